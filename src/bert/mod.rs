@@ -1,0 +1,1 @@
+//! Skeleton of `bert`; see DESIGN for what it owns.

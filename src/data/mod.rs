@@ -1,0 +1,1 @@
+//! Skeleton of `data`; see DESIGN for what it owns.

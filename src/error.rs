@@ -1,0 +1,220 @@
+//! Owns the library's one error type: what went wrong, where, what was found, what was expected, what to do.
+//!
+//! Refuses to print or to exit: that is the command line's work. Every other module builds its errors from here, so that
+//! a message always has the same shape and a caller can always ask for [`Error::kind`].
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// The library's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+type Source = Box<dyn std::error::Error + Send + Sync + 'static>;
+
+/// What an [`Error`] is about; stable, for callers that want to react.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// A file or directory could not be read or written.
+    Io,
+    /// The disk is full, or has less room than the work needs.
+    Space,
+    /// A table (CSV, TSV, JSONL, Parquet) or a value in it is not what it must be.
+    Table,
+    /// A checkpoint, a backbone directory or a weight file is not what it must be.
+    Model,
+    /// A tokenizer file is unusable or does not belong to the model.
+    Tokenizer,
+    /// An ONNX graph could not be built, read or written.
+    Graph,
+    /// ONNX Runtime is missing, unsuitable, or failed.
+    Runtime,
+    /// The feature store is damaged or in use.
+    Store,
+    /// A head could not be fitted or read.
+    Heads,
+    /// A run directory is damaged or does not fit its backbone.
+    Run,
+    /// An output is already there and was not made from the same inputs.
+    Exists,
+    /// The request contradicts itself or names something that is not there.
+    Usage,
+    /// A download failed.
+    Network,
+}
+
+/// An error with its place and its remedy.
+///
+/// Built step by step: `Error::new(Kind::Table, "the row is too short").at(path).row(7).found("3 fields").expected("4 fields")`.
+#[derive(Debug)]
+pub struct Error(Box<Report>);
+
+#[derive(Debug)]
+struct Report {
+    kind: Kind,
+    message: String,
+    path: Option<PathBuf>,
+    row: Option<u64>,
+    column: Option<String>,
+    found: Option<String>,
+    expected: Option<String>,
+    help: Option<String>,
+    source: Option<Source>,
+}
+
+impl Error {
+    /// A new error: `message` says what went wrong, without place, remedy or a trailing full stop.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self(Box::new(Report {
+            kind,
+            message: message.into(),
+            path: None,
+            row: None,
+            column: None,
+            found: None,
+            expected: None,
+            help: None,
+            source: None,
+        }))
+    }
+
+    /// An input/output error at `path`; `doing` completes "cannot …" ("read", "create the directory").
+    ///
+    /// A full disk becomes [`Kind::Space`], because what to do about it is different.
+    pub fn io(doing: &str, path: impl AsRef<Path>, source: std::io::Error) -> Self {
+        let full =
+            matches!(source.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded);
+        let kind = if full { Kind::Space } else { Kind::Io };
+        let error = Self::new(kind, format!("cannot {doing}")).at(path);
+        let error = match source.kind() {
+            _ if full => {
+                error.help("free some space, or choose another place; what was finished before is kept")
+            }
+            std::io::ErrorKind::NotFound => error.help("check the path"),
+            std::io::ErrorKind::PermissionDenied => {
+                error.help("check the permissions, or choose another place")
+            }
+            _ => error,
+        };
+        error.because(source)
+    }
+
+    /// The file or directory it is about.
+    #[must_use]
+    pub fn at(mut self, path: impl AsRef<Path>) -> Self {
+        self.0.path = Some(path.as_ref().to_path_buf());
+        self
+    }
+
+    /// The row it is about, counted from 1 without the header.
+    #[must_use]
+    pub fn row(mut self, row: u64) -> Self {
+        self.0.row = Some(row);
+        self
+    }
+
+    /// The column, tensor or field it is about.
+    #[must_use]
+    pub fn column(mut self, column: impl Into<String>) -> Self {
+        self.0.column = Some(column.into());
+        self
+    }
+
+    /// What was found there.
+    #[must_use]
+    pub fn found(mut self, found: impl Into<String>) -> Self {
+        self.0.found = Some(found.into());
+        self
+    }
+
+    /// What should have been there.
+    #[must_use]
+    pub fn expected(mut self, expected: impl Into<String>) -> Self {
+        self.0.expected = Some(expected.into());
+        self
+    }
+
+    /// What the user can do about it.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.0.help = Some(help.into());
+        self
+    }
+
+    /// The error that caused it.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<Source>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// What it is about.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// What the user can do about it, if anything is known.
+    #[must_use]
+    pub fn remedy(&self) -> Option<&str> {
+        self.0.help.as_deref()
+    }
+}
+
+/// One line: `path, row 7, column "x": message: found …, expected …`. The remedy and the source are separate.
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Report { message, path, row, column, found, expected, .. } = &*self.0;
+        let mut place = Vec::new();
+        place.extend(path.as_ref().map(|path| path.display().to_string()));
+        place.extend(row.map(|row| format!("row {row}")));
+        place.extend(column.as_ref().map(|column| format!("column {column:?}")));
+        if !place.is_empty() {
+            write!(f, "{}: ", place.join(", "))?;
+        }
+        f.write_str(message)?;
+        match (found, expected) {
+            (Some(found), Some(expected)) => write!(f, ": found {found}, expected {expected}"),
+            (Some(found), None) => write!(f, ": found {found}"),
+            (None, Some(expected)) => write!(f, ": expected {expected}"),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source.as_deref().map(|source| source as &(dyn std::error::Error + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn display_names_place_found_and_expected() {
+        let error = Error::new(Kind::Table, "wrong number of fields")
+            .at("a.csv")
+            .row(7)
+            .column("text")
+            .found("3")
+            .expected("4")
+            .help("quote the commas");
+        assert_eq!(
+            error.to_string(),
+            "a.csv, row 7, column \"text\": wrong number of fields: found 3, expected 4"
+        );
+        assert_eq!(error.kind(), Kind::Table);
+        assert_eq!(error.remedy(), Some("quote the commas"));
+    }
+
+    #[test]
+    fn a_full_disk_is_told_apart_from_other_io() {
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        assert_eq!(Error::io("write", "x", full).kind(), Kind::Space);
+        let missing = Error::io("read", "x", std::io::Error::from(std::io::ErrorKind::NotFound));
+        assert_eq!(missing.kind(), Kind::Io);
+        assert!(std::error::Error::source(&missing).is_some());
+    }
+}

@@ -1,0 +1,1 @@
+//! Skeleton of `graph`; see DESIGN for what it owns.

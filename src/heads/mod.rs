@@ -1,0 +1,1 @@
+//! Skeleton of `heads`; see DESIGN for what it owns.

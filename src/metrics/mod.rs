@@ -1,0 +1,1 @@
+//! Skeleton of `metrics`; see DESIGN for what it owns.

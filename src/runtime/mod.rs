@@ -1,0 +1,1 @@
+//! Skeleton of `runtime`; see DESIGN for what it owns.

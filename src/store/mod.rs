@@ -1,0 +1,1 @@
+//! Skeleton of `store`; see DESIGN for what it owns.

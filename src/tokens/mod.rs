@@ -1,0 +1,1 @@
+//! Skeleton of `tokens`; see DESIGN for what it owns.
