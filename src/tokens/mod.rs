@@ -1,1 +1,11 @@
-//! Skeleton of `tokens`; see DESIGN for what it owns.
+//! Owns texts → token ids → batches: the `tokenizer.json` wrapper, long texts, length buckets, token-budget batches.
+//!
+//! Refuses to pad or to cut on its own account: what a tokenizer file says about truncation and padding is ignored, because
+//! the model's own length rules; padding happens where a batch is fed.
+
+mod batches;
+mod long_text;
+mod tokenizer;
+
+pub use batches::{Batch, Buckets, batches};
+pub use tokenizer::{Encoded, Lost, Tokenizer, Truncation};

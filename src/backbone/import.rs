@@ -1,0 +1,287 @@
+//! Owns turning a Hugging Face directory into a backbone directory.
+//!
+//! Refuses anything it cannot reproduce exactly (another architecture, module, pooling mode), and leaves no half-made
+//! directory behind. Foreign ONNX files are `onnx`'s work, downloads are `hub`'s.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::manifest::{Architecture, FORMAT, Manifest, Preparation, Source};
+use super::{EMBEDDING_GRAPH, LAYERS_GRAPH, MANIFEST, STANDARD_GRAPH, TOKENIZER, WEIGHTS};
+use super::sentence_transformers::{self, Card};
+use crate::bert::{self, Config, GraphOptions, Operators, Outputs, Pooling, Weights};
+use crate::data::replace_directory;
+use crate::error::{Error, Kind, Result};
+use crate::fingerprint::{Fields, Fingerprint};
+use crate::tokens::Tokenizer;
+
+/// What the user may decide at import; `None` follows the source.
+#[derive(Debug, Clone, Default)]
+pub struct ImportOptions {
+    /// Put in front of every text.
+    pub prefix: Option<String>,
+    /// A prompt of the model's own, by name, as the prefix.
+    pub prompt: Option<String>,
+    /// Token states → sentence embedding.
+    pub pooling: Option<Pooling>,
+    /// Scale the sentence embedding to length 1.
+    pub normalize: Option<bool>,
+    /// Most tokens a text may have.
+    pub max_length: Option<usize>,
+    /// The tokenizer, when it does not lie beside the model.
+    pub tokenizer: Option<PathBuf>,
+    /// What the manifest shall say about the source (a hub id); by default the source's name.
+    pub origin: Option<String>,
+    /// Replace a backbone that was made from something else.
+    pub overwrite: bool,
+}
+
+/// What an import did.
+#[derive(Debug)]
+pub struct Imported {
+    pub manifest: Manifest,
+    /// The same import had been done before, so nothing was.
+    pub up_to_date: bool,
+}
+
+/// Turns `source` (a Hugging Face directory or an `.onnx` file) into the backbone directory `target`.
+///
+/// # Errors
+/// The source is incomplete, damaged or unsupported; the target holds another backbone; writing fails.
+pub fn import(source: &Path, target: &Path, options: &ImportOptions) -> Result<Imported> {
+    if !source.exists() {
+        return Err(Error::new(Kind::Io, "there is no such file or directory")
+            .at(source)
+            .expected("a Hugging Face directory (config.json, model.safetensors, tokenizer.json) or an .onnx file")
+            .help("check the path, or give a hub id such as sentence-transformers/all-MiniLM-L6-v2"));
+    }
+    let plan = if source.is_file() { super::onnx::plan(source, options)? } else { Plan::read(source, options)? };
+    if let Ok(manifest) = Manifest::open(&target.join(MANIFEST))
+        && manifest.source.inputs == plan.manifest.source.inputs
+        && !options.overwrite
+    {
+        super::Backbone::open(target)?;
+        return Ok(Imported { manifest, up_to_date: true });
+    }
+    let mut manifest = plan.manifest.clone();
+    manifest.name = target.file_name().map_or_else(|| "backbone".into(), |name| name.to_string_lossy().into_owned());
+    replace_directory(target, options.overwrite, |directory| plan.write(directory, &mut manifest))?;
+    Ok(Imported { manifest, up_to_date: false })
+}
+
+/// A checked import, before anything is written.
+pub(super) struct Plan {
+    pub manifest: Manifest,
+    pub weights: Content,
+    pub tokenizer: PathBuf,
+}
+
+/// What the network is made of.
+pub(super) enum Content {
+    /// A checkpoint to convert.
+    Checkpoint(PathBuf),
+    /// A finished graph, with the external data files it refers to.
+    Graph { bytes: Vec<u8>, data: Vec<(String, PathBuf)> },
+}
+
+impl Plan {
+    fn read(directory: &Path, options: &ImportOptions) -> Result<Self> {
+        let weights = required(directory, WEIGHTS, "the weights (PyTorch .bin files must be converted first)")?;
+        let config_path = required(directory, "config.json", "the model's configuration")?;
+        let config = Config::open(&config_path)?;
+        let tokenizer_path = match &options.tokenizer {
+            Some(path) => path.clone(),
+            None => required(directory, TOKENIZER, "the tokenizer")?,
+        };
+        let card = sentence_transformers::read(directory)?;
+        let tokenizer = Tokenizer::open(&tokenizer_path)?;
+        check_vocabulary(&tokenizer, &tokenizer_path, config.vocabulary_size)?;
+        let preparation = preparation(&card, options, &tokenizer, Limits::from(&config))?;
+        let inputs = inputs(&[&weights, &config_path, &tokenizer_path], &preparation)?;
+        let manifest = Manifest {
+            format: FORMAT,
+            name: String::new(),
+            hidden_size: config.hidden_size,
+            architecture: Architecture::Bert { config },
+            preparation,
+            source: Source { origin: origin(directory, options), licence: card.licence, inputs },
+            files: BTreeMap::new(),
+        };
+        Ok(Self { manifest, weights: Content::Checkpoint(weights), tokenizer: tokenizer_path })
+    }
+
+    fn write(&self, directory: &Path, manifest: &mut Manifest) -> Result<()> {
+        copy(&self.tokenizer, &directory.join(TOKENIZER))?;
+        let mut files = vec![TOKENIZER.to_owned()];
+        match (&self.weights, &manifest.architecture) {
+            (Content::Checkpoint(checkpoint), Architecture::Bert { config }) => {
+                bert::convert_checkpoint(checkpoint, config, &directory.join(WEIGHTS))?;
+                files.push(WEIGHTS.to_owned());
+                for (name, bytes) in graphs(directory, config, &manifest.preparation)? {
+                    write(&directory.join(name), &bytes)?;
+                    files.push(name.to_owned());
+                }
+            }
+            (Content::Graph { bytes, data }, _) => {
+                write(&directory.join(EMBEDDING_GRAPH), bytes)?;
+                files.push(EMBEDDING_GRAPH.to_owned());
+                for (name, path) in data {
+                    copy(path, &directory.join(name))?;
+                    files.push(name.clone());
+                }
+            }
+            (Content::Checkpoint(_), Architecture::Onnx) => {
+                unreachable!("a plan with a checkpoint has an architecture: otherwise this is a bug")
+            }
+        }
+        for name in files {
+            let fingerprint = Fingerprint::of_file(directory.join(&name))?;
+            manifest.files.insert(name, fingerprint);
+        }
+        write(&directory.join(MANIFEST), manifest.to_json()?.as_bytes())
+    }
+}
+
+/// The graphs derived from the weights: file name and ONNX bytes.
+fn graphs(
+    directory: &Path,
+    config: &Config,
+    preparation: &Preparation,
+) -> Result<Vec<(&'static str, Vec<u8>)>> {
+    let weights = Weights::open(&directory.join(WEIGHTS), config)?;
+    [
+        (EMBEDDING_GRAPH, Operators::Fused, Outputs::Embedding),
+        (LAYERS_GRAPH, Operators::Fused, Outputs::EmbeddingAndLayerMeans),
+        (STANDARD_GRAPH, Operators::Standard, Outputs::Embedding),
+    ]
+    .into_iter()
+    .map(|(name, operators, outputs)| {
+        let options =
+            GraphOptions { operators, outputs, pooling: preparation.pooling, normalize: preparation.normalize };
+        Ok((name, bert::inference_graph(config, &weights, WEIGHTS, &options)?))
+    })
+    .collect()
+}
+
+/// What the network allows; a foreign graph says less than a configuration.
+#[derive(Default)]
+pub(super) struct Limits {
+    pub positions: Option<usize>,
+    pub pad_token_id: u32,
+}
+
+impl From<&Config> for Limits {
+    fn from(config: &Config) -> Self {
+        Self { positions: Some(config.positions), pad_token_id: config.pad_token_id }
+    }
+}
+
+/// Brings the source's cards and the user's options together.
+pub(super) fn preparation(
+    card: &Card,
+    options: &ImportOptions,
+    tokenizer: &Tokenizer,
+    limits: Limits,
+) -> Result<Preparation> {
+    let prefix = prefix(card, options)?;
+    if !prefix.is_empty() && !card.include_prompt {
+        return Err(Error::new(Kind::Model, "the model leaves its prompt out of pooling, which is not supported")
+            .help("say --prefix '' to use it without a prompt"));
+    }
+    if card.lowercase && tokenizer.keeps_case() {
+        return Err(Error::new(Kind::Model, "the model lower-cases texts outside its tokenizer, which is not supported")
+            .help("set do_lower_case in the tokenizer and save tokenizer.json again"));
+    }
+    let asked = options.max_length.or(card.max_length);
+    let max_length = match (asked, limits.positions) {
+        (Some(asked), Some(positions)) if options.max_length.is_some() && asked > positions => {
+            return Err(Error::new(Kind::Usage, "the maximum length is beyond the model's positions")
+                .found(asked.to_string())
+                .expected(format!("at most {positions}")));
+        }
+        (Some(asked), Some(positions)) => asked.min(positions),
+        (None, Some(positions)) => positions,
+        (asked, None) => asked.unwrap_or(512),
+    };
+    if max_length <= tokenizer.special_tokens() {
+        return Err(Error::new(Kind::Usage, "the maximum length leaves no room for text")
+            .found(max_length.to_string())
+            .expected(format!("more than the {} special tokens", tokenizer.special_tokens())));
+    }
+    Ok(Preparation {
+        pooling: options.pooling.or(card.pooling).unwrap_or(Pooling::Mean),
+        normalize: options.normalize.or(card.normalize).unwrap_or(false),
+        max_length,
+        prefix,
+        pad_token_id: limits.pad_token_id,
+    })
+}
+
+fn prefix(card: &Card, options: &ImportOptions) -> Result<String> {
+    if let Some(prefix) = &options.prefix {
+        return Ok(prefix.clone());
+    }
+    let Some(name) = options.prompt.as_ref().or(card.default_prompt.as_ref()) else {
+        return Ok(String::new());
+    };
+    card.prompts.get(name).cloned().ok_or_else(|| {
+        let known: Vec<_> = card.prompts.keys().map(String::as_str).collect();
+        Error::new(Kind::Usage, "the model has no such prompt")
+            .found(format!("{name:?}"))
+            .expected(if known.is_empty() { "none: this model has no prompts".into() } else { known.join(", ") })
+            .help("say --prefix TEXT to give the text itself")
+    })
+}
+
+/// A tokenizer may know fewer ids than the model (padding rows are common), never more.
+pub(super) fn check_vocabulary(tokenizer: &Tokenizer, path: &Path, model: usize) -> Result<()> {
+    let size = tokenizer.vocabulary_size();
+    if size > model {
+        return Err(Error::new(Kind::Tokenizer, "the tokenizer does not match the model's vocabulary")
+            .at(path)
+            .found(format!("{size} token ids"))
+            .expected(format!("at most the model's {model}"))
+            .help("take tokenizer.json from the same place as the weights"));
+    }
+    Ok(())
+}
+
+fn required(directory: &Path, name: &str, what: &str) -> Result<PathBuf> {
+    let path = directory.join(name);
+    if path.is_file() {
+        return Ok(path);
+    }
+    Err(Error::new(Kind::Model, format!("the directory has no `{name}`: {what}"))
+        .at(directory)
+        .expected("config.json, model.safetensors and tokenizer.json")
+        .help("download the complete model, or convert it to safetensors"))
+}
+
+pub(super) fn origin(source: &Path, options: &ImportOptions) -> String {
+    options.origin.clone().unwrap_or_else(|| {
+        let name = source.canonicalize().unwrap_or_else(|_| source.to_path_buf());
+        name.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+    })
+}
+
+/// Hash of the source files and of what was decided about them.
+pub(super) fn inputs(files: &[&Path], preparation: &Preparation) -> Result<Fingerprint> {
+    let mut fields = Fields::new("frosthead import 1");
+    for path in files {
+        fields = fields.field("file", Fingerprint::of_file(path)?.0);
+    }
+    let preparation = serde_json::to_vec(preparation)
+        .map_err(|source| Error::new(Kind::Model, "the import cannot be described").because(source))?;
+    Ok(fields
+        .field("preparation", preparation)
+        .field("graph version", super::manifest::GRAPH_VERSION.to_string())
+        .finish())
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    std::fs::copy(from, to).map(drop).map_err(|source| Error::io("copy to the backbone", from, source))
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    std::fs::write(path, bytes).map_err(|source| Error::io("write", path, source))
+}

@@ -1,0 +1,172 @@
+//! Owns `backbone.json`: what a backbone is, how its texts are prepared and pooled, where it came from, and the hashes that
+//! tie its files together.
+//!
+//! Refuses to open the files it names: that is `backbone`'s work.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::bert;
+use crate::error::{Error, Kind, Result};
+use crate::fingerprint::{Fields, Fingerprint};
+
+/// The version of `backbone.json` this program writes, and the newest it reads.
+pub const FORMAT: u32 = 1;
+
+/// Changes whenever the graph builder changes the values a backbone gives, so that stored features are never mixed.
+pub const GRAPH_VERSION: u32 = 1;
+
+/// Everything about a backbone except its weights and vocabulary.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Version of this file's format.
+    pub format: u32,
+    /// The name people call it by (the directory's name when it was imported).
+    pub name: String,
+    /// Where the network itself comes from.
+    pub architecture: Architecture,
+    /// Length of an embedding.
+    pub hidden_size: usize,
+    /// How texts become token ids and token states become one vector.
+    pub preparation: Preparation,
+    /// What it was imported from.
+    pub source: Source,
+    /// Hashes of the files beside the manifest.
+    pub files: BTreeMap<String, Fingerprint>,
+}
+
+/// Where the network itself comes from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Architecture {
+    /// A BERT encoder whose graph is written by frosthead from `model.safetensors`.
+    Bert {
+        /// The encoder's dimensions.
+        config: bert::Config,
+    },
+    /// An ONNX file made elsewhere: opaque, with one cut (after pooling).
+    Onnx,
+}
+
+/// How texts become token ids, and token states become one vector.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Preparation {
+    /// Token states → sentence embedding.
+    pub pooling: bert::Pooling,
+    /// Whether the sentence embedding is scaled to Euclidean length 1.
+    pub normalize: bool,
+    /// Most tokens a text may have, special tokens included; the rest is cut off.
+    pub max_length: usize,
+    /// Put in front of every text (a sentence encoder's prompt), often empty.
+    pub prefix: String,
+    /// Token id that fills a batch up.
+    pub pad_token_id: u32,
+}
+
+/// What a backbone was imported from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// A directory's name, a hub id, or an ONNX file's name.
+    pub origin: String,
+    /// Licence as the source states it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub licence: Option<String>,
+    /// Hash of all source files and import options: the same again means there is nothing to do.
+    pub inputs: Fingerprint,
+}
+
+impl Manifest {
+    /// Reads and checks `backbone.json`.
+    ///
+    /// # Errors
+    /// The file is missing, is not a manifest, or has a newer format.
+    pub fn open(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => Error::new(Kind::Model, "this is not a backbone directory")
+                .at(path.parent().unwrap_or(path))
+                .expected("a file `backbone.json` in it")
+                .help("make one with `frosthead import SOURCE --out models/NAME`"),
+            _ => Error::io("read", path, source),
+        })?;
+        #[derive(Deserialize)]
+        struct Version {
+            format: u32,
+        }
+        let wrong = |source: serde_json::Error| {
+            Error::new(Kind::Model, "this is not a backbone manifest")
+                .at(path)
+                .help("import the backbone again")
+                .because(source)
+        };
+        let Version { format } = serde_json::from_str(&text).map_err(wrong)?;
+        if format != FORMAT {
+            return Err(Error::new(Kind::Model, "the backbone has a format this version does not read")
+                .at(path)
+                .found(format!("format {format}"))
+                .expected(format!("format {FORMAT}"))
+                .help("use the version of frosthead that made it, or import the backbone again"));
+        }
+        serde_json::from_str(&text).map_err(wrong)
+    }
+
+    /// The manifest as it is written: pretty JSON with a line feed at the end, the same bytes for the same manifest.
+    ///
+    /// # Errors
+    /// Never for a manifest made by this program.
+    pub fn to_json(&self) -> Result<String> {
+        let mut text = serde_json::to_string_pretty(self).map_err(|source| {
+            Error::new(Kind::Model, "the manifest cannot be written as JSON").because(source)
+        })?;
+        text.push('\n');
+        Ok(text)
+    }
+
+    /// The identity of the backbone: everything that decides the vector a text gets, and nothing else (its name and source
+    /// do not).
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.values().iter().fold(Fields::new("frosthead backbone 1"), |fields, (name, value)| {
+            fields.field(name, value)
+        }).finish()
+    }
+
+    /// The named values behind [`Manifest::fingerprint`], readable, for the feature store's key.
+    #[must_use]
+    pub fn values(&self) -> BTreeMap<String, String> {
+        let architecture = match &self.architecture {
+            Architecture::Bert { config } => serde_json::to_string(config)
+                .expect("a configuration is numbers and names: failing to write it is a bug"),
+            Architecture::Onnx => "onnx".to_owned(),
+        };
+        let Preparation { pooling, normalize, max_length, prefix, pad_token_id } = &self.preparation;
+        let mut values = BTreeMap::from([
+            ("architecture".to_owned(), architecture),
+            ("graph version".to_owned(), GRAPH_VERSION.to_string()),
+            ("pooling".to_owned(), format!("{pooling:?}").to_lowercase()),
+            ("normalize".to_owned(), normalize.to_string()),
+            ("maximum length".to_owned(), max_length.to_string()),
+            ("prefix".to_owned(), prefix.clone()),
+            ("pad token".to_owned(), pad_token_id.to_string()),
+        ]);
+        for (name, fingerprint) in &self.files {
+            if !name.ends_with(".onnx") || matches!(self.architecture, Architecture::Onnx) {
+                values.insert(format!("file {name}"), fingerprint.to_string());
+            }
+        }
+        values
+    }
+
+    /// Number of encoder layers, if the network can be looked into.
+    #[must_use]
+    pub fn layers(&self) -> Option<usize> {
+        match &self.architecture {
+            Architecture::Bert { config } => Some(config.layers),
+            Architecture::Onnx => None,
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Owns measuring heads on labelled features: truth against probabilities, task by task.
+//!
+//! Refuses to choose the rows: callers say which.
+
+use crate::error::{Error, Kind, Result};
+use crate::heads::Head;
+use crate::metrics::{TaskMetrics, classification};
+
+/// The labelled rows of one task: which rows, and the index of each one's label among the head's.
+#[derive(Debug, Clone, Default)]
+pub struct TaskRows {
+    /// Row numbers into the data set (from 0).
+    pub rows: Vec<usize>,
+    /// Parallel to `rows`.
+    pub labels: Vec<u32>,
+}
+
+impl TaskRows {
+    /// Takes the labelled rows among `rows`; `cells[row]` is the task's cell.
+    ///
+    /// # Errors
+    /// A label the head does not know.
+    pub fn new(
+        task: &str,
+        names: &[String],
+        cells: &[Option<String>],
+        rows: impl Iterator<Item = usize>,
+    ) -> Result<Self> {
+        let mut chosen = Self::default();
+        for row in rows {
+            let Some(cell) = &cells[row] else { continue };
+            let label = names.iter().position(|name| name == cell).ok_or_else(|| {
+                Error::new(Kind::Table, "a label that training never saw")
+                    .row(row as u64 + 1)
+                    .column(task)
+                    .found(format!("{cell:?}"))
+                    .expected(format!("one of {}", some(names)))
+                    .help("correct the label, or leave the cell empty to leave the row out of this task")
+            })?;
+            chosen.rows.push(row);
+            chosen.labels.push(u32::try_from(label).unwrap_or(u32::MAX));
+        }
+        Ok(chosen)
+    }
+}
+
+/// A list for a message: at most ten names.
+fn some(names: &[String]) -> String {
+    let shown = names.iter().take(10).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if names.len() > 10 { format!("{shown} … ({} in all)", names.len()) } else { shown }
+}
+
+/// Probabilities of a head for some rows: `[rows, classes]`, row-major. `features` is `[all rows, head.features]`.
+#[must_use]
+pub fn probabilities(head: &Head, features: &[f32], rows: &[usize]) -> Vec<f32> {
+    let classes = head.labels.len();
+    let mut all = vec![0.0; rows.len() * classes];
+    for (out, &row) in all.chunks_exact_mut(classes).zip(rows) {
+        head.probabilities(&features[row * head.features..(row + 1) * head.features], out);
+    }
+    all
+}
+
+/// Measures a head on labelled rows.
+#[must_use]
+pub fn measure(head: &Head, features: &[f32], rows: &TaskRows) -> TaskMetrics {
+    classification(&head.labels, &rows.labels, &probabilities(head, features, &rows.rows))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head() -> Head {
+        Head {
+            task: "t".into(),
+            labels: vec!["no".into(), "yes".into()],
+            features: 1,
+            weights: vec![0.0, 1.0],
+            bias: vec![0.0, 0.0],
+        }
+    }
+
+    fn cells(cells: &[&str]) -> Vec<Option<String>> {
+        cells.iter().map(|cell| Some((*cell).to_owned()).filter(|cell| !cell.is_empty())).collect()
+    }
+
+    #[test]
+    fn unlabelled_rows_are_left_out_and_the_rest_measured() {
+        let cells = cells(&["yes", "", "no", "no"]);
+        let rows = TaskRows::new("t", &head().labels, &cells, 0..4).unwrap();
+        assert_eq!(rows.rows, [0, 2, 3]);
+        let metrics = measure(&head(), &[1.0, 9.0, -1.0, 1.0], &rows);
+        assert_eq!(metrics.rows, 3);
+        assert!((metrics.accuracy - 2.0 / 3.0).abs() < 1e-12);
+        assert_eq!(metrics.confusion, [[1, 1], [0, 1]]);
+    }
+
+    #[test]
+    fn an_unknown_label_is_named_with_its_row() {
+        let error = TaskRows::new("t", &head().labels, &cells(&["yes", "maybe"]), 0..2).unwrap_err().to_string();
+        assert!(error.contains("row 2") && error.contains("maybe") && error.contains("no, yes"), "{error}");
+    }
+}

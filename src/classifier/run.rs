@@ -1,0 +1,298 @@
+//! Owns the run directory: `recipe.toml`, `heads.safetensors`, `fit.json`, `metrics.json`, `rows.safetensors`.
+//!
+//! Refuses to hold a text: of the rows it keeps only hashes, so that evaluation can tell what was seen in training.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+
+use crate::data::Part;
+use crate::error::{Error, Kind, Result};
+use crate::fingerprint::{Fingerprint, TextKey};
+use crate::heads::{self, Head};
+
+/// The version of the run directory this program writes, and the newest it reads.
+pub const FORMAT: u32 = 1;
+/// File names in a run directory.
+pub const RECIPE: &str = "recipe.toml";
+pub const HEADS: &str = "heads.safetensors";
+pub const FIT: &str = "fit.json";
+pub const METRICS: &str = "metrics.json";
+pub const ROWS: &str = "rows.safetensors";
+
+/// Everything needed to repeat a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Version of the run directory's format.
+    pub format: u32,
+    /// The version of frosthead that made it.
+    pub frosthead: String,
+    /// Label columns, in the order of the heads.
+    pub tasks: Vec<String>,
+    /// Seed of every draw.
+    pub seed: u64,
+    /// Hash of all inputs and options: the same again means there is nothing to do.
+    pub inputs: Fingerprint,
+    pub data: DataRecipe,
+    pub split: SplitRecipe,
+    pub heads: HeadsRecipe,
+    /// What the heads see.
+    pub features: FeaturesRecipe,
+    /// The backbone the features came from, when it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backbone: Option<BackboneRecipe>,
+}
+
+/// Where the rows came from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataRecipe {
+    pub path: String,
+    pub fingerprint: Fingerprint,
+    /// The text column; absent when the run was trained on cached features.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<String>,
+}
+
+/// How the rows were split.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SplitRecipe {
+    pub test_fraction: f64,
+    pub valid_fraction: f64,
+}
+
+/// How the heads were fitted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeadsRecipe {
+    pub alpha: String,
+    pub class_weight: String,
+}
+
+/// What the heads see.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FeaturesRecipe {
+    /// `last`: the sentence embedding; `column`: a column of a Parquet file.
+    pub kind: String,
+    /// Numbers in a feature vector.
+    pub width: usize,
+}
+
+/// Which backbone a run belongs to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackboneRecipe {
+    pub name: String,
+    pub fingerprint: Fingerprint,
+    /// Where it lay; absent when the run was trained on cached features.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<PathBuf>,
+}
+
+/// The texts of a run, by hash, and the part each was in.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SplitRows(HashMap<TextKey, Part>);
+
+/// A run directory that has been opened and checked.
+#[derive(Debug)]
+pub struct Run {
+    pub directory: PathBuf,
+    pub recipe: Recipe,
+    pub heads: Vec<Head>,
+}
+
+impl Run {
+    /// Opens a run directory.
+    ///
+    /// # Errors
+    /// It is not a run directory, has another format, or its heads do not fit its recipe.
+    pub fn open(directory: &Path) -> Result<Self> {
+        let recipe = Recipe::open(directory)?;
+        let path = directory.join(HEADS);
+        let heads = heads::load(&path)?;
+        let names: Vec<&str> = heads.iter().map(|head| head.task.as_str()).collect();
+        let widths_fit = heads.iter().all(|head| head.features == recipe.features.width);
+        if names != recipe.tasks || !widths_fit {
+            return Err(Error::new(Kind::Run, "the heads do not fit the run's recipe")
+                .at(path)
+                .found(format!("tasks {}", names.join(", ")))
+                .expected(format!("tasks {} on {} features", recipe.tasks.join(", "), recipe.features.width))
+                .help("train the run again"));
+        }
+        Ok(Self { directory: directory.to_path_buf(), recipe, heads })
+    }
+
+    /// Which texts were in which part.
+    ///
+    /// # Errors
+    /// The file is missing or damaged.
+    pub fn rows(&self) -> Result<SplitRows> {
+        SplitRows::open(&self.directory.join(ROWS))
+    }
+}
+
+impl Recipe {
+    /// Reads a run's recipe.
+    ///
+    /// # Errors
+    /// There is none, or it has another format.
+    pub fn open(directory: &Path) -> Result<Self> {
+        let path = directory.join(RECIPE);
+        let text = std::fs::read_to_string(&path).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => Error::new(Kind::Run, "this is not a run directory")
+                .at(directory)
+                .expected("a file `recipe.toml` in it")
+                .help("make one with `frosthead train DATA --backbone models/NAME --task COLUMN --out runs/NAME`"),
+            _ => Error::io("read", &path, source),
+        })?;
+        #[derive(Deserialize)]
+        struct Version {
+            format: u32,
+        }
+        let wrong = |source: toml::de::Error| {
+            Error::new(Kind::Run, "this is not a run's recipe").at(&path).help("train the run again").because(source)
+        };
+        let Version { format } = toml::from_str(&text).map_err(wrong)?;
+        if format != FORMAT {
+            return Err(Error::new(Kind::Run, "the run has a format this version does not read")
+                .at(&path)
+                .found(format!("format {format}"))
+                .expected(format!("format {FORMAT}"))
+                .help("use the version of frosthead that made it, or train the run again"));
+        }
+        toml::from_str(&text).map_err(wrong)
+    }
+
+    /// The recipe as it is written.
+    ///
+    /// # Errors
+    /// Never for a recipe made by this program.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string_pretty(self)
+            .map_err(|source| Error::new(Kind::Run, "the recipe cannot be written").because(source))
+    }
+}
+
+impl SplitRows {
+    /// The rows of a split.
+    #[must_use]
+    pub fn new(rows: impl IntoIterator<Item = (TextKey, Part)>) -> Self {
+        Self(rows.into_iter().collect())
+    }
+
+    /// The part a text was in, if the run knew it.
+    #[must_use]
+    pub fn part(&self, key: &TextKey) -> Option<Part> {
+        self.0.get(key).copied()
+    }
+
+    /// The file's bytes: three tensors `train`, `valid`, `test` of sorted 16-byte hashes, `[texts, 16]` u8.
+    ///
+    /// # Errors
+    /// Never for rows in memory.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let mut parts: [Vec<TextKey>; 3] = Default::default();
+        for (key, part) in &self.0 {
+            parts[*part as usize].push(*key);
+        }
+        let bytes = parts.map(|mut keys| {
+            keys.sort_unstable();
+            keys.iter().flat_map(|key| key.0).collect::<Vec<u8>>()
+        });
+        let wrong = |source| Error::new(Kind::Run, "the split cannot be written").because(source);
+        let views = PARTS
+            .iter()
+            .zip(&bytes)
+            .map(|((name, _), bytes)| {
+                TensorView::new(Dtype::U8, vec![bytes.len() / 16, 16], bytes).map(|view| (*name, view))
+            })
+            .collect::<std::result::Result<Vec<_>, _>>()
+            .map_err(wrong)?;
+        safetensors::serialize(views, None).map_err(wrong)
+    }
+
+    fn open(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(|source| Error::io("read", path, source))?;
+        let wrong = |what: &str| {
+            Error::new(Kind::Run, format!("the run's list of rows is damaged: {what}"))
+                .at(path)
+                .help("train the run again")
+        };
+        let file =
+            SafeTensors::deserialize(&bytes).map_err(|source| wrong("not a safetensors file").because(source))?;
+        let mut rows = HashMap::new();
+        for (name, part) in PARTS {
+            let tensor = file.tensor(name).map_err(|source| wrong(name).because(source))?;
+            let [_, 16] = tensor.shape() else { return Err(wrong(name)) };
+            if tensor.dtype() != Dtype::U8 {
+                return Err(wrong(name));
+            }
+            let (keys, _) = tensor.data().as_chunks::<16>();
+            rows.extend(keys.iter().map(|key| (TextKey(*key), part)));
+        }
+        Ok(Self(rows))
+    }
+}
+
+const PARTS: [(&str, Part); 3] = [("train", Part::Train), ("valid", Part::Valid), ("test", Part::Test)];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rows_of_a_split_round_trip_in_any_order() {
+        let rows: Vec<(TextKey, Part)> = (0..100)
+            .map(|number| (TextKey::of(&number.to_string()), PARTS[number % 3].1))
+            .collect();
+        let split = SplitRows::new(rows.iter().copied());
+        let backwards = SplitRows::new(rows.iter().rev().copied());
+        let bytes = split.to_bytes().unwrap();
+        assert_eq!(bytes, backwards.to_bytes().unwrap());
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(ROWS);
+        std::fs::write(&path, &bytes).unwrap();
+        assert_eq!(SplitRows::open(&path).unwrap(), split);
+        assert_eq!(split.part(&TextKey::of("1")), Some(Part::Valid));
+        assert_eq!(split.part(&TextKey::of("other")), None);
+    }
+
+    #[test]
+    fn a_damaged_list_of_rows_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(ROWS);
+        let bytes = SplitRows::new([(TextKey::of("a"), Part::Test)]).to_bytes().unwrap();
+        for damaged in [&bytes[..bytes.len() - 1], b"", b"not safetensors at all"] {
+            std::fs::write(&path, damaged).unwrap();
+            assert_eq!(SplitRows::open(&path).unwrap_err().kind(), Kind::Run);
+        }
+        let empty = safetensors::serialize(Vec::<(&str, TensorView<'_>)>::new(), None).unwrap();
+        std::fs::write(&path, empty).unwrap();
+        assert!(SplitRows::open(&path).unwrap_err().to_string().contains("train"));
+    }
+
+    #[test]
+    fn a_directory_that_is_no_run_says_how_to_make_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let error = Run::open(directory.path()).unwrap_err();
+        assert_eq!(error.kind(), Kind::Run);
+        assert!(error.remedy().unwrap().contains("frosthead train"));
+    }
+
+    #[test]
+    fn a_newer_run_is_refused_with_both_versions() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join(RECIPE), "format = 99\nnew_things = true\n").unwrap();
+        let error = Recipe::open(directory.path()).unwrap_err().to_string();
+        assert!(error.contains("format 99") && error.contains("format 1"), "{error}");
+    }
+}

@@ -1,0 +1,121 @@
+//! Owns `frosthead bench`: measurements on this machine, as lines for people or JSON for machines.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Args, Subcommand};
+
+use super::eval::{print_json, unprintable};
+use super::options::{RuntimeArguments, TableArguments};
+use super::terminal::{Terminal, bytes, grouped};
+use super::Outcome;
+use crate::backbone::Backbone;
+use crate::bench::{EmbedBench, EmbedBenchOptions, bench_embed};
+use crate::data::TableReader;
+use crate::embed::{StoredLayers, TOKEN_BUDGET};
+
+/// Measure this machine.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    Embed(EmbedArguments),
+}
+
+/// Texts per second of feature extraction, and how near that is to the machine's own peak.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  frosthead bench embed data.csv --backbone models/all-MiniLM-L6-v2 --limit 3000 --json")]
+struct EmbedArguments {
+    /// A table of texts.
+    data: String,
+    /// The backbone directory.
+    #[arg(long, value_name = "DIR")]
+    backbone: PathBuf,
+    /// Use the first N rows only.
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Counted passes; the median is reported.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
+    /// all or last: which graph to measure.
+    #[arg(long, value_name = "WHICH", default_value = "all")]
+    store_layers: StoredLayers,
+    /// Tokens in a batch, padding included.
+    #[arg(long, value_name = "N", default_value_t = TOKEN_BUDGET, value_parser = parse_budget)]
+    token_budget: usize,
+    /// Print JSON to standard output.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    table: TableArguments,
+    #[command(flatten)]
+    runtime: RuntimeArguments,
+}
+
+fn parse_budget(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|budget| *budget > 0).ok_or_else(|| "expected a whole number above 0".to_owned())
+}
+
+pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
+    match &arguments.what {
+        What::Embed(arguments) => embed(arguments, terminal),
+    }
+}
+
+fn embed(arguments: &EmbedArguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
+    let source = arguments.table.source(&arguments.data)?;
+    let mut reader = TableReader::open(&source)?;
+    let column = reader.column(&arguments.table.text)?;
+    let limit = arguments.limit.unwrap_or(usize::MAX);
+    let mut texts: Vec<String> = Vec::new();
+    loop {
+        let rows = reader.read(8192.min(limit - texts.len()).max(1), 8 << 20)?;
+        if rows.is_empty() || texts.len() >= limit {
+            break;
+        }
+        texts.extend(rows.into_iter().map(|mut row| row.cells[column].take().unwrap_or_default()));
+    }
+    texts.truncate(limit);
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let backbone = Arc::new(Backbone::open(&arguments.backbone)?);
+    let runtime = arguments.runtime.load(terminal)?;
+    let options = EmbedBenchOptions {
+        stored: arguments.store_layers,
+        token_budget: arguments.token_budget,
+        rounds: usize::from(arguments.rounds),
+    };
+    let figures = bench_embed(&backbone, &runtime, &texts, &options)?;
+    if arguments.json {
+        print_json(&figures)?;
+    } else {
+        print(&figures)?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn print(figures: &EmbedBench) -> anyhow::Result<()> {
+    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+    let mut out = std::io::stdout().lock();
+    let lines = [
+        ("texts", format!("{} ({} tokens)", grouped(figures.texts), grouped(figures.tokens))),
+        ("texts/s", format!("{:.0}", figures.texts_per_second)),
+        ("tokens/s", format!("{:.0}", figures.tokens_per_second)),
+        ("padding", percent(figures.padding_share)),
+        ("shapes", figures.shapes.to_string()),
+        ("inside ONNX Runtime", percent(figures.runtime_share)),
+        ("GFLOP/s", figures.gflops.map_or_else(|| "unknown".to_owned(), |gflops| format!("{gflops:.0}"))),
+        ("machine's GEMM peak", format!("{:.0} GFLOP/s", figures.gemm_peak_gflops)),
+        ("share of that peak", figures.share_of_peak.map_or_else(|| "unknown".to_owned(), percent)),
+        ("peak memory", bytes(figures.peak_rss_bytes)),
+    ];
+    for (name, value) in lines {
+        writeln!(out, "{name:<20}  {value}").map_err(unprintable)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! Owns `frosthead cache`: what is stored, whether it is sound, and making room.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use super::eval::{print_json, unprintable};
+use super::terminal::{Terminal, bytes, grouped};
+use super::Outcome;
+use crate::error::{Error, Kind};
+use crate::store::{self, PruneOptions, default_root};
+
+/// Look after the feature store.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// What is stored, the last used first.
+    #[command(after_help = "Example:
+  frosthead cache list --json")]
+    List(Common),
+    /// Check every stored part against its checksum; exits with 1 when one is damaged.
+    #[command(after_help = "Example:
+  frosthead cache verify")]
+    Verify(Common),
+    /// Remove stored features.
+    #[command(after_help = "Examples:
+  frosthead cache prune --older-than 30
+  frosthead cache prune --max-bytes 2000000000")]
+    Prune(PruneArguments),
+}
+
+#[derive(Debug, Args)]
+struct Common {
+    /// The feature store [default: $FROSTHEAD_CACHE, else the user's cache directory].
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// Print JSON to standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct PruneArguments {
+    #[command(flatten)]
+    common: Common,
+    /// Remove what was not used for so many days.
+    #[arg(long, value_name = "DAYS")]
+    older_than: Option<u32>,
+    /// Remove the least recently used until at most so many bytes are left.
+    #[arg(long, value_name = "BYTES")]
+    max_bytes: Option<u64>,
+    /// Remove parts that were set aside as damaged.
+    #[arg(long)]
+    damaged: bool,
+    /// Remove everything.
+    #[arg(long)]
+    all: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
+    match &arguments.what {
+        What::List(common) => list(common),
+        What::Verify(common) => verify(common, terminal),
+        What::Prune(arguments) => prune(arguments, terminal),
+    }
+}
+
+fn list(common: &Common) -> anyhow::Result<Outcome> {
+    let entries = store::list(&default_root(common.cache.as_deref())?)?;
+    if common.json {
+        print_json(&entries)?;
+        return Ok(Outcome::Done);
+    }
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{:<14}  {:>10}  {:>10}  {:>6}  row", "key", "texts", "size", "parts").map_err(unprintable)?;
+    for entry in entries {
+        let row = entry.fields.get("row").map_or("", String::as_str);
+        writeln!(
+            out,
+            "{:<14}  {:>10}  {:>10}  {:>6}  {row}",
+            entry.fingerprint.short(),
+            grouped(entry.rows),
+            bytes(entry.bytes),
+            entry.parts
+        )
+        .map_err(unprintable)?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn verify(common: &Common, terminal: &Terminal) -> anyhow::Result<Outcome> {
+    let report = store::verify(&default_root(common.cache.as_deref())?)?;
+    if common.json {
+        print_json(&report)?;
+    } else {
+        let mut out = std::io::stdout().lock();
+        for damage in &report.damaged {
+            writeln!(out, "damaged: {}: {}", damage.path.display(), damage.reason).map_err(unprintable)?;
+        }
+        writeln!(out, "{} parts are sound, {} are damaged", report.sound, report.damaged.len()).map_err(unprintable)?;
+    }
+    if report.damaged.is_empty() {
+        return Ok(Outcome::Done);
+    }
+    terminal.say("damaged parts are computed again when they are needed; `frosthead cache prune --damaged` removes them");
+    Ok(Outcome::CriterionMissed)
+}
+
+fn prune(arguments: &PruneArguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
+    let options = PruneOptions {
+        older_than: arguments.older_than.map(|days| Duration::from_secs(u64::from(days) * 86_400)),
+        max_bytes: arguments.max_bytes,
+        damaged: arguments.damaged,
+        all: arguments.all,
+    };
+    if options == PruneOptions::default() {
+        return Err(Error::new(Kind::Usage, "it was not said what to remove")
+            .expected("--older-than DAYS, --max-bytes BYTES, --damaged or --all")
+            .into());
+    }
+    let removed = store::prune(&default_root(arguments.common.cache.as_deref())?, &options)?;
+    if arguments.common.json {
+        print_json(&removed)?;
+    }
+    terminal.say(format!("{} files removed, {} freed", grouped(removed.files), bytes(removed.bytes)));
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,103 @@
+//! Owns `frosthead doctor`: what this machine offers and what the runtime makes of it.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::eval::{print_json, unprintable};
+use super::options::RuntimeArguments;
+use super::terminal::{Terminal, bytes};
+use super::Outcome;
+use crate::backbone::{Backbone, EMBEDDING_GRAPH};
+use crate::inspect::doctor::{Machine, nodes_per_provider};
+
+/// Check the runtime, the processor, the memory, and where a backbone's nodes run.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  frosthead doctor
+  frosthead doctor --backbone models/all-MiniLM-L6-v2 --device cuda --json")]
+pub(crate) struct Arguments {
+    /// Show which provider each of this backbone's nodes runs on.
+    #[arg(long, value_name = "DIR")]
+    backbone: Option<PathBuf>,
+    /// Print JSON to standard output.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    runtime: RuntimeArguments,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    frosthead: &'static str,
+    onnxruntime: String,
+    library: PathBuf,
+    providers: Vec<String>,
+    device: String,
+    threads: usize,
+    #[serde(flatten)]
+    machine: Machine,
+    /// Provider → number of nodes, when a backbone was given.
+    nodes_per_provider: Option<BTreeMap<String, usize>>,
+}
+
+pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
+    let runtime = arguments.runtime.load(terminal)?;
+    let nodes_per_provider = match &arguments.backbone {
+        Some(directory) => {
+            let backbone = Backbone::open(directory)?;
+            Some(nodes_per_provider(&runtime, &backbone.graph(EMBEDDING_GRAPH))?)
+        }
+        None => None,
+    };
+    let report = Report {
+        frosthead: env!("CARGO_PKG_VERSION"),
+        onnxruntime: runtime.version().to_owned(),
+        library: runtime.library().to_path_buf(),
+        providers: runtime.providers(),
+        device: runtime.device().to_string(),
+        threads: runtime.threads(),
+        machine: Machine::read(),
+        nodes_per_provider,
+    };
+    if arguments.json {
+        print_json(&report)?;
+    } else {
+        print(&report)?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn print(report: &Report) -> anyhow::Result<()> {
+    let machine = &report.machine;
+    let mut lines = vec![
+        ("frosthead", report.frosthead.to_owned()),
+        ("ONNX Runtime", format!("{} at {}", report.onnxruntime, report.library.display())),
+        ("providers", report.providers.join(", ")),
+        ("device", format!("{}, {} threads", report.device, report.threads)),
+        ("processor", machine.processor.clone()),
+        ("features", machine.features.join(" ")),
+        ("cores allowed", format!("{} of {}", machine.cores_allowed, machine.cores)),
+        (
+            "memory",
+            format!(
+                "{} in all, {} available{}",
+                bytes(machine.memory_total),
+                bytes(machine.memory_available),
+                machine.memory_limit.map_or_else(String::new, |limit| format!(", limited to {}", bytes(limit)))
+            ),
+        ),
+    ];
+    if let Some(nodes) = &report.nodes_per_provider {
+        let nodes = nodes.iter().map(|(provider, count)| format!("{provider}: {count}"));
+        lines.push(("nodes", nodes.collect::<Vec<_>>().join(", ")));
+    }
+    let mut out = std::io::stdout().lock();
+    for (name, value) in lines {
+        writeln!(out, "{name:<14}  {value}").map_err(unprintable)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! Owns `frosthead embed`: a table of texts → a Parquet of features.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::options::{RuntimeArguments, StoreArguments, TableArguments};
+use super::terminal::{Terminal, grouped};
+use super::Outcome;
+use crate::backbone::Backbone;
+use crate::embed::{EmbedRequest, Embedded, embed_file};
+
+/// Compute the sentence embeddings of a table of texts, once, and write them to Parquet.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  frosthead embed data.csv --backbone models/all-MiniLM-L6-v2 --out features.parquet
+  cat reviews.jsonl | frosthead embed - --format jsonl --text review --backbone models/all-MiniLM-L6-v2 --out features.parquet")]
+pub(crate) struct Arguments {
+    /// CSV, TSV, JSONL, Parquet or text file; `-` is standard input.
+    data: String,
+    /// The backbone directory.
+    #[arg(long, value_name = "DIR")]
+    backbone: PathBuf,
+    /// The Parquet to write.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Carry the text column along too (the other columns always are).
+    #[arg(long)]
+    keep_text: bool,
+    /// Replace an output that was made from something else.
+    #[arg(long)]
+    overwrite: bool,
+    #[command(flatten)]
+    table: TableArguments,
+    #[command(flatten)]
+    store: StoreArguments,
+    #[command(flatten)]
+    runtime: RuntimeArguments,
+}
+
+pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
+    let source = arguments.table.source(&arguments.data)?;
+    let backbone = Arc::new(Backbone::open(&arguments.backbone)?);
+    let runtime = arguments.runtime.load(terminal)?;
+    let max_length = backbone.manifest().preparation.max_length;
+    let (mut embedder, rows) = arguments.store.open(backbone, runtime, &[&source], terminal)?;
+    let request = EmbedRequest {
+        source: &source,
+        text_column: &arguments.table.text,
+        output: &arguments.out,
+        keep_text: arguments.keep_text,
+        strict: arguments.table.strict,
+        overwrite: arguments.overwrite,
+    };
+    let mut progress = terminal.progress(rows);
+    let embedded = embed_file(&mut embedder, &request, &mut |state| progress.show(state))?;
+    drop(progress);
+    match embedded {
+        Embedded::UpToDate(notes) => {
+            terminal.notes(&notes, max_length);
+            terminal.say(format!("{}: up to date", arguments.out.display()));
+        }
+        Embedded::Written(summary) => {
+            terminal.notes(&summary.notes, max_length);
+            terminal.say(format!(
+                "{}: {} rows of {} numbers ({} texts computed, {} from the store)",
+                arguments.out.display(),
+                grouped(summary.notes.rows),
+                summary.dimensions,
+                grouped(summary.computed),
+                grouped(summary.reused)
+            ));
+        }
+    }
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,208 @@
+//! Owns `frosthead eval`: a labelled table against a run, as a table for people or JSON for machines.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::options::{RuntimeArguments, StoreArguments, TableArguments};
+use super::terminal::{Terminal, grouped};
+use super::Outcome;
+use crate::classifier::Run;
+use crate::data::{Format, RecordFormat, RecordValue, RecordWriter, Source, write_atomically};
+use crate::dataset::{Columns, Dataset};
+use crate::error::{Error, Result};
+use crate::evaluate::{Evaluator, Rows};
+use crate::metrics::TaskMetrics;
+
+/// Measure a trained model on labelled rows, unseen ones first.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  frosthead eval new.csv --model runs/first
+  frosthead eval data.csv --model runs/first --by source --errors errors.csv --json")]
+pub(crate) struct Arguments {
+    /// A labelled table, or a Parquet of features.
+    data: String,
+    /// The run directory.
+    #[arg(long, value_name = "RUN")]
+    model: PathBuf,
+    /// Measure these tasks only.
+    #[arg(long = "task", value_name = "COLUMN")]
+    tasks: Vec<String>,
+    /// test, valid, train, all or unseen (neither trained on nor used for validation).
+    #[arg(long, value_name = "WHICH")]
+    rows: Option<Rows>,
+    /// Figures per value of this column as well.
+    #[arg(long, value_name = "COLUMN")]
+    by: Option<String>,
+    /// Write the wrongly labelled rows here (.csv or .jsonl), most confident first.
+    #[arg(long, value_name = "FILE")]
+    errors: Option<PathBuf>,
+    /// Print JSON to standard output.
+    #[arg(long)]
+    json: bool,
+    /// Exit with 1 when any task's macro-F1 is lower.
+    #[arg(long, value_name = "F1")]
+    min_f1: Option<f64>,
+    /// Where the backbone lies, when it is not where the run says.
+    #[arg(long, value_name = "DIR")]
+    backbone: Option<PathBuf>,
+    #[command(flatten)]
+    table: TableArguments,
+    #[command(flatten)]
+    store: StoreArguments,
+    #[command(flatten)]
+    runtime: RuntimeArguments,
+}
+
+pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
+    let run = Run::open(&arguments.model)?;
+    let tasks = if arguments.tasks.is_empty() { run.recipe.tasks.clone() } else { arguments.tasks.clone() };
+    let mut kept = tasks.clone();
+    kept.extend(arguments.by.clone());
+    let rows = load(arguments, &run, &kept, terminal)?;
+    let evaluator = Evaluator::new(&run, &rows, &run.rows()?, &tasks)?;
+    let seen = evaluator.seen();
+    terminal.say(format!(
+        "{} rows: {} were trained on, {} used for validation, {} are the run's test rows, {} are new",
+        grouped(seen.total),
+        grouped(seen.train),
+        grouped(seen.valid),
+        grouped(seen.test),
+        grouped(seen.new)
+    ));
+    let group = arguments.by.as_ref().map(|_| tasks.len());
+    let which = arguments.rows.unwrap_or_default();
+    let evaluation = evaluator.measure(which, group)?;
+    if arguments.json {
+        print_json(&evaluation)?;
+    } else {
+        print_heading(which)?;
+        print_table(&evaluation.tasks)?;
+        for (name, tasks) in &evaluation.groups {
+            writeln!(std::io::stdout(), "\n{} = {name}", arguments.by.as_deref().unwrap_or_default()).map_err(unprintable)?;
+            print_table(tasks)?;
+        }
+        if arguments.rows.is_none() && seen.train + seen.valid > 0 {
+            writeln!(std::io::stdout()).map_err(unprintable)?;
+            print_heading(Rows::All)?;
+            print_table(&evaluator.measure(Rows::All, None)?.tasks)?;
+        }
+    }
+    if let Some(path) = &arguments.errors {
+        write_mistakes(path, &evaluator, which, &rows)?;
+        terminal.say(format!("{}: written", path.display()));
+    }
+    Ok(criterion(&evaluation.tasks, arguments.min_f1, terminal))
+}
+
+fn load(arguments: &Arguments, run: &Run, kept: &[String], terminal: &Terminal) -> anyhow::Result<Dataset> {
+    let source = arguments.table.source(&arguments.data)?;
+    let columns = Columns { kept, texts: arguments.errors.is_some() };
+    let named = |error: Error| match &source.path {
+        Some(path) => error.at(path),
+        None => error,
+    };
+    if let (None, Format::Parquet, Some(path)) = (&run.recipe.data.text, source.format, &source.path) {
+        return Ok(Dataset::from_features(path, None, columns).map_err(named)?);
+    }
+    let backbone = Arc::new(run.backbone(arguments.backbone.as_deref())?);
+    let max_length = backbone.manifest().preparation.max_length;
+    let runtime = arguments.runtime.load(terminal)?;
+    let (mut embedder, rows) = arguments.store.open(backbone, runtime, &[&source], terminal)?;
+    let mut progress = terminal.progress(rows);
+    let dataset = Dataset::from_texts(
+        &mut embedder,
+        &source,
+        &arguments.table.text,
+        columns,
+        arguments.table.strict,
+        &mut |state| progress.show(state),
+    )
+    .map_err(named)?;
+    drop(progress);
+    terminal.notes(&dataset.notes, max_length);
+    Ok(dataset)
+}
+
+fn write_mistakes(path: &std::path::Path, evaluator: &Evaluator<'_>, which: Rows, rows: &Dataset) -> Result<()> {
+    let mistakes = evaluator.mistakes(which)?;
+    let format = match Source::new(&path.to_string_lossy(), None)?.format {
+        Format::Jsonl => RecordFormat::Jsonl,
+        _ => RecordFormat::Csv,
+    };
+    write_atomically(path, |writer| {
+        let columns = ["row", "task", "label", "predicted", "probability", "text"].map(str::to_owned);
+        let mut records = RecordWriter::new(writer, format, &columns)?;
+        for mistake in &mistakes {
+            let text = rows.texts.get(mistake.row - 1).cloned();
+            records.write(&[
+                RecordValue::Integer(mistake.row as u64),
+                RecordValue::Text(mistake.task.clone()),
+                RecordValue::Text(mistake.truth.clone()),
+                RecordValue::Text(mistake.predicted.clone()),
+                RecordValue::Number(f64::from(mistake.probability)),
+                text.map_or(RecordValue::Null, RecordValue::Text),
+            ])?;
+        }
+        records.finish()
+    })
+}
+
+fn print_heading(which: Rows) -> Result<()> {
+    let what = match which {
+        Rows::Unseen => "unseen rows",
+        Rows::Test => "the run's test rows",
+        Rows::Valid => "the run's validation rows",
+        Rows::Train => "rows the run was trained on",
+        Rows::All => "all rows, those trained on included",
+    };
+    writeln!(std::io::stdout(), "{what}").map_err(unprintable)
+}
+
+/// The accuracy table: one line per task.
+pub(crate) fn print_table(tasks: &BTreeMap<String, TaskMetrics>) -> Result<()> {
+    let width = tasks.keys().map(|task| task.chars().count()).max().unwrap_or(0).max("task".len());
+    let mut text =
+        format!("{:<width$}  {:>8}  {:>15}  {:>15}  {:>6}\n", "task", "rows", "accuracy", "macro-F1", "ECE");
+    for (task, metrics) in tasks {
+        let share = |value: f64, error: f64| format!("{value:.3} ± {error:.3}");
+        text += &format!(
+            "{task:<width$}  {:>8}  {:>15}  {:>15}  {:>6.3}\n",
+            grouped(metrics.rows),
+            share(metrics.accuracy, metrics.accuracy_standard_error),
+            share(metrics.macro_f1, metrics.macro_f1_standard_error),
+            metrics.ece
+        );
+    }
+    std::io::stdout().lock().write_all(text.as_bytes()).map_err(unprintable)
+}
+
+/// JSON on standard output.
+pub(crate) fn print_json(value: &impl Serialize) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, value).map_err(|error| unprintable(error.into()))?;
+    writeln!(out).map_err(unprintable)
+}
+
+/// Whether every task reaches the macro-F1 the user asked for.
+pub(crate) fn criterion(
+    tasks: &BTreeMap<String, TaskMetrics>,
+    min_f1: Option<f64>,
+    terminal: &Terminal,
+) -> Outcome {
+    let Some(least) = min_f1 else { return Outcome::Done };
+    let mut outcome = Outcome::Done;
+    for (task, metrics) in tasks.iter().filter(|(_, metrics)| metrics.macro_f1 < least) {
+        terminal.warn(format!("{task}: macro-F1 {:.3} is below --min-f1 {least}", metrics.macro_f1));
+        outcome = Outcome::CriterionMissed;
+    }
+    outcome
+}
+
+pub(crate) fn unprintable(source: std::io::Error) -> Error {
+    Error::io("write", "standard output", source)
+}

@@ -1,0 +1,124 @@
+//! Owns `frosthead import`: where the source is found, and what was made of it.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::terminal::{Terminal, bytes};
+use super::Outcome;
+use crate::backbone::{Catalog, ImportOptions, Imported, import};
+use crate::bert::Pooling;
+use crate::error::Result;
+
+/// Make a backbone directory from a pre-trained encoder.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  frosthead import downloads/all-MiniLM-L6-v2 --out models/all-MiniLM-L6-v2
+  frosthead import sentence-transformers/all-MiniLM-L6-v2 --out models/all-MiniLM-L6-v2
+  frosthead import encoder.onnx --tokenizer tokenizer.json --pooling mean --out models/encoder")]
+pub(crate) struct Arguments {
+    /// A Hugging Face directory, a name from the catalogue, a hub id (organisation/name[@revision]), or an .onnx file.
+    source: String,
+    /// The backbone directory to make.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Put in front of every text; by default the model's own default prompt, mostly none.
+    #[arg(long, value_name = "TEXT", conflicts_with = "prompt")]
+    prefix: Option<String>,
+    /// Use the model's prompt of that name as the prefix.
+    #[arg(long, value_name = "NAME")]
+    prompt: Option<String>,
+    /// `mean` or `cls`; by default what the model says, else mean.
+    #[arg(long, value_name = "HOW")]
+    pooling: Option<Pooling>,
+    /// Scale embeddings to length 1; by default what the model says, else no.
+    #[arg(long, value_name = "YES")]
+    normalize: Option<bool>,
+    /// Most tokens of a text; by default what the model says.
+    #[arg(long, value_name = "TOKENS")]
+    max_length: Option<usize>,
+    /// The tokenizer, when it does not lie beside the model.
+    #[arg(long, value_name = "FILE")]
+    tokenizer: Option<PathBuf>,
+    /// Replace a backbone that was made from something else.
+    #[arg(long)]
+    overwrite: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
+    let mut options = ImportOptions {
+        prefix: arguments.prefix.clone(),
+        prompt: arguments.prompt.clone(),
+        pooling: arguments.pooling,
+        normalize: arguments.normalize,
+        max_length: arguments.max_length,
+        tokenizer: arguments.tokenizer.clone(),
+        origin: None,
+        overwrite: arguments.overwrite,
+    };
+    let source = locate(&arguments.source, &mut options, terminal)?;
+    let Imported { manifest, up_to_date } = import(&source, &arguments.out, &options)?;
+    let done = if up_to_date { "up to date" } else { "imported" };
+    let preparation = &manifest.preparation;
+    terminal.say(format!(
+        "{}: {done}: {}, {} dimensions, {} pooling{}, at most {} tokens{}",
+        arguments.out.display(),
+        manifest.layers().map_or_else(|| "ONNX graph".to_owned(), |layers| format!("BERT with {layers} layers")),
+        manifest.hidden_size,
+        preparation.pooling,
+        if preparation.normalize { ", normalised" } else { "" },
+        preparation.max_length,
+        if preparation.prefix.is_empty() { String::new() } else { format!(", prefix {:?}", preparation.prefix) }
+    ));
+    let size: u64 = manifest
+        .files
+        .keys()
+        .filter_map(|name| std::fs::metadata(arguments.out.join(name)).ok())
+        .map(|file| file.len())
+        .sum();
+    terminal.detail(format!("{} on disk, licence {}", bytes(size), manifest.source.licence.as_deref().unwrap_or("unknown")));
+    Ok(Outcome::Done)
+}
+
+/// A path that exists wins over a catalogue name, and that over a hub id.
+fn locate(source: &str, options: &mut ImportOptions, terminal: &Terminal) -> Result<PathBuf> {
+    let path = Path::new(source);
+    if path.exists() {
+        return Ok(path.to_path_buf());
+    }
+    let catalog = Catalog::built_in()?;
+    let entry = catalog.find(source);
+    let id = entry.map_or(source, |entry| &entry.hub);
+    let like_an_id = id.split('/').count() == 2 && !id.starts_with(['.', '/']) && !id.ends_with(".onnx");
+    if !like_an_id {
+        return Ok(path.to_path_buf());
+    }
+    download(id, entry.map(|entry| entry.sha256.clone()).unwrap_or_default(), options, terminal)
+}
+
+#[cfg(feature = "hub")]
+fn download(
+    id: &str,
+    sha256: std::collections::BTreeMap<String, String>,
+    options: &mut ImportOptions,
+    terminal: &Terminal,
+) -> Result<PathBuf> {
+    terminal.say(format!("{id}: no such path here; downloading it from the hub"));
+    let model = crate::backbone::download(id, &sha256)?;
+    let name = id.split('@').next().unwrap_or(id);
+    options.origin = Some(format!("{name}@{}", model.revision));
+    Ok(model.directory)
+}
+
+#[cfg(not(feature = "hub"))]
+fn download(
+    id: &str,
+    _: std::collections::BTreeMap<String, String>,
+    _: &mut ImportOptions,
+    _: &Terminal,
+) -> Result<PathBuf> {
+    use crate::error::{Error, Kind};
+    Err(Error::new(Kind::Usage, "this build of frosthead cannot download models")
+        .at(id)
+        .help("download the model elsewhere and give its directory"))
+}

@@ -1,0 +1,91 @@
+//! Owns `frosthead inspect`: a backbone or a run in one screen.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::eval::{print_json, unprintable};
+use super::terminal::{Terminal, bytes, grouped};
+use super::Outcome;
+use crate::backbone::Architecture;
+use crate::inspect::{Description, describe};
+
+/// Say what a backbone or a run is.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  frosthead inspect models/all-MiniLM-L6-v2
+  frosthead inspect runs/quickstart --json")]
+pub(crate) struct Arguments {
+    /// A backbone or run directory.
+    path: PathBuf,
+    /// Print JSON to standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments, _: &Terminal) -> anyhow::Result<Outcome> {
+    let description = describe(&arguments.path)?;
+    if arguments.json {
+        print_json(&description)?;
+        return Ok(Outcome::Done);
+    }
+    let mut out = std::io::stdout().lock();
+    for (name, value) in lines(&description) {
+        writeln!(out, "{name:<12}  {value}").map_err(unprintable)?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn lines(description: &Description) -> Vec<(&'static str, String)> {
+    match description {
+        Description::Backbone { fingerprint, bytes: size, manifest } => {
+            let preparation = &manifest.preparation;
+            let network = match &manifest.architecture {
+                Architecture::Bert { config } => format!(
+                    "BERT: {} layers, {} wide, {} attention heads, {} words",
+                    config.layers,
+                    config.hidden_size,
+                    config.attention_heads,
+                    grouped(config.vocabulary_size as u64)
+                ),
+                Architecture::Onnx => "a foreign ONNX graph (one cut: after pooling)".to_owned(),
+            };
+            vec![
+                ("backbone", manifest.name.clone()),
+                ("network", network),
+                ("embedding", format!(
+                    "{} numbers, {} pooling{}",
+                    manifest.hidden_size,
+                    preparation.pooling,
+                    if preparation.normalize { ", normalised" } else { "" }
+                )),
+                ("texts", format!("at most {} tokens, prefix {:?}", preparation.max_length, preparation.prefix)),
+                ("source", manifest.source.origin.clone()),
+                ("licence", manifest.source.licence.clone().unwrap_or_else(|| "unknown".to_owned())),
+                ("size", bytes(*size)),
+                ("fingerprint", fingerprint.clone()),
+            ]
+        }
+        Description::Run { recipe, heads } => {
+            let mut lines = vec![
+                ("run of", format!("{} (frosthead {})", recipe.data.path, recipe.frosthead)),
+                ("backbone", recipe.backbone.as_ref().map_or_else(
+                    || "unknown: trained on features made elsewhere".to_owned(),
+                    |backbone| format!("{} ({})", backbone.name, backbone.fingerprint.short()),
+                )),
+                ("features", format!("{}, {} numbers", recipe.features.kind, recipe.features.width)),
+                ("split", format!(
+                    "test {}, validation {}, seed {}",
+                    recipe.split.test_fraction, recipe.split.valid_fraction, recipe.seed
+                )),
+                ("heads", format!("alpha {}, class weight {}", recipe.heads.alpha, recipe.heads.class_weight)),
+            ];
+            for head in heads {
+                let parameters = grouped(head.parameters as u64);
+                lines.push(("task", format!("{}: {} ({parameters} parameters)", head.task, head.labels.join(", "))));
+            }
+            lines
+        }
+    }
+}

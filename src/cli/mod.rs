@@ -1,0 +1,120 @@
+//! Owns the command line: arguments, printing, exit codes. Everything else is the library's.
+//!
+//! Refuses to compute anything: a command reads its options, calls the library, and says what happened. Results go to
+//! standard output or files, messages and progress to standard error.
+
+mod bench;
+mod cache;
+mod doctor;
+mod embed;
+mod eval;
+mod import;
+mod inspect;
+mod options;
+mod predict;
+mod terminal;
+#[cfg(feature = "train")]
+mod train;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub(crate) use terminal::Terminal;
+
+/// Freeze the backbone, train the heads, ship one file: small multi-task text classifiers on ONNX Runtime.
+#[derive(Debug, Parser)]
+#[command(name = "frosthead", version, about, max_term_width = 110, infer_subcommands = false)]
+struct Arguments {
+    /// Say less: errors only.
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// Say more.
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    verbose: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Import(import::Arguments),
+    Embed(embed::Arguments),
+    #[cfg(feature = "train")]
+    Train(train::Arguments),
+    Eval(eval::Arguments),
+    Predict(predict::Arguments),
+    Inspect(inspect::Arguments),
+    Doctor(doctor::Arguments),
+    Cache(cache::Arguments),
+    Bench(bench::Arguments),
+}
+
+/// What a command that ran has to say to the system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// Everything asked for was done.
+    Done,
+    /// It ran, but a criterion the user set was not met.
+    CriterionMissed,
+}
+
+/// Parses the arguments, runs the command, prints its error, and gives the exit code: 0 done, 1 a criterion was not met, 2
+/// error.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let failed = error.use_stderr();
+            // A closed pipe while printing help is no failure.
+            let _ = error.print();
+            return ExitCode::from(if failed { 2 } else { 0 });
+        }
+    };
+    let terminal = Terminal::new(arguments.quiet, arguments.verbose);
+    match run(&arguments.command, &terminal) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::CriterionMissed) => ExitCode::from(1),
+        Err(error) if terminal::is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            terminal.error(&error);
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(command: &Command, terminal: &Terminal) -> anyhow::Result<Outcome> {
+    match command {
+        Command::Import(arguments) => import::run(arguments, terminal),
+        Command::Embed(arguments) => embed::run(arguments, terminal),
+        #[cfg(feature = "train")]
+        Command::Train(arguments) => train::run(arguments, terminal),
+        Command::Eval(arguments) => eval::run(arguments, terminal),
+        Command::Predict(arguments) => predict::run(arguments, terminal),
+        Command::Inspect(arguments) => inspect::run(arguments, terminal),
+        Command::Doctor(arguments) => doctor::run(arguments, terminal),
+        Command::Cache(arguments) => cache::run(arguments, terminal),
+        Command::Bench(arguments) => bench::run(arguments, terminal),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        use clap::CommandFactory as _;
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_an_example() {
+        use clap::CommandFactory as _;
+        for command in Arguments::command().get_subcommands().filter(|command| !command.has_subcommands()) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("frosthead "), "{} has no example", command.get_name());
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Owns the options several commands share: the runtime, the table, the cache.
+//!
+//! Refuses to interpret them beyond what the library's own parsers do.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::terminal::{Terminal, bytes, count_rows};
+use crate::backbone::Backbone;
+use crate::data::{Format, Source};
+use crate::embed::{EmbedOptions, Embedder, StoredLayers, TOKEN_BUDGET};
+use crate::error::{Error, Kind, Result};
+use crate::runtime::{Device, Runtime, RuntimeOptions};
+use crate::store::default_root;
+
+/// Where and how the network runs.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Runtime")]
+pub(crate) struct RuntimeArguments {
+    /// ONNX Runtime's library, or the directory that holds it.
+    #[arg(long, value_name = "PATH")]
+    onnxruntime: Option<PathBuf>,
+    /// `cpu`, `cuda` or `cuda:N`.
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    device: Device,
+    /// Threads; by default all cores this process may use.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+}
+
+impl RuntimeArguments {
+    pub(crate) fn options(&self) -> RuntimeOptions {
+        RuntimeOptions {
+            library: self.onnxruntime.clone(),
+            device: self.device,
+            threads: self.threads.map(usize::from),
+        }
+    }
+
+    pub(crate) fn load(&self, terminal: &Terminal) -> Result<Arc<Runtime>> {
+        let runtime = Runtime::load(&self.options())?;
+        terminal.detail(format!(
+            "ONNX Runtime {} from {}, {}, {} threads",
+            runtime.version(),
+            runtime.library().display(),
+            runtime.device(),
+            runtime.threads()
+        ));
+        Ok(Arc::new(runtime))
+    }
+}
+
+/// How a table is read.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Table")]
+pub(crate) struct TableArguments {
+    /// csv, tsv, jsonl, parquet or lines; by default the file's extension tells.
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Format>,
+    /// The column that holds the text.
+    #[arg(long, value_name = "COLUMN", default_value = "text")]
+    pub(crate) text: String,
+    /// Treat empty texts and NUL bytes as errors.
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+impl TableArguments {
+    /// The table named on the command line; a bare `-` is one text a line unless --format says otherwise.
+    pub(crate) fn source(&self, data: &str) -> Result<Source> {
+        let lines = (data == "-" && self.format.is_none()).then_some(Format::Lines);
+        Source::new(data, self.format.or(lines))
+    }
+}
+
+/// Where features are stored, and which.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Features")]
+pub(crate) struct StoreArguments {
+    /// The feature store [default: $FROSTHEAD_CACHE, else the user's cache directory].
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// `all`: store every layer's mean-pooled states, so that other features cost no inference later; `last`: the sentence
+    /// embedding only.
+    #[arg(long, value_name = "WHICH", default_value = "all")]
+    store_layers: StoredLayers,
+    /// Tokens in a batch, padding included.
+    #[arg(long, value_name = "N", default_value_t = TOKEN_BUDGET)]
+    token_budget: usize,
+}
+
+impl StoreArguments {
+    /// Opens the backbone's place in the store, and checks that what `sources` may need fits the disk.
+    pub(crate) fn open(
+        &self,
+        backbone: Arc<Backbone>,
+        runtime: Arc<Runtime>,
+        sources: &[&Source],
+        terminal: &Terminal,
+    ) -> Result<(Embedder, Option<u64>)> {
+        if self.token_budget == 0 {
+            return Err(Error::new(Kind::Usage, "a batch needs room for a token")
+                .found("--token-budget 0")
+                .expected("at least 1"));
+        }
+        let root = default_root(self.cache.as_deref())?;
+        let options = EmbedOptions { stored: self.store_layers, token_budget: self.token_budget };
+        let embedder = Embedder::open(backbone, runtime, &root, options)?;
+        terminal.damage(embedder.damaged());
+        let rows = sources.iter().map(|source| count_rows(source)).sum::<Option<u64>>();
+        if let Some(rows) = rows {
+            check_space(&embedder, rows, &root, terminal)?;
+        }
+        Ok((embedder, rows))
+    }
+}
+
+/// Says what storing up to `rows` new texts would take, and refuses to start when it cannot fit.
+fn check_space(embedder: &Embedder, rows: u64, root: &Path, terminal: &Terminal) -> Result<()> {
+    let (need, free) = embedder.space(rows, root)?;
+    let stored = embedder.stored();
+    terminal.say(format!(
+        "feature store {}: {stored} texts stored; up to {} for {rows} rows, {} free",
+        root.display(),
+        bytes(need),
+        bytes(free)
+    ));
+    let (missing, _) = embedder.space(rows.saturating_sub(stored), root)?;
+    if missing <= free {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Space, "the feature store may not fit the disk")
+        .at(root)
+        .found(format!("{} free", bytes(free)))
+        .expected(bytes(missing))
+        .help("free some space, give another place with --cache, or say --store-layers last"))
+}

@@ -1,0 +1,158 @@
+//! Owns `frosthead predict`: texts in, one record per row out, streaming.
+
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::options::{RuntimeArguments, TableArguments};
+use super::terminal::Terminal;
+use super::Outcome;
+use crate::classifier::{Classifier, OpenOptions, TaskPrediction};
+use crate::data::{RecordFormat, RecordValue, RecordWriter, Row, TableReader, write_atomically};
+use crate::embed::TextNotes;
+use crate::error::{Error, Kind, Result};
+use crate::heads::Head;
+
+/// Rows predicted at a time: enough to sort into full batches, few enough to answer soon.
+const WINDOW_ROWS: usize = 1024;
+const WINDOW_BYTES: usize = 8 << 20;
+
+/// Label texts with a trained model.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  echo 'Great phone, would buy again!' | frosthead predict - --model runs/first
+  frosthead predict new.csv --model runs/first --out labelled.csv --output-format csv --top-k 2")]
+pub(crate) struct Arguments {
+    /// CSV, TSV, JSONL, Parquet or text file; `-` is standard input, one text a line unless --format says otherwise.
+    data: String,
+    /// The run directory.
+    #[arg(long, value_name = "RUN")]
+    model: PathBuf,
+    /// Write here instead of to standard output.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// jsonl or csv.
+    #[arg(long, value_name = "FORMAT", default_value = "jsonl")]
+    output_format: RecordFormat,
+    /// Every label's probability.
+    #[arg(long, conflicts_with = "top_k")]
+    all_probabilities: bool,
+    /// The K most probable labels.
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(1..))]
+    top_k: Option<u16>,
+    /// Replace an existing --out.
+    #[arg(long)]
+    overwrite: bool,
+    /// Where the backbone lies, when it is not where the run says.
+    #[arg(long, value_name = "DIR")]
+    backbone: Option<PathBuf>,
+    #[command(flatten)]
+    table: TableArguments,
+    #[command(flatten)]
+    runtime: RuntimeArguments,
+}
+
+pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
+    let source = arguments.table.source(&arguments.data)?;
+    if let Some(path) = arguments.out.as_ref().filter(|path| path.exists() && !arguments.overwrite) {
+        return Err(Error::new(Kind::Exists, "the output exists")
+            .at(path)
+            .help("choose another --out, or say --overwrite")
+            .into());
+    }
+    let mut reader = TableReader::open(&source)?;
+    let text = reader.column(&arguments.table.text)?;
+    let options = OpenOptions { runtime: arguments.runtime.options(), backbone: arguments.backbone.clone() };
+    let classifier = Classifier::open_with(&arguments.model, &options)?;
+    let mut job = Job { arguments, classifier: &classifier, text, notes: TextNotes::default() };
+    match &arguments.out {
+        Some(path) => write_atomically(path, |out| job.run(&mut reader, out))?,
+        None => job.run(&mut reader, &mut BufWriter::new(std::io::stdout().lock()))?,
+    }
+    let mut notes = job.notes;
+    notes.truncation = classifier.work().truncation;
+    terminal.notes(&notes, classifier.backbone().manifest().preparation.max_length);
+    Ok(Outcome::Done)
+}
+
+/// One pass of `predict`.
+struct Job<'j> {
+    arguments: &'j Arguments,
+    classifier: &'j Classifier,
+    text: usize,
+    notes: TextNotes,
+}
+
+impl Job<'_> {
+    fn run(&mut self, reader: &mut TableReader, out: &mut dyn Write) -> Result<()> {
+        let columns = self.columns(reader.columns());
+        let mut records = RecordWriter::new(out, self.arguments.output_format, &columns)?;
+        loop {
+            let rows = reader.read(WINDOW_ROWS, WINDOW_BYTES)?;
+            if rows.is_empty() {
+                break;
+            }
+            let texts: Vec<&str> =
+                rows.iter().map(|row| row.cells[self.text].as_deref().unwrap_or("")).collect();
+            for (row, text) in rows.iter().zip(&texts) {
+                self.notes.add(row, text, self.arguments.table.strict)?;
+            }
+            let predictions = self.classifier.predict(&texts)?;
+            for (row, predictions) in rows.iter().zip(&predictions) {
+                records.write(&self.record(row, predictions))?;
+            }
+            records.flush()?;
+        }
+        records.finish()
+    }
+
+    /// Names of the output's columns: the row number, the input's own columns, then per task what was predicted.
+    fn columns(&self, input: &[String]) -> Vec<String> {
+        let mut columns = vec!["row".to_owned()];
+        columns.extend(input.iter().map(|column| match column.as_str() {
+            "row" => "input_row".to_owned(),
+            _ => column.clone(),
+        }));
+        for head in self.classifier.heads() {
+            columns.push(format!("{}_predicted", head.task));
+            columns.push(format!("{}_probability", head.task));
+            if self.arguments.all_probabilities {
+                columns.extend(head.labels.iter().map(|label| format!("{}_probability_{label}", head.task)));
+            }
+            for rank in 2..=self.ranks(head) {
+                columns.push(format!("{}_predicted_{rank}", head.task));
+                columns.push(format!("{}_probability_{rank}", head.task));
+            }
+        }
+        columns
+    }
+
+    fn ranks(&self, head: &Head) -> usize {
+        self.arguments.top_k.map_or(1, |ranks| usize::from(ranks).min(head.labels.len()))
+    }
+
+    fn record(&self, row: &Row, predictions: &[TaskPrediction]) -> Vec<RecordValue> {
+        let mut record = vec![RecordValue::Integer(row.number)];
+        record.extend(row.cells.iter().map(|cell| cell.clone().map_or(RecordValue::Null, RecordValue::Text)));
+        for (head, prediction) in self.classifier.heads().iter().zip(predictions) {
+            let mut ranked: Vec<usize> = (0..head.labels.len()).collect();
+            ranked.sort_by(|&a, &b| prediction.probabilities[b].total_cmp(&prediction.probabilities[a]));
+            let mut push = |label: usize| {
+                record.push(RecordValue::Text(head.labels[label].clone()));
+                record.push(RecordValue::Number(shortest(prediction.probabilities[label])));
+            };
+            push(prediction.label);
+            ranked.iter().take(self.ranks(head)).skip(1).for_each(|&label| push(label));
+            if self.arguments.all_probabilities {
+                record.extend(prediction.probabilities.iter().map(|p| RecordValue::Number(shortest(*p))));
+            }
+        }
+        record
+    }
+}
+
+/// The f64 whose shortest decimal form is the f32's: 0.97 stays 0.97 in the output.
+fn shortest(number: f32) -> f64 {
+    number.to_string().parse().unwrap_or_else(|_| f64::from(number))
+}

@@ -1,0 +1,240 @@
+//! Owns what people see: messages, warnings, errors, progress, numbers made readable. All of it goes to standard error.
+//!
+//! Refuses to print results.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::data::Source;
+use crate::embed::{Progress, TextNotes};
+use crate::error::Error;
+use crate::store::Damage;
+use crate::tokens::Truncation;
+
+/// Standard error, and how much the user wants to read there.
+#[derive(Debug)]
+pub(crate) struct Terminal {
+    quiet: bool,
+    verbose: bool,
+    colour: bool,
+}
+
+impl Terminal {
+    pub(crate) fn new(quiet: bool, verbose: bool) -> Self {
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Self { quiet, verbose, colour: std::io::stderr().is_terminal() && !plain }
+    }
+
+    /// Something worth knowing.
+    pub(crate) fn say(&self, message: impl AsRef<str>) {
+        if !self.quiet {
+            line(message.as_ref());
+        }
+    }
+
+    /// Something only a curious user wants to know.
+    pub(crate) fn detail(&self, message: impl AsRef<str>) {
+        if self.verbose {
+            line(message.as_ref());
+        }
+    }
+
+    /// Something that may be wrong.
+    pub(crate) fn warn(&self, message: impl AsRef<str>) {
+        if !self.quiet {
+            line(&format!("{} {}", self.paint("warning:", "33"), message.as_ref()));
+        }
+    }
+
+    /// The error that ended the command: what and where, its causes, what to do.
+    pub(crate) fn error(&self, error: &anyhow::Error) {
+        line(&format!("{} {error}", self.paint("error:", "31")));
+        for cause in error.chain().skip(1) {
+            line(&format!("  because: {cause}"));
+        }
+        let remedy = error.chain().filter_map(|cause| cause.downcast_ref::<Error>()).find_map(Error::remedy);
+        if let Some(remedy) = remedy {
+            line(&format!("  {} {remedy}", self.paint("help:", "36")));
+        }
+    }
+
+    /// Parts of the store that were set aside.
+    pub(crate) fn damage(&self, damaged: &[Damage]) {
+        for damage in damaged {
+            self.warn(format!(
+                "{}: stored features are damaged ({}); they are computed again",
+                damage.path.display(),
+                damage.reason
+            ));
+        }
+    }
+
+    /// What was odd about a table's texts.
+    pub(crate) fn notes(&self, notes: &TextNotes, max_length: usize) {
+        if notes.empty + notes.nul > 0 {
+            self.warn(format!(
+                "{} empty texts and {} texts with a NUL byte were embedded like any other (--strict refuses them)",
+                grouped(notes.empty),
+                grouped(notes.nul)
+            ));
+        }
+        self.truncation(&notes.truncation, notes.rows, max_length);
+    }
+
+    /// What was cut off at the maximum length; said even when nothing was.
+    pub(crate) fn truncation(&self, truncation: &Truncation, texts: u64, max_length: usize) {
+        self.say(format!(
+            "{} of {} texts were cut at {max_length} tokens ({}{} tokens lost)",
+            grouped(truncation.texts),
+            grouped(texts),
+            if truncation.at_least { "at least " } else { "" },
+            grouped(truncation.tokens_lost)
+        ));
+    }
+
+    /// Progress over the rows of a table: a bar on a terminal, a line every ten seconds elsewhere.
+    pub(crate) fn progress(&self, rows: Option<u64>) -> TableProgress {
+        let on_terminal = std::io::stderr().is_terminal();
+        let bar = (on_terminal && !self.quiet).then(|| {
+            let bar = rows.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
+            bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(8));
+            let template = if rows.is_some() {
+                "{bar:30} {pos}/{len} rows  {msg}  {eta} left"
+            } else {
+                "{spinner} {pos} rows  {msg}"
+            };
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                bar.set_style(style);
+            }
+            bar
+        });
+        TableProgress { bar, lines: !self.quiet && !on_terminal, rows, start: Instant::now(), said: Instant::now() }
+    }
+
+    fn paint(&self, text: &str, code: &str) -> String {
+        if self.colour { format!("\x1b[1;{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+/// Progress over the rows of a table.
+pub(crate) struct TableProgress {
+    bar: Option<ProgressBar>,
+    lines: bool,
+    rows: Option<u64>,
+    start: Instant,
+    said: Instant,
+}
+
+/// How often a plain line is printed.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+impl TableProgress {
+    /// Shows how far the work has come.
+    pub(crate) fn show(&mut self, progress: &Progress) {
+        #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+        let rate = progress.rows() as f64 / self.start.elapsed().as_secs_f64().max(1e-3);
+        if let Some(bar) = &self.bar {
+            bar.set_message(format!("{rate:.0} rows/s"));
+            bar.set_position(progress.rows());
+        } else if self.lines && self.said.elapsed() >= LINE_EVERY {
+            self.said = Instant::now();
+            let rows = progress.rows();
+            let of = self.rows.map_or_else(String::new, |all| format!(" of {}", grouped(all)));
+            #[expect(clippy::cast_precision_loss, reason = "an estimate for people")]
+            let left = self.rows.map_or_else(String::new, |all| {
+                format!(", {:.0} s left", all.saturating_sub(rows) as f64 / rate.max(1e-9))
+            });
+            line(&format!("{}{of} rows, {rate:.0} rows/s{left}", grouped(rows)));
+        }
+    }
+}
+
+impl Drop for TableProgress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Rows in a file, for progress and the space check; `None` when it cannot be known without the work itself.
+pub(crate) fn count_rows(source: &Source) -> Option<u64> {
+    source.path.as_ref()?;
+    let mut reader = crate::data::TableReader::open(source).ok()?;
+    let mut rows = 0;
+    loop {
+        match reader.read(4096, 4 << 20) {
+            Ok(batch) if batch.is_empty() => return Some(rows),
+            Ok(batch) => rows += batch.len() as u64,
+            // The real pass will say what is wrong, with its place.
+            Err(_) => return None,
+        }
+    }
+}
+
+/// Whether an error is a reader that went away (`frosthead … | head`), which ends a command quietly.
+pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+/// A number with thousands separated by commas.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A size in units of 1,000.
+pub(crate) fn bytes(number: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "a size for people")]
+    let number = number as f64;
+    match number {
+        1e9.. => format!("{:.1} GB", number / 1e9),
+        1e6.. => format!("{:.1} MB", number / 1e6),
+        1e3.. => format!("{:.1} kB", number / 1e3),
+        _ => format!("{number} bytes"),
+    }
+}
+
+/// Prints a line to standard error; nobody listening there is no reason to stop.
+fn line(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_by_thousands() {
+        assert_eq!(grouped(0), "0");
+        assert_eq!(grouped(999), "999");
+        assert_eq!(grouped(1_000), "1,000");
+        assert_eq!(grouped(23_610_000), "23,610,000");
+    }
+
+    #[test]
+    fn sizes_are_in_units_of_a_thousand() {
+        assert_eq!(bytes(12), "12 bytes");
+        assert_eq!(bytes(91_000_000), "91.0 MB");
+    }
+
+    #[test]
+    fn a_closed_pipe_is_found_below_other_errors() {
+        let pipe = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+        assert!(is_closed_pipe(&anyhow::Error::from(Error::io("write", "-", pipe))));
+        let other = std::io::Error::from(std::io::ErrorKind::NotFound);
+        assert!(!is_closed_pipe(&anyhow::Error::from(Error::io("write", "-", other))));
+    }
+}

@@ -1,0 +1,150 @@
+//! Owns which kinds of tables there are, and how a command-line argument becomes one.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use crate::error::{Error, Kind, Result};
+
+/// A kind of table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Comma-separated, RFC 4180 quoting, with a header.
+    Csv,
+    /// Tab-separated, the same quoting, with a header.
+    Tsv,
+    /// One JSON object a line.
+    Jsonl,
+    /// Apache Parquet.
+    Parquet,
+    /// One text a line; the column is called `text`.
+    Lines,
+}
+
+const NAMES: [(&str, Format); 5] = [
+    ("csv", Format::Csv),
+    ("tsv", Format::Tsv),
+    ("jsonl", Format::Jsonl),
+    ("parquet", Format::Parquet),
+    ("lines", Format::Lines),
+];
+
+impl FromStr for Format {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        NAMES.iter().find(|(name, _)| *name == text).map(|(_, format)| *format).ok_or_else(|| {
+            Error::new(Kind::Usage, "there is no such format")
+                .found(format!("{text:?}"))
+                .expected("csv, tsv, jsonl, parquet or lines")
+        })
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = NAMES.iter().find(|(_, format)| format == self).map_or("", |(name, _)| name);
+        f.write_str(name)
+    }
+}
+
+impl Format {
+    /// The format a file's extension stands for.
+    ///
+    /// # Errors
+    /// It stands for none.
+    pub fn of_path(path: &Path) -> Result<Self> {
+        let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+        match extension.as_deref() {
+            Some("csv") => Ok(Self::Csv),
+            Some("tsv" | "tab") => Ok(Self::Tsv),
+            Some("jsonl" | "ndjson") => Ok(Self::Jsonl),
+            Some("parquet") => Ok(Self::Parquet),
+            Some("txt") => Ok(Self::Lines),
+            other => Err(Error::new(Kind::Usage, "the file's extension does not tell its format")
+                .at(path)
+                .found(other.map_or_else(|| "no extension".to_owned(), |other| format!(".{other}")))
+                .expected(".csv, .tsv, .jsonl, .ndjson, .parquet or .txt (unpacked, if it is compressed)")
+                .help("say --format csv, tsv, jsonl, parquet or lines")),
+        }
+    }
+}
+
+/// A table by its place.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// `None`: standard input.
+    pub path: Option<PathBuf>,
+    pub format: Format,
+}
+
+impl Source {
+    /// Reads a command-line argument: `-` is standard input, else a path whose extension tells the format unless `format` is
+    /// given.
+    ///
+    /// # Errors
+    /// The format is not known.
+    pub fn new(argument: &str, format: Option<Format>) -> Result<Self> {
+        if argument != "-" {
+            let path = PathBuf::from(argument);
+            let format = format.map_or_else(|| Format::of_path(&path), Ok)?;
+            return Ok(Self { path: Some(path), format });
+        }
+        match format {
+            Some(Format::Parquet) => Err(Error::new(Kind::Usage, "Parquet cannot be read from standard input")
+                .help("its table of contents is at the end: save it to a file and give that")),
+            Some(format) => Ok(Self { path: None, format }),
+            None => Err(Error::new(Kind::Usage, "the format of standard input is not known")
+                .help("say --format csv, tsv, jsonl or lines")),
+        }
+    }
+
+    /// What to call it in a message.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.path.as_ref().map_or_else(|| "standard input".to_owned(), |path| path.display().to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extensions_tell_the_format() {
+        for (path, format) in [
+            ("a.csv", Format::Csv),
+            ("a.TSV", Format::Tsv),
+            ("a.ndjson", Format::Jsonl),
+            ("a.parquet", Format::Parquet),
+            ("a.txt", Format::Lines),
+        ] {
+            assert_eq!(Source::new(path, None).unwrap().format, format);
+        }
+        assert_eq!(Source::new("a.dat", Some(Format::Csv)).unwrap().format, Format::Csv);
+    }
+
+    #[test]
+    fn an_unknown_extension_names_the_known_ones() {
+        for path in ["a.csv.gz", "a"] {
+            let error = Source::new(path, None).unwrap_err();
+            assert!(error.to_string().contains(".jsonl"), "{error}");
+        }
+    }
+
+    #[test]
+    fn standard_input_needs_a_streamable_format() {
+        assert!(Source::new("-", None).is_err());
+        assert!(Source::new("-", Some(Format::Parquet)).is_err());
+        assert_eq!(Source::new("-", Some(Format::Lines)).unwrap().name(), "standard input");
+    }
+
+    #[test]
+    fn names_round_trip() {
+        for (name, format) in NAMES {
+            assert_eq!(name.parse::<Format>().unwrap(), format);
+            assert_eq!(format.to_string(), name);
+        }
+        assert!("xlsx".parse::<Format>().unwrap_err().to_string().contains("xlsx"));
+    }
+}

@@ -1,0 +1,171 @@
+//! Owns results written row by row: JSONL or CSV.
+
+use std::io::Write;
+use std::str::FromStr;
+
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Kind, Result};
+
+/// How results are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordFormat {
+    Jsonl,
+    Csv,
+}
+
+impl FromStr for RecordFormat {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "jsonl" => Ok(Self::Jsonl),
+            "csv" => Ok(Self::Csv),
+            _ => Err(Error::new(Kind::Usage, "there is no such output format")
+                .found(format!("{text:?}"))
+                .expected("jsonl or csv")),
+        }
+    }
+}
+
+/// One value of a result row.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RecordValue {
+    Null,
+    Integer(u64),
+    Number(f64),
+    Text(String),
+}
+
+/// Writes result rows to anything.
+pub struct RecordWriter<'w> {
+    columns: Vec<String>,
+    target: Target<'w>,
+}
+
+enum Target<'w> {
+    Jsonl(&'w mut dyn Write),
+    Csv(Box<csv::Writer<&'w mut dyn Write>>),
+}
+
+impl<'w> RecordWriter<'w> {
+    /// Starts a result with these columns; CSV gets its header.
+    ///
+    /// # Errors
+    /// The header cannot be written, or two columns have the same name.
+    pub fn new(out: &'w mut dyn Write, format: RecordFormat, columns: &[String]) -> Result<Self> {
+        if let Some(twice) = columns.iter().enumerate().find(|(place, name)| columns[..*place].contains(name)) {
+            return Err(Error::new(Kind::Table, "the output would have two columns of the same name")
+                .found(format!("{:?}", twice.1))
+                .help("rename the input's column"));
+        }
+        let target = match format {
+            RecordFormat::Jsonl => Target::Jsonl(out),
+            RecordFormat::Csv => {
+                let mut writer = csv::Writer::from_writer(out);
+                writer.write_record(columns).map_err(failed)?;
+                Target::Csv(Box::new(writer))
+            }
+        };
+        Ok(Self { columns: columns.to_vec(), target })
+    }
+
+    /// Writes one row, a value per column.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write(&mut self, values: &[RecordValue]) -> Result<()> {
+        match &mut self.target {
+            Target::Jsonl(out) => {
+                let object: Map<String, Value> =
+                    self.columns.iter().cloned().zip(values.iter().map(json)).collect();
+                serde_json::to_writer(&mut **out, &object)
+                    .map_err(|error| Error::io("write", "the output", error.into()))?;
+                out.write_all(b"\n").map_err(|source| Error::io("write", "the output", source))
+            }
+            Target::Csv(writer) => writer.write_record(values.iter().map(text)).map_err(failed),
+        }
+    }
+
+    /// Hands everything written so far on.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn flush(&mut self) -> Result<()> {
+        match &mut self.target {
+            Target::Jsonl(out) => out.flush(),
+            Target::Csv(writer) => writer.flush(),
+        }
+        .map_err(|source| Error::io("write", "the output", source))
+    }
+
+    /// Ends the result.
+    ///
+    /// # Errors
+    /// The last rows cannot be written.
+    pub fn finish(mut self) -> Result<()> {
+        self.flush()
+    }
+}
+
+fn json(value: &RecordValue) -> Value {
+    match value {
+        RecordValue::Null => Value::Null,
+        RecordValue::Integer(number) => (*number).into(),
+        RecordValue::Number(number) => (*number).into(),
+        RecordValue::Text(text) => text.clone().into(),
+    }
+}
+
+fn text(value: &RecordValue) -> String {
+    match value {
+        RecordValue::Null => String::new(),
+        RecordValue::Integer(number) => number.to_string(),
+        RecordValue::Number(number) => number.to_string(),
+        RecordValue::Text(text) => text.clone(),
+    }
+}
+
+fn failed(error: csv::Error) -> Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(source) => Error::io("write", "the output", source),
+        other => Error::new(Kind::Io, format!("the output cannot be written: {other:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(format: RecordFormat) -> String {
+        let mut out = Vec::new();
+        let mut writer =
+            RecordWriter::new(&mut out, format, &["row", "text", "p"].map(str::to_owned)).unwrap();
+        writer
+            .write(&[RecordValue::Integer(1), RecordValue::Text("a, \"b\"\n".into()), RecordValue::Number(0.25)])
+            .unwrap();
+        writer.write(&[RecordValue::Integer(2), RecordValue::Null, RecordValue::Number(1.0)]).unwrap();
+        writer.finish().unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn json_lines_keep_the_columns_order() {
+        assert_eq!(
+            written(RecordFormat::Jsonl),
+            "{\"row\":1,\"text\":\"a, \\\"b\\\"\\n\",\"p\":0.25}\n{\"row\":2,\"text\":null,\"p\":1.0}\n"
+        );
+    }
+
+    #[test]
+    fn csv_is_quoted() {
+        assert_eq!(written(RecordFormat::Csv), "row,text,p\n1,\"a, \"\"b\"\"\n\",0.25\n2,,1\n");
+    }
+
+    #[test]
+    fn two_columns_of_one_name_are_refused() {
+        let mut out = Vec::new();
+        let columns = ["a", "a"].map(str::to_owned);
+        assert!(RecordWriter::new(&mut out, RecordFormat::Csv, &columns).is_err());
+    }
+}

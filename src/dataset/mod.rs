@@ -1,0 +1,173 @@
+//! Owns labelled rows with their features in memory: from a table of texts through the feature store, or from a Parquet of
+//! features made by `embed` or elsewhere.
+//!
+//! Refuses to keep texts unless asked to, and to change the order of rows.
+
+use std::path::{Path, PathBuf};
+
+use crate::data::{Source, TableReader, read_features};
+use crate::embed::{Embedder, Progress, TextNotes, visit_rows};
+use crate::error::{Error, Kind, Result};
+use crate::fingerprint::{Fingerprint, TextKey};
+
+/// Where labelled rows come from.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// A table of texts; features come from a backbone.
+    Texts {
+        /// The table.
+        source: Source,
+        /// Its text column.
+        column: String,
+    },
+    /// A Parquet of features; no backbone is needed.
+    Features {
+        /// The file.
+        path: PathBuf,
+        /// Its feature column; by default `embedding`, or the only column of number lists.
+        column: Option<String>,
+    },
+}
+
+impl Input {
+    /// The file's path; `None` for standard input.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Texts { source, .. } => source.path.as_deref(),
+            Self::Features { path, .. } => Some(path),
+        }
+    }
+
+    /// Hash of the file.
+    ///
+    /// # Errors
+    /// It is standard input, which cannot be read twice, or cannot be read.
+    pub fn fingerprint(&self) -> Result<Fingerprint> {
+        let path = self.path().ok_or_else(|| {
+            Error::new(Kind::Usage, "training reads its data more than once: standard input will not do")
+                .help("save it to a file first")
+        })?;
+        Fingerprint::of_file(path)
+    }
+}
+
+/// Which columns to read beside the features.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Columns<'c> {
+    /// Columns whose cells are kept, such as the tasks' labels.
+    pub kept: &'c [String],
+    /// Keep the texts too.
+    pub texts: bool,
+}
+
+/// Rows with their features, in the input's order.
+#[derive(Debug, Default)]
+pub struct Dataset {
+    /// Identity of each row's text.
+    pub keys: Vec<TextKey>,
+    /// `cells[column][row]`, in the order of [`Columns::kept`]; an empty cell is `None`.
+    pub cells: Vec<Vec<Option<String>>>,
+    /// The texts, when they were asked for and the input has them.
+    pub texts: Vec<String>,
+    /// `[rows, width]`, row-major.
+    pub features: Vec<f32>,
+    /// Numbers in a feature vector.
+    pub width: usize,
+    /// What was odd about the texts.
+    pub notes: TextNotes,
+    /// The backbone a Parquet of features says it was made with: name and fingerprint.
+    pub made_with: Option<(String, Fingerprint)>,
+}
+
+impl Dataset {
+    /// Number of rows.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// The features of a row.
+    #[must_use]
+    pub fn row(&self, row: usize) -> &[f32] {
+        &self.features[row * self.width..(row + 1) * self.width]
+    }
+
+    /// Reads a table of texts, computing the features that are not stored yet.
+    ///
+    /// # Errors
+    /// The table is malformed or lacks a column, or embedding fails.
+    pub fn from_texts(
+        embedder: &mut Embedder,
+        source: &Source,
+        text_column: &str,
+        columns: Columns<'_>,
+        strict: bool,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<Self> {
+        let mut reader = TableReader::open(source)?;
+        let text = reader.column(text_column)?;
+        let kept = columns.kept.iter().map(|name| reader.column(name)).collect::<Result<Vec<_>>>()?;
+        let place = embedder.layout().embedding();
+        let mut dataset = Self { width: place.len(), cells: vec![Vec::new(); kept.len()], ..Self::default() };
+        let notes = visit_rows(embedder, &mut reader, text, strict, progress, &mut |embedder, visit| {
+            dataset.keys.push(visit.key);
+            for (cells, &column) in dataset.cells.iter_mut().zip(&kept) {
+                cells.push(visit.row.cells[column].clone().filter(|cell| !cell.is_empty()));
+            }
+            if columns.texts {
+                dataset.texts.push(visit.text.to_owned());
+            }
+            let end = dataset.features.len();
+            dataset.features.resize(end + place.len(), 0.0);
+            embedder.read(&visit.key, place.start, &mut dataset.features[end..])
+        })?;
+        dataset.notes = notes;
+        Ok(dataset)
+    }
+
+    /// Reads a Parquet of features. A row's text is known by the column `text_hash` when there is one, else by the bytes of
+    /// its vector: one text has one embedding.
+    ///
+    /// # Errors
+    /// The file is unreadable, lacks a column, or holds vectors that are not all of one length and finite.
+    pub fn from_features(path: &Path, column: Option<&str>, columns: Columns<'_>) -> Result<Self> {
+        let table = read_features(path, column)?;
+        let find = |name: &String| {
+            table.columns.iter().position(|column| column == name).ok_or_else(|| {
+                Error::new(Kind::Table, "there is no such column")
+                    .at(path)
+                    .found(format!("{name:?}"))
+                    .expected(format!("one of {}", table.columns.join(", ")))
+            })
+        };
+        let kept = columns.kept.iter().map(find).collect::<Result<Vec<_>>>()?;
+        let text = columns.texts.then(|| table.columns.iter().position(|column| column == "text")).flatten();
+        let keys = table.keys.unwrap_or_else(|| {
+            table.features.chunks_exact(table.width.max(1)).map(vector_key).collect()
+        });
+        let made_with = table.metadata.get("frosthead.backbone").cloned().zip(
+            table
+                .metadata
+                .get("frosthead.backbone.fingerprint")
+                .and_then(|text| Fingerprint::try_from(text.clone()).ok()),
+        );
+        let cells = kept
+            .iter()
+            .map(|&column| {
+                table.rows.iter().map(|row| row[column].clone().filter(|cell| !cell.is_empty())).collect()
+            })
+            .collect();
+        let texts = text.map_or_else(Vec::new, |column| {
+            table.rows.iter().map(|row| row[column].clone().unwrap_or_default()).collect()
+        });
+        let notes = TextNotes { rows: keys.len() as u64, ..TextNotes::default() };
+        Ok(Self { keys, cells, texts, features: table.features, width: table.width, notes, made_with })
+    }
+}
+
+/// The identity of a text that is known by its vector only.
+fn vector_key(vector: &[f32]) -> TextKey {
+    let bytes: Vec<u8> = vector.iter().flat_map(|number| number.to_le_bytes()).collect();
+    TextKey::of_bytes(&bytes)
+}

@@ -1,0 +1,251 @@
+//! Owns the pairing of a backbone with its place in the feature store: which texts are missing, and computing just those.
+//!
+//! Refuses to trust a damaged part (its rows are computed again) and to load the network when nothing is missing.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::extractor::{self, Extractor, TOKEN_BUDGET, Work};
+use super::layout::{RowLayout, StoredLayers};
+use crate::backbone::Backbone;
+use crate::error::{Error, Kind, Result};
+use crate::fingerprint::TextKey;
+use crate::runtime::{Device, Runtime};
+use crate::store::{Damage, Store, StoreKey, free_space, space_needed};
+use crate::tokens::Truncation;
+
+/// How features are computed and stored.
+#[derive(Debug, Clone)]
+pub struct EmbedOptions {
+    /// Which mean-pooled states are stored beside the sentence embedding.
+    pub stored: StoredLayers,
+    /// Tokens in one batch, padding included.
+    pub token_budget: usize,
+}
+
+impl Default for EmbedOptions {
+    fn default() -> Self {
+        Self { stored: StoredLayers::default(), token_budget: TOKEN_BUDGET }
+    }
+}
+
+/// How far a pass over a window of rows has come.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress {
+    /// Rows finished before this window.
+    pub rows_before: u64,
+    /// Rows of this window.
+    pub window: u64,
+    /// Texts of this window that had to be computed.
+    pub missing: u64,
+    /// How many of those are done.
+    pub computed: u64,
+    /// Tokens computed so far, in all windows.
+    pub tokens: u64,
+}
+
+impl Progress {
+    /// Rows that are done, counting a half-done window in proportion.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.rows_before + if self.missing == 0 { self.window } else { self.window * self.computed / self.missing }
+    }
+}
+
+/// A backbone with its place in the feature store.
+pub struct Embedder {
+    backbone: Arc<Backbone>,
+    runtime: Arc<Runtime>,
+    options: EmbedOptions,
+    store: Store,
+    layout: RowLayout,
+    /// Loaded when the first missing text comes.
+    extractor: Option<Extractor>,
+    reused: u64,
+    rows_before: u64,
+}
+
+impl Embedder {
+    /// Opens the backbone's place in the store under `root`.
+    ///
+    /// # Errors
+    /// The store cannot be opened.
+    pub fn open(
+        backbone: Arc<Backbone>,
+        runtime: Arc<Runtime>,
+        root: &Path,
+        options: EmbedOptions,
+    ) -> Result<Self> {
+        let layout = extractor::layout(&backbone, options.stored);
+        let store = Store::open(root, &store_key(&backbone, &runtime, &layout), layout.width())?;
+        Ok(Self { backbone, runtime, options, store, layout, extractor: None, reused: 0, rows_before: 0 })
+    }
+
+    /// What a stored row holds.
+    #[must_use]
+    pub fn layout(&self) -> RowLayout {
+        self.layout
+    }
+
+    /// The backbone.
+    #[must_use]
+    pub fn backbone(&self) -> &Arc<Backbone> {
+        &self.backbone
+    }
+
+    /// Parts of the store that could not be trusted; their rows are computed again.
+    #[must_use]
+    pub fn damaged(&self) -> &[Damage] {
+        self.store.damaged()
+    }
+
+    /// What the network was made to do so far; nothing when everything was stored.
+    #[must_use]
+    pub fn work(&self) -> Work {
+        self.extractor.as_ref().map(|extractor| extractor.work().clone()).unwrap_or_default()
+    }
+
+    /// Texts in the store, of this backbone and layout.
+    #[must_use]
+    pub fn stored(&self) -> u64 {
+        self.store.len() as u64
+    }
+
+    /// Texts that were found in the store.
+    #[must_use]
+    pub fn reused(&self) -> u64 {
+        self.reused
+    }
+
+    /// Bytes that storing up to `texts` more texts takes, and bytes free at the store.
+    ///
+    /// # Errors
+    /// The file system cannot be asked.
+    pub fn space(&self, texts: u64, root: &Path) -> Result<(u64, u64)> {
+        Ok((space_needed(texts, self.layout.width()), free_space(root)?))
+    }
+
+    /// Computes and stores what is missing of a window's texts. `keys[i]` is the key of `texts[i]`.
+    ///
+    /// # Errors
+    /// Tokenising, running or storing fails; what was stored before stays.
+    pub fn ensure(
+        &mut self,
+        texts: &[&str],
+        keys: &[TextKey],
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<()> {
+        let mut seen = HashSet::new();
+        let mut missing = Vec::new();
+        for (index, key) in keys.iter().enumerate() {
+            if seen.insert(*key) {
+                if self.store.contains(key) {
+                    self.reused += 1;
+                } else {
+                    missing.push(index);
+                }
+            }
+        }
+        let mut state = Progress {
+            rows_before: self.rows_before,
+            window: texts.len() as u64,
+            missing: missing.len() as u64,
+            computed: 0,
+            tokens: self.extractor.as_ref().map_or(0, |extractor| extractor.work().tokens),
+        };
+        if !missing.is_empty() {
+            self.compute(texts, keys, &missing, &mut state, progress)?;
+        }
+        progress(&state);
+        self.rows_before += texts.len() as u64;
+        Ok(())
+    }
+
+    fn compute(
+        &mut self,
+        texts: &[&str],
+        keys: &[TextKey],
+        missing: &[usize],
+        state: &mut Progress,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<()> {
+        if self.extractor.is_none() {
+            let Self { backbone, runtime, options, .. } = self;
+            self.extractor = Some(Extractor::new(Arc::clone(backbone), runtime, options.stored, options.token_budget)?);
+        }
+        let Self { extractor: Some(extractor), store, layout, .. } = self else {
+            unreachable!("the extractor was just made: its absence is a bug")
+        };
+        let chosen: Vec<&str> = missing.iter().map(|&index| texts[index]).collect();
+        let counts = layout.token_counts();
+        extractor.extract(&chosen, &mut |position, row| {
+            store.append(keys[missing[position]], row)?;
+            state.computed += 1;
+            state.tokens += stored_count(row[counts.start]);
+            progress(state);
+            Ok(())
+        })
+    }
+
+    /// Reads a part of a text's row (see [`RowLayout`]).
+    ///
+    /// # Errors
+    /// The text was not [ensured](Self::ensure) before, or the store cannot be read.
+    pub fn read(&self, key: &TextKey, first: usize, out: &mut [f32]) -> Result<()> {
+        if self.store.read(key, first, out)? {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Store, "a stored feature is gone")
+            .found(format!("no row for text {key}"))
+            .help("another program may have emptied the cache; run the command again"))
+    }
+
+    /// What a stored text lost at the maximum length.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn truncation(&self, key: &TextKey) -> Result<Truncation> {
+        let mut counts = [0.0; 2];
+        self.read(key, self.layout.token_counts().start, &mut counts)?;
+        let lost = counts[1];
+        Ok(Truncation {
+            texts: u64::from(lost != 0.0),
+            tokens_lost: stored_count(lost.abs()),
+            at_least: lost.is_sign_negative() && lost != 0.0,
+        })
+    }
+
+    /// Writes what is still buffered.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn finish(&mut self) -> Result<()> {
+        self.store.flush()
+    }
+}
+
+/// Everything that can change a stored value, except the text.
+fn store_key(backbone: &Backbone, runtime: &Runtime, layout: &RowLayout) -> StoreKey {
+    let mut fields = backbone.manifest().values();
+    let device = match runtime.device() {
+        Device::Cpu => "cpu",
+        Device::Cuda(_) => "cuda",
+    };
+    fields.insert("device".into(), device.into());
+    fields.insert("onnxruntime".into(), runtime.version().into());
+    fields.insert("precision".into(), "fp32".into());
+    fields.insert("long texts".into(), "truncate".into());
+    fields.insert("cut".into(), "after pooling".into());
+    fields.insert("row".into(), format!("{} states, embedding, token counts", layout.states().len() / layout.embedding().len()));
+    StoreKey { fields }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a stored count is a non-negative whole number below 2^32"
+)]
+fn stored_count(number: f32) -> u64 {
+    number as u64
+}

@@ -1,0 +1,232 @@
+//! Owns measuring a trained model on a labelled table: which rows it had seen, figures for the rest first, groups, errors.
+//!
+//! Refuses to mix rows used in training with unseen ones unless asked to.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use serde::Serialize;
+
+use crate::classifier::run::SplitRows;
+use crate::classifier::{Run, TaskRows, measure, probabilities};
+use crate::data::Part;
+use crate::dataset::Dataset;
+use crate::error::{Error, Kind, Result};
+use crate::metrics::TaskMetrics;
+
+/// Which rows to measure on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rows {
+    /// Neither trained on nor used for validation: the run's test rows and texts it never met.
+    #[default]
+    Unseen,
+    Test,
+    Valid,
+    Train,
+    All,
+}
+
+impl FromStr for Rows {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "unseen" => Ok(Self::Unseen),
+            "test" => Ok(Self::Test),
+            "valid" => Ok(Self::Valid),
+            "train" => Ok(Self::Train),
+            "all" => Ok(Self::All),
+            _ => Err(Error::new(Kind::Usage, "there is no such choice of rows")
+                .found(format!("{text:?}"))
+                .expected("test, valid, train, all or unseen")),
+        }
+    }
+}
+
+impl Rows {
+    fn takes(self, part: Option<Part>) -> bool {
+        match self {
+            Self::All => true,
+            Self::Unseen => !matches!(part, Some(Part::Train | Part::Valid)),
+            Self::Test => part == Some(Part::Test),
+            Self::Valid => part == Some(Part::Valid),
+            Self::Train => part == Some(Part::Train),
+        }
+    }
+}
+
+/// Where the rows of a table stand to the run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Seen {
+    pub total: u64,
+    /// Trained on.
+    pub train: u64,
+    /// Kept out of the fit, but used for choices.
+    pub valid: u64,
+    /// The run's own test rows.
+    pub test: u64,
+    /// Never met before.
+    pub new: u64,
+}
+
+/// Measurements of one set of rows, in the shape of `metrics.json`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Evaluation {
+    pub tasks: BTreeMap<String, TaskMetrics>,
+    /// Which rows were measured.
+    pub measured: Rows,
+    /// Where the table's rows stand to the run.
+    pub rows: Seen,
+    /// Per value of the column given with `--by`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub groups: BTreeMap<String, BTreeMap<String, TaskMetrics>>,
+}
+
+/// A row that was labelled wrongly.
+#[derive(Debug, Clone)]
+pub struct Mistake {
+    /// Row number, from 1.
+    pub row: usize,
+    pub task: String,
+    pub truth: String,
+    pub predicted: String,
+    /// Probability of the wrong label.
+    pub probability: f32,
+}
+
+/// A labelled table, ready to be measured against a run.
+pub struct Evaluator<'e> {
+    run: &'e Run,
+    rows: &'e Dataset,
+    /// The run's tasks, as indices into its heads; `rows.cells[i]` belongs to `tasks[i]`.
+    tasks: Vec<usize>,
+    parts: Vec<Option<Part>>,
+}
+
+impl<'e> Evaluator<'e> {
+    /// Pairs a run with a table whose first cells are the columns `tasks`.
+    ///
+    /// # Errors
+    /// The features are not those the heads were fitted on, or the table has no rows.
+    pub fn new(run: &'e Run, rows: &'e Dataset, seen: &SplitRows, tasks: &[String]) -> Result<Self> {
+        if rows.rows() > 0 && rows.width != run.recipe.features.width {
+            return Err(Error::new(Kind::Table, "the features are not the ones the run was trained on")
+                .found(format!("{} numbers in a vector", rows.width))
+                .expected(run.recipe.features.width.to_string())
+                .help("embed the table with the run's own backbone"));
+        }
+        let tasks = tasks.iter().map(|task| task_index(run, task)).collect::<Result<_>>()?;
+        let parts = rows.keys.iter().map(|key| seen.part(key)).collect();
+        Ok(Self { run, rows, tasks, parts })
+    }
+
+    /// Where the rows stand to the run.
+    #[must_use]
+    pub fn seen(&self) -> Seen {
+        let count = |part| self.parts.iter().filter(|own| **own == part).count() as u64;
+        Seen {
+            total: self.parts.len() as u64,
+            train: count(Some(Part::Train)),
+            valid: count(Some(Part::Valid)),
+            test: count(Some(Part::Test)),
+            new: count(None),
+        }
+    }
+
+    /// Measures every task on the chosen rows; `group` is the index of a kept column.
+    ///
+    /// # Errors
+    /// A label the run does not know, or no rows to measure.
+    pub fn measure(&self, which: Rows, group: Option<usize>) -> Result<Evaluation> {
+        let chosen: Vec<usize> = (0..self.parts.len()).filter(|&row| which.takes(self.parts[row])).collect();
+        if chosen.is_empty() {
+            return Err(Error::new(Kind::Usage, "there are no rows to measure on")
+                .found(format!("{:?}", self.seen()))
+                .expected(format!("rows of the kind `{which:?}`").to_lowercase())
+                .help("give labelled rows the run was not trained on, or say --rows all"));
+        }
+        let mut groups: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        if let Some(column) = group {
+            for &row in &chosen {
+                let name = self.rows.cells[column][row].clone().unwrap_or_default();
+                groups.entry(name).or_default().push(row);
+            }
+        }
+        Ok(Evaluation {
+            tasks: self.measure_rows(&chosen)?,
+            measured: which,
+            rows: self.seen(),
+            groups: groups
+                .into_iter()
+                .map(|(name, rows)| Ok((name, self.measure_rows(&rows)?)))
+                .collect::<Result<_>>()?,
+        })
+    }
+
+    fn measure_rows(&self, chosen: &[usize]) -> Result<BTreeMap<String, TaskMetrics>> {
+        (0..self.tasks.len())
+            .map(|task| {
+                let (head, rows) = self.task_rows(task, chosen)?;
+                Ok((head.task.clone(), measure(head, &self.rows.features, &rows)))
+            })
+            .collect()
+    }
+
+    fn task_rows(&self, task: usize, chosen: &[usize]) -> Result<(&crate::heads::Head, TaskRows)> {
+        let head = &self.run.heads[self.tasks[task]];
+        let rows = TaskRows::new(&head.task, &head.labels, &self.rows.cells[task], chosen.iter().copied())?;
+        Ok((head, rows))
+    }
+
+    /// The wrongly labelled rows among the chosen ones, most confident first.
+    ///
+    /// # Errors
+    /// A label the run does not know.
+    pub fn mistakes(&self, which: Rows) -> Result<Vec<Mistake>> {
+        let chosen: Vec<usize> = (0..self.parts.len()).filter(|&row| which.takes(self.parts[row])).collect();
+        let mut mistakes = Vec::new();
+        for task in 0..self.tasks.len() {
+            let (head, rows) = self.task_rows(task, &chosen)?;
+            let all = probabilities(head, &self.rows.features, &rows.rows);
+            let of_rows = all.chunks_exact(head.labels.len()).zip(rows.rows.iter().zip(&rows.labels));
+            for (probabilities, (&row, &truth)) in of_rows {
+                let predicted = crate::classifier::most_probable(probabilities);
+                if predicted != truth as usize {
+                    mistakes.push(Mistake {
+                        row: row + 1,
+                        task: head.task.clone(),
+                        truth: head.labels[truth as usize].clone(),
+                        predicted: head.labels[predicted].clone(),
+                        probability: probabilities[predicted],
+                    });
+                }
+            }
+        }
+        mistakes.sort_by(|a, b| b.probability.total_cmp(&a.probability).then(a.row.cmp(&b.row)));
+        Ok(mistakes)
+    }
+}
+
+fn task_index(run: &Run, task: &str) -> Result<usize> {
+    run.heads.iter().position(|head| head.task == task).ok_or_else(|| {
+        Error::new(Kind::Usage, "the run has no such task")
+            .at(&run.directory)
+            .found(format!("{task:?}"))
+            .expected(format!("one of {}", run.recipe.tasks.join(", ")))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unseen_rows_are_those_that_influenced_nothing() {
+        assert!(Rows::Unseen.takes(None) && Rows::Unseen.takes(Some(Part::Test)));
+        assert!(!Rows::Unseen.takes(Some(Part::Train)) && !Rows::Unseen.takes(Some(Part::Valid)));
+        assert!(Rows::Test.takes(Some(Part::Test)) && !Rows::Test.takes(None));
+        assert!(Rows::All.takes(Some(Part::Train)) && Rows::Valid.takes(Some(Part::Valid)));
+        assert!("some".parse::<Rows>().unwrap_err().to_string().contains("some"));
+    }
+}

@@ -1,0 +1,286 @@
+//! Owns cutting a long text *before* it is tokenised, at a place that provably leaves the first ids unchanged.
+//!
+//! `tokenizers` encodes a whole text before it truncates: 10 MB take 8 s and 1.5 GiB. The ids of a start `text[..end]` are
+//! the first ids of the whole text when no step of the pipeline looks across `end`. Two cuts are used:
+//!
+//! * **At an ASCII space between two ASCII letters or digits**, when the pre-tokenizer splits there (`BertPreTokenizer`,
+//!   `WhitespaceSplit`, `Metaspace` with `split`). Normalisers work on characters or on grapheme clusters, and neither an
+//!   ASCII space nor a letter beside it combines with its neighbours; the model sees each piece alone. Added tokens are
+//!   found by exact search, so a tokenizer with an added token that holds a space, or that strips white space beside it and
+//!   starts or ends with a letter or digit, is not cut.
+//! * **Between two CJK ideographs**, when `BertNormalizer` surrounds each with spaces.
+//!
+//! A text without such a place for megabytes is usually one run of letters and digits. WordPiece turns a word of more than
+//! `max_input_chars_per_word` characters into `[UNK]` whatever it is, so a run of ASCII letters and digits longer than
+//! [`LONG_RUN`] may be shortened to that length: it is inside one word (nothing splits between two of them), the word stays
+//! beyond the limit, and its one id stays `[UNK]`.
+//!
+//! Refuses to guess: for any other pipeline the whole text is encoded, slow but right.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+/// Texts up to this many bytes are encoded whole, which takes some 10 ms and gives an exact count of what was cut off.
+pub(super) const LONG_TEXT_BYTES: usize = 16 * 1024;
+
+/// Longest run of ASCII letters and digits that is kept whole.
+const LONG_RUN: usize = 1000;
+
+/// What is known about a tokenizer's pipeline.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Pipeline {
+    /// Spaces between words split, and nothing looks across them.
+    splits_at_spaces: bool,
+    /// Each CJK ideograph is a word of its own.
+    splits_ideographs: bool,
+    /// Words beyond this many characters are `[UNK]`.
+    longest_word: Option<usize>,
+}
+
+impl Pipeline {
+    /// Reads what a `tokenizer.json` says about itself; anything unknown makes it uncuttable.
+    pub(super) fn of(file: &Value) -> Self {
+        if !added_tokens_allow_cuts(&file["added_tokens"]) {
+            return Self::default();
+        }
+        let kind = |value: &Value| value["type"].as_str().unwrap_or_default().to_owned();
+        let (normalizer, model) = (&file["normalizer"], &file["model"]);
+        let bert = kind(&file["pre_tokenizer"]) == "BertPreTokenizer"
+            && (normalizer.is_null() || kind(normalizer) == "BertNormalizer");
+        let word_piece = kind(model) == "WordPiece";
+        Self {
+            splits_at_spaces: (bert || splits_words(&file["pre_tokenizer"]) && is_local(normalizer))
+                && (word_piece || kind(model) == "Unigram"),
+            splits_ideographs: bert && word_piece && normalizer["handle_chinese_chars"].as_bool() == Some(true),
+            longest_word: model["max_input_chars_per_word"]
+                .as_u64()
+                .filter(|_| bert && word_piece)
+                .and_then(|longest| usize::try_from(longest).ok()),
+        }
+    }
+
+    /// The first safe place to cut at or after `wanted` bytes; `None` when there is none.
+    pub(super) fn safe_end(self, text: &str, wanted: usize) -> Option<usize> {
+        if !self.splits_at_spaces {
+            return None;
+        }
+        let bytes = text.as_bytes();
+        (wanted.max(1)..bytes.len().saturating_sub(1)).find(|&at| {
+            let space = bytes[at] == b' '
+                && bytes[at - 1].is_ascii_alphanumeric()
+                && bytes[at + 1].is_ascii_alphanumeric();
+            space || self.splits_ideographs && between_ideographs(text, at)
+        })
+    }
+
+    /// The text with endless runs of ASCII letters and digits shortened (see the module's argument).
+    pub(super) fn shorten_words(self, text: &str) -> Cow<'_, str> {
+        if self.longest_word.is_none_or(|longest| longest >= LONG_RUN) {
+            return Cow::Borrowed(text);
+        }
+        let mut shortened: Option<String> = None;
+        let (mut run_start, mut kept_from) = (0, 0);
+        let bytes = text.as_bytes();
+        for at in 0..=bytes.len() {
+            if at < bytes.len() && bytes[at].is_ascii_alphanumeric() {
+                continue;
+            }
+            if at - run_start > LONG_RUN {
+                shortened.get_or_insert_default().push_str(&text[kept_from..run_start + LONG_RUN]);
+                kept_from = at;
+            }
+            run_start = at + 1;
+        }
+        match shortened {
+            Some(mut shortened) => {
+                shortened.push_str(&text[kept_from..]);
+                Cow::Owned(shortened)
+            }
+            None => Cow::Borrowed(text),
+        }
+    }
+}
+
+/// Whether `at` lies between two ideographs of the main CJK block.
+fn between_ideographs(text: &str, at: usize) -> bool {
+    // Ideographs of that block take three bytes in UTF-8.
+    let ideograph = |piece: Option<&str>| {
+        piece.and_then(|piece| piece.chars().next()).is_some_and(|c| ('\u{4E00}'..='\u{9FFF}').contains(&c))
+    };
+    at >= 3 && text.is_char_boundary(at) && ideograph(text.get(at - 3..at)) && ideograph(text.get(at..at + 3))
+}
+
+/// Whether a pre-tokenizer splits at spaces (alone, or as a step of a sequence of steps that only split further).
+fn splits_words(pre_tokenizer: &Value) -> bool {
+    match pre_tokenizer["type"].as_str() {
+        Some("WhitespaceSplit" | "BertPreTokenizer") => true,
+        // `split` is on unless said otherwise.
+        Some("Metaspace") => pre_tokenizer["split"].as_bool() != Some(false),
+        Some("Sequence") => {
+            let steps = pre_tokenizer["pretokenizers"].as_array().map_or(&[][..], Vec::as_slice);
+            !steps.is_empty() && steps.iter().all(splits_words)
+        }
+        _ => false,
+    }
+}
+
+/// Whether a normaliser looks at characters or grapheme clusters only. `Replace` is taken in the one form that multilingual
+/// models use: runs of spaces become one.
+fn is_local(normalizer: &Value) -> bool {
+    match normalizer["type"].as_str() {
+        None => normalizer.is_null(),
+        Some("BertNormalizer" | "Precompiled" | "NFC" | "NFD" | "NFKC" | "NFKD" | "Lowercase" | "StripAccents" | "Nmt") => {
+            true
+        }
+        Some("Strip") => true,
+        Some("Replace") => normalizer["pattern"]["Regex"].as_str() == Some(" {2,}"),
+        Some("Sequence") => {
+            normalizer["normalizers"].as_array().is_some_and(|steps| steps.iter().all(is_local))
+        }
+        Some(_) => false,
+    }
+}
+
+/// Whether no added token can reach across a space between two letters or digits.
+fn added_tokens_allow_cuts(added: &Value) -> bool {
+    let tokens = added.as_array().map_or(&[][..], Vec::as_slice);
+    tokens.iter().all(|token| {
+        let content = token["content"].as_str().unwrap_or(" ");
+        let edge = |c: Option<char>| c.is_none_or(char::is_alphanumeric);
+        let strips = token["lstrip"].as_bool() == Some(true) || token["rstrip"].as_bool() == Some(true);
+        !content.contains(char::is_whitespace)
+            && !(strips && (edge(content.chars().next()) || edge(content.chars().next_back())))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tokens::Tokenizer;
+    use crate::tokens::tokenizer::tests::word_piece;
+    use std::path::Path;
+    use std::time::Instant;
+
+    fn unigram() -> Tokenizer {
+        Tokenizer::open(
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tokenizer_unigram/tokenizer.json"),
+        )
+        .unwrap()
+    }
+
+    /// A small counter-based generator: reproducible texts without a dependency.
+    struct Draw(u64);
+
+    impl Draw {
+        fn below(&mut self, bound: usize) -> usize {
+            self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            let mut bits = self.0;
+            bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            usize::try_from((bits ^ (bits >> 31)) >> 33).unwrap() % bound
+        }
+    }
+
+    const PIECES: [&str; 30] = [
+        "the", "battery", "Died", "x9", "unbelievable", "don't", "[SEP]", "[MASK]", "<mask>", "</s>", "…", "!!!", "é", "e\u{301}",
+        "\u{200b}", "\u{a0}", "\u{3000}", "\u{2028}", "\u{7}", "\0", "天气", "今", "🙂", "🙂\u{200d}🔥", "ﬁ", "한국어",
+        "العربية", "a", "-", "\u{301}",
+    ];
+
+    fn random_text(draw: &mut Draw, bytes: usize) -> String {
+        let mut text = String::new();
+        while text.len() < bytes {
+            match draw.below(12) {
+                0 => text.push_str(&"ab1".repeat(draw.below(900))),
+                1 => text.push_str(&"天气很好".repeat(draw.below(60))),
+                2 => text.push_str("  "),
+                3 => text.push('\n'),
+                _ => {
+                    text.push_str(PIECES[draw.below(PIECES.len())]);
+                    if draw.below(4) > 0 {
+                        text.push(' ');
+                    }
+                }
+            }
+        }
+        text
+    }
+
+    /// First ids of the whole text, encoded without any cutting.
+    fn whole(tokenizer: &Tokenizer, text: &str, room: usize) -> Vec<u32> {
+        let mut ids = tokenizer.whole_ids(text);
+        ids.truncate(room);
+        ids
+    }
+
+    fn cut_equals_whole(tokenizer: &Tokenizer, seed: u64) -> usize {
+        let mut draw = Draw(seed);
+        let mut cut = 0;
+        for _ in 0..1000 {
+            let length = 200 + draw.below(6000);
+            let text = random_text(&mut draw, length);
+            let room = 1 + draw.below(40);
+            let Some((ids, _)) = tokenizer.certain_ids(&text, room) else { continue };
+            cut += 1;
+            assert_eq!(ids, whole(tokenizer, &text, room), "room {room}, text {text:?}");
+        }
+        cut
+    }
+
+    #[test]
+    fn a_thousand_random_texts_give_the_same_ids_cut_and_whole() {
+        assert!(cut_equals_whole(&word_piece(), 1) > 800, "hardly a text was cut: the test tests nothing");
+        assert!(cut_equals_whole(&unigram(), 2) > 500, "hardly a text was cut: the test tests nothing");
+    }
+
+    #[test]
+    fn ten_megabytes_are_cut_fast_and_right() {
+        let tokenizer = word_piece();
+        let sentence = "The quick brown fox jumps over the lazy dog. ";
+        for (text, start) in [
+            (sentence.repeat(10_000_000 / sentence.len()), sentence.repeat(200)),
+            ("a1".repeat(5_000_000), "a1".repeat(5_000)),
+            ("天气很好".repeat(833_334), "天气很好".repeat(500)),
+        ] {
+            let clock = Instant::now();
+            let encoded = tokenizer.encode(&[&text], 256).unwrap();
+            // Generous for an unoptimised build on a busy machine: the whole text takes some 8 s optimised.
+            assert!(clock.elapsed().as_secs_f64() < 2.0, "{:?}", clock.elapsed());
+            assert_eq!(encoded.ids(0), tokenizer.encode(&[&start], 256).unwrap().ids(0));
+        }
+    }
+
+    #[test]
+    fn what_an_early_cut_loses_is_a_lower_bound() {
+        let text = "word ".repeat(100_000);
+        let encoded = word_piece().encode(&[&text], 256).unwrap();
+        let lost = encoded.lost(0);
+        assert!(lost.at_least);
+        assert!((99_000..=100_000 - 254).contains(&lost.tokens), "{lost:?}");
+    }
+
+    #[test]
+    fn unknown_pipelines_are_never_cut() {
+        let bert: Value = serde_json::json!({
+            "added_tokens": [{"content": "[SEP]", "lstrip": false, "rstrip": false}],
+            "normalizer": {"type": "BertNormalizer", "handle_chinese_chars": true},
+            "pre_tokenizer": {"type": "BertPreTokenizer"},
+            "model": {"type": "WordPiece", "max_input_chars_per_word": 100}
+        });
+        assert!(Pipeline::of(&bert).splits_at_spaces && Pipeline::of(&bert).splits_ideographs);
+        for (pointer, value) in [
+            ("/pre_tokenizer/type", "ByteLevel"),
+            ("/model/type", "BPE"),
+            ("/normalizer/type", "SomethingNew"),
+            ("/added_tokens/0/content", "two words"),
+        ] {
+            let mut other = bert.clone();
+            *other.pointer_mut(pointer).unwrap() = value.into();
+            assert_eq!(Pipeline::of(&other).safe_end("a b c d e f", 2), None, "{pointer}");
+        }
+        let mut strips = bert;
+        strips["added_tokens"][0] = serde_json::json!({"content": "mask", "lstrip": true});
+        assert!(!Pipeline::of(&strips).splits_at_spaces);
+    }
+}

@@ -1,0 +1,289 @@
+//! Owns the `tokenizer.json` wrapper (the only user of the `tokenizers` crate) and ragged token ids.
+
+use std::ops::AddAssign;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use tokenizers::{NormalizedString, Normalizer as _, PostProcessor as _, TruncationDirection};
+
+use super::long_text::{LONG_TEXT_BYTES, Pipeline};
+use crate::error::{Error, Kind, Result};
+
+/// A tokenizer, with its file's truncation and padding switched off.
+pub struct Tokenizer {
+    path: PathBuf,
+    inner: tokenizers::Tokenizer,
+    special_tokens: usize,
+    pipeline: Pipeline,
+}
+
+/// Ragged token ids of some texts, and what each text lost.
+#[derive(Debug, Default)]
+pub struct Encoded {
+    ids: Vec<u32>,
+    /// `ends[i]` is where text i's ids end.
+    ends: Vec<usize>,
+    lost: Vec<Lost>,
+}
+
+/// What one text lost at the maximum length.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lost {
+    pub tokens: u64,
+    /// The text was too long to count: it lost at least so many.
+    pub at_least: bool,
+}
+
+/// What some texts lost at the maximum length.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Truncation {
+    /// Texts that were cut.
+    pub texts: u64,
+    /// Tokens they lost in all.
+    pub tokens_lost: u64,
+    /// Some texts were too long to count: they lost at least so many.
+    pub at_least: bool,
+}
+
+impl AddAssign for Truncation {
+    fn add_assign(&mut self, other: Self) {
+        self.texts += other.texts;
+        self.tokens_lost += other.tokens_lost;
+        self.at_least |= other.at_least;
+    }
+}
+
+impl Tokenizer {
+    /// Reads a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// The file is missing, or is not a tokenizer.
+    pub fn open(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(|source| Error::io("read the tokenizer", path, source))?;
+        let wrong = |source: Box<dyn std::error::Error + Send + Sync>| {
+            Error::new(Kind::Tokenizer, "this is not a tokenizer.json")
+                .at(path)
+                .expected("a fast tokenizer as Hugging Face's tokenizers library saves it")
+                .help("take it from the model's own directory; slow tokenizers (vocab.txt alone) must be converted")
+                .because(source)
+        };
+        let mut inner = tokenizers::Tokenizer::from_bytes(&bytes).map_err(wrong)?;
+        inner.with_truncation(None).map_err(wrong)?;
+        inner.with_padding(None);
+        let described = serde_json::from_slice(&bytes).map_err(|source| wrong(source.into()))?;
+        let special_tokens = inner.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
+        Ok(Self { path: path.to_path_buf(), pipeline: Pipeline::of(&described), inner, special_tokens })
+    }
+
+    /// Largest token id + 1, added tokens included.
+    #[must_use]
+    pub fn vocabulary_size(&self) -> usize {
+        self.inner.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1)
+    }
+
+    /// How many ids the template adds to a text.
+    #[must_use]
+    pub fn special_tokens(&self) -> usize {
+        self.special_tokens
+    }
+
+    /// Whether "A" and "a" are different to it.
+    #[must_use]
+    pub fn keeps_case(&self) -> bool {
+        let mut text = NormalizedString::from("A");
+        match self.inner.get_normalizer() {
+            Some(normalizer) => normalizer.normalize(&mut text).is_err() || text.get().contains('A'),
+            None => true,
+        }
+    }
+
+    /// The id of the padding token, by its usual names.
+    #[must_use]
+    pub fn pad_token_id(&self) -> Option<u32> {
+        ["[PAD]", "<pad>"].iter().find_map(|token| self.inner.token_to_id(token))
+    }
+
+    /// Token ids of the texts, special tokens included, each text cut to `max_length` ids with its special tokens kept.
+    ///
+    /// # Errors
+    /// The tokenizer fails on a text, or `max_length` leaves no room beside the special tokens.
+    pub fn encode(&self, texts: &[&str], max_length: usize) -> Result<Encoded> {
+        let Some(room) = max_length.checked_sub(self.special_tokens).filter(|room| *room > 0) else {
+            return Err(Error::new(Kind::Usage, "the maximum length leaves no room for text")
+                .found(max_length.to_string())
+                .expected(format!("more than the {} special tokens", self.special_tokens)));
+        };
+        let mut encoded = Encoded::default();
+        for text in texts {
+            let (ids, lost) = self.encode_one(text, room)?;
+            encoded.ids.extend_from_slice(ids.get_ids());
+            encoded.ends.push(encoded.ids.len());
+            encoded.lost.push(lost);
+        }
+        Ok(encoded)
+    }
+
+    fn encode_one(&self, text: &str, room: usize) -> Result<(tokenizers::Encoding, Lost)> {
+        let (mut encoding, mut lost) = (None, Lost::default());
+        if text.len() > LONG_TEXT_BYTES
+            && let Some((start, rest)) = self.certain_start(text, room)?
+        {
+            lost = Lost { tokens: (start.get_ids().len() - room) as u64 + rest, at_least: true };
+            encoding = Some(start);
+        }
+        let mut encoding = match encoding {
+            Some(encoding) => encoding,
+            None => self.without_specials(text)?,
+        };
+        if !lost.at_least {
+            lost.tokens = encoding.get_ids().len().saturating_sub(room) as u64;
+        }
+        encoding.truncate(room, 0, TruncationDirection::Right);
+        let encoding = self.inner.post_process(encoding, None, true).map_err(|source| self.failed(source))?;
+        Ok((encoding, lost))
+    }
+
+    /// The encoding of a start of `text` that is certain to give the first `room` ids of the whole, and a lower bound on the
+    /// number of tokens in the rest; `None` when the whole text must be encoded.
+    fn certain_start(&self, text: &str, room: usize) -> Result<Option<(tokenizers::Encoding, u64)>> {
+        let shortened = self.pipeline.shorten_words(text);
+        let mut wanted = 16 * room;
+        while let Some(end) = self.pipeline.safe_end(&shortened, wanted) {
+            let encoding = self.without_specials(&shortened[..end])?;
+            if encoding.get_ids().len() >= room {
+                let words = shortened.as_bytes()[end..].windows(2);
+                let rest = words.filter(|pair| pair[0] == b' ' && pair[1].is_ascii_alphanumeric()).count();
+                return Ok(Some((encoding, rest as u64)));
+            }
+            wanted = end * 2;
+        }
+        Ok(None)
+    }
+
+    #[cfg(test)]
+    pub(super) fn whole_ids(&self, text: &str) -> Vec<u32> {
+        self.without_specials(text).unwrap().get_ids().to_vec()
+    }
+
+    #[cfg(test)]
+    pub(super) fn certain_ids(&self, text: &str, room: usize) -> Option<(Vec<u32>, u64)> {
+        let (encoding, rest) = self.certain_start(text, room).unwrap()?;
+        Some((encoding.get_ids()[..room].to_vec(), rest))
+    }
+
+    fn without_specials(&self, text: &str) -> Result<tokenizers::Encoding> {
+        self.inner.encode_fast(text, false).map_err(|source| self.failed(source))
+    }
+
+    fn failed(&self, source: Box<dyn std::error::Error + Send + Sync>) -> Error {
+        Error::new(Kind::Tokenizer, "the tokenizer failed on a text").at(&self.path).because(source)
+    }
+}
+
+impl Encoded {
+    /// Number of texts.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there are no texts.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The ids of a text.
+    #[must_use]
+    pub fn ids(&self, text: usize) -> &[u32] {
+        let start = if text == 0 { 0 } else { self.ends[text - 1] };
+        &self.ids[start..self.ends[text]]
+    }
+
+    /// How many ids each text has.
+    pub fn lengths(&self) -> impl Iterator<Item = usize> {
+        (0..self.len()).map(|text| self.ids(text).len())
+    }
+
+    /// What a text lost.
+    #[must_use]
+    pub fn lost(&self, text: usize) -> Lost {
+        self.lost[text]
+    }
+
+    /// What all texts lost.
+    #[must_use]
+    pub fn truncation(&self) -> Truncation {
+        let mut truncation = Truncation::default();
+        for lost in self.lost.iter().filter(|lost| lost.tokens > 0 || lost.at_least) {
+            truncation += Truncation { texts: 1, tokens_lost: lost.tokens, at_least: lost.at_least };
+        }
+        truncation
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// The real WordPiece tokenizer of all-MiniLM-L6-v2.
+    pub fn word_piece() -> Tokenizer {
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join(".downloads/all-MiniLM-L6-v2/tokenizer.json");
+        assert!(path.is_file(), "{} is missing: run ./scripts/test.sh", path.display());
+        Tokenizer::open(&path).unwrap()
+    }
+
+    #[test]
+    fn ids_equal_those_of_transformers() {
+        let golden: serde_json::Value =
+            serde_json::from_str(include_str!("../../tests/data/golden/golden.json")).unwrap();
+        let texts: Vec<&str> =
+            golden["texts"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
+        let encoded = word_piece().encode(&texts, 256).unwrap();
+        assert_eq!(texts.len(), 31);
+        for (index, ids) in golden["token_ids"].as_array().unwrap().iter().enumerate() {
+            let ids: Vec<u64> = ids.as_array().unwrap().iter().map(|id| id.as_u64().unwrap()).collect();
+            let ours: Vec<u64> = encoded.ids(index).iter().map(|id| u64::from(*id)).collect();
+            assert_eq!(ours, ids, "text {index}: {:?}", texts[index]);
+        }
+    }
+
+    #[test]
+    fn what_is_cut_off_is_counted_exactly() {
+        let tokenizer = word_piece();
+        let encoded = tokenizer.encode(&["one two three", "word ".repeat(300).as_str(), ""], 256).unwrap();
+        assert_eq!(encoded.lengths().collect::<Vec<_>>(), [5, 256, 2]);
+        assert_eq!(encoded.lost(1), Lost { tokens: 300 - 254, at_least: false });
+        assert_eq!(encoded.truncation(), Truncation { texts: 1, tokens_lost: 46, at_least: false });
+        assert_eq!(*encoded.ids(1).last().unwrap(), 102, "the separator is kept");
+    }
+
+    #[test]
+    fn a_length_without_room_is_refused() {
+        let error = word_piece().encode(&["a"], 2).unwrap_err();
+        assert!(error.to_string().contains("no room"), "{error}");
+    }
+
+    #[test]
+    fn facts_about_the_tokenizer() {
+        let tokenizer = word_piece();
+        assert_eq!(tokenizer.vocabulary_size(), 30522);
+        assert_eq!(tokenizer.special_tokens(), 2);
+        assert_eq!(tokenizer.pad_token_id(), Some(0));
+        assert!(!tokenizer.keeps_case());
+    }
+
+    #[test]
+    fn a_file_that_is_no_tokenizer_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("tokenizer.json");
+        assert_eq!(Tokenizer::open(&path).err().unwrap().kind(), Kind::Io);
+        for content in ["", "not json", "{}", "{\"model\": {\"type\": \"Alien\"}}"] {
+            std::fs::write(&path, content).unwrap();
+            let error = Tokenizer::open(&path).err().unwrap();
+            assert_eq!(error.kind(), Kind::Tokenizer, "{content}");
+            assert!(error.to_string().contains("tokenizer.json"), "{error}");
+        }
+    }
+}

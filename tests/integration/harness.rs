@@ -1,0 +1,179 @@
+//! Owns what every integration test needs: the real binary, the real backbone (imported once), small real tables, and running
+//! a command with everything it printed kept.
+//!
+//! Refuses to skip: without the downloads that `./scripts/test.sh` makes, tests fail and say so.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+/// The repository's root.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The Hugging Face directory of the real encoder.
+pub fn checkpoint() -> PathBuf {
+    let path = root().join(".downloads/all-MiniLM-L6-v2");
+    assert!(path.join("model.safetensors").is_file(), "{} is missing: run ./scripts/test.sh", path.display());
+    path
+}
+
+/// A directory for all tests of this process, removed at its end by the system's own cleaning of temporary files.
+fn shared() -> &'static Path {
+    static SHARED: OnceLock<PathBuf> = OnceLock::new();
+    SHARED.get_or_init(|| {
+        let path = root().join("target/tmp").join(format!("integration-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        path
+    })
+}
+
+/// The real backbone, imported once per test process.
+pub fn backbone() -> &'static str {
+    static BACKBONE: OnceLock<String> = OnceLock::new();
+    BACKBONE.get_or_init(|| {
+        let out = shared().join("all-MiniLM-L6-v2");
+        frosthead(&["import", text(&checkpoint()), "--out", text(&out)]).success();
+        text(&out).to_owned()
+    })
+}
+
+/// The first rows of every domain of the demo data: `text,domain,sentiment`, `rows` in all, written to a file once.
+pub fn demo(rows: usize) -> PathBuf {
+    let path = shared().join(format!("demo-{rows}.csv"));
+    if !path.exists() {
+        let all = std::fs::read(root().join("data/demo.csv")).expect("data/demo.csv is missing: run ./scripts/test.sh");
+        let mut reader = csv::Reader::from_reader(all.as_slice());
+        let records: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        writer.write_record(reader.headers().unwrap()).unwrap();
+        // Every n-th row: all domains and sentiments, short and long texts.
+        for record in records.iter().step_by(records.len() / rows).take(rows) {
+            writer.write_record(record).unwrap();
+        }
+        let temporary = path.with_extension(format!("{:?}.tmp", std::thread::current().id()));
+        std::fs::write(&temporary, writer.into_inner().unwrap()).unwrap();
+        std::fs::rename(temporary, &path).unwrap();
+    }
+    path
+}
+
+/// A path as text.
+pub fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// A finished command.
+pub struct Finished {
+    pub command: String,
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Finished {
+    fn new(command: String, output: Output) -> Self {
+        Self {
+            command,
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// Asserts exit code 0.
+    #[track_caller]
+    pub fn success(self) -> Self {
+        self.exits(0)
+    }
+
+    /// Asserts an exit code.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(
+            self.code,
+            Some(code),
+            "`{}` should exit with {code}\nstdout: {}\nstderr: {}",
+            self.command,
+            self.stdout,
+            self.stderr
+        );
+        self
+    }
+
+    /// Asserts an error (exit code 2) whose message holds every one of `parts`.
+    #[track_caller]
+    pub fn fails_with(self, parts: &[&str]) -> Self {
+        let finished = self.exits(2);
+        for part in parts {
+            assert!(
+                finished.stderr.contains(part),
+                "`{}` should say {part:?}, but says:\n{}",
+                finished.command,
+                finished.stderr
+            );
+        }
+        assert!(!finished.stderr.contains("panicked"), "{}", finished.stderr);
+        finished
+    }
+
+    /// Standard output as JSON.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.stdout))
+    }
+
+    /// Standard output as JSON lines.
+    #[track_caller]
+    pub fn json_lines(&self) -> Vec<serde_json::Value> {
+        self.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+/// The binary with a store of its own kind: tests share one cache unless they name another.
+pub fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_frosthead"));
+    command
+        .args(arguments)
+        .env("FROSTHEAD_CACHE", shared().join("cache"))
+        .env_remove("FROSTHEAD_KILL_AT")
+        .stdin(Stdio::null())
+        .current_dir(root());
+    command
+}
+
+/// Runs the binary.
+pub fn frosthead(arguments: &[&str]) -> Finished {
+    finish(command(arguments), arguments)
+}
+
+/// Runs a prepared command.
+pub fn finish(mut command: Command, arguments: &[&str]) -> Finished {
+    Finished::new(format!("frosthead {}", arguments.join(" ")), command.output().unwrap())
+}
+
+/// Runs the binary with something on its standard input.
+pub fn frosthead_reading(input: &[u8], arguments: &[&str]) -> Finished {
+    let mut child = command(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    let writer = std::thread::spawn(move || {
+        // A command that fails early closes its end: that is its right.
+        let _ = stdin.write_all(&input);
+    });
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    Finished::new(format!("… | frosthead {}", arguments.join(" ")), output)
+}
+
+/// A temporary directory inside the build folder (so that renames stay on one file system).
+pub fn directory() -> tempfile::TempDir {
+    tempfile::tempdir_in(shared()).unwrap()
+}
