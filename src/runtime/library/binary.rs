@@ -70,6 +70,12 @@ struct Section {
     link: usize,
 }
 
+/// A section's bytes and those of its string table.
+struct NamedSection {
+    content: Vec<u8>,
+    names: Vec<u8>,
+}
+
 impl<'a> Elf<'a> {
     /// Reads and checks the header and the section table.
     fn open(file: &'a mut File, length: u64) -> Result<Self, String> {
@@ -116,23 +122,22 @@ impl<'a> Elf<'a> {
         if self.architecture_only {
             return Ok(None);
         }
-        let (symbols, names) =
-            self.with_names(DYNAMIC_SYMBOLS)?.ok_or("it exports nothing (no dynamic symbols)")?;
+        let symbols = self.with_names(DYNAMIC_SYMBOLS)?.ok_or("it exports nothing (no dynamic symbols)")?;
         // st_name u32, st_info u8, st_other u8, st_shndx u16, st_value u64, st_size u64; section 0 = imported.
         let exports = |symbol: &[u8]| {
-            number(symbol, 6, 2) != 0 && text(&names, number(symbol, 0, 4)) == Some(ENTRY_POINT)
+            number(symbol, 6, 2) != 0 && text(&symbols.names, number(symbol, 0, 4)) == Some(ENTRY_POINT)
         };
-        if !symbols.chunks_exact(24).any(exports) {
+        if !symbols.content.chunks_exact(24).any(exports) {
             return Err("not ONNX Runtime: it does not export OrtGetApiBase".into());
         }
-        let Some((definitions, names)) = self.with_names(VERSION_DEFINITIONS)? else { return Ok(None) };
-        Ok(defined_versions(&definitions)
-            .filter_map(|name| text(&names, name)?.strip_prefix(VERSION_PREFIX))
+        let Some(definitions) = self.with_names(VERSION_DEFINITIONS)? else { return Ok(None) };
+        Ok(defined_versions(&definitions.content)
+            .filter_map(|name| text(&definitions.names, name)?.strip_prefix(VERSION_PREFIX))
             .find_map(|version| String::from_utf8(version.to_vec()).ok()))
     }
 
     /// The content of the first section of `kind` and of the string table that it uses.
-    fn with_names(&mut self, kind: u32) -> Result<Option<(Vec<u8>, Vec<u8>)>, String> {
+    fn with_names(&mut self, kind: u32) -> Result<Option<NamedSection>, String> {
         let Some(section) = self.sections.iter().find(|section| section.kind == kind) else {
             return Ok(None);
         };
@@ -141,7 +146,10 @@ impl<'a> Elf<'a> {
             return Err("its section table is damaged".into());
         };
         let (names_offset, names_size) = (names.offset, names.size);
-        Ok(Some((self.read(offset, size)?, self.read(names_offset, names_size)?)))
+        Ok(Some(NamedSection {
+            content: self.read(offset, size)?,
+            names: self.read(names_offset, names_size)?,
+        }))
     }
 
     fn read(&mut self, offset: u64, size: u64) -> Result<Vec<u8>, String> {

@@ -148,3 +148,37 @@ fn a_graph_that_is_missing_damaged_or_without_weights_is_an_error() {
     std::fs::write(folder.path().join("runtime_gather.weights"), [0; 12]).unwrap();
     assert_eq!(runtime.session_from_memory(&graph, folder.path()).unwrap_err().kind(), Kind::Runtime);
 }
+
+/// In a process of its own, where no other test allocates.
+#[test]
+fn memory_stays_flat_over_many_runs_of_changing_shapes() {
+    const ALONE: &str = "FROSTHEAD_TEST_ALONE";
+    let name = "runtime::session::tests::memory_stays_flat_over_many_runs_of_changing_shapes";
+    if std::env::var_os(ALONE).is_none() {
+        let test = std::env::current_exe().unwrap();
+        let status =
+            std::process::Command::new(test).args(["--exact", name]).env(ALONE, "1").status().unwrap();
+        assert!(status.success(), "the test failed in its own process");
+        return;
+    }
+    let mut session = runtime(2).session(&fixture("runtime_matmul.onnx")).unwrap();
+    let values = vec![0.5_f32; 512 * 512];
+    let mut round = || {
+        // 40 shapes, results of up to 1 MB.
+        for step in 1..=40 {
+            let (m, n) = (step * 12, (41 - step) * 12);
+            let (a, b) = (&values[..m * 512], &values[..512 * n]);
+            let (a_shape, b_shape) = ([m, 512], [512, n]);
+            let inputs = [input("a", &a_shape, Values::F32(a)), input("b", &b_shape, Values::F32(b))];
+            assert_eq!(session.run(&inputs, &["c"]).unwrap()[0].shape, [m, n]);
+        }
+    };
+    round();
+    let before = crate::runtime::rss_bytes();
+    crate::runtime::reset_peak_rss().unwrap();
+    for _ in 0..10 {
+        round();
+    }
+    let growth = crate::runtime::peak_rss_bytes().saturating_sub(before);
+    assert!(growth < 4 << 20, "400 more runs took {growth} bytes more");
+}
