@@ -105,19 +105,16 @@ impl Runtime {
             return Err(Error::new(Kind::Usage, "cannot compute with 0 threads").expected("1 or more"));
         }
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
-        let (library, environment) = match &*loaded {
-            Some((library, environment)) => {
-                if options.library.is_some() {
-                    check_same(library, &library::find(options.library.as_deref())?)?;
-                }
-                (library.clone(), environment.clone())
+        let (library, environment) = if let Some((library, environment)) = &*loaded {
+            if options.library.is_some() {
+                check_same(library, &library::find(options.library.as_deref())?)?;
             }
-            None => {
-                let library = library::find(options.library.as_deref())?;
-                let environment = initialize(&library)?;
-                *loaded = Some((library.clone(), environment.clone()));
-                (library, environment)
-            }
+            (library.clone(), environment.clone())
+        } else {
+            let library = library::find(options.library.as_deref())?;
+            let environment = initialize(&library)?;
+            *loaded = Some((library.clone(), environment.clone()));
+            (library, environment)
         };
         drop(loaded);
         let runtime = Self {
