@@ -3,6 +3,7 @@
 //! Refuses to run a graph (that is `runtime`) and to know any model (that is `bert`).
 
 mod builder;
+mod messages;
 pub mod proto;
 
 use std::path::Path;

@@ -1,9 +1,8 @@
 //! Owns the ONNX protobuf messages: the complete schema of `onnx-ml.proto` as of ONNX 1.23 (IR version 14), proto2.
 //!
-//! Refuses to interpret anything. Every optional field keeps its presence (`Option`), and repeated numbers keep the packing
-//! that the schema asks for, so that reading and writing a foreign file loses no field of this schema. Field numbers and
-//! names: <https://github.com/onnx/onnx/blob/main/onnx/onnx-ml.proto>; the schema documents the fields, so they are not
-//! documented again here.
+//! Refuses to interpret anything. Optional fields keep their presence (`Option`), repeated numbers the schema's packing, so
+//! that reading and writing a foreign file loses no field of this schema, which also documents the fields:
+//! <https://github.com/onnx/onnx/blob/main/onnx/onnx-ml.proto>.
 
 use prost::Message;
 
