@@ -393,18 +393,13 @@ impl<'a> Encoder<'a> {
     }
 
     /// The residual connection and its normalisation: `[tokens, hidden]`.
+    ///
+    /// Two operators, because ONNX Runtime 1.32's fused `SkipLayerNormalization` makes the whole model 5 to 9 % slower.
     fn add_and_normalize(&mut self, rows: &Value, skip: &Value, tensor: &str, name: &str) -> Result<Value> {
         let value_type = Self::rows_type(self.config.hidden_size);
-        if !self.fused() {
-            let sum = Operation::new("Add", &[rows, skip]);
-            let sum = self.graph.add(sum, &format!("{name}/sum"), value_type.clone())?;
-            return self.normalization(&sum, tensor, name, value_type);
-        }
-        let scale = self.weight(&format!("{tensor}.weight"))?;
-        let shift = self.weight(&format!("{tensor}.bias"))?;
-        let operation = Operation::microsoft("SkipLayerNormalization", &[rows, skip, &scale, &shift])
-            .with("epsilon", self.config.layer_norm_epsilon);
-        self.graph.add(operation, name, value_type)
+        let sum = Operation::new("Add", &[rows, skip]);
+        let sum = self.graph.add(sum, &format!("{name}/sum"), value_type.clone())?;
+        self.normalization(&sum, tensor, name, value_type)
     }
 
     fn normalization(&mut self, x: &Value, tensor: &str, name: &str, value_type: ValueType) -> Result<Value> {

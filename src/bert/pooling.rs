@@ -12,6 +12,9 @@ pub(super) struct Means {
     mask: Value,
     /// The number of real tokens, at least 1: `[batch, 1]`.
     count: Value,
+    /// The indices -1 `[1]` and 0 (a scalar).
+    last_axis: Value,
+    first: Value,
 }
 
 impl Means {
@@ -20,20 +23,20 @@ impl Means {
         let sequence = || Dim::from("sequence");
         let cast = Operation::new("Cast", &[attention_mask]).with("to", DataType::Float as i64);
         let mask = graph.add(cast, "pooling/mask", ValueType::float([batch(), sequence()]))?;
-        let axis = graph.integers("pooling/last_axis", &[1], &[-1])?;
-        let sum = Operation::new("ReduceSum", &[&mask, &axis]).with("keepdims", 1);
+        let last_axis = graph.integers("pooling/last_axis", &[1], &[-1])?;
+        let first = graph.integers("pooling/first", &[], &[0])?;
+        let sum = Operation::new("ReduceSum", &[&mask, &last_axis]).with("keepdims", 1);
         let sum = graph.add(sum, "pooling/sum_of_mask", ValueType::float([batch(), 1.into()]))?;
         // A row without any real token (filling up a batch) gets zeros instead of 0 / 0.
         let one = graph.floats("pooling/one", &[], &[1.0])?;
         let count = Operation::new("Max", &[&sum, &one]);
         let count = graph.add(count, "pooling/count", ValueType::float([batch(), 1.into()]))?;
-        let column = Operation::new("Unsqueeze", &[&mask, &axis]);
+        let column = Operation::new("Unsqueeze", &[&mask, &last_axis]);
         let column =
             graph.add(column, "pooling/column", ValueType::float([batch(), sequence(), 1.into()]))?;
         let twice = Operation::new("Concat", &[&column, &column]).with("axis", 2);
         let mask = graph.add(twice, "pooling/columns", ValueType::float([batch(), sequence(), 2.into()]))?;
-        graph.integers("pooling/first", &[], &[0])?;
-        Ok(Self { mask, count })
+        Ok(Self { mask, count, last_axis, first })
     }
 }
 
@@ -57,7 +60,7 @@ impl Encoder<'_> {
         };
         let sums = self.graph.add(product, &format!("{name}/sums"), pair)?;
         let vector = ValueType::float([batch(), hidden]);
-        let first = Operation::new("Gather", &[&sums, &Value::named("pooling/first")]).with("axis", 2);
+        let first = Operation::new("Gather", &[&sums, &means.first]).with("axis", 2);
         let sum = self.graph.add(first, &format!("{name}/sum"), vector.clone())?;
         self.graph.add(Operation::new("Div", &[&sum, &means.count]), name, vector)
     }
@@ -75,8 +78,7 @@ impl Encoder<'_> {
         let pooled = match pooling {
             Pooling::Mean => self.mean(states, means, name)?,
             Pooling::Cls => {
-                let first =
-                    Operation::new("Gather", &[states, &Value::named("pooling/first")]).with("axis", 1);
+                let first = Operation::new("Gather", &[states, &means.first]).with("axis", 1);
                 self.graph.add(first, name, vector.clone())?
             }
         };
@@ -85,8 +87,7 @@ impl Encoder<'_> {
         }
         // As torch.nn.functional.normalize: x / max(|x|, 1e-12).
         let scalar = ValueType::float([batch(), 1.into()]);
-        let axis = Value::named("pooling/last_axis");
-        let norm = Operation::new("ReduceL2", &[&pooled, &axis]).with("keepdims", 1);
+        let norm = Operation::new("ReduceL2", &[&pooled, &means.last_axis]).with("keepdims", 1);
         let norm = self.graph.add(norm, "pooling/norm", scalar.clone())?;
         let smallest = self.graph.floats("pooling/smallest_norm", &[], &[1e-12])?;
         let norm = self.graph.add(Operation::new("Max", &[&norm, &smallest]), "pooling/divisor", scalar)?;
