@@ -33,6 +33,7 @@ const HEADS: [&str; 3] = ["cls.", "classifier.", "qa_outputs."];
 /// The source is not a safetensors file, is truncated, lacks a tensor, has one of a wrong shape or element type or one
 /// that is not known, or holds numbers that are not finite; the target cannot be written.
 pub fn convert_checkpoint(source: &Path, config: &Config, target: &Path) -> Result<()> {
+    config.check()?;
     let header = Header::open(source)?;
     let names = canonical_names(&header)?;
     let wanted = expected(config);

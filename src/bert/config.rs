@@ -66,6 +66,47 @@ impl Config {
         fields.and_then(|fields| Fields(fields).config()).map_err(|error| error.at(path))
     }
 
+    /// Checks that the sizes are possible and fit one another, wherever they come from.
+    ///
+    /// # Errors
+    /// A size is 0 or beyond any model's, the heads do not divide the hidden size, or the padding id has no embedding.
+    pub fn check(&self) -> Result<()> {
+        // Far above any model, and low enough that no product of sizes overflows and no list of tensors fills the memory.
+        const LARGEST: usize = 1 << 21;
+        const MOST_LAYERS: usize = 1 << 10;
+        let sizes = [
+            ("hidden_size", self.hidden_size, LARGEST),
+            ("num_hidden_layers", self.layers, MOST_LAYERS),
+            ("num_attention_heads", self.attention_heads, LARGEST),
+            ("intermediate_size", self.intermediate_size, LARGEST),
+            ("vocab_size", self.vocabulary_size, LARGEST),
+            ("max_position_embeddings", self.positions, LARGEST),
+            ("type_vocab_size", self.token_types, LARGEST),
+        ];
+        for (field, size, largest) in sizes {
+            if !(1..=largest).contains(&size) {
+                return Err(unsupported(field, &size.into(), &format!("an integer from 1 to {largest}"), ""));
+            }
+        }
+        if !self.hidden_size.is_multiple_of(self.attention_heads) {
+            return Err(Error::new(Kind::Model, "the attention heads cannot share the hidden size equally")
+                .column("num_attention_heads")
+                .found(format!("{} heads, hidden_size {}", self.attention_heads, self.hidden_size))
+                .expected("a divisor of hidden_size"));
+        }
+        if self.pad_token_id as usize >= self.vocabulary_size {
+            return Err(Error::new(Kind::Model, "the padding id has no embedding")
+                .column("pad_token_id")
+                .found(self.pad_token_id.to_string())
+                .expected(format!("less than vocab_size, {}", self.vocabulary_size)));
+        }
+        if !(0.0..1.0).contains(&self.layer_norm_epsilon) {
+            let found = self.layer_norm_epsilon.into();
+            return Err(unsupported("layer_norm_eps", &found, "a number from 0 to 1", ""));
+        }
+        Ok(())
+    }
+
     /// Width of one attention head.
     #[must_use]
     pub fn head_size(&self) -> usize {
@@ -104,18 +145,7 @@ impl Fields {
             layer_norm_epsilon: self.epsilon()?,
             pad_token_id: self.pad_token_id()?,
         };
-        if !config.hidden_size.is_multiple_of(config.attention_heads) {
-            return Err(Error::new(Kind::Model, "the attention heads cannot share the hidden size equally")
-                .column("num_attention_heads")
-                .found(format!("{} heads, hidden_size {}", config.attention_heads, config.hidden_size))
-                .expected("a divisor of hidden_size"));
-        }
-        if config.pad_token_id as usize >= config.vocabulary_size {
-            return Err(Error::new(Kind::Model, "the padding id has no embedding")
-                .column("pad_token_id")
-                .found(config.pad_token_id.to_string())
-                .expected(format!("less than vocab_size, {}", config.vocabulary_size)));
-        }
+        config.check()?;
         Ok(config)
     }
 
@@ -130,17 +160,15 @@ impl Fields {
         }
     }
 
-    /// A size of at least 1.
+    /// An integer; whether it is possible is checked with all the others.
     fn size(&self, field: &str, default: Option<usize>) -> Result<usize> {
-        // Far above any model, and low enough that products of three sizes cannot overflow 64 bits.
-        const LARGEST: u64 = 1 << 21;
         match (self.0.get(field), default) {
             (None, Some(default)) => Ok(default),
             (None, None) => Err(missing(field, "a positive integer")),
-            (Some(value), _) => match value.as_u64() {
-                Some(size @ 1..=LARGEST) => Ok(size as usize),
-                _ => Err(unsupported(field, value, &format!("an integer from 1 to {LARGEST}"), "")),
-            },
+            (Some(value), _) => value
+                .as_u64()
+                .and_then(|size| usize::try_from(size).ok())
+                .ok_or_else(|| unsupported(field, value, "a positive integer", "")),
         }
     }
 
@@ -159,10 +187,10 @@ impl Fields {
     fn epsilon(&self) -> Result<f32> {
         match self.0.get("layer_norm_eps") {
             None => Ok(1e-12),
-            Some(value) => match value.as_f64() {
-                Some(epsilon) if (0.0..1.0).contains(&epsilon) => Ok(epsilon as f32),
-                _ => Err(unsupported("layer_norm_eps", value, "a number from 0 to 1", "")),
-            },
+            Some(value) => value
+                .as_f64()
+                .map(|epsilon| epsilon as f32)
+                .ok_or_else(|| unsupported("layer_norm_eps", value, "a number from 0 to 1", "")),
         }
     }
 
@@ -281,6 +309,26 @@ mod tests {
         refused("vocab_size", "many".into());
         refused("pad_token_id", 100.into());
         refused("layer_norm_eps", json!(-1.0));
+        refused("layer_norm_eps", "small".into());
+        refused("num_hidden_layers", json!(1 << 20));
+    }
+
+    #[test]
+    fn sizes_that_do_not_come_from_a_config_file_are_checked_too() {
+        let good = open(&base()).unwrap();
+        assert!(good.check().is_ok());
+        for bad in [
+            Config { attention_heads: 0, ..good.clone() },
+            Config { attention_heads: 5, ..good.clone() },
+            Config { layers: usize::MAX, ..good.clone() },
+            Config { layer_norm_epsilon: f32::NAN, ..good.clone() },
+            Config { pad_token_id: 100, ..good.clone() },
+        ] {
+            let path = std::path::Path::new("no-such-file");
+            assert_eq!(bad.check().unwrap_err().kind(), Kind::Model);
+            assert_eq!(crate::bert::Weights::open(path, &bad).unwrap_err().kind(), Kind::Model);
+            assert_eq!(crate::bert::convert_checkpoint(path, &bad, path).unwrap_err().kind(), Kind::Model);
+        }
     }
 
     #[test]

@@ -63,20 +63,21 @@ pub struct GraphOptions {
 /// and the number of threads. The same arguments give the same bytes.
 ///
 /// # Errors
-/// The weights do not belong to the configuration.
+/// The configuration is impossible, or the weights do not belong to it.
 pub fn inference_graph(
     config: &Config,
     weights: &Weights,
     weight_file: &str,
     options: &GraphOptions,
 ) -> Result<Vec<u8>> {
+    config.check()?;
     let mut encoder = Encoder::new(config, weights, weight_file, options.operators)?;
     let all = options.outputs != Outputs::Embedding;
     let states = encoder.hidden_states(all)?;
     let last = states
         .last()
         .ok_or_else(|| Error::new(Kind::Graph, "an encoder has hidden states; this is a bug"))?;
-    let means = Means::new(&mut encoder.graph, &Value::named("attention_mask"))?;
+    let means = Means::new(&mut encoder.graph, &encoder.attention_mask.clone())?;
     let embedding = encoder.embedding(last, &means, options.pooling, options.normalize)?;
     encoder.graph.output(&embedding)?;
     match options.outputs {
@@ -114,6 +115,7 @@ pub(super) struct Encoder<'a> {
     weight_file: &'a str,
     operators: Operators,
     input_ids: Value,
+    attention_mask: Value,
     shapes: Shapes,
     attention: Padding,
 }
@@ -163,7 +165,17 @@ impl<'a> Encoder<'a> {
             Operators::Standard => standard_padding(&mut graph, config, &mask, &ids)?,
         };
         let shapes = Shapes { ids, states, rows };
-        Ok(Self { graph, config, weights, weight_file, operators, input_ids, shapes, attention })
+        Ok(Self {
+            graph,
+            config,
+            weights,
+            weight_file,
+            operators,
+            input_ids,
+            attention_mask: mask,
+            shapes,
+            attention,
+        })
     }
 
     pub(super) fn hidden(&self) -> Dim {

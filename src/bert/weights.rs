@@ -106,8 +106,9 @@ impl Weights {
     /// floats, wholly there. The numbers are not read.
     ///
     /// # Errors
-    /// The file cannot be read, is truncated, or lacks a tensor, has one of a wrong shape or type, or one too many.
+    /// The configuration is impossible, or the file cannot be read, is truncated, or lacks a tensor, has one of a wrong shape or type, or one too many.
     pub fn open(path: &Path, config: &Config) -> Result<Self> {
+        config.check()?;
         let header = Header::open(path)?;
         let mut places = BTreeMap::new();
         for wanted in expected(config) {

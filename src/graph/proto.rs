@@ -1,8 +1,7 @@
-//! Owns the ONNX protobuf messages: the complete schema of `onnx-ml.proto` as of ONNX 1.23 (IR version 14), proto2.
+//! Owns the ONNX protobuf messages: all of `onnx-ml.proto` as of ONNX 1.23 (IR version 14), proto2, whose own comments are
+//! the documentation of the fields: <https://github.com/onnx/onnx/blob/main/onnx/onnx-ml.proto>.
 //!
-//! Refuses to interpret anything. Optional fields keep their presence (`Option`), repeated numbers the schema's packing, so
-//! that reading and writing a foreign file loses no field of this schema, which also documents the fields:
-//! <https://github.com/onnx/onnx/blob/main/onnx/onnx-ml.proto>.
+//! Refuses to interpret anything: presence and packing are kept, so reading and writing a foreign file loses no field.
 
 use prost::Message;
 
