@@ -1,1 +1,18 @@
-//! Skeleton of `bert`; see DESIGN for what it owns.
+//! Owns BERT: its configuration, its weights in our one layout, and the ONNX graphs made from both.
+//!
+//! Refuses other architectures, and to run anything: graphs are bytes for `runtime`. Token ids come from `tokens`.
+
+mod checkpoint;
+mod config;
+mod encoder;
+mod header;
+mod pooling;
+mod weights;
+
+pub use checkpoint::convert_checkpoint;
+pub use config::{Activation, Config};
+pub use encoder::{GraphOptions, Operators, Outputs, Pooling, inference_graph};
+pub use weights::Weights;
+
+#[cfg(test)]
+mod tests;

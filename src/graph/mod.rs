@@ -1,1 +1,55 @@
-//! Skeleton of `graph`; see DESIGN for what it owns.
+//! Owns ONNX graphs as data: the protobuf messages, reading and writing them, and a builder with typed values.
+//!
+//! Refuses to run a graph (that is `runtime`) and to know any model (that is `bert`).
+
+mod builder;
+mod messages;
+pub mod proto;
+
+use std::path::Path;
+
+use prost::Message;
+
+pub use builder::{Attribute, Builder, Data, Dim, External, MICROSOFT, Node, Operation, Value, ValueType};
+pub use proto::{DataType, ModelProto};
+
+use crate::error::{Error, Kind, Result};
+
+/// Reads an ONNX model file; tensors kept in other files are not read.
+///
+/// # Errors
+/// The file cannot be read, or is not an ONNX model with a graph.
+pub fn read(path: &Path) -> Result<ModelProto> {
+    let bytes = std::fs::read(path).map_err(|source| Error::io("read", path, source))?;
+    decode(&bytes).map_err(|error| error.at(path))
+}
+
+/// Reads an ONNX model from memory.
+///
+/// # Errors
+/// The bytes are not an ONNX model with a graph.
+pub fn decode(bytes: &[u8]) -> Result<ModelProto> {
+    let model = ModelProto::decode(bytes).map_err(|source| {
+        Error::new(Kind::Graph, "not an ONNX model")
+            .found(format!("{} bytes that are not an ONNX protobuf message", bytes.len()))
+            .expected("a file written by an ONNX exporter")
+            .help("check that the file is complete and is an .onnx model")
+            .because(source)
+    })?;
+    if model.graph.is_none() {
+        return Err(Error::new(Kind::Graph, "not an ONNX model")
+            .found("a message without a graph")
+            .expected("a model with a graph")
+            .help("check that the file is complete and is an .onnx model"));
+    }
+    Ok(model)
+}
+
+/// The bytes of a model: the same model gives the same bytes.
+#[must_use]
+pub fn encode(model: &ModelProto) -> Vec<u8> {
+    model.encode_to_vec()
+}
+
+#[cfg(test)]
+mod tests;

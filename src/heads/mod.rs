@@ -1,1 +1,24 @@
-//! Skeleton of `heads`; see DESIGN for what it owns.
+//! Owns linear heads: fitting one per task with linfa-logistic, applying it, saving and loading it.
+//!
+//! Refuses to believe the trainer: the loss and gradient of a fit are computed here, at the weights it returned. The only
+//! user of linfa and ndarray.
+
+#[cfg(feature = "train")]
+mod class_weight;
+#[cfg(feature = "train")]
+mod cross_validation;
+mod file;
+#[cfg(feature = "train")]
+mod fit;
+mod head;
+#[cfg(feature = "train")]
+mod objective;
+mod options;
+#[cfg(feature = "train")]
+mod standardize;
+
+pub use file::{load, save};
+#[cfg(feature = "train")]
+pub use fit::fit;
+pub use head::Head;
+pub use options::{Alpha, Candidate, ClassWeight, Examples, FitOptions, FitReport, GRID};

@@ -1,0 +1,158 @@
+//! Owns the conversion of a published BERT checkpoint into our one weight layout.
+//!
+//! Refuses tensors that it does not know: a number left out silently would change every embedding. What is left out
+//! knowingly is the pooler, the task heads of Hugging Face's `BertFor…` classes, and position ids (0, 1, 2, …).
+
+use std::collections::BTreeMap;
+use std::io::{BufWriter, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use half::{bf16, f16};
+use safetensors::tensor::{Dtype, TensorInfo};
+use serde_json::json;
+
+use super::config::Config;
+use super::header::Header;
+use super::weights::{Expected, check, expected};
+use crate::error::{Error, Kind, Result};
+
+/// Where the tensors begin: a multiple of the page size, so that they can be mapped.
+const ALIGNMENT: usize = 4096;
+/// Numbers converted at a time: memory does not grow with the model.
+const PIECE: usize = 1 << 18;
+/// Beside the encoder in Hugging Face's `BertFor…` classes; the encoder's output does not depend on them.
+const HEADS: [&str; 3] = ["cls.", "classifier.", "qa_outputs."];
+
+/// Writes `source`, a safetensors checkpoint of BERT, to `target` in our layout: canonical names (no `bert.`,
+/// `LayerNorm.weight` and `.bias`), 32-bit floats, PyTorch's `[out, in]`, tensors from a page boundary on.
+///
+/// The same numbers give the same bytes. `target` appears whole or not at all; memory stays below 4 MiB.
+///
+/// # Errors
+/// The source is not a safetensors file, is truncated, lacks a tensor, has one of a wrong shape or element type or one
+/// that is not known, or holds numbers that are not finite; the target cannot be written.
+pub fn convert_checkpoint(source: &Path, config: &Config, target: &Path) -> Result<()> {
+    config.check()?;
+    let header = Header::open(source)?;
+    let names = canonical_names(&header)?;
+    let wanted = expected(config);
+    for tensor in &wanted {
+        let name = names.get(&tensor.name);
+        let found = name.and_then(|name| header.tensors.get(*name));
+        let name = name.map_or(tensor.name.as_str(), |name| name);
+        check(name, found, tensor, &[Dtype::F32, Dtype::F16, Dtype::BF16], source)?;
+    }
+    let unknown = names.iter().find(|(name, _)| !wanted.iter().any(|tensor| tensor.name == **name));
+    if let Some((_, name)) = unknown {
+        return Err(Error::new(Kind::Model, format!("the tensor {name:?} is not known"))
+            .at(source)
+            .expected(format!("the tensors of a BERT encoder with {} layers", config.layers))
+            .help("check that config.json and the weights belong to the same model, and that it is a plain BERT"));
+    }
+    write_whole(target, |out| {
+        out.write_all(&header_bytes(&wanted)).map_err(|error| Error::io("write", target, error))?;
+        for tensor in &wanted {
+            if let Some((name, info)) =
+                names.get(&tensor.name).and_then(|&name| header.tensors.get_key_value(name))
+            {
+                copy(&header, name, info, out, target)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Canonical name → the file's name, without what is left out.
+fn canonical_names(header: &Header) -> Result<BTreeMap<String, &str>> {
+    let mut names = BTreeMap::new();
+    for name in header.tensors.keys() {
+        let plain = name.strip_prefix("bert.").unwrap_or(name);
+        let head = plain == name && HEADS.iter().any(|head| name.starts_with(head));
+        if head || plain.starts_with("pooler.") || plain == "embeddings.position_ids" {
+            continue;
+        }
+        let canonical =
+            plain.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias");
+        if let Some(other) = names.insert(canonical, name.as_str()) {
+            return Err(Error::new(Kind::Model, "one tensor is there under two names")
+                .at(header.path())
+                .found(format!("{other:?} and {name:?}"))
+                .help("export the encoder again"));
+        }
+    }
+    Ok(names)
+}
+
+/// The safetensors header: its JSON is filled with spaces up to a page boundary, as the format allows.
+fn header_bytes(tensors: &[Expected]) -> Vec<u8> {
+    let mut text = json!({ "__metadata__": { "format": "pt" } }).to_string();
+    text.pop();
+    let mut start = 0;
+    for tensor in tensors {
+        let end = start + tensor.byte_length();
+        let entry = json!({ "dtype": "F32", "shape": tensor.shape, "data_offsets": [start, end] });
+        text.push_str(&format!(",{}:{entry}", json!(tensor.name)));
+        start = end;
+    }
+    text.push('}');
+    let length = (8 + text.len()).next_multiple_of(ALIGNMENT) - 8;
+    let mut bytes = (length as u64).to_le_bytes().to_vec();
+    bytes.extend(text.into_bytes());
+    bytes.resize(8 + length, b' ');
+    bytes
+}
+
+/// Appends one tensor as 32-bit little-endian floats.
+fn copy(header: &Header, name: &str, info: &TensorInfo, out: &mut dyn Write, target: &Path) -> Result<()> {
+    let convert: fn(&[u8]) -> f32 = match info.dtype {
+        Dtype::F16 => |bytes| f16::from_le_bytes([bytes[0], bytes[1]]).to_f32(),
+        Dtype::BF16 => |bytes| bf16::from_le_bytes([bytes[0], bytes[1]]).to_f32(),
+        _ => |bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]),
+    };
+    let width = info.dtype.bitsize() / 8;
+    let length = info.data_offsets.1 - info.data_offsets.0;
+    let mut read = vec![0; length.min(PIECE * width)];
+    let mut written = Vec::with_capacity(4 * PIECE.min(length / width));
+    let mut start = 0;
+    while start < length {
+        let piece = read.len().min(length - start);
+        header.read(info, start as u64, &mut read[..piece])?;
+        written.clear();
+        for (index, bytes) in read[..piece].chunks_exact(width).enumerate() {
+            let number = convert(bytes);
+            if !number.is_finite() {
+                return Err(Error::new(
+                    Kind::Model,
+                    format!("the tensor {name:?} holds a number that is not finite"),
+                )
+                .at(header.path())
+                .found(format!("{number} at element {}", start / width + index))
+                .expected("finite numbers")
+                .help("the checkpoint is damaged or its training diverged: use another one"));
+            }
+            written.extend(number.to_le_bytes());
+        }
+        out.write_all(&written).map_err(|error| Error::io("write", target, error))?;
+        start += piece;
+    }
+    Ok(())
+}
+
+/// Writes a file under a temporary name beside it, then renames it: it appears whole or not at all.
+fn write_whole(target: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+    let failed = |error| Error::io("write", target, error);
+    let folder = match target.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let mode = std::fs::Permissions::from_mode(0o666);
+    let mut temporary = tempfile::Builder::new().permissions(mode).tempfile_in(folder).map_err(failed)?;
+    let mut out = BufWriter::new(temporary.as_file_mut());
+    write(&mut out)?;
+    out.flush().map_err(failed)?;
+    drop(out);
+    temporary.as_file().sync_all().map_err(failed)?;
+    temporary.persist(target).map_err(|error| failed(error.error))?;
+    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
+}

@@ -1,0 +1,455 @@
+//! Owns the ONNX graph of a BERT encoder: embeddings, layers, and which outputs it has.
+//!
+//! Refuses to hold weights: every one is a range of the weight file, in PyTorch's `[out, in]` layout. All products are
+//! `Gemm` over `[tokens, hidden]` (tokens = batch · sequence), whose rows do not depend on one another, to the bit, as long as
+//! there are at least two of them.
+
+use super::config::{Activation, Config};
+use super::pooling::Means;
+use super::weights::Weights;
+use crate::error::{Error, Kind, Result};
+use crate::graph::{self, Builder, Data, DataType, Dim, Operation, Value, ValueType};
+
+/// Which operators a graph is made of; both kinds give the same numbers up to rounding.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Operators {
+    /// ONNX Runtime's own (`com.microsoft`) where they are faster.
+    #[default]
+    Fused,
+    /// ONNX's standard ones only.
+    Standard,
+}
+
+/// How token states become one vector.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pooling {
+    /// The mean over real tokens.
+    #[default]
+    Mean,
+    /// The first token.
+    Cls,
+}
+
+/// What a graph gives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Outputs {
+    /// `embedding` `[batch, hidden]`.
+    #[default]
+    Embedding,
+    /// Also `layer_means` `[batch, (layers + 1) · hidden]`: the mean over real tokens of the embeddings, layer 0, …; not
+    /// normalised, and a mean whatever the pooling.
+    EmbeddingAndLayerMeans,
+    /// Also `hidden.0` (embeddings), `hidden.1` (layer 0), …: `[batch, sequence, hidden]`.
+    EmbeddingAndHiddenStates,
+}
+
+/// What to build; the default is the mean-pooled embedding, not normalised, from fused operators.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GraphOptions {
+    /// The operators to use.
+    pub operators: Operators,
+    /// How `embedding` is made.
+    pub pooling: Pooling,
+    /// Whether `embedding` has length 1.
+    pub normalize: bool,
+    /// The outputs.
+    pub outputs: Outputs,
+}
+
+/// The ONNX model that embeds batches of token ids; its weights are ranges of `weight_file`, a name relative to the model.
+///
+/// Inputs: `input_ids` and `attention_mask` (1 real, 0 padding), both i64 `[batch, sequence]`, padding at the end, sequence
+/// from 2 to `config.positions`. Outputs: see [`Outputs`]. A row's result is the same bits whatever its batch, padding
+/// and the number of threads. The same arguments give the same bytes.
+///
+/// # Errors
+/// The configuration is impossible, or the weights do not belong to it.
+pub fn inference_graph(
+    config: &Config,
+    weights: &Weights,
+    weight_file: &str,
+    options: &GraphOptions,
+) -> Result<Vec<u8>> {
+    config.check()?;
+    let mut encoder = Encoder::new(config, weights, weight_file, options.operators)?;
+    let all = options.outputs != Outputs::Embedding;
+    let states = encoder.hidden_states(all)?;
+    let last = states
+        .last()
+        .ok_or_else(|| Error::new(Kind::Graph, "an encoder has hidden states; this is a bug"))?;
+    let means = Means::new(&mut encoder.graph, &encoder.attention_mask.clone())?;
+    let embedding = encoder.embedding(last, &means, options.pooling, options.normalize)?;
+    encoder.graph.output(&embedding)?;
+    match options.outputs {
+        Outputs::Embedding => {}
+        Outputs::EmbeddingAndHiddenStates => {
+            for state in &states {
+                encoder.graph.output(state)?;
+            }
+        }
+        Outputs::EmbeddingAndLayerMeans => {
+            let each = states.iter().enumerate();
+            let each =
+                each.map(|(index, state)| encoder.mean(state, &means, &format!("pooling/mean.{index}")));
+            let each = each.collect::<Result<Vec<_>>>()?;
+            let width = each.len() * config.hidden_size;
+            let joined = Operation::new("Concat", &each.iter().collect::<Vec<_>>()).with("axis", 1);
+            let joined =
+                encoder.graph.add(joined, "layer_means", ValueType::float([batch(), width.into()]))?;
+            encoder.graph.output(&joined)?;
+        }
+    }
+    Ok(graph::encode(&encoder.graph.finish()?))
+}
+
+/// The name of the batch dimension.
+pub(super) fn batch() -> Dim {
+    "batch".into()
+}
+
+/// A graph under construction, with what all its parts need.
+pub(super) struct Encoder<'a> {
+    pub(super) graph: Builder,
+    config: &'a Config,
+    weights: &'a Weights,
+    weight_file: &'a str,
+    operators: Operators,
+    input_ids: Value,
+    attention_mask: Value,
+    shapes: Shapes,
+    attention: Padding,
+}
+
+/// Targets of `Reshape`.
+struct Shapes {
+    /// `[batch, sequence]`.
+    ids: Value,
+    /// `[batch, sequence, hidden]`.
+    states: Value,
+    /// `[tokens, hidden]`.
+    rows: Value,
+}
+
+/// What keeps attention off the padding.
+enum Padding {
+    /// Fused: the mask as i32 `[batch, sequence]`.
+    Mask(Value),
+    /// Standard: what is added to the scores (0, or the lowest float), `[batch, 1, 1, sequence]`; `[batch, sequence, heads,
+    /// head]` as a target of `Reshape`; 1 / √head.
+    Bias { bias: Value, heads: Value, scale: Value },
+}
+
+impl<'a> Encoder<'a> {
+    fn new(
+        config: &'a Config,
+        weights: &'a Weights,
+        weight_file: &'a str,
+        operators: Operators,
+    ) -> Result<Self> {
+        let mut graph = Builder::new("bert");
+        let ids_type = || ValueType::int64([batch(), "sequence".into()]);
+        let input_ids = graph.input("input_ids", ids_type())?;
+        let mask = graph.input("attention_mask", ids_type())?;
+        let ids =
+            graph.add(Operation::new("Shape", &[&input_ids]), "shape/ids", ValueType::int64([2.into()]))?;
+        let hidden = graph.integers("shape/hidden", &[1], &[config.hidden_size as i64])?;
+        let states = Operation::new("Concat", &[&ids, &hidden]).with("axis", 0);
+        let states = graph.add(states, "shape/states", ValueType::int64([3.into()]))?;
+        let rows = graph.integers("shape/rows", &[2], &[-1, config.hidden_size as i64])?;
+        let attention = match operators {
+            Operators::Fused => {
+                let cast = Operation::new("Cast", &[&mask]).with("to", DataType::Int32 as i64);
+                let value_type = ValueType::new(DataType::Int32, [batch(), "sequence".into()]);
+                Padding::Mask(graph.add(cast, "attention/mask", value_type)?)
+            }
+            Operators::Standard => standard_padding(&mut graph, config, &mask, &ids)?,
+        };
+        let shapes = Shapes { ids, states, rows };
+        Ok(Self {
+            graph,
+            config,
+            weights,
+            weight_file,
+            operators,
+            input_ids,
+            attention_mask: mask,
+            shapes,
+            attention,
+        })
+    }
+
+    pub(super) fn hidden(&self) -> Dim {
+        Dim::Size(self.config.hidden_size)
+    }
+
+    pub(super) fn fused(&self) -> bool {
+        self.operators == Operators::Fused
+    }
+
+    /// `[batch, sequence, hidden]`.
+    fn states_type(&self) -> ValueType {
+        ValueType::float([batch(), "sequence".into(), self.hidden()])
+    }
+
+    /// `[tokens, width]`.
+    fn rows_type(width: usize) -> ValueType {
+        ValueType::float(["tokens".into(), width.into()])
+    }
+
+    /// The hidden states `hidden.0` … (`all`) or only the last, each `[batch, sequence, hidden]`.
+    fn hidden_states(&mut self, all: bool) -> Result<Vec<Value>> {
+        let embeddings = self.embeddings("hidden.0")?;
+        let width = self.config.hidden_size;
+        let mut rows =
+            self.reshape(&embeddings, &self.shapes.rows.clone(), "embeddings/rows", Self::rows_type(width))?;
+        let mut states = vec![embeddings];
+        for layer in 0..self.config.layers {
+            rows = self.layer(&rows, layer)?;
+            if all || layer + 1 == self.config.layers {
+                let name = format!("hidden.{}", layer + 1);
+                states.push(self.reshape(&rows, &self.shapes.states.clone(), &name, self.states_type())?);
+            }
+        }
+        Ok(states)
+    }
+
+    /// Token + position + token type 0, normalised: `[batch, sequence, hidden]`.
+    fn embeddings(&mut self, name: &str) -> Result<Value> {
+        let word = self.weight("embeddings.word_embeddings.weight")?;
+        let position = self.weight("embeddings.position_embeddings.weight")?;
+        let token_type = self.weight("embeddings.token_type_embeddings.weight")?;
+        if self.fused() {
+            let scale = self.weight("embeddings.LayerNorm.weight")?;
+            let shift = self.weight("embeddings.LayerNorm.bias")?;
+            let ids_type = ValueType::new(DataType::Int32, [batch(), "sequence".into()]);
+            let cast = Operation::new("Cast", &[&self.input_ids]).with("to", DataType::Int32 as i64);
+            let ids = self.graph.add(cast, "embeddings/ids", ids_type.clone())?;
+            let zero = ValueType::new(DataType::Int32, []);
+            let zero = self.graph.initializer("embeddings/zero", zero, Data::Inline(vec![0; 4]))?;
+            let types =
+                self.graph.add(Operation::new("Mul", &[&ids, &zero]), "embeddings/token_types", ids_type)?;
+            let inputs = [&ids, &types, &word, &position, &token_type, &scale, &shift];
+            let operation = Operation::microsoft("EmbedLayerNormalization", &inputs)
+                .with("epsilon", self.config.layer_norm_epsilon);
+            let mask_index = ValueType::new(DataType::Int32, [batch()]);
+            let outputs =
+                vec![(name.to_owned(), self.states_type()), ("embeddings/mask_index".to_owned(), mask_index)];
+            return Ok(self.graph.add_all(operation, outputs)?.remove(0));
+        }
+        let states = self.states_type();
+        let hidden = self.hidden();
+        let word = Operation::new("Gather", &[&word, &self.input_ids]).with("axis", 0);
+        let word = self.graph.add(word, "embeddings/word", states.clone())?;
+        let zero = self.graph.integers("embeddings/zero", &[], &[0])?;
+        let one = self.graph.integers("embeddings/one", &[1], &[1])?;
+        let from = self.graph.integers("embeddings/from", &[1], &[0])?;
+        let to = Operation::new("Gather", &[&self.shapes.ids, &one]).with("axis", 0);
+        let to = self.graph.add(to, "embeddings/to", ValueType::int64([1.into()]))?;
+        let position = Operation::new("Slice", &[&position, &from, &to, &from]);
+        let position = self.graph.add(
+            position,
+            "embeddings/position",
+            ValueType::float(["sequence".into(), hidden.clone()]),
+        )?;
+        let token_type = Operation::new("Gather", &[&token_type, &zero]).with("axis", 0);
+        let token_type = self.graph.add(token_type, "embeddings/token_type", ValueType::float([hidden]))?;
+        let sum = Operation::new("Add", &[&word, &position]);
+        let sum = self.graph.add(sum, "embeddings/word_and_position", states.clone())?;
+        let sum =
+            self.graph.add(Operation::new("Add", &[&sum, &token_type]), "embeddings/sum", states.clone())?;
+        self.normalization(&sum, "embeddings.LayerNorm", name, states)
+    }
+
+    /// One transformer layer over `[tokens, hidden]`.
+    fn layer(&mut self, rows: &Value, layer: usize) -> Result<Value> {
+        let tensors = format!("encoder.layer.{layer}");
+        let name = format!("layer.{layer}");
+        let hidden = self.config.hidden_size;
+        let context = self.attention(rows, &tensors, &name)?;
+        let attended = self.linear(
+            &context,
+            &format!("{tensors}.attention.output.dense"),
+            hidden,
+            &format!("{name}/attention/output"),
+        )?;
+        let attended = self.add_and_normalize(
+            &attended,
+            rows,
+            &format!("{tensors}.attention.output.LayerNorm"),
+            &format!("{name}/attended"),
+        )?;
+        let inner = self.linear(
+            &attended,
+            &format!("{tensors}.intermediate.dense"),
+            self.config.intermediate_size,
+            &format!("{name}/intermediate"),
+        )?;
+        let inner = self.activation(&inner, &format!("{name}/activated"))?;
+        let output =
+            self.linear(&inner, &format!("{tensors}.output.dense"), hidden, &format!("{name}/feed_forward"))?;
+        self.add_and_normalize(
+            &output,
+            &attended,
+            &format!("{tensors}.output.LayerNorm"),
+            &format!("{name}/output"),
+        )
+    }
+
+    /// Multi-head self-attention before its output product: `[tokens, hidden]`.
+    fn attention(&mut self, rows: &Value, tensors: &str, name: &str) -> Result<Value> {
+        let hidden = self.config.hidden_size;
+        let mut parts = Vec::with_capacity(3);
+        for part in ["query", "key", "value"] {
+            let tensor = format!("{tensors}.attention.self.{part}");
+            parts.push(self.linear(rows, &tensor, hidden, &format!("{name}/{part}"))?);
+        }
+        let context = match &self.attention {
+            Padding::Mask(mask) => {
+                let mask = mask.clone();
+                self.fused_attention(&parts, &mask, name)?
+            }
+            Padding::Bias { bias, heads, scale } => {
+                let constants = [bias.clone(), heads.clone(), scale.clone()];
+                self.standard_attention(&parts, &constants, name)?
+            }
+        };
+        self.reshape(
+            &context,
+            &self.shapes.rows.clone(),
+            &format!("{name}/context/rows"),
+            Self::rows_type(hidden),
+        )
+    }
+
+    fn fused_attention(&mut self, parts: &[Value], mask: &Value, name: &str) -> Result<Value> {
+        let mut states = Vec::with_capacity(3);
+        for part in parts {
+            let name = format!("{}/states", part.name());
+            states.push(self.reshape(part, &self.shapes.states.clone(), &name, self.states_type())?);
+        }
+        // f32::MIN instead of the default -10,000: no score, however large, lets padding through.
+        let attention = Operation::microsoft("MultiHeadAttention", &states.iter().collect::<Vec<_>>())
+            .input(None)
+            .input(Some(mask))
+            .with("num_heads", self.config.attention_heads as i64)
+            .with("mask_filter_value", f32::MIN);
+        self.graph.add(attention, &format!("{name}/context"), self.states_type())
+    }
+
+    fn standard_attention(&mut self, parts: &[Value], constants: &[Value; 3], name: &str) -> Result<Value> {
+        let [bias, shape, scale] = constants;
+        let sequence = || Dim::from("sequence");
+        let heads = Dim::Size(self.config.attention_heads);
+        let head = Dim::Size(self.config.head_size());
+        let split = ValueType::float([batch(), sequence(), heads.clone(), head.clone()]);
+        let by_head = ValueType::float([batch(), heads.clone(), sequence(), head.clone()]);
+        let keys = ValueType::float([batch(), heads.clone(), head, sequence()]);
+        let scores = ValueType::float([batch(), heads, sequence(), sequence()]);
+        let turns = [([0, 2, 1, 3], &by_head), ([0, 2, 3, 1], &keys), ([0, 2, 1, 3], &by_head)];
+        let mut turned = Vec::with_capacity(3);
+        for (part, (order, value_type)) in parts.iter().zip(turns) {
+            let heads = self.reshape(part, shape, &format!("{}/heads", part.name()), split.clone())?;
+            let transpose = Operation::new("Transpose", &[&heads]).with("perm", order);
+            turned.push(self.graph.add(
+                transpose,
+                &format!("{}/by_head", part.name()),
+                value_type.clone(),
+            )?);
+        }
+        let steps = [
+            (Operation::new("MatMul", &[&turned[0], &turned[1]]), "products", &scores),
+            (Operation::new("Mul", &[&Value::named(&format!("{name}/products")), scale]), "scores", &scores),
+            (Operation::new("Add", &[&Value::named(&format!("{name}/scores")), bias]), "masked", &scores),
+            (
+                Operation::new("Softmax", &[&Value::named(&format!("{name}/masked"))]).with("axis", -1),
+                "probabilities",
+                &scores,
+            ),
+            (
+                Operation::new("MatMul", &[&Value::named(&format!("{name}/probabilities")), &turned[2]]),
+                "context/by_head",
+                &by_head,
+            ),
+            (
+                Operation::new("Transpose", &[&Value::named(&format!("{name}/context/by_head"))])
+                    .with("perm", [0, 2, 1, 3]),
+                "context",
+                &split,
+            ),
+        ];
+        for (operation, step, value_type) in steps {
+            self.graph.add(operation, &format!("{name}/{step}"), value_type.clone())?;
+        }
+        Ok(Value::named(&format!("{name}/context")))
+    }
+
+    fn activation(&mut self, rows: &Value, name: &str) -> Result<Value> {
+        let operation = match (self.config.activation, self.operators) {
+            (Activation::Relu, _) => Operation::new("Relu", &[rows]),
+            (Activation::Gelu, Operators::Fused) => Operation::microsoft("Gelu", &[rows]),
+            (Activation::GeluTanh, Operators::Fused) => Operation::microsoft("FastGelu", &[rows]),
+            (Activation::Gelu, Operators::Standard) => Operation::new("Gelu", &[rows]),
+            (Activation::GeluTanh, Operators::Standard) => {
+                Operation::new("Gelu", &[rows]).with("approximate", "tanh")
+            }
+        };
+        self.graph.add(operation, name, Self::rows_type(self.config.intermediate_size))
+    }
+
+    /// rows · weightᵀ + bias: `[tokens, outputs]`.
+    fn linear(&mut self, rows: &Value, tensor: &str, outputs: usize, name: &str) -> Result<Value> {
+        let weight = self.weight(&format!("{tensor}.weight"))?;
+        let bias = self.weight(&format!("{tensor}.bias"))?;
+        let product = Operation::new("Gemm", &[rows, &weight, &bias]).with("transB", 1);
+        self.graph.add(product, name, Self::rows_type(outputs))
+    }
+
+    /// The residual connection and its normalisation: `[tokens, hidden]`.
+    ///
+    /// Two operators, because ONNX Runtime 1.32's fused `SkipLayerNormalization` makes the whole model 5 to 9 % slower.
+    fn add_and_normalize(&mut self, rows: &Value, skip: &Value, tensor: &str, name: &str) -> Result<Value> {
+        let value_type = Self::rows_type(self.config.hidden_size);
+        let sum = Operation::new("Add", &[rows, skip]);
+        let sum = self.graph.add(sum, &format!("{name}/sum"), value_type.clone())?;
+        self.normalization(&sum, tensor, name, value_type)
+    }
+
+    fn normalization(&mut self, x: &Value, tensor: &str, name: &str, value_type: ValueType) -> Result<Value> {
+        let scale = self.weight(&format!("{tensor}.weight"))?;
+        let shift = self.weight(&format!("{tensor}.bias"))?;
+        let operation = Operation::new("LayerNormalization", &[x, &scale, &shift])
+            .with("axis", -1)
+            .with("epsilon", self.config.layer_norm_epsilon);
+        self.graph.add(operation, name, value_type)
+    }
+
+    fn reshape(&mut self, x: &Value, shape: &Value, name: &str, value_type: ValueType) -> Result<Value> {
+        self.graph.add(Operation::new("Reshape", &[x, shape]), name, value_type)
+    }
+
+    /// Refers to a tensor of the weight file.
+    fn weight(&mut self, name: &str) -> Result<Value> {
+        let (value_type, place) = self.weights.external(name, self.weight_file)?;
+        self.graph.initializer(name, value_type, Data::External(place))
+    }
+}
+
+/// What the standard operators need to keep attention off the padding, see [`Padding::Bias`].
+fn standard_padding(graph: &mut Builder, config: &Config, mask: &Value, ids: &Value) -> Result<Padding> {
+    let wide = || ValueType::float([batch(), 1.into(), 1.into(), "sequence".into()]);
+    let cast = Operation::new("Cast", &[mask]).with("to", DataType::Float as i64);
+    let mask = graph.add(cast, "attention/mask", ValueType::float([batch(), "sequence".into()]))?;
+    let axes = graph.integers("attention/axes", &[2], &[1, 2])?;
+    let mask = graph.add(Operation::new("Unsqueeze", &[&mask, &axes]), "attention/mask/wide", wide())?;
+    let one = graph.floats("attention/one", &[], &[1.0])?;
+    let padding = graph.add(Operation::new("Sub", &[&one, &mask]), "attention/padding", wide())?;
+    // Added to any score, the lowest float leaves a probability of exactly 0 once the softmax has subtracted its maximum.
+    let lowest = graph.floats("attention/lowest", &[], &[f32::MIN])?;
+    let bias = graph.add(Operation::new("Mul", &[&padding, &lowest]), "attention/bias", wide())?;
+    let sizes = [config.attention_heads as i64, config.head_size() as i64];
+    let sizes = graph.integers("attention/sizes", &[2], &sizes)?;
+    let heads = Operation::new("Concat", &[ids, &sizes]).with("axis", 0);
+    let heads = graph.add(heads, "attention/heads", ValueType::int64([4.into()]))?;
+    let scale = graph.floats("attention/scale", &[], &[1.0 / (config.head_size() as f32).sqrt()])?;
+    Ok(Padding::Bias { bias, heads, scale })
+}

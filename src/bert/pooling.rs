@@ -1,0 +1,96 @@
+//! Owns pooling inside the graph: mean over real tokens, first token, L2 normalisation.
+//!
+//! Refuses any sum whose order could depend on padding, batch or threads: one text has one embedding, to the bit.
+
+use super::encoder::{Encoder, Pooling, batch};
+use crate::error::Result;
+use crate::graph::{Builder, DataType, Dim, Operation, Value, ValueType};
+
+/// What every mean over real tokens needs.
+pub(super) struct Means {
+    /// The attention mask as floats, twice side by side: `[batch, sequence, 2]`.
+    mask: Value,
+    /// The number of real tokens, at least 1: `[batch, 1]`.
+    count: Value,
+    /// The indices -1 `[1]` and 0 (a scalar).
+    last_axis: Value,
+    first: Value,
+}
+
+impl Means {
+    /// Prepares the mask and the count.
+    pub(super) fn new(graph: &mut Builder, attention_mask: &Value) -> Result<Self> {
+        let sequence = || Dim::from("sequence");
+        let cast = Operation::new("Cast", &[attention_mask]).with("to", DataType::Float as i64);
+        let mask = graph.add(cast, "pooling/mask", ValueType::float([batch(), sequence()]))?;
+        let last_axis = graph.integers("pooling/last_axis", &[1], &[-1])?;
+        let first = graph.integers("pooling/first", &[], &[0])?;
+        let sum = Operation::new("ReduceSum", &[&mask, &last_axis]).with("keepdims", 1);
+        let sum = graph.add(sum, "pooling/sum_of_mask", ValueType::float([batch(), 1.into()]))?;
+        // A row without any real token (filling up a batch) gets zeros instead of 0 / 0.
+        let one = graph.floats("pooling/one", &[], &[1.0])?;
+        let count = Operation::new("Max", &[&sum, &one]);
+        let count = graph.add(count, "pooling/count", ValueType::float([batch(), 1.into()]))?;
+        let column = Operation::new("Unsqueeze", &[&mask, &last_axis]);
+        let column =
+            graph.add(column, "pooling/column", ValueType::float([batch(), sequence(), 1.into()]))?;
+        let twice = Operation::new("Concat", &[&column, &column]).with("axis", 2);
+        let mask = graph.add(twice, "pooling/columns", ValueType::float([batch(), sequence(), 2.into()]))?;
+        Ok(Self { mask, count, last_axis, first })
+    }
+}
+
+impl Encoder<'_> {
+    /// The mean of `states` `[batch, sequence, hidden]` over the real tokens: `[batch, hidden]`.
+    ///
+    /// The sum is the product statesᵀ · mask, of which ONNX Runtime adds the terms of each element one by one in the order of
+    /// the tokens, so zeros at the end change nothing. Two equal mask columns, because a single one takes its
+    /// matrix-vector kernel, which adds in groups of four and so depends on the padding; and the states on the left,
+    /// because it spreads the longer side over threads and must not cut the short one.
+    pub(super) fn mean(&mut self, states: &Value, means: &Means, name: &str) -> Result<Value> {
+        let hidden = self.hidden();
+        let pair = ValueType::float([batch(), hidden.clone(), 2.into()]);
+        let product = if self.fused() {
+            Operation::microsoft("FusedMatMul", &[states, &means.mask]).with("transA", 1)
+        } else {
+            let turned = ValueType::float([batch(), hidden.clone(), "sequence".into()]);
+            let transpose = Operation::new("Transpose", &[states]).with("perm", [0, 2, 1]);
+            let turned = self.graph.add(transpose, &format!("{name}/transposed"), turned)?;
+            Operation::new("MatMul", &[&turned, &means.mask])
+        };
+        let sums = self.graph.add(product, &format!("{name}/sums"), pair)?;
+        let vector = ValueType::float([batch(), hidden]);
+        let first = Operation::new("Gather", &[&sums, &means.first]).with("axis", 2);
+        let sum = self.graph.add(first, &format!("{name}/sum"), vector.clone())?;
+        self.graph.add(Operation::new("Div", &[&sum, &means.count]), name, vector)
+    }
+
+    /// The sentence embedding `[batch, hidden]` of the last hidden states `[batch, sequence, hidden]`.
+    pub(super) fn embedding(
+        &mut self,
+        states: &Value,
+        means: &Means,
+        pooling: Pooling,
+        normalize: bool,
+    ) -> Result<Value> {
+        let name = if normalize { "pooling/pooled" } else { "embedding" };
+        let vector = ValueType::float([batch(), self.hidden()]);
+        let pooled = match pooling {
+            Pooling::Mean => self.mean(states, means, name)?,
+            Pooling::Cls => {
+                let first = Operation::new("Gather", &[states, &means.first]).with("axis", 1);
+                self.graph.add(first, name, vector.clone())?
+            }
+        };
+        if !normalize {
+            return Ok(pooled);
+        }
+        // As torch.nn.functional.normalize: x / max(|x|, 1e-12).
+        let scalar = ValueType::float([batch(), 1.into()]);
+        let norm = Operation::new("ReduceL2", &[&pooled, &means.last_axis]).with("keepdims", 1);
+        let norm = self.graph.add(norm, "pooling/norm", scalar.clone())?;
+        let smallest = self.graph.floats("pooling/smallest_norm", &[], &[1e-12])?;
+        let norm = self.graph.add(Operation::new("Max", &[&norm, &smallest]), "pooling/divisor", scalar)?;
+        self.graph.add(Operation::new("Div", &[&pooled, &norm]), "embedding", vector)
+    }
+}

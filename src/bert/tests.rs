@@ -1,0 +1,129 @@
+//! What the tests of this module share: the committed checkpoints, the real model, and ONNX Runtime itself.
+
+mod checkpoints;
+mod numbers;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use ort::environment::Environment;
+use ort::session::Session;
+use ort::value::Tensor;
+use safetensors::SafeTensors;
+use serde_json::Value as Json;
+
+use super::*;
+use crate::error::Kind;
+
+/// A file of this repository; files that are downloaded once must be there.
+fn file(path: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    assert!(path.exists(), "{} is missing: run the download script first", path.display());
+    path
+}
+
+/// The description of the tiny checkpoints.
+fn tiny() -> Json {
+    serde_json::from_slice(&std::fs::read(file("tests/data/bert_tiny.json")).unwrap()).unwrap()
+}
+
+fn tiny_config(activation: &str) -> Config {
+    let mut config = tiny()["config"].clone();
+    config["hidden_act"] = activation.into();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.json");
+    std::fs::write(&path, config.to_string()).unwrap();
+    Config::open(&path).unwrap()
+}
+
+fn ids(json: &Json) -> Vec<Vec<u32>> {
+    serde_json::from_value(json.clone()).unwrap()
+}
+
+/// The 32-bit floats of a committed file, by name.
+fn golden(path: &str) -> BTreeMap<String, Vec<f32>> {
+    let bytes = std::fs::read(file(path)).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let floats =
+        |data: &[u8]| data.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+    tensors.iter().map(|(name, tensor)| (name.to_owned(), floats(tensor.data()))).collect()
+}
+
+/// A converted checkpoint in a folder of its own.
+struct Model {
+    folder: tempfile::TempDir,
+    config: Config,
+    weights: Weights,
+}
+
+const WEIGHT_FILE: &str = "model.safetensors";
+
+impl Model {
+    fn convert(source: &Path, config: Config) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(WEIGHT_FILE);
+        convert_checkpoint(source, &config, &path).unwrap();
+        let weights = Weights::open(&path, &config).unwrap();
+        Self { folder, config, weights }
+    }
+
+    fn tiny(checkpoint: &str, activation: &str) -> Self {
+        let source = file(&format!("tests/data/bert_tiny_{checkpoint}.safetensors"));
+        Self::convert(&source, tiny_config(activation))
+    }
+
+    /// all-MiniLM-L6-v2.
+    fn real() -> Self {
+        let config = Config::open(&file(".downloads/all-MiniLM-L6-v2/config.json")).unwrap();
+        Self::convert(&file(".downloads/all-MiniLM-L6-v2/model.safetensors"), config)
+    }
+
+    fn graph(&self, options: &GraphOptions) -> Vec<u8> {
+        inference_graph(&self.config, &self.weights, WEIGHT_FILE, options).unwrap()
+    }
+
+    fn session(&self, options: &GraphOptions, threads: usize) -> Session {
+        static ENVIRONMENT: LazyLock<Environment> = LazyLock::new(|| {
+            let library = file(".downloads/onnxruntime/libonnxruntime.so.1.32.0");
+            ort::init_from(library).unwrap().build().unwrap()
+        });
+        let folder = self.folder.path().to_str().unwrap();
+        let builder = Session::builder(&ENVIRONMENT).unwrap().with_intra_threads(threads).unwrap();
+        builder
+            .with_config_entry("session.model_external_initializers_file_folder_path", folder)
+            .unwrap()
+            .commit_from_memory(&self.graph(options))
+            .unwrap()
+    }
+}
+
+/// Runs a batch of texts padded to `length`; what stands in the padding is `padding`.
+fn run(session: &mut Session, texts: &[&[u32]], length: usize, padding: u32) -> BTreeMap<String, Vec<f32>> {
+    let (mut input_ids, mut attention_mask) = (Vec::new(), Vec::new());
+    for text in texts {
+        let fill = length - text.len();
+        input_ids.extend(text.iter().copied().chain(std::iter::repeat_n(padding, fill)).map(i64::from));
+        attention_mask.extend(std::iter::repeat_n(1i64, text.len()).chain(std::iter::repeat_n(0, fill)));
+    }
+    let shape = [texts.len(), length];
+    let inputs = ort::inputs![
+        "input_ids" => Tensor::from_array((shape, input_ids)).unwrap(),
+        "attention_mask" => Tensor::from_array((shape, attention_mask)).unwrap(),
+    ];
+    let outputs = session.run(inputs).unwrap();
+    let floats = outputs
+        .iter()
+        .map(|(name, value)| (name.to_owned(), value.try_extract_tensor::<f32>().unwrap().1.to_vec()));
+    floats.collect()
+}
+
+fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    assert!(a.iter().all(|x| x.is_finite()));
+    a.iter().zip(b).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max)
+}
+
+fn bits(numbers: &[f32]) -> Vec<u32> {
+    numbers.iter().map(|number| number.to_bits()).collect()
+}

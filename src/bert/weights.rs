@@ -1,0 +1,147 @@
+//! Owns our one weight layout: which tensors a BERT encoder has, their shapes, and where a `model.safetensors` holds them.
+//!
+//! Refuses any other layout (`convert_checkpoint` makes this one) and never holds the numbers themselves.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use safetensors::tensor::{Dtype, TensorInfo};
+
+use super::config::Config;
+use super::header::Header;
+use crate::error::{Error, Kind, Result};
+use crate::graph::{Dim, External, ValueType};
+
+/// A tensor that the encoder has: canonical name and shape, in PyTorch's layout (`[out, in]` for products).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Expected {
+    pub(super) name: String,
+    pub(super) shape: Vec<usize>,
+}
+
+impl Expected {
+    /// Bytes as 32-bit floats.
+    pub(super) fn byte_length(&self) -> u64 {
+        4 * self.shape.iter().map(|&size| size as u64).product::<u64>()
+    }
+}
+
+/// Every tensor of the encoder, in the order of the canonical file: embeddings, then layer by layer.
+pub(super) fn expected(config: &Config) -> Vec<Expected> {
+    let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+    let mut tensors = Vec::new();
+    let mut add = |name: String, shape: &[usize]| tensors.push(Expected { name, shape: shape.to_vec() });
+    add("embeddings.word_embeddings.weight".to_owned(), &[config.vocabulary_size, hidden]);
+    add("embeddings.position_embeddings.weight".to_owned(), &[config.positions, hidden]);
+    add("embeddings.token_type_embeddings.weight".to_owned(), &[config.token_types, hidden]);
+    add("embeddings.LayerNorm.weight".to_owned(), &[hidden]);
+    add("embeddings.LayerNorm.bias".to_owned(), &[hidden]);
+    for layer in 0..config.layers {
+        let products = [
+            ("attention.self.query", hidden, hidden),
+            ("attention.self.key", hidden, hidden),
+            ("attention.self.value", hidden, hidden),
+            ("attention.output.dense", hidden, hidden),
+            ("intermediate.dense", inner, hidden),
+            ("output.dense", hidden, inner),
+        ];
+        for (name, outputs, inputs) in products {
+            add(format!("encoder.layer.{layer}.{name}.weight"), &[outputs, inputs]);
+            add(format!("encoder.layer.{layer}.{name}.bias"), &[outputs]);
+        }
+        for name in ["attention.output.LayerNorm", "output.LayerNorm"] {
+            add(format!("encoder.layer.{layer}.{name}.weight"), &[hidden]);
+            add(format!("encoder.layer.{layer}.{name}.bias"), &[hidden]);
+        }
+    }
+    tensors
+}
+
+/// Checks one tensor of a file; `name` is what the file calls it.
+pub(super) fn check(
+    name: &str,
+    found: Option<&TensorInfo>,
+    wanted: &Expected,
+    types: &[Dtype],
+    path: &Path,
+) -> Result<()> {
+    let help = "check that config.json and the weights belong to the same model";
+    let Some(info) = found else {
+        return Err(Error::new(Kind::Model, format!("the tensor {name:?} is missing"))
+            .at(path)
+            .found("nothing by that name")
+            .expected(format!("shape {:?}", wanted.shape))
+            .help(help));
+    };
+    if info.shape != wanted.shape {
+        return Err(Error::new(Kind::Model, format!("the tensor {name:?} has the wrong shape"))
+            .at(path)
+            .found(format!("{:?}", info.shape))
+            .expected(format!("{:?}", wanted.shape))
+            .help(help));
+    }
+    if !types.contains(&info.dtype) {
+        return Err(Error::new(Kind::Model, format!("the tensor {name:?} has the wrong element type"))
+            .at(path)
+            .found(format!("{:?}", info.dtype))
+            .expected(types.iter().map(|kind| format!("{kind:?}")).collect::<Vec<_>>().join(", "))
+            .help("export the weights as 32-bit floats"));
+    }
+    Ok(())
+}
+
+/// A validated canonical weight file: where each tensor is.
+#[derive(Clone, Debug)]
+pub struct Weights(BTreeMap<String, Place>);
+
+#[derive(Clone, Debug)]
+struct Place {
+    shape: Vec<usize>,
+    offset: u64,
+    length: u64,
+}
+
+impl Weights {
+    /// Opens the `model.safetensors` that [`super::convert_checkpoint`] wrote: exactly the tensors of `config`, 32-bit
+    /// floats, wholly there. The numbers are not read.
+    ///
+    /// # Errors
+    /// The configuration is impossible, or the file cannot be read, is truncated, or lacks a tensor, has one of a wrong shape or type, or one too many.
+    pub fn open(path: &Path, config: &Config) -> Result<Self> {
+        config.check()?;
+        let header = Header::open(path)?;
+        let mut places = BTreeMap::new();
+        for wanted in expected(config) {
+            let found = header.tensors.get(&wanted.name);
+            check(&wanted.name, found, &wanted, &[Dtype::F32], path)?;
+            if let Some(info) = found {
+                let length = wanted.byte_length();
+                places
+                    .insert(wanted.name, Place { shape: wanted.shape, offset: header.offset(info), length });
+            }
+        }
+        if let Some(extra) = header.tensors.keys().find(|&name| !places.contains_key(name)) {
+            return Err(Error::new(Kind::Model, format!("the tensor {extra:?} does not belong here"))
+                .at(path)
+                .expected("only the encoder's own tensors")
+                .help("import the model again"));
+        }
+        Ok(Self(places))
+    }
+
+    /// Names, in alphabetical order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// The type of a tensor and its place in the file `location`.
+    pub(super) fn external(&self, name: &str, location: &str) -> Result<(ValueType, External)> {
+        let place = self.0.get(name).ok_or_else(|| {
+            Error::new(Kind::Model, format!("the tensor {name:?} is missing"))
+                .help("check that the configuration and the weights belong to the same model")
+        })?;
+        let shape: Vec<Dim> = place.shape.iter().map(|&size| Dim::Size(size)).collect();
+        let external = External { location: location.to_owned(), offset: place.offset, length: place.length };
+        Ok((ValueType::float(shape), external))
+    }
+}

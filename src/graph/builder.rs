@@ -1,0 +1,432 @@
+//! Owns the builder of ONNX graphs: named values with element type and shape, nodes, initializers, opset imports.
+//!
+//! Refuses names used twice and inputs that nothing produces, at the call that brings them. It does not infer types:
+//! whoever adds a node says what comes out, and that is recorded for readers of the graph (differentiation, cutting).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::sync::Arc;
+
+use super::messages::{node, tensor, value_info};
+use super::proto::{DataType, GraphProto, ModelProto, OperatorSetIdProto};
+use crate::error::{Error, Kind, Result};
+
+/// The domain of ONNX Runtime's own operators.
+pub const MICROSOFT: &str = "com.microsoft";
+/// ONNX's operator set: 20 is the first with `Gelu`.
+const OPSET: i64 = 20;
+/// The file format that came with opset 21; every ONNX Runtime since 1.18 reads it.
+const IR_VERSION: i64 = 10;
+
+/// The name of a value in a graph; cheap to copy.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Value(Arc<str>);
+
+impl Value {
+    /// Refers to a value by name; whether it exists is checked when it is used.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        Self(name.into())
+    }
+
+    /// The value's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &*self.0)
+    }
+}
+
+/// One dimension: a number, or a name for a number known only when the graph runs.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Dim {
+    /// A fixed size.
+    Size(usize),
+    /// A size known only when the graph runs; equal names are equal sizes.
+    Name(Arc<str>),
+}
+
+impl From<usize> for Dim {
+    fn from(size: usize) -> Self {
+        Self::Size(size)
+    }
+}
+
+impl From<&str> for Dim {
+    fn from(name: &str) -> Self {
+        Self::Name(name.into())
+    }
+}
+
+/// A value's element type and shape; an empty shape is a scalar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValueType {
+    /// The element type.
+    pub element: DataType,
+    /// The dimensions, outermost first.
+    pub shape: Vec<Dim>,
+}
+
+impl ValueType {
+    /// A type from its parts.
+    #[must_use]
+    pub fn new(element: DataType, shape: impl Into<Vec<Dim>>) -> Self {
+        Self { element, shape: shape.into() }
+    }
+
+    /// 32-bit floats of this shape.
+    #[must_use]
+    pub fn float(shape: impl Into<Vec<Dim>>) -> Self {
+        Self::new(DataType::Float, shape)
+    }
+
+    /// 64-bit integers of this shape.
+    #[must_use]
+    pub fn int64(shape: impl Into<Vec<Dim>>) -> Self {
+        Self::new(DataType::Int64, shape)
+    }
+}
+
+/// The value of a node's attribute.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Attribute {
+    /// An integer.
+    Int(i64),
+    /// A float.
+    Float(f32),
+    /// A text.
+    String(String),
+    /// A list of integers.
+    Ints(Vec<i64>),
+}
+
+impl From<i64> for Attribute {
+    fn from(value: i64) -> Self {
+        Self::Int(value)
+    }
+}
+
+impl From<f32> for Attribute {
+    fn from(value: f32) -> Self {
+        Self::Float(value)
+    }
+}
+
+impl From<&str> for Attribute {
+    fn from(value: &str) -> Self {
+        Self::String(value.to_owned())
+    }
+}
+
+impl<const N: usize> From<[i64; N]> for Attribute {
+    fn from(value: [i64; N]) -> Self {
+        Self::Ints(value.to_vec())
+    }
+}
+
+/// An operator with its inputs and attributes, not yet in a graph.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Operation {
+    /// The operator's domain; empty is ONNX's own.
+    pub domain: &'static str,
+    /// The operator's name.
+    pub operator: &'static str,
+    /// The inputs in the operator's order; `None` is an optional one left out.
+    pub inputs: Vec<Option<Value>>,
+    /// The attributes by name.
+    pub attributes: BTreeMap<&'static str, Attribute>,
+}
+
+impl Operation {
+    /// One of ONNX's own operators.
+    #[must_use]
+    pub fn new(operator: &'static str, inputs: &[&Value]) -> Self {
+        let inputs = inputs.iter().map(|&input| Some(input.clone())).collect();
+        Self { domain: "", operator, inputs, attributes: BTreeMap::new() }
+    }
+
+    /// One of ONNX Runtime's operators.
+    #[must_use]
+    pub fn microsoft(operator: &'static str, inputs: &[&Value]) -> Self {
+        Self { domain: MICROSOFT, ..Self::new(operator, inputs) }
+    }
+
+    /// Adds an input after those there are; `None` leaves an optional one out.
+    #[must_use]
+    pub fn input(mut self, input: Option<&Value>) -> Self {
+        self.inputs.push(input.cloned());
+        self
+    }
+
+    /// Sets an attribute.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Into<Attribute>) -> Self {
+        self.attributes.insert(name, value.into());
+        self
+    }
+}
+
+/// An operation in a graph, with what it produces.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// The operator, its inputs and attributes.
+    pub operation: Operation,
+    /// The values it produces.
+    pub outputs: Vec<Value>,
+}
+
+/// A range of another file, relative to the folder of the graph.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct External {
+    /// The file's name.
+    pub location: String,
+    /// The first byte.
+    pub offset: u64,
+    /// The number of bytes.
+    pub length: u64,
+}
+
+/// Where an initializer's numbers are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Data {
+    /// In the graph: little-endian bytes.
+    Inline(Vec<u8>),
+    /// In another file.
+    External(External),
+}
+
+/// What a value comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Producer {
+    Input,
+    Initializer(usize),
+    Node(usize),
+}
+
+/// A graph under construction.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    name: String,
+    inputs: Vec<Value>,
+    outputs: Vec<Value>,
+    initializers: Vec<(Value, Data)>,
+    nodes: Vec<Node>,
+    values: HashMap<Value, (ValueType, Producer)>,
+}
+
+impl Builder {
+    /// An empty graph.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            initializers: Vec::new(),
+            nodes: Vec::new(),
+            values: HashMap::new(),
+        }
+    }
+
+    /// Adds an input of the graph.
+    ///
+    /// # Errors
+    /// The name is empty or taken.
+    pub fn input(&mut self, name: &str, value_type: ValueType) -> Result<Value> {
+        let value = self.define(name, value_type, Producer::Input)?;
+        self.inputs.push(value.clone());
+        Ok(value)
+    }
+
+    /// Adds an initializer.
+    ///
+    /// # Errors
+    /// The name is empty or taken, a dimension has no fixed size, or the bytes do not fit the type.
+    pub fn initializer(&mut self, name: &str, value_type: ValueType, data: Data) -> Result<Value> {
+        let length = match &data {
+            Data::Inline(bytes) => bytes.len() as u64,
+            Data::External(external) => external.length,
+        };
+        let expected = byte_length(&value_type);
+        if expected != Some(length) {
+            return Err(Error::new(Kind::Graph, format!("the initializer {name:?} does not fit its type"))
+                .found(format!("{length} bytes"))
+                .expected(format!("a fixed shape and its bytes: {value_type:?}")));
+        }
+        let value = self.define(name, value_type, Producer::Initializer(self.initializers.len()))?;
+        self.initializers.push((value.clone(), data));
+        Ok(value)
+    }
+
+    /// Adds floats kept in the graph itself, of the given shape.
+    ///
+    /// # Errors
+    /// As [`Builder::initializer`].
+    pub fn floats(&mut self, name: &str, shape: &[usize], numbers: &[f32]) -> Result<Value> {
+        let bytes = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        self.initializer(name, ValueType::float(fixed(shape)), Data::Inline(bytes))
+    }
+
+    /// Adds 64-bit integers kept in the graph itself, of the given shape.
+    ///
+    /// # Errors
+    /// As [`Builder::initializer`].
+    pub fn integers(&mut self, name: &str, shape: &[usize], numbers: &[i64]) -> Result<Value> {
+        let bytes = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        self.initializer(name, ValueType::int64(fixed(shape)), Data::Inline(bytes))
+    }
+
+    /// Adds an operation with one output.
+    ///
+    /// # Errors
+    /// An input is not in the graph, or the output's name is empty or taken.
+    pub fn add(&mut self, operation: Operation, name: &str, value_type: ValueType) -> Result<Value> {
+        Ok(self.add_all(operation, vec![(name.to_owned(), value_type)])?.remove(0))
+    }
+
+    /// Adds an operation with any number of outputs.
+    ///
+    /// # Errors
+    /// An input is not in the graph, or an output's name is empty or taken.
+    pub fn add_all(&mut self, operation: Operation, outputs: Vec<(String, ValueType)>) -> Result<Vec<Value>> {
+        let unknown = operation.inputs.iter().flatten().find(|&input| !self.values.contains_key(input));
+        if let Some(input) = unknown {
+            let name = outputs.first().map_or("", |(name, _)| name);
+            return Err(Error::new(
+                Kind::Graph,
+                format!("{} {name:?} has an unknown input", operation.operator),
+            )
+            .found(format!("{input:?}"))
+            .expected("the name of a value added before"));
+        }
+        let mut values = Vec::with_capacity(outputs.len());
+        for (name, value_type) in outputs {
+            values.push(self.define(&name, value_type, Producer::Node(self.nodes.len()))?);
+        }
+        self.nodes.push(Node { operation, outputs: values.clone() });
+        Ok(values)
+    }
+
+    /// Makes a value an output of the graph.
+    ///
+    /// # Errors
+    /// The value is not in the graph, or is an output already.
+    pub fn output(&mut self, value: &Value) -> Result<()> {
+        self.type_of(value)?;
+        if self.outputs.contains(value) {
+            return Err(Error::new(Kind::Graph, format!("the output {value:?} is there twice")));
+        }
+        self.outputs.push(value.clone());
+        Ok(())
+    }
+
+    /// The element type and shape of a value.
+    ///
+    /// # Errors
+    /// The value is not in the graph.
+    pub fn type_of(&self, value: &Value) -> Result<&ValueType> {
+        self.values.get(value).map(|(value_type, _)| value_type).ok_or_else(|| {
+            Error::new(Kind::Graph, "there is no such value in the graph").found(format!("{value:?}"))
+        })
+    }
+
+    /// The node that produces a value; `None` for inputs, initializers and unknown values.
+    #[must_use]
+    pub fn producer(&self, value: &Value) -> Option<&Node> {
+        match self.values.get(value)? {
+            (_, Producer::Node(index)) => self.nodes.get(*index),
+            _ => None,
+        }
+    }
+
+    /// Where the numbers of an initializer are; `None` for every other value.
+    #[must_use]
+    pub fn initializer_data(&self, value: &Value) -> Option<&Data> {
+        match self.values.get(value)? {
+            (_, Producer::Initializer(index)) => self.initializers.get(*index).map(|(_, data)| data),
+            _ => None,
+        }
+    }
+
+    /// The nodes, each after everything it needs.
+    #[must_use]
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// The model: the same calls give the same model.
+    ///
+    /// # Errors
+    /// The graph has no output.
+    pub fn finish(self) -> Result<ModelProto> {
+        if self.outputs.is_empty() {
+            return Err(Error::new(Kind::Graph, format!("the graph {:?} has no output", self.name)));
+        }
+        let info = |value: &Value| value_info(value, &self.values[value].0);
+        let inner =
+            self.nodes.iter().flat_map(|node| &node.outputs).filter(|value| !self.outputs.contains(value));
+        let initializer = |(value, data): &(Value, Data)| tensor(value, &self.values[value].0, data);
+        let graph = GraphProto {
+            name: Some(self.name.clone()),
+            input: self.inputs.iter().map(info).collect(),
+            output: self.outputs.iter().map(info).collect(),
+            value_info: inner.map(info).collect(),
+            initializer: self.initializers.iter().map(initializer).collect(),
+            node: self.nodes.iter().map(node).collect(),
+            ..GraphProto::default()
+        };
+        let used = self.nodes.iter().map(|node| node.operation.domain);
+        let domains: BTreeSet<_> = std::iter::once("").chain(used).collect();
+        let version = |domain: &str| if domain.is_empty() { OPSET } else { 1 };
+        let opset_import = domains.into_iter().map(|domain| OperatorSetIdProto {
+            domain: Some(domain.to_owned()),
+            version: Some(version(domain)),
+        });
+        Ok(ModelProto {
+            ir_version: Some(IR_VERSION),
+            producer_name: Some(env!("CARGO_PKG_NAME").to_owned()),
+            producer_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            opset_import: opset_import.collect(),
+            graph: Some(graph),
+            ..ModelProto::default()
+        })
+    }
+
+    fn define(&mut self, name: &str, value_type: ValueType, producer: Producer) -> Result<Value> {
+        let value = Value::named(name);
+        if name.is_empty() {
+            return Err(Error::new(Kind::Graph, "a value needs a name").found("an empty name"));
+        }
+        if self.values.contains_key(&value) {
+            return Err(Error::new(Kind::Graph, "two values have the same name")
+                .found(format!("{value:?}"))
+                .expected("every name once"));
+        }
+        self.values.insert(value.clone(), (value_type, producer));
+        Ok(value)
+    }
+}
+
+fn fixed(shape: &[usize]) -> Vec<Dim> {
+    shape.iter().map(|&size| Dim::Size(size)).collect()
+}
+
+/// Bytes of a dense tensor; `None` if a size is open, the element type has no whole number of bytes, or it overflows.
+fn byte_length(value_type: &ValueType) -> Option<u64> {
+    let element = match value_type.element {
+        DataType::Bool | DataType::Int8 | DataType::Uint8 => 1,
+        DataType::Float16 | DataType::Bfloat16 | DataType::Int16 | DataType::Uint16 => 2,
+        DataType::Float | DataType::Int32 | DataType::Uint32 => 4,
+        DataType::Double | DataType::Int64 | DataType::Uint64 => 8,
+        _ => return None,
+    };
+    value_type.shape.iter().try_fold(element, |length: u64, dim| match dim {
+        Dim::Size(size) => length.checked_mul(*size as u64),
+        Dim::Name(_) => None,
+    })
+}

@@ -1,0 +1,231 @@
+//! Owns `heads.safetensors`: tensors `heads.TASK.weight` `[classes, features]` and `heads.TASK.bias` `[classes]` (f32), and in
+//! the metadata entry `tasks` a JSON list of `{"task", "labels"}` in the order of the heads.
+//!
+//! Refuses to use a file before everything in it fits together.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+
+use super::head::Head;
+use crate::error::{Error, Kind, Result};
+
+const TASKS: &str = "tasks";
+
+#[derive(Serialize, Deserialize)]
+struct TaskEntry {
+    task: String,
+    labels: Vec<String>,
+}
+
+/// Writes heads; the same heads give the same bytes.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn save(path: &Path, heads: &[Head]) -> Result<()> {
+    let wrong = |source: Box<dyn std::error::Error + Send + Sync>| {
+        Error::new(Kind::Heads, "the heads cannot be written").at(path).because(source)
+    };
+    let bytes = |numbers: &[f32]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>();
+    let data: Vec<(String, Vec<usize>, Vec<u8>)> = heads
+        .iter()
+        .flat_map(|head| {
+            [
+                (weight_name(&head.task), vec![head.labels.len(), head.features], bytes(&head.weights)),
+                (bias_name(&head.task), vec![head.labels.len()], bytes(&head.bias)),
+            ]
+        })
+        .collect();
+    let views = data
+        .iter()
+        .map(|(name, shape, bytes)| TensorView::new(Dtype::F32, shape.clone(), bytes).map(|view| (name, view)))
+        .collect::<std::result::Result<Vec<_>, _>>()
+        .map_err(|source| wrong(source.into()))?;
+    let entries: Vec<TaskEntry> =
+        heads.iter().map(|head| TaskEntry { task: head.task.clone(), labels: head.labels.clone() }).collect();
+    let entries = serde_json::to_string(&entries).map_err(|source| wrong(source.into()))?;
+    let metadata = HashMap::from([(TASKS.to_owned(), entries)]);
+    let bytes = safetensors::serialize(views, Some(metadata)).map_err(|source| wrong(source.into()))?;
+    std::fs::write(path, bytes).map_err(|source| Error::io("write", path, source))
+}
+
+/// Reads heads, everything checked.
+///
+/// # Errors
+/// The file is missing, damaged, or its parts do not fit together.
+pub fn load(path: &Path) -> Result<Vec<Head>> {
+    let bytes = std::fs::read(path).map_err(|source| Error::io("read", path, source))?;
+    parse(&bytes).map_err(|error| error.at(path).help("train the run again"))
+}
+
+fn parse(bytes: &[u8]) -> Result<Vec<Head>> {
+    let wrong = |what: &str| Error::new(Kind::Heads, what.to_owned());
+    let broken = |source| wrong("this is not a whole safetensors file").because(source);
+    let file = SafeTensors::deserialize(bytes).map_err(broken)?;
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(broken)?;
+    let tasks = header.metadata().as_ref().and_then(|metadata| metadata.get(TASKS));
+    let tasks = tasks.ok_or_else(|| wrong("the file does not say which tasks it holds"))?;
+    let tasks: Vec<TaskEntry> =
+        serde_json::from_str(tasks).map_err(|source| wrong("the list of tasks is not readable").because(source))?;
+    if file.len() != 2 * tasks.len() || tasks.is_empty() {
+        return Err(wrong("the tensors are not those of the tasks")
+            .found(format!("{} tensors", file.len()))
+            .expected(format!("{} for {} tasks", 2 * tasks.len(), tasks.len())));
+    }
+    tasks.into_iter().map(|entry| head(&file, entry)).collect()
+}
+
+fn head(file: &SafeTensors<'_>, entry: TaskEntry) -> Result<Head> {
+    let TaskEntry { task, labels } = entry;
+    let (shape, weights) = tensor(file, &weight_name(&task))?;
+    let (bias_shape, bias) = tensor(file, &bias_name(&task))?;
+    let (classes, features) = match shape[..] {
+        [classes, features] if classes == labels.len() && classes >= 2 && features > 0 => (classes, features),
+        _ => {
+            return Err(Error::new(Kind::Heads, "the weights do not fit the labels")
+                .column(weight_name(&task))
+                .found(format!("shape {shape:?}"))
+                .expected(format!("[{}, features]", labels.len())));
+        }
+    };
+    if bias_shape != [classes] {
+        return Err(Error::new(Kind::Heads, "the bias does not fit the labels")
+            .column(bias_name(&task))
+            .found(format!("shape {bias_shape:?}"))
+            .expected(format!("[{classes}]")));
+    }
+    Ok(Head { task, labels, features, weights, bias })
+}
+
+fn tensor(file: &SafeTensors<'_>, name: &str) -> Result<(Vec<usize>, Vec<f32>)> {
+    let wrong = |what: &str| Error::new(Kind::Heads, what.to_owned()).column(name);
+    let tensor = file.tensor(name).map_err(|_| wrong("a tensor is missing"))?;
+    if tensor.dtype() != Dtype::F32 {
+        return Err(wrong("a tensor has the wrong type").found(format!("{:?}", tensor.dtype())).expected("F32"));
+    }
+    let numbers: Vec<f32> = tensor.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+    if numbers.iter().any(|number| !number.is_finite()) {
+        return Err(wrong("a tensor holds numbers that are not finite"));
+    }
+    Ok((tensor.shape().to_vec(), numbers))
+}
+
+fn weight_name(task: &str) -> String {
+    format!("heads.{task}.weight")
+}
+
+fn bias_name(task: &str) -> String {
+    format!("heads.{task}.bias")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heads() -> Vec<Head> {
+        let labels = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        vec![
+            Head {
+                task: "z".into(),
+                labels: labels(&["a", "b", "c"]),
+                features: 2,
+                weights: vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
+                bias: vec![0.1, 0.2, 0.3],
+            },
+            Head {
+                task: "a".into(),
+                labels: labels(&["no", "yes"]),
+                features: 2,
+                weights: vec![1.0; 4],
+                bias: vec![0.0; 2],
+            },
+        ]
+    }
+
+    fn saved(heads: &[Head]) -> Vec<u8> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("heads.safetensors");
+        save(&path, heads).unwrap();
+        assert_eq!(load(&path).map(|loaded| loaded.len()).ok(), parse(&std::fs::read(&path).unwrap()).map(|h| h.len()).ok());
+        std::fs::read(path).unwrap()
+    }
+
+    #[track_caller]
+    fn refused(bytes: &[u8], part: &str) {
+        let error = parse(bytes).unwrap_err();
+        assert_eq!(error.kind(), Kind::Heads);
+        assert!(error.to_string().contains(part), "{error}");
+    }
+
+    /// The heads after a change that `save` does not check.
+    fn with(change: impl FnOnce(&mut Head)) -> Vec<u8> {
+        let mut heads = heads();
+        change(&mut heads[0]);
+        saved(&heads)
+    }
+
+    #[test]
+    fn heads_round_trip_in_their_order_with_the_same_bytes() {
+        let bytes = saved(&heads());
+        assert_eq!(bytes, saved(&heads()));
+        assert_eq!(parse(&bytes).unwrap(), heads());
+    }
+
+    #[test]
+    fn a_truncated_file_is_refused() {
+        let bytes = saved(&heads());
+        refused(&bytes[..bytes.len() - 1], "safetensors");
+        refused(&bytes[..5], "safetensors");
+        refused(b"", "safetensors");
+    }
+
+    #[test]
+    fn a_file_of_another_kind_is_refused() {
+        refused(b"PK\x03\x04 this is a zip file, not tensors", "safetensors");
+    }
+
+    #[test]
+    fn a_file_without_tasks_is_refused() {
+        let bytes = safetensors::serialize(Vec::<(&str, TensorView<'_>)>::new(), None).unwrap();
+        refused(&bytes, "which tasks");
+    }
+
+    #[test]
+    fn a_missing_tensor_is_refused() {
+        let text = String::from_utf8_lossy(&saved(&heads())).into_owned();
+        assert!(text.contains("heads.z.bias"));
+        let bytes = saved(&heads());
+        let place = bytes.windows(12).position(|window| window == b"heads.z.bias").unwrap();
+        let mut renamed = bytes;
+        renamed[place + 6] = b'y';
+        refused(&renamed, "missing");
+    }
+
+    #[test]
+    fn labels_that_do_not_fit_the_weights_are_refused() {
+        refused(
+            &with(|head| {
+                head.labels.pop();
+                head.weights.truncate(4);
+                head.bias.truncate(2);
+                head.labels[1] = "b".into();
+                head.features = 2;
+                head.labels.push("c".into());
+                head.weights.extend([0.0; 2]);
+                head.bias.push(f32::NAN);
+            }),
+            "finite",
+        );
+        let mut bytes = saved(&heads());
+        let place = bytes.windows(9).position(|window| window == br#"\"c\"]},{"#).unwrap();
+        bytes[place + 1..place + 3].copy_from_slice(b"c,");
+        refused(&bytes, "list of tasks");
+    }
+
+    #[test]
+    fn numbers_that_are_not_finite_are_refused() {
+        refused(&with(|head| head.weights[3] = f32::INFINITY), "finite");
+    }
+}

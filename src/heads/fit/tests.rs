@@ -1,0 +1,131 @@
+//! Fits against scikit-learn's (`tests/data/heads_golden.json`), and what a fit refuses.
+
+use super::*;
+use crate::heads::ClassWeight;
+
+const ROWS: usize = 300;
+const WIDTH: usize = 10;
+
+/// The sample of `scripts/golden/make_heads_golden.py`.
+fn sample(classes: u32) -> (Vec<f32>, Vec<u32>) {
+    let mut bits = 12345_u64;
+    let (mut features, mut labels) = (Vec::new(), Vec::new());
+    for row in 0..ROWS as u32 {
+        let label = if row % 10 < 6 { 0 } else { 1 + row % (classes - 1) };
+        let start = features.len();
+        for _ in 0..WIDTH {
+            bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            features.push(((bits >> 40) as f64 / 8_388_608.0 - 1.0) as f32);
+        }
+        features[start + label as usize] += 0.8;
+        features[start + WIDTH - 1] = 7.0;
+        labels.push(label);
+    }
+    (features, labels)
+}
+
+fn names(classes: u32) -> Vec<String> {
+    (0..classes).map(|class| format!("class {class}")).collect()
+}
+
+fn fitted(classes: u32, alpha: f64, class_weight: ClassWeight) -> (Head, FitReport, f64) {
+    let (features, labels) = sample(classes);
+    let rows: Vec<usize> = (0..ROWS).collect();
+    let examples = Examples { features: &features, width: WIDTH, rows: &rows, labels: &labels };
+    let options = FitOptions { alpha: Alpha::Fixed(alpha), class_weight, ..FitOptions::default() };
+    let (head, report) = fit("task", &names(classes), &examples, &options).unwrap();
+    let mut out = vec![0.0; classes as usize];
+    let mut confusion = vec![vec![0.0_f64; classes as usize]; classes as usize];
+    for (row, label) in labels.iter().enumerate() {
+        head.probabilities(&features[row * WIDTH..(row + 1) * WIDTH], &mut out);
+        let best = (0..out.len()).max_by(|a, b| out[*a].total_cmp(&out[*b])).unwrap();
+        confusion[*label as usize][best] += 1.0;
+    }
+    let f1 = (0..classes as usize).map(|class| {
+        let predicted: f64 = confusion.iter().map(|row| row[class]).sum();
+        let own: f64 = confusion[class].iter().sum();
+        2.0 * confusion[class][class] / (predicted + own)
+    });
+    let macro_f1 = f1.sum::<f64>() / f64::from(classes);
+    (head, report, macro_f1)
+}
+
+#[test]
+fn fits_reach_scikit_learns_loss_probabilities_and_balance() {
+    let golden: serde_json::Value =
+        serde_json::from_str(include_str!("../../../tests/data/heads_golden.json")).unwrap();
+    let fits = golden["fits"].as_array().unwrap();
+    assert_eq!(fits.len(), 8);
+    for expected in fits {
+        let classes = u32::try_from(expected["classes"].as_u64().unwrap()).unwrap();
+        let weight: ClassWeight = expected["class_weight"].as_str().unwrap().parse().unwrap();
+        let (head, report, macro_f1) = fitted(classes, expected["alpha"].as_f64().unwrap(), weight);
+        assert!(report.converged, "{report:?}");
+        if weight == ClassWeight::Balanced {
+            // Repeated rows are not the very same objective: the balance of the result is compared.
+            let difference = macro_f1 - expected["macro_f1"].as_f64().unwrap();
+            assert!(difference.abs() < 0.03, "{expected}: {macro_f1}");
+            continue;
+        }
+        let loss = expected["loss"].as_f64().unwrap();
+        assert!((loss * 0.999_999..loss * 1.0005).contains(&report.loss), "{} {loss}", report.loss);
+        let (features, _) = sample(classes);
+        for (row, probabilities) in expected["first_probabilities"].as_array().unwrap().iter().enumerate() {
+            let mut out = vec![0.0; classes as usize];
+            head.probabilities(&features[row * WIDTH..(row + 1) * WIDTH], &mut out);
+            for (ours, theirs) in out.iter().zip(probabilities.as_array().unwrap()) {
+                // At the tolerance of the fit (1e-4 per row) probabilities may differ by some 1e-3.
+                assert!((f64::from(*ours) - theirs.as_f64().unwrap()).abs() < 5e-3, "{expected} row {row}: {out:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn balancing_lifts_the_rare_classes() {
+    let (_, _, plain) = fitted(4, 20.0, ClassWeight::None);
+    let (_, _, balanced) = fitted(4, 20.0, ClassWeight::Balanced);
+    assert!(balanced > plain + 0.05, "{plain} {balanced}");
+}
+
+#[test]
+fn a_constant_feature_gets_no_weight() {
+    let (head, ..) = fitted(4, 20.0, ClassWeight::None);
+    assert!(head.weights.chunks_exact(WIDTH).all(|weights| weights[WIDTH - 1] == 0.0));
+}
+
+#[test]
+fn the_same_fit_gives_the_same_bits_and_another_penalty_others() {
+    assert_eq!(fitted(4, 20.0, ClassWeight::None).0, fitted(4, 20.0, ClassWeight::None).0);
+    assert_ne!(fitted(4, 20.0, ClassWeight::None).0, fitted(4, 21.0, ClassWeight::None).0);
+}
+
+#[test]
+fn the_report_is_computed_at_the_returned_weights() {
+    let (features, labels) = sample(3);
+    let rows: Vec<usize> = (0..ROWS).collect();
+    let examples = Examples { features: &features, width: WIDTH, rows: &rows, labels: &labels };
+    let scaler = Scaler::of(&examples);
+    let problem = problem(&scaler, &examples, &rows, 3);
+    let solution = minimize(&problem, 1.0, None).unwrap();
+    let mut moved = solution.parameters.clone();
+    moved[[0, 0]] += 0.5;
+    let worse = evaluate(&problem, 1.0, solution.tolerance, moved);
+    assert!(worse.loss > solution.loss && worse.gradient_norm > solution.tolerance);
+}
+
+#[test]
+fn what_cannot_be_fitted_is_refused() {
+    let rows = [0, 1, 2, 3];
+    let fit_of = |features: &[f32], labels: &[u32], classes: u32| {
+        let examples = Examples { features, width: 2, rows: &rows, labels };
+        fit("task", &names(classes), &examples, &FitOptions::default()).unwrap_err().to_string()
+    };
+    assert!(fit_of(&[0.0; 8], &[0; 4], 1).contains("classes to tell apart"));
+    assert!(fit_of(&[0.0; 8], &[0; 4], 2).contains("\"class 1\""));
+    let mut features = [0.5; 8];
+    features[5] = f32::NAN;
+    let error = fit_of(&features, &[0, 1, 0, 1], 2);
+    assert!(error.contains("row 3") && error.contains("NaN"), "{error}");
+    assert!(fit_of(&[0.0; 7], &[0, 1, 0, 1], 2).contains("width"));
+}

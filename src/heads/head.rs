@@ -1,0 +1,101 @@
+//! Owns a fitted head and its arithmetic.
+
+/// One task's linear classifier on raw (not standardised) features.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Head {
+    pub task: String,
+    /// Names of the classes, sorted.
+    pub labels: Vec<String>,
+    /// Numbers in a feature vector.
+    pub features: usize,
+    /// `[classes, features]`, row-major.
+    pub weights: Vec<f32>,
+    /// `[classes]`.
+    pub bias: Vec<f32>,
+}
+
+/// Partial sums of a dot product: enough for the compiler to use vector registers, in an order that depends on nothing but
+/// the number of features.
+const LANES: usize = 16;
+
+impl Head {
+    /// Logits of one feature vector `[features]` into `out` `[classes]`.
+    pub fn logits(&self, features: &[f32], out: &mut [f32]) {
+        for ((out, weights), bias) in
+            out.iter_mut().zip(self.weights.chunks_exact(self.features)).zip(&self.bias)
+        {
+            *out = dot(weights, features) + bias;
+        }
+    }
+
+    /// Softmax of the logits into `out` `[classes]`.
+    pub fn probabilities(&self, features: &[f32], out: &mut [f32]) {
+        self.logits(features, out);
+        let largest = out.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let mut sum = 0.0;
+        for value in out.iter_mut() {
+            *value = (*value - largest).exp();
+            sum += *value;
+        }
+        for value in out {
+            *value /= sum;
+        }
+    }
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0.0_f32; LANES];
+    let (a_lanes, a_rest) = a.as_chunks::<LANES>();
+    let (b_lanes, b_rest) = b.as_chunks::<LANES>();
+    for (a, b) in a_lanes.iter().zip(b_lanes) {
+        for lane in 0..LANES {
+            sums[lane] += a[lane] * b[lane];
+        }
+    }
+    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
+    sums.iter().sum::<f32>() + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(features: usize) -> Head {
+        Head {
+            task: "t".into(),
+            labels: vec!["a".into(), "b".into()],
+            features,
+            weights: (0..2 * features).map(|i| (i % 7) as f32 - 3.0).collect(),
+            bias: vec![0.5, -0.5],
+        }
+    }
+
+    #[test]
+    fn logits_are_products_plus_bias_whatever_the_width() {
+        for width in [1, 15, 16, 17, 384] {
+            let head = head(width);
+            let features: Vec<f32> = (0..width).map(|i| (i % 5) as f32).collect();
+            let mut out = [0.0; 2];
+            head.logits(&features, &mut out);
+            for class in 0..2 {
+                let weights = &head.weights[class * width..(class + 1) * width];
+                // Small whole numbers: f32 sums are exact in any order.
+                let exact: f32 = weights.iter().zip(&features).map(|(w, x)| w * x).sum::<f32>() + head.bias[class];
+                assert_eq!(out[class], exact, "width {width}");
+            }
+        }
+    }
+
+    #[test]
+    fn probabilities_add_up_to_one_even_for_huge_logits() {
+        let mut head = head(1);
+        head.weights = vec![1000.0, -1000.0];
+        let mut out = [0.0; 2];
+        head.probabilities(&[1.0], &mut out);
+        assert_eq!(out, [1.0, 0.0]);
+        head.weights = vec![0.0, 0.0];
+        head.probabilities(&[1.0], &mut out);
+        // softmax(0.5, -0.5) = 1 / (1 + e^-1)
+        assert!((out[0] - 0.731_058_6).abs() < 1e-6 && (out[0] + out[1] - 1.0).abs() < 1e-6);
+    }
+}

@@ -1,0 +1,117 @@
+//! Owns standardising features and folding the scaler back into a head's weights.
+
+use ndarray::Array2;
+
+use super::options::Examples;
+
+/// A feature whose deviation is below this share of the largest gets weight 0: dividing by it would only amplify noise.
+const CONSTANT: f64 = 1e-6;
+
+/// Mean and inverse deviation of each feature.
+#[derive(Debug, Clone)]
+pub(super) struct Scaler {
+    mean: Vec<f64>,
+    /// 1 / deviation; 0 for a constant feature.
+    scale: Vec<f64>,
+}
+
+impl Scaler {
+    /// Mean and population deviation over the examples' rows, in f64 (as scikit-learn's `StandardScaler`).
+    pub fn of(examples: &Examples<'_>) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^53 rows")]
+        let count = examples.rows.len() as f64;
+        let width = examples.width;
+        let rows = || examples.rows.iter().map(|row| &examples.features[row * width..(row + 1) * width]);
+        let mut mean = vec![0.0; width];
+        for row in rows() {
+            mean.iter_mut().zip(row).for_each(|(sum, value)| *sum += f64::from(*value));
+        }
+        mean.iter_mut().for_each(|sum| *sum /= count);
+        let mut deviation = vec![0.0; width];
+        for row in rows() {
+            for ((sum, value), mean) in deviation.iter_mut().zip(row).zip(&mean) {
+                *sum += (f64::from(*value) - mean).powi(2);
+            }
+        }
+        deviation.iter_mut().for_each(|sum: &mut f64| *sum = (*sum / count).sqrt());
+        let largest = deviation.iter().copied().fold(0.0, f64::max);
+        let scale = deviation
+            .into_iter()
+            .map(|deviation| if deviation > CONSTANT * largest { 1.0 / deviation } else { 0.0 })
+            .collect();
+        Self { mean, scale }
+    }
+
+    /// The standardised rows, `[rows, features]`.
+    pub fn apply(&self, features: &[f32], rows: impl ExactSizeIterator<Item = usize>) -> Array2<f64> {
+        let width = self.mean.len();
+        let count = rows.len();
+        let mut standardized = Vec::with_capacity(count * width);
+        for row in rows {
+            let row = &features[row * width..(row + 1) * width];
+            standardized.extend(
+                row.iter().zip(&self.mean).zip(&self.scale).map(|((value, mean), scale)| (f64::from(*value) - mean) * scale),
+            );
+        }
+        Array2::from_shape_vec((count, width), standardized)
+            .expect("every row has one number per feature: anything else is a bug")
+    }
+
+    /// Weights `[classes, features]` and bias on raw features, from those on standardised ones
+    /// (`parameters` `[features + 1, classes]`, the last row the bias): `w = v · scale`, `b = c − Σ w · mean`.
+    pub fn fold(&self, parameters: &Array2<f64>) -> (Vec<f32>, Vec<f32>) {
+        let (features, classes) = (self.mean.len(), parameters.ncols());
+        let mut weights = Vec::with_capacity(classes * features);
+        let mut bias = Vec::with_capacity(classes);
+        for class in 0..classes {
+            let mut constant = parameters[[features, class]];
+            for feature in 0..features {
+                let weight = parameters[[feature, class]] * self.scale[feature];
+                constant -= weight * self.mean[feature];
+                weights.push(single(weight));
+            }
+            bias.push(single(constant));
+        }
+        (weights, bias)
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "heads are stored in single precision")]
+fn single(number: f64) -> f32 {
+    number as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_get_mean_zero_and_deviation_one_and_constants_vanish() {
+        let features = [1.0, 5.0, 3.0, 5.0, 100.0, 100.0, 5.0, 5.0];
+        let examples = Examples { features: &features, width: 2, rows: &[0, 1, 3], labels: &[0, 1, 0] };
+        let scaler = Scaler::of(&examples);
+        let standardized = scaler.apply(&features, [0_usize, 1, 3].into_iter());
+        // Mean 3, deviation sqrt(8/3).
+        let unit = 2.0 / (8.0_f64 / 3.0).sqrt();
+        assert!((standardized[[0, 0]] + unit).abs() < 1e-12 && standardized[[1, 0]].abs() < 1e-12);
+        assert!(standardized.column(1).iter().all(|value| *value == 0.0));
+    }
+
+    #[test]
+    fn folded_weights_give_the_same_logits_on_raw_features() {
+        let features: Vec<f32> = (0..40).map(|i| ((i * 37) % 11) as f32 * 0.5 + i as f32).collect();
+        let rows: Vec<usize> = (0..10).collect();
+        let scaler = Scaler::of(&Examples { features: &features, width: 4, rows: &rows, labels: &[0; 10] });
+        let parameters = Array2::from_shape_fn((5, 2), |(i, j)| (i as f64 - 2.0) * 0.3 + j as f64);
+        let (weights, bias) = scaler.fold(&parameters);
+        let standardized = scaler.apply(&features, rows.iter().copied());
+        for row in 0..10 {
+            for class in 0..2 {
+                let expected: f64 = (0..4).map(|f| standardized[[row, f]] * parameters[[f, class]]).sum::<f64>()
+                    + parameters[[4, class]];
+                let raw: f32 = (0..4).map(|f| features[row * 4 + f] * weights[class * 4 + f]).sum::<f32>() + bias[class];
+                assert!((f64::from(raw) - expected).abs() < 1e-4, "{raw} {expected}");
+            }
+        }
+    }
+}
