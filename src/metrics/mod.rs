@@ -1,1 +1,7 @@
-//! Skeleton of `metrics`; see DESIGN for what it owns.
+//! Owns figures: classification metrics with their standard errors, latency statistics.
+//!
+//! Refuses to choose what is measured; it is given truth, probabilities or durations.
+
+mod classification;
+
+pub use classification::{LabelMetrics, TaskMetrics, classification};

@@ -1,0 +1,47 @@
+//! Owns saying that this build does not read or write Parquet.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::table::FeatureTable;
+use crate::error::{Error, Kind, Result};
+use crate::fingerprint::TextKey;
+
+/// Cannot be made in this build.
+pub enum FeatureWriter {}
+
+impl FeatureWriter {
+    /// # Errors
+    /// Always.
+    pub fn create(path: &Path, _: &[String], _: usize, _: &BTreeMap<String, String>) -> Result<Self> {
+        Err(absent(path))
+    }
+
+    /// # Errors
+    /// Never: there is no writer.
+    pub fn write(&mut self, _: TextKey, _: &[Option<String>], _: &[f32]) -> Result<()> {
+        match *self {}
+    }
+
+    /// # Errors
+    /// Never: there is no writer.
+    pub fn finish(self, _: &BTreeMap<String, String>) -> Result<()> {
+        match self {}
+    }
+}
+
+/// # Errors
+/// Always.
+pub fn read_features(path: &Path, _: Option<&str>) -> Result<FeatureTable> {
+    Err(absent(path))
+}
+
+/// # Errors
+/// Always.
+pub fn feature_metadata(path: &Path) -> Result<BTreeMap<String, String>> {
+    Err(absent(path))
+}
+
+fn absent(path: &Path) -> Error {
+    Error::new(Kind::Usage, "this build of frosthead does not read or write Parquet").at(path)
+}
