@@ -1,8 +1,7 @@
 //! Owns the ONNX graph of a BERT encoder: embeddings, layers, and which outputs it has.
 //!
-//! Refuses to hold weights: every one is a range of the weight file, in PyTorch's `[out, in]` layout. All products are
-//! `Gemm` over `[tokens, hidden]` (tokens = batch · sequence), whose rows do not depend on one another, to the bit, as long as
-//! there are at least two of them.
+//! Refuses to hold weights: every one is a range of the weight file, in PyTorch's `[out, in]` layout. All products with them
+//! are `Gemm` over `[tokens, hidden]` (tokens = batch · sequence), whose rows do not depend on one another, to the bit.
 
 use super::config::{Activation, Config};
 use super::pooling::Means;
@@ -59,7 +58,7 @@ pub struct GraphOptions {
 /// The ONNX model that embeds batches of token ids; its weights are ranges of `weight_file`, a name relative to the model.
 ///
 /// Inputs: `input_ids` and `attention_mask` (1 real, 0 padding), both i64 `[batch, sequence]`, padding at the end, sequence
-/// from 2 to `config.positions`. Outputs: see [`Outputs`]. A row's result is the same bits whatever its batch, padding
+/// from 1 to `config.positions`. Outputs: see [`Outputs`]. A row's result is the same bits whatever its batch, padding
 /// and the number of threads. The same arguments give the same bytes.
 ///
 /// # Errors
