@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::import::{Content, ImportOptions, Limits, Plan, check_vocabulary, inputs, origin, preparation};
+use super::import::{Content, ImportOptions, Limits, Plan, inputs, origin, preparation};
 use super::manifest::{Architecture, FORMAT, Manifest, Source};
 use super::{TOKENIZER, sentence_transformers};
 use crate::bert::{ForeignEncoder, Pooling};
@@ -40,9 +40,6 @@ pub(super) fn plan(source: &Path, options: &ImportOptions) -> Result<Plan> {
     };
     let tokenizer = Tokenizer::open(&tokenizer_path)?;
     let encoder = ForeignEncoder::open(source)?;
-    if let Some(size) = encoder.vocabulary_size() {
-        check_vocabulary(&tokenizer, &tokenizer_path, size)?;
-    }
     let cards = directories.iter().find(|directory| directory.join("modules.json").is_file());
     let card = sentence_transformers::read(cards.copied().unwrap_or(beside))?;
     let limits = Limits { positions: None, pad_token_id: tokenizer.pad_token_id().unwrap_or(0) };
@@ -54,7 +51,7 @@ pub(super) fn plan(source: &Path, options: &ImportOptions) -> Result<Plan> {
     }
     let bytes = encoder.with_pooling(preparation.pooling, preparation.normalize)?;
     let data: Vec<(String, PathBuf)> =
-        encoder.external_files().into_iter().map(|name| (name.clone(), beside.join(name))).collect();
+        encoder.external_files().iter().map(|name| (name.clone(), beside.join(name))).collect();
     let mut files: Vec<&Path> = vec![source, &tokenizer_path];
     files.extend(data.iter().map(|(_, path)| path.as_path()));
     let inputs = inputs(&files, &preparation)?;

@@ -88,7 +88,7 @@ pub fn bench_embed(
         }
         Architecture::Onnx => None,
     };
-    let peak = gemm_peak(runtime, &|m, k, n| graph::matmul_model(m, k, n))?;
+    let peak = gemm_peak(runtime, &|m, k, n| graph::matmul_model(m, k, n).map(|model| graph::encode(&model)))?.gflops;
     let gflops = operations.map(|operations| operations / median / 1e9);
     let mean: f64 = seconds.iter().sum::<f64>() / (passes - 1.0);
     Ok(EmbedBench {

@@ -3,6 +3,11 @@
 //! Refuses to hold weights: every one is a range of the weight file, in PyTorch's `[out, in]` layout. All products with them
 //! are `Gemm` over `[tokens, hidden]` (tokens = batch · sequence), whose rows do not depend on one another, to the bit.
 
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
 use super::config::{Activation, Config};
 use super::pooling::Means;
 use super::weights::Weights;
@@ -20,13 +25,37 @@ pub enum Operators {
 }
 
 /// How token states become one vector.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Pooling {
     /// The mean over real tokens.
     #[default]
     Mean,
     /// The first token.
     Cls,
+}
+
+impl FromStr for Pooling {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "mean" => Ok(Self::Mean),
+            "cls" => Ok(Self::Cls),
+            _ => Err(Error::new(Kind::Usage, "there is no such pooling")
+                .found(format!("{text:?}"))
+                .expected("mean or cls")),
+        }
+    }
+}
+
+impl fmt::Display for Pooling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Mean => "mean",
+            Self::Cls => "cls",
+        })
+    }
 }
 
 /// What a graph gives.
@@ -76,8 +105,9 @@ pub fn inference_graph(
     let last = states
         .last()
         .ok_or_else(|| Error::new(Kind::Graph, "an encoder has hidden states; this is a bug"))?;
-    let means = Means::new(&mut encoder.graph, &encoder.attention_mask.clone())?;
-    let embedding = encoder.embedding(last, &means, options.pooling, options.normalize)?;
+    let (mask, hidden, fused) = (encoder.attention_mask.clone(), encoder.hidden(), encoder.fused());
+    let means = Means::new(&mut encoder.graph, &mask, hidden, fused)?;
+    let embedding = means.embedding(&mut encoder.graph, last, options.pooling, options.normalize)?;
     encoder.graph.output(&embedding)?;
     match options.outputs {
         Outputs::Embedding => {}
@@ -89,7 +119,7 @@ pub fn inference_graph(
         Outputs::EmbeddingAndLayerMeans => {
             let each = states.iter().enumerate();
             let each =
-                each.map(|(index, state)| encoder.mean(state, &means, &format!("pooling/mean.{index}")));
+                each.map(|(index, state)| means.mean(&mut encoder.graph, state, &format!("pooling/mean.{index}")));
             let each = each.collect::<Result<Vec<_>>>()?;
             let width = each.len() * config.hidden_size;
             let joined = Operation::new("Concat", &each.iter().collect::<Vec<_>>()).with("axis", 1);

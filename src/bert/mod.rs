@@ -5,6 +5,7 @@
 mod checkpoint;
 mod config;
 mod encoder;
+mod foreign;
 mod header;
 mod pooling;
 mod weights;
@@ -12,6 +13,7 @@ mod weights;
 pub use checkpoint::convert_checkpoint;
 pub use config::{Activation, Config};
 pub use encoder::{GraphOptions, Operators, Outputs, Pooling, inference_graph};
+pub use foreign::ForeignEncoder;
 pub use weights::Weights;
 
 #[cfg(test)]

@@ -9,7 +9,6 @@ use clap::{Args, Subcommand};
 use super::eval::{print_json, unprintable};
 use super::terminal::{Terminal, bytes, grouped};
 use super::Outcome;
-use crate::error::{Error, Kind};
 use crate::store::{self, PruneOptions, default_root};
 
 /// Look after the feature store.
@@ -97,16 +96,18 @@ fn list(common: &Common) -> anyhow::Result<Outcome> {
 
 fn verify(common: &Common, terminal: &Terminal) -> anyhow::Result<Outcome> {
     let report = store::verify(&default_root(common.cache.as_deref())?)?;
+    let damaged = report.iter().filter_map(|part| part.reason.as_ref().map(|reason| (&part.path, reason)));
+    let count = damaged.clone().count();
     if common.json {
         print_json(&report)?;
     } else {
         let mut out = std::io::stdout().lock();
-        for damage in &report.damaged {
-            writeln!(out, "damaged: {}: {}", damage.path.display(), damage.reason).map_err(unprintable)?;
+        for (path, reason) in damaged {
+            writeln!(out, "damaged: {}: {reason}", path.display()).map_err(unprintable)?;
         }
-        writeln!(out, "{} parts are sound, {} are damaged", report.sound, report.damaged.len()).map_err(unprintable)?;
+        writeln!(out, "{} parts are sound, {count} are damaged", report.len() - count).map_err(unprintable)?;
     }
-    if report.damaged.is_empty() {
+    if count == 0 {
         return Ok(Outcome::Done);
     }
     terminal.say("damaged parts are computed again when they are needed; `frosthead cache prune --damaged` removes them");
@@ -120,15 +121,11 @@ fn prune(arguments: &PruneArguments, terminal: &Terminal) -> anyhow::Result<Outc
         damaged: arguments.damaged,
         all: arguments.all,
     };
-    if options == PruneOptions::default() {
-        return Err(Error::new(Kind::Usage, "it was not said what to remove")
-            .expected("--older-than DAYS, --max-bytes BYTES, --damaged or --all")
-            .into());
-    }
     let removed = store::prune(&default_root(arguments.common.cache.as_deref())?, &options)?;
     if arguments.common.json {
         print_json(&removed)?;
     }
-    terminal.say(format!("{} files removed, {} freed", grouped(removed.files), bytes(removed.bytes)));
+    let freed = removed.iter().map(|removed| removed.bytes).sum();
+    terminal.say(format!("{} files removed, {} freed", grouped(removed.len() as u64), bytes(freed)));
     Ok(Outcome::Done)
 }

@@ -80,7 +80,7 @@ fn print(report: &Report) -> anyhow::Result<()> {
         ("device", format!("{}, {} threads", report.device, report.threads)),
         ("processor", machine.processor.clone()),
         ("features", machine.features.join(" ")),
-        ("cores allowed", format!("{} of {}", machine.cores_allowed, machine.cores)),
+        ("cores allowed", machine.cores_allowed.to_string()),
         (
             "memory",
             format!(

@@ -3,7 +3,6 @@
 //! Refuses a vector that is null, of another length, or not finite, and shows a file under its name only when it is whole.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

@@ -3,7 +3,7 @@
 //! Refuses to hold more than one batch, and to go on after a malformed row.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use super::delimited::Delimited;
@@ -200,7 +200,6 @@ fn check_columns(columns: &[String]) -> Result<()> {
 pub(super) fn next_line(reader: &mut dyn BufRead) -> Result<Option<String>> {
     let mut bytes = Vec::new();
     let read = reader
-        .by_ref()
         .read_until(b'\n', &mut bytes)
         .map_err(|source| Error::new(Kind::Io, "the line cannot be read").because(source))?;
     if read == 0 {

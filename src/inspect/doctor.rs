@@ -14,10 +14,9 @@ pub struct Machine {
     pub processor: String,
     /// Instruction sets that matter for inference.
     pub features: Vec<String>,
-    /// Cores the machine has.
-    pub cores: usize,
-    /// Cores this process may use: affinity and cgroup quota considered.
+    /// Cores this process may use: affinity and control group quota considered.
     pub cores_allowed: usize,
+    /// Bytes; 0 where the system does not say.
     pub memory_total: u64,
     pub memory_available: u64,
     /// The control group's limit, if it has one.
@@ -29,14 +28,14 @@ impl Machine {
     #[must_use]
     pub fn read() -> Self {
         let memory = runtime::memory();
+        let processor = runtime::processor();
         Self {
-            processor: runtime::processor(),
-            features: runtime::processor_features(),
-            cores: runtime::cores(),
+            processor: processor.model,
+            features: processor.features.into_iter().map(Into::into).collect(),
             cores_allowed: runtime::allowed_cores(),
-            memory_total: memory.total,
-            memory_available: memory.available,
-            memory_limit: memory.limit,
+            memory_total: memory.as_ref().map_or(0, |memory| memory.total),
+            memory_available: memory.as_ref().map_or(0, |memory| memory.available),
+            memory_limit: memory.and_then(|memory| memory.limit),
         }
     }
 }

@@ -31,11 +31,11 @@ pub struct GemmPeak {
 ///
 /// # Errors
 /// A graph cannot be loaded or run, or its inputs are not as described.
-pub fn gemm_peak(runtime: &Runtime, make_graph: &dyn Fn(usize, usize, usize) -> Vec<u8>) -> Result<GemmPeak> {
+pub fn gemm_peak(runtime: &Runtime, make_graph: &dyn Fn(usize, usize, usize) -> Result<Vec<u8>>) -> Result<GemmPeak> {
     let mut best: Option<GemmPeak> = None;
     for product in PRODUCTS {
         let (m, k, n) = product;
-        let mut session = runtime.session_from_memory(&make_graph(m, k, n), Path::new("."))?;
+        let mut session = runtime.session_from_memory(&make_graph(m, k, n)?, Path::new("."))?;
         let seconds = median_seconds(&mut session, product)?;
         let gflops = 2.0 * count(m) * count(k) * count(n) / seconds / 1e9;
         if best.is_none_or(|best| gflops > best.gflops) {

@@ -1,30 +1,39 @@
-//! Owns the points at which tests kill the process, compiled only with the feature `fault-injection`.
+//! Owns the points at which a kill test can end the process, so that a crash is tried and not argued about.
 //!
-//! Refuses to do anything in a normal build.
+//! Refuses to exist in a release: without the cargo feature `fault-injection` a point is an empty inline function. With it,
+//! `FROSTHEAD_KILL_AT="NAME:N"` makes the process send itself SIGKILL at the N-th passage (from 1) of the point NAME.
+//!
+//! Points of the store, passed once for every part written: `part-before-write`, `part-half-written` (half of the bytes are
+//! in the temporary file), `part-before-rename` (all bytes are, and on the disk), `part-after-rename`.
 
-/// Kills this process with SIGKILL when `$FROSTHEAD_KILL_AT` is `NAME:N` and this is the N-th passage of that point.
+/// Marks a point; ends the process here when the environment asks for it.
+#[cfg(not(feature = "fault-injection"))]
+#[inline(always)]
+pub fn point(_name: &str) {}
+
+/// Marks a point; ends the process here when the environment asks for it.
+///
+/// # Panics
+/// `FROSTHEAD_KILL_AT` is not `NAME:N`: a kill test with a spelling mistake must not pass.
 #[cfg(feature = "fault-injection")]
 pub fn point(name: &str) {
     use std::sync::OnceLock;
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::{AtomicU64, Ordering};
 
-    static WANTED: OnceLock<Option<(String, u32)>> = OnceLock::new();
-    static PASSED: AtomicU32 = AtomicU32::new(0);
-    let wanted = WANTED.get_or_init(|| {
+    static PLAN: OnceLock<Option<(String, u64)>> = OnceLock::new();
+    static PASSED: AtomicU64 = AtomicU64::new(0);
+
+    let plan = PLAN.get_or_init(|| {
         let value = std::env::var("FROSTHEAD_KILL_AT").ok()?;
-        let (name, passage) = value.split_once(':')?;
-        Some((name.to_owned(), passage.parse().ok()?))
+        let parsed = value.split_once(':').and_then(|(name, n)| Some((name.to_owned(), n.parse().ok()?)));
+        assert!(parsed.is_some(), "FROSTHEAD_KILL_AT is {value:?}, expected NAME:N");
+        parsed
     });
-    if let Some((point, passage)) = wanted
-        && point == name
+    if let Some((wanted, passage)) = plan
+        && wanted == name
         && PASSED.fetch_add(1, Ordering::SeqCst) + 1 == *passage
     {
-        // Nothing can be done if the kill fails; the test that asked for it will notice.
-        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        let own = rustix::process::getpid();
+        rustix::process::kill_process(own, rustix::process::Signal::KILL).expect("a process may kill itself");
     }
 }
-
-/// Does nothing: this build cannot be killed by tests.
-#[cfg(not(feature = "fault-injection"))]
-#[inline]
-pub fn point(_: &str) {}

@@ -1,411 +1,361 @@
-//! Owns the feature store: rows of f32 under a key of everything that can change them, in append-only checksummed parts.
+//! Owns the feature cache: rows of f32 under text keys, kept for one [`StoreKey`] in append-only checksummed parts.
 //!
-//! Layout: `ROOT/features/FINGERPRINT/key.json` says what the key is made of; `…/parts/HASH.part` holds rows (see `part`);
-//! `…/lock` is locked while the store is open, shared by readers and writers, exclusively by `prune`.
+//! Refuses to know what a row means, to store texts, and to trust a file: a part is used only after its checksum was
+//! verified, and one that lies is set aside and reported, so that its rows are computed again.
 //!
-//! Refuses to trust: every part is checked against its checksum before use; one that fails is set aside (`*.damaged`) and
-//! reported. Refuses to store a text: rows are known by the hash of theirs.
+//! # Layout
+//!
+//! ```text
+//! ROOT/features/<fingerprint of the key>/key.json        what can change a value, for people; checked on open
+//!                                        lock            advisory lock; its modification time = last used
+//!                                        parts/<hash>.part           rows (format: see `part`)
+//!                                        parts/<hash>.part.damaged   set aside, never read again
+//!                                        parts/.new-XXXXXX.tmp       being written
+//! ```
+//!
+//! # Several processes
+//!
+//! Everyone who has a store open holds the lock shared. Parts only ever appear, by an atomic rename to the name of their
+//! contents, so no coordination is needed: two processes that compute the same texts store them twice at worst, and a later
+//! reader takes either. What removes files (pruning, merging small parts, clearing leftovers of killed processes) needs
+//! the lock exclusively, that is: nobody has the store open. Rows that another process adds are seen at the next open.
 
+mod compact;
 pub mod fault;
-mod maintenance;
+mod folder;
+mod index;
+mod location;
+mod manage;
 mod part;
-mod space;
+mod reading;
 
-use std::collections::{BTreeMap, HashMap};
-use std::fs::{File, TryLockError};
+use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
+pub use location::{default_root, free_space, require_space, space_needed};
+pub use manage::{Entry, PartReport, PruneOptions, Removed, list, prune, verify};
 
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fields, Fingerprint, TextKey};
-pub use maintenance::{Entry, Pruned, PruneOptions, Verification, list, prune, verify};
-use part::Part;
-pub use space::{free_space, space_needed};
+use folder::{KeyFile, KeyFolder, Lock, Role, Sharing};
+use index::{Index, Place};
+use part::{Fault, Identity};
+use reading::PartFiles;
 
-/// Rows in a part at most: a killed process loses at most one part's work.
-const PART_ROWS: usize = 512;
-/// Bytes in a part at most.
-const PART_BYTES: usize = 4 << 20;
-/// A part is written at the latest so long after its first row.
-const PART_AGE: Duration = Duration::from_secs(5);
-/// Parts kept open for reading.
-const OPEN_PARTS: usize = 32;
+/// A part is written at the latest this long after its first row, if rows keep coming (and when 512 rows or 4 MB are
+/// there): what a killed process loses is a few seconds of work.
+const FLUSH_AFTER: Duration = Duration::from_secs(5);
+/// How long [`Store::open`] waits for a process that is pruning or merging.
+const OPEN_WAIT: Duration = Duration::from_secs(30);
 
-const FEATURES: &str = "features";
-const PARTS: &str = "parts";
-const KEY: &str = "key.json";
-const LOCK: &str = "lock";
-
-/// Everything that can change a stored value, except the text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Everything that can change a cached value, by name ("weights", "pooling", …).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct StoreKey {
-    /// Named values, readable by people.
+    /// Names and values.
     pub fields: BTreeMap<String, String>,
 }
 
 impl StoreKey {
-    /// The key's hash: the name of its directory.
+    /// The name of the key's folder.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
-        let start = Fields::new("frosthead feature store 1");
+        let start = Fields::new("frosthead feature key 1");
         self.fields.iter().fold(start, |fields, (name, value)| fields.field(name, value)).finish()
     }
 }
 
-/// A part that could not be trusted.
-#[derive(Debug, Clone, Serialize)]
+/// A part that could not be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
+    /// Where the file is now: renamed to `*.damaged`, or in place where it may still be good for someone else (a newer
+    /// version, or a file that this process may not read).
     pub path: PathBuf,
+    /// What is wrong with it.
     pub reason: String,
 }
 
-/// The root of all stores: the flag, `$FROSTHEAD_CACHE`, `$XDG_CACHE_HOME/frosthead`, or `$HOME/.cache/frosthead`.
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.reason)
+    }
+}
+
+/// The cached rows of one key, open for reading and appending.
 ///
-/// # Errors
-/// None of them is set.
-pub fn default_root(flag: Option<&Path>) -> Result<PathBuf> {
-    root_from(flag, |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from))
-}
-
-fn root_from(flag: Option<&Path>, variable: impl Fn(&str) -> Option<PathBuf>) -> Result<PathBuf> {
-    flag.map(Path::to_path_buf)
-        .or_else(|| variable("FROSTHEAD_CACHE"))
-        .or_else(|| variable("XDG_CACHE_HOME").map(|cache| cache.join("frosthead")))
-        .or_else(|| variable("HOME").map(|home| home.join(".cache/frosthead")))
-        .ok_or_else(|| {
-            Error::new(Kind::Store, "there is no place for the feature store")
-                .expected("$FROSTHEAD_CACHE, $XDG_CACHE_HOME or $HOME")
-                .help("say --cache DIR")
-        })
-}
-
-/// An open store: the rows of one key.
+/// Memory: about 32 bytes a row and the rows that wait to be written (4 MB and one row at most).
 pub struct Store {
-    directory: PathBuf,
-    width: usize,
-    /// Row number of each text; rows are numbered through all parts, and on into the rows not yet written.
-    index: HashMap<TextKey, u32>,
-    parts: Vec<Part>,
-    /// First row number of each part, and of the rows not yet written.
-    firsts: Vec<u32>,
+    folder: KeyFolder,
+    identity: Identity,
+    index: Index,
+    files: PartFiles,
     pending: Pending,
-    open_files: std::cell::RefCell<Vec<(usize, File)>>,
     damaged: Vec<Damage>,
-    _lock: File,
+    /// Held as long as the store is open.
+    _lock: Lock,
 }
 
+/// Rows that are not written yet.
 #[derive(Default)]
 struct Pending {
     keys: Vec<TextKey>,
-    rows: Vec<f32>,
+    /// Little-endian f32.
+    rows: Vec<u8>,
     since: Option<Instant>,
 }
 
 impl Store {
-    /// Opens (or makes) the store of `key` under `root`; a row is `width` numbers. Every part is checked.
+    /// Opens the rows of `key` under `root`, each of `width` f32, and verifies the checksum of every part, reading in pieces.
+    ///
+    /// Parts that cannot be used are set aside and reported by [`Store::damaged`]. When nobody else has the store open,
+    /// leftovers of killed processes are removed and many small parts merged first.
     ///
     /// # Errors
-    /// The directory cannot be made or read, belongs to another key, or is being emptied.
+    /// The folder cannot be created or read, describes another key, is being pruned for longer than 30 s, or `width` is 0.
     pub fn open(root: &Path, key: &StoreKey, width: usize) -> Result<Self> {
-        let directory = root.join(FEATURES).join(key.fingerprint().to_string());
-        let parts_directory = directory.join(PARTS);
-        std::fs::create_dir_all(&parts_directory)
-            .map_err(|source| Error::io("make the feature store", &parts_directory, source))?;
-        let lock = lock_shared(&directory)?;
-        write_key(&directory, key)?;
+        let width = u32::try_from(width).ok().filter(|&width| width > 0).ok_or_else(|| {
+            Error::new(Kind::Usage, "a stored row cannot have this many values")
+                .found(width.to_string())
+                .expected(format!("1 to {}", u32::MAX))
+        })?;
+        let identity = Identity { fingerprint: key.fingerprint(), width };
+        let folder = KeyFolder::new(root, &identity.fingerprint);
+        if let Ok(exclusive) = folder.lock(Sharing::Exclusive, Duration::ZERO) {
+            // Nothing here is needed to read or append, so a failure (a full disk) must not keep the store from opening.
+            let _optional = compact::maintain(&folder, &identity);
+            drop(exclusive);
+        }
+        let lock = folder.lock(Sharing::Shared, OPEN_WAIT)?;
+        let parts = folder.parts();
+        std::fs::create_dir_all(&parts)
+            .map_err(|source| Error::io("create the directory", &parts, source))?;
+        folder.settle_key(&KeyFile::new(&identity, &key.fields))?;
+        lock.mark_used();
         let mut store = Self {
-            directory,
-            width,
-            index: HashMap::new(),
-            parts: Vec::new(),
-            firsts: vec![0],
+            folder,
+            identity,
+            index: Index::default(),
+            files: PartFiles::new(identity.width),
             pending: Pending::default(),
-            open_files: std::cell::RefCell::default(),
             damaged: Vec::new(),
             _lock: lock,
         };
-        for path in part::paths(&parts_directory)? {
-            match Part::open(&path, Some(width)) {
-                Ok((part, keys)) => store.adopt(part, &keys),
-                Err(error) => store.set_aside(path, &error),
-            }
-        }
+        store.index_parts()?;
         Ok(store)
     }
 
-    /// Rows that can be read.
+    /// Whether the row of `key` is there.
+    #[must_use]
+    pub fn contains(&self, key: &TextKey) -> bool {
+        self.index.find(key).is_some()
+    }
+
+    /// How many different rows there are, those that wait to be written included.
     #[must_use]
     pub fn len(&self) -> usize {
         self.index.len()
     }
 
-    /// Whether nothing is stored.
+    /// Whether there are no rows.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.index.is_empty()
+        self.len() == 0
     }
 
-    /// Whether a text's row is there.
+    /// Values a row.
     #[must_use]
-    pub fn contains(&self, key: &TextKey) -> bool {
-        self.index.contains_key(key)
+    pub fn width(&self) -> usize {
+        self.identity.width as usize
     }
 
-    /// Parts that were set aside when the store was opened.
+    /// The parts that could not be used when the store was opened.
     #[must_use]
     pub fn damaged(&self) -> &[Damage] {
         &self.damaged
     }
 
-    /// Reads numbers `first ..` of a text's row into `out`; `false` when the text is not stored.
-    ///
-    /// # Errors
-    /// The part cannot be read any more.
-    pub fn read(&self, key: &TextKey, first: usize, out: &mut [f32]) -> Result<bool> {
-        let Some(&row) = self.index.get(key) else { return Ok(false) };
-        let place = self.firsts.partition_point(|start| *start <= row) - 1;
-        let row = (row - self.firsts[place]) as usize;
-        if place == self.parts.len() {
-            let start = row * self.width + first;
-            out.copy_from_slice(&self.pending.rows[start..start + out.len()]);
-            return Ok(true);
-        }
-        let part = &self.parts[place];
-        let mut files = self.open_files.borrow_mut();
-        let position = files.iter().position(|(number, _)| *number == place);
-        let entry = match position {
-            Some(position) => files.remove(position),
-            None => (place, File::open(&part.path).map_err(|source| Error::io("read", &part.path, source))?),
-        };
-        let read = part.read(&entry.1, row, first, out);
-        // The last used file is last: the first is closed when there are too many.
-        files.push(entry);
-        if files.len() > OPEN_PARTS {
-            files.remove(0);
-        }
-        read.map(|()| true)
+    /// The folder of the key.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.folder.path()
     }
 
-    /// Adds a text's row. It can be read at once, and is on disk after the next part is written.
+    /// Copies the values `first .. first + out.len()` of a row to `out`; false when the row is not there.
     ///
     /// # Errors
-    /// A part was due and could not be written; earlier parts stay.
-    pub fn append(&mut self, key: TextKey, row: &[f32]) -> Result<()> {
-        debug_assert_eq!(row.len(), self.width);
-        if self.contains(&key) {
+    /// The slice reaches beyond the row, or the part cannot be read.
+    pub fn read(&self, key: &TextKey, first: usize, out: &mut [f32]) -> Result<bool> {
+        self.check_slice(first, out.len())?;
+        let Some(place) = self.index.find(key) else { return Ok(false) };
+        self.read_run(place, 1, first, out)?;
+        Ok(true)
+    }
+
+    /// Copies the values `first .. first + count` of many rows to `out`, `[keys, count]` row-major; whole rows that lie one
+    /// after the other are read together.
+    ///
+    /// # Errors
+    /// As [`Store::read`]; `out` has another size; a row is not there.
+    pub fn read_many(&self, keys: &[TextKey], first: usize, count: usize, out: &mut [f32]) -> Result<()> {
+        self.check_slice(first, count)?;
+        if keys.len().checked_mul(count) != Some(out.len()) {
+            return Err(Error::new(Kind::Usage, "the space for the rows has the wrong size")
+                .found(format!("{} values", out.len()))
+                .expected(format!("{} rows of {count}", keys.len())));
+        }
+        if count == 0 {
             return Ok(());
         }
-        let written = *self.firsts.last().expect("there is always the first of the rows not yet written; this is a bug");
-        let number = written + u32::try_from(self.pending.keys.len()).unwrap_or(u32::MAX);
-        self.index.insert(key, number);
+        let mut done = 0;
+        while done < keys.len() {
+            let place = self.place(&keys[done])?;
+            let mut rows = 1;
+            // A row whose number does not fit ends the run, like any row that lies elsewhere.
+            while count == self.width()
+                && done + rows < keys.len()
+                && self.index.find(&keys[done + rows]).is_some_and(|next| {
+                    next.part == place.part && next.row as usize == place.row as usize + rows
+                })
+            {
+                rows += 1;
+            }
+            self.read_run(place, rows, first, &mut out[done * count..(done + rows) * count])?;
+            done += rows;
+        }
+        Ok(())
+    }
+
+    /// Adds a row; it can be read at once, and is written together with others after 512 rows, 4 MB or 5 s (checked
+    /// here: call [`Store::flush`] before a pause). A key that is there already is ignored.
+    ///
+    /// # Errors
+    /// The row has another width, or the part that became due cannot be written ([`Kind::Space`] when the disk is full);
+    /// the row is in the store then, but not on the disk.
+    pub fn append(&mut self, key: TextKey, row: &[f32]) -> Result<()> {
+        if row.len() != self.width() {
+            return Err(Error::new(Kind::Usage, "the row does not fit the store")
+                .at(self.path())
+                .found(format!("{} values", row.len()))
+                .expected(self.width().to_string()));
+        }
+        let number = u32::try_from(self.pending.keys.len()).map_err(|_| self.full())?;
+        if !self.index.insert(key, Place { part: Place::PENDING, row: number }) {
+            return Ok(());
+        }
         self.pending.keys.push(key);
-        self.pending.rows.extend_from_slice(row);
+        self.pending.rows.extend(row.iter().flat_map(|value| value.to_le_bytes()));
         let since = *self.pending.since.get_or_insert_with(Instant::now);
-        if self.pending.keys.len() >= PART_ROWS
-            || self.pending.rows.len() * 4 >= PART_BYTES
-            || since.elapsed() >= PART_AGE
-        {
+        if self.pending.keys.len() >= part::rows_per_part(self.width()) || since.elapsed() >= FLUSH_AFTER {
             self.flush()?;
         }
         Ok(())
     }
 
-    /// Writes the rows that are not on disk yet.
+    /// Writes the rows that wait; after a success they survive a power cut.
     ///
     /// # Errors
-    /// The part cannot be written; a full disk is [`Kind::Space`].
+    /// The part cannot be written ([`Kind::Space`] when the disk is full); the rows keep waiting.
     pub fn flush(&mut self) -> Result<()> {
         if self.pending.keys.is_empty() {
             return Ok(());
         }
-        let path = part::write(&self.directory.join(PARTS), self.width, &self.pending.keys, &self.pending.rows)?;
-        let rows = self.pending.keys.len();
-        self.parts.push(Part::written(path, self.width, rows));
-        let first = *self.firsts.last().expect("there is always a first row number; this is a bug");
-        self.firsts.push(first + u32::try_from(rows).unwrap_or(u32::MAX));
-        self.pending = Pending::default();
+        // More than a part's worth waits only after failed writes; a part has a maximal number of rows.
+        while !self.pending.keys.is_empty() {
+            let rows = self.pending.keys.len().min(part::rows_per_part(self.width()));
+            let bytes = rows * self.width() * size_of::<f32>();
+            let path = part::write(
+                &self.folder.parts(),
+                &self.identity,
+                &self.pending.keys[..rows],
+                &self.pending.rows[..bytes],
+            )?;
+            let count = u32::try_from(rows).map_err(|_| self.full())?;
+            let number = self.files.add(path, count)?;
+            self.index.settle(self.pending.keys.len(), count, number);
+            self.pending.keys.drain(..rows);
+            self.pending.rows.drain(..bytes);
+        }
+        self.pending.since = None;
         Ok(())
     }
 
-    /// Takes a checked part into the index.
-    fn adopt(&mut self, part: Part, keys: &[TextKey]) {
-        let first = *self.firsts.last().expect("there is always a first row number; this is a bug");
-        for (number, key) in (first..).zip(keys) {
-            self.index.entry(*key).or_insert(number);
+    fn index_parts(&mut self) -> Result<()> {
+        for file in self.folder.files()?.into_iter().filter(|file| file.role == Role::Part) {
+            match part::check(&file.path, &self.identity) {
+                Ok(keys) => {
+                    let count = u32::try_from(keys.len()).map_err(|_| self.full())?;
+                    let number = self.files.add(file.path, count)?;
+                    for (row, key) in (0..count).zip(keys) {
+                        self.index.insert(key, Place { part: number, row });
+                    }
+                }
+                Err(Fault::Vanished) => {}
+                Err(fault) => self.damaged.push(set_aside(file.path, &fault)),
+            }
         }
-        self.firsts.push(first + u32::try_from(keys.len()).unwrap_or(u32::MAX));
-        self.parts.push(part);
+        Ok(())
     }
 
-    /// Renames an untrustworthy part so that nobody uses it, and remembers it for the report.
-    fn set_aside(&mut self, path: PathBuf, error: &Error) {
-        let aside = path.with_extension("damaged");
-        // Another process may have set it aside already; then there is nothing left to do.
-        let _ = std::fs::rename(&path, &aside);
-        self.damaged.push(Damage { path: aside, reason: part::reason(error) });
+    fn place(&self, key: &TextKey) -> Result<Place> {
+        self.index.find(key).ok_or_else(|| {
+            Error::new(Kind::Store, "a row is not in the feature store")
+                .at(self.path())
+                .found(format!("no {key}"))
+        })
+    }
+
+    fn check_slice(&self, first: usize, count: usize) -> Result<()> {
+        if first.checked_add(count).is_some_and(|end| end <= self.width()) {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Usage, "the values asked for are not in a stored row")
+            .at(self.path())
+            .found(format!("{count} values from {first}"))
+            .expected(format!("at most {} in all", self.width())))
+    }
+
+    /// Reads `rows` whole rows from `place` on (or a slice of one row) into `out`.
+    fn read_run(&self, place: Place, rows: usize, first: usize, out: &mut [f32]) -> Result<()> {
+        debug_assert!(rows == 1 || out.len() == rows * self.width());
+        if place.part != Place::PENDING {
+            return self.files.read(place, first, out);
+        }
+        let start = (place.row as usize * self.width() + first) * size_of::<f32>();
+        reading::decode(&self.pending.rows[start..start + size_of_val(out)], out);
+        Ok(())
+    }
+
+    fn full(&self) -> Error {
+        Error::new(Kind::Store, "too many rows wait to be written").at(self.path())
     }
 }
 
-fn lock_shared(directory: &Path) -> Result<File> {
-    let path = directory.join(LOCK);
-    let lock = File::create(&path).map_err(|source| Error::io("lock the feature store", &path, source))?;
-    match lock.try_lock_shared() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(Error::new(Kind::Store, "the feature store is being emptied")
-            .at(directory)
-            .help("wait until the other `frosthead cache prune` has finished")),
-        Err(TryLockError::Error(source)) => Err(Error::io("lock the feature store", &path, source)),
+/// Rows that wait are written if that is possible; who wants to know calls [`Store::flush`].
+impl Drop for Store {
+    fn drop(&mut self) {
+        let _unheard = self.flush();
     }
 }
 
-/// Writes what the key is made of, or checks what is there.
-fn write_key(directory: &Path, key: &StoreKey) -> Result<()> {
-    let path = directory.join(KEY);
-    if let Ok(text) = std::fs::read_to_string(&path) {
-        return match serde_json::from_str::<StoreKey>(&text) {
-            Ok(there) if there == *key => Ok(()),
-            _ => Err(Error::new(Kind::Store, "the feature store's key file is not the one it was made with")
-                .at(&path)
-                .help("`frosthead cache prune --all` empties the store")),
-        };
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("path", &self.path()).field("rows", &self.len()).finish_non_exhaustive()
     }
-    let text = serde_json::to_string_pretty(key)
-        .map_err(|source| Error::new(Kind::Store, "the key cannot be written").because(source))?;
-    let failed = |source| Error::io("write", &path, source);
-    let mut temporary = tempfile::NamedTempFile::new_in(directory).map_err(failed)?;
-    std::io::Write::write_all(&mut temporary, text.as_bytes()).map_err(failed)?;
-    temporary.persist(&path).map_err(|error| failed(error.error))?;
-    Ok(())
+}
+
+/// Renames a damaged part, so that it is checked and reported once; one that may be good stays where it is.
+///
+/// Should another process have just replaced it by the good part of the same name, that part is lost to the next open (and
+/// computed again): no wrong row can come of it.
+fn set_aside(path: PathBuf, fault: &Fault) -> Damage {
+    let reason = fault.reason().to_owned();
+    let mut aside = path.clone().into_os_string();
+    aside.push(".damaged");
+    let aside = PathBuf::from(aside);
+    let renamed = matches!(fault, Fault::Damaged(_)) && std::fs::rename(&path, &aside).is_ok();
+    Damage { path: if renamed { aside } else { path }, reason }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn key(name: &str) -> StoreKey {
-        StoreKey { fields: BTreeMap::from([("model".to_owned(), name.to_owned())]) }
-    }
-
-    fn row(number: usize, width: usize) -> Vec<f32> {
-        (0..width).map(|column| (number * 31 + column) as f32).collect()
-    }
-
-    fn fill(store: &mut Store, numbers: std::ops::Range<usize>) {
-        for number in numbers {
-            store.append(TextKey::of(&number.to_string()), &row(number, store.width)).unwrap();
-        }
-    }
-
-    fn check(store: &Store, numbers: std::ops::Range<usize>) {
-        for number in numbers {
-            let mut out = vec![0.0; 2];
-            assert!(store.read(&TextKey::of(&number.to_string()), 1, &mut out).unwrap(), "row {number} is gone");
-            assert_eq!(out, row(number, 3)[1..]);
-        }
-    }
-
-    #[test]
-    fn rows_are_read_back_before_and_after_they_are_written() {
-        let root = tempfile::tempdir().unwrap();
-        let mut store = Store::open(root.path(), &key("a"), 3).unwrap();
-        fill(&mut store, 0..1300);
-        assert_eq!(store.len(), 1300);
-        check(&store, 0..1300);
-        store.flush().unwrap();
-        check(&store, 0..1300);
-        drop(store);
-        let store = Store::open(root.path(), &key("a"), 3).unwrap();
-        assert_eq!(store.len(), 1300);
-        check(&store, 0..1300);
-        assert!(!store.read(&TextKey::of("other"), 0, &mut [0.0]).unwrap());
-        assert!(Store::open(root.path(), &key("b"), 3).unwrap().is_empty(), "keys must not mix");
-    }
-
-    #[test]
-    fn what_was_flushed_survives_a_process_that_ends_without_a_word() {
-        let root = tempfile::tempdir().unwrap();
-        let mut store = Store::open(root.path(), &key("a"), 3).unwrap();
-        fill(&mut store, 0..600);
-        std::mem::forget(store);
-        let store = Store::open(root.path(), &key("a"), 3).unwrap();
-        assert_eq!(store.len(), PART_ROWS);
-        check(&store, 0..PART_ROWS);
-    }
-
-    #[test]
-    fn a_damaged_part_is_set_aside_and_its_rows_can_be_stored_again() {
-        let root = tempfile::tempdir().unwrap();
-        let mut store = Store::open(root.path(), &key("a"), 3).unwrap();
-        fill(&mut store, 0..PART_ROWS + 10);
-        store.flush().unwrap();
-        let victim = store.parts[0].path.clone();
-        drop(store);
-        let mut bytes = std::fs::read(&victim).unwrap();
-        let middle = bytes.len() / 2;
-        bytes[middle] ^= 1;
-        std::fs::write(&victim, bytes).unwrap();
-        let mut store = Store::open(root.path(), &key("a"), 3).unwrap();
-        assert_eq!(store.damaged().len(), 1);
-        assert!(store.damaged()[0].reason.contains("checksum"), "{:?}", store.damaged());
-        assert!(!victim.exists() && store.damaged()[0].path.exists());
-        assert_eq!(store.len(), 10);
-        fill(&mut store, 0..PART_ROWS + 10);
-        store.flush().unwrap();
-        drop(store);
-        let store = Store::open(root.path(), &key("a"), 3).unwrap();
-        assert!(store.damaged().is_empty());
-        check(&store, 0..PART_ROWS + 10);
-    }
-
-    #[test]
-    fn two_writers_share_a_store() {
-        let root = tempfile::tempdir().unwrap();
-        std::thread::scope(|scope| {
-            for start in [0, 400] {
-                let root = root.path();
-                scope.spawn(move || {
-                    let mut store = Store::open(root, &key("a"), 3).unwrap();
-                    fill(&mut store, start..start + 1000);
-                    store.flush().unwrap();
-                });
-            }
-        });
-        let store = Store::open(root.path(), &key("a"), 3).unwrap();
-        assert_eq!(store.len(), 1400);
-        check(&store, 0..1400);
-    }
-
-    #[test]
-    fn a_store_that_is_being_emptied_says_so() {
-        let root = tempfile::tempdir().unwrap();
-        let store = Store::open(root.path(), &key("a"), 3).unwrap();
-        let path = store.directory.join(LOCK);
-        drop(store);
-        let lock = File::create(path).unwrap();
-        lock.lock().unwrap();
-        let error = Store::open(root.path(), &key("a"), 3).err().unwrap();
-        assert!(error.to_string().contains("being emptied"), "{error}");
-    }
-
-    #[test]
-    fn a_key_file_of_another_key_is_refused() {
-        let root = tempfile::tempdir().unwrap();
-        let directory = Store::open(root.path(), &key("a"), 3).unwrap().directory.clone();
-        std::fs::write(directory.join(KEY), "{}").unwrap();
-        assert_eq!(Store::open(root.path(), &key("a"), 3).err().unwrap().kind(), Kind::Store);
-    }
-
-    #[test]
-    fn the_root_is_found_in_the_documented_order() {
-        let all = |name: &str| Some(PathBuf::from(format!("/{name}")));
-        assert_eq!(root_from(Some(Path::new("flag")), all).unwrap(), Path::new("flag"));
-        assert_eq!(root_from(None, all).unwrap(), Path::new("/FROSTHEAD_CACHE"));
-        let without = |missing: &'static str| move |name: &str| all(name).filter(|_| !missing.contains(name));
-        assert_eq!(root_from(None, without("FROSTHEAD_CACHE")).unwrap(), Path::new("/XDG_CACHE_HOME/frosthead"));
-        let home = root_from(None, without("FROSTHEAD_CACHE XDG_CACHE_HOME")).unwrap();
-        assert_eq!(home, Path::new("/HOME/.cache/frosthead"));
-        assert!(root_from(None, |_| None).is_err());
-    }
-}
+mod tests;

@@ -1,258 +1,508 @@
-//! Owns the file format of a part of the store.
+//! Owns the bytes of a part: writes them durably and refuses every file that is not exactly a part of its key.
 //!
-//! ```text
-//! 0   8  magic "frostprt"
-//! 8   4  format version, u32 LE (1)
-//! 12  4  numbers in a row, u32 LE
-//! 16  8  rows, u64 LE
-//! 24     rows × 16 bytes: keys of the texts
-//!        rows × width × 4 bytes: f32 LE, row-major
-//! end 32 BLAKE3 of everything before
-//! ```
+//! Refuses to trust: nothing declared in a part is used before it fits the file's length, and no row before the checksum of
+//! the whole file holds. Checking reads in pieces; its memory is one piece and the keys of one part.
 //!
-//! Refuses to use a part before its length, header and checksum are right, and to show one under its name before it is whole.
+//! # Format, version 1 (all numbers little-endian)
+//!
+//! | offset | bytes | what |
+//! |---|---|---|
+//! | 0 | 8 | magic `"FHPART\r\n"` (the line end shows a transfer as text) |
+//! | 8 | 4 | format version, u32: 1 |
+//! | 12 | 4 | width, u32: f32 values a row, at least 1 |
+//! | 16 | 8 | rows, u64: n, 1 to 65,536 |
+//! | 24 | 32 | fingerprint of the store key the part belongs to |
+//! | 56 | 16 n | text keys, in the order in which the rows were appended |
+//! | 56 + 16 n | 4 · width · n | rows, f32, in the order of the keys |
+//! | 56 + (16 + 4 · width) n | 32 | BLAKE3 of everything before |
+//!
+//! The file's name is the first 32 hexadecimal digits of that BLAKE3 and `.part`: equal names mean equal bytes, so two
+//! processes that write the same part may overwrite each other. A reader reads rows by their position; the checksum was
+//! verified when the store was opened.
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
-use std::os::unix::fs::FileExt as _;
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::fault;
 use crate::error::{Error, Kind, Result};
-use crate::fingerprint::TextKey;
+use crate::fingerprint::{Fingerprint, TextKey};
 
-const MAGIC: [u8; 8] = *b"frostprt";
+const MAGIC: [u8; 8] = *b"FHPART\r\n";
 const VERSION: u32 = 1;
-const HEADER: usize = 24;
-const KEY: usize = 16;
-const CHECKSUM: usize = 32;
+const HEADER_BYTES: usize = 56;
+const CHECKSUM_BYTES: usize = 32;
+/// Bytes of a text key.
+pub(super) const KEY_BYTES: usize = size_of::<TextKey>();
+/// What a part costs beyond its keys and rows.
+pub(super) const OVERHEAD_BYTES: usize = HEADER_BYTES + CHECKSUM_BYTES;
+/// More rows than this are never written, so a larger number is damage and costs no memory.
+const MAX_ROWS: u64 = 65_536;
+/// A part is written at the latest when it has this many rows …
+pub(super) const FLUSH_ROWS: usize = 512;
+/// … or this many bytes of rows.
+pub(super) const FLUSH_BYTES: usize = 4 << 20;
+/// How much is read at once while a part is checked.
+const PIECE_BYTES: usize = 1 << 20;
 
-/// A checked part.
-#[derive(Debug)]
-pub(super) struct Part {
-    pub path: PathBuf,
-    width: usize,
-    rows: usize,
+/// What every part of one key folder has in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub fingerprint: Fingerprint,
+    pub width: u32,
 }
 
-impl Part {
-    /// A part that was just written.
-    pub fn written(path: PathBuf, width: usize, rows: usize) -> Self {
-        Self { path, width, rows }
-    }
-
-    /// Checks a part and reads its keys; the rows are read in pieces only to compute the checksum. `width`: what a row must
-    /// have, when that is known.
-    pub fn open(path: &Path, width: Option<usize>) -> Result<(Self, Vec<TextKey>)> {
-        let mut file = File::open(path).map_err(|source| Error::io("read", path, source))?;
-        let length = file.metadata().map_err(|source| Error::io("read", path, source))?.len();
-        let wrong = |what: &str| Error::new(Kind::Store, what).at(path);
-        let mut header = [0; HEADER];
-        file.read_exact(&mut header).map_err(|_| wrong("too short for a header"))?;
-        let (own_width, rows) = check_header(&header, width).map_err(|what| wrong(&what))?;
-        let sizes = rows.checked_mul(KEY).zip(own_width.checked_mul(4).and_then(|row| row.checked_mul(rows)));
-        let declared = sizes.and_then(|(keys, data)| keys.checked_add(data)?.checked_add(HEADER + CHECKSUM));
-        match declared {
-            Some(declared) if declared as u64 == length => {}
-            _ => {
-                return Err(wrong("the length is not the one the header declares")
-                    .found(format!("{length} bytes"))
-                    .expected(declared.map_or_else(|| "an impossible size".to_owned(), |bytes| format!("{bytes} bytes"))));
-            }
-        }
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&header);
-        // The length was checked, so this allocation is no larger than the file.
-        let mut keys = vec![0; rows * KEY];
-        file.read_exact(&mut keys).map_err(|source| Error::io("read", path, source))?;
-        hasher.update(&keys);
-        let data = (length as usize - HEADER - CHECKSUM - keys.len()) as u64;
-        hasher.update_reader((&mut file).take(data)).map_err(|source| Error::io("read", path, source))?;
-        let mut checksum = [0; CHECKSUM];
-        file.read_exact(&mut checksum).map_err(|source| Error::io("read", path, source))?;
-        if checksum != *hasher.finalize().as_bytes() {
-            return Err(wrong("the checksum is wrong"));
-        }
-        let keys = keys.as_chunks::<KEY>().0.iter().map(|key| TextKey(*key)).collect();
-        Ok((Self { path: path.to_path_buf(), width: own_width, rows }, keys))
-    }
-
-    /// Reads numbers `first ..` of a row.
-    pub fn read(&self, file: &File, row: usize, first: usize, out: &mut [f32]) -> Result<()> {
-        let offset = HEADER + self.rows * KEY + (row * self.width + first) * 4;
-        let mut bytes = vec![0; out.len() * 4];
-        file.read_exact_at(&mut bytes, offset as u64).map_err(|source| Error::io("read", &self.path, source))?;
-        for (number, bytes) in out.iter_mut().zip(bytes.as_chunks::<4>().0) {
-            *number = f32::from_le_bytes(*bytes);
-        }
-        Ok(())
-    }
+/// Bytes of a row of `width` f32.
+pub(super) fn row_bytes(width: usize) -> u64 {
+    width as u64 * size_of::<f32>() as u64
 }
 
-/// Width and number of rows, or what is wrong.
-fn check_header(header: &[u8; HEADER], width: Option<usize>) -> std::result::Result<(usize, usize), String> {
-    if header[..8] != MAGIC {
-        return Err("not a part of a feature store".to_owned());
+/// How many rows a full part holds.
+pub(super) fn rows_per_part(width: usize) -> usize {
+    let in_bytes = FLUSH_BYTES as u64 / row_bytes(width).max(1);
+    usize::try_from(in_bytes).unwrap_or(FLUSH_ROWS).clamp(1, FLUSH_ROWS)
+}
+
+/// Where in a part of `rows` rows the value `first` of row `row` starts.
+pub(super) fn value_offset(rows: u32, width: usize, row: u32, first: usize) -> u64 {
+    HEADER_BYTES as u64
+        + u64::from(rows) * KEY_BYTES as u64
+        + u64::from(row) * row_bytes(width)
+        + row_bytes(first)
+}
+
+/// Why a file cannot be used as a part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// It is gone: another process set it aside.
+    Vanished,
+    /// The system did not let it be read; it may still be good.
+    Unreadable(String),
+    /// A newer frosthead wrote it; it may be good.
+    Newer(String),
+    /// It is not what a part must be.
+    Damaged(String),
+}
+
+impl Fault {
+    /// What to tell a person.
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::Vanished => "the file is gone",
+            Self::Unreadable(reason) | Self::Newer(reason) | Self::Damaged(reason) => reason,
+        }
     }
-    let number = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
-    if number(8) != VERSION {
-        return Err(format!("format version {}, this program reads {VERSION}", number(8)));
-    }
-    let own = number(12) as usize;
-    if own == 0 || width.is_some_and(|width| width != own) {
-        return Err(format!("rows of {own} numbers, expected {}", width.unwrap_or(1)));
-    }
-    let rows = u64::from(number(16)) | u64::from(number(20)) << 32;
-    match usize::try_from(rows) {
-        Ok(rows) if rows > 0 && u32::try_from(rows).is_ok() => Ok((own, rows)),
-        _ => Err(format!("an impossible number of rows, {rows}")),
+
+    fn from_io(source: &std::io::Error) -> Self {
+        match source.kind() {
+            ErrorKind::NotFound => Self::Vanished,
+            ErrorKind::UnexpectedEof => Self::Damaged("it became shorter while it was read".to_owned()),
+            _ => Self::Unreadable(format!("it cannot be read: {source}")),
+        }
     }
 }
 
-/// Writes a part under a temporary name, syncs it, and renames it to the hash of its content. Gives its path.
-pub(super) fn write(directory: &Path, width: usize, keys: &[TextKey], rows: &[f32]) -> Result<PathBuf> {
-    let failed = |source| Error::io("write to the feature store", directory, source);
-    fault::point("part-before-write");
-    let width = u32::try_from(width).map_err(|_| Error::new(Kind::Store, "rows are too wide to store"))?;
-    let mut bytes = Vec::with_capacity(HEADER + keys.len() * KEY + rows.len() * 4 + CHECKSUM);
+/// The bytes of a part; `keys.len()` rows, `rows` their values as little-endian f32.
+fn encode(identity: &Identity, keys: &[TextKey], rows: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(OVERHEAD_BYTES + keys.len() * KEY_BYTES + rows.len());
     bytes.extend_from_slice(&MAGIC);
     bytes.extend_from_slice(&VERSION.to_le_bytes());
-    bytes.extend_from_slice(&width.to_le_bytes());
+    bytes.extend_from_slice(&identity.width.to_le_bytes());
     bytes.extend_from_slice(&(keys.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(&identity.fingerprint.0);
     keys.iter().for_each(|key| bytes.extend_from_slice(&key.0));
-    rows.iter().for_each(|number| bytes.extend_from_slice(&number.to_le_bytes()));
-    let checksum = blake3::hash(&bytes);
-    bytes.extend_from_slice(checksum.as_bytes());
-    let mut temporary =
-        tempfile::Builder::new().prefix("part-").suffix(".tmp").tempfile_in(directory).map_err(failed)?;
-    let (half, rest) = bytes.split_at(bytes.len() / 2);
-    temporary.write_all(half).map_err(failed)?;
-    fault::point("part-half-written");
-    temporary.write_all(rest).map_err(failed)?;
-    temporary.as_file().sync_all().map_err(failed)?;
-    fault::point("part-before-rename");
-    let path = directory.join(format!("{}.part", &checksum.to_hex()[..32]));
-    temporary.persist(&path).map_err(|error| failed(error.error))?;
-    // The name is safe only once the directory is on disk too.
-    File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)?;
-    fault::point("part-after-rename");
+    bytes.extend_from_slice(rows);
+    let checksum = Fingerprint::of_bytes(&bytes);
+    bytes.extend_from_slice(&checksum.0);
+    bytes
+}
+
+/// Writes a part into `folder` and returns its path; after a success it survives a power cut.
+///
+/// # Errors
+/// The disk is full ([`Kind::Space`]) or the folder cannot be written; nothing is left behind then.
+pub(super) fn write(folder: &Path, identity: &Identity, keys: &[TextKey], rows: &[u8]) -> Result<PathBuf> {
+    let bytes = encode(identity, keys, rows);
+    let mut checksum = [0; CHECKSUM_BYTES];
+    checksum.copy_from_slice(&bytes[bytes.len() - CHECKSUM_BYTES..]);
+    let name = &Fingerprint(checksum).to_string()[..2 * KEY_BYTES];
+    let path = folder.join(format!("{name}.part"));
+    write_durably(folder, &path, &bytes, &fault::point)?;
     Ok(path)
 }
 
-/// The parts in a directory, in a fixed order.
-pub(super) fn paths(directory: &Path) -> Result<Vec<PathBuf>> {
-    let failed = |source| Error::io("read the feature store", directory, source);
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(directory).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if path.extension().is_some_and(|extension| extension == "part") {
-            paths.push(path);
-        }
+/// Writes `bytes` to a temporary file in `scratch`, makes them durable and renames the file to `target`; `passing` is told
+/// each moment.
+///
+/// # Errors
+/// As [`write`]. The temporary file is removed.
+pub(super) fn write_durably(
+    scratch: &Path,
+    target: &Path,
+    bytes: &[u8],
+    passing: &dyn Fn(&str),
+) -> Result<()> {
+    passing("part-before-write");
+    // Readable for whoever the user's umask allows: a store may be shared by a group.
+    let mut temporary = tempfile::Builder::new()
+        .prefix(TEMPORARY_PREFIX)
+        .suffix(TEMPORARY_SUFFIX)
+        .permissions(std::fs::Permissions::from_mode(0o666))
+        .tempfile_in(scratch)
+        .map_err(|source| write_error(scratch, source))?;
+    write_halves(temporary.as_file_mut(), bytes, passing).map_err(|source| write_error(target, source))?;
+    passing("part-before-rename");
+    temporary.persist(target).map_err(|failed| write_error(target, failed.error))?;
+    passing("part-after-rename");
+    sync_directory(target.parent().unwrap_or(scratch))
+}
+
+/// How the names of temporary files begin.
+pub(super) const TEMPORARY_PREFIX: &str = ".new-";
+/// How the names of temporary files end.
+pub(super) const TEMPORARY_SUFFIX: &str = ".tmp";
+
+fn write_halves(file: &mut File, bytes: &[u8], passing: &dyn Fn(&str)) -> std::io::Result<()> {
+    let (first, second) = bytes.split_at(bytes.len() / 2);
+    file.write_all(first)?;
+    passing("part-half-written");
+    file.write_all(second)?;
+    file.sync_all()
+}
+
+/// Makes a rename in `folder` durable.
+///
+/// # Errors
+/// The directory cannot be synchronised.
+pub(super) fn sync_directory(folder: &Path) -> Result<()> {
+    let synchronise = || File::open(folder)?.sync_all();
+    synchronise().map_err(|source| Error::io("synchronise the directory", folder, source))
+}
+
+/// A limit on the size of files is, for the user, the same as a full disk: what is stored is good, and there is no room.
+fn write_error(path: &Path, source: std::io::Error) -> Error {
+    if source.kind() == ErrorKind::FileTooLarge {
+        return Error::new(Kind::Space, "cannot write: the limit on the size of files is reached")
+            .at(path)
+            .help("raise the limit (`ulimit -f`), or choose another place; what was finished before is kept")
+            .because(source);
     }
-    paths.sort();
-    Ok(paths)
+    Error::io("write", path, source)
 }
 
-/// Rows a part's header declares, unchecked: for listings only.
-pub(super) fn declared_rows(path: &Path) -> u64 {
-    let mut header = [0; HEADER];
-    let read = File::open(path).and_then(|mut file| file.read_exact(&mut header));
-    read.ok().and_then(|()| check_header(&header, None).ok()).map_or(0, |(_, rows)| rows as u64)
+/// Reads and checks only the head of a part: the number of its rows.
+///
+/// # Errors
+/// The fault, as far as the header and the length show it.
+pub(super) fn declared_rows(path: &Path, identity: &Identity) -> Result<u32, Fault> {
+    let mut file = File::open(path).map_err(|source| Fault::from_io(&source))?;
+    let length = file.metadata().map_err(|source| Fault::from_io(&source))?.len();
+    read_header(&mut file, length, identity).map(|(_, rows)| rows)
 }
 
-/// What is wrong with a part, without its path.
-pub(super) fn reason(error: &Error) -> String {
-    let text = error.to_string();
-    text.split_once(": ").map_or(text.clone(), |(_, reason)| reason.to_owned())
+/// Checks all of a part and returns its keys.
+///
+/// # Errors
+/// The fault.
+pub(super) fn check(path: &Path, identity: &Identity) -> Result<Vec<TextKey>, Fault> {
+    examine(path, identity, &mut |_| ())
+}
+
+/// Checks all of a part and returns its keys and the bytes of its rows.
+///
+/// # Errors
+/// The fault.
+pub(super) fn load(path: &Path, identity: &Identity) -> Result<(Vec<TextKey>, Vec<u8>), Fault> {
+    let mut rows = Vec::new();
+    let keys = examine(path, identity, &mut |piece| rows.extend_from_slice(piece))?;
+    Ok((keys, rows))
+}
+
+fn examine(path: &Path, identity: &Identity, on_rows: &mut dyn FnMut(&[u8])) -> Result<Vec<TextKey>, Fault> {
+    let io = |source: std::io::Error| Fault::from_io(&source);
+    let mut file = File::open(path).map_err(io)?;
+    let length = file.metadata().map_err(io)?.len();
+    let (header, rows) = read_header(&mut file, length, identity)?;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&header);
+
+    let mut key_bytes = vec![0; rows as usize * KEY_BYTES];
+    file.read_exact(&mut key_bytes).map_err(io)?;
+    hasher.update(&key_bytes);
+
+    let mut left = u64::from(rows) * row_bytes(identity.width as usize);
+    let mut piece = vec![0; usize::try_from(left).unwrap_or(PIECE_BYTES).min(PIECE_BYTES)];
+    while left > 0 {
+        let size = usize::try_from(left).unwrap_or(PIECE_BYTES).min(piece.len());
+        file.read_exact(&mut piece[..size]).map_err(io)?;
+        hasher.update(&piece[..size]);
+        on_rows(&piece[..size]);
+        left -= size as u64;
+    }
+    let mut checksum = [0; CHECKSUM_BYTES];
+    file.read_exact(&mut checksum).map_err(io)?;
+    if hasher.finalize() != checksum {
+        return Err(Fault::Damaged("the checksum does not fit the contents".to_owned()));
+    }
+    let keys = key_bytes.chunks_exact(KEY_BYTES).map(|bytes| {
+        let mut key = [0; KEY_BYTES];
+        key.copy_from_slice(bytes);
+        TextKey(key)
+    });
+    Ok(keys.collect())
+}
+
+/// Reads the header of a file of `length` bytes and checks it and the length.
+fn read_header(
+    file: &mut File,
+    length: u64,
+    identity: &Identity,
+) -> Result<([u8; HEADER_BYTES], u32), Fault> {
+    if length < OVERHEAD_BYTES as u64 {
+        return Err(Fault::Damaged(if length == 0 {
+            "the file is empty".to_owned()
+        } else {
+            format!("it is cut short: {length} bytes, fewer than an empty part has")
+        }));
+    }
+    let mut header = [0; HEADER_BYTES];
+    file.read_exact(&mut header).map_err(|source| Fault::from_io(&source))?;
+    let rows = check_header(&header, length, identity)?;
+    Ok((header, rows))
+}
+
+/// Checks a header against the key folder it lies in and against the file's length; returns the number of rows.
+fn check_header(header: &[u8; HEADER_BYTES], length: u64, identity: &Identity) -> Result<u32, Fault> {
+    let damaged = |reason: String| Err(Fault::Damaged(reason));
+    if header[..8] != MAGIC {
+        return damaged("it does not start like a part of a feature store".to_owned());
+    }
+    match number(header, 8) {
+        VERSION => {}
+        newer if newer > VERSION => {
+            return Err(Fault::Newer(format!(
+                "its format version is {newer}, newer than {VERSION}, the newest known here"
+            )));
+        }
+        older => return damaged(format!("its format version is {older}, which never existed")),
+    }
+    let width = number(header, 12);
+    if width != identity.width {
+        return damaged(format!("its rows have {width} values, the store's have {}", identity.width));
+    }
+    let rows = u64::from(number(header, 16)) | u64::from(number(header, 20)) << 32;
+    if !(1..=MAX_ROWS).contains(&rows) {
+        return damaged(format!("it declares {rows} rows, a part has 1 to {MAX_ROWS}"));
+    }
+    if header[24..] != identity.fingerprint.0 {
+        return damaged("it belongs to another key".to_owned());
+    }
+    let expected = OVERHEAD_BYTES as u64 + rows * (KEY_BYTES as u64 + row_bytes(width as usize));
+    match length.cmp(&expected) {
+        std::cmp::Ordering::Less => damaged(format!("it is cut short: {length} bytes of {expected}")),
+        std::cmp::Ordering::Greater => {
+            damaged(format!("it is too long: {length} bytes where {expected} are declared"))
+        }
+        std::cmp::Ordering::Equal => Ok(u32::try_from(rows).expect("at most 65,536 rows; this is a bug")),
+    }
+}
+
+fn number(header: &[u8; HEADER_BYTES], offset: usize) -> u32 {
+    let mut bytes = [0; 4];
+    bytes.copy_from_slice(&header[offset..offset + 4]);
+    u32::from_le_bytes(bytes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn sample(directory: &Path) -> PathBuf {
-        let keys: Vec<TextKey> = (0..5).map(|number| TextKey::of(&number.to_string())).collect();
-        let rows: Vec<f32> = (0..15).map(|number| number as f32).collect();
-        write(directory, 3, &keys, &rows).unwrap()
+    const IDENTITY: Identity = Identity { fingerprint: Fingerprint([7; 32]), width: 3 };
+
+    fn sample() -> (Vec<TextKey>, Vec<u8>) {
+        let keys = ["a", "b", "c"].map(TextKey::of).to_vec();
+        let rows = (0..9_u8).flat_map(|number| f32::from(number).to_le_bytes()).collect();
+        (keys, rows)
     }
 
-    /// Changes the bytes of a good part and gives the error it is refused with.
-    #[track_caller]
-    fn refused(change: impl FnOnce(&mut Vec<u8>)) -> String {
-        let directory = tempfile::tempdir().unwrap();
-        let path = sample(directory.path());
-        let mut bytes = std::fs::read(&path).unwrap();
+    /// What the check says of a sample part that `change` has made a lie of.
+    fn fault_of(change: impl FnOnce(&mut Vec<u8>)) -> Fault {
+        let (keys, rows) = sample();
+        let mut bytes = encode(&IDENTITY, &keys, &rows);
+        assert_eq!(bytes.len(), 56 + 3 * (16 + 12) + 32);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), &bytes).unwrap();
+        assert_eq!(check(file.path(), &IDENTITY).unwrap(), keys);
         change(&mut bytes);
-        std::fs::write(&path, bytes).unwrap();
-        Part::open(&path, Some(3)).unwrap_err().to_string()
+        std::fs::write(file.path(), bytes).unwrap();
+        check(file.path(), &IDENTITY).unwrap_err()
+    }
+
+    #[track_caller]
+    fn assert_damaged(change: impl FnOnce(&mut Vec<u8>), reason: &str) {
+        match fault_of(change) {
+            Fault::Damaged(found) => assert!(found.contains(reason), "{found:?} does not say {reason:?}"),
+            other => panic!("{other:?} is not damage"),
+        }
+    }
+
+    fn overwrite(offset: usize, with: &[u8]) -> impl FnOnce(&mut Vec<u8>) {
+        move |bytes| bytes[offset..offset + with.len()].copy_from_slice(with)
+    }
+
+    /// Makes the checksum right again, so that only the lie itself can be found.
+    fn and_reseal(change: impl FnOnce(&mut Vec<u8>)) -> impl FnOnce(&mut Vec<u8>) {
+        move |bytes| {
+            change(bytes);
+            let end = bytes.len() - CHECKSUM_BYTES;
+            let checksum = Fingerprint::of_bytes(&bytes[..end]);
+            bytes[end..].copy_from_slice(&checksum.0);
+        }
     }
 
     #[test]
-    fn a_part_round_trips_and_equal_content_has_one_name() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = sample(directory.path());
-        assert_eq!(path, sample(directory.path()));
-        let (part, keys) = Part::open(&path, Some(3)).unwrap();
-        assert_eq!(keys[4], TextKey::of("4"));
-        let mut out = [0.0; 2];
-        part.read(&File::open(&path).unwrap(), 4, 1, &mut out).unwrap();
-        assert_eq!(out, [13.0, 14.0]);
-        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "a temporary file was left");
+    fn a_part_round_trips_under_the_name_of_its_contents() {
+        let folder = tempfile::tempdir().unwrap();
+        let (keys, rows) = sample();
+        let path = write(folder.path(), &IDENTITY, &keys, &rows).unwrap();
+        assert_eq!(check(&path, &IDENTITY).unwrap(), keys);
+        assert_eq!(load(&path, &IDENTITY).unwrap(), (keys.clone(), rows.clone()));
+        assert_eq!(declared_rows(&path, &IDENTITY).unwrap(), 3);
+        assert_eq!(write(folder.path(), &IDENTITY, &keys, &rows).unwrap(), path);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "a temporary file was left");
+
+        let bytes = std::fs::read(&path).unwrap();
+        let name = Fingerprint::of_bytes(&bytes[..bytes.len() - 32]).to_string()[..32].to_owned();
+        assert_eq!(path.file_name().unwrap().to_str().unwrap(), format!("{name}.part"));
+        let offset = usize::try_from(value_offset(3, 3, 2, 1)).unwrap();
+        assert_eq!(bytes[offset..offset + 4], 7.0_f32.to_le_bytes());
     }
 
     #[test]
-    fn a_truncated_part_is_refused() {
-        assert!(refused(|bytes| bytes.truncate(bytes.len() - 1)).contains("length"));
+    fn a_part_larger_than_a_piece_round_trips() {
+        let folder = tempfile::tempdir().unwrap();
+        let identity = Identity { width: 300_000, ..IDENTITY };
+        let keys = ["a", "b"].map(TextKey::of);
+        let rows = (0..600_000_u32).flat_map(|number| (number as f32).to_le_bytes()).collect::<Vec<_>>();
+        let path = write(folder.path(), &identity, &keys, &rows).unwrap();
+        assert_eq!(load(&path, &identity).unwrap(), (keys.to_vec(), rows));
     }
 
     #[test]
-    fn a_part_cut_inside_the_header_is_refused() {
-        assert!(refused(|bytes| bytes.truncate(10)).contains("header"));
+    fn the_bytes_of_the_format_do_not_change() {
+        let (keys, rows) = sample();
+        let bytes = encode(&IDENTITY, &keys, &rows);
+        assert_eq!(bytes[..24], *b"FHPART\r\n\x01\0\0\0\x03\0\0\0\x03\0\0\0\0\0\0\0");
+        assert_eq!(bytes[24..56], [7; 32]);
+        assert_eq!(bytes[56..72], TextKey::of("a").0);
+        assert_eq!(bytes[104..140], rows);
+        assert_eq!(bytes[140..], *blake3::hash(&bytes[..140]).as_bytes());
     }
 
     #[test]
-    fn an_empty_part_is_refused() {
-        assert!(refused(Vec::clear).contains("header"));
+    fn an_empty_file_is_refused() {
+        assert_damaged(Vec::clear, "empty");
+    }
+
+    #[test]
+    fn a_truncated_part_is_refused_at_every_length() {
+        for length in 1..172 {
+            assert_damaged(|bytes| bytes.truncate(length), "cut short");
+        }
     }
 
     #[test]
     fn a_longer_part_is_refused() {
-        assert!(refused(|bytes| bytes.push(0)).contains("length"));
+        assert_damaged(|bytes| bytes.push(0), "too long");
     }
 
     #[test]
     fn a_flipped_bit_in_a_key_is_refused() {
-        assert!(refused(|bytes| bytes[HEADER + 3] ^= 4).contains("checksum"));
+        assert_damaged(|bytes| bytes[60] ^= 1, "checksum");
     }
 
     #[test]
     fn a_flipped_bit_in_a_row_is_refused() {
-        assert!(refused(|bytes| bytes[HEADER + 5 * KEY + 7] ^= 4).contains("checksum"));
+        assert_damaged(|bytes| bytes[120] ^= 0x80, "checksum");
     }
 
     #[test]
     fn a_flipped_bit_in_the_checksum_is_refused() {
-        assert!(refused(|bytes| *bytes.last_mut().unwrap() ^= 1).contains("checksum"));
+        assert_damaged(|bytes| bytes[171] ^= 1, "checksum");
     }
 
     #[test]
-    fn another_magic_is_refused() {
-        assert!(refused(|bytes| bytes[0] = b'x').contains("not a part"));
+    fn a_flipped_bit_anywhere_is_refused() {
+        for bit in 0..172 * 8 {
+            let fault = fault_of(|bytes| bytes[bit / 8] ^= 1 << (bit % 8));
+            // Only a flip that makes the version larger can look like a newer part, which is not used either.
+            assert!(matches!(fault, Fault::Damaged(_)) || (64..96).contains(&bit), "bit {bit}: {fault:?}");
+        }
     }
 
     #[test]
-    fn a_newer_version_is_refused() {
-        assert!(refused(|bytes| bytes[8] = 2).contains("version 2"));
+    fn a_wrong_magic_is_refused() {
+        assert_damaged(and_reseal(overwrite(0, b"PARQUET1")), "does not start like");
+    }
+
+    #[test]
+    fn a_newer_version_is_refused_and_not_called_damage() {
+        let fault = fault_of(and_reseal(overwrite(8, &2_u32.to_le_bytes())));
+        assert!(matches!(&fault, Fault::Newer(reason) if reason.contains("version is 2")), "{fault:?}");
+    }
+
+    #[test]
+    fn version_zero_is_refused() {
+        assert_damaged(and_reseal(overwrite(8, &0_u32.to_le_bytes())), "never existed");
     }
 
     #[test]
     fn another_width_is_refused() {
-        assert!(refused(|bytes| bytes[12] = 4).contains("rows of 4 numbers"));
+        assert_damaged(and_reseal(overwrite(12, &4_u32.to_le_bytes())), "4 values, the store's have 3");
     }
 
     #[test]
-    fn a_huge_number_of_rows_is_refused_without_allocating() {
-        assert!(refused(|bytes| bytes[16..24].fill(0xff)).contains("impossible"));
-        assert!(refused(|bytes| bytes[19] = 0x7f).contains("length"));
+    fn huge_declared_counts_are_refused_without_memory() {
+        for rows in [65_537, u64::from(u32::MAX) + 4, u64::MAX / 28, u64::MAX] {
+            assert_damaged(and_reseal(overwrite(16, &rows.to_le_bytes())), "rows, a part has");
+        }
+        assert_damaged(and_reseal(overwrite(16, &65_536_u64.to_le_bytes())), "cut short");
+        assert_damaged(and_reseal(overwrite(12, &u32::MAX.to_le_bytes())), "4294967295 values");
+    }
+
+    #[test]
+    fn no_rows_are_refused() {
+        assert_damaged(and_reseal(overwrite(16, &0_u64.to_le_bytes())), "declares 0 rows");
+    }
+
+    #[test]
+    fn a_part_of_another_key_is_refused() {
+        assert_damaged(and_reseal(overwrite(24, &[8; 32])), "another key");
+    }
+
+    #[test]
+    fn a_missing_file_is_not_damage() {
+        assert_eq!(check(Path::new("/nonexistent/x.part"), &IDENTITY), Err(Fault::Vanished));
+    }
+
+    #[test]
+    fn a_directory_in_place_of_a_part_is_unreadable_or_damaged() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(check(folder.path(), &IDENTITY).is_err());
+    }
+
+    #[test]
+    fn a_full_device_is_an_error_of_space() {
+        let mut full = File::options().write(true).open("/dev/full").expect("Linux has /dev/full");
+        let source = write_halves(&mut full, &[1; 64], &|_| ()).unwrap_err();
+        assert_eq!(write_error(Path::new("x.part"), source).kind(), Kind::Space);
+    }
+
+    #[test]
+    fn a_full_part_respects_both_limits() {
+        assert_eq!(rows_per_part(384), 512);
+        assert_eq!(rows_per_part(3_072), 341);
+        assert_eq!(rows_per_part(10_000_000), 1);
     }
 }

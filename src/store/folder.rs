@@ -1,0 +1,402 @@
+//! Owns the folder of one key: `key.json`, `lock` and `parts/`, and which files in it are ours.
+//!
+//! Refuses to touch anything that does not bear one of our names, and to wait for a lock without an end.
+//!
+//! The lock is advisory (`flock`): shared while a store is open, exclusive while files are removed or merged. The
+//! modification time of `lock` is when the store was last opened.
+
+use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use super::part::{self, Identity, TEMPORARY_PREFIX, TEMPORARY_SUFFIX};
+use crate::error::{Error, Kind, Result};
+use crate::fingerprint::{Fingerprint, TextKey};
+
+/// The version of `key.json`.
+const KEY_FORMAT: u32 = 1;
+/// How often a lock that is held elsewhere is asked for again.
+const LOCK_POLL: Duration = Duration::from_millis(20);
+
+/// The contents of `key.json`: what a person needs to see what the cached rows are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct KeyFile {
+    format: u32,
+    pub fingerprint: Fingerprint,
+    pub width: u32,
+    pub fields: BTreeMap<String, String>,
+}
+
+impl KeyFile {
+    pub fn new(identity: &Identity, fields: &BTreeMap<String, String>) -> Self {
+        let Identity { fingerprint, width } = *identity;
+        Self { format: KEY_FORMAT, fingerprint, width, fields: fields.clone() }
+    }
+
+    pub fn identity(&self) -> Identity {
+        Identity { fingerprint: self.fingerprint, width: self.width }
+    }
+}
+
+/// What a file in `parts/` is, by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Part,
+    Damaged,
+    Temporary,
+}
+
+/// A file of ours in `parts/`.
+#[derive(Debug, Clone)]
+pub(super) struct Stored {
+    pub role: Role,
+    pub path: PathBuf,
+    pub bytes: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sharing {
+    Shared,
+    Exclusive,
+}
+
+/// A lock that is held until it is dropped.
+///
+/// It is released in words and not by closing the file: a process that is just being spawned holds copies of all open files
+/// until it runs its program, and a copy would keep the lock.
+#[derive(Debug)]
+pub(super) struct Lock(File);
+
+impl Lock {
+    /// Notes that the store is used now. Only the order of pruning depends on it, so a file system that refuses is no error.
+    pub fn mark_used(&self) {
+        let _advisory = self.0.set_modified(SystemTime::now());
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Should it fail, closing the file releases the lock too.
+        let _closed_next = self.0.unlock();
+    }
+}
+
+/// The folder of one key; it need not exist.
+#[derive(Debug, Clone)]
+pub(super) struct KeyFolder(PathBuf);
+
+impl KeyFolder {
+    pub fn new(root: &Path, fingerprint: &Fingerprint) -> Self {
+        Self(features(root).join(fingerprint.to_string()))
+    }
+
+    /// Every folder under `root` that bears the name of a fingerprint, sorted; links are not followed.
+    ///
+    /// # Errors
+    /// The directory is there and cannot be read.
+    pub fn all(root: &Path) -> Result<Vec<(Fingerprint, Self)>> {
+        let mut folders = Vec::new();
+        for (name, path, metadata) in children(&features(root))? {
+            if let Ok(fingerprint) = Fingerprint::try_from(name.clone())
+                && fingerprint.to_string() == name
+                && metadata.is_dir()
+            {
+                folders.push((fingerprint, Self(path)));
+            }
+        }
+        Ok(folders)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn parts(&self) -> PathBuf {
+        self.0.join("parts")
+    }
+
+    pub fn key_file(&self) -> PathBuf {
+        self.0.join("key.json")
+    }
+
+    pub fn lock_file(&self) -> PathBuf {
+        self.0.join("lock")
+    }
+
+    /// When the store was last opened.
+    pub fn last_used(&self) -> SystemTime {
+        let modified = |path: PathBuf| path.metadata().and_then(|metadata| metadata.modified()).ok();
+        modified(self.lock_file()).or_else(|| modified(self.key_file())).unwrap_or(SystemTime::UNIX_EPOCH)
+    }
+
+    /// The files of ours in `parts/`, sorted by name.
+    ///
+    /// # Errors
+    /// The directory is there and cannot be read.
+    pub fn files(&self) -> Result<Vec<Stored>> {
+        let parts = self.parts();
+        if parts.is_symlink() {
+            return Ok(Vec::new());
+        }
+        let files = children(&parts)?.into_iter().filter(|(_, _, metadata)| metadata.is_file());
+        let ours = files.filter_map(|(name, path, metadata)| {
+            role(&name).map(|role| Stored { role, path, bytes: metadata.len() })
+        });
+        Ok(ours.collect())
+    }
+
+    /// Reads `key.json`; none when it is not there.
+    ///
+    /// # Errors
+    /// It is not readable, not ours, of a newer version, or says another fingerprint than the folder's name.
+    pub fn read_key(&self) -> Result<Option<KeyFile>> {
+        let path = self.key_file();
+        let text = match std::fs::read(&path) {
+            Ok(text) => text,
+            Err(source) if source.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(Error::io("read", &path, source)),
+        };
+        let wrong = |message: &str| {
+            Error::new(Kind::Store, message)
+                .at(&path)
+                .help("delete its folder; what it holds is then computed again")
+        };
+        let key: KeyFile = serde_json::from_slice(&text)
+            .map_err(|source| wrong("the description of the cached features is damaged").because(source))?;
+        if key.format != KEY_FORMAT {
+            return Err(wrong("the cached features have another format")
+                .found(format!("version {}", key.format))
+                .expected(format!("version {KEY_FORMAT}")));
+        }
+        if self.0.file_name().and_then(|name| name.to_str()) != Some(&key.fingerprint.to_string()) {
+            return Err(wrong("the description of the cached features does not fit its folder")
+                .found(format!("fingerprint {}", key.fingerprint))
+                .expected("the name of the folder"));
+        }
+        Ok(Some(key))
+    }
+
+    /// Writes `key.json`, or checks that the one that is there says the same.
+    ///
+    /// # Errors
+    /// It cannot be written, or says something else.
+    pub fn settle_key(&self, wanted: &KeyFile) -> Result<()> {
+        let path = self.key_file();
+        let Some(found) = self.read_key()? else {
+            let mut text = serde_json::to_vec_pretty(wanted).map_err(|source| {
+                Error::new(Kind::Store, "cannot describe the key").at(&path).because(source)
+            })?;
+            text.push(b'\n');
+            part::write_durably(&self.parts(), &path, &text, &|_| ())?;
+            return part::sync_directory(self.0.parent().unwrap_or(&self.0));
+        };
+        if found == *wanted {
+            return Ok(());
+        }
+        let (found, wanted) = if found.width == wanted.width {
+            (format!("{:?}", found.fields), format!("{:?}", wanted.fields))
+        } else {
+            (format!("rows of {} values", found.width), format!("rows of {}", wanted.width))
+        };
+        Err(Error::new(Kind::Store, "the cached features are described differently from what is asked for")
+            .at(path)
+            .found(found)
+            .expected(wanted)
+            .help("delete its folder; what it holds is then computed again"))
+    }
+
+    /// Takes the lock, creating the folder where it is missing, and waits for it at most `wait`.
+    ///
+    /// # Errors
+    /// The folder cannot be created, or the lock is still held elsewhere: the store is in use.
+    pub fn lock(&self, sharing: Sharing, wait: Duration) -> Result<Lock> {
+        let deadline = Instant::now() + wait;
+        let path = self.lock_file();
+        loop {
+            std::fs::create_dir_all(&self.0)
+                .map_err(|source| Error::io("create the directory", &self.0, source))?;
+            match File::options().read(true).write(true).create(true).truncate(false).open(&path) {
+                Ok(file) => match try_lock(file, sharing, &path)? {
+                    Some(lock) if is_same(&lock.0, &path) => return Ok(lock),
+                    _ => {}
+                },
+                // Another process pruned the folder between the two steps.
+                Err(source) if source.kind() == ErrorKind::NotFound => {}
+                Err(source) => return Err(Error::io("open the lock", &path, source)),
+            }
+            if Instant::now() >= deadline {
+                return Err(in_use(&path));
+            }
+            std::thread::sleep(LOCK_POLL);
+        }
+    }
+
+    /// Takes the shared lock of a folder that is there, without changing anything; none where there is no lock file.
+    ///
+    /// # Errors
+    /// Files are being removed by another process, for longer than `wait`.
+    pub fn lock_to_look(&self, wait: Duration) -> Result<Option<Lock>> {
+        let deadline = Instant::now() + wait;
+        let path = self.lock_file();
+        loop {
+            match File::open(&path) {
+                Ok(file) => {
+                    if let Some(lock) = try_lock(file, Sharing::Shared, &path)? {
+                        return Ok(Some(lock));
+                    }
+                }
+                Err(source) if source.kind() == ErrorKind::NotFound => return Ok(None),
+                Err(source) => return Err(Error::io("open the lock", &path, source)),
+            }
+            if Instant::now() >= deadline {
+                return Err(in_use(&path));
+            }
+            std::thread::sleep(LOCK_POLL);
+        }
+    }
+
+    /// Removes temporary files; the caller holds the exclusive lock, so whoever wrote them is dead.
+    ///
+    /// # Errors
+    /// The directory cannot be read or a file not be removed.
+    pub fn remove_temporary_files(&self) -> Result<()> {
+        self.files()?
+            .iter()
+            .filter(|file| file.role == Role::Temporary)
+            .try_for_each(|file| remove(&file.path))
+    }
+}
+
+/// Removes a file; one that is gone already is fine.
+///
+/// # Errors
+/// It cannot be removed.
+pub(super) fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(source) if source.kind() != ErrorKind::NotFound => Err(Error::io("remove", path, source)),
+        _ => Ok(()),
+    }
+}
+
+fn features(root: &Path) -> PathBuf {
+    root.join("features")
+}
+
+fn role(name: &str) -> Option<Role> {
+    if name.starts_with(TEMPORARY_PREFIX) && name.ends_with(TEMPORARY_SUFFIX) {
+        return Some(Role::Temporary);
+    }
+    let (hash, ending) = name.split_once('.')?;
+    TextKey::parse(hash)?;
+    match ending {
+        "part" => Some(Role::Part),
+        "part.damaged" => Some(Role::Damaged),
+        _ => None,
+    }
+}
+
+/// The entries of a directory with their own metadata (links are not followed), sorted; none when it is not there.
+fn children(directory: &Path) -> Result<Vec<(String, PathBuf, std::fs::Metadata)>> {
+    let failed = |source| Error::io("read the directory", directory, source);
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(source) if source.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(failed(source)),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        // A name that is not UTF-8 is not ours; a file that vanished meanwhile was a temporary one.
+        if let (Ok(name), Ok(metadata)) = (entry.file_name().into_string(), entry.metadata()) {
+            found.push((name, entry.path(), metadata));
+        }
+    }
+    found.sort_by(|one, other| one.0.cmp(&other.0));
+    Ok(found)
+}
+
+fn try_lock(file: File, sharing: Sharing, path: &Path) -> Result<Option<Lock>> {
+    let locked = match sharing {
+        Sharing::Shared => file.try_lock_shared(),
+        Sharing::Exclusive => file.try_lock(),
+    };
+    match locked {
+        Ok(()) => Ok(Some(Lock(file))),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(source)) => Err(Error::io("lock", path, source)),
+    }
+}
+
+/// Whether `path` still names the locked file: a prune may have removed it, and then the lock protects nothing.
+fn is_same(file: &File, path: &Path) -> bool {
+    match (file.metadata(), path.metadata()) {
+        (Ok(held), Ok(named)) => held.dev() == named.dev() && held.ino() == named.ino(),
+        _ => false,
+    }
+}
+
+fn in_use(path: &Path) -> Error {
+    Error::new(Kind::Store, "the feature store is in use by another process")
+        .at(path)
+        .help("wait until it has finished, then try again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_file_that_was_pruned_and_made_anew_is_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let held = File::create(&path).unwrap();
+        assert!(is_same(&held, &path));
+        std::fs::remove_file(&path).unwrap();
+        assert!(!is_same(&held, &path));
+        File::create(&path).unwrap();
+        assert!(!is_same(&held, &path));
+    }
+
+    #[test]
+    fn shared_locks_go_together_and_an_exclusive_one_stands_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = KeyFolder::new(root.path(), &Fingerprint([1; 32]));
+        assert!(folder.lock_to_look(Duration::ZERO).unwrap().is_none(), "looking creates nothing");
+        assert!(!folder.path().exists());
+        let first = folder.lock(Sharing::Shared, Duration::ZERO).unwrap();
+        let second = folder.lock_to_look(Duration::ZERO).unwrap().unwrap();
+        let error = folder.lock(Sharing::Exclusive, Duration::from_millis(50)).unwrap_err();
+        assert_eq!(error.kind(), Kind::Store);
+        drop((first, second));
+        let alone = folder.lock(Sharing::Exclusive, Duration::ZERO).unwrap();
+        assert!(folder.lock(Sharing::Shared, Duration::ZERO).is_err());
+        assert!(folder.lock_to_look(Duration::ZERO).is_err());
+        drop(alone);
+        folder.lock(Sharing::Shared, Duration::ZERO).unwrap();
+    }
+
+    #[test]
+    fn only_our_names_are_ours() {
+        let hash = "0f".repeat(16);
+        assert_eq!(role(&format!("{hash}.part")), Some(Role::Part));
+        assert_eq!(role(&format!("{hash}.part.damaged")), Some(Role::Damaged));
+        assert_eq!(role(".new-Ab3.tmp"), Some(Role::Temporary));
+        for other in [
+            "",
+            "part",
+            "x.part",
+            ".new-x",
+            "x.tmp",
+            &hash,
+            &format!("{hash}.part.bak"),
+            &format!("{hash}0.part"),
+        ] {
+            assert_eq!(role(other), None, "{other}");
+        }
+    }
+}

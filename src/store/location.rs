@@ -1,0 +1,154 @@
+//! Owns where the store lies by default and whether the disk has room for it.
+//!
+//! Refuses to create anything: it only looks.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::part;
+use crate::error::{Error, Kind, Result};
+
+/// What a file can cost beyond its bytes: the unused end of its last block, on common file systems.
+const BLOCK_BYTES: u64 = 4096;
+/// The key file, the lock and the directories.
+const FOLDER_BYTES: u64 = 16 * BLOCK_BYTES;
+
+/// The folder of the cache: `flag` (`--cache DIR`), else `$FROSTHEAD_CACHE`, else `$XDG_CACHE_HOME/frosthead`, else
+/// `$HOME/.cache/frosthead`.
+///
+/// # Errors
+/// None of them is set.
+pub fn default_root(flag: Option<&Path>) -> Result<PathBuf> {
+    let variable = |name| std::env::var_os(name);
+    root_from(flag, variable("FROSTHEAD_CACHE"), variable("XDG_CACHE_HOME"), variable("HOME"))
+}
+
+/// [`default_root`] of values that were looked up; an empty value counts as not set, and a relative `XDG_CACHE_HOME` is
+/// ignored (XDG Base Directory Specification 0.8).
+fn root_from(
+    flag: Option<&Path>,
+    cache: Option<OsString>,
+    xdg: Option<OsString>,
+    home: Option<OsString>,
+) -> Result<PathBuf> {
+    let set = |value: Option<OsString>| value.filter(|value| !value.is_empty()).map(PathBuf::from);
+    let xdg = set(xdg).filter(|path| path.is_absolute());
+    flag.map(Path::to_path_buf)
+        .filter(|path| !path.as_os_str().is_empty())
+        .or_else(|| set(cache))
+        .or_else(|| xdg.map(|path| path.join("frosthead")))
+        .or_else(|| set(home).map(|path| path.join(".cache/frosthead")))
+        .ok_or_else(|| {
+            Error::new(Kind::Usage, "no place for the cache is known")
+                .found("neither --cache nor FROSTHEAD_CACHE, XDG_CACHE_HOME or HOME")
+                .help("give a directory with --cache DIR")
+        })
+}
+
+/// The bytes that `rows` new rows of `width` f32 will take on the disk, block rounding included.
+#[must_use]
+pub fn space_needed(rows: u64, width: usize) -> u64 {
+    if rows == 0 {
+        return 0;
+    }
+    let per_part = part::rows_per_part(width) as u64;
+    let per_row = part::row_bytes(width) + part::KEY_BYTES as u64;
+    let overhead = rows.div_ceil(per_part).saturating_mul(part::OVERHEAD_BYTES as u64 + BLOCK_BYTES);
+    rows.saturating_mul(per_row).saturating_add(overhead).saturating_add(FOLDER_BYTES)
+}
+
+/// The bytes an ordinary user can still write at `path`, or, where it is not there yet, at its nearest existing ancestor.
+///
+/// # Errors
+/// The file system cannot be asked.
+pub fn free_space(path: &Path) -> Result<u64> {
+    let absolute = std::path::absolute(path).map_err(|source| Error::io("find", path, source))?;
+    let existing = absolute.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("/"));
+    let system = rustix::fs::statvfs(existing)
+        .map_err(|source| Error::io("ask for the free space of", existing, source.into()))?;
+    Ok(system.f_bavail.saturating_mul(system.f_frsize))
+}
+
+/// Makes sure, before the work, that the disk under `root` can hold `rows` more rows of `width` f32.
+///
+/// # Errors
+/// [`Kind::Space`], naming need and free, when it cannot.
+pub fn require_space(root: &Path, rows: u64, width: usize) -> Result<()> {
+    require(root, space_needed(rows, width), free_space(root)?)
+}
+
+fn require(root: &Path, needed: u64, free: u64) -> Result<()> {
+    if needed <= free {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Space, "the disk has too little room for the feature cache")
+        .at(root)
+        .found(format!("{} free", megabytes(free / 100_000)))
+        .expected(format!("at least {}", megabytes(needed.div_ceil(100_000))))
+        .help("free some space, prune old entries with `frosthead cache prune`, or choose another place with --cache DIR"))
+}
+
+/// Decimal megabytes with one digit; a need is rounded up and what is free down, so that they never read as equal.
+fn megabytes(tenths: u64) -> String {
+    format!("{}.{} MB", tenths / 10, tenths % 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root(flag: &str, cache: &str, xdg: &str, home: &str) -> Result<PathBuf> {
+        let some = |text: &str| (text != "-").then(|| OsString::from(text));
+        root_from((flag != "-").then_some(Path::new(flag)), some(cache), some(xdg), some(home))
+    }
+
+    #[test]
+    fn the_first_place_that_is_set_wins() {
+        assert_eq!(root("f", "c", "/x", "/h").unwrap(), Path::new("f"));
+        assert_eq!(root("-", "c", "/x", "/h").unwrap(), Path::new("c"));
+        assert_eq!(root("-", "-", "/x", "/h").unwrap(), Path::new("/x/frosthead"));
+        assert_eq!(root("-", "-", "-", "/h").unwrap(), Path::new("/h/.cache/frosthead"));
+    }
+
+    #[test]
+    fn empty_and_relative_xdg_values_count_as_not_set() {
+        assert_eq!(root("-", "", "", "/h").unwrap(), Path::new("/h/.cache/frosthead"));
+        assert_eq!(root("-", "-", "relative", "/h").unwrap(), Path::new("/h/.cache/frosthead"));
+    }
+
+    #[test]
+    fn no_place_at_all_is_an_error_with_a_remedy() {
+        let error = root("-", "-", "", "").unwrap_err();
+        assert_eq!(error.kind(), Kind::Usage);
+        assert!(error.remedy().unwrap().contains("--cache"));
+    }
+
+    #[test]
+    fn a_full_disk_is_told_with_need_and_free() {
+        let error = require(Path::new("/cache"), 12_340_000, 12_310_000).unwrap_err();
+        assert_eq!(error.kind(), Kind::Space);
+        assert_eq!(
+            error.to_string(),
+            "/cache: the disk has too little room for the feature cache: found 12.3 MB free, expected at least 12.4 MB"
+        );
+        require(Path::new("/cache"), 5, 5).unwrap();
+    }
+
+    #[test]
+    fn more_rows_than_any_disk_holds_are_refused_and_few_are_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = require_space(folder.path(), u64::MAX / 8, 384).unwrap_err();
+        assert_eq!(error.kind(), Kind::Space);
+        require_space(&folder.path().join("not/yet/there"), 1, 4).unwrap();
+        assert_eq!(space_needed(0, 384), 0);
+    }
+
+    #[test]
+    fn free_space_looks_at_the_nearest_existing_ancestor() {
+        let folder = tempfile::tempdir().unwrap();
+        let here = free_space(folder.path()).unwrap();
+        let below = free_space(&folder.path().join("a/b")).unwrap();
+        // Other processes write at the same time, so only the order of magnitude is certain.
+        assert!(here > 0 && below > here / 2 && below < here.saturating_mul(2));
+    }
+}
