@@ -37,7 +37,9 @@ impl Catalog {
     /// Never in a released program: a test reads it.
     pub fn built_in() -> Result<Self> {
         toml::from_str(CATALOG).map_err(|source| {
-            Error::new(Kind::Model, "the built-in catalogue cannot be read").at("models/catalog.toml").because(source)
+            Error::new(Kind::Model, "the built-in catalogue cannot be read")
+                .at("models/catalog.toml")
+                .because(source)
         })
     }
 

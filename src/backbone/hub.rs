@@ -51,9 +51,11 @@ pub fn download(id: &str, sha256: &BTreeMap<String, String>) -> Result<HubModel>
             .expected(REQUIRED.join(", "))
             .help("choose a model that is published as safetensors with a fast tokenizer"));
     }
-    let pooling = info.siblings.iter().map(|file| file.rfilename.as_str()).filter(|name| {
-        name.ends_with("_Pooling/config.json")
-    });
+    let pooling = info
+        .siblings
+        .iter()
+        .map(|file| file.rfilename.as_str())
+        .filter(|name| name.ends_with("_Pooling/config.json"));
     let optional = OPTIONAL.into_iter().filter(|name| there(name));
     let mut directory = PathBuf::new();
     for file in REQUIRED.into_iter().chain(optional).chain(pooling) {

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::manifest::{Architecture, FORMAT, Manifest, Preparation, Source};
-use super::{EMBEDDING_GRAPH, LAYERS_GRAPH, MANIFEST, STANDARD_GRAPH, TOKENIZER, WEIGHTS};
 use super::sentence_transformers::{self, Card};
+use super::{EMBEDDING_GRAPH, LAYERS_GRAPH, MANIFEST, STANDARD_GRAPH, TOKENIZER, WEIGHTS};
 use crate::bert::{self, Config, GraphOptions, Operators, Outputs, Pooling, Weights};
 use crate::data::replace_directory;
 use crate::error::{Error, Kind, Result};
@@ -52,10 +52,13 @@ pub fn import(source: &Path, target: &Path, options: &ImportOptions) -> Result<I
     if !source.exists() {
         return Err(Error::new(Kind::Io, "there is no such file or directory")
             .at(source)
-            .expected("a Hugging Face directory (config.json, model.safetensors, tokenizer.json) or an .onnx file")
+            .expected(
+                "a Hugging Face directory (config.json, model.safetensors, tokenizer.json) or an .onnx file",
+            )
             .help("check the path, or give a hub id such as sentence-transformers/all-MiniLM-L6-v2"));
     }
-    let plan = if source.is_file() { super::onnx::plan(source, options)? } else { Plan::read(source, options)? };
+    let plan =
+        if source.is_file() { super::onnx::plan(source, options)? } else { Plan::read(source, options)? };
     if let Ok(manifest) = Manifest::open(&target.join(MANIFEST))
         && manifest.source.inputs == plan.manifest.source.inputs
         && !options.overwrite
@@ -64,7 +67,8 @@ pub fn import(source: &Path, target: &Path, options: &ImportOptions) -> Result<I
         return Ok(Imported { manifest, up_to_date: true });
     }
     let mut manifest = plan.manifest.clone();
-    manifest.name = target.file_name().map_or_else(|| "backbone".into(), |name| name.to_string_lossy().into_owned());
+    manifest.name =
+        target.file_name().map_or_else(|| "backbone".into(), |name| name.to_string_lossy().into_owned());
     replace_directory(target, options.overwrite, |directory| plan.write(directory, &mut manifest))?;
     Ok(Imported { manifest, up_to_date: false })
 }
@@ -86,7 +90,8 @@ pub(super) enum Content {
 
 impl Plan {
     fn read(directory: &Path, options: &ImportOptions) -> Result<Self> {
-        let weights = required(directory, WEIGHTS, "the weights (PyTorch .bin files must be converted first)")?;
+        let weights =
+            required(directory, WEIGHTS, "the weights (PyTorch .bin files must be converted first)")?;
         let config_path = required(directory, "config.json", "the model's configuration")?;
         let config = Config::open(&config_path)?;
         let tokenizer_path = match &options.tokenizer {
@@ -156,8 +161,12 @@ fn graphs(
     ]
     .into_iter()
     .map(|(name, operators, outputs)| {
-        let options =
-            GraphOptions { operators, outputs, pooling: preparation.pooling, normalize: preparation.normalize };
+        let options = GraphOptions {
+            operators,
+            outputs,
+            pooling: preparation.pooling,
+            normalize: preparation.normalize,
+        };
         Ok((name, bert::inference_graph(config, &weights, WEIGHTS, &options)?))
     })
     .collect()
@@ -185,12 +194,18 @@ pub(super) fn preparation(
 ) -> Result<Preparation> {
     let prefix = prefix(card, options)?;
     if !prefix.is_empty() && !card.include_prompt {
-        return Err(Error::new(Kind::Model, "the model leaves its prompt out of pooling, which is not supported")
-            .help("say --prefix '' to use it without a prompt"));
+        return Err(Error::new(
+            Kind::Model,
+            "the model leaves its prompt out of pooling, which is not supported",
+        )
+        .help("say --prefix '' to use it without a prompt"));
     }
     if card.lowercase && tokenizer.keeps_case() {
-        return Err(Error::new(Kind::Model, "the model lower-cases texts outside its tokenizer, which is not supported")
-            .help("set do_lower_case in the tokenizer and save tokenizer.json again"));
+        return Err(Error::new(
+            Kind::Model,
+            "the model lower-cases texts outside its tokenizer, which is not supported",
+        )
+        .help("set do_lower_case in the tokenizer and save tokenizer.json again"));
     }
     let asked = options.max_length.or(card.max_length);
     let max_length = match (asked, limits.positions) {
@@ -228,7 +243,11 @@ fn prefix(card: &Card, options: &ImportOptions) -> Result<String> {
         let known: Vec<_> = card.prompts.keys().map(String::as_str).collect();
         Error::new(Kind::Usage, "the model has no such prompt")
             .found(format!("{name:?}"))
-            .expected(if known.is_empty() { "none: this model has no prompts".into() } else { known.join(", ") })
+            .expected(if known.is_empty() {
+                "none: this model has no prompts".into()
+            } else {
+                known.join(", ")
+            })
             .help("say --prefix TEXT to give the text itself")
     })
 }

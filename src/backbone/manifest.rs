@@ -130,9 +130,10 @@ impl Manifest {
     /// do not).
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
-        self.values().iter().fold(Fields::new("frosthead backbone 1"), |fields, (name, value)| {
-            fields.field(name, value)
-        }).finish()
+        self.values()
+            .iter()
+            .fold(Fields::new("frosthead backbone 1"), |fields, (name, value)| fields.field(name, value))
+            .finish()
     }
 
     /// The named values behind [`Manifest::fingerprint`], readable, for the feature store's key.

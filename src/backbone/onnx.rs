@@ -29,14 +29,16 @@ pub(super) fn plan(source: &Path, options: &ImportOptions) -> Result<Plan> {
     let directories = [beside, above.as_path()];
     let tokenizer_path = match &options.tokenizer {
         Some(path) => path.clone(),
-        None => directories.iter().map(|directory| directory.join(TOKENIZER)).find(|path| path.is_file()).ok_or_else(
-            || {
+        None => directories
+            .iter()
+            .map(|directory| directory.join(TOKENIZER))
+            .find(|path| path.is_file())
+            .ok_or_else(|| {
                 Error::new(Kind::Model, "the ONNX file has no tokenizer beside it")
                     .at(source)
                     .expected("tokenizer.json in the same directory or the one above")
                     .help("say --tokenizer FILE")
-            },
-        )?,
+            })?,
     };
     let tokenizer = Tokenizer::open(&tokenizer_path)?;
     let encoder = ForeignEncoder::open(source)?;

@@ -74,17 +74,24 @@ pub fn read(directory: &Path) -> Result<Card> {
             "Normalize" => card.normalize = Some(true),
             "Pooling" => {
                 let path = directory.join(&module.path).join("config.json");
-                let file = json::<BTreeMap<String, serde_json::Value>>(&path)?
-                    .ok_or_else(|| Error::new(Kind::Model, "the pooling module has no configuration").at(&path))?;
+                let file = json::<BTreeMap<String, serde_json::Value>>(&path)?.ok_or_else(|| {
+                    Error::new(Kind::Model, "the pooling module has no configuration").at(&path)
+                })?;
                 card.pooling = Some(pooling(&file).map_err(|error| error.at(&path))?);
-                card.include_prompt = file.get("include_prompt").and_then(serde_json::Value::as_bool) != Some(false);
+                card.include_prompt =
+                    file.get("include_prompt").and_then(serde_json::Value::as_bool) != Some(false);
             }
             other => {
-                return Err(Error::new(Kind::Model, "the model has a module that frosthead does not support")
-                    .at(&modules_path)
-                    .found(other)
-                    .expected("Transformer, Pooling and Normalize")
-                    .help("choose a backbone without it, or export the whole model to ONNX and import that file"));
+                return Err(Error::new(
+                    Kind::Model,
+                    "the model has a module that frosthead does not support",
+                )
+                .at(&modules_path)
+                .found(other)
+                .expected("Transformer, Pooling and Normalize")
+                .help(
+                    "choose a backbone without it, or export the whole model to ONNX and import that file",
+                ));
             }
         }
     }
@@ -130,9 +137,9 @@ fn json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
         Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(Error::io("read", path, source)),
     };
-    serde_json::from_str(&text)
-        .map(Some)
-        .map_err(|source| Error::new(Kind::Model, "the file is not what sentence-transformers writes").at(path).because(source))
+    serde_json::from_str(&text).map(Some).map_err(|source| {
+        Error::new(Kind::Model, "the file is not what sentence-transformers writes").at(path).because(source)
+    })
 }
 
 #[cfg(test)]
@@ -163,7 +170,10 @@ mod tests {
     fn every_file_is_read() {
         let directory = directory(&[
             ("modules.json", MODULES),
-            ("1_Pooling/config.json", r#"{"pooling_mode_cls_token": true, "pooling_mode_mean_tokens": false}"#),
+            (
+                "1_Pooling/config.json",
+                r#"{"pooling_mode_cls_token": true, "pooling_mode_mean_tokens": false}"#,
+            ),
             ("sentence_bert_config.json", r#"{"max_seq_length": 77, "do_lower_case": true}"#),
             (
                 "config_sentence_transformers.json",

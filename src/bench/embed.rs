@@ -61,10 +61,11 @@ pub fn bench_embed(
     options: &EmbedBenchOptions,
 ) -> Result<EmbedBench> {
     if texts.is_empty() {
-        return Err(Error::new(Kind::Table, "there are no texts to measure with").expected("at least one row"));
+        return Err(
+            Error::new(Kind::Table, "there are no texts to measure with").expected("at least one row")
+        );
     }
-    let mut extractor =
-        Extractor::new(Arc::clone(backbone), runtime, options.stored, options.token_budget)?;
+    let mut extractor = Extractor::new(Arc::clone(backbone), runtime, options.stored, options.token_budget)?;
     let mut seconds = Vec::new();
     // One pass is not counted: ONNX Runtime allocates for each shape when it first sees it.
     for round in 0..=options.rounds.max(1) {
@@ -83,12 +84,15 @@ pub fn bench_embed(
     sorted.sort_by(f64::total_cmp);
     let median = sorted[sorted.len() / 2];
     let operations = match &backbone.manifest().architecture {
-        Architecture::Bert { config } => {
-            Some(work.shapes.iter().map(|(&shape, &times)| products(config, shape) * to_f64(times)).sum::<f64>() / passes)
-        }
+        Architecture::Bert { config } => Some(
+            work.shapes.iter().map(|(&shape, &times)| products(config, shape) * to_f64(times)).sum::<f64>()
+                / passes,
+        ),
         Architecture::Onnx => None,
     };
-    let peak = gemm_peak(runtime, &|m, k, n| graph::matmul_model(m, k, n).map(|model| graph::encode(&model)))?.gflops;
+    let peak =
+        gemm_peak(runtime, &|m, k, n| graph::matmul_model(m, k, n).map(|model| graph::encode(&model)))?
+            .gflops;
     let gflops = operations.map(|operations| operations / median / 1e9);
     let mean: f64 = seconds.iter().sum::<f64>() / (passes - 1.0);
     Ok(EmbedBench {

@@ -118,8 +118,9 @@ pub fn inference_graph(
         }
         Outputs::EmbeddingAndLayerMeans => {
             let each = states.iter().enumerate();
-            let each =
-                each.map(|(index, state)| means.mean(&mut encoder.graph, state, &format!("pooling/mean.{index}")));
+            let each = each.map(|(index, state)| {
+                means.mean(&mut encoder.graph, state, &format!("pooling/mean.{index}"))
+            });
             let each = each.collect::<Result<Vec<_>>>()?;
             let width = each.len() * config.hidden_size;
             let joined = Operation::new("Concat", &each.iter().collect::<Vec<_>>()).with("axis", 1);

@@ -45,7 +45,8 @@ impl ForeignEncoder {
     }
 
     fn check(path: &Path, model: ModelProto) -> Result<Self> {
-        let opset = model.opset_import.iter().filter(|set| set.domain().is_empty()).map(|set| set.version()).max();
+        let opset =
+            model.opset_import.iter().filter(|set| set.domain().is_empty()).map(|set| set.version()).max();
         if opset.is_none_or(|opset| opset < LEAST_OPSET) {
             return Err(Error::new(Kind::Model, "the graph's operator set is too old")
                 .found(opset.map_or_else(|| "none".to_owned(), |opset| opset.to_string()))
@@ -86,7 +87,8 @@ impl ForeignEncoder {
         let tail = self.tail(pooling, normalize)?;
         let tail = body(&tail)?;
         let graph = model.graph.as_mut().ok_or_else(|| no_graph().at(&self.path))?;
-        let initialized: BTreeSet<String> = graph.initializer.iter().map(|tensor| tensor.name().to_owned()).collect();
+        let initialized: BTreeSet<String> =
+            graph.initializer.iter().map(|tensor| tensor.name().to_owned()).collect();
         graph.input.retain(|input| [IDS, MASK].contains(&input.name()) || initialized.contains(input.name()));
         if needs(body(&self.model)?, TYPES) {
             // x − x: zeros of the ids' own shape.
@@ -99,13 +101,17 @@ impl ForeignEncoder {
             };
             graph.node.insert(0, zeros);
         }
-        let own: BTreeSet<&str> = tail.node.iter().flat_map(|node| &node.output).map(String::as_str).collect();
+        let own: BTreeSet<&str> =
+            tail.node.iter().flat_map(|node| &node.output).map(String::as_str).collect();
         let taken = graph.node.iter().flat_map(|node| &node.output).find(|name| own.contains(name.as_str()));
         if let Some(taken) = taken {
-            return Err(Error::new(Kind::Model, "the graph has a value with a name that is needed for pooling")
-                .at(&self.path)
-                .found(format!("{taken:?}"))
-                .help("export the model again with other output names"));
+            return Err(Error::new(
+                Kind::Model,
+                "the graph has a value with a name that is needed for pooling",
+            )
+            .at(&self.path)
+            .found(format!("{taken:?}"))
+            .help("export the model again with other output names"));
         }
         graph.node.extend(tail.node.iter().cloned());
         graph.initializer.extend(tail.initializer.iter().cloned());
@@ -182,17 +188,20 @@ fn check_inputs(graph: &GraphProto) -> Result<()> {
 fn choose_output(graph: &GraphProto) -> Result<(String, bool, usize)> {
     let usable = |output: &&ValueInfoProto| {
         let rank = tensor_type(output).and_then(|tensor| Some(tensor.shape.as_ref()?.dim.len()));
-        let float = tensor_type(output).is_some_and(|tensor| tensor.elem_type == Some(DataType::Float as i32));
+        let float =
+            tensor_type(output).is_some_and(|tensor| tensor.elem_type == Some(DataType::Float as i32));
         float && matches!(rank, Some(2 | 3))
     };
-    let by_name = OUTPUTS.iter().find_map(|name| graph.output.iter().filter(usable).find(|own| own.name() == *name));
+    let by_name =
+        OUTPUTS.iter().find_map(|name| graph.output.iter().filter(usable).find(|own| own.name() == *name));
     let output = by_name.or_else(|| graph.output.iter().find(usable)).ok_or_else(|| {
         let names: Vec<&str> = graph.output.iter().map(ValueInfoProto::name).collect();
         Error::new(Kind::Model, "the graph has no output of token states or embeddings")
             .found(names.join(", "))
             .expected("an f32 output [batch, sequence, hidden] or [batch, hidden] with its shape declared")
     })?;
-    let dims = tensor_type(output).and_then(|tensor| tensor.shape.as_ref()).map_or(&[][..], |shape| &shape.dim);
+    let dims =
+        tensor_type(output).and_then(|tensor| tensor.shape.as_ref()).map_or(&[][..], |shape| &shape.dim);
     let hidden = match dims.last().and_then(|dim| dim.value.as_ref()) {
         Some(dimension::Value::DimValue(size)) => usize::try_from(*size).ok().filter(|size| *size > 0),
         _ => None,
@@ -220,7 +229,8 @@ fn external_files(graph: &GraphProto) -> Result<Vec<String>> {
         if tensor.data_location != Some(DataLocation::External as i32) {
             continue;
         }
-        let location = tensor.external_data.iter().find(|entry| entry.key() == "location").map(|entry| entry.value());
+        let location =
+            tensor.external_data.iter().find(|entry| entry.key() == "location").map(|entry| entry.value());
         let location = location.unwrap_or_default();
         let plain = Path::new(location).file_name().is_some_and(|name| name == location);
         if !plain {
@@ -306,7 +316,8 @@ mod tests {
     fn an_open_hidden_size_is_refused() {
         let mut open = model(&[IDS, MASK], 3, 8);
         let output = &mut open.graph.as_mut().unwrap().output[0];
-        let Some(type_proto::Value::TensorType(tensor)) = output.r#type.as_mut().unwrap().value.as_mut() else {
+        let Some(type_proto::Value::TensorType(tensor)) = output.r#type.as_mut().unwrap().value.as_mut()
+        else {
             panic!("not a tensor");
         };
         tensor.shape.as_mut().unwrap().dim[2].value = Some(dimension::Value::DimParam("h".to_owned()));
@@ -316,7 +327,8 @@ mod tests {
     #[test]
     fn weights_outside_the_models_directory_are_refused() {
         use crate::graph::proto::StringStringEntryProto;
-        for (location, allowed) in [("weights.bin", true), ("../weights.bin", false), ("/etc/passwd", false)] {
+        for (location, allowed) in [("weights.bin", true), ("../weights.bin", false), ("/etc/passwd", false)]
+        {
             let mut model = model(&[IDS, MASK], 3, 8);
             let entry = StringStringEntryProto { key: Some("location".into()), value: Some(location.into()) };
             model.graph.as_mut().unwrap().initializer.push(TensorProto {

@@ -92,7 +92,8 @@ impl Means {
         // As torch.nn.functional.normalize: x / max(|x|, 1e-12).
         let scalar = ValueType::float([batch(), 1.into()]);
         // Not ReduceL2, whose axes are an attribute before operator set 18: this part is appended to foreign graphs too.
-        let squares = graph.add(Operation::new("Mul", &[pooled, pooled]), "pooling/squares", vector.clone())?;
+        let squares =
+            graph.add(Operation::new("Mul", &[pooled, pooled]), "pooling/squares", vector.clone())?;
         let sum = Operation::new("ReduceSum", &[&squares, &self.last_axis]).with("keepdims", 1);
         let sum = graph.add(sum, "pooling/sum_of_squares", scalar.clone())?;
         let norm = graph.add(Operation::new("Sqrt", &[&sum]), "pooling/norm", scalar.clone())?;

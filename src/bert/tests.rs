@@ -5,16 +5,13 @@ mod numbers;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
 
-use ort::environment::Environment;
-use ort::session::Session;
-use ort::value::Tensor;
 use safetensors::SafeTensors;
 use serde_json::Value as Json;
 
 use super::*;
 use crate::error::Kind;
+use crate::runtime::{Input, Runtime, RuntimeOptions, Session, Values};
 
 /// A file of this repository; files that are downloaded once must be there.
 fn file(path: &str) -> PathBuf {
@@ -84,17 +81,10 @@ impl Model {
     }
 
     fn session(&self, options: &GraphOptions, threads: usize) -> Session {
-        static ENVIRONMENT: LazyLock<Environment> = LazyLock::new(|| {
-            let library = file(".downloads/onnxruntime/libonnxruntime.so.1.32.0");
-            ort::init_from(library).unwrap().build().unwrap()
-        });
-        let folder = self.folder.path().to_str().unwrap();
-        let builder = Session::builder(&ENVIRONMENT).unwrap().with_intra_threads(threads).unwrap();
-        builder
-            .with_config_entry("session.model_external_initializers_file_folder_path", folder)
-            .unwrap()
-            .commit_from_memory(&self.graph(options))
-            .unwrap()
+        let library = Some(file(".downloads/onnxruntime/libonnxruntime.so.1.32.0"));
+        let options_of = RuntimeOptions { library, threads: Some(threads), ..RuntimeOptions::default() };
+        let runtime = Runtime::load(&options_of).unwrap();
+        runtime.session_from_memory(&self.graph(options), self.folder.path()).unwrap()
     }
 }
 
@@ -107,15 +97,14 @@ fn run(session: &mut Session, texts: &[&[u32]], length: usize, padding: u32) -> 
         attention_mask.extend(std::iter::repeat_n(1i64, text.len()).chain(std::iter::repeat_n(0, fill)));
     }
     let shape = [texts.len(), length];
-    let inputs = ort::inputs![
-        "input_ids" => Tensor::from_array((shape, input_ids)).unwrap(),
-        "attention_mask" => Tensor::from_array((shape, attention_mask)).unwrap(),
+    let inputs = [
+        Input { name: "input_ids", shape: &shape, values: Values::I64(&input_ids) },
+        Input { name: "attention_mask", shape: &shape, values: Values::I64(&attention_mask) },
     ];
-    let outputs = session.run(inputs).unwrap();
-    let floats = outputs
-        .iter()
-        .map(|(name, value)| (name.to_owned(), value.try_extract_tensor::<f32>().unwrap().1.to_vec()));
-    floats.collect()
+    let names: Vec<String> = session.outputs().iter().map(|output| output.name.clone()).collect();
+    let wanted: Vec<&str> = names.iter().map(String::as_str).collect();
+    let outputs = session.run(&inputs, &wanted).unwrap();
+    names.iter().cloned().zip(outputs.into_iter().map(|tensor| tensor.data)).collect()
 }
 
 fn largest_difference(a: &[f32], b: &[f32]) -> f32 {

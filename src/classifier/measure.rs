@@ -98,7 +98,8 @@ mod tests {
 
     #[test]
     fn an_unknown_label_is_named_with_its_row() {
-        let error = TaskRows::new("t", &head().labels, &cells(&["yes", "maybe"]), 0..2).unwrap_err().to_string();
+        let error =
+            TaskRows::new("t", &head().labels, &cells(&["yes", "maybe"]), 0..2).unwrap_err().to_string();
         assert!(error.contains("row 2") && error.contains("maybe") && error.contains("no, yes"), "{error}");
     }
 }

@@ -122,15 +122,21 @@ impl Run {
     /// The run has none, it is gone, or it is another one now.
     pub fn backbone(&self, elsewhere: Option<&Path>) -> Result<Backbone> {
         let Some(recipe) = &self.recipe.backbone else {
-            return Err(Error::new(Kind::Run, "the run was trained on features made elsewhere: it cannot read texts")
-                .at(&self.directory)
-                .help("give it a Parquet of features, or train on texts with --backbone"));
+            return Err(Error::new(
+                Kind::Run,
+                "the run was trained on features made elsewhere: it cannot read texts",
+            )
+            .at(&self.directory)
+            .help("give it a Parquet of features, or train on texts with --backbone"));
         };
         let Some(directory) = elsewhere.or(recipe.directory.as_deref()) else {
-            return Err(Error::new(Kind::Run, "the run was trained on cached features and does not know where its backbone lies")
-                .at(&self.directory)
-                .expected(format!("backbone {} ({})", recipe.name, recipe.fingerprint.short()))
-                .help("say --backbone models/NAME"));
+            return Err(Error::new(
+                Kind::Run,
+                "the run was trained on cached features and does not know where its backbone lies",
+            )
+            .at(&self.directory)
+            .expected(format!("backbone {} ({})", recipe.name, recipe.fingerprint.short()))
+            .help("say --backbone models/NAME"));
         };
         if !directory.exists() {
             return Err(Error::new(Kind::Run, "the run's backbone is gone")

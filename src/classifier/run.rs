@@ -159,7 +159,10 @@ impl Recipe {
             format: u32,
         }
         let wrong = |source: toml::de::Error| {
-            Error::new(Kind::Run, "this is not a run's recipe").at(&path).help("train the run again").because(source)
+            Error::new(Kind::Run, "this is not a run's recipe")
+                .at(&path)
+                .help("train the run again")
+                .because(source)
         };
         let Version { format } = toml::from_str(&text).map_err(wrong)?;
         if format != FORMAT {
@@ -227,8 +230,8 @@ impl SplitRows {
                 .at(path)
                 .help("train the run again")
         };
-        let file =
-            SafeTensors::deserialize(&bytes).map_err(|source| wrong("not a safetensors file").because(source))?;
+        let file = SafeTensors::deserialize(&bytes)
+            .map_err(|source| wrong("not a safetensors file").because(source))?;
         let mut rows = HashMap::new();
         for (name, part) in PARTS {
             let tensor = file.tensor(name).map_err(|source| wrong(name).because(source))?;
@@ -251,9 +254,8 @@ mod tests {
 
     #[test]
     fn the_rows_of_a_split_round_trip_in_any_order() {
-        let rows: Vec<(TextKey, Part)> = (0..100)
-            .map(|number| (TextKey::of(&number.to_string()), PARTS[number % 3].1))
-            .collect();
+        let rows: Vec<(TextKey, Part)> =
+            (0..100).map(|number| (TextKey::of(&number.to_string()), PARTS[number % 3].1)).collect();
         let split = SplitRows::new(rows.iter().copied());
         let backwards = SplitRows::new(rows.iter().rev().copied());
         let bytes = split.to_bytes().unwrap();

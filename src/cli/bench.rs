@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 
+use super::Outcome;
 use super::eval::{print_json, unprintable};
 use super::options::{RuntimeArguments, TableArguments};
 use super::terminal::{Terminal, bytes, grouped};
-use super::Outcome;
 use crate::backbone::Backbone;
 use crate::bench::{EmbedBench, EmbedBenchOptions, bench_embed};
 use crate::data::TableReader;

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+use super::Outcome;
 use super::eval::{print_json, unprintable};
 use super::terminal::{Terminal, bytes, grouped};
-use super::Outcome;
 use crate::store::{self, PruneOptions, default_root};
 
 /// Look after the feature store.
@@ -78,7 +78,8 @@ fn list(common: &Common) -> anyhow::Result<Outcome> {
         return Ok(Outcome::Done);
     }
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{:<14}  {:>10}  {:>10}  {:>6}  row", "key", "texts", "size", "parts").map_err(unprintable)?;
+    writeln!(out, "{:<14}  {:>10}  {:>10}  {:>6}  row", "key", "texts", "size", "parts")
+        .map_err(unprintable)?;
     for entry in entries {
         let row = entry.fields.get("row").map_or("", String::as_str);
         writeln!(
@@ -105,7 +106,8 @@ fn verify(common: &Common, terminal: &Terminal) -> anyhow::Result<Outcome> {
         for (path, reason) in damaged {
             writeln!(out, "damaged: {}: {reason}", path.display()).map_err(unprintable)?;
         }
-        writeln!(out, "{} parts are sound, {count} are damaged", report.len() - count).map_err(unprintable)?;
+        writeln!(out, "{} parts are sound, {count} are damaged", report.len() - count)
+            .map_err(unprintable)?;
     }
     if count == 0 {
         return Ok(Outcome::Done);

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
+use super::Outcome;
 use super::eval::{print_json, unprintable};
 use super::options::RuntimeArguments;
 use super::terminal::{Terminal, bytes};
-use super::Outcome;
 use crate::backbone::{Backbone, EMBEDDING_GRAPH};
 use crate::inspect::doctor::{Machine, nodes_per_provider};
 
@@ -87,7 +87,9 @@ fn print(report: &Report) -> anyhow::Result<()> {
                 "{} in all, {} available{}",
                 bytes(machine.memory_total),
                 bytes(machine.memory_available),
-                machine.memory_limit.map_or_else(String::new, |limit| format!(", limited to {}", bytes(limit)))
+                machine
+                    .memory_limit
+                    .map_or_else(String::new, |limit| format!(", limited to {}", bytes(limit)))
             ),
         ),
     ];

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use clap::Args;
 
+use super::Outcome;
 use super::options::{RuntimeArguments, StoreArguments, TableArguments};
 use super::terminal::{Terminal, grouped};
-use super::Outcome;
 use crate::backbone::Backbone;
 use crate::embed::{EmbedRequest, Embedded, embed_file};
 

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use clap::Args;
 use serde::Serialize;
 
+use super::Outcome;
 use super::options::{RuntimeArguments, StoreArguments, TableArguments};
 use super::terminal::{Terminal, grouped};
-use super::Outcome;
 use crate::classifier::Run;
 use crate::data::{Format, RecordFormat, RecordValue, RecordWriter, Source, write_atomically};
 use crate::dataset::{Columns, Dataset};
@@ -83,7 +83,8 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
         print_heading(which)?;
         print_table(&evaluation.tasks)?;
         for (name, tasks) in &evaluation.groups {
-            writeln!(std::io::stdout(), "\n{} = {name}", arguments.by.as_deref().unwrap_or_default()).map_err(unprintable)?;
+            writeln!(std::io::stdout(), "\n{} = {name}", arguments.by.as_deref().unwrap_or_default())
+                .map_err(unprintable)?;
             print_table(tasks)?;
         }
         if arguments.rows.is_none() && seen.train + seen.valid > 0 {
@@ -128,7 +129,12 @@ fn load(arguments: &Arguments, run: &Run, kept: &[String], terminal: &Terminal) 
     Ok(dataset)
 }
 
-fn write_mistakes(path: &std::path::Path, evaluator: &Evaluator<'_>, which: Rows, rows: &Dataset) -> Result<()> {
+fn write_mistakes(
+    path: &std::path::Path,
+    evaluator: &Evaluator<'_>,
+    which: Rows,
+    rows: &Dataset,
+) -> Result<()> {
     let mistakes = evaluator.mistakes(which)?;
     let format = match Source::new(&path.to_string_lossy(), None)?.format {
         Format::Jsonl => RecordFormat::Jsonl,

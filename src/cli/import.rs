@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::terminal::{Terminal, bytes};
 use super::Outcome;
+use super::terminal::{Terminal, bytes};
 use crate::backbone::{Catalog, ImportOptions, Imported, import};
 use crate::bert::Pooling;
 use crate::error::Result;
@@ -63,12 +63,18 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
     terminal.say(format!(
         "{}: {done}: {}, {} dimensions, {} pooling{}, at most {} tokens{}",
         arguments.out.display(),
-        manifest.layers().map_or_else(|| "ONNX graph".to_owned(), |layers| format!("BERT with {layers} layers")),
+        manifest
+            .layers()
+            .map_or_else(|| "ONNX graph".to_owned(), |layers| format!("BERT with {layers} layers")),
         manifest.hidden_size,
         preparation.pooling,
         if preparation.normalize { ", normalised" } else { "" },
         preparation.max_length,
-        if preparation.prefix.is_empty() { String::new() } else { format!(", prefix {:?}", preparation.prefix) }
+        if preparation.prefix.is_empty() {
+            String::new()
+        } else {
+            format!(", prefix {:?}", preparation.prefix)
+        }
     ));
     let size: u64 = manifest
         .files
@@ -76,7 +82,11 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
         .filter_map(|name| std::fs::metadata(arguments.out.join(name)).ok())
         .map(|file| file.len())
         .sum();
-    terminal.detail(format!("{} on disk, licence {}", bytes(size), manifest.source.licence.as_deref().unwrap_or("unknown")));
+    terminal.detail(format!(
+        "{} on disk, licence {}",
+        bytes(size),
+        manifest.source.licence.as_deref().unwrap_or("unknown")
+    ));
     Ok(Outcome::Done)
 }
 

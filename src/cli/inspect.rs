@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::Outcome;
 use super::eval::{print_json, unprintable};
 use super::terminal::{Terminal, bytes, grouped};
-use super::Outcome;
 use crate::backbone::Architecture;
 use crate::inspect::{Description, describe};
 
@@ -54,13 +54,19 @@ fn lines(description: &Description) -> Vec<(&'static str, String)> {
             vec![
                 ("backbone", manifest.name.clone()),
                 ("network", network),
-                ("embedding", format!(
-                    "{} numbers, {} pooling{}",
-                    manifest.hidden_size,
-                    preparation.pooling,
-                    if preparation.normalize { ", normalised" } else { "" }
-                )),
-                ("texts", format!("at most {} tokens, prefix {:?}", preparation.max_length, preparation.prefix)),
+                (
+                    "embedding",
+                    format!(
+                        "{} numbers, {} pooling{}",
+                        manifest.hidden_size,
+                        preparation.pooling,
+                        if preparation.normalize { ", normalised" } else { "" }
+                    ),
+                ),
+                (
+                    "texts",
+                    format!("at most {} tokens, prefix {:?}", preparation.max_length, preparation.prefix),
+                ),
                 ("source", manifest.source.origin.clone()),
                 ("licence", manifest.source.licence.clone().unwrap_or_else(|| "unknown".to_owned())),
                 ("size", bytes(*size)),
@@ -70,20 +76,32 @@ fn lines(description: &Description) -> Vec<(&'static str, String)> {
         Description::Run { recipe, heads } => {
             let mut lines = vec![
                 ("run of", format!("{} (frosthead {})", recipe.data.path, recipe.frosthead)),
-                ("backbone", recipe.backbone.as_ref().map_or_else(
-                    || "unknown: trained on features made elsewhere".to_owned(),
-                    |backbone| format!("{} ({})", backbone.name, backbone.fingerprint.short()),
-                )),
+                (
+                    "backbone",
+                    recipe.backbone.as_ref().map_or_else(
+                        || "unknown: trained on features made elsewhere".to_owned(),
+                        |backbone| format!("{} ({})", backbone.name, backbone.fingerprint.short()),
+                    ),
+                ),
                 ("features", format!("{}, {} numbers", recipe.features.kind, recipe.features.width)),
-                ("split", format!(
-                    "test {}, validation {}, seed {}",
-                    recipe.split.test_fraction, recipe.split.valid_fraction, recipe.seed
-                )),
-                ("heads", format!("alpha {}, class weight {}", recipe.heads.alpha, recipe.heads.class_weight)),
+                (
+                    "split",
+                    format!(
+                        "test {}, validation {}, seed {}",
+                        recipe.split.test_fraction, recipe.split.valid_fraction, recipe.seed
+                    ),
+                ),
+                (
+                    "heads",
+                    format!("alpha {}, class weight {}", recipe.heads.alpha, recipe.heads.class_weight),
+                ),
             ];
             for head in heads {
                 let parameters = grouped(head.parameters as u64);
-                lines.push(("task", format!("{}: {} ({parameters} parameters)", head.task, head.labels.join(", "))));
+                lines.push((
+                    "task",
+                    format!("{}: {} ({parameters} parameters)", head.task, head.labels.join(", ")),
+                ));
             }
             lines
         }

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::Outcome;
 use super::options::{RuntimeArguments, TableArguments};
 use super::terminal::Terminal;
-use super::Outcome;
 use crate::classifier::{Classifier, OpenOptions, TaskPrediction};
 use crate::data::{RecordFormat, RecordValue, RecordWriter, Row, TableReader, write_atomically};
 use crate::embed::TextNotes;

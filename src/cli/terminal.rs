@@ -110,7 +110,13 @@ impl Terminal {
             }
             bar
         });
-        TableProgress { bar, lines: !self.quiet && !on_terminal, rows, start: Instant::now(), said: Instant::now() }
+        TableProgress {
+            bar,
+            lines: !self.quiet && !on_terminal,
+            rows,
+            start: Instant::now(),
+            said: Instant::now(),
+        }
     }
 
     fn paint(&self, text: &str, code: &str) -> String {

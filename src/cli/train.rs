@@ -111,7 +111,11 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
         grouped(sizes.train),
         grouped(sizes.valid),
         grouped(sizes.test),
-        if sizes.left_out > 0 { format!(", {} left out (their text is in another part)", sizes.left_out) } else { String::new() }
+        if sizes.left_out > 0 {
+            format!(", {} left out (their text is in another part)", sizes.left_out)
+        } else {
+            String::new()
+        }
     ));
     for (task, rows) in metrics.unlabelled.iter().filter(|(_, rows)| **rows > 0) {
         terminal.say(format!("{task}: {} rows without a label were left out of this task", grouped(*rows)));
@@ -133,7 +137,9 @@ fn request(arguments: &Arguments) -> Result<TrainRequest> {
             return Ok(Input::Texts { source, column: arguments.table.text.clone() });
         }
         match (source.format, source.path) {
-            (Format::Parquet, Some(path)) => Ok(Input::Features { path, column: arguments.features_column.clone() }),
+            (Format::Parquet, Some(path)) => {
+                Ok(Input::Features { path, column: arguments.features_column.clone() })
+            }
             _ => Err(Error::new(Kind::Usage, "a table of texts needs a backbone")
                 .at(data)
                 .help("say --backbone models/NAME, or give a Parquet of features made by `frosthead embed`")),
@@ -167,14 +173,18 @@ fn request(arguments: &Arguments) -> Result<TrainRequest> {
 }
 
 fn say_fits(terminal: &Terminal, summary: &TrainSummary) {
-    for FitReport { task, rows, alpha, loss, gradient_norm, tolerance, converged, seconds, .. } in &summary.fits {
+    for FitReport { task, rows, alpha, loss, gradient_norm, tolerance, converged, seconds, .. } in
+        &summary.fits
+    {
         terminal.say(format!(
             "{task}: fitted on {} rows in {seconds:.1} s, alpha {alpha}, loss {loss:.2}, gradient {gradient_norm:.2e} ({} {tolerance:.1e})",
             grouped(*rows),
             if *converged { "within" } else { "NOT within" }
         ));
         if !converged {
-            terminal.warn(format!("{task}: the fit stopped before the tolerance was met; a larger --alpha makes it easier"));
+            terminal.warn(format!(
+                "{task}: the fit stopped before the tolerance was met; a larger --alpha makes it easier"
+            ));
         }
     }
 }

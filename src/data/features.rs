@@ -226,7 +226,10 @@ fn vector_column(schema: &Schema, column: Option<&str>) -> Result<usize> {
         let found = if names.is_empty() { "no column of number lists".to_owned() } else { names.join(", ") };
         Error::new(Kind::Table, "the file has no feature column")
             .found(found)
-            .expected(wanted.map_or_else(|| format!("`{EMBEDDING}`, or one list column"), |name| format!("{name:?}")))
+            .expected(
+                wanted
+                    .map_or_else(|| format!("`{EMBEDDING}`, or one list column"), |name| format!("{name:?}")),
+            )
             .help("make features with `frosthead embed`, or name their column with --features-column")
     })
 }
@@ -335,7 +338,8 @@ mod tests {
     fn names_the_output_uses_itself_are_refused() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.parquet");
-        let error = FeatureWriter::create(&path, &["embedding".to_owned()], 3, &BTreeMap::new()).err().unwrap();
+        let error =
+            FeatureWriter::create(&path, &["embedding".to_owned()], 3, &BTreeMap::new()).err().unwrap();
         assert!(error.to_string().contains("embedding"), "{error}");
     }
 
@@ -355,7 +359,8 @@ mod tests {
 
     #[test]
     fn a_file_made_elsewhere_is_read_and_its_faults_are_named() {
-        let path = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/foreign_parquet").join(name);
+        let path =
+            |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/foreign_parquet").join(name);
         let table = read_features(&path("good.parquet"), None).unwrap();
         assert_eq!((table.width, table.rows.len()), (4, 6));
         assert_eq!(table.rows[1], [Some("5".to_owned()), Some("b".to_owned()), None]);

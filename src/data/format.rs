@@ -91,8 +91,10 @@ impl Source {
             return Ok(Self { path: Some(path), format });
         }
         match format {
-            Some(Format::Parquet) => Err(Error::new(Kind::Usage, "Parquet cannot be read from standard input")
-                .help("its table of contents is at the end: save it to a file and give that")),
+            Some(Format::Parquet) => {
+                Err(Error::new(Kind::Usage, "Parquet cannot be read from standard input")
+                    .help("its table of contents is at the end: save it to a file and give that"))
+            }
             Some(format) => Ok(Self { path: None, format }),
             None => Err(Error::new(Kind::Usage, "the format of standard input is not known")
                 .help("say --format csv, tsv, jsonl or lines")),

@@ -36,10 +36,13 @@ impl LabelSet {
                 .expected("a column of classes, not of texts or numbers")
                 .help("check the column's name"));
         }
-        let single: Vec<&str> = counts.iter().filter(|(_, rows)| **rows == 1).map(|(label, _)| *label).collect();
+        let single: Vec<&str> =
+            counts.iter().filter(|(_, rows)| **rows == 1).map(|(label, _)| *label).collect();
         if !single.is_empty() {
-            let shown = single.iter().take(5).map(|label| format!("{label:?}")).collect::<Vec<_>>().join(", ");
-            let more = if single.len() > 5 { format!(" and {} more", single.len() - 5) } else { String::new() };
+            let shown =
+                single.iter().take(5).map(|label| format!("{label:?}")).collect::<Vec<_>>().join(", ");
+            let more =
+                if single.len() > 5 { format!(" and {} more", single.len() - 5) } else { String::new() };
             return Err(wrong("a class has only one row, so it cannot be both learned and tested")
                 .found(format!("{shown}{more}"))
                 .expected("at least two rows of every class")

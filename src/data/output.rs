@@ -103,7 +103,9 @@ pub(super) fn parent(path: &Path) -> Result<&Path> {
     if parent.is_dir() {
         return Ok(parent);
     }
-    Err(Error::new(Kind::Io, "the output's directory does not exist").at(parent).help("make it first, or correct the path"))
+    Err(Error::new(Kind::Io, "the output's directory does not exist")
+        .at(parent)
+        .help("make it first, or correct the path"))
 }
 
 #[cfg(test)]
@@ -127,7 +129,10 @@ mod tests {
     fn a_file_appears_whole_or_not_at_all() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.txt");
-        write_atomically(&path, |out| out.write_all(b"one").map_err(|source| Error::io("write", "x", source))).unwrap();
+        write_atomically(&path, |out| {
+            out.write_all(b"one").map_err(|source| Error::io("write", "x", source))
+        })
+        .unwrap();
         let failed = write_atomically(&path, |out| {
             out.write_all(b"half").unwrap();
             Err(broken())
@@ -149,7 +154,8 @@ mod tests {
         let target = directory.path().join("deep/run");
         let put = |name: &'static str| {
             move |directory: &Path| {
-                std::fs::write(directory.join(name), name).map_err(|source| Error::io("write", directory, source))
+                std::fs::write(directory.join(name), name)
+                    .map_err(|source| Error::io("write", directory, source))
             }
         };
         replace_directory(&target, false, put("one")).unwrap();

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{
-    ArrowPrimitiveType, Date32Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type,
-    UInt16Type, UInt32Type, UInt64Type,
+    ArrowPrimitiveType, Date32Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
+    UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
@@ -104,7 +104,11 @@ fn text(array: &ArrayRef) -> Option<Vec<Option<String>>> {
             let dictionary = array.as_any_dictionary();
             let values = text(dictionary.values())?;
             let keys = dictionary.normalized_keys();
-            Some((0..array.len()).map(|row| values[keys[row]].clone().filter(|_| array.is_valid(row))).collect())
+            Some(
+                (0..array.len())
+                    .map(|row| values[keys[row]].clone().filter(|_| array.is_valid(row)))
+                    .collect(),
+            )
         }
         DataType::Null => Some(vec![None; array.len()]),
         _ => None,

@@ -54,7 +54,8 @@ impl<'w> RecordWriter<'w> {
     /// # Errors
     /// The header cannot be written, or two columns have the same name.
     pub fn new(out: &'w mut dyn Write, format: RecordFormat, columns: &[String]) -> Result<Self> {
-        if let Some(twice) = columns.iter().enumerate().find(|(place, name)| columns[..*place].contains(name)) {
+        if let Some(twice) = columns.iter().enumerate().find(|(place, name)| columns[..*place].contains(name))
+        {
             return Err(Error::new(Kind::Table, "the output would have two columns of the same name")
                 .found(format!("{:?}", twice.1))
                 .help("rename the input's column"));
@@ -142,7 +143,11 @@ mod tests {
         let mut writer =
             RecordWriter::new(&mut out, format, &["row", "text", "p"].map(str::to_owned)).unwrap();
         writer
-            .write(&[RecordValue::Integer(1), RecordValue::Text("a, \"b\"\n".into()), RecordValue::Number(0.25)])
+            .write(&[
+                RecordValue::Integer(1),
+                RecordValue::Text("a, \"b\"\n".into()),
+                RecordValue::Number(0.25),
+            ])
             .unwrap();
         writer.write(&[RecordValue::Integer(2), RecordValue::Null, RecordValue::Number(1.0)]).unwrap();
         writer.finish().unwrap();

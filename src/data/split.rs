@@ -60,7 +60,9 @@ pub fn split(keys: &[TextKey], labels: &[Vec<Option<u32>>], options: &SplitOptio
     let mut order: Vec<(Vec<Option<u32>>, [u8; 32], TextKey)> = texts
         .into_iter()
         .map(|(key, tuple)| {
-            let place = Fields::new("frosthead split 1").field("seed", options.seed.to_le_bytes()).field("text", key.0);
+            let place = Fields::new("frosthead split 1")
+                .field("seed", options.seed.to_le_bytes())
+                .field("text", key.0);
             (tuple, place.finish().0, key)
         })
         .collect();

@@ -174,7 +174,9 @@ pub(super) fn open_file(path: &Path) -> Result<File> {
         return Err(Error::new(Kind::Io, "this is a directory").at(path).expected("a file"));
     }
     File::open(path).map_err(|source| match source.kind() {
-        std::io::ErrorKind::NotFound => Error::new(Kind::Io, "there is no such file").at(path).help("check the path"),
+        std::io::ErrorKind::NotFound => {
+            Error::new(Kind::Io, "there is no such file").at(path).help("check the path")
+        }
         _ => Error::io("read", path, source),
     })
 }
@@ -270,8 +272,11 @@ mod tests {
 
     #[test]
     fn json_lines_keep_the_first_rows_order_and_nulls() {
-        let (columns, rows) =
-            read("a.jsonl", "{\"text\": \"a\\u0000\", \"n\": 1.50, \"b\": true}\n\n{\"b\": null, \"text\": \"c\"}\n").unwrap();
+        let (columns, rows) = read(
+            "a.jsonl",
+            "{\"text\": \"a\\u0000\", \"n\": 1.50, \"b\": true}\n\n{\"b\": null, \"text\": \"c\"}\n",
+        )
+        .unwrap();
         assert_eq!(columns, ["text", "n", "b"]);
         assert_eq!(cells(&rows[0]), ["a\0", "1.5", "true"]);
         assert_eq!(cells(&rows[1]), ["c", "null", "null"]);
@@ -286,7 +291,8 @@ mod tests {
 
     #[test]
     fn a_missing_file_and_a_directory_are_told_apart() {
-        let open = |path: &str| TableReader::open(&Source::new(path, Some(Format::Csv)).unwrap()).err().unwrap();
+        let open =
+            |path: &str| TableReader::open(&Source::new(path, Some(Format::Csv)).unwrap()).err().unwrap();
         assert!(open("no/such/file.csv").to_string().contains("no such file"));
         assert!(open("src").to_string().contains("directory"));
     }

@@ -143,9 +143,9 @@ impl Dataset {
         };
         let kept = columns.kept.iter().map(find).collect::<Result<Vec<_>>>()?;
         let text = columns.texts.then(|| table.columns.iter().position(|column| column == "text")).flatten();
-        let keys = table.keys.unwrap_or_else(|| {
-            table.features.chunks_exact(table.width.max(1)).map(vector_key).collect()
-        });
+        let keys = table
+            .keys
+            .unwrap_or_else(|| table.features.chunks_exact(table.width.max(1)).map(vector_key).collect());
         let made_with = table.metadata.get("frosthead.backbone").cloned().zip(
             table
                 .metadata

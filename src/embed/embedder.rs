@@ -49,7 +49,8 @@ impl Progress {
     /// Rows that are done, counting a half-done window in proportion.
     #[must_use]
     pub fn rows(&self) -> u64 {
-        self.rows_before + if self.missing == 0 { self.window } else { self.window * self.computed / self.missing }
+        self.rows_before
+            + if self.missing == 0 { self.window } else { self.window * self.computed / self.missing }
     }
 }
 
@@ -172,7 +173,8 @@ impl Embedder {
     ) -> Result<()> {
         if self.extractor.is_none() {
             let Self { backbone, runtime, options, .. } = self;
-            self.extractor = Some(Extractor::new(Arc::clone(backbone), runtime, options.stored, options.token_budget)?);
+            self.extractor =
+                Some(Extractor::new(Arc::clone(backbone), runtime, options.stored, options.token_budget)?);
         }
         let Self { extractor: Some(extractor), store, layout, .. } = self else {
             unreachable!("the extractor was just made: its absence is a bug")
@@ -237,7 +239,10 @@ fn store_key(backbone: &Backbone, runtime: &Runtime, layout: &RowLayout) -> Stor
     fields.insert("precision".into(), "fp32".into());
     fields.insert("long texts".into(), "truncate".into());
     fields.insert("cut".into(), "after pooling".into());
-    fields.insert("row".into(), format!("{} states, embedding, token counts", layout.states().len() / layout.embedding().len()));
+    fields.insert(
+        "row".into(),
+        format!("{} states, embedding, token counts", layout.states().len() / layout.embedding().len()),
+    );
     StoreKey { fields }
 }
 

@@ -47,7 +47,12 @@ impl Extractor {
     ///
     /// # Errors
     /// The graph cannot be loaded.
-    pub fn new(backbone: Arc<Backbone>, runtime: &Runtime, stored: StoredLayers, token_budget: usize) -> Result<Self> {
+    pub fn new(
+        backbone: Arc<Backbone>,
+        runtime: &Runtime,
+        stored: StoredLayers,
+        token_budget: usize,
+    ) -> Result<Self> {
         let layout = layout(&backbone, stored);
         let graph = if layout.states().is_empty() { EMBEDDING_GRAPH } else { LAYERS_GRAPH };
         Ok(Self {
@@ -93,7 +98,8 @@ impl Extractor {
                 outputs.copy_row(position, &self.layout, &mut row);
                 let lost = encoded.lost(index);
                 let sign = if lost.at_least { -1.0 } else { 1.0 };
-                row[self.layout.token_counts()].copy_from_slice(&[count(lengths[index]), sign * count(lost.tokens)]);
+                row[self.layout.token_counts()]
+                    .copy_from_slice(&[count(lengths[index]), sign * count(lost.tokens)]);
                 each(index, &row)?;
             }
         }
@@ -107,7 +113,8 @@ impl Extractor {
         if preparation.prefix.is_empty() {
             return tokenizer.encode(texts, preparation.max_length);
         }
-        let prefixed: Vec<String> = texts.iter().map(|text| format!("{}{text}", preparation.prefix)).collect();
+        let prefixed: Vec<String> =
+            texts.iter().map(|text| format!("{}{text}", preparation.prefix)).collect();
         let prefixed: Vec<&str> = prefixed.iter().map(String::as_str).collect();
         tokenizer.encode(&prefixed, preparation.max_length)
     }
@@ -187,7 +194,10 @@ fn check_size(values: &[f32], expected: usize) -> Result<()> {
 }
 
 /// A count as it is stored; exact up to 2²⁴.
-#[expect(clippy::cast_precision_loss, reason = "counts are stored as f32 and documented to be rounded beyond 2^24")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "counts are stored as f32 and documented to be rounded beyond 2^24"
+)]
 fn count(number: impl TryInto<u32>) -> f32 {
     number.try_into().unwrap_or(u32::MAX) as f32
 }

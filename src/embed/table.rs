@@ -59,7 +59,8 @@ pub fn visit_rows(
         if rows.is_empty() {
             break;
         }
-        let texts: Vec<&str> = rows.iter().map(|row| row.cells[text_column].as_deref().unwrap_or("")).collect();
+        let texts: Vec<&str> =
+            rows.iter().map(|row| row.cells[text_column].as_deref().unwrap_or("")).collect();
         for (row, text) in rows.iter().zip(&texts) {
             notes.add(row, text, strict)?;
         }
@@ -141,7 +142,9 @@ pub fn embed_file(
     if request.output.exists() && !request.overwrite {
         let there = feature_metadata(request.output).unwrap_or_default();
         let same = inputs.is_some_and(|inputs| there.get(INPUTS) == Some(&inputs.to_string()));
-        if let (true, Some(notes)) = (same, there.get(NOTES).and_then(|notes| serde_json::from_str(notes).ok())) {
+        if let (true, Some(notes)) =
+            (same, there.get(NOTES).and_then(|notes| serde_json::from_str(notes).ok()))
+        {
             return Ok(Embedded::UpToDate(notes));
         }
         return Err(Error::new(Kind::Exists, "the output exists and was made from something else")
@@ -158,12 +161,13 @@ pub fn embed_file(
     let mut writer = FeatureWriter::create(request.output, &columns, place.len(), &metadata)?;
     let mut vector = vec![0.0; place.len()];
     let mut cells = Vec::with_capacity(carried.len());
-    let notes = visit_rows(embedder, &mut reader, text_column, request.strict, progress, &mut |embedder, visit| {
-        embedder.read(&visit.key, place.start, &mut vector)?;
-        cells.clear();
-        cells.extend(carried.iter().map(|&column| visit.row.cells[column].clone()));
-        writer.write(visit.key, &cells, &vector)
-    })?;
+    let notes =
+        visit_rows(embedder, &mut reader, text_column, request.strict, progress, &mut |embedder, visit| {
+            embedder.read(&visit.key, place.start, &mut vector)?;
+            cells.clear();
+            cells.extend(carried.iter().map(|&column| visit.row.cells[column].clone()));
+            writer.write(visit.key, &cells, &vector)
+        })?;
     let described = serde_json::to_string(&notes)
         .map_err(|source| Error::new(Kind::Table, "the texts cannot be described").because(source))?;
     writer.finish(&BTreeMap::from([(NOTES.to_owned(), described)]))?;

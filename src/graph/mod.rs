@@ -59,7 +59,8 @@ pub fn matmul_model(m: usize, k: usize, n: usize) -> Result<ModelProto> {
     let mut graph = Builder::new("product");
     let a = graph.input("a", ValueType::float([m.into(), k.into()]))?;
     // Ordinary numbers between -0.5 and 0.5: neither zeros nor subnormals.
-    let numbers: Vec<f32> = (0_u16..1021).cycle().take(k * n).map(|step| f32::from(step) / 1021.0 - 0.5).collect();
+    let numbers: Vec<f32> =
+        (0_u16..1021).cycle().take(k * n).map(|step| f32::from(step) / 1021.0 - 0.5).collect();
     let b = graph.floats("b", &[k, n], &numbers)?;
     let product =
         graph.add(Operation::new("MatMul", &[&a, &b]), "product", ValueType::float([m.into(), n.into()]))?;

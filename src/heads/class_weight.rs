@@ -37,14 +37,27 @@ mod tests {
 
     #[test]
     fn every_class_ends_with_the_same_weight() {
-        let labels: Vec<u32> = (0..100).map(|row| if row < 70 { 0 } else if row < 97 { 1 } else { 2 }).collect();
+        let labels: Vec<u32> = (0..100)
+            .map(|row| {
+                if row < 70 {
+                    0
+                } else if row < 97 {
+                    1
+                } else {
+                    2
+                }
+            })
+            .collect();
         let (examples, growth) = repeated(&labels, 3, ClassWeight::Balanced);
         let mut counts = [0; 3];
         examples.iter().for_each(|example| counts[labels[*example] as usize] += 1);
         assert_eq!(counts, [70, 70, 70]);
         assert!((growth - 2.1).abs() < 1e-12);
         let times = |example| examples.iter().filter(|own| **own == example).count();
-        assert!((70..97).all(|example| (2..=3).contains(&times(example))), "rows of a class are repeated evenly");
+        assert!(
+            (70..97).all(|example| (2..=3).contains(&times(example))),
+            "rows of a class are repeated evenly"
+        );
     }
 
     #[test]

@@ -111,7 +111,8 @@ fn walk(
 fn folds(labels: &[u32], classes: usize, seed: u64) -> Vec<usize> {
     let mut folds = vec![0; labels.len()];
     for class in 0..classes {
-        let mut own: Vec<usize> = (0..labels.len()).filter(|&example| labels[example] as usize == class).collect();
+        let mut own: Vec<usize> =
+            (0..labels.len()).filter(|&example| labels[example] as usize == class).collect();
         own.sort_by_cached_key(|example| {
             Fields::new("frosthead folds 1")
                 .field("seed", seed.to_le_bytes())
@@ -171,7 +172,10 @@ mod tests {
         let examples = Examples { features: &features, width: 12, rows: &rows, labels: &labels };
         let options = FitOptions { alpha: Alpha::Auto, class_weight: ClassWeight::None, seed: 5, threads: 1 };
         let (alpha, candidates) = choose(&examples, 2, &options).unwrap();
-        assert_eq!((alpha, candidates.clone()), choose(&examples, 2, &FitOptions { threads: 3, ..options }).unwrap());
+        assert_eq!(
+            (alpha, candidates.clone()),
+            choose(&examples, 2, &FitOptions { threads: 3, ..options }).unwrap()
+        );
         // Brute force: every fold, every penalty, from scratch.
         let assigned = folds(&labels, 2, 5);
         let mut losses = vec![0.0; GRID.len()];

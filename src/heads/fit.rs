@@ -136,7 +136,9 @@ fn evaluate(problem: &Problem, alpha: f64, tolerance: f64, parameters: Array2<f6
 fn check(task: &str, names: &[String], examples: &Examples<'_>) -> Result<()> {
     let wrong = |what: &str| Error::new(Kind::Heads, what).column(task);
     if names.len() < 2 {
-        return Err(wrong("a head needs classes to tell apart").found(names.len().to_string()).expected("2 or more"));
+        return Err(wrong("a head needs classes to tell apart")
+            .found(names.len().to_string())
+            .expected("2 or more"));
     }
     if examples.width == 0 || !examples.features.len().is_multiple_of(examples.width) {
         return Err(wrong("the features do not have the declared width").expected(examples.width.to_string()));
@@ -151,9 +153,11 @@ fn check(task: &str, names: &[String], examples: &Examples<'_>) -> Result<()> {
     for &row in examples.rows {
         let vector = &examples.features[row * examples.width..(row + 1) * examples.width];
         if let Some(place) = vector.iter().position(|value| !value.is_finite()) {
-            return Err(wrong("a feature is not a finite number")
-                .row(row as u64 + 1)
-                .found(format!("{} at place {}", vector[place], place + 1)));
+            return Err(wrong("a feature is not a finite number").row(row as u64 + 1).found(format!(
+                "{} at place {}",
+                vector[place],
+                place + 1
+            )));
         }
     }
     Ok(())

@@ -80,7 +80,8 @@ mod tests {
             for class in 0..2 {
                 let weights = &head.weights[class * width..(class + 1) * width];
                 // Small whole numbers: f32 sums are exact in any order.
-                let exact: f32 = weights.iter().zip(&features).map(|(w, x)| w * x).sum::<f32>() + head.bias[class];
+                let exact: f32 =
+                    weights.iter().zip(&features).map(|(w, x)| w * x).sum::<f32>() + head.bias[class];
                 assert_eq!(out[class], exact, "width {width}");
             }
         }

@@ -17,7 +17,10 @@ pub(super) fn loss_and_gradient(
     let mut residual = logits(features, parameters);
     let mut loss = 0.5 * alpha * weights.iter().map(|weight| weight * weight).sum::<f64>();
     for (mut row, &label) in residual.rows_mut().into_iter().zip(labels) {
-        loss += cross_entropy(row.as_slice_mut().expect("rows of a fresh product are contiguous: anything else is a bug"), label);
+        loss += cross_entropy(
+            row.as_slice_mut().expect("rows of a fresh product are contiguous: anything else is a bug"),
+            label,
+        );
         row[label] -= 1.0;
     }
     let mut gradient = Array2::zeros(parameters.raw_dim());
@@ -31,9 +34,15 @@ pub(super) fn score(features: &Array2<f64>, labels: &[usize], parameters: &Array
     let mut all = logits(features, parameters);
     let (mut loss, mut right) = (0.0, 0.0);
     for (mut row, &label) in all.rows_mut().into_iter().zip(labels) {
-        let best = row.iter().enumerate().fold(0, |best, (class, logit)| if *logit > row[best] { class } else { best });
+        let best = row
+            .iter()
+            .enumerate()
+            .fold(0, |best, (class, logit)| if *logit > row[best] { class } else { best });
         right += f64::from(u8::from(best == label));
-        loss += cross_entropy(row.as_slice_mut().expect("rows of a fresh product are contiguous: anything else is a bug"), label);
+        loss += cross_entropy(
+            row.as_slice_mut().expect("rows of a fresh product are contiguous: anything else is a bug"),
+            label,
+        );
     }
     #[expect(clippy::cast_precision_loss, reason = "far below 2^53 rows")]
     let rows = labels.len().max(1) as f64;
@@ -78,7 +87,11 @@ mod tests {
                 loss_and_gradient(&features, &labels, 0.7, &moved).0
             };
             let difference = (at(step) - at(-step)) / (2.0 * step);
-            assert!((difference - gradient[place]).abs() < 1e-7, "{place:?}: {difference} {}", gradient[place]);
+            assert!(
+                (difference - gradient[place]).abs() < 1e-7,
+                "{place:?}: {difference} {}",
+                gradient[place]
+            );
         }
     }
 

@@ -50,7 +50,10 @@ impl Scaler {
         for row in rows {
             let row = &features[row * width..(row + 1) * width];
             standardized.extend(
-                row.iter().zip(&self.mean).zip(&self.scale).map(|((value, mean), scale)| (f64::from(*value) - mean) * scale),
+                row.iter()
+                    .zip(&self.mean)
+                    .zip(&self.scale)
+                    .map(|((value, mean), scale)| (f64::from(*value) - mean) * scale),
             );
         }
         Array2::from_shape_vec((count, width), standardized)
@@ -107,9 +110,11 @@ mod tests {
         let standardized = scaler.apply(&features, rows.iter().copied());
         for row in 0..10 {
             for class in 0..2 {
-                let expected: f64 = (0..4).map(|f| standardized[[row, f]] * parameters[[f, class]]).sum::<f64>()
-                    + parameters[[4, class]];
-                let raw: f32 = (0..4).map(|f| features[row * 4 + f] * weights[class * 4 + f]).sum::<f32>() + bias[class];
+                let expected: f64 =
+                    (0..4).map(|f| standardized[[row, f]] * parameters[[f, class]]).sum::<f64>()
+                        + parameters[[4, class]];
+                let raw: f32 =
+                    (0..4).map(|f| features[row * 4 + f] * weights[class * 4 + f]).sum::<f32>() + bias[class];
                 assert!((f64::from(raw) - expected).abs() < 1e-4, "{raw} {expected}");
             }
         }

@@ -18,16 +18,9 @@ use crate::error::{Error, Kind, Result};
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Description {
     /// A backbone directory, all its hashes checked.
-    Backbone {
-        fingerprint: String,
-        bytes: u64,
-        manifest: Box<Manifest>,
-    },
+    Backbone { fingerprint: String, bytes: u64, manifest: Box<Manifest> },
     /// A run directory.
-    Run {
-        recipe: Box<Recipe>,
-        heads: Vec<HeadDescription>,
-    },
+    Run { recipe: Box<Recipe>, heads: Vec<HeadDescription> },
 }
 
 /// One head of a run.
@@ -47,7 +40,8 @@ pub fn describe(path: &Path) -> Result<Description> {
     if path.join(MANIFEST).is_file() {
         let backbone = Backbone::open(path)?;
         let files = backbone.manifest().files.keys();
-        let bytes = files.filter_map(|name| std::fs::metadata(path.join(name)).ok()).map(|file| file.len()).sum();
+        let bytes =
+            files.filter_map(|name| std::fs::metadata(path.join(name)).ok()).map(|file| file.len()).sum();
         return Ok(Description::Backbone {
             fingerprint: backbone.manifest().fingerprint().to_string(),
             bytes,

@@ -52,12 +52,20 @@ pub fn classification(labels: &[String], truth: &[u32], probabilities: &[f32]) -
     TaskMetrics {
         rows,
         accuracy,
-        accuracy_standard_error: if rows == 0 { 0.0 } else { (accuracy * (1.0 - accuracy) / float(rows)).sqrt() },
+        accuracy_standard_error: if rows == 0 {
+            0.0
+        } else {
+            (accuracy * (1.0 - accuracy) / float(rows)).sqrt()
+        },
         macro_f1: macro_f1(&confusion),
         macro_f1_standard_error: bootstrap(classes, &pairs),
         ece: calibration_error(&pairs, &predictions),
         labels: labels.to_vec(),
-        per_label: labels.iter().enumerate().map(|(class, label)| of_label(&confusion, class, label)).collect(),
+        per_label: labels
+            .iter()
+            .enumerate()
+            .map(|(class, label)| of_label(&confusion, class, label))
+            .collect(),
         confusion,
     }
 }
@@ -126,7 +134,11 @@ fn calibration_error(pairs: &[(usize, usize)], predictions: &[(usize, f32)]) -> 
     let mut bins = [(0_u64, 0.0_f64, 0_u64); BINS];
     for ((truth, predicted), (_, confidence)) in pairs.iter().zip(predictions) {
         let confidence = f64::from(*confidence);
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a bin's number is between 0 and 15")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a bin's number is between 0 and 15"
+        )]
         let bin = ((confidence * float(BINS as u64)).ceil() as usize).clamp(1, BINS) - 1;
         let (rows, sum, right) = &mut bins[bin];
         *rows += 1;
@@ -176,7 +188,11 @@ mod tests {
         assert_eq!((metrics.per_label[0].precision, metrics.per_label[0].recall), (0.75, 0.75));
         // Confidence .7 everywhere, accuracy .7: perfectly calibrated.
         assert!(metrics.ece < 1e-6);
-        assert!((0.05..0.3).contains(&metrics.macro_f1_standard_error), "{}", metrics.macro_f1_standard_error);
+        assert!(
+            (0.05..0.3).contains(&metrics.macro_f1_standard_error),
+            "{}",
+            metrics.macro_f1_standard_error
+        );
         assert_eq!(metrics, classification(&labels(4), &truth, &probabilities), "the bootstrap is seeded");
     }
 

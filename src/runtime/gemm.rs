@@ -31,7 +31,10 @@ pub struct GemmPeak {
 ///
 /// # Errors
 /// A graph cannot be loaded or run, or its inputs are not as described.
-pub fn gemm_peak(runtime: &Runtime, make_graph: &dyn Fn(usize, usize, usize) -> Result<Vec<u8>>) -> Result<GemmPeak> {
+pub fn gemm_peak(
+    runtime: &Runtime,
+    make_graph: &dyn Fn(usize, usize, usize) -> Result<Vec<u8>>,
+) -> Result<GemmPeak> {
     let mut best: Option<GemmPeak> = None;
     for product in PRODUCTS {
         let (m, k, n) = product;

@@ -124,7 +124,8 @@ mod tests {
                         (3.0 - uniform.ln() * 22.0).min(max_length as f64) as usize
                     })
                     .collect();
-                shapes.extend(batches(&lengths, &buckets, 1024).iter().map(|batch| (batch.size, batch.length)));
+                shapes
+                    .extend(batches(&lengths, &buckets, 1024).iter().map(|batch| (batch.size, batch.length)));
             }
             assert!(shapes.len() <= 40, "{} shapes for {max_length}", shapes.len());
         }

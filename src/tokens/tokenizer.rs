@@ -1,5 +1,6 @@
 //! Owns the `tokenizer.json` wrapper (the only user of the `tokenizers` crate) and ragged token ids.
 
+use std::borrow::Cow;
 use std::ops::AddAssign;
 use std::path::{Path, PathBuf};
 
@@ -124,20 +125,17 @@ impl Tokenizer {
     }
 
     fn encode_one(&self, text: &str, room: usize) -> Result<(tokenizers::Encoding, Lost)> {
-        let (mut encoding, mut lost) = (None, Lost::default());
-        if text.len() > LONG_TEXT_BYTES
-            && let Some((start, rest)) = self.certain_start(text, room)?
-        {
-            lost = Lost { tokens: (start.get_ids().len() - room) as u64 + rest, at_least: true };
-            encoding = Some(start);
-        }
-        let mut encoding = match encoding {
-            Some(encoding) => encoding,
-            None => self.without_specials(text)?,
+        let long = text.len() > LONG_TEXT_BYTES;
+        let text = if long { self.pipeline.shorten_words(text) } else { Cow::Borrowed(text) };
+        let start = if long { self.certain_start(&text, room)? } else { None };
+        let (mut encoding, rest) = match start {
+            Some((start, rest)) => (start, Some(rest)),
+            None => (self.without_specials(&text)?, None),
         };
-        if !lost.at_least {
-            lost.tokens = encoding.get_ids().len().saturating_sub(room) as u64;
-        }
+        let lost = Lost {
+            tokens: encoding.get_ids().len().saturating_sub(room) as u64 + rest.unwrap_or(0),
+            at_least: rest.is_some(),
+        };
         encoding.truncate(room, 0, TruncationDirection::Right);
         let encoding = self.inner.post_process(encoding, None, true).map_err(|source| self.failed(source))?;
         Ok((encoding, lost))
@@ -146,12 +144,11 @@ impl Tokenizer {
     /// The encoding of a start of `text` that is certain to give the first `room` ids of the whole, and a lower bound on the
     /// number of tokens in the rest; `None` when the whole text must be encoded.
     fn certain_start(&self, text: &str, room: usize) -> Result<Option<(tokenizers::Encoding, u64)>> {
-        let shortened = self.pipeline.shorten_words(text);
         let mut wanted = 16 * room;
-        while let Some(end) = self.pipeline.safe_end(&shortened, wanted) {
-            let encoding = self.without_specials(&shortened[..end])?;
+        while let Some(end) = self.pipeline.safe_end(text, wanted) {
+            let encoding = self.without_specials(&text[..end])?;
             if encoding.get_ids().len() >= room {
-                let words = shortened.as_bytes()[end..].windows(2);
+                let words = text.as_bytes()[end..].windows(2);
                 let rest = words.filter(|pair| pair[0] == b' ' && pair[1].is_ascii_alphanumeric()).count();
                 return Ok(Some((encoding, rest as u64)));
             }
@@ -167,7 +164,8 @@ impl Tokenizer {
 
     #[cfg(test)]
     pub(super) fn certain_ids(&self, text: &str, room: usize) -> Option<(Vec<u32>, u64)> {
-        let (encoding, rest) = self.certain_start(text, room).unwrap()?;
+        let text = self.pipeline.shorten_words(text);
+        let (encoding, rest) = self.certain_start(&text, room).unwrap()?;
         Some((encoding.get_ids()[..room].to_vec(), rest))
     }
 
@@ -228,8 +226,7 @@ pub(super) mod tests {
 
     /// The real WordPiece tokenizer of all-MiniLM-L6-v2.
     pub fn word_piece() -> Tokenizer {
-        let path =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join(".downloads/all-MiniLM-L6-v2/tokenizer.json");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(".downloads/all-MiniLM-L6-v2/tokenizer.json");
         assert!(path.is_file(), "{} is missing: run ./scripts/test.sh", path.display());
         Tokenizer::open(&path).unwrap()
     }

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::backbone::Backbone;
 use crate::classifier::run::{
-    BackboneRecipe, DataRecipe, FIT, FORMAT, FeaturesRecipe, HEADS, HeadsRecipe, METRICS, RECIPE, ROWS, Recipe,
-    SplitRecipe, SplitRows,
+    BackboneRecipe, DataRecipe, FIT, FORMAT, FeaturesRecipe, HEADS, HeadsRecipe, METRICS, RECIPE, ROWS,
+    Recipe, SplitRecipe, SplitRows,
 };
 use crate::classifier::{TaskRows, measure};
 use crate::data::{LabelSet, Part, SplitOptions, replace_directory, split};
@@ -133,9 +133,8 @@ pub fn train(
         texts: rows.notes,
         seed: request.split.seed,
     };
-    let seen = SplitRows::new(
-        rows.keys.iter().zip(&parts).filter_map(|(key, part)| part.map(|part| (*key, part))),
-    );
+    let seen =
+        SplitRows::new(rows.keys.iter().zip(&parts).filter_map(|(key, part)| part.map(|part| (*key, part))));
     write(request, &recipe, &heads, &fits, &metrics, &seen)?;
     Ok(Trained::Written(Box::new(TrainSummary { metrics, fits })))
 }
@@ -267,8 +266,7 @@ fn divide(
     let mut options = request.split.clone();
     options.test_fraction = if test.is_some() { 0.0 } else { options.test_fraction };
     options.valid_fraction = if valid.is_some() { 0.0 } else { options.valid_fraction };
-    let mut parts: Vec<Option<Part>> =
-        split(&rows.keys, &encoded, &options)?.into_iter().map(Some).collect();
+    let mut parts: Vec<Option<Part>> = split(&rows.keys, &encoded, &options)?.into_iter().map(Some).collect();
     // Test first: a text in both files belongs to the test.
     for (other, part) in [(test, Part::Test), (valid, Part::Valid)] {
         let Some(other) = other else { continue };
@@ -286,9 +284,12 @@ fn divide(
             .filter(|(_, own)| **own == Some(Part::Test))
             .map(|(key, _)| *key)
             .collect();
-        parts.extend(other.keys.iter().map(|key| {
-            Some(part).filter(|part| *part == Part::Test || !tested.contains(key))
-        }));
+        parts.extend(
+            other
+                .keys
+                .iter()
+                .map(|key| Some(part).filter(|part| *part == Part::Test || !tested.contains(key))),
+        );
         rows.keys.extend(other.keys);
         rows.features.extend(other.features);
         for (own, cells) in rows.cells.iter_mut().zip(other.cells) {

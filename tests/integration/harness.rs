@@ -44,7 +44,8 @@ pub fn backbone() -> &'static str {
 pub fn demo(rows: usize) -> PathBuf {
     let path = shared().join(format!("demo-{rows}.csv"));
     if !path.exists() {
-        let all = std::fs::read(root().join("data/demo.csv")).expect("data/demo.csv is missing: run ./scripts/test.sh");
+        let all = std::fs::read(root().join("data/demo.csv"))
+            .expect("data/demo.csv is missing: run ./scripts/test.sh");
         let mut reader = csv::Reader::from_reader(all.as_slice());
         let records: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
         let mut writer = csv::Writer::from_writer(Vec::new());

@@ -9,8 +9,19 @@ fn run() -> &'static str {
         let out = directory().keep().join("run");
         let data = demo(1200);
         let data = text(&data);
-        frosthead(&["train", data, "--backbone", backbone(), "--task", "domain", "--task", "sentiment", "--out", text(&out)])
-            .success();
+        frosthead(&[
+            "train",
+            data,
+            "--backbone",
+            backbone(),
+            "--task",
+            "domain",
+            "--task",
+            "sentiment",
+            "--out",
+            text(&out),
+        ])
+        .success();
         text(&out).to_owned()
     })
 }
@@ -47,9 +58,12 @@ fn eval_of_the_training_table_measures_the_unseen_rows_and_equals_the_runs_own_f
     assert_eq!(evaluation["rows"]["test"], metrics()["sizes"]["test"]);
     let all = frosthead(&["eval", text(&data), "--model", run(), "--json", "--rows", "all"]).success().json();
     assert_eq!(all["tasks"]["domain"]["rows"], 1200);
-    let train = frosthead(&["eval", text(&data), "--model", run(), "--json", "--rows", "train"]).success().json();
+    let train =
+        frosthead(&["eval", text(&data), "--model", run(), "--json", "--rows", "train"]).success().json();
     assert_eq!(train["tasks"]["domain"]["rows"], metrics()["sizes"]["train"]);
-    assert!(train["tasks"]["domain"]["accuracy"].as_f64() > evaluation["tasks"]["domain"]["accuracy"].as_f64());
+    assert!(
+        train["tasks"]["domain"]["accuracy"].as_f64() > evaluation["tasks"]["domain"]["accuracy"].as_f64()
+    );
 }
 
 #[test]
@@ -57,8 +71,18 @@ fn eval_prints_groups_and_writes_mistakes_most_confident_first() {
     let directory = directory();
     let data = demo(1200);
     let errors = directory.path().join("errors.csv");
-    let arguments =
-        ["eval", text(&data), "--model", run(), "--task", "sentiment", "--by", "domain", "--errors", text(&errors)];
+    let arguments = [
+        "eval",
+        text(&data),
+        "--model",
+        run(),
+        "--task",
+        "sentiment",
+        "--by",
+        "domain",
+        "--errors",
+        text(&errors),
+    ];
     let printed = frosthead(&arguments).success();
     for group in ["domain = tweet", "domain = news_editorial", "unseen rows", "all rows"] {
         assert!(printed.stdout.contains(group), "{}", printed.stdout);
@@ -70,7 +94,8 @@ fn eval_prints_groups_and_writes_mistakes_most_confident_first() {
     assert_eq!(records.len(), wrong.round() as usize);
     let probabilities: Vec<f64> = records.iter().map(|record| record[4].parse().unwrap()).collect();
     assert!(probabilities.is_sorted_by(|a, b| a >= b));
-    let rows: Vec<csv::StringRecord> = csv::Reader::from_path(&data).unwrap().records().map(Result::unwrap).collect();
+    let rows: Vec<csv::StringRecord> =
+        csv::Reader::from_path(&data).unwrap().records().map(Result::unwrap).collect();
     for record in &records {
         let row = &rows[record[0].parse::<usize>().unwrap() - 1];
         assert_eq!((&record[2], &record[5]), (&row[2], &row[0]), "a row has shifted");
@@ -81,16 +106,20 @@ fn eval_prints_groups_and_writes_mistakes_most_confident_first() {
 #[test]
 fn predict_keeps_rows_in_order_and_agrees_with_eval() {
     let data = demo(1200);
-    let predictions = frosthead(&["predict", text(&data), "--model", run(), "--all-probabilities"]).success().json_lines();
-    let rows: Vec<csv::StringRecord> = csv::Reader::from_path(&data).unwrap().records().map(Result::unwrap).collect();
+    let predictions =
+        frosthead(&["predict", text(&data), "--model", run(), "--all-probabilities"]).success().json_lines();
+    let rows: Vec<csv::StringRecord> =
+        csv::Reader::from_path(&data).unwrap().records().map(Result::unwrap).collect();
     assert_eq!(predictions.len(), rows.len());
     let mut right = 0;
     for (number, (prediction, row)) in predictions.iter().zip(&rows).enumerate() {
         assert_eq!(prediction["row"], number as u64 + 1);
         assert_eq!(prediction["text"], row[0]);
         let labels = ["movie_review", "news_editorial", "product_review", "tweet"];
-        let sum: f64 =
-            labels.iter().map(|label| prediction[format!("domain_probability_{label}")].as_f64().unwrap()).sum();
+        let sum: f64 = labels
+            .iter()
+            .map(|label| prediction[format!("domain_probability_{label}")].as_f64().unwrap())
+            .sum();
         assert!((sum - 1.0).abs() < 1e-5, "{prediction}");
         right += u64::from(prediction["domain_predicted"] == row[1]);
     }
@@ -115,7 +144,8 @@ fn predict_reads_lines_from_standard_input_and_ranks_labels() {
         assert_ne!(prediction["sentiment_predicted"], prediction["sentiment_predicted_2"]);
         assert!(prediction.get("sentiment_predicted_3").is_none());
     }
-    let csv = frosthead_reading(input, &["predict", "-", "--model", run(), "--output-format", "csv"]).success();
+    let csv =
+        frosthead_reading(input, &["predict", "-", "--model", run(), "--output-format", "csv"]).success();
     assert!(csv.stdout.starts_with("row,text,domain_predicted,domain_probability,"), "{}", csv.stdout);
     assert_eq!(csv.stdout.lines().count(), 4);
 }
@@ -133,8 +163,18 @@ fn the_same_training_again_is_up_to_date_and_gives_the_same_bytes() {
     let directory = directory();
     let data = demo(1200);
     let out = directory.path().join("run");
-    let mut arguments =
-        vec!["train", text(&data), "--backbone", backbone(), "--task", "domain", "--task", "sentiment", "--out", text(&out)];
+    let mut arguments = vec![
+        "train",
+        text(&data),
+        "--backbone",
+        backbone(),
+        "--task",
+        "domain",
+        "--task",
+        "sentiment",
+        "--out",
+        text(&out),
+    ];
     frosthead(&arguments).success();
     for file in ["heads.safetensors", "metrics.json", "rows.safetensors"] {
         let one = std::fs::read(format!("{}/{file}", run())).unwrap();
@@ -147,7 +187,11 @@ fn the_same_training_again_is_up_to_date_and_gives_the_same_bytes() {
     arguments.push("--overwrite");
     frosthead(&arguments).success();
     let seed14 = std::fs::read(out.join("rows.safetensors")).unwrap();
-    assert_ne!(seed14, std::fs::read(format!("{}/rows.safetensors", run())).unwrap(), "--seed changes nothing");
+    assert_ne!(
+        seed14,
+        std::fs::read(format!("{}/rows.safetensors", run())).unwrap(),
+        "--seed changes nothing"
+    );
 }
 
 #[test]
@@ -157,14 +201,16 @@ fn training_on_cached_features_equals_training_on_texts() {
     let features = directory.path().join("features.parquet");
     let out = directory.path().join("run");
     frosthead(&["embed", text(&data), "--backbone", backbone(), "--out", text(&features)]).success();
-    frosthead(&["train", text(&features), "--task", "domain", "--task", "sentiment", "--out", text(&out)]).success();
+    frosthead(&["train", text(&features), "--task", "domain", "--task", "sentiment", "--out", text(&out)])
+        .success();
     let one = std::fs::read(format!("{}/heads.safetensors", run())).unwrap();
     assert_eq!(one, std::fs::read(out.join("heads.safetensors")).unwrap());
     let evaluation = frosthead(&["eval", text(&features), "--model", text(&out), "--json"]).success().json();
     assert_eq!(evaluation["tasks"], metrics()["tasks"]);
     // The run knows which backbone it belongs to, not where it lies.
     let input = b"lol best day ever\n";
-    frosthead_reading(input, &["predict", "-", "--model", text(&out)]).fails_with(&["all-MiniLM-L6-v2", "--backbone"]);
+    frosthead_reading(input, &["predict", "-", "--model", text(&out)])
+        .fails_with(&["all-MiniLM-L6-v2", "--backbone"]);
     let arguments = ["predict", "-", "--model", text(&out), "--backbone", backbone()];
     assert_eq!(frosthead_reading(input, &arguments).success().json_lines().len(), 1);
 }
