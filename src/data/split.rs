@@ -57,7 +57,7 @@ pub fn split(keys: &[TextKey], labels: &[Vec<Option<u32>>], options: &SplitOptio
         let tuple: Vec<Option<u32>> = labels.iter().map(|task| task[row]).collect();
         texts.entry(*key).and_modify(|own| *own = tuple.clone().min(own.clone())).or_insert(tuple);
     }
-    let mut order: Vec<(Vec<Option<u32>>, [u8; 32], TextKey)> = texts
+    let mut order: Vec<Drawn> = texts
         .into_iter()
         .map(|(key, tuple)| {
             let place = Fields::new("frosthead split 1")
@@ -88,6 +88,9 @@ pub fn split(keys: &[TextKey], labels: &[Vec<Option<u32>>], options: &SplitOptio
     Ok(keys.iter().map(|key| parts[key]).collect())
 }
 
+/// A text's labels (its stratum), its place in the draw, its key.
+type Drawn = (Vec<Option<u32>>, [u8; 32], TextKey);
+
 /// Systematic sampling: which of `count` places are drawn so that every run of places holds its share to within one.
 fn draw(count: usize, share: f64) -> Vec<bool> {
     // Half a step of offset, so that the first and the last stratum are treated alike.
@@ -97,20 +100,15 @@ fn draw(count: usize, share: f64) -> Vec<bool> {
 }
 
 /// A class whose texts were all drawn for validation or testing gets the one that is first in its order back.
-fn return_lost_classes(
-    order: &[(Vec<Option<u32>>, [u8; 32], TextKey)],
-    tasks: usize,
-    parts: &mut BTreeMap<TextKey, Part>,
-) {
+fn return_lost_classes(order: &[Drawn], tasks: usize, parts: &mut BTreeMap<TextKey, Part>) {
     for task in 0..tasks {
-        let mut trained: BTreeMap<u32, (bool, u32, TextKey)> = BTreeMap::new();
+        let mut trained: BTreeMap<u32, (bool, TextKey)> = BTreeMap::new();
         for (tuple, _, key) in order {
             let Some(label) = tuple[task] else { continue };
-            let entry = trained.entry(label).or_insert((false, 0, *key));
+            let entry = trained.entry(label).or_insert((false, *key));
             entry.0 |= parts[key] == Part::Train;
-            entry.1 += 1;
         }
-        for (trained, _, key) in trained.into_values() {
+        for (trained, key) in trained.into_values() {
             if !trained {
                 parts.insert(key, Part::Train);
             }

@@ -49,8 +49,7 @@ impl Progress {
     /// Rows that are done, counting a half-done window in proportion.
     #[must_use]
     pub fn rows(&self) -> u64 {
-        self.rows_before
-            + if self.missing == 0 { self.window } else { self.window * self.computed / self.missing }
+        self.rows_before + (self.window * self.computed).checked_div(self.missing).unwrap_or(self.window)
     }
 }
 

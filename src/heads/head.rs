@@ -77,12 +77,10 @@ mod tests {
             let features: Vec<f32> = (0..width).map(|i| (i % 5) as f32).collect();
             let mut out = [0.0; 2];
             head.logits(&features, &mut out);
-            for class in 0..2 {
-                let weights = &head.weights[class * width..(class + 1) * width];
+            for ((out, weights), bias) in out.iter().zip(head.weights.chunks_exact(width)).zip(&head.bias) {
                 // Small whole numbers: f32 sums are exact in any order.
-                let exact: f32 =
-                    weights.iter().zip(&features).map(|(w, x)| w * x).sum::<f32>() + head.bias[class];
-                assert_eq!(out[class], exact, "width {width}");
+                let exact: f32 = weights.iter().zip(&features).map(|(w, x)| w * x).sum::<f32>() + bias;
+                assert_eq!(*out, exact, "width {width}");
             }
         }
     }
