@@ -57,10 +57,9 @@ def main():
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads, settings.inter_op_num_threads = options.threads, 1
     session = onnxruntime.InferenceSession(str(backbone / "layers.onnx"), settings, providers=["CPUExecutionProvider"])
-    buckets = json.loads(subprocess.run([options.frosthead, "bench", "buckets", "--max-length", str(max_length)],
-                                        check=True, capture_output=True, text=True).stdout)
     command = [options.frosthead, "-q", "bench", "embed", options.data, "--backbone", options.backbone, "--json", "--rounds", "1",
                "--limit", str(options.limit), "--threads", str(options.threads), "--token-budget", str(options.token_budget)]
+    buckets = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)["buckets"]
     loop = lambda: python_loop(session, texts, tokenizer, max_length, 8192, options.token_budget, buckets)
     loop()
     ratios = []

@@ -39,6 +39,8 @@ pub struct EmbedBench {
     pub padding_share: f64,
     /// Distinct `(rows, length)` shapes.
     pub shapes: usize,
+    /// Lengths that batches are padded to.
+    pub buckets: Vec<usize>,
     /// Share of the time spent inside ONNX Runtime.
     pub runtime_share: f64,
     /// Floating-point operations of the matrix products, padding included, per second.
@@ -94,7 +96,6 @@ pub fn bench_embed(
         gemm_peak(runtime, &|m, k, n| graph::matmul_model(m, k, n).map(|model| graph::encode(&model)))?
             .gflops;
     let gflops = operations.map(|operations| operations / median / 1e9);
-    let mean: f64 = seconds.iter().sum::<f64>() / (passes - 1.0);
     Ok(EmbedBench {
         backbone: backbone.manifest().name.clone(),
         device: runtime.device().to_string(),
@@ -106,7 +107,8 @@ pub fn bench_embed(
         tokens_per_second: tokens / passes / median,
         padding_share: 1.0 - tokens / padded,
         shapes: work.shapes.len(),
-        runtime_share: work.runtime_seconds / passes / mean,
+        buckets: extractor.buckets().lengths().to_vec(),
+        runtime_share: work.runtime_seconds / passes / median,
         gflops,
         gemm_peak_gflops: peak,
         share_of_peak: gflops.map(|gflops| gflops / peak),

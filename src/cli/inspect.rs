@@ -8,8 +8,9 @@ use clap::Args;
 use super::Outcome;
 use super::eval::{print_json, unprintable};
 use super::terminal::{Terminal, bytes, grouped};
-use crate::backbone::Architecture;
-use crate::inspect::{Description, describe};
+use crate::backbone::{Architecture, Manifest};
+use crate::classifier::run::Recipe;
+use crate::inspect::{Description, HeadDescription, describe};
 
 /// Say what a backbone or a run is.
 #[derive(Debug, Args)]
@@ -40,70 +41,57 @@ pub(crate) fn run(arguments: &Arguments, _: &Terminal) -> anyhow::Result<Outcome
 fn lines(description: &Description) -> Vec<(&'static str, String)> {
     match description {
         Description::Backbone { fingerprint, bytes: size, manifest } => {
-            let preparation = &manifest.preparation;
-            let network = match &manifest.architecture {
-                Architecture::Bert { config } => format!(
-                    "BERT: {} layers, {} wide, {} attention heads, {} words",
-                    config.layers,
-                    config.hidden_size,
-                    config.attention_heads,
-                    grouped(config.vocabulary_size as u64)
-                ),
-                Architecture::Onnx => "a foreign ONNX graph (one cut: after pooling)".to_owned(),
-            };
-            vec![
-                ("backbone", manifest.name.clone()),
-                ("network", network),
-                (
-                    "embedding",
-                    format!(
-                        "{} numbers, {} pooling{}",
-                        manifest.hidden_size,
-                        preparation.pooling,
-                        if preparation.normalize { ", normalised" } else { "" }
-                    ),
-                ),
-                (
-                    "texts",
-                    format!("at most {} tokens, prefix {:?}", preparation.max_length, preparation.prefix),
-                ),
-                ("source", manifest.source.origin.clone()),
-                ("licence", manifest.source.licence.clone().unwrap_or_else(|| "unknown".to_owned())),
-                ("size", bytes(*size)),
-                ("fingerprint", fingerprint.clone()),
-            ]
-        }
-        Description::Run { recipe, heads } => {
-            let mut lines = vec![
-                ("run of", format!("{} (frosthead {})", recipe.data.path, recipe.frosthead)),
-                (
-                    "backbone",
-                    recipe.backbone.as_ref().map_or_else(
-                        || "unknown: trained on features made elsewhere".to_owned(),
-                        |backbone| format!("{} ({})", backbone.name, backbone.fingerprint.short()),
-                    ),
-                ),
-                ("features", format!("{}, {} numbers", recipe.features.kind, recipe.features.width)),
-                (
-                    "split",
-                    format!(
-                        "test {}, validation {}, seed {}",
-                        recipe.split.test_fraction, recipe.split.valid_fraction, recipe.seed
-                    ),
-                ),
-                (
-                    "heads",
-                    format!("alpha {}, class weight {}", recipe.heads.alpha, recipe.heads.class_weight),
-                ),
-            ];
-            for head in heads {
-                let parameters = grouped(head.parameters as u64);
-                lines.push((
-                    "task",
-                    format!("{}: {} ({parameters} parameters)", head.task, head.labels.join(", ")),
-                ));
-            }
+            let mut lines = of_backbone(manifest);
+            lines.push(("size", bytes(*size)));
+            lines.push(("fingerprint", fingerprint.clone()));
             lines
         }
+        Description::Run { recipe, heads } => of_run(recipe, heads),
     }
+}
+
+fn of_backbone(manifest: &Manifest) -> Vec<(&'static str, String)> {
+    let preparation = &manifest.preparation;
+    let network = match &manifest.architecture {
+        Architecture::Bert { config } => format!(
+            "BERT: {} layers, {} wide, {} attention heads, {} words",
+            config.layers,
+            config.hidden_size,
+            config.attention_heads,
+            grouped(config.vocabulary_size as u64)
+        ),
+        Architecture::Onnx => "a foreign ONNX graph (one cut: after pooling)".to_owned(),
+    };
+    let normalised = if preparation.normalize { ", normalised" } else { "" };
+    let embedding = format!("{} numbers, {} pooling{normalised}", manifest.hidden_size, preparation.pooling);
+    vec![
+        ("backbone", manifest.name.clone()),
+        ("network", network),
+        ("embedding", embedding),
+        ("texts", format!("at most {} tokens, prefix {:?}", preparation.max_length, preparation.prefix)),
+        ("source", manifest.source.origin.clone()),
+        ("licence", manifest.source.licence.clone().unwrap_or_else(|| "unknown".to_owned())),
+    ]
+}
+
+fn of_run(recipe: &Recipe, heads: &[HeadDescription]) -> Vec<(&'static str, String)> {
+    let backbone = recipe.backbone.as_ref().map_or_else(
+        || "unknown: trained on features made elsewhere".to_owned(),
+        |backbone| format!("{} ({})", backbone.name, backbone.fingerprint.short()),
+    );
+    let split = &recipe.split;
+    let shares =
+        format!("test {}, validation {}, seed {}", split.test_fraction, split.valid_fraction, recipe.seed);
+    let mut lines = vec![
+        ("run of", format!("{} (frosthead {})", recipe.data.path, recipe.frosthead)),
+        ("backbone", backbone),
+        ("features", format!("{}, {} numbers", recipe.features.kind, recipe.features.width)),
+        ("split", shares),
+        ("heads", format!("alpha {}, class weight {}", recipe.heads.alpha, recipe.heads.class_weight)),
+    ];
+    for head in heads {
+        let parameters = grouped(head.parameters as u64);
+        lines.push(("task", format!("{}: {} ({parameters} parameters)", head.task, head.labels.join(", "))));
+    }
+    lines
 }

@@ -71,6 +71,12 @@ impl Extractor {
         self.layout
     }
 
+    /// The lengths batches are padded to.
+    #[must_use]
+    pub fn buckets(&self) -> &Buckets {
+        &self.buckets
+    }
+
     /// What was done so far.
     #[must_use]
     pub fn work(&self) -> &Work {

@@ -1,5 +1,8 @@
 //! One integration binary that drives the real `frosthead` with the real encoder.
 
+mod bad_input;
 mod harness;
+mod imports;
+mod layers;
 mod pipeline;
 mod robust;
