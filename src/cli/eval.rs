@@ -76,7 +76,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
     ));
     let group = arguments.by.as_ref().map(|_| tasks.len());
     let which = arguments.rows.unwrap_or_default();
-    let evaluation = evaluator.measure(which, group)?;
+    let evaluation = evaluator.measure(which, group).map_err(|error| error.at(&arguments.data))?;
     if arguments.json {
         print_json(&evaluation)?;
     } else {

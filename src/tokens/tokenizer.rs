@@ -247,6 +247,22 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_unigram_tokenizer_gives_the_ids_of_python() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tokenizer_unigram");
+        let tokenizer = Tokenizer::open(&folder.join("tokenizer.json")).unwrap();
+        let golden = std::fs::read_to_string(folder.join("ids.json")).unwrap();
+        let golden: serde_json::Value = serde_json::from_str(&golden).unwrap();
+        let texts: Vec<&str> =
+            golden["texts"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
+        let encoded = tokenizer.encode(&texts, 512).unwrap();
+        for (text, ids) in golden["ids"].as_array().unwrap().iter().enumerate() {
+            assert_eq!(serde_json::json!(encoded.ids(text)), *ids, "{:?}", texts[text]);
+        }
+        assert_eq!(tokenizer.pad_token_id(), Some(1));
+        assert!(tokenizer.keeps_case());
+    }
+
+    #[test]
     fn what_is_cut_off_is_counted_exactly() {
         let tokenizer = word_piece();
         let encoded = tokenizer.encode(&["one two three", "word ".repeat(300).as_str(), ""], 256).unwrap();

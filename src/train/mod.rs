@@ -108,8 +108,13 @@ pub fn train(
     let mut load = |input: &Input| load(input, request, embedder.as_deref_mut(), progress);
     let mut rows = load(&request.data)?;
     let labels = label_sets(request, &rows)?;
-    let valid = request.valid.as_ref().map(&mut load).transpose()?;
-    let test = request.test.as_ref().map(&mut load).transpose()?;
+    let mut load_other = |input: &Input| {
+        let rows = load(input)?;
+        check_labels(request, input, &rows, &labels)?;
+        Ok(rows)
+    };
+    let valid = request.valid.as_ref().map(&mut load_other).transpose()?;
+    let test = request.test.as_ref().map(&mut load_other).transpose()?;
     let parts = divide(request, &mut rows, &labels, valid, test)?;
     recipe.features.width = rows.width;
     if recipe.backbone.is_none() {
@@ -247,6 +252,17 @@ fn label_sets(request: &TrainRequest, rows: &Dataset) -> Result<Vec<LabelSet>> {
         })
 }
 
+/// Refuses a validation or test file with a label that training never saw, while its rows still have their own numbers.
+fn check_labels(request: &TrainRequest, input: &Input, rows: &Dataset, labels: &[LabelSet]) -> Result<()> {
+    for ((task, labels), cells) in request.tasks.iter().zip(labels).zip(&rows.cells) {
+        TaskRows::new(task, labels.names(), cells, 0..cells.len()).map_err(|error| match input.path() {
+            Some(path) => error.at(path),
+            None => error,
+        })?;
+    }
+    Ok(())
+}
+
 /// Gives every row its part and appends the rows of other files. `None`: the row is left out, because its text is in a test
 /// or validation file.
 fn divide(
@@ -319,27 +335,40 @@ fn task_rows(
     TaskRows::new(task, names, cells, (0..parts.len()).filter(|&row| parts[row] == Some(part)))
 }
 
+/// Fits one head per task, several at a time when there are threads for it; the result does not depend on how many.
 fn fit_heads(
     request: &TrainRequest,
     rows: &Dataset,
     labels: &[LabelSet],
     parts: &[Option<Part>],
 ) -> Result<(Vec<Head>, Vec<FitReport>)> {
-    let mut heads = Vec::new();
-    let mut fits = Vec::new();
-    for ((task, labels), cells) in request.tasks.iter().zip(labels).zip(&rows.cells) {
+    let tasks: Vec<(&String, &LabelSet, &Vec<Option<String>>)> = request
+        .tasks
+        .iter()
+        .zip(labels)
+        .zip(&rows.cells)
+        .map(|((task, labels), cells)| (task, labels, cells))
+        .collect();
+    let at_once = request.fit.threads.clamp(1, tasks.len().max(1));
+    let options = FitOptions { threads: request.fit.threads / at_once, ..request.fit.clone() };
+    let fit_one = |&(task, labels, cells): &(&String, &LabelSet, &Vec<Option<String>>)| {
         let chosen = task_rows(task, labels.names(), cells, parts, Part::Train)?;
-        let examples = Examples {
-            features: &rows.features,
-            width: rows.width,
-            rows: &chosen.rows,
-            labels: &chosen.labels,
-        };
-        let (head, fit) = heads::fit(task, labels.names(), &examples, &request.fit)?;
-        heads.push(head);
-        fits.push(fit);
+        let TaskRows { rows: chosen, labels: classes } = &chosen;
+        let examples =
+            Examples { features: &rows.features, width: rows.width, rows: chosen, labels: classes };
+        heads::fit(task, labels.names(), &examples, &options)
+    };
+    let mut fitted = Vec::new();
+    for group in tasks.chunks(at_once) {
+        std::thread::scope(|scope| {
+            let running: Vec<_> = group.iter().map(|task| scope.spawn(|| fit_one(task))).collect();
+            for thread in running {
+                fitted.push(thread.join().expect("a fit returns its errors: a panic in it is a bug"));
+            }
+        });
     }
-    Ok((heads, fits))
+    let fitted = fitted.into_iter().collect::<Result<Vec<_>>>()?;
+    Ok(fitted.into_iter().unzip())
 }
 
 fn measure_part(

@@ -4,5 +4,6 @@ mod bad_input;
 mod harness;
 mod imports;
 mod layers;
+mod options;
 mod pipeline;
 mod robust;
