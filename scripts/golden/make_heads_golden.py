@@ -11,6 +11,7 @@ import json, sys
 import numpy as np, sklearn
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, log_loss
+from sklearn.utils.class_weight import compute_sample_weight
 
 ROWS, WIDTH = 300, 10
 
@@ -41,7 +42,8 @@ def main():
             for weight in (None, "balanced"):
                 model = LogisticRegression(C=1 / alpha, tol=1e-10, max_iter=10000, class_weight=weight).fit(x, labels)
                 probabilities = model.predict_proba(x)
-                loss = log_loss(labels, probabilities, normalize=False) + alpha / 2 * (model.coef_ ** 2).sum()
+                counts = compute_sample_weight(weight, labels)
+                loss = log_loss(labels, probabilities, normalize=False, sample_weight=counts) + alpha / 2 * (model.coef_ ** 2).sum()
                 out["fits"].append({"classes": classes, "alpha": alpha, "class_weight": weight or "none", "loss": loss,
                                     "accuracy": float((model.predict(x) == labels).mean()),
                                     "macro_f1": float(f1_score(labels, model.predict(x), average="macro")),

@@ -1,34 +1,20 @@
-//! Owns `balanced`: linfa-logistic has no row weights, so rows are repeated.
+//! Owns what each row counts in the loss.
 //!
-//! Every class is repeated up to the size of the largest: each row ⌊m / n⌋ times, and m mod n rows, evenly spaced, once
-//! more. So every class has exactly the same weight in all, which is what `balanced` means; within a class some rows count
-//! once more than others. The penalty is scaled with the number of rows, so that alpha keeps its meaning.
+//! `balanced` is scikit-learn's: rows / (classes · rows of the class), so that every class counts the same and all weights
+//! together are as many as the rows.
 
 use super::options::ClassWeight;
 
-/// Which examples to fit on, repeated ones included, and how much more there are (1 when nothing is repeated).
-pub(super) fn repeated(labels: &[u32], classes: usize, weight: ClassWeight) -> (Vec<usize>, f64) {
-    let all: Vec<usize> = (0..labels.len()).collect();
+/// The weight of each example, in their order; nothing when all count 1.
+pub(super) fn row_weights(labels: &[u32], classes: usize, weight: ClassWeight) -> Option<Vec<f64>> {
     if weight == ClassWeight::None {
-        return (all, 1.0);
+        return None;
     }
-    let mut of_class: Vec<Vec<usize>> = vec![Vec::new(); classes];
-    for (example, label) in labels.iter().enumerate() {
-        of_class[*label as usize].push(example);
-    }
-    let most = of_class.iter().map(Vec::len).max().unwrap_or(0);
-    let mut examples = Vec::new();
-    for own in of_class.iter().filter(|own| !own.is_empty()) {
-        for _ in 0..most / own.len() {
-            examples.extend_from_slice(own);
-        }
-        let extra = most % own.len();
-        examples.extend((0..extra).map(|place| own[place * own.len() / extra]));
-    }
-    examples.sort_unstable();
-    #[expect(clippy::cast_precision_loss, reason = "far below 2^53 rows")]
-    let growth = examples.len() as f64 / labels.len().max(1) as f64;
-    (examples, growth)
+    let mut of_class = vec![0_u32; classes];
+    labels.iter().for_each(|label| of_class[*label as usize] += 1);
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^53 rows and classes")]
+    let share = labels.len() as f64 / of_class.iter().filter(|rows| **rows > 0).count().max(1) as f64;
+    Some(labels.iter().map(|label| share / f64::from(of_class[*label as usize])).collect())
 }
 
 #[cfg(test)]
@@ -36,32 +22,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_class_ends_with_the_same_weight() {
-        let labels: Vec<u32> = (0..100)
-            .map(|row| {
-                if row < 70 {
-                    0
-                } else if row < 97 {
-                    1
-                } else {
-                    2
-                }
-            })
-            .collect();
-        let (examples, growth) = repeated(&labels, 3, ClassWeight::Balanced);
-        let mut counts = [0; 3];
-        examples.iter().for_each(|example| counts[labels[*example] as usize] += 1);
-        assert_eq!(counts, [70, 70, 70]);
-        assert!((growth - 2.1).abs() < 1e-12);
-        let times = |example| examples.iter().filter(|own| **own == example).count();
-        assert!(
-            (70..97).all(|example| (2..=3).contains(&times(example))),
-            "rows of a class are repeated evenly"
-        );
+    fn every_class_counts_the_same() {
+        let labels: Vec<u32> = (0..100).map(|row| u32::from(row >= 70) + u32::from(row >= 97)).collect();
+        let weights = row_weights(&labels, 3, ClassWeight::Balanced).unwrap();
+        for class in 0..3 {
+            let own = labels.iter().zip(&weights).filter(|(label, _)| **label == class);
+            assert!((own.map(|(_, weight)| weight).sum::<f64>() - 100.0 / 3.0).abs() < 1e-9);
+        }
+        assert!((weights[99] - 100.0 / 9.0).abs() < 1e-12);
     }
 
     #[test]
-    fn without_weights_nothing_is_repeated() {
-        assert_eq!(repeated(&[0, 1, 1], 2, ClassWeight::None), (vec![0, 1, 2], 1.0));
+    fn without_weights_there_are_none() {
+        assert_eq!(row_weights(&[0, 1, 1], 2, ClassWeight::None), None);
     }
 }

@@ -1,12 +1,13 @@
-//! Owns `--alpha auto`: the penalty of the grid with the least cross entropy on held-out folds of the training rows.
+//! Owns `--alpha auto`: the strongest penalty of the grid whose accuracy on held-out folds of the training rows is within one
+//! standard error of the best (Breiman et al. 1984, §3.4.3; the error is that of the difference between the two, row by row).
 //!
 //! Refuses to look at validation or test rows, and to let the number of threads change the result.
 
 use std::sync::Mutex;
 
-use super::class_weight::repeated;
-use super::fit::{minimize, problem};
-use super::objective::score;
+use super::fit::problem;
+use super::minimize::minimize;
+use super::objective::{Score, score};
 use super::options::{Candidate, Examples, FitOptions, GRID};
 use super::standardize::Scaler;
 use crate::error::Result;
@@ -16,8 +17,8 @@ const FOLDS: usize = 3;
 /// A fold's path down the grid ends after so many penalties in a row were worse than its best.
 const PATIENCE: usize = 2;
 
-/// Mean cross entropy and accuracy per penalty of the grid, as far as a fold went.
-type Path = Vec<(f64, f64)>;
+/// The score per penalty of the grid, as far as a fold went.
+type Path = Vec<Score>;
 
 /// The chosen penalty, and every one that all folds tried.
 pub(super) fn choose(
@@ -49,18 +50,41 @@ pub(super) fn choose(
                 .expect("every fold was walked before the scope ended: anything else is a bug")
         })
         .collect::<Result<Vec<Path>>>()?;
+    let candidates = candidates(&paths);
+    let chosen = simplest(&candidates).map_or(GRID[0], |chosen| chosen.alpha);
+    Ok((chosen, candidates))
+}
+
+/// Every penalty that all folds tried.
+fn candidates(paths: &[Path]) -> Vec<Candidate> {
     let tried = paths.iter().map(Vec::len).min().unwrap_or(0);
     #[expect(clippy::cast_precision_loss, reason = "three folds")]
-    let mean = |value: &dyn Fn(&Path) -> f64| paths.iter().map(value).sum::<f64>() / FOLDS as f64;
-    let candidates: Vec<Candidate> = (0..tried)
+    let folds = paths.len() as f64;
+    // Folds are as large as each other, to a row per class: their rows count the same.
+    let right = |place: usize| {
+        paths.iter().flat_map(move |path| path[place].right.iter().map(move |own| own / folds))
+    };
+    let accuracy = |place: usize| right(place).sum::<f64>();
+    let best = (0..tried).max_by(|a, b| accuracy(*a).total_cmp(&accuracy(*b))).unwrap_or(0);
+    (0..tried)
         .map(|place| Candidate {
             alpha: GRID[place],
-            cross_entropy: mean(&|path| path[place].0),
-            accuracy: mean(&|path| path[place].1),
+            cross_entropy: paths.iter().map(|path| path[place].cross_entropy).sum::<f64>() / folds,
+            accuracy: accuracy(place),
+            // The variance of a sum of independent terms, each near 0 on average.
+            standard_error: right(place)
+                .zip(right(best))
+                .map(|(own, best)| (best - own).powi(2))
+                .sum::<f64>()
+                .sqrt(),
         })
-        .collect();
-    let best = candidates.iter().min_by(|a, b| a.cross_entropy.total_cmp(&b.cross_entropy));
-    Ok((best.map_or(GRID[0], |best| best.alpha), candidates))
+        .collect()
+}
+
+/// The grid goes from strong to weak: the first within one standard error of the best.
+fn simplest(candidates: &[Candidate]) -> Option<&Candidate> {
+    let best = candidates.iter().map(|candidate| candidate.accuracy).fold(0.0, f64::max);
+    candidates.iter().find(|candidate| best - candidate.accuracy <= candidate.standard_error)
 }
 
 /// Fits the grid from its strongest penalty on, each from the last solution, on all folds but one; scores on that one.
@@ -73,17 +97,17 @@ fn walk(
 ) -> Result<Path> {
     let (inside, outside): (Vec<usize>, Vec<usize>) =
         (0..folds.len()).partition(|&example| folds[example] != fold);
-    let rows: Vec<usize> = inside.iter().map(|&example| examples.rows[example]).collect();
-    let labels: Vec<u32> = inside.iter().map(|&example| examples.labels[example]).collect();
+    let chosen = |places: &[usize]| -> (Vec<usize>, Vec<u32>) {
+        places.iter().map(|&example| (examples.rows[example], examples.labels[example])).unzip()
+    };
+    let (rows, labels) = chosen(&inside);
     let training = Examples { rows: &rows, labels: &labels, ..*examples };
     let scaler = Scaler::of(&training);
-    let (chosen, growth) = repeated(&labels, classes, options.class_weight);
-    let training = problem(&scaler, &training, &chosen, classes);
-    let held_out_labels: Vec<u32> = outside.iter().map(|&example| examples.labels[example]).collect();
+    let training = problem(&scaler, &training, classes, options.class_weight);
     // Held-out rows are weighted as the training rows are, so that the choice serves the same aim.
-    let (counted, _) = repeated(&held_out_labels, classes, options.class_weight);
-    let counted: Vec<usize> = counted.into_iter().map(|place| outside[place]).collect();
-    let held_out = problem(&scaler, examples, &counted, classes);
+    let (rows, labels) = chosen(&outside);
+    let held_out = Examples { rows: &rows, labels: &labels, ..*examples };
+    let held_out = problem(&scaler, &held_out, classes, options.class_weight);
     let mut path = Path::new();
     let mut start = None;
     let (mut best, mut worse) = (f64::INFINITY, 0);
@@ -91,17 +115,17 @@ fn walk(
         // The penalty is on summed losses: fewer rows, proportionally less penalty.
         #[expect(clippy::cast_precision_loss, reason = "far below 2^53 rows")]
         let share = inside.len() as f64 / folds.len() as f64;
-        let solution = minimize(&training, alpha * growth * share, start.as_ref())?;
-        let scored = score(&held_out.features, &held_out.labels, &solution.parameters);
-        path.push(scored);
+        let solution = minimize(&training, alpha * share, start.as_ref())?;
+        let scored = score(&held_out, &solution.parameters);
         start = Some(solution.parameters);
-        if scored.0 < best {
-            (best, worse) = (scored.0, 0);
+        if scored.cross_entropy < best {
+            (best, worse) = (scored.cross_entropy, 0);
         } else {
             worse += 1;
-            if worse == PATIENCE {
-                break;
-            }
+        }
+        path.push(scored);
+        if worse == PATIENCE {
+            break;
         }
     }
     Ok(path)
@@ -178,21 +202,42 @@ mod tests {
         );
         // Brute force: every fold, every penalty, from scratch.
         let assigned = folds(&labels, 2, 5);
-        let mut losses = vec![0.0; GRID.len()];
+        let mut scores = vec![0.0; GRID.len()];
         for fold in 0..FOLDS {
             let inside: Vec<usize> = (0..240).filter(|&row| assigned[row] != fold).collect();
             let outside: Vec<usize> = (0..240).filter(|&row| assigned[row] == fold).collect();
             let own: Vec<u32> = inside.iter().map(|&row| labels[row]).collect();
-            let scaler = Scaler::of(&Examples { rows: &inside, labels: &own, ..examples });
-            let training = problem(&scaler, &examples, &inside, 2);
-            let held_out = problem(&scaler, &examples, &outside, 2);
-            for (loss, alpha) in losses.iter_mut().zip(GRID) {
+            let others: Vec<u32> = outside.iter().map(|&row| labels[row]).collect();
+            let training = Examples { rows: &inside, labels: &own, ..examples };
+            let held_out = Examples { rows: &outside, labels: &others, ..examples };
+            let scaler = Scaler::of(&training);
+            let training = problem(&scaler, &training, 2, ClassWeight::None);
+            let held_out = problem(&scaler, &held_out, 2, ClassWeight::None);
+            for (sum, alpha) in scores.iter_mut().zip(GRID) {
                 let share = inside.len() as f64 / 240.0;
                 let solution = minimize(&training, alpha * share, None).unwrap();
-                *loss += score(&held_out.features, &held_out.labels, &solution.parameters).0;
+                *sum += score(&held_out, &solution.parameters).right.iter().sum::<f64>() / 3.0;
             }
         }
-        let best = losses.iter().enumerate().min_by(|a, b| a.1.total_cmp(b.1)).unwrap().0;
-        assert_eq!(alpha, GRID[best], "{losses:?}, {candidates:?}");
+        // Cold and warm starts end within the tolerance of the fit of each other: a row on the edge may fall either way.
+        for (candidate, accuracy) in candidates.iter().zip(&scores) {
+            assert!((candidate.accuracy - accuracy).abs() < 1.5 / 240.0, "{scores:?}, {candidates:?}");
+        }
+        assert_eq!(alpha, simplest(&candidates).unwrap().alpha);
+    }
+
+    #[test]
+    fn the_strongest_penalty_within_one_standard_error_of_the_best_is_chosen() {
+        let score = |right: [u8; 4]| Score {
+            cross_entropy: 1.0,
+            right: right.iter().map(|own| f64::from(*own) / 4.0).collect(),
+        };
+        // Against the best (all right): 2 rows fewer, error √2 rows; 1 row fewer, error 1 row.
+        let fold = || vec![score([1, 1, 0, 0]), score([1, 1, 1, 0]), score([1, 1, 1, 1])];
+        let candidates = candidates(&[fold()]);
+        assert_eq!(candidates.iter().map(|own| own.accuracy).collect::<Vec<_>>(), [0.5, 0.75, 1.0]);
+        let errors: Vec<f64> = candidates.iter().map(|own| own.standard_error).collect();
+        assert_eq!(errors, [2.0_f64.sqrt() / 4.0, 0.25, 0.0]);
+        assert_eq!(simplest(&candidates).unwrap().alpha, GRID[1]);
     }
 }

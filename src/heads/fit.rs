@@ -1,43 +1,15 @@
-//! Owns fitting a head: standardise, let linfa-logistic minimise in f64, check with our own objective, fold the scaler in.
+//! Owns fitting a head: standardise, minimise in f64, check with our own objective, fold the scaler in.
 
 use std::time::Instant;
 
-use linfa::DatasetBase;
-use linfa::traits::Fit as _;
-use linfa_logistic::MultiLogisticRegression;
-use ndarray::{Array1, Array2, s};
-
-use super::class_weight::repeated;
+use super::class_weight::row_weights;
 use super::cross_validation;
 use super::head::Head;
-use super::objective::loss_and_gradient;
-use super::options::{Alpha, Examples, FitOptions, FitReport};
+use super::minimize::minimize;
+use super::objective::Problem;
+use super::options::{Alpha, ClassWeight, Examples, FitOptions, FitReport};
 use super::standardize::Scaler;
 use crate::error::{Error, Kind, Result};
-
-/// The gradient of the summed loss may be so long per row: scikit-learn's default precision (`tol = 1e-4` on the mean loss).
-const TOLERANCE_PER_ROW: f64 = 1e-4;
-/// L-BFGS steps of one attempt.
-const STEPS: u64 = 400;
-/// linfa can stop far from the optimum without an error: it is started again from where it stopped, so often at most.
-const ATTEMPTS: usize = 6;
-
-/// A problem in the form the trainer takes it.
-pub(super) struct Problem {
-    /// Standardised, `[rows, features]`.
-    pub features: Array2<f64>,
-    pub labels: Vec<usize>,
-    pub classes: usize,
-}
-
-/// A solution and how good it is.
-pub(super) struct Solution {
-    /// `[features + 1, classes]`, the last row the bias.
-    pub parameters: Array2<f64>,
-    pub loss: f64,
-    pub gradient_norm: f64,
-    pub tolerance: f64,
-}
 
 /// Fits the head of one task on labelled rows.
 ///
@@ -56,9 +28,8 @@ pub fn fit(
         Alpha::Auto => cross_validation::choose(examples, label_names.len(), options)?,
     };
     let scaler = Scaler::of(examples);
-    let (chosen, growth) = repeated(examples.labels, label_names.len(), options.class_weight);
-    let problem = problem(&scaler, examples, &chosen, label_names.len());
-    let solution = minimize(&problem, alpha * growth, None).map_err(|error| error.column(task))?;
+    let problem = problem(&scaler, examples, label_names.len(), options.class_weight);
+    let solution = minimize(&problem, alpha, None).map_err(|error| error.column(task))?;
     let (weights, bias) = scaler.fold(&solution.parameters);
     let report = FitReport {
         task: task.to_owned(),
@@ -76,61 +47,19 @@ pub fn fit(
     Ok((head, report))
 }
 
-/// The chosen examples (indices into `examples.rows`), standardised.
-pub(super) fn problem(scaler: &Scaler, examples: &Examples<'_>, chosen: &[usize], classes: usize) -> Problem {
+/// The examples, standardised and weighted.
+pub(super) fn problem(
+    scaler: &Scaler,
+    examples: &Examples<'_>,
+    classes: usize,
+    class_weight: ClassWeight,
+) -> Problem {
     Problem {
-        features: scaler.apply(examples.features, chosen.iter().map(|&example| examples.rows[example])),
-        labels: chosen.iter().map(|&example| examples.labels[example] as usize).collect(),
+        features: scaler.apply(examples.features, examples.rows.iter().copied()),
+        labels: examples.labels.iter().map(|&label| label as usize).collect(),
         classes,
+        weights: row_weights(examples.labels, classes, class_weight),
     }
-}
-
-/// Minimises the objective, from `start` when there is one.
-///
-/// Two classes are a multinomial problem too: its optimum has `v₁ = −v₀ = v/2`, so with twice the penalty it is that of the
-/// binary problem, `α/2 · |v|²`, which scikit-learn solves.
-pub(super) fn minimize(problem: &Problem, alpha: f64, start: Option<&Array2<f64>>) -> Result<Solution> {
-    let alpha = if problem.classes == 2 { 2.0 * alpha } else { alpha };
-    #[expect(clippy::cast_precision_loss, reason = "far below 2^53 rows")]
-    let tolerance = TOLERANCE_PER_ROW * problem.labels.len() as f64;
-    let mut best = evaluate(
-        problem,
-        alpha,
-        tolerance,
-        start.cloned().unwrap_or_else(|| Array2::zeros((problem.features.ncols() + 1, problem.classes))),
-    );
-    let data = DatasetBase::new(problem.features.view(), Array1::from(problem.labels.clone()));
-    for _ in 0..ATTEMPTS {
-        if best.gradient_norm <= tolerance {
-            break;
-        }
-        let fitted = MultiLogisticRegression::default()
-            .alpha(alpha)
-            .max_iterations(STEPS)
-            .gradient_tolerance(tolerance)
-            .initial_params(best.parameters.clone())
-            .fit(&data)
-            .map_err(|source| Error::new(Kind::Heads, "the head cannot be fitted").because(source))?;
-        let mut parameters = Array2::zeros(best.parameters.raw_dim());
-        let width = problem.features.ncols();
-        // linfa orders classes as it meets them sorted; a class without rows has no column there.
-        for (column, &class) in fitted.classes().iter().enumerate() {
-            parameters.slice_mut(s![..width, class]).assign(&fitted.params().column(column));
-            parameters[[width, class]] = fitted.intercept()[column];
-        }
-        let next = evaluate(problem, alpha, tolerance, parameters);
-        if !next.loss.is_finite() || next.loss >= best.loss {
-            break;
-        }
-        best = next;
-    }
-    Ok(best)
-}
-
-fn evaluate(problem: &Problem, alpha: f64, tolerance: f64, parameters: Array2<f64>) -> Solution {
-    let (loss, gradient) = loss_and_gradient(&problem.features, &problem.labels, alpha, &parameters);
-    let gradient_norm = gradient.iter().map(|value| value * value).sum::<f64>().sqrt();
-    Solution { parameters, loss, gradient_norm, tolerance }
 }
 
 fn check(task: &str, names: &[String], examples: &Examples<'_>) -> Result<()> {

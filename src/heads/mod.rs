@@ -12,6 +12,7 @@ mod file;
 mod fit;
 mod head;
 #[cfg(feature = "train")]
+mod minimize;
 mod objective;
 mod options;
 #[cfg(feature = "train")]

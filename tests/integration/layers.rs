@@ -19,12 +19,13 @@ const LAYERS: [&[&str]; 12] = [
 ];
 
 /// A crate and the only module that may name it.
-const OWNERS: [(&str, &str); 12] = [
+const OWNERS: [(&str, &str); 13] = [
     ("ort", "runtime"),
     ("csv", "data"),
     ("arrow_array", "data"),
     ("arrow_schema", "data"),
     ("parquet", "data"),
+    ("argmin", "heads"),
     ("linfa", "heads"),
     ("linfa_logistic", "heads"),
     ("ndarray", "heads"),

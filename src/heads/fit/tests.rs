@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::heads::ClassWeight;
+use crate::heads::minimize::evaluate;
 
 const ROWS: usize = 300;
 const WIDTH: usize = 10;
@@ -61,12 +62,9 @@ fn fits_reach_scikit_learns_loss_probabilities_and_balance() {
         let weight: ClassWeight = expected["class_weight"].as_str().unwrap().parse().unwrap();
         let (head, report, macro_f1) = fitted(classes, expected["alpha"].as_f64().unwrap(), weight);
         assert!(report.converged, "{report:?}");
-        if weight == ClassWeight::Balanced {
-            // Repeated rows are not the very same objective: the balance of the result is compared.
-            let difference = macro_f1 - expected["macro_f1"].as_f64().unwrap();
-            assert!(difference.abs() < 0.03, "{expected}: {macro_f1}");
-            continue;
-        }
+        // Predictions on the edge may fall either way within the tolerance of the fit: one row moves this by under 0.01.
+        let difference = macro_f1 - expected["macro_f1"].as_f64().unwrap();
+        assert!(difference.abs() < 0.01, "{expected}: {macro_f1}");
         let loss = expected["loss"].as_f64().unwrap();
         assert!((loss * 0.999_999..loss * 1.0005).contains(&report.loss), "{} {loss}", report.loss);
         let (features, _) = sample(classes);
@@ -109,11 +107,11 @@ fn the_report_is_computed_at_the_returned_weights() {
     let rows: Vec<usize> = (0..ROWS).collect();
     let examples = Examples { features: &features, width: WIDTH, rows: &rows, labels: &labels };
     let scaler = Scaler::of(&examples);
-    let problem = problem(&scaler, &examples, &rows, 3);
+    let problem = problem(&scaler, &examples, 3, ClassWeight::None);
     let solution = minimize(&problem, 1.0, None).unwrap();
     let mut moved = solution.parameters.clone();
     moved[[0, 0]] += 0.5;
-    let worse = evaluate(&problem, 1.0, solution.tolerance, moved);
+    let worse = evaluate(&problem, 1.0, moved);
     assert!(worse.loss > solution.loss && worse.gradient_norm > solution.tolerance);
 }
 
