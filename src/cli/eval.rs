@@ -144,12 +144,12 @@ fn write_mistakes(
         let columns = ["row", "task", "label", "predicted", "probability", "text"].map(str::to_owned);
         let mut records = RecordWriter::new(writer, format, &columns)?;
         for mistake in &mistakes {
-            let text = rows.texts.get(mistake.row - 1).cloned();
+            let text = rows.texts.get(mistake.row - 1).map(String::as_str);
             records.write(&[
                 RecordValue::Integer(mistake.row as u64),
-                RecordValue::Text(mistake.task.clone()),
-                RecordValue::Text(mistake.truth.clone()),
-                RecordValue::Text(mistake.predicted.clone()),
+                RecordValue::Text(&mistake.task),
+                RecordValue::Text(&mistake.truth),
+                RecordValue::Text(&mistake.predicted),
                 RecordValue::Number(f64::from(mistake.probability)),
                 text.map_or(RecordValue::Null, RecordValue::Text),
             ])?;

@@ -132,14 +132,14 @@ impl Job<'_> {
         self.arguments.top_k.map_or(1, |ranks| usize::from(ranks).min(head.labels.len()))
     }
 
-    fn record(&self, row: &Row, predictions: &[TaskPrediction]) -> Vec<RecordValue> {
+    fn record<'r>(&'r self, row: &'r Row, predictions: &[TaskPrediction]) -> Vec<RecordValue<'r>> {
         let mut record = vec![RecordValue::Integer(row.number)];
-        record.extend(row.cells.iter().map(|cell| cell.clone().map_or(RecordValue::Null, RecordValue::Text)));
+        record.extend(row.cells.iter().map(|cell| cell.as_deref().map_or(RecordValue::Null, RecordValue::Text)));
         for (head, prediction) in self.classifier.heads().iter().zip(predictions) {
             let mut ranked: Vec<usize> = (0..head.labels.len()).collect();
             ranked.sort_by(|&a, &b| prediction.probabilities[b].total_cmp(&prediction.probabilities[a]));
             let mut push = |label: usize| {
-                record.push(RecordValue::Text(head.labels[label].clone()));
+                record.push(RecordValue::Text(&head.labels[label]));
                 record.push(RecordValue::Number(shortest(prediction.probabilities[label])));
             };
             push(prediction.label);

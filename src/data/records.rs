@@ -1,9 +1,10 @@
 //! Owns results written row by row: JSONL or CSV.
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::str::FromStr;
 
-use serde_json::{Map, Value};
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 use crate::error::{Error, Kind, Result};
 
@@ -28,13 +29,27 @@ impl FromStr for RecordFormat {
     }
 }
 
-/// One value of a result row.
-#[derive(Debug, Clone, PartialEq)]
-pub enum RecordValue {
+/// One value of a result row; texts are borrowed, for one may be megabytes long.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[serde(untagged)]
+pub enum RecordValue<'a> {
     Null,
     Integer(u64),
     Number(f64),
-    Text(String),
+    Text(&'a str),
+}
+
+/// A row as a JSON object, columns in their order.
+struct Record<'a>(&'a [String], &'a [RecordValue<'a>]);
+
+impl Serialize for Record<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_map(Some(self.1.len()))?;
+        for (column, value) in self.0.iter().zip(self.1) {
+            object.serialize_entry(column, value)?;
+        }
+        object.end()
+    }
 }
 
 /// Writes result rows to anything.
@@ -75,12 +90,10 @@ impl<'w> RecordWriter<'w> {
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn write(&mut self, values: &[RecordValue]) -> Result<()> {
+    pub fn write(&mut self, values: &[RecordValue<'_>]) -> Result<()> {
         match &mut self.target {
             Target::Jsonl(out) => {
-                let object: Map<String, Value> =
-                    self.columns.iter().cloned().zip(values.iter().map(json)).collect();
-                serde_json::to_writer(&mut **out, &object)
+                serde_json::to_writer(&mut **out, &Record(&self.columns, values))
                     .map_err(|error| Error::io("write", "the output", error.into()))?;
                 out.write_all(b"\n").map_err(|source| Error::io("write", "the output", source))
             }
@@ -109,21 +122,12 @@ impl<'w> RecordWriter<'w> {
     }
 }
 
-fn json(value: &RecordValue) -> Value {
+fn text<'a>(value: &RecordValue<'a>) -> Cow<'a, [u8]> {
     match value {
-        RecordValue::Null => Value::Null,
-        RecordValue::Integer(number) => (*number).into(),
-        RecordValue::Number(number) => (*number).into(),
-        RecordValue::Text(text) => text.clone().into(),
-    }
-}
-
-fn text(value: &RecordValue) -> String {
-    match value {
-        RecordValue::Null => String::new(),
-        RecordValue::Integer(number) => number.to_string(),
-        RecordValue::Number(number) => number.to_string(),
-        RecordValue::Text(text) => text.clone(),
+        RecordValue::Null => Cow::Borrowed(b""),
+        RecordValue::Integer(number) => number.to_string().into_bytes().into(),
+        RecordValue::Number(number) => number.to_string().into_bytes().into(),
+        RecordValue::Text(text) => text.as_bytes().into(),
     }
 }
 
@@ -145,7 +149,7 @@ mod tests {
         writer
             .write(&[
                 RecordValue::Integer(1),
-                RecordValue::Text("a, \"b\"\n".into()),
+                RecordValue::Text("a, \"b\"\n"),
                 RecordValue::Number(0.25),
             ])
             .unwrap();
