@@ -134,7 +134,9 @@ impl Job<'_> {
 
     fn record<'r>(&'r self, row: &'r Row, predictions: &[TaskPrediction]) -> Vec<RecordValue<'r>> {
         let mut record = vec![RecordValue::Integer(row.number)];
-        record.extend(row.cells.iter().map(|cell| cell.as_deref().map_or(RecordValue::Null, RecordValue::Text)));
+        record.extend(
+            row.cells.iter().map(|cell| cell.as_deref().map_or(RecordValue::Null, RecordValue::Text)),
+        );
         for (head, prediction) in self.classifier.heads().iter().zip(predictions) {
             let mut ranked: Vec<usize> = (0..head.labels.len()).collect();
             ranked.sort_by(|&a, &b| prediction.probabilities[b].total_cmp(&prediction.probabilities[a]));

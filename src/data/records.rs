@@ -147,11 +147,7 @@ mod tests {
         let mut writer =
             RecordWriter::new(&mut out, format, &["row", "text", "p"].map(str::to_owned)).unwrap();
         writer
-            .write(&[
-                RecordValue::Integer(1),
-                RecordValue::Text("a, \"b\"\n"),
-                RecordValue::Number(0.25),
-            ])
+            .write(&[RecordValue::Integer(1), RecordValue::Text("a, \"b\"\n"), RecordValue::Number(0.25)])
             .unwrap();
         writer.write(&[RecordValue::Integer(2), RecordValue::Null, RecordValue::Number(1.0)]).unwrap();
         writer.finish().unwrap();

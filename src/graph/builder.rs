@@ -312,6 +312,28 @@ impl Builder {
         Ok(values)
     }
 
+    /// Asks the node that produces `first` for its further, optional outputs, after those it has.
+    ///
+    /// # Errors
+    /// `first` is no node's output, or an output's name is empty or taken.
+    pub(super) fn add_outputs<const N: usize>(
+        &mut self,
+        first: &Value,
+        outputs: [(String, ValueType); N],
+    ) -> Result<[Value; N]> {
+        let Some((_, Producer::Node(index))) = self.values.get(first).cloned() else {
+            return Err(
+                Error::new(Kind::Graph, "there is no such node in the graph").found(format!("{first:?}"))
+            );
+        };
+        let mut values = Vec::with_capacity(N);
+        for (name, value_type) in outputs {
+            values.push(self.define(&name, value_type, Producer::Node(index))?);
+        }
+        self.nodes[index].outputs.extend(values.iter().cloned());
+        Ok(values.try_into().expect("as many values as outputs: anything else is a bug"))
+    }
+
     /// Makes a value an output of the graph.
     ///
     /// # Errors

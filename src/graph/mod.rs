@@ -1,8 +1,10 @@
-//! Owns ONNX graphs as data: the protobuf messages, reading and writing them, and a builder with typed values.
+//! Owns ONNX graphs as data: the protobuf messages, reading and writing them, and a builder with typed
+//! values, and reverse-mode differentiation.
 //!
 //! Refuses to run a graph (that is `runtime`) and to know any model (that is `bert`).
 
 mod builder;
+mod gradient;
 mod messages;
 pub mod proto;
 
@@ -11,6 +13,7 @@ use std::path::Path;
 use prost::Message;
 
 pub use builder::{Attribute, Builder, Data, Dim, External, MICROSOFT, Node, Operation, Value, ValueType};
+pub use gradient::{Gradient, differentiate};
 pub use proto::{DataType, ModelProto};
 
 use crate::error::{Error, Kind, Result};
