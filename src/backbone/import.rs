@@ -166,8 +166,10 @@ fn graphs(
             outputs,
             pooling: preparation.pooling,
             normalize: preparation.normalize,
+            ..GraphOptions::default()
         };
-        Ok((name, bert::inference_graph(config, &weights, WEIGHTS, &options)?))
+        let network = bert::Network { config, weights: &weights, weight_file: WEIGHTS, changed: None };
+        Ok((name, bert::inference_graph(&network, &options)?))
     })
     .collect()
 }

@@ -1,18 +1,14 @@
 //! Owns the ONNX graph of a BERT encoder: embeddings, layers, and which outputs it has.
 //!
-//! Refuses to hold weights: every one is a range of the weight file, in PyTorch's `[out, in]` layout. All products with them
-//! are `Gemm` over `[tokens, hidden]` (tokens = batch · sequence), whose rows do not depend on one another, to the bit.
+//! Refuses to hold weights: every one is a range of the weight file in PyTorch's `[out, in]` layout, unless it was changed by
+//! training (then it is in the graph) or is being trained (then it is an input). All products with them are `Gemm` over `[tokens, hidden]` (tokens = batch · sequence), whose rows do not depend on one another, to the bit.
 
-use std::fmt;
-use std::str::FromStr;
-
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 use super::config::{Activation, Config};
-use super::pooling::Means;
-use super::weights::Weights;
+use super::weights::Network;
 use crate::error::{Error, Kind, Result};
-use crate::graph::{self, Builder, Data, DataType, Dim, Operation, Value, ValueType};
+use crate::graph::{Builder, Data, DataType, Dim, Operation, Value, ValueType};
 
 /// Which operators a graph is made of; both kinds give the same numbers up to rounding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,112 +20,14 @@ pub enum Operators {
     Standard,
 }
 
-/// How token states become one vector.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Pooling {
-    /// The mean over real tokens.
+/// What a graph starts from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Start {
+    /// Token ids: the whole network.
     #[default]
-    Mean,
-    /// The first token.
-    Cls,
-}
-
-impl FromStr for Pooling {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "mean" => Ok(Self::Mean),
-            "cls" => Ok(Self::Cls),
-            _ => Err(Error::new(Kind::Usage, "there is no such pooling")
-                .found(format!("{text:?}"))
-                .expected("mean or cls")),
-        }
-    }
-}
-
-impl fmt::Display for Pooling {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Mean => "mean",
-            Self::Cls => "cls",
-        })
-    }
-}
-
-/// What a graph gives.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Outputs {
-    /// `embedding` `[batch, hidden]`.
-    #[default]
-    Embedding,
-    /// Also `layer_means` `[batch, (layers + 1) · hidden]`: the mean over real tokens of the embeddings, layer 0, …; not
-    /// normalised, and a mean whatever the pooling.
-    EmbeddingAndLayerMeans,
-    /// Also `hidden.0` (embeddings), `hidden.1` (layer 0), …: `[batch, sequence, hidden]`.
-    EmbeddingAndHiddenStates,
-}
-
-/// What to build; the default is the mean-pooled embedding, not normalised, from fused operators.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct GraphOptions {
-    /// The operators to use.
-    pub operators: Operators,
-    /// How `embedding` is made.
-    pub pooling: Pooling,
-    /// Whether `embedding` has length 1.
-    pub normalize: bool,
-    /// The outputs.
-    pub outputs: Outputs,
-}
-
-/// The ONNX model that embeds batches of token ids; its weights are ranges of `weight_file`, a name relative to the model.
-///
-/// Inputs: `input_ids` and `attention_mask` (1 real, 0 padding), both i64 `[batch, sequence]`, padding at the end, sequence
-/// from 1 to `config.positions`. Outputs: see [`Outputs`]. A row's result is the same bits whatever its batch, padding
-/// and the number of threads. The same arguments give the same bytes.
-///
-/// # Errors
-/// The configuration is impossible, or the weights do not belong to it.
-pub fn inference_graph(
-    config: &Config,
-    weights: &Weights,
-    weight_file: &str,
-    options: &GraphOptions,
-) -> Result<Vec<u8>> {
-    config.check()?;
-    let mut encoder = Encoder::new(config, weights, weight_file, options.operators)?;
-    let all = options.outputs != Outputs::Embedding;
-    let states = encoder.hidden_states(all)?;
-    let last = states
-        .last()
-        .ok_or_else(|| Error::new(Kind::Graph, "an encoder has hidden states; this is a bug"))?;
-    let (mask, hidden, fused) = (encoder.attention_mask.clone(), encoder.hidden(), encoder.fused());
-    let means = Means::new(&mut encoder.graph, &mask, hidden, fused)?;
-    let embedding = means.embedding(&mut encoder.graph, last, options.pooling, options.normalize)?;
-    encoder.graph.output(&embedding)?;
-    match options.outputs {
-        Outputs::Embedding => {}
-        Outputs::EmbeddingAndHiddenStates => {
-            for state in &states {
-                encoder.graph.output(state)?;
-            }
-        }
-        Outputs::EmbeddingAndLayerMeans => {
-            let each = states.iter().enumerate();
-            let each = each.map(|(index, state)| {
-                means.mean(&mut encoder.graph, state, &format!("pooling/mean.{index}"))
-            });
-            let each = each.collect::<Result<Vec<_>>>()?;
-            let width = each.len() * config.hidden_size;
-            let joined = Operation::new("Concat", &each.iter().collect::<Vec<_>>()).with("axis", 1);
-            let joined =
-                encoder.graph.add(joined, "layer_means", ValueType::float([batch(), width.into()]))?;
-            encoder.graph.output(&joined)?;
-        }
-    }
-    Ok(graph::encode(&encoder.graph.finish()?))
+    Ids,
+    /// The hidden states of this number, given as `states`: 0 is what the embeddings give, k + 1 what layer k gives.
+    States(usize),
 }
 
 /// The name of the batch dimension.
@@ -140,14 +38,18 @@ pub(super) fn batch() -> Dim {
 /// A graph under construction, with what all its parts need.
 pub(super) struct Encoder<'a> {
     pub(super) graph: Builder,
-    config: &'a Config,
-    weights: &'a Weights,
-    weight_file: &'a str,
+    network: Network<'a>,
     operators: Operators,
-    input_ids: Value,
-    attention_mask: Value,
+    start: Start,
+    /// Token ids or token states.
+    source: Value,
+    pub(super) attention_mask: Value,
     shapes: Shapes,
     attention: Padding,
+    /// Tensors that are inputs of the graph because they are being trained.
+    trained: BTreeSet<String>,
+    /// Layers whose numbers are dropped at random while training.
+    dropped: BTreeSet<usize>,
 }
 
 /// Targets of `Reshape`.
@@ -170,18 +72,19 @@ enum Padding {
 }
 
 impl<'a> Encoder<'a> {
-    fn new(
-        config: &'a Config,
-        weights: &'a Weights,
-        weight_file: &'a str,
-        operators: Operators,
-    ) -> Result<Self> {
+    pub(super) fn new(network: Network<'a>, operators: Operators, start: Start) -> Result<Self> {
+        let config = network.config;
         let mut graph = Builder::new("bert");
         let ids_type = || ValueType::int64([batch(), "sequence".into()]);
-        let input_ids = graph.input("input_ids", ids_type())?;
+        let hidden_size = Dim::Size(config.hidden_size);
+        let source = match start {
+            Start::Ids => graph.input("input_ids", ids_type())?,
+            Start::States(_) => {
+                graph.input("states", ValueType::float([batch(), "sequence".into(), hidden_size]))?
+            }
+        };
         let mask = graph.input("attention_mask", ids_type())?;
-        let ids =
-            graph.add(Operation::new("Shape", &[&input_ids]), "shape/ids", ValueType::int64([2.into()]))?;
+        let ids = graph.add(Operation::new("Shape", &[&mask]), "shape/ids", ValueType::int64([2.into()]))?;
         let hidden = graph.integers("shape/hidden", &[1], &[config.hidden_size as i64])?;
         let states = Operation::new("Concat", &[&ids, &hidden]).with("axis", 0);
         let states = graph.add(states, "shape/states", ValueType::int64([3.into()]))?;
@@ -194,22 +97,32 @@ impl<'a> Encoder<'a> {
             }
             Operators::Standard => standard_padding(&mut graph, config, &mask, &ids)?,
         };
-        let shapes = Shapes { ids, states, rows };
         Ok(Self {
             graph,
-            config,
-            weights,
-            weight_file,
+            network,
             operators,
-            input_ids,
+            start,
+            source,
             attention_mask: mask,
-            shapes,
+            shapes: Shapes { ids, states, rows },
             attention,
+            trained: BTreeSet::new(),
+            dropped: BTreeSet::new(),
         })
     }
 
+    /// Makes tensors inputs of the graph, and drops numbers of layers through masks that are inputs too.
+    pub(super) fn train(&mut self, tensors: BTreeSet<String>, dropped: BTreeSet<usize>) {
+        self.trained = tensors;
+        self.dropped = dropped;
+    }
+
+    fn config(&self) -> &'a Config {
+        self.network.config
+    }
+
     pub(super) fn hidden(&self) -> Dim {
-        Dim::Size(self.config.hidden_size)
+        Dim::Size(self.config().hidden_size)
     }
 
     pub(super) fn fused(&self) -> bool {
@@ -226,21 +139,29 @@ impl<'a> Encoder<'a> {
         ValueType::float(["tokens".into(), width.into()])
     }
 
-    /// The hidden states `hidden.0` … (`all`) or only the last, each `[batch, sequence, hidden]`.
-    fn hidden_states(&mut self, all: bool) -> Result<Vec<Value>> {
-        let embeddings = self.embeddings("hidden.0")?;
-        let width = self.config.hidden_size;
+    /// The hidden states from the start up to `hidden.level`: all of them, or only the last; each `[batch, sequence, hidden]`.
+    pub(super) fn hidden_states(&mut self, level: usize, all: bool) -> Result<Vec<Value>> {
+        let (first, states) = match self.start {
+            Start::Ids => (0, self.embeddings("hidden.0")?),
+            Start::States(first) => (first, self.source.clone()),
+        };
+        if first > level || level > self.config().layers {
+            return Err(Error::new(Kind::Graph, "the graph has no such hidden states")
+                .found(format!("hidden.{level}, starting from hidden.{first}"))
+                .expected(format!("hidden.{first} to hidden.{}", self.config().layers)));
+        }
+        let width = self.config().hidden_size;
         let mut rows =
-            self.reshape(&embeddings, &self.shapes.rows.clone(), "embeddings/rows", Self::rows_type(width))?;
-        let mut states = vec![embeddings];
-        for layer in 0..self.config.layers {
+            self.reshape(&states, &self.shapes.rows.clone(), "embeddings/rows", Self::rows_type(width))?;
+        let mut found = vec![states];
+        for layer in first..level {
             rows = self.layer(&rows, layer)?;
-            if all || layer + 1 == self.config.layers {
+            if all || layer + 1 == level {
                 let name = format!("hidden.{}", layer + 1);
-                states.push(self.reshape(&rows, &self.shapes.states.clone(), &name, self.states_type())?);
+                found.push(self.reshape(&rows, &self.shapes.states.clone(), &name, self.states_type())?);
             }
         }
-        Ok(states)
+        Ok(found)
     }
 
     /// Token + position + token type 0, normalised: `[batch, sequence, hidden]`.
@@ -252,7 +173,7 @@ impl<'a> Encoder<'a> {
             let scale = self.weight("embeddings.LayerNorm.weight")?;
             let shift = self.weight("embeddings.LayerNorm.bias")?;
             let ids_type = ValueType::new(DataType::Int32, [batch(), "sequence".into()]);
-            let cast = Operation::new("Cast", &[&self.input_ids]).with("to", DataType::Int32 as i64);
+            let cast = Operation::new("Cast", &[&self.source]).with("to", DataType::Int32 as i64);
             let ids = self.graph.add(cast, "embeddings/ids", ids_type.clone())?;
             let zero = ValueType::new(DataType::Int32, []);
             let zero = self.graph.initializer("embeddings/zero", zero, Data::Inline(vec![0; 4]))?;
@@ -260,7 +181,7 @@ impl<'a> Encoder<'a> {
                 self.graph.add(Operation::new("Mul", &[&ids, &zero]), "embeddings/token_types", ids_type)?;
             let inputs = [&ids, &types, &word, &position, &token_type, &scale, &shift];
             let operation = Operation::microsoft("EmbedLayerNormalization", &inputs)
-                .with("epsilon", self.config.layer_norm_epsilon);
+                .with("epsilon", self.config().layer_norm_epsilon);
             let mask_index = ValueType::new(DataType::Int32, [batch()]);
             let outputs =
                 vec![(name.to_owned(), self.states_type()), ("embeddings/mask_index".to_owned(), mask_index)];
@@ -268,7 +189,7 @@ impl<'a> Encoder<'a> {
         }
         let states = self.states_type();
         let hidden = self.hidden();
-        let word = Operation::new("Gather", &[&word, &self.input_ids]).with("axis", 0);
+        let word = Operation::new("Gather", &[&word, &self.source]).with("axis", 0);
         let word = self.graph.add(word, "embeddings/word", states.clone())?;
         let zero = self.graph.integers("embeddings/zero", &[], &[0])?;
         let one = self.graph.integers("embeddings/one", &[1], &[1])?;
@@ -294,14 +215,15 @@ impl<'a> Encoder<'a> {
     fn layer(&mut self, rows: &Value, layer: usize) -> Result<Value> {
         let tensors = format!("encoder.layer.{layer}");
         let name = format!("layer.{layer}");
-        let hidden = self.config.hidden_size;
-        let context = self.attention(rows, &tensors, &name)?;
+        let hidden = self.config().hidden_size;
+        let context = self.attention(rows, layer, &tensors, &name)?;
         let attended = self.linear(
             &context,
             &format!("{tensors}.attention.output.dense"),
             hidden,
             &format!("{name}/attention/output"),
         )?;
+        let attended = self.drop_numbers(&attended, layer, "attended")?;
         let attended = self.add_and_normalize(
             &attended,
             rows,
@@ -311,12 +233,13 @@ impl<'a> Encoder<'a> {
         let inner = self.linear(
             &attended,
             &format!("{tensors}.intermediate.dense"),
-            self.config.intermediate_size,
+            self.config().intermediate_size,
             &format!("{name}/intermediate"),
         )?;
         let inner = self.activation(&inner, &format!("{name}/activated"))?;
         let output =
             self.linear(&inner, &format!("{tensors}.output.dense"), hidden, &format!("{name}/feed_forward"))?;
+        let output = self.drop_numbers(&output, layer, "output")?;
         self.add_and_normalize(
             &output,
             &attended,
@@ -326,8 +249,8 @@ impl<'a> Encoder<'a> {
     }
 
     /// Multi-head self-attention before its output product: `[tokens, hidden]`.
-    fn attention(&mut self, rows: &Value, tensors: &str, name: &str) -> Result<Value> {
-        let hidden = self.config.hidden_size;
+    fn attention(&mut self, rows: &Value, layer: usize, tensors: &str, name: &str) -> Result<Value> {
+        let hidden = self.config().hidden_size;
         let mut parts = Vec::with_capacity(3);
         for part in ["query", "key", "value"] {
             let tensor = format!("{tensors}.attention.self.{part}");
@@ -340,7 +263,7 @@ impl<'a> Encoder<'a> {
             }
             Padding::Bias { bias, heads, scale } => {
                 let constants = [bias.clone(), heads.clone(), scale.clone()];
-                self.standard_attention(&parts, &constants, name)?
+                self.standard_attention(&parts, &constants, layer, name)?
             }
         };
         self.reshape(
@@ -361,16 +284,22 @@ impl<'a> Encoder<'a> {
         let attention = Operation::microsoft("MultiHeadAttention", &states.iter().collect::<Vec<_>>())
             .input(None)
             .input(Some(mask))
-            .with("num_heads", self.config.attention_heads as i64)
+            .with("num_heads", self.config().attention_heads as i64)
             .with("mask_filter_value", f32::MIN);
         self.graph.add(attention, &format!("{name}/context"), self.states_type())
     }
 
-    fn standard_attention(&mut self, parts: &[Value], constants: &[Value; 3], name: &str) -> Result<Value> {
+    fn standard_attention(
+        &mut self,
+        parts: &[Value],
+        constants: &[Value; 3],
+        layer: usize,
+        name: &str,
+    ) -> Result<Value> {
         let [bias, shape, scale] = constants;
         let sequence = || Dim::from("sequence");
-        let heads = Dim::Size(self.config.attention_heads);
-        let head = Dim::Size(self.config.head_size());
+        let heads = Dim::Size(self.config().attention_heads);
+        let head = Dim::Size(self.config().head_size());
         let split = ValueType::float([batch(), sequence(), heads.clone(), head.clone()]);
         let by_head = ValueType::float([batch(), heads.clone(), sequence(), head.clone()]);
         let keys = ValueType::float([batch(), heads.clone(), head, sequence()]);
@@ -386,35 +315,34 @@ impl<'a> Encoder<'a> {
                 value_type.clone(),
             )?);
         }
-        let steps = [
-            (Operation::new("MatMul", &[&turned[0], &turned[1]]), "products", &scores),
-            (Operation::new("Mul", &[&Value::named(&format!("{name}/products")), scale]), "scores", &scores),
-            (Operation::new("Add", &[&Value::named(&format!("{name}/scores")), bias]), "masked", &scores),
-            (
-                Operation::new("Softmax", &[&Value::named(&format!("{name}/masked"))]).with("axis", -1),
-                "probabilities",
-                &scores,
-            ),
-            (
-                Operation::new("MatMul", &[&Value::named(&format!("{name}/probabilities")), &turned[2]]),
-                "context/by_head",
-                &by_head,
-            ),
-            (
-                Operation::new("Transpose", &[&Value::named(&format!("{name}/context/by_head"))])
-                    .with("perm", [0, 2, 1, 3]),
-                "context",
-                &split,
-            ),
-        ];
-        for (operation, step, value_type) in steps {
-            self.graph.add(operation, &format!("{name}/{step}"), value_type.clone())?;
+        let mut step = |operation: Operation, step: &str, value_type: &ValueType| {
+            self.graph.add(operation, &format!("{name}/{step}"), value_type.clone())
+        };
+        let products = step(Operation::new("MatMul", &[&turned[0], &turned[1]]), "products", &scores)?;
+        let scaled = step(Operation::new("Mul", &[&products, scale]), "scores", &scores)?;
+        let masked = step(Operation::new("Add", &[&scaled, bias]), "masked", &scores)?;
+        let shares = Operation::new("Softmax", &[&masked]).with("axis", -1);
+        let shares = step(shares, "probabilities", &scores)?;
+        let shares = self.drop_numbers(&shares, layer, "attention")?;
+        let context = Operation::new("MatMul", &[&shares, &turned[2]]);
+        let context = self.graph.add(context, &format!("{name}/context/by_head"), by_head)?;
+        let transpose = Operation::new("Transpose", &[&context]).with("perm", [0, 2, 1, 3]);
+        self.graph.add(transpose, &format!("{name}/context"), split)
+    }
+
+    /// `x` times a mask that is an input of the graph, `dropout.layer.LAYER.PLACE`, where the layer's numbers are dropped.
+    fn drop_numbers(&mut self, x: &Value, layer: usize, place: &str) -> Result<Value> {
+        if !self.dropped.contains(&layer) {
+            return Ok(x.clone());
         }
-        Ok(Value::named(&format!("{name}/context")))
+        let value_type = self.graph.type_of(x)?.clone();
+        let mask = self.graph.input(&format!("dropout.layer.{layer}.{place}"), value_type.clone())?;
+        let operation = Operation::new("Mul", &[x, &mask]);
+        self.graph.add(operation, &format!("layer.{layer}/{place}/dropped"), value_type)
     }
 
     fn activation(&mut self, rows: &Value, name: &str) -> Result<Value> {
-        let operation = match (self.config.activation, self.operators) {
+        let operation = match (self.config().activation, self.operators) {
             (Activation::Relu, _) => Operation::new("Relu", &[rows]),
             (Activation::Gelu, Operators::Fused) => Operation::microsoft("Gelu", &[rows]),
             (Activation::GeluTanh, Operators::Fused) => Operation::microsoft("FastGelu", &[rows]),
@@ -423,7 +351,7 @@ impl<'a> Encoder<'a> {
                 Operation::new("Gelu", &[rows]).with("approximate", "tanh")
             }
         };
-        self.graph.add(operation, name, Self::rows_type(self.config.intermediate_size))
+        self.graph.add(operation, name, Self::rows_type(self.config().intermediate_size))
     }
 
     /// rows · weightᵀ + bias: `[tokens, outputs]`.
@@ -438,7 +366,7 @@ impl<'a> Encoder<'a> {
     ///
     /// Two operators, because ONNX Runtime 1.32's fused `SkipLayerNormalization` makes the whole model 5 to 9 % slower.
     fn add_and_normalize(&mut self, rows: &Value, skip: &Value, tensor: &str, name: &str) -> Result<Value> {
-        let value_type = Self::rows_type(self.config.hidden_size);
+        let value_type = Self::rows_type(self.config().hidden_size);
         let sum = Operation::new("Add", &[rows, skip]);
         let sum = self.graph.add(sum, &format!("{name}/sum"), value_type.clone())?;
         self.normalization(&sum, tensor, name, value_type)
@@ -449,7 +377,7 @@ impl<'a> Encoder<'a> {
         let shift = self.weight(&format!("{tensor}.bias"))?;
         let operation = Operation::new("LayerNormalization", &[x, &scale, &shift])
             .with("axis", -1)
-            .with("epsilon", self.config.layer_norm_epsilon);
+            .with("epsilon", self.config().layer_norm_epsilon);
         self.graph.add(operation, name, value_type)
     }
 
@@ -457,10 +385,13 @@ impl<'a> Encoder<'a> {
         self.graph.add(Operation::new("Reshape", &[x, shape]), name, value_type)
     }
 
-    /// Refers to a tensor of the weight file.
+    /// A tensor of the network, wherever it is.
     fn weight(&mut self, name: &str) -> Result<Value> {
-        let (value_type, place) = self.weights.external(name, self.weight_file)?;
-        self.graph.initializer(name, value_type, Data::External(place))
+        let (value_type, data) = self.network.tensor(name)?;
+        if self.trained.contains(name) {
+            return self.graph.input(name, value_type);
+        }
+        self.graph.initializer(name, value_type, data)
     }
 }
 

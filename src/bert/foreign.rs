@@ -7,7 +7,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::encoder::{Pooling, batch};
+use super::encoder::batch;
+use super::inference::Pooling;
 use super::pooling::Means;
 use crate::error::{Error, Kind, Result};
 use crate::graph::proto::{

@@ -7,14 +7,21 @@ mod config;
 mod encoder;
 mod foreign;
 mod header;
+mod inference;
 mod pooling;
+mod training;
 mod weights;
 
 pub use checkpoint::convert_checkpoint;
 pub use config::{Activation, Config};
-pub use encoder::{GraphOptions, Operators, Outputs, Pooling, inference_graph};
+pub use encoder::{Operators, Start};
 pub use foreign::ForeignEncoder;
-pub use weights::Weights;
+pub use inference::{GraphOptions, Outputs, Pooling, inference_graph};
+pub use training::{
+    TrainingGraph, TrainingHead, TrainingOptions, TrainingParameter, head_bias, head_weight, loss, targets,
+    training_graph,
+};
+pub use weights::{ChangedTensors, Network, Weights};
 
 #[cfg(test)]
 mod tests;

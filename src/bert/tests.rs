@@ -77,7 +77,11 @@ impl Model {
     }
 
     fn graph(&self, options: &GraphOptions) -> Vec<u8> {
-        inference_graph(&self.config, &self.weights, WEIGHT_FILE, options).unwrap()
+        inference_graph(&self.network(), options).unwrap()
+    }
+
+    fn network(&self) -> Network<'_> {
+        Network { config: &self.config, weights: &self.weights, weight_file: WEIGHT_FILE, changed: None }
     }
 
     fn session(&self, options: &GraphOptions, threads: usize) -> Session {

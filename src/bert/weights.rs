@@ -3,6 +3,7 @@
 //! Refuses any other layout (`convert_checkpoint` makes this one) and never holds the numbers themselves.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, TensorInfo};
@@ -10,7 +11,7 @@ use safetensors::tensor::{Dtype, TensorInfo};
 use super::config::Config;
 use super::header::Header;
 use crate::error::{Error, Kind, Result};
-use crate::graph::{Dim, External, ValueType};
+use crate::graph::{Data, Dim, External, ValueType};
 
 /// A tensor that the encoder has: canonical name and shape, in PyTorch's layout (`[out, in]` for products).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,14 +135,65 @@ impl Weights {
         self.0.keys().map(String::as_str)
     }
 
+    /// Shape of a tensor.
+    #[must_use]
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.0.get(name).map(|place| place.shape.as_slice())
+    }
+
+    /// Reads one tensor from the weight file at `path`.
+    ///
+    /// # Errors
+    /// There is no such tensor, or the file cannot be read.
+    pub fn read(&self, path: &Path, name: &str) -> Result<Vec<f32>> {
+        let place = self.place(name)?;
+        let failed = |source| Error::io("read", path, source);
+        let file = std::fs::File::open(path).map_err(failed)?;
+        let mut bytes = vec![0; usize::try_from(place.length).unwrap_or(usize::MAX)];
+        file.read_exact_at(&mut bytes, place.offset).map_err(failed)?;
+        Ok(bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
+    }
+
     /// The type of a tensor and its place in the file `location`.
-    pub(super) fn external(&self, name: &str, location: &str) -> Result<(ValueType, External)> {
-        let place = self.0.get(name).ok_or_else(|| {
-            Error::new(Kind::Model, format!("the tensor {name:?} is missing"))
-                .help("check that the configuration and the weights belong to the same model")
-        })?;
+    fn external(&self, name: &str, location: &str) -> Result<(ValueType, External)> {
+        let place = self.place(name)?;
         let shape: Vec<Dim> = place.shape.iter().map(|&size| Dim::Size(size)).collect();
         let external = External { location: location.to_owned(), offset: place.offset, length: place.length };
         Ok((ValueType::float(shape), external))
+    }
+
+    fn place(&self, name: &str) -> Result<&Place> {
+        self.0.get(name).ok_or_else(|| {
+            Error::new(Kind::Model, format!("the tensor {name:?} is missing"))
+                .help("check that the configuration and the weights belong to the same model")
+        })
+    }
+}
+
+/// Tensors that training changed, by canonical name: their numbers, row-major.
+pub type ChangedTensors = BTreeMap<String, Vec<f32>>;
+
+/// A network: its dimensions, its weight file, and what was changed since.
+#[derive(Clone, Debug)]
+pub struct Network<'a> {
+    /// The dimensions.
+    pub config: &'a Config,
+    /// The tensors of the weight file.
+    pub weights: &'a Weights,
+    /// The weight file's name, relative to where the graph's external data is looked up.
+    pub weight_file: &'a str,
+    /// Tensors that are not those of the file any more.
+    pub changed: Option<&'a ChangedTensors>,
+}
+
+impl Network<'_> {
+    /// A tensor's type and where its numbers are.
+    pub(super) fn tensor(&self, name: &str) -> Result<(ValueType, Data)> {
+        let (value_type, place) = self.weights.external(name, self.weight_file)?;
+        let data = match self.changed.and_then(|changed| changed.get(name)) {
+            Some(numbers) => Data::Inline(numbers.iter().flat_map(|number| number.to_le_bytes()).collect()),
+            None => Data::External(place),
+        };
+        Ok((value_type, data))
     }
 }

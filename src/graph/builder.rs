@@ -375,6 +375,12 @@ impl Builder {
         }
     }
 
+    /// The inputs, in the order they were added.
+    #[must_use]
+    pub fn inputs(&self) -> &[Value] {
+        &self.inputs
+    }
+
     /// The nodes, each after everything it needs.
     #[must_use]
     pub fn nodes(&self) -> &[Node] {

@@ -13,6 +13,7 @@ mod fit;
 mod head;
 #[cfg(feature = "train")]
 mod minimize;
+#[cfg(feature = "train")]
 mod objective;
 mod options;
 #[cfg(feature = "train")]

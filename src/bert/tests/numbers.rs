@@ -255,6 +255,7 @@ fn graphs_are_small_deterministic_and_standard_where_asked() {
 fn weights_of_another_configuration_are_refused() {
     let model = Model::tiny("pretraining", "gelu");
     let config = Config { layers: 3, ..model.config.clone() };
-    let error = inference_graph(&config, &model.weights, WEIGHT_FILE, &GraphOptions::default()).unwrap_err();
+    let error = inference_graph(&Network { config: &config, ..model.network() }, &GraphOptions::default())
+        .unwrap_err();
     assert!(error.to_string().contains("encoder.layer.2."), "{error}");
 }

@@ -1,0 +1,130 @@
+//! Owns the graphs that only compute forward: what may be asked of them, and building them.
+//!
+//! Refuses to train: see `training`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::encoder::{Encoder, Operators, Start, batch};
+use super::pooling::Means;
+use super::weights::Network;
+use crate::error::{Error, Kind, Result};
+use crate::graph::{self, Operation, ValueType};
+
+/// How token states become one vector.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pooling {
+    /// The mean over real tokens.
+    #[default]
+    Mean,
+    /// The first token.
+    Cls,
+}
+
+impl FromStr for Pooling {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "mean" => Ok(Self::Mean),
+            "cls" => Ok(Self::Cls),
+            _ => Err(Error::new(Kind::Usage, "there is no such pooling")
+                .found(format!("{text:?}"))
+                .expected("mean or cls")),
+        }
+    }
+}
+
+impl fmt::Display for Pooling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Mean => "mean",
+            Self::Cls => "cls",
+        })
+    }
+}
+
+/// What a graph gives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Outputs {
+    /// `embedding` `[batch, hidden]`.
+    #[default]
+    Embedding,
+    /// Also `layer_means` `[batch, (layers + 1) · hidden]`: the mean over real tokens of the embeddings, layer 0, …; not
+    /// normalised, and a mean whatever the pooling.
+    EmbeddingAndLayerMeans,
+    /// Also `hidden.0` (embeddings), `hidden.1` (layer 0), …: `[batch, sequence, hidden]`.
+    EmbeddingAndHiddenStates,
+    /// Only `hidden.N`, `[batch, sequence, hidden]`; nothing above it is in the graph.
+    HiddenState(usize),
+}
+
+/// What to build; the default is the mean-pooled embedding, not normalised, from fused operators.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GraphOptions {
+    /// The operators to use.
+    pub operators: Operators,
+    /// How `embedding` is made.
+    pub pooling: Pooling,
+    /// Whether `embedding` has length 1.
+    pub normalize: bool,
+    /// The outputs.
+    pub outputs: Outputs,
+    /// What the graph starts from.
+    pub start: Start,
+}
+
+/// The ONNX model that embeds batches of token ids, or of token states kept from another run.
+///
+/// Inputs: `input_ids` (i64) or `states` (f32 `[batch, sequence, hidden]`), and `attention_mask` (1 real, 0 padding), i64
+/// `[batch, sequence]`, padding at the end, sequence from 1 to `config.positions`. Outputs: see [`Outputs`]. A row's result is
+/// the same bits whatever its batch, padding, the number of threads, and whether it starts from ids or from the states that
+/// another such graph gave. The same arguments give the same bytes.
+///
+/// # Errors
+/// The configuration is impossible, the weights do not belong to it, or the graph would have no layer to start from.
+pub fn inference_graph(network: &Network<'_>, options: &GraphOptions) -> Result<Vec<u8>> {
+    let config = network.config;
+    config.check()?;
+    let mut encoder = Encoder::new(network.clone(), options.operators, options.start)?;
+    if let Outputs::HiddenState(level) = options.outputs {
+        let states = encoder.hidden_states(level, false)?;
+        let last = states.last().ok_or_else(no_states)?;
+        encoder.graph.output(last)?;
+        return Ok(graph::encode(&encoder.graph.finish()?));
+    }
+    let states = encoder.hidden_states(config.layers, options.outputs != Outputs::Embedding)?;
+    let last = states.last().ok_or_else(no_states)?;
+    let (mask, hidden, fused) = (encoder.attention_mask.clone(), encoder.hidden(), encoder.fused());
+    let means = Means::new(&mut encoder.graph, &mask, hidden, fused)?;
+    let embedding = means.embedding(&mut encoder.graph, last, options.pooling, options.normalize)?;
+    encoder.graph.output(&embedding)?;
+    match options.outputs {
+        Outputs::Embedding | Outputs::HiddenState(_) => {}
+        Outputs::EmbeddingAndHiddenStates => {
+            for state in &states {
+                encoder.graph.output(state)?;
+            }
+        }
+        Outputs::EmbeddingAndLayerMeans => {
+            let each = states.iter().enumerate();
+            let each = each.map(|(index, state)| {
+                means.mean(&mut encoder.graph, state, &format!("pooling/mean.{index}"))
+            });
+            let each = each.collect::<Result<Vec<_>>>()?;
+            let width = each.len() * config.hidden_size;
+            let joined = Operation::new("Concat", &each.iter().collect::<Vec<_>>()).with("axis", 1);
+            let joined =
+                encoder.graph.add(joined, "layer_means", ValueType::float([batch(), width.into()]))?;
+            encoder.graph.output(&joined)?;
+        }
+    }
+    Ok(graph::encode(&encoder.graph.finish()?))
+}
+
+fn no_states() -> Error {
+    Error::new(Kind::Graph, "an encoder has hidden states; this is a bug")
+}

@@ -1,0 +1,212 @@
+//! Owns the graph of one training step: forward above a start, one loss per task, the gradient of every trained parameter.
+//!
+//! Refuses to update anything (that is `finetune`'s work). Trained parameters are inputs of the graph, frozen ones are not.
+
+use std::collections::BTreeSet;
+
+use super::encoder::{Encoder, Operators, Start, batch};
+use super::inference::Pooling;
+use super::pooling::Means;
+use super::weights::Network;
+use crate::error::{Error, Kind, Result};
+use crate::graph::{self, Builder, Dim, Gradient, Operation, Value, ValueType, differentiate};
+
+/// A task's head in a training step.
+#[derive(Clone, Debug)]
+pub struct TrainingHead {
+    /// The task.
+    pub task: String,
+    /// Number of classes.
+    pub classes: usize,
+    /// What its loss counts in the sum.
+    pub share: f32,
+    /// `[classes, hidden]` and `[classes]` when the head is frozen; a trained one is an input.
+    pub frozen: Option<(Vec<f32>, Vec<f32>)>,
+}
+
+/// What is trained, and on what.
+#[derive(Clone, Debug)]
+pub struct TrainingOptions {
+    /// What the graph starts from.
+    pub start: Start,
+    /// Encoder tensors that are trained, by canonical name; all above the start.
+    pub tensors: BTreeSet<String>,
+    /// How the vector that the heads see is made …
+    pub pooling: Pooling,
+    /// … and whether it has length 1: as in the graph that is deployed.
+    pub normalize: bool,
+    /// The heads, trained or frozen.
+    pub heads: Vec<TrainingHead>,
+    /// Layers whose numbers are dropped at random; with any, the pooled vector's are too.
+    pub dropped: BTreeSet<usize>,
+}
+
+/// A trained parameter and where its gradient comes out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrainingParameter {
+    /// The graph's input: a canonical tensor name, or [`head_weight`] and [`head_bias`] of a task.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// The graph's output.
+    pub gradient: String,
+    /// Whether the gradient is `[tokens, width]`, to be summed by token id, instead of having the parameter's shape.
+    pub by_token: bool,
+}
+
+/// The graph of a training step.
+///
+/// Inputs: `input_ids` or `states`, `attention_mask`, every trained parameter, per task [`targets`] `[batch, classes]`, and the
+/// dropout masks. Outputs: per task [`loss`], a scalar, and the gradients of the sum of all losses times their shares.
+#[derive(Clone, Debug)]
+pub struct TrainingGraph {
+    /// The ONNX model.
+    pub bytes: Vec<u8>,
+    /// The trained parameters.
+    pub parameters: Vec<TrainingParameter>,
+    /// Inputs that drop numbers: 0, or 1 / (1 − rate). Dimensions are sizes, or `batch`, `sequence`, `tokens` (their product).
+    pub masks: Vec<(String, Vec<Dim>)>,
+}
+
+/// The input that holds a head's weights, `[classes, hidden]`.
+#[must_use]
+pub fn head_weight(task: &str) -> String {
+    format!("heads.{task}.weight")
+}
+
+/// The input that holds a head's biases, `[classes]`.
+#[must_use]
+pub fn head_bias(task: &str) -> String {
+    format!("heads.{task}.bias")
+}
+
+/// The input that says which class each row has and what it counts: its share of the batch at the class, 0 elsewhere.
+#[must_use]
+pub fn targets(task: &str) -> String {
+    format!("targets.{task}")
+}
+
+/// The output with a task's loss: the sum of the rows' cross entropies times what they count.
+#[must_use]
+pub fn loss(task: &str) -> String {
+    format!("loss.{task}")
+}
+
+/// Builds the graph of a training step from standard operators.
+///
+/// # Errors
+/// Nothing is trained, a tensor does not exist or lies below the start, or the graph cannot be differentiated.
+pub fn training_graph(network: &Network<'_>, options: &TrainingOptions) -> Result<TrainingGraph> {
+    let config = network.config;
+    config.check()?;
+    let mut encoder = Encoder::new(network.clone(), Operators::Standard, options.start)?;
+    encoder.train(options.tensors.clone(), options.dropped.clone());
+    let states = encoder.hidden_states(config.layers, false)?;
+    let last = states.last().ok_or_else(|| Error::new(Kind::Graph, "there are no states; this is a bug"))?;
+    let (mask, hidden) = (encoder.attention_mask.clone(), encoder.hidden());
+    let means = Means::new(&mut encoder.graph, &mask, hidden.clone(), false)?;
+    let pooled = means.embedding(&mut encoder.graph, last, options.pooling, options.normalize)?;
+    let mut graph = encoder.graph;
+    let mut masks = masks_of(&graph)?;
+    let mut features = pooled.clone();
+    if !options.dropped.is_empty() {
+        let value_type = graph.type_of(&pooled)?.clone();
+        masks.push(("dropout.pooled".to_owned(), value_type.shape.clone()));
+        let mask = graph.input("dropout.pooled", value_type.clone())?;
+        features = graph.add(Operation::new("Mul", &[&pooled, &mask]), "pooled/dropped", value_type)?;
+    }
+    let mut parameters: Vec<Value> = options.tensors.iter().map(|name| Value::named(name)).collect();
+    let mut total: Option<Value> = None;
+    for head in &options.heads {
+        let weighted = add_head(&mut graph, head, &features, &hidden, &mut parameters)?;
+        total = Some(match total {
+            None => weighted,
+            Some(before) => {
+                let sum = Operation::new("Add", &[&before, &weighted]);
+                graph.add(sum, &format!("total/{}", head.task), ValueType::float([]))?
+            }
+        });
+    }
+    let total = total.ok_or_else(|| Error::new(Kind::Graph, "a training step needs a head"))?;
+    let parameters = add_gradients(&mut graph, &total, &parameters)?;
+    Ok(TrainingGraph { bytes: graph::encode(&graph.finish()?), parameters, masks })
+}
+
+/// The inputs that drop numbers inside layers.
+fn masks_of(graph: &Builder) -> Result<Vec<(String, Vec<Dim>)>> {
+    let inputs = graph.inputs().iter().filter(|input| input.name().starts_with("dropout."));
+    inputs.map(|input| Ok((input.name().to_owned(), graph.type_of(input)?.shape.clone()))).collect()
+}
+
+/// A task's loss, times what it counts: `share · −Σ targets · log softmax(features · weightᵀ + bias)`.
+fn add_head(
+    graph: &mut Builder,
+    head: &TrainingHead,
+    features: &Value,
+    hidden: &Dim,
+    parameters: &mut Vec<Value>,
+) -> Result<Value> {
+    let (task, classes) = (&head.task, Dim::Size(head.classes));
+    let types = [ValueType::float([classes.clone(), hidden.clone()]), ValueType::float([classes.clone()])];
+    let [weight_type, bias_type] = types;
+    let Dim::Size(width) = hidden else {
+        return Err(Error::new(Kind::Graph, "the hidden size is open; this is a bug"));
+    };
+    let (weight, bias) = match &head.frozen {
+        Some((weight, bias)) => (
+            graph.floats(&head_weight(task), &[head.classes, *width], weight)?,
+            graph.floats(&head_bias(task), &[head.classes], bias)?,
+        ),
+        None => {
+            let both =
+                [graph.input(&head_weight(task), weight_type)?, graph.input(&head_bias(task), bias_type)?];
+            parameters.extend(both.iter().cloned());
+            let [weight, bias] = both;
+            (weight, bias)
+        }
+    };
+    let rows = || ValueType::float([batch(), classes.clone()]);
+    let wanted = graph.input(&targets(task), rows())?;
+    let logits = Operation::new("Gemm", &[features, &weight, &bias]).with("transB", 1);
+    let logits = graph.add(logits, &format!("logits.{task}"), rows())?;
+    let log = Operation::new("LogSoftmax", &[&logits]).with("axis", -1);
+    let log = graph.add(log, &format!("log_probabilities.{task}"), rows())?;
+    let chosen = graph.add(Operation::new("Mul", &[&log, &wanted]), &format!("chosen.{task}"), rows())?;
+    let sum = Operation::new("ReduceSum", &[&chosen]).with("keepdims", 0);
+    let sum = graph.add(sum, &format!("likelihood.{task}"), ValueType::float([]))?;
+    let loss = graph.add(Operation::new("Neg", &[&sum]), &loss(task), ValueType::float([]))?;
+    graph.output(&loss)?;
+    let share = graph.floats(&format!("share.{task}"), &[], &[head.share])?;
+    graph.add(Operation::new("Mul", &[&loss, &share]), &format!("weighted.{task}"), ValueType::float([]))
+}
+
+fn add_gradients(graph: &mut Builder, total: &Value, parameters: &[Value]) -> Result<Vec<TrainingParameter>> {
+    if parameters.is_empty() {
+        return Err(Error::new(Kind::Graph, "a training step needs something to train"));
+    }
+    let gradients = differentiate(graph, total, parameters)?;
+    let mut described = Vec::with_capacity(parameters.len());
+    for (place, (parameter, gradient)) in parameters.iter().zip(&gradients).enumerate() {
+        let shape = graph.type_of(parameter)?.shape.iter().map(|dim| match dim {
+            Dim::Size(size) => Ok(*size),
+            Dim::Name(_) => Err(Error::new(Kind::Graph, "a parameter's shape is open; this is a bug")),
+        });
+        let shape = shape.collect::<Result<Vec<usize>>>()?;
+        let (value, by_token) = match gradient {
+            Gradient::Dense(value) => (value, false),
+            Gradient::Rows { values, .. } => (values, true),
+        };
+        // A gradient may be that of several parameters (a + b): outputs are distinct.
+        let name = format!("gradients/{place}");
+        let value_type = graph.type_of(value)?.clone();
+        let output = graph.add(Operation::new("Identity", &[value]), &name, value_type)?;
+        graph.output(&output)?;
+        described.push(TrainingParameter {
+            name: parameter.name().to_owned(),
+            shape,
+            gradient: name,
+            by_token,
+        });
+    }
+    Ok(described)
+}
