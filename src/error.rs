@@ -33,6 +33,8 @@ pub enum Kind {
     Store,
     /// A head could not be fitted or read.
     Heads,
+    /// Training above a cut failed: a loss or gradient that is not finite, a plan that trains nothing.
+    Training,
     /// A run directory is damaged or does not fit its backbone.
     Run,
     /// An output is already there and was not made from the same inputs.

@@ -20,6 +20,7 @@
 //! The modules are layers, listed here from the bottom up; each uses only those above it in this list.
 
 pub mod error;
+pub mod finetune;
 pub mod fingerprint;
 
 pub mod data;

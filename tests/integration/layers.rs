@@ -10,7 +10,7 @@ const LAYERS: [&[&str]; 12] = [
     &["bert", "runtime", "store", "heads"],
     &["backbone"],
     &["embed"],
-    &["dataset"],
+    &["dataset", "finetune"],
     &["classifier"],
     &["evaluate", "train"],
     &["bench", "inspect"],

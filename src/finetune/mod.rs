@@ -1,0 +1,13 @@
+//! Owns training above a cut: batches, steps on ONNX Runtime, AdamW, schedule, early stopping, checkpoints.
+//!
+//! Refuses to know plans, tables or runs: it is given rows, parameters and a training graph.
+
+mod adamw;
+mod dropout;
+mod step;
+
+pub use adamw::{AdamW, Parameter};
+pub use step::{Dropout, Step, StepBatch, Tokens};
+
+#[cfg(test)]
+mod tests;

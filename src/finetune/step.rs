@@ -1,0 +1,169 @@
+//! Owns one training step on ONNX Runtime: a batch in, losses and gradients out.
+//!
+//! Refuses to choose batches or to update anything.
+
+use std::path::Path;
+use std::time::Instant;
+
+use super::adamw::Parameter;
+use super::dropout::Draws;
+use crate::bert::{TrainingGraph, loss, targets};
+use crate::error::{Error, Kind, Result};
+use crate::graph::Dim;
+use crate::runtime::{Input, Runtime, Session, Values};
+
+/// What a batch starts from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Tokens {
+    /// Token ids `[rows, length]`.
+    Ids(Vec<i64>),
+    /// Token states `[rows, length, hidden]`.
+    States(Vec<f32>),
+}
+
+/// Rows that are trained on together.
+#[derive(Clone, Debug)]
+pub struct StepBatch {
+    pub rows: usize,
+    /// Tokens of a row, padding included.
+    pub length: usize,
+    pub tokens: Tokens,
+    /// 1 real, 0 padding: `[rows, length]`.
+    pub mask: Vec<i64>,
+    /// Per head, `[rows, classes]`: what the row counts, at its class.
+    pub targets: Vec<Vec<f32>>,
+}
+
+/// Which numbers are dropped.
+#[derive(Clone, Copy, Debug)]
+pub struct Dropout {
+    pub rate: f32,
+    pub seed: u64,
+    pub step: u64,
+}
+
+/// A training graph that has been loaded.
+pub struct Step {
+    session: Session,
+    graph: TrainingGraph,
+    /// Tasks and their numbers of classes, in the order of the heads.
+    heads: Vec<(String, usize)>,
+    hidden: usize,
+    /// Seconds inside ONNX Runtime.
+    pub runtime_seconds: f64,
+}
+
+impl Step {
+    /// Loads a training graph; frozen weights are looked up in `folder`.
+    ///
+    /// # Errors
+    /// The graph cannot be loaded.
+    pub fn new(
+        runtime: &Runtime,
+        graph: TrainingGraph,
+        folder: &Path,
+        heads: Vec<(String, usize)>,
+        hidden: usize,
+    ) -> Result<Self> {
+        let session = runtime.session_from_memory(&graph.bytes, folder)?;
+        Ok(Self { session, graph, heads, hidden, runtime_seconds: 0.0 })
+    }
+
+    /// Loss per head and gradient per parameter, in the parameter's shape. `parameters` are those of the graph, in its order.
+    ///
+    /// # Errors
+    /// ONNX Runtime fails, or a loss is not finite.
+    pub fn run(
+        &mut self,
+        parameters: &[Parameter],
+        batch: &StepBatch,
+        dropout: Option<Dropout>,
+    ) -> Result<(Vec<f64>, Vec<Vec<f32>>)> {
+        let masks = self.masks(batch, dropout);
+        let names: Vec<[String; 2]> =
+            self.heads.iter().map(|(task, _)| [targets(task), loss(task)]).collect();
+        let shape = [batch.rows, batch.length];
+        let states_shape = [batch.rows, batch.length, self.hidden];
+        let target_shapes: Vec<[usize; 2]> = self.heads.iter().map(|head| [batch.rows, head.1]).collect();
+        let mut inputs = vec![match &batch.tokens {
+            Tokens::Ids(ids) => Input { name: "input_ids", shape: &shape, values: Values::I64(ids) },
+            Tokens::States(states) => {
+                Input { name: "states", shape: &states_shape, values: Values::F32(states) }
+            }
+        }];
+        inputs.push(Input { name: "attention_mask", shape: &shape, values: Values::I64(&batch.mask) });
+        for (name, shape, mask) in &masks {
+            inputs.push(Input { name, shape, values: Values::F32(mask) });
+        }
+        for ((names, shape), values) in names.iter().zip(&target_shapes).zip(&batch.targets) {
+            inputs.push(Input { name: &names[0], shape, values: Values::F32(values) });
+        }
+        for parameter in parameters {
+            let Parameter { name, shape, values, .. } = parameter;
+            inputs.push(Input { name, shape, values: Values::F32(values) });
+        }
+        let mut outputs: Vec<&str> = names.iter().map(|names| names[1].as_str()).collect();
+        outputs.extend(self.graph.parameters.iter().map(|parameter| parameter.gradient.as_str()));
+        let start = Instant::now();
+        let mut found = self.session.run(&inputs, &outputs)?.into_iter();
+        self.runtime_seconds += start.elapsed().as_secs_f64();
+        let losses: Vec<f64> =
+            found.by_ref().take(names.len()).map(|tensor| f64::from(tensor.data[0])).collect();
+        for ((task, _), loss) in self.heads.iter().zip(&losses) {
+            if !loss.is_finite() {
+                return Err(Error::new(Kind::Training, "the loss is not a finite number")
+                    .found(format!("{loss} for task {task:?}"))
+                    .help("use a smaller --learning-rate"));
+            }
+        }
+        let gradients = found
+            .zip(&self.graph.parameters)
+            .map(|(tensor, parameter)| match (&batch.tokens, parameter.by_token) {
+                (Tokens::Ids(ids), true) => sum_by_token(&tensor.data, ids, &parameter.shape),
+                _ => tensor.data,
+            })
+            .collect();
+        Ok((losses, gradients))
+    }
+
+    fn masks(&self, batch: &StepBatch, dropout: Option<Dropout>) -> Vec<(String, Vec<usize>, Vec<f32>)> {
+        let size = |dim: &Dim| match dim {
+            Dim::Size(size) => *size,
+            Dim::Name(name) if &**name == "batch" => batch.rows,
+            Dim::Name(name) if &**name == "sequence" => batch.length,
+            Dim::Name(_) => batch.rows * batch.length,
+        };
+        let masks = (0..).zip(&self.graph.masks).map(|(number, (name, shape))| {
+            let shape: Vec<usize> = shape.iter().map(size).collect();
+            let mut mask = vec![1.0; shape.iter().product()];
+            if let Some(Dropout { rate, seed, step }) = dropout {
+                Draws::new(seed, step, number).fill(rate, &mut mask);
+            }
+            (name.clone(), shape, mask)
+        });
+        masks.collect()
+    }
+}
+
+/// The gradient of a table `[ids, width]` from those of the rows that were looked up.
+fn sum_by_token(rows: &[f32], ids: &[i64], shape: &[usize]) -> Vec<f32> {
+    let width = shape[1];
+    let mut table = vec![0.0; shape[0] * width];
+    for (row, &id) in rows.chunks_exact(width).zip(ids) {
+        let first = usize::try_from(id).unwrap_or(0) * width;
+        table[first..first + width].iter_mut().zip(row).for_each(|(sum, own)| *sum += own);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn token_gradients_are_summed_by_id() {
+        let rows = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+        let table = sum_by_token(&rows, &[2, 0, 2], &[4, 2]);
+        assert_eq!(table, [3.0, 4.0, 0.0, 0.0, 6.0, 8.0, 0.0, 0.0]);
+    }
+}

@@ -1,0 +1,207 @@
+//! Training steps against PyTorch's (`tests/data/golden`, made by `make_golden.py` there) on the real model.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use safetensors::SafeTensors;
+use serde_json::Value as Json;
+
+use super::*;
+use crate::bert::{
+    Config, Network, Pooling, Start, TrainingHead, TrainingOptions, Weights, convert_checkpoint, head_bias,
+    head_weight, training_graph,
+};
+use crate::runtime::{Runtime, RuntimeOptions};
+use crate::tokens::Tokenizer;
+
+const TASKS: [(&str, usize); 2] = [("type", 4), ("sentiment", 3)];
+const WEIGHT_FILE: &str = "model.safetensors";
+
+fn file(path: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    assert!(path.exists(), "{} is missing: run scripts/setup.sh first", path.display());
+    path
+}
+
+fn runtime() -> Runtime {
+    let library = Some(file(".downloads/onnxruntime/libonnxruntime.so.1.32.0"));
+    Runtime::load(&RuntimeOptions { library, threads: Some(2), ..RuntimeOptions::default() }).unwrap()
+}
+
+struct Golden {
+    tensors: BTreeMap<String, Vec<f32>>,
+    json: Json,
+    folder: tempfile::TempDir,
+    config: Config,
+    weights: Weights,
+}
+
+impl Golden {
+    fn open() -> Self {
+        let bytes = std::fs::read(file("tests/data/golden/golden.safetensors")).unwrap();
+        let floats = |data: &[u8]| data.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+        let tensors = SafeTensors::deserialize(&bytes).unwrap();
+        let tensors = tensors.iter().map(|(name, own)| (name.to_owned(), floats(own.data()))).collect();
+        let json = std::fs::read(file("tests/data/golden/golden.json")).unwrap();
+        let config = Config::open(&file(".downloads/all-MiniLM-L6-v2/config.json")).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(WEIGHT_FILE);
+        convert_checkpoint(&file(".downloads/all-MiniLM-L6-v2/model.safetensors"), &config, &path).unwrap();
+        let weights = Weights::open(&path, &config).unwrap();
+        Self { tensors, json: serde_json::from_slice(&json).unwrap(), folder, config, weights }
+    }
+
+    /// The batch, all rows padded to the longest; every labelled row counts one share of the batch.
+    fn batch(&self) -> StepBatch {
+        let tokenizer = Tokenizer::open(&file(".downloads/all-MiniLM-L6-v2/tokenizer.json")).unwrap();
+        let texts: Vec<String> = serde_json::from_value(self.json["train"]["texts"].clone()).unwrap();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let encoded = tokenizer.encode(&texts, 256).unwrap();
+        let length = encoded.lengths().max().unwrap();
+        let (mut ids, mut mask) = (vec![0; texts.len() * length], vec![0; texts.len() * length]);
+        for row in 0..texts.len() {
+            for (place, id) in encoded.ids(row).iter().enumerate() {
+                ids[row * length + place] = i64::from(*id);
+                mask[row * length + place] = 1;
+            }
+        }
+        let targets = TASKS.map(|(task, classes)| {
+            let labels: Vec<usize> = serde_json::from_value(self.json["train"][task].clone()).unwrap();
+            let mut targets = vec![0.0; texts.len() * classes];
+            labels.iter().enumerate().for_each(|(row, label)| targets[row * classes + label] = 1.0 / 8.0);
+            targets
+        });
+        StepBatch { rows: texts.len(), length, tokens: Tokens::Ids(ids), mask, targets: targets.into() }
+    }
+
+    fn step(&self, tensors: BTreeSet<String>, start: Start) -> (Step, Vec<Parameter>) {
+        let network =
+            Network { config: &self.config, weights: &self.weights, weight_file: WEIGHT_FILE, changed: None };
+        let head = |&(task, classes): &(&str, usize)| TrainingHead {
+            task: task.into(),
+            classes,
+            share: 1.0,
+            frozen: None,
+        };
+        let options = TrainingOptions {
+            start,
+            tensors,
+            pooling: Pooling::Mean,
+            normalize: false,
+            heads: TASKS.iter().map(head).collect(),
+            dropped: BTreeSet::new(),
+        };
+        let graph = training_graph(&network, &options).unwrap();
+        let initial = |name: &str| {
+            TASKS.iter().find_map(|(task, _)| {
+                let kinds = [(head_weight(task), "weight"), (head_bias(task), "bias")];
+                let kind = kinds.iter().find(|(own, _)| own == name)?.1;
+                Some(self.tensors[&format!("head.{task}.{kind}")].clone())
+            })
+        };
+        let path = self.folder.path().join(WEIGHT_FILE);
+        let parameters = graph.parameters.iter().map(|own| {
+            let values = initial(&own.name).unwrap_or_else(|| self.weights.read(&path, &own.name).unwrap());
+            Parameter::new(own.name.clone(), own.shape.clone(), values, 1.0)
+        });
+        let parameters = parameters.collect();
+        let heads = TASKS.map(|(task, classes)| (task.to_owned(), classes)).into();
+        let step = Step::new(&runtime(), graph, self.folder.path(), heads, self.config.hidden_size).unwrap();
+        (step, parameters)
+    }
+
+    /// Tensors of layers 4 and 5.
+    fn top(&self) -> BTreeSet<String> {
+        let top = |name: &&str| name.starts_with("encoder.layer.4.") || name.starts_with("encoder.layer.5.");
+        self.weights.names().filter(top).map(str::to_owned).collect()
+    }
+}
+
+/// The golden file's name of a parameter.
+fn golden_name(name: &str) -> String {
+    name.strip_prefix("heads.").map_or_else(|| name.to_owned(), |rest| format!("head.{rest}"))
+}
+
+fn largest(numbers: impl Iterator<Item = f32>) -> f32 {
+    numbers.map(f32::abs).fold(0.0, f32::max)
+}
+
+#[test]
+fn three_steps_of_two_layers_and_two_heads_are_pytorchs() {
+    let golden = Golden::open();
+    let batch = golden.batch();
+    let (mut step, mut parameters) = golden.step(golden.top(), Start::Ids);
+    assert_eq!(parameters.len(), 2 * 16 + 4);
+    let expected: Vec<Vec<f64>> =
+        serde_json::from_value(golden.json["train"]["losses_type_sentiment_at_step_0_to_3"].clone()).unwrap();
+    let adam = AdamW { weight_decay: 0.1, clip: 0.0, ..AdamW::default() };
+    for (number, expected) in (1..).zip(&expected) {
+        let (losses, gradients) = step.run(&parameters, &batch, None).unwrap();
+        for (found, expected) in losses.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-4, "step {number}: {found} {expected}");
+        }
+        if number == 1 {
+            check_gradients(&golden, &parameters, &gradients);
+        }
+        if number < 4 {
+            adam.update(&mut parameters, &gradients, number, 1e-3, 2).unwrap();
+        }
+    }
+    for parameter in parameters.iter().filter(|own| !own.name.ends_with("self.key.bias")) {
+        let expected = &golden.tensors[&format!("train.after3.{}", golden_name(&parameter.name))];
+        let found = &parameter.values[..expected.len()];
+        let difference = largest(found.iter().zip(expected).map(|(a, b)| a - b));
+        assert!(difference < 2e-5, "{}: {difference:e}", parameter.name);
+    }
+}
+
+fn check_gradients(golden: &Golden, parameters: &[Parameter], gradients: &[Vec<f32>]) {
+    for (parameter, gradient) in parameters.iter().zip(gradients) {
+        let name = golden_name(&parameter.name);
+        let most = largest(gradient.iter().copied());
+        if name.ends_with("self.key.bias") {
+            // Softmax does not change when all scores of a row do: the true gradient is 0.
+            assert!(most < 1e-6, "{name}: {most:e}");
+            continue;
+        }
+        let norm = gradient.iter().map(|own| f64::from(*own) * f64::from(*own)).sum::<f64>().sqrt();
+        let expected = golden.json["train"]["grad_norms"][&name].as_f64().unwrap();
+        assert!((norm / expected - 1.0).abs() < 1e-4, "{name}: {norm} {expected}");
+        let expected = &golden.tensors[&format!("train.grad.{name}")];
+        let difference = largest(gradient[..expected.len()].iter().zip(expected).map(|(a, b)| a - b));
+        assert!(difference <= 2e-5 * most, "{name}: {difference:e} of {most:e}");
+    }
+}
+
+#[test]
+fn the_whole_network_trains_and_its_gradients_agree_with_finite_differences() {
+    let golden = Golden::open();
+    let batch = golden.batch();
+    let all = golden.weights.names().map(str::to_owned).collect();
+    let (mut step, mut parameters) = golden.step(all, Start::Ids);
+    let (_, gradients) = step.run(&parameters, &batch, None).unwrap();
+    for name in [
+        "embeddings.word_embeddings.weight",
+        "embeddings.position_embeddings.weight",
+        "embeddings.token_type_embeddings.weight",
+        "embeddings.LayerNorm.weight",
+        "encoder.layer.0.attention.self.query.weight",
+    ] {
+        let place = parameters.iter().position(|own| own.name == name).unwrap();
+        let gradient = &gradients[place];
+        // Along the gradient itself the slope is its length: a step of 2e-3 / length changes the loss by 2e-3 each way, far
+        // above its rounding (1e-6), while the curvature cancels.
+        let length = gradient.iter().map(|own| f64::from(*own).powi(2)).sum::<f64>().sqrt();
+        let mut loss_at = |side: f64| {
+            let before = parameters[place].values.clone();
+            for (value, own) in parameters[place].values.iter_mut().zip(gradient) {
+                *value += (side * 2e-3 * f64::from(*own) / (length * length)) as f32;
+            }
+            let (losses, _) = step.run(&parameters, &batch, None).unwrap();
+            parameters[place].values = before;
+            losses.iter().sum::<f64>()
+        };
+        let slope = (loss_at(1.0) - loss_at(-1.0)) / 4e-3;
+        assert!((slope - 1.0).abs() < 0.02, "{name}: {slope} times the expected slope");
+    }
+}
