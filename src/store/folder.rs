@@ -47,8 +47,17 @@ impl KeyFile {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     Part,
+    /// A part of token states.
+    States,
     Damaged,
     Temporary,
+}
+
+impl Role {
+    /// Whether the file is used, and no leftover.
+    pub fn is_good(self) -> bool {
+        matches!(self, Self::Part | Self::States)
+    }
 }
 
 /// A file of ours in `parts/`.
@@ -295,7 +304,8 @@ fn role(name: &str) -> Option<Role> {
     TextKey::parse(hash)?;
     match ending {
         "part" => Some(Role::Part),
-        "part.damaged" => Some(Role::Damaged),
+        "safetensors" => Some(Role::States),
+        "part.damaged" | "safetensors.damaged" => Some(Role::Damaged),
         _ => None,
     }
 }
@@ -385,6 +395,8 @@ mod tests {
         let hash = "0f".repeat(16);
         assert_eq!(role(&format!("{hash}.part")), Some(Role::Part));
         assert_eq!(role(&format!("{hash}.part.damaged")), Some(Role::Damaged));
+        assert_eq!(role(&format!("{hash}.safetensors")), Some(Role::States));
+        assert_eq!(role(&format!("{hash}.safetensors.damaged")), Some(Role::Damaged));
         assert_eq!(role(".new-Ab3.tmp"), Some(Role::Temporary));
         for other in [
             "",

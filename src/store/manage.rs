@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use super::folder::{self, KeyFile, KeyFolder, Lock, Role, Sharing};
 use super::part::{self, Fault};
+use super::states;
 use serde::Serialize;
 
 use crate::error::{Error, Kind, Result};
@@ -112,6 +113,10 @@ fn entry(folder: &KeyFolder, key: KeyFile) -> Result<Entry> {
                 entry.parts += 1;
                 entry.rows += part::declared_rows(&file.path, &identity).map_or(0, u64::from);
             }
+            Role::States => {
+                entry.parts += 1;
+                entry.rows += states::declared_texts(&file.path, entry.width).unwrap_or(0);
+            }
             Role::Damaged => entry.damaged += 1,
             Role::Temporary => {}
         }
@@ -137,10 +142,17 @@ pub fn verify(root: &Path) -> Result<Vec<PartReport>> {
             }
         };
         for file in folder.files()?.into_iter().filter(|file| file.role != Role::Temporary) {
-            let (rows, reason) = match part::check(&file.path, &key.identity()) {
-                Ok(keys) => (keys.len() as u64, None),
-                Err(Fault::Vanished) => continue,
-                Err(fault) => (0, Some(fault.reason().to_owned())),
+            let (rows, reason) = if file.role == Role::States {
+                match states::check(&file.path, key.width as usize) {
+                    Ok(texts) => (texts, None),
+                    Err(reason) => (0, Some(reason)),
+                }
+            } else {
+                match part::check(&file.path, &key.identity()) {
+                    Ok(keys) => (keys.len() as u64, None),
+                    Err(Fault::Vanished) => continue,
+                    Err(fault) => (0, Some(fault.reason().to_owned())),
+                }
             };
             reports.push(PartReport { path: file.path, rows, bytes: file.bytes, reason });
         }
@@ -190,11 +202,11 @@ pub fn prune(root: &Path, options: &PruneOptions) -> Result<Vec<Removed>> {
 }
 
 fn has_refuse(folder: &KeyFolder) -> Result<bool> {
-    Ok(folder.files()?.iter().any(|file| file.role != Role::Part))
+    Ok(folder.files()?.iter().any(|file| !file.role.is_good()))
 }
 
 fn remove_refuse(folder: &KeyFolder, removed: &mut Vec<Removed>) -> Result<()> {
-    for file in folder.files()?.into_iter().filter(|file| file.role != Role::Part) {
+    for file in folder.files()?.into_iter().filter(|file| !file.role.is_good()) {
         folder::remove(&file.path)?;
         removed.push(Removed { path: file.path, bytes: file.bytes });
     }

@@ -9,6 +9,7 @@
 //! ROOT/features/<fingerprint of the key>/key.json        what can change a value, for people; checked on open
 //!                                        lock            advisory lock; its modification time = last used
 //!                                        parts/<hash>.part           rows (format: see `part`)
+//!                                        parts/<hash>.safetensors    token states (format: see `states`)
 //!                                        parts/<hash>.part.damaged   set aside, never read again
 //!                                        parts/.new-XXXXXX.tmp       being written
 //! ```
@@ -28,6 +29,7 @@ mod location;
 mod manage;
 mod part;
 mod reading;
+mod states;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -36,6 +38,7 @@ use std::time::{Duration, Instant};
 
 pub use location::{default_root, free_space, require_space, space_needed};
 pub use manage::{Entry, PartReport, PruneOptions, Removed, list, prune, verify};
+pub use states::{StatePrecision, TokenStates};
 
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fields, Fingerprint, TextKey};
