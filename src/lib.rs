@@ -36,6 +36,7 @@ pub mod store;
 pub mod backbone;
 
 pub mod embed;
+pub mod plan;
 
 pub mod dataset;
 

@@ -1,4 +1,5 @@
-//! Owns a backbone directory: importing it, opening it with every hash checked, and saying what identifies its features.
+//! Owns a backbone directory: importing it, opening it with every hash checked, its graphs with what training changed, and
+//! saying what identifies its features.
 //!
 //! Refuses to run it (that is `embed`'s work) and to use files that are not the ones the manifest was written for.
 
@@ -10,6 +11,7 @@ mod manifest;
 mod onnx;
 mod sentence_transformers;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub use catalog::{Catalog, CatalogEntry};
@@ -18,8 +20,10 @@ pub use hub::{HubModel, download};
 pub use import::{ImportOptions, Imported, import};
 pub use manifest::{Architecture, Manifest, Preparation, Source};
 
+use crate::bert::{self, ChangedTensors, Config, GraphOptions, Network, Operators, Outputs, Start, Weights};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::Fingerprint;
+use crate::runtime::{Runtime, Session};
 use crate::tokens::Tokenizer;
 
 /// The manifest's file name.
@@ -35,11 +39,18 @@ pub const LAYERS_GRAPH: &str = "layers.onnx";
 /// The same as [`EMBEDDING_GRAPH`] in plain ONNX operators, for other runtimes.
 pub const STANDARD_GRAPH: &str = "embedding.standard.onnx";
 
-/// An opened backbone: its manifest and tokenizer, all hashes checked.
+/// An opened backbone: its manifest and tokenizer, all hashes checked; and the tensors that training changed, if any.
 pub struct Backbone {
     directory: PathBuf,
     manifest: Manifest,
     tokenizer: Tokenizer,
+    changed: Option<Changed>,
+}
+
+/// Tensors that training changed, and their hash.
+struct Changed {
+    tensors: ChangedTensors,
+    fingerprint: Fingerprint,
 }
 
 impl Backbone {
@@ -61,7 +72,72 @@ impl Backbone {
             }
         }
         let tokenizer = Tokenizer::open(&directory.join(TOKENIZER))?;
-        Ok(Self { directory: directory.to_path_buf(), manifest, tokenizer })
+        Ok(Self { directory: directory.to_path_buf(), manifest, tokenizer, changed: None })
+    }
+
+    /// The same backbone with tensors that training changed; `fingerprint` is their hash.
+    #[must_use]
+    pub fn with_changed(mut self, tensors: ChangedTensors, fingerprint: Fingerprint) -> Self {
+        self.changed = Some(Changed { tensors, fingerprint });
+        self
+    }
+
+    /// The named values that decide what a text's features are: the manifest's, and the hash of what training changed.
+    #[must_use]
+    pub fn values(&self) -> BTreeMap<String, String> {
+        let mut values = self.manifest.values();
+        if let Some(changed) = &self.changed {
+            values.insert("changed tensors".to_owned(), changed.fingerprint.to_string());
+        }
+        values
+    }
+
+    /// The dimensions and weights of a BERT encoder.
+    ///
+    /// # Errors
+    /// The backbone is opaque (an imported `.onnx` file), or its weight file is damaged.
+    pub fn encoder(&self) -> Result<(&Config, Weights)> {
+        match &self.manifest.architecture {
+            Architecture::Bert { config } => Ok((config, Weights::open(&self.directory.join(WEIGHTS), config)?)),
+            Architecture::Onnx => Err(Error::new(Kind::Usage, "this backbone cannot be cut inside")
+                .at(&self.directory)
+                .found("an imported .onnx file: its layers are not known, so its only cut is after the pooling")
+                .help("import the model from its Hugging Face directory (model.safetensors) to train its layers")),
+        }
+    }
+
+    /// The bytes of a graph of this encoder, pooled as the manifest says; its weights are looked up in [`Self::directory`].
+    ///
+    /// # Errors
+    /// The backbone is opaque, or the graph cannot be built.
+    pub fn build_graph(&self, operators: Operators, outputs: Outputs, start: Start) -> Result<Vec<u8>> {
+        let (config, weights) = self.encoder()?;
+        let changed = self.changed.as_ref().map(|changed| &changed.tensors);
+        let network = Network { config, weights: &weights, weight_file: WEIGHTS, changed };
+        let Preparation { pooling, normalize, .. } = self.manifest.preparation;
+        bert::inference_graph(&network, &GraphOptions { operators, pooling, normalize, outputs, start })
+    }
+
+    /// A session that gives these outputs from token ids.
+    ///
+    /// # Errors
+    /// The graph cannot be built or loaded.
+    pub fn session(&self, runtime: &Runtime, outputs: Outputs) -> Result<Session> {
+        match outputs {
+            Outputs::Embedding if self.changed.is_none() => runtime.session(&self.graph(EMBEDDING_GRAPH)),
+            Outputs::EmbeddingAndLayerMeans if self.changed.is_none() => {
+                runtime.session(&self.graph(LAYERS_GRAPH))
+            }
+            _ => self.session_from(runtime, outputs, Start::Ids),
+        }
+    }
+
+    /// A session that gives these outputs from any start.
+    ///
+    /// # Errors
+    /// As [`Self::session`], and the backbone is opaque.
+    pub fn session_from(&self, runtime: &Runtime, outputs: Outputs, start: Start) -> Result<Session> {
+        runtime.session_from_memory(&self.build_graph(Operators::Fused, outputs, start)?, &self.directory)
     }
 
     /// Where it lies.

@@ -2,7 +2,7 @@
 //!
 //! Refuses to trust a damaged part (its rows are computed again) and to load the network when nothing is missing.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -226,17 +226,23 @@ impl Embedder {
     }
 }
 
-/// Everything that can change a stored value, except the text.
-fn store_key(backbone: &Backbone, runtime: &Runtime, layout: &RowLayout) -> StoreKey {
-    let mut fields = backbone.manifest().values();
+/// What can change any value that a backbone computes, except the text and where the network is cut.
+pub(super) fn key_fields(backbone: &Backbone, runtime: &Runtime) -> BTreeMap<String, String> {
+    let mut fields = backbone.values();
     let device = match runtime.device() {
         Device::Cpu => "cpu",
         Device::Cuda(_) => "cuda",
     };
     fields.insert("device".into(), device.into());
     fields.insert("onnxruntime".into(), runtime.version().into());
-    fields.insert("precision".into(), "fp32".into());
     fields.insert("long texts".into(), "truncate".into());
+    fields
+}
+
+/// Everything that can change a stored value, except the text.
+fn store_key(backbone: &Backbone, runtime: &Runtime, layout: &RowLayout) -> StoreKey {
+    let mut fields = key_fields(backbone, runtime);
+    fields.insert("precision".into(), "fp32".into());
     fields.insert("cut".into(), "after pooling".into());
     fields.insert(
         "row".into(),

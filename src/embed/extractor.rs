@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::layout::{RowLayout, StoredLayers};
-use crate::backbone::{Backbone, EMBEDDING_GRAPH, LAYERS_GRAPH};
+use crate::backbone::Backbone;
+use crate::bert::Outputs;
 use crate::error::{Error, Kind, Result};
 use crate::runtime::{Input, Runtime, Session, Values};
 use crate::tokens::{Batch, Buckets, Encoded, Truncation, batches};
@@ -54,9 +55,10 @@ impl Extractor {
         token_budget: usize,
     ) -> Result<Self> {
         let layout = layout(&backbone, stored);
-        let graph = if layout.states().is_empty() { EMBEDDING_GRAPH } else { LAYERS_GRAPH };
+        let outputs =
+            if layout.states().is_empty() { Outputs::Embedding } else { Outputs::EmbeddingAndLayerMeans };
         Ok(Self {
-            session: runtime.session(&backbone.graph(graph))?,
+            session: backbone.session(runtime, outputs)?,
             layout,
             buckets: Buckets::new(backbone.manifest().preparation.max_length),
             backbone,
@@ -94,7 +96,7 @@ impl Extractor {
         texts: &[&str],
         each: &mut dyn FnMut(usize, &[f32]) -> Result<()>,
     ) -> Result<()> {
-        let encoded = self.encode(texts)?;
+        let encoded = encode(&self.backbone, texts)?;
         let lengths: Vec<usize> = encoded.lengths().collect();
         self.work.truncation += encoded.truncation();
         let mut row = vec![0.0; self.layout.width()];
@@ -112,37 +114,10 @@ impl Extractor {
         Ok(())
     }
 
-    /// Token ids of the texts, the backbone's prefix in front.
-    fn encode(&self, texts: &[&str]) -> Result<Encoded> {
-        let preparation = &self.backbone.manifest().preparation;
-        let tokenizer = self.backbone.tokenizer();
-        if preparation.prefix.is_empty() {
-            return tokenizer.encode(texts, preparation.max_length);
-        }
-        let prefixed: Vec<String> =
-            texts.iter().map(|text| format!("{}{text}", preparation.prefix)).collect();
-        let prefixed: Vec<&str> = prefixed.iter().map(String::as_str).collect();
-        tokenizer.encode(&prefixed, preparation.max_length)
-    }
-
-    fn run(&mut self, batch: &Batch, encoded: &Encoded) -> Result<Outputs> {
+    fn run(&mut self, batch: &Batch, encoded: &Encoded) -> Result<Computed> {
         let shape = [batch.size, batch.length];
-        let pad = i64::from(self.backbone.manifest().preparation.pad_token_id);
-        let mut ids = vec![pad; batch.size * batch.length];
-        let mut mask = vec![0_i64; batch.size * batch.length];
-        // Fill rows repeat the first text: a row of nothing but padding would divide by zero in the pooling.
-        let fill = batch.rows.first().copied();
-        for position in 0..batch.size {
-            let Some(index) = batch.rows.get(position).copied().or(fill) else { continue };
-            let first = position * batch.length;
-            for (offset, &id) in encoded.ids(index).iter().enumerate() {
-                ids[first + offset] = i64::from(id);
-                mask[first + offset] = 1;
-            }
-            if position < batch.rows.len() {
-                self.work.tokens += encoded.ids(index).len() as u64;
-            }
-        }
+        let (ids, mask) = pad_ids(batch, encoded, self.backbone.manifest().preparation.pad_token_id);
+        self.work.tokens += batch.rows.iter().map(|&index| encoded.ids(index).len() as u64).sum::<u64>();
         let inputs = [
             Input { name: "input_ids", shape: &shape, values: Values::I64(&ids) },
             Input { name: "attention_mask", shape: &shape, values: Values::I64(&mask) },
@@ -159,8 +134,40 @@ impl Extractor {
         let states = outputs.next().map(|tensor| tensor.data).unwrap_or_default();
         check_size(&embedding, batch.size * self.layout.embedding().len())?;
         check_size(&states, batch.size * self.layout.states().len())?;
-        Ok(Outputs { embedding, states })
+        Ok(Computed { embedding, states })
     }
+}
+
+/// Token ids of the texts, the backbone's prefix in front.
+pub(super) fn encode(backbone: &Backbone, texts: &[&str]) -> Result<Encoded> {
+    let preparation = &backbone.manifest().preparation;
+    if preparation.prefix.is_empty() {
+        return backbone.tokenizer().encode(texts, preparation.max_length);
+    }
+    let prefixed: Vec<String> = texts.iter().map(|text| format!("{}{text}", preparation.prefix)).collect();
+    let prefixed: Vec<&str> = prefixed.iter().map(String::as_str).collect();
+    backbone.tokenizer().encode(&prefixed, preparation.max_length)
+}
+
+/// `input_ids` and `attention_mask` of a batch, `[size, length]` each.
+pub(super) fn pad_ids(batch: &Batch, encoded: &Encoded, pad: u32) -> (Vec<i64>, Vec<i64>) {
+    let mut ids = vec![i64::from(pad); batch.size * batch.length];
+    let mut mask = vec![0_i64; batch.size * batch.length];
+    for (position, index) in filled(batch).enumerate() {
+        let first = position * batch.length;
+        for (offset, &id) in encoded.ids(index).iter().enumerate() {
+            ids[first + offset] = i64::from(id);
+            mask[first + offset] = 1;
+        }
+    }
+    (ids, mask)
+}
+
+/// The text in each place of a batch: fill rows repeat the first, because a row of nothing but padding would divide by zero
+/// in the pooling.
+pub(super) fn filled(batch: &Batch) -> impl Iterator<Item = usize> {
+    let fill = batch.rows.first().copied();
+    (0..batch.size).filter_map(move |position| batch.rows.get(position).copied().or(fill))
 }
 
 /// What a row of this backbone holds for a choice of stored layers.
@@ -175,12 +182,12 @@ pub(super) fn layout(backbone: &Backbone, stored: StoredLayers) -> RowLayout {
 }
 
 /// The two outputs of a batch, row-major.
-struct Outputs {
+struct Computed {
     embedding: Vec<f32>,
     states: Vec<f32>,
 }
 
-impl Outputs {
+impl Computed {
     fn copy_row(&self, position: usize, layout: &RowLayout, row: &mut [f32]) {
         for (place, values) in [(layout.states(), &self.states), (layout.embedding(), &self.embedding)] {
             let width = place.len();

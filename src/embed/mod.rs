@@ -3,11 +3,13 @@
 //! Refuses to hold a corpus in memory, to compute a text twice, and to let a row of the output be any other than that of the
 //! input.
 
+mod cut;
 mod embedder;
 mod extractor;
 mod layout;
 mod table;
 
+pub use cut::{CutRows, CutTokens, StatesNeed, StatesPlace, StatesProgress};
 pub use embedder::{EmbedOptions, Embedder, Progress};
 pub use extractor::{Extractor, TOKEN_BUDGET, Work};
 pub use layout::{RowLayout, StoredLayers};

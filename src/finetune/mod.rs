@@ -4,10 +4,14 @@
 
 mod adamw;
 mod dropout;
+mod sampler;
+mod schedule;
 mod step;
 
 pub use adamw::{AdamW, Parameter};
-pub use step::{Dropout, Step, StepBatch, Tokens};
+pub use sampler::epoch_batches;
+pub use schedule::rate_factor;
+pub use step::{Dropout, Step, StepBatch};
 
 #[cfg(test)]
 mod tests;

@@ -8,18 +8,10 @@ use std::time::Instant;
 use super::adamw::Parameter;
 use super::dropout::Draws;
 use crate::bert::{TrainingGraph, loss, targets};
+use crate::embed::CutTokens;
 use crate::error::{Error, Kind, Result};
 use crate::graph::Dim;
 use crate::runtime::{Input, Runtime, Session, Values};
-
-/// What a batch starts from.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Tokens {
-    /// Token ids `[rows, length]`.
-    Ids(Vec<i64>),
-    /// Token states `[rows, length, hidden]`.
-    States(Vec<f32>),
-}
 
 /// Rows that are trained on together.
 #[derive(Clone, Debug)]
@@ -27,7 +19,7 @@ pub struct StepBatch {
     pub rows: usize,
     /// Tokens of a row, padding included.
     pub length: usize,
-    pub tokens: Tokens,
+    pub tokens: CutTokens,
     /// 1 real, 0 padding: `[rows, length]`.
     pub mask: Vec<i64>,
     /// Per head, `[rows, classes]`: what the row counts, at its class.
@@ -86,8 +78,8 @@ impl Step {
         let states_shape = [batch.rows, batch.length, self.hidden];
         let target_shapes: Vec<[usize; 2]> = self.heads.iter().map(|head| [batch.rows, head.1]).collect();
         let mut inputs = vec![match &batch.tokens {
-            Tokens::Ids(ids) => Input { name: "input_ids", shape: &shape, values: Values::I64(ids) },
-            Tokens::States(states) => {
+            CutTokens::Ids(ids) => Input { name: "input_ids", shape: &shape, values: Values::I64(ids) },
+            CutTokens::States(states) => {
                 Input { name: "states", shape: &states_shape, values: Values::F32(states) }
             }
         }];
@@ -119,7 +111,7 @@ impl Step {
         let gradients = found
             .zip(&self.graph.parameters)
             .map(|(tensor, parameter)| match (&batch.tokens, parameter.by_token) {
-                (Tokens::Ids(ids), true) => sum_by_token(&tensor.data, ids, &parameter.shape),
+                (CutTokens::Ids(ids), true) => sum_by_token(&tensor.data, ids, &parameter.shape),
                 _ => tensor.data,
             })
             .collect();

@@ -11,6 +11,7 @@ use crate::bert::{
     Config, Network, Pooling, Start, TrainingHead, TrainingOptions, Weights, convert_checkpoint, head_bias,
     head_weight, training_graph,
 };
+use crate::embed::CutTokens;
 use crate::runtime::{Runtime, RuntimeOptions};
 use crate::tokens::Tokenizer;
 
@@ -71,7 +72,7 @@ impl Golden {
             labels.iter().enumerate().for_each(|(row, label)| targets[row * classes + label] = 1.0 / 8.0);
             targets
         });
-        StepBatch { rows: texts.len(), length, tokens: Tokens::Ids(ids), mask, targets: targets.into() }
+        StepBatch { rows: texts.len(), length, tokens: CutTokens::Ids(ids), mask, targets: targets.into() }
     }
 
     fn step(&self, tensors: BTreeSet<String>, start: Start) -> (Step, Vec<Parameter>) {

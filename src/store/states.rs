@@ -158,6 +158,12 @@ impl TokenStates {
         Ok(states)
     }
 
+    /// Whether there may be states of `key` under `root`.
+    #[must_use]
+    pub fn exists(root: &Path, key: &StoreKey) -> bool {
+        KeyFolder::new(root, &key.fingerprint()).key_file().exists()
+    }
+
     /// Bytes that `texts` texts of `tokens` tokens in all take.
     #[must_use]
     pub fn space_needed(texts: u64, tokens: u64, hidden: usize, precision: StatePrecision) -> u64 {

@@ -9,7 +9,7 @@ const LAYERS: [&[&str]; 12] = [
     &["data", "tokens", "metrics", "graph"],
     &["bert", "runtime", "store", "heads"],
     &["backbone"],
-    &["embed"],
+    &["embed", "plan"],
     &["dataset", "finetune"],
     &["classifier"],
     &["evaluate", "train"],

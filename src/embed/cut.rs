@@ -1,0 +1,347 @@
+//! Owns what is fed to a graph that starts at a cut: the token states of texts (computed once, stored) or their token ids.
+//!
+//! Refuses to compute what is stored, to start what the disk cannot hold, and to hold the states of a corpus in memory.
+
+use std::path::Path;
+
+use super::embedder::key_fields;
+use super::extractor::{TOKEN_BUDGET, encode, filled, pad_ids};
+use crate::backbone::Backbone;
+use crate::bert::{Outputs, Start};
+use crate::error::{Error, Kind, Result};
+use crate::fingerprint::TextKey;
+use crate::runtime::{Input, Runtime, Session, Values};
+use crate::store::{StatePrecision, StoreKey, TokenStates, free_space};
+use crate::tokens::{Batch, Buckets, Encoded, batches};
+
+/// Texts whose states are computed together.
+const WINDOW_TEXTS: usize = 4096;
+
+/// What a graph starts from, for one batch.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CutTokens {
+    /// Token ids `[rows, length]`.
+    Ids(Vec<i64>),
+    /// Token states `[rows, length, hidden]`.
+    States(Vec<f32>),
+}
+
+/// What storing token states takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StatesNeed {
+    /// Texts that are not stored yet.
+    pub texts: u64,
+    /// Their tokens.
+    pub tokens: u64,
+    /// Bytes they will take.
+    pub bytes: u64,
+    /// Bytes free.
+    pub free: u64,
+}
+
+/// How far computing states is.
+#[derive(Clone, Copy, Debug)]
+pub enum StatesProgress {
+    /// Before the work.
+    Need(StatesNeed),
+    /// Texts done of all that were missing.
+    Done { texts: u64, of: u64 },
+}
+
+/// Where token states are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct StatesPlace<'p> {
+    /// The store.
+    pub root: &'p Path,
+    pub precision: StatePrecision,
+}
+
+/// The tokens of some rows at a cut.
+pub struct CutRows {
+    source: Source,
+    lengths: Vec<usize>,
+    hidden: usize,
+    pad: u32,
+    buckets: Buckets,
+}
+
+enum Source {
+    Ids(Encoded),
+    States { states: TokenStates, keys: Vec<TextKey> },
+}
+
+impl CutRows {
+    /// Rows that start from token ids.
+    ///
+    /// # Errors
+    /// Tokenising fails.
+    pub fn ids(backbone: &Backbone, texts: &[&str]) -> Result<Self> {
+        let encoded = encode(backbone, texts)?;
+        let lengths = encoded.lengths().collect();
+        Ok(Self::new(backbone, Source::Ids(encoded), lengths))
+    }
+
+    /// Rows that start from `hidden.level`; what is not stored is computed and stored first. `keys[i]` is that of `texts[i]`.
+    ///
+    /// # Errors
+    /// The backbone is opaque, the disk cannot hold the states, or computing or storing fails; what was stored stays.
+    pub fn states(
+        backbone: &Backbone,
+        runtime: &Runtime,
+        place: StatesPlace<'_>,
+        level: usize,
+        (texts, keys): (&[&str], &[TextKey]),
+        progress: &mut dyn FnMut(StatesProgress),
+    ) -> Result<Self> {
+        let hidden = backbone.manifest().hidden_size;
+        let open = |level| {
+            TokenStates::open(
+                place.root,
+                &states_key(backbone, runtime, level, place.precision),
+                hidden,
+                place.precision,
+            )
+        };
+        let mut states = open(level)?;
+        let mut seen = std::collections::HashSet::new();
+        let missing: Vec<usize> = (0..keys.len())
+            .filter(|&row| states.tokens(&keys[row]).is_none() && seen.insert(keys[row]))
+            .collect();
+        if !missing.is_empty() {
+            let chosen: Vec<&str> = missing.iter().map(|&row| texts[row]).collect();
+            let encoded = encode(backbone, &chosen)?;
+            check_space(&encoded, hidden, place, progress)?;
+            let shallower = shallower(backbone, runtime, place, level)?;
+            let mut maker = Maker { backbone, runtime, level, encoded, missing: &missing, keys, done: 0 };
+            maker.run(&mut states, shallower, progress)?;
+        }
+        let lengths = keys.iter().map(|key| states.tokens(key).ok_or_else(gone)).collect::<Result<_>>()?;
+        Ok(Self::new(backbone, Source::States { states, keys: keys.to_vec() }, lengths))
+    }
+
+    fn new(backbone: &Backbone, source: Source, lengths: Vec<usize>) -> Self {
+        let manifest = backbone.manifest();
+        Self {
+            source,
+            lengths,
+            hidden: manifest.hidden_size,
+            pad: manifest.preparation.pad_token_id,
+            buckets: Buckets::new(manifest.preparation.max_length),
+        }
+    }
+
+    /// Tokens of each row.
+    #[must_use]
+    pub fn lengths(&self) -> &[usize] {
+        &self.lengths
+    }
+
+    /// The lengths batches are padded to.
+    #[must_use]
+    pub fn buckets(&self) -> &Buckets {
+        &self.buckets
+    }
+
+    /// Bytes of all stored states; none when the rows start from token ids.
+    #[must_use]
+    pub fn stored_bytes(&self) -> Option<u64> {
+        match &self.source {
+            Source::Ids(_) => None,
+            Source::States { states, .. } => Some(states.bytes()),
+        }
+    }
+
+    /// The tokens and the attention mask `[size, length]` of a batch of these rows; fill rows repeat the first.
+    ///
+    /// # Errors
+    /// Stored states are gone.
+    pub fn fill(&self, batch: &Batch) -> Result<(CutTokens, Vec<i64>)> {
+        let (states, keys) = match &self.source {
+            Source::Ids(encoded) => {
+                let (ids, mask) = pad_ids(batch, encoded, self.pad);
+                return Ok((CutTokens::Ids(ids), mask));
+            }
+            Source::States { states, keys } => (states, keys),
+        };
+        let mut tokens = vec![0.0; batch.size * batch.length * self.hidden];
+        let mut mask = vec![0; batch.size * batch.length];
+        for (position, row) in filled(batch).enumerate() {
+            let first = position * batch.length;
+            let out = &mut tokens[first * self.hidden..(first + batch.length) * self.hidden];
+            let count = states.read(&keys[row], out)?.ok_or_else(gone)?;
+            mask[first..first + count].fill(1);
+        }
+        Ok((CutTokens::States(tokens), mask))
+    }
+
+    /// The sentence embeddings `[chosen, hidden]` that a session of [`Outputs::Embedding`] gives for some of these rows.
+    ///
+    /// # Errors
+    /// Stored states are gone, or ONNX Runtime fails.
+    pub fn embeddings(&self, session: &mut Session, chosen: &[usize]) -> Result<Vec<f32>> {
+        let lengths: Vec<usize> = chosen.iter().map(|&row| self.lengths[row]).collect();
+        let mut all = vec![0.0; chosen.len() * self.hidden];
+        for batch in batches(&lengths, &self.buckets, TOKEN_BUDGET) {
+            let rows: Vec<usize> = batch.rows.iter().map(|&place| chosen[place]).collect();
+            let (tokens, mask) = self.fill(&Batch { rows, ..batch.clone() })?;
+            let found = run(session, &batch, &tokens, &mask, self.hidden, "embedding")?;
+            for (own, &place) in found.chunks_exact(self.hidden).zip(&batch.rows) {
+                all[place * self.hidden..(place + 1) * self.hidden].copy_from_slice(own);
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// Runs a graph that starts at a cut on one batch.
+fn run(
+    session: &mut Session,
+    batch: &Batch,
+    tokens: &CutTokens,
+    mask: &[i64],
+    hidden: usize,
+    output: &str,
+) -> Result<Vec<f32>> {
+    let shape = [batch.size, batch.length];
+    let states_shape = [batch.size, batch.length, hidden];
+    let inputs = [
+        match tokens {
+            CutTokens::Ids(ids) => Input { name: "input_ids", shape: &shape, values: Values::I64(ids) },
+            CutTokens::States(states) => {
+                Input { name: "states", shape: &states_shape, values: Values::F32(states) }
+            }
+        },
+        Input { name: "attention_mask", shape: &shape, values: Values::I64(mask) },
+    ];
+    Ok(session.run(&inputs, &[output])?.remove(0).data)
+}
+
+/// Computing the states that are missing.
+struct Maker<'m> {
+    backbone: &'m Backbone,
+    runtime: &'m Runtime,
+    level: usize,
+    /// Ids of the missing texts.
+    encoded: Encoded,
+    /// Their rows.
+    missing: &'m [usize],
+    keys: &'m [TextKey],
+    done: u64,
+}
+
+impl Maker<'_> {
+    /// From stored states of a lower cut where there are some, else from the ids.
+    fn run(
+        &mut self,
+        states: &mut TokenStates,
+        shallower: Option<(usize, TokenStates)>,
+        progress: &mut dyn FnMut(StatesProgress),
+    ) -> Result<()> {
+        let (mut from_ids, mut from_states) = (Vec::new(), Vec::new());
+        for place in 0..self.missing.len() {
+            let key = &self.keys[self.missing[place]];
+            let there = shallower.as_ref().is_some_and(|(_, lower)| lower.tokens(key).is_some());
+            if there { from_states.push(place) } else { from_ids.push(place) }
+        }
+        if let Some((lower_level, lower)) = shallower.filter(|_| !from_states.is_empty()) {
+            let keys = self.missing.iter().map(|&row| self.keys[row]).collect();
+            let source = Source::States { states: lower, keys };
+            self.compute(&from_states, Start::States(lower_level), source, states, progress)?;
+        }
+        let encoded = std::mem::take(&mut self.encoded);
+        self.compute(&from_ids, Start::Ids, Source::Ids(encoded), states, progress)?;
+        states.flush()
+    }
+
+    /// Computes and stores the states of some of the missing texts.
+    fn compute(
+        &mut self,
+        places: &[usize],
+        start: Start,
+        source: Source,
+        states: &mut TokenStates,
+        progress: &mut dyn FnMut(StatesProgress),
+    ) -> Result<()> {
+        if places.is_empty() {
+            return Ok(());
+        }
+        let lengths = match &source {
+            Source::Ids(encoded) => encoded.lengths().collect(),
+            Source::States { states, keys } => {
+                keys.iter().map(|key| states.tokens(key).unwrap_or(0)).collect::<Vec<_>>()
+            }
+        };
+        let rows = CutRows::new(self.backbone, source, lengths);
+        let mut session =
+            self.backbone.session_from(self.runtime, Outputs::HiddenState(self.level), start)?;
+        let output = format!("hidden.{}", self.level);
+        for window in places.chunks(WINDOW_TEXTS) {
+            let lengths: Vec<usize> = window.iter().map(|&place| rows.lengths[place]).collect();
+            for batch in batches(&lengths, &rows.buckets, TOKEN_BUDGET) {
+                let own: Vec<usize> = batch.rows.iter().map(|&place| window[place]).collect();
+                let (tokens, mask) = rows.fill(&Batch { rows: own.clone(), ..batch.clone() })?;
+                let found = run(&mut session, &batch, &tokens, &mask, rows.hidden, &output)?;
+                for (place, all) in own.iter().zip(found.chunks_exact(batch.length * rows.hidden)) {
+                    let real = &all[..rows.lengths[*place] * rows.hidden];
+                    states.append(self.keys[self.missing[*place]], real)?;
+                }
+                self.done += own.len() as u64;
+                progress(StatesProgress::Done { texts: self.done, of: self.missing.len() as u64 });
+            }
+        }
+        states.flush()
+    }
+}
+
+fn check_space(
+    encoded: &Encoded,
+    hidden: usize,
+    place: StatesPlace<'_>,
+    progress: &mut dyn FnMut(StatesProgress),
+) -> Result<()> {
+    let texts = encoded.lengths().count() as u64;
+    let tokens = encoded.lengths().map(|length| length as u64).sum();
+    let bytes = TokenStates::space_needed(texts, tokens, hidden, place.precision);
+    let need = StatesNeed { texts, tokens, bytes, free: free_space(place.root)? };
+    progress(StatesProgress::Need(need));
+    if need.bytes <= need.free {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Space, "the token states do not fit the disk")
+        .at(place.root)
+        .found(format!("{} bytes free", need.free))
+        .expected(format!("{} bytes for {} tokens as {}", need.bytes, need.tokens, place.precision))
+        .help("free some space, give another place with --cache, say --states f16, or freeze fewer layers"))
+}
+
+/// The highest cut below `level` with stored states that were not rounded: from rounded ones a text's states would depend on
+/// what happened to be stored.
+fn shallower(
+    backbone: &Backbone,
+    runtime: &Runtime,
+    place: StatesPlace<'_>,
+    level: usize,
+) -> Result<Option<(usize, TokenStates)>> {
+    let precision = StatePrecision::F32;
+    for lower in (0..level).rev() {
+        let key = states_key(backbone, runtime, lower, precision);
+        if TokenStates::exists(place.root, &key) {
+            let states = TokenStates::open(place.root, &key, backbone.manifest().hidden_size, precision)?;
+            return Ok(Some((lower, states)));
+        }
+    }
+    Ok(None)
+}
+
+fn states_key(backbone: &Backbone, runtime: &Runtime, level: usize, precision: StatePrecision) -> StoreKey {
+    let mut fields = key_fields(backbone, runtime);
+    fields.insert("precision".into(), precision.to_string());
+    fields.insert("cut".into(), format!("hidden.{level}"));
+    fields.insert("row".into(), "token states".into());
+    StoreKey { fields }
+}
+
+fn gone() -> Error {
+    Error::new(Kind::Store, "stored token states are gone")
+        .help("another program may have emptied the cache; run the command again")
+}
