@@ -68,17 +68,15 @@ pub fn bench_embed(
         );
     }
     let mut extractor = Extractor::new(Arc::clone(backbone), runtime, options.stored, options.token_budget)?;
-    let (mut seconds, mut total) = (Vec::new(), 0.0);
-    // One pass is not counted: ONNX Runtime allocates for each shape when it first sees it.
-    for round in 0..=options.rounds.max(1) {
+    let mut seconds = Vec::new();
+    for _ in 0..=options.rounds.max(1) {
         let start = Instant::now();
         extractor.extract(texts, &mut |_, _| Ok(()))?;
-        let pass = start.elapsed().as_secs_f64();
-        total += pass;
-        if round > 0 {
-            seconds.push(pass);
-        }
+        seconds.push(start.elapsed().as_secs_f64());
     }
+    let total: f64 = seconds.iter().sum();
+    // The first pass is not counted: ONNX Runtime allocates for each shape when it first sees it.
+    seconds.remove(0);
     let rss = peak_rss_bytes();
     let work = extractor.work();
     #[expect(clippy::cast_precision_loss, reason = "rates for people: 53 bits are plenty")]

@@ -3,14 +3,19 @@
 //! Refuses to know plans, tables or runs: it is given rows, parameters and a training graph.
 
 mod adamw;
+mod checkpoint;
 mod dropout;
 mod sampler;
 mod schedule;
+mod stage;
 mod step;
 
 pub use adamw::{AdamW, Parameter};
 pub use sampler::epoch_batches;
 pub use schedule::rate_factor;
+pub use stage::{
+    Epoch, Show, Stage, StageOptions, StageOutcome, StageProgress, StageTask, Validate, Validation,
+};
 pub use step::{Dropout, Step, StepBatch};
 
 #[cfg(test)]

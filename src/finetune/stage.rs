@@ -1,0 +1,326 @@
+//! Owns one stage of training: epochs of shuffled batches, validation after each, the best weights, checkpoints.
+//!
+//! Refuses to measure anything itself (the caller validates), and to let an interruption change the result: an epoch depends
+//! on seed, epoch and the state at its beginning alone.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use super::adamw::{AdamW, Parameter};
+use super::checkpoint::Checkpoint;
+use super::sampler::epoch_batches;
+use super::schedule::rate_factor;
+use super::step::{Dropout, Step, StepBatch};
+use crate::embed::CutRows;
+use crate::error::{Kind, Result};
+use crate::fingerprint::Fingerprint;
+use crate::tokens::Batch;
+
+/// How a stage is trained.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StageOptions {
+    /// Passes over the training rows at most.
+    pub epochs: u64,
+    /// The highest learning rate, at the end of the warm-up.
+    pub learning_rate: f32,
+    /// Share of the steps in which the learning rate rises.
+    pub warm_up: f32,
+    /// Tokens in a batch, padding included.
+    pub token_budget: usize,
+    /// Share of the numbers dropped at random.
+    pub dropout: f32,
+    /// Epochs without a better validation score before training ends.
+    pub patience: u64,
+    pub adam: AdamW,
+    pub seed: u64,
+    /// Threads of the update; they change the time, never the result.
+    pub threads: usize,
+}
+
+impl Default for StageOptions {
+    fn default() -> Self {
+        Self {
+            epochs: 3,
+            learning_rate: 2e-4,
+            warm_up: 0.1,
+            token_budget: 1024,
+            dropout: 0.1,
+            patience: 2,
+            adam: AdamW::default(),
+            seed: 13,
+            threads: 1,
+        }
+    }
+}
+
+/// The labels of one task and what they count.
+#[derive(Clone, Debug)]
+pub struct StageTask {
+    pub classes: usize,
+    /// Per row of the stage's rows; none is left out of this task.
+    pub labels: Vec<Option<u32>>,
+    /// What a row of each class counts, 1 on average.
+    pub class_weights: Vec<f32>,
+}
+
+/// What validation says of some weights.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Validation {
+    /// What the best epoch is chosen by: more is better.
+    pub score: f64,
+    /// Accuracy per task.
+    pub accuracy: Vec<f64>,
+}
+
+/// What an epoch came to. Epoch 0 is the state before training.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Epoch {
+    pub number: u64,
+    /// Mean loss of the rows, per task; none before training.
+    pub losses: Vec<f64>,
+    pub validation: Validation,
+    pub seconds: f64,
+    /// Seconds inside ONNX Runtime, of those.
+    pub runtime_seconds: f64,
+    /// Real tokens trained on.
+    pub tokens: u64,
+}
+
+/// Where training is.
+#[derive(Clone, Debug)]
+pub struct StageProgress<'p> {
+    pub epoch: u64,
+    pub epochs: u64,
+    /// Batches done in this epoch.
+    pub batch: usize,
+    pub batches: usize,
+    /// Mean loss per task so far in this epoch.
+    pub losses: &'p [f64],
+    /// Real tokens of this epoch so far.
+    pub tokens: u64,
+    pub seconds: f64,
+    /// An epoch that just ended.
+    pub ended: Option<&'p Epoch>,
+}
+
+/// What a stage ended with.
+#[derive(Debug)]
+pub struct StageOutcome {
+    /// The parameters with the values of the best epoch.
+    pub parameters: Vec<Parameter>,
+    /// Before training, then epoch by epoch.
+    pub history: Vec<Epoch>,
+    /// The best epoch's number.
+    pub best: u64,
+    /// Why training ended early, if it did.
+    pub stopped: Option<String>,
+    /// Epochs that a checkpoint had already done.
+    pub resumed: u64,
+}
+
+/// Checks given weights on validation rows.
+pub type Validate<'v> = dyn FnMut(&[Parameter]) -> Result<Validation> + 'v;
+/// Shows where training is; a break ends it with the best so far.
+pub type Show<'s> = dyn FnMut(&StageProgress<'_>) -> ControlFlow<()> + 's;
+
+/// One stage, ready to be trained.
+pub struct Stage<'s> {
+    pub step: &'s mut Step,
+    pub rows: &'s CutRows,
+    /// Rows to train on.
+    pub train: &'s [usize],
+    pub tasks: &'s [StageTask],
+    pub options: &'s StageOptions,
+    /// Where checkpoints are kept, and the hash of everything the stage depends on.
+    pub checkpoint: (&'s Path, Fingerprint),
+}
+
+impl Stage<'_> {
+    /// Trains from these parameters, or goes on from the checkpoint.
+    ///
+    /// # Errors
+    /// ONNX Runtime fails, stored states are gone, or the checkpoint cannot be written. A loss that is not finite is no error:
+    /// training stops with the best so far.
+    pub fn train(
+        mut self,
+        parameters: Vec<Parameter>,
+        validate: &mut Validate<'_>,
+        show: &mut Show<'_>,
+    ) -> Result<StageOutcome> {
+        let (path, inputs) = self.checkpoint;
+        let mut state = match Checkpoint::load(path, inputs, &parameters)? {
+            Some(state) => state,
+            None => {
+                let validation = validate(&parameters)?;
+                let best = parameters.iter().map(|own| own.values.clone()).collect();
+                let history = vec![Epoch { validation, ..Epoch::default() }];
+                Checkpoint { parameters, best, history, steps: 0 }
+            }
+        };
+        let resumed = state.history.len() as u64 - 1;
+        let plan = self.plan();
+        let total: u64 = plan.iter().map(|batches| batches.len() as u64).sum();
+        let mut stopped = None;
+        for (number, batches) in (1..).zip(&plan).skip(state.history.len() - 1) {
+            if number - best_epoch(&state.history) > self.options.patience {
+                stopped = Some(format!("no better validation score in {} epochs", self.options.patience));
+                break;
+            }
+            let epoch = match self.epoch(&mut state, number, batches, total, show) {
+                Ok(Some(epoch)) => epoch,
+                Ok(None) => {
+                    stopped = Some(format!("interrupted in epoch {number}"));
+                    break;
+                }
+                Err(error) if error.kind() == Kind::Training => {
+                    stopped = Some(format!("step {}, epoch {number}: {error}", state.steps));
+                    break;
+                }
+                Err(error) => return Err(error),
+            };
+            let validation = validate(&state.parameters)?;
+            let better = validation.score > state.history[best_place(&state.history)].validation.score;
+            state.history.push(Epoch { validation, ..epoch });
+            if better {
+                state.best = state.parameters.iter().map(|own| own.values.clone()).collect();
+            }
+            state.save(path, inputs)?;
+            let ended = state.history.last();
+            let progress = self.progress(number, batches.len(), batches.len(), &[], ended);
+            if show(&progress).is_break() {
+                stopped = Some(format!("interrupted after epoch {number}"));
+                break;
+            }
+        }
+        let best = best_epoch(&state.history);
+        for (own, values) in state.parameters.iter_mut().zip(state.best) {
+            own.values = values;
+        }
+        Ok(StageOutcome { parameters: state.parameters, history: state.history, best, stopped, resumed })
+    }
+
+    /// The batches of every epoch.
+    fn plan(&self) -> Vec<Vec<Batch>> {
+        let StageOptions { epochs, token_budget, seed, .. } = *self.options;
+        let (lengths, buckets) = (self.rows.lengths(), self.rows.buckets());
+        (0..epochs)
+            .map(|epoch| epoch_batches(self.train, lengths, buckets, token_budget, seed, epoch))
+            .collect()
+    }
+
+    /// One epoch; none when it was interrupted.
+    fn epoch(
+        &mut self,
+        state: &mut Checkpoint,
+        number: u64,
+        batches: &[Batch],
+        total: u64,
+        show: &mut Show<'_>,
+    ) -> Result<Option<Epoch>> {
+        let start = Instant::now();
+        let runtime_before = self.step.runtime_seconds;
+        let counts = self.row_counts(batches.len());
+        let mut sums = vec![0.0; self.tasks.len()];
+        let mut tokens = 0;
+        for (done, batch) in (1..).zip(batches) {
+            state.steps += 1;
+            let step = state.steps;
+            let dropout = Dropout { rate: self.options.dropout, seed: self.options.seed, step };
+            let fed = self.batch(batch, &counts)?;
+            let (losses, gradients) = self.step.run(&state.parameters, &fed, Some(dropout))?;
+            let rate = self.options.learning_rate * rate_factor(step, total, self.options.warm_up);
+            self.options.adam.update(&mut state.parameters, &gradients, step, rate, self.options.threads)?;
+            sums.iter_mut().zip(&losses).for_each(|(sum, loss)| *sum += loss);
+            tokens += batch.rows.iter().map(|&row| self.rows.lengths()[row] as u64).sum::<u64>();
+            #[expect(clippy::cast_precision_loss, reason = "a number of batches")]
+            let means: Vec<f64> = sums.iter().map(|sum| sum / done as f64).collect();
+            let mut progress = self.progress(number, done, batches.len(), &means, None);
+            progress.tokens = tokens;
+            progress.seconds = start.elapsed().as_secs_f64();
+            if show(&progress).is_break() {
+                return Ok(None);
+            }
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a number of batches")]
+        let losses = sums.iter().map(|sum| sum / batches.len() as f64).collect();
+        Ok(Some(Epoch {
+            number,
+            losses,
+            seconds: start.elapsed().as_secs_f64(),
+            runtime_seconds: self.step.runtime_seconds - runtime_before,
+            tokens,
+            ..Epoch::default()
+        }))
+    }
+
+    /// What a row of each task counts: 1 / (labelled training rows / batches), so that every labelled row of an epoch counts the
+    /// same whatever the size of its batch, and a batch's loss is the mean loss of a row.
+    #[expect(clippy::cast_precision_loss, reason = "numbers of rows and batches")]
+    fn row_counts(&self, batches: usize) -> Vec<f32> {
+        let labelled =
+            |task: &StageTask| self.train.iter().filter(|&&row| task.labels[row].is_some()).count();
+        self.tasks.iter().map(|task| batches as f32 / labelled(task).max(1) as f32).collect()
+    }
+
+    fn batch(&self, batch: &Batch, counts: &[f32]) -> Result<StepBatch> {
+        let (tokens, mask) = self.rows.fill(batch)?;
+        let targets = self.tasks.iter().zip(counts).map(|(task, count)| {
+            let mut targets = vec![0.0; batch.size * task.classes];
+            for (position, &row) in batch.rows.iter().enumerate() {
+                if let Some(label) = task.labels[row] {
+                    let label = label as usize;
+                    targets[position * task.classes + label] = count * task.class_weights[label];
+                }
+            }
+            targets
+        });
+        let targets = targets.collect();
+        Ok(StepBatch { rows: batch.size, length: batch.length, tokens, mask, targets })
+    }
+
+    fn progress<'p>(
+        &self,
+        epoch: u64,
+        batch: usize,
+        batches: usize,
+        losses: &'p [f64],
+        ended: Option<&'p Epoch>,
+    ) -> StageProgress<'p> {
+        let epochs = self.options.epochs;
+        StageProgress { epoch, epochs, batch, batches, losses, tokens: 0, seconds: 0.0, ended }
+    }
+}
+
+/// The first of the best epochs.
+fn best_place(history: &[Epoch]) -> usize {
+    let mut best = 0;
+    for (place, epoch) in history.iter().enumerate() {
+        if epoch.validation.score > history[best].validation.score {
+            best = place;
+        }
+    }
+    best
+}
+
+fn best_epoch(history: &[Epoch]) -> u64 {
+    history[best_place(history)].number
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_of_equally_good_epochs_is_the_best() {
+        let epoch = |number, score| Epoch {
+            number,
+            validation: Validation { score, accuracy: Vec::new() },
+            ..Epoch::default()
+        };
+        let history = [epoch(0, 0.5), epoch(1, 0.75), epoch(2, 0.75), epoch(3, 0.7)];
+        assert_eq!(best_epoch(&history), 1);
+    }
+}
