@@ -106,15 +106,27 @@ impl Backbone {
         }
     }
 
-    /// The bytes of a graph of this encoder, pooled as the manifest says; its weights are looked up in [`Self::directory`].
+    /// What training changed, if anything.
+    #[must_use]
+    pub fn changed(&self) -> Option<&ChangedTensors> {
+        self.changed.as_ref().map(|changed| &changed.tensors)
+    }
+
+    /// The bytes of a graph of this encoder with these changed tensors, pooled as the manifest says; its other weights are
+    /// looked up in [`Self::directory`].
     ///
     /// # Errors
     /// The backbone is opaque, or the graph cannot be built.
-    pub fn build_graph(&self, operators: Operators, outputs: Outputs, start: Start) -> Result<Vec<u8>> {
+    pub fn build_graph(
+        &self,
+        changed: Option<&ChangedTensors>,
+        outputs: Outputs,
+        start: Start,
+    ) -> Result<Vec<u8>> {
         let (config, weights) = self.encoder()?;
-        let changed = self.changed.as_ref().map(|changed| &changed.tensors);
         let network = Network { config, weights: &weights, weight_file: WEIGHTS, changed };
         let Preparation { pooling, normalize, .. } = self.manifest.preparation;
+        let operators = Operators::Fused;
         bert::inference_graph(&network, &GraphOptions { operators, pooling, normalize, outputs, start })
     }
 
@@ -137,7 +149,7 @@ impl Backbone {
     /// # Errors
     /// As [`Self::session`], and the backbone is opaque.
     pub fn session_from(&self, runtime: &Runtime, outputs: Outputs, start: Start) -> Result<Session> {
-        runtime.session_from_memory(&self.build_graph(Operators::Fused, outputs, start)?, &self.directory)
+        runtime.session_from_memory(&self.build_graph(self.changed(), outputs, start)?, &self.directory)
     }
 
     /// Where it lies.

@@ -116,7 +116,7 @@ impl Run {
             .collect()
     }
 
-    /// Opens the backbone the run was trained on.
+    /// Opens the backbone the run was trained on, with the tensors that training changed.
     ///
     /// # Errors
     /// The run has none, it is gone, or it is another one now.
@@ -153,7 +153,10 @@ impl Run {
                 .expected(format!("{} ({})", recipe.name, recipe.fingerprint.short()))
                 .help("give the right one with --backbone DIR, or train the run again"));
         }
-        Ok(backbone)
+        Ok(match self.changed()? {
+            Some((tensors, fingerprint)) => backbone.with_changed(tensors, fingerprint),
+            None => backbone,
+        })
     }
 }
 

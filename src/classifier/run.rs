@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
+use crate::bert::ChangedTensors;
 use crate::data::Part;
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fingerprint, TextKey};
@@ -21,6 +22,9 @@ pub const HEADS: &str = "heads.safetensors";
 pub const FIT: &str = "fit.json";
 pub const METRICS: &str = "metrics.json";
 pub const ROWS: &str = "rows.safetensors";
+pub const CHANGED: &str = "backbone.safetensors";
+pub const TRAINING: &str = "training.json";
+pub const PROOF: &str = "proof.json";
 
 /// Everything needed to repeat a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,6 +48,44 @@ pub struct Recipe {
     /// The backbone the features came from, when it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backbone: Option<BackboneRecipe>,
+    /// What was frozen and how the rest was trained, when it is not just heads on a frozen backbone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training: Option<TrainingRecipe>,
+}
+
+/// How a part of the network was trained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainingRecipe {
+    /// The values of `--freeze`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub freeze: Vec<String>,
+    /// The values of `--unfreeze`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unfreeze: Vec<usize>,
+    /// What is frozen in the end, for people.
+    pub frozen: String,
+    pub head_init: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init_heads: Option<String>,
+    pub epochs: u64,
+    pub learning_rate: f32,
+    pub head_rate: f32,
+    pub layer_decay: f32,
+    pub warm_up: f32,
+    pub weight_decay: f32,
+    pub clip: f32,
+    pub dropout: f32,
+    pub patience: u64,
+    pub token_budget: usize,
+    pub states: String,
+    /// What each task's loss counts.
+    pub shares: Vec<f32>,
+    /// Hash of `backbone.safetensors`, when training changed tensors of the backbone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<Fingerprint>,
+    /// Hash of `heads.safetensors`.
+    pub heads: Fingerprint,
 }
 
 /// Where the rows came from.
@@ -118,6 +160,9 @@ impl Run {
     pub fn open(directory: &Path) -> Result<Self> {
         let recipe = Recipe::open(directory)?;
         let path = directory.join(HEADS);
+        if let Some(training) = &recipe.training {
+            check_hash(&path, training.heads)?;
+        }
         let heads = heads::load(&path)?;
         let names: Vec<&str> = heads.iter().map(|head| head.task.as_str()).collect();
         let widths_fit = heads.iter().all(|head| head.features == recipe.features.width);
@@ -131,6 +176,25 @@ impl Run {
         Ok(Self { directory: directory.to_path_buf(), recipe, heads })
     }
 
+    /// The tensors of the backbone that training changed, with their hash; none when it changed none.
+    ///
+    /// # Errors
+    /// The file is missing, or is not the one that training wrote.
+    pub fn changed(&self) -> Result<Option<(ChangedTensors, Fingerprint)>> {
+        let Some(expected) = self.recipe.training.as_ref().and_then(|training| training.changed) else {
+            return Ok(None);
+        };
+        let path = self.directory.join(CHANGED);
+        check_hash(&path, expected)?;
+        let bytes = std::fs::read(&path).map_err(|source| Error::io("read", &path, source))?;
+        let file = SafeTensors::deserialize(&bytes).map_err(|source| {
+            Error::new(Kind::Run, "the run's trained tensors are damaged").at(&path).because(source)
+        })?;
+        let floats = |data: &[u8]| data.as_chunks().0.iter().map(|own| f32::from_le_bytes(*own)).collect();
+        let tensors = file.tensors().into_iter().map(|(name, tensor)| (name, floats(tensor.data())));
+        Ok(Some((tensors.collect(), expected)))
+    }
+
     /// Which texts were in which part.
     ///
     /// # Errors
@@ -138,6 +202,44 @@ impl Run {
     pub fn rows(&self) -> Result<SplitRows> {
         SplitRows::open(&self.directory.join(ROWS))
     }
+}
+
+/// The bytes of `backbone.safetensors`; `shapes` gives each tensor's shape.
+///
+/// # Errors
+/// A tensor does not have its shape.
+pub fn changed_bytes(
+    tensors: &ChangedTensors,
+    shape: &dyn Fn(&str) -> Option<Vec<usize>>,
+) -> Result<Vec<u8>> {
+    let wrong = |what: String| Error::new(Kind::Run, "the trained tensors cannot be written").found(what);
+    let bytes: Vec<(&String, Vec<usize>, Vec<u8>)> = tensors
+        .iter()
+        .map(|(name, numbers)| {
+            let shape = shape(name).ok_or_else(|| wrong(format!("{name:?} has no shape")))?;
+            Ok((name, shape, numbers.iter().flat_map(|number| number.to_le_bytes()).collect()))
+        })
+        .collect::<Result<_>>()?;
+    let views = bytes
+        .iter()
+        .map(|(name, shape, bytes)| {
+            TensorView::new(Dtype::F32, shape.clone(), bytes).map(|view| (name, view))
+        })
+        .collect::<std::result::Result<Vec<_>, _>>()
+        .map_err(|source| wrong(source.to_string()))?;
+    safetensors::serialize(views, None).map_err(|source| wrong(source.to_string()))
+}
+
+fn check_hash(path: &Path, expected: Fingerprint) -> Result<()> {
+    let found = Fingerprint::of_file(path)?;
+    if found == expected {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Run, "the run was changed after it was trained")
+        .at(path)
+        .found(format!("hash {}", found.short()))
+        .expected(expected.short())
+        .help("train the run again"))
 }
 
 impl Recipe {

@@ -10,6 +10,8 @@ mod embed;
 mod eval;
 mod import;
 mod inspect;
+#[cfg(feature = "train")]
+mod network;
 mod options;
 mod predict;
 mod terminal;

@@ -27,6 +27,10 @@ impl Terminal {
         Self { quiet, verbose, colour: std::io::stderr().is_terminal() && !plain }
     }
 
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// Something worth knowing.
     pub(crate) fn say(&self, message: impl AsRef<str>) {
         if !self.quiet {

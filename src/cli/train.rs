@@ -1,26 +1,29 @@
 //! Owns `frosthead train`: labelled rows → a run, and the table of what it reached.
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
 
+use super::network::{NetworkArguments, TrainProgress};
 use super::options::{RuntimeArguments, StoreArguments, TableArguments};
 use super::terminal::{Terminal, grouped};
 use super::{Outcome, eval};
 use crate::backbone::Backbone;
-use crate::data::{Format, SplitOptions};
+use crate::data::{Format, Source, SplitOptions};
 use crate::dataset::Input;
 use crate::error::{Error, Kind, Result};
 use crate::heads::{Alpha, ClassWeight, FitOptions, FitReport};
 use crate::runtime::allowed_cores;
 use crate::train::{TrainRequest, TrainSummary, Trained, train};
 
-/// Fit one head per task on frozen features, measure it on held-out rows, and write a run.
+/// Train what the freeze plan leaves free (by default one head per task on a frozen backbone), measure it, and write a run.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   frosthead train data.csv --backbone models/all-MiniLM-L6-v2 --task domain --task sentiment --out runs/first
-  frosthead train features.parquet --task domain --alpha auto --out runs/second")]
+  frosthead train features.parquet --task domain --alpha auto --out runs/second
+  frosthead train data.csv --backbone models/all-MiniLM-L6-v2 --task domain --task sentiment --unfreeze 0,1,2 --out runs/third")]
 pub(crate) struct Arguments {
     /// A table of labelled texts, or (without --backbone) a Parquet of features.
     data: String,
@@ -67,6 +70,8 @@ pub(crate) struct Arguments {
     #[arg(long)]
     overwrite: bool,
     #[command(flatten)]
+    network: NetworkArguments,
+    #[command(flatten)]
     table: TableArguments,
     #[command(flatten)]
     store: StoreArguments,
@@ -77,7 +82,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
     let request = request(arguments)?;
     let trained = match &arguments.backbone {
-        None => train(&request, None, &mut |_| ())?,
+        None => train(&request, None, &mut |_| ControlFlow::Continue(()))?,
         Some(directory) => {
             let backbone = Arc::new(Backbone::open(directory)?);
             let max_length = backbone.manifest().preparation.max_length;
@@ -91,8 +96,8 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
                 })
                 .collect();
             let (mut embedder, rows) = arguments.store.open(backbone, runtime, &sources, terminal)?;
-            let mut progress = terminal.progress(rows);
-            let trained = train(&request, Some(&mut embedder), &mut |state| progress.show(state))?;
+            let mut progress = TrainProgress::new(terminal, rows, &request.tasks);
+            let trained = train(&request, Some(&mut embedder), &mut |event| progress.show(event))?;
             drop(progress);
             let work = embedder.work();
             terminal.detail(format!("{} texts computed, {} from the store", work.texts, embedder.reused()));
@@ -102,6 +107,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
     };
     if let Trained::Written(summary) = &trained {
         say_fits(terminal, summary);
+        say_training(terminal, summary);
     }
     let metrics = trained.metrics();
     let sizes = &metrics.sizes;
@@ -127,6 +133,26 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
     }
     let up_to_date = if matches!(trained, Trained::UpToDate(_)) { "up to date" } else { "written" };
     terminal.say(format!("{}: {up_to_date}", arguments.out.display()));
+    for (task, drift) in &metrics.drift {
+        let points = 100.0 * (drift.after - drift.before);
+        terminal.say(format!(
+            "{task} (frozen): accuracy {:.4} before, {:.4} after the backbone moved ({points:+.2} points)",
+            drift.before, drift.after
+        ));
+    }
+    if !metrics.untrained.is_empty() {
+        for (task, own) in &metrics.untrained {
+            let accuracy = own.accuracy;
+            terminal.say(format!(
+                "{task}: untrained heads {accuracy:.4}; the table shows labels as their own descriptions"
+            ));
+        }
+    }
+    let lost = metrics.drift.values().map(|drift| 100.0 * (drift.before - drift.after)).fold(0.0, f64::max);
+    if arguments.network.max_drift.is_some_and(|most| lost > most) {
+        terminal.warn(format!("a frozen head lost {lost:.2} points of accuracy: more than --max-drift"));
+        return Ok(Outcome::CriterionMissed);
+    }
     Ok(eval::criterion(&metrics.tasks, arguments.min_f1, terminal))
 }
 
@@ -145,6 +171,7 @@ fn request(arguments: &Arguments) -> Result<TrainRequest> {
                 .help("say --backbone models/NAME, or give a Parquet of features made by `frosthead embed`")),
         }
     };
+    let threads = arguments.runtime.options().threads.unwrap_or_else(allowed_cores);
     let mut tasks = arguments.tasks.clone();
     tasks.sort();
     if let Some(pair) = tasks.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -164,8 +191,19 @@ fn request(arguments: &Arguments) -> Result<TrainRequest> {
             alpha: arguments.alpha,
             class_weight: arguments.class_weight,
             seed: arguments.seed,
-            threads: arguments.runtime.options().threads.unwrap_or_else(allowed_cores),
+            threads,
         },
+        freeze: arguments.network.freeze.clone(),
+        unfreeze: arguments.network.unfreeze.clone(),
+        network: arguments.network.options(&arguments.tasks, arguments.seed, threads)?,
+        head_init: arguments.network.head_init,
+        init_heads: arguments.network.init_heads.clone(),
+        label_text: arguments
+            .network
+            .label_text
+            .as_deref()
+            .map(|path| Source::new(path, None))
+            .transpose()?,
         strict: arguments.table.strict,
         output: arguments.out.clone(),
         overwrite: arguments.overwrite,
@@ -186,5 +224,26 @@ fn say_fits(terminal: &Terminal, summary: &TrainSummary) {
                 "{task}: the fit stopped before the tolerance was met; a larger --alpha makes it easier"
             ));
         }
+    }
+}
+
+fn say_training(terminal: &Terminal, summary: &TrainSummary) {
+    for stage in &summary.stages {
+        let best = &stage.epochs[usize::try_from(stage.best).unwrap_or(0)];
+        terminal.say(format!(
+            "frozen {}: best after epoch {}, validation score {:.4}{}",
+            stage.frozen,
+            stage.best,
+            best.validation.score,
+            stage.stopped.as_ref().map_or_else(String::new, |why| format!("; ended early: {why}"))
+        ));
+    }
+    if !summary.proof.is_empty() {
+        let frozen = summary.proof.iter().filter(|tensor| !tensor.trained).count();
+        let moved = summary.proof.iter().filter(|tensor| tensor.moved()).count();
+        terminal.say(format!(
+            "proof: {frozen} tensors are frozen and unchanged; of {} trained ones {moved} moved (proof.json)",
+            summary.proof.len() - frozen
+        ));
     }
 }

@@ -3,7 +3,7 @@
 //! Refuses to trust a damaged part (its rows are computed again) and to load the network when nothing is missing.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::extractor::{self, Extractor, TOKEN_BUDGET, Work};
@@ -59,6 +59,7 @@ pub struct Embedder {
     runtime: Arc<Runtime>,
     options: EmbedOptions,
     store: Store,
+    root: PathBuf,
     layout: RowLayout,
     /// Loaded when the first missing text comes.
     extractor: Option<Extractor>,
@@ -79,7 +80,17 @@ impl Embedder {
     ) -> Result<Self> {
         let layout = extractor::layout(&backbone, options.stored);
         let store = Store::open(root, &store_key(&backbone, &runtime, &layout), layout.width())?;
-        Ok(Self { backbone, runtime, options, store, layout, extractor: None, reused: 0, rows_before: 0 })
+        Ok(Self {
+            backbone,
+            runtime,
+            options,
+            store,
+            root: root.to_path_buf(),
+            layout,
+            extractor: None,
+            reused: 0,
+            rows_before: 0,
+        })
     }
 
     /// What a stored row holds.
@@ -92,6 +103,18 @@ impl Embedder {
     #[must_use]
     pub fn backbone(&self) -> &Arc<Backbone> {
         &self.backbone
+    }
+
+    /// What runs it.
+    #[must_use]
+    pub fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// The place of the feature store.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// Parts of the store that could not be trusted; their rows are computed again.

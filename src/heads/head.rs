@@ -1,5 +1,7 @@
 //! Owns a fitted head and its arithmetic.
 
+use crate::fingerprint::Fields;
+
 /// One task's linear classifier on raw (not standardised) features.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Head {
@@ -19,6 +21,37 @@ pub struct Head {
 const LANES: usize = 16;
 
 impl Head {
+    /// A head that nobody has trained: weights drawn from a normal distribution of deviation 0.02 (BERT's own
+    /// `initializer_range`), biases 0. The same seed and task give the same weights.
+    #[must_use]
+    pub fn random(task: &str, labels: &[String], features: usize, seed: u64) -> Self {
+        let draw = |place: usize| {
+            let hash = Fields::new("frosthead initial head 1")
+                .field("seed", seed.to_le_bytes())
+                .field("task", task)
+                .field("place", place.to_le_bytes())
+                .finish()
+                .0;
+            let uniform = |bytes: &[u8]| {
+                let bits = bytes.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte));
+                (f64::from(bits) + 1.0) / (f64::from(u32::MAX) + 2.0)
+            };
+            // Box & Muller 1958.
+            let radius = (-2.0 * uniform(&hash[..4]).ln()).sqrt();
+            let angle = std::f64::consts::TAU * uniform(&hash[4..8]);
+            #[expect(clippy::cast_possible_truncation, reason = "a drawn weight")]
+            let weight = (0.02 * radius * angle.cos()) as f32;
+            weight
+        };
+        Self {
+            task: task.to_owned(),
+            labels: labels.to_vec(),
+            features,
+            weights: (0..labels.len() * features).map(draw).collect(),
+            bias: vec![0.0; labels.len()],
+        }
+    }
+
     /// Logits of one feature vector `[features]` into `out` `[classes]`.
     pub fn logits(&self, features: &[f32], out: &mut [f32]) {
         for ((out, weights), bias) in

@@ -51,15 +51,15 @@ impl FreezePlan {
             }
             return Ok(Self { embeddings: false, layers: BTreeSet::new(), heads: BTreeSet::new(), ..plan });
         }
+        if depth.is_none() && !values.iter().any(|value| value == "backbone") {
+            return Err(opaque());
+        }
         for value in values {
             plan.freeze(value)?;
         }
         if !plan.embeddings && plan.layers.is_empty() && plan.heads.is_empty() {
-            return Err(Error::new(Kind::Usage, "the freeze plan leaves nothing to train")
-                .found(values.iter().map(|value| format!("--freeze {value}")).collect::<Vec<_>>().join(" "))
-                .help("say --freeze all to evaluate the untrained network (scenario 1), or freeze less"));
+            return Err(nothing_left(values));
         }
-        plan.check_depth()?;
         Ok(plan)
     }
 
@@ -81,6 +81,18 @@ impl FreezePlan {
             return Err(opaque());
         }
         Ok(plan)
+    }
+
+    /// The same plan with some heads frozen: values `head:TASK`.
+    ///
+    /// # Errors
+    /// There is no such head, or nothing is left to train.
+    pub fn without(mut self, heads: &[String]) -> Result<Self> {
+        heads.iter().try_for_each(|value| self.freeze(value))?;
+        if self.layers.is_empty() && self.heads.is_empty() {
+            return Err(nothing_left(heads));
+        }
+        Ok(self)
     }
 
     fn everything(tasks: &[String], depth: Option<usize>) -> Self {
@@ -134,12 +146,6 @@ impl FreezePlan {
                 .found(format!("--freeze {value}"))
                 .expected(format!("layers from 0 to {}, as in backbone:0-{}", depth - 1, depth - 1))),
         }
-    }
-
-    fn check_depth(&self) -> Result<()> {
-        let opaque_inner = self.depth.is_none() && self.heads.len() < self.tasks.len();
-        // With an opaque backbone only its heads can be trained, so a frozen head has nothing moving below it.
-        if opaque_inner { Err(opaque()) } else { Ok(()) }
     }
 
     /// Which scenario this is.
@@ -221,6 +227,12 @@ fn contradiction(found: &str) -> Error {
         .help("`all` stands alone; `backbone`, `backbone:…` and `head:…` can be combined")
 }
 
+fn nothing_left(values: &[String]) -> Error {
+    Error::new(Kind::Usage, "the freeze plan leaves nothing to train")
+        .found(values.iter().map(|value| format!("--freeze {value}")).collect::<Vec<_>>().join(" "))
+        .help("say --freeze all to evaluate the untrained network (scenario 1), or freeze less")
+}
+
 fn opaque() -> Error {
     Error::new(Kind::Usage, "this backbone cannot be cut inside")
         .found("an imported .onnx file: its layers are not known, so its only cut is after the pooling")
@@ -298,7 +310,9 @@ mod tests {
             assert!(error.contains(part), "{freeze:?}: {error}");
         }
         let inner = FreezePlan::parse(&["backbone:0-3".to_owned()], &tasks(), None).unwrap_err().to_string();
-        assert!(inner.contains(".onnx") && inner.contains("safetensors"), "{inner}");
+        assert!(inner.contains(".onnx") && inner.contains("after the pooling"), "{inner}");
+        let outer = ["backbone", "head:type"].map(str::to_owned);
+        assert_eq!(FreezePlan::parse(&outer, &tasks(), None).unwrap().frozen_heads(), ["type"]);
     }
 
     #[test]

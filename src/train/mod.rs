@@ -1,25 +1,73 @@
-//! Owns recipe → run: split the rows, fit one head per task on frozen features, measure on held-out rows, write the run.
+//! Owns recipe → run: split the rows, fit or train what the freeze plan leaves free, measure on held-out rows, write the run.
 //!
-//! Refuses to touch the backbone, and to overwrite a run made from something else.
+//! Refuses to touch what is frozen, and to overwrite a run made from something else.
+
+mod described;
+mod fits;
+mod job;
+mod network;
+mod proof;
+mod recipe;
+mod rows;
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::backbone::Backbone;
-use crate::classifier::run::{
-    BackboneRecipe, DataRecipe, FIT, FORMAT, FeaturesRecipe, HEADS, HeadsRecipe, METRICS, RECIPE, ROWS,
-    Recipe, SplitRecipe, SplitRows,
-};
-use crate::classifier::{TaskRows, measure};
-use crate::data::{LabelSet, Part, SplitOptions, replace_directory, split};
-use crate::dataset::{Columns, Dataset, Input};
-use crate::embed::{Embedder, Progress, TextNotes};
+use crate::classifier::measure;
+use crate::classifier::run::BackboneRecipe;
+use crate::data::{Part, Source, SplitOptions};
+use crate::dataset::Input;
+use crate::embed::{Embedder, Progress, StatesProgress, TextNotes};
 use crate::error::{Error, Kind, Result};
-use crate::fingerprint::Fields;
-use crate::heads::{self, Examples, FitOptions, FitReport, Head};
+use crate::finetune::StageProgress;
+use crate::heads::{FitOptions, FitReport, Head};
 use crate::metrics::TaskMetrics;
+use crate::plan::{FreezePlan, Scenario};
+use job::Job;
+pub use network::{NetworkOptions, StageReport};
+pub use proof::TensorProof;
+use recipe::{recipe, up_to_date};
+use rows::{Table, task_rows};
+
+/// How trainable heads begin when a part of the backbone is trained with them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HeadInit {
+    /// Fitted on the frozen backbone's features: scenario 2's solution.
+    #[default]
+    Fitted,
+    /// Drawn.
+    Random,
+}
+
+impl FromStr for HeadInit {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "fitted" => Ok(Self::Fitted),
+            "random" => Ok(Self::Random),
+            _ => Err(Error::new(Kind::Usage, "heads cannot begin like this")
+                .found(format!("{text:?}"))
+                .expected("fitted or random")),
+        }
+    }
+}
+
+impl fmt::Display for HeadInit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Fitted => "fitted",
+            Self::Random => "random",
+        })
+    }
+}
 
 /// What to train, on what, and where to put it.
 #[derive(Debug, Clone)]
@@ -33,11 +81,37 @@ pub struct TrainRequest {
     pub tasks: Vec<String>,
     pub split: SplitOptions,
     pub fit: FitOptions,
+    /// The values of `--freeze`; none freezes the backbone.
+    pub freeze: Vec<String>,
+    /// Trainable top layers, stage by stage; none follows `freeze`.
+    pub unfreeze: Vec<usize>,
+    pub network: NetworkOptions,
+    pub head_init: HeadInit,
+    /// An earlier run whose heads are taken over.
+    pub init_heads: Option<PathBuf>,
+    /// A table `task,label,text` that describes the labels, for the baseline without training.
+    pub label_text: Option<Source>,
     /// Empty texts and NUL bytes are errors.
     pub strict: bool,
     pub output: PathBuf,
     pub overwrite: bool,
 }
+
+/// What happens during a training, as it happens.
+#[derive(Debug)]
+pub enum TrainEvent<'e> {
+    /// Rows are read and their features computed.
+    Rows(&'e Progress),
+    /// Token states at a cut are computed.
+    States(StatesProgress),
+    /// A stage begins.
+    Stage { frozen: &'e str, trained_parameters: u64, all_parameters: u64 },
+    /// A stage goes on.
+    Progress(&'e StageProgress<'e>),
+}
+
+/// Shows what happens; a break ends training with the best so far.
+pub type Show<'s> = dyn FnMut(&TrainEvent<'_>) -> ControlFlow<()> + 's;
 
 /// How many rows went where.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +137,19 @@ pub struct RunMetrics {
     /// What was odd about the texts.
     pub texts: TextNotes,
     pub seed: u64,
+    /// Of seeded heads that nobody has trained, on the test rows; when everything is frozen.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub untrained: BTreeMap<String, TaskMetrics>,
+    /// What a moving backbone did to the frozen heads, on the test rows.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub drift: BTreeMap<String, Drift>,
+}
+
+/// Accuracy of a frozen head before and after the backbone below it was trained.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Drift {
+    pub before: f64,
+    pub after: f64,
 }
 
 /// The outcome of [`train`].
@@ -90,302 +177,82 @@ impl Trained {
 pub struct TrainSummary {
     pub metrics: RunMetrics,
     pub fits: Vec<FitReport>,
+    /// Stages in which a part of the backbone was trained.
+    pub stages: Vec<StageReport>,
+    /// What became of every parameter tensor; empty when the backbone cannot be looked into.
+    pub proof: Vec<TensorProof>,
 }
 
 /// Trains a run. `embedder` is needed when any input is a table of texts.
 ///
 /// # Errors
-/// The inputs are malformed, cannot be split or fitted, or the run cannot be written.
+/// The inputs are malformed, the plan is impossible, the rows cannot be split or fitted, or the run cannot be written.
 pub fn train(
     request: &TrainRequest,
     mut embedder: Option<&mut Embedder>,
-    progress: &mut dyn FnMut(&Progress),
+    show: &mut Show<'_>,
 ) -> Result<Trained> {
-    let mut recipe = recipe(request, embedder.as_deref().map(|embedder| &**embedder.backbone()))?;
+    let backbone = embedder.as_deref().map(|embedder| Arc::clone(embedder.backbone()));
+    let stages = stages(request, backbone.as_deref())?;
+    let mut recipe = recipe(request, backbone.as_deref(), &stages)?;
     if let Some(metrics) = up_to_date(request, &recipe)? {
         return Ok(Trained::UpToDate(Box::new(metrics)));
     }
-    let mut load = |input: &Input| load(input, request, embedder.as_deref_mut(), progress);
-    let mut rows = load(&request.data)?;
-    let labels = label_sets(request, &rows)?;
-    let mut load_other = |input: &Input| {
-        let rows = load(input)?;
-        check_labels(request, input, &rows, &labels)?;
-        Ok(rows)
-    };
-    let valid = request.valid.as_ref().map(&mut load_other).transpose()?;
-    let test = request.test.as_ref().map(&mut load_other).transpose()?;
-    let parts = divide(request, &mut rows, &labels, valid, test)?;
-    recipe.features.width = rows.width;
+    let table = Table::read(request, embedder.as_deref_mut(), show)?;
+    recipe.features.width = table.rows.width;
     if recipe.backbone.is_none() {
-        recipe.backbone = rows.made_with.clone().map(|(name, fingerprint)| BackboneRecipe {
+        recipe.backbone = table.rows.made_with.clone().map(|(name, fingerprint)| BackboneRecipe {
             name,
             fingerprint,
             directory: None,
         });
     }
-    let (heads, fits) = fit_heads(request, &rows, &labels, &parts)?;
-    let metrics = RunMetrics {
-        tasks: measure_part(request, &rows, &heads, &parts, Part::Test)?,
-        valid: measure_part(request, &rows, &heads, &parts, Part::Valid)?,
-        sizes: sizes(&parts),
-        unlabelled: request
-            .tasks
+    let job = Job { request, stages, table, recipe };
+    job.run(embedder, show)
+}
+
+/// The plans of all stages, in their order.
+fn stages(request: &TrainRequest, backbone: Option<&Backbone>) -> Result<Vec<FreezePlan>> {
+    let depth = backbone.and_then(|backbone| backbone.manifest().layers());
+    let TrainRequest { freeze, unfreeze, tasks, .. } = request;
+    let inner = freeze.iter().any(|value| value.starts_with("backbone:"));
+    let wrong = |what: &str| Err(Error::new(Kind::Usage, what.to_owned()));
+    if inner && !unfreeze.is_empty() {
+        return wrong("--freeze of layers and --unfreeze contradict each other");
+    }
+    if !unfreeze.is_sorted_by(|a, b| a < b) {
+        return wrong("--unfreeze goes from fewer to more layers, each number once");
+    }
+    let plans = if unfreeze.is_empty() {
+        vec![FreezePlan::parse(freeze, tasks, depth)?]
+    } else {
+        let heads: Vec<String> = freeze.iter().filter(|value| value.starts_with("head:")).cloned().collect();
+        if heads.len() < freeze.len() {
+            return wrong("beside --unfreeze only heads can be frozen");
+        }
+        unfreeze
             .iter()
-            .zip(&rows.cells)
-            .map(|(task, cells)| (task.clone(), cells.iter().filter(|cell| cell.is_none()).count() as u64))
-            .collect(),
-        texts: rows.notes,
-        seed: request.split.seed,
+            .map(|&count| FreezePlan::top(count, tasks, depth)?.without(&heads))
+            .collect::<Result<_>>()?
     };
-    let seen =
-        SplitRows::new(rows.keys.iter().zip(&parts).filter_map(|(key, part)| part.map(|part| (*key, part))));
-    write(request, &recipe, &heads, &fits, &metrics, &seen)?;
-    Ok(Trained::Written(Box::new(TrainSummary { metrics, fits })))
-}
-
-/// The recipe of a request, without the feature width, which only the data tell.
-fn recipe(request: &TrainRequest, backbone: Option<&Backbone>) -> Result<Recipe> {
-    let path = |input: &Input| input.path().map_or_else(|| "-".to_owned(), |path| path.display().to_string());
-    let data = request.data.fingerprint()?;
-    let text = match &request.data {
-        Input::Texts { column, .. } => Some(column.clone()),
-        Input::Features { .. } => None,
-    };
-    let backbone = backbone.filter(|_| text.is_some()).map(|backbone| BackboneRecipe {
-        name: backbone.manifest().name.clone(),
-        fingerprint: backbone.manifest().fingerprint(),
-        directory: Some(
-            backbone.directory().canonicalize().unwrap_or_else(|_| backbone.directory().to_path_buf()),
-        ),
-    });
-    let mut inputs = Fields::new("frosthead train 1")
-        .field("input", format!("{:?}", request.data))
-        .field("data", data.0)
-        .field("tasks", request.tasks.join("\0"))
-        .field("split", format!("{:?}", request.split))
-        .field("fit", format!("{:?} {:?}", request.fit.alpha, request.fit.class_weight));
-    for (name, input) in [("valid", &request.valid), ("test", &request.test)] {
-        if let Some(input) = input {
-            inputs = inputs.field(name, input.fingerprint()?.0);
-        }
+    if backbone.is_none() && plans.iter().any(|plan| plan.scenario() == Scenario::Network) {
+        return Err(Error::new(Kind::Usage, "training layers needs texts and their backbone")
+            .help("say --backbone models/NAME and give a table of texts"));
     }
-    if let Some(backbone) = &backbone {
-        inputs = inputs.field("backbone", backbone.fingerprint.0);
-    }
-    Ok(Recipe {
-        format: FORMAT,
-        frosthead: env!("CARGO_PKG_VERSION").to_owned(),
-        tasks: request.tasks.clone(),
-        seed: request.split.seed,
-        inputs: inputs.finish(),
-        data: DataRecipe {
-            path: path(&request.data),
-            fingerprint: data,
-            text: text.clone(),
-            valid: request.valid.as_ref().map(path),
-            test: request.test.as_ref().map(path),
-        },
-        split: SplitRecipe {
-            test_fraction: request.split.test_fraction,
-            valid_fraction: request.split.valid_fraction,
-        },
-        heads: HeadsRecipe {
-            alpha: request.fit.alpha.to_string(),
-            class_weight: request.fit.class_weight.to_string(),
-        },
-        features: FeaturesRecipe {
-            kind: if text.is_some() { "last".to_owned() } else { "column".to_owned() },
-            width: 0,
-        },
-        backbone,
-    })
-}
-
-/// The metrics of a run that is there already and was made from the same inputs.
-fn up_to_date(request: &TrainRequest, recipe: &Recipe) -> Result<Option<RunMetrics>> {
-    if !request.output.exists() || request.overwrite {
-        return Ok(None);
-    }
-    let path = request.output.join(METRICS);
-    let same = Recipe::open(&request.output).is_ok_and(|there| there.inputs == recipe.inputs);
-    let metrics = std::fs::read_to_string(&path).ok().and_then(|text| serde_json::from_str(&text).ok());
-    match metrics {
-        Some(metrics) if same => Ok(Some(metrics)),
-        _ => Err(Error::new(Kind::Exists, "the output exists and was made from something else")
-            .at(&request.output)
-            .help("choose another --out, or say --overwrite")),
-    }
-}
-
-fn load(
-    input: &Input,
-    request: &TrainRequest,
-    embedder: Option<&mut Embedder>,
-    progress: &mut dyn FnMut(&Progress),
-) -> Result<Dataset> {
-    let columns = Columns { kept: &request.tasks, texts: false };
-    match (input, embedder) {
-        (Input::Texts { source, column }, Some(embedder)) => {
-            Dataset::from_texts(embedder, source, column, columns, request.strict, progress)
-        }
-        (Input::Features { path, column }, _) => Dataset::from_features(path, column.as_deref(), columns),
-        (Input::Texts { .. }, None) => Err(Error::new(Kind::Usage, "a table of texts needs a backbone")
-            .help("say --backbone models/NAME, or give a Parquet of features")),
-    }
-    .map_err(|error| match input.path() {
-        Some(path) => error.at(path),
-        None => error,
-    })
-}
-
-fn label_sets(request: &TrainRequest, rows: &Dataset) -> Result<Vec<LabelSet>> {
-    request
-        .tasks
-        .iter()
-        .zip(&rows.cells)
-        .map(|(task, cells)| LabelSet::from_values(task, cells.iter().map(Option::as_deref)))
-        .collect::<Result<_>>()
-        .map_err(|error| match request.data.path() {
-            Some(path) => error.at(path),
-            None => error,
-        })
-}
-
-/// Refuses a validation or test file with a label that training never saw, while its rows still have their own numbers.
-fn check_labels(request: &TrainRequest, input: &Input, rows: &Dataset, labels: &[LabelSet]) -> Result<()> {
-    for ((task, labels), cells) in request.tasks.iter().zip(labels).zip(&rows.cells) {
-        TaskRows::new(task, labels.names(), cells, 0..cells.len()).map_err(|error| match input.path() {
-            Some(path) => error.at(path),
-            None => error,
-        })?;
-    }
-    Ok(())
-}
-
-/// Gives every row its part and appends the rows of other files. `None`: the row is left out, because its text is in a test
-/// or validation file.
-fn divide(
-    request: &TrainRequest,
-    rows: &mut Dataset,
-    labels: &[LabelSet],
-    valid: Option<Dataset>,
-    test: Option<Dataset>,
-) -> Result<Vec<Option<Part>>> {
-    let encoded: Vec<Vec<Option<u32>>> = labels
-        .iter()
-        .zip(&rows.cells)
-        .map(|(labels, cells)| {
-            cells.iter().map(|cell| cell.as_deref().and_then(|cell| labels.index(cell))).collect()
-        })
-        .collect();
-    let mut options = request.split.clone();
-    options.test_fraction = if test.is_some() { 0.0 } else { options.test_fraction };
-    options.valid_fraction = if valid.is_some() { 0.0 } else { options.valid_fraction };
-    let mut parts: Vec<Option<Part>> = split(&rows.keys, &encoded, &options)?.into_iter().map(Some).collect();
-    // Test first: a text in both files belongs to the test.
-    for (other, part) in [(test, Part::Test), (valid, Part::Valid)] {
-        let Some(other) = other else { continue };
-        check_width(rows, &other)?;
-        let taken: std::collections::HashSet<_> = other.keys.iter().copied().collect();
-        for (key, own) in rows.keys.iter().zip(&mut parts) {
-            if taken.contains(key) && *own != Some(Part::Test) {
-                *own = None;
-            }
-        }
-        let tested: std::collections::HashSet<_> = rows
-            .keys
-            .iter()
-            .zip(&parts)
-            .filter(|(_, own)| **own == Some(Part::Test))
-            .map(|(key, _)| *key)
-            .collect();
-        parts.extend(
-            other
-                .keys
-                .iter()
-                .map(|key| Some(part).filter(|part| *part == Part::Test || !tested.contains(key))),
-        );
-        rows.keys.extend(other.keys);
-        rows.features.extend(other.features);
-        for (own, cells) in rows.cells.iter_mut().zip(other.cells) {
-            own.extend(cells);
-        }
-    }
-    Ok(parts)
-}
-
-fn check_width(rows: &Dataset, other: &Dataset) -> Result<()> {
-    if rows.width == other.width {
-        return Ok(());
-    }
-    Err(Error::new(Kind::Table, "the files hold features of different lengths")
-        .found(other.width.to_string())
-        .expected(rows.width.to_string())
-        .help("make both with the same backbone"))
-}
-
-fn task_rows(
-    task: &str,
-    names: &[String],
-    cells: &[Option<String>],
-    parts: &[Option<Part>],
-    part: Part,
-) -> Result<TaskRows> {
-    TaskRows::new(task, names, cells, (0..parts.len()).filter(|&row| parts[row] == Some(part)))
-}
-
-/// Fits one head per task, several at a time when there are threads for it; the result does not depend on how many.
-fn fit_heads(
-    request: &TrainRequest,
-    rows: &Dataset,
-    labels: &[LabelSet],
-    parts: &[Option<Part>],
-) -> Result<(Vec<Head>, Vec<FitReport>)> {
-    let tasks: Vec<(&String, &LabelSet, &Vec<Option<String>>)> = request
-        .tasks
-        .iter()
-        .zip(labels)
-        .zip(&rows.cells)
-        .map(|((task, labels), cells)| (task, labels, cells))
-        .collect();
-    let at_once = request.fit.threads.clamp(1, tasks.len().max(1));
-    let options = FitOptions { threads: request.fit.threads / at_once, ..request.fit.clone() };
-    let fit_one = |&(task, labels, cells): &(&String, &LabelSet, &Vec<Option<String>>)| {
-        let chosen = task_rows(task, labels.names(), cells, parts, Part::Train)?;
-        let TaskRows { rows: chosen, labels: classes } = &chosen;
-        let examples =
-            Examples { features: &rows.features, width: rows.width, rows: chosen, labels: classes };
-        heads::fit(task, labels.names(), &examples, &options)
-    };
-    let mut fitted = Vec::new();
-    for group in tasks.chunks(at_once) {
-        std::thread::scope(|scope| {
-            let running: Vec<_> = group.iter().map(|task| scope.spawn(|| fit_one(task))).collect();
-            for thread in running {
-                fitted.push(thread.join().expect("a fit returns its errors: a panic in it is a bug"));
-            }
-        });
-    }
-    let fitted = fitted.into_iter().collect::<Result<Vec<_>>>()?;
-    Ok(fitted.into_iter().unzip())
+    Ok(plans)
 }
 
 fn measure_part(
     request: &TrainRequest,
-    rows: &Dataset,
+    table: &Table,
     heads: &[Head],
-    parts: &[Option<Part>],
     part: Part,
 ) -> Result<BTreeMap<String, TaskMetrics>> {
-    request
-        .tasks
-        .iter()
-        .zip(heads)
-        .zip(&rows.cells)
+    let tasks = request.tasks.iter().zip(heads).zip(&table.rows.cells);
+    tasks
         .map(|((task, head), cells)| {
-            let chosen = task_rows(task, &head.labels, cells, parts, part)?;
-            Ok((task.clone(), measure(head, &rows.features, &chosen)))
+            let chosen = task_rows(task, &head.labels, cells, &table.parts, part)?;
+            Ok((task.clone(), measure(head, &table.rows.features, &chosen)))
         })
         .collect()
 }
@@ -399,27 +266,6 @@ fn sizes(parts: &[Option<Part>]) -> Sizes {
         test: count(Some(Part::Test)),
         left_out: count(None),
     }
-}
-
-fn write(
-    request: &TrainRequest,
-    recipe: &Recipe,
-    heads: &[Head],
-    fits: &[FitReport],
-    metrics: &RunMetrics,
-    rows: &SplitRows,
-) -> Result<()> {
-    replace_directory(&request.output, request.overwrite, |directory| {
-        let put = |name: &str, bytes: &[u8]| {
-            let path = directory.join(name);
-            std::fs::write(&path, bytes).map_err(|source| Error::io("write", path, source))
-        };
-        heads::save(&directory.join(HEADS), heads)?;
-        put(FIT, json(fits)?.as_bytes())?;
-        put(METRICS, json(metrics)?.as_bytes())?;
-        put(ROWS, &rows.to_bytes()?)?;
-        put(RECIPE, recipe.to_toml()?.as_bytes())
-    })
 }
 
 fn json(value: &(impl Serialize + ?Sized)) -> Result<String> {

@@ -1,0 +1,277 @@
+//! Owns the options of training a part of the network, and showing how it goes.
+
+use std::io::IsTerminal as _;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::terminal::{TableProgress, Terminal, bytes, grouped};
+use crate::embed::StatesProgress;
+use crate::error::{Error, Kind, Result};
+use crate::finetune::{AdamW, StageOptions, StageProgress};
+use crate::store::StatePrecision;
+use crate::train::{HeadInit, NetworkOptions, TrainEvent};
+
+/// What is frozen, and how the rest is trained.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Freezing and training")]
+pub(crate) struct NetworkArguments {
+    /// `all`, `backbone` (the default), `backbone:embeddings`, `backbone:0-3` or `head:TASK`; may be repeated.
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) freeze: Vec<String>,
+    /// Train stage by stage with so many top layers: `0,1,2`.
+    #[arg(long, value_name = "COUNTS", value_delimiter = ',')]
+    pub(crate) unfreeze: Vec<usize>,
+    /// Trainable heads begin `fitted` on the frozen backbone's features, or `random`.
+    #[arg(long, value_name = "HOW", default_value_t = HeadInit::default())]
+    pub(crate) head_init: HeadInit,
+    /// Take heads over from an earlier run (a frozen head stays as it is there).
+    #[arg(long, value_name = "RUN")]
+    pub(crate) init_heads: Option<PathBuf>,
+    /// With `--freeze all`: a table `task,label,text` that describes the labels [default: their names].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) label_text: Option<String>,
+    /// Passes over the training rows, at most.
+    #[arg(long, value_name = "N", default_value_t = StageOptions::default().epochs)]
+    epochs: u64,
+    /// Highest learning rate, of the top layer.
+    #[arg(long, value_name = "RATE", default_value_t = StageOptions::default().learning_rate)]
+    learning_rate: f32,
+    /// Learning rate of the heads, as a multiple of the top layer's.
+    #[arg(long, value_name = "FACTOR", default_value_t = NetworkOptions::default().head_rate)]
+    head_rate: f32,
+    /// Learning rate of a layer, as a multiple of that of the layer above.
+    #[arg(long, value_name = "FACTOR", default_value_t = NetworkOptions::default().layer_decay)]
+    layer_decay: f32,
+    /// Share of the steps in which the learning rate rises.
+    #[arg(long, value_name = "SHARE", default_value_t = StageOptions::default().warm_up)]
+    warm_up: f32,
+    /// Decay of matrices; biases and `LayerNorm` have none.
+    #[arg(long, value_name = "DECAY", default_value_t = AdamW::default().weight_decay)]
+    weight_decay: f32,
+    /// Longest gradient; 0 for any.
+    #[arg(long, value_name = "LENGTH", default_value_t = AdamW::default().clip)]
+    clip: f32,
+    /// Share of the numbers dropped at random in trained layers.
+    #[arg(long, value_name = "SHARE", default_value_t = StageOptions::default().dropout)]
+    dropout: f32,
+    /// Epochs without a better validation score before training ends.
+    #[arg(long, value_name = "EPOCHS", default_value_t = StageOptions::default().patience)]
+    patience: u64,
+    /// Tokens in a training batch, padding included.
+    #[arg(long, value_name = "N", default_value_t = StageOptions::default().token_budget)]
+    train_tokens: usize,
+    /// How token states at the cut are kept: f16 or f32.
+    #[arg(long, value_name = "PRECISION", default_value_t = StatePrecision::default())]
+    states: StatePrecision,
+    /// What a task's loss counts, `TASK=NUMBER`; 1 unless said.
+    #[arg(long, value_name = "TASK=N")]
+    task_weight: Vec<String>,
+    /// Exit with 1 when a frozen head loses more points of accuracy under the moving backbone.
+    #[arg(long, value_name = "POINTS")]
+    pub(crate) max_drift: Option<f64>,
+}
+
+impl NetworkArguments {
+    /// The options, checked.
+    pub(crate) fn options(&self, tasks: &[String], seed: u64, threads: usize) -> Result<NetworkOptions> {
+        let share = |name: &str, value: f32, below: f32| {
+            if (0.0..below).contains(&value) {
+                return Ok(());
+            }
+            Err(Error::new(Kind::Usage, format!("--{name} makes no sense"))
+                .found(value.to_string())
+                .expected(format!("a number from 0 to below {below}")))
+        };
+        share("dropout", self.dropout, 1.0)?;
+        share("warm-up", self.warm_up, 1.0)?;
+        for (name, value) in [
+            ("learning-rate", self.learning_rate),
+            ("head-rate", self.head_rate),
+            ("layer-decay", self.layer_decay),
+            ("weight-decay", self.weight_decay),
+            ("clip", self.clip),
+        ] {
+            share(name, value, f32::INFINITY)?;
+        }
+        if self.epochs == 0 || self.train_tokens == 0 {
+            return Err(Error::new(
+                Kind::Usage,
+                "training needs at least one epoch, and batches room for a token",
+            )
+            .found(format!("--epochs {} --train-tokens {}", self.epochs, self.train_tokens)));
+        }
+        let adam = AdamW { weight_decay: self.weight_decay, clip: self.clip, ..AdamW::default() };
+        Ok(NetworkOptions {
+            stage: StageOptions {
+                epochs: self.epochs,
+                learning_rate: self.learning_rate,
+                warm_up: self.warm_up,
+                token_budget: self.train_tokens,
+                dropout: self.dropout,
+                patience: self.patience,
+                adam,
+                seed,
+                threads,
+            },
+            head_rate: self.head_rate,
+            layer_decay: self.layer_decay,
+            states: self.states,
+            shares: self.shares(tasks)?,
+        })
+    }
+
+    fn shares(&self, tasks: &[String]) -> Result<Vec<f32>> {
+        let mut shares = vec![1.0; tasks.len()];
+        for text in &self.task_weight {
+            let found = text.split_once('=').and_then(|(task, number)| {
+                let place = tasks.iter().position(|own| own == task)?;
+                let share = number.parse::<f32>().ok().filter(|share| share.is_finite() && *share >= 0.0)?;
+                Some((place, share))
+            });
+            let Some((place, share)) = found else {
+                return Err(Error::new(Kind::Usage, "there is no such task weight")
+                    .found(format!("--task-weight {text}"))
+                    .expected(format!("TASK=NUMBER with a task of {}", tasks.join(", "))));
+            };
+            shares[place] = share;
+        }
+        Ok(shares)
+    }
+}
+
+/// Shows a training as it goes, and asks it to end after an interrupt.
+pub(crate) struct TrainProgress<'t> {
+    terminal: &'t Terminal,
+    rows: TableProgress,
+    bar: Option<ProgressBar>,
+    tasks: &'t [String],
+    said: Instant,
+    stop: Arc<AtomicBool>,
+}
+
+impl<'t> TrainProgress<'t> {
+    pub(crate) fn new(terminal: &'t Terminal, rows: Option<u64>, tasks: &'t [String]) -> Self {
+        Self {
+            terminal,
+            rows: terminal.progress(rows),
+            bar: None,
+            tasks,
+            said: Instant::now(),
+            stop: Arc::new(AtomicBool::new(false)),
+        }
+    }
+
+    pub(crate) fn show(&mut self, event: &TrainEvent<'_>) -> ControlFlow<()> {
+        match event {
+            TrainEvent::Rows(progress) => self.rows.show(progress),
+            TrainEvent::States(StatesProgress::Need(need)) => self.terminal.say(format!(
+                "token states of {} texts ({} tokens) are computed once: {}, {} free",
+                grouped(need.texts),
+                grouped(need.tokens),
+                bytes(need.bytes),
+                bytes(need.free)
+            )),
+            TrainEvent::States(StatesProgress::Done { texts, of }) => {
+                if self.due() {
+                    self.terminal.say(format!("token states: {} of {} texts", grouped(*texts), grouped(*of)));
+                }
+            }
+            TrainEvent::Stage { frozen, trained_parameters, all_parameters } => {
+                self.catch_interrupts();
+                #[expect(clippy::cast_precision_loss, reason = "a share for people")]
+                let share = 100.0 * *trained_parameters as f64 / *all_parameters as f64;
+                self.terminal.say(format!(
+                    "frozen: {frozen}; training {} of {} parameters ({share:.1} %)",
+                    grouped(*trained_parameters),
+                    grouped(*all_parameters)
+                ));
+            }
+            TrainEvent::Progress(progress) => self.stage(progress),
+        }
+        if self.stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    /// From the first stage on an interrupt (Ctrl-C) keeps the best so far; a second one ends the process.
+    fn catch_interrupts(&self) {
+        let stop = Arc::clone(&self.stop);
+        // Fails when a handler is there already: that of an earlier stage, which does the same.
+        let _there = ctrlc::set_handler(move || {
+            if stop.swap(true, Ordering::Relaxed) {
+                std::process::exit(130);
+            }
+        });
+    }
+
+    fn stage(&mut self, progress: &StageProgress<'_>) {
+        let StageProgress { epoch, epochs, batch, batches, losses, tokens, seconds, ended } = progress;
+        let each = |values: &[f64], scale: f64, digits: usize| {
+            let named = self.tasks.iter().zip(values);
+            named
+                .map(|(task, value)| format!("{task} {:.digits$}", scale * value))
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        if let Some(epoch) = ended {
+            let line = format!(
+                "epoch {}/{epochs}: loss {}; validation {}; {:.1} s, {} tokens/s, {:.0} % in ONNX Runtime",
+                epoch.number,
+                each(&epoch.losses, 1.0, 4),
+                each(&epoch.validation.accuracy, 100.0, 2),
+                epoch.seconds,
+                rate(epoch.tokens, epoch.seconds),
+                100.0 * epoch.runtime_seconds / epoch.seconds.max(1e-9)
+            );
+            self.bar = None;
+            self.terminal.say(line);
+            return;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "an estimate for people")]
+        let left = seconds * (batches - batch) as f64 / (*batch).max(1) as f64;
+        let message = format!(
+            "epoch {epoch}/{epochs}: loss {}; {} tokens/s, {left:.0} s left",
+            each(losses, 1.0, 3),
+            rate(*tokens, *seconds)
+        );
+        if std::io::stderr().is_terminal() && !self.terminal.is_quiet() {
+            let bar = self.bar.get_or_insert_with(|| training_bar(*batches as u64));
+            bar.set_message(message);
+            bar.set_position(*batch as u64);
+        } else if self.due() {
+            self.terminal.say(message);
+        }
+    }
+
+    /// Whether another plain line is due.
+    fn due(&mut self) -> bool {
+        let due = self.said.elapsed() >= Duration::from_secs(10);
+        if due {
+            self.said = Instant::now();
+        }
+        due
+    }
+}
+
+fn training_bar(batches: u64) -> ProgressBar {
+    let bar = ProgressBar::new(batches);
+    bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(8));
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} batches  {msg}") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a rate"
+)]
+fn rate(tokens: u64, seconds: f64) -> String {
+    grouped((tokens as f64 / seconds.max(1e-9)) as u64)
+}

@@ -1,0 +1,85 @@
+//! Owns the baseline that needs no training: a head whose weights are the embeddings of its labels' descriptions.
+
+use std::collections::HashMap;
+
+use super::TrainRequest;
+use crate::data::{LabelSet, Source, TableReader};
+use crate::embed::Embedder;
+use crate::error::{Error, Kind, Result};
+use crate::fingerprint::TextKey;
+use crate::heads::Head;
+
+/// Logits are cosines times this: probabilities that are neither flat nor certain. CLIP trains this factor to 100 (Radford et
+/// al. 2021); sentence encoders are trained with 20 (Reimers & Gurevych's `MultipleNegativesRankingLoss`). It changes no label.
+const SCALE: f32 = 20.0;
+const ROWS_AT_ONCE: usize = 4096;
+const BYTES_AT_ONCE: usize = 4 << 20;
+
+/// A head per task, from `--label-text` or the labels' own names.
+///
+/// # Errors
+/// There is no backbone to embed descriptions with, the table of descriptions is malformed or lacks a label, or embedding
+/// fails.
+pub(super) fn described_heads(
+    request: &TrainRequest,
+    labels: &[LabelSet],
+    embedder: Option<&mut Embedder>,
+) -> Result<Vec<Head>> {
+    let Some(embedder) = embedder else {
+        return Err(Error::new(Kind::Usage, "a baseline without training embeds the labels' descriptions")
+            .found("a table of features, and no backbone")
+            .help("say --backbone models/NAME and give a table of texts"));
+    };
+    let described = request.label_text.as_ref().map(read).transpose()?;
+    let place = embedder.layout().embedding();
+    let mut heads = Vec::with_capacity(labels.len());
+    for (task, labels) in request.tasks.iter().zip(labels) {
+        let texts = labels
+            .names()
+            .iter()
+            .map(|label| match &described {
+                None => Ok(readable(label)),
+                Some(described) => described.get(&(task.clone(), label.clone())).cloned().ok_or_else(|| {
+                    Error::new(Kind::Table, "a label has no description")
+                        .column(task)
+                        .found(format!("{label:?}"))
+                        .expected("a row `task,label,text` for every label in --label-text")
+                }),
+            })
+            .collect::<Result<Vec<String>>>()?;
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let keys: Vec<TextKey> = texts.iter().map(|text| TextKey::of(text)).collect();
+        embedder.ensure(&texts, &keys, &mut |_| ())?;
+        let mut weights = vec![0.0; texts.len() * place.len()];
+        for (key, weights) in keys.iter().zip(weights.chunks_exact_mut(place.len())) {
+            embedder.read(key, place.start, weights)?;
+            let length = weights.iter().map(|own| own * own).sum::<f32>().sqrt().max(1e-12);
+            weights.iter_mut().for_each(|own| *own *= SCALE / length);
+        }
+        let (labels, bias) = (labels.names().to_vec(), vec![0.0; texts.len()]);
+        heads.push(Head { task: task.clone(), labels, features: place.len(), weights, bias });
+    }
+    Ok(heads)
+}
+
+/// `product_review` → `product review`.
+fn readable(label: &str) -> String {
+    label.replace(['_', '-'], " ")
+}
+
+/// Descriptions by task and label.
+fn read(source: &Source) -> Result<HashMap<(String, String), String>> {
+    let mut reader = TableReader::open(source)?;
+    let [task, label, text] = [reader.column("task")?, reader.column("label")?, reader.column("text")?];
+    let mut described = HashMap::new();
+    loop {
+        let rows = reader.read(ROWS_AT_ONCE, BYTES_AT_ONCE)?;
+        if rows.is_empty() {
+            return Ok(described);
+        }
+        for row in rows {
+            let cell = |column: usize| row.cells[column].clone().unwrap_or_default();
+            described.insert((cell(task), cell(label)), cell(text));
+        }
+    }
+}

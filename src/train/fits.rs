@@ -1,0 +1,110 @@
+//! Owns the heads a training begins with: fitted on frozen features, drawn at random, or from an earlier run.
+
+use std::path::Path;
+
+use super::rows::task_rows;
+use super::{HeadInit, TrainRequest};
+use crate::classifier::{Run, TaskRows};
+use crate::data::{LabelSet, Part};
+use crate::dataset::Dataset;
+use crate::error::{Error, Kind, Result};
+use crate::heads::{self, Examples, FitOptions, FitReport, Head};
+use crate::plan::{FreezePlan, Scenario};
+
+/// The heads a training begins with, in the order of the tasks, and the reports of those that were fitted.
+pub(super) struct InitialHeads {
+    pub heads: Vec<Head>,
+    pub fits: Vec<FitReport>,
+}
+
+/// The seeded weights of a network that nobody has trained.
+pub(super) fn untrained(request: &TrainRequest, labels: &[LabelSet], width: usize) -> Vec<Head> {
+    let seed = request.split.seed;
+    let tasks = request.tasks.iter().zip(labels);
+    tasks.map(|(task, labels)| Head::random(task, labels.names(), width, seed)).collect()
+}
+
+/// Heads that are trained are fitted on the rows' features, or drawn when that was asked for; frozen ones come from
+/// `--init-heads`, or stay as they were drawn.
+///
+/// # Errors
+/// A fit fails, or the earlier run has no such head for these labels and features.
+pub(super) fn initial_heads(
+    request: &TrainRequest,
+    plan: &FreezePlan,
+    rows: &Dataset,
+    labels: &[LabelSet],
+    parts: &[Option<Part>],
+) -> Result<InitialHeads> {
+    let mut heads = untrained(request, labels, rows.width);
+    if let Some(directory) = &request.init_heads {
+        let earlier = Run::open(directory)?;
+        for (head, labels) in heads.iter_mut().zip(labels) {
+            if let Some(found) = earlier.heads.iter().find(|own| own.task == head.task) {
+                check_fits(directory, found, labels, rows.width)?;
+                head.clone_from(found);
+            }
+        }
+    }
+    let fitted: Vec<usize> = (0..heads.len())
+        .filter(|&task| plan.heads.contains(&request.tasks[task]))
+        .filter(|_| plan.scenario() == Scenario::Heads || request.head_init == HeadInit::Fitted)
+        .collect();
+    let mut fits = Vec::new();
+    for (&task, (head, report)) in fitted.iter().zip(fit_heads(request, &fitted, rows, labels, parts)?) {
+        heads[task] = head;
+        fits.push(report);
+    }
+    Ok(InitialHeads { heads, fits })
+}
+
+fn check_fits(directory: &Path, head: &Head, labels: &LabelSet, width: usize) -> Result<()> {
+    if head.labels == labels.names() && head.features == width {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Run, "the earlier run's head does not fit")
+        .at(directory)
+        .column(&head.task)
+        .found(format!(
+            "{} labels ({}) on {} features",
+            head.labels.len(),
+            head.labels.join(", "),
+            head.features
+        ))
+        .expected(format!(
+            "{} labels ({}) on {width} features",
+            labels.names().len(),
+            labels.names().join(", ")
+        )))
+}
+
+/// Fits the heads of some tasks, several at a time when there are threads for it; the result does not depend on how many.
+fn fit_heads(
+    request: &TrainRequest,
+    which: &[usize],
+    rows: &Dataset,
+    labels: &[LabelSet],
+    parts: &[Option<Part>],
+) -> Result<Vec<(Head, FitReport)>> {
+    let tasks: Vec<(&String, &LabelSet, &Vec<Option<String>>)> =
+        which.iter().map(|&task| (&request.tasks[task], &labels[task], &rows.cells[task])).collect();
+    let at_once = request.fit.threads.clamp(1, tasks.len().max(1));
+    let options = FitOptions { threads: request.fit.threads / at_once, ..request.fit.clone() };
+    let fit_one = |&(task, labels, cells): &(&String, &LabelSet, &Vec<Option<String>>)| {
+        let chosen = task_rows(task, labels.names(), cells, parts, Part::Train)?;
+        let TaskRows { rows: chosen, labels: classes } = &chosen;
+        let examples =
+            Examples { features: &rows.features, width: rows.width, rows: chosen, labels: classes };
+        heads::fit(task, labels.names(), &examples, &options)
+    };
+    let mut fitted = Vec::new();
+    for group in tasks.chunks(at_once) {
+        std::thread::scope(|scope| {
+            let running: Vec<_> = group.iter().map(|task| scope.spawn(|| fit_one(task))).collect();
+            for thread in running {
+                fitted.push(thread.join().expect("a fit returns its errors: a panic in it is a bug"));
+            }
+        });
+    }
+    fitted.into_iter().collect()
+}

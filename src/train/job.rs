@@ -1,0 +1,266 @@
+//! Owns one training from rows to the written run: heads, stages, measurements, proof.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::described::described_heads;
+use super::fits::{InitialHeads, initial_heads, untrained};
+use super::network::{Rows, StageReport, Trainer};
+use super::proof::{TensorProof, hashes, prove};
+use super::rows::{Table, task_rows};
+use super::{Drift, RunMetrics, Show, TrainRequest, TrainSummary, Trained, json, measure_part, sizes};
+use crate::backbone::Backbone;
+use crate::bert::{ChangedTensors, Start, head_bias, head_weight};
+use crate::classifier::run::{
+    CHANGED, FIT, HEADS, METRICS, PROOF, RECIPE, ROWS, Recipe, Run, SplitRows, TRAINING, changed_bytes,
+};
+use crate::data::{Part, replace_directory};
+use crate::embed::Embedder;
+use crate::error::{Error, Result};
+use crate::finetune::StageTask;
+use crate::fingerprint::Fingerprint;
+use crate::heads::{self, ClassWeight, FitReport, Head};
+use crate::plan::{FreezePlan, Scenario};
+
+/// A request with its plans and rows.
+pub(super) struct Job<'j> {
+    pub request: &'j TrainRequest,
+    pub stages: Vec<FreezePlan>,
+    pub table: Table,
+    pub recipe: Recipe,
+}
+
+/// What training came to, before it is written.
+struct Outcome {
+    heads: Vec<Head>,
+    /// Frozen heads as they were, trained ones as nobody had trained them: what the proof starts from.
+    before: Vec<Head>,
+    changed: ChangedTensors,
+    fits: Vec<FitReport>,
+    stages: Vec<StageReport>,
+    metrics: RunMetrics,
+}
+
+impl Job<'_> {
+    /// Trains, measures and writes the run.
+    ///
+    /// # Errors
+    /// Fitting, training, measuring or writing fails.
+    pub fn run(mut self, embedder: Option<&mut Embedder>, show: &mut Show<'_>) -> Result<Trained> {
+        let backbone = embedder.as_deref().map(|embedder| Arc::clone(embedder.backbone()));
+        let frozen = self.stages.last().is_some_and(|plan| plan.scenario() == Scenario::Frozen);
+        let outcome = if frozen { self.baseline(embedder)? } else { self.train(embedder.as_deref(), show)? };
+        self.write(outcome, backbone.as_deref())
+    }
+
+    /// Scenario 1: nothing is trained. The heads are the labels' descriptions; seeded ones are measured beside them.
+    fn baseline(&mut self, embedder: Option<&mut Embedder>) -> Result<Outcome> {
+        let (request, table) = (self.request, &self.table);
+        let before = untrained(request, &table.labels, table.rows.width);
+        let heads = described_heads(request, &table.labels, embedder)?;
+        let mut metrics = self.metrics(&heads)?;
+        metrics.untrained = measure_part(request, table, &before, Part::Test)?;
+        let changed = ChangedTensors::new();
+        Ok(Outcome { before: heads.clone(), heads, changed, fits: Vec::new(), stages: Vec::new(), metrics })
+    }
+
+    /// Scenarios 2 and 3, and gradual unfreezing.
+    fn train(&mut self, embedder: Option<&Embedder>, show: &mut Show<'_>) -> Result<Outcome> {
+        let request = self.request;
+        let Table { rows, labels, parts } = &self.table;
+        let InitialHeads { heads, fits } = initial_heads(request, &self.stages[0], rows, labels, parts)?;
+        let mut before = untrained(request, labels, rows.width);
+        let frozen = self.stages[0].frozen_heads();
+        for (drawn, head) in before.iter_mut().zip(&heads).filter(|(_, head)| frozen.contains(&head.task)) {
+            drawn.clone_from(head);
+        }
+        let network = self.stages.iter().any(|plan| plan.scenario() == Scenario::Network);
+        let Some(embedder) = embedder.filter(|_| network) else {
+            let metrics = self.metrics(&heads)?;
+            return Ok(Outcome {
+                heads,
+                before,
+                changed: ChangedTensors::new(),
+                fits,
+                stages: Vec::new(),
+                metrics,
+            });
+        };
+        let still = measure_part(request, &self.table, &heads, Part::Test)?;
+        let trained = self.train_stages(embedder, heads, show)?;
+        for (&row, features) in trained.rows.iter().zip(trained.features.chunks_exact(self.table.rows.width))
+        {
+            let first = row * self.table.rows.width;
+            self.table.rows.features[first..first + features.len()].copy_from_slice(features);
+        }
+        let mut metrics = self.metrics(&trained.heads)?;
+        metrics.drift = frozen
+            .iter()
+            .map(|task| {
+                let drift = Drift { before: still[task].accuracy, after: metrics.tasks[task].accuracy };
+                (task.clone(), drift)
+            })
+            .collect();
+        let TrainedNetwork { heads, changed, stages, .. } = trained;
+        Ok(Outcome { heads, before, changed, fits, stages, metrics })
+    }
+
+    fn train_stages(
+        &self,
+        embedder: &Embedder,
+        heads: Vec<Head>,
+        show: &mut Show<'_>,
+    ) -> Result<TrainedNetwork> {
+        let texts: Vec<&str> = self.table.rows.texts.iter().map(String::as_str).collect();
+        let rows = self.stage_rows(&texts)?;
+        let place = (self.scratch(), self.recipe.inputs);
+        let mut trainer = Trainer::new(embedder, &self.request.network, rows, heads, place)?;
+        let (mut stages, mut last) = (Vec::new(), None);
+        for (number, plan) in self.stages.iter().enumerate() {
+            if let Some((cut, report)) = trainer.stage(number, plan, show)? {
+                stages.push(report);
+                last = Some((cut, plan.cut().unwrap_or(Start::Ids)));
+            }
+        }
+        let parts = &self.table.parts;
+        let rows: Vec<usize> =
+            (0..parts.len()).filter(|&row| matches!(parts[row], Some(Part::Test | Part::Valid))).collect();
+        let features = match &last {
+            Some((cut, start)) => trainer.embeddings(cut, *start, &rows)?,
+            None => Vec::new(),
+        };
+        Ok(TrainedNetwork { heads: trainer.heads, changed: trainer.changed, stages, rows, features })
+    }
+
+    fn stage_rows<'r>(&'r self, texts: &'r [&'r str]) -> Result<Rows<'r>> {
+        let Table { rows, labels, parts } = &self.table;
+        let request = self.request;
+        let mut tasks = Vec::with_capacity(labels.len());
+        let mut valid = Vec::with_capacity(labels.len());
+        for ((task, labels), cells) in request.tasks.iter().zip(labels).zip(&rows.cells) {
+            let train = task_rows(task, labels.names(), cells, parts, Part::Train)?;
+            let mut of_row = vec![None; rows.rows()];
+            train.rows.iter().zip(&train.labels).for_each(|(&row, label)| of_row[row] = Some(*label));
+            let classes = labels.names().len();
+            let class_weights = class_weights(&train.labels, classes, request.fit.class_weight);
+            tasks.push(StageTask { classes, labels: of_row, class_weights });
+            valid.push(task_rows(task, labels.names(), cells, parts, Part::Valid)?);
+        }
+        let train = (0..parts.len())
+            .filter(|&row| {
+                parts[row] == Some(Part::Train) && tasks.iter().any(|task| task.labels[row].is_some())
+            })
+            .collect();
+        Ok(Rows { texts, keys: &rows.keys, tasks, train, valid })
+    }
+
+    fn metrics(&self, heads: &[Head]) -> Result<RunMetrics> {
+        let (request, table) = (self.request, &self.table);
+        let empty = |cells: &Vec<Option<String>>| cells.iter().filter(|cell| cell.is_none()).count() as u64;
+        Ok(RunMetrics {
+            tasks: measure_part(request, table, heads, Part::Test)?,
+            valid: measure_part(request, table, heads, Part::Valid)?,
+            sizes: sizes(&table.parts),
+            unlabelled: request.tasks.iter().cloned().zip(table.rows.cells.iter().map(empty)).collect(),
+            texts: table.rows.notes,
+            seed: request.split.seed,
+            untrained: BTreeMap::new(),
+            drift: BTreeMap::new(),
+        })
+    }
+
+    /// Checkpoints lie beside the run, under a hidden name, until it is written.
+    fn scratch(&self) -> PathBuf {
+        let name =
+            self.request.output.file_name().map_or_else(String::new, |name| name.to_string_lossy().into());
+        self.request.output.with_file_name(format!(".{name}.training"))
+    }
+
+    fn write(self, outcome: Outcome, backbone: Option<&Backbone>) -> Result<Trained> {
+        let Outcome { heads, before, changed, fits, stages, metrics } = outcome;
+        let table = &self.table;
+        let placed = table.rows.keys.iter().zip(&table.parts);
+        let seen = SplitRows::new(placed.filter_map(|(key, part)| part.map(|part| (*key, part))));
+        let backbone = backbone.filter(|backbone| backbone.manifest().layers().is_some());
+        let initial = backbone.map(|backbone| hashes(backbone, backbone.changed(), &before)).transpose()?;
+        let mut proof = Vec::new();
+        let (request, plans, mut recipe) = (self.request, &self.stages, self.recipe.clone());
+        replace_directory(&request.output, request.overwrite, |directory| {
+            let put = |name: &str, bytes: &[u8]| {
+                let path = directory.join(name);
+                std::fs::write(&path, bytes).map_err(|source| Error::io("write", path, source))
+            };
+            heads::save(&directory.join(HEADS), &heads)?;
+            if let (Some(training), Some(backbone)) = (&mut recipe.training, backbone) {
+                training.heads = Fingerprint::of_file(directory.join(HEADS))?;
+                if !changed.is_empty() {
+                    let (_, weights) = backbone.encoder()?;
+                    let bytes = changed_bytes(&changed, &|name| weights.shape(name).map(<[usize]>::to_vec))?;
+                    put(CHANGED, &bytes)?;
+                    training.changed = Some(Fingerprint::of_bytes(&bytes));
+                }
+            }
+            put(FIT, json(&fits)?.as_bytes())?;
+            put(METRICS, json(&metrics)?.as_bytes())?;
+            put(ROWS, &seen.to_bytes()?)?;
+            put(RECIPE, recipe.to_toml()?.as_bytes())?;
+            if !stages.is_empty() {
+                put(TRAINING, json(&stages)?.as_bytes())?;
+            }
+            if let (Some(initial), Some(backbone)) = (&initial, backbone) {
+                proof = prove_written(directory, backbone, initial, plans, &stages)?;
+                put(PROOF, json(&proof)?.as_bytes())?;
+            }
+            Ok(())
+        })?;
+        // Only now are the checkpoints of no use any more; should they stay, they are ignored.
+        let _leftover = std::fs::remove_dir_all(self.scratch());
+        Ok(Trained::Written(Box::new(TrainSummary { metrics, fits, stages, proof })))
+    }
+}
+
+/// What the stages came to.
+struct TrainedNetwork {
+    heads: Vec<Head>,
+    changed: ChangedTensors,
+    stages: Vec<StageReport>,
+    /// Validation and test rows, and their features by the trained network.
+    rows: Vec<usize>,
+    features: Vec<f32>,
+}
+
+/// Opens what was just written as `predict` would, and compares every tensor.
+fn prove_written(
+    directory: &Path,
+    backbone: &Backbone,
+    before: &BTreeMap<String, Fingerprint>,
+    plans: &[FreezePlan],
+    stages: &[StageReport],
+) -> Result<Vec<TensorProof>> {
+    let run = Run::open(directory)?;
+    let written = run.backbone(Some(backbone.directory()))?;
+    let after = hashes(&written, written.changed(), &run.heads)?;
+    let (_, weights) = backbone.encoder()?;
+    let mut trained = BTreeSet::new();
+    let mut gradients: BTreeMap<String, f32> = BTreeMap::new();
+    for plan in plans {
+        trained.extend(plan.tensors(&weights));
+        trained.extend(plan.heads.iter().flat_map(|task| [head_weight(task), head_bias(task)]));
+    }
+    for (name, largest) in stages.iter().flat_map(|stage| &stage.largest_gradients) {
+        let own = gradients.entry(name.clone()).or_default();
+        *own = own.max(*largest);
+    }
+    prove(before, &after, &trained, &gradients)
+}
+
+/// What a row of each class counts: 1, or for `balanced` rows / (classes · rows of the class).
+#[expect(clippy::cast_precision_loss, reason = "numbers of rows")]
+fn class_weights(labels: &[u32], classes: usize, weight: ClassWeight) -> Vec<f32> {
+    if weight == ClassWeight::None {
+        return vec![1.0; classes];
+    }
+    let of = |class: usize| labels.iter().filter(|label| **label as usize == class).count().max(1);
+    (0..classes).map(|class| labels.len() as f32 / (classes * of(class)) as f32).collect()
+}

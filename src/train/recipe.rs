@@ -1,0 +1,137 @@
+//! Owns what a run's recipe says of a request, and whether a run is already there.
+
+use super::{NetworkOptions, RunMetrics, TrainRequest};
+use crate::backbone::Backbone;
+use crate::classifier::run::{
+    BackboneRecipe, DataRecipe, FORMAT, FeaturesRecipe, HEADS, HeadsRecipe, METRICS, Recipe, SplitRecipe,
+    TrainingRecipe,
+};
+use crate::dataset::Input;
+use crate::error::{Error, Kind, Result};
+use crate::finetune::StageOptions;
+use crate::fingerprint::{Fields, Fingerprint};
+use crate::plan::{FreezePlan, Scenario};
+
+/// The recipe of a request, without the feature width, which only the data tell.
+pub(super) fn recipe(
+    request: &TrainRequest,
+    backbone: Option<&Backbone>,
+    plans: &[FreezePlan],
+) -> Result<Recipe> {
+    let path = |input: &Input| input.path().map_or_else(|| "-".to_owned(), |path| path.display().to_string());
+    let data = request.data.fingerprint()?;
+    let text = match &request.data {
+        Input::Texts { column, .. } => Some(column.clone()),
+        Input::Features { .. } => None,
+    };
+    let backbone = backbone.filter(|_| text.is_some()).map(|backbone| BackboneRecipe {
+        name: backbone.manifest().name.clone(),
+        fingerprint: backbone.manifest().fingerprint(),
+        directory: Some(
+            backbone.directory().canonicalize().unwrap_or_else(|_| backbone.directory().to_path_buf()),
+        ),
+    });
+    let frozen =
+        plans.last().filter(|plan| plan.scenario() != Scenario::Heads || request.init_heads.is_some());
+    let mut inputs = Fields::new("frosthead train 2")
+        .field("input", format!("{:?}", request.data))
+        .field("data", data.0)
+        .field("tasks", request.tasks.join("\0"))
+        .field("split", format!("{:?}", request.split))
+        .field("fit", format!("{:?} {:?}", request.fit.alpha, request.fit.class_weight));
+    let network = &request.network;
+    if frozen.is_some() {
+        // Threads change the time, never the result.
+        let stage = StageOptions { threads: 0, ..network.stage.clone() };
+        inputs = inputs
+            .field("freeze", request.freeze.join("\0"))
+            .field("unfreeze", format!("{:?}", request.unfreeze))
+            .field("network", format!("{:?}", NetworkOptions { stage, ..network.clone() }))
+            .field("head init", request.head_init.to_string());
+        for path in request.init_heads.iter().map(|run| run.join(HEADS)) {
+            inputs = inputs.field("init heads", Fingerprint::of_file(path)?.0);
+        }
+        for path in request.label_text.iter().filter_map(|source| source.path.as_ref()) {
+            inputs = inputs.field("label text", Fingerprint::of_file(path)?.0);
+        }
+    }
+    for (name, input) in [("valid", &request.valid), ("test", &request.test)] {
+        if let Some(input) = input {
+            inputs = inputs.field(name, input.fingerprint()?.0);
+        }
+    }
+    if let Some(backbone) = &backbone {
+        inputs = inputs.field("backbone", backbone.fingerprint.0);
+    }
+    Ok(Recipe {
+        format: FORMAT,
+        frosthead: env!("CARGO_PKG_VERSION").to_owned(),
+        tasks: request.tasks.clone(),
+        seed: request.split.seed,
+        inputs: inputs.finish(),
+        data: DataRecipe {
+            path: path(&request.data),
+            fingerprint: data,
+            text: text.clone(),
+            valid: request.valid.as_ref().map(path),
+            test: request.test.as_ref().map(path),
+        },
+        split: SplitRecipe {
+            test_fraction: request.split.test_fraction,
+            valid_fraction: request.split.valid_fraction,
+        },
+        heads: HeadsRecipe {
+            alpha: request.fit.alpha.to_string(),
+            class_weight: request.fit.class_weight.to_string(),
+        },
+        features: FeaturesRecipe {
+            kind: if text.is_some() { "last".to_owned() } else { "column".to_owned() },
+            width: 0,
+        },
+        backbone,
+        training: training(request, frozen),
+    })
+}
+
+/// How the network is trained, for a plan that is more than heads on a frozen backbone.
+fn training(request: &TrainRequest, plan: Option<&FreezePlan>) -> Option<TrainingRecipe> {
+    let NetworkOptions { stage, head_rate, layer_decay, states, shares } = &request.network;
+    Some(TrainingRecipe {
+        freeze: request.freeze.clone(),
+        unfreeze: request.unfreeze.clone(),
+        frozen: plan?.to_string(),
+        head_init: request.head_init.to_string(),
+        init_heads: request.init_heads.as_ref().map(|path| path.display().to_string()),
+        epochs: stage.epochs,
+        learning_rate: stage.learning_rate,
+        head_rate: *head_rate,
+        layer_decay: *layer_decay,
+        warm_up: stage.warm_up,
+        weight_decay: stage.adam.weight_decay,
+        clip: stage.adam.clip,
+        dropout: stage.dropout,
+        patience: stage.patience,
+        token_budget: stage.token_budget,
+        states: states.to_string(),
+        shares: shares.clone(),
+        changed: None,
+        // The real one is put in when the heads are written.
+        heads: Fingerprint::of_bytes(&[]),
+    })
+}
+
+/// The metrics of a run that is there already and was made from the same inputs.
+pub(super) fn up_to_date(request: &TrainRequest, recipe: &Recipe) -> Result<Option<RunMetrics>> {
+    if !request.output.exists() || request.overwrite {
+        return Ok(None);
+    }
+    let path = request.output.join(METRICS);
+    let same = Recipe::open(&request.output).is_ok_and(|there| there.inputs == recipe.inputs);
+    let metrics = std::fs::read_to_string(&path).ok().and_then(|text| serde_json::from_str(&text).ok());
+    match metrics {
+        Some(metrics) if same => Ok(Some(metrics)),
+        _ => Err(Error::new(Kind::Exists, "the output exists and was made from something else")
+            .at(&request.output)
+            .help("choose another --out, or say --overwrite")),
+    }
+}
