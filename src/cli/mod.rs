@@ -43,7 +43,7 @@ enum Command {
     Import(import::Arguments),
     Embed(embed::Arguments),
     #[cfg(feature = "train")]
-    Train(train::Arguments),
+    Train(Box<train::Arguments>),
     Eval(eval::Arguments),
     Predict(predict::Arguments),
     Inspect(inspect::Arguments),
