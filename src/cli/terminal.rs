@@ -27,6 +27,7 @@ impl Terminal {
         Self { quiet, verbose, colour: std::io::stderr().is_terminal() && !plain }
     }
 
+    #[cfg(feature = "train")]
     pub(crate) fn is_quiet(&self) -> bool {
         self.quiet
     }

@@ -136,12 +136,6 @@ impl CutRows {
         &self.lengths
     }
 
-    /// The lengths batches are padded to.
-    #[must_use]
-    pub fn buckets(&self) -> &Buckets {
-        &self.buckets
-    }
-
     /// Bytes of all stored states; none when the rows start from token ids.
     #[must_use]
     pub fn stored_bytes(&self) -> Option<u64> {

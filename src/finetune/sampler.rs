@@ -7,7 +7,7 @@ use crate::tokens::{Batch, Buckets, batches};
 
 /// Rows that are sorted by length together, in batches' worth of tokens: large enough for little padding, small enough for
 /// batches of mixed company.
-const POOL_BATCHES: usize = 32;
+const POOL_BATCHES: usize = 128;
 
 /// The batches of one epoch. `rows` are the rows to train on, `lengths[row]` their tokens; a batch holds at most
 /// `token_budget` tokens, padding included (one row at least), and its rows have similar lengths.
@@ -15,11 +15,12 @@ const POOL_BATCHES: usize = 32;
 pub fn epoch_batches(
     rows: &[usize],
     lengths: &[usize],
-    buckets: &Buckets,
     token_budget: usize,
     seed: u64,
     epoch: u64,
 ) -> Vec<Batch> {
+    // Training runs where memory is not scarce: padding costs more than ONNX Runtime keeps for further shapes.
+    let buckets = Buckets::every(lengths.iter().copied().max().unwrap_or(1));
     let draw = |domain: u64, place: usize| mix(mix(mix(seed ^ domain) ^ epoch) ^ place as u64);
     let mut shuffled = rows.to_vec();
     shuffled.sort_by_key(|&row| (draw(1, row), row));
@@ -32,7 +33,7 @@ pub fn epoch_batches(
         if tokens >= POOL_BATCHES * token_budget || place + 1 == shuffled.len() {
             let own: Vec<usize> = pool.iter().map(|&row| lengths[row]).collect();
             all.extend(
-                batches(&own, buckets, token_budget).into_iter().map(|batch| Batch {
+                batches(&own, &buckets, token_budget).into_iter().map(|batch| Batch {
                     rows: batch.rows.iter().map(|&place| pool[place]).collect(),
                     ..batch
                 }),
@@ -55,7 +56,7 @@ mod tests {
     fn every_row_is_in_one_batch_of_an_epoch_and_epochs_differ() {
         let lengths: Vec<usize> = (0..3000).map(|row| 3 + row * 7919 % 60).collect();
         let rows: Vec<usize> = (0..3000).filter(|row| row % 3 != 0).collect();
-        let make = |seed, epoch| epoch_batches(&rows, &lengths, &Buckets::new(64), 512, seed, epoch);
+        let make = |seed, epoch| epoch_batches(&rows, &lengths, 512, seed, epoch);
         let first = make(1, 0);
         let mut seen: Vec<usize> = first.iter().flat_map(|batch| batch.rows.clone()).collect();
         seen.sort_unstable();
@@ -68,7 +69,7 @@ mod tests {
                 padded + batch.size * batch.length,
             )
         });
-        assert!(tokens as f64 / padded as f64 > 0.85, "{tokens} of {padded}");
+        assert!(tokens as f64 / padded as f64 > 0.95, "{tokens} of {padded}");
         assert_eq!(first, make(1, 0));
         assert_ne!(first, make(1, 1));
         assert_ne!(first, make(2, 0));

@@ -205,10 +205,8 @@ impl Stage<'_> {
     /// The batches of every epoch.
     fn plan(&self) -> Vec<Vec<Batch>> {
         let StageOptions { epochs, token_budget, seed, .. } = *self.options;
-        let (lengths, buckets) = (self.rows.lengths(), self.rows.buckets());
-        (0..epochs)
-            .map(|epoch| epoch_batches(self.train, lengths, buckets, token_budget, seed, epoch))
-            .collect()
+        let lengths = self.rows.lengths();
+        (0..epochs).map(|epoch| epoch_batches(self.train, lengths, token_budget, seed, epoch)).collect()
     }
 
     /// One epoch; none when it was interrupted.

@@ -24,6 +24,12 @@ impl Buckets {
         Self(lengths)
     }
 
+    /// Every length up to `max_length`: no padding beyond a batch's longest text, for as many shapes as there are lengths.
+    #[must_use]
+    pub fn every(max_length: usize) -> Self {
+        Self((1..=max_length).collect())
+    }
+
     /// The lengths, ascending.
     #[must_use]
     pub fn lengths(&self) -> &[usize] {
