@@ -86,6 +86,9 @@ pub struct TrainingRecipe {
     pub changed: Option<Fingerprint>,
     /// Hash of `heads.safetensors`.
     pub heads: Fingerprint,
+    /// Whether training was asked to end early: the same command goes on with it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub interrupted: bool,
 }
 
 /// Where the rows came from.

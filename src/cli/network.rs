@@ -170,6 +170,9 @@ impl<'t> TrainProgress<'t> {
     pub(crate) fn show(&mut self, event: &TrainEvent<'_>) -> ControlFlow<()> {
         match event {
             TrainEvent::Rows(progress) => self.rows.show(progress),
+            TrainEvent::States(StatesProgress::Damaged(damage)) => {
+                self.terminal.damage(std::slice::from_ref(damage));
+            }
             TrainEvent::States(StatesProgress::Need(need)) => self.terminal.say(format!(
                 "token states of {} texts ({} tokens) are computed once: {}, {} free",
                 grouped(need.texts),
@@ -209,7 +212,11 @@ impl<'t> TrainProgress<'t> {
     }
 
     fn stage(&mut self, progress: &StageProgress<'_>) {
-        let StageProgress { epoch, epochs, batch, batches, losses, tokens, seconds, ended } = progress;
+        let StageProgress { epoch, epochs, batch, batches, losses, tokens, seconds, ended, resumed } =
+            progress;
+        if *resumed > 0 && *epoch == resumed + 1 && *batch == 1 {
+            self.terminal.say(format!("going on after epoch {resumed}, from its checkpoint"));
+        }
         let each = |values: &[f64], scale: f64, digits: usize| {
             let named = self.tasks.iter().zip(values);
             named

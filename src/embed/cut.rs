@@ -11,7 +11,7 @@ use crate::bert::{Outputs, Start};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::TextKey;
 use crate::runtime::{Input, Runtime, Session, Values};
-use crate::store::{StatePrecision, StoreKey, TokenStates, free_space};
+use crate::store::{Damage, StatePrecision, StoreKey, TokenStates, free_space};
 use crate::tokens::{Batch, Buckets, Encoded, batches};
 
 /// Texts whose states are computed together.
@@ -40,8 +40,10 @@ pub struct StatesNeed {
 }
 
 /// How far computing states is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum StatesProgress {
+    /// A stored part cannot be trusted: its texts are computed again.
+    Damaged(Damage),
     /// Before the work.
     Need(StatesNeed),
     /// Texts done of all that were missing.
@@ -103,6 +105,7 @@ impl CutRows {
             )
         };
         let mut states = open(level)?;
+        states.damaged().iter().for_each(|damage| progress(StatesProgress::Damaged(damage.clone())));
         let mut seen = std::collections::HashSet::new();
         let missing: Vec<usize> = (0..keys.len())
             .filter(|&row| states.tokens(&keys[row]).is_none() && seen.insert(keys[row]))

@@ -104,6 +104,8 @@ pub struct StageProgress<'p> {
     pub seconds: f64,
     /// An epoch that just ended.
     pub ended: Option<&'p Epoch>,
+    /// Epochs that a checkpoint had already done when this stage began.
+    pub resumed: u64,
 }
 
 /// What a stage ended with.
@@ -117,8 +119,8 @@ pub struct StageOutcome {
     pub best: u64,
     /// Why training ended early, if it did.
     pub stopped: Option<String>,
-    /// Epochs that a checkpoint had already done.
-    pub resumed: u64,
+    /// Whether somebody asked it to end; the checkpoint is good to go on from.
+    pub interrupted: bool,
 }
 
 /// Checks given weights on validation rows.
@@ -163,20 +165,24 @@ impl Stage<'_> {
         let resumed = state.history.len() as u64 - 1;
         let plan = self.plan();
         let total: u64 = plan.iter().map(|batches| batches.len() as u64).sum();
-        let mut stopped = None;
+        let (mut stopped, mut interrupted) = (None, false);
         for (number, batches) in (1..).zip(&plan).skip(state.history.len() - 1) {
             if number - best_epoch(&state.history) > self.options.patience {
                 stopped = Some(format!("no better validation score in {} epochs", self.options.patience));
                 break;
             }
-            let epoch = match self.epoch(&mut state, number, batches, total, show) {
+            let mut show_own =
+                |progress: &StageProgress<'_>| show(&StageProgress { resumed, ..progress.clone() });
+            let epoch = match self.epoch(&mut state, number, batches, total, &mut show_own) {
                 Ok(Some(epoch)) => epoch,
                 Ok(None) => {
                     stopped = Some(format!("interrupted in epoch {number}"));
+                    interrupted = true;
                     break;
                 }
                 Err(error) if error.kind() == Kind::Training => {
-                    stopped = Some(format!("step {}, epoch {number}: {error}", state.steps));
+                    let help = error.remedy().map(|help| format!("; {help}")).unwrap_or_default();
+                    stopped = Some(format!("step {}, epoch {number}: {error}{help}", state.steps));
                     break;
                 }
                 Err(error) => return Err(error),
@@ -190,7 +196,8 @@ impl Stage<'_> {
             state.save(path, inputs)?;
             let ended = state.history.last();
             let progress = self.progress(number, batches.len(), batches.len(), &[], ended);
-            if show(&progress).is_break() {
+            if show_own(&progress).is_break() {
+                interrupted = true;
                 stopped = Some(format!("interrupted after epoch {number}"));
                 break;
             }
@@ -199,7 +206,7 @@ impl Stage<'_> {
         for (own, values) in state.parameters.iter_mut().zip(state.best) {
             own.values = values;
         }
-        Ok(StageOutcome { parameters: state.parameters, history: state.history, best, stopped, resumed })
+        Ok(StageOutcome { parameters: state.parameters, history: state.history, best, stopped, interrupted })
     }
 
     /// The batches of every epoch.
@@ -288,7 +295,7 @@ impl Stage<'_> {
         ended: Option<&'p Epoch>,
     ) -> StageProgress<'p> {
         let epochs = self.options.epochs;
-        StageProgress { epoch, epochs, batch, batches, losses, tokens: 0, seconds: 0.0, ended }
+        StageProgress { epoch, epochs, batch, batches, losses, tokens: 0, seconds: 0.0, ended, resumed: 0 }
     }
 }
 

@@ -119,8 +119,12 @@ impl Job<'_> {
         let (mut stages, mut last) = (Vec::new(), None);
         for (number, plan) in self.stages.iter().enumerate() {
             if let Some((cut, report)) = trainer.stage(number, plan, show)? {
+                let interrupted = report.interrupted;
                 stages.push(report);
                 last = Some((cut, plan.cut().unwrap_or(Start::Ids)));
+                if interrupted {
+                    break;
+                }
             }
         }
         let parts = &self.table.parts;
@@ -186,7 +190,10 @@ impl Job<'_> {
         let initial = backbone.map(|backbone| hashes(backbone, backbone.changed(), &before)).transpose()?;
         let mut proof = Vec::new();
         let (request, plans, mut recipe) = (self.request, &self.stages, self.recipe.clone());
-        replace_directory(&request.output, request.overwrite, |directory| {
+        let interrupted = stages.iter().any(|stage| stage.interrupted);
+        // A run that was interrupted makes way for the one that goes on from it.
+        let same = Recipe::open(&request.output).is_ok_and(|there| there.inputs == recipe.inputs);
+        replace_directory(&request.output, request.overwrite || same, |directory| {
             let put = |name: &str, bytes: &[u8]| {
                 let path = directory.join(name);
                 std::fs::write(&path, bytes).map_err(|source| Error::io("write", path, source))
@@ -194,6 +201,7 @@ impl Job<'_> {
             heads::save(&directory.join(HEADS), &heads)?;
             if let (Some(training), Some(backbone)) = (&mut recipe.training, backbone) {
                 training.heads = Fingerprint::of_file(directory.join(HEADS))?;
+                training.interrupted = interrupted;
                 if !changed.is_empty() {
                     let (_, weights) = backbone.encoder()?;
                     let bytes = changed_bytes(&changed, &|name| weights.shape(name).map(<[usize]>::to_vec))?;
@@ -214,8 +222,10 @@ impl Job<'_> {
             }
             Ok(())
         })?;
-        // Only now are the checkpoints of no use any more; should they stay, they are ignored.
-        let _leftover = std::fs::remove_dir_all(self.scratch());
+        if !interrupted {
+            // Only now are the checkpoints of no use any more; should they stay, they are ignored.
+            let _leftover = std::fs::remove_dir_all(self.scratch());
+        }
         Ok(Trained::Written(Box::new(TrainSummary { metrics, fits, stages, proof })))
     }
 }

@@ -66,6 +66,9 @@ pub struct StageReport {
     /// Why training ended early, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<String>,
+    /// Whether somebody asked it to end: the same command goes on from the last whole epoch.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub interrupted: bool,
     /// Seconds for the frozen part below the cut (nothing when its states were stored).
     pub states_seconds: f64,
     /// Bytes of the stored token states.
@@ -198,6 +201,7 @@ impl<'t> Trainer<'t> {
             largest_gradients: largest_gradients(&outcome),
             epochs: outcome.history,
             stopped: outcome.stopped,
+            interrupted: outcome.interrupted,
         };
         Ok(Some((cut, report)))
     }

@@ -117,16 +117,22 @@ fn training(request: &TrainRequest, plan: Option<&FreezePlan>) -> Option<Trainin
         changed: None,
         // The real one is put in when the heads are written.
         heads: Fingerprint::of_bytes(&[]),
+        interrupted: false,
     })
 }
 
-/// The metrics of a run that is there already and was made from the same inputs.
+/// The metrics of a run that is there already and was made from the same inputs; none when there is work to do, as when it was
+/// interrupted.
 pub(super) fn up_to_date(request: &TrainRequest, recipe: &Recipe) -> Result<Option<RunMetrics>> {
     if !request.output.exists() || request.overwrite {
         return Ok(None);
     }
     let path = request.output.join(METRICS);
-    let same = Recipe::open(&request.output).is_ok_and(|there| there.inputs == recipe.inputs);
+    let there = Recipe::open(&request.output).ok().filter(|there| there.inputs == recipe.inputs);
+    let same = there.is_some();
+    if there.and_then(|there| there.training).is_some_and(|training| training.interrupted) {
+        return Ok(None);
+    }
     let metrics = std::fs::read_to_string(&path).ok().and_then(|text| serde_json::from_str(&text).ok());
     match metrics {
         Some(metrics) if same => Ok(Some(metrics)),

@@ -4,6 +4,7 @@ mod bad_input;
 mod harness;
 mod imports;
 mod layers;
+mod network;
 mod options;
 mod pipeline;
 mod robust;

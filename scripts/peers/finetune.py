@@ -1,0 +1,259 @@
+#!/usr/bin/env python3
+"""Training the top layers with frosthead against PyTorch: the same plan, split, batches, schedule and starting point.
+
+usage: finetune.py FROSTHEAD DATA.csv FEATURES.parquet BACKBONE CHECKPOINT [--top N] [--seeds 13,14,15] [--epochs 3]
+                   [--how cached|recomputed] [--task domain --task sentiment]
+
+BACKBONE is frosthead's directory, CHECKPOINT the Hugging Face directory it was imported from, FEATURES what `frosthead embed`
+wrote for DATA (it tells which text is in which part of the split). Per seed: trains heads on the frozen backbone, trains the
+top N layers with frosthead, then trains the same layers in PyTorch from the same fitted heads on the same rows, and prints
+test accuracies and seconds per epoch (training rows only, without validation). `recomputed`: PyTorch runs the frozen layers in every
+step, as people do; `cached`: it is fed with their stored states, as frosthead is. PyTorch keeps the epoch that is best on
+the validation rows, as frosthead does.
+needs: torch, transformers, numpy, pyarrow, safetensors.
+"""
+import argparse, csv, json, os, subprocess, tempfile, time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+import torch.nn.functional as F
+from safetensors.numpy import load_file
+from transformers import AutoTokenizer, BertModel
+
+# The options of both; frosthead is told all of them.
+OPTIONS = {"learning-rate": 2e-4, "head-rate": 5.0, "layer-decay": 0.9, "warm-up": 0.1, "weight-decay": 0.01,
+           "clip": 1.0, "dropout": 0.1, "patience": 2, "train-tokens": 1024}
+POOL_BATCHES = 128
+
+
+def frosthead(binary, data, backbone, tasks, out, seed, *options):
+    command = [binary, "-q", "train", data, "--backbone", backbone, "--out", str(out), "--json", "--seed", str(seed),
+               *[word for task in tasks for word in ("--task", task)], *options]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+class Data:
+    def __init__(self, arguments):
+        with open(arguments.data, newline="", encoding="utf-8") as file:
+            self.rows = list(csv.DictReader(file))
+        self.keys = [bytes.fromhex(text) for text in pq.read_table(arguments.features)["text_hash"].to_pylist()]
+        assert len(self.keys) == len(self.rows), "FEATURES was not made from DATA"
+        tokenizer = AutoTokenizer.from_pretrained(arguments.checkpoint)
+        self.ids = tokenizer([row["text"] for row in self.rows], truncation=True, max_length=256, padding=False)["input_ids"]
+
+    def part(self, run, name):
+        rows = {bytes(row) for row in load_file(run / "rows.safetensors")[name]}
+        return [place for place, key in enumerate(self.keys) if key in rows]
+
+
+def batches(rows, lengths, budget, random=None):
+    """Batches of rows of similar length; with `random`, shuffled within pools of 128 batches' tokens, and among one another."""
+    rows = list(rows)
+    if random is not None:
+        random.shuffle(rows)
+    pools, pool, tokens = [], [], 0
+    for row in rows:
+        pool.append(row)
+        tokens += lengths[row]
+        if random is not None and tokens >= POOL_BATCHES * budget:
+            pools.append(pool)
+            pool, tokens = [], 0
+    result = []
+    for pool in pools + [pool]:
+        batch = []
+        for row in sorted(pool, key=lambda row: lengths[row]):
+            if batch and (len(batch) + 1) * lengths[row] > budget:
+                result.append(batch)
+                batch = []
+            batch.append(row)
+        if batch:
+            result.append(batch)
+    if random is not None:
+        random.shuffle(result)
+    return result
+
+
+class Network(torch.nn.Module):
+    def __init__(self, checkpoint, heads, top):
+        super().__init__()
+        self.bert = BertModel.from_pretrained(checkpoint, add_pooling_layer=False, attn_implementation="sdpa")
+        self.bert.requires_grad_(False)
+        self.layers = self.bert.encoder.layer
+        self.cut = len(self.layers) - top
+        for layer in self.layers[self.cut:]:
+            layer.requires_grad_(True)
+        self.heads = torch.nn.ModuleList(heads)
+
+    def train(self, mode=True):
+        super().train(mode)
+        # What is frozen gives the same states as in deployment; dropout is for what learns.
+        self.bert.embeddings.eval()
+        self.layers[: self.cut].eval()
+        return self
+
+    def lower(self, ids, mask):
+        hidden = self.bert.embeddings(input_ids=ids)
+        return self.run(hidden, mask, self.layers[: self.cut])
+
+    def run(self, hidden, mask, layers):
+        wide = None if bool(mask.all()) else mask[:, None, None, :].bool()
+        for layer in layers:
+            hidden = layer(hidden, wide)
+            hidden = hidden[0] if isinstance(hidden, tuple) else hidden
+        return hidden
+
+    def upper(self, hidden, mask):
+        hidden = self.run(hidden, mask, self.layers[self.cut:])
+        real = mask[:, :, None].to(hidden.dtype)
+        pooled = F.normalize((hidden * real).sum(1) / real.sum(1), dim=1)
+        return [head(pooled) for head in self.heads]
+
+
+def padded(data, rows):
+    length = max(len(data.ids[row]) for row in rows)
+    ids, mask = torch.zeros(len(rows), length, dtype=torch.long), torch.zeros(len(rows), length, dtype=torch.long)
+    for place, row in enumerate(rows):
+        own = data.ids[row]
+        ids[place, : len(own)] = torch.tensor(own)
+        mask[place, : len(own)] = 1
+    return ids, mask
+
+
+class Cached:
+    """Token states at the cut, computed once."""
+
+    def __init__(self, network, data, lengths):
+        network.eval()
+        self.first = np.concatenate([[0], np.cumsum(lengths)])
+        self.states = torch.empty(int(self.first[-1]), network.bert.config.hidden_size)
+        with torch.inference_mode():
+            for rows in batches(range(len(lengths)), lengths, 4096):
+                ids, mask = padded(data, rows)
+                for place, (row, own) in enumerate(zip(rows, network.lower(ids, mask))):
+                    self.states[self.first[row] : self.first[row + 1]] = own[: lengths[row]]
+
+    def __call__(self, ids, mask, rows):
+        hidden = torch.zeros(*ids.shape, self.states.shape[1])
+        for place, row in enumerate(rows):
+            own = self.states[self.first[row] : self.first[row + 1]]
+            hidden[place, : len(own)] = own
+        return hidden
+
+
+def accuracies(network, states, data, rows, lengths, labels):
+    network.eval()
+    right = np.zeros(len(labels))
+    with torch.inference_mode():
+        for batch in batches(rows, lengths, 4096):
+            ids, mask = padded(data, batch)
+            for task, logits in enumerate(network.upper(states(ids, mask, batch), mask)):
+                right[task] += (logits.argmax(1).numpy() == labels[task][batch]).sum()
+    return right / len(rows)
+
+
+def group_rate(name, network, layers):
+    if name.startswith("heads."):
+        return OPTIONS["head-rate"]
+    layer = int(name.split("encoder.layer.")[1].split(".")[0])
+    return OPTIONS["layer-decay"] ** (layers - 1 - layer)
+
+
+def torch_run(arguments, data, seed, base):
+    torch.manual_seed(seed)
+    fitted = load_file(base / "heads.safetensors")
+    info = json.loads((base / "metrics.json").read_text())["tasks"]
+    heads, labels = [], []
+    for task in arguments.task:
+        names = info[task]["labels"]
+        head = torch.nn.Linear(fitted[f"heads.{task}.weight"].shape[1], len(names))
+        head.weight.data = torch.tensor(fitted[f"heads.{task}.weight"])
+        head.bias.data = torch.tensor(fitted[f"heads.{task}.bias"])
+        heads.append(head)
+        labels.append(np.array([names.index(row[task]) for row in data.rows]))
+    network = Network(arguments.checkpoint, heads, arguments.top)
+    lengths = [len(own) for own in data.ids]
+    train, valid, test = (data.part(base, name) for name in ("train", "valid", "test"))
+    start = time.perf_counter()
+    cached = Cached(network, data, lengths) if arguments.how == "cached" else None
+    states_seconds = time.perf_counter() - start
+    states = cached or (lambda ids, mask, rows: network.lower(ids, mask))
+    groups = {}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            decay = OPTIONS["weight-decay"] if parameter.ndim > 1 else 0.0
+            groups.setdefault((group_rate(name, network, len(network.layers)), decay), []).append(parameter)
+    rate = OPTIONS["learning-rate"]
+    optimizer = torch.optim.AdamW([{"params": own, "lr": rate * factor, "weight_decay": decay} for (factor, decay), own in groups.items()])
+    random = np.random.default_rng(seed)
+    plan = [batches(train, lengths, OPTIONS["train-tokens"], random) for _ in range(arguments.epochs)]
+    total = sum(len(own) for own in plan)
+    rising = round(OPTIONS["warm-up"] * total)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: (step + 1) / rising if step < rising else (total - step) / max(1, total - rising))
+    trained = [parameter for group in groups.values() for parameter in group]
+    best, seconds = (0.0, None), []
+    for number, epoch in enumerate(plan):
+        network.train()
+        start = time.perf_counter()
+        for rows in epoch:
+            ids, mask = padded(data, rows)
+            outputs = network.upper(states(ids, mask, rows), mask)
+            # Every row of an epoch counts the same, whatever its batch.
+            loss = sum(F.cross_entropy(logits, torch.tensor(own[rows]), reduction="sum") for logits, own in zip(outputs, labels))
+            (loss * len(epoch) / len(train)).backward()
+            torch.nn.utils.clip_grad_norm_(trained, OPTIONS["clip"])
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            schedule.step()
+        seconds.append(time.perf_counter() - start)
+        score = accuracies(network, states, data, valid, lengths, labels).mean()
+        if score > best[0]:
+            best = (score, accuracies(network, states, data, test, lengths, labels))
+        print(f"    torch epoch {number + 1}: {seconds[-1]:.1f} s, validation {score:.4f}", flush=True)
+    return best[1], np.mean(seconds), states_seconds
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    for name in ("frosthead", "data", "features", "backbone", "checkpoint"):
+        parser.add_argument(name)
+    parser.add_argument("--top", type=int, default=2)
+    parser.add_argument("--seeds", default="13,14,15")
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--how", choices=("cached", "recomputed"), default="cached")
+    parser.add_argument("--task", action="append")
+    arguments = parser.parse_args()
+    arguments.task = arguments.task or ["domain", "sentiment"]
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    data = Data(arguments)
+    depth = json.loads((Path(arguments.checkpoint) / "config.json").read_text())["num_hidden_layers"]
+    freeze = f"backbone:0-{depth - arguments.top - 1}" if arguments.top < depth else "backbone:embeddings"
+    found = {"scenario 2": [], "frosthead": [], "torch": []}
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in map(int, arguments.seeds.split(",")):
+            base, own = Path(folder) / f"base-{seed}", Path(folder) / f"top-{seed}"
+            first = frosthead(arguments.frosthead, arguments.data, arguments.backbone, arguments.task, base, seed)["tasks"]
+            options = [word for name, value in OPTIONS.items() for word in (f"--{name}", str(value))]
+            ours = frosthead(arguments.frosthead, arguments.data, arguments.backbone, arguments.task, own, seed, "--freeze", freeze,
+                             "--epochs", str(arguments.epochs), *options)["tasks"]
+            stage = json.loads((own / "training.json").read_text())[0]
+            epochs = stage["epochs"][1:]
+            seconds = np.mean([epoch["seconds"] for epoch in epochs])
+            share = np.mean([epoch["runtime_seconds"] / epoch["seconds"] for epoch in epochs])
+            theirs, torch_seconds, torch_states = torch_run(arguments, data, seed, base)
+            accuracy = lambda metrics: np.array([metrics[task]["accuracy"] for task in arguments.task])
+            found["scenario 2"].append(accuracy(first)), found["frosthead"].append(accuracy(ours)), found["torch"].append(theirs)
+            shown = " / ".join(f"{name} " + " ".join(f"{100 * value:.2f}" for value in values[-1]) for name, values in found.items())
+            print(f"seed {seed}: {shown}")
+            print(f"  epoch: frosthead {seconds:.1f} s ({100 * share:.0f} % in ONNX Runtime), torch ({arguments.how}) {torch_seconds:.1f} s: "
+                  f"{torch_seconds / seconds:.2f} x; frozen part once: {stage['states_seconds']:.1f} s, torch {torch_states:.1f} s", flush=True)
+    print(f"top {arguments.top}, {arguments.epochs} epochs, tasks {' '.join(arguments.task)}: test accuracy, mean (standard deviation)")
+    for name, values in found.items():
+        means, spread = np.mean(values, axis=0), np.std(values, axis=0, ddof=1 if len(values) > 1 else 0)
+        print(f"  {name:10}", "   ".join(f"{100 * mean:.2f} ({100 * own:.2f})" for mean, own in zip(means, spread)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,536 @@
+//! Freeze plans through the real binary: what is trained moves and nothing else, a run from an inner cut is used like any other,
+//! kills and interrupts change nothing, and every option of the loop matters.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::Stdio;
+
+use frosthead::backbone::Backbone;
+use frosthead::bert::{Outputs, Start};
+use frosthead::classifier::Run;
+use frosthead::embed::{CutRows, StatesPlace};
+use frosthead::fingerprint::TextKey;
+use frosthead::runtime::{Runtime, RuntimeOptions};
+use frosthead::store::StatePrecision;
+
+use crate::harness::{
+    Finished, backbone, checkpoint, command, demo, directory, finish, frosthead, root, text,
+};
+
+/// The arguments of a training on both tasks of the demo data.
+fn arguments<'a>(data: &'a Path, out: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
+    let mut arguments =
+        vec!["train", text(data), "--backbone", backbone(), "--task", "domain", "--task", "sentiment"];
+    arguments.extend(["--out", text(out)]);
+    arguments.extend(more);
+    arguments
+}
+
+fn train(data: &Path, out: &Path, more: &[&str]) -> Finished {
+    frosthead(&arguments(data, out, more))
+}
+
+fn json(path: &Path) -> serde_json::Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// The files that say what a network has become.
+fn weights(run: &Path) -> [Vec<u8>; 3] {
+    ["heads.safetensors", "backbone.safetensors", "proof.json"]
+        .map(|name| std::fs::read(run.join(name)).unwrap())
+}
+
+/// Per tensor: trained, moved, has seen a gradient.
+fn proof(run: &Path) -> BTreeMap<String, [bool; 3]> {
+    let all = json(&run.join("proof.json"));
+    let of = |own: &serde_json::Value| {
+        let gradient = own["largest_gradient"].as_f64().unwrap_or(0.0) > 0.0;
+        [own["trained"] == true, own["before"] != own["after"], gradient]
+    };
+    all.as_array().unwrap().iter().map(|own| (own["name"].as_str().unwrap().to_owned(), of(own))).collect()
+}
+
+#[test]
+fn what_the_plan_trains_moves_and_nothing_else() {
+    let (directory, data) = (directory(), demo(300));
+    let run = directory.path().join("run");
+    let cache = directory.path().join("cache");
+    let plan =
+        ["--freeze", "backbone:0-3", "--freeze", "head:domain", "--epochs", "1", "--cache", text(&cache)];
+    let finished = train(&data, &run, &[&plan[..], &["--head-init", "random"]].concat()).success();
+    assert!(finished.stderr.contains("frozen: embeddings, layers 0-3, head domain"), "{}", finished.stderr);
+    assert!(finished.stderr.contains("token states of 300 texts"), "{}", finished.stderr);
+    let proof = proof(&run);
+    // 5 tensors of the embeddings, 16 in each of 6 layers, 2 heads of 2.
+    assert_eq!(proof.len(), 5 + 6 * 16 + 2 * 2);
+    for (name, [trained, moved, gradient]) in &proof {
+        let top = name.starts_with("encoder.layer.4.") || name.starts_with("encoder.layer.5.");
+        let expected = top || name.starts_with("heads.sentiment.");
+        assert_eq!(*trained, expected, "{name}");
+        assert_eq!([*moved, *gradient], [expected; 2], "{name}");
+    }
+    // The frozen head under the moving backbone: its accuracy before and after is reported, and can be bounded.
+    let metrics = json(&run.join("metrics.json"));
+    let drift = &metrics["drift"]["domain"];
+    assert_eq!(drift["after"], metrics["tasks"]["domain"]["accuracy"]);
+    assert!(finished.stderr.contains("domain (frozen): accuracy"), "{}", finished.stderr);
+    let moved = directory.path().join("moved");
+    let plan =
+        ["--freeze", "backbone:0-3", "--freeze", "head:domain", "--epochs", "3", "--learning-rate", "0.003"];
+    let drifted = train(&data, &moved, &[&plan[..], &["--max-drift", "0.01"]].concat());
+    let drift = json(&moved.join("metrics.json"))["drift"]["domain"].clone();
+    let lost = drift["before"].as_f64().unwrap() - drift["after"].as_f64().unwrap();
+    drifted.exits(i32::from(lost > 0.0001));
+    train(&data, &moved, &[&plan[..], &["--max-drift", "100"]].concat()).success();
+}
+
+#[test]
+fn the_whole_network_is_trained_under_a_frozen_head() {
+    let (directory, data) = (directory(), demo(300));
+    let run = directory.path().join("run");
+    train(&data, &run, &["--freeze", "head:sentiment", "--epochs", "1", "--head-init", "random"]).success();
+    for (name, [trained, moved, _]) in proof(&run) {
+        assert_eq!([trained, moved], [!name.starts_with("heads.sentiment."); 2], "{name}");
+    }
+    // From the raw texts: the test rows as training measured them.
+    let eval =
+        frosthead(&["eval", text(&data), "--model", text(&run), "--rows", "test", "--json"]).success().json();
+    assert_eq!(eval["tasks"], json(&run.join("metrics.json"))["tasks"]);
+}
+
+/// Probabilities per row and task from cached states at a cut, and from the raw texts through `predict`.
+fn cached_and_raw(data: &Path, run: &Path, level: usize, precision: StatePrecision) -> Vec<(f32, f32, bool)> {
+    let library = Some(root().join(".downloads/onnxruntime"));
+    let runtime = Runtime::load(&RuntimeOptions { library, ..RuntimeOptions::default() }).unwrap();
+    let opened = Run::open(run).unwrap();
+    let (frozen, trained) = (Backbone::open(Path::new(backbone())).unwrap(), opened.backbone(None).unwrap());
+    let mut reader = csv::Reader::from_path(data).unwrap();
+    let texts: Vec<String> = reader.records().map(|row| row.unwrap()[0].to_owned()).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let keys: Vec<TextKey> = texts.iter().map(|text| TextKey::of(text)).collect();
+    let store = directory();
+    let place = StatesPlace { root: store.path(), precision };
+    let rows = CutRows::states(&frozen, &runtime, place, level, (&texts, &keys), &mut |_| ()).unwrap();
+    let mut session = trained.session_from(&runtime, Outputs::Embedding, Start::States(level)).unwrap();
+    let all: Vec<usize> = (0..texts.len()).collect();
+    let features = rows.embeddings(&mut session, &all).unwrap();
+    let raw = frosthead(&["predict", text(data), "--model", text(run), "--all-probabilities"])
+        .success()
+        .json_lines();
+    let mut pairs = Vec::new();
+    for (features, raw) in features.chunks_exact(384).zip(&raw) {
+        for (head, cached) in opened.heads.iter().zip(opened.apply_heads(features)) {
+            let same = raw[format!("{}_predicted", head.task)] == *head.labels[cached.label];
+            for (label, probability) in head.labels.iter().zip(&cached.probabilities) {
+                let raw = raw[format!("{}_probability_{label}", head.task)].as_f64().unwrap();
+                pairs.push((*probability, raw as f32, same));
+            }
+        }
+    }
+    assert_eq!(pairs.len(), texts.len() * (4 + 3));
+    pairs
+}
+
+#[test]
+fn a_run_from_an_inner_cut_says_the_same_of_raw_texts() {
+    let (directory, data) = (directory(), demo(1200));
+    let run = directory.path().join("run");
+    train(&data, &run, &["--freeze", "backbone:0-4", "--epochs", "1", "--states", "f32"]).success();
+    let pairs = cached_and_raw(&data, &run, 5, StatePrecision::F32);
+    assert!(pairs.iter().all(|(cached, raw, same)| cached.to_bits() == raw.to_bits() && *same));
+    // Rounded to 11 bits, token states are off by up to 5e-4 of their size.
+    let pairs = cached_and_raw(&data, &run, 5, StatePrecision::F16);
+    let largest = pairs.iter().map(|(cached, raw, _)| (cached - raw).abs()).fold(0.0, f32::max);
+    let same = pairs.iter().filter(|(_, _, same)| *same).count() as f64 / pairs.len() as f64;
+    assert!(largest > 0.0 && largest <= 0.01, "{largest}");
+    assert!(same >= 0.998, "{same}");
+}
+
+/// Starts a training and waits until it says that epoch 1 has ended.
+fn after_first_epoch(arguments: &[&str], signal: &str) -> Finished {
+    let mut child = command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let mut said = String::new();
+    for line in lines.by_ref() {
+        said = said + &line + "\n";
+        if line.starts_with("epoch 1/") && line.contains("validation") {
+            break;
+        }
+    }
+    let id = child.id().to_string();
+    std::process::Command::new("kill").args([signal, &id]).status().unwrap();
+    lines.for_each(|line| said = std::mem::take(&mut said) + &line + "\n");
+    let output = child.wait_with_output().unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    Finished { command: arguments.join(" "), code: output.status.code(), stdout, stderr: said }
+}
+
+#[test]
+fn a_training_killed_or_interrupted_goes_on_and_ends_the_same() {
+    let (directory, data) = (directory(), demo(1200));
+    let path = |name: &str| directory.path().join(name);
+    let plan = ["--freeze", "backbone:0-4", "--dropout", "0.2", "--epochs", "4", "--patience", "9"];
+    let undisturbed = train(&data, &path("undisturbed"), &plan).success();
+    assert!(!undisturbed.stderr.contains("going on"), "{}", undisturbed.stderr);
+    let expected = weights(&path("undisturbed"));
+    let again = path("again");
+    train(&data, &again, &[&plan[..], &["--threads", "1"]].concat()).success();
+    assert!(weights(&again) == expected, "two runs differ");
+
+    let killed = path("killed");
+    let arguments_killed = arguments(&data, &killed, &plan);
+    assert_eq!(after_first_epoch(&arguments_killed, "-KILL").code, None);
+    assert!(!killed.exists(), "an unfinished run has its name already");
+    let resumed = frosthead(&arguments_killed).success();
+    assert!(resumed.stderr.contains("going on after epoch"), "{}", resumed.stderr);
+    assert!(weights(&killed) == expected, "a killed run ends differently");
+    assert!(!path(".killed.training").exists(), "checkpoints are left behind");
+
+    let interrupted = path("interrupted");
+    let arguments_interrupted = arguments(&data, &interrupted, &plan);
+    let first = after_first_epoch(&arguments_interrupted, "-INT").success();
+    assert!(first.stderr.contains("ended early: interrupted"), "{}", first.stderr);
+    frosthead(&["eval", text(&data), "--model", text(&interrupted)]).success();
+    frosthead(&arguments_interrupted).success();
+    assert!(weights(&interrupted) == expected, "an interrupted run goes on differently");
+    assert!(frosthead(&arguments_interrupted).success().stderr.contains("up to date"));
+}
+
+#[test]
+fn every_option_of_the_loop_changes_the_weights() {
+    let (directory, data) = (directory(), demo(300));
+    let train = |name: &str, more: &[&str]| {
+        let run = directory.path().join(name);
+        // The last epoch need not be the best: without patience or validation, weights would not tell.
+        let plan = ["--freeze", "backbone:0-3", "--epochs", "2", "--head-init", "random"];
+        train(&data, &run, &[&plan[..], more].concat()).success();
+        assert!(
+            json(&run.join("training.json"))[0]["best"].as_u64().unwrap() > 0,
+            "{name}: nothing was learned"
+        );
+        weights(&run)[1].clone()
+    };
+    let base = train("base", &[]);
+    for more in [
+        ["--dropout", "0.3"],
+        ["--learning-rate", "0.0003"],
+        ["--head-rate", "2"],
+        ["--layer-decay", "0.5"],
+        ["--warm-up", "0.4"],
+        ["--weight-decay", "0.5"],
+        ["--clip", "0.1"],
+        ["--train-tokens", "512"],
+        ["--states", "f32"],
+        ["--task-weight", "domain=0.3"],
+        ["--class-weight", "balanced"],
+        ["--seed", "14"],
+    ] {
+        assert!(train(more[0], &more) != base, "{} is ignored", more.join(" "));
+    }
+}
+
+#[test]
+fn epochs_patience_and_the_first_heads_are_what_was_asked_for() {
+    let (directory, data) = (directory(), demo(300));
+    let stage = |name: &str, more: &[&str]| {
+        let run = directory.path().join(name);
+        train(&data, &run, &[&["--freeze", "backbone:0-4"], more].concat()).success();
+        json(&run.join("training.json"))[0].clone()
+    };
+    let epochs = |stage: &serde_json::Value| stage["epochs"].as_array().unwrap().len() - 1;
+    assert_eq!(epochs(&stage("two", &["--epochs", "2", "--patience", "9"])), 2);
+    // A learning rate of 0 never gets better: patience ends it.
+    let still = stage("still", &["--epochs", "9", "--patience", "1", "--learning-rate", "0"]);
+    assert_eq!(epochs(&still), 1);
+    assert!(still["stopped"].as_str().unwrap().contains("no better"), "{still}");
+    // Before training, fitted heads are scenario 2's; random ones know nothing.
+    let fitted = stage("fitted", &["--epochs", "1"])["epochs"][0].clone();
+    let random = stage("random", &["--epochs", "1", "--head-init", "random"])["epochs"][0].clone();
+    let heads = directory.path().join("heads");
+    train(&data, &heads, &[]).success();
+    let metrics = json(&heads.join("metrics.json"));
+    for (task, name) in ["domain", "sentiment"].iter().enumerate() {
+        assert_eq!(fitted["validation"]["accuracy"][task], metrics["valid"][name]["accuracy"]);
+    }
+    assert!(fitted["validation"]["score"].as_f64() > random["validation"]["score"].as_f64());
+}
+
+#[test]
+fn unfreezing_goes_stage_by_stage_from_the_best_of_the_last() {
+    let (directory, data) = (directory(), demo(300));
+    let run = directory.path().join("run");
+    train(&data, &run, &["--unfreeze", "0,1,2", "--epochs", "1"]).success();
+    let stages = json(&run.join("training.json"));
+    let stages = stages.as_array().unwrap();
+    assert_eq!(stages.len(), 2);
+    assert_eq!(
+        [&stages[0]["frozen"], &stages[1]["frozen"]],
+        ["embeddings, layers 0-4", "embeddings, layers 0-3"]
+    );
+    assert!(stages[0]["trained_parameters"].as_u64() < stages[1]["trained_parameters"].as_u64());
+    let best = usize::try_from(stages[0]["best"].as_u64().unwrap()).unwrap();
+    // f16 states of another level: scores agree to a row or two.
+    let ended = stages[0]["epochs"][best]["validation"]["score"].as_f64().unwrap();
+    let begins = stages[1]["epochs"][0]["validation"]["score"].as_f64().unwrap();
+    assert!((ended - begins).abs() < 0.05, "{ended} {begins}");
+    for (name, [trained, _, _]) in proof(&run) {
+        let expected =
+            ["encoder.layer.4.", "encoder.layer.5.", "heads."].iter().any(|own| name.starts_with(own));
+        assert_eq!(trained, expected, "{name}");
+    }
+}
+
+#[test]
+fn everything_frozen_is_measured_honestly() {
+    let (directory, data) = (directory(), demo(1200));
+    let run = directory.path().join("run");
+    let finished = train(&data, &run, &["--freeze", "all"]).success();
+    assert!(finished.stderr.contains("untrained heads"), "{}", finished.stderr);
+    let metrics = json(&run.join("metrics.json"));
+    let accuracy = |kind: &str, task: &str| metrics[kind][task]["accuracy"].as_f64().unwrap();
+    // Four domains: the names of the labels alone find more than half.
+    assert!(accuracy("tasks", "domain") > 0.5 && accuracy("untrained", "domain") < 0.5, "{metrics}");
+    assert!(proof(&run).values().all(|own| *own == [false; 3]));
+    let described = directory.path().join("labels.csv");
+    let rows = [
+        ("domain", ["movie_review", "news_editorial", "product_review", "tweet"]),
+        ("sentiment", ["negative", "neutral", "positive", ""]),
+    ];
+    let mut table = "task,label,text\n".to_owned();
+    for (task, labels) in rows {
+        labels
+            .iter()
+            .filter(|own| !own.is_empty())
+            .for_each(|own| table += &format!("{task},{own},about {own}\n"));
+    }
+    std::fs::write(&described, &table).unwrap();
+    let other = directory.path().join("other");
+    train(&data, &other, &["--freeze", "all", "--label-text", text(&described)]).success();
+    assert_ne!(json(&other.join("metrics.json"))["tasks"], metrics["tasks"], "--label-text is ignored");
+    std::fs::write(&described, table.replace("sentiment,neutral,about neutral\n", "")).unwrap();
+    let lacking = ["--freeze", "all", "--label-text", text(&described), "--overwrite"];
+    train(&data, &other, &lacking).fails_with(&["no description", "neutral", "sentiment"]);
+}
+
+#[test]
+fn a_frozen_head_comes_from_an_earlier_run() {
+    let (directory, data) = (directory(), demo(300));
+    let path = |name: &str| directory.path().join(name);
+    train(&data, &path("first"), &[]).success();
+    let first = path("first");
+    let later = [
+        "--freeze",
+        "backbone:0-4",
+        "--freeze",
+        "head:domain",
+        "--epochs",
+        "1",
+        "--init-heads",
+        text(&first),
+    ];
+    train(&data, &path("later"), &later).success();
+    let head = |name: &str| {
+        let heads = Run::open(&path(name)).unwrap().heads;
+        heads.into_iter().find(|head| head.task == "domain").unwrap()
+    };
+    assert_eq!(head("later"), head("first"));
+    train(&data, &path("drawn"), &later[..6]).success();
+    assert_ne!(head("drawn"), head("first"), "--init-heads is ignored");
+    // Labels that are not the earlier run's.
+    let changed = path("changed.csv");
+    let content = std::fs::read_to_string(&data).unwrap().replace(",tweet,", ",post,");
+    std::fs::write(&changed, content).unwrap();
+    train(&changed, &path("wrong"), &later).fails_with(&["does not fit", "tweet", "post"]);
+}
+
+#[test]
+fn plans_that_cannot_be_are_refused_before_any_work() {
+    let (directory, data) = (directory(), demo(300));
+    let out = directory.path().join("out");
+    let refused = |more: &[&str], parts: &[&str]| {
+        train(&data, &out, more).fails_with(parts);
+        assert!(!out.exists());
+    };
+    refused(&["--freeze", "all", "--freeze", "head:domain"], &["contradicts"]);
+    refused(&["--freeze", "head:topic"], &["no such head", "domain, sentiment"]);
+    refused(&["--freeze", "backbone:0-6"], &["no such layers", "from 0 to 5"]);
+    refused(
+        &["--freeze", "backbone", "--freeze", "head:domain", "--freeze", "head:sentiment"],
+        &["nothing to train", "scenario 1"],
+    );
+    refused(&["--freeze", "backbone:0-3", "--unfreeze", "0,1"], &["contradict"]);
+    refused(&["--unfreeze", "2,1"], &["from fewer to more"]);
+    refused(&["--unfreeze", "7"], &["at most 6"]);
+    refused(&["--freeze", "backbone:0-3", "--dropout", "1"], &["--dropout", "below 1"]);
+    refused(
+        &["--freeze", "backbone:0-3", "--task-weight", "topic=2"],
+        &["--task-weight", "domain, sentiment"],
+    );
+    refused(&["--freeze", "backbone:0-3", "--valid-fraction", "0"], &["validation rows"]);
+}
+
+#[test]
+fn an_opaque_backbone_has_one_cut() {
+    let directory = directory();
+    let model = directory.path().join("opaque");
+    let data = root().join("tests/data/foreign_onnx");
+    let source = std::fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().path());
+    let source = source.filter(|path| path.extension().is_some_and(|own| own == "onnx")).min().unwrap();
+    frosthead(&["import", text(&source), "--out", text(&model), "--max-length", "16"]).success();
+    let (table, out) = (demo(300), directory.path().join("out"));
+    let arguments = |plan| {
+        [
+            "train",
+            text(&table),
+            "--backbone",
+            text(&model),
+            "--task",
+            "domain",
+            "--out",
+            text(&out),
+            "--freeze",
+            plan,
+        ]
+        .map(str::to_owned)
+    };
+    for plan in ["backbone:0-3", "head:domain"] {
+        let arguments = arguments(plan);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        frosthead(&arguments).fails_with(&[
+            "cannot be cut inside",
+            ".onnx",
+            "after the pooling",
+            "model.safetensors",
+        ]);
+    }
+}
+
+#[test]
+fn a_run_that_was_tampered_with_is_not_used() {
+    let (directory, data) = (directory(), demo(300));
+    let run = directory.path().join("run");
+    let model = directory.path().join("model");
+    frosthead(&["import", text(&checkpoint()), "--out", text(&model)]).success();
+    let tasks =
+        ["--task", "domain", "--task", "sentiment", "--freeze", "backbone:0-4", "--freeze", "head:domain"];
+    let rest = ["train", text(&data), "--backbone", text(&model), "--out", text(&run), "--epochs", "1"];
+    frosthead(&[&rest[..], &tasks[..]].concat()).success();
+    let eval = ["eval", text(&data), "--model", text(&run)].map(str::to_owned);
+    let eval: Vec<&str> = eval.iter().map(String::as_str).collect();
+    frosthead(&eval).success();
+    // A flipped bit in a frozen head, in a trained tensor, in a frozen tensor of the backbone.
+    for (path, expected) in [
+        (run.join("heads.safetensors"), "changed after it was trained"),
+        (run.join("backbone.safetensors"), "changed after it was trained"),
+        (model.join("model.safetensors"), "changed after it was imported"),
+    ] {
+        let whole = std::fs::read(&path).unwrap();
+        let mut damaged = whole.clone();
+        let place = whole.len() - 9;
+        damaged[place] ^= 1;
+        std::fs::write(&path, damaged).unwrap();
+        frosthead(&eval).fails_with(&[expected, text(&path)]);
+        std::fs::write(&path, whole).unwrap();
+    }
+    frosthead(&eval).success();
+    // Another backbone than the one it was trained on.
+    let other = directory.path().join("other");
+    frosthead(&["import", text(&checkpoint()), "--out", text(&other), "--pooling", "cls"]).success();
+    frosthead(&[&eval[..], &["--backbone", text(&other)]].concat()).fails_with(&["not the one"]);
+}
+
+#[test]
+fn damaged_token_states_are_said_and_computed_again() {
+    let (directory, data) = (directory(), demo(300));
+    let path = |name: &str| directory.path().join(name);
+    let cache = path("cache");
+    let plan = ["--freeze", "backbone:0-4", "--epochs", "1", "--cache", text(&cache)];
+    train(&data, &path("first"), &plan).success();
+    let mut parts = Vec::new();
+    let mut folders = vec![cache.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() {
+                folders.push(entry);
+            } else if entry.extension().is_some_and(|own| own == "safetensors") {
+                parts.push(entry);
+            }
+        }
+    }
+    assert_eq!(parts.len(), 1, "{parts:?}");
+    let bytes = std::fs::read(&parts[0]).unwrap();
+    std::fs::write(&parts[0], &bytes[..bytes.len() / 2]).unwrap();
+    let again = train(&data, &path("second"), &plan).success();
+    assert!(
+        again.stderr.contains("damaged") && again.stderr.contains("token states of 300 texts"),
+        "{}",
+        again.stderr
+    );
+    assert!(weights(&path("first")) == weights(&path("second")));
+    // What is there is used: a second cut of the same level computes nothing.
+    let third = train(&data, &path("third"), &plan).success();
+    assert!(!third.stderr.contains("token states of"), "{}", third.stderr);
+}
+
+#[test]
+fn a_loss_that_is_no_number_ends_training_with_the_best_so_far() {
+    let (directory, data) = (directory(), demo(300));
+    let run = directory.path().join("run");
+    let plan = ["--freeze", "backbone:0-4", "--epochs", "2", "--learning-rate", "1e30", "--clip", "0"];
+    let finished = train(&data, &run, &plan).success();
+    let stage = json(&run.join("training.json"))[0].clone();
+    let stopped = stage["stopped"].as_str().unwrap();
+    assert!(stopped.contains("step ") && stopped.contains("not a finite number"), "{stopped}");
+    assert_eq!(stage["best"], 0);
+    assert!(
+        finished.stderr.contains("ended early") && finished.stderr.contains("smaller --learning-rate"),
+        "{}",
+        finished.stderr
+    );
+    frosthead(&["eval", text(&data), "--model", text(&run)]).success();
+}
+
+#[test]
+fn a_label_of_the_test_file_that_training_never_saw_is_named() {
+    let (directory, data) = (directory(), demo(300));
+    let test = directory.path().join("test.csv");
+    std::fs::write(&test, "text,domain,sentiment\nA fine day,tweet,happy\n").unwrap();
+    let out = directory.path().join("out");
+    train(&data, &out, &["--freeze", "backbone:0-4", "--test", text(&test)]).fails_with(&[
+        "never saw",
+        "happy",
+        "row 1",
+        "test.csv",
+        "sentiment",
+    ]);
+}
+
+#[test]
+fn the_need_of_token_states_is_checked_against_the_disk() {
+    // The printed need is that of the file.
+    let (directory, data) = (directory(), demo(300));
+    let need = |precision: &str| {
+        let (run, cache) =
+            (directory.path().join(precision), directory.path().join(format!("cache-{precision}")));
+        let more =
+            ["--freeze", "backbone:0-4", "--epochs", "1", "--states", precision, "--cache", text(&cache)];
+        let finished = finish(command(&arguments(&data, &run, &more)), &more).success();
+        let line =
+            finished.stderr.lines().find(|line| line.starts_with("token states of")).unwrap().to_owned();
+        let said = line
+            .split("computed once: ")
+            .nth(1)
+            .unwrap()
+            .split(" MB")
+            .next()
+            .unwrap()
+            .parse::<f64>()
+            .unwrap();
+        let bytes = json(&run.join("training.json"))[0]["states_bytes"].as_f64().unwrap();
+        assert!((said - bytes / 1e6).abs() < 0.2, "{line}: {bytes}");
+        bytes
+    };
+    let (half, whole) = (need("f16"), need("f32"));
+    assert!((whole / half - 2.0).abs() < 0.02, "{half} {whole}");
+}
