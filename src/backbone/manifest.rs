@@ -130,10 +130,7 @@ impl Manifest {
     /// do not).
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
-        self.values()
-            .iter()
-            .fold(Fields::new("frosthead backbone 1"), |fields, (name, value)| fields.field(name, value))
-            .finish()
+        identity(&self.values())
     }
 
     /// The named values behind [`Manifest::fingerprint`], readable, for the feature store's key.
@@ -170,4 +167,10 @@ impl Manifest {
             Architecture::Onnx => None,
         }
     }
+}
+
+/// The hash of the named values that decide what a text's features are.
+pub(super) fn identity(values: &BTreeMap<String, String>) -> Fingerprint {
+    let start = Fields::new("frosthead backbone 1");
+    values.iter().fold(start, |fields, (name, value)| fields.field(name, value)).finish()
 }

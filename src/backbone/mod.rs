@@ -18,6 +18,7 @@ pub use catalog::{Catalog, CatalogEntry};
 #[cfg(feature = "hub")]
 pub use hub::{HubModel, download};
 pub use import::{ImportOptions, Imported, import};
+use manifest::identity;
 pub use manifest::{Architecture, Manifest, Preparation, Source};
 
 use crate::bert::{self, ChangedTensors, Config, GraphOptions, Network, Operators, Outputs, Start, Weights};
@@ -92,6 +93,12 @@ impl Backbone {
         values
     }
 
+    /// The identity of [`Self::values`]: the manifest's, as long as training changed nothing.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        identity(&self.values())
+    }
+
     /// The dimensions and weights of a BERT encoder.
     ///
     /// # Errors
@@ -110,6 +117,12 @@ impl Backbone {
     #[must_use]
     pub fn changed(&self) -> Option<&ChangedTensors> {
         self.changed.as_ref().map(|changed| &changed.tensors)
+    }
+
+    /// The hash of what training changed, if anything.
+    #[must_use]
+    pub fn changed_fingerprint(&self) -> Option<Fingerprint> {
+        self.changed.as_ref().map(|changed| changed.fingerprint)
     }
 
     /// The bytes of a graph of this encoder with these changed tensors, pooled as the manifest says; its other weights are

@@ -144,8 +144,8 @@ impl Run {
                 .expected(format!("backbone {} ({})", recipe.name, recipe.fingerprint.short()))
                 .help("import it again, or say --backbone DIR"));
         }
-        let backbone = Backbone::open(directory)?;
-        let found = backbone.manifest().fingerprint();
+        let backbone = open_backbone(directory)?;
+        let found = backbone.fingerprint();
         if found != recipe.fingerprint {
             return Err(Error::new(Kind::Run, "the backbone is not the one the run was trained on")
                 .at(directory)
@@ -153,11 +153,20 @@ impl Run {
                 .expected(format!("{} ({})", recipe.name, recipe.fingerprint.short()))
                 .help("give the right one with --backbone DIR, or train the run again"));
         }
+        // What a run changed is all that differs from the imported backbone: it takes the place of what an earlier run changed.
         Ok(match self.changed()? {
             Some((tensors, fingerprint)) => backbone.with_changed(tensors, fingerprint),
             None => backbone,
         })
     }
+}
+
+/// Opens what can stand for a backbone: an imported one, or the backbone of a run, with what its training changed.
+///
+/// # Errors
+/// It is neither, or one of its files is missing or was changed.
+pub fn open_backbone(path: &Path) -> Result<Backbone> {
+    if path.join(run::RECIPE).exists() { Run::open(path)?.backbone(None) } else { Backbone::open(path) }
 }
 
 /// Index of the largest probability, the first of equals.

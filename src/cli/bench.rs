@@ -10,8 +10,8 @@ use super::Outcome;
 use super::eval::{print_json, unprintable};
 use super::options::{RuntimeArguments, TableArguments};
 use super::terminal::{Terminal, bytes, grouped};
-use crate::backbone::Backbone;
 use crate::bench::{EmbedBench, EmbedBenchOptions, bench_embed};
+use crate::classifier::open_backbone;
 use crate::data::TableReader;
 use crate::embed::{StoredLayers, TOKEN_BUDGET};
 
@@ -83,7 +83,7 @@ fn embed(arguments: &EmbedArguments, terminal: &Terminal) -> anyhow::Result<Outc
     }
     texts.truncate(limit);
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let backbone = Arc::new(Backbone::open(&arguments.backbone)?);
+    let backbone = Arc::new(open_backbone(&arguments.backbone)?);
     let runtime = arguments.runtime.load(terminal)?;
     let options = EmbedBenchOptions {
         stored: arguments.store_layers,

@@ -8,7 +8,7 @@ use clap::Args;
 use super::Outcome;
 use super::options::{RuntimeArguments, StoreArguments, TableArguments};
 use super::terminal::{Terminal, grouped};
-use crate::backbone::Backbone;
+use crate::classifier::open_backbone;
 use crate::embed::{EmbedRequest, Embedded, embed_file};
 
 /// Compute the sentence embeddings of a table of texts, once, and write them to Parquet.
@@ -19,7 +19,7 @@ use crate::embed::{EmbedRequest, Embedded, embed_file};
 pub(crate) struct Arguments {
     /// CSV, TSV, JSONL, Parquet or text file; `-` is standard input.
     data: String,
-    /// The backbone directory.
+    /// The backbone directory, or a run for its trained backbone.
     #[arg(long, value_name = "DIR")]
     backbone: PathBuf,
     /// The Parquet to write.
@@ -41,7 +41,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
     let source = arguments.table.source(&arguments.data)?;
-    let backbone = Arc::new(Backbone::open(&arguments.backbone)?);
+    let backbone = Arc::new(open_backbone(&arguments.backbone)?);
     let runtime = arguments.runtime.load(terminal)?;
     let max_length = backbone.manifest().preparation.max_length;
     let (mut embedder, rows) = arguments.store.open(backbone, runtime, &[&source], terminal)?;

@@ -10,7 +10,7 @@ use super::network::{NetworkArguments, TrainProgress};
 use super::options::{RuntimeArguments, StoreArguments, TableArguments};
 use super::terminal::{Terminal, grouped};
 use super::{Outcome, eval};
-use crate::backbone::Backbone;
+use crate::classifier::open_backbone;
 use crate::data::{Format, Source, SplitOptions};
 use crate::dataset::Input;
 use crate::error::{Error, Kind, Result};
@@ -27,7 +27,7 @@ use crate::train::{TrainRequest, TrainSummary, Trained, train};
 pub(crate) struct Arguments {
     /// A table of labelled texts, or (without --backbone) a Parquet of features.
     data: String,
-    /// The backbone directory; without it DATA holds features.
+    /// The backbone directory, or an earlier run to go on from its trained backbone; without it DATA holds features.
     #[arg(long, value_name = "DIR")]
     backbone: Option<PathBuf>,
     /// A label column; once per task.
@@ -84,7 +84,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
     let trained = match &arguments.backbone {
         None => train(&request, None, &mut |_| ControlFlow::Continue(()))?,
         Some(directory) => {
-            let backbone = Arc::new(Backbone::open(directory)?);
+            let backbone = Arc::new(open_backbone(directory)?);
             let max_length = backbone.manifest().preparation.max_length;
             let runtime = arguments.runtime.load(terminal)?;
             let sources: Vec<_> = [Some(&request.data), request.valid.as_ref(), request.test.as_ref()]

@@ -189,16 +189,16 @@ fn inputs(embedder: &Embedder, request: &EmbedRequest<'_>) -> Result<Option<Fing
             .field("format", format!("{:?}", request.source.format))
             .field("text column", request.text_column)
             .field("keep text", request.keep_text.to_string())
-            .field("backbone", embedder.backbone().manifest().fingerprint().0)
+            .field("backbone", embedder.backbone().fingerprint().0)
             .finish(),
     ))
 }
 
 fn metadata(embedder: &Embedder, inputs: Option<Fingerprint>) -> BTreeMap<String, String> {
-    let manifest = embedder.backbone().manifest();
+    let (manifest, fingerprint) = (embedder.backbone().manifest(), embedder.backbone().fingerprint());
     let mut metadata = BTreeMap::from([
         ("frosthead.backbone".to_owned(), manifest.name.clone()),
-        ("frosthead.backbone.fingerprint".to_owned(), manifest.fingerprint().to_string()),
+        ("frosthead.backbone.fingerprint".to_owned(), fingerprint.to_string()),
     ]);
     metadata.extend(inputs.map(|inputs| (INPUTS.to_owned(), inputs.to_string())));
     metadata

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::rows::task_rows;
 use super::{HeadInit, TrainRequest};
+use crate::backbone::Backbone;
 use crate::classifier::{Run, TaskRows};
 use crate::data::{LabelSet, Part};
 use crate::dataset::Dataset;
@@ -56,6 +57,25 @@ pub(super) fn initial_heads(
         fits.push(report);
     }
     Ok(InitialHeads { heads, fits })
+}
+
+/// Refuses heads of an earlier run that belong to another backbone than the one they would be put on.
+///
+/// # Errors
+/// They do, or the earlier run cannot be opened.
+pub(super) fn check_earlier(request: &TrainRequest, backbone: Option<&Backbone>) -> Result<()> {
+    let (Some(directory), Some(backbone)) = (&request.init_heads, backbone) else { return Ok(()) };
+    let recipe = Run::open(directory)?.recipe;
+    let changed = recipe.training.and_then(|training| training.changed);
+    let own = if changed.is_some() { backbone.manifest().fingerprint() } else { backbone.fingerprint() };
+    let same = recipe.backbone.is_none_or(|earlier| earlier.fingerprint == own);
+    if same && (changed.is_none() || changed == backbone.changed_fingerprint()) {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Run, "the earlier run's heads belong to another backbone")
+        .at(directory)
+        .found(format!("--backbone {}", backbone.directory().display()))
+        .help(format!("say --backbone {} to go on from its backbone too", directory.display())))
 }
 
 fn check_fits(directory: &Path, head: &Head, labels: &LabelSet, width: usize) -> Result<()> {

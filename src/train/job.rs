@@ -50,7 +50,12 @@ impl Job<'_> {
     pub fn run(mut self, embedder: Option<&mut Embedder>, show: &mut Show<'_>) -> Result<Trained> {
         let backbone = embedder.as_deref().map(|embedder| Arc::clone(embedder.backbone()));
         let frozen = self.stages.last().is_some_and(|plan| plan.scenario() == Scenario::Frozen);
-        let outcome = if frozen { self.baseline(embedder)? } else { self.train(embedder.as_deref(), show)? };
+        let mut outcome =
+            if frozen { self.baseline(embedder)? } else { self.train(embedder.as_deref(), show)? };
+        if outcome.changed.is_empty() {
+            // A run says of its backbone all that differs from the imported one, also what an earlier run changed.
+            outcome.changed = backbone.as_deref().and_then(Backbone::changed).cloned().unwrap_or_default();
+        }
         self.write(outcome, backbone.as_deref())
     }
 
@@ -61,8 +66,14 @@ impl Job<'_> {
         let heads = described_heads(request, &table.labels, embedder)?;
         let mut metrics = self.metrics(&heads)?;
         metrics.untrained = measure_part(request, table, &before, Part::Test)?;
-        let changed = ChangedTensors::new();
-        Ok(Outcome { before: heads.clone(), heads, changed, fits: Vec::new(), stages: Vec::new(), metrics })
+        Ok(Outcome {
+            before: heads.clone(),
+            heads,
+            changed: ChangedTensors::new(),
+            fits: Vec::new(),
+            stages: Vec::new(),
+            metrics,
+        })
     }
 
     /// Scenarios 2 and 3, and gradual unfreezing.

@@ -30,6 +30,7 @@ use crate::finetune::StageProgress;
 use crate::heads::{FitOptions, FitReport, Head};
 use crate::metrics::TaskMetrics;
 use crate::plan::{FreezePlan, Scenario};
+use fits::check_earlier;
 use job::Job;
 pub use network::{NetworkOptions, StageReport};
 pub use proof::TensorProof;
@@ -198,6 +199,7 @@ pub fn train(
     if let Some(metrics) = up_to_date(request, &recipe)? {
         return Ok(Trained::UpToDate(Box::new(metrics)));
     }
+    check_earlier(request, backbone.as_deref())?;
     let table = Table::read(request, embedder.as_deref_mut(), show)?;
     recipe.features.width = table.rows.width;
     if recipe.backbone.is_none() {

@@ -24,15 +24,16 @@ pub(super) fn recipe(
         Input::Texts { column, .. } => Some(column.clone()),
         Input::Features { .. } => None,
     };
-    let backbone = backbone.filter(|_| text.is_some()).map(|backbone| BackboneRecipe {
+    let opened = backbone.filter(|_| text.is_some());
+    let backbone = opened.map(|backbone| BackboneRecipe {
         name: backbone.manifest().name.clone(),
         fingerprint: backbone.manifest().fingerprint(),
         directory: Some(
             backbone.directory().canonicalize().unwrap_or_else(|_| backbone.directory().to_path_buf()),
         ),
     });
-    let frozen =
-        plans.last().filter(|plan| plan.scenario() != Scenario::Heads || request.init_heads.is_some());
+    let earlier = request.init_heads.is_some() || opened.is_some_and(|backbone| backbone.changed().is_some());
+    let frozen = plans.last().filter(|plan| plan.scenario() != Scenario::Heads || earlier);
     let mut inputs = Fields::new("frosthead train 2")
         .field("input", format!("{:?}", request.data))
         .field("data", data.0)
@@ -60,8 +61,8 @@ pub(super) fn recipe(
             inputs = inputs.field(name, input.fingerprint()?.0);
         }
     }
-    if let Some(backbone) = &backbone {
-        inputs = inputs.field("backbone", backbone.fingerprint.0);
+    if let Some(backbone) = opened {
+        inputs = inputs.field("backbone", backbone.fingerprint().0);
     }
     Ok(Recipe {
         format: FORMAT,

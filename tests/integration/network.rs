@@ -345,6 +345,54 @@ fn a_frozen_head_comes_from_an_earlier_run() {
 }
 
 #[test]
+fn an_earlier_run_can_be_gone_on_from_backbone_and_all() {
+    let (directory, data) = (directory(), demo(300));
+    let path = |name: &str| directory.path().join(name);
+    let first = path("first");
+    let plan =
+        ["--freeze", "backbone:0-4", "--freeze", "head:sentiment", "--head-init", "random", "--epochs", "1"];
+    train(&data, &first, &plan).success();
+    let from = |out: &Path, more: &[&str]| {
+        let tasks = ["--task", "domain", "--task", "sentiment", "--out", text(out)];
+        frosthead(&[&["train", text(&data), "--backbone", text(&first)], &tasks[..], more].concat())
+    };
+    // The head that was frozen is released on the backbone that moved: only heads are fitted, the backbone stays.
+    let second = path("second");
+    from(&second, &["--init-heads", text(&first)]).success();
+    let [heads, backbone, _] = weights(&second);
+    assert!(heads != weights(&first)[0] && backbone == weights(&first)[1]);
+    let eval = ["eval", text(&data), "--rows", "test", "--json", "--model", text(&second)];
+    let metrics = json(&second.join("metrics.json"));
+    assert_eq!(frosthead(&eval).success().json()["tasks"], metrics["tasks"]);
+    // The run stands alone: the first one may go, the imported backbone may not.
+    let third = path("third");
+    from(&third, &["--freeze", "backbone:0-3", "--epochs", "1", "--head-init", "random"]).success();
+    assert!(proof(&third)["encoder.layer.5.output.dense.weight"][1]);
+    assert!(
+        from(&third, &["--freeze", "backbone:0-3", "--epochs", "1", "--head-init", "random"])
+            .success()
+            .stderr
+            .contains("up to date")
+    );
+    // Features made with a run's backbone belong to it.
+    let features = path("features.parquet");
+    frosthead(&["embed", text(&data), "--backbone", text(&first), "--out", text(&features)]).success();
+    let cached = path("cached");
+    frosthead(&["train", text(&features), "--task", "domain", "--task", "sentiment", "--out", text(&cached)])
+        .success();
+    assert_eq!(json(&cached.join("metrics.json"))["tasks"], metrics["tasks"]);
+    let predict = ["predict", text(&data), "--model", text(&cached)];
+    frosthead(&[&predict[..], &["--backbone", text(&first)]].concat()).success();
+    frosthead(&[&predict[..], &["--backbone", crate::harness::backbone()]].concat())
+        .fails_with(&["not the one"]);
+    // Heads of one backbone on another make no sense.
+    train(&data, &path("wrong"), &["--freeze", "backbone:0-4", "--init-heads", text(&first)])
+        .fails_with(&["another backbone", "--backbone"]);
+    std::fs::remove_dir_all(&first).unwrap();
+    frosthead(&eval).success();
+}
+
+#[test]
 fn plans_that_cannot_be_are_refused_before_any_work() {
     let (directory, data) = (directory(), demo(300));
     let out = directory.path().join("out");
