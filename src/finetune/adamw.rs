@@ -3,6 +3,7 @@
 //! Refuses gradients that are not finite, and to let the number of threads change a bit: elements do not depend on one another,
 //! and the length of all gradients is summed in one order.
 
+use super::sharing::{PIECE, shared};
 use crate::error::{Error, Kind, Result};
 
 /// The optimiser's constants; the defaults are PyTorch's.
@@ -86,7 +87,13 @@ impl AdamW {
         rate: f32,
         threads: usize,
     ) -> Result<f64> {
-        let length = length(parameters, gradients)?;
+        let found = examine(gradients, threads);
+        if let Some(place) = found.iter().position(|(squares, _)| !squares.is_finite()) {
+            return Err(Error::new(Kind::Training, "a gradient is not a finite number")
+                .found(format!("in the gradient of {:?}", parameters[place].name))
+                .help("use a smaller --learning-rate"));
+        }
+        let length = found.iter().map(|(squares, _)| squares).sum::<f64>().sqrt();
         #[expect(clippy::cast_possible_truncation, reason = "a factor of at most 1")]
         let clip = if self.clip > 0.0 && length > f64::from(self.clip) {
             // As torch.nn.utils.clip_grad_norm_.
@@ -95,7 +102,9 @@ impl AdamW {
             1.0
         };
         let power = i32::try_from(step).unwrap_or(i32::MAX);
-        for (parameter, gradient) in parameters.iter_mut().zip(gradients) {
+        let mut pieces = Vec::new();
+        for ((parameter, gradient), (_, largest)) in parameters.iter_mut().zip(gradients).zip(found) {
+            parameter.largest_gradient = parameter.largest_gradient.max(largest);
             let own = rate * parameter.rate;
             let decay = if parameter.decays() { self.weight_decay } else { 0.0 };
             #[expect(clippy::cast_possible_truncation, reason = "computed in f64, applied in f32")]
@@ -105,31 +114,18 @@ impl AdamW {
                 step: (f64::from(own) / (1.0 - f64::from(self.beta1).powi(power))) as f32,
                 correction: (1.0 - f64::from(self.beta2).powi(power)).sqrt() as f32,
             };
-            self.update_one(parameter, gradient, factors, threads);
+            let all = (parameter.values.chunks_mut(PIECE))
+                .zip(parameter.first.chunks_mut(PIECE))
+                .zip(parameter.second.chunks_mut(PIECE))
+                .zip(gradient.chunks(PIECE));
+            pieces.extend(
+                all.map(|(((values, first), second), gradient)| (values, first, second, gradient, factors)),
+            );
         }
-        Ok(length)
-    }
-
-    fn update_one(&self, parameter: &mut Parameter, gradient: &[f32], factors: Factors, threads: usize) {
-        let largest = gradient.iter().fold(0.0_f32, |most, own| most.max(own.abs()));
-        parameter.largest_gradient = parameter.largest_gradient.max(largest);
-        // Below this, starting threads costs more than they save.
-        let pieces = if gradient.len() < 1 << 17 { 1 } else { threads.max(1) };
-        let size = gradient.len().div_ceil(pieces).max(1);
-        let chunks = (parameter.values.chunks_mut(size))
-            .zip(parameter.first.chunks_mut(size))
-            .zip(parameter.second.chunks_mut(size))
-            .zip(gradient.chunks(size));
-        std::thread::scope(|scope| {
-            for (((values, first), second), gradient) in chunks {
-                let mut work = move || self.update_elements(values, first, second, gradient, factors);
-                if pieces == 1 {
-                    work();
-                } else {
-                    scope.spawn(work);
-                }
-            }
+        shared(pieces, threads, &|(values, first, second, gradient, factors)| {
+            self.update_elements(values, first, second, gradient, factors);
         });
+        Ok(length)
     }
 
     fn update_elements(
@@ -151,23 +147,31 @@ impl AdamW {
     }
 }
 
-/// The Euclidean length of all gradients together.
-fn length(parameters: &[Parameter], gradients: &[Vec<f32>]) -> Result<f64> {
-    let mut sum = 0.0;
-    for (parameter, gradient) in parameters.iter().zip(gradients) {
-        // Sixteen sums side by side: the same order on every machine, and fast.
-        let mut sums = [0.0_f64; 16];
-        for chunk in gradient.chunks(16) {
-            chunk.iter().zip(&mut sums).for_each(|(own, sum)| *sum += f64::from(*own) * f64::from(*own));
+/// Sum of squares and largest absolute value of each gradient.
+fn examine(gradients: &[Vec<f32>], threads: usize) -> Vec<(f64, f32)> {
+    let pieces: Vec<&[f32]> = gradients.iter().flat_map(|gradient| gradient.chunks(PIECE)).collect();
+    let mut found = vec![(0.0, 0.0); pieces.len()];
+    shared(pieces.into_iter().zip(&mut found).collect(), threads, &|(piece, found)| *found = squares(piece));
+    // Added up in the order of the pieces, whoever worked on them.
+    let mut found = found.into_iter();
+    let each = gradients.iter().map(|gradient| {
+        let own = found.by_ref().take(gradient.len().div_ceil(PIECE));
+        own.fold((0.0, 0.0), |(sum, most), (own, largest)| (sum + own, f32::max(most, largest)))
+    });
+    each.collect()
+}
+
+/// The sum of squares and the largest absolute value.
+fn squares(numbers: &[f32]) -> (f64, f32) {
+    // Sixteen side by side: the same order on every machine, and fast.
+    let (mut sums, mut most) = ([0.0_f64; 16], [0.0_f32; 16]);
+    for chunk in numbers.chunks(16) {
+        for ((own, sum), most) in chunk.iter().zip(&mut sums).zip(&mut most) {
+            *sum += f64::from(*own) * f64::from(*own);
+            *most = if own.abs() > *most { own.abs() } else { *most };
         }
-        let own: f64 = sums.iter().sum();
-        if !own.is_finite() {
-            return Err(Error::new(Kind::Training, "a gradient is not a finite number")
-                .found(format!("in the gradient of {:?}", parameter.name)));
-        }
-        sum += own;
     }
-    Ok(sum.sqrt())
+    (sums.iter().sum(), most.into_iter().fold(0.0, f32::max))
 }
 
 #[cfg(test)]

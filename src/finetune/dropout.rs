@@ -3,6 +3,8 @@
 //! Refuses state: a draw depends on seed, step, mask and element, so a run that goes on from a checkpoint drops the same
 //! numbers as one that was never interrupted.
 
+use super::sharing::{PIECE, shared};
+
 /// Draws for one mask of one step.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Draws(u64);
@@ -14,14 +16,19 @@ impl Draws {
     }
 
     /// Fills `out` with 0 (with probability `rate`) or `1 / (1 − rate)`, which keeps the mean.
-    pub fn fill(self, rate: f32, out: &mut [f32]) {
+    pub fn fill(self, rate: f32, out: &mut [f32], threads: usize) {
+        let pieces = (0..).zip(out.chunks_mut(PIECE)).collect();
+        shared(pieces, threads, &|(number, piece)| self.fill_from(number * PIECE / 4, rate, piece));
+    }
+
+    fn fill_from(self, first: usize, rate: f32, out: &mut [f32]) {
         let keep = 1.0 / (1.0 - rate);
-        // Each draw gives two numbers of 32 bits.
-        let threshold = (f64::from(rate) * f64::from(u32::MAX)) as u32;
-        for (place, pair) in out.chunks_mut(2).enumerate() {
+        // Each draw gives four numbers of 16 bits: a rate is met to 1 / 65,536.
+        let threshold = (rate * 65_536.0).round() as u64;
+        for (place, four) in (first..).zip(out.chunks_mut(4)) {
             let bits = mix(self.0.wrapping_add((place as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)));
-            for (half, number) in [bits as u32, (bits >> 32) as u32].into_iter().zip(pair) {
-                *number = if half < threshold { 0.0 } else { keep };
+            for (shift, number) in [0, 16, 32, 48].into_iter().zip(four) {
+                *number = if (bits >> shift) & 0xFFFF < threshold { 0.0 } else { keep };
             }
         }
     }
@@ -40,7 +47,7 @@ mod tests {
 
     fn drawn(seed: u64, step: u64, mask: u64, rate: f32) -> Vec<f32> {
         let mut out = vec![0.0; 10_001];
-        Draws::new(seed, step, mask).fill(rate, &mut out);
+        Draws::new(seed, step, mask).fill(rate, &mut out, 1);
         out
     }
 
@@ -59,6 +66,11 @@ mod tests {
     #[test]
     fn seed_step_and_mask_change_the_draws_and_nothing_else_does() {
         assert_eq!(drawn(1, 2, 3, 0.1), drawn(1, 2, 3, 0.1));
+        let mut shared = vec![0.0; 3 * PIECE + 5];
+        let mut alone = shared.clone();
+        Draws::new(1, 2, 3).fill(0.1, &mut shared, 3);
+        Draws::new(1, 2, 3).fill(0.1, &mut alone, 1);
+        assert_eq!(shared, alone);
         for other in [drawn(2, 2, 3, 0.1), drawn(1, 3, 3, 0.1), drawn(1, 2, 4, 0.1)] {
             assert_ne!(other, drawn(1, 2, 3, 0.1));
         }

@@ -7,6 +7,7 @@ mod checkpoint;
 mod dropout;
 mod sampler;
 mod schedule;
+mod sharing;
 mod stage;
 mod step;
 

@@ -41,6 +41,9 @@ pub struct Step {
     /// Tasks and their numbers of classes, in the order of the heads.
     heads: Vec<(String, usize)>,
     hidden: usize,
+    threads: usize,
+    /// The masks of the last step: their space is used again.
+    masks: Vec<Vec<f32>>,
     /// Seconds inside ONNX Runtime.
     pub runtime_seconds: f64,
 }
@@ -58,7 +61,8 @@ impl Step {
         hidden: usize,
     ) -> Result<Self> {
         let session = runtime.session_from_memory(&graph.bytes, folder)?;
-        Ok(Self { session, graph, heads, hidden, runtime_seconds: 0.0 })
+        let masks = vec![Vec::new(); graph.masks.len()];
+        Ok(Self { session, graph, heads, hidden, threads: runtime.threads(), masks, runtime_seconds: 0.0 })
     }
 
     /// Loss per head and gradient per parameter, in the parameter's shape. `parameters` are those of the graph, in its order.
@@ -71,7 +75,8 @@ impl Step {
         batch: &StepBatch,
         dropout: Option<Dropout>,
     ) -> Result<(Vec<f64>, Vec<Vec<f32>>)> {
-        let masks = self.masks(batch, dropout);
+        let mut masks = std::mem::take(&mut self.masks);
+        let mask_shapes = self.fill_masks(&mut masks, batch, dropout);
         let names: Vec<[String; 2]> =
             self.heads.iter().map(|(task, _)| [targets(task), loss(task)]).collect();
         let shape = [batch.rows, batch.length];
@@ -84,7 +89,7 @@ impl Step {
             }
         }];
         inputs.push(Input { name: "attention_mask", shape: &shape, values: Values::I64(&batch.mask) });
-        for (name, shape, mask) in &masks {
+        for (((name, _), shape), mask) in self.graph.masks.iter().zip(&mask_shapes).zip(&masks) {
             inputs.push(Input { name, shape, values: Values::F32(mask) });
         }
         for ((names, shape), values) in names.iter().zip(&target_shapes).zip(&batch.targets) {
@@ -99,6 +104,7 @@ impl Step {
         let start = Instant::now();
         let mut found = self.session.run(&inputs, &outputs)?.into_iter();
         self.runtime_seconds += start.elapsed().as_secs_f64();
+        self.masks = masks;
         let losses: Vec<f64> =
             found.by_ref().take(names.len()).map(|tensor| f64::from(tensor.data[0])).collect();
         for ((task, _), loss) in self.heads.iter().zip(&losses) {
@@ -118,22 +124,32 @@ impl Step {
         Ok((losses, gradients))
     }
 
-    fn masks(&self, batch: &StepBatch, dropout: Option<Dropout>) -> Vec<(String, Vec<usize>, Vec<f32>)> {
+    /// Draws the masks of a batch and returns their shapes.
+    fn fill_masks(
+        &self,
+        masks: &mut [Vec<f32>],
+        batch: &StepBatch,
+        dropout: Option<Dropout>,
+    ) -> Vec<Vec<usize>> {
         let size = |dim: &Dim| match dim {
             Dim::Size(size) => *size,
             Dim::Name(name) if &**name == "batch" => batch.rows,
             Dim::Name(name) if &**name == "sequence" => batch.length,
             Dim::Name(_) => batch.rows * batch.length,
         };
-        let masks = (0..).zip(&self.graph.masks).map(|(number, (name, shape))| {
+        let mut shapes = Vec::with_capacity(masks.len());
+        for (number, ((_, shape), mask)) in (0..).zip(self.graph.masks.iter().zip(masks)) {
             let shape: Vec<usize> = shape.iter().map(size).collect();
-            let mut mask = vec![1.0; shape.iter().product()];
-            if let Some(Dropout { rate, seed, step }) = dropout {
-                Draws::new(seed, step, number).fill(rate, &mut mask);
+            mask.resize(shape.iter().product(), 1.0);
+            match dropout {
+                Some(Dropout { rate, seed, step }) => {
+                    Draws::new(seed, step, number).fill(rate, mask, self.threads);
+                }
+                None => mask.fill(1.0),
             }
-            (name.clone(), shape, mask)
-        });
-        masks.collect()
+            shapes.push(shape);
+        }
+        shapes
     }
 }
 

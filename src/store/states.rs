@@ -14,6 +14,7 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use half::f16;
+use half::slice::HalfFloatSliceExt as _;
 use memmap2::Mmap;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
@@ -28,6 +29,8 @@ const FLUSH_BYTES: usize = 16 << 20;
 /// … or this long after its first text, if texts keep coming.
 const FLUSH_AFTER: Duration = Duration::from_secs(5);
 const OPEN_WAIT: Duration = Duration::from_secs(30);
+/// Numbers that are converted from half precision together.
+const CONVERTED_AT_ONCE: usize = 512;
 /// Hexadecimal digits of a part's name.
 const NAME_DIGITS: usize = 32;
 
@@ -218,8 +221,17 @@ impl TokenStates {
         let bytes = &part.map[start..start + count * width];
         match self.precision {
             StatePrecision::F16 => {
-                for (number, bytes) in out.iter_mut().zip(bytes.as_chunks().0) {
-                    *number = f16::from_le_bytes(*bytes).to_f32();
+                // In pieces, so that the processor's own conversion of eight at a time is used.
+                let mut halves = [f16::ZERO; CONVERTED_AT_ONCE];
+                for (numbers, bytes) in
+                    out[..count].chunks_mut(CONVERTED_AT_ONCE).zip(bytes.chunks(2 * CONVERTED_AT_ONCE))
+                {
+                    let halves = &mut halves[..numbers.len()];
+                    halves
+                        .iter_mut()
+                        .zip(bytes.as_chunks().0)
+                        .for_each(|(half, own)| *half = f16::from_le_bytes(*own));
+                    halves.convert_to_f32_slice(numbers);
                 }
             }
             StatePrecision::F32 => {
@@ -253,7 +265,9 @@ impl TokenStates {
         pending.keys.push(key);
         match self.precision {
             StatePrecision::F16 => {
-                pending.states.extend(states.iter().flat_map(|own| f16::from_f32(*own).to_le_bytes()));
+                let mut halves = vec![f16::ZERO; states.len()];
+                halves.convert_from_f32_slice(states);
+                pending.states.extend(halves.iter().flat_map(|half| half.to_le_bytes()));
             }
             StatePrecision::F32 => pending.states.extend(states.iter().flat_map(|own| own.to_le_bytes())),
         }
