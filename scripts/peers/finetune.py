@@ -40,6 +40,7 @@ class Data:
             self.rows = list(csv.DictReader(file))
         self.keys = [bytes.fromhex(text) for text in pq.read_table(arguments.features)["text_hash"].to_pylist()]
         assert len(self.keys) == len(self.rows), "FEATURES was not made from DATA"
+        self.cached, self.states_seconds = None, 0.0
         tokenizer = AutoTokenizer.from_pretrained(arguments.checkpoint)
         self.ids = tokenizer([row["text"] for row in self.rows], truncation=True, max_length=256, padding=False)["input_ids"]
 
@@ -175,10 +176,11 @@ def torch_run(arguments, data, seed, base):
     network = Network(arguments.checkpoint, heads, arguments.top)
     lengths = [len(own) for own in data.ids]
     train, valid, test = (data.part(base, name) for name in ("train", "valid", "test"))
-    start = time.perf_counter()
-    cached = Cached(network, data, lengths) if arguments.how == "cached" else None
-    states_seconds = time.perf_counter() - start
-    states = cached or (lambda ids, mask, rows: network.lower(ids, mask))
+    if arguments.how == "cached" and data.cached is None:
+        start = time.perf_counter()
+        # The frozen part is the same for every seed.
+        data.cached, data.states_seconds = Cached(network, data, lengths), time.perf_counter() - start
+    states = data.cached or (lambda ids, mask, rows: network.lower(ids, mask))
     groups = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
@@ -212,7 +214,7 @@ def torch_run(arguments, data, seed, base):
         if score > best[0]:
             best = (score, accuracies(network, states, data, test, lengths, labels))
         print(f"    torch epoch {number + 1}: {seconds[-1]:.1f} s, validation {score:.4f}", flush=True)
-    return best[1], np.mean(seconds), states_seconds
+    return best[1], np.mean(seconds), data.states_seconds
 
 
 def main():

@@ -82,12 +82,13 @@ impl AdamW {
     pub fn update(
         &self,
         parameters: &mut [Parameter],
-        gradients: &[Vec<f32>],
+        gradients: &[impl AsRef<[f32]>],
         step: u64,
         rate: f32,
         threads: usize,
     ) -> Result<f64> {
-        let found = examine(gradients, threads);
+        let gradients: Vec<&[f32]> = gradients.iter().map(AsRef::as_ref).collect();
+        let found = examine(&gradients, threads);
         if let Some(place) = found.iter().position(|(squares, _)| !squares.is_finite()) {
             return Err(Error::new(Kind::Training, "a gradient is not a finite number")
                 .found(format!("in the gradient of {:?}", parameters[place].name))
@@ -148,7 +149,7 @@ impl AdamW {
 }
 
 /// Sum of squares and largest absolute value of each gradient.
-fn examine(gradients: &[Vec<f32>], threads: usize) -> Vec<(f64, f32)> {
+fn examine(gradients: &[&[f32]], threads: usize) -> Vec<(f64, f32)> {
     let pieces: Vec<&[f32]> = gradients.iter().flat_map(|gradient| gradient.chunks(PIECE)).collect();
     let mut found = vec![(0.0, 0.0); pieces.len()];
     shared(pieces.into_iter().zip(&mut found).collect(), threads, &|(piece, found)| *found = squares(piece));

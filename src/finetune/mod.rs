@@ -17,7 +17,7 @@ pub use schedule::rate_factor;
 pub use stage::{
     Epoch, Show, Stage, StageOptions, StageOutcome, StageProgress, StageTask, Validate, Validation,
 };
-pub use step::{Dropout, Step, StepBatch};
+pub use step::{Dropout, Step, StepBatch, StepResult};
 
 #[cfg(test)]
 mod tests;

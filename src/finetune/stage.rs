@@ -235,10 +235,12 @@ impl Stage<'_> {
             let step = state.steps;
             let dropout = Dropout { rate: self.options.dropout, seed: self.options.seed, step };
             let fed = self.batch(batch, &counts)?;
-            let (losses, gradients) = self.step.run(&state.parameters, &fed, Some(dropout))?;
+            let found = self.step.run(&state.parameters, &fed, Some(dropout))?;
             let rate = self.options.learning_rate * rate_factor(step, total, self.options.warm_up);
-            self.options.adam.update(&mut state.parameters, &gradients, step, rate, self.options.threads)?;
-            sums.iter_mut().zip(&losses).for_each(|(sum, loss)| *sum += loss);
+            let StageOptions { adam, threads, .. } = self.options;
+            adam.update(&mut state.parameters, &found.gradients()?, step, rate, *threads)?;
+            sums.iter_mut().zip(&found.losses).for_each(|(sum, loss)| *sum += loss);
+            drop(found);
             tokens += batch.rows.iter().map(|&row| self.rows.lengths()[row] as u64).sum::<u64>();
             #[expect(clippy::cast_precision_loss, reason = "a number of batches")]
             let means: Vec<f64> = sums.iter().map(|sum| sum / done as f64).collect();

@@ -2,16 +2,17 @@
 //!
 //! Refuses to choose batches or to update anything.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::time::Instant;
 
 use super::adamw::Parameter;
 use super::dropout::Draws;
-use crate::bert::{TrainingGraph, loss, targets};
+use crate::bert::{TrainingGraph, TrainingParameter, loss, targets};
 use crate::embed::CutTokens;
 use crate::error::{Error, Kind, Result};
 use crate::graph::Dim;
-use crate::runtime::{Input, Runtime, Session, Values};
+use crate::runtime::{Input, Lent, Runtime, Session, Values};
 
 /// Rows that are trained on together.
 #[derive(Clone, Debug)]
@@ -65,16 +66,16 @@ impl Step {
         Ok(Self { session, graph, heads, hidden, threads: runtime.threads(), masks, runtime_seconds: 0.0 })
     }
 
-    /// Loss per head and gradient per parameter, in the parameter's shape. `parameters` are those of the graph, in its order.
+    /// Losses and gradients of a batch. `parameters` are those of the graph, in its order.
     ///
     /// # Errors
     /// ONNX Runtime fails, or a loss is not finite.
-    pub fn run(
-        &mut self,
+    pub fn run<'s>(
+        &'s mut self,
         parameters: &[Parameter],
-        batch: &StepBatch,
+        batch: &'s StepBatch,
         dropout: Option<Dropout>,
-    ) -> Result<(Vec<f64>, Vec<Vec<f32>>)> {
+    ) -> Result<StepResult<'s>> {
         let mut masks = std::mem::take(&mut self.masks);
         let mask_shapes = self.fill_masks(&mut masks, batch, dropout);
         let names: Vec<[String; 2]> =
@@ -102,11 +103,11 @@ impl Step {
         let mut outputs: Vec<&str> = names.iter().map(|names| names[1].as_str()).collect();
         outputs.extend(self.graph.parameters.iter().map(|parameter| parameter.gradient.as_str()));
         let start = Instant::now();
-        let mut found = self.session.run(&inputs, &outputs)?.into_iter();
+        let found = self.session.run_lent(&inputs, &outputs)?;
         self.runtime_seconds += start.elapsed().as_secs_f64();
         self.masks = masks;
-        let losses: Vec<f64> =
-            found.by_ref().take(names.len()).map(|tensor| f64::from(tensor.data[0])).collect();
+        let loss = |names: &[String; 2]| Ok(f64::from(found.tensor(&names[1])?.1[0]));
+        let losses = names.iter().map(loss).collect::<Result<Vec<f64>>>()?;
         for ((task, _), loss) in self.heads.iter().zip(&losses) {
             if !loss.is_finite() {
                 return Err(Error::new(Kind::Training, "the loss is not a finite number")
@@ -114,14 +115,7 @@ impl Step {
                     .help("use a smaller --learning-rate"));
             }
         }
-        let gradients = found
-            .zip(&self.graph.parameters)
-            .map(|(tensor, parameter)| match (&batch.tokens, parameter.by_token) {
-                (CutTokens::Ids(ids), true) => sum_by_token(&tensor.data, ids, &parameter.shape),
-                _ => tensor.data,
-            })
-            .collect();
-        Ok((losses, gradients))
+        Ok(StepResult { losses, found, parameters: &self.graph.parameters, tokens: &batch.tokens })
     }
 
     /// Draws the masks of a batch and returns their shapes.
@@ -150,6 +144,32 @@ impl Step {
             shapes.push(shape);
         }
         shapes
+    }
+}
+
+/// What a step found; the gradients are ONNX Runtime's until this is dropped.
+pub struct StepResult<'s> {
+    /// Loss per head.
+    pub losses: Vec<f64>,
+    found: Lent<'s>,
+    parameters: &'s [TrainingParameter],
+    tokens: &'s CutTokens,
+}
+
+impl StepResult<'_> {
+    /// Gradient per parameter, in its shape.
+    ///
+    /// # Errors
+    /// Never after a step that succeeded.
+    pub fn gradients(&self) -> Result<Vec<Cow<'_, [f32]>>> {
+        let gradient = |parameter: &TrainingParameter| {
+            let (_, numbers) = self.found.tensor(&parameter.gradient)?;
+            Ok(match (self.tokens, parameter.by_token) {
+                (CutTokens::Ids(ids), true) => Cow::Owned(sum_by_token(numbers, ids, &parameter.shape)),
+                _ => Cow::Borrowed(numbers),
+            })
+        };
+        self.parameters.iter().map(gradient).collect()
     }
 }
 

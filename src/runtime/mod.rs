@@ -28,7 +28,7 @@ pub use machine::{
     Memory, Processor, allowed_cores, memory, peak_rss_bytes, processor, reset_peak_rss, rss_bytes,
 };
 pub use placement::Placement;
-pub use session::{Input, Session, Tensor, ValueInfo, Values};
+pub use session::{Input, Lent, Session, Tensor, ValueInfo, Values};
 
 /// What runs the graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

@@ -4,6 +4,7 @@
 //! `i64`/`f32` in and `f32` out.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -11,7 +12,7 @@ use ort::environment::Environment;
 use ort::ep::ArenaExtendStrategy;
 use ort::ep::ExecutionProvider as _;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
-use ort::session::{OutputSelector, RunOptions, SessionInputValue, SessionOutputs};
+use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, SessionInputValue, SessionOutputs};
 use ort::value::{Outlet, TensorElementType, TensorRef, ValueType};
 
 use super::{Device, placement};
@@ -97,13 +98,23 @@ pub struct Tensor {
 }
 
 /// A loaded graph.
-#[derive(Debug)]
 pub struct Session {
     inner: ort::session::Session,
     inputs: Vec<ValueInfo>,
     outputs: Vec<ValueInfo>,
+    /// Those of the last run: results that are lent refer to them.
+    options: Option<RunOptions<HasSelectedOutputs>>,
     /// The symbolic name of each input dimension (empty: none), parallel to `inputs`.
     symbols: Vec<Vec<String>>,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("inputs", &self.inputs)
+            .field("outputs", &self.outputs)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Session {
@@ -156,6 +167,7 @@ impl Session {
             inputs: describe(inner.inputs()),
             outputs: describe(inner.outputs()),
             symbols: inner.inputs().iter().map(dimension_symbols).collect(),
+            options: None,
             inner,
         })
     }
@@ -180,41 +192,39 @@ impl Session {
     /// An input or output that the graph does not have, an input that is missing, doubled, or of another type or shape
     /// than declared; an output that is not `f32`; a failure inside ONNX Runtime.
     pub fn run(&mut self, inputs: &[Input<'_>], outputs: &[&str]) -> Result<Vec<Tensor>> {
+        let results = self.run_lent(inputs, outputs)?;
+        let own = |name: &&str| {
+            let (shape, data) = results.tensor(name)?;
+            Ok(Tensor { shape, data: data.to_vec() })
+        };
+        outputs.iter().map(own).collect()
+    }
+
+    /// Runs the graph once, as [`Self::run`], without copying its results: they are ONNX Runtime's until they are dropped.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_lent(&mut self, inputs: &[Input<'_>], outputs: &[&str]) -> Result<Lent<'_>> {
         self.check_outputs(outputs)?;
         let selected = outputs.iter().fold(OutputSelector::no_default(), |all, &name| all.with(name));
-        let options = RunOptions::new().map_err(run_failed)?.with_outputs(selected);
-        let results = self.execute(inputs, &options)?;
-        outputs.iter().map(|name| extract(&results, name)).collect()
+        self.options = Some(RunOptions::new().map_err(run_failed)?.with_outputs(selected));
+        self.check_inputs(inputs)?;
+        let Self { inner, options: Some(options), .. } = self else {
+            unreachable!("the options were just set: their absence is a bug")
+        };
+        Ok(Lent(execute(inner, inputs, options)?))
     }
 
     /// Runs the graph and drops its results, which then are not even copied.
     pub(super) fn run_discarding(&mut self, inputs: &[Input<'_>]) -> Result<()> {
         let options = RunOptions::new().map_err(run_failed)?.with_outputs(OutputSelector::default());
-        self.execute(inputs, &options).map(drop)
+        self.check_inputs(inputs)?;
+        execute(&mut self.inner, inputs, &options).map(drop)
     }
 
     /// Ends profiling; returns the profile's file name.
     pub(super) fn end_profiling(&mut self) -> Result<String> {
         self.inner.end_profiling().map_err(run_failed)
-    }
-
-    fn execute<'r, 's: 'r>(
-        &'s mut self,
-        inputs: &[Input<'_>],
-        options: &'r RunOptions<ort::session::HasSelectedOutputs>,
-    ) -> Result<SessionOutputs<'r>> {
-        self.check_inputs(inputs)?;
-        let values = inputs
-            .iter()
-            .map(|input| {
-                let value: ort::Result<SessionInputValue<'_>> = match input.values {
-                    Values::I64(values) => TensorRef::from_array_view((input.shape, values)).map(Into::into),
-                    Values::F32(values) => TensorRef::from_array_view((input.shape, values)).map(Into::into),
-                };
-                Ok((input.name, value.map_err(run_failed)?))
-            })
-            .collect::<Result<Vec<_>>>()?;
-        self.inner.run_with_options(values, options).map_err(run_failed)
     }
 
     fn check_outputs(&self, names: &[&str]) -> Result<()> {
@@ -367,13 +377,42 @@ fn check_input(input: &Input<'_>, declared: &ValueInfo) -> Result<()> {
     Ok(())
 }
 
-fn extract(results: &SessionOutputs<'_>, name: &str) -> Result<Tensor> {
-    let value = results.get(name).ok_or_else(|| {
-        Error::new(Kind::Runtime, format!("ONNX Runtime did not return the output {name:?}; this is a bug"))
-    })?;
-    let (shape, data) = value.try_extract_tensor::<f32>().map_err(run_failed)?;
-    let shape = shape.iter().map(|&size| usize::try_from(size).unwrap_or(0)).collect();
-    Ok(Tensor { shape, data: data.to_vec() })
+/// Results of a run that are still ONNX Runtime's.
+pub struct Lent<'s>(SessionOutputs<'s>);
+
+impl Lent<'_> {
+    /// An output's shape and numbers.
+    ///
+    /// # Errors
+    /// It was not asked for.
+    pub fn tensor(&self, name: &str) -> Result<(Vec<usize>, &[f32])> {
+        let value = self.0.get(name).ok_or_else(|| {
+            Error::new(
+                Kind::Runtime,
+                format!("ONNX Runtime did not return the output {name:?}; this is a bug"),
+            )
+        })?;
+        let (shape, data) = value.try_extract_tensor::<f32>().map_err(run_failed)?;
+        Ok((shape.iter().map(|&size| usize::try_from(size).unwrap_or(0)).collect(), data))
+    }
+}
+
+fn execute<'r, 's: 'r>(
+    session: &'s mut ort::session::Session,
+    inputs: &[Input<'_>],
+    options: &'r RunOptions<HasSelectedOutputs>,
+) -> Result<SessionOutputs<'r>> {
+    let values = inputs
+        .iter()
+        .map(|input| {
+            let value: ort::Result<SessionInputValue<'_>> = match input.values {
+                Values::I64(values) => TensorRef::from_array_view((input.shape, values)).map(Into::into),
+                Values::F32(values) => TensorRef::from_array_view((input.shape, values)).map(Into::into),
+            };
+            Ok((input.name, value.map_err(run_failed)?))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    session.run_with_options(values, options).map_err(run_failed)
 }
 
 fn run_failed(source: ort::Error) -> Error {
