@@ -198,6 +198,7 @@ fn request(arguments: &Arguments) -> Result<TrainRequest> {
         network: arguments.network.options(&arguments.tasks, arguments.seed, threads)?,
         head_init: arguments.network.head_init,
         init_heads: arguments.network.init_heads.clone(),
+        earlier: None,
         label_text: arguments
             .network
             .label_text

@@ -3,6 +3,7 @@
 //! Refuses to touch what is frozen, and to overwrite a run made from something else.
 
 mod described;
+mod earlier;
 mod fits;
 mod job;
 mod network;
@@ -30,6 +31,8 @@ use crate::finetune::StageProgress;
 use crate::heads::{FitOptions, FitReport, Head};
 use crate::metrics::TaskMetrics;
 use crate::plan::{FreezePlan, Scenario};
+pub use earlier::reports as stage_reports;
+use earlier::Earlier;
 use job::Job;
 pub use network::{NetworkOptions, StageReport};
 pub use proof::TensorProof;
@@ -89,6 +92,8 @@ pub struct TrainRequest {
     pub head_init: HeadInit,
     /// An earlier run whose heads are taken over.
     pub init_heads: Option<PathBuf>,
+    /// A run of the first stages of `unfreeze`, otherwise made from the same: its result stands for training them again.
+    pub earlier: Option<PathBuf>,
     /// A table `task,label,text` that describes the labels, for the baseline without training.
     pub label_text: Option<Source>,
     /// Empty texts and NUL bytes are errors.
@@ -198,6 +203,7 @@ pub fn train(
     if let Some(metrics) = up_to_date(request, &recipe)? {
         return Ok(Trained::UpToDate(Box::new(metrics)));
     }
+    let earlier = Earlier::open(request, backbone.as_deref(), &stages)?;
     let table = Table::read(request, embedder.as_deref_mut(), show)?;
     recipe.features.width = table.rows.width;
     if recipe.backbone.is_none() {
@@ -207,7 +213,7 @@ pub fn train(
             directory: None,
         });
     }
-    let job = Job { request, stages, table, recipe };
+    let job = Job { request, stages, earlier, table, recipe };
     job.run(embedder, show)
 }
 
