@@ -28,6 +28,7 @@ use crate::dataset::Input;
 use crate::embed::{Embedder, Progress, StatesProgress, TextNotes};
 use crate::error::{Error, Kind, Result};
 use crate::finetune::StageProgress;
+use crate::fingerprint::Fingerprint;
 use crate::heads::{FitOptions, FitReport, Head};
 use crate::metrics::TaskMetrics;
 use crate::plan::{FreezePlan, Scenario};
@@ -215,6 +216,14 @@ pub fn train(
     }
     let job = Job { request, stages, earlier, table, recipe };
     job.run(embedder, show)
+}
+
+/// Hash of everything a run depends on: a run with the same is up to date.
+///
+/// # Errors
+/// The plan is impossible, or an input cannot be read.
+pub fn inputs(request: &TrainRequest, backbone: Option<&Backbone>) -> Result<Fingerprint> {
+    Ok(recipe(request, backbone, &stages(request, backbone)?)?.inputs)
 }
 
 /// The plans of all stages, in their order.
