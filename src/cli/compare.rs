@@ -126,11 +126,13 @@ fn request(arguments: &Arguments) -> Result<CompareRequest> {
 
 fn sources(shared: &TrainRequest) -> Vec<&Source> {
     let inputs = [Some(&shared.data), shared.valid.as_ref(), shared.test.as_ref()].into_iter().flatten();
-    let source = |input| match input {
-        &Input::Texts { ref source, .. } => Some(source),
-        Input::Features { .. } => None,
-    };
-    inputs.filter_map(source).collect()
+    let mut sources = Vec::new();
+    for input in inputs {
+        if let Input::Texts { source, .. } = input {
+            sources.push(source);
+        }
+    }
+    sources
 }
 
 /// Opens a backbone's store, and says what it needs the first time.
@@ -271,7 +273,8 @@ fn print(report: &Report) -> Result<()> {
 }
 
 fn header(tasks: &[String]) -> Vec<String> {
-    let fixed = ["backbone", "scenario", "frozen", "trained", "share", "states", "training", "memory", "disk"];
+    let fixed =
+        ["backbone", "scenario", "frozen", "trained", "share", "states", "training", "memory", "disk"];
     let mut header = fixed.map(str::to_owned).to_vec();
     for task in tasks {
         header.push(format!("{task} accuracy"));

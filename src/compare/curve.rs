@@ -140,10 +140,13 @@ fn count(all: usize, share: Share) -> usize {
     ((to_f64(all as u64) * share.value()).ceil() as usize).min(all)
 }
 
+/// A text with its place in the draw.
+type Drawn = ([u8; 32], TextKey);
+
 /// The texts of some rows so that every beginning has each combination of labels in its share, and every label of every task
 /// comes first once. Seeded, and independent of the order of the rows.
 fn nested_order(rows: &[usize], data: &Dataset, seed: u64) -> Vec<TextKey> {
-    let mut strata: BTreeMap<Vec<Option<&str>>, BTreeSet<([u8; 32], TextKey)>> = BTreeMap::new();
+    let mut strata: BTreeMap<Vec<Option<&str>>, BTreeSet<Drawn>> = BTreeMap::new();
     let mut seen = BTreeSet::new();
     for &row in rows {
         let key = data.keys[row];
@@ -160,12 +163,11 @@ fn nested_order(rows: &[usize], data: &Dataset, seed: u64) -> Vec<TextKey> {
     let mut met: BTreeSet<(usize, &str)> = BTreeSet::new();
     for (labels, texts) in &strata {
         let named = labels.iter().enumerate().filter_map(|(task, label)| label.map(|label| (task, label)));
-        let new = named.fold(false, |new, label| met.insert(label) || new);
+        let new = named.filter(|label| met.insert(*label)).count() > 0;
         let size = to_f64(texts.len() as u64);
         for (place, (drawn, key)) in texts.iter().enumerate() {
             // The first text of a label that nothing had before goes to the very front.
-            let rank =
-                if new && place == 0 { 0.0 } else { (to_f64(place as u64) + 0.5) / size };
+            let rank = if new && place == 0 { 0.0 } else { (to_f64(place as u64) + 0.5) / size };
             placed.push((rank, *drawn, *key));
         }
     }
@@ -195,7 +197,9 @@ mod tests {
             cells: vec![
                 (0..rows).map(|row| cell(row, &["a", "a", "a", "b"])).collect(),
                 // One rare label, and rows without any.
-                (0..rows).map(|row| if row == 77 { Some("rare".into()) } else { cell(row / 4, &["x", ""]) }).collect(),
+                (0..rows)
+                    .map(|row| if row == 77 { Some("rare".into()) } else { cell(row / 4, &["x", ""]) })
+                    .collect(),
             ],
             ..Dataset::default()
         }

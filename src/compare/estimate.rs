@@ -133,8 +133,7 @@ impl Costs {
         if texts.is_empty() {
             return Err(Error::new(Kind::Table, "there are no rows").expected("a table with labelled texts"));
         }
-        let mut extractor =
-            Extractor::new(Arc::clone(backbone), runtime, StoredLayers::Last, TOKEN_BUDGET)?;
+        let mut extractor = Extractor::new(Arc::clone(backbone), runtime, StoredLayers::Last, TOKEN_BUDGET)?;
         // ONNX Runtime allocates for each shape when it first sees it: the first pass does not count.
         let first = &texts[..texts.len().min(PASS)];
         extractor.extract(first, &mut |_, _| Ok(()))?;
@@ -167,7 +166,8 @@ impl Costs {
         let hidden = backbone.manifest().hidden_size;
         let (trained, held) = survey.parts(request);
         let heads: usize = survey.labels.iter().map(|labels| labels * (hidden + 1)).sum();
-        let mut estimate = Estimate { seconds: RUN, bytes: survey.all() * 16 + 4 * heads as u64 + (64 << 10) };
+        let mut estimate =
+            Estimate { seconds: RUN, bytes: survey.all() * 16 + 4 * heads as u64 + (64 << 10) };
         if plans.last().is_some_and(|plan| plan.scenario() != Freezing::Frozen) {
             let fits = if request.fit.alpha == Alpha::Auto { AUTOMATIC } else { 1.0 };
             estimate.seconds += FIT * fits * trained * to_f64(heads as u64);

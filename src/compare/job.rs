@@ -51,11 +51,7 @@ impl<'j> Job<'j> {
     ///
     /// # Errors
     /// The backbone is missing or damaged.
-    pub fn new(
-        request: &'j CompareRequest,
-        backbone: Arc<Backbone>,
-        found: BackboneReport,
-    ) -> Result<Self> {
+    pub fn new(request: &'j CompareRequest, backbone: Arc<Backbone>, found: BackboneReport) -> Result<Self> {
         let manifest = backbone.manifest();
         let weights = manifest.files.get_key_value(WEIGHTS).or_else(|| {
             // An imported graph carries its weights itself.
@@ -63,9 +59,7 @@ impl<'j> Job<'j> {
         });
         let bytes = weights.map_or(0, |(name, _)| size(&backbone.directory().join(name)));
         let parameters = match backbone.encoder() {
-            Ok((_, weights)) => {
-                Some(parameters(&weights.names().map(str::to_owned).collect(), &weights))
-            }
+            Ok((_, weights)) => Some(parameters(&weights.names().map(str::to_owned).collect(), &weights)),
             Err(error) if error.kind() == Kind::Usage => None,
             Err(error) => return Err(error),
         };
@@ -98,7 +92,13 @@ impl<'j> Job<'j> {
             // What went on from a run that is made anew is made anew, too.
             let follows = again && matches!(scenario, Scenario::Top(_));
             let depth = self.backbone.manifest().layers();
-            let plans = scenario.plans(&shared.tasks, depth, &shared.freeze).map_err(|error| error.to_string());
+            let plans = match scenario.plans(&shared.tasks, depth, &shared.freeze) {
+                // What the user froze is not there: nobody wants the rest without it.
+                Err(error) if depth.is_some() && matches!(scenario, Scenario::FrozenHead(_)) => {
+                    return Err(error);
+                }
+                plans => plans.map_err(|error| error.to_string()),
+            };
             let impossible = plans.as_ref().err().map(|why| Outcome::Skipped(why.clone()));
             let entry = self.entry(&scenario);
             let known = impossible.is_some() && entry.map(|own| &own.outcome) == impossible.as_ref();
@@ -201,7 +201,9 @@ impl<'j> Job<'j> {
         let training = plans.as_ref().is_ok_and(|plans| plans.iter().any(|plan| plan.cut().is_some()));
         let expected = estimate.seconds * if training { self.correction } else { 1.0 };
         let plan = plans.as_ref().map(|plans| plans.last());
-        let frozen = plan.as_ref().map_or_else(|_| String::new(), |plan| plan.map_or_else(String::new, ToString::to_string));
+        let frozen = plan
+            .as_ref()
+            .map_or_else(|_| String::new(), |plan| plan.map_or_else(String::new, ToString::to_string));
         let refused = self.refused.clone().or_else(|| deadline.refuses(expected));
         let outcome = match (plans.as_ref().err().cloned().or(refused), self.entry(scenario)) {
             // Better the best so far of an earlier call than nothing.
@@ -244,8 +246,7 @@ impl<'j> Job<'j> {
         let scenario = &planned.scenario;
         let output = self.folder.join(scenario.folder());
         let heads = self.folder.join(Scenario::Heads.folder());
-        let mut request =
-            scenario.request(&self.request.shared, output, &self.request.frozen_head, heads);
+        let mut request = scenario.request(&self.request.shared, output, &self.request.frozen_head, heads);
         request.earlier = self.earlier(scenario);
         request.overwrite = planned.replaces && request.output.exists();
         if request.overwrite {
@@ -275,7 +276,9 @@ impl<'j> Job<'j> {
     fn forget_above(&mut self, scenario: &Scenario) -> Result<()> {
         let Scenario::Top(layers) = scenario else { return Ok(()) };
         let above: Vec<(String, PathBuf)> = (*layers + 1..=self.found.layers.unwrap_or(0))
-            .map(|layers| (Scenario::Top(layers).to_string(), self.folder.join(Scenario::Top(layers).folder())))
+            .map(|layers| {
+                (Scenario::Top(layers).to_string(), self.folder.join(Scenario::Top(layers).folder()))
+            })
             .collect();
         for (name, folder) in above {
             self.found.scenarios.retain(|own| own.scenario != name);
@@ -301,9 +304,9 @@ impl<'j> Job<'j> {
         let stages = stage_reports(directory)?;
         let fits: Vec<FitReport> = json(&directory.join(FIT))?;
         // A stage that went on from a checkpoint did its first epochs in an earlier call.
-        let trained = stages.iter().map(|stage| {
-            stage.training_seconds.max(total(stage.epochs.iter().map(|epoch| epoch.seconds)))
-        });
+        let trained = stages
+            .iter()
+            .map(|stage| stage.training_seconds.max(total(stage.epochs.iter().map(|epoch| epoch.seconds))));
         let run = directory.strip_prefix(&self.request.shared.output).unwrap_or(directory);
         Ok(Done {
             run: run.display().to_string(),
@@ -382,7 +385,10 @@ fn metrics(run: &Path) -> Result<RunMetrics> {
 fn json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
     let text = std::fs::read_to_string(path).map_err(|source| Error::io("read", path, source))?;
     serde_json::from_str(&text).map_err(|source| {
-        Error::new(Kind::Run, "a file of the run cannot be read").at(path).help("train the run again").because(source)
+        Error::new(Kind::Run, "a file of the run cannot be read")
+            .at(path)
+            .help("train the run again")
+            .because(source)
     })
 }
 

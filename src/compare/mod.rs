@@ -109,18 +109,27 @@ impl CompareRequest {
     fn check(&self) -> Result<()> {
         for value in &self.shared.freeze {
             if !value.starts_with("backbone:") {
-                return Err(Error::new(Kind::Usage, "a comparison freezes only layers beside scenario 3's head")
-                    .found(format!("--freeze {value}"))
-                    .expected("backbone:embeddings or backbone:0-3")
-                    .help("choose what is frozen by --scenarios"));
+                return Err(Error::new(
+                    Kind::Usage,
+                    "a comparison freezes only layers beside scenario 3's head",
+                )
+                .found(format!("--freeze {value}"))
+                .expected("backbone:embeddings or backbone:0-3")
+                .help("choose what is frozen by --scenarios"));
             }
         }
         if !self.learning_curve.is_sorted_by(|a, b| a < b) {
-            return Err(Error::new(Kind::Usage, "--learning-curve goes from fewer to more rows, each share once"));
+            return Err(Error::new(
+                Kind::Usage,
+                "--learning-curve goes from fewer to more rows, each share once",
+            ));
         }
         if !self.learning_curve.is_empty() && !self.scenarios.contains(&Scenario::Heads) {
-            return Err(Error::new(Kind::Usage, "the learning curve is that of scenario 2, which is not compared")
-                .help("add 2 to --scenarios"));
+            return Err(Error::new(
+                Kind::Usage,
+                "the learning curve is that of scenario 2, which is not compared",
+            )
+            .help("add 2 to --scenarios"));
         }
         Ok(())
     }
@@ -139,7 +148,8 @@ pub fn compare(request: &CompareRequest, open: &mut Open<'_>, show: &mut Show<'_
     let survey = estimate(&mut jobs, request, open, show)?;
     let mut up_to_date = survey.is_none();
     if survey.is_some() {
-        std::fs::create_dir_all(output).map_err(|source| Error::io("create the directory", output, source))?;
+        std::fs::create_dir_all(output)
+            .map_err(|source| Error::io("create the directory", output, source))?;
         report.save(output)?;
     }
     for (place, job) in jobs.iter_mut().enumerate() {
@@ -210,7 +220,8 @@ fn begin(request: &CompareRequest) -> Result<Report> {
         let path = path.to_path_buf();
         move |source| Error::io("remove", path, source)
     };
-    for folder in there.backbones.iter().map(|own| output.join(&own.folder)).filter(|folder| folder.exists()) {
+    for folder in there.backbones.iter().map(|own| output.join(&own.folder)).filter(|folder| folder.exists())
+    {
         std::fs::remove_dir_all(&folder).map_err(failed(&folder))?;
     }
     for path in [PAGE, REPORT].map(|name| output.join(name)).into_iter().filter(|path| path.exists()) {

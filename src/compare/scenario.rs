@@ -154,7 +154,8 @@ impl FrozenHead {
 pub(super) fn folder(name: &str) -> String {
     let mut folder = String::new();
     for (place, byte) in name.bytes().enumerate() {
-        let plain = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_') || (byte == b'.' && place > 0);
+        let plain =
+            byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_') || (byte == b'.' && place > 0);
         if plain { folder.push(char::from(byte)) } else { folder += &format!("%{byte:02X}") }
     }
     folder

@@ -213,9 +213,8 @@ fn choose<'c, 'r>(candidates: &'c [Candidate<'r>]) -> (Advice, Option<&'c Candid
         own.gain.beyond_noise() && own.gain.value >= LEAST_GAIN + GAIN_PER_HOUR * own.cost / 3600.0
     };
     let equal = |own: &&Candidate<'_>| best.gain.value - own.gain.value <= own.gain.error;
-    let cheapest = |chosen: Vec<&'c Candidate<'r>>| {
-        chosen.into_iter().min_by(|a, b| a.cost.total_cmp(&b.cost))
-    };
+    let cheapest =
+        |chosen: Vec<&'c Candidate<'r>>| chosen.into_iter().min_by(|a, b| a.cost.total_cmp(&b.cost));
     let affordable: Vec<&Candidate<'_>> = candidates.iter().filter(worth).collect();
     let good = cheapest(affordable.iter().copied().filter(equal).collect());
     let most = affordable.into_iter().max_by(|a, b| a.gain.value.total_cmp(&b.gain.value));
@@ -249,7 +248,8 @@ fn summary(advice: Advice, chosen: Option<&Candidate<'_>>, candidates: &[Candida
         (Advice::Worse, _) => {
             "Stay with scenario 2: training the backbone made it worse on validation rows.".to_owned()
         }
-        _ => "Start from scenario 2; compare it with top1 and top2 if it is good but not good enough.".to_owned(),
+        _ => "Start from scenario 2; compare it with top1 and top2 if it is good but not good enough."
+            .to_owned(),
     }
 }
 
@@ -320,10 +320,7 @@ fn more_labels(backbone: &BackboneReport) -> Option<String> {
     let change = |(task, score): (&String, &super::Score)| {
         let earlier = before.tasks.get(task)?;
         let now = Measured { value: score.accuracy, error: score.accuracy_standard_error };
-        let gain = now.minus(Measured {
-            value: earlier.accuracy,
-            error: earlier.accuracy_standard_error,
-        });
+        let gain = now.minus(Measured { value: earlier.accuracy, error: earlier.accuracy_standard_error });
         (gain.beyond_noise() && gain.value > 0.0).then(|| format!("{task} {}", gain.text()))
     };
     let rising: Vec<String> = last.tasks.iter().filter_map(change).collect();

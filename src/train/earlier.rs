@@ -68,6 +68,9 @@ pub fn reports(run: &Path) -> Result<Vec<StageReport>> {
         Err(source) => return Err(Error::io("read", &path, source)),
     };
     serde_json::from_str(&text).map_err(|source| {
-        Error::new(Kind::Run, "the run's stages cannot be read").at(&path).help("train the run again").because(source)
+        Error::new(Kind::Run, "the run's stages cannot be read")
+            .at(&path)
+            .help("train the run again")
+            .because(source)
     })
 }
