@@ -352,7 +352,8 @@ fn notes() -> String {
      <li>Token states: one pass of the frozen layers, stored and shared. Training: fits and epochs with their validation. In all: \
      from start to written run in the call that made it, without the features, which all scenarios share. Gradual unfreezing that \
      goes on from an earlier scenario does not count its time here.</li>\
-     <li>Peak memory: the process's largest resident set while the scenario ran (VmHWM, reset before it). Disk: the run directory \
+     <li>Peak memory: the process's largest resident set while the scenario ran (VmHWM, reset before \
+     it; what the process holds anyway is in it). Disk: the run directory \
      and the token states at its cut.</li>\
      <li>No difference beyond noise: less than two standard errors of the difference, taken as if the rows were not the same, which \
      is cautious.</li></ul>\n"

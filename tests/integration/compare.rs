@@ -345,6 +345,37 @@ fn a_scenario_that_outlasts_the_time_limit_ends_with_its_best_so_far_and_is_made
 }
 
 #[test]
+fn backbones_are_compared_in_one_table_and_an_opaque_one_says_what_it_cannot() {
+    let directory = directory();
+    let (out, foreign) = (directory.path().join("compare"), directory.path().join("foreign"));
+    let graph = crate::harness::root().join("tests/data/foreign_onnx/encoder.onnx");
+    frosthead(&["import", text(&graph), "--out", text(&foreign), "--max-length", "40"]).success();
+    let more = ["--backbone", text(&foreign), "--scenarios", "2,top1", "--json"];
+    let finished = run(&demo(ROWS), &out, &more).success();
+    let report = finished.json();
+    let [ours, theirs] = report["backbones"].as_array().unwrap().as_slice() else { panic!("{report}") };
+    let accuracy = |of: &Value| {
+        let done = &of["scenarios"][0]["outcome"]["done"];
+        let run = json(out.join(done["run"].as_str().unwrap()).join("metrics.json"));
+        assert_eq!(run["sizes"], done["metrics"]["sizes"]);
+        done["metrics"]["tasks"]["domain"]["accuracy"].as_f64().unwrap()
+    };
+    assert!(accuracy(ours) > accuracy(theirs), "a sentence encoder is not better than random weights");
+    assert!(theirs["texts_per_second"].as_f64().unwrap() > ours["texts_per_second"].as_f64().unwrap());
+    assert_eq!((ours["hidden"].as_u64(), theirs["hidden"].as_u64()), (Some(384), Some(24)));
+    assert!(ours["bytes"].as_u64() > theirs["bytes"].as_u64() && theirs["bytes"].as_u64() > Some(0));
+    assert!(ours["scenarios"][1]["outcome"]["done"].is_object());
+    let why = theirs["scenarios"][1]["outcome"]["skipped"].as_str().unwrap();
+    assert!(why.contains("cannot be cut inside"), "{why}");
+    assert!(finished.stderr.contains("scenario top1 was skipped: this backbone cannot be cut"));
+    let again = run(&demo(ROWS), &out, &more).success();
+    assert!(again.stderr.contains("up to date"), "{}", again.stderr);
+    // A single one of them is up to date as well, and the other stays in the table.
+    let one = run(&demo(ROWS), &out, &["--scenarios", "2", "--json"]).success();
+    assert_eq!(one.json()["backbones"].as_array().unwrap().len(), 2);
+}
+
+#[test]
 fn options_that_make_no_sense_say_why() {
     let directory = directory();
     let out = directory.path().join("compare");
