@@ -6,10 +6,10 @@ use super::text::escape;
 
 const WIDTH: f64 = 440.0;
 const HEIGHT: f64 = 280.0;
-const LEFT: f64 = 46.0;
+const LEFT: f64 = 52.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 12.0;
-const BOTTOM: f64 = 40.0;
+const BOTTOM: f64 = 46.0;
 /// Colours of the page's style sheet.
 const COLOURS: usize = 8;
 /// Patterns of lines: a second sign beside the colour.
@@ -146,10 +146,10 @@ impl Chart<'_> {
             escape(self.caption)
         );
         self.axes(&frame, &mut svg);
-        let mut labels = Labels::default();
         for (number, series) in self.series.iter().enumerate() {
-            self.draw(number, series, &frame, &mut labels, &mut svg);
+            self.draw(number, series, &frame, &mut svg);
         }
+        self.label(&frame, &mut svg);
         svg += "</svg>";
         format!("<figure><figcaption>{}</figcaption>{svg}{}</figure>", escape(self.caption), self.legend())
     }
@@ -175,7 +175,7 @@ impl Chart<'_> {
             );
             *svg += &format!(
                 "<text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
-                bottom + 17.0,
+                bottom + 19.0,
                 escape(&text)
             );
         }
@@ -189,7 +189,7 @@ impl Chart<'_> {
         );
     }
 
-    fn draw(&self, number: usize, series: &Series, frame: &Frame, labels: &mut Labels, svg: &mut String) {
+    fn draw(&self, number: usize, series: &Series, frame: &Frame, svg: &mut String) {
         let colour = number % COLOURS;
         let places: Vec<(f64, f64)> =
             series.points.iter().map(|point| frame.place(self.scale.place(point.x), point.y)).collect();
@@ -211,9 +211,24 @@ impl Chart<'_> {
                 );
             }
             *svg += &format!("<circle class=\"k{colour}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.5\"/>");
-            if !point.label.is_empty() {
-                labels.put(x, y, &point.label, svg);
-            }
+        }
+    }
+
+    /// The points' labels, beside the points and one another.
+    fn label(&self, frame: &Frame, svg: &mut String) {
+        let points: Vec<(&Point, f64, f64)> = self
+            .series
+            .iter()
+            .flat_map(|series| &series.points)
+            .map(|point| {
+                let (x, y) = frame.place(self.scale.place(point.x), point.y);
+                (point, x, y)
+            })
+            .collect();
+        // A text's line is a little below its middle.
+        let mut labels = Labels(points.iter().map(|(_, x, y)| (x - 4.0, 8.0, y + 4.0)).collect());
+        for (point, x, y) in points.iter().filter(|(point, ..)| !point.label.is_empty()) {
+            labels.put(*x, *y, &point.label, svg);
         }
     }
 
@@ -253,23 +268,22 @@ fn short(value: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// Labels that do not cover one another.
-#[derive(Default)]
+/// Labels that do not cover one another: left edge, width and line of each.
 struct Labels(Vec<(f64, f64, f64)>);
 
 impl Labels {
     fn put(&mut self, x: f64, y: f64, text: &str, svg: &mut String) {
         #[expect(clippy::cast_precision_loss, reason = "a number of characters")]
-        let width = 7.0 * text.chars().count() as f64;
+        let width = 8.0 * text.chars().count() as f64;
         let right = x + 8.0 + width < WIDTH;
         let start = if right { x + 7.0 } else { x - 7.0 - width };
         let free = |y: f64, own: &Self| {
             own.0.iter().all(|(other, width_of, at)| {
-                start + width < *other || other + width_of < start || (y - at).abs() >= 13.0
+                start + width < *other || other + width_of < start || (y - at).abs() >= 14.0
             })
         };
         // Beside the point, else the nearest free place above or below it.
-        let tries = [0.0, -13.0, 13.0, -26.0, 26.0, -39.0, 39.0, -52.0, 52.0].map(|step| y + 4.0 + step);
+        let tries = [0.0, -14.0, 14.0, -28.0, 28.0, -42.0, 42.0, -56.0, 56.0].map(|step| y + 4.0 + step);
         let inside = |y: &f64| (TOP..HEIGHT - BOTTOM).contains(y);
         let place = tries.into_iter().filter(inside).find(|y| free(*y, self)).unwrap_or(y + 4.0);
         self.0.push((start, width, place));
