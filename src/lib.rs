@@ -22,6 +22,7 @@
 pub mod error;
 pub mod finetune;
 pub mod fingerprint;
+pub mod quantities;
 
 pub mod data;
 pub mod graph;
@@ -48,6 +49,11 @@ pub mod train;
 
 pub mod bench;
 pub mod inspect;
+#[cfg(feature = "train")]
+pub mod report;
+
+#[cfg(feature = "train")]
+pub mod compare;
 
 pub mod cli;
 

@@ -5,11 +5,15 @@
 
 mod bench;
 mod cache;
+#[cfg(feature = "train")]
+mod compare;
 mod doctor;
 mod embed;
 mod eval;
 mod import;
 mod inspect;
+#[cfg(feature = "train")]
+mod learning;
 #[cfg(feature = "train")]
 mod network;
 mod options;
@@ -44,6 +48,8 @@ enum Command {
     Embed(embed::Arguments),
     #[cfg(feature = "train")]
     Train(Box<train::Arguments>),
+    #[cfg(feature = "train")]
+    Compare(Box<compare::Arguments>),
     Eval(eval::Arguments),
     Predict(predict::Arguments),
     Inspect(inspect::Arguments),
@@ -92,6 +98,8 @@ fn run(command: &Command, terminal: &Terminal) -> anyhow::Result<Outcome> {
         Command::Embed(arguments) => embed::run(arguments, terminal),
         #[cfg(feature = "train")]
         Command::Train(arguments) => train::run(arguments, terminal),
+        #[cfg(feature = "train")]
+        Command::Compare(arguments) => compare::run(arguments, terminal),
         Command::Eval(arguments) => eval::run(arguments, terminal),
         Command::Predict(arguments) => predict::run(arguments, terminal),
         Command::Inspect(arguments) => inspect::run(arguments, terminal),

@@ -17,23 +17,32 @@ use crate::finetune::{AdamW, StageOptions, StageProgress};
 use crate::store::StatePrecision;
 use crate::train::{HeadInit, NetworkOptions, TrainEvent};
 
-/// What is frozen, and how the rest is trained.
+/// What is frozen.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Freezing and training")]
-pub(crate) struct NetworkArguments {
+#[command(next_help_heading = "Freezing")]
+pub(crate) struct FreezeArguments {
     /// `all`, `backbone` (the default), `backbone:embeddings`, `backbone:0-3` or `head:TASK`; may be repeated.
     #[arg(long, value_name = "WHAT")]
     pub(crate) freeze: Vec<String>,
     /// Train stage by stage with so many top layers: `0,1,2`.
     #[arg(long, value_name = "COUNTS", value_delimiter = ',')]
     pub(crate) unfreeze: Vec<usize>,
-    /// Trainable heads begin `fitted` on the frozen backbone's features, or `random`.
-    #[arg(long, value_name = "HOW", default_value_t = HeadInit::default())]
-    pub(crate) head_init: HeadInit,
     /// Take heads over from an earlier run (a frozen head stays as it is there).
     #[arg(long, value_name = "RUN")]
     pub(crate) init_heads: Option<PathBuf>,
-    /// With `--freeze all`: a table `task,label,text` that describes the labels [default: their names].
+    /// Exit with 1 when a frozen head loses more points of accuracy under the moving backbone.
+    #[arg(long, value_name = "POINTS")]
+    pub(crate) max_drift: Option<f64>,
+}
+
+/// How what is not frozen is trained.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Training")]
+pub(crate) struct NetworkArguments {
+    /// Trainable heads begin `fitted` on the frozen backbone's features, or `random`.
+    #[arg(long, value_name = "HOW", default_value_t = HeadInit::default())]
+    pub(crate) head_init: HeadInit,
+    /// When everything is frozen: a table `task,label,text` that describes the labels [default: their names].
     #[arg(long, value_name = "FILE")]
     pub(crate) label_text: Option<String>,
     /// Passes over the training rows, at most.
@@ -72,9 +81,6 @@ pub(crate) struct NetworkArguments {
     /// What a task's loss counts, `TASK=NUMBER`; 1 unless said.
     #[arg(long, value_name = "TASK=N")]
     task_weight: Vec<String>,
-    /// Exit with 1 when a frozen head loses more points of accuracy under the moving backbone.
-    #[arg(long, value_name = "POINTS")]
-    pub(crate) max_drift: Option<f64>,
 }
 
 impl NetworkArguments {

@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::data::Source;
 use crate::embed::{Progress, TextNotes};
 use crate::error::Error;
+pub(crate) use crate::quantities::{bytes, grouped};
 use crate::store::Damage;
 use crate::tokens::Truncation;
 
@@ -193,31 +194,6 @@ pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
         .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
-/// A number with thousands separated by commas.
-pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// A size in units of 1,000.
-pub(crate) fn bytes(number: u64) -> String {
-    #[expect(clippy::cast_precision_loss, reason = "a size for people")]
-    let number = number as f64;
-    match number {
-        1e9.. => format!("{:.1} GB", number / 1e9),
-        1e6.. => format!("{:.1} MB", number / 1e6),
-        1e3.. => format!("{:.1} kB", number / 1e3),
-        _ => format!("{number} bytes"),
-    }
-}
-
 /// Prints a line to standard error; nobody listening there is no reason to stop.
 fn line(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
@@ -226,20 +202,6 @@ fn line(text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_grouped_by_thousands() {
-        assert_eq!(grouped(0), "0");
-        assert_eq!(grouped(999), "999");
-        assert_eq!(grouped(1_000), "1,000");
-        assert_eq!(grouped(23_610_000), "23,610,000");
-    }
-
-    #[test]
-    fn sizes_are_in_units_of_a_thousand() {
-        assert_eq!(bytes(12), "12 bytes");
-        assert_eq!(bytes(91_000_000), "91.0 MB");
-    }
 
     #[test]
     fn a_closed_pipe_is_found_below_other_errors() {

@@ -6,16 +6,16 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::network::{NetworkArguments, TrainProgress};
+use super::learning::LearningArguments;
+use super::network::{FreezeArguments, NetworkArguments, TrainProgress};
 use super::options::{RuntimeArguments, StoreArguments, TableArguments};
 use super::terminal::{Terminal, grouped};
 use super::{Outcome, eval};
 use crate::classifier::open_backbone;
-use crate::data::{Format, Source, SplitOptions};
+use crate::data::Format;
 use crate::dataset::Input;
 use crate::error::{Error, Kind, Result};
-use crate::heads::{Alpha, ClassWeight, FitOptions, FitReport};
-use crate::runtime::allowed_cores;
+use crate::heads::FitReport;
 use crate::train::{TrainRequest, TrainSummary, Trained, train};
 
 /// Train what the freeze plan leaves free (by default one head per task on a frozen backbone), measure it, and write a run.
@@ -30,33 +30,9 @@ pub(crate) struct Arguments {
     /// The backbone directory, or an earlier run to go on from its trained backbone; without it DATA holds features.
     #[arg(long, value_name = "DIR")]
     backbone: Option<PathBuf>,
-    /// A label column; once per task.
-    #[arg(long = "task", value_name = "COLUMN", required = true)]
-    tasks: Vec<String>,
     /// The run directory to write.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Test rows of their own.
-    #[arg(long, value_name = "FILE", conflicts_with = "test_fraction")]
-    test: Option<String>,
-    /// Share of the rows kept for testing.
-    #[arg(long, value_name = "SHARE", default_value_t = SplitOptions::default().test_fraction)]
-    test_fraction: f64,
-    /// Validation rows of their own.
-    #[arg(long, value_name = "FILE", conflicts_with = "valid_fraction")]
-    valid: Option<String>,
-    /// Share of the training rows kept for validation.
-    #[arg(long, value_name = "SHARE", default_value_t = SplitOptions::default().valid_fraction)]
-    valid_fraction: f64,
-    /// Seed of every draw.
-    #[arg(long, value_name = "N", default_value_t = SplitOptions::default().seed)]
-    seed: u64,
-    /// Penalty on the weights: a number, or `auto` to choose it by 3-fold cross-validation on the training rows.
-    #[arg(long, value_name = "ALPHA", default_value_t = FitOptions::default().alpha)]
-    alpha: Alpha,
-    /// `none`, or `balanced`: every class counts the same.
-    #[arg(long, value_name = "HOW", default_value_t = FitOptions::default().class_weight)]
-    class_weight: ClassWeight,
     /// The feature column of a Parquet [default: `embedding`, or the only column of number lists].
     #[arg(long, value_name = "COLUMN", conflicts_with = "backbone")]
     features_column: Option<String>,
@@ -69,6 +45,10 @@ pub(crate) struct Arguments {
     /// Replace a run that was made from something else.
     #[arg(long)]
     overwrite: bool,
+    #[command(flatten)]
+    learning: LearningArguments,
+    #[command(flatten)]
+    freeze: FreezeArguments,
     #[command(flatten)]
     network: NetworkArguments,
     #[command(flatten)]
@@ -149,7 +129,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
         }
     }
     let lost = metrics.drift.values().map(|drift| 100.0 * (drift.before - drift.after)).fold(0.0, f64::max);
-    if arguments.network.max_drift.is_some_and(|most| lost > most) {
+    if arguments.freeze.max_drift.is_some_and(|most| lost > most) {
         terminal.warn(format!("a frozen head lost {lost:.2} points of accuracy: more than --max-drift"));
         return Ok(Outcome::CriterionMissed);
     }
@@ -171,42 +151,14 @@ fn request(arguments: &Arguments) -> Result<TrainRequest> {
                 .help("say --backbone models/NAME, or give a Parquet of features made by `frosthead embed`")),
         }
     };
-    let threads = arguments.runtime.options().threads.unwrap_or_else(allowed_cores);
-    let mut tasks = arguments.tasks.clone();
-    tasks.sort();
-    if let Some(pair) = tasks.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(Error::new(Kind::Usage, "a task was given twice").found(format!("--task {}", pair[0])));
-    }
+    let Arguments { learning, network, table, runtime, .. } = arguments;
     Ok(TrainRequest {
-        data: input(&arguments.data)?,
-        valid: arguments.valid.as_deref().map(input).transpose()?,
-        test: arguments.test.as_deref().map(input).transpose()?,
-        tasks: arguments.tasks.clone(),
-        split: SplitOptions {
-            test_fraction: arguments.test_fraction,
-            valid_fraction: arguments.valid_fraction,
-            seed: arguments.seed,
-        },
-        fit: FitOptions {
-            alpha: arguments.alpha,
-            class_weight: arguments.class_weight,
-            seed: arguments.seed,
-            threads,
-        },
-        freeze: arguments.network.freeze.clone(),
-        unfreeze: arguments.network.unfreeze.clone(),
-        network: arguments.network.options(&arguments.tasks, arguments.seed, threads)?,
-        head_init: arguments.network.head_init,
-        init_heads: arguments.network.init_heads.clone(),
-        label_text: arguments
-            .network
-            .label_text
-            .as_deref()
-            .map(|path| Source::new(path, None))
-            .transpose()?,
-        strict: arguments.table.strict,
+        freeze: arguments.freeze.freeze.clone(),
+        unfreeze: arguments.freeze.unfreeze.clone(),
+        init_heads: arguments.freeze.init_heads.clone(),
         output: arguments.out.clone(),
         overwrite: arguments.overwrite,
+        ..learning.request(&arguments.data, &input, network, table, runtime)?
     })
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::described::described_heads;
+use super::earlier::Earlier;
 use super::fits::{InitialHeads, initial_heads, untrained};
 use super::network::{Rows, StageReport, Trainer};
 use super::proof::{TensorProof, hashes, prove};
@@ -27,6 +28,8 @@ use crate::plan::{FreezePlan, Scenario};
 pub(super) struct Job<'j> {
     pub request: &'j TrainRequest,
     pub stages: Vec<FreezePlan>,
+    /// What stands for the first stages, when they are trained already.
+    pub earlier: Option<Earlier>,
     pub table: Table,
     pub recipe: Recipe,
 }
@@ -128,7 +131,13 @@ impl Job<'_> {
         let place = (self.scratch(), self.recipe.inputs);
         let mut trainer = Trainer::new(embedder, &self.request.network, rows, heads, place)?;
         let (mut stages, mut last) = (Vec::new(), None);
-        for (number, plan) in self.stages.iter().enumerate() {
+        let mut done = 0;
+        if let Some(earlier) = &self.earlier {
+            (trainer.changed, trainer.heads) = (earlier.changed.clone(), earlier.heads.clone());
+            stages.clone_from(&earlier.reports);
+            done = earlier.stages;
+        }
+        for (number, plan) in self.stages.iter().enumerate().skip(done) {
             if let Some((cut, report)) = trainer.stage(number, plan, show)? {
                 let interrupted = report.interrupted;
                 stages.push(report);

@@ -3,6 +3,7 @@
 //! Refuses to touch what is frozen, and to overwrite a run made from something else.
 
 mod described;
+mod earlier;
 mod fits;
 mod job;
 mod network;
@@ -27,9 +28,12 @@ use crate::dataset::Input;
 use crate::embed::{Embedder, Progress, StatesProgress, TextNotes};
 use crate::error::{Error, Kind, Result};
 use crate::finetune::StageProgress;
+use crate::fingerprint::Fingerprint;
 use crate::heads::{FitOptions, FitReport, Head};
 use crate::metrics::TaskMetrics;
 use crate::plan::{FreezePlan, Scenario};
+use earlier::Earlier;
+pub use earlier::reports as stage_reports;
 use fits::check_earlier;
 use job::Job;
 pub use network::{NetworkOptions, StageReport};
@@ -90,6 +94,8 @@ pub struct TrainRequest {
     pub head_init: HeadInit,
     /// An earlier run whose heads are taken over.
     pub init_heads: Option<PathBuf>,
+    /// A run of the first stages of `unfreeze`, otherwise made from the same: its result stands for training them again.
+    pub earlier: Option<PathBuf>,
     /// A table `task,label,text` that describes the labels, for the baseline without training.
     pub label_text: Option<Source>,
     /// Empty texts and NUL bytes are errors.
@@ -200,6 +206,7 @@ pub fn train(
         return Ok(Trained::UpToDate(Box::new(metrics)));
     }
     check_earlier(request, backbone.as_deref())?;
+    let earlier = Earlier::open(request, backbone.as_deref(), &stages)?;
     let table = Table::read(request, embedder.as_deref_mut(), show)?;
     recipe.features.width = table.rows.width;
     if recipe.backbone.is_none() {
@@ -209,8 +216,16 @@ pub fn train(
             directory: None,
         });
     }
-    let job = Job { request, stages, table, recipe };
+    let job = Job { request, stages, earlier, table, recipe };
     job.run(embedder, show)
+}
+
+/// Hash of everything a run depends on: a run with the same is up to date.
+///
+/// # Errors
+/// The plan is impossible, or an input cannot be read.
+pub fn inputs(request: &TrainRequest, backbone: Option<&Backbone>) -> Result<Fingerprint> {
+    Ok(recipe(request, backbone, &stages(request, backbone)?)?.inputs)
 }
 
 /// The plans of all stages, in their order.

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 /// The layers, bottom up: a module uses only modules of rows above its own (and itself).
-const LAYERS: [&[&str]; 12] = [
+const LAYERS: [&[&str]; 13] = [
     &["error"],
-    &["fingerprint"],
+    &["fingerprint", "quantities"],
     &["data", "tokens", "metrics", "graph"],
     &["bert", "runtime", "store", "heads"],
     &["backbone"],
@@ -13,7 +13,8 @@ const LAYERS: [&[&str]; 12] = [
     &["dataset", "finetune"],
     &["classifier"],
     &["evaluate", "train"],
-    &["bench", "inspect"],
+    &["bench", "inspect", "report"],
+    &["compare"],
     &["cli"],
     &["main", "lib"],
 ];

@@ -1,0 +1,349 @@
+//! Owns `frosthead compare`: every scenario on the same rows, one table, one report.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::Outcome;
+use super::eval::{print_json, unprintable};
+use super::learning::LearningArguments;
+use super::network::{NetworkArguments, TrainProgress};
+use super::options::{RuntimeArguments, StoreArguments, TableArguments};
+use super::terminal::{Terminal, bytes, grouped};
+use crate::backbone::Backbone;
+use crate::compare::{
+    BackboneEstimate, CompareEvent, CompareRequest, Compared, FrozenHead, Scenario, Share, TimeLimit, compare,
+};
+use crate::data::Source;
+use crate::dataset::Input;
+use crate::embed::Embedder;
+use crate::error::Result;
+use crate::quantities::duration;
+use crate::report::{BackboneReport, Done, PAGE, Report, ScenarioReport, recommend};
+use crate::runtime::Runtime;
+use crate::train::TrainRequest;
+
+/// Compare freezing scenarios and backbones on the same rows: one table, one report.
+///
+/// Scenario 1: everything is frozen (untrained heads, and labels by their descriptions). 2: heads on the frozen backbone. 3:TASK:
+/// that head is frozen, everything else is trained. topN: gradual unfreezing of the N top layers. Each is written as an ordinary
+/// run into OUT/BACKBONE/SCENARIO; what is finished is kept, an interrupted comparison goes on where it was.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  frosthead compare data.csv --backbone models/all-MiniLM-L6-v2 --task domain --task sentiment --out runs/compare
+  frosthead compare data.csv --backbone models/small --backbone models/large --task topic --scenarios 1,2,top1 \\
+      --learning-curve 10%,30%,100% --time-limit 30m --out runs/backbones")]
+pub(crate) struct Arguments {
+    /// A table of labelled texts.
+    data: String,
+    /// A backbone directory; once per backbone.
+    #[arg(long = "backbone", value_name = "DIR", required = true)]
+    backbones: Vec<PathBuf>,
+    /// The directory for the runs, report.json and report.html.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// `1`, `2`, `3` (for each task), `3:TASK`, `top1`, `top2`, …, separated by commas [default: 1,2,3,top1,top2].
+    #[arg(long, value_name = "WHICH", value_delimiter = ',')]
+    scenarios: Vec<String>,
+    /// What scenario 3 freezes beside the head: `backbone:embeddings` or `backbone:0-3`; may be repeated.
+    #[arg(long, value_name = "WHAT")]
+    freeze: Vec<String>,
+    /// The frozen head of scenario 3: `fitted` (scenario 2's), `random` (as drawn), or an earlier run's directory.
+    #[arg(long, value_name = "HOW", default_value = "fitted")]
+    frozen_head: String,
+    /// Begin nothing that would end later by the estimate, and end what is running then with its best so far: 90s, 10m, 1h30m.
+    #[arg(long, value_name = "TIME")]
+    time_limit: Option<TimeLimit>,
+    /// Accuracy of scenario 2 against the number of training rows: 10%,30%,100%.
+    #[arg(long, value_name = "SHARES", value_delimiter = ',')]
+    learning_curve: Vec<Share>,
+    /// Print report.json to standard output.
+    #[arg(long)]
+    json: bool,
+    /// Replace a comparison of something else.
+    #[arg(long)]
+    overwrite: bool,
+    #[command(flatten)]
+    learning: LearningArguments,
+    #[command(flatten)]
+    network: NetworkArguments,
+    #[command(flatten)]
+    table: TableArguments,
+    #[command(flatten)]
+    store: StoreArguments,
+    #[command(flatten)]
+    runtime: RuntimeArguments,
+}
+
+pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
+    let request = request(arguments)?;
+    let mut opener = Opener {
+        arguments,
+        terminal,
+        sources: sources(&request.shared),
+        runtime: arguments.runtime.load(terminal)?,
+        opened: Vec::new(),
+    };
+    catch_interrupts();
+    let mut shown = Shown { terminal, tasks: &request.shared.tasks, progress: None };
+    let compared = compare(&request, &mut |backbone| opener.open(backbone), &mut |event| shown.show(event))?;
+    let Compared { report, up_to_date } = &compared;
+    if arguments.json {
+        print_json(report)?;
+    } else {
+        print(report)?;
+    }
+    let recommendation = recommend(report);
+    terminal.say(&recommendation.summary);
+    recommendation.reasons.iter().for_each(|reason| terminal.say(format!("  {reason}")));
+    let done = if *up_to_date { "up to date" } else { "written" };
+    terminal.say(format!("{}: {done}", arguments.out.join(PAGE).display()));
+    Ok(Outcome::Done)
+}
+
+fn request(arguments: &Arguments) -> Result<CompareRequest> {
+    let Arguments { learning, network, table, runtime, .. } = arguments;
+    let input = |data: &str| -> Result<Input> {
+        Ok(Input::Texts { source: table.source(data)?, column: table.text.clone() })
+    };
+    let shared = TrainRequest {
+        freeze: arguments.freeze.clone(),
+        output: arguments.out.clone(),
+        overwrite: arguments.overwrite,
+        ..learning.request(&arguments.data, &input, network, table, runtime)?
+    };
+    Ok(CompareRequest {
+        scenarios: Scenario::choose(&arguments.scenarios, &shared.tasks)?,
+        shared,
+        backbones: arguments.backbones.clone(),
+        frozen_head: FrozenHead::of(&arguments.frozen_head),
+        time_limit: arguments.time_limit,
+        learning_curve: arguments.learning_curve.clone(),
+    })
+}
+
+fn sources(shared: &TrainRequest) -> Vec<&Source> {
+    let inputs = [Some(&shared.data), shared.valid.as_ref(), shared.test.as_ref()].into_iter().flatten();
+    let mut sources = Vec::new();
+    for input in inputs {
+        if let Input::Texts { source, .. } = input {
+            sources.push(source);
+        }
+    }
+    sources
+}
+
+/// Opens a backbone's store, and says what it needs the first time.
+struct Opener<'o> {
+    arguments: &'o Arguments,
+    terminal: &'o Terminal,
+    sources: Vec<&'o Source>,
+    runtime: Arc<Runtime>,
+    opened: Vec<PathBuf>,
+}
+
+impl Opener<'_> {
+    fn open(&mut self, backbone: &Arc<Backbone>) -> Result<Embedder> {
+        let directory = backbone.directory().to_path_buf();
+        let quiet = Terminal::new(true, false);
+        let again = self.opened.contains(&directory);
+        let terminal = if again { &quiet } else { self.terminal };
+        let (embedder, _) = self.arguments.store.open(
+            Arc::clone(backbone),
+            Arc::clone(&self.runtime),
+            &self.sources,
+            terminal,
+        )?;
+        if !again {
+            self.opened.push(directory);
+        }
+        Ok(embedder)
+    }
+}
+
+/// An interrupt (Ctrl-C) ends the process at once: checkpoints and finished runs are there, and the same command goes on.
+fn catch_interrupts() {
+    let _there = ctrlc::set_handler(|| {
+        let _ = writeln!(
+            std::io::stderr(),
+            "interrupted: what is finished is kept, and the same command goes on where it was"
+        );
+        std::process::exit(130);
+    });
+}
+
+/// What a user sees of a comparison as it goes.
+struct Shown<'s> {
+    terminal: &'s Terminal,
+    tasks: &'s [String],
+    progress: Option<TrainProgress<'s>>,
+}
+
+impl Shown<'_> {
+    fn show(&mut self, event: &CompareEvent<'_>) {
+        match event {
+            CompareEvent::Estimates(estimates) => self.estimates(estimates),
+            CompareEvent::Begins { backbone, scenario, frozen } => {
+                self.progress = None;
+                self.terminal.say(format!("\n{backbone}, scenario {scenario} (frozen: {frozen})"));
+            }
+            CompareEvent::Train(event) => {
+                let (terminal, tasks) = (self.terminal, self.tasks);
+                let progress = self.progress.get_or_insert_with(|| TrainProgress::new(terminal, None, tasks));
+                // An interrupt ends the process: there is no break to look for.
+                let _continues = progress.show(event);
+            }
+            CompareEvent::Ended { backbone, scenario } => {
+                self.progress = None;
+                self.ended(backbone, scenario);
+            }
+        }
+    }
+
+    fn estimates(&self, estimates: &[BackboneEstimate]) {
+        self.terminal.say(
+            "estimates, from a frozen pass measured on a sample; a training step is taken as three such passes above the cut, \
+             and no epoch is saved by stopping early:",
+        );
+        for own in estimates {
+            self.terminal.say(format!(
+                "  {}: {:.0} texts/s; features of {} texts: {}",
+                own.backbone,
+                own.texts_per_second,
+                grouped(own.features_texts),
+                duration(own.features_seconds)
+            ));
+            for (scenario, estimate) in &own.scenarios {
+                let name = scenario.to_string();
+                let (time, disk) = (duration(estimate.seconds), bytes(estimate.bytes));
+                self.terminal.say(format!("  {name:<12}  {time:>12}  {disk:>9}"));
+            }
+        }
+    }
+
+    fn ended(&self, backbone: &str, scenario: &ScenarioReport) {
+        let name = &scenario.scenario;
+        match &scenario.outcome {
+            crate::report::Outcome::Skipped(why) => {
+                self.terminal.warn(format!("{backbone}, scenario {name} was skipped: {why}"));
+            }
+            crate::report::Outcome::Done(done) => {
+                if done.time_limit.is_some() {
+                    self.terminal.warn(format!(
+                        "{backbone}, scenario {name} was ended by --time-limit; its best so far is kept"
+                    ));
+                }
+                if let Some(seconds) = done.seconds {
+                    self.terminal.say(format!(
+                        "{name}: {} (estimated {})",
+                        duration(seconds),
+                        duration(scenario.estimate.seconds)
+                    ));
+                }
+            }
+        }
+    }
+}
+
+/// The table: a row per backbone and scenario.
+fn print(report: &Report) -> Result<()> {
+    let mut rows = vec![header(&report.tasks)];
+    for backbone in &report.backbones {
+        rows.extend(backbone.scenarios.iter().map(|own| row(backbone, own, &report.tasks)));
+    }
+    let columns = rows[0].len();
+    let width =
+        |column: usize| rows.iter().map(|row| row.get(column).map_or(0, |cell| cell.chars().count())).max();
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let mut text = String::new();
+    for row in &rows {
+        let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| {
+            let pad = " ".repeat(width - cell.chars().count().min(*width));
+            if column < 3 { format!("{cell}{pad}") } else { format!("{pad}{cell}") }
+        });
+        text += cells.collect::<Vec<_>>().join("  ").trim_end();
+        text.push('\n');
+    }
+    for backbone in &report.backbones {
+        text += &about(backbone);
+    }
+    std::io::stdout().lock().write_all(text.as_bytes()).map_err(unprintable)
+}
+
+fn header(tasks: &[String]) -> Vec<String> {
+    let fixed =
+        ["backbone", "scenario", "frozen", "trained", "share", "states", "training", "memory", "disk"];
+    let mut header = fixed.map(str::to_owned).to_vec();
+    for task in tasks {
+        header.push(format!("{task} accuracy"));
+        header.push("macro-F1".to_owned());
+    }
+    header
+}
+
+fn row(backbone: &BackboneReport, own: &ScenarioReport, tasks: &[String]) -> Vec<String> {
+    let start = [backbone.name.clone(), own.scenario.clone()];
+    let Some(done) = own.done() else {
+        return [&start[..], &["not run".to_owned()]].concat();
+    };
+    let stopped = if done.time_limit.is_some() { " (ended by the time limit)" } else { "" };
+    #[expect(clippy::cast_precision_loss, reason = "a share for people")]
+    let share = own.all_parameters.map_or_else(
+        || "?".to_owned(),
+        |all| format!("{:.2} %", 100.0 * own.trained_parameters as f64 / all as f64),
+    );
+    let mut cells = start.to_vec();
+    cells.extend([
+        format!("{}{stopped}", own.frozen),
+        grouped(own.trained_parameters),
+        share,
+        duration(done.states_seconds),
+        duration(done.training_seconds),
+        done.peak_memory.map_or_else(|| "?".to_owned(), bytes),
+        disk(done),
+    ]);
+    for task in tasks {
+        match done.metrics.tasks.get(task) {
+            Some(found) => {
+                cells.push(format!("{:.3} ± {:.3}", found.accuracy, found.accuracy_standard_error));
+                cells.push(format!("{:.3} ± {:.3}", found.macro_f1, found.macro_f1_standard_error));
+            }
+            None => cells.extend(["?".to_owned(), "?".to_owned()]),
+        }
+    }
+    cells
+}
+
+fn disk(done: &Done) -> String {
+    bytes(done.run_bytes + done.states_bytes.unwrap_or(0))
+}
+
+fn about(backbone: &BackboneReport) -> String {
+    let mut text = format!(
+        "\n{}: {}, {:.0} texts/s; features of {} texts computed in {}\n",
+        backbone.name,
+        bytes(backbone.bytes),
+        backbone.texts_per_second,
+        grouped(backbone.features_texts),
+        duration(backbone.features_seconds)
+    );
+    for scenario in &backbone.scenarios {
+        for (task, untrained) in scenario.done().iter().flat_map(|done| &done.metrics.untrained) {
+            text += &format!(
+                "scenario 1, {task}: untrained heads {:.3} ± {:.3}; the table shows labels by their descriptions\n",
+                untrained.accuracy, untrained.accuracy_standard_error
+            );
+        }
+    }
+    for point in &backbone.learning_curve {
+        let tasks = point
+            .tasks
+            .iter()
+            .map(|(task, own)| format!("{task} {:.3} ± {:.3}", own.accuracy, own.accuracy_standard_error));
+        let tasks = tasks.collect::<Vec<_>>().join(", ");
+        text += &format!("scenario 2 on {} training rows: {tasks}\n", grouped(point.rows));
+    }
+    text
+}

@@ -1,0 +1,85 @@
+//! Owns the options of learning from labelled rows that `train` and `compare` share: tasks, split, heads.
+
+use clap::Args;
+
+use super::network::NetworkArguments;
+use super::options::{RuntimeArguments, TableArguments};
+use crate::data::{Source, SplitOptions};
+use crate::dataset::Input;
+use crate::error::{Error, Kind, Result};
+use crate::heads::{Alpha, ClassWeight, FitOptions};
+use crate::runtime::allowed_cores;
+use crate::train::TrainRequest;
+
+/// What is learned from which rows.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Tasks and rows")]
+pub(crate) struct LearningArguments {
+    /// A label column; once per task.
+    #[arg(long = "task", value_name = "COLUMN", required = true)]
+    pub(crate) tasks: Vec<String>,
+    /// Test rows of their own.
+    #[arg(long, value_name = "FILE", conflicts_with = "test_fraction")]
+    test: Option<String>,
+    /// Share of the rows kept for testing.
+    #[arg(long, value_name = "SHARE", default_value_t = SplitOptions::default().test_fraction)]
+    test_fraction: f64,
+    /// Validation rows of their own.
+    #[arg(long, value_name = "FILE", conflicts_with = "valid_fraction")]
+    valid: Option<String>,
+    /// Share of the training rows kept for validation.
+    #[arg(long, value_name = "SHARE", default_value_t = SplitOptions::default().valid_fraction)]
+    valid_fraction: f64,
+    /// Seed of every draw.
+    #[arg(long, value_name = "N", default_value_t = SplitOptions::default().seed)]
+    seed: u64,
+    /// Penalty on the weights: a number, or `auto` to choose it by 3-fold cross-validation on the training rows.
+    #[arg(long, value_name = "ALPHA", default_value_t = FitOptions::default().alpha)]
+    alpha: Alpha,
+    /// `none`, or `balanced`: every class counts the same.
+    #[arg(long, value_name = "HOW", default_value_t = FitOptions::default().class_weight)]
+    class_weight: ClassWeight,
+}
+
+impl LearningArguments {
+    /// The request these options make, with scenario 2's freeze plan and no output yet; `input` reads a table's argument.
+    pub(crate) fn request(
+        &self,
+        data: &str,
+        input: &dyn Fn(&str) -> Result<Input>,
+        network: &NetworkArguments,
+        table: &TableArguments,
+        runtime: &RuntimeArguments,
+    ) -> Result<TrainRequest> {
+        let threads = runtime.options().threads.unwrap_or_else(allowed_cores);
+        let mut tasks = self.tasks.clone();
+        tasks.sort();
+        if let Some(pair) = tasks.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(
+                Error::new(Kind::Usage, "a task was given twice").found(format!("--task {}", pair[0]))
+            );
+        }
+        Ok(TrainRequest {
+            data: input(data)?,
+            valid: self.valid.as_deref().map(input).transpose()?,
+            test: self.test.as_deref().map(input).transpose()?,
+            tasks: self.tasks.clone(),
+            split: SplitOptions {
+                test_fraction: self.test_fraction,
+                valid_fraction: self.valid_fraction,
+                seed: self.seed,
+            },
+            fit: FitOptions { alpha: self.alpha, class_weight: self.class_weight, seed: self.seed, threads },
+            freeze: Vec::new(),
+            unfreeze: Vec::new(),
+            network: network.options(&self.tasks, self.seed, threads)?,
+            head_init: network.head_init,
+            init_heads: None,
+            earlier: None,
+            label_text: network.label_text.as_deref().map(|path| Source::new(path, None)).transpose()?,
+            strict: table.strict,
+            output: std::path::PathBuf::new(),
+            overwrite: false,
+        })
+    }
+}

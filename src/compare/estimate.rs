@@ -1,0 +1,229 @@
+//! Owns the estimate of a scenario before it is run: time and disk, from a measured frozen pass over a sample.
+//!
+//! Refuses to be exact: a training step is taken as three forward passes over the layers above the cut (one forward, one backward
+//! to the inputs, one to the weights), and every epoch as if none ended early.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::backbone::Backbone;
+use crate::bert::{Start, Weights};
+use crate::data::TableReader;
+use crate::dataset::Input;
+use crate::embed::{Extractor, StoredLayers, TOKEN_BUDGET};
+use crate::error::{Error, Kind, Result};
+use crate::heads::Alpha;
+use crate::plan::{FreezePlan, Scenario as Freezing};
+use crate::report::Estimate;
+use crate::runtime::Runtime;
+use crate::store::TokenStates;
+use crate::train::TrainRequest;
+
+/// Texts in the sample, at least when there are so many.
+const SAMPLE: usize = 256;
+/// Texts in a timed pass, and seconds after which no other is begun.
+const PASS: usize = 64;
+const PASS_SECONDS: f64 = 3.0;
+/// Forward passes that a training step is worth.
+const STEP: f64 = 3.0;
+/// Seconds for one parameter in one update (AdamW, and feeding it to the graph); measured on two cores.
+const UPDATE: f64 = 2.5e-9;
+/// Seconds for one number of a row and one label in a fit; measured on the demo data.
+const FIT: f64 = 1.2e-7;
+/// Fits that `--alpha auto` is worth.
+const AUTOMATIC: f64 = 6.0;
+/// Seconds for reading the rows, measuring, and writing a run, at least.
+const RUN: f64 = 1.0;
+
+/// The size of the rows, read once: what estimates are made from.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Survey {
+    /// Texts from all over the tables.
+    sample: Vec<String>,
+    /// Rows of the data, and of own validation and test tables.
+    rows: [u64; 3],
+    /// Different labels per task.
+    labels: Vec<usize>,
+}
+
+impl Survey {
+    /// Reads all tables of a request.
+    ///
+    /// # Errors
+    /// A table is malformed or lacks a column.
+    pub fn read(request: &TrainRequest) -> Result<Self> {
+        let mut survey = Self::default();
+        let mut labels = vec![BTreeSet::new(); request.tasks.len()];
+        let inputs = [Some(&request.data), request.valid.as_ref(), request.test.as_ref()];
+        let mut step = 1;
+        for (rows, input) in survey.rows.iter_mut().zip(inputs) {
+            let Some(input) = input else { continue };
+            let Input::Texts { source, column } = input else { return Err(no_texts()) };
+            let mut reader = TableReader::open(source)?;
+            let text = reader.column(column)?;
+            let tasks = request.tasks.iter().map(|task| reader.column(task)).collect::<Result<Vec<_>>>()?;
+            loop {
+                let read = reader.read(4096, 4 << 20)?;
+                if read.is_empty() {
+                    break;
+                }
+                for row in read {
+                    for (labels, &column) in labels.iter_mut().zip(&tasks) {
+                        labels.extend(row.cells[column].clone().filter(|cell| !cell.is_empty()));
+                    }
+                    if rows.is_multiple_of(step) {
+                        survey.sample.push(row.cells[text].clone().unwrap_or_default());
+                    }
+                    *rows += 1;
+                    // Twice too many: every second is kept from here on.
+                    if survey.sample.len() == 2 * SAMPLE {
+                        let mut place = 0;
+                        survey.sample.retain(|_| {
+                            place += 1;
+                            place % 2 == 1
+                        });
+                        step *= 2;
+                    }
+                }
+            }
+        }
+        survey.labels = labels.iter().map(BTreeSet::len).collect();
+        Ok(survey)
+    }
+
+    /// Rows of all tables.
+    pub fn all(&self) -> u64 {
+        self.rows.iter().sum()
+    }
+
+    /// Rows that are trained on, and rows that are validated or tested with.
+    fn parts(&self, request: &TrainRequest) -> (f64, f64) {
+        let [data, valid, test] = self.rows.map(to_f64);
+        let kept = |other: &Option<Input>, fraction: f64| if other.is_some() { 1.0 } else { 1.0 - fraction };
+        let trained = data
+            * kept(&request.test, request.split.test_fraction)
+            * kept(&request.valid, request.split.valid_fraction);
+        (trained, data + valid + test - trained)
+    }
+}
+
+fn no_texts() -> Error {
+    Error::new(Kind::Usage, "a comparison needs texts")
+        .found("a table of features")
+        .help("give a table of texts: scenarios beyond 2 train the layers that read them")
+}
+
+/// What a backbone costs on this machine.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Costs {
+    pub texts_per_second: f64,
+    tokens_per_text: f64,
+    /// Of a frozen pass through the whole backbone.
+    seconds_per_token: f64,
+}
+
+impl Costs {
+    /// Measures a frozen pass over the sample; nothing is stored.
+    ///
+    /// # Errors
+    /// There are no rows, or the network cannot be run.
+    pub fn measure(backbone: &Arc<Backbone>, runtime: &Runtime, survey: &Survey) -> Result<Self> {
+        let texts: Vec<&str> = survey.sample.iter().map(String::as_str).collect();
+        if texts.is_empty() {
+            return Err(Error::new(Kind::Table, "there are no rows").expected("a table with labelled texts"));
+        }
+        let mut extractor = Extractor::new(Arc::clone(backbone), runtime, StoredLayers::Last, TOKEN_BUDGET)?;
+        // ONNX Runtime allocates for each shape when it first sees it: the first pass does not count.
+        let first = &texts[..texts.len().min(PASS)];
+        extractor.extract(first, &mut |_, _| Ok(()))?;
+        let tokens_before = extractor.work().tokens;
+        let (mut done, start) = (0, Instant::now());
+        for pass in texts.chunks(PASS) {
+            extractor.extract(pass, &mut |_, _| Ok(()))?;
+            done += pass.len() as u64;
+            if start.elapsed().as_secs_f64() > PASS_SECONDS {
+                break;
+            }
+        }
+        let seconds = start.elapsed().as_secs_f64().max(1e-6);
+        let tokens = to_f64(extractor.work().tokens - tokens_before).max(1.0);
+        Ok(Self {
+            texts_per_second: to_f64(done) / seconds,
+            tokens_per_text: tokens / to_f64(done),
+            seconds_per_token: seconds / tokens,
+        })
+    }
+
+    /// Seconds and bytes of a scenario, from texts that have features but no token states.
+    pub fn estimate(
+        &self,
+        request: &TrainRequest,
+        survey: &Survey,
+        backbone: &Backbone,
+        plans: &[FreezePlan],
+    ) -> Result<Estimate> {
+        let hidden = backbone.manifest().hidden_size;
+        let (trained, held) = survey.parts(request);
+        let heads: usize = survey.labels.iter().map(|labels| labels * (hidden + 1)).sum();
+        let mut estimate =
+            Estimate { seconds: RUN, bytes: survey.all() * 16 + 4 * heads as u64 + (64 << 10) };
+        if plans.last().is_some_and(|plan| plan.scenario() != Freezing::Frozen) {
+            let fits = if request.fit.alpha == Alpha::Auto { AUTOMATIC } else { 1.0 };
+            estimate.seconds += FIT * fits * trained * to_f64(heads as u64);
+        }
+        let inner: Vec<&FreezePlan> =
+            plans.iter().filter(|plan| plan.scenario() == Freezing::Network).collect();
+        if inner.is_empty() {
+            return Ok(estimate);
+        }
+        let (config, weights) = backbone.encoder()?;
+        for plan in inner {
+            let (all_layers, cut) = (to_f64(config.layers as u64), first_layer(plan));
+            let above = (all_layers - to_f64(cut as u64)) / all_layers * self.seconds_per_token;
+            let (trained, held) = (trained * self.tokens_per_text, held * self.tokens_per_text);
+            let epochs = to_f64(request.network.stage.epochs);
+            let steps = trained / to_f64(request.network.stage.token_budget as u64);
+            let parameters = to_f64(parameters(&plan.tensors(&weights), &weights));
+            let epoch = STEP * above * trained + above * held + UPDATE * parameters * steps;
+            estimate.seconds += epochs * epoch + above * held;
+            if let Some(Start::States(_)) = plan.cut() {
+                let below = to_f64(cut as u64) / all_layers * self.seconds_per_token;
+                estimate.seconds += below * (trained + held);
+                estimate.bytes += self.state_bytes(survey, hidden, request);
+            }
+        }
+        let trained: BTreeSet<String> = plans.iter().flat_map(|plan| plan.tensors(&weights)).collect();
+        estimate.bytes += 4 * parameters(&trained, &weights);
+        Ok(estimate)
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a number of tokens for an estimate"
+    )]
+    fn state_bytes(&self, survey: &Survey, hidden: usize, request: &TrainRequest) -> u64 {
+        let tokens = (to_f64(survey.all()) * self.tokens_per_text) as u64;
+        TokenStates::space_needed(survey.all(), tokens, hidden, request.network.states)
+    }
+}
+
+/// The lowest layer that is run in training.
+fn first_layer(plan: &FreezePlan) -> usize {
+    match plan.cut() {
+        Some(Start::States(layer)) => layer,
+        _ => 0,
+    }
+}
+
+/// Numbers in some tensors.
+pub(super) fn parameters(tensors: &BTreeSet<String>, weights: &Weights) -> u64 {
+    let size = |name: &String| weights.shape(name).map_or(0, |shape| shape.iter().product::<usize>());
+    tensors.iter().map(size).sum::<usize>() as u64
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts far below 2^53")]
+pub(super) fn to_f64(number: u64) -> f64 {
+    number as f64
+}

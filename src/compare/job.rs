@@ -1,0 +1,403 @@
+//! Owns one backbone of a comparison: its features, then scenario by scenario, each written as an ordinary run.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::curve::learning_curve;
+use super::estimate::{Costs, Survey, parameters};
+use super::limit::Deadline;
+use super::scenario::Scenario;
+use super::{CompareEvent, CompareRequest, Open, Show};
+use crate::backbone::{Backbone, WEIGHTS};
+use crate::classifier::Run;
+use crate::classifier::run::{FIT, METRICS};
+use crate::dataset::{Columns, Dataset, Input};
+use crate::embed::Embedder;
+use crate::error::{Error, Kind, Result};
+use crate::heads::FitReport;
+use crate::plan::FreezePlan;
+use crate::report::{BackboneReport, Done, Estimate, Outcome, ScenarioReport, StageCurve};
+use crate::runtime::{peak_rss_bytes, reset_peak_rss};
+use crate::train::{RunMetrics, TrainEvent, TrainRequest, Trained, stage_reports, train};
+
+/// A scenario that is to be run.
+pub(super) struct Planned {
+    pub scenario: Scenario,
+    /// Its plans, or why it is impossible with this backbone.
+    pub plans: std::result::Result<Vec<FreezePlan>, String>,
+    pub estimate: Estimate,
+    /// Its run is there, but is to be made anew: a time limit ended it early.
+    pub replaces: bool,
+}
+
+/// A backbone with what is to be done.
+pub(super) struct Job<'j> {
+    pub request: &'j CompareRequest,
+    pub backbone: Arc<Backbone>,
+    /// The backbone's directory in the output.
+    pub folder: PathBuf,
+    pub planned: Vec<Planned>,
+    pub found: BackboneReport,
+    /// What estimates are multiplied with: what the last training took, against what was estimated.
+    pub correction: f64,
+    /// Why nothing can be run.
+    pub refused: Option<String>,
+}
+
+impl<'j> Job<'j> {
+    /// Opens a backbone; `found` is what an earlier call reported of it.
+    ///
+    /// # Errors
+    /// The backbone is missing or damaged.
+    pub fn new(request: &'j CompareRequest, backbone: Arc<Backbone>, found: BackboneReport) -> Result<Self> {
+        let manifest = backbone.manifest();
+        let weights = manifest.files.get_key_value(WEIGHTS).or_else(|| {
+            // An imported graph carries its weights itself.
+            manifest.files.iter().max_by_key(|(name, _)| size(&backbone.directory().join(name)))
+        });
+        let bytes = weights.map_or(0, |(name, _)| size(&backbone.directory().join(name)));
+        let parameters = match backbone.encoder() {
+            Ok((_, weights)) => Some(parameters(&weights.names().map(str::to_owned).collect(), &weights)),
+            Err(error) if error.kind() == Kind::Usage => None,
+            Err(error) => return Err(error),
+        };
+        let found = BackboneReport {
+            name: manifest.name.clone(),
+            fingerprint: backbone.fingerprint().to_string(),
+            bytes,
+            parameters,
+            layers: manifest.layers(),
+            hidden: manifest.hidden_size,
+            ..found
+        };
+        let folder = request.shared.output.join(&found.folder);
+        let planned = Vec::new();
+        Ok(Self { request, backbone, folder, planned, found, correction: 1.0, refused: None })
+    }
+
+    /// Decides what is to be done: what was asked for and is not kept from an earlier call.
+    ///
+    /// # Errors
+    /// A run that should be kept is damaged.
+    pub fn plan(&mut self) -> Result<()> {
+        let CompareRequest { scenarios, frozen_head, shared, .. } = self.request;
+        let mut chosen = scenarios.clone();
+        chosen.extend(scenarios.iter().filter_map(|own| own.needs(frozen_head)));
+        chosen.sort();
+        chosen.dedup();
+        let mut again = false;
+        for scenario in chosen {
+            // What went on from a run that is made anew is made anew, too.
+            let follows = again && matches!(scenario, Scenario::Top(_));
+            let depth = self.backbone.manifest().layers();
+            let plans = match scenario.plans(&shared.tasks, depth, &shared.freeze) {
+                // What the user froze is not there: nobody wants the rest without it.
+                Err(error) if depth.is_some() && matches!(scenario, Scenario::FrozenHead(_)) => {
+                    return Err(error);
+                }
+                plans => plans.map_err(|error| error.to_string()),
+            };
+            let impossible = plans.as_ref().err().map(|why| Outcome::Skipped(why.clone()));
+            let entry = self.entry(&scenario);
+            let known = impossible.is_some() && entry.map(|own| &own.outcome) == impossible.as_ref();
+            if known || (!follows && self.kept(&scenario)?) {
+                continue;
+            }
+            let replaces = self.entry(&scenario).is_some_and(|own| own.done().is_some());
+            again |= replaces && matches!(scenario, Scenario::Top(_));
+            self.planned.push(Planned { scenario, plans, estimate: Estimate::default(), replaces });
+        }
+        Ok(())
+    }
+
+    fn entry(&self, scenario: &Scenario) -> Option<&ScenarioReport> {
+        let name = scenario.to_string();
+        self.found.scenarios.iter().find(|own| own.scenario == name)
+    }
+
+    /// Whether a scenario was finished by an earlier call; its figures are then read again.
+    fn kept(&mut self, scenario: &Scenario) -> Result<bool> {
+        let (name, limit) = (scenario.to_string(), self.request.time_limit);
+        let folder = self.folder.join(scenario.folder());
+        let Some(entry) = self.found.scenarios.iter_mut().find(|own| own.scenario == name) else {
+            return Ok(false);
+        };
+        let Outcome::Done(done) = &mut entry.outcome else { return Ok(false) };
+        let longer = |earlier: f64| limit.is_none_or(|limit| limit.0.as_secs_f64() > earlier);
+        if done.time_limit.is_some_and(longer) || !folder.exists() {
+            return Ok(false);
+        }
+        let run = Run::open(&folder)?;
+        done.metrics = metrics(&run.directory)?;
+        Ok(true)
+    }
+
+    /// Measures the backbone and estimates what is to be done.
+    ///
+    /// # Errors
+    /// The network cannot be run.
+    pub fn estimate(&mut self, survey: &Survey, embedder: &Embedder) -> Result<()> {
+        let costs = Costs::measure(&self.backbone, embedder.runtime(), survey)?;
+        self.found.texts_per_second = costs.texts_per_second;
+        for planned in &mut self.planned {
+            if let Ok(plans) = &planned.plans {
+                let own = self.request.stages_to_train(&planned.scenario, plans);
+                planned.estimate = costs.estimate(&self.request.shared, survey, &self.backbone, own)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Computes what is missing of the features, timed; `seconds` is the estimate.
+    ///
+    /// # Errors
+    /// A table is malformed, or computing or storing fails.
+    pub fn features(
+        &mut self,
+        seconds: f64,
+        deadline: &Deadline,
+        embedder: &mut Embedder,
+        show: &mut Show<'_>,
+    ) -> Result<()> {
+        self.refused = deadline.refuses(seconds).map(|why| format!("features: {why}"));
+        if self.refused.is_some() {
+            return Ok(());
+        }
+        let shared = &self.request.shared;
+        let (before, start) = (embedder.work().texts, Instant::now());
+        for input in [Some(&shared.data), shared.valid.as_ref(), shared.test.as_ref()].into_iter().flatten() {
+            let Input::Texts { source, column } = input else { continue };
+            let progress = &mut |progress: &_| show(&CompareEvent::Train(&TrainEvent::Rows(progress)));
+            let columns = Columns::default();
+            Dataset::from_texts(embedder, source, column, columns, shared.strict, progress).map_err(
+                |error| match input.path() {
+                    Some(path) => error.at(path),
+                    None => error,
+                },
+            )?;
+        }
+        let computed = embedder.work().texts - before;
+        if computed > 0 {
+            self.found.features_texts += computed;
+            self.found.features_seconds += start.elapsed().as_secs_f64();
+        }
+        Ok(())
+    }
+
+    /// Runs one scenario, or says why not, and puts it into the report.
+    ///
+    /// # Errors
+    /// Training fails, or the run cannot be written.
+    pub fn scenario(
+        &mut self,
+        planned: &Planned,
+        deadline: &Deadline,
+        open: &mut Open<'_>,
+        show: &mut Show<'_>,
+    ) -> Result<()> {
+        let Planned { scenario, plans, estimate, .. } = planned;
+        let training = plans.as_ref().is_ok_and(|plans| plans.iter().any(|plan| plan.cut().is_some()));
+        let expected = estimate.seconds * if training { self.correction } else { 1.0 };
+        let plan = plans.as_ref().map(|plans| plans.last());
+        let frozen = plan
+            .as_ref()
+            .map_or_else(|_| String::new(), |plan| plan.map_or_else(String::new, ToString::to_string));
+        let refused = self.refused.clone().or_else(|| deadline.refuses(expected));
+        let outcome = match (plans.as_ref().err().cloned().or(refused), self.entry(scenario)) {
+            // Better the best so far of an earlier call than nothing.
+            (Some(_), Some(there)) if there.done().is_some() => return Ok(()),
+            (Some(why), _) => Outcome::Skipped(why),
+            (None, _) => {
+                show(&CompareEvent::Begins { backbone: &self.found.name, scenario, frozen: &frozen });
+                Outcome::Done(Box::new(self.run(planned, deadline, open, show)?))
+            }
+        };
+        if let (true, Outcome::Done(done)) = (training, &outcome) {
+            let took = done.seconds.filter(|_| done.time_limit.is_none() && estimate.seconds > 0.0);
+            self.correction = took.map_or(self.correction, |took| (took / estimate.seconds).clamp(0.2, 5.0));
+        }
+        let (trained_parameters, all_parameters) = self.parameters(plans, &outcome)?;
+        let (scenario, estimate) = (scenario.to_string(), *estimate);
+        let entry =
+            ScenarioReport { scenario, frozen, trained_parameters, all_parameters, estimate, outcome };
+        show(&CompareEvent::Ended { backbone: &self.found.name, scenario: &entry });
+        self.put(entry);
+        Ok(())
+    }
+
+    /// Puts a scenario into the report, in its place.
+    fn put(&mut self, entry: ScenarioReport) {
+        let scenarios = &mut self.found.scenarios;
+        scenarios.retain(|own| own.scenario != entry.scenario);
+        scenarios.push(entry);
+        let tasks = &self.request.shared.tasks;
+        scenarios.sort_by_key(|own| Scenario::choose(std::slice::from_ref(&own.scenario), tasks).ok());
+    }
+
+    fn run(
+        &mut self,
+        planned: &Planned,
+        deadline: &Deadline,
+        open: &mut Open<'_>,
+        show: &mut Show<'_>,
+    ) -> Result<Done> {
+        let scenario = &planned.scenario;
+        let output = self.folder.join(scenario.folder());
+        let heads = self.folder.join(Scenario::Heads.folder());
+        let mut request = scenario.request(&self.request.shared, output, &self.request.frozen_head, heads);
+        request.earlier = self.earlier(scenario);
+        request.overwrite = planned.replaces && request.output.exists();
+        if request.overwrite {
+            self.forget_above(scenario)?;
+        }
+        let mut embedder = open(&self.backbone)?;
+        let memory = reset_peak_rss().is_ok();
+        let (start, mut ended) = (Instant::now(), false);
+        let trained = train(&request, Some(&mut embedder), &mut |event| {
+            show(&CompareEvent::Train(event));
+            ended |= deadline.passed() && matches!(event, TrainEvent::Progress(_));
+            if ended { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        let written = matches!(trained, Trained::Written(_));
+        let mut done = self.read(&request)?;
+        done.seconds = written.then(|| start.elapsed().as_secs_f64());
+        done.peak_memory = (written && memory).then(peak_rss_bytes);
+        let epochs = request.network.stage.epochs;
+        // Epoch 0 is the state before training.
+        let early = done.stages.last().is_some_and(|stage| stage.epochs.len() as u64 <= epochs);
+        done.time_limit =
+            self.request.time_limit.filter(|_| ended && early).map(|limit| limit.0.as_secs_f64());
+        Ok(done)
+    }
+
+    /// Removes what went on from a run that is made anew: its recipe would say that it is up to date.
+    fn forget_above(&mut self, scenario: &Scenario) -> Result<()> {
+        let Scenario::Top(layers) = scenario else { return Ok(()) };
+        let above: Vec<(String, PathBuf)> = (*layers + 1..=self.found.layers.unwrap_or(0))
+            .map(|layers| {
+                (Scenario::Top(layers).to_string(), self.folder.join(Scenario::Top(layers).folder()))
+            })
+            .collect();
+        for (name, folder) in above {
+            self.found.scenarios.retain(|own| own.scenario != name);
+            if folder.exists() {
+                std::fs::remove_dir_all(&folder).map_err(|source| Error::io("remove", &folder, source))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The finished run that gradual unfreezing goes on from: that with the most layers below its own.
+    fn earlier(&self, scenario: &Scenario) -> Option<PathBuf> {
+        let Scenario::Top(layers) = scenario else { return None };
+        (1..*layers).rev().map(Scenario::Top).find_map(|lower| {
+            let done = self.entry(&lower)?.done();
+            done.filter(|done| done.time_limit.is_none()).map(|_| self.folder.join(lower.folder()))
+        })
+    }
+
+    /// What a written run says.
+    fn read(&self, request: &TrainRequest) -> Result<Done> {
+        let directory = &request.output;
+        let stages = stage_reports(directory)?;
+        let fits: Vec<FitReport> = json(&directory.join(FIT))?;
+        // A stage that went on from a checkpoint did its first epochs in an earlier call.
+        let trained = stages
+            .iter()
+            .map(|stage| stage.training_seconds.max(total(stage.epochs.iter().map(|epoch| epoch.seconds))));
+        let run = directory.strip_prefix(&self.request.shared.output).unwrap_or(directory);
+        Ok(Done {
+            run: run.display().to_string(),
+            time_limit: None,
+            states_seconds: total(stages.iter().map(|stage| stage.states_seconds)),
+            training_seconds: total(trained.chain(fits.iter().map(|fit| fit.seconds))),
+            seconds: None,
+            peak_memory: None,
+            run_bytes: directory_size(directory)?,
+            states_bytes: stages.last().and_then(|stage| stage.states_bytes),
+            metrics: metrics(directory)?,
+            stages: stages
+                .into_iter()
+                .map(|stage| StageCurve {
+                    frozen: stage.frozen,
+                    epochs: stage.epochs,
+                    best: stage.best,
+                    stopped: stage.stopped,
+                })
+                .collect(),
+        })
+    }
+
+    /// Trained parameters, and all there are.
+    fn parameters(
+        &self,
+        plans: &std::result::Result<Vec<FreezePlan>, String>,
+        outcome: &Outcome,
+    ) -> Result<(u64, Option<u64>)> {
+        let Outcome::Done(done) = outcome else { return Ok((0, None)) };
+        let head = |labels: usize| (labels * (self.found.hidden + 1)) as u64;
+        let heads: u64 = done.metrics.tasks.values().map(|task| head(task.labels.len())).sum();
+        let all = self.found.parameters.map(|own| own + heads);
+        let Some(plan) = plans.as_ref().ok().and_then(|plans| plans.last()) else { return Ok((0, all)) };
+        let mut trained = done
+            .metrics
+            .tasks
+            .iter()
+            .filter(|(task, _)| plan.heads.contains(*task))
+            .map(|(_, metrics)| head(metrics.labels.len()))
+            .sum();
+        if plan.cut().is_some() {
+            let (_, weights) = self.backbone.encoder()?;
+            trained += parameters(&plan.tensors(&weights), &weights);
+        }
+        Ok((trained, all))
+    }
+
+    /// The learning curve of scenario 2, when it was asked for and is not there yet.
+    ///
+    /// # Errors
+    /// The rows cannot be read, or a fit fails.
+    pub fn curve(&mut self, open: &mut Open<'_>) -> Result<bool> {
+        let shares = &self.request.learning_curve;
+        let there = self.found.learning_curve.iter().map(|point| point.share);
+        let run = self.folder.join(Scenario::Heads.folder());
+        if shares.is_empty() || there.eq(shares.iter().map(|share| share.value())) || !run.exists() {
+            return Ok(false);
+        }
+        let mut embedder = open(&self.backbone)?;
+        self.found.learning_curve =
+            learning_curve(shares, &self.request.shared, &Run::open(&run)?, &mut embedder)?;
+        Ok(true)
+    }
+}
+
+/// A sum that is 0 for nothing (the standard library's is −0).
+fn total(seconds: impl Iterator<Item = f64>) -> f64 {
+    seconds.fold(0.0, |sum, own| sum + own)
+}
+
+fn metrics(run: &Path) -> Result<RunMetrics> {
+    json(&run.join(METRICS))
+}
+
+fn json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = std::fs::read_to_string(path).map_err(|source| Error::io("read", path, source))?;
+    serde_json::from_str(&text).map_err(|source| {
+        Error::new(Kind::Run, "a file of the run cannot be read")
+            .at(path)
+            .help("train the run again")
+            .because(source)
+    })
+}
+
+fn size(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |file| file.len())
+}
+
+/// Bytes of the files in a directory.
+fn directory_size(directory: &Path) -> Result<u64> {
+    let files = std::fs::read_dir(directory).map_err(|source| Error::io("read", directory, source))?;
+    Ok(files.flatten().map(|file| size(&file.path())).sum())
+}

@@ -1,0 +1,226 @@
+//! Owns the scenarios of a comparison: their names, their plans, and the training each of them is.
+//!
+//! Refuses scenarios that do not exist.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::error::{Error, Kind, Result};
+use crate::plan::FreezePlan;
+use crate::train::TrainRequest;
+
+/// One way of freezing, in the order of the table.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scenario {
+    /// `1`: everything is frozen.
+    Frozen,
+    /// `2`: the backbone is frozen, heads are fitted.
+    Heads,
+    /// `3:TASK`: that head is frozen, everything else is trained.
+    FrozenHead(String),
+    /// `topN`: gradual unfreezing of so many top layers.
+    Top(usize),
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Frozen => f.write_str("1"),
+            Self::Heads => f.write_str("2"),
+            Self::FrozenHead(task) => write!(f, "3:{task}"),
+            Self::Top(layers) => write!(f, "top{layers}"),
+        }
+    }
+}
+
+impl Scenario {
+    /// Reads the values of `--scenarios`; none at all is every scenario: 1, 2, 3 for each task, top1 and top2. A `3` alone
+    /// stands for all tasks.
+    ///
+    /// # Errors
+    /// There is no such scenario, or no such task.
+    pub fn choose(values: &[String], tasks: &[String]) -> Result<Vec<Self>> {
+        let all = ["1", "2", "3", "top1", "top2"].map(str::to_owned);
+        let mut chosen = Vec::new();
+        for value in if values.is_empty() { &all } else { values } {
+            match value.as_str() {
+                "1" => chosen.push(Self::Frozen),
+                "2" => chosen.push(Self::Heads),
+                "3" => chosen.extend(tasks.iter().cloned().map(Self::FrozenHead)),
+                _ => chosen.push(Self::parse(value, tasks)?),
+            }
+        }
+        chosen.sort();
+        chosen.dedup();
+        Ok(chosen)
+    }
+
+    fn parse(value: &str, tasks: &[String]) -> Result<Self> {
+        if let Some(task) = value.strip_prefix("3:") {
+            if tasks.iter().any(|own| own == task) {
+                return Ok(Self::FrozenHead(task.to_owned()));
+            }
+            return Err(Error::new(Kind::Usage, "there is no such head to freeze")
+                .found(format!("--scenarios {value}"))
+                .expected(format!("3:TASK with a task of {}", tasks.join(", "))));
+        }
+        let layers = value.strip_prefix("top").and_then(|number| number.parse().ok());
+        layers.filter(|layers| *layers > 0).map(Self::Top).ok_or_else(|| {
+            Error::new(Kind::Usage, "there is no such scenario")
+                .found(format!("--scenarios {value}"))
+                .expected("1, 2, 3, 3:TASK, top1, top2, …")
+        })
+    }
+
+    /// What has to be run before it.
+    #[must_use]
+    pub fn needs(&self, frozen_head: &FrozenHead) -> Option<Self> {
+        (matches!(self, Self::FrozenHead(_)) && *frozen_head == FrozenHead::Fitted).then_some(Self::Heads)
+    }
+
+    /// A name for its directory: letters, digits, `.`, `_` and `-`; everything else by its code.
+    #[must_use]
+    pub fn folder(&self) -> String {
+        match self {
+            Self::FrozenHead(task) => format!("3-{}", folder(task)),
+            _ => self.to_string(),
+        }
+    }
+
+    /// Its plans, stage by stage. `also` is what scenario 3 freezes beside the head.
+    ///
+    /// # Errors
+    /// The backbone has too few layers, or cannot be cut inside.
+    pub fn plans(&self, tasks: &[String], depth: Option<usize>, also: &[String]) -> Result<Vec<FreezePlan>> {
+        match self {
+            Self::Top(layers) => (0..=*layers).map(|count| FreezePlan::top(count, tasks, depth)).collect(),
+            _ => Ok(vec![FreezePlan::parse(&self.freeze(also), tasks, depth)?]),
+        }
+    }
+
+    /// The values of `--freeze`.
+    fn freeze(&self, also: &[String]) -> Vec<String> {
+        match self {
+            Self::Frozen => vec!["all".to_owned()],
+            Self::FrozenHead(task) => [&[format!("head:{task}")], also].concat(),
+            Self::Heads | Self::Top(_) => Vec::new(),
+        }
+    }
+
+    /// The training it is: an ordinary request. `shared` is what all scenarios have in common, `heads` the run of scenario 2.
+    #[must_use]
+    pub fn request(
+        &self,
+        shared: &TrainRequest,
+        output: PathBuf,
+        frozen_head: &FrozenHead,
+        heads: PathBuf,
+    ) -> TrainRequest {
+        let init_heads = match (self, frozen_head) {
+            (Self::FrozenHead(_), FrozenHead::Fitted) => Some(heads),
+            (Self::FrozenHead(_), FrozenHead::Run(run)) => Some(run.clone()),
+            _ => None,
+        };
+        let unfreeze = if let Self::Top(layers) = self { (0..=*layers).collect() } else { Vec::new() };
+        TrainRequest { freeze: self.freeze(&shared.freeze), unfreeze, init_heads, output, ..shared.clone() }
+    }
+}
+
+/// Where the frozen head of scenario 3 comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum FrozenHead {
+    /// From scenario 2 of the same comparison.
+    #[default]
+    Fitted,
+    /// It stays as it was drawn.
+    Random,
+    /// From an earlier run.
+    Run(PathBuf),
+}
+
+impl FrozenHead {
+    /// Reads `fitted`, `random` or a run directory.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        match text {
+            "fitted" => Self::Fitted,
+            "random" => Self::Random,
+            _ => Self::Run(text.into()),
+        }
+    }
+}
+
+/// A name as part of a path: no two names give the same.
+pub(super) fn folder(name: &str) -> String {
+    let mut folder = String::new();
+    for (place, byte) in name.bytes().enumerate() {
+        let plain =
+            byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_') || (byte == b'.' && place > 0);
+        if plain { folder.push(char::from(byte)) } else { folder += &format!("%{byte:02X}") }
+    }
+    folder
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tasks() -> Vec<String> {
+        ["type", "sentiment"].map(str::to_owned).into()
+    }
+
+    fn choose(values: &[&str]) -> Result<String> {
+        let values: Vec<String> = values.iter().map(|own| (*own).to_owned()).collect();
+        let names = Scenario::choose(&values, &tasks())?;
+        Ok(names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+    }
+
+    #[test]
+    fn scenarios_are_read_in_any_order_and_once() {
+        assert_eq!(choose(&[]).unwrap(), "1 2 3:sentiment 3:type top1 top2");
+        assert_eq!(choose(&["top12", "3:type", "2", "2", "top1"]).unwrap(), "2 3:type top1 top12");
+        assert_eq!(choose(&["3", "3:type"]).unwrap(), "3:sentiment 3:type");
+    }
+
+    #[test]
+    fn unknown_scenarios_say_what_there_is() {
+        for (value, part) in [
+            ("4", "1, 2, 3, 3:TASK"),
+            ("top0", "top1"),
+            ("top", "top1"),
+            ("3:topic", "type, sentiment"),
+            ("", "1, 2"),
+        ] {
+            let error = choose(&[value]).unwrap_err().to_string();
+            assert!(error.contains(part) && error.contains(value), "{error}");
+        }
+    }
+
+    #[test]
+    fn each_scenario_has_its_plan() {
+        let frozen = |scenario: Scenario, also: &[&str]| {
+            let also: Vec<String> = also.iter().map(|own| (*own).to_owned()).collect();
+            let plans = scenario.plans(&tasks(), Some(6), &also).unwrap();
+            plans.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(frozen(Scenario::Frozen, &["backbone:0-3"]), ["backbone, head type, head sentiment"]);
+        assert_eq!(frozen(Scenario::Heads, &["backbone:0-3"]), ["backbone"]);
+        let head = Scenario::FrozenHead("type".into());
+        assert_eq!(frozen(head.clone(), &[]), ["head type"]);
+        assert_eq!(frozen(head, &["backbone:0-3"]), ["embeddings, layers 0-3, head type"]);
+        let top = frozen(Scenario::Top(2), &["backbone:0-3"]);
+        assert_eq!(top, ["backbone", "embeddings, layers 0-4", "embeddings, layers 0-3"]);
+        assert!(Scenario::Top(7).plans(&tasks(), Some(6), &[]).is_err());
+        assert!(Scenario::Top(1).plans(&tasks(), None, &[]).unwrap_err().to_string().contains(".onnx"));
+    }
+
+    #[test]
+    fn folders_are_safe_and_different() {
+        let of = |task: &str| Scenario::FrozenHead(task.into()).folder();
+        assert_eq!(of("type"), "3-type");
+        assert_eq!(of("../a b"), "3-%2E.%2Fa%20b");
+        assert_ne!(of("a/b"), of("a_b"));
+        assert_eq!(folder(".."), "%2E.");
+        assert_eq!(Scenario::Top(2).folder(), "top2");
+    }
+}

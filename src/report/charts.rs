@@ -1,0 +1,344 @@
+//! Owns the report's charts: lines and labelled points as inline SVG, in the colours of the page.
+//!
+//! Refuses scripts and anything that is not drawn from the numbers given.
+
+use super::text::escape;
+
+const WIDTH: f64 = 440.0;
+const HEIGHT: f64 = 280.0;
+const LEFT: f64 = 52.0;
+const RIGHT: f64 = 14.0;
+const TOP: f64 = 12.0;
+const BOTTOM: f64 = 46.0;
+/// Colours of the page's style sheet.
+const COLOURS: usize = 8;
+/// Patterns of lines: a second sign beside the colour.
+const DASHES: [&str; 3] = ["", "6 3", "2 3"];
+
+/// One point; `error` is half the length of its whisker.
+#[derive(Clone, Debug)]
+pub(super) struct Point {
+    pub x: f64,
+    pub y: f64,
+    pub error: f64,
+    /// Stands beside the point, when it is not empty.
+    pub label: String,
+}
+
+/// Points with a name.
+#[derive(Clone, Debug)]
+pub(super) struct Series {
+    pub name: String,
+    pub points: Vec<Point>,
+}
+
+/// What a chart shows.
+pub(super) struct Chart<'c> {
+    /// What it is, for those who cannot see it, and as its caption.
+    pub caption: &'c str,
+    pub x: &'c str,
+    pub series: &'c [Series],
+    /// Whether points are connected.
+    pub lines: bool,
+    pub scale: Scale,
+}
+
+/// How a horizontal axis is divided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scale {
+    /// Whole numbers at equal distances.
+    Numbers,
+    /// Numbers by their logarithm.
+    Logarithm,
+    /// Seconds by their logarithm.
+    Seconds,
+}
+
+impl Scale {
+    fn place(self, x: f64) -> f64 {
+        match self {
+            Self::Numbers => x,
+            Self::Logarithm | Self::Seconds => x.max(0.05).log10(),
+        }
+    }
+
+    /// Ticks inside the range, in units of the axis: the value and its text.
+    fn ticks(self, low: f64, high: f64, series: &[Series]) -> Vec<(f64, String)> {
+        match self {
+            Self::Numbers => steps(low, high, 6)
+                .into_iter()
+                .filter(|own| own.fract() == 0.0)
+                .map(|x| (x, format!("{x}")))
+                .collect(),
+            Self::Logarithm => {
+                let mut values: Vec<f64> =
+                    series.iter().flat_map(|own| &own.points).map(|point| point.x).collect();
+                values.sort_by(f64::total_cmp);
+                values.dedup();
+                values.into_iter().map(|x| (x, format!("{x:.0}"))).collect()
+            }
+            Self::Seconds => [
+                (0.1, "0.1 s"),
+                (1.0, "1 s"),
+                (10.0, "10 s"),
+                (60.0, "1 min"),
+                (600.0, "10 min"),
+                (3600.0, "1 h"),
+                (36000.0, "10 h"),
+            ]
+            .into_iter()
+            .filter(|(x, _)| (low..=high).contains(&self.place(*x)))
+            .map(|(x, text)| (x, text.to_owned()))
+            .collect(),
+        }
+    }
+}
+
+/// Steps of 1, 2 or 5 times a power of ten, at most about `most` of them.
+fn steps(low: f64, high: f64, most: u32) -> Vec<f64> {
+    let rough = ((high - low) / f64::from(most)).max(1e-9);
+    let unit = 10_f64.powf(rough.log10().floor());
+    let step = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * unit).into_iter().find(|step| *step >= rough);
+    let step = step.unwrap_or(unit * 10.0);
+    let first = (low / step).ceil();
+    (0_u32..=2 * most)
+        .map(|place| (first + f64::from(place)) * step)
+        .take_while(|value| *value <= high + step * 1e-6)
+        // −0 and rounding: 0.30000000000000004.
+        .map(|value| (value * 1e9).round() / 1e9 + 0.0)
+        .collect()
+}
+
+/// The smallest and the largest of some numbers, a little wider.
+fn range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
+    let (low, high) =
+        values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), own| (low.min(own), high.max(own)));
+    let wider = (0.06 * (high - low)).max(1e-3);
+    low.is_finite().then_some((low - wider, high + wider))
+}
+
+/// Where numbers lie in the picture.
+struct Frame {
+    x: (f64, f64),
+    y: (f64, f64),
+}
+
+impl Frame {
+    fn place(&self, x: f64, y: f64) -> (f64, f64) {
+        let share = |value: f64, (low, high): (f64, f64)| (value - low) / (high - low);
+        (
+            LEFT + share(x, self.x) * (WIDTH - LEFT - RIGHT),
+            HEIGHT - BOTTOM - share(y, self.y) * (HEIGHT - TOP - BOTTOM),
+        )
+    }
+}
+
+impl Chart<'_> {
+    /// The chart with its caption and legend; nothing without points.
+    pub fn figure(&self) -> String {
+        let points = || self.series.iter().flat_map(|own| &own.points);
+        let x = range(points().map(|point| self.scale.place(point.x)));
+        let y = range(points().flat_map(|point| [point.y - point.error, point.y + point.error]));
+        let (Some(x), Some(y)) = (x, y) else { return String::new() };
+        let frame = Frame { x, y };
+        let mut svg = format!(
+            "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">",
+            escape(self.caption)
+        );
+        self.axes(&frame, &mut svg);
+        for (number, series) in self.series.iter().enumerate() {
+            self.draw(number, series, &frame, &mut svg);
+        }
+        self.label(&frame, &mut svg);
+        svg += "</svg>";
+        format!("<figure><figcaption>{}</figcaption>{svg}{}</figure>", escape(self.caption), self.legend())
+    }
+
+    fn axes(&self, frame: &Frame, svg: &mut String) {
+        let (bottom, right) = (HEIGHT - BOTTOM, WIDTH - RIGHT);
+        for value in steps(frame.y.0, frame.y.1, 5) {
+            let (_, y) = frame.place(frame.x.0, value);
+            *svg +=
+                &format!("<line class=\"axis\" x1=\"{LEFT}\" x2=\"{right}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>");
+            *svg += &format!(
+                "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+                LEFT - 6.0,
+                y + 4.0,
+                short(value)
+            );
+        }
+        for (value, text) in self.scale.ticks(frame.x.0, frame.x.1, self.series) {
+            let (x, _) = frame.place(self.scale.place(value), frame.y.0);
+            *svg += &format!(
+                "<line class=\"axis\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{bottom}\" y2=\"{}\"/>",
+                bottom + 4.0
+            );
+            *svg += &format!(
+                "<text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
+                bottom + 19.0,
+                escape(&text)
+            );
+        }
+        *svg +=
+            &format!("<line class=\"axis\" x1=\"{LEFT}\" x2=\"{right}\" y1=\"{bottom}\" y2=\"{bottom}\"/>");
+        *svg += &format!(
+            "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
+            f64::midpoint(LEFT, right),
+            HEIGHT - 6.0,
+            escape(self.x)
+        );
+    }
+
+    fn draw(&self, number: usize, series: &Series, frame: &Frame, svg: &mut String) {
+        let colour = number % COLOURS;
+        let places: Vec<(f64, f64)> =
+            series.points.iter().map(|point| frame.place(self.scale.place(point.x), point.y)).collect();
+        if self.lines {
+            let path: Vec<String> = places.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+            *svg += &format!(
+                "<polyline class=\"line k{colour}\" {}points=\"{}\"/>",
+                dashes(number),
+                path.join(" ")
+            );
+        }
+        for (point, (x, y)) in series.points.iter().zip(places) {
+            if point.error > 0.0 {
+                let whisker = |error: f64| frame.place(0.0, point.y + error).1;
+                *svg += &format!(
+                    "<line class=\"whisker k{colour}\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{:.1}\" y2=\"{:.1}\"/>",
+                    whisker(point.error),
+                    whisker(-point.error)
+                );
+            }
+            *svg += &format!("<circle class=\"k{colour}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.5\"/>");
+        }
+    }
+
+    /// The points' labels, beside the points and one another.
+    fn label(&self, frame: &Frame, svg: &mut String) {
+        let points: Vec<(&Point, f64, f64)> = self
+            .series
+            .iter()
+            .flat_map(|series| &series.points)
+            .map(|point| {
+                let (x, y) = frame.place(self.scale.place(point.x), point.y);
+                (point, x, y)
+            })
+            .collect();
+        // A text's line is a little below its middle.
+        let mut labels = Labels(points.iter().map(|(_, x, y)| (x - 4.0, 8.0, y + 4.0)).collect());
+        for (point, x, y) in points.iter().filter(|(point, ..)| !point.label.is_empty()) {
+            labels.put(*x, *y, &point.label, svg);
+        }
+    }
+
+    fn legend(&self) -> String {
+        if self.series.len() < 2 {
+            return String::new();
+        }
+        let entries = self.series.iter().enumerate().map(|(number, series)| {
+            let colour = number % COLOURS;
+            let sign = if self.lines {
+                format!(
+                    "<line class=\"line k{colour}\" {}x1=\"0\" x2=\"28\" y1=\"6\" y2=\"6\"/>",
+                    dashes(number)
+                )
+            } else {
+                format!("<circle class=\"k{colour}\" cx=\"14\" cy=\"6\" r=\"4\"/>")
+            };
+            format!(
+                "<li><svg viewBox=\"0 0 28 12\" aria-hidden=\"true\">{sign}</svg>{}</li>",
+                escape(&series.name)
+            )
+        });
+        format!("<ul class=\"legend\">{}</ul>", entries.collect::<String>())
+    }
+}
+
+fn dashes(number: usize) -> String {
+    match DASHES[number % DASHES.len()] {
+        "" => String::new(),
+        dashes => format!("stroke-dasharray=\"{dashes}\" "),
+    }
+}
+
+/// A tick's number without needless digits.
+fn short(value: f64) -> String {
+    let text = format!("{value:.3}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// Labels that do not cover one another: left edge, width and line of each.
+struct Labels(Vec<(f64, f64, f64)>);
+
+impl Labels {
+    fn put(&mut self, x: f64, y: f64, text: &str, svg: &mut String) {
+        #[expect(clippy::cast_precision_loss, reason = "a number of characters")]
+        let width = 8.0 * text.chars().count() as f64;
+        let right = x + 8.0 + width < WIDTH;
+        let start = if right { x + 7.0 } else { x - 7.0 - width };
+        let free = |y: f64, own: &Self| {
+            own.0.iter().all(|(other, width_of, at)| {
+                start + width < *other || other + width_of < start || (y - at).abs() >= 14.0
+            })
+        };
+        // Beside the point, else the nearest free place above or below it.
+        let tries = [0.0, -14.0, 14.0, -28.0, 28.0, -42.0, 42.0, -56.0, 56.0].map(|step| y + 4.0 + step);
+        let inside = |y: &f64| (TOP..HEIGHT - BOTTOM).contains(y);
+        let place = tries.into_iter().filter(inside).find(|y| free(*y, self)).unwrap_or(y + 4.0);
+        self.0.push((start, width, place));
+        let (anchor, at) = if right { ("start", x + 7.0) } else { ("end", x - 7.0) };
+        *svg +=
+            &format!("<text x=\"{at:.1}\" y=\"{place:.1}\" text-anchor=\"{anchor}\">{}</text>", escape(text));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_round_and_few() {
+        assert_eq!(steps(0.61, 0.97, 5), [0.7, 0.8, 0.9]);
+        assert_eq!(steps(-0.001, 3.2, 6), [-0.0 + 0.0, 1.0, 2.0, 3.0]);
+        assert!(steps(0.5, 0.5, 5).len() <= 10);
+        assert_eq!([short(0.7), short(1.0), short(0.125)], ["0.7", "1", "0.125"]);
+    }
+
+    #[test]
+    fn every_point_is_in_the_picture_and_the_higher_value_is_higher() {
+        let point = |x: f64, y: f64| Point { x, y, error: 0.01, label: format!("<{y}>") };
+        let series = [
+            Series { name: "a & b".into(), points: vec![point(0.01, 0.5), point(100.0, 0.9)] },
+            Series { name: "c".into(), points: vec![point(100.0, 0.905)] },
+        ];
+        let chart =
+            Chart { caption: "x < y", x: "time", series: &series, lines: false, scale: Scale::Seconds };
+        let figure = chart.figure();
+        let places: Vec<(f64, f64)> = figure
+            .split("<circle ")
+            .filter(|part| part.contains("r=\"3.5\""))
+            .map(|part| {
+                let number = |name: &str| {
+                    let rest = &part[part.find(name).unwrap() + name.len() + 2..];
+                    rest[..rest.find('"').unwrap()].parse::<f64>().unwrap()
+                };
+                (number("cx"), number("cy"))
+            })
+            .collect();
+        assert_eq!(places.len(), 3);
+        assert!(places.iter().all(|(x, y)| (0.0..WIDTH).contains(x) && (0.0..HEIGHT).contains(y)));
+        assert!(places[1].1 < places[0].1 && places[1].0 > places[0].0);
+        assert!(
+            figure.contains("a &amp; b") && figure.contains("x &lt; y") && figure.contains("&lt;0.5&gt;")
+        );
+        assert!(figure.contains("10 s"));
+    }
+
+    #[test]
+    fn no_points_are_no_picture() {
+        let series = [Series { name: "a".into(), points: Vec::new() }];
+        let chart = Chart { caption: "", x: "", series: &series, lines: true, scale: Scale::Numbers };
+        assert_eq!(chart.figure(), "");
+    }
+}

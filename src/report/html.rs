@@ -1,0 +1,361 @@
+//! Owns the page of a report: one HTML file that works offline, on a phone, in light and dark.
+//!
+//! Refuses scripts, outside resources, and text of the user's that is not escaped.
+
+use super::charts::{Chart, Point, Scale, Series};
+use super::recommend::{Recommendation, recommend};
+use super::text::{escape, share};
+use super::{BackboneReport, Done, Outcome, Report, ScenarioReport};
+use crate::metrics::TaskMetrics;
+use crate::quantities::{bytes, duration, grouped};
+
+/// The page.
+#[must_use]
+pub fn page(report: &Report) -> String {
+    let advice = recommend(report);
+    let title = format!("Which parts to freeze: {}", file_name(&report.data));
+    let parts = [
+        heading(report, &title),
+        recommendation(&advice),
+        table(report, &advice),
+        backbones(report),
+        charts(report),
+        matrices(report, &advice),
+        notes(),
+    ];
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <title>{}</title>\n<style>\n{}</style>\n</head>\n<body>\n{}</body>\n</html>\n",
+        escape(&title),
+        include_str!("page.css"),
+        parts.concat()
+    )
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit(['/', '\\']).next().unwrap_or(path)
+}
+
+fn heading(report: &Report, title: &str) -> String {
+    let sizes = report.backbones.iter().flat_map(|own| &own.scenarios).find_map(ScenarioReport::done);
+    let rows = sizes.map_or_else(String::new, |done| {
+        let sizes = &done.metrics.sizes;
+        format!(
+            " {} rows: {} train, {} validation, {} test.",
+            grouped(sizes.rows),
+            grouped(sizes.train),
+            grouped(sizes.valid),
+            grouped(sizes.test)
+        )
+    });
+    format!(
+        "<h1>{}</h1>\n<p class=\"soft\">{}.{rows} Tasks: {}. Seed {}. Measured on {}, frosthead {}.</p>\n",
+        escape(title),
+        escape(&report.data),
+        escape(&report.tasks.join(", ")),
+        report.seed,
+        escape(&report.machine),
+        escape(&report.frosthead)
+    )
+}
+
+fn recommendation(advice: &Recommendation) -> String {
+    let reasons: String =
+        advice.reasons.iter().map(|reason| format!("<li>{}</li>", escape(reason))).collect();
+    let run = advice
+        .run
+        .as_ref()
+        .map_or_else(String::new, |run| format!("<p>Its run: <code>{}</code></p>", escape(run)));
+    format!(
+        "<h2>Recommendation</h2>\n<div class=\"advice\"><strong>{}</strong>{run}</div>\n<ul>{reasons}</ul>\n",
+        escape(&advice.summary)
+    )
+}
+
+fn table(report: &Report, advice: &Recommendation) -> String {
+    let mut head = "<th>scenario</th>".to_owned();
+    for task in &report.tasks {
+        head += &format!("<th>{} accuracy</th><th>macro-F1</th>", escape(task));
+    }
+    head += "<th class=\"left\">frozen</th>";
+    for name in ["trained parameters", "token states", "training", "in all", "peak memory", "disk"] {
+        head += &format!("<th>{name}</th>");
+    }
+    let mut rows = String::new();
+    for backbone in &report.backbones {
+        for scenario in &backbone.scenarios {
+            rows += &row(report, backbone, scenario, advice);
+        }
+    }
+    format!(
+        "<h2>Scenarios</h2>\n<div class=\"scroll\"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>\n\
+         <p class=\"soft\">Accuracy and macro-F1 on the test rows, ± one standard error.</p>\n"
+    )
+}
+
+fn name(report: &Report, backbone: &BackboneReport, scenario: &ScenarioReport) -> String {
+    if report.backbones.len() > 1 {
+        format!("{} {}", backbone.name, scenario.scenario)
+    } else {
+        scenario.scenario.clone()
+    }
+}
+
+fn row(
+    report: &Report,
+    backbone: &BackboneReport,
+    scenario: &ScenarioReport,
+    advice: &Recommendation,
+) -> String {
+    let name = escape(&name(report, backbone, scenario));
+    let done = match &scenario.outcome {
+        Outcome::Skipped(why) => {
+            let columns = 7 + 2 * report.tasks.len();
+            return format!(
+                "<tr><td>{name}</td><td class=\"left\" colspan=\"{columns}\">not run: {}</td></tr>",
+                escape(why)
+            );
+        }
+        Outcome::Done(done) => done,
+    };
+    let chosen = advice.run.as_ref() == Some(&done.run);
+    let stopped = if done.time_limit.is_some() { " (ended by the time limit)" } else { "" };
+    let chosen = if chosen { " class=\"chosen\"" } else { "" };
+    let mut row = format!("<tr{chosen}><td>{name}</td>");
+    for task in &report.tasks {
+        row += &done.metrics.tasks.get(task).map_or_else(|| "<td>?</td><td>?</td>".to_owned(), scores);
+    }
+    row += &format!("<td class=\"left\">{}{stopped}</td>", escape(&scenario.frozen));
+    let unknown = || "?".to_owned();
+    for cell in [
+        parameters(scenario),
+        duration(done.states_seconds),
+        duration(done.training_seconds),
+        done.seconds.map_or_else(unknown, duration),
+        done.peak_memory.map_or_else(unknown, bytes),
+        bytes(done.run_bytes + done.states_bytes.unwrap_or(0)),
+    ] {
+        row += &format!("<td>{cell}</td>");
+    }
+    row + "</tr>"
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a share for people")]
+fn parameters(scenario: &ScenarioReport) -> String {
+    let trained = grouped(scenario.trained_parameters);
+    scenario.all_parameters.map_or_else(
+        || trained.clone(),
+        |all| format!("{trained} ({:.2} %)", 100.0 * scenario.trained_parameters as f64 / all as f64),
+    )
+}
+
+fn scores(metrics: &TaskMetrics) -> String {
+    let cell = |value: f64, error: f64| {
+        format!("<td>{} <span class=\"error\">± {}</span></td>", share(value), share(error))
+    };
+    cell(metrics.accuracy, metrics.accuracy_standard_error)
+        + &cell(metrics.macro_f1, metrics.macro_f1_standard_error)
+}
+
+fn backbones(report: &Report) -> String {
+    let mut rows = String::new();
+    for own in &report.backbones {
+        let unknown = || "?".to_owned();
+        rows += &format!(
+            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{:.0}</td><td>{} for {} texts</td></tr>",
+            escape(&own.name),
+            bytes(own.bytes),
+            own.parameters.map_or_else(unknown, grouped),
+            own.layers.map_or_else(unknown, |layers| layers.to_string()),
+            own.hidden,
+            own.texts_per_second,
+            duration(own.features_seconds),
+            grouped(own.features_texts)
+        );
+    }
+    let mut untrained = String::new();
+    for backbone in &report.backbones {
+        for scenario in &backbone.scenarios {
+            for (task, own) in scenario.done().iter().flat_map(|done| &done.metrics.untrained) {
+                untrained += &format!(
+                    "<li>{}, {}: {} <span class=\"error\">± {}</span> with heads as drawn.</li>",
+                    escape(&name(report, backbone, scenario)),
+                    escape(task),
+                    share(own.accuracy),
+                    share(own.accuracy_standard_error)
+                );
+            }
+        }
+    }
+    format!(
+        "<h2>Backbones</h2>\n<div class=\"scroll\"><table><thead><tr><th>backbone</th><th>size</th><th>parameters</th><th>layers</th>\
+         <th>width</th><th>texts/s</th><th>features computed</th></tr></thead><tbody>{rows}</tbody></table></div>\n<ul>{untrained}</ul>\n"
+    )
+}
+
+/// Every scenario that was run.
+fn done(report: &Report) -> impl Iterator<Item = (&BackboneReport, &ScenarioReport, &Done)> {
+    report.backbones.iter().flat_map(|backbone| {
+        backbone.scenarios.iter().filter_map(move |own| Some((backbone, own, own.done()?)))
+    })
+}
+
+fn charts(report: &Report) -> String {
+    let mut figures = String::new();
+    for task in &report.tasks {
+        figures += &against_time(report, task);
+    }
+    let (mut accuracy, mut loss) = (String::new(), String::new());
+    for (place, task) in report.tasks.iter().enumerate() {
+        accuracy +=
+            &training_curve(report, &format!("{task}: accuracy on validation rows, by epoch"), |epoch| {
+                epoch.validation.accuracy.get(place).copied()
+            });
+        loss += &training_curve(report, &format!("{task}: loss on training rows, by epoch"), |epoch| {
+            epoch.losses.get(place).copied()
+        });
+    }
+    let rows = learning_curves(report);
+    let section = |title: &str, figures: &str| {
+        if figures.is_empty() {
+            return String::new();
+        }
+        format!("<h2>{title}</h2>\n<div class=\"charts\">{figures}</div>\n")
+    };
+    section("Accuracy against time", &figures)
+        + &section("Training", &(accuracy + &loss))
+        + &section("Accuracy against labelled rows", &rows)
+}
+
+fn against_time(report: &Report, task: &str) -> String {
+    let series: Vec<Series> = report
+        .backbones
+        .iter()
+        .map(|backbone| {
+            let point = |own: &ScenarioReport| {
+                let done = own.done()?;
+                let found = done.metrics.tasks.get(task)?;
+                Some(Point {
+                    x: done.states_seconds + done.training_seconds,
+                    y: found.accuracy,
+                    error: found.accuracy_standard_error,
+                    label: own.scenario.clone(),
+                })
+            };
+            let points = backbone.scenarios.iter().filter_map(point).collect();
+            Series { name: backbone.name.clone(), points }
+        })
+        .collect();
+    let caption = format!("{task}: accuracy on test rows, against time for token states and training");
+    Chart { caption: &caption, x: "time", series: &series, lines: false, scale: Scale::Seconds }.figure()
+}
+
+/// A figure of every epoch of the trained scenarios; later stages go on where the last ended.
+fn training_curve(
+    report: &Report,
+    caption: &str,
+    figure: impl Fn(&crate::finetune::Epoch) -> Option<f64>,
+) -> String {
+    let mut series = Vec::new();
+    for (backbone, scenario, done) in done(report).filter(|(_, scenario, _)| scenario.trains_backbone()) {
+        let mut points = Vec::new();
+        let mut before = 0_u64;
+        for (number, stage) in done.stages.iter().enumerate() {
+            // Epoch 0 of a later stage is the best of the last.
+            let first = usize::from(number > 0);
+            points.extend(stage.epochs.iter().skip(first).filter_map(|epoch| {
+                #[expect(clippy::cast_precision_loss, reason = "a number of epochs")]
+                let x = (before + epoch.number) as f64;
+                Some(Point { x, y: figure(epoch)?, error: 0.0, label: String::new() })
+            }));
+            before += stage.epochs.last().map_or(0, |epoch| epoch.number);
+        }
+        series.push(Series { name: name(report, backbone, scenario), points });
+    }
+    Chart { caption, x: "epoch", series: &series, lines: true, scale: Scale::Numbers }.figure()
+}
+
+fn learning_curves(report: &Report) -> String {
+    let mut figures = String::new();
+    for task in &report.tasks {
+        let curve = |backbone: &BackboneReport| {
+            let point = |own: &super::CurvePoint| {
+                let score = own.tasks.get(task)?;
+                #[expect(clippy::cast_precision_loss, reason = "a number of rows")]
+                let x = own.rows as f64;
+                let error = score.accuracy_standard_error;
+                Some(Point { x, y: score.accuracy, error, label: String::new() })
+            };
+            let points = backbone.learning_curve.iter().filter_map(point).collect();
+            Series { name: backbone.name.clone(), points }
+        };
+        let series: Vec<Series> = report.backbones.iter().map(curve).collect();
+        let caption = format!("{task}: accuracy of scenario 2 on test rows, by training rows");
+        let chart = Chart {
+            caption: &caption,
+            x: "training rows",
+            series: &series,
+            lines: true,
+            scale: Scale::Logarithm,
+        };
+        figures += &chart.figure();
+    }
+    figures
+}
+
+fn matrices(report: &Report, advice: &Recommendation) -> String {
+    let mut all = "<h2>Confusion matrices</h2>\n<p class=\"soft\">Test rows: the true label in a row, the predicted one in a column.</p>\n".to_owned();
+    for (backbone, scenario, done) in done(report) {
+        let open = if advice.run.as_ref() == Some(&done.run) { " open" } else { "" };
+        let tasks: String = report
+            .tasks
+            .iter()
+            .filter_map(|task| done.metrics.tasks.get(task).map(|metrics| matrix(task, metrics)))
+            .collect();
+        let name = escape(&name(report, backbone, scenario));
+        all += &format!(
+            "<details{open}><summary>Scenario {name}</summary><div class=\"matrices\">{tasks}</div></details>\n"
+        );
+    }
+    all
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a share of rows")]
+fn matrix(task: &str, metrics: &TaskMetrics) -> String {
+    let labels: String = metrics.labels.iter().map(|label| format!("<th>{}</th>", escape(label))).collect();
+    let mut rows = String::new();
+    for (label, counts) in metrics.labels.iter().zip(&metrics.confusion) {
+        let all = counts.iter().sum::<u64>().max(1) as f64;
+        let cells: String = counts
+            .iter()
+            .map(|count| {
+                let share = *count as f64 / all;
+                format!("<td class=\"cell\" style=\"--share:{share:.3}\">{}</td>", grouped(*count))
+            })
+            .collect();
+        rows += &format!("<tr><th class=\"left\">{}</th>{cells}</tr>", escape(label));
+    }
+    format!(
+        "<div><h3>{}</h3><div class=\"scroll\"><table><thead><tr><th></th>{labels}</tr></thead><tbody>{rows}</tbody></table></div></div>",
+        escape(task)
+    )
+}
+
+fn notes() -> String {
+    "<h2>How this was measured</h2>\n<ul>\
+     <li>All scenarios have the same training, validation and test rows (checked) and the same seed. Epochs were chosen, and the \
+     recommendation is made, on validation rows; test rows chose nothing.</li>\
+     <li>Scenario 1: everything frozen; labels by the embeddings of their descriptions. 2: heads fitted on the frozen backbone. \
+     3:TASK: that head frozen, everything else trained. topN: gradual unfreezing of the N top layers; it goes on from the best of \
+     the scenario before it, whose time is included.</li>\
+     <li>Token states: one pass of the frozen layers, stored and shared. Training: fits and epochs with their validation. In all: \
+     from start to written run in the call that made it, without the features, which all scenarios share. Gradual unfreezing that \
+     goes on from an earlier scenario does not count its time here.</li>\
+     <li>Peak memory: the process's largest resident set while the scenario ran (VmHWM, reset before \
+     it; what the process holds anyway is in it). Disk: the run directory \
+     and the token states at its cut.</li>\
+     <li>No difference beyond noise: less than two standard errors of the difference, taken as if the rows were not the same, which \
+     is cautious.</li></ul>\n"
+        .to_owned()
+}

@@ -1,0 +1,233 @@
+//! Owns the report of a comparison: its types (`report.json`), the recommendation they lead to, and the page for people.
+//!
+//! Refuses to measure anything, and to say in the page what is not in `report.json`.
+
+mod charts;
+mod html;
+mod recommend;
+mod text;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::write_atomically;
+use crate::error::{Error, Kind, Result};
+use crate::finetune::Epoch;
+use crate::fingerprint::Fingerprint;
+use crate::train::RunMetrics;
+pub use html::page;
+pub use recommend::{Advice, Recommendation, recommend};
+
+/// The version of `report.json` this program writes and reads.
+pub const FORMAT: u32 = 1;
+/// File names in the directory of a comparison.
+pub const REPORT: &str = "report.json";
+pub const PAGE: &str = "report.html";
+
+/// Everything a comparison found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    pub format: u32,
+    /// The version of frosthead that made it.
+    pub frosthead: String,
+    /// Hash of the rows and options that all scenarios share.
+    pub inputs: Fingerprint,
+    /// The table the rows came from.
+    pub data: String,
+    pub tasks: Vec<String>,
+    pub seed: u64,
+    /// Processor and threads: what the seconds were measured on.
+    pub machine: String,
+    pub backbones: Vec<BackboneReport>,
+}
+
+/// One backbone, and every scenario with it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackboneReport {
+    pub name: String,
+    /// Its directory below that of the comparison.
+    pub folder: String,
+    /// Hash of what identifies its features; empty only before it was opened.
+    pub fingerprint: String,
+    /// Bytes of its weight file.
+    pub bytes: u64,
+    /// None when it cannot be looked into (an imported `.onnx` file).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layers: Option<usize>,
+    pub hidden: usize,
+    /// Speed of a frozen pass, measured on a sample of the texts.
+    pub texts_per_second: f64,
+    /// Seconds of the passes that computed features …
+    pub features_seconds: f64,
+    /// … of so many texts; the others were in the store.
+    pub features_texts: u64,
+    pub scenarios: Vec<ScenarioReport>,
+    /// Accuracy of scenario 2 against the number of training rows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub learning_curve: Vec<CurvePoint>,
+}
+
+/// Time and disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Estimate {
+    pub seconds: f64,
+    pub bytes: u64,
+}
+
+/// One scenario with one backbone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScenarioReport {
+    /// `1`, `2`, `3:TASK`, `top1`, …
+    pub scenario: String,
+    /// What is frozen, for people.
+    pub frozen: String,
+    pub trained_parameters: u64,
+    /// None when the backbone cannot be looked into.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub all_parameters: Option<u64>,
+    /// Said before it was started.
+    pub estimate: Estimate,
+    pub outcome: Outcome,
+}
+
+/// What became of a scenario.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It was not run, and why.
+    Skipped(String),
+    /// It was run.
+    Done(Box<Done>),
+}
+
+/// A scenario that was run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Done {
+    /// The run directory, below that of the comparison.
+    pub run: String,
+    /// The time limit (seconds) that ended training early, if one did: the run is the best so far then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_limit: Option<f64>,
+    /// Seconds for token states at the cut, earlier stages included.
+    pub states_seconds: f64,
+    /// Seconds of fitting and training, earlier stages included.
+    pub training_seconds: f64,
+    /// Seconds from start to written run, in the call that made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
+    /// Largest resident set meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_memory: Option<u64>,
+    /// Bytes of the run directory.
+    pub run_bytes: u64,
+    /// Bytes of the token states at the last cut.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub states_bytes: Option<u64>,
+    /// The run's `metrics.json`.
+    pub metrics: RunMetrics,
+    /// The stages in which a part of the backbone was trained.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<StageCurve>,
+}
+
+/// A stage of training, epoch by epoch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StageCurve {
+    pub frozen: String,
+    pub epochs: Vec<Epoch>,
+    pub best: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<String>,
+}
+
+/// Accuracy of scenario 2 on the test rows when fitted on a part of the training rows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CurvePoint {
+    /// Share of the training rows.
+    pub share: f64,
+    pub rows: u64,
+    pub tasks: BTreeMap<String, Score>,
+}
+
+/// Figures of one task with their standard errors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Score {
+    pub accuracy: f64,
+    pub accuracy_standard_error: f64,
+    pub macro_f1: f64,
+    pub macro_f1_standard_error: f64,
+}
+
+impl Report {
+    /// Reads `report.json` of a comparison; nothing when there is none.
+    ///
+    /// # Errors
+    /// It cannot be read, or is of another version.
+    pub fn open(directory: &Path) -> Result<Option<Self>> {
+        let path = directory.join(REPORT);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(Error::io("read", &path, source)),
+        };
+        let wrong = || {
+            Error::new(Kind::Run, "this is not the report of a comparison")
+                .at(&path)
+                .expected(format!("report.json of format {FORMAT}"))
+                .help("choose another --out")
+        };
+        let report: Self = serde_json::from_str(&text).map_err(|source| wrong().because(source))?;
+        if report.format == FORMAT {
+            return Ok(Some(report));
+        }
+        Err(wrong().found(format!("format {}", report.format)))
+    }
+
+    /// Writes `report.json` and `report.html`.
+    ///
+    /// # Errors
+    /// They cannot be written.
+    pub fn save(&self, directory: &Path) -> Result<()> {
+        let json = serde_json::to_string_pretty(self)
+            .map_err(|source| Error::new(Kind::Run, "the report cannot be written").because(source))?;
+        for (name, text) in [(PAGE, page(self)), (REPORT, json + "\n")] {
+            let path = directory.join(name);
+            write_atomically(&path, |out| {
+                out.write_all(text.as_bytes()).map_err(|source| Error::io("write", &path, source))
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl ScenarioReport {
+    /// What it came to, when it was run.
+    #[must_use]
+    pub fn done(&self) -> Option<&Done> {
+        match &self.outcome {
+            Outcome::Done(done) => Some(done),
+            Outcome::Skipped(_) => None,
+        }
+    }
+
+    /// Whether a part of the backbone is trained.
+    #[must_use]
+    pub fn trains_backbone(&self) -> bool {
+        self.done().is_some_and(|done| !done.stages.is_empty())
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

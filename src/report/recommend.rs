@@ -1,0 +1,346 @@
+//! Owns the recommendation: a pure function of the report.
+//!
+//! Refuses to choose by test rows: gains are measured on validation rows, and what lies within the noise is no difference.
+
+use serde::Serialize;
+
+use super::text::{and, points, share};
+use super::{BackboneReport, Done, Report, ScenarioReport};
+use crate::metrics::TaskMetrics;
+use crate::quantities::duration;
+
+/// A gain counts from so many combined standard errors on (about 95 % when nothing was gained).
+const BEYOND_NOISE: f64 = 2.0;
+/// What training a part of the backbone must gain at least, as a share …
+const LEAST_GAIN: f64 = 0.005;
+/// … and beside that for every hour it takes longer than scenario 2.
+const GAIN_PER_HOUR: f64 = 0.005;
+/// How much faster a backbone must be to be preferred to one that is as good.
+const FASTER: f64 = 1.2;
+/// Scenario 2: where everybody starts.
+const HEADS: &str = "2";
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Advice {
+    /// Scenario 2 was not run: there is nothing to start from.
+    NothingToCompare,
+    /// Only heads were trained: use them, and compare with more if they are not good enough.
+    StartHere,
+    /// Nothing differs from scenario 2 beyond noise: stay with it.
+    NoDifference,
+    /// Training the backbone made it worse: stay with scenario 2.
+    Worse,
+    /// Something is better beyond noise, but not by enough for what it costs: stay with scenario 2.
+    NotWorth,
+    /// Train a part of the backbone.
+    Unfreeze,
+}
+
+/// A recommendation with its reasons.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Recommendation {
+    pub advice: Advice,
+    /// The backbone to use.
+    pub backbone: Option<String>,
+    /// The scenario to use.
+    pub scenario: Option<String>,
+    /// Its run directory, below that of the comparison.
+    pub run: Option<String>,
+    /// One sentence.
+    pub summary: String,
+    pub reasons: Vec<String>,
+}
+
+/// A figure and its standard error.
+#[derive(Clone, Copy, Debug)]
+struct Measured {
+    value: f64,
+    error: f64,
+}
+
+impl Measured {
+    /// Accuracy of a task; the error is that of one more right and one more wrong row, so that it is never 0 by luck.
+    #[expect(clippy::cast_precision_loss, reason = "numbers of rows")]
+    fn of(accuracy: f64, rows: u64) -> Self {
+        let rows = rows as f64;
+        let likely = (accuracy * rows + 1.0) / (rows + 2.0);
+        Self { value: accuracy, error: (likely * (1.0 - likely) / (rows + 2.0)).sqrt() }
+    }
+
+    /// The mean accuracy of the tasks on the validation rows; none without validation rows.
+    #[expect(clippy::cast_precision_loss, reason = "a number of tasks")]
+    fn validation(done: &Done) -> Option<Self> {
+        let tasks: Vec<Self> = done
+            .metrics
+            .valid
+            .values()
+            .filter(|task| task.rows > 0)
+            .map(|task| Self::of(task.accuracy, task.rows))
+            .collect();
+        let count = tasks.len() as f64;
+        (!tasks.is_empty()).then(|| Self {
+            value: tasks.iter().map(|task| task.value).sum::<f64>() / count,
+            error: tasks.iter().map(|task| task.error.powi(2)).sum::<f64>().sqrt() / count,
+        })
+    }
+
+    /// Difference from another; the errors are combined as if the rows were not the same, which is cautious: they are.
+    fn minus(self, other: Self) -> Self {
+        Self { value: self.value - other.value, error: self.error.hypot(other.error) }
+    }
+
+    fn beyond_noise(self) -> bool {
+        self.value.abs() > BEYOND_NOISE * self.error
+    }
+
+    /// `+1.2 ± 0.5 points`.
+    fn text(self) -> String {
+        format!("{} ± {:.1} points", points(self.value), 100.0 * self.error)
+    }
+}
+
+/// A scenario that trained a part of the backbone, beside scenario 2.
+struct Candidate<'r> {
+    scenario: &'r ScenarioReport,
+    done: &'r Done,
+    gain: Measured,
+    /// Seconds more than scenario 2.
+    cost: f64,
+}
+
+/// What the report advises: start from scenario 2; leave it only for a gain on validation rows that is beyond noise and worth
+/// what it costs.
+#[must_use]
+pub fn recommend(report: &Report) -> Recommendation {
+    let mut reasons = Vec::new();
+    let Some((backbone, base)) = best_backbone(report, &mut reasons) else {
+        return Recommendation {
+            advice: Advice::NothingToCompare,
+            backbone: None,
+            scenario: None,
+            run: None,
+            summary: "Run scenario 2 first: everything is measured against it.".to_owned(),
+            reasons,
+        };
+    };
+    let candidates = candidates(backbone, base);
+    let (advice, chosen) = choose(&candidates);
+    let (scenario, run) = chosen
+        .map_or((HEADS, &base.run), |candidate| (candidate.scenario.scenario.as_str(), &candidate.done.run));
+    let summary = summary(advice, chosen, &candidates);
+    reasons.extend(candidates.iter().map(|candidate| against_heads(candidate)));
+    reasons.extend(chosen.map(|candidate| on_test(candidate, base)));
+    reasons.extend(frozen_heads(backbone));
+    reasons.extend(without_training(backbone, base));
+    reasons.extend(more_labels(backbone));
+    reasons.extend(left_out(backbone));
+    Recommendation {
+        advice,
+        backbone: Some(backbone.name.clone()),
+        scenario: Some(scenario.to_owned()),
+        run: Some(run.clone()),
+        summary,
+        reasons,
+    }
+}
+
+fn find<'r>(backbone: &'r BackboneReport, scenario: &str) -> Option<&'r Done> {
+    backbone.scenarios.iter().find(|own| own.scenario == scenario)?.done()
+}
+
+/// The backbone whose scenario 2 is best on validation rows, or a clearly faster one within noise.
+fn best_backbone<'r>(
+    report: &'r Report,
+    reasons: &mut Vec<String>,
+) -> Option<(&'r BackboneReport, &'r Done)> {
+    let mut measured: Vec<(&BackboneReport, &Done, Measured)> = report
+        .backbones
+        .iter()
+        .filter_map(|backbone| {
+            let done = find(backbone, HEADS)?;
+            Some((backbone, done, Measured::validation(done)?))
+        })
+        .collect();
+    measured.sort_by(|a, b| b.2.value.total_cmp(&a.2.value));
+    let &(best_backbone, _, best) = measured.first()?;
+    let faster = measured
+        .iter()
+        .filter(|(_, _, own)| !best.minus(*own).beyond_noise())
+        .filter(|(own, _, _)| own.texts_per_second > FASTER * best_backbone.texts_per_second)
+        .max_by(|a, b| a.0.texts_per_second.total_cmp(&b.0.texts_per_second));
+    let &(backbone, done, own) = faster.or(measured.first())?;
+    for (other, _, theirs) in measured.iter().filter(|(other, _, _)| other.folder != backbone.folder) {
+        let difference = own.minus(*theirs);
+        let noise = if difference.beyond_noise() { "" } else { ", no difference beyond noise" };
+        reasons.push(format!(
+            "Backbone {} against {}: {} with frozen features{noise}, at {:.0} against {:.0} texts/s.",
+            backbone.name,
+            other.name,
+            difference.text(),
+            backbone.texts_per_second,
+            other.texts_per_second
+        ));
+    }
+    Some((backbone, done))
+}
+
+fn cost(done: &Done) -> f64 {
+    done.states_seconds + done.training_seconds
+}
+
+fn candidates<'r>(backbone: &'r BackboneReport, base: &Done) -> Vec<Candidate<'r>> {
+    let Some(heads) = Measured::validation(base) else { return Vec::new() };
+    backbone
+        .scenarios
+        .iter()
+        .filter(|scenario| scenario.trains_backbone())
+        .filter_map(|scenario| {
+            let done = scenario.done()?;
+            let gain = Measured::validation(done)?.minus(heads);
+            Some(Candidate { scenario, done, gain, cost: (cost(done) - cost(base)).max(0.0) })
+        })
+        .collect()
+}
+
+/// The cheapest of those that are as good as the best (within one standard error), if it gains enough.
+fn choose<'c, 'r>(candidates: &'c [Candidate<'r>]) -> (Advice, Option<&'c Candidate<'r>>) {
+    let best = candidates.iter().max_by(|a, b| a.gain.value.total_cmp(&b.gain.value));
+    let Some(best) = best else { return (Advice::StartHere, None) };
+    if !best.gain.beyond_noise() {
+        return (Advice::NoDifference, None);
+    }
+    if best.gain.value < 0.0 {
+        return (Advice::Worse, None);
+    }
+    let worth = |own: &&Candidate<'_>| {
+        own.gain.beyond_noise() && own.gain.value >= LEAST_GAIN + GAIN_PER_HOUR * own.cost / 3600.0
+    };
+    let equal = |own: &&Candidate<'_>| best.gain.value - own.gain.value <= own.gain.error;
+    let cheapest =
+        |chosen: Vec<&'c Candidate<'r>>| chosen.into_iter().min_by(|a, b| a.cost.total_cmp(&b.cost));
+    let affordable: Vec<&Candidate<'_>> = candidates.iter().filter(worth).collect();
+    let good = cheapest(affordable.iter().copied().filter(equal).collect());
+    let most = affordable.into_iter().max_by(|a, b| a.gain.value.total_cmp(&b.gain.value));
+    match good.or(most) {
+        Some(candidate) => (Advice::Unfreeze, Some(candidate)),
+        None => (Advice::NotWorth, None),
+    }
+}
+
+fn summary(advice: Advice, chosen: Option<&Candidate<'_>>, candidates: &[Candidate<'_>]) -> String {
+    let best = candidates.iter().max_by(|a, b| a.gain.value.total_cmp(&b.gain.value));
+    match (advice, chosen.or(best)) {
+        (Advice::Unfreeze, Some(own)) => format!(
+            "Use scenario {} (frozen: {}): {} on validation rows over scenario 2, for {} more of computing.",
+            own.scenario.scenario,
+            own.scenario.frozen,
+            own.gain.text(),
+            duration(own.cost)
+        ),
+        (Advice::NotWorth, Some(own)) => format!(
+            "Stay with scenario 2: scenario {} gains {} on validation rows, which is not worth {} more of computing.",
+            own.scenario.scenario,
+            own.gain.text(),
+            duration(own.cost)
+        ),
+        (Advice::NoDifference, Some(own)) => format!(
+            "Stay with scenario 2: no difference beyond noise (best: scenario {}, {} on validation rows).",
+            own.scenario.scenario,
+            own.gain.text()
+        ),
+        (Advice::Worse, _) => {
+            "Stay with scenario 2: training the backbone made it worse on validation rows.".to_owned()
+        }
+        _ => "Start from scenario 2; compare it with top1 and top2 if it is good but not good enough."
+            .to_owned(),
+    }
+}
+
+fn against_heads(own: &Candidate<'_>) -> String {
+    let noise = if own.gain.beyond_noise() { "beyond noise" } else { "no difference beyond noise" };
+    let stopped = if own.done.time_limit.is_some() {
+        "; the time limit ended it early, it might gain more"
+    } else {
+        ""
+    };
+    format!(
+        "Scenario {} against scenario 2: {} on validation rows ({noise}), {} more of computing{stopped}.",
+        own.scenario.scenario,
+        own.gain.text(),
+        duration(own.cost)
+    )
+}
+
+fn on_test(own: &Candidate<'_>, base: &Done) -> String {
+    let change = |(task, now): (&String, &TaskMetrics)| {
+        let before = base.metrics.tasks.get(task)?;
+        Some(format!("{task} {} → {}", share(before.accuracy), share(now.accuracy)))
+    };
+    let changes: Vec<String> = own.done.metrics.tasks.iter().filter_map(change).collect();
+    format!("On the test rows, which chose nothing: {}.", and(&changes))
+}
+
+/// What freezing a head did to it while the backbone below it moved.
+fn frozen_heads(backbone: &BackboneReport) -> Vec<String> {
+    let mut reasons = Vec::new();
+    for scenario in &backbone.scenarios {
+        let Some(done) = scenario.done() else { continue };
+        for (task, drift) in &done.metrics.drift {
+            let rows = done.metrics.tasks.get(task).map_or(0, |task| task.rows);
+            let change = Measured::of(drift.after, rows).minus(Measured::of(drift.before, rows));
+            let what = match change.value {
+                _ if !change.beyond_noise() => "no difference beyond noise",
+                ..0.0 => "it lost what the moving backbone took from under it",
+                _ => "the backbone learned to serve it",
+            };
+            reasons.push(format!(
+                "Freezing head {task} (scenario {}): accuracy {} → {} on test rows, {}: {what}.",
+                scenario.scenario,
+                share(drift.before),
+                share(drift.after),
+                change.text()
+            ));
+        }
+    }
+    reasons
+}
+
+fn without_training(backbone: &BackboneReport, base: &Done) -> Option<String> {
+    let baseline = Measured::validation(find(backbone, "1")?)?;
+    let gain = Measured::validation(base)?.minus(baseline);
+    Some(if gain.beyond_noise() && gain.value > 0.0 {
+        format!("Labels matter: scenario 2 gains {} over label descriptions without training.", gain.text())
+    } else {
+        format!(
+            "Labels do not help beyond noise yet: scenario 2 against label descriptions without training is {}.",
+            gain.text()
+        )
+    })
+}
+
+fn more_labels(backbone: &BackboneReport) -> Option<String> {
+    let [.., before, last] = backbone.learning_curve.as_slice() else { return None };
+    let change = |(task, score): (&String, &super::Score)| {
+        let earlier = before.tasks.get(task)?;
+        let now = Measured { value: score.accuracy, error: score.accuracy_standard_error };
+        let gain = now.minus(Measured { value: earlier.accuracy, error: earlier.accuracy_standard_error });
+        (gain.beyond_noise() && gain.value > 0.0).then(|| format!("{task} {}", gain.text()))
+    };
+    let rising: Vec<String> = last.tasks.iter().filter_map(change).collect();
+    let from_to = format!("from {} to {} training rows", before.rows, last.rows);
+    Some(if rising.is_empty() {
+        format!("More labels like these would change little: no difference beyond noise {from_to}.")
+    } else {
+        format!("More labels would help: {} {from_to}.", and(&rising))
+    })
+}
+
+fn left_out(backbone: &BackboneReport) -> Vec<String> {
+    let skipped = |scenario: &ScenarioReport| match &scenario.outcome {
+        super::Outcome::Skipped(why) => Some(format!("Scenario {} was not run: {why}.", scenario.scenario)),
+        super::Outcome::Done(_) => None,
+    };
+    backbone.scenarios.iter().filter_map(skipped).collect()
+}

@@ -1,0 +1,81 @@
+//! Owns going on from an earlier run: gradual unfreezing whose first stages are trained already takes them over.
+//!
+//! Refuses a run that is not exactly the beginning of what was asked for: the result is that of training every stage anew.
+
+use std::path::Path;
+
+use super::recipe::recipe;
+use super::{StageReport, TrainRequest};
+use crate::backbone::Backbone;
+use crate::bert::ChangedTensors;
+use crate::classifier::Run;
+use crate::classifier::run::TRAINING;
+use crate::error::{Error, Kind, Result};
+use crate::heads::Head;
+use crate::plan::FreezePlan;
+
+/// What the first stages came to.
+pub(super) struct Earlier {
+    /// How many of the request's stages it stands for.
+    pub stages: usize,
+    pub changed: ChangedTensors,
+    pub heads: Vec<Head>,
+    pub reports: Vec<StageReport>,
+}
+
+impl Earlier {
+    /// Opens [`TrainRequest::earlier`]; nothing when there is none.
+    ///
+    /// # Errors
+    /// It is no run, is damaged, or was not made by the first stages of this request.
+    pub fn open(
+        request: &TrainRequest,
+        backbone: Option<&Backbone>,
+        plans: &[FreezePlan],
+    ) -> Result<Option<Self>> {
+        let Some(directory) = &request.earlier else { return Ok(None) };
+        let run = Run::open(directory)?;
+        let trained = run.recipe.training.as_ref().map_or(&[][..], |training| &training.unfreeze);
+        let stages = trained.len();
+        let begins = stages > 0 && stages < request.unfreeze.len() && request.unfreeze.starts_with(trained);
+        let expected = if begins {
+            let first = TrainRequest { unfreeze: trained.to_vec(), ..request.clone() };
+            Some(recipe(&first, backbone, &plans[..stages])?.inputs)
+        } else {
+            None
+        };
+        if expected != Some(run.recipe.inputs) {
+            return Err(Error::new(Kind::Usage, "the earlier run is not the beginning of this one")
+                .at(directory)
+                .found(format!("stages {trained:?} ({})", run.recipe.inputs.short()))
+                .expected(format!("the first of {:?}, on the same rows and options", request.unfreeze)));
+        }
+        if run.recipe.training.as_ref().is_some_and(|training| training.interrupted) {
+            return Err(Error::new(Kind::Usage, "the earlier run was interrupted")
+                .at(directory)
+                .help("give its command again to go on with it"));
+        }
+        let changed = run.changed()?.map(|(tensors, _)| tensors).unwrap_or_default();
+        let reports = reports(directory)?;
+        Ok(Some(Self { stages, changed, heads: run.heads, reports }))
+    }
+}
+
+/// The stages a run was trained in; none when it was not trained above a cut.
+///
+/// # Errors
+/// `training.json` cannot be read.
+pub fn reports(run: &Path) -> Result<Vec<StageReport>> {
+    let path = run.join(TRAINING);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(Error::io("read", &path, source)),
+    };
+    serde_json::from_str(&text).map_err(|source| {
+        Error::new(Kind::Run, "the run's stages cannot be read")
+            .at(&path)
+            .help("train the run again")
+            .because(source)
+    })
+}

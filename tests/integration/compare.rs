@@ -1,0 +1,395 @@
+//! `compare`: scenarios on one split as ordinary runs, one report, nothing done twice.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use frosthead::compare::{CompareEvent, CompareRequest, FrozenHead, Scenario, TimeLimit, compare};
+use frosthead::data::SplitOptions;
+use frosthead::dataset::Input;
+use frosthead::embed::{EmbedOptions, Embedder};
+use frosthead::finetune::StageOptions;
+use frosthead::heads::FitOptions;
+use frosthead::runtime::{Runtime, RuntimeOptions};
+use frosthead::train::{HeadInit, NetworkOptions, TrainEvent, TrainRequest};
+use serde_json::Value;
+
+use crate::harness::{Finished, backbone, command, demo, directory, finish, frosthead, text};
+
+const ROWS: usize = 200;
+
+/// What every comparison of these tests begins with.
+fn arguments<'a>(data: &'a str, out: &'a str, epochs: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let common = ["--backbone", backbone(), "--task", "domain", "--task", "sentiment", "--epochs", epochs];
+    [&["compare", data], &common[..], &["--out", out], more].concat()
+}
+
+fn run(data: &Path, out: &Path, more: &[&str]) -> Finished {
+    frosthead(&arguments(text(data), text(out), "1", more))
+}
+
+fn json(path: PathBuf) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap()
+}
+
+fn scenarios(report: &Value) -> Vec<&str> {
+    let all = report["backbones"][0]["scenarios"].as_array().unwrap();
+    all.iter().map(|own| own["scenario"].as_str().unwrap()).collect()
+}
+
+/// A comparison of scenarios 1, 2, 3:domain, top1 and top2, made once; never changed.
+fn compared() -> &'static (PathBuf, Finished) {
+    static COMPARED: OnceLock<(PathBuf, Finished)> = OnceLock::new();
+    COMPARED.get_or_init(|| {
+        let out = directory().keep().join("compare");
+        let more = [
+            "--scenarios",
+            "3:domain,1,2,top1,top2",
+            "--freeze",
+            "backbone:0-3",
+            "--learning-curve",
+            "30%,100%",
+        ];
+        let finished = run(&demo(ROWS), &out, &more).success();
+        (out, finished)
+    })
+}
+
+/// The folder of the only backbone.
+fn folder(out: &Path) -> PathBuf {
+    let report = json(out.join("report.json"));
+    out.join(report["backbones"][0]["folder"].as_str().unwrap())
+}
+
+#[test]
+fn the_table_is_that_of_the_runs() {
+    let (out, finished) = compared();
+    let report = json(out.join("report.json"));
+    assert_eq!(scenarios(&report), ["1", "2", "3:domain", "top1", "top2"]);
+    let mut splits = BTreeSet::new();
+    for own in report["backbones"][0]["scenarios"].as_array().unwrap() {
+        let name = own["scenario"].as_str().unwrap();
+        let done = &own["outcome"]["done"];
+        let directory = out.join(done["run"].as_str().unwrap());
+        let metrics = json(directory.join("metrics.json"));
+        let line = finished
+            .stdout
+            .lines()
+            .find(|line| line.split_whitespace().nth(1) == Some(name))
+            .unwrap_or_else(|| panic!("{name} is not in {}", finished.stdout));
+        for task in ["domain", "sentiment"] {
+            for part in ["tasks", "valid"] {
+                let number = |of: &Value| of[part][task]["accuracy"].as_f64().unwrap();
+                assert!((number(&metrics) - number(&done["metrics"])).abs() < 1e-12, "{name} {task} {part}");
+            }
+            for figure in ["accuracy", "macro_f1"] {
+                let of = |name: &str| metrics["tasks"][task][name].as_f64().unwrap();
+                let cell = format!("{:.3} ± {:.3}", of(figure), of(&format!("{figure}_standard_error")));
+                assert!(line.contains(&cell), "{cell} of {task} is not in {line}");
+            }
+        }
+        splits.insert(std::fs::read(directory.join("rows.safetensors")).unwrap());
+        assert!(done["peak_memory"].as_u64().unwrap() > 50_000_000, "{done}");
+        let size: u64 =
+            std::fs::read_dir(&directory).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum();
+        assert_eq!(done["run_bytes"].as_u64(), Some(size));
+        if let Ok(stages) = std::fs::read_to_string(directory.join("training.json")) {
+            let stages: Value = serde_json::from_str(&stages).unwrap();
+            let last = stages.as_array().unwrap().last().unwrap();
+            assert_eq!(own["trained_parameters"], last["trained_parameters"], "{name}");
+            assert_eq!(own["all_parameters"], last["all_parameters"], "{name}");
+            assert_eq!(own["frozen"], last["frozen"], "{name}");
+            assert!(line.contains(last["frozen"].as_str().unwrap()), "{line}");
+        }
+    }
+    assert_eq!(splits.len(), 1, "the runs were not split alike");
+    let frozen = &report["backbones"][0]["scenarios"][2];
+    assert_eq!(frozen["frozen"], "embeddings, layers 0-3, head domain", "--freeze is ignored");
+    let page = std::fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(page.contains("<svg") && page.contains("3:domain") && !page.contains("http"));
+}
+
+#[test]
+fn runs_of_a_comparison_are_those_of_train() {
+    let (out, _) = compared();
+    let data = demo(ROWS);
+    let again = |name: &str, more: &[&str]| {
+        let run = folder(out).join(name);
+        let arguments = [
+            &["train", text(&data), "--backbone", backbone(), "--task", "domain", "--task", "sentiment"],
+            &["--epochs", "1", "--out", text(&run)][..],
+            more,
+        ]
+        .concat();
+        let finished = frosthead(&arguments).success();
+        assert!(finished.stderr.contains("up to date"), "{name}: {}", finished.stderr);
+    };
+    let heads = folder(out).join("2");
+    again("1", &["--freeze", "all"]);
+    again("2", &[]);
+    again("3-domain", &["--freeze", "head:domain", "--freeze", "backbone:0-3", "--init-heads", text(&heads)]);
+    again("top1", &["--unfreeze", "0,1"]);
+    again("top2", &["--unfreeze", "0,1,2"]);
+    // The frozen head is scenario 2's.
+    let head = |run: &str, task: &str| {
+        let proof = json(folder(out).join(run).join("proof.json"));
+        let named = |own: &&Value| own["name"].as_str() == Some(&frosthead::bert::head_weight(task));
+        proof.as_array().unwrap().iter().find(named).unwrap().clone()
+    };
+    let frozen = head("3-domain", "domain");
+    assert!(frozen["trained"] == false && head("3-domain", "sentiment")["trained"] == true, "{frozen}");
+    assert_eq!(frozen["after"], head("2", "domain")["after"]);
+    let evaluated =
+        frosthead(&["eval", text(&data), "--model", text(&folder(out).join("top2")), "--json"]).success();
+    assert_eq!(
+        evaluated.json()["tasks"]["domain"]["rows"],
+        json(heads.join("metrics.json"))["sizes"]["test"]
+    );
+}
+
+#[test]
+fn top2_goes_on_from_top1_and_ends_like_a_training_of_its_own() {
+    let (out, _) = compared();
+    let directory = directory();
+    let own = directory.path().join("run");
+    let data = demo(ROWS);
+    frosthead(&[
+        "train",
+        text(&data),
+        "--backbone",
+        backbone(),
+        "--task",
+        "domain",
+        "--task",
+        "sentiment",
+        "--epochs",
+        "1",
+        "--unfreeze",
+        "0,1,2",
+        "--out",
+        text(&own),
+    ])
+    .success();
+    let there = folder(out).join("top2");
+    for file in ["heads.safetensors", "backbone.safetensors", "metrics.json", "recipe.toml"] {
+        let bytes = |run: &Path| std::fs::read(run.join(file)).unwrap();
+        assert!(bytes(&there) == bytes(&own), "{file} differs from a training of all stages");
+    }
+    let stages = |run: &Path| json(run.join("training.json"));
+    let first = json(folder(out).join("top1/training.json"));
+    assert_eq!(stages(&there)[0], first[0], "the first stage was trained again");
+    assert_eq!(stages(&there)[1]["largest_gradients"], stages(&own)[1]["largest_gradients"]);
+}
+
+#[test]
+fn the_learning_curve_ends_at_scenario_2() {
+    let report = json(compared().0.join("report.json"));
+    let curve = report["backbones"][0]["learning_curve"].as_array().unwrap();
+    assert_eq!(curve.len(), 2);
+    let scenario = &report["backbones"][0]["scenarios"][1]["outcome"]["done"]["metrics"];
+    assert_eq!(curve[1]["rows"], scenario["sizes"]["train"]);
+    let rows = curve[0]["rows"].as_f64().unwrap() / curve[1]["rows"].as_f64().unwrap();
+    assert!((rows - 0.3).abs() < 0.02, "{rows}");
+    for task in ["domain", "sentiment"] {
+        let accuracy = |of: &Value| of[task]["accuracy"].as_f64().unwrap();
+        assert!((accuracy(&curve[1]["tasks"]) - accuracy(&scenario["tasks"])).abs() < 1e-12);
+    }
+    assert_ne!(curve[0]["tasks"], curve[1]["tasks"]);
+}
+
+#[test]
+fn scenarios_are_those_asked_for_and_can_be_added_until_the_rows_are_others() {
+    let directory = directory();
+    let out = directory.path().join("compare");
+    let first = run(&demo(ROWS), &out, &["--scenarios", "1", "--json"]).success();
+    assert_eq!(scenarios(&first.json()), ["1"]);
+    assert!(first.stderr.contains("texts/s; features of") && !folder(&out).join("2").exists());
+    let made = std::fs::metadata(folder(&out).join("1/metrics.json")).unwrap().modified().unwrap();
+    let second = run(&demo(ROWS), &out, &["--scenarios", "2", "--json"]).success();
+    assert_eq!(scenarios(&second.json()), ["1", "2"]);
+    assert!(!second.stderr.contains("scenario 1 ("), "{}", second.stderr);
+    assert_eq!(made, std::fs::metadata(folder(&out).join("1/metrics.json")).unwrap().modified().unwrap());
+    let third = run(&demo(ROWS), &out, &["--scenarios", "1,2"]).success();
+    assert!(third.stderr.contains("report.html: up to date"), "{}", third.stderr);
+    // Other rows, another seed, other options of training.
+    for more in [vec!["--seed", "14"], vec!["--dropout", "0"], vec!["--frozen-head", "random"]] {
+        let more = [&["--scenarios", "1"], &more[..]].concat();
+        run(&demo(ROWS), &out, &more).fails_with(&["not this comparison", "--overwrite"]);
+    }
+    run(&demo(300), &out, &["--scenarios", "1"]).fails_with(&["other rows", "--overwrite"]);
+    let replaced = run(&demo(300), &out, &["--scenarios", "1", "--json", "--overwrite"]).success();
+    assert_eq!(scenarios(&replaced.json()), ["1"]);
+    assert!(!folder(&out).join("2").exists(), "a run of the replaced comparison is left");
+    // What is no comparison is never replaced.
+    let foreign = directory.path().join("foreign");
+    std::fs::create_dir(&foreign).unwrap();
+    std::fs::write(foreign.join("thesis.txt"), "years of work").unwrap();
+    let more = ["--scenarios", "1", "--overwrite"];
+    run(&demo(ROWS), &foreign, &more).fails_with(&["no comparison wrote", "nothing else"]);
+    assert!(foreign.join("thesis.txt").exists());
+}
+
+#[test]
+fn a_killed_comparison_goes_on_where_it_was() {
+    let directory = directory();
+    let out = directory.path().join("compare");
+    let data = demo(ROWS);
+    let arguments = arguments(text(&data), text(&out), "3", &["--scenarios", "1,2,top1", "--patience", "3"]);
+    let mut child = command(&arguments).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let backbone = out.join("all-MiniLM-L6-v2");
+    let checkpoint = backbone.join(".top1.training/stage-1.safetensors");
+    let start = Instant::now();
+    while !checkpoint.exists() {
+        assert!(start.elapsed() < Duration::from_secs(120), "no epoch ended");
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it was killed");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(backbone.join("2").exists() && !backbone.join("top1").exists());
+    let made = std::fs::metadata(backbone.join("2/metrics.json")).unwrap().modified().unwrap();
+    let resumed = finish(command(&arguments), &arguments).success();
+    assert_eq!(made, std::fs::metadata(backbone.join("2/metrics.json")).unwrap().modified().unwrap());
+    assert!(!resumed.stderr.contains("scenario 2 ("), "{}", resumed.stderr);
+    assert!(resumed.stderr.contains("scenario top1 ("), "{}", resumed.stderr);
+    assert!(!resumed.stderr.contains("epoch 1/3"), "an epoch was trained again: {}", resumed.stderr);
+    assert!(resumed.stderr.contains("epoch 3/3"), "{}", resumed.stderr);
+    let report = json(out.join("report.json"));
+    assert_eq!(scenarios(&report), ["1", "2", "top1"]);
+    let entry = &report["backbones"][0]["scenarios"][2]["outcome"]["done"];
+    assert_eq!(entry["stages"][0]["epochs"].as_array().unwrap().len(), 4, "{entry}");
+}
+
+#[test]
+fn what_does_not_fit_the_time_limit_is_skipped_and_said() {
+    let directory = directory();
+    let out = directory.path().join("compare");
+    let data = demo(ROWS);
+    let limited = ["--scenarios", "2,top1", "--time-limit", "30s"];
+    let finished = frosthead(&arguments(text(&data), text(&out), "1000000", &limited)).success();
+    assert!(finished.stderr.contains("scenario top1 was skipped: the estimate of"), "{}", finished.stderr);
+    assert!(finished.stdout.contains("not run"), "{}", finished.stdout);
+    let report = json(out.join("report.json"));
+    assert_eq!(scenarios(&report), ["2", "top1"]);
+    let why = report["backbones"][0]["scenarios"][1]["outcome"]["skipped"].as_str().unwrap();
+    assert!(why.contains("--time-limit"), "{why}");
+    assert!(!folder(&out).join("top1").exists());
+}
+
+/// A request as the command line makes it: two epochs of top1.
+fn request(out: &Path, time_limit: Option<TimeLimit>) -> CompareRequest {
+    let tasks = ["domain", "sentiment"].map(str::to_owned);
+    let source = frosthead::data::Source::new(text(&demo(ROWS)), None).unwrap();
+    let stage = StageOptions { epochs: 2, ..StageOptions::default() };
+    let network = NetworkOptions { stage, shares: vec![1.0; 2], ..NetworkOptions::default() };
+    CompareRequest {
+        shared: TrainRequest {
+            data: Input::Texts { source, column: "text".into() },
+            valid: None,
+            test: None,
+            tasks: tasks.into(),
+            split: SplitOptions::default(),
+            fit: FitOptions::default(),
+            freeze: Vec::new(),
+            unfreeze: Vec::new(),
+            network,
+            head_init: HeadInit::default(),
+            init_heads: None,
+            earlier: None,
+            label_text: None,
+            strict: false,
+            output: out.to_path_buf(),
+            overwrite: false,
+        },
+        backbones: vec![backbone().into()],
+        scenarios: vec![Scenario::Top(1)],
+        frozen_head: FrozenHead::default(),
+        time_limit,
+        learning_curve: Vec::new(),
+    }
+}
+
+/// Compares through the library, with so much rest after every training step; gives the report's entry of top1.
+fn top1(request: &CompareRequest, cache: &Path, rest: Duration) -> (bool, Value) {
+    let runtime = Arc::new(Runtime::load(&RuntimeOptions::default()).unwrap());
+    let mut open =
+        |own: &_| Embedder::open(Arc::clone(own), Arc::clone(&runtime), cache, EmbedOptions::default());
+    let compared = compare(request, &mut open, &mut |event| {
+        if let CompareEvent::Train(TrainEvent::Progress(_)) = event {
+            std::thread::sleep(rest);
+        }
+    });
+    let compared = compared.unwrap();
+    let report = json(request.shared.output.join("report.json"));
+    (compared.up_to_date, report["backbones"][0]["scenarios"][0]["outcome"]["done"].clone())
+}
+
+#[test]
+fn a_scenario_that_outlasts_the_time_limit_ends_with_its_best_so_far_and_is_made_anew_by_a_longer_one() {
+    let directory = directory();
+    let (out, cache) = (directory.path().join("compare"), directory.path().join("cache"));
+    let limit = TimeLimit(Duration::from_secs(20));
+    // The estimate cannot know that every step is followed by a rest.
+    let (_, stopped) = top1(&request(&out, Some(limit)), &cache, Duration::from_secs(6));
+    assert_eq!(stopped["time_limit"], 20.0, "{stopped}");
+    let epochs = |of: &Value| of["stages"][0]["epochs"].as_array().unwrap().len();
+    assert!(epochs(&stopped) < 3, "{stopped}");
+    assert!(folder(&out).join("top1/metrics.json").exists());
+    // The same limit again would end no later.
+    let (up_to_date, kept) = top1(&request(&out, Some(limit)), &cache, Duration::ZERO);
+    assert!(up_to_date);
+    assert_eq!(kept["time_limit"], 20.0);
+    let (up_to_date, whole) = top1(&request(&out, None), &cache, Duration::ZERO);
+    assert!(!up_to_date && whole["time_limit"].is_null() && epochs(&whole) == 3, "{whole}");
+}
+
+#[test]
+fn backbones_are_compared_in_one_table_and_an_opaque_one_says_what_it_cannot() {
+    let directory = directory();
+    let (out, foreign) = (directory.path().join("compare"), directory.path().join("foreign"));
+    let graph = crate::harness::root().join("tests/data/foreign_onnx/encoder.onnx");
+    frosthead(&["import", text(&graph), "--out", text(&foreign), "--max-length", "40"]).success();
+    let more = ["--backbone", text(&foreign), "--scenarios", "2,top1", "--json"];
+    let finished = run(&demo(ROWS), &out, &more).success();
+    let report = finished.json();
+    let [ours, theirs] = report["backbones"].as_array().unwrap().as_slice() else { panic!("{report}") };
+    let accuracy = |of: &Value| {
+        let done = &of["scenarios"][0]["outcome"]["done"];
+        let run = json(out.join(done["run"].as_str().unwrap()).join("metrics.json"));
+        assert_eq!(run["sizes"], done["metrics"]["sizes"]);
+        done["metrics"]["tasks"]["domain"]["accuracy"].as_f64().unwrap()
+    };
+    assert!(accuracy(ours) > accuracy(theirs), "a sentence encoder is not better than random weights");
+    assert!(theirs["texts_per_second"].as_f64().unwrap() > ours["texts_per_second"].as_f64().unwrap());
+    assert_eq!((ours["hidden"].as_u64(), theirs["hidden"].as_u64()), (Some(384), Some(24)));
+    assert!(ours["bytes"].as_u64() > theirs["bytes"].as_u64() && theirs["bytes"].as_u64() > Some(0));
+    assert!(ours["scenarios"][1]["outcome"]["done"].is_object());
+    let why = theirs["scenarios"][1]["outcome"]["skipped"].as_str().unwrap();
+    assert!(why.contains("cannot be cut inside"), "{why}");
+    assert!(finished.stderr.contains("scenario top1 was skipped: this backbone cannot be cut"));
+    let again = run(&demo(ROWS), &out, &more).success();
+    assert!(again.stderr.contains("up to date"), "{}", again.stderr);
+    // A single one of them is up to date as well, and the other stays in the table.
+    let one = run(&demo(ROWS), &out, &["--scenarios", "2", "--json"]).success();
+    assert_eq!(one.json()["backbones"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn options_that_make_no_sense_say_why() {
+    let directory = directory();
+    let out = directory.path().join("compare");
+    for (more, parts) in [
+        (vec!["--scenarios", "3:topic"], vec!["3:topic", "domain, sentiment"]),
+        (vec!["--scenarios", "5"], vec!["there is no such scenario", "top1"]),
+        (vec!["--freeze", "head:domain"], vec!["--freeze head:domain", "backbone:0-3"]),
+        (vec!["--freeze", "backbone:0-9"], vec!["backbone:0-9"]),
+        (vec!["--time-limit", "10"], vec!["1h30m"]),
+        (vec!["--learning-curve", "30%,10%"], vec!["from fewer to more"]),
+        (vec!["--learning-curve", "30%", "--scenarios", "1"], vec!["add 2 to --scenarios"]),
+        (vec!["--backbone", backbone()], vec!["given twice"]),
+    ] {
+        run(&demo(ROWS), &out, &more).fails_with(&parts);
+        assert!(!out.exists(), "{more:?} left an output");
+    }
+}
