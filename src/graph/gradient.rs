@@ -240,6 +240,9 @@ impl Tape<'_> {
         let (from, to) = (self.shape(gradient)?, self.shape(input)?);
         let extra = from.len().saturating_sub(to.len());
         let mut result = gradient.clone();
+        if extra == 1 && from.len() == 2 && from[0] != Dim::Size(1) && from[1] == to[0] {
+            return self.sum_of_rows(gradient);
+        }
         if extra > 0 {
             result = self.sum(&result, &(0..extra).collect::<Vec<_>>(), false)?;
         }
@@ -250,6 +253,25 @@ impl Tape<'_> {
             result = self.sum(&result, &stretched, true)?;
         }
         Ok(result)
+    }
+
+    /// The sum of the rows of `[rows, width]`: a product with ones, which ONNX Runtime computes several times faster than
+    /// `ReduceSum`.
+    fn sum_of_rows(&mut self, x: &Value) -> Result<Value> {
+        let shape = self.shape(x)?;
+        let sizes = self.sizes(x)?;
+        let first = self.integers(&[0])?;
+        let rows = self.add(Operation::new("Gather", &[&sizes, &first]), ValueType::int64([1.into()]))?;
+        let single = self.integers(&[1])?;
+        let sizes = Operation::new("Concat", &[&single, &rows]).with("axis", 0);
+        let sizes = self.add(sizes, ValueType::int64([2.into()]))?;
+        let one = self.scalar(1.0)?;
+        let ones = Operation::new("Expand", &[&one, &sizes]);
+        let ones = self.add(ones, ValueType::float([1.into(), shape[0].clone()]))?;
+        let sum =
+            self.add(Operation::new("MatMul", &[&ones, x]), ValueType::float([1.into(), shape[1].clone()]))?;
+        let flat = self.integers(&[-1])?;
+        self.add(Operation::new("Reshape", &[&sum, &flat]), ValueType::float([shape[1].clone()]))
     }
 
     fn accumulate(&mut self, input: &Value, gradient: Value) -> Result<()> {

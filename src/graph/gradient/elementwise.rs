@@ -77,20 +77,19 @@ pub(super) fn gelu(tape: &mut Tape<'_>, at: &At<'_>) -> Result<Found> {
     Ok(vec![(0, tape.binary("Mul", at.gradient, &slope)?)])
 }
 
-/// Φ(x) + x · φ(x) = (1 + erf(u) + 2/√π · u · exp(−u²)) / 2 with u = x / √2.
+/// Φ(x) + x · φ(x) = (1 + erf(u)) / 2 + u · exp(−u² − ln √π) with u = x / √2: written so that few passes over memory are made.
 fn normal_slope(tape: &mut Tape<'_>, x: &Value) -> Result<Value> {
     let u = tape.scaled(x, std::f32::consts::FRAC_1_SQRT_2)?;
     let erf = tape.unary("Erf", &u)?;
+    // max(0, min(1, α e + β)): between −1 and 1 nothing is cut.
+    let share = Operation::new("HardSigmoid", &[&erf]).with("alpha", 0.5_f32).with("beta", 0.5_f32);
+    let share = tape.like(share, x)?;
     let square = tape.binary("Mul", &u, &u)?;
-    let negative = tape.unary("Neg", &square)?;
-    let bell = tape.unary("Exp", &negative)?;
+    let constant = tape.scalar(-std::f32::consts::PI.ln() / 2.0)?;
+    let exponent = tape.like(Operation::new("Sub", &[&constant, &square]), x)?;
+    let bell = tape.unary("Exp", &exponent)?;
     let bell = tape.binary("Mul", &bell, &u)?;
-    // Half of 2/√π.
-    let bell = tape.scaled(&bell, std::f32::consts::FRAC_2_SQRT_PI / 2.0)?;
-    let half = tape.scaled(&erf, 0.5)?;
-    let sum = tape.binary("Add", &half, &bell)?;
-    let constant = tape.scalar(0.5)?;
-    tape.binary("Add", &sum, &constant)
+    tape.binary("Add", &share, &bell)
 }
 
 fn tanh_slope(tape: &mut Tape<'_>, x: &Value) -> Result<Value> {
