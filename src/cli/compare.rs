@@ -86,7 +86,6 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
         runtime: arguments.runtime.load(terminal)?,
         opened: Vec::new(),
     };
-    catch_interrupts();
     let mut shown = Shown { terminal, tasks: &request.shared.tasks, progress: None };
     let compared = compare(&request, &mut |backbone| opener.open(backbone), &mut |event| shown.show(event))?;
     let Compared { report, up_to_date } = &compared;
@@ -163,17 +162,6 @@ impl Opener<'_> {
     }
 }
 
-/// An interrupt (Ctrl-C) ends the process at once: checkpoints and finished runs are there, and the same command goes on.
-fn catch_interrupts() {
-    let _there = ctrlc::set_handler(|| {
-        let _ = writeln!(
-            std::io::stderr(),
-            "interrupted: what is finished is kept, and the same command goes on where it was"
-        );
-        std::process::exit(130);
-    });
-}
-
 /// What a user sees of a comparison as it goes.
 struct Shown<'s> {
     terminal: &'s Terminal,
@@ -191,8 +179,10 @@ impl Shown<'_> {
             }
             CompareEvent::Train(event) => {
                 let (terminal, tasks) = (self.terminal, self.tasks);
-                let progress = self.progress.get_or_insert_with(|| TrainProgress::new(terminal, None, tasks));
-                // An interrupt ends the process: there is no break to look for.
+                let progress = self
+                    .progress
+                    .get_or_insert_with(|| TrainProgress::new(terminal, None, tasks).without_interrupts());
+                // An interrupt ends the process at once: there is no break to look for.
                 let _continues = progress.show(event);
             }
             CompareEvent::Ended { backbone, scenario } => {
@@ -205,7 +195,7 @@ impl Shown<'_> {
     fn estimates(&self, estimates: &[BackboneEstimate]) {
         self.terminal.say(
             "estimates, from a frozen pass measured on a sample; a training step is taken as three such passes above the cut, \
-             and no epoch is saved by stopping early:",
+             and no epoch is saved by stopping early (Ctrl-C at any time: the same command goes on where it was):",
         );
         for own in estimates {
             self.terminal.say(format!(

@@ -159,6 +159,7 @@ pub(crate) struct TrainProgress<'t> {
     tasks: &'t [String],
     said: Instant,
     stop: Arc<AtomicBool>,
+    catches: bool,
 }
 
 impl<'t> TrainProgress<'t> {
@@ -170,7 +171,13 @@ impl<'t> TrainProgress<'t> {
             tasks,
             said: Instant::now(),
             stop: Arc::new(AtomicBool::new(false)),
+            catches: true,
         }
+    }
+
+    /// An interrupt ends the process at once, with the checkpoints that are there, instead of ending training with the best.
+    pub(crate) fn without_interrupts(self) -> Self {
+        Self { catches: false, ..self }
     }
 
     pub(crate) fn show(&mut self, event: &TrainEvent<'_>) -> ControlFlow<()> {
@@ -192,7 +199,9 @@ impl<'t> TrainProgress<'t> {
                 }
             }
             TrainEvent::Stage { frozen, trained_parameters, all_parameters } => {
-                self.catch_interrupts();
+                if self.catches {
+                    self.catch_interrupts();
+                }
                 #[expect(clippy::cast_precision_loss, reason = "a share for people")]
                 let share = 100.0 * *trained_parameters as f64 / *all_parameters as f64;
                 self.terminal.say(format!(

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::curve::learning_curve;
-use super::estimate::{Costs, Survey, parameters};
+use super::estimate::{Costs, Survey, parameters, to_f64};
 use super::limit::Deadline;
 use super::scenario::Scenario;
 use super::{CompareEvent, CompareRequest, Open, Show};
@@ -307,12 +307,14 @@ impl<'j> Job<'j> {
         let trained = stages
             .iter()
             .map(|stage| stage.training_seconds.max(total(stage.epochs.iter().map(|epoch| epoch.seconds))));
+        // Fits run side by side as far as there are threads for them.
+        let at_once = to_f64(request.fit.threads.clamp(1, fits.len().max(1)) as u64);
         let run = directory.strip_prefix(&self.request.shared.output).unwrap_or(directory);
         Ok(Done {
             run: run.display().to_string(),
             time_limit: None,
             states_seconds: total(stages.iter().map(|stage| stage.states_seconds)),
-            training_seconds: total(trained.chain(fits.iter().map(|fit| fit.seconds))),
+            training_seconds: total(trained.chain(fits.iter().map(|fit| fit.seconds / at_once))),
             seconds: None,
             peak_memory: None,
             run_bytes: directory_size(directory)?,
