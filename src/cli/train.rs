@@ -7,16 +7,17 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::network::{NetworkArguments, TrainProgress};
-use super::options::{RuntimeArguments, StoreArguments, TableArguments};
+use super::options::{LongArguments, RuntimeArguments, StoreArguments, TableArguments};
 use super::terminal::{Terminal, grouped};
 use super::{Outcome, eval};
 use crate::backbone::Backbone;
 use crate::data::{Format, Source, SplitOptions};
 use crate::dataset::Input;
+use crate::embed::any_longer;
 use crate::error::{Error, Kind, Result};
 use crate::heads::{Alpha, ClassWeight, FitOptions, FitReport};
 use crate::runtime::allowed_cores;
-use crate::train::{TrainRequest, TrainSummary, Trained, train};
+use crate::train::{FeatureRequest, TrainRequest, TrainSummary, Trained, train};
 
 /// Train what the freeze plan leaves free (by default one head per task on a frozen backbone), measure it, and write a run.
 #[derive(Debug, Args)]
@@ -51,9 +52,17 @@ pub(crate) struct Arguments {
     /// Seed of every draw.
     #[arg(long, value_name = "N", default_value_t = SplitOptions::default().seed)]
     seed: u64,
-    /// Penalty on the weights: a number, or `auto` to choose it by 3-fold cross-validation on the training rows.
-    #[arg(long, value_name = "ALPHA", default_value_t = FitOptions::default().alpha)]
-    alpha: Alpha,
+    /// What the heads see: `last` (the sentence embedding), `layers:A-B` or `all` (the mean-pooled states of these layers, side
+    /// by side), or `auto`: per task, the fewest numbers within one standard error of the best on training rows.
+    #[arg(long, value_name = "WHICH", default_value_t = FeatureRequest::default(), requires_if("auto", "backbone"))]
+    features: FeatureRequest,
+    /// Memory that fitting a head may take, in GB: `--features auto` leaves out what would take more.
+    #[arg(long, value_name = "GB", default_value_t = 4.0)]
+    fit_memory: f64,
+    /// Penalty on the weights: a number, or `auto` to choose it by 3-fold cross-validation on the training rows [default: 100, or
+    /// `auto` beside `--features auto`].
+    #[arg(long, value_name = "ALPHA")]
+    alpha: Option<Alpha>,
     /// `none`, or `balanced`: every class counts the same.
     #[arg(long, value_name = "HOW", default_value_t = FitOptions::default().class_weight)]
     class_weight: ClassWeight,
@@ -73,6 +82,8 @@ pub(crate) struct Arguments {
     network: NetworkArguments,
     #[command(flatten)]
     table: TableArguments,
+    #[command(flatten)]
+    long: LongArguments,
     #[command(flatten)]
     store: StoreArguments,
     #[command(flatten)]
@@ -95,13 +106,18 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
                     Input::Features { .. } => None,
                 })
                 .collect();
-            let (mut embedder, rows) = arguments.store.open(backbone, runtime, &sources, terminal)?;
+            let last = request.features == FeatureRequest::default();
+            let long = arguments.long.resolve(|| {
+                let longer = |source: &&Source| any_longer(&backbone, source, &arguments.table.text);
+                !last && backbone.tokenizer().check_pieces().is_ok() && sources.iter().any(longer)
+            })?;
+            let (mut embedder, rows) = arguments.store.open(backbone, runtime, long, &sources, terminal)?;
             let mut progress = TrainProgress::new(terminal, rows, &request.tasks);
             let trained = train(&request, Some(&mut embedder), &mut |event| progress.show(event))?;
             drop(progress);
             let work = embedder.work();
             terminal.detail(format!("{} texts computed, {} from the store", work.texts, embedder.reused()));
-            terminal.notes(&trained.metrics().texts, max_length);
+            terminal.notes(&trained.metrics().texts, long, max_length);
             trained
         }
     };
@@ -188,11 +204,16 @@ fn request(arguments: &Arguments) -> Result<TrainRequest> {
             seed: arguments.seed,
         },
         fit: FitOptions {
-            alpha: arguments.alpha,
+            alpha: arguments.alpha.unwrap_or(match arguments.features {
+                FeatureRequest::Auto => Alpha::Auto,
+                FeatureRequest::Choice(_) => FitOptions::default().alpha,
+            }),
             class_weight: arguments.class_weight,
             seed: arguments.seed,
             threads,
         },
+        features: arguments.features,
+        fit_memory: fit_memory(arguments.fit_memory)?,
         freeze: arguments.network.freeze.clone(),
         unfreeze: arguments.network.unfreeze.clone(),
         network: arguments.network.options(&arguments.tasks, arguments.seed, threads)?,
@@ -210,13 +231,24 @@ fn request(arguments: &Arguments) -> Result<TrainRequest> {
     })
 }
 
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a checked number of bytes")]
+fn fit_memory(gigabytes: f64) -> Result<u64> {
+    if gigabytes > 0.0 && gigabytes < 1e6 {
+        return Ok((gigabytes * 1e9) as u64);
+    }
+    Err(Error::new(Kind::Usage, "fitting a head takes memory")
+        .found(format!("--fit-memory {gigabytes}"))
+        .expected("a number of GB above 0"))
+}
+
 fn say_fits(terminal: &Terminal, summary: &TrainSummary) {
-    for FitReport { task, rows, alpha, loss, gradient_norm, tolerance, converged, seconds, .. } in
+    for FitReport { task, width, rows, alpha, loss, gradient_norm, tolerance, converged, seconds, .. } in
         &summary.fits
     {
         terminal.say(format!(
-            "{task}: fitted on {} rows in {seconds:.1} s, alpha {alpha}, loss {loss:.2}, gradient {gradient_norm:.2e} ({} {tolerance:.1e})",
+            "{task}: fitted on {} rows of {} numbers in {seconds:.1} s, alpha {alpha}, loss {loss:.2}, gradient {gradient_norm:.2e} ({} {tolerance:.1e})",
             grouped(*rows),
+            grouped(*width as u64),
             if *converged { "within" } else { "NOT within" }
         ));
         if !converged {

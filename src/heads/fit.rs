@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::class_weight::row_weights;
-use super::cross_validation;
+use super::cross_validation::{Selection, Trial, select};
 use super::head::Head;
 use super::minimize::minimize;
 use super::objective::Problem;
@@ -25,7 +25,13 @@ pub fn fit(
     check(task, label_names, examples)?;
     let (alpha, candidates) = match options.alpha {
         Alpha::Fixed(alpha) => (alpha, Vec::new()),
-        Alpha::Auto => cross_validation::choose(examples, label_names.len(), options)?,
+        Alpha::Auto => {
+            let trials = [Trial { name: String::new(), features: examples.features }];
+            let rows = (examples.rows, examples.labels);
+            let Selection { alpha, candidates, .. } =
+                select(&trials, rows, label_names.len(), examples.rows.len(), options)?;
+            (alpha, candidates)
+        }
     };
     let scaler = Scaler::of(examples);
     let problem = problem(&scaler, examples, label_names.len(), options.class_weight);
@@ -33,6 +39,7 @@ pub fn fit(
     let (weights, bias) = scaler.fold(&solution.parameters);
     let report = FitReport {
         task: task.to_owned(),
+        width: examples.features.width(),
         rows: examples.rows.len() as u64,
         alpha,
         loss: solution.loss,
@@ -42,9 +49,22 @@ pub fn fit(
         seconds: start.elapsed().as_secs_f64(),
         candidates,
     };
-    let head =
-        Head { task: task.to_owned(), labels: label_names.to_vec(), features: examples.width, weights, bias };
+    let head = Head {
+        task: task.to_owned(),
+        labels: label_names.to_vec(),
+        features: examples.features.width(),
+        weights,
+        bias,
+    };
     Ok((head, report))
+}
+
+/// Bytes that fitting a head takes at its peak, beside the features themselves: the standardised rows in double precision, and
+/// what the trainer keeps per row and class, and per parameter.
+#[must_use]
+pub fn fit_bytes(rows: usize, width: usize, classes: usize) -> u64 {
+    let numbers = rows * width + 6 * rows * classes + 30 * (width + 1) * classes;
+    8 * numbers as u64
 }
 
 /// The examples, standardised and weighted.
@@ -69,8 +89,9 @@ fn check(task: &str, names: &[String], examples: &Examples<'_>) -> Result<()> {
             .found(names.len().to_string())
             .expected("2 or more"));
     }
-    if examples.width == 0 || !examples.features.len().is_multiple_of(examples.width) {
-        return Err(wrong("the features do not have the declared width").expected(examples.width.to_string()));
+    if !examples.features.is_whole() {
+        return Err(wrong("the features do not have the declared width")
+            .expected(examples.features.width().to_string()));
     }
     for (class, name) in names.iter().enumerate() {
         if !examples.labels.iter().any(|label| *label as usize == class) {
@@ -80,7 +101,7 @@ fn check(task: &str, names: &[String], examples: &Examples<'_>) -> Result<()> {
         }
     }
     for &row in examples.rows {
-        let vector = &examples.features[row * examples.width..(row + 1) * examples.width];
+        let vector = examples.features.row(row);
         if let Some(place) = vector.iter().position(|value| !value.is_finite()) {
             return Err(wrong("a feature is not a finite number").row(row as u64 + 1).found(format!(
                 "{} at place {}",

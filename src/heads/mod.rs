@@ -18,9 +18,13 @@ mod objective;
 mod options;
 #[cfg(feature = "train")]
 mod standardize;
+mod view;
 
+#[cfg(feature = "train")]
+pub use cross_validation::{Selection, Trial, sample, select};
 pub use file::{load, save};
 #[cfg(feature = "train")]
-pub use fit::fit;
-pub use head::Head;
+pub use fit::{fit, fit_bytes};
+pub use head::{Head, softmax};
 pub use options::{Alpha, Candidate, ClassWeight, Examples, FitOptions, FitReport, GRID};
+pub use view::FeatureView;

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::view::FeatureView;
 use crate::error::{Error, Kind, Result};
 
 /// The penalties `auto` chooses from, strongest first, so that each fit starts from a smoother neighbour.
@@ -98,9 +99,8 @@ impl Default for FitOptions {
 /// Labelled rows of a feature matrix.
 #[derive(Debug, Clone, Copy)]
 pub struct Examples<'a> {
-    /// `[all rows, width]`, row-major.
-    pub features: &'a [f32],
-    pub width: usize,
+    /// All rows.
+    pub features: FeatureView<'a>,
     /// Which rows to fit on.
     pub rows: &'a [usize],
     /// Index of the label of each of `rows`.
@@ -111,6 +111,8 @@ pub struct Examples<'a> {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FitReport {
     pub task: String,
+    /// Numbers the head sees of a text.
+    pub width: usize,
     /// Training rows.
     pub rows: u64,
     pub alpha: f64,
@@ -122,7 +124,7 @@ pub struct FitReport {
     pub tolerance: f64,
     pub converged: bool,
     pub seconds: f64,
-    /// What `auto` tried.
+    /// What `auto` tried, with the choice of features where it tried several.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<Candidate>,
 }
@@ -130,6 +132,9 @@ pub struct FitReport {
 /// One penalty that `auto` tried.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Candidate {
+    /// The choice of features; empty when only penalties were tried.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub features: String,
     pub alpha: f64,
     /// Mean cross entropy of the held-out rows, weighted as the training rows are.
     pub cross_entropy: f64,

@@ -32,6 +32,8 @@ const LONG_RUN: usize = 1000;
 pub(super) struct Pipeline {
     /// Spaces between words split, and nothing looks across them.
     splits_at_spaces: bool,
+    /// What follows such a space has the same ids when it stands alone, the space in front.
+    continues_after_spaces: bool,
     /// Each CJK ideograph is a word of its own.
     splits_ideographs: bool,
     /// Words beyond this many characters are `[UNK]`.
@@ -52,6 +54,7 @@ impl Pipeline {
         Self {
             splits_at_spaces: (bert || splits_words(&file["pre_tokenizer"]) && is_local(normalizer))
                 && (word_piece || kind(model) == "Unigram"),
+            continues_after_spaces: bert || continues(&file["pre_tokenizer"], normalizer),
             splits_ideographs: bert
                 && word_piece
                 && normalizer["handle_chinese_chars"].as_bool() == Some(true),
@@ -60,6 +63,11 @@ impl Pipeline {
                 .filter(|_| bert && word_piece)
                 .and_then(|longest| usize::try_from(longest).ok()),
         }
+    }
+
+    /// Whether a text can be encoded in pieces cut at [`Self::safe_end`], one after the other.
+    pub(super) fn cuts_into_pieces(self) -> bool {
+        self.splits_at_spaces && self.continues_after_spaces
     }
 
     /// The first safe place to cut at or after `wanted` bytes; `None` when there is none.
@@ -142,6 +150,32 @@ fn is_local(normalizer: &Value) -> bool {
             normalizer["normalizers"].as_array().is_some_and(|steps| steps.iter().all(is_local))
         }
         Some(_) => false,
+    }
+}
+
+/// Whether a word behind a space is encoded alike at the start of a text that begins with that space. `Metaspace` marks the start
+/// of a word by the space before it, or itself (`always`): then the space may be lost on the way (`Strip`, `WhitespaceSplit`).
+fn continues(pre_tokenizer: &Value, normalizer: &Value) -> bool {
+    let steps = match pre_tokenizer["type"].as_str() {
+        Some("Sequence") => pre_tokenizer["pretokenizers"].as_array().map_or(&[][..], Vec::as_slice),
+        _ => std::slice::from_ref(pre_tokenizer),
+    };
+    let mut metaspaces = steps.iter().filter(|step| step["type"].as_str() == Some("Metaspace"));
+    let marks_itself = |step: &Value| match step["prepend_scheme"].as_str() {
+        Some(scheme) => scheme == "always",
+        None => step["add_prefix_space"].as_bool() != Some(false),
+    };
+    metaspaces.all(|step| marks_itself(step) || steps.len() == 1 && !strips(normalizer))
+}
+
+/// Whether a normaliser may take white space off a text's start.
+fn strips(normalizer: &Value) -> bool {
+    match normalizer["type"].as_str() {
+        Some("Strip") => true,
+        Some("Sequence") => {
+            normalizer["normalizers"].as_array().is_some_and(|steps| steps.iter().any(strips))
+        }
+        _ => false,
     }
 }
 

@@ -3,6 +3,7 @@
 //! Refuses to touch what is frozen, and to overwrite a run made from something else.
 
 mod described;
+mod features;
 mod fits;
 mod job;
 mod network;
@@ -21,15 +22,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::backbone::Backbone;
 use crate::classifier::measure;
-use crate::classifier::run::BackboneRecipe;
+use crate::classifier::run::{BackboneRecipe, TaskFeatures};
 use crate::data::{Part, Source, SplitOptions};
 use crate::dataset::Input;
-use crate::embed::{Embedder, Progress, StatesProgress, TextNotes};
+use crate::embed::{Embedder, FeatureChoice, Progress, StatesProgress, TextNotes};
 use crate::error::{Error, Kind, Result};
 use crate::finetune::StageProgress;
-use crate::heads::{FitOptions, FitReport, Head};
+use crate::heads::{Candidate, FitOptions, FitReport, Head};
 use crate::metrics::TaskMetrics;
 use crate::plan::{FreezePlan, Scenario};
+pub use features::FeatureRequest;
+use features::TaskView;
 use job::Job;
 pub use network::{NetworkOptions, StageReport};
 pub use proof::TensorProof;
@@ -81,6 +84,10 @@ pub struct TrainRequest {
     pub tasks: Vec<String>,
     pub split: SplitOptions,
     pub fit: FitOptions,
+    /// What the heads see.
+    pub features: FeatureRequest,
+    /// Bytes a fit may take: `auto` leaves out choices that would take more.
+    pub fit_memory: u64,
     /// The values of `--freeze`; none freezes the backbone.
     pub freeze: Vec<String>,
     /// Trainable top layers, stage by stage; none follows `freeze`.
@@ -102,6 +109,8 @@ pub struct TrainRequest {
 pub enum TrainEvent<'e> {
     /// Rows are read and their features computed.
     Rows(&'e Progress),
+    /// `auto` has settled what a task's head sees (and how many numbers that is); what it tried, and the seconds that took.
+    Chosen { task: &'e str, chosen: (FeatureChoice, usize), tried: &'e [Candidate], seconds: f64 },
     /// Token states at a cut are computed.
     States(StatesProgress),
     /// A stage begins.
@@ -194,20 +203,26 @@ pub fn train(
 ) -> Result<Trained> {
     let backbone = embedder.as_deref().map(|embedder| Arc::clone(embedder.backbone()));
     let stages = stages(request, backbone.as_deref())?;
-    let mut recipe = recipe(request, backbone.as_deref(), &stages)?;
+    features::check(request, embedder.as_deref(), &stages)?;
+    let long = embedder.as_deref().map(Embedder::long).unwrap_or_default();
+    let mut recipe = recipe(request, (backbone.as_deref(), long), &stages)?;
     if let Some(metrics) = up_to_date(request, &recipe)? {
         return Ok(Trained::UpToDate(Box::new(metrics)));
     }
-    let table = Table::read(request, embedder.as_deref_mut(), show)?;
-    recipe.features.width = table.rows.width;
-    if recipe.backbone.is_none() {
-        recipe.backbone = table.rows.made_with.clone().map(|(name, fingerprint)| BackboneRecipe {
-            name,
-            fingerprint,
-            directory: None,
-        });
+    let mut table = Table::read(request, embedder.as_deref_mut(), show)?;
+    let views = features::settle(request, &mut table, embedder.as_deref(), show)?;
+    recipe.features.tasks = request
+        .tasks
+        .iter()
+        .zip(&views)
+        .map(|(task, view)| (task.clone(), TaskFeatures { choice: view.choice, width: view.columns.len() }))
+        .collect();
+    if let Some(made) = table.rows.made_with.clone() {
+        recipe.features.long = made.long;
+        let (name, fingerprint) = (made.name, made.fingerprint);
+        recipe.backbone.get_or_insert(BackboneRecipe { name, fingerprint, directory: None });
     }
-    let job = Job { request, stages, table, recipe };
+    let job = Job { request, stages, table, views, recipe };
     job.run(embedder, show)
 }
 
@@ -245,14 +260,15 @@ fn stages(request: &TrainRequest, backbone: Option<&Backbone>) -> Result<Vec<Fre
 fn measure_part(
     request: &TrainRequest,
     table: &Table,
+    views: &[TaskView],
     heads: &[Head],
     part: Part,
 ) -> Result<BTreeMap<String, TaskMetrics>> {
-    let tasks = request.tasks.iter().zip(heads).zip(&table.rows.cells);
+    let tasks = request.tasks.iter().zip(heads).zip(views).zip(&table.rows.cells);
     tasks
-        .map(|((task, head), cells)| {
+        .map(|(((task, head), view), cells)| {
             let chosen = task_rows(task, &head.labels, cells, &table.parts, part)?;
-            Ok((task.clone(), measure(head, &table.rows.features, &chosen)))
+            Ok((task.clone(), measure(head, table.rows.view(&view.columns), &chosen)))
         })
         .collect()
 }

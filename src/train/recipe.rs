@@ -1,5 +1,7 @@
 //! Owns what a run's recipe says of a request, and whether a run is already there.
 
+use std::collections::BTreeMap;
+
 use super::{NetworkOptions, RunMetrics, TrainRequest};
 use crate::backbone::Backbone;
 use crate::classifier::run::{
@@ -11,18 +13,19 @@ use crate::error::{Error, Kind, Result};
 use crate::finetune::StageOptions;
 use crate::fingerprint::{Fields, Fingerprint};
 use crate::plan::{FreezePlan, Scenario};
+use crate::tokens::LongTexts;
 
-/// The recipe of a request, without the feature width, which only the data tell.
+/// The recipe of a request, without each task's features, which only the data tell.
 pub(super) fn recipe(
     request: &TrainRequest,
-    backbone: Option<&Backbone>,
+    (backbone, long): (Option<&Backbone>, LongTexts),
     plans: &[FreezePlan],
 ) -> Result<Recipe> {
     let path = |input: &Input| input.path().map_or_else(|| "-".to_owned(), |path| path.display().to_string());
     let data = request.data.fingerprint()?;
-    let text = match &request.data {
-        Input::Texts { column, .. } => Some(column.clone()),
-        Input::Features { .. } => None,
+    let (text, features_column) = match &request.data {
+        Input::Texts { column, .. } => (Some(column.clone()), None),
+        Input::Features { column, .. } => (None, column.clone()),
     };
     let backbone = backbone.filter(|_| text.is_some()).map(|backbone| BackboneRecipe {
         name: backbone.manifest().name.clone(),
@@ -33,11 +36,13 @@ pub(super) fn recipe(
     });
     let frozen =
         plans.last().filter(|plan| plan.scenario() != Scenario::Heads || request.init_heads.is_some());
-    let mut inputs = Fields::new("frosthead train 2")
+    let mut inputs = Fields::new("frosthead train 3")
         .field("input", format!("{:?}", request.data))
         .field("data", data.0)
         .field("tasks", request.tasks.join("\0"))
         .field("split", format!("{:?}", request.split))
+        .field("features", format!("{} {}", request.features, request.fit_memory))
+        .field("long texts", long.to_string())
         .field("fit", format!("{:?} {:?}", request.fit.alpha, request.fit.class_weight));
     let network = &request.network;
     if frozen.is_some() {
@@ -73,6 +78,7 @@ pub(super) fn recipe(
             path: path(&request.data),
             fingerprint: data,
             text: text.clone(),
+            features_column,
             valid: request.valid.as_ref().map(path),
             test: request.test.as_ref().map(path),
         },
@@ -85,8 +91,9 @@ pub(super) fn recipe(
             class_weight: request.fit.class_weight.to_string(),
         },
         features: FeaturesRecipe {
-            kind: if text.is_some() { "last".to_owned() } else { "column".to_owned() },
-            width: 0,
+            long,
+            asked: if text.is_some() { request.features.to_string() } else { "column".to_owned() },
+            tasks: BTreeMap::new(),
         },
         backbone,
         training: training(request, frozen),
