@@ -16,7 +16,7 @@ use crate::error::{Error, Kind, Result};
 use crate::finetune::{AdamW, StageOptions, StageProgress};
 use crate::heads::Candidate;
 use crate::store::StatePrecision;
-use crate::train::{HeadInit, NetworkOptions, TrainEvent};
+use crate::train::{Chosen, HeadInit, NetworkOptions, TrainEvent};
 
 /// What is frozen, and how the rest is trained.
 #[derive(Debug, Args)]
@@ -188,12 +188,19 @@ impl<'t> TrainProgress<'t> {
     pub(crate) fn show(&mut self, event: &TrainEvent<'_>) -> ControlFlow<()> {
         match event {
             TrainEvent::Rows(progress) => self.rows.show(progress),
-            TrainEvent::Chosen { task, chosen: (choice, width), tried, seconds } => {
+            TrainEvent::Chosen(Chosen { task, choice, width, tried, run_off, seconds, memory }) => {
                 self.terminal.say(format!(
-                    "{task}: chose {choice} ({} numbers) in {seconds:.1} s; held-out accuracy of {}",
+                    "{task}: chose {choice} ({} numbers) in {seconds:.1} s, at most {} of memory; held-out accuracy of {}",
                     grouped(*width as u64),
+                    bytes(*memory),
                     best_of_each(tried)
                 ));
+                if !run_off.is_empty() {
+                    self.terminal.say(format!(
+                        "{task}: run-off of the cheapest and the best on all training rows: {}",
+                        best_of_each(run_off)
+                    ));
+                }
             }
             TrainEvent::States(StatesProgress::Need(need)) => self.terminal.say(format!(
                 "token states of {} texts ({} tokens) are computed once: {}, {} free",

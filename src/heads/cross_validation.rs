@@ -5,10 +5,11 @@
 
 use std::sync::Mutex;
 
-use super::fit::problem;
+use super::fit::{fit_bytes, problem};
 use super::minimize::minimize;
 use super::objective::{Score, score};
 use super::options::{Alpha, Candidate, Examples, FitOptions, GRID};
+use super::reduce::{REDUCED, reduced};
 use super::standardize::Scaler;
 use super::view::FeatureView;
 use crate::error::Result;
@@ -28,18 +29,26 @@ pub struct Trial<'a> {
     pub features: FeatureView<'a>,
 }
 
+/// A trial's rows, as the folds are made from them.
+struct Source<'a> {
+    examples: Examples<'a>,
+    /// They have been standardised, all together.
+    standardized: bool,
+}
+
 /// What a comparison came to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Selection {
     /// Index of the chosen trial.
     pub trial: usize,
     pub alpha: f64,
+    /// Index and penalty of the most accurate, of which the chosen one is within one standard error.
+    pub best: (usize, f64),
     /// Everything that all folds tried.
     pub candidates: Vec<Candidate>,
 }
 
-/// Compares choices of features, and penalties unless one is given, by cross-validation on `rows` of each; `all_rows` is the
-/// number of rows that the chosen one will be fitted on.
+/// Compares choices of features, and penalties unless one is given, by cross-validation on `rows` of each.
 ///
 /// # Errors
 /// The trainer fails.
@@ -47,10 +56,30 @@ pub fn select(
     trials: &[Trial<'_>],
     (rows, labels): (&[usize], &[u32]),
     classes: usize,
-    all_rows: usize,
     options: &FitOptions,
 ) -> Result<Selection> {
     let folds = folds(labels, classes, options.seed);
+    let every: Vec<usize> = (0..rows.len()).collect();
+    let narrow: Vec<Option<(Vec<f32>, usize)>> = trials
+        .iter()
+        .map(|trial| {
+            (trial.features.width() > REDUCED).then(|| reduced(trial.features, rows, options.threads))
+        })
+        .collect();
+    let sources: Vec<Source<'_>> = trials
+        .iter()
+        .zip(&narrow)
+        .map(|(trial, narrow)| match narrow {
+            Some((values, width)) => {
+                let features = FeatureView::whole(values, *width);
+                Source { examples: Examples { features, rows: &every, labels }, standardized: true }
+            }
+            None => {
+                let examples = Examples { features: trial.features, rows, labels };
+                Source { examples, standardized: false }
+            }
+        })
+        .collect();
     let next = Mutex::new(0..trials.len() * FOLDS);
     let paths: Vec<Mutex<Option<Result<Path>>>> =
         (0..trials.len() * FOLDS).map(|_| Mutex::new(None)).collect();
@@ -58,8 +87,7 @@ pub fn select(
         for _ in 0..options.threads.clamp(1, paths.len()) {
             scope.spawn(|| {
                 while let Some(job) = next.lock().ok().and_then(|mut next| next.next_back()) {
-                    let examples = Examples { features: trials[job / FOLDS].features, rows, labels };
-                    let path = walk(&examples, classes, all_rows, options, &folds, job % FOLDS);
+                    let path = walk(&sources[job / FOLDS], classes, options, &folds, job % FOLDS);
                     if let Ok(mut place) = paths[job].lock() {
                         *place = Some(path);
                     }
@@ -79,7 +107,18 @@ pub fn select(
     let grid = grid(options.alpha);
     let candidates = candidates(trials, &paths, &grid);
     let (trial, alpha) = simplest(trials, &candidates).unwrap_or((0, grid[0]));
-    Ok(Selection { trial, alpha, candidates })
+    let own = |candidate: &&Candidate| trials.iter().position(|trial| trial.name == candidate.features);
+    let best = candidates.iter().max_by(|a, b| a.accuracy.total_cmp(&b.accuracy));
+    let best = best.and_then(|best| Some((own(&best)?, best.alpha))).unwrap_or((trial, alpha));
+    Ok(Selection { trial, alpha, best, candidates })
+}
+
+/// Bytes that comparing choices of so many features at most takes at its peak, beside the features themselves.
+#[must_use]
+pub fn select_bytes(rows: usize, widest: usize, classes: usize, threads: usize) -> u64 {
+    let reduced = if widest > REDUCED { 12 * rows * widest + 8 * rows * rows } else { 0 };
+    let folds = threads.max(1) as u64 * fit_bytes(rows, widest.min(REDUCED), classes);
+    (reduced as u64).max(folds) + (4 * rows * REDUCED) as u64
 }
 
 /// Penalties to try, strongest first.
@@ -112,11 +151,13 @@ fn candidates(trials: &[Trial<'_>], paths: &[Path], grid: &[f64]) -> Vec<Candida
         .map(|(trial, place)| Candidate {
             features: trials[trial].name.clone(),
             alpha: grid[place],
-            cross_entropy: paths[trial * FOLDS..(trial + 1) * FOLDS]
-                .iter()
-                .map(|path| path[place].cross_entropy)
-                .sum::<f64>()
-                / folds,
+            cross_entropy: Some(
+                paths[trial * FOLDS..(trial + 1) * FOLDS]
+                    .iter()
+                    .map(|path| path[place].cross_entropy)
+                    .sum::<f64>()
+                    / folds,
+            ),
             accuracy: accuracy((trial, place)),
             // The variance of a sum of independent terms, each near 0 on average.
             standard_error: right((trial, place))
@@ -154,13 +195,13 @@ pub fn sample(labels: &[u32], classes: usize, most: usize, seed: u64) -> Vec<usi
 
 /// Fits the grid from its strongest penalty on, each from the last solution, on all folds but one; scores on that one.
 fn walk(
-    examples: &Examples<'_>,
+    source: &Source<'_>,
     classes: usize,
-    all_rows: usize,
     options: &FitOptions,
     folds: &[usize],
     fold: usize,
 ) -> Result<Path> {
+    let examples = &source.examples;
     let (inside, outside): (Vec<usize>, Vec<usize>) =
         (0..folds.len()).partition(|&example| folds[example] != fold);
     let chosen = |places: &[usize]| -> (Vec<usize>, Vec<u32>) {
@@ -168,7 +209,8 @@ fn walk(
     };
     let (rows, labels) = chosen(&inside);
     let training = Examples { rows: &rows, labels: &labels, ..*examples };
-    let scaler = Scaler::of(&training);
+    let scaler =
+        if source.standardized { Scaler::none(examples.features.width()) } else { Scaler::of(&training) };
     let training = problem(&scaler, &training, classes, options.class_weight);
     // Held-out rows are weighted as the training rows are, so that the choice serves the same aim.
     let (rows, labels) = chosen(&outside);
@@ -178,10 +220,7 @@ fn walk(
     let mut start = None;
     let (mut best, mut worse) = (f64::INFINITY, 0);
     for alpha in grid(options.alpha) {
-        // The penalty is on summed losses: fewer rows, proportionally less penalty.
-        #[expect(clippy::cast_precision_loss, reason = "far below 2^53 rows")]
-        let share = inside.len() as f64 / all_rows as f64;
-        let solution = minimize(&training, alpha * share, start.as_ref())?;
+        let solution = minimize(&training, alpha, start.as_ref())?;
         let scored = score(&held_out, &solution.parameters);
         start = Some(solution.parameters);
         if scored.cross_entropy < best {
@@ -198,7 +237,7 @@ fn walk(
 }
 
 /// The fold of each example: stratified by label, seeded.
-fn folds(labels: &[u32], classes: usize, seed: u64) -> Vec<usize> {
+pub(super) fn folds(labels: &[u32], classes: usize, seed: u64) -> Vec<usize> {
     let mut folds = vec![0; labels.len()];
     for class in 0..classes {
         for (place, example) in shuffled(labels, class, seed).into_iter().enumerate() {
@@ -267,7 +306,7 @@ mod tests {
         let examples = Examples { features: FeatureView::whole(&features, 12), rows: &rows, labels: &labels };
         let options = FitOptions { alpha: Alpha::Auto, class_weight: ClassWeight::None, seed: 5, threads: 1 };
         let trials = [Trial { name: "all".into(), features: examples.features }];
-        let of = |options: &FitOptions| select(&trials, (&rows, &labels), 2, 240, options).unwrap();
+        let of = |options: &FitOptions| select(&trials, (&rows, &labels), 2, options).unwrap();
         let selection = of(&options);
         assert_eq!(selection, of(&FitOptions { threads: 3, ..options }));
         let Selection { alpha, candidates, .. } = selection;
@@ -285,8 +324,7 @@ mod tests {
             let training = problem(&scaler, &training, 2, ClassWeight::None);
             let held_out = problem(&scaler, &held_out, 2, ClassWeight::None);
             for (sum, alpha) in scores.iter_mut().zip(GRID) {
-                let share = inside.len() as f64 / 240.0;
-                let solution = minimize(&training, alpha * share, None).unwrap();
+                let solution = minimize(&training, alpha, None).unwrap();
                 *sum += score(&held_out, &solution.parameters).right.iter().sum::<f64>() / 3.0;
             }
         }

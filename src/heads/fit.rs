@@ -5,10 +5,11 @@ use std::time::Instant;
 use super::class_weight::row_weights;
 use super::cross_validation::{Selection, Trial, select};
 use super::head::Head;
-use super::minimize::minimize;
+use super::minimize::{Solution, minimize};
 use super::objective::Problem;
 use super::options::{Alpha, ClassWeight, Examples, FitOptions, FitReport};
 use super::standardize::Scaler;
+use super::wide::{WIDE, WideProblem, minimize_wide, wide_bytes};
 use crate::error::{Error, Kind, Result};
 
 /// Fits the head of one task on labelled rows.
@@ -28,14 +29,13 @@ pub fn fit(
         Alpha::Auto => {
             let trials = [Trial { name: String::new(), features: examples.features }];
             let rows = (examples.rows, examples.labels);
-            let Selection { alpha, candidates, .. } =
-                select(&trials, rows, label_names.len(), examples.rows.len(), options)?;
+            let Selection { alpha, candidates, .. } = select(&trials, rows, label_names.len(), options)?;
             (alpha, candidates)
         }
     };
     let scaler = Scaler::of(examples);
-    let problem = problem(&scaler, examples, label_names.len(), options.class_weight);
-    let solution = minimize(&problem, alpha, None).map_err(|error| error.column(task))?;
+    let solution =
+        solve(&scaler, examples, label_names.len(), alpha, options).map_err(|error| error.column(task))?;
     let (weights, bias) = scaler.fold(&solution.parameters);
     let report = FitReport {
         task: task.to_owned(),
@@ -48,6 +48,7 @@ pub fn fit(
         converged: solution.gradient_norm <= solution.tolerance,
         seconds: start.elapsed().as_secs_f64(),
         candidates,
+        run_off: Vec::new(),
     };
     let head = Head {
         task: task.to_owned(),
@@ -59,10 +60,29 @@ pub fn fit(
     Ok((head, report))
 }
 
-/// Bytes that fitting a head takes at its peak, beside the features themselves: the standardised rows in double precision, and
-/// what the trainer keeps per row and class, and per parameter.
+/// Narrow problems are linfa's; for wide ones there is a faster way.
+fn solve(
+    scaler: &Scaler,
+    examples: &Examples<'_>,
+    classes: usize,
+    alpha: f64,
+    options: &FitOptions,
+) -> Result<Solution> {
+    if examples.features.width() <= WIDE {
+        return minimize(&problem(scaler, examples, classes, options.class_weight), alpha, None);
+    }
+    let weights = row_weights(examples.labels, classes, options.class_weight);
+    let threads = options.threads;
+    minimize_wide(&WideProblem { examples: *examples, scaler, classes, weights, threads }, alpha)
+}
+
+/// Bytes that fitting a head takes at its peak, beside the features themselves.
 #[must_use]
 pub fn fit_bytes(rows: usize, width: usize, classes: usize) -> u64 {
+    if width > WIDE {
+        return wide_bytes(rows, width, classes);
+    }
+    // The standardised rows in double precision, and what the trainer keeps per row and class, and per parameter.
     let numbers = rows * width + 6 * rows * classes + 30 * (width + 1) * classes;
     8 * numbers as u64
 }

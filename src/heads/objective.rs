@@ -33,8 +33,22 @@ pub(super) fn loss_and_gradient(
     let weights = parameters.slice(s![..width, ..]);
     let mut residual = logits(features, parameters);
     let mut loss = 0.5 * alpha * weights.iter().map(|weight| weight * weight).sum::<f64>();
-    for (place, (mut row, &label)) in residual.rows_mut().into_iter().zip(&problem.labels).enumerate() {
-        let counts = problem.weight(place);
+    loss += residuals(&mut residual, problem.labels.iter().copied(), |row| problem.weight(row));
+    let mut gradient = Array2::zeros(parameters.raw_dim());
+    gradient.slice_mut(s![..width, ..]).assign(&(features.t().dot(&residual) + &weights * alpha));
+    gradient.row_mut(width).assign(&residual.sum_axis(Axis(0)));
+    (loss, gradient)
+}
+
+/// Turns rows of logits into `w · (softmax − onehot)`; the sum of their cross entropies, as they are weighted.
+pub(super) fn residuals(
+    logits: &mut Array2<f64>,
+    labels: impl Iterator<Item = usize>,
+    weight: impl Fn(usize) -> f64,
+) -> f64 {
+    let mut loss = 0.0;
+    for (place, (mut row, label)) in logits.rows_mut().into_iter().zip(labels).enumerate() {
+        let counts = weight(place);
         loss += counts
             * cross_entropy(
                 row.as_slice_mut().expect("rows of a fresh product are contiguous: anything else is a bug"),
@@ -43,10 +57,7 @@ pub(super) fn loss_and_gradient(
         row[label] -= 1.0;
         row *= counts;
     }
-    let mut gradient = Array2::zeros(parameters.raw_dim());
-    gradient.slice_mut(s![..width, ..]).assign(&(features.t().dot(&residual) + &weights * alpha));
-    gradient.row_mut(width).assign(&residual.sum_axis(Axis(0)));
-    (loss, gradient)
+    loss
 }
 
 /// How well parameters do on rows, as they are weighted; no penalty.

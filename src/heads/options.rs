@@ -9,7 +9,7 @@ use super::view::FeatureView;
 use crate::error::{Error, Kind, Result};
 
 /// The penalties `auto` chooses from, strongest first, so that each fit starts from a smoother neighbour.
-pub const GRID: [f64; 6] = [1000.0, 300.0, 100.0, 30.0, 10.0, 3.0];
+pub const GRID: [f64; 7] = [3000.0, 1000.0, 300.0, 100.0, 30.0, 10.0, 3.0];
 
 /// The weight of the penalty: `alpha / 2 · |W|²` on the standardised features, beside the summed cross entropy. The same as
 /// `C = 1 / alpha` in scikit-learn.
@@ -127,6 +127,9 @@ pub struct FitReport {
     /// What `auto` tried, with the choice of features where it tried several.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<Candidate>,
+    /// The two choices that were compared once more on all training rows, when the first comparison left several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub run_off: Vec<Candidate>,
 }
 
 /// One penalty that `auto` tried.
@@ -136,8 +139,9 @@ pub struct Candidate {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub features: String,
     pub alpha: f64,
-    /// Mean cross entropy of the held-out rows, weighted as the training rows are.
-    pub cross_entropy: f64,
+    /// Mean cross entropy of the held-out rows, weighted as the training rows are; absent in a run-off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cross_entropy: Option<f64>,
     /// Share of the held-out rows that were labelled rightly, weighted likewise.
     pub accuracy: f64,
     /// Of the accuracy's distance to the best one's, row by row.

@@ -43,6 +43,11 @@ impl Scaler {
         Self { mean, scale }
     }
 
+    /// Leaves features as they are.
+    pub fn none(width: usize) -> Self {
+        Self { mean: vec![0.0; width], scale: vec![1.0; width] }
+    }
+
     /// The standardised rows, `[rows, features]`.
     pub fn apply(
         &self,

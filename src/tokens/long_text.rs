@@ -192,14 +192,15 @@ fn added_tokens_allow_cuts(added: &Value) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::tokens::Tokenizer;
     use crate::tokens::tokenizer::tests::word_piece;
     use std::path::Path;
     use std::time::Instant;
 
-    fn unigram() -> Tokenizer {
+    /// The tiny Unigram tokenizer in the form multilingual models have.
+    pub fn unigram() -> Tokenizer {
         Tokenizer::open(
             &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tokenizer_unigram/tokenizer.json"),
         )
@@ -207,10 +208,10 @@ mod tests {
     }
 
     /// A small counter-based generator: reproducible texts without a dependency.
-    struct Draw(u64);
+    pub struct Draw(pub u64);
 
     impl Draw {
-        fn below(&mut self, bound: usize) -> usize {
+        pub fn below(&mut self, bound: usize) -> usize {
             self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
             let mut bits = self.0;
             bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -252,7 +253,8 @@ mod tests {
         "\u{301}",
     ];
 
-    fn random_text(draw: &mut Draw, bytes: usize) -> String {
+    /// Words, signs, accents, ideographs and white space of all kinds.
+    pub fn random_text(draw: &mut Draw, bytes: usize) -> String {
         let mut text = String::new();
         while text.len() < bytes {
             match draw.below(12) {
@@ -347,6 +349,18 @@ mod tests {
             let mut other = bert.clone();
             *other.pointer_mut(pointer).unwrap() = value.into();
             assert_eq!(Pipeline::of(&other).safe_end("a b c d e f", 2), None, "{pointer}");
+        }
+        // Metaspace marks a word itself, or by a space that nothing may take away.
+        let unigram = |normalizer: &str, scheme: &str| {
+            Pipeline::of(&serde_json::json!({
+                "normalizer": {"type": normalizer},
+                "pre_tokenizer": {"type": "Metaspace", "prepend_scheme": scheme},
+                "model": {"type": "Unigram"}
+            }))
+        };
+        for scheme in ["always", "first", "never"] {
+            assert!(unigram("NFKC", scheme).cuts_into_pieces());
+            assert_eq!(unigram("Strip", scheme).cuts_into_pieces(), scheme == "always");
         }
         let mut strips = bert;
         strips["added_tokens"][0] = serde_json::json!({"content": "mask", "lstrip": true});

@@ -239,3 +239,171 @@ pub(super) fn words_at_least(text: &str) -> u64 {
     let starts = |pair: &&[u8]| pair[0] == b' ' && pair[1].is_ascii_alphanumeric();
     text.as_bytes().windows(2).filter(starts).count() as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tokens::long_text::tests::{Draw, random_text, unigram};
+    use crate::tokens::tokenizer::tests::word_piece;
+
+    fn windows(tokenizer: &Tokenizer, window: usize, stride: Option<usize>, most: Option<usize>) -> Windows {
+        Windows::new(tokenizer, "", 512, WindowOptions { window, stride, most }).unwrap()
+    }
+
+    /// All windows of a text that is tokenised in pieces of so many bytes.
+    fn all(
+        windows: &Windows,
+        tokenizer: &Tokenizer,
+        text: &str,
+        piece_bytes: usize,
+        spans: bool,
+    ) -> Vec<Window> {
+        let mut pieces = windows.of(tokenizer, text, spans);
+        pieces.piece_bytes = piece_bytes;
+        let mut all = Vec::new();
+        while let Some(window) = pieces.next_window().unwrap() {
+            all.push(window);
+        }
+        all
+    }
+
+    #[test]
+    fn a_thousand_random_texts_give_the_ids_of_the_whole_in_windows() {
+        for (tokenizer, seed) in [(word_piece(), 3), (unigram(), 4)] {
+            let (before, after) = tokenizer.special_ids();
+            let mut draw = Draw(seed);
+            let mut cut = 0;
+            for _ in 0..1000 {
+                let length = 200 + draw.below(6000);
+                let text = random_text(&mut draw, length);
+                let window = 3 + draw.below(60);
+                let stride = 1 + draw.below(window - 2);
+                let windows = windows(&tokenizer, window, Some(stride), None);
+                let found = all(&windows, &tokenizer, &text, 1 + draw.below(500), false);
+                let whole = tokenizer.whole_ids(&text);
+                for (number, own) in found.iter().enumerate() {
+                    let start = number * stride;
+                    let expected = &whole[start..(start + window - 2).min(whole.len())];
+                    assert_eq!(own.ids, [before, expected, after].concat(), "window {number} of {text:?}");
+                    assert_eq!((own.first, own.last.is_some()), (number == 0, number + 1 == found.len()));
+                }
+                // The last window ends with the text, and the one before it does not.
+                let reached = (found.len() - 1) * stride + window - 2;
+                assert!(reached >= whole.len() && (found.len() == 1 || reached - stride < whole.len()));
+                cut += usize::from(found.len() > 1 && text.len() > 1000);
+            }
+            assert!(cut > 700, "only {cut} texts were cut: the test tests nothing");
+        }
+    }
+
+    #[test]
+    fn a_text_of_one_window_is_that_of_the_plain_encoding() {
+        for tokenizer in [word_piece(), unigram()] {
+            for text in ["", " ", "The battery died.", "don't [SEP] stop"] {
+                let found = all(&windows(&tokenizer, 64, None, None), &tokenizer, text, 9, false);
+                let [window] = &found[..] else { panic!("{found:?}") };
+                assert_eq!(window.ids, tokenizer.encode(&[text], 64).unwrap().ids(0), "{text:?}");
+                assert_eq!(window.last, Some(Lost::default()));
+            }
+        }
+    }
+
+    #[test]
+    fn windows_say_where_they_lie_in_the_text() {
+        let tokenizer = word_piece();
+        let text = "Ünder the brïdge, unbelievable things happen. ".repeat(40);
+        let found = all(&windows(&tokenizer, 12, None, None), &tokenizer, &text, 100, true);
+        let mut end = 0;
+        for own in &found {
+            let span = own.span.clone().unwrap();
+            assert!(span.start >= end && text[end..span.start].trim().is_empty(), "{span:?} after {end}");
+            assert!(
+                own.ids.len() <= 12 && text.is_char_boundary(span.start) && text.is_char_boundary(span.end)
+            );
+            end = span.end;
+        }
+        assert_eq!(end, text.trim_end().len());
+        let alone = &text[found[1].span.clone().unwrap()];
+        assert_eq!(tokenizer.encode(&[alone], 64).unwrap().ids(0), found[1].ids);
+    }
+
+    #[test]
+    fn the_prefix_stands_in_front_of_every_window() {
+        let tokenizer = word_piece();
+        let options = WindowOptions { window: 8, stride: None, most: None };
+        let windows = Windows::new(&tokenizer, "query: ", 512, options).unwrap();
+        let found = all(&windows, &tokenizer, &format!("query: {}", "word ".repeat(9)), 100, false);
+        let prefix = tokenizer.whole_ids("query:");
+        assert_eq!(prefix.len(), 2);
+        assert_eq!(found.iter().map(|own| own.ids.len()).collect::<Vec<_>>(), [8, 8, 5]);
+        assert!(found.iter().all(|own| own.ids[1..3] == prefix));
+    }
+
+    #[test]
+    fn what_lies_behind_the_last_allowed_window_is_counted() {
+        let tokenizer = word_piece();
+        let windows = windows(&tokenizer, 12, None, Some(2));
+        let lost = |words: usize| {
+            let found = all(&windows, &tokenizer, &"word ".repeat(words), PIECE_BYTES, false);
+            (found.len(), found.last().unwrap().last.unwrap())
+        };
+        assert_eq!(lost(20), (2, Lost::default()));
+        assert_eq!(lost(25), (2, Lost { tokens: 5, at_least: false }));
+        let (count, most) = lost(100_000);
+        assert!(count == 2 && most.at_least && (99_000..=99_980).contains(&most.tokens), "{most:?}");
+    }
+
+    #[test]
+    fn ten_million_tokens_are_read_a_piece_at_a_time() {
+        let tokenizer = word_piece();
+        let text = "many words follow one another here, and no end is in sight: ".repeat(700_000);
+        let windows = windows(&tokenizer, 128, None, None);
+        let mut pieces = windows.of(&tokenizer, &text, false);
+        let (mut tokens, mut most) = (0, 0);
+        // Tokenising all of it would take a minute in an unoptimised build; what is held must not grow meanwhile.
+        while let Some(window) = pieces.next_window().unwrap() {
+            tokens += window.ids.len() - 2;
+            most = most.max(pieces.ids.capacity());
+            if tokens > 200_000 {
+                break;
+            }
+        }
+        assert!(most < 20_000, "{most} ids were held");
+    }
+
+    #[test]
+    fn impossible_windows_are_refused() {
+        let tokenizer = word_piece();
+        let refused = |options: WindowOptions, parts: &[&str]| {
+            let error = Windows::new(&tokenizer, "", 512, options).unwrap_err().to_string();
+            assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+        };
+        let window = |window| WindowOptions { window, ..WindowOptions::default() };
+        refused(window(2), &["no room", "--window 2", "2 tokens"]);
+        refused(window(513), &["longer than the model", "--window 513", "512"]);
+        refused(
+            WindowOptions { stride: Some(127), ..window(128) },
+            &["skip tokens", "--stride 127", "1 to 126"],
+        );
+        refused(WindowOptions { stride: Some(0), ..window(128) }, &["move on", "--stride 0"]);
+        refused(WindowOptions { most: Some(0), ..window(128) }, &["--max-windows 0"]);
+    }
+
+    #[test]
+    fn a_tokenizer_that_looks_across_spaces_is_refused() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join(".downloads/all-MiniLM-L6-v2/tokenizer.json");
+        let mut file: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        file["pre_tokenizer"] = serde_json::json!({"type": "Punctuation", "behavior": "Isolated"});
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("tokenizer.json");
+        std::fs::write(&path, file.to_string()).unwrap();
+        let tokenizer = Tokenizer::open(&path).unwrap();
+        let error = Windows::new(&tokenizer, "", 512, WindowOptions::default()).unwrap_err();
+        assert_eq!(error.kind(), Kind::Tokenizer);
+        assert!(
+            error.to_string().contains("cannot be read in windows")
+                && error.remedy().unwrap().contains("truncate")
+        );
+    }
+}

@@ -13,7 +13,7 @@ use crate::data::Part;
 use crate::dataset::Input;
 use crate::embed::{Embedder, FeatureChoice, covering};
 use crate::error::{Error, Kind, Result};
-use crate::heads::{self, Alpha, Candidate, FeatureView, Trial, fit_bytes};
+use crate::heads::{self, Alpha, Candidate, FeatureView, Trial, fit_bytes, select_bytes};
 use crate::plan::{FreezePlan, Scenario};
 use crate::tokens::LongTexts;
 
@@ -57,6 +57,21 @@ impl fmt::Display for FeatureRequest {
     }
 }
 
+/// What `auto` settled for a task.
+#[derive(Debug)]
+pub struct Chosen<'c> {
+    pub task: &'c str,
+    pub choice: FeatureChoice,
+    /// Numbers the head sees of a text.
+    pub width: usize,
+    pub tried: &'c [Candidate],
+    /// The two that were compared once more on all training rows, if any.
+    pub run_off: &'c [Candidate],
+    pub seconds: f64,
+    /// Bytes that trying and fitting take at their peak, the features included.
+    pub memory: u64,
+}
+
 /// What one task's head sees, and the penalty it is fitted with.
 #[derive(Debug, Clone)]
 pub(super) struct TaskView {
@@ -67,7 +82,10 @@ pub(super) struct TaskView {
     pub alpha: Alpha,
     /// What `auto` tried, and the seconds that took.
     pub tried: Vec<Candidate>,
+    pub run_off: Vec<Candidate>,
     pub seconds: f64,
+    /// Bytes that trying and fitting take at their peak, the features included.
+    pub memory: u64,
 }
 
 /// Refuses, before any work, features that the rows or the plans cannot give.
@@ -143,13 +161,15 @@ pub(super) fn settle(
             }
         });
         if let Some(view) = views.last().filter(|view: &&TaskView| !view.tried.is_empty()) {
-            let chosen = (view.choice.unwrap_or_default(), view.columns.len());
-            let event = TrainEvent::Chosen {
+            let event = TrainEvent::Chosen(&Chosen {
                 task: &request.tasks[task],
-                chosen,
+                choice: view.choice.unwrap_or_default(),
+                width: view.columns.len(),
                 tried: &view.tried,
+                run_off: &view.run_off,
                 seconds: view.seconds,
-            };
+                memory: view.memory,
+            });
             let _uninterrupted = show(&event);
         }
     }
@@ -159,19 +179,28 @@ pub(super) fn settle(
 }
 
 fn fixed(request: &TrainRequest, choice: Option<FeatureChoice>, columns: Range<usize>) -> TaskView {
-    TaskView { choice, columns, alpha: request.fit.alpha, tried: Vec::new(), seconds: 0.0 }
+    TaskView {
+        choice,
+        columns,
+        alpha: request.fit.alpha,
+        tried: Vec::new(),
+        run_off: Vec::new(),
+        seconds: 0.0,
+        memory: 0,
+    }
 }
 
 /// Compares choices and penalties by cross-validation on some of a task's training rows.
 fn screen(
     request: &TrainRequest,
-    table: &Table,
+    table: &mut Table,
     task: usize,
     embedder: &Embedder,
     choices: &[FeatureChoice],
 ) -> Result<TaskView> {
     let start = Instant::now();
-    let (name, labels) = (&request.tasks[task], table.labels[task].names());
+    let name = &request.tasks[task];
+    let labels: &[String] = &table.labels[task].names().to_vec();
     let TaskRows { rows, labels: classes } =
         task_rows(name, labels, &table.rows.cells[task], &table.parts, Part::Train)?;
     let sample = heads::sample(&classes, labels.len(), SCREENED_ROWS, request.fit.seed);
@@ -200,14 +229,37 @@ fn screen(
             ),
         })
         .collect();
-    let selection = heads::select(&trials, (&places, &sampled), labels.len(), rows.len(), &request.fit)
+    let selection = heads::select(&trials, (&places, &sampled), labels.len(), &request.fit)
         .map_err(|error| error.column(name))?;
-    let (choice, columns) = options[selection.trial].clone();
+    let (mut chosen, mut alpha, mut run_off) = (selection.trial, selection.alpha, Vec::new());
+    if chosen != selection.best.0 && rows.len() > sample.len() {
+        let pair = [(chosen, alpha), selection.best];
+        let both = pair.map(|(trial, _)| options[trial].1.clone());
+        table.rows.load(embedder, covering(&both))?;
+        let trials = pair.map(|(trial, _)| Trial {
+            name: options[trial].0.to_string(),
+            features: table.rows.view(&options[trial].1),
+        });
+        let pair_of = [(&trials[0], pair[0].1), (&trials[1], pair[1].1)];
+        let [cheaper, better] = heads::run_off(pair_of, (&rows, &classes), labels, &request.fit)?;
+        if better.accuracy - cheaper.accuracy > cheaper.standard_error {
+            (chosen, alpha) = pair[1];
+        }
+        run_off = vec![cheaper, better];
+    }
+    let (choice, columns) = options[chosen].clone();
+    let widest = options.iter().map(|(_, columns)| columns.len()).max().unwrap_or(0);
+    let trying =
+        4 * (matrix.len() as u64) + select_bytes(keys.len(), widest, labels.len(), request.fit.threads);
+    let features = 4 * (table.rows.rows() * columns.len()) as u64;
+    let memory = trying.max(features + fit_bytes(rows.len(), columns.len(), labels.len()));
     Ok(TaskView {
         choice: Some(choice),
         columns,
-        alpha: Alpha::Fixed(selection.alpha),
+        alpha: Alpha::Fixed(alpha),
         tried: selection.candidates,
+        run_off,
         seconds: start.elapsed().as_secs_f64(),
+        memory,
     })
 }

@@ -100,6 +100,7 @@ fn fit_heads(
         let (head, mut report) = heads::fit(name, labels, &examples, &options)?;
         if !view.tried.is_empty() {
             report.candidates.clone_from(&view.tried);
+            report.run_off.clone_from(&view.run_off);
             report.seconds += view.seconds;
         }
         Ok((head, report))

@@ -25,14 +25,14 @@ use crate::classifier::measure;
 use crate::classifier::run::{BackboneRecipe, TaskFeatures};
 use crate::data::{Part, Source, SplitOptions};
 use crate::dataset::Input;
-use crate::embed::{Embedder, FeatureChoice, Progress, StatesProgress, TextNotes};
+use crate::embed::{Embedder, Progress, StatesProgress, TextNotes};
 use crate::error::{Error, Kind, Result};
 use crate::finetune::StageProgress;
-use crate::heads::{Candidate, FitOptions, FitReport, Head};
+use crate::heads::{FitOptions, FitReport, Head};
 use crate::metrics::TaskMetrics;
 use crate::plan::{FreezePlan, Scenario};
-pub use features::FeatureRequest;
 use features::TaskView;
+pub use features::{Chosen, FeatureRequest};
 use job::Job;
 pub use network::{NetworkOptions, StageReport};
 pub use proof::TensorProof;
@@ -109,8 +109,8 @@ pub struct TrainRequest {
 pub enum TrainEvent<'e> {
     /// Rows are read and their features computed.
     Rows(&'e Progress),
-    /// `auto` has settled what a task's head sees (and how many numbers that is); what it tried, and the seconds that took.
-    Chosen { task: &'e str, chosen: (FeatureChoice, usize), tried: &'e [Candidate], seconds: f64 },
+    /// `auto` has settled what a task's head sees.
+    Chosen(&'e Chosen<'e>),
     /// Token states at a cut are computed.
     States(StatesProgress),
     /// A stage begins.
