@@ -6,8 +6,8 @@
 use std::sync::Mutex;
 
 use super::fit::{fit_bytes, problem};
-use super::minimize::minimize;
-use super::objective::{Score, score};
+use super::minimize::{TOLERANCE_PER_ROW, minimize};
+use super::objective::{Problem, Score, score};
 use super::options::{Alpha, Candidate, Examples, FitOptions, GRID};
 use super::reduce::{REDUCED, reduced};
 use super::standardize::Scaler;
@@ -18,6 +18,8 @@ use crate::fingerprint::Fields;
 const FOLDS: usize = 3;
 /// A fold's path down the grid ends after so many penalties in a row were worse than its best.
 const PATIENCE: usize = 2;
+/// How long the gradient may be at the end of a fit, per row, where choices of features are compared.
+const COARSE: f64 = 1e-3;
 
 /// The score per penalty of the grid, as far as a fold went.
 type Path = Vec<Score>;
@@ -34,6 +36,8 @@ struct Source<'a> {
     examples: Examples<'a>,
     /// They have been standardised, all together.
     standardized: bool,
+    /// See [`Problem`].
+    precision: f64,
 }
 
 /// What a comparison came to.
@@ -42,8 +46,9 @@ pub struct Selection {
     /// Index of the chosen trial.
     pub trial: usize,
     pub alpha: f64,
-    /// Index and penalty of the most accurate, of which the chosen one is within one standard error.
-    pub best: (usize, f64),
+    /// Index and penalty of the most accurate of those with more numbers that are within one standard error too: more rows may
+    /// tell the two apart.
+    pub rival: Option<(usize, f64)>,
     /// Everything that all folds tried.
     pub candidates: Vec<Candidate>,
 }
@@ -59,6 +64,8 @@ pub fn select(
     options: &FitOptions,
 ) -> Result<Selection> {
     let folds = folds(labels, classes, options.seed);
+    // Which choice is better shows long before the last digits of the weights do.
+    let precision = if trials.len() > 1 { COARSE } else { TOLERANCE_PER_ROW };
     let every: Vec<usize> = (0..rows.len()).collect();
     let narrow: Vec<Option<(Vec<f32>, usize)>> = trials
         .iter()
@@ -72,11 +79,15 @@ pub fn select(
         .map(|(trial, narrow)| match narrow {
             Some((values, width)) => {
                 let features = FeatureView::whole(values, *width);
-                Source { examples: Examples { features, rows: &every, labels }, standardized: true }
+                Source {
+                    examples: Examples { features, rows: &every, labels },
+                    standardized: true,
+                    precision,
+                }
             }
             None => {
                 let examples = Examples { features: trial.features, rows, labels };
-                Source { examples, standardized: false }
+                Source { examples, standardized: false, precision }
             }
         })
         .collect();
@@ -107,10 +118,8 @@ pub fn select(
     let grid = grid(options.alpha);
     let candidates = candidates(trials, &paths, &grid);
     let (trial, alpha) = simplest(trials, &candidates).unwrap_or((0, grid[0]));
-    let own = |candidate: &&Candidate| trials.iter().position(|trial| trial.name == candidate.features);
-    let best = candidates.iter().max_by(|a, b| a.accuracy.total_cmp(&b.accuracy));
-    let best = best.and_then(|best| Some((own(&best)?, best.alpha))).unwrap_or((trial, alpha));
-    Ok(Selection { trial, alpha, best, candidates })
+    let rival = rival(trials, &candidates, trial);
+    Ok(Selection { trial, alpha, rival, candidates })
 }
 
 /// Bytes that comparing choices of so many features at most takes at its peak, beside the features themselves.
@@ -169,6 +178,19 @@ fn candidates(trials: &[Trial<'_>], paths: &[Path], grid: &[f64]) -> Vec<Candida
         .collect()
 }
 
+/// The most accurate candidate with more numbers than the chosen trial, if it is within one standard error of the best.
+fn rival(trials: &[Trial<'_>], candidates: &[Candidate], chosen: usize) -> Option<(usize, f64)> {
+    let best = candidates.iter().map(|candidate| candidate.accuracy).fold(0.0, f64::max);
+    let width = |place: usize| trials[place].features.width();
+    candidates
+        .iter()
+        .filter(|own| best - own.accuracy <= own.standard_error)
+        .filter_map(|own| Some((trials.iter().position(|trial| trial.name == own.features)?, own)))
+        .filter(|(place, _)| width(*place) > width(chosen))
+        .max_by(|(_, a), (_, b)| a.accuracy.total_cmp(&b.accuracy))
+        .map(|(place, own)| (place, own.alpha))
+}
+
 /// Trials go from few to many numbers, their penalties from strong to weak: the first within one standard error of the best.
 fn simplest(trials: &[Trial<'_>], candidates: &[Candidate]) -> Option<(usize, f64)> {
     let best = candidates.iter().map(|candidate| candidate.accuracy).fold(0.0, f64::max);
@@ -211,7 +233,8 @@ fn walk(
     let training = Examples { rows: &rows, labels: &labels, ..*examples };
     let scaler =
         if source.standardized { Scaler::none(examples.features.width()) } else { Scaler::of(&training) };
-    let training = problem(&scaler, &training, classes, options.class_weight);
+    let training =
+        Problem { precision: source.precision, ..problem(&scaler, &training, classes, options.class_weight) };
     // Held-out rows are weighted as the training rows are, so that the choice serves the same aim.
     let (rows, labels) = chosen(&outside);
     let held_out = Examples { rows: &rows, labels: &labels, ..*examples };
@@ -342,8 +365,9 @@ mod tests {
             right: right.iter().map(|own| f64::from(*own) / 4.0).collect(),
         };
         let right = || vec![score([1, 1, 1, 1])];
-        let features = FeatureView::whole(&[0.0; 4], 1);
-        let trials = ["few", "many"].map(|name| Trial { name: name.into(), features });
+        let features = [0.0; 4];
+        let trials = [("few", 1), ("many", 2)]
+            .map(|(name, width)| Trial { name: name.into(), features: FeatureView::whole(&features, width) });
         let chosen = |few: Path, many: Path| {
             let tried = candidates(&trials, &[few, right(), right(), many, right(), right()], &GRID);
             (tried.clone(), simplest(&trials, &tried))
@@ -353,6 +377,9 @@ mod tests {
         assert!((tried[0].accuracy - 11.0 / 12.0).abs() < 1e-12 && (tried[1].accuracy - 1.0).abs() < 1e-12);
         assert!((tried[0].standard_error - 1.0 / 12.0).abs() < 1e-12 && tried[1].standard_error == 0.0);
         assert_eq!(choice, Some((0, GRID[0])));
+        assert_eq!(rival(&trials, &tried, 0), Some((1, GRID[0])), "more rows may tell them apart");
+        let (tried, _) = chosen(right(), vec![score([1, 1, 0, 0])]);
+        assert_eq!(rival(&trials, &tried, 0), None, "the one with more numbers is worse");
         let (tried, choice) = chosen(vec![score([1, 1, 0, 0])], right());
         assert!((tried[0].standard_error - 2.0_f64.sqrt() / 12.0).abs() < 1e-12);
         assert_eq!(choice, Some((1, GRID[0])));

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::class_weight::row_weights;
 use super::cross_validation::{Selection, Trial, select};
 use super::head::Head;
-use super::minimize::{Solution, minimize};
+use super::minimize::{Solution, TOLERANCE_PER_ROW, minimize};
 use super::objective::Problem;
 use super::options::{Alpha, ClassWeight, Examples, FitOptions, FitReport};
 use super::standardize::Scaler;
@@ -99,6 +99,7 @@ pub(super) fn problem(
         labels: examples.labels.iter().map(|&label| label as usize).collect(),
         classes,
         weights: row_weights(examples.labels, classes, class_weight),
+        precision: TOLERANCE_PER_ROW,
     }
 }
 

@@ -77,7 +77,7 @@ pub(super) fn evaluate(problem: &Problem, alpha: f64, parameters: Array2<f64>) -
 
 #[expect(clippy::cast_precision_loss, reason = "far below 2^53 rows")]
 fn tolerance(problem: &Problem) -> f64 {
-    TOLERANCE_PER_ROW * problem.labels.len() as f64
+    problem.precision * problem.labels.len() as f64
 }
 
 fn failed(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {

@@ -232,8 +232,8 @@ fn screen(
     let selection = heads::select(&trials, (&places, &sampled), labels.len(), &request.fit)
         .map_err(|error| error.column(name))?;
     let (mut chosen, mut alpha, mut run_off) = (selection.trial, selection.alpha, Vec::new());
-    if chosen != selection.best.0 && rows.len() > sample.len() {
-        let pair = [(chosen, alpha), selection.best];
+    if let Some(rival) = selection.rival.filter(|_| rows.len() > sample.len()) {
+        let pair = [(chosen, alpha), rival];
         let both = pair.map(|(trial, _)| options[trial].1.clone());
         table.rows.load(embedder, covering(&both))?;
         let trials = pair.map(|(trial, _)| Trial {
