@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::backbone::{Architecture, Backbone};
-use crate::embed::{Extractor, StoredLayers};
+use crate::embed::{EmbedOptions, Extractor, StoredLayers};
 use crate::error::{Error, Kind, Result};
 use crate::graph;
 use crate::runtime::{Runtime, gemm_peak, peak_rss_bytes};
@@ -67,7 +67,9 @@ pub fn bench_embed(
             Error::new(Kind::Table, "there are no texts to measure with").expected("at least one row")
         );
     }
-    let mut extractor = Extractor::new(Arc::clone(backbone), runtime, options.stored, options.token_budget)?;
+    let EmbedBenchOptions { stored, token_budget, .. } = *options;
+    let reading = EmbedOptions { stored, token_budget, ..EmbedOptions::default() };
+    let mut extractor = Extractor::new(Arc::clone(backbone), runtime, &reading)?;
     let mut seconds = Vec::new();
     for _ in 0..=options.rounds.max(1) {
         let start = Instant::now();

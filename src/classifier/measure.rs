@@ -3,7 +3,7 @@
 //! Refuses to choose the rows: callers say which.
 
 use crate::error::{Error, Kind, Result};
-use crate::heads::Head;
+use crate::heads::{FeatureView, Head};
 use crate::metrics::{TaskMetrics, classification};
 
 /// The labelled rows of one task: which rows, and the index of each one's label among the head's.
@@ -50,20 +50,20 @@ fn some(names: &[String]) -> String {
     if names.len() > 10 { format!("{shown} … ({} in all)", names.len()) } else { shown }
 }
 
-/// Probabilities of a head for some rows: `[rows, classes]`, row-major. `features` is `[all rows, head.features]`.
+/// Probabilities of a head for some rows: `[rows, classes]`, row-major. `features` shows all rows as the head sees them.
 #[must_use]
-pub fn probabilities(head: &Head, features: &[f32], rows: &[usize]) -> Vec<f32> {
+pub fn probabilities(head: &Head, features: FeatureView<'_>, rows: &[usize]) -> Vec<f32> {
     let classes = head.labels.len();
     let mut all = vec![0.0; rows.len() * classes];
     for (out, &row) in all.chunks_exact_mut(classes).zip(rows) {
-        head.probabilities(&features[row * head.features..(row + 1) * head.features], out);
+        head.probabilities(features.row(row), out);
     }
     all
 }
 
 /// Measures a head on labelled rows.
 #[must_use]
-pub fn measure(head: &Head, features: &[f32], rows: &TaskRows) -> TaskMetrics {
+pub fn measure(head: &Head, features: FeatureView<'_>, rows: &TaskRows) -> TaskMetrics {
     classification(&head.labels, &rows.labels, &probabilities(head, features, &rows.rows))
 }
 
@@ -90,7 +90,7 @@ mod tests {
         let cells = cells(&["yes", "", "no", "no"]);
         let rows = TaskRows::new("t", &head().labels, &cells, 0..4).unwrap();
         assert_eq!(rows.rows, [0, 2, 3]);
-        let metrics = measure(&head(), &[1.0, 9.0, -1.0, 1.0], &rows);
+        let metrics = measure(&head(), FeatureView::whole(&[1.0, 9.0, -1.0, 1.0], 1), &rows);
         assert_eq!(metrics.rows, 3);
         assert!((metrics.accuracy - 2.0 / 3.0).abs() < 1e-12);
         assert_eq!(metrics.confusion, [[1, 1], [0, 1]]);

@@ -5,13 +5,14 @@
 mod measure;
 pub mod run;
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::backbone::Backbone;
-use crate::embed::{Extractor, StoredLayers, TOKEN_BUDGET, Work};
+use crate::embed::{EmbedOptions, Extractor, StoredLayers, WindowSpan, Work};
 use crate::error::{Error, Kind, Result};
-use crate::heads::Head;
+use crate::heads::{Head, softmax};
 use crate::runtime::{Runtime, RuntimeOptions};
 pub use measure::{TaskRows, measure, probabilities};
 pub use run::Run;
@@ -30,6 +31,8 @@ pub struct Classifier {
     run: Run,
     backbone: Arc<Backbone>,
     extractor: Mutex<Extractor>,
+    /// What each head sees of a row.
+    columns: Vec<Range<usize>>,
 }
 
 /// What one task says of one text.
@@ -37,6 +40,8 @@ pub struct Classifier {
 pub struct TaskPrediction {
     /// Index of the most probable label (the first of equals).
     pub label: usize,
+    /// `[classes]`; of a text read in windows, the mean of theirs, each counting as many times as it has tokens.
+    pub logits: Vec<f32>,
     /// `[classes]`, adding up to 1, in the order of [`Head::labels`].
     pub probabilities: Vec<f32>,
 }
@@ -58,8 +63,11 @@ impl Classifier {
         let run = Run::open(path.as_ref())?;
         let backbone = Arc::new(run.backbone(options.backbone.as_deref())?);
         let runtime = Runtime::load(&options.runtime)?;
-        let extractor = Extractor::new(Arc::clone(&backbone), &runtime, StoredLayers::Last, TOKEN_BUDGET)?;
-        Ok(Self { run, backbone, extractor: Mutex::new(extractor) })
+        let stored = if run.sees_embedding_only() { StoredLayers::Last } else { StoredLayers::All };
+        let options = EmbedOptions { stored, long: run.recipe.features.long, ..EmbedOptions::default() };
+        let extractor = Extractor::new(Arc::clone(&backbone), &runtime, &options)?;
+        let columns = run.columns(&extractor.layout())?;
+        Ok(Self { run, backbone, extractor: Mutex::new(extractor), columns })
     }
 
     /// The heads: one per task, with their labels.
@@ -93,29 +101,51 @@ impl Classifier {
     pub fn predict(&self, texts: &[&str]) -> Result<Vec<Vec<TaskPrediction>>> {
         let mut predictions = vec![Vec::new(); texts.len()];
         let mut extractor = self.extractor.lock().unwrap_or_else(PoisonError::into_inner);
-        let embedding = extractor.layout().embedding();
         extractor.extract(texts, &mut |index, row| {
-            predictions[index] = self.run.apply_heads(&row[embedding.clone()]);
+            predictions[index] = apply_heads(&self.run.heads, &self.columns, row);
             Ok(())
         })?;
         Ok(predictions)
     }
+
+    /// Which windows of a text spoke for which label: per task, every window with its logits.
+    ///
+    /// # Errors
+    /// The run does not read texts in windows, or running fails.
+    pub fn explain(&self, text: &str) -> Result<Vec<Vec<WindowLogits>>> {
+        let mut tasks = vec![Vec::new(); self.run.heads.len()];
+        let mut extractor = self.extractor.lock().unwrap_or_else(PoisonError::into_inner);
+        extractor.explain(text, &mut |span, row| {
+            let own = apply_heads(&self.run.heads, &self.columns, row);
+            for (task, own) in tasks.iter_mut().zip(own) {
+                task.push((span.clone(), own.logits));
+            }
+            Ok(())
+        })?;
+        Ok(tasks)
+    }
+}
+
+/// A window of a text, and its logits for one task.
+pub type WindowLogits = (WindowSpan, Vec<f32>);
+
+/// What every head says of a row, of which each sees its own columns.
+#[must_use]
+pub fn apply_heads(heads: &[Head], columns: &[Range<usize>], row: &[f32]) -> Vec<TaskPrediction> {
+    heads
+        .iter()
+        .zip(columns)
+        .map(|(head, columns)| {
+            let mut logits = vec![0.0; head.labels.len()];
+            head.logits(&row[columns.clone()], &mut logits);
+            let mut probabilities = logits.clone();
+            softmax(&mut probabilities);
+            TaskPrediction { label: most_probable(&probabilities), logits, probabilities }
+        })
+        .collect()
 }
 
 impl Run {
-    /// What every task says of one feature vector.
-    #[must_use]
-    pub fn apply_heads(&self, features: &[f32]) -> Vec<TaskPrediction> {
-        self.heads
-            .iter()
-            .map(|head| {
-                let mut probabilities = vec![0.0; head.labels.len()];
-                head.probabilities(features, &mut probabilities);
-                TaskPrediction { label: most_probable(&probabilities), probabilities }
-            })
-            .collect()
-    }
-
     /// Opens the backbone the run was trained on, with the tensors that training changed.
     ///
     /// # Errors

@@ -2,7 +2,8 @@
 //!
 //! Refuses to hold a text: of the rows it keeps only hashes, so that evaluation can tell what was seen in training.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -10,12 +11,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::bert::ChangedTensors;
 use crate::data::Part;
+use crate::embed::{FeatureChoice, RowLayout};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fingerprint, TextKey};
 use crate::heads::{self, Head};
+use crate::tokens::LongTexts;
 
 /// The version of the run directory this program writes, and the newest it reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 /// File names in a run directory.
 pub const RECIPE: &str = "recipe.toml";
 pub const HEADS: &str = "heads.safetensors";
@@ -100,6 +103,9 @@ pub struct DataRecipe {
     /// The text column; absent when the run was trained on cached features.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+    /// The feature column, when it is not the file's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub features_column: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -126,8 +132,21 @@ pub struct HeadsRecipe {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FeaturesRecipe {
-    /// `last`: the sentence embedding; `column`: a column of a Parquet file.
-    pub kind: String,
+    /// What was asked for: a choice, `auto`, or `column`: vectors of a Parquet file.
+    pub asked: String,
+    /// What happens to texts beyond the model's limit.
+    pub long: LongTexts,
+    /// Per task.
+    pub tasks: BTreeMap<String, TaskFeatures>,
+}
+
+/// What one head sees.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskFeatures {
+    /// Absent for vectors made elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub choice: Option<FeatureChoice>,
     /// Numbers in a feature vector.
     pub width: usize,
 }
@@ -168,15 +187,37 @@ impl Run {
         }
         let heads = heads::load(&path)?;
         let names: Vec<&str> = heads.iter().map(|head| head.task.as_str()).collect();
-        let widths_fit = heads.iter().all(|head| head.features == recipe.features.width);
-        if names != recipe.tasks || !widths_fit {
+        let width = |task: &str| recipe.features.tasks.get(task).map(|own| own.width);
+        if names != recipe.tasks || heads.iter().any(|head| width(&head.task) != Some(head.features)) {
             return Err(Error::new(Kind::Run, "the heads do not fit the run's recipe")
                 .at(path)
-                .found(format!("tasks {}", names.join(", ")))
-                .expected(format!("tasks {} on {} features", recipe.tasks.join(", "), recipe.features.width))
+                .found(listed(names.iter().zip(&heads).map(|(task, head)| (*task, head.features))))
+                .expected(listed(recipe.tasks.iter().map(|task| (task.as_str(), width(task).unwrap_or(0)))))
                 .help("train the run again"));
         }
         Ok(Self { directory: directory.to_path_buf(), recipe, heads })
+    }
+
+    /// What each head sees of a stored row, in the heads' order.
+    ///
+    /// # Errors
+    /// The rows do not hold a head's features, or the run was trained on features made elsewhere.
+    pub fn columns(&self, layout: &RowLayout) -> Result<Vec<Range<usize>>> {
+        let of = |head: &Head| match self.recipe.features.tasks.get(&head.task).and_then(|own| own.choice) {
+            Some(choice) => choice.columns(layout),
+            None => Err(Error::new(Kind::Run, "the run was trained on features made elsewhere")
+                .at(&self.directory)
+                .column(&head.task)
+                .help("give it a Parquet of such features")),
+        };
+        self.heads.iter().map(of).collect()
+    }
+
+    /// Whether every head sees the sentence embedding and nothing else.
+    #[must_use]
+    pub fn sees_embedding_only(&self) -> bool {
+        let last = Some(FeatureChoice::Last);
+        self.recipe.features.tasks.values().all(|own| own.choice == last)
     }
 
     /// The tensors of the backbone that training changed, with their hash; none when it changed none.
@@ -231,6 +272,11 @@ pub fn changed_bytes(
         .collect::<std::result::Result<Vec<_>, _>>()
         .map_err(|source| wrong(source.to_string()))?;
     safetensors::serialize(views, None).map_err(|source| wrong(source.to_string()))
+}
+
+/// Tasks with the numbers their heads see, for a message.
+fn listed<'t>(tasks: impl Iterator<Item = (&'t str, usize)>) -> String {
+    tasks.map(|(task, width)| format!("{task} on {width} features")).collect::<Vec<_>>().join(", ")
 }
 
 fn check_hash(path: &Path, expected: Fingerprint) -> Result<()> {
@@ -400,6 +446,6 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join(RECIPE), "format = 99\nnew_things = true\n").unwrap();
         let error = Recipe::open(directory.path()).unwrap_err().to_string();
-        assert!(error.contains("format 99") && error.contains("format 1"), "{error}");
+        assert!(error.contains("format 99") && error.contains("format 2"), "{error}");
     }
 }

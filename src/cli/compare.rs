@@ -10,7 +10,7 @@ use super::Outcome;
 use super::eval::{print_json, unprintable};
 use super::learning::LearningArguments;
 use super::network::{NetworkArguments, TrainProgress};
-use super::options::{RuntimeArguments, StoreArguments, TableArguments};
+use super::options::{LongArguments, RuntimeArguments, StoreArguments, TableArguments};
 use super::terminal::{Terminal, bytes, grouped};
 use crate::backbone::Backbone;
 use crate::compare::{
@@ -23,11 +23,13 @@ use crate::error::Result;
 use crate::quantities::duration;
 use crate::report::{BackboneReport, Done, PAGE, Report, ScenarioReport, recommend};
 use crate::runtime::Runtime;
-use crate::train::TrainRequest;
+use crate::tokens::LongTexts;
+use crate::train::{FeatureRequest, TrainRequest};
 
 /// Compare freezing scenarios and backbones on the same rows: one table, one report.
 ///
-/// Scenario 1: everything is frozen (untrained heads, and labels by their descriptions). 2: heads on the frozen backbone. 3:TASK:
+/// Scenario 1: everything is frozen (untrained heads, and labels by their descriptions). 2: heads on the
+/// frozen backbone, on its sentence embedding and on the features that `auto` chooses. 3:TASK:
 /// that head is frozen, everything else is trained. topN: gradual unfreezing of the N top layers. Each is written as an ordinary
 /// run into OUT/BACKBONE/SCENARIO; what is finished is kept, an interrupted comparison goes on where it was.
 #[derive(Debug, Args)]
@@ -44,7 +46,8 @@ pub(crate) struct Arguments {
     /// The directory for the runs, report.json and report.html.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// `1`, `2`, `3` (for each task), `3:TASK`, `top1`, `top2`, …, separated by commas [default: 1,2,3,top1,top2].
+    /// `1`, `2` (for `2:last,2:auto`), `2:FEATURES`, `3` (for each task), `3:TASK`, `top1`, `top2`, …, separated by commas
+    /// [default: 1,2,3,top1,top2].
     #[arg(long, value_name = "WHICH", value_delimiter = ',')]
     scenarios: Vec<String>,
     /// What scenario 3 freezes beside the head: `backbone:embeddings` or `backbone:0-3`; may be repeated.
@@ -72,6 +75,8 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     table: TableArguments,
     #[command(flatten)]
+    long: LongArguments,
+    #[command(flatten)]
     store: StoreArguments,
     #[command(flatten)]
     runtime: RuntimeArguments,
@@ -87,7 +92,10 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
         opened: Vec::new(),
     };
     let mut shown = Shown { terminal, tasks: &request.shared.tasks, progress: None };
-    let compared = compare(&request, &mut |backbone| opener.open(backbone), &mut |event| shown.show(event))?;
+    let compared =
+        compare(&request, &mut |backbone, windows| opener.open(backbone, windows), &mut |event| {
+            shown.show(event)
+        })?;
     let Compared { report, up_to_date } = &compared;
     if arguments.json {
         print_json(report)?;
@@ -120,6 +128,8 @@ fn request(arguments: &Arguments) -> Result<CompareRequest> {
         frozen_head: FrozenHead::of(&arguments.frozen_head),
         time_limit: arguments.time_limit,
         learning_curve: arguments.learning_curve.clone(),
+        long_texts: arguments.long.to_string(),
+        auto_alpha: learning.alpha(FeatureRequest::Auto),
     })
 }
 
@@ -144,14 +154,20 @@ struct Opener<'o> {
 }
 
 impl Opener<'_> {
-    fn open(&mut self, backbone: &Arc<Backbone>) -> Result<Embedder> {
+    fn open(&mut self, backbone: &Arc<Backbone>, windows: bool) -> Result<Embedder> {
         let directory = backbone.directory().to_path_buf();
         let quiet = Terminal::new(true, false);
         let again = self.opened.contains(&directory);
         let terminal = if again { &quiet } else { self.terminal };
+        let text = &self.arguments.table.text;
+        let long = match windows {
+            true => self.arguments.long.resolve_for(backbone, &self.sources, text)?,
+            false => LongTexts::Truncate,
+        };
         let (embedder, _) = self.arguments.store.open(
             Arc::clone(backbone),
             Arc::clone(&self.runtime),
+            long,
             &self.sources,
             terminal,
         )?;

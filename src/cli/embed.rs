@@ -6,10 +6,10 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::Outcome;
-use super::options::{RuntimeArguments, StoreArguments, TableArguments};
+use super::options::{LongArguments, RuntimeArguments, StoreArguments, TableArguments};
 use super::terminal::{Terminal, grouped};
 use crate::classifier::open_backbone;
-use crate::embed::{EmbedRequest, Embedded, embed_file};
+use crate::embed::{EmbedRequest, Embedded, FeatureChoice, embed_file};
 
 /// Compute the sentence embeddings of a table of texts, once, and write them to Parquet.
 #[derive(Debug, Args)]
@@ -25,6 +25,9 @@ pub(crate) struct Arguments {
     /// The Parquet to write.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Beside `embedding`, a column `features`: `layers:A-B` or `all`, the mean-pooled states of these layers, side by side.
+    #[arg(long, value_name = "WHICH", default_value_t = FeatureChoice::default())]
+    features: FeatureChoice,
     /// Carry the text column along too (the other columns always are).
     #[arg(long)]
     keep_text: bool,
@@ -33,6 +36,8 @@ pub(crate) struct Arguments {
     overwrite: bool,
     #[command(flatten)]
     table: TableArguments,
+    #[command(flatten)]
+    long: LongArguments,
     #[command(flatten)]
     store: StoreArguments,
     #[command(flatten)]
@@ -44,11 +49,13 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
     let backbone = Arc::new(open_backbone(&arguments.backbone)?);
     let runtime = arguments.runtime.load(terminal)?;
     let max_length = backbone.manifest().preparation.max_length;
-    let (mut embedder, rows) = arguments.store.open(backbone, runtime, &[&source], terminal)?;
+    let long = arguments.long.resolve(|| false)?;
+    let (mut embedder, rows) = arguments.store.open(backbone, runtime, long, &[&source], terminal)?;
     let request = EmbedRequest {
         source: &source,
         text_column: &arguments.table.text,
         output: &arguments.out,
+        features: arguments.features,
         keep_text: arguments.keep_text,
         strict: arguments.table.strict,
         overwrite: arguments.overwrite,
@@ -58,11 +65,11 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
     drop(progress);
     match embedded {
         Embedded::UpToDate(notes) => {
-            terminal.notes(&notes, max_length);
+            terminal.notes(&notes, long, max_length);
             terminal.say(format!("{}: up to date", arguments.out.display()));
         }
         Embedded::Written(summary) => {
-            terminal.notes(&summary.notes, max_length);
+            terminal.notes(&summary.notes, long, max_length);
             terminal.say(format!(
                 "{}: {} rows of {} numbers ({} texts computed, {} from the store)",
                 arguments.out.display(),

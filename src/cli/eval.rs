@@ -14,6 +14,7 @@ use super::terminal::{Terminal, grouped};
 use crate::classifier::Run;
 use crate::data::{Format, RecordFormat, RecordValue, RecordWriter, Source, write_atomically};
 use crate::dataset::{Columns, Dataset};
+use crate::embed::covering;
 use crate::error::{Error, Result};
 use crate::evaluate::{Evaluator, Rows};
 use crate::metrics::TaskMetrics;
@@ -108,14 +109,16 @@ fn load(arguments: &Arguments, run: &Run, kept: &[String], terminal: &Terminal) 
         None => error,
     };
     if let (None, Format::Parquet, Some(path)) = (&run.recipe.data.text, source.format, &source.path) {
-        return Ok(Dataset::from_features(path, None, columns).map_err(named)?);
+        let column = run.recipe.data.features_column.as_deref();
+        return Ok(Dataset::from_features(path, column, columns).map_err(named)?);
     }
     let backbone = Arc::new(run.backbone(arguments.backbone.as_deref())?);
     let max_length = backbone.manifest().preparation.max_length;
     let runtime = arguments.runtime.load(terminal)?;
-    let (mut embedder, rows) = arguments.store.open(backbone, runtime, &[&source], terminal)?;
+    let long = run.recipe.features.long;
+    let (mut embedder, rows) = arguments.store.open(backbone, runtime, long, &[&source], terminal)?;
     let mut progress = terminal.progress(rows);
-    let dataset = Dataset::from_texts(
+    let mut dataset = Dataset::from_texts(
         &mut embedder,
         &source,
         &arguments.table.text,
@@ -125,7 +128,8 @@ fn load(arguments: &Arguments, run: &Run, kept: &[String], terminal: &Terminal) 
     )
     .map_err(named)?;
     drop(progress);
-    terminal.notes(&dataset.notes, max_length);
+    dataset.load(&embedder, covering(&run.columns(&embedder.layout())?))?;
+    terminal.notes(&dataset.notes, long, max_length);
     Ok(dataset)
 }
 

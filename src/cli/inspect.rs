@@ -85,13 +85,17 @@ fn of_run(recipe: &Recipe, heads: &[HeadDescription]) -> Vec<(&'static str, Stri
     let mut lines = vec![
         ("run of", format!("{} (frosthead {})", recipe.data.path, recipe.frosthead)),
         ("backbone", backbone),
-        ("features", format!("{}, {} numbers", recipe.features.kind, recipe.features.width)),
+        ("features", recipe.features.asked.clone()),
         ("split", shares),
         ("heads", format!("alpha {}, class weight {}", recipe.heads.alpha, recipe.heads.class_weight)),
     ];
     for head in heads {
         let parameters = grouped(head.parameters as u64);
-        lines.push(("task", format!("{}: {} ({parameters} parameters)", head.task, head.labels.join(", "))));
+        let features = recipe.features.tasks.get(&head.task).and_then(|own| own.choice);
+        let seen = features.map_or_else(|| "column".to_owned(), |choice| choice.to_string());
+        let (task, labels, width) = (&head.task, head.labels.join(", "), grouped(head.features as u64));
+        let line = format!("{task}: {labels} ({parameters} parameters on {width} numbers of `{seen}`)");
+        lines.push(("task", line));
     }
     lines
 }

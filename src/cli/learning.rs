@@ -9,7 +9,7 @@ use crate::dataset::Input;
 use crate::error::{Error, Kind, Result};
 use crate::heads::{Alpha, ClassWeight, FitOptions};
 use crate::runtime::allowed_cores;
-use crate::train::TrainRequest;
+use crate::train::{FeatureRequest, TrainRequest};
 
 /// What is learned from which rows.
 #[derive(Debug, Args)]
@@ -33,16 +33,28 @@ pub(crate) struct LearningArguments {
     /// Seed of every draw.
     #[arg(long, value_name = "N", default_value_t = SplitOptions::default().seed)]
     seed: u64,
-    /// Penalty on the weights: a number, or `auto` to choose it by 3-fold cross-validation on the training rows.
-    #[arg(long, value_name = "ALPHA", default_value_t = FitOptions::default().alpha)]
-    alpha: Alpha,
+    /// Memory that fitting a head may take, in GB: `auto` features leave out what would take more.
+    #[arg(long, value_name = "GB", default_value_t = 4.0)]
+    fit_memory: f64,
+    /// Penalty on the weights: a number, or `auto` to choose it by 3-fold cross-validation on the training rows [default: 100, or
+    /// `auto` beside `auto` features].
+    #[arg(long, value_name = "ALPHA")]
+    alpha: Option<Alpha>,
     /// `none`, or `balanced`: every class counts the same.
     #[arg(long, value_name = "HOW", default_value_t = FitOptions::default().class_weight)]
     class_weight: ClassWeight,
 }
 
 impl LearningArguments {
-    /// The request these options make, with scenario 2's freeze plan and no output yet; `input` reads a table's argument.
+    /// The penalty that was asked for, or the default beside these features.
+    pub(crate) fn alpha(&self, features: FeatureRequest) -> Alpha {
+        self.alpha.unwrap_or(match features {
+            FeatureRequest::Auto => Alpha::Auto,
+            FeatureRequest::Choice(_) => FitOptions::default().alpha,
+        })
+    }
+
+    /// The request these options make, with scenario 2's freeze plan, the default features and no output yet; `input` reads a table's argument.
     pub(crate) fn request(
         &self,
         data: &str,
@@ -69,7 +81,14 @@ impl LearningArguments {
                 valid_fraction: self.valid_fraction,
                 seed: self.seed,
             },
-            fit: FitOptions { alpha: self.alpha, class_weight: self.class_weight, seed: self.seed, threads },
+            fit: FitOptions {
+                alpha: self.alpha(FeatureRequest::default()),
+                class_weight: self.class_weight,
+                seed: self.seed,
+                threads,
+            },
+            features: FeatureRequest::default(),
+            fit_memory: fit_memory(self.fit_memory)?,
             freeze: Vec::new(),
             unfreeze: Vec::new(),
             network: network.options(&self.tasks, self.seed, threads)?,
@@ -82,4 +101,14 @@ impl LearningArguments {
             overwrite: false,
         })
     }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a checked number of bytes")]
+fn fit_memory(gigabytes: f64) -> Result<u64> {
+    if gigabytes > 0.0 && gigabytes < 1e6 {
+        return Ok((gigabytes * 1e9) as u64);
+    }
+    Err(Error::new(Kind::Usage, "fitting a head takes memory")
+        .found(format!("--fit-memory {gigabytes}"))
+        .expected("a number of GB above 0"))
 }

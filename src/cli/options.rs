@@ -2,18 +2,20 @@
 //!
 //! Refuses to interpret them beyond what the library's own parsers do.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::terminal::{Terminal, bytes, count_rows};
 use crate::backbone::Backbone;
 use crate::data::{Format, Source};
-use crate::embed::{EmbedOptions, Embedder, StoredLayers, TOKEN_BUDGET};
+use crate::embed::{EmbedOptions, Embedder, StoredLayers, TOKEN_BUDGET, any_longer};
 use crate::error::{Error, Kind, Result};
 use crate::runtime::{Device, Runtime, RuntimeOptions};
 use crate::store::default_root;
+use crate::tokens::{LongTexts, WindowOptions};
 
 /// Where and how the network runs.
 #[derive(Debug, Args)]
@@ -75,6 +77,75 @@ impl TableArguments {
     }
 }
 
+/// What happens to texts beyond the model's limit.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Long texts")]
+pub(crate) struct LongArguments {
+    /// `truncate`: their end is cut off; `windows`: they are read to their end, in windows, and their features are the mean.
+    #[arg(long, value_name = "HOW")]
+    long: Option<LongChoice>,
+    /// Tokens in a window, special tokens included [default: 128].
+    #[arg(long, value_name = "N")]
+    window: Option<usize>,
+    /// Tokens from one window's start to the next one's [default: all of a window's own, so that none is read twice].
+    #[arg(long, value_name = "M")]
+    stride: Option<usize>,
+    /// Windows of a text, at most; the rest is cut off [default: any number].
+    #[arg(long, value_name = "N")]
+    max_windows: Option<usize>,
+}
+
+/// The values of `--long`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LongChoice {
+    Truncate,
+    Windows,
+}
+
+/// What was asked for.
+impl fmt::Display for LongArguments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { long, window, stride, max_windows } = self;
+        write!(f, "{long:?} {window:?} {stride:?} {max_windows:?}")
+    }
+}
+
+impl LongArguments {
+    /// What was asked for; windows by default when any text of these tables is longer than the backbone's limit and its tokenizer
+    /// can be given texts in pieces.
+    pub(crate) fn resolve_for(
+        &self,
+        backbone: &Backbone,
+        sources: &[&Source],
+        text: &str,
+    ) -> Result<LongTexts> {
+        self.resolve(|| {
+            backbone.tokenizer().check_pieces().is_ok()
+                && sources.iter().any(|source| any_longer(backbone, source, text))
+        })
+    }
+
+    /// What was asked for; windows when only their shape was, and otherwise when `windows_by_default`.
+    pub(crate) fn resolve(&self, windows_by_default: impl FnOnce() -> bool) -> Result<LongTexts> {
+        let Self { long, window, stride, max_windows } = *self;
+        let shaped = window.or(stride).or(max_windows).is_some();
+        if long == Some(LongChoice::Truncate) && shaped {
+            return Err(Error::new(Kind::Usage, "texts that are cut off have no windows")
+                .found("--long truncate beside --window, --stride or --max-windows")
+                .expected("--long windows"));
+        }
+        let windows = match long {
+            Some(long) => long == LongChoice::Windows,
+            None => shaped || windows_by_default(),
+        };
+        if !windows {
+            return Ok(LongTexts::Truncate);
+        }
+        let window = window.unwrap_or(WindowOptions::default().window);
+        Ok(LongTexts::Windows(WindowOptions { window, stride, most: max_windows }))
+    }
+}
+
 /// Where features are stored, and which.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Features")]
@@ -97,6 +168,7 @@ impl StoreArguments {
         &self,
         backbone: Arc<Backbone>,
         runtime: Arc<Runtime>,
+        long: LongTexts,
         sources: &[&Source],
         terminal: &Terminal,
     ) -> Result<(Embedder, Option<u64>)> {
@@ -106,7 +178,7 @@ impl StoreArguments {
                 .expected("at least 1"));
         }
         let root = default_root(self.cache.as_deref())?;
-        let options = EmbedOptions { stored: self.store_layers, token_budget: self.token_budget };
+        let options = EmbedOptions { stored: self.store_layers, token_budget: self.token_budget, long };
         let embedder = Embedder::open(backbone, runtime, &root, options)?;
         terminal.damage(embedder.damaged());
         let rows = sources.iter().map(|source| count_rows(source)).sum::<Option<u64>>();

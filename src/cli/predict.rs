@@ -3,16 +3,17 @@
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::Outcome;
 use super::options::{RuntimeArguments, TableArguments};
 use super::terminal::Terminal;
-use crate::classifier::{Classifier, OpenOptions, TaskPrediction};
+use crate::classifier::{Classifier, OpenOptions, TaskPrediction, WindowLogits};
 use crate::data::{RecordFormat, RecordValue, RecordWriter, Row, TableReader, write_atomically};
 use crate::embed::TextNotes;
 use crate::error::{Error, Kind, Result};
 use crate::heads::Head;
+use crate::tokens::LongTexts;
 
 /// Rows predicted at a time: enough to sort into full batches, few enough to answer soon.
 const WINDOW_ROWS: usize = 1024;
@@ -41,6 +42,10 @@ pub(crate) struct Arguments {
     /// The K most probable labels.
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(1..))]
     top_k: Option<u16>,
+    /// `windows`: which windows of a text spoke for its labels: their bytes in the text, tokens and logits (of the labels that are
+    /// shown).
+    #[arg(long, value_name = "WHAT")]
+    explain: Option<Explain>,
     /// Replace an existing --out.
     #[arg(long)]
     overwrite: bool,
@@ -51,6 +56,12 @@ pub(crate) struct Arguments {
     table: TableArguments,
     #[command(flatten)]
     runtime: RuntimeArguments,
+}
+
+/// What `--explain` explains a prediction by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Explain {
+    Windows,
 }
 
 pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
@@ -65,14 +76,23 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
     let text = reader.column(&arguments.table.text)?;
     let options = OpenOptions { runtime: arguments.runtime.options(), backbone: arguments.backbone.clone() };
     let classifier = Classifier::open_with(&arguments.model, &options)?;
+    if arguments.explain.is_some() && classifier.run().recipe.features.long == LongTexts::Truncate {
+        return Err(Error::new(Kind::Usage, "this run does not read texts in windows")
+            .at(&arguments.model)
+            .found("--explain windows, and a run trained with --long truncate")
+            .help("train it with --long windows")
+            .into());
+    }
     let mut job = Job { arguments, classifier: &classifier, text, notes: TextNotes::default() };
     match &arguments.out {
         Some(path) => write_atomically(path, |out| job.run(&mut reader, out))?,
         None => job.run(&mut reader, &mut BufWriter::new(std::io::stdout().lock()))?,
     }
     let mut notes = job.notes;
-    notes.truncation = classifier.work().truncation;
-    terminal.notes(&notes, classifier.backbone().manifest().preparation.max_length);
+    let work = classifier.work();
+    (notes.truncation, notes.windowed) = (work.truncation, work.windowed);
+    let long = classifier.run().recipe.features.long;
+    terminal.notes(&notes, long, classifier.backbone().manifest().preparation.max_length);
     Ok(Outcome::Done)
 }
 
@@ -99,8 +119,9 @@ impl Job<'_> {
                 self.notes.add(row, text, self.arguments.table.strict)?;
             }
             let predictions = self.classifier.predict(&texts)?;
-            for (row, predictions) in rows.iter().zip(&predictions) {
-                records.write(&self.record(row, predictions))?;
+            for ((row, text), predictions) in rows.iter().zip(&texts).zip(&predictions) {
+                let windows = self.arguments.explain.map(|_| self.classifier.explain(text)).transpose()?;
+                records.write(&self.record(row, predictions, windows.as_deref()))?;
             }
             records.flush()?;
         }
@@ -124,6 +145,10 @@ impl Job<'_> {
                 columns.push(format!("{}_predicted_{rank}", head.task));
                 columns.push(format!("{}_probability_{rank}", head.task));
             }
+            if self.arguments.explain.is_some() {
+                columns.push(format!("{}_logits", head.task));
+                columns.push(format!("{}_windows", head.task));
+            }
         }
         columns
     }
@@ -132,12 +157,17 @@ impl Job<'_> {
         self.arguments.top_k.map_or(1, |ranks| usize::from(ranks).min(head.labels.len()))
     }
 
-    fn record<'r>(&'r self, row: &'r Row, predictions: &[TaskPrediction]) -> Vec<RecordValue<'r>> {
+    fn record<'r>(
+        &'r self,
+        row: &'r Row,
+        predictions: &[TaskPrediction],
+        windows: Option<&[Vec<WindowLogits>]>,
+    ) -> Vec<RecordValue<'r>> {
         let mut record = vec![RecordValue::Integer(row.number)];
         record.extend(
             row.cells.iter().map(|cell| cell.as_deref().map_or(RecordValue::Null, RecordValue::Text)),
         );
-        for (head, prediction) in self.classifier.heads().iter().zip(predictions) {
+        for (task, (head, prediction)) in self.classifier.heads().iter().zip(predictions).enumerate() {
             let mut ranked: Vec<usize> = (0..head.labels.len()).collect();
             ranked.sort_by(|&a, &b| prediction.probabilities[b].total_cmp(&prediction.probabilities[a]));
             let mut push = |label: usize| {
@@ -149,9 +179,32 @@ impl Job<'_> {
             if self.arguments.all_probabilities {
                 record.extend(prediction.probabilities.iter().map(|p| RecordValue::Number(shortest(*p))));
             }
+            if let Some(windows) = windows {
+                let shown =
+                    if self.arguments.all_probabilities { head.labels.len() } else { self.ranks(head) };
+                record.extend(explained(head, prediction, &ranked[..shown], &windows[task]));
+            }
         }
         record
     }
+}
+
+/// The logits of the shown labels: the text's, and each window's with its place.
+fn explained<'r>(
+    head: &Head,
+    prediction: &TaskPrediction,
+    shown: &[usize],
+    windows: &[WindowLogits],
+) -> [RecordValue<'r>; 2] {
+    let named = |logits: &[f32]| -> serde_json::Value {
+        let pairs = shown.iter().map(|&label| (head.labels[label].clone(), shortest(logits[label]).into()));
+        serde_json::Value::Object(pairs.collect())
+    };
+    let windows = windows.iter().map(|(span, logits)| {
+        let (start, end) = (span.bytes.start, span.bytes.end);
+        serde_json::json!({"start": start, "end": end, "tokens": span.tokens, "logits": named(logits)})
+    });
+    [RecordValue::Json(named(&prediction.logits)), RecordValue::Json(windows.collect())]
 }
 
 /// The f64 whose shortest decimal form is the f32's: 0.97 stays 0.97 in the output.

@@ -12,7 +12,7 @@ use crate::embed::{Progress, TextNotes};
 use crate::error::Error;
 pub(crate) use crate::quantities::{bytes, grouped};
 use crate::store::Damage;
-use crate::tokens::Truncation;
+use crate::tokens::{LongTexts, Truncation, WindowOptions};
 
 /// Standard error, and how much the user wants to read there.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ impl Terminal {
     }
 
     /// What was odd about a table's texts.
-    pub(crate) fn notes(&self, notes: &TextNotes, max_length: usize) {
+    pub(crate) fn notes(&self, notes: &TextNotes, long: LongTexts, max_length: usize) {
         if notes.empty + notes.nul > 0 {
             self.warn(format!(
                 "{} empty texts and {} texts with a NUL byte were embedded like any other (--strict refuses them)",
@@ -86,7 +86,30 @@ impl Terminal {
                 grouped(notes.nul)
             ));
         }
-        self.truncation(&notes.truncation, notes.rows, max_length);
+        match long {
+            LongTexts::Truncate => self.truncation(&notes.truncation, notes.rows, max_length),
+            LongTexts::Windows(options) => self.windows(notes, options),
+        }
+    }
+
+    /// How long texts were read; said even when none was.
+    fn windows(&self, notes: &TextNotes, options: WindowOptions) {
+        let TextNotes { rows, truncation, windowed, .. } = notes;
+        self.say(format!(
+            "{} of {} texts were read in {} ({} in all)",
+            grouped(windowed.texts),
+            grouped(*rows),
+            LongTexts::Windows(options),
+            grouped(windowed.windows)
+        ));
+        if let Some(most) = options.most {
+            self.say(format!(
+                "{} texts were cut behind {most} windows ({}{} tokens lost)",
+                grouped(truncation.texts),
+                if truncation.at_least { "at least " } else { "" },
+                grouped(truncation.tokens_lost)
+            ));
+        }
     }
 
     /// What was cut off at the maximum length; said even when nothing was.

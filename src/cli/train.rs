@@ -1,22 +1,22 @@
 //! Owns `frosthead train`: labelled rows → a run, and the table of what it reached.
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
 
 use super::learning::LearningArguments;
 use super::network::{FreezeArguments, NetworkArguments, TrainProgress};
-use super::options::{RuntimeArguments, StoreArguments, TableArguments};
+use super::options::{LongArguments, RuntimeArguments, StoreArguments, TableArguments};
 use super::terminal::{Terminal, grouped};
 use super::{Outcome, eval};
 use crate::classifier::open_backbone;
 use crate::data::Format;
 use crate::dataset::Input;
 use crate::error::{Error, Kind, Result};
-use crate::heads::FitReport;
-use crate::train::{TrainRequest, TrainSummary, Trained, train};
+use crate::heads::{FitOptions, FitReport};
+use crate::train::{FeatureRequest, RunMetrics, TrainRequest, TrainSummary, Trained, train};
 
 /// Train what the freeze plan leaves free (by default one head per task on a frozen backbone), measure it, and write a run.
 #[derive(Debug, Args)]
@@ -33,6 +33,10 @@ pub(crate) struct Arguments {
     /// The run directory to write.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// What the heads see: `last` (the sentence embedding), `layers:A-B` or `all` (the mean-pooled states of these layers, side
+    /// by side), or `auto`: per task, the fewest numbers within one standard error of the best on training rows.
+    #[arg(long, value_name = "WHICH", default_value_t = FeatureRequest::default(), requires_if("auto", "backbone"))]
+    features: FeatureRequest,
     /// The feature column of a Parquet [default: `embedding`, or the only column of number lists].
     #[arg(long, value_name = "COLUMN", conflicts_with = "backbone")]
     features_column: Option<String>,
@@ -54,6 +58,8 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     table: TableArguments,
     #[command(flatten)]
+    long: LongArguments,
+    #[command(flatten)]
     store: StoreArguments,
     #[command(flatten)]
     runtime: RuntimeArguments,
@@ -63,33 +69,66 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
     let request = request(arguments)?;
     let trained = match &arguments.backbone {
         None => train(&request, None, &mut |_| ControlFlow::Continue(()))?,
-        Some(directory) => {
-            let backbone = Arc::new(open_backbone(directory)?);
-            let max_length = backbone.manifest().preparation.max_length;
-            let runtime = arguments.runtime.load(terminal)?;
-            let sources: Vec<_> = [Some(&request.data), request.valid.as_ref(), request.test.as_ref()]
-                .into_iter()
-                .flatten()
-                .filter_map(|input| match input {
-                    Input::Texts { source, .. } => Some(source),
-                    Input::Features { .. } => None,
-                })
-                .collect();
-            let (mut embedder, rows) = arguments.store.open(backbone, runtime, &sources, terminal)?;
-            let mut progress = TrainProgress::new(terminal, rows, &request.tasks);
-            let trained = train(&request, Some(&mut embedder), &mut |event| progress.show(event))?;
-            drop(progress);
-            let work = embedder.work();
-            terminal.detail(format!("{} texts computed, {} from the store", work.texts, embedder.reused()));
-            terminal.notes(&trained.metrics().texts, max_length);
-            trained
-        }
+        Some(directory) => train_on_texts(arguments, &request, directory, terminal)?,
     };
     if let Trained::Written(summary) = &trained {
         say_fits(terminal, summary);
         say_training(terminal, summary);
     }
     let metrics = trained.metrics();
+    say_rows(terminal, metrics);
+    if arguments.json {
+        eval::print_json(metrics)?;
+    } else {
+        eval::print_table(&metrics.tasks)?;
+    }
+    let up_to_date = if matches!(trained, Trained::UpToDate(_)) { "up to date" } else { "written" };
+    terminal.say(format!("{}: {up_to_date}", arguments.out.display()));
+    say_frozen(terminal, metrics);
+    let lost = metrics.drift.values().map(|drift| 100.0 * (drift.before - drift.after)).fold(0.0, f64::max);
+    if arguments.freeze.max_drift.is_some_and(|most| lost > most) {
+        terminal.warn(format!("a frozen head lost {lost:.2} points of accuracy: more than --max-drift"));
+        return Ok(Outcome::CriterionMissed);
+    }
+    Ok(eval::criterion(&metrics.tasks, arguments.min_f1, terminal))
+}
+
+/// Trains on texts: their features come from the backbone, through the store.
+fn train_on_texts(
+    arguments: &Arguments,
+    request: &TrainRequest,
+    directory: &Path,
+    terminal: &Terminal,
+) -> Result<Trained> {
+    let backbone = Arc::new(open_backbone(directory)?);
+    let max_length = backbone.manifest().preparation.max_length;
+    let runtime = arguments.runtime.load(terminal)?;
+    let sources: Vec<_> = [Some(&request.data), request.valid.as_ref(), request.test.as_ref()]
+        .into_iter()
+        .flatten()
+        .filter_map(|input| match input {
+            Input::Texts { source, .. } => Some(source),
+            Input::Features { .. } => None,
+        })
+        .collect();
+    let last = request.features == FeatureRequest::default();
+    let long = if last {
+        arguments.long.resolve(|| false)?
+    } else {
+        arguments.long.resolve_for(&backbone, &sources, &arguments.table.text)?
+    };
+    let (mut embedder, rows) = arguments.store.open(backbone, runtime, long, &sources, terminal)?;
+    let mut progress = TrainProgress::new(terminal, rows, &request.tasks);
+    let trained = train(request, Some(&mut embedder), &mut |event| progress.show(event))?;
+    drop(progress);
+    let work = embedder.work();
+    terminal.detail(format!("{} texts computed, {} from the store", work.texts, embedder.reused()));
+    terminal.notes(&trained.metrics().texts, long, max_length);
+    Ok(trained)
+}
+
+/// How many rows went where.
+fn say_rows(terminal: &Terminal, metrics: &RunMetrics) {
     let sizes = &metrics.sizes;
     terminal.say(format!(
         "{} rows: {} train, {} validation, {} test{}",
@@ -106,13 +145,10 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
     for (task, rows) in metrics.unlabelled.iter().filter(|(_, rows)| **rows > 0) {
         terminal.say(format!("{task}: {} rows without a label were left out of this task", grouped(*rows)));
     }
-    if arguments.json {
-        eval::print_json(metrics)?;
-    } else {
-        eval::print_table(&metrics.tasks)?;
-    }
-    let up_to_date = if matches!(trained, Trained::UpToDate(_)) { "up to date" } else { "written" };
-    terminal.say(format!("{}: {up_to_date}", arguments.out.display()));
+}
+
+/// What became of frozen heads, and of heads that nobody has trained.
+fn say_frozen(terminal: &Terminal, metrics: &RunMetrics) {
     for (task, drift) in &metrics.drift {
         let points = 100.0 * (drift.after - drift.before);
         terminal.say(format!(
@@ -128,12 +164,6 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
             ));
         }
     }
-    let lost = metrics.drift.values().map(|drift| 100.0 * (drift.before - drift.after)).fold(0.0, f64::max);
-    if arguments.freeze.max_drift.is_some_and(|most| lost > most) {
-        terminal.warn(format!("a frozen head lost {lost:.2} points of accuracy: more than --max-drift"));
-        return Ok(Outcome::CriterionMissed);
-    }
-    Ok(eval::criterion(&metrics.tasks, arguments.min_f1, terminal))
 }
 
 fn request(arguments: &Arguments) -> Result<TrainRequest> {
@@ -151,24 +181,28 @@ fn request(arguments: &Arguments) -> Result<TrainRequest> {
                 .help("say --backbone models/NAME, or give a Parquet of features made by `frosthead embed`")),
         }
     };
-    let Arguments { learning, network, table, runtime, .. } = arguments;
+    let Arguments { learning, network, table, runtime, features, .. } = arguments;
+    let shared = learning.request(&arguments.data, &input, network, table, runtime)?;
     Ok(TrainRequest {
+        features: *features,
+        fit: FitOptions { alpha: learning.alpha(*features), ..shared.fit.clone() },
         freeze: arguments.freeze.freeze.clone(),
         unfreeze: arguments.freeze.unfreeze.clone(),
         init_heads: arguments.freeze.init_heads.clone(),
         output: arguments.out.clone(),
         overwrite: arguments.overwrite,
-        ..learning.request(&arguments.data, &input, network, table, runtime)?
+        ..shared
     })
 }
 
 fn say_fits(terminal: &Terminal, summary: &TrainSummary) {
-    for FitReport { task, rows, alpha, loss, gradient_norm, tolerance, converged, seconds, .. } in
+    for FitReport { task, width, rows, alpha, loss, gradient_norm, tolerance, converged, seconds, .. } in
         &summary.fits
     {
         terminal.say(format!(
-            "{task}: fitted on {} rows in {seconds:.1} s, alpha {alpha}, loss {loss:.2}, gradient {gradient_norm:.2e} ({} {tolerance:.1e})",
+            "{task}: fitted on {} rows of {} numbers in {seconds:.1} s, alpha {alpha}, loss {loss:.2}, gradient {gradient_norm:.2e} ({} {tolerance:.1e})",
             grouped(*rows),
+            grouped(*width as u64),
             if *converged { "within" } else { "NOT within" }
         ));
         if !converged {

@@ -12,10 +12,10 @@ use crate::classifier::run::SplitRows;
 use crate::classifier::{Run, TaskRows, measure};
 use crate::data::{LabelSet, Part};
 use crate::dataset::{Columns, Dataset, Input};
-use crate::embed::Embedder;
+use crate::embed::{Embedder, FeatureChoice};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fields, TextKey};
-use crate::heads::{self, Examples};
+use crate::heads::{self, Examples, FeatureView};
 use crate::report::{CurvePoint, Score};
 use crate::train::TrainRequest;
 
@@ -65,7 +65,11 @@ impl Rows {
         let mut load = |input: &Input| match input {
             Input::Texts { source, column } => {
                 let columns = Columns { kept: &request.tasks, texts: false };
-                Dataset::from_texts(embedder, source, column, columns, request.strict, &mut |_| ())
+                let mut rows =
+                    Dataset::from_texts(embedder, source, column, columns, request.strict, &mut |_| ())?;
+                let place = rows.columns(FeatureChoice::Last)?;
+                rows.load(embedder, place)?;
+                Ok(rows)
             }
             Input::Features { path, .. } => {
                 Err(Error::new(Kind::Usage, "a comparison needs texts").at(path).found("features"))
@@ -114,13 +118,13 @@ pub(super) fn learning_curve(
             };
             let own = cells(&rows.data, &chosen)?;
             let examples = Examples {
-                features: &rows.data.features,
-                width: rows.data.width,
+                features: FeatureView::whole(&rows.data.features, rows.data.width),
                 rows: &own.rows,
                 labels: &own.labels,
             };
             let (head, _) = heads::fit(task, labels.names(), &examples, &request.fit)?;
-            let found = measure(&head, &tested.features, &cells(tested, &test)?);
+            let seen = FeatureView::whole(&tested.features, tested.width);
+            let found = measure(&head, seen, &cells(tested, &test)?);
             let score = Score {
                 accuracy: found.accuracy,
                 accuracy_standard_error: found.accuracy_standard_error,

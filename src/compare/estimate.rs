@@ -11,14 +11,14 @@ use crate::backbone::Backbone;
 use crate::bert::{Start, Weights};
 use crate::data::TableReader;
 use crate::dataset::Input;
-use crate::embed::{Extractor, StoredLayers, TOKEN_BUDGET};
+use crate::embed::{EmbedOptions, Extractor, StoredLayers};
 use crate::error::{Error, Kind, Result};
 use crate::heads::Alpha;
 use crate::plan::{FreezePlan, Scenario as Freezing};
 use crate::report::Estimate;
 use crate::runtime::Runtime;
 use crate::store::TokenStates;
-use crate::train::TrainRequest;
+use crate::train::{FeatureRequest, TrainRequest};
 
 /// Texts in the sample, at least when there are so many.
 const SAMPLE: usize = 256;
@@ -133,7 +133,8 @@ impl Costs {
         if texts.is_empty() {
             return Err(Error::new(Kind::Table, "there are no rows").expected("a table with labelled texts"));
         }
-        let mut extractor = Extractor::new(Arc::clone(backbone), runtime, StoredLayers::Last, TOKEN_BUDGET)?;
+        let options = EmbedOptions { stored: StoredLayers::Last, ..EmbedOptions::default() };
+        let mut extractor = Extractor::new(Arc::clone(backbone), runtime, &options)?;
         // ONNX Runtime allocates for each shape when it first sees it: the first pass does not count.
         let first = &texts[..texts.len().min(PASS)];
         extractor.extract(first, &mut |_, _| Ok(()))?;
@@ -170,7 +171,11 @@ impl Costs {
             Estimate { seconds: RUN, bytes: survey.all() * 16 + 4 * heads as u64 + (64 << 10) };
         if plans.last().is_some_and(|plan| plan.scenario() != Freezing::Frozen) {
             let fits = if request.fit.alpha == Alpha::Auto { AUTOMATIC } else { 1.0 };
-            estimate.seconds += FIT * fits * trained * to_f64(heads as u64);
+            let states = match request.features {
+                FeatureRequest::Auto => backbone.manifest().layers().map_or(1, |layers| layers + 1),
+                FeatureRequest::Choice(_) => 1,
+            };
+            estimate.seconds += FIT * fits * trained * to_f64((heads * states) as u64);
         }
         let inner: Vec<&FreezePlan> =
             plans.iter().filter(|plan| plan.scenario() == Freezing::Network).collect();

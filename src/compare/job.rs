@@ -12,11 +12,12 @@ use super::scenario::Scenario;
 use super::{CompareEvent, CompareRequest, Open, Show};
 use crate::backbone::{Backbone, WEIGHTS};
 use crate::classifier::Run;
-use crate::classifier::run::{FIT, METRICS};
+use crate::classifier::run::{FIT, METRICS, Recipe};
 use crate::dataset::{Columns, Dataset, Input};
 use crate::embed::Embedder;
 use crate::error::{Error, Kind, Result};
 use crate::heads::FitReport;
+use crate::metrics::TaskMetrics;
 use crate::plan::FreezePlan;
 use crate::report::{BackboneReport, Done, Estimate, Outcome, ScenarioReport, StageCurve};
 use crate::runtime::{peak_rss_bytes, reset_peak_rss};
@@ -144,7 +145,8 @@ impl<'j> Job<'j> {
         for planned in &mut self.planned {
             if let Ok(plans) = &planned.plans {
                 let own = self.request.stages_to_train(&planned.scenario, plans);
-                planned.estimate = costs.estimate(&self.request.shared, survey, &self.backbone, own)?;
+                let request = self.request.of(&planned.scenario, &self.folder);
+                planned.estimate = costs.estimate(&request, survey, &self.backbone, own)?;
             }
         }
         Ok(())
@@ -244,15 +246,13 @@ impl<'j> Job<'j> {
         show: &mut Show<'_>,
     ) -> Result<Done> {
         let scenario = &planned.scenario;
-        let output = self.folder.join(scenario.folder());
-        let heads = self.folder.join(Scenario::Heads.folder());
-        let mut request = scenario.request(&self.request.shared, output, &self.request.frozen_head, heads);
+        let mut request = self.request.of(scenario, &self.folder);
         request.earlier = self.earlier(scenario);
         request.overwrite = planned.replaces && request.output.exists();
         if request.overwrite {
             self.forget_above(scenario)?;
         }
-        let mut embedder = open(&self.backbone)?;
+        let mut embedder = open(&self.backbone, matches!(scenario, Scenario::Features(_)))?;
         let memory = reset_peak_rss().is_ok();
         let (start, mut ended) = (Instant::now(), false);
         let trained = train(&request, Some(&mut embedder), &mut |event| {
@@ -339,17 +339,16 @@ impl<'j> Job<'j> {
         outcome: &Outcome,
     ) -> Result<(u64, Option<u64>)> {
         let Outcome::Done(done) = outcome else { return Ok((0, None)) };
-        let head = |labels: usize| (labels * (self.found.hidden + 1)) as u64;
-        let heads: u64 = done.metrics.tasks.values().map(|task| head(task.labels.len())).sum();
+        let seen = Recipe::open(&self.request.shared.output.join(&done.run))?.features.tasks;
+        let head = |(task, metrics): (&String, &TaskMetrics)| {
+            let width = seen.get(task).map_or(self.found.hidden, |own| own.width);
+            (metrics.labels.len() * (width + 1)) as u64
+        };
+        let heads: u64 = done.metrics.tasks.iter().map(head).sum();
         let all = self.found.parameters.map(|own| own + heads);
         let Some(plan) = plans.as_ref().ok().and_then(|plans| plans.last()) else { return Ok((0, all)) };
-        let mut trained = done
-            .metrics
-            .tasks
-            .iter()
-            .filter(|(task, _)| plan.heads.contains(*task))
-            .map(|(_, metrics)| head(metrics.labels.len()))
-            .sum();
+        let mut trained =
+            done.metrics.tasks.iter().filter(|(task, _)| plan.heads.contains(*task)).map(head).sum();
         if plan.cut().is_some() {
             let (_, weights) = self.backbone.encoder()?;
             trained += parameters(&plan.tensors(&weights), &weights);
@@ -368,7 +367,7 @@ impl<'j> Job<'j> {
         if shares.is_empty() || there.eq(shares.iter().map(|share| share.value())) || !run.exists() {
             return Ok(false);
         }
-        let mut embedder = open(&self.backbone)?;
+        let mut embedder = open(&self.backbone, false)?;
         self.found.learning_curve =
             learning_curve(shares, &self.request.shared, &Run::open(&run)?, &mut embedder)?;
         Ok(true)

@@ -18,11 +18,12 @@ use crate::classifier::run::ROWS;
 use crate::embed::Embedder;
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fields, Fingerprint};
-use crate::heads::FitOptions;
+use crate::heads::{Alpha, FitOptions};
 use crate::plan::FreezePlan;
 use crate::report::{BackboneReport, Estimate, FORMAT, PAGE, REPORT, Report, ScenarioReport};
 use crate::runtime::processor;
-use crate::train::{self, TrainEvent, TrainRequest};
+use crate::tokens::LongTexts;
+use crate::train::{self, FeatureRequest, TrainEvent, TrainRequest};
 pub use curve::Share;
 use estimate::Survey;
 use job::Job;
@@ -44,6 +45,10 @@ pub struct CompareRequest {
     pub time_limit: Option<TimeLimit>,
     /// Shares of the training rows in rising order.
     pub learning_curve: Vec<Share>,
+    /// The penalty beside `auto` features.
+    pub auto_alpha: Alpha,
+    /// How heads on a frozen backbone read long texts, as it was asked for.
+    pub long_texts: String,
 }
 
 /// What happens during a comparison, as it happens.
@@ -72,8 +77,9 @@ pub struct BackboneEstimate {
 
 /// Shows what happens.
 pub type Show<'s> = dyn FnMut(&CompareEvent<'_>) + 's;
-/// Opens a backbone's place in the feature store.
-pub type Open<'o> = dyn FnMut(&Arc<Backbone>) -> Result<Embedder> + 'o;
+/// Opens a backbone's place in the feature store, with windows of long texts where they may be used: heads on a frozen backbone
+/// see them, layers are trained on the start of a text.
+pub type Open<'o> = dyn FnMut(&Arc<Backbone>, bool) -> Result<Embedder> + 'o;
 
 /// The outcome of [`compare`].
 #[derive(Debug)]
@@ -94,10 +100,22 @@ impl CompareRequest {
             other => format!("{other:?}"),
         };
         Ok(Fields::new("frosthead compare 1")
-            .field("shared", train::inputs(&shared, None)?.0)
+            .field("shared", train::inputs(&shared, (None, LongTexts::Truncate))?.0)
             .field("freeze", self.shared.freeze.join("\0"))
+            .field("auto alpha", self.auto_alpha.to_string())
+            .field("long texts", &self.long_texts)
             .field("frozen head", frozen_head)
             .finish())
+    }
+
+    /// The training that a scenario is, into its directory in `folder`.
+    fn of(&self, scenario: &Scenario, folder: &Path) -> TrainRequest {
+        let (output, heads) = (folder.join(scenario.folder()), folder.join(Scenario::Heads.folder()));
+        let mut request = scenario.request(&self.shared, output, &self.frozen_head, heads);
+        if request.features == FeatureRequest::Auto {
+            request.fit.alpha = self.auto_alpha;
+        }
+        request
     }
 
     /// The stages that a scenario trains itself: gradual unfreezing goes on from the one before it, when that is asked for.
@@ -158,7 +176,7 @@ pub fn compare(request: &CompareRequest, open: &mut Open<'_>, show: &mut Show<'_
         // Cheap ones first: whole backbones are trained last.
         planned.sort_by_key(|own| matches!(own.scenario, Scenario::FrozenHead(_)));
         if !planned.is_empty() {
-            let mut embedder = open(&job.backbone)?;
+            let mut embedder = open(&job.backbone, false)?;
             let missing = survey.as_ref().map_or(0, |survey| survey.all().saturating_sub(embedder.stored()));
             let seconds = estimate::to_f64(missing) / job.found.texts_per_second;
             job.features(seconds, &deadline, &mut embedder, show)?;
@@ -285,7 +303,7 @@ fn estimate(
     let survey = Survey::read(&request.shared)?;
     let mut estimates = Vec::new();
     for job in jobs.iter_mut().filter(|job| !job.planned.is_empty()) {
-        let embedder = open(&job.backbone)?;
+        let embedder = open(&job.backbone, false)?;
         job.estimate(&survey, &embedder)?;
         let missing = survey.all().saturating_sub(embedder.stored());
         estimates.push(BackboneEstimate {

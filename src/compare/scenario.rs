@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use crate::error::{Error, Kind, Result};
 use crate::plan::FreezePlan;
-use crate::train::TrainRequest;
+use crate::train::{FeatureRequest, TrainRequest};
 
 /// One way of freezing, in the order of the table.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,6 +16,8 @@ pub enum Scenario {
     Frozen,
     /// `2`: the backbone is frozen, heads are fitted.
     Heads,
+    /// `2:FEATURES`: the same on other features than the sentence embedding.
+    Features(FeatureRequest),
     /// `3:TASK`: that head is frozen, everything else is trained.
     FrozenHead(String),
     /// `topN`: gradual unfreezing of so many top layers.
@@ -27,6 +29,7 @@ impl fmt::Display for Scenario {
         match self {
             Self::Frozen => f.write_str("1"),
             Self::Heads => f.write_str("2"),
+            Self::Features(features) => write!(f, "2:{features}"),
             Self::FrozenHead(task) => write!(f, "3:{task}"),
             Self::Top(layers) => write!(f, "top{layers}"),
         }
@@ -34,8 +37,8 @@ impl fmt::Display for Scenario {
 }
 
 impl Scenario {
-    /// Reads the values of `--scenarios`; none at all is every scenario: 1, 2, 3 for each task, top1 and top2. A `3` alone
-    /// stands for all tasks.
+    /// Reads the values of `--scenarios`; none at all is every scenario: 1, 2, 3 for each task, top1 and top2. A `2` alone
+    /// stands for `2:last` and `2:auto`, a `3` for all tasks.
     ///
     /// # Errors
     /// There is no such scenario, or no such task.
@@ -45,7 +48,7 @@ impl Scenario {
         for value in if values.is_empty() { &all } else { values } {
             match value.as_str() {
                 "1" => chosen.push(Self::Frozen),
-                "2" => chosen.push(Self::Heads),
+                "2" => chosen.extend([Self::Heads, Self::Features(FeatureRequest::Auto)]),
                 "3" => chosen.extend(tasks.iter().cloned().map(Self::FrozenHead)),
                 _ => chosen.push(Self::parse(value, tasks)?),
             }
@@ -64,11 +67,16 @@ impl Scenario {
                 .found(format!("--scenarios {value}"))
                 .expected(format!("3:TASK with a task of {}", tasks.join(", "))));
         }
+        if let Some(features) = value.strip_prefix("2:") {
+            let features = features.parse()?;
+            let last = features == FeatureRequest::default();
+            return Ok(if last { Self::Heads } else { Self::Features(features) });
+        }
         let layers = value.strip_prefix("top").and_then(|number| number.parse().ok());
         layers.filter(|layers| *layers > 0).map(Self::Top).ok_or_else(|| {
             Error::new(Kind::Usage, "there is no such scenario")
                 .found(format!("--scenarios {value}"))
-                .expected("1, 2, 3, 3:TASK, top1, top2, …")
+                .expected("1, 2, 2:FEATURES, 3, 3:TASK, top1, top2, …")
         })
     }
 
@@ -82,6 +90,7 @@ impl Scenario {
     #[must_use]
     pub fn folder(&self) -> String {
         match self {
+            Self::Features(features) => format!("2-{}", folder(&features.to_string())),
             Self::FrozenHead(task) => format!("3-{}", folder(task)),
             _ => self.to_string(),
         }
@@ -93,6 +102,9 @@ impl Scenario {
     /// The backbone has too few layers, or cannot be cut inside.
     pub fn plans(&self, tasks: &[String], depth: Option<usize>, also: &[String]) -> Result<Vec<FreezePlan>> {
         match self {
+            Self::Features(_) if depth.is_none() => {
+                Err(Error::new(Kind::Usage, "an imported .onnx file has the features of its last layer only"))
+            }
             Self::Top(layers) => (0..=*layers).map(|count| FreezePlan::top(count, tasks, depth)).collect(),
             _ => Ok(vec![FreezePlan::parse(&self.freeze(also), tasks, depth)?]),
         }
@@ -103,7 +115,7 @@ impl Scenario {
         match self {
             Self::Frozen => vec!["all".to_owned()],
             Self::FrozenHead(task) => [&[format!("head:{task}")], also].concat(),
-            Self::Heads | Self::Top(_) => Vec::new(),
+            Self::Heads | Self::Features(_) | Self::Top(_) => Vec::new(),
         }
     }
 
@@ -122,7 +134,16 @@ impl Scenario {
             _ => None,
         };
         let unfreeze = if let Self::Top(layers) = self { (0..=*layers).collect() } else { Vec::new() };
-        TrainRequest { freeze: self.freeze(&shared.freeze), unfreeze, init_heads, output, ..shared.clone() }
+        let features =
+            if let Self::Features(features) = self { *features } else { FeatureRequest::default() };
+        TrainRequest {
+            freeze: self.freeze(&shared.freeze),
+            unfreeze,
+            init_heads,
+            output,
+            features,
+            ..shared.clone()
+        }
     }
 }
 
@@ -177,8 +198,9 @@ mod tests {
 
     #[test]
     fn scenarios_are_read_in_any_order_and_once() {
-        assert_eq!(choose(&[]).unwrap(), "1 2 3:sentiment 3:type top1 top2");
-        assert_eq!(choose(&["top12", "3:type", "2", "2", "top1"]).unwrap(), "2 3:type top1 top12");
+        assert_eq!(choose(&[]).unwrap(), "1 2 2:auto 3:sentiment 3:type top1 top2");
+        assert_eq!(choose(&["top12", "3:type", "2", "2", "top1"]).unwrap(), "2 2:auto 3:type top1 top12");
+        assert_eq!(choose(&["2:last", "2:layers:2-5", "2:all"]).unwrap(), "2 2:layers:2-5 2:all");
         assert_eq!(choose(&["3", "3:type"]).unwrap(), "3:sentiment 3:type");
     }
 

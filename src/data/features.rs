@@ -1,4 +1,4 @@
-//! Owns Parquet files of features: `text_hash`, the carried columns, and `embedding`, a list of f32.
+//! Owns Parquet files of features: `text_hash`, the carried columns, and lists of f32: `embedding`, and `features` if asked for.
 //!
 //! Refuses a vector that is null, of another length, or not finite, and shows a file under its name only when it is whole.
 
@@ -24,7 +24,10 @@ use crate::error::{Error, Kind, Result};
 use crate::fingerprint::TextKey;
 
 const TEXT_HASH: &str = "text_hash";
-const EMBEDDING: &str = "embedding";
+/// The column of sentence embeddings.
+pub const EMBEDDING: &str = "embedding";
+/// The column of other features, if there is one.
+pub const FEATURES: &str = "features";
 /// Rows in a row group: 8 MB of 384 numbers each take 5,461 rows.
 const ROW_GROUP: usize = 4096;
 /// Bytes of vectors in a row group.
@@ -35,25 +38,27 @@ pub struct FeatureWriter {
     path: PathBuf,
     writer: ArrowWriter<NamedTempFile>,
     schema: SchemaRef,
+    /// Numbers in a row, in all vectors together.
     width: usize,
     keys: StringBuilder,
     cells: Vec<StringBuilder>,
-    vectors: ListBuilder<Float32Builder>,
+    vectors: Vec<ListBuilder<Float32Builder>>,
     buffered: usize,
 }
 
 impl FeatureWriter {
-    /// Starts a file with these carried columns and vectors of `width` numbers.
+    /// Starts a file with these carried columns and these columns of vectors: their names and lengths.
     ///
     /// # Errors
     /// The place cannot be written, or a column's name is taken.
     pub fn create(
         path: &Path,
         columns: &[String],
-        width: usize,
+        vectors: &[(&str, usize)],
         metadata: &BTreeMap<String, String>,
     ) -> Result<Self> {
-        if let Some(taken) = columns.iter().find(|column| [TEXT_HASH, EMBEDDING].contains(&column.as_str())) {
+        let own = |column: &str| column == TEXT_HASH || vectors.iter().any(|(name, _)| *name == column);
+        if let Some(taken) = columns.iter().find(|column| own(column)) {
             return Err(Error::new(Kind::Table, "a column has a name that the output uses itself")
                 .column(taken)
                 .help("rename the column"));
@@ -61,47 +66,56 @@ impl FeatureWriter {
         let mut fields = vec![Field::new(TEXT_HASH, DataType::Utf8, false)];
         fields.extend(columns.iter().map(|column| Field::new(column, DataType::Utf8, true)));
         let item = Arc::new(Field::new("item", DataType::Float32, false));
-        fields.push(Field::new(EMBEDDING, DataType::List(Arc::clone(&item)), false));
+        let list = || DataType::List(Arc::clone(&item));
+        fields.extend(vectors.iter().map(|(name, _)| Field::new(*name, list(), false)));
         let schema = Arc::new(Schema::new(fields));
         let temporary = tempfile::Builder::new()
             .prefix(".frosthead-")
             .tempfile_in(parent(path)?)
             .map_err(|source| Error::io("write", path, source))?;
         // Floats neither repeat nor compress: a dictionary, statistics and a codec would only take time.
-        let numbers = ColumnPath::new(vec![EMBEDDING.into(), "list".into(), "item".into()]);
-        let properties = WriterProperties::builder()
+        let mut properties = WriterProperties::builder()
             .set_created_by("frosthead".to_owned())
             .set_max_row_group_row_count(Some(ROW_GROUP))
-            .set_column_dictionary_enabled(numbers.clone(), false)
-            .set_column_statistics_enabled(numbers, EnabledStatistics::None)
-            .set_key_value_metadata(Some(pairs(metadata)))
-            .build();
-        let writer = ArrowWriter::try_new(temporary, Arc::clone(&schema), Some(properties))
+            .set_key_value_metadata(Some(pairs(metadata)));
+        for (name, _) in vectors {
+            let numbers = ColumnPath::new(vec![(*name).into(), "list".into(), "item".into()]);
+            properties = properties
+                .set_column_dictionary_enabled(numbers.clone(), false)
+                .set_column_statistics_enabled(numbers, EnabledStatistics::None);
+        }
+        let writer = ArrowWriter::try_new(temporary, Arc::clone(&schema), Some(properties.build()))
             .map_err(|source| unwritable(path, source))?;
         Ok(Self {
             path: path.to_path_buf(),
             writer,
             schema,
-            width,
+            width: vectors.iter().map(|(_, width)| width).sum(),
             keys: StringBuilder::new(),
             cells: columns.iter().map(|_| StringBuilder::new()).collect(),
-            vectors: ListBuilder::new(Float32Builder::new()).with_field(item),
+            vectors: vectors
+                .iter()
+                .map(|_| ListBuilder::new(Float32Builder::new()).with_field(Arc::clone(&item)))
+                .collect(),
             buffered: 0,
         })
     }
 
-    /// Adds a row.
+    /// Adds a row: a cell per carried column, and the vectors.
     ///
     /// # Errors
     /// A row group was due and could not be written.
-    pub fn write(&mut self, key: TextKey, cells: &[Option<String>], vector: &[f32]) -> Result<()> {
-        debug_assert_eq!((cells.len(), vector.len()), (self.cells.len(), self.width));
+    pub fn write(&mut self, key: TextKey, cells: &[Option<String>], vectors: &[&[f32]]) -> Result<()> {
+        debug_assert_eq!((cells.len(), vectors.len()), (self.cells.len(), self.vectors.len()));
+        debug_assert_eq!(vectors.iter().map(|vector| vector.len()).sum::<usize>(), self.width);
         self.keys.append_value(key.to_string());
         for (builder, cell) in self.cells.iter_mut().zip(cells) {
             builder.append_option(cell.as_deref());
         }
-        self.vectors.values().append_slice(vector);
-        self.vectors.append(true);
+        for (builder, vector) in self.vectors.iter_mut().zip(vectors) {
+            builder.values().append_slice(vector);
+            builder.append(true);
+        }
         self.buffered += 1;
         if self.buffered >= ROW_GROUP.min((ROW_GROUP_BYTES / (4 * self.width.max(1))).max(1)) {
             self.write_group()?;
@@ -115,7 +129,7 @@ impl FeatureWriter {
         }
         let mut arrays: Vec<ArrayRef> = vec![Arc::new(self.keys.finish())];
         arrays.extend(self.cells.iter_mut().map(|cells| Arc::new(cells.finish()) as ArrayRef));
-        arrays.push(Arc::new(self.vectors.finish()));
+        arrays.extend(self.vectors.iter_mut().map(|vectors| Arc::new(vectors.finish()) as ArrayRef));
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), arrays)
             .map_err(|source| unwritable(&self.path, source))?;
         self.buffered = 0;
@@ -194,6 +208,7 @@ pub fn read_features(path: &Path, column: Option<&str>) -> Result<FeatureTable> 
         (0..schema.fields().len()).filter(|&place| !is_list(schema.field(place).data_type())).collect();
     let mut table = FeatureTable {
         columns: places.iter().map(|&place| schema.field(place).name().clone()).collect(),
+        column: schema.field(vectors).name().clone(),
         metadata,
         ..FeatureTable::default()
     };
@@ -298,10 +313,11 @@ mod tests {
 
     fn write(path: &Path, rows: usize) {
         let metadata = BTreeMap::from([("made by".to_owned(), "a test".to_owned())]);
-        let mut writer = FeatureWriter::create(path, &["label".to_owned()], 3, &metadata).unwrap();
+        let mut writer =
+            FeatureWriter::create(path, &["label".to_owned()], &[(EMBEDDING, 3)], &metadata).unwrap();
         for row in 0..rows {
             let cell = (row % 3 != 0).then(|| format!("label {row}"));
-            writer.write(TextKey::of(&row.to_string()), &[cell], &[row as f32, 0.5, -1.0]).unwrap();
+            writer.write(TextKey::of(&row.to_string()), &[cell], &[&[row as f32, 0.5, -1.0]]).unwrap();
         }
         writer.finish(&BTreeMap::from([("rows".to_owned(), rows.to_string())])).unwrap();
     }
@@ -329,7 +345,7 @@ mod tests {
     fn an_unfinished_file_never_appears() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.parquet");
-        let writer = FeatureWriter::create(&path, &[], 3, &BTreeMap::new()).unwrap();
+        let writer = FeatureWriter::create(&path, &[], &[(EMBEDDING, 3)], &BTreeMap::new()).unwrap();
         drop(writer);
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
     }
@@ -339,7 +355,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.parquet");
         let error =
-            FeatureWriter::create(&path, &["embedding".to_owned()], 3, &BTreeMap::new()).err().unwrap();
+            FeatureWriter::create(&path, &["embedding".to_owned()], &[(EMBEDDING, 3)], &BTreeMap::new())
+                .err()
+                .unwrap();
         assert!(error.to_string().contains("embedding"), "{error}");
     }
 

@@ -7,19 +7,29 @@ use super::table::FeatureTable;
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::TextKey;
 
+/// The column of sentence embeddings.
+pub const EMBEDDING: &str = "embedding";
+/// The column of other features, if there is one.
+pub const FEATURES: &str = "features";
+
 /// Cannot be made in this build.
 pub enum FeatureWriter {}
 
 impl FeatureWriter {
     /// # Errors
     /// Always.
-    pub fn create(path: &Path, _: &[String], _: usize, _: &BTreeMap<String, String>) -> Result<Self> {
+    pub fn create(
+        path: &Path,
+        _: &[String],
+        _: &[(&str, usize)],
+        _: &BTreeMap<String, String>,
+    ) -> Result<Self> {
         Err(absent(path))
     }
 
     /// # Errors
     /// Never: there is no writer.
-    pub fn write(&mut self, _: TextKey, _: &[Option<String>], _: &[f32]) -> Result<()> {
+    pub fn write(&mut self, _: TextKey, _: &[Option<String>], _: &[&[f32]]) -> Result<()> {
         match *self {}
     }
 

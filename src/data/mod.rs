@@ -19,9 +19,9 @@ mod split;
 mod table;
 
 #[cfg(feature = "parquet")]
-pub use features::{FeatureWriter, feature_metadata, read_features};
+pub use features::{EMBEDDING, FEATURES, FeatureWriter, feature_metadata, read_features};
 #[cfg(not(feature = "parquet"))]
-pub use features_absent::{FeatureWriter, feature_metadata, read_features};
+pub use features_absent::{EMBEDDING, FEATURES, FeatureWriter, feature_metadata, read_features};
 pub use format::{Format, Source};
 pub use labels::LabelSet;
 pub use output::{replace_directory, write_atomically};

@@ -37,6 +37,8 @@ pub enum RecordValue<'a> {
     Integer(u64),
     Number(f64),
     Text(&'a str),
+    /// Anything nested; a CSV cell holds it as JSON.
+    Json(serde_json::Value),
 }
 
 /// A row as a JSON object, columns in their order.
@@ -128,6 +130,7 @@ fn text<'a>(value: &RecordValue<'a>) -> Cow<'a, [u8]> {
         RecordValue::Integer(number) => number.to_string().into_bytes().into(),
         RecordValue::Number(number) => number.to_string().into_bytes().into(),
         RecordValue::Text(text) => text.as_bytes().into(),
+        RecordValue::Json(value) => value.to_string().into_bytes().into(),
     }
 }
 

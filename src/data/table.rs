@@ -31,6 +31,8 @@ pub struct FeatureTable {
     /// `[rows, width]`, row-major.
     pub features: Vec<f32>,
     pub width: usize,
+    /// The column they are from.
+    pub column: String,
     /// From the column `text_hash`, when there is one.
     pub keys: Option<Vec<TextKey>>,
     /// The file's own key-value metadata.

@@ -3,12 +3,14 @@
 //!
 //! Refuses to keep texts unless asked to, and to change the order of rows.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::data::{Source, TableReader, read_features};
-use crate::embed::{Embedder, Progress, TextNotes, visit_rows};
+use crate::embed::{Embedder, FeatureChoice, MadeWith, Progress, RowLayout, TextNotes, visit_rows};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fingerprint, TextKey};
+use crate::heads::FeatureView;
 
 /// Where labelled rows come from.
 #[derive(Debug, Clone)]
@@ -70,14 +72,16 @@ pub struct Dataset {
     pub cells: Vec<Vec<Option<String>>>,
     /// The texts, when they were asked for and the input has them.
     pub texts: Vec<String>,
-    /// `[rows, width]`, row-major.
+    /// `[rows, width]`, row-major: of a stored row the places from `first` on, or a Parquet's vectors.
     pub features: Vec<f32>,
-    /// Numbers in a feature vector.
     pub width: usize,
+    pub first: usize,
+    /// What the stored rows hold; none for a Parquet of features.
+    pub layout: Option<RowLayout>,
     /// What was odd about the texts.
     pub notes: TextNotes,
-    /// The backbone a Parquet of features says it was made with: name and fingerprint.
-    pub made_with: Option<(String, Fingerprint)>,
+    /// What a Parquet of features says it was made with.
+    pub made_with: Option<MadeWith>,
 }
 
 impl Dataset {
@@ -87,13 +91,35 @@ impl Dataset {
         self.keys.len()
     }
 
-    /// The features of a row.
+    /// These places of the stored rows (or of a Parquet's vectors), of every row; they were loaded before.
     #[must_use]
-    pub fn row(&self, row: usize) -> &[f32] {
-        &self.features[row * self.width..(row + 1) * self.width]
+    pub fn view(&self, columns: &Range<usize>) -> FeatureView<'_> {
+        FeatureView::new(&self.features, self.width, columns.start - self.first..columns.end - self.first)
     }
 
-    /// Reads a table of texts, computing the features that are not stored yet.
+    /// Where a choice of features lies.
+    ///
+    /// # Errors
+    /// The stored rows do not have it; or the rows are a Parquet's vectors, which are what they are.
+    pub fn columns(&self, choice: FeatureChoice) -> Result<Range<usize>> {
+        match &self.layout {
+            Some(layout) => choice.columns(layout),
+            None => Ok(0..self.width),
+        }
+    }
+
+    /// Brings these places of every row's stored features into memory, in place of what was there.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn load(&mut self, embedder: &Embedder, columns: Range<usize>) -> Result<()> {
+        self.features = embedder.read_rows(&self.keys, columns.clone())?;
+        (self.first, self.width) = (columns.start, columns.len());
+        Ok(())
+    }
+
+    /// Reads a table of texts, computing and storing the features that are not stored yet; [`Self::load`] brings them into
+    /// memory.
     ///
     /// # Errors
     /// The table is malformed or lacks a column, or embedding fails.
@@ -108,9 +134,9 @@ impl Dataset {
         let mut reader = TableReader::open(source)?;
         let text = reader.column(text_column)?;
         let kept = columns.kept.iter().map(|name| reader.column(name)).collect::<Result<Vec<_>>>()?;
-        let place = embedder.layout().embedding();
-        let mut dataset = Self { width: place.len(), cells: vec![Vec::new(); kept.len()], ..Self::default() };
-        let notes = visit_rows(embedder, &mut reader, text, strict, progress, &mut |embedder, visit| {
+        let layout = Some(embedder.layout());
+        let mut dataset = Self { layout, cells: vec![Vec::new(); kept.len()], ..Self::default() };
+        let notes = visit_rows(embedder, &mut reader, text, strict, progress, &mut |_, visit| {
             dataset.keys.push(visit.key);
             for (cells, &column) in dataset.cells.iter_mut().zip(&kept) {
                 cells.push(visit.row.cells[column].clone().filter(|cell| !cell.is_empty()));
@@ -118,9 +144,7 @@ impl Dataset {
             if columns.texts {
                 dataset.texts.push(visit.text.to_owned());
             }
-            let end = dataset.features.len();
-            dataset.features.resize(end + place.len(), 0.0);
-            embedder.read(&visit.key, place.start, &mut dataset.features[end..])
+            Ok(())
         })?;
         dataset.notes = notes;
         Ok(dataset)
@@ -146,12 +170,7 @@ impl Dataset {
         let keys = table
             .keys
             .unwrap_or_else(|| table.features.chunks_exact(table.width.max(1)).map(vector_key).collect());
-        let made_with = table.metadata.get("frosthead.backbone").cloned().zip(
-            table
-                .metadata
-                .get("frosthead.backbone.fingerprint")
-                .and_then(|text| Fingerprint::try_from(text.clone()).ok()),
-        );
+        let made_with = MadeWith::of(&table.metadata, &table.column);
         let cells = kept
             .iter()
             .map(|&column| {
@@ -162,7 +181,8 @@ impl Dataset {
             table.rows.iter().map(|row| row[column].clone().unwrap_or_default()).collect()
         });
         let notes = TextNotes { rows: keys.len() as u64, ..TextNotes::default() };
-        Ok(Self { keys, cells, texts, features: table.features, width: table.width, notes, made_with })
+        let (features, width) = (table.features, table.width);
+        Ok(Self { keys, cells, texts, features, width, notes, made_with, ..Self::default() })
     }
 }
 

@@ -3,17 +3,20 @@
 //! Refuses to trust a damaged part (its rows are computed again) and to load the network when nothing is missing.
 
 use std::collections::{BTreeMap, HashSet};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::choice::{FeatureChoice, check_choice};
 use super::extractor::{self, Extractor, TOKEN_BUDGET, Work};
 use super::layout::{RowLayout, StoredLayers};
+use super::windowed::WindowNotes;
 use crate::backbone::Backbone;
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::TextKey;
 use crate::runtime::{Device, Runtime};
 use crate::store::{Damage, Store, StoreKey, free_space, space_needed};
-use crate::tokens::Truncation;
+use crate::tokens::{LongTexts, Truncation};
 
 /// How features are computed and stored.
 #[derive(Debug, Clone)]
@@ -22,11 +25,13 @@ pub struct EmbedOptions {
     pub stored: StoredLayers,
     /// Tokens in one batch, padding included.
     pub token_budget: usize,
+    /// What happens to texts beyond the model's limit.
+    pub long: LongTexts,
 }
 
 impl Default for EmbedOptions {
     fn default() -> Self {
-        Self { stored: StoredLayers::default(), token_budget: TOKEN_BUDGET }
+        Self { stored: StoredLayers::default(), token_budget: TOKEN_BUDGET, long: LongTexts::default() }
     }
 }
 
@@ -71,7 +76,7 @@ impl Embedder {
     /// Opens the backbone's place in the store under `root`.
     ///
     /// # Errors
-    /// The store cannot be opened.
+    /// The store cannot be opened, or texts cannot be read in such windows.
     pub fn open(
         backbone: Arc<Backbone>,
         runtime: Arc<Runtime>,
@@ -79,7 +84,9 @@ impl Embedder {
         options: EmbedOptions,
     ) -> Result<Self> {
         let layout = extractor::layout(&backbone, options.stored);
-        let store = Store::open(root, &store_key(&backbone, &runtime, &layout), layout.width())?;
+        extractor::windows(&backbone, options.long)?;
+        let key = store_key(&backbone, &runtime, &layout, options.long);
+        let store = Store::open(root, &key, layout.width())?;
         Ok(Self {
             backbone,
             runtime,
@@ -195,8 +202,7 @@ impl Embedder {
     ) -> Result<()> {
         if self.extractor.is_none() {
             let Self { backbone, runtime, options, .. } = self;
-            self.extractor =
-                Some(Extractor::new(Arc::clone(backbone), runtime, options.stored, options.token_budget)?);
+            self.extractor = Some(Extractor::new(Arc::clone(backbone), runtime, options)?);
         }
         let Self { extractor: Some(extractor), store, layout, .. } = self else {
             unreachable!("the extractor was just made: its absence is a bug")
@@ -225,19 +231,53 @@ impl Embedder {
             .help("another program may have emptied the cache; run the command again"))
     }
 
-    /// What a stored text lost at the maximum length.
+    /// These places of many texts' rows, `[keys, columns]`, row-major.
     ///
     /// # Errors
     /// As [`Self::read`].
-    pub fn truncation(&self, key: &TextKey) -> Result<Truncation> {
+    pub fn read_rows(&self, keys: &[TextKey], columns: Range<usize>) -> Result<Vec<f32>> {
+        let mut rows = vec![0.0; keys.len() * columns.len()];
+        for (key, row) in keys.iter().zip(rows.chunks_exact_mut(columns.len().max(1))) {
+            self.read(key, columns.start, row)?;
+        }
+        Ok(rows)
+    }
+
+    /// Where a choice of features lies in a row.
+    ///
+    /// # Errors
+    /// The backbone's layers are not known or not stored, or there is no such layer.
+    pub fn columns(&self, choice: FeatureChoice) -> Result<Range<usize>> {
+        check_choice(&self.backbone, choice)?;
+        choice.columns(&self.layout)
+    }
+
+    /// What happens to texts beyond the model's limit.
+    #[must_use]
+    pub fn long(&self) -> LongTexts {
+        self.options.long
+    }
+
+    /// What became of a stored text that was longer than the limit: what it lost, and the windows it was read in.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn counts(&self, key: &TextKey) -> Result<(Truncation, WindowNotes)> {
         let mut counts = [0.0; 2];
         self.read(key, self.layout.token_counts().start, &mut counts)?;
         let lost = counts[1];
-        Ok(Truncation {
+        let truncation = Truncation {
             texts: u64::from(lost != 0.0),
             tokens_lost: stored_count(lost.abs()),
             at_least: lost.is_sign_negative() && lost != 0.0,
-        })
+        };
+        let LongTexts::Windows(options) = self.options.long else {
+            return Ok((truncation, WindowNotes::default()));
+        };
+        // Every window but the last is full.
+        let windows = stored_count(counts[0]).div_ceil(options.window as u64);
+        let notes = WindowNotes { texts: 1, windows };
+        Ok((truncation, if windows > 1 { notes } else { WindowNotes::default() }))
     }
 
     /// Writes what is still buffered.
@@ -263,8 +303,9 @@ pub(super) fn key_fields(backbone: &Backbone, runtime: &Runtime) -> BTreeMap<Str
 }
 
 /// Everything that can change a stored value, except the text.
-fn store_key(backbone: &Backbone, runtime: &Runtime, layout: &RowLayout) -> StoreKey {
+fn store_key(backbone: &Backbone, runtime: &Runtime, layout: &RowLayout, long: LongTexts) -> StoreKey {
     let mut fields = key_fields(backbone, runtime);
+    fields.insert("long texts".into(), long.to_string());
     fields.insert("precision".into(), "fp32".into());
     fields.insert("cut".into(), "after pooling".into());
     fields.insert(

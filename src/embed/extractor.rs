@@ -2,16 +2,20 @@
 //!
 //! Refuses to remember anything: what is stored, and whether a text needs computing, is `Embedder`'s work.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::embedder::EmbedOptions;
 use super::layout::{RowLayout, StoredLayers};
-use crate::backbone::Backbone;
+use super::windowed::{Round, Sum, WindowNotes};
+use crate::backbone::{Architecture, Backbone};
 use crate::bert::Outputs;
 use crate::error::{Error, Kind, Result};
 use crate::runtime::{Input, Runtime, Session, Values};
-use crate::tokens::{Batch, Buckets, Encoded, Truncation, batches};
+use crate::tokens::{Batch, Buckets, Encoded, LongTexts, Lost, Truncation, Windows, batches};
 
 /// Tokens (padding included) in one batch: the fastest of 256 … 4,096 on two cores; larger only takes more memory.
 pub const TOKEN_BUDGET: usize = 1024;
@@ -31,6 +35,8 @@ pub struct Work {
     pub runtime_seconds: f64,
     /// What was cut off at the maximum length.
     pub truncation: Truncation,
+    /// Texts that were read in several windows.
+    pub windowed: WindowNotes,
 }
 
 /// A loaded backbone that turns texts into rows.
@@ -40,6 +46,8 @@ pub struct Extractor {
     layout: RowLayout,
     buckets: Buckets,
     token_budget: usize,
+    /// How long texts are cut into windows; none: their end is cut off.
+    windows: Option<Windows>,
     work: Work,
 }
 
@@ -47,22 +55,22 @@ impl Extractor {
     /// Loads the graph that computes rows of the wanted layout.
     ///
     /// # Errors
-    /// The graph cannot be loaded.
-    pub fn new(
-        backbone: Arc<Backbone>,
-        runtime: &Runtime,
-        stored: StoredLayers,
-        token_budget: usize,
-    ) -> Result<Self> {
-        let layout = layout(&backbone, stored);
+    /// The graph cannot be loaded, or the backbone's texts cannot be read in such windows.
+    pub fn new(backbone: Arc<Backbone>, runtime: &Runtime, options: &EmbedOptions) -> Result<Self> {
+        let layout = layout(&backbone, options.stored);
         let outputs =
             if layout.states().is_empty() { Outputs::Embedding } else { Outputs::EmbeddingAndLayerMeans };
+        let windows = windows(&backbone, options.long)?;
+        let longest = windows
+            .as_ref()
+            .map_or(backbone.manifest().preparation.max_length, |windows| windows.options().window);
         Ok(Self {
             session: backbone.session(runtime, outputs)?,
             layout,
-            buckets: Buckets::new(backbone.manifest().preparation.max_length),
+            buckets: Buckets::new(longest),
             backbone,
-            token_budget,
+            token_budget: options.token_budget,
+            windows,
             work: Work::default(),
         })
     }
@@ -85,7 +93,7 @@ impl Extractor {
         &self.work
     }
 
-    /// Computes the rows of `texts` and hands each to `each` with the text's index, batch by batch (longest first).
+    /// Computes the rows of `texts` and hands each to `each` with the text's index, in no particular order.
     ///
     /// A row depends on its text alone, to the bit: not on the other texts, their order, or the number of threads.
     ///
@@ -96,19 +104,141 @@ impl Extractor {
         texts: &[&str],
         each: &mut dyn FnMut(usize, &[f32]) -> Result<()>,
     ) -> Result<()> {
+        if let Some(windows) = self.windows.clone() {
+            return self.extract_windows(&windows, texts, each);
+        }
         let encoded = encode(&self.backbone, texts)?;
-        let lengths: Vec<usize> = encoded.lengths().collect();
         self.work.truncation += encoded.truncation();
-        let mut row = vec![0.0; self.layout.width()];
+        let layout = self.layout;
+        let mut row = vec![0.0; layout.width()];
+        self.work.texts += texts.len() as u64;
+        self.run_all(&encoded, &mut |outputs, position, index| {
+            outputs.copy_row(position, &layout, &mut row);
+            finish_row(&layout, &mut row, encoded.ids(index).len() as u64, encoded.lost(index));
+            each(index, &row)
+        })
+    }
+
+    /// The same with texts read in windows, a bounded number of tokens at a time.
+    fn extract_windows(
+        &mut self,
+        windows: &Windows,
+        texts: &[&str],
+        each: &mut dyn FnMut(usize, &[f32]) -> Result<()>,
+    ) -> Result<()> {
+        let backbone = Arc::clone(&self.backbone);
+        let prefix = &backbone.manifest().preparation.prefix;
+        let (mut round, mut sum) = (Round::default(), None);
+        for (text, own) in texts.iter().enumerate() {
+            let own = prefixed(prefix, own);
+            let mut pieces = windows.of(backbone.tokenizer(), &own, false);
+            while let Some(window) = pieces.next_window()? {
+                round.push(text, &window);
+                if round.is_full() {
+                    self.run_round(&mut round, &mut sum, each)?;
+                }
+            }
+        }
+        self.run_round(&mut round, &mut sum, each)
+    }
+
+    /// Runs the windows of a round and hands on every text whose last window is among them.
+    fn run_round(
+        &mut self,
+        round: &mut Round,
+        sum: &mut Option<Sum>,
+        each: &mut dyn FnMut(usize, &[f32]) -> Result<()>,
+    ) -> Result<()> {
+        let layout = self.layout;
+        let mut row = vec![0.0; layout.width()];
+        let mut kept = vec![Vec::new(); round.windows.len()];
+        self.run_all(&round.encoded, &mut |outputs, position, index| {
+            outputs.copy_row(position, &layout, &mut row);
+            let window = &round.windows[index];
+            match window.last.filter(|_| window.first) {
+                Some(lost) => {
+                    finish_row(&layout, &mut row, round.encoded.ids(index).len() as u64, lost);
+                    each(window.text, &row)?;
+                }
+                None => kept[index].clone_from(&row),
+            }
+            Ok(())
+        })?;
+        // In the order of the text, so that its features do not depend on how its windows were batched.
+        for ((index, window), own) in round.windows.iter().enumerate().zip(&kept) {
+            self.work.texts += u64::from(window.first);
+            self.work.truncation += window.last.map(Truncation::of).unwrap_or_default();
+            if own.is_empty() {
+                continue;
+            }
+            let so_far = sum.get_or_insert_with(|| Sum::new(layout.width()));
+            so_far.add(own, round.encoded.ids(index).len());
+            if let Some(lost) = window.last {
+                self.work.windowed += so_far.notes();
+                so_far.mean(&mut row);
+                finish_row(&layout, &mut row, so_far.tokens(), lost);
+                *sum = None;
+                each(window.text, &row)?;
+            }
+        }
+        *round = Round::default();
+        Ok(())
+    }
+
+    /// The windows of one text, in order: the bytes each covers, its tokens, and its row.
+    ///
+    /// # Errors
+    /// Texts are not read in windows, or tokenising or running fails, or `each` does.
+    pub fn explain(
+        &mut self,
+        text: &str,
+        each: &mut dyn FnMut(WindowSpan, &[f32]) -> Result<()>,
+    ) -> Result<()> {
+        let Some(windows) = self.windows.clone() else {
+            return Err(Error::new(Kind::Usage, "this model does not read texts in windows")
+                .expected("a run trained with --long windows"));
+        };
+        let backbone = Arc::clone(&self.backbone);
+        let prefix = &backbone.manifest().preparation.prefix;
+        let own = prefixed(prefix, text);
+        let mut pieces = windows.of(backbone.tokenizer(), &own, true);
+        loop {
+            let (mut round, mut spans) = (Round::default(), Vec::new());
+            while let Some(window) = pieces.next_window()? {
+                round.push(0, &window);
+                let bytes = window.span.unwrap_or_default();
+                let bytes = bytes.start.saturating_sub(prefix.len())..bytes.end.saturating_sub(prefix.len());
+                spans.push(WindowSpan { bytes, tokens: window.ids.len() });
+                if round.is_full() {
+                    break;
+                }
+            }
+            if spans.is_empty() {
+                return Ok(());
+            }
+            let layout = self.layout;
+            let mut rows = vec![vec![0.0; layout.width()]; spans.len()];
+            self.run_all(&round.encoded, &mut |outputs, position, index| {
+                outputs.copy_row(position, &layout, &mut rows[index]);
+                Ok(())
+            })?;
+            for (span, row) in spans.into_iter().zip(&rows) {
+                each(span, row)?;
+            }
+        }
+    }
+
+    /// Runs all of some token ids, batch by batch, longest first: each result with its position in the batch and its index.
+    fn run_all(
+        &mut self,
+        encoded: &Encoded,
+        each: &mut dyn FnMut(&Computed, usize, usize) -> Result<()>,
+    ) -> Result<()> {
+        let lengths: Vec<usize> = encoded.lengths().collect();
         for batch in batches(&lengths, &self.buckets, self.token_budget) {
-            let outputs = self.run(&batch, &encoded)?;
+            let outputs = self.run(&batch, encoded)?;
             for (position, &index) in batch.rows.iter().enumerate() {
-                outputs.copy_row(position, &self.layout, &mut row);
-                let lost = encoded.lost(index);
-                let sign = if lost.at_least { -1.0 } else { 1.0 };
-                row[self.layout.token_counts()]
-                    .copy_from_slice(&[count(lengths[index]), sign * count(lost.tokens)]);
-                each(index, &row)?;
+                each(&outputs, position, index)?;
             }
         }
         Ok(())
@@ -127,7 +257,6 @@ impl Extractor {
         let start = Instant::now();
         let mut outputs = self.session.run(&inputs, names)?.into_iter();
         self.work.runtime_seconds += start.elapsed().as_secs_f64();
-        self.work.texts += batch.rows.len() as u64;
         self.work.padded_tokens += ids.len() as u64;
         *self.work.shapes.entry((batch.size, batch.length)).or_default() += 1;
         let embedding = outputs.next().map(|tensor| tensor.data).unwrap_or_default();
@@ -136,6 +265,41 @@ impl Extractor {
         check_size(&states, batch.size * self.layout.states().len())?;
         Ok(Computed { embedding, states })
     }
+}
+
+/// Where a window lies in its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WindowSpan {
+    /// Bytes of the text, without the backbone's prefix.
+    pub bytes: Range<usize>,
+    /// Tokens, special ones included: what the window counts.
+    pub tokens: usize,
+}
+
+/// The windows that a backbone's texts are read in; none when their end is cut off.
+///
+/// # Errors
+/// They cannot be read in such windows.
+pub(super) fn windows(backbone: &Backbone, long: LongTexts) -> Result<Option<Windows>> {
+    let LongTexts::Windows(options) = long else { return Ok(None) };
+    let preparation = &backbone.manifest().preparation;
+    let positions = match &backbone.manifest().architecture {
+        Architecture::Bert { config } => config.positions,
+        // How far its position embeddings reach is not known.
+        Architecture::Onnx => preparation.max_length,
+    };
+    Windows::new(backbone.tokenizer(), &preparation.prefix, positions, options).map(Some)
+}
+
+/// A text with the backbone's prefix in front.
+fn prefixed<'t>(prefix: &str, text: &'t str) -> Cow<'t, str> {
+    if prefix.is_empty() { Cow::Borrowed(text) } else { Cow::Owned(format!("{prefix}{text}")) }
+}
+
+/// Writes a row's counts.
+fn finish_row(layout: &RowLayout, row: &mut [f32], tokens: u64, lost: Lost) {
+    let sign = if lost.at_least { -1.0 } else { 1.0 };
+    row[layout.token_counts()].copy_from_slice(&[count(tokens), sign * count(lost.tokens)]);
 }
 
 /// Token ids of the texts, the backbone's prefix in front.

@@ -3,14 +3,20 @@
 //! Refuses to hold a corpus in memory, to compute a text twice, and to let a row of the output be any other than that of the
 //! input.
 
+mod choice;
 mod cut;
 mod embedder;
 mod extractor;
 mod layout;
 mod table;
+mod windowed;
 
+pub use choice::{FeatureChoice, check_choice, covering};
 pub use cut::{CutRows, CutTokens, StatesNeed, StatesPlace, StatesProgress};
 pub use embedder::{EmbedOptions, Embedder, Progress};
-pub use extractor::{Extractor, TOKEN_BUDGET, Work};
+pub use extractor::{Extractor, TOKEN_BUDGET, WindowSpan, Work};
 pub use layout::{RowLayout, StoredLayers};
-pub use table::{EmbedRequest, EmbedSummary, Embedded, TextNotes, Visit, embed_file, visit_rows};
+pub use table::{
+    EmbedRequest, EmbedSummary, Embedded, MadeWith, TextNotes, Visit, any_longer, embed_file, visit_rows,
+};
+pub use windowed::WindowNotes;

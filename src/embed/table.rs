@@ -7,11 +7,15 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::choice::FeatureChoice;
 use super::embedder::{Embedder, Progress};
-use crate::data::{FeatureWriter, Row, Source, TableReader, feature_metadata};
+use super::extractor::encode;
+use super::windowed::WindowNotes;
+use crate::backbone::Backbone;
+use crate::data::{EMBEDDING, FEATURES, FeatureWriter, Row, Source, TableReader, feature_metadata};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fields, Fingerprint, TextKey};
-use crate::tokens::Truncation;
+use crate::tokens::{LongTexts, Truncation};
 
 /// Rows in a window: enough texts to sort into full batches, few enough to hold.
 const WINDOW_ROWS: usize = 8192;
@@ -19,6 +23,12 @@ const WINDOW_ROWS: usize = 8192;
 const WINDOW_BYTES: usize = 8 << 20;
 /// Metadata key of the hash of everything an output was made from.
 const INPUTS: &str = "frosthead.inputs";
+/// Metadata key of the choice of features in the column [`FEATURES`].
+const CHOICE: &str = "frosthead.features";
+/// Metadata key of what was done with long texts, as JSON.
+const LONG: &str = "frosthead.long";
+/// Metadata keys of the backbone: its name and its fingerprint.
+const BACKBONE: [&str; 2] = ["frosthead.backbone", "frosthead.backbone.fingerprint"];
 /// Metadata key of the [`TextNotes`] of the texts an output was made from.
 const NOTES: &str = "frosthead.texts";
 
@@ -31,6 +41,9 @@ pub struct TextNotes {
     /// Texts with a NUL byte in them.
     pub nul: u64,
     pub truncation: Truncation,
+    /// Texts that were read in several windows.
+    #[serde(default)]
+    pub windowed: WindowNotes,
 }
 
 /// One row with its place in the store.
@@ -67,12 +80,41 @@ pub fn visit_rows(
         let keys: Vec<TextKey> = texts.iter().map(|text| TextKey::of(text)).collect();
         embedder.ensure(&texts, &keys, progress)?;
         for ((row, text), key) in rows.iter().zip(&texts).zip(&keys) {
-            notes.truncation += embedder.truncation(key)?;
+            let (truncation, windowed) = embedder.counts(key)?;
+            notes.truncation += truncation;
+            notes.windowed += windowed;
             visit(embedder, &Visit { row, text, key: *key })?;
         }
     }
     embedder.finish()?;
     Ok(notes)
+}
+
+/// Whether any text of a table is longer than the backbone's limit. A table that cannot be read has none: who needs its rows will
+/// say what is wrong with it.
+#[must_use]
+pub fn any_longer(backbone: &Backbone, source: &Source, text_column: &str) -> bool {
+    let preparation = &backbone.manifest().preparation;
+    let room = preparation.max_length.saturating_sub(backbone.tokenizer().special_tokens());
+    let longer = |text: &str| {
+        // ASCII has at most a token a byte: most texts need not be tokenised.
+        let length = text.len() + preparation.prefix.len();
+        if text.is_ascii() && preparation.prefix.is_ascii() && length <= room {
+            return false;
+        }
+        encode(backbone, &[text]).is_ok_and(|encoded| encoded.truncation().texts > 0)
+    };
+    let Ok(mut reader) = TableReader::open(source) else { return false };
+    let Ok(column) = reader.column(text_column) else { return false };
+    while let Ok(rows) = reader.read(WINDOW_ROWS, WINDOW_BYTES) {
+        if rows.is_empty() {
+            break;
+        }
+        if rows.iter().filter_map(|row| row.cells[column].as_deref()).any(longer) {
+            return true;
+        }
+    }
+    false
 }
 
 impl TextNotes {
@@ -103,6 +145,8 @@ pub struct EmbedRequest<'r> {
     pub text_column: &'r str,
     /// The Parquet to write.
     pub output: &'r Path,
+    /// Beside `embedding`, a column `features` holds this choice, when it is another.
+    pub features: FeatureChoice,
     /// Carry the text column along as well.
     pub keep_text: bool,
     pub strict: bool,
@@ -126,6 +170,7 @@ pub struct EmbedSummary {
     pub computed: u64,
     /// Distinct texts (of a window) that were in the store.
     pub reused: u64,
+    /// Numbers in a row's features.
     pub dimensions: usize,
 }
 
@@ -156,17 +201,23 @@ pub fn embed_file(
     let carried: Vec<usize> =
         (0..reader.columns().len()).filter(|&column| request.keep_text || column != text_column).collect();
     let columns: Vec<String> = carried.iter().map(|&column| reader.columns()[column].clone()).collect();
-    let place = embedder.layout().embedding();
-    let metadata = metadata(embedder, inputs);
-    let mut writer = FeatureWriter::create(request.output, &columns, place.len(), &metadata)?;
-    let mut vector = vec![0.0; place.len()];
+    let mut places = vec![(EMBEDDING, embedder.layout().embedding())];
+    if request.features != FeatureChoice::Last {
+        places.push((FEATURES, embedder.columns(request.features)?));
+    }
+    let vectors: Vec<(&str, usize)> = places.iter().map(|(name, place)| (*name, place.len())).collect();
+    let metadata = metadata(embedder, request.features, inputs);
+    let mut writer = FeatureWriter::create(request.output, &columns, &vectors, &metadata)?;
+    let mut row: Vec<Vec<f32>> = vectors.iter().map(|(_, width)| vec![0.0; *width]).collect();
     let mut cells = Vec::with_capacity(carried.len());
     let notes =
         visit_rows(embedder, &mut reader, text_column, request.strict, progress, &mut |embedder, visit| {
-            embedder.read(&visit.key, place.start, &mut vector)?;
+            for ((_, place), vector) in places.iter().zip(&mut row) {
+                embedder.read(&visit.key, place.start, vector)?;
+            }
             cells.clear();
             cells.extend(carried.iter().map(|&column| visit.row.cells[column].clone()));
-            writer.write(visit.key, &cells, &vector)
+            writer.write(visit.key, &cells, &row.iter().map(Vec::as_slice).collect::<Vec<_>>())
         })?;
     let described = serde_json::to_string(&notes)
         .map_err(|source| Error::new(Kind::Table, "the texts cannot be described").because(source))?;
@@ -176,7 +227,7 @@ pub fn embed_file(
         notes,
         computed: work.texts,
         reused: embedder.reused(),
-        dimensions: place.len(),
+        dimensions: vectors.last().map_or(0, |(_, width)| *width),
     }))
 }
 
@@ -184,22 +235,62 @@ pub fn embed_file(
 fn inputs(embedder: &Embedder, request: &EmbedRequest<'_>) -> Result<Option<Fingerprint>> {
     let Some(path) = &request.source.path else { return Ok(None) };
     Ok(Some(
-        Fields::new("frosthead embed 1")
+        Fields::new("frosthead embed 2")
             .field("data", Fingerprint::of_file(path)?.0)
             .field("format", format!("{:?}", request.source.format))
             .field("text column", request.text_column)
             .field("keep text", request.keep_text.to_string())
+            .field("features", request.features.to_string())
+            .field("long texts", embedder.long().to_string())
             .field("backbone", embedder.backbone().fingerprint().0)
             .finish(),
     ))
 }
 
-fn metadata(embedder: &Embedder, inputs: Option<Fingerprint>) -> BTreeMap<String, String> {
-    let (manifest, fingerprint) = (embedder.backbone().manifest(), embedder.backbone().fingerprint());
+fn metadata(
+    embedder: &Embedder,
+    features: FeatureChoice,
+    inputs: Option<Fingerprint>,
+) -> BTreeMap<String, String> {
+    let backbone = embedder.backbone();
+    let [name, fingerprint] = BACKBONE.map(str::to_owned);
     let mut metadata = BTreeMap::from([
-        ("frosthead.backbone".to_owned(), manifest.name.clone()),
-        ("frosthead.backbone.fingerprint".to_owned(), fingerprint.to_string()),
+        (name, backbone.manifest().name.clone()),
+        (fingerprint, backbone.fingerprint().to_string()),
+        (CHOICE.to_owned(), features.to_string()),
+        (LONG.to_owned(), serde_json::json!(embedder.long()).to_string()),
     ]);
     metadata.extend(inputs.map(|inputs| (INPUTS.to_owned(), inputs.to_string())));
     metadata
+}
+
+/// What a Parquet of features says it was made with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MadeWith {
+    /// The backbone's name.
+    pub name: String,
+    pub fingerprint: Fingerprint,
+    /// The choice of features in the column that was read.
+    pub choice: FeatureChoice,
+    /// What was done with long texts.
+    pub long: LongTexts,
+}
+
+impl MadeWith {
+    /// Reads a file's metadata; none when `column` was not made by [`embed_file`].
+    #[must_use]
+    pub fn of(metadata: &BTreeMap<String, String>, column: &str) -> Option<Self> {
+        let [name, fingerprint] = BACKBONE.map(|key| metadata.get(key));
+        let choice = match column {
+            EMBEDDING => FeatureChoice::Last,
+            FEATURES => metadata.get(CHOICE)?.parse().ok()?,
+            _ => return None,
+        };
+        Some(Self {
+            name: name?.clone(),
+            fingerprint: Fingerprint::try_from(fingerprint?.clone()).ok()?,
+            choice,
+            long: metadata.get(LONG).and_then(|long| serde_json::from_str(long).ok()).unwrap_or_default(),
+        })
+    }
 }

@@ -3,6 +3,7 @@
 //! Refuses to mix rows used in training with unseen ones unless asked to.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::str::FromStr;
 
 use serde::Serialize;
@@ -12,6 +13,7 @@ use crate::classifier::{Run, TaskRows, measure, probabilities};
 use crate::data::Part;
 use crate::dataset::Dataset;
 use crate::error::{Error, Kind, Result};
+use crate::heads::FeatureView;
 use crate::metrics::TaskMetrics;
 
 /// Which rows to measure on.
@@ -101,6 +103,8 @@ pub struct Evaluator<'e> {
     rows: &'e Dataset,
     /// The run's tasks, as indices into its heads; `rows.cells[i]` belongs to `tasks[i]`.
     tasks: Vec<usize>,
+    /// What each of the run's heads sees of a row.
+    columns: Vec<Range<usize>>,
     parts: Vec<Option<Part>>,
 }
 
@@ -110,15 +114,20 @@ impl<'e> Evaluator<'e> {
     /// # Errors
     /// The features are not those the heads were fitted on, or the table has no rows.
     pub fn new(run: &'e Run, rows: &'e Dataset, seen: &SplitRows, tasks: &[String]) -> Result<Self> {
-        if rows.rows() > 0 && rows.width != run.recipe.features.width {
+        let tasks: Vec<usize> = tasks.iter().map(|task| task_index(run, task)).collect::<Result<_>>()?;
+        let columns: Vec<Range<usize>> = match &rows.layout {
+            Some(layout) => run.columns(layout)?,
+            None => run.heads.iter().map(|_| 0..rows.width).collect(),
+        };
+        if let Some(&task) = tasks.iter().find(|&&task| columns[task].len() != run.heads[task].features) {
             return Err(Error::new(Kind::Table, "the features are not the ones the run was trained on")
-                .found(format!("{} numbers in a vector", rows.width))
-                .expected(run.recipe.features.width.to_string())
+                .column(&run.heads[task].task)
+                .found(format!("{} numbers in a vector", columns[task].len()))
+                .expected(run.heads[task].features.to_string())
                 .help("embed the table with the run's own backbone"));
         }
-        let tasks = tasks.iter().map(|task| task_index(run, task)).collect::<Result<_>>()?;
         let parts = rows.keys.iter().map(|key| seen.part(key)).collect();
-        Ok(Self { run, rows, tasks, parts })
+        Ok(Self { run, rows, tasks, columns, parts })
     }
 
     /// Where the rows stand to the run.
@@ -168,9 +177,14 @@ impl<'e> Evaluator<'e> {
         (0..self.tasks.len())
             .map(|task| {
                 let (head, rows) = self.task_rows(task, chosen)?;
-                Ok((head.task.clone(), measure(head, &self.rows.features, &rows)))
+                Ok((head.task.clone(), measure(head, self.view(task), &rows)))
             })
             .collect()
+    }
+
+    /// What a task's head sees of the rows.
+    fn view(&self, task: usize) -> FeatureView<'_> {
+        self.rows.view(&self.columns[self.tasks[task]])
     }
 
     fn task_rows(&self, task: usize, chosen: &[usize]) -> Result<(&crate::heads::Head, TaskRows)> {
@@ -188,7 +202,7 @@ impl<'e> Evaluator<'e> {
         let mut mistakes = Vec::new();
         for task in 0..self.tasks.len() {
             let (head, rows) = self.task_rows(task, &chosen)?;
-            let all = probabilities(head, &self.rows.features, &rows.rows);
+            let all = probabilities(head, self.view(task), &rows.rows);
             let of_rows = all.chunks_exact(head.labels.len()).zip(rows.rows.iter().zip(&rows.labels));
             for (probabilities, (&row, &truth)) in of_rows {
                 let predicted = crate::classifier::most_probable(probabilities);

@@ -5,36 +5,101 @@
 
 use std::sync::Mutex;
 
-use super::fit::problem;
-use super::minimize::minimize;
-use super::objective::{Score, score};
-use super::options::{Candidate, Examples, FitOptions, GRID};
+use super::fit::{fit_bytes, problem};
+use super::minimize::{TOLERANCE_PER_ROW, minimize};
+use super::objective::{Problem, Score, score};
+use super::options::{Alpha, Candidate, Examples, FitOptions, GRID};
+use super::reduce::{REDUCED, reduced};
 use super::standardize::Scaler;
+use super::view::FeatureView;
 use crate::error::Result;
 use crate::fingerprint::Fields;
 
 const FOLDS: usize = 3;
 /// A fold's path down the grid ends after so many penalties in a row were worse than its best.
 const PATIENCE: usize = 2;
+/// How long the gradient may be at the end of a fit, per row, where choices of features are compared.
+const COARSE: f64 = 1e-3;
 
 /// The score per penalty of the grid, as far as a fold went.
 type Path = Vec<Score>;
 
-/// The chosen penalty, and every one that all folds tried.
-pub(super) fn choose(
-    examples: &Examples<'_>,
+/// One choice of features in a comparison; the cheapest comes first.
+#[derive(Debug, Clone)]
+pub struct Trial<'a> {
+    pub name: String,
+    pub features: FeatureView<'a>,
+}
+
+/// A trial's rows, as the folds are made from them.
+struct Source<'a> {
+    examples: Examples<'a>,
+    /// They have been standardised, all together.
+    standardized: bool,
+    /// See [`Problem`].
+    precision: f64,
+}
+
+/// What a comparison came to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Selection {
+    /// Index of the chosen trial.
+    pub trial: usize,
+    pub alpha: f64,
+    /// Index and penalty of the most accurate of those with more numbers that are within one standard error too: more rows may
+    /// tell the two apart.
+    pub rival: Option<(usize, f64)>,
+    /// Everything that all folds tried.
+    pub candidates: Vec<Candidate>,
+}
+
+/// Compares choices of features, and penalties unless one is given, by cross-validation on `rows` of each.
+///
+/// # Errors
+/// The trainer fails.
+pub fn select(
+    trials: &[Trial<'_>],
+    (rows, labels): (&[usize], &[u32]),
     classes: usize,
     options: &FitOptions,
-) -> Result<(f64, Vec<Candidate>)> {
-    let folds = folds(examples.labels, classes, options.seed);
-    let next = Mutex::new(0..FOLDS);
-    let paths: Vec<Mutex<Option<Result<Path>>>> = (0..FOLDS).map(|_| Mutex::new(None)).collect();
+) -> Result<Selection> {
+    let folds = folds(labels, classes, options.seed);
+    // Which choice is better shows long before the last digits of the weights do.
+    let precision = if trials.len() > 1 { COARSE } else { TOLERANCE_PER_ROW };
+    let every: Vec<usize> = (0..rows.len()).collect();
+    let narrow: Vec<Option<(Vec<f32>, usize)>> = trials
+        .iter()
+        .map(|trial| {
+            (trial.features.width() > REDUCED).then(|| reduced(trial.features, rows, options.threads))
+        })
+        .collect();
+    let sources: Vec<Source<'_>> = trials
+        .iter()
+        .zip(&narrow)
+        .map(|(trial, narrow)| match narrow {
+            Some((values, width)) => {
+                let features = FeatureView::whole(values, *width);
+                Source {
+                    examples: Examples { features, rows: &every, labels },
+                    standardized: true,
+                    precision,
+                }
+            }
+            None => {
+                let examples = Examples { features: trial.features, rows, labels };
+                Source { examples, standardized: false, precision }
+            }
+        })
+        .collect();
+    let next = Mutex::new(0..trials.len() * FOLDS);
+    let paths: Vec<Mutex<Option<Result<Path>>>> =
+        (0..trials.len() * FOLDS).map(|_| Mutex::new(None)).collect();
     std::thread::scope(|scope| {
-        for _ in 0..options.threads.clamp(1, FOLDS) {
+        for _ in 0..options.threads.clamp(1, paths.len()) {
             scope.spawn(|| {
-                while let Some(fold) = next.lock().ok().and_then(|mut next| next.next()) {
-                    let path = walk(examples, classes, options, &folds, fold);
-                    if let Ok(mut place) = paths[fold].lock() {
+                while let Some(job) = next.lock().ok().and_then(|mut next| next.next_back()) {
+                    let path = walk(&sources[job / FOLDS], classes, options, &folds, job % FOLDS);
+                    if let Ok(mut place) = paths[job].lock() {
                         *place = Some(path);
                     }
                 }
@@ -50,29 +115,61 @@ pub(super) fn choose(
                 .expect("every fold was walked before the scope ended: anything else is a bug")
         })
         .collect::<Result<Vec<Path>>>()?;
-    let candidates = candidates(&paths);
-    let chosen = simplest(&candidates).map_or(GRID[0], |chosen| chosen.alpha);
-    Ok((chosen, candidates))
+    let grid = grid(options.alpha);
+    let candidates = candidates(trials, &paths, &grid);
+    let (trial, alpha) = simplest(trials, &candidates).unwrap_or((0, grid[0]));
+    let rival = rival(trials, &candidates, trial);
+    Ok(Selection { trial, alpha, rival, candidates })
 }
 
-/// Every penalty that all folds tried.
-fn candidates(paths: &[Path]) -> Vec<Candidate> {
-    let tried = paths.iter().map(Vec::len).min().unwrap_or(0);
+/// Bytes that comparing choices of so many features at most takes at its peak, beside the features themselves.
+#[must_use]
+pub fn select_bytes(rows: usize, widest: usize, classes: usize, threads: usize) -> u64 {
+    let reduced = if widest > REDUCED { 12 * rows * widest + 8 * rows * rows } else { 0 };
+    let folds = threads.max(1) as u64 * fit_bytes(rows, widest.min(REDUCED), classes);
+    (reduced as u64).max(folds) + (4 * rows * REDUCED) as u64
+}
+
+/// Penalties to try, strongest first.
+fn grid(alpha: Alpha) -> Vec<f64> {
+    match alpha {
+        Alpha::Auto => GRID.to_vec(),
+        Alpha::Fixed(alpha) => vec![alpha],
+    }
+}
+
+/// Every penalty that all folds of a trial tried, trial by trial.
+fn candidates(trials: &[Trial<'_>], paths: &[Path], grid: &[f64]) -> Vec<Candidate> {
     #[expect(clippy::cast_precision_loss, reason = "three folds")]
-    let folds = paths.len() as f64;
+    let folds = FOLDS as f64;
+    let mut tried: Vec<(usize, usize)> = Vec::new();
+    for (trial, paths) in paths.chunks_exact(FOLDS).enumerate() {
+        tried.extend((0..paths.iter().map(Vec::len).min().unwrap_or(0)).map(|place| (trial, place)));
+    }
     // Folds are as large as each other, to a row per class: their rows count the same.
-    let right = |place: usize| {
-        paths.iter().flat_map(move |path| path[place].right.iter().map(move |own| own / folds))
+    let right = |(trial, place): (usize, usize)| {
+        let own = &paths[trial * FOLDS..(trial + 1) * FOLDS];
+        own.iter().flat_map(move |path| path[place].right.iter().map(move |own| own / folds))
     };
-    let accuracy = |place: usize| right(place).sum::<f64>();
-    let best = (0..tried).max_by(|a, b| accuracy(*a).total_cmp(&accuracy(*b))).unwrap_or(0);
-    (0..tried)
-        .map(|place| Candidate {
-            alpha: GRID[place],
-            cross_entropy: paths.iter().map(|path| path[place].cross_entropy).sum::<f64>() / folds,
-            accuracy: accuracy(place),
+    let accuracy = |own| right(own).sum::<f64>();
+    let Some(best) = tried.iter().copied().max_by(|a, b| accuracy(*a).total_cmp(&accuracy(*b))) else {
+        return Vec::new();
+    };
+    tried
+        .into_iter()
+        .map(|(trial, place)| Candidate {
+            features: trials[trial].name.clone(),
+            alpha: grid[place],
+            cross_entropy: Some(
+                paths[trial * FOLDS..(trial + 1) * FOLDS]
+                    .iter()
+                    .map(|path| path[place].cross_entropy)
+                    .sum::<f64>()
+                    / folds,
+            ),
+            accuracy: accuracy((trial, place)),
             // The variance of a sum of independent terms, each near 0 on average.
-            standard_error: right(place)
+            standard_error: right((trial, place))
                 .zip(right(best))
                 .map(|(own, best)| (best - own).powi(2))
                 .sum::<f64>()
@@ -81,20 +178,52 @@ fn candidates(paths: &[Path]) -> Vec<Candidate> {
         .collect()
 }
 
-/// The grid goes from strong to weak: the first within one standard error of the best.
-fn simplest(candidates: &[Candidate]) -> Option<&Candidate> {
+/// The most accurate candidate with more numbers than the chosen trial, if it is within one standard error of the best.
+fn rival(trials: &[Trial<'_>], candidates: &[Candidate], chosen: usize) -> Option<(usize, f64)> {
     let best = candidates.iter().map(|candidate| candidate.accuracy).fold(0.0, f64::max);
-    candidates.iter().find(|candidate| best - candidate.accuracy <= candidate.standard_error)
+    let width = |place: usize| trials[place].features.width();
+    candidates
+        .iter()
+        .filter(|own| best - own.accuracy <= own.standard_error)
+        .filter_map(|own| Some((trials.iter().position(|trial| trial.name == own.features)?, own)))
+        .filter(|(place, _)| width(*place) > width(chosen))
+        .max_by(|(_, a), (_, b)| a.accuracy.total_cmp(&b.accuracy))
+        .map(|(place, own)| (place, own.alpha))
+}
+
+/// Trials go from few to many numbers, their penalties from strong to weak: the first within one standard error of the best.
+fn simplest(trials: &[Trial<'_>], candidates: &[Candidate]) -> Option<(usize, f64)> {
+    let best = candidates.iter().map(|candidate| candidate.accuracy).fold(0.0, f64::max);
+    let chosen = candidates.iter().find(|candidate| best - candidate.accuracy <= candidate.standard_error)?;
+    let trial = trials.iter().position(|trial| trial.name == chosen.features)?;
+    Some((trial, chosen.alpha))
+}
+
+/// At most `most` of the examples, each class in proportion (at least one row a fold where there are as many), seeded,
+/// ascending.
+#[must_use]
+pub fn sample(labels: &[u32], classes: usize, most: usize, seed: u64) -> Vec<usize> {
+    if labels.len() <= most {
+        return (0..labels.len()).collect();
+    }
+    let mut chosen = Vec::with_capacity(most);
+    for own in (0..classes).map(|class| shuffled(labels, class, seed)) {
+        let count = (own.len() * most / labels.len()).max(FOLDS).min(own.len());
+        chosen.extend_from_slice(&own[..count]);
+    }
+    chosen.sort_unstable();
+    chosen
 }
 
 /// Fits the grid from its strongest penalty on, each from the last solution, on all folds but one; scores on that one.
 fn walk(
-    examples: &Examples<'_>,
+    source: &Source<'_>,
     classes: usize,
     options: &FitOptions,
     folds: &[usize],
     fold: usize,
 ) -> Result<Path> {
+    let examples = &source.examples;
     let (inside, outside): (Vec<usize>, Vec<usize>) =
         (0..folds.len()).partition(|&example| folds[example] != fold);
     let chosen = |places: &[usize]| -> (Vec<usize>, Vec<u32>) {
@@ -102,8 +231,10 @@ fn walk(
     };
     let (rows, labels) = chosen(&inside);
     let training = Examples { rows: &rows, labels: &labels, ..*examples };
-    let scaler = Scaler::of(&training);
-    let training = problem(&scaler, &training, classes, options.class_weight);
+    let scaler =
+        if source.standardized { Scaler::none(examples.features.width()) } else { Scaler::of(&training) };
+    let training =
+        Problem { precision: source.precision, ..problem(&scaler, &training, classes, options.class_weight) };
     // Held-out rows are weighted as the training rows are, so that the choice serves the same aim.
     let (rows, labels) = chosen(&outside);
     let held_out = Examples { rows: &rows, labels: &labels, ..*examples };
@@ -111,11 +242,8 @@ fn walk(
     let mut path = Path::new();
     let mut start = None;
     let (mut best, mut worse) = (f64::INFINITY, 0);
-    for alpha in GRID {
-        // The penalty is on summed losses: fewer rows, proportionally less penalty.
-        #[expect(clippy::cast_precision_loss, reason = "far below 2^53 rows")]
-        let share = inside.len() as f64 / folds.len() as f64;
-        let solution = minimize(&training, alpha * share, start.as_ref())?;
+    for alpha in grid(options.alpha) {
+        let solution = minimize(&training, alpha, start.as_ref())?;
         let scored = score(&held_out, &solution.parameters);
         start = Some(solution.parameters);
         if scored.cross_entropy < best {
@@ -132,18 +260,10 @@ fn walk(
 }
 
 /// The fold of each example: stratified by label, seeded.
-fn folds(labels: &[u32], classes: usize, seed: u64) -> Vec<usize> {
+pub(super) fn folds(labels: &[u32], classes: usize, seed: u64) -> Vec<usize> {
     let mut folds = vec![0; labels.len()];
     for class in 0..classes {
-        let mut own: Vec<usize> =
-            (0..labels.len()).filter(|&example| labels[example] as usize == class).collect();
-        own.sort_by_cached_key(|example| {
-            Fields::new("frosthead folds 1")
-                .field("seed", seed.to_le_bytes())
-                .field("example", example.to_le_bytes())
-                .finish()
-        });
-        for (place, example) in own.into_iter().enumerate() {
+        for (place, example) in shuffled(labels, class, seed).into_iter().enumerate() {
             // A different first fold per class spreads rare classes over all folds.
             folds[example] = (place + class) % FOLDS;
         }
@@ -151,13 +271,26 @@ fn folds(labels: &[u32], classes: usize, seed: u64) -> Vec<usize> {
     folds
 }
 
+/// The examples of a class in a seeded order.
+fn shuffled(labels: &[u32], class: usize, seed: u64) -> Vec<usize> {
+    let mut own: Vec<usize> =
+        (0..labels.len()).filter(|&example| labels[example] as usize == class).collect();
+    own.sort_by_cached_key(|example| {
+        Fields::new("frosthead folds 1")
+            .field("seed", seed.to_le_bytes())
+            .field("example", example.to_le_bytes())
+            .finish()
+    });
+    own
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::heads::{Alpha, ClassWeight};
+    use crate::heads::{Alpha, ClassWeight, FeatureView};
 
     /// Two overlapping classes in 12 dimensions, of which one tells them apart.
-    fn sample() -> (Vec<f32>, Vec<u32>) {
+    fn two_classes() -> (Vec<f32>, Vec<u32>) {
         let mut bits = 7_u64;
         let mut draw = || {
             bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -177,7 +310,7 @@ mod tests {
 
     #[test]
     fn folds_are_stratified_and_seeded() {
-        let (_, labels) = sample();
+        let (_, labels) = two_classes();
         let one = folds(&labels, 2, 1);
         for fold in 0..FOLDS {
             for class in 0..2 {
@@ -191,15 +324,15 @@ mod tests {
 
     #[test]
     fn the_choice_is_that_of_brute_force_and_threads_change_nothing() {
-        let (features, labels) = sample();
+        let (features, labels) = two_classes();
         let rows: Vec<usize> = (0..240).collect();
-        let examples = Examples { features: &features, width: 12, rows: &rows, labels: &labels };
+        let examples = Examples { features: FeatureView::whole(&features, 12), rows: &rows, labels: &labels };
         let options = FitOptions { alpha: Alpha::Auto, class_weight: ClassWeight::None, seed: 5, threads: 1 };
-        let (alpha, candidates) = choose(&examples, 2, &options).unwrap();
-        assert_eq!(
-            (alpha, candidates.clone()),
-            choose(&examples, 2, &FitOptions { threads: 3, ..options }).unwrap()
-        );
+        let trials = [Trial { name: "all".into(), features: examples.features }];
+        let of = |options: &FitOptions| select(&trials, (&rows, &labels), 2, options).unwrap();
+        let selection = of(&options);
+        assert_eq!(selection, of(&FitOptions { threads: 3, ..options }));
+        let Selection { alpha, candidates, .. } = selection;
         // Brute force: every fold, every penalty, from scratch.
         let assigned = folds(&labels, 2, 5);
         let mut scores = vec![0.0; GRID.len()];
@@ -214,8 +347,7 @@ mod tests {
             let training = problem(&scaler, &training, 2, ClassWeight::None);
             let held_out = problem(&scaler, &held_out, 2, ClassWeight::None);
             for (sum, alpha) in scores.iter_mut().zip(GRID) {
-                let share = inside.len() as f64 / 240.0;
-                let solution = minimize(&training, alpha * share, None).unwrap();
+                let solution = minimize(&training, alpha, None).unwrap();
                 *sum += score(&held_out, &solution.parameters).right.iter().sum::<f64>() / 3.0;
             }
         }
@@ -223,7 +355,7 @@ mod tests {
         for (candidate, accuracy) in candidates.iter().zip(&scores) {
             assert!((candidate.accuracy - accuracy).abs() < 1.5 / 240.0, "{scores:?}, {candidates:?}");
         }
-        assert_eq!(alpha, simplest(&candidates).unwrap().alpha);
+        assert_eq!(simplest(&trials, &candidates), Some((0, alpha)));
     }
 
     #[test]
@@ -232,12 +364,39 @@ mod tests {
             cross_entropy: 1.0,
             right: right.iter().map(|own| f64::from(*own) / 4.0).collect(),
         };
-        // Against the best (all right): 2 rows fewer, error √2 rows; 1 row fewer, error 1 row.
-        let fold = || vec![score([1, 1, 0, 0]), score([1, 1, 1, 0]), score([1, 1, 1, 1])];
-        let candidates = candidates(&[fold()]);
-        assert_eq!(candidates.iter().map(|own| own.accuracy).collect::<Vec<_>>(), [0.5, 0.75, 1.0]);
-        let errors: Vec<f64> = candidates.iter().map(|own| own.standard_error).collect();
-        assert_eq!(errors, [2.0_f64.sqrt() / 4.0, 0.25, 0.0]);
-        assert_eq!(simplest(&candidates).unwrap().alpha, GRID[1]);
+        let right = || vec![score([1, 1, 1, 1])];
+        let features = [0.0; 4];
+        let trials = [("few", 1), ("many", 2)]
+            .map(|(name, width)| Trial { name: name.into(), features: FeatureView::whole(&features, width) });
+        let chosen = |few: Path, many: Path| {
+            let tried = candidates(&trials, &[few, right(), right(), many, right(), right()], &GRID);
+            (tried.clone(), simplest(&trials, &tried))
+        };
+        // Of twelve rows the best has all right; one row fewer is one standard error, two rows fewer are √2 of it.
+        let (tried, choice) = chosen(vec![score([1, 1, 1, 0])], right());
+        assert!((tried[0].accuracy - 11.0 / 12.0).abs() < 1e-12 && (tried[1].accuracy - 1.0).abs() < 1e-12);
+        assert!((tried[0].standard_error - 1.0 / 12.0).abs() < 1e-12 && tried[1].standard_error == 0.0);
+        assert_eq!(choice, Some((0, GRID[0])));
+        assert_eq!(rival(&trials, &tried, 0), Some((1, GRID[0])), "more rows may tell them apart");
+        let (tried, _) = chosen(right(), vec![score([1, 1, 0, 0])]);
+        assert_eq!(rival(&trials, &tried, 0), None, "the one with more numbers is worse");
+        let (tried, choice) = chosen(vec![score([1, 1, 0, 0])], right());
+        assert!((tried[0].standard_error - 2.0_f64.sqrt() / 12.0).abs() < 1e-12);
+        assert_eq!(choice, Some((1, GRID[0])));
+    }
+
+    #[test]
+    fn a_sample_keeps_every_class_in_proportion() {
+        let labels: Vec<u32> = (0..1000).map(|row| u32::from(row % 10 == 0) + u32::from(row < 4)).collect();
+        let of = |seed| sample(&labels, 3, 300, seed);
+        let chosen = of(1);
+        assert!((295..=305).contains(&chosen.len()) && chosen.is_sorted());
+        for class in 0..3 {
+            let all = labels.iter().filter(|own| **own == class).count();
+            let own = chosen.iter().filter(|row| labels[**row] == class).count();
+            assert!(own.abs_diff(all * 300 / 1000) <= 1 || own == FOLDS.min(all), "{class}: {own} of {all}");
+        }
+        assert_ne!(chosen, of(2));
+        assert_eq!(sample(&labels, 3, 1000, 1).len(), 1000);
     }
 }

@@ -3,12 +3,13 @@
 use std::time::Instant;
 
 use super::class_weight::row_weights;
-use super::cross_validation;
+use super::cross_validation::{Selection, Trial, select};
 use super::head::Head;
-use super::minimize::minimize;
+use super::minimize::{Solution, TOLERANCE_PER_ROW, minimize};
 use super::objective::Problem;
 use super::options::{Alpha, ClassWeight, Examples, FitOptions, FitReport};
 use super::standardize::Scaler;
+use super::wide::{WIDE, WideProblem, minimize_wide, wide_bytes};
 use crate::error::{Error, Kind, Result};
 
 /// Fits the head of one task on labelled rows.
@@ -25,14 +26,20 @@ pub fn fit(
     check(task, label_names, examples)?;
     let (alpha, candidates) = match options.alpha {
         Alpha::Fixed(alpha) => (alpha, Vec::new()),
-        Alpha::Auto => cross_validation::choose(examples, label_names.len(), options)?,
+        Alpha::Auto => {
+            let trials = [Trial { name: String::new(), features: examples.features }];
+            let rows = (examples.rows, examples.labels);
+            let Selection { alpha, candidates, .. } = select(&trials, rows, label_names.len(), options)?;
+            (alpha, candidates)
+        }
     };
     let scaler = Scaler::of(examples);
-    let problem = problem(&scaler, examples, label_names.len(), options.class_weight);
-    let solution = minimize(&problem, alpha, None).map_err(|error| error.column(task))?;
+    let solution =
+        solve(&scaler, examples, label_names.len(), alpha, options).map_err(|error| error.column(task))?;
     let (weights, bias) = scaler.fold(&solution.parameters);
     let report = FitReport {
         task: task.to_owned(),
+        width: examples.features.width(),
         rows: examples.rows.len() as u64,
         alpha,
         loss: solution.loss,
@@ -41,10 +48,43 @@ pub fn fit(
         converged: solution.gradient_norm <= solution.tolerance,
         seconds: start.elapsed().as_secs_f64(),
         candidates,
+        run_off: Vec::new(),
     };
-    let head =
-        Head { task: task.to_owned(), labels: label_names.to_vec(), features: examples.width, weights, bias };
+    let head = Head {
+        task: task.to_owned(),
+        labels: label_names.to_vec(),
+        features: examples.features.width(),
+        weights,
+        bias,
+    };
     Ok((head, report))
+}
+
+/// Narrow problems are linfa's; for wide ones there is a faster way.
+fn solve(
+    scaler: &Scaler,
+    examples: &Examples<'_>,
+    classes: usize,
+    alpha: f64,
+    options: &FitOptions,
+) -> Result<Solution> {
+    if examples.features.width() <= WIDE {
+        return minimize(&problem(scaler, examples, classes, options.class_weight), alpha, None);
+    }
+    let weights = row_weights(examples.labels, classes, options.class_weight);
+    let threads = options.threads;
+    minimize_wide(&WideProblem { examples: *examples, scaler, classes, weights, threads }, alpha)
+}
+
+/// Bytes that fitting a head takes at its peak, beside the features themselves.
+#[must_use]
+pub fn fit_bytes(rows: usize, width: usize, classes: usize) -> u64 {
+    if width > WIDE {
+        return wide_bytes(rows, width, classes);
+    }
+    // The standardised rows in double precision, and what the trainer keeps per row and class, and per parameter.
+    let numbers = rows * width + 6 * rows * classes + 30 * (width + 1) * classes;
+    8 * numbers as u64
 }
 
 /// The examples, standardised and weighted.
@@ -59,6 +99,7 @@ pub(super) fn problem(
         labels: examples.labels.iter().map(|&label| label as usize).collect(),
         classes,
         weights: row_weights(examples.labels, classes, class_weight),
+        precision: TOLERANCE_PER_ROW,
     }
 }
 
@@ -69,8 +110,9 @@ fn check(task: &str, names: &[String], examples: &Examples<'_>) -> Result<()> {
             .found(names.len().to_string())
             .expected("2 or more"));
     }
-    if examples.width == 0 || !examples.features.len().is_multiple_of(examples.width) {
-        return Err(wrong("the features do not have the declared width").expected(examples.width.to_string()));
+    if !examples.features.is_whole() {
+        return Err(wrong("the features do not have the declared width")
+            .expected(examples.features.width().to_string()));
     }
     for (class, name) in names.iter().enumerate() {
         if !examples.labels.iter().any(|label| *label as usize == class) {
@@ -80,7 +122,7 @@ fn check(task: &str, names: &[String], examples: &Examples<'_>) -> Result<()> {
         }
     }
     for &row in examples.rows {
-        let vector = &examples.features[row * examples.width..(row + 1) * examples.width];
+        let vector = examples.features.row(row);
         if let Some(place) = vector.iter().position(|value| !value.is_finite()) {
             return Err(wrong("a feature is not a finite number").row(row as u64 + 1).found(format!(
                 "{} at place {}",

@@ -64,15 +64,20 @@ impl Head {
     /// Softmax of the logits into `out` `[classes]`.
     pub fn probabilities(&self, features: &[f32], out: &mut [f32]) {
         self.logits(features, out);
-        let largest = out.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let mut sum = 0.0;
-        for value in out.iter_mut() {
-            *value = (*value - largest).exp();
-            sum += *value;
-        }
-        for value in out {
-            *value /= sum;
-        }
+        softmax(out);
+    }
+}
+
+/// Logits → probabilities.
+pub fn softmax(logits: &mut [f32]) {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut sum = 0.0;
+    for value in logits.iter_mut() {
+        *value = (*value - largest).exp();
+        sum += *value;
+    }
+    for value in logits {
+        *value /= sum;
     }
 }
 

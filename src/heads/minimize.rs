@@ -15,7 +15,7 @@ use super::objective::{Problem, loss_and_gradient};
 use crate::error::{Error, Kind, Result};
 
 /// The gradient of the summed loss may be so long per row: scikit-learn's default precision (`tol = 1e-4` on the mean loss).
-const TOLERANCE_PER_ROW: f64 = 1e-4;
+pub(super) const TOLERANCE_PER_ROW: f64 = 1e-4;
 /// L-BFGS steps of one attempt.
 const STEPS: u64 = 400;
 /// Gradients that L-BFGS remembers: linfa-logistic's choice.
@@ -33,12 +33,15 @@ pub(super) struct Solution {
     pub tolerance: f64,
 }
 
+/// The penalty of the multinomial problem. Two classes are one too: its optimum has `v₁ = −v₀ = v/2`, so with twice the penalty
+/// it is that of the binary problem, `α/2 · |v|²`, which scikit-learn solves.
+pub(super) fn penalty(alpha: f64, classes: usize) -> f64 {
+    if classes == 2 { 2.0 * alpha } else { alpha }
+}
+
 /// Minimises the objective, from `start` when there is one.
-///
-/// Two classes are a multinomial problem too: its optimum has `v₁ = −v₀ = v/2`, so with twice the penalty it is that of the
-/// binary problem, `α/2 · |v|²`, which scikit-learn solves.
 pub(super) fn minimize(problem: &Problem, alpha: f64, start: Option<&Array2<f64>>) -> Result<Solution> {
-    let alpha = if problem.classes == 2 { 2.0 * alpha } else { alpha };
+    let alpha = penalty(alpha, problem.classes);
     let zeros = || Array2::zeros((problem.features.ncols() + 1, problem.classes));
     let first = start.cloned().unwrap_or_else(zeros);
     if problem.weights.is_none() {
@@ -74,7 +77,7 @@ pub(super) fn evaluate(problem: &Problem, alpha: f64, parameters: Array2<f64>) -
 
 #[expect(clippy::cast_precision_loss, reason = "far below 2^53 rows")]
 fn tolerance(problem: &Problem) -> f64 {
-    TOLERANCE_PER_ROW * problem.labels.len() as f64
+    problem.precision * problem.labels.len() as f64
 }
 
 fn failed(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {

@@ -17,10 +17,22 @@ mod minimize;
 mod objective;
 mod options;
 #[cfg(feature = "train")]
+mod reduce;
+#[cfg(feature = "train")]
+mod run_off;
+#[cfg(feature = "train")]
 mod standardize;
+mod view;
+#[cfg(feature = "train")]
+mod wide;
 
+#[cfg(feature = "train")]
+pub use cross_validation::{Selection, Trial, sample, select, select_bytes};
 pub use file::{load, save};
 #[cfg(feature = "train")]
-pub use fit::fit;
-pub use head::Head;
+pub use fit::{fit, fit_bytes};
+pub use head::{Head, softmax};
 pub use options::{Alpha, Candidate, ClassWeight, Examples, FitOptions, FitReport, GRID};
+#[cfg(feature = "train")]
+pub use run_off::run_off;
+pub use view::FeatureView;

@@ -14,6 +14,8 @@ pub(super) struct Problem {
     pub classes: usize,
     /// What each row counts; 1 where there are none.
     pub weights: Option<Vec<f64>>,
+    /// How long the gradient of the summed loss may be at the end, per row.
+    pub precision: f64,
 }
 
 impl Problem {
@@ -33,8 +35,22 @@ pub(super) fn loss_and_gradient(
     let weights = parameters.slice(s![..width, ..]);
     let mut residual = logits(features, parameters);
     let mut loss = 0.5 * alpha * weights.iter().map(|weight| weight * weight).sum::<f64>();
-    for (place, (mut row, &label)) in residual.rows_mut().into_iter().zip(&problem.labels).enumerate() {
-        let counts = problem.weight(place);
+    loss += residuals(&mut residual, problem.labels.iter().copied(), |row| problem.weight(row));
+    let mut gradient = Array2::zeros(parameters.raw_dim());
+    gradient.slice_mut(s![..width, ..]).assign(&(features.t().dot(&residual) + &weights * alpha));
+    gradient.row_mut(width).assign(&residual.sum_axis(Axis(0)));
+    (loss, gradient)
+}
+
+/// Turns rows of logits into `w · (softmax − onehot)`; the sum of their cross entropies, as they are weighted.
+pub(super) fn residuals(
+    logits: &mut Array2<f64>,
+    labels: impl Iterator<Item = usize>,
+    weight: impl Fn(usize) -> f64,
+) -> f64 {
+    let mut loss = 0.0;
+    for (place, (mut row, label)) in logits.rows_mut().into_iter().zip(labels).enumerate() {
+        let counts = weight(place);
         loss += counts
             * cross_entropy(
                 row.as_slice_mut().expect("rows of a fresh product are contiguous: anything else is a bug"),
@@ -43,10 +59,7 @@ pub(super) fn loss_and_gradient(
         row[label] -= 1.0;
         row *= counts;
     }
-    let mut gradient = Array2::zeros(parameters.raw_dim());
-    gradient.slice_mut(s![..width, ..]).assign(&(features.t().dot(&residual) + &weights * alpha));
-    gradient.row_mut(width).assign(&residual.sum_axis(Axis(0)));
-    (loss, gradient)
+    loss
 }
 
 /// How well parameters do on rows, as they are weighted; no penalty.
@@ -106,7 +119,7 @@ mod tests {
         let features = Array2::from_shape_fn((7, 3), |(i, j)| ((i * 5 + j * 3) % 7) as f64 / 3.0 - 1.0);
         let labels = vec![0, 1, 2, 1, 0, 2, 2];
         let weights = Some(vec![1.0, 0.3, 2.0, 0.3, 1.0, 2.0, 2.0]);
-        let problem = Problem { features, labels, classes: 3, weights };
+        let problem = Problem { features, labels, classes: 3, weights, precision: 1e-4 };
         let parameters = Array2::from_shape_fn((4, 3), |(i, j)| ((i * 2 + j) % 5) as f64 / 4.0 - 0.5);
         let (_, gradient) = loss_and_gradient(&problem, 0.7, &parameters);
         // Central differences: error of order step² ≈ 1e-10, far below the tolerance.
@@ -128,8 +141,13 @@ mod tests {
 
     #[test]
     fn known_values() {
-        let mut problem =
-            Problem { features: Array2::zeros((2, 1)), labels: vec![0, 1], classes: 2, weights: None };
+        let mut problem = Problem {
+            features: Array2::zeros((2, 1)),
+            labels: vec![0, 1],
+            classes: 2,
+            weights: None,
+            precision: 1e-4,
+        };
         let parameters = Array2::zeros((2, 2));
         let (loss, _) = loss_and_gradient(&problem, 1.0, &parameters);
         assert!((loss - 2.0 * 2.0_f64.ln()).abs() < 1e-12);

@@ -5,10 +5,11 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::view::FeatureView;
 use crate::error::{Error, Kind, Result};
 
 /// The penalties `auto` chooses from, strongest first, so that each fit starts from a smoother neighbour.
-pub const GRID: [f64; 6] = [1000.0, 300.0, 100.0, 30.0, 10.0, 3.0];
+pub const GRID: [f64; 7] = [3000.0, 1000.0, 300.0, 100.0, 30.0, 10.0, 3.0];
 
 /// The weight of the penalty: `alpha / 2 · |W|²` on the standardised features, beside the summed cross entropy. The same as
 /// `C = 1 / alpha` in scikit-learn.
@@ -98,9 +99,8 @@ impl Default for FitOptions {
 /// Labelled rows of a feature matrix.
 #[derive(Debug, Clone, Copy)]
 pub struct Examples<'a> {
-    /// `[all rows, width]`, row-major.
-    pub features: &'a [f32],
-    pub width: usize,
+    /// All rows.
+    pub features: FeatureView<'a>,
     /// Which rows to fit on.
     pub rows: &'a [usize],
     /// Index of the label of each of `rows`.
@@ -111,6 +111,8 @@ pub struct Examples<'a> {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FitReport {
     pub task: String,
+    /// Numbers the head sees of a text.
+    pub width: usize,
     /// Training rows.
     pub rows: u64,
     pub alpha: f64,
@@ -122,17 +124,24 @@ pub struct FitReport {
     pub tolerance: f64,
     pub converged: bool,
     pub seconds: f64,
-    /// What `auto` tried.
+    /// What `auto` tried, with the choice of features where it tried several.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<Candidate>,
+    /// The two choices that were compared once more on all training rows, when the first comparison left several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub run_off: Vec<Candidate>,
 }
 
 /// One penalty that `auto` tried.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Candidate {
+    /// The choice of features; empty when only penalties were tried.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub features: String,
     pub alpha: f64,
-    /// Mean cross entropy of the held-out rows, weighted as the training rows are.
-    pub cross_entropy: f64,
+    /// Mean cross entropy of the held-out rows, weighted as the training rows are; absent in a run-off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cross_entropy: Option<f64>,
     /// Share of the held-out rows that were labelled rightly, weighted likewise.
     pub accuracy: f64,
     /// Of the accuracy's distance to the best one's, row by row.

@@ -3,6 +3,7 @@
 use ndarray::Array2;
 
 use super::options::Examples;
+use super::view::FeatureView;
 
 /// A feature whose deviation is below this share of the largest gets weight 0: dividing by it would only amplify noise.
 const CONSTANT: f64 = 1e-6;
@@ -20,8 +21,8 @@ impl Scaler {
     pub fn of(examples: &Examples<'_>) -> Self {
         #[expect(clippy::cast_precision_loss, reason = "far below 2^53 rows")]
         let count = examples.rows.len() as f64;
-        let width = examples.width;
-        let rows = || examples.rows.iter().map(|row| &examples.features[row * width..(row + 1) * width]);
+        let width = examples.features.width();
+        let rows = || examples.rows.iter().map(|row| examples.features.row(*row));
         let mut mean = vec![0.0; width];
         for row in rows() {
             mean.iter_mut().zip(row).for_each(|(sum, value)| *sum += f64::from(*value));
@@ -42,15 +43,25 @@ impl Scaler {
         Self { mean, scale }
     }
 
+    /// Leaves features as they are.
+    pub fn none(width: usize) -> Self {
+        Self { mean: vec![0.0; width], scale: vec![1.0; width] }
+    }
+
     /// The standardised rows, `[rows, features]`.
-    pub fn apply(&self, features: &[f32], rows: impl ExactSizeIterator<Item = usize>) -> Array2<f64> {
+    pub fn apply(
+        &self,
+        features: FeatureView<'_>,
+        rows: impl ExactSizeIterator<Item = usize>,
+    ) -> Array2<f64> {
         let width = self.mean.len();
         let count = rows.len();
         let mut standardized = Vec::with_capacity(count * width);
         for row in rows {
-            let row = &features[row * width..(row + 1) * width];
             standardized.extend(
-                row.iter()
+                features
+                    .row(row)
+                    .iter()
                     .zip(&self.mean)
                     .zip(&self.scale)
                     .map(|((value, mean), scale)| (f64::from(*value) - mean) * scale),
@@ -91,9 +102,10 @@ mod tests {
     #[test]
     fn columns_get_mean_zero_and_deviation_one_and_constants_vanish() {
         let features = [1.0, 5.0, 3.0, 5.0, 100.0, 100.0, 5.0, 5.0];
-        let examples = Examples { features: &features, width: 2, rows: &[0, 1, 3], labels: &[0, 1, 0] };
+        let examples =
+            Examples { features: FeatureView::whole(&features, 2), rows: &[0, 1, 3], labels: &[0, 1, 0] };
         let scaler = Scaler::of(&examples);
-        let standardized = scaler.apply(&features, [0_usize, 1, 3].into_iter());
+        let standardized = scaler.apply(examples.features, [0_usize, 1, 3].into_iter());
         // Mean 3, deviation sqrt(8/3).
         let unit = 2.0 / (8.0_f64 / 3.0).sqrt();
         assert!((standardized[[0, 0]] + unit).abs() < 1e-12 && standardized[[1, 0]].abs() < 1e-12);
@@ -104,10 +116,14 @@ mod tests {
     fn folded_weights_give_the_same_logits_on_raw_features() {
         let features: Vec<f32> = (0..40).map(|i| ((i * 37) % 11) as f32 * 0.5 + i as f32).collect();
         let rows: Vec<usize> = (0..10).collect();
-        let scaler = Scaler::of(&Examples { features: &features, width: 4, rows: &rows, labels: &[0; 10] });
+        let scaler = Scaler::of(&Examples {
+            features: FeatureView::whole(&features, 4),
+            rows: &rows,
+            labels: &[0; 10],
+        });
         let parameters = Array2::from_shape_fn((5, 2), |(i, j)| (i as f64 - 2.0) * 0.3 + j as f64);
         let (weights, bias) = scaler.fold(&parameters);
-        let standardized = scaler.apply(&features, rows.iter().copied());
+        let standardized = scaler.apply(FeatureView::whole(&features, 4), rows.iter().copied());
         for row in 0..10 {
             for class in 0..2 {
                 let expected: f64 =

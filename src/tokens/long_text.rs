@@ -32,6 +32,8 @@ const LONG_RUN: usize = 1000;
 pub(super) struct Pipeline {
     /// Spaces between words split, and nothing looks across them.
     splits_at_spaces: bool,
+    /// What follows such a space has the same ids when it stands alone, the space in front.
+    continues_after_spaces: bool,
     /// Each CJK ideograph is a word of its own.
     splits_ideographs: bool,
     /// Words beyond this many characters are `[UNK]`.
@@ -52,6 +54,7 @@ impl Pipeline {
         Self {
             splits_at_spaces: (bert || splits_words(&file["pre_tokenizer"]) && is_local(normalizer))
                 && (word_piece || kind(model) == "Unigram"),
+            continues_after_spaces: bert || continues(&file["pre_tokenizer"], normalizer),
             splits_ideographs: bert
                 && word_piece
                 && normalizer["handle_chinese_chars"].as_bool() == Some(true),
@@ -60,6 +63,11 @@ impl Pipeline {
                 .filter(|_| bert && word_piece)
                 .and_then(|longest| usize::try_from(longest).ok()),
         }
+    }
+
+    /// Whether a text can be encoded in pieces cut at [`Self::safe_end`], one after the other.
+    pub(super) fn cuts_into_pieces(self) -> bool {
+        self.splits_at_spaces && self.continues_after_spaces
     }
 
     /// The first safe place to cut at or after `wanted` bytes; `None` when there is none.
@@ -145,6 +153,32 @@ fn is_local(normalizer: &Value) -> bool {
     }
 }
 
+/// Whether a word behind a space is encoded alike at the start of a text that begins with that space. `Metaspace` marks the start
+/// of a word by the space before it, or itself (`always`): then the space may be lost on the way (`Strip`, `WhitespaceSplit`).
+fn continues(pre_tokenizer: &Value, normalizer: &Value) -> bool {
+    let steps = match pre_tokenizer["type"].as_str() {
+        Some("Sequence") => pre_tokenizer["pretokenizers"].as_array().map_or(&[][..], Vec::as_slice),
+        _ => std::slice::from_ref(pre_tokenizer),
+    };
+    let mut metaspaces = steps.iter().filter(|step| step["type"].as_str() == Some("Metaspace"));
+    let marks_itself = |step: &Value| match step["prepend_scheme"].as_str() {
+        Some(scheme) => scheme == "always",
+        None => step["add_prefix_space"].as_bool() != Some(false),
+    };
+    metaspaces.all(|step| marks_itself(step) || steps.len() == 1 && !strips(normalizer))
+}
+
+/// Whether a normaliser may take white space off a text's start.
+fn strips(normalizer: &Value) -> bool {
+    match normalizer["type"].as_str() {
+        Some("Strip") => true,
+        Some("Sequence") => {
+            normalizer["normalizers"].as_array().is_some_and(|steps| steps.iter().any(strips))
+        }
+        _ => false,
+    }
+}
+
 /// Whether no added token can reach across a space between two letters or digits.
 fn added_tokens_allow_cuts(added: &Value) -> bool {
     let tokens = added.as_array().map_or(&[][..], Vec::as_slice);
@@ -158,14 +192,15 @@ fn added_tokens_allow_cuts(added: &Value) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::tokens::Tokenizer;
     use crate::tokens::tokenizer::tests::word_piece;
     use std::path::Path;
     use std::time::Instant;
 
-    fn unigram() -> Tokenizer {
+    /// The tiny Unigram tokenizer in the form multilingual models have.
+    pub fn unigram() -> Tokenizer {
         Tokenizer::open(
             &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tokenizer_unigram/tokenizer.json"),
         )
@@ -173,10 +208,10 @@ mod tests {
     }
 
     /// A small counter-based generator: reproducible texts without a dependency.
-    struct Draw(u64);
+    pub struct Draw(pub u64);
 
     impl Draw {
-        fn below(&mut self, bound: usize) -> usize {
+        pub fn below(&mut self, bound: usize) -> usize {
             self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
             let mut bits = self.0;
             bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -218,7 +253,8 @@ mod tests {
         "\u{301}",
     ];
 
-    fn random_text(draw: &mut Draw, bytes: usize) -> String {
+    /// Words, signs, accents, ideographs and white space of all kinds.
+    pub fn random_text(draw: &mut Draw, bytes: usize) -> String {
         let mut text = String::new();
         while text.len() < bytes {
             match draw.below(12) {
@@ -313,6 +349,18 @@ mod tests {
             let mut other = bert.clone();
             *other.pointer_mut(pointer).unwrap() = value.into();
             assert_eq!(Pipeline::of(&other).safe_end("a b c d e f", 2), None, "{pointer}");
+        }
+        // Metaspace marks a word itself, or by a space that nothing may take away.
+        let unigram = |normalizer: &str, scheme: &str| {
+            Pipeline::of(&serde_json::json!({
+                "normalizer": {"type": normalizer},
+                "pre_tokenizer": {"type": "Metaspace", "prepend_scheme": scheme},
+                "model": {"type": "Unigram"}
+            }))
+        };
+        for scheme in ["always", "first", "never"] {
+            assert!(unigram("NFKC", scheme).cuts_into_pieces());
+            assert_eq!(unigram("Strip", scheme).cuts_into_pieces(), scheme == "always");
         }
         let mut strips = bert;
         strips["added_tokens"][0] = serde_json::json!({"content": "mask", "lstrip": true});

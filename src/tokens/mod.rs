@@ -6,6 +6,8 @@
 mod batches;
 mod long_text;
 mod tokenizer;
+mod windows;
 
 pub use batches::{Batch, Buckets, batches};
 pub use tokenizer::{Encoded, Lost, Tokenizer, Truncation};
+pub use windows::{LongTexts, TextWindows, Window, WindowOptions, Windows};

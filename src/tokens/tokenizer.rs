@@ -5,16 +5,18 @@ use std::ops::AddAssign;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use tokenizers::{NormalizedString, Normalizer as _, PostProcessor as _, TruncationDirection};
+use tokenizers::{NormalizedString, Normalizer as _, TruncationDirection};
 
 use super::long_text::{LONG_TEXT_BYTES, Pipeline};
+use super::windows::words_at_least;
 use crate::error::{Error, Kind, Result};
 
 /// A tokenizer, with its file's truncation and padding switched off.
 pub struct Tokenizer {
     path: PathBuf,
     inner: tokenizers::Tokenizer,
-    special_tokens: usize,
+    /// Ids that the template puts before and after a text.
+    special_ids: (Vec<u32>, Vec<u32>),
     pipeline: Pipeline,
 }
 
@@ -54,6 +56,21 @@ impl AddAssign for Truncation {
     }
 }
 
+impl Truncation {
+    /// What one text lost.
+    #[must_use]
+    pub fn of(lost: Lost) -> Self {
+        Self {
+            texts: u64::from(lost.tokens > 0 || lost.at_least),
+            tokens_lost: lost.tokens,
+            at_least: lost.at_least,
+        }
+    }
+}
+
+/// The ids of a piece of a text, and the bytes `(start, end)` that each stands for.
+pub(super) type PieceSpans = (Vec<u32>, Vec<(usize, usize)>);
+
 impl Tokenizer {
     /// Reads a `tokenizer.json`.
     ///
@@ -72,8 +89,8 @@ impl Tokenizer {
         inner.with_truncation(None).map_err(wrong)?;
         inner.with_padding(None);
         let described = serde_json::from_slice(&bytes).map_err(|source| wrong(source.into()))?;
-        let special_tokens = inner.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
-        Ok(Self { path: path.to_path_buf(), pipeline: Pipeline::of(&described), inner, special_tokens })
+        let special_ids = special_ids(&inner).map_err(wrong)?;
+        Ok(Self { path: path.to_path_buf(), pipeline: Pipeline::of(&described), inner, special_ids })
     }
 
     /// Largest token id + 1, added tokens included.
@@ -85,7 +102,13 @@ impl Tokenizer {
     /// How many ids the template adds to a text.
     #[must_use]
     pub fn special_tokens(&self) -> usize {
-        self.special_tokens
+        self.special_ids.0.len() + self.special_ids.1.len()
+    }
+
+    /// The ids that the template puts before and after a text.
+    #[must_use]
+    pub fn special_ids(&self) -> (&[u32], &[u32]) {
+        (&self.special_ids.0, &self.special_ids.1)
     }
 
     /// Whether "A" and "a" are different to it.
@@ -109,17 +132,15 @@ impl Tokenizer {
     /// # Errors
     /// The tokenizer fails on a text, or `max_length` leaves no room beside the special tokens.
     pub fn encode(&self, texts: &[&str], max_length: usize) -> Result<Encoded> {
-        let Some(room) = max_length.checked_sub(self.special_tokens).filter(|room| *room > 0) else {
+        let Some(room) = max_length.checked_sub(self.special_tokens()).filter(|room| *room > 0) else {
             return Err(Error::new(Kind::Usage, "the maximum length leaves no room for text")
                 .found(max_length.to_string())
-                .expected(format!("more than the {} special tokens", self.special_tokens)));
+                .expected(format!("more than the {} special tokens", self.special_tokens())));
         };
         let mut encoded = Encoded::default();
         for text in texts {
             let (ids, lost) = self.encode_one(text, room)?;
-            encoded.ids.extend_from_slice(ids.get_ids());
-            encoded.ends.push(encoded.ids.len());
-            encoded.lost.push(lost);
+            encoded.push(ids.get_ids(), lost);
         }
         Ok(encoded)
     }
@@ -148,9 +169,7 @@ impl Tokenizer {
         while let Some(end) = self.pipeline.safe_end(text, wanted) {
             let encoding = self.without_specials(&text[..end])?;
             if encoding.get_ids().len() >= room {
-                let words = text.as_bytes()[end..].windows(2);
-                let rest = words.filter(|pair| pair[0] == b' ' && pair[1].is_ascii_alphanumeric()).count();
-                return Ok(Some((encoding, rest as u64)));
+                return Ok(Some((encoding, words_at_least(&text[end..]))));
             }
             wanted = end * 2;
         }
@@ -169,6 +188,42 @@ impl Tokenizer {
         Some((encoding.get_ids()[..room].to_vec(), rest))
     }
 
+    /// Refuses a tokenizer whose long texts cannot be tokenised in pieces with the ids of the whole.
+    ///
+    /// # Errors
+    /// It is such a tokenizer.
+    pub fn check_pieces(&self) -> Result<()> {
+        if self.pipeline.cuts_into_pieces() {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Tokenizer, "this tokenizer's texts cannot be read in windows")
+            .at(&self.path)
+            .found("a pipeline that may look across the white space between two words")
+            .expected("WordPiece as BERT has it, or Unigram with Metaspace")
+            .help("say --long truncate"))
+    }
+
+    /// Where a piece of a text may end, at or after `wanted` bytes.
+    pub(super) fn safe_end(&self, text: &str, wanted: usize) -> Option<usize> {
+        self.pipeline.safe_end(text, wanted)
+    }
+
+    /// A text with endless words shortened, which changes no id.
+    pub(super) fn shortened<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        if text.len() > LONG_TEXT_BYTES { self.pipeline.shorten_words(text) } else { Cow::Borrowed(text) }
+    }
+
+    /// The ids of a text or a piece of one, without special tokens.
+    pub(super) fn piece_ids(&self, text: &str) -> Result<Vec<u32>> {
+        Ok(self.without_specials(text)?.get_ids().to_vec())
+    }
+
+    /// The same with each id's bytes in the text.
+    pub(super) fn piece_spans(&self, text: &str) -> Result<PieceSpans> {
+        let encoding = self.inner.encode(text, false).map_err(|source| self.failed(source))?;
+        Ok((encoding.get_ids().to_vec(), encoding.get_offsets().to_vec()))
+    }
+
     fn without_specials(&self, text: &str) -> Result<tokenizers::Encoding> {
         self.inner.encode_fast(text, false).map_err(|source| self.failed(source))
     }
@@ -178,7 +233,23 @@ impl Tokenizer {
     }
 }
 
+/// What the template puts before and after a text, found by letting it process a single made-up token.
+fn special_ids(inner: &tokenizers::Tokenizer) -> tokenizers::Result<(Vec<u32>, Vec<u32>)> {
+    let text = tokenizers::Token::new(u32::MAX, String::new(), (0, 0));
+    let text = tokenizers::Encoding::from_tokens(vec![text], 0);
+    let ids = inner.post_process(text, None, true)?.get_ids().to_vec();
+    let place = ids.iter().position(|id| *id == u32::MAX).unwrap_or(0);
+    Ok((ids[..place].to_vec(), ids[place + 1..].to_vec()))
+}
+
 impl Encoded {
+    /// Adds a text's ids.
+    pub fn push(&mut self, ids: &[u32], lost: Lost) {
+        self.ids.extend_from_slice(ids);
+        self.ends.push(self.ids.len());
+        self.lost.push(lost);
+    }
+
     /// Number of texts.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -213,8 +284,8 @@ impl Encoded {
     #[must_use]
     pub fn truncation(&self) -> Truncation {
         let mut truncation = Truncation::default();
-        for lost in self.lost.iter().filter(|lost| lost.tokens > 0 || lost.at_least) {
-            truncation += Truncation { texts: 1, tokens_lost: lost.tokens, at_least: lost.at_least };
+        for &lost in &self.lost {
+            truncation += Truncation::of(lost);
         }
         truncation
     }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::TrainRequest;
+use super::features::TaskView;
 use crate::data::{LabelSet, Source, TableReader};
 use crate::embed::Embedder;
 use crate::error::{Error, Kind, Result};
@@ -23,6 +24,7 @@ const BYTES_AT_ONCE: usize = 4 << 20;
 pub(super) fn described_heads(
     request: &TrainRequest,
     labels: &[LabelSet],
+    views: &[TaskView],
     embedder: Option<&mut Embedder>,
 ) -> Result<Vec<Head>> {
     let Some(embedder) = embedder else {
@@ -31,9 +33,9 @@ pub(super) fn described_heads(
             .help("say --backbone models/NAME and give a table of texts"));
     };
     let described = request.label_text.as_ref().map(read).transpose()?;
-    let place = embedder.layout().embedding();
     let mut heads = Vec::with_capacity(labels.len());
-    for (task, labels) in request.tasks.iter().zip(labels) {
+    for ((task, labels), view) in request.tasks.iter().zip(labels).zip(views) {
+        let place = &view.columns;
         let texts = labels
             .names()
             .iter()

@@ -13,6 +13,7 @@ use crate::classifier::run::TRAINING;
 use crate::error::{Error, Kind, Result};
 use crate::heads::Head;
 use crate::plan::FreezePlan;
+use crate::tokens::LongTexts;
 
 /// What the first stages came to.
 pub(super) struct Earlier {
@@ -30,7 +31,7 @@ impl Earlier {
     /// It is no run, is damaged, or was not made by the first stages of this request.
     pub fn open(
         request: &TrainRequest,
-        backbone: Option<&Backbone>,
+        (backbone, long): (Option<&Backbone>, LongTexts),
         plans: &[FreezePlan],
     ) -> Result<Option<Self>> {
         let Some(directory) = &request.earlier else { return Ok(None) };
@@ -40,7 +41,7 @@ impl Earlier {
         let begins = stages > 0 && stages < request.unfreeze.len() && request.unfreeze.starts_with(trained);
         let expected = if begins {
             let first = TrainRequest { unfreeze: trained.to_vec(), ..request.clone() };
-            Some(recipe(&first, backbone, &plans[..stages])?.inputs)
+            Some(recipe(&first, (backbone, long), &plans[..stages])?.inputs)
         } else {
             None
         };

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use super::rows::task_rows;
+use super::features::TaskView;
+use super::rows::{Table, task_rows};
 use super::{HeadInit, TrainRequest};
 use crate::backbone::Backbone;
 use crate::classifier::{Run, TaskRows};
 use crate::data::{LabelSet, Part};
-use crate::dataset::Dataset;
 use crate::error::{Error, Kind, Result};
-use crate::heads::{self, Examples, FitOptions, FitReport, Head};
+use crate::heads::{self, Examples, FitOptions, FitReport, Head, fit_bytes};
 use crate::plan::{FreezePlan, Scenario};
 
 /// The heads a training begins with, in the order of the tasks, and the reports of those that were fitted.
@@ -19,10 +19,10 @@ pub(super) struct InitialHeads {
 }
 
 /// The seeded weights of a network that nobody has trained.
-pub(super) fn untrained(request: &TrainRequest, labels: &[LabelSet], width: usize) -> Vec<Head> {
+pub(super) fn untrained(request: &TrainRequest, labels: &[LabelSet], views: &[TaskView]) -> Vec<Head> {
     let seed = request.split.seed;
-    let tasks = request.tasks.iter().zip(labels);
-    tasks.map(|(task, labels)| Head::random(task, labels.names(), width, seed)).collect()
+    let tasks = request.tasks.iter().zip(labels).zip(views);
+    tasks.map(|((task, labels), view)| Head::random(task, labels.names(), view.columns.len(), seed)).collect()
 }
 
 /// Heads that are trained are fitted on the rows' features, or drawn when that was asked for; frozen ones come from
@@ -33,16 +33,15 @@ pub(super) fn untrained(request: &TrainRequest, labels: &[LabelSet], width: usiz
 pub(super) fn initial_heads(
     request: &TrainRequest,
     plan: &FreezePlan,
-    rows: &Dataset,
-    labels: &[LabelSet],
-    parts: &[Option<Part>],
+    table: &Table,
+    views: &[TaskView],
 ) -> Result<InitialHeads> {
-    let mut heads = untrained(request, labels, rows.width);
+    let mut heads = untrained(request, &table.labels, views);
     if let Some(directory) = &request.init_heads {
         let earlier = Run::open(directory)?;
-        for (head, labels) in heads.iter_mut().zip(labels) {
+        for (head, labels) in heads.iter_mut().zip(&table.labels) {
             if let Some(found) = earlier.heads.iter().find(|own| own.task == head.task) {
-                check_fits(directory, found, labels, rows.width)?;
+                check_fits(directory, found, labels, head.features)?;
                 head.clone_from(found);
             }
         }
@@ -52,7 +51,7 @@ pub(super) fn initial_heads(
         .filter(|_| plan.scenario() == Scenario::Heads || request.head_init == HeadInit::Fitted)
         .collect();
     let mut fits = Vec::new();
-    for (&task, (head, report)) in fitted.iter().zip(fit_heads(request, &fitted, rows, labels, parts)?) {
+    for (&task, (head, report)) in fitted.iter().zip(fit_heads(request, &fitted, table, views)?) {
         heads[task] = head;
         fits.push(report);
     }
@@ -102,23 +101,32 @@ fn check_fits(directory: &Path, head: &Head, labels: &LabelSet, width: usize) ->
 fn fit_heads(
     request: &TrainRequest,
     which: &[usize],
-    rows: &Dataset,
-    labels: &[LabelSet],
-    parts: &[Option<Part>],
+    table: &Table,
+    views: &[TaskView],
 ) -> Result<Vec<(Head, FitReport)>> {
-    let tasks: Vec<(&String, &LabelSet, &Vec<Option<String>>)> =
-        which.iter().map(|&task| (&request.tasks[task], &labels[task], &rows.cells[task])).collect();
-    let at_once = request.fit.threads.clamp(1, tasks.len().max(1));
-    let options = FitOptions { threads: request.fit.threads / at_once, ..request.fit.clone() };
-    let fit_one = |&(task, labels, cells): &(&String, &LabelSet, &Vec<Option<String>>)| {
-        let chosen = task_rows(task, labels.names(), cells, parts, Part::Train)?;
-        let TaskRows { rows: chosen, labels: classes } = &chosen;
-        let examples =
-            Examples { features: &rows.features, width: rows.width, rows: chosen, labels: classes };
-        heads::fit(task, labels.names(), &examples, &options)
+    let Table { rows, labels, parts } = table;
+    let needs = which
+        .iter()
+        .map(|&task| fit_bytes(rows.rows(), views[task].columns.len(), labels[task].names().len()));
+    let fits_memory = needs.sum::<u64>() <= request.fit_memory;
+    let at_once = if fits_memory { request.fit.threads.clamp(1, which.len().max(1)) } else { 1 };
+    let fit_one = |&task: &usize| {
+        let (name, labels, view) = (&request.tasks[task], labels[task].names(), &views[task]);
+        let TaskRows { rows: chosen, labels: classes } =
+            task_rows(name, labels, &rows.cells[task], parts, Part::Train)?;
+        let examples = Examples { features: rows.view(&view.columns), rows: &chosen, labels: &classes };
+        let threads = request.fit.threads / at_once;
+        let options = FitOptions { threads, alpha: view.alpha, ..request.fit.clone() };
+        let (head, mut report) = heads::fit(name, labels, &examples, &options)?;
+        if !view.tried.is_empty() {
+            report.candidates.clone_from(&view.tried);
+            report.run_off.clone_from(&view.run_off);
+            report.seconds += view.seconds;
+        }
+        Ok((head, report))
     };
     let mut fitted = Vec::new();
-    for group in tasks.chunks(at_once) {
+    for group in which.chunks(at_once) {
         std::thread::scope(|scope| {
             let running: Vec<_> = group.iter().map(|task| scope.spawn(|| fit_one(task))).collect();
             for thread in running {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::described::described_heads;
 use super::earlier::Earlier;
+use super::features::TaskView;
 use super::fits::{InitialHeads, initial_heads, untrained};
 use super::network::{Rows, StageReport, Trainer};
 use super::proof::{TensorProof, hashes, prove};
@@ -31,6 +32,8 @@ pub(super) struct Job<'j> {
     /// What stands for the first stages, when they are trained already.
     pub earlier: Option<Earlier>,
     pub table: Table,
+    /// What each task's head sees.
+    pub views: Vec<TaskView>,
     pub recipe: Recipe,
 }
 
@@ -65,10 +68,10 @@ impl Job<'_> {
     /// Scenario 1: nothing is trained. The heads are the labels' descriptions; seeded ones are measured beside them.
     fn baseline(&mut self, embedder: Option<&mut Embedder>) -> Result<Outcome> {
         let (request, table) = (self.request, &self.table);
-        let before = untrained(request, &table.labels, table.rows.width);
-        let heads = described_heads(request, &table.labels, embedder)?;
+        let before = untrained(request, &table.labels, &self.views);
+        let heads = described_heads(request, &table.labels, &self.views, embedder)?;
         let mut metrics = self.metrics(&heads)?;
-        metrics.untrained = measure_part(request, table, &before, Part::Test)?;
+        metrics.untrained = measure_part(request, table, &self.views, &before, Part::Test)?;
         Ok(Outcome {
             before: heads.clone(),
             heads,
@@ -82,9 +85,8 @@ impl Job<'_> {
     /// Scenarios 2 and 3, and gradual unfreezing.
     fn train(&mut self, embedder: Option<&Embedder>, show: &mut Show<'_>) -> Result<Outcome> {
         let request = self.request;
-        let Table { rows, labels, parts } = &self.table;
-        let InitialHeads { heads, fits } = initial_heads(request, &self.stages[0], rows, labels, parts)?;
-        let mut before = untrained(request, labels, rows.width);
+        let InitialHeads { heads, fits } = initial_heads(request, &self.stages[0], &self.table, &self.views)?;
+        let mut before = untrained(request, &self.table.labels, &self.views);
         let frozen = self.stages[0].frozen_heads();
         for (drawn, head) in before.iter_mut().zip(&heads).filter(|(_, head)| frozen.contains(&head.task)) {
             drawn.clone_from(head);
@@ -101,7 +103,7 @@ impl Job<'_> {
                 metrics,
             });
         };
-        let still = measure_part(request, &self.table, &heads, Part::Test)?;
+        let still = measure_part(request, &self.table, &self.views, &heads, Part::Test)?;
         let trained = self.train_stages(embedder, heads, show)?;
         for (&row, features) in trained.rows.iter().zip(trained.features.chunks_exact(self.table.rows.width))
         {
@@ -183,8 +185,8 @@ impl Job<'_> {
         let (request, table) = (self.request, &self.table);
         let empty = |cells: &Vec<Option<String>>| cells.iter().filter(|cell| cell.is_none()).count() as u64;
         Ok(RunMetrics {
-            tasks: measure_part(request, table, heads, Part::Test)?,
-            valid: measure_part(request, table, heads, Part::Valid)?,
+            tasks: measure_part(request, table, &self.views, heads, Part::Test)?,
+            valid: measure_part(request, table, &self.views, heads, Part::Valid)?,
             sizes: sizes(&table.parts),
             unlabelled: request.tasks.iter().cloned().zip(table.rows.cells.iter().map(empty)).collect(),
             texts: table.rows.notes,

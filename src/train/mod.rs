@@ -4,6 +4,7 @@
 
 mod described;
 mod earlier;
+mod features;
 mod fits;
 mod job;
 mod network;
@@ -22,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backbone::Backbone;
 use crate::classifier::measure;
-use crate::classifier::run::BackboneRecipe;
+use crate::classifier::run::{BackboneRecipe, TaskFeatures};
 use crate::data::{Part, Source, SplitOptions};
 use crate::dataset::Input;
 use crate::embed::{Embedder, Progress, StatesProgress, TextNotes};
@@ -32,8 +33,11 @@ use crate::fingerprint::Fingerprint;
 use crate::heads::{FitOptions, FitReport, Head};
 use crate::metrics::TaskMetrics;
 use crate::plan::{FreezePlan, Scenario};
+use crate::tokens::LongTexts;
 use earlier::Earlier;
 pub use earlier::reports as stage_reports;
+use features::TaskView;
+pub use features::{Chosen, FeatureRequest};
 use fits::check_earlier;
 use job::Job;
 pub use network::{NetworkOptions, StageReport};
@@ -86,6 +90,10 @@ pub struct TrainRequest {
     pub tasks: Vec<String>,
     pub split: SplitOptions,
     pub fit: FitOptions,
+    /// What the heads see.
+    pub features: FeatureRequest,
+    /// Bytes a fit may take: `auto` leaves out choices that would take more.
+    pub fit_memory: u64,
     /// The values of `--freeze`; none freezes the backbone.
     pub freeze: Vec<String>,
     /// Trainable top layers, stage by stage; none follows `freeze`.
@@ -109,6 +117,8 @@ pub struct TrainRequest {
 pub enum TrainEvent<'e> {
     /// Rows are read and their features computed.
     Rows(&'e Progress),
+    /// `auto` has settled what a task's head sees.
+    Chosen(&'e Chosen<'e>),
     /// Token states at a cut are computed.
     States(StatesProgress),
     /// A stage begins.
@@ -201,22 +211,28 @@ pub fn train(
 ) -> Result<Trained> {
     let backbone = embedder.as_deref().map(|embedder| Arc::clone(embedder.backbone()));
     let stages = stages(request, backbone.as_deref())?;
-    let mut recipe = recipe(request, backbone.as_deref(), &stages)?;
+    features::check(request, embedder.as_deref(), &stages)?;
+    let long = embedder.as_deref().map(Embedder::long).unwrap_or_default();
+    let mut recipe = recipe(request, (backbone.as_deref(), long), &stages)?;
     if let Some(metrics) = up_to_date(request, &recipe)? {
         return Ok(Trained::UpToDate(Box::new(metrics)));
     }
     check_earlier(request, backbone.as_deref())?;
-    let earlier = Earlier::open(request, backbone.as_deref(), &stages)?;
-    let table = Table::read(request, embedder.as_deref_mut(), show)?;
-    recipe.features.width = table.rows.width;
-    if recipe.backbone.is_none() {
-        recipe.backbone = table.rows.made_with.clone().map(|(name, fingerprint)| BackboneRecipe {
-            name,
-            fingerprint,
-            directory: None,
-        });
+    let earlier = Earlier::open(request, (backbone.as_deref(), long), &stages)?;
+    let mut table = Table::read(request, embedder.as_deref_mut(), show)?;
+    let views = features::settle(request, &mut table, embedder.as_deref(), show)?;
+    recipe.features.tasks = request
+        .tasks
+        .iter()
+        .zip(&views)
+        .map(|(task, view)| (task.clone(), TaskFeatures { choice: view.choice, width: view.columns.len() }))
+        .collect();
+    if let Some(made) = table.rows.made_with.clone() {
+        recipe.features.long = made.long;
+        let (name, fingerprint) = (made.name, made.fingerprint);
+        recipe.backbone.get_or_insert(BackboneRecipe { name, fingerprint, directory: None });
     }
-    let job = Job { request, stages, earlier, table, recipe };
+    let job = Job { request, stages, earlier, table, views, recipe };
     job.run(embedder, show)
 }
 
@@ -224,8 +240,11 @@ pub fn train(
 ///
 /// # Errors
 /// The plan is impossible, or an input cannot be read.
-pub fn inputs(request: &TrainRequest, backbone: Option<&Backbone>) -> Result<Fingerprint> {
-    Ok(recipe(request, backbone, &stages(request, backbone)?)?.inputs)
+pub fn inputs(
+    request: &TrainRequest,
+    (backbone, long): (Option<&Backbone>, LongTexts),
+) -> Result<Fingerprint> {
+    Ok(recipe(request, (backbone, long), &stages(request, backbone)?)?.inputs)
 }
 
 /// The plans of all stages, in their order.
@@ -262,14 +281,15 @@ fn stages(request: &TrainRequest, backbone: Option<&Backbone>) -> Result<Vec<Fre
 fn measure_part(
     request: &TrainRequest,
     table: &Table,
+    views: &[TaskView],
     heads: &[Head],
     part: Part,
 ) -> Result<BTreeMap<String, TaskMetrics>> {
-    let tasks = request.tasks.iter().zip(heads).zip(&table.rows.cells);
+    let tasks = request.tasks.iter().zip(heads).zip(views).zip(&table.rows.cells);
     tasks
-        .map(|((task, head), cells)| {
+        .map(|(((task, head), view), cells)| {
             let chosen = task_rows(task, &head.labels, cells, &table.parts, part)?;
-            Ok((task.clone(), measure(head, &table.rows.features, &chosen)))
+            Ok((task.clone(), measure(head, table.rows.view(&view.columns), &chosen)))
         })
         .collect()
 }

@@ -21,7 +21,7 @@ use crate::embed::{CutRows, Embedder, StatesPlace};
 use crate::error::{Error, Kind, Result};
 use crate::finetune::{Epoch, Parameter, Stage, StageOptions, StageOutcome, StageTask, Step, Validation};
 use crate::fingerprint::{Fields, Fingerprint, TextKey};
-use crate::heads::Head;
+use crate::heads::{FeatureView, Head};
 use crate::plan::{FreezePlan, Scenario, layer_of};
 use crate::runtime::Runtime;
 use crate::store::StatePrecision;
@@ -319,7 +319,7 @@ impl<'t> Trainer<'t> {
             let place =
                 |row: &usize| rows.binary_search(row).expect("every row was asked for; this is a bug");
             let own = TaskRows { rows: task.rows.iter().map(place).collect(), labels: task.labels.clone() };
-            accuracy.push(measure(head, &features, &own).accuracy);
+            accuracy.push(measure(head, FeatureView::whole(&features, head.features), &own).accuracy);
         }
         #[expect(clippy::cast_precision_loss, reason = "a number of tasks")]
         let score = accuracy.iter().sum::<f64>() / accuracy.len().max(1) as f64;

@@ -1,5 +1,7 @@
 //! Owns what a run's recipe says of a request, and whether a run is already there.
 
+use std::collections::BTreeMap;
+
 use super::{NetworkOptions, RunMetrics, TrainRequest};
 use crate::backbone::Backbone;
 use crate::classifier::run::{
@@ -11,18 +13,19 @@ use crate::error::{Error, Kind, Result};
 use crate::finetune::StageOptions;
 use crate::fingerprint::{Fields, Fingerprint};
 use crate::plan::{FreezePlan, Scenario};
+use crate::tokens::LongTexts;
 
-/// The recipe of a request, without the feature width, which only the data tell.
+/// The recipe of a request, without each task's features, which only the data tell.
 pub(super) fn recipe(
     request: &TrainRequest,
-    backbone: Option<&Backbone>,
+    (backbone, long): (Option<&Backbone>, LongTexts),
     plans: &[FreezePlan],
 ) -> Result<Recipe> {
     let path = |input: &Input| input.path().map_or_else(|| "-".to_owned(), |path| path.display().to_string());
     let data = request.data.fingerprint()?;
-    let text = match &request.data {
-        Input::Texts { column, .. } => Some(column.clone()),
-        Input::Features { .. } => None,
+    let (text, features_column) = match &request.data {
+        Input::Texts { column, .. } => (Some(column.clone()), None),
+        Input::Features { column, .. } => (None, column.clone()),
     };
     let opened = backbone.filter(|_| text.is_some());
     let backbone = opened.map(|backbone| BackboneRecipe {
@@ -34,14 +37,56 @@ pub(super) fn recipe(
     });
     let earlier = request.init_heads.is_some() || opened.is_some_and(|backbone| backbone.changed().is_some());
     let frozen = plans.last().filter(|plan| plan.scenario() != Scenario::Heads || earlier);
-    let mut inputs = Fields::new("frosthead train 2")
+    let inputs = inputs(request, (opened, long), frozen.is_some(), data)?;
+    Ok(Recipe {
+        format: FORMAT,
+        frosthead: env!("CARGO_PKG_VERSION").to_owned(),
+        tasks: request.tasks.clone(),
+        seed: request.split.seed,
+        inputs,
+        data: DataRecipe {
+            path: path(&request.data),
+            fingerprint: data,
+            text: text.clone(),
+            features_column,
+            valid: request.valid.as_ref().map(path),
+            test: request.test.as_ref().map(path),
+        },
+        split: SplitRecipe {
+            test_fraction: request.split.test_fraction,
+            valid_fraction: request.split.valid_fraction,
+        },
+        heads: HeadsRecipe {
+            alpha: request.fit.alpha.to_string(),
+            class_weight: request.fit.class_weight.to_string(),
+        },
+        features: FeaturesRecipe {
+            long,
+            asked: if text.is_some() { request.features.to_string() } else { "column".to_owned() },
+            tasks: BTreeMap::new(),
+        },
+        backbone,
+        training: training(request, frozen),
+    })
+}
+
+/// Hash of all inputs and options; those of training layers only count where layers are trained.
+fn inputs(
+    request: &TrainRequest,
+    (backbone, long): (Option<&Backbone>, LongTexts),
+    network_counts: bool,
+    data: Fingerprint,
+) -> Result<Fingerprint> {
+    let mut inputs = Fields::new("frosthead train 3")
         .field("input", format!("{:?}", request.data))
         .field("data", data.0)
         .field("tasks", request.tasks.join("\0"))
         .field("split", format!("{:?}", request.split))
+        .field("features", format!("{} {}", request.features, request.fit_memory))
+        .field("long texts", long.to_string())
         .field("fit", format!("{:?} {:?}", request.fit.alpha, request.fit.class_weight));
     let network = &request.network;
-    if frozen.is_some() {
+    if network_counts {
         // Threads change the time, never the result.
         let stage = StageOptions { threads: 0, ..network.stage.clone() };
         inputs = inputs
@@ -61,37 +106,10 @@ pub(super) fn recipe(
             inputs = inputs.field(name, input.fingerprint()?.0);
         }
     }
-    if let Some(backbone) = opened {
+    if let Some(backbone) = backbone {
         inputs = inputs.field("backbone", backbone.fingerprint().0);
     }
-    Ok(Recipe {
-        format: FORMAT,
-        frosthead: env!("CARGO_PKG_VERSION").to_owned(),
-        tasks: request.tasks.clone(),
-        seed: request.split.seed,
-        inputs: inputs.finish(),
-        data: DataRecipe {
-            path: path(&request.data),
-            fingerprint: data,
-            text: text.clone(),
-            valid: request.valid.as_ref().map(path),
-            test: request.test.as_ref().map(path),
-        },
-        split: SplitRecipe {
-            test_fraction: request.split.test_fraction,
-            valid_fraction: request.split.valid_fraction,
-        },
-        heads: HeadsRecipe {
-            alpha: request.fit.alpha.to_string(),
-            class_weight: request.fit.class_weight.to_string(),
-        },
-        features: FeaturesRecipe {
-            kind: if text.is_some() { "last".to_owned() } else { "column".to_owned() },
-            width: 0,
-        },
-        backbone,
-        training: training(request, frozen),
-    })
+    Ok(inputs.finish())
 }
 
 /// How the network is trained, for a plan that is more than heads on a frozen backbone.

@@ -10,9 +10,9 @@ use frosthead::data::SplitOptions;
 use frosthead::dataset::Input;
 use frosthead::embed::{EmbedOptions, Embedder};
 use frosthead::finetune::StageOptions;
-use frosthead::heads::FitOptions;
+use frosthead::heads::{Alpha, FitOptions};
 use frosthead::runtime::{Runtime, RuntimeOptions};
-use frosthead::train::{HeadInit, NetworkOptions, TrainEvent, TrainRequest};
+use frosthead::train::{FeatureRequest, HeadInit, NetworkOptions, TrainEvent, TrainRequest};
 use serde_json::Value;
 
 use crate::harness::{Finished, backbone, command, demo, directory, finish, frosthead, text};
@@ -45,7 +45,7 @@ fn compared() -> &'static (PathBuf, Finished) {
         let out = directory().keep().join("compare");
         let more = [
             "--scenarios",
-            "3:domain,1,2,top1,top2",
+            "3:domain,1,2:last,top1,top2",
             "--freeze",
             "backbone:0-3",
             "--learning-curve",
@@ -206,11 +206,11 @@ fn scenarios_are_those_asked_for_and_can_be_added_until_the_rows_are_others() {
     assert_eq!(scenarios(&first.json()), ["1"]);
     assert!(first.stderr.contains("texts/s; features of") && !folder(&out).join("2").exists());
     let made = std::fs::metadata(folder(&out).join("1/metrics.json")).unwrap().modified().unwrap();
-    let second = run(&demo(ROWS), &out, &["--scenarios", "2", "--json"]).success();
+    let second = run(&demo(ROWS), &out, &["--scenarios", "2:last", "--json"]).success();
     assert_eq!(scenarios(&second.json()), ["1", "2"]);
     assert!(!second.stderr.contains("scenario 1 ("), "{}", second.stderr);
     assert_eq!(made, std::fs::metadata(folder(&out).join("1/metrics.json")).unwrap().modified().unwrap());
-    let third = run(&demo(ROWS), &out, &["--scenarios", "1,2"]).success();
+    let third = run(&demo(ROWS), &out, &["--scenarios", "1,2:last"]).success();
     assert!(third.stderr.contains("report.html: up to date"), "{}", third.stderr);
     // Other rows, another seed, other options of training.
     for more in [vec!["--seed", "14"], vec!["--dropout", "0"], vec!["--frozen-head", "random"]] {
@@ -235,7 +235,8 @@ fn a_killed_comparison_goes_on_where_it_was() {
     let directory = directory();
     let out = directory.path().join("compare");
     let data = demo(ROWS);
-    let arguments = arguments(text(&data), text(&out), "3", &["--scenarios", "1,2,top1", "--patience", "3"]);
+    let arguments =
+        arguments(text(&data), text(&out), "3", &["--scenarios", "1,2:last,top1", "--patience", "3"]);
     let mut child = command(&arguments).stderr(std::process::Stdio::null()).spawn().unwrap();
     let backbone = out.join("all-MiniLM-L6-v2");
     let checkpoint = backbone.join(".top1.training/stage-1.safetensors");
@@ -266,7 +267,7 @@ fn what_does_not_fit_the_time_limit_is_skipped_and_said() {
     let directory = directory();
     let out = directory.path().join("compare");
     let data = demo(ROWS);
-    let limited = ["--scenarios", "2,top1", "--time-limit", "30s"];
+    let limited = ["--scenarios", "2:last,top1", "--time-limit", "30s"];
     let finished = frosthead(&arguments(text(&data), text(&out), "1000000", &limited)).success();
     assert!(finished.stderr.contains("scenario top1 was skipped: the estimate of"), "{}", finished.stderr);
     assert!(finished.stdout.contains("not run"), "{}", finished.stdout);
@@ -291,6 +292,8 @@ fn request(out: &Path, time_limit: Option<TimeLimit>) -> CompareRequest {
             tasks: tasks.into(),
             split: SplitOptions::default(),
             fit: FitOptions::default(),
+            features: FeatureRequest::default(),
+            fit_memory: 4_000_000_000,
             freeze: Vec::new(),
             unfreeze: Vec::new(),
             network,
@@ -307,6 +310,8 @@ fn request(out: &Path, time_limit: Option<TimeLimit>) -> CompareRequest {
         frozen_head: FrozenHead::default(),
         time_limit,
         learning_curve: Vec::new(),
+        auto_alpha: Alpha::Auto,
+        long_texts: String::new(),
     }
 }
 
@@ -314,7 +319,7 @@ fn request(out: &Path, time_limit: Option<TimeLimit>) -> CompareRequest {
 fn top1(request: &CompareRequest, cache: &Path, rest: Duration) -> (bool, Value) {
     let runtime = Arc::new(Runtime::load(&RuntimeOptions::default()).unwrap());
     let mut open =
-        |own: &_| Embedder::open(Arc::clone(own), Arc::clone(&runtime), cache, EmbedOptions::default());
+        |own: &_, _| Embedder::open(Arc::clone(own), Arc::clone(&runtime), cache, EmbedOptions::default());
     let compared = compare(request, &mut open, &mut |event| {
         if let CompareEvent::Train(TrainEvent::Progress(_)) = event {
             std::thread::sleep(rest);
@@ -350,7 +355,7 @@ fn backbones_are_compared_in_one_table_and_an_opaque_one_says_what_it_cannot() {
     let (out, foreign) = (directory.path().join("compare"), directory.path().join("foreign"));
     let graph = crate::harness::root().join("tests/data/foreign_onnx/encoder.onnx");
     frosthead(&["import", text(&graph), "--out", text(&foreign), "--max-length", "40"]).success();
-    let more = ["--backbone", text(&foreign), "--scenarios", "2,top1", "--json"];
+    let more = ["--backbone", text(&foreign), "--scenarios", "2:last,top1", "--json"];
     let finished = run(&demo(ROWS), &out, &more).success();
     let report = finished.json();
     let [ours, theirs] = report["backbones"].as_array().unwrap().as_slice() else { panic!("{report}") };
@@ -371,7 +376,7 @@ fn backbones_are_compared_in_one_table_and_an_opaque_one_says_what_it_cannot() {
     let again = run(&demo(ROWS), &out, &more).success();
     assert!(again.stderr.contains("up to date"), "{}", again.stderr);
     // A single one of them is up to date as well, and the other stays in the table.
-    let one = run(&demo(ROWS), &out, &["--scenarios", "2", "--json"]).success();
+    let one = run(&demo(ROWS), &out, &["--scenarios", "2:last", "--json"]).success();
     assert_eq!(one.json()["backbones"].as_array().unwrap().len(), 2);
 }
 
@@ -391,5 +396,28 @@ fn options_that_make_no_sense_say_why() {
     ] {
         run(&demo(ROWS), &out, &more).fails_with(&parts);
         assert!(!out.exists(), "{more:?} left an output");
+    }
+}
+
+#[test]
+fn scenario_2_shows_the_last_layer_and_chosen_features_side_by_side() {
+    let directory = directory();
+    let out = directory.path().join("out");
+    let more = ["--scenarios", "2,2:layers:3", "--json"];
+    let report = run(&demo(ROWS), &out, &more).success().json();
+    assert_eq!(scenarios(&report), ["2", "2:layers:3", "2:auto"]);
+    let tensors = |scenario: &str| {
+        let heads = frosthead::classifier::Run::open(&folder(&out).join(scenario)).unwrap().heads;
+        heads.into_iter().map(|head| head.weights).collect::<Vec<_>>()
+    };
+    assert_ne!(tensors("2"), tensors("2-layers%3A3"));
+    // What stands in the table is the run's own, and the run reads texts.
+    for (place, name) in ["2", "2-layers%3A3", "2-auto"].iter().enumerate() {
+        let model = folder(&out).join(name);
+        let eval = ["eval", text(&demo(ROWS)), "--model", text(&model), "--rows", "test", "--json"]
+            .map(str::to_owned);
+        let eval = frosthead(&eval.iter().map(String::as_str).collect::<Vec<_>>()).success().json();
+        let done = &report["backbones"][0]["scenarios"][place]["outcome"]["done"];
+        assert_eq!(eval["tasks"], done["metrics"]["tasks"], "{name}");
     }
 }

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod compare;
+mod features;
 mod harness;
 mod imports;
 mod layers;

@@ -8,7 +8,7 @@ use std::process::Stdio;
 
 use frosthead::backbone::Backbone;
 use frosthead::bert::{Outputs, Start};
-use frosthead::classifier::Run;
+use frosthead::classifier::{Run, apply_heads};
 use frosthead::embed::{CutRows, StatesPlace};
 use frosthead::fingerprint::TextKey;
 use frosthead::runtime::{Runtime, RuntimeOptions};
@@ -119,8 +119,9 @@ fn cached_and_raw(data: &Path, run: &Path, level: usize, precision: StatePrecisi
         .success()
         .json_lines();
     let mut pairs = Vec::new();
+    let all = vec![0..384; opened.heads.len()];
     for (features, raw) in features.chunks_exact(384).zip(&raw) {
-        for (head, cached) in opened.heads.iter().zip(opened.apply_heads(features)) {
+        for (head, cached) in opened.heads.iter().zip(apply_heads(&opened.heads, &all, features)) {
             let same = raw[format!("{}_predicted", head.task)] == *head.labels[cached.label];
             for (label, probability) in head.labels.iter().zip(&cached.probabilities) {
                 let raw = raw[format!("{}_probability_{label}", head.task)].as_f64().unwrap();

@@ -1,8 +1,8 @@
 //! Fits against scikit-learn's (`tests/data/heads_golden.json`), and what a fit refuses.
 
 use super::*;
-use crate::heads::ClassWeight;
 use crate::heads::minimize::evaluate;
+use crate::heads::{ClassWeight, FeatureView};
 
 const ROWS: usize = 300;
 const WIDTH: usize = 10;
@@ -32,7 +32,7 @@ fn names(classes: u32) -> Vec<String> {
 fn fitted(classes: u32, alpha: f64, class_weight: ClassWeight) -> (Head, FitReport, f64) {
     let (features, labels) = sample(classes);
     let rows: Vec<usize> = (0..ROWS).collect();
-    let examples = Examples { features: &features, width: WIDTH, rows: &rows, labels: &labels };
+    let examples = Examples { features: FeatureView::whole(&features, WIDTH), rows: &rows, labels: &labels };
     let options = FitOptions { alpha: Alpha::Fixed(alpha), class_weight, ..FitOptions::default() };
     let (head, report) = fit("task", &names(classes), &examples, &options).unwrap();
     let mut out = vec![0.0; classes as usize];
@@ -105,7 +105,7 @@ fn the_same_fit_gives_the_same_bits_and_another_penalty_others() {
 fn the_report_is_computed_at_the_returned_weights() {
     let (features, labels) = sample(3);
     let rows: Vec<usize> = (0..ROWS).collect();
-    let examples = Examples { features: &features, width: WIDTH, rows: &rows, labels: &labels };
+    let examples = Examples { features: FeatureView::whole(&features, WIDTH), rows: &rows, labels: &labels };
     let scaler = Scaler::of(&examples);
     let problem = problem(&scaler, &examples, 3, ClassWeight::None);
     let solution = minimize(&problem, 1.0, None).unwrap();
@@ -119,7 +119,7 @@ fn the_report_is_computed_at_the_returned_weights() {
 fn what_cannot_be_fitted_is_refused() {
     let rows = [0, 1, 2, 3];
     let fit_of = |features: &[f32], labels: &[u32], classes: u32| {
-        let examples = Examples { features, width: 2, rows: &rows, labels };
+        let examples = Examples { features: FeatureView::whole(features, 2), rows: &rows, labels };
         fit("task", &names(classes), &examples, &FitOptions::default()).unwrap_err().to_string()
     };
     assert!(fit_of(&[0.0; 8], &[0; 4], 1).contains("classes to tell apart"));

@@ -1,0 +1,266 @@
+//! Owns what each task's head sees: the choice that was asked for, or the one that `auto` finds on training rows.
+//!
+//! Refuses to look at validation or test rows, and choices whose fit would not fit the memory.
+
+use std::ops::Range;
+use std::str::FromStr;
+use std::{fmt, time::Instant};
+
+use super::rows::{Table, task_rows};
+use super::{Show, TrainEvent, TrainRequest};
+use crate::classifier::TaskRows;
+use crate::data::Part;
+use crate::dataset::Input;
+use crate::embed::{Embedder, FeatureChoice, covering};
+use crate::error::{Error, Kind, Result};
+use crate::heads::{self, Alpha, Candidate, FeatureView, Trial, fit_bytes, select_bytes};
+use crate::plan::{FreezePlan, Scenario};
+use crate::tokens::LongTexts;
+
+/// Most training rows that `auto` compares choices on.
+const SCREENED_ROWS: usize = 3000;
+
+/// What the heads shall see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FeatureRequest {
+    /// The same for every task.
+    Choice(FeatureChoice),
+    /// Per task, the fewest numbers within one standard error of the best on training rows.
+    Auto,
+}
+
+impl Default for FeatureRequest {
+    fn default() -> Self {
+        Self::Choice(FeatureChoice::Last)
+    }
+}
+
+impl FromStr for FeatureRequest {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            _ => text.parse().map(Self::Choice).map_err(|error: Error| {
+                error.expected("last, layers:A-B (such as layers:2-5 or layers:3), all or auto")
+            }),
+        }
+    }
+}
+
+impl fmt::Display for FeatureRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Choice(choice) => choice.fmt(f),
+            Self::Auto => f.write_str("auto"),
+        }
+    }
+}
+
+/// What `auto` settled for a task.
+#[derive(Debug)]
+pub struct Chosen<'c> {
+    pub task: &'c str,
+    pub choice: FeatureChoice,
+    /// Numbers the head sees of a text.
+    pub width: usize,
+    pub tried: &'c [Candidate],
+    /// The two that were compared once more on all training rows, if any.
+    pub run_off: &'c [Candidate],
+    pub seconds: f64,
+    /// Bytes that trying and fitting take at their peak, the features included.
+    pub memory: u64,
+}
+
+/// What one task's head sees, and the penalty it is fitted with.
+#[derive(Debug, Clone)]
+pub(super) struct TaskView {
+    /// None: vectors made elsewhere.
+    pub choice: Option<FeatureChoice>,
+    /// Its place in a stored row.
+    pub columns: Range<usize>,
+    pub alpha: Alpha,
+    /// What `auto` tried, and the seconds that took.
+    pub tried: Vec<Candidate>,
+    pub run_off: Vec<Candidate>,
+    pub seconds: f64,
+    /// Bytes that trying and fitting take at their peak, the features included.
+    pub memory: u64,
+}
+
+/// Refuses, before any work, features that the rows or the plans cannot give.
+///
+/// # Errors
+/// There is no such layer, the backbone cannot be looked into, or a plan needs the sentence embedding.
+pub(super) fn check(request: &TrainRequest, embedder: Option<&Embedder>, plans: &[FreezePlan]) -> Result<()> {
+    let network = plans.iter().any(|plan| plan.scenario() == Scenario::Network);
+    if let Some(long) = embedder.map(Embedder::long).filter(|long| network && *long != LongTexts::Truncate) {
+        return Err(Error::new(Kind::Usage, "layers are trained on the start of a text only")
+            .found(format!("--long windows: {long}"))
+            .expected("--long truncate")
+            .help("windows need a frozen backbone: leave --freeze and --unfreeze away"));
+    }
+    if request.features == FeatureRequest::default() {
+        return Ok(());
+    }
+    let wrong = |what: &str| {
+        Error::new(Kind::Usage, what.to_owned()).found(format!("--features {}", request.features))
+    };
+    let Some(embedder) = embedder.filter(|_| matches!(request.data, Input::Texts { .. })) else {
+        return Err(wrong("a Parquet holds the features it holds")
+            .help("choose its column with --features-column, or give texts and --backbone"));
+    };
+    if network {
+        return Err(wrong("trained layers feed their heads with the sentence embedding")
+            .expected("--features last")
+            .help("other features need a frozen backbone: leave --freeze and --unfreeze away"));
+    }
+    match request.features {
+        FeatureRequest::Choice(choice) => embedder.columns(choice).map(drop),
+        FeatureRequest::Auto if plans.iter().all(|plan| plan.scenario() == Scenario::Frozen) => {
+            Err(wrong("nothing is trained, so there is nothing to choose by")
+                .expected("last, layers:A-B or all beside --freeze all"))
+        }
+        FeatureRequest::Auto => Ok(()),
+    }
+}
+
+/// Settles what every task's head sees, and brings that into memory.
+///
+/// # Errors
+/// The features cannot be read, or trying them fails.
+pub(super) fn settle(
+    request: &TrainRequest,
+    table: &mut Table,
+    embedder: Option<&Embedder>,
+    show: &mut Show<'_>,
+) -> Result<Vec<TaskView>> {
+    let Some(embedder) = embedder.filter(|_| table.rows.layout.is_some()) else {
+        let choice = table.rows.made_with.as_ref().map(|made| made.choice);
+        let columns = 0..table.rows.width;
+        return Ok(request.tasks.iter().map(|_| fixed(request, choice, columns.clone())).collect());
+    };
+    let mut views = Vec::with_capacity(request.tasks.len());
+    for task in 0..request.tasks.len() {
+        views.push(match request.features {
+            FeatureRequest::Choice(FeatureChoice::Last) => {
+                fixed(request, Some(FeatureChoice::Last), embedder.columns(FeatureChoice::Last)?)
+            }
+            FeatureRequest::Choice(choice) if request.fit.alpha != Alpha::Auto => {
+                fixed(request, Some(choice), embedder.columns(choice)?)
+            }
+            FeatureRequest::Choice(choice) => screen(request, table, task, embedder, &[choice])?,
+            FeatureRequest::Auto => {
+                let layers = embedder
+                    .backbone()
+                    .manifest()
+                    .layers()
+                    .filter(|_| !embedder.layout().states().is_empty());
+                let choices = layers.map_or_else(|| vec![FeatureChoice::Last], FeatureChoice::candidates);
+                screen(request, table, task, embedder, &choices)?
+            }
+        });
+        if let Some(view) = views.last().filter(|view: &&TaskView| !view.tried.is_empty()) {
+            let event = TrainEvent::Chosen(&Chosen {
+                task: &request.tasks[task],
+                choice: view.choice.unwrap_or_default(),
+                width: view.columns.len(),
+                tried: &view.tried,
+                run_off: &view.run_off,
+                seconds: view.seconds,
+                memory: view.memory,
+            });
+            let _uninterrupted = show(&event);
+        }
+    }
+    let columns: Vec<Range<usize>> = views.iter().map(|view| view.columns.clone()).collect();
+    table.rows.load(embedder, covering(&columns))?;
+    Ok(views)
+}
+
+fn fixed(request: &TrainRequest, choice: Option<FeatureChoice>, columns: Range<usize>) -> TaskView {
+    TaskView {
+        choice,
+        columns,
+        alpha: request.fit.alpha,
+        tried: Vec::new(),
+        run_off: Vec::new(),
+        seconds: 0.0,
+        memory: 0,
+    }
+}
+
+/// Compares choices and penalties by cross-validation on some of a task's training rows.
+fn screen(
+    request: &TrainRequest,
+    table: &mut Table,
+    task: usize,
+    embedder: &Embedder,
+    choices: &[FeatureChoice],
+) -> Result<TaskView> {
+    let start = Instant::now();
+    let name = &request.tasks[task];
+    let labels = table.labels[task].names().to_vec();
+    let labels = labels.as_slice();
+    let TaskRows { rows, labels: classes } =
+        task_rows(name, labels, &table.rows.cells[task], &table.parts, Part::Train)?;
+    let sample = heads::sample(&classes, labels.len(), SCREENED_ROWS, request.fit.seed);
+    let keys: Vec<_> = sample.iter().map(|&place| table.rows.keys[rows[place]]).collect();
+    let sampled: Vec<u32> = sample.iter().map(|&place| classes[place]).collect();
+    let places: Vec<usize> = (0..sampled.len()).collect();
+    let mut options = Vec::with_capacity(choices.len());
+    for &choice in choices {
+        let columns = embedder.columns(choice)?;
+        let bytes = fit_bytes(rows.len(), columns.len(), labels.len());
+        if options.is_empty() || bytes <= request.fit_memory {
+            options.push((choice, columns));
+        }
+    }
+    let all: Vec<Range<usize>> = options.iter().map(|(_, columns)| columns.clone()).collect();
+    let all = covering(&all);
+    let matrix = embedder.read_rows(&keys, all.clone())?;
+    let trials: Vec<Trial<'_>> = options
+        .iter()
+        .map(|(choice, columns)| Trial {
+            name: choice.to_string(),
+            features: FeatureView::new(
+                &matrix,
+                all.len(),
+                columns.start - all.start..columns.end - all.start,
+            ),
+        })
+        .collect();
+    let selection = heads::select(&trials, (&places, &sampled), labels.len(), &request.fit)
+        .map_err(|error| error.column(name))?;
+    let (mut chosen, mut alpha, mut run_off) = (selection.trial, selection.alpha, Vec::new());
+    if let Some(rival) = selection.rival.filter(|_| rows.len() > sample.len()) {
+        let pair = [(chosen, alpha), rival];
+        let both = pair.map(|(trial, _)| options[trial].1.clone());
+        table.rows.load(embedder, covering(&both))?;
+        let trials = pair.map(|(trial, _)| Trial {
+            name: options[trial].0.to_string(),
+            features: table.rows.view(&options[trial].1),
+        });
+        let pair_of = [(&trials[0], pair[0].1), (&trials[1], pair[1].1)];
+        let [cheaper, better] = heads::run_off(pair_of, (&rows, &classes), labels, &request.fit)?;
+        if better.accuracy - cheaper.accuracy > cheaper.standard_error {
+            (chosen, alpha) = pair[1];
+        }
+        run_off = vec![cheaper, better];
+    }
+    let (choice, columns) = options[chosen].clone();
+    let widest = options.iter().map(|(_, columns)| columns.len()).max().unwrap_or(0);
+    let trying =
+        4 * (matrix.len() as u64) + select_bytes(keys.len(), widest, labels.len(), request.fit.threads);
+    let features = 4 * (table.rows.rows() * columns.len()) as u64;
+    let memory = trying.max(features + fit_bytes(rows.len(), columns.len(), labels.len()));
+    Ok(TaskView {
+        choice: Some(choice),
+        columns,
+        alpha: Alpha::Fixed(alpha),
+        tried: selection.candidates,
+        run_off,
+        seconds: start.elapsed().as_secs_f64(),
+        memory,
+    })
+}
