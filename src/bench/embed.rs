@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::backbone::{Architecture, Backbone};
-use crate::embed::{EmbedOptions, Extractor, StoredLayers};
+use crate::embed::{EmbedOptions, Extractor, StoredLayers, Work};
 use crate::error::{Error, Kind, Result};
 use crate::graph;
 use crate::runtime::{Runtime, gemm_peak, peak_rss_bytes};
@@ -87,13 +87,7 @@ pub fn bench_embed(
     let mut sorted = seconds.clone();
     sorted.sort_by(f64::total_cmp);
     let median = sorted[sorted.len() / 2];
-    let operations = match &backbone.manifest().architecture {
-        Architecture::Bert { config } => Some(
-            work.shapes.iter().map(|(&shape, &times)| products(config, shape) * to_f64(times)).sum::<f64>()
-                / passes,
-        ),
-        Architecture::Onnx => None,
-    };
+    let operations = operations(backbone, work).map(|all| all / passes);
     let peak =
         gemm_peak(runtime, &|m, k, n| graph::matmul_model(m, k, n).map(|model| graph::encode(&model)))?
             .gflops;
@@ -117,6 +111,12 @@ pub fn bench_embed(
         peak_rss_bytes: rss,
         seconds,
     })
+}
+
+/// Floating-point operations of all the matrix products that were done, if the network can be looked into.
+fn operations(backbone: &Backbone, work: &Work) -> Option<f64> {
+    let Architecture::Bert { config } = &backbone.manifest().architecture else { return None };
+    Some(work.shapes.iter().map(|(&shape, &times)| products(config, shape) * to_f64(times)).sum())
 }
 
 /// Multiply-adds × 2 of the matrix products of one batch: per layer four [H, H] projections, two [H, I] products, and

@@ -10,7 +10,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::adamw::Parameter;
-use super::stage::Epoch;
+use super::stage::{Epoch, Validation};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::Fingerprint;
 
@@ -36,6 +36,13 @@ struct Header {
 const HEADER: &str = "frosthead";
 
 impl Checkpoint {
+    /// The state before the first step, with what validation says of it.
+    pub fn first(validation: Validation, parameters: Vec<Parameter>) -> Self {
+        let best = parameters.iter().map(|own| own.values.clone()).collect();
+        let history = vec![Epoch { validation, ..Epoch::default() }];
+        Self { parameters, best, history, steps: 0 }
+    }
+
     /// Writes the checkpoint under a temporary name and renames it.
     ///
     /// # Errors

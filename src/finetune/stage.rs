@@ -155,12 +155,7 @@ impl Stage<'_> {
         let (path, inputs) = self.checkpoint;
         let mut state = match Checkpoint::load(path, inputs, &parameters)? {
             Some(state) => state,
-            None => {
-                let validation = validate(&parameters)?;
-                let best = parameters.iter().map(|own| own.values.clone()).collect();
-                let history = vec![Epoch { validation, ..Epoch::default() }];
-                Checkpoint { parameters, best, history, steps: 0 }
-            }
+            None => Checkpoint::first(validate(&parameters)?, parameters),
         };
         let resumed = state.history.len() as u64 - 1;
         let plan = self.plan();
