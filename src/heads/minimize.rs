@@ -1,5 +1,6 @@
-//! Owns the search for a head's weights: linfa-logistic, and where rows are weighted, which it cannot, argmin's L-BFGS (the
-//! one inside linfa-logistic) on our own objective, from linfa-logistic's solution.
+//! Owns the search for a head's weights: linfa-logistic; and where rows are weighted, which it cannot, or where it stops far from
+//! the optimum (its loss is wrong once logits are far apart), argmin's L-BFGS, the one inside linfa-logistic, on our own objective
+//! from there.
 //!
 //! Refuses to believe either: loss and gradient are computed by `objective` at the weights that are returned.
 
@@ -44,11 +45,18 @@ pub(super) fn minimize(problem: &Problem, alpha: f64, start: Option<&Array2<f64>
     let alpha = penalty(alpha, problem.classes);
     let zeros = || Array2::zeros((problem.features.ncols() + 1, problem.classes));
     let first = start.cloned().unwrap_or_else(zeros);
-    if problem.weights.is_none() {
-        return attempts(problem, alpha, first, unweighted);
-    }
-    let near = if start.is_some() { first } else { unweighted(problem, alpha, tolerance(problem), first)? };
-    attempts(problem, alpha, near, weighted)
+    let near = match (&problem.weights, start) {
+        (None, _) => {
+            let found = attempts(problem, alpha, first, unweighted)?;
+            if found.gradient_norm <= found.tolerance {
+                return Ok(found);
+            }
+            found.parameters
+        }
+        (Some(_), Some(_)) => first,
+        (Some(_), None) => unweighted(problem, alpha, tolerance(problem), first)?,
+    };
+    attempts(problem, alpha, near, exact)
 }
 
 /// One search: problem, penalty, gradient tolerance, where to start.
@@ -104,12 +112,12 @@ fn unweighted(problem: &Problem, alpha: f64, tolerance: f64, start: Array2<f64>)
 }
 
 /// The objective as argmin asks for it: parameters and gradient as one vector, row-major.
-struct Weighted<'a> {
+struct Exact<'a> {
     problem: &'a Problem,
     alpha: f64,
 }
 
-impl Weighted<'_> {
+impl Exact<'_> {
     fn at(&self, parameters: &Array1<f64>) -> (f64, Array2<f64>) {
         loss_and_gradient(self.problem, self.alpha, &matrix(self.problem, parameters))
     }
@@ -120,7 +128,7 @@ fn matrix(problem: &Problem, parameters: &Array1<f64>) -> Array2<f64> {
         .expect("parameters keep their number: anything else is a bug")
 }
 
-impl CostFunction for Weighted<'_> {
+impl CostFunction for Exact<'_> {
     type Param = Array1<f64>;
     type Output = f64;
 
@@ -129,7 +137,7 @@ impl CostFunction for Weighted<'_> {
     }
 }
 
-impl Gradient for Weighted<'_> {
+impl Gradient for Exact<'_> {
     type Param = Array1<f64>;
     type Gradient = Array1<f64>;
 
@@ -138,11 +146,12 @@ impl Gradient for Weighted<'_> {
     }
 }
 
-fn weighted(problem: &Problem, alpha: f64, tolerance: f64, start: Array2<f64>) -> Result<Array2<f64>> {
+/// On our own objective: row weights count, and no logit is so large that the loss is wrong.
+fn exact(problem: &Problem, alpha: f64, tolerance: f64, start: Array2<f64>) -> Result<Array2<f64>> {
     let solver =
         LBFGS::new(MoreThuenteLineSearch::new(), MEMORY).with_tolerance_grad(tolerance).map_err(failed)?;
     let vector: Array1<f64> = start.iter().copied().collect();
-    let result = Executor::new(Weighted { problem, alpha }, solver)
+    let result = Executor::new(Exact { problem, alpha }, solver)
         .configure(|state| state.param(vector).max_iters(STEPS))
         .run()
         .map_err(failed)?;

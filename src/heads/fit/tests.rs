@@ -130,3 +130,39 @@ fn what_cannot_be_fitted_is_refused() {
     assert!(error.contains("row 3") && error.contains("NaN"), "{error}");
     assert!(fit_of(&[0.0; 7], &[0, 1, 0, 1], 2).contains("width"));
 }
+
+/// One row far away from all others: linfa-logistic alone stops far from the optimum there, without an error.
+#[test]
+fn a_row_far_away_does_not_keep_a_fit_from_its_optimum() {
+    const COLUMNS: usize = 120;
+    let (features, labels) = with_outlier(1500, COLUMNS);
+    let rows: Vec<usize> = (0..labels.len()).collect();
+    let examples =
+        Examples { features: FeatureView::whole(&features, COLUMNS), rows: &rows, labels: &labels };
+    for alpha in [10.0, 1000.0] {
+        let options = FitOptions { alpha: Alpha::Fixed(alpha), ..FitOptions::default() };
+        let (_, report) = fit("task", &names(4), &examples, &options).unwrap();
+        assert!(report.converged, "{report:?}");
+    }
+}
+
+fn with_outlier(rows: usize, columns: usize) -> (Vec<f32>, Vec<u32>) {
+    let mut bits = 99_u64;
+    let mut draw = || {
+        bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (bits >> 40) as f32 / 8_388_608.0 - 1.0
+    };
+    let directions: Vec<f32> = (0..4 * columns).map(|_| draw()).collect();
+    let (mut features, mut labels) = (Vec::new(), Vec::new());
+    for row in 0..rows {
+        let label = if row % 10 < 7 { 0 } else { 1 + row % 3 };
+        // One row in twelve looks like another class.
+        let looks = if row % 12 == 0 { (label + 1) % 4 } else { label };
+        let scale = if row == 77 { 20.0 } else { 1.0 };
+        for column in 0..columns {
+            features.push(scale * (directions[looks * columns + column] + 0.3 * draw()));
+        }
+        labels.push(label as u32);
+    }
+    (features, labels)
+}
