@@ -11,6 +11,9 @@ use super::long_text::{LONG_TEXT_BYTES, Pipeline};
 use super::windows::words_at_least;
 use crate::error::{Error, Kind, Result};
 
+/// Where each id lies in its text: first byte, and the one behind the last.
+pub(super) type Spans = Vec<(usize, usize)>;
+
 /// A tokenizer, with its file's truncation and padding switched off.
 pub struct Tokenizer {
     path: PathBuf,
@@ -67,9 +70,6 @@ impl Truncation {
         }
     }
 }
-
-/// The ids of a piece of a text, and the bytes `(start, end)` that each stands for.
-pub(super) type PieceSpans = (Vec<u32>, Vec<(usize, usize)>);
 
 impl Tokenizer {
     /// Reads a `tokenizer.json`.
@@ -219,7 +219,7 @@ impl Tokenizer {
     }
 
     /// The same with each id's bytes in the text.
-    pub(super) fn piece_spans(&self, text: &str) -> Result<PieceSpans> {
+    pub(super) fn piece_spans(&self, text: &str) -> Result<(Vec<u32>, Spans)> {
         let encoding = self.inner.encode(text, false).map_err(|source| self.failed(source))?;
         Ok((encoding.get_ids().to_vec(), encoding.get_offsets().to_vec()))
     }

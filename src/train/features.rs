@@ -10,10 +10,10 @@ use super::rows::{Table, task_rows};
 use super::{Show, TrainEvent, TrainRequest};
 use crate::classifier::TaskRows;
 use crate::data::Part;
-use crate::dataset::Input;
+use crate::dataset::{Dataset, Input};
 use crate::embed::{Embedder, FeatureChoice, covering};
 use crate::error::{Error, Kind, Result};
-use crate::heads::{self, Alpha, Candidate, FeatureView, Trial, fit_bytes, select_bytes};
+use crate::heads::{self, Alpha, Candidate, FeatureView, Selection, Trial, fit_bytes, select_bytes};
 use crate::plan::{FreezePlan, Scenario};
 use crate::tokens::LongTexts;
 
@@ -190,6 +190,16 @@ fn fixed(request: &TrainRequest, choice: Option<FeatureChoice>, columns: Range<u
     }
 }
 
+/// A task's training rows and what may be chosen for it.
+struct Screening<'s> {
+    request: &'s TrainRequest,
+    embedder: &'s Embedder,
+    labels: Vec<String>,
+    rows: TaskRows,
+    /// Each choice with its place in a stored row, fewest numbers first.
+    options: Vec<(FeatureChoice, Range<usize>)>,
+}
+
 /// Compares choices and penalties by cross-validation on some of a task's training rows.
 fn screen(
     request: &TrainRequest,
@@ -201,66 +211,86 @@ fn screen(
     let start = Instant::now();
     let name = &request.tasks[task];
     let labels = table.labels[task].names().to_vec();
-    let labels = labels.as_slice();
-    let TaskRows { rows, labels: classes } =
-        task_rows(name, labels, &table.rows.cells[task], &table.parts, Part::Train)?;
-    let sample = heads::sample(&classes, labels.len(), SCREENED_ROWS, request.fit.seed);
-    let keys: Vec<_> = sample.iter().map(|&place| table.rows.keys[rows[place]]).collect();
-    let sampled: Vec<u32> = sample.iter().map(|&place| classes[place]).collect();
-    let places: Vec<usize> = (0..sampled.len()).collect();
+    let rows = task_rows(name, &labels, &table.rows.cells[task], &table.parts, Part::Train)?;
     let mut options = Vec::with_capacity(choices.len());
     for &choice in choices {
         let columns = embedder.columns(choice)?;
-        let bytes = fit_bytes(rows.len(), columns.len(), labels.len());
+        let bytes = fit_bytes(rows.rows.len(), columns.len(), labels.len());
         if options.is_empty() || bytes <= request.fit_memory {
             options.push((choice, columns));
         }
     }
-    let all: Vec<Range<usize>> = options.iter().map(|(_, columns)| columns.clone()).collect();
-    let all = covering(&all);
-    let matrix = embedder.read_rows(&keys, all.clone())?;
-    let trials: Vec<Trial<'_>> = options
-        .iter()
-        .map(|(choice, columns)| Trial {
-            name: choice.to_string(),
-            features: FeatureView::new(
-                &matrix,
-                all.len(),
-                columns.start - all.start..columns.end - all.start,
-            ),
-        })
-        .collect();
-    let selection = heads::select(&trials, (&places, &sampled), labels.len(), &request.fit)
-        .map_err(|error| error.column(name))?;
-    let (mut chosen, mut alpha, mut run_off) = (selection.trial, selection.alpha, Vec::new());
-    if let Some(rival) = selection.rival.filter(|_| rows.len() > sample.len()) {
-        let pair = [(chosen, alpha), rival];
-        let both = pair.map(|(trial, _)| options[trial].1.clone());
-        table.rows.load(embedder, covering(&both))?;
-        let trials = pair.map(|(trial, _)| Trial {
-            name: options[trial].0.to_string(),
-            features: table.rows.view(&options[trial].1),
-        });
-        let pair_of = [(&trials[0], pair[0].1), (&trials[1], pair[1].1)];
-        let [cheaper, better] = heads::run_off(pair_of, (&rows, &classes), labels, &request.fit)?;
+    let screening = Screening { request, embedder, labels, rows, options };
+    let sample =
+        heads::sample(&screening.rows.labels, screening.labels.len(), SCREENED_ROWS, request.fit.seed);
+    let selection = screening.select(&table.rows, &sample).map_err(|error| error.column(name))?;
+    let mut chosen = (selection.trial, selection.alpha);
+    let (mut run_off, mut fitted) = (Vec::new(), vec![chosen.0]);
+    if let Some(rival) = selection.rival.filter(|_| screening.rows.rows.len() > sample.len()) {
+        fitted.push(rival.0);
+        let [cheaper, better] = screening.run_off(&mut table.rows, [chosen, rival])?;
         if better.accuracy - cheaper.accuracy > cheaper.standard_error {
-            (chosen, alpha) = pair[1];
+            chosen = rival;
         }
         run_off = vec![cheaper, better];
     }
-    let (choice, columns) = options[chosen].clone();
-    let widest = options.iter().map(|(_, columns)| columns.len()).max().unwrap_or(0);
-    let trying =
-        4 * (matrix.len() as u64) + select_bytes(keys.len(), widest, labels.len(), request.fit.threads);
-    let features = 4 * (table.rows.rows() * columns.len()) as u64;
-    let memory = trying.max(features + fit_bytes(rows.len(), columns.len(), labels.len()));
+    let (choice, columns) = screening.options[chosen.0].clone();
     Ok(TaskView {
         choice: Some(choice),
         columns,
-        alpha: Alpha::Fixed(alpha),
+        alpha: Alpha::Fixed(chosen.1),
         tried: selection.candidates,
         run_off,
         seconds: start.elapsed().as_secs_f64(),
-        memory,
+        memory: screening.memory(table.rows.rows(), sample.len(), &fitted),
     })
+}
+
+impl Screening<'_> {
+    /// Compares all options on a sample of the rows.
+    fn select(&self, rows: &Dataset, sample: &[usize]) -> Result<Selection> {
+        let keys: Vec<_> = sample.iter().map(|&place| rows.keys[self.rows.rows[place]]).collect();
+        let labels: Vec<u32> = sample.iter().map(|&place| self.rows.labels[place]).collect();
+        let places: Vec<usize> = (0..sample.len()).collect();
+        let all = self.covered(0..self.options.len());
+        let matrix = self.embedder.read_rows(&keys, all.clone())?;
+        let view = |columns: &Range<usize>| {
+            FeatureView::new(&matrix, all.len(), columns.start - all.start..columns.end - all.start)
+        };
+        let trials: Vec<Trial<'_>> = self
+            .options
+            .iter()
+            .map(|(choice, columns)| Trial { name: choice.to_string(), features: view(columns) })
+            .collect();
+        heads::select(&trials, (&places, &labels), self.labels.len(), &self.request.fit)
+    }
+
+    /// Compares two options, with their penalties, on all rows.
+    fn run_off(&self, rows: &mut Dataset, pair: [(usize, f64); 2]) -> Result<[Candidate; 2]> {
+        rows.load(self.embedder, self.covered(pair.map(|(option, _)| option)))?;
+        let trials = pair.map(|(option, _)| {
+            let (choice, columns) = &self.options[option];
+            Trial { name: choice.to_string(), features: rows.view(columns) }
+        });
+        let pair = [(&trials[0], pair[0].1), (&trials[1], pair[1].1)];
+        heads::run_off(pair, (&self.rows.rows, &self.rows.labels), &self.labels, &self.request.fit)
+    }
+
+    /// The places that hold all of some options.
+    fn covered(&self, options: impl IntoIterator<Item = usize>) -> Range<usize> {
+        let columns: Vec<Range<usize>> =
+            options.into_iter().map(|option| self.options[option].1.clone()).collect();
+        covering(&columns)
+    }
+
+    /// Bytes at the peak of trying all options on `sampled` rows and of fitting some; `all` rows are held.
+    fn memory(&self, all: usize, sampled: usize, fitted: &[usize]) -> u64 {
+        let (classes, threads) = (self.labels.len(), self.request.fit.threads);
+        let widest = self.options.iter().map(|(_, columns)| columns.len()).max().unwrap_or(0);
+        let matrix = 4 * (sampled * self.covered(0..self.options.len()).len()) as u64;
+        let trying = matrix + select_bytes(sampled, widest, classes, threads);
+        let fits = fitted.iter().map(|&option| self.options[option].1.len());
+        let fit = fits.map(|width| fit_bytes(self.rows.rows.len(), width, classes)).max().unwrap_or(0);
+        trying.max(4 * (all * self.covered(fitted.iter().copied()).len()) as u64 + fit)
+    }
 }
