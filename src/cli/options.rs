@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use super::terminal::{Terminal, bytes, count_rows};
 use crate::backbone::Backbone;
 use crate::data::{Format, Source};
-use crate::embed::{EmbedOptions, Embedder, StoredLayers, TOKEN_BUDGET, any_longer};
+use crate::embed::{EmbedOptions, Embedder, StoredLayers, TOKEN_BUDGET};
 use crate::error::{Error, Kind, Result};
 use crate::runtime::{Device, Runtime, RuntimeOptions};
 use crate::store::default_root;
@@ -113,6 +113,7 @@ impl fmt::Display for LongArguments {
 impl LongArguments {
     /// What was asked for; windows by default when any text of these tables is longer than the backbone's limit and its tokenizer
     /// can be given texts in pieces.
+    #[cfg(feature = "train")]
     pub(crate) fn resolve_for(
         &self,
         backbone: &Backbone,
@@ -121,7 +122,7 @@ impl LongArguments {
     ) -> Result<LongTexts> {
         self.resolve(|| {
             backbone.tokenizer().check_pieces().is_ok()
-                && sources.iter().any(|source| any_longer(backbone, source, text))
+                && sources.iter().any(|source| crate::embed::any_longer(backbone, source, text))
         })
     }
 

@@ -91,14 +91,29 @@ pub fn select(
             }
         })
         .collect();
-    let next = Mutex::new(0..trials.len() * FOLDS);
+    let paths = walk_all(&sources, classes, options, &folds)?;
+    let grid = grid(options.alpha);
+    let candidates = candidates(trials, &paths, &grid);
+    let (trial, alpha) = simplest(trials, &candidates).unwrap_or((0, grid[0]));
+    let rival = rival(trials, &candidates, trial);
+    Ok(Selection { trial, alpha, rival, candidates })
+}
+
+/// Walks every fold of every source, several at a time; the result does not depend on how many.
+fn walk_all(
+    sources: &[Source<'_>],
+    classes: usize,
+    options: &FitOptions,
+    folds: &[usize],
+) -> Result<Vec<Path>> {
+    let next = Mutex::new(0..sources.len() * FOLDS);
     let paths: Vec<Mutex<Option<Result<Path>>>> =
-        (0..trials.len() * FOLDS).map(|_| Mutex::new(None)).collect();
+        (0..sources.len() * FOLDS).map(|_| Mutex::new(None)).collect();
     std::thread::scope(|scope| {
         for _ in 0..options.threads.clamp(1, paths.len()) {
             scope.spawn(|| {
                 while let Some(job) = next.lock().ok().and_then(|mut next| next.next_back()) {
-                    let path = walk(&sources[job / FOLDS], classes, options, &folds, job % FOLDS);
+                    let path = walk(&sources[job / FOLDS], classes, options, folds, job % FOLDS);
                     if let Ok(mut place) = paths[job].lock() {
                         *place = Some(path);
                     }
@@ -106,7 +121,7 @@ pub fn select(
             });
         }
     });
-    let paths = paths
+    paths
         .into_iter()
         .map(|path| {
             path.into_inner()
@@ -114,12 +129,7 @@ pub fn select(
                 .flatten()
                 .expect("every fold was walked before the scope ended: anything else is a bug")
         })
-        .collect::<Result<Vec<Path>>>()?;
-    let grid = grid(options.alpha);
-    let candidates = candidates(trials, &paths, &grid);
-    let (trial, alpha) = simplest(trials, &candidates).unwrap_or((0, grid[0]));
-    let rival = rival(trials, &candidates, trial);
-    Ok(Selection { trial, alpha, rival, candidates })
+        .collect()
 }
 
 /// Bytes that comparing choices of so many features at most takes at its peak, beside the features themselves.
