@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn unknown_scenarios_say_what_there_is() {
         for (value, part) in [
-            ("4", "1, 2, 3, 3:TASK"),
+            ("4", "1, 2, 2:FEATURES, 3, 3:TASK"),
             ("top0", "top1"),
             ("top", "top1"),
             ("3:topic", "type, sentiment"),
