@@ -74,7 +74,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
                 "{}: {} rows of {} numbers ({} texts computed, {} from the store)",
                 arguments.out.display(),
                 grouped(summary.notes.rows),
-                summary.dimensions,
+                grouped(summary.dimensions as u64),
                 grouped(summary.computed),
                 grouped(summary.reused)
             ));
