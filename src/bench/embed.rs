@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::backbone::{Architecture, Backbone};
-use crate::embed::{EmbedOptions, Extractor, StoredLayers, Work};
+use crate::embed::{EmbedOptions, Extractor, Work};
 use crate::error::{Error, Kind, Result};
 use crate::graph;
 use crate::runtime::{Runtime, gemm_peak, peak_rss_bytes};
@@ -14,9 +14,8 @@ use crate::runtime::{Runtime, gemm_peak, peak_rss_bytes};
 /// How to measure.
 #[derive(Debug, Clone)]
 pub struct EmbedBenchOptions {
-    pub stored: StoredLayers,
-    /// Tokens in a batch, padding included.
-    pub token_budget: usize,
+    /// How texts are embedded.
+    pub reading: EmbedOptions,
     /// Passes over the texts; the median is reported.
     pub rounds: usize,
 }
@@ -67,9 +66,7 @@ pub fn bench_embed(
             Error::new(Kind::Table, "there are no texts to measure with").expected("at least one row")
         );
     }
-    let EmbedBenchOptions { stored, token_budget, .. } = *options;
-    let reading = EmbedOptions { stored, token_budget, ..EmbedOptions::default() };
-    let mut extractor = Extractor::new(Arc::clone(backbone), runtime, &reading)?;
+    let mut extractor = Extractor::new(Arc::clone(backbone), runtime, &options.reading)?;
     let mut seconds = Vec::new();
     for _ in 0..=options.rounds.max(1) {
         let start = Instant::now();

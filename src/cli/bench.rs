@@ -13,7 +13,7 @@ use super::terminal::{Terminal, bytes, grouped};
 use crate::bench::{EmbedBench, EmbedBenchOptions, bench_embed};
 use crate::classifier::open_backbone;
 use crate::data::TableReader;
-use crate::embed::{StoredLayers, TOKEN_BUDGET};
+use crate::embed::{EmbedOptions, StoredLayers, TOKEN_BUDGET};
 
 /// Measure this machine.
 #[derive(Debug, Args)]
@@ -86,8 +86,11 @@ fn embed(arguments: &EmbedArguments, terminal: &Terminal) -> anyhow::Result<Outc
     let backbone = Arc::new(open_backbone(&arguments.backbone)?);
     let runtime = arguments.runtime.load(terminal)?;
     let options = EmbedBenchOptions {
-        stored: arguments.store_layers,
-        token_budget: arguments.token_budget,
+        reading: EmbedOptions {
+            stored: arguments.store_layers,
+            token_budget: arguments.token_budget,
+            ..EmbedOptions::default()
+        },
         rounds: usize::from(arguments.rounds),
     };
     let figures = bench_embed(&backbone, &runtime, &texts, &options)?;

@@ -3,7 +3,7 @@
 //!
 //! Refuses to look at validation or test rows, and to let the number of threads change the result.
 
-use std::sync::Mutex;
+use std::ops::Range;
 
 use super::fit::{fit_bytes, problem};
 use super::minimize::{TOLERANCE_PER_ROW, minimize};
@@ -12,6 +12,7 @@ use super::options::{Alpha, Candidate, Examples, FitOptions, GRID};
 use super::reduce::{REDUCED, reduced};
 use super::standardize::Scaler;
 use super::view::FeatureView;
+use super::wide::in_parallel;
 use crate::error::Result;
 use crate::fingerprint::Fields;
 
@@ -91,45 +92,19 @@ pub fn select(
             }
         })
         .collect();
-    let paths = walk_all(&sources, classes, options, &folds)?;
+    // The widest first, so that none is left for the end alone.
+    let jobs = (0..trials.len() * FOLDS).rev().map(|job| job..job + 1).collect();
+    let mut paths = in_parallel(options.threads, jobs, &|job: Range<usize>| {
+        walk(&sources[job.start / FOLDS], classes, options, &folds, job.start % FOLDS)
+    })
+    .into_iter()
+    .collect::<Result<Vec<Path>>>()?;
+    paths.reverse();
     let grid = grid(options.alpha);
     let candidates = candidates(trials, &paths, &grid);
     let (trial, alpha) = simplest(trials, &candidates).unwrap_or((0, grid[0]));
     let rival = rival(trials, &candidates, trial);
     Ok(Selection { trial, alpha, rival, candidates })
-}
-
-/// Walks every fold of every source, several at a time; the result does not depend on how many.
-fn walk_all(
-    sources: &[Source<'_>],
-    classes: usize,
-    options: &FitOptions,
-    folds: &[usize],
-) -> Result<Vec<Path>> {
-    let next = Mutex::new(0..sources.len() * FOLDS);
-    let paths: Vec<Mutex<Option<Result<Path>>>> =
-        (0..sources.len() * FOLDS).map(|_| Mutex::new(None)).collect();
-    std::thread::scope(|scope| {
-        for _ in 0..options.threads.clamp(1, paths.len()) {
-            scope.spawn(|| {
-                while let Some(job) = next.lock().ok().and_then(|mut next| next.next_back()) {
-                    let path = walk(&sources[job / FOLDS], classes, options, folds, job % FOLDS);
-                    if let Ok(mut place) = paths[job].lock() {
-                        *place = Some(path);
-                    }
-                }
-            });
-        }
-    });
-    paths
-        .into_iter()
-        .map(|path| {
-            path.into_inner()
-                .ok()
-                .flatten()
-                .expect("every fold was walked before the scope ended: anything else is a bug")
-        })
-        .collect()
 }
 
 /// Bytes that comparing choices of so many features at most takes at its peak, beside the features themselves.

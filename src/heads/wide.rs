@@ -181,7 +181,7 @@ impl WideProblem<'_> {
 }
 
 /// Does something for every range, several at a time; the results in their order.
-fn in_parallel<T: Send>(
+pub(super) fn in_parallel<T: Send>(
     threads: usize,
     ranges: Vec<Range<usize>>,
     each: &(dyn Fn(Range<usize>) -> T + Sync),
