@@ -27,7 +27,7 @@ const PASS: usize = 64;
 const PASS_SECONDS: f64 = 3.0;
 /// Forward passes that a training step is worth.
 const STEP: f64 = 3.0;
-/// Seconds for one parameter in one update (AdamW, and feeding it to the graph); measured on two cores.
+/// Seconds for one parameter in one update (AdamW, and feeding it to the graph); derived from few figures on two cores.
 const UPDATE: f64 = 2.5e-9;
 /// Seconds for one number of a row and one label in a fit; measured on the demo data.
 const FIT: f64 = 1.2e-7;
@@ -170,12 +170,15 @@ impl Costs {
         let mut estimate =
             Estimate { seconds: RUN, bytes: survey.all() * 16 + 4 * heads as u64 + (64 << 10) };
         if plans.last().is_some_and(|plan| plan.scenario() != Freezing::Frozen) {
-            let fits = if request.fit.alpha == Alpha::Auto { AUTOMATIC } else { 1.0 };
-            let states = match request.features {
-                FeatureRequest::Auto => backbone.manifest().layers().map_or(1, |layers| layers + 1),
-                FeatureRequest::Choice(_) => 1,
+            // `auto` features are compared on a sample: one fit of the widest choice is about what that takes, all in all.
+            let fits = match (request.features, request.fit.alpha) {
+                (FeatureRequest::Auto, _) => {
+                    to_f64(backbone.manifest().layers().map_or(1, |layers| layers + 1) as u64)
+                }
+                (FeatureRequest::Choice(_), Alpha::Auto) => AUTOMATIC,
+                (FeatureRequest::Choice(_), Alpha::Fixed(_)) => 1.0,
             };
-            estimate.seconds += FIT * fits * trained * to_f64((heads * states) as u64);
+            estimate.seconds += FIT * fits * trained * to_f64(heads as u64);
         }
         let inner: Vec<&FreezePlan> =
             plans.iter().filter(|plan| plan.scenario() == Freezing::Network).collect();
