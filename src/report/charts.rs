@@ -7,7 +7,7 @@ use super::text::escape;
 const WIDTH: f64 = 440.0;
 const HEIGHT: f64 = 280.0;
 const LEFT: f64 = 52.0;
-const RIGHT: f64 = 14.0;
+const RIGHT: f64 = 30.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 46.0;
 /// Colours of the page's style sheet.

@@ -17,8 +17,9 @@ const LEAST_GAIN: f64 = 0.005;
 const GAIN_PER_HOUR: f64 = 0.005;
 /// How much faster a backbone must be to be preferred to one that is as good.
 const FASTER: f64 = 1.2;
-/// Scenario 2: where everybody starts.
+/// Scenario 2: where everybody starts; and the beginning of its name on other features.
 const HEADS: &str = "2";
+const FEATURES: &str = "2:";
 
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -30,10 +31,12 @@ pub enum Advice {
     StartHere,
     /// Nothing differs from scenario 2 beyond noise: stay with it.
     NoDifference,
-    /// Training the backbone made it worse: stay with scenario 2.
+    /// Everything else was worse: stay with scenario 2.
     Worse,
     /// Something is better beyond noise, but not by enough for what it costs: stay with scenario 2.
     NotWorth,
+    /// Keep the backbone frozen, and give the heads other features of it.
+    Features,
     /// Train a part of the backbone.
     Unfreeze,
 }
@@ -101,7 +104,7 @@ impl Measured {
     }
 }
 
-/// A scenario that trained a part of the backbone, beside scenario 2.
+/// A scenario that might be better than scenario 2: other features, or a trained part of the backbone.
 struct Candidate<'r> {
     scenario: &'r ScenarioReport,
     done: &'r Done,
@@ -195,7 +198,7 @@ fn candidates<'r>(backbone: &'r BackboneReport, base: &Done) -> Vec<Candidate<'r
     backbone
         .scenarios
         .iter()
-        .filter(|scenario| scenario.trains_backbone())
+        .filter(|scenario| scenario.trains_backbone() || scenario.scenario.starts_with(FEATURES))
         .filter_map(|scenario| {
             let done = scenario.done()?;
             let gain = Measured::validation(done)?.minus(heads);
@@ -224,7 +227,8 @@ fn choose<'c, 'r>(candidates: &'c [Candidate<'r>]) -> (Advice, Option<&'c Candid
     let good = cheapest(affordable.iter().copied().filter(equal).collect());
     let most = affordable.into_iter().max_by(|a, b| a.gain.value.total_cmp(&b.gain.value));
     match good.or(most) {
-        Some(candidate) => (Advice::Unfreeze, Some(candidate)),
+        Some(candidate) if candidate.scenario.trains_backbone() => (Advice::Unfreeze, Some(candidate)),
+        Some(candidate) => (Advice::Features, Some(candidate)),
         None => (Advice::NotWorth, None),
     }
 }
@@ -232,7 +236,7 @@ fn choose<'c, 'r>(candidates: &'c [Candidate<'r>]) -> (Advice, Option<&'c Candid
 fn summary(advice: Advice, chosen: Option<&Candidate<'_>>, candidates: &[Candidate<'_>]) -> String {
     let best = candidates.iter().max_by(|a, b| a.gain.value.total_cmp(&b.gain.value));
     match (advice, chosen.or(best)) {
-        (Advice::Unfreeze, Some(own)) => format!(
+        (Advice::Features | Advice::Unfreeze, Some(own)) => format!(
             "Use scenario {} (frozen: {}): {} on validation rows over scenario 2, for {} more of computing.",
             own.scenario.scenario,
             own.scenario.frozen,
@@ -251,7 +255,7 @@ fn summary(advice: Advice, chosen: Option<&Candidate<'_>>, candidates: &[Candida
             own.gain.text()
         ),
         (Advice::Worse, _) => {
-            "Stay with scenario 2: training the backbone made it worse on validation rows.".to_owned()
+            "Stay with scenario 2: everything else was worse on validation rows.".to_owned()
         }
         _ => "Start from scenario 2; compare it with top1 and top2 if it is good but not good enough."
             .to_owned(),

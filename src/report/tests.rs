@@ -110,7 +110,7 @@ fn different_reports_are_given_different_advice() {
     advises(top2(0.85, 2000, 300.0), Advice::Unfreeze, Some("top2"), "+5.0 ± 1.2 points");
     // The same gain on 40 rows is no gain.
     advises(top2(0.85, 40, 300.0), Advice::NoDifference, Some("2"), "no difference beyond noise");
-    advises(top2(0.75, 2000, 300.0), Advice::Worse, Some("2"), "made it worse");
+    advises(top2(0.75, 2000, 300.0), Advice::Worse, Some("2"), "was worse");
     // A real gain of a point: for a minute, but not for three hours.
     advises(top2(0.81, 100_000, 60.0), Advice::Unfreeze, Some("top2"), "59 s more");
     advises(top2(0.81, 100_000, 10_800.0), Advice::NotWorth, Some("2"), "not worth 2 h 59 min");
@@ -124,6 +124,16 @@ fn of_equally_good_scenarios_the_cheapest_is_advised_and_a_better_one_is_preferr
     };
     advises(with(0.875), Advice::Unfreeze, Some("top1"), "top1");
     advises(with(0.84), Advice::Unfreeze, Some("top2"), "top2");
+}
+
+#[test]
+fn other_features_of_the_frozen_backbone_are_advised_unless_training_it_gains_more() {
+    let with = |top1: f64| {
+        let heads = [scenario("2", 0.80, 2000, 1.0), scenario("2:auto", 0.86, 2000, 20.0)];
+        [heads.into(), vec![scenario("top1", top1, 2000, 100.0)]].concat()
+    };
+    advises(with(0.865), Advice::Features, Some("2:auto"), "Use scenario 2:auto");
+    advises(with(0.89), Advice::Unfreeze, Some("top1"), "top1");
 }
 
 #[test]
