@@ -40,7 +40,7 @@ fn choices_are_views_of_the_same_stored_rows() {
     let (last, said) = embed("last");
     assert!(said.contains("300 texts computed"), "{said}");
     let (all, said) = embed("all");
-    assert!(said.contains("2688 numbers (0 texts computed, 300 from the store)"), "{said}");
+    assert!(said.contains("2,688 numbers (0 texts computed, 300 from the store)"), "{said}");
     let (some, said) = embed("layers:2-3");
     assert!(said.contains("768 numbers (0 texts computed"), "{said}");
     // Whatever the features are, `embedding` stays the sentence embedding.
