@@ -219,9 +219,10 @@ impl<'t> TrainProgress<'t> {
                 }
             }
             TrainEvent::States(StatesProgress::Need(need)) => self.terminal.say(format!(
-                "token states of {} texts ({} tokens) are computed once: {}, {} free",
+                "token states of {} texts ({} tokens) are computed once{}: {}, {} free",
                 grouped(need.texts),
                 grouped(need.tokens),
+                need.from.map_or(String::new(), |level| format!(", from those stored below layer {level}")),
                 bytes(need.bytes),
                 bytes(need.free)
             )),

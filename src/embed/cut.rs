@@ -37,6 +37,8 @@ pub struct StatesNeed {
     pub bytes: u64,
     /// Bytes free.
     pub free: u64,
+    /// The lower cut whose stored states all of them are computed from, instead of from token ids.
+    pub from: Option<usize>,
 }
 
 /// How far computing states is.
@@ -65,6 +67,7 @@ pub struct CutRows {
     hidden: usize,
     pad: u32,
     buckets: Buckets,
+    rounded_at: Option<usize>,
 }
 
 enum Source {
@@ -83,7 +86,8 @@ impl CutRows {
         Ok(Self::new(backbone, Source::Ids(encoded), lengths))
     }
 
-    /// Rows that start from `hidden.level`; what is not stored is computed and stored first. `keys[i]` is that of `texts[i]`.
+    /// Rows that start from `hidden.level`; what is not stored is computed and stored first, from stored states of a lower cut
+    /// where there are some. `keys[i]` is that of `texts[i]`.
     ///
     /// # Errors
     /// The backbone is opaque, the disk cannot hold the states, or computing or storing fails; what was stored stays.
@@ -95,16 +99,9 @@ impl CutRows {
         (texts, keys): (&[&str], &[TextKey]),
         progress: &mut dyn FnMut(StatesProgress),
     ) -> Result<Self> {
-        let hidden = backbone.manifest().hidden_size;
-        let open = |level| {
-            TokenStates::open(
-                place.root,
-                &states_key(backbone, runtime, level, place.precision),
-                hidden,
-                place.precision,
-            )
-        };
-        let mut states = open(level)?;
+        let stored = Stored { backbone, runtime, place };
+        let (mut states, mut lower) = stored.open_above_rounded(level, keys)?;
+        let rounded_at = lower.as_ref().map(|(level, _)| *level);
         states.damaged().iter().for_each(|damage| progress(StatesProgress::Damaged(damage.clone())));
         let mut seen = std::collections::HashSet::new();
         let missing: Vec<usize> = (0..keys.len())
@@ -113,13 +110,18 @@ impl CutRows {
         if !missing.is_empty() {
             let chosen: Vec<&str> = missing.iter().map(|&row| texts[row]).collect();
             let encoded = encode(backbone, &chosen)?;
-            check_space(&encoded, hidden, place, progress)?;
-            let shallower = shallower(backbone, runtime, place, level)?;
-            let mut maker = Maker { backbone, runtime, level, encoded, missing: &missing, keys, done: 0 };
-            maker.run(&mut states, shallower, progress)?;
+            if lower.is_none() {
+                lower = stored.highest_below(level, StatePrecision::F32, |states| !states.is_empty())?;
+            }
+            let own: Vec<TextKey> = missing.iter().map(|&row| keys[row]).collect();
+            let from = lower.as_ref().filter(|(_, lower)| holds_all(lower, &own)).map(|(level, _)| *level);
+            check_space(&encoded, backbone.manifest().hidden_size, place, from, progress)?;
+            let mut maker = Maker { backbone, runtime, level, encoded, keys: own, done: 0 };
+            maker.run(&mut states, lower, progress)?;
         }
         let lengths = keys.iter().map(|key| states.tokens(key).ok_or_else(gone)).collect::<Result<_>>()?;
-        Ok(Self::new(backbone, Source::States { states, keys: keys.to_vec() }, lengths))
+        let rows = Self::new(backbone, Source::States { states, keys: keys.to_vec() }, lengths);
+        Ok(Self { rounded_at, ..rows })
     }
 
     fn new(backbone: &Backbone, source: Source, lengths: Vec<usize>) -> Self {
@@ -130,6 +132,7 @@ impl CutRows {
             hidden: manifest.hidden_size,
             pad: manifest.preparation.pad_token_id,
             buckets: Buckets::new(manifest.preparation.max_length),
+            rounded_at: None,
         }
     }
 
@@ -146,6 +149,13 @@ impl CutRows {
             Source::Ids(_) => None,
             Source::States { states, .. } => Some(states.bytes()),
         }
+    }
+
+    /// The lower cut at which the states were rounded before these were computed from them; none when they come from token ids
+    /// or from states that were not rounded.
+    #[must_use]
+    pub fn rounded_at(&self) -> Option<usize> {
+        self.rounded_at
     }
 
     /// The tokens and the attention mask `[size, length]` of a batch of these rows; fill rows repeat the first.
@@ -220,9 +230,7 @@ struct Maker<'m> {
     level: usize,
     /// Ids of the missing texts.
     encoded: Encoded,
-    /// Their rows.
-    missing: &'m [usize],
-    keys: &'m [TextKey],
+    keys: Vec<TextKey>,
     done: u64,
 }
 
@@ -231,19 +239,17 @@ impl Maker<'_> {
     fn run(
         &mut self,
         states: &mut TokenStates,
-        shallower: Option<(usize, TokenStates)>,
+        lower: Option<(usize, TokenStates)>,
         progress: &mut dyn FnMut(StatesProgress),
     ) -> Result<()> {
         let (mut from_ids, mut from_states) = (Vec::new(), Vec::new());
-        for place in 0..self.missing.len() {
-            let key = &self.keys[self.missing[place]];
-            let there = shallower.as_ref().is_some_and(|(_, lower)| lower.tokens(key).is_some());
+        for (place, key) in self.keys.iter().enumerate() {
+            let there = lower.as_ref().is_some_and(|(_, lower)| lower.tokens(key).is_some());
             if there { from_states.push(place) } else { from_ids.push(place) }
         }
-        if let Some((lower_level, lower)) = shallower.filter(|_| !from_states.is_empty()) {
-            let keys = self.missing.iter().map(|&row| self.keys[row]).collect();
-            let source = Source::States { states: lower, keys };
-            self.compute(&from_states, Start::States(lower_level), source, states, progress)?;
+        if let Some((level, lower)) = lower.filter(|_| !from_states.is_empty()) {
+            let source = Source::States { states: lower, keys: self.keys.clone() };
+            self.compute(&from_states, Start::States(level), source, states, progress)?;
         }
         let encoded = std::mem::take(&mut self.encoded);
         self.compute(&from_ids, Start::Ids, Source::Ids(encoded), states, progress)?;
@@ -280,10 +286,10 @@ impl Maker<'_> {
                 let found = run(&mut session, &batch, &tokens, &mask, rows.hidden, &output)?;
                 for (place, all) in own.iter().zip(found.chunks_exact(batch.length * rows.hidden)) {
                     let real = &all[..rows.lengths[*place] * rows.hidden];
-                    states.append(self.keys[self.missing[*place]], real)?;
+                    states.append(self.keys[*place], real)?;
                 }
                 self.done += own.len() as u64;
-                progress(StatesProgress::Done { texts: self.done, of: self.missing.len() as u64 });
+                progress(StatesProgress::Done { texts: self.done, of: self.keys.len() as u64 });
             }
         }
         states.flush()
@@ -294,12 +300,13 @@ fn check_space(
     encoded: &Encoded,
     hidden: usize,
     place: StatesPlace<'_>,
+    from: Option<usize>,
     progress: &mut dyn FnMut(StatesProgress),
 ) -> Result<()> {
     let texts = encoded.lengths().count() as u64;
     let tokens = encoded.lengths().map(|length| length as u64).sum();
     let bytes = TokenStates::space_needed(texts, tokens, hidden, place.precision);
-    let need = StatesNeed { texts, tokens, bytes, free: free_space(place.root)? };
+    let need = StatesNeed { texts, tokens, bytes, free: free_space(place.root)?, from };
     progress(StatesProgress::Need(need));
     if need.bytes <= need.free {
         return Ok(());
@@ -311,31 +318,82 @@ fn check_space(
         .help("free some space, give another place with --cache, say --states f16, or freeze fewer layers"))
 }
 
-/// The highest cut below `level` with stored states that were not rounded: from rounded ones a text's states would depend on
-/// what happened to be stored.
-fn shallower(
-    backbone: &Backbone,
-    runtime: &Runtime,
-    place: StatesPlace<'_>,
-    level: usize,
-) -> Result<Option<(usize, TokenStates)>> {
-    let precision = StatePrecision::F32;
-    for lower in (0..level).rev() {
-        let key = states_key(backbone, runtime, lower, precision);
-        if TokenStates::exists(place.root, &key) {
-            let states = TokenStates::open(place.root, &key, backbone.manifest().hidden_size, precision)?;
-            return Ok(Some((lower, states)));
-        }
-    }
-    Ok(None)
+/// The states of one backbone that are stored in one place.
+struct Stored<'s> {
+    backbone: &'s Backbone,
+    runtime: &'s Runtime,
+    place: StatesPlace<'s>,
 }
 
-fn states_key(backbone: &Backbone, runtime: &Runtime, level: usize, precision: StatePrecision) -> StoreKey {
-    let mut fields = key_fields(backbone, runtime);
-    fields.insert("precision".into(), precision.to_string());
-    fields.insert("cut".into(), format!("hidden.{level}"));
-    fields.insert("row".into(), "token states".into());
-    StoreKey { fields }
+impl Stored<'_> {
+    /// The states at a cut, and the lower cut whose rounded states they are computed from, if they are.
+    ///
+    /// They are when that saves all texts the way from their ids. One set of texts never mixes the two, each is stored under a key
+    /// of its own, because its last bits differ, and what a set of texts was computed from once stays what it is read from.
+    fn open_above_rounded(&self, level: usize, keys: &[TextKey]) -> Result<(TokenStates, Option<Level>)> {
+        let precision = self.place.precision;
+        let own = self.open(level, precision, None)?;
+        if precision == StatePrecision::F32 {
+            return Ok((own, None));
+        }
+        let rounded = |lower| self.open(level, precision, Some(lower));
+        for lower in (0..level).rev() {
+            let stored = TokenStates::exists(self.place.root, &self.key(level, precision, Some(lower)));
+            if stored && holds_all(&rounded(lower)?, keys) {
+                return Ok((rounded(lower)?, Some((lower, self.open(lower, precision, None)?))));
+            }
+        }
+        if keys.iter().any(|key| own.tokens(key).is_some())
+            || self.highest_below(level, StatePrecision::F32, |lower| holds_all(lower, keys))?.is_some()
+        {
+            return Ok((own, None));
+        }
+        match self.highest_below(level, precision, |lower| holds_all(lower, keys))? {
+            Some(lower) => Ok((rounded(lower.0)?, Some(lower))),
+            None => Ok((own, None)),
+        }
+    }
+
+    /// The highest cut below `level` whose stored states will do.
+    fn highest_below(
+        &self,
+        level: usize,
+        precision: StatePrecision,
+        will_do: impl Fn(&TokenStates) -> bool,
+    ) -> Result<Option<Level>> {
+        for lower in (0..level).rev() {
+            if TokenStates::exists(self.place.root, &self.key(lower, precision, None)) {
+                let states = self.open(lower, precision, None)?;
+                if will_do(&states) {
+                    return Ok(Some((lower, states)));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn open(&self, level: usize, precision: StatePrecision, rounded_at: Option<usize>) -> Result<TokenStates> {
+        let hidden = self.backbone.manifest().hidden_size;
+        TokenStates::open(self.place.root, &self.key(level, precision, rounded_at), hidden, precision)
+    }
+
+    fn key(&self, level: usize, precision: StatePrecision, rounded_at: Option<usize>) -> StoreKey {
+        let mut fields = key_fields(self.backbone, self.runtime);
+        fields.insert("precision".into(), precision.to_string());
+        fields.insert("cut".into(), format!("hidden.{level}"));
+        fields.insert("row".into(), "token states".into());
+        if let Some(lower) = rounded_at {
+            fields.insert("computed from".into(), format!("hidden.{lower} as {precision}"));
+        }
+        StoreKey { fields }
+    }
+}
+
+/// A cut and its stored states.
+type Level = (usize, TokenStates);
+
+fn holds_all(states: &TokenStates, keys: &[TextKey]) -> bool {
+    keys.iter().all(|key| states.tokens(key).is_some())
 }
 
 fn gone() -> Error {

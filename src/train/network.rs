@@ -71,6 +71,9 @@ pub struct StageReport {
     pub interrupted: bool,
     /// Seconds for the frozen part below the cut (nothing when its states were stored).
     pub states_seconds: f64,
+    /// The lower cut whose stored, rounded states those at the cut were computed from, if they were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub states_from: Option<String>,
     /// Bytes of the stored token states.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub states_bytes: Option<u64>,
@@ -163,6 +166,7 @@ impl<'t> Trainer<'t> {
         let parameters = self.parameters(&graph)?;
         let trained_parameters = parameters.iter().map(|own| own.values.len() as u64).sum();
         let frozen = plan.to_string();
+        let states_from = cut.rounded_at().map(|level| format!("hidden.{level} as {}", self.options.states));
         let all_parameters = self.all_parameters();
         let _uninterrupted = show(&TrainEvent::Stage { frozen: &frozen, trained_parameters, all_parameters });
         let heads = self.heads.iter().map(|head| (head.task.clone(), head.labels.len())).collect();
@@ -171,7 +175,8 @@ impl<'t> Trainer<'t> {
         let inputs = Fields::new("frosthead stage 1")
             .field("run", self.inputs.0)
             .field("stage", number.to_le_bytes())
-            .field("frozen", &frozen);
+            .field("frozen", &frozen)
+            .field("states from", states_from.as_deref().unwrap_or("token ids"));
         let checkpoint = self.scratch.join(format!("stage-{number}.safetensors"));
         let start = Instant::now();
         let stage = Stage {
@@ -196,6 +201,7 @@ impl<'t> Trainer<'t> {
             all_parameters,
             best: outcome.best,
             states_seconds,
+            states_from,
             states_bytes: cut.stored_bytes(),
             training_seconds,
             largest_gradients: largest_gradients(&outcome),

@@ -9,7 +9,7 @@ use std::process::Stdio;
 use frosthead::backbone::Backbone;
 use frosthead::bert::{Outputs, Start};
 use frosthead::classifier::{Run, apply_heads};
-use frosthead::embed::{CutRows, StatesPlace};
+use frosthead::embed::{CutRows, StatesPlace, StatesProgress};
 use frosthead::fingerprint::TextKey;
 use frosthead::runtime::{Runtime, RuntimeOptions};
 use frosthead::store::StatePrecision;
@@ -99,8 +99,14 @@ fn the_whole_network_is_trained_under_a_frozen_head() {
     assert_eq!(eval["tasks"], json(&run.join("metrics.json"))["tasks"]);
 }
 
-/// Probabilities per row and task from cached states at a cut, and from the raw texts through `predict`.
-fn cached_and_raw(data: &Path, run: &Path, level: usize, precision: StatePrecision) -> Vec<(f32, f32, bool)> {
+/// Probabilities per row and task from cached states at a cut, and from the raw texts through `predict`. With a lower cut,
+/// its states are stored before.
+fn cached_and_raw(
+    data: &Path,
+    run: &Path,
+    (lower, level): (Option<usize>, usize),
+    precision: StatePrecision,
+) -> Vec<(f32, f32, bool)> {
     let library = Some(root().join(".downloads/onnxruntime"));
     let runtime = Runtime::load(&RuntimeOptions { library, ..RuntimeOptions::default() }).unwrap();
     let opened = Run::open(run).unwrap();
@@ -111,7 +117,23 @@ fn cached_and_raw(data: &Path, run: &Path, level: usize, precision: StatePrecisi
     let keys: Vec<TextKey> = texts.iter().map(|text| TextKey::of(text)).collect();
     let store = directory();
     let place = StatesPlace { root: store.path(), precision };
-    let rows = CutRows::states(&frozen, &runtime, place, level, (&texts, &keys), &mut |_| ()).unwrap();
+    let states = |level| {
+        let mut from = Vec::new();
+        let rows = CutRows::states(&frozen, &runtime, place, level, (&texts, &keys), &mut |progress| {
+            if let StatesProgress::Need(need) = progress {
+                from.push(need.from);
+            }
+        });
+        (rows.unwrap(), from)
+    };
+    if let Some(lower) = lower {
+        assert_eq!(states(lower).1, [None]);
+    }
+    let (rows, from) = states(level);
+    assert_eq!(from, [lower]);
+    assert_eq!(rows.rounded_at(), lower.filter(|_| precision == StatePrecision::F16));
+    // Stored now, whichever way they came.
+    assert_eq!(states(level).1, []);
     let mut session = trained.session_from(&runtime, Outputs::Embedding, Start::States(level)).unwrap();
     let all: Vec<usize> = (0..texts.len()).collect();
     let features = rows.embeddings(&mut session, &all).unwrap();
@@ -138,14 +160,16 @@ fn a_run_from_an_inner_cut_says_the_same_of_raw_texts() {
     let (directory, data) = (directory(), demo(1200));
     let run = directory.path().join("run");
     train(&data, &run, &["--freeze", "backbone:0-4", "--epochs", "1", "--states", "f32"]).success();
-    let pairs = cached_and_raw(&data, &run, 5, StatePrecision::F32);
-    assert!(pairs.iter().all(|(cached, raw, same)| cached.to_bits() == raw.to_bits() && *same));
-    // Rounded to 11 bits, token states are off by up to 5e-4 of their size.
-    let pairs = cached_and_raw(&data, &run, 5, StatePrecision::F16);
-    let largest = pairs.iter().map(|(cached, raw, _)| (cached - raw).abs()).fold(0.0, f32::max);
-    let same = pairs.iter().filter(|(_, _, same)| *same).count() as f64 / pairs.len() as f64;
-    assert!(largest > 0.0 && largest <= 0.01, "{largest}");
-    assert!(same >= 0.998, "{same}");
+    for lower in [None, Some(3)] {
+        let pairs = cached_and_raw(&data, &run, (lower, 5), StatePrecision::F32);
+        assert!(pairs.iter().all(|(cached, raw, same)| cached.to_bits() == raw.to_bits() && *same));
+        // Rounded to 11 bits, token states are off by up to 5e-4 of their size.
+        let pairs = cached_and_raw(&data, &run, (lower, 5), StatePrecision::F16);
+        let largest = pairs.iter().map(|(cached, raw, _)| (cached - raw).abs()).fold(0.0, f32::max);
+        let same = pairs.iter().filter(|(_, _, same)| *same).count() as f64 / pairs.len() as f64;
+        assert!(largest > 0.0 && largest <= 0.01, "{largest}");
+        assert!(same >= 0.998, "{same}");
+    }
 }
 
 /// Starts a training and waits until it says that epoch 1 has ended.
