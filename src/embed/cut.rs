@@ -372,7 +372,12 @@ impl Stored<'_> {
         Ok(None)
     }
 
-    fn open(&self, level: usize, precision: StatePrecision, rounded_at: Option<usize>) -> Result<TokenStates> {
+    fn open(
+        &self,
+        level: usize,
+        precision: StatePrecision,
+        rounded_at: Option<usize>,
+    ) -> Result<TokenStates> {
         let hidden = self.backbone.manifest().hidden_size;
         TokenStates::open(self.place.root, &self.key(level, precision, rounded_at), hidden, precision)
     }

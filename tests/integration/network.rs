@@ -514,6 +514,52 @@ fn a_run_that_was_tampered_with_is_not_used() {
 }
 
 #[test]
+fn deeper_states_are_computed_from_stored_shallower_ones() {
+    let (directory, data) = (directory(), demo(300));
+    let path = |name: &str| directory.path().join(name);
+    let (cache, precision) = (path("cache"), ["--states", "f16", "--epochs", "1"]);
+    let train = |name: &str, frozen: &str| {
+        let plan = ["--freeze", frozen, "--cache", text(&cache)];
+        let finished = train(&data, &path(name), &[&plan[..], &precision[..]].concat()).success();
+        (finished.stderr, json(&path(name).join("training.json"))[0]["states_from"].clone())
+    };
+    let (said, from) = train("shallow", "backbone:0-2");
+    assert!(said.contains("are computed once: ") && from.is_null(), "{said}");
+    let (said, from) = train("deep", "backbone:0-4");
+    assert!(said.contains("are computed once, from those stored below layer 3: "), "{said}");
+    assert_eq!(from, "hidden.3 as f16");
+    // What they were computed from once stays what is read, also beside other states to compute them from.
+    let (said, _) = train("middle", "backbone:0-3");
+    assert!(said.contains("from those stored below layer 3: "), "{said}");
+    let (said, from) = train("again", "backbone:0-4");
+    assert!(!said.contains("are computed once"), "{said}");
+    assert_eq!(from, "hidden.3 as f16");
+    assert!(weights(&path("again")) == weights(&path("deep")));
+}
+
+#[test]
+fn a_frozen_head_whose_loss_counts_nothing_leaves_the_layers_to_the_others() {
+    let (directory, data) = (directory(), demo(300));
+    let path = |name: &str| directory.path().join(name);
+    let plan =
+        ["--freeze", "backbone:0-4", "--freeze", "head:sentiment", "--epochs", "1", "--head-init", "random"];
+    let train = |name: &str, more: &[&str]| {
+        train(&data, &path(name), &[&plan[..], more].concat()).success();
+        weights(&path(name))
+    };
+    // Two heads for sentiment: the one that was drawn, and a fitted one.
+    let base = ["train", text(&data), "--backbone", backbone(), "--task", "sentiment"];
+    let first = path("first");
+    frosthead(&[&base[..], &["--out", text(&first)]].concat()).success();
+    let fitted = ["--init-heads", text(&first)];
+    assert!(train("drawn", &[])[1] != train("fitted", &fitted)[1], "the layers do not serve the frozen head");
+    let without = ["--task-weight", "sentiment=0"];
+    let (drawn, fitted) =
+        (train("drawn without", &without), train("fitted without", &[fitted, without].concat()));
+    assert!(drawn[0] != fitted[0] && drawn[1] == fitted[1], "a loss that counts nothing moves the layers");
+}
+
+#[test]
 fn damaged_token_states_are_said_and_computed_again() {
     let (directory, data) = (directory(), demo(300));
     let path = |name: &str| directory.path().join(name);
