@@ -4,7 +4,7 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::heads::{FeatureView, Head};
-use crate::metrics::{TaskMetrics, classification};
+use crate::metrics::{TaskMetrics, classification, temperature};
 
 /// The labelled rows of one task: which rows, and the index of each one's label among the head's.
 #[derive(Debug, Clone, Default)]
@@ -61,6 +61,20 @@ pub fn probabilities(head: &Head, features: FeatureView<'_>, rows: &[usize]) -> 
     all
 }
 
+/// Gives a head the temperature that makes its probabilities of labelled rows most probable; returns it.
+pub fn calibrate(head: &mut Head, features: FeatureView<'_>, rows: &TaskRows) -> f64 {
+    let classes = head.labels.len();
+    let mut logits = vec![0.0; rows.rows.len() * classes];
+    for (out, &row) in logits.chunks_exact_mut(classes).zip(&rows.rows) {
+        head.logits(features.row(row), out);
+    }
+    let found = temperature(classes, &rows.labels, &logits);
+    #[expect(clippy::cast_possible_truncation, reason = "the head keeps an f32")]
+    let kept = found as f32;
+    head.temperature = kept;
+    found
+}
+
 /// Measures a head on labelled rows.
 #[must_use]
 pub fn measure(head: &Head, features: FeatureView<'_>, rows: &TaskRows) -> TaskMetrics {
@@ -78,6 +92,7 @@ mod tests {
             features: 1,
             weights: vec![0.0, 1.0],
             bias: vec![0.0, 0.0],
+            temperature: 1.0,
         }
     }
 

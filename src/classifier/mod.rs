@@ -12,9 +12,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::backbone::Backbone;
 use crate::embed::{EmbedOptions, Extractor, StoredLayers, WindowSpan, Work};
 use crate::error::{Error, Kind, Result};
-use crate::heads::{Head, softmax};
+use crate::heads::Head;
 use crate::runtime::{Runtime, RuntimeOptions};
-pub use measure::{TaskRows, measure, probabilities};
+pub use measure::{TaskRows, calibrate, measure, probabilities};
 pub use run::Run;
 
 /// How a classifier is opened.
@@ -42,7 +42,7 @@ pub struct TaskPrediction {
     pub label: usize,
     /// `[classes]`; of a text read in windows, the mean of theirs, each counting as many times as it has tokens.
     pub logits: Vec<f32>,
-    /// `[classes]`, adding up to 1, in the order of [`Head::labels`].
+    /// `[classes]`, calibrated, adding up to 1, in the order of [`Head::labels`].
     pub probabilities: Vec<f32>,
 }
 
@@ -139,7 +139,7 @@ pub fn apply_heads(heads: &[Head], columns: &[Range<usize>], row: &[f32]) -> Vec
             let mut logits = vec![0.0; head.labels.len()];
             head.logits(&row[columns.clone()], &mut logits);
             let mut probabilities = logits.clone();
-            softmax(&mut probabilities);
+            head.calibrated(&mut probabilities);
             TaskPrediction { label: most_probable(&probabilities), logits, probabilities }
         })
         .collect()

@@ -18,7 +18,7 @@ use crate::heads::{self, Head};
 use crate::tokens::LongTexts;
 
 /// The version of the run directory this program writes, and the newest it reads.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 /// File names in a run directory.
 pub const RECIPE: &str = "recipe.toml";
 pub const HEADS: &str = "heads.safetensors";
@@ -446,6 +446,6 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join(RECIPE), "format = 99\nnew_things = true\n").unwrap();
         let error = Recipe::open(directory.path()).unwrap_err().to_string();
-        assert!(error.contains("format 99") && error.contains("format 2"), "{error}");
+        assert!(error.contains("format 99") && error.contains("format 3"), "{error}");
     }
 }

@@ -17,13 +17,14 @@ use crate::dataset::{Columns, Dataset};
 use crate::embed::covering;
 use crate::error::{Error, Result};
 use crate::evaluate::{Evaluator, Rows};
-use crate::metrics::TaskMetrics;
+use crate::metrics::{Coverage, TaskMetrics};
 
 /// Measure a trained model on labelled rows, unseen ones first.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   frosthead eval new.csv --model runs/first
-  frosthead eval data.csv --model runs/first --by source --errors errors.csv --json")]
+  frosthead eval data.csv --model runs/first --by source --errors errors.csv --json
+  frosthead eval test.csv --model runs/first --coverage --out-of-scope other.csv")]
 pub(crate) struct Arguments {
     /// A labelled table, or a Parquet of features.
     data: String,
@@ -42,6 +43,12 @@ pub(crate) struct Arguments {
     /// Write the wrongly labelled rows here (.csv or .jsonl), most confident first.
     #[arg(long, value_name = "FILE")]
     errors: Option<PathBuf>,
+    /// Accuracy against coverage: what leaving the least certain rows unanswered gains.
+    #[arg(long)]
+    coverage: bool,
+    /// Texts that belong to no label: how many of them each threshold of --coverage catches.
+    #[arg(long, value_name = "FILE", requires = "coverage")]
+    out_of_scope: Option<String>,
     /// Print JSON to standard output.
     #[arg(long)]
     json: bool,
@@ -64,7 +71,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
     let tasks = if arguments.tasks.is_empty() { run.recipe.tasks.clone() } else { arguments.tasks.clone() };
     let mut kept = tasks.clone();
     kept.extend(arguments.by.clone());
-    let rows = load(arguments, &run, &kept, terminal)?;
+    let rows = load(arguments, &arguments.data, &run, &kept, terminal)?;
     let evaluator = Evaluator::new(&run, &rows, &run.rows()?, &tasks)?;
     let seen = evaluator.seen();
     terminal.say(format!(
@@ -77,12 +84,18 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
     ));
     let group = arguments.by.as_ref().map(|_| tasks.len());
     let which = arguments.rows.unwrap_or_default();
-    let evaluation = evaluator.measure(which, group).map_err(|error| error.at(&arguments.data))?;
+    let mut evaluation = evaluator.measure(which, group).map_err(|error| error.at(&arguments.data))?;
+    if arguments.coverage {
+        let strangers = arguments.out_of_scope.as_ref();
+        let strangers = strangers.map(|data| load(arguments, data, &run, &[], terminal)).transpose()?;
+        evaluation.coverage = evaluator.coverage(which, strangers.as_ref())?;
+    }
     if arguments.json {
         print_json(&evaluation)?;
     } else {
         print_heading(which)?;
         print_table(&evaluation.tasks)?;
+        evaluation.coverage.iter().try_for_each(|(task, own)| print_coverage(task, own))?;
         for (name, tasks) in &evaluation.groups {
             writeln!(std::io::stdout(), "\n{} = {name}", arguments.by.as_deref().unwrap_or_default())
                 .map_err(unprintable)?;
@@ -101,8 +114,14 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
     Ok(criterion(&evaluation.tasks, arguments.min_f1, terminal))
 }
 
-fn load(arguments: &Arguments, run: &Run, kept: &[String], terminal: &Terminal) -> anyhow::Result<Dataset> {
-    let source = arguments.table.source(&arguments.data)?;
+fn load(
+    arguments: &Arguments,
+    data: &str,
+    run: &Run,
+    kept: &[String],
+    terminal: &Terminal,
+) -> anyhow::Result<Dataset> {
+    let source = arguments.table.source(data)?;
     let columns = Columns { kept, texts: arguments.errors.is_some() };
     let named = |error: Error| match &source.path {
         Some(path) => error.at(path),
@@ -186,6 +205,30 @@ pub(crate) fn print_table(tasks: &BTreeMap<String, TaskMetrics>) -> Result<()> {
             share(metrics.accuracy, metrics.accuracy_standard_error),
             share(metrics.macro_f1, metrics.macro_f1_standard_error),
             metrics.ece
+        );
+    }
+    std::io::stdout().lock().write_all(text.as_bytes()).map_err(unprintable)
+}
+
+/// One line per share of the rows that is answered.
+fn print_coverage(task: &str, table: &[Coverage]) -> Result<()> {
+    let caught = table.iter().any(|own| own.caught.is_some());
+    let mut text = format!(
+        "\n{task}, when only rows with at least this probability are answered\n{:>11}  {:>8}  {:>8}  {:>8}{}\n",
+        "probability",
+        "rows",
+        "answered",
+        "accuracy",
+        if caught { "  out of scope, caught" } else { "" }
+    );
+    for own in table {
+        text += &format!(
+            "{:>11.3}  {:>8}  {:>8}  {:>8.3}{}\n",
+            own.threshold,
+            grouped(own.rows),
+            format!("{:.1} %", 100.0 * own.coverage),
+            own.accuracy,
+            own.caught.map_or(String::new(), |share| format!("  {:>20}", format!("{:.1} %", 100.0 * share)))
         );
     }
     std::io::stdout().lock().write_all(text.as_bytes()).map_err(unprintable)

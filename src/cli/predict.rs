@@ -23,7 +23,8 @@ const WINDOW_BYTES: usize = 8 << 20;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   echo 'Great phone, would buy again!' | frosthead predict - --model runs/first
-  frosthead predict new.csv --model runs/first --out labelled.csv --output-format csv --top-k 2")]
+  frosthead predict new.csv --model runs/first --out labelled.csv --output-format csv --top-k 2
+  frosthead predict new.csv --model runs/first --abstain-below 0.6")]
 pub(crate) struct Arguments {
     /// CSV, TSV, JSONL, Parquet or text file; `-` is standard input, one text a line unless --format says otherwise.
     data: String,
@@ -42,6 +43,9 @@ pub(crate) struct Arguments {
     /// The K most probable labels.
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(1..))]
     top_k: Option<u16>,
+    /// Say that a task is uncertain, instead of a label, where the most probable label's probability is lower.
+    #[arg(long, value_name = "P", value_parser = probability)]
+    abstain_below: Option<f32>,
     /// `windows`: which windows of a text spoke for its labels: their bytes in the text, tokens and logits (of the labels that are
     /// shown).
     #[arg(long, value_name = "WHAT")]
@@ -56,6 +60,14 @@ pub(crate) struct Arguments {
     table: TableArguments,
     #[command(flatten)]
     runtime: RuntimeArguments,
+}
+
+/// A number from 0 to 1.
+fn probability(text: &str) -> std::result::Result<f32, String> {
+    match text.parse() {
+        Ok(number) if (0.0..=1.0).contains(&number) => Ok(number),
+        _ => Err("expected a probability, from 0 to 1".into()),
+    }
 }
 
 /// What `--explain` explains a prediction by.
@@ -138,6 +150,9 @@ impl Job<'_> {
         for head in self.classifier.heads() {
             columns.push(format!("{}_predicted", head.task));
             columns.push(format!("{}_probability", head.task));
+            if self.arguments.abstain_below.is_some() {
+                columns.push(format!("{}_uncertain", head.task));
+            }
             if self.arguments.all_probabilities {
                 columns.extend(head.labels.iter().map(|label| format!("{}_probability_{label}", head.task)));
             }
@@ -170,11 +185,18 @@ impl Job<'_> {
         for (task, (head, prediction)) in self.classifier.heads().iter().zip(predictions).enumerate() {
             let mut ranked: Vec<usize> = (0..head.labels.len()).collect();
             ranked.sort_by(|&a, &b| prediction.probabilities[b].total_cmp(&prediction.probabilities[a]));
+            let probability = prediction.probabilities[prediction.label];
+            let uncertain = self.arguments.abstain_below.map(|least| probability < least);
+            record.push(match uncertain {
+                Some(true) => RecordValue::Null,
+                _ => RecordValue::Text(&head.labels[prediction.label]),
+            });
+            record.push(RecordValue::Number(shortest(probability)));
+            record.extend(uncertain.map(|uncertain| RecordValue::Json(uncertain.into())));
             let mut push = |label: usize| {
                 record.push(RecordValue::Text(&head.labels[label]));
                 record.push(RecordValue::Number(shortest(prediction.probabilities[label])));
             };
-            push(prediction.label);
             ranked.iter().take(self.ranks(head)).skip(1).for_each(|&label| push(label));
             if self.arguments.all_probabilities {
                 record.extend(prediction.probabilities.iter().map(|p| RecordValue::Number(shortest(*p))));

@@ -77,6 +77,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
     }
     let metrics = trained.metrics();
     say_rows(terminal, metrics);
+    say_calibration(terminal, metrics);
     if arguments.json {
         eval::print_json(metrics)?;
     } else {
@@ -144,6 +145,19 @@ fn say_rows(terminal: &Terminal, metrics: &RunMetrics) {
     ));
     for (task, rows) in metrics.unlabelled.iter().filter(|(_, rows)| **rows > 0) {
         terminal.say(format!("{task}: {} rows without a label were left out of this task", grouped(*rows)));
+    }
+}
+
+/// What calibration did.
+fn say_calibration(terminal: &Terminal, metrics: &RunMetrics) {
+    for (task, own) in &metrics.calibration {
+        terminal.say(format!(
+            "{task}: calibrated on {} validation rows, temperature {:.2}; calibration error on test rows {:.3} before, {:.3} after",
+            grouped(own.rows),
+            own.temperature,
+            own.ece_before,
+            own.ece_after
+        ));
     }
 }
 

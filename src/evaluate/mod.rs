@@ -14,7 +14,7 @@ use crate::data::Part;
 use crate::dataset::Dataset;
 use crate::error::{Error, Kind, Result};
 use crate::heads::FeatureView;
-use crate::metrics::TaskMetrics;
+use crate::metrics::{Coverage, TaskMetrics, coverage};
 
 /// Which rows to measure on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -80,6 +80,9 @@ pub struct Evaluation {
     pub measured: Rows,
     /// Where the table's rows stand to the run.
     pub rows: Seen,
+    /// Per task, accuracy against the share of rows that is answered; when it was asked for.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub coverage: BTreeMap<String, Vec<Coverage>>,
     /// Per value of the column given with `--by`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub groups: BTreeMap<String, BTreeMap<String, TaskMetrics>>,
@@ -148,7 +151,7 @@ impl<'e> Evaluator<'e> {
     /// # Errors
     /// A label the run does not know, or no rows to measure.
     pub fn measure(&self, which: Rows, group: Option<usize>) -> Result<Evaluation> {
-        let chosen: Vec<usize> = (0..self.parts.len()).filter(|&row| which.takes(self.parts[row])).collect();
+        let chosen = self.chosen(which);
         if chosen.is_empty() {
             return Err(Error::new(Kind::Usage, "there are no rows to measure on")
                 .found(format!("{:?}", self.seen()))
@@ -164,6 +167,7 @@ impl<'e> Evaluator<'e> {
         }
         Ok(Evaluation {
             tasks: self.measure_rows(&chosen)?,
+            coverage: BTreeMap::new(),
             measured: which,
             rows: self.seen(),
             groups: groups
@@ -193,12 +197,43 @@ impl<'e> Evaluator<'e> {
         Ok((head, rows))
     }
 
+    /// Per task, how well the chosen rows are labelled when the least certain ones are not; and how many of `strangers`, rows
+    /// that belong to no label, are caught by that.
+    ///
+    /// # Errors
+    /// A label the run does not know, or features that are not the run's.
+    pub fn coverage(
+        &self,
+        which: Rows,
+        strangers: Option<&Dataset>,
+    ) -> Result<BTreeMap<String, Vec<Coverage>>> {
+        let chosen = self.chosen(which);
+        let of_task = |task: usize| {
+            let (head, rows) = self.task_rows(task, &chosen)?;
+            let all = probabilities(head, self.view(task), &rows.rows);
+            let (confidence, predicted) = most_certain(&all, head.labels.len());
+            let right: Vec<bool> =
+                predicted.iter().zip(&rows.labels).map(|(own, truth)| *own == *truth as usize).collect();
+            let strange = strangers.map_or_else(Vec::new, |strangers| {
+                let every: Vec<usize> = (0..strangers.rows()).collect();
+                let view = strangers.view(&self.columns[self.tasks[task]]);
+                most_certain(&probabilities(head, view, &every), head.labels.len()).0
+            });
+            Ok((head.task.clone(), coverage(&confidence, &right, &strange)))
+        };
+        (0..self.tasks.len()).map(of_task).collect()
+    }
+
+    fn chosen(&self, which: Rows) -> Vec<usize> {
+        (0..self.parts.len()).filter(|&row| which.takes(self.parts[row])).collect()
+    }
+
     /// The wrongly labelled rows among the chosen ones, most confident first.
     ///
     /// # Errors
     /// A label the run does not know.
     pub fn mistakes(&self, which: Rows) -> Result<Vec<Mistake>> {
-        let chosen: Vec<usize> = (0..self.parts.len()).filter(|&row| which.takes(self.parts[row])).collect();
+        let chosen = self.chosen(which);
         let mut mistakes = Vec::new();
         for task in 0..self.tasks.len() {
             let (head, rows) = self.task_rows(task, &chosen)?;
@@ -220,6 +255,16 @@ impl<'e> Evaluator<'e> {
         mistakes.sort_by(|a, b| b.probability.total_cmp(&a.probability).then(a.row.cmp(&b.row)));
         Ok(mistakes)
     }
+}
+
+/// Per row of `probabilities` `[rows, classes]`, that of the most probable label, and its index.
+fn most_certain(probabilities: &[f32], classes: usize) -> (Vec<f32>, Vec<usize>) {
+    let rows = probabilities.chunks_exact(classes);
+    rows.map(|row| {
+        let best = crate::classifier::most_probable(row);
+        (row[best], best)
+    })
+    .unzip()
 }
 
 fn task_index(run: &Run, task: &str) -> Result<usize> {

@@ -1,5 +1,5 @@
-//! Owns `heads.safetensors`: tensors `heads.TASK.weight` `[classes, features]` and `heads.TASK.bias` `[classes]` (f32), and in
-//! the metadata entry `tasks` a JSON list of `{"task", "labels"}` in the order of the heads.
+//! Owns `heads.safetensors`: tensors `heads.TASK.weight` `[classes, features]`, `heads.TASK.bias` `[classes]` and
+//! `heads.TASK.temperature` `[1]` (f32), and in the metadata entry `tasks` a JSON list of `{"task", "labels"}` in the order of the heads.
 //!
 //! Refuses to use a file before everything in it fits together.
 
@@ -35,6 +35,7 @@ pub fn save(path: &Path, heads: &[Head]) -> Result<()> {
             [
                 (weight_name(&head.task), vec![head.labels.len(), head.features], bytes(&head.weights)),
                 (bias_name(&head.task), vec![head.labels.len()], bytes(&head.bias)),
+                (temperature_name(&head.task), vec![1], bytes(&[head.temperature])),
             ]
         })
         .collect();
@@ -71,10 +72,10 @@ fn parse(bytes: &[u8]) -> Result<Vec<Head>> {
     let tasks = tasks.ok_or_else(|| wrong("the file does not say which tasks it holds"))?;
     let tasks: Vec<TaskEntry> = serde_json::from_str(tasks)
         .map_err(|source| wrong("the list of tasks is not readable").because(source))?;
-    if file.len() != 2 * tasks.len() || tasks.is_empty() {
+    if file.len() != 3 * tasks.len() || tasks.is_empty() {
         return Err(wrong("the tensors are not those of the tasks")
             .found(format!("{} tensors", file.len()))
-            .expected(format!("{} for {} tasks", 2 * tasks.len(), tasks.len())));
+            .expected(format!("{} for {} tasks", 3 * tasks.len(), tasks.len())));
     }
     tasks.into_iter().map(|entry| head(&file, entry)).collect()
 }
@@ -98,7 +99,19 @@ fn head(file: &SafeTensors<'_>, entry: TaskEntry) -> Result<Head> {
             .found(format!("shape {bias_shape:?}"))
             .expected(format!("[{classes}]")));
     }
-    Ok(Head { task, labels, features, weights, bias })
+    let (temperature_shape, temperature) = tensor(file, &temperature_name(&task))?;
+    let [temperature] = temperature[..] else {
+        return Err(Error::new(Kind::Heads, "a head has one temperature")
+            .column(temperature_name(&task))
+            .found(format!("shape {temperature_shape:?}"))
+            .expected("[1]"));
+    };
+    if temperature <= 0.0 {
+        return Err(Error::new(Kind::Heads, "a temperature is above 0")
+            .column(temperature_name(&task))
+            .found(temperature.to_string()));
+    }
+    Ok(Head { task, labels, features, weights, bias, temperature })
 }
 
 fn tensor(file: &SafeTensors<'_>, name: &str) -> Result<(Vec<usize>, Vec<f32>)> {
@@ -125,6 +138,10 @@ fn bias_name(task: &str) -> String {
     format!("heads.{task}.bias")
 }
 
+fn temperature_name(task: &str) -> String {
+    format!("heads.{task}.temperature")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,6 +155,7 @@ mod tests {
                 features: 2,
                 weights: vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
                 bias: vec![0.1, 0.2, 0.3],
+                temperature: 1.5,
             },
             Head {
                 task: "a".into(),
@@ -145,6 +163,7 @@ mod tests {
                 features: 2,
                 weights: vec![1.0; 4],
                 bias: vec![0.0; 2],
+                temperature: 1.0,
             },
         ]
     }
@@ -225,5 +244,11 @@ mod tests {
     #[test]
     fn numbers_that_are_not_finite_are_refused() {
         refused(&with(|head| head.weights[3] = f32::INFINITY), "finite");
+    }
+
+    #[test]
+    fn a_temperature_that_is_not_above_zero_is_refused() {
+        refused(&with(|head| head.temperature = 0.0), "above 0");
+        refused(&with(|head| head.temperature = -1.0), "above 0");
     }
 }

@@ -56,6 +56,7 @@ pub fn fit(
         features: examples.features.width(),
         weights,
         bias,
+        temperature: 1.0,
     };
     Ok((head, report))
 }

@@ -14,6 +14,8 @@ pub struct Head {
     pub weights: Vec<f32>,
     /// `[classes]`.
     pub bias: Vec<f32>,
+    /// What logits are divided by before they become probabilities, so that these can be believed; 1 before it was found.
+    pub temperature: f32,
 }
 
 /// Partial sums of a dot product: enough for the compiler to use vector registers, in an order that depends on nothing but
@@ -49,6 +51,7 @@ impl Head {
             features,
             weights: (0..labels.len() * features).map(draw).collect(),
             bias: vec![0.0; labels.len()],
+            temperature: 1.0,
         }
     }
 
@@ -61,15 +64,21 @@ impl Head {
         }
     }
 
-    /// Softmax of the logits into `out` `[classes]`.
+    /// Calibrated probabilities of one feature vector into `out` `[classes]`.
     pub fn probabilities(&self, features: &[f32], out: &mut [f32]) {
         self.logits(features, out);
-        softmax(out);
+        self.calibrated(out);
+    }
+
+    /// Logits `[classes]` → probabilities: softmax(logits / temperature).
+    pub fn calibrated(&self, logits: &mut [f32]) {
+        logits.iter_mut().for_each(|logit| *logit /= self.temperature);
+        softmax(logits);
     }
 }
 
 /// Logits → probabilities.
-pub fn softmax(logits: &mut [f32]) {
+fn softmax(logits: &mut [f32]) {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let mut sum = 0.0;
     for value in logits.iter_mut() {
@@ -105,6 +114,7 @@ mod tests {
             features,
             weights: (0..2 * features).map(|i| (i % 7) as f32 - 3.0).collect(),
             bias: vec![0.5, -0.5],
+            temperature: 1.0,
         }
     }
 
@@ -134,5 +144,9 @@ mod tests {
         head.probabilities(&[1.0], &mut out);
         // softmax(0.5, -0.5) = 1 / (1 + e^-1)
         assert!((out[0] - 0.731_058_6).abs() < 1e-6 && (out[0] + out[1] - 1.0).abs() < 1e-6);
+        head.temperature = 0.5;
+        head.probabilities(&[1.0], &mut out);
+        // softmax(1, -1) = 1 / (1 + e^-2)
+        assert!((out[0] - 0.880_797_1).abs() < 1e-6);
     }
 }

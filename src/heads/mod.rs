@@ -31,7 +31,7 @@ pub use cross_validation::{Selection, Trial, sample, select, select_bytes};
 pub use file::{load, save};
 #[cfg(feature = "train")]
 pub use fit::{fit, fit_bytes};
-pub use head::{Head, softmax};
+pub use head::Head;
 pub use options::{Alpha, Candidate, ClassWeight, Examples, FitOptions, FitReport, GRID};
 #[cfg(feature = "train")]
 pub use run_off::run_off;

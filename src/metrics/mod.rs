@@ -1,7 +1,9 @@
-//! Owns figures: classification metrics with their standard errors, latency statistics.
+//! Owns figures: classification metrics with their standard errors, calibration and coverage.
 //!
-//! Refuses to choose what is measured; it is given truth, probabilities or durations.
+//! Refuses to choose what is measured; it is given truth, probabilities or logits.
 
+mod calibration;
 mod classification;
 
+pub use calibration::{Calibration, Coverage, coverage, temperature};
 pub use classification::{LabelMetrics, TaskMetrics, classification};

@@ -40,6 +40,7 @@ fn scenario(name: &str, accuracy: f64, rows: u64, seconds: f64) -> ScenarioRepor
         unlabelled: BTreeMap::new(),
         texts: TextNotes::default(),
         seed: 13,
+        calibration: BTreeMap::new(),
         untrained: BTreeMap::new(),
         drift: BTreeMap::new(),
     };

@@ -59,7 +59,14 @@ pub(super) fn described_heads(
             weights.iter_mut().for_each(|own| *own *= SCALE / length);
         }
         let (labels, bias) = (labels.names().to_vec(), vec![0.0; texts.len()]);
-        heads.push(Head { task: task.clone(), labels, features: place.len(), weights, bias });
+        heads.push(Head {
+            task: task.clone(),
+            labels,
+            features: place.len(),
+            weights,
+            bias,
+            temperature: 1.0,
+        });
     }
     Ok(heads)
 }

@@ -14,6 +14,7 @@ use super::rows::{Table, task_rows};
 use super::{Drift, RunMetrics, Show, TrainRequest, TrainSummary, Trained, json, measure_part, sizes};
 use crate::backbone::Backbone;
 use crate::bert::{ChangedTensors, Start, head_bias, head_weight};
+use crate::classifier::calibrate;
 use crate::classifier::run::{
     CHANGED, FIT, HEADS, METRICS, PROOF, RECIPE, ROWS, Recipe, Run, SplitRows, TRAINING, changed_bytes,
 };
@@ -23,6 +24,7 @@ use crate::error::{Error, Result};
 use crate::finetune::StageTask;
 use crate::fingerprint::Fingerprint;
 use crate::heads::{self, ClassWeight, FitReport, Head};
+use crate::metrics::Calibration;
 use crate::plan::{FreezePlan, Scenario};
 
 /// A request with its plans and rows.
@@ -85,7 +87,8 @@ impl Job<'_> {
     /// Scenarios 2 and 3, and gradual unfreezing.
     fn train(&mut self, embedder: Option<&Embedder>, show: &mut Show<'_>) -> Result<Outcome> {
         let request = self.request;
-        let InitialHeads { heads, fits } = initial_heads(request, &self.stages[0], &self.table, &self.views)?;
+        let InitialHeads { mut heads, fits } =
+            initial_heads(request, &self.stages[0], &self.table, &self.views)?;
         let mut before = untrained(request, &self.table.labels, &self.views);
         let frozen = self.stages[0].frozen_heads();
         for (drawn, head) in before.iter_mut().zip(&heads).filter(|(_, head)| frozen.contains(&head.task)) {
@@ -93,7 +96,7 @@ impl Job<'_> {
         }
         let network = self.stages.iter().any(|plan| plan.scenario() == Scenario::Network);
         let Some(embedder) = embedder.filter(|_| network) else {
-            let metrics = self.metrics(&heads)?;
+            let metrics = self.calibrated_metrics(&mut heads)?;
             return Ok(Outcome {
                 heads,
                 before,
@@ -104,13 +107,13 @@ impl Job<'_> {
             });
         };
         let still = measure_part(request, &self.table, &self.views, &heads, Part::Test)?;
-        let trained = self.train_stages(embedder, heads, show)?;
+        let mut trained = self.train_stages(embedder, heads, show)?;
         for (&row, features) in trained.rows.iter().zip(trained.features.chunks_exact(self.table.rows.width))
         {
             let first = row * self.table.rows.width;
             self.table.rows.features[first..first + features.len()].copy_from_slice(features);
         }
-        let mut metrics = self.metrics(&trained.heads)?;
+        let mut metrics = self.calibrated_metrics(&mut trained.heads)?;
         metrics.drift = frozen
             .iter()
             .map(|task| {
@@ -181,6 +184,29 @@ impl Job<'_> {
         Ok(Rows { texts, keys: &rows.keys, tasks, train, valid })
     }
 
+    /// Calibrates the heads on the validation rows, and measures them.
+    fn calibrated_metrics(&self, heads: &mut [Head]) -> Result<RunMetrics> {
+        let (request, table) = (self.request, &self.table);
+        heads.iter_mut().for_each(|head| head.temperature = 1.0);
+        let before = measure_part(request, table, &self.views, heads, Part::Test)?;
+        let mut calibration = BTreeMap::new();
+        for (task, head) in heads.iter_mut().enumerate() {
+            let cells = &table.rows.cells[task];
+            let rows = task_rows(&head.task, &head.labels, cells, &table.parts, Part::Valid)?;
+            let found = calibrate(head, table.rows.view(&self.views[task].columns), &rows);
+            calibration.insert(head.task.clone(), (found, rows.rows.len() as u64));
+        }
+        let mut metrics = self.metrics(heads)?;
+        metrics.calibration = calibration
+            .into_iter()
+            .map(|(task, (temperature, rows))| {
+                let (ece_before, ece_after) = (before[&task].ece, metrics.tasks[&task].ece);
+                (task, Calibration { temperature, rows, ece_before, ece_after })
+            })
+            .collect();
+        Ok(metrics)
+    }
+
     fn metrics(&self, heads: &[Head]) -> Result<RunMetrics> {
         let (request, table) = (self.request, &self.table);
         let empty = |cells: &Vec<Option<String>>| cells.iter().filter(|cell| cell.is_none()).count() as u64;
@@ -191,6 +217,7 @@ impl Job<'_> {
             unlabelled: request.tasks.iter().cloned().zip(table.rows.cells.iter().map(empty)).collect(),
             texts: table.rows.notes,
             seed: request.split.seed,
+            calibration: BTreeMap::new(),
             untrained: BTreeMap::new(),
             drift: BTreeMap::new(),
         })

@@ -31,7 +31,7 @@ use crate::error::{Error, Kind, Result};
 use crate::finetune::StageProgress;
 use crate::fingerprint::Fingerprint;
 use crate::heads::{FitOptions, FitReport, Head};
-use crate::metrics::TaskMetrics;
+use crate::metrics::{Calibration, TaskMetrics};
 use crate::plan::{FreezePlan, Scenario};
 use crate::tokens::LongTexts;
 use earlier::Earlier;
@@ -154,6 +154,9 @@ pub struct RunMetrics {
     /// What was odd about the texts.
     pub texts: TextNotes,
     pub seed: u64,
+    /// What each head's temperature, found on the validation rows, does to its probabilities.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub calibration: BTreeMap<String, Calibration>,
     /// Of seeded heads that nobody has trained, on the test rows; when everything is frozen.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub untrained: BTreeMap<String, TaskMetrics>,

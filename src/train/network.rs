@@ -165,13 +165,12 @@ impl<'t> Trainer<'t> {
         let graph = self.graph(plan)?;
         let parameters = self.parameters(&graph)?;
         let trained_parameters = parameters.iter().map(|own| own.values.len() as u64).sum();
-        let frozen = plan.to_string();
-        let states_from = cut.rounded_at().map(|level| format!("hidden.{level} as {}", self.options.states));
+        let (frozen, states_from) = (plan.to_string(), self.states_from(&cut));
         let all_parameters = self.all_parameters();
         let _uninterrupted = show(&TrainEvent::Stage { frozen: &frozen, trained_parameters, all_parameters });
         let heads = self.heads.iter().map(|head| (head.task.clone(), head.labels.len())).collect();
-        let hidden = self.config.hidden_size;
-        let mut step = Step::new(self.runtime, graph, self.backbone.directory(), heads, hidden)?;
+        let mut step =
+            Step::new(self.runtime, graph, self.backbone.directory(), heads, self.config.hidden_size)?;
         let inputs = Fields::new("frosthead stage 1")
             .field("run", self.inputs.0)
             .field("stage", number.to_le_bytes())
@@ -227,6 +226,10 @@ impl<'t> Trainer<'t> {
         let graph = self.backbone.build_graph(Some(changed), Outputs::Embedding, start)?;
         let mut session = self.runtime.session_from_memory(&graph, self.backbone.directory())?;
         cut.embeddings(&mut session, chosen)
+    }
+
+    fn states_from(&self, cut: &CutRows) -> Option<String> {
+        cut.rounded_at().map(|level| format!("hidden.{level} as {}", self.options.states))
     }
 
     fn all_parameters(&self) -> u64 {

@@ -1,0 +1,107 @@
+//! How far predictions can be believed: calibration, abstaining, accuracy against coverage.
+
+use std::path::Path;
+
+use crate::harness::{backbone, demo, directory, frosthead, text};
+
+fn trained(data: &Path, out: &Path) -> serde_json::Value {
+    let arguments =
+        ["train", text(data), "--backbone", backbone(), "--task", "domain", "--task", "sentiment"];
+    // Too weak a penalty, so that the heads claim more than they know.
+    let rest = ["--alpha", "0.1", "--json", "--out", text(out)];
+    let finished = frosthead(&[&arguments[..], &rest[..]].concat()).success();
+    let metrics = finished.json();
+    for task in ["domain", "sentiment"] {
+        let own = &metrics["calibration"][task];
+        let of = |name: &str| own[name].as_f64().unwrap();
+        let line = format!(
+            "{task}: calibrated on {} validation rows, temperature {:.2}; calibration error on test rows {:.3} before, {:.3} after",
+            own["rows"],
+            of("temperature"),
+            of("ece_before"),
+            of("ece_after")
+        );
+        assert!(finished.stderr.contains(&line), "{line}\n{}", finished.stderr);
+    }
+    metrics
+}
+
+#[test]
+fn probabilities_are_calibrated_on_validation_rows() {
+    let (directory, data) = (directory(), demo(1200));
+    let run = directory.path().join("run");
+    let metrics = trained(&data, &run);
+    for task in ["domain", "sentiment"] {
+        let of = |name: &str| metrics["calibration"][task][name].as_f64().unwrap();
+        assert!(of("temperature") > 1.2, "{task}: {}", of("temperature"));
+        assert!(of("ece_after") < of("ece_before") - 0.02, "{task}: {metrics}");
+        assert_eq!(metrics["tasks"][task]["ece"], metrics["calibration"][task]["ece_after"]);
+        assert_eq!(metrics["calibration"][task]["rows"], metrics["valid"][task]["rows"]);
+    }
+    // What eval and predict say is calibrated too.
+    let evaluation = frosthead(&["eval", text(&data), "--model", text(&run), "--json"]).success().json();
+    assert_eq!(evaluation["tasks"], metrics["tasks"]);
+    let head = &frosthead::classifier::Run::open(&run).unwrap().heads[0];
+    let temperature = metrics["calibration"]["domain"]["temperature"].as_f64().unwrap();
+    assert!((f64::from(head.temperature) - temperature).abs() < 1e-6);
+}
+
+#[test]
+fn uncertain_rows_are_marked_instead_of_guessed() {
+    let (directory, data) = (directory(), demo(1200));
+    let run = directory.path().join("run");
+    trained(&data, &run);
+    let plain = frosthead(&["predict", text(&data), "--model", text(&run)]).success().json_lines();
+    let abstain = ["predict", text(&data), "--model", text(&run), "--abstain-below", "0.6"];
+    let marked = frosthead(&abstain).success().json_lines();
+    let mut counts = [0, 0];
+    for (plain, marked) in plain.iter().zip(&marked) {
+        let uncertain = plain["sentiment_probability"].as_f64().unwrap() < f64::from(0.6_f32);
+        assert!(plain.get("sentiment_uncertain").is_none());
+        assert_eq!(marked["sentiment_uncertain"], uncertain);
+        assert_eq!(marked["sentiment_probability"], plain["sentiment_probability"]);
+        let expected = if uncertain { &serde_json::Value::Null } else { &plain["sentiment_predicted"] };
+        assert_eq!(&marked["sentiment_predicted"], expected);
+        counts[usize::from(uncertain)] += 1;
+    }
+    assert!(counts.iter().all(|count| *count > 50), "{counts:?}");
+    let wrong = ["predict", text(&data), "--model", text(&run), "--abstain-below", "60"];
+    frosthead(&wrong).fails_with(&["--abstain-below", "from 0 to 1"]);
+}
+
+#[test]
+fn coverage_shows_what_abstaining_gains_and_catches() {
+    let (directory, data) = (directory(), demo(1200));
+    let run = directory.path().join("run");
+    let metrics = trained(&data, &run);
+    let strange = directory.path().join("strange.csv");
+    std::fs::write(&strange, "text\n0x7f 0x80 0x81\nSELECT * FROM t;\nlorem ipsum dolor\n42\n").unwrap();
+    let eval = ["eval", text(&data), "--model", text(&run), "--coverage"];
+    let found =
+        frosthead(&[&eval[..], &["--json", "--out-of-scope", text(&strange)]].concat()).success().json();
+    let table = found["coverage"]["sentiment"].as_array().unwrap();
+    let column = |name: &str| table.iter().map(|row| row[name].as_f64().unwrap()).collect::<Vec<f64>>();
+    assert_eq!(column("accuracy")[0], metrics["tasks"]["sentiment"]["accuracy"].as_f64().unwrap());
+    assert_eq!((column("coverage")[0], column("caught")[0]), (1.0, 0.0));
+    assert!(column("coverage").is_sorted_by(|a, b| a > b) && column("threshold").is_sorted_by(|a, b| a < b));
+    assert!(column("accuracy").last().unwrap() > &(column("accuracy")[0] + 0.05), "{table:?}");
+    assert!(column("caught").is_sorted() && *column("caught").last().unwrap() > 0.0, "{table:?}");
+    // The table for people says the same.
+    let said = frosthead(&eval).success().stdout;
+    let row = |index: usize| {
+        format!(
+            "{:>11.3}  {:>8}  {:>6.1} %  {:>8.3}",
+            column("threshold")[index],
+            table[index]["rows"],
+            100.0 * column("coverage")[index],
+            column("accuracy")[index]
+        )
+    };
+    assert!(
+        said.contains(&row(0)) && said.contains(&row(4)) && !said.contains("caught"),
+        "{}\n{said}",
+        row(4)
+    );
+    let alone = ["eval", text(&data), "--model", text(&run), "--out-of-scope", text(&strange)];
+    frosthead(&alone).fails_with(&["--coverage"]);
+}
