@@ -92,7 +92,7 @@ fn coverage_shows_what_abstaining_gains_and_catches() {
         format!(
             "{:>11.3}  {:>8}  {:>6.1} %  {:>8.3}",
             column("threshold")[index],
-            table[index]["rows"],
+            table[index]["rows"].as_u64().unwrap(),
             100.0 * column("coverage")[index],
             column("accuracy")[index]
         )
