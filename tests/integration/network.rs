@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
 
 use frosthead::backbone::Backbone;
 use frosthead::bert::{Outputs, Start};
 use frosthead::classifier::{Run, apply_heads};
-use frosthead::embed::{CutRows, StatesPlace};
+use frosthead::embed::{CutRows, EmbedOptions, Embedder, StatesPlace};
 use frosthead::fingerprint::TextKey;
 use frosthead::runtime::{Runtime, RuntimeOptions};
 use frosthead::store::StatePrecision;
@@ -112,16 +113,32 @@ fn cached_and_raw(data: &Path, run: &Path, level: usize, precision: StatePrecisi
     let store = directory();
     let place = StatesPlace { root: store.path(), precision };
     let rows = CutRows::states(&frozen, &runtime, place, level, (&texts, &keys), &mut |_| ()).unwrap();
-    let mut session = trained.session_from(&runtime, Outputs::Embedding, Start::States(level)).unwrap();
+    let outputs = Outputs::EmbeddingAndLayerMeans;
+    let mut session = trained.session_from(&runtime, outputs, Start::States(level)).unwrap();
     let all: Vec<usize> = (0..texts.len()).collect();
-    let features = rows.embeddings(&mut session, &all).unwrap();
+    // What the frozen backbone says up to the cut, and the trained one above it.
+    let runtime = Arc::new(runtime);
+    let mut embedder =
+        Embedder::open(Arc::new(frozen), runtime, store.path(), EmbedOptions::default()).unwrap();
+    embedder.ensure(&texts, &keys, &mut |_| ()).unwrap();
+    let layout = embedder.layout();
+    let below = 384 * (level + 1);
+    let mut features = vec![vec![f32::NAN; layout.width()]; texts.len()];
+    for (row, key) in features.iter_mut().zip(&keys) {
+        embedder.read(key, 0, &mut row[..below]).unwrap();
+    }
+    rows.run(&mut session, &all, &["embedding", "layer_means"], &mut |place, found| {
+        features[place][layout.embedding()].copy_from_slice(found[0]);
+        features[place][below..layout.states().end].copy_from_slice(&found[1][384..]);
+    })
+    .unwrap();
     let raw = frosthead(&["predict", text(data), "--model", text(run), "--all-probabilities"])
         .success()
         .json_lines();
     let mut pairs = Vec::new();
-    let all = vec![0..384; opened.heads.len()];
-    for (features, raw) in features.chunks_exact(384).zip(&raw) {
-        for (head, cached) in opened.heads.iter().zip(apply_heads(&opened.heads, &all, features)) {
+    let columns = opened.columns(&layout).unwrap();
+    for (features, raw) in features.iter().zip(&raw) {
+        for (head, cached) in opened.heads.iter().zip(apply_heads(&opened.heads, &columns, features)) {
             let same = raw[format!("{}_predicted", head.task)] == *head.labels[cached.label];
             for (label, probability) in head.labels.iter().zip(&cached.probabilities) {
                 let raw = raw[format!("{}_probability_{label}", head.task)].as_f64().unwrap();
