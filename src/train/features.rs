@@ -146,7 +146,7 @@ fn check_gradients(
         trained.checked_sub(1).map_or_else(|| "the embeddings".to_owned(), |own| format!("layer {own}"));
     let heads = request.tasks.iter().zip(choices).zip(&request.network.shares);
     let heads = heads.map(|((task, choice), share)| format!("{task}: {choice}, its loss counts {share}"));
-    Err(Error::new(Kind::Usage, "a part of the backbone would be trained without any gradient")
+    Err(Error::new(Kind::Training, "a part of the backbone would be trained without any gradient")
         .found(format!("{part} is trained; the heads see {}", heads.collect::<Vec<_>>().join("; ")))
         .expected(format!("a head that sees {part} or a layer above it, and whose loss counts"))
         .help("say --features last or all, or freeze what no head sees"))
@@ -171,12 +171,11 @@ pub(super) fn settle(
     let earlier = earlier_choices(request, &plans[0])?;
     let mut views = Vec::with_capacity(request.tasks.len());
     for (task, earlier) in earlier.into_iter().enumerate() {
-        let asked = match (request.features, earlier) {
-            // A head that is taken over sees what it saw.
-            (FeatureRequest::Auto, Some(choice)) => FeatureRequest::Choice(choice),
-            (asked, _) => asked,
-        };
-        views.push(match asked {
+        views.push(match request.features {
+            // A head that is taken over sees what it saw, and needs no penalty.
+            FeatureRequest::Auto if earlier.is_some() => {
+                fixed(request, earlier, embedder.columns(earlier.unwrap_or_default())?)
+            }
             FeatureRequest::Choice(FeatureChoice::Last) => {
                 fixed(request, Some(FeatureChoice::Last), embedder.columns(FeatureChoice::Last)?)
             }

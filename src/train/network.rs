@@ -14,8 +14,8 @@ use super::TrainEvent;
 use super::seen::SeenRows;
 use crate::backbone::{Backbone, Preparation, WEIGHTS};
 use crate::bert::{
-    ChangedTensors, Config, Network, Start, TrainingGraph, TrainingHead, TrainingOptions, Weights, head_bias,
-    head_weight, training_graph,
+    ChangedTensors, Config, Network, Seen, Start, TrainingGraph, TrainingHead, TrainingOptions, Weights,
+    head_bias, head_weight, training_graph,
 };
 use crate::classifier::{TaskRows, measure};
 use crate::embed::{CutRows, Embedder, StatesPlace};
@@ -172,13 +172,7 @@ impl<'t> Trainer<'t> {
         let hidden = self.config.hidden_size;
         let means = graph.given.iter().map(|&level| self.rows.seen.means(level)).collect();
         let mut step = Step::new(self.runtime, graph, self.backbone.directory(), heads, hidden)?;
-        let seen: Vec<_> = (0..self.heads.len()).map(|head| self.rows.seen.seen(head)).collect();
-        let inputs = Fields::new("frosthead stage 2")
-            .field("run", self.inputs.0)
-            .field("stage", number.to_le_bytes())
-            .field("features", format!("{seen:?}"))
-            .field("frozen", &frozen);
-        let checkpoint = self.scratch.join(format!("stage-{number}.safetensors"));
+        let (checkpoint, inputs) = self.checkpoint(number, &frozen);
         let start = Instant::now();
         let stage = Stage {
             step: &mut step,
@@ -187,7 +181,7 @@ impl<'t> Trainer<'t> {
             tasks: &self.rows.tasks,
             means,
             options: &self.options.stage,
-            checkpoint: (&checkpoint, inputs.finish()),
+            checkpoint: (&checkpoint, inputs),
         };
         let begin = plan.cut().unwrap_or(Start::Ids);
         let outcome = stage.train(
@@ -211,6 +205,17 @@ impl<'t> Trainer<'t> {
             interrupted: outcome.interrupted,
         };
         Ok(Some((cut, report)))
+    }
+
+    /// Where a stage's checkpoint is kept, and the hash of everything it depends on.
+    fn checkpoint(&self, number: usize, frozen: &str) -> (PathBuf, Fingerprint) {
+        let seen: Vec<Seen> = (0..self.heads.len()).map(|head| self.rows.seen.seen(head)).collect();
+        let inputs = Fields::new("frosthead stage 2")
+            .field("run", self.inputs.0)
+            .field("stage", number.to_le_bytes())
+            .field("features", format!("{seen:?}"))
+            .field("frozen", frozen);
+        (self.scratch.join(format!("stage-{number}.safetensors")), inputs.finish())
     }
 
     /// What the heads see of some rows by the network as it is now, as [`SeenRows::features`].

@@ -28,22 +28,22 @@ fn arguments<'a>(data: &'a Path, out: &'a Path, more: &[&'a str]) -> Vec<&'a str
     arguments
 }
 
-fn train(data: &Path, out: &Path, more: &[&str]) -> Finished {
+pub fn train(data: &Path, out: &Path, more: &[&str]) -> Finished {
     frosthead(&arguments(data, out, more))
 }
 
-fn json(path: &Path) -> serde_json::Value {
+pub fn json(path: &Path) -> serde_json::Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
 /// The files that say what a network has become.
-fn weights(run: &Path) -> [Vec<u8>; 3] {
+pub fn weights(run: &Path) -> [Vec<u8>; 3] {
     ["heads.safetensors", "backbone.safetensors", "proof.json"]
         .map(|name| std::fs::read(run.join(name)).unwrap())
 }
 
 /// Per tensor: trained, moved, has seen a gradient.
-fn proof(run: &Path) -> BTreeMap<String, [bool; 3]> {
+pub fn proof(run: &Path) -> BTreeMap<String, [bool; 3]> {
     let all = json(&run.join("proof.json"));
     let of = |own: &serde_json::Value| {
         let gradient = own["largest_gradient"].as_f64().unwrap_or(0.0) > 0.0;
@@ -101,7 +101,12 @@ fn the_whole_network_is_trained_under_a_frozen_head() {
 }
 
 /// Probabilities per row and task from cached states at a cut, and from the raw texts through `predict`.
-fn cached_and_raw(data: &Path, run: &Path, level: usize, precision: StatePrecision) -> Vec<(f32, f32, bool)> {
+pub fn cached_and_raw(
+    data: &Path,
+    run: &Path,
+    level: usize,
+    precision: StatePrecision,
+) -> Vec<(f32, f32, bool)> {
     let library = Some(root().join(".downloads/onnxruntime"));
     let runtime = Runtime::load(&RuntimeOptions { library, ..RuntimeOptions::default() }).unwrap();
     let opened = Run::open(run).unwrap();
