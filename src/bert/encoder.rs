@@ -121,8 +121,12 @@ impl<'a> Encoder<'a> {
         self.network.config
     }
 
+    pub(super) fn hidden_size(&self) -> usize {
+        self.config().hidden_size
+    }
+
     pub(super) fn hidden(&self) -> Dim {
-        Dim::Size(self.config().hidden_size)
+        Dim::Size(self.hidden_size())
     }
 
     pub(super) fn fused(&self) -> bool {

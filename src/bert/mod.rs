@@ -9,6 +9,7 @@ mod foreign;
 mod header;
 mod inference;
 mod pooling;
+mod seen;
 mod training;
 mod weights;
 
@@ -17,6 +18,7 @@ pub use config::{Activation, Config};
 pub use encoder::{Operators, Start};
 pub use foreign::ForeignEncoder;
 pub use inference::{GraphOptions, Outputs, Pooling, inference_graph};
+pub use seen::{Seen, mean_of};
 pub use training::{
     TrainingGraph, TrainingHead, TrainingOptions, TrainingParameter, head_bias, head_weight, loss, targets,
     training_graph,

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use super::encoder::{Encoder, Operators, Start, batch};
 use super::inference::Pooling;
-use super::pooling::Means;
+use super::seen::{Seen, Vectors};
 use super::weights::Network;
 use crate::error::{Error, Kind, Result};
 use crate::graph::{self, Builder, Dim, Gradient, Operation, Value, ValueType, differentiate};
@@ -18,9 +18,11 @@ pub struct TrainingHead {
     pub task: String,
     /// Number of classes.
     pub classes: usize,
+    /// What it sees of a text.
+    pub seen: Seen,
     /// What its loss counts in the sum.
     pub share: f32,
-    /// `[classes, hidden]` and `[classes]` when the head is frozen; a trained one is an input.
+    /// `[classes, width]` and `[classes]` when the head is frozen; a trained one is an input.
     pub frozen: Option<(Vec<f32>, Vec<f32>)>,
 }
 
@@ -31,13 +33,13 @@ pub struct TrainingOptions {
     pub start: Start,
     /// Encoder tensors that are trained, by canonical name; all above the start.
     pub tensors: BTreeSet<String>,
-    /// How the vector that the heads see is made …
+    /// How the sentence embedding is made …
     pub pooling: Pooling,
     /// … and whether it has length 1: as in the graph that is deployed.
     pub normalize: bool,
     /// The heads, trained or frozen.
     pub heads: Vec<TrainingHead>,
-    /// Layers whose numbers are dropped at random; with any, the pooled vector's are too.
+    /// Layers whose numbers are dropped at random; with any, those of the vectors that heads see are too.
     pub dropped: BTreeSet<usize>,
 }
 
@@ -56,19 +58,21 @@ pub struct TrainingParameter {
 
 /// The graph of a training step.
 ///
-/// Inputs: `input_ids` or `states`, `attention_mask`, every trained parameter, per task [`targets`] `[batch, classes]`, and the
-/// dropout masks. Outputs: per task [`loss`], a scalar, and the gradients of the sum of all losses times their shares.
+/// Inputs: `input_ids` or `states`, `attention_mask`, every trained parameter, per task [`targets`] `[batch, classes]`, the
+/// means of hidden states at or below the start, and the dropout masks. Outputs: per task [`loss`], a scalar, and the gradients of the sum of all losses times their shares.
 #[derive(Clone, Debug)]
 pub struct TrainingGraph {
     /// The ONNX model.
     pub bytes: Vec<u8>,
     /// The trained parameters.
     pub parameters: Vec<TrainingParameter>,
+    /// Hidden states at or below the start whose means over real tokens are inputs, each [`mean_of`](super::mean_of) its level.
+    pub given: Vec<usize>,
     /// Inputs that drop numbers: 0, or 1 / (1 − rate). Dimensions are sizes, or `batch`, `sequence`, `tokens` (their product).
     pub masks: Vec<(String, Vec<Dim>)>,
 }
 
-/// The input that holds a head's weights, `[classes, hidden]`.
+/// The input that holds a head's weights, `[classes, width]`.
 #[must_use]
 pub fn head_weight(task: &str) -> String {
     format!("heads.{task}.weight")
@@ -101,60 +105,39 @@ pub fn training_graph(network: &Network<'_>, options: &TrainingOptions) -> Resul
     config.check()?;
     let mut encoder = Encoder::new(network.clone(), Operators::Standard, options.start)?;
     encoder.train(options.tensors.clone(), options.dropped.clone());
-    let states = encoder.hidden_states(config.layers, false)?;
-    let last = states.last().ok_or_else(|| Error::new(Kind::Graph, "there are no states; this is a bug"))?;
-    let (mask, hidden) = (encoder.attention_mask.clone(), encoder.hidden());
-    let means = Means::new(&mut encoder.graph, &mask, hidden.clone(), false)?;
-    let pooled = means.embedding(&mut encoder.graph, last, options.pooling, options.normalize)?;
-    let mut graph = encoder.graph;
-    let mut masks = masks_of(&graph)?;
-    let mut features = pooled.clone();
-    if !options.dropped.is_empty() {
-        let value_type = graph.type_of(&pooled)?.clone();
-        masks.push(("dropout.pooled".to_owned(), value_type.shape.clone()));
-        let mask = graph.input("dropout.pooled", value_type.clone())?;
-        features = graph.add(Operation::new("Mul", &[&pooled, &mask]), "pooled/dropped", value_type)?;
-    }
+    let mut vectors = Vectors::new(encoder, config.layers, options)?;
     let mut parameters: Vec<Value> = options.tensors.iter().map(|name| Value::named(name)).collect();
     let mut total: Option<Value> = None;
     for head in &options.heads {
-        let weighted = add_head(&mut graph, head, &features, &hidden, &mut parameters)?;
+        let seen = vectors.of(&head.seen)?;
+        let weighted = add_head(&mut vectors.graph, head, seen, &mut parameters)?;
         total = Some(match total {
             None => weighted,
             Some(before) => {
                 let sum = Operation::new("Add", &[&before, &weighted]);
-                graph.add(sum, &format!("total/{}", head.task), ValueType::float([]))?
+                vectors.graph.add(sum, &format!("total/{}", head.task), ValueType::float([]))?
             }
         });
     }
     let total = total.ok_or_else(|| Error::new(Kind::Graph, "a training step needs a head"))?;
+    let Vectors { mut graph, given, masks, .. } = vectors;
     let parameters = add_gradients(&mut graph, &total, &parameters)?;
-    Ok(TrainingGraph { bytes: graph::encode(&graph.finish()?), parameters, masks })
-}
-
-/// The inputs that drop numbers inside layers.
-fn masks_of(graph: &Builder) -> Result<Vec<(String, Vec<Dim>)>> {
-    let inputs = graph.inputs().iter().filter(|input| input.name().starts_with("dropout."));
-    inputs.map(|input| Ok((input.name().to_owned(), graph.type_of(input)?.shape.clone()))).collect()
+    Ok(TrainingGraph { bytes: graph::encode(&graph.finish()?), parameters, given, masks })
 }
 
 /// A task's loss, times what it counts: `share · −Σ targets · log softmax(features · weightᵀ + bias)`.
 fn add_head(
     graph: &mut Builder,
     head: &TrainingHead,
-    features: &Value,
-    hidden: &Dim,
+    (features, width): (Value, usize),
     parameters: &mut Vec<Value>,
 ) -> Result<Value> {
     let (task, classes) = (&head.task, Dim::Size(head.classes));
-    let types = [ValueType::float([classes.clone(), hidden.clone()]), ValueType::float([classes.clone()])];
+    let types = [ValueType::float([classes.clone(), width.into()]), ValueType::float([classes.clone()])];
     let [weight_type, bias_type] = types;
-    let Dim::Size(width) = hidden else {
-        return Err(Error::new(Kind::Graph, "the hidden size is open; this is a bug"));
-    };
     let (weight, bias) = match &head.frozen {
         Some((weight, bias)) => (
-            graph.floats(&head_weight(task), &[head.classes, *width], weight)?,
+            graph.floats(&head_weight(task), &[head.classes, width], weight)?,
             graph.floats(&head_bias(task), &[head.classes], bias)?,
         ),
         None => {
@@ -167,7 +150,7 @@ fn add_head(
     };
     let rows = || ValueType::float([batch(), classes.clone()]);
     let wanted = graph.input(&targets(task), rows())?;
-    let logits = Operation::new("Gemm", &[features, &weight, &bias]).with("transB", 1);
+    let logits = Operation::new("Gemm", &[&features, &weight, &bias]).with("transB", 1);
     let logits = graph.add(logits, &format!("logits.{task}"), rows())?;
     let log = Operation::new("LogSoftmax", &[&logits]).with("axis", -1);
     let log = graph.add(log, &format!("log_probabilities.{task}"), rows())?;

@@ -16,7 +16,7 @@ use crate::data::Format;
 use crate::dataset::Input;
 use crate::error::{Error, Kind, Result};
 use crate::heads::{FitOptions, FitReport};
-use crate::train::{FeatureRequest, RunMetrics, TrainRequest, TrainSummary, Trained, train};
+use crate::train::{FeatureRequest, RunMetrics, TrainRequest, TrainSummary, Trained, train, trains_layers};
 
 /// Train what the freeze plan leaves free (by default one head per task on a frozen backbone), measure it, and write a run.
 #[derive(Debug, Args)]
@@ -112,8 +112,9 @@ fn train_on_texts(
             Input::Features { .. } => None,
         })
         .collect();
-    let last = request.features == FeatureRequest::default();
-    let long = if last {
+    // Layers are trained on the start of a text, and the last layer is all that peers see of one: windows only when asked for.
+    let truncated = request.features == FeatureRequest::default() || trains_layers(request, &backbone)?;
+    let long = if truncated {
         arguments.long.resolve(|| false)?
     } else {
         arguments.long.resolve_for(&backbone, &sources, &arguments.table.text)?

@@ -1,5 +1,6 @@
 //! Owns one backbone of a comparison: its features, then scenario by scenario, each written as an ordinary run.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -88,14 +89,15 @@ impl<'j> Job<'j> {
         chosen.extend(scenarios.iter().filter_map(|own| own.needs(frozen_head)));
         chosen.sort();
         chosen.dedup();
-        let mut again = false;
+        let mut again = BTreeSet::new();
         for scenario in chosen {
             // What went on from a run that is made anew is made anew, too.
-            let follows = again && matches!(scenario, Scenario::Top(_));
+            let top = matches!(scenario, Scenario::Top(..));
+            let follows = top && again.contains(&scenario.features());
             let depth = self.backbone.manifest().layers();
             let plans = match scenario.plans(&shared.tasks, depth, &shared.freeze) {
                 // What the user froze is not there: nobody wants the rest without it.
-                Err(error) if depth.is_some() && matches!(scenario, Scenario::FrozenHead(_)) => {
+                Err(error) if depth.is_some() && matches!(scenario, Scenario::FrozenHead(..)) => {
                     return Err(error);
                 }
                 plans => plans.map_err(|error| error.to_string()),
@@ -107,7 +109,9 @@ impl<'j> Job<'j> {
                 continue;
             }
             let replaces = self.entry(&scenario).is_some_and(|own| own.done().is_some());
-            again |= replaces && matches!(scenario, Scenario::Top(_));
+            if replaces && top {
+                again.insert(scenario.features());
+            }
             self.planned.push(Planned { scenario, plans, estimate: Estimate::default(), replaces });
         }
         Ok(())
@@ -213,7 +217,11 @@ impl<'j> Job<'j> {
             (Some(why), _) => Outcome::Skipped(why),
             (None, _) => {
                 show(&CompareEvent::Begins { backbone: &self.found.name, scenario, frozen: &frozen });
-                Outcome::Done(Box::new(self.run(planned, deadline, open, show)?))
+                match self.run(planned, deadline, open, show) {
+                    // Only the rows say what `auto` chooses, and with that whether the trained layers are seen.
+                    Err(error) if error.kind() == Kind::Training => Outcome::Skipped(error.to_string()),
+                    done => Outcome::Done(Box::new(done?)),
+                }
             }
         };
         if let (true, Outcome::Done(done)) = (training, &outcome) {
@@ -274,12 +282,10 @@ impl<'j> Job<'j> {
 
     /// Removes what went on from a run that is made anew: its recipe would say that it is up to date.
     fn forget_above(&mut self, scenario: &Scenario) -> Result<()> {
-        let Scenario::Top(layers) = scenario else { return Ok(()) };
-        let above: Vec<(String, PathBuf)> = (*layers + 1..=self.found.layers.unwrap_or(0))
-            .map(|layers| {
-                (Scenario::Top(layers).to_string(), self.folder.join(Scenario::Top(layers).folder()))
-            })
-            .collect();
+        let Scenario::Top(layers, features) = scenario else { return Ok(()) };
+        let above = (*layers + 1..=self.found.layers.unwrap_or(0)).map(|own| Scenario::Top(own, *features));
+        let above: Vec<(String, PathBuf)> =
+            above.map(|own| (own.to_string(), self.folder.join(own.folder()))).collect();
         for (name, folder) in above {
             self.found.scenarios.retain(|own| own.scenario != name);
             if folder.exists() {
@@ -291,8 +297,8 @@ impl<'j> Job<'j> {
 
     /// The finished run that gradual unfreezing goes on from: that with the most layers below its own.
     fn earlier(&self, scenario: &Scenario) -> Option<PathBuf> {
-        let Scenario::Top(layers) = scenario else { return None };
-        (1..*layers).rev().map(Scenario::Top).find_map(|lower| {
+        let Scenario::Top(layers, features) = scenario else { return None };
+        (1..*layers).rev().map(|lower| Scenario::Top(lower, *features)).find_map(|lower| {
             let done = self.entry(&lower)?.done();
             done.filter(|done| done.time_limit.is_none()).map(|_| self.folder.join(lower.folder()))
         })

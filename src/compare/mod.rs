@@ -110,7 +110,8 @@ impl CompareRequest {
 
     /// The training that a scenario is, into its directory in `folder`.
     fn of(&self, scenario: &Scenario, folder: &Path) -> TrainRequest {
-        let (output, heads) = (folder.join(scenario.folder()), folder.join(Scenario::Heads.folder()));
+        let fitted = Scenario::fitted(scenario.features());
+        let (output, heads) = (folder.join(scenario.folder()), folder.join(fitted.folder()));
         let mut request = scenario.request(&self.shared, output, &self.frozen_head, heads);
         if request.features == FeatureRequest::Auto {
             request.fit.alpha = self.auto_alpha;
@@ -120,8 +121,9 @@ impl CompareRequest {
 
     /// The stages that a scenario trains itself: gradual unfreezing goes on from the one before it, when that is asked for.
     fn stages_to_train<'p>(&self, scenario: &Scenario, plans: &'p [FreezePlan]) -> &'p [FreezePlan] {
-        let Scenario::Top(layers) = scenario else { return plans };
-        let lower = (1..*layers).rev().find(|lower| self.scenarios.contains(&Scenario::Top(*lower)));
+        let Scenario::Top(layers, features) = scenario else { return plans };
+        let asked = |lower: &usize| self.scenarios.contains(&Scenario::Top(*lower, *features));
+        let lower = (1..*layers).rev().find(asked);
         &plans[lower.map_or(0, |lower| lower + 1)..]
     }
 
@@ -174,7 +176,7 @@ pub fn compare(request: &CompareRequest, open: &mut Open<'_>, show: &mut Show<'_
     for (place, job) in jobs.iter_mut().enumerate() {
         let mut planned = std::mem::take(&mut job.planned);
         // Cheap ones first: whole backbones are trained last.
-        planned.sort_by_key(|own| matches!(own.scenario, Scenario::FrozenHead(_)));
+        planned.sort_by_key(|own| matches!(own.scenario, Scenario::FrozenHead(..)));
         if !planned.is_empty() {
             let mut embedder = open(&job.backbone, false)?;
             let missing = survey.as_ref().map_or(0, |survey| survey.all().saturating_sub(embedder.stored()));

@@ -18,10 +18,10 @@ pub enum Scenario {
     Heads,
     /// `2:FEATURES`: the same on other features than the sentence embedding.
     Features(FeatureRequest),
-    /// `3:TASK`: that head is frozen, everything else is trained.
-    FrozenHead(String),
-    /// `topN`: gradual unfreezing of so many top layers.
-    Top(usize),
+    /// `3:TASK`: that head is frozen, everything else is trained. `3:TASK:FEATURES`: the same on other features.
+    FrozenHead(String, FeatureRequest),
+    /// `topN`: gradual unfreezing of so many top layers. `topN:FEATURES`: the same on other features.
+    Top(usize, FeatureRequest),
 }
 
 impl fmt::Display for Scenario {
@@ -30,8 +30,8 @@ impl fmt::Display for Scenario {
             Self::Frozen => f.write_str("1"),
             Self::Heads => f.write_str("2"),
             Self::Features(features) => write!(f, "2:{features}"),
-            Self::FrozenHead(task) => write!(f, "3:{task}"),
-            Self::Top(layers) => write!(f, "top{layers}"),
+            Self::FrozenHead(task, features) => write!(f, "3:{task}{}", suffix(*features)),
+            Self::Top(layers, features) => write!(f, "top{layers}{}", suffix(*features)),
         }
     }
 }
@@ -49,7 +49,10 @@ impl Scenario {
             match value.as_str() {
                 "1" => chosen.push(Self::Frozen),
                 "2" => chosen.extend([Self::Heads, Self::Features(FeatureRequest::Auto)]),
-                "3" => chosen.extend(tasks.iter().cloned().map(Self::FrozenHead)),
+                "3" => {
+                    let heads = tasks.iter().cloned();
+                    chosen.extend(heads.map(|task| Self::FrozenHead(task, FeatureRequest::default())));
+                }
                 _ => chosen.push(Self::parse(value, tasks)?),
             }
         }
@@ -59,31 +62,56 @@ impl Scenario {
     }
 
     fn parse(value: &str, tasks: &[String]) -> Result<Self> {
-        if let Some(task) = value.strip_prefix("3:") {
-            if tasks.iter().any(|own| own == task) {
-                return Ok(Self::FrozenHead(task.to_owned()));
-            }
-            return Err(Error::new(Kind::Usage, "there is no such head to freeze")
-                .found(format!("--scenarios {value}"))
-                .expected(format!("3:TASK with a task of {}", tasks.join(", "))));
+        if let Some(head) = value.strip_prefix("3:") {
+            return Self::frozen_head(value, head, tasks);
         }
         if let Some(features) = value.strip_prefix("2:") {
-            let features = features.parse()?;
-            let last = features == FeatureRequest::default();
-            return Ok(if last { Self::Heads } else { Self::Features(features) });
+            return Ok(Self::fitted(features.parse()?));
         }
-        let layers = value.strip_prefix("top").and_then(|number| number.parse().ok());
-        layers.filter(|layers| *layers > 0).map(Self::Top).ok_or_else(|| {
+        let (layers, features) = value.split_once(':').unwrap_or((value, "last"));
+        let layers = layers.strip_prefix("top").and_then(|number| number.parse().ok());
+        let layers = layers.filter(|layers| *layers > 0).ok_or_else(|| {
             Error::new(Kind::Usage, "there is no such scenario")
                 .found(format!("--scenarios {value}"))
-                .expected("1, 2, 2:FEATURES, 3, 3:TASK, top1, top2, …")
-        })
+                .expected("1, 2, 2:FEATURES, 3, 3:TASK, 3:TASK:FEATURES, top1, top2, …, topN:FEATURES")
+        })?;
+        Ok(Self::Top(layers, features.parse()?))
+    }
+
+    /// `TASK` or `TASK:FEATURES`; a task may have a colon in its name, and comes first.
+    fn frozen_head(value: &str, head: &str, tasks: &[String]) -> Result<Self> {
+        if tasks.iter().any(|own| own == head) {
+            return Ok(Self::FrozenHead(head.to_owned(), FeatureRequest::default()));
+        }
+        let features = |task: &str| head.strip_prefix(task)?.strip_prefix(':');
+        match tasks.iter().find_map(|task| Some((task, features(task)?))) {
+            Some((task, features)) => Ok(Self::FrozenHead(task.clone(), features.parse()?)),
+            None => Err(Error::new(Kind::Usage, "there is no such head to freeze")
+                .found(format!("--scenarios {value}"))
+                .expected(format!("3:TASK or 3:TASK:FEATURES with a task of {}", tasks.join(", ")))),
+        }
+    }
+
+    /// Scenario 2 on these features.
+    #[must_use]
+    pub fn fitted(features: FeatureRequest) -> Self {
+        if features == FeatureRequest::default() { Self::Heads } else { Self::Features(features) }
+    }
+
+    /// What its heads see.
+    #[must_use]
+    pub fn features(&self) -> FeatureRequest {
+        match self {
+            Self::Frozen | Self::Heads => FeatureRequest::default(),
+            Self::Features(features) | Self::FrozenHead(_, features) | Self::Top(_, features) => *features,
+        }
     }
 
     /// What has to be run before it.
     #[must_use]
     pub fn needs(&self, frozen_head: &FrozenHead) -> Option<Self> {
-        (matches!(self, Self::FrozenHead(_)) && *frozen_head == FrozenHead::Fitted).then_some(Self::Heads)
+        let fitted = matches!(self, Self::FrozenHead(..)) && *frozen_head == FrozenHead::Fitted;
+        fitted.then(|| Self::fitted(self.features()))
     }
 
     /// A name for its directory: letters, digits, `.`, `_` and `-`; everything else by its code.
@@ -91,7 +119,10 @@ impl Scenario {
     pub fn folder(&self) -> String {
         match self {
             Self::Features(features) => format!("2-{}", folder(&features.to_string())),
-            Self::FrozenHead(task) => format!("3-{}", folder(task)),
+            Self::FrozenHead(task, features) => {
+                format!("3-{}", folder(&format!("{task}{}", suffix(*features))))
+            }
+            Self::Top(layers, features) => format!("top{layers}{}", folder(&suffix(*features))),
             _ => self.to_string(),
         }
     }
@@ -105,7 +136,7 @@ impl Scenario {
             Self::Features(_) if depth.is_none() => {
                 Err(Error::new(Kind::Usage, "an imported .onnx file has the features of its last layer only"))
             }
-            Self::Top(layers) => (0..=*layers).map(|count| FreezePlan::top(count, tasks, depth)).collect(),
+            Self::Top(layers, _) => (0..=*layers).map(|count| FreezePlan::top(count, tasks, depth)).collect(),
             _ => Ok(vec![FreezePlan::parse(&self.freeze(also), tasks, depth)?]),
         }
     }
@@ -114,12 +145,12 @@ impl Scenario {
     fn freeze(&self, also: &[String]) -> Vec<String> {
         match self {
             Self::Frozen => vec!["all".to_owned()],
-            Self::FrozenHead(task) => [&[format!("head:{task}")], also].concat(),
-            Self::Heads | Self::Features(_) | Self::Top(_) => Vec::new(),
+            Self::FrozenHead(task, _) => [&[format!("head:{task}")], also].concat(),
+            Self::Heads | Self::Features(_) | Self::Top(..) => Vec::new(),
         }
     }
 
-    /// The training it is: an ordinary request. `shared` is what all scenarios have in common, `heads` the run of scenario 2.
+    /// The training it is: an ordinary request. `shared` is what all scenarios have in common, `heads` the run of scenario 2 on its features.
     #[must_use]
     pub fn request(
         &self,
@@ -129,22 +160,25 @@ impl Scenario {
         heads: PathBuf,
     ) -> TrainRequest {
         let init_heads = match (self, frozen_head) {
-            (Self::FrozenHead(_), FrozenHead::Fitted) => Some(heads),
-            (Self::FrozenHead(_), FrozenHead::Run(run)) => Some(run.clone()),
+            (Self::FrozenHead(..), FrozenHead::Fitted) => Some(heads),
+            (Self::FrozenHead(..), FrozenHead::Run(run)) => Some(run.clone()),
             _ => None,
         };
-        let unfreeze = if let Self::Top(layers) = self { (0..=*layers).collect() } else { Vec::new() };
-        let features =
-            if let Self::Features(features) = self { *features } else { FeatureRequest::default() };
+        let unfreeze = if let Self::Top(layers, _) = self { (0..=*layers).collect() } else { Vec::new() };
         TrainRequest {
             freeze: self.freeze(&shared.freeze),
             unfreeze,
             init_heads,
             output,
-            features,
+            features: self.features(),
             ..shared.clone()
         }
     }
+}
+
+/// `:FEATURES`, and nothing for the sentence embedding.
+fn suffix(features: FeatureRequest) -> String {
+    if features == FeatureRequest::default() { String::new() } else { format!(":{features}") }
 }
 
 /// Where the frozen head of scenario 3 comes from.
@@ -202,6 +236,15 @@ mod tests {
         assert_eq!(choose(&["top12", "3:type", "2", "2", "top1"]).unwrap(), "2 2:auto 3:type top1 top12");
         assert_eq!(choose(&["2:last", "2:layers:2-5", "2:all"]).unwrap(), "2 2:layers:2-5 2:all");
         assert_eq!(choose(&["3", "3:type"]).unwrap(), "3:sentiment 3:type");
+        assert_eq!(
+            choose(&["top2:all", "3:type:layers:2-5", "top1:last", "top2", "3:type:last"]).unwrap(),
+            "3:type 3:type:layers:2-5 top1 top2 top2:all"
+        );
+        // A task may be called like another one's features.
+        let tasks = ["a:all", "a"].map(str::to_owned);
+        let of = |value: &str| Scenario::choose(&[value.to_owned()], &tasks).unwrap().remove(0);
+        assert_eq!(of("3:a:all"), Scenario::FrozenHead("a:all".into(), FeatureRequest::default()));
+        assert_eq!(of("3:a:auto"), Scenario::FrozenHead("a".into(), FeatureRequest::Auto));
     }
 
     #[test]
@@ -211,10 +254,15 @@ mod tests {
             ("top0", "top1"),
             ("top", "top1"),
             ("3:topic", "type, sentiment"),
+            ("3:topic:all", "type, sentiment"),
+            ("3:type:every", "layers:2-5"),
+            ("top1:every", "layers:2-5"),
+            ("top1:", "layers:2-5"),
             ("", "1, 2"),
         ] {
             let error = choose(&[value]).unwrap_err().to_string();
-            assert!(error.contains(part) && error.contains(value), "{error}");
+            let found = value.rsplit(':').next().unwrap();
+            assert!(error.contains(part) && error.contains(found), "{error}");
         }
     }
 
@@ -227,22 +275,30 @@ mod tests {
         };
         assert_eq!(frozen(Scenario::Frozen, &["backbone:0-3"]), ["backbone, head type, head sentiment"]);
         assert_eq!(frozen(Scenario::Heads, &["backbone:0-3"]), ["backbone"]);
-        let head = Scenario::FrozenHead("type".into());
+        let head = Scenario::FrozenHead("type".into(), FeatureRequest::default());
         assert_eq!(frozen(head.clone(), &[]), ["head type"]);
         assert_eq!(frozen(head, &["backbone:0-3"]), ["embeddings, layers 0-3, head type"]);
-        let top = frozen(Scenario::Top(2), &["backbone:0-3"]);
+        let top = frozen(Scenario::Top(2, FeatureRequest::default()), &["backbone:0-3"]);
         assert_eq!(top, ["backbone", "embeddings, layers 0-4", "embeddings, layers 0-3"]);
-        assert!(Scenario::Top(7).plans(&tasks(), Some(6), &[]).is_err());
-        assert!(Scenario::Top(1).plans(&tasks(), None, &[]).unwrap_err().to_string().contains(".onnx"));
+        assert!(Scenario::Top(7, FeatureRequest::default()).plans(&tasks(), Some(6), &[]).is_err());
+        assert!(
+            Scenario::Top(1, FeatureRequest::default())
+                .plans(&tasks(), None, &[])
+                .unwrap_err()
+                .to_string()
+                .contains(".onnx")
+        );
     }
 
     #[test]
     fn folders_are_safe_and_different() {
-        let of = |task: &str| Scenario::FrozenHead(task.into()).folder();
+        let of = |task: &str| Scenario::FrozenHead(task.into(), FeatureRequest::default()).folder();
         assert_eq!(of("type"), "3-type");
         assert_eq!(of("../a b"), "3-%2E.%2Fa%20b");
         assert_ne!(of("a/b"), of("a_b"));
         assert_eq!(folder(".."), "%2E.");
-        assert_eq!(Scenario::Top(2).folder(), "top2");
+        assert_eq!(Scenario::Top(2, FeatureRequest::default()).folder(), "top2");
+        assert_eq!(Scenario::Top(2, "layers:3".parse().unwrap()).folder(), "top2%3Alayers%3A3");
+        assert_eq!(Scenario::FrozenHead("type".into(), FeatureRequest::Auto).folder(), "3-type%3Aauto");
     }
 }

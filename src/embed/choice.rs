@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::layout::RowLayout;
 use crate::backbone::Backbone;
+use crate::bert::Seen;
 use crate::error::{Error, Kind, Result};
 
 /// What a head sees of a text. Every choice is a view of the same stored row, so trying another costs no inference.
@@ -36,22 +37,33 @@ impl FeatureChoice {
     /// # Errors
     /// There is no such layer, or the row holds the sentence embedding only.
     pub fn columns(self, layout: &RowLayout) -> Result<Range<usize>> {
-        let width = layout.embedding().len();
-        let layers = (layout.states().len() / width).checked_sub(1);
+        let layers = (layout.states().len() / layout.embedding().len()).checked_sub(1);
         match (self, layers) {
             (Self::Last, _) => Ok(layout.embedding()),
             (_, None) => Err(Error::new(Kind::Usage, "the layers' states are not stored")
                 .found(format!("--features {self}, and rows that hold the sentence embedding only"))
                 .expected("--store-layers all, which is the default")
                 .help("leave --store-layers last away, or say --features last")),
-            (Self::All, Some(_)) => Ok(layout.states()),
-            (Self::Layers { first, last }, Some(layers)) if last < layers => {
-                // State 0 is that of the embeddings.
-                Ok((first + 1) * width..(last + 2) * width)
+            (Self::Layers { last, .. }, Some(layers)) if last >= layers => {
+                Err(Error::new(Kind::Usage, "there is no such layer")
+                    .found(format!("--features {self}"))
+                    .expected(format!("layers from 0 to {}", layers.saturating_sub(1))))
             }
-            (Self::Layers { .. }, Some(layers)) => Err(Error::new(Kind::Usage, "there is no such layer")
-                .found(format!("--features {self}"))
-                .expected(format!("layers from 0 to {}", layers.saturating_sub(1)))),
+            (_, Some(layers)) => Ok(match self.seen(layers) {
+                Seen::Embedding => layout.embedding(),
+                Seen::Means(levels) => layout.means(levels),
+            }),
+        }
+    }
+
+    /// What it is made of in a network of so many layers.
+    #[must_use]
+    pub fn seen(self, layers: usize) -> Seen {
+        match self {
+            Self::Last => Seen::Embedding,
+            // State 0 is that of the embeddings.
+            Self::Layers { first, last } => Seen::Means(first + 1..last + 2),
+            Self::All => Seen::Means(0..layers + 1),
         }
     }
 

@@ -181,22 +181,32 @@ impl CutRows {
         Ok((CutTokens::States(tokens), mask))
     }
 
-    /// The sentence embeddings `[chosen, hidden]` that a session of [`Outputs::Embedding`] gives for some of these rows.
+    /// Runs a graph that starts from what these rows hold on some of them. `each` gets a row's place among `chosen` and its part of
+    /// every output, whose first dimension is the batch's; rows come in no particular order.
     ///
     /// # Errors
     /// Stored states are gone, or ONNX Runtime fails.
-    pub fn embeddings(&self, session: &mut Session, chosen: &[usize]) -> Result<Vec<f32>> {
+    pub fn run(
+        &self,
+        session: &mut Session,
+        chosen: &[usize],
+        outputs: &[&str],
+        each: &mut dyn FnMut(usize, &[&[f32]]),
+    ) -> Result<()> {
         let lengths: Vec<usize> = chosen.iter().map(|&row| self.lengths[row]).collect();
-        let mut all = vec![0.0; chosen.len() * self.hidden];
         for batch in batches(&lengths, &self.buckets, TOKEN_BUDGET) {
             let rows: Vec<usize> = batch.rows.iter().map(|&place| chosen[place]).collect();
             let (tokens, mask) = self.fill(&Batch { rows, ..batch.clone() })?;
-            let found = run(session, &batch, &tokens, &mask, self.hidden, "embedding")?;
-            for (own, &place) in found.chunks_exact(self.hidden).zip(&batch.rows) {
-                all[place * self.hidden..(place + 1) * self.hidden].copy_from_slice(own);
+            let found = run(session, &batch, &tokens, &mask, self.hidden, outputs)?;
+            for (position, &place) in batch.rows.iter().enumerate() {
+                let own = found.iter().map(|output| {
+                    let width = output.len() / batch.size;
+                    &output[position * width..(position + 1) * width]
+                });
+                each(place, &own.collect::<Vec<_>>());
             }
         }
-        Ok(all)
+        Ok(())
     }
 }
 
@@ -207,8 +217,8 @@ fn run(
     tokens: &CutTokens,
     mask: &[i64],
     hidden: usize,
-    output: &str,
-) -> Result<Vec<f32>> {
+    outputs: &[&str],
+) -> Result<Vec<Vec<f32>>> {
     let shape = [batch.size, batch.length];
     let states_shape = [batch.size, batch.length, hidden];
     let inputs = [
@@ -220,7 +230,7 @@ fn run(
         },
         Input { name: "attention_mask", shape: &shape, values: Values::I64(mask) },
     ];
-    Ok(session.run(&inputs, &[output])?.remove(0).data)
+    Ok(session.run(&inputs, outputs)?.into_iter().map(|tensor| tensor.data).collect())
 }
 
 /// Computing the states that are missing.
@@ -283,7 +293,7 @@ impl Maker<'_> {
             for batch in batches(&lengths, &rows.buckets, TOKEN_BUDGET) {
                 let own: Vec<usize> = batch.rows.iter().map(|&place| window[place]).collect();
                 let (tokens, mask) = rows.fill(&Batch { rows: own.clone(), ..batch.clone() })?;
-                let found = run(&mut session, &batch, &tokens, &mask, rows.hidden, &output)?;
+                let found = run(&mut session, &batch, &tokens, &mask, rows.hidden, &[&output])?.remove(0);
                 for (place, all) in own.iter().zip(found.chunks_exact(batch.length * rows.hidden)) {
                     let real = &all[..rows.lengths[*place] * rows.hidden];
                     states.append(self.keys[*place], real)?;

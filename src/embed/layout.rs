@@ -58,6 +58,12 @@ impl RowLayout {
         0..self.states * self.hidden_size
     }
 
+    /// Where these mean-pooled states lie: 0 is that of the embeddings, k + 1 that of layer k.
+    #[must_use]
+    pub fn means(&self, levels: Range<usize>) -> Range<usize> {
+        levels.start * self.hidden_size..levels.end * self.hidden_size
+    }
+
     /// Where the sentence embedding lies.
     #[must_use]
     pub fn embedding(&self) -> Range<usize> {

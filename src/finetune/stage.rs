@@ -17,6 +17,7 @@ use super::step::{Dropout, Step, StepBatch};
 use crate::embed::CutRows;
 use crate::error::{Kind, Result};
 use crate::fingerprint::Fingerprint;
+use crate::heads::FeatureView;
 use crate::tokens::Batch;
 
 /// How a stage is trained.
@@ -135,6 +136,8 @@ pub struct Stage<'s> {
     /// Rows to train on.
     pub train: &'s [usize],
     pub tasks: &'s [StageTask],
+    /// Per mean that the training graph is given, that of every row.
+    pub means: Vec<FeatureView<'s>>,
     pub options: &'s StageOptions,
     /// Where checkpoints are kept, and the hash of everything the stage depends on.
     pub checkpoint: (&'s Path, Fingerprint),
@@ -280,7 +283,16 @@ impl Stage<'_> {
             targets
         });
         let targets = targets.collect();
-        Ok(StepBatch { rows: batch.size, length: batch.length, tokens, mask, targets })
+        let means = self.means.iter().map(|view| {
+            // Rows that fill the batch up count for nothing: zeros do for them.
+            let mut means = vec![0.0; batch.size * view.width()];
+            for (own, &row) in means.chunks_exact_mut(view.width()).zip(&batch.rows) {
+                own.copy_from_slice(view.row(row));
+            }
+            means
+        });
+        let means = means.collect();
+        Ok(StepBatch { rows: batch.size, length: batch.length, tokens, mask, means, targets })
     }
 
     fn progress<'p>(

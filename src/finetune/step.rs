@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::adamw::Parameter;
 use super::dropout::Draws;
-use crate::bert::{TrainingGraph, TrainingParameter, loss, targets};
+use crate::bert::{TrainingGraph, TrainingParameter, loss, mean_of, targets};
 use crate::embed::CutTokens;
 use crate::error::{Error, Kind, Result};
 use crate::graph::Dim;
@@ -23,6 +23,8 @@ pub struct StepBatch {
     pub tokens: CutTokens,
     /// 1 real, 0 padding: `[rows, length]`.
     pub mask: Vec<i64>,
+    /// Per mean that the graph is given, `[rows, hidden]`.
+    pub means: Vec<Vec<f32>>,
     /// Per head, `[rows, classes]`: what the row counts, at its class.
     pub targets: Vec<Vec<f32>>,
 }
@@ -80,7 +82,9 @@ impl Step {
         let mask_shapes = self.fill_masks(&mut masks, batch, dropout);
         let names: Vec<[String; 2]> =
             self.heads.iter().map(|(task, _)| [targets(task), loss(task)]).collect();
+        let given: Vec<String> = self.graph.given.iter().map(|&level| mean_of(level)).collect();
         let shape = [batch.rows, batch.length];
+        let means_shape = [batch.rows, self.hidden];
         let states_shape = [batch.rows, batch.length, self.hidden];
         let target_shapes: Vec<[usize; 2]> = self.heads.iter().map(|head| [batch.rows, head.1]).collect();
         let mut inputs = vec![match &batch.tokens {
@@ -90,6 +94,9 @@ impl Step {
             }
         }];
         inputs.push(Input { name: "attention_mask", shape: &shape, values: Values::I64(&batch.mask) });
+        for (name, values) in given.iter().zip(&batch.means) {
+            inputs.push(Input { name, shape: &means_shape, values: Values::F32(values) });
+        }
         for (((name, _), shape), mask) in self.graph.masks.iter().zip(&mask_shapes).zip(&masks) {
             inputs.push(Input { name, shape, values: Values::F32(mask) });
         }

@@ -9,11 +9,12 @@ use serde_json::Value as Json;
 
 use super::*;
 use crate::bert::{
-    Config, Network, Pooling, Start, TrainingHead, TrainingOptions, Weights, convert_checkpoint, head_bias,
-    head_weight, training_graph,
+    Config, GraphOptions, Network, Outputs, Pooling, Seen, Start, TrainingHead, TrainingOptions, Weights,
+    convert_checkpoint, head_bias, head_weight, inference_graph, training_graph,
 };
 use crate::embed::CutTokens;
-use crate::runtime::{Runtime, RuntimeOptions};
+use crate::graph::Dim;
+use crate::runtime::{Input, Runtime, RuntimeOptions, Values};
 use crate::tokens::Tokenizer;
 
 const TASKS: [(&str, usize); 2] = [("type", 4), ("sentiment", 3)];
@@ -73,15 +74,31 @@ impl Golden {
             labels.iter().enumerate().for_each(|(row, label)| targets[row * classes + label] = 1.0 / 8.0);
             targets
         });
-        StepBatch { rows: texts.len(), length, tokens: CutTokens::Ids(ids), mask, targets: targets.into() }
+        StepBatch {
+            rows: texts.len(),
+            length,
+            tokens: CutTokens::Ids(ids),
+            mask,
+            means: Vec::new(),
+            targets: targets.into(),
+        }
+    }
+
+    fn network(&self) -> Network<'_> {
+        Network { config: &self.config, weights: &self.weights, weight_file: WEIGHT_FILE, changed: None }
     }
 
     fn step(&self, tensors: BTreeSet<String>, start: Start) -> (Step, Vec<Parameter>) {
-        let network =
-            Network { config: &self.config, weights: &self.weights, weight_file: WEIGHT_FILE, changed: None };
-        let head = |&(task, classes): &(&str, usize)| TrainingHead {
+        self.step_of(tensors, start, [Seen::Embedding, Seen::Embedding])
+    }
+
+    /// Heads that see more than the embedding begin with the golden weights for each state.
+    fn step_of(&self, tensors: BTreeSet<String>, start: Start, seen: [Seen; 2]) -> (Step, Vec<Parameter>) {
+        let network = self.network();
+        let head = |(&(task, classes), seen): (&(&str, usize), Seen)| TrainingHead {
             task: task.into(),
             classes,
+            seen,
             share: 1.0,
             frozen: None,
         };
@@ -90,7 +107,7 @@ impl Golden {
             tensors,
             pooling: Pooling::Mean,
             normalize: false,
-            heads: TASKS.iter().map(head).collect(),
+            heads: TASKS.iter().zip(seen).map(head).collect(),
             dropped: BTreeSet::new(),
         };
         let graph = training_graph(&network, &options).unwrap();
@@ -104,6 +121,8 @@ impl Golden {
         let path = self.folder.path().join(WEIGHT_FILE);
         let parameters = graph.parameters.iter().map(|own| {
             let values = initial(&own.name).unwrap_or_else(|| self.weights.read(&path, &own.name).unwrap());
+            let states = own.shape.iter().product::<usize>() / values.len();
+            let values = values.chunks(384.min(values.len())).flat_map(|row| row.repeat(states)).collect();
             Parameter::new(own.name.clone(), own.shape.clone(), values, 1.0)
         });
         let parameters = parameters.collect();
@@ -182,17 +201,23 @@ fn the_whole_network_trains_and_its_gradients_agree_with_finite_differences() {
     let batch = golden.batch();
     let all = golden.weights.names().map(str::to_owned).collect();
     let (mut step, mut parameters) = golden.step(all, Start::Ids);
-    let result = step.run(&parameters, &batch, None).unwrap();
-    let gradients: Vec<Vec<f32>> = result.gradients().unwrap().into_iter().map(Cow::into_owned).collect();
-    drop(result);
-    for name in [
+    let names = [
         "embeddings.word_embeddings.weight",
         "embeddings.position_embeddings.weight",
         "embeddings.token_type_embeddings.weight",
         "embeddings.LayerNorm.weight",
         "encoder.layer.0.attention.self.query.weight",
-    ] {
-        let place = parameters.iter().position(|own| own.name == name).unwrap();
+    ];
+    check_slopes(&mut step, &mut parameters, &batch, &names);
+}
+
+/// Compares gradients with central differences of the loss.
+fn check_slopes(step: &mut Step, parameters: &mut [Parameter], batch: &StepBatch, names: &[&str]) {
+    let result = step.run(parameters, batch, None).unwrap();
+    let gradients: Vec<Vec<f32>> = result.gradients().unwrap().into_iter().map(Cow::into_owned).collect();
+    drop(result);
+    for name in names {
+        let place = parameters.iter().position(|own| own.name == *name).unwrap();
         let gradient = &gradients[place];
         // Along the gradient itself the slope is its length: a step of 2e-3 / length changes the loss by 2e-3 each way, far
         // above its rounding (1e-6), while the curvature cancels.
@@ -202,11 +227,149 @@ fn the_whole_network_trains_and_its_gradients_agree_with_finite_differences() {
             for (value, own) in parameters[place].values.iter_mut().zip(gradient) {
                 *value += (side * 2e-3 * f64::from(*own) / (length * length)) as f32;
             }
-            let losses = step.run(&parameters, &batch, None).unwrap().losses;
+            let losses = step.run(parameters, batch, None).unwrap().losses;
             parameters[place].values = before;
             losses.iter().sum::<f64>()
         };
         let slope = (loss_at(1.0) - loss_at(-1.0)) / 4e-3;
         assert!((slope - 1.0).abs() < 0.02, "{name}: {slope} times the expected slope");
     }
+}
+
+/// What the frozen network gives for the batch: every hidden state, and its mean over real tokens in f64.
+fn states_and_means(golden: &Golden, batch: &StepBatch) -> Vec<(Vec<f32>, Vec<f32>)> {
+    let options = GraphOptions { outputs: Outputs::EmbeddingAndHiddenStates, ..GraphOptions::default() };
+    let graph = inference_graph(&golden.network(), &options).unwrap();
+    let mut session = runtime().session_from_memory(&graph, golden.folder.path()).unwrap();
+    let CutTokens::Ids(ids) = &batch.tokens else { panic!("the batch has no ids") };
+    let shape = [batch.rows, batch.length];
+    let inputs = [
+        Input { name: "input_ids", shape: &shape, values: Values::I64(ids) },
+        Input { name: "attention_mask", shape: &shape, values: Values::I64(&batch.mask) },
+    ];
+    let names: Vec<String> = (0..=golden.config.layers).map(|level| format!("hidden.{level}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let hidden = golden.config.hidden_size;
+    let mean = |states: &[f32]| {
+        let rows = states.chunks_exact(batch.length * hidden).zip(batch.mask.chunks_exact(batch.length));
+        rows.flat_map(|(states, mask)| {
+            let tokens = mask.iter().filter(|own| **own == 1).count();
+            (0..hidden).map(move |column| {
+                let real = states[column..].iter().step_by(hidden).take(tokens);
+                (real.map(|own| f64::from(*own)).sum::<f64>() / tokens as f64) as f32
+            })
+        })
+        .collect()
+    };
+    let found = session.run(&inputs, &names).unwrap();
+    found.into_iter().map(|state| (state.data.clone(), mean(&state.data))).collect()
+}
+
+#[test]
+fn heads_that_see_every_layer_have_the_gradients_of_finite_differences_from_any_start() {
+    let golden = Golden::open();
+    let batch = golden.batch();
+    let seen = || [Seen::Means(0..7), Seen::Means(4..6)];
+    let (mut step, mut parameters) = golden.step_of(golden.top(), Start::Ids, seen());
+    let names = [
+        "encoder.layer.4.attention.self.value.weight",
+        "encoder.layer.4.output.LayerNorm.bias",
+        "encoder.layer.5.attention.self.query.weight",
+        "encoder.layer.5.output.dense.weight",
+        "heads.type.weight",
+        "heads.sentiment.weight",
+    ];
+    check_slopes(&mut step, &mut parameters, &batch, &names);
+    let result = step.run(&parameters, &batch, None).unwrap();
+    let expected: Vec<Vec<f32>> = result.gradients().unwrap().into_iter().map(Cow::into_owned).collect();
+    let losses = result.losses.clone();
+    drop(result);
+    // From the states at the cut, with what lies below given: the same.
+    let states = states_and_means(&golden, &batch);
+    let (mut from_cut, own) = golden.step_of(golden.top(), Start::States(4), seen());
+    assert_eq!(own, parameters);
+    let given = |means: &dyn Fn(usize) -> Vec<f32>| StepBatch {
+        tokens: CutTokens::States(states[4].0.clone()),
+        means: (0..=4).map(means).collect(),
+        ..batch.clone()
+    };
+    let fed = given(&|level| states[level].1.clone());
+    let result = from_cut.run(&own, &fed, None).unwrap();
+    assert!(
+        result.losses.iter().zip(&losses).all(|(a, b)| (a - b).abs() < 1e-5),
+        "{:?} {losses:?}",
+        result.losses
+    );
+    for ((own, found), expected) in own.iter().zip(result.gradients().unwrap()).zip(&expected) {
+        let most = largest(expected.iter().copied());
+        let difference = largest(found.iter().zip(expected).map(|(a, b)| a - b));
+        assert!(difference <= 1e-4 * most + 1e-7, "{}: {difference:e} of {most:e}", own.name);
+    }
+    drop(result);
+    // What is given is what the heads see: other means, another loss.
+    for level in 0..=4 {
+        let other = given(&|own| if own == level { vec![0.0; 384 * 8] } else { states[own].1.clone() });
+        let found = from_cut.run(&own, &other, None).unwrap().losses;
+        assert!((found[0] - losses[0]).abs() > 1e-4, "level {level}: {found:?} {losses:?}");
+        // The other head sees the states 4 and 5.
+        assert_eq!((found[1] - losses[1]).abs() > 1e-4, level == 4, "level {level}: {found:?} {losses:?}");
+    }
+}
+
+#[test]
+fn a_layer_that_no_head_sees_is_no_parameter() {
+    let golden = Golden::open();
+    let options = TrainingOptions {
+        start: Start::States(4),
+        tensors: golden.top(),
+        pooling: Pooling::Mean,
+        normalize: false,
+        heads: vec![TrainingHead {
+            task: "type".into(),
+            classes: 4,
+            seen: Seen::Means(0..6),
+            share: 1.0,
+            frozen: None,
+        }],
+        dropped: BTreeSet::new(),
+    };
+    // The heads see as far as layer 4, and layer 5 is trained.
+    let error = training_graph(&golden.network(), &options).unwrap_err().to_string();
+    assert!(error.contains("no influence on the loss") && error.contains("layer.5"), "{error}");
+}
+
+#[test]
+fn every_vector_that_heads_see_is_dropped_with_a_mask_of_its_own() {
+    let golden = Golden::open();
+    let masks = |seen: [Seen; 3]| {
+        let head = |(place, seen): (usize, Seen)| TrainingHead {
+            task: format!("task {place}"),
+            classes: 3,
+            seen,
+            share: 1.0,
+            frozen: None,
+        };
+        let options = TrainingOptions {
+            start: Start::States(5),
+            tensors: golden.top().into_iter().filter(|own| own.contains("layer.5")).collect(),
+            pooling: Pooling::Mean,
+            normalize: true,
+            heads: seen.into_iter().enumerate().map(head).collect(),
+            dropped: BTreeSet::from([5]),
+        };
+        let graph = training_graph(&golden.network(), &options).unwrap();
+        let inner = graph.masks.iter().filter(|(name, _)| name.starts_with("dropout.layer.")).count();
+        assert_eq!(inner, 3);
+        let outer = graph.masks.into_iter().skip(inner);
+        let width = |shape: Vec<Dim>| shape.last().cloned().unwrap();
+        (outer.map(|(name, shape)| (name, width(shape))).collect::<Vec<_>>(), graph.given)
+    };
+    let named = |name: &str, width: usize| (name.to_owned(), Dim::Size(width));
+    let (found, given) = masks([Seen::Embedding, Seen::Means(0..7), Seen::Embedding]);
+    assert_eq!(found, [named("dropout.pooled", 384), named("dropout.means.0-6", 7 * 384)]);
+    assert_eq!(given, [0, 1, 2, 3, 4, 5]);
+    let (found, given) = masks([Seen::Means(6..7), Seen::Means(5..7), Seen::Means(5..6)]);
+    let expected = [("6-6", 384), ("5-6", 2 * 384), ("5-5", 384)];
+    assert_eq!(found, expected.map(|(own, width)| named(&format!("dropout.means.{own}"), width)));
+    assert_eq!(given, [5]);
 }

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::str::FromStr;
 use std::{fmt, time::Instant};
 
+use super::fits::earlier_choices;
 use super::rows::{Table, task_rows};
 use super::{Show, TrainEvent, TrainRequest};
 use crate::classifier::TaskRows;
@@ -110,13 +111,11 @@ pub(super) fn check(request: &TrainRequest, embedder: Option<&Embedder>, plans: 
         return Err(wrong("a Parquet holds the features it holds")
             .help("choose its column with --features-column, or give texts and --backbone"));
     };
-    if network {
-        return Err(wrong("trained layers feed their heads with the sentence embedding")
-            .expected("--features last")
-            .help("other features need a frozen backbone: leave --freeze and --unfreeze away"));
-    }
     match request.features {
-        FeatureRequest::Choice(choice) => embedder.columns(choice).map(drop),
+        FeatureRequest::Choice(choice) => {
+            embedder.columns(choice)?;
+            check_gradients(request, embedder, plans, &vec![choice; request.tasks.len()])
+        }
         FeatureRequest::Auto if plans.iter().all(|plan| plan.scenario() == Scenario::Frozen) => {
             Err(wrong("nothing is trained, so there is nothing to choose by")
                 .expected("last, layers:A-B or all beside --freeze all"))
@@ -125,12 +124,41 @@ pub(super) fn check(request: &TrainRequest, embedder: Option<&Embedder>, plans: 
     }
 }
 
+/// Refuses to train layers that no head sees: their gradient would be zero.
+fn check_gradients(
+    request: &TrainRequest,
+    embedder: &Embedder,
+    plans: &[FreezePlan],
+    choices: &[FeatureChoice],
+) -> Result<()> {
+    let layers = embedder.backbone().manifest().layers().unwrap_or(0);
+    let network = plans.iter().filter(|plan| plan.scenario() == Scenario::Network);
+    let Some(trained) = network.map(|plan| plan.layers.last().map_or(0, |layer| layer + 1)).max() else {
+        return Ok(());
+    };
+    // A head sees what is at its highest state or below.
+    let counted = choices.iter().zip(&request.network.shares).filter(|(_, share)| **share > 0.0);
+    let seen = counted.map(|(choice, _)| choice.seen(layers).top(layers)).max();
+    if seen.is_some_and(|seen| seen >= trained) {
+        return Ok(());
+    }
+    let part =
+        trained.checked_sub(1).map_or_else(|| "the embeddings".to_owned(), |own| format!("layer {own}"));
+    let heads = request.tasks.iter().zip(choices).zip(&request.network.shares);
+    let heads = heads.map(|((task, choice), share)| format!("{task}: {choice}, its loss counts {share}"));
+    Err(Error::new(Kind::Training, "a part of the backbone would be trained without any gradient")
+        .found(format!("{part} is trained; the heads see {}", heads.collect::<Vec<_>>().join("; ")))
+        .expected(format!("a head that sees {part} or a layer above it, and whose loss counts"))
+        .help("say --features last or all, or freeze what no head sees"))
+}
+
 /// Settles what every task's head sees, and brings that into memory.
 ///
 /// # Errors
-/// The features cannot be read, or trying them fails.
+/// The features cannot be read, trying them fails, or a trained layer has no head that sees it.
 pub(super) fn settle(
     request: &TrainRequest,
+    plans: &[FreezePlan],
     table: &mut Table,
     embedder: Option<&Embedder>,
     show: &mut Show<'_>,
@@ -140,9 +168,14 @@ pub(super) fn settle(
         let columns = 0..table.rows.width;
         return Ok(request.tasks.iter().map(|_| fixed(request, choice, columns.clone())).collect());
     };
+    let earlier = earlier_choices(request, &plans[0])?;
     let mut views = Vec::with_capacity(request.tasks.len());
-    for task in 0..request.tasks.len() {
+    for (task, earlier) in earlier.into_iter().enumerate() {
         views.push(match request.features {
+            // A head that is taken over sees what it saw, and needs no penalty.
+            FeatureRequest::Auto if earlier.is_some() => {
+                fixed(request, earlier, embedder.columns(earlier.unwrap_or_default())?)
+            }
             FeatureRequest::Choice(FeatureChoice::Last) => {
                 fixed(request, Some(FeatureChoice::Last), embedder.columns(FeatureChoice::Last)?)
             }
@@ -173,6 +206,8 @@ pub(super) fn settle(
             let _uninterrupted = show(&event);
         }
     }
+    let choices: Vec<FeatureChoice> = views.iter().map(|view| view.choice.unwrap_or_default()).collect();
+    check_gradients(request, embedder, plans, &choices)?;
     let columns: Vec<Range<usize>> = views.iter().map(|view| view.columns.clone()).collect();
     table.rows.load(embedder, covering(&columns))?;
     Ok(views)

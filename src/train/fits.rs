@@ -1,13 +1,12 @@
 //! Owns the heads a training begins with: fitted on frozen features, drawn at random, or from an earlier run.
 
-use std::path::Path;
-
 use super::features::TaskView;
 use super::rows::{Table, task_rows};
 use super::{HeadInit, TrainRequest};
 use crate::backbone::Backbone;
 use crate::classifier::{Run, TaskRows};
 use crate::data::{LabelSet, Part};
+use crate::embed::FeatureChoice;
 use crate::error::{Error, Kind, Result};
 use crate::heads::{self, Examples, FitOptions, FitReport, Head, fit_bytes};
 use crate::plan::{FreezePlan, Scenario};
@@ -37,19 +36,16 @@ pub(super) fn initial_heads(
     views: &[TaskView],
 ) -> Result<InitialHeads> {
     let mut heads = untrained(request, &table.labels, views);
-    if let Some(directory) = &request.init_heads {
-        let earlier = Run::open(directory)?;
-        for (head, labels) in heads.iter_mut().zip(&table.labels) {
-            if let Some(found) = earlier.heads.iter().find(|own| own.task == head.task) {
-                check_fits(directory, found, labels, head.features)?;
-                head.clone_from(found);
-            }
+    let earlier = earlier_heads(request, plan)?;
+    for ((found, head), (labels, view)) in
+        earlier.into_iter().zip(&mut heads).zip(table.labels.iter().zip(views))
+    {
+        if let Some(found) = found {
+            found.check(request, labels, view)?;
+            *head = found.head;
         }
     }
-    let fitted: Vec<usize> = (0..heads.len())
-        .filter(|&task| plan.heads.contains(&request.tasks[task]))
-        .filter(|_| plan.scenario() == Scenario::Heads || request.head_init == HeadInit::Fitted)
-        .collect();
+    let fitted: Vec<usize> = (0..heads.len()).filter(|&task| is_fitted(request, plan, task)).collect();
     let mut fits = Vec::new();
     for (&task, (head, report)) in fitted.iter().zip(fit_heads(request, &fitted, table, views)?) {
         heads[task] = head;
@@ -77,24 +73,71 @@ pub(super) fn check_earlier(request: &TrainRequest, backbone: Option<&Backbone>)
         .help(format!("say --backbone {} to go on from its backbone too", directory.display())))
 }
 
-fn check_fits(directory: &Path, head: &Head, labels: &LabelSet, width: usize) -> Result<()> {
-    if head.labels == labels.names() && head.features == width {
-        return Ok(());
+/// A head of an earlier run that training begins with.
+struct EarlierHead {
+    head: Head,
+    /// What it sees; none for vectors made elsewhere.
+    choice: Option<FeatureChoice>,
+}
+
+impl EarlierHead {
+    /// Refuses other labels or other features than those of the task.
+    fn check(&self, request: &TrainRequest, labels: &LabelSet, view: &TaskView) -> Result<()> {
+        let Self { head, choice } = self;
+        let same = choice.is_none() || view.choice.is_none() || *choice == view.choice;
+        if same && head.labels == labels.names() && head.features == view.columns.len() {
+            return Ok(());
+        }
+        let described = |labels: &[String], width: usize, choice: Option<FeatureChoice>| {
+            let of = choice.map_or_else(String::new, |choice| format!(" of {choice}"));
+            format!("{} labels ({}) on {width} features{of}", labels.len(), labels.join(", "))
+        };
+        let error = Error::new(Kind::Run, "the earlier run's head does not fit")
+            .column(&head.task)
+            .found(described(&head.labels, head.features, *choice))
+            .expected(described(labels.names(), view.columns.len(), view.choice));
+        let error = match &request.init_heads {
+            Some(directory) => error.at(directory),
+            None => error,
+        };
+        Err(match choice.filter(|_| !same) {
+            Some(choice) => error.help(format!("say --features {choice}")),
+            None => error,
+        })
     }
-    Err(Error::new(Kind::Run, "the earlier run's head does not fit")
-        .at(directory)
-        .column(&head.task)
-        .found(format!(
-            "{} labels ({}) on {} features",
-            head.labels.len(),
-            head.labels.join(", "),
-            head.features
-        ))
-        .expected(format!(
-            "{} labels ({}) on {width} features",
-            labels.names().len(),
-            labels.names().join(", ")
-        )))
+}
+
+/// Whether a task's head is fitted before anything else is trained.
+fn is_fitted(request: &TrainRequest, plan: &FreezePlan, task: usize) -> bool {
+    plan.heads.contains(&request.tasks[task])
+        && (plan.scenario() == Scenario::Heads || request.head_init == HeadInit::Fitted)
+}
+
+/// Per task, the head of `--init-heads` that training begins with; none where the earlier run has no such head, and where one is
+/// fitted instead.
+fn earlier_heads(request: &TrainRequest, plan: &FreezePlan) -> Result<Vec<Option<EarlierHead>>> {
+    let Some(directory) = &request.init_heads else {
+        return Ok(request.tasks.iter().map(|_| None).collect());
+    };
+    let Run { heads, recipe, .. } = Run::open(directory)?;
+    let of = |(task, name): (usize, &String)| {
+        let head = heads.iter().find(|own| own.task == *name).filter(|_| !is_fitted(request, plan, task))?;
+        let choice = recipe.features.tasks.get(name).and_then(|own| own.choice);
+        Some(EarlierHead { head: head.clone(), choice })
+    };
+    Ok(request.tasks.iter().enumerate().map(of).collect())
+}
+
+/// Per task, what the head of `--init-heads` that training begins with sees.
+///
+/// # Errors
+/// The earlier run cannot be opened.
+pub(super) fn earlier_choices(
+    request: &TrainRequest,
+    plan: &FreezePlan,
+) -> Result<Vec<Option<FeatureChoice>>> {
+    let heads = earlier_heads(request, plan)?;
+    Ok(heads.into_iter().map(|own| own.and_then(|own| own.choice)).collect())
 }
 
 /// Fits the heads of some tasks, several at a time when there are threads for it; the result does not depend on how many.

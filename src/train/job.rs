@@ -11,6 +11,7 @@ use super::fits::{InitialHeads, initial_heads, untrained};
 use super::network::{Rows, StageReport, Trainer};
 use super::proof::{TensorProof, hashes, prove};
 use super::rows::{Table, task_rows};
+use super::seen::SeenRows;
 use super::{Drift, RunMetrics, Show, TrainRequest, TrainSummary, Trained, json, measure_part, sizes};
 use crate::backbone::Backbone;
 use crate::bert::{ChangedTensors, Start, head_bias, head_weight};
@@ -132,7 +133,9 @@ impl Job<'_> {
         show: &mut Show<'_>,
     ) -> Result<TrainedNetwork> {
         let texts: Vec<&str> = self.table.rows.texts.iter().map(String::as_str).collect();
-        let rows = self.stage_rows(&texts)?;
+        let layers = embedder.backbone().manifest().layers().unwrap_or(0);
+        let seen = SeenRows { rows: &self.table.rows, views: &self.views, layout: embedder.layout(), layers };
+        let rows = self.stage_rows(&texts, seen)?;
         let place = (self.scratch(), self.recipe.inputs);
         let mut trainer = Trainer::new(embedder, &self.request.network, rows, heads, place)?;
         let (mut stages, mut last) = (Vec::new(), None);
@@ -156,13 +159,13 @@ impl Job<'_> {
         let rows: Vec<usize> =
             (0..parts.len()).filter(|&row| matches!(parts[row], Some(Part::Test | Part::Valid))).collect();
         let features = match &last {
-            Some((cut, start)) => trainer.embeddings(cut, *start, &rows)?,
+            Some((cut, start)) => trainer.features(cut, *start, &rows)?,
             None => Vec::new(),
         };
         Ok(TrainedNetwork { heads: trainer.heads, changed: trainer.changed, stages, rows, features })
     }
 
-    fn stage_rows<'r>(&'r self, texts: &'r [&'r str]) -> Result<Rows<'r>> {
+    fn stage_rows<'r>(&'r self, texts: &'r [&'r str], seen: SeenRows<'r>) -> Result<Rows<'r>> {
         let Table { rows, labels, parts } = &self.table;
         let request = self.request;
         let mut tasks = Vec::with_capacity(labels.len());
@@ -181,7 +184,7 @@ impl Job<'_> {
                 parts[row] == Some(Part::Train) && tasks.iter().any(|task| task.labels[row].is_some())
             })
             .collect();
-        Ok(Rows { texts, keys: &rows.keys, tasks, train, valid })
+        Ok(Rows { texts, keys: &rows.keys, seen, tasks, train, valid })
     }
 
     /// Calibrates the heads on the validation rows, and measures them.

@@ -11,6 +11,7 @@ mod network;
 mod proof;
 mod recipe;
 mod rows;
+mod seen;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -223,7 +224,7 @@ pub fn train(
     check_earlier(request, backbone.as_deref())?;
     let earlier = Earlier::open(request, (backbone.as_deref(), long), &stages)?;
     let mut table = Table::read(request, embedder.as_deref_mut(), show)?;
-    let views = features::settle(request, &mut table, embedder.as_deref(), show)?;
+    let views = features::settle(request, &stages, &mut table, embedder.as_deref(), show)?;
     recipe.features.tasks = request
         .tasks
         .iter()
@@ -248,6 +249,14 @@ pub fn inputs(
     (backbone, long): (Option<&Backbone>, LongTexts),
 ) -> Result<Fingerprint> {
     Ok(recipe(request, (backbone, long), &stages(request, backbone)?)?.inputs)
+}
+
+/// Whether a part of the backbone is trained, which sees only the start of a long text.
+///
+/// # Errors
+/// The plan is impossible.
+pub fn trains_layers(request: &TrainRequest, backbone: &Backbone) -> Result<bool> {
+    Ok(stages(request, Some(backbone))?.iter().any(|plan| plan.scenario() == Scenario::Network))
 }
 
 /// The plans of all stages, in their order.

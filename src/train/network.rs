@@ -11,9 +11,10 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::TrainEvent;
+use super::seen::SeenRows;
 use crate::backbone::{Backbone, Preparation, WEIGHTS};
 use crate::bert::{
-    ChangedTensors, Config, Network, Outputs, Start, TrainingGraph, TrainingHead, TrainingOptions, Weights,
+    ChangedTensors, Config, Network, Seen, Start, TrainingGraph, TrainingHead, TrainingOptions, Weights,
     head_bias, head_weight, training_graph,
 };
 use crate::classifier::{TaskRows, measure};
@@ -21,7 +22,7 @@ use crate::embed::{CutRows, Embedder, StatesPlace};
 use crate::error::{Error, Kind, Result};
 use crate::finetune::{Epoch, Parameter, Stage, StageOptions, StageOutcome, StageTask, Step, Validation};
 use crate::fingerprint::{Fields, Fingerprint, TextKey};
-use crate::heads::{FeatureView, Head};
+use crate::heads::Head;
 use crate::plan::{FreezePlan, Scenario, layer_of};
 use crate::runtime::Runtime;
 use crate::store::StatePrecision;
@@ -86,6 +87,8 @@ pub struct StageReport {
 pub(super) struct Rows<'r> {
     pub texts: &'r [&'r str],
     pub keys: &'r [TextKey],
+    /// What the heads see of them.
+    pub seen: SeenRows<'r>,
     pub tasks: Vec<StageTask>,
     /// Rows to train on.
     pub train: Vec<usize>,
@@ -169,22 +172,19 @@ impl<'t> Trainer<'t> {
         let all_parameters = self.all_parameters();
         let _uninterrupted = show(&TrainEvent::Stage { frozen: &frozen, trained_parameters, all_parameters });
         let heads = self.heads.iter().map(|head| (head.task.clone(), head.labels.len())).collect();
-        let mut step =
-            Step::new(self.runtime, graph, self.backbone.directory(), heads, self.config.hidden_size)?;
-        let inputs = Fields::new("frosthead stage 1")
-            .field("run", self.inputs.0)
-            .field("stage", number.to_le_bytes())
-            .field("frozen", &frozen)
-            .field("states from", states_from.as_deref().unwrap_or("token ids"));
-        let checkpoint = self.scratch.join(format!("stage-{number}.safetensors"));
+        let hidden = self.config.hidden_size;
+        let means = graph.given.iter().map(|&level| self.rows.seen.means(level)).collect();
+        let mut step = Step::new(self.runtime, graph, self.backbone.directory(), heads, hidden)?;
+        let (checkpoint, inputs) = self.checkpoint(number, &frozen, states_from.as_deref());
         let start = Instant::now();
         let stage = Stage {
             step: &mut step,
             rows: &cut,
             train: &self.rows.train,
             tasks: &self.rows.tasks,
+            means,
             options: &self.options.stage,
-            checkpoint: (&checkpoint, inputs.finish()),
+            checkpoint: (&checkpoint, inputs),
         };
         let begin = plan.cut().unwrap_or(Start::Ids);
         let outcome = stage.train(
@@ -211,21 +211,33 @@ impl<'t> Trainer<'t> {
         Ok(Some((cut, report)))
     }
 
-    /// The sentence embeddings of some rows by the network as it is now.
-    pub fn embeddings(&self, cut: &CutRows, start: Start, chosen: &[usize]) -> Result<Vec<f32>> {
-        self.embeddings_with(&self.changed, cut, start, chosen)
+    /// Where a stage's checkpoint is kept, and the hash of everything it depends on.
+    fn checkpoint(&self, number: usize, frozen: &str, states_from: Option<&str>) -> (PathBuf, Fingerprint) {
+        let seen: Vec<Seen> = (0..self.heads.len()).map(|head| self.rows.seen.seen(head)).collect();
+        let inputs = Fields::new("frosthead stage 2")
+            .field("run", self.inputs.0)
+            .field("stage", number.to_le_bytes())
+            .field("features", format!("{seen:?}"))
+            .field("states from", states_from.unwrap_or("token ids"))
+            .field("frozen", frozen);
+        (self.scratch.join(format!("stage-{number}.safetensors")), inputs.finish())
     }
 
-    fn embeddings_with(
+    /// What the heads see of some rows by the network as it is now, as [`SeenRows::features`].
+    pub fn features(&self, cut: &CutRows, start: Start, chosen: &[usize]) -> Result<Vec<f32>> {
+        self.features_with(&self.changed, cut, start, chosen)
+    }
+
+    fn features_with(
         &self,
         changed: &ChangedTensors,
         cut: &CutRows,
         start: Start,
         chosen: &[usize],
     ) -> Result<Vec<f32>> {
-        let graph = self.backbone.build_graph(Some(changed), Outputs::Embedding, start)?;
+        let graph = self.backbone.build_graph(Some(changed), self.rows.seen.outputs(), start)?;
         let mut session = self.runtime.session_from_memory(&graph, self.backbone.directory())?;
-        cut.embeddings(&mut session, chosen)
+        self.rows.seen.features(&mut session, (cut, start), chosen)
     }
 
     fn states_from(&self, cut: &CutRows) -> Option<String> {
@@ -246,9 +258,11 @@ impl<'t> Trainer<'t> {
             weight_file: WEIGHTS,
             changed: Some(&self.changed),
         };
-        let heads = self.heads.iter().zip(&self.options.shares).map(|(head, share)| TrainingHead {
+        let heads = self.heads.iter().zip(&self.options.shares).enumerate();
+        let heads = heads.map(|(place, (head, share))| TrainingHead {
             task: head.task.clone(),
             classes: head.labels.len(),
+            seen: self.rows.seen.seen(place),
             share: *share,
             frozen: (!plan.heads.contains(&head.task)).then(|| (head.weights.clone(), head.bias.clone())),
         });
@@ -322,13 +336,13 @@ impl<'t> Trainer<'t> {
         let rows: BTreeSet<usize> =
             self.rows.valid.iter().flat_map(|task| task.rows.iter().copied()).collect();
         let rows: Vec<usize> = rows.into_iter().collect();
-        let features = self.embeddings_with(&changed, cut, start, &rows)?;
+        let features = self.features_with(&changed, cut, start, &rows)?;
         let mut accuracy = Vec::with_capacity(heads.len());
-        for (head, task) in heads.iter().zip(&self.rows.valid) {
+        for (number, (head, task)) in heads.iter().zip(&self.rows.valid).enumerate() {
             let place =
                 |row: &usize| rows.binary_search(row).expect("every row was asked for; this is a bug");
             let own = TaskRows { rows: task.rows.iter().map(place).collect(), labels: task.labels.clone() };
-            accuracy.push(measure(head, FeatureView::whole(&features, head.features), &own).accuracy);
+            accuracy.push(measure(head, self.rows.seen.view(&features, number), &own).accuracy);
         }
         #[expect(clippy::cast_precision_loss, reason = "a number of tasks")]
         let score = accuracy.iter().sum::<f64>() / accuracy.len().max(1) as f64;

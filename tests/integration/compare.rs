@@ -306,7 +306,7 @@ fn request(out: &Path, time_limit: Option<TimeLimit>) -> CompareRequest {
             overwrite: false,
         },
         backbones: vec![backbone().into()],
-        scenarios: vec![Scenario::Top(1)],
+        scenarios: vec![Scenario::Top(1, FeatureRequest::default())],
         frozen_head: FrozenHead::default(),
         time_limit,
         learning_curve: Vec::new(),
@@ -397,6 +397,39 @@ fn options_that_make_no_sense_say_why() {
         run(&demo(ROWS), &out, &more).fails_with(&parts);
         assert!(!out.exists(), "{more:?} left an output");
     }
+}
+
+#[test]
+fn trained_layers_are_compared_on_other_features_too() {
+    let directory = directory();
+    let out = directory.path().join("out");
+    // Layer 3 lies below what top1 trains: that scenario is skipped, and the others are not.
+    let scenarios_asked = "top1,top1:all,top2:all,3:domain:all,top1:layers:3";
+    let more = ["--scenarios", scenarios_asked, "--freeze", "backbone:0-4", "--json"];
+    let finished = run(&demo(ROWS), &out, &more).success();
+    let report = finished.json();
+    assert_eq!(
+        scenarios(&report),
+        ["2:all", "3:domain:all", "top1", "top1:layers:3", "top1:all", "top2:all"]
+    );
+    let why = &report["backbones"][0]["scenarios"][3]["outcome"]["skipped"];
+    assert!(why.as_str().unwrap().contains("layer 5 is trained; the heads see domain: layers:3"), "{why}");
+    let read = |name: &str| frosthead::classifier::Run::open(&folder(&out).join(name)).unwrap();
+    let choice = |name: &str| read(name).recipe.features.tasks["domain"].choice.unwrap().to_string();
+    for (name, expected) in
+        [("top1", "last"), ("top1%3Aall", "all"), ("top2%3Aall", "all"), ("3-domain%3Aall", "all")]
+    {
+        assert_eq!(choice(name), expected, "{name}");
+    }
+    // The frozen head is that of scenario 2 on the same features, and top2 goes on from top1 on the same.
+    let head = |name: &str| read(name).heads.into_iter().find(|head| head.task == "domain").unwrap();
+    assert_eq!(head("3-domain%3Aall"), head("2-all"));
+    let stages = |name: &str| json(folder(&out).join(name).join("training.json"));
+    assert_eq!(stages("top2%3Aall")[0], stages("top1%3Aall")[0]);
+    assert_ne!(stages("top2%3Aall")[0]["epochs"], stages("top1")[0]["epochs"]);
+    // The head's 2,689 numbers for each label are counted.
+    let trained = |place: usize| report["backbones"][0]["scenarios"][place]["trained_parameters"].as_u64();
+    assert_eq!(trained(4).unwrap() - trained(2).unwrap(), 6 * 384 * 7);
 }
 
 #[test]

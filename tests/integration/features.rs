@@ -310,10 +310,6 @@ fn what_cannot_be_seen_is_refused() {
     refused(&["--features", "layers:5-2"], &["layers:5-2", "layers:2-5"]);
     refused(&["--features", "first"], &["first", "auto"]);
     refused(&["--features", "all", "--store-layers", "last"], &["--features all", "--store-layers"]);
-    refused(
-        &["--features", "all", "--unfreeze", "0,1"],
-        &["--features all", "--features last", "frozen backbone"],
-    );
     refused(&["--features", "auto", "--freeze", "all"], &["nothing is trained", "--features auto"]);
     refused(&["--long", "windows", "--unfreeze", "1"], &["start of a text", "--long truncate"]);
     refused(&["--window", "2"], &["no room", "--window 2"]);

@@ -11,3 +11,4 @@ mod network;
 mod options;
 mod pipeline;
 mod robust;
+mod trained_features;

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
 
 use frosthead::backbone::Backbone;
 use frosthead::bert::{Outputs, Start};
 use frosthead::classifier::{Run, apply_heads};
-use frosthead::embed::{CutRows, StatesPlace, StatesProgress};
+use frosthead::embed::{CutRows, EmbedOptions, Embedder, StatesPlace, StatesProgress};
 use frosthead::fingerprint::TextKey;
 use frosthead::runtime::{Runtime, RuntimeOptions};
 use frosthead::store::StatePrecision;
@@ -27,22 +28,22 @@ fn arguments<'a>(data: &'a Path, out: &'a Path, more: &[&'a str]) -> Vec<&'a str
     arguments
 }
 
-fn train(data: &Path, out: &Path, more: &[&str]) -> Finished {
+pub fn train(data: &Path, out: &Path, more: &[&str]) -> Finished {
     frosthead(&arguments(data, out, more))
 }
 
-fn json(path: &Path) -> serde_json::Value {
+pub fn json(path: &Path) -> serde_json::Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
 /// The files that say what a network has become.
-fn weights(run: &Path) -> [Vec<u8>; 3] {
+pub fn weights(run: &Path) -> [Vec<u8>; 3] {
     ["heads.safetensors", "backbone.safetensors", "proof.json"]
         .map(|name| std::fs::read(run.join(name)).unwrap())
 }
 
 /// Per tensor: trained, moved, has seen a gradient.
-fn proof(run: &Path) -> BTreeMap<String, [bool; 3]> {
+pub fn proof(run: &Path) -> BTreeMap<String, [bool; 3]> {
     let all = json(&run.join("proof.json"));
     let of = |own: &serde_json::Value| {
         let gradient = own["largest_gradient"].as_f64().unwrap_or(0.0) > 0.0;
@@ -101,7 +102,7 @@ fn the_whole_network_is_trained_under_a_frozen_head() {
 
 /// Probabilities per row and task from cached states at a cut, and from the raw texts through `predict`. With a lower cut,
 /// its states are stored before.
-fn cached_and_raw(
+pub fn cached_and_raw(
     data: &Path,
     run: &Path,
     (lower, level): (Option<usize>, usize),
@@ -134,16 +135,32 @@ fn cached_and_raw(
     assert_eq!(rows.rounded_at(), lower.filter(|_| precision == StatePrecision::F16));
     // Stored now, whichever way they came.
     assert_eq!(states(level).1, []);
-    let mut session = trained.session_from(&runtime, Outputs::Embedding, Start::States(level)).unwrap();
+    let outputs = Outputs::EmbeddingAndLayerMeans;
+    let mut session = trained.session_from(&runtime, outputs, Start::States(level)).unwrap();
     let all: Vec<usize> = (0..texts.len()).collect();
-    let features = rows.embeddings(&mut session, &all).unwrap();
+    // What the frozen backbone says up to the cut, and the trained one above it.
+    let runtime = Arc::new(runtime);
+    let mut embedder =
+        Embedder::open(Arc::new(frozen), runtime, store.path(), EmbedOptions::default()).unwrap();
+    embedder.ensure(&texts, &keys, &mut |_| ()).unwrap();
+    let layout = embedder.layout();
+    let below = 384 * (level + 1);
+    let mut features = vec![vec![f32::NAN; layout.width()]; texts.len()];
+    for (row, key) in features.iter_mut().zip(&keys) {
+        embedder.read(key, 0, &mut row[..below]).unwrap();
+    }
+    rows.run(&mut session, &all, &["embedding", "layer_means"], &mut |place, found| {
+        features[place][layout.embedding()].copy_from_slice(found[0]);
+        features[place][below..layout.states().end].copy_from_slice(&found[1][384..]);
+    })
+    .unwrap();
     let raw = frosthead(&["predict", text(data), "--model", text(run), "--all-probabilities"])
         .success()
         .json_lines();
     let mut pairs = Vec::new();
-    let all = vec![0..384; opened.heads.len()];
-    for (features, raw) in features.chunks_exact(384).zip(&raw) {
-        for (head, cached) in opened.heads.iter().zip(apply_heads(&opened.heads, &all, features)) {
+    let columns = opened.columns(&layout).unwrap();
+    for (features, raw) in features.iter().zip(&raw) {
+        for (head, cached) in opened.heads.iter().zip(apply_heads(&opened.heads, &columns, features)) {
             let same = raw[format!("{}_predicted", head.task)] == *head.labels[cached.label];
             for (label, probability) in head.labels.iter().zip(&cached.probabilities) {
                 let raw = raw[format!("{}_probability_{label}", head.task)].as_f64().unwrap();

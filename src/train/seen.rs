@@ -1,0 +1,114 @@
+//! Owns the features of rows while layers are trained: up to the cut as they are stored, above it by the graph as it is now.
+//!
+//! Refuses to take anything that training changes from the store.
+
+use std::ops::Range;
+
+use super::features::TaskView;
+use crate::bert::{Outputs, Seen, Start};
+use crate::dataset::Dataset;
+use crate::embed::{CutRows, RowLayout};
+use crate::error::Result;
+use crate::heads::FeatureView;
+use crate::runtime::Session;
+
+/// All rows with what is stored of them, and what each head sees.
+#[derive(Clone, Copy)]
+pub(super) struct SeenRows<'r> {
+    pub rows: &'r Dataset,
+    /// In the order of the heads.
+    pub views: &'r [TaskView],
+    pub layout: RowLayout,
+    /// Layers of the network.
+    pub layers: usize,
+}
+
+impl<'r> SeenRows<'r> {
+    /// What a head sees.
+    pub fn seen(&self, head: usize) -> Seen {
+        self.views[head].choice.unwrap_or_default().seen(self.layers)
+    }
+
+    /// The stored means of a hidden state, of every row; a head sees them.
+    pub fn means(&self, level: usize) -> FeatureView<'r> {
+        self.rows.view(&self.layout.means(level..level + 1))
+    }
+
+    /// What the deployed graph has to give.
+    pub fn outputs(&self) -> Outputs {
+        let embedding_only = (0..self.views.len()).all(|head| self.seen(head) == Seen::Embedding);
+        if embedding_only { Outputs::Embedding } else { Outputs::EmbeddingAndLayerMeans }
+    }
+
+    /// What a head sees of [`Self::features`].
+    pub fn view<'f>(&self, features: &'f [f32], head: usize) -> FeatureView<'f> {
+        let (columns, first) = (&self.views[head].columns, self.rows.first);
+        FeatureView::new(features, self.rows.width, columns.start - first..columns.end - first)
+    }
+
+    /// The features of some rows, `[chosen, width]`, in the places in which they were loaded, by a graph that gives
+    /// [`Self::outputs`] from the rows' cut.
+    ///
+    /// # Errors
+    /// Stored states are gone, or ONNX Runtime fails.
+    pub fn features(
+        &self,
+        session: &mut Session,
+        (cut, start): (&CutRows, Start),
+        chosen: &[usize],
+    ) -> Result<Vec<f32>> {
+        let held = self.rows.first..self.rows.first + self.rows.width;
+        // States up to the start are what they were; the graph gives the start's own once more, which may be rounded.
+        let (unchanged, given) = match start {
+            Start::Ids => (0, 0),
+            Start::States(level) => (level + 1, level),
+        };
+        let means = self.layout.means(unchanged..self.layers + 1);
+        let repeated = self.layout.means(given..unchanged).len();
+        let mut features = vec![0.0; chosen.len() * held.len()];
+        let below = means.start.min(self.layout.states().end).clamp(held.start, held.end) - held.start;
+        for (own, &row) in features.chunks_exact_mut(held.len()).zip(chosen) {
+            own[..below].copy_from_slice(&self.rows.view(&held).row(row)[..below]);
+        }
+        let names: &[&str] = match self.outputs() {
+            Outputs::Embedding => &["embedding"],
+            _ => &["embedding", "layer_means"],
+        };
+        cut.run(session, chosen, names, &mut |place, found| {
+            let own = &mut features[place * held.len()..(place + 1) * held.len()];
+            put(own, &held, &self.layout.embedding(), found[0]);
+            if let Some(given) = found.get(1) {
+                put(own, &held, &means, &given[repeated..]);
+            }
+        })?;
+        Ok(features)
+    }
+}
+
+/// Writes the numbers of a run of places into what is held of a row.
+fn put(own: &mut [f32], held: &Range<usize>, places: &Range<usize>, numbers: &[f32]) {
+    let (start, end) = (places.start.max(held.start), places.end.min(held.end));
+    if start < end {
+        own[start - held.start..end - held.start]
+            .copy_from_slice(&numbers[start - places.start..end - places.start]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_of_a_run_of_places_is_written() {
+        let numbers = [1.0, 2.0, 3.0, 4.0];
+        let of = |held: Range<usize>, places: Range<usize>| {
+            let mut own = vec![0.0; held.len()];
+            put(&mut own, &held, &places, &numbers);
+            own
+        };
+        assert_eq!(of(2..8, 3..7), [0.0, 1.0, 2.0, 3.0, 4.0, 0.0]);
+        assert_eq!(of(4..6, 3..7), [2.0, 3.0]);
+        assert_eq!(of(0..3, 2..6), [0.0, 0.0, 1.0]);
+        assert_eq!(of(0..2, 3..7), [0.0, 0.0]);
+    }
+}
