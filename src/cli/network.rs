@@ -213,7 +213,7 @@ impl<'t> TrainProgress<'t> {
                 ));
                 if !run_off.is_empty() {
                     self.terminal.say(format!(
-                        "{task}: run-off of the cheapest and the best on all training rows: {}",
+                        "{task}: run-off on all training rows: {}",
                         best_of_each(run_off)
                     ));
                 }

@@ -47,9 +47,9 @@ pub struct Selection {
     /// Index of the chosen trial.
     pub trial: usize,
     pub alpha: f64,
-    /// Index and penalty of the most accurate of those with more numbers that are within one standard error too: more rows may
-    /// tell the two apart.
-    pub rival: Option<(usize, f64)>,
+    /// Trials with more numbers, fewest first, each with its best penalty: the most accurate of those that are within one standard
+    /// error too, and the widest. More rows may tell them apart from the chosen one.
+    pub rivals: Vec<(usize, f64)>,
     /// Everything that all folds tried.
     pub candidates: Vec<Candidate>,
 }
@@ -103,8 +103,8 @@ pub fn select(
     let grid = grid(options.alpha);
     let candidates = candidates(trials, &paths, &grid);
     let (trial, alpha) = simplest(trials, &candidates).unwrap_or((0, grid[0]));
-    let rival = rival(trials, &candidates, trial);
-    Ok(Selection { trial, alpha, rival, candidates })
+    let rivals = rivals(trials, &candidates, trial);
+    Ok(Selection { trial, alpha, rivals, candidates })
 }
 
 /// Bytes that comparing choices of so many features at most takes at its peak, beside the features themselves.
@@ -163,17 +163,27 @@ fn candidates(trials: &[Trial<'_>], paths: &[Path], grid: &[f64]) -> Vec<Candida
         .collect()
 }
 
-/// The most accurate candidate with more numbers than the chosen trial, if it is within one standard error of the best.
-fn rival(trials: &[Trial<'_>], candidates: &[Candidate], chosen: usize) -> Option<(usize, f64)> {
+/// See [`Selection::rivals`].
+fn rivals(trials: &[Trial<'_>], candidates: &[Candidate], chosen: usize) -> Vec<(usize, f64)> {
     let best = candidates.iter().map(|candidate| candidate.accuracy).fold(0.0, f64::max);
     let width = |place: usize| trials[place].features.width();
-    candidates
+    let wider: Vec<(usize, &Candidate)> = candidates
         .iter()
-        .filter(|own| best - own.accuracy <= own.standard_error)
         .filter_map(|own| Some((trials.iter().position(|trial| trial.name == own.features)?, own)))
         .filter(|(place, _)| width(*place) > width(chosen))
-        .max_by(|(_, a), (_, b)| a.accuracy.total_cmp(&b.accuracy))
-        .map(|(place, own)| (place, own.alpha))
+        .collect();
+    let most_accurate = |of: &dyn Fn(usize, &Candidate) -> bool| {
+        let those = wider.iter().filter(|(place, own)| of(*place, own));
+        those
+            .max_by(|(_, a), (_, b)| a.accuracy.total_cmp(&b.accuracy))
+            .map(|(place, own)| (*place, own.alpha))
+    };
+    let near = most_accurate(&|_, own| best - own.accuracy <= own.standard_error);
+    let widest = most_accurate(&|place, _| place == trials.len() - 1);
+    let mut rivals: Vec<(usize, f64)> = near.into_iter().chain(widest).collect();
+    rivals.sort_by_key(|(place, _)| width(*place));
+    rivals.dedup_by_key(|(place, _)| *place);
+    rivals
 }
 
 /// Trials go from few to many numbers, their penalties from strong to weak: the first within one standard error of the best.
@@ -362,9 +372,14 @@ mod tests {
         assert!((tried[0].accuracy - 11.0 / 12.0).abs() < 1e-12 && (tried[1].accuracy - 1.0).abs() < 1e-12);
         assert!((tried[0].standard_error - 1.0 / 12.0).abs() < 1e-12 && tried[1].standard_error == 0.0);
         assert_eq!(choice, Some((0, GRID[0])));
-        assert_eq!(rival(&trials, &tried, 0), Some((1, GRID[0])), "more rows may tell them apart");
+        assert_eq!(rivals(&trials, &tried, 0), [(1, GRID[0])], "more rows may tell them apart");
         let (tried, _) = chosen(right(), vec![score([1, 1, 0, 0])]);
-        assert_eq!(rival(&trials, &tried, 0), None, "the one with more numbers is worse");
+        assert_eq!(
+            rivals(&trials, &tried, 0),
+            [(1, GRID[0])],
+            "the widest is worse on few rows only, perhaps"
+        );
+        assert_eq!(rivals(&trials, &tried, 1), [], "nothing is wider");
         let (tried, choice) = chosen(vec![score([1, 1, 0, 0])], right());
         assert!((tried[0].standard_error - 2.0_f64.sqrt() / 12.0).abs() < 1e-12);
         assert_eq!(choice, Some((1, GRID[0])));

@@ -1,6 +1,6 @@
-//! Owns the run-off between two choices of features that a comparison on few rows could not tell apart.
+//! Owns the run-off between choices of features that a comparison on few rows could not tell apart.
 //!
-//! More numbers need more rows: on a few thousand the cheaper choice looks better than it will be. So both are fitted once more on
+//! More numbers need more rows: on a few thousand the cheaper choice looks better than it will be. So they are fitted once more on
 //! two thirds of all rows, and measured on the last third.
 
 use super::class_weight::row_weights;
@@ -10,17 +10,17 @@ use super::head::Head;
 use super::options::{Alpha, Candidate, Examples, FitOptions};
 use crate::error::Result;
 
-/// Fits both trials with their penalties and measures them on the same held-out rows; the errors are those of the difference to
-/// the more accurate one.
+/// Fits the trials with their penalties and measures them on the same held-out rows; the errors are those of the difference to
+/// the most accurate one.
 ///
 /// # Errors
 /// The trainer fails.
 pub fn run_off(
-    trials: [(&Trial<'_>, f64); 2],
+    trials: &[(Trial<'_>, f64)],
     (rows, labels): (&[usize], &[u32]),
     names: &[String],
     options: &FitOptions,
-) -> Result<[Candidate; 2]> {
+) -> Result<Vec<Candidate>> {
     let mut folds = folds(labels, names.len(), options.seed);
     for class in 0..names.len() {
         let mut own = (0..labels.len()).filter(|&place| labels[place] as usize == class);
@@ -37,25 +37,28 @@ pub fn run_off(
     let weights = row_weights(&outside.1, names.len(), options.class_weight)
         .unwrap_or_else(|| vec![1.0; outside.1.len()]);
     let total: f64 = weights.iter().sum();
-    let mut right = Vec::with_capacity(2);
+    let mut right = Vec::with_capacity(trials.len());
     for (trial, alpha) in trials {
         let examples = Examples { features: trial.features, rows: &inside.0, labels: &inside.1 };
-        let options = FitOptions { alpha: Alpha::Fixed(alpha), ..options.clone() };
+        let options = FitOptions { alpha: Alpha::Fixed(*alpha), ..options.clone() };
         let (head, _) = fit(&trial.name, names, &examples, &options)?;
         let own = outside.0.iter().zip(&outside.1).zip(&weights).map(|((&row, &label), weight)| {
             if best(&head, trial.features.row(row)) == label as usize { weight / total } else { 0.0 }
         });
         right.push(own.collect::<Vec<f64>>());
     }
-    let error = right[0].iter().zip(&right[1]).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt();
-    let accuracy = [0, 1].map(|place: usize| right[place].iter().sum::<f64>());
-    Ok([0, 1].map(|place| Candidate {
-        features: trials[place].0.name.clone(),
-        alpha: trials[place].1,
+    let accuracy = |own: &[f64]| own.iter().sum::<f64>();
+    let Some(top) = right.iter().max_by(|a, b| accuracy(a).total_cmp(&accuracy(b))) else {
+        return Ok(Vec::new());
+    };
+    let of_trial = |((trial, alpha), own): (&(Trial<'_>, f64), &Vec<f64>)| Candidate {
+        features: trial.name.clone(),
+        alpha: *alpha,
         cross_entropy: None,
-        accuracy: accuracy[place],
-        standard_error: if accuracy[place] < accuracy[1 - place] { error } else { 0.0 },
-    }))
+        accuracy: accuracy(own),
+        standard_error: own.iter().zip(top).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt(),
+    };
+    Ok(trials.iter().zip(&right).map(of_trial).collect())
 }
 
 /// Index of the label with the highest logit.
@@ -90,7 +93,9 @@ mod tests {
         let (few, many) = (trial("few", 0..1), trial("many", 0..3));
         let names = ["no", "yes"].map(str::to_owned);
         let options = FitOptions::default();
-        let [one, other] = run_off([(&few, 10.0), (&many, 3.0)], (&rows, &labels), &names, &options).unwrap();
+        let trials = [(few, 10.0), (many, 3.0)];
+        let found = run_off(&trials, (&rows, &labels), &names, &options).unwrap();
+        let [one, other] = &found[..] else { panic!("{found:?}") };
         assert_eq!((one.features.as_str(), one.alpha, other.alpha), ("few", 10.0, 3.0));
         assert!(
             other.accuracy > one.accuracy + one.standard_error && one.standard_error > 0.0,

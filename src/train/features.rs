@@ -66,7 +66,7 @@ pub struct Chosen<'c> {
     /// Numbers the head sees of a text.
     pub width: usize,
     pub tried: &'c [Candidate],
-    /// The two that were compared once more on all training rows, if any.
+    /// Those that were compared once more on all training rows, if any.
     pub run_off: &'c [Candidate],
     pub seconds: f64,
     /// Bytes that trying and fitting take at their peak, the features included.
@@ -261,13 +261,13 @@ fn screen(
     let selection = screening.select(&table.rows, &sample).map_err(|error| error.column(name))?;
     let mut chosen = (selection.trial, selection.alpha);
     let (mut run_off, mut fitted) = (Vec::new(), vec![chosen.0]);
-    if let Some(rival) = selection.rival.filter(|_| screening.rows.rows.len() > sample.len()) {
-        fitted.push(rival.0);
-        let [cheaper, better] = screening.run_off(&mut table.rows, [chosen, rival])?;
-        if better.accuracy - cheaper.accuracy > cheaper.standard_error {
-            chosen = rival;
-        }
-        run_off = vec![cheaper, better];
+    if !selection.rivals.is_empty() && screening.rows.rows.len() > sample.len() {
+        let finalists: Vec<(usize, f64)> = [chosen].into_iter().chain(selection.rivals).collect();
+        fitted = finalists.iter().map(|(option, _)| *option).collect();
+        run_off = screening.run_off(&mut table.rows, &finalists)?;
+        let best = run_off.iter().map(|own| own.accuracy).fold(0.0, f64::max);
+        let near = run_off.iter().position(|own| best - own.accuracy <= own.standard_error);
+        chosen = finalists[near.unwrap_or(0)];
     }
     let (choice, columns) = screening.options[chosen.0].clone();
     Ok(TaskView {
@@ -300,15 +300,15 @@ impl Screening<'_> {
         heads::select(&trials, (&places, &labels), self.labels.len(), &self.request.fit)
     }
 
-    /// Compares two options, with their penalties, on all rows.
-    fn run_off(&self, rows: &mut Dataset, pair: [(usize, f64); 2]) -> Result<[Candidate; 2]> {
-        rows.load(self.embedder, self.covered(pair.map(|(option, _)| option)))?;
-        let trials = pair.map(|(option, _)| {
+    /// Compares options, with their penalties, on all rows.
+    fn run_off(&self, rows: &mut Dataset, finalists: &[(usize, f64)]) -> Result<Vec<Candidate>> {
+        rows.load(self.embedder, self.covered(finalists.iter().map(|(option, _)| *option)))?;
+        let trial = |&(option, alpha): &(usize, f64)| {
             let (choice, columns) = &self.options[option];
-            Trial { name: choice.to_string(), features: rows.view(columns) }
-        });
-        let pair = [(&trials[0], pair[0].1), (&trials[1], pair[1].1)];
-        heads::run_off(pair, (&self.rows.rows, &self.rows.labels), &self.labels, &self.request.fit)
+            (Trial { name: choice.to_string(), features: rows.view(columns) }, alpha)
+        };
+        let trials: Vec<(Trial<'_>, f64)> = finalists.iter().map(trial).collect();
+        heads::run_off(&trials, (&self.rows.rows, &self.rows.labels), &self.labels, &self.request.fit)
     }
 
     /// The places that hold all of some options.
