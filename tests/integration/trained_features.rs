@@ -30,7 +30,7 @@ fn stages(run: &Path) -> Vec<Value> {
 
 #[test]
 fn heads_that_see_every_layer_train_the_top_one_and_say_the_same_of_raw_texts() {
-    let (directory, data) = (directory(), demo(1200));
+    let (directory, data) = (directory(), demo(300));
     let path = |name: &str| directory.path().join(name);
     let run = path("all");
     // Dropout is on, as by default; drawn heads, because from fitted ones no epoch need be better than none.
@@ -126,7 +126,7 @@ fn layers_above_what_the_heads_see_need_not_be_trained_and_layers_that_no_head_s
 
 #[test]
 fn auto_is_settled_on_frozen_features_and_frozen_heads_keep_theirs() {
-    let (directory, data) = (directory(), demo(1200));
+    let (directory, data) = (directory(), demo(300));
     let path = |name: &str| directory.path().join(name);
     let (auto, heads) = (path("auto"), path("heads"));
     let plan = ["--unfreeze", "1", "--epochs", "1", "--states", "f32", "--head-init", "random"];
