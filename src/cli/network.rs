@@ -212,10 +212,8 @@ impl<'t> TrainProgress<'t> {
                     best_of_each(tried)
                 ));
                 if !run_off.is_empty() {
-                    self.terminal.say(format!(
-                        "{task}: run-off on all training rows: {}",
-                        best_of_each(run_off)
-                    ));
+                    self.terminal
+                        .say(format!("{task}: run-off on all training rows: {}", best_of_each(run_off)));
                 }
             }
             TrainEvent::States(StatesProgress::Need(need)) => self.terminal.say(format!(

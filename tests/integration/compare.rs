@@ -422,8 +422,11 @@ fn trained_layers_are_compared_on_other_features_too() {
         assert_eq!(choice(name), expected, "{name}");
     }
     // The frozen head is that of scenario 2 on the same features, and top2 goes on from top1 on the same.
-    let head = |name: &str| read(name).heads.into_iter().find(|head| head.task == "domain").unwrap();
-    assert_eq!(head("3-domain%3Aall"), head("2-all"));
+    let head = |name: &str| {
+        let head = read(name).heads.into_iter().find(|head| head.task == "domain").unwrap();
+        (head.weights, head.bias)
+    };
+    assert!(head("3-domain%3Aall") == head("2-all"));
     let stages = |name: &str| json(folder(&out).join(name).join("training.json"));
     assert_eq!(stages("top2%3Aall")[0], stages("top1%3Aall")[0]);
     assert_ne!(stages("top2%3Aall")[0]["epochs"], stages("top1")[0]["epochs"]);

@@ -595,9 +595,12 @@ fn damaged_token_states_are_said_and_computed_again() {
             }
         }
     }
-    assert_eq!(parts.len(), 1, "{parts:?}");
-    let bytes = std::fs::read(&parts[0]).unwrap();
-    std::fs::write(&parts[0], &bytes[..bytes.len() / 2]).unwrap();
+    // One, or more on a slow machine.
+    assert!(!parts.is_empty());
+    for part in &parts {
+        let bytes = std::fs::read(part).unwrap();
+        std::fs::write(part, &bytes[..bytes.len() / 2]).unwrap();
+    }
     let again = train(&data, &path("second"), &plan).success();
     assert!(
         again.stderr.contains("damaged") && again.stderr.contains("token states of 300 texts"),
