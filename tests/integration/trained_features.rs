@@ -146,8 +146,11 @@ fn auto_is_settled_on_frozen_features_and_frozen_heads_keep_theirs() {
     assert!(!finished.stderr.contains("domain: chose "), "{}", finished.stderr);
     assert_eq!(choice(&later, "domain"), "layers:2-5");
     raw_texts_agree(&data, &later);
-    let head = |run: &Path| frosthead::classifier::Run::open(run).unwrap().heads.remove(0);
-    assert_eq!(head(&later), head(&first));
+    let head = |run: &Path| {
+        let head = frosthead::classifier::Run::open(run).unwrap().heads.remove(0);
+        (head.weights, head.bias)
+    };
+    assert!(head(&later) == head(&first));
     // As many numbers of other layers are other features.
     let heads = ["--freeze", "backbone", "--freeze", "head:domain", "--features", "layers:1-4"];
     train(&data, &path("other"), &[&heads[..], &init].concat()).fails_with(&[
