@@ -39,6 +39,7 @@ pub mod backbone;
 pub mod embed;
 pub mod plan;
 
+pub mod bundle;
 pub mod dataset;
 
 pub mod classifier;

@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 
 use super::terminal::{Terminal, bytes, count_rows};
 use crate::backbone::Backbone;
+use crate::bundle::PublicKey;
 use crate::data::{Format, Source};
 use crate::embed::{EmbedOptions, Embedder, StoredLayers, TOKEN_BUDGET};
 use crate::error::{Error, Kind, Result};
@@ -52,6 +53,18 @@ impl RuntimeArguments {
         ));
         Ok(Arc::new(runtime))
     }
+}
+
+/// Which bundles may be loaded.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Bundles")]
+pub(crate) struct TrustArguments {
+    /// Load nothing but a bundle signed with this minisign public key (RW…, or its .pub file).
+    #[arg(long, value_name = "PUBKEY")]
+    pub(crate) trust: Option<PublicKey>,
+    /// Do not compare what a bundle computes here with what it computed where it was made.
+    #[arg(long)]
+    pub(crate) skip_self_test: bool,
 }
 
 /// How a table is read.

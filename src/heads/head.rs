@@ -52,6 +52,14 @@ impl Head {
         }
     }
 
+    /// The head whose logits are this one's divided by `temperature`.
+    #[must_use]
+    pub fn with_temperature(&self, temperature: f32) -> Self {
+        let mut head = self.clone();
+        head.weights.iter_mut().chain(&mut head.bias).for_each(|number| *number /= temperature);
+        head
+    }
+
     /// Logits of one feature vector `[features]` into `out` `[classes]`.
     pub fn logits(&self, features: &[f32], out: &mut [f32]) {
         for ((out, weights), bias) in

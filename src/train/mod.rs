@@ -249,7 +249,7 @@ pub fn inputs(
 
 /// The plans of all stages, in their order.
 fn stages(request: &TrainRequest, backbone: Option<&Backbone>) -> Result<Vec<FreezePlan>> {
-    let depth = backbone.and_then(|backbone| backbone.manifest().layers());
+    let depth = backbone.and_then(|backbone| backbone.layers());
     let TrainRequest { freeze, unfreeze, tasks, .. } = request;
     let inner = freeze.iter().any(|value| value.starts_with("backbone:"));
     let wrong = |what: &str| Err(Error::new(Kind::Usage, what.to_owned()));

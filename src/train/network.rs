@@ -11,7 +11,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::TrainEvent;
-use crate::backbone::{Backbone, Preparation, WEIGHTS};
+use crate::backbone::{Backbone, Preparation};
 use crate::bert::{
     ChangedTensors, Config, Network, Outputs, Start, TrainingGraph, TrainingHead, TrainingOptions, Weights,
     head_bias, head_weight, training_graph,
@@ -167,7 +167,7 @@ impl<'t> Trainer<'t> {
         let _uninterrupted = show(&TrainEvent::Stage { frozen: &frozen, trained_parameters, all_parameters });
         let heads = self.heads.iter().map(|head| (head.task.clone(), head.labels.len())).collect();
         let hidden = self.config.hidden_size;
-        let mut step = Step::new(self.runtime, graph, self.backbone.directory(), heads, hidden)?;
+        let mut step = Step::new(self.runtime, graph, self.backbone.weights_place().0, heads, hidden)?;
         let inputs = Fields::new("frosthead stage 1")
             .field("run", self.inputs.0)
             .field("stage", number.to_le_bytes())
@@ -219,7 +219,7 @@ impl<'t> Trainer<'t> {
         chosen: &[usize],
     ) -> Result<Vec<f32>> {
         let graph = self.backbone.build_graph(Some(changed), Outputs::Embedding, start)?;
-        let mut session = self.runtime.session_from_memory(&graph, self.backbone.directory())?;
+        let mut session = self.runtime.session_from_memory(&graph, self.backbone.weights_place().0)?;
         cut.embeddings(&mut session, chosen)
     }
 
@@ -234,7 +234,7 @@ impl<'t> Trainer<'t> {
         let network = Network {
             config: self.config,
             weights: &self.weights,
-            weight_file: WEIGHTS,
+            weight_file: self.backbone.weights_place().1,
             changed: Some(&self.changed),
         };
         let heads = self.heads.iter().zip(&self.options.shares).map(|(head, share)| TrainingHead {
@@ -257,7 +257,7 @@ impl<'t> Trainer<'t> {
 
     /// The trained parameters with their present values and learning rates.
     fn parameters(&self, graph: &TrainingGraph) -> Result<Vec<Parameter>> {
-        let path = self.backbone.graph(WEIGHTS);
+        let path = self.backbone.weights_path();
         let in_head = |name: &str| {
             self.heads.iter().find_map(|head| {
                 let found = [(head_weight(&head.task), &head.weights), (head_bias(&head.task), &head.bias)];
