@@ -155,10 +155,15 @@ impl Backbone {
     /// The backbone is opaque (an imported `.onnx` file, or a bundle in another precision), or its weight file is damaged.
     pub fn encoder(&self) -> Result<(&Config, Weights)> {
         let opaque = |what: &str, help: &str| {
-            Error::new(Kind::Usage, "this backbone cannot be cut inside").at(&self.path).found(what).help(help)
+            Error::new(Kind::Usage, "this backbone cannot be cut inside")
+                .at(&self.path)
+                .found(what)
+                .help(help)
         };
         match (&self.manifest.architecture, &self.packed) {
-            (Architecture::Bert { config }, None) => Ok((config, Weights::open(&self.weights_path(), config)?)),
+            (Architecture::Bert { config }, None) => {
+                Ok((config, Weights::open(&self.weights_path(), config)?))
+            }
             (Architecture::Bert { config }, Some(PackedGraph { weights: Some(weights), .. })) => {
                 Ok((config, weights.clone()))
             }

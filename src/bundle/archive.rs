@@ -8,7 +8,9 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use super::contents::limit;
-use super::layout::{CENTRAL, CENTRAL_BYTES, END, END_BYTES, Entry, LOCAL, LOCAL_BYTES, alignment, end_record};
+use super::layout::{
+    CENTRAL, CENTRAL_BYTES, END, END_BYTES, Entry, LOCAL, LOCAL_BYTES, alignment, end_record,
+};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::Fingerprint;
 
@@ -46,9 +48,10 @@ impl Archive {
     /// # Errors
     /// There is none.
     pub fn entry(&self, name: &str) -> Result<&Entry> {
-        self.entries.iter().find(|entry| entry.name == name).ok_or_else(|| {
-            lie("an entry is missing").at(&self.path).expected(format!("{name:?}"))
-        })
+        self.entries
+            .iter()
+            .find(|entry| entry.name == name)
+            .ok_or_else(|| lie("an entry is missing").at(&self.path).expected(format!("{name:?}")))
     }
 
     /// All bytes of an entry, no more than its [`limit`].
@@ -125,7 +128,8 @@ impl<F: FnMut(&mut [u8]) -> std::io::Result<usize>> std::io::Read for ReadAt<F> 
 
 /// A bundle that is not what it says.
 pub(super) fn lie(what: &str) -> Error {
-    Error::new(Kind::Bundle, what).help("copy the bundle again from where it was made; do not unpack and zip it")
+    Error::new(Kind::Bundle, what)
+        .help("copy the bundle again from where it was made; do not unpack and zip it")
 }
 
 fn number(bytes: &[u8], at: usize, length: usize) -> u64 {
@@ -134,14 +138,15 @@ fn number(bytes: &[u8], at: usize, length: usize) -> u64 {
 
 fn read(file: &File, start: u64, length: usize) -> Result<Vec<u8>> {
     let mut bytes = vec![0; length];
-    file.read_exact_at(&mut bytes, start)
-        .map_err(|source| lie("the bundle is truncated").because(source))?;
+    file.read_exact_at(&mut bytes, start).map_err(|source| lie("the bundle is truncated").because(source))?;
     Ok(bytes)
 }
 
 fn entries(file: &File, length: u64) -> Result<Vec<Entry>> {
     let end_start = length.checked_sub(END_BYTES as u64).ok_or_else(|| {
-        lie("this is not a bundle").found(format!("{length} bytes")).expected("a file made by `frosthead bundle`")
+        lie("this is not a bundle")
+            .found(format!("{length} bytes"))
+            .expected("a file made by `frosthead bundle`")
     })?;
     let end = read(file, end_start, END_BYTES)?;
     if read(file, 0, 4)? != LOCAL {
@@ -151,11 +156,11 @@ fn entries(file: &File, length: u64) -> Result<Vec<Entry>> {
         return Err(lie("the bundle is truncated, or something was added to it")
             .expected("the directory of its entries at its end"));
     }
-    let (count, size, start) =
-        (number(&end, 10, 2) as usize, number(&end, 12, 4), number(&end, 16, 4));
+    let (count, size, start) = (number(&end, 10, 2) as usize, number(&end, 12, 4), number(&end, 16, 4));
     if count > MOST_ENTRIES || start + size != end_start || end != end_record(count, start, size) {
-        return Err(lie("the end of the bundle is not as frosthead writes it")
-            .found(format!("{count} entries, a directory of {size} bytes at {start}, a file of {length} bytes")));
+        return Err(lie("the end of the bundle is not as frosthead writes it").found(format!(
+            "{count} entries, a directory of {size} bytes at {start}, a file of {length} bytes"
+        )));
     }
     let directory = read(file, start, usize::try_from(size).unwrap_or(usize::MAX))?;
     let entries = directory_entries(&directory, count)?;

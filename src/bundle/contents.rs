@@ -62,8 +62,7 @@ pub struct Manifest {
     pub tasks: Vec<TaskManifest>,
     /// What happens to texts beyond the model's limit.
     pub long: LongTexts,
-    /// How far golden vectors may be off on another machine: the largest difference, as a share of the vector's largest number
-    /// (at least 1).
+    /// How far golden vectors may be off on another machine: the largest difference, as a share of the vector's largest number.
     pub tolerance: f32,
     /// The backbone: its dimensions, how it prepares texts, source and licence, and the hashes of the files it was made from.
     pub backbone: backbone::Manifest,
@@ -129,7 +128,8 @@ pub(super) fn to_json(value: &impl Serialize) -> Result<Vec<u8>> {
 }
 
 fn parse<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|source| lie("an entry is not what it must be").column(name).because(source))
+    serde_json::from_slice(bytes)
+        .map_err(|source| lie("an entry is not what it must be").column(name).because(source))
 }
 
 impl Contents {
@@ -168,7 +168,9 @@ impl Contents {
             .filter(|_| labels.is_empty())
             .ok_or_else(|| unfitting(LABELS))?;
         let calibration: Vec<Calibration> = tasks()
-            .map(|task| calibration.remove(task).filter(|own| own.temperature > 0.0 && own.temperature.is_finite()))
+            .map(|task| {
+                calibration.remove(task).filter(|own| own.temperature > 0.0 && own.temperature.is_finite())
+            })
             .collect::<Option<_>>()
             .filter(|_| calibration.is_empty())
             .ok_or_else(|| unfitting(CALIBRATION))?;

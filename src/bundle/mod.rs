@@ -20,8 +20,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use archive::{Archive, lie};
-use contents::{Contents, check_hash};
 pub use contents::{Calibration, FORMAT, Manifest, TaskManifest};
+use contents::{Contents, check_hash};
 pub use self_test::SelfTest;
 pub use signature::{PublicKey, signature_path};
 pub use tokenizer::Original;
@@ -95,10 +95,12 @@ impl Bundle {
         Ok((bundle, made?))
     }
 
-    /// Checks the one large entry, and the signature.
+    /// Checks the large entries, and the signature.
     fn check_weights(&self, key: Option<&PublicKey>) -> Result<()> {
-        let found = self.archive.hash(self.archive.entry(contents::DATA)?)?;
-        check_hash(contents::DATA, &self.contents.checksums, found).map_err(|error| error.at(&self.path))?;
+        for name in [contents::TOKENIZER, contents::DATA] {
+            let found = self.archive.hash(self.archive.entry(name)?)?;
+            check_hash(name, &self.contents.checksums, found).map_err(|error| error.at(&self.path))?;
+        }
         key.map_or(Ok(()), |key| signature::verify(&self.path, self.archive.reader(), key))
     }
 
@@ -140,6 +142,12 @@ impl Bundle {
         self.archive.entries().iter().map(kept).collect()
     }
 
+    /// Whether a signature lies beside it; whose it is, only [`Bundle::open`] with a key can tell.
+    #[must_use]
+    pub fn has_signature(&self) -> bool {
+        signature_path(&self.path).is_file()
+    }
+
     /// Bytes of the whole file.
     #[must_use]
     pub fn bytes(&self) -> u64 {
@@ -159,12 +167,13 @@ impl Bundle {
     /// # Errors
     /// The graph cannot be loaded, or its outputs are not those of a bundle.
     pub fn extractor(&self, runtime: &Runtime) -> Result<Extractor> {
+        // Before the network: parsing a tokenizer takes memory for a moment, which the network can use afterwards.
+        let backbone = self.pack(self.own_values())?;
         let folder = self.path.parent().unwrap_or(Path::new("/"));
         let session = runtime.session_from_memory(&graph::encode(&self.graph), folder)?;
         let heads = self.heads.iter().map(|head| (network::logits(&head.task), head.labels.len()));
         let embedding = ("embedding".to_owned(), self.manifest().backbone.hidden_size);
         let parts = RowParts::new(std::iter::once(embedding).chain(heads));
-        let backbone = self.pack(self.own_values())?;
         let options = EmbedOptions { long: self.long(), ..EmbedOptions::default() };
         Extractor::with_session(Arc::new(backbone), session, parts, &options)
     }
@@ -203,7 +212,8 @@ impl Bundle {
     fn tokenizer(&self) -> Result<Vec<u8>> {
         let bytes = self.archive.read(contents::TOKENIZER)?;
         let found = Fingerprint::of_bytes(&bytes);
-        check_hash(contents::TOKENIZER, &self.contents.checksums, found).map_err(|error| error.at(&self.path))?;
+        check_hash(contents::TOKENIZER, &self.contents.checksums, found)
+            .map_err(|error| error.at(&self.path))?;
         Ok(bytes)
     }
 
@@ -249,14 +259,10 @@ fn bound_graph(archive: &Archive, contents: &Contents, path: &Path) -> Result<Mo
 }
 
 /// A head as the graph has it.
-fn read_head(
-    archive: &Archive,
-    graph: &ModelProto,
-    task: &TaskManifest,
-    labels: &[String],
-) -> Result<Head> {
+fn read_head(archive: &Archive, graph: &ModelProto, task: &TaskManifest, labels: &[String]) -> Result<Head> {
     let tensor = |name: &str, dims: &[usize]| -> Result<Vec<f32>> {
-        let unfitting = || lie("the heads do not fit the manifest").column(name).expected(format!("shape {dims:?}"));
+        let unfitting =
+            || lie("the heads do not fit the manifest").column(name).expected(format!("shape {dims:?}"));
         let tensor = network::initializer(graph, name).ok_or_else(unfitting)?;
         let shape = tensor.dims.iter().map(|&size| usize::try_from(size).ok());
         if !shape.eq(dims.iter().map(|&size| Some(size))) {

@@ -86,9 +86,8 @@ fn tail(heads: &[DeployedHead<'_>], hidden: usize, means: usize) -> Result<Model
     let batch = || Dim::from("batch");
     let embedding = graph.input("embedding", ValueType::float([batch(), hidden.into()]))?;
     let layers = heads.iter().any(|own| own.columns.start < means);
-    let layers = layers
-        .then(|| graph.input("layer_means", ValueType::float([batch(), means.into()])))
-        .transpose()?;
+    let layers =
+        layers.then(|| graph.input("layer_means", ValueType::float([batch(), means.into()]))).transpose()?;
     for own in heads {
         let task = &own.head.task;
         let (classes, width) = (own.head.labels.len(), own.head.features);
@@ -114,12 +113,7 @@ fn tail(heads: &[DeployedHead<'_>], hidden: usize, means: usize) -> Result<Model
 }
 
 /// The layers that a head sees.
-fn seen_layers(
-    graph: &mut Builder,
-    layers: &Value,
-    own: &DeployedHead<'_>,
-    means: usize,
-) -> Result<Value> {
+fn seen_layers(graph: &mut Builder, layers: &Value, own: &DeployedHead<'_>, means: usize) -> Result<Value> {
     if own.columns == (0..means) {
         return Ok(layers.clone());
     }

@@ -95,7 +95,8 @@ pub(super) fn sign(bundle: &Path, key: &Path) -> Result<Vec<u8>> {
             .expected("a minisign secret key, as `minisign -G` makes it")
             .because(source)
     };
-    let text = std::fs::read_to_string(key).map_err(|source| Error::io("read the secret key", key, source))?;
+    let text =
+        std::fs::read_to_string(key).map_err(|source| Error::io("read the secret key", key, source))?;
     let boxed = || minisign::SecretKeyBox::from_string(&text).map_err(unusable);
     let secret = match boxed()?.into_unencrypted_secret_key() {
         Ok(secret) => secret,

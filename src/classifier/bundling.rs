@@ -31,7 +31,8 @@ pub fn bundle_run(run: &Path, out: &Path, options: &BundleOptions, runtime: &Run
     let backbone = Arc::new(run.backbone(options.backbone.as_deref())?);
     let choice = |task: &String| run.recipe.features.tasks.get(task).and_then(|own| own.choice);
     // A head on features made elsewhere has no choice, and its run no backbone: refused above.
-    let choices: Vec<FeatureChoice> = run.recipe.tasks.iter().map(|task| choice(task).unwrap_or_default()).collect();
+    let choices: Vec<FeatureChoice> =
+        run.recipe.tasks.iter().map(|task| choice(task).unwrap_or_default()).collect();
     let request = BundleRequest {
         backbone: &backbone,
         variant: Variant::fp32(&backbone, &run.heads, &choices)?,

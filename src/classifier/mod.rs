@@ -102,7 +102,12 @@ impl Classifier {
         Ok(Self::new(model, extractor, columns, test))
     }
 
-    fn new(model: Model, extractor: Extractor, columns: Vec<Range<usize>>, self_test: Option<SelfTest>) -> Self {
+    fn new(
+        model: Model,
+        extractor: Extractor,
+        columns: Vec<Range<usize>>,
+        self_test: Option<SelfTest>,
+    ) -> Self {
         let max_length = extractor.backbone().manifest().preparation.max_length;
         let temperatures = model.temperatures();
         Self { model, extractor: Mutex::new(extractor), columns, temperatures, max_length, self_test }
@@ -175,7 +180,9 @@ impl Classifier {
         match &self.model {
             Model::Run(run) => apply_heads(&run.heads, &self.columns, row),
             Model::Bundle(_) => tasks
-                .map(|(columns, temperature)| TaskPrediction::new(row[columns.clone()].to_vec(), *temperature))
+                .map(|(columns, temperature)| {
+                    TaskPrediction::new(row[columns.clone()].to_vec(), *temperature)
+                })
                 .collect(),
         }
     }
@@ -258,9 +265,26 @@ impl Run {
 /// # Errors
 /// It is none of them, or one of its files is missing or was changed.
 pub fn open_backbone(path: &Path) -> Result<Backbone> {
+    open_trusted_backbone(path, None, None)
+}
+
+/// The same; with a key, only what was signed with it; with a runtime, only a bundle that passes its self-test on it.
+///
+/// # Errors
+/// As [`open_backbone`], and it is not signed or fails its test.
+pub fn open_trusted_backbone(
+    path: &Path,
+    key: Option<&PublicKey>,
+    runtime: Option<&Runtime>,
+) -> Result<Backbone> {
     if path.is_file() {
-        return Bundle::open(path, None)?.backbone();
+        let bundle = Bundle::open(path, key)?;
+        if let Some(runtime) = runtime {
+            bundle.self_test(&mut bundle.extractor(runtime)?)?;
+        }
+        return bundle.backbone();
     }
+    refuse_unsigned(path, key)?;
     if path.join(run::RECIPE).exists() { Run::open(path)?.backbone(None) } else { Backbone::open(path) }
 }
 

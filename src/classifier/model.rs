@@ -100,10 +100,12 @@ impl Model {
         match (self, elsewhere) {
             (Self::Run(run), _) => run.backbone(elsewhere),
             (Self::Bundle(bundle), None) => bundle.backbone(),
-            (Self::Bundle(bundle), Some(other)) => Err(Error::new(Kind::Usage, "a bundle has a backbone of its own")
-                .at(bundle.path())
-                .found(format!("--backbone {}", other.display()))
-                .help("leave --backbone away")),
+            (Self::Bundle(bundle), Some(other)) => {
+                Err(Error::new(Kind::Usage, "a bundle has a backbone of its own")
+                    .at(bundle.path())
+                    .found(format!("--backbone {}", other.display()))
+                    .help("leave --backbone away"))
+            }
         }
     }
 }

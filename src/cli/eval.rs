@@ -106,7 +106,12 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
     Ok(criterion(&evaluation.tasks, arguments.min_f1, terminal))
 }
 
-fn load(arguments: &Arguments, model: &Model, kept: &[String], terminal: &Terminal) -> anyhow::Result<Dataset> {
+fn load(
+    arguments: &Arguments,
+    model: &Model,
+    kept: &[String],
+    terminal: &Terminal,
+) -> anyhow::Result<Dataset> {
     let source = arguments.table.source(&arguments.data)?;
     let columns = Columns { kept, texts: arguments.errors.is_some() };
     let named = |error: Error| match &source.path {

@@ -98,8 +98,7 @@ impl RowParts {
     /// Those of a stored row.
     #[must_use]
     pub fn of(layout: &RowLayout) -> Self {
-        let outputs =
-            [("layer_means", layout.states().len()), ("embedding", layout.embedding().len())];
+        let outputs = [("layer_means", layout.states().len()), ("embedding", layout.embedding().len())];
         Self::new(outputs.map(|(name, width)| (name.to_owned(), width)))
     }
 

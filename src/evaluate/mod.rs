@@ -10,10 +10,10 @@ use serde::Serialize;
 
 use crate::classifier::run::SplitRows;
 use crate::classifier::{Model, TaskRows, measure, probabilities};
-use crate::heads::{FeatureView, Head};
 use crate::data::Part;
 use crate::dataset::Dataset;
 use crate::error::{Error, Kind, Result};
+use crate::heads::{FeatureView, Head};
 use crate::metrics::TaskMetrics;
 
 /// Which rows to measure on.
