@@ -108,7 +108,8 @@ impl Archive {
         let failed = |source| Error::io("read", &self.path, source);
         let own = self.file.metadata().map_err(failed)?;
         let there = std::fs::metadata(&self.path).map_err(failed)?;
-        let identity = |file: &std::fs::Metadata| (file.dev(), file.ino(), file.len(), file.mtime_nsec());
+        let identity =
+            |file: &std::fs::Metadata| (file.dev(), file.ino(), file.len(), file.mtime(), file.mtime_nsec());
         if identity(&own) == identity(&there) {
             return Ok(());
         }

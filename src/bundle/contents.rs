@@ -40,9 +40,9 @@ pub(super) const ENTRIES: [(&str, u64, &str); 8] = [
     (CHECKSUMS, MIB, "a hash of every other entry"),
 ];
 
-/// The largest size of an entry; for one that is not known, that of the manifest.
+/// The largest size of an entry. One that is not known is never read.
 pub(super) fn limit(name: &str) -> u64 {
-    ENTRIES.iter().find(|(own, ..)| *own == name).map_or(MIB, |(_, most, _)| *most)
+    ENTRIES.iter().find(|(own, ..)| *own == name).map_or(u64::MAX, |(_, most, _)| *most)
 }
 
 /// What a bundle is.

@@ -5,6 +5,10 @@
 //! writes, and to keep anything of the texts that a model was trained on.
 
 mod archive;
+#[cfg(feature = "train")]
+mod archive_writer;
+#[cfg(feature = "train")]
+mod assemble;
 mod contents;
 mod layout;
 mod network;
@@ -79,6 +83,8 @@ impl Bundle {
         // A link's own folder is not where ONNX Runtime would have to look.
         let path = path.canonicalize().map_err(|source| Error::io("read", path, source))?;
         let archive = Archive::open(&path)?;
+        // Before anything of it is read: only then is a signature worth something.
+        key.map_or(Ok(()), |key| signature::verify(&path, archive.reader(), key))?;
         let contents = Contents::read(&archive, &path)?;
         let graph = bound_graph(&archive, &contents, &path).map_err(|error| error.at(&path))?;
         let heads = contents.manifest.tasks.iter().zip(&contents.labels);
@@ -86,7 +92,7 @@ impl Bundle {
         let heads = heads.collect::<Result<_>>().map_err(|error: Error| error.at(&path))?;
         let bundle = Self { path, archive, contents, graph, heads };
         let (checked, made) = std::thread::scope(|scope| {
-            let checking = scope.spawn(|| bundle.check_weights(key));
+            let checking = scope.spawn(|| bundle.check_weights());
             let made = work(&bundle);
             (checking.join(), made)
         });
@@ -95,13 +101,13 @@ impl Bundle {
         Ok((bundle, made?))
     }
 
-    /// Checks the large entries, and the signature.
-    fn check_weights(&self, key: Option<&PublicKey>) -> Result<()> {
+    /// Checks the large entries.
+    fn check_weights(&self) -> Result<()> {
         for name in [contents::TOKENIZER, contents::DATA] {
             let found = self.archive.hash(self.archive.entry(name)?)?;
             check_hash(name, &self.contents.checksums, found).map_err(|error| error.at(&self.path))?;
         }
-        key.map_or(Ok(()), |key| signature::verify(&self.path, self.archive.reader(), key))
+        Ok(())
     }
 
     /// Where it lies, links resolved.
@@ -292,4 +298,5 @@ fn read_head(archive: &Archive, graph: &ModelProto, task: &TaskManifest, labels:
 }
 
 #[cfg(test)]
+#[cfg(feature = "train")]
 mod tests;

@@ -13,6 +13,7 @@ use crate::embed::{Extractor, RowParts};
 use crate::error::{Error, Kind, Result};
 
 /// Written for this purpose: short, ordinary, and with what tokenizers trip over.
+#[cfg(feature = "train")]
 pub(super) const SENTENCES: [&str; 3] = [
     "The meeting was moved to Thursday.",
     "Great phone, but the battery died after 2 days :-( would not buy again!",
@@ -31,6 +32,7 @@ pub struct SelfTest {
 }
 
 /// What the network says of the sentences.
+#[cfg(feature = "train")]
 pub(super) fn golden(extractor: &mut Extractor, tasks: &[String], texts: &[&str]) -> Result<Vec<Golden>> {
     let parts = extractor.parts().clone();
     let place = |name: &str| parts.place(name).unwrap_or_default();

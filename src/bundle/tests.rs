@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::path::PathBuf;
 
+use super::archive_writer::ArchiveWriter;
+use super::assemble::{DeployedHead, append_heads, lay_out};
 use super::contents::{self, Golden, to_json};
-use super::layout::{ArchiveWriter, Entry, end_record};
-use super::network::{DeployedHead, append_heads, lay_out};
+use super::layout::{Entry, end_record};
 use super::*;
 use crate::backbone::{self, Preparation, Source};
 use crate::bert::Pooling;

@@ -22,6 +22,7 @@ pub struct Original {
 ///
 /// # Errors
 /// `bytes` are not a JSON object, or lack one of both fields.
+#[cfg(feature = "train")]
 pub(super) fn deployed(bytes: &[u8], max_length: usize) -> Result<(Vec<u8>, Original)> {
     let truncation = format!(
         "{{\"direction\":\"Right\",\"max_length\":{max_length},\"strategy\":\"LongestFirst\",\"stride\":0}}"
@@ -95,6 +96,7 @@ fn value<T: serde::de::DeserializeOwned>(bytes: &[u8], at: usize) -> Option<(T, 
 }
 
 #[cfg(test)]
+#[cfg(feature = "train")]
 mod tests {
     use super::*;
 

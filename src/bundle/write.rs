@@ -9,12 +9,13 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::archive_writer::ArchiveWriter;
+use super::assemble::{DeployedHead, append_heads, lay_out};
 use super::contents::{
     CALIBRATION, CHECKSUMS, Calibration, DATA, FORMAT, GOLDEN, GRAPH, Golden, LABELS, MANIFEST, Manifest,
     TOKENIZER, TaskManifest, to_json,
 };
-use super::layout::ArchiveWriter;
-use super::network::{DeployedHead, append_heads, bind, lay_out, logits};
+use super::network::{bind, logits};
 use super::self_test::{SENTENCES, golden};
 use super::{Bundle, signature, signature_path, tokenizer};
 use crate::backbone::Backbone;
