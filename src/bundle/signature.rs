@@ -103,7 +103,7 @@ pub(super) fn sign(bundle: &Path, key: &Path) -> Result<Vec<u8>> {
         Err(_) => boxed()?.into_secret_key(None).map_err(unusable)?,
     };
     let file = std::fs::File::open(bundle).map_err(|source| Error::io("read", bundle, source))?;
-    // A comment of its own, because the default holds the time: the same bundle has the same signature.
+    // A comment of its own, because the default says when it was made and with what file name.
     let comment = Some("frosthead bundle");
     let signature = minisign::sign(None, &secret, file, comment, Some("signature of a frosthead bundle"))
         .map_err(unusable)?;

@@ -87,7 +87,7 @@ impl Classifier {
         let columns = run.columns(&RowLayout::of(&backbone, stored))?;
         let options = EmbedOptions { stored, long: run.recipe.features.long, ..EmbedOptions::default() };
         let extractor = Extractor::new(backbone, &runtime, &options)?;
-        Ok(Self::new(Model::Run(run), extractor, columns, None))
+        Ok(Self::new(Model::Run(Box::new(run)), extractor, columns, None))
     }
 
     fn open_bundle(path: &Path, options: &OpenOptions) -> Result<Self> {

@@ -16,7 +16,7 @@ use crate::tokens::LongTexts;
 /// Something that `train` or `bundle` made.
 pub enum Model {
     /// A run directory.
-    Run(Run),
+    Run(Box<Run>),
     /// A bundle.
     Bundle(Box<Bundle>),
 }
@@ -31,7 +31,7 @@ impl Model {
             return Ok(Self::Bundle(Box::new(Bundle::open(path, key)?)));
         }
         refuse_unsigned(path, key)?;
-        Ok(Self::Run(Run::open(path)?))
+        Ok(Self::Run(Box::new(Run::open(path)?)))
     }
 
     /// Where it lies.
