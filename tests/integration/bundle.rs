@@ -137,6 +137,52 @@ fn trained_layers_are_bundled() {
 }
 
 #[test]
+fn a_foreign_graph_is_bundled_with_its_weights_wherever_they_were() {
+    for name in ["encoder.onnx", "encoder_external.onnx"] {
+        let directory = directory();
+        let place = |name: &str| directory.path().join(name);
+        let (data, model) = (demo(300), place("model"));
+        let made = Made { run: place("run"), bundle: place("x.frost") };
+        let graph = root().join("tests/data/foreign_onnx").join(name);
+        frosthead(&["import", text(&graph), "--max-length", "32", "--out", text(&model)]).success();
+        frosthead(&[
+            "train",
+            text(&data),
+            "--backbone",
+            text(&model),
+            "--task",
+            "domain",
+            "--out",
+            made.run(),
+        ])
+        .success();
+        frosthead(&["bundle", made.run(), "--out", made.bundle()]).success();
+        std::fs::remove_dir_all(place("model")).unwrap();
+        let predicted = frosthead(&["predict", text(&data), "--model", made.bundle()]).success();
+        assert_eq!(predicted.json_lines().len(), 300);
+        frosthead(&["import", text(&graph), "--max-length", "32", "--out", text(&model)]).success();
+        agree(&made, &texts(300)[..20]);
+        let out = place("features.parquet");
+        let embedded =
+            frosthead(&["embed", text(&data), "--backbone", made.bundle(), "--out", text(&out)]).success();
+        assert!(embedded.stderr.contains("300 rows of 24 numbers"), "{}", embedded.stderr);
+        frosthead(&[
+            "train",
+            text(&data),
+            "--backbone",
+            made.bundle(),
+            "--task",
+            "domain",
+            "--unfreeze",
+            "1",
+            "--out",
+            "x",
+        ])
+        .fails_with(&["cannot be cut inside", "imported .onnx"]);
+    }
+}
+
+#[test]
 fn the_same_run_gives_the_same_bytes_and_another_one_is_refused() {
     let made = plain();
     let directory = directory();
