@@ -37,6 +37,8 @@ pub enum Kind {
     Training,
     /// A run directory is damaged or does not fit its backbone.
     Run,
+    /// A bundle is damaged, forged, unsigned where a signature was asked for, or computes other numbers here.
+    Bundle,
     /// An output is already there and was not made from the same inputs.
     Exists,
     /// The request contradicts itself or names something that is not there.

@@ -3,18 +3,11 @@
 //! A pre-trained BERT-family encoder runs frozen on ONNX Runtime, its embeddings are cached, and light heads are trained on
 //! them, several tasks on the same sentence at once.
 //!
-//! ```no_run
-//! use frosthead::Classifier;
+//! One file holds everything that `frosthead bundle` made of a trained run; this is all that an application needs
+//! (`examples/predict.rs`):
 //!
-//! # fn main() -> frosthead::Result<()> {
-//! let classifier = Classifier::open("runs/quickstart")?;
-//! for predictions in classifier.predict(&["Great phone, would buy again!"])? {
-//!     for (head, prediction) in classifier.heads().iter().zip(predictions) {
-//!         println!("{}: {}", head.task, head.labels[prediction.label]);
-//!     }
-//! }
-//! # Ok(())
-//! # }
+//! ```no_run
+#![doc = include_str!("../examples/predict.rs")]
 //! ```
 //!
 //! The modules are layers, listed here from the bottom up; each uses only those above it in this list.
@@ -39,6 +32,7 @@ pub mod backbone;
 pub mod embed;
 pub mod plan;
 
+pub mod bundle;
 pub mod dataset;
 
 pub mod classifier;

@@ -1,5 +1,5 @@
-//! Owns a backbone directory: importing it, opening it with every hash checked, its graphs with what training changed, and
-//! saying what identifies its features.
+//! Owns a backbone, a directory or what a bundle holds: importing it, opening it with every hash checked, its graphs with what
+//! training changed, and saying what identifies its features.
 //!
 //! Refuses to run it (that is `embed`'s work) and to use files that are not the ones the manifest was written for.
 
@@ -24,6 +24,7 @@ pub use manifest::{Architecture, Manifest, Preparation, Source};
 use crate::bert::{self, ChangedTensors, Config, GraphOptions, Network, Operators, Outputs, Start, Weights};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::Fingerprint;
+use crate::graph::{self, ModelProto};
 use crate::runtime::{Runtime, Session};
 use crate::tokens::Tokenizer;
 
@@ -39,13 +40,41 @@ pub const EMBEDDING_GRAPH: &str = "embedding.onnx";
 pub const LAYERS_GRAPH: &str = "layers.onnx";
 /// The same as [`EMBEDDING_GRAPH`] in plain ONNX operators, for other runtimes.
 pub const STANDARD_GRAPH: &str = "embedding.standard.onnx";
+/// The output of a graph that holds the mean-pooled states of every layer.
+const LAYER_MEANS: &str = "layer_means";
 
 /// An opened backbone: its manifest and tokenizer, all hashes checked; and the tensors that training changed, if any.
 pub struct Backbone {
-    directory: PathBuf,
+    /// The directory, or the file that holds it.
+    path: PathBuf,
     manifest: Manifest,
     tokenizer: Tokenizer,
     changed: Option<Changed>,
+    packed: Option<PackedGraph>,
+}
+
+/// A backbone inside a larger file (a bundle), which has been checked.
+pub struct Packed {
+    /// The file.
+    pub path: PathBuf,
+    /// What the backbone was.
+    pub manifest: Manifest,
+    /// The bytes of its own `tokenizer.json`.
+    pub tokenizer: Vec<u8>,
+    /// A graph with the output `embedding`, perhaps `layer_means`, and others; its external data lies in the file.
+    pub graph: ModelProto,
+    /// What decides its features, see [`Backbone::values`].
+    pub values: BTreeMap<String, String>,
+}
+
+/// What a packed backbone has instead of graphs and weights of its own.
+struct PackedGraph {
+    bytes: Vec<u8>,
+    /// Where the encoder's tensors lie; none when they are not plain 32-bit floats.
+    weights: Option<Weights>,
+    layer_means: bool,
+    tokenizer: Vec<u8>,
+    values: BTreeMap<String, String>,
 }
 
 /// Tensors that training changed, and their hash.
@@ -73,7 +102,25 @@ impl Backbone {
             }
         }
         let tokenizer = Tokenizer::open(&directory.join(TOKENIZER))?;
-        Ok(Self { directory: directory.to_path_buf(), manifest, tokenizer, changed: None })
+        Ok(Self { path: directory.to_path_buf(), manifest, tokenizer, changed: None, packed: None })
+    }
+
+    /// A backbone inside a larger file.
+    ///
+    /// # Errors
+    /// Its tokenizer is none.
+    pub fn packed(packed: Packed) -> Result<Self> {
+        let Packed { path, manifest, tokenizer, graph, values } = packed;
+        let weights = match &manifest.architecture {
+            Architecture::Bert { config } => Weights::of_graph(&graph, config),
+            Architecture::Onnx => None,
+        };
+        let outputs = graph.graph.iter().flat_map(|graph| &graph.output);
+        let layer_means = outputs.into_iter().any(|output| output.name() == LAYER_MEANS);
+        let bytes = graph::encode(&graph);
+        let inner = Tokenizer::from_bytes(&tokenizer, &path)?;
+        let packed = Some(PackedGraph { bytes, weights, layer_means, tokenizer, values });
+        Ok(Self { path, manifest, tokenizer: inner, changed: None, packed })
     }
 
     /// The same backbone with tensors that training changed; `fingerprint` is their hash.
@@ -86,7 +133,10 @@ impl Backbone {
     /// The named values that decide what a text's features are: the manifest's, and the hash of what training changed.
     #[must_use]
     pub fn values(&self) -> BTreeMap<String, String> {
-        let mut values = self.manifest.values();
+        let mut values = match &self.packed {
+            Some(packed) => packed.values.clone(),
+            None => self.manifest.values(),
+        };
         if let Some(changed) = &self.changed {
             values.insert("changed tensors".to_owned(), changed.fingerprint.to_string());
         }
@@ -102,14 +152,52 @@ impl Backbone {
     /// The dimensions and weights of a BERT encoder.
     ///
     /// # Errors
-    /// The backbone is opaque (an imported `.onnx` file), or its weight file is damaged.
+    /// The backbone is opaque (an imported `.onnx` file, or a bundle in another precision), or its weight file is damaged.
     pub fn encoder(&self) -> Result<(&Config, Weights)> {
-        match &self.manifest.architecture {
-            Architecture::Bert { config } => Ok((config, Weights::open(&self.directory.join(WEIGHTS), config)?)),
-            Architecture::Onnx => Err(Error::new(Kind::Usage, "this backbone cannot be cut inside")
-                .at(&self.directory)
-                .found("an imported .onnx file: its layers are not known, so its only cut is after the pooling")
-                .help("import the model from its Hugging Face directory (model.safetensors) to train its layers")),
+        let opaque = |what: &str, help: &str| {
+            Error::new(Kind::Usage, "this backbone cannot be cut inside")
+                .at(&self.path)
+                .found(what)
+                .help(help)
+        };
+        match (&self.manifest.architecture, &self.packed) {
+            (Architecture::Bert { config }, None) => {
+                Ok((config, Weights::open(&self.weights_path(), config)?))
+            }
+            (Architecture::Bert { config }, Some(PackedGraph { weights: Some(weights), .. })) => {
+                Ok((config, weights.clone()))
+            }
+            (Architecture::Bert { .. }, Some(_)) => Err(opaque(
+                "a bundle whose weights are not 32-bit floats any more: its only cut is after the pooling",
+                "use the backbone itself, or a bundle of --precision fp32",
+            )),
+            (Architecture::Onnx, _) => Err(opaque(
+                "an imported .onnx file: its layers are not known, so its only cut is after the pooling",
+                "import the model from its Hugging Face directory (model.safetensors) to train its layers",
+            )),
+        }
+    }
+
+    /// Layers whose states it can give; none when it cannot be looked into.
+    #[must_use]
+    pub fn layers(&self) -> Option<usize> {
+        let visible = |packed: &PackedGraph| packed.weights.is_some() || packed.layer_means;
+        self.manifest.layers().filter(|_| self.packed.as_ref().is_none_or(visible))
+    }
+
+    /// The file that holds the weights.
+    #[must_use]
+    pub fn weights_path(&self) -> PathBuf {
+        if self.packed.is_some() { self.path.clone() } else { self.path.join(WEIGHTS) }
+    }
+
+    /// The folder that graphs look their weights up in, and the weight file's name there.
+    #[must_use]
+    pub fn weights_place(&self) -> (&Path, &str) {
+        let name = self.path.file_name().and_then(|name| name.to_str()).filter(|_| self.packed.is_some());
+        match (name, self.path.parent()) {
+            (Some(name), Some(folder)) => (folder, name),
+            _ => (&self.path, WEIGHTS),
         }
     }
 
@@ -126,7 +214,7 @@ impl Backbone {
     }
 
     /// The bytes of a graph of this encoder with these changed tensors, pooled as the manifest says; its other weights are
-    /// looked up in [`Self::directory`].
+    /// looked up in the folder of [`Self::weights_place`].
     ///
     /// # Errors
     /// The backbone is opaque, or the graph cannot be built.
@@ -137,10 +225,32 @@ impl Backbone {
         start: Start,
     ) -> Result<Vec<u8>> {
         let (config, weights) = self.encoder()?;
-        let network = Network { config, weights: &weights, weight_file: WEIGHTS, changed };
+        let network = Network { config, weights: &weights, weight_file: self.weights_place().1, changed };
         let Preparation { pooling, normalize, .. } = self.manifest.preparation;
         let operators = Operators::Fused;
         bert::inference_graph(&network, &GraphOptions { operators, pooling, normalize, outputs, start })
+    }
+
+    /// The graph that gives these outputs from token ids; its weights lie in the folder of [`Self::weights_place`].
+    ///
+    /// # Errors
+    /// The graph cannot be read or built.
+    pub fn inference_graph(&self, outputs: Outputs) -> Result<Vec<u8>> {
+        match (&self.packed, self.ready_graph(outputs)) {
+            (Some(packed), _) if packed.weights.is_none() => Ok(packed.bytes.clone()),
+            (_, Some(path)) => std::fs::read(&path).map_err(|source| Error::io("read", path, source)),
+            _ => self.build_graph(self.changed(), outputs, Start::Ids),
+        }
+    }
+
+    /// The graph file that gives these outputs, if the import made one and training changed nothing.
+    fn ready_graph(&self, outputs: Outputs) -> Option<PathBuf> {
+        let name = match outputs {
+            Outputs::Embedding => EMBEDDING_GRAPH,
+            Outputs::EmbeddingAndLayerMeans => LAYERS_GRAPH,
+            _ => return None,
+        };
+        (self.packed.is_none() && self.changed.is_none()).then(|| self.graph(name))
     }
 
     /// A session that gives these outputs from token ids.
@@ -148,12 +258,9 @@ impl Backbone {
     /// # Errors
     /// The graph cannot be built or loaded.
     pub fn session(&self, runtime: &Runtime, outputs: Outputs) -> Result<Session> {
-        match outputs {
-            Outputs::Embedding if self.changed.is_none() => runtime.session(&self.graph(EMBEDDING_GRAPH)),
-            Outputs::EmbeddingAndLayerMeans if self.changed.is_none() => {
-                runtime.session(&self.graph(LAYERS_GRAPH))
-            }
-            _ => self.session_from(runtime, outputs, Start::Ids),
+        match self.ready_graph(outputs) {
+            Some(path) => runtime.session(&path),
+            None => runtime.session_from_memory(&self.inference_graph(outputs)?, self.weights_place().0),
         }
     }
 
@@ -162,19 +269,32 @@ impl Backbone {
     /// # Errors
     /// As [`Self::session`], and the backbone is opaque.
     pub fn session_from(&self, runtime: &Runtime, outputs: Outputs, start: Start) -> Result<Session> {
-        runtime.session_from_memory(&self.build_graph(self.changed(), outputs, start)?, &self.directory)
+        let graph = self.build_graph(self.changed(), outputs, start)?;
+        runtime.session_from_memory(&graph, self.weights_place().0)
     }
 
-    /// Where it lies.
+    /// Where it lies: a directory, or the bundle that holds it.
     #[must_use]
     pub fn directory(&self) -> &Path {
-        &self.directory
+        &self.path
     }
 
     /// What it is.
     #[must_use]
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// The bytes of its own `tokenizer.json`.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn tokenizer_bytes(&self) -> Result<Vec<u8>> {
+        if let Some(packed) = &self.packed {
+            return Ok(packed.tokenizer.clone());
+        }
+        let path = self.path.join(TOKENIZER);
+        std::fs::read(&path).map_err(|source| Error::io("read the tokenizer", path, source))
     }
 
     /// Its tokenizer.
@@ -186,6 +306,6 @@ impl Backbone {
     /// Path of one of its graphs.
     #[must_use]
     pub fn graph(&self, name: &str) -> PathBuf {
-        self.directory.join(name)
+        self.path.join(name)
     }
 }

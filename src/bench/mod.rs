@@ -1,7 +1,10 @@
-//! Owns timing: how fast a backbone embeds texts on this machine, beside what the machine itself can do.
+//! Owns timing: how fast a backbone embeds texts on this machine, beside what the machine itself can do; how long a model takes
+//! for a single text.
 //!
 //! Refuses to touch the feature store: every text is computed.
 
 mod embed;
+mod latency;
 
 pub use embed::{EmbedBench, EmbedBenchOptions, bench_embed};
+pub use latency::{LatencyBench, bench_latency};

@@ -85,7 +85,7 @@ fn canonical_names(header: &Header) -> Result<BTreeMap<String, &str>> {
 }
 
 /// The safetensors header: its JSON is filled with spaces up to a page boundary, as the format allows.
-fn header_bytes(tensors: &[Expected]) -> Vec<u8> {
+pub(super) fn header_bytes(tensors: &[Expected]) -> Vec<u8> {
     let mut text = json!({ "__metadata__": { "format": "pt" } }).to_string();
     text.pop();
     let mut start = 0;

@@ -8,10 +8,16 @@ use std::path::Path;
 
 use safetensors::tensor::{Dtype, TensorInfo};
 
+use super::checkpoint::header_bytes;
 use super::config::Config;
 use super::header::Header;
 use crate::error::{Error, Kind, Result};
-use crate::graph::{Data, Dim, External, ValueType};
+use crate::fingerprint::Fingerprint;
+use crate::graph::proto::TensorProto;
+use crate::graph::{Data, DataType, Dim, External, ModelProto, ValueType};
+
+/// Bytes hashed at a time.
+const PIECE: usize = 1 << 18;
 
 /// A tensor that the encoder has: canonical name and shape, in PyTorch's layout (`[out, in]` for products).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,6 +134,52 @@ impl Weights {
                 .help("import the model again"));
         }
         Ok(Self(places))
+    }
+
+    /// The same of a graph whose initializers have the tensors' own names and lie in one other file, uncompressed 32-bit floats;
+    /// none when any is missing or different.
+    #[must_use]
+    pub fn of_graph(model: &ModelProto, config: &Config) -> Option<Self> {
+        let initializers = model.graph.iter().flat_map(|graph| &graph.initializer);
+        let found: BTreeMap<&str, &TensorProto> = initializers.map(|own| (own.name(), own)).collect();
+        let place = |wanted: Expected| {
+            let tensor = found.get(wanted.name.as_str())?;
+            let said = |key: &str| -> Option<u64> {
+                tensor.external_data.iter().find(|own| own.key() == key)?.value().parse().ok()
+            };
+            let (offset, length) = (said("offset")?, said("length")?);
+            let shape: Option<Vec<usize>> =
+                tensor.dims.iter().map(|&size| usize::try_from(size).ok()).collect();
+            let fits = shape? == wanted.shape
+                && length == wanted.byte_length()
+                && tensor.data_type == Some(DataType::Float as i32);
+            fits.then_some((wanted.name, Place { shape: wanted.shape, offset, length }))
+        };
+        expected(config).into_iter().map(place).collect::<Option<_>>().map(Self)
+    }
+
+    /// The hash that the canonical weight file of these tensors has; they lie in the file `path`.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn canonical_fingerprint(&self, path: &Path, config: &Config) -> Result<Fingerprint> {
+        let tensors = expected(config);
+        let failed = |source| Error::io("read", path, source);
+        let file = std::fs::File::open(path).map_err(failed)?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&header_bytes(&tensors));
+        let mut piece = vec![0; PIECE];
+        for tensor in tensors {
+            let place = self.place(&tensor.name)?;
+            let (mut start, end) = (place.offset, place.offset + place.length);
+            while start < end {
+                let length = usize::try_from(end - start).unwrap_or(PIECE).min(PIECE);
+                file.read_exact_at(&mut piece[..length], start).map_err(failed)?;
+                hasher.update(&piece[..length]);
+                start += length as u64;
+            }
+        }
+        Ok(Fingerprint(*hasher.finalize().as_bytes()))
     }
 
     /// Names, in alphabetical order.

@@ -2,7 +2,10 @@
 //!
 //! Refuses to train and to measure itself: see `train` and `evaluate`.
 
+#[cfg(feature = "train")]
+mod bundling;
 mod measure;
+mod model;
 pub mod run;
 
 use std::ops::Range;
@@ -10,11 +13,15 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::backbone::Backbone;
-use crate::embed::{EmbedOptions, Extractor, StoredLayers, WindowSpan, Work};
+use crate::bundle::{Bundle, PublicKey, SelfTest};
+use crate::embed::{EmbedOptions, Extractor, RowLayout, StoredLayers, WindowSpan, Work};
 use crate::error::{Error, Kind, Result};
 use crate::heads::Head;
 use crate::runtime::{Runtime, RuntimeOptions};
+#[cfg(feature = "train")]
+pub use bundling::{BundleOptions, bundle_run};
 pub use measure::{TaskRows, calibrate, measure, probabilities};
+pub use model::{Model, refuse_unsigned};
 pub use run::Run;
 
 /// How a classifier is opened.
@@ -24,15 +31,21 @@ pub struct OpenOptions {
     pub runtime: RuntimeOptions,
     /// Where the backbone lies, when it is not where the run says.
     pub backbone: Option<std::path::PathBuf>,
+    /// Load nothing but a bundle that was signed with this key.
+    pub trust: Option<PublicKey>,
+    /// Do not run a bundle's golden sentences.
+    pub skip_self_test: bool,
 }
 
 /// A trained model, ready to predict. `Send + Sync`: calls from several threads take turns.
 pub struct Classifier {
-    run: Run,
-    backbone: Arc<Backbone>,
+    model: Model,
     extractor: Mutex<Extractor>,
-    /// What each head sees of a row.
+    /// Where each head's part of a row lies: what it sees, or, in a bundle, its logits.
     columns: Vec<Range<usize>>,
+    /// Longest text, in tokens.
+    max_length: usize,
+    self_test: Option<SelfTest>,
 }
 
 /// What one task says of one text.
@@ -47,7 +60,7 @@ pub struct TaskPrediction {
 }
 
 impl Classifier {
-    /// Opens a run directory with default options.
+    /// Opens a run directory or a bundle with default options.
     ///
     /// # Errors
     /// As [`Self::open_with`].
@@ -55,37 +68,71 @@ impl Classifier {
         Self::open_with(path, &OpenOptions::default())
     }
 
-    /// Opens a run directory and its backbone.
+    /// Opens a run directory and its backbone, or a bundle.
     ///
     /// # Errors
-    /// The run or its backbone is missing, damaged or changed, or ONNX Runtime cannot be loaded.
+    /// It is missing, damaged, forged or changed, a bundle fails its self-test, or ONNX Runtime cannot be loaded.
     pub fn open_with(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Self> {
-        let run = Run::open(path.as_ref())?;
+        let path = path.as_ref();
+        if path.is_file() { Self::open_bundle(path, options) } else { Self::open_run(path, options) }
+    }
+
+    fn open_run(path: &Path, options: &OpenOptions) -> Result<Self> {
+        refuse_unsigned(path, options.trust.as_ref())?;
+        let run = Run::open(path)?;
         let backbone = Arc::new(run.backbone(options.backbone.as_deref())?);
         let runtime = Runtime::load(&options.runtime)?;
         let stored = if run.sees_embedding_only() { StoredLayers::Last } else { StoredLayers::All };
+        let columns = run.columns(&RowLayout::of(&backbone, stored))?;
         let options = EmbedOptions { stored, long: run.recipe.features.long, ..EmbedOptions::default() };
-        let extractor = Extractor::new(Arc::clone(&backbone), &runtime, &options)?;
-        let columns = run.columns(&extractor.layout())?;
-        Ok(Self { run, backbone, extractor: Mutex::new(extractor), columns })
+        let extractor = Extractor::new(backbone, &runtime, &options)?;
+        Ok(Self::new(Model::Run(Box::new(run)), extractor, columns, None))
+    }
+
+    fn open_bundle(path: &Path, options: &OpenOptions) -> Result<Self> {
+        let load = |bundle: &Bundle| bundle.extractor(&Runtime::load(&options.runtime)?);
+        let (bundle, mut extractor) = Bundle::open_while(path, options.trust.as_ref(), load)?;
+        let test = (!options.skip_self_test).then(|| bundle.self_test(&mut extractor)).transpose()?;
+        extractor.forget_work();
+        let columns = bundle.logits(extractor.parts());
+        let model = Model::Bundle(Box::new(bundle));
+        // Says that a bundle has a backbone of its own, if it was told to use another.
+        options.backbone.as_deref().map_or(Ok(()), |other| model.backbone(Some(other)).map(drop))?;
+        Ok(Self::new(model, extractor, columns, test))
+    }
+
+    fn new(
+        model: Model,
+        extractor: Extractor,
+        columns: Vec<Range<usize>>,
+        self_test: Option<SelfTest>,
+    ) -> Self {
+        let max_length = extractor.backbone().manifest().preparation.max_length;
+        Self { model, extractor: Mutex::new(extractor), columns, max_length, self_test }
     }
 
     /// The heads: one per task, with their labels.
     #[must_use]
     pub fn heads(&self) -> &[Head] {
-        &self.run.heads
+        self.model.heads()
     }
 
-    /// The run it was opened from.
+    /// What it was opened from.
     #[must_use]
-    pub fn run(&self) -> &Run {
-        &self.run
+    pub fn model(&self) -> &Model {
+        &self.model
     }
 
-    /// The backbone.
+    /// Tokens of a text, at most; the rest is cut off, or read in windows.
     #[must_use]
-    pub fn backbone(&self) -> &Backbone {
-        &self.backbone
+    pub fn max_length(&self) -> usize {
+        self.max_length
+    }
+
+    /// What a bundle's self-test found, if it was run.
+    #[must_use]
+    pub fn self_test(&self) -> Option<SelfTest> {
+        self.self_test
     }
 
     /// What the network was made to do so far.
@@ -102,7 +149,7 @@ impl Classifier {
         let mut predictions = vec![Vec::new(); texts.len()];
         let mut extractor = self.extractor.lock().unwrap_or_else(PoisonError::into_inner);
         extractor.extract(texts, &mut |index, row| {
-            predictions[index] = apply_heads(&self.run.heads, &self.columns, row);
+            predictions[index] = self.apply(row);
             Ok(())
         })?;
         Ok(predictions)
@@ -113,16 +160,38 @@ impl Classifier {
     /// # Errors
     /// The run does not read texts in windows, or running fails.
     pub fn explain(&self, text: &str) -> Result<Vec<Vec<WindowLogits>>> {
-        let mut tasks = vec![Vec::new(); self.run.heads.len()];
+        let mut tasks = vec![Vec::new(); self.heads().len()];
         let mut extractor = self.extractor.lock().unwrap_or_else(PoisonError::into_inner);
         extractor.explain(text, &mut |span, row| {
-            let own = apply_heads(&self.run.heads, &self.columns, row);
+            let own = self.apply(row);
             for (task, own) in tasks.iter_mut().zip(own) {
                 task.push((span.clone(), own.logits));
             }
             Ok(())
         })?;
         Ok(tasks)
+    }
+
+    /// What every task says of a row.
+    fn apply(&self, row: &[f32]) -> Vec<TaskPrediction> {
+        match &self.model {
+            Model::Run(run) => apply_heads(&run.heads, &self.columns, row),
+            Model::Bundle(bundle) => {
+                let heads = bundle.heads().iter().zip(&self.columns);
+                heads
+                    .map(|(head, columns)| TaskPrediction::new(head, row[columns.clone()].to_vec()))
+                    .collect()
+            }
+        }
+    }
+}
+
+impl TaskPrediction {
+    /// What a head's logits come to.
+    fn new(head: &Head, logits: Vec<f32>) -> Self {
+        let mut probabilities = logits.clone();
+        head.calibrated(&mut probabilities);
+        Self { label: most_probable(&probabilities), logits, probabilities }
     }
 }
 
@@ -138,9 +207,7 @@ pub fn apply_heads(heads: &[Head], columns: &[Range<usize>], row: &[f32]) -> Vec
         .map(|(head, columns)| {
             let mut logits = vec![0.0; head.labels.len()];
             head.logits(&row[columns.clone()], &mut logits);
-            let mut probabilities = logits.clone();
-            head.calibrated(&mut probabilities);
-            TaskPrediction { label: most_probable(&probabilities), logits, probabilities }
+            TaskPrediction::new(head, logits)
         })
         .collect()
 }
@@ -191,11 +258,31 @@ impl Run {
     }
 }
 
-/// Opens what can stand for a backbone: an imported one, or the backbone of a run, with what its training changed.
+/// Opens what can stand for a backbone: an imported one, that of a run, with what its training changed, or that of a bundle.
 ///
 /// # Errors
-/// It is neither, or one of its files is missing or was changed.
+/// It is none of them, or one of its files is missing or was changed.
 pub fn open_backbone(path: &Path) -> Result<Backbone> {
+    open_trusted_backbone(path, None, None)
+}
+
+/// The same; with a key, only what was signed with it; with a runtime, only a bundle that passes its self-test on it.
+///
+/// # Errors
+/// As [`open_backbone`], and it is not signed or fails its test.
+pub fn open_trusted_backbone(
+    path: &Path,
+    key: Option<&PublicKey>,
+    runtime: Option<&Runtime>,
+) -> Result<Backbone> {
+    if path.is_file() {
+        let bundle = Bundle::open(path, key)?;
+        if let Some(runtime) = runtime {
+            bundle.self_test(&mut bundle.extractor(runtime)?)?;
+        }
+        return bundle.backbone();
+    }
+    refuse_unsigned(path, key)?;
     if path.join(run::RECIPE).exists() { Run::open(path)?.backbone(None) } else { Backbone::open(path) }
 }
 

@@ -8,12 +8,14 @@ use clap::{Args, Subcommand};
 
 use super::Outcome;
 use super::eval::{print_json, unprintable};
-use super::options::{RuntimeArguments, TableArguments};
+use super::options::{RuntimeArguments, TableArguments, TrustArguments};
 use super::terminal::{Terminal, bytes, grouped};
-use crate::bench::{EmbedBench, EmbedBenchOptions, bench_embed};
-use crate::classifier::open_backbone;
+use crate::bench::{EmbedBench, EmbedBenchOptions, LatencyBench, bench_embed, bench_latency};
+use crate::classifier::{Classifier, OpenOptions, open_backbone};
 use crate::data::TableReader;
 use crate::embed::{EmbedOptions, StoredLayers, TOKEN_BUDGET};
+use crate::error::Result;
+use crate::metrics::Latency;
 
 /// Measure this machine.
 #[derive(Debug, Args)]
@@ -25,6 +27,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum What {
     Embed(EmbedArguments),
+    Latency(LatencyArguments),
 }
 
 /// Texts per second of feature extraction, and how near that is to the machine's own peak.
@@ -34,7 +37,7 @@ enum What {
 struct EmbedArguments {
     /// A table of texts.
     data: String,
-    /// The backbone directory.
+    /// The backbone directory, or a run or bundle for its backbone.
     #[arg(long, value_name = "DIR")]
     backbone: PathBuf,
     /// Use the first N rows only.
@@ -58,21 +61,48 @@ struct EmbedArguments {
     runtime: RuntimeArguments,
 }
 
-fn parse_budget(text: &str) -> Result<usize, String> {
+/// Milliseconds that a single text takes, at the median and for the slowest.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  frosthead bench latency data.csv --model x.frost --threads 1 --json")]
+struct LatencyArguments {
+    /// A table of texts.
+    data: String,
+    /// The run directory or bundle.
+    #[arg(long, value_name = "RUN")]
+    model: PathBuf,
+    /// Use the first N rows only.
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    limit: usize,
+    /// Counted passes over the texts.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
+    /// Print JSON to standard output.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    table: TableArguments,
+    #[command(flatten)]
+    trust: TrustArguments,
+    #[command(flatten)]
+    runtime: RuntimeArguments,
+}
+
+fn parse_budget(text: &str) -> std::result::Result<usize, String> {
     text.parse().ok().filter(|budget| *budget > 0).ok_or_else(|| "expected a whole number above 0".to_owned())
 }
 
 pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
     match &arguments.what {
         What::Embed(arguments) => embed(arguments, terminal),
+        What::Latency(arguments) => latency(arguments),
     }
 }
 
-fn embed(arguments: &EmbedArguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
-    let source = arguments.table.source(&arguments.data)?;
-    let mut reader = TableReader::open(&source)?;
-    let column = reader.column(&arguments.table.text)?;
-    let limit = arguments.limit.unwrap_or(usize::MAX);
+/// The first texts of a table.
+fn first_texts(data: &str, table: &TableArguments, limit: usize) -> Result<Vec<String>> {
+    let mut reader = TableReader::open(&table.source(data)?)?;
+    let column = reader.column(&table.text)?;
     let mut texts: Vec<String> = Vec::new();
     loop {
         let rows = reader.read(8192.min(limit - texts.len()).max(1), 8 << 20)?;
@@ -82,6 +112,50 @@ fn embed(arguments: &EmbedArguments, terminal: &Terminal) -> anyhow::Result<Outc
         texts.extend(rows.into_iter().map(|mut row| row.cells[column].take().unwrap_or_default()));
     }
     texts.truncate(limit);
+    Ok(texts)
+}
+
+fn latency(arguments: &LatencyArguments) -> anyhow::Result<Outcome> {
+    let texts = first_texts(&arguments.data, &arguments.table, arguments.limit)?;
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let options = OpenOptions {
+        runtime: arguments.runtime.options(),
+        trust: arguments.trust.trust.clone(),
+        skip_self_test: arguments.trust.skip_self_test,
+        ..OpenOptions::default()
+    };
+    let classifier = Classifier::open_with(&arguments.model, &options)?;
+    let figures = bench_latency(&classifier, &texts, usize::from(arguments.rounds))?;
+    if arguments.json {
+        print_json(&figures)?;
+    } else {
+        print_lines(&latency_lines(&figures))?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn latency_lines(figures: &LatencyBench) -> Vec<(&'static str, String)> {
+    let Latency { calls, mean, p50, p95, p99, max } = figures.milliseconds;
+    let texts = format!(
+        "{} of {:.1} tokens, {} calls",
+        grouped(figures.texts as u64),
+        figures.tokens,
+        grouped(calls as u64)
+    );
+    let milliseconds = |value: f64| format!("{value:.1} ms");
+    vec![
+        ("texts", texts),
+        ("mean", milliseconds(mean)),
+        ("median", milliseconds(p50)),
+        ("95 of 100 within", milliseconds(p95)),
+        ("99 of 100 within", milliseconds(p99)),
+        ("slowest", milliseconds(max)),
+        ("peak memory", bytes(figures.peak_rss_bytes)),
+    ]
+}
+
+fn embed(arguments: &EmbedArguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
+    let texts = first_texts(&arguments.data, &arguments.table, arguments.limit.unwrap_or(usize::MAX))?;
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let backbone = Arc::new(open_backbone(&arguments.backbone)?);
     let runtime = arguments.runtime.load(terminal)?;
@@ -97,15 +171,14 @@ fn embed(arguments: &EmbedArguments, terminal: &Terminal) -> anyhow::Result<Outc
     if arguments.json {
         print_json(&figures)?;
     } else {
-        print(&figures)?;
+        print_lines(&embed_lines(&figures))?;
     }
     Ok(Outcome::Done)
 }
 
-fn print(figures: &EmbedBench) -> anyhow::Result<()> {
+fn embed_lines(figures: &EmbedBench) -> Vec<(&'static str, String)> {
     let percent = |share: f64| format!("{:.1} %", 100.0 * share);
-    let mut out = std::io::stdout().lock();
-    let lines = [
+    vec![
         ("texts", format!("{} ({} tokens)", grouped(figures.texts), grouped(figures.tokens))),
         ("texts/s", format!("{:.0}", figures.texts_per_second)),
         ("tokens/s", format!("{:.0}", figures.tokens_per_second)),
@@ -116,7 +189,11 @@ fn print(figures: &EmbedBench) -> anyhow::Result<()> {
         ("machine's GEMM peak", format!("{:.0} GFLOP/s", figures.gemm_peak_gflops)),
         ("share of that peak", figures.share_of_peak.map_or_else(|| "unknown".to_owned(), percent)),
         ("peak memory", bytes(figures.peak_rss_bytes)),
-    ];
+    ]
+}
+
+fn print_lines(lines: &[(&str, String)]) -> Result<()> {
+    let mut out = std::io::stdout().lock();
     for (name, value) in lines {
         writeln!(out, "{name:<20}  {value}").map_err(unprintable)?;
     }

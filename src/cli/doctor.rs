@@ -9,23 +9,29 @@ use serde::Serialize;
 
 use super::Outcome;
 use super::eval::{print_json, unprintable};
-use super::options::RuntimeArguments;
+use super::options::{RuntimeArguments, TrustArguments};
 use super::terminal::{Terminal, bytes};
 use crate::backbone::{Backbone, EMBEDDING_GRAPH};
-use crate::inspect::doctor::{Machine, nodes_per_provider};
+use crate::classifier::OpenOptions;
+use crate::inspect::doctor::{Machine, Opened, nodes_per_provider, open_model};
 
-/// Check the runtime, the processor, the memory, and where a backbone's nodes run.
+/// Check the runtime, the processor, the memory, whether a bundle is itself here, and where a backbone's nodes run.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   frosthead doctor
+  frosthead doctor x.frost
   frosthead doctor --backbone models/all-MiniLM-L6-v2 --device cuda --json")]
 pub(crate) struct Arguments {
+    /// Open this bundle (or run), run its self-test, and say what that took.
+    model: Option<PathBuf>,
     /// Show which provider each of this backbone's nodes runs on.
     #[arg(long, value_name = "DIR")]
     backbone: Option<PathBuf>,
     /// Print JSON to standard output.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    trust: TrustArguments,
     #[command(flatten)]
     runtime: RuntimeArguments,
 }
@@ -42,6 +48,8 @@ struct Report {
     machine: Machine,
     /// Provider → number of nodes, when a backbone was given.
     nodes_per_provider: Option<BTreeMap<String, usize>>,
+    /// What opening a model took, when one was given.
+    model: Option<Opened>,
 }
 
 pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
@@ -53,6 +61,13 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
         }
         None => None,
     };
+    let options = OpenOptions {
+        runtime: arguments.runtime.options(),
+        trust: arguments.trust.trust.clone(),
+        skip_self_test: arguments.trust.skip_self_test,
+        ..OpenOptions::default()
+    };
+    let model = arguments.model.as_deref().map(|path| open_model(path, &options)).transpose()?;
     let report = Report {
         frosthead: env!("CARGO_PKG_VERSION"),
         onnxruntime: runtime.version().to_owned(),
@@ -62,6 +77,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
         threads: runtime.threads(),
         machine: Machine::read(),
         nodes_per_provider,
+        model,
     };
     if arguments.json {
         print_json(&report)?;
@@ -97,9 +113,39 @@ fn print(report: &Report) -> anyhow::Result<()> {
         let nodes = nodes.iter().map(|(provider, count)| format!("{provider}: {count}"));
         lines.push(("nodes", nodes.collect::<Vec<_>>().join(", ")));
     }
+    lines.extend(report.model.iter().flat_map(of_model));
     let mut out = std::io::stdout().lock();
     for (name, value) in lines {
         writeln!(out, "{name:<14}  {value}").map_err(unprintable)?;
     }
     Ok(())
+}
+
+fn of_model(model: &Opened) -> [(&'static str, String); 4] {
+    let milliseconds = |seconds: f64| format!("{:.0} ms", 1e3 * seconds);
+    let test = model.self_test.map_or_else(
+        || "none".to_owned(),
+        |test| {
+            format!(
+                "{} sentences in {}, largest difference {:.1e} (at most {:.1e})",
+                test.sentences,
+                milliseconds(test.seconds),
+                test.largest_difference,
+                test.tolerance
+            )
+        },
+    );
+    [
+        ("model", model.precision.clone()),
+        ("self-test", test),
+        (
+            "opened in",
+            format!(
+                "{}, first prediction after that in {}",
+                milliseconds(model.open_seconds),
+                milliseconds(model.first_prediction_seconds)
+            ),
+        ),
+        ("peak memory", bytes(model.peak_rss_bytes)),
+    ]
 }

@@ -6,9 +6,8 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::Outcome;
-use super::options::{LongArguments, RuntimeArguments, StoreArguments, TableArguments};
+use super::options::{LongArguments, RuntimeArguments, StoreArguments, TableArguments, TrustArguments};
 use super::terminal::{Terminal, grouped};
-use crate::classifier::open_backbone;
 use crate::embed::{EmbedRequest, Embedded, FeatureChoice, embed_file};
 
 /// Compute the sentence embeddings of a table of texts, once, and write them to Parquet.
@@ -19,7 +18,7 @@ use crate::embed::{EmbedRequest, Embedded, FeatureChoice, embed_file};
 pub(crate) struct Arguments {
     /// CSV, TSV, JSONL, Parquet or text file; `-` is standard input.
     data: String,
-    /// The backbone directory, or a run for its trained backbone.
+    /// The backbone directory, or a run or bundle for its trained backbone.
     #[arg(long, value_name = "DIR")]
     backbone: PathBuf,
     /// The Parquet to write.
@@ -41,13 +40,15 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     store: StoreArguments,
     #[command(flatten)]
+    trust: TrustArguments,
+    #[command(flatten)]
     runtime: RuntimeArguments,
 }
 
 pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
     let source = arguments.table.source(&arguments.data)?;
-    let backbone = Arc::new(open_backbone(&arguments.backbone)?);
     let runtime = arguments.runtime.load(terminal)?;
+    let backbone = Arc::new(arguments.trust.open_backbone(&arguments.backbone, &runtime)?);
     let max_length = backbone.manifest().preparation.max_length;
     let long = arguments.long.resolve(|| false)?;
     let (mut embedder, rows) = arguments.store.open(backbone, runtime, long, &[&source], terminal)?;

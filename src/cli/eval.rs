@@ -9,9 +9,9 @@ use clap::Args;
 use serde::Serialize;
 
 use super::Outcome;
-use super::options::{RuntimeArguments, StoreArguments, TableArguments};
+use super::options::{RuntimeArguments, StoreArguments, TableArguments, TrustArguments};
 use super::terminal::{Terminal, grouped};
-use crate::classifier::Run;
+use crate::classifier::Model;
 use crate::data::{Format, RecordFormat, RecordValue, RecordWriter, Source, write_atomically};
 use crate::dataset::{Columns, Dataset};
 use crate::embed::covering;
@@ -28,7 +28,7 @@ use crate::metrics::{Coverage, TaskMetrics};
 pub(crate) struct Arguments {
     /// A labelled table, or a Parquet of features.
     data: String,
-    /// The run directory.
+    /// The run directory or bundle.
     #[arg(long, value_name = "RUN")]
     model: PathBuf,
     /// Measure these tasks only.
@@ -63,16 +63,21 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     store: StoreArguments,
     #[command(flatten)]
+    trust: TrustArguments,
+    #[command(flatten)]
     runtime: RuntimeArguments,
 }
 
 pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
-    let run = Run::open(&arguments.model)?;
-    let tasks = if arguments.tasks.is_empty() { run.recipe.tasks.clone() } else { arguments.tasks.clone() };
+    let model = Model::open(&arguments.model, arguments.trust.trust.as_ref())?;
+    let mut tasks = arguments.tasks.clone();
+    if tasks.is_empty() {
+        tasks.extend(model.heads().iter().map(|head| head.task.clone()));
+    }
     let mut kept = tasks.clone();
     kept.extend(arguments.by.clone());
-    let rows = load(arguments, &arguments.data, &run, &kept, terminal)?;
-    let evaluator = Evaluator::new(&run, &rows, &run.rows()?, &tasks)?;
+    let rows = load(arguments, &arguments.data, &model, &kept, terminal)?;
+    let evaluator = Evaluator::new(&model, &rows, &model.rows()?, &tasks)?;
     let seen = evaluator.seen();
     terminal.say(format!(
         "{} rows: {} were trained on, {} used for validation, {} are the run's test rows, {} are new",
@@ -87,7 +92,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
     let mut evaluation = evaluator.measure(which, group).map_err(|error| error.at(&arguments.data))?;
     if arguments.coverage {
         let strangers = arguments.out_of_scope.as_ref();
-        let strangers = strangers.map(|data| load(arguments, data, &run, &[], terminal)).transpose()?;
+        let strangers = strangers.map(|data| load(arguments, data, &model, &[], terminal)).transpose()?;
         evaluation.coverage = evaluator.coverage(which, strangers.as_ref())?;
     }
     if arguments.json {
@@ -117,7 +122,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
 fn load(
     arguments: &Arguments,
     data: &str,
-    run: &Run,
+    model: &Model,
     kept: &[String],
     terminal: &Terminal,
 ) -> anyhow::Result<Dataset> {
@@ -127,14 +132,19 @@ fn load(
         Some(path) => error.at(path),
         None => error,
     };
-    if let (None, Format::Parquet, Some(path)) = (&run.recipe.data.text, source.format, &source.path) {
+    if let (Model::Run(run), Format::Parquet, Some(path)) = (model, source.format, &source.path)
+        && run.recipe.data.text.is_none()
+    {
         let column = run.recipe.data.features_column.as_deref();
         return Ok(Dataset::from_features(path, column, columns).map_err(named)?);
     }
-    let backbone = Arc::new(run.backbone(arguments.backbone.as_deref())?);
+    let backbone = Arc::new(model.backbone(arguments.backbone.as_deref())?);
     let max_length = backbone.manifest().preparation.max_length;
     let runtime = arguments.runtime.load(terminal)?;
-    let long = run.recipe.features.long;
+    if let (Model::Bundle(bundle), false) = (model, arguments.trust.skip_self_test) {
+        bundle.self_test(&mut bundle.extractor(&runtime)?)?;
+    }
+    let long = model.long();
     let (mut embedder, rows) = arguments.store.open(backbone, runtime, long, &[&source], terminal)?;
     let mut progress = terminal.progress(rows);
     let mut dataset = Dataset::from_texts(
@@ -147,7 +157,7 @@ fn load(
     )
     .map_err(named)?;
     drop(progress);
-    dataset.load(&embedder, covering(&run.columns(&embedder.layout())?))?;
+    dataset.load(&embedder, covering(&model.columns(&embedder.layout())?))?;
     terminal.notes(&dataset.notes, long, max_length);
     Ok(dataset)
 }

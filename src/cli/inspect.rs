@@ -1,4 +1,4 @@
-//! Owns `frosthead inspect`: a backbone or a run in one screen.
+//! Owns `frosthead inspect`: a backbone, a run or a bundle in one screen.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -9,24 +9,36 @@ use super::Outcome;
 use super::eval::{print_json, unprintable};
 use super::terminal::{Terminal, bytes, grouped};
 use crate::backbone::{Architecture, Manifest};
+use crate::bundle::PublicKey;
 use crate::classifier::run::Recipe;
-use crate::inspect::{Description, HeadDescription, describe};
+use crate::error::{Error, Kind};
+use crate::inspect::{BundleDescription, Description, HeadDescription, describe};
 
-/// Say what a backbone or a run is.
+/// Say what a backbone, a run or a bundle is.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
   frosthead inspect models/all-MiniLM-L6-v2
-  frosthead inspect runs/quickstart --json")]
+  frosthead inspect runs/quickstart --json
+  frosthead inspect x.frost --privacy")]
 pub(crate) struct Arguments {
-    /// A backbone or run directory.
+    /// A backbone or run directory, or a bundle.
     path: PathBuf,
+    /// List everything that a bundle keeps.
+    #[arg(long)]
+    privacy: bool,
+    /// Only a bundle signed with this minisign public key (RW…, or its .pub file).
+    #[arg(long, value_name = "PUBKEY")]
+    trust: Option<PublicKey>,
     /// Print JSON to standard output.
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments, _: &Terminal) -> anyhow::Result<Outcome> {
-    let description = describe(&arguments.path)?;
+    let description = describe(&arguments.path, arguments.trust.as_ref())?;
+    if arguments.privacy {
+        return privacy(arguments, &description);
+    }
     if arguments.json {
         print_json(&description)?;
         return Ok(Outcome::Done);
@@ -38,6 +50,32 @@ pub(crate) fn run(arguments: &Arguments, _: &Terminal) -> anyhow::Result<Outcome
     Ok(Outcome::Done)
 }
 
+/// What a bundle keeps of anything.
+fn privacy(arguments: &Arguments, description: &Description) -> anyhow::Result<Outcome> {
+    let Description::Bundle(bundle) = description else {
+        return Err(Error::new(Kind::Usage, "--privacy lists what a bundle keeps")
+            .at(&arguments.path)
+            .found("a directory")
+            .help("bundle the run first")
+            .into());
+    };
+    if arguments.json {
+        print_json(&bundle.kept)?;
+        return Ok(Outcome::Done);
+    }
+    let mut out = std::io::stdout().lock();
+    for kept in &bundle.kept {
+        writeln!(out, "{:<16}  {:>12}  {}", kept.name, bytes(kept.bytes), kept.what).map_err(unprintable)?;
+    }
+    writeln!(
+        out,
+        "Nothing else. No text, no hash of a text, no row and no feature of the training data is in it; what training \
+         learned from them is in the weights and in the names of the labels."
+    )
+    .map_err(unprintable)?;
+    Ok(Outcome::Done)
+}
+
 fn lines(description: &Description) -> Vec<(&'static str, String)> {
     match description {
         Description::Backbone { fingerprint, bytes: size, manifest } => {
@@ -46,8 +84,39 @@ fn lines(description: &Description) -> Vec<(&'static str, String)> {
             lines.push(("fingerprint", fingerprint.clone()));
             lines
         }
+        Description::Bundle(bundle) => of_bundle(bundle),
         Description::Run { recipe, heads } => of_run(recipe, heads),
     }
+}
+
+fn of_bundle(bundle: &BundleDescription) -> Vec<(&'static str, String)> {
+    let manifest = &bundle.manifest;
+    let signature = match (bundle.trusted, bundle.signature) {
+        (true, _) => "by the trusted key",
+        (false, true) => "there is one; --trust PUBKEY checks it",
+        (false, false) => "none",
+    };
+    let mut lines = vec![
+        (
+            "bundle",
+            format!("format {}, {}, frosthead {}", manifest.format, manifest.precision, manifest.frosthead),
+        ),
+        ("size", bytes(bundle.bytes)),
+        ("signature", signature.to_owned()),
+    ];
+    lines.extend(of_backbone(&manifest.backbone));
+    if let Some(changed) = manifest.changed {
+        lines.push(("trained", format!("layers of the backbone ({})", changed.short())));
+    }
+    lines.push(("long texts", manifest.long.to_string()));
+    let heads = bundle.heads.iter().zip(&manifest.tasks).zip(&bundle.calibration);
+    lines.extend(heads.map(|((head, task), calibration)| {
+        let (labels, width) = (head.labels.join(", "), grouped(head.features as u64));
+        let temperature = calibration.temperature;
+        let seen = format!("{width} numbers of `{}`, temperature {temperature}", task.features);
+        ("task", format!("{}: {labels} ({seen})", head.task))
+    }));
+    lines
 }
 
 fn of_backbone(manifest: &Manifest) -> Vec<(&'static str, String)> {

@@ -4,6 +4,8 @@
 //! standard output or files, messages and progress to standard error.
 
 mod bench;
+#[cfg(feature = "train")]
+mod bundle;
 mod cache;
 #[cfg(feature = "train")]
 mod compare;
@@ -52,6 +54,8 @@ enum Command {
     Compare(Box<compare::Arguments>),
     Eval(eval::Arguments),
     Predict(predict::Arguments),
+    #[cfg(feature = "train")]
+    Bundle(bundle::Arguments),
     Inspect(inspect::Arguments),
     Doctor(doctor::Arguments),
     Cache(cache::Arguments),
@@ -102,6 +106,8 @@ fn run(command: &Command, terminal: &Terminal) -> anyhow::Result<Outcome> {
         Command::Compare(arguments) => compare::run(arguments, terminal),
         Command::Eval(arguments) => eval::run(arguments, terminal),
         Command::Predict(arguments) => predict::run(arguments, terminal),
+        #[cfg(feature = "train")]
+        Command::Bundle(arguments) => bundle::run(arguments, terminal),
         Command::Inspect(arguments) => inspect::run(arguments, terminal),
         Command::Doctor(arguments) => doctor::run(arguments, terminal),
         Command::Cache(arguments) => cache::run(arguments, terminal),

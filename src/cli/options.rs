@@ -10,6 +10,8 @@ use clap::{Args, ValueEnum};
 
 use super::terminal::{Terminal, bytes, count_rows};
 use crate::backbone::Backbone;
+use crate::bundle::PublicKey;
+use crate::classifier::open_trusted_backbone;
 use crate::data::{Format, Source};
 use crate::embed::{EmbedOptions, Embedder, StoredLayers, TOKEN_BUDGET};
 use crate::error::{Error, Kind, Result};
@@ -51,6 +53,26 @@ impl RuntimeArguments {
             runtime.threads()
         ));
         Ok(Arc::new(runtime))
+    }
+}
+
+/// Which bundles may be loaded.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Bundles")]
+pub(crate) struct TrustArguments {
+    /// Load nothing but a bundle signed with this minisign public key (RW…, or its .pub file).
+    #[arg(long, value_name = "PUBKEY")]
+    pub(crate) trust: Option<PublicKey>,
+    /// Do not compare what a bundle computes here with what it computed where it was made.
+    #[arg(long)]
+    pub(crate) skip_self_test: bool,
+}
+
+impl TrustArguments {
+    /// Opens what can stand for a backbone.
+    pub(crate) fn open_backbone(&self, path: &Path, runtime: &Runtime) -> Result<Backbone> {
+        let runtime = (!self.skip_self_test).then_some(runtime);
+        open_trusted_backbone(path, self.trust.as_ref(), runtime)
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::Outcome;
-use super::options::{RuntimeArguments, TableArguments};
+use super::options::{RuntimeArguments, TableArguments, TrustArguments};
 use super::terminal::Terminal;
 use crate::classifier::{Classifier, OpenOptions, TaskPrediction, WindowLogits};
 use crate::data::{RecordFormat, RecordValue, RecordWriter, Row, TableReader, write_atomically};
@@ -28,7 +28,7 @@ const WINDOW_BYTES: usize = 8 << 20;
 pub(crate) struct Arguments {
     /// CSV, TSV, JSONL, Parquet or text file; `-` is standard input, one text a line unless --format says otherwise.
     data: String,
-    /// The run directory.
+    /// The run directory or bundle.
     #[arg(long, value_name = "RUN")]
     model: PathBuf,
     /// Write here instead of to standard output.
@@ -59,6 +59,8 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     table: TableArguments,
     #[command(flatten)]
+    trust: TrustArguments,
+    #[command(flatten)]
     runtime: RuntimeArguments,
 }
 
@@ -86,9 +88,14 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
     }
     let mut reader = TableReader::open(&source)?;
     let text = reader.column(&arguments.table.text)?;
-    let options = OpenOptions { runtime: arguments.runtime.options(), backbone: arguments.backbone.clone() };
+    let options = OpenOptions {
+        runtime: arguments.runtime.options(),
+        backbone: arguments.backbone.clone(),
+        trust: arguments.trust.trust.clone(),
+        skip_self_test: arguments.trust.skip_self_test,
+    };
     let classifier = Classifier::open_with(&arguments.model, &options)?;
-    if arguments.explain.is_some() && classifier.run().recipe.features.long == LongTexts::Truncate {
+    if arguments.explain.is_some() && classifier.model().long() == LongTexts::Truncate {
         return Err(Error::new(Kind::Usage, "this run does not read texts in windows")
             .at(&arguments.model)
             .found("--explain windows, and a run trained with --long truncate")
@@ -103,8 +110,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
     let mut notes = job.notes;
     let work = classifier.work();
     (notes.truncation, notes.windowed) = (work.truncation, work.windowed);
-    let long = classifier.run().recipe.features.long;
-    terminal.notes(&notes, long, classifier.backbone().manifest().preparation.max_length);
+    terminal.notes(&notes, classifier.model().long(), classifier.max_length());
     Ok(Outcome::Done)
 }
 

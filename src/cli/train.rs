@@ -8,10 +8,9 @@ use clap::Args;
 
 use super::learning::LearningArguments;
 use super::network::{FreezeArguments, NetworkArguments, TrainProgress};
-use super::options::{LongArguments, RuntimeArguments, StoreArguments, TableArguments};
+use super::options::{LongArguments, RuntimeArguments, StoreArguments, TableArguments, TrustArguments};
 use super::terminal::{Terminal, grouped};
 use super::{Outcome, eval};
-use crate::classifier::open_backbone;
 use crate::data::Format;
 use crate::dataset::Input;
 use crate::error::{Error, Kind, Result};
@@ -62,6 +61,8 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     store: StoreArguments,
     #[command(flatten)]
+    trust: TrustArguments,
+    #[command(flatten)]
     runtime: RuntimeArguments,
 }
 
@@ -101,9 +102,9 @@ fn train_on_texts(
     directory: &Path,
     terminal: &Terminal,
 ) -> Result<Trained> {
-    let backbone = Arc::new(open_backbone(directory)?);
-    let max_length = backbone.manifest().preparation.max_length;
     let runtime = arguments.runtime.load(terminal)?;
+    let backbone = Arc::new(arguments.trust.open_backbone(directory, &runtime)?);
+    let max_length = backbone.manifest().preparation.max_length;
     let sources: Vec<_> = [Some(&request.data), request.valid.as_ref(), request.test.as_ref()]
         .into_iter()
         .flatten()

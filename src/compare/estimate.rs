@@ -172,9 +172,7 @@ impl Costs {
         if plans.last().is_some_and(|plan| plan.scenario() != Freezing::Frozen) {
             // `auto` features are compared on a sample: one fit of the widest choice is about what that takes, all in all.
             let fits = match (request.features, request.fit.alpha) {
-                (FeatureRequest::Auto, _) => {
-                    to_f64(backbone.manifest().layers().map_or(1, |layers| layers + 1) as u64)
-                }
+                (FeatureRequest::Auto, _) => to_f64(backbone.layers().map_or(1, |layers| layers + 1) as u64),
                 (FeatureRequest::Choice(_), Alpha::Auto) => AUTOMATIC,
                 (FeatureRequest::Choice(_), Alpha::Fixed(_)) => 1.0,
             };

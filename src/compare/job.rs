@@ -11,7 +11,7 @@ use super::estimate::{Costs, Survey, parameters, to_f64};
 use super::limit::Deadline;
 use super::scenario::Scenario;
 use super::{CompareEvent, CompareRequest, Open, Show};
-use crate::backbone::{Backbone, WEIGHTS};
+use crate::backbone::Backbone;
 use crate::classifier::Run;
 use crate::classifier::run::{FIT, METRICS, Recipe};
 use crate::dataset::{Columns, Dataset, Input};
@@ -55,11 +55,10 @@ impl<'j> Job<'j> {
     /// The backbone is missing or damaged.
     pub fn new(request: &'j CompareRequest, backbone: Arc<Backbone>, found: BackboneReport) -> Result<Self> {
         let manifest = backbone.manifest();
-        let weights = manifest.files.get_key_value(WEIGHTS).or_else(|| {
-            // An imported graph carries its weights itself.
-            manifest.files.iter().max_by_key(|(name, _)| size(&backbone.directory().join(name)))
-        });
-        let bytes = weights.map_or(0, |(name, _)| size(&backbone.directory().join(name)));
+        let weights = backbone.weights_path();
+        // An imported graph carries its weights itself.
+        let largest = || manifest.files.keys().map(|name| size(&backbone.directory().join(name))).max();
+        let bytes = if weights.is_file() { size(&weights) } else { largest().unwrap_or(0) };
         let parameters = match backbone.encoder() {
             Ok((_, weights)) => Some(parameters(&weights.names().map(str::to_owned).collect(), &weights)),
             Err(error) if error.kind() == Kind::Usage => None,
@@ -94,7 +93,7 @@ impl<'j> Job<'j> {
             // What went on from a run that is made anew is made anew, too.
             let top = matches!(scenario, Scenario::Top(..));
             let follows = top && again.contains(&scenario.features());
-            let depth = self.backbone.manifest().layers();
+            let depth = self.backbone.layers();
             let plans = match scenario.plans(&shared.tasks, depth, &shared.freeze) {
                 // What the user froze is not there: nobody wants the rest without it.
                 Err(error) if depth.is_some() && matches!(scenario, Scenario::FrozenHead(..)) => {

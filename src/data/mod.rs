@@ -24,7 +24,7 @@ pub use features::{EMBEDDING, FEATURES, FeatureWriter, feature_metadata, read_fe
 pub use features_absent::{EMBEDDING, FEATURES, FeatureWriter, feature_metadata, read_features};
 pub use format::{Format, Source};
 pub use labels::LabelSet;
-pub use output::{replace_directory, write_atomically};
+pub use output::{replace_directory, replace_file, write_atomically};
 pub use records::{RecordFormat, RecordValue, RecordWriter};
 pub use split::{Part, SplitOptions, split};
 pub use table::{FeatureTable, Row, TableReader};

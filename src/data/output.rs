@@ -11,15 +11,26 @@ use crate::error::{Error, Kind, Result};
 /// # Errors
 /// The directory does not exist or cannot be written, or `write` fails; then nothing is left behind.
 pub fn write_atomically(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+    replace_file(path, |file, _| {
+        let mut writer = BufWriter::new(file);
+        write(&mut writer)?;
+        writer.flush().map_err(|source| Error::io("write", path, source))
+    })
+}
+
+/// The same for who needs to go back in the file, or to read it under its temporary name (the second argument).
+///
+/// # Errors
+/// As [`write_atomically`], with `build`.
+pub fn replace_file(path: &Path, build: impl FnOnce(&mut File, &Path) -> Result<()>) -> Result<()> {
     let failed = |source| Error::io("write", path, source);
-    let temporary = tempfile::Builder::new()
+    let mut temporary = tempfile::Builder::new()
         .prefix(".frosthead-")
         .permissions(readable())
         .tempfile_in(parent(path)?)
         .map_err(failed)?;
-    let mut writer = BufWriter::new(temporary);
-    write(&mut writer)?;
-    let temporary = writer.into_inner().map_err(|error| failed(error.into_error()))?;
+    let name = temporary.path().to_path_buf();
+    build(temporary.as_file_mut(), &name)?;
     temporary.as_file().sync_all().map_err(failed)?;
     temporary.persist(path).map_err(|error| failed(error.error))?;
     Ok(())

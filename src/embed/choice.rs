@@ -135,7 +135,7 @@ impl From<FeatureChoice> for String {
 /// # Errors
 /// The backbone is an imported `.onnx` file, and the choice is not its embedding.
 pub fn check_choice(backbone: &Backbone, choice: FeatureChoice) -> Result<()> {
-    if choice == FeatureChoice::Last || backbone.manifest().layers().is_some() {
+    if choice == FeatureChoice::Last || backbone.layers().is_some() {
         return Ok(());
     }
     Err(Error::new(Kind::Usage, "this backbone has no layers to choose from")

@@ -83,7 +83,7 @@ impl Embedder {
         root: &Path,
         options: EmbedOptions,
     ) -> Result<Self> {
-        let layout = extractor::layout(&backbone, options.stored);
+        let layout = RowLayout::of(&backbone, options.stored);
         extractor::windows(&backbone, options.long)?;
         let key = store_key(&backbone, &runtime, &layout, options.long);
         let store = Store::open(root, &key, layout.width())?;
@@ -306,7 +306,8 @@ pub(super) fn key_fields(backbone: &Backbone, runtime: &Runtime) -> BTreeMap<Str
 fn store_key(backbone: &Backbone, runtime: &Runtime, layout: &RowLayout, long: LongTexts) -> StoreKey {
     let mut fields = key_fields(backbone, runtime);
     fields.insert("long texts".into(), long.to_string());
-    fields.insert("precision".into(), "fp32".into());
+    // A bundle in another precision says so itself.
+    fields.entry("precision".into()).or_insert_with(|| "fp32".into());
     fields.insert("cut".into(), "after pooling".into());
     fields.insert(
         "row".into(),

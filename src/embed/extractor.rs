@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::embedder::EmbedOptions;
-use super::layout::{RowLayout, StoredLayers};
+use super::layout::{RowLayout, RowParts};
 use super::windowed::{Round, Sum, WindowNotes};
 use crate::backbone::{Architecture, Backbone};
 use crate::bert::Outputs;
@@ -43,7 +43,7 @@ pub struct Work {
 pub struct Extractor {
     backbone: Arc<Backbone>,
     session: Session,
-    layout: RowLayout,
+    parts: RowParts,
     buckets: Buckets,
     token_budget: usize,
     /// How long texts are cut into windows; none: their end is cut off.
@@ -57,16 +57,30 @@ impl Extractor {
     /// # Errors
     /// The graph cannot be loaded, or the backbone's texts cannot be read in such windows.
     pub fn new(backbone: Arc<Backbone>, runtime: &Runtime, options: &EmbedOptions) -> Result<Self> {
-        let layout = layout(&backbone, options.stored);
+        let layout = RowLayout::of(&backbone, options.stored);
         let outputs =
             if layout.states().is_empty() { Outputs::Embedding } else { Outputs::EmbeddingAndLayerMeans };
+        let session = backbone.session(runtime, outputs)?;
+        Self::with_session(backbone, session, RowParts::of(&layout), options)
+    }
+
+    /// Takes rows out of any graph with the backbone's inputs: these outputs, `[batch, width]` each.
+    ///
+    /// # Errors
+    /// The backbone's texts cannot be read in such windows.
+    pub fn with_session(
+        backbone: Arc<Backbone>,
+        session: Session,
+        parts: RowParts,
+        options: &EmbedOptions,
+    ) -> Result<Self> {
         let windows = windows(&backbone, options.long)?;
         let longest = windows
             .as_ref()
             .map_or(backbone.manifest().preparation.max_length, |windows| windows.options().window);
         Ok(Self {
-            session: backbone.session(runtime, outputs)?,
-            layout,
+            session,
+            parts,
             buckets: Buckets::new(longest),
             backbone,
             token_budget: options.token_budget,
@@ -75,10 +89,16 @@ impl Extractor {
         })
     }
 
-    /// What a row holds.
+    /// What a row is made of.
     #[must_use]
-    pub fn layout(&self) -> RowLayout {
-        self.layout
+    pub fn parts(&self) -> &RowParts {
+        &self.parts
+    }
+
+    /// The backbone whose texts it reads.
+    #[must_use]
+    pub fn backbone(&self) -> &Backbone {
+        &self.backbone
     }
 
     /// The lengths batches are padded to.
@@ -91,6 +111,11 @@ impl Extractor {
     #[must_use]
     pub fn work(&self) -> &Work {
         &self.work
+    }
+
+    /// Counts from 0 again: what was done so far was not a user's.
+    pub fn forget_work(&mut self) {
+        self.work = Work::default();
     }
 
     /// Computes the rows of `texts` and hands each to `each` with the text's index, in no particular order.
@@ -109,12 +134,11 @@ impl Extractor {
         }
         let encoded = encode(&self.backbone, texts)?;
         self.work.truncation += encoded.truncation();
-        let layout = self.layout;
-        let mut row = vec![0.0; layout.width()];
+        let mut row = vec![0.0; self.parts.width()];
         self.work.texts += texts.len() as u64;
         self.run_all(&encoded, &mut |outputs, position, index| {
-            outputs.copy_row(position, &layout, &mut row);
-            finish_row(&layout, &mut row, encoded.ids(index).len() as u64, encoded.lost(index));
+            outputs.copy_row(position, &mut row);
+            finish_row(&mut row, encoded.ids(index).len() as u64, encoded.lost(index));
             each(index, &row)
         })
     }
@@ -149,15 +173,14 @@ impl Extractor {
         sum: &mut Option<Sum>,
         each: &mut dyn FnMut(usize, &[f32]) -> Result<()>,
     ) -> Result<()> {
-        let layout = self.layout;
-        let mut row = vec![0.0; layout.width()];
+        let mut row = vec![0.0; self.parts.width()];
         let mut kept = vec![Vec::new(); round.windows.len()];
         self.run_all(&round.encoded, &mut |outputs, position, index| {
-            outputs.copy_row(position, &layout, &mut row);
+            outputs.copy_row(position, &mut row);
             let window = &round.windows[index];
             match window.last.filter(|_| window.first) {
                 Some(lost) => {
-                    finish_row(&layout, &mut row, round.encoded.ids(index).len() as u64, lost);
+                    finish_row(&mut row, round.encoded.ids(index).len() as u64, lost);
                     each(window.text, &row)?;
                 }
                 None => kept[index].clone_from(&row),
@@ -171,12 +194,12 @@ impl Extractor {
             if own.is_empty() {
                 continue;
             }
-            let so_far = sum.get_or_insert_with(|| Sum::new(layout.width()));
+            let so_far = sum.get_or_insert_with(|| Sum::new(row.len()));
             so_far.add(own, round.encoded.ids(index).len());
             if let Some(lost) = window.last {
                 self.work.windowed += so_far.notes();
                 so_far.mean(&mut row);
-                finish_row(&layout, &mut row, so_far.tokens(), lost);
+                finish_row(&mut row, so_far.tokens(), lost);
                 *sum = None;
                 each(window.text, &row)?;
             }
@@ -216,10 +239,9 @@ impl Extractor {
             if spans.is_empty() {
                 return Ok(());
             }
-            let layout = self.layout;
-            let mut rows = vec![vec![0.0; layout.width()]; spans.len()];
+            let mut rows = vec![vec![0.0; self.parts.width()]; spans.len()];
             self.run_all(&round.encoded, &mut |outputs, position, index| {
-                outputs.copy_row(position, &layout, &mut rows[index]);
+                outputs.copy_row(position, &mut rows[index]);
                 Ok(())
             })?;
             for (span, row) in spans.into_iter().zip(&rows) {
@@ -252,18 +274,17 @@ impl Extractor {
             Input { name: "input_ids", shape: &shape, values: Values::I64(&ids) },
             Input { name: "attention_mask", shape: &shape, values: Values::I64(&mask) },
         ];
-        let names: &[&str] =
-            if self.layout.states().is_empty() { &["embedding"] } else { &["embedding", "layer_means"] };
+        let names: Vec<&str> = self.parts.outputs().iter().map(|(name, _)| name.as_str()).collect();
         let start = Instant::now();
-        let mut outputs = self.session.run(&inputs, names)?.into_iter();
+        let tensors = self.session.run(&inputs, &names)?;
         self.work.runtime_seconds += start.elapsed().as_secs_f64();
         self.work.padded_tokens += ids.len() as u64;
         *self.work.shapes.entry((batch.size, batch.length)).or_default() += 1;
-        let embedding = outputs.next().map(|tensor| tensor.data).unwrap_or_default();
-        let states = outputs.next().map(|tensor| tensor.data).unwrap_or_default();
-        check_size(&embedding, batch.size * self.layout.embedding().len())?;
-        check_size(&states, batch.size * self.layout.states().len())?;
-        Ok(Computed { embedding, states })
+        let computed = self.parts.outputs().iter().zip(tensors).map(|((_, width), tensor)| {
+            check_size(&tensor.data, batch.size * width)?;
+            Ok((*width, tensor.data))
+        });
+        Ok(Computed(computed.collect::<Result<_>>()?))
     }
 }
 
@@ -296,10 +317,12 @@ fn prefixed<'t>(prefix: &str, text: &'t str) -> Cow<'t, str> {
     if prefix.is_empty() { Cow::Borrowed(text) } else { Cow::Owned(format!("{prefix}{text}")) }
 }
 
-/// Writes a row's counts.
-fn finish_row(layout: &RowLayout, row: &mut [f32], tokens: u64, lost: Lost) {
+/// Writes a row's counts, its last two numbers.
+fn finish_row(row: &mut [f32], tokens: u64, lost: Lost) {
     let sign = if lost.at_least { -1.0 } else { 1.0 };
-    row[layout.token_counts()].copy_from_slice(&[count(tokens), sign * count(lost.tokens)]);
+    if let [.., own, cut] = row {
+        (*own, *cut) = (count(tokens), sign * count(lost.tokens));
+    }
 }
 
 /// Token ids of the texts, the backbone's prefix in front.
@@ -334,28 +357,15 @@ pub(super) fn filled(batch: &Batch) -> impl Iterator<Item = usize> {
     (0..batch.size).filter_map(move |position| batch.rows.get(position).copied().or(fill))
 }
 
-/// What a row of this backbone holds for a choice of stored layers.
-#[must_use]
-pub(super) fn layout(backbone: &Backbone, stored: StoredLayers) -> RowLayout {
-    let manifest = backbone.manifest();
-    let states = match (stored, manifest.layers()) {
-        (StoredLayers::All, Some(layers)) => layers + 1,
-        _ => 0,
-    };
-    RowLayout::new(states, manifest.hidden_size)
-}
-
-/// The two outputs of a batch, row-major.
-struct Computed {
-    embedding: Vec<f32>,
-    states: Vec<f32>,
-}
+/// The outputs of a batch, row-major: the width of each, and its numbers.
+struct Computed(Vec<(usize, Vec<f32>)>);
 
 impl Computed {
-    fn copy_row(&self, position: usize, layout: &RowLayout, row: &mut [f32]) {
-        for (place, values) in [(layout.states(), &self.states), (layout.embedding(), &self.embedding)] {
-            let width = place.len();
-            row[place].copy_from_slice(&values[position * width..(position + 1) * width]);
+    fn copy_row(&self, position: usize, row: &mut [f32]) {
+        let mut first = 0;
+        for (width, values) in &self.0 {
+            row[first..first + width].copy_from_slice(&values[position * width..(position + 1) * width]);
+            first += width;
         }
     }
 }

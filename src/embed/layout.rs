@@ -5,6 +5,7 @@
 use std::ops::Range;
 use std::str::FromStr;
 
+use crate::backbone::Backbone;
 use crate::error::{Error, Kind, Result};
 
 /// Which mean-pooled states are stored beside the sentence embedding.
@@ -46,6 +47,16 @@ impl RowLayout {
         Self { states, hidden_size }
     }
 
+    /// What a row of this backbone holds for a choice of stored layers.
+    #[must_use]
+    pub fn of(backbone: &Backbone, stored: StoredLayers) -> Self {
+        let states = match (stored, backbone.layers()) {
+            (StoredLayers::All, Some(layers)) => layers + 1,
+            _ => 0,
+        };
+        Self::new(states, backbone.manifest().hidden_size)
+    }
+
     /// Numbers in a row.
     #[must_use]
     pub fn width(&self) -> usize {
@@ -79,9 +90,59 @@ impl RowLayout {
     }
 }
 
+/// The outputs of a graph that make up a row: their names and widths, side by side; two token counts follow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowParts(Vec<(String, usize)>);
+
+impl RowParts {
+    /// These outputs, in this order; those without numbers are left out.
+    #[must_use]
+    pub fn new(outputs: impl IntoIterator<Item = (String, usize)>) -> Self {
+        Self(outputs.into_iter().filter(|(_, width)| *width > 0).collect())
+    }
+
+    /// Those of a stored row.
+    #[must_use]
+    pub fn of(layout: &RowLayout) -> Self {
+        let outputs = [("layer_means", layout.states().len()), ("embedding", layout.embedding().len())];
+        Self::new(outputs.map(|(name, width)| (name.to_owned(), width)))
+    }
+
+    /// Names and widths.
+    #[must_use]
+    pub fn outputs(&self) -> &[(String, usize)] {
+        &self.0
+    }
+
+    /// Where an output lies in the row.
+    #[must_use]
+    pub fn place(&self, name: &str) -> Option<Range<usize>> {
+        let index = self.0.iter().position(|(own, _)| own == name)?;
+        let start = self.0[..index].iter().map(|(_, width)| width).sum();
+        Some(start..start + self.0[index].1)
+    }
+
+    /// Numbers in a row, the token counts included.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.0.iter().map(|(_, width)| width).sum::<usize>() + 2
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stored_row_is_made_of_the_graphs_outputs() {
+        for states in [0, 7] {
+            let layout = RowLayout::new(states, 384);
+            let parts = RowParts::of(&layout);
+            assert_eq!(parts.width(), layout.width());
+            assert_eq!(parts.place("embedding"), Some(layout.embedding()));
+            assert_eq!(parts.place("layer_means"), (states > 0).then(|| layout.states()));
+        }
+    }
 
     #[test]
     fn the_parts_of_a_row_fill_it_without_overlap() {

@@ -15,7 +15,7 @@ pub use choice::{FeatureChoice, check_choice, covering};
 pub use cut::{CutRows, CutTokens, StatesNeed, StatesPlace, StatesProgress};
 pub use embedder::{EmbedOptions, Embedder, Progress};
 pub use extractor::{Extractor, TOKEN_BUDGET, WindowSpan, Work};
-pub use layout::{RowLayout, StoredLayers};
+pub use layout::{RowLayout, RowParts, StoredLayers};
 pub use table::{
     EmbedRequest, EmbedSummary, Embedded, MadeWith, TextNotes, Visit, any_longer, embed_file, visit_rows,
 };

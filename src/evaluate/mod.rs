@@ -9,11 +9,11 @@ use std::str::FromStr;
 use serde::Serialize;
 
 use crate::classifier::run::SplitRows;
-use crate::classifier::{Run, TaskRows, measure, probabilities};
+use crate::classifier::{Model, TaskRows, measure, probabilities};
 use crate::data::Part;
 use crate::dataset::Dataset;
 use crate::error::{Error, Kind, Result};
-use crate::heads::FeatureView;
+use crate::heads::{FeatureView, Head};
 use crate::metrics::{Coverage, TaskMetrics, coverage};
 
 /// Which rows to measure on.
@@ -100,37 +100,38 @@ pub struct Mistake {
     pub probability: f32,
 }
 
-/// A labelled table, ready to be measured against a run.
+/// A labelled table, ready to be measured against a model.
 pub struct Evaluator<'e> {
-    run: &'e Run,
+    heads: &'e [Head],
     rows: &'e Dataset,
-    /// The run's tasks, as indices into its heads; `rows.cells[i]` belongs to `tasks[i]`.
+    /// The model's tasks, as indices into its heads; `rows.cells[i]` belongs to `tasks[i]`.
     tasks: Vec<usize>,
-    /// What each of the run's heads sees of a row.
+    /// What each of the model's heads sees of a row.
     columns: Vec<Range<usize>>,
     parts: Vec<Option<Part>>,
 }
 
 impl<'e> Evaluator<'e> {
-    /// Pairs a run with a table whose first cells are the columns `tasks`.
+    /// Pairs a model with a table whose first cells are the columns `tasks`.
     ///
     /// # Errors
     /// The features are not those the heads were fitted on, or the table has no rows.
-    pub fn new(run: &'e Run, rows: &'e Dataset, seen: &SplitRows, tasks: &[String]) -> Result<Self> {
-        let tasks: Vec<usize> = tasks.iter().map(|task| task_index(run, task)).collect::<Result<_>>()?;
+    pub fn new(model: &'e Model, rows: &'e Dataset, seen: &SplitRows, tasks: &[String]) -> Result<Self> {
+        let tasks: Vec<usize> = tasks.iter().map(|task| task_index(model, task)).collect::<Result<_>>()?;
         let columns: Vec<Range<usize>> = match &rows.layout {
-            Some(layout) => run.columns(layout)?,
-            None => run.heads.iter().map(|_| 0..rows.width).collect(),
+            Some(layout) => model.columns(layout)?,
+            None => model.heads().iter().map(|_| 0..rows.width).collect(),
         };
-        if let Some(&task) = tasks.iter().find(|&&task| columns[task].len() != run.heads[task].features) {
+        let heads = model.heads();
+        if let Some(&task) = tasks.iter().find(|&&task| columns[task].len() != heads[task].features) {
             return Err(Error::new(Kind::Table, "the features are not the ones the run was trained on")
-                .column(&run.heads[task].task)
+                .column(&heads[task].task)
                 .found(format!("{} numbers in a vector", columns[task].len()))
-                .expected(run.heads[task].features.to_string())
+                .expected(heads[task].features.to_string())
                 .help("embed the table with the run's own backbone"));
         }
         let parts = rows.keys.iter().map(|key| seen.part(key)).collect();
-        Ok(Self { run, rows, tasks, columns, parts })
+        Ok(Self { heads, rows, tasks, columns, parts })
     }
 
     /// Where the rows stand to the run.
@@ -191,8 +192,8 @@ impl<'e> Evaluator<'e> {
         self.rows.view(&self.columns[self.tasks[task]])
     }
 
-    fn task_rows(&self, task: usize, chosen: &[usize]) -> Result<(&crate::heads::Head, TaskRows)> {
-        let head = &self.run.heads[self.tasks[task]];
+    fn task_rows(&self, task: usize, chosen: &[usize]) -> Result<(&Head, TaskRows)> {
+        let head = &self.heads[self.tasks[task]];
         let rows = TaskRows::new(&head.task, &head.labels, &self.rows.cells[task], chosen.iter().copied())?;
         Ok((head, rows))
     }
@@ -267,12 +268,14 @@ fn most_certain(probabilities: &[f32], classes: usize) -> (Vec<f32>, Vec<usize>)
     .unzip()
 }
 
-fn task_index(run: &Run, task: &str) -> Result<usize> {
-    run.heads.iter().position(|head| head.task == task).ok_or_else(|| {
-        Error::new(Kind::Usage, "the run has no such task")
-            .at(&run.directory)
+fn task_index(model: &Model, task: &str) -> Result<usize> {
+    let heads = model.heads();
+    heads.iter().position(|head| head.task == task).ok_or_else(|| {
+        let known: Vec<&str> = heads.iter().map(|head| head.task.as_str()).collect();
+        Error::new(Kind::Usage, "the model has no such task")
+            .at(model.path())
             .found(format!("{task:?}"))
-            .expected(format!("one of {}", run.recipe.tasks.join(", ")))
+            .expected(format!("one of {}", known.join(", ")))
     })
 }
 

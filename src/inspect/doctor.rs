@@ -1,10 +1,14 @@
-//! Owns the facts `doctor` reports about the machine, and the count of a graph's nodes per provider.
+//! Owns the facts `doctor` reports about the machine, what opening a model takes on it, and the count of a graph's nodes per
+//! provider.
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Instant;
 
 use serde::Serialize;
 
+use crate::bundle::SelfTest;
+use crate::classifier::{Classifier, Model, OpenOptions};
 use crate::error::Result;
 use crate::runtime::{self, Runtime};
 
@@ -38,6 +42,44 @@ impl Machine {
             memory_limit: memory.and_then(|memory| memory.limit),
         }
     }
+}
+
+/// What opening a model took.
+#[derive(Debug, Clone, Serialize)]
+pub struct Opened {
+    /// `run`, or the precision of a bundle.
+    pub precision: String,
+    /// Checking everything and loading the network, the self-test included.
+    pub open_seconds: f64,
+    /// The first prediction after that.
+    pub first_prediction_seconds: f64,
+    /// What a bundle's self-test found; none for a run, or when it was skipped.
+    pub self_test: Option<SelfTest>,
+    /// The most memory this process ever had.
+    pub peak_rss_bytes: u64,
+}
+
+/// Opens a model and lets it predict once.
+///
+/// # Errors
+/// It cannot be opened, or running fails.
+pub fn open_model(path: &Path, options: &OpenOptions) -> Result<Opened> {
+    let start = Instant::now();
+    let classifier = Classifier::open_with(path, options)?;
+    let open_seconds = start.elapsed().as_secs_f64();
+    let start = Instant::now();
+    classifier.predict(&["Is this sentence understood?"])?;
+    let precision = match classifier.model() {
+        Model::Run(_) => "run".to_owned(),
+        Model::Bundle(bundle) => bundle.manifest().precision.clone(),
+    };
+    Ok(Opened {
+        precision,
+        open_seconds,
+        first_prediction_seconds: start.elapsed().as_secs_f64(),
+        self_test: classifier.self_test(),
+        peak_rss_bytes: runtime::peak_rss_bytes(),
+    })
 }
 
 /// How many nodes of a graph each provider runs, after ONNX Runtime has optimised it.

@@ -1,4 +1,4 @@
-//! Owns saying what a backbone or a run is, in one screen.
+//! Owns saying what a backbone, a run or a bundle is, in one screen.
 //!
 //! Refuses to change or run anything it describes (except `doctor`, which loads a graph to see where its nodes run).
 
@@ -9,9 +9,11 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::backbone::{Backbone, MANIFEST, Manifest};
-use crate::classifier::Run;
+use crate::bundle::{self, Bundle, Calibration, Kept, PublicKey};
 use crate::classifier::run::{RECIPE, Recipe};
+use crate::classifier::{Run, refuse_unsigned};
 use crate::error::{Error, Kind, Result};
+use crate::heads::Head;
 
 /// What lies at a path.
 #[derive(Debug, Serialize)]
@@ -19,8 +21,26 @@ use crate::error::{Error, Kind, Result};
 pub enum Description {
     /// A backbone directory, all its hashes checked.
     Backbone { fingerprint: String, bytes: u64, manifest: Box<Manifest> },
+    /// A bundle, everything in it checked.
+    Bundle(Box<BundleDescription>),
     /// A run directory.
     Run { recipe: Box<Recipe>, heads: Vec<HeadDescription> },
+}
+
+/// What a bundle is.
+#[derive(Debug, Serialize)]
+pub struct BundleDescription {
+    pub bytes: u64,
+    /// Whether a signature lies beside it.
+    pub signature: bool,
+    /// Whether that was proven to be the asked-for signer's.
+    pub trusted: bool,
+    pub manifest: bundle::Manifest,
+    pub heads: Vec<HeadDescription>,
+    /// Per head.
+    pub calibration: Vec<Calibration>,
+    /// Everything that is in it.
+    pub kept: Vec<Kept>,
 }
 
 /// One head of a run.
@@ -32,11 +52,24 @@ pub struct HeadDescription {
     pub parameters: usize,
 }
 
-/// Describes a backbone directory or a run directory.
+/// Describes a backbone directory, a run directory or a bundle; with a key, only a bundle that was signed with it.
 ///
 /// # Errors
-/// It is neither, or it is damaged.
-pub fn describe(path: &Path) -> Result<Description> {
+/// It is none of them, it is damaged, or it is not signed.
+pub fn describe(path: &Path, key: Option<&PublicKey>) -> Result<Description> {
+    if path.is_file() {
+        let bundle = Bundle::open(path, key)?;
+        return Ok(Description::Bundle(Box::new(BundleDescription {
+            bytes: bundle.bytes(),
+            signature: bundle.has_signature(),
+            trusted: key.is_some(),
+            manifest: bundle.manifest().clone(),
+            heads: bundle.heads().iter().map(HeadDescription::of).collect(),
+            calibration: bundle.calibration().to_vec(),
+            kept: bundle.kept(),
+        })));
+    }
+    refuse_unsigned(path, key)?;
     if path.join(MANIFEST).is_file() {
         let backbone = Backbone::open(path)?;
         let files = backbone.manifest().files.keys();
@@ -50,20 +83,27 @@ pub fn describe(path: &Path) -> Result<Description> {
     }
     if path.join(RECIPE).is_file() {
         let Run { recipe, heads, .. } = Run::open(path)?;
-        let heads = heads
-            .into_iter()
-            .map(|head| HeadDescription {
-                parameters: head.weights.len() + head.bias.len(),
-                task: head.task,
-                labels: head.labels,
-                features: head.features,
-            })
-            .collect();
+        let heads = heads.iter().map(HeadDescription::of).collect();
         return Ok(Description::Run { recipe: Box::new(recipe), heads });
     }
-    let what = if path.exists() { "this is neither a backbone nor a run" } else { "there is nothing here" };
+    let what = if path.exists() {
+        "this is neither a backbone nor a run nor a bundle"
+    } else {
+        "there is nothing here"
+    };
     Err(Error::new(Kind::Usage, what)
         .at(path)
-        .expected("a directory made by `frosthead import` or `frosthead train`")
+        .expected("something made by `frosthead import`, `frosthead train` or `frosthead bundle`")
         .help("check the path"))
+}
+
+impl HeadDescription {
+    fn of(head: &Head) -> Self {
+        Self {
+            parameters: head.weights.len() + head.bias.len(),
+            task: head.task.clone(),
+            labels: head.labels.clone(),
+            features: head.features,
+        }
+    }
 }

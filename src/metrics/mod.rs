@@ -4,6 +4,8 @@
 
 mod calibration;
 mod classification;
+mod latency;
 
 pub use calibration::{Calibration, Coverage, coverage, temperature};
 pub use classification::{LabelMetrics, TaskMetrics, classification};
+pub use latency::Latency;

@@ -78,6 +78,14 @@ impl Tokenizer {
     /// The file is missing, or is not a tokenizer.
     pub fn open(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|source| Error::io("read the tokenizer", path, source))?;
+        Self::from_bytes(&bytes, path)
+    }
+
+    /// Takes the bytes of a `tokenizer.json`; `path` is named in errors.
+    ///
+    /// # Errors
+    /// They are not a tokenizer.
+    pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self> {
         let wrong = |source: Box<dyn std::error::Error + Send + Sync>| {
             Error::new(Kind::Tokenizer, "this is not a tokenizer.json")
                 .at(path)
@@ -85,10 +93,10 @@ impl Tokenizer {
                 .help("take it from the model's own directory; slow tokenizers (vocab.txt alone) must be converted")
                 .because(source)
         };
-        let mut inner = tokenizers::Tokenizer::from_bytes(&bytes).map_err(wrong)?;
+        let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(wrong)?;
         inner.with_truncation(None).map_err(wrong)?;
         inner.with_padding(None);
-        let described = serde_json::from_slice(&bytes).map_err(|source| wrong(source.into()))?;
+        let described = serde_json::from_slice(bytes).map_err(|source| wrong(source.into()))?;
         let special_ids = special_ids(&inner).map_err(wrong)?;
         Ok(Self { path: path.to_path_buf(), pipeline: Pipeline::of(&described), inner, special_ids })
     }

@@ -238,7 +238,7 @@ impl Job<'_> {
         let table = &self.table;
         let placed = table.rows.keys.iter().zip(&table.parts);
         let seen = SplitRows::new(placed.filter_map(|(key, part)| part.map(|part| (*key, part))));
-        let backbone = backbone.filter(|backbone| backbone.manifest().layers().is_some());
+        let backbone = backbone.filter(|backbone| backbone.encoder().is_ok());
         let initial = backbone.map(|backbone| hashes(backbone, backbone.changed(), &before)).transpose()?;
         let mut proof = Vec::new();
         let (request, plans, mut recipe) = (self.request, &self.stages, self.recipe.clone());

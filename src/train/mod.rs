@@ -261,7 +261,7 @@ pub fn trains_layers(request: &TrainRequest, backbone: &Backbone) -> Result<bool
 
 /// The plans of all stages, in their order.
 fn stages(request: &TrainRequest, backbone: Option<&Backbone>) -> Result<Vec<FreezePlan>> {
-    let depth = backbone.and_then(|backbone| backbone.manifest().layers());
+    let depth = backbone.and_then(|backbone| backbone.layers());
     let TrainRequest { freeze, unfreeze, tasks, .. } = request;
     let inner = freeze.iter().any(|value| value.starts_with("backbone:"));
     let wrong = |what: &str| Err(Error::new(Kind::Usage, what.to_owned()));

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::TrainEvent;
 use super::seen::SeenRows;
-use crate::backbone::{Backbone, Preparation, WEIGHTS};
+use crate::backbone::{Backbone, Preparation};
 use crate::bert::{
     ChangedTensors, Config, Network, Seen, Start, TrainingGraph, TrainingHead, TrainingOptions, Weights,
     head_bias, head_weight, training_graph,
@@ -174,7 +174,7 @@ impl<'t> Trainer<'t> {
         let heads = self.heads.iter().map(|head| (head.task.clone(), head.labels.len())).collect();
         let hidden = self.config.hidden_size;
         let means = graph.given.iter().map(|&level| self.rows.seen.means(level)).collect();
-        let mut step = Step::new(self.runtime, graph, self.backbone.directory(), heads, hidden)?;
+        let mut step = Step::new(self.runtime, graph, self.backbone.weights_place().0, heads, hidden)?;
         let (checkpoint, inputs) = self.checkpoint(number, &frozen, states_from.as_deref());
         let start = Instant::now();
         let stage = Stage {
@@ -236,7 +236,7 @@ impl<'t> Trainer<'t> {
         chosen: &[usize],
     ) -> Result<Vec<f32>> {
         let graph = self.backbone.build_graph(Some(changed), self.rows.seen.outputs(), start)?;
-        let mut session = self.runtime.session_from_memory(&graph, self.backbone.directory())?;
+        let mut session = self.runtime.session_from_memory(&graph, self.backbone.weights_place().0)?;
         self.rows.seen.features(&mut session, (cut, start), chosen)
     }
 
@@ -255,7 +255,7 @@ impl<'t> Trainer<'t> {
         let network = Network {
             config: self.config,
             weights: &self.weights,
-            weight_file: WEIGHTS,
+            weight_file: self.backbone.weights_place().1,
             changed: Some(&self.changed),
         };
         let heads = self.heads.iter().zip(&self.options.shares).enumerate();
@@ -280,7 +280,7 @@ impl<'t> Trainer<'t> {
 
     /// The trained parameters with their present values and learning rates.
     fn parameters(&self, graph: &TrainingGraph) -> Result<Vec<Parameter>> {
-        let path = self.backbone.graph(WEIGHTS);
+        let path = self.backbone.weights_path();
         let in_head = |name: &str| {
             self.heads.iter().find_map(|head| {
                 let found = [(head_weight(&head.task), &head.weights), (head_bias(&head.task), &head.bias)];

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::backbone::{Backbone, WEIGHTS};
+use crate::backbone::Backbone;
 use crate::bert::{ChangedTensors, Outputs, Start, head_bias, head_weight};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::Fingerprint;
@@ -49,7 +49,7 @@ pub fn hashes(
     let model = graph::decode(&bytes)?;
     let (_, weights) = backbone.encoder()?;
     let names: BTreeSet<&str> = weights.names().collect();
-    let path = backbone.graph(WEIGHTS);
+    let path = backbone.weights_path();
     let file = std::fs::File::open(&path).map_err(|source| Error::io("read", &path, source))?;
     let mut found = BTreeMap::new();
     for tensor in model.graph.iter().flat_map(|graph| &graph.initializer) {

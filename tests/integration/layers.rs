@@ -10,7 +10,7 @@ const LAYERS: [&[&str]; 13] = [
     &["bert", "runtime", "store", "heads"],
     &["backbone"],
     &["embed", "plan"],
-    &["dataset", "finetune"],
+    &["bundle", "dataset", "finetune"],
     &["classifier"],
     &["evaluate", "train"],
     &["bench", "inspect", "report"],
@@ -20,7 +20,7 @@ const LAYERS: [&[&str]; 13] = [
 ];
 
 /// A crate and the only module that may name it.
-const OWNERS: [(&str, &str); 13] = [
+const OWNERS: [(&str, &str); 16] = [
     ("ort", "runtime"),
     ("csv", "data"),
     ("arrow_array", "data"),
@@ -33,6 +33,9 @@ const OWNERS: [(&str, &str); 13] = [
     ("tokenizers", "tokens"),
     ("prost", "graph"),
     ("hf_hub", "backbone"),
+    ("crc32fast", "bundle"),
+    ("minisign", "bundle"),
+    ("minisign_verify", "bundle"),
     ("anyhow", "cli"),
 ];
 

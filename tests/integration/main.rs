@@ -1,6 +1,7 @@
 //! One integration binary that drives the real `frosthead` with the real encoder.
 
 mod bad_input;
+mod bundle;
 mod compare;
 mod confidence;
 mod features;

@@ -1,0 +1,276 @@
+//! Owns opening a bundle's archive and checking everything about it that its bytes outside the entries say.
+//!
+//! Refuses every archive that is not arranged exactly as [`super::layout`] arranges it: compressed, encrypted, overlapping,
+//! doubled, misaligned or foreign entries, names that lead elsewhere, sizes beyond their limits, headers that disagree.
+
+use std::fs::File;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use super::contents::limit;
+use super::layout::{
+    CENTRAL, CENTRAL_BYTES, END, END_BYTES, Entry, LOCAL, LOCAL_BYTES, alignment, end_record,
+};
+use crate::error::{Error, Kind, Result};
+use crate::fingerprint::Fingerprint;
+
+/// Far more than a bundle ever has.
+const MOST_ENTRIES: usize = 64;
+/// Bytes hashed at a time: read rather than mapped, because pages that were looked at count as this process's memory.
+const PIECE: usize = 256 * 1024;
+
+/// An open archive whose records have been checked; the entries' bytes have not.
+#[derive(Debug)]
+pub(super) struct Archive {
+    file: File,
+    path: PathBuf,
+    entries: Vec<Entry>,
+}
+
+impl Archive {
+    /// Opens an archive and checks its records.
+    ///
+    /// # Errors
+    /// It cannot be read, or is not arranged as a bundle.
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = File::open(path).map_err(|source| Error::io("read", path, source))?;
+        let length = file.metadata().map_err(|source| Error::io("read", path, source))?.len();
+        let entries = entries(&file, length).map_err(|error| error.at(path))?;
+        Ok(Self { file, path: path.to_path_buf(), entries })
+    }
+
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// An entry by name.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn entry(&self, name: &str) -> Result<&Entry> {
+        self.entries
+            .iter()
+            .find(|entry| entry.name == name)
+            .ok_or_else(|| lie("an entry is missing").at(&self.path).expected(format!("{name:?}")))
+    }
+
+    /// All bytes of an entry, no more than its [`limit`].
+    ///
+    /// # Errors
+    /// There is no such entry, or it cannot be read.
+    pub fn read(&self, name: &str) -> Result<Vec<u8>> {
+        let entry = self.entry(name)?;
+        let mut bytes = vec![0; usize::try_from(entry.length).unwrap_or(usize::MAX)];
+        self.read_at(entry.start(), &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Bytes of the file.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn read_at(&self, start: u64, into: &mut [u8]) -> Result<()> {
+        self.file.read_exact_at(into, start).map_err(|source| Error::io("read", &self.path, source))
+    }
+
+    /// The hash of an entry's bytes.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn hash(&self, entry: &Entry) -> Result<Fingerprint> {
+        let mut hasher = blake3::Hasher::new();
+        let mut piece = vec![0; PIECE.min(usize::try_from(entry.length).unwrap_or(PIECE))];
+        let mut start = entry.start();
+        while start < entry.end() {
+            let length = piece.len().min(usize::try_from(entry.end() - start).unwrap_or(PIECE));
+            self.read_at(start, &mut piece[..length])?;
+            hasher.update(&piece[..length]);
+            start += length as u64;
+        }
+        Ok(Fingerprint(*hasher.finalize().as_bytes()))
+    }
+
+    /// The whole file, from its start.
+    pub fn reader(&self) -> impl std::io::Read + '_ {
+        let mut start = 0;
+        ReadAt(move |into: &mut [u8]| {
+            let read = self.file.read_at(into, start)?;
+            start += read as u64;
+            Ok(read)
+        })
+    }
+
+    /// Refuses a path that leads to another file by now: ONNX Runtime opens it once more, by name.
+    ///
+    /// # Errors
+    /// It does.
+    pub fn check_same(&self) -> Result<()> {
+        let failed = |source| Error::io("read", &self.path, source);
+        let own = self.file.metadata().map_err(failed)?;
+        let there = std::fs::metadata(&self.path).map_err(failed)?;
+        let identity =
+            |file: &std::fs::Metadata| (file.dev(), file.ino(), file.len(), file.mtime(), file.mtime_nsec());
+        if identity(&own) == identity(&there) {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Bundle, "the bundle was replaced while it was being opened")
+            .at(&self.path)
+            .help("open it again"))
+    }
+}
+
+struct ReadAt<F>(F);
+
+impl<F: FnMut(&mut [u8]) -> std::io::Result<usize>> std::io::Read for ReadAt<F> {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        (self.0)(into)
+    }
+}
+
+/// A bundle that is not what it says.
+pub(super) fn lie(what: &str) -> Error {
+    Error::new(Kind::Bundle, what)
+        .help("copy the bundle again from where it was made; do not unpack and zip it")
+}
+
+fn number(bytes: &[u8], at: usize, length: usize) -> u64 {
+    bytes[at..at + length].iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+fn read(file: &File, start: u64, length: usize) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    file.read_exact_at(&mut bytes, start).map_err(|source| lie("the bundle is truncated").because(source))?;
+    Ok(bytes)
+}
+
+fn entries(file: &File, length: u64) -> Result<Vec<Entry>> {
+    let end_start = length.checked_sub(END_BYTES as u64).ok_or_else(|| {
+        lie("this is not a bundle")
+            .found(format!("{length} bytes"))
+            .expected("a file made by `frosthead bundle`")
+    })?;
+    let end = read(file, end_start, END_BYTES)?;
+    if read(file, 0, 4)? != LOCAL {
+        return Err(lie("this is not a bundle").expected("a file made by `frosthead bundle`"));
+    }
+    if end[..4] != END {
+        return Err(lie("the bundle is truncated, or something was added to it")
+            .expected("the directory of its entries at its end"));
+    }
+    let (count, size, start) = (number(&end, 10, 2) as usize, number(&end, 12, 4), number(&end, 16, 4));
+    if count > MOST_ENTRIES || start + size != end_start || end != end_record(count, start, size) {
+        return Err(lie("the end of the bundle is not as frosthead writes it").found(format!(
+            "{count} entries, a directory of {size} bytes at {start}, a file of {length} bytes"
+        )));
+    }
+    let directory = read(file, start, usize::try_from(size).unwrap_or(usize::MAX))?;
+    let entries = directory_entries(&directory, count)?;
+    check_names(&entries)?;
+    check_places(&entries, start)?;
+    for entry in &entries {
+        check_local(file, entry)?;
+    }
+    Ok(entries)
+}
+
+/// The entries as the central directory has them.
+fn directory_entries(directory: &[u8], count: usize) -> Result<Vec<Entry>> {
+    let mut entries = Vec::with_capacity(count);
+    let mut rest = directory;
+    for _ in 0..count {
+        if rest.len() < CENTRAL_BYTES || rest[..4] != CENTRAL {
+            return Err(lie("the directory of the bundle is damaged"));
+        }
+        let whole = CENTRAL_BYTES + number(rest, 28, 2) as usize;
+        let name = rest.get(CENTRAL_BYTES..whole).and_then(|name| std::str::from_utf8(name).ok());
+        let name = name.ok_or_else(|| lie("the directory of the bundle is damaged"))?;
+        let entry = Entry {
+            name: name.to_owned(),
+            crc: number(rest, 16, 4) as u32,
+            length: number(rest, 24, 4),
+            header: number(rest, 42, 4),
+        };
+        check_stored(rest, &entry)?;
+        if rest[..whole] != entry.central_record() {
+            return Err(lie("an entry of the directory is not as frosthead writes it").column(name));
+        }
+        entries.push(entry);
+        rest = &rest[whole..];
+    }
+    if rest.is_empty() { Ok(entries) } else { Err(lie("the directory of the bundle is damaged")) }
+}
+
+/// An entry is stored as it is: the two ways of saying otherwise deserve a message of their own.
+fn check_stored(record: &[u8], entry: &Entry) -> Result<()> {
+    let (flags, method, stored) = (number(record, 8, 2), number(record, 10, 2), number(record, 20, 4));
+    if method != 0 || stored != entry.length {
+        return Err(lie("an entry is compressed: the bundle was zipped anew")
+            .column(&entry.name)
+            .found(format!("method {method}, {stored} bytes for {}", entry.length))
+            .expected("entries stored as they are"));
+    }
+    if flags & 1 != 0 {
+        return Err(lie("an entry is encrypted").column(&entry.name));
+    }
+    Ok(())
+}
+
+fn check_names(entries: &[Entry]) -> Result<()> {
+    for (index, entry) in entries.iter().enumerate() {
+        let name = entry.name.as_str();
+        let plain = Path::new(name).file_name().is_some_and(|file| file == name);
+        if !plain || name.contains(['\\', '\0', ':']) {
+            return Err(lie("an entry's name leads out of the bundle").found(format!("{name:?}")));
+        }
+        if entries[..index].iter().any(|other| other.name == name) {
+            return Err(lie("an entry is there twice").found(format!("{name:?}")));
+        }
+        let most = limit(name);
+        if entry.length > most {
+            return Err(lie("an entry is larger than it can honestly be")
+                .column(name)
+                .found(format!("{} bytes", entry.length))
+                .expected(format!("at most {most}")));
+        }
+    }
+    Ok(())
+}
+
+/// Entries follow one another without gap or overlap, in the order of the directory, up to the directory.
+fn check_places(entries: &[Entry], directory: u64) -> Result<()> {
+    let mut end = 0;
+    for entry in entries {
+        let what = if entry.header < end { "entries overlap" } else { "there are bytes between the entries" };
+        if entry.header != end {
+            return Err(lie(what)
+                .column(&entry.name)
+                .found(format!("its header at byte {}", entry.header))
+                .expected(format!("byte {end}")));
+        }
+        debug_assert_eq!(entry.start() % alignment(&entry.name), 0);
+        end = entry.end();
+        if end > directory {
+            return Err(lie("an entry is longer than the bundle")
+                .column(&entry.name)
+                .found(format!("its end at byte {end}"))
+                .expected(format!("at most {directory}")));
+        }
+    }
+    if end == directory { Ok(()) } else { Err(lie("there are bytes between the entries and the directory")) }
+}
+
+/// The header in front of an entry's bytes says the same as the directory, and pads them to their alignment.
+fn check_local(file: &File, entry: &Entry) -> Result<()> {
+    let expected = entry.local_record();
+    let found = read(file, entry.header, expected.len())?;
+    if found == expected {
+        return Ok(());
+    }
+    let padding = LOCAL_BYTES as usize + entry.name.len();
+    let what = if found[..28] == expected[..28] && found[30..padding] == expected[30..padding] {
+        "an entry is not aligned as frosthead aligns it"
+    } else {
+        "the directory and an entry's own header disagree"
+    };
+    Err(lie(what).column(&entry.name))
+}

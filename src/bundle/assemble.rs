@@ -1,0 +1,171 @@
+//! Owns putting a bundle's network together: the heads behind a backbone's graph, its weights one after another in one entry.
+//!
+//! Refuses a graph that has no place for the heads.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::fs::File;
+use std::io::Write;
+use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use super::contents::DATA;
+use super::network::{Place, is_external, logits};
+use crate::bert::{head_bias, head_weight};
+use crate::error::{Error, Kind, Result};
+use crate::graph::{Builder, Dim, ModelProto, Operation, Value, ValueType};
+use crate::heads::Head;
+
+/// Every tensor of the data entry begins at a multiple of this: a cache line.
+const ALIGNMENT: u64 = 64;
+/// Smaller tensors stay in the graph.
+const LEAST: usize = 1024;
+/// Bytes copied at a time.
+const PIECE: u64 = 1 << 20;
+
+/// A head as it is put into the graph.
+#[derive(Debug, Clone)]
+pub(super) struct DeployedHead<'h> {
+    pub head: &'h Head,
+    /// What it sees of `[layer_means, embedding]`, side by side.
+    pub columns: Range<usize>,
+}
+
+/// The name of a task's output of probabilities, `[batch, classes]`.
+pub(super) fn probabilities(task: &str) -> String {
+    format!("probabilities_{task}")
+}
+
+/// Puts heads behind a graph with the outputs `embedding` `[batch, hidden]` and, where a head sees layers, `layer_means`
+/// `[batch, means]`.
+///
+/// # Errors
+/// The graph has a value with a name that a head needs, or lacks an output.
+pub(super) fn append_heads(
+    model: &mut ModelProto,
+    heads: &[DeployedHead<'_>],
+    hidden: usize,
+    means: usize,
+) -> Result<()> {
+    let tail = tail(heads, hidden, means)?;
+    let tail = tail.graph.unwrap_or_default();
+    let Some(graph) = model.graph.as_mut() else {
+        return Err(Error::new(Kind::Graph, "the model has no graph"));
+    };
+    let outputs = graph.output.iter().map(|output| output.name());
+    let lacking = tail.input.iter().find(|input| !outputs.clone().any(|own| own == input.name()));
+    let made = tail.node.iter().flat_map(|node| &node.output);
+    let names = graph.node.iter().flat_map(|node| &node.output);
+    let taken = made.clone().find(|name| names.clone().any(|own| own == *name));
+    if let Some(name) = lacking.map(|input| input.name()).or(taken.map(String::as_str)) {
+        return Err(Error::new(Kind::Graph, "the heads do not fit the backbone's graph")
+            .found(format!("{name:?} is missing or taken"))
+            .help("name the task otherwise"));
+    }
+    graph.node.extend(tail.node);
+    graph.initializer.extend(tail.initializer);
+    graph.value_info.extend(tail.value_info);
+    graph.output.extend(tail.output);
+    Ok(())
+}
+
+/// The heads as a graph of their own.
+fn tail(heads: &[DeployedHead<'_>], hidden: usize, means: usize) -> Result<ModelProto> {
+    let mut graph = Builder::new("heads");
+    let batch = || Dim::from("batch");
+    let embedding = graph.input("embedding", ValueType::float([batch(), hidden.into()]))?;
+    let layers = heads.iter().any(|own| own.columns.start < means);
+    let layers =
+        layers.then(|| graph.input("layer_means", ValueType::float([batch(), means.into()]))).transpose()?;
+    for own in heads {
+        let task = &own.head.task;
+        let (classes, width) = (own.head.labels.len(), own.head.features);
+        let seen = match &layers {
+            Some(layers) if own.columns.start < means => seen_layers(&mut graph, layers, own, means)?,
+            _ => embedding.clone(),
+        };
+        let weight = graph.floats(&head_weight(task), &[classes, width], &own.head.weights)?;
+        let bias = graph.floats(&head_bias(task), &[classes], &own.head.bias)?;
+        let vector = || ValueType::float([batch(), classes.into()]);
+        let product = Operation::new("Gemm", &[&seen, &weight, &bias]).with("transB", 1);
+        let logits = graph.add(product, &logits(task), vector())?;
+        // Always there, also when it changes nothing, so that every bundle has the same graph.
+        let temperature = graph.floats(&format!("heads.{task}.temperature"), &[], &[own.head.temperature])?;
+        let scaled = Operation::new("Div", &[&logits, &temperature]);
+        let scaled = graph.add(scaled, &format!("heads/{task}/calibrated"), vector())?;
+        let shares = Operation::new("Softmax", &[&scaled]).with("axis", -1);
+        let shares = graph.add(shares, &probabilities(task), vector())?;
+        graph.output(&logits)?;
+        graph.output(&shares)?;
+    }
+    graph.finish()
+}
+
+/// The layers that a head sees.
+fn seen_layers(graph: &mut Builder, layers: &Value, own: &DeployedHead<'_>, means: usize) -> Result<Value> {
+    if own.columns == (0..means) {
+        return Ok(layers.clone());
+    }
+    let task = &own.head.task;
+    let mut bound = |name: &str, value: usize| {
+        graph.integers(&format!("heads/{task}/{name}"), &[1], &[i64::try_from(value).unwrap_or(i64::MAX)])
+    };
+    let (start, end) = (bound("first", own.columns.start)?, bound("behind", own.columns.end)?);
+    let axis = bound("axis", 1)?;
+    let slice = Operation::new("Slice", &[layers, &start, &end, &axis]);
+    let seen = ValueType::float([Dim::from("batch"), own.columns.len().into()]);
+    graph.add(slice, &format!("heads/{task}/seen"), seen)
+}
+
+/// Writes the tensors of a graph one after another, each at a cache line, and makes the graph refer to them in the data entry.
+/// Tensors that lie in other files are read from `folder`.
+///
+/// # Errors
+/// A tensor cannot be read or written, or lies where none may lie.
+pub(super) fn lay_out(model: &mut ModelProto, folder: &Path, out: &mut dyn Write) -> Result<()> {
+    let mut files: BTreeMap<String, File> = BTreeMap::new();
+    let mut position = 0_u64;
+    for tensor in model.graph.iter_mut().flat_map(|graph| &mut graph.initializer) {
+        let outside = is_external(tensor);
+        if !outside && tensor.raw_data.as_ref().is_none_or(|bytes| bytes.len() < LEAST) {
+            continue;
+        }
+        let start = position.next_multiple_of(ALIGNMENT);
+        out.write_all(&vec![0; (start - position) as usize]).map_err(unwritable)?;
+        let length = if outside {
+            let place = Place::of(tensor)?;
+            let path = folder.join(&place.location);
+            let failed = |source| Error::io("read", &path, source);
+            let file = match files.entry(place.location.clone()) {
+                Entry::Occupied(file) => file.into_mut(),
+                Entry::Vacant(free) => free.insert(File::open(&path).map_err(failed)?),
+            };
+            copy(file, place.offset..place.offset + place.length, out).map_err(failed)?;
+            place.length
+        } else {
+            let bytes = tensor.raw_data.take().unwrap_or_default();
+            out.write_all(&bytes).map_err(unwritable)?;
+            bytes.len() as u64
+        };
+        Place { location: DATA.to_owned(), offset: start, length }.put(tensor);
+        position = start + length;
+    }
+    Ok(())
+}
+
+fn copy(file: &File, range: Range<u64>, out: &mut dyn Write) -> std::io::Result<()> {
+    let mut piece = vec![0; PIECE.min(range.end - range.start) as usize];
+    let mut start = range.start;
+    while start < range.end {
+        let length = (range.end - start).min(PIECE) as usize;
+        file.read_exact_at(&mut piece[..length], start)?;
+        out.write_all(&piece[..length])?;
+        start += length as u64;
+    }
+    Ok(())
+}
+
+fn unwritable(source: std::io::Error) -> Error {
+    Error::io("write", "the bundle", source)
+}

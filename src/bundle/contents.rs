@@ -1,0 +1,225 @@
+//! Owns the small entries of a bundle: the manifest, labels, calibration, golden vectors and checksums, and the names and
+//! largest sizes of all entries.
+//!
+//! Refuses unknown entries and fields, a newer format, and small entries that do not fit one another.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::archive::{Archive, lie};
+use crate::backbone;
+use crate::embed::FeatureChoice;
+use crate::error::{Error, Kind, Result};
+use crate::fingerprint::Fingerprint;
+use crate::tokens::LongTexts;
+
+/// The version of the bundle this program writes, and the newest it reads.
+pub const FORMAT: u32 = 1;
+pub(super) const MANIFEST: &str = "manifest.json";
+pub(super) const LABELS: &str = "labels.json";
+pub(super) const CALIBRATION: &str = "calibration.json";
+pub(super) const TOKENIZER: &str = "tokenizer.json";
+pub(super) const GRAPH: &str = "model.onnx";
+pub(super) const DATA: &str = "model.onnx.data";
+pub(super) const GOLDEN: &str = "golden.json";
+pub(super) const CHECKSUMS: &str = "checksums.json";
+
+const MIB: u64 = 1 << 20;
+/// Every entry: its name, its largest size, and what is in it.
+pub(super) const ENTRIES: [(&str, u64, &str); 8] = [
+    (MANIFEST, MIB, "what the bundle is: format, precision, tasks, the backbone with its source and licence"),
+    (LABELS, 16 * MIB, "the names of every task's labels"),
+    (CALIBRATION, MIB, "every task's temperature"),
+    (TOKENIZER, 64 * MIB, "the backbone's vocabulary and how it cuts texts"),
+    (GRAPH, 64 * MIB, "the network: backbone, pooling and all heads"),
+    (DATA, u32::MAX as u64, "its weights"),
+    (GOLDEN, 16 * MIB, "sentences that are part of frosthead, and what the network says of them"),
+    (CHECKSUMS, MIB, "a hash of every other entry"),
+];
+
+/// The largest size of an entry. One that is not known is never read.
+pub(super) fn limit(name: &str) -> u64 {
+    ENTRIES.iter().find(|(own, ..)| *own == name).map_or(u64::MAX, |(_, most, _)| *most)
+}
+
+/// What a bundle is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Version of the bundle's format.
+    pub format: u32,
+    /// The version of frosthead that made it.
+    pub frosthead: String,
+    /// How the network's numbers are kept and computed.
+    pub precision: String,
+    /// What else there is to say of that precision.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub details: BTreeMap<String, serde_json::Value>,
+    /// In the order of the heads.
+    pub tasks: Vec<TaskManifest>,
+    /// What happens to texts beyond the model's limit.
+    pub long: LongTexts,
+    /// How far golden vectors may be off on another machine: the largest difference, as a share of the vector's largest number.
+    pub tolerance: f32,
+    /// The backbone: its dimensions, how it prepares texts, source and licence, and the hashes of the files it was made from.
+    pub backbone: backbone::Manifest,
+    /// Hash of the tensors that training changed, if it changed any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<Fingerprint>,
+    /// What the backbone's own `tokenizer.json` said of truncation and padding, in its own words.
+    pub tokenizer: super::tokenizer::Original,
+}
+
+/// One task of a bundle.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskManifest {
+    pub task: String,
+    /// What its head sees.
+    pub features: FeatureChoice,
+    /// Numbers its head sees.
+    pub width: usize,
+}
+
+/// How one task's logits become probabilities.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Calibration {
+    /// Logits are divided by it: 1 leaves them as they are.
+    pub temperature: f32,
+}
+
+/// A fixed sentence and what the network said of it where the bundle was made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Golden {
+    pub text: String,
+    pub embedding: Vec<f32>,
+    /// Per task, in the order of the tasks.
+    pub logits: Vec<Vec<f32>>,
+}
+
+/// The small entries, checked against one another.
+#[derive(Debug)]
+pub(super) struct Contents {
+    pub manifest: Manifest,
+    /// Per task.
+    pub labels: Vec<Vec<String>>,
+    pub calibration: Vec<Calibration>,
+    pub golden: Vec<Golden>,
+    pub checksums: BTreeMap<String, Fingerprint>,
+}
+
+/// An entry as it is written: JSON with a line feed at its end; the same value gives the same bytes.
+pub(super) fn to_json(value: &impl Serialize) -> Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec_pretty(value)
+        .map_err(|source| Error::new(Kind::Bundle, "the bundle cannot be described").because(source))?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+fn parse<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T> {
+    serde_json::from_slice(bytes)
+        .map_err(|source| lie("an entry is not what it must be").column(name).because(source))
+}
+
+impl Contents {
+    /// Reads the small entries of an archive, checks their hashes, and that there are exactly the entries there must be.
+    ///
+    /// # Errors
+    /// They are not what they must be.
+    pub fn read(archive: &Archive, path: &Path) -> Result<Self> {
+        Self::read_parts(archive).map_err(|error| error.at(path))
+    }
+
+    fn read_parts(archive: &Archive) -> Result<Self> {
+        let manifest = archive.read(MANIFEST)?;
+        check_format(&manifest)?;
+        check_entries(archive)?;
+        let bytes = archive.read(CHECKSUMS)?;
+        let checksums: BTreeMap<String, Fingerprint> = parse(CHECKSUMS, &bytes)?;
+        if checksums.len() + 1 != ENTRIES.len() || to_json(&checksums)? != bytes {
+            return Err(lie("the checksums are not as frosthead writes them").column(CHECKSUMS));
+        }
+        let checked = |name: &str| -> Result<Vec<u8>> {
+            let bytes = archive.read(name)?;
+            check_hash(name, &checksums, Fingerprint::of_bytes(&bytes))?;
+            Ok(bytes)
+        };
+        check_hash(MANIFEST, &checksums, Fingerprint::of_bytes(&manifest))?;
+        let manifest: Manifest = parse(MANIFEST, &manifest)?;
+        let mut labels: BTreeMap<String, Vec<String>> = parse(LABELS, &checked(LABELS)?)?;
+        let mut calibration: BTreeMap<String, Calibration> = parse(CALIBRATION, &checked(CALIBRATION)?)?;
+        let golden: Vec<Golden> = parse(GOLDEN, &checked(GOLDEN)?)?;
+        let tasks = || manifest.tasks.iter().map(|own| &own.task);
+        let unfitting = |name: &str| lie("the entries of the bundle do not fit one another").column(name);
+        let labels: Vec<Vec<String>> = tasks()
+            .map(|task| labels.remove(task).filter(|labels| labels.len() > 1))
+            .collect::<Option<_>>()
+            .filter(|_| labels.is_empty())
+            .ok_or_else(|| unfitting(LABELS))?;
+        let calibration: Vec<Calibration> = tasks()
+            .map(|task| {
+                calibration.remove(task).filter(|own| own.temperature > 0.0 && own.temperature.is_finite())
+            })
+            .collect::<Option<_>>()
+            .filter(|_| calibration.is_empty())
+            .ok_or_else(|| unfitting(CALIBRATION))?;
+        let contents = Self { manifest, labels, calibration, golden, checksums };
+        if contents.manifest.tasks.is_empty() || !contents.golden_fits() {
+            return Err(unfitting(GOLDEN));
+        }
+        Ok(contents)
+    }
+
+    fn golden_fits(&self) -> bool {
+        let sizes: Vec<usize> = self.labels.iter().map(Vec::len).collect();
+        let fits = |golden: &Golden| {
+            golden.embedding.len() == self.manifest.backbone.hidden_size
+                && golden.logits.iter().map(Vec::len).eq(sizes.iter().copied())
+        };
+        !self.golden.is_empty() && self.golden.iter().all(fits) && self.manifest.tolerance.is_finite()
+    }
+}
+
+/// Refuses bytes that are not those the bundle was made with.
+pub(super) fn check_hash(
+    name: &str,
+    checksums: &BTreeMap<String, Fingerprint>,
+    found: Fingerprint,
+) -> Result<()> {
+    match checksums.get(name) {
+        Some(expected) if *expected == found => Ok(()),
+        expected => Err(lie("the bundle was damaged or changed after it was made")
+            .column(name)
+            .found(format!("hash {}", found.short()))
+            .expected(expected.map_or_else(|| "a hash".to_owned(), Fingerprint::short))),
+    }
+}
+
+/// The format comes first: everything else may be different in another one.
+fn check_format(manifest: &[u8]) -> Result<()> {
+    #[derive(Deserialize)]
+    struct Version {
+        format: u32,
+    }
+    let Version { format } = parse(MANIFEST, manifest)?;
+    if format == FORMAT {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Bundle, "the bundle has a format this version does not read")
+        .found(format!("format {format}"))
+        .expected(format!("format {FORMAT}"))
+        .help("use the version of frosthead that made it, or bundle the run again"))
+}
+
+fn check_entries(archive: &Archive) -> Result<()> {
+    let known = |name: &str| ENTRIES.iter().any(|(own, ..)| *own == name);
+    if let Some(entry) = archive.entries().iter().find(|entry| !known(&entry.name)) {
+        return Err(lie("there is an entry that does not belong here").found(format!("{:?}", entry.name)));
+    }
+    ENTRIES.iter().try_for_each(|(name, ..)| archive.entry(name).map(drop))
+}

@@ -1,0 +1,310 @@
+//! Owns the deployable file: a ZIP whose entries are stored, aligned and checksummed, with one graph of backbone, pooling and all
+//! heads; writing it, opening it with everything checked, and its self-test.
+//!
+//! Never unpacked: ONNX Runtime maps the weights out of the file. Refuses a file that is not to the byte what `frosthead bundle`
+//! writes, and to keep anything of the texts that a model was trained on.
+
+mod archive;
+#[cfg(feature = "train")]
+mod archive_writer;
+#[cfg(feature = "train")]
+mod assemble;
+mod contents;
+mod layout;
+mod network;
+mod self_test;
+mod signature;
+mod tokenizer;
+#[cfg(feature = "train")]
+mod write;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use archive::{Archive, lie};
+pub use contents::{Calibration, FORMAT, Manifest, TaskManifest};
+use contents::{Contents, check_hash};
+pub use self_test::SelfTest;
+pub use signature::{PublicKey, signature_path};
+pub use tokenizer::Original;
+#[cfg(feature = "train")]
+pub use write::{BundleRequest, Variant, Written, write_bundle};
+
+use crate::backbone::{Architecture, Backbone, Packed, TOKENIZER, WEIGHTS};
+use crate::bert::{Weights, head_bias, head_weight};
+use crate::embed::{EmbedOptions, Extractor, RowLayout, RowParts};
+use crate::error::{Error, Kind, Result};
+use crate::fingerprint::Fingerprint;
+use crate::graph::{self, ModelProto};
+use crate::heads::Head;
+use crate::runtime::Runtime;
+use crate::tokens::LongTexts;
+
+/// An opened bundle, everything in it checked.
+pub struct Bundle {
+    path: PathBuf,
+    archive: Archive,
+    contents: Contents,
+    /// Its external data lies in the bundle.
+    graph: ModelProto,
+    heads: Vec<Head>,
+}
+
+/// An entry, for people.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Kept {
+    pub name: String,
+    pub bytes: u64,
+    /// What it holds.
+    pub what: String,
+}
+
+impl Bundle {
+    /// Opens a bundle and checks everything in it: its records, its hashes, its graph, and its signature when a key is given.
+    ///
+    /// # Errors
+    /// It is damaged, forged, has another format, or is not signed with the key.
+    pub fn open(path: &Path, key: Option<&PublicKey>) -> Result<Self> {
+        Ok(Self::open_while(path, key, |_| Ok(()))?.0)
+    }
+
+    /// The same, while `work` makes use of the bundle: hashing the weights takes as long as loading the network. What it made is
+    /// given out only when everything was found to be right; it sees a graph and small entries that have been checked.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and `work` fails.
+    pub fn open_while<T>(
+        path: &Path,
+        key: Option<&PublicKey>,
+        work: impl FnOnce(&Self) -> Result<T>,
+    ) -> Result<(Self, T)> {
+        // A link's own folder is not where ONNX Runtime would have to look.
+        let path = path.canonicalize().map_err(|source| Error::io("read", path, source))?;
+        let archive = Archive::open(&path)?;
+        // Before anything of it is read: only then is a signature worth something.
+        key.map_or(Ok(()), |key| signature::verify(&path, archive.reader(), key))?;
+        let contents = Contents::read(&archive, &path)?;
+        let graph = bound_graph(&archive, &contents, &path).map_err(|error| error.at(&path))?;
+        let heads = contents.manifest.tasks.iter().zip(&contents.labels).zip(&contents.calibration);
+        let heads = heads.map(|((task, labels), calibration)| {
+            read_head(&archive, &graph, (task, labels), calibration.temperature)
+        });
+        let heads = heads.collect::<Result<_>>().map_err(|error: Error| error.at(&path))?;
+        let bundle = Self { path, archive, contents, graph, heads };
+        let (checked, made) = std::thread::scope(|scope| {
+            let checking = scope.spawn(|| bundle.check_weights());
+            let made = work(&bundle);
+            (checking.join(), made)
+        });
+        checked.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        bundle.archive.check_same()?;
+        Ok((bundle, made?))
+    }
+
+    /// Checks the large entries.
+    fn check_weights(&self) -> Result<()> {
+        for name in [contents::TOKENIZER, contents::DATA] {
+            let found = self.archive.hash(self.archive.entry(name)?)?;
+            check_hash(name, &self.contents.checksums, found).map_err(|error| error.at(&self.path))?;
+        }
+        Ok(())
+    }
+
+    /// Where it lies, links resolved.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.contents.manifest
+    }
+
+    /// The heads that are in the graph.
+    #[must_use]
+    pub fn heads(&self) -> &[Head] {
+        &self.heads
+    }
+
+    /// Per head.
+    #[must_use]
+    pub fn calibration(&self) -> &[Calibration] {
+        &self.contents.calibration
+    }
+
+    /// Everything that is in it.
+    #[must_use]
+    pub fn kept(&self) -> Vec<Kept> {
+        let described = |name: &str| {
+            contents::ENTRIES.iter().find(|(own, ..)| *own == name).map_or("", |(_, _, what)| what)
+        };
+        let kept = |entry: &layout::Entry| Kept {
+            name: entry.name.clone(),
+            bytes: entry.length,
+            what: described(&entry.name).to_owned(),
+        };
+        self.archive.entries().iter().map(kept).collect()
+    }
+
+    /// Whether a signature lies beside it; whose it is, only [`Bundle::open`] with a key can tell.
+    #[must_use]
+    pub fn has_signature(&self) -> bool {
+        signature_path(&self.path).is_file()
+    }
+
+    /// Bytes of the whole file.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        std::fs::metadata(&self.path).map_or(0, |file| file.len())
+    }
+
+    /// What each head sees of a stored row.
+    ///
+    /// # Errors
+    /// The rows do not hold a head's features.
+    pub fn columns(&self, layout: &RowLayout) -> Result<Vec<Range<usize>>> {
+        self.manifest().tasks.iter().map(|task| task.features.columns(layout)).collect()
+    }
+
+    /// Loads the one graph: rows of the embedding and of every task's logits (see [`Self::logits`]).
+    ///
+    /// # Errors
+    /// The graph cannot be loaded, or its outputs are not those of a bundle.
+    pub fn extractor(&self, runtime: &Runtime) -> Result<Extractor> {
+        // Before the network: parsing a tokenizer takes memory for a moment, which the network can use afterwards.
+        let backbone = self.pack(self.own_values())?;
+        let folder = self.path.parent().unwrap_or(Path::new("/"));
+        let session = runtime.session_from_memory(&graph::encode(&self.graph), folder)?;
+        let heads = self.heads.iter().map(|head| (network::logits(&head.task), head.labels.len()));
+        let embedding = ("embedding".to_owned(), self.manifest().backbone.hidden_size);
+        let parts = RowParts::new(std::iter::once(embedding).chain(heads));
+        let options = EmbedOptions { long: self.long(), ..EmbedOptions::default() };
+        Extractor::with_session(Arc::new(backbone), session, parts, &options)
+    }
+
+    /// Where each head's logits lie in a row of [`Self::extractor`].
+    #[must_use]
+    pub fn logits(&self, parts: &RowParts) -> Vec<Range<usize>> {
+        self.heads.iter().filter_map(|head| parts.place(&network::logits(&head.task))).collect()
+    }
+
+    /// What happens to texts beyond the model's limit.
+    #[must_use]
+    pub fn long(&self) -> LongTexts {
+        self.manifest().long
+    }
+
+    /// The backbone for other work than predicting. Its identity is that of the backbone it was made from only if its weights
+    /// and tokenizer are proven to be the same bytes: nothing that a bundle merely says goes into the feature store.
+    ///
+    /// # Errors
+    /// The tokenizer is none, or the file cannot be read.
+    pub fn backbone(&self) -> Result<Backbone> {
+        self.pack(self.proven_values()?)
+    }
+
+    fn pack(&self, values: BTreeMap<String, String>) -> Result<Backbone> {
+        Backbone::packed(Packed {
+            path: self.path.clone(),
+            manifest: self.manifest().backbone.clone(),
+            tokenizer: tokenizer::restored(&self.tokenizer()?, &self.manifest().tokenizer)?,
+            graph: network::without_heads(&self.graph),
+            values,
+        })
+    }
+
+    fn tokenizer(&self) -> Result<Vec<u8>> {
+        let bytes = self.archive.read(contents::TOKENIZER)?;
+        let found = Fingerprint::of_bytes(&bytes);
+        check_hash(contents::TOKENIZER, &self.contents.checksums, found)
+            .map_err(|error| error.at(&self.path))?;
+        Ok(bytes)
+    }
+
+    /// The identity of what is in this very file.
+    fn own_values(&self) -> BTreeMap<String, String> {
+        let manifest = self.manifest();
+        let mut values = manifest.backbone.values();
+        values.retain(|name, _| !name.starts_with("file "));
+        values.insert("precision".to_owned(), manifest.precision.clone());
+        let entries = [contents::GRAPH, contents::DATA, contents::TOKENIZER];
+        values.extend(entries.iter().filter_map(|name| {
+            Some((format!("bundled {name}"), self.contents.checksums.get(*name)?.to_string()))
+        }));
+        values
+    }
+
+    fn proven_values(&self) -> Result<BTreeMap<String, String>> {
+        let backbone = &self.manifest().backbone;
+        let Architecture::Bert { config } = &backbone.architecture else { return Ok(self.own_values()) };
+        let Some(weights) = Weights::of_graph(&self.graph, config) else { return Ok(self.own_values()) };
+        let mut values = backbone.values();
+        values.retain(|name, _| !name.starts_with("file "));
+        let restored = tokenizer::restored(&self.tokenizer()?, &self.manifest().tokenizer)?;
+        let weights = weights.canonical_fingerprint(&self.path, config)?;
+        for (name, found) in [(WEIGHTS, weights), (TOKENIZER, Fingerprint::of_bytes(&restored))] {
+            values.insert(format!("file {name}"), found.to_string());
+        }
+        Ok(values)
+    }
+}
+
+/// The graph, with its external data proven to lie inside the data entry.
+fn bound_graph(archive: &Archive, contents: &Contents, path: &Path) -> Result<ModelProto> {
+    let bytes = archive.read(contents::GRAPH)?;
+    check_hash(contents::GRAPH, &contents.checksums, Fingerprint::of_bytes(&bytes))?;
+    let mut model = graph::decode(&bytes)?;
+    let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| {
+        Error::new(Kind::Usage, "the bundle's file name is not Unicode").help("rename the file")
+    })?;
+    let data = archive.entry(contents::DATA)?;
+    network::bind(&mut model, data.length, name, data.start())?;
+    Ok(model)
+}
+
+/// A head as the graph has it.
+fn read_head(
+    archive: &Archive,
+    graph: &ModelProto,
+    (task, labels): (&TaskManifest, &[String]),
+    temperature: f32,
+) -> Result<Head> {
+    let tensor = |name: &str, dims: &[usize]| -> Result<Vec<f32>> {
+        let unfitting =
+            || lie("the heads do not fit the manifest").column(name).expected(format!("shape {dims:?}"));
+        let tensor = network::initializer(graph, name).ok_or_else(unfitting)?;
+        let shape = tensor.dims.iter().map(|&size| usize::try_from(size).ok());
+        if !shape.eq(dims.iter().map(|&size| Some(size))) {
+            return Err(unfitting());
+        }
+        let bytes = match (network::range(graph, name), &tensor.raw_data) {
+            (Some(range), _) => {
+                let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap_or(usize::MAX)];
+                archive.read_at(range.start, &mut bytes)?;
+                bytes
+            }
+            (None, Some(bytes)) => bytes.clone(),
+            _ => return Err(unfitting()),
+        };
+        let numbers: Vec<f32> = bytes.as_chunks().0.iter().map(|own| f32::from_le_bytes(*own)).collect();
+        let expected = dims.iter().try_fold(1_usize, |all, &size| all.checked_mul(size));
+        if Some(numbers.len()) == expected { Ok(numbers) } else { Err(unfitting()) }
+    };
+    let (classes, features) = (labels.len(), task.width);
+    Ok(Head {
+        weights: tensor(&head_weight(&task.task), &[classes, features])?,
+        bias: tensor(&head_bias(&task.task), &[classes])?,
+        task: task.task.clone(),
+        labels: labels.to_vec(),
+        features,
+        temperature,
+    })
+}
+
+#[cfg(test)]
+#[cfg(feature = "train")]
+mod tests;

@@ -1,0 +1,187 @@
+//! Owns looking at a bundle's graph: the proof that every tensor kept outside the graph lies inside the bundle's data entry, and
+//! taking parts out.
+//!
+//! Refuses external data anywhere but in the bundle's own data entry, in whatever corner of the graph it is named.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use super::archive::lie;
+use super::contents::DATA;
+use crate::error::Result;
+use crate::graph::ModelProto;
+use crate::graph::proto::{
+    AttributeProto, DataLocation, DataType, GraphProto, NodeProto, SparseTensorProto, StringStringEntryProto,
+    TensorProto,
+};
+
+/// The name of a task's output of logits, `[batch, classes]`.
+pub(super) fn logits(task: &str) -> String {
+    format!("logits_{task}")
+}
+
+/// The backbone alone: what `embedding` and `layer_means` need.
+pub(super) fn without_heads(model: &ModelProto) -> ModelProto {
+    let mut model = model.clone();
+    let Some(graph) = model.graph.as_mut() else { return model };
+    graph.output.retain(|output| ["embedding", "layer_means"].contains(&output.name()));
+    let mut needed: BTreeSet<String> = graph.output.iter().map(|output| output.name().to_owned()).collect();
+    let mut kept = Vec::new();
+    for node in graph.node.drain(..).rev() {
+        if node.output.iter().any(|name| needed.contains(name)) {
+            // What a subgraph takes from outside is needed as well.
+            needed.extend(node.input.iter().cloned());
+            needed.extend(node.attribute.iter().flat_map(inner_inputs));
+            kept.push(node);
+        }
+    }
+    kept.reverse();
+    needed.extend(kept.iter().flat_map(|node| node.output.iter().cloned()));
+    graph.node = kept;
+    graph.initializer.retain(|tensor| needed.contains(tensor.name()));
+    graph.value_info.retain(|value| needed.contains(value.name()));
+    model
+}
+
+fn inner_inputs(attribute: &AttributeProto) -> Vec<String> {
+    let nodes = attribute.g.iter().chain(&attribute.graphs).flat_map(|graph| &graph.node);
+    nodes
+        .flat_map(|node| {
+            node.input.iter().cloned().chain(node.attribute.iter().flat_map(inner_inputs)).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+/// Where a tensor's bytes lie outside the graph.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    pub location: String,
+    pub offset: u64,
+    pub length: u64,
+}
+
+impl Place {
+    /// What a tensor says: each of the three things once, and nothing else.
+    pub fn of(tensor: &TensorProto) -> Result<Self> {
+        let wrong = || {
+            let said = tensor.external_data.iter().map(|own| format!("{} {:?}", own.key(), own.value()));
+            lie("a weight does not say properly where it lies")
+                .column(tensor.name())
+                .found(said.collect::<Vec<_>>().join(", "))
+                .expected("location, offset and length, each once")
+        };
+        let said: BTreeMap<&str, &str> =
+            tensor.external_data.iter().map(|own| (own.key(), own.value())).collect();
+        let number = |key: &str| said.get(key).and_then(|value| value.parse::<u64>().ok()).ok_or_else(wrong);
+        if said.len() != 3 || tensor.external_data.len() != 3 || tensor.raw_data.is_some() {
+            return Err(wrong());
+        }
+        let location = said.get("location").ok_or_else(wrong)?;
+        Ok(Self { location: (*location).to_owned(), offset: number("offset")?, length: number("length")? })
+    }
+
+    pub fn put(&self, tensor: &mut TensorProto) {
+        let entries = [
+            ("location", self.location.clone()),
+            ("offset", self.offset.to_string()),
+            ("length", self.length.to_string()),
+        ];
+        tensor.data_location = Some(DataLocation::External as i32);
+        tensor.external_data = entries
+            .map(|(key, value)| StringStringEntryProto { key: Some(key.to_owned()), value: Some(value) })
+            .into();
+    }
+
+    /// The range, when it lies inside the data entry.
+    fn inside(&self, length: u64) -> Option<Range<u64>> {
+        let end = self.offset.checked_add(self.length)?;
+        (self.location == DATA && end <= length).then_some(self.offset..end)
+    }
+}
+
+pub(super) fn is_external(tensor: &TensorProto) -> bool {
+    tensor.data_location == Some(DataLocation::External as i32) || !tensor.external_data.is_empty()
+}
+
+/// Proves that every tensor outside the graph is an initializer inside the data entry of so many bytes, as long as its shape
+/// says; then makes the graph refer to them in the file `name`, where the data entry begins at `start`.
+///
+/// # Errors
+/// A tensor points elsewhere.
+pub(super) fn bind(model: &mut ModelProto, length: u64, name: &str, start: u64) -> Result<()> {
+    let Some(graph) = model.graph.as_ref() else { return Err(lie("the graph is empty")) };
+    let hidden = graph.sparse_initializer.iter().flat_map(of_sparse);
+    let hidden = hidden.chain(graph.node.iter().flat_map(of_node));
+    let functions = model.functions.iter().flat_map(|function| &function.node).flat_map(of_node);
+    if let Some(tensor) = hidden.chain(functions).find(|tensor| is_external(tensor)) {
+        return Err(lie("the graph keeps numbers outside the bundle").column(tensor.name()));
+    }
+    if !model.training_info.is_empty() {
+        return Err(lie("the graph has a part that is for training"));
+    }
+    for tensor in model.graph.iter_mut().flat_map(|graph| &mut graph.initializer) {
+        if !is_external(tensor) {
+            continue;
+        }
+        let place = Place::of(tensor)?;
+        let range = place.inside(length).filter(|range| bytes_of(tensor) == Some(range.end - range.start));
+        let range = range.ok_or_else(|| {
+            lie("a weight points out of the bundle's own data, or is not as long as its shape says")
+                .column(tensor.name())
+                .found(format!("{} bytes from {} of {:?}", place.length, place.offset, place.location))
+                .expected(format!("a range of the {length} bytes of {DATA:?}"))
+        })?;
+        Place { location: name.to_owned(), offset: start + range.start, length: place.length }.put(tensor);
+    }
+    Ok(())
+}
+
+/// Bytes of a tensor by its shape and element type; none for what nobody would keep outside a graph.
+fn bytes_of(tensor: &TensorProto) -> Option<u64> {
+    let bits = match DataType::try_from(tensor.data_type?).ok()? {
+        DataType::Int4 | DataType::Uint4 => 4,
+        DataType::Bool | DataType::Int8 | DataType::Uint8 => 8,
+        DataType::Float16 | DataType::Bfloat16 | DataType::Int16 | DataType::Uint16 => 16,
+        DataType::Float | DataType::Int32 | DataType::Uint32 => 32,
+        DataType::Double | DataType::Int64 | DataType::Uint64 => 64,
+        _ => return None,
+    };
+    let sizes = tensor.dims.iter().map(|&size| u64::try_from(size).ok());
+    let elements = sizes.into_iter().try_fold(1_u64, |all, size| all.checked_mul(size?))?;
+    Some(elements.checked_mul(bits)?.div_ceil(8))
+}
+
+fn of_sparse(sparse: &SparseTensorProto) -> Vec<&TensorProto> {
+    sparse.values.iter().chain(&sparse.indices).collect()
+}
+
+/// Every tensor in a node's attributes, however deep.
+fn of_node(node: &NodeProto) -> Vec<&TensorProto> {
+    node.attribute.iter().flat_map(of_attribute).collect()
+}
+
+fn of_attribute(attribute: &AttributeProto) -> Vec<&TensorProto> {
+    let AttributeProto { t, tensors, g, graphs, sparse_tensor, sparse_tensors, .. } = attribute;
+    let mut found: Vec<&TensorProto> = t.iter().chain(tensors).collect();
+    found.extend(sparse_tensor.iter().chain(sparse_tensors).flat_map(of_sparse));
+    found.extend(g.iter().chain(graphs).flat_map(of_graph));
+    found
+}
+
+fn of_graph(graph: &GraphProto) -> Vec<&TensorProto> {
+    let sparse = graph.sparse_initializer.iter().flat_map(of_sparse);
+    graph.initializer.iter().chain(sparse).chain(graph.node.iter().flat_map(of_node)).collect()
+}
+
+/// Where an initializer's numbers lie in the file that the graph was [bound](bind) to; none when they are in the graph or there
+/// is no such initializer.
+pub(super) fn range(model: &ModelProto, name: &str) -> Option<Range<u64>> {
+    let tensor = initializer(model, name)?;
+    let place = is_external(tensor).then(|| Place::of(tensor).ok())??;
+    Some(place.offset..place.offset + place.length)
+}
+
+/// An initializer.
+pub(super) fn initializer<'m>(model: &'m ModelProto, name: &str) -> Option<&'m TensorProto> {
+    model.graph.as_ref()?.initializer.iter().find(|tensor| tensor.name() == name)
+}

@@ -1,0 +1,456 @@
+//! Every way a bundle can lie: a small bundle is made with one thing wrong, and must be refused before it is used.
+
+use std::collections::BTreeMap;
+use std::io::Cursor;
+use std::path::PathBuf;
+
+use super::archive_writer::ArchiveWriter;
+use super::assemble::{DeployedHead, append_heads, lay_out};
+use super::contents::{self, Golden, to_json};
+use super::layout::{Entry, end_record};
+use super::*;
+use crate::backbone::{self, Preparation, Source};
+use crate::bert::Pooling;
+use crate::embed::FeatureChoice;
+use crate::graph::proto::{DataLocation, StringStringEntryProto, TensorProto};
+use crate::graph::{Builder, Operation, ValueType};
+
+/// A bundle in parts, honest until a test changes one.
+struct Parts {
+    manifest: Manifest,
+    model: ModelProto,
+    data: Vec<u8>,
+    golden: Vec<Golden>,
+    /// Entries by name that take the place of those made from the above.
+    other: Vec<(&'static str, Vec<u8>)>,
+    /// Entries that do not belong there.
+    more: Vec<(&'static str, Vec<u8>)>,
+    without: Option<&'static str>,
+}
+
+fn head() -> Head {
+    Head {
+        task: "mood".into(),
+        labels: vec!["bad".into(), "good".into()],
+        features: 8,
+        weights: (0..16).map(|number| number as f32 / 7.0).collect(),
+        bias: vec![0.5, -0.5],
+        temperature: 2.0,
+    }
+}
+
+/// "Embeddings" that are rows of a table of 64 × 8 numbers.
+fn model() -> ModelProto {
+    let mut graph = Builder::new("backbone");
+    let ids = graph.input("input_ids", ValueType::int64(["batch".into(), "sequence".into()])).unwrap();
+    let numbers: Vec<f32> = (0..512).map(|number| number as f32).collect();
+    let table = graph.floats("table", &[64, 8], &numbers).unwrap();
+    let rows = Operation::new("Gather", &[&table, &ids]);
+    let rows = graph.add(rows, "embedding", ValueType::float(["batch".into(), 8.into()])).unwrap();
+    graph.output(&rows).unwrap();
+    graph.finish().unwrap()
+}
+
+impl Parts {
+    fn honest() -> Self {
+        let head = head();
+        let mut model = model();
+        let deployed = DeployedHead { head: &head, columns: 0..8 };
+        append_heads(&mut model, &[deployed], 8, 0).unwrap();
+        let mut data = Vec::new();
+        lay_out(&mut model, Path::new("."), &mut data).unwrap();
+        let inputs = Fingerprint::of_bytes(b"");
+        let manifest = Manifest {
+            format: FORMAT,
+            frosthead: "0.1.0".into(),
+            precision: "fp32".into(),
+            details: BTreeMap::new(),
+            tasks: vec![TaskManifest { task: "mood".into(), features: FeatureChoice::Last, width: 8 }],
+            long: LongTexts::Truncate,
+            tolerance: 1e-4,
+            backbone: backbone::Manifest {
+                format: 1,
+                name: "table".into(),
+                architecture: Architecture::Onnx,
+                hidden_size: 8,
+                preparation: Preparation {
+                    pooling: Pooling::Mean,
+                    normalize: false,
+                    max_length: 16,
+                    prefix: String::new(),
+                    pad_token_id: 0,
+                },
+                source: Source { origin: "a test".into(), licence: None, inputs },
+                files: BTreeMap::new(),
+            },
+            changed: None,
+            tokenizer: Original { truncation: "null".into(), padding: "null".into() },
+        };
+        let golden = vec![Golden { text: "one".into(), embedding: vec![0.0; 8], logits: vec![vec![0.0; 2]] }];
+        Self { manifest, model, data, golden, other: Vec::new(), more: Vec::new(), without: None }
+    }
+
+    fn entries(&self) -> Vec<(&'static str, Vec<u8>)> {
+        let labels = BTreeMap::from([("mood", head().labels)]);
+        let calibration = BTreeMap::from([("mood", Calibration { temperature: 2.0 })]);
+        let mut entries = vec![
+            (contents::MANIFEST, to_json(&self.manifest).unwrap()),
+            (contents::LABELS, to_json(&labels).unwrap()),
+            (contents::CALIBRATION, to_json(&calibration).unwrap()),
+            (contents::TOKENIZER, b"{\"truncation\":null,\"padding\":null}".to_vec()),
+            (contents::DATA, self.data.clone()),
+            (contents::GRAPH, graph::encode(&self.model)),
+            (contents::GOLDEN, to_json(&self.golden).unwrap()),
+        ];
+        for (name, bytes) in &self.other {
+            entries.iter_mut().find(|(own, _)| own == name).unwrap().1.clone_from(bytes);
+        }
+        let hashes: BTreeMap<&str, Fingerprint> =
+            entries.iter().map(|(name, bytes)| (*name, Fingerprint::of_bytes(bytes))).collect();
+        entries.push((contents::CHECKSUMS, to_json(&hashes).unwrap()));
+        entries.extend(self.more.iter().cloned());
+        entries.retain(|(name, _)| Some(*name) != self.without);
+        entries
+    }
+
+    fn archive(&self) -> Vec<u8> {
+        archive(&self.entries())
+    }
+}
+
+fn archive(entries: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    let mut writer = ArchiveWriter::new(Cursor::new(Vec::new()));
+    for (name, bytes) in entries {
+        writer
+            .add(name, |out| {
+                out.write_all(bytes).unwrap();
+                Ok(())
+            })
+            .unwrap();
+    }
+    writer.finish().unwrap().into_inner()
+}
+
+/// The entries of an archive, and the archive again with changed records but the bytes where they were.
+fn with_records(bytes: &[u8], change: impl Fn(&mut Vec<Entry>)) -> Vec<u8> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("x.frost");
+    std::fs::write(&path, bytes).unwrap();
+    let mut entries = Archive::open(&path).unwrap().entries().to_vec();
+    let end = entries.last().unwrap().end();
+    change(&mut entries);
+    let records: Vec<u8> = entries.iter().flat_map(Entry::central_record).collect();
+    let mut changed = bytes[..end as usize].to_vec();
+    changed.extend(&records);
+    changed.extend(end_record(entries.len(), end, records.len() as u64));
+    changed
+}
+
+fn open(bytes: &[u8]) -> Result<Bundle> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("x.frost");
+    std::fs::write(&path, bytes).unwrap();
+    Bundle::open(&path, None)
+}
+
+#[track_caller]
+fn refused(bytes: &[u8], parts: &[&str]) {
+    let Err(error) = open(bytes) else { panic!("the bundle was opened") };
+    let text = format!("{error} {}", error.remedy().unwrap_or_default());
+    assert_eq!(error.kind(), Kind::Bundle, "{text}");
+    for part in parts.iter().chain(&["x.frost"]) {
+        assert!(text.contains(part), "{part:?} is not in {text}");
+    }
+}
+
+#[test]
+fn an_honest_bundle_opens_with_its_heads() {
+    let bundle = open(&Parts::honest().archive()).unwrap();
+    assert_eq!(bundle.heads(), [head()]);
+    assert_eq!(bundle.heads()[0].temperature, 2.0);
+    assert_eq!(bundle.kept().len(), contents::ENTRIES.len());
+    assert!(bundle.kept().iter().all(|kept| !kept.what.is_empty()));
+}
+
+#[test]
+fn every_entry_is_aligned() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("x.frost");
+    std::fs::write(&path, Parts::honest().archive()).unwrap();
+    let archive = Archive::open(&path).unwrap();
+    assert!(archive.entries().iter().all(|entry| entry.start() % 64 == 0));
+    assert_eq!(archive.entry(contents::DATA).unwrap().start() % 4096, 0);
+}
+
+#[test]
+fn a_bundle_that_ends_early_is_refused() {
+    let bytes = Parts::honest().archive();
+    for length in [bytes.len() - 1, bytes.len() - 100, bytes.len() / 2, 100, 22] {
+        refused(&bytes[..length], &["truncated"]);
+    }
+    for length in [0, 3, 21] {
+        refused(&bytes[..length], &["not a bundle"]);
+    }
+}
+
+#[test]
+fn a_bundle_with_something_behind_it_is_refused() {
+    refused(&[Parts::honest().archive(), vec![0]].concat(), &["something was added"]);
+}
+
+#[test]
+fn any_other_file_is_refused() {
+    refused(&[b"text,label\n".repeat(50), b"\n".to_vec()].concat(), &["not a bundle"]);
+}
+
+#[test]
+fn every_altered_byte_is_noticed() {
+    let bytes = Parts::honest().archive();
+    for place in 0..bytes.len() {
+        let mut altered = bytes.clone();
+        altered[place] ^= 0x20;
+        assert!(open(&altered).is_err(), "byte {place} may be altered");
+    }
+}
+
+#[test]
+fn a_compressed_entry_is_refused() {
+    let bytes = Parts::honest().archive();
+    let mut zipped = with_records(&bytes, |_| {});
+    let place = zipped.windows(4).rposition(|own| own == b"PK\x01\x02").unwrap();
+    zipped[place + 10] = 8;
+    refused(&zipped, &["compressed", "zipped anew", "checksums.json"]);
+}
+
+#[test]
+fn an_encrypted_entry_is_refused() {
+    let mut bytes = Parts::honest().archive();
+    let place = bytes.windows(4).rposition(|own| own == b"PK\x01\x02").unwrap();
+    bytes[place + 8] = 1;
+    refused(&bytes, &["encrypted"]);
+}
+
+#[test]
+fn a_name_that_leads_out_of_the_archive_is_refused() {
+    for name in ["../../etc/cron.d/x", "/etc/passwd", "a/b", "..", "a\\b", "c:x"] {
+        let mut parts = Parts::honest();
+        parts.more.push((name, Vec::new()));
+        refused(&parts.archive(), &["leads out", &format!("{name:?}")]);
+    }
+}
+
+#[test]
+fn an_entry_that_is_there_twice_is_refused() {
+    let mut parts = Parts::honest();
+    parts.more.push((contents::LABELS, b"{}".to_vec()));
+    refused(&parts.archive(), &["twice", "labels.json"]);
+}
+
+#[test]
+fn an_entry_nobody_knows_is_refused() {
+    let mut parts = Parts::honest();
+    parts.more.push(("run.sh", b"rm -rf /".to_vec()));
+    refused(&parts.archive(), &["does not belong", "run.sh"]);
+}
+
+#[test]
+fn a_missing_entry_is_named() {
+    for (name, ..) in contents::ENTRIES {
+        let parts = Parts { without: Some(name), ..Parts::honest() };
+        refused(&parts.archive(), &["missing", name]);
+    }
+}
+
+#[test]
+fn a_huge_declared_size_is_refused_before_anything_is_read() {
+    let bytes = Parts::honest().archive();
+    let claimed = |name: &'static str, length: u64| {
+        with_records(&bytes, |entries| {
+            entries.iter_mut().find(|entry| entry.name == name).unwrap().length = length;
+        })
+    };
+    refused(&claimed(contents::TOKENIZER, 1 << 30), &["larger than it can honestly be", "1073741824 bytes"]);
+    refused(&claimed(contents::DATA, u64::from(u32::MAX)), &["longer than the bundle", "model.onnx.data"]);
+}
+
+#[test]
+fn entries_that_overlap_are_refused() {
+    let bytes = Parts::honest().archive();
+    let overlapping = with_records(&bytes, |entries| {
+        let first = entries[0].clone();
+        entries[1].header = first.header;
+    });
+    refused(&overlapping, &["overlap", "labels.json"]);
+}
+
+#[test]
+fn bytes_between_the_entries_are_refused() {
+    let bytes = Parts::honest().archive();
+    refused(&with_records(&bytes, |entries| drop(entries.remove(2))), &["bytes between the entries"]);
+    refused(&with_records(&bytes, |entries| drop(entries.pop())), &["between the entries and the directory"]);
+}
+
+#[test]
+fn a_directory_that_disagrees_with_the_local_headers_is_refused() {
+    let bytes = Parts::honest().archive();
+    let renamed = with_records(&bytes, |entries| entries[1].name = "lab_ls.json".into());
+    refused(&renamed, &["disagree", "lab_ls.json"]);
+    refused(&with_records(&bytes, |entries| entries[0].crc ^= 1), &["disagree", "manifest.json"]);
+}
+
+#[test]
+fn a_misaligned_entry_is_refused() {
+    let mut bytes = Parts::honest().archive();
+    // The length of the padding in the first local header.
+    bytes[28] -= 1;
+    refused(&bytes, &["not aligned", "manifest.json"]);
+}
+
+#[test]
+fn a_newer_format_is_named_before_anything_else() {
+    let mut parts = Parts::honest();
+    parts.manifest.format = 2;
+    parts.more.push(("new-thing.bin", Vec::new()));
+    refused(&parts.archive(), &["format 2", "format 1", "version of frosthead"]);
+}
+
+#[test]
+fn unknown_fields_of_the_manifest_are_refused() {
+    let mut parts = Parts::honest();
+    let mut manifest = serde_json::to_value(&parts.manifest).unwrap();
+    manifest["run_this"] = "x".into();
+    parts.other.push((contents::MANIFEST, to_json(&manifest).unwrap()));
+    refused(&parts.archive(), &["manifest.json"]);
+}
+
+#[test]
+fn small_entries_that_do_not_fit_one_another_are_refused() {
+    let other = |name: &'static str, json: &str| {
+        let mut parts = Parts::honest();
+        parts.other.push((name, json.as_bytes().to_vec()));
+        parts.archive()
+    };
+    for labels in ["{}", "{\"mood\":[\"bad\"]}", "{\"mood\":[\"a\",\"b\"],\"other\":[\"a\",\"b\"]}"] {
+        refused(&other(contents::LABELS, labels), &["do not fit", "labels.json"]);
+    }
+    refused(&other(contents::LABELS, "{\"mood\":[\"a\",\"b\",\"c\"]}"), &["golden.json"]);
+    for temperature in ["0", "-1", "1e99"] {
+        let calibration = format!("{{\"mood\":{{\"temperature\":{temperature}}}}}");
+        refused(&other(contents::CALIBRATION, &calibration), &["calibration.json"]);
+    }
+    refused(&other(contents::GOLDEN, "[]"), &["golden.json"]);
+    let mut parts = Parts::honest();
+    parts.manifest.tasks[0].width = 7;
+    refused(&parts.archive(), &["heads do not fit", "heads.mood.weight"]);
+}
+
+/// A bundle whose table says this of where it lies.
+fn pointing(location: &str, offset: &str, length: &str) -> Vec<u8> {
+    let mut parts = Parts::honest();
+    let graph = parts.model.graph.as_mut().unwrap();
+    let table = graph.initializer.iter_mut().find(|tensor| tensor.name() == "table").unwrap();
+    table.external_data = external(location, offset, length);
+    parts.archive()
+}
+
+fn external(location: &str, offset: &str, length: &str) -> Vec<StringStringEntryProto> {
+    [("location", location), ("offset", offset), ("length", length)]
+        .map(|(key, value)| StringStringEntryProto { key: Some(key.into()), value: Some(value.into()) })
+        .into()
+}
+
+#[test]
+fn weights_in_any_other_file_are_refused() {
+    let honest = pointing("model.onnx.data", "0", "2048");
+    assert!(open(&honest).is_ok());
+    for location in
+        ["/etc/passwd", "../x", "x.frost", "manifest.json", "", "*/_ORT_MEM_ADDR_/*", "./model.onnx.data"]
+    {
+        refused(&pointing(location, "0", "2048"), &["table", location]);
+    }
+}
+
+#[test]
+fn weights_outside_the_data_entry_are_refused() {
+    for (offset, length) in [
+        ("64", "2048"),
+        ("18446744073709551615", "2048"),
+        ("4096", "2048"),
+        ("-1", "2048"),
+        ("0x0", "2048"),
+        ("0", "2047"),
+        ("0", "0"),
+        ("0", ""),
+    ] {
+        refused(&pointing("model.onnx.data", offset, length), &["table"]);
+    }
+}
+
+#[test]
+fn weights_that_say_twice_where_they_lie_are_refused() {
+    let mut parts = Parts::honest();
+    let graph = parts.model.graph.as_mut().unwrap();
+    let table = graph.initializer.iter_mut().find(|tensor| tensor.name() == "table").unwrap();
+    table.external_data.extend(external("/etc/passwd", "0", "2048").into_iter().take(1));
+    refused(&parts.archive(), &["properly", "/etc/passwd"]);
+}
+
+#[test]
+fn weights_hidden_in_a_nodes_attributes_are_refused() {
+    let hidden = TensorProto {
+        name: Some("hidden".into()),
+        data_location: Some(DataLocation::External as i32),
+        external_data: external("/etc/passwd", "0", "16"),
+        ..TensorProto::default()
+    };
+    let mut inner = model().graph.unwrap();
+    inner.initializer.push(hidden.clone());
+    let attributes = [
+        crate::graph::proto::AttributeProto { t: Some(hidden), ..Default::default() },
+        crate::graph::proto::AttributeProto { g: Some(inner), ..Default::default() },
+    ];
+    for attribute in attributes {
+        let mut parts = Parts::honest();
+        parts.model.graph.as_mut().unwrap().node[0].attribute.push(attribute);
+        refused(&parts.archive(), &["outside the bundle", "hidden"]);
+    }
+}
+
+#[test]
+fn a_graph_that_is_none_is_refused() {
+    let mut parts = Parts::honest();
+    parts.other.push((contents::GRAPH, b"not a graph".to_vec()));
+    assert!(open(&parts.archive()).err().unwrap().to_string().contains("not an ONNX model"));
+}
+
+#[test]
+fn the_backbone_alone_has_no_heads() {
+    let alone = network::without_heads(&Parts::honest().model).graph.unwrap();
+    assert_eq!(alone.output.iter().map(|own| own.name()).collect::<Vec<_>>(), ["embedding"]);
+    assert_eq!(alone.node.len(), 1);
+    assert_eq!(alone.initializer.iter().map(TensorProto::name).collect::<Vec<_>>(), ["table"]);
+}
+
+#[test]
+fn the_same_parts_give_the_same_bytes() {
+    assert_eq!(Parts::honest().archive(), Parts::honest().archive());
+}
+
+#[test]
+fn a_bundle_is_opened_while_its_weights_are_hashed_but_given_out_only_when_they_are_right() {
+    let directory = tempfile::tempdir().unwrap();
+    let path: PathBuf = directory.path().join("x.frost");
+    let mut bytes = Parts::honest().archive();
+    std::fs::write(&path, &bytes).unwrap();
+    let (_, worked) = Bundle::open_while(&path, None, |bundle| Ok(bundle.heads().len())).unwrap();
+    assert_eq!(worked, 1);
+    let start = Archive::open(&path).unwrap().entry(contents::DATA).unwrap().start() as usize;
+    bytes[start] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    let mut called = false;
+    let refused = Bundle::open_while(&path, None, |_| {
+        called = true;
+        Ok(())
+    });
+    assert!(called && refused.is_err());
+}

@@ -1,0 +1,246 @@
+//! Owns writing a bundle: the heads go behind the backbone's graph, the weights into one entry, and what the finished network
+//! says of the golden sentences beside them.
+//!
+//! The same run gives the same bytes. Refuses to leave half a file behind.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::archive_writer::ArchiveWriter;
+use super::assemble::{DeployedHead, append_heads, lay_out};
+use super::contents::{
+    CALIBRATION, CHECKSUMS, Calibration, DATA, FORMAT, GOLDEN, GRAPH, Golden, LABELS, MANIFEST, Manifest,
+    TOKENIZER, TaskManifest, to_json,
+};
+use super::network::{bind, logits};
+use super::self_test::{SENTENCES, golden};
+use super::{Bundle, signature, signature_path, tokenizer};
+use crate::backbone::Backbone;
+use crate::bert::Outputs;
+use crate::data::{replace_file, write_atomically};
+use crate::embed::{EmbedOptions, Extractor, FeatureChoice, RowLayout, RowParts, StoredLayers};
+use crate::error::{Error, Kind, Result};
+use crate::fingerprint::Fingerprint;
+use crate::graph::{self, ModelProto};
+use crate::heads::Head;
+use crate::runtime::Runtime;
+use crate::tokens::LongTexts;
+
+/// How far fp32 may be off on another processor: far more than the order of sums does (2e-6 was seen),
+/// far less than a wrong operator.
+const FP32_TOLERANCE: f32 = 1e-4;
+
+/// A network in one precision, without its heads.
+#[derive(Debug, Clone)]
+pub struct Variant {
+    /// Its name, such as `fp32`.
+    pub precision: String,
+    /// What else there is to say of it, for the manifest.
+    pub details: BTreeMap<String, serde_json::Value>,
+    /// Inputs `input_ids` and `attention_mask`; outputs `embedding` `[batch, hidden]` and, where a head sees layers, `layer_means`
+    /// `[batch, (layers + 1) · hidden]`. Tensors may be in the model or in files in `folder`.
+    pub model: ModelProto,
+    /// Where the model's external data lies.
+    pub folder: PathBuf,
+    /// The heads, fitted on this network's features, in the order of the tasks.
+    pub heads: Vec<Head>,
+    /// See [`Manifest::tolerance`].
+    pub tolerance: f32,
+}
+
+impl Variant {
+    /// The network as it was trained.
+    ///
+    /// # Errors
+    /// Its graph cannot be built.
+    pub fn fp32(backbone: &Backbone, heads: &[Head], choices: &[FeatureChoice]) -> Result<Self> {
+        let last = choices.iter().all(|choice| *choice == FeatureChoice::Last);
+        let outputs = if last { Outputs::Embedding } else { Outputs::EmbeddingAndLayerMeans };
+        if backbone.manifest().layers().is_some() {
+            // A bundle in another precision has no 32-bit weights to go back to.
+            backbone.encoder()?;
+        }
+        Ok(Self {
+            precision: "fp32".to_owned(),
+            details: BTreeMap::new(),
+            model: graph::decode(&backbone.inference_graph(outputs)?)?,
+            folder: backbone.weights_place().0.to_path_buf(),
+            heads: heads.to_vec(),
+            tolerance: FP32_TOLERANCE,
+        })
+    }
+}
+
+/// What goes into a bundle.
+pub struct BundleRequest<'r> {
+    pub backbone: &'r Arc<Backbone>,
+    pub variant: Variant,
+    /// What each head sees.
+    pub choices: Vec<FeatureChoice>,
+    pub long: LongTexts,
+    /// A minisign secret key to sign the bundle with.
+    pub sign: Option<PathBuf>,
+    pub overwrite: bool,
+}
+
+/// The outcome of [`write_bundle`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// The same bundle was there already.
+    UpToDate,
+    /// It was written.
+    New,
+}
+
+/// Writes a bundle, and its signature beside it; an old signature goes away.
+///
+/// # Errors
+/// Another file is there and may not be replaced, the parts do not fit, or running or writing fails.
+pub fn write_bundle(path: &Path, request: &BundleRequest<'_>, runtime: &Runtime) -> Result<Written> {
+    let mut outcome = Written::New;
+    // The same run gives the same bytes, so a bundle that is there is compared with the one that would be.
+    let there = path.exists().then(|| Fingerprint::of_file(path)).transpose()?;
+    let written = replace_file(path, |file, temporary| {
+        write_archive(file, temporary, request, runtime)?;
+        Bundle::open(temporary, None)?;
+        match there {
+            Some(there) if there == Fingerprint::of_file(temporary)? => outcome = Written::UpToDate,
+            Some(_) if !request.overwrite => {
+                return Err(Error::new(Kind::Exists, "the output exists and was made from something else")
+                    .at(path)
+                    .help("choose another --out, or say --overwrite"));
+            }
+            _ => {}
+        }
+        Ok(())
+    });
+    written?;
+    let beside = signature_path(path);
+    match &request.sign {
+        Some(key) => {
+            let signature = signature::sign(path, key)?;
+            write_atomically(&beside, |out| {
+                out.write_all(&signature).map_err(|source| Error::io("write", &beside, source))
+            })?;
+        }
+        None if outcome == Written::New && beside.exists() => {
+            std::fs::remove_file(&beside).map_err(|source| Error::io("remove", &beside, source))?;
+        }
+        None => {}
+    }
+    Ok(outcome)
+}
+
+/// The parts of a request, brought together.
+struct Assembly<'r> {
+    request: &'r BundleRequest<'r>,
+    manifest: Manifest,
+    tokenizer: Vec<u8>,
+    parts: RowParts,
+}
+
+impl<'r> Assembly<'r> {
+    fn new(request: &'r BundleRequest<'r>) -> Result<Self> {
+        let BundleRequest { backbone, variant, choices, .. } = request;
+        let max_length = backbone.manifest().preparation.max_length;
+        let (tokenizer, original) = tokenizer::deployed(&backbone.tokenizer_bytes()?, max_length)
+            .map_err(|error| error.at(backbone.directory()))?;
+        let tasks = variant.heads.iter().zip(choices).map(|(head, choice)| TaskManifest {
+            task: head.task.clone(),
+            features: *choice,
+            width: head.features,
+        });
+        let embedding = ("embedding".to_owned(), backbone.manifest().hidden_size);
+        let heads = variant.heads.iter().map(|head| (logits(&head.task), head.labels.len()));
+        let manifest = Manifest {
+            format: FORMAT,
+            frosthead: env!("CARGO_PKG_VERSION").to_owned(),
+            precision: variant.precision.clone(),
+            details: variant.details.clone(),
+            tasks: tasks.collect(),
+            long: request.long,
+            tolerance: variant.tolerance,
+            backbone: backbone.manifest().clone(),
+            changed: backbone.changed_fingerprint(),
+            tokenizer: original,
+        };
+        let parts = RowParts::new(std::iter::once(embedding).chain(heads));
+        Ok(Self { request, manifest, tokenizer, parts })
+    }
+
+    /// The graph with its heads; its weights still lie where they lay.
+    fn model(&self) -> Result<ModelProto> {
+        let BundleRequest { backbone, variant, choices, .. } = self.request;
+        let layout = RowLayout::of(backbone, StoredLayers::All);
+        let layout = if choices.iter().all(|choice| *choice == FeatureChoice::Last) {
+            RowLayout::new(0, layout.embedding().len())
+        } else {
+            layout
+        };
+        let heads = variant
+            .heads
+            .iter()
+            .zip(choices)
+            .map(|(head, choice)| Ok(DeployedHead { head, columns: choice.columns(&layout)? }));
+        let mut model = variant.model.clone();
+        let hidden = layout.embedding().len();
+        append_heads(&mut model, &heads.collect::<Result<Vec<_>>>()?, hidden, layout.states().len())?;
+        Ok(model)
+    }
+
+    fn labels(&self) -> BTreeMap<&str, &[String]> {
+        let heads = self.request.variant.heads.iter();
+        heads.map(|head| (head.task.as_str(), head.labels.as_slice())).collect()
+    }
+
+    fn calibration(&self) -> BTreeMap<&str, Calibration> {
+        let heads = self.request.variant.heads.iter();
+        heads.map(|head| (head.task.as_str(), Calibration { temperature: head.temperature })).collect()
+    }
+
+    /// What the network in the unfinished file says of the golden sentences; its weights begin at `start`.
+    fn golden(&self, model: ModelProto, file: &Path, start: u64, runtime: &Runtime) -> Result<Vec<Golden>> {
+        let mut model = model;
+        let (folder, name) = (file.parent().unwrap_or(Path::new(".")), file.file_name().unwrap_or_default());
+        bind(&mut model, u64::from(u32::MAX), &name.to_string_lossy(), start)?;
+        let session = runtime.session_from_memory(&graph::encode(&model), folder)?;
+        let options = EmbedOptions { long: self.request.long, ..EmbedOptions::default() };
+        let backbone = Arc::clone(self.request.backbone);
+        let mut extractor = Extractor::with_session(backbone, session, self.parts.clone(), &options)?;
+        let tasks: Vec<String> = self.manifest.tasks.iter().map(|task| task.task.clone()).collect();
+        golden(&mut extractor, &tasks, &SENTENCES)
+    }
+}
+
+/// Writes the archive into an empty file, whose name is `path` for now.
+fn write_archive(file: &mut File, path: &Path, request: &BundleRequest<'_>, runtime: &Runtime) -> Result<()> {
+    let assembly = Assembly::new(request)?;
+    let mut archive = ArchiveWriter::new(BufWriter::new(file));
+    let mut checksums = BTreeMap::new();
+    let small = [
+        (MANIFEST, to_json(&assembly.manifest)?),
+        (LABELS, to_json(&assembly.labels())?),
+        (CALIBRATION, to_json(&assembly.calibration())?),
+        (TOKENIZER, assembly.tokenizer.clone()),
+    ];
+    for (name, bytes) in &small {
+        checksums.insert(*name, archive.add(name, put(bytes))?);
+    }
+    let mut model = assembly.model()?;
+    let data = archive.add(DATA, |out| lay_out(&mut model, &request.variant.folder, out))?;
+    checksums.insert(DATA, data);
+    checksums.insert(GRAPH, archive.add(GRAPH, put(&graph::encode(&model)))?);
+    archive.flush()?;
+    let start = archive.start(DATA).unwrap_or(0);
+    let golden = to_json(&assembly.golden(model, path, start, runtime)?)?;
+    checksums.insert(GOLDEN, archive.add(GOLDEN, put(&golden))?);
+    archive.add(CHECKSUMS, put(&to_json(&checksums)?))?;
+    archive.finish().map(drop)
+}
+
+fn put(bytes: &[u8]) -> impl FnOnce(&mut dyn Write) -> Result<()> + '_ {
+    |out| out.write_all(bytes).map_err(|source| Error::io("write", "the bundle", source))
+}

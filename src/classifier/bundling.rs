@@ -1,0 +1,45 @@
+//! Owns run → bundle: which network, which heads, and what each sees.
+//!
+//! Refuses a run that cannot read texts.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::run::Run;
+use crate::bundle::{BundleRequest, Variant, Written, write_bundle};
+use crate::embed::FeatureChoice;
+use crate::error::Result;
+use crate::runtime::Runtime;
+
+/// How a run is bundled.
+#[derive(Debug, Clone, Default)]
+pub struct BundleOptions {
+    /// Where the backbone lies, when it is not where the run says.
+    pub backbone: Option<PathBuf>,
+    /// A minisign secret key to sign the bundle with.
+    pub sign: Option<PathBuf>,
+    /// Replace another file.
+    pub overwrite: bool,
+}
+
+/// Writes a run and its backbone into one file. The run's features were made from texts, or it has no backbone to bundle.
+///
+/// # Errors
+/// The run or its backbone is missing or damaged, another file is there, or running or writing fails.
+pub fn bundle_run(run: &Path, out: &Path, options: &BundleOptions, runtime: &Runtime) -> Result<Written> {
+    let run = Run::open(run)?;
+    let backbone = Arc::new(run.backbone(options.backbone.as_deref())?);
+    let choice = |task: &String| run.recipe.features.tasks.get(task).and_then(|own| own.choice);
+    // A head on features made elsewhere has no choice, and its run no backbone: refused above.
+    let choices: Vec<FeatureChoice> =
+        run.recipe.tasks.iter().map(|task| choice(task).unwrap_or_default()).collect();
+    let request = BundleRequest {
+        backbone: &backbone,
+        variant: Variant::fp32(&backbone, &run.heads, &choices)?,
+        choices,
+        long: run.recipe.features.long,
+        sign: options.sign.clone(),
+        overwrite: options.overwrite,
+    };
+    write_bundle(out, &request, runtime)
+}

@@ -1,0 +1,116 @@
+//! Owns what a run and a bundle have in common: heads, what they see, how long texts are read, and a backbone.
+//!
+//! Refuses to guess: a directory is a run, a file is a bundle.
+
+use std::ops::Range;
+use std::path::Path;
+
+use super::run::{Run, SplitRows};
+use crate::backbone::Backbone;
+use crate::bundle::{Bundle, PublicKey};
+use crate::embed::RowLayout;
+use crate::error::{Error, Kind, Result};
+use crate::heads::Head;
+use crate::tokens::LongTexts;
+
+/// Something that `train` or `bundle` made.
+pub enum Model {
+    /// A run directory.
+    Run(Box<Run>),
+    /// A bundle.
+    Bundle(Box<Bundle>),
+}
+
+impl Model {
+    /// Opens a run directory or a bundle; with a key, only a bundle that was signed with it.
+    ///
+    /// # Errors
+    /// It is neither, is damaged, or is not signed.
+    pub fn open(path: &Path, key: Option<&PublicKey>) -> Result<Self> {
+        if path.is_file() {
+            return Ok(Self::Bundle(Box::new(Bundle::open(path, key)?)));
+        }
+        refuse_unsigned(path, key)?;
+        Ok(Self::Run(Box::new(Run::open(path)?)))
+    }
+
+    /// Where it lies.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Run(run) => &run.directory,
+            Self::Bundle(bundle) => bundle.path(),
+        }
+    }
+
+    /// The heads: one per task, with their labels.
+    #[must_use]
+    pub fn heads(&self) -> &[Head] {
+        match self {
+            Self::Run(run) => &run.heads,
+            Self::Bundle(bundle) => bundle.heads(),
+        }
+    }
+
+    /// What each head sees of a stored row, in the heads' order.
+    ///
+    /// # Errors
+    /// The rows do not hold a head's features, or the run was trained on features made elsewhere.
+    pub fn columns(&self, layout: &RowLayout) -> Result<Vec<Range<usize>>> {
+        match self {
+            Self::Run(run) => run.columns(layout),
+            Self::Bundle(bundle) => bundle.columns(layout),
+        }
+    }
+
+    /// What happens to texts beyond the model's limit.
+    #[must_use]
+    pub fn long(&self) -> LongTexts {
+        match self {
+            Self::Run(run) => run.recipe.features.long,
+            Self::Bundle(bundle) => bundle.long(),
+        }
+    }
+
+    /// Which texts were in which part of the training table; a bundle does not know.
+    ///
+    /// # Errors
+    /// The run's list is missing or damaged.
+    pub fn rows(&self) -> Result<SplitRows> {
+        match self {
+            Self::Run(run) => run.rows(),
+            Self::Bundle(_) => Ok(SplitRows::default()),
+        }
+    }
+
+    /// The backbone; `elsewhere` when a run's lies in another place than it says.
+    ///
+    /// # Errors
+    /// It is gone or another one, or a bundle was told to use another than its own.
+    pub fn backbone(&self, elsewhere: Option<&Path>) -> Result<Backbone> {
+        match (self, elsewhere) {
+            (Self::Run(run), _) => run.backbone(elsewhere),
+            (Self::Bundle(bundle), None) => bundle.backbone(),
+            (Self::Bundle(bundle), Some(other)) => {
+                Err(Error::new(Kind::Usage, "a bundle has a backbone of its own")
+                    .at(bundle.path())
+                    .found(format!("--backbone {}", other.display()))
+                    .help("leave --backbone away"))
+            }
+        }
+    }
+}
+
+/// Refuses a directory where only what was signed may be loaded.
+///
+/// # Errors
+/// There is a key.
+pub fn refuse_unsigned(path: &Path, key: Option<&PublicKey>) -> Result<()> {
+    if key.is_none() || path.is_file() {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Bundle, "only a bundle can be signed")
+        .at(path)
+        .found(if path.exists() { "a directory" } else { "nothing" })
+        .expected("a file made by `frosthead bundle --sign`"))
+}

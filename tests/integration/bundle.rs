@@ -1,0 +1,610 @@
+//! One file to the edge: what is in a bundle is its run, any ONNX Runtime can use it, and nothing false is loaded.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use frosthead::Classifier;
+use frosthead::classifier::OpenOptions;
+use frosthead::fingerprint::Fingerprint;
+use frosthead::runtime::RuntimeOptions;
+
+use crate::harness::{
+    Finished, backbone, command, demo, directory, finish, frosthead, frosthead_reading, root, text,
+};
+
+/// A trained run and its bundle.
+struct Made {
+    run: PathBuf,
+    bundle: PathBuf,
+}
+
+impl Made {
+    fn new(name: &str, rows: usize, more: &[&str]) -> Self {
+        let place = directory().keep();
+        let (run, bundle) = (place.join(name), place.join(format!("{name}.frost")));
+        let data = demo(rows);
+        let mut arguments =
+            vec!["train", text(&data), "--backbone", backbone(), "--task", "domain", "--task", "sentiment"];
+        arguments.extend(["--out", text(&run)]);
+        arguments.extend(more);
+        frosthead(&arguments).success();
+        frosthead(&["bundle", text(&run), "--out", text(&bundle)]).success();
+        Self { run, bundle }
+    }
+
+    fn run(&self) -> &str {
+        text(&self.run)
+    }
+
+    fn bundle(&self) -> &str {
+        text(&self.bundle)
+    }
+}
+
+/// Two heads on the sentence embedding.
+fn plain() -> &'static Made {
+    static MADE: OnceLock<Made> = OnceLock::new();
+    MADE.get_or_init(|| Made::new("plain", 300, &[]))
+}
+
+fn open(path: &Path) -> Classifier {
+    let library = Some(root().join(".downloads/onnxruntime"));
+    let runtime = RuntimeOptions { library, ..RuntimeOptions::default() };
+    Classifier::open_with(path, &OpenOptions { runtime, ..OpenOptions::default() }).unwrap()
+}
+
+fn texts(rows: usize) -> Vec<String> {
+    let mut reader = csv::Reader::from_path(demo(rows)).unwrap();
+    reader.records().map(|record| record.unwrap()[0].to_owned()).collect()
+}
+
+/// Run and bundle say the same of these texts.
+fn agree(made: &Made, texts: &[String]) {
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let (run, bundle) = (open(&made.run), open(&made.bundle));
+    assert_eq!(run.heads(), bundle.heads());
+    let (run, bundle) = (run.predict(&texts).unwrap(), bundle.predict(&texts).unwrap());
+    for (run, bundle) in run.iter().flatten().zip(bundle.iter().flatten()) {
+        assert_eq!(run.label, bundle.label);
+        let pairs = run.logits.iter().zip(&bundle.logits);
+        for (one, other) in pairs.chain(run.probabilities.iter().zip(&bundle.probabilities)) {
+            assert!((one - other).abs() < 1e-5, "{one} and {other}");
+        }
+    }
+}
+
+#[test]
+fn a_bundle_says_what_its_run_says() {
+    let made = plain();
+    agree(made, &texts(300));
+    let size = std::fs::metadata(&made.bundle).unwrap().len();
+    assert!(size < 92_000_000, "{size}");
+    let data = demo(300);
+    let printed = |model: &str| {
+        let finished = frosthead(&["predict", text(&data), "--model", model, "--top-k", "2"]).success();
+        assert!(finished.stderr.contains("of 300 texts were cut"), "{}", finished.stderr);
+        finished
+            .json_lines()
+            .iter()
+            .map(|line| {
+                ["text", "domain_predicted", "sentiment_predicted", "sentiment_predicted_2"]
+                    .map(|key| line[key].clone())
+            })
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(printed(made.run()), printed(made.bundle()));
+}
+
+#[test]
+fn heads_on_layers_and_texts_in_windows_are_bundled_too() {
+    let made = Made::new("layers", 300, &["--features", "layers:2-5", "--long", "windows", "--window", "24"]);
+    let mut texts = texts(300);
+    texts.push("The plot drags. The jokes fall flat, and nobody laughed. ".repeat(40));
+    agree(&made, &texts);
+    let long = texts.last().unwrap().as_bytes();
+    let explained = |model: &str| {
+        let arguments = ["predict", "-", "--model", model, "--explain", "windows"];
+        let finished = frosthead_reading(long, &arguments).success();
+        assert!(finished.stderr.contains("in windows of 24 tokens"), "{}", finished.stderr);
+        let windows = finished.json_lines()[0]["domain_windows"].as_array().unwrap().clone();
+        windows.iter().map(|own| ["start", "end", "tokens"].map(|key| own[key].clone())).collect::<Vec<_>>()
+    };
+    let windows = explained(made.bundle());
+    assert!(windows.len() > 10);
+    assert_eq!(windows, explained(made.run()));
+    let whole = Made::new("all", 300, &["--features", "all"]);
+    agree(&whole, &texts[..40]);
+}
+
+#[test]
+fn trained_layers_are_bundled() {
+    let made = Made::new("trained", 300, &["--unfreeze", "1", "--epochs", "1"]);
+    agree(&made, &texts(300)[..60]);
+    let described = frosthead(&["inspect", made.bundle()]).success();
+    assert!(described.stdout.contains("layers of the backbone"), "{}", described.stdout);
+    // Its backbone is not the imported one: no feature of that is taken for one of this.
+    let cache = directory();
+    let data = demo(300);
+    let embed = |model: &str, out: &str| {
+        let out = cache.path().join(out);
+        let arguments =
+            ["embed", text(&data), "--backbone", model, "--cache", text(cache.path()), "--out", text(&out)];
+        frosthead(&arguments).success()
+    };
+    embed(backbone(), "one.parquet");
+    let bundled = embed(made.bundle(), "two.parquet");
+    assert!(bundled.stderr.contains("(300 texts computed, 0 from the store)"), "{}", bundled.stderr);
+}
+
+#[test]
+fn a_foreign_graph_is_bundled_with_its_weights_wherever_they_were() {
+    for name in ["encoder.onnx", "encoder_external.onnx"] {
+        let directory = directory();
+        let place = |name: &str| directory.path().join(name);
+        let (data, model) = (demo(300), place("model"));
+        let made = Made { run: place("run"), bundle: place("x.frost") };
+        let graph = root().join("tests/data/foreign_onnx").join(name);
+        frosthead(&["import", text(&graph), "--max-length", "32", "--out", text(&model)]).success();
+        frosthead(&[
+            "train",
+            text(&data),
+            "--backbone",
+            text(&model),
+            "--task",
+            "domain",
+            "--out",
+            made.run(),
+        ])
+        .success();
+        frosthead(&["bundle", made.run(), "--out", made.bundle()]).success();
+        std::fs::remove_dir_all(place("model")).unwrap();
+        let predicted = frosthead(&["predict", text(&data), "--model", made.bundle()]).success();
+        assert_eq!(predicted.json_lines().len(), 300);
+        frosthead(&["import", text(&graph), "--max-length", "32", "--out", text(&model)]).success();
+        agree(&made, &texts(300)[..20]);
+        let out = place("features.parquet");
+        let embedded =
+            frosthead(&["embed", text(&data), "--backbone", made.bundle(), "--out", text(&out)]).success();
+        assert!(embedded.stderr.contains("300 rows of 24 numbers"), "{}", embedded.stderr);
+        frosthead(&[
+            "train",
+            text(&data),
+            "--backbone",
+            made.bundle(),
+            "--task",
+            "domain",
+            "--unfreeze",
+            "1",
+            "--out",
+            "x",
+        ])
+        .fails_with(&["cannot be cut inside", "imported .onnx"]);
+    }
+}
+
+#[test]
+fn the_same_run_gives_the_same_bytes_and_another_one_is_refused() {
+    let made = plain();
+    let directory = directory();
+    let out = directory.path().join("again.frost");
+    let bundle =
+        |run: &str, more: &[&str]| frosthead(&[&["bundle", run, "--out", text(&out)], more].concat());
+    bundle(made.run(), &["--threads", "1"]).success();
+    let bytes = std::fs::read(&out).unwrap();
+    assert!(bytes == std::fs::read(&made.bundle).unwrap(), "two bundles of one run differ");
+    let again = bundle(made.run(), &[]).success();
+    assert!(again.stderr.contains("up to date"), "{}", again.stderr);
+    let other = Made::new("other", 300, &["--seed", "7"]);
+    bundle(other.run(), &[]).fails_with(&["made from something else", "--overwrite"]);
+    assert!(bytes == std::fs::read(&out).unwrap(), "a refused bundle was replaced");
+    bundle(other.run(), &["--overwrite"]).success();
+    assert!(std::fs::read(&out).unwrap() == std::fs::read(&other.bundle).unwrap());
+    let left: Vec<_> =
+        std::fs::read_dir(directory.path()).unwrap().map(|own| own.unwrap().file_name()).collect();
+    assert_eq!(left, ["again.frost"]);
+}
+
+#[test]
+fn any_onnx_runtime_can_use_what_is_inside() {
+    let made = plain();
+    let python = root().join(".downloads/venv/bin/python");
+    assert!(python.is_file(), "{} is missing: run ./scripts/test.sh", python.display());
+    let directory = directory();
+    let sentences = ["lol best day ever", "The committee will vote on the budget on Tuesday."];
+    let tokenizer =
+        frosthead::tokens::Tokenizer::open(&root().join(".downloads/all-MiniLM-L6-v2/tokenizer.json"));
+    let encoded = tokenizer.unwrap().encode(&sentences, 256).unwrap();
+    let ids: Vec<&[u32]> = (0..sentences.len()).map(|index| encoded.ids(index)).collect();
+    let script = "
+import json, sys, zipfile, numpy, onnxruntime
+archive = zipfile.ZipFile(sys.argv[1])
+assert archive.testzip() is None
+archive.extractall(sys.argv[2])
+tokenizer = json.load(open(sys.argv[2] + '/tokenizer.json'))
+assert tokenizer['truncation']['max_length'] == 256 and tokenizer['padding'] is None
+labels = json.load(open(sys.argv[2] + '/labels.json'))
+session = onnxruntime.InferenceSession(sys.argv[2] + '/model.onnx')
+for ids in json.loads(sys.argv[3]):
+    ids = numpy.array([ids], dtype=numpy.int64)
+    outputs = [output.name for output in session.get_outputs()]
+    found = dict(zip(outputs, session.run(None, {'input_ids': ids, 'attention_mask': numpy.ones_like(ids)})))
+    assert found['embedding'].shape == (1, 384)
+    assert found['logits_domain'].shape == (1, 4)
+    print(json.dumps({f'{task}_probability_{label}': float(found[f'probabilities_{task}'][0][place])
+                      for task, names in labels.items() for place, label in enumerate(names)}))
+";
+    let output = std::process::Command::new(python)
+        .args(["-c", script, made.bundle(), text(directory.path()), &serde_json::to_string(&ids).unwrap()])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let python = String::from_utf8(output.stdout).unwrap();
+    let python: Vec<serde_json::Value> =
+        python.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let input = sentences.join("\n");
+    let arguments = ["predict", "-", "--model", made.bundle(), "--all-probabilities"];
+    let own = frosthead_reading(input.as_bytes(), &arguments).success().json_lines();
+    for (own, python) in own.iter().zip(&python) {
+        let probabilities = python.as_object().unwrap();
+        assert_eq!(probabilities.len(), 4 + 3);
+        for (name, probability) in probabilities {
+            let difference = own[name].as_f64().unwrap() - probability.as_f64().unwrap();
+            assert!(difference.abs() < 1e-5, "{name}: {own} {python}");
+        }
+    }
+}
+
+#[test]
+fn eval_of_a_bundle_equals_that_of_its_run_and_shares_its_features() {
+    let made = plain();
+    let data = demo(300);
+    let eval = |model: &str| {
+        frosthead(&["eval", text(&data), "--model", model, "--rows", "all", "--json"]).success()
+    };
+    let (run, bundle) = (eval(made.run()).json(), eval(made.bundle()).json());
+    assert_eq!(run["tasks"], bundle["tasks"]);
+    assert_eq!(bundle["rows"]["new"], 300, "a bundle knows no rows");
+    frosthead(&["eval", text(&data), "--model", made.bundle(), "--task", "other"])
+        .fails_with(&["\"other\"", "domain"]);
+    frosthead(&["eval", text(&data), "--model", made.bundle(), "--backbone", backbone()])
+        .fails_with(&["backbone of its own"]);
+    frosthead(&["predict", text(&data), "--model", made.bundle(), "--backbone", backbone()])
+        .fails_with(&["backbone of its own"]);
+}
+
+#[test]
+fn a_bundle_can_stand_for_its_backbone() {
+    let made = plain();
+    let (directory, data) = (directory(), demo(300));
+    let cache = directory.path().join("cache");
+    let path = |name: &str| directory.path().join(name);
+    let embed = |model: &str, out: &Path| {
+        frosthead(&["embed", text(&data), "--backbone", model, "--cache", text(&cache), "--out", text(out)])
+            .success()
+    };
+    let computed = embed(made.bundle(), &path("bundle.parquet"));
+    assert!(computed.stderr.contains("(300 texts computed, 0 from the store)"), "{}", computed.stderr);
+    // Equal weights, equal tokenizer: the features are those of the imported backbone, to the bit, and shared with it.
+    let shared = embed(backbone(), &path("backbone.parquet"));
+    assert!(shared.stderr.contains("(0 texts computed, 300 from the store)"), "{}", shared.stderr);
+    let features = |name: &str| frosthead::data::read_features(&path(name), None).unwrap().features;
+    assert_eq!(features("bundle.parquet"), features("backbone.parquet"));
+    let train = |model: &str, out: &Path, more: &[&str]| {
+        let mut arguments =
+            vec!["train", text(&data), "--backbone", model, "--task", "domain", "--task", "sentiment"];
+        arguments.extend(["--cache", text(&cache), "--out", text(out)]);
+        arguments.extend(more);
+        frosthead(&arguments).success();
+    };
+    train(made.bundle(), &path("run"), &[]);
+    let heads = |run: &Path| std::fs::read(run.join("heads.safetensors")).unwrap();
+    assert_eq!(heads(&path("run")), heads(&made.run));
+    // Layers are trained on its weights where they lie, and the run finds them there again.
+    let top = ["--unfreeze", "1", "--epochs", "1"];
+    train(made.bundle(), &path("of-bundle"), &top);
+    train(backbone(), &path("of-backbone"), &top);
+    assert_eq!(heads(&path("of-bundle")), heads(&path("of-backbone")));
+    frosthead(&["predict", text(&data), "--model", text(&path("of-bundle"))]).success();
+    // And a run of it can be bundled.
+    let next = Made { run: path("of-bundle"), bundle: path("next.frost") };
+    frosthead(&["bundle", next.run(), "--out", next.bundle()]).success();
+    agree(&next, &texts(300)[..20]);
+}
+
+#[test]
+fn a_bundle_is_described_and_keeps_nothing_of_the_texts() {
+    let made = plain();
+    let described = frosthead(&["inspect", made.bundle()]).success().stdout;
+    for part in [
+        "format 1, fp32",
+        "90.8 MB",
+        "all-MiniLM-L6-v2",
+        "apache-2.0",
+        "negative, neutral, positive",
+        "truncate",
+    ] {
+        assert!(described.contains(part), "{part:?} is not in {described}");
+    }
+    assert!(described.lines().count() < 24, "{described}");
+    let json = frosthead(&["inspect", made.bundle(), "--json"]).success().json();
+    assert_eq!(json["kind"], "bundle");
+    assert_eq!(json["manifest"]["backbone"]["source"]["licence"], "apache-2.0");
+    assert_eq!(json["bytes"], std::fs::metadata(&made.bundle).unwrap().len());
+    let kept = frosthead(&["inspect", made.bundle(), "--privacy"]).success().stdout;
+    for name in ["manifest.json", "labels.json", "model.onnx.data", "golden.json", "No text"] {
+        assert!(kept.contains(name), "{name:?} is not in {kept}");
+    }
+    let kept = frosthead(&["inspect", made.bundle(), "--privacy", "--json"]).success().json();
+    assert_eq!(kept.as_array().unwrap().len(), 8);
+    frosthead(&["inspect", made.run(), "--privacy"]).fails_with(&["--privacy", "bundle the run"]);
+    let bytes = std::fs::read(&made.bundle).unwrap();
+    let small = [&bytes[..600_000], &bytes[bytes.len() - 100_000..]].concat();
+    let holds = |part: &[u8]| small.windows(part.len()).any(|own| own == part);
+    assert!(
+        holds(b"The meeting was moved to Thursday."),
+        "the golden sentences are not where they are looked for"
+    );
+    for own in texts(300).iter().filter(|own| own.len() > 20) {
+        assert!(!holds(&own.as_bytes()[..own.floor_char_boundary(24)]), "{own:?} is in the bundle");
+    }
+    for path in [text(&demo(300)), made.run(), text(root())] {
+        assert!(!holds(path.as_bytes()), "{path:?} is in the bundle");
+    }
+}
+
+#[test]
+fn doctor_tests_a_bundle_and_says_what_it_took() {
+    let report = frosthead(&["doctor", plain().bundle(), "--json"]).success().json();
+    let model = &report["model"];
+    assert_eq!(model["precision"], "fp32");
+    assert_eq!(model["self_test"]["sentences"], 3);
+    let difference = model["self_test"]["largest_difference"].as_f64().unwrap();
+    assert!(difference <= 1e-4, "{model}");
+    let seconds = |name: &str| model[name].as_f64().unwrap();
+    assert!(seconds("open_seconds") > model["self_test"]["seconds"].as_f64().unwrap());
+    assert!((0.0005..5.0).contains(&seconds("first_prediction_seconds")));
+    // A bound on what was measured; the weights are mapped, not copied.
+    assert!((40e6..130e6).contains(&model["peak_rss_bytes"].as_f64().unwrap()), "{model}");
+    let printed = frosthead(&["doctor", plain().bundle()]).success().stdout;
+    assert!(printed.contains("self-test") && printed.contains("3 sentences"), "{printed}");
+    let skipped = frosthead(&["doctor", plain().bundle(), "--json", "--skip-self-test"]).success().json();
+    assert!(skipped["model"]["self_test"].is_null());
+    let run = frosthead(&["doctor", plain().run(), "--json"]).success().json();
+    assert_eq!(run["model"]["precision"], "run");
+}
+
+#[test]
+fn latency_is_measured_text_by_text() {
+    let data = demo(300);
+    let bench = |more: &[&str]| {
+        let arguments = ["bench", "latency", text(&data), "--model", plain().bundle(), "--json"];
+        frosthead(&[&arguments[..], more].concat()).success().json()
+    };
+    let figures = bench(&["--limit", "20", "--rounds", "2", "--threads", "1"]);
+    assert_eq!(figures["texts"], 20);
+    let milliseconds = &figures["milliseconds"];
+    assert_eq!(milliseconds["calls"], 40);
+    let of = |name: &str| milliseconds[name].as_f64().unwrap();
+    assert!(0.1 < of("p50") && of("p50") <= of("p95") && of("p95") <= of("p99") && of("p99") <= of("max"));
+    assert!((5.0..100.0).contains(&figures["tokens"].as_f64().unwrap()), "{figures}");
+    assert_eq!(bench(&["--limit", "5", "--rounds", "1"])["milliseconds"]["calls"], 5);
+    frosthead(&["bench", "latency", text(&data), "--model", plain().bundle(), "--limit", "0"])
+        .fails_with(&["no texts"]);
+}
+
+/// A key pair of minisign's, without a password: the files of the secret and the public key.
+fn keys(place: &Path, name: &str) -> (PathBuf, PathBuf) {
+    let pair = minisign::KeyPair::generate_unencrypted_keypair().unwrap();
+    let (secret, public) = (place.join(format!("{name}.key")), place.join(format!("{name}.pub")));
+    std::fs::write(&secret, pair.sk.to_box(None).unwrap().into_string()).unwrap();
+    std::fs::write(&public, pair.pk.to_box().unwrap().into_string()).unwrap();
+    (secret, public)
+}
+
+#[test]
+fn with_a_key_only_what_was_signed_with_it_is_loaded() {
+    let made = plain();
+    let directory = directory();
+    let ((secret, public), (_, other)) = (keys(directory.path(), "own"), keys(directory.path(), "other"));
+    let out = directory.path().join("signed.frost");
+    let data = demo(300);
+    let bundle = |more: &[&str]| frosthead(&[&["bundle", made.run(), "--out", text(&out)], more].concat());
+    let predict = |model: &Path, key: &str| {
+        frosthead(&["predict", text(&data), "--model", text(model), "--trust", key])
+    };
+    bundle(&[]).success();
+    predict(&out, text(&public)).fails_with(&["not signed", "signed.frost.minisig", "--sign"]);
+    bundle(&["--sign", text(&secret)]).success();
+    predict(&out, text(&public)).success();
+    let key = std::fs::read_to_string(&public).unwrap().lines().nth(1).unwrap().to_owned();
+    predict(&out, &key).success();
+    predict(&out, text(&other)).fails_with(&["not signed with this key"]);
+    predict(&out, "RWnonsense").fails_with(&["not a public key", "RWnonsense"]);
+    predict(&made.run, text(&public)).fails_with(&["only a bundle can be signed"]);
+    let other = text(&other);
+    for arguments in [
+        vec!["eval", text(&data), "--model", text(&out)],
+        vec!["doctor", text(&out)],
+        vec!["inspect", text(&out)],
+        vec!["bench", "latency", text(&data), "--model", text(&out)],
+        vec!["embed", text(&data), "--backbone", text(&out), "--out", "never.parquet"],
+        vec!["train", text(&data), "--backbone", text(&out), "--task", "domain", "--out", "never"],
+    ] {
+        frosthead(&[&arguments[..], &["--trust", other]].concat()).fails_with(&["not signed with this key"]);
+    }
+    let described = frosthead(&["inspect", text(&out), "--trust", text(&public)]).success();
+    assert!(described.stdout.contains("by the trusted key"), "{}", described.stdout);
+    // A signature belongs to its bytes: another bundle under the same name does not have it.
+    let another = Made::new("unsigned", 300, &["--seed", "9"]);
+    std::fs::copy(&another.bundle, &out).unwrap();
+    predict(&out, text(&public)).fails_with(&["not signed with this key"]);
+    frosthead(&["bundle", another.run(), "--out", text(&out), "--sign", text(&public)])
+        .fails_with(&["secret key", "own.pub"]);
+    // A bundle that is made anew without a key loses its signature.
+    bundle(&["--overwrite", "--sign", text(&secret)]).success();
+    predict(&out, text(&public)).success();
+    frosthead(&["bundle", another.run(), "--out", text(&out), "--overwrite"]).success();
+    assert!(!directory.path().join("signed.frost.minisig").exists());
+}
+
+/// Where an entry's local header, bytes and central record begin, and its length.
+fn places(bytes: &[u8], name: &str) -> (usize, usize, usize, usize) {
+    let number = |at: usize, size: usize| {
+        bytes[at..at + size].iter().rev().fold(0, |all, byte| all << 8 | usize::from(*byte))
+    };
+    let mut central = number(bytes.len() - 6, 4);
+    while &bytes[central + 46..central + 46 + number(central + 28, 2)] != name.as_bytes() {
+        central += 46 + number(central + 28, 2);
+    }
+    let header = number(central + 42, 4);
+    let start = header + 30 + number(header + 26, 2) + number(header + 28, 2);
+    (header, start, central, number(central + 24, 4))
+}
+
+/// Changes an entry's bytes and everything that vouches for them: a forger's work.
+fn forge(bytes: &mut [u8], name: &str, change: &dyn Fn(&mut [u8])) {
+    let (header, start, central, length) = places(bytes, name);
+    let before = Fingerprint::of_bytes(&bytes[start..start + length]).to_string();
+    change(&mut bytes[start..start + length]);
+    let crc = crc32fast::hash(&bytes[start..start + length]).to_le_bytes();
+    bytes[header + 14..header + 18].copy_from_slice(&crc);
+    bytes[central + 16..central + 20].copy_from_slice(&crc);
+    if name != "checksums.json" {
+        let after = Fingerprint::of_bytes(&bytes[start..start + length]).to_string();
+        forge(bytes, "checksums.json", &|hashes| replace(hashes, before.as_bytes(), after.as_bytes()));
+    }
+}
+
+fn replace(bytes: &mut [u8], old: &[u8], new: &[u8]) {
+    let place = bytes.windows(old.len()).position(|own| own == old).unwrap();
+    bytes[place..place + old.len()].copy_from_slice(new);
+}
+
+#[test]
+fn numbers_that_are_not_those_of_its_maker_stop_a_bundle() {
+    let directory = directory();
+    let path = directory.path().join("x.frost");
+    let mut bytes = std::fs::read(&plain().bundle).unwrap();
+    // One sign of one golden number is turned; all hashes are made to fit.
+    forge(&mut bytes, "golden.json", &|golden| replace(golden, b"      -0.0", b"       0.0"));
+    std::fs::write(&path, &bytes).unwrap();
+    let data = demo(300);
+    let predict = ["predict", text(&data), "--model", text(&path)];
+    frosthead(&predict).fails_with(&[
+        "other numbers here",
+        "embedding",
+        "at most 1.0e-4",
+        "--skip-self-test",
+    ]);
+    frosthead(&[&predict[..], &["--skip-self-test"]].concat()).success();
+    let out = directory.path().join("x.parquet");
+    for arguments in [
+        vec!["doctor", text(&path)],
+        vec!["eval", text(&data), "--model", text(&path)],
+        vec!["embed", text(&data), "--backbone", text(&path), "--out", text(&out)],
+    ] {
+        frosthead(&arguments).fails_with(&["other numbers here"]);
+        frosthead(&[&arguments[..], &["--skip-self-test"]].concat()).success();
+    }
+}
+
+#[test]
+fn weights_that_only_claim_to_be_a_backbones_do_not_enter_its_features() {
+    let (directory, data) = (directory(), demo(300));
+    let path = directory.path().join("x.frost");
+    let cache = directory.path().join("cache");
+    let mut bytes = std::fs::read(&plain().bundle).unwrap();
+    forge(&mut bytes, "model.onnx.data", &|weights| weights[..4].copy_from_slice(&1.0_f32.to_le_bytes()));
+    std::fs::write(&path, &bytes).unwrap();
+    let embed = |model: &str, out: &str| {
+        let out = directory.path().join(out);
+        frosthead(&["embed", text(&data), "--backbone", model, "--cache", text(&cache), "--out", text(&out)])
+            .success()
+    };
+    embed(text(&path), "forged.parquet");
+    let honest = embed(backbone(), "honest.parquet");
+    assert!(honest.stderr.contains("(300 texts computed, 0 from the store)"), "{}", honest.stderr);
+}
+
+/// Runs `predict` with a bundle of these bytes.
+fn predict(bytes: &[u8]) -> Finished {
+    let directory = directory();
+    let path = directory.path().join("x.frost");
+    std::fs::write(&path, bytes).unwrap();
+    frosthead_reading(b"A text.\n", &["predict", "-", "--model", text(&path)])
+}
+
+#[test]
+fn a_truncated_altered_or_newer_bundle_is_refused() {
+    let bytes = std::fs::read(&plain().bundle).unwrap();
+    predict(&bytes[..bytes.len() / 2]).fails_with(&["x.frost", "truncated"]);
+    let mut altered = bytes.clone();
+    altered[50_000_000] ^= 1;
+    predict(&altered).fails_with(&["x.frost", "model.onnx.data", "changed after it was made"]);
+    let mut newer = bytes;
+    forge(&mut newer, "manifest.json", &|manifest| replace(manifest, b"\"format\": 1", b"\"format\": 9"));
+    predict(&newer).fails_with(&["format 9", "expected format 1", "version of frosthead"]);
+    predict(b"text,label\n").fails_with(&["not a bundle"]);
+}
+
+#[test]
+fn a_bundle_that_was_zipped_anew_is_refused() {
+    let directory = directory();
+    let script = "
+import sys, zipfile
+archive = zipfile.ZipFile(sys.argv[1])
+for method, out in [(zipfile.ZIP_DEFLATED, sys.argv[2]), (zipfile.ZIP_STORED, sys.argv[3])]:
+    with zipfile.ZipFile(out, 'w', method, compresslevel=1) as new:
+        for name in archive.namelist():
+            new.writestr(name, archive.read(name))
+";
+    let (compressed, stored) =
+        (directory.path().join("compressed.frost"), directory.path().join("stored.frost"));
+    let status = std::process::Command::new(root().join(".downloads/venv/bin/python"))
+        .args(["-c", script, plain().bundle(), text(&compressed), text(&stored)])
+        .status()
+        .unwrap();
+    assert!(status.success());
+    frosthead(&["inspect", text(&compressed)]).fails_with(&["compressed", "zipped anew"]);
+    frosthead(&["inspect", text(&stored)]).fails_with(&["not as frosthead writes it"]);
+}
+
+#[test]
+fn a_run_whose_backbone_is_gone_or_unknown_is_not_bundled() {
+    let directory = directory();
+    let place = directory.path().join("moved-backbone");
+    let data = demo(300);
+    let (run, out) = (directory.path().join("run"), directory.path().join("x.frost"));
+    frosthead(&["import", text(&crate::harness::checkpoint()), "--out", text(&place)]).success();
+    frosthead(&["train", text(&data), "--backbone", text(&place), "--task", "domain", "--out", text(&run)])
+        .success();
+    std::fs::rename(&place, directory.path().join("elsewhere")).unwrap();
+    let bundle = ["bundle", text(&run), "--out", text(&out)];
+    frosthead(&bundle).fails_with(&["backbone is gone", "moved-backbone", "--backbone"]);
+    let elsewhere = directory.path().join("elsewhere");
+    frosthead(&[&bundle[..], &["--backbone", text(&elsewhere)]].concat()).success();
+    frosthead(&["bundle", "no/such/run", "--out", text(&out)]).fails_with(&["not a run directory"]);
+    frosthead(&["bundle", text(&run), "--out", "no/such/place/x.frost", "--backbone", text(&elsewhere)])
+        .fails_with(&["no/such/place"]);
+}
+
+#[test]
+fn the_example_predicts() {
+    let example = PathBuf::from(env!("CARGO_BIN_EXE_frosthead")).parent().unwrap().join("examples/predict");
+    let mut command = std::process::Command::new(example);
+    let library = root().join(".downloads/onnxruntime");
+    command.args([plain().bundle(), "lol best day ever"]).env("ORT_DYLIB_PATH", library).current_dir(root());
+    let output = finish(command, &["(the example)"]).success();
+    let lines: Vec<&str> = output.stdout.lines().collect();
+    assert_eq!(lines.len(), 2, "{}", output.stdout);
+    assert!(lines[0].starts_with("lol best day ever\tdomain\ttweet\t0."), "{}", output.stdout);
+}
+
+#[test]
+fn a_link_to_a_bundle_is_followed() {
+    let directory = directory();
+    let link = directory.path().join("link.frost");
+    std::os::unix::fs::symlink(&plain().bundle, &link).unwrap();
+    let arguments = ["doctor", text(&link)];
+    finish(command(&arguments), &arguments).success();
+}
