@@ -40,6 +40,7 @@ pub mod embed;
 pub mod plan;
 
 pub mod dataset;
+pub mod quantize;
 
 pub mod classifier;
 

@@ -137,7 +137,7 @@ impl Backbone {
         start: Start,
     ) -> Result<Vec<u8>> {
         let (config, weights) = self.encoder()?;
-        let network = Network { config, weights: &weights, weight_file: WEIGHTS, changed };
+        let network = Network { config, weights: &weights, weight_file: WEIGHTS, changed, forms: None };
         let Preparation { pooling, normalize, .. } = self.manifest.preparation;
         let operators = Operators::Fused;
         bert::inference_graph(&network, &GraphOptions { operators, pooling, normalize, outputs, start })

@@ -77,8 +77,13 @@ impl Golden {
     }
 
     fn step(&self, tensors: BTreeSet<String>, start: Start) -> (Step, Vec<Parameter>) {
-        let network =
-            Network { config: &self.config, weights: &self.weights, weight_file: WEIGHT_FILE, changed: None };
+        let network = Network {
+            config: &self.config,
+            weights: &self.weights,
+            weight_file: WEIGHT_FILE,
+            changed: None,
+            forms: None,
+        };
         let head = |&(task, classes): &(&str, usize)| TrainingHead {
             task: task.into(),
             classes,

@@ -236,6 +236,7 @@ impl<'t> Trainer<'t> {
             weights: &self.weights,
             weight_file: WEIGHTS,
             changed: Some(&self.changed),
+            forms: None,
         };
         let heads = self.heads.iter().zip(&self.options.shares).map(|(head, share)| TrainingHead {
             task: head.task.clone(),
