@@ -11,7 +11,7 @@ use super::code::{Choice, Coded, Source};
 use super::data_file::{DataFile, Numbers};
 use super::{Precision, Variant};
 use crate::backbone::Backbone;
-use crate::bert::{self, Forms, GraphHead, GraphOptions, Operators, Outputs, Product, Start};
+use crate::bert::{Forms, GraphHead, Outputs, Product};
 use crate::error::{Error, Kind, Result};
 use crate::graph::{Dim, ValueType};
 
@@ -70,7 +70,16 @@ pub fn build(
     calibration: Option<&Calibration>,
     options: &BuildOptions,
 ) -> Result<Built> {
-    let source = Source::open(backbone)?;
+    build_from(&Source::open(backbone)?, variant, calibration, options)
+}
+
+/// [`build`] from a network's numbers.
+pub(super) fn build_from(
+    source: &Source<'_>,
+    variant: &Variant,
+    calibration: Option<&Calibration>,
+    options: &BuildOptions,
+) -> Result<Built> {
     let layers = source.config.layers;
     if let Some(unknown) = variant.kept.iter().find(|product| product.layer >= layers) {
         return Err(Error::new(Kind::Usage, "there is no such product in this network")
@@ -80,23 +89,15 @@ pub fn build(
     let choices = choices(variant, layers);
     let mut coded = Coded::default();
     for layer in 0..layers {
-        coded.add_layer(&source, layer, &choices, calibration)?;
+        coded.add_layer(source, layer, &choices, calibration)?;
     }
     if variant.precision != Precision::Fp32 {
-        coded.add_tables(&source)?;
+        coded.add_tables(source)?;
     }
-    add_plain(&mut coded, &source)?;
+    add_plain(&mut coded, source)?;
     let (data, tensors) = DataFile::lay_out(coded.tensors, &options.location, &source.path);
     let forms = Forms { products: coded.products, tables: coded.tables, tensors };
-    let preparation = &backbone.manifest().preparation;
-    let graph_options = GraphOptions {
-        operators: Operators::Fused,
-        pooling: preparation.pooling,
-        normalize: preparation.normalize,
-        outputs: options.outputs,
-        start: Start::Ids,
-    };
-    let graph = bert::deployed_graph(&source.network(&forms), &graph_options, &options.heads)?;
+    let graph = source.graph(&forms, options.outputs, &options.heads)?;
     Ok(Built { graph, data })
 }
 

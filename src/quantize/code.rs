@@ -9,8 +9,11 @@ use super::calibration::{Calibration, divided, row_scale, smoothing};
 use super::continued::continue_channels;
 use super::data_file::{Numbers, Tensors};
 use super::numbers::{self, RowScale};
-use crate::backbone::{Backbone, WEIGHTS};
-use crate::bert::{ChangedTensors, Config, Form, Network, Part, Product, Weights};
+use crate::backbone::{Backbone, Preparation, WEIGHTS};
+use crate::bert::{
+    ChangedTensors, Config, Form, Forms, GraphHead, GraphOptions, Network, Operators, Outputs, Part, Pooling,
+    Product, Start, Weights, deployed_graph,
+};
 use crate::error::{Error, Kind, Result};
 use crate::graph::{DataType, Dim, ValueType};
 
@@ -51,24 +54,35 @@ pub(super) struct Source<'b> {
     pub(super) weights: Weights,
     pub(super) path: PathBuf,
     pub(super) changed: Option<&'b ChangedTensors>,
+    pub(super) pooling: Pooling,
+    pub(super) normalize: bool,
 }
 
 impl<'b> Source<'b> {
     pub(super) fn open(backbone: &'b Backbone) -> Result<Self> {
         let (config, weights) = backbone.encoder()?;
         let path = backbone.directory().join(WEIGHTS);
-        Ok(Self { config, weights, path, changed: backbone.changed() })
+        let Preparation { pooling, normalize, .. } = backbone.manifest().preparation;
+        Ok(Self { config, weights, path, changed: backbone.changed(), pooling, normalize })
     }
 
-    /// The network with tensors in other forms and places.
-    pub(super) fn network<'n>(&'n self, forms: &'n crate::bert::Forms) -> Network<'n> {
-        Network {
+    /// The graph of the network with tensors in other forms and places.
+    pub(super) fn graph(&self, forms: &Forms, outputs: Outputs, heads: &[GraphHead]) -> Result<Vec<u8>> {
+        let network = Network {
             config: self.config,
             weights: &self.weights,
             weight_file: WEIGHTS,
             changed: self.changed,
             forms: Some(forms),
-        }
+        };
+        let options = GraphOptions {
+            operators: Operators::Fused,
+            pooling: self.pooling,
+            normalize: self.normalize,
+            outputs,
+            start: Start::Ids,
+        };
+        deployed_graph(&network, &options, heads)
     }
 
     fn tensor(&self, name: &str) -> Result<Vec<f32>> {

@@ -9,7 +9,7 @@ use super::calibration::Calibration;
 use super::code::{Choice, Coded, Source};
 use super::data_file::Numbers;
 use crate::backbone::Backbone;
-use crate::bert::{self, Forms, GraphOptions, Operators, Outputs, Product, Start};
+use crate::bert::{Forms, Outputs, Product};
 use crate::embed::CutRows;
 use crate::error::{Error, Kind, Result};
 use crate::graph::Data;
@@ -63,7 +63,7 @@ pub fn sensitivity(
     let expected = rows.embeddings(&mut session, &chosen)?;
     let mut losses = BTreeMap::new();
     for product in Product::all(source.config.layers) {
-        let graph = only(&source, backbone, product, calibration)?;
+        let graph = only(&source, product, calibration)?;
         let mut session = runtime.session_from_memory(&graph, backbone.directory())?;
         let found = rows.embeddings(&mut session, &chosen)?;
         let agreement = Agreement::of(&expected, &found, source.config.hidden_size);
@@ -74,12 +74,7 @@ pub fn sensitivity(
 }
 
 /// The graph in which only one product computes in 8 bits; its codes are in the graph, the other weights where they were.
-fn only(
-    source: &Source<'_>,
-    backbone: &Backbone,
-    product: Product,
-    calibration: &Calibration,
-) -> Result<Vec<u8>> {
+fn only(source: &Source<'_>, product: Product, calibration: &Calibration) -> Result<Vec<u8>> {
     let mut coded = Coded::default();
     let choices = BTreeMap::from([(product, Choice::Integers)]);
     coded.add_layer(source, product.layer, &choices, Some(calibration))?;
@@ -89,15 +84,7 @@ fn only(
     };
     let tensors = coded.tensors.into_iter().map(inline).collect::<Result<_>>()?;
     let forms = Forms { products: coded.products, tables: coded.tables, tensors };
-    let preparation = &backbone.manifest().preparation;
-    let options = GraphOptions {
-        operators: Operators::Fused,
-        pooling: preparation.pooling,
-        normalize: preparation.normalize,
-        outputs: Outputs::Embedding,
-        start: Start::Ids,
-    };
-    bert::inference_graph(&source.network(&forms), &options)
+    source.graph(&forms, Outputs::Embedding, &[])
 }
 
 #[cfg(test)]
