@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use super::calibration::{Calibration, divided, row_scale, smoothing};
+use super::calibration::{Calibration, Span, divided, row_scale, smoothing};
 use super::continued::continue_channels;
 use super::data_file::{Numbers, Tensors};
 use super::numbers::{self, RowScale};
@@ -129,7 +129,10 @@ impl Coded {
             let [mut after] = one(source.matrices(output)?)?;
             let spans = need(calibration)?.spans(output, after.inputs)?;
             let rows = continue_channels(spans, &mut before, &mut after);
-            self.add_integers(output, rows, None, &[after]);
+            // Copies, which are needed rarely, do not count when weights are rounded.
+            let mut importance: Vec<f64> = spans.iter().map(|span| span.squares).collect();
+            importance.resize(after.inputs, 0.0);
+            self.add_integers(output, (rows, None), &importance, &[after]);
             self.add(
                 Product { layer, part: Part::Intermediate },
                 choice(Part::Intermediate),
@@ -169,8 +172,9 @@ impl Coded {
                 let inputs = matrices.first().map_or(0, |matrix| matrix.inputs);
                 let spans = need(calibration)?.spans(product, inputs)?;
                 let smoothed = matches!(product.part, Part::Attention | Part::Intermediate);
+                let importance = |spans: &[Span]| spans.iter().map(|span| span.squares).collect::<Vec<_>>();
                 if !smoothed {
-                    self.add_integers(product, row_scale(spans), None, &matrices);
+                    self.add_integers(product, (row_scale(spans), None), &importance(spans), &matrices);
                     return Ok(());
                 }
                 let factors = smoothing(spans, &largest_weights(&matrices, inputs));
@@ -179,8 +183,9 @@ impl Coded {
                         row.iter_mut().zip(&factors).for_each(|(weight, factor)| *weight *= factor);
                     }
                 }
-                let rows = row_scale(&divided(spans, &factors));
-                self.add_integers(product, rows, Some(&factors), &matrices);
+                let spans = divided(spans, &factors);
+                let rows = (row_scale(&spans), Some(factors.as_slice()));
+                self.add_integers(product, rows, &importance(&spans), &matrices);
             }
         }
         Ok(())
@@ -200,13 +205,13 @@ impl Coded {
     fn add_integers(
         &mut self,
         product: Product,
-        rows: RowScale,
-        factors: Option<&[f32]>,
+        (rows, factors): (RowScale, Option<&[f32]>),
+        importance: &[f64],
         matrices: &[Matrix],
     ) {
         for matrix in matrices {
             let outputs = matrix.bias.len();
-            let (codes, scales) = numbers::integers(&matrix.weight, matrix.inputs);
+            let (codes, scales) = numbers::integers(&matrix.weight, matrix.inputs, importance);
             let codes = codes.into_iter().map(i8::cast_unsigned).collect();
             self.bytes(&matrix.name, DataType::Int8, &[matrix.inputs, outputs], codes);
             self.floats(&format!("{}.scales", matrix.name), &[outputs], &scales);

@@ -63,13 +63,14 @@ pub(super) fn blocks(weights: &[f32], inputs: usize, block: usize) -> (Vec<u8>, 
 /// x86 processors without VNNI multiply four neighbouring rows' codes (0 … 255) with weights' by `vpmaddubsw`, which adds
 /// pairs in 16 bits and saturates at 32,767. So of two neighbours of one sign the codes add up to at most 128 (255 · 128 = 32,640;
 /// of different signs 255 · 127 is the most). Weights of 7 bits would be safe too, but coarser: here each output's scale is the
-/// one with the smallest squared error under this limit. Tried under an emulated Haswell: the same bits as with VNNI, where
+/// one with the smallest squared error under this limit, every input counted by its `importance` (its sum of squares: then this
+/// is the error of the product, as far as inputs are uncorrelated). Tried under an emulated Haswell: the same bits as with VNNI, where
 /// unlimited codes gave cosines down to 0.995.
-pub(super) fn integers(weights: &[f32], inputs: usize) -> (Vec<i8>, Vec<f32>) {
+pub(super) fn integers(weights: &[f32], inputs: usize, importance: &[f64]) -> (Vec<i8>, Vec<f32>) {
     let outputs = weights.len() / inputs;
     let (mut codes, mut scales) = (vec![0; weights.len()], Vec::with_capacity(outputs));
     for (output, row) in weights.chunks_exact(inputs).enumerate() {
-        let (scale, row) = row_of_integers(row);
+        let (scale, row) = row_of_integers(row, importance);
         scales.push(scale);
         for (input, code) in row.into_iter().enumerate() {
             codes[input * outputs + output] = code as i8;
@@ -79,7 +80,7 @@ pub(super) fn integers(weights: &[f32], inputs: usize) -> (Vec<i8>, Vec<f32>) {
 }
 
 /// The scale with the smallest error, and the codes.
-fn row_of_integers(row: &[f32]) -> (f32, Vec<i32>) {
+fn row_of_integers(row: &[f32], importance: &[f64]) -> (f32, Vec<i32>) {
     let mut best: Option<(f64, f32, Vec<i32>)> = None;
     for largest in LARGEST_CODES {
         let scale = scale_of(row, largest);
@@ -87,14 +88,11 @@ fn row_of_integers(row: &[f32]) -> (f32, Vec<i32>) {
         for pair in codes.as_chunks_mut().0 {
             limit_pair(pair);
         }
-        let error: f64 = row
-            .iter()
-            .zip(&codes)
-            .map(|(&weight, &code)| {
-                let error = f64::from(weight) - f64::from(code) * f64::from(scale);
-                error * error
-            })
-            .sum();
+        let errors = row.iter().zip(&codes).zip(importance).map(|((&weight, &code), importance)| {
+            let error = f64::from(weight) - f64::from(code) * f64::from(scale);
+            importance * error * error
+        });
+        let error: f64 = errors.sum();
         if best.as_ref().is_none_or(|(smallest, ..)| error < *smallest) {
             best = Some((error, scale, codes));
         }
@@ -166,7 +164,7 @@ mod tests {
         let mut weights = numbers(128);
         // The worst: neighbours of one sign that are the largest of their row.
         weights[..4].copy_from_slice(&[1.0, 1.0, -1.0, -1.0]);
-        let (codes, scales) = integers(&weights, 32);
+        let (codes, scales) = integers(&weights, 32, &[1.0; 32]);
         let code = |output: usize, input: usize| i32::from(codes[input * 4 + output]);
         for (output, weights) in weights.chunks_exact(32).enumerate() {
             for input in (0..32).step_by(2) {
@@ -184,13 +182,18 @@ mod tests {
             assert!(error <= 32.0 / 12.0 / 64.0 / 64.0 * 1.5, "{error}");
         }
         // Without neighbours to mind, all eight bits are used.
-        let (codes, _) = integers(&[1.0, 0.0, 0.011, 0.0], 4);
-        assert_eq!(codes, [127, 0, 1, 0]);
+        assert_eq!(integers(&[1.0, 0.0, -1.0, 0.0], 4, &[1.0; 4]).0, [127, 0, -127, 0]);
+        // 0.011 is a whole number of steps of 1/91, hardly of 1/127; a pair that is not important may be limited for it.
+        let row = [1.0, 1.0, 0.011, 0.0];
+        let code = |importance: &[f64]| integers(&row, 4, importance).0[0];
+        assert_eq!((code(&[1.0; 4]), code(&[0.0, 0.0, 1.0, 0.0])), (64, 64));
+        let scale = |importance: &[f64]| integers(&row, 4, importance).1[0];
+        assert!(scale(&[1.0; 4]) == 1.0 / 64.0 && scale(&[0.0, 0.0, 1.0, 0.0]) == 1.0 / 90.0);
     }
 
     #[test]
     fn the_scale_of_rows_covers_the_range_and_zero_exactly() {
-        let scale = RowScale::new(-0.17, 4.93);
+        let scale = RowScale::new(-0.18, 4.92);
         assert_eq!(scale.zero, 9);
         assert!((scale.scale - 0.02).abs() < 1e-6 && (scale.largest() - 4.92).abs() < 1e-4);
         assert_eq!(RowScale::new(1.0, 2.0).zero, 0);

@@ -9,4 +9,5 @@ mod layers;
 mod network;
 mod options;
 mod pipeline;
+mod quantize;
 mod robust;
