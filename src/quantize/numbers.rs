@@ -182,7 +182,7 @@ mod tests {
             assert!(error <= 32.0 / 12.0 / 64.0 / 64.0 * 1.5, "{error}");
         }
         // Without neighbours to mind, all eight bits are used.
-        assert_eq!(integers(&[1.0, 0.0, -1.0, 0.0], 4, &[1.0; 4]).0, [127, 0, -127, 0]);
+        assert_eq!(integers(&[127.0, 0.0, 55.0, 0.0], 4, &[1.0; 4]).0, [127, 0, 55, 0]);
         // 0.011 is a whole number of steps of 1/91, hardly of 1/127; a pair that is not important may be limited for it.
         let row = [1.0, 1.0, 0.011, 0.0];
         let code = |importance: &[f64]| integers(&row, 4, importance).0[0];
