@@ -6,14 +6,15 @@
 //!
 //! # What `int8` does, and why
 //!
-//! Measured with all-MiniLM-L6-v2 on the 23,610 demo texts, cosine to fp32. Static scales per tensor alone lose as much as
-//! dynamic ones (mean 0.992, smallest 0.966), because a few channels are ten times as large as all others:
+//! all-MiniLM-L6-v2, cosine to fp32. Static scales per tensor alone lose as much as dynamic ones (160 demo texts: mean 0.992,
+//! smallest 0.966), because a few channels are ten times as large as all others. With all of the following it is 0.9987 and 0.9865
+//! over all 23,610 demo texts, at 2.8 times the speed of fp32 (AVX-512 VNNI, 2 threads):
 //!
 //! * Rows that a layer normalisation gives are first divided by a factor per channel that goes into the weights (Xiao et al.,
 //!   *SmoothQuant*, ICML 2023): `calibration::smoothing`.
 //! * Behind the activation no such factor helps: it makes one weight of every output large. There the range is cut, and a channel
 //!   that reaches further is continued in copies of itself, as its activation is the identity up there: `continued`.
-//! * Codes of weights are limited so that no processor can overflow, see `numbers::integers`.
+//! * Codes of weights are limited so that no processor can overflow, and rounded by what their inputs count: `numbers::integers`.
 
 mod agreement;
 mod build;

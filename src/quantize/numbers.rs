@@ -65,7 +65,7 @@ pub(super) fn blocks(weights: &[f32], inputs: usize, block: usize) -> (Vec<u8>, 
 /// of different signs 255 · 127 is the most). Weights of 7 bits would be safe too, but coarser: here each output's scale is the
 /// one with the smallest squared error under this limit, every input counted by its `importance` (its sum of squares: then this
 /// is the error of the product, as far as inputs are uncorrelated). Tried under an emulated Haswell: the same bits as with VNNI, where
-/// unlimited codes gave cosines down to 0.995.
+/// unlimited codes gave cosines to them down to 0.995.
 pub(super) fn integers(weights: &[f32], inputs: usize, importance: &[f64]) -> (Vec<i8>, Vec<f32>) {
     let outputs = weights.len() / inputs;
     let (mut codes, mut scales) = (vec![0; weights.len()], Vec::with_capacity(outputs));
