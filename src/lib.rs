@@ -34,6 +34,7 @@ pub mod plan;
 
 pub mod bundle;
 pub mod dataset;
+pub mod quantize;
 
 pub mod classifier;
 

@@ -168,7 +168,8 @@ fn graphs(
             normalize: preparation.normalize,
             ..GraphOptions::default()
         };
-        let network = bert::Network { config, weights: &weights, weight_file: WEIGHTS, changed: None };
+        let network =
+            bert::Network { config, weights: &weights, weight_file: WEIGHTS, changed: None, forms: None };
         Ok((name, bert::inference_graph(&network, &options)?))
     })
     .collect()

@@ -225,7 +225,8 @@ impl Backbone {
         start: Start,
     ) -> Result<Vec<u8>> {
         let (config, weights) = self.encoder()?;
-        let network = Network { config, weights: &weights, weight_file: self.weights_place().1, changed };
+        let weight_file = self.weights_place().1;
+        let network = Network { config, weights: &weights, weight_file, changed, forms: None };
         let Preparation { pooling, normalize, .. } = self.manifest.preparation;
         let operators = Operators::Fused;
         bert::inference_graph(&network, &GraphOptions { operators, pooling, normalize, outputs, start })

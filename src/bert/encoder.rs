@@ -1,11 +1,12 @@
 //! Owns the ONNX graph of a BERT encoder: embeddings, layers, and which outputs it has.
 //!
 //! Refuses to hold weights: every one is a range of the weight file in PyTorch's `[out, in]` layout, unless it was changed by
-//! training (then it is in the graph) or is being trained (then it is an input). All products with them are `Gemm` over `[tokens, hidden]` (tokens = batch · sequence), whose rows do not depend on one another, to the bit.
+//! training (then it is in the graph) or is being trained (then it is an input). Products with them are `Gemm`, or what `forms` makes of them, over `[tokens, hidden]` (tokens = batch · sequence), whose rows do not depend on one another, to the bit.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::config::{Activation, Config};
+use super::forms::{Form, Part, Product};
 use super::weights::Network;
 use crate::error::{Error, Kind, Result};
 use crate::graph::{Builder, Data, DataType, Dim, Operation, Value, ValueType};
@@ -50,6 +51,10 @@ pub(super) struct Encoder<'a> {
     trained: BTreeSet<String>,
     /// Layers whose numbers are dropped at random while training.
     dropped: BTreeSet<usize>,
+    /// The rows that each product multiplies, `[tokens, inputs]` …
+    pub(super) product_inputs: BTreeMap<Product, Value>,
+    /// … and in 8 bits, with scale and zero point, where they are needed so.
+    pub(super) integer_rows: BTreeMap<Product, [Value; 3]>,
 }
 
 /// Targets of `Reshape`.
@@ -108,6 +113,8 @@ impl<'a> Encoder<'a> {
             attention,
             trained: BTreeSet::new(),
             dropped: BTreeSet::new(),
+            product_inputs: BTreeMap::new(),
+            integer_rows: BTreeMap::new(),
         })
     }
 
@@ -170,10 +177,12 @@ impl<'a> Encoder<'a> {
 
     /// Token + position + token type 0, normalised: `[batch, sequence, hidden]`.
     fn embeddings(&mut self, name: &str) -> Result<Value> {
-        let word = self.weight("embeddings.word_embeddings.weight")?;
-        let position = self.weight("embeddings.position_embeddings.weight")?;
-        let token_type = self.weight("embeddings.token_type_embeddings.weight")?;
-        if self.fused() {
+        let (words, positions) =
+            ("embeddings.word_embeddings.weight", "embeddings.position_embeddings.weight");
+        let token_types = "embeddings.token_type_embeddings.weight";
+        if self.fused() && !self.is_table_coded(words) && !self.is_table_coded(positions) {
+            let (word, position) = (self.weight(words)?, self.weight(positions)?);
+            let token_type = self.weight(token_types)?;
             let scale = self.weight("embeddings.LayerNorm.weight")?;
             let shift = self.weight("embeddings.LayerNorm.bias")?;
             let ids_type = ValueType::new(DataType::Int32, [batch(), "sequence".into()]);
@@ -193,19 +202,15 @@ impl<'a> Encoder<'a> {
         }
         let states = self.states_type();
         let hidden = self.hidden();
-        let word = Operation::new("Gather", &[&word, &self.source]).with("axis", 0);
-        let word = self.graph.add(word, "embeddings/word", states.clone())?;
+        let word = self.word_rows(&self.source.clone(), "embeddings/word")?;
         let zero = self.graph.integers("embeddings/zero", &[], &[0])?;
         let one = self.graph.integers("embeddings/one", &[1], &[1])?;
         let from = self.graph.integers("embeddings/from", &[1], &[0])?;
         let to = Operation::new("Gather", &[&self.shapes.ids, &one]).with("axis", 0);
         let to = self.graph.add(to, "embeddings/to", ValueType::int64([1.into()]))?;
-        let position = Operation::new("Slice", &[&position, &from, &to, &from]);
-        let position = self.graph.add(
-            position,
-            "embeddings/position",
-            ValueType::float(["sequence".into(), hidden.clone()]),
-        )?;
+        let slice = |table: &Value| Operation::new("Slice", &[table, &from, &to, &from]);
+        let position = self.table_rows(positions, "embeddings/position", &["sequence".into()], &slice)?;
+        let token_type = self.weight(token_types)?;
         let token_type = Operation::new("Gather", &[&token_type, &zero]).with("axis", 0);
         let token_type = self.graph.add(token_type, "embeddings/token_type", ValueType::float([hidden]))?;
         let sum = Operation::new("Add", &[&word, &position]);
@@ -219,14 +224,9 @@ impl<'a> Encoder<'a> {
     fn layer(&mut self, rows: &Value, layer: usize) -> Result<Value> {
         let tensors = format!("encoder.layer.{layer}");
         let name = format!("layer.{layer}");
-        let hidden = self.config().hidden_size;
-        let context = self.attention(rows, layer, &tensors, &name)?;
-        let attended = self.linear(
-            &context,
-            &format!("{tensors}.attention.output.dense"),
-            hidden,
-            &format!("{name}/attention/output"),
-        )?;
+        let context = self.attention(rows, layer, &name)?;
+        let attended =
+            self.dense(&context, layer, Part::AttentionOutput, &format!("{name}/attention/output"))?;
         let attended = self.drop_numbers(&attended, layer, "attended")?;
         let attended = self.add_and_normalize(
             &attended,
@@ -234,15 +234,9 @@ impl<'a> Encoder<'a> {
             &format!("{tensors}.attention.output.LayerNorm"),
             &format!("{name}/attended"),
         )?;
-        let inner = self.linear(
-            &attended,
-            &format!("{tensors}.intermediate.dense"),
-            self.config().intermediate_size,
-            &format!("{name}/intermediate"),
-        )?;
+        let inner = self.dense(&attended, layer, Part::Intermediate, &format!("{name}/intermediate"))?;
         let inner = self.activation(&inner, &format!("{name}/activated"))?;
-        let output =
-            self.linear(&inner, &format!("{tensors}.output.dense"), hidden, &format!("{name}/feed_forward"))?;
+        let output = self.dense(&inner, layer, Part::Output, &format!("{name}/feed_forward"))?;
         let output = self.drop_numbers(&output, layer, "output")?;
         self.add_and_normalize(
             &output,
@@ -252,13 +246,19 @@ impl<'a> Encoder<'a> {
         )
     }
 
+    /// A product with one matrix.
+    fn dense(&mut self, rows: &Value, layer: usize, part: Part, name: &str) -> Result<Value> {
+        let tensor = format!("encoder.layer.{layer}.{}", part.tensors()[0]);
+        self.product(rows, Product { layer, part }, &tensor, name)
+    }
+
     /// Multi-head self-attention before its output product: `[tokens, hidden]`.
-    fn attention(&mut self, rows: &Value, layer: usize, tensors: &str, name: &str) -> Result<Value> {
+    fn attention(&mut self, rows: &Value, layer: usize, name: &str) -> Result<Value> {
         let hidden = self.config().hidden_size;
+        let product = Product { layer, part: Part::Attention };
         let mut parts = Vec::with_capacity(3);
-        for part in ["query", "key", "value"] {
-            let tensor = format!("{tensors}.attention.self.{part}");
-            parts.push(self.linear(rows, &tensor, hidden, &format!("{name}/{part}"))?);
+        for (part, tensor) in ["query", "key", "value"].iter().zip(product.tensors()) {
+            parts.push(self.product(rows, product, &tensor, &format!("{name}/{part}"))?);
         }
         let context = match &self.attention {
             Padding::Mask(mask) => {
@@ -355,15 +355,8 @@ impl<'a> Encoder<'a> {
                 Operation::new("Gelu", &[rows]).with("approximate", "tanh")
             }
         };
-        self.graph.add(operation, name, Self::rows_type(self.config().intermediate_size))
-    }
-
-    /// rows · weightᵀ + bias: `[tokens, outputs]`.
-    fn linear(&mut self, rows: &Value, tensor: &str, outputs: usize, name: &str) -> Result<Value> {
-        let weight = self.weight(&format!("{tensor}.weight"))?;
-        let bias = self.weight(&format!("{tensor}.bias"))?;
-        let product = Operation::new("Gemm", &[rows, &weight, &bias]).with("transB", 1);
-        self.graph.add(product, name, Self::rows_type(outputs))
+        let value_type = self.graph.type_of(rows)?.clone();
+        self.graph.add(operation, name, value_type)
     }
 
     /// The residual connection and its normalisation: `[tokens, hidden]`.
@@ -389,8 +382,18 @@ impl<'a> Encoder<'a> {
         self.graph.add(Operation::new("Reshape", &[x, shape]), name, value_type)
     }
 
+    /// The form of a product that is not a plain one.
+    pub(super) fn form(&self, product: Product) -> Option<Form> {
+        self.network.forms.and_then(|forms| forms.products.get(&product)).copied()
+    }
+
+    /// Whether an embedding table is there in 8 bits.
+    pub(super) fn is_table_coded(&self, table: &str) -> bool {
+        self.network.forms.is_some_and(|forms| forms.tables.contains(table))
+    }
+
     /// A tensor of the network, wherever it is.
-    fn weight(&mut self, name: &str) -> Result<Value> {
+    pub(super) fn weight(&mut self, name: &str) -> Result<Value> {
         let (value_type, data) = self.network.tensor(name)?;
         if self.trained.contains(name) {
             return self.graph.input(name, value_type);

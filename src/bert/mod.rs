@@ -6,6 +6,7 @@ mod checkpoint;
 mod config;
 mod encoder;
 mod foreign;
+mod forms;
 mod header;
 mod inference;
 mod pooling;
@@ -17,7 +18,11 @@ pub use checkpoint::convert_checkpoint;
 pub use config::{Activation, Config};
 pub use encoder::{Operators, Start};
 pub use foreign::ForeignEncoder;
-pub use inference::{GraphOptions, Outputs, Pooling, inference_graph};
+pub use forms::{Form, Forms, Part, Product};
+pub use inference::{
+    GraphHead, GraphOptions, HeadFeatures, Outputs, Pooling, deployed_graph, inference_graph,
+    product_inputs_graph,
+};
 pub use seen::{Seen, mean_of};
 pub use training::{
     TrainingGraph, TrainingHead, TrainingOptions, TrainingParameter, head_bias, head_weight, loss, targets,

@@ -81,7 +81,13 @@ impl Model {
     }
 
     fn network(&self) -> Network<'_> {
-        Network { config: &self.config, weights: &self.weights, weight_file: WEIGHT_FILE, changed: None }
+        Network {
+            config: &self.config,
+            weights: &self.weights,
+            weight_file: WEIGHT_FILE,
+            changed: None,
+            forms: None,
+        }
     }
 
     fn session(&self, options: &GraphOptions, threads: usize) -> Session {

@@ -10,6 +10,7 @@ use safetensors::tensor::{Dtype, TensorInfo};
 
 use super::checkpoint::header_bytes;
 use super::config::Config;
+use super::forms::Forms;
 use super::header::Header;
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::Fingerprint;
@@ -206,6 +207,15 @@ impl Weights {
         Ok(bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
     }
 
+    /// The shape of a tensor, its first byte in the weight file, and how many there are.
+    ///
+    /// # Errors
+    /// There is no such tensor.
+    pub fn range(&self, name: &str) -> Result<(&[usize], u64, u64)> {
+        let place = self.place(name)?;
+        Ok((&place.shape, place.offset, place.length))
+    }
+
     /// The type of a tensor and its place in the file `location`.
     fn external(&self, name: &str, location: &str) -> Result<(ValueType, External)> {
         let place = self.place(name)?;
@@ -236,11 +246,16 @@ pub struct Network<'a> {
     pub weight_file: &'a str,
     /// Tensors that are not those of the file any more.
     pub changed: Option<&'a ChangedTensors>,
+    /// What is not plain 32-bit floats, and tensors that lie elsewhere.
+    pub forms: Option<&'a Forms>,
 }
 
 impl Network<'_> {
     /// A tensor's type and where its numbers are.
     pub(super) fn tensor(&self, name: &str) -> Result<(ValueType, Data)> {
+        if let Some(tensor) = self.forms.and_then(|forms| forms.tensors.get(name)) {
+            return Ok(tensor.clone());
+        }
         let (value_type, place) = self.weights.external(name, self.weight_file)?;
         let data = match self.changed.and_then(|changed| changed.get(name)) {
             Some(numbers) => Data::Inline(numbers.iter().flat_map(|number| number.to_le_bytes()).collect()),

@@ -85,7 +85,13 @@ impl Golden {
     }
 
     fn network(&self) -> Network<'_> {
-        Network { config: &self.config, weights: &self.weights, weight_file: WEIGHT_FILE, changed: None }
+        Network {
+            config: &self.config,
+            weights: &self.weights,
+            weight_file: WEIGHT_FILE,
+            changed: None,
+            forms: None,
+        }
     }
 
     fn step(&self, tensors: BTreeSet<String>, start: Start) -> (Step, Vec<Parameter>) {

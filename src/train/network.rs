@@ -257,6 +257,7 @@ impl<'t> Trainer<'t> {
             weights: &self.weights,
             weight_file: self.backbone.weights_place().1,
             changed: Some(&self.changed),
+            forms: None,
         };
         let heads = self.heads.iter().zip(&self.options.shares).enumerate();
         let heads = heads.map(|(place, (head, share))| TrainingHead {

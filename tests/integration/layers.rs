@@ -10,7 +10,7 @@ const LAYERS: [&[&str]; 13] = [
     &["bert", "runtime", "store", "heads"],
     &["backbone"],
     &["embed", "plan"],
-    &["bundle", "dataset", "finetune"],
+    &["bundle", "dataset", "finetune", "quantize"],
     &["classifier"],
     &["evaluate", "train"],
     &["bench", "inspect", "report"],

@@ -11,5 +11,6 @@ mod layers;
 mod network;
 mod options;
 mod pipeline;
+mod quantize;
 mod robust;
 mod trained_features;
