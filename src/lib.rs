@@ -34,6 +34,8 @@ pub mod plan;
 
 pub mod bundle;
 pub mod dataset;
+#[cfg(feature = "train")]
+pub mod precision;
 pub mod quantize;
 
 pub mod classifier;

@@ -20,6 +20,8 @@ pub struct BundleOptions {
     pub sign: Option<PathBuf>,
     /// Replace another file.
     pub overwrite: bool,
+    /// The network and its heads in another precision than the run's own.
+    pub variant: Option<Variant>,
 }
 
 /// Writes a run and its backbone into one file. The run's features were made from texts, or it has no backbone to bundle.
@@ -35,7 +37,10 @@ pub fn bundle_run(run: &Path, out: &Path, options: &BundleOptions, runtime: &Run
         run.recipe.tasks.iter().map(|task| choice(task).unwrap_or_default()).collect();
     let request = BundleRequest {
         backbone: &backbone,
-        variant: Variant::fp32(&backbone, &run.heads, &choices)?,
+        variant: match &options.variant {
+            Some(variant) => variant.clone(),
+            None => Variant::fp32(&backbone, &run.heads, &choices)?,
+        },
         choices,
         long: run.recipe.features.long,
         sign: options.sign.clone(),

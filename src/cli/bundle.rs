@@ -1,19 +1,30 @@
 //! Owns `frosthead bundle`: a run into one file.
 
+use std::io::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 
 use super::Outcome;
-use super::options::RuntimeArguments;
-use super::terminal::{Terminal, bytes};
+use super::eval::unprintable;
+use super::options::{RuntimeArguments, StoreArguments};
+use super::terminal::{Terminal, bytes, grouped};
 use crate::bundle::{Written, signature_path};
-use crate::classifier::{BundleOptions, bundle_run};
+use crate::classifier::{BundleOptions, Run, bundle_run};
+use crate::data::write_atomically;
+use crate::error::{Error, Result};
+use crate::precision::{
+    Chosen, PRECISION, PrecisionChoice, PrecisionReport, PrecisionRequest, RunRows, choose,
+};
+use crate::quantize::Precision;
+use crate::runtime::Runtime;
 
 /// Put a run and its backbone into one file that needs nothing else.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   frosthead bundle runs/first --out first.frost
+  frosthead bundle runs/first --out small.frost --precision auto --max-drop 0.5
   frosthead bundle runs/first --out first.frost --sign ~/.minisign/minisign.key --overwrite")]
 pub(crate) struct Arguments {
     /// The run directory.
@@ -21,6 +32,13 @@ pub(crate) struct Arguments {
     /// The bundle to write.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// `fp32`, `w8` (8-bit weights), `int8` (computes in 8 bits), or `auto`: the first of int8, int8 with exceptions, w8 and fp32 that
+    /// costs no task more than --max-drop.
+    #[arg(long, value_name = "PRECISION", default_value = "fp32")]
+    precision: PrecisionChoice,
+    /// Points of accuracy or macro-F1 that a task may lose, on rows its heads have not seen.
+    #[arg(long, value_name = "POINTS", default_value_t = 0.3)]
+    max_drop: f64,
     /// Sign it with this minisign secret key; the signature goes into FILE.minisig.
     #[arg(long, value_name = "KEY")]
     sign: Option<PathBuf>,
@@ -31,18 +49,31 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "DIR")]
     backbone: Option<PathBuf>,
     #[command(flatten)]
+    store: StoreArguments,
+    #[command(flatten)]
     runtime: RuntimeArguments,
 }
 
 pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
     let runtime = arguments.runtime.load(terminal)?;
-    let options = BundleOptions {
+    let mut options = BundleOptions {
         backbone: arguments.backbone.clone(),
         sign: arguments.sign.clone(),
         overwrite: arguments.overwrite,
+        variant: None,
     };
+    // Its weights lie in a folder that must stay until the bundle is written.
+    let mut folder = None;
+    if arguments.precision != PrecisionChoice::Fixed(Precision::Fp32) {
+        let Some(chosen) = chosen(arguments, &runtime, terminal)? else {
+            return Ok(Outcome::CriterionMissed);
+        };
+        options.variant = Some(chosen.variant);
+        folder = Some(chosen.folder);
+    }
     let out = &arguments.out;
     let written = bundle_run(&arguments.run, out, &options, &runtime)?;
+    drop(folder);
     let size = std::fs::metadata(out).map_or(0, |file| file.len());
     match written {
         Written::UpToDate => terminal.say(format!("{}: up to date ({})", out.display(), bytes(size))),
@@ -52,4 +83,90 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
         terminal.say(format!("{}: its signature", signature_path(out).display()));
     }
     Ok(Outcome::Done)
+}
+
+/// Tries the variants and prints what they cost; none when no one passes.
+fn chosen(
+    arguments: &Arguments,
+    runtime: &Arc<Runtime>,
+    terminal: &Terminal,
+) -> anyhow::Result<Option<Chosen>> {
+    if let PrecisionChoice::Fixed(precision) = arguments.precision {
+        // Before the texts are read.
+        precision.check_device(runtime.device())?;
+    }
+    let run = Run::open(&arguments.run)?;
+    let backbone = Arc::new(run.backbone(arguments.backbone.as_deref())?);
+    let long = run.recipe.features.long;
+    let (mut embedder, _) =
+        arguments.store.open(Arc::clone(&backbone), Arc::clone(runtime), long, &[], terminal)?;
+    let mut progress = terminal.progress(None);
+    let rows = RunRows::read(&run, &mut embedder, &mut |state| progress.show(state))?;
+    drop(progress);
+    let request = PrecisionRequest {
+        run: &run,
+        backbone: &backbone,
+        runtime,
+        rows: &rows,
+        choice: arguments.precision,
+        max_drop: arguments.max_drop,
+        threads: runtime.threads(),
+    };
+    let (report, chosen) = choose(&request, &mut |what| terminal.say(what))?;
+    write_atomically(&run.directory.join(PRECISION), |out| {
+        serde_json::to_writer_pretty(&mut *out, &report)
+            .map_err(|error| Error::io("write", run.directory.join(PRECISION), error.into()))
+    })?;
+    print_report(&report)?;
+    match &report.chosen {
+        Some(name) => terminal.say(format!("chosen: {name}")),
+        None => terminal.warn(format!(
+            "no variant costs every task at most {} points: a larger --max-drop, or --precision fp32",
+            arguments.max_drop
+        )),
+    }
+    Ok(chosen)
+}
+
+/// One line per variant and task.
+fn print_report(report: &PrecisionReport) -> Result<()> {
+    let widest = |names: Vec<usize>, heading: &str| names.into_iter().max().unwrap_or(0).max(heading.len());
+    let width = widest(report.variants.iter().map(|own| own.name.len()).collect(), "precision");
+    let tasks = report.variants.iter().flat_map(|own| own.tasks.keys());
+    let task_width = widest(tasks.map(|task| task.chars().count()).collect(), "task");
+    let mut text = format!(
+        "{:<width$}  {:>8}  {:>7}  {:>7}  {:>15}  {:<task_width$}  {:>13}  {:>8}  {:>13}  {:>9}\n",
+        "precision",
+        "size",
+        "texts/s",
+        "ms/text",
+        "cosine mean/min",
+        "task",
+        "accuracy lost",
+        "F1 lost",
+        "test accuracy",
+        "flipped"
+    );
+    for own in &report.variants {
+        for (task, cost) in &own.tasks {
+            text += &format!(
+                "{:<width$}  {:>8}  {:>7.0}  {:>7.1}  {:>7.4} {:>7.4}  {:<task_width$}  {:>5.2} ± {:>5.2}  {:>8.2}  {:.4} {:.4}  {:>9}\n",
+                own.name,
+                bytes(own.bytes),
+                own.texts_per_second,
+                own.latency,
+                own.cosine.mean,
+                own.cosine.smallest,
+                task,
+                cost.accuracy_drop,
+                cost.standard_error,
+                cost.macro_f1_drop,
+                cost.test_accuracy_fp32,
+                cost.test_accuracy,
+                grouped(cost.flipped)
+            );
+        }
+    }
+    text += "lost: points, on held-out folds of the training and validation rows; test accuracy: of the run, and of this variant; flipped: test rows\n";
+    std::io::stdout().lock().write_all(text.as_bytes()).map_err(unprintable)
 }

@@ -255,7 +255,8 @@ fn walk(
 }
 
 /// The fold of each example: stratified by label, seeded.
-pub(super) fn folds(labels: &[u32], classes: usize, seed: u64) -> Vec<usize> {
+#[must_use]
+pub fn folds(labels: &[u32], classes: usize, seed: u64) -> Vec<usize> {
     let mut folds = vec![0; labels.len()];
     for class in 0..classes {
         for (place, example) in shuffled(labels, class, seed).into_iter().enumerate() {

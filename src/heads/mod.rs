@@ -27,7 +27,7 @@ mod view;
 mod wide;
 
 #[cfg(feature = "train")]
-pub use cross_validation::{Selection, Trial, sample, select, select_bytes};
+pub use cross_validation::{Selection, Trial, folds, sample, select, select_bytes};
 pub use file::{load, save};
 #[cfg(feature = "train")]
 pub use fit::{fit, fit_bytes};

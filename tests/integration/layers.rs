@@ -12,7 +12,7 @@ const LAYERS: [&[&str]; 13] = [
     &["embed", "plan"],
     &["bundle", "dataset", "finetune", "quantize"],
     &["classifier"],
-    &["evaluate", "train"],
+    &["evaluate", "precision", "train"],
     &["bench", "inspect", "report"],
     &["compare"],
     &["cli"],

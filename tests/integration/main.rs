@@ -11,6 +11,7 @@ mod layers;
 mod network;
 mod options;
 mod pipeline;
+mod precision;
 mod quantize;
 mod robust;
 mod trained_features;

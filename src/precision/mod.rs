@@ -1,0 +1,263 @@
+//! Owns which precision a run is bundled in: the variants, heads refitted on each, what each costs, and the gate.
+//!
+//! Refuses to let a variant through that costs any task more than was allowed.
+
+mod gate;
+mod rows;
+mod trial;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::Serialize;
+use tempfile::TempDir;
+
+use crate::backbone::Backbone;
+use crate::bundle;
+use crate::classifier::Run;
+use crate::classifier::run::FIT;
+use crate::data::Part;
+use crate::error::{Error, Kind, Result};
+use crate::heads::{Alpha, FitOptions, FitReport};
+use crate::quantize::{Agreement, CALIBRATION_TEXTS, Precision, Variant, calibrate, sensitivity};
+use crate::runtime::Runtime;
+use gate::Judged;
+pub use gate::TaskCost;
+pub use rows::RunRows;
+use trial::Trial;
+
+/// The file in a run directory that says what its precisions cost.
+pub const PRECISION: &str = "precision.json";
+/// Texts that sensitivity is measured on.
+const SENSITIVITY_TEXTS: usize = 128;
+/// The share of the loss whose products stay more exact in `int8` with exceptions.
+const EXCEPTED_SHARE: f64 = 0.2;
+/// How far a golden vector may be off on another processor, as a share of its largest number: codes round differently where
+/// a sum ends in another bit.
+const CODED_TOLERANCE: f32 = 0.02;
+
+/// What was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PrecisionChoice {
+    /// The smallest that passes the gate.
+    Auto,
+    /// This one (`int8` may make exceptions), if it passes.
+    Fixed(Precision),
+}
+
+impl FromStr for PrecisionChoice {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            _ => {
+                text.parse().map(Self::Fixed).map_err(|error: Error| error.expected("fp32, w8, int8 or auto"))
+            }
+        }
+    }
+}
+
+impl fmt::Display for PrecisionChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Fixed(precision) => precision.fmt(f),
+        }
+    }
+}
+
+/// What to choose for.
+pub struct PrecisionRequest<'r> {
+    pub run: &'r Run,
+    pub backbone: &'r Arc<Backbone>,
+    pub runtime: &'r Runtime,
+    pub rows: &'r RunRows,
+    pub choice: PrecisionChoice,
+    /// Points of accuracy or macro-F1 that a task may lose.
+    pub max_drop: f64,
+    /// Threads of the fits.
+    pub threads: usize,
+}
+
+/// What one variant is like.
+#[derive(Debug, Clone, Serialize)]
+pub struct VariantReport {
+    /// Its precision, and how many products are exceptions.
+    pub name: String,
+    /// Products that stay more exact.
+    pub kept: Vec<String>,
+    /// Of graph and weights.
+    pub bytes: u64,
+    pub texts_per_second: f64,
+    /// Milliseconds of a single text, at the median.
+    pub latency: f64,
+    /// Of its embeddings with the run's, over all texts.
+    pub cosine: Agreement,
+    pub tasks: BTreeMap<String, TaskCost>,
+    pub passes: bool,
+}
+
+/// What choosing came to, as `precision.json` has it.
+#[derive(Debug, Clone, Serialize)]
+pub struct PrecisionReport {
+    pub asked: String,
+    pub max_drop: f64,
+    /// In the order in which they are tried; fp32 is measured beside them.
+    pub variants: Vec<VariantReport>,
+    /// The first that passes.
+    pub chosen: Option<String>,
+}
+
+/// A variant to bundle, and where its weights lie until then.
+pub struct Chosen {
+    pub variant: bundle::Variant,
+    pub folder: TempDir,
+}
+
+/// Tries the variants that were asked for and takes the first that passes the gate.
+///
+/// # Errors
+/// The device does not compute such a precision, the backbone is opaque, or building, running or fitting a variant fails.
+pub fn choose(
+    request: &PrecisionRequest<'_>,
+    show: &mut dyn FnMut(&str),
+) -> Result<(PrecisionReport, Option<Chosen>)> {
+    let judged = judged(request)?;
+    let texts = request.rows.sample(CALIBRATION_TEXTS);
+    show(&format!("calibrating on {} training texts", texts.len()));
+    let calibration = calibrate(request.backbone, request.runtime, &texts)?;
+    let mut report = PrecisionReport {
+        asked: request.choice.to_string(),
+        max_drop: request.max_drop,
+        variants: Vec::new(),
+        chosen: None,
+    };
+    let mut chosen = None;
+    for step in steps(request.choice) {
+        if let Err(error) = step.0.check_device(request.runtime.device()) {
+            if request.choice != PrecisionChoice::Auto {
+                return Err(error);
+            }
+            show(&format!("{} is left out: {error}", step.0));
+            continue;
+        }
+        let mut variant = Variant { precision: step.0, ..Variant::default() };
+        if step.1 {
+            let texts = request.rows.sample(SENSITIVITY_TEXTS);
+            show(&format!("what each product loses, on {} training texts", texts.len()));
+            let found = sensitivity(request.backbone, request.runtime, &calibration, &texts, &mut |_| ())?;
+            variant.kept = found.worst(EXCEPTED_SHARE);
+        }
+        let name = name(&variant);
+        show(&format!("{name}: built, run on {} texts, heads refitted and judged", request.rows.texts.len()));
+        let trial = Trial::run(request, &variant, &calibration, &judged)?;
+        let own = described(request, &variant, &trial, &judged)?;
+        if own.passes && chosen.is_none() {
+            report.chosen = Some(name);
+            chosen = Some(deployed(&variant, &texts, trial));
+        }
+        report.variants.push(own);
+    }
+    Ok((report, chosen))
+}
+
+/// Precisions in the order in which they are tried, and whether with exceptions.
+fn steps(choice: PrecisionChoice) -> Vec<(Precision, bool)> {
+    let int8 = [(Precision::Int8, false), (Precision::Int8, true)];
+    match choice {
+        PrecisionChoice::Fixed(Precision::Int8) => int8.to_vec(),
+        PrecisionChoice::Fixed(precision) => vec![(precision, false)],
+        PrecisionChoice::Auto => [&int8[..], &[(Precision::W8, false), (Precision::Fp32, false)]].concat(),
+    }
+}
+
+fn name(variant: &Variant) -> String {
+    match variant.kept.len() {
+        0 => variant.precision.to_string(),
+        count => format!("{} but {count} products", variant.precision),
+    }
+}
+
+/// The run's tasks with their rows and the way their heads are fitted.
+fn judged<'r>(request: &PrecisionRequest<'r>) -> Result<Vec<Judged<'r>>> {
+    let run = request.run;
+    let path = run.directory.join(FIT);
+    let bytes = std::fs::read(&path).map_err(|source| Error::io("read", &path, source))?;
+    let fits: Vec<FitReport> = serde_json::from_slice(&bytes).map_err(|source| {
+        Error::new(Kind::Run, "the run's fits are not readable").at(&path).because(source)
+    })?;
+    let class_weight = run.recipe.heads.class_weight.parse()?;
+    let of = |(task, head)| {
+        let fit = fits.iter().find(|fit| fit.task == run.recipe.tasks[task]).map(|fit| FitOptions {
+            alpha: Alpha::Fixed(fit.alpha),
+            class_weight,
+            seed: run.recipe.seed,
+            threads: request.threads,
+        });
+        let known = request.rows.of_task(run, task, &[Part::Train, Part::Valid])?;
+        Ok(Judged { task, head, known, test: request.rows.of_task(run, task, &[Part::Test])?, fit })
+    };
+    run.heads.iter().enumerate().map(of).collect()
+}
+
+fn described(
+    request: &PrecisionRequest<'_>,
+    variant: &Variant,
+    trial: &Trial,
+    judged: &[Judged<'_>],
+) -> Result<VariantReport> {
+    let costs = judged.iter().zip(&trial.heads).map(|(own, head)| {
+        Ok((own.head.task.clone(), own.cost(&request.rows.features, &trial.features, head)?))
+    });
+    let tasks: BTreeMap<String, TaskCost> = costs.collect::<Result<_>>()?;
+    let passes = tasks.values().all(|own| own.accuracy_drop.max(own.macro_f1_drop) <= request.max_drop);
+    let hidden = request.backbone.manifest().hidden_size;
+    Ok(VariantReport {
+        name: name(variant),
+        kept: variant.kept.iter().map(ToString::to_string).collect(),
+        bytes: trial.bytes,
+        texts_per_second: trial.texts_per_second,
+        latency: trial.latency,
+        cosine: Agreement::of(&request.rows.embeddings, &trial.embeddings, hidden),
+        tasks,
+        passes,
+    })
+}
+
+/// What the bundle is made of; nothing that was timed, so that the same run gives the same bytes.
+fn deployed(variant: &Variant, texts: &[&str], trial: Trial) -> Chosen {
+    let kept: BTreeSet<String> = variant.kept.iter().map(ToString::to_string).collect();
+    let details = BTreeMap::from([
+        ("more exact products".to_owned(), serde_json::json!(kept)),
+        ("calibration texts".to_owned(), serde_json::json!(texts.len())),
+    ]);
+    let variant = bundle::Variant {
+        precision: variant.precision.to_string(),
+        details,
+        model: trial.model,
+        folder: trial.folder.path().to_path_buf(),
+        heads: trial.heads,
+        tolerance: CODED_TOLERANCE,
+    };
+    Chosen { variant, folder: trial.folder }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn choices_are_parsed_printed_and_tried_in_their_order() {
+        for text in ["auto", "fp32", "w8", "int8"] {
+            assert_eq!(text.parse::<PrecisionChoice>().unwrap().to_string(), text);
+        }
+        assert!("int4".parse::<PrecisionChoice>().unwrap_err().to_string().contains("auto"));
+        let named =
+            |choice| steps(choice).iter().map(|(own, kept)| format!("{own}{kept}")).collect::<Vec<_>>();
+        assert_eq!(named(PrecisionChoice::Auto), ["int8false", "int8true", "w8false", "fp32false"]);
+        assert_eq!(named(PrecisionChoice::Fixed(Precision::W8)), ["w8false"]);
+    }
+}

@@ -1,0 +1,103 @@
+//! Owns the rows of a run, read again from its tables: texts, labels, parts, and what the run's heads see of them.
+//!
+//! Refuses tables that are not the ones the run was trained on.
+
+use std::ops::Range;
+
+use crate::classifier::{Run, TaskRows};
+use crate::data::{Part, Source};
+use crate::dataset::{Columns, Dataset};
+use crate::embed::{Embedder, Progress, covering};
+use crate::error::{Error, Kind, Result};
+use crate::fingerprint::{Fingerprint, TextKey};
+use crate::heads::FeatureView;
+
+/// What the heads see of some texts, in the order of the texts.
+pub(super) struct Features {
+    /// `[texts, width]`.
+    numbers: Vec<f32>,
+    width: usize,
+    /// Per head.
+    columns: Vec<Range<usize>>,
+}
+
+impl Features {
+    /// `numbers` holds the places of a row that cover `columns`.
+    pub fn new(numbers: Vec<f32>, columns: &[Range<usize>]) -> Self {
+        let covered = covering(columns);
+        let columns = columns.iter().map(|own| own.start - covered.start..own.end - covered.start).collect();
+        Self { numbers, width: covered.len(), columns }
+    }
+
+    pub fn view(&self, head: usize) -> FeatureView<'_> {
+        FeatureView::new(&self.numbers, self.width, self.columns[head].clone())
+    }
+}
+
+/// The rows that a run was trained, validated and tested on.
+pub struct RunRows {
+    pub(super) texts: Vec<String>,
+    parts: Vec<Option<Part>>,
+    /// Per task.
+    cells: Vec<Vec<Option<String>>>,
+    pub(super) features: Features,
+    /// `[texts, hidden]`, by the run's own backbone.
+    pub(super) embeddings: Vec<f32>,
+}
+
+impl RunRows {
+    /// Reads the run's tables; features come from the store, or are computed.
+    ///
+    /// # Errors
+    /// A table is gone or has changed, or the run was trained on features made elsewhere.
+    pub fn read(run: &Run, embedder: &mut Embedder, progress: &mut dyn FnMut(&Progress)) -> Result<Self> {
+        let data = &run.recipe.data;
+        let Some(column) = &data.text else {
+            return Err(Error::new(Kind::Usage, "the run was trained on cached features, not on texts")
+                .at(&run.directory)
+                .help("8-bit precisions are calibrated on texts: train on the texts, or bundle with --precision fp32"));
+        };
+        let found = Fingerprint::of_file(std::path::Path::new(&data.path))?;
+        if found != data.fingerprint {
+            return Err(Error::new(Kind::Table, "the table was changed after the run was trained on it")
+                .at(&data.path)
+                .found(found.short())
+                .expected(data.fingerprint.short())
+                .help("train the run again, or bundle with --precision fp32"));
+        }
+        let seen = run.rows()?;
+        let (mut texts, mut keys, mut parts) = (Vec::new(), Vec::<TextKey>::new(), Vec::new());
+        let mut cells = vec![Vec::new(); run.heads.len()];
+        for path in [Some(&data.path), data.valid.as_ref(), data.test.as_ref()].into_iter().flatten() {
+            let source = Source::new(path, None)?;
+            let columns = Columns { kept: &run.recipe.tasks, texts: true };
+            let own = Dataset::from_texts(embedder, &source, column, columns, false, progress)
+                .map_err(|error| error.at(path))?;
+            parts.extend(own.keys.iter().map(|key| seen.part(key)));
+            texts.extend(own.texts);
+            keys.extend(own.keys);
+            cells.iter_mut().zip(own.cells).for_each(|(all, own): (&mut Vec<_>, _)| all.extend(own));
+        }
+        let layout = embedder.layout();
+        let columns = run.columns(&layout)?;
+        let features = Features::new(embedder.read_rows(&keys, covering(&columns))?, &columns);
+        let embeddings = embedder.read_rows(&keys, layout.embedding())?;
+        Ok(Self { texts, parts, cells, features, embeddings })
+    }
+
+    /// The labelled rows of a task in some parts.
+    pub(super) fn of_task(&self, run: &Run, task: usize, parts: &[Part]) -> Result<TaskRows> {
+        let head = &run.heads[task];
+        let rows =
+            (0..self.parts.len()).filter(|&row| self.parts[row].is_some_and(|own| parts.contains(&own)));
+        TaskRows::new(&head.task, &head.labels, &self.cells[task], rows)
+    }
+
+    /// At most so many training texts, evenly spread over the table.
+    pub(super) fn sample(&self, most: usize) -> Vec<&str> {
+        let train: Vec<usize> =
+            (0..self.parts.len()).filter(|&row| self.parts[row] == Some(Part::Train)).collect();
+        let step = train.len().div_ceil(most.max(1)).max(1);
+        train.iter().step_by(step).map(|&row| self.texts[row].as_str()).collect()
+    }
+}

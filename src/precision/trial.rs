@@ -1,0 +1,139 @@
+//! Owns one variant on trial: built, run on every text of the run, its heads refitted, its speed measured.
+//!
+//! Refuses to judge it: see `gate`.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tempfile::TempDir;
+
+use super::PrecisionRequest;
+use super::gate::Judged;
+use super::rows::Features;
+use crate::bert::Outputs;
+use crate::classifier::calibrate;
+use crate::data::Part;
+use crate::embed::{EmbedOptions, Extractor, RowLayout, RowParts, StoredLayers, covering};
+use crate::error::{Error, Result};
+use crate::graph::{self, ModelProto};
+use crate::heads::{self, Examples, Head};
+use crate::metrics::Latency;
+use crate::quantize::{BuildOptions, Calibration, Variant, build};
+
+/// Texts that speed is measured on …
+const TIMED_TEXTS: usize = 512;
+/// … and so many of them one at a time.
+const SINGLE_TEXTS: usize = 64;
+/// Passes over them; the fastest counts.
+const PASSES: usize = 3;
+/// Lends a place for the weights until the bundle is written.
+const WEIGHTS_FILE: &str = "model.onnx.data";
+
+/// A variant that was built and run.
+pub(super) struct Trial {
+    pub model: ModelProto,
+    pub folder: TempDir,
+    /// Of graph and weights.
+    pub bytes: u64,
+    pub features: Features,
+    /// `[texts, hidden]`.
+    pub embeddings: Vec<f32>,
+    pub heads: Vec<Head>,
+    pub texts_per_second: f64,
+    /// Milliseconds of a single text, at the median.
+    pub latency: f64,
+}
+
+impl Trial {
+    /// Builds and runs a variant.
+    ///
+    /// # Errors
+    /// It cannot be built, or ONNX Runtime fails.
+    pub fn run(
+        request: &PrecisionRequest<'_>,
+        variant: &Variant,
+        calibration: &Calibration,
+        judged: &[Judged<'_>],
+    ) -> Result<Self> {
+        let stored = if request.run.sees_embedding_only() { StoredLayers::Last } else { StoredLayers::All };
+        let outputs = match stored {
+            StoredLayers::Last => Outputs::Embedding,
+            StoredLayers::All => Outputs::EmbeddingAndLayerMeans,
+        };
+        let options = BuildOptions { outputs, location: WEIGHTS_FILE.to_owned(), ..BuildOptions::default() };
+        let built = build(request.backbone, variant, Some(calibration), &options)?;
+        let folder = TempDir::new().map_err(|source| Error::io("create", std::env::temp_dir(), source))?;
+        let path = folder.path().join(WEIGHTS_FILE);
+        let mut file = std::fs::File::create(&path).map_err(|source| Error::io("create", &path, source))?;
+        built.write_weights(&mut file, &path)?;
+        let session = request.runtime.session_from_memory(&built.graph, folder.path())?;
+        let layout = RowLayout::of(request.backbone, stored);
+        let long = request.run.recipe.features.long;
+        let embed = EmbedOptions { stored, long, ..EmbedOptions::default() };
+        let backbone = Arc::clone(request.backbone);
+        let mut extractor = Extractor::with_session(backbone, session, RowParts::of(&layout), &embed)?;
+        let (features, embeddings) = extract(request, &mut extractor, &layout)?;
+        let heads = judged.iter().map(|own| refit(own, request, &features)).collect::<Result<_>>()?;
+        let (texts_per_second, latency) = speed(request, &mut extractor)?;
+        let bytes = built.graph.len() as u64 + built.weights_length();
+        let model = graph::decode(&built.graph)?;
+        Ok(Self { model, folder, bytes, features, embeddings, heads, texts_per_second, latency })
+    }
+}
+
+/// What the heads see of every text, and the embeddings.
+fn extract(
+    request: &PrecisionRequest<'_>,
+    extractor: &mut Extractor,
+    layout: &RowLayout,
+) -> Result<(Features, Vec<f32>)> {
+    let columns = request.run.columns(layout)?;
+    let (covered, embedding) = (covering(&columns), layout.embedding());
+    let texts: Vec<&str> = request.rows.texts.iter().map(String::as_str).collect();
+    let mut numbers = vec![0.0; texts.len() * covered.len()];
+    let mut embeddings = vec![0.0; texts.len() * embedding.len()];
+    extractor.extract(&texts, &mut |index, row| {
+        numbers[index * covered.len()..(index + 1) * covered.len()].copy_from_slice(&row[covered.clone()]);
+        embeddings[index * embedding.len()..(index + 1) * embedding.len()]
+            .copy_from_slice(&row[embedding.clone()]);
+        Ok(())
+    })?;
+    Ok((Features::new(numbers, &columns), embeddings))
+}
+
+/// The head on the variant's features: fitted as the run's was on its training rows, calibrated on its validation rows.
+fn refit(judged: &Judged<'_>, request: &PrecisionRequest<'_>, features: &Features) -> Result<Head> {
+    let Judged { task, head, fit, .. } = judged;
+    let view = features.view(*task);
+    let mut refitted = match fit {
+        Some(fit) => {
+            let rows = request.rows.of_task(request.run, *task, &[Part::Train])?;
+            let examples = Examples { features: view, rows: &rows.rows, labels: &rows.labels };
+            heads::fit(&head.task, &head.labels, &examples, fit)?.0
+        }
+        None => Head::clone(head),
+    };
+    let valid = request.rows.of_task(request.run, *task, &[Part::Valid])?;
+    calibrate(&mut refitted, view, &valid);
+    Ok(refitted)
+}
+
+/// Texts per second in batches, and the median of single texts in milliseconds.
+fn speed(request: &PrecisionRequest<'_>, extractor: &mut Extractor) -> Result<(f64, f64)> {
+    let texts = request.rows.sample(TIMED_TEXTS);
+    let mut timed = |texts: &[&str]| -> Result<f64> {
+        let start = Instant::now();
+        extractor.extract(texts, &mut |_, _| Ok(()))?;
+        Ok(start.elapsed().as_secs_f64())
+    };
+    let (mut best, mut singles) = (f64::INFINITY, Vec::new());
+    for _ in 0..PASSES {
+        best = best.min(timed(&texts)?);
+        for text in texts.iter().take(SINGLE_TEXTS) {
+            singles.push(timed(&[text])?);
+        }
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a number of texts")]
+    let rate = texts.len() as f64 / best;
+    Ok((rate, Latency::of(&singles).map_or(0.0, |own| own.p50)))
+}

@@ -1,0 +1,90 @@
+//! Bundles in other precisions: small, close, judged by labels, the same bytes twice, and refused when they cost too much.
+
+use std::path::Path;
+
+use crate::harness::{backbone, demo, directory, frosthead, text};
+
+fn trained(data: &Path, run: &Path) {
+    let arguments = ["train", text(data), "--backbone", backbone(), "--out", text(run)];
+    let tasks = ["--task", "domain", "--task", "sentiment", "--alpha", "1000"];
+    frosthead(&[&arguments[..], &tasks[..]].concat()).success();
+}
+
+#[test]
+fn a_bundle_in_eight_bits_is_small_close_and_says_what_it_costs() {
+    let (directory, data) = (directory(), demo(1200));
+    let path = |name: &str| directory.path().join(name);
+    let (run, bundle, again) = (path("run"), path("int8.frost"), path("again.frost"));
+    trained(&data, &run);
+    let precision = ["--precision", "int8", "--max-drop", "5"];
+    let made =
+        frosthead(&[&["bundle", text(&run), "--out", text(&bundle)], &precision[..]].concat()).success();
+    let report: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(run.join("precision.json")).unwrap()).unwrap();
+    assert_eq!((&report["asked"], &report["max_drop"]), (&"int8".into(), &5.0.into()));
+    assert_eq!(report["chosen"], "int8", "{report}");
+    // int8, and with exceptions: the ones that lose most.
+    let variants = report["variants"].as_array().unwrap();
+    assert_eq!(variants.len(), 2);
+    assert!(variants[0]["kept"].as_array().unwrap().is_empty());
+    assert!(!variants[1]["kept"].as_array().unwrap().is_empty());
+    let cosine = |own: &serde_json::Value, name: &str| own["cosine"][name].as_f64().unwrap();
+    assert!(cosine(&variants[0], "smallest") >= 0.98, "{report}");
+    assert!(cosine(&variants[1], "mean") > cosine(&variants[0], "mean"), "{report}");
+    for own in variants {
+        for (task, cost) in own["tasks"].as_object().unwrap() {
+            let of = |name: &str| cost[name].as_f64().unwrap();
+            let line = format!(
+                "{:>5.2} ± {:>5.2}  {:>8.2}",
+                of("accuracy_drop"),
+                of("standard_error"),
+                of("macro_f1_drop")
+            );
+            let row = made.stdout.lines().find(|row| row.contains(&line) && row.contains(task.as_str()));
+            let row = row.unwrap_or_else(|| panic!("{line}\n{}", made.stdout));
+            assert!(
+                row.starts_with(own["name"].as_str().unwrap())
+                    && row.contains(&format!("{:.4}", cosine(own, "smallest")))
+            );
+            assert!(of("standard_error") > 0.0 && of("rows") > 900.0 && of("test_rows") == 240.0);
+            assert!(of("flipped") < 30.0, "{cost}");
+        }
+        assert!(own["texts_per_second"].as_f64().unwrap() > 1.0 && own["latency"].as_f64().unwrap() > 0.0);
+    }
+    let size = std::fs::metadata(&bundle).unwrap().len();
+    assert!(size <= 24_000_000, "{size}");
+    // The same run gives the same bytes.
+    frosthead(&[&["bundle", text(&run), "--out", text(&again)], &precision[..]].concat()).success();
+    assert!(std::fs::read(&bundle).unwrap() == std::fs::read(&again).unwrap());
+    // What it measures is what the report says of it.
+    let eval = ["eval", text(&data), "--rows", "all", "--json", "--model"];
+    let of_run = frosthead(&["eval", text(&data), "--json", "--model", text(&run)]).success().json();
+    let exact = of_run["tasks"]["domain"]["accuracy"].as_f64().unwrap();
+    assert!((exact - variants[0]["tasks"]["domain"]["test_accuracy_fp32"].as_f64().unwrap()).abs() < 1e-12);
+    let measured = frosthead(&[&eval[..], &[text(&bundle)]].concat()).success().json();
+    assert!(measured["tasks"]["domain"]["accuracy"].as_f64().unwrap() > 0.8);
+    let inspected = frosthead(&["inspect", text(&bundle)]).success();
+    assert!(inspected.stdout.contains("int8"), "{}", inspected.stdout);
+}
+
+#[test]
+fn a_precision_that_costs_too_much_is_not_bundled() {
+    let (directory, data) = (directory(), demo(300));
+    let path = |name: &str| directory.path().join(name);
+    let (run, bundle) = (path("run"), path("w8.frost"));
+    let own = path("own.csv");
+    std::fs::copy(&data, &own).unwrap();
+    trained(&own, &run);
+    let arguments = ["bundle", text(&run), "--out", text(&bundle), "--precision"];
+    // Nothing can be better than fp32 by a hundred points.
+    let refused = frosthead(&[&arguments[..], &["w8", "--max-drop=-100"]].concat());
+    assert_eq!(refused.code, Some(1), "{}", refused.stderr);
+    assert!(refused.stdout.contains("w8") && refused.stderr.contains("--max-drop"), "{}", refused.stderr);
+    assert!(!bundle.exists());
+    frosthead(&[&arguments[..], &["w8", "--max-drop", "100"]].concat()).success();
+    assert!(std::fs::metadata(&bundle).unwrap().len() <= 26_000_000);
+    frosthead(&[&arguments[..], &["int4"]].concat()).fails_with(&["int4", "fp32, w8, int8 or auto"]);
+    let longer = std::fs::read_to_string(&own).unwrap() + "one more,tweet,positive\n";
+    std::fs::write(&own, longer).unwrap();
+    frosthead(&[&arguments[..], &["w8", "--overwrite"]].concat()).fails_with(&["was changed", text(&own)]);
+}
