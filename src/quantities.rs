@@ -2,6 +2,11 @@
 //!
 //! Refuses to print them.
 
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::{Error, Kind, Result};
+
 /// A size in units of 1,000.
 #[must_use]
 #[expect(clippy::cast_precision_loss, reason = "a size for people")]
@@ -46,6 +51,39 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
+/// An amount of memory as it is asked for, in units of 1,024 as control groups have them: `96M`, `1G`, `100663296`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MemorySize(pub u64);
+
+impl FromStr for MemorySize {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let digits = text.trim_end_matches(|unit: char| unit.is_ascii_alphabetic());
+        let shift = match text[digits.len()..].to_ascii_lowercase().as_str() {
+            "" => Some(0),
+            "k" | "kib" => Some(10),
+            "m" | "mib" => Some(20),
+            "g" | "gib" => Some(30),
+            _ => None,
+        };
+        let number = digits.parse::<u64>().ok().filter(|number| *number > 0);
+        let bytes = number.zip(shift).and_then(|(number, shift)| number.checked_mul(1 << shift));
+        bytes.map(Self).ok_or_else(|| {
+            Error::new(Kind::Usage, "not an amount of memory")
+                .found(text)
+                .expected("a whole number of bytes, or with K, M or G (of 1,024), like 96M")
+        })
+    }
+}
+
+/// In whole units of 1,024², rounded up: enough when it is asked for.
+impl fmt::Display for MemorySize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}M", self.0.div_ceil(1 << 20))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,6 +100,20 @@ mod tests {
     fn sizes_are_in_units_of_a_thousand() {
         assert_eq!(bytes(12), "12 bytes");
         assert_eq!(bytes(91_000_000), "91.0 MB");
+    }
+
+    #[test]
+    fn amounts_of_memory_are_parsed_and_printed_in_units_of_1024() {
+        let parsed = |text: &str| text.parse::<MemorySize>().map(|size| size.0).ok();
+        assert_eq!(parsed("96M"), Some(96 << 20));
+        assert_eq!(parsed("1g"), Some(1 << 30));
+        assert_eq!(parsed("2KiB"), Some(2048));
+        assert_eq!(parsed("512"), Some(512));
+        for wrong in ["", "M", "96 M", "-1M", "0", "1.5G", "96X", "99999999999G", "9é"] {
+            assert_eq!(parsed(wrong), None, "{wrong}");
+        }
+        assert_eq!(MemorySize(96 << 20).to_string(), "96M");
+        assert_eq!(MemorySize((96 << 20) + 1).to_string(), "97M");
     }
 
     #[test]

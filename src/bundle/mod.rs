@@ -34,7 +34,7 @@ pub use write::{BundleRequest, Variant, Written, write_bundle};
 
 use crate::backbone::{Architecture, Backbone, Packed, TOKENIZER, WEIGHTS};
 use crate::bert::{Weights, head_bias, head_weight};
-use crate::embed::{EmbedOptions, Extractor, RowLayout, RowParts};
+use crate::embed::{EmbedOptions, Extractor, RowLayout, RowParts, WeightBytes};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::graph::{self, ModelProto};
@@ -148,6 +148,12 @@ impl Bundle {
             what: described(&entry.name).to_owned(),
         };
         self.archive.entries().iter().map(kept).collect()
+    }
+
+    /// How its weights come into memory.
+    #[must_use]
+    pub fn weight_bytes(&self) -> WeightBytes {
+        network::weight_bytes(&self.graph)
     }
 
     /// Whether a signature lies beside it; whose it is, only [`Bundle::open`] with a key can tell.

@@ -10,6 +10,7 @@ use super::archive::lie;
 use super::contents::DATA;
 use crate::error::Result;
 use crate::graph::ModelProto;
+use crate::embed::WeightBytes;
 use crate::graph::proto::{
     AttributeProto, DataLocation, DataType, GraphProto, NodeProto, SparseTensorProto, StringStringEntryProto,
     TensorProto,
@@ -179,6 +180,20 @@ pub(super) fn range(model: &ModelProto, name: &str) -> Option<Range<u64>> {
     let tensor = initializer(model, name)?;
     let place = is_external(tensor).then(|| Place::of(tensor).ok())??;
     Some(place.offset..place.offset + place.length)
+}
+
+/// How the numbers outside the graph come into memory.
+pub(super) fn weight_bytes(model: &ModelProto) -> WeightBytes {
+    let graph = model.graph.as_ref();
+    let nodes: Vec<&NodeProto> = graph.iter().flat_map(|graph| &graph.node).collect();
+    let looked_up = |tensor: &TensorProto| {
+        let mut users = nodes.iter().filter(|node| node.input.iter().any(|input| input == tensor.name()));
+        users.all(|node| ["Gather", "EmbedLayerNormalization"].contains(&node.op_type()))
+    };
+    let outside = graph.iter().flat_map(|graph| &graph.initializer).filter(|tensor| is_external(tensor));
+    let (table, matrices): (Vec<_>, Vec<_>) = outside.partition(|tensor| looked_up(tensor));
+    let sum = |tensors: Vec<&TensorProto>| tensors.into_iter().filter_map(bytes_of).sum();
+    WeightBytes { multiplied: sum(matrices), looked_up: sum(table) }
 }
 
 /// An initializer.

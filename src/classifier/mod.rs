@@ -14,7 +14,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::backbone::Backbone;
 use crate::bundle::{Bundle, PublicKey, SelfTest};
-use crate::embed::{EmbedOptions, Extractor, RowLayout, StoredLayers, WindowSpan, Work};
+use crate::embed::{
+    EmbedOptions, Extractor, MemoryPlan, RowLayout, StoredLayers, WindowSpan, Work, check_loadable, threads_within,
+};
 use crate::error::{Error, Kind, Result};
 use crate::heads::Head;
 use crate::runtime::{Runtime, RuntimeOptions};
@@ -35,6 +37,15 @@ pub struct OpenOptions {
     pub trust: Option<PublicKey>,
     /// Do not run a bundle's golden sentences.
     pub skip_self_test: bool,
+    /// Bytes that the process may take: batches, and threads unless their number is given, are planned for it.
+    pub memory: Option<u64>,
+}
+
+impl OpenOptions {
+    fn load_runtime(&self) -> Result<Runtime> {
+        let threads = self.runtime.threads.or(self.memory.map(threads_within));
+        Runtime::load(&RuntimeOptions { threads, ..self.runtime.clone() })
+    }
 }
 
 /// A trained model, ready to predict. `Send + Sync`: calls from several threads take turns.
@@ -46,6 +57,7 @@ pub struct Classifier {
     /// Longest text, in tokens.
     max_length: usize,
     self_test: Option<SelfTest>,
+    memory: Option<MemoryPlan>,
 }
 
 /// What one task says of one text.
@@ -79,36 +91,47 @@ impl Classifier {
 
     fn open_run(path: &Path, options: &OpenOptions) -> Result<Self> {
         refuse_unsigned(path, options.trust.as_ref())?;
+        if options.memory.is_some() {
+            return Err(Error::new(Kind::Usage, "memory is planned for bundles only")
+                .at(path)
+                .help("bundle the run first: frosthead bundle RUN --out x.frost"));
+        }
         let run = Run::open(path)?;
         let backbone = Arc::new(run.backbone(options.backbone.as_deref())?);
-        let runtime = Runtime::load(&options.runtime)?;
+        let runtime = options.load_runtime()?;
         let stored = if run.sees_embedding_only() { StoredLayers::Last } else { StoredLayers::All };
         let columns = run.columns(&RowLayout::of(&backbone, stored))?;
-        let options = EmbedOptions { stored, long: run.recipe.features.long, ..EmbedOptions::default() };
-        let extractor = Extractor::new(backbone, &runtime, &options)?;
-        Ok(Self::new(Model::Run(Box::new(run)), extractor, columns, None))
+        let reading = EmbedOptions { stored, long: run.recipe.features.long, ..EmbedOptions::default() };
+        let extractor = Extractor::new(backbone, &runtime, &reading)?;
+        Ok(Self::new(Model::Run(Box::new(run)), extractor, columns))
     }
 
     fn open_bundle(path: &Path, options: &OpenOptions) -> Result<Self> {
-        let load = |bundle: &Bundle| bundle.extractor(&Runtime::load(&options.runtime)?);
+        let load = |bundle: &Bundle| {
+            let runtime = options.load_runtime()?;
+            let needs = bundle.weight_bytes();
+            options.memory.map_or(Ok(()), |limit| check_loadable(limit, needs)).map_err(|e| e.at(path))?;
+            bundle.extractor(&runtime)
+        };
         let (bundle, mut extractor) = Bundle::open_while(path, options.trust.as_ref(), load)?;
         let test = (!options.skip_self_test).then(|| bundle.self_test(&mut extractor)).transpose()?;
         extractor.forget_work();
         let columns = bundle.logits(extractor.parts());
+        let plan = options.memory.map(|limit| extractor.plan_memory(limit, bundle.weight_bytes()));
+        let memory = plan.transpose().map_err(|error| error.at(path))?;
         let model = Model::Bundle(Box::new(bundle));
         // Says that a bundle has a backbone of its own, if it was told to use another.
         options.backbone.as_deref().map_or(Ok(()), |other| model.backbone(Some(other)).map(drop))?;
-        Ok(Self::new(model, extractor, columns, test))
+        Ok(Self { self_test: test, memory, ..Self::new(model, extractor, columns) })
     }
 
     fn new(
         model: Model,
         extractor: Extractor,
         columns: Vec<Range<usize>>,
-        self_test: Option<SelfTest>,
     ) -> Self {
         let max_length = extractor.backbone().manifest().preparation.max_length;
-        Self { model, extractor: Mutex::new(extractor), columns, max_length, self_test }
+        Self { model, extractor: Mutex::new(extractor), columns, max_length, self_test: None, memory: None }
     }
 
     /// The heads: one per task, with their labels.
@@ -133,6 +156,12 @@ impl Classifier {
     #[must_use]
     pub fn self_test(&self) -> Option<SelfTest> {
         self.self_test
+    }
+
+    /// How it keeps below the limit that it was opened with.
+    #[must_use]
+    pub fn memory(&self) -> Option<MemoryPlan> {
+        self.memory
     }
 
     /// What the network was made to do so far.

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 
 use super::Outcome;
 use super::eval::{print_json, unprintable};
-use super::options::{RuntimeArguments, TableArguments, TrustArguments};
+use super::options::{MemoryArguments, RuntimeArguments, TableArguments, TrustArguments};
 use super::terminal::{Terminal, bytes, grouped};
 use crate::bench::{EmbedBench, EmbedBenchOptions, LatencyBench, bench_embed, bench_latency};
 use crate::classifier::{Classifier, OpenOptions, open_backbone};
@@ -86,6 +86,8 @@ struct LatencyArguments {
     trust: TrustArguments,
     #[command(flatten)]
     runtime: RuntimeArguments,
+    #[command(flatten)]
+    memory: MemoryArguments,
 }
 
 fn parse_budget(text: &str) -> std::result::Result<usize, String> {
@@ -122,6 +124,7 @@ fn latency(arguments: &LatencyArguments) -> anyhow::Result<Outcome> {
         runtime: arguments.runtime.options(),
         trust: arguments.trust.trust.clone(),
         skip_self_test: arguments.trust.skip_self_test,
+        memory: arguments.memory.limit(),
         ..OpenOptions::default()
     };
     let classifier = Classifier::open_with(&arguments.model, &options)?;

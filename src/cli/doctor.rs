@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::Outcome;
 use super::eval::{print_json, unprintable};
-use super::options::{RuntimeArguments, TrustArguments};
+use super::options::{MemoryArguments, RuntimeArguments, TrustArguments, describe_plan};
 use super::terminal::{Terminal, bytes};
 use crate::backbone::{Backbone, EMBEDDING_GRAPH};
 use crate::classifier::OpenOptions;
@@ -34,6 +34,8 @@ pub(crate) struct Arguments {
     trust: TrustArguments,
     #[command(flatten)]
     runtime: RuntimeArguments,
+    #[command(flatten)]
+    memory: MemoryArguments,
 }
 
 #[derive(Debug, Serialize)]
@@ -65,6 +67,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
         runtime: arguments.runtime.options(),
         trust: arguments.trust.trust.clone(),
         skip_self_test: arguments.trust.skip_self_test,
+        memory: arguments.memory.limit(),
         ..OpenOptions::default()
     };
     let model = arguments.model.as_deref().map(|path| open_model(path, &options)).transpose()?;
@@ -121,7 +124,7 @@ fn print(report: &Report) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn of_model(model: &Opened) -> [(&'static str, String); 4] {
+fn of_model(model: &Opened) -> Vec<(&'static str, String)> {
     let milliseconds = |seconds: f64| format!("{:.0} ms", 1e3 * seconds);
     let test = model.self_test.map_or_else(
         || "none".to_owned(),
@@ -135,7 +138,7 @@ fn of_model(model: &Opened) -> [(&'static str, String); 4] {
             )
         },
     );
-    [
+    let mut lines = vec![
         ("model", model.precision.clone()),
         ("self-test", test),
         (
@@ -147,5 +150,7 @@ fn of_model(model: &Opened) -> [(&'static str, String); 4] {
             ),
         ),
         ("peak memory", bytes(model.peak_rss_bytes)),
-    ]
+    ];
+    lines.extend(model.memory.as_ref().map(|plan| ("memory plan", describe_plan(plan))));
+    lines
 }

@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 
-use super::terminal::{Terminal, bytes, count_rows};
+use super::terminal::{Terminal, bytes, count_rows, grouped};
 use crate::backbone::Backbone;
 use crate::bundle::PublicKey;
 use crate::classifier::open_trusted_backbone;
 use crate::data::{Format, Source};
-use crate::embed::{EmbedOptions, Embedder, StoredLayers, TOKEN_BUDGET};
+use crate::embed::{EmbedOptions, Embedder, MemoryPlan, StoredLayers, TOKEN_BUDGET};
 use crate::error::{Error, Kind, Result};
+use crate::quantities::MemorySize;
 use crate::runtime::{Device, Runtime, RuntimeOptions};
 use crate::store::default_root;
 use crate::tokens::{LongTexts, WindowOptions};
@@ -54,6 +55,41 @@ impl RuntimeArguments {
         ));
         Ok(Arc::new(runtime))
     }
+}
+
+/// How much memory the process may take.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Runtime")]
+pub(crate) struct MemoryArguments {
+    /// Keep the whole process below this, like 96M or 1G (of 1,024): plans threads (unless --threads says) and tokens per batch,
+    /// or says what would be enough.
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<MemorySize>,
+}
+
+impl MemoryArguments {
+    pub(crate) fn limit(&self) -> Option<u64> {
+        self.memory.map(|size| size.0)
+    }
+
+    /// Says what was planned.
+    pub(crate) fn show(plan: Option<&MemoryPlan>, terminal: &Terminal) {
+        if let Some(plan) = plan {
+            terminal.detail(format!("memory: {}", describe_plan(plan)));
+        }
+    }
+}
+
+/// A memory plan, for people.
+pub(crate) fn describe_plan(plan: &MemoryPlan) -> String {
+    format!(
+        "{} tokens a batch (one text has at most {}), {} rehearsed and {} in reserve, of {}",
+        grouped(plan.token_budget as u64),
+        grouped(plan.longest as u64),
+        bytes(plan.rehearsed),
+        bytes(plan.reserve),
+        bytes(plan.limit)
+    )
 }
 
 /// Which bundles may be loaded.

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::Outcome;
-use super::options::{RuntimeArguments, TableArguments, TrustArguments};
+use super::options::{MemoryArguments, RuntimeArguments, TableArguments, TrustArguments};
 use super::terminal::Terminal;
 use crate::classifier::{Classifier, OpenOptions, TaskPrediction, WindowLogits};
 use crate::data::{RecordFormat, RecordValue, RecordWriter, Row, TableReader, write_atomically};
-use crate::embed::TextNotes;
+use crate::embed::{LIMITED_WINDOW_BYTES, TextNotes};
 use crate::error::{Error, Kind, Result};
 use crate::heads::Head;
 use crate::tokens::LongTexts;
@@ -62,6 +62,8 @@ pub(crate) struct Arguments {
     trust: TrustArguments,
     #[command(flatten)]
     runtime: RuntimeArguments,
+    #[command(flatten)]
+    memory: MemoryArguments,
 }
 
 /// A number from 0 to 1.
@@ -93,8 +95,10 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
         backbone: arguments.backbone.clone(),
         trust: arguments.trust.trust.clone(),
         skip_self_test: arguments.trust.skip_self_test,
+        memory: arguments.memory.limit(),
     };
     let classifier = Classifier::open_with(&arguments.model, &options)?;
+    MemoryArguments::show(classifier.memory().as_ref(), terminal);
     if arguments.explain.is_some() && classifier.model().long() == LongTexts::Truncate {
         return Err(Error::new(Kind::Usage, "this run does not read texts in windows")
             .at(&arguments.model)
@@ -126,8 +130,9 @@ impl Job<'_> {
     fn run(&mut self, reader: &mut TableReader, out: &mut dyn Write) -> Result<()> {
         let columns = self.columns(reader.columns());
         let mut records = RecordWriter::new(out, self.arguments.output_format, &columns)?;
+        let window_bytes = self.classifier.memory().map_or(WINDOW_BYTES, |_| LIMITED_WINDOW_BYTES);
         loop {
-            let rows = reader.read(WINDOW_ROWS, WINDOW_BYTES)?;
+            let rows = reader.read(WINDOW_ROWS, window_bytes)?;
             if rows.is_empty() {
                 break;
             }

@@ -107,6 +107,23 @@ impl Extractor {
         &self.buckets
     }
 
+    /// Tokens in one batch, padding included.
+    #[must_use]
+    pub fn token_budget(&self) -> usize {
+        self.token_budget
+    }
+
+    pub(super) fn set_token_budget(&mut self, token_budget: usize) {
+        self.token_budget = token_budget;
+    }
+
+    /// Runs a batch of `size` texts of `length` tokens that nobody asked for, so that its memory is taken.
+    pub(super) fn rehearse(&mut self, size: usize, length: usize) -> Result<()> {
+        let (shape, tokens) = ([size, length], size * length);
+        let ids = vec![i64::from(self.backbone.manifest().preparation.pad_token_id); tokens];
+        self.compute(&shape, &ids, &vec![1; tokens]).map(drop)
+    }
+
     /// What was done so far.
     #[must_use]
     pub fn work(&self) -> &Work {
@@ -270,18 +287,24 @@ impl Extractor {
         let shape = [batch.size, batch.length];
         let (ids, mask) = pad_ids(batch, encoded, self.backbone.manifest().preparation.pad_token_id);
         self.work.tokens += batch.rows.iter().map(|&index| encoded.ids(index).len() as u64).sum::<u64>();
-        let inputs = [
-            Input { name: "input_ids", shape: &shape, values: Values::I64(&ids) },
-            Input { name: "attention_mask", shape: &shape, values: Values::I64(&mask) },
-        ];
-        let names: Vec<&str> = self.parts.outputs().iter().map(|(name, _)| name.as_str()).collect();
         let start = Instant::now();
-        let tensors = self.session.run(&inputs, &names)?;
+        let computed = self.compute(&shape, &ids, &mask)?;
         self.work.runtime_seconds += start.elapsed().as_secs_f64();
         self.work.padded_tokens += ids.len() as u64;
         *self.work.shapes.entry((batch.size, batch.length)).or_default() += 1;
+        Ok(computed)
+    }
+
+    /// Runs the network once: `ids` and `mask` are `[size, length]`.
+    fn compute(&mut self, shape: &[usize; 2], ids: &[i64], mask: &[i64]) -> Result<Computed> {
+        let inputs = [
+            Input { name: "input_ids", shape, values: Values::I64(ids) },
+            Input { name: "attention_mask", shape, values: Values::I64(mask) },
+        ];
+        let names: Vec<&str> = self.parts.outputs().iter().map(|(name, _)| name.as_str()).collect();
+        let tensors = self.session.run(&inputs, &names)?;
         let computed = self.parts.outputs().iter().zip(tensors).map(|((_, width), tensor)| {
-            check_size(&tensor.data, batch.size * width)?;
+            check_size(&tensor.data, shape[0] * width)?;
             Ok((*width, tensor.data))
         });
         Ok(Computed(computed.collect::<Result<_>>()?))

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::bundle::SelfTest;
 use crate::classifier::{Classifier, Model, OpenOptions};
+use crate::embed::MemoryPlan;
 use crate::error::Result;
 use crate::runtime::{self, Runtime};
 
@@ -57,6 +58,8 @@ pub struct Opened {
     pub self_test: Option<SelfTest>,
     /// The most memory this process ever had.
     pub peak_rss_bytes: u64,
+    /// How it keeps below a limit, if one was given.
+    pub memory: Option<MemoryPlan>,
 }
 
 /// Opens a model and lets it predict once.
@@ -79,6 +82,7 @@ pub fn open_model(path: &Path, options: &OpenOptions) -> Result<Opened> {
         first_prediction_seconds: start.elapsed().as_secs_f64(),
         self_test: classifier.self_test(),
         peak_rss_bytes: runtime::peak_rss_bytes(),
+        memory: classifier.memory(),
     })
 }
 
