@@ -51,6 +51,19 @@ pub struct EmbedBench {
     pub peak_rss_bytes: u64,
 }
 
+/// Two networks on the same texts, pass by pass in turns.
+#[derive(Debug, Clone, Serialize)]
+pub struct EmbedComparison {
+    #[serde(flatten)]
+    pub own: EmbedBench,
+    /// The network it is compared with; both were in memory together.
+    pub against: EmbedBench,
+    /// How many times as fast as the other one it was, in each pair of passes.
+    pub ratios: Vec<f64>,
+    /// Their median.
+    pub ratio: f64,
+}
+
 /// Measures how fast `texts` are embedded.
 ///
 /// # Errors
@@ -61,53 +74,108 @@ pub fn bench_embed(
     texts: &[&str],
     options: &EmbedBenchOptions,
 ) -> Result<EmbedBench> {
+    let mut measured = [Measured::new(backbone, runtime, options)?];
+    run_in_turns(&mut measured, texts, options.rounds)?;
+    let (rss, peak) = (peak_rss_bytes(), peak_gflops(runtime)?);
+    let [measured] = measured;
+    Ok(measured.figures(runtime, texts, (rss, peak)))
+}
+
+/// Measures two networks in turns, so that whatever else the machine does meets both.
+///
+/// # Errors
+/// As [`bench_embed`].
+pub fn bench_against(
+    backbones: [&Arc<Backbone>; 2],
+    runtime: &Runtime,
+    texts: &[&str],
+    options: &EmbedBenchOptions,
+) -> Result<EmbedComparison> {
+    let [own, other] = backbones;
+    let mut measured = [Measured::new(own, runtime, options)?, Measured::new(other, runtime, options)?];
+    run_in_turns(&mut measured, texts, options.rounds)?;
+    let (rss, peak) = (peak_rss_bytes(), peak_gflops(runtime)?);
+    let [own, against] = measured.map(|measured| measured.figures(runtime, texts, (rss, peak)));
+    let pairs = own.seconds.iter().zip(&against.seconds);
+    let ratios: Vec<f64> = pairs.map(|(own, against)| against / own).collect();
+    Ok(EmbedComparison { ratio: median(&ratios), ratios, own, against })
+}
+
+/// A network and the passes it made.
+struct Measured {
+    backbone: Arc<Backbone>,
+    extractor: Extractor,
+    /// Of every pass.
+    seconds: Vec<f64>,
+}
+
+impl Measured {
+    fn new(backbone: &Arc<Backbone>, runtime: &Runtime, options: &EmbedBenchOptions) -> Result<Self> {
+        let extractor = Extractor::new(Arc::clone(backbone), runtime, &options.reading)?;
+        Ok(Self { backbone: Arc::clone(backbone), extractor, seconds: Vec::new() })
+    }
+
+    fn figures(mut self, runtime: &Runtime, texts: &[&str], (rss, peak): (u64, f64)) -> EmbedBench {
+        let total: f64 = self.seconds.iter().sum();
+        let work = self.extractor.work();
+        let passes = self.seconds.len() as u64;
+        let (all, texts_done) = (to_f64(passes), to_f64(work.texts));
+        let (tokens, padded) = (to_f64(work.tokens), to_f64(work.padded_tokens));
+        let operations = operations(&self.backbone, work).map(|operations| operations / all);
+        // The first pass is not counted: ONNX Runtime allocates for each shape when it first sees it.
+        self.seconds.remove(0);
+        let median = median(&self.seconds);
+        let gflops = operations.map(|operations| operations / median / 1e9);
+        EmbedBench {
+            backbone: self.backbone.manifest().name.clone(),
+            device: runtime.device().to_string(),
+            threads: runtime.threads(),
+            onnxruntime: runtime.version().to_owned(),
+            texts: texts.len() as u64,
+            tokens: work.tokens / passes,
+            texts_per_second: texts_done / all / median,
+            tokens_per_second: tokens / all / median,
+            padding_share: 1.0 - tokens / padded,
+            shapes: work.shapes.len(),
+            buckets: self.extractor.buckets().lengths().to_vec(),
+            runtime_share: work.runtime_seconds / total,
+            gflops,
+            gemm_peak_gflops: peak,
+            share_of_peak: gflops.map(|gflops| gflops / peak),
+            peak_rss_bytes: rss,
+            seconds: self.seconds,
+        }
+    }
+}
+
+/// One pass of each that is not counted, then `rounds` of each.
+fn run_in_turns(measured: &mut [Measured], texts: &[&str], rounds: usize) -> Result<()> {
     if texts.is_empty() {
         return Err(
             Error::new(Kind::Table, "there are no texts to measure with").expected("at least one row")
         );
     }
-    let mut extractor = Extractor::new(Arc::clone(backbone), runtime, &options.reading)?;
-    let mut seconds = Vec::new();
-    for _ in 0..=options.rounds.max(1) {
-        let start = Instant::now();
-        extractor.extract(texts, &mut |_, _| Ok(()))?;
-        seconds.push(start.elapsed().as_secs_f64());
+    for _ in 0..=rounds.max(1) {
+        for own in &mut *measured {
+            let start = Instant::now();
+            own.extractor.extract(texts, &mut |_, _| Ok(()))?;
+            own.seconds.push(start.elapsed().as_secs_f64());
+        }
     }
-    let total: f64 = seconds.iter().sum();
-    // The first pass is not counted: ONNX Runtime allocates for each shape when it first sees it.
-    seconds.remove(0);
-    let rss = peak_rss_bytes();
-    let work = extractor.work();
-    #[expect(clippy::cast_precision_loss, reason = "rates for people: 53 bits are plenty")]
-    let (passes, texts_done, tokens, padded) =
-        ((seconds.len() + 1) as f64, work.texts as f64, work.tokens as f64, work.padded_tokens as f64);
-    let mut sorted = seconds.clone();
+    Ok(())
+}
+
+/// The machine's own fp32 peak.
+fn peak_gflops(runtime: &Runtime) -> Result<f64> {
+    let product = |m, k, n| graph::matmul_model(m, k, n).map(|model| graph::encode(&model));
+    Ok(gemm_peak(runtime, &product)?.gflops)
+}
+
+/// The upper one of an even number of values.
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    let median = sorted[sorted.len() / 2];
-    let operations = operations(backbone, work).map(|all| all / passes);
-    let peak =
-        gemm_peak(runtime, &|m, k, n| graph::matmul_model(m, k, n).map(|model| graph::encode(&model)))?
-            .gflops;
-    let gflops = operations.map(|operations| operations / median / 1e9);
-    Ok(EmbedBench {
-        backbone: backbone.manifest().name.clone(),
-        device: runtime.device().to_string(),
-        threads: runtime.threads(),
-        onnxruntime: runtime.version().to_owned(),
-        texts: texts.len() as u64,
-        tokens: work.tokens / (seconds.len() as u64 + 1),
-        texts_per_second: texts_done / passes / median,
-        tokens_per_second: tokens / passes / median,
-        padding_share: 1.0 - tokens / padded,
-        shapes: work.shapes.len(),
-        buckets: extractor.buckets().lengths().to_vec(),
-        runtime_share: work.runtime_seconds / total,
-        gflops,
-        gemm_peak_gflops: peak,
-        share_of_peak: gflops.map(|gflops| gflops / peak),
-        peak_rss_bytes: rss,
-        seconds,
-    })
+    sorted[sorted.len() / 2]
 }
 
 /// Floating-point operations of all the matrix products that were done, if the network can be looked into.

@@ -6,5 +6,5 @@
 mod embed;
 mod latency;
 
-pub use embed::{EmbedBench, EmbedBenchOptions, bench_embed};
+pub use embed::{EmbedBench, EmbedBenchOptions, EmbedComparison, bench_against, bench_embed};
 pub use latency::{LatencyBench, bench_latency};

@@ -8,9 +8,9 @@ use std::ops::Range;
 
 use super::archive::lie;
 use super::contents::DATA;
+use crate::embed::WeightBytes;
 use crate::error::Result;
 use crate::graph::ModelProto;
-use crate::embed::WeightBytes;
 use crate::graph::proto::{
     AttributeProto, DataLocation, DataType, GraphProto, NodeProto, SparseTensorProto, StringStringEntryProto,
     TensorProto,

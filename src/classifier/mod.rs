@@ -15,7 +15,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::backbone::Backbone;
 use crate::bundle::{Bundle, PublicKey, SelfTest};
 use crate::embed::{
-    EmbedOptions, Extractor, MemoryPlan, RowLayout, StoredLayers, WindowSpan, Work, check_loadable, threads_within,
+    EmbedOptions, Extractor, MemoryPlan, RowLayout, StoredLayers, WindowSpan, Work, check_loadable,
+    threads_within,
 };
 use crate::error::{Error, Kind, Result};
 use crate::heads::Head;
@@ -125,11 +126,7 @@ impl Classifier {
         Ok(Self { self_test: test, memory, ..Self::new(model, extractor, columns) })
     }
 
-    fn new(
-        model: Model,
-        extractor: Extractor,
-        columns: Vec<Range<usize>>,
-    ) -> Self {
+    fn new(model: Model, extractor: Extractor, columns: Vec<Range<usize>>) -> Self {
         let max_length = extractor.backbone().manifest().preparation.max_length;
         Self { model, extractor: Mutex::new(extractor), columns, max_length, self_test: None, memory: None }
     }

@@ -10,7 +10,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
 use crate::bert::ChangedTensors;
-use crate::data::Part;
+use crate::data::{Format, Part};
 use crate::embed::{FeatureChoice, RowLayout};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fingerprint, TextKey};
@@ -18,7 +18,7 @@ use crate::heads::{self, Head};
 use crate::tokens::LongTexts;
 
 /// The version of the run directory this program writes, and the newest it reads.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 /// File names in a run directory.
 pub const RECIPE: &str = "recipe.toml";
 pub const HEADS: &str = "heads.safetensors";
@@ -98,18 +98,30 @@ pub struct TrainingRecipe {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataRecipe {
-    pub path: String,
-    pub fingerprint: Fingerprint,
     /// The text column; absent when the run was trained on cached features.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
     /// The feature column, when it is not the file's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub features_column: Option<String>,
+    /// The rows that were split.
+    pub table: TableRecipe,
+    /// Validation rows of their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub valid: Option<String>,
+    pub valid: Option<TableRecipe>,
+    /// Test rows of their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub test: Option<String>,
+    pub test: Option<TableRecipe>,
+}
+
+/// A table, so that it can be read again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TableRecipe {
+    pub path: String,
+    /// Of the file.
+    pub fingerprint: Fingerprint,
+    pub format: Format,
 }
 
 /// How the rows were split.

@@ -10,10 +10,13 @@ use super::Outcome;
 use super::eval::{print_json, unprintable};
 use super::options::{MemoryArguments, RuntimeArguments, TableArguments, TrustArguments};
 use super::terminal::{Terminal, bytes, grouped};
-use crate::bench::{EmbedBench, EmbedBenchOptions, LatencyBench, bench_embed, bench_latency};
-use crate::classifier::{Classifier, OpenOptions, open_backbone};
+use crate::backbone::Backbone;
+use crate::bench::{
+    EmbedBench, EmbedBenchOptions, EmbedComparison, LatencyBench, bench_against, bench_embed, bench_latency,
+};
+use crate::classifier::{Classifier, OpenOptions};
 use crate::data::TableReader;
-use crate::embed::{EmbedOptions, StoredLayers, TOKEN_BUDGET};
+use crate::embed::{EmbedOptions, RowLayout, StoredLayers, TOKEN_BUDGET};
 use crate::error::Result;
 use crate::metrics::Latency;
 
@@ -33,13 +36,17 @@ enum What {
 /// Texts per second of feature extraction, and how near that is to the machine's own peak.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
-  frosthead bench embed data.csv --backbone models/all-MiniLM-L6-v2 --limit 3000 --json")]
+  frosthead bench embed data.csv --backbone models/all-MiniLM-L6-v2 --limit 3000 --json
+  frosthead bench embed data.csv --backbone int8.frost --against fp32.frost --rounds 5")]
 struct EmbedArguments {
     /// A table of texts.
     data: String,
     /// The backbone directory, or a run or bundle for its backbone.
     #[arg(long, value_name = "DIR")]
     backbone: PathBuf,
+    /// Another one to compare with: both run in turns, pass by pass, and the ratio of their speeds is shown.
+    #[arg(long, value_name = "DIR")]
+    against: Option<PathBuf>,
     /// Use the first N rows only.
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -57,6 +64,8 @@ struct EmbedArguments {
     json: bool,
     #[command(flatten)]
     table: TableArguments,
+    #[command(flatten)]
+    trust: TrustArguments,
     #[command(flatten)]
     runtime: RuntimeArguments,
 }
@@ -160,23 +169,60 @@ fn latency_lines(figures: &LatencyBench) -> Vec<(&'static str, String)> {
 fn embed(arguments: &EmbedArguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
     let texts = first_texts(&arguments.data, &arguments.table, arguments.limit.unwrap_or(usize::MAX))?;
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let backbone = Arc::new(open_backbone(&arguments.backbone)?);
     let runtime = arguments.runtime.load(terminal)?;
+    let open = |path: &PathBuf| arguments.trust.open_backbone(path, &runtime).map(Arc::new);
+    let backbone = open(&arguments.backbone)?;
+    let against = arguments.against.as_ref().map(open).transpose()?;
     let options = EmbedBenchOptions {
         reading: EmbedOptions {
-            stored: arguments.store_layers,
+            stored: stored_by_all(arguments.store_layers, std::iter::once(&backbone).chain(&against)),
             token_budget: arguments.token_budget,
             ..EmbedOptions::default()
         },
         rounds: usize::from(arguments.rounds),
     };
-    let figures = bench_embed(&backbone, &runtime, &texts, &options)?;
-    if arguments.json {
-        print_json(&figures)?;
-    } else {
-        print_lines(&embed_lines(&figures))?;
+    match against {
+        Some(against) => {
+            let figures = bench_against([&backbone, &against], &runtime, &texts, &options)?;
+            if arguments.json {
+                print_json(&figures)?;
+            } else {
+                print_lines(&embed_lines(&figures.own))?;
+                print_lines(&against_lines(&figures, arguments))?;
+            }
+        }
+        None => {
+            let figures = bench_embed(&backbone, &runtime, &texts, &options)?;
+            if arguments.json {
+                print_json(&figures)?;
+            } else {
+                print_lines(&embed_lines(&figures))?;
+            }
+        }
     }
     Ok(Outcome::Done)
+}
+
+/// What networks are asked for so that they do the same: their layers' states only if all of them have such outputs.
+fn stored_by_all<'b>(wanted: StoredLayers, all: impl Iterator<Item = &'b Arc<Backbone>>) -> StoredLayers {
+    let mut layouts = all.map(|backbone| RowLayout::of(backbone, wanted));
+    if layouts.all(|layout| !layout.states().is_empty()) { wanted } else { StoredLayers::Last }
+}
+
+fn against_lines(figures: &EmbedComparison, arguments: &EmbedArguments) -> Vec<(&'static str, String)> {
+    let (least, most) = figures
+        .ratios
+        .iter()
+        .fold((f64::INFINITY, 0.0_f64), |(least, most), &ratio| (least.min(ratio), most.max(ratio)));
+    let other = arguments.against.as_deref().map_or_else(String::new, |path| path.display().to_string());
+    vec![
+        ("against", other),
+        ("its texts/s", format!("{:.0}", figures.against.texts_per_second)),
+        (
+            "times as fast",
+            format!("{:.2} ({least:.2} to {most:.2}, {} pairs)", figures.ratio, figures.ratios.len()),
+        ),
+    ]
 }
 
 fn embed_lines(figures: &EmbedBench) -> Vec<(&'static str, String)> {

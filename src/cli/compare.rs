@@ -10,7 +10,7 @@ use super::Outcome;
 use super::eval::{print_json, unprintable};
 use super::learning::LearningArguments;
 use super::network::{NetworkArguments, TrainProgress};
-use super::options::{LongArguments, RuntimeArguments, StoreArguments, TableArguments};
+use super::options::{LongArguments, RuntimeArguments, StoreArguments, TableArguments, TrustArguments};
 use super::terminal::{Terminal, bytes, grouped};
 use crate::backbone::Backbone;
 use crate::compare::{
@@ -79,18 +79,16 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     store: StoreArguments,
     #[command(flatten)]
+    trust: TrustArguments,
+    #[command(flatten)]
     runtime: RuntimeArguments,
 }
 
 pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
-    let request = request(arguments)?;
-    let mut opener = Opener {
-        arguments,
-        terminal,
-        sources: sources(&request.shared),
-        runtime: arguments.runtime.load(terminal)?,
-        opened: Vec::new(),
-    };
+    let runtime = arguments.runtime.load(terminal)?;
+    let request = request(arguments, &runtime)?;
+    let mut opener =
+        Opener { arguments, terminal, sources: sources(&request.shared), runtime, opened: Vec::new() };
     let mut shown = Shown { terminal, tasks: &request.shared.tasks, progress: None };
     let compared =
         compare(&request, &mut |backbone, windows| opener.open(backbone, windows), &mut |event| {
@@ -110,7 +108,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
     Ok(Outcome::Done)
 }
 
-fn request(arguments: &Arguments) -> Result<CompareRequest> {
+fn request(arguments: &Arguments, opened: &Runtime) -> Result<CompareRequest> {
     let Arguments { learning, network, table, runtime, .. } = arguments;
     let input = |data: &str| -> Result<Input> {
         Ok(Input::Texts { source: table.source(data)?, column: table.text.clone() })
@@ -124,7 +122,11 @@ fn request(arguments: &Arguments) -> Result<CompareRequest> {
     Ok(CompareRequest {
         scenarios: Scenario::choose(&arguments.scenarios, &shared.tasks)?,
         shared,
-        backbones: arguments.backbones.clone(),
+        backbones: arguments
+            .backbones
+            .iter()
+            .map(|path| arguments.trust.open_backbone(path, opened).map(Arc::new))
+            .collect::<Result<_>>()?,
         frozen_head: FrozenHead::of(&arguments.frozen_head),
         time_limit: arguments.time_limit,
         learning_curve: arguments.learning_curve.clone(),

@@ -139,7 +139,13 @@ fn of_model(model: &Opened) -> Vec<(&'static str, String)> {
         },
     );
     let mut lines = vec![
-        ("model", model.precision.clone()),
+        (
+            "model",
+            model.kernel.as_ref().map_or_else(
+                || model.precision.clone(),
+                |kernel| format!("{}, the one variant for all processors; here by {kernel}", model.precision),
+            ),
+        ),
         ("self-test", test),
         (
             "opened in",

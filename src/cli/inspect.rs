@@ -152,7 +152,7 @@ fn of_run(recipe: &Recipe, heads: &[HeadDescription]) -> Vec<(&'static str, Stri
     let shares =
         format!("test {}, validation {}, seed {}", split.test_fraction, split.valid_fraction, recipe.seed);
     let mut lines = vec![
-        ("run of", format!("{} (frosthead {})", recipe.data.path, recipe.frosthead)),
+        ("run of", format!("{} (frosthead {})", recipe.data.table.path, recipe.frosthead)),
         ("backbone", backbone),
         ("features", recipe.features.asked.clone()),
         ("split", shares),

@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::backbone::Backbone;
-use crate::classifier::open_backbone;
 use crate::classifier::run::ROWS;
 use crate::embed::Embedder;
 use crate::error::{Error, Kind, Result};
@@ -32,13 +31,13 @@ pub use limit::TimeLimit;
 pub use scenario::{FrozenHead, Scenario};
 
 /// What to compare.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct CompareRequest {
     /// What all scenarios have in common. `output` is the comparison's directory; `freeze` is what scenario 3 freezes beside
     /// the head.
     pub shared: TrainRequest,
     /// Backbone directories.
-    pub backbones: Vec<PathBuf>,
+    pub backbones: Vec<Arc<Backbone>>,
     pub scenarios: Vec<Scenario>,
     pub frozen_head: FrozenHead,
     /// What does not fit by the estimate is not begun, what is running then ends with its best so far.
@@ -265,11 +264,10 @@ fn jobs<'j>(request: &'j CompareRequest, report: &mut Report) -> Result<Vec<Job<
     let mut earlier = std::mem::take(&mut report.backbones);
     let mut folders: BTreeSet<String> = earlier.iter().map(|own| own.folder.clone()).collect();
     let mut seen = BTreeSet::new();
-    for directory in &request.backbones {
-        let backbone = Arc::new(open_backbone(directory)?);
+    for backbone in &request.backbones {
         let fingerprint = backbone.fingerprint();
         if !seen.insert(fingerprint) {
-            return Err(Error::new(Kind::Usage, "a backbone was given twice").at(directory));
+            return Err(Error::new(Kind::Usage, "a backbone was given twice").at(backbone.directory()));
         }
         let known = earlier.iter().position(|own| own.fingerprint == fingerprint.to_string());
         let found = known.map_or_else(
@@ -282,7 +280,7 @@ fn jobs<'j>(request: &'j CompareRequest, report: &mut Report) -> Result<Vec<Job<
             },
             |place| earlier.remove(place),
         );
-        let mut job = Job::new(request, backbone, found)?;
+        let mut job = Job::new(request, Arc::clone(backbone), found)?;
         job.plan()?;
         report.backbones.push(job.found.clone());
         jobs.push(job);

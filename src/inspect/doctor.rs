@@ -50,6 +50,8 @@ impl Machine {
 pub struct Opened {
     /// `run`, or the precision of a bundle.
     pub precision: String,
+    /// How this processor multiplies its codes; none where it computes in floats.
+    pub kernel: Option<String>,
     /// Checking everything and loading the network, the self-test included.
     pub open_seconds: f64,
     /// The first prediction after that.
@@ -76,7 +78,9 @@ pub fn open_model(path: &Path, options: &OpenOptions) -> Result<Opened> {
         Model::Run(_) => "run".to_owned(),
         Model::Bundle(bundle) => bundle.manifest().precision.clone(),
     };
+    let features = runtime::processor().features;
     Ok(Opened {
+        kernel: (precision == "int8").then(|| kernel(&features)),
         precision,
         open_seconds,
         first_prediction_seconds: start.elapsed().as_secs_f64(),
@@ -84,6 +88,16 @@ pub fn open_model(path: &Path, options: &OpenOptions) -> Result<Opened> {
         peak_rss_bytes: runtime::peak_rss_bytes(),
         memory: classifier.memory(),
     })
+}
+
+/// How a processor with these instruction sets multiplies 8-bit codes. A bundle needs no second variant for those without: its
+/// codes are limited so that pairs of products fit into 16 bits (`quantize`).
+fn kernel(features: &[&str]) -> String {
+    const DOT_PRODUCTS: [&str; 5] = ["amx_int8", "avx512_vnni", "avx_vnni", "i8mm", "dotprod"];
+    match DOT_PRODUCTS.iter().find(|name| features.contains(name)) {
+        Some(name) => format!("8-bit dot products ({name})"),
+        None => "pairs of products in 16 bits, which the codes cannot overflow".to_owned(),
+    }
 }
 
 /// How many nodes of a graph each provider runs, after ONNX Runtime has optimised it.
@@ -97,4 +111,16 @@ pub fn nodes_per_provider(runtime: &Runtime, graph: &Path) -> Result<BTreeMap<St
         .into_iter()
         .map(|(provider, operators)| (provider, operators.values().sum()))
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_follows_from_the_processor() {
+        assert!(kernel(&["avx2", "avx512_vnni"]).contains("avx512_vnni"));
+        assert!(kernel(&["neon", "dotprod", "i8mm"]).contains("i8mm"));
+        assert!(kernel(&["sse4.1", "avx2"]).contains("cannot overflow"));
+    }
 }

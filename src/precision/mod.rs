@@ -26,7 +26,7 @@ use crate::runtime::Runtime;
 use gate::Judged;
 pub use gate::TaskCost;
 pub use rows::RunRows;
-use trial::Trial;
+use trial::{Trial, speeds};
 
 /// The file in a run directory that says what its precisions cost.
 pub const PRECISION: &str = "precision.json";
@@ -135,7 +135,7 @@ pub fn choose(
         variants: Vec::new(),
         chosen: None,
     };
-    let mut chosen = None;
+    let (mut chosen, mut loaded) = (None, Vec::new());
     for step in steps(request.choice) {
         if let Err(error) = step.0.check_device(request.runtime.device()) {
             if request.choice != PrecisionChoice::Auto {
@@ -153,13 +153,17 @@ pub fn choose(
         }
         let name = name(&variant);
         show(&format!("{name}: built, run on {} texts, heads refitted and judged", request.rows.texts.len()));
-        let trial = Trial::run(request, &variant, &calibration, &judged)?;
+        let (trial, extractor) = Trial::run(request, &variant, &calibration, &judged)?;
+        loaded.push(extractor);
         let own = described(request, &variant, &trial, &judged)?;
         if own.passes && chosen.is_none() {
             report.chosen = Some(name);
             chosen = Some(deployed(&variant, &texts, trial));
         }
         report.variants.push(own);
+    }
+    for (own, speed) in report.variants.iter_mut().zip(speeds(request, &mut loaded)?) {
+        (own.texts_per_second, own.latency) = (speed.texts_per_second, speed.latency);
     }
     Ok((report, chosen))
 }
@@ -219,8 +223,8 @@ fn described(
         name: name(variant),
         kept: variant.kept.iter().map(ToString::to_string).collect(),
         bytes: trial.bytes,
-        texts_per_second: trial.texts_per_second,
-        latency: trial.latency,
+        texts_per_second: 0.0,
+        latency: 0.0,
         cosine: Agreement::of(&request.rows.embeddings, &trial.embeddings, hidden),
         tasks,
         passes,

@@ -3,7 +3,9 @@
 //! Refuses tables that are not the ones the run was trained on.
 
 use std::ops::Range;
+use std::path::Path;
 
+use crate::classifier::run::TableRecipe;
 use crate::classifier::{Run, TaskRows};
 use crate::data::{Part, Source};
 use crate::dataset::{Columns, Dataset};
@@ -34,6 +36,18 @@ impl Features {
     }
 }
 
+fn refuse_changed(table: &TableRecipe) -> Result<()> {
+    let found = Fingerprint::of_file(Path::new(&table.path))?;
+    if found == table.fingerprint {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Table, "the table was changed after the run was trained on it")
+        .at(&table.path)
+        .found(found.short())
+        .expected(table.fingerprint.short())
+        .help("train the run again, or bundle with --precision fp32"))
+}
+
 /// The rows that a run was trained, validated and tested on.
 pub struct RunRows {
     pub(super) texts: Vec<String>,
@@ -57,22 +71,17 @@ impl RunRows {
                 .at(&run.directory)
                 .help("8-bit precisions are calibrated on texts: train on the texts, or bundle with --precision fp32"));
         };
-        let found = Fingerprint::of_file(std::path::Path::new(&data.path))?;
-        if found != data.fingerprint {
-            return Err(Error::new(Kind::Table, "the table was changed after the run was trained on it")
-                .at(&data.path)
-                .found(found.short())
-                .expected(data.fingerprint.short())
-                .help("train the run again, or bundle with --precision fp32"));
-        }
+        let tables: Vec<&TableRecipe> =
+            [Some(&data.table), data.valid.as_ref(), data.test.as_ref()].into_iter().flatten().collect();
+        tables.iter().try_for_each(|table| refuse_changed(table))?;
         let seen = run.rows()?;
         let (mut texts, mut keys, mut parts) = (Vec::new(), Vec::<TextKey>::new(), Vec::new());
         let mut cells = vec![Vec::new(); run.heads.len()];
-        for path in [Some(&data.path), data.valid.as_ref(), data.test.as_ref()].into_iter().flatten() {
-            let source = Source::new(path, None)?;
+        for table in tables {
+            let source = Source::new(&table.path, Some(table.format))?;
             let columns = Columns { kept: &run.recipe.tasks, texts: true };
             let own = Dataset::from_texts(embedder, &source, column, columns, false, progress)
-                .map_err(|error| error.at(path))?;
+                .map_err(|error| error.at(&table.path))?;
             parts.extend(own.keys.iter().map(|key| seen.part(key)));
             texts.extend(own.texts);
             keys.extend(own.keys);

@@ -39,13 +39,10 @@ pub(super) struct Trial {
     /// `[texts, hidden]`.
     pub embeddings: Vec<f32>,
     pub heads: Vec<Head>,
-    pub texts_per_second: f64,
-    /// Milliseconds of a single text, at the median.
-    pub latency: f64,
 }
 
 impl Trial {
-    /// Builds and runs a variant.
+    /// Builds and runs a variant; the network is still loaded, to be timed beside the others.
     ///
     /// # Errors
     /// It cannot be built, or ONNX Runtime fails.
@@ -54,7 +51,7 @@ impl Trial {
         variant: &Variant,
         calibration: &Calibration,
         judged: &[Judged<'_>],
-    ) -> Result<Self> {
+    ) -> Result<(Self, Extractor)> {
         let stored = if request.run.sees_embedding_only() { StoredLayers::Last } else { StoredLayers::All };
         let outputs = match stored {
             StoredLayers::Last => Outputs::Embedding,
@@ -74,10 +71,9 @@ impl Trial {
         let mut extractor = Extractor::with_session(backbone, session, RowParts::of(&layout), &embed)?;
         let (features, embeddings) = extract(request, &mut extractor, &layout)?;
         let heads = judged.iter().map(|own| refit(own, request, &features)).collect::<Result<_>>()?;
-        let (texts_per_second, latency) = speed(request, &mut extractor)?;
         let bytes = built.graph.len() as u64 + built.weights_length();
         let model = graph::decode(&built.graph)?;
-        Ok(Self { model, folder, bytes, features, embeddings, heads, texts_per_second, latency })
+        Ok((Self { model, folder, bytes, features, embeddings, heads }, extractor))
     }
 }
 
@@ -118,22 +114,39 @@ fn refit(judged: &Judged<'_>, request: &PrecisionRequest<'_>, features: &Feature
     Ok(refitted)
 }
 
-/// Texts per second in batches, and the median of single texts in milliseconds.
-fn speed(request: &PrecisionRequest<'_>, extractor: &mut Extractor) -> Result<(f64, f64)> {
+/// How fast a variant is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Speed {
+    pub texts_per_second: f64,
+    /// Milliseconds of a single text, at the median.
+    pub latency: f64,
+}
+
+/// The speed of each network, taken in turns, so that whatever else the machine does meets them all.
+///
+/// # Errors
+/// ONNX Runtime fails.
+pub(super) fn speeds(request: &PrecisionRequest<'_>, extractors: &mut [Extractor]) -> Result<Vec<Speed>> {
     let texts = request.rows.sample(TIMED_TEXTS);
-    let mut timed = |texts: &[&str]| -> Result<f64> {
+    let timed = |extractor: &mut Extractor, texts: &[&str]| -> Result<f64> {
         let start = Instant::now();
         extractor.extract(texts, &mut |_, _| Ok(()))?;
         Ok(start.elapsed().as_secs_f64())
     };
-    let (mut best, mut singles) = (f64::INFINITY, Vec::new());
+    let mut found = vec![(f64::INFINITY, Vec::new()); extractors.len()];
     for _ in 0..PASSES {
-        best = best.min(timed(&texts)?);
-        for text in texts.iter().take(SINGLE_TEXTS) {
-            singles.push(timed(&[text])?);
+        for (extractor, (best, singles)) in extractors.iter_mut().zip(&mut found) {
+            *best = best.min(timed(extractor, &texts)?);
+            for text in texts.iter().take(SINGLE_TEXTS) {
+                singles.push(timed(extractor, &[text])?);
+            }
         }
     }
     #[expect(clippy::cast_precision_loss, reason = "a number of texts")]
-    let rate = texts.len() as f64 / best;
-    Ok((rate, Latency::of(&singles).map_or(0.0, |own| own.p50)))
+    let count = texts.len() as f64;
+    let speed = |(best, singles): (f64, Vec<f64>)| Speed {
+        texts_per_second: count / best,
+        latency: Latency::of(&singles).map_or(0.0, |own| own.p50),
+    };
+    Ok(found.into_iter().map(speed).collect())
 }

@@ -6,8 +6,9 @@ use super::{NetworkOptions, RunMetrics, TrainRequest};
 use crate::backbone::Backbone;
 use crate::classifier::run::{
     BackboneRecipe, DataRecipe, FORMAT, FeaturesRecipe, HEADS, HeadsRecipe, METRICS, Recipe, SplitRecipe,
-    TrainingRecipe,
+    TableRecipe, TrainingRecipe,
 };
+use crate::data::Format;
 use crate::dataset::Input;
 use crate::error::{Error, Kind, Result};
 use crate::finetune::StageOptions;
@@ -21,8 +22,7 @@ pub(super) fn recipe(
     (backbone, long): (Option<&Backbone>, LongTexts),
     plans: &[FreezePlan],
 ) -> Result<Recipe> {
-    let path = |input: &Input| input.path().map_or_else(|| "-".to_owned(), |path| path.display().to_string());
-    let data = request.data.fingerprint()?;
+    let table = table(&request.data)?;
     let (text, features_column) = match &request.data {
         Input::Texts { column, .. } => (Some(column.clone()), None),
         Input::Features { column, .. } => (None, column.clone()),
@@ -37,7 +37,7 @@ pub(super) fn recipe(
     });
     let earlier = request.init_heads.is_some() || opened.is_some_and(|backbone| backbone.changed().is_some());
     let frozen = plans.last().filter(|plan| plan.scenario() != Scenario::Heads || earlier);
-    let inputs = inputs(request, (opened, long), frozen.is_some(), data)?;
+    let inputs = inputs(request, (opened, long), frozen.is_some(), table.fingerprint)?;
     Ok(Recipe {
         format: FORMAT,
         frosthead: env!("CARGO_PKG_VERSION").to_owned(),
@@ -45,12 +45,11 @@ pub(super) fn recipe(
         seed: request.split.seed,
         inputs,
         data: DataRecipe {
-            path: path(&request.data),
-            fingerprint: data,
             text: text.clone(),
             features_column,
-            valid: request.valid.as_ref().map(path),
-            test: request.test.as_ref().map(path),
+            table,
+            valid: request.valid.as_ref().map(self::table).transpose()?,
+            test: request.test.as_ref().map(self::table).transpose()?,
         },
         split: SplitRecipe {
             test_fraction: request.split.test_fraction,
@@ -68,6 +67,16 @@ pub(super) fn recipe(
         backbone,
         training: training(request, frozen),
     })
+}
+
+/// What it takes to read an input again.
+fn table(input: &Input) -> Result<TableRecipe> {
+    let format = match input {
+        Input::Texts { source, .. } => source.format,
+        Input::Features { .. } => Format::Parquet,
+    };
+    let path = input.path().map_or_else(|| "-".to_owned(), |path| path.display().to_string());
+    Ok(TableRecipe { path, fingerprint: input.fingerprint()?, format })
 }
 
 /// Hash of all inputs and options; those of training layers only count where layers are trained.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use frosthead::backbone::Backbone;
 use frosthead::compare::{CompareEvent, CompareRequest, FrozenHead, Scenario, TimeLimit, compare};
 use frosthead::data::SplitOptions;
 use frosthead::dataset::Input;
@@ -305,7 +306,7 @@ fn request(out: &Path, time_limit: Option<TimeLimit>) -> CompareRequest {
             output: out.to_path_buf(),
             overwrite: false,
         },
-        backbones: vec![backbone().into()],
+        backbones: vec![Arc::new(Backbone::open(Path::new(backbone())).unwrap())],
         scenarios: vec![Scenario::Top(1, FeatureRequest::default())],
         frozen_head: FrozenHead::default(),
         time_limit,

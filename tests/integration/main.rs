@@ -8,6 +8,7 @@ mod features;
 mod harness;
 mod imports;
 mod layers;
+mod memory;
 mod network;
 mod options;
 mod pipeline;

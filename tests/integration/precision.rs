@@ -88,3 +88,39 @@ fn a_precision_that_costs_too_much_is_not_bundled() {
     std::fs::write(&own, longer).unwrap();
     frosthead(&[&arguments[..], &["w8", "--overwrite"]].concat()).fails_with(&["was changed", text(&own)]);
 }
+
+#[test]
+fn every_table_of_a_run_is_read_again_as_it_was_or_not_at_all() {
+    let directory = directory();
+    let path = |name: &str| directory.path().join(name);
+    let (run, bundle) = (path("run"), path("w8.frost"));
+    // Nothing in their names says that they are CSV.
+    let tables = ["rows.data", "valid.data", "test.data"].map(path);
+    let lines = std::fs::read_to_string(demo(600)).unwrap();
+    let lines: Vec<&str> = lines.lines().collect();
+    for (table, own) in tables.iter().zip([&lines[1..401], &lines[401..501], &lines[501..]]) {
+        std::fs::write(table, format!("{}\n{}\n", lines[0], own.join("\n"))).unwrap();
+    }
+    let [rows, valid, test] = &tables;
+    let train = ["train", text(rows), "--valid", text(valid), "--test", text(test), "--format", "csv"];
+    let more = ["--backbone", backbone(), "--task", "domain", "--alpha", "1000", "--out", text(&run)];
+    frosthead(&[&train[..], &more[..]].concat()).success();
+    let arguments = [
+        "bundle",
+        text(&run),
+        "--out",
+        text(&bundle),
+        "--precision",
+        "w8",
+        "--max-drop",
+        "100",
+        "--overwrite",
+    ];
+    frosthead(&arguments).success();
+    for table in [valid, test] {
+        let before = std::fs::read(table).unwrap();
+        std::fs::write(table, [&before[..], b"one more,tweet,positive\n"].concat()).unwrap();
+        frosthead(&arguments).fails_with(&["was changed", text(table)]);
+        std::fs::write(table, before).unwrap();
+    }
+}

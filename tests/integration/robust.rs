@@ -252,3 +252,31 @@ fn memory_and_shapes_stay_small() {
     let fewer = frosthead(&fewer.iter().map(String::as_str).collect::<Vec<_>>()).success().json();
     assert_eq!(fewer["texts"], 100);
 }
+
+#[test]
+fn two_networks_are_measured_in_turns() {
+    let data = demo(300);
+    let arguments =
+        ["bench", "embed", text(&data), "--backbone", backbone(), "--limit", "60", "--rounds", "3"];
+    let against = ["--against", backbone()];
+    let figures = frosthead(&[&arguments[..], &against[..], &["--json"]].concat()).success().json();
+    let seconds = |of: &serde_json::Value| -> Vec<f64> {
+        of["seconds"].as_array().unwrap().iter().map(|own| own.as_f64().unwrap()).collect()
+    };
+    let (own, other) = (seconds(&figures), seconds(&figures["against"]));
+    let ratios = figures["ratios"].as_array().unwrap();
+    assert_eq!((own.len(), other.len(), ratios.len()), (3, 3, 3));
+    for ((own, other), ratio) in own.iter().zip(&other).zip(ratios) {
+        assert!((other / own - ratio.as_f64().unwrap()).abs() < 1e-9, "{figures}");
+    }
+    let mut sorted: Vec<f64> = ratios.iter().map(|ratio| ratio.as_f64().unwrap()).collect();
+    sorted.sort_by(f64::total_cmp);
+    assert_eq!(figures["ratio"].as_f64(), Some(sorted[1]));
+    let shown = frosthead(&[&arguments[..], &against[..]].concat()).success().stdout;
+    let line = shown.lines().find(|line| line.starts_with("times as fast")).unwrap();
+    assert!(line.contains("3 pairs") && shown.contains(backbone()), "{shown}");
+    // One pair has one ratio.
+    let one = ["bench", "embed", text(&data), "--backbone", backbone(), "--limit", "5", "--rounds", "1"];
+    let one = frosthead(&[&one[..], &against[..], &["--json"]].concat()).success().json();
+    assert_eq!(one["ratios"].as_array().map(Vec::len), Some(1));
+}
