@@ -98,7 +98,10 @@ fn every_table_of_a_run_is_read_again_as_it_was_or_not_at_all() {
     let tables = ["rows.data", "valid.data", "test.data"].map(path);
     let lines = std::fs::read_to_string(demo(600)).unwrap();
     let lines: Vec<&str> = lines.lines().collect();
-    for (table, own) in tables.iter().zip([&lines[1..401], &lines[401..501], &lines[501..]]) {
+    // The rows are sorted by domain: every table gets some of each.
+    for (table, rests) in tables.iter().zip([&[0, 1, 2, 3][..], &[4], &[5]]) {
+        let own = lines[1..].iter().enumerate().filter(|(row, _)| rests.contains(&(row % 6)));
+        let own: Vec<&str> = own.map(|(_, line)| *line).collect();
         std::fs::write(table, format!("{}\n{}\n", lines[0], own.join("\n"))).unwrap();
     }
     let [rows, valid, test] = &tables;
