@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::Range;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -14,7 +13,7 @@ use super::forms::Product;
 use super::pooling::Means;
 use super::weights::Network;
 use crate::error::{Error, Kind, Result};
-use crate::graph::{self, Builder, Operation, Value, ValueType};
+use crate::graph::{self, Operation, ValueType};
 
 /// How token states become one vector.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,30 +79,6 @@ pub struct GraphOptions {
     pub start: Start,
 }
 
-/// What a head inside a graph sees.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HeadFeatures {
-    /// `embedding`.
-    Embedding,
-    /// The means over real tokens of these hidden states, side by side: 0 is what the embeddings give, k + 1 what layer k gives.
-    States(Range<usize>),
-}
-
-/// A task's linear classifier inside a graph.
-#[derive(Clone, Debug, PartialEq)]
-pub struct GraphHead {
-    /// The task; the outputs are `logits_TASK` and `probabilities_TASK`, `[batch, classes]`.
-    pub task: String,
-    /// What it sees.
-    pub features: HeadFeatures,
-    /// `[classes, features]`, row-major.
-    pub weights: Vec<f32>,
-    /// `[classes]`.
-    pub bias: Vec<f32>,
-    /// Probabilities are the softmax of the logits divided by it.
-    pub temperature: f32,
-}
-
 /// The ONNX model that embeds batches of token ids, or of token states kept from another run.
 ///
 /// Inputs: `input_ids` (i64) or `states` (f32 `[batch, sequence, hidden]`), and `attention_mask` (1 real, 0 padding), i64
@@ -114,52 +89,39 @@ pub struct GraphHead {
 /// # Errors
 /// The configuration is impossible, the weights do not belong to it, or the graph would have no layer to start from.
 pub fn inference_graph(network: &Network<'_>, options: &GraphOptions) -> Result<Vec<u8>> {
-    deployed_graph(network, options, &[])
-}
-
-/// [`inference_graph`] with heads: one forward pass gives all tasks' `logits_TASK` and `probabilities_TASK` too.
-///
-/// # Errors
-/// As [`inference_graph`]; a head's numbers do not fit what it sees, two heads have the same task, or the graph has no
-/// embedding for them.
-pub fn deployed_graph(network: &Network<'_>, options: &GraphOptions, heads: &[GraphHead]) -> Result<Vec<u8>> {
     let config = network.config;
     config.check()?;
     let mut encoder = Encoder::new(network.clone(), options.operators, options.start)?;
     if let Outputs::HiddenState(level) = options.outputs {
-        if let Some(head) = heads.first() {
-            return Err(Error::new(Kind::Graph, "a graph that ends inside the network has no heads")
-                .found(format!("the head {:?}", head.task)));
-        }
         let states = encoder.hidden_states(level, false)?;
         let last = states.last().ok_or_else(no_states)?;
         encoder.graph.output(last)?;
         return Ok(graph::encode(&encoder.graph.finish()?));
     }
-    let all = options.outputs != Outputs::Embedding
-        || heads.iter().any(|head| head.features != HeadFeatures::Embedding);
-    let states = encoder.hidden_states(config.layers, all)?;
+    let states = encoder.hidden_states(config.layers, options.outputs != Outputs::Embedding)?;
     let last = states.last().ok_or_else(no_states)?.clone();
     let (mask, hidden, fused) = (encoder.attention_mask.clone(), encoder.hidden(), encoder.fused());
     let mut graph = encoder.graph;
     let means = Means::new(&mut graph, &mask, hidden, fused)?;
     let embedding = means.embedding(&mut graph, &last, options.pooling, options.normalize)?;
     graph.output(&embedding)?;
-    let mut pooled = Pooled { width: config.hidden_size, states, means, embedding, made: BTreeMap::new() };
     match options.outputs {
         Outputs::Embedding | Outputs::HiddenState(_) => {}
         Outputs::EmbeddingAndHiddenStates => {
-            for state in &pooled.states {
+            for state in &states {
                 graph.output(state)?;
             }
         }
         Outputs::EmbeddingAndLayerMeans => {
-            let joined = pooled.joined(&mut graph, 0..pooled.states.len(), "layer_means")?;
+            let mut each = Vec::with_capacity(states.len());
+            for (index, state) in states.iter().enumerate() {
+                each.push(means.mean(&mut graph, state, &format!("pooling/mean.{index}"))?);
+            }
+            let joined = Operation::new("Concat", &each.iter().collect::<Vec<_>>()).with("axis", 1);
+            let width = states.len() * config.hidden_size;
+            let joined = graph.add(joined, "layer_means", ValueType::float([batch(), width.into()]))?;
             graph.output(&joined)?;
         }
-    }
-    for head in heads {
-        add_head(&mut graph, &mut pooled, head)?;
     }
     Ok(graph::encode(&graph.finish()?))
 }
@@ -179,73 +141,6 @@ pub fn product_inputs_graph(network: &Network<'_>) -> Result<(Vec<u8>, BTreeMap<
         names.insert(*product, rows.name().to_owned());
     }
     Ok((graph::encode(&encoder.graph.finish()?), names))
-}
-
-/// The pooled vectors of a graph.
-struct Pooled {
-    width: usize,
-    /// All hidden states, or only the last.
-    states: Vec<Value>,
-    means: Means,
-    embedding: Value,
-    /// Means made so far, by the number of the state.
-    made: BTreeMap<usize, Value>,
-}
-
-impl Pooled {
-    /// The means of some hidden states, side by side: `[batch, states · hidden]`.
-    fn joined(&mut self, graph: &mut Builder, range: Range<usize>, name: &str) -> Result<Value> {
-        let width = range.len() * self.width;
-        let mut each = Vec::with_capacity(range.len());
-        for index in range {
-            if let Some(made) = self.made.get(&index) {
-                each.push(made.clone());
-                continue;
-            }
-            let state = self.states.get(index).ok_or_else(|| {
-                Error::new(Kind::Graph, "there are no such hidden states").found(format!("hidden.{index}"))
-            })?;
-            let mean = self.means.mean(graph, state, &format!("pooling/mean.{index}"))?;
-            self.made.insert(index, mean.clone());
-            each.push(mean);
-        }
-        let joined = Operation::new("Concat", &each.iter().collect::<Vec<_>>()).with("axis", 1);
-        graph.add(joined, name, ValueType::float([batch(), width.into()]))
-    }
-}
-
-/// `logits_TASK = features · weightsᵀ + bias` and `probabilities_TASK`, `[batch, classes]`.
-fn add_head(graph: &mut Builder, pooled: &mut Pooled, head: &GraphHead) -> Result<()> {
-    let (task, classes) = (&head.task, head.bias.len());
-    let (features, width) = match &head.features {
-        HeadFeatures::Embedding => (pooled.embedding.clone(), pooled.width),
-        HeadFeatures::States(range) => {
-            let features = pooled.joined(graph, range.clone(), &format!("features_{task}"))?;
-            (features, range.len() * pooled.width)
-        }
-    };
-    if head.weights.len() != classes * width || classes == 0 {
-        return Err(Error::new(Kind::Graph, format!("the head {task:?} does not fit its features"))
-            .found(format!("{} weights for {classes} classes", head.weights.len()))
-            .expected(format!("{width} for each class")));
-    }
-    if !(head.temperature.is_finite() && head.temperature > 0.0) {
-        return Err(Error::new(Kind::Graph, format!("the head {task:?} has an impossible temperature"))
-            .found(head.temperature.to_string())
-            .expected("a number above 0"));
-    }
-    let weights = graph.floats(&format!("heads.{task}.weight"), &[classes, width], &head.weights)?;
-    let bias = graph.floats(&format!("heads.{task}.bias"), &[classes], &head.bias)?;
-    let rows = || ValueType::float([batch(), classes.into()]);
-    let logits = Operation::new("Gemm", &[&features, &weights, &bias]).with("transB", 1);
-    let logits = graph.add(logits, &format!("logits_{task}"), rows())?;
-    let temperature = graph.floats(&format!("heads.{task}.temperature"), &[], &[head.temperature])?;
-    let scaled = Operation::new("Div", &[&logits, &temperature]);
-    let scaled = graph.add(scaled, &format!("heads.{task}.scaled"), rows())?;
-    let shares = Operation::new("Softmax", &[&scaled]).with("axis", -1);
-    let shares = graph.add(shares, &format!("probabilities_{task}"), rows())?;
-    graph.output(&logits)?;
-    graph.output(&shares)
 }
 
 fn no_states() -> Error {

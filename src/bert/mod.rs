@@ -19,10 +19,7 @@ pub use config::{Activation, Config};
 pub use encoder::{Operators, Start};
 pub use foreign::ForeignEncoder;
 pub use forms::{Form, Forms, Part, Product};
-pub use inference::{
-    GraphHead, GraphOptions, HeadFeatures, Outputs, Pooling, deployed_graph, inference_graph,
-    product_inputs_graph,
-};
+pub use inference::{GraphOptions, Outputs, Pooling, inference_graph, product_inputs_graph};
 pub use seen::{Seen, mean_of};
 pub use training::{
     TrainingGraph, TrainingHead, TrainingOptions, TrainingParameter, head_bias, head_weight, loss, targets,

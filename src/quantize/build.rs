@@ -1,4 +1,4 @@
-//! Owns building a variant: one graph with pooling and heads, and one file with all its weights.
+//! Owns building a variant: one graph with pooling, and one file with all its weights.
 //!
 //! Refuses an opaque backbone, whose weights it does not know, and products that the network does not have.
 
@@ -11,24 +11,22 @@ use super::code::{Choice, Coded, Source};
 use super::data_file::{DataFile, Numbers};
 use super::{Precision, Variant};
 use crate::backbone::Backbone;
-use crate::bert::{Forms, GraphHead, Outputs, Product};
+use crate::bert::{Forms, Outputs, Product};
 use crate::error::{Error, Kind, Result};
 use crate::graph::{Dim, ValueType};
 
 /// What a built network is asked for.
 #[derive(Clone, Debug)]
 pub struct BuildOptions {
-    /// The outputs beside those of the heads.
+    /// The outputs.
     pub outputs: Outputs,
-    /// The heads in the graph.
-    pub heads: Vec<GraphHead>,
     /// The name of the file of weights, as the graph refers to it.
     pub location: String,
 }
 
 impl Default for BuildOptions {
     fn default() -> Self {
-        Self { outputs: Outputs::Embedding, heads: Vec::new(), location: "model.onnx.data".to_owned() }
+        Self { outputs: Outputs::Embedding, location: "model.onnx.data".to_owned() }
     }
 }
 
@@ -56,7 +54,7 @@ impl Built {
     }
 }
 
-/// Builds a backbone in a precision, pooled as its manifest says; all products and heads in one graph, all weights in one file,
+/// Builds a backbone in a precision, pooled as its manifest says; all products in one graph, all weights in one file,
 /// each at a multiple of 64 bytes. The same arguments give the same bytes; a text's outputs are the same bits whatever its batch
 /// (`w8`: of two tokens or more, padding included; ONNX Runtime multiplies a single row by another kernel).
 ///
@@ -64,7 +62,7 @@ impl Built {
 ///
 /// # Errors
 /// The backbone is an imported `.onnx` file, a product to keep does not exist, there is no calibration or not one of this
-/// network, a head does not fit, or the weights cannot be read.
+/// network, or the weights cannot be read.
 pub fn build(
     backbone: &Backbone,
     variant: &Variant,
@@ -98,7 +96,7 @@ pub(super) fn build_from(
     add_plain(&mut coded, source)?;
     let (data, tensors) = DataFile::lay_out(coded.tensors, &options.location, &source.path);
     let forms = Forms { products: coded.products, tables: coded.tables, tensors };
-    let graph = source.graph(&forms, options.outputs, &options.heads)?;
+    let graph = source.graph(&forms, options.outputs)?;
     Ok(Built { graph, data })
 }
 

@@ -11,8 +11,8 @@ use super::data_file::{Numbers, Tensors};
 use super::numbers::{self, RowScale};
 use crate::backbone::{Backbone, Preparation};
 use crate::bert::{
-    ChangedTensors, Config, Form, Forms, GraphHead, GraphOptions, Network, Operators, Outputs, Part, Pooling,
-    Product, Start, Weights, deployed_graph,
+    ChangedTensors, Config, Form, Forms, GraphOptions, Network, Operators, Outputs, Part, Pooling, Product,
+    Start, Weights, inference_graph,
 };
 use crate::error::{Error, Kind, Result};
 use crate::graph::{DataType, Dim, ValueType};
@@ -69,7 +69,7 @@ impl<'b> Source<'b> {
     }
 
     /// The graph of the network with tensors in other forms and places.
-    pub(super) fn graph(&self, forms: &Forms, outputs: Outputs, heads: &[GraphHead]) -> Result<Vec<u8>> {
+    pub(super) fn graph(&self, forms: &Forms, outputs: Outputs) -> Result<Vec<u8>> {
         let network = Network {
             config: self.config,
             weights: &self.weights,
@@ -84,7 +84,7 @@ impl<'b> Source<'b> {
             outputs,
             start: Start::Ids,
         };
-        deployed_graph(&network, &options, heads)
+        inference_graph(&network, &options)
     }
 
     fn tensor(&self, name: &str) -> Result<Vec<f32>> {

@@ -90,7 +90,7 @@ fn only(source: &Source<'_>, product: Product, calibration: &Calibration) -> Res
     };
     let tensors = coded.tensors.into_iter().map(inline).collect::<Result<_>>()?;
     let forms = Forms { products: coded.products, tables: coded.tables, tensors };
-    source.graph(&forms, Outputs::Embedding, &[])
+    source.graph(&forms, Outputs::Embedding)
 }
 
 #[cfg(test)]

@@ -8,8 +8,7 @@ use super::code::{Matrix, Source};
 use super::*;
 use crate::backbone::WEIGHTS;
 use crate::bert::{
-    Config, GraphHead, HeadFeatures, Network, Outputs, Part, Pooling, Weights, convert_checkpoint,
-    product_inputs_graph,
+    Config, Network, Outputs, Part, Pooling, Weights, convert_checkpoint, product_inputs_graph,
 };
 use crate::graph::{self, proto::TensorProto};
 use crate::runtime::{Input, Runtime, RuntimeOptions, Session, Values};
@@ -161,18 +160,7 @@ fn each_precision_agrees_with_fp32_as_far_as_its_bits_go() {
 #[test]
 fn a_texts_numbers_depend_on_the_text_alone_in_every_precision() {
     let tiny = Tiny::new();
-    let head = |task: &str, features, width: usize| GraphHead {
-        task: task.to_owned(),
-        features,
-        weights: (0..3 * width).map(|place| (place % 11) as f32 / 11.0 - 0.5).collect(),
-        bias: vec![0.1, 0.0, -0.1],
-        temperature: 1.5,
-    };
-    let heads = vec![
-        head("type", HeadFeatures::Embedding, HIDDEN),
-        head("mood", HeadFeatures::States(1..3), 2 * HIDDEN),
-    ];
-    let options = BuildOptions { heads, outputs: Outputs::EmbeddingAndLayerMeans, ..BuildOptions::default() };
+    let options = BuildOptions { outputs: Outputs::EmbeddingAndLayerMeans, ..BuildOptions::default() };
     for precision in Precision::ALL {
         let built = tiny.build(&variant(precision), &options).unwrap();
         let mut one = tiny.session(&built, &options, 1);
@@ -195,52 +183,6 @@ fn a_texts_numbers_depend_on_the_text_alone_in_every_precision() {
             }
         }
     }
-}
-
-#[test]
-fn heads_in_the_graph_compute_what_heads_compute() {
-    let tiny = Tiny::new();
-    let weights: Vec<f32> = (0..2 * 2 * HIDDEN).map(|place| (place % 7) as f32 / 7.0 - 0.4).collect();
-    let head = GraphHead {
-        task: "mood".to_owned(),
-        features: HeadFeatures::States(0..2),
-        weights: weights.clone(),
-        bias: vec![0.25, -0.25],
-        temperature: 2.0,
-    };
-    let outputs = Outputs::EmbeddingAndLayerMeans;
-    let options = BuildOptions { heads: vec![head.clone()], outputs, ..BuildOptions::default() };
-    let built = tiny.build(&variant(Precision::Fp32), &options).unwrap();
-    let found = run(&mut tiny.session(&built, &options, 1), &tiny.texts[9..10], 12);
-    let reference = crate::heads::Head {
-        task: "mood".to_owned(),
-        labels: vec!["a".to_owned(), "b".to_owned()],
-        features: 2 * HIDDEN,
-        weights,
-        bias: vec![0.25, -0.25],
-        temperature: 2.0,
-    };
-    let mut logits = [0.0; 2];
-    reference.logits(&found["layer_means"][..2 * HIDDEN], &mut logits);
-    let close = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-5);
-    assert!(close(&found["logits_mood"], &logits), "{:?} {logits:?}", found["logits_mood"]);
-    let mut shares = logits;
-    reference.calibrated(&mut shares);
-    assert!(close(&found["probabilities_mood"], &shares), "{:?} {shares:?}", found["probabilities_mood"]);
-
-    let refused = |change: &dyn Fn(&mut GraphHead), part: &str| {
-        let mut own = head.clone();
-        change(&mut own);
-        let options = BuildOptions { heads: vec![own], ..options.clone() };
-        let error = tiny.build(&variant(Precision::Fp32), &options).unwrap_err();
-        assert!(error.to_string().contains(part), "{error}");
-    };
-    refused(&|head| head.features = HeadFeatures::Embedding, "does not fit its features");
-    refused(&|head| head.features = HeadFeatures::States(2..4), "no such hidden states");
-    refused(&|head| head.temperature = 0.0, "temperature");
-    let twice = BuildOptions { heads: vec![head.clone(), head], ..options };
-    let error = tiny.build(&variant(Precision::Fp32), &twice).unwrap_err();
-    assert!(error.to_string().contains("two values have the same name"), "{error}");
 }
 
 #[test]
@@ -308,16 +250,6 @@ fn what_cannot_be_built_is_refused() {
     assert!(error.to_string().contains("found layer.2.output"), "{error}");
     let options = BuildOptions { outputs: Outputs::HiddenState(1), ..options };
     assert!(tiny.build(&variant(Precision::W8), &options).is_ok());
-    let head = GraphHead {
-        task: "t".to_owned(),
-        features: HeadFeatures::Embedding,
-        weights: vec![0.0; HIDDEN],
-        bias: vec![0.0],
-        temperature: 1.0,
-    };
-    let error =
-        tiny.build(&variant(Precision::W8), &BuildOptions { heads: vec![head], ..options }).unwrap_err();
-    assert!(error.to_string().contains("ends inside the network"), "{error}");
 }
 
 #[test]
