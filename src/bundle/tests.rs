@@ -84,6 +84,7 @@ impl Parts {
                 files: BTreeMap::new(),
             },
             changed: None,
+            refits: Vec::new(),
             tokenizer: Original { truncation: "null".into(), padding: "null".into() },
         };
         let golden = vec![Golden { text: "one".into(), embedding: vec![0.0; 8], logits: vec![vec![0.0; 2]] }];
