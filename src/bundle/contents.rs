@@ -42,7 +42,11 @@ pub(super) const ENTRIES: [(&str, u64, &str); 9] = [
     (GRAPH, 64 * MIB, "the network: backbone, pooling and all heads"),
     (DATA, u32::MAX as u64, "its weights"),
     (GOLDEN, 16 * MIB, "sentences that are part of frosthead, and what the network says of them"),
-    (VALIDATION, 512 * MIB, "what the heads see of validation rows, with the labels of these rows; not their texts"),
+    (
+        VALIDATION,
+        512 * MIB,
+        "what the heads see of validation rows, with the labels of these rows; not their texts",
+    ),
     (CHECKSUMS, MIB, "a hash of every other entry"),
 ];
 
@@ -193,7 +197,8 @@ impl Contents {
         if contents.manifest.tasks.is_empty() || !contents.golden_fits() {
             return Err(unfitting(GOLDEN));
         }
-        let refitted = contents.manifest.refits.iter().flat_map(|refit| refit.tasks.keys()).collect::<Vec<_>>();
+        let refitted =
+            contents.manifest.refits.iter().flat_map(|refit| refit.tasks.keys()).collect::<Vec<_>>();
         if refitted.iter().any(|task| contents.manifest.tasks.iter().all(|own| own.task != **task)) {
             return Err(unfitting(MANIFEST));
         }

@@ -100,9 +100,8 @@ impl Validation {
         };
         let features: Vec<u8> = self.features.iter().flat_map(|number| number.to_le_bytes()).collect();
         let labels = |own: &ValidationTask| -> Vec<u8> {
-            let index = |label: &Option<u32>| {
-                label.and_then(|label| i32::try_from(label).ok()).unwrap_or(UNLABELLED)
-            };
+            let index =
+                |label: &Option<u32>| label.and_then(|label| i32::try_from(label).ok()).unwrap_or(UNLABELLED);
             own.truth.iter().flat_map(|label| index(label).to_le_bytes()).collect()
         };
         let mut data = vec![(FEATURES.to_owned(), Dtype::F32, vec![self.rows(), self.width], features)];
@@ -112,7 +111,8 @@ impl Validation {
         let views = data.iter().map(|(name, kind, shape, bytes)| {
             TensorView::new(*kind, shape.clone(), bytes).map(|view| (name, view))
         });
-        let views = views.collect::<std::result::Result<Vec<_>, _>>().map_err(|source| wrong(source.into()))?;
+        let views =
+            views.collect::<std::result::Result<Vec<_>, _>>().map_err(|source| wrong(source.into()))?;
         let entries: Vec<TaskEntry> = self
             .tasks
             .iter()
@@ -162,7 +162,8 @@ fn name(task: &str) -> String {
 
 /// What the tasks' heads see of a whole row.
 fn columns(entries: &[TaskEntry], manifest: &Manifest) -> Result<Vec<Range<usize>>> {
-    let unfitting = |what: &str| lie("the validation rows do not fit the bundle").column(VALIDATION).found(what);
+    let unfitting =
+        |what: &str| lie("the validation rows do not fit the bundle").column(VALIDATION).found(what);
     if entries.is_empty() {
         return Err(unfitting("no task"));
     }
@@ -190,8 +191,7 @@ fn features(file: &SafeTensors<'_>, width: usize) -> Result<Vec<f32>> {
             .found(format!("{:?} {:?}", tensor.dtype(), tensor.shape()))
             .expected(format!("F32 [rows, {width}]")));
     }
-    let numbers: Vec<f32> =
-        tensor.data().as_chunks().0.iter().map(|own| f32::from_le_bytes(*own)).collect();
+    let numbers: Vec<f32> = tensor.data().as_chunks().0.iter().map(|own| f32::from_le_bytes(*own)).collect();
     if numbers.iter().all(|number| number.is_finite()) {
         return Ok(numbers);
     }
