@@ -80,7 +80,7 @@ fn privacy(arguments: &Arguments, description: &Description) -> anyhow::Result<O
         out,
         "Nothing else. No text, no hash of a text{} of the training data is in it; what training learned from them is in the \
          weights and in the names of the labels.",
-        if bundle.validation_rows > 0 { " and nothing else" } else { ", no row and no feature" }
+        if bundle.validation_rows > 0 { " and no training row" } else { ", no row and no feature" }
     )
     .map_err(unprintable)?;
     Ok(Outcome::Done)

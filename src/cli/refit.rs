@@ -101,6 +101,8 @@ fn fit(
         RefitRequest { bundle, train: request, features: arguments.features, sign: arguments.sign.clone() };
     let refitted = refit(&asked, &mut embedder, &mut |event| progress.show(event))?;
     drop(progress);
+    let work = embedder.work();
+    terminal.detail(format!("{} texts computed, {} from the store", work.texts, embedder.reused()));
     terminal.notes(&refitted.report.metrics.texts, bundle.long(), max_length);
     Ok(refitted)
 }
@@ -112,6 +114,9 @@ fn say_compared(terminal: &Terminal, report: &RefitReport) {
         terminal.say(
             "the bundle carries no validation rows (`frosthead bundle --keep-validation`): what the new heads forgot is not seen",
         );
+    }
+    if report.valid.is_empty() {
+        terminal.say("no new row is a validation row: nothing was calibrated");
     }
     for (task, change) in report.valid.iter().filter(|(task, _)| kept > 0 && !report.kept.contains_key(*task))
     {
@@ -154,9 +159,10 @@ fn print_changes(report: &RefitReport) -> Result<()> {
 fn changes((kind, tasks): (&str, &BTreeMap<String, HeadChange>)) -> Vec<[String; 7]> {
     let mut lines = Vec::new();
     for (task, change) in tasks {
-        let mut line = |label: &str, own: &Accuracy, error: Option<f64>| {
-            let gain =
-                own.before.map_or_else(String::new, |before| format!("{:+.1}", 100.0 * (own.after - before)));
+        let mut line = |label: &str, own: &Accuracy| {
+            let points = own.before.zip(own.standard_error).map(|(before, error)| {
+                format!("{:+.1} ± {:.1}", 100.0 * (own.after - before), 100.0 * error)
+            });
             lines.push([
                 kind.to_owned(),
                 task.clone(),
@@ -164,11 +170,11 @@ fn changes((kind, tasks): (&str, &BTreeMap<String, HeadChange>)) -> Vec<[String;
                 grouped(own.rows),
                 own.before.map_or_else(|| "-".to_owned(), |before| format!("{before:.3}")),
                 format!("{:.3}", own.after),
-                gain + &error.map_or_else(String::new, |error| format!(" ± {:.1}", 100.0 * error)),
+                points.unwrap_or_default(),
             ]);
         };
-        line("(all)", &change.all, change.standard_error);
-        change.labels.iter().for_each(|(label, own)| line(label, own, None));
+        line("(all)", &change.all);
+        change.labels.iter().for_each(|(label, own)| line(label, own));
     }
     lines
 }

@@ -50,7 +50,7 @@ pub struct RefitReport {
     pub kept_rows: usize,
     /// Per fitted task that these rows have labels of, the old head and the new one on them.
     pub kept: BTreeMap<String, HeadChange>,
-    /// Per fitted task, both on the validation rows among the new rows.
+    /// Per fitted task that has such rows, both on the validation rows among the new rows.
     pub valid: BTreeMap<String, HeadChange>,
     /// Labels that a head knew and the new rows do not have.
     pub lost: BTreeMap<String, Vec<String>>,
@@ -65,9 +65,6 @@ pub struct RefitReport {
 pub struct HeadChange {
     /// On all rows.
     pub all: Accuracy,
-    /// Of the difference between both, row by row.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub standard_error: Option<f64>,
     /// On the rows that truly have a label.
     pub labels: BTreeMap<String, Accuracy>,
 }
@@ -80,6 +77,9 @@ pub struct Accuracy {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<f64>,
     pub after: f64,
+    /// Of the difference between both, row by row.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub standard_error: Option<f64>,
 }
 
 /// Fits heads on the features of the bundle's own backbone, which `embedder` has, and writes the bundle with them.
@@ -198,12 +198,16 @@ fn on_new(
     heads: &[Head],
     views: &[TaskView],
 ) -> Result<BTreeMap<String, HeadChange>> {
-    let changes = heads.iter().zip(views).zip(&table.rows.cells).map(|((head, view), cells)| {
+    let mut changes = BTreeMap::new();
+    for ((head, view), cells) in heads.iter().zip(views).zip(&table.rows.cells) {
         let rows = task_rows(&head.task, &head.labels, cells, &table.parts, Part::Valid)?;
-        let features = table.rows.view(&view.columns);
-        Ok((head.task.clone(), change((&head.labels, &rows), old(bundle, head), head, features)))
-    });
-    changes.collect()
+        if !rows.rows.is_empty() {
+            let features = table.rows.view(&view.columns);
+            let own = change((&head.labels, &rows), old(bundle, head), head, features);
+            changes.insert(head.task.clone(), own);
+        }
+    }
+    Ok(changes)
 }
 
 fn old<'b>(bundle: &'b Bundle, head: &Head) -> Option<&'b Head> {
@@ -224,30 +228,36 @@ fn change(
     };
     let (before, after) = (before.map(right), right(after));
     let among = |label: Option<usize>| {
-        let chosen: Vec<usize> = (0..after.len())
-            .filter(|&row| label.is_none_or(|label| rows.labels[row] as usize == label))
-            .collect();
-        let share = |right: &Vec<bool>| mean(chosen.iter().map(|&row| f64::from(right[row])));
-        Accuracy { rows: chosen.len() as u64, before: before.as_ref().map(share), after: share(&after) }
+        let chosen =
+            (0..after.len()).filter(|&row| label.is_none_or(|label| rows.labels[row] as usize == label));
+        let chosen: Vec<usize> = chosen.collect();
+        let of = |right: &[bool]| chosen.iter().map(|&row| f64::from(right[row])).collect::<Vec<_>>();
+        let (before, after) = (before.as_deref().map(of), of(&after));
+        Accuracy {
+            rows: chosen.len() as u64,
+            before: before.as_deref().map(mean),
+            after: mean(&after),
+            standard_error: before.map(|before| difference_error(&before, &after)),
+        }
     };
     let labels = names.iter().enumerate().map(|(place, name)| (name.clone(), among(Some(place))));
-    let standard_error = before.as_ref().map(|before| {
-        let gains: Vec<f64> =
-            before.iter().zip(&after).map(|(before, after)| f64::from(*after) - f64::from(*before)).collect();
-        let gain = mean(gains.iter().copied());
-        let spread = mean(gains.iter().map(|own| (own - gain).powi(2)));
-        #[expect(clippy::cast_precision_loss, reason = "a number of rows")]
-        let count = gains.len().max(1) as f64;
-        (spread / count).sqrt()
-    });
-    HeadChange { all: among(None), standard_error, labels: labels.filter(|(_, own)| own.rows > 0).collect() }
+    HeadChange { all: among(None), labels: labels.filter(|(_, own)| own.rows > 0).collect() }
+}
+
+/// The standard error of the mean difference of paired numbers.
+fn difference_error(before: &[f64], after: &[f64]) -> f64 {
+    let gains: Vec<f64> = before.iter().zip(after).map(|(before, after)| after - before).collect();
+    let gain = mean(&gains);
+    let squares: Vec<f64> = gains.iter().map(|own| (own - gain).powi(2)).collect();
+    #[expect(clippy::cast_precision_loss, reason = "a number of rows")]
+    let count = gains.len().max(1) as f64;
+    (mean(&squares) / count).sqrt()
 }
 
 /// The mean; 0 of nothing.
 #[expect(clippy::cast_precision_loss, reason = "a number of rows")]
-fn mean(numbers: impl ExactSizeIterator<Item = f64>) -> f64 {
-    let count = numbers.len().max(1);
-    numbers.sum::<f64>() / count as f64
+fn mean(numbers: &[f64]) -> f64 {
+    numbers.iter().sum::<f64>() / numbers.len().max(1) as f64
 }
 
 /// Labels that heads lose, because no new row has them.
@@ -315,15 +325,16 @@ mod tests {
         let rows = TaskRows { rows: vec![0, 1, 2, 3], labels: vec![0, 1, 2, 2] };
         let features = [1.0, -1.0, -2.0, 3.0];
         let found = change((&names, &rows), Some(&old), &new, FeatureView::whole(&features, 1));
-        assert_eq!(found.all, Accuracy { rows: 4, before: Some(0.5), after: 0.5 });
-        let of =
-            |label: &str| (found.labels[label].rows, found.labels[label].before, found.labels[label].after);
-        assert_eq!(of("a"), (1, Some(1.0), 1.0));
-        assert_eq!(of("b"), (1, Some(1.0), 0.0));
-        assert_eq!(of("c"), (2, Some(0.0), 0.5));
-        // Gains 0, −1, 1, 0: variance 1/2, four rows.
-        assert!((found.standard_error.unwrap() - (0.5_f64 / 4.0).sqrt()).abs() < 1e-12);
+        let of = |own: &Accuracy| (own.rows, own.before, own.after);
+        assert_eq!(of(&found.all), (4, Some(0.5), 0.5));
+        assert_eq!(of(&found.labels["a"]), (1, Some(1.0), 1.0));
+        assert_eq!(of(&found.labels["b"]), (1, Some(1.0), 0.0));
+        assert_eq!(of(&found.labels["c"]), (2, Some(0.0), 0.5));
+        // Gains 0, −1, 0, 1: variance 1/2, four rows.
+        assert!((found.all.standard_error.unwrap() - (0.5_f64 / 4.0).sqrt()).abs() < 1e-12);
+        // Gains 0 and 1: variance 1/4, two rows.
+        assert!((found.labels["c"].standard_error.unwrap() - (0.25_f64 / 2.0).sqrt()).abs() < 1e-12);
         let added = change((&names, &rows), None, &new, FeatureView::whole(&features, 1));
-        assert_eq!((added.all.before, added.standard_error), (None, None));
+        assert_eq!((added.all.before, added.all.standard_error), (None, None));
     }
 }

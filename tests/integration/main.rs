@@ -13,5 +13,6 @@ mod options;
 mod pipeline;
 mod precision;
 mod quantize;
+mod refit;
 mod robust;
 mod trained_features;
