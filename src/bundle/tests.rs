@@ -584,7 +584,7 @@ fn validation_features_that_no_head_sees_are_refused() {
     let with = |kind: Dtype, shape: Vec<usize>, bytes: Vec<u8>| {
         validation_entry(MOOD, &[], &[("features", kind, shape, bytes), labels.clone()])
     };
-    lying(validation_entry(MOOD, &[], &[labels.clone()]), &["features are missing"]);
+    lying(validation_entry(MOOD, &[], std::slice::from_ref(&labels)), &["features are missing"]);
     lying(with(Dtype::I32, shape.clone(), bytes.clone()), &["I32 [2, 8]", "F32 [rows, 8]"]);
     lying(with(kind, vec![4, 4], bytes.clone()), &["F32 [4, 4]"]);
     lying(with(kind, vec![16], bytes.clone()), &["F32 [16]"]);
@@ -602,7 +602,10 @@ fn validation_labels_that_nobody_gave_are_refused() {
     let with = |kind: Dtype, shape: Vec<usize>, bytes: Vec<u8>| {
         validation_entry(MOOD, &[], &[features.clone(), ("labels.mood", kind, shape, bytes)])
     };
-    lying(validation_entry(MOOD, &[], &[features.clone()]), &["labels are missing", "labels.mood"]);
+    lying(
+        validation_entry(MOOD, &[], std::slice::from_ref(&features)),
+        &["labels are missing", "labels.mood"],
+    );
     lying(with(Dtype::U32, shape.clone(), bytes.clone()), &["U32 [2]", "I32 [2]"]);
     lying(with(kind, vec![1], bytes[..4].to_vec()), &["I32 [1]"]);
     for label in [2_i32, -2, i32::MIN, i32::MAX] {

@@ -9,11 +9,9 @@ use super::bundle::say_written;
 use super::eval::unprintable;
 use super::network::TrainProgress;
 use super::terminal::{Terminal, grouped};
-use super::train::{Arguments, say_calibration, say_fits, say_rows};
+use super::train::{Arguments, say_calibration, say_fits, say_rows, sources};
 use super::{Outcome, eval};
 use crate::bundle::{Bundle, signature_path};
-use crate::data::Source;
-use crate::dataset::Input;
 use crate::embed::StoredLayers;
 use crate::error::{Error, Kind, Result};
 use crate::runtime::Runtime;
@@ -87,15 +85,9 @@ fn fit(
     let backbone = Arc::new(bundle.backbone()?);
     let max_length = backbone.manifest().preparation.max_length;
     let stored = if bundle.gives_layers() { StoredLayers::All } else { StoredLayers::Last };
-    let inputs = [Some(&request.data), request.valid.as_ref(), request.test.as_ref()];
-    let source = |input| match input {
-        &Input::Texts { ref source, .. } => Some(source),
-        Input::Features { .. } => None,
-    };
-    let sources: Vec<&Source> = inputs.into_iter().flatten().filter_map(source).collect();
     let network = (backbone, runtime);
     let (mut embedder, rows) =
-        arguments.store.open_storing(stored, network, bundle.long(), &sources, terminal)?;
+        arguments.store.open_storing(stored, network, bundle.long(), &sources(request), terminal)?;
     let mut progress = TrainProgress::new(terminal, rows, &request.tasks);
     let asked =
         RefitRequest { bundle, train: request, features: arguments.features, sign: arguments.sign.clone() };

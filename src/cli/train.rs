@@ -11,7 +11,7 @@ use super::network::{FreezeArguments, NetworkArguments, TrainProgress};
 use super::options::{LongArguments, RuntimeArguments, StoreArguments, TableArguments, TrustArguments};
 use super::terminal::{Terminal, grouped};
 use super::{Outcome, eval, refit};
-use crate::data::Format;
+use crate::data::{Format, Source};
 use crate::dataset::Input;
 use crate::error::{Error, Kind, Result};
 use crate::heads::{FitOptions, FitReport};
@@ -146,14 +146,7 @@ fn train_on_texts(
     let runtime = arguments.runtime.load(terminal)?;
     let backbone = Arc::new(arguments.trust.open_backbone(directory, &runtime)?);
     let max_length = backbone.manifest().preparation.max_length;
-    let sources: Vec<_> = [Some(&request.data), request.valid.as_ref(), request.test.as_ref()]
-        .into_iter()
-        .flatten()
-        .filter_map(|input| match input {
-            Input::Texts { source, .. } => Some(source),
-            Input::Features { .. } => None,
-        })
-        .collect();
+    let sources = sources(request);
     // Layers are trained on the start of a text, and the last layer is all that peers see of one: windows only when asked for.
     let truncated = request.features == FeatureRequest::default() || trains_layers(request, &backbone)?;
     let long = if truncated {
@@ -169,6 +162,16 @@ fn train_on_texts(
     terminal.detail(format!("{} texts computed, {} from the store", work.texts, embedder.reused()));
     terminal.notes(&trained.metrics().texts, long, max_length);
     Ok(trained)
+}
+
+/// The tables of texts that a request reads.
+pub(super) fn sources<'r>(request: &'r TrainRequest) -> Vec<&'r Source> {
+    let inputs = [Some(&request.data), request.valid.as_ref(), request.test.as_ref()];
+    let source = |input: &'r Input| match input {
+        Input::Texts { source, .. } => Some(source),
+        Input::Features { .. } => None,
+    };
+    inputs.into_iter().flatten().filter_map(source).collect()
 }
 
 /// How many rows went where.

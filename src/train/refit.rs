@@ -20,7 +20,6 @@ use crate::embed::{Embedder, FeatureChoice};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fingerprint, TextKey};
 use crate::heads::{FeatureView, FitReport, Head};
-use crate::plan::Scenario;
 
 /// Which heads of a bundle to fit on what.
 pub struct RefitRequest<'r> {
@@ -88,18 +87,19 @@ pub struct Accuracy {
 /// More than heads was asked for, the rows are malformed or cannot be fitted, or the bundle cannot be written.
 pub fn refit(request: &RefitRequest<'_>, embedder: &mut Embedder, show: &mut Show<'_>) -> Result<Refitted> {
     let RefitRequest { bundle, train, .. } = *request;
-    let plans = stages(train, Some(embedder.backbone()))?;
-    let heads_only =
-        plans.iter().all(|plan| plan.scenario() == Scenario::Heads && plan.frozen_heads().is_empty());
-    if !heads_only {
+    let freeze = train.freeze.iter().filter(|own| *own != "backbone").map(|own| format!("--freeze {own}"));
+    let unfreeze = train.unfreeze.iter().map(|own| format!("--unfreeze {own}"));
+    let more: Vec<String> = freeze.chain(unfreeze).collect();
+    if !more.is_empty() {
         return Err(Error::new(
             Kind::Usage,
             "only heads are fitted on a bundle; those of no --task stay as they are",
         )
-        .found(format!("--freeze {}", train.freeze.join(" --freeze ")))
+        .found(more.join(" "))
         .expected("--freeze backbone, or none")
         .help("train other parts where the run was trained"));
     }
+    let plans = stages(train, Some(embedder.backbone()))?;
     let asked = asked(request)?;
     let validation = bundle.validation()?;
     let mut table = Table::read(train, Some(embedder), show)?;
