@@ -76,11 +76,15 @@ fn privacy(arguments: &Arguments, description: &Description) -> anyhow::Result<O
         )
         .map_err(unprintable)?;
     }
+    let rows = if bundle.validation_rows > 0 {
+        "nothing of the training rows"
+    } else {
+        "no row and no feature of the data"
+    };
     writeln!(
         out,
-        "Nothing else. No text, no hash of a text{} of the training data is in it; what training learned from them is in the \
-         weights and in the names of the labels.",
-        if bundle.validation_rows > 0 { " and no training row" } else { ", no row and no feature" }
+        "Nothing else. No text, no hash of a text and {rows} is in it; what training learned from them is in the weights and in the \
+         names of the labels."
     )
     .map_err(unprintable)?;
     Ok(Outcome::Done)

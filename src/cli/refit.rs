@@ -49,12 +49,20 @@ pub(super) fn run(
     say_written(terminal, out, written);
     match (&arguments.sign, signed) {
         (Some(_), _) => terminal.say(format!("{}: its signature", signature_path(out).display())),
-        (None, true) => terminal.warn(format!(
+        (None, true) if !signature_path(out).is_file() => terminal.warn(format!(
             "{} is not signed, as {} was: its heads are others; --sign KEY signs it",
             out.display(),
             from.display()
         )),
-        (None, false) => {}
+        (None, _) => {}
+    }
+    let lost =
+        report.kept.values().map(|own| own.all.before.map_or(0.0, |before| 100.0 * (before - own.all.after)));
+    let lost = lost.fold(0.0, f64::max);
+    if arguments.freeze.max_drift.is_some_and(|most| lost > most) {
+        terminal
+            .warn(format!("a head lost {lost:.2} points on the kept validation rows: more than --max-drift"));
+        return Ok(Outcome::CriterionMissed);
     }
     Ok(eval::criterion(&report.metrics.tasks, arguments.min_f1, terminal))
 }
@@ -71,6 +79,12 @@ fn open(arguments: &Arguments, from: &Path, runtime: &Runtime) -> Result<Bundle>
     let bundle = Bundle::open(from, arguments.trust.trust.as_ref())?;
     if !arguments.trust.skip_self_test {
         bundle.self_test(&mut bundle.extractor(runtime)?)?;
+    }
+    if arguments.freeze.max_drift.is_some() && bundle.validation()?.is_none() {
+        return Err(Error::new(Kind::Usage, "the bundle carries no validation rows to see a loss on")
+            .at(from)
+            .found("--max-drift")
+            .help("make the bundle with --keep-validation, or leave --max-drift away"));
     }
     Ok(bundle)
 }

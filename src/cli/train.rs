@@ -18,12 +18,11 @@ use crate::heads::{FitOptions, FitReport};
 use crate::train::{FeatureRequest, RunMetrics, TrainRequest, TrainSummary, Trained, train, trains_layers};
 
 /// What has no meaning beside --from: the bundle has a backbone and its own way of reading texts, and nothing but heads is fitted.
-const REFUSED_WITH_FROM: [&str; 24] = [
+const REFUSED_WITH_FROM: [&str; 23] = [
     "backbone",
     "features_column",
     "unfreeze",
     "init_heads",
-    "max_drift",
     "head_init",
     "label_text",
     "epochs",
@@ -89,7 +88,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     pub(super) learning: LearningArguments,
     #[command(flatten)]
-    freeze: FreezeArguments,
+    pub(super) freeze: FreezeArguments,
     #[command(flatten)]
     network: NetworkArguments,
     #[command(flatten)]

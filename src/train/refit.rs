@@ -184,9 +184,10 @@ fn on_kept(validation: &Validation, bundle: &Bundle, heads: &[Head]) -> BTreeMap
     let changes = heads.iter().filter_map(|head| {
         let own = validation.task(&head.task)?;
         let labelled = own.truth.iter().enumerate().filter_map(|(row, label)| Some((row, (*label)?)));
-        let (rows, labels) = labelled.unzip();
+        let (rows, labels): (Vec<usize>, Vec<u32>) = labelled.unzip();
         let rows = TaskRows { rows, labels };
-        Some((head.task.clone(), change((&own.labels, &rows), old(bundle, head), head, validation.view(own))))
+        let change = || change((&own.labels, &rows), old(bundle, head), head, validation.view(own));
+        (!rows.rows.is_empty()).then(|| (head.task.clone(), change()))
     });
     changes.collect()
 }

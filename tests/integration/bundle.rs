@@ -462,7 +462,7 @@ pub fn places(bytes: &[u8], name: &str) -> (usize, usize, usize, usize) {
 }
 
 /// Changes an entry's bytes and everything that vouches for them: a forger's work.
-fn forge(bytes: &mut [u8], name: &str, change: &dyn Fn(&mut [u8])) {
+pub fn forge(bytes: &mut [u8], name: &str, change: &dyn Fn(&mut [u8])) {
     let (header, start, central, length) = places(bytes, name);
     let before = Fingerprint::of_bytes(&bytes[start..start + length]).to_string();
     change(&mut bytes[start..start + length]);

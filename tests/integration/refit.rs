@@ -12,7 +12,7 @@ use frosthead::classifier::{OpenOptions, TaskPrediction};
 use frosthead::fingerprint::Fingerprint;
 use frosthead::runtime::RuntimeOptions;
 
-use super::bundle::{keys, places};
+use super::bundle::{forge, keys, places};
 use crate::harness::{Finished, checkpoint, command, demo, directory, frosthead, root, text};
 
 /// A bundle with validation rows, in two precisions, made where nothing of it is left, and rows that it has not seen.
@@ -283,6 +283,16 @@ fn labels_may_change_and_those_that_are_lost_are_named() {
     let inspected = frosthead(&["inspect", text(&path("y.frost"))]).success().stdout;
     assert!(inspected.contains("sentiment: other, positive"), "{inspected}");
     assert_eq!(equal_tasks(&device.fp32, &path("y.frost")), ["domain"]);
+    // So much is lost; a criterion can say that it is too much.
+    let all = &report["kept"]["sentiment"]["all"];
+    let lost = 100.0 * (all["before"].as_f64().unwrap() - all["after"].as_f64().unwrap());
+    let criterion = |most: f64| {
+        let more = ["--task", "sentiment", "--max-drift", &most.to_string()];
+        refit(&device.fp32, &path("y.frost"), &path("two.csv"), &more)
+    };
+    let missed = criterion(lost - 0.01).exits(1);
+    assert!(missed.stderr.contains(&format!("lost {lost:.2} points on the kept")), "{}", missed.stderr);
+    criterion(lost + 0.01).success();
     // Its validation rows still know the first labels.
     let back = refit(&path("y.frost"), &path("z.frost"), &device.new, &["--task", "sentiment", "--json"]);
     let report = back.success().json();
@@ -331,6 +341,8 @@ fn a_bundle_without_validation_rows_says_that_forgetting_is_not_seen() {
     let report = made.json();
     assert_eq!((&report["kept_rows"], report["kept"].as_object().unwrap().len()), (&0.into(), 0));
     assert_eq!(report["valid"]["domain"]["all"]["rows"], 24);
+    refit(&bundle, &path("y.frost"), &device.new, &["--task", "domain", "--max-drift", "1"])
+        .fails_with(&["no validation rows to see a loss on", "--keep-validation"]);
     assert_eq!(Bundle::open(&path("y.frost"), None).unwrap().validation().unwrap(), None);
     // With them it is another file.
     let keep = ["bundle", text(&run), "--keep-validation", "--out", text(&bundle)];
@@ -428,6 +440,8 @@ fn a_signature_does_not_outlive_a_refit_and_a_key_is_honoured() {
     assert!(beside.is_file());
     refit(&signed, &path("z.frost"), &device.new, &with(&["--trust", text(&other)]))
         .fails_with(&["not signed with this key"]);
+    let again = refit(&device.int8, &signed, &device.new, &with(&[])).success();
+    assert!(again.stderr.contains("up to date") && beside.is_file(), "{}", again.stderr);
     let made = refit(&signed, &path("z.frost"), &device.new, &with(&trust)).success();
     assert!(made.stderr.contains("is not signed, as"), "{}", made.stderr);
     assert!(!path("z.frost.minisig").exists());
@@ -452,7 +466,6 @@ fn what_makes_no_sense_beside_a_bundle_is_refused() {
         &["--features-column", "x"],
         &["--unfreeze", "1"],
         &["--init-heads", "runs/x"],
-        &["--max-drift", "1"],
         &["--head-init", "random"],
         &["--label-text", "x.csv"],
         &["--epochs", "2"],
@@ -490,6 +503,33 @@ fn what_makes_no_sense_beside_a_bundle_is_refused() {
         ["train", text(&device.new), "--task", "sentiment", "--out", "never", "--backbone", "models/x"];
     frosthead(&[&train[..], &["--sign", "x.key"]].concat()).fails_with(&["--from"]);
     assert!(!never.exists() && !Path::new("never").exists());
+}
+
+#[test]
+fn golden_numbers_of_what_was_not_fitted_stay_those_of_the_first_machine() {
+    let (device, directory) = (device(), directory());
+    let path = |name: &str| directory.path().join(name);
+    let golden = |path: &Path| -> serde_json::Value {
+        let bytes = std::fs::read(path).unwrap();
+        let (_, start, _, length) = places(&bytes, "golden.json");
+        serde_json::from_slice(&bytes[start..start + length]).unwrap()
+    };
+    // A machine that computes a little otherwise: the first number of the first embedding, by less than the tolerance.
+    let mut bytes = std::fs::read(&device.fp32).unwrap();
+    forge(&mut bytes, "golden.json", &|own| {
+        let embedding = own.windows(11).position(|part| part == b"\"embedding\"").unwrap();
+        let point = embedding + own[embedding..].iter().position(|byte| *byte == b'.').unwrap();
+        own[point + 6] = if own[point + 6] == b'5' { b'4' } else { b'5' };
+    });
+    std::fs::write(path("x.frost"), &bytes).unwrap();
+    let first = golden(&path("x.frost"));
+    assert_ne!(first[0]["embedding"], golden(&device.fp32)[0]["embedding"]);
+    refit(&path("x.frost"), &path("y.frost"), &device.new, &["--task", "sentiment"]).success();
+    let second = golden(&path("y.frost"));
+    for (first, second) in first.as_array().unwrap().iter().zip(second.as_array().unwrap()) {
+        assert_eq!((&first["embedding"], &first["logits"][0]), (&second["embedding"], &second["logits"][0]));
+        assert_ne!(first["logits"][1], second["logits"][1]);
+    }
 }
 
 #[test]
