@@ -66,7 +66,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "PATH")]
     pub(super) out: PathBuf,
     /// With --from: sign the bundle with this minisign secret key.
-    #[arg(long, value_name = "KEY", requires = "from")]
+    #[arg(long, value_name = "KEY")]
     pub(super) sign: Option<PathBuf>,
     /// What the heads see: `last` (the sentence embedding), `layers:A-B` or `all` (the mean-pooled states of these layers, side
     /// by side), or `auto`: per task, the fewest numbers within one standard error of the best on training rows [default: last; with
@@ -107,6 +107,12 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
     let request = request(arguments)?;
     if let Some(bundle) = &arguments.from {
         return refit::run(arguments, &request, bundle, terminal);
+    }
+    if arguments.sign.is_some() {
+        return Err(Error::new(Kind::Usage, "only a bundle can be signed, and this makes a run")
+            .found("--sign without --from")
+            .help("sign the bundle: `frosthead bundle RUN --sign KEY`")
+            .into());
     }
     let trained = match &arguments.backbone {
         None => train(&request, None, &mut |_| ControlFlow::Continue(()))?,

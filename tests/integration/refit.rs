@@ -501,7 +501,7 @@ fn what_makes_no_sense_beside_a_bundle_is_refused() {
         .fails_with(&["no/such/place"]);
     let train =
         ["train", text(&device.new), "--task", "sentiment", "--out", "never", "--backbone", "models/x"];
-    frosthead(&[&train[..], &["--sign", "x.key"]].concat()).fails_with(&["--from"]);
+    frosthead(&[&train[..], &["--sign", "x.key"]].concat()).fails_with(&["--sign without --from"]);
     assert!(!never.exists() && !Path::new("never").exists());
 }
 
@@ -542,7 +542,7 @@ fn a_refit_that_is_killed_leaves_a_whole_bundle_or_none() {
     let expected = std::fs::read(&out).unwrap();
     std::fs::remove_file(&out).unwrap();
     let mut unfinished = 0;
-    for delay in [0, 5, 10, 20, 40, 80, 160] {
+    for delay in [0, 10, 40, 160] {
         let place = directory.path().join(delay.to_string());
         std::fs::create_dir(&place).unwrap();
         let out = place.join("y.frost");
