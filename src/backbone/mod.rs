@@ -41,7 +41,7 @@ pub const LAYERS_GRAPH: &str = "layers.onnx";
 /// The same as [`EMBEDDING_GRAPH`] in plain ONNX operators, for other runtimes.
 pub const STANDARD_GRAPH: &str = "embedding.standard.onnx";
 /// The output of a graph that holds the mean-pooled states of every layer.
-const LAYER_MEANS: &str = "layer_means";
+pub const LAYER_MEANS: &str = "layer_means";
 
 /// An opened backbone: its manifest and tokenizer, all hashes checked; and the tensors that training changed, if any.
 pub struct Backbone {

@@ -4,6 +4,7 @@
 //! doubled, misaligned or foreign entries, names that lead elsewhere, sizes beyond their limits, headers that disagree.
 
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
@@ -78,16 +79,33 @@ impl Archive {
     /// # Errors
     /// They cannot be read.
     pub fn hash(&self, entry: &Entry) -> Result<Fingerprint> {
+        self.hash_range(entry.start()..entry.end())
+    }
+
+    /// The hash of some bytes of the file.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn hash_range(&self, range: Range<u64>) -> Result<Fingerprint> {
+        let Range { mut start, end } = range;
         let mut hasher = blake3::Hasher::new();
-        let mut piece = vec![0; PIECE.min(usize::try_from(entry.length).unwrap_or(PIECE))];
-        let mut start = entry.start();
-        while start < entry.end() {
-            let length = piece.len().min(usize::try_from(entry.end() - start).unwrap_or(PIECE));
+        let mut piece = vec![0; PIECE.min(usize::try_from(end - start).unwrap_or(PIECE))];
+        while start < end {
+            let length = piece.len().min(usize::try_from(end - start).unwrap_or(PIECE));
             self.read_at(start, &mut piece[..length])?;
             hasher.update(&piece[..length]);
             start += length as u64;
         }
         Ok(Fingerprint(*hasher.finalize().as_bytes()))
+    }
+
+    /// Bytes of the file.
+    ///
+    /// # Errors
+    /// The system does not say.
+    pub fn length(&self) -> Result<u64> {
+        let failed = |source| Error::io("read", &self.path, source);
+        Ok(self.file.metadata().map_err(failed)?.len())
     }
 
     /// The whole file, from its start.

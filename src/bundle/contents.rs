@@ -3,7 +3,7 @@
 //!
 //! Refuses unknown entries and fields, a newer format, and small entries that do not fit one another.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
@@ -17,7 +17,9 @@ use crate::fingerprint::Fingerprint;
 use crate::tokens::LongTexts;
 
 /// The version of the bundle this program writes, and the newest it reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
+/// The oldest it reads: format 1 knew neither validation rows nor refits.
+const OLDEST: u32 = 1;
 pub(super) const MANIFEST: &str = "manifest.json";
 pub(super) const LABELS: &str = "labels.json";
 pub(super) const CALIBRATION: &str = "calibration.json";
@@ -25,11 +27,14 @@ pub(super) const TOKENIZER: &str = "tokenizer.json";
 pub(super) const GRAPH: &str = "model.onnx";
 pub(super) const DATA: &str = "model.onnx.data";
 pub(super) const GOLDEN: &str = "golden.json";
+pub(super) const VALIDATION: &str = "validation.safetensors";
 pub(super) const CHECKSUMS: &str = "checksums.json";
 
 const MIB: u64 = 1 << 20;
+/// The entries that may be missing.
+pub(super) const OPTIONAL: [&str; 1] = [VALIDATION];
 /// Every entry: its name, its largest size, and what is in it.
-pub(super) const ENTRIES: [(&str, u64, &str); 8] = [
+pub(super) const ENTRIES: [(&str, u64, &str); 9] = [
     (MANIFEST, MIB, "what the bundle is: format, precision, tasks, the backbone with its source and licence"),
     (LABELS, 16 * MIB, "the names of every task's labels"),
     (CALIBRATION, MIB, "every task's temperature"),
@@ -37,6 +42,11 @@ pub(super) const ENTRIES: [(&str, u64, &str); 8] = [
     (GRAPH, 64 * MIB, "the network: backbone, pooling and all heads"),
     (DATA, u32::MAX as u64, "its weights"),
     (GOLDEN, 16 * MIB, "sentences that are part of frosthead, and what the network says of them"),
+    (
+        VALIDATION,
+        512 * MIB,
+        "what the heads see of validation rows, with the labels of these rows; not their texts",
+    ),
     (CHECKSUMS, MIB, "a hash of every other entry"),
 ];
 
@@ -69,8 +79,21 @@ pub struct Manifest {
     /// Hash of the tensors that training changed, if it changed any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed: Option<Fingerprint>,
+    /// What was fitted anew since the bundle was made of a run, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refits: Vec<Refit>,
     /// What the backbone's own `tokenizer.json` said of truncation and padding, in its own words.
     pub tokenizer: super::tokenizer::Original,
+}
+
+/// How a bundle was made from another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Refit {
+    /// Hash of the file it was made from.
+    pub from: Fingerprint,
+    /// The tasks whose heads were fitted, and on how many rows.
+    pub tasks: BTreeMap<String, u64>,
 }
 
 /// One task of a bundle.
@@ -141,7 +164,9 @@ impl Contents {
         check_entries(archive)?;
         let bytes = archive.read(CHECKSUMS)?;
         let checksums: BTreeMap<String, Fingerprint> = parse(CHECKSUMS, &bytes)?;
-        if checksums.len() + 1 != ENTRIES.len() || to_json(&checksums)? != bytes {
+        let names: BTreeSet<&str> = archive.entries().iter().map(|entry| entry.name.as_str()).collect();
+        let hashed = checksums.keys().map(String::as_str).chain([CHECKSUMS]).collect();
+        if names != hashed || to_json(&checksums)? != bytes {
             return Err(lie("the checksums are not as frosthead writes them").column(CHECKSUMS));
         }
         let checked = |name: &str| -> Result<Vec<u8>> {
@@ -171,6 +196,11 @@ impl Contents {
         let contents = Self { manifest, labels, calibration, golden, checksums };
         if contents.manifest.tasks.is_empty() || !contents.golden_fits() {
             return Err(unfitting(GOLDEN));
+        }
+        let refitted =
+            contents.manifest.refits.iter().flat_map(|refit| refit.tasks.keys()).collect::<Vec<_>>();
+        if refitted.iter().any(|task| contents.manifest.tasks.iter().all(|own| own.task != **task)) {
+            return Err(unfitting(MANIFEST));
         }
         Ok(contents)
     }
@@ -207,12 +237,12 @@ fn check_format(manifest: &[u8]) -> Result<()> {
         format: u32,
     }
     let Version { format } = parse(MANIFEST, manifest)?;
-    if format == FORMAT {
+    if (OLDEST..=FORMAT).contains(&format) {
         return Ok(());
     }
     Err(Error::new(Kind::Bundle, "the bundle has a format this version does not read")
         .found(format!("format {format}"))
-        .expected(format!("format {FORMAT}"))
+        .expected(format!("format {OLDEST} to {FORMAT}"))
         .help("use the version of frosthead that made it, or bundle the run again"))
 }
 
@@ -221,5 +251,6 @@ fn check_entries(archive: &Archive) -> Result<()> {
     if let Some(entry) = archive.entries().iter().find(|entry| !known(&entry.name)) {
         return Err(lie("there is an entry that does not belong here").found(format!("{:?}", entry.name)));
     }
-    ENTRIES.iter().try_for_each(|(name, ..)| archive.entry(name).map(drop))
+    let mut required = ENTRIES.iter().filter(|(name, ..)| !OPTIONAL.contains(name));
+    required.try_for_each(|(name, ..)| archive.entry(name).map(drop))
 }

@@ -15,6 +15,7 @@ mod network;
 mod self_test;
 mod signature;
 mod tokenizer;
+mod validation;
 #[cfg(feature = "train")]
 mod write;
 
@@ -24,19 +25,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use archive::{Archive, lie};
-pub use contents::{Calibration, FORMAT, Manifest, TaskManifest};
+pub use contents::{Calibration, FORMAT, Manifest, Refit, TaskManifest};
 use contents::{Contents, check_hash};
 pub use self_test::SelfTest;
 pub use signature::{PublicKey, signature_path};
 pub use tokenizer::Original;
+pub use validation::{Validation, ValidationTask};
 #[cfg(feature = "train")]
-pub use write::{BundleRequest, Variant, Written, write_bundle};
+pub use write::{BundleRequest, Origin, Variant, Written, write_bundle};
 
-use crate::backbone::{Architecture, Backbone, Packed, TOKENIZER, WEIGHTS};
+use crate::backbone::{Architecture, Backbone, LAYER_MEANS, Packed, TOKENIZER, WEIGHTS};
 use crate::bert::{Weights, head_bias, head_weight};
 use crate::embed::{EmbedOptions, Extractor, RowLayout, RowParts, WeightBytes};
 use crate::error::{Error, Kind, Result};
-use crate::fingerprint::Fingerprint;
+use crate::fingerprint::{Fields, Fingerprint};
 use crate::graph::{self, ModelProto};
 use crate::heads::Head;
 use crate::runtime::Runtime;
@@ -105,11 +107,17 @@ impl Bundle {
 
     /// Checks the large entries.
     fn check_weights(&self) -> Result<()> {
-        for name in [contents::TOKENIZER, contents::DATA] {
+        let large = [contents::TOKENIZER, contents::DATA, contents::VALIDATION];
+        for name in large.into_iter().filter(|name| self.carries(name)) {
             let found = self.archive.hash(self.archive.entry(name)?)?;
             check_hash(name, &self.contents.checksums, found).map_err(|error| error.at(&self.path))?;
         }
         Ok(())
+    }
+
+    /// Whether there is such an entry.
+    fn carries(&self, name: &str) -> bool {
+        self.archive.entry(name).is_ok()
     }
 
     /// Where it lies, links resolved.
@@ -134,6 +142,47 @@ impl Bundle {
     #[must_use]
     pub fn calibration(&self) -> &[Calibration] {
         &self.contents.calibration
+    }
+
+    /// The validation rows it carries, if it does, everything about them checked.
+    ///
+    /// # Errors
+    /// They are not what they must be.
+    pub fn validation(&self) -> Result<Option<Validation>> {
+        if !self.carries(contents::VALIDATION) {
+            return Ok(None);
+        }
+        let bytes = self.checked(contents::VALIDATION)?;
+        Validation::from_bytes(&bytes, self.manifest()).map(Some).map_err(|error| error.at(&self.path))
+    }
+
+    /// Hash of the whole file.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn fingerprint(&self) -> Result<Fingerprint> {
+        self.archive.hash_range(0..self.archive.length()?)
+    }
+
+    /// Hash of the backbone: of its graph without the heads, and of every number in it, wherever that lies in the file.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn backbone_fingerprint(&self) -> Result<Fingerprint> {
+        let mut alone = network::without_heads(&self.graph);
+        let mut fields = Fields::new("frosthead bundled backbone 1");
+        for tensor in alone.graph.iter_mut().flat_map(|graph| &mut graph.initializer) {
+            let Some(range) = network::range(&self.graph, tensor.name()) else { continue };
+            fields = fields.field(tensor.name(), self.archive.hash_range(range)?.0);
+            tensor.external_data.clear();
+        }
+        Ok(fields.field("graph", graph::encode(&alone)).finish())
+    }
+
+    /// Whether its graph gives the mean-pooled states of the layers, which a head may see.
+    #[must_use]
+    pub fn gives_layers(&self) -> bool {
+        self.graph.graph.iter().flat_map(|graph| &graph.output).any(|output| output.name() == LAYER_MEANS)
     }
 
     /// Everything that is in it.
@@ -224,20 +273,34 @@ impl Bundle {
     }
 
     fn tokenizer(&self) -> Result<Vec<u8>> {
-        let bytes = self.archive.read(contents::TOKENIZER)?;
+        self.checked(contents::TOKENIZER)
+    }
+
+    /// The bytes of an entry, hashed once more: the file may have been written to since it was opened.
+    fn checked(&self, name: &str) -> Result<Vec<u8>> {
+        let bytes = self.archive.read(name)?;
         let found = Fingerprint::of_bytes(&bytes);
-        check_hash(contents::TOKENIZER, &self.contents.checksums, found)
-            .map_err(|error| error.at(&self.path))?;
+        check_hash(name, &self.contents.checksums, found).map_err(|error| error.at(&self.path))?;
         Ok(bytes)
     }
 
     /// The identity of what is in this very file.
     fn own_values(&self) -> BTreeMap<String, String> {
+        self.values_with(&[contents::GRAPH, contents::DATA, contents::TOKENIZER])
+    }
+
+    /// The identity of the backbone in this file, whatever its heads.
+    fn backbone_values(&self) -> Result<BTreeMap<String, String>> {
+        let mut values = self.values_with(&[contents::TOKENIZER]);
+        values.insert("bundled backbone".to_owned(), self.backbone_fingerprint()?.to_string());
+        Ok(values)
+    }
+
+    fn values_with(&self, entries: &[&str]) -> BTreeMap<String, String> {
         let manifest = self.manifest();
         let mut values = manifest.backbone.values();
         values.retain(|name, _| !name.starts_with("file "));
         values.insert("precision".to_owned(), manifest.precision.clone());
-        let entries = [contents::GRAPH, contents::DATA, contents::TOKENIZER];
         values.extend(entries.iter().filter_map(|name| {
             Some((format!("bundled {name}"), self.contents.checksums.get(*name)?.to_string()))
         }));
@@ -246,8 +309,8 @@ impl Bundle {
 
     fn proven_values(&self) -> Result<BTreeMap<String, String>> {
         let backbone = &self.manifest().backbone;
-        let Architecture::Bert { config } = &backbone.architecture else { return Ok(self.own_values()) };
-        let Some(weights) = Weights::of_graph(&self.graph, config) else { return Ok(self.own_values()) };
+        let Architecture::Bert { config } = &backbone.architecture else { return self.backbone_values() };
+        let Some(weights) = Weights::of_graph(&self.graph, config) else { return self.backbone_values() };
         let mut values = backbone.values();
         values.retain(|name, _| !name.starts_with("file "));
         let restored = tokenizer::restored(&self.tokenizer()?, &self.manifest().tokenizer)?;

@@ -1,8 +1,10 @@
 //! Every way a bundle can lie: a small bundle is made with one thing wrong, and must be refused before it is used.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Cursor;
 use std::path::PathBuf;
+
+use safetensors::tensor::{Dtype, TensorView};
 
 use super::archive_writer::ArchiveWriter;
 use super::assemble::{DeployedHead, append_heads, lay_out};
@@ -21,6 +23,7 @@ struct Parts {
     model: ModelProto,
     data: Vec<u8>,
     golden: Vec<Golden>,
+    validation: Option<Vec<u8>>,
     /// Entries by name that take the place of those made from the above.
     other: Vec<(&'static str, Vec<u8>)>,
     /// Entries that do not belong there.
@@ -37,6 +40,18 @@ fn head() -> Head {
         bias: vec![0.5, -0.5],
         temperature: 2.0,
     }
+}
+
+/// Three validation rows, the second without a label.
+fn carried() -> Validation {
+    let features: Vec<f32> = (0..24).map(|number| number as f32 / 3.0).collect();
+    let task = ValidationTask {
+        task: "mood".into(),
+        labels: head().labels,
+        truth: vec![Some(1), None, Some(0)],
+        columns: 0..8,
+    };
+    Validation::new(&features, 8, vec![task])
 }
 
 /// "Embeddings" that are rows of a table of 64 × 8 numbers.
@@ -84,10 +99,12 @@ impl Parts {
                 files: BTreeMap::new(),
             },
             changed: None,
+            refits: Vec::new(),
             tokenizer: Original { truncation: "null".into(), padding: "null".into() },
         };
         let golden = vec![Golden { text: "one".into(), embedding: vec![0.0; 8], logits: vec![vec![0.0; 2]] }];
-        Self { manifest, model, data, golden, other: Vec::new(), more: Vec::new(), without: None }
+        let validation = Some(carried().to_bytes().unwrap());
+        Self { manifest, model, data, golden, validation, other: Vec::new(), more: Vec::new(), without: None }
     }
 
     fn entries(&self) -> Vec<(&'static str, Vec<u8>)> {
@@ -102,6 +119,7 @@ impl Parts {
             (contents::GRAPH, graph::encode(&self.model)),
             (contents::GOLDEN, to_json(&self.golden).unwrap()),
         ];
+        entries.extend(self.validation.iter().map(|bytes| (contents::VALIDATION, bytes.clone())));
         for (name, bytes) in &self.other {
             entries.iter_mut().find(|(own, _)| own == name).unwrap().1.clone_from(bytes);
         }
@@ -255,7 +273,7 @@ fn an_entry_nobody_knows_is_refused() {
 
 #[test]
 fn a_missing_entry_is_named() {
-    for (name, ..) in contents::ENTRIES {
+    for (name, ..) in contents::ENTRIES.iter().filter(|(name, ..)| !contents::OPTIONAL.contains(name)) {
         let parts = Parts { without: Some(name), ..Parts::honest() };
         refused(&parts.archive(), &["missing", name]);
     }
@@ -270,6 +288,7 @@ fn a_huge_declared_size_is_refused_before_anything_is_read() {
         })
     };
     refused(&claimed(contents::TOKENIZER, 1 << 30), &["larger than it can honestly be", "1073741824 bytes"]);
+    refused(&claimed(contents::VALIDATION, 1 << 30), &["larger than it can honestly be", "validation"]);
     refused(&claimed(contents::DATA, u64::from(u32::MAX)), &["longer than the bundle", "model.onnx.data"]);
 }
 
@@ -309,9 +328,19 @@ fn a_misaligned_entry_is_refused() {
 #[test]
 fn a_newer_format_is_named_before_anything_else() {
     let mut parts = Parts::honest();
-    parts.manifest.format = 2;
+    parts.manifest.format = 3;
     parts.more.push(("new-thing.bin", Vec::new()));
-    refused(&parts.archive(), &["format 2", "format 1", "version of frosthead"]);
+    refused(&parts.archive(), &["format 3", "format 1 to 2", "version of frosthead"]);
+    parts.manifest.format = 0;
+    refused(&parts.archive(), &["format 0"]);
+}
+
+#[test]
+fn a_bundle_of_format_1_opens() {
+    let mut parts = Parts { validation: None, ..Parts::honest() };
+    parts.manifest.format = 1;
+    let bundle = open(&parts.archive()).unwrap();
+    assert_eq!((bundle.validation().unwrap(), bundle.manifest().refits.len()), (None, 0));
 }
 
 #[test]
@@ -339,6 +368,10 @@ fn small_entries_that_do_not_fit_one_another_are_refused() {
         refused(&other(contents::CALIBRATION, &calibration), &["calibration.json"]);
     }
     refused(&other(contents::GOLDEN, "[]"), &["golden.json"]);
+    let mut parts = Parts::honest();
+    let tasks = BTreeMap::from([("weather".to_owned(), 7)]);
+    parts.manifest.refits.push(Refit { from: Fingerprint::of_bytes(b""), tasks });
+    refused(&parts.archive(), &["do not fit", "manifest.json"]);
     let mut parts = Parts::honest();
     parts.manifest.tasks[0].width = 7;
     refused(&parts.archive(), &["heads do not fit", "heads.mood.weight"]);
@@ -453,4 +486,165 @@ fn a_bundle_is_opened_while_its_weights_are_hashed_but_given_out_only_when_they_
         Ok(())
     });
     assert!(called && refused.is_err());
+}
+
+#[test]
+fn validation_rows_come_back_as_they_were_and_need_not_be_there() {
+    // Only this one is in a file that stays.
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("x.frost");
+    std::fs::write(&path, Parts::honest().archive()).unwrap();
+    let found = Bundle::open(&path, None).unwrap().validation().unwrap().unwrap();
+    assert_eq!(found, carried());
+    assert_eq!((found.rows(), &found.tasks()[0].truth), (2, &vec![Some(1), Some(0)]));
+    assert_eq!(found.view(&found.tasks()[0]).row(1)[0], 16.0 / 3.0);
+    assert!(found.task("weather").is_none());
+    std::fs::write(&path, Parts { validation: None, ..Parts::honest() }.archive()).unwrap();
+    assert_eq!(Bundle::open(&path, None).unwrap().validation().unwrap(), None);
+    // Hashed, but not there; there, but not hashed.
+    refused(&Parts { without: Some(contents::VALIDATION), ..Parts::honest() }.archive(), &["checksums"]);
+    let mut parts = Parts { validation: None, ..Parts::honest() };
+    parts.more.push((contents::VALIDATION, carried().to_bytes().unwrap()));
+    refused(&parts.archive(), &["checksums"]);
+}
+
+type Tensor = (&'static str, Dtype, Vec<usize>, Vec<u8>);
+
+/// Honest tensors of the validation rows.
+fn tensors() -> [Tensor; 2] {
+    let features = (0..16_u8).flat_map(|number| f32::from(number).to_le_bytes()).collect();
+    let labels = [1_i32, -1].iter().flat_map(|label| label.to_le_bytes()).collect();
+    [("features", Dtype::F32, vec![2, 8], features), ("labels.mood", Dtype::I32, vec![2], labels)]
+}
+
+const MOOD: &str = r#"[{"task":"mood","labels":["bad","good"]}]"#;
+
+fn validation_entry(tasks: &str, more: &[(&str, &str)], tensors: &[Tensor]) -> Vec<u8> {
+    let views = tensors
+        .iter()
+        .map(|(name, kind, shape, bytes)| (*name, TensorView::new(*kind, shape.clone(), bytes).unwrap()));
+    let mut metadata: HashMap<String, String> =
+        more.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    metadata.insert("tasks".into(), tasks.into());
+    safetensors::serialize(views, Some(metadata)).unwrap()
+}
+
+#[track_caller]
+fn lying(bytes: Vec<u8>, parts: &[&str]) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("x.frost");
+    std::fs::write(&path, Parts { validation: Some(bytes), ..Parts::honest() }.archive()).unwrap();
+    let error = Bundle::open(&path, None).unwrap().validation().unwrap_err();
+    assert_eq!(error.kind(), Kind::Bundle);
+    let text = error.to_string();
+    for part in parts.iter().chain(&["x.frost"]) {
+        assert!(text.contains(part), "{part:?} is not in {text}");
+    }
+}
+
+#[test]
+fn validation_rows_that_are_no_such_file_are_refused() {
+    assert!(
+        Validation::from_bytes(&validation_entry(MOOD, &[], &tensors()), &Parts::honest().manifest).is_ok()
+    );
+    lying(b"not safetensors".to_vec(), &["validation.safetensors", "not what it must be"]);
+    lying(Vec::new(), &["validation.safetensors"]);
+    let views = tensors();
+    let views = views
+        .iter()
+        .map(|(name, kind, shape, bytes)| (*name, TensorView::new(*kind, shape.clone(), bytes).unwrap()));
+    lying(safetensors::serialize(views, None).unwrap(), &["whose they are"]);
+    for tasks in ["", "{}", r#"[{"task":"mood","labels":["bad","good"],"run":"x"}]"#] {
+        lying(validation_entry(tasks, &[], &tensors()), &["not what it must be"]);
+    }
+}
+
+#[test]
+fn validation_rows_of_other_tasks_or_labels_are_refused() {
+    for (tasks, part) in [
+        ("[]", "no task"),
+        (r#"[{"task":"weather","labels":["bad","good"]}]"#, "\"weather\""),
+        (&format!("[{0},{0}]", &MOOD[1..MOOD.len() - 1]), "twice"),
+        (r#"[{"task":"mood","labels":["bad"]}]"#, "[\"bad\"]"),
+        (r#"[{"task":"mood","labels":["good","bad"]}]"#, "[\"good\", \"bad\"]"),
+        (r#"[{"task":"mood","labels":["bad","bad"]}]"#, "[\"bad\", \"bad\"]"),
+    ] {
+        lying(validation_entry(tasks, &[], &tensors()), &["do not fit the bundle", part]);
+    }
+    // Heads that see layers, of a backbone that has none.
+    let mut manifest = Parts::honest().manifest;
+    manifest.tasks[0].features = FeatureChoice::All;
+    let error = Validation::from_bytes(&validation_entry(MOOD, &[], &tensors()), &manifest).unwrap_err();
+    assert!(error.to_string().contains("other features"), "{error}");
+}
+
+#[test]
+fn validation_features_that_no_head_sees_are_refused() {
+    let [(_, kind, shape, bytes), labels] = tensors();
+    let with = |kind: Dtype, shape: Vec<usize>, bytes: Vec<u8>| {
+        validation_entry(MOOD, &[], &[("features", kind, shape, bytes), labels.clone()])
+    };
+    lying(validation_entry(MOOD, &[], std::slice::from_ref(&labels)), &["features are missing"]);
+    lying(with(Dtype::I32, shape.clone(), bytes.clone()), &["I32 [2, 8]", "F32 [rows, 8]"]);
+    lying(with(kind, vec![4, 4], bytes.clone()), &["F32 [4, 4]"]);
+    lying(with(kind, vec![16], bytes.clone()), &["F32 [16]"]);
+    lying(with(kind, vec![0, 8], Vec::new()), &["F32 [0, 8]"]);
+    for number in [f32::NAN, f32::INFINITY] {
+        let mut bytes = bytes.clone();
+        bytes[4..8].copy_from_slice(&number.to_le_bytes());
+        lying(with(kind, shape.clone(), bytes), &["not a finite number"]);
+    }
+}
+
+#[test]
+fn validation_labels_that_nobody_gave_are_refused() {
+    let [features, (_, kind, shape, bytes)] = tensors();
+    let with = |kind: Dtype, shape: Vec<usize>, bytes: Vec<u8>| {
+        validation_entry(MOOD, &[], &[features.clone(), ("labels.mood", kind, shape, bytes)])
+    };
+    lying(
+        validation_entry(MOOD, &[], std::slice::from_ref(&features)),
+        &["labels are missing", "labels.mood"],
+    );
+    lying(with(Dtype::U32, shape.clone(), bytes.clone()), &["U32 [2]", "I32 [2]"]);
+    lying(with(kind, vec![1], bytes[..4].to_vec()), &["I32 [1]"]);
+    for label in [2_i32, -2, i32::MIN, i32::MAX] {
+        let bytes = [label.to_le_bytes(), 0_i32.to_le_bytes()].concat();
+        lying(with(kind, shape.clone(), bytes), &["no such label", &label.to_string(), "-1 to 1"]);
+    }
+}
+
+#[test]
+fn validation_rows_that_say_more_than_they_must_are_refused() {
+    let not_ours = &["not as frosthead writes them"];
+    lying(validation_entry(MOOD, &[("text", "what the user wrote")], &tensors()), not_ours);
+    let [features, labels] = tensors();
+    let more = ("more", Dtype::U8, vec![1], vec![0]);
+    lying(validation_entry(MOOD, &[], &[features, labels, more]), not_ours);
+    lying(validation_entry(&MOOD.replace(',', ", "), &[], &tensors()), not_ours);
+}
+
+#[test]
+fn the_hash_of_a_backbone_is_that_of_its_graph_and_numbers_alone() {
+    let hash = |parts: &Parts| {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.frost");
+        std::fs::write(&path, parts.archive()).unwrap();
+        Bundle::open(&path, None).unwrap().backbone_fingerprint().unwrap()
+    };
+    let honest = hash(&Parts::honest());
+    // Elsewhere in the file, with other entries, and with another head.
+    let mut parts = Parts { validation: None, ..Parts::honest() };
+    parts.manifest.precision = "a longer name of the precision".repeat(10);
+    assert_eq!(hash(&parts), honest);
+    let graph = parts.model.graph.as_mut().unwrap();
+    let bias = graph.initializer.iter_mut().find(|tensor| tensor.name() == "heads.mood.bias").unwrap();
+    bias.raw_data.as_mut().unwrap()[0] ^= 1;
+    assert_eq!(hash(&parts), honest);
+    // One bit of the table.
+    parts.data[0] ^= 1;
+    assert_ne!(hash(&parts), honest);
+    let mut parts = Parts::honest();
+    parts.model.graph.as_mut().unwrap().node[0].op_type = Some("GatherND".into());
+    assert_ne!(hash(&parts), honest);
 }

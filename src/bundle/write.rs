@@ -13,11 +13,11 @@ use super::archive_writer::ArchiveWriter;
 use super::assemble::{DeployedHead, append_heads, lay_out};
 use super::contents::{
     CALIBRATION, CHECKSUMS, Calibration, DATA, FORMAT, GOLDEN, GRAPH, Golden, LABELS, MANIFEST, Manifest,
-    TOKENIZER, TaskManifest, to_json,
+    Refit, TOKENIZER, TaskManifest, VALIDATION, limit, to_json,
 };
-use super::network::{bind, logits};
+use super::network::{bind, logits, without_heads};
 use super::self_test::{SENTENCES, golden};
-use super::{Bundle, signature, signature_path, tokenizer};
+use super::{Bundle, Validation, signature, signature_path, tokenizer};
 use crate::backbone::Backbone;
 use crate::bert::Outputs;
 use crate::data::{replace_file, write_atomically};
@@ -72,6 +72,27 @@ impl Variant {
             tolerance: FP32_TOLERANCE,
         })
     }
+
+    /// The network of a bundle as it is there, with other heads.
+    #[must_use]
+    pub fn of_bundle(bundle: &Bundle, heads: Vec<Head>) -> Self {
+        let manifest = bundle.manifest();
+        Self {
+            precision: manifest.precision.clone(),
+            details: manifest.details.clone(),
+            model: without_heads(&bundle.graph),
+            folder: bundle.path.parent().unwrap_or(Path::new("/")).to_path_buf(),
+            heads,
+            tolerance: manifest.tolerance,
+        }
+    }
+}
+
+/// The bundle that another one is made from, with heads of its own.
+pub struct Origin<'r> {
+    pub bundle: &'r Bundle,
+    /// The tasks whose heads were fitted, and on how many rows; the others' are the bundle's.
+    pub tasks: BTreeMap<String, u64>,
 }
 
 /// What goes into a bundle.
@@ -81,6 +102,10 @@ pub struct BundleRequest<'r> {
     /// What each head sees.
     pub choices: Vec<FeatureChoice>,
     pub long: LongTexts,
+    /// Validation rows to carry along.
+    pub validation: Option<&'r Validation>,
+    /// The bundle whose backbone, unchanged, this is; none when it is made of a run.
+    pub origin: Option<&'r Origin<'r>>,
     /// A minisign secret key to sign the bundle with.
     pub sign: Option<PathBuf>,
     pub overwrite: bool,
@@ -105,7 +130,8 @@ pub fn write_bundle(path: &Path, request: &BundleRequest<'_>, runtime: &Runtime)
     let there = path.exists().then(|| Fingerprint::of_file(path)).transpose()?;
     let written = replace_file(path, |file, temporary| {
         write_archive(file, temporary, request, runtime)?;
-        Bundle::open(temporary, None)?;
+        let bundle = Bundle::open(temporary, None)?;
+        request.origin.map_or(Ok(()), |origin| check_backbone(origin.bundle, &bundle))?;
         match there {
             Some(there) if there == Fingerprint::of_file(temporary)? => outcome = Written::UpToDate,
             Some(_) if !request.overwrite => {
@@ -134,6 +160,19 @@ pub fn write_bundle(path: &Path, request: &BundleRequest<'_>, runtime: &Runtime)
     Ok(outcome)
 }
 
+/// Refuses a bundle whose backbone is not that of the one it was made from.
+fn check_backbone(origin: &Bundle, written: &Bundle) -> Result<()> {
+    let (before, after) = (origin.backbone_fingerprint()?, written.backbone_fingerprint()?);
+    if before == after {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Bundle, "the backbone was changed while its bundle was read")
+        .at(origin.path())
+        .found(format!("hash {}", after.short()))
+        .expected(before.short())
+        .help("let nothing write to the bundle, and run the command again"))
+}
+
 /// The parts of a request, brought together.
 struct Assembly<'r> {
     request: &'r BundleRequest<'r>,
@@ -155,7 +194,7 @@ impl<'r> Assembly<'r> {
         });
         let embedding = ("embedding".to_owned(), backbone.manifest().hidden_size);
         let heads = variant.heads.iter().map(|head| (logits(&head.task), head.labels.len()));
-        let manifest = Manifest {
+        let mut manifest = Manifest {
             format: FORMAT,
             frosthead: env!("CARGO_PKG_VERSION").to_owned(),
             precision: variant.precision.clone(),
@@ -165,8 +204,14 @@ impl<'r> Assembly<'r> {
             tolerance: variant.tolerance,
             backbone: backbone.manifest().clone(),
             changed: backbone.changed_fingerprint(),
+            refits: Vec::new(),
             tokenizer: original,
         };
+        if let Some(Origin { bundle, tasks }) = request.origin {
+            manifest.changed = bundle.manifest().changed;
+            manifest.refits.clone_from(&bundle.manifest().refits);
+            manifest.refits.push(Refit { from: bundle.fingerprint()?, tasks: tasks.clone() });
+        }
         let parts = RowParts::new(std::iter::once(embedding).chain(heads));
         Ok(Self { request, manifest, tokenizer, parts })
     }
@@ -211,8 +256,43 @@ impl<'r> Assembly<'r> {
         let backbone = Arc::clone(self.request.backbone);
         let mut extractor = Extractor::with_session(backbone, session, self.parts.clone(), &options)?;
         let tasks: Vec<String> = self.manifest.tasks.iter().map(|task| task.task.clone()).collect();
-        golden(&mut extractor, &tasks, &SENTENCES)
+        match self.request.origin {
+            Some(origin) => origin.golden(&mut extractor, &tasks),
+            None => golden(&mut extractor, &tasks, &SENTENCES),
+        }
     }
+}
+
+impl Origin<'_> {
+    /// What the network says of the bundle's golden sentences. Of what was not fitted anew the bundle's own numbers stay, so that
+    /// they are compared, for ever, with those of the machine that the backbone comes from.
+    fn golden(&self, extractor: &mut Extractor, tasks: &[String]) -> Result<Vec<Golden>> {
+        let kept = &self.bundle.contents.golden;
+        let texts: Vec<&str> = kept.iter().map(|own| own.text.as_str()).collect();
+        let mut found = golden(extractor, tasks, &texts)?;
+        for (found, kept) in found.iter_mut().zip(kept) {
+            found.embedding.clone_from(&kept.embedding);
+            for (head, logits) in self.bundle.heads.iter().zip(&kept.logits) {
+                let place = tasks.iter().position(|task| *task == head.task);
+                if let Some(place) = place.filter(|_| !self.tasks.contains_key(&head.task)) {
+                    found.logits[place].clone_from(logits);
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The entry of the validation rows.
+fn validation_bytes(validation: &Validation) -> Result<Vec<u8>> {
+    let (bytes, most) = (validation.to_bytes()?, limit(VALIDATION));
+    if bytes.len() as u64 <= most {
+        return Ok(bytes);
+    }
+    Err(Error::new(Kind::Usage, "the validation rows are too many for a bundle")
+        .found(format!("{} bytes of features", bytes.len()))
+        .expected(format!("at most {most}"))
+        .help("leave --keep-validation away, or train the run with a smaller --valid-fraction"))
 }
 
 /// Writes the archive into an empty file, whose name is `path` for now.
@@ -237,6 +317,10 @@ fn write_archive(file: &mut File, path: &Path, request: &BundleRequest<'_>, runt
     let start = archive.start(DATA).unwrap_or(0);
     let golden = to_json(&assembly.golden(model, path, start, runtime)?)?;
     checksums.insert(GOLDEN, archive.add(GOLDEN, put(&golden))?);
+    if let Some(validation) = request.validation {
+        let bytes = validation_bytes(validation)?;
+        checksums.insert(VALIDATION, archive.add(VALIDATION, put(&bytes))?);
+    }
     archive.add(CHECKSUMS, put(&to_json(&checksums)?))?;
     archive.finish().map(drop)
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::run::Run;
-use crate::bundle::{BundleRequest, Variant, Written, write_bundle};
+use crate::bundle::{BundleRequest, Validation, Variant, Written, write_bundle};
 use crate::embed::FeatureChoice;
 use crate::error::Result;
 use crate::runtime::Runtime;
@@ -22,6 +22,8 @@ pub struct BundleOptions {
     pub overwrite: bool,
     /// The network and its heads in another precision than the run's own.
     pub variant: Option<Variant>,
+    /// Validation rows to carry along, as the heads see them in that precision.
+    pub validation: Option<Validation>,
 }
 
 /// Writes a run and its backbone into one file. The run's features were made from texts, or it has no backbone to bundle.
@@ -43,6 +45,8 @@ pub fn bundle_run(run: &Path, out: &Path, options: &BundleOptions, runtime: &Run
         },
         choices,
         long: run.recipe.features.long,
+        validation: options.validation.as_ref(),
+        origin: None,
         sign: options.sign.clone(),
         overwrite: options.overwrite,
     };

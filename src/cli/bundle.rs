@@ -1,7 +1,7 @@
 //! Owns `frosthead bundle`: a run into one file.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
@@ -10,10 +10,11 @@ use super::Outcome;
 use super::eval::unprintable;
 use super::options::{RuntimeArguments, StoreArguments};
 use super::terminal::{Terminal, bytes, grouped};
-use crate::bundle::{Written, signature_path};
+use crate::backbone::Backbone;
+use crate::bundle::{Validation, Written, signature_path};
 use crate::classifier::{BundleOptions, Run, bundle_run};
 use crate::data::write_atomically;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::precision::{
     Chosen, PRECISION, PrecisionChoice, PrecisionReport, PrecisionRequest, RunRows, choose,
 };
@@ -25,6 +26,7 @@ use crate::runtime::Runtime;
 #[command(after_help = "Examples:
   frosthead bundle runs/first --out first.frost
   frosthead bundle runs/first --out small.frost --precision auto --max-drop 0.5
+  frosthead bundle runs/first --out first.frost --keep-validation
   frosthead bundle runs/first --out first.frost --sign ~/.minisign/minisign.key --overwrite")]
 pub(crate) struct Arguments {
     /// The run directory.
@@ -39,6 +41,10 @@ pub(crate) struct Arguments {
     /// Points of accuracy or macro-F1 that a task may lose, on rows its heads have not seen.
     #[arg(long, value_name = "POINTS", default_value_t = 0.3)]
     max_drop: f64,
+    /// Put what the heads see of the run's validation rows into the bundle, with their labels (not their texts): `train --from` reports
+    /// on them how well a head fitted anew still does what the old one did.
+    #[arg(long)]
+    keep_validation: bool,
     /// Sign it with this minisign secret key; the signature goes into FILE.minisig.
     #[arg(long, value_name = "KEY")]
     sign: Option<PathBuf>,
@@ -60,72 +66,112 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
         backbone: arguments.backbone.clone(),
         sign: arguments.sign.clone(),
         overwrite: arguments.overwrite,
-        variant: None,
+        ..BundleOptions::default()
     };
+    let coded = arguments.precision != PrecisionChoice::Fixed(Precision::Fp32);
     // Its weights lie in a folder that must stay until the bundle is written.
-    let mut folder = None;
-    if arguments.precision != PrecisionChoice::Fixed(Precision::Fp32) {
-        let Some(chosen) = chosen(arguments, &runtime, terminal)? else {
-            return Ok(Outcome::CriterionMissed);
-        };
-        options.variant = Some(chosen.variant);
-        folder = Some(chosen.folder);
+    let mut chosen = None;
+    if coded || arguments.keep_validation {
+        if let PrecisionChoice::Fixed(precision) = arguments.precision {
+            // Before the texts are read; fp32 is for every device.
+            precision.check_device(runtime.device())?;
+        }
+        let opened = Opened::new(arguments, &runtime, terminal)?;
+        if coded {
+            let Some(found) = opened.choose(arguments, &runtime, terminal)? else {
+                return Ok(Outcome::CriterionMissed);
+            };
+            options.variant = Some(found.variant.clone());
+            chosen = Some(found);
+        }
+        if arguments.keep_validation {
+            options.validation = Some(opened.validation(chosen.as_ref(), terminal)?);
+        }
     }
     let out = &arguments.out;
     let written = bundle_run(&arguments.run, out, &options, &runtime)?;
-    drop(folder);
-    let size = std::fs::metadata(out).map_or(0, |file| file.len());
-    match written {
-        Written::UpToDate => terminal.say(format!("{}: up to date ({})", out.display(), bytes(size))),
-        Written::New => terminal.say(format!("{}: written ({})", out.display(), bytes(size))),
-    }
+    drop(chosen);
+    say_written(terminal, out, written);
     if arguments.sign.is_some() {
         terminal.say(format!("{}: its signature", signature_path(out).display()));
     }
     Ok(Outcome::Done)
 }
 
-/// Tries the variants and prints what they cost; none when no one passes.
-fn chosen(
-    arguments: &Arguments,
-    runtime: &Arc<Runtime>,
-    terminal: &Terminal,
-) -> anyhow::Result<Option<Chosen>> {
-    if let PrecisionChoice::Fixed(precision) = arguments.precision {
-        // Before the texts are read.
-        precision.check_device(runtime.device())?;
-    }
-    let run = Run::open(&arguments.run)?;
-    let backbone = Arc::new(run.backbone(arguments.backbone.as_deref())?);
-    let long = run.recipe.features.long;
-    let (mut embedder, _) =
-        arguments.store.open(Arc::clone(&backbone), Arc::clone(runtime), long, &[], terminal)?;
-    let mut progress = terminal.progress(None);
-    let rows = RunRows::read(&run, &mut embedder, &mut |state| progress.show(state))?;
-    drop(progress);
-    let request = PrecisionRequest {
-        run: &run,
-        backbone: &backbone,
-        runtime,
-        rows: &rows,
-        choice: arguments.precision,
-        max_drop: arguments.max_drop,
-        threads: runtime.threads(),
+/// What became of a bundle.
+pub(super) fn say_written(terminal: &Terminal, out: &Path, written: Written) {
+    let size = std::fs::metadata(out).map_or(0, |file| file.len());
+    let what = match written {
+        Written::UpToDate => "up to date",
+        Written::New => "written",
     };
-    let (report, chosen) = choose(&request, &mut |what| terminal.say(what))?;
-    write_atomically(&run.directory.join(PRECISION), |out| {
-        serde_json::to_writer_pretty(&mut *out, &report)
-            .map_err(|error| Error::io("write", run.directory.join(PRECISION), error.into()))
-    })?;
-    print_report(&report)?;
-    match &report.chosen {
-        Some(name) => terminal.say(format!("chosen: {name}")),
-        None => terminal.warn(format!(
-            "no variant costs every task at most {} points: a larger --max-drop, or --precision fp32",
-            arguments.max_drop
-        )),
+    terminal.say(format!("{}: {what} ({})", out.display(), bytes(size)));
+}
+
+/// A run with its backbone and rows.
+struct Opened {
+    run: Run,
+    backbone: Arc<Backbone>,
+    rows: RunRows,
+}
+
+impl Opened {
+    fn new(arguments: &Arguments, runtime: &Arc<Runtime>, terminal: &Terminal) -> Result<Self> {
+        let run = Run::open(&arguments.run)?;
+        let backbone = Arc::new(run.backbone(arguments.backbone.as_deref())?);
+        let long = run.recipe.features.long;
+        let (mut embedder, _) =
+            arguments.store.open(Arc::clone(&backbone), Arc::clone(runtime), long, &[], terminal)?;
+        let mut progress = terminal.progress(None);
+        let rows = RunRows::read(&run, &mut embedder, &mut |state| progress.show(state))?;
+        Ok(Self { run, backbone, rows })
     }
-    Ok(chosen)
+
+    /// Tries the variants and prints what they cost; none when no one passes.
+    fn choose(
+        &self,
+        arguments: &Arguments,
+        runtime: &Runtime,
+        terminal: &Terminal,
+    ) -> anyhow::Result<Option<Chosen>> {
+        let request = PrecisionRequest {
+            run: &self.run,
+            backbone: &self.backbone,
+            runtime,
+            rows: &self.rows,
+            choice: arguments.precision,
+            max_drop: arguments.max_drop,
+            threads: runtime.threads(),
+        };
+        let (report, chosen) = choose(&request, &mut |what| terminal.say(what))?;
+        let path = self.run.directory.join(PRECISION);
+        write_atomically(&path, |out| {
+            serde_json::to_writer_pretty(&mut *out, &report)
+                .map_err(|error| Error::io("write", &path, error.into()))
+        })?;
+        print_report(&report)?;
+        match &report.chosen {
+            Some(name) => terminal.say(format!("chosen: {name}")),
+            None => terminal.warn(format!(
+                "no variant costs every task at most {} points: a larger --max-drop, or --precision fp32",
+                arguments.max_drop
+            )),
+        }
+        Ok(chosen)
+    }
+
+    /// The validation rows, as the bundle's heads will see them.
+    fn validation(&self, chosen: Option<&Chosen>, terminal: &Terminal) -> Result<Validation> {
+        let validation = self.rows.validation(&self.run, chosen)?;
+        if validation.rows() == 0 {
+            return Err(Error::new(Kind::Usage, "the run has no validation rows to keep")
+                .at(&self.run.directory)
+                .found("--keep-validation")
+                .help("train the run with --valid or --valid-fraction"));
+        }
+        terminal.say(format!("features of {} validation rows are kept", grouped(validation.rows() as u64)));
+        Ok(validation)
+    }
 }
 
 /// One line per variant and task.

@@ -65,12 +65,26 @@ fn privacy(arguments: &Arguments, description: &Description) -> anyhow::Result<O
     }
     let mut out = std::io::stdout().lock();
     for kept in &bundle.kept {
-        writeln!(out, "{:<16}  {:>12}  {}", kept.name, bytes(kept.bytes), kept.what).map_err(unprintable)?;
+        writeln!(out, "{:<22}  {:>12}  {}", kept.name, bytes(kept.bytes), kept.what).map_err(unprintable)?;
     }
+    if bundle.validation_rows > 0 {
+        writeln!(
+            out,
+            "Of {} validation rows it holds the labels and what the heads see of the texts: numbers, from which something of these \
+             texts can be guessed. `frosthead bundle` without --keep-validation leaves them out.",
+            grouped(bundle.validation_rows as u64)
+        )
+        .map_err(unprintable)?;
+    }
+    let rows = if bundle.validation_rows > 0 {
+        "nothing of the training rows"
+    } else {
+        "no row and no feature of the data"
+    };
     writeln!(
         out,
-        "Nothing else. No text, no hash of a text, no row and no feature of the training data is in it; what training \
-         learned from them is in the weights and in the names of the labels."
+        "Nothing else. No text, no hash of a text and {rows} is in it; what training learned from them is in the weights and in the \
+         names of the labels."
     )
     .map_err(unprintable)?;
     Ok(Outcome::Done)
@@ -109,6 +123,13 @@ fn of_bundle(bundle: &BundleDescription) -> Vec<(&'static str, String)> {
         lines.push(("trained", format!("layers of the backbone ({})", changed.short())));
     }
     lines.push(("long texts", manifest.long.to_string()));
+    lines.extend(manifest.refits.iter().map(|refit| {
+        let tasks = refit.tasks.iter().map(|(task, rows)| format!("{task} on {} rows", grouped(*rows)));
+        ("fitted anew", format!("{} (from {})", tasks.collect::<Vec<_>>().join(", "), refit.from.short()))
+    }));
+    if bundle.validation_rows > 0 {
+        lines.push(("validation", format!("features of {} rows", grouped(bundle.validation_rows as u64))));
+    }
     let heads = bundle.heads.iter().zip(&manifest.tasks).zip(&bundle.calibration);
     lines.extend(heads.map(|((head, task), calibration)| {
         let (labels, width) = (head.labels.join(", "), grouped(head.features as u64));

@@ -20,6 +20,8 @@ mod learning;
 mod network;
 mod options;
 mod predict;
+#[cfg(feature = "train")]
+mod refit;
 mod terminal;
 #[cfg(feature = "train")]
 mod train;

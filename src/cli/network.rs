@@ -31,7 +31,8 @@ pub(crate) struct FreezeArguments {
     /// Take heads over from an earlier run (a frozen head stays as it is there).
     #[arg(long, value_name = "RUN")]
     pub(crate) init_heads: Option<PathBuf>,
-    /// Exit with 1 when a frozen head loses more points of accuracy under the moving backbone.
+    /// Exit with 1 when a head loses more points of accuracy: a frozen one under the moving backbone, or with --from one that is
+    /// fitted anew, on the validation rows that the bundle carries.
     #[arg(long, value_name = "POINTS")]
     pub(crate) max_drift: Option<f64>,
 }

@@ -231,13 +231,25 @@ impl StoreArguments {
         sources: &[&Source],
         terminal: &Terminal,
     ) -> Result<(Embedder, Option<u64>)> {
+        self.open_storing(self.store_layers, (backbone, runtime), long, sources, terminal)
+    }
+
+    /// The same, whatever --store-layers says.
+    pub(crate) fn open_storing(
+        &self,
+        stored: StoredLayers,
+        (backbone, runtime): (Arc<Backbone>, Arc<Runtime>),
+        long: LongTexts,
+        sources: &[&Source],
+        terminal: &Terminal,
+    ) -> Result<(Embedder, Option<u64>)> {
         if self.token_budget == 0 {
             return Err(Error::new(Kind::Usage, "a batch needs room for a token")
                 .found("--token-budget 0")
                 .expected("at least 1"));
         }
         let root = default_root(self.cache.as_deref())?;
-        let options = EmbedOptions { stored: self.store_layers, token_budget: self.token_budget, long };
+        let options = EmbedOptions { stored, token_budget: self.token_budget, long };
         let embedder = Embedder::open(backbone, runtime, &root, options)?;
         terminal.damage(embedder.damaged());
         let rows = sources.iter().map(|source| count_rows(source)).sum::<Option<u64>>();

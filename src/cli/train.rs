@@ -10,70 +10,116 @@ use super::learning::LearningArguments;
 use super::network::{FreezeArguments, NetworkArguments, TrainProgress};
 use super::options::{LongArguments, RuntimeArguments, StoreArguments, TableArguments, TrustArguments};
 use super::terminal::{Terminal, grouped};
-use super::{Outcome, eval};
-use crate::data::Format;
+use super::{Outcome, eval, refit};
+use crate::data::{Format, Source};
 use crate::dataset::Input;
 use crate::error::{Error, Kind, Result};
 use crate::heads::{FitOptions, FitReport};
 use crate::train::{FeatureRequest, RunMetrics, TrainRequest, TrainSummary, Trained, train, trains_layers};
 
-/// Train what the freeze plan leaves free (by default one head per task on a frozen backbone), measure it, and write a run.
+/// What has no meaning beside --from: the bundle has a backbone and its own way of reading texts, and nothing but heads is fitted.
+const REFUSED_WITH_FROM: [&str; 23] = [
+    "backbone",
+    "features_column",
+    "unfreeze",
+    "init_heads",
+    "head_init",
+    "label_text",
+    "epochs",
+    "learning_rate",
+    "head_rate",
+    "layer_decay",
+    "warm_up",
+    "weight_decay",
+    "clip",
+    "dropout",
+    "patience",
+    "train_tokens",
+    "states",
+    "task_weight",
+    "long",
+    "window",
+    "stride",
+    "max_windows",
+    "store_layers",
+];
+
+/// Train what the freeze plan leaves free (by default one head per task on a frozen backbone), measure it, and write a run; or, with
+/// --from, fit heads of a bundle anew.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   frosthead train data.csv --backbone models/all-MiniLM-L6-v2 --task domain --task sentiment --out runs/first
   frosthead train features.parquet --task domain --alpha auto --out runs/second
-  frosthead train data.csv --backbone models/all-MiniLM-L6-v2 --task domain --task sentiment --unfreeze 0,1,2 --out runs/third")]
+  frosthead train data.csv --backbone models/all-MiniLM-L6-v2 --task domain --task sentiment --unfreeze 0,1,2 --out runs/third
+  frosthead train new.csv --from x.frost --task sentiment --out y.frost")]
 pub(crate) struct Arguments {
     /// A table of labelled texts, or (without --backbone) a Parquet of features.
     data: String,
     /// The backbone directory, or an earlier run to go on from its trained backbone; without it DATA holds features.
     #[arg(long, value_name = "DIR")]
     backbone: Option<PathBuf>,
-    /// The run directory to write.
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
+    /// Fit the heads of these tasks anew in this bundle, or add them to it, and write a bundle: its backbone and its other heads stay as
+    /// they are. Texts are read as the bundle reads them.
+    #[arg(long, value_name = "BUNDLE", conflicts_with_all = REFUSED_WITH_FROM)]
+    from: Option<PathBuf>,
+    /// The run directory to write; with --from, the bundle.
+    #[arg(long, value_name = "PATH")]
+    pub(super) out: PathBuf,
+    /// With --from: sign the bundle with this minisign secret key.
+    #[arg(long, value_name = "KEY")]
+    pub(super) sign: Option<PathBuf>,
     /// What the heads see: `last` (the sentence embedding), `layers:A-B` or `all` (the mean-pooled states of these layers, side
-    /// by side), or `auto`: per task, the fewest numbers within one standard error of the best on training rows.
-    #[arg(long, value_name = "WHICH", default_value_t = FeatureRequest::default(), requires_if("auto", "backbone"))]
-    features: FeatureRequest,
+    /// by side), or `auto`: per task, the fewest numbers within one standard error of the best on training rows [default: last; with
+    /// --from for added tasks only, the others see what they saw].
+    #[arg(long, value_name = "WHICH")]
+    pub(super) features: Option<FeatureRequest>,
     /// The feature column of a Parquet [default: `embedding`, or the only column of number lists].
     #[arg(long, value_name = "COLUMN", conflicts_with = "backbone")]
     features_column: Option<String>,
     /// Exit with 1 when any task's macro-F1 on the test rows is lower.
     #[arg(long, value_name = "F1")]
-    min_f1: Option<f64>,
+    pub(super) min_f1: Option<f64>,
     /// Print metrics.json to standard output.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
     /// Replace a run that was made from something else.
     #[arg(long)]
     overwrite: bool,
     #[command(flatten)]
-    learning: LearningArguments,
+    pub(super) learning: LearningArguments,
     #[command(flatten)]
-    freeze: FreezeArguments,
+    pub(super) freeze: FreezeArguments,
     #[command(flatten)]
     network: NetworkArguments,
     #[command(flatten)]
-    table: TableArguments,
+    pub(super) table: TableArguments,
     #[command(flatten)]
     long: LongArguments,
     #[command(flatten)]
-    store: StoreArguments,
+    pub(super) store: StoreArguments,
     #[command(flatten)]
-    trust: TrustArguments,
+    pub(super) trust: TrustArguments,
     #[command(flatten)]
-    runtime: RuntimeArguments,
+    pub(super) runtime: RuntimeArguments,
 }
 
 pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
     let request = request(arguments)?;
+    if let Some(bundle) = &arguments.from {
+        return refit::run(arguments, &request, bundle, terminal);
+    }
+    if arguments.sign.is_some() {
+        return Err(Error::new(Kind::Usage, "only a bundle can be signed, and this makes a run")
+            .found("--sign without --from")
+            .help("sign the bundle: `frosthead bundle RUN --sign KEY`")
+            .into());
+    }
     let trained = match &arguments.backbone {
         None => train(&request, None, &mut |_| ControlFlow::Continue(()))?,
         Some(directory) => train_on_texts(arguments, &request, directory, terminal)?,
     };
     if let Trained::Written(summary) = &trained {
-        say_fits(terminal, summary);
+        say_fits(terminal, &summary.fits);
         say_training(terminal, summary);
     }
     let metrics = trained.metrics();
@@ -105,14 +151,7 @@ fn train_on_texts(
     let runtime = arguments.runtime.load(terminal)?;
     let backbone = Arc::new(arguments.trust.open_backbone(directory, &runtime)?);
     let max_length = backbone.manifest().preparation.max_length;
-    let sources: Vec<_> = [Some(&request.data), request.valid.as_ref(), request.test.as_ref()]
-        .into_iter()
-        .flatten()
-        .filter_map(|input| match input {
-            Input::Texts { source, .. } => Some(source),
-            Input::Features { .. } => None,
-        })
-        .collect();
+    let sources = sources(request);
     // Layers are trained on the start of a text, and the last layer is all that peers see of one: windows only when asked for.
     let truncated = request.features == FeatureRequest::default() || trains_layers(request, &backbone)?;
     let long = if truncated {
@@ -130,8 +169,18 @@ fn train_on_texts(
     Ok(trained)
 }
 
+/// The tables of texts that a request reads.
+pub(super) fn sources<'r>(request: &'r TrainRequest) -> Vec<&'r Source> {
+    let inputs = [Some(&request.data), request.valid.as_ref(), request.test.as_ref()];
+    let source = |input: &'r Input| match input {
+        Input::Texts { source, .. } => Some(source),
+        Input::Features { .. } => None,
+    };
+    inputs.into_iter().flatten().filter_map(source).collect()
+}
+
 /// How many rows went where.
-fn say_rows(terminal: &Terminal, metrics: &RunMetrics) {
+pub(super) fn say_rows(terminal: &Terminal, metrics: &RunMetrics) {
     let sizes = &metrics.sizes;
     terminal.say(format!(
         "{} rows: {} train, {} validation, {} test{}",
@@ -151,7 +200,7 @@ fn say_rows(terminal: &Terminal, metrics: &RunMetrics) {
 }
 
 /// What calibration did.
-fn say_calibration(terminal: &Terminal, metrics: &RunMetrics) {
+pub(super) fn say_calibration(terminal: &Terminal, metrics: &RunMetrics) {
     for (task, own) in &metrics.calibration {
         terminal.say(format!(
             "{task}: calibrated on {} validation rows, temperature {:.2}; calibration error on test rows {:.3} before, {:.3} after",
@@ -185,7 +234,7 @@ fn say_frozen(terminal: &Terminal, metrics: &RunMetrics) {
 fn request(arguments: &Arguments) -> Result<TrainRequest> {
     let input = |data: &str| -> Result<Input> {
         let source = arguments.table.source(data)?;
-        if arguments.backbone.is_some() {
+        if arguments.backbone.is_some() || arguments.from.is_some() {
             return Ok(Input::Texts { source, column: arguments.table.text.clone() });
         }
         match (source.format, source.path) {
@@ -197,11 +246,17 @@ fn request(arguments: &Arguments) -> Result<TrainRequest> {
                 .help("say --backbone models/NAME, or give a Parquet of features made by `frosthead embed`")),
         }
     };
-    let Arguments { learning, network, table, runtime, features, .. } = arguments;
+    let Arguments { learning, network, table, runtime, .. } = arguments;
+    let features = arguments.features.unwrap_or_default();
+    if features == FeatureRequest::Auto && arguments.backbone.is_none() && arguments.from.is_none() {
+        return Err(Error::new(Kind::Usage, "features are chosen among those that a backbone gives")
+            .found("--features auto without --backbone")
+            .help("say --backbone models/NAME, and give a table of texts"));
+    }
     let shared = learning.request(&arguments.data, &input, network, table, runtime)?;
     Ok(TrainRequest {
-        features: *features,
-        fit: FitOptions { alpha: learning.alpha(*features), ..shared.fit.clone() },
+        features,
+        fit: FitOptions { alpha: learning.alpha(features), ..shared.fit.clone() },
         freeze: arguments.freeze.freeze.clone(),
         unfreeze: arguments.freeze.unfreeze.clone(),
         init_heads: arguments.freeze.init_heads.clone(),
@@ -211,9 +266,8 @@ fn request(arguments: &Arguments) -> Result<TrainRequest> {
     })
 }
 
-fn say_fits(terminal: &Terminal, summary: &TrainSummary) {
-    for FitReport { task, width, rows, alpha, loss, gradient_norm, tolerance, converged, seconds, .. } in
-        &summary.fits
+pub(super) fn say_fits(terminal: &Terminal, fits: &[FitReport]) {
+    for FitReport { task, width, rows, alpha, loss, gradient_norm, tolerance, converged, seconds, .. } in fits
     {
         terminal.say(format!(
             "{task}: fitted on {} rows of {} numbers in {seconds:.1} s, alpha {alpha}, loss {loss:.2}, gradient {gradient_norm:.2e} ({} {tolerance:.1e})",

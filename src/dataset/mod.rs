@@ -187,7 +187,8 @@ impl Dataset {
 }
 
 /// The identity of a text that is known by its vector only.
-fn vector_key(vector: &[f32]) -> TextKey {
+#[must_use]
+pub fn vector_key(vector: &[f32]) -> TextKey {
     let bytes: Vec<u8> = vector.iter().flat_map(|number| number.to_le_bytes()).collect();
     TextKey::of_bytes(&bytes)
 }

@@ -39,6 +39,8 @@ pub struct BundleDescription {
     pub heads: Vec<HeadDescription>,
     /// Per head.
     pub calibration: Vec<Calibration>,
+    /// Validation rows whose features it carries.
+    pub validation_rows: usize,
     /// Everything that is in it.
     pub kept: Vec<Kept>,
 }
@@ -66,6 +68,7 @@ pub fn describe(path: &Path, key: Option<&PublicKey>) -> Result<Description> {
             manifest: bundle.manifest().clone(),
             heads: bundle.heads().iter().map(HeadDescription::of).collect(),
             calibration: bundle.calibration().to_vec(),
+            validation_rows: bundle.validation()?.map_or(0, |validation| validation.rows()),
             kept: bundle.kept(),
         })));
     }

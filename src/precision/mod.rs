@@ -25,6 +25,7 @@ use crate::quantize::{Agreement, CALIBRATION_TEXTS, Precision, Variant, calibrat
 use crate::runtime::Runtime;
 use gate::Judged;
 pub use gate::TaskCost;
+use rows::Features;
 pub use rows::RunRows;
 use trial::{Trial, speeds};
 
@@ -115,6 +116,8 @@ pub struct PrecisionReport {
 pub struct Chosen {
     pub variant: bundle::Variant,
     pub folder: TempDir,
+    /// What its heads see of the run's texts.
+    features: Features,
 }
 
 /// Tries the variants that were asked for and takes the first that passes the gate.
@@ -246,7 +249,7 @@ fn deployed(variant: &Variant, texts: &[&str], trial: Trial) -> Chosen {
         heads: trial.heads,
         tolerance: CODED_TOLERANCE,
     };
-    Chosen { variant, folder: trial.folder }
+    Chosen { variant, folder: trial.folder, features: trial.features }
 }
 
 #[cfg(test)]

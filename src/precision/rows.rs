@@ -2,9 +2,12 @@
 //!
 //! Refuses tables that are not the ones the run was trained on.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
 
+use super::Chosen;
+use crate::bundle::{Validation, ValidationTask};
 use crate::classifier::run::TableRecipe;
 use crate::classifier::{Run, TaskRows};
 use crate::data::{Part, Source};
@@ -12,7 +15,7 @@ use crate::dataset::{Columns, Dataset};
 use crate::embed::{Embedder, Progress, covering};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fingerprint, TextKey};
-use crate::heads::FeatureView;
+use crate::heads::{FeatureView, Head};
 
 /// What the heads see of some texts, in the order of the texts.
 pub(super) struct Features {
@@ -31,6 +34,10 @@ impl Features {
         Self { numbers, width: covered.len(), columns }
     }
 
+    fn row(&self, row: usize) -> &[f32] {
+        &self.numbers[row * self.width..(row + 1) * self.width]
+    }
+
     pub fn view(&self, head: usize) -> FeatureView<'_> {
         FeatureView::new(&self.numbers, self.width, self.columns[head].clone())
     }
@@ -45,7 +52,7 @@ fn refuse_changed(table: &TableRecipe) -> Result<()> {
         .at(&table.path)
         .found(found.short())
         .expected(table.fingerprint.short())
-        .help("train the run again, or bundle with --precision fp32"))
+        .help("train the run again, or bundle with --precision fp32 and without --keep-validation"))
 }
 
 /// The rows that a run was trained, validated and tested on.
@@ -69,7 +76,7 @@ impl RunRows {
         let Some(column) = &data.text else {
             return Err(Error::new(Kind::Usage, "the run was trained on cached features, not on texts")
                 .at(&run.directory)
-                .help("8-bit precisions are calibrated on texts: train on the texts, or bundle with --precision fp32"));
+                .help("8-bit precisions and --keep-validation need the texts: train on them, or bundle with --precision fp32 alone"));
         };
         let tables: Vec<&TableRecipe> =
             [Some(&data.table), data.valid.as_ref(), data.test.as_ref()].into_iter().flatten().collect();
@@ -100,6 +107,29 @@ impl RunRows {
         let rows =
             (0..self.parts.len()).filter(|&row| self.parts[row].is_some_and(|own| parts.contains(&own)));
         TaskRows::new(&head.task, &head.labels, &self.cells[task], rows)
+    }
+
+    /// The validation rows as the heads see them: those of a chosen variant, or the run's own.
+    ///
+    /// # Errors
+    /// A row has a label that the run does not know.
+    pub fn validation(&self, run: &Run, chosen: Option<&Chosen>) -> Result<Validation> {
+        let features = chosen.map_or(&self.features, |chosen| &chosen.features);
+        let valid: Vec<usize> =
+            (0..self.parts.len()).filter(|&row| self.parts[row] == Some(Part::Valid)).collect();
+        let numbers: Vec<f32> = valid.iter().flat_map(|&row| features.row(row)).copied().collect();
+        let of_head = |(task, head): (usize, &Head)| {
+            let labelled = self.of_task(run, task, &[Part::Valid])?;
+            let labels: HashMap<usize, u32> = labelled.rows.into_iter().zip(labelled.labels).collect();
+            Ok(ValidationTask {
+                task: head.task.clone(),
+                labels: head.labels.clone(),
+                truth: valid.iter().map(|row| labels.get(row).copied()).collect(),
+                columns: features.columns[task].clone(),
+            })
+        };
+        let tasks = run.heads.iter().enumerate().map(of_head).collect::<Result<_>>()?;
+        Ok(Validation::new(&numbers, features.width, tasks))
     }
 
     /// At most so many training texts, evenly spread over the table.

@@ -171,46 +171,78 @@ pub(super) fn settle(
     let earlier = earlier_choices(request, &plans[0])?;
     let mut views = Vec::with_capacity(request.tasks.len());
     for (task, earlier) in earlier.into_iter().enumerate() {
-        views.push(match request.features {
+        views.push(match (request.features, earlier) {
             // A head that is taken over sees what it saw, and needs no penalty.
-            FeatureRequest::Auto if earlier.is_some() => {
-                fixed(request, earlier, embedder.columns(earlier.unwrap_or_default())?)
-            }
-            FeatureRequest::Choice(FeatureChoice::Last) => {
-                fixed(request, Some(FeatureChoice::Last), embedder.columns(FeatureChoice::Last)?)
-            }
-            FeatureRequest::Choice(choice) if request.fit.alpha != Alpha::Auto => {
-                fixed(request, Some(choice), embedder.columns(choice)?)
-            }
-            FeatureRequest::Choice(choice) => screen(request, table, task, embedder, &[choice])?,
-            FeatureRequest::Auto => {
-                let layers = embedder
-                    .backbone()
-                    .manifest()
-                    .layers()
-                    .filter(|_| !embedder.layout().states().is_empty());
-                let choices = layers.map_or_else(|| vec![FeatureChoice::Last], FeatureChoice::candidates);
-                screen(request, table, task, embedder, &choices)?
-            }
+            (FeatureRequest::Auto, Some(choice)) => fixed(request, Some(choice), embedder.columns(choice)?),
+            (asked, _) => settle_task(request, asked, (table, task), embedder, show)?,
         });
-        if let Some(view) = views.last().filter(|view: &&TaskView| !view.tried.is_empty()) {
-            let event = TrainEvent::Chosen(&Chosen {
-                task: &request.tasks[task],
-                choice: view.choice.unwrap_or_default(),
-                width: view.columns.len(),
-                tried: &view.tried,
-                run_off: &view.run_off,
-                seconds: view.seconds,
-                memory: view.memory,
-            });
-            let _uninterrupted = show(&event);
-        }
     }
     let choices: Vec<FeatureChoice> = views.iter().map(|view| view.choice.unwrap_or_default()).collect();
     check_gradients(request, embedder, plans, &choices)?;
-    let columns: Vec<Range<usize>> = views.iter().map(|view| view.columns.clone()).collect();
-    table.rows.load(embedder, covering(&columns))?;
+    load(table, &views, embedder)?;
     Ok(views)
+}
+
+/// The same for heads of which each is asked for features of its own, on a frozen backbone.
+///
+/// # Errors
+/// The features cannot be read, or trying them fails.
+pub(super) fn settle_each(
+    request: &TrainRequest,
+    asked: &[FeatureRequest],
+    table: &mut Table,
+    embedder: &Embedder,
+    show: &mut Show<'_>,
+) -> Result<Vec<TaskView>> {
+    let asked = asked.iter().enumerate();
+    let views = asked.map(|(task, asked)| settle_task(request, *asked, (table, task), embedder, show));
+    let views = views.collect::<Result<Vec<_>>>()?;
+    load(table, &views, embedder)?;
+    Ok(views)
+}
+
+/// Brings what the heads see into memory.
+fn load(table: &mut Table, views: &[TaskView], embedder: &Embedder) -> Result<()> {
+    let columns: Vec<Range<usize>> = views.iter().map(|view| view.columns.clone()).collect();
+    table.rows.load(embedder, covering(&columns))
+}
+
+/// Settles what one task's head sees.
+fn settle_task(
+    request: &TrainRequest,
+    asked: FeatureRequest,
+    (table, task): (&mut Table, usize),
+    embedder: &Embedder,
+    show: &mut Show<'_>,
+) -> Result<TaskView> {
+    let view = match asked {
+        FeatureRequest::Choice(FeatureChoice::Last) => {
+            fixed(request, Some(FeatureChoice::Last), embedder.columns(FeatureChoice::Last)?)
+        }
+        FeatureRequest::Choice(choice) if request.fit.alpha != Alpha::Auto => {
+            fixed(request, Some(choice), embedder.columns(choice)?)
+        }
+        FeatureRequest::Choice(choice) => screen(request, table, task, embedder, &[choice])?,
+        FeatureRequest::Auto => {
+            let layers =
+                embedder.backbone().manifest().layers().filter(|_| !embedder.layout().states().is_empty());
+            let choices = layers.map_or_else(|| vec![FeatureChoice::Last], FeatureChoice::candidates);
+            screen(request, table, task, embedder, &choices)?
+        }
+    };
+    if !view.tried.is_empty() {
+        let event = TrainEvent::Chosen(&Chosen {
+            task: &request.tasks[task],
+            choice: view.choice.unwrap_or_default(),
+            width: view.columns.len(),
+            tried: &view.tried,
+            run_off: &view.run_off,
+            seconds: view.seconds,
+            memory: view.memory,
+        });
+        let _uninterrupted = show(&event);
+    }
+    Ok(view)
 }
 
 fn fixed(request: &TrainRequest, choice: Option<FeatureChoice>, columns: Range<usize>) -> TaskView {

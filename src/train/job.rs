@@ -8,14 +8,14 @@ use super::described::described_heads;
 use super::earlier::Earlier;
 use super::features::TaskView;
 use super::fits::{InitialHeads, initial_heads, untrained};
+use super::measured::{calibrated_metrics, measure_part, metrics};
 use super::network::{Rows, StageReport, Trainer};
 use super::proof::{TensorProof, hashes, prove};
 use super::rows::{Table, task_rows};
 use super::seen::SeenRows;
-use super::{Drift, RunMetrics, Show, TrainRequest, TrainSummary, Trained, json, measure_part, sizes};
+use super::{Drift, RunMetrics, Show, TrainRequest, TrainSummary, Trained, json};
 use crate::backbone::Backbone;
 use crate::bert::{ChangedTensors, Start, head_bias, head_weight};
-use crate::classifier::calibrate;
 use crate::classifier::run::{
     CHANGED, FIT, HEADS, METRICS, PROOF, RECIPE, ROWS, Recipe, Run, SplitRows, TRAINING, changed_bytes,
 };
@@ -25,7 +25,6 @@ use crate::error::{Error, Result};
 use crate::finetune::StageTask;
 use crate::fingerprint::Fingerprint;
 use crate::heads::{self, ClassWeight, FitReport, Head};
-use crate::metrics::Calibration;
 use crate::plan::{FreezePlan, Scenario};
 
 /// A request with its plans and rows.
@@ -73,7 +72,7 @@ impl Job<'_> {
         let (request, table) = (self.request, &self.table);
         let before = untrained(request, &table.labels, &self.views);
         let heads = described_heads(request, &table.labels, &self.views, embedder)?;
-        let mut metrics = self.metrics(&heads)?;
+        let mut metrics = metrics(request, table, &self.views, &heads)?;
         metrics.untrained = measure_part(request, table, &self.views, &before, Part::Test)?;
         Ok(Outcome {
             before: heads.clone(),
@@ -97,7 +96,7 @@ impl Job<'_> {
         }
         let network = self.stages.iter().any(|plan| plan.scenario() == Scenario::Network);
         let Some(embedder) = embedder.filter(|_| network) else {
-            let metrics = self.calibrated_metrics(&mut heads)?;
+            let metrics = calibrated_metrics(request, &self.table, &self.views, &mut heads)?;
             return Ok(Outcome {
                 heads,
                 before,
@@ -114,7 +113,7 @@ impl Job<'_> {
             let first = row * self.table.rows.width;
             self.table.rows.features[first..first + features.len()].copy_from_slice(features);
         }
-        let mut metrics = self.calibrated_metrics(&mut trained.heads)?;
+        let mut metrics = calibrated_metrics(request, &self.table, &self.views, &mut trained.heads)?;
         metrics.drift = frozen
             .iter()
             .map(|task| {
@@ -185,45 +184,6 @@ impl Job<'_> {
             })
             .collect();
         Ok(Rows { texts, keys: &rows.keys, seen, tasks, train, valid })
-    }
-
-    /// Calibrates the heads on the validation rows, and measures them.
-    fn calibrated_metrics(&self, heads: &mut [Head]) -> Result<RunMetrics> {
-        let (request, table) = (self.request, &self.table);
-        heads.iter_mut().for_each(|head| head.temperature = 1.0);
-        let before = measure_part(request, table, &self.views, heads, Part::Test)?;
-        let mut calibration = BTreeMap::new();
-        for (task, head) in heads.iter_mut().enumerate() {
-            let cells = &table.rows.cells[task];
-            let rows = task_rows(&head.task, &head.labels, cells, &table.parts, Part::Valid)?;
-            let found = calibrate(head, table.rows.view(&self.views[task].columns), &rows);
-            calibration.insert(head.task.clone(), (found, rows.rows.len() as u64));
-        }
-        let mut metrics = self.metrics(heads)?;
-        metrics.calibration = calibration
-            .into_iter()
-            .map(|(task, (temperature, rows))| {
-                let (ece_before, ece_after) = (before[&task].ece, metrics.tasks[&task].ece);
-                (task, Calibration { temperature, rows, ece_before, ece_after })
-            })
-            .collect();
-        Ok(metrics)
-    }
-
-    fn metrics(&self, heads: &[Head]) -> Result<RunMetrics> {
-        let (request, table) = (self.request, &self.table);
-        let empty = |cells: &Vec<Option<String>>| cells.iter().filter(|cell| cell.is_none()).count() as u64;
-        Ok(RunMetrics {
-            tasks: measure_part(request, table, &self.views, heads, Part::Test)?,
-            valid: measure_part(request, table, &self.views, heads, Part::Valid)?,
-            sizes: sizes(&table.parts),
-            unlabelled: request.tasks.iter().cloned().zip(table.rows.cells.iter().map(empty)).collect(),
-            texts: table.rows.notes,
-            seed: request.split.seed,
-            calibration: BTreeMap::new(),
-            untrained: BTreeMap::new(),
-            drift: BTreeMap::new(),
-        })
     }
 
     /// Checkpoints lie beside the run, under a hidden name, until it is written.

@@ -7,9 +7,11 @@ mod earlier;
 mod features;
 mod fits;
 mod job;
+mod measured;
 mod network;
 mod proof;
 mod recipe;
+mod refit;
 mod rows;
 mod seen;
 
@@ -23,28 +25,27 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::backbone::Backbone;
-use crate::classifier::measure;
 use crate::classifier::run::{BackboneRecipe, TaskFeatures};
-use crate::data::{Part, Source, SplitOptions};
+use crate::data::{Source, SplitOptions};
 use crate::dataset::Input;
 use crate::embed::{Embedder, Progress, StatesProgress, TextNotes};
 use crate::error::{Error, Kind, Result};
 use crate::finetune::StageProgress;
 use crate::fingerprint::Fingerprint;
-use crate::heads::{FitOptions, FitReport, Head};
+use crate::heads::{FitOptions, FitReport};
 use crate::metrics::{Calibration, TaskMetrics};
 use crate::plan::{FreezePlan, Scenario};
 use crate::tokens::LongTexts;
 use earlier::Earlier;
 pub use earlier::reports as stage_reports;
-use features::TaskView;
 pub use features::{Chosen, FeatureRequest};
 use fits::check_earlier;
 use job::Job;
 pub use network::{NetworkOptions, StageReport};
 pub use proof::TensorProof;
 use recipe::{recipe, up_to_date};
-use rows::{Table, task_rows};
+pub use refit::{Accuracy, HeadChange, RefitReport, RefitRequest, Refitted, refit};
+use rows::Table;
 
 /// How trainable heads begin when a part of the backbone is trained with them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -288,33 +289,6 @@ fn stages(request: &TrainRequest, backbone: Option<&Backbone>) -> Result<Vec<Fre
             .help("say --backbone models/NAME and give a table of texts"));
     }
     Ok(plans)
-}
-
-fn measure_part(
-    request: &TrainRequest,
-    table: &Table,
-    views: &[TaskView],
-    heads: &[Head],
-    part: Part,
-) -> Result<BTreeMap<String, TaskMetrics>> {
-    let tasks = request.tasks.iter().zip(heads).zip(views).zip(&table.rows.cells);
-    tasks
-        .map(|(((task, head), view), cells)| {
-            let chosen = task_rows(task, &head.labels, cells, &table.parts, part)?;
-            Ok((task.clone(), measure(head, table.rows.view(&view.columns), &chosen)))
-        })
-        .collect()
-}
-
-fn sizes(parts: &[Option<Part>]) -> Sizes {
-    let count = |part| parts.iter().filter(|own| **own == part).count() as u64;
-    Sizes {
-        rows: parts.len() as u64,
-        train: count(Some(Part::Train)),
-        valid: count(Some(Part::Valid)),
-        test: count(Some(Part::Test)),
-        left_out: count(None),
-    }
 }
 
 fn json(value: &(impl Serialize + ?Sized)) -> Result<String> {

@@ -316,7 +316,7 @@ fn a_bundle_is_described_and_keeps_nothing_of_the_texts() {
     let made = plain();
     let described = frosthead(&["inspect", made.bundle()]).success().stdout;
     for part in [
-        "format 1, fp32",
+        "format 2, fp32",
         "90.8 MB",
         "all-MiniLM-L6-v2",
         "apache-2.0",
@@ -393,7 +393,7 @@ fn latency_is_measured_text_by_text() {
 }
 
 /// A key pair of minisign's, without a password: the files of the secret and the public key.
-fn keys(place: &Path, name: &str) -> (PathBuf, PathBuf) {
+pub fn keys(place: &Path, name: &str) -> (PathBuf, PathBuf) {
     let pair = minisign::KeyPair::generate_unencrypted_keypair().unwrap();
     let (secret, public) = (place.join(format!("{name}.key")), place.join(format!("{name}.pub")));
     std::fs::write(&secret, pair.sk.to_box(None).unwrap().into_string()).unwrap();
@@ -450,7 +450,7 @@ fn with_a_key_only_what_was_signed_with_it_is_loaded() {
 }
 
 /// Where an entry's local header, bytes and central record begin, and its length.
-fn places(bytes: &[u8], name: &str) -> (usize, usize, usize, usize) {
+pub fn places(bytes: &[u8], name: &str) -> (usize, usize, usize, usize) {
     let number = |at: usize, size: usize| {
         bytes[at..at + size].iter().rev().fold(0, |all, byte| all << 8 | usize::from(*byte))
     };
@@ -464,7 +464,7 @@ fn places(bytes: &[u8], name: &str) -> (usize, usize, usize, usize) {
 }
 
 /// Changes an entry's bytes and everything that vouches for them: a forger's work.
-fn forge(bytes: &mut [u8], name: &str, change: &dyn Fn(&mut [u8])) {
+pub fn forge(bytes: &mut [u8], name: &str, change: &dyn Fn(&mut [u8])) {
     let (header, start, central, length) = places(bytes, name);
     let before = Fingerprint::of_bytes(&bytes[start..start + length]).to_string();
     change(&mut bytes[start..start + length]);

@@ -14,5 +14,6 @@ mod options;
 mod pipeline;
 mod precision;
 mod quantize;
+mod refit;
 mod robust;
 mod trained_features;

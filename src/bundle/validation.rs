@@ -1,0 +1,223 @@
+//! Owns `validation.safetensors`: what the heads see of validation rows, and these rows' labels, so that heads fitted anew elsewhere
+//! can be compared with the old ones.
+//!
+//! Tensors `features` `[rows, width]` f32 (the places of a row that cover what the named tasks' heads see) and per task `labels.TASK`
+//! `[rows]` i32 (−1: no label); the metadata entry `tasks` is a JSON list of `{"task", "labels"}`. Holds no text and no hash of one.
+//! Refuses an entry that is not, to the byte, what it would write.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+
+use super::archive::lie;
+use super::contents::{Manifest, VALIDATION};
+use crate::embed::{RowLayout, covering};
+use crate::error::{Error, Kind, Result};
+use crate::heads::FeatureView;
+
+const TASKS: &str = "tasks";
+const FEATURES: &str = "features";
+/// What stands for a label that is not known.
+const UNLABELLED: i32 = -1;
+
+/// Validation rows as the heads see them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Validation {
+    /// `[rows, width]`, row-major.
+    features: Vec<f32>,
+    width: usize,
+    tasks: Vec<ValidationTask>,
+}
+
+/// One task's side of the validation rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ValidationTask {
+    pub task: String,
+    /// The names that `truth` indexes, sorted; those of the first head, whatever later heads know.
+    pub labels: Vec<String>,
+    /// Per row.
+    pub truth: Vec<Option<u32>>,
+    /// What its head sees of a row of the features.
+    pub columns: Range<usize>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TaskEntry {
+    task: String,
+    labels: Vec<String>,
+}
+
+impl Validation {
+    /// Rows of `width` numbers; those without any label are left out.
+    #[must_use]
+    pub fn new(features: &[f32], width: usize, mut tasks: Vec<ValidationTask>) -> Self {
+        let rows = features.len().checked_div(width).unwrap_or(0);
+        let labelled: Vec<bool> =
+            (0..rows).map(|row| tasks.iter().any(|own| own.truth[row].is_some())).collect();
+        let kept = features.chunks_exact(width.max(1)).zip(&labelled).filter(|(_, labelled)| **labelled);
+        let features = kept.flat_map(|(row, _)| row.iter().copied()).collect();
+        for own in &mut tasks {
+            let mut labelled = labelled.iter();
+            own.truth.retain(|_| *labelled.next().unwrap_or(&false));
+        }
+        Self { features, width, tasks }
+    }
+
+    /// Number of rows.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.features.len().checked_div(self.width).unwrap_or(0)
+    }
+
+    /// The tasks that have labels here.
+    #[must_use]
+    pub fn tasks(&self) -> &[ValidationTask] {
+        &self.tasks
+    }
+
+    /// A task's side, if it has labels here.
+    #[must_use]
+    pub fn task(&self, task: &str) -> Option<&ValidationTask> {
+        self.tasks.iter().find(|own| own.task == task)
+    }
+
+    /// The rows as a task's head sees them.
+    #[must_use]
+    pub fn view(&self, task: &ValidationTask) -> FeatureView<'_> {
+        FeatureView::new(&self.features, self.width, task.columns.clone())
+    }
+
+    /// The entry's bytes.
+    ///
+    /// # Errors
+    /// Never for rows of features.
+    pub(super) fn to_bytes(&self) -> Result<Vec<u8>> {
+        let wrong = |source: Box<dyn std::error::Error + Send + Sync>| {
+            Error::new(Kind::Bundle, "the validation rows cannot be written").because(source)
+        };
+        let features: Vec<u8> = self.features.iter().flat_map(|number| number.to_le_bytes()).collect();
+        let labels = |own: &ValidationTask| -> Vec<u8> {
+            let index =
+                |label: &Option<u32>| label.and_then(|label| i32::try_from(label).ok()).unwrap_or(UNLABELLED);
+            own.truth.iter().flat_map(|label| index(label).to_le_bytes()).collect()
+        };
+        let mut data = vec![(FEATURES.to_owned(), Dtype::F32, vec![self.rows(), self.width], features)];
+        data.extend(
+            self.tasks.iter().map(|own| (name(&own.task), Dtype::I32, vec![self.rows()], labels(own))),
+        );
+        let views = data.iter().map(|(name, kind, shape, bytes)| {
+            TensorView::new(*kind, shape.clone(), bytes).map(|view| (name, view))
+        });
+        let views =
+            views.collect::<std::result::Result<Vec<_>, _>>().map_err(|source| wrong(source.into()))?;
+        let entries: Vec<TaskEntry> = self
+            .tasks
+            .iter()
+            .map(|own| TaskEntry { task: own.task.clone(), labels: own.labels.clone() })
+            .collect();
+        let entries = serde_json::to_string(&entries).map_err(|source| wrong(source.into()))?;
+        let metadata = HashMap::from([(TASKS.to_owned(), entries)]);
+        safetensors::serialize(views, Some(metadata)).map_err(|source| wrong(source.into()))
+    }
+
+    /// Reads the entry of a bundle, everything in it checked.
+    ///
+    /// # Errors
+    /// It is not what it must be, or does not fit the bundle.
+    pub(super) fn from_bytes(bytes: &[u8], manifest: &Manifest) -> Result<Self> {
+        let wrong = |what: &str| lie(what).column(VALIDATION);
+        let broken = |source| wrong("an entry is not what it must be").because(source);
+        let file = SafeTensors::deserialize(bytes).map_err(broken)?;
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(broken)?;
+        let entries = header.metadata().as_ref().and_then(|metadata| metadata.get(TASKS));
+        let entries = entries.ok_or_else(|| wrong("the validation rows do not say whose they are"))?;
+        let entries: Vec<TaskEntry> = serde_json::from_str(entries)
+            .map_err(|source| wrong("an entry is not what it must be").because(source))?;
+        let columns = columns(&entries, manifest)?;
+        let width = covering(&columns).len();
+        let first = covering(&columns).start;
+        let features = features(&file, width)?;
+        let rows = features.len() / width;
+        let tasks = entries.into_iter().zip(columns).map(|(entry, columns)| {
+            let truth = truth(&file, &entry, rows)?;
+            let columns = columns.start - first..columns.end - first;
+            Ok(ValidationTask { task: entry.task, labels: entry.labels, truth, columns })
+        });
+        let validation = Self { features, width, tasks: tasks.collect::<Result<_>>()? };
+        // Whatever else could be said in such a file was not said.
+        if validation.to_bytes()? == bytes {
+            return Ok(validation);
+        }
+        Err(wrong("the validation rows are not as frosthead writes them"))
+    }
+}
+
+/// The name of a task's labels.
+fn name(task: &str) -> String {
+    format!("labels.{task}")
+}
+
+/// What the tasks' heads see of a whole row.
+fn columns(entries: &[TaskEntry], manifest: &Manifest) -> Result<Vec<Range<usize>>> {
+    let unfitting =
+        |what: &str| lie("the validation rows do not fit the bundle").column(VALIDATION).found(what);
+    if entries.is_empty() {
+        return Err(unfitting("no task"));
+    }
+    let states = manifest.backbone.layers().map_or(0, |layers| layers + 1);
+    let layout = RowLayout::new(states, manifest.backbone.hidden_size);
+    let of = |(place, entry): (usize, &TaskEntry)| {
+        if entries[..place].iter().any(|other| other.task == entry.task) {
+            return Err(unfitting(&format!("task {:?} twice", entry.task)));
+        }
+        if entry.labels.len() < 2 || !entry.labels.is_sorted_by(|a, b| a < b) {
+            return Err(unfitting(&format!("labels {:?} of task {:?}", entry.labels, entry.task)));
+        }
+        let own = manifest.tasks.iter().find(|own| own.task == entry.task);
+        let own = own.ok_or_else(|| unfitting(&format!("task {:?}, which it does not have", entry.task)))?;
+        own.features.columns(&layout).map_err(|source| unfitting("other features").because(source))
+    };
+    entries.iter().enumerate().map(of).collect()
+}
+
+fn features(file: &SafeTensors<'_>, width: usize) -> Result<Vec<f32>> {
+    let wrong = |what: &str| lie(what).column(VALIDATION);
+    let tensor = file.tensor(FEATURES).map_err(|source| wrong("the features are missing").because(source))?;
+    if tensor.dtype() != Dtype::F32 || !matches!(tensor.shape(), [rows, own] if *rows > 0 && *own == width) {
+        return Err(wrong("the features are not those that the heads see")
+            .found(format!("{:?} {:?}", tensor.dtype(), tensor.shape()))
+            .expected(format!("F32 [rows, {width}]")));
+    }
+    let numbers: Vec<f32> = tensor.data().as_chunks().0.iter().map(|own| f32::from_le_bytes(*own)).collect();
+    if numbers.iter().all(|number| number.is_finite()) {
+        return Ok(numbers);
+    }
+    Err(wrong("a feature is not a finite number"))
+}
+
+fn truth(file: &SafeTensors<'_>, entry: &TaskEntry, rows: usize) -> Result<Vec<Option<u32>>> {
+    let wrong = |what: &str| lie(what).column(name(&entry.task));
+    let tensor =
+        file.tensor(&name(&entry.task)).map_err(|source| wrong("labels are missing").because(source))?;
+    if tensor.dtype() != Dtype::I32 || tensor.shape() != [rows] {
+        return Err(wrong("there is not a label for every row")
+            .found(format!("{:?} {:?}", tensor.dtype(), tensor.shape()))
+            .expected(format!("I32 [{rows}]")));
+    }
+    let index = |bytes: &[u8; 4]| match i32::from_le_bytes(*bytes) {
+        UNLABELLED => Ok(None),
+        label => u32::try_from(label)
+            .ok()
+            .filter(|&label| (label as usize) < entry.labels.len())
+            .map(Some)
+            .ok_or_else(|| {
+                wrong("there is no such label")
+                    .found(label.to_string())
+                    .expected(format!("-1 to {}", entry.labels.len() - 1))
+            }),
+    };
+    tensor.data().as_chunks().0.iter().map(index).collect()
+}

@@ -1,0 +1,341 @@
+//! Owns fitting heads of a bundle anew, or adding some, on new rows: bundle → bundle, on the device that it runs on.
+//!
+//! Refuses to touch the backbone and the other heads, and to let a head see what the bundle's graph does not give.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::features::{FeatureRequest, TaskView, settle_each};
+use super::fits::{InitialHeads, initial_heads};
+use super::measured::calibrated_metrics;
+use super::rows::{Table, task_rows};
+use super::{RunMetrics, Show, TrainRequest, stages};
+use crate::bundle::{Bundle, BundleRequest, Origin, Validation, Variant, Written, write_bundle};
+use crate::classifier::{TaskRows, most_probable, probabilities};
+use crate::data::Part;
+use crate::dataset::vector_key;
+use crate::embed::{Embedder, FeatureChoice};
+use crate::error::{Error, Kind, Result};
+use crate::fingerprint::{Fingerprint, TextKey};
+use crate::heads::{FeatureView, FitReport, Head};
+
+/// Which heads of a bundle to fit on what.
+pub struct RefitRequest<'r> {
+    pub bundle: &'r Bundle,
+    /// Rows, tasks, and how their heads are fitted; its output is the new bundle.
+    pub train: &'r TrainRequest,
+    /// What the heads of added tasks see; the others see what they saw.
+    pub features: Option<FeatureRequest>,
+    /// A minisign secret key to sign the new bundle with.
+    pub sign: Option<PathBuf>,
+}
+
+/// The outcome of [`refit`].
+#[derive(Debug)]
+pub struct Refitted {
+    pub written: Written,
+    pub report: RefitReport,
+    pub fits: Vec<FitReport>,
+}
+
+/// What fitting heads anew came to.
+#[derive(Debug, Serialize)]
+pub struct RefitReport {
+    /// Of the fitted heads, on the new rows.
+    pub metrics: RunMetrics,
+    /// Validation rows whose features the bundle carries; it carries them on.
+    pub kept_rows: usize,
+    /// Per fitted task that these rows have labels of, the old head and the new one on them.
+    pub kept: BTreeMap<String, HeadChange>,
+    /// Per fitted task that has such rows, both on the validation rows among the new rows.
+    pub valid: BTreeMap<String, HeadChange>,
+    /// Labels that a head knew and the new rows do not have.
+    pub lost: BTreeMap<String, Vec<String>>,
+    /// Hash of the backbone in the old bundle …
+    pub backbone_before: Fingerprint,
+    /// … and in the new one, as it was read there.
+    pub backbone_after: Fingerprint,
+}
+
+/// A head before and after it was fitted anew.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct HeadChange {
+    /// On all rows.
+    pub all: Accuracy,
+    /// On the rows that truly have a label.
+    pub labels: BTreeMap<String, Accuracy>,
+}
+
+/// Share of rows that are labelled rightly.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Accuracy {
+    pub rows: u64,
+    /// By the bundle's head; none for an added task.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<f64>,
+    pub after: f64,
+    /// Of the difference between both, row by row.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub standard_error: Option<f64>,
+}
+
+/// Fits heads on the features of the bundle's own backbone, which `embedder` has, and writes the bundle with them.
+///
+/// # Errors
+/// More than heads was asked for, the rows are malformed or cannot be fitted, or the bundle cannot be written.
+pub fn refit(request: &RefitRequest<'_>, embedder: &mut Embedder, show: &mut Show<'_>) -> Result<Refitted> {
+    let RefitRequest { bundle, train, .. } = *request;
+    let freeze = train.freeze.iter().filter(|own| *own != "backbone").map(|own| format!("--freeze {own}"));
+    let unfreeze = train.unfreeze.iter().map(|own| format!("--unfreeze {own}"));
+    let more: Vec<String> = freeze.chain(unfreeze).collect();
+    if !more.is_empty() {
+        return Err(Error::new(
+            Kind::Usage,
+            "only heads are fitted on a bundle; those of no --task stay as they are",
+        )
+        .found(more.join(" "))
+        .expected("--freeze backbone, or none")
+        .help("train other parts where the run was trained"));
+    }
+    let plans = stages(train, Some(embedder.backbone()))?;
+    let asked = asked(request)?;
+    let validation = bundle.validation()?;
+    let mut table = Table::read(train, Some(embedder), show)?;
+    if let Some(validation) = &validation {
+        keep_out(&mut table, validation, request, embedder)?;
+    }
+    let views = settle_each(train, &asked, &mut table, embedder, show)?;
+    let InitialHeads { mut heads, fits } = initial_heads(train, &plans[0], &table, &views)?;
+    let metrics = calibrated_metrics(train, &table, &views, &mut heads)?;
+    let kept = validation.as_ref().map(|own| on_kept(own, bundle, &heads)).unwrap_or_default();
+    let valid = on_new(&table, bundle, &heads, &views)?;
+    let lost = lost(bundle, &heads);
+    let backbone_before = bundle.backbone_fingerprint()?;
+    let written = write(request, (heads, &views, &fits), validation.as_ref(), embedder)?;
+    let report = RefitReport {
+        metrics,
+        kept_rows: validation.as_ref().map_or(0, Validation::rows),
+        kept,
+        valid,
+        lost,
+        backbone_before,
+        backbone_after: Bundle::open(&train.output, None)?.backbone_fingerprint()?,
+    };
+    Ok(Refitted { written, report, fits })
+}
+
+/// What each task's head shall see: a head that is fitted anew sees what it saw.
+fn asked(request: &RefitRequest<'_>) -> Result<Vec<FeatureRequest>> {
+    let RefitRequest { bundle, train, features, .. } = request;
+    let of = |task: &String| {
+        let known = bundle.manifest().tasks.iter().find(|own| own.task == *task);
+        let given = features.unwrap_or_default();
+        let asked = known.map_or(given, |own| FeatureRequest::Choice(own.features));
+        let wrong = |what: &str| {
+            Error::new(Kind::Usage, what).at(bundle.path()).column(task).found(format!("--features {given}"))
+        };
+        if features.is_some() && asked != given {
+            return Err(wrong("a head that is fitted anew sees what it saw")
+                .expected(asked.to_string())
+                .help(
+                    "leave --features away, or add the tasks it is meant for with a command of their own",
+                ));
+        }
+        if matches!(asked, FeatureRequest::Choice(choice) if choice != FeatureChoice::Last)
+            && !bundle.gives_layers()
+        {
+            return Err(wrong("the bundle's graph gives the embedding only, not the states of layers")
+                .expected("--features last")
+                .help("a bundle gives the states of layers when the run it was made of had a head that sees them"));
+        }
+        Ok(asked)
+    };
+    train.tasks.iter().map(of).collect()
+}
+
+/// Keeps the validation rows that the bundle carries out of the fit, as far as they are recognised: by the bits of their features.
+fn keep_out(
+    table: &mut Table,
+    validation: &Validation,
+    request: &RefitRequest<'_>,
+    embedder: &Embedder,
+) -> Result<()> {
+    let known = request.train.tasks.iter().find_map(|task| validation.task(task));
+    let tasks = &request.bundle.manifest().tasks;
+    let seen = known.and_then(|known| tasks.iter().find(|own| own.task == known.task));
+    let (Some(known), Some(seen)) = (known, seen) else { return Ok(()) };
+    let carried = validation.view(known);
+    let carried: HashSet<TextKey> = (0..validation.rows()).map(|row| vector_key(carried.row(row))).collect();
+    let columns = embedder.columns(seen.features)?;
+    table.rows.load(embedder, columns.clone())?;
+    let own = table.rows.view(&columns);
+    for (row, part) in table.parts.iter_mut().enumerate() {
+        if *part == Some(Part::Train) && carried.contains(&vector_key(own.row(row))) {
+            *part = None;
+        }
+    }
+    Ok(())
+}
+
+/// Old and new heads on the validation rows that the bundle carries.
+fn on_kept(validation: &Validation, bundle: &Bundle, heads: &[Head]) -> BTreeMap<String, HeadChange> {
+    let changes = heads.iter().filter_map(|head| {
+        let own = validation.task(&head.task)?;
+        let labelled = own.truth.iter().enumerate().filter_map(|(row, label)| Some((row, (*label)?)));
+        let (rows, labels): (Vec<usize>, Vec<u32>) = labelled.unzip();
+        let rows = TaskRows { rows, labels };
+        let change = || change((&own.labels, &rows), old(bundle, head), head, validation.view(own));
+        (!rows.rows.is_empty()).then(|| (head.task.clone(), change()))
+    });
+    changes.collect()
+}
+
+/// Old and new heads on the validation rows among the new rows.
+fn on_new(
+    table: &Table,
+    bundle: &Bundle,
+    heads: &[Head],
+    views: &[TaskView],
+) -> Result<BTreeMap<String, HeadChange>> {
+    let mut changes = BTreeMap::new();
+    for ((head, view), cells) in heads.iter().zip(views).zip(&table.rows.cells) {
+        let rows = task_rows(&head.task, &head.labels, cells, &table.parts, Part::Valid)?;
+        if !rows.rows.is_empty() {
+            let features = table.rows.view(&view.columns);
+            let own = change((&head.labels, &rows), old(bundle, head), head, features);
+            changes.insert(head.task.clone(), own);
+        }
+    }
+    Ok(changes)
+}
+
+fn old<'b>(bundle: &'b Bundle, head: &Head) -> Option<&'b Head> {
+    bundle.heads().iter().find(|own| own.task == head.task)
+}
+
+/// Two heads on the same rows; their labels are compared by name, because they need not know the same ones.
+fn change(
+    (names, rows): (&[String], &TaskRows),
+    before: Option<&Head>,
+    after: &Head,
+    features: FeatureView<'_>,
+) -> HeadChange {
+    let right = |head: &Head| -> Vec<bool> {
+        let all = probabilities(head, features, &rows.rows);
+        let predicted = all.chunks_exact(head.labels.len()).map(|row| &head.labels[most_probable(row)]);
+        predicted.zip(&rows.labels).map(|(predicted, &label)| *predicted == names[label as usize]).collect()
+    };
+    let (before, after) = (before.map(right), right(after));
+    let among = |label: Option<usize>| {
+        let chosen =
+            (0..after.len()).filter(|&row| label.is_none_or(|label| rows.labels[row] as usize == label));
+        let chosen: Vec<usize> = chosen.collect();
+        let of = |right: &[bool]| chosen.iter().map(|&row| f64::from(right[row])).collect::<Vec<_>>();
+        let (before, after) = (before.as_deref().map(of), of(&after));
+        Accuracy {
+            rows: chosen.len() as u64,
+            before: before.as_deref().map(mean),
+            after: mean(&after),
+            standard_error: before.map(|before| difference_error(&before, &after)),
+        }
+    };
+    let labels = names.iter().enumerate().map(|(place, name)| (name.clone(), among(Some(place))));
+    HeadChange { all: among(None), labels: labels.filter(|(_, own)| own.rows > 0).collect() }
+}
+
+/// The standard error of the mean difference of paired numbers.
+fn difference_error(before: &[f64], after: &[f64]) -> f64 {
+    let gains: Vec<f64> = before.iter().zip(after).map(|(before, after)| after - before).collect();
+    let gain = mean(&gains);
+    let squares: Vec<f64> = gains.iter().map(|own| (own - gain).powi(2)).collect();
+    #[expect(clippy::cast_precision_loss, reason = "a number of rows")]
+    let count = gains.len().max(1) as f64;
+    (mean(&squares) / count).sqrt()
+}
+
+/// The mean; 0 of nothing.
+#[expect(clippy::cast_precision_loss, reason = "a number of rows")]
+fn mean(numbers: &[f64]) -> f64 {
+    numbers.iter().sum::<f64>() / numbers.len().max(1) as f64
+}
+
+/// Labels that heads lose, because no new row has them.
+fn lost(bundle: &Bundle, heads: &[Head]) -> BTreeMap<String, Vec<String>> {
+    let of = |head: &Head| {
+        let gone = old(bundle, head)?.labels.iter().filter(|label| !head.labels.contains(label));
+        Some((head.task.clone(), gone.cloned().collect::<Vec<_>>())).filter(|(_, gone)| !gone.is_empty())
+    };
+    heads.iter().filter_map(of).collect()
+}
+
+/// Writes the bundle with the fitted heads in the place of the old ones, and added ones behind them.
+fn write(
+    request: &RefitRequest<'_>,
+    (fitted, views, fits): (Vec<Head>, &[TaskView], &[FitReport]),
+    validation: Option<&Validation>,
+    embedder: &Embedder,
+) -> Result<Written> {
+    let RefitRequest { bundle, train, sign, .. } = request;
+    let mut heads = bundle.heads().to_vec();
+    let mut choices: Vec<FeatureChoice> = bundle.manifest().tasks.iter().map(|own| own.features).collect();
+    for (head, view) in fitted.into_iter().zip(views) {
+        match heads.iter().position(|own| own.task == head.task) {
+            Some(place) => heads[place] = head,
+            None => {
+                heads.push(head);
+                choices.push(view.choice.unwrap_or_default());
+            }
+        }
+    }
+    let tasks = fits.iter().map(|fit| (fit.task.clone(), fit.rows)).collect();
+    let new = BundleRequest {
+        backbone: embedder.backbone(),
+        variant: Variant::of_bundle(bundle, heads),
+        choices,
+        long: bundle.long(),
+        validation,
+        origin: Some(&Origin { bundle, tasks }),
+        sign: sign.clone(),
+        overwrite: train.overwrite,
+    };
+    write_bundle(&train.output, &new, embedder.runtime())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(labels: &[&str], weights: &[f32]) -> Head {
+        Head {
+            task: "t".into(),
+            labels: labels.iter().map(|own| (*own).to_owned()).collect(),
+            features: 1,
+            weights: weights.to_vec(),
+            bias: vec![0.0; labels.len()],
+            temperature: 1.0,
+        }
+    }
+
+    #[test]
+    fn heads_with_other_labels_are_compared_by_name() {
+        let names = ["a", "b", "c"].map(str::to_owned);
+        // The old head says b below zero and a above; the new one, which does not know b, c and a.
+        let (old, new) = (head(&["a", "b"], &[1.0, -1.0]), head(&["a", "c"], &[1.0, -1.0]));
+        let rows = TaskRows { rows: vec![0, 1, 2, 3], labels: vec![0, 1, 2, 2] };
+        let features = [1.0, -1.0, -2.0, 3.0];
+        let found = change((&names, &rows), Some(&old), &new, FeatureView::whole(&features, 1));
+        let of = |own: &Accuracy| (own.rows, own.before, own.after);
+        assert_eq!(of(&found.all), (4, Some(0.5), 0.5));
+        assert_eq!(of(&found.labels["a"]), (1, Some(1.0), 1.0));
+        assert_eq!(of(&found.labels["b"]), (1, Some(1.0), 0.0));
+        assert_eq!(of(&found.labels["c"]), (2, Some(0.0), 0.5));
+        // Gains 0, −1, 0, 1: variance 1/2, four rows.
+        assert!((found.all.standard_error.unwrap() - (0.5_f64 / 4.0).sqrt()).abs() < 1e-12);
+        // Gains 0 and 1: variance 1/4, two rows.
+        assert!((found.labels["c"].standard_error.unwrap() - (0.25_f64 / 2.0).sqrt()).abs() < 1e-12);
+        let added = change((&names, &rows), None, &new, FeatureView::whole(&features, 1));
+        assert_eq!((added.all.before, added.all.standard_error), (None, None));
+    }
+}
