@@ -62,7 +62,12 @@ pub(super) struct Source<'b> {
 
 impl<'b> Source<'b> {
     pub(super) fn open(backbone: &'b Backbone) -> Result<Self> {
-        let (config, weights) = backbone.encoder()?;
+        let (config, weights) = backbone.encoder().map_err(|error| {
+            Error::new(Kind::Usage, "this backbone cannot be put into 8 bits: its layers must be known")
+                .at(backbone.directory())
+                .help("bundle with --precision fp32, or train on a backbone imported from model.safetensors")
+                .because(error)
+        })?;
         let (path, weight_file) = (backbone.weights_path(), backbone.weights_place().1);
         let Preparation { pooling, normalize, .. } = backbone.manifest().preparation;
         Ok(Self { config, weights, path, weight_file, changed: backbone.changed(), pooling, normalize })

@@ -156,6 +156,8 @@ fn a_foreign_graph_is_bundled_with_its_weights_wherever_they_were() {
             made.run(),
         ])
         .success();
+        frosthead(&["bundle", made.run(), "--out", made.bundle(), "--precision", "int8"])
+            .fails_with(&["cannot be put into 8 bits", "--precision fp32", "imported .onnx"]);
         frosthead(&["bundle", made.run(), "--out", made.bundle()]).success();
         std::fs::remove_dir_all(place("model")).unwrap();
         let predicted = frosthead(&["predict", text(&data), "--model", made.bundle()]).success();
