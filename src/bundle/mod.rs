@@ -36,7 +36,7 @@ use crate::backbone::{Architecture, Backbone, Packed, TOKENIZER, WEIGHTS};
 use crate::bert::{Weights, head_bias, head_weight};
 use crate::embed::{EmbedOptions, Extractor, RowLayout, RowParts};
 use crate::error::{Error, Kind, Result};
-use crate::fingerprint::Fingerprint;
+use crate::fingerprint::{Fields, Fingerprint};
 use crate::graph::{self, ModelProto};
 use crate::heads::Head;
 use crate::runtime::Runtime;
@@ -122,6 +122,15 @@ impl Bundle {
     #[must_use]
     pub fn manifest(&self) -> &Manifest {
         &self.contents.manifest
+    }
+
+    /// Names this very bundle: the hash of the names and hashes of all its other entries.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        let start = Fields::new("frosthead bundle 1");
+        let add =
+            |fields: Fields, (name, hash): (&String, &Fingerprint)| fields.field(name, hash.to_string());
+        self.contents.checksums.iter().fold(start, add).finish()
     }
 
     /// The heads that are in the graph.

@@ -20,6 +20,8 @@ mod learning;
 mod network;
 mod options;
 mod predict;
+#[cfg(feature = "serve")]
+mod serve;
 mod terminal;
 #[cfg(feature = "train")]
 mod train;
@@ -54,6 +56,8 @@ enum Command {
     Compare(Box<compare::Arguments>),
     Eval(eval::Arguments),
     Predict(predict::Arguments),
+    #[cfg(feature = "serve")]
+    Serve(Box<serve::Arguments>),
     #[cfg(feature = "train")]
     Bundle(bundle::Arguments),
     Inspect(inspect::Arguments),
@@ -106,6 +110,8 @@ fn run(command: &Command, terminal: &Terminal) -> anyhow::Result<Outcome> {
         Command::Compare(arguments) => compare::run(arguments, terminal),
         Command::Eval(arguments) => eval::run(arguments, terminal),
         Command::Predict(arguments) => predict::run(arguments, terminal),
+        #[cfg(feature = "serve")]
+        Command::Serve(arguments) => serve::run(arguments, terminal),
         #[cfg(feature = "train")]
         Command::Bundle(arguments) => bundle::run(arguments, terminal),
         Command::Inspect(arguments) => inspect::run(arguments, terminal),

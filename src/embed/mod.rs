@@ -8,6 +8,7 @@ mod cut;
 mod embedder;
 mod extractor;
 mod layout;
+mod reader;
 mod table;
 mod windowed;
 
@@ -16,6 +17,7 @@ pub use cut::{CutRows, CutTokens, StatesNeed, StatesPlace, StatesProgress};
 pub use embedder::{EmbedOptions, Embedder, Progress};
 pub use extractor::{Extractor, TOKEN_BUDGET, WindowSpan, Work};
 pub use layout::{RowLayout, RowParts, StoredLayers};
+pub use reader::{Reader, Reading, row_of_text};
 pub use table::{
     EmbedRequest, EmbedSummary, Embedded, MadeWith, TextNotes, Visit, any_longer, embed_file, visit_rows,
 };
