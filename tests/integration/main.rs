@@ -14,4 +14,6 @@ mod pipeline;
 mod precision;
 mod quantize;
 mod robust;
+#[cfg(feature = "serve")]
+mod serve;
 mod trained_features;
