@@ -16,6 +16,8 @@ mod import;
 mod inspect;
 #[cfg(feature = "train")]
 mod learning;
+#[cfg(feature = "manual")]
+mod manual;
 #[cfg(feature = "train")]
 mod network;
 mod options;
@@ -64,6 +66,8 @@ enum Command {
     Doctor(doctor::Arguments),
     Cache(cache::Arguments),
     Bench(bench::Arguments),
+    #[cfg(feature = "manual")]
+    Manual(manual::Arguments),
 }
 
 /// What a command that ran has to say to the system.
@@ -118,6 +122,10 @@ fn run(command: &Command, terminal: &Terminal) -> anyhow::Result<Outcome> {
         Command::Doctor(arguments) => doctor::run(arguments, terminal),
         Command::Cache(arguments) => cache::run(arguments, terminal),
         Command::Bench(arguments) => bench::run(arguments, terminal),
+        #[cfg(feature = "manual")]
+        Command::Manual(arguments) => {
+            manual::run(arguments, <Arguments as clap::CommandFactory>::command(), terminal)
+        }
     }
 }
 

@@ -126,12 +126,13 @@ fn cannot_bind(address: SocketAddr, source: std::io::Error) -> Error {
 fn announce(server: &Server, address: SocketAddr) {
     let keys = server.keys();
     let scheme = if server.options.tls.is_some() { "https" } else { "http" };
-    let card = &server.model.get().card;
+    let model = server.model.get();
+    let card = &model.card;
     let fields = [
         ("address", format!("{scheme}://{address}").into()),
         ("bundle", server.options.bundle.display().to_string().into()),
-        ("fingerprint", card["fingerprint"].clone()),
-        ("precision", card["precision"].clone()),
+        ("fingerprint", card.fingerprint.as_str().into()),
+        ("precision", card.precision.as_str().into()),
         ("keys", keys.as_ref().map_or(0, |keys| keys.count()).into()),
     ];
     server.log.info("serving", &fields);

@@ -2,14 +2,15 @@
 //!
 //! A request keeps the model it began with: another one that takes its place does not touch it.
 
-use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use hyper::header::HeaderValue;
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::{Long, ServeOptions};
+use crate::backbone::Source;
+use crate::bundle::{Bundle, SelfTest};
 use crate::classifier::{Classifier, Model as Opened, OpenOptions};
 use crate::embed::{Reader, Reading};
 use crate::error::{Error, Kind, Result};
@@ -22,7 +23,7 @@ pub(super) struct Model {
     /// The bundle's fingerprint.
     pub fingerprint: HeaderValue,
     /// What the model says of itself.
-    pub card: Value,
+    pub card: Card,
     truncating: Reader,
     windowed: Option<Reader>,
     long: Long,
@@ -60,7 +61,6 @@ impl Model {
         let Opened::Bundle(bundle) = classifier.model() else {
             return Err(Error::new(Kind::Usage, "only a bundle is served").at(path));
         };
-        let fingerprint = bundle.fingerprint().to_string();
         let own = bundle.long();
         let long = options.long.unwrap_or(match own {
             LongTexts::Truncate => Long::Truncate,
@@ -72,11 +72,11 @@ impl Model {
         };
         let windowed = (long == Long::Windows)
             .then(|| classifier.reader(Some(LongTexts::Windows(windows))).map_err(|error| error.at(path)));
-        let card = card(&classifier, &fingerprint, path, long, start.elapsed().as_secs_f64());
+        let card = Card::new(&classifier, bundle, long, start.elapsed().as_secs_f64());
         Ok(Self {
             truncating: classifier.reader(Some(LongTexts::Truncate))?,
             windowed: windowed.transpose()?,
-            fingerprint: HeaderValue::try_from(fingerprint)
+            fingerprint: HeaderValue::try_from(&card.fingerprint)
                 .map_err(|source| Error::new(Kind::Bundle, "a fingerprint is no header").because(source))?,
             card,
             long,
@@ -129,28 +129,55 @@ impl Model {
 }
 
 /// What a model says of itself.
-fn card(classifier: &Classifier, fingerprint: &str, path: &Path, long: Long, seconds: f64) -> Value {
-    let Opened::Bundle(bundle) = classifier.model() else { return Value::Null };
-    let manifest = bundle.manifest();
-    let tasks = classifier.heads().iter().map(|head| json!({"task": head.task, "labels": head.labels}));
-    json!({
-        "fingerprint": fingerprint,
-        "file": path.file_name().map(|name| name.to_string_lossy()),
-        "frosthead": manifest.frosthead,
-        "precision": manifest.precision,
-        "backbone": manifest.backbone.name,
-        "source": manifest.backbone.source,
-        "dimensions": manifest.backbone.hidden_size,
-        "max_tokens": classifier.max_length(),
-        "long_texts": match long {
-            Long::Truncate => "truncate",
-            Long::Windows => "windows",
-            Long::Refuse => "refuse",
-        },
-        "tasks": tasks.collect::<Vec<_>>(),
-        "self_test": classifier.self_test(),
-        "seconds_to_open": seconds,
-    })
+#[derive(Serialize)]
+pub(super) struct Card {
+    pub fingerprint: String,
+    file: String,
+    frosthead: String,
+    pub precision: String,
+    backbone: String,
+    source: Source,
+    dimensions: usize,
+    max_tokens: usize,
+    long_texts: &'static str,
+    tasks: Vec<CardTask>,
+    pub self_test: Option<SelfTest>,
+    seconds_to_open: f64,
+}
+
+#[derive(Serialize)]
+struct CardTask {
+    task: String,
+    labels: Vec<String>,
+}
+
+impl Card {
+    fn new(classifier: &Classifier, bundle: &Bundle, long: Long, seconds_to_open: f64) -> Self {
+        let manifest = bundle.manifest();
+        let task = |head: &Head| CardTask { task: head.task.clone(), labels: head.labels.clone() };
+        Self {
+            fingerprint: bundle.fingerprint().to_string(),
+            file: bundle
+                .path()
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default(),
+            frosthead: manifest.frosthead.clone(),
+            precision: manifest.precision.clone(),
+            backbone: manifest.backbone.name.clone(),
+            source: manifest.backbone.source.clone(),
+            dimensions: classifier.dimensions(),
+            max_tokens: classifier.max_length(),
+            long_texts: match long {
+                Long::Truncate => "truncate",
+                Long::Windows => "windows",
+                Long::Refuse => "refuse",
+            },
+            tasks: classifier.heads().iter().map(task).collect(),
+            self_test: classifier.self_test(),
+            seconds_to_open,
+        }
+    }
 }
 
 /// The model of the moment.

@@ -26,12 +26,12 @@ pub(super) struct Refusal {
     limit: Option<(&'static str, usize)>,
     /// Which of the request's texts it is about.
     text: Option<usize>,
-    header: Option<(&'static str, &'static str)>,
+    headers: &'static [(&'static str, &'static str)],
 }
 
 impl Refusal {
     pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), limit: None, text: None, header: None }
+        Self { status, code, message: message.into(), limit: None, text: None, headers: &[] }
     }
 
     /// A request that is JSON, but not what the route takes.
@@ -40,14 +40,20 @@ impl Refusal {
     }
 
     pub(super) fn unauthorized() -> Self {
-        let schemes = r#"Bearer realm="frosthead", Basic realm="frosthead""#;
-        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "send a valid API key: Authorization: Bearer KEY")
-            .with("www-authenticate", schemes)
+        // Two headers: browsers understand one scheme a line.
+        const SCHEMES: &[(&str, &str)] = &[
+            ("www-authenticate", r#"Bearer realm="frosthead""#),
+            ("www-authenticate", r#"Basic realm="frosthead""#),
+        ];
+        let message = "send a valid API key: Authorization: Bearer KEY";
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message).with(SCHEMES)
     }
 
-    pub(super) fn wrong_method(allowed: &'static str) -> Self {
-        let message = format!("this route takes {allowed}");
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message).with("allow", allowed)
+    /// `posts`: the route takes POST, else GET and HEAD.
+    pub(super) fn wrong_method(posts: bool) -> Self {
+        let allowed: &[_] = if posts { &[("allow", "POST")] } else { &[("allow", "GET, HEAD")] };
+        let message = format!("this route takes {}", allowed[0].1);
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message).with(allowed)
     }
 
     /// There is no room for more work now.
@@ -55,7 +61,7 @@ impl Refusal {
         let message = format!("{what}: try again in a second");
         Self::new(StatusCode::TOO_MANY_REQUESTS, code, message)
             .limit(limit.0, limit.1)
-            .with("retry-after", "1")
+            .with(&[("retry-after", "1")])
     }
 
     /// Names the limit.
@@ -70,8 +76,8 @@ impl Refusal {
         self
     }
 
-    fn with(mut self, name: &'static str, value: &'static str) -> Self {
-        self.header = Some((name, value));
+    fn with(mut self, headers: &'static [(&'static str, &'static str)]) -> Self {
+        self.headers = headers;
         self
     }
 
@@ -85,8 +91,8 @@ impl Refusal {
             error["text"] = text.into();
         }
         let mut answer = json(self.status, &json!({ "error": error }));
-        if let Some((name, value)) = self.header {
-            answer.headers_mut().insert(name, HeaderValue::from_static(value));
+        for &(name, value) in self.headers {
+            answer.headers_mut().append(name, HeaderValue::from_static(value));
         }
         answer
     }

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use hyper::header::{CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Method, Request, StatusCode};
+use serde::Serialize;
 use serde_json::json;
 
 use super::admission::Entered;
@@ -20,9 +21,15 @@ use super::counters;
 use super::model::Model;
 use super::reply::{self, Answer, MODEL, Refusal};
 use super::server::Server;
+use crate::bundle::SelfTest;
 
 /// What the server says it does.
 const OPENAPI: &str = include_str!("openapi.json");
+/// For people.
+const PAGE: &str = include_str!("page.html");
+/// The page runs its own script, and nothing else; nobody may frame it.
+const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \
+                           base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 /// Bytes of a refused body that are read and dropped, so that a client that writes first can read why.
 const DRAINED_BYTES: usize = 8 << 20;
 const DRAINED_WITHIN: Duration = Duration::from_secs(2);
@@ -39,9 +46,10 @@ enum Route {
     Ready,
     Metrics,
     OpenApi,
+    Page,
 }
 
-const ROUTES: [(&str, Route); 9] = [
+const ROUTES: [(&str, Route); 10] = [
     ("/v1/predict", Route::Predict),
     ("/v1/embeddings", Route::Embeddings),
     ("/predict", Route::TeiPredict),
@@ -51,6 +59,7 @@ const ROUTES: [(&str, Route); 9] = [
     ("/readyz", Route::Ready),
     ("/metrics", Route::Metrics),
     ("/openapi.json", Route::OpenApi),
+    ("/", Route::Page),
 ];
 
 impl Route {
@@ -61,6 +70,13 @@ impl Route {
     fn takes_a_body(self) -> bool {
         matches!(self, Self::Predict | Self::Embeddings | Self::TeiPredict | Self::TeiEmbed)
     }
+}
+
+/// What `/readyz` says.
+#[derive(Serialize)]
+struct Readiness {
+    ready: bool,
+    self_test: Option<SelfTest>,
 }
 
 /// Says that a client went away, unless its request was answered.
@@ -141,12 +157,9 @@ fn admitted(
             "there is no such route: see /openapi.json",
         ));
     };
-    let (fits, allowed) = if route.takes_a_body() {
-        (method == Method::POST, "POST")
-    } else {
-        (method == Method::GET || method == Method::HEAD, "GET, HEAD")
-    };
-    if fits { Ok(route) } else { Err(Refusal::wrong_method(allowed)) }
+    let posts = route.takes_a_body();
+    let fits = if posts { method == Method::POST } else { method == Method::GET || method == Method::HEAD };
+    if fits { Ok(route) } else { Err(Refusal::wrong_method(posts)) }
 }
 
 async fn answer(
@@ -169,13 +182,18 @@ async fn answer(
             ));
         }
         Route::Ready => {
-            reply::json(StatusCode::OK, &json!({"ready": true, "self_test": model.card["self_test"]}))
+            reply::json(StatusCode::OK, &Readiness { ready: true, self_test: model.card.self_test })
         }
         Route::Metrics => {
             let shown = server.counters.show(server.texts.taken(), server.tokens.taken());
             reply::answer(StatusCode::OK, counters::CONTENT_TYPE, shown)
         }
         Route::OpenApi => reply::answer(StatusCode::OK, "application/json", OPENAPI),
+        Route::Page => {
+            let mut page = reply::answer(StatusCode::OK, "text/html; charset=utf-8", PAGE);
+            page.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
+            page
+        }
         _ => reply::json(StatusCode::OK, &json!({"alive": true})),
     })
 }

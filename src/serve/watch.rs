@@ -99,7 +99,7 @@ fn exchange_tls(server: &Server) -> Result<String> {
 
 fn exchange_model(server: &Server) -> Result<String> {
     let model = Model::open(&server.options)?;
-    let said = model.card["fingerprint"].as_str().unwrap_or_default().to_owned();
+    let said = model.card.fingerprint.clone();
     server.model.set(model);
     Ok(said)
 }

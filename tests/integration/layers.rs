@@ -20,7 +20,7 @@ const LAYERS: [&[&str]; 13] = [
 ];
 
 /// A crate and the only module that may name it.
-const OWNERS: [(&str, &str); 23] = [
+const OWNERS: [(&str, &str); 25] = [
     ("ort", "runtime"),
     ("csv", "data"),
     ("arrow_array", "data"),
@@ -44,6 +44,8 @@ const OWNERS: [(&str, &str); 23] = [
     ("tokio", "serve"),
     ("tokio_rustls", "serve"),
     ("anyhow", "cli"),
+    ("clap_complete", "cli"),
+    ("clap_mangen", "cli"),
 ];
 
 const MAIN_LINES: usize = 40;

@@ -5,7 +5,8 @@ use serde_json::json;
 use super::{Server, python};
 use crate::harness::{directory, root, text};
 
-const ROUTES: [(&str, &str); 7] = [
+const ROUTES: [(&str, &str); 8] = [
+    ("GET", "/"),
     ("POST", "/v1/predict"),
     ("POST", "/v1/embeddings"),
     ("POST", "/predict"),
@@ -22,19 +23,19 @@ fn every_route_but_health_wants_a_key() {
     // printf %s secret | sha256sum
     std::fs::write(
         &keys,
-        "# ours\nplain\nsha256:2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b\n",
+        "# ours\nopen sesame\nsha256:2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b\n",
     )
     .unwrap();
     let mut server = Server::plain(&["--api-keys", text(&keys)]);
-    let all = ROUTES.iter().copied().chain([("GET", "/nothing"), ("DELETE", "/v1/predict"), ("GET", "/")]);
+    let all = ROUTES.iter().copied().chain([("GET", "/nothing"), ("DELETE", "/v1/predict")]);
     for (method, route) in all {
-        for header in ["", "Bearer ", "Bearer wrong", "Basic cGxhaW4=", "plain"] {
+        for header in ["", "Bearer ", "Bearer wrong", "Basic b3BlbiBzZXNhbWU=", "open sesame"] {
             let reply = server.ask(method, route, &[("Authorization", header)], b"{}");
             reply.refused(401, "unauthorized");
             assert!(reply.header("www-authenticate").unwrap().contains("Bearer"), "{route}");
         }
-        // user:plain
-        for header in ["Bearer plain", "Bearer secret", "Basic dXNlcjpwbGFpbg=="] {
+        // user:open sesame
+        for header in ["Bearer open sesame", "Bearer secret", "Basic dXNlcjpvcGVuIHNlc2FtZQ=="] {
             let reply = server.ask(method, route, &[("Authorization", header)], b"{}");
             assert_ne!(reply.status, 401, "{route} with {header}");
         }
@@ -46,13 +47,15 @@ fn every_route_but_health_wants_a_key() {
     std::fs::write(&keys, "# none\n").unwrap();
     let said = server.wait_for("the old API keys stay");
     assert!(said["error"].as_str().unwrap().contains("no API key"), "{said}");
-    assert_eq!(server.ask("GET", "/v1/model", &[("Authorization", "Bearer plain")], b"").status, 200);
+    assert_eq!(server.ask("GET", "/v1/model", &[("Authorization", "Bearer open sesame")], b"").status, 200);
     std::fs::write(&keys, "new\n").unwrap();
     server.wait_for("new API keys");
-    server.ask("GET", "/v1/model", &[("Authorization", "Bearer plain")], b"").refused(401, "unauthorized");
+    server
+        .ask("GET", "/v1/model", &[("Authorization", "Bearer open sesame")], b"")
+        .refused(401, "unauthorized");
     assert_eq!(server.ask("GET", "/v1/model", &[("Authorization", "Bearer new")], b"").status, 200);
     let said = format!("{:?}", server.said());
-    assert!(!said.contains("secret") && !said.contains("plain"), "{said}");
+    assert!(!said.contains("secret") && !said.contains("sesame"), "{said}");
 }
 
 #[test]

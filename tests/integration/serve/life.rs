@@ -38,7 +38,7 @@ fn served(server: &Server) -> String {
 
 #[test]
 fn what_is_in_flight_is_finished_and_then_it_ends() {
-    let mut server = Server::plain(&["--grace", "60"]);
+    let mut server = Server::plain(&["--grace", "600", "--timeout", "600"]);
     let body = heavy(60).to_string();
     let mut flying = server.connect();
     flying
@@ -164,6 +164,9 @@ fn no_answer_is_lost_or_wrong_while_bundles_are_exchanged() {
 
 fn server_exchanges(server: &mut Server, path: &Path) {
     for turn in 0..4 {
+        // Each has answered before it is exchanged.
+        let before = server.metric("frosthead_texts_total");
+        server.until("frosthead_texts_total", |texts| texts > before);
         replace(if turn % 2 == 0 { &other().bundle } else { &plain().bundle }, path);
         server.wait_for("new bundle");
     }
