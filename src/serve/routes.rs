@@ -206,7 +206,7 @@ async fn compute(
     body: &mut Incoming,
 ) -> Result<Answer, Refusal> {
     require_json(headers)?;
-    // The bytes are let go before the texts in them are computed.
+    // The room for the bytes is held until the answer: it bounds what all requests in flight hold.
     let limits = &server.options.limits;
     let read = tokio::time::timeout(limits.read_timeout, read(server, body)).await;
     let slow = |_| {

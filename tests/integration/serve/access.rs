@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{Server, python};
-use crate::harness::{directory, root, text};
+use crate::harness::{demo, directory, frosthead, root, text};
 
 const ROUTES: [(&str, &str); 8] = [
     ("GET", "/"),
@@ -43,6 +43,12 @@ fn every_route_but_health_wants_a_key() {
     for route in ["/healthz", "/readyz"] {
         assert_eq!(server.get(route).status, 200);
     }
+    let (address, data) = (server.address.to_string(), demo(300));
+    let bench = ["bench", "serve", text(&data), "--server", &address, "--seconds", "1", "--json"];
+    let statuses =
+        |more: &[&str]| frosthead(&[&bench[..], more].concat()).success().json()["statuses"].clone();
+    assert!(statuses(&["--key", "secret"])["200"].as_u64().is_some_and(|answered| answered > 0));
+    assert!(statuses(&[])["401"].as_u64().is_some_and(|refused| refused > 0));
     // Keys are taken up anew: a broken file leaves the old ones, another one replaces them.
     std::fs::write(&keys, "# none\n").unwrap();
     let said = server.wait_for("the old API keys stay");
@@ -77,7 +83,6 @@ fn an_open_address_without_keys_is_warned_of() {
 #[test]
 fn a_key_file_that_cannot_be_used_is_an_error() {
     use super::plain;
-    use crate::harness::frosthead;
     let folder = directory();
     let keys = folder.path().join("keys");
     let bundle = text(&plain().bundle);
@@ -120,7 +125,6 @@ const OVER_TLS: &str = "import sys, ssl, json, http.client\n\
 #[test]
 fn tls_is_spoken_and_its_certificate_exchanged() {
     use super::plain;
-    use crate::harness::frosthead;
     let folder = directory();
     let (chain, key) = certificate(folder.path(), "one");
     let mut server = Server::plain(&["--tls-cert", &chain, "--tls-key", &key]);

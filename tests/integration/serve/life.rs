@@ -162,6 +162,21 @@ fn no_answer_is_lost_or_wrong_while_bundles_are_exchanged() {
     );
 }
 
+#[test]
+fn a_wrong_answer_and_a_server_that_is_not_there_are_told() {
+    let server = Server::plain(&[]);
+    let (address, data) = (server.address.to_string(), demo(300));
+    let bench = ["bench", "serve", text(&data), "--server", &address, "--seconds", "1", "--limit", "20"];
+    let of_another = frosthead(&[&bench[..], &["--check", text(&other().bundle)]].concat()).exits(1);
+    assert!(
+        of_another.stdout.contains(" 0 answers, ") && !of_another.stdout.contains(" 0 wrong"),
+        "{}",
+        of_another.stdout
+    );
+    drop(server);
+    frosthead(&bench).fails_with(&["cannot be reached", &address]);
+}
+
 fn server_exchanges(server: &mut Server, path: &Path) {
     for turn in 0..4 {
         // Each has answered before it is exchanged.

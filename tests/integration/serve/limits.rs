@@ -226,3 +226,22 @@ fn many_clients_share_batches_within_the_budget() {
     assert_eq!(figures["refused"]["calls"], statuses["429"]);
     assert!(figures["requests"].as_u64().unwrap() <= 3000);
 }
+
+#[test]
+fn a_batch_waits_for_a_request_that_is_being_read() {
+    // Nothing in it can be cut before it is tokenised, which takes a second or two.
+    let slow = json!({"texts": ["!".repeat(2 << 20)]});
+    let quick = json!({"texts": [words(300)]});
+    let batches = |max_wait: &str| {
+        let server = Server::plain(&["--max-wait", max_wait, "--max-body", "4000000", "--timeout", "600"]);
+        std::thread::scope(|scope| {
+            let first = scope.spawn(|| server.post("/v1/predict", &slow));
+            server.until("frosthead_queue_texts", |texts| texts == 1.0);
+            assert_eq!(server.post("/v1/predict", &quick).status, 200);
+            assert_eq!(first.join().unwrap().status, 200);
+        });
+        server.metric("frosthead_batch_texts_count")
+    };
+    assert_eq!(batches("600000"), 1.0, "both in one");
+    assert_eq!(batches("0"), 2.0);
+}
