@@ -48,6 +48,8 @@ pub mod bench;
 pub mod inspect;
 #[cfg(feature = "train")]
 pub mod report;
+#[cfg(feature = "serve")]
+pub mod serve;
 
 #[cfg(feature = "train")]
 pub mod compare;

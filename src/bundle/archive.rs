@@ -99,15 +99,6 @@ impl Archive {
         Ok(Fingerprint(*hasher.finalize().as_bytes()))
     }
 
-    /// Bytes of the file.
-    ///
-    /// # Errors
-    /// The system does not say.
-    pub fn length(&self) -> Result<u64> {
-        let failed = |source| Error::io("read", &self.path, source);
-        Ok(self.file.metadata().map_err(failed)?.len())
-    }
-
     /// The whole file, from its start.
     pub fn reader(&self) -> impl std::io::Read + '_ {
         let mut start = 0;

@@ -132,6 +132,15 @@ impl Bundle {
         &self.contents.manifest
     }
 
+    /// Names this very bundle: the hash of the names and hashes of all its other entries.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        let start = Fields::new("frosthead bundle 1");
+        let add =
+            |fields: Fields, (name, hash): (&String, &Fingerprint)| fields.field(name, hash.to_string());
+        self.contents.checksums.iter().fold(start, add).finish()
+    }
+
     /// The heads that are in the graph.
     #[must_use]
     pub fn heads(&self) -> &[Head] {
@@ -154,14 +163,6 @@ impl Bundle {
         }
         let bytes = self.checked(contents::VALIDATION)?;
         Validation::from_bytes(&bytes, self.manifest()).map(Some).map_err(|error| error.at(&self.path))
-    }
-
-    /// Hash of the whole file.
-    ///
-    /// # Errors
-    /// It cannot be read.
-    pub fn fingerprint(&self) -> Result<Fingerprint> {
-        self.archive.hash_range(0..self.archive.length()?)
     }
 
     /// Hash of the backbone: of its graph without the heads, and of every number in it, wherever that lies in the file.

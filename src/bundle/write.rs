@@ -210,7 +210,7 @@ impl<'r> Assembly<'r> {
         if let Some(Origin { bundle, tasks }) = request.origin {
             manifest.changed = bundle.manifest().changed;
             manifest.refits.clone_from(&bundle.manifest().refits);
-            manifest.refits.push(Refit { from: bundle.fingerprint()?, tasks: tasks.clone() });
+            manifest.refits.push(Refit { from: bundle.fingerprint(), tasks: tasks.clone() });
         }
         let parts = RowParts::new(std::iter::once(embedding).chain(heads));
         Ok(Self { request, manifest, tokenizer, parts })

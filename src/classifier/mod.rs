@@ -10,17 +10,18 @@ pub mod run;
 
 use std::ops::Range;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::backbone::Backbone;
 use crate::bundle::{Bundle, PublicKey, SelfTest};
 use crate::embed::{
-    EmbedOptions, Extractor, MemoryPlan, RowLayout, StoredLayers, WindowSpan, Work, check_loadable,
+    EmbedOptions, Extractor, MemoryPlan, Reader, RowLayout, StoredLayers, WindowSpan, Work, check_loadable,
     threads_within,
 };
 use crate::error::{Error, Kind, Result};
 use crate::heads::Head;
 use crate::runtime::{Runtime, RuntimeOptions};
+use crate::tokens::LongTexts;
 #[cfg(feature = "train")]
 pub use bundling::{BundleOptions, bundle_run};
 pub use measure::{TaskRows, calibrate, measure, probabilities};
@@ -55,6 +56,8 @@ pub struct Classifier {
     extractor: Mutex<Extractor>,
     /// Where each head's part of a row lies: what it sees, or, in a bundle, its logits.
     columns: Vec<Range<usize>>,
+    /// Where the sentence embedding lies in a row.
+    embedding: Range<usize>,
     /// Longest text, in tokens.
     max_length: usize,
     self_test: Option<SelfTest>,
@@ -128,7 +131,9 @@ impl Classifier {
 
     fn new(model: Model, extractor: Extractor, columns: Vec<Range<usize>>) -> Self {
         let max_length = extractor.backbone().manifest().preparation.max_length;
-        Self { model, extractor: Mutex::new(extractor), columns, max_length, self_test: None, memory: None }
+        let embedding = extractor.parts().place("embedding").unwrap_or_default();
+        let extractor = Mutex::new(extractor);
+        Self { model, extractor, columns, embedding, max_length, self_test: None, memory: None }
     }
 
     /// The heads: one per task, with their labels.
@@ -164,7 +169,7 @@ impl Classifier {
     /// What the network was made to do so far.
     #[must_use]
     pub fn work(&self) -> Work {
-        self.extractor.lock().unwrap_or_else(PoisonError::into_inner).work().clone()
+        self.locked().work().clone()
     }
 
     /// Predicts every task for every text: `result[text][task]`.
@@ -173,9 +178,9 @@ impl Classifier {
     /// Tokenising or running fails.
     pub fn predict(&self, texts: &[&str]) -> Result<Vec<Vec<TaskPrediction>>> {
         let mut predictions = vec![Vec::new(); texts.len()];
-        let mut extractor = self.extractor.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut extractor = self.locked();
         extractor.extract(texts, &mut |index, row| {
-            predictions[index] = self.apply(row);
+            predictions[index] = self.predictions(row);
             Ok(())
         })?;
         Ok(predictions)
@@ -187,9 +192,9 @@ impl Classifier {
     /// The run does not read texts in windows, or running fails.
     pub fn explain(&self, text: &str) -> Result<Vec<Vec<WindowLogits>>> {
         let mut tasks = vec![Vec::new(); self.heads().len()];
-        let mut extractor = self.extractor.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut extractor = self.locked();
         extractor.explain(text, &mut |span, row| {
-            let own = self.apply(row);
+            let own = self.predictions(row);
             for (task, own) in tasks.iter_mut().zip(own) {
                 task.push((span.clone(), own.logits));
             }
@@ -198,8 +203,41 @@ impl Classifier {
         Ok(tasks)
     }
 
+    /// Reads texts apart from the network, from any thread; `long`: otherwise than the model does by itself.
+    ///
+    /// # Errors
+    /// The model's texts cannot be read in such windows.
+    pub fn reader(&self, long: Option<LongTexts>) -> Result<Reader> {
+        self.locked().reader(long.unwrap_or_else(|| self.model.long()))
+    }
+
+    /// Runs pieces of texts as one batch: a row for each, for [`Self::predictions`] and [`Self::embedding`].
+    ///
+    /// # Errors
+    /// As [`Extractor::run_pieces`].
+    pub fn rows(&self, pieces: &[&[u32]], length: usize) -> Result<Vec<Vec<f32>>> {
+        self.locked().run_pieces(pieces, length)
+    }
+
+    /// The sentence embedding in a row.
+    #[must_use]
+    pub fn embedding<'r>(&self, row: &'r [f32]) -> &'r [f32] {
+        &row[self.embedding.clone()]
+    }
+
+    /// Numbers of a sentence embedding.
+    #[must_use]
+    pub fn dimensions(&self) -> usize {
+        self.embedding.len()
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Extractor> {
+        self.extractor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What every task says of a row.
-    fn apply(&self, row: &[f32]) -> Vec<TaskPrediction> {
+    #[must_use]
+    pub fn predictions(&self, row: &[f32]) -> Vec<TaskPrediction> {
         match &self.model {
             Model::Run(run) => apply_heads(&run.heads, &self.columns, row),
             Model::Bundle(bundle) => {

@@ -1,8 +1,11 @@
 //! Owns `frosthead bench`: measurements on this machine, as lines for people or JSON for machines.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
@@ -12,7 +15,8 @@ use super::options::{MemoryArguments, RuntimeArguments, TableArguments, TrustArg
 use super::terminal::{Terminal, bytes, grouped};
 use crate::backbone::Backbone;
 use crate::bench::{
-    EmbedBench, EmbedBenchOptions, EmbedComparison, LatencyBench, bench_against, bench_embed, bench_latency,
+    EmbedBench, EmbedBenchOptions, EmbedComparison, LatencyBench, ServeBench, ServeBenchOptions,
+    bench_against, bench_embed, bench_latency, bench_serve,
 };
 use crate::classifier::{Classifier, OpenOptions};
 use crate::data::TableReader;
@@ -31,6 +35,7 @@ pub(crate) struct Arguments {
 enum What {
     Embed(EmbedArguments),
     Latency(LatencyArguments),
+    Serve(ServeArguments),
 }
 
 /// Texts per second of feature extraction, and how near that is to the machine's own peak.
@@ -99,6 +104,49 @@ struct LatencyArguments {
     memory: MemoryArguments,
 }
 
+/// Texts per second and milliseconds that clients of a running server see, one text a request.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  frosthead bench serve data.csv --clients 64 --seconds 20
+  frosthead bench serve data.csv --rate 2000 --clients 3000 --seconds 60 --check x.frost --json")]
+struct ServeArguments {
+    /// A table of texts.
+    data: String,
+    /// Where the server listens.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080")]
+    server: SocketAddr,
+    /// An API key.
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+    /// Connections: each asks anew when it has its answer; with --rate, as many requests can be under way.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    clients: u16,
+    /// Requests a second, whatever the answers; latencies count from their scheduled start.
+    #[arg(long, value_name = "N", value_parser = rate)]
+    rate: Option<f64>,
+    /// How long to ask.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
+    seconds: u16,
+    /// Compare the answers with what this bundle gives; repeatable, for a server whose bundle is exchanged.
+    #[arg(long, value_name = "BUNDLE")]
+    check: Vec<PathBuf>,
+    /// Use the first N rows only.
+    #[arg(long, value_name = "N", default_value_t = 3000)]
+    limit: usize,
+    /// Print JSON to standard output.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    table: TableArguments,
+    #[command(flatten)]
+    runtime: RuntimeArguments,
+}
+
+fn rate(text: &str) -> std::result::Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0);
+    rate.ok_or_else(|| "expected requests a second, above 0".to_owned())
+}
+
 fn parse_budget(text: &str) -> std::result::Result<usize, String> {
     text.parse().ok().filter(|budget| *budget > 0).ok_or_else(|| "expected a whole number above 0".to_owned())
 }
@@ -107,6 +155,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
     match &arguments.what {
         What::Embed(arguments) => embed(arguments, terminal),
         What::Latency(arguments) => latency(arguments),
+        What::Serve(arguments) => serve(arguments),
     }
 }
 
@@ -164,6 +213,67 @@ fn latency_lines(figures: &LatencyBench) -> Vec<(&'static str, String)> {
         ("slowest", milliseconds(max)),
         ("peak memory", bytes(figures.peak_rss_bytes)),
     ]
+}
+
+/// Exit code 1 when an answer was wrong or missing.
+fn serve(arguments: &ServeArguments) -> anyhow::Result<Outcome> {
+    let texts = first_texts(&arguments.data, &arguments.table, arguments.limit)?;
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let open = OpenOptions { runtime: arguments.runtime.options(), ..OpenOptions::default() };
+    let models = arguments.check.iter().map(|path| Classifier::open_with(path, &open));
+    let models = models.collect::<Result<Vec<_>>>()?;
+    let options = ServeBenchOptions {
+        address: arguments.server,
+        key: arguments.key.clone(),
+        clients: usize::from(arguments.clients),
+        rate: arguments.rate,
+        duration: Duration::from_secs(arguments.seconds.into()),
+    };
+    let figures = bench_serve(&texts, &models, &options)?;
+    if arguments.json {
+        print_json(&figures)?;
+    } else {
+        print_lines(&serve_lines(&figures))?;
+    }
+    let sound = figures.wrong == 0 && !figures.statuses.contains_key("none");
+    Ok(if sound { Outcome::Done } else { Outcome::CriterionMissed })
+}
+
+fn serve_lines(figures: &ServeBench) -> Vec<(&'static str, String)> {
+    let times = |latency: &Option<Latency>| {
+        latency.map_or_else(
+            || "none".to_owned(),
+            |Latency { calls, p50, p95, p99, max, .. }| {
+                let calls = grouped(calls as u64);
+                format!(
+                    "{calls}: median {p50:.1} ms, 95 % {p95:.1} ms, 99 % {p99:.1} ms, slowest {max:.1} ms"
+                )
+            },
+        )
+    };
+    let pairs = |counts: &BTreeMap<String, usize>| {
+        let pairs = counts.iter().map(|(name, times)| format!("{name}: {}", grouped(*times as u64)));
+        pairs.collect::<Vec<_>>().join(", ")
+    };
+    let mut lines = vec![
+        ("requests", format!("{} in {:.1} s", grouped(figures.requests as u64), figures.seconds)),
+        ("statuses", pairs(&figures.statuses)),
+        ("texts/s", format!("{:.0}", figures.texts_per_second)),
+        ("accepted", times(&figures.accepted)),
+        ("refused", times(&figures.refused)),
+        ("models", pairs(&figures.models)),
+        ("own processor time", format!("{:.2} s", figures.cpu_seconds)),
+    ];
+    if figures.rate.is_some() {
+        lines.push(("latest start", format!("{:.1} ms behind its schedule", figures.latest_start)));
+    }
+    if figures.checked + figures.wrong > 0 {
+        lines.push((
+            "checked",
+            format!("{} answers, {} wrong", grouped(figures.checked as u64), figures.wrong),
+        ));
+    }
+    lines
 }
 
 fn embed(arguments: &EmbedArguments, terminal: &Terminal) -> anyhow::Result<Outcome> {

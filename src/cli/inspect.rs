@@ -116,6 +116,7 @@ fn of_bundle(bundle: &BundleDescription) -> Vec<(&'static str, String)> {
             format!("format {}, {}, frosthead {}", manifest.format, manifest.precision, manifest.frosthead),
         ),
         ("size", bytes(bundle.bytes)),
+        ("fingerprint", bundle.fingerprint.clone()),
         ("signature", signature.to_owned()),
     ];
     lines.extend(of_backbone(&manifest.backbone));

@@ -16,12 +16,16 @@ mod import;
 mod inspect;
 #[cfg(feature = "train")]
 mod learning;
+#[cfg(feature = "manual")]
+mod manual;
 #[cfg(feature = "train")]
 mod network;
 mod options;
 mod predict;
 #[cfg(feature = "train")]
 mod refit;
+#[cfg(feature = "serve")]
+mod serve;
 mod terminal;
 #[cfg(feature = "train")]
 mod train;
@@ -56,12 +60,16 @@ enum Command {
     Compare(Box<compare::Arguments>),
     Eval(eval::Arguments),
     Predict(predict::Arguments),
+    #[cfg(feature = "serve")]
+    Serve(Box<serve::Arguments>),
     #[cfg(feature = "train")]
     Bundle(bundle::Arguments),
     Inspect(inspect::Arguments),
     Doctor(doctor::Arguments),
     Cache(cache::Arguments),
     Bench(bench::Arguments),
+    #[cfg(feature = "manual")]
+    Manual(manual::Arguments),
 }
 
 /// What a command that ran has to say to the system.
@@ -108,12 +116,18 @@ fn run(command: &Command, terminal: &Terminal) -> anyhow::Result<Outcome> {
         Command::Compare(arguments) => compare::run(arguments, terminal),
         Command::Eval(arguments) => eval::run(arguments, terminal),
         Command::Predict(arguments) => predict::run(arguments, terminal),
+        #[cfg(feature = "serve")]
+        Command::Serve(arguments) => serve::run(arguments, terminal),
         #[cfg(feature = "train")]
         Command::Bundle(arguments) => bundle::run(arguments, terminal),
         Command::Inspect(arguments) => inspect::run(arguments, terminal),
         Command::Doctor(arguments) => doctor::run(arguments, terminal),
         Command::Cache(arguments) => cache::run(arguments, terminal),
         Command::Bench(arguments) => bench::run(arguments, terminal),
+        #[cfg(feature = "manual")]
+        Command::Manual(arguments) => {
+            manual::run(arguments, <Arguments as clap::CommandFactory>::command(), terminal)
+        }
     }
 }
 

@@ -67,7 +67,7 @@ pub(crate) struct Arguments {
 }
 
 /// A number from 0 to 1.
-fn probability(text: &str) -> std::result::Result<f32, String> {
+pub(crate) fn probability(text: &str) -> std::result::Result<f32, String> {
     match text.parse() {
         Ok(number) if (0.0..=1.0).contains(&number) => Ok(number),
         _ => Err("expected a probability, from 0 to 1".into()),

@@ -33,6 +33,11 @@ impl Terminal {
         self.quiet
     }
 
+    #[cfg(feature = "serve")]
+    pub(crate) fn is_verbose(&self) -> bool {
+        self.verbose
+    }
+
     /// Something worth knowing.
     pub(crate) fn say(&self, message: impl AsRef<str>) {
         if !self.quiet {

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use super::embedder::EmbedOptions;
 use super::layout::{RowLayout, RowParts};
+use super::reader::Reader;
 use super::windowed::{Round, Sum, WindowNotes};
 use crate::backbone::{Architecture, Backbone};
 use crate::bert::Outputs;
@@ -267,6 +268,36 @@ impl Extractor {
         }
     }
 
+    /// Reads texts apart from the network.
+    ///
+    /// # Errors
+    /// The backbone's texts cannot be read in such windows.
+    pub fn reader(&self, long: LongTexts) -> Result<Reader> {
+        Reader::new(Arc::clone(&self.backbone), long)
+    }
+
+    /// Runs pieces that a [`Reader`] made as one batch, padded to `length`: a row for each, without counts of tokens.
+    ///
+    /// # Errors
+    /// Running fails, or a piece is longer.
+    pub fn run_pieces(&mut self, pieces: &[&[u32]], length: usize) -> Result<Vec<Vec<f32>>> {
+        let mut encoded = Encoded::default();
+        pieces.iter().for_each(|ids| encoded.push(ids, Lost::default()));
+        if let Some(longer) = encoded.lengths().find(|own| *own > length) {
+            return Err(Error::new(Kind::Usage, "a piece of a text is longer than its batch")
+                .found(format!("{longer} tokens"))
+                .expected(format!("at most {length}")));
+        }
+        let batch = Batch { rows: (0..pieces.len()).collect(), length, size: pieces.len() };
+        let outputs = self.run(&batch, &encoded)?;
+        let mut row = vec![0.0; self.parts.width()];
+        let rows = (0..pieces.len()).map(|position| {
+            outputs.copy_row(position, &mut row);
+            row.clone()
+        });
+        Ok(rows.collect())
+    }
+
     /// Runs all of some token ids, batch by batch, longest first: each result with its position in the batch and its index.
     fn run_all(
         &mut self,
@@ -336,7 +367,7 @@ pub(super) fn windows(backbone: &Backbone, long: LongTexts) -> Result<Option<Win
 }
 
 /// A text with the backbone's prefix in front.
-fn prefixed<'t>(prefix: &str, text: &'t str) -> Cow<'t, str> {
+pub(super) fn prefixed<'t>(prefix: &str, text: &'t str) -> Cow<'t, str> {
     if prefix.is_empty() { Cow::Borrowed(text) } else { Cow::Owned(format!("{prefix}{text}")) }
 }
 

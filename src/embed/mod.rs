@@ -9,6 +9,7 @@ mod embedder;
 mod extractor;
 mod layout;
 mod memory;
+mod reader;
 mod table;
 mod windowed;
 
@@ -18,6 +19,7 @@ pub use embedder::{EmbedOptions, Embedder, Progress};
 pub use extractor::{Extractor, TOKEN_BUDGET, WindowSpan, Work};
 pub use layout::{RowLayout, RowParts, StoredLayers};
 pub use memory::{LIMITED_WINDOW_BYTES, MemoryPlan, WeightBytes, check_loadable, threads_within};
+pub use reader::{Reader, Reading, row_of_text};
 pub use table::{
     EmbedRequest, EmbedSummary, Embedded, MadeWith, TextNotes, Visit, any_longer, embed_file, visit_rows,
 };

@@ -30,6 +30,8 @@ pub enum Description {
 /// What a bundle is.
 #[derive(Debug, Serialize)]
 pub struct BundleDescription {
+    /// Names this very bundle; `serve` puts it into every answer.
+    pub fingerprint: String,
     pub bytes: u64,
     /// Whether a signature lies beside it.
     pub signature: bool,
@@ -62,6 +64,7 @@ pub fn describe(path: &Path, key: Option<&PublicKey>) -> Result<Description> {
     if path.is_file() {
         let bundle = Bundle::open(path, key)?;
         return Ok(Description::Bundle(Box::new(BundleDescription {
+            fingerprint: bundle.fingerprint().to_string(),
             bytes: bundle.bytes(),
             signature: bundle.has_signature(),
             trusted: key.is_some(),

@@ -57,7 +57,7 @@ impl Trial {
             StoredLayers::Last => Outputs::Embedding,
             StoredLayers::All => Outputs::EmbeddingAndLayerMeans,
         };
-        let options = BuildOptions { outputs, location: WEIGHTS_FILE.to_owned(), ..BuildOptions::default() };
+        let options = BuildOptions { outputs, location: WEIGHTS_FILE.to_owned() };
         let built = build(request.backbone, variant, Some(calibration), &options)?;
         let folder = TempDir::new().map_err(|source| Error::io("create", std::env::temp_dir(), source))?;
         let path = folder.path().join(WEIGHTS_FILE);

@@ -13,13 +13,13 @@ use crate::harness::{
 };
 
 /// A trained run and its bundle.
-struct Made {
-    run: PathBuf,
-    bundle: PathBuf,
+pub struct Made {
+    pub run: PathBuf,
+    pub bundle: PathBuf,
 }
 
 impl Made {
-    fn new(name: &str, rows: usize, more: &[&str]) -> Self {
+    pub fn new(name: &str, rows: usize, more: &[&str]) -> Self {
         let place = directory().keep();
         let (run, bundle) = (place.join(name), place.join(format!("{name}.frost")));
         let data = demo(rows);
@@ -42,18 +42,18 @@ impl Made {
 }
 
 /// Two heads on the sentence embedding.
-fn plain() -> &'static Made {
+pub fn plain() -> &'static Made {
     static MADE: OnceLock<Made> = OnceLock::new();
     MADE.get_or_init(|| Made::new("plain", 300, &[]))
 }
 
-fn open(path: &Path) -> Classifier {
+pub fn open(path: &Path) -> Classifier {
     let library = Some(root().join(".downloads/onnxruntime"));
     let runtime = RuntimeOptions { library, ..RuntimeOptions::default() };
     Classifier::open_with(path, &OpenOptions { runtime, ..OpenOptions::default() }).unwrap()
 }
 
-fn texts(rows: usize) -> Vec<String> {
+pub fn texts(rows: usize) -> Vec<String> {
     let mut reader = csv::Reader::from_path(demo(rows)).unwrap();
     reader.records().map(|record| record.unwrap()[0].to_owned()).collect()
 }
@@ -156,8 +156,11 @@ fn a_foreign_graph_is_bundled_with_its_weights_wherever_they_were() {
             made.run(),
         ])
         .success();
-        frosthead(&["bundle", made.run(), "--out", made.bundle(), "--precision", "int8"])
-            .fails_with(&["cannot be put into 8 bits", "--precision fp32", "imported .onnx"]);
+        frosthead(&["bundle", made.run(), "--out", made.bundle(), "--precision", "int8"]).fails_with(&[
+            "cannot be put into 8 bits",
+            "--precision fp32",
+            "imported .onnx",
+        ]);
         frosthead(&["bundle", made.run(), "--out", made.bundle()]).success();
         std::fs::remove_dir_all(place("model")).unwrap();
         let predicted = frosthead(&["predict", text(&data), "--model", made.bundle()]).success();

@@ -13,14 +13,14 @@ const LAYERS: [&[&str]; 13] = [
     &["bundle", "dataset", "finetune", "quantize"],
     &["classifier"],
     &["evaluate", "precision", "train"],
-    &["bench", "inspect", "report"],
+    &["bench", "inspect", "report", "serve"],
     &["compare"],
     &["cli"],
     &["main", "lib"],
 ];
 
 /// A crate and the only module that may name it.
-const OWNERS: [(&str, &str); 16] = [
+const OWNERS: [(&str, &str); 25] = [
     ("ort", "runtime"),
     ("csv", "data"),
     ("arrow_array", "data"),
@@ -36,7 +36,16 @@ const OWNERS: [(&str, &str); 16] = [
     ("crc32fast", "bundle"),
     ("minisign", "bundle"),
     ("minisign_verify", "bundle"),
+    ("base64", "serve"),
+    ("http_body_util", "serve"),
+    ("hyper", "serve"),
+    ("hyper_util", "serve"),
+    ("prometheus_client", "serve"),
+    ("tokio", "serve"),
+    ("tokio_rustls", "serve"),
     ("anyhow", "cli"),
+    ("clap_complete", "cli"),
+    ("clap_mangen", "cli"),
 ];
 
 const MAIN_LINES: usize = 40;

@@ -16,4 +16,6 @@ mod precision;
 mod quantize;
 mod refit;
 mod robust;
+#[cfg(feature = "serve")]
+mod serve;
 mod trained_features;

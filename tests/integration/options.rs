@@ -200,3 +200,26 @@ fn quiet_and_verbose_are_obeyed() {
     assert_eq!(embed("-q"), "");
     assert!(embed("-v").contains("ONNX Runtime 1."));
 }
+
+#[cfg(feature = "manual")]
+#[test]
+fn every_command_has_a_man_page_and_shells_complete_it() {
+    let folder = directory();
+    frosthead(&["manual", text(folder.path())]).success();
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    let help = frosthead(&["--help"]).success().stdout;
+    let commands = help.lines().skip_while(|line| !line.starts_with("Commands:")).skip(1);
+    let commands = commands.take_while(|line| line.starts_with("  "));
+    let commands: Vec<&str> =
+        commands.filter_map(|line| line[2..].split(' ').next()).filter(|name| !name.is_empty()).collect();
+    assert!(commands.contains(&"train") && commands.contains(&"manual"), "{help}");
+    for command in commands.iter().filter(|command| **command != "help") {
+        assert!(read(&format!("man/frosthead-{command}.1")).contains(".TH "), "{command}");
+        assert!(read("completions/frosthead.bash").contains(command), "{command}");
+    }
+    assert!(
+        read("man/frosthead-train.1").contains("backbone")
+            && read("completions/_frosthead").contains("--backbone")
+    );
+    frosthead(&["manual", "Cargo.toml"]).fails_with(&["Cargo.toml", "create the directory"]);
+}

@@ -166,7 +166,7 @@ fn fits_one_head_and_nothing_else(from: &Path, precision: &str) {
     let (old, new) = (open(from), open(&out));
     assert_eq!(new.validation().unwrap(), old.validation().unwrap());
     let refits = &new.manifest().refits;
-    assert_eq!((refits.len(), refits[0].from), (1, Fingerprint::of_file(from).unwrap()));
+    assert_eq!((refits.len(), refits[0].from), (1, open(from).fingerprint()));
     assert_eq!(refits[0].tasks.iter().collect::<Vec<_>>(), [(&"sentiment".to_owned(), &240)]);
     let inspected = frosthead(&["inspect", text(&out)]).success().stdout;
     for part in ["sentiment on 240 rows", "features of 150 rows", &format!("format 2, {precision}")] {

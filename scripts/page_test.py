@@ -1,0 +1,144 @@
+"""Drives the page of a running server in a real Chromium, through its driver (the WebDriver protocol, nothing but the standard library).
+
+    python3 scripts/page_test.py http://127.0.0.1:8080 SCREENSHOT.png
+
+The server must refuse long texts (--long refuse): the test wants to see a refusal shown properly.
+"""
+
+import base64
+import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
+
+
+class Browser:
+    def __init__(self, driver):
+        self.base = driver
+        arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        wanted = {"capabilities": {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": {"args": arguments},
+                                                   "goog:loggingPrefs": {"browser": "ALL"}}}}
+        self.base = f"{driver}/session/{self.call('POST', '/session', wanted)['sessionId']}"
+
+    def call(self, method, path, body=None):
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.base + path, data, {"Content-Type": "application/json"}, method=method)
+        with urllib.request.urlopen(request, timeout=60) as reply:
+            return json.load(reply)["value"]
+
+    def find(self, selector):
+        return [own[ELEMENT] for own in self.call("POST", "/elements", {"using": "css selector", "value": selector})]
+
+    def text(self, selector):
+        return "\n".join(self.call("GET", f"/element/{own}/text") for own in self.find(selector))
+
+    def type(self, selector, text):
+        (own,) = self.find(selector)
+        self.call("POST", f"/element/{own}/clear", {})
+        self.call("POST", f"/element/{own}/value", {"text": text})
+
+    def press(self, selector):
+        (own,) = self.find(selector)
+        self.call("POST", f"/element/{own}/click", {})
+
+    def run(self, script):
+        return self.call("POST", "/execute/sync", {"script": script, "args": []})
+
+    def size(self, width, height):
+        self.call("POST", "/window/rect", {"width": width, "height": height})
+
+    def until(self, what, wanted):
+        end = time.monotonic() + 60
+        while not wanted():
+            if time.monotonic() > end:
+                raise AssertionError(f"never: {what}; the page says\n{self.text('body')}")
+            time.sleep(0.05)
+
+
+def check(page, browser):
+    browser.call("POST", "/url", {"url": page})
+    # The card.
+    browser.until("the model's card", lambda: "fingerprint" in browser.text("#card"))
+    card = browser.text("#card")
+    assert "384 dimensions" in card and "domain (4 labels)" in card, card
+    # A sentence, typed and sent.
+    browser.type("#text", "Great phone, would buy again!")
+    browser.press("#ask")
+    browser.until("an answer", lambda: browser.find("#latency"))
+    answer = browser.text("#answer")
+    assert "domain: product_review" in answer and "sentiment: positive" in answer, answer
+    assert len(browser.find("#answer .row")) == 7, "a bar for each label of both tasks"
+    widths = browser.run("return [...document.querySelectorAll('#answer .fill')].map(own => parseFloat(own.style.width))")
+    assert abs(sum(widths[:4]) - 100) < 0.1 and abs(sum(widths[4:]) - 100) < 0.1, widths
+    assert widths[:4] == sorted(widths[:4], reverse=True), widths
+    assert " ms" in browser.text("#latency") and "9 tokens" in browser.text("#latency"), browser.text("#latency")
+    screenshot = base64.b64decode(browser.call("GET", "/screenshot"))
+    # By keyboard: from the text to the button, and Enter.
+    browser.type("#text", "The plot drags and the jokes fall flat.\ue004\ue007")
+    browser.until("an answer by keyboard", lambda: "sentiment: negative" in browser.text("#answer"))
+    # A refusal is shown, the old answer is not, and the next sentence works.
+    browser.run("document.getElementById('text').value = 'word '.repeat(400)")
+    browser.press("#ask")
+    browser.until("the refusal", lambda: "text_too_long" in browser.text("#error"))
+    assert "256 tokens" in browser.text("#error") and browser.text("#answer") == "", browser.text("body")
+    assert browser.run("return document.getElementById('error').getAttribute('role')") == "alert"
+    browser.type("#text", "Fine.")
+    browser.press("#ask")
+    browser.until("an answer behind it", lambda: browser.find("#latency"))
+    assert browser.text("#error") == ""
+    # Markup is text.
+    browser.type("#text", "<img src=x onerror=alert(1)>")
+    browser.press("#ask")
+    browser.until("an answer", lambda: browser.find("#latency"))
+    # On a phone nothing is wider than the screen.
+    for width in (360, 500):
+        browser.size(width, 740)
+        inner, scroll = browser.run("return [window.innerWidth, document.documentElement.scrollWidth]")
+        assert scroll <= inner, f"{scroll} pixels in a window of {inner}"
+    # For a screen reader: everything has a name, and the page a language.
+    named = browser.run(
+        "return [document.documentElement.lang, document.querySelector('label').control.id,"
+        " document.getElementById('answer').getAttribute('aria-live'), document.querySelectorAll('main').length,"
+        " document.querySelectorAll('h1').length]"
+    )
+    assert named == ["en", "text", "polite", 1, 1], named
+    # Nothing was fetched from elsewhere, and the console has no complaint but the refusal.
+    fetched = browser.run("return performance.getEntriesByType('resource').map(own => own.name)")
+    assert all(name.startswith(page) for name in fetched), fetched
+    log = browser.call("POST", "/se/log", {"type": "browser"})
+    complaints = [own["message"] for own in log if own["level"] == "SEVERE" and "422" not in own["message"] and "favicon" not in own["message"]]
+    assert not complaints, complaints
+    return screenshot
+
+
+def main():
+    page, screenshot = sys.argv[1].rstrip("/") + "/", sys.argv[2]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    driver = subprocess.Popen(["chromedriver", f"--port={port}"], stdout=subprocess.DEVNULL)
+    try:
+        for _ in range(200):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/status", timeout=5)
+                break
+            except OSError:
+                time.sleep(0.1)
+        browser = Browser(f"http://127.0.0.1:{port}")
+        try:
+            picture = check(page, browser)
+        finally:
+            browser.call("DELETE", "")
+    finally:
+        driver.terminate()
+        driver.wait()
+    with open(screenshot, "wb") as file:
+        file.write(picture)
+    print(f"the page works in Chromium; {screenshot}")
+
+
+main()

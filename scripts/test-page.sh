@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# The server's page in a real headless Chromium (Debian's `chromium` and `chromium-driver`, which are installed when they are missing).
+#
+#   scripts/test-page.sh [FROSTHEAD] [BUNDLE]      by default the debug build, and heads trained on every eighth row of the demo data
+#
+# After scripts/test.sh, which fetches what it needs.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+frosthead=${1:-target/debug/frosthead}
+work=$(mktemp -d)
+server=
+trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true; rm -rf "$work"' EXIT
+
+for program in chromium chromedriver; do
+  if ! command -v "$program" >/dev/null; then
+    echo "page: installing Debian's chromium and chromium-driver" >&2
+    { apt-get update && apt-get install --yes --no-install-recommends chromium chromium-driver; } >"$work/apt" 2>&1 ||
+      { cat "$work/apt" >&2; echo "page: the browser cannot be had: install chromium and chromium-driver" >&2; exit 1; }
+  fi
+done
+
+bundle=${2:-}
+if [ -z "$bundle" ]; then
+  bundle=$work/page.frost
+  python3 -c '
+import csv, sys
+with open("data/demo.csv", newline="", encoding="utf-8") as source, open(sys.argv[1], "w", newline="", encoding="utf-8") as target:
+    rows = list(csv.reader(source))
+    csv.writer(target).writerows(rows[:1] + rows[1::8])' "$work/part.csv"
+  "$frosthead" --quiet import .downloads/all-MiniLM-L6-v2 --out "$work/backbone"
+  "$frosthead" --quiet train "$work/part.csv" --backbone "$work/backbone" --task domain --task sentiment --cache "$work/cache" \
+    --store-layers last --out "$work/run" >/dev/null
+  "$frosthead" --quiet bundle "$work/run" --out "$bundle"
+fi
+"$frosthead" serve "$bundle" --bind 127.0.0.1:0 --long refuse --log json 2>"$work/log" &
+server=$!
+address=
+for _ in $(seq 300); do
+  address=$(python3 -c 'import json, sys; print(next((own["address"] for own in map(json.loads, open(sys.argv[1])) if own["event"] == "serving"), ""))' "$work/log")
+  [ -n "$address" ] && break
+  kill -0 "$server" 2>/dev/null || { cat "$work/log" >&2; exit 1; }
+  sleep 0.1
+done
+mkdir -p target/tmp
+python3 scripts/page_test.py "$address" target/tmp/page.png
+kill -TERM "$server"
+wait "$server"
+server=

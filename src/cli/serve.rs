@@ -1,0 +1,148 @@
+//! Owns `frosthead serve`: a bundle over HTTP.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::Outcome;
+use super::options::RuntimeArguments;
+use super::predict::probability;
+use super::terminal::Terminal;
+use crate::bundle::PublicKey;
+use crate::embed::TOKEN_BUDGET;
+use crate::serve::{Limits, LogFormat, Long, ServeOptions, serve};
+
+/// Serve a bundle over HTTP.
+///
+/// SIGTERM finishes what is in flight and ends; SIGHUP, or replacing the file, exchanges the bundle without dropping a request.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  frosthead serve x.frost
+  frosthead serve x.frost --bind 0.0.0.0:8443 --api-keys keys.txt --tls-cert chain.pem --tls-key key.pem --log json
+  curl localhost:8080/v1/predict -H 'Content-Type: application/json' -d '{\"texts\": [\"Great phone!\"]}'")]
+pub(crate) struct Arguments {
+    /// The bundle.
+    bundle: PathBuf,
+    /// Where to listen.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080")]
+    bind: SocketAddr,
+    /// One API key a line, plain or `sha256:` and its hash; taken up anew when the file changes.
+    #[arg(long, value_name = "FILE")]
+    api_keys: Option<PathBuf>,
+    /// The certificate chain for HTTPS, PEM; taken up anew when the file changes.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Its private key, PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Load nothing but a bundle signed with this minisign public key (RW…, or its .pub file).
+    #[arg(long, value_name = "PUBKEY")]
+    trust: Option<PublicKey>,
+    /// Long texts: cut off their end, read them in windows, or refuse them; by default as the bundle was trained.
+    #[arg(long, value_name = "HOW")]
+    long: Option<LongChoice>,
+    /// Say that a task is uncertain, instead of a label, where the most probable label's probability is lower.
+    #[arg(long, value_name = "P", value_parser = probability)]
+    abstain_below: Option<f32>,
+    /// `text` or `json`, one line an event, on standard error; -v logs every request.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    log: LogFormat,
+    #[command(flatten)]
+    limits: LimitArguments,
+    #[command(flatten)]
+    runtime: RuntimeArguments,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits")]
+struct LimitArguments {
+    /// Seconds after which a request that was read is given up (504).
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    timeout: Duration,
+    /// Seconds that a SIGTERM leaves for what is in flight.
+    #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = seconds)]
+    grace: Duration,
+    /// Seconds for headers, for a body, and for TLS; so long a connection may be idle, and an answer stuck.
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    read_timeout: Duration,
+    /// Milliseconds that a batch with room left waits for requests that are being read already.
+    #[arg(long, value_name = "MS", default_value_t = 2)]
+    max_wait: u64,
+    /// Bytes of a body (413).
+    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().body, value_parser = positive)]
+    max_body: usize,
+    /// Texts of a request (422).
+    #[arg(long, value_name = "N", default_value_t = Limits::default().texts, value_parser = positive)]
+    max_texts: usize,
+    /// Tokens of a text that is read in windows (422).
+    #[arg(long, value_name = "N", default_value_t = Limits::default().tokens, value_parser = positive)]
+    max_tokens: usize,
+    /// Texts of all requests that are not answered yet (429).
+    #[arg(long, value_name = "N", default_value_t = Limits::default().queue_texts, value_parser = positive)]
+    queue_texts: usize,
+    /// Their tokens (429).
+    #[arg(long, value_name = "N", default_value_t = Limits::default().queue_tokens, value_parser = positive)]
+    queue_tokens: usize,
+    /// Open connections (503).
+    #[arg(long, value_name = "N", default_value_t = Limits::default().connections, value_parser = positive)]
+    max_connections: usize,
+    /// Tokens in a batch, padding included.
+    #[arg(long, value_name = "N", default_value_t = TOKEN_BUDGET, value_parser = positive)]
+    token_budget: usize,
+}
+
+/// The values of `--long`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LongChoice {
+    Truncate,
+    Windows,
+    Refuse,
+}
+
+/// A time above 0.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let number = text.parse().ok().filter(|number| *number > 0.0);
+    let duration = number.and_then(|number| Duration::try_from_secs_f64(number).ok());
+    duration.ok_or_else(|| "expected seconds, above 0".to_owned())
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "expected a whole number above 0".to_owned())
+}
+
+pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
+    let own = &arguments.limits;
+    let limits = Limits {
+        timeout: own.timeout,
+        grace: own.grace,
+        read_timeout: own.read_timeout,
+        max_wait: Duration::from_millis(own.max_wait),
+        body: own.max_body,
+        texts: own.max_texts,
+        tokens: own.max_tokens,
+        queue_texts: own.queue_texts,
+        queue_tokens: own.queue_tokens,
+        connections: own.max_connections,
+        token_budget: own.token_budget,
+    };
+    serve(ServeOptions {
+        bundle: arguments.bundle.clone(),
+        runtime: arguments.runtime.options(),
+        trust: arguments.trust.clone(),
+        bind: arguments.bind,
+        api_keys: arguments.api_keys.clone(),
+        tls: arguments.tls_cert.clone().zip(arguments.tls_key.clone()),
+        long: arguments.long.map(|long| match long {
+            LongChoice::Truncate => Long::Truncate,
+            LongChoice::Windows => Long::Windows,
+            LongChoice::Refuse => Long::Refuse,
+        }),
+        abstain_below: arguments.abstain_below,
+        limits,
+        log: arguments.log,
+        log_requests: terminal.is_verbose(),
+    })?;
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,135 @@
+//! Owns what the routes that compute have in common: understanding a body, having its texts read and computed.
+//!
+//! Refuses what is no JSON (400), is JSON of another shape (422), exceeds a limit (422), finds no room (429) or no time (504).
+
+mod openai;
+mod predict;
+mod tei;
+
+use std::sync::Arc;
+
+use hyper::StatusCode;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+
+pub(super) use openai::embeddings;
+pub(super) use predict::predict;
+pub(super) use tei::{embed as tei_embed, predict as tei_predict};
+
+use super::Long;
+use super::log::fields_of;
+use super::model::{Model, Unreadable};
+use super::reply::Refusal;
+use super::server::Server;
+use crate::embed::Reading;
+use crate::tokens::Lost;
+
+/// One text, or several.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a text or an array of texts")]
+pub(super) enum Texts {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl Texts {
+    fn into_vec(self) -> Vec<String> {
+        match self {
+            Self::One(text) => vec![text],
+            Self::Many(texts) => texts,
+        }
+    }
+}
+
+/// Computed texts.
+pub(super) struct Computed {
+    /// Per text.
+    pub rows: Vec<Vec<f32>>,
+    pub tokens: Vec<usize>,
+    pub lost: Vec<Lost>,
+}
+
+/// Understands a body.
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(body).map_err(|error| match error.classify() {
+        Category::Data => Refusal::invalid(error.to_string()),
+        Category::Syntax | Category::Eof | Category::Io => {
+            Refusal::new(StatusCode::BAD_REQUEST, "invalid_json", format!("the body is not JSON: {error}"))
+        }
+    })
+}
+
+/// Reads texts and has them computed, within the limits and the time.
+async fn compute(
+    server: &Arc<Server>,
+    model: &Arc<Model>,
+    texts: Vec<String>,
+    long: Option<Long>,
+) -> Result<Computed, Refusal> {
+    let limits = &server.options.limits;
+    let (count, most) = (texts.len(), limits.texts);
+    if count == 0 {
+        return Err(Refusal::invalid("there are no texts: send at least one"));
+    }
+    if count > most {
+        let message = format!("{count} texts, at most {most} are taken in a request");
+        return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "too_many_texts", message)
+            .limit("--max-texts", most));
+    }
+    let full =
+        |option, value| Refusal::busy("queue_full", "too many texts are waiting already", (option, value));
+    let _room = server.texts.enter(count).ok_or_else(|| full("--queue-texts", limits.queue_texts))?;
+    let late = || {
+        let message = format!("not answered within {} s", limits.timeout.as_secs_f64());
+        Refusal::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message)
+    };
+    let work = async {
+        let readings = read(server, model, texts, long).await?;
+        let tokens: Vec<usize> = readings.iter().map(Reading::tokens).collect();
+        let lost = readings.iter().map(|own| own.lost).collect();
+        let all: usize = tokens.iter().sum();
+        let room = server.tokens.enter(all).ok_or_else(|| full("--queue-tokens", limits.queue_tokens))?;
+        let rows = server.queue.submit(model, readings).await;
+        drop(room);
+        let failed =
+            || Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", "the network failed: see the log");
+        let rows = rows.ok().flatten().ok_or_else(failed)?;
+        server.counters.texts(count, all);
+        Ok(Computed { rows, tokens, lost })
+    };
+    tokio::time::timeout(limits.timeout, work).await.map_err(|_| late())?
+}
+
+/// Reads texts beside the thread of the requests.
+async fn read(
+    server: &Arc<Server>,
+    model: &Arc<Model>,
+    texts: Vec<String>,
+    long: Option<Long>,
+) -> Result<Vec<Reading>, Refusal> {
+    let arriving = server.queue.arriving();
+    let (model, own) = (Arc::clone(model), Arc::clone(server));
+    let work = move || {
+        // A request whose client has gone is not read to its end, but is no longer counted: see `Queue`.
+        let _arriving = arriving;
+        let readings = texts.iter().enumerate().map(|(index, text)| {
+            model.read(text, long).map_err(|unreadable| match unreadable {
+                Unreadable::TooLong { most, option } => {
+                    let message = format!("the text has more than {most} tokens");
+                    Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "text_too_long", message)
+                        .limit(option, most)
+                        .text(index)
+                }
+                Unreadable::Failed(error) => {
+                    own.log.error("the tokenizer failed", &fields_of(&error));
+                    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", "the tokenizer failed")
+                        .text(index)
+                }
+            })
+        });
+        readings.collect()
+    };
+    let ended = |_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", "reading the texts failed");
+    tokio::task::spawn_blocking(work).await.map_err(ended)?
+}

@@ -1,0 +1,95 @@
+//! Owns `POST /v1/embeddings`, in the shape of OpenAI's: existing clients work.
+//!
+//! Whatever model a client asks for, the one that is there answers, and says which it is. Refuses token ids (they would be another
+//! tokenizer's) and other numbers of dimensions than the model has.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hyper::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::{Texts, compute, parse};
+use crate::serve::model::Model;
+use crate::serve::reply::{Answer, Refusal, json};
+use crate::serve::server::Server;
+
+/// Fields that are not named here are ignored: clients send what other servers know.
+#[derive(Deserialize)]
+struct Request {
+    input: Texts,
+    #[serde(default)]
+    encoding_format: Encoding,
+    dimensions: Option<usize>,
+}
+
+#[derive(Deserialize, Default, Clone, Copy)]
+#[serde(rename_all = "lowercase")]
+enum Encoding {
+    #[default]
+    Float,
+    Base64,
+}
+
+#[derive(Serialize)]
+struct Reply<'m> {
+    object: &'static str,
+    data: Vec<Embedding<'m>>,
+    model: &'m str,
+    usage: Usage,
+}
+
+#[derive(Serialize)]
+struct Embedding<'m> {
+    object: &'static str,
+    index: usize,
+    embedding: Numbers<'m>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Numbers<'m> {
+    Float(&'m [f32]),
+    /// Little-endian f32, one after another.
+    Base64(String),
+}
+
+#[derive(Serialize)]
+struct Usage {
+    prompt_tokens: usize,
+    total_tokens: usize,
+}
+
+/// Answers a body.
+pub(crate) async fn embeddings(
+    server: &Arc<Server>,
+    model: &Arc<Model>,
+    body: &[u8],
+) -> Result<Answer, Refusal> {
+    let request: Request = parse(body)?;
+    let own = model.classifier.dimensions();
+    if let Some(wanted) = request.dimensions.filter(|wanted| *wanted != own) {
+        return Err(Refusal::invalid(format!("the model's embeddings have {own} dimensions, not {wanted}")));
+    }
+    let computed = compute(server, model, request.input.into_vec(), None).await?;
+    let encode = |numbers: &[f32]| {
+        STANDARD.encode(numbers.iter().flat_map(|own| own.to_le_bytes()).collect::<Vec<u8>>())
+    };
+    let data = computed.rows.iter().enumerate().map(|(index, row)| {
+        let numbers = model.classifier.embedding(row);
+        let embedding = match request.encoding_format {
+            Encoding::Float => Numbers::Float(numbers),
+            Encoding::Base64 => Numbers::Base64(encode(numbers)),
+        };
+        Embedding { object: "embedding", index, embedding }
+    });
+    let tokens = computed.tokens.iter().sum();
+    let reply = Reply {
+        object: "list",
+        data: data.collect(),
+        model: model.fingerprint.to_str().unwrap_or_default(),
+        usage: Usage { prompt_tokens: tokens, total_tokens: tokens },
+    };
+    Ok(json(StatusCode::OK, &reply))
+}

@@ -1,0 +1,103 @@
+//! Owns `POST /predict` and `POST /embed`, in the shapes of text-embeddings-inference: existing clients work.
+//!
+//! A model with several tasks answers with the one that `task` names, else with its first. Refuses pairs of texts: no task here is
+//! about two.
+
+use std::sync::Arc;
+
+use hyper::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::predict::task;
+use super::{Texts, compute, parse};
+use crate::serve::Long;
+use crate::serve::model::Model;
+use crate::serve::reply::{Answer, Refusal, json};
+use crate::serve::server::Server;
+
+/// Fields that are not named here are ignored: clients send what other servers know.
+#[derive(Deserialize)]
+struct PredictRequest {
+    inputs: PredictInputs,
+    /// Logits instead of probabilities.
+    #[serde(default)]
+    raw_scores: bool,
+    truncate: Option<bool>,
+    task: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a text, or an array of arrays of one text each")]
+enum PredictInputs {
+    Single(Texts),
+    Batch(Vec<[String; 1]>),
+}
+
+#[derive(Deserialize)]
+struct EmbedRequest {
+    inputs: Texts,
+    /// To length 1, or as the model gives them; by default as the model gives them.
+    #[serde(default)]
+    normalize: bool,
+    truncate: Option<bool>,
+}
+
+#[derive(Serialize)]
+struct Score<'m> {
+    score: f32,
+    label: &'m str,
+}
+
+/// What a client says of long texts: cut them, or refuse them; otherwise what the server does.
+fn long(truncate: Option<bool>) -> Option<Long> {
+    truncate.map(|truncate| if truncate { Long::Truncate } else { Long::Refuse })
+}
+
+/// Answers a body of `/predict`.
+pub(crate) async fn predict(
+    server: &Arc<Server>,
+    model: &Arc<Model>,
+    body: &[u8],
+) -> Result<Answer, Refusal> {
+    let request: PredictRequest = parse(body)?;
+    let task = request.task.as_deref().map_or(Ok(0), |name| task(model, name))?;
+    let (texts, single) = match request.inputs {
+        PredictInputs::Single(texts) => (texts.into_vec(), true),
+        PredictInputs::Batch(texts) => (texts.into_iter().flatten().collect(), false),
+    };
+    if single && texts.len() > 1 {
+        return Err(Refusal::invalid(
+            "several texts in one array are a pair, and no task is about pairs: send [[\"one\"], [\"two\"]]",
+        ));
+    }
+    let computed = compute(server, model, texts, long(request.truncate)).await?;
+    let labels = &model.heads()[task].labels;
+    let mut answers = computed.rows.iter().map(|row| {
+        let own = model.classifier.predictions(row).swap_remove(task);
+        let scores = if request.raw_scores { own.logits } else { own.probabilities };
+        let mut scores: Vec<Score> =
+            scores.into_iter().zip(labels).map(|(score, label)| Score { score, label }).collect();
+        scores.sort_by(|one, other| other.score.total_cmp(&one.score));
+        scores
+    });
+    Ok(if single {
+        json(StatusCode::OK, &answers.next())
+    } else {
+        json(StatusCode::OK, &answers.collect::<Vec<_>>())
+    })
+}
+
+/// Answers a body of `/embed`.
+pub(crate) async fn embed(server: &Arc<Server>, model: &Arc<Model>, body: &[u8]) -> Result<Answer, Refusal> {
+    let request: EmbedRequest = parse(body)?;
+    let computed = compute(server, model, request.inputs.into_vec(), long(request.truncate)).await?;
+    let embeddings = computed.rows.iter().map(|row| {
+        let mut own = model.classifier.embedding(row).to_vec();
+        if request.normalize {
+            let length = own.iter().map(|number| number * number).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
+            own.iter_mut().for_each(|number| *number /= length);
+        }
+        own
+    });
+    Ok(json(StatusCode::OK, &embeddings.collect::<Vec<_>>()))
+}

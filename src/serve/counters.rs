@@ -1,0 +1,177 @@
+//! Owns what is counted, for Prometheus: requests, refusals, texts, tokens, batches, times, the queue, memory.
+//!
+//! Refuses labels that grow with what clients send: routes and codes are ours.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::runtime::rss_bytes;
+
+/// What `/metrics` gives.
+pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// From a text on a fast machine to the longest timeouts, some 1.8 times apart.
+const SECONDS: [f64; 16] =
+    [0.0005, 0.001, 0.0018, 0.0032, 0.0056, 0.01, 0.018, 0.032, 0.056, 0.1, 0.18, 0.32, 1.0, 3.2, 10.0, 32.0];
+const TEXTS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+const TOKENS: [f64; 9] = [8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 4096.0];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answered {
+    route: &'static str,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Route {
+    route: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Code {
+    code: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+
+/// All that is counted.
+pub(super) struct Counters {
+    registry: Registry,
+    requests: Family<Answered, Counter>,
+    seconds: Family<Route, Histogram, fn() -> Histogram>,
+    refusals: Family<Code, Counter>,
+    texts: Counter,
+    tokens: Counter,
+    batch_texts: Histogram,
+    batch_tokens: Histogram,
+    batch_seconds: Histogram,
+    queue_seconds: Histogram,
+    loads: Family<Outcome, Counter>,
+    connections: Gauge,
+    queue_texts: Gauge,
+    queue_tokens: Gauge,
+    memory: Gauge,
+}
+
+impl Counters {
+    pub(super) fn new() -> Self {
+        let mut own = Self {
+            registry: Registry::with_prefix("frosthead"),
+            requests: Family::default(),
+            seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
+            refusals: Family::default(),
+            texts: Counter::default(),
+            tokens: Counter::default(),
+            batch_texts: Histogram::new(TEXTS),
+            batch_tokens: Histogram::new(TOKENS),
+            batch_seconds: Histogram::new(SECONDS),
+            queue_seconds: Histogram::new(SECONDS),
+            loads: Family::default(),
+            connections: Gauge::default(),
+            queue_texts: Gauge::default(),
+            queue_tokens: Gauge::default(),
+            memory: Gauge::default(),
+        };
+        own.register();
+        own
+    }
+
+    fn register(&mut self) {
+        let all = &mut self.registry;
+        all.register("requests", "Answered requests", self.requests.clone());
+        all.register("request_seconds", "From a request's headers to its answer", self.seconds.clone());
+        all.register("refusals", "Refused requests by code", self.refusals.clone());
+        all.register("texts", "Texts that were answered", self.texts.clone());
+        all.register("tokens", "Their tokens", self.tokens.clone());
+        all.register("batch_texts", "Texts or windows of a batch", self.batch_texts.clone());
+        all.register("batch_tokens", "Tokens of a batch, padding included", self.batch_tokens.clone());
+        all.register("batch_seconds", "Time of a batch in the network", self.batch_seconds.clone());
+        all.register(
+            "queue_seconds",
+            "From a request that was read to its last batch",
+            self.queue_seconds.clone(),
+        );
+        all.register(
+            "model_loads",
+            "Models that took the place of another, or could not",
+            self.loads.clone(),
+        );
+        all.register("connections", "Open connections", self.connections.clone());
+        all.register("queue_texts", "Texts that are not answered yet", self.queue_texts.clone());
+        all.register("queue_tokens", "Their tokens", self.queue_tokens.clone());
+        all.register("resident_memory_bytes", "The process's memory", self.memory.clone());
+    }
+
+    /// An answered request.
+    pub(super) fn answered(&self, route: &'static str, status: u16, took: Duration) {
+        self.requests.get_or_create(&Answered { route, status }).inc();
+        self.seconds.get_or_create(&Route { route }).observe(took.as_secs_f64());
+    }
+
+    /// A refused one.
+    pub(super) fn refused(&self, code: &'static str) {
+        self.refusals.get_or_create(&Code { code }).inc();
+    }
+
+    /// Texts that were answered.
+    pub(super) fn texts(&self, texts: usize, tokens: usize) {
+        self.texts.inc_by(texts as u64);
+        self.tokens.inc_by(tokens as u64);
+    }
+
+    /// A batch that was run.
+    #[expect(clippy::cast_precision_loss, reason = "sizes of a batch")]
+    pub(super) fn batch(&self, texts: usize, tokens: usize, took: Duration) {
+        self.batch_texts.observe(texts as f64);
+        self.batch_tokens.observe(tokens as f64);
+        self.batch_seconds.observe(took.as_secs_f64());
+    }
+
+    /// How long a request waited until its last batch began.
+    pub(super) fn waited(&self, time: Duration) {
+        self.queue_seconds.observe(time.as_secs_f64());
+    }
+
+    /// Another model was to take the place of the one that is served.
+    pub(super) fn loaded(&self, well: bool) {
+        let outcome = if well { "switched" } else { "refused" };
+        self.loads.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// A connection was opened; closed when what is returned is dropped.
+    pub(super) fn connected(&self) -> Connected {
+        self.connections.inc();
+        Connected(self.connections.clone())
+    }
+
+    /// Everything, as text.
+    pub(super) fn show(&self, queue_texts: usize, queue_tokens: usize) -> String {
+        let number = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
+        self.queue_texts.set(number(queue_texts));
+        self.queue_tokens.set(number(queue_tokens));
+        self.memory.set(i64::try_from(rss_bytes()).unwrap_or(i64::MAX));
+        let mut text = String::new();
+        // Writing into a string cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+/// An open connection.
+pub(super) struct Connected(Gauge);
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

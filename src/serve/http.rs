@@ -1,0 +1,119 @@
+//! Owns connections: accepting them, TLS, what a client may take its time for, and their end.
+//!
+//! Refuses more connections than the limit (503, at once), headers that are too large, too many or too slow, and clients that do not
+//! take their answer.
+
+use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use super::routes::handle;
+use super::server::Server;
+
+/// Bytes of a request's headers, and how many there may be.
+const HEADER_BYTES: usize = 16 * 1024;
+const HEADERS: usize = 64;
+/// After an error of the system (no file descriptors left) the next try waits so long.
+const BREATH: Duration = Duration::from_millis(100);
+
+/// Says so to a client that finds no room.
+const TOO_MANY_CONNECTIONS: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n\
+    connection: close\r\ncontent-length: 98\r\n\r\n\
+    {\"error\":{\"code\":\"too_many_connections\",\"message\":\"too many connections: try again in a second\"}}\n";
+
+/// Accepts connections until `end`, then lets those that are open finish, within the grace.
+pub(super) async fn listen(
+    server: &Arc<Server>,
+    listener: TcpListener,
+    end: impl Future<Output = ()>,
+) -> bool {
+    let graceful = GracefulShutdown::new();
+    let room = Arc::new(Semaphore::new(server.options.limits.connections));
+    let mut end = std::pin::pin!(end);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut end => break,
+        };
+        match accepted {
+            Ok((stream, peer)) => match Arc::clone(&room).try_acquire_owned() {
+                Ok(place) => {
+                    let (server, watcher) = (Arc::clone(server), graceful.watcher());
+                    tokio::spawn(async move {
+                        let _place = place;
+                        connection(server, stream, peer, watcher).await;
+                    });
+                }
+                Err(_) => turn_away(server, &stream, peer),
+            },
+            Err(error) => {
+                server.log.error("cannot accept", &[("error", error.to_string().into())]);
+                tokio::time::sleep(BREATH).await;
+            }
+        }
+    }
+    drop(listener);
+    tokio::time::timeout(server.options.limits.grace, graceful.shutdown()).await.is_ok()
+}
+
+fn turn_away(server: &Server, stream: &TcpStream, peer: SocketAddr) {
+    server.counters.refused("too_many_connections");
+    server.log.refusal("too_many_connections", &[("peer", peer.ip().to_string().into())]);
+    if server.options.tls.is_none() {
+        // A client that cannot take so few bytes is not owed them.
+        let _ = stream.try_write(TOO_MANY_CONNECTIONS);
+    }
+}
+
+async fn connection(server: Arc<Server>, stream: TcpStream, peer: SocketAddr, watcher: Watcher) {
+    let _open = server.counters.connected();
+    let patience = server.options.limits.read_timeout;
+    // Without, small answers wait for the client's acknowledgement of the one before.
+    let _ = stream.set_nodelay(true);
+    // tcp(7): the connection ends when what was sent is not taken for so long.
+    let milliseconds = u32::try_from(patience.as_millis()).unwrap_or(u32::MAX);
+    let _ = rustix::net::sockopt::set_tcp_user_timeout(stream.as_fd(), milliseconds);
+    match server.tls() {
+        None => speak(server, stream, peer, watcher).await,
+        Some(acceptor) => match tokio::time::timeout(patience, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => speak(server, stream, peer, watcher).await,
+            Ok(Err(_)) | Err(_) => {
+                server.counters.refused("tls_failed");
+                server.log.refusal("tls_failed", &[("peer", peer.ip().to_string().into())]);
+            }
+        },
+    }
+}
+
+async fn speak<S>(server: Arc<Server>, stream: S, peer: SocketAddr, watcher: Watcher)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let own = Arc::clone(&server);
+    let service = service_fn(move |request| handle(Arc::clone(&own), peer, request));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(server.options.limits.read_timeout)
+        .max_header_size(HEADER_BYTES)
+        .max_headers(HEADERS)
+        .serve_connection(TokioIo::new(stream), service);
+    let Err(error) = watcher.watch(connection).await else { return };
+    // What hyper answers by itself (400, 431, nothing when the client was too slow).
+    let code = match () {
+        () if error.is_timeout() => "header_timeout",
+        () if error.is_parse_too_large() => "headers_too_large",
+        () if error.is_parse() => "bad_http",
+        () => return,
+    };
+    server.counters.refused(code);
+    server.log.refusal(code, &[("peer", peer.ip().to_string().into())]);
+}

@@ -1,0 +1,123 @@
+//! Owns answering over HTTP: one process that serves a bundle for months.
+//!
+//! The way of a request: `http` takes the connection, `routes` checks who asks and reads the body, `api` understands it and has its
+//! texts read, `admission` lets it in or not, `queue` packs the pieces of all requests into batches (`pool`) for the one
+//! thread that runs the network, `reply` shapes the answer. `watch` exchanges the model, the keys and the certificate.
+//!
+//! Refuses to let a request wait without bound, to hold work that nobody waits for, and to write texts anywhere.
+
+mod admission;
+mod api;
+mod counters;
+mod http;
+mod keys;
+mod life;
+mod log;
+mod model;
+mod pool;
+mod queue;
+mod reply;
+mod routes;
+mod server;
+mod tls;
+mod watch;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::bundle::PublicKey;
+use crate::embed::TOKEN_BUDGET;
+use crate::error::Result;
+use crate::runtime::RuntimeOptions;
+pub use log::LogFormat;
+
+/// What to serve, to whom, and how much of it.
+#[derive(Debug, Clone)]
+pub struct ServeOptions {
+    /// The bundle.
+    pub bundle: PathBuf,
+    /// Library, device and threads.
+    pub runtime: RuntimeOptions,
+    /// Load nothing but a bundle that was signed with this key.
+    pub trust: Option<PublicKey>,
+    /// Where to listen.
+    pub bind: SocketAddr,
+    /// One API key a line; without, everybody may ask.
+    pub api_keys: Option<PathBuf>,
+    /// PEM files of the certificate chain and its private key; without, HTTP.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// What happens to long texts.
+    pub long: Option<Long>,
+    /// Say that a task is uncertain where its most probable label's probability is lower.
+    pub abstain_below: Option<f32>,
+    pub limits: Limits,
+    pub log: LogFormat,
+    /// Log every request, not only those that are refused.
+    pub log_requests: bool,
+}
+
+/// How a text beyond the model's limit is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Long {
+    /// Its end is cut off.
+    Truncate,
+    /// It is read in windows.
+    Windows,
+    /// It is refused.
+    Refuse,
+}
+
+/// How much is taken on.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// A request that was read is answered within this time, or given up.
+    pub timeout: Duration,
+    /// What is in flight at a SIGTERM is finished within this time, or cut off.
+    pub grace: Duration,
+    /// Headers, a body, and a TLS handshake arrive within this time each; so long a connection may be idle, and an answer stuck.
+    pub read_timeout: Duration,
+    /// A batch with room left waits so long for requests that are being read already.
+    pub max_wait: Duration,
+    /// Bytes of a body.
+    pub body: usize,
+    /// Texts of a request.
+    pub texts: usize,
+    /// Tokens of a text that is read in windows.
+    pub tokens: usize,
+    /// Texts of all requests that are not answered yet.
+    pub queue_texts: usize,
+    /// Their tokens.
+    pub queue_tokens: usize,
+    /// Open connections.
+    pub connections: usize,
+    /// Tokens of a batch, padding included.
+    pub token_budget: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(10),
+            grace: Duration::from_secs(20),
+            read_timeout: Duration::from_secs(30),
+            max_wait: Duration::from_millis(2),
+            body: 1 << 20,
+            texts: 1024,
+            tokens: 8192,
+            queue_texts: 2048,
+            queue_tokens: 65_536,
+            connections: 1024,
+            token_budget: TOKEN_BUDGET,
+        }
+    }
+}
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// The bundle cannot be opened or fails its self-test, a file of keys or certificates is not what it must be, or the address cannot
+/// be had.
+pub fn serve(options: ServeOptions) -> Result<()> {
+    life::run(options)
+}
