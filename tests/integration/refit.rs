@@ -9,7 +9,6 @@ use std::time::Duration;
 use frosthead::Classifier;
 use frosthead::bundle::Bundle;
 use frosthead::classifier::{OpenOptions, TaskPrediction};
-use frosthead::fingerprint::Fingerprint;
 use frosthead::runtime::RuntimeOptions;
 
 use super::bundle::{forge, keys, places};
