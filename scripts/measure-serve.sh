@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # The five figures of `frosthead serve`, on a quiet machine:
 #
-#   scripts/measure-serve.sh INT8.frost FP32.frost [SECONDS]
+#   scripts/measure-serve.sh INT8.frost FP32.frost [SECONDS [SECONDS of 3 and 4]]
 #
 # 1 a lone client against `bench latency`; 2 64 clients against `bench embed`; 3 twice that rate, whatever the answers; 4 a bundle
 # exchanged every 2 s under load; 5 FP32.frost against FastAPI, in turns. Needs the release build, and pip for 5.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-int8=$(realpath "$1") fp32=$(realpath "$2") seconds=${3:-20}
+int8=$(realpath "$1") fp32=$(realpath "$2") seconds=${3:-20} long=${4:-60}
 frosthead=target/release/frosthead data=data/demo.csv port=18080
 work=$(mktemp -d)
 export ORT_DYLIB_PATH=${ORT_DYLIB_PATH:-$(ls "$PWD"/.downloads/onnxruntime/libonnxruntime.so.*)}
@@ -51,26 +51,26 @@ echo "== 2: 64 clients"
 load --clients 64 --seconds "$seconds" | tee "$work/two" | show "64 clients" "${figures[@]}"
 echo "server: $(cpu) s of processor so far, $(rss) kB"
 
-echo "== 3: twice that rate for 60 s"
+echo "== 3: twice that rate for $long s"
 rate=$(python3 -c 'import json, sys; print(2 * json.load(open(sys.argv[1]))["texts_per_second"])' "$work/two")
 load --rate "$rate" --clients 4000 --seconds 10 | show "warm-up" "${figures[@]}"
 before=$(rss)
-load --rate "$rate" --clients 4000 --seconds 60 | show "open loop at $rate/s" "${figures[@]}" refused.p50 refused.p99 latest_start
+load --rate "$rate" --clients 4000 --seconds "$long" | show "open loop at $rate/s" "${figures[@]}" refused.p50 refused.p99 latest_start
 echo "memory after the warm-up $before kB, at the end $(rss) kB"
 stop
 
-echo "== 4: another bundle every 2 s for 60 s"
+echo "== 4: another bundle every 2 s for $long s"
 cp "$int8" "$work/x.frost"
 start "$work/x.frost"
 (
-  for turn in $(seq 30); do
+  for turn in $(seq $((long / 2))); do
     sleep 2
     if [ $((turn % 2)) = 1 ]; then cp "$fp32" "$work/new"; else cp "$int8" "$work/new"; fi
     mv "$work/new" "$work/x.frost"
   done
 ) &
 exchanges=$!
-load --clients 16 --seconds 62 --check "$int8" --check "$fp32" | show "answers" requests statuses checked wrong models
+load --clients 16 --seconds "$((long + 2))" --check "$int8" --check "$fp32" | show "answers" requests statuses checked wrong models
 wait "$exchanges"
 echo "exchanged $(grep -c 'new bundle' "$work/log") times; memory $(rss) kB"
 stop

@@ -9,6 +9,7 @@ onnxruntime, tokenizers, numpy: scripts/measure-serve.sh installs them.
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,7 @@ from fastapi import FastAPI, Response
 from pydantic import BaseModel
 from tokenizers import Tokenizer
 
-# Texts of a batch, and how long the first waits for others: what served best of 16, 32, 64 and 1, 2, 5 ms.
+# Texts of a batch, and how long the first waits for others: usual values, not tuned on this machine.
 BATCH = 32
 WAIT = 0.002
 
@@ -48,7 +49,15 @@ def main():
     parser.add_argument("--port", type=int, default=8081)
     arguments = parser.parse_args()
     tokenizer, session, tasks, names = load(arguments.folder)
-    app, waiting, pool = FastAPI(), asyncio.Queue(maxsize=2048), ThreadPoolExecutor(1)
+    waiting, pool = asyncio.Queue(maxsize=2048), ThreadPoolExecutor(1)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_):
+        task = asyncio.create_task(batches())
+        yield
+        task.cancel()
+
+    app = FastAPI(lifespan=lifespan)
 
     def compute(texts):
         """Pads to the longest text of the batch, as transformers' tokenizers do."""
@@ -82,10 +91,6 @@ def main():
             for (_, future), answer in zip(batch, answers):
                 if not future.done():
                     future.set_result(answer)
-
-    @app.on_event("startup")
-    async def start():
-        app.state.batches = asyncio.create_task(batches())
 
     @app.post("/v1/predict")
     async def predict(request: Request, response: Response):

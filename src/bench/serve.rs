@@ -17,6 +17,7 @@ use serde_json::Value;
 use crate::classifier::{Classifier, Model};
 use crate::error::{Error, Kind, Result};
 use crate::metrics::Latency;
+use crate::runtime::allow_open_files;
 
 /// A client's stack: it holds a connection and little else, and there may be thousands.
 const STACK_BYTES: usize = 256 * 1024;
@@ -94,6 +95,7 @@ pub fn bench_serve(texts: &[&str], models: &[Classifier], options: &ServeBenchOp
     }
     let expected = expected(texts, models)?;
     let requests: Vec<Vec<u8>> = texts.iter().map(|text| request(text, options)).collect();
+    allow_open_files();
     drop(connect(options.address)?);
     let (next, before, start) = (AtomicUsize::new(0), processor_seconds(), Instant::now());
     let client = || {

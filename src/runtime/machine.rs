@@ -35,6 +35,15 @@ pub fn allowed_cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
+/// Lets this process have as many files and connections open as the system allows it at most; the usual limit is far lower.
+pub fn allow_open_files() {
+    let rustix::process::Rlimit { maximum, .. } =
+        rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let all = rustix::process::Rlimit { current: maximum, maximum };
+    // Where the system refuses, the lower limit stays, and is told when it is met.
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, all);
+}
+
 /// The processor of this machine.
 #[must_use]
 pub fn processor() -> Processor {

@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -98,8 +99,11 @@ async fn speak<S>(server: Arc<Server>, stream: S, peer: SocketAddr, watcher: Wat
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let own = Arc::clone(&server);
-    let service = service_fn(move |request| handle(Arc::clone(&own), peer, request));
+    let (own, served) = (Arc::clone(&server), AtomicBool::new(false));
+    let service = service_fn(|request| {
+        served.store(true, Ordering::Relaxed);
+        handle(Arc::clone(&own), peer, request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(server.options.limits.read_timeout)
@@ -109,6 +113,8 @@ where
     let Err(error) = watcher.watch(connection).await else { return };
     // What hyper answers by itself (400, 431, nothing when the client was too slow).
     let code = match () {
+        // A connection that is kept open and not used ends so: nobody was refused.
+        () if error.is_timeout() && served.load(Ordering::Relaxed) => return,
         () if error.is_timeout() => "header_timeout",
         () if error.is_parse_too_large() => "headers_too_large",
         () if error.is_parse() => "bad_http",

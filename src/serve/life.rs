@@ -15,6 +15,7 @@ use super::log::Log;
 use super::server::Server;
 use super::watch::watch;
 use crate::error::{Error, Kind, Result};
+use crate::runtime::allow_open_files;
 
 /// Threads that read texts beside the thread of the requests.
 const READERS: usize = 2;
@@ -22,6 +23,7 @@ const READERS: usize = 2;
 /// Serves until SIGTERM or SIGINT.
 pub(super) fn run(options: ServeOptions) -> Result<()> {
     check(&options)?;
+    allow_open_files();
     let log = Arc::new(Log::new(options.log));
     let outcome = serve(options, &log);
     log.close();

@@ -20,6 +20,7 @@ pub(super) use tei::{embed as tei_embed, predict as tei_predict};
 use super::Long;
 use super::log::fields_of;
 use super::model::{Model, Unreadable};
+use super::queue::Arriving;
 use super::reply::Refusal;
 use super::server::Server;
 use crate::embed::Reading;
@@ -85,12 +86,14 @@ async fn compute(
         Refusal::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message)
     };
     let work = async {
-        let readings = read(server, model, texts, long).await?;
+        let (readings, arriving) = read(server, model, texts, long).await?;
         let tokens: Vec<usize> = readings.iter().map(Reading::tokens).collect();
         let lost = readings.iter().map(|own| own.lost).collect();
         let all: usize = tokens.iter().sum();
         let room = server.tokens.enter(all).ok_or_else(|| full("--queue-tokens", limits.queue_tokens))?;
-        let rows = server.queue.submit(model, readings).await;
+        let rows = server.queue.submit(model, readings);
+        drop(arriving);
+        let rows = rows.await;
         drop(room);
         let failed =
             || Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", "the network failed: see the log");
@@ -107,12 +110,10 @@ async fn read(
     model: &Arc<Model>,
     texts: Vec<String>,
     long: Option<Long>,
-) -> Result<Vec<Reading>, Refusal> {
+) -> Result<(Vec<Reading>, Arriving), Refusal> {
     let arriving = server.queue.arriving();
     let (model, own) = (Arc::clone(model), Arc::clone(server));
     let work = move || {
-        // A request whose client has gone is not read to its end, but is no longer counted: see `Queue`.
-        let _arriving = arriving;
         let readings = texts.iter().enumerate().map(|(index, text)| {
             model.read(text, long).map_err(|unreadable| match unreadable {
                 Unreadable::TooLong { most, option } => {
@@ -128,7 +129,7 @@ async fn read(
                 }
             })
         });
-        readings.collect()
+        readings.collect::<Result<Vec<_>, Refusal>>().map(|readings| (readings, arriving))
     };
     let ended = |_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", "reading the texts failed");
     tokio::task::spawn_blocking(work).await.map_err(ended)?

@@ -1,6 +1,7 @@
 //! How much is taken on, and that nothing else costs anything.
 
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::json;
@@ -229,8 +230,8 @@ fn many_clients_share_batches_within_the_budget() {
 
 #[test]
 fn a_batch_waits_for_a_request_that_is_being_read() {
-    // Nothing in it can be cut before it is tokenised, which takes a second or two.
-    let slow = json!({"texts": ["!".repeat(2 << 20)]});
+    // Nothing in it can be cut before it is tokenised, which takes a second.
+    let slow = json!({"texts": ["!".repeat(512 << 10)]});
     let quick = json!({"texts": [words(300)]});
     let batches = |max_wait: &str| {
         let server = Server::plain(&["--max-wait", max_wait, "--max-body", "4000000", "--timeout", "600"]);
@@ -244,4 +245,26 @@ fn a_batch_waits_for_a_request_that_is_being_read() {
     };
     assert_eq!(batches("600000"), 1.0, "both in one");
     assert_eq!(batches("0"), 2.0);
+}
+
+#[test]
+fn a_low_limit_of_open_files_is_raised() {
+    let start = format!(
+        "ulimit -Sn 64; exec {} serve {} --bind 127.0.0.1:0",
+        env!("CARGO_BIN_EXE_frosthead"),
+        text(&plain().bundle)
+    );
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", &start]).current_dir(crate::harness::root()).stderr(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.split('"').nth(1).unwrap().strip_prefix("http://").unwrap().to_owned();
+    let held: Vec<TcpStream> = (0..200).map(|_| TcpStream::connect(&address).unwrap()).collect();
+    let mut last = TcpStream::connect(&address).unwrap();
+    last.write_all(&request("GET", "/healthz", &[], b"")).unwrap();
+    let status = read(&mut last).map(|reply| reply.status);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(status, Some(200), "with {} connections held", held.len());
 }
