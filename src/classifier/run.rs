@@ -458,6 +458,6 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join(RECIPE), "format = 99\nnew_things = true\n").unwrap();
         let error = Recipe::open(directory.path()).unwrap_err().to_string();
-        assert!(error.contains("format 99") && error.contains("format 3"), "{error}");
+        assert!(error.contains("format 99") && error.contains(&format!("format {FORMAT}")), "{error}");
     }
 }
