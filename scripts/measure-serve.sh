@@ -53,7 +53,7 @@ echo "server: $(cpu) s of processor so far, $(rss) kB"
 
 echo "== 3: twice that rate for $long s"
 rate=$(python3 -c 'import json, sys; print(2 * json.load(open(sys.argv[1]))["texts_per_second"])' "$work/two")
-load --rate "$rate" --clients 4000 --seconds 10 | show "warm-up" "${figures[@]}"
+load --rate "$rate" --clients 4000 --seconds "$long" | show "warm-up" "${figures[@]}"
 before=$(rss)
 load --rate "$rate" --clients 4000 --seconds "$long" | show "open loop at $rate/s" "${figures[@]}" refused.p50 refused.p99 latest_start
 echo "memory after the warm-up $before kB, at the end $(rss) kB"

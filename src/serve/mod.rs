@@ -96,6 +96,8 @@ pub struct Limits {
 }
 
 impl Default for Limits {
+    /// A full queue is a second's or two's work for two cores, far below the timeout: who is let in is answered. There may be more
+    /// connections than texts waiting, so that whoever finds no room is told so as a request (429).
     fn default() -> Self {
         Self {
             timeout: Duration::from_secs(10),
@@ -106,8 +108,8 @@ impl Default for Limits {
             texts: 1024,
             tokens: 8192,
             queue_texts: 2048,
-            queue_tokens: 65_536,
-            connections: 1024,
+            queue_tokens: 32_768,
+            connections: 4096,
             token_budget: TOKEN_BUDGET,
         }
     }
