@@ -121,7 +121,8 @@ impl Classifier {
         let test = (!options.skip_self_test).then(|| bundle.self_test(&mut extractor)).transpose()?;
         extractor.forget_work();
         let columns = bundle.logits(extractor.parts());
-        let plan = options.memory.map(|limit| extractor.plan_memory(limit, bundle.weight_bytes()));
+        let plan =
+            options.memory.map(|limit| extractor.plan_memory(limit, bundle.weight_bytes(), bundle.path()));
         let memory = plan.transpose().map_err(|error| error.at(path))?;
         let model = Model::Bundle(Box::new(bundle));
         // Says that a bundle has a backbone of its own, if it was told to use another.

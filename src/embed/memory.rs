@@ -3,16 +3,18 @@
 //!
 //! Refuses to guess from sizes in files: what a network takes depends on ONNX Runtime, the processor and the threads.
 
+use std::path::Path;
+
 use serde::Serialize;
 
 use super::extractor::Extractor;
 use crate::error::{Error, Kind, Result};
 use crate::quantities::MemorySize;
-use crate::runtime::{allowed_cores, peak_rss_bytes, rss_bytes};
+use crate::runtime::{absent_bytes, allowed_cores, peak_rss_bytes, rss_bytes};
 
 /// Left for what a rehearsal does not show: rows that are read and written, and pieces of ONNX Runtime's arena that other shapes
-/// cannot use (`docs/LOG.md` has what the demo data took above its rehearsal).
-const RESERVE: u64 = 4 << 20;
+/// cannot use. Beyond the rehearsal and the rest of the embedding table, the demo data took up to 3 MiB (`docs/LOG.md`).
+const RESERVE: u64 = 5 << 20;
 /// Threads are planned so that each has at least this much of the limit: its stack, its part of the allocator and its scratch
 /// memory stay far below.
 const PER_THREAD: u64 = 16 << 20;
@@ -65,16 +67,17 @@ pub fn check_loadable(limit: u64, weights: WeightBytes) -> Result<()> {
 
 impl Extractor {
     /// Finds the largest batches, up to the present token budget, with which this process stays below `limit` bytes, and keeps
-    /// to them from now on.
+    /// to them from now on. The weights are mapped from `file`.
     ///
     /// # Errors
     /// Not even one longest text fits, which says what would be enough; or running fails.
-    pub fn plan_memory(&mut self, limit: u64, weights: WeightBytes) -> Result<MemoryPlan> {
-        let reserve = RESERVE + weights.looked_up;
+    pub fn plan_memory(&mut self, limit: u64, weights: WeightBytes, file: &Path) -> Result<MemoryPlan> {
         let longest = self.buckets().lengths().last().copied().unwrap_or(1);
         let wanted = self.token_budget();
         let (before, mut budget) = (rss_bytes(), longest.min(wanted));
         let mut taken = self.rehearse_budget(budget, longest)?;
+        // Words that were not met yet are in the file only.
+        let reserve = RESERVE + absent_bytes(file).unwrap_or(weights.looked_up);
         if taken + reserve > limit {
             return Err(too_little(limit, taken + reserve, ""));
         }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use super::code::known_layers;
 use super::numbers::RowScale;
 use crate::backbone::Backbone;
 use crate::bert::{Network, Product, product_inputs_graph};
@@ -90,7 +91,7 @@ pub fn calibrate(backbone: &Backbone, runtime: &Runtime, texts: &[&str]) -> Resu
         return Err(Error::new(Kind::Table, "there are no texts to calibrate int8 with")
             .expected("some of the texts that the heads are trained on"));
     }
-    let (config, weights) = backbone.encoder()?;
+    let (config, weights) = known_layers(backbone)?;
     let changed = backbone.changed();
     let (folder, weight_file) = backbone.weights_place();
     let network = Network { config, weights: &weights, weight_file, changed, forms: None };

@@ -60,14 +60,22 @@ pub(super) struct Source<'b> {
     pub(super) normalize: bool,
 }
 
+/// A backbone's configuration and weights.
+///
+/// # Errors
+/// It is opaque, or its weight file is damaged.
+pub(super) fn known_layers(backbone: &Backbone) -> Result<(&Config, Weights)> {
+    backbone.encoder().map_err(|error| {
+        Error::new(Kind::Usage, "this backbone cannot be put into 8 bits: its layers must be known")
+            .at(backbone.directory())
+            .help("bundle with --precision fp32, or train on a backbone imported from model.safetensors")
+            .because(error)
+    })
+}
+
 impl<'b> Source<'b> {
     pub(super) fn open(backbone: &'b Backbone) -> Result<Self> {
-        let (config, weights) = backbone.encoder().map_err(|error| {
-            Error::new(Kind::Usage, "this backbone cannot be put into 8 bits: its layers must be known")
-                .at(backbone.directory())
-                .help("bundle with --precision fp32, or train on a backbone imported from model.safetensors")
-                .because(error)
-        })?;
+        let (config, weights) = known_layers(backbone)?;
         let (path, weight_file) = (backbone.weights_path(), backbone.weights_place().1);
         let Preparation { pooling, normalize, .. } = backbone.manifest().preparation;
         Ok(Self { config, weights, path, weight_file, changed: backbone.changed(), pooling, normalize })

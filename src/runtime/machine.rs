@@ -132,6 +132,34 @@ pub fn rss_bytes() -> u64 {
     process_status("VmRSS")
 }
 
+/// Bytes of a file that this process has mapped but not in memory; `None` where the system does not say, or nothing is mapped.
+#[must_use]
+pub fn absent_bytes(file: &Path) -> Option<u64> {
+    absent(&fs::read_to_string("/proc/self/smaps").ok()?, file)
+}
+
+/// The same from the text of `/proc/PID/smaps`: a line `start-end rights offset device inode path` before each mapping's sizes.
+fn absent(mappings: &str, file: &Path) -> Option<u64> {
+    let (mut ours, mut absent) = (false, None);
+    for line in mappings.lines() {
+        let (key, rest) = line.split_once(char::is_whitespace)?;
+        match key {
+            "Size:" | "Rss:" if ours => {
+                let kibibytes: u64 = rest.trim().strip_suffix(" kB")?.parse().ok()?;
+                let so_far = absent.unwrap_or(0_u64);
+                let bytes = kibibytes << 10;
+                absent = Some(if key == "Size:" { so_far + bytes } else { so_far.saturating_sub(bytes) });
+            }
+            _ if !key.ends_with(':') => {
+                let path = rest.splitn(5, ' ').nth(4).and_then(|rest| rest.split_once('/'));
+                ours = path.is_some_and(|(_, path)| Path::new("/").join(path) == file);
+            }
+            _ => {}
+        }
+    }
+    absent
+}
+
 /// Makes [`peak_rss_bytes`] count from now on.
 ///
 /// # Errors

@@ -205,3 +205,16 @@ fn memory_limits_of_version_1_and_of_containers_are_read() {
     assert_eq!(memory_limit("4:memory:/docker/123\n", &mounts("/docker/123")), Some(900));
     assert_eq!(memory_limit("4:memory:/docker/123/inner\n", &mounts("/docker/123")), Some(700));
 }
+
+#[test]
+fn what_is_mapped_but_not_in_memory_is_counted_by_file() {
+    let mappings = "7f10-7f20 r--p 00073000 fe:00 123                        /tmp/a b.frost\nSize:              100 kB\nKernelPageSize:        4 kB\nRss:                60 kB\nVmFlags: rd mr\n\
+7f20-7f30 rw-p 00000000 00:00 0 \nSize:              900 kB\nRss:                 1 kB\n\
+7f30-7f40 r--p 00075000 fe:00 123                        /tmp/a b.frost\nSize:               8 kB\nRss:                 8 kB\n\
+7f40-7f50 r-xp 00000000 fe:00 124                        /lib/other.so\nSize:              500 kB\nRss:                 0 kB\n";
+    assert_eq!(absent(mappings, Path::new("/tmp/a b.frost")), Some(40 << 10));
+    assert_eq!(absent(mappings, Path::new("/lib/other.so")), Some(500 << 10));
+    assert_eq!(absent(mappings, Path::new("/tmp/none")), None);
+    // This very program is mapped, and not all of it is in memory or all of it is.
+    assert!(absent_bytes(&std::env::current_exe().unwrap().canonicalize().unwrap()).is_some());
+}
