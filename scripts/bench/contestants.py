@@ -38,6 +38,7 @@ class Ours:
         self.material, self.backbone, self.bundle = material, backbone, bundle
         self.threads = ["--threads", str(threads)]
         self.table = self.texts = None
+        self.command = []
         # Share of the machine's fp32 peak in each pass, by the settings of the pass.
         self.shares = {}
 
@@ -55,8 +56,9 @@ class Ours:
 
     def _pass(self, settings):
         words = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
-        output = self.material.run("bench", "embed", self.table, "--backbone", self.backbone, "--rounds", 1, "--json", *self.threads, *words)
-        figures = json.loads(output)
+        words = ["bench", "embed", self.table, "--backbone", self.backbone, "--rounds", 1, "--json", *self.threads, *words]
+        self.command = ["frosthead", *map(str, words)]
+        figures = json.loads(self.material.run(*words))
         self.shares.setdefault(str(settings), []).append(figures["share_of_peak"])
         return {"seconds": figures["seconds"][0]}
 

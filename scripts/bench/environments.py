@@ -3,7 +3,7 @@
 Refuses to share one environment among peers (their requirements exclude each other, and each one's size is measured), and to
 hide a failure: a peer that cannot be installed is listed with what the installer said.
 """
-import json
+import functools
 import os
 import shutil
 import subprocess
@@ -17,11 +17,17 @@ HOME = ROOT / ".downloads/peers"
 LARGE = ("sentence-transformers", "sentence-transformers-onnx", "setfit")
 # What PyTorch's default wheels for Linux bring for NVIDIA's GPUs, and what only our own peer scripts read with.
 CUDA = ("nvidia_", "nvidia-", "cuda_", "cuda-", "triton-")
+# … and the parts for CUDA of PyTorch's own package.
+TORCH_CUDA = ("libtorch_cuda*.so", "libc10_cuda.so", "libtorch_nvshmem.so")
 OURS = {"sentence-transformers": ("pyarrow-",)}
 
 
 class Unavailable(Exception):
-    """A peer cannot take part; the message says why."""
+    """A peer cannot take part; the message says why, in a line."""
+
+    def __init__(self, reason):
+        # The end of an output says what was wrong; where the project lies is nobody's business.
+        super().__init__(relative(" ".join(reason.split()))[-500:])
 
 
 class Environments:
@@ -39,7 +45,6 @@ class Environments:
             return self._set_up(name)
         except Unavailable as problem:
             self.problems[name] = str(problem)
-            print(f"bench: {name} does not take part: {problem}", file=sys.stderr)
             raise
 
     def rust(self, name):
@@ -73,7 +78,12 @@ class Environments:
 def run(command):
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode != 0:
-        raise Unavailable(f"{' '.join(command[:6])} … failed: {' '.join(done.stdout.split())[-400:]}")
+        raise Unavailable(f"{' '.join(command[:6])} … failed: {done.stdout[-400:]}")
+
+
+def relative(text):
+    """The text with paths relative to the project."""
+    return text.replace(f"{ROOT}/", "").replace(str((ROOT / ".downloads").resolve()), ".downloads")
 
 
 def versions(name):
@@ -89,6 +99,7 @@ def site_packages(name):
     return next((HOME / name / "lib").glob("python3.*")) / "site-packages"
 
 
+@functools.cache
 def installed_bytes(name):
     """Bytes of an environment's packages: all, those for CUDA, and those that only our scripts need, each with their names."""
     packages = site_packages(name)
@@ -97,6 +108,9 @@ def installed_bytes(name):
     for part, prefixes in (("cuda", CUDA), ("ours", OURS.get(name, ()))):
         infos = [info for info in packages.glob("*.dist-info") if prefixes and info.name.startswith(prefixes)]
         parts[part] = {"bytes": sum(map(recorded_bytes, infos)), "packages": sorted(info.name.removesuffix(".dist-info") for info in infos)}
+    libraries = [library for pattern in TORCH_CUDA for library in packages.glob(f"torch/lib/{pattern}")]
+    parts["cuda"]["bytes"] += sum(library.stat().st_size for library in libraries)
+    parts["cuda"]["packages"] += [f"torch/lib/{library.name}" for library in libraries]
     return parts
 
 

@@ -3,9 +3,12 @@
 Refuses to call one faster whose embeddings differ: each one's cosines to the reference come first.
 """
 import json
+import shlex
 import statistics
 
 from contestants import ours, peers
+from environments import relative
+from report import settings as in_words
 from turns import take_turns
 
 # Below, another computation was made: fp32 differs by rounding only, 8-bit variants by what they are.
@@ -33,6 +36,7 @@ def one_set(bench, name, texts):
                 for label, (own, settings) in entries.items()}
     seconds = take_turns(measures, bench.rounds, bench.skips)
     shares = running["frosthead fp32"].shares
+    commands = {own: relative(shlex.join(worker.command)) for own, worker in running.items()}
     for worker in running.values():
         worker.stop()
     reference = next(own for own in ("sentence-transformers, torch", "frosthead fp32") if own in vectors)
@@ -40,7 +44,7 @@ def one_set(bench, name, texts):
     for label, taken in seconds.items():
         contestant, settings = entries[label]
         cosines = compare(vectors[contestant.name], vectors[reference], len(texts))
-        rows.append({"contestant": contestant.name, "eight_bit": contestant.eight_bit, **settings, "seconds": taken, "cosine": cosines,
+        rows.append({"contestant": contestant.name, "eight_bit": contestant.eight_bit, **settings, "seconds": taken, "cosine": cosines, "command": commands[contestant.name],
                      "same": cosines["least"] >= LEAST_COSINE[contestant.eight_bit]})
         if contestant.name == "frosthead fp32":
             rows[-1]["share_of_gemm_peak"] = statistics.median(shares[str(settings["settings"])][-bench.rounds :])
@@ -60,7 +64,7 @@ def begin(bench, contestant, whole, part):
     sets = [{"which": "default", "settings": contestant.default}, {"which": "best", "settings": best}]
     for own in sets:
         worker.ask("pass", own["settings"])
-    print(f"bench:   {contestant.name}: best of {len(trials)}: {best}", flush=True)
+    print(f"bench:   {contestant.name}: best of {len(trials)}: {in_words(best)}", flush=True)
     return worker, read_vectors(path), sets
 
 

@@ -26,7 +26,7 @@ def one_plan(bench, top, how):
                "--top", top, "--how", how, "--seeds", seeds, "--epochs", bench.epochs, "--json", out]
     done = subprocess.run([str(word) for word in command], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode != 0:
-        raise Unavailable(f"ended with status {done.returncode}: {' '.join(done.stdout.split())[-400:]}")
+        raise Unavailable(f"ended with status {done.returncode}: {done.stdout[-400:]}")
     seeds = json.loads(out.read_text())
     fed = "frozen layers recomputed" if how == "recomputed" else "fed with cached states"
     rows = [{"contestant": name, "which": which, "settings": {}, "seconds": [own[key]["seconds"] for own in seeds],

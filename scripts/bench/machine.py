@@ -27,7 +27,6 @@ def describe(threads):
         "memory_bytes": int(memory) * 1024,
         "system": f"{platform.system()} {platform.release()}, {' '.join(platform.libc_ver())}",
         "python": platform.python_version(),
-        "load_before": os.getloadavg()[0],
     }
 
 

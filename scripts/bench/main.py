@@ -86,13 +86,17 @@ def main():
     stamp = f"{datetime.date.today().isoformat()}-{machine.slug(described)}"
     folder = Path(arguments.out or (bench.material.folder / "run" if arguments.quick else ROOT / "benches/runs" / stamp))
     folder.mkdir(parents=True, exist_ok=True)
-    earlier = json.loads((folder / "results.json").read_text())["results"] if (folder / "results.json").is_file() else []
-    results = {(own["job"], own["set"]): own for own in earlier}
+    earlier = json.loads((folder / "results.json").read_text()) if (folder / "results.json").is_file() else {"results": [], "problems": {}}
+    results = {(own["job"], own["set"]): own for own in earlier["results"]}
+    bench.skips.reasons |= earlier["problems"]
     shown = [word for word in sys.argv[1:] if not word.startswith(("--frosthead", "--runtime"))]
-    about = {"command": shlex.join(["./scripts/bench.sh", *shown]), "commit": machine.commit(), "measured": datetime.datetime.now().isoformat(timespec="seconds")}
+    about = {"command": shlex.join(["./scripts/bench.sh", *shown]), "commit": machine.commit()}
     for name in arguments.jobs:
+        bench.skips.job, load = name, os.getloadavg()[0]
+        bench.skips.reasons.pop(name, None)
         for result in JOBS[name].measure(bench):
-            results[result["job"], result["set"]] = result | about
+            measured = {"measured": datetime.datetime.now().isoformat(timespec="seconds"), "load_before": load}
+            results[result["job"], result["set"]] = result | about | measured
             write(folder, whole_run(bench, described, list(results.values())))
     print(report.tables(list(results.values())))
     print(f"\nbench: {folder}/README.md", file=sys.stderr)

@@ -93,13 +93,13 @@ class Material:
 
             random = np.random.default_rng(SEED)
             centres = random.normal(size=(classes, hidden)).astype(np.float32)
-            labels = random.integers(0, classes, rows)
+            labels = random.permutation(np.arange(rows) % classes)
             vectors = centres[labels] + 4 * random.normal(size=(rows, hidden)).astype(np.float32)
             vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
             wrong = random.random(rows) < 0.05
             labels[wrong] = random.integers(0, classes, wrong.sum())
             embedding = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), hidden).cast(pa.list_(pa.float32()))
-            hashes = [random.bytes(32).hex() for _ in range(rows)]
+            hashes = [random.bytes(16).hex() for _ in range(rows)]
             table = pa.table({"text_hash": hashes, "label": [f"class-{label:03}" for label in labels], "embedding": embedding})
             with_whole(path, lambda temporary: pq.write_table(table, temporary))
         return path
@@ -132,7 +132,7 @@ class Material:
             done = subprocess.run([python, ROOT / "scripts/peers/embed_sentence_transformers.py", "--export", folder, configuration],
                                   capture_output=True, text=True)
             if done.returncode != 0:
-                raise Unavailable(f"its export to ONNX failed: {' '.join(done.stderr.split())[-400:]}")
+                raise Unavailable(f"its export to ONNX failed: {done.stderr[-400:]}")
         return folder, variant
 
     def bundle(self, precision):

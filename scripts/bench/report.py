@@ -131,19 +131,19 @@ def page(run):
     lines = [
         "# Benchmark", "",
         f"{machine['processor']}, {machine['cores_allowed']} cores, {machine['threads']} threads, {machine['memory_bytes'] / 2**30:.0f} GiB; {', '.join(machine['instructions'])}. "
-        f"{machine['system']}, Python {machine['python']}. Load before: {machine['load_before']:.2f}.", "",
+        f"{machine['system']}, Python {machine['python']}. Load before a job: {', '.join(dict.fromkeys(format(result['load_before'], '.2f') for result in run['results']))}.", "",
         "Medians (least–most) of rounds in which all contestants took turns; ratios are medians of the rounds' own. Made by:", "",
         *[f"* `{command}`" for command in dict.fromkeys(result["command"] for result in run["results"])], "",
         "Commit: " + ", ".join(dict.fromkeys(str(result["commit"]) for result in run["results"])) + "; "
         + ", ".join(dict.fromkeys(result["measured"][:10] for result in run["results"])) + ".", "",
-        tables(run["results"]), "", "![texts per second](plot.svg)", "", NOT_COMPARED, "", "## Versions", "",
+        tables(run["results"]), "", *(["![texts per second](plot.svg)", ""] if any(result["job"] == "extraction" for result in run["results"]) else []), NOT_COMPARED, "", "## Versions", "",
         *[f"* {name}: {', '.join(f'{package} {version}' for package, version in own.items() if package in run['telling'])}" for name, own in run["peers"].items()],
     ]
     cuda = {package for parts in run["cuda"].values() for package in parts}
     if cuda:
         lines += ["", "Not counted in sizes, as they serve GPUs only: " + ", ".join(sorted(cuda)) + "."]
     if run["problems"]:
-        lines += ["", "## Left out", "", *[f"* {name}: {reason}" for name, reason in run["problems"].items()]]
+        lines += ["", "## Left out", "", *[f"* {job}: {name}: {reason}" for job, own in run["problems"].items() for name, reason in own.items()]]
     commands = {row["contestant"]: row["command"] for result in run["results"] for row in result.get("rows", []) if "command" in row}
     if commands:
         lines += ["", "## Commands of the contestants", "", *[f"* {name}: `{command}`" for name, command in commands.items()]]

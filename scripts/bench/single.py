@@ -83,5 +83,5 @@ def launch(command, text):
     launcher = [sys.executable, "-S", "-I", str(Path(__file__).with_name("launch.py")), text, *words]
     launched = json.loads(subprocess.run(launcher, check=True, capture_output=True, text=True).stdout)
     if launched["status"] != 0:
-        raise Unavailable(f"ended with status {launched['status']}: {' '.join(launched['stderr'].split())}")
+        raise Unavailable(f"ended with status {launched['status']}: {launched['stderr']}")
     return launched

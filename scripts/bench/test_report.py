@@ -38,8 +38,9 @@ class Turns(unittest.TestCase):
             raise Unavailable("no such library")
 
         skips = turns.Skips()
+        skips.job = "heads"
         self.assertEqual(turns.take_turns({"a": lambda: 1.0, "b": fail}, 2, skips), {"a": [1.0, 1.0]})
-        self.assertEqual(skips.reasons, {"b": "no such library"})
+        self.assertEqual(skips.reasons, {"heads": {"b": "no such library"}})
 
     def test_percentile_and_line(self):
         self.assertEqual([turns.percentile(range(1, 101), share) for share in (0.5, 0.95, 0.99)], [50, 95, 99])

@@ -29,10 +29,10 @@ class Worker:
         line = self.process.stdout.readline()
         if not line:
             self.complaints.seek(0)
-            raise Unavailable(f"ended: {' '.join(self.complaints.read().split())[-400:]}")
+            raise Unavailable(f"ended: {self.complaints.read()[-400:]}")
         answer = json.loads(line)
         if "error" in answer:
-            raise Unavailable(f"failed: {' '.join(answer['error'].split())[-400:]}")
+            raise Unavailable(f"failed: {answer['error'][-400:]}")
         return answer
 
     def stop(self):
@@ -42,18 +42,18 @@ class Worker:
 
 
 class Skips:
-    """Who does not take part in what, and why."""
+    """Who does not take part in which job, and why: {job: {name: reason}}."""
 
     def __init__(self):
-        self.reasons = {}
+        self.job, self.reasons = None, {}
 
     def attempt(self, name, make):
         """`make()`, or None when the peer is unavailable, noted with its reason."""
         try:
             return make()
         except Unavailable as problem:
-            self.reasons[name] = str(problem)
-            print(f"bench: {name} left out: {problem}", flush=True)
+            self.reasons.setdefault(self.job, {})[name] = str(problem)
+            print(f"bench:   {name} left out: {problem}", flush=True)
             return None
 
 
