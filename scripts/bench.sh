@@ -3,7 +3,7 @@
 # environment of its own under .downloads/peers; the large ones (PyTorch) only with --all. Writes benches/runs/DATE-MACHINE/.
 # usage: bench.sh [--all] [--quick] [--jobs extraction,single,heads,layers,whole,growth] [--rounds N] [--threads N] [--data DIR]
 #                 [--out DIR] [--update-readme]         bench.sh --help says more
-# The environment may name a built program (FROSTHEAD); otherwise it is built. Hours with everything; nothing else should run.
+# The environment may name a built program (FROSTHEAD); otherwise it is built. Linux; hours with everything; nothing else should run.
 
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 setup_model
@@ -15,6 +15,6 @@ frosthead=${FROSTHEAD:-target/release/frosthead}
 "$frosthead" -q import "$downloads/all-MiniLM-L6-v2" --out models/all-MiniLM-L6-v2
 
 # What drives the benchmark has an environment of its own, too.
-python3 -c 'import sys; sys.path.insert(0, "scripts/bench"); from environments import Environments; Environments(False).python("driver")'
-exec "$downloads/peers/driver/bin/python" scripts/bench/main.py --frosthead="$frosthead" \
+python=$(python3 scripts/bench/environments.py driver)
+exec "$python" scripts/bench/main.py --frosthead="$frosthead" \
   --runtime="$downloads/onnxruntime/libonnxruntime.so.$runtime_version" "$@"

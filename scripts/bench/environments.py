@@ -2,6 +2,8 @@
 
 Refuses to share one environment among peers (their requirements exclude each other, and each one's size is measured), and to
 hide a failure: a peer that cannot be installed is listed with what the installer said.
+
+usage: environments.py NAME         sets this one up and prints its interpreter
 """
 import functools
 import os
@@ -122,3 +124,10 @@ def recorded_bytes(info):
 
 def tree_bytes(folder):
     return sum(os.lstat(Path(base) / name).st_size for base, _, names in os.walk(folder) for name in names)
+
+
+if __name__ == "__main__":
+    try:
+        print(Environments(large=False).python(sys.argv[1]))
+    except Unavailable as problem:
+        sys.exit(f"bench: {problem}")

@@ -84,7 +84,7 @@ def main():
     bench = Bench(arguments)
     described = machine.describe(arguments.threads)
     stamp = f"{datetime.date.today().isoformat()}-{machine.slug(described)}"
-    folder = Path(arguments.out or (bench.material.folder / "run" if arguments.quick else ROOT / "benches/runs" / stamp))
+    folder = Path(arguments.out or (bench.material.folder / "results" if arguments.quick else ROOT / "benches/runs" / stamp))
     folder.mkdir(parents=True, exist_ok=True)
     earlier = json.loads((folder / "results.json").read_text()) if (folder / "results.json").is_file() else {"results": [], "problems": {}}
     results = {(own["job"], own["set"]): own for own in earlier["results"]}

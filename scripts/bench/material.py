@@ -3,6 +3,7 @@
 Everything comes from what quickstart fetches, or is drawn from a seed. Refuses to leave a half-written file that looks finished.
 """
 import csv
+import functools
 import json
 import os
 import shutil
@@ -77,6 +78,7 @@ class Material:
         write_table(path, [{"text": every[place % len(every)] + (f" {place // len(every)}" if place >= len(every) else "")} for place in range(count)])
         return path
 
+    @functools.cache
     def features(self):
         """The demo rows' embeddings with their labels, by `frosthead embed`."""
         path = self.folder / "demo.features.parquet"
@@ -135,8 +137,9 @@ class Material:
                 raise Unavailable(f"its export to ONNX failed: {done.stderr[-400:]}")
         return folder, variant
 
+    @functools.cache
     def bundle(self, precision):
-        """Our own bundle of heads on the demo rows in this precision."""
+        """Our own bundle of heads on the demo rows in this precision, made by the program that is measured."""
         run, bundle = self.folder / "run", self.folder / f"{precision}.frost"
         tasks = ["--task", "domain", "--task", "sentiment"]
         self.run("train", self.table(), "--backbone", self.backbone, *tasks, "--out", run, "--overwrite")

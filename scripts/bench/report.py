@@ -153,7 +153,7 @@ def page(run):
 def plot(results):
     """Bars of texts/s at defaults (light) and best settings (dark), with whiskers from the slowest round to the fastest."""
     sets = [result for result in results if result["job"] == "extraction"]
-    bars, y, width, left = [], 10, 420, 230
+    bars, y, width, left = [], 10, 420, 270
     for result in sets:
         rates = [[result["amount"] / seconds for seconds in row["seconds"]] for row in result["rows"]]
         scale = width / max(map(max, rates))
