@@ -80,7 +80,8 @@ fn answer(model: &mut TextEmbedding, texts: &mut Vec<String>, question: Question
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let mut model = load(&serde_json::from_str(arguments.first().ok_or("usage: fastembed-rs OPTIONS [TEXT]")?)?)?;
+    let mut model =
+        load(&serde_json::from_str(arguments.first().ok_or("usage: fastembed-rs OPTIONS [TEXT]")?)?)?;
     if let Some(text) = arguments.get(1) {
         println!("{}", model.embed([text], None)?[0][0]);
         return Ok(());
@@ -88,7 +89,8 @@ fn main() -> Result<()> {
     let mut texts = Vec::new();
     for line in std::io::stdin().lines() {
         let question = serde_json::from_str(&line?)?;
-        let answer = answer(&mut model, &mut texts, question).unwrap_or_else(|error| json!({ "error": error.to_string() }));
+        let answer = answer(&mut model, &mut texts, question)
+            .unwrap_or_else(|error| json!({ "error": error.to_string() }));
         println!("{answer}");
         std::io::stdout().flush()?;
     }
