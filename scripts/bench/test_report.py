@@ -7,6 +7,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import material
 import report
+import single
 import turns
 from environments import Unavailable
 
@@ -49,7 +50,42 @@ class Turns(unittest.TestCase):
         self.assertLess(turns.line_fit([1, 2, 3], [1, 5, 2])["r_squared"], 0.1)
 
 
+class Processes(unittest.TestCase):
+    def test_launch_reads_its_input_and_reports_a_failure(self):
+        self.assertGreater(single.launch(["/bin/cat"], "x")["peak_rss_bytes"], 100_000)
+        self.assertGreaterEqual(single.launch(["/bin/sh", "-c", "read line; sleep $line"], "0.2")["seconds"], 0.2)
+        with self.assertRaisesRegex(Unavailable, "status 3: no such model"):
+            single.launch(["/bin/sh", "-c", "echo no such model >&2; exit 3"], "")
+
+    def test_a_worker_answers_fails_and_ends(self):
+        worker = turns.Worker(["/bin/sh", "-c", """read one; echo "{\\"seconds\\": 2}"; read two; echo "{\\"error\\": \\"$two\\"}"; echo gone >&2"""])
+        self.assertEqual(worker.ask("pass", {}), {"seconds": 2})
+        with self.assertRaisesRegex(Unavailable, "failed: a pass of 8"):
+            worker.process.stdin.write("a pass of 8\n")
+            worker.ask("pass", 1)
+        with self.assertRaisesRegex(Unavailable, "ended: gone"):
+            worker.ask("pass", 2)
+        worker.stop()
+
+
 class Report(unittest.TestCase):
+    def test_single_text_table_compares_with_our_fp32(self):
+        latency = {key: turns.spread([value]) for key, value in (("p50", 2.0), ("p95", 3.0), ("p99", 4.0))}
+        row = {"contestant": "frosthead fp32", "eight_bit": False, "cold_seconds": [0.1, 0.2], "latency": latency, "peak_rss_bytes": 1e8,
+               "installed_bytes": 1.5e8, "sizes": {"model": 1.5e8}}
+        peer = row | {"contestant": "peer", "cold_seconds": [3.0, 6.0], "latency": None, "peak_rss_bytes": 5e8, "installed_bytes": 3e9}
+        ours, theirs = report.tables([{"job": "single text", "set": "one", "rows": [row, peer]}]).splitlines()[2:]
+        self.assertEqual(ours, "| frosthead fp32 | 2.00 / 3.00 / 4.00 | 0.150 (0.100–0.200) | 100 | 150 (model 150) |")
+        self.assertEqual(theirs, "| peer | failed | 4.50 (3.00–6.00), 30.0 × | 500, 5.0 × | 3,000, 20.0 × (model 150) |")
+
+    def test_whole_job_table_has_its_steps(self):
+        row = {"contestant": "frosthead", "which": "default", "settings": {}, "seconds": [10.0, 12.0], "steps": [[6.0, 4.0], [8.0, 4.0]],
+               "accuracies": {"domain": 0.9}, "peak_rss_bytes": [1e8, 2e8]}
+        peer = row | {"contestant": "peer", "seconds": [20.0, 36.0]}
+        lines = report.tables([{"job": "whole", "set": "all labels", "amount": 100, "unit": "s", "rows": [row, peer]}]).splitlines()
+        self.assertEqual(lines[2], "| frosthead | 11.0 (10.0–12.0) | 7.00 + 4.00 | domain 0.900 | 200 |  |")
+        self.assertIn("2.50 × (2.00–3.00)", lines[3])
+
     def test_extraction_table(self):
         line = next(line for line in report.tables([extraction()]).splitlines() if line.startswith("| peer"))
         self.assertIn("24.0 (7.50–40.0)", line)
