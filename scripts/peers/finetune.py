@@ -2,7 +2,7 @@
 """Training the top layers with frosthead against PyTorch: the same plan, split, batches, schedule and starting point.
 
 usage: finetune.py FROSTHEAD DATA.csv FEATURES.parquet BACKBONE CHECKPOINT [--top N] [--seeds 13,14,15] [--epochs 3]
-                   [--how cached|recomputed] [--task domain --task sentiment]
+                   [--how cached|recomputed] [--task domain --task sentiment] [--json FILE]
 
 BACKBONE is frosthead's directory, CHECKPOINT the Hugging Face directory it was imported from, FEATURES what `frosthead embed`
 wrote for DATA (it tells which text is in which part of the split). Per seed: trains heads on the frozen backbone, trains the
@@ -226,13 +226,14 @@ def main():
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--how", choices=("cached", "recomputed"), default="cached")
     parser.add_argument("--task", action="append")
+    parser.add_argument("--json", help="write seconds and accuracies of each seed to this file, too")
     arguments = parser.parse_args()
     arguments.task = arguments.task or ["domain", "sentiment"]
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     data = Data(arguments)
     depth = json.loads((Path(arguments.checkpoint) / "config.json").read_text())["num_hidden_layers"]
     freeze = f"backbone:0-{depth - arguments.top - 1}" if arguments.top < depth else "backbone:embeddings"
-    found = {"scenario 2": [], "frosthead": [], "torch": []}
+    found, seeds = {"scenario 2": [], "frosthead": [], "torch": []}, []
     with tempfile.TemporaryDirectory() as folder:
         for seed in map(int, arguments.seeds.split(",")):
             base, own = Path(folder) / f"base-{seed}", Path(folder) / f"top-{seed}"
@@ -247,10 +248,14 @@ def main():
             theirs, torch_seconds, torch_states = torch_run(arguments, data, seed, base)
             accuracy = lambda metrics: np.array([metrics[task]["accuracy"] for task in arguments.task])
             found["scenario 2"].append(accuracy(first)), found["frosthead"].append(accuracy(ours)), found["torch"].append(theirs)
+            seeds.append({name: {"seconds": float(taken), "accuracies": dict(zip(arguments.task, map(float, found[name][-1])))}
+                          for name, taken in (("frosthead", seconds), ("torch", torch_seconds))} | {"seed": seed})
             shown = " / ".join(f"{name} " + " ".join(f"{100 * value:.2f}" for value in values[-1]) for name, values in found.items())
             print(f"seed {seed}: {shown}")
             print(f"  epoch: frosthead {seconds:.1f} s ({100 * share:.0f} % in ONNX Runtime), torch ({arguments.how}) {torch_seconds:.1f} s: "
                   f"{torch_seconds / seconds:.2f} x; frozen part once: {stage['states_seconds']:.1f} s, torch {torch_states:.1f} s", flush=True)
+    if arguments.json:
+        Path(arguments.json).write_text(json.dumps(seeds))
     print(f"top {arguments.top}, {arguments.epochs} epochs, tasks {' '.join(arguments.task)}: test accuracy, mean (standard deviation)")
     for name, values in found.items():
         means, spread = np.mean(values, axis=0), np.std(values, axis=0, ddof=1 if len(values) > 1 else 0)

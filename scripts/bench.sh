@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Measures frosthead and its peers in turns: the same texts, model, threads and machine. Sets up what is missing, each peer in an
+# environment of its own under .downloads/peers; the large ones (PyTorch) only with --all. Writes benches/runs/DATE-MACHINE/.
+# usage: bench.sh [--all] [--quick] [--jobs extraction,single,heads,layers,whole,growth] [--rounds N] [--threads N] [--data DIR]
+#                 [--out DIR] [--update-readme]         bench.sh --help says more
+# The environment may name a built program (FROSTHEAD); otherwise it is built. Linux; hours with everything; nothing else should run.
+
+source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+setup_model
+setup_demo_data
+
+frosthead=${FROSTHEAD:-target/release/frosthead}
+[ -n "${FROSTHEAD:-}" ] || cargo build --release --quiet
+[ -x "$frosthead" ] || fail "$frosthead is no program"
+"$frosthead" -q import "$downloads/all-MiniLM-L6-v2" --out models/all-MiniLM-L6-v2
+
+# What drives the benchmark has an environment of its own, too.
+python=$(python3 scripts/bench/environments.py driver)
+exec "$python" scripts/bench/main.py --frosthead="$frosthead" \
+  --runtime="$downloads/onnxruntime/libonnxruntime.so.$runtime_version" "$@"

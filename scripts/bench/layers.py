@@ -1,0 +1,35 @@
+"""The job "layers": an epoch of training the top layers, ours and PyTorch's, by `scripts/peers/finetune.py`.
+
+Refuses to compare speeds without accuracies: both stand in each row, of the same rows, schedule and starting point.
+"""
+import json
+import subprocess
+
+from contestants import PEERS
+from environments import ROOT, Unavailable
+
+
+def measure(bench):
+    for top in (1, 2):
+        for how in ("recomputed", "cached"):
+            print(f"bench: layers, top {top}, {how}", flush=True)
+            result = bench.skips.attempt(f"PyTorch, top {top}, {how}", lambda: one_plan(bench, top, how))
+            if result:
+                yield result
+
+
+def one_plan(bench, top, how):
+    python = bench.environments.python("sentence-transformers")
+    material, out = bench.material, bench.material.folder / "layers.json"
+    seeds = ",".join(str(13 + place) for place in range(bench.rounds))
+    command = [python, PEERS / "finetune.py", bench.frosthead, material.table(), material.features(), material.backbone, material.checkpoint,
+               "--top", top, "--how", how, "--seeds", seeds, "--epochs", bench.epochs, "--json", out]
+    done = subprocess.run([str(word) for word in command], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode != 0:
+        raise Unavailable(f"ended with status {done.returncode}: {done.stdout[-400:]}")
+    seeds = json.loads(out.read_text())
+    fed = "frozen layers recomputed" if how == "recomputed" else "fed with cached states"
+    rows = [{"contestant": name, "which": which, "settings": {}, "seconds": [own[key]["seconds"] for own in seeds],
+             "accuracies": [own[key]["accuracies"] for own in seeds]}
+            for name, key, which in (("frosthead", "frosthead", "default"), (f"PyTorch, {fed}", "torch", how))]
+    return {"job": "layers", "set": f"top {top}, {fed}", "unit": "s an epoch", "rows": rows}

@@ -1,0 +1,114 @@
+"""The benchmark: runs the jobs that are asked for and writes results.json, README.md and plot.svg, after every result.
+
+Started by scripts/bench.sh. Refuses to write into benches/runs from a quick run, whose figures mean nothing.
+"""
+import argparse
+import datetime
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import extraction
+import growth
+import heads
+import layers
+import machine
+import report
+import single
+import whole
+from environments import ROOT, Environments, installed_bytes
+from material import Material, with_whole
+from turns import Skips
+
+JOBS = {"extraction": extraction, "single": single, "heads": heads, "layers": layers, "whole": whole, "growth": growth}
+
+
+class Bench:
+    """What every job needs: the program, the material, the environments, and how much to measure."""
+
+    def __init__(self, arguments):
+        self.quick, self.rounds, self.threads, self.epochs = arguments.quick, arguments.rounds, arguments.threads, arguments.epochs
+        self.frosthead, self.runtime = Path(arguments.frosthead).resolve(), Path(arguments.runtime).resolve()
+        folder = ROOT / ".downloads/bench" / ("quick" if arguments.quick else "full")
+        # A store of its own: nothing that was computed elsewhere may stand in for a measurement.
+        os.environ |= {"FROSTHEAD_CACHE": str(folder / "store"), "ORT_DYLIB_PATH": str(self.runtime), "HF_HUB_OFFLINE": "1"}
+        # The same number of threads for everybody, also in libraries that have no option for it.
+        os.environ |= {f"{library}_NUM_THREADS": str(self.threads) for library in ("OMP", "OPENBLAS", "MKL", "RAYON")}
+        self.environments, self.skips = Environments(arguments.all), Skips()
+        self.material = Material(folder, self.frosthead, ROOT / "models/all-MiniLM-L6-v2", arguments.quick, arguments.data)
+        self.launches, self.singles = (2, 20) if arguments.quick else (max(5, self.rounds), 200)
+
+    def buckets(self):
+        """The lengths that frosthead pads batches to."""
+        output = self.material.run("bench", "embed", self.material.table(), "--backbone", self.material.backbone, "--limit", 8, "--rounds", 1, "--json")
+        return json.loads(output)["buckets"]
+
+
+def parse():
+    parser = argparse.ArgumentParser(prog="scripts/bench.sh", description="Measures frosthead and its peers in turns on this machine.")
+    parser.add_argument("--all", action="store_true", help="set up the large peers, too (PyTorch: some 20 GB)")
+    parser.add_argument("--quick", action="store_true", help="few texts and rounds: shows that everything runs, its figures mean nothing")
+    parser.add_argument("--jobs", default=",".join(JOBS), help=f"which of {', '.join(JOBS)} (default: all)")
+    parser.add_argument("--rounds", type=int, help="counted rounds (default: 3)")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="threads for everybody (default: all cores)")
+    parser.add_argument("--epochs", type=int, default=1, help="epochs of the job `layers` (default: 1)")
+    parser.add_argument("--data", help="a folder with further tables (CSV with a column text) for extraction")
+    parser.add_argument("--out", help="where to write (default: benches/runs/DATE-MACHINE); what is there is kept but for what is measured again")
+    parser.add_argument("--update-readme", action="store_true", help="write the tables into README.md, between their markers")
+    for name in ("frosthead", "runtime"):
+        parser.add_argument(f"--{name}", required=True, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    arguments.jobs = arguments.jobs.split(",")
+    unknown = [job for job in arguments.jobs if job not in JOBS]
+    if unknown:
+        parser.error(f"--jobs: unknown {', '.join(unknown)}; there are {', '.join(JOBS)}")
+    if arguments.quick and arguments.update_readme:
+        parser.error("--quick measures nothing that belongs into README.md")
+    arguments.rounds = arguments.rounds or (2 if arguments.quick else 3)
+    if arguments.rounds < 2 or arguments.threads < 1:
+        parser.error("it takes two rounds at least, and one thread")
+    return arguments
+
+
+def write(folder, run):
+    """results.json, README.md and plot.svg, each whole at any time."""
+    parts = (("results.json", json.dumps(run, indent=1) + "\n"), ("README.md", report.page(run)), ("plot.svg", report.plot(run["results"])))
+    for name, content in parts:
+        with_whole(folder / name, lambda temporary, content=content: temporary.write_text(content, encoding="utf-8"))
+
+
+def main():
+    arguments = parse()
+    bench = Bench(arguments)
+    described = machine.describe(arguments.threads)
+    stamp = f"{datetime.date.today().isoformat()}-{machine.slug(described)}"
+    folder = Path(arguments.out or (bench.material.folder / "results" if arguments.quick else ROOT / "benches/runs" / stamp))
+    folder.mkdir(parents=True, exist_ok=True)
+    earlier = json.loads((folder / "results.json").read_text()) if (folder / "results.json").is_file() else {"results": [], "problems": {}}
+    results = {(own["job"], own["set"]): own for own in earlier["results"]}
+    bench.skips.reasons |= earlier["problems"]
+    shown = [word for word in sys.argv[1:] if not word.startswith(("--frosthead", "--runtime"))]
+    about = {"command": shlex.join(["./scripts/bench.sh", *shown]), "commit": machine.commit()}
+    for name in arguments.jobs:
+        bench.skips.job, load = name, os.getloadavg()[0]
+        bench.skips.reasons.pop(name, None)
+        for result in JOBS[name].measure(bench):
+            measured = {"measured": datetime.datetime.now().isoformat(timespec="seconds"), "load_before": load}
+            results[result["job"], result["set"]] = result | about | measured
+            write(folder, whole_run(bench, described, list(results.values())))
+    print(report.tables(list(results.values())))
+    print(f"\nbench: {folder}/README.md", file=sys.stderr)
+    if arguments.update_readme:
+        report.update_readme(ROOT / "README.md", whole_run(bench, described, list(results.values())), folder.relative_to(ROOT))
+
+
+def whole_run(bench, described, results):
+    installed = machine.peers()
+    cuda = {name: installed_bytes(name)["cuda"]["packages"] for name in installed}
+    return {"machine": described, "peers": installed, "telling": machine.TELLING, "cuda": cuda, "problems": bench.skips.reasons, "results": results}
+
+
+if __name__ == "__main__":
+    main()

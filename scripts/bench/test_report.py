@@ -1,0 +1,123 @@
+"""What is computed from measurements, without any: medians, ratios, fits, tables, the place in README.md."""
+import sys
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import material
+import report
+import single
+import turns
+from environments import Unavailable
+
+
+def extraction_row(contestant, which, seconds, eight_bit=False, same=True):
+    return {"contestant": contestant, "which": which, "settings": {"batch_size": 8} if which == "best" else {}, "seconds": seconds,
+            "eight_bit": eight_bit, "cosine": {"mean": 0.99999, "least": 0.98765}, "same": same, "command": "peer"}
+
+
+def extraction(same=True):
+    rows = [extraction_row("frosthead fp32", "default", [1.0, 2.0, 4.0]), extraction_row("frosthead fp32", "best", [0.5, 1.0, 2.0]),
+            extraction_row("peer & co", "default", [3.0, 5.0, 16.0], same=same), extraction_row("peer & co", "best", [2.0, 3.0, 5.0], same=same)]
+    return {"job": "extraction", "set": "short texts", "amount": 120, "unit": "texts/s", "reference": "peer & co", "rows": rows}
+
+
+class Turns(unittest.TestCase):
+    def test_ratios_are_of_the_same_round(self):
+        # Of the medians it would be 5 / 2.
+        self.assertEqual(turns.times_faster([1.0, 2.0, 4.0], [3.0, 5.0, 16.0]), {"median": 3.0, "least": 2.5, "most": 4.0})
+
+    def test_every_round_begins_with_another_one(self):
+        order = []
+        measures = {name: lambda name=name: order.append(name) or 1.0 for name in "abc"}
+        turns.take_turns(measures, 3, turns.Skips())
+        self.assertEqual("".join(order), "abcbcacab")
+
+    def test_one_that_fails_is_left_out_with_its_reason(self):
+        def fail():
+            raise Unavailable("no such library")
+
+        skips = turns.Skips()
+        skips.job = "heads"
+        self.assertEqual(turns.take_turns({"a": lambda: 1.0, "b": fail}, 2, skips), {"a": [1.0, 1.0]})
+        self.assertEqual(skips.reasons, {"heads": {"b": "no such library"}})
+
+    def test_percentile_and_line(self):
+        self.assertEqual([turns.percentile(range(1, 101), share) for share in (0.5, 0.95, 0.99)], [50, 95, 99])
+        line = turns.line_fit([1, 2, 3], [5, 7, 9])
+        self.assertAlmostEqual(line["slope"], 2), self.assertAlmostEqual(line["intercept"], 3), self.assertAlmostEqual(line["r_squared"], 1)
+        self.assertLess(turns.line_fit([1, 2, 3], [1, 5, 2])["r_squared"], 0.1)
+
+
+class Processes(unittest.TestCase):
+    def test_launch_reads_its_input_and_reports_a_failure(self):
+        self.assertGreater(single.launch(["/bin/cat"], "x")["peak_rss_bytes"], 100_000)
+        self.assertGreaterEqual(single.launch(["/bin/sh", "-c", "read line; sleep $line"], "0.2")["seconds"], 0.2)
+        with self.assertRaisesRegex(Unavailable, "status 3: no such model"):
+            single.launch(["/bin/sh", "-c", "echo no such model >&2; exit 3"], "")
+
+    def test_a_worker_answers_fails_and_ends(self):
+        worker = turns.Worker(["/bin/sh", "-c", """read one; echo "{\\"seconds\\": 2}"; read two; echo "{\\"error\\": \\"$two\\"}"; echo gone >&2"""])
+        self.assertEqual(worker.ask("pass", {}), {"seconds": 2})
+        with self.assertRaisesRegex(Unavailable, "failed: a pass of 8"):
+            worker.process.stdin.write("a pass of 8\n")
+            worker.ask("pass", 1)
+        with self.assertRaisesRegex(Unavailable, "ended: gone"):
+            worker.ask("pass", 2)
+        worker.stop()
+
+
+class Report(unittest.TestCase):
+    def test_single_text_table_compares_with_our_fp32(self):
+        latency = {key: turns.spread([value]) for key, value in (("p50", 2.0), ("p95", 3.0), ("p99", 4.0))}
+        row = {"contestant": "frosthead fp32", "eight_bit": False, "cold_seconds": [0.1, 0.2], "latency": latency, "peak_rss_bytes": 1e8,
+               "installed_bytes": 1.5e8, "sizes": {"model": 1.5e8}}
+        peer = row | {"contestant": "peer", "cold_seconds": [3.0, 6.0], "latency": None, "peak_rss_bytes": 5e8, "installed_bytes": 3e9}
+        ours, theirs = report.tables([{"job": "single text", "set": "one", "rows": [row, peer]}]).splitlines()[2:]
+        self.assertEqual(ours, "| frosthead fp32 | 2.00 / 3.00 / 4.00 | 0.150 (0.100–0.200) | 100 | 150 (model 150) |")
+        self.assertEqual(theirs, "| peer | failed | 4.50 (3.00–6.00), 30.0 × | 500, 5.0 × | 3,000, 20.0 × (model 150) |")
+
+    def test_whole_job_table_has_its_steps(self):
+        row = {"contestant": "frosthead", "which": "default", "settings": {}, "seconds": [10.0, 12.0], "steps": [[6.0, 4.0], [8.0, 4.0]],
+               "accuracies": {"domain": 0.9}, "peak_rss_bytes": [1e8, 2e8]}
+        peer = row | {"contestant": "peer", "seconds": [20.0, 36.0]}
+        lines = report.tables([{"job": "whole", "set": "all labels", "amount": 100, "unit": "s", "rows": [row, peer]}]).splitlines()
+        self.assertEqual(lines[2], "| frosthead | 11.0 (10.0–12.0) | 7.00 + 4.00 | domain 0.900 | 200 |  |")
+        self.assertIn("2.50 × (2.00–3.00)", lines[3])
+
+    def test_extraction_table(self):
+        line = next(line for line in report.tables([extraction()]).splitlines() if line.startswith("| peer"))
+        self.assertIn("24.0 (7.50–40.0)", line)
+        self.assertIn("40.0 (24.0–60.0): batch size 8", line)
+        self.assertIn("0.99999 / 0.98765", line)
+        self.assertIn("3.00 × (2.50–4.00) / 3.00 × (2.50–4.00)", line)
+
+    def test_no_ratio_when_outputs_differ(self):
+        line = next(line for line in report.tables([extraction(same=False)]).splitlines() if line.startswith("| peer"))
+        self.assertIn("outputs differ", line)
+        self.assertNotIn("×", line)
+
+    def test_plot_is_xml_with_a_bar_for_each_row(self):
+        import xml.etree.ElementTree as xml
+
+        plot = report.plot([extraction()])
+        bars = [own for own in xml.fromstring(plot).iter("{http://www.w3.org/2000/svg}rect") if own.get("height") == "14"]
+        # 60, 120, 24 and 40 texts/s; the fastest round of all, 240, takes the whole width.
+        self.assertEqual([float(own.get("width")) for own in bars], [105.0, 210.0, 42.0, 70.0])
+
+    def test_readme_keeps_what_is_around_the_table(self):
+        readme = f"before\n{report.START}\nold\n{report.END}\nafter\n"
+        self.assertEqual(report.with_table(readme, "new"), f"before\n{report.START}\nnew\n{report.END}\nafter\n")
+        with self.assertRaises(ValueError):
+            report.with_table("no markers", "new")
+
+
+class Texts(unittest.TestCase):
+    def test_long_texts_are_of_one_source(self):
+        rows = [{"domain": source, "text": f"{source}{place}"} for source in "ab" for place in range(20)]
+        self.assertEqual(material.joined(rows, 10), [" ".join(f"{source}{place}" for place in range(16)) for source in "ab"])
+
+
+if __name__ == "__main__":
+    unittest.main()

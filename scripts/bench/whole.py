@@ -1,0 +1,62 @@
+"""The job "whole": from a labelled CSV to predictions of what was deployed, every step a process of its own, everything counted.
+
+Refuses to start from what an earlier round left: our own feature store is emptied before each.
+"""
+import json
+import shutil
+
+from contestants import PEERS
+from material import read_table
+from single import launch
+from turns import take_turns
+
+SHOTS = 16
+
+
+def measure(bench):
+    print("bench: whole job", flush=True)
+    train, test = bench.material.labelled()
+    few = bench.material.few(SHOTS)
+    yield one_job(bench, "all labels, two tasks", train, test, ["domain", "sentiment"], ("sentence-transformers + scikit-learn", "sentence-transformers", "job_sentence_transformers.py"))
+    yield one_job(bench, f"{SHOTS} labels of each sentiment", few, test, ["sentiment"], ("SetFit", "setfit", "job_setfit.py"))
+
+
+def one_job(bench, name, train, test, tasks, peer):
+    folder, accuracies, steps, peaks = bench.material.folder / "whole", {}, {}, {}
+    truth = read_table(test)
+
+    def job(contestant, commands, predictions):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        launched = [launch(command, "") for command in commands()]
+        found = predictions()
+        accuracies[contestant] = {task: sum(own == row[task] for own, row in zip(found[task], truth, strict=True)) / len(truth) for task in tasks}
+        steps.setdefault(contestant, []).append([own["seconds"] for own in launched])
+        peaks.setdefault(contestant, []).append(max(own["peak_rss_bytes"] for own in launched))
+        return sum(own["seconds"] for own in launched)
+
+    named = [word for task in tasks for word in ("--task", task)]
+    ours = [bench.frosthead, "-q"]
+    threads = ["--threads", bench.threads]
+    own_commands = lambda: [
+        [*ours, "train", train, "--test", test, "--backbone", bench.material.backbone, *named, "--out", folder / "run", "--cache", folder / "cache", *threads],
+        [*ours, "bundle", folder / "run", "--out", folder / "x.frost"],
+        [*ours, "predict", test, "--model", folder / "x.frost", "--out", folder / "found.jsonl", *threads],
+    ]
+
+    def own_predictions():
+        rows = [json.loads(line) for line in (folder / "found.jsonl").read_text(encoding="utf-8").splitlines()]
+        return {task: [row[f"{task}_predicted"] for row in rows] for task in tasks}
+
+    title, environment, script = peer
+    program = lambda: [bench.environments.python(environment), PEERS / script]
+    their_commands = lambda: [
+        [*program(), "train", train, bench.material.checkpoint, folder / "model", *tasks],
+        [*program(), "predict", test, bench.material.checkpoint, folder / "model", *tasks],
+    ]
+    their_predictions = lambda: json.loads((folder / "model/found.json").read_text())
+    measures = {"frosthead": lambda: job("frosthead", own_commands, own_predictions), title: lambda: job(title, their_commands, their_predictions)}
+    seconds = take_turns(measures, bench.rounds, bench.skips)
+    rows = [{"contestant": contestant, "which": "default", "settings": {}, "seconds": taken, "steps": steps[contestant],
+             "accuracies": accuracies[contestant], "peak_rss_bytes": peaks[contestant]} for contestant, taken in seconds.items()]
+    return {"job": "whole", "set": name, "amount": len(read_table(train)), "unit": "s", "rows": rows}
