@@ -5,15 +5,16 @@
 
 use std::ops::Range;
 
-use super::fit::{fit_bytes, problem};
-use super::minimize::{TOLERANCE_PER_ROW, minimize};
+use super::curvature::Products;
+use super::descent::{descent_bytes, optimum};
+use super::fit::problem;
+use super::minimize::{TOLERANCE_PER_ROW, penalty};
 use super::objective::{Problem, Score, score};
 use super::options::{Alpha, Candidate, Examples, FitOptions, GRID};
+use super::parallel::in_parallel;
 use super::reduce::{REDUCED, reduced};
 use super::standardize::Scaler;
 use super::view::FeatureView;
-use super::wide::in_parallel;
-use crate::error::Result;
 use crate::fingerprint::Fields;
 
 const FOLDS: usize = 3;
@@ -55,15 +56,12 @@ pub struct Selection {
 }
 
 /// Compares choices of features, and penalties unless one is given, by cross-validation on `rows` of each.
-///
-/// # Errors
-/// The trainer fails.
 pub fn select(
     trials: &[Trial<'_>],
     (rows, labels): (&[usize], &[u32]),
     classes: usize,
     options: &FitOptions,
-) -> Result<Selection> {
+) -> Selection {
     let folds = folds(labels, classes, options.seed);
     // Which choice is better shows long before the last digits of the weights do.
     let precision = if trials.len() > 1 { COARSE } else { TOLERANCE_PER_ROW };
@@ -96,22 +94,20 @@ pub fn select(
     let jobs = (0..trials.len() * FOLDS).rev().map(|job| job..job + 1).collect();
     let mut paths = in_parallel(options.threads, jobs, &|job: Range<usize>| {
         walk(&sources[job.start / FOLDS], classes, options, &folds, job.start % FOLDS)
-    })
-    .into_iter()
-    .collect::<Result<Vec<Path>>>()?;
+    });
     paths.reverse();
     let grid = grid(options.alpha);
     let candidates = candidates(trials, &paths, &grid);
     let (trial, alpha) = simplest(trials, &candidates).unwrap_or((0, grid[0]));
     let rivals = rivals(trials, &candidates, trial);
-    Ok(Selection { trial, alpha, rivals, candidates })
+    Selection { trial, alpha, rivals, candidates }
 }
 
 /// Bytes that comparing choices of so many features at most takes at its peak, beside the features themselves.
 #[must_use]
 pub fn select_bytes(rows: usize, widest: usize, classes: usize, threads: usize) -> u64 {
     let reduced = if widest > REDUCED { 12 * rows * widest + 8 * rows * rows } else { 0 };
-    let folds = threads.max(1) as u64 * fit_bytes(rows, widest.min(REDUCED), classes);
+    let folds = threads.max(1) as u64 * descent_bytes(rows, widest.min(REDUCED), classes);
     (reduced as u64).max(folds) + (4 * rows * REDUCED) as u64
 }
 
@@ -211,13 +207,7 @@ pub fn sample(labels: &[u32], classes: usize, most: usize, seed: u64) -> Vec<usi
 }
 
 /// Fits the grid from its strongest penalty on, each from the last solution, on all folds but one; scores on that one.
-fn walk(
-    source: &Source<'_>,
-    classes: usize,
-    options: &FitOptions,
-    folds: &[usize],
-    fold: usize,
-) -> Result<Path> {
+fn walk(source: &Source<'_>, classes: usize, options: &FitOptions, folds: &[usize], fold: usize) -> Path {
     let examples = &source.examples;
     let (inside, outside): (Vec<usize>, Vec<usize>) =
         (0..folds.len()).partition(|&example| folds[example] != fold);
@@ -228,17 +218,19 @@ fn walk(
     let training = Examples { rows: &rows, labels: &labels, ..*examples };
     let scaler =
         if source.standardized { Scaler::none(examples.features.width()) } else { Scaler::of(&training) };
-    let training =
-        Problem { precision: source.precision, ..problem(&scaler, &training, classes, options.class_weight) };
+    // The folds share the threads.
+    let alone = FitOptions { threads: 1, ..options.clone() };
+    let training = Problem { precision: source.precision, ..problem(&scaler, &training, classes, &alone) };
     // Held-out rows are weighted as the training rows are, so that the choice serves the same aim.
     let (rows, labels) = chosen(&outside);
     let held_out = Examples { rows: &rows, labels: &labels, ..*examples };
-    let held_out = problem(&scaler, &held_out, classes, options.class_weight);
+    let held_out = problem(&scaler, &held_out, classes, &alone);
+    let products = Products::of(&training);
     let mut path = Path::new();
     let mut start = None;
     let (mut best, mut worse) = (f64::INFINITY, 0);
     for alpha in grid(options.alpha) {
-        let solution = minimize(&training, alpha, start.as_ref())?;
+        let solution = optimum(&training, &products, penalty(alpha, classes), start.as_ref());
         let scored = score(&held_out, &solution.parameters);
         start = Some(solution.parameters);
         if scored.cross_entropy < best {
@@ -251,7 +243,7 @@ fn walk(
             break;
         }
     }
-    Ok(path)
+    path
 }
 
 /// The fold of each example: stratified by label, seeded.
@@ -325,9 +317,9 @@ mod tests {
         let examples = Examples { features: FeatureView::whole(&features, 12), rows: &rows, labels: &labels };
         let options = FitOptions { alpha: Alpha::Auto, class_weight: ClassWeight::None, seed: 5, threads: 1 };
         let trials = [Trial { name: "all".into(), features: examples.features }];
-        let of = |options: &FitOptions| select(&trials, (&rows, &labels), 2, options).unwrap();
+        let of = |options: &FitOptions| select(&trials, (&rows, &labels), 2, options);
         let selection = of(&options);
-        assert_eq!(selection, of(&FitOptions { threads: 3, ..options }));
+        assert_eq!(selection, of(&FitOptions { threads: 3, ..options.clone() }));
         let Selection { alpha, candidates, .. } = selection;
         // Brute force: every fold, every penalty, from scratch.
         let assigned = folds(&labels, 2, 5);
@@ -340,10 +332,10 @@ mod tests {
             let training = Examples { rows: &inside, labels: &own, ..examples };
             let held_out = Examples { rows: &outside, labels: &others, ..examples };
             let scaler = Scaler::of(&training);
-            let training = problem(&scaler, &training, 2, ClassWeight::None);
-            let held_out = problem(&scaler, &held_out, 2, ClassWeight::None);
+            let training = problem(&scaler, &training, 2, &options);
+            let held_out = problem(&scaler, &held_out, 2, &options);
             for (sum, alpha) in scores.iter_mut().zip(GRID) {
-                let solution = minimize(&training, alpha, None).unwrap();
+                let solution = crate::heads::minimize::minimize(&training, alpha).unwrap();
                 *sum += score(&held_out, &solution.parameters).right.iter().sum::<f64>() / 3.0;
             }
         }

@@ -1,15 +1,14 @@
-//! Owns fitting a head: standardise, minimise in f64, check with our own objective, fold the scaler in.
+//! Owns fitting a head: standardise, minimise, check with our own objective, fold the scaler in.
 
 use std::time::Instant;
 
 use super::class_weight::row_weights;
 use super::cross_validation::{Selection, Trial, select};
 use super::head::Head;
-use super::minimize::{Solution, TOLERANCE_PER_ROW, minimize};
+use super::minimize::{TOLERANCE_PER_ROW, minimize, minimize_bytes};
 use super::objective::Problem;
-use super::options::{Alpha, ClassWeight, Examples, FitOptions, FitReport};
+use super::options::{Alpha, Examples, FitOptions, FitReport};
 use super::standardize::Scaler;
-use super::wide::{WIDE, WideProblem, minimize_wide, wide_bytes};
 use crate::error::{Error, Kind, Result};
 
 /// Fits the head of one task on labelled rows.
@@ -29,13 +28,13 @@ pub fn fit(
         Alpha::Auto => {
             let trials = [Trial { name: String::new(), features: examples.features }];
             let rows = (examples.rows, examples.labels);
-            let Selection { alpha, candidates, .. } = select(&trials, rows, label_names.len(), options)?;
+            let Selection { alpha, candidates, .. } = select(&trials, rows, label_names.len(), options);
             (alpha, candidates)
         }
     };
     let scaler = Scaler::of(examples);
-    let solution =
-        solve(&scaler, examples, label_names.len(), alpha, options).map_err(|error| error.column(task))?;
+    let problem = problem(&scaler, examples, label_names.len(), options);
+    let solution = minimize(&problem, alpha).map_err(|error| error.column(task))?;
     let (weights, bias) = scaler.fold(&solution.parameters);
     let report = FitReport {
         task: task.to_owned(),
@@ -45,7 +44,7 @@ pub fn fit(
         loss: solution.loss,
         gradient_norm: solution.gradient_norm,
         tolerance: solution.tolerance,
-        converged: solution.gradient_norm <= solution.tolerance,
+        converged: solution.converged(),
         seconds: start.elapsed().as_secs_f64(),
         candidates,
         run_off: Vec::new(),
@@ -61,46 +60,26 @@ pub fn fit(
     Ok((head, report))
 }
 
-/// Narrow problems are linfa's; for wide ones there is a faster way.
-fn solve(
-    scaler: &Scaler,
-    examples: &Examples<'_>,
-    classes: usize,
-    alpha: f64,
-    options: &FitOptions,
-) -> Result<Solution> {
-    if examples.features.width() <= WIDE {
-        return minimize(&problem(scaler, examples, classes, options.class_weight), alpha, None);
-    }
-    let weights = row_weights(examples.labels, classes, options.class_weight);
-    let threads = options.threads;
-    minimize_wide(&WideProblem { examples: *examples, scaler, classes, weights, threads }, alpha)
-}
-
 /// Bytes that fitting a head takes at its peak, beside the features themselves.
 #[must_use]
 pub fn fit_bytes(rows: usize, width: usize, classes: usize) -> u64 {
-    if width > WIDE {
-        return wide_bytes(rows, width, classes);
-    }
-    // The standardised rows in double precision, and what the trainer keeps per row and class, and per parameter.
-    let numbers = rows * width + 6 * rows * classes + 30 * (width + 1) * classes;
-    8 * numbers as u64
+    minimize_bytes(rows, width, classes)
 }
 
 /// The examples, standardised and weighted.
-pub(super) fn problem(
-    scaler: &Scaler,
-    examples: &Examples<'_>,
+pub(super) fn problem<'a>(
+    scaler: &'a Scaler,
+    examples: &Examples<'a>,
     classes: usize,
-    class_weight: ClassWeight,
-) -> Problem {
+    options: &FitOptions,
+) -> Problem<'a> {
     Problem {
-        features: scaler.apply(examples.features, examples.rows.iter().copied()),
-        labels: examples.labels.iter().map(|&label| label as usize).collect(),
+        examples: *examples,
+        scaler,
         classes,
-        weights: row_weights(examples.labels, classes, class_weight),
+        weights: row_weights(examples.labels, classes, options.class_weight),
         precision: TOLERANCE_PER_ROW,
+        threads: options.threads,
     }
 }
 

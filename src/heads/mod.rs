@@ -7,6 +7,10 @@
 mod class_weight;
 #[cfg(feature = "train")]
 mod cross_validation;
+#[cfg(feature = "train")]
+mod curvature;
+#[cfg(feature = "train")]
+mod descent;
 mod file;
 #[cfg(feature = "train")]
 mod fit;
@@ -17,14 +21,16 @@ mod minimize;
 mod objective;
 mod options;
 #[cfg(feature = "train")]
+mod parallel;
+#[cfg(feature = "train")]
+mod precision;
+#[cfg(feature = "train")]
 mod reduce;
 #[cfg(feature = "train")]
 mod run_off;
 #[cfg(feature = "train")]
 mod standardize;
 mod view;
-#[cfg(feature = "train")]
-mod wide;
 
 #[cfg(feature = "train")]
 pub use cross_validation::{Selection, Trial, folds, sample, select, select_bytes};

@@ -1,65 +1,130 @@
-//! Owns the objective of a head in f64: what the trainer should have minimised, computed without it.
+//! Owns the objective of a head: what the trainer should have minimised, computed without it.
 //!
 //! `loss(V, c) = Σ_i w_i · (logsumexp(x_i V + c) − (x_i V + c)[y_i]) + α/2 · |V|²`, the bias not penalised; its gradient is
 //! `Xᵀ (w · (softmax − onehot)) + α V` and `Σ w · (softmax − onehot)` (Bishop 2006, equation 4.109).
+//!
+//! Rows are standardised in pieces as they are needed, so that no second copy of the features is held. Refuses to let the number of
+//! threads change the result.
 
-use ndarray::{Array1, Array2, Axis, s};
+use std::ops::Range;
 
-/// A problem in the form the trainer takes it.
+use ndarray::linalg::general_mat_mul;
+use ndarray::{Array2, Axis, s};
+
+use super::options::Examples;
+use super::parallel::in_parallel;
+use super::precision::Precision;
+use super::standardize::Scaler;
+
+/// Rows standardised at a time.
+const PIECE: usize = 256;
+/// Parts into which rows are divided; each sums its own gradient.
+pub(super) const PARTS: usize = 8;
+
+/// What is to be fitted.
 #[derive(Debug)]
-pub(super) struct Problem {
-    /// Standardised, `[rows, features]`.
-    pub features: Array2<f64>,
-    pub labels: Vec<usize>,
+pub(super) struct Problem<'a> {
+    pub examples: Examples<'a>,
+    pub scaler: &'a Scaler,
     pub classes: usize,
     /// What each row counts; 1 where there are none.
     pub weights: Option<Vec<f64>>,
     /// How long the gradient of the summed loss may be at the end, per row.
     pub precision: f64,
+    pub threads: usize,
 }
 
-impl Problem {
+impl Problem<'_> {
+    /// Numbers a row has.
+    pub fn width(&self) -> usize {
+        self.examples.features.width()
+    }
+
+    /// How long the gradient of the summed loss may be at the end.
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^53 rows")]
+    pub fn tolerance(&self) -> f64 {
+        self.precision * self.examples.rows.len() as f64
+    }
+
     fn weight(&self, row: usize) -> f64 {
         self.weights.as_ref().map_or(1.0, |weights| weights[row])
     }
+
+    fn labels(&self, rows: Range<usize>) -> impl Iterator<Item = usize> {
+        self.examples.labels[rows].iter().map(|label| *label as usize)
+    }
+
+    /// The standardised rows, `[rows, features]`.
+    pub fn standardized<T: Precision>(&self, rows: Range<usize>) -> Array2<T> {
+        self.scaler.apply(self.examples.features, self.examples.rows[rows].iter().copied())
+    }
+
+    /// Logits `[rows, classes]` with the standardised rows, piece by piece.
+    fn in_pieces<T: Precision>(
+        &self,
+        parameters: &Array2<T>,
+        rows: Range<usize>,
+        mut each: impl FnMut(Range<usize>, &Array2<T>, Array2<T>),
+    ) {
+        let width = self.width();
+        let mut first = rows.start;
+        while first < rows.end {
+            let piece = first..(first + PIECE).min(rows.end);
+            let own = self.standardized(piece.clone());
+            let logits = own.dot(&parameters.slice(s![..width, ..])) + parameters.row(width);
+            each(piece.clone(), &own, logits);
+            first = piece.end;
+        }
+    }
+
+    /// Does something for every part of the rows, several at a time; the results in the parts' order.
+    fn in_parts<T: Send>(&self, each: &(dyn Fn(Range<usize>) -> T + Sync)) -> Vec<T> {
+        let count = self.examples.rows.len();
+        let ranges = (0..PARTS).map(|part| part * count / PARTS..(part + 1) * count / PARTS).collect();
+        in_parallel(self.threads, ranges, each)
+    }
 }
 
-/// Loss and gradient (`[features + 1, classes]`, the last row the bias's) at `parameters` of the same shape.
-pub(super) fn loss_and_gradient(
-    problem: &Problem,
+/// Loss and gradient (`[features + 1, classes]`, the last row the bias's) at `parameters` of the same shape; products of this
+/// precision, sums over rows in double.
+pub(super) fn loss_and_gradient<T: Precision>(
+    problem: &Problem<'_>,
     alpha: f64,
     parameters: &Array2<f64>,
 ) -> (f64, Array2<f64>) {
-    let features = &problem.features;
-    let width = features.ncols();
+    let width = problem.width();
+    let rounded = parameters.mapv(T::of);
+    let parts = problem.in_parts(&|rows| part(problem, &rounded, rows));
     let weights = parameters.slice(s![..width, ..]);
-    let mut residual = logits(features, parameters);
     let mut loss = 0.5 * alpha * weights.iter().map(|weight| weight * weight).sum::<f64>();
-    loss += residuals(&mut residual, problem.labels.iter().copied(), |row| problem.weight(row));
     let mut gradient = Array2::zeros(parameters.raw_dim());
-    gradient.slice_mut(s![..width, ..]).assign(&(features.t().dot(&residual) + &weights * alpha));
-    gradient.row_mut(width).assign(&residual.sum_axis(Axis(0)));
+    gradient.slice_mut(s![..width, ..]).assign(&(&weights * alpha));
+    for (own, part) in parts {
+        loss += own;
+        gradient.zip_mut_with(&part, |sum, own| *sum += own.double());
+    }
     (loss, gradient)
 }
 
-/// Turns rows of logits into `w · (softmax − onehot)`; the sum of their cross entropies, as they are weighted.
-pub(super) fn residuals(
-    logits: &mut Array2<f64>,
-    labels: impl Iterator<Item = usize>,
-    weight: impl Fn(usize) -> f64,
-) -> f64 {
+/// Loss and gradient of some rows, without the penalty.
+fn part<T: Precision>(problem: &Problem<'_>, parameters: &Array2<T>, rows: Range<usize>) -> (f64, Array2<T>) {
+    let width = problem.width();
+    let mut gradient = Array2::zeros(parameters.raw_dim());
     let mut loss = 0.0;
-    for (place, (mut row, label)) in logits.rows_mut().into_iter().zip(labels).enumerate() {
-        let counts = weight(place);
-        loss += counts
-            * cross_entropy(
-                row.as_slice_mut().expect("rows of a fresh product are contiguous: anything else is a bug"),
-                label,
-            );
-        row[label] -= 1.0;
-        row *= counts;
-    }
-    loss
+    problem.in_pieces(parameters, rows, |piece, own, mut residual| {
+        for ((row, mut logits), label) in piece.clone().zip(residual.rows_mut()).zip(problem.labels(piece)) {
+            let counts = problem.weight(row);
+            loss += counts * cross_entropy(in_a_row(&mut logits), label);
+            logits[label] -= T::one();
+            if problem.weights.is_some() {
+                logits *= T::of(counts);
+            }
+        }
+        general_mat_mul(T::one(), &own.t(), &residual, T::one(), &mut gradient.slice_mut(s![..width, ..]));
+        let mut bias = gradient.row_mut(width);
+        bias += &residual.sum_axis(Axis(0));
+    });
+    (loss, gradient)
 }
 
 /// How well parameters do on rows, as they are weighted; no penalty.
@@ -71,91 +136,100 @@ pub(super) struct Score {
     pub right: Vec<f64>,
 }
 
-pub(super) fn score(problem: &Problem, parameters: &Array2<f64>) -> Score {
-    let mut all = logits(&problem.features, parameters);
-    let total: f64 = (0..problem.labels.len()).map(|row| problem.weight(row)).sum();
-    let (mut loss, mut right) = (0.0, Vec::with_capacity(problem.labels.len()));
-    for (place, (mut row, &label)) in all.rows_mut().into_iter().zip(&problem.labels).enumerate() {
-        let counts = problem.weight(place) / total;
-        let best = row
-            .iter()
-            .enumerate()
-            .fold(0, |best, (class, logit)| if *logit > row[best] { class } else { best });
-        right.push(if best == label { counts } else { 0.0 });
-        loss += counts
-            * cross_entropy(
-                row.as_slice_mut().expect("rows of a fresh product are contiguous: anything else is a bug"),
-                label,
-            );
-    }
+pub(super) fn score(problem: &Problem<'_>, parameters: &Array2<f64>) -> Score {
+    let count = problem.examples.rows.len();
+    let total: f64 = (0..count).map(|row| problem.weight(row)).sum();
+    let (mut loss, mut right) = (0.0, Vec::with_capacity(count));
+    problem.in_pieces(parameters, 0..count, |piece, _, mut all| {
+        for ((row, mut logits), label) in piece.clone().zip(all.rows_mut()).zip(problem.labels(piece)) {
+            let counts = problem.weight(row) / total;
+            let best = logits
+                .iter()
+                .enumerate()
+                .fold(0, |best, (class, logit)| if *logit > logits[best] { class } else { best });
+            right.push(if best == label { counts } else { 0.0 });
+            loss += counts * cross_entropy(in_a_row(&mut logits), label);
+        }
+    });
     Score { cross_entropy: loss, right }
 }
 
-fn logits(features: &Array2<f64>, parameters: &Array2<f64>) -> Array2<f64> {
-    let width = features.ncols();
-    let bias: Array1<f64> = parameters.row(width).to_owned();
-    features.dot(&parameters.slice(s![..width, ..])) + bias
+fn in_a_row<'r, T>(row: &'r mut ndarray::ArrayViewMut1<'_, T>) -> &'r mut [T] {
+    row.as_slice_mut().expect("rows of a fresh product are contiguous: anything else is a bug")
 }
 
 /// Turns a row of logits into probabilities and gives its cross entropy.
-fn cross_entropy(row: &mut [f64], label: usize) -> f64 {
-    let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+fn cross_entropy<T: Precision>(row: &mut [T], label: usize) -> f64 {
+    let largest = row.iter().copied().fold(T::neg_infinity(), T::max);
     let own = row[label] - largest;
-    let mut sum = 0.0;
+    let mut sum = T::zero();
     for value in row.iter_mut() {
         *value = (*value - largest).exp();
         sum += *value;
     }
     row.iter_mut().for_each(|value| *value /= sum);
-    sum.ln() - own
+    (sum.ln() - own).double()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::heads::FeatureView;
+
+    /// Checks with a problem on these rows as they are.
+    fn with_problem(
+        (features, width): (&[f32], usize),
+        (labels, classes): (&[u32], usize),
+        weights: Option<Vec<f64>>,
+        check: impl Fn(&Problem<'_>),
+    ) {
+        let (rows, scaler) = ((0..labels.len()).collect::<Vec<_>>(), Scaler::none(width));
+        let examples = Examples { features: FeatureView::whole(features, width), rows: &rows, labels };
+        check(&Problem { examples, scaler: &scaler, classes, weights, precision: 1e-4, threads: 2 });
+    }
 
     #[test]
     fn the_gradient_is_that_of_the_loss() {
-        let features = Array2::from_shape_fn((7, 3), |(i, j)| ((i * 5 + j * 3) % 7) as f64 / 3.0 - 1.0);
-        let labels = vec![0, 1, 2, 1, 0, 2, 2];
+        let features: Vec<f32> = (0..21).map(|i| ((i / 3 * 5 + i % 3 * 3) % 7) as f32 / 3.0 - 1.0).collect();
         let weights = Some(vec![1.0, 0.3, 2.0, 0.3, 1.0, 2.0, 2.0]);
-        let problem = Problem { features, labels, classes: 3, weights, precision: 1e-4 };
         let parameters = Array2::from_shape_fn((4, 3), |(i, j)| ((i * 2 + j) % 5) as f64 / 4.0 - 0.5);
-        let (_, gradient) = loss_and_gradient(&problem, 0.7, &parameters);
-        // Central differences: error of order step² ≈ 1e-10, far below the tolerance.
-        let step = 1e-5;
-        for place in ndarray::indices(parameters.raw_dim()) {
-            let at = |offset: f64| {
-                let mut moved = parameters.clone();
-                moved[place] += offset;
-                loss_and_gradient(&problem, 0.7, &moved).0
-            };
-            let difference = (at(step) - at(-step)) / (2.0 * step);
-            assert!(
-                (difference - gradient[place]).abs() < 1e-7,
-                "{place:?}: {difference} {}",
-                gradient[place]
-            );
-        }
+        with_problem((&features, 3), (&[0, 1, 2, 1, 0, 2, 2], 3), weights, |problem| {
+            let (loss, gradient) = loss_and_gradient::<f64>(problem, 0.7, &parameters);
+            // Central differences: error of order step² ≈ 1e-10, far below the tolerance.
+            let step = 1e-5;
+            for place in ndarray::indices(parameters.raw_dim()) {
+                let at = |offset: f64| {
+                    let mut moved = parameters.clone();
+                    moved[place] += offset;
+                    loss_and_gradient::<f64>(problem, 0.7, &moved).0
+                };
+                let difference = (at(step) - at(-step)) / (2.0 * step);
+                assert!(
+                    (difference - gradient[place]).abs() < 1e-7,
+                    "{place:?}: {difference} {}",
+                    gradient[place]
+                );
+            }
+            // Single precision has 24 bits: 6e-8 of numbers near 1, seven of them summed.
+            let (single, rounded) = loss_and_gradient::<f32>(problem, 0.7, &parameters);
+            assert!((single - loss).abs() < 1e-5 && single != loss, "{single} {loss}");
+            assert!((&rounded - &gradient).iter().all(|own| own.abs() < 1e-5), "{rounded} {gradient}");
+        });
     }
 
     #[test]
     fn known_values() {
-        let mut problem = Problem {
-            features: Array2::zeros((2, 1)),
-            labels: vec![0, 1],
-            classes: 2,
-            weights: None,
-            precision: 1e-4,
-        };
         let parameters = Array2::zeros((2, 2));
-        let (loss, _) = loss_and_gradient(&problem, 1.0, &parameters);
-        assert!((loss - 2.0 * 2.0_f64.ln()).abs() < 1e-12);
-        assert_eq!(score(&problem, &parameters).right, [0.5, 0.0], "the first class wins a tie");
-        problem.weights = Some(vec![3.0, 1.0]);
-        let (loss, _) = loss_and_gradient(&problem, 1.0, &parameters);
-        assert!((loss - 4.0 * 2.0_f64.ln()).abs() < 1e-12);
-        assert_eq!(score(&problem, &parameters).right, [0.75, 0.0]);
-        assert!((score(&problem, &parameters).cross_entropy - 2.0_f64.ln()).abs() < 1e-12);
+        with_problem((&[0.0, 0.0], 1), (&[0, 1], 2), None, |problem| {
+            let (loss, _) = loss_and_gradient::<f64>(problem, 1.0, &parameters);
+            assert!((loss - 2.0 * 2.0_f64.ln()).abs() < 1e-12);
+            assert_eq!(score(problem, &parameters).right, [0.5, 0.0], "the first class wins a tie");
+        });
+        with_problem((&[0.0, 0.0], 1), (&[0, 1], 2), Some(vec![3.0, 1.0]), |problem| {
+            let (loss, _) = loss_and_gradient::<f64>(problem, 1.0, &parameters);
+            assert!((loss - 4.0 * 2.0_f64.ln()).abs() < 1e-12);
+            assert_eq!(score(problem, &parameters).right, [0.75, 0.0]);
+            assert!((score(problem, &parameters).cross_entropy - 2.0_f64.ln()).abs() < 1e-12);
+        });
     }
 }

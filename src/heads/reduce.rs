@@ -9,9 +9,9 @@
 use ndarray::{Array2, ArrayView2, s};
 
 use super::options::Examples;
+use super::parallel::in_bands;
 use super::standardize::Scaler;
 use super::view::FeatureView;
-use super::wide::in_bands;
 
 /// Features that are made, at most.
 pub(super) const REDUCED: usize = 600;
@@ -21,8 +21,7 @@ const LEFT_OUT: f32 = 0.002;
 /// The rows in standardised, reduced form, `[rows, width]` row-major, and the width.
 pub(super) fn reduced(features: FeatureView<'_>, rows: &[usize], threads: usize) -> (Vec<f32>, usize) {
     let scaler = Scaler::of(&Examples { features, rows, labels: &[] });
-    #[expect(clippy::cast_possible_truncation, reason = "only a comparison is made from it")]
-    let standardized = scaler.apply(features, rows.iter().copied()).mapv(|value| value as f32);
+    let standardized = scaler.apply::<f32>(features, rows.iter().copied());
     factor(in_bands(standardized.view(), standardized.view(), threads).view())
 }
 
@@ -71,7 +70,7 @@ mod tests {
         assert!((1..=3).contains(&width), "{width}");
         let reduced = Array2::from_shape_vec((300, width), reduced).unwrap();
         let scaler = Scaler::of(&Examples { features, rows: &every, labels: &[] });
-        let standardized = scaler.apply(features, every.iter().copied()).mapv(|value| value as f32);
+        let standardized = scaler.apply::<f32>(features, every.iter().copied());
         let (expected, found) = (standardized.dot(&standardized.t()), reduced.dot(&reduced.t()));
         let largest = (&expected - &found).iter().fold(0.0_f32, |most, own| most.max(own.abs()));
         // Each row's squared length is about 50, of which 0.2 % of all rows' may be left out.

@@ -3,6 +3,7 @@
 use ndarray::Array2;
 
 use super::options::Examples;
+use super::precision::Precision;
 use super::view::FeatureView;
 
 /// A feature whose deviation is below this share of the largest gets weight 0: dividing by it would only amplify noise.
@@ -48,13 +49,15 @@ impl Scaler {
         Self { mean: vec![0.0; width], scale: vec![1.0; width] }
     }
 
-    /// The standardised rows, `[rows, features]`.
-    pub fn apply(
+    /// The standardised rows, `[rows, features]`. In single precision a mean is rounded, which shifts a column, the same for all rows.
+    pub fn apply<T: Precision>(
         &self,
         features: FeatureView<'_>,
         rows: impl ExactSizeIterator<Item = usize>,
-    ) -> Array2<f64> {
+    ) -> Array2<T> {
         let width = self.mean.len();
+        let rounded = |own: &[f64]| own.iter().map(|value| T::of(*value)).collect::<Vec<T>>();
+        let (mean, scale) = (rounded(&self.mean), rounded(&self.scale));
         let count = rows.len();
         let mut standardized = Vec::with_capacity(count * width);
         for row in rows {
@@ -62,9 +65,9 @@ impl Scaler {
                 features
                     .row(row)
                     .iter()
-                    .zip(&self.mean)
-                    .zip(&self.scale)
-                    .map(|((value, mean), scale)| (f64::from(*value) - mean) * scale),
+                    .zip(&mean)
+                    .zip(&scale)
+                    .map(|((value, mean), scale)| (T::of(f64::from(*value)) - *mean) * *scale),
             );
         }
         Array2::from_shape_vec((count, width), standardized)
@@ -105,7 +108,7 @@ mod tests {
         let examples =
             Examples { features: FeatureView::whole(&features, 2), rows: &[0, 1, 3], labels: &[0, 1, 0] };
         let scaler = Scaler::of(&examples);
-        let standardized = scaler.apply(examples.features, [0_usize, 1, 3].into_iter());
+        let standardized = scaler.apply::<f64>(examples.features, [0_usize, 1, 3].into_iter());
         // Mean 3, deviation sqrt(8/3).
         let unit = 2.0 / (8.0_f64 / 3.0).sqrt();
         assert!((standardized[[0, 0]] + unit).abs() < 1e-12 && standardized[[1, 0]].abs() < 1e-12);
@@ -123,7 +126,7 @@ mod tests {
         });
         let parameters = Array2::from_shape_fn((5, 2), |(i, j)| (i as f64 - 2.0) * 0.3 + j as f64);
         let (weights, bias) = scaler.fold(&parameters);
-        let standardized = scaler.apply(FeatureView::whole(&features, 4), rows.iter().copied());
+        let standardized = scaler.apply::<f64>(FeatureView::whole(&features, 4), rows.iter().copied());
         for row in 0..10 {
             for class in 0..2 {
                 let expected: f64 =

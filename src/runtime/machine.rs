@@ -132,6 +132,17 @@ pub fn rss_bytes() -> u64 {
     process_status("VmRSS")
 }
 
+/// Gives memory that was freed back to the system. glibc keeps it when something younger is still held behind it, as after a burst of
+/// clients, and grows with every burst; other C libraries give it back by themselves.
+#[cfg(feature = "serve")]
+pub fn give_back_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: malloc_trim(3) takes no pointer and may be called from any thread at any time.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Bytes of a file that this process has mapped but not in memory; `None` where the system does not say, or nothing is mapped.
 #[must_use]
 pub fn absent_bytes(file: &Path) -> Option<u64> {

@@ -24,6 +24,8 @@ use library::Library;
 use session::{Graph, Settings};
 
 pub use gemm::{GemmPeak, gemm_peak};
+#[cfg(feature = "serve")]
+pub use machine::give_back_memory;
 pub use machine::{
     Memory, Processor, absent_bytes, allow_open_files, allowed_cores, memory, peak_rss_bytes, processor,
     reset_peak_rss, rss_bytes,

@@ -1,6 +1,8 @@
 //! Owns exchanging what is served while it is served: the bundle, the API keys, the certificate, when their files change or at a
 //! SIGHUP.
 //!
+//! And memory that clients left behind goes back to the system from here, since nothing else in a server has a clock.
+//!
 //! The new one is opened beside the old one and takes its place only when it is right; otherwise the old one stays, and the log says why.
 
 use std::os::unix::fs::MetadataExt as _;
@@ -15,10 +17,13 @@ use super::model::Model;
 use super::server::Server;
 use super::tls;
 use crate::error::Result;
+use crate::runtime::give_back_memory;
 
 /// How often files are looked at: a change is taken up when it has been the same for two looks, so that a file that is being
 /// copied is left to become whole.
 const EVERY: Duration = Duration::from_millis(250);
+/// After so many looks, memory that was freed is given back: 5 s.
+const LOOKS: u64 = 20;
 
 /// What a file's metadata say about its content.
 type Look = Option<(u64, u64, u64, i64, i64)>;
@@ -63,12 +68,15 @@ pub(super) fn watch(server: &Arc<Server>, asked: &Receiver<()>) {
     let mut keys = Watched::new(options.api_keys.iter().map(AsRef::as_ref).collect());
     let mut chain =
         Watched::new(options.tls.iter().flat_map(|(chain, key)| [chain.as_path(), key.as_path()]).collect());
-    loop {
+    for look in 1_u64.. {
         let now = match asked.recv_timeout(EVERY) {
             Ok(()) => true,
             Err(RecvTimeoutError::Timeout) => false,
             Err(RecvTimeoutError::Disconnected) => return,
         };
+        if look.is_multiple_of(LOOKS) {
+            give_back_memory();
+        }
         if keys.is_due(now) {
             tell(server, "API keys", &keys.paths, exchange_keys(server));
         }

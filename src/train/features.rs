@@ -329,7 +329,7 @@ impl Screening<'_> {
             .iter()
             .map(|(choice, columns)| Trial { name: choice.to_string(), features: view(columns) })
             .collect();
-        heads::select(&trials, (&places, &labels), self.labels.len(), &self.request.fit)
+        Ok(heads::select(&trials, (&places, &labels), self.labels.len(), &self.request.fit))
     }
 
     /// Compares options, with their penalties, on all rows.

@@ -1,7 +1,7 @@
 //! Fits against scikit-learn's (`tests/data/heads_golden.json`), and what a fit refuses.
 
 use super::*;
-use crate::heads::minimize::evaluate;
+use crate::heads::descent::Solution;
 use crate::heads::{ClassWeight, FeatureView};
 
 const ROWS: usize = 300;
@@ -107,11 +107,11 @@ fn the_report_is_computed_at_the_returned_weights() {
     let rows: Vec<usize> = (0..ROWS).collect();
     let examples = Examples { features: FeatureView::whole(&features, WIDTH), rows: &rows, labels: &labels };
     let scaler = Scaler::of(&examples);
-    let problem = problem(&scaler, &examples, 3, ClassWeight::None);
-    let solution = minimize(&problem, 1.0, None).unwrap();
+    let problem = problem(&scaler, &examples, 3, &FitOptions::default());
+    let solution = minimize(&problem, 1.0).unwrap();
     let mut moved = solution.parameters.clone();
     moved[[0, 0]] += 0.5;
-    let worse = evaluate(&problem, 1.0, moved);
+    let worse = Solution::at::<f64>(&problem, 1.0, moved);
     assert!(worse.loss > solution.loss && worse.gradient_norm > solution.tolerance);
 }
 

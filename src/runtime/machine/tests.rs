@@ -154,6 +154,22 @@ fn the_peak_counts_what_was_touched() {
     assert!(peak_rss_bytes() >= 1 << 20);
 }
 
+#[cfg(all(feature = "serve", target_os = "linux", target_env = "gnu"))]
+#[test]
+fn memory_that_was_freed_goes_back_to_the_system() {
+    // Blocks too small to be mapped of their own; every fourth page of them stays, so that none lies at the end of the heap.
+    let mut blocks: Vec<Option<Vec<u8>>> = (0..16 << 10).map(|_| Some(vec![1_u8; 4096])).collect();
+    for (place, block) in blocks.iter_mut().enumerate() {
+        if place % 64 != 0 {
+            *block = None;
+        }
+    }
+    let before = rss_bytes();
+    give_back_memory();
+    assert!(rss_bytes() + (40 << 20) < before, "{before} → {}", rss_bytes());
+    assert_eq!(blocks.iter().flatten().count(), 256);
+}
+
 #[test]
 fn sizes_are_read_in_bytes() {
     let information =
