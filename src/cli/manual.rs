@@ -34,7 +34,8 @@ pub(crate) fn run(
         clap_complete::generate_to(*shell, &mut command, "frosthead", &completions)
             .map_err(unwritten(&completions))?;
     }
-    clap_mangen::generate_to(command, &pages).map_err(unwritten(&pages))?;
+    // The pages of `help SUBCOMMAND` would say no more than that there is a page of the subcommand.
+    clap_mangen::generate_to(command.disable_help_subcommand(true), &pages).map_err(unwritten(&pages))?;
     terminal.say(format!("{}: man pages and completions are written", arguments.folder.display()));
     Ok(Outcome::Done)
 }
