@@ -22,7 +22,8 @@ done
 
 folder=${2:-target/tmp/bundles}
 ./scripts/make-test-bundles.sh "$frosthead" "$folder"
-"$frosthead" serve "$folder/one.frost" --bind 127.0.0.1:0 --long refuse --log json 2>"$work/log" &
+echo sesame >"$work/keys"
+"$frosthead" serve "$folder/one.frost" --api-keys "$work/keys" --bind 127.0.0.1:0 --long refuse --log json 2>"$work/log" &
 server=$!
 address=
 for _ in $(seq 300); do
@@ -32,7 +33,7 @@ for _ in $(seq 300); do
   sleep 0.1
 done
 mkdir -p target/tmp
-python3 scripts/page_test.py "$address" target/tmp/page.png
+python3 scripts/page_test.py "$address" target/tmp/page.png "$work/keys"
 kill -TERM "$server"
 wait "$server"
 server=

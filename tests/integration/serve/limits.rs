@@ -181,10 +181,10 @@ fn connections_beyond_the_limit_are_turned_away() {
     // Both have been accepted when the third is.
     let mut third = server.connect();
     let reply = read(&mut third).unwrap();
-    assert_eq!(
-        reply.refused(503, "too_many_connections")["message"],
-        "too many connections: try again in a second"
-    );
+    let error = reply.refused(503, "too_many_connections");
+    assert_eq!(error["limit"], json!({"option": "--max-connections", "value": 2}));
+    assert_eq!(reply.header("retry-after"), Some("1"));
+    assert!(reply.header("x-frosthead-model").is_some());
     drop(held);
     until(|| parse_status(&server).filter(|status| *status == 200));
 }
