@@ -61,16 +61,15 @@ class Browser:
 
 
 def enter(page, browser, key):
-    """Without a key there is nothing to see. Given to the browser once, as a password, it does for the page and what the page asks for."""
+    """Without a key nothing is seen. Given to the browser once, as a password, it does for the page and for what the page asks for."""
     browser.call("POST", "/url", {"url": page})
-    browser.until("the refusal", lambda: "unauthorized" in browser.text("body"))
     assert not browser.find("#text"), browser.text("body")
     browser.call("POST", "/url", {"url": page.replace("://", f"://browser:{key}@")})
     browser.call("POST", "/url", {"url": page})
 
 
 def locked_out(browser, keys):
-    """The key is no longer valid while the page is open."""
+    """The key is exchanged while the page is open."""
     with open(keys, "w", encoding="utf-8") as file:
         file.write("another\n")
     browser.type("#text", "Fine.")

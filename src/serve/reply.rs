@@ -39,14 +39,17 @@ impl Refusal {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_request", message)
     }
 
-    pub(super) fn unauthorized() -> Self {
+    /// `posts`: the request is a POST.
+    pub(super) fn unauthorized(posts: bool) -> Self {
         // Two headers: browsers understand one scheme a line.
         const SCHEMES: &[(&str, &str)] = &[
             ("www-authenticate", r#"Bearer realm="frosthead""#),
             ("www-authenticate", r#"Basic realm="frosthead""#),
         ];
         let message = "send a valid API key: Authorization: Bearer KEY";
-        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message).with(SCHEMES)
+        // Whoever opens a page is asked for a password; the script of an open page gets its answer, and shows it.
+        let schemes = if posts { &SCHEMES[..1] } else { SCHEMES };
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message).with(schemes)
     }
 
     /// `posts`: the route takes POST, else GET and HEAD.
