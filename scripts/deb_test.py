@@ -137,10 +137,13 @@ class Copy:
         self.groups = ControlGroups()
         self.base = tempfile.mkdtemp()
         self.log = open(os.path.join(self.base + ".log"), "w+")
-        why = why_no_systemd(self.groups)
-        self.systemd = why is None
-        if why:
-            said(f"SYSTEMD CANNOT BE RUN HERE ({why}): the unit's command is run by hand; nothing is known of the unit's sandbox")
+        self.unshare = self.first = None
+        self.why = why_no_systemd(self.groups)
+        self.systemd = self.why is None
+
+    def start(self):
+        if self.why:
+            said(f"SYSTEMD CANNOT BE RUN HERE ({self.why}): the unit's command is run by hand; nothing is known of the unit's sandbox")
             first = ["sleep", "infinity"]
         else:
             self.groups.make()
@@ -151,20 +154,22 @@ class Copy:
              "sh", "-c", ENTER, "enter", self.base, *first],
             preexec_fn=self.groups.join if self.systemd else None, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         self.first = until("the first process of the copy", self.child)
-        until(f"{first[0]} as the first process", lambda: self.started(first[0]))
+        until(f"{first[0]} is the first process", lambda: self.started(first[0]))
         if self.systemd:
-            state = until("systemd's state", lambda: self.run("systemctl", "is-system-running", check=False).strip() in ("running", "degraded"))
-            assert state
+            until("systemd has started", lambda: self.run("systemctl", "is-system-running", check=False).strip() in ("running", "degraded"))
         else:
             self.run("ip", "link", "set", "lo", "up")
 
     def child(self):
-        assert self.unshare.poll() is None, f"the copy cannot be made (it needs root and its own namespaces):\n{self.said()}"
+        self.alive()
         return open(f"/proc/{self.unshare.pid}/task/{self.unshare.pid}/children").read().strip()
 
     def started(self, program):
-        assert self.unshare.poll() is None, f"the copy cannot be made (it needs root and its own namespaces):\n{self.said()}"
+        self.alive()
         return os.path.basename(os.readlink(f"/proc/{self.first}/exe")) == os.path.basename(program)
+
+    def alive(self):
+        assert self.unshare.poll() is None, "the copy cannot be made: it needs root, and namespaces of its own"
 
     def said(self):
         self.log.seek(0)
@@ -223,9 +228,9 @@ class Copy:
         return self.run("journalctl", "--unit", "frosthead", "--output", "cat", "--no-pager")
 
     def end(self):
-        if self.unshare.poll() is None:
+        if self.unshare and self.unshare.poll() is None:
             # The end of its first process is the end of all of them.
-            os.kill(int(self.first), signal.SIGKILL)
+            os.kill(int(self.first or self.unshare.pid), signal.SIGKILL)
             self.unshare.wait()
         if self.systemd:
             until("the control groups are empty", self.removed)
@@ -242,7 +247,7 @@ class Copy:
 
 def check_package(package):
     """What is in it, without installing it."""
-    fields = dict(line.split(": ", 1) for line in output("dpkg-deb", "--field", package, "Package", "Version", "Architecture", "Depends", "Section").splitlines())
+    fields = dict(line.split(": ", 1) for line in output("dpkg-deb", "--field", package, "Package", "Version", "Architecture", "Depends").splitlines())
     (version,) = re.findall(r'^version = "(.+)"$', open("Cargo.toml").read(), re.MULTILINE)
     assert fields["Package"] == "frosthead" and fields["Version"] == f"{version}-1", fields
     assert fields["Architecture"] == output("dpkg", "--print-architecture").strip(), fields
@@ -395,6 +400,7 @@ def main():
     said(f"{os.path.basename(package)}: {len(files)} files, {os.path.getsize(package) / 1e6:.1f} MB")
     copy = Copy()
     try:
+        copy.start()
         check_installed(copy, package, version)
         if copy.systemd:
             check_service(copy, bundle, other)
@@ -403,7 +409,7 @@ def main():
         check_removed(copy, files)
     except BaseException:
         print(copy.said(), file=sys.stderr)
-        if copy.systemd and copy.unshare.poll() is None:
+        if copy.systemd and copy.first and copy.unshare.poll() is None:
             print(copy.run("journalctl", "--no-pager", "--lines", "60", check=False), file=sys.stderr)
         raise
     finally:
