@@ -1,8 +1,9 @@
 """Drives the page of a running server in a real Chromium, through its driver (the WebDriver protocol, nothing but the standard library).
 
-    python3 scripts/page_test.py http://127.0.0.1:8080 SCREENSHOT.png
+    python3 scripts/page_test.py http://127.0.0.1:8080 SCREENSHOT.png KEYS
 
-The server must refuse long texts (--long refuse): the test wants to see a refusal shown properly.
+The server must refuse long texts (--long refuse), as the test wants to see a refusal shown properly, and want a key of the file KEYS, which
+the test exchanges at the end.
 """
 
 import base64
@@ -59,8 +60,30 @@ class Browser:
             time.sleep(0.05)
 
 
-def check(page, browser):
+def enter(page, browser, key):
+    """Without a key nothing is seen. Given to the browser once, as a password, it does for the page and for what the page asks for."""
     browser.call("POST", "/url", {"url": page})
+    assert not browser.find("#text"), browser.text("body")
+    browser.call("POST", "/url", {"url": page.replace("://", f"://browser:{key}@")})
+    browser.call("POST", "/url", {"url": page})
+
+
+def locked_out(browser, keys):
+    """The key is exchanged while the page is open."""
+    with open(keys, "w", encoding="utf-8") as file:
+        file.write("another\n")
+    browser.type("#text", "Fine.")
+
+    def refused():
+        browser.press("#ask")
+        time.sleep(0.2)
+        return "unauthorized" in browser.text("#error")
+
+    browser.until("the refusal of the old key", refused)
+    assert "401" in browser.text("#error") and "API key" in browser.text("#error") and browser.text("#answer") == "", browser.text("body")
+
+
+def check(page, browser):
     # The card.
     browser.until("the model's card", lambda: "fingerprint" in browser.text("#card"))
     card = browser.text("#card")
@@ -106,17 +129,19 @@ def check(page, browser):
         " document.querySelectorAll('h1').length]"
     )
     assert named == ["en", "text", "polite", 1, 1], named
-    # Nothing was fetched from elsewhere, and the console has no complaint but the refusal.
+    # Nothing was fetched from elsewhere, and the console has no complaint but the refusals.
     fetched = browser.run("return performance.getEntriesByType('resource').map(own => own.name)")
     assert all(name.startswith(page) for name in fetched), fetched
     log = browser.call("POST", "/se/log", {"type": "browser"})
-    complaints = [own["message"] for own in log if own["level"] == "SEVERE" and "422" not in own["message"] and "favicon" not in own["message"]]
+    complaints = [own["message"] for own in log if own["level"] == "SEVERE" and not any(known in own["message"] for known in ("401", "422", "favicon"))]
     assert not complaints, complaints
     return screenshot
 
 
 def main():
-    page, screenshot = sys.argv[1].rstrip("/") + "/", sys.argv[2]
+    page, screenshot, keys = sys.argv[1].rstrip("/") + "/", *sys.argv[2:]
+    with open(keys, encoding="utf-8") as file:
+        key = file.read().strip()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -130,7 +155,9 @@ def main():
                 time.sleep(0.1)
         browser = Browser(f"http://127.0.0.1:{port}")
         try:
+            enter(page, browser, key)
             picture = check(page, browser)
+            locked_out(browser, keys)
         finally:
             browser.call("DELETE", "")
     finally:

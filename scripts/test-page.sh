@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The server's page in a real headless Chromium (Debian's `chromium` and `chromium-driver`, which are installed when they are missing).
 #
-#   scripts/test-page.sh [FROSTHEAD] [BUNDLE]      by default the debug build, and heads trained on every eighth row of the demo data
+#   scripts/test-page.sh [FROSTHEAD] [FOLDER]      by default the debug build, and the bundles of make-test-bundles.sh
 #
 # After scripts/test.sh, which fetches what it needs.
 set -euo pipefail
@@ -20,20 +20,10 @@ for program in chromium chromedriver; do
   fi
 done
 
-bundle=${2:-}
-if [ -z "$bundle" ]; then
-  bundle=$work/page.frost
-  python3 -c '
-import csv, sys
-with open("data/demo.csv", newline="", encoding="utf-8") as source, open(sys.argv[1], "w", newline="", encoding="utf-8") as target:
-    rows = list(csv.reader(source))
-    csv.writer(target).writerows(rows[:1] + rows[1::8])' "$work/part.csv"
-  "$frosthead" --quiet import .downloads/all-MiniLM-L6-v2 --out "$work/backbone"
-  "$frosthead" --quiet train "$work/part.csv" --backbone "$work/backbone" --task domain --task sentiment --cache "$work/cache" \
-    --store-layers last --out "$work/run" >/dev/null
-  "$frosthead" --quiet bundle "$work/run" --out "$bundle"
-fi
-"$frosthead" serve "$bundle" --bind 127.0.0.1:0 --long refuse --log json 2>"$work/log" &
+folder=${2:-target/tmp/bundles}
+./scripts/make-test-bundles.sh "$frosthead" "$folder"
+echo sesame >"$work/keys"
+"$frosthead" serve "$folder/one.frost" --api-keys "$work/keys" --bind 127.0.0.1:0 --long refuse --log json 2>"$work/log" &
 server=$!
 address=
 for _ in $(seq 300); do
@@ -43,7 +33,7 @@ for _ in $(seq 300); do
   sleep 0.1
 done
 mkdir -p target/tmp
-python3 scripts/page_test.py "$address" target/tmp/page.png
+python3 scripts/page_test.py "$address" target/tmp/page.png "$work/keys"
 kill -TERM "$server"
 wait "$server"
 server=

@@ -30,11 +30,12 @@ pub(crate) fn run(
         let path = path.to_path_buf();
         move |source: std::io::Error| Error::io("write into", path, source)
     };
+    // Before the completions, which add `help` and its subcommands to the command: those need no pages.
+    clap_mangen::generate_to(command.clone(), &pages).map_err(unwritten(&pages))?;
     for shell in Shell::value_variants() {
         clap_complete::generate_to(*shell, &mut command, "frosthead", &completions)
             .map_err(unwritten(&completions))?;
     }
-    clap_mangen::generate_to(command, &pages).map_err(unwritten(&pages))?;
     terminal.say(format!("{}: man pages and completions are written", arguments.folder.display()));
     Ok(Outcome::Done)
 }

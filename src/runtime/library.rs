@@ -148,7 +148,10 @@ fn places(surroundings: &Surroundings<'_>) -> Vec<Place> {
     let mut places = Vec::new();
     if let Some(folder) = surroundings.executable.and_then(Path::parent) {
         places.push(place(Origin::Executable, folder));
-        places.extend(folder.parent().map(|above| place(Origin::Executable, &above.join("lib"))));
+        // A package's own copy before one that others installed: it is the version that was tested.
+        for name in ["lib/frosthead", "lib"] {
+            places.extend(folder.parent().map(|above| place(Origin::Executable, &above.join(name))));
+        }
     }
     let above_executable =
         surroundings.executable.into_iter().flat_map(|executable| executable.ancestors().skip(1));

@@ -17,19 +17,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+use super::reply::Refusal;
 use super::routes::handle;
 use super::server::Server;
+use super::stream::{HEADER_BYTES, HEADERS, Stream};
 
-/// Bytes of a request's headers, and how many there may be.
-const HEADER_BYTES: usize = 16 * 1024;
-const HEADERS: usize = 64;
 /// After an error of the system (no file descriptors left) the next try waits so long.
 const BREATH: Duration = Duration::from_millis(100);
-
-/// Says so to a client that finds no room.
-const TOO_MANY_CONNECTIONS: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n\
-    connection: close\r\ncontent-length: 98\r\n\r\n\
-    {\"error\":{\"code\":\"too_many_connections\",\"message\":\"too many connections: try again in a second\"}}\n";
 
 /// Accepts connections until `end`, then lets those that are open finish, within the grace.
 pub(super) async fn listen(
@@ -70,8 +64,9 @@ fn turn_away(server: &Server, stream: &TcpStream, peer: SocketAddr) {
     server.counters.refused("too_many_connections");
     server.log.refusal("too_many_connections", &[("peer", peer.ip().to_string().into())]);
     if server.options.tls.is_none() {
+        let refusal = Refusal::too_many_connections(server.options.limits.connections);
         // A client that cannot take so few bytes is not owed them.
-        let _ = stream.try_write(TOO_MANY_CONNECTIONS);
+        let _ = stream.try_write(&refusal.bytes(&server.model.get().fingerprint));
     }
 }
 
@@ -109,9 +104,9 @@ where
         .header_read_timeout(server.options.limits.read_timeout)
         .max_header_size(HEADER_BYTES)
         .max_headers(HEADERS)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Stream::new(stream, Arc::clone(&server))), service);
     let Err(error) = watcher.watch(connection).await else { return };
-    // What hyper answers by itself (400, 431, nothing when the client was too slow).
+    // What hyper answers by itself (400 and 431, as `stream` has them; nothing when the client was too slow).
     let code = match () {
         // A connection that is kept open and not used ends so: nobody was refused.
         () if error.is_timeout() && served.load(Ordering::Relaxed) => return,

@@ -1,8 +1,8 @@
 //! Owns answering over HTTP: one process that serves a bundle for months.
 //!
-//! The way of a request: `http` takes the connection, `routes` checks who asks and reads the body, `api` understands it and has its
-//! texts read, `admission` lets it in or not, `queue` packs the pieces of all requests into batches (`pool`) for the one
-//! thread that runs the network, `reply` shapes the answer. `watch` exchanges the model, the keys and the certificate.
+//! The way of a request: `http` takes the connection (`stream`: its bytes), `routes` checks who asks and reads the body, `api`
+//! understands it and has its texts read, `admission` lets it in or not, `queue` packs the pieces of all requests into batches (`pool`)
+//! for the one thread that runs the network, `reply` shapes the answer. `watch` exchanges the model, the keys and the certificate.
 //!
 //! Refuses to let a request wait without bound, to hold work that nobody waits for, and to write texts anywhere.
 
@@ -19,6 +19,7 @@ mod queue;
 mod reply;
 mod routes;
 mod server;
+mod stream;
 mod tls;
 mod watch;
 

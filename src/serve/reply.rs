@@ -3,16 +3,16 @@
 
 use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// An answer.
 pub(super) type Answer = Response<Full<Bytes>>;
 
 /// Names the model of an answer.
-pub(super) const MODEL: HeaderName = HeaderName::from_static("x-frosthead-model");
+pub(super) const MODEL: &str = "x-frosthead-model";
 
 /// Why a request is not answered.
 #[derive(Debug)]
@@ -39,14 +39,17 @@ impl Refusal {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_request", message)
     }
 
-    pub(super) fn unauthorized() -> Self {
+    /// `posts`: the request is a POST.
+    pub(super) fn unauthorized(posts: bool) -> Self {
         // Two headers: browsers understand one scheme a line.
         const SCHEMES: &[(&str, &str)] = &[
             ("www-authenticate", r#"Bearer realm="frosthead""#),
             ("www-authenticate", r#"Basic realm="frosthead""#),
         ];
         let message = "send a valid API key: Authorization: Bearer KEY";
-        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message).with(SCHEMES)
+        // Whoever opens a page is asked for a password; the script of an open page gets its answer, and shows it.
+        let schemes = if posts { &SCHEMES[..1] } else { SCHEMES };
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message).with(schemes)
     }
 
     /// `posts`: the route takes POST, else GET and HEAD.
@@ -61,6 +64,14 @@ impl Refusal {
         let message = format!("{what}: try again in a second");
         Self::new(StatusCode::TOO_MANY_REQUESTS, code, message)
             .limit(limit.0, limit.1)
+            .with(&[("retry-after", "1")])
+    }
+
+    /// A connection more than there may be.
+    pub(super) fn too_many_connections(most: usize) -> Self {
+        let message = "too many connections: try again in a second";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_connections", message)
+            .limit("--max-connections", most)
             .with(&[("retry-after", "1")])
     }
 
@@ -83,6 +94,28 @@ impl Refusal {
 
     /// The answer.
     pub(super) fn answer(self) -> Answer {
+        let mut answer = json(self.status, &self.body());
+        for &(name, value) in self.headers {
+            answer.headers_mut().append(name, HeaderValue::from_static(value));
+        }
+        answer
+    }
+
+    /// The whole answer as it is sent, where no request is there to be answered: the connection ends after it.
+    pub(super) fn bytes(&self, model: &HeaderValue) -> Vec<u8> {
+        let body = self.body().to_string();
+        let model = [(MODEL, model.to_str().unwrap_or_default())];
+        let headers = self.headers.iter().chain(&model).map(|(name, value)| format!("{name}: {value}\r\n"));
+        let head = format!(
+            "HTTP/1.1 {}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n{}\r\n",
+            self.status,
+            body.len(),
+            headers.collect::<String>()
+        );
+        (head + &body).into_bytes()
+    }
+
+    fn body(&self) -> Value {
         let mut error = json!({"code": self.code, "message": self.message});
         if let Some((option, value)) = self.limit {
             error["limit"] = json!({"option": option, "value": value});
@@ -90,11 +123,7 @@ impl Refusal {
         if let Some(text) = self.text {
             error["text"] = text.into();
         }
-        let mut answer = json(self.status, &json!({ "error": error }));
-        for &(name, value) in self.headers {
-            answer.headers_mut().append(name, HeaderValue::from_static(value));
-        }
-        answer
+        json!({ "error": error })
     }
 }
 

@@ -148,7 +148,7 @@ fn admitted(
 ) -> Result<Route, Refusal> {
     let open = route.is_some_and(Route::is_open);
     if !open && server.keys().is_some_and(|keys| !keys.admit(headers)) {
-        return Err(Refusal::unauthorized());
+        return Err(Refusal::unauthorized(method == Method::POST));
     }
     let Some(route) = route else {
         return Err(Refusal::new(

@@ -16,6 +16,7 @@ use super::log::fields_of;
 use super::model::Model;
 use super::server::Server;
 use super::tls;
+use crate::bundle::signature_path;
 use crate::error::Result;
 use crate::runtime::give_back_memory;
 
@@ -64,7 +65,10 @@ fn looks(paths: &[&Path]) -> Vec<Look> {
 /// Watches until the other end of `asked` is gone; each message there is a SIGHUP.
 pub(super) fn watch(server: &Arc<Server>, asked: &Receiver<()>) {
     let options = &server.options;
-    let mut bundle = Watched::new(vec![&options.bundle]);
+    // A signature that comes after its bundle makes it one that may be served.
+    let signature = options.trust.as_ref().map(|_| signature_path(&options.bundle));
+    let mut bundle =
+        Watched::new(std::iter::once(options.bundle.as_path()).chain(signature.as_deref()).collect());
     let mut keys = Watched::new(options.api_keys.iter().map(AsRef::as_ref).collect());
     let mut chain =
         Watched::new(options.tls.iter().flat_map(|(chain, key)| [chain.as_path(), key.as_path()]).collect());

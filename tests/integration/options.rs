@@ -221,5 +221,6 @@ fn every_command_has_a_man_page_and_shells_complete_it() {
         read("man/frosthead-train.1").contains("backbone")
             && read("completions/_frosthead").contains("--backbone")
     );
+    assert!(!folder.path().join("man/frosthead-help.1").exists(), "it would say that there are other pages");
     frosthead(&["manual", "Cargo.toml"]).fails_with(&["Cargo.toml", "create the directory"]);
 }

@@ -231,6 +231,7 @@ fn the_search_goes_from_the_executable_over_the_downloads_to_the_system() {
     };
     let expected = [
         (Origin::Executable, "/p/target/bin"),
+        (Origin::Executable, "/p/target/lib/frosthead"),
         (Origin::Executable, "/p/target/lib"),
         (Origin::Downloads, "/p/.downloads/onnxruntime"),
         (Origin::Downloads, "/p/target/bin/.downloads/onnxruntime"),

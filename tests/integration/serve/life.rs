@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use serde_json::{Value, json};
 
 use super::{Server, heavy, plain, read, request};
-use crate::bundle::Made;
+use crate::bundle::{Made, keys};
 use crate::harness::{demo, directory, frosthead, text};
 
 /// Another bundle, which says other things.
@@ -191,6 +191,35 @@ fn server_exchanges(server: &mut Server, path: &Path) {
 fn an_unsigned_bundle_is_not_served_where_signatures_are_asked_for() {
     let key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
     frosthead(&["serve", text(&plain().bundle), "--trust", key]).fails_with(&["sign"]);
+}
+
+#[test]
+fn only_what_the_trusted_key_signed_is_served() {
+    let folder = directory();
+    let ((secret, public), (_, wrong)) = (keys(folder.path(), "own"), keys(folder.path(), "wrong"));
+    let sign = |made: &Made, name: &str| {
+        let path = folder.path().join(name);
+        frosthead(&["bundle", text(&made.run), "--out", text(&path), "--sign", text(&secret)]).success();
+        path
+    };
+    let (path, second) = (sign(plain(), "x.frost"), sign(other(), "y.frost"));
+    frosthead(&["serve", text(&path), "--trust", text(&wrong)]).fails_with(&["not signed with this key"]);
+    let mut server = Server::of(&path, &["--trust", text(&public)]);
+    let (first, later) = (fingerprint(&path), fingerprint(&second));
+    assert_eq!(served(&server), first);
+    // The signature that lies there is another bundle's.
+    replace(&second, &path);
+    let said = server.wait_for("the old bundle stays");
+    assert!(said["error"].as_str().unwrap().contains("not signed with this key"), "{said}");
+    assert_eq!(served(&server), first);
+    // Its own arrives.
+    replace(&folder.path().join("y.frost.minisig"), &folder.path().join("x.frost.minisig"));
+    assert_eq!(server.wait_for("new bundle")["now"], later.as_str());
+    assert_eq!(served(&server), later);
+    std::fs::remove_file(folder.path().join("x.frost.minisig")).unwrap();
+    let said = server.wait_for("the old bundle stays");
+    assert!(said["error"].as_str().unwrap().contains("not signed"), "{said}");
+    assert_eq!(served(&server), later);
 }
 
 #[test]

@@ -28,6 +28,58 @@ fn limits_are_named() {
 }
 
 #[test]
+fn bodies_that_never_end_leave_no_room_for_more() {
+    let server = Server::plain(&["--max-body", "1000", "--read-timeout", "600"]);
+    let json = [("Content-Type", "application/json")];
+    let body = json!({"texts": ["x".repeat(100)]}).to_string();
+    // 64 bodies of the largest size fit; a byte of each is still to come.
+    let held: Vec<_> = (0..64)
+        .map(|_| {
+            let whole = request("POST", "/v1/predict", &json, &[b' '; 1000]);
+            let mut stream = server.connect();
+            stream.write_all(&whole[..whole.len() - 1]).unwrap();
+            stream
+        })
+        .collect();
+    let ask = || server.ask("POST", "/v1/predict", &json, body.as_bytes());
+    // They are read as they come.
+    let refused = until(|| Some(ask()).filter(|reply| reply.status == 429));
+    let error = refused.refused(429, "bodies_full");
+    assert_eq!(error["limit"], json!({"option": "--max-body", "value": 1000}));
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    // What they took is given back.
+    drop(held);
+    until(|| Some(ask()).filter(|reply| reply.status == 200));
+    server.is_right();
+}
+
+#[test]
+fn a_network_that_fails_is_a_500_and_the_next_request_is_answered() {
+    let mut server = Server::plain(&["--token-budget", "65536", "--threads", "1"]);
+    server.is_right();
+    // No more memory than it has: the small batch has run in it, the intermediate results of a large one do not fit.
+    server.limit_memory();
+    server.post("/v1/predict", &heavy(100)).refused(500, "failed");
+    let said = server.wait_for("the network failed");
+    assert_eq!(said["level"], "error");
+    assert_eq!(server.metric(r#"frosthead_refusals_total{code="failed"}"#), 1.0);
+    assert_eq!(server.metric("frosthead_queue_texts"), 0.0);
+    server.is_right();
+}
+
+/// Asks until there is an answer.
+#[track_caller]
+fn until<T>(ask: impl Fn() -> Option<T>) -> T {
+    let start = std::time::Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(start.elapsed() < PATIENCE, "never");
+    }
+}
+
+#[test]
 fn a_queue_of_tokens_is_full_at_once_and_empty_again() {
     let server = Server::plain(&["--queue-tokens", "2000", "--timeout", "600"]);
     std::thread::scope(|scope| {
@@ -129,15 +181,12 @@ fn connections_beyond_the_limit_are_turned_away() {
     // Both have been accepted when the third is.
     let mut third = server.connect();
     let reply = read(&mut third).unwrap();
-    assert_eq!(
-        reply.refused(503, "too_many_connections")["message"],
-        "too many connections: try again in a second"
-    );
+    let error = reply.refused(503, "too_many_connections");
+    assert_eq!(error["limit"], json!({"option": "--max-connections", "value": 2}));
+    assert_eq!(reply.header("retry-after"), Some("1"));
+    assert!(reply.header("x-frosthead-model").is_some());
     drop(held);
-    let start = std::time::Instant::now();
-    while parse_status(&server).is_none_or(|status| status != 200) {
-        assert!(start.elapsed() < PATIENCE);
-    }
+    until(|| parse_status(&server).filter(|status| *status == 200));
 }
 
 /// The status of `/healthz`, if the connection was not turned away.

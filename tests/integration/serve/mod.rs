@@ -146,6 +146,18 @@ impl Server {
         assert!(status.unwrap().success());
     }
 
+    /// Takes the process the right to any memory beyond what it has and some small things (prlimit is util-linux's).
+    pub fn limit_memory(&self) {
+        let pid = self.child.id().to_string();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")).unwrap();
+        let kibibytes: u64 = size.trim().strip_suffix(" kB").unwrap().parse().unwrap();
+        let limit = format!("--as={}", (kibibytes << 10) + (16 << 20));
+        assert!(
+            std::process::Command::new("prlimit").args(["--pid", &pid, &limit]).status().unwrap().success()
+        );
+    }
+
     /// Waits for its end: the exit code.
     pub fn wait(&mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
