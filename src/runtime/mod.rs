@@ -90,6 +90,7 @@ pub struct Runtime {
     version: String,
     device: Device,
     threads: usize,
+    threads_given: bool,
 }
 
 /// The library of this process: it can be loaded once, and its environment lives as long as the process.
@@ -124,6 +125,7 @@ impl Runtime {
             library: library.path,
             device: options.device,
             threads: options.threads.unwrap_or_else(allowed_cores),
+            threads_given: options.threads.is_some(),
         };
         runtime.require_provider()?;
         Ok(runtime)
@@ -162,6 +164,18 @@ impl Runtime {
     #[must_use]
     pub fn threads(&self) -> usize {
         self.threads
+    }
+
+    /// Whether that many threads were asked for, and not just as many as there are cores.
+    #[must_use]
+    pub fn threads_given(&self) -> bool {
+        self.threads_given
+    }
+
+    /// The same with another number of threads (at least one).
+    #[must_use]
+    pub fn with_threads(&self, threads: usize) -> Self {
+        Self { threads: threads.max(1), ..self.clone() }
     }
 
     /// A session for the graph file; its external data is looked up beside it.
