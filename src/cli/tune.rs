@@ -20,8 +20,8 @@ use crate::quantities::{date, duration};
 use crate::runtime::Runtime;
 use crate::tokens::LongTexts;
 use crate::tuning::{
-    Gain, Grid, Kept, Key, Networks, NetworksOptions, Samples, Search, Stopwatch as _, Trial, folder, keep,
-    made_up_texts, search,
+    Gain, Grid, Kept, Key, Networks, NetworksOptions, Samples, Search, Trial, folder, keep, made_up_texts,
+    search,
 };
 
 /// Texts that samples are taken from: as many as are sorted into batches together.
@@ -30,7 +30,8 @@ const TEXTS: usize = 8192;
 /// Find the threads and batches that run a network fastest on this machine, and keep them for all commands.
 ///
 /// What is kept holds for this network (its dimensions and precision, whatever it has learned), processor, number of cores and ONNX
-/// Runtime; --threads, --token-budget and --no-tuning take precedence over it. No result changes.
+/// Runtime; --threads, --token-budget and --no-tuning take precedence over it. No result changes. With --threads here, that many are
+/// kept, with the best batches for them.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   frosthead tune data.csv --backbone models/all-MiniLM-L6-v2
@@ -89,7 +90,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
     let (plan, seconds) = networks.plan(&grid, arguments.seconds.into(), arguments.full_sweep)?;
     terminal.say(format!(
         "timed on {} of {} {}; about {}",
-        grouped(networks.texts(plan.samples) as u64),
+        grouped(samples.first(plan.samples).map(Vec::len).sum::<usize>() as u64),
         grouped(texts.len() as u64),
         if arguments.data.is_some() { "texts" } else { "made-up texts (a table of your own tunes better)" },
         duration(seconds)

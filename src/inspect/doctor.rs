@@ -63,12 +63,15 @@ impl Tuning {
     /// Of what was applied, and what else is in the folder.
     #[must_use]
     pub fn of(applied: &Applied, folder: Option<&Path>) -> Self {
-        let elsewhere = folder.map(|folder| tuning::kept_elsewhere(folder, &applied.key)).unwrap_or_default();
+        let elsewhere = folder.zip(applied.key.as_ref()).map(|(folder, key)| {
+            let others = tuning::kept_elsewhere(folder, key);
+            others.iter().map(|kept| key.differences(&kept.key)).collect()
+        });
         Self {
             setting: applied.setting(),
             kept: applied.kept.clone(),
             problem: applied.problem.as_ref().map(ToString::to_string),
-            elsewhere: elsewhere.iter().map(|kept| applied.key.differences(&kept.key)).collect(),
+            elsewhere: elsewhere.unwrap_or_default(),
         }
     }
 }

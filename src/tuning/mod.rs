@@ -17,7 +17,7 @@ use crate::backbone::Backbone;
 use crate::error::Error;
 use crate::fingerprint::{Fields, Fingerprint};
 use crate::quantities::grouped;
-use crate::runtime::{Runtime, allowed_cores, processor};
+use crate::runtime::{Runtime, allowed_cores, processor_name};
 use crate::tokens::{Batching, Spacing};
 
 pub use file::{Kept, file_of, folder, keep, kept, kept_elsewhere, now};
@@ -81,7 +81,7 @@ impl Key {
     #[must_use]
     pub fn of(backbone: &Backbone, runtime: &Runtime) -> Self {
         Self {
-            processor: processor().model,
+            processor: processor_name(),
             cores: allowed_cores(),
             device: runtime.device().to_string(),
             onnxruntime: runtime.version().to_owned(),
@@ -121,8 +121,8 @@ pub struct Applied {
     pub runtime: Runtime,
     /// The batches it was tuned for.
     pub batching: Batching,
-    /// What was found about the network.
-    pub key: Key,
+    /// What tunings were looked for; none: nobody has kept one here, or they are left aside.
+    pub key: Option<Key>,
     /// Where all that comes from; none: the defaults.
     pub kept: Option<Kept>,
     /// Why what is kept cannot be used.
@@ -140,8 +140,10 @@ impl Applied {
 /// Runs a network as it was tuned, if a tuning of it is kept in `folder`; otherwise, and without a folder, by the defaults.
 #[must_use]
 pub fn apply(folder: Option<&Path>, backbone: &Backbone, runtime: &Runtime) -> Applied {
-    let key = Key::of(backbone, runtime);
-    let (kept, problem) = match folder.map_or(Ok(None), |folder| kept(folder, &key)) {
+    let folder = folder.filter(|folder| folder.exists());
+    let key = folder.map(|_| Key::of(backbone, runtime));
+    let found = folder.zip(key.as_ref()).map_or(Ok(None), |(folder, key)| kept(folder, key));
+    let (kept, problem) = match found {
         Ok(kept) => (kept, None),
         Err(error) => (None, Some(error)),
     };
@@ -171,15 +173,13 @@ mod tests {
 
     #[test]
     fn everything_in_a_key_makes_another_key_and_is_told() {
-        let changes: [(&dyn Fn(&mut Key), &str); 4] = [
-            (&|key| key.processor = "another".into(), "another (here a processor)"),
-            (&|key| key.cores = 4, "cores: 4 (here 2)"),
-            (&|key| key.device = "cuda:0".into(), "device cuda:0 (here cpu)"),
-            (&|key| key.onnxruntime = "1.31.0".into(), "ONNX Runtime 1.31.0 (here 1.32.0)"),
+        let changed = [
+            (Key { processor: "another".into(), ..key() }, "another (here a processor)"),
+            (Key { cores: 4, ..key() }, "cores: 4 (here 2)"),
+            (Key { device: "cuda:0".into(), ..key() }, "device cuda:0 (here cpu)"),
+            (Key { onnxruntime: "1.31.0".into(), ..key() }, "ONNX Runtime 1.31.0 (here 1.32.0)"),
         ];
-        for (change, told) in changes {
-            let mut other = key();
-            change(&mut other);
+        for (other, told) in changed {
             assert_ne!(other.fingerprint(), key().fingerprint());
             assert_eq!(key().differences(&other), told);
         }

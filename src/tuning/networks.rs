@@ -36,6 +36,8 @@ pub struct Networks<'n> {
     options: NetworksOptions,
     samples: &'n Samples,
     loaded: BTreeMap<usize, Extractor>,
+    /// How often a pass goes over its samples: more than once where they are small.
+    repeats: usize,
     start: Instant,
 }
 
@@ -48,7 +50,8 @@ impl<'n> Networks<'n> {
         options: NetworksOptions,
         samples: &'n Samples,
     ) -> Self {
-        Self { backbone, runtime, options, samples, loaded: BTreeMap::new(), start: Instant::now() }
+        let (loaded, start) = (BTreeMap::new(), Instant::now());
+        Self { backbone, runtime, options, samples, loaded, repeats: 1, start }
     }
 
     /// How much a search can measure in about so many seconds, and the seconds it will take.
@@ -58,10 +61,15 @@ impl<'n> Networks<'n> {
     pub fn plan(&mut self, grid: &Grid, seconds: f64, full_sweep: bool) -> Result<(Plan, f64)> {
         // The first pass is not counted: ONNX Runtime allocates for each shape when it first sees it.
         self.seconds(grid.default, 1)?;
-        let pass = self.seconds(grid.default, 1)?.max(1e-6);
+        let mut pass = self.seconds(grid.default, 1)?.max(1e-6);
         let values = grid.threads.len() + grid.token_budgets.len() + grid.buckets.len();
-        let short = SHORT_PASSES * to_f64(values + 3) * pass;
-        let long = LONG_PASSES * pass;
+        let shorts = SHORT_PASSES * to_f64(values + 3);
+        self.repeats = (1..=self.samples.most_repeats())
+            .take_while(|&repeats| (shorts + LONG_PASSES) * pass * to_f64(repeats) <= seconds)
+            .last()
+            .unwrap_or(1);
+        pass *= to_f64(self.repeats);
+        let (short, long) = (shorts * pass, LONG_PASSES * pass);
         let most = self.samples.count();
         let samples =
             (1..=most).take_while(|&samples| short + long * to_f64(samples) <= seconds).last().unwrap_or(1);
@@ -86,15 +94,17 @@ impl Stopwatch for Networks<'_> {
         };
         network.set_batching(setting.batching());
         let start = Instant::now();
-        for sample in self.samples.first(samples) {
-            let texts: Vec<&str> = sample.iter().map(String::as_str).collect();
-            network.extract(&texts, &mut |_, _| Ok(()))?;
+        for _ in 0..self.repeats {
+            for sample in self.samples.first(samples) {
+                let texts: Vec<&str> = sample.iter().map(String::as_str).collect();
+                network.extract(&texts, &mut |_, _| Ok(()))?;
+            }
         }
         Ok(start.elapsed().as_secs_f64())
     }
 
     fn texts(&self, samples: usize) -> usize {
-        self.samples.first(samples).map(Vec::len).sum()
+        self.repeats * self.samples.first(samples).map(Vec::len).sum::<usize>()
     }
 
     fn spent(&self) -> f64 {

@@ -18,7 +18,11 @@ const WORDS: [&str; 8] = ["the", "of", "and", "in", "was", "time", "not", "good"
 
 /// Runs of texts of like length.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Samples(Vec<Vec<String>>);
+pub struct Samples {
+    samples: Vec<Vec<String>>,
+    /// Of all texts.
+    tokens: usize,
+}
 
 impl Samples {
     /// Samples of texts as a backbone reads them; just one, of all of them, where they are few.
@@ -42,7 +46,7 @@ impl Samples {
         let own = |texts: &[(usize, &str)]| texts.iter().map(|(_, text)| (*text).to_owned()).collect();
         let total: usize = texts.iter().map(|(tokens, _)| tokens).sum();
         if total < 2 * SAMPLE_TOKENS {
-            return Self(vec![own(texts)]);
+            return Self { samples: vec![own(texts)], tokens: total };
         }
         let samples = PLACES.iter().take(total / SAMPLE_TOKENS).map(|place| {
             let middle = share(total, *place);
@@ -55,18 +59,24 @@ impl Samples {
             });
             inside.map(|(_, text)| (*text).to_owned()).collect()
         });
-        Self(samples.collect())
+        Self { samples: samples.collect(), tokens: total }
     }
 
     /// How many there are.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.0.len()
+        self.samples.len()
+    }
+
+    /// How often a small one is run to be worth as much time as a full one.
+    #[must_use]
+    pub fn most_repeats(&self) -> usize {
+        (SAMPLE_TOKENS / self.tokens.max(1)).max(1)
     }
 
     /// The first few.
     pub fn first(&self, samples: usize) -> impl Iterator<Item = &Vec<String>> {
-        self.0.iter().take(samples)
+        self.samples.iter().take(samples)
     }
 }
 
@@ -114,7 +124,7 @@ mod tests {
             (0..3000).map(|text| (2 + text / 40, format!("{}", 2 + text / 40))).collect();
         let sized: Vec<(usize, &str)> = all.iter().map(|(tokens, text)| (*tokens, text.as_str())).collect();
         let samples = Samples::of_sorted(&sized);
-        assert_eq!(samples.count(), 7);
+        assert_eq!((samples.count(), samples.most_repeats()), (7, 1));
         let mut middles = Vec::new();
         for sample in samples.first(7) {
             let lengths: Vec<usize> = sample.iter().map(|text| text.parse().unwrap()).collect();
@@ -131,7 +141,7 @@ mod tests {
     fn few_texts_are_one_sample() {
         let samples = Samples::of_sorted(&[(3, "a"), (400, "b")]);
         assert_eq!(samples.first(9).flatten().collect::<Vec<_>>(), ["a", "b"]);
-        assert_eq!(samples.count(), 1);
+        assert_eq!((samples.count(), samples.most_repeats()), (1, 10));
     }
 
     #[test]

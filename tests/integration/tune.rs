@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use frosthead::backbone::Backbone;
 use frosthead::runtime::{Runtime, RuntimeOptions};
-use frosthead::tokens::Spacing;
+use frosthead::tokens::{Batching, Spacing};
 use frosthead::tuning::{self, Kept, Key, Setting};
 
 use crate::bundle::plain;
@@ -55,7 +55,9 @@ fn what_is_found_is_shown_and_kept_and_found_again() {
     let of = |setting: &serde_json::Value| trials.iter().find(|trial| trial["setting"] == *setting).unwrap();
     let default = of(&found["default"]);
     assert_eq!(default["setting"]["token_budget"], 1024);
-    assert_eq!((default["speed"].as_f64(), default["texts"].as_u64()), (Some(1.0), Some(8)));
+    assert_eq!(default["speed"].as_f64(), Some(1.0));
+    let texts = default["texts"].as_u64().unwrap();
+    assert!(texts > 0 && texts.is_multiple_of(8), "{texts}");
     let budgets: std::collections::BTreeSet<u64> =
         trials.iter().map(|trial| trial["setting"]["token_budget"].as_u64().unwrap()).collect();
     assert_eq!(budgets.into_iter().collect::<Vec<_>>(), [256, 512, 1024, 2048, 4096]);
@@ -86,17 +88,11 @@ fn a_tuning_is_used_and_options_win_over_it_and_no_bit_changes() {
     let directory = directory();
     let (config, data) = (directory.path().join("config"), demo(60));
     plant(&config, key());
-    let bench = |more: &[&str]| {
-        let base = ["bench", "embed", text(&data), "--backbone", backbone(), "--rounds", "1", "--limit", "4"];
-        let figures = configured(&config, &[&base[..], &["--json"], more].concat()).success().json();
-        let number = |name: &str| figures[name].as_u64().unwrap();
-        (number("threads"), number("token_budget"), figures["buckets"].as_array().unwrap().len())
-    };
-    assert_eq!(bench(&[]), (1, 256, 11));
-    assert_eq!(bench(&["--threads", "2"]), (2, 256, 11));
-    assert_eq!(bench(&["--token-budget", "300"]), (1, 300, 11));
-    let cores = frosthead::runtime::allowed_cores() as u64;
-    assert_eq!(bench(&["--no-tuning"]), (cores, 1024, 27));
+    let bench = ["bench", "embed", text(&data), "--backbone", backbone(), "--rounds", "1", "--limit", "4"];
+    let figures = configured(&config, &[&bench[..], &["--json", "--token-budget", "300"]].concat()).success();
+    let figures = figures.json();
+    assert_eq!((&figures["threads"], &figures["token_budget"]), (&1.into(), &300.into()));
+    assert_eq!(figures["buckets"].as_array().unwrap().len(), 11);
     let embed = |name: &str, more: &[&str]| {
         let (out, cache) = (directory.path().join(format!("{name}.parquet")), directory.path().join(name));
         let base = ["embed", text(&data), "--backbone", backbone(), "-v", "--features", "all"];
@@ -109,7 +105,12 @@ fn a_tuning_is_used_and_options_win_over_it_and_no_bit_changes() {
     let setting = format!("1 thread, 256 tokens a batch, coarse buckets (tuned {date})");
     assert!(told.contains(&setting), "{told}");
     let (told, plain) = embed("plain", &["--no-tuning"]);
-    assert!(told.contains("1,024 tokens a batch, standard buckets (--no-tuning)"), "{told}");
+    let cores = frosthead::runtime::allowed_cores();
+    let default = Setting::new(cores, Batching::default());
+    assert!(told.contains(&format!("{default} (--no-tuning)")), "{told}");
+    let (told, given) = embed("given", &["--threads", "2", "--token-budget", "300"]);
+    assert!(told.contains("2 threads, 300 tokens a batch, coarse buckets (tuned"), "{told}");
+    assert!(given == plain);
     assert!(tuned == plain, "a tuning changed what was computed");
 }
 
@@ -206,7 +207,7 @@ fn what_cannot_be_tuned_is_refused() {
     tune(&[]).fails_with(&["--backbone"]);
     tune(&["--backbone", backbone(), "--model", "x"]).fails_with(&["--model"]);
     tune(&["--backbone", backbone(), "--threads", "9999"]).fails_with(&["--threads 9999", "at most"]);
-    tune(&[text(&empty), "--backbone", backbone()]).fails_with(&["no texts to tune with"]);
+    tune(&[text(&empty), "--backbone", backbone()]).fails_with(&["the table is empty"]);
     std::fs::write(&config, "a file").unwrap();
     let data = lines(directory.path(), 2);
     tune(&[text(&data), "--backbone", backbone(), "--seconds", "1"]).fails_with(&["config"]);

@@ -218,3 +218,8 @@ fn what_is_mapped_but_not_in_memory_is_counted_by_file() {
     // This very program is mapped, and not all of it is in memory or all of it is.
     assert!(absent_bytes(&std::env::current_exe().unwrap().canonicalize().unwrap()).is_some());
 }
+
+#[test]
+fn the_name_alone_is_that_of_the_processor() {
+    assert_eq!(processor_name(), processor().model);
+}
