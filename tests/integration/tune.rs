@@ -208,6 +208,7 @@ fn what_cannot_be_tuned_is_refused() {
     tune(&["--backbone", backbone(), "--model", "x"]).fails_with(&["--model"]);
     tune(&["--backbone", backbone(), "--threads", "9999"]).fails_with(&["--threads 9999", "at most"]);
     tune(&[text(&empty), "--backbone", backbone()]).fails_with(&["the table is empty"]);
+    tune(&[text(&demo(60)), "--backbone", backbone(), "--text", "words"]).fails_with(&["words", "domain"]);
     std::fs::write(&config, "a file").unwrap();
     let data = lines(directory.path(), 2);
     tune(&[text(&data), "--backbone", backbone(), "--seconds", "1"]).fails_with(&["config"]);
