@@ -17,7 +17,7 @@ use crate::classifier::Model;
 use crate::embed::StoredLayers;
 use crate::error::{Error, Kind, Result};
 use crate::quantities::{date, duration};
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, allowed_cores, load_average};
 use crate::tokens::LongTexts;
 use crate::tuning::{
     Gain, Grid, Kept, Key, Networks, NetworksOptions, Samples, Search, Trial, folder, keep, made_up_texts,
@@ -26,6 +26,8 @@ use crate::tuning::{
 
 /// Texts that samples are taken from: as many as are sorted into batches together.
 const TEXTS: usize = 8192;
+/// The share of the cores that others may take before a warning.
+const BUSY: f64 = 0.25;
 
 /// Find the threads and batches that run a network fastest on this machine, and keep them for all commands.
 ///
@@ -79,6 +81,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
     })?;
     let runtime = arguments.runtime.load(terminal)?;
     let grid = Grid::of(&runtime)?;
+    warn_of_load(load_average(), allowed_cores(), terminal);
     let (backbone, options) = network(arguments, &runtime)?;
     let texts = match &arguments.data {
         Some(data) => first_texts(data, &arguments.table, TEXTS)?,
@@ -109,6 +112,18 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
     }
     terminal.say(format!("{}: written, in {}", file.display(), duration(found.seconds)));
     Ok(Outcome::Done)
+}
+
+/// Says that other work runs: with cores that are taken, fewer threads are the fastest.
+fn warn_of_load(load: Option<f64>, cores: usize, terminal: &Terminal) {
+    #[expect(clippy::cast_precision_loss, reason = "a number of cores")]
+    let busy = load.filter(|load| *load > BUSY * cores as f64);
+    if let Some(load) = busy {
+        terminal.warn(format!(
+            "other work runs on this machine (load average {load:.1}, {cores} cores): what is fastest now may not be when it is \
+             quiet; tune it again then"
+        ));
+    }
 }
 
 /// The network to tune, and how its texts are read.

@@ -131,6 +131,17 @@ pub fn memory() -> Option<Memory> {
     })
 }
 
+/// Processes that ran or waited for a core, on average over the last minute; `None` where the system does not say.
+#[must_use]
+pub fn load_average() -> Option<f64> {
+    first_number(&fs::read_to_string("/proc/loadavg").ok()?)
+}
+
+/// proc(5): the averages over 1, 5 and 15 minutes come first.
+fn first_number(averages: &str) -> Option<f64> {
+    averages.split_ascii_whitespace().next()?.parse().ok()
+}
+
 /// The largest resident set this process had so far (since [`reset_peak_rss`]), in bytes; 0 where the system does not say.
 #[must_use]
 pub fn peak_rss_bytes() -> u64 {

@@ -25,8 +25,8 @@ use session::{Graph, Settings};
 
 pub use gemm::{GemmPeak, gemm_peak};
 pub use machine::{
-    Memory, Processor, absent_bytes, allow_open_files, allowed_cores, memory, peak_rss_bytes, processor,
-    processor_name, reset_peak_rss, rss_bytes,
+    Memory, Processor, absent_bytes, allow_open_files, allowed_cores, load_average, memory, peak_rss_bytes,
+    processor, processor_name, reset_peak_rss, rss_bytes,
 };
 pub use placement::Placement;
 pub use session::{Input, Lent, Session, Tensor, ValueInfo, Values};
