@@ -97,7 +97,7 @@ export ORT_DYLIB_PATH
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 # A store of its own: nothing that was cached before may stand in for a result.
-export FROSTHEAD_CACHE="$work/cache"
+export FROSTHEAD_CACHE="$work/cache" FROSTHEAD_CONFIG="$work/config"
 
 data=${1:-}
 if [[ -z $data ]]; then

@@ -39,6 +39,8 @@ pub enum Kind {
     Run,
     /// A bundle is damaged, forged, unsigned where a signature was asked for, or computes other numbers here.
     Bundle,
+    /// What `tune` has kept is damaged, or is not of this machine, model and library.
+    Tuning,
     /// An output is already there and was not made from the same inputs.
     Exists,
     /// The request contradicts itself or names something that is not there.

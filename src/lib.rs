@@ -37,6 +37,7 @@ pub mod dataset;
 #[cfg(feature = "train")]
 pub mod precision;
 pub mod quantize;
+pub mod tuning;
 
 pub mod classifier;
 

@@ -51,6 +51,21 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
+/// The day of a moment, `2026-11-26`, in UTC; `seconds` since 1970.
+#[must_use]
+pub fn date(seconds: u64) -> String {
+    // Days of eras of 400 years that begin on a first of March (H. Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+    let days = seconds / 86_400 + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    format!("{year}-{month:02}-{day:02}")
+}
+
 /// An amount of memory as it is asked for, in units of 1,024 as control groups have them: `96M`, `1G`, `100663296`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MemorySize(pub u64);
@@ -114,6 +129,13 @@ mod tests {
         }
         assert_eq!(MemorySize(96 << 20).to_string(), "96M");
         assert_eq!(MemorySize((96 << 20) + 1).to_string(), "97M");
+    }
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        let dates = [0, 951_782_399, 951_782_400, 951_868_800, 1_795_651_200, 4_107_542_400].map(date);
+        let expected = ["1970-01-01", "2000-02-28", "2000-02-29", "2000-03-01", "2026-11-26", "2100-03-01"];
+        assert_eq!(dates, expected);
     }
 
     #[test]

@@ -33,7 +33,7 @@ class Bench:
         self.frosthead, self.runtime = Path(arguments.frosthead).resolve(), Path(arguments.runtime).resolve()
         folder = ROOT / ".downloads/bench" / ("quick" if arguments.quick else "full")
         # A store of its own: nothing that was computed elsewhere may stand in for a measurement.
-        os.environ |= {"FROSTHEAD_CACHE": str(folder / "store"), "ORT_DYLIB_PATH": str(self.runtime), "HF_HUB_OFFLINE": "1"}
+        os.environ |= {"FROSTHEAD_CACHE": str(folder / "store"), "FROSTHEAD_CONFIG": str(folder / "config"), "ORT_DYLIB_PATH": str(self.runtime), "HF_HUB_OFFLINE": "1"}
         # The same number of threads for everybody, also in libraries that have no option for it.
         os.environ |= {f"{library}_NUM_THREADS": str(self.threads) for library in ("OMP", "OPENBLAS", "MKL", "RAYON")}
         self.environments, self.skips = Environments(arguments.all), Skips()

@@ -136,14 +136,9 @@ impl Manifest {
     /// The named values behind [`Manifest::fingerprint`], readable, for the feature store's key.
     #[must_use]
     pub fn values(&self) -> BTreeMap<String, String> {
-        let architecture = match &self.architecture {
-            Architecture::Bert { config } => serde_json::to_string(config)
-                .expect("a configuration is numbers and names: failing to write it is a bug"),
-            Architecture::Onnx => "onnx".to_owned(),
-        };
         let Preparation { pooling, normalize, max_length, prefix, pad_token_id } = &self.preparation;
         let mut values = BTreeMap::from([
-            ("architecture".to_owned(), architecture),
+            ("architecture".to_owned(), self.architecture_json()),
             ("graph version".to_owned(), GRAPH_VERSION.to_string()),
             ("pooling".to_owned(), format!("{pooling:?}").to_lowercase()),
             ("normalize".to_owned(), normalize.to_string()),
@@ -157,6 +152,15 @@ impl Manifest {
             }
         }
         values
+    }
+
+    /// The dimensions of an encoder as JSON, or `onnx`.
+    pub(super) fn architecture_json(&self) -> String {
+        match &self.architecture {
+            Architecture::Bert { config } => serde_json::to_string(config)
+                .expect("a configuration is numbers and names: failing to write it is a bug"),
+            Architecture::Onnx => "onnx".to_owned(),
+        }
     }
 
     /// Number of encoder layers, if the network can be looked into.

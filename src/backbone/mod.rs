@@ -23,7 +23,7 @@ pub use manifest::{Architecture, Manifest, Preparation, Source};
 
 use crate::bert::{self, ChangedTensors, Config, GraphOptions, Network, Operators, Outputs, Start, Weights};
 use crate::error::{Error, Kind, Result};
-use crate::fingerprint::Fingerprint;
+use crate::fingerprint::{Fields, Fingerprint};
 use crate::graph::{self, ModelProto};
 use crate::runtime::{Runtime, Session};
 use crate::tokens::Tokenizer;
@@ -75,6 +75,8 @@ struct PackedGraph {
     layer_means: bool,
     tokenizer: Vec<u8>,
     values: BTreeMap<String, String>,
+    /// Of the operators and the shapes of its graph.
+    structure: Fingerprint,
 }
 
 /// Tensors that training changed, and their hash.
@@ -117,9 +119,9 @@ impl Backbone {
         };
         let outputs = graph.graph.iter().flat_map(|graph| &graph.output);
         let layer_means = outputs.into_iter().any(|output| output.name() == LAYER_MEANS);
-        let bytes = graph::encode(&graph);
+        let (bytes, structure) = (graph::encode(&graph), structure(&graph));
         let inner = Tokenizer::from_bytes(&tokenizer, &path)?;
-        let packed = Some(PackedGraph { bytes, weights, layer_means, tokenizer, values });
+        let packed = Some(PackedGraph { bytes, weights, layer_means, tokenizer, values, structure });
         Ok(Self { path, manifest, tokenizer: inner, changed: None, packed })
     }
 
@@ -147,6 +149,26 @@ impl Backbone {
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         identity(&self.values())
+    }
+
+    /// Names what decides how fast it runs: its dimensions, precision and longest text, but not what it has learned. What was trained
+    /// from a backbone has the same.
+    #[must_use]
+    pub fn network_fingerprint(&self) -> Fingerprint {
+        let fields = Fields::new("frosthead network 1")
+            .field("graph version", manifest::GRAPH_VERSION.to_string())
+            .field("maximum length", self.manifest.preparation.max_length.to_string());
+        let fields = match (&self.packed, &self.manifest.architecture) {
+            (Some(PackedGraph { weights: None, structure, .. }), _) => {
+                fields.field("graph", structure.to_string())
+            }
+            (_, Architecture::Bert { .. }) => fields.field("encoder", self.manifest.architecture_json()),
+            (_, Architecture::Onnx) => {
+                let graphs = self.manifest.files.iter().filter(|(name, _)| name.ends_with(".onnx"));
+                graphs.fold(fields, |fields, (name, hash)| fields.field(name, hash.to_string()))
+            }
+        };
+        fields.finish()
     }
 
     /// The dimensions and weights of a BERT encoder.
@@ -309,4 +331,18 @@ impl Backbone {
     pub fn graph(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
+}
+
+/// The hash of a graph's operators, and of the types and shapes of its weights.
+fn structure(model: &ModelProto) -> Fingerprint {
+    let mut fields = Fields::new("frosthead graph structure 1");
+    if let Some(graph) = &model.graph {
+        for node in &graph.node {
+            fields = fields.field("operator", node.op_type());
+        }
+        for tensor in &graph.initializer {
+            fields = fields.field("weights", format!("{} {:?}", tensor.data_type(), tensor.dims));
+        }
+    }
+    fields.finish()
 }

@@ -11,13 +11,14 @@ use crate::error::{Error, Kind, Result};
 use crate::graph;
 use crate::runtime::{Runtime, gemm_peak, peak_rss_bytes};
 
-/// How to measure.
-#[derive(Debug, Clone)]
-pub struct EmbedBenchOptions {
+/// What is measured.
+#[derive(Clone)]
+pub struct Contestant {
+    pub backbone: Arc<Backbone>,
+    /// With its threads.
+    pub runtime: Runtime,
     /// How texts are embedded.
     pub reading: EmbedOptions,
-    /// Passes over the texts; the median is reported.
-    pub rounds: usize,
 }
 
 /// Figures of one measurement.
@@ -26,6 +27,8 @@ pub struct EmbedBench {
     pub backbone: String,
     pub device: String,
     pub threads: usize,
+    /// Tokens in a batch, padding included.
+    pub token_budget: usize,
     pub onnxruntime: String,
     pub texts: u64,
     pub tokens: u64,
@@ -64,21 +67,16 @@ pub struct EmbedComparison {
     pub ratio: f64,
 }
 
-/// Measures how fast `texts` are embedded.
+/// Measures how fast `texts` are embedded; the median of `rounds` passes is reported.
 ///
 /// # Errors
 /// There are no texts, or running fails.
-pub fn bench_embed(
-    backbone: &Arc<Backbone>,
-    runtime: &Runtime,
-    texts: &[&str],
-    options: &EmbedBenchOptions,
-) -> Result<EmbedBench> {
-    let mut measured = [Measured::new(backbone, runtime, options)?];
-    run_in_turns(&mut measured, texts, options.rounds)?;
-    let (rss, peak) = (peak_rss_bytes(), peak_gflops(runtime)?);
+pub fn bench_embed(contestant: Contestant, texts: &[&str], rounds: usize) -> Result<EmbedBench> {
+    let mut measured = [Measured::new(contestant)?];
+    run_in_turns(&mut measured, texts, rounds)?;
     let [measured] = measured;
-    Ok(measured.figures(runtime, texts, (rss, peak)))
+    let (rss, peak) = (peak_rss_bytes(), peak_gflops(&measured.contestant.runtime)?);
+    Ok(measured.figures(texts, (rss, peak)))
 }
 
 /// Measures two networks in turns, so that whatever else the machine does meets both.
@@ -86,16 +84,14 @@ pub fn bench_embed(
 /// # Errors
 /// As [`bench_embed`].
 pub fn bench_against(
-    backbones: [&Arc<Backbone>; 2],
-    runtime: &Runtime,
+    [own, other]: [Contestant; 2],
     texts: &[&str],
-    options: &EmbedBenchOptions,
+    rounds: usize,
 ) -> Result<EmbedComparison> {
-    let [own, other] = backbones;
-    let mut measured = [Measured::new(own, runtime, options)?, Measured::new(other, runtime, options)?];
-    run_in_turns(&mut measured, texts, options.rounds)?;
-    let (rss, peak) = (peak_rss_bytes(), peak_gflops(runtime)?);
-    let [own, against] = measured.map(|measured| measured.figures(runtime, texts, (rss, peak)));
+    let mut measured = [Measured::new(own)?, Measured::new(other)?];
+    run_in_turns(&mut measured, texts, rounds)?;
+    let (rss, peak) = (peak_rss_bytes(), peak_gflops(&measured[0].contestant.runtime)?);
+    let [own, against] = measured.map(|measured| measured.figures(texts, (rss, peak)));
     let pairs = own.seconds.iter().zip(&against.seconds);
     let ratios: Vec<f64> = pairs.map(|(own, against)| against / own).collect();
     Ok(EmbedComparison { ratio: median(&ratios), ratios, own, against })
@@ -103,33 +99,36 @@ pub fn bench_against(
 
 /// A network and the passes it made.
 struct Measured {
-    backbone: Arc<Backbone>,
+    contestant: Contestant,
     extractor: Extractor,
     /// Of every pass.
     seconds: Vec<f64>,
 }
 
 impl Measured {
-    fn new(backbone: &Arc<Backbone>, runtime: &Runtime, options: &EmbedBenchOptions) -> Result<Self> {
-        let extractor = Extractor::new(Arc::clone(backbone), runtime, &options.reading)?;
-        Ok(Self { backbone: Arc::clone(backbone), extractor, seconds: Vec::new() })
+    fn new(contestant: Contestant) -> Result<Self> {
+        let Contestant { backbone, runtime, reading } = &contestant;
+        let extractor = Extractor::new(Arc::clone(backbone), runtime, reading)?;
+        Ok(Self { contestant, extractor, seconds: Vec::new() })
     }
 
-    fn figures(mut self, runtime: &Runtime, texts: &[&str], (rss, peak): (u64, f64)) -> EmbedBench {
+    fn figures(mut self, texts: &[&str], (rss, peak): (u64, f64)) -> EmbedBench {
+        let Contestant { backbone, runtime, .. } = &self.contestant;
         let total: f64 = self.seconds.iter().sum();
         let work = self.extractor.work();
         let passes = self.seconds.len() as u64;
         let (all, texts_done) = (to_f64(passes), to_f64(work.texts));
         let (tokens, padded) = (to_f64(work.tokens), to_f64(work.padded_tokens));
-        let operations = operations(&self.backbone, work).map(|operations| operations / all);
+        let operations = operations(backbone, work).map(|operations| operations / all);
         // The first pass is not counted: ONNX Runtime allocates for each shape when it first sees it.
         self.seconds.remove(0);
         let median = median(&self.seconds);
         let gflops = operations.map(|operations| operations / median / 1e9);
         EmbedBench {
-            backbone: self.backbone.manifest().name.clone(),
+            backbone: backbone.manifest().name.clone(),
             device: runtime.device().to_string(),
             threads: runtime.threads(),
+            token_budget: self.extractor.batching().token_budget,
             onnxruntime: runtime.version().to_owned(),
             texts: texts.len() as u64,
             tokens: work.tokens / passes,

@@ -7,6 +7,6 @@ mod embed;
 mod latency;
 mod serve;
 
-pub use embed::{EmbedBench, EmbedBenchOptions, EmbedComparison, bench_against, bench_embed};
+pub use embed::{Contestant, EmbedBench, EmbedComparison, bench_against, bench_embed};
 pub use latency::{LatencyBench, bench_latency};
 pub use serve::{ServeBench, ServeBenchOptions, bench_serve};

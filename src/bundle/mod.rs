@@ -42,7 +42,7 @@ use crate::fingerprint::{Fields, Fingerprint};
 use crate::graph::{self, ModelProto};
 use crate::heads::Head;
 use crate::runtime::Runtime;
-use crate::tokens::LongTexts;
+use crate::tokens::{Batching, LongTexts};
 
 /// An opened bundle, everything in it checked.
 pub struct Bundle {
@@ -231,14 +231,34 @@ impl Bundle {
     /// # Errors
     /// The graph cannot be loaded, or its outputs are not those of a bundle.
     pub fn extractor(&self, runtime: &Runtime) -> Result<Extractor> {
-        // Before the network: parsing a tokenizer takes memory for a moment, which the network can use afterwards.
-        let backbone = self.pack(self.own_values())?;
+        self.extractor_of(self.own_backbone()?, runtime, Batching::default())
+    }
+
+    /// The backbone of [`Self::extractor_of`], which has the identity of this very file. Before the network is loaded: parsing a
+    /// tokenizer takes memory for a moment, which the network can use afterwards.
+    ///
+    /// # Errors
+    /// The tokenizer is none, or the file cannot be read.
+    pub fn own_backbone(&self) -> Result<Backbone> {
+        self.pack(self.own_values())
+    }
+
+    /// As [`Self::extractor`], with batches of that kind.
+    ///
+    /// # Errors
+    /// As [`Self::extractor`].
+    pub fn extractor_of(
+        &self,
+        backbone: Backbone,
+        runtime: &Runtime,
+        batching: Batching,
+    ) -> Result<Extractor> {
         let folder = self.path.parent().unwrap_or(Path::new("/"));
         let session = runtime.session_from_memory(&graph::encode(&self.graph), folder)?;
         let heads = self.heads.iter().map(|head| (network::logits(&head.task), head.labels.len()));
         let embedding = ("embedding".to_owned(), self.manifest().backbone.hidden_size);
         let parts = RowParts::new(std::iter::once(embedding).chain(heads));
-        let options = EmbedOptions { long: self.long(), ..EmbedOptions::default() };
+        let options = EmbedOptions { long: self.long(), batching, ..EmbedOptions::default() };
         Extractor::with_session(Arc::new(backbone), session, parts, &options)
     }
 

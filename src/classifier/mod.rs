@@ -22,6 +22,7 @@ use crate::error::{Error, Kind, Result};
 use crate::heads::Head;
 use crate::runtime::{Runtime, RuntimeOptions};
 use crate::tokens::LongTexts;
+use crate::tuning::{Applied, apply};
 #[cfg(feature = "train")]
 pub use bundling::{BundleOptions, bundle_run};
 pub use measure::{TaskRows, calibrate, measure, probabilities};
@@ -41,12 +42,19 @@ pub struct OpenOptions {
     pub skip_self_test: bool,
     /// Bytes that the process may take: batches, and threads unless their number is given, are planned for it.
     pub memory: Option<u64>,
+    /// Where tunings are kept (`tuning::folder` is the user's); without, the defaults of threads and batches.
+    pub tuning: Option<std::path::PathBuf>,
 }
 
 impl OpenOptions {
-    fn load_runtime(&self) -> Result<Runtime> {
-        let threads = self.runtime.threads.or(self.memory.map(threads_within));
-        Runtime::load(&RuntimeOptions { threads, ..self.runtime.clone() })
+    /// How a backbone is run here: as it was tuned, as far as the memory allows.
+    fn tuned(&self, backbone: &Backbone, runtime: &Runtime) -> Applied {
+        let mut applied = apply(self.tuning.as_deref(), backbone, runtime);
+        if let (Some(limit), false) = (self.memory, runtime.threads_given()) {
+            let threads = applied.runtime.threads().min(threads_within(limit));
+            applied.runtime = applied.runtime.with_threads(threads);
+        }
+        applied
     }
 }
 
@@ -62,6 +70,7 @@ pub struct Classifier {
     max_length: usize,
     self_test: Option<SelfTest>,
     memory: Option<MemoryPlan>,
+    tuning: Applied,
 }
 
 /// What one task says of one text.
@@ -102,39 +111,42 @@ impl Classifier {
         }
         let run = Run::open(path)?;
         let backbone = Arc::new(run.backbone(options.backbone.as_deref())?);
-        let runtime = options.load_runtime()?;
+        let tuning = options.tuned(&backbone, &Runtime::load(&options.runtime)?);
         let stored = if run.sees_embedding_only() { StoredLayers::Last } else { StoredLayers::All };
         let columns = run.columns(&RowLayout::of(&backbone, stored))?;
-        let reading = EmbedOptions { stored, long: run.recipe.features.long, ..EmbedOptions::default() };
-        let extractor = Extractor::new(backbone, &runtime, &reading)?;
-        Ok(Self::new(Model::Run(Box::new(run)), extractor, columns))
+        let reading = EmbedOptions { stored, long: run.recipe.features.long, batching: tuning.batching };
+        let extractor = Extractor::new(backbone, &tuning.runtime, &reading)?;
+        Ok(Self::new(Model::Run(Box::new(run)), extractor, columns, tuning))
     }
 
     fn open_bundle(path: &Path, options: &OpenOptions) -> Result<Self> {
         let load = |bundle: &Bundle| {
-            let runtime = options.load_runtime()?;
+            let runtime = Runtime::load(&options.runtime)?;
             let needs = bundle.weight_bytes();
             options.memory.map_or(Ok(()), |limit| check_loadable(limit, needs)).map_err(|e| e.at(path))?;
-            bundle.extractor(&runtime)
+            let backbone = bundle.own_backbone()?;
+            let tuning = options.tuned(&backbone, &runtime);
+            Ok((bundle.extractor_of(backbone, &tuning.runtime, tuning.batching)?, tuning))
         };
-        let (bundle, mut extractor) = Bundle::open_while(path, options.trust.as_ref(), load)?;
+        let (bundle, (mut extractor, mut tuning)) = Bundle::open_while(path, options.trust.as_ref(), load)?;
         let test = (!options.skip_self_test).then(|| bundle.self_test(&mut extractor)).transpose()?;
         extractor.forget_work();
         let columns = bundle.logits(extractor.parts());
         let plan =
             options.memory.map(|limit| extractor.plan_memory(limit, bundle.weight_bytes(), bundle.path()));
         let memory = plan.transpose().map_err(|error| error.at(path))?;
+        tuning.batching = extractor.batching();
         let model = Model::Bundle(Box::new(bundle));
         // Says that a bundle has a backbone of its own, if it was told to use another.
         options.backbone.as_deref().map_or(Ok(()), |other| model.backbone(Some(other)).map(drop))?;
-        Ok(Self { self_test: test, memory, ..Self::new(model, extractor, columns) })
+        Ok(Self { self_test: test, memory, ..Self::new(model, extractor, columns, tuning) })
     }
 
-    fn new(model: Model, extractor: Extractor, columns: Vec<Range<usize>>) -> Self {
+    fn new(model: Model, extractor: Extractor, columns: Vec<Range<usize>>, tuning: Applied) -> Self {
         let max_length = extractor.backbone().manifest().preparation.max_length;
         let embedding = extractor.parts().place("embedding").unwrap_or_default();
         let extractor = Mutex::new(extractor);
-        Self { model, extractor, columns, embedding, max_length, self_test: None, memory: None }
+        Self { model, extractor, columns, embedding, max_length, self_test: None, memory: None, tuning }
     }
 
     /// The heads: one per task, with their labels.
@@ -165,6 +177,12 @@ impl Classifier {
     #[must_use]
     pub fn memory(&self) -> Option<MemoryPlan> {
         self.memory
+    }
+
+    /// How its network is run here, and whether that was tuned.
+    #[must_use]
+    pub fn tuning(&self) -> &Applied {
+        &self.tuning
     }
 
     /// What the network was made to do so far.

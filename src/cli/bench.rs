@@ -11,16 +11,18 @@ use clap::{Args, Subcommand};
 
 use super::Outcome;
 use super::eval::{print_json, unprintable};
-use super::options::{MemoryArguments, RuntimeArguments, TableArguments, TrustArguments};
+use super::options::{
+    MemoryArguments, RuntimeArguments, TableArguments, TrustArguments, TuningArguments, parse_budget,
+};
 use super::terminal::{Terminal, bytes, grouped};
 use crate::backbone::Backbone;
 use crate::bench::{
-    EmbedBench, EmbedBenchOptions, EmbedComparison, LatencyBench, ServeBench, ServeBenchOptions,
-    bench_against, bench_embed, bench_latency, bench_serve,
+    Contestant, EmbedBench, EmbedComparison, LatencyBench, ServeBench, ServeBenchOptions, bench_against,
+    bench_embed, bench_latency, bench_serve,
 };
 use crate::classifier::{Classifier, OpenOptions};
 use crate::data::TableReader;
-use crate::embed::{EmbedOptions, RowLayout, StoredLayers, TOKEN_BUDGET};
+use crate::embed::{EmbedOptions, RowLayout, StoredLayers};
 use crate::error::Result;
 use crate::metrics::Latency;
 
@@ -61,9 +63,9 @@ struct EmbedArguments {
     /// all or last: which graph to measure.
     #[arg(long, value_name = "WHICH", default_value = "all")]
     store_layers: StoredLayers,
-    /// Tokens in a batch, padding included.
-    #[arg(long, value_name = "N", default_value_t = TOKEN_BUDGET, value_parser = parse_budget)]
-    token_budget: usize,
+    /// Tokens in a batch, padding included [default: as tuned, else 1024].
+    #[arg(long, value_name = "N", value_parser = parse_budget)]
+    token_budget: Option<usize>,
     /// Print JSON to standard output.
     #[arg(long)]
     json: bool,
@@ -73,6 +75,8 @@ struct EmbedArguments {
     trust: TrustArguments,
     #[command(flatten)]
     runtime: RuntimeArguments,
+    #[command(flatten)]
+    tuning: TuningArguments,
 }
 
 /// Milliseconds that a single text takes, at the median and for the slowest.
@@ -102,6 +106,8 @@ struct LatencyArguments {
     runtime: RuntimeArguments,
     #[command(flatten)]
     memory: MemoryArguments,
+    #[command(flatten)]
+    tuning: TuningArguments,
 }
 
 /// Texts per second and milliseconds that clients of a running server see, one text a request.
@@ -147,20 +153,16 @@ fn rate(text: &str) -> std::result::Result<f64, String> {
     rate.ok_or_else(|| "expected requests a second, above 0".to_owned())
 }
 
-fn parse_budget(text: &str) -> std::result::Result<usize, String> {
-    text.parse().ok().filter(|budget| *budget > 0).ok_or_else(|| "expected a whole number above 0".to_owned())
-}
-
 pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
     match &arguments.what {
         What::Embed(arguments) => embed(arguments, terminal),
-        What::Latency(arguments) => latency(arguments),
+        What::Latency(arguments) => latency(arguments, terminal),
         What::Serve(arguments) => serve(arguments),
     }
 }
 
 /// The first texts of a table.
-fn first_texts(data: &str, table: &TableArguments, limit: usize) -> Result<Vec<String>> {
+pub(super) fn first_texts(data: &str, table: &TableArguments, limit: usize) -> Result<Vec<String>> {
     let mut reader = TableReader::open(&table.source(data)?)?;
     let column = reader.column(&table.text)?;
     let mut texts: Vec<String> = Vec::new();
@@ -175,7 +177,7 @@ fn first_texts(data: &str, table: &TableArguments, limit: usize) -> Result<Vec<S
     Ok(texts)
 }
 
-fn latency(arguments: &LatencyArguments) -> anyhow::Result<Outcome> {
+fn latency(arguments: &LatencyArguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
     let texts = first_texts(&arguments.data, &arguments.table, arguments.limit)?;
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let options = OpenOptions {
@@ -183,9 +185,11 @@ fn latency(arguments: &LatencyArguments) -> anyhow::Result<Outcome> {
         trust: arguments.trust.trust.clone(),
         skip_self_test: arguments.trust.skip_self_test,
         memory: arguments.memory.limit(),
+        tuning: arguments.tuning.folder(),
         ..OpenOptions::default()
     };
     let classifier = Classifier::open_with(&arguments.model, &options)?;
+    arguments.tuning.show(classifier.tuning(), terminal);
     let figures = bench_latency(&classifier, &texts, usize::from(arguments.rounds))?;
     if arguments.json {
         print_json(&figures)?;
@@ -283,17 +287,20 @@ fn embed(arguments: &EmbedArguments, terminal: &Terminal) -> anyhow::Result<Outc
     let open = |path: &PathBuf| arguments.trust.open_backbone(path, &runtime).map(Arc::new);
     let backbone = open(&arguments.backbone)?;
     let against = arguments.against.as_ref().map(open).transpose()?;
-    let options = EmbedBenchOptions {
-        reading: EmbedOptions {
-            stored: stored_by_all(arguments.store_layers, std::iter::once(&backbone).chain(&against)),
-            token_budget: arguments.token_budget,
-            ..EmbedOptions::default()
-        },
-        rounds: usize::from(arguments.rounds),
+    let stored = stored_by_all(arguments.store_layers, std::iter::once(&backbone).chain(&against));
+    let contestant = |backbone: Arc<Backbone>| {
+        let mut applied = arguments.tuning.apply(&backbone, &runtime);
+        if let Some(token_budget) = arguments.token_budget {
+            applied.batching.token_budget = token_budget;
+        }
+        arguments.tuning.show(&applied, terminal);
+        let reading = EmbedOptions { stored, batching: applied.batching, ..EmbedOptions::default() };
+        Contestant { backbone, runtime: applied.runtime, reading }
     };
+    let rounds = usize::from(arguments.rounds);
     match against {
         Some(against) => {
-            let figures = bench_against([&backbone, &against], &runtime, &texts, &options)?;
+            let figures = bench_against([contestant(backbone), contestant(against)], &texts, rounds)?;
             if arguments.json {
                 print_json(&figures)?;
             } else {
@@ -302,7 +309,7 @@ fn embed(arguments: &EmbedArguments, terminal: &Terminal) -> anyhow::Result<Outc
             }
         }
         None => {
-            let figures = bench_embed(&backbone, &runtime, &texts, &options)?;
+            let figures = bench_embed(contestant(backbone), &texts, rounds)?;
             if arguments.json {
                 print_json(&figures)?;
             } else {

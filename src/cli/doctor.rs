@@ -9,11 +9,12 @@ use serde::Serialize;
 
 use super::Outcome;
 use super::eval::{print_json, unprintable};
-use super::options::{MemoryArguments, RuntimeArguments, TrustArguments, describe_plan};
+use super::options::{MemoryArguments, RuntimeArguments, TrustArguments, TuningArguments, describe_plan};
 use super::terminal::{Terminal, bytes};
+use super::tune::describe_kept;
 use crate::backbone::{Backbone, EMBEDDING_GRAPH};
 use crate::classifier::OpenOptions;
-use crate::inspect::doctor::{Machine, Opened, nodes_per_provider, open_model};
+use crate::inspect::doctor::{Machine, Opened, Tuning, nodes_per_provider, open_model};
 
 /// Check the runtime, the processor, the memory, whether a bundle is itself here, and where a backbone's nodes run.
 #[derive(Debug, Args)]
@@ -36,6 +37,8 @@ pub(crate) struct Arguments {
     runtime: RuntimeArguments,
     #[command(flatten)]
     memory: MemoryArguments,
+    #[command(flatten)]
+    tuning: TuningArguments,
 }
 
 #[derive(Debug, Serialize)]
@@ -50,24 +53,30 @@ struct Report {
     machine: Machine,
     /// Provider → number of nodes, when a backbone was given.
     nodes_per_provider: Option<BTreeMap<String, usize>>,
+    /// Whether that backbone was tuned here.
+    tuning: Option<Tuning>,
     /// What opening a model took, when one was given.
     model: Option<Opened>,
 }
 
 pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
     let runtime = arguments.runtime.load(terminal)?;
-    let nodes_per_provider = match &arguments.backbone {
+    let folder = arguments.tuning.folder();
+    let (nodes_per_provider, tuning) = match &arguments.backbone {
         Some(directory) => {
             let backbone = Backbone::open(directory)?;
-            Some(nodes_per_provider(&runtime, &backbone.graph(EMBEDDING_GRAPH))?)
+            let applied = arguments.tuning.apply(&backbone, &runtime);
+            let nodes = nodes_per_provider(&runtime, &backbone.graph(EMBEDDING_GRAPH))?;
+            (Some(nodes), Some(Tuning::of(&applied, folder.as_deref())))
         }
-        None => None,
+        None => (None, None),
     };
     let options = OpenOptions {
         runtime: arguments.runtime.options(),
         trust: arguments.trust.trust.clone(),
         skip_self_test: arguments.trust.skip_self_test,
         memory: arguments.memory.limit(),
+        tuning: folder,
         ..OpenOptions::default()
     };
     let model = arguments.model.as_deref().map(|path| open_model(path, &options)).transpose()?;
@@ -80,17 +89,18 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
         threads: runtime.threads(),
         machine: Machine::read(),
         nodes_per_provider,
+        tuning,
         model,
     };
     if arguments.json {
         print_json(&report)?;
     } else {
-        print(&report)?;
+        print(&report, arguments.tuning.are_ignored())?;
     }
     Ok(Outcome::Done)
 }
 
-fn print(report: &Report) -> anyhow::Result<()> {
+fn print(report: &Report, ignored: bool) -> anyhow::Result<()> {
     let machine = &report.machine;
     let mut lines = vec![
         ("frosthead", report.frosthead.to_owned()),
@@ -116,7 +126,8 @@ fn print(report: &Report) -> anyhow::Result<()> {
         let nodes = nodes.iter().map(|(provider, count)| format!("{provider}: {count}"));
         lines.push(("nodes", nodes.collect::<Vec<_>>().join(", ")));
     }
-    lines.extend(report.model.iter().flat_map(of_model));
+    lines.extend(report.tuning.iter().flat_map(|own| of_tuning(own, ignored)));
+    lines.extend(report.model.iter().flat_map(|own| of_model(own, ignored)));
     let mut out = std::io::stdout().lock();
     for (name, value) in lines {
         writeln!(out, "{name:<14}  {value}").map_err(unprintable)?;
@@ -124,7 +135,20 @@ fn print(report: &Report) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn of_model(model: &Opened) -> Vec<(&'static str, String)> {
+/// Whether a network was tuned, with what result, and what else there is of it.
+fn of_tuning(own: &Tuning, ignored: bool) -> Vec<(&'static str, String)> {
+    let what = match (&own.kept, &own.problem) {
+        (Some(kept), _) => describe_kept(kept),
+        (None, Some(problem)) => format!("cannot be used: {problem}"),
+        (None, None) if ignored => "left aside (--no-tuning)".to_owned(),
+        (None, None) => "none: `frosthead tune` finds what is fastest here".to_owned(),
+    };
+    let mut lines = vec![("runs with", own.setting.to_string()), ("tuning", what)];
+    lines.extend(own.elsewhere.iter().map(|other| ("", format!("not used, as it is for {other}"))));
+    lines
+}
+
+fn of_model(model: &Opened, ignored: bool) -> Vec<(&'static str, String)> {
     let milliseconds = |seconds: f64| format!("{:.0} ms", 1e3 * seconds);
     let test = model.self_test.map_or_else(
         || "none".to_owned(),
@@ -157,6 +181,7 @@ fn of_model(model: &Opened) -> Vec<(&'static str, String)> {
         ),
         ("peak memory", bytes(model.peak_rss_bytes)),
     ];
+    lines.extend(of_tuning(&model.tuning, ignored));
     lines.extend(model.memory.as_ref().map(|plan| ("memory plan", describe_plan(plan))));
     lines
 }

@@ -29,6 +29,7 @@ mod serve;
 mod terminal;
 #[cfg(feature = "train")]
 mod train;
+mod tune;
 
 use std::process::ExitCode;
 
@@ -68,6 +69,7 @@ enum Command {
     Doctor(doctor::Arguments),
     Cache(cache::Arguments),
     Bench(bench::Arguments),
+    Tune(tune::Arguments),
     #[cfg(feature = "manual")]
     Manual(manual::Arguments),
 }
@@ -124,6 +126,7 @@ fn run(command: &Command, terminal: &Terminal) -> anyhow::Result<Outcome> {
         Command::Doctor(arguments) => doctor::run(arguments, terminal),
         Command::Cache(arguments) => cache::run(arguments, terminal),
         Command::Bench(arguments) => bench::run(arguments, terminal),
+        Command::Tune(arguments) => tune::run(arguments, terminal),
         #[cfg(feature = "manual")]
         Command::Manual(arguments) => {
             manual::run(arguments, <Arguments as clap::CommandFactory>::command(), terminal)

@@ -13,12 +13,13 @@ use crate::backbone::Backbone;
 use crate::bundle::PublicKey;
 use crate::classifier::open_trusted_backbone;
 use crate::data::{Format, Source};
-use crate::embed::{EmbedOptions, Embedder, MemoryPlan, StoredLayers, TOKEN_BUDGET};
+use crate::embed::{EmbedOptions, Embedder, MemoryPlan, StoredLayers};
 use crate::error::{Error, Kind, Result};
-use crate::quantities::MemorySize;
+use crate::quantities::{MemorySize, date};
 use crate::runtime::{Device, Runtime, RuntimeOptions};
 use crate::store::default_root;
 use crate::tokens::{LongTexts, WindowOptions};
+use crate::tuning::{self, Applied};
 
 /// Where and how the network runs.
 #[derive(Debug, Args)]
@@ -30,7 +31,7 @@ pub(crate) struct RuntimeArguments {
     /// `cpu`, `cuda` or `cuda:N`.
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     device: Device,
-    /// Threads; by default all cores this process may use.
+    /// Threads [default: as tuned, else all cores this process may use].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
 }
@@ -54,6 +55,44 @@ impl RuntimeArguments {
             runtime.threads()
         ));
         Ok(Arc::new(runtime))
+    }
+}
+
+/// Whether what `frosthead tune` found is used.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Runtime")]
+pub(crate) struct TuningArguments {
+    /// Leave aside what `frosthead tune` has found for the network on this machine.
+    #[arg(long)]
+    no_tuning: bool,
+}
+
+impl TuningArguments {
+    /// Where tunings are looked for.
+    pub(crate) fn folder(&self) -> Option<PathBuf> {
+        if self.no_tuning { None } else { tuning::folder() }
+    }
+
+    pub(crate) fn are_ignored(&self) -> bool {
+        self.no_tuning
+    }
+
+    /// A backbone's threads and batches here.
+    pub(crate) fn apply(&self, backbone: &Backbone, runtime: &Runtime) -> Applied {
+        tuning::apply(self.folder().as_deref(), backbone, runtime)
+    }
+
+    /// Says how a network is run, and warns of a tuning that cannot be used.
+    pub(crate) fn show(&self, applied: &Applied, terminal: &Terminal) {
+        if let Some(problem) = &applied.problem {
+            terminal.warn(format!("{problem}; {}", problem.remedy().unwrap_or_default()));
+        }
+        let why = match &applied.kept {
+            Some(kept) => format!("tuned {}", date(kept.tuned)),
+            None if self.no_tuning => "--no-tuning".to_owned(),
+            None => "not tuned".to_owned(),
+        };
+        terminal.detail(format!("{} ({why})", applied.setting()));
     }
 }
 
@@ -216,9 +255,16 @@ pub(crate) struct StoreArguments {
     /// embedding only.
     #[arg(long, value_name = "WHICH", default_value = "all")]
     store_layers: StoredLayers,
-    /// Tokens in a batch, padding included.
-    #[arg(long, value_name = "N", default_value_t = TOKEN_BUDGET)]
-    token_budget: usize,
+    /// Tokens in a batch, padding included [default: as tuned, else 1024].
+    #[arg(long, value_name = "N", value_parser = parse_budget)]
+    token_budget: Option<usize>,
+    #[command(flatten)]
+    tuning: TuningArguments,
+}
+
+/// A number of tokens above 0.
+pub(crate) fn parse_budget(text: &str) -> std::result::Result<usize, String> {
+    text.parse().ok().filter(|budget| *budget > 0).ok_or_else(|| "expected a whole number above 0".to_owned())
 }
 
 impl StoreArguments {
@@ -243,14 +289,14 @@ impl StoreArguments {
         sources: &[&Source],
         terminal: &Terminal,
     ) -> Result<(Embedder, Option<u64>)> {
-        if self.token_budget == 0 {
-            return Err(Error::new(Kind::Usage, "a batch needs room for a token")
-                .found("--token-budget 0")
-                .expected("at least 1"));
-        }
         let root = default_root(self.cache.as_deref())?;
-        let options = EmbedOptions { stored, token_budget: self.token_budget, long };
-        let embedder = Embedder::open(backbone, runtime, &root, options)?;
+        let mut applied = self.tuning.apply(&backbone, &runtime);
+        if let Some(token_budget) = self.token_budget {
+            applied.batching.token_budget = token_budget;
+        }
+        self.tuning.show(&applied, terminal);
+        let options = EmbedOptions { stored, batching: applied.batching, long };
+        let embedder = Embedder::open(backbone, Arc::new(applied.runtime), &root, options)?;
         terminal.damage(embedder.damaged());
         let rows = sources.iter().map(|source| count_rows(source)).sum::<Option<u64>>();
         if let Some(rows) = rows {

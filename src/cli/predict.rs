@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::Outcome;
-use super::options::{MemoryArguments, RuntimeArguments, TableArguments, TrustArguments};
+use super::options::{MemoryArguments, RuntimeArguments, TableArguments, TrustArguments, TuningArguments};
 use super::terminal::Terminal;
 use crate::classifier::{Classifier, OpenOptions, TaskPrediction, WindowLogits};
 use crate::data::{RecordFormat, RecordValue, RecordWriter, Row, TableReader, write_atomically};
@@ -64,6 +64,8 @@ pub(crate) struct Arguments {
     runtime: RuntimeArguments,
     #[command(flatten)]
     memory: MemoryArguments,
+    #[command(flatten)]
+    tuning: TuningArguments,
 }
 
 /// A number from 0 to 1.
@@ -96,8 +98,10 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
         trust: arguments.trust.trust.clone(),
         skip_self_test: arguments.trust.skip_self_test,
         memory: arguments.memory.limit(),
+        tuning: arguments.tuning.folder(),
     };
     let classifier = Classifier::open_with(&arguments.model, &options)?;
+    arguments.tuning.show(classifier.tuning(), terminal);
     MemoryArguments::show(classifier.memory().as_ref(), terminal);
     if arguments.explain.is_some() && classifier.model().long() == LongTexts::Truncate {
         return Err(Error::new(Kind::Usage, "this run does not read texts in windows")

@@ -7,12 +7,12 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::Outcome;
-use super::options::RuntimeArguments;
+use super::options::{RuntimeArguments, TuningArguments};
 use super::predict::probability;
 use super::terminal::Terminal;
 use crate::bundle::PublicKey;
-use crate::embed::TOKEN_BUDGET;
 use crate::serve::{Limits, LogFormat, Long, ServeOptions, serve};
+use crate::tokens::TOKEN_BUDGET;
 
 /// Serve a bundle over HTTP.
 ///
@@ -53,6 +53,8 @@ pub(crate) struct Arguments {
     limits: LimitArguments,
     #[command(flatten)]
     runtime: RuntimeArguments,
+    #[command(flatten)]
+    tuning: TuningArguments,
 }
 
 #[derive(Debug, Args)]
@@ -131,6 +133,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
         bundle: arguments.bundle.clone(),
         runtime: arguments.runtime.options(),
         trust: arguments.trust.clone(),
+        tuning: arguments.tuning.folder(),
         bind: arguments.bind,
         api_keys: arguments.api_keys.clone(),
         tls: arguments.tls_cert.clone().zip(arguments.tls_key.clone()),

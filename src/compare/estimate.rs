@@ -11,12 +11,11 @@ use crate::backbone::Backbone;
 use crate::bert::{Start, Weights};
 use crate::data::TableReader;
 use crate::dataset::Input;
-use crate::embed::{EmbedOptions, Extractor, StoredLayers};
+use crate::embed::{EmbedOptions, Embedder, Extractor, StoredLayers};
 use crate::error::{Error, Kind, Result};
 use crate::heads::Alpha;
 use crate::plan::{FreezePlan, Scenario as Freezing};
 use crate::report::Estimate;
-use crate::runtime::Runtime;
 use crate::store::TokenStates;
 use crate::train::{FeatureRequest, TrainRequest};
 
@@ -128,13 +127,14 @@ impl Costs {
     ///
     /// # Errors
     /// There are no rows, or the network cannot be run.
-    pub fn measure(backbone: &Arc<Backbone>, runtime: &Runtime, survey: &Survey) -> Result<Self> {
+    pub fn measure(embedder: &Embedder, survey: &Survey) -> Result<Self> {
         let texts: Vec<&str> = survey.sample.iter().map(String::as_str).collect();
         if texts.is_empty() {
             return Err(Error::new(Kind::Table, "there are no rows").expected("a table with labelled texts"));
         }
-        let options = EmbedOptions { stored: StoredLayers::Last, ..EmbedOptions::default() };
-        let mut extractor = Extractor::new(Arc::clone(backbone), runtime, &options)?;
+        let (stored, batching) = (StoredLayers::Last, embedder.batching());
+        let options = EmbedOptions { stored, batching, ..EmbedOptions::default() };
+        let mut extractor = Extractor::new(Arc::clone(embedder.backbone()), embedder.runtime(), &options)?;
         // ONNX Runtime allocates for each shape when it first sees it: the first pass does not count.
         let first = &texts[..texts.len().min(PASS)];
         extractor.extract(first, &mut |_, _| Ok(()))?;

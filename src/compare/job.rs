@@ -143,7 +143,7 @@ impl<'j> Job<'j> {
     /// # Errors
     /// The network cannot be run.
     pub fn estimate(&mut self, survey: &Survey, embedder: &Embedder) -> Result<()> {
-        let costs = Costs::measure(&self.backbone, embedder.runtime(), survey)?;
+        let costs = Costs::measure(embedder, survey)?;
         self.found.texts_per_second = costs.texts_per_second;
         for planned in &mut self.planned {
             if let Ok(plans) = &planned.plans {

@@ -5,14 +5,14 @@
 use std::path::Path;
 
 use super::embedder::key_fields;
-use super::extractor::{TOKEN_BUDGET, encode, filled, pad_ids};
+use super::extractor::{buckets, encode, filled, pad_ids};
 use crate::backbone::Backbone;
 use crate::bert::{Outputs, Start};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::TextKey;
 use crate::runtime::{Input, Runtime, Session, Values};
 use crate::store::{Damage, StatePrecision, StoreKey, TokenStates, free_space};
-use crate::tokens::{Batch, Buckets, Encoded, batches};
+use crate::tokens::{Batch, Batching, Buckets, Encoded, batches};
 
 /// Texts whose states are computed together.
 const WINDOW_TEXTS: usize = 4096;
@@ -52,12 +52,13 @@ pub enum StatesProgress {
     Done { texts: u64, of: u64 },
 }
 
-/// Where token states are kept.
+/// Where token states are kept, and in which batches they are computed.
 #[derive(Clone, Copy, Debug)]
 pub struct StatesPlace<'p> {
     /// The store.
     pub root: &'p Path,
     pub precision: StatePrecision,
+    pub batching: Batching,
 }
 
 /// The tokens of some rows at a cut.
@@ -66,6 +67,7 @@ pub struct CutRows {
     lengths: Vec<usize>,
     hidden: usize,
     pad: u32,
+    token_budget: usize,
     buckets: Buckets,
     rounded_at: Option<usize>,
 }
@@ -80,10 +82,10 @@ impl CutRows {
     ///
     /// # Errors
     /// Tokenising fails.
-    pub fn ids(backbone: &Backbone, texts: &[&str]) -> Result<Self> {
+    pub fn ids(backbone: &Backbone, texts: &[&str], batching: Batching) -> Result<Self> {
         let encoded = encode(backbone, texts)?;
         let lengths = encoded.lengths().collect();
-        Ok(Self::new(backbone, Source::Ids(encoded), lengths))
+        Ok(Self::new(backbone, Source::Ids(encoded), lengths, batching))
     }
 
     /// Rows that start from `hidden.level`; what is not stored is computed and stored first, from stored states of a lower cut
@@ -116,22 +118,25 @@ impl CutRows {
             let own: Vec<TextKey> = missing.iter().map(|&row| keys[row]).collect();
             let from = lower.as_ref().filter(|(_, lower)| holds_all(lower, &own)).map(|(level, _)| *level);
             check_space(&encoded, backbone.manifest().hidden_size, place, from, progress)?;
-            let mut maker = Maker { backbone, runtime, level, encoded, keys: own, done: 0 };
+            let batching = place.batching;
+            let mut maker = Maker { backbone, runtime, level, batching, encoded, keys: own, done: 0 };
             maker.run(&mut states, lower, progress)?;
         }
         let lengths = keys.iter().map(|key| states.tokens(key).ok_or_else(gone)).collect::<Result<_>>()?;
-        let rows = Self::new(backbone, Source::States { states, keys: keys.to_vec() }, lengths);
+        let source = Source::States { states, keys: keys.to_vec() };
+        let rows = Self::new(backbone, source, lengths, place.batching);
         Ok(Self { rounded_at, ..rows })
     }
 
-    fn new(backbone: &Backbone, source: Source, lengths: Vec<usize>) -> Self {
+    fn new(backbone: &Backbone, source: Source, lengths: Vec<usize>, batching: Batching) -> Self {
         let manifest = backbone.manifest();
         Self {
             source,
             lengths,
             hidden: manifest.hidden_size,
             pad: manifest.preparation.pad_token_id,
-            buckets: Buckets::new(manifest.preparation.max_length),
+            token_budget: batching.token_budget,
+            buckets: buckets(backbone, None, batching.spacing),
             rounded_at: None,
         }
     }
@@ -194,7 +199,7 @@ impl CutRows {
         each: &mut dyn FnMut(usize, &[&[f32]]),
     ) -> Result<()> {
         let lengths: Vec<usize> = chosen.iter().map(|&row| self.lengths[row]).collect();
-        for batch in batches(&lengths, &self.buckets, TOKEN_BUDGET) {
+        for batch in batches(&lengths, &self.buckets, self.token_budget) {
             let rows: Vec<usize> = batch.rows.iter().map(|&place| chosen[place]).collect();
             let (tokens, mask) = self.fill(&Batch { rows, ..batch.clone() })?;
             let found = run(session, &batch, &tokens, &mask, self.hidden, outputs)?;
@@ -238,6 +243,7 @@ struct Maker<'m> {
     backbone: &'m Backbone,
     runtime: &'m Runtime,
     level: usize,
+    batching: Batching,
     /// Ids of the missing texts.
     encoded: Encoded,
     keys: Vec<TextKey>,
@@ -284,13 +290,13 @@ impl Maker<'_> {
                 keys.iter().map(|key| states.tokens(key).unwrap_or(0)).collect::<Vec<_>>()
             }
         };
-        let rows = CutRows::new(self.backbone, source, lengths);
+        let rows = CutRows::new(self.backbone, source, lengths, self.batching);
         let mut session =
             self.backbone.session_from(self.runtime, Outputs::HiddenState(self.level), start)?;
         let output = format!("hidden.{}", self.level);
         for window in places.chunks(WINDOW_TEXTS) {
             let lengths: Vec<usize> = window.iter().map(|&place| rows.lengths[place]).collect();
-            for batch in batches(&lengths, &rows.buckets, TOKEN_BUDGET) {
+            for batch in batches(&lengths, &rows.buckets, rows.token_budget) {
                 let own: Vec<usize> = batch.rows.iter().map(|&place| window[place]).collect();
                 let (tokens, mask) = rows.fill(&Batch { rows: own.clone(), ..batch.clone() })?;
                 let found = run(&mut session, &batch, &tokens, &mask, rows.hidden, &[&output])?.remove(0);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::choice::{FeatureChoice, check_choice};
-use super::extractor::{self, Extractor, TOKEN_BUDGET, Work};
+use super::extractor::{self, Extractor, Work};
 use super::layout::{RowLayout, StoredLayers};
 use super::windowed::WindowNotes;
 use crate::backbone::Backbone;
@@ -16,23 +16,17 @@ use crate::error::{Error, Kind, Result};
 use crate::fingerprint::TextKey;
 use crate::runtime::{Device, Runtime};
 use crate::store::{Damage, Store, StoreKey, free_space, space_needed};
-use crate::tokens::{LongTexts, Truncation};
+use crate::tokens::{Batching, LongTexts, Truncation};
 
 /// How features are computed and stored.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct EmbedOptions {
     /// Which mean-pooled states are stored beside the sentence embedding.
     pub stored: StoredLayers,
-    /// Tokens in one batch, padding included.
-    pub token_budget: usize,
+    /// How texts are put into batches.
+    pub batching: Batching,
     /// What happens to texts beyond the model's limit.
     pub long: LongTexts,
-}
-
-impl Default for EmbedOptions {
-    fn default() -> Self {
-        Self { stored: StoredLayers::default(), token_budget: TOKEN_BUDGET, long: LongTexts::default() }
-    }
 }
 
 /// How far a pass over a window of rows has come.
@@ -256,6 +250,12 @@ impl Embedder {
     #[must_use]
     pub fn long(&self) -> LongTexts {
         self.options.long
+    }
+
+    /// How texts are put into batches.
+    #[must_use]
+    pub fn batching(&self) -> Batching {
+        self.options.batching
     }
 
     /// What became of a stored text that was longer than the limit: what it lost, and the windows it was read in.

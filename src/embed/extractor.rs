@@ -16,10 +16,9 @@ use crate::backbone::{Architecture, Backbone};
 use crate::bert::Outputs;
 use crate::error::{Error, Kind, Result};
 use crate::runtime::{Input, Runtime, Session, Values};
-use crate::tokens::{Batch, Buckets, Encoded, LongTexts, Lost, Truncation, Windows, batches};
-
-/// Tokens (padding included) in one batch: the fastest of 256 … 4,096 on two cores; larger only takes more memory.
-pub const TOKEN_BUDGET: usize = 1024;
+use crate::tokens::{
+    Batch, Batching, Buckets, Encoded, LongTexts, Lost, Spacing, Truncation, Windows, batches,
+};
 
 /// What a backbone was made to do.
 #[derive(Debug, Clone, Default)]
@@ -45,8 +44,9 @@ pub struct Extractor {
     backbone: Arc<Backbone>,
     session: Session,
     parts: RowParts,
+    batching: Batching,
+    /// Those of the batching.
     buckets: Buckets,
-    token_budget: usize,
     /// How long texts are cut into windows; none: their end is cut off.
     windows: Option<Windows>,
     work: Work,
@@ -76,18 +76,9 @@ impl Extractor {
         options: &EmbedOptions,
     ) -> Result<Self> {
         let windows = windows(&backbone, options.long)?;
-        let longest = windows
-            .as_ref()
-            .map_or(backbone.manifest().preparation.max_length, |windows| windows.options().window);
-        Ok(Self {
-            session,
-            parts,
-            buckets: Buckets::new(longest),
-            backbone,
-            token_budget: options.token_budget,
-            windows,
-            work: Work::default(),
-        })
+        let (batching, work) = (options.batching, Work::default());
+        let buckets = buckets(&backbone, windows.as_ref(), batching.spacing);
+        Ok(Self { session, parts, buckets, backbone, batching, windows, work })
     }
 
     /// What a row is made of.
@@ -108,14 +99,16 @@ impl Extractor {
         &self.buckets
     }
 
-    /// Tokens in one batch, padding included.
+    /// How texts are put into batches.
     #[must_use]
-    pub fn token_budget(&self) -> usize {
-        self.token_budget
+    pub fn batching(&self) -> Batching {
+        self.batching
     }
 
-    pub(super) fn set_token_budget(&mut self, token_budget: usize) {
-        self.token_budget = token_budget;
+    /// Puts texts into other batches from now on.
+    pub fn set_batching(&mut self, batching: Batching) {
+        self.buckets = buckets(&self.backbone, self.windows.as_ref(), batching.spacing);
+        self.batching = batching;
     }
 
     /// Runs a batch of `size` texts of `length` tokens that nobody asked for, so that its memory is taken.
@@ -273,7 +266,7 @@ impl Extractor {
     /// # Errors
     /// The backbone's texts cannot be read in such windows.
     pub fn reader(&self, long: LongTexts) -> Result<Reader> {
-        Reader::new(Arc::clone(&self.backbone), long)
+        Reader::new(Arc::clone(&self.backbone), long, self.batching.spacing)
     }
 
     /// Runs pieces that a [`Reader`] made as one batch, padded to `length`: a row for each, without counts of tokens.
@@ -305,7 +298,7 @@ impl Extractor {
         each: &mut dyn FnMut(&Computed, usize, usize) -> Result<()>,
     ) -> Result<()> {
         let lengths: Vec<usize> = encoded.lengths().collect();
-        for batch in batches(&lengths, &self.buckets, self.token_budget) {
+        for batch in batches(&lengths, &self.buckets, self.batching.token_budget) {
             let outputs = self.run(&batch, encoded)?;
             for (position, &index) in batch.rows.iter().enumerate() {
                 each(&outputs, position, index)?;
@@ -364,6 +357,12 @@ pub(super) fn windows(backbone: &Backbone, long: LongTexts) -> Result<Option<Win
         Architecture::Onnx => preparation.max_length,
     };
     Windows::new(backbone.tokenizer(), &preparation.prefix, positions, options).map(Some)
+}
+
+/// The lengths that texts, or their windows, are padded to.
+pub(super) fn buckets(backbone: &Backbone, windows: Option<&Windows>, spacing: Spacing) -> Buckets {
+    let max_length = backbone.manifest().preparation.max_length;
+    Buckets::new(windows.map_or(max_length, |windows| windows.options().window), spacing)
 }
 
 /// A text with the backbone's prefix in front.

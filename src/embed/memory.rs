@@ -11,6 +11,7 @@ use super::extractor::Extractor;
 use crate::error::{Error, Kind, Result};
 use crate::quantities::MemorySize;
 use crate::runtime::{absent_bytes, allowed_cores, peak_rss_bytes, rss_bytes};
+use crate::tokens::Batching;
 
 /// Left for what a rehearsal does not show: rows that are read and written, and pieces of ONNX Runtime's arena that other shapes
 /// cannot use. Beyond the rehearsal and the rest of the embedding table, the demo data took up to 3 MiB (`docs/LOG.md`).
@@ -73,7 +74,7 @@ impl Extractor {
     /// Not even one longest text fits, which says what would be enough; or running fails.
     pub fn plan_memory(&mut self, limit: u64, weights: WeightBytes, file: &Path) -> Result<MemoryPlan> {
         let longest = self.buckets().lengths().last().copied().unwrap_or(1);
-        let wanted = self.token_budget();
+        let wanted = self.batching().token_budget;
         let (before, mut budget) = (rss_bytes(), longest.min(wanted));
         let mut taken = self.rehearse_budget(budget, longest)?;
         // Words that were not met yet are in the file only.
@@ -93,7 +94,7 @@ impl Extractor {
             }
             (budget, taken) = (next, found);
         }
-        self.set_token_budget(budget);
+        self.set_batching(Batching { token_budget: budget, ..self.batching() });
         let buckets = self.buckets().lengths().len();
         Ok(MemoryPlan { limit, rehearsed: taken, reserve, token_budget: budget, longest, buckets })
     }

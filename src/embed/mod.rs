@@ -16,7 +16,7 @@ mod windowed;
 pub use choice::{FeatureChoice, check_choice, covering};
 pub use cut::{CutRows, CutTokens, StatesNeed, StatesPlace, StatesProgress};
 pub use embedder::{EmbedOptions, Embedder, Progress};
-pub use extractor::{Extractor, TOKEN_BUDGET, WindowSpan, Work};
+pub use extractor::{Extractor, WindowSpan, Work};
 pub use layout::{RowLayout, RowParts, StoredLayers};
 pub use memory::{LIMITED_WINDOW_BYTES, MemoryPlan, WeightBytes, check_loadable, threads_within};
 pub use reader::{Reader, Reading, row_of_text};

@@ -5,11 +5,11 @@
 
 use std::sync::Arc;
 
-use super::extractor::{encode, prefixed, windows};
+use super::extractor::{buckets, encode, prefixed, windows};
 use super::windowed::Sum;
 use crate::backbone::Backbone;
 use crate::error::Result;
-use crate::tokens::{Buckets, LongTexts, Lost, Windows};
+use crate::tokens::{Buckets, LongTexts, Lost, Spacing, Windows};
 
 /// Reads texts as one backbone does. Cheap to share between threads.
 pub struct Reader {
@@ -38,12 +38,10 @@ impl Reading {
 impl Reader {
     /// # Errors
     /// The backbone's texts cannot be read in such windows.
-    pub(super) fn new(backbone: Arc<Backbone>, long: LongTexts) -> Result<Self> {
+    pub(super) fn new(backbone: Arc<Backbone>, long: LongTexts, spacing: Spacing) -> Result<Self> {
         let windows = windows(&backbone, long)?;
-        let longest = windows
-            .as_ref()
-            .map_or(backbone.manifest().preparation.max_length, |windows| windows.options().window);
-        Ok(Self { backbone, windows, buckets: Buckets::new(longest) })
+        let buckets = buckets(&backbone, windows.as_ref(), spacing);
+        Ok(Self { backbone, windows, buckets })
     }
 
     /// The length a piece is padded to.

@@ -12,6 +12,7 @@ use crate::classifier::{Classifier, Model, OpenOptions};
 use crate::embed::MemoryPlan;
 use crate::error::Result;
 use crate::runtime::{self, Runtime};
+use crate::tuning::{self, Applied, Kept, Setting};
 
 /// What this process may use of the machine.
 #[derive(Debug, Clone, Serialize)]
@@ -45,6 +46,36 @@ impl Machine {
     }
 }
 
+/// Whether a network was tuned for this machine.
+#[derive(Debug, Clone, Serialize)]
+pub struct Tuning {
+    /// How it is run now.
+    pub setting: Setting,
+    /// What that comes from, if it was tuned.
+    pub kept: Option<Kept>,
+    /// Why a tuning that is there cannot be used.
+    pub problem: Option<String>,
+    /// Tunings of the same network that are not of this machine and library, and in what.
+    pub elsewhere: Vec<String>,
+}
+
+impl Tuning {
+    /// Of what was applied, and what else is in the folder.
+    #[must_use]
+    pub fn of(applied: &Applied, folder: Option<&Path>) -> Self {
+        let elsewhere = folder.zip(applied.key.as_ref()).map(|(folder, key)| {
+            let others = tuning::kept_elsewhere(folder, key);
+            others.iter().map(|kept| key.differences(&kept.key)).collect()
+        });
+        Self {
+            setting: applied.setting(),
+            kept: applied.kept.clone(),
+            problem: applied.problem.as_ref().map(ToString::to_string),
+            elsewhere: elsewhere.unwrap_or_default(),
+        }
+    }
+}
+
 /// What opening a model took.
 #[derive(Debug, Clone, Serialize)]
 pub struct Opened {
@@ -62,6 +93,7 @@ pub struct Opened {
     pub peak_rss_bytes: u64,
     /// How it keeps below a limit, if one was given.
     pub memory: Option<MemoryPlan>,
+    pub tuning: Tuning,
 }
 
 /// Opens a model and lets it predict once.
@@ -87,6 +119,7 @@ pub fn open_model(path: &Path, options: &OpenOptions) -> Result<Opened> {
         self_test: classifier.self_test(),
         peak_rss_bytes: runtime::peak_rss_bytes(),
         memory: classifier.memory(),
+        tuning: Tuning::of(classifier.tuning(), options.tuning.as_deref()),
     })
 }
 

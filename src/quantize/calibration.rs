@@ -11,7 +11,7 @@ use crate::bert::{Network, Product, product_inputs_graph};
 use crate::embed::{CutRows, CutTokens};
 use crate::error::{Error, Kind, Result};
 use crate::runtime::{Input, Runtime, Session, Values};
-use crate::tokens::{Buckets, batches};
+use crate::tokens::{Batching, Buckets, batches};
 
 /// How many texts are enough.
 pub const CALIBRATION_TEXTS: usize = 512;
@@ -97,8 +97,9 @@ pub fn calibrate(backbone: &Backbone, runtime: &Runtime, texts: &[&str]) -> Resu
     let network = Network { config, weights: &weights, weight_file, changed, forms: None };
     let (graph, names) = product_inputs_graph(&network)?;
     let mut session = runtime.session_from_memory(&graph, folder)?;
-    let rows = CutRows::ids(backbone, texts)?;
-    let buckets = Buckets::new(backbone.manifest().preparation.max_length);
+    let batching = Batching::default();
+    let rows = CutRows::ids(backbone, texts, batching)?;
+    let buckets = Buckets::new(backbone.manifest().preparation.max_length, batching.spacing);
     let mut calibration = Calibration::default();
     for batch in batches(rows.lengths(), &buckets, TOKENS) {
         let (CutTokens::Ids(ids), mask) = rows.fill(&batch)? else {

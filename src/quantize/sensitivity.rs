@@ -14,6 +14,7 @@ use crate::embed::CutRows;
 use crate::error::{Error, Kind, Result};
 use crate::graph::Data;
 use crate::runtime::{Runtime, Session};
+use crate::tokens::Batching;
 
 /// What each product loses when it alone computes in 8 bits: 1 - the mean cosine to fp32.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -57,7 +58,7 @@ pub fn sensitivity(
         return Err(Error::new(Kind::Table, "there are no texts to measure int8 with"));
     }
     let source = Source::open(backbone)?;
-    let rows = CutRows::ids(backbone, texts)?;
+    let rows = CutRows::ids(backbone, texts, Batching::default())?;
     let chosen: Vec<usize> = (0..texts.len()).collect();
     let hidden = source.config.hidden_size;
     let embeddings = |session: &mut Session| {

@@ -3,6 +3,7 @@
 //! Refuses to decide anything: it reports, the callers choose. What the system does not say is `None` or 0, never a guess.
 
 use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -42,6 +43,16 @@ pub fn allow_open_files() {
     let all = rustix::process::Rlimit { current: maximum, maximum };
     // Where the system refuses, the lower limit stays, and is told when it is met.
     let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, all);
+}
+
+/// The name of the processor alone, as in [`processor`]: quick, since only the beginning of `/proc/cpuinfo` is made for it, which is
+/// long where there are many cores.
+#[must_use]
+pub fn processor_name() -> String {
+    let mut start = Vec::new();
+    let read = fs::File::open("/proc/cpuinfo").and_then(|file| file.take(4096).read_to_end(&mut start));
+    let name = read.ok().and_then(|_| processor_model(&String::from_utf8_lossy(&start)));
+    name.unwrap_or_else(|| std::env::consts::ARCH.to_owned())
 }
 
 /// The processor of this machine.
@@ -118,6 +129,17 @@ pub fn memory() -> Option<Memory> {
         available: kibibytes(&information, "MemAvailable")?,
         limit: limit.filter(|&limit| limit < total),
     })
+}
+
+/// Processes that ran or waited for a core, on average over the last minute; `None` where the system does not say.
+#[must_use]
+pub fn load_average() -> Option<f64> {
+    first_number(&fs::read_to_string("/proc/loadavg").ok()?)
+}
+
+/// proc(5): the averages over 1, 5 and 15 minutes come first.
+fn first_number(averages: &str) -> Option<f64> {
+    averages.split_ascii_whitespace().next()?.parse().ok()
 }
 
 /// The largest resident set this process had so far (since [`reset_peak_rss`]), in bytes; 0 where the system does not say.

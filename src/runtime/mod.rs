@@ -27,8 +27,8 @@ pub use gemm::{GemmPeak, gemm_peak};
 #[cfg(feature = "serve")]
 pub use machine::give_back_memory;
 pub use machine::{
-    Memory, Processor, absent_bytes, allow_open_files, allowed_cores, memory, peak_rss_bytes, processor,
-    reset_peak_rss, rss_bytes,
+    Memory, Processor, absent_bytes, allow_open_files, allowed_cores, load_average, memory, peak_rss_bytes,
+    processor, processor_name, reset_peak_rss, rss_bytes,
 };
 pub use placement::Placement;
 pub use session::{Input, Lent, Session, Tensor, ValueInfo, Values};
@@ -92,6 +92,7 @@ pub struct Runtime {
     version: String,
     device: Device,
     threads: usize,
+    threads_given: bool,
 }
 
 /// The library of this process: it can be loaded once, and its environment lives as long as the process.
@@ -126,6 +127,7 @@ impl Runtime {
             library: library.path,
             device: options.device,
             threads: options.threads.unwrap_or_else(allowed_cores),
+            threads_given: options.threads.is_some(),
         };
         runtime.require_provider()?;
         Ok(runtime)
@@ -164,6 +166,18 @@ impl Runtime {
     #[must_use]
     pub fn threads(&self) -> usize {
         self.threads
+    }
+
+    /// Whether that many threads were asked for, and not just as many as there are cores.
+    #[must_use]
+    pub fn threads_given(&self) -> bool {
+        self.threads_given
+    }
+
+    /// The same with another number of threads (at least one).
+    #[must_use]
+    pub fn with_threads(&self, threads: usize) -> Self {
+        Self { threads: threads.max(1), ..self.clone() }
     }
 
     /// A session for the graph file; its external data is looked up beside it.

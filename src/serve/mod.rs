@@ -28,9 +28,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::bundle::PublicKey;
-use crate::embed::TOKEN_BUDGET;
 use crate::error::Result;
 use crate::runtime::RuntimeOptions;
+use crate::tokens::TOKEN_BUDGET;
 pub use log::LogFormat;
 
 /// What to serve, to whom, and how much of it.
@@ -42,6 +42,9 @@ pub struct ServeOptions {
     pub runtime: RuntimeOptions,
     /// Load nothing but a bundle that was signed with this key.
     pub trust: Option<PublicKey>,
+    /// Where tunings are kept, whose threads and buckets are used; how large a batch gets is a limit of its own, as a text that comes
+    /// alone waits for it.
+    pub tuning: Option<PathBuf>,
     /// Where to listen.
     pub bind: SocketAddr,
     /// One API key a line; without, everybody may ask.

@@ -8,6 +8,7 @@ use std::time::Instant;
 use hyper::header::HeaderValue;
 use serde::Serialize;
 
+use super::log::{Log, fields_of};
 use super::{Long, ServeOptions};
 use crate::backbone::Source;
 use crate::bundle::{Bundle, SelfTest};
@@ -55,6 +56,7 @@ impl Model {
         let opening = OpenOptions {
             runtime: options.runtime.clone(),
             trust: options.trust.clone(),
+            tuning: options.tuning.clone(),
             ..OpenOptions::default()
         };
         let classifier = Classifier::open_with(path, &opening)?;
@@ -83,6 +85,18 @@ impl Model {
             most_tokens: options.limits.tokens,
             classifier,
         })
+    }
+
+    /// Says that the network runs as it was tuned, or why not although there is a tuning.
+    pub(super) fn say_tuning(&self, log: &Log) {
+        let applied = self.classifier.tuning();
+        if let Some(problem) = &applied.problem {
+            log.warn("the tuning is not used", &fields_of(problem));
+        }
+        if applied.kept.is_some() {
+            let (threads, buckets) = (applied.runtime.threads(), applied.batching.spacing.to_string());
+            log.info("tuned", &[("threads", threads.into()), ("buckets", buckets.into())]);
+        }
     }
 
     /// The tasks.

@@ -43,6 +43,7 @@ impl Server {
         let keys = options.api_keys.as_deref().map(Keys::open).transpose()?;
         let tls = options.tls.as_ref().map(|(chain, key)| tls::acceptor(chain, key)).transpose()?;
         let model = Model::open(&options)?;
+        model.say_tuning(&log);
         let counters = Arc::new(Counters::new());
         let limits = &options.limits;
         let queue = Queue::new(limits.token_budget, limits.max_wait, Arc::clone(&counters), Arc::clone(&log));

@@ -111,6 +111,7 @@ fn exchange_tls(server: &Server) -> Result<String> {
 
 fn exchange_model(server: &Server) -> Result<String> {
     let model = Model::open(&server.options)?;
+    model.say_tuning(&server.log);
     let said = model.card.fingerprint.clone();
     server.model.set(model);
     Ok(said)

@@ -19,30 +19,38 @@ const FOLDER_BYTES: u64 = 16 * BLOCK_BYTES;
 /// # Errors
 /// None of them is set.
 pub fn default_root(flag: Option<&Path>) -> Result<PathBuf> {
-    let variable = |name| std::env::var_os(name);
-    root_from(flag, variable("FROSTHEAD_CACHE"), variable("XDG_CACHE_HOME"), variable("HOME"))
+    root_from(flag, user_folder("FROSTHEAD_CACHE", "XDG_CACHE_HOME", ".cache"))
 }
 
-/// [`default_root`] of values that were looked up; an empty value counts as not set, and a relative `XDG_CACHE_HOME` is
-/// ignored (XDG Base Directory Specification 0.8).
-fn root_from(
-    flag: Option<&Path>,
-    cache: Option<OsString>,
-    xdg: Option<OsString>,
+fn root_from(flag: Option<&Path>, of_user: Option<PathBuf>) -> Result<PathBuf> {
+    let flag = flag.map(Path::to_path_buf).filter(|path| !path.as_os_str().is_empty());
+    flag.or(of_user).ok_or_else(|| {
+        Error::new(Kind::Usage, "no place for the cache is known")
+            .found("neither --cache nor FROSTHEAD_CACHE, XDG_CACHE_HOME or HOME")
+            .help("give a directory with --cache DIR")
+    })
+}
+
+/// A folder of the user's: that of the variable `own`, else `frosthead` in that of the variable `base`, else in `$HOME/below`; none if
+/// none of them is set.
+#[must_use]
+pub fn user_folder(own: &str, base: &str, below: &str) -> Option<PathBuf> {
+    let variable = |name| std::env::var_os(name);
+    folder_from(variable(own), variable(base), variable("HOME"), below)
+}
+
+/// [`user_folder`] of values that were looked up; an empty value counts as not set, and a relative `base` is ignored (XDG Base
+/// Directory Specification 0.8).
+fn folder_from(
+    own: Option<OsString>,
+    base: Option<OsString>,
     home: Option<OsString>,
-) -> Result<PathBuf> {
+    below: &str,
+) -> Option<PathBuf> {
     let set = |value: Option<OsString>| value.filter(|value| !value.is_empty()).map(PathBuf::from);
-    let xdg = set(xdg).filter(|path| path.is_absolute());
-    flag.map(Path::to_path_buf)
-        .filter(|path| !path.as_os_str().is_empty())
-        .or_else(|| set(cache))
-        .or_else(|| xdg.map(|path| path.join("frosthead")))
-        .or_else(|| set(home).map(|path| path.join(".cache/frosthead")))
-        .ok_or_else(|| {
-            Error::new(Kind::Usage, "no place for the cache is known")
-                .found("neither --cache nor FROSTHEAD_CACHE, XDG_CACHE_HOME or HOME")
-                .help("give a directory with --cache DIR")
-        })
+    let base = set(base).filter(|path| path.is_absolute());
+    let home = set(home).map(|path| path.join(below));
+    set(own).or_else(|| base.or(home).map(|path| path.join("frosthead")))
 }
 
 /// The bytes that `rows` new rows of `width` f32 will take on the disk, block rounding included.
@@ -97,28 +105,31 @@ fn megabytes(tenths: u64) -> String {
 mod tests {
     use super::*;
 
-    fn root(flag: &str, cache: &str, xdg: &str, home: &str) -> Result<PathBuf> {
+    fn folder(cache: &str, xdg: &str, home: &str) -> Option<PathBuf> {
         let some = |text: &str| (text != "-").then(|| OsString::from(text));
-        root_from((flag != "-").then_some(Path::new(flag)), some(cache), some(xdg), some(home))
+        folder_from(some(cache), some(xdg), some(home), ".cache")
     }
 
     #[test]
     fn the_first_place_that_is_set_wins() {
-        assert_eq!(root("f", "c", "/x", "/h").unwrap(), Path::new("f"));
-        assert_eq!(root("-", "c", "/x", "/h").unwrap(), Path::new("c"));
-        assert_eq!(root("-", "-", "/x", "/h").unwrap(), Path::new("/x/frosthead"));
-        assert_eq!(root("-", "-", "-", "/h").unwrap(), Path::new("/h/.cache/frosthead"));
+        let root = |flag: &str| root_from(Some(Path::new(flag)), Some("c".into())).unwrap();
+        assert_eq!(root("f"), Path::new("f"));
+        assert_eq!(root(""), Path::new("c"));
+        assert_eq!(folder("c", "/x", "/h").unwrap(), Path::new("c"));
+        assert_eq!(folder("-", "/x", "/h").unwrap(), Path::new("/x/frosthead"));
+        assert_eq!(folder("-", "-", "/h").unwrap(), Path::new("/h/.cache/frosthead"));
     }
 
     #[test]
     fn empty_and_relative_xdg_values_count_as_not_set() {
-        assert_eq!(root("-", "", "", "/h").unwrap(), Path::new("/h/.cache/frosthead"));
-        assert_eq!(root("-", "-", "relative", "/h").unwrap(), Path::new("/h/.cache/frosthead"));
+        assert_eq!(folder("", "", "/h").unwrap(), Path::new("/h/.cache/frosthead"));
+        assert_eq!(folder("-", "relative", "/h").unwrap(), Path::new("/h/.cache/frosthead"));
+        assert_eq!(folder("", "relative", ""), None);
     }
 
     #[test]
     fn no_place_at_all_is_an_error_with_a_remedy() {
-        let error = root("-", "-", "", "").unwrap_err();
+        let error = root_from(None, folder("", "", "")).unwrap_err();
         assert_eq!(error.kind(), Kind::Usage);
         assert!(error.remedy().unwrap().contains("--cache"));
     }

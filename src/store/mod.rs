@@ -36,7 +36,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-pub use location::{default_root, free_space, require_space, space_needed};
+pub use location::{default_root, free_space, require_space, space_needed, user_folder};
 pub use manage::{Entry, PartReport, PruneOptions, Removed, list, prune, verify};
 pub use states::{StatePrecision, TokenStates};
 

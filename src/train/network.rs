@@ -129,7 +129,8 @@ impl<'t> Trainer<'t> {
         }
         let backbone: &Backbone = embedder.backbone();
         let (config, weights) = backbone.encoder()?;
-        let place = StatesPlace { root: embedder.root(), precision: options.states };
+        let (root, batching) = (embedder.root(), embedder.batching());
+        let place = StatesPlace { root, precision: options.states, batching };
         let runtime = embedder.runtime();
         let changed = backbone.changed().cloned().unwrap_or_default();
         Ok(Self { backbone, runtime, place, config, weights, options, rows, scratch, inputs, changed, heads })
@@ -148,7 +149,7 @@ impl<'t> Trainer<'t> {
                     let _uninterrupted = show(&TrainEvent::States(progress));
                 })
             }
-            _ => CutRows::ids(self.backbone, self.rows.texts),
+            _ => CutRows::ids(self.backbone, self.rows.texts, self.place.batching),
         }
     }
 

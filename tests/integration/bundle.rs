@@ -433,6 +433,8 @@ fn with_a_key_only_what_was_signed_with_it_is_loaded() {
         vec!["inspect", text(&out)],
         vec!["bench", "latency", text(&data), "--model", text(&out)],
         vec!["bench", "embed", text(&data), "--backbone", text(&out)],
+        vec!["tune", text(&data), "--backbone", text(&out)],
+        vec!["tune", text(&data), "--model", text(&out)],
         vec!["compare", text(&data), "--backbone", text(&out), "--task", "domain", "--out", "never"],
         vec!["embed", text(&data), "--backbone", text(&out), "--out", "never.parquet"],
         vec!["train", text(&data), "--backbone", text(&out), "--task", "domain", "--out", "never"],

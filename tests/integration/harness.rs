@@ -139,6 +139,8 @@ pub fn command(arguments: &[&str]) -> Command {
     command
         .args(arguments)
         .env("FROSTHEAD_CACHE", shared().join("cache"))
+        // Nobody tunes for the tests but a test that names another place.
+        .env("FROSTHEAD_CONFIG", shared().join("config"))
         .env_remove("FROSTHEAD_KILL_AT")
         .stdin(Stdio::null())
         .current_dir(root());

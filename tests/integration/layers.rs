@@ -10,7 +10,7 @@ const LAYERS: [&[&str]; 13] = [
     &["bert", "runtime", "store", "heads"],
     &["backbone"],
     &["embed", "plan"],
-    &["bundle", "dataset", "finetune", "quantize"],
+    &["bundle", "dataset", "finetune", "quantize", "tuning"],
     &["classifier"],
     &["evaluate", "precision", "train"],
     &["bench", "inspect", "report", "serve"],

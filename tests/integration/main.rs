@@ -19,3 +19,4 @@ mod robust;
 #[cfg(feature = "serve")]
 mod serve;
 mod trained_features;
+mod tune;

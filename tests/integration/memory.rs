@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use frosthead::backbone::Backbone;
+use frosthead::bundle::Bundle;
+
 use crate::harness::{Finished, backbone, command, demo, directory, finish, frosthead, text};
 
 /// A control group with a memory limit, for one process; none where this user may not make one.
@@ -96,6 +99,11 @@ fn a_bundle_stays_within_the_memory_it_is_given_and_more_makes_its_batches_large
         assert!(line.contains("256") && line.contains("in reserve"), "{line}");
     }
     what_would_be_enough_is_enough(&fp32, &data);
+    // Each precision is tuned on its own, and fp32 as the backbone it was made from.
+    let network = |path| Bundle::open(path, None).unwrap().backbone().unwrap().network_fingerprint();
+    let own = Backbone::open(Path::new(backbone())).unwrap().network_fingerprint();
+    assert_eq!(network(&fp32), own);
+    assert_ne!(network(&int8), own);
     frosthead(&["predict", text(&data), "--model", text(&run), "--memory", "1G"])
         .fails_with(&["bundles only", "frosthead bundle"]);
     frosthead(&["predict", text(&data), "--model", text(&int8), "--memory", "much"]).fails_with(&["96M"]);

@@ -14,6 +14,7 @@ use frosthead::embed::{CutRows, EmbedOptions, Embedder, StatesPlace, StatesProgr
 use frosthead::fingerprint::TextKey;
 use frosthead::runtime::{Runtime, RuntimeOptions};
 use frosthead::store::StatePrecision;
+use frosthead::tokens::Batching;
 
 use crate::harness::{
     Finished, backbone, checkpoint, command, demo, directory, finish, frosthead, root, text,
@@ -117,7 +118,7 @@ pub fn cached_and_raw(
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let keys: Vec<TextKey> = texts.iter().map(|text| TextKey::of(text)).collect();
     let store = directory();
-    let place = StatesPlace { root: store.path(), precision };
+    let place = StatesPlace { root: store.path(), precision, batching: Batching::default() };
     let states = |level| {
         let mut from = Vec::new();
         let rows = CutRows::states(&frozen, &runtime, place, level, (&texts, &keys), &mut |progress| {

@@ -8,6 +8,7 @@ use frosthead::quantize::{
     Agreement, BuildOptions, Built, Precision, Variant, build, calibrate, sensitivity,
 };
 use frosthead::runtime::{Runtime, RuntimeOptions, Session};
+use frosthead::tokens::Batching;
 
 use crate::harness::{backbone, demo, directory};
 
@@ -46,7 +47,7 @@ fn precisions_of_the_real_encoder_are_as_close_and_as_small_as_promised() {
     let all: Vec<&str> = texts.iter().map(String::as_str).collect();
     let (calibrating, measured) = all.split_at(256);
     let calibration = calibrate(&backbone, &runtime, calibrating).unwrap();
-    let rows = CutRows::ids(&backbone, measured).unwrap();
+    let rows = CutRows::ids(&backbone, measured, Batching::default()).unwrap();
     let chosen: Vec<usize> = (0..measured.len()).collect();
     let measure = |variant: &Variant| {
         let folder = directory();

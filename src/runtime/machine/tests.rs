@@ -234,3 +234,15 @@ fn what_is_mapped_but_not_in_memory_is_counted_by_file() {
     // This very program is mapped, and not all of it is in memory or all of it is.
     assert!(absent_bytes(&std::env::current_exe().unwrap().canonicalize().unwrap()).is_some());
 }
+
+#[test]
+fn the_name_alone_is_that_of_the_processor() {
+    assert_eq!(processor_name(), processor().model);
+}
+
+#[test]
+fn the_load_is_that_of_the_last_minute() {
+    assert_eq!(first_number("8.56 8.89 8.99 11/412 3277\n"), Some(8.56));
+    assert_eq!(first_number(""), None);
+    assert!(load_average().is_none_or(|load| load >= 0.0));
+}

@@ -9,7 +9,7 @@ mod limits;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -46,9 +46,22 @@ impl Server {
     }
 
     pub fn at(address: &str, bundle: &Path, arguments: &[&str]) -> Self {
-        let start = ["serve", text(bundle), "--bind", address, "--log", "json"];
-        let arguments = [&start, arguments].concat();
-        let mut child = command(&arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::start(command(&Self::arguments(address, bundle, arguments)))
+    }
+
+    /// One whose user's configuration lies there.
+    pub fn configured(config: &Path, bundle: &Path) -> Self {
+        let mut command = command(&Self::arguments("127.0.0.1:0", bundle, &[]));
+        command.env("FROSTHEAD_CONFIG", config);
+        Self::start(command)
+    }
+
+    fn arguments<'a>(address: &'a str, bundle: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
+        [&["serve", text(bundle), "--bind", address, "--log", "json"], more].concat()
+    }
+
+    fn start(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let (lines, log) = channel();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         std::thread::spawn(move || {

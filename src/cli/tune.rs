@@ -1,0 +1,210 @@
+//! Owns `frosthead tune`: the fastest threads and batches for a network on this machine, shown and kept.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::Outcome;
+use super::bench::first_texts;
+use super::eval::{print_json, unprintable};
+use super::options::{RuntimeArguments, TableArguments, TrustArguments};
+use super::terminal::{Terminal, grouped};
+use crate::backbone::Backbone;
+use crate::classifier::Model;
+use crate::embed::StoredLayers;
+use crate::error::{Error, Kind, Result};
+use crate::quantities::{date, duration};
+use crate::runtime::{Runtime, allowed_cores, load_average};
+use crate::tokens::LongTexts;
+use crate::tuning::{
+    Gain, Grid, Kept, Key, Networks, NetworksOptions, Samples, Search, Trial, folder, keep, made_up_texts,
+    search,
+};
+
+/// Texts that samples are taken from: as many as are sorted into batches together.
+const TEXTS: usize = 8192;
+/// The share of the cores that others may take before a warning.
+const BUSY: f64 = 0.25;
+
+/// Find the threads and batches that run a network fastest on this machine, and keep them for all commands.
+///
+/// What is kept holds for this network (its dimensions and precision, whatever it has learned), processor, number of cores and ONNX
+/// Runtime; --threads, --token-budget and --no-tuning take precedence over it. No result changes. With --threads here, that many are
+/// kept, with the best batches for them.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  frosthead tune data.csv --backbone models/all-MiniLM-L6-v2
+  frosthead tune reviews.jsonl --text review --model x.frost --seconds 120
+  frosthead tune --backbone models/all-MiniLM-L6-v2 --full-sweep")]
+pub(crate) struct Arguments {
+    /// A table of texts like those to come; without, texts are made up with the lengths that sentences have.
+    data: Option<String>,
+    /// The backbone directory, or a run or bundle for its backbone.
+    #[arg(long, value_name = "DIR", required_unless_present = "model", conflicts_with = "model")]
+    backbone: Option<PathBuf>,
+    /// The run directory or bundle, whose texts are read as it reads them.
+    #[arg(long, value_name = "RUN")]
+    model: Option<PathBuf>,
+    /// How long the search shall take, about; a large network takes longer.
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..))]
+    seconds: u16,
+    /// Measure every setting beside the search, and show how far what it found is from the best of all.
+    #[arg(long)]
+    full_sweep: bool,
+    /// Print JSON to standard output.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    table: TableArguments,
+    #[command(flatten)]
+    trust: TrustArguments,
+    #[command(flatten)]
+    runtime: RuntimeArguments,
+}
+
+#[derive(Serialize)]
+struct Report<'r> {
+    #[serde(flatten)]
+    found: &'r Search,
+    own_texts: bool,
+    file: &'r Path,
+}
+
+pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
+    let folder = folder().ok_or_else(|| {
+        Error::new(Kind::Usage, "no place to keep a tuning is known")
+            .found("neither FROSTHEAD_CONFIG, XDG_CONFIG_HOME nor HOME")
+            .help("set FROSTHEAD_CONFIG to a directory")
+    })?;
+    let runtime = arguments.runtime.load(terminal)?;
+    let grid = Grid::of(&runtime)?;
+    warn_of_load(load_average(), allowed_cores(), terminal);
+    let (backbone, options) = network(arguments, &runtime)?;
+    let texts = match &arguments.data {
+        Some(data) => first_texts(data, &arguments.table, TEXTS)?,
+        None => made_up_texts(TEXTS),
+    };
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let samples = Samples::of(&backbone, &texts)?;
+    let mut networks = Networks::new(&backbone, &runtime, options, &samples);
+    let (plan, seconds) = networks.plan(&grid, arguments.seconds.into(), arguments.full_sweep)?;
+    terminal.say(format!(
+        "timed on {} of {} {}; about {}",
+        grouped(samples.first(plan.samples).map(Vec::len).sum::<usize>() as u64),
+        grouped(texts.len() as u64),
+        if arguments.data.is_some() { "texts" } else { "made-up texts (a table of your own tunes better)" },
+        duration(seconds)
+    ));
+    let found = search(&grid, plan, &mut networks, &mut |what| terminal.say(what))?;
+    let key = Key::of(&backbone, &runtime);
+    let gain = found.gain.filter(|_| found.kept != found.default);
+    let rate = found.trials.iter().find(|trial| trial.setting == found.kept);
+    let kept = Kept::new(key, &backbone.manifest().name, found.kept, gain)
+        .on(arguments.data.is_some(), rate.map_or(0.0, |trial| trial.texts_per_second));
+    let file = keep(&folder, &kept)?;
+    if arguments.json {
+        print_json(&Report { found: &found, own_texts: arguments.data.is_some(), file: &file })?;
+    } else {
+        print(&found)?;
+    }
+    terminal.say(format!("{}: written, in {}", file.display(), duration(found.seconds)));
+    Ok(Outcome::Done)
+}
+
+/// Says that other work runs: with cores that are taken, fewer threads are the fastest.
+fn warn_of_load(load: Option<f64>, cores: usize, terminal: &Terminal) {
+    #[expect(clippy::cast_precision_loss, reason = "a number of cores")]
+    let busy = load.filter(|load| *load > BUSY * cores as f64);
+    if let Some(load) = busy {
+        terminal.warn(format!(
+            "other work runs on this machine (load average {load:.1}, {cores} cores): what is fastest now may not be when it is \
+             quiet; tune it again then"
+        ));
+    }
+}
+
+/// The network to tune, and how its texts are read.
+fn network(arguments: &Arguments, runtime: &Runtime) -> Result<(Arc<Backbone>, NetworksOptions)> {
+    let Arguments { backbone, model, trust, .. } = arguments;
+    if let Some(path) = backbone {
+        let options = NetworksOptions { stored: StoredLayers::All, long: LongTexts::Truncate };
+        return Ok((Arc::new(trust.open_backbone(path, runtime)?), options));
+    }
+    let path = model.as_deref().unwrap_or(Path::new(""));
+    let model = Model::open(path, trust.trust.as_ref())?;
+    let layers = match &model {
+        Model::Run(run) => !run.sees_embedding_only(),
+        Model::Bundle(bundle) => {
+            if !trust.skip_self_test {
+                bundle.self_test(&mut bundle.extractor(runtime)?)?;
+            }
+            bundle.gives_layers()
+        }
+    };
+    let stored = if layers { StoredLayers::All } else { StoredLayers::Last };
+    Ok((Arc::new(model.backbone(None)?), NetworksOptions { stored, long: model.long() }))
+}
+
+/// What was tried, and what came of it.
+fn print(found: &Search) -> Result<()> {
+    let mut text = "threads  tokens a batch  buckets   texts/s  × default  passes\n".to_owned();
+    found.trials.iter().for_each(|trial| text += &line(trial, found));
+    if let Some(sweep) = &found.sweep {
+        let all = sweep.settings;
+        text += &match &sweep.pick_against_best {
+            None => format!("the search's pick is the best of all {all}\n"),
+            Some(gain) => {
+                format!("the search's pick is {} as fast as the best of all {all}\n", times(gain))
+            }
+        };
+    }
+    text += &match &found.gain {
+        Some(gain) if found.kept != found.default => {
+            format!("kept: {}, {} the speed of the default\n", found.kept, times(gain))
+        }
+        Some(gain) => format!(
+            "kept: the default ({}), as nothing is faster beyond noise (the fastest is {} its speed)\n",
+            found.kept,
+            times(gain)
+        ),
+        None => format!("kept: the default ({}), as it is the fastest\n", found.kept),
+    };
+    std::io::stdout().lock().write_all(text.as_bytes()).map_err(unprintable)
+}
+
+fn line(trial: &Trial, found: &Search) -> String {
+    let Trial { setting, texts_per_second, speed, passes, .. } = trial;
+    let marks = [
+        ("default", Some(found.default)),
+        ("search's pick", Some(found.pick)),
+        ("sweep's best", found.sweep.as_ref().map(|sweep| sweep.best)),
+    ];
+    let marks: Vec<&str> =
+        marks.iter().filter(|(_, own)| *own == Some(*setting)).map(|(mark, _)| *mark).collect();
+    let line = format!(
+        "{:>7}  {:>14}  {:<8}  {texts_per_second:>7.0}  {speed:>9.3}  {passes:>6}  {}",
+        setting.threads,
+        grouped(setting.token_budget as u64),
+        setting.buckets.to_string(),
+        marks.join(", ")
+    );
+    format!("{}\n", line.trim_end())
+}
+
+fn times(gain: &Gain) -> String {
+    format!("{:.3} ± {:.3} ×", gain.ratio, gain.standard_error)
+}
+
+/// What is kept of a tuning, for people.
+pub(super) fn describe_kept(kept: &Kept) -> String {
+    let what = match &kept.gain {
+        Some(gain) => format!("{} the speed of the default", times(gain)),
+        None => "the default, as nothing was faster beyond noise".to_owned(),
+    };
+    let texts = if kept.own_texts { "own" } else { "made-up" };
+    let rate = kept.texts_per_second;
+    format!("{what}; {} on {}, {rate:.0} of {texts} texts/s", kept.model, date(kept.tuned))
+}
