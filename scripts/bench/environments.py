@@ -22,6 +22,8 @@ CUDA = ("nvidia_", "nvidia-", "cuda_", "cuda-", "triton-")
 # … and the parts for CUDA of PyTorch's own package.
 TORCH_CUDA = ("libtorch_cuda*.so", "libc10_cuda.so", "libtorch_nvshmem.so")
 OURS = {"sentence-transformers": ("pyarrow-",)}
+# The Python that this one's environment was made from, which has pip.
+BASE = str(Path(sys.base_prefix) / "bin/python3")
 
 
 class Unavailable(Exception):
@@ -69,8 +71,8 @@ class Environments:
         print(f"bench: setting up {name}", file=sys.stderr)
         shutil.rmtree(folder, ignore_errors=True)
         # Without pip, so that only what the peer needs is in there and counted.
-        run([sys.executable, "-m", "venv", "--without-pip", str(folder)])
-        run([sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--disable-pip-version-check",
+        run([BASE, "-m", "venv", "--without-pip", str(folder)])
+        run([BASE, "-m", "pip", "--python", str(python), "install", "--quiet", "--disable-pip-version-check",
              "--only-binary=:all:", "--require-hashes", "-r", str(wanted)])
         # Last, so that an interrupted installation is done again.
         shutil.copyfile(wanted, stamp)
