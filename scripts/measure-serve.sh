@@ -11,6 +11,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 int8=$(realpath "$1") fp32=$(realpath "$2") seconds=${3:-20} long=${4:-60}
 frosthead=target/release/frosthead data=data/demo.csv port=18080
 work=$(mktemp -d)
+# Nobody's tuning.
+export FROSTHEAD_CONFIG=$work/config
 export ORT_DYLIB_PATH=${ORT_DYLIB_PATH:-$(ls "$PWD"/.downloads/onnxruntime/libonnxruntime.so.*)}
 server=
 # Only what this script started.
