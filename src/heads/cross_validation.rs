@@ -217,7 +217,7 @@ fn walk(source: &Source<'_>, classes: usize, options: &FitOptions, folds: &[usiz
     let (rows, labels) = chosen(&inside);
     let training = Examples { rows: &rows, labels: &labels, ..*examples };
     let scaler =
-        if source.standardized { Scaler::none(examples.features.width()) } else { Scaler::of(&training) };
+        if source.standardized { Scaler::none(examples.features.width()) } else { Scaler::of(&training, 1) };
     // The folds share the threads.
     let alone = FitOptions { threads: 1, ..options.clone() };
     let training = Problem { precision: source.precision, ..problem(&scaler, &training, classes, &alone) };
@@ -331,7 +331,7 @@ mod tests {
             let others: Vec<u32> = outside.iter().map(|&row| labels[row]).collect();
             let training = Examples { rows: &inside, labels: &own, ..examples };
             let held_out = Examples { rows: &outside, labels: &others, ..examples };
-            let scaler = Scaler::of(&training);
+            let scaler = Scaler::of(&training, 1);
             let training = problem(&scaler, &training, 2, &options);
             let held_out = problem(&scaler, &held_out, 2, &options);
             for (sum, alpha) in scores.iter_mut().zip(GRID) {

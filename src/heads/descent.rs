@@ -9,7 +9,8 @@ use std::collections::VecDeque;
 use ndarray::Array2;
 
 use super::curvature::{Guess, Products, guess_bytes};
-use super::objective::{PARTS, Problem, loss_and_gradient};
+use super::objective::{Problem, loss_and_gradient};
+use super::parallel::PARTS;
 use super::precision::Precision;
 
 /// Steps remembered.
@@ -109,6 +110,12 @@ fn direction(guess: &Guess, memory: &VecDeque<Pair>, gradient: &Array2<f64>) -> 
         shares.push(share);
     }
     guess.apply(&mut direction);
+    // The guess is one of the beginning; the last step knows how much of that curvature is left (ibid., equation 7.20).
+    if let Some(pair) = memory.back() {
+        let mut guessed = pair.change.clone();
+        guess.apply(&mut guessed);
+        direction *= pair.curvature / dot(&pair.change, &guessed);
+    }
     for (pair, share) in memory.iter().zip(shares.into_iter().rev()) {
         let other = dot(&pair.change, &direction) / pair.curvature;
         direction.scaled_add(share - other, &pair.step);
@@ -168,7 +175,7 @@ mod tests {
         let (features, labels) = sample(500, 40);
         let rows: Vec<usize> = (0..500).collect();
         let examples = Examples { features: FeatureView::whole(&features, 40), rows: &rows, labels: &labels };
-        let scaler = Scaler::of(&examples);
+        let scaler = Scaler::of(&examples, 1);
         let options = |threads| crate::heads::FitOptions { threads, ..Default::default() };
         let problem = |threads| crate::heads::fit::problem(&scaler, &examples, 3, &options(threads));
         let of = |threads| {
@@ -196,7 +203,7 @@ mod tests {
         let (features, labels) = sample(500, 40);
         let rows: Vec<usize> = (0..500).collect();
         let examples = Examples { features: FeatureView::whole(&features, 40), rows: &rows, labels: &labels };
-        let scaler = Scaler::of(&examples);
+        let scaler = Scaler::of(&examples, 1);
         let options = crate::heads::FitOptions::default();
         // A gradient of some 1e-9 per row: far below the rounding of single precision.
         let problem = crate::heads::objective::Problem {

@@ -32,7 +32,7 @@ pub fn fit(
             (alpha, candidates)
         }
     };
-    let scaler = Scaler::of(examples);
+    let scaler = Scaler::of(examples, options.threads);
     let problem = problem(&scaler, examples, label_names.len(), options);
     let solution = minimize(&problem, alpha).map_err(|error| error.column(task))?;
     let (weights, bias) = scaler.fold(&solution.parameters);

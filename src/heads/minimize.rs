@@ -17,8 +17,8 @@ use crate::error::{Error, Kind, Result};
 
 /// The gradient of the summed loss may be so long per row: scikit-learn's default precision (`tol = 1e-4` on the mean loss).
 pub(super) const TOLERANCE_PER_ROW: f64 = 1e-4;
-/// Features beyond which the copy of the rows that linfa-logistic takes is too large.
-const WIDE: usize = 1024;
+/// Numbers of the rows beyond which the copy that linfa-logistic takes is too large for what it can still add: 128 MiB.
+const COPIED: usize = 1 << 24;
 /// linfa-logistic's steps, at most.
 const STEPS: u64 = 400;
 
@@ -31,7 +31,7 @@ pub(super) fn penalty(alpha: f64, classes: usize) -> f64 {
 /// Bytes that takes at its peak, beside the features themselves.
 pub(super) fn minimize_bytes(rows: usize, width: usize, classes: usize) -> u64 {
     let descent = descent_bytes(rows, width, classes);
-    if width > WIDE {
+    if rows * width > COPIED {
         return descent;
     }
     // The standardised rows in double precision, and what linfa keeps per row and class, and per parameter.
@@ -44,7 +44,7 @@ pub(super) fn minimize(problem: &Problem<'_>, alpha: f64) -> Result<Solution> {
     let alpha = penalty(alpha, problem.classes);
     let guess = Products::of(problem).guess(alpha);
     let mut near = descend::<f32>(problem, alpha, &guess, first(problem, None)).parameters;
-    if problem.weights.is_none() && problem.width() <= WIDE {
+    if problem.weights.is_none() && problem.examples.rows.len() * problem.width() <= COPIED {
         let found = linfa(problem, alpha, problem.tolerance(), near.clone())?;
         let found = Solution::at::<f64>(problem, alpha, found);
         if found.converged() {

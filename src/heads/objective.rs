@@ -12,14 +12,12 @@ use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, Axis, s};
 
 use super::options::Examples;
-use super::parallel::in_parallel;
+use super::parallel::{PARTS, in_parallel};
 use super::precision::Precision;
 use super::standardize::Scaler;
 
 /// Rows standardised at a time.
 const PIECE: usize = 256;
-/// Parts into which rows are divided; each sums its own gradient.
-pub(super) const PARTS: usize = 8;
 
 /// What is to be fitted.
 #[derive(Debug)]

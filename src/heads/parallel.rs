@@ -7,6 +7,8 @@ use std::sync::Mutex;
 
 use ndarray::{Array2, ArrayView2, LinalgScalar, s};
 
+/// Parts into which rows are divided; each has sums of its own.
+pub(super) const PARTS: usize = 8;
 /// Rows of a band of a product.
 const BAND: usize = 256;
 

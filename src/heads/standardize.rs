@@ -1,8 +1,11 @@
 //! Owns standardising features and folding the scaler back into a head's weights.
 
+use std::ops::Range;
+
 use ndarray::Array2;
 
 use super::options::Examples;
+use super::parallel::{PARTS, in_parallel};
 use super::precision::Precision;
 use super::view::FeatureView;
 
@@ -19,23 +22,14 @@ pub(super) struct Scaler {
 
 impl Scaler {
     /// Mean and population deviation over the examples' rows, in f64 (as scikit-learn's `StandardScaler`).
-    pub fn of(examples: &Examples<'_>) -> Self {
+    pub fn of(examples: &Examples<'_>, threads: usize) -> Self {
         #[expect(clippy::cast_precision_loss, reason = "far below 2^53 rows")]
         let count = examples.rows.len() as f64;
-        let width = examples.features.width();
-        let rows = || examples.rows.iter().map(|row| examples.features.row(*row));
-        let mut mean = vec![0.0; width];
-        for row in rows() {
-            mean.iter_mut().zip(row).for_each(|(sum, value)| *sum += f64::from(*value));
-        }
-        mean.iter_mut().for_each(|sum| *sum /= count);
-        let mut deviation = vec![0.0; width];
-        for row in rows() {
-            for ((sum, value), mean) in deviation.iter_mut().zip(row).zip(&mean) {
-                *sum += (f64::from(*value) - mean).powi(2);
-            }
-        }
-        deviation.iter_mut().for_each(|sum: &mut f64| *sum = (*sum / count).sqrt());
+        let zeros = vec![0.0; examples.features.width()];
+        let mean = sums(examples, threads, &zeros, |difference| difference);
+        let mean: Vec<f64> = mean.into_iter().map(|sum| sum / count).collect();
+        let squares = sums(examples, threads, &mean, |difference| difference * difference);
+        let deviation: Vec<f64> = squares.into_iter().map(|sum| (sum / count).sqrt()).collect();
         let largest = deviation.iter().copied().fold(0.0, f64::max);
         let scale = deviation
             .into_iter()
@@ -93,6 +87,26 @@ impl Scaler {
     }
 }
 
+/// Per feature, the sum over rows of a term of the difference to this number.
+fn sums(examples: &Examples<'_>, threads: usize, from: &[f64], term: impl Fn(f64) -> f64 + Sync) -> Vec<f64> {
+    let count = examples.rows.len();
+    let ranges = (0..PARTS).map(|part| part * count / PARTS..(part + 1) * count / PARTS).collect();
+    let parts = in_parallel(threads, ranges, &|rows: Range<usize>| {
+        let mut sums = vec![0.0; from.len()];
+        for &row in &examples.rows[rows] {
+            for ((sum, value), from) in sums.iter_mut().zip(examples.features.row(row)).zip(from) {
+                *sum += term(f64::from(*value) - from);
+            }
+        }
+        sums
+    });
+    let mut sums = vec![0.0; from.len()];
+    for part in parts {
+        sums.iter_mut().zip(part).for_each(|(sum, own)| *sum += own);
+    }
+    sums
+}
+
 #[expect(clippy::cast_possible_truncation, reason = "heads are stored in single precision")]
 fn single(number: f64) -> f32 {
     number as f32
@@ -107,7 +121,7 @@ mod tests {
         let features = [1.0, 5.0, 3.0, 5.0, 100.0, 100.0, 5.0, 5.0];
         let examples =
             Examples { features: FeatureView::whole(&features, 2), rows: &[0, 1, 3], labels: &[0, 1, 0] };
-        let scaler = Scaler::of(&examples);
+        let scaler = Scaler::of(&examples, 2);
         let standardized = scaler.apply::<f64>(examples.features, [0_usize, 1, 3].into_iter());
         // Mean 3, deviation sqrt(8/3).
         let unit = 2.0 / (8.0_f64 / 3.0).sqrt();

@@ -106,7 +106,7 @@ fn the_report_is_computed_at_the_returned_weights() {
     let (features, labels) = sample(3);
     let rows: Vec<usize> = (0..ROWS).collect();
     let examples = Examples { features: FeatureView::whole(&features, WIDTH), rows: &rows, labels: &labels };
-    let scaler = Scaler::of(&examples);
+    let scaler = Scaler::of(&examples, 1);
     let problem = problem(&scaler, &examples, 3, &FitOptions::default());
     let solution = minimize(&problem, 1.0).unwrap();
     let mut moved = solution.parameters.clone();
