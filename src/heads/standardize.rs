@@ -133,11 +133,8 @@ mod tests {
     fn folded_weights_give_the_same_logits_on_raw_features() {
         let features: Vec<f32> = (0..40).map(|i| ((i * 37) % 11) as f32 * 0.5 + i as f32).collect();
         let rows: Vec<usize> = (0..10).collect();
-        let scaler = Scaler::of(&Examples {
-            features: FeatureView::whole(&features, 4),
-            rows: &rows,
-            labels: &[0; 10],
-        });
+        let examples = Examples { features: FeatureView::whole(&features, 4), rows: &rows, labels: &[0; 10] };
+        let scaler = Scaler::of(&examples, 3);
         let parameters = Array2::from_shape_fn((5, 2), |(i, j)| (i as f64 - 2.0) * 0.3 + j as f64);
         let (weights, bias) = scaler.fold(&parameters);
         let standardized = scaler.apply::<f64>(FeatureView::whole(&features, 4), rows.iter().copied());
