@@ -15,6 +15,7 @@
 pub mod error;
 pub mod finetune;
 pub mod fingerprint;
+mod parallel;
 pub mod quantities;
 
 pub mod data;

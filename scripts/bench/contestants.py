@@ -12,8 +12,8 @@ from material import write_table
 from turns import Worker
 
 PEERS = ROOT / "scripts/peers"
-BATCHES = [{"batch_size": size} for size in (1, 4, 8, 16, 32, 64, 128)]
-BUDGETS = (512, 1024, 2048, 4096)
+BATCHES = [{"batch_size": size} for size in (1, 4, 8, 16, 32, 64)]
+BUDGETS = (256, 512, 1024, 2048)
 
 
 @dataclass
@@ -132,10 +132,10 @@ def peers(bench):
     yield fastembed_rs(bench, hidden, hidden_bytes)
     backbone = lambda: {"model": str(material.backbone)}
     backbone_bytes = lambda: sum((material.backbone / name).stat().st_size for name in ("embedding.onnx", "model.safetensors", "tokenizer.json"))
-    buckets = bench.buckets()
-    budgets = [{"token_budget": budget, "buckets": buckets} for budget in BUDGETS]
+    batches = bench.batches()
+    budgets = [batches | {"token_budget": budget} for budget in BUDGETS]
     yield peer(bench, "plain loop", "plain-loop", "embed_plain_loop.py", {}, BATCHES, backbone, backbone_bytes)
-    yield peer(bench, "plain loop, our batches", "plain-loop", "embed_plain_loop.py", budgets[1], budgets, backbone, backbone_bytes)
+    yield peer(bench, "plain loop, our batches", "plain-loop", "embed_plain_loop.py", batches, budgets, backbone, backbone_bytes)
 
 
 def fastembed_rs(bench, options, model):

@@ -1,4 +1,4 @@
-"""The job "extraction": a few thousand texts to embeddings, short and long ones, every contestant at its defaults and at its best.
+"""The job "extraction": a thousand short texts and a hundred long ones to embeddings, every contestant at its defaults and at its best.
 
 Refuses to call one faster whose embeddings differ: each one's cosines to the reference come first.
 """

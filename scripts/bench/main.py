@@ -40,10 +40,11 @@ class Bench:
         self.material = Material(folder, self.frosthead, ROOT / "models/all-MiniLM-L6-v2", arguments.quick, arguments.data)
         self.launches, self.singles = (2, 20) if arguments.quick else (max(5, self.rounds), 200)
 
-    def buckets(self):
-        """The lengths that frosthead pads batches to."""
+    def batches(self):
+        """How frosthead makes batches when it is told nothing: the tokens in each, and the lengths it pads to."""
         output = self.material.run("bench", "embed", self.material.table(), "--backbone", self.material.backbone, "--limit", 8, "--rounds", 1, "--json")
-        return json.loads(output)["buckets"]
+        figures = json.loads(output)
+        return {"token_budget": figures["token_budget"], "buckets": figures["buckets"]}
 
 
 def parse():

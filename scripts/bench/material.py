@@ -32,7 +32,7 @@ class Material:
 
     def texts(self):
         """{name: texts} for extraction: short, long, and each table of `--data`."""
-        short_count, long_count = (40, 4) if self.quick else (2000, 200)
+        short_count, long_count = (40, 4) if self.quick else (1000, 100)
         short = [row["text"] for row in self.rows[:: len(self.rows) // short_count]][:short_count]
         sets = {"short texts": short, "long texts": joined(self.rows, long_count)}
         for path in sorted(Path(self.extra).glob("*.csv")) if self.extra else []:

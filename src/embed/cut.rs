@@ -83,7 +83,7 @@ impl CutRows {
     /// # Errors
     /// Tokenising fails.
     pub fn ids(backbone: &Backbone, texts: &[&str], batching: Batching) -> Result<Self> {
-        let encoded = encode(backbone, texts)?;
+        let encoded = encode(backbone, texts, 1)?;
         let lengths = encoded.lengths().collect();
         Ok(Self::new(backbone, Source::Ids(encoded), lengths, batching))
     }
@@ -111,7 +111,7 @@ impl CutRows {
             .collect();
         if !missing.is_empty() {
             let chosen: Vec<&str> = missing.iter().map(|&row| texts[row]).collect();
-            let encoded = encode(backbone, &chosen)?;
+            let encoded = encode(backbone, &chosen, runtime.threads())?;
             if lower.is_none() {
                 lower = stored.highest_below(level, StatePrecision::F32, |states| !states.is_empty())?;
             }

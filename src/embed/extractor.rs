@@ -143,7 +143,7 @@ impl Extractor {
         if let Some(windows) = self.windows.clone() {
             return self.extract_windows(&windows, texts, each);
         }
-        let encoded = encode(&self.backbone, texts)?;
+        let encoded = encode(&self.backbone, texts, self.session.threads())?;
         self.work.truncation += encoded.truncation();
         let mut row = vec![0.0; self.parts.width()];
         self.work.texts += texts.len() as u64;
@@ -378,15 +378,15 @@ fn finish_row(row: &mut [f32], tokens: u64, lost: Lost) {
     }
 }
 
-/// Token ids of the texts, the backbone's prefix in front.
-pub(super) fn encode(backbone: &Backbone, texts: &[&str]) -> Result<Encoded> {
+/// Token ids of the texts, the backbone's prefix in front, found on so many threads.
+pub(super) fn encode(backbone: &Backbone, texts: &[&str], threads: usize) -> Result<Encoded> {
     let preparation = &backbone.manifest().preparation;
     if preparation.prefix.is_empty() {
-        return backbone.tokenizer().encode(texts, preparation.max_length);
+        return backbone.tokenizer().encode_on(threads, texts, preparation.max_length);
     }
     let prefixed: Vec<String> = texts.iter().map(|text| format!("{}{text}", preparation.prefix)).collect();
     let prefixed: Vec<&str> = prefixed.iter().map(String::as_str).collect();
-    backbone.tokenizer().encode(&prefixed, preparation.max_length)
+    backbone.tokenizer().encode_on(threads, &prefixed, preparation.max_length)
 }
 
 /// `input_ids` and `attention_mask` of a batch, `[size, length]` each.

@@ -56,7 +56,7 @@ impl Reader {
     /// The tokenizer fails.
     pub fn read(&self, text: &str, most: usize) -> Result<Reading> {
         let Some(windows) = &self.windows else {
-            let encoded = encode(&self.backbone, &[text])?;
+            let encoded = encode(&self.backbone, &[text], 1)?;
             return Ok(Reading { pieces: vec![encoded.ids(0).to_vec()], lost: encoded.lost(0) });
         };
         let text = prefixed(&self.backbone.manifest().preparation.prefix, text);

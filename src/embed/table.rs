@@ -102,7 +102,7 @@ pub fn any_longer(backbone: &Backbone, source: &Source, text_column: &str) -> bo
         if text.is_ascii() && preparation.prefix.is_ascii() && length <= room {
             return false;
         }
-        encode(backbone, &[text]).is_ok_and(|encoded| encoded.truncation().texts > 0)
+        encode(backbone, &[text], 1).is_ok_and(|encoded| encoded.truncation().texts > 0)
     };
     let Ok(mut reader) = TableReader::open(source) else { return false };
     let Ok(column) = reader.column(text_column) else { return false };

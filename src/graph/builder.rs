@@ -15,6 +15,9 @@ use crate::error::{Error, Kind, Result};
 pub const MICROSOFT: &str = "com.microsoft";
 /// ONNX's operator set: 20 is the first with `Gelu`.
 const OPSET: i64 = 20;
+/// Operators that need a later set: only graphs that use them ask for it. 24 is the first with `Attention` that knows how long each
+/// row is.
+const LATER: [(&str, i64); 1] = [("Attention", 24)];
 /// The file format that came with opset 21; every ONNX Runtime since 1.18 reads it.
 const IR_VERSION: i64 = 10;
 
@@ -410,7 +413,7 @@ impl Builder {
         };
         let used = self.nodes.iter().map(|node| node.operation.domain);
         let domains: BTreeSet<_> = std::iter::once("").chain(used).collect();
-        let version = |domain: &str| if domain.is_empty() { OPSET } else { 1 };
+        let version = |domain: &str| if domain.is_empty() { self.operator_set() } else { 1 };
         let opset_import = domains.into_iter().map(|domain| OperatorSetIdProto {
             domain: Some(domain.to_owned()),
             version: Some(version(domain)),
@@ -423,6 +426,14 @@ impl Builder {
             graph: Some(graph),
             ..ModelProto::default()
         })
+    }
+
+    /// The version of ONNX's own operators that the nodes need.
+    fn operator_set(&self) -> i64 {
+        let own =
+            self.nodes.iter().map(|node| &node.operation).filter(|operation| operation.domain.is_empty());
+        let later = own.filter_map(|own| LATER.iter().find(|(operator, _)| *operator == own.operator));
+        later.map(|(_, version)| *version).fold(OPSET, i64::max)
     }
 
     fn define(&mut self, name: &str, value_type: ValueType, producer: Producer) -> Result<Value> {

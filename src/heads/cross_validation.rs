@@ -11,11 +11,11 @@ use super::fit::problem;
 use super::minimize::{TOLERANCE_PER_ROW, penalty};
 use super::objective::{Problem, Score, score};
 use super::options::{Alpha, Candidate, Examples, FitOptions, GRID};
-use super::parallel::in_parallel;
 use super::reduce::{REDUCED, reduced};
 use super::standardize::Scaler;
 use super::view::FeatureView;
 use crate::fingerprint::Fields;
+use crate::parallel::in_parallel;
 
 const FOLDS: usize = 3;
 /// A fold's path down the grid ends after so many penalties in a row were worse than its best.

@@ -12,9 +12,10 @@ use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, Axis, s};
 
 use super::options::Examples;
-use super::parallel::{PARTS, in_parallel};
+use super::parallel::PARTS;
 use super::precision::Precision;
 use super::standardize::Scaler;
+use crate::parallel::in_parallel;
 
 /// Rows standardised at a time.
 const PIECE: usize = 256;

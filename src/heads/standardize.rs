@@ -5,9 +5,10 @@ use std::ops::Range;
 use ndarray::Array2;
 
 use super::options::Examples;
-use super::parallel::{PARTS, in_parallel};
+use super::parallel::PARTS;
 use super::precision::Precision;
 use super::view::FeatureView;
+use crate::parallel::in_parallel;
 
 /// A feature whose deviation is below this share of the largest gets weight 0: dividing by it would only amplify noise.
 const CONSTANT: f64 = 1e-6;

@@ -14,10 +14,11 @@ use crate::error::{Error, Kind, Result};
 /// The environment variable that names the library (the one `ort` uses too).
 const VARIABLE: &str = "ORT_DYLIB_PATH";
 
-/// Oldest usable minor version of ONNX Runtime 1.x: `ort` is built for API version 23.
+/// Oldest usable minor version of ONNX Runtime 1.x, the one whose API `ort` is built for: 1.24 reads our attention's row lengths and
+/// pays no heed to them (embeddings off by 0.04), 1.25 does.
 const OLDEST_MINOR: u32 = ort::MINOR_VERSION;
 
-const REMEDY: &str = "install ONNX Runtime 1.23 or newer (for example the file libonnxruntime.so.* of the PyPI package \
+const REMEDY: &str = "install ONNX Runtime 1.25 or newer (for example the file libonnxruntime.so.* of the PyPI package \
      `onnxruntime`, or of `onnxruntime-gpu` for CUDA) and name it with --onnxruntime FILE or in ORT_DYLIB_PATH, or put it \
      beside the executable or into .downloads/onnxruntime/";
 

@@ -106,6 +106,7 @@ pub struct Session {
     options: Option<RunOptions<HasSelectedOutputs>>,
     /// The symbolic name of each input dimension (empty: none), parallel to `inputs`.
     symbols: Vec<Vec<String>>,
+    threads: usize,
 }
 
 impl fmt::Debug for Session {
@@ -168,6 +169,7 @@ impl Session {
             outputs: describe(inner.outputs()),
             symbols: inner.inputs().iter().map(dimension_symbols).collect(),
             options: None,
+            threads: settings.threads,
             inner,
         })
     }
@@ -176,6 +178,12 @@ impl Session {
     #[must_use]
     pub fn inputs(&self) -> &[ValueInfo] {
         &self.inputs
+    }
+
+    /// Threads within an operator.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.threads
     }
 
     /// The graph's outputs, in its order.

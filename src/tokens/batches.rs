@@ -4,19 +4,20 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Tokens (padding included) in one batch: the fastest of 256 … 4,096 on two cores; larger only takes more memory.
-pub const TOKEN_BUDGET: usize = 1024;
+/// Tokens (padding included) in one batch on a processor: the fastest of 256 … 4,096 on two cores (`docs/LOG.md`); larger ones span
+/// more lengths, which is padding, and take more memory.
+pub const TOKEN_BUDGET: usize = 512;
 
 /// How far apart the lengths are that a batch may be padded to: the finer, the less padding, and the more shapes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Spacing {
-    /// Every eighth length up to 32, then some 35 % apart: 11 lengths up to 256 tokens.
+    /// Every second length up to 32, where most sentences are, then some 15 % apart: 27 lengths up to 256 tokens.
     Coarse,
-    /// Every second length up to 32, where most sentences are, then some 15 % apart: 27 lengths up to 256 tokens, 32 up to 512.
+    /// Every length from 4 to 32, then some 7 % apart: 54 lengths up to 256 tokens, 65 up to 512.
     #[default]
     Standard,
-    /// Every length from 4 to 32, then some 7 % apart: 54 lengths up to 256 tokens.
+    /// Every length from 4 to 32, then some 4 % apart: 85 lengths up to 256 tokens.
     Fine,
 }
 
@@ -55,9 +56,9 @@ impl Buckets {
     pub fn new(max_length: usize, spacing: Spacing) -> Self {
         // Step and first length up to 32; then the share that is added, and what lengths are multiples of.
         let (first, step, share, multiple) = match spacing {
-            Spacing::Coarse => (8, 8, 4, 8),
-            Spacing::Standard => (4, 2, 8, 4),
-            Spacing::Fine => (4, 1, 16, 2),
+            Spacing::Coarse => (4, 2, 8, 4),
+            Spacing::Standard => (4, 1, 16, 2),
+            Spacing::Fine => (4, 1, 32, 1),
         };
         let mut lengths: Vec<usize> =
             (first..=32).step_by(step).filter(|length| *length < max_length).collect();
@@ -131,13 +132,13 @@ mod tests {
     fn buckets_hold_every_length_and_are_few() {
         let (coarse, standard, fine) = (Spacing::Coarse, Spacing::Standard, Spacing::Fine);
         for (max_length, spacing, count) in [
-            (256, standard, 27),
-            (512, standard, 32),
-            (128, standard, 22),
+            (256, standard, 54),
+            (512, standard, 65),
+            (128, standard, 45),
             (3, standard, 1),
-            (256, coarse, 11),
+            (256, coarse, 27),
             (3, coarse, 1),
-            (256, fine, 54),
+            (256, fine, 85),
             (3, fine, 1),
         ] {
             let buckets = Buckets::new(max_length, spacing);
@@ -188,10 +189,11 @@ mod tests {
                         (3.0 - uniform.ln() * 22.0).min(max_length as f64) as usize
                     })
                     .collect();
-                shapes
-                    .extend(batches(&lengths, &buckets, 1024).iter().map(|batch| (batch.size, batch.length)));
+                shapes.extend(
+                    batches(&lengths, &buckets, TOKEN_BUDGET).iter().map(|batch| (batch.size, batch.length)),
+                );
             }
-            assert!(shapes.len() <= 40, "{} shapes for {max_length}", shapes.len());
+            assert!(shapes.len() <= 80, "{} shapes for {max_length}", shapes.len());
         }
     }
 }

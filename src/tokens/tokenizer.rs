@@ -10,6 +10,10 @@ use tokenizers::{NormalizedString, Normalizer as _, TruncationDirection};
 use super::long_text::{LONG_TEXT_BYTES, Pipeline};
 use super::windows::words_at_least;
 use crate::error::{Error, Kind, Result};
+use crate::parallel::in_parallel;
+
+/// Texts that a thread takes at a time: some milliseconds of work.
+const TEXTS_A_TURN: usize = 64;
 
 /// Where each id lies in its text: first byte, and the one behind the last.
 pub(super) type Spans = Vec<(usize, usize)>;
@@ -153,6 +157,23 @@ impl Tokenizer {
         Ok(encoded)
     }
 
+    /// The same on several threads, whose number changes nothing.
+    ///
+    /// # Errors
+    /// As [`Self::encode`].
+    pub fn encode_on(&self, threads: usize, texts: &[&str], max_length: usize) -> Result<Encoded> {
+        if threads <= 1 || texts.len() <= TEXTS_A_TURN {
+            return self.encode(texts, max_length);
+        }
+        let turns = (0..texts.len()).step_by(TEXTS_A_TURN);
+        let turns = turns.map(|first| first..(first + TEXTS_A_TURN).min(texts.len())).collect();
+        let mut encoded = Encoded::default();
+        for part in in_parallel(threads, turns, &|turn| self.encode(&texts[turn], max_length)) {
+            encoded.append(&part?);
+        }
+        Ok(encoded)
+    }
+
     fn encode_one(&self, text: &str, room: usize) -> Result<(tokenizers::Encoding, Lost)> {
         let long = text.len() > LONG_TEXT_BYTES;
         let text = if long { self.pipeline.shorten_words(text) } else { Cow::Borrowed(text) };
@@ -258,6 +279,11 @@ impl Encoded {
         self.lost.push(lost);
     }
 
+    /// Adds other texts.
+    fn append(&mut self, other: &Self) {
+        (0..other.len()).for_each(|text| self.push(other.ids(text), other.lost(text)));
+    }
+
     /// Number of texts.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -323,6 +349,24 @@ pub(super) mod tests {
             let ours: Vec<u64> = encoded.ids(index).iter().map(|id| u64::from(*id)).collect();
             assert_eq!(ours, ids, "text {index}: {:?}", texts[index]);
         }
+    }
+
+    #[test]
+    fn the_number_of_threads_changes_nothing() {
+        let tokenizer = word_piece();
+        let texts: Vec<String> = (0..3 * TEXTS_A_TURN + 5)
+            .map(|text| format!("text {text} {}", "word ".repeat(text % 40)))
+            .collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        for count in [0, 1, TEXTS_A_TURN, TEXTS_A_TURN + 1, texts.len()] {
+            let one = tokenizer.encode(&texts[..count], 20).unwrap();
+            for threads in [0, 1, 2, 7] {
+                let several = tokenizer.encode_on(threads, &texts[..count], 20).unwrap();
+                assert_eq!((&several.ids, &several.ends), (&one.ids, &one.ends));
+                assert_eq!(several.lost, one.lost);
+            }
+        }
+        assert!(tokenizer.encode_on(2, &texts, 2).is_err());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::error::{Error, Kind, Result};
 use crate::store::user_folder;
 
 /// The version of the files this program writes, and the only one it reads.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// A file has some hundred bytes; one with more than this is something else.
 const MOST_BYTES: u64 = 1 << 16;
 /// Tokens in a batch that any machine may be tuned to, at most.
@@ -243,8 +243,8 @@ mod tests {
     #[test]
     fn a_file_can_be_wrong_in_many_ways() {
         refused("{", "", "damaged");
-        refused("\"format\": 1", "\"format\": 2", "found format 2, expected format 1");
-        refused("\"format\": 1", "\"form\": 1", "damaged");
+        refused("\"format\": 2", "\"format\": 3", "found format 3, expected format 2");
+        refused("\"format\": 2", "\"form\": 1", "damaged");
         refused("\"model\"", "\"models\"", "damaged");
         refused("\"fine\"", "\"finest\"", "damaged");
         refused("\"threads\": 3", "\"threads\": 0", "0 threads, expected 1 to 4");

@@ -17,7 +17,7 @@ use crate::backbone::Backbone;
 use crate::error::Error;
 use crate::fingerprint::{Fields, Fingerprint};
 use crate::quantities::grouped;
-use crate::runtime::{Runtime, allowed_cores, processor_name};
+use crate::runtime::{Device, Runtime, allowed_cores, processor_name};
 use crate::tokens::{Batching, Spacing};
 
 pub use file::{Kept, file_of, folder, keep, kept, kept_elsewhere, now};
@@ -147,7 +147,7 @@ pub fn apply(folder: Option<&Path>, backbone: &Backbone, runtime: &Runtime) -> A
         Ok(kept) => (kept, None),
         Err(error) => (None, Some(error)),
     };
-    let (mut runtime, mut batching) = (runtime.clone(), Batching::default());
+    let (mut runtime, mut batching) = (runtime.clone(), untuned(runtime.device()));
     if let Some(Kept { setting, .. }) = &kept {
         batching = setting.batching();
         if !runtime.threads_given() {
@@ -155,6 +155,14 @@ pub fn apply(folder: Option<&Path>, backbone: &Backbone, runtime: &Runtime) -> A
         }
     }
     Applied { runtime, batching, key, kept, problem }
+}
+
+/// How a network that was not tuned makes batches: a GPU is not busy with what is best for a processor.
+fn untuned(device: Device) -> Batching {
+    match device {
+        Device::Cpu => Batching::default(),
+        Device::Cuda(_) => Batching { token_budget: 1024, ..Batching::default() },
+    }
 }
 
 #[cfg(test)]
@@ -186,6 +194,12 @@ mod tests {
         let other = Key { network: Fingerprint::of_bytes(b"int8"), ..key() };
         assert_ne!(other.fingerprint(), key().fingerprint());
         assert_eq!(key().differences(&key()), "");
+    }
+
+    #[test]
+    fn a_gpu_gets_larger_batches_that_are_among_those_tried_there() {
+        assert_eq!(untuned(Device::Cpu), Batching::default());
+        assert!(untuned(Device::Cuda(0)).token_budget > Batching::default().token_budget);
     }
 
     #[test]

@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::Setting;
+use super::{Setting, untuned};
 use crate::error::{Error, Kind, Result};
 use crate::runtime::{Device, Runtime, allowed_cores};
-use crate::tokens::{Batching, Spacing};
+use crate::tokens::Spacing;
 
 /// Counted turns of a short round, over one sample …
 const SHORT_TURNS: usize = 2;
@@ -153,7 +153,7 @@ impl Grid {
             Device::Cuda(_) => vec![1024, 2048, 4096, 8192, 16_384, 32_768],
         };
         Ok(Self {
-            default: Setting::new(threads, Batching::default()),
+            default: Setting::new(threads, untuned(runtime.device())),
             threads: if fixed { vec![threads] } else { shares(cores) },
             token_budgets,
             buckets: vec![Spacing::Coarse, Spacing::Standard, Spacing::Fine],

@@ -64,7 +64,7 @@ fn limited(mebibytes: u64, arguments: &[&str]) -> Finished {
 
 #[test]
 fn a_bundle_stays_within_the_memory_it_is_given_and_more_makes_its_batches_larger() {
-    let (directory, data) = (directory(), demo(1200));
+    let (directory, data) = (directory(), demo(600));
     let path = |name: &str| directory.path().join(name);
     let (run, fp32, int8) = (path("run"), path("fp32.frost"), path("int8.frost"));
     let train = ["train", text(&data), "--backbone", backbone(), "--out", text(&run)];

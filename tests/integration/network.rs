@@ -175,7 +175,7 @@ pub fn cached_and_raw(
 
 #[test]
 fn a_run_from_an_inner_cut_says_the_same_of_raw_texts() {
-    let (directory, data) = (directory(), demo(1200));
+    let (directory, data) = (directory(), demo(600));
     let run = directory.path().join("run");
     train(&data, &run, &["--freeze", "backbone:0-4", "--epochs", "1", "--states", "f32"]).success();
     for lower in [None, Some(3)] {
@@ -211,9 +211,9 @@ fn after_first_epoch(arguments: &[&str], signal: &str) -> Finished {
 
 #[test]
 fn a_training_killed_or_interrupted_goes_on_and_ends_the_same() {
-    let (directory, data) = (directory(), demo(1200));
+    let (directory, data) = (directory(), demo(600));
     let path = |name: &str| directory.path().join(name);
-    let plan = ["--freeze", "backbone:0-4", "--dropout", "0.2", "--epochs", "4", "--patience", "9"];
+    let plan = ["--freeze", "backbone:0-4", "--dropout", "0.2", "--epochs", "3", "--patience", "9"];
     let undisturbed = train(&data, &path("undisturbed"), &plan).success();
     assert!(!undisturbed.stderr.contains("going on"), "{}", undisturbed.stderr);
     let expected = weights(&path("undisturbed"));
@@ -242,7 +242,7 @@ fn a_training_killed_or_interrupted_goes_on_and_ends_the_same() {
 
 #[test]
 fn every_option_of_the_loop_changes_the_weights() {
-    let (directory, data) = (directory(), demo(300));
+    let (directory, data) = (directory(), demo(200));
     let train = |name: &str, more: &[&str]| {
         let run = directory.path().join(name);
         // The last epoch need not be the best: without patience or validation, weights would not tell.

@@ -54,7 +54,7 @@ fn what_is_found_is_shown_and_kept_and_found_again() {
     let trials = found["trials"].as_array().unwrap();
     let of = |setting: &serde_json::Value| trials.iter().find(|trial| trial["setting"] == *setting).unwrap();
     let default = of(&found["default"]);
-    assert_eq!(default["setting"]["token_budget"], 1024);
+    assert_eq!(default["setting"]["token_budget"], 512);
     assert_eq!(default["speed"].as_f64(), Some(1.0));
     let texts = default["texts"].as_u64().unwrap();
     assert!(texts > 0 && texts.is_multiple_of(8), "{texts}");
@@ -92,7 +92,7 @@ fn a_tuning_is_used_and_options_win_over_it_and_no_bit_changes() {
     let figures = configured(&config, &[&bench[..], &["--json", "--token-budget", "300"]].concat()).success();
     let figures = figures.json();
     assert_eq!((&figures["threads"], &figures["token_budget"]), (&1.into(), &300.into()));
-    assert_eq!(figures["buckets"].as_array().unwrap().len(), 11);
+    assert_eq!(figures["buckets"].as_array().unwrap().len(), 27);
     let embed = |name: &str, more: &[&str]| {
         let (out, cache) = (directory.path().join(format!("{name}.parquet")), directory.path().join(name));
         let base = ["embed", text(&data), "--backbone", backbone(), "-v", "--features", "all"];
@@ -130,7 +130,7 @@ fn a_run_and_a_bundle_share_the_tuning_of_their_backbone_and_a_limit_of_memory_c
             "{}",
             tuned.stderr
         );
-        assert!(untuned.stderr.contains("1,024 tokens a batch, standard buckets"), "{}", untuned.stderr);
+        assert!(untuned.stderr.contains("512 tokens a batch, standard buckets"), "{}", untuned.stderr);
         assert!(tuned.stdout == untuned.stdout, "a tuning changed what was predicted");
         let more = predict(&["--threads", "2"]);
         assert!(more.stderr.contains("2 threads, 256 tokens a batch"), "{}", more.stderr);
@@ -144,13 +144,13 @@ fn a_run_and_a_bundle_share_the_tuning_of_their_backbone_and_a_limit_of_memory_c
         (&tuned["memory"]["token_budget"], &tuned["tuning"]["setting"]["threads"]),
         (&256.into(), &1.into())
     );
-    assert_eq!(doctor(&["--no-tuning"])["memory"]["token_budget"], 1024);
+    assert_eq!(doctor(&["--no-tuning"])["memory"]["token_budget"], 512);
     // More than the memory allows is not done.
     let large = Setting { token_budget: 1 << 16, ..SLOW };
     tuning::keep(&config.join("tuning"), &Kept::new(key(), "planted", large, None)).unwrap();
     let limited = doctor(&[]);
     let budget = limited["memory"]["token_budget"].as_u64().unwrap();
-    assert!((1024..1 << 16).contains(&budget), "{limited}");
+    assert!((512..1 << 16).contains(&budget), "{limited}");
     assert_eq!(limited["tuning"]["setting"]["token_budget"], budget);
     #[cfg(feature = "serve")]
     {
@@ -174,7 +174,7 @@ fn a_tuning_that_cannot_be_used_is_told_and_the_defaults_are_used() {
     let older = Key { onnxruntime: "1.31.0".to_owned(), ..key() };
     plant(&config, older);
     let told = doctor();
-    assert!(told.contains("1,024 tokens a batch, standard buckets\n"), "{told}");
+    assert!(told.contains("512 tokens a batch, standard buckets\n"), "{told}");
     assert!(
         told.contains("tuning          none") && told.contains("it is for ONNX Runtime 1.31.0 (here 1."),
         "{told}"
@@ -185,14 +185,13 @@ fn a_tuning_that_cannot_be_used_is_told_and_the_defaults_are_used() {
     assert!(told.contains("nothing was faster beyond noise; planted on 20"), "{told}");
     assert!(told.contains("123 of own texts/s"), "{told}");
     let aside = configured(&config, &["doctor", "--backbone", backbone(), "--no-tuning"]).success().stdout;
-    assert!(aside.contains("left aside (--no-tuning)") && aside.contains("1,024 tokens"), "{aside}");
+    assert!(aside.contains("left aside (--no-tuning)") && aside.contains("512 tokens"), "{aside}");
     std::fs::write(&file, "{\"format\": 7}").unwrap();
     assert!(doctor().contains("cannot be used: "), "{}", doctor());
     let out = directory.path().join("out.parquet");
     let embed = ["embed", text(&data), "--backbone", backbone(), "-v", "--out", text(&out)];
     let told = configured(&config, &embed).success().stderr;
-    for part in
-        ["warning: ", text(&file), "format 7", "frosthead tune", "1,024 tokens a batch", "(not tuned)"]
+    for part in ["warning: ", text(&file), "format 7", "frosthead tune", "512 tokens a batch", "(not tuned)"]
     {
         assert!(told.contains(part), "{part:?} is not in {told}");
     }

@@ -158,16 +158,16 @@ fn a_damaged_section_table_is_refused_not_followed() {
 
 #[test]
 fn a_library_that_is_too_old_is_refused_with_both_versions() {
-    let (_folder, path) = changed(|bytes| replace(bytes, b"VERS_1.32.0\0", b"VERS_1.22.9\0"));
+    let (_folder, path) = changed(|bytes| replace(bytes, b"VERS_1.32.0\0", b"VERS_1.24.9\0"));
     let message = refusal(&path);
-    assert!(message.contains("version 1.22.9 is too old, 1.23 is the oldest"), "{message}");
+    assert!(message.contains("version 1.24.9 is too old, 1.25 is the oldest"), "{message}");
 }
 
 #[test]
 fn recent_enough_versions() {
     for (version, enough) in [
-        ("1.23.0", true),
-        ("1.22.2", false),
+        ("1.25.0", true),
+        ("1.24.2", false),
         ("1.9", false),
         ("1.100.0", true),
         ("2.0.0", true),

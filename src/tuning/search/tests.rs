@@ -1,6 +1,7 @@
 //! The search on costs that were made up, where the best is known.
 
 use super::*;
+use crate::tokens::Batching;
 
 /// Seconds of a pass by a formula, with whatever else the machine does in between.
 struct MadeUp<'m> {
@@ -119,7 +120,7 @@ fn noise_is_no_reason_to_leave_the_default() {
         assert_eq!(found.kept, found.default, "{:?}", found.gain);
     }
     // Nor is a gain too small to matter.
-    let (found, _) = searched(&valley(8, 1024, Spacing::Standard), &quiet, PLAN);
+    let (found, _) = searched(&valley(8, 512, Spacing::Standard), &quiet, PLAN);
     assert_eq!(found.kept, found.default);
     let little = |own: Setting| if own.buckets == Spacing::Fine { 0.985 } else { 1.0 };
     let (found, _) = searched(&little, &quiet, PLAN);

@@ -1,0 +1,32 @@
+//! Owns dividing work among threads.
+//!
+//! Refuses to let their number change a result: the work is divided the same way whatever it is.
+
+use std::ops::Range;
+use std::sync::Mutex;
+
+/// Does something for every range, several at a time; the results in their order.
+pub(crate) fn in_parallel<T: Send>(
+    threads: usize,
+    ranges: Vec<Range<usize>>,
+    each: &(dyn Fn(Range<usize>) -> T + Sync),
+) -> Vec<T> {
+    let done: Vec<Mutex<Option<T>>> = ranges.iter().map(|_| Mutex::new(None)).collect();
+    let next = Mutex::new(0..ranges.len());
+    std::thread::scope(|scope| {
+        for _ in 0..threads.clamp(1, ranges.len().max(1)) {
+            scope.spawn(|| {
+                while let Some(place) = next.lock().ok().and_then(|mut next| next.next()) {
+                    let result = each(ranges[place].clone());
+                    if let Ok(mut own) = done[place].lock() {
+                        *own = Some(result);
+                    }
+                }
+            });
+        }
+    });
+    let taken = done.into_iter().map(|own| own.into_inner().ok().flatten());
+    taken
+        .map(|own| own.expect("every part was done before the scope ended: anything else is a bug"))
+        .collect()
+}
