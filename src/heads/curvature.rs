@@ -1,4 +1,6 @@
 //! Owns the first guess of a head's inverse Hessian, which conditions its descent.
+//!
+//! Refuses to change where a descent ends: a bad guess costs steps, nothing else.
 
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2, Axis, s};

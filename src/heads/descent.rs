@@ -3,6 +3,8 @@
 //!
 //! linfa-logistic has no such guess and takes several times as many steps, each of three passes over the rows in double precision.
 //! Here most passes are in single precision.
+//!
+//! Refuses to say that it arrived: whoever asked compares the gradient with the tolerance.
 
 use std::collections::VecDeque;
 
