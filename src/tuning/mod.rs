@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gpu_gets_larger_batches_that_are_among_those_tried_there() {
+    fn a_gpu_gets_larger_batches_than_a_processor() {
         assert_eq!(untuned(Device::Cpu), Batching::default());
         assert!(untuned(Device::Cuda(0)).token_budget > Batching::default().token_budget);
     }
