@@ -24,8 +24,8 @@ pub use manifest::{Architecture, Manifest, Preparation, Source};
 use crate::bert::{self, ChangedTensors, Config, GraphOptions, Network, Operators, Outputs, Start, Weights};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fields, Fingerprint};
-use crate::graph::{self, ModelProto};
-use crate::runtime::{Runtime, Session};
+use crate::graph::{self, ModelProto, WeightBytes};
+use crate::runtime::{Load, Runtime, Session, Sessions};
 use crate::tokens::Tokenizer;
 
 /// The manifest's file name.
@@ -287,13 +287,39 @@ impl Backbone {
         }
     }
 
-    /// A session that gives these outputs from any start.
+    /// Sessions that give these outputs from token ids.
+    ///
+    /// # Errors
+    /// As [`Self::session`].
+    pub fn sessions(&self, runtime: &Runtime, outputs: Outputs, load: Load) -> Result<Sessions> {
+        let bytes = match (load, &self.manifest.architecture) {
+            (Load::Few, _) => 0,
+            (Load::Many, Architecture::Bert { .. }) => multiplied(&self.inference_graph(outputs)?)?,
+            // The weights may lie inside the graph, which is not read just to count them.
+            (Load::Many, Architecture::Onnx) => self.file_bytes()?,
+        };
+        Sessions::open(runtime, (load, bytes), &|share| self.session(share, outputs))
+    }
+
+    /// Sessions for many texts that give these outputs from any start.
     ///
     /// # Errors
     /// As [`Self::session`], and the backbone is opaque.
-    pub fn session_from(&self, runtime: &Runtime, outputs: Outputs, start: Start) -> Result<Session> {
+    pub fn sessions_from(&self, runtime: &Runtime, outputs: Outputs, start: Start) -> Result<Sessions> {
         let graph = self.build_graph(self.changed(), outputs, start)?;
-        runtime.session_from_memory(&graph, self.weights_place().0)
+        let open = |share: &Runtime| share.session_from_memory(&graph, self.weights_place().0);
+        Sessions::open(runtime, (Load::Many, multiplied(&graph)?), &open)
+    }
+
+    /// Of all its files.
+    fn file_bytes(&self) -> Result<u64> {
+        let bytes = |path: PathBuf| {
+            std::fs::metadata(&path).map(|file| file.len()).map_err(|source| Error::io("read", path, source))
+        };
+        match self.packed {
+            Some(_) => bytes(self.path.clone()),
+            None => self.manifest.files.keys().map(|name| bytes(self.path.join(name))).sum(),
+        }
     }
 
     /// Where it lies: a directory, or the bundle that holds it.
@@ -331,6 +357,11 @@ impl Backbone {
     pub fn graph(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
+}
+
+/// Bytes that every session of a graph takes for itself.
+fn multiplied(graph: &[u8]) -> Result<u64> {
+    Ok(WeightBytes::of(&graph::decode(graph)?).multiplied)
 }
 
 /// The hash of a graph's operators, and of the types and shapes of its weights.

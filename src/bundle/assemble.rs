@@ -11,10 +11,10 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use super::contents::DATA;
-use super::network::{Place, is_external, logits};
+use super::network::{Place, logits};
 use crate::bert::{head_bias, head_weight};
 use crate::error::{Error, Kind, Result};
-use crate::graph::{Builder, Dim, ModelProto, Operation, Value, ValueType};
+use crate::graph::{Builder, Dim, ModelProto, Operation, Value, ValueType, is_external};
 use crate::heads::Head;
 
 /// Every tensor of the data entry begins at a multiple of this: a cache line.

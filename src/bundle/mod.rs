@@ -36,12 +36,12 @@ pub use write::{BundleRequest, Origin, Variant, Written, write_bundle};
 
 use crate::backbone::{Architecture, Backbone, LAYER_MEANS, Packed, TOKENIZER, WEIGHTS};
 use crate::bert::{Weights, head_bias, head_weight};
-use crate::embed::{EmbedOptions, Extractor, RowLayout, RowParts, WeightBytes};
+use crate::embed::{EmbedOptions, Extractor, RowLayout, RowParts};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fields, Fingerprint};
-use crate::graph::{self, ModelProto};
+use crate::graph::{self, ModelProto, WeightBytes};
 use crate::heads::Head;
-use crate::runtime::Runtime;
+use crate::runtime::{Load, Runtime, Sessions};
 use crate::tokens::{Batching, LongTexts};
 
 /// An opened bundle, everything in it checked.
@@ -203,7 +203,7 @@ impl Bundle {
     /// How its weights come into memory.
     #[must_use]
     pub fn weight_bytes(&self) -> WeightBytes {
-        network::weight_bytes(&self.graph)
+        WeightBytes::of(&self.graph)
     }
 
     /// Whether a signature lies beside it; whose it is, only [`Bundle::open`] with a key can tell.
@@ -231,7 +231,7 @@ impl Bundle {
     /// # Errors
     /// The graph cannot be loaded, or its outputs are not those of a bundle.
     pub fn extractor(&self, runtime: &Runtime) -> Result<Extractor> {
-        self.extractor_of(self.own_backbone()?, runtime, Batching::default())
+        self.extractor_of(self.own_backbone()?, runtime, Batching::default(), Load::Few)
     }
 
     /// The backbone of [`Self::extractor_of`], which has the identity of this very file. Before the network is loaded: parsing a
@@ -243,7 +243,7 @@ impl Bundle {
         self.pack(self.own_values())
     }
 
-    /// As [`Self::extractor`], with batches of that kind.
+    /// As [`Self::extractor`], with batches of that kind, and for so many texts.
     ///
     /// # Errors
     /// As [`Self::extractor`].
@@ -252,14 +252,16 @@ impl Bundle {
         backbone: Backbone,
         runtime: &Runtime,
         batching: Batching,
+        load: Load,
     ) -> Result<Extractor> {
         let folder = self.path.parent().unwrap_or(Path::new("/"));
-        let session = runtime.session_from_memory(&graph::encode(&self.graph), folder)?;
+        let (graph, needs) = (graph::encode(&self.graph), (load, self.weight_bytes().multiplied));
+        let sessions = Sessions::open(runtime, needs, &|share| share.session_from_memory(&graph, folder))?;
         let heads = self.heads.iter().map(|head| (network::logits(&head.task), head.labels.len()));
         let embedding = ("embedding".to_owned(), self.manifest().backbone.hidden_size);
         let parts = RowParts::new(std::iter::once(embedding).chain(heads));
-        let options = EmbedOptions { long: self.long(), batching, ..EmbedOptions::default() };
-        Extractor::with_session(Arc::new(backbone), session, parts, &options)
+        let options = EmbedOptions { long: self.long(), batching, load, ..EmbedOptions::default() };
+        Extractor::with_sessions(Arc::new(backbone), sessions, parts, &options)
     }
 
     /// Where each head's logits lie in a row of [`Self::extractor`].

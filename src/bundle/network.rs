@@ -8,11 +8,10 @@ use std::ops::Range;
 
 use super::archive::lie;
 use super::contents::DATA;
-use crate::embed::WeightBytes;
 use crate::error::Result;
-use crate::graph::ModelProto;
+use crate::graph::{ModelProto, bytes_of, is_external};
 use crate::graph::proto::{
-    AttributeProto, DataLocation, DataType, GraphProto, NodeProto, SparseTensorProto, StringStringEntryProto,
+    AttributeProto, DataLocation, GraphProto, NodeProto, SparseTensorProto, StringStringEntryProto,
     TensorProto,
 };
 
@@ -100,10 +99,6 @@ impl Place {
     }
 }
 
-pub(super) fn is_external(tensor: &TensorProto) -> bool {
-    tensor.data_location == Some(DataLocation::External as i32) || !tensor.external_data.is_empty()
-}
-
 /// Proves that every tensor outside the graph is an initializer inside the data entry of so many bytes, as long as its shape
 /// says; then makes the graph refer to them in the file `name`, where the data entry begins at `start`.
 ///
@@ -137,21 +132,6 @@ pub(super) fn bind(model: &mut ModelProto, length: u64, name: &str, start: u64) 
     Ok(())
 }
 
-/// Bytes of a tensor by its shape and element type; none for what nobody would keep outside a graph.
-fn bytes_of(tensor: &TensorProto) -> Option<u64> {
-    let bits = match DataType::try_from(tensor.data_type?).ok()? {
-        DataType::Int4 | DataType::Uint4 => 4,
-        DataType::Bool | DataType::Int8 | DataType::Uint8 => 8,
-        DataType::Float16 | DataType::Bfloat16 | DataType::Int16 | DataType::Uint16 => 16,
-        DataType::Float | DataType::Int32 | DataType::Uint32 => 32,
-        DataType::Double | DataType::Int64 | DataType::Uint64 => 64,
-        _ => return None,
-    };
-    let sizes = tensor.dims.iter().map(|&size| u64::try_from(size).ok());
-    let elements = sizes.into_iter().try_fold(1_u64, |all, size| all.checked_mul(size?))?;
-    Some(elements.checked_mul(bits)?.div_ceil(8))
-}
-
 fn of_sparse(sparse: &SparseTensorProto) -> Vec<&TensorProto> {
     sparse.values.iter().chain(&sparse.indices).collect()
 }
@@ -180,20 +160,6 @@ pub(super) fn range(model: &ModelProto, name: &str) -> Option<Range<u64>> {
     let tensor = initializer(model, name)?;
     let place = is_external(tensor).then(|| Place::of(tensor).ok())??;
     Some(place.offset..place.offset + place.length)
-}
-
-/// How the numbers outside the graph come into memory.
-pub(super) fn weight_bytes(model: &ModelProto) -> WeightBytes {
-    let graph = model.graph.as_ref();
-    let nodes: Vec<&NodeProto> = graph.iter().flat_map(|graph| &graph.node).collect();
-    let looked_up = |tensor: &TensorProto| {
-        let mut users = nodes.iter().filter(|node| node.input.iter().any(|input| input == tensor.name()));
-        users.all(|node| ["Gather", "EmbedLayerNormalization"].contains(&node.op_type()))
-    };
-    let outside = graph.iter().flat_map(|graph| &graph.initializer).filter(|tensor| is_external(tensor));
-    let (table, matrices): (Vec<_>, Vec<_>) = outside.partition(|tensor| looked_up(tensor));
-    let sum = |tensors: Vec<&TensorProto>| tensors.into_iter().filter_map(bytes_of).sum();
-    WeightBytes { multiplied: sum(matrices), looked_up: sum(table) }
 }
 
 /// An initializer.

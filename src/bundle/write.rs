@@ -26,7 +26,7 @@ use crate::error::{Error, Kind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::graph::{self, ModelProto};
 use crate::heads::Head;
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, Sessions};
 use crate::tokens::LongTexts;
 
 /// How far fp32 may be off on another processor: far more than the order of sums does (2e-6 was seen),
@@ -254,7 +254,8 @@ impl<'r> Assembly<'r> {
         let session = runtime.session_from_memory(&graph::encode(&model), folder)?;
         let options = EmbedOptions { long: self.request.long, ..EmbedOptions::default() };
         let backbone = Arc::clone(self.request.backbone);
-        let mut extractor = Extractor::with_session(backbone, session, self.parts.clone(), &options)?;
+        let sessions = Sessions::one(session);
+        let mut extractor = Extractor::with_sessions(backbone, sessions, self.parts.clone(), &options)?;
         let tasks: Vec<String> = self.manifest.tasks.iter().map(|task| task.task.clone()).collect();
         match self.request.origin {
             Some(origin) => origin.golden(&mut extractor, &tasks),

@@ -20,7 +20,7 @@ use crate::embed::{
 };
 use crate::error::{Error, Kind, Result};
 use crate::heads::Head;
-use crate::runtime::{Runtime, RuntimeOptions};
+use crate::runtime::{Load, Runtime, RuntimeOptions};
 use crate::tokens::LongTexts;
 use crate::tuning::{Applied, apply};
 #[cfg(feature = "train")]
@@ -40,6 +40,8 @@ pub struct OpenOptions {
     pub trust: Option<PublicKey>,
     /// Do not run a bundle's golden sentences.
     pub skip_self_test: bool,
+    /// For how many texts at a time; with a limit of memory, always for few.
+    pub load: Load,
     /// Bytes that the process may take: batches, and threads unless their number is given, are planned for it.
     pub memory: Option<u64>,
     /// Where tunings are kept (`tuning::folder` is the user's); without, the defaults of threads and batches.
@@ -114,7 +116,8 @@ impl Classifier {
         let tuning = options.tuned(&backbone, &Runtime::load(&options.runtime)?);
         let stored = if run.sees_embedding_only() { StoredLayers::Last } else { StoredLayers::All };
         let columns = run.columns(&RowLayout::of(&backbone, stored))?;
-        let reading = EmbedOptions { stored, long: run.recipe.features.long, batching: tuning.batching };
+        let (long, batching) = (run.recipe.features.long, tuning.batching);
+        let reading = EmbedOptions { stored, long, batching, load: options.load };
         let extractor = Extractor::new(backbone, &tuning.runtime, &reading)?;
         Ok(Self::new(Model::Run(Box::new(run)), extractor, columns, tuning))
     }
@@ -126,7 +129,8 @@ impl Classifier {
             options.memory.map_or(Ok(()), |limit| check_loadable(limit, needs)).map_err(|e| e.at(path))?;
             let backbone = bundle.own_backbone()?;
             let tuning = options.tuned(&backbone, &runtime);
-            Ok((bundle.extractor_of(backbone, &tuning.runtime, tuning.batching)?, tuning))
+            let load = if options.memory.is_some() { Load::Few } else { options.load };
+            Ok((bundle.extractor_of(backbone, &tuning.runtime, tuning.batching, load)?, tuning))
         };
         let (bundle, (mut extractor, mut tuning)) = Bundle::open_while(path, options.trust.as_ref(), load)?;
         let test = (!options.skip_self_test).then(|| bundle.self_test(&mut extractor)).transpose()?;

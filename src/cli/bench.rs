@@ -25,6 +25,7 @@ use crate::data::TableReader;
 use crate::embed::{EmbedOptions, RowLayout, StoredLayers};
 use crate::error::Result;
 use crate::metrics::Latency;
+use crate::runtime::Load;
 
 /// Measure this machine.
 #[derive(Debug, Args)]
@@ -294,7 +295,8 @@ fn embed(arguments: &EmbedArguments, terminal: &Terminal) -> anyhow::Result<Outc
             applied.batching.token_budget = token_budget;
         }
         arguments.tuning.show(&applied, terminal);
-        let reading = EmbedOptions { stored, batching: applied.batching, ..EmbedOptions::default() };
+        let (batching, load) = (applied.batching, Load::Many);
+        let reading = EmbedOptions { stored, batching, load, ..EmbedOptions::default() };
         Contestant { backbone, runtime: applied.runtime, reading }
     };
     let rounds = usize::from(arguments.rounds);

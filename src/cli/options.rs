@@ -295,7 +295,7 @@ impl StoreArguments {
             applied.batching.token_budget = token_budget;
         }
         self.tuning.show(&applied, terminal);
-        let options = EmbedOptions { stored, batching: applied.batching, long };
+        let options = EmbedOptions { stored, batching: applied.batching, long, ..EmbedOptions::default() };
         let embedder = Embedder::open(backbone, Arc::new(applied.runtime), &root, options)?;
         terminal.damage(embedder.damaged());
         let rows = sources.iter().map(|source| count_rows(source)).sum::<Option<u64>>();

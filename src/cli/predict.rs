@@ -13,6 +13,7 @@ use crate::data::{RecordFormat, RecordValue, RecordWriter, Row, TableReader, wri
 use crate::embed::{LIMITED_WINDOW_BYTES, TextNotes};
 use crate::error::{Error, Kind, Result};
 use crate::heads::Head;
+use crate::runtime::Load;
 use crate::tokens::LongTexts;
 
 /// Rows predicted at a time: enough to sort into full batches, few enough to answer soon.
@@ -68,6 +69,17 @@ pub(crate) struct Arguments {
     tuning: TuningArguments,
 }
 
+/// From a table of so many bytes on, predictions are worth the memory that more sessions take: some hundred texts.
+const MANY_BYTES: u64 = 32 << 10;
+
+impl Arguments {
+    /// How many texts there are, as far as that can be told beforehand.
+    fn load(&self) -> Load {
+        let many = std::fs::metadata(&self.data).is_ok_and(|file| file.is_file() && file.len() >= MANY_BYTES);
+        if many { Load::Many } else { Load::Few }
+    }
+}
+
 /// A number from 0 to 1.
 pub(crate) fn probability(text: &str) -> std::result::Result<f32, String> {
     match text.parse() {
@@ -97,6 +109,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
         backbone: arguments.backbone.clone(),
         trust: arguments.trust.trust.clone(),
         skip_self_test: arguments.trust.skip_self_test,
+        load: arguments.load(),
         memory: arguments.memory.limit(),
         tuning: arguments.tuning.folder(),
     };

@@ -16,6 +16,7 @@ use crate::error::{Error, Kind, Result};
 use crate::heads::Alpha;
 use crate::plan::{FreezePlan, Scenario as Freezing};
 use crate::report::Estimate;
+use crate::runtime::Load;
 use crate::store::TokenStates;
 use crate::train::{FeatureRequest, TrainRequest};
 
@@ -133,8 +134,9 @@ impl Costs {
             return Err(Error::new(Kind::Table, "there are no rows").expected("a table with labelled texts"));
         }
         let (stored, batching) = (StoredLayers::Last, embedder.batching());
-        let options = EmbedOptions { stored, batching, ..EmbedOptions::default() };
-        let mut extractor = Extractor::new(Arc::clone(embedder.backbone()), embedder.runtime(), &options)?;
+        let options = EmbedOptions { stored, batching, load: Load::Many, ..EmbedOptions::default() };
+        let backbone = Arc::clone(embedder.backbone());
+        let mut extractor = Extractor::new(backbone, embedder.runtime(), &options)?;
         // ONNX Runtime allocates for each shape when it first sees it: the first pass does not count.
         let first = &texts[..texts.len().min(PASS)];
         extractor.extract(first, &mut |_, _| Ok(()))?;

@@ -186,6 +186,14 @@ impl CutRows {
         Ok((CutTokens::States(tokens), mask))
     }
 
+    /// Batches of some of these rows, the longest first.
+    fn batches(&self, chosen: &[usize]) -> Vec<Batch> {
+        let lengths: Vec<usize> = chosen.iter().map(|&row| self.lengths[row]).collect();
+        let places = batches(&lengths, &self.buckets, self.token_budget).into_iter();
+        let rows = |places: &[usize]| places.iter().map(|&place| chosen[place]).collect();
+        places.map(|batch| Batch { rows: rows(&batch.rows), ..batch }).collect()
+    }
+
     /// Runs a graph that starts from what these rows hold on some of them. `each` gets a row's place among `chosen` and its part of
     /// every output, whose first dimension is the batch's; rows come in no particular order.
     ///
@@ -291,22 +299,26 @@ impl Maker<'_> {
             }
         };
         let rows = CutRows::new(self.backbone, source, lengths, self.batching);
-        let mut session =
-            self.backbone.session_from(self.runtime, Outputs::HiddenState(self.level), start)?;
+        let outputs = Outputs::HiddenState(self.level);
+        let mut sessions = self.backbone.sessions_from(self.runtime, outputs, start)?;
         let output = format!("hidden.{}", self.level);
         for window in places.chunks(WINDOW_TEXTS) {
-            let lengths: Vec<usize> = window.iter().map(|&place| rows.lengths[place]).collect();
-            for batch in batches(&lengths, &rows.buckets, rows.token_budget) {
-                let own: Vec<usize> = batch.rows.iter().map(|&place| window[place]).collect();
-                let (tokens, mask) = rows.fill(&Batch { rows: own.clone(), ..batch.clone() })?;
-                let found = run(&mut session, &batch, &tokens, &mask, rows.hidden, &[&output])?.remove(0);
-                for (place, all) in own.iter().zip(found.chunks_exact(batch.length * rows.hidden)) {
+            let all = rows.batches(window);
+            let compute = |session: &mut Session, place: usize| {
+                let batch: &Batch = &all[place];
+                let (tokens, mask) = rows.fill(batch)?;
+                Ok(run(session, batch, &tokens, &mask, rows.hidden, &[&output])?.remove(0))
+            };
+            sessions.for_all(all.len(), &compute, &mut |place, found| {
+                let Batch { rows: own, length, .. } = &all[place];
+                for (place, all) in own.iter().zip(found.chunks_exact(length * rows.hidden)) {
                     let real = &all[..rows.lengths[*place] * rows.hidden];
                     states.append(self.keys[*place], real)?;
                 }
                 self.done += own.len() as u64;
                 progress(StatesProgress::Done { texts: self.done, of: self.keys.len() as u64 });
-            }
+                Ok(())
+            })?;
         }
         states.flush()
     }

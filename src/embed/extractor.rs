@@ -15,7 +15,7 @@ use super::windowed::{Round, Sum, WindowNotes};
 use crate::backbone::{Architecture, Backbone};
 use crate::bert::Outputs;
 use crate::error::{Error, Kind, Result};
-use crate::runtime::{Input, Runtime, Session, Values};
+use crate::runtime::{Input, Runtime, Session, Sessions, Values};
 use crate::tokens::{
     Batch, Batching, Buckets, Encoded, LongTexts, Lost, Spacing, Truncation, Windows, batches,
 };
@@ -31,7 +31,7 @@ pub struct Work {
     pub padded_tokens: u64,
     /// Distinct input shapes `(rows, length)` and how often each ran.
     pub shapes: BTreeMap<(usize, usize), u64>,
-    /// Seconds inside ONNX Runtime.
+    /// Seconds inside ONNX Runtime; of sessions that ran side by side, their mean.
     pub runtime_seconds: f64,
     /// What was cut off at the maximum length.
     pub truncation: Truncation,
@@ -42,7 +42,7 @@ pub struct Work {
 /// A loaded backbone that turns texts into rows.
 pub struct Extractor {
     backbone: Arc<Backbone>,
-    session: Session,
+    sessions: Sessions,
     parts: RowParts,
     batching: Batching,
     /// Those of the batching.
@@ -61,24 +61,24 @@ impl Extractor {
         let layout = RowLayout::of(&backbone, options.stored);
         let outputs =
             if layout.states().is_empty() { Outputs::Embedding } else { Outputs::EmbeddingAndLayerMeans };
-        let session = backbone.session(runtime, outputs)?;
-        Self::with_session(backbone, session, RowParts::of(&layout), options)
+        let sessions = backbone.sessions(runtime, outputs, options.load)?;
+        Self::with_sessions(backbone, sessions, RowParts::of(&layout), options)
     }
 
     /// Takes rows out of any graph with the backbone's inputs: these outputs, `[batch, width]` each.
     ///
     /// # Errors
     /// The backbone's texts cannot be read in such windows.
-    pub fn with_session(
+    pub fn with_sessions(
         backbone: Arc<Backbone>,
-        session: Session,
+        sessions: Sessions,
         parts: RowParts,
         options: &EmbedOptions,
     ) -> Result<Self> {
         let windows = windows(&backbone, options.long)?;
         let (batching, work) = (options.batching, Work::default());
         let buckets = buckets(&backbone, windows.as_ref(), batching.spacing);
-        Ok(Self { session, parts, buckets, backbone, batching, windows, work })
+        Ok(Self { sessions, parts, buckets, backbone, batching, windows, work })
     }
 
     /// What a row is made of.
@@ -113,15 +113,21 @@ impl Extractor {
 
     /// Runs a batch of `size` texts of `length` tokens that nobody asked for, so that its memory is taken.
     pub(super) fn rehearse(&mut self, size: usize, length: usize) -> Result<()> {
-        let (shape, tokens) = ([size, length], size * length);
+        let tokens = size * length;
         let ids = vec![i64::from(self.backbone.manifest().preparation.pad_token_id); tokens];
-        self.compute(&shape, &ids, &vec![1; tokens]).map(drop)
+        compute(self.sessions.first(), &self.parts, [size, length], (&ids, &vec![1; tokens])).map(drop)
     }
 
     /// What was done so far.
     #[must_use]
     pub fn work(&self) -> &Work {
         &self.work
+    }
+
+    /// Counts on from what another has done.
+    #[must_use]
+    pub(super) fn having_done(self, work: Work) -> Self {
+        Self { work, ..self }
     }
 
     /// Counts from 0 again: what was done so far was not a user's.
@@ -143,7 +149,7 @@ impl Extractor {
         if let Some(windows) = self.windows.clone() {
             return self.extract_windows(&windows, texts, each);
         }
-        let encoded = encode(&self.backbone, texts, self.session.threads())?;
+        let encoded = encode(&self.backbone, texts, self.sessions.threads())?;
         self.work.truncation += encoded.truncation();
         let mut row = vec![0.0; self.parts.width()];
         self.work.texts += texts.len() as u64;
@@ -282,57 +288,72 @@ impl Extractor {
                 .expected(format!("at most {length}")));
         }
         let batch = Batch { rows: (0..pieces.len()).collect(), length, size: pieces.len() };
-        let outputs = self.run(&batch, &encoded)?;
-        let mut row = vec![0.0; self.parts.width()];
-        let rows = (0..pieces.len()).map(|position| {
+        let (mut rows, mut row) = (Vec::new(), vec![0.0; self.parts.width()]);
+        self.run_batches(&[batch], &encoded, &mut |outputs, position, _| {
             outputs.copy_row(position, &mut row);
-            row.clone()
-        });
-        Ok(rows.collect())
+            rows.push(row.clone());
+            Ok(())
+        })?;
+        Ok(rows)
     }
 
-    /// Runs all of some token ids, batch by batch, longest first: each result with its position in the batch and its index.
+    /// Runs all of some token ids, the longest batches first: each result with its position in the batch and its index.
     fn run_all(
         &mut self,
         encoded: &Encoded,
         each: &mut dyn FnMut(&Computed, usize, usize) -> Result<()>,
     ) -> Result<()> {
         let lengths: Vec<usize> = encoded.lengths().collect();
-        for batch in batches(&lengths, &self.buckets, self.batching.token_budget) {
-            let outputs = self.run(&batch, encoded)?;
-            for (position, &index) in batch.rows.iter().enumerate() {
-                each(&outputs, position, index)?;
-            }
-        }
-        Ok(())
+        let all = batches(&lengths, &self.buckets, self.batching.token_budget);
+        self.run_batches(&all, encoded, each)
     }
 
-    fn run(&mut self, batch: &Batch, encoded: &Encoded) -> Result<Computed> {
-        let shape = [batch.size, batch.length];
-        let (ids, mask) = pad_ids(batch, encoded, self.backbone.manifest().preparation.pad_token_id);
-        self.work.tokens += batch.rows.iter().map(|&index| encoded.ids(index).len() as u64).sum::<u64>();
-        let start = Instant::now();
-        let computed = self.compute(&shape, &ids, &mask)?;
-        self.work.runtime_seconds += start.elapsed().as_secs_f64();
-        self.work.padded_tokens += ids.len() as u64;
-        *self.work.shapes.entry((batch.size, batch.length)).or_default() += 1;
-        Ok(computed)
+    fn run_batches(
+        &mut self,
+        all: &[Batch],
+        encoded: &Encoded,
+        each: &mut dyn FnMut(&Computed, usize, usize) -> Result<()>,
+    ) -> Result<()> {
+        let Self { sessions, parts, work, .. } = self;
+        let pad = self.backbone.manifest().preparation.pad_token_id;
+        let share = 1.0 / f64::from(u16::try_from(sessions.count()).unwrap_or(u16::MAX));
+        let run = |session: &mut Session, place: usize| {
+            let batch = &all[place];
+            let (ids, mask) = pad_ids(batch, encoded, pad);
+            let start = Instant::now();
+            let computed = compute(session, parts, [batch.size, batch.length], (&ids, &mask))?;
+            Ok((computed, start.elapsed().as_secs_f64()))
+        };
+        sessions.for_all(all.len(), &run, &mut |place, (computed, seconds)| {
+            let batch = &all[place];
+            work.runtime_seconds += seconds * share;
+            work.tokens += batch.rows.iter().map(|&index| encoded.ids(index).len() as u64).sum::<u64>();
+            work.padded_tokens += (batch.size * batch.length) as u64;
+            *work.shapes.entry((batch.size, batch.length)).or_default() += 1;
+            let mut rows = batch.rows.iter().enumerate();
+            rows.try_for_each(|(position, &index)| each(&computed, position, index))
+        })
     }
+}
 
-    /// Runs the network once: `ids` and `mask` are `[size, length]`.
-    fn compute(&mut self, shape: &[usize; 2], ids: &[i64], mask: &[i64]) -> Result<Computed> {
-        let inputs = [
-            Input { name: "input_ids", shape, values: Values::I64(ids) },
-            Input { name: "attention_mask", shape, values: Values::I64(mask) },
-        ];
-        let names: Vec<&str> = self.parts.outputs().iter().map(|(name, _)| name.as_str()).collect();
-        let tensors = self.session.run(&inputs, &names)?;
-        let computed = self.parts.outputs().iter().zip(tensors).map(|((_, width), tensor)| {
-            check_size(&tensor.data, shape[0] * width)?;
-            Ok((*width, tensor.data))
-        });
-        Ok(Computed(computed.collect::<Result<_>>()?))
-    }
+/// Runs the network once: `ids` and `mask` are `[size, length]`.
+fn compute(
+    session: &mut Session,
+    parts: &RowParts,
+    shape: [usize; 2],
+    (ids, mask): (&[i64], &[i64]),
+) -> Result<Computed> {
+    let inputs = [
+        Input { name: "input_ids", shape: &shape, values: Values::I64(ids) },
+        Input { name: "attention_mask", shape: &shape, values: Values::I64(mask) },
+    ];
+    let names: Vec<&str> = parts.outputs().iter().map(|(name, _)| name.as_str()).collect();
+    let tensors = session.run(&inputs, &names)?;
+    let computed = parts.outputs().iter().zip(tensors).map(|((_, width), tensor)| {
+        check_size(&tensor.data, shape[0] * width)?;
+        Ok((*width, tensor.data))
+    });
+    Ok(Computed(computed.collect::<Result<_>>()?))
 }
 
 /// Where a window lies in its text.

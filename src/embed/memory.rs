@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::extractor::Extractor;
 use crate::error::{Error, Kind, Result};
+use crate::graph::WeightBytes;
 use crate::quantities::MemorySize;
 use crate::runtime::{absent_bytes, allowed_cores, peak_rss_bytes, rss_bytes};
 use crate::tokens::Batching;
@@ -46,15 +47,6 @@ pub struct MemoryPlan {
 pub fn threads_within(limit: u64) -> usize {
     let most = usize::try_from(limit / PER_THREAD).unwrap_or(usize::MAX);
     allowed_cores().min(most).max(1)
-}
-
-/// How a network's weights come into memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WeightBytes {
-    /// What is multiplied with: ONNX Runtime copies it into an order of its own.
-    pub multiplied: u64,
-    /// What is looked up row by row in the mapped file: it comes into memory as words are met.
-    pub looked_up: u64,
 }
 
 /// Refuses a limit that a network cannot be loaded in, before it is loaded.

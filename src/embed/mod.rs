@@ -18,7 +18,7 @@ pub use cut::{CutRows, CutTokens, StatesNeed, StatesPlace, StatesProgress};
 pub use embedder::{EmbedOptions, Embedder, Progress};
 pub use extractor::{Extractor, WindowSpan, Work};
 pub use layout::{RowLayout, RowParts, StoredLayers};
-pub use memory::{LIMITED_WINDOW_BYTES, MemoryPlan, WeightBytes, check_loadable, threads_within};
+pub use memory::{LIMITED_WINDOW_BYTES, MemoryPlan, check_loadable, threads_within};
 pub use reader::{Reader, Reading, row_of_text};
 pub use table::{
     EmbedRequest, EmbedSummary, Embedded, MadeWith, TextNotes, Visit, any_longer, embed_file, visit_rows,

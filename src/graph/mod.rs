@@ -1,5 +1,5 @@
-//! Owns ONNX graphs as data: the protobuf messages, reading and writing them, and a builder with typed
-//! values, and reverse-mode differentiation.
+//! Owns ONNX graphs as data: the protobuf messages, reading and writing them, a builder with typed
+//! values, reverse-mode differentiation, and how many bytes of weights there are.
 //!
 //! Refuses to run a graph (that is `runtime`) and to know any model (that is `bert`).
 
@@ -7,6 +7,7 @@ mod builder;
 mod gradient;
 mod messages;
 pub mod proto;
+mod weights;
 
 use std::path::Path;
 
@@ -15,6 +16,7 @@ use prost::Message;
 pub use builder::{Attribute, Builder, Data, Dim, External, MICROSOFT, Node, Operation, Value, ValueType};
 pub use gradient::{Gradient, differentiate};
 pub use proto::{DataType, ModelProto};
+pub use weights::{WeightBytes, bytes_of, is_external};
 
 use crate::error::{Error, Kind, Result};
 

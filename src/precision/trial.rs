@@ -19,6 +19,7 @@ use crate::graph::{self, ModelProto};
 use crate::heads::{self, Examples, Head};
 use crate::metrics::Latency;
 use crate::quantize::{BuildOptions, Calibration, Variant, build};
+use crate::runtime::Sessions;
 
 /// Texts that speed is measured on …
 const TIMED_TEXTS: usize = 512;
@@ -68,7 +69,8 @@ impl Trial {
         let long = request.run.recipe.features.long;
         let embed = EmbedOptions { stored, long, ..EmbedOptions::default() };
         let backbone = Arc::clone(request.backbone);
-        let mut extractor = Extractor::with_session(backbone, session, RowParts::of(&layout), &embed)?;
+        let (sessions, parts) = (Sessions::one(session), RowParts::of(&layout));
+        let mut extractor = Extractor::with_sessions(backbone, sessions, parts, &embed)?;
         let (features, embeddings) = extract(request, &mut extractor, &layout)?;
         let heads = judged.iter().map(|own| refit(own, request, &features)).collect::<Result<_>>()?;
         let bytes = built.graph.len() as u64 + built.weights_length();

@@ -9,6 +9,7 @@ mod library;
 mod machine;
 mod placement;
 mod session;
+mod sessions;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -32,6 +33,7 @@ pub use machine::{
 };
 pub use placement::Placement;
 pub use session::{Input, Lent, Session, Tensor, ValueInfo, Values};
+pub use sessions::{Load, Sessions};
 
 /// What runs the graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

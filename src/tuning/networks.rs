@@ -12,7 +12,7 @@ use super::search::{Grid, Plan, Stopwatch};
 use crate::backbone::Backbone;
 use crate::embed::{EmbedOptions, Extractor, StoredLayers};
 use crate::error::Result;
-use crate::runtime::Runtime;
+use crate::runtime::{Load, Runtime};
 use crate::tokens::LongTexts;
 
 /// Passes of a search over all samples, as it usually goes: three steps with three contestants, and the last round.
@@ -84,7 +84,7 @@ impl Stopwatch for Networks<'_> {
         let Setting { threads, .. } = setting;
         if !self.loaded.contains_key(&threads) {
             let NetworksOptions { stored, long } = self.options;
-            let options = EmbedOptions { stored, long, ..EmbedOptions::default() };
+            let options = EmbedOptions { stored, long, load: Load::Many, ..EmbedOptions::default() };
             let runtime = self.runtime.with_threads(threads);
             let network = Extractor::new(Arc::clone(self.backbone), &runtime, &options)?;
             self.loaded.insert(threads, network);

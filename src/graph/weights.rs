@@ -1,0 +1,57 @@
+//! Owns how the numbers of a graph come into memory: inside it or beside it, multiplied with or looked up.
+//!
+//! Refuses to read them: it goes by what the graph declares.
+
+use super::proto::{DataLocation, DataType, ModelProto, NodeProto, TensorProto};
+
+/// Operators that look rows of a table up instead of multiplying with it.
+const LOOKING_UP: [&str; 2] = ["Gather", "EmbedLayerNormalization"];
+
+/// How the numbers that a graph keeps in another file come into memory, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WeightBytes {
+    /// What is multiplied with: ONNX Runtime copies it into an order of its own.
+    pub multiplied: u64,
+    /// What is looked up row by row in the mapped file: it comes into memory as words are met.
+    pub looked_up: u64,
+}
+
+impl WeightBytes {
+    /// Those of a graph.
+    #[must_use]
+    pub fn of(model: &ModelProto) -> Self {
+        let graph = model.graph.as_ref();
+        let nodes: Vec<&NodeProto> = graph.iter().flat_map(|graph| &graph.node).collect();
+        let looked_up = |tensor: &TensorProto| {
+            let mut users =
+                nodes.iter().filter(|node| node.input.iter().any(|input| input == tensor.name()));
+            users.all(|node| LOOKING_UP.contains(&node.op_type()))
+        };
+        let outside = graph.iter().flat_map(|graph| &graph.initializer).filter(|tensor| is_external(tensor));
+        let (table, matrices): (Vec<_>, Vec<_>) = outside.partition(|tensor| looked_up(tensor));
+        let sum = |tensors: Vec<&TensorProto>| tensors.into_iter().filter_map(bytes_of).sum();
+        Self { multiplied: sum(matrices), looked_up: sum(table) }
+    }
+}
+
+/// Whether a tensor's numbers lie in another file.
+#[must_use]
+pub fn is_external(tensor: &TensorProto) -> bool {
+    tensor.data_location == Some(DataLocation::External as i32) || !tensor.external_data.is_empty()
+}
+
+/// Bytes of a tensor by its shape and element type; none for what nobody would keep outside a graph.
+#[must_use]
+pub fn bytes_of(tensor: &TensorProto) -> Option<u64> {
+    let bits = match DataType::try_from(tensor.data_type?).ok()? {
+        DataType::Int4 | DataType::Uint4 => 4,
+        DataType::Bool | DataType::Int8 | DataType::Uint8 => 8,
+        DataType::Float16 | DataType::Bfloat16 | DataType::Int16 | DataType::Uint16 => 16,
+        DataType::Float | DataType::Int32 | DataType::Uint32 => 32,
+        DataType::Double | DataType::Int64 | DataType::Uint64 => 64,
+        _ => return None,
+    };
+    let sizes = tensor.dims.iter().map(|&size| u64::try_from(size).ok());
+    let elements = sizes.into_iter().try_fold(1_u64, |all, size| all.checked_mul(size?))?;
+    Some(elements.checked_mul(bits)?.div_ceil(8))
+}
