@@ -306,9 +306,17 @@ impl Backbone {
     /// # Errors
     /// As [`Self::session`], and the backbone is opaque.
     pub fn sessions_from(&self, runtime: &Runtime, outputs: Outputs, start: Start) -> Result<Sessions> {
-        let graph = self.build_graph(self.changed(), outputs, start)?;
-        let open = |share: &Runtime| share.session_from_memory(&graph, self.weights_place().0);
-        Sessions::open(runtime, (Load::Many, multiplied(&graph)?), &open)
+        self.sessions_of(runtime, &self.build_graph(self.changed(), outputs, start)?)
+    }
+
+    /// Sessions for many texts of a graph that this backbone [built](Self::build_graph).
+    ///
+    /// # Errors
+    /// The graph cannot be loaded.
+    pub fn sessions_of(&self, runtime: &Runtime, graph: &[u8]) -> Result<Sessions> {
+        let open = |share: &Runtime| share.session_from_memory(graph, self.weights_place().0);
+        // What training changed is in the graph.
+        Sessions::open(runtime, (Load::Many, multiplied(graph)? + graph.len() as u64), &open)
     }
 
     /// Of all its files.

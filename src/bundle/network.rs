@@ -9,11 +9,11 @@ use std::ops::Range;
 use super::archive::lie;
 use super::contents::DATA;
 use crate::error::Result;
-use crate::graph::{ModelProto, bytes_of, is_external};
 use crate::graph::proto::{
     AttributeProto, DataLocation, GraphProto, NodeProto, SparseTensorProto, StringStringEntryProto,
     TensorProto,
 };
+use crate::graph::{ModelProto, bytes_of, is_external};
 
 /// The name of a task's output of logits, `[batch, classes]`.
 pub(super) fn logits(task: &str) -> String {

@@ -49,9 +49,14 @@ pub struct OpenOptions {
 }
 
 impl OpenOptions {
+    /// Memory that is planned for is one session's.
+    fn load(&self) -> Load {
+        if self.memory.is_some() { Load::Few } else { self.load }
+    }
+
     /// How a backbone is run here: as it was tuned, as far as the memory allows.
     fn tuned(&self, backbone: &Backbone, runtime: &Runtime) -> Applied {
-        let mut applied = apply(self.tuning.as_deref(), backbone, runtime);
+        let mut applied = apply(self.tuning.as_deref(), backbone, runtime, self.load());
         if let (Some(limit), false) = (self.memory, runtime.threads_given()) {
             let threads = applied.runtime.threads().min(threads_within(limit));
             applied.runtime = applied.runtime.with_threads(threads);
@@ -129,8 +134,7 @@ impl Classifier {
             options.memory.map_or(Ok(()), |limit| check_loadable(limit, needs)).map_err(|e| e.at(path))?;
             let backbone = bundle.own_backbone()?;
             let tuning = options.tuned(&backbone, &runtime);
-            let load = if options.memory.is_some() { Load::Few } else { options.load };
-            Ok((bundle.extractor_of(backbone, &tuning.runtime, tuning.batching, load)?, tuning))
+            Ok((bundle.extractor_of(backbone, &tuning.runtime, tuning.batching, options.load())?, tuning))
         };
         let (bundle, (mut extractor, mut tuning)) = Bundle::open_while(path, options.trust.as_ref(), load)?;
         let test = (!options.skip_self_test).then(|| bundle.self_test(&mut extractor)).transpose()?;

@@ -64,7 +64,7 @@ struct EmbedArguments {
     /// all or last: which graph to measure.
     #[arg(long, value_name = "WHICH", default_value = "all")]
     store_layers: StoredLayers,
-    /// Tokens in a batch, padding included [default: as tuned, else 512; 1024 on a GPU].
+    /// Tokens in a batch, padding included [default: as tuned, else 256; 1024 on a GPU].
     #[arg(long, value_name = "N", value_parser = parse_budget)]
     token_budget: Option<usize>,
     /// Print JSON to standard output.

@@ -16,7 +16,7 @@ use crate::data::{Format, Source};
 use crate::embed::{EmbedOptions, Embedder, MemoryPlan, StoredLayers};
 use crate::error::{Error, Kind, Result};
 use crate::quantities::{MemorySize, date};
-use crate::runtime::{Device, Runtime, RuntimeOptions};
+use crate::runtime::{Device, Load, Runtime, RuntimeOptions};
 use crate::store::default_root;
 use crate::tokens::{LongTexts, WindowOptions};
 use crate::tuning::{self, Applied};
@@ -77,9 +77,9 @@ impl TuningArguments {
         self.no_tuning
     }
 
-    /// A backbone's threads and batches here.
+    /// A backbone's threads and batches here, for many texts at a time.
     pub(crate) fn apply(&self, backbone: &Backbone, runtime: &Runtime) -> Applied {
-        tuning::apply(self.folder().as_deref(), backbone, runtime)
+        tuning::apply(self.folder().as_deref(), backbone, runtime, Load::Many)
     }
 
     /// Says how a network is run, and warns of a tuning that cannot be used.
@@ -255,7 +255,7 @@ pub(crate) struct StoreArguments {
     /// embedding only.
     #[arg(long, value_name = "WHICH", default_value = "all")]
     store_layers: StoredLayers,
-    /// Tokens in a batch, padding included [default: as tuned, else 512; 1024 on a GPU].
+    /// Tokens in a batch, padding included [default: as tuned, else 256; 1024 on a GPU].
     #[arg(long, value_name = "N", value_parser = parse_budget)]
     token_budget: Option<usize>,
     #[command(flatten)]

@@ -69,17 +69,6 @@ pub(crate) struct Arguments {
     tuning: TuningArguments,
 }
 
-/// From a table of so many bytes on, predictions are worth the memory that more sessions take: some hundred texts.
-const MANY_BYTES: u64 = 32 << 10;
-
-impl Arguments {
-    /// How many texts there are, as far as that can be told beforehand.
-    fn load(&self) -> Load {
-        let many = std::fs::metadata(&self.data).is_ok_and(|file| file.is_file() && file.len() >= MANY_BYTES);
-        if many { Load::Many } else { Load::Few }
-    }
-}
-
 /// A number from 0 to 1.
 pub(crate) fn probability(text: &str) -> std::result::Result<f32, String> {
     match text.parse() {
@@ -104,12 +93,15 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
     }
     let mut reader = TableReader::open(&source)?;
     let text = reader.column(&arguments.table.text)?;
+    // How the network is loaded depends on how many texts there are.
+    let bytes = if arguments.memory.limit().is_some() { LIMITED_WINDOW_BYTES } else { WINDOW_BYTES };
+    let window = Window { first: reader.read(WINDOW_ROWS, bytes)?, bytes };
     let options = OpenOptions {
         runtime: arguments.runtime.options(),
         backbone: arguments.backbone.clone(),
         trust: arguments.trust.trust.clone(),
         skip_self_test: arguments.trust.skip_self_test,
-        load: arguments.load(),
+        load: Load::of_texts(window.first.len()),
         memory: arguments.memory.limit(),
         tuning: arguments.tuning.folder(),
     };
@@ -125,14 +117,22 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
     }
     let mut job = Job { arguments, classifier: &classifier, text, notes: TextNotes::default() };
     match &arguments.out {
-        Some(path) => write_atomically(path, |out| job.run(&mut reader, out))?,
-        None => job.run(&mut reader, &mut BufWriter::new(std::io::stdout().lock()))?,
+        Some(path) => write_atomically(path, |out| job.run(&mut reader, window, out))?,
+        None => job.run(&mut reader, window, &mut BufWriter::new(std::io::stdout().lock()))?,
     }
     let mut notes = job.notes;
     let work = classifier.work();
     (notes.truncation, notes.windowed) = (work.truncation, work.windowed);
     terminal.notes(&notes, classifier.model().long(), classifier.max_length());
     Ok(Outcome::Done)
+}
+
+/// Rows that are read at a time.
+struct Window {
+    /// Those that were read to begin with.
+    first: Vec<Row>,
+    /// Bytes of their texts, at most.
+    bytes: usize,
 }
 
 /// One pass of `predict`.
@@ -144,15 +144,11 @@ struct Job<'j> {
 }
 
 impl Job<'_> {
-    fn run(&mut self, reader: &mut TableReader, out: &mut dyn Write) -> Result<()> {
+    fn run(&mut self, reader: &mut TableReader, window: Window, out: &mut dyn Write) -> Result<()> {
         let columns = self.columns(reader.columns());
         let mut records = RecordWriter::new(out, self.arguments.output_format, &columns)?;
-        let window_bytes = self.classifier.memory().map_or(WINDOW_BYTES, |_| LIMITED_WINDOW_BYTES);
-        loop {
-            let rows = reader.read(WINDOW_ROWS, window_bytes)?;
-            if rows.is_empty() {
-                break;
-            }
+        let Window { first: mut rows, bytes } = window;
+        while !rows.is_empty() {
             let texts: Vec<&str> =
                 rows.iter().map(|row| row.cells[self.text].as_deref().unwrap_or("")).collect();
             for (row, text) in rows.iter().zip(&texts) {
@@ -164,6 +160,7 @@ impl Job<'_> {
                 records.write(&self.record(row, predictions, windows.as_deref()))?;
             }
             records.flush()?;
+            rows = reader.read(WINDOW_ROWS, bytes)?;
         }
         records.finish()
     }

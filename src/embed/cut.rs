@@ -10,7 +10,7 @@ use crate::backbone::Backbone;
 use crate::bert::{Outputs, Start};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::TextKey;
-use crate::runtime::{Input, Runtime, Session, Values};
+use crate::runtime::{Input, Runtime, Session, Sessions, Values};
 use crate::store::{Damage, StatePrecision, StoreKey, TokenStates, free_space};
 use crate::tokens::{Batch, Batching, Buckets, Encoded, batches};
 
@@ -201,25 +201,30 @@ impl CutRows {
     /// Stored states are gone, or ONNX Runtime fails.
     pub fn run(
         &self,
-        session: &mut Session,
+        sessions: &mut Sessions,
         chosen: &[usize],
         outputs: &[&str],
         each: &mut dyn FnMut(usize, &[&[f32]]),
     ) -> Result<()> {
         let lengths: Vec<usize> = chosen.iter().map(|&row| self.lengths[row]).collect();
-        for batch in batches(&lengths, &self.buckets, self.token_budget) {
-            let rows: Vec<usize> = batch.rows.iter().map(|&place| chosen[place]).collect();
+        let all = batches(&lengths, &self.buckets, self.token_budget);
+        let compute = |session: &mut Session, number: usize| {
+            let batch: &Batch = &all[number];
+            let rows = batch.rows.iter().map(|&place| chosen[place]).collect();
             let (tokens, mask) = self.fill(&Batch { rows, ..batch.clone() })?;
-            let found = run(session, &batch, &tokens, &mask, self.hidden, outputs)?;
-            for (position, &place) in batch.rows.iter().enumerate() {
+            run(session, batch, &tokens, &mask, self.hidden, outputs)
+        };
+        sessions.for_all(all.len(), &compute, &mut |number, found| {
+            let Batch { rows, size, .. } = &all[number];
+            for (position, &place) in rows.iter().enumerate() {
                 let own = found.iter().map(|output| {
-                    let width = output.len() / batch.size;
+                    let width = output.len() / size;
                     &output[position * width..(position + 1) * width]
                 });
                 each(place, &own.collect::<Vec<_>>());
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 }
 

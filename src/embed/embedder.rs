@@ -18,9 +18,6 @@ use crate::runtime::{Device, Load, Runtime};
 use crate::store::{Damage, Store, StoreKey, free_space, space_needed};
 use crate::tokens::{Batching, LongTexts, Truncation};
 
-/// From so many missing texts on, loading the network once for each thread pays: 0.3 s of work on two cores.
-const MANY: usize = 256;
-
 /// How features are computed and stored.
 #[derive(Debug, Clone, Default)]
 pub struct EmbedOptions {
@@ -216,7 +213,7 @@ impl Embedder {
 
     /// Loads the network, for few texts or for many.
     fn load_for(&mut self, texts: usize) -> Result<()> {
-        let load = if texts < MANY { Load::Few } else { Load::Many };
+        let load = Load::of_texts(texts);
         if self.extractor.is_some() && (self.options.load == Load::Many || load == Load::Few) {
             return Ok(());
         }

@@ -23,8 +23,7 @@ impl WeightBytes {
         let graph = model.graph.as_ref();
         let nodes: Vec<&NodeProto> = graph.iter().flat_map(|graph| &graph.node).collect();
         let looked_up = |tensor: &TensorProto| {
-            let mut users =
-                nodes.iter().filter(|node| node.input.iter().any(|input| input == tensor.name()));
+            let mut users = nodes.iter().filter(|node| node.input.iter().any(|input| input == tensor.name()));
             users.all(|node| LOOKING_UP.contains(&node.op_type()))
         };
         let outside = graph.iter().flat_map(|graph| &graph.initializer).filter(|tensor| is_external(tensor));

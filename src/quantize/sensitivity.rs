@@ -13,7 +13,7 @@ use crate::bert::{Forms, Outputs, Product};
 use crate::embed::CutRows;
 use crate::error::{Error, Kind, Result};
 use crate::graph::Data;
-use crate::runtime::{Runtime, Session};
+use crate::runtime::{Runtime, Session, Sessions};
 use crate::tokens::Batching;
 
 /// What each product loses when it alone computes in 8 bits: 1 - the mean cosine to fp32.
@@ -61,19 +61,19 @@ pub fn sensitivity(
     let rows = CutRows::ids(backbone, texts, Batching::default())?;
     let chosen: Vec<usize> = (0..texts.len()).collect();
     let hidden = source.config.hidden_size;
-    let embeddings = |session: &mut Session| {
+    let embeddings = |session: Session| {
         let mut all = vec![0.0; texts.len() * hidden];
-        rows.run(session, &chosen, &["embedding"], &mut |place, found| {
+        rows.run(&mut Sessions::one(session), &chosen, &["embedding"], &mut |place, found| {
             all[place * hidden..(place + 1) * hidden].copy_from_slice(found[0]);
         })?;
         Ok::<_, Error>(all)
     };
-    let expected = embeddings(&mut backbone.session(runtime, Outputs::Embedding)?)?;
+    let expected = embeddings(backbone.session(runtime, Outputs::Embedding)?)?;
     let mut losses = BTreeMap::new();
     for product in Product::all(source.config.layers) {
         let graph = only(&source, product, calibration)?;
-        let mut session = runtime.session_from_memory(&graph, backbone.weights_place().0)?;
-        let agreement = Agreement::of(&expected, &embeddings(&mut session)?, hidden);
+        let session = runtime.session_from_memory(&graph, backbone.weights_place().0)?;
+        let agreement = Agreement::of(&expected, &embeddings(session)?, hidden);
         losses.insert(product, (1.0 - agreement.mean).max(0.0));
         progress(losses.len());
     }

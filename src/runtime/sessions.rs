@@ -14,8 +14,14 @@ use crate::parallel::in_parallel;
 /// whose products are large as well, is not loaded sixteen times.
 const MOST_BYTES: u64 = 1 << 30;
 
+/// What a session takes beside its weights: activations of a batch and the allocator's rest, 12 to 24 MB measured.
+const WORKING_BYTES: u64 = 24 << 20;
+
 /// Nor more than this part of the memory that can be had.
 const MOST_OF_MEMORY: u64 = 8;
+
+/// Texts that are many.
+const MANY: usize = 256;
 
 /// What sessions are loaded for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -25,6 +31,14 @@ pub enum Load {
     Few,
     /// Many: batches run side by side.
     Many,
+}
+
+impl Load {
+    /// What loading sessions for so many texts that are at hand is worth: a session for each thread costs what some 100 texts do.
+    #[must_use]
+    pub fn of_texts(texts: usize) -> Self {
+        if texts < MANY { Self::Few } else { Self::Many }
+    }
 }
 
 /// Sessions of one graph.
@@ -52,7 +66,9 @@ impl Sessions {
     ) -> Result<Self> {
         let threads = runtime.threads();
         let count = match (load, runtime.device()) {
-            (Load::Many, Device::Cpu) => fitting(threads, bytes, memory_for_sessions()),
+            (Load::Many, Device::Cpu) => {
+                fitting(threads, bytes.saturating_add(WORKING_BYTES), memory_for_sessions())
+            }
             _ => 1,
         };
         let share = runtime.with_threads(threads / count);

@@ -4,9 +4,12 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Tokens (padding included) in one batch on a processor: the fastest of 256 … 4,096 on two cores (`docs/LOG.md`); larger ones span
-/// more lengths, which is padding, and take more memory.
+/// Tokens (padding included) in one batch on a processor, all of whose threads share it: the fastest of 256 … 4,096 on two cores
+/// (`docs/LOG.md`); larger ones span more lengths, which is padding, and take more memory.
 pub const TOKEN_BUDGET: usize = 512;
+
+/// The same of a batch that a thread has for itself: the fastest of 192 … 1,024.
+pub const OWN_TOKEN_BUDGET: usize = 256;
 
 /// How far apart the lengths are that a batch may be padded to: the finer, the less padding, and the more shapes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]

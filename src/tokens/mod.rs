@@ -8,6 +8,6 @@ mod long_text;
 mod tokenizer;
 mod windows;
 
-pub use batches::{Batch, Batching, Buckets, Spacing, TOKEN_BUDGET, batches};
+pub use batches::{Batch, Batching, Buckets, OWN_TOKEN_BUDGET, Spacing, TOKEN_BUDGET, batches};
 pub use tokenizer::{Encoded, Lost, Tokenizer, Truncation};
 pub use windows::{LongTexts, TextWindows, Window, WindowOptions, Windows};

@@ -237,8 +237,8 @@ impl<'t> Trainer<'t> {
         chosen: &[usize],
     ) -> Result<Vec<f32>> {
         let graph = self.backbone.build_graph(Some(changed), self.rows.seen.outputs(), start)?;
-        let mut session = self.runtime.session_from_memory(&graph, self.backbone.weights_place().0)?;
-        self.rows.seen.features(&mut session, (cut, start), chosen)
+        let mut sessions = self.backbone.sessions_of(self.runtime, &graph)?;
+        self.rows.seen.features(&mut sessions, (cut, start), chosen)
     }
 
     fn states_from(&self, cut: &CutRows) -> Option<String> {

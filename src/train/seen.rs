@@ -10,7 +10,7 @@ use crate::dataset::Dataset;
 use crate::embed::{CutRows, RowLayout};
 use crate::error::Result;
 use crate::heads::FeatureView;
-use crate::runtime::Session;
+use crate::runtime::Sessions;
 
 /// All rows with what is stored of them, and what each head sees.
 #[derive(Clone, Copy)]
@@ -53,7 +53,7 @@ impl<'r> SeenRows<'r> {
     /// Stored states are gone, or ONNX Runtime fails.
     pub fn features(
         &self,
-        session: &mut Session,
+        sessions: &mut Sessions,
         (cut, start): (&CutRows, Start),
         chosen: &[usize],
     ) -> Result<Vec<f32>> {
@@ -74,7 +74,7 @@ impl<'r> SeenRows<'r> {
             Outputs::Embedding => &["embedding"],
             _ => &["embedding", "layer_means"],
         };
-        cut.run(session, chosen, names, &mut |place, found| {
+        cut.run(sessions, chosen, names, &mut |place, found| {
             let own = &mut features[place * held.len()..(place + 1) * held.len()];
             put(own, &held, &self.layout.embedding(), found[0]);
             if let Some(given) = found.get(1) {

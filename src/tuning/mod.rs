@@ -17,8 +17,8 @@ use crate::backbone::Backbone;
 use crate::error::Error;
 use crate::fingerprint::{Fields, Fingerprint};
 use crate::quantities::grouped;
-use crate::runtime::{Device, Runtime, allowed_cores, processor_name};
-use crate::tokens::{Batching, Spacing};
+use crate::runtime::{Device, Load, Runtime, allowed_cores, processor_name};
+use crate::tokens::{Batching, OWN_TOKEN_BUDGET, Spacing, TOKEN_BUDGET};
 
 pub use file::{Kept, file_of, folder, keep, kept, kept_elsewhere, now};
 pub use networks::{Networks, NetworksOptions};
@@ -29,7 +29,7 @@ pub use search::{Gain, Grid, Plan, Search, Stopwatch, Sweep, Trial, search};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Setting {
-    /// Threads within an operator.
+    /// Threads, all together.
     pub threads: usize,
     /// Tokens in a batch, padding included.
     pub token_budget: usize,
@@ -137,9 +137,9 @@ impl Applied {
     }
 }
 
-/// Runs a network as it was tuned, if a tuning of it is kept in `folder`; otherwise, and without a folder, by the defaults.
+/// Runs a network for so many texts at a time as it was tuned, if a tuning of it is kept in `folder`; otherwise, and without a folder, by the defaults.
 #[must_use]
-pub fn apply(folder: Option<&Path>, backbone: &Backbone, runtime: &Runtime) -> Applied {
+pub fn apply(folder: Option<&Path>, backbone: &Backbone, runtime: &Runtime, load: Load) -> Applied {
     let folder = folder.filter(|folder| folder.exists());
     let key = folder.map(|_| Key::of(backbone, runtime));
     let found = folder.zip(key.as_ref()).map_or(Ok(None), |(folder, key)| kept(folder, key));
@@ -147,7 +147,7 @@ pub fn apply(folder: Option<&Path>, backbone: &Backbone, runtime: &Runtime) -> A
         Ok(kept) => (kept, None),
         Err(error) => (None, Some(error)),
     };
-    let (mut runtime, mut batching) = (runtime.clone(), untuned(runtime.device()));
+    let (mut runtime, mut batching) = (runtime.clone(), untuned(runtime.device(), load));
     if let Some(Kept { setting, .. }) = &kept {
         batching = setting.batching();
         if !runtime.threads_given() {
@@ -157,12 +157,15 @@ pub fn apply(folder: Option<&Path>, backbone: &Backbone, runtime: &Runtime) -> A
     Applied { runtime, batching, key, kept, problem }
 }
 
-/// How a network that was not tuned makes batches: a GPU is not busy with what is best for a processor.
-fn untuned(device: Device) -> Batching {
-    match device {
-        Device::Cpu => Batching::default(),
-        Device::Cuda(_) => Batching { token_budget: 1024, ..Batching::default() },
-    }
+/// How a network that was not tuned makes batches: a thread that has one for itself is busy with less than all threads together, and
+/// a GPU is not with what is best for a processor.
+fn untuned(device: Device, load: Load) -> Batching {
+    let token_budget = match (device, load) {
+        (Device::Cpu, Load::Few) => TOKEN_BUDGET,
+        (Device::Cpu, Load::Many) => OWN_TOKEN_BUDGET,
+        (Device::Cuda(_), _) => 1024,
+    };
+    Batching { token_budget, ..Batching::default() }
 }
 
 #[cfg(test)]
@@ -198,8 +201,12 @@ mod tests {
 
     #[test]
     fn a_gpu_gets_larger_batches_than_a_processor() {
-        assert_eq!(untuned(Device::Cpu), Batching::default());
-        assert!(untuned(Device::Cuda(0)).token_budget > Batching::default().token_budget);
+        assert_eq!(untuned(Device::Cpu, Load::Few), Batching::default());
+        let own = untuned(Device::Cpu, Load::Many).token_budget;
+        assert!(own < Batching::default().token_budget, "a thread's own batch is smaller");
+        for load in [Load::Few, Load::Many] {
+            assert!(untuned(Device::Cuda(0), load).token_budget > Batching::default().token_budget);
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use crate::backbone::Backbone;
 use crate::error::{Error, Kind, Result};
 
-/// Tokens in a sample: as many as the largest batch that is tried on a processor.
+/// Tokens in a sample: a batch of the best size for each of sixteen threads, or two of the largest that is tried on a processor.
 const SAMPLE_TOKENS: usize = 4096;
 /// Where samples are taken, as a share of all tokens, shortest texts first: any first few of them are spread well.
 const PLACES: [f64; 7] = [0.5, 0.25, 0.75, 0.125, 0.625, 0.375, 0.875];

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Setting, untuned};
 use crate::error::{Error, Kind, Result};
-use crate::runtime::{Device, Runtime, allowed_cores};
+use crate::runtime::{Device, Load, Runtime, allowed_cores};
 use crate::tokens::Spacing;
 
 /// Counted turns of a short round, over one sample …
@@ -149,11 +149,11 @@ impl Grid {
         }
         let fixed = runtime.threads_given() || runtime.device() != Device::Cpu;
         let token_budgets = match runtime.device() {
-            Device::Cpu => vec![256, 512, 1024, 2048, 4096],
+            Device::Cpu => vec![128, 256, 512, 1024, 2048],
             Device::Cuda(_) => vec![1024, 2048, 4096, 8192, 16_384, 32_768],
         };
         Ok(Self {
-            default: Setting::new(threads, untuned(runtime.device())),
+            default: Setting::new(threads, untuned(runtime.device(), Load::Many)),
             threads: if fixed { vec![threads] } else { shares(cores) },
             token_budgets,
             buckets: vec![Spacing::Coarse, Spacing::Standard, Spacing::Fine],

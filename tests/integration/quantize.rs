@@ -7,7 +7,7 @@ use frosthead::embed::CutRows;
 use frosthead::quantize::{
     Agreement, BuildOptions, Built, Precision, Variant, build, calibrate, sensitivity,
 };
-use frosthead::runtime::{Runtime, RuntimeOptions, Session};
+use frosthead::runtime::{Load, Runtime, RuntimeOptions, Sessions};
 use frosthead::tokens::Batching;
 
 use crate::harness::{backbone, demo, directory};
@@ -22,15 +22,15 @@ fn texts(rows: usize) -> Vec<String> {
 }
 
 /// Bytes of graph and weights, and a session of both.
-fn open(built: &Built, folder: &Path, runtime: &Runtime) -> (u64, Session) {
+fn open(built: &Built, folder: &Path, runtime: &Runtime) -> (u64, Sessions) {
     let path = folder.join("model.onnx.data");
     let mut file = std::fs::File::create(&path).unwrap();
     built.write_weights(&mut file, &path).unwrap();
-    let session = runtime.session_from_memory(&built.graph, folder).unwrap();
+    let session = Sessions::one(runtime.session_from_memory(&built.graph, folder).unwrap());
     (built.graph.len() as u64 + built.weights_length(), session)
 }
 
-fn embeddings(rows: &CutRows, session: &mut Session, chosen: &[usize]) -> Vec<f32> {
+fn embeddings(rows: &CutRows, session: &mut Sessions, chosen: &[usize]) -> Vec<f32> {
     let mut all = vec![0.0; chosen.len() * 384];
     rows.run(session, chosen, &["embedding"], &mut |place, found| {
         all[place * 384..(place + 1) * 384].copy_from_slice(found[0]);
@@ -65,8 +65,13 @@ fn precisions_of_the_real_encoder_are_as_close_and_as_small_as_promised() {
     let of = |precision| Variant { precision, ..Variant::default() };
     let (size, exact) = measure(&of(Precision::Fp32));
     assert!(size <= 91_000_000, "{size}");
-    let mut session = backbone.session(&runtime, frosthead::bert::Outputs::Embedding).unwrap();
-    assert_eq!(exact, embeddings(&rows, &mut session, &chosen), "fp32 is the backbone itself");
+    let outputs = frosthead::bert::Outputs::Embedding;
+    for load in [Load::Few, Load::Many] {
+        let mut sessions = backbone.sessions(&runtime, outputs, load).unwrap();
+        assert_eq!(sessions.count(), if load == Load::Many { 2 } else { 1 });
+        let found = embeddings(&rows, &mut sessions, &chosen);
+        assert_eq!(exact, found, "fp32 is the backbone itself, side by side or not");
+    }
     let agreement = |variant: &Variant| {
         let (size, found) = measure(variant);
         (size, Agreement::of(&exact, &found, 384))

@@ -54,13 +54,13 @@ fn what_is_found_is_shown_and_kept_and_found_again() {
     let trials = found["trials"].as_array().unwrap();
     let of = |setting: &serde_json::Value| trials.iter().find(|trial| trial["setting"] == *setting).unwrap();
     let default = of(&found["default"]);
-    assert_eq!(default["setting"]["token_budget"], 512);
+    assert_eq!(default["setting"]["token_budget"], 256);
     assert_eq!(default["speed"].as_f64(), Some(1.0));
     let texts = default["texts"].as_u64().unwrap();
     assert!(texts > 0 && texts.is_multiple_of(8), "{texts}");
     let budgets: std::collections::BTreeSet<u64> =
         trials.iter().map(|trial| trial["setting"]["token_budget"].as_u64().unwrap()).collect();
-    assert_eq!(budgets.into_iter().collect::<Vec<_>>(), [256, 512, 1024, 2048, 4096]);
+    assert_eq!(budgets.into_iter().collect::<Vec<_>>(), [128, 256, 512, 1024, 2048]);
     let speeds: std::collections::HashSet<String> =
         trials.iter().map(|trial| trial["texts_per_second"].to_string()).collect();
     assert_eq!(speeds.len(), trials.len(), "speeds are measured");
@@ -106,7 +106,10 @@ fn a_tuning_is_used_and_options_win_over_it_and_no_bit_changes() {
     assert!(told.contains(&setting), "{told}");
     let (told, plain) = embed("plain", &["--no-tuning"]);
     let cores = frosthead::runtime::allowed_cores();
-    let default = Setting::new(cores, Batching::default());
+    let default = Setting {
+        token_budget: frosthead::tokens::OWN_TOKEN_BUDGET,
+        ..Setting::new(cores, Batching::default())
+    };
     assert!(told.contains(&format!("{default} (--no-tuning)")), "{told}");
     let (told, given) = embed("given", &["--threads", "2", "--token-budget", "300"]);
     assert!(told.contains("2 threads, 300 tokens a batch, coarse buckets (tuned"), "{told}");
@@ -174,7 +177,7 @@ fn a_tuning_that_cannot_be_used_is_told_and_the_defaults_are_used() {
     let older = Key { onnxruntime: "1.31.0".to_owned(), ..key() };
     plant(&config, older);
     let told = doctor();
-    assert!(told.contains("512 tokens a batch, standard buckets\n"), "{told}");
+    assert!(told.contains("256 tokens a batch, standard buckets\n"), "{told}");
     assert!(
         told.contains("tuning          none") && told.contains("it is for ONNX Runtime 1.31.0 (here 1."),
         "{told}"
@@ -185,13 +188,13 @@ fn a_tuning_that_cannot_be_used_is_told_and_the_defaults_are_used() {
     assert!(told.contains("nothing was faster beyond noise; planted on 20"), "{told}");
     assert!(told.contains("123 of own texts/s"), "{told}");
     let aside = configured(&config, &["doctor", "--backbone", backbone(), "--no-tuning"]).success().stdout;
-    assert!(aside.contains("left aside (--no-tuning)") && aside.contains("512 tokens"), "{aside}");
+    assert!(aside.contains("left aside (--no-tuning)") && aside.contains("256 tokens"), "{aside}");
     std::fs::write(&file, "{\"format\": 7}").unwrap();
     assert!(doctor().contains("cannot be used: "), "{}", doctor());
     let out = directory.path().join("out.parquet");
     let embed = ["embed", text(&data), "--backbone", backbone(), "-v", "--out", text(&out)];
     let told = configured(&config, &embed).success().stderr;
-    for part in ["warning: ", text(&file), "format 7", "frosthead tune", "512 tokens a batch", "(not tuned)"]
+    for part in ["warning: ", text(&file), "format 7", "frosthead tune", "256 tokens a batch", "(not tuned)"]
     {
         assert!(told.contains(part), "{part:?} is not in {told}");
     }

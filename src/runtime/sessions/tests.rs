@@ -49,9 +49,15 @@ fn threads_are_divided_among_sessions() {
 #[test]
 fn there_are_as_many_sessions_as_threads_and_memory_allow() {
     // The first takes nothing that one session would not take.
-    for (threads, bytes, most, count) in
-        [(1, 10, 0, 1), (4, 10, 0, 1), (4, 10, 29, 2), (4, 10, 30, 4), (6, 10, 39, 3), (7, 10, 59, 1), (16, 0, 0, 16)]
-    {
+    for (threads, bytes, most, count) in [
+        (1, 10, 0, 1),
+        (4, 10, 0, 1),
+        (4, 10, 29, 2),
+        (4, 10, 30, 4),
+        (6, 10, 39, 3),
+        (7, 10, 59, 1),
+        (16, 0, 0, 16),
+    ] {
         assert_eq!(fitting(threads, bytes, most), count, "{threads} threads, {most} bytes");
     }
 }
@@ -79,7 +85,11 @@ fn two_sessions_work_at_the_same_time() {
     let both = Barrier::new(2);
     let work = |_: &mut Session, _: usize| Ok(both.wait().is_leader());
     let mut leaders = 0;
-    sessions(2, 1).for_all(2, &work, &mut |_, leader| Ok(leaders += usize::from(leader))).unwrap();
+    let mut each = |_, leader| {
+        leaders += usize::from(leader);
+        Ok(())
+    };
+    sessions(2, 1).for_all(2, &work, &mut each).unwrap();
     assert_eq!(leaders, 1);
 }
 
