@@ -18,6 +18,8 @@ LEAST_COSINE = {False: 0.9999, True: 0.9}
 def measure(bench):
     """One result per set of texts."""
     for name, texts in bench.material.texts().items():
+        if not bench.wants(name):
+            continue
         print(f"bench: extraction, {name}: {len(texts)}", flush=True)
         yield one_set(bench, name, texts)
 

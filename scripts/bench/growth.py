@@ -11,9 +11,9 @@ from turns import line_fit
 
 def measure(bench):
     print("bench: growth", flush=True)
-    yield texts(bench)
-    yield rows(bench)
-    yield layers(bench)
+    for name, grow in (("extraction", texts), ("head fit", rows), ("epoch", layers)):
+        if bench.wants(name):
+            yield grow(bench)
 
 
 def texts(bench):

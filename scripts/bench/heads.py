@@ -14,6 +14,8 @@ CANDIDATES = [{"dtype": "float64"}, {"dtype": "float32"}]
 
 def measure(bench):
     for name, features, task in sets(bench):
+        if not bench.wants(name):
+            continue
         print(f"bench: heads, {name}", flush=True)
         result = bench.skips.attempt("scikit-learn", lambda: one_set(bench, name, features, task))
         if result:

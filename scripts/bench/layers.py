@@ -9,16 +9,22 @@ from contestants import PEERS
 from environments import ROOT, Unavailable
 
 
+FED = {"recomputed": "frozen layers recomputed", "cached": "fed with cached states"}
+
+
 def measure(bench):
     for top in (1, 2):
         for how in ("recomputed", "cached"):
-            print(f"bench: layers, top {top}, {how}", flush=True)
-            result = bench.skips.attempt(f"PyTorch, top {top}, {how}", lambda: one_plan(bench, top, how))
+            name = f"top {top}, {FED[how]}"
+            if not bench.wants(name):
+                continue
+            print(f"bench: layers, {name}", flush=True)
+            result = bench.skips.attempt(f"PyTorch, top {top}, {how}", lambda: one_plan(bench, name, top, how))
             if result:
                 yield result
 
 
-def one_plan(bench, top, how):
+def one_plan(bench, name, top, how):
     python = bench.environments.python("sentence-transformers")
     material, out = bench.material, bench.material.folder / "layers.json"
     seeds = ",".join(str(13 + place) for place in range(bench.rounds))
@@ -28,8 +34,7 @@ def one_plan(bench, top, how):
     if done.returncode != 0:
         raise Unavailable(f"ended with status {done.returncode}: {done.stdout[-400:]}")
     seeds = json.loads(out.read_text())
-    fed = "frozen layers recomputed" if how == "recomputed" else "fed with cached states"
-    rows = [{"contestant": name, "which": which, "settings": {}, "seconds": [own[key]["seconds"] for own in seeds],
+    rows = [{"contestant": contestant, "which": which, "settings": {}, "seconds": [own[key]["seconds"] for own in seeds],
              "accuracies": [own[key]["accuracies"] for own in seeds]}
-            for name, key, which in (("frosthead", "frosthead", "default"), (f"PyTorch, {fed}", "torch", how))]
-    return {"job": "layers", "set": f"top {top}, {fed}", "unit": "s an epoch", "rows": rows}
+            for contestant, key, which in (("frosthead", "frosthead", "default"), (f"PyTorch, {FED[how]}", "torch", how))]
+    return {"job": "layers", "set": name, "unit": "s an epoch", "rows": rows}

@@ -30,6 +30,7 @@ class Bench:
 
     def __init__(self, arguments):
         self.quick, self.rounds, self.threads, self.epochs = arguments.quick, arguments.rounds, arguments.threads, arguments.epochs
+        self.sets = arguments.sets
         self.frosthead, self.runtime = Path(arguments.frosthead).resolve(), Path(arguments.runtime).resolve()
         folder = ROOT / ".downloads/bench" / ("quick" if arguments.quick else "full")
         # A store of its own: nothing that was computed elsewhere may stand in for a measurement.
@@ -39,6 +40,10 @@ class Bench:
         self.environments, self.skips = Environments(arguments.all), Skips()
         self.material = Material(folder, self.frosthead, ROOT / "models/all-MiniLM-L6-v2", arguments.quick, arguments.data)
         self.launches, self.singles = (2, 20) if arguments.quick else (max(5, self.rounds), 200)
+
+    def wants(self, name):
+        """Whether a set of a job is to be measured."""
+        return self.sets.casefold() in name.casefold()
 
     def batches(self):
         """How frosthead makes batches when it is told nothing: the tokens in each, and the lengths it pads to."""
@@ -52,6 +57,7 @@ def parse():
     parser.add_argument("--all", action="store_true", help="set up the large peers, too (PyTorch: some 20 GB)")
     parser.add_argument("--quick", action="store_true", help="few texts and rounds: shows that everything runs, its figures mean nothing")
     parser.add_argument("--jobs", default=",".join(JOBS), help=f"which of {', '.join(JOBS)} (default: all)")
+    parser.add_argument("--sets", default="", metavar="TEXT", help="only those sets of a job whose name contains this, as the tables show it (`top 2`, `long`)")
     parser.add_argument("--rounds", type=int, help="counted rounds (default: 3)")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="threads for everybody (default: all cores)")
     parser.add_argument("--epochs", type=int, default=1, help="epochs of the job `layers` (default: 1)")

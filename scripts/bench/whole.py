@@ -16,9 +16,13 @@ SHOTS = 16
 def measure(bench):
     print("bench: whole job", flush=True)
     train, test = bench.material.labelled()
-    few = bench.material.few(SHOTS)
-    yield one_job(bench, "all labels, two tasks", train, test, ["domain", "sentiment"], ("sentence-transformers + scikit-learn", "sentence-transformers", "job_sentence_transformers.py"))
-    yield one_job(bench, f"{SHOTS} labels of each sentiment", few, test, ["sentiment"], ("SetFit", "setfit", "job_setfit.py"))
+    jobs = {
+        "all labels, two tasks": (train, ["domain", "sentiment"], ("sentence-transformers + scikit-learn", "sentence-transformers", "job_sentence_transformers.py")),
+        f"{SHOTS} labels of each sentiment": (bench.material.few(SHOTS), ["sentiment"], ("SetFit", "setfit", "job_setfit.py")),
+    }
+    for name, (rows, tasks, peer) in jobs.items():
+        if bench.wants(name):
+            yield one_job(bench, name, rows, test, tasks, peer)
 
 
 def one_job(bench, name, train, test, tasks, peer):

@@ -27,6 +27,8 @@ pub struct EmbedBench {
     pub backbone: String,
     pub device: String,
     pub threads: usize,
+    /// Sessions that ran side by side, each with its share of the threads.
+    pub sessions: usize,
     /// Tokens in a batch, padding included.
     pub token_budget: usize,
     pub onnxruntime: String,
@@ -128,6 +130,7 @@ impl Measured {
             backbone: backbone.manifest().name.clone(),
             device: runtime.device().to_string(),
             threads: runtime.threads(),
+            sessions: self.extractor.sessions(),
             token_budget: self.extractor.batching().token_budget,
             onnxruntime: runtime.version().to_owned(),
             texts: texts.len() as u64,

@@ -351,6 +351,7 @@ fn embed_lines(figures: &EmbedBench) -> Vec<(&'static str, String)> {
         ("texts/s", format!("{:.0}", figures.texts_per_second)),
         ("tokens/s", format!("{:.0}", figures.tokens_per_second)),
         ("padding", percent(figures.padding_share)),
+        ("side by side", side_by_side(figures)),
         ("shapes", figures.shapes.to_string()),
         ("inside ONNX Runtime", percent(figures.runtime_share)),
         ("GFLOP/s", figures.gflops.map_or_else(|| "unknown".to_owned(), |gflops| format!("{gflops:.0}"))),
@@ -358,6 +359,13 @@ fn embed_lines(figures: &EmbedBench) -> Vec<(&'static str, String)> {
         ("share of that peak", figures.share_of_peak.map_or_else(|| "unknown".to_owned(), percent)),
         ("peak memory", bytes(figures.peak_rss_bytes)),
     ]
+}
+
+/// `2 sessions, 1 thread each`.
+fn side_by_side(figures: &EmbedBench) -> String {
+    let plural = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let EmbedBench { sessions, threads, .. } = *figures;
+    format!("{}, {} each", plural(sessions, "session"), plural(threads / sessions.max(1), "thread"))
 }
 
 fn print_lines(lines: &[(&str, String)]) -> Result<()> {

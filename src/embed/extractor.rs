@@ -93,6 +93,12 @@ impl Extractor {
         &self.backbone
     }
 
+    /// How many batches run side by side.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.sessions.count()
+    }
+
     /// The lengths batches are padded to.
     #[must_use]
     pub fn buckets(&self) -> &Buckets {

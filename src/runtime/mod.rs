@@ -82,7 +82,7 @@ pub struct RuntimeOptions {
     pub library: Option<PathBuf>,
     /// What runs the graphs.
     pub device: Device,
-    /// Threads within an operator; `None`: [`allowed_cores`].
+    /// Threads to compute with; `None`: [`allowed_cores`].
     pub threads: Option<usize>,
 }
 
@@ -164,7 +164,7 @@ impl Runtime {
         self.device
     }
 
-    /// Threads within an operator.
+    /// Threads to compute with, of all sessions of a graph together.
     #[must_use]
     pub fn threads(&self) -> usize {
         self.threads

@@ -92,6 +92,7 @@ fn a_tuning_is_used_and_options_win_over_it_and_no_bit_changes() {
     let figures = configured(&config, &[&bench[..], &["--json", "--token-budget", "300"]].concat()).success();
     let figures = figures.json();
     assert_eq!((&figures["threads"], &figures["token_budget"]), (&1.into(), &300.into()));
+    assert_eq!(figures["sessions"], 1, "side by side no more than there are threads");
     assert_eq!(figures["buckets"].as_array().unwrap().len(), 27);
     let embed = |name: &str, more: &[&str]| {
         let (out, cache) = (directory.path().join(format!("{name}.parquet")), directory.path().join(name));
