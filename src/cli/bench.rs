@@ -361,11 +361,11 @@ fn embed_lines(figures: &EmbedBench) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// `2 sessions, 1 thread each`.
+/// `2 sessions, 2 threads in all`.
 fn side_by_side(figures: &EmbedBench) -> String {
     let plural = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
     let EmbedBench { sessions, threads, .. } = *figures;
-    format!("{}, {} each", plural(sessions, "session"), plural(threads / sessions.max(1), "thread"))
+    format!("{}, {} in all", plural(sessions, "session"), plural(threads, "thread"))
 }
 
 fn print_lines(lines: &[(&str, String)]) -> Result<()> {

@@ -3,6 +3,7 @@
 //!
 //! Refuses to change a result, and to take more memory for it than [`MOST_BYTES`]: every session packs the weights for itself.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
@@ -71,9 +72,10 @@ impl Sessions {
             }
             _ => 1,
         };
-        let share = runtime.with_threads(threads / count);
         let ranges = (0..count).map(|place| place..place + 1).collect();
-        let all = in_parallel(count, ranges, &|_| open(&share)).into_iter().collect::<Result<_>>()?;
+        let shares = shares(threads, count);
+        let each = |places: Range<usize>| open(&runtime.with_threads(shares[places.start]));
+        let all = in_parallel(count, ranges, &each).into_iter().collect::<Result<_>>()?;
         Ok(Self { all, threads })
     }
 
@@ -130,10 +132,16 @@ impl Sessions {
     }
 }
 
-/// The most sessions among which `threads` can be divided evenly, each taking `bytes`, the first not counted.
-fn fitting(threads: usize, bytes: u64, most: u64) -> usize {
-    let beyond = |count: usize| bytes.saturating_mul(count as u64 - 1);
-    (1..=threads).rev().find(|&count| threads.is_multiple_of(count) && beyond(count) <= most).unwrap_or(1)
+/// As many sessions as threads, if `memory` holds those beyond the first, each taking `bytes`.
+fn fitting(threads: usize, bytes: u64, memory: u64) -> usize {
+    let beyond =
+        memory.checked_div(bytes).and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX);
+    threads.min(beyond.saturating_add(1))
+}
+
+/// Threads of each session. The first may have one more: whichever is free takes the next batch.
+fn shares(threads: usize, count: usize) -> Vec<usize> {
+    (0..count).map(|place| threads / count + usize::from(place < threads % count)).collect()
 }
 
 /// Nothing where the system does not say what it has.

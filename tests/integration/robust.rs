@@ -242,10 +242,11 @@ fn memory_and_shapes_stay_small() {
     assert!(number("shapes") <= 40.0 && number("shapes") > 3.0);
     assert!(number("padding_share") > 0.0 && number("padding_share") < 0.1);
     assert_eq!(number("texts"), 1200.0);
-    assert_eq!(figures["sessions"], frosthead::runtime::allowed_cores(), "a session for each thread");
+    // Memory for 16 sessions is all they may take.
+    let cores = frosthead::runtime::allowed_cores();
+    assert_eq!(figures["sessions"], cores.min(16), "a session for each thread");
     // One session takes 155 MB, of which the mapped weights are counted once more in each further one.
-    let cores = f64::from(u16::try_from(frosthead::runtime::allowed_cores()).unwrap());
-    assert!(number("peak_rss_bytes") < 190e6 + 110e6 * (cores - 1.0), "{figures}");
+    assert!(number("peak_rss_bytes") < 190e6 + 110e6 * (number("sessions") - 1.0), "{figures}");
     assert!(number("gflops") > 1.0 && number("gemm_peak_gflops") > number("gflops") * 0.8, "{figures}");
     assert!((number("share_of_peak") - number("gflops") / number("gemm_peak_gflops")).abs() < 1e-9);
     let fewer = [
