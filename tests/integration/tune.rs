@@ -170,6 +170,22 @@ fn a_run_and_a_bundle_share_the_tuning_of_their_backbone_and_a_limit_of_memory_c
 }
 
 #[test]
+fn many_texts_are_predicted_side_by_side_with_the_same_bytes() {
+    let directory = directory();
+    let config = directory.path().join("config");
+    let data = demo(300);
+    let predict = |more: &[&str]| {
+        let base = ["predict", text(&data), "--model", text(&plain().bundle), "-v"];
+        configured(&config, &[&base[..], more].concat()).success()
+    };
+    // A limit of memory is planned for one session, which has other batches.
+    let (many, few) = (predict(&[]), predict(&["--memory", "400M"]));
+    assert!(many.stderr.contains("256 tokens a batch, standard buckets (not tuned)"), "{}", many.stderr);
+    assert!(few.stderr.contains("512 tokens a batch, standard buckets (not tuned)"), "{}", few.stderr);
+    assert!(many.stdout == few.stdout, "sessions side by side changed what was predicted");
+}
+
+#[test]
 fn a_tuning_that_cannot_be_used_is_told_and_the_defaults_are_used() {
     let directory = directory();
     let (config, data) = (directory.path().join("config"), lines(directory.path(), 2));

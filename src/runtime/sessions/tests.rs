@@ -59,6 +59,11 @@ fn there_are_as_many_sessions_as_threads_and_memory_allow() {
 }
 
 #[test]
+fn a_table_is_many_texts() {
+    assert_eq!([1, 255, 256, 8192].map(Load::of_texts), [Load::Few, Load::Few, Load::Many, Load::Many]);
+}
+
+#[test]
 fn every_place_is_done_once_and_its_own_result_handed_on() {
     for threads in [1, 3] {
         for count in [0, 1, 2, 3, 50] {
