@@ -13,6 +13,7 @@ frosthead=target/release/frosthead data=data/demo.csv port=18080
 work=$(mktemp -d)
 # Nobody's tuning.
 export FROSTHEAD_CONFIG=$work/config
+export ORT_DISABLE_TELEMETRY=1 # the peer's, too
 export ORT_DYLIB_PATH=${ORT_DYLIB_PATH:-$(ls "$PWD"/.downloads/onnxruntime/libonnxruntime.so.*)}
 server=
 # Only what this script started.

@@ -6,6 +6,9 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+# ONNX Runtime reports to its maker unless told otherwise. frosthead never lets it; a Python package that is measured or compared with would.
+export ORT_DISABLE_TELEMETRY=1
+
 downloads=.downloads
 runtime_version=1.32.0
 declare -A runtime_sha256=(

@@ -20,7 +20,7 @@ use crate::embed::{
 };
 use crate::error::{Error, Kind, Result};
 use crate::heads::Head;
-use crate::runtime::{Load, Runtime, RuntimeOptions};
+use crate::runtime::{Load, Runtime, RuntimeOptions, rss_bytes};
 use crate::tokens::LongTexts;
 use crate::tuning::{Applied, apply};
 #[cfg(feature = "train")]
@@ -137,11 +137,12 @@ impl Classifier {
             Ok((bundle.extractor_of(backbone, &tuning.runtime, tuning.batching, options.load())?, tuning))
         };
         let (bundle, (mut extractor, mut tuning)) = Bundle::open_while(path, options.trust.as_ref(), load)?;
+        let idle = rss_bytes();
         let test = (!options.skip_self_test).then(|| bundle.self_test(&mut extractor)).transpose()?;
         extractor.forget_work();
         let columns = bundle.logits(extractor.parts());
-        let plan =
-            options.memory.map(|limit| extractor.plan_memory(limit, bundle.weight_bytes(), bundle.path()));
+        let weights = bundle.weight_bytes();
+        let plan = options.memory.map(|limit| extractor.plan_memory(limit, idle, weights, bundle.path()));
         let memory = plan.transpose().map_err(|error| error.at(path))?;
         tuning.batching = extractor.batching();
         let model = Model::Bundle(Box::new(bundle));

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
+use crate::backbone::MANIFEST;
 use crate::bert::ChangedTensors;
 use crate::data::{Format, Part};
 use crate::embed::{FeatureChoice, RowLayout};
@@ -303,6 +304,21 @@ fn check_hash(path: &Path, expected: Fingerprint) -> Result<()> {
         .help("train the run again"))
 }
 
+/// What there is instead of a run directory.
+fn no_run(directory: &Path) -> Error {
+    let is_not = |what| Error::new(Kind::Run, what).expected("a file `recipe.toml` in it");
+    let error = if directory.join(MANIFEST).exists() {
+        is_not("this is a backbone, not a run directory")
+    } else if directory.exists() {
+        is_not("this is not a run directory")
+    } else {
+        Error::new(Kind::Run, "there is no such run directory or bundle")
+    };
+    error
+        .at(directory)
+        .help("make one with `frosthead train DATA --backbone models/NAME --task COLUMN --out runs/NAME`")
+}
+
 impl Recipe {
     /// Reads a run's recipe.
     ///
@@ -311,10 +327,7 @@ impl Recipe {
     pub fn open(directory: &Path) -> Result<Self> {
         let path = directory.join(RECIPE);
         let text = std::fs::read_to_string(&path).map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound => Error::new(Kind::Run, "this is not a run directory")
-                .at(directory)
-                .expected("a file `recipe.toml` in it")
-                .help("make one with `frosthead train DATA --backbone models/NAME --task COLUMN --out runs/NAME`"),
+            std::io::ErrorKind::NotFound => no_run(directory),
             _ => Error::io("read", &path, source),
         })?;
         #[derive(Deserialize)]

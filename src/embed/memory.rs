@@ -60,14 +60,20 @@ pub fn check_loadable(limit: u64, weights: WeightBytes) -> Result<()> {
 
 impl Extractor {
     /// Finds the largest batches, up to the present token budget, with which this process stays below `limit` bytes, and keeps
-    /// to them from now on. The weights are mapped from `file`.
+    /// to them from now on. The weights are mapped from `file`; `idle` is what the process took before the network first ran.
     ///
     /// # Errors
     /// Not even one longest text fits, which says what would be enough; or running fails.
-    pub fn plan_memory(&mut self, limit: u64, weights: WeightBytes, file: &Path) -> Result<MemoryPlan> {
+    pub fn plan_memory(
+        &mut self,
+        limit: u64,
+        idle: u64,
+        weights: WeightBytes,
+        file: &Path,
+    ) -> Result<MemoryPlan> {
         let longest = self.buckets().lengths().last().copied().unwrap_or(1);
         let wanted = self.batching().token_budget;
-        let (before, mut budget) = (rss_bytes(), longest.min(wanted));
+        let mut budget = longest.min(wanted);
         let mut taken = self.rehearse_budget(budget, longest)?;
         // Words that were not met yet are in the file only.
         let reserve = RESERVE + absent_bytes(file).unwrap_or(weights.looked_up);
@@ -76,8 +82,9 @@ impl Extractor {
         }
         while budget < wanted {
             let next = (2 * budget).min(wanted);
-            // Twice the tokens take at most twice the memory; part of what was taken is fixed.
-            if taken + taken.saturating_sub(before) + reserve > limit {
+            // Twice the tokens take at most twice the memory; part of what was taken is fixed. Nothing larger is tried: what a
+            // run has taken, ONNX Runtime keeps.
+            if taken + taken.saturating_sub(idle) + reserve > limit {
                 break;
             }
             let found = self.rehearse_budget(next, longest)?;

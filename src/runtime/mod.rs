@@ -233,6 +233,18 @@ impl Runtime {
     }
 }
 
+/// Keeps ONNX Runtime from reporting to its maker, whatever the environment says.
+///
+/// Since 1.29 its official builds for Linux and macOS keep a database of events in the user's cache folder and send it over the
+/// network, from the moment that their environment is made: turning events off afterwards comes too late. Only this variable, read
+/// at that moment, prevents all of it (ONNX Runtime, `docs/Privacy.md`, "Disabling Telemetry").
+fn forbid_telemetry() {
+    // SAFETY: called once in a process, before the library that reads the variable is loaded. The standard library's own readers are
+    // locked out while it is set. Another thread may be reading the environment in C at this very moment only in a program that does
+    // so while it loads its first model; the tables that such a reader walks through are replaced, not freed, by the first addition.
+    unsafe { std::env::set_var("ORT_DISABLE_TELEMETRY", "1") };
+}
+
 fn check_same(loaded: &Library, asked: &Library) -> Result<()> {
     if loaded.path == asked.path {
         return Ok(());
@@ -243,8 +255,9 @@ fn check_same(loaded: &Library, asked: &Library) -> Result<()> {
         .help("a process can load one ONNX Runtime library only: start another process"))
 }
 
-/// Loads the library and makes the one environment of this process: telemetry off, errors go to standard error.
+/// Loads the library and makes the one environment of this process: no telemetry, errors go to standard error.
 fn initialize(library: &Library) -> Result<Environment> {
+    forbid_telemetry();
     let load = || -> std::result::Result<Environment, Box<dyn std::error::Error + Send + Sync>> {
         let builder = ort::init_from(&library.path)?;
         Ok(builder.with_name("frosthead").with_telemetry(false).build()?)

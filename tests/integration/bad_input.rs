@@ -117,7 +117,8 @@ fn wrong_requests_say_what_was_expected() {
         .fails_with(&["needs a backbone", "--backbone"]);
     frosthead(&["predict", data, "--model", "models"])
         .fails_with(&["not a run directory", "frosthead train"]);
-    frosthead(&["eval", data, "--model", out]).fails_with(&["not a run directory"]);
+    frosthead(&["predict", data, "--model", backbone()]).fails_with(&["a backbone, not a run directory"]);
+    frosthead(&["eval", data, "--model", out]).fails_with(&["no such run directory or bundle"]);
     frosthead(&["inspect", "src"]).fails_with(&["neither a backbone nor a run"]);
     frosthead(&["cache", "prune"]).fails_with(&["nothing was named"]);
     frosthead(&["embed", data, "--backbone", "src", "--out", out])

@@ -592,7 +592,7 @@ fn a_run_whose_backbone_is_gone_or_unknown_is_not_bundled() {
     frosthead(&bundle).fails_with(&["backbone is gone", "moved-backbone", "--backbone"]);
     let elsewhere = directory.path().join("elsewhere");
     frosthead(&[&bundle[..], &["--backbone", text(&elsewhere)]].concat()).success();
-    frosthead(&["bundle", "no/such/run", "--out", text(&out)]).fails_with(&["not a run directory"]);
+    frosthead(&["bundle", "no/such/run", "--out", text(&out)]).fails_with(&["no such run directory"]);
     frosthead(&["bundle", text(&run), "--out", "no/such/place/x.frost", "--backbone", text(&elsewhere)])
         .fails_with(&["no/such/place"]);
 }

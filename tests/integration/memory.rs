@@ -88,7 +88,10 @@ fn a_bundle_stays_within_the_memory_it_is_given_and_more_makes_its_batches_large
             let plan = &doctor["model"]["memory"];
             assert_eq!(plan["limit"], limit << 20);
             let rehearsed = plan["rehearsed"].as_u64().unwrap();
-            assert!(rehearsed + plan["reserve"].as_u64().unwrap() <= limit << 20, "{plan}");
+            let reserve = plan["reserve"].as_u64().unwrap();
+            assert!(rehearsed + reserve <= limit << 20, "{plan}");
+            // Whatever was tried and given up, a plan tells all that is taken.
+            assert!(peak <= rehearsed + reserve, "{peak} bytes, but {plan}");
             budgets.push(plan["token_budget"].as_u64().unwrap());
         }
         assert!(budgets[0] < budgets[1] && budgets[0] >= 256, "{budgets:?}");

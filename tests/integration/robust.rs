@@ -55,6 +55,24 @@ fn an_embedding_is_the_same_bits_whatever_the_batch_order_and_threads() {
     // One text alone, through predict's own way into the network, is tested with the golden values below.
 }
 
+/// ONNX Runtime's own builds write events to a database below the user's cache folder, and send them, unless they are kept from it
+/// before they start.
+#[test]
+fn nothing_is_written_to_the_home_or_reported_to_anyone() {
+    let home = directory();
+    let arguments = ["doctor", "--backbone", backbone()];
+    let mut command = command(&arguments);
+    command.env("HOME", home.path()).env("ORT_DISABLE_TELEMETRY", "0");
+    // Those also keep it quiet: a CI would hide that nothing else does.
+    for name in ["XDG_CACHE_HOME", "CI", "TF_BUILD", "GITHUB_ACTIONS", "ORT_RUNNING_UNIT_TESTS"] {
+        command.env_remove(name);
+    }
+    finish(command, &arguments).success();
+    let written: Vec<_> =
+        std::fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(written.is_empty(), "{written:?}");
+}
+
 #[test]
 fn golden_embeddings_are_reached_through_the_command_line() {
     let golden: serde_json::Value = serde_json::from_str(include_str!("../data/golden/golden.json")).unwrap();
