@@ -129,10 +129,15 @@ impl Classifier {
 
     fn open_bundle(path: &Path, options: &OpenOptions) -> Result<Self> {
         let load = |bundle: &Bundle| {
-            let runtime = Runtime::load(&options.runtime)?;
+            // ONNX Runtime's library takes about as long to load as the tokenizer.
+            let (runtime, backbone) = std::thread::scope(|scope| {
+                let loading = scope.spawn(|| Runtime::load(&options.runtime));
+                let backbone = bundle.own_backbone();
+                (loading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), backbone)
+            });
+            let (runtime, backbone) = (runtime?, backbone?);
             let needs = bundle.weight_bytes();
             options.memory.map_or(Ok(()), |limit| check_loadable(limit, needs)).map_err(|e| e.at(path))?;
-            let backbone = bundle.own_backbone()?;
             let tuning = options.tuned(&backbone, &runtime);
             Ok((bundle.extractor_of(backbone, &tuning.runtime, tuning.batching, options.load())?, tuning))
         };

@@ -1,6 +1,7 @@
 //! Owns `frosthead predict`: texts in, one record per row out, streaming.
 
 use std::io::{BufWriter, Write};
+use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -105,7 +106,8 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
         memory: arguments.memory.limit(),
         tuning: arguments.tuning.folder(),
     };
-    let classifier = Classifier::open_with(&arguments.model, &options)?;
+    // The process ends with this command, and takes the network with it faster than it could be taken apart.
+    let classifier = ManuallyDrop::new(Classifier::open_with(&arguments.model, &options)?);
     arguments.tuning.show(classifier.tuning(), terminal);
     MemoryArguments::show(classifier.memory().as_ref(), terminal);
     if arguments.explain.is_some() && classifier.model().long() == LongTexts::Truncate {

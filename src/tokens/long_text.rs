@@ -19,6 +19,7 @@
 
 use std::borrow::Cow;
 
+use serde::Deserialize;
 use serde_json::Value;
 
 /// Texts up to this many bytes are encoded whole, which takes some 10 ms and gives an exact count of what was cut off.
@@ -40,25 +41,47 @@ pub(super) struct Pipeline {
     longest_word: Option<usize>,
 }
 
+/// What a `tokenizer.json` says of its steps. Its vocabulary, which is nearly all of it, is read over.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Description {
+    added_tokens: Value,
+    normalizer: Value,
+    pre_tokenizer: Value,
+    model: ModelDescription,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct ModelDescription {
+    #[serde(rename = "type")]
+    kind: Value,
+    max_input_chars_per_word: Value,
+}
+
 impl Pipeline {
     /// Reads what a `tokenizer.json` says about itself; anything unknown makes it uncuttable.
-    pub(super) fn of(file: &Value) -> Self {
-        if !added_tokens_allow_cuts(&file["added_tokens"]) {
+    pub(super) fn read(file: &[u8]) -> serde_json::Result<Self> {
+        Ok(Self::of(&serde_json::from_slice(file)?))
+    }
+
+    fn of(file: &Description) -> Self {
+        if !added_tokens_allow_cuts(&file.added_tokens) {
             return Self::default();
         }
-        let kind = |value: &Value| value["type"].as_str().unwrap_or_default().to_owned();
-        let (normalizer, model) = (&file["normalizer"], &file["model"]);
-        let bert = kind(&file["pre_tokenizer"]) == "BertPreTokenizer"
-            && (normalizer.is_null() || kind(normalizer) == "BertNormalizer");
-        let word_piece = kind(model) == "WordPiece";
+        let Description { normalizer, pre_tokenizer, model, .. } = file;
+        let bert = pre_tokenizer["type"] == "BertPreTokenizer"
+            && (normalizer.is_null() || normalizer["type"] == "BertNormalizer");
+        let word_piece = model.kind == "WordPiece";
         Self {
-            splits_at_spaces: (bert || splits_words(&file["pre_tokenizer"]) && is_local(normalizer))
-                && (word_piece || kind(model) == "Unigram"),
-            continues_after_spaces: bert || continues(&file["pre_tokenizer"], normalizer),
+            splits_at_spaces: (bert || splits_words(pre_tokenizer) && is_local(normalizer))
+                && (word_piece || model.kind == "Unigram"),
+            continues_after_spaces: bert || continues(pre_tokenizer, normalizer),
             splits_ideographs: bert
                 && word_piece
                 && normalizer["handle_chinese_chars"].as_bool() == Some(true),
-            longest_word: model["max_input_chars_per_word"]
+            longest_word: model
+                .max_input_chars_per_word
                 .as_u64()
                 .filter(|_| bert && word_piece)
                 .and_then(|longest| usize::try_from(longest).ok()),
@@ -339,7 +362,9 @@ pub(super) mod tests {
             "pre_tokenizer": {"type": "BertPreTokenizer"},
             "model": {"type": "WordPiece", "max_input_chars_per_word": 100}
         });
-        assert!(Pipeline::of(&bert).splits_at_spaces && Pipeline::of(&bert).splits_ideographs);
+        let of = |file: &Value| Pipeline::read(file.to_string().as_bytes()).unwrap();
+        assert!(of(&bert).splits_at_spaces && of(&bert).splits_ideographs);
+        assert_eq!(of(&bert).longest_word, Some(100));
         for (pointer, value) in [
             ("/pre_tokenizer/type", "ByteLevel"),
             ("/model/type", "BPE"),
@@ -348,11 +373,11 @@ pub(super) mod tests {
         ] {
             let mut other = bert.clone();
             *other.pointer_mut(pointer).unwrap() = value.into();
-            assert_eq!(Pipeline::of(&other).safe_end("a b c d e f", 2), None, "{pointer}");
+            assert_eq!(of(&other).safe_end("a b c d e f", 2), None, "{pointer}");
         }
         // Metaspace marks a word itself, or by a space that nothing may take away.
         let unigram = |normalizer: &str, scheme: &str| {
-            Pipeline::of(&serde_json::json!({
+            of(&serde_json::json!({
                 "normalizer": {"type": normalizer},
                 "pre_tokenizer": {"type": "Metaspace", "prepend_scheme": scheme},
                 "model": {"type": "Unigram"}
@@ -364,6 +389,6 @@ pub(super) mod tests {
         }
         let mut strips = bert;
         strips["added_tokens"][0] = serde_json::json!({"content": "mask", "lstrip": true});
-        assert!(!Pipeline::of(&strips).splits_at_spaces);
+        assert!(!of(&strips).splits_at_spaces);
     }
 }

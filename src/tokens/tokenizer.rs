@@ -100,9 +100,9 @@ impl Tokenizer {
         let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(wrong)?;
         inner.with_truncation(None).map_err(wrong)?;
         inner.with_padding(None);
-        let described = serde_json::from_slice(bytes).map_err(|source| wrong(source.into()))?;
+        let pipeline = Pipeline::read(bytes).map_err(|source| wrong(source.into()))?;
         let special_ids = special_ids(&inner).map_err(wrong)?;
-        Ok(Self { path: path.to_path_buf(), pipeline: Pipeline::of(&described), inner, special_ids })
+        Ok(Self { path: path.to_path_buf(), pipeline, inner, special_ids })
     }
 
     /// Largest token id + 1, added tokens included.
