@@ -19,7 +19,9 @@ const OPSET: i64 = 20;
 /// row is.
 const LATER: [(&str, i64); 1] = [("Attention", 24)];
 /// The file format that came with opset 21; every ONNX Runtime since 1.18 reads it.
-const IR_VERSION: i64 = 10;
+pub(super) const IR_VERSION: i64 = 10;
+/// Who says in a model that it has written it.
+pub(super) const PRODUCER: &str = env!("CARGO_PKG_NAME");
 
 /// The name of a value in a graph; cheap to copy.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -420,7 +422,7 @@ impl Builder {
         });
         Ok(ModelProto {
             ir_version: Some(IR_VERSION),
-            producer_name: Some(env!("CARGO_PKG_NAME").to_owned()),
+            producer_name: Some(PRODUCER.to_owned()),
             producer_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
             opset_import: opset_import.collect(),
             graph: Some(graph),

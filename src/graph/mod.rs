@@ -14,6 +14,7 @@ use std::path::Path;
 use prost::Message;
 
 pub use builder::{Attribute, Builder, Data, Dim, External, MICROSOFT, Node, Operation, Value, ValueType};
+use builder::{IR_VERSION, PRODUCER};
 pub use gradient::{Gradient, differentiate};
 pub use proto::{DataType, ModelProto};
 pub use weights::{WeightBytes, bytes_of, is_external};
@@ -54,6 +55,18 @@ pub fn decode(bytes: &[u8]) -> Result<ModelProto> {
 #[must_use]
 pub fn encode(model: &ModelProto) -> Vec<u8> {
     model.encode_to_vec()
+}
+
+/// Whether a model that starts with these bytes was written by this library: as it should run, with nothing left to fuse or fold.
+#[must_use]
+pub fn is_own(start: &[u8]) -> bool {
+    // The two fields that come first when a model is written: `ir_version`, and the producer's name.
+    let own = ModelProto {
+        ir_version: Some(IR_VERSION),
+        producer_name: Some(PRODUCER.to_owned()),
+        ..ModelProto::default()
+    };
+    start.starts_with(&encode(&own))
 }
 
 /// A model of one product, the yardstick of speed: input `a` `[m, k]` times a constant `[k, n]`.

@@ -66,6 +66,13 @@ fn what_is_built_is_in_the_model() {
 }
 
 #[test]
+fn what_this_library_has_written_is_told_from_what_it_has_not() {
+    let bytes = encode(&small_graph().unwrap().finish().unwrap());
+    assert!(is_own(&bytes) && is_own(&bytes[..64]));
+    assert!(!is_own(&bytes[..8]) && !is_own(EVERY_FIELD) && !is_own(&[]));
+}
+
+#[test]
 fn the_same_calls_give_the_same_bytes() {
     let bytes = || encode(&small_graph().unwrap().finish().unwrap());
     assert_eq!(bytes(), bytes());

@@ -1,6 +1,7 @@
 //! Tests of placements: of a real graph on the processor, and of profiles as a GPU session would write them.
 
 use super::*;
+use crate::graph::{Builder, ModelProto, Operation, ValueType, encode};
 use crate::runtime::tests::{fixture, runtime};
 
 fn node(name: &str, operator: &str, provider: &str, input: &str) -> String {
@@ -26,6 +27,26 @@ fn the_nodes_of_a_real_graph_are_counted_per_provider_and_operator() {
 
     let graph = std::fs::read(fixture("runtime_gather.onnx")).unwrap();
     assert_eq!(runtime(1).placement_from_memory(&graph, &fixture("")).unwrap(), placement);
+}
+
+/// Of two additions, one is of constants: whoever optimises computes it while loading.
+#[test]
+fn own_graphs_run_as_they_are_and_foreign_ones_optimised() {
+    let mut graph = Builder::new("sums");
+    let float = ValueType::float([2.into()]);
+    let x = graph.input("x", float.clone()).unwrap();
+    let one = graph.floats("one", &[2], &[1.0; 2]).unwrap();
+    let two = graph.add(Operation::new("Add", &[&one, &one]), "two", float.clone()).unwrap();
+    let sum = graph.add(Operation::new("Add", &[&x, &two]), "sum", float).unwrap();
+    graph.output(&sum).unwrap();
+    let mut model = graph.finish().unwrap();
+    let additions = |model: &ModelProto| {
+        let placement = runtime(1).placement_from_memory(&encode(model), &fixture("")).unwrap();
+        placement.per_provider[CPU]["Add"]
+    };
+    assert_eq!(additions(&model), 2);
+    model.producer_name = Some("somebody".to_owned());
+    assert_eq!(additions(&model), 1);
 }
 
 #[test]
