@@ -65,6 +65,8 @@ pub struct Packed {
     pub graph: ModelProto,
     /// What decides its features, see [`Backbone::values`].
     pub values: BTreeMap<String, String>,
+    /// Hash of the tensors that training had changed before.
+    pub changed: Option<Fingerprint>,
 }
 
 /// What a packed backbone has instead of graphs and weights of its own.
@@ -75,6 +77,7 @@ struct PackedGraph {
     layer_means: bool,
     tokenizer: Vec<u8>,
     values: BTreeMap<String, String>,
+    changed: Option<Fingerprint>,
     /// Of the operators and the shapes of its graph.
     structure: Fingerprint,
 }
@@ -112,7 +115,7 @@ impl Backbone {
     /// # Errors
     /// Its tokenizer is none.
     pub fn packed(packed: Packed) -> Result<Self> {
-        let Packed { path, manifest, tokenizer, graph, values } = packed;
+        let Packed { path, manifest, tokenizer, graph, values, changed } = packed;
         let weights = match &manifest.architecture {
             Architecture::Bert { config } => Weights::of_graph(&graph, config),
             Architecture::Onnx => None,
@@ -121,7 +124,7 @@ impl Backbone {
         let layer_means = outputs.into_iter().any(|output| output.name() == LAYER_MEANS);
         let (bytes, structure) = (graph::encode(&graph), structure(&graph));
         let inner = Tokenizer::from_bytes(&tokenizer, &path)?;
-        let packed = Some(PackedGraph { bytes, weights, layer_means, tokenizer, values, structure });
+        let packed = Some(PackedGraph { bytes, weights, layer_means, tokenizer, values, changed, structure });
         Ok(Self { path, manifest, tokenizer: inner, changed: None, packed })
     }
 
@@ -233,6 +236,12 @@ impl Backbone {
     #[must_use]
     pub fn changed_fingerprint(&self) -> Option<Fingerprint> {
         self.changed.as_ref().map(|changed| changed.fingerprint)
+    }
+
+    /// The same, or else the hash of what training had changed before the backbone was packed.
+    #[must_use]
+    pub fn ever_changed(&self) -> Option<Fingerprint> {
+        self.changed_fingerprint().or_else(|| self.packed.as_ref()?.changed)
     }
 
     /// The bytes of a graph of this encoder with these changed tensors, pooled as the manifest says; its other weights are

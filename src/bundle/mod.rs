@@ -292,6 +292,7 @@ impl Bundle {
             tokenizer: tokenizer::restored(&self.tokenizer()?, &self.manifest().tokenizer)?,
             graph: network::without_heads(&self.graph),
             values,
+            changed: self.manifest().changed,
         })
     }
 

@@ -203,12 +203,11 @@ impl<'r> Assembly<'r> {
             long: request.long,
             tolerance: variant.tolerance,
             backbone: backbone.manifest().clone(),
-            changed: backbone.changed_fingerprint(),
+            changed: backbone.ever_changed(),
             refits: Vec::new(),
             tokenizer: original,
         };
         if let Some(Origin { bundle, tasks }) = request.origin {
-            manifest.changed = bundle.manifest().changed;
             manifest.refits.clone_from(&bundle.manifest().refits);
             manifest.refits.push(Refit { from: bundle.fingerprint(), tasks: tasks.clone() });
         }
