@@ -138,20 +138,27 @@ impl Backbone {
     /// The named values that decide what a text's features are: the manifest's, and the hash of what training changed.
     #[must_use]
     pub fn values(&self) -> BTreeMap<String, String> {
-        let mut values = match &self.packed {
-            Some(packed) => packed.values.clone(),
-            None => self.manifest.values(),
-        };
+        let mut values = self.values_before();
         if let Some(changed) = &self.changed {
             values.insert("changed tensors".to_owned(), changed.fingerprint.to_string());
         }
         values
     }
 
-    /// The identity of [`Self::values`]: the manifest's, as long as training changed nothing.
+    fn values_before(&self) -> BTreeMap<String, String> {
+        self.packed.as_ref().map_or_else(|| self.manifest.values(), |packed| packed.values.clone())
+    }
+
+    /// The identity of [`Self::values`].
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         identity(&self.values())
+    }
+
+    /// The same without what training changed: of what lies in the directory or the bundle, and is found there again.
+    #[must_use]
+    pub fn fingerprint_before(&self) -> Fingerprint {
+        identity(&self.values_before())
     }
 
     /// Names what decides how fast it runs: its dimensions, precision and longest text, but not what it has learned. What was trained

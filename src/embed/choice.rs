@@ -140,7 +140,7 @@ pub fn check_choice(backbone: &Backbone, choice: FeatureChoice) -> Result<()> {
     }
     Err(Error::new(Kind::Usage, "this backbone has no layers to choose from")
         .at(backbone.directory())
-        .found(format!("--features {choice}, and an imported .onnx file: its layers are not known"))
+        .found(format!("--features {choice}, and an imported .onnx file or a bundle of 8-bit weights: its layers are not known"))
         .expected("--features last")
         .help("import the model from its Hugging Face directory (model.safetensors) to use its layers"))
 }

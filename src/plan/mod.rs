@@ -235,9 +235,9 @@ fn nothing_left(values: &[String]) -> Error {
 
 fn opaque() -> Error {
     Error::new(Kind::Usage, "this backbone cannot be cut inside")
-        .found("an imported .onnx file: its layers are not known, so its only cut is after the pooling")
+        .found("an imported .onnx file, or a bundle of 8-bit weights: its only cut is after the pooling")
         .expected("--freeze backbone or --freeze all")
-        .help("import the model from its Hugging Face directory (model.safetensors) to train its layers")
+        .help("import the model from its Hugging Face directory (model.safetensors), or take an fp32 bundle, to train its layers")
 }
 
 #[cfg(test)]

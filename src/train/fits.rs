@@ -62,7 +62,7 @@ pub(super) fn check_earlier(request: &TrainRequest, backbone: Option<&Backbone>)
     let (Some(directory), Some(backbone)) = (&request.init_heads, backbone) else { return Ok(()) };
     let recipe = Run::open(directory)?.recipe;
     let changed = recipe.training.and_then(|training| training.changed);
-    let own = if changed.is_some() { backbone.manifest().fingerprint() } else { backbone.fingerprint() };
+    let own = if changed.is_some() { backbone.fingerprint_before() } else { backbone.fingerprint() };
     let same = recipe.backbone.is_none_or(|earlier| earlier.fingerprint == own);
     if same && (changed.is_none() || changed == backbone.changed_fingerprint()) {
         return Ok(());

@@ -30,7 +30,7 @@ pub(super) fn recipe(
     let opened = backbone.filter(|_| text.is_some());
     let backbone = opened.map(|backbone| BackboneRecipe {
         name: backbone.manifest().name.clone(),
-        fingerprint: backbone.manifest().fingerprint(),
+        fingerprint: backbone.fingerprint_before(),
         directory: Some(
             backbone.directory().canonicalize().unwrap_or_else(|_| backbone.directory().to_path_buf()),
         ),

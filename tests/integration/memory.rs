@@ -112,15 +112,26 @@ fn a_bundle_stays_within_the_memory_it_is_given_and_more_makes_its_batches_large
     frosthead(&["predict", text(&data), "--model", text(&int8), "--memory", "much"]).fails_with(&["96M"]);
 }
 
-/// Too little is refused, before the network is loaded or after, with an amount that suffices.
+/// Too little is refused, before the network is loaded or after, and in the end with an amount that suffices.
 fn what_would_be_enough_is_enough(bundle: &Path, data: &Path) {
     let predict = ["predict", text(data), "--model", text(bundle)];
-    let with = |memory: &str| frosthead(&[&predict[..], &["--memory", memory]].concat());
-    with("40M").fails_with(&["needs more memory", "40M", "more than", "--precision int8"]);
-    let refused = with("130M").fails_with(&["needs more memory", "130M", "--precision int8"]);
-    let (_, said) = refused.stderr.split_once("expected ").unwrap();
-    let enough = said.split_once('M').unwrap().0.trim_start_matches("more than ");
+    let with = |mebibytes: u64| frosthead(&[&predict[..], &["--memory", &format!("{mebibytes}M")]].concat());
+    with(40).fails_with(&["needs more memory", "40M", "more than", "--precision int8"]);
+    let mut limit = 120;
+    let enough = loop {
+        let refused =
+            with(limit).fails_with(&["needs more memory", &format!("{limit}M"), "--precision int8"]);
+        let (_, said) = refused.stderr.split_once("expected ").unwrap();
+        let (least, _) = said.split_once('M').unwrap();
+        match least.strip_prefix("more than ") {
+            None => break least.parse::<u64>().unwrap(),
+            Some(more) => {
+                let more = more.parse::<u64>().unwrap();
+                assert!(more >= limit, "{more}M would be no more than {limit}M");
+                limit = more + 1;
+            }
+        }
+    };
     // What a process takes varies by some pages from one to the next.
-    let enough = enough.parse::<u64>().unwrap() + 2;
-    with(&format!("{enough}M")).success();
+    with(enough + 2).success();
 }
