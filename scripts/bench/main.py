@@ -86,6 +86,14 @@ def write(folder, run):
         with_whole(folder / name, lambda temporary, content=content: temporary.write_text(content, encoding="utf-8"))
 
 
+def earlier_run(folder):
+    """What was measured before and stands until it is measured again: this folder's results, or the newest of the same machine."""
+    of_machine = sorted(folder.parent.glob(f"????-??-??-{folder.name[11:]}/results.json"))
+    newest = [folder / "results.json", *reversed(of_machine)]
+    found = next((path for path in newest if path.is_file()), None)
+    return json.loads(found.read_text()) if found else {"results": [], "problems": {}}
+
+
 def main():
     arguments = parse()
     bench = Bench(arguments)
@@ -93,7 +101,7 @@ def main():
     stamp = f"{datetime.date.today().isoformat()}-{machine.slug(described)}"
     folder = Path(arguments.out or (bench.material.folder / "results" if arguments.quick else ROOT / "benches/runs" / stamp))
     folder.mkdir(parents=True, exist_ok=True)
-    earlier = json.loads((folder / "results.json").read_text()) if (folder / "results.json").is_file() else {"results": [], "problems": {}}
+    earlier = earlier_run(folder)
     results = {(own["job"], own["set"]): own for own in earlier["results"]}
     bench.skips.reasons |= earlier["problems"]
     shown = [word for word in sys.argv[1:] if not word.startswith(("--frosthead", "--runtime"))]

@@ -125,6 +125,15 @@ def growth(result):
     return table([f"growth, {result['set']}: {result['x']}", "s", "peak memory, MB"], rows) + f"\n\n{fit}."
 
 
+def made_by(results):
+    """Which command measured what, when, and which commit: a run keeps what earlier ones found until it is measured again."""
+    groups = {}
+    for result in results:
+        key = (result["command"], result["measured"][:10], str(result["commit"]))
+        groups.setdefault(key, []).append(f"{result['job']}: {result['set']}")
+    return [f"* `{command}`, {date}, commit {commit} ({'; '.join(own)})" for (command, date, commit), own in groups.items()]
+
+
 def page(run):
     """The README of a run."""
     machine = run["machine"]
@@ -133,9 +142,7 @@ def page(run):
         f"{machine['processor']}, {machine['cores_allowed']} cores, {machine['threads']} threads, {machine['memory_bytes'] / 2**30:.0f} GiB; {', '.join(machine['instructions'])}. "
         f"{machine['system']}, Python {machine['python']}. Load before a job: {', '.join(dict.fromkeys(format(result['load_before'], '.2f') for result in run['results']))}.", "",
         "Medians (least–most) of rounds in which all contestants took turns; ratios are medians of the rounds' own. Made by:", "",
-        *[f"* `{command}`" for command in dict.fromkeys(result["command"] for result in run["results"])], "",
-        "Commit: " + ", ".join(dict.fromkeys(str(result["commit"]) for result in run["results"])) + "; "
-        + ", ".join(dict.fromkeys(result["measured"][:10] for result in run["results"])) + ".", "",
+        *made_by(run["results"]), "",
         tables(run["results"]), "", *(["![texts per second](plot.svg)", ""] if any(result["job"] == "extraction" for result in run["results"]) else []), NOT_COMPARED, "", "## Versions", "",
         *[f"* {name}: {', '.join(f'{package} {version}' for package, version in own.items() if package in run['telling'])}" for name, own in run["peers"].items()],
     ]

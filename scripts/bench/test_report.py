@@ -1,10 +1,13 @@
 """What is computed from measurements, without any: medians, ratios, fits, tables, the place in README.md."""
+import json
 import sys
+import tempfile
 import unittest
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import main
 import material
 import report
 import single
@@ -111,6 +114,24 @@ class Report(unittest.TestCase):
         self.assertEqual(report.with_table(readme, "new"), f"before\n{report.START}\nnew\n{report.END}\nafter\n")
         with self.assertRaises(ValueError):
             report.with_table("no markers", "new")
+
+
+    def test_what_was_measured_before_stands_with_its_own_date(self):
+        with tempfile.TemporaryDirectory() as runs:
+            def save(name, text):
+                folder = Path(runs) / name
+                folder.mkdir()
+                (folder / "results.json").write_text(json.dumps({"results": [text], "problems": {}}))
+            save("2026-01-02-one", "older")
+            save("2026-01-03-one", "newer")
+            save("2026-01-04-another", "of another machine")
+            found = lambda name: main.earlier_run(Path(runs) / name)["results"]
+            self.assertEqual(found("2026-01-05-one"), ["newer"])
+            self.assertEqual(found("2026-01-02-one"), ["older"])
+            self.assertEqual(found("2026-01-05-third"), [])
+        result = lambda name, date: {"command": "bench.sh", "measured": f"{date}T01:00:00", "commit": "abc", "job": name, "set": "all"}
+        lines = report.made_by([result("heads", "2026-01-01"), result("single", "2026-01-02"), result("whole", "2026-01-02")])
+        self.assertEqual(lines, ["* `bench.sh`, 2026-01-01, commit abc (heads: all)", "* `bench.sh`, 2026-01-02, commit abc (single: all; whole: all)"])
 
 
 class Texts(unittest.TestCase):
