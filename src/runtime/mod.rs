@@ -239,10 +239,14 @@ impl Runtime {
 /// network, from the moment that their environment is made: turning events off afterwards comes too late. Only this variable, read
 /// at that moment, prevents all of it (ONNX Runtime, `docs/Privacy.md`, "Disabling Telemetry").
 fn forbid_telemetry() {
-    // SAFETY: called once in a process, before the library that reads the variable is loaded. The standard library's own readers are
-    // locked out while it is set. Another thread may be reading the environment in C at this very moment only in a program that does
-    // so while it loads its first model; the tables that such a reader walks through are replaced, not freed, by the first addition.
-    unsafe { std::env::set_var("ORT_DISABLE_TELEMETRY", "1") };
+    const SWITCH: &str = "ORT_DISABLE_TELEMETRY";
+    if std::env::var_os(SWITCH).is_some_and(|value| value == "1") {
+        return;
+    }
+    // SAFETY: the library that reads the variable is not loaded yet. The standard library's own readers are locked out while it is
+    // set. Another thread may be reading the environment in C at this very moment only in a program that does so while it loads its
+    // first model; the tables that such a reader walks through are replaced, not freed, by the first addition.
+    unsafe { std::env::set_var(SWITCH, "1") };
 }
 
 fn check_same(loaded: &Library, asked: &Library) -> Result<()> {

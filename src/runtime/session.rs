@@ -327,7 +327,7 @@ impl Session {
 ///   faster without (264 ms, 336 ms with), a text of 64 tokens takes 13 ms, not 24; only the shortest ones lose (16 tokens:
 ///   4.4 ms, not 3.1).
 /// * No optimisations of our own graphs: nothing is left to fuse, the bits are the same without, a process that predicts one text
-///   takes 107 ms, not 121, and 2 MB less; batches are as fast (1.00–1.08 ×). Imported graphs need the fusions, and on a GPU it was
+///   takes 107 ms, not 121, and 2 MB less; batches are as fast (0.97–1.08 ×). Imported graphs need the fusions, and on a GPU it was
 ///   not tried.
 fn configure(environment: &Environment, settings: &Settings, own: bool) -> ort::Result<SessionBuilder> {
     let level = match settings.device {
