@@ -61,7 +61,8 @@ struct Report {
     message: String,
     path: Option<PathBuf>,
     row: Option<u64>,
-    column: Option<String>,
+    /// What it is about inside the file: a word for its kind, and its name.
+    part: Option<(&'static str, String)>,
     found: Option<String>,
     expected: Option<String>,
     help: Option<String>,
@@ -76,7 +77,7 @@ impl Error {
             message: message.into(),
             path: None,
             row: None,
-            column: None,
+            part: None,
             found: None,
             expected: None,
             help: None,
@@ -119,10 +120,39 @@ impl Error {
         self
     }
 
-    /// The column, tensor or field it is about.
+    /// The column of a table it is about.
     #[must_use]
-    pub fn column(mut self, column: impl Into<String>) -> Self {
-        self.0.column = Some(column.into());
+    pub fn column(self, name: impl Into<String>) -> Self {
+        self.part("column", name)
+    }
+
+    /// The field of a document (JSON, TOML) it is about.
+    #[must_use]
+    pub fn field(self, name: impl Into<String>) -> Self {
+        self.part("field", name)
+    }
+
+    /// The tensor it is about.
+    #[must_use]
+    pub fn tensor(self, name: impl Into<String>) -> Self {
+        self.part("tensor", name)
+    }
+
+    /// The entry of an archive it is about.
+    #[must_use]
+    pub fn entry(self, name: impl Into<String>) -> Self {
+        self.part("entry", name)
+    }
+
+    /// The task it is about.
+    #[must_use]
+    pub fn task(self, name: impl Into<String>) -> Self {
+        self.part("task", name)
+    }
+
+    /// What it is about inside the file; the last that was named stands.
+    fn part(mut self, what: &'static str, name: impl Into<String>) -> Self {
+        self.0.part = Some((what, name.into()));
         self
     }
 
@@ -170,11 +200,11 @@ impl Error {
 /// One line: `path, row 7, column "x": message: found …, expected …`. The remedy and the source are separate.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Report { message, path, row, column, found, expected, .. } = &*self.0;
+        let Report { message, path, row, part, found, expected, .. } = &*self.0;
         let mut place = Vec::new();
         place.extend(path.as_ref().map(|path| path.display().to_string()));
         place.extend(row.map(|row| format!("row {row}")));
-        place.extend(column.as_ref().map(|column| format!("column {column:?}")));
+        place.extend(part.as_ref().map(|(what, name)| format!("{what} {name:?}")));
         if !place.is_empty() {
             write!(f, "{}: ", place.join(", "))?;
         }
@@ -213,6 +243,15 @@ mod tests {
         );
         assert_eq!(error.kind(), Kind::Table);
         assert_eq!(error.remedy(), Some("quote the commas"));
+    }
+
+    #[test]
+    fn a_part_is_called_what_it_is() {
+        let error = || Error::new(Kind::Model, "it does not fit").at("x");
+        assert_eq!(error().field("hidden_size").to_string(), "x, field \"hidden_size\": it does not fit");
+        assert_eq!(error().tensor("a.weight").to_string(), "x, tensor \"a.weight\": it does not fit");
+        assert_eq!(error().entry("labels.json").to_string(), "x, entry \"labels.json\": it does not fit");
+        assert_eq!(error().task("mood").to_string(), "x, task \"mood\": it does not fit");
     }
 
     #[test]

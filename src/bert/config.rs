@@ -90,13 +90,13 @@ impl Config {
         }
         if !self.hidden_size.is_multiple_of(self.attention_heads) {
             return Err(Error::new(Kind::Model, "the attention heads cannot share the hidden size equally")
-                .column("num_attention_heads")
+                .field("num_attention_heads")
                 .found(format!("{} heads, hidden_size {}", self.attention_heads, self.hidden_size))
                 .expected("a divisor of hidden_size"));
         }
         if self.pad_token_id as usize >= self.vocabulary_size {
             return Err(Error::new(Kind::Model, "the padding id has no embedding")
-                .column("pad_token_id")
+                .field("pad_token_id")
                 .found(self.pad_token_id.to_string())
                 .expected(format!("less than vocab_size, {}", self.vocabulary_size)));
         }
@@ -207,7 +207,7 @@ impl Fields {
 
 fn unsupported(field: &str, found: &Value, expected: &str, why: &str) -> Error {
     let error = Error::new(Kind::Model, "this configuration is not supported")
-        .column(field)
+        .field(field)
         .found(found.to_string())
         .expected(expected);
     if why.is_empty() { error } else { error.help(why) }
@@ -215,7 +215,7 @@ fn unsupported(field: &str, found: &Value, expected: &str, why: &str) -> Error {
 
 fn missing(field: &str, expected: &str) -> Error {
     Error::new(Kind::Model, "the configuration lacks a field")
-        .column(field)
+        .field(field)
         .found("nothing")
         .expected(expected)
         .help("take config.json from the model's own directory")

@@ -209,7 +209,7 @@ fn choose_output(graph: &GraphProto) -> Result<(String, bool, usize)> {
     };
     let hidden = hidden.ok_or_else(|| {
         Error::new(Kind::Model, "the graph does not say how long its vectors are")
-            .column(output.name())
+            .tensor(output.name())
             .expected("a fixed last dimension")
             .help("export the model again with a fixed hidden size")
     })?;
@@ -236,7 +236,7 @@ fn external_files(graph: &GraphProto) -> Result<Vec<String>> {
         let plain = Path::new(location).file_name().is_some_and(|name| name == location);
         if !plain {
             return Err(Error::new(Kind::Model, "the graph keeps weights in a place that is not beside it")
-                .column(tensor.name())
+                .tensor(tensor.name())
                 .found(format!("{location:?}"))
                 .expected("a file name"));
         }

@@ -201,7 +201,7 @@ fn directory_entries(directory: &[u8], count: usize) -> Result<Vec<Entry>> {
         };
         check_stored(rest, &entry)?;
         if rest[..whole] != entry.central_record() {
-            return Err(lie("an entry of the directory is not as frosthead writes it").column(name));
+            return Err(lie("an entry of the directory is not as frosthead writes it").entry(name));
         }
         entries.push(entry);
         rest = &rest[whole..];
@@ -214,12 +214,12 @@ fn check_stored(record: &[u8], entry: &Entry) -> Result<()> {
     let (flags, method, stored) = (number(record, 8, 2), number(record, 10, 2), number(record, 20, 4));
     if method != 0 || stored != entry.length {
         return Err(lie("an entry is compressed: the bundle was zipped anew")
-            .column(&entry.name)
+            .entry(&entry.name)
             .found(format!("method {method}, {stored} bytes for {}", entry.length))
             .expected("entries stored as they are"));
     }
     if flags & 1 != 0 {
-        return Err(lie("an entry is encrypted").column(&entry.name));
+        return Err(lie("an entry is encrypted").entry(&entry.name));
     }
     Ok(())
 }
@@ -237,7 +237,7 @@ fn check_names(entries: &[Entry]) -> Result<()> {
         let most = limit(name);
         if entry.length > most {
             return Err(lie("an entry is larger than it can honestly be")
-                .column(name)
+                .entry(name)
                 .found(format!("{} bytes", entry.length))
                 .expected(format!("at most {most}")));
         }
@@ -252,7 +252,7 @@ fn check_places(entries: &[Entry], directory: u64) -> Result<()> {
         let what = if entry.header < end { "entries overlap" } else { "there are bytes between the entries" };
         if entry.header != end {
             return Err(lie(what)
-                .column(&entry.name)
+                .entry(&entry.name)
                 .found(format!("its header at byte {}", entry.header))
                 .expected(format!("byte {end}")));
         }
@@ -260,7 +260,7 @@ fn check_places(entries: &[Entry], directory: u64) -> Result<()> {
         end = entry.end();
         if end > directory {
             return Err(lie("an entry is longer than the bundle")
-                .column(&entry.name)
+                .entry(&entry.name)
                 .found(format!("its end at byte {end}"))
                 .expected(format!("at most {directory}")));
         }
@@ -281,5 +281,5 @@ fn check_local(file: &File, entry: &Entry) -> Result<()> {
     } else {
         "the directory and an entry's own header disagree"
     };
-    Err(lie(what).column(&entry.name))
+    Err(lie(what).entry(&entry.name))
 }

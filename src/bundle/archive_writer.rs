@@ -43,7 +43,7 @@ impl<W: Write + Seek> ArchiveWriter<W> {
         let hash = Fingerprint(*counted.hash.finalize().as_bytes());
         if entry.end() >= u64::from(u32::MAX) {
             return Err(Error::new(Kind::Bundle, "the bundle would be too large")
-                .column(name)
+                .entry(name)
                 .found(format!("{} bytes", entry.end()))
                 .expected("less than 4 GiB")
                 .help("bundle it in a smaller precision"));

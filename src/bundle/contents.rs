@@ -146,7 +146,7 @@ pub(super) fn to_json(value: &impl Serialize) -> Result<Vec<u8>> {
 
 fn parse<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T> {
     serde_json::from_slice(bytes)
-        .map_err(|source| lie("an entry is not what it must be").column(name).because(source))
+        .map_err(|source| lie("an entry is not what it must be").entry(name).because(source))
 }
 
 impl Contents {
@@ -167,7 +167,7 @@ impl Contents {
         let names: BTreeSet<&str> = archive.entries().iter().map(|entry| entry.name.as_str()).collect();
         let hashed = checksums.keys().map(String::as_str).chain([CHECKSUMS]).collect();
         if names != hashed || to_json(&checksums)? != bytes {
-            return Err(lie("the checksums are not as frosthead writes them").column(CHECKSUMS));
+            return Err(lie("the checksums are not as frosthead writes them").entry(CHECKSUMS));
         }
         let checked = |name: &str| -> Result<Vec<u8>> {
             let bytes = archive.read(name)?;
@@ -180,7 +180,7 @@ impl Contents {
         let mut calibration: BTreeMap<String, Calibration> = parse(CALIBRATION, &checked(CALIBRATION)?)?;
         let golden: Vec<Golden> = parse(GOLDEN, &checked(GOLDEN)?)?;
         let tasks = || manifest.tasks.iter().map(|own| &own.task);
-        let unfitting = |name: &str| lie("the entries of the bundle do not fit one another").column(name);
+        let unfitting = |name: &str| lie("the entries of the bundle do not fit one another").entry(name);
         let labels: Vec<Vec<String>> = tasks()
             .map(|task| labels.remove(task).filter(|labels| labels.len() > 1))
             .collect::<Option<_>>()
@@ -224,7 +224,7 @@ pub(super) fn check_hash(
     match checksums.get(name) {
         Some(expected) if *expected == found => Ok(()),
         expected => Err(lie("the bundle was damaged or changed after it was made")
-            .column(name)
+            .entry(name)
             .found(format!("hash {}", found.short()))
             .expected(expected.map_or_else(|| "a hash".to_owned(), Fingerprint::short))),
     }

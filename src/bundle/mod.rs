@@ -368,7 +368,7 @@ fn read_head(
 ) -> Result<Head> {
     let tensor = |name: &str, dims: &[usize]| -> Result<Vec<f32>> {
         let unfitting =
-            || lie("the heads do not fit the manifest").column(name).expected(format!("shape {dims:?}"));
+            || lie("the heads do not fit the manifest").tensor(name).expected(format!("shape {dims:?}"));
         let tensor = network::initializer(graph, name).ok_or_else(unfitting)?;
         let shape = tensor.dims.iter().map(|&size| usize::try_from(size).ok());
         if !shape.eq(dims.iter().map(|&size| Some(size))) {

@@ -66,7 +66,7 @@ impl Place {
         let wrong = || {
             let said = tensor.external_data.iter().map(|own| format!("{} {:?}", own.key(), own.value()));
             lie("a weight does not say properly where it lies")
-                .column(tensor.name())
+                .tensor(tensor.name())
                 .found(said.collect::<Vec<_>>().join(", "))
                 .expected("location, offset and length, each once")
         };
@@ -110,7 +110,7 @@ pub(super) fn bind(model: &mut ModelProto, length: u64, name: &str, start: u64) 
     let hidden = hidden.chain(graph.node.iter().flat_map(of_node));
     let functions = model.functions.iter().flat_map(|function| &function.node).flat_map(of_node);
     if let Some(tensor) = hidden.chain(functions).find(|tensor| is_external(tensor)) {
-        return Err(lie("the graph keeps numbers outside the bundle").column(tensor.name()));
+        return Err(lie("the graph keeps numbers outside the bundle").tensor(tensor.name()));
     }
     if !model.training_info.is_empty() {
         return Err(lie("the graph has a part that is for training"));
@@ -123,7 +123,7 @@ pub(super) fn bind(model: &mut ModelProto, length: u64, name: &str, start: u64) 
         let range = place.inside(length).filter(|range| bytes_of(tensor) == Some(range.end - range.start));
         let range = range.ok_or_else(|| {
             lie("a weight points out of the bundle's own data, or is not as long as its shape says")
-                .column(tensor.name())
+                .tensor(tensor.name())
                 .found(format!("{} bytes from {} of {:?}", place.length, place.offset, place.location))
                 .expected(format!("a range of the {length} bytes of {DATA:?}"))
         })?;

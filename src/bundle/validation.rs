@@ -128,7 +128,7 @@ impl Validation {
     /// # Errors
     /// It is not what it must be, or does not fit the bundle.
     pub(super) fn from_bytes(bytes: &[u8], manifest: &Manifest) -> Result<Self> {
-        let wrong = |what: &str| lie(what).column(VALIDATION);
+        let wrong = |what: &str| lie(what).entry(VALIDATION);
         let broken = |source| wrong("an entry is not what it must be").because(source);
         let file = SafeTensors::deserialize(bytes).map_err(broken)?;
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(broken)?;
@@ -163,7 +163,7 @@ fn name(task: &str) -> String {
 /// What the tasks' heads see of a whole row.
 fn columns(entries: &[TaskEntry], manifest: &Manifest) -> Result<Vec<Range<usize>>> {
     let unfitting =
-        |what: &str| lie("the validation rows do not fit the bundle").column(VALIDATION).found(what);
+        |what: &str| lie("the validation rows do not fit the bundle").entry(VALIDATION).found(what);
     if entries.is_empty() {
         return Err(unfitting("no task"));
     }
@@ -184,7 +184,7 @@ fn columns(entries: &[TaskEntry], manifest: &Manifest) -> Result<Vec<Range<usize
 }
 
 fn features(file: &SafeTensors<'_>, width: usize) -> Result<Vec<f32>> {
-    let wrong = |what: &str| lie(what).column(VALIDATION);
+    let wrong = |what: &str| lie(what).entry(VALIDATION);
     let tensor = file.tensor(FEATURES).map_err(|source| wrong("the features are missing").because(source))?;
     if tensor.dtype() != Dtype::F32 || !matches!(tensor.shape(), [rows, own] if *rows > 0 && *own == width) {
         return Err(wrong("the features are not those that the heads see")
@@ -199,7 +199,7 @@ fn features(file: &SafeTensors<'_>, width: usize) -> Result<Vec<f32>> {
 }
 
 fn truth(file: &SafeTensors<'_>, entry: &TaskEntry, rows: usize) -> Result<Vec<Option<u32>>> {
-    let wrong = |what: &str| lie(what).column(name(&entry.task));
+    let wrong = |what: &str| lie(what).tensor(name(&entry.task));
     let tensor =
         file.tensor(&name(&entry.task)).map_err(|source| wrong("labels are missing").because(source))?;
     if tensor.dtype() != Dtype::I32 || tensor.shape() != [rows] {

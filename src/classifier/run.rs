@@ -220,7 +220,7 @@ impl Run {
             Some(choice) => choice.columns(layout),
             None => Err(Error::new(Kind::Run, "the run was trained on features made elsewhere")
                 .at(&self.directory)
-                .column(&head.task)
+                .task(&head.task)
                 .help("give it a Parquet of such features")),
         };
         self.heads.iter().map(of).collect()

@@ -88,34 +88,34 @@ fn head(file: &SafeTensors<'_>, entry: TaskEntry) -> Result<Head> {
         [classes, features] if classes == labels.len() && classes >= 2 && features > 0 => (classes, features),
         _ => {
             return Err(Error::new(Kind::Heads, "the weights do not fit the labels")
-                .column(weight_name(&task))
+                .tensor(weight_name(&task))
                 .found(format!("shape {shape:?}"))
                 .expected(format!("[{}, features]", labels.len())));
         }
     };
     if bias_shape != [classes] {
         return Err(Error::new(Kind::Heads, "the bias does not fit the labels")
-            .column(bias_name(&task))
+            .tensor(bias_name(&task))
             .found(format!("shape {bias_shape:?}"))
             .expected(format!("[{classes}]")));
     }
     let (temperature_shape, temperature) = tensor(file, &temperature_name(&task))?;
     let [temperature] = temperature[..] else {
         return Err(Error::new(Kind::Heads, "a head has one temperature")
-            .column(temperature_name(&task))
+            .tensor(temperature_name(&task))
             .found(format!("shape {temperature_shape:?}"))
             .expected("[1]"));
     };
     if temperature <= 0.0 {
         return Err(Error::new(Kind::Heads, "a temperature is above 0")
-            .column(temperature_name(&task))
+            .tensor(temperature_name(&task))
             .found(temperature.to_string()));
     }
     Ok(Head { task, labels, features, weights, bias, temperature })
 }
 
 fn tensor(file: &SafeTensors<'_>, name: &str) -> Result<(Vec<usize>, Vec<f32>)> {
-    let wrong = |what: &str| Error::new(Kind::Heads, what.to_owned()).column(name);
+    let wrong = |what: &str| Error::new(Kind::Heads, what.to_owned()).tensor(name);
     let tensor = file.tensor(name).map_err(|_| wrong("a tensor is missing"))?;
     if tensor.dtype() != Dtype::F32 {
         return Err(wrong("a tensor has the wrong type")

@@ -34,7 +34,7 @@ pub fn fit(
     };
     let scaler = Scaler::of(examples, options.threads);
     let problem = problem(&scaler, examples, label_names.len(), options);
-    let solution = minimize(&problem, alpha).map_err(|error| error.column(task))?;
+    let solution = minimize(&problem, alpha).map_err(|error| error.task(task))?;
     let (weights, bias) = scaler.fold(&solution.parameters);
     let report = FitReport {
         task: task.to_owned(),
@@ -84,7 +84,7 @@ pub(super) fn problem<'a>(
 }
 
 fn check(task: &str, names: &[String], examples: &Examples<'_>) -> Result<()> {
-    let wrong = |what: &str| Error::new(Kind::Heads, what).column(task);
+    let wrong = |what: &str| Error::new(Kind::Heads, what).task(task);
     if names.len() < 2 {
         return Err(wrong("a head needs classes to tell apart")
             .found(names.len().to_string())

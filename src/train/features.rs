@@ -290,7 +290,7 @@ fn screen(
     let screening = Screening { request, embedder, labels, rows, options };
     let sample =
         heads::sample(&screening.rows.labels, screening.labels.len(), SCREENED_ROWS, request.fit.seed);
-    let selection = screening.select(&table.rows, &sample).map_err(|error| error.column(name))?;
+    let selection = screening.select(&table.rows, &sample).map_err(|error| error.task(name))?;
     let mut chosen = (selection.trial, selection.alpha);
     let (mut run_off, mut fitted) = (Vec::new(), vec![chosen.0]);
     if !selection.rivals.is_empty() && screening.rows.rows.len() > sample.len() {

@@ -93,7 +93,7 @@ impl EarlierHead {
             format!("{} labels ({}) on {width} features{of}", labels.len(), labels.join(", "))
         };
         let error = Error::new(Kind::Run, "the earlier run's head does not fit")
-            .column(&head.task)
+            .task(&head.task)
             .found(described(&head.labels, head.features, *choice))
             .expected(described(labels.names(), view.columns.len(), view.choice));
         let error = match &request.init_heads {

@@ -134,7 +134,7 @@ fn asked(request: &RefitRequest<'_>) -> Result<Vec<FeatureRequest>> {
         let given = features.unwrap_or_default();
         let asked = known.map_or(given, |own| FeatureRequest::Choice(own.features));
         let wrong = |what: &str| {
-            Error::new(Kind::Usage, what).at(bundle.path()).column(task).found(format!("--features {given}"))
+            Error::new(Kind::Usage, what).at(bundle.path()).task(task).found(format!("--features {given}"))
         };
         if features.is_some() && asked != given {
             return Err(wrong("a head that is fitted anew sees what it saw")
