@@ -10,6 +10,7 @@ mod features;
 mod features_absent;
 mod format;
 mod json_lines;
+mod label_name;
 mod labels;
 mod output;
 #[cfg(feature = "parquet")]
@@ -23,6 +24,7 @@ pub use features::{EMBEDDING, FEATURES, FeatureWriter, feature_metadata, read_fe
 #[cfg(not(feature = "parquet"))]
 pub use features_absent::{EMBEDDING, FEATURES, FeatureWriter, feature_metadata, read_features};
 pub use format::{Format, Source};
+pub use label_name::{LabelNames, label_of_number, label_of_text};
 pub use labels::LabelSet;
 pub use output::{replace_directory, replace_file, write_atomically};
 pub use records::{RecordFormat, RecordValue, RecordWriter};
