@@ -2,6 +2,7 @@
 //!
 //! Refuses to choose the rows: callers say which.
 
+use crate::data::LabelNames;
 use crate::error::{Error, Kind, Result};
 use crate::heads::{FeatureView, Head};
 use crate::metrics::{TaskMetrics, classification, temperature};
@@ -27,9 +28,10 @@ impl TaskRows {
         rows: impl Iterator<Item = usize>,
     ) -> Result<Self> {
         let mut chosen = Self::default();
+        let labels = LabelNames::new(names);
         for row in rows {
             let Some(cell) = &cells[row] else { continue };
-            let label = names.iter().position(|name| name == cell).ok_or_else(|| {
+            let label = labels.index(cell).ok_or_else(|| {
                 Error::new(Kind::Table, "a label that training never saw")
                     .row(row as u64 + 1)
                     .column(task)

@@ -172,7 +172,7 @@ pub(super) fn first_texts(data: &str, table: &TableArguments, limit: usize) -> R
         if rows.is_empty() || texts.len() >= limit {
             break;
         }
-        texts.extend(rows.into_iter().map(|mut row| row.cells[column].take().unwrap_or_default()));
+        texts.extend(rows.into_iter().map(|mut row| std::mem::take(&mut row.cells[column]).into_text()));
     }
     texts.truncate(limit);
     Ok(texts)

@@ -94,6 +94,10 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
     }
     let mut reader = TableReader::open(&source)?;
     let text = reader.column(&arguments.table.text)?;
+    match arguments.output_format {
+        RecordFormat::Jsonl => reader.carry(),
+        RecordFormat::Csv => reader.carry_known()?,
+    }
     // How the network is loaded depends on how many texts there are.
     let bytes = if arguments.memory.limit().is_some() { LIMITED_WINDOW_BYTES } else { WINDOW_BYTES };
     let window = Window { first: reader.read(WINDOW_ROWS, bytes)?, bytes };
@@ -126,6 +130,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
     let work = classifier.work();
     (notes.truncation, notes.windowed) = (work.truncation, work.windowed);
     terminal.notes(&notes, classifier.model().long(), classifier.max_length());
+    terminal.left_out(reader.left_out());
     Ok(Outcome::Done)
 }
 
@@ -152,14 +157,14 @@ impl Job<'_> {
         let Window { first: mut rows, bytes } = window;
         while !rows.is_empty() {
             let texts: Vec<&str> =
-                rows.iter().map(|row| row.cells[self.text].as_deref().unwrap_or("")).collect();
+                rows.iter().map(|row| row.cells[self.text].as_str().unwrap_or("")).collect();
             for (row, text) in rows.iter().zip(&texts) {
                 self.notes.add(row, text, self.arguments.table.strict)?;
             }
             let predictions = self.classifier.predict(&texts)?;
             for ((row, text), predictions) in rows.iter().zip(&texts).zip(&predictions) {
                 let windows = self.arguments.explain.map(|_| self.classifier.explain(text)).transpose()?;
-                records.write(&self.record(row, predictions, windows.as_deref()))?;
+                records.write_with(&self.record(row, predictions, windows.as_deref()), &row.others)?;
             }
             records.flush()?;
             rows = reader.read(WINDOW_ROWS, bytes)?;
@@ -206,9 +211,7 @@ impl Job<'_> {
         windows: Option<&[Vec<WindowLogits>]>,
     ) -> Vec<RecordValue<'r>> {
         let mut record = vec![RecordValue::Integer(row.number)];
-        record.extend(
-            row.cells.iter().map(|cell| cell.as_deref().map_or(RecordValue::Null, RecordValue::Text)),
-        );
+        record.extend(row.cells.iter().map(RecordValue::Cell));
         for (task, (head, prediction)) in self.classifier.heads().iter().zip(predictions).enumerate() {
             let mut ranked: Vec<usize> = (0..head.labels.len()).collect();
             ranked.sort_by(|&a, &b| prediction.probabilities[b].total_cmp(&prediction.probabilities[a]));

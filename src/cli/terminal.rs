@@ -2,6 +2,7 @@
 //!
 //! Refuses to print results.
 
+use std::collections::BTreeSet;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
@@ -195,6 +196,19 @@ impl Drop for TableProgress {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
+        }
+    }
+}
+
+impl Terminal {
+    /// Warns of keys that the output has no columns for.
+    pub(crate) fn left_out(&self, names: &BTreeSet<String>) {
+        if !names.is_empty() {
+            let names: Vec<String> = names.iter().take(5).map(|name| format!("{name:?}")).collect();
+            self.warn(format!(
+                "keys that the first row has not are not in the output: {}; give a file, or a first row with every key",
+                names.join(", ")
+            ));
         }
     }
 }

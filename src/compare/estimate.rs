@@ -3,6 +3,7 @@
 //! Refuses to be exact: a training step is taken as three forward passes over the layers above the cut (one forward, one backward
 //! to the inputs, one to the weights), and every epoch as if none ended early.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,6 +23,8 @@ use crate::train::{FeatureRequest, TrainRequest};
 
 /// Texts in the sample, at least when there are so many.
 const SAMPLE: usize = 256;
+/// Bytes of a sampled text that are kept: more than any backbone reads of one.
+const SAMPLED_BYTES: usize = 64 << 10;
 /// Texts in a timed pass, and seconds after which no other is begun.
 const PASS: usize = 64;
 const PASS_SECONDS: f64 = 3.0;
@@ -70,10 +73,10 @@ impl Survey {
                 }
                 for row in read {
                     for (labels, &column) in labels.iter_mut().zip(&tasks) {
-                        labels.extend(row.cells[column].clone().filter(|cell| !cell.is_empty()));
+                        labels.extend(row.cells[column].label().map(Cow::into_owned));
                     }
                     if rows.is_multiple_of(step) {
-                        survey.sample.push(row.cells[text].clone().unwrap_or_default());
+                        survey.sample.push(beginning(row.cells[text].as_str().unwrap_or_default()));
                     }
                     *rows += 1;
                     // Twice too many: every second is kept from here on.
@@ -106,6 +109,11 @@ impl Survey {
             * kept(&request.valid, request.split.valid_fraction);
         (trained, data + valid + test - trained)
     }
+}
+
+/// The beginning of a text, which is all that a timed pass reads of it.
+fn beginning(text: &str) -> String {
+    text[..text.floor_char_boundary(SAMPLED_BYTES)].to_owned()
 }
 
 fn no_texts() -> Error {

@@ -1,37 +1,86 @@
 //! Owns Parquet files of features: `text_hash`, the carried columns, and lists of f32: `embedding`, and `features` if asked for.
+//! Columns that came from Parquet are carried as they are, type and all.
 //!
 //! Refuses a vector that is null, of another length, or not finite, and shows a file under its name only when it is whole.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow_array::builder::{Float32Builder, ListBuilder, StringBuilder};
 use arrow_array::cast::AsArray as _;
-use arrow_array::types::{Float32Type, Float64Type};
-use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_array::types::{Float16Type, Float32Type, Float64Type};
+use arrow_array::{
+    Array, ArrayRef, BinaryArray, LargeBinaryArray, LargeStringArray, NullArray, RecordBatch, StringArray,
+};
+use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use tempfile::NamedTempFile;
 
+use super::arrow_cell;
+use super::cell::Cell;
+use super::column_use::Columns;
+use super::feature_table::{FeatureColumns, FeatureTable};
+use super::guard::guarded;
 use super::output::parent;
-use super::parquet_table::{broken, builder, is_list, text_columns};
-use super::table::{FeatureTable, empty_table, open_file};
+pub(super) use super::parquet_table::Origin;
+use super::parquet_table::{ParquetFile, ParquetRows};
+use super::table::{Row, empty_table, open_file};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::TextKey;
 
-const TEXT_HASH: &str = "text_hash";
+/// The column of the texts' hashes.
+pub const TEXT_HASH: &str = "text_hash";
 /// The column of sentence embeddings.
 pub const EMBEDDING: &str = "embedding";
 /// The column of other features, if there is one.
 pub const FEATURES: &str = "features";
 /// Rows in a row group: 8 MB of 384 numbers each take 5,461 rows.
 const ROW_GROUP: usize = 4096;
-/// Bytes of vectors in a row group.
+/// Bytes of vectors in a row group; and of carried values that are written at a time.
 const ROW_GROUP_BYTES: usize = 8 << 20;
+/// Bytes that a row group may take in memory before it is written: carried texts may be long.
+const GROUP_MEMORY: usize = 32 << 20;
+/// The column of texts that `--keep-text` and others write.
+const TEXT: &str = "text";
+
+/// A column that is carried along, and where its values come from.
+pub struct CarriedColumn {
+    name: String,
+    from: CarriedFrom,
+}
+
+/// Where a carried column's values come from.
+enum CarriedFrom {
+    /// Cells of the rows, at this place; written as text.
+    Cells(usize),
+    /// Columns of the batches that the rows come from; written as they are.
+    Arrays(Option<usize>, FieldRef),
+}
+
+impl CarriedColumn {
+    /// A column of cells at this place of every row.
+    #[must_use]
+    pub fn of_cells(name: impl Into<String>, place: usize) -> Self {
+        Self { name: name.into(), from: CarriedFrom::Cells(place) }
+    }
+
+    /// A column of the batches that the rows come from, at this place, or nowhere if it is nothing but nulls.
+    pub(super) fn of_arrays(name: String, place: Option<usize>, field: &FieldRef) -> Self {
+        Self { name, from: CarriedFrom::Arrays(place, Arc::clone(field)) }
+    }
+
+    fn field(&self) -> Field {
+        match &self.from {
+            CarriedFrom::Cells(_) => Field::new(&self.name, DataType::Utf8, true),
+            CarriedFrom::Arrays(_, field) => Field::clone(field).with_name(&self.name),
+        }
+    }
+}
 
 /// Writes a Parquet of features row by row.
 pub struct FeatureWriter {
@@ -41,9 +90,15 @@ pub struct FeatureWriter {
     /// Numbers in a row, in all vectors together.
     width: usize,
     keys: StringBuilder,
-    cells: Vec<StringBuilder>,
+    carried: Vec<(CarriedColumn, StringBuilder)>,
     vectors: Vec<ListBuilder<Float32Builder>>,
+    /// Rows of a batch that follow one another, for the columns that are carried as arrays.
+    piece: Option<(Arc<RecordBatch>, Range<usize>)>,
+    /// Rows that are not written yet, and bytes of what they carry.
     buffered: usize,
+    bytes: usize,
+    /// Rows of the row group that are written.
+    grouped: usize,
 }
 
 impl FeatureWriter {
@@ -53,18 +108,18 @@ impl FeatureWriter {
     /// The place cannot be written, or a column's name is taken.
     pub fn create(
         path: &Path,
-        columns: &[String],
+        columns: Vec<CarriedColumn>,
         vectors: &[(&str, usize)],
         metadata: &BTreeMap<String, String>,
     ) -> Result<Self> {
-        let own = |column: &str| column == TEXT_HASH || vectors.iter().any(|(name, _)| *name == column);
-        if let Some(taken) = columns.iter().find(|column| own(column)) {
+        let ours = |column: &str| column == TEXT_HASH || vectors.iter().any(|(name, _)| *name == column);
+        if let Some(taken) = columns.iter().find(|column| ours(&column.name)) {
             return Err(Error::new(Kind::Table, "a column has a name that the output uses itself")
-                .column(taken)
+                .column(&taken.name)
                 .help("rename the column"));
         }
         let mut fields = vec![Field::new(TEXT_HASH, DataType::Utf8, false)];
-        fields.extend(columns.iter().map(|column| Field::new(column, DataType::Utf8, true)));
+        fields.extend(columns.iter().map(CarriedColumn::field));
         let item = Arc::new(Field::new("item", DataType::Float32, false));
         let list = || DataType::List(Arc::clone(&item));
         fields.extend(vectors.iter().map(|(name, _)| Field::new(*name, list(), false)));
@@ -73,18 +128,8 @@ impl FeatureWriter {
             .prefix(".frosthead-")
             .tempfile_in(parent(path)?)
             .map_err(|source| Error::io("write", path, source))?;
-        // Floats neither repeat nor compress: a dictionary, statistics and a codec would only take time.
-        let mut properties = WriterProperties::builder()
-            .set_created_by("frosthead".to_owned())
-            .set_max_row_group_row_count(Some(ROW_GROUP))
-            .set_key_value_metadata(Some(pairs(metadata)));
-        for (name, _) in vectors {
-            let numbers = ColumnPath::new(vec![(*name).into(), "list".into(), "item".into()]);
-            properties = properties
-                .set_column_dictionary_enabled(numbers.clone(), false)
-                .set_column_statistics_enabled(numbers, EnabledStatistics::None);
-        }
-        let writer = ArrowWriter::try_new(temporary, Arc::clone(&schema), Some(properties.build()))
+        let properties = properties(vectors, metadata);
+        let writer = ArrowWriter::try_new(temporary, Arc::clone(&schema), Some(properties))
             .map_err(|source| unwritable(path, source))?;
         Ok(Self {
             path: path.to_path_buf(),
@@ -92,48 +137,95 @@ impl FeatureWriter {
             schema,
             width: vectors.iter().map(|(_, width)| width).sum(),
             keys: StringBuilder::new(),
-            cells: columns.iter().map(|_| StringBuilder::new()).collect(),
+            carried: columns.into_iter().map(|column| (column, StringBuilder::new())).collect(),
             vectors: vectors
                 .iter()
                 .map(|_| ListBuilder::new(Float32Builder::new()).with_field(Arc::clone(&item)))
                 .collect(),
+            piece: None,
             buffered: 0,
+            bytes: 0,
+            grouped: 0,
         })
     }
 
-    /// Adds a row: a cell per carried column, and the vectors.
+    /// Adds a row: its carried columns, and the vectors.
     ///
     /// # Errors
-    /// A row group was due and could not be written.
-    pub fn write(&mut self, key: TextKey, cells: &[Option<String>], vectors: &[&[f32]]) -> Result<()> {
-        debug_assert_eq!((cells.len(), vectors.len()), (self.cells.len(), self.vectors.len()));
+    /// Rows were due to be written and could not be.
+    pub fn write(&mut self, key: TextKey, row: &Row, vectors: &[&[f32]]) -> Result<()> {
         debug_assert_eq!(vectors.iter().map(|vector| vector.len()).sum::<usize>(), self.width);
+        if let Some(origin) = &row.origin {
+            self.extend_piece(&origin.batch, origin.row)?;
+        }
         self.keys.append_value(key.to_string());
-        for (builder, cell) in self.cells.iter_mut().zip(cells) {
-            builder.append_option(cell.as_deref());
+        for (column, cells) in &mut self.carried {
+            self.bytes += match (&column.from, &row.origin) {
+                (CarriedFrom::Cells(place), _) => {
+                    let cell = &row.cells[*place];
+                    cells.append_option(cell.as_str());
+                    cell.size()
+                }
+                (CarriedFrom::Arrays(Some(place), _), Some(origin)) => {
+                    arrow_cell::size(origin.batch.column(*place), origin.row)
+                }
+                (CarriedFrom::Arrays(..), _) => 0,
+            };
         }
         for (builder, vector) in self.vectors.iter_mut().zip(vectors) {
             builder.values().append_slice(vector);
             builder.append(true);
         }
         self.buffered += 1;
-        if self.buffered >= ROW_GROUP.min((ROW_GROUP_BYTES / (4 * self.width.max(1))).max(1)) {
+        let group = ROW_GROUP.min((ROW_GROUP_BYTES / (4 * self.width.max(1))).max(1));
+        if self.bytes >= ROW_GROUP_BYTES || self.grouped + self.buffered >= group {
+            self.write_piece()?;
+        }
+        if self.grouped >= group || self.writer.memory_size() >= GROUP_MEMORY {
             self.write_group()?;
         }
         Ok(())
     }
 
-    fn write_group(&mut self) -> Result<()> {
+    /// Makes a row of a batch the next of the piece, or begins another with it.
+    fn extend_piece(&mut self, batch: &Arc<RecordBatch>, row: usize) -> Result<()> {
+        match &mut self.piece {
+            Some((own, rows)) if Arc::ptr_eq(own, batch) && rows.end == row => rows.end += 1,
+            _ => {
+                self.write_piece()?;
+                self.piece = Some((Arc::clone(batch), row..row + 1));
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands what is buffered to the Parquet library.
+    fn write_piece(&mut self) -> Result<()> {
+        let piece = self.piece.take();
         if self.buffered == 0 {
             return Ok(());
         }
         let mut arrays: Vec<ArrayRef> = vec![Arc::new(self.keys.finish())];
-        arrays.extend(self.cells.iter_mut().map(|cells| Arc::new(cells.finish()) as ArrayRef));
+        for (column, cells) in &mut self.carried {
+            arrays.push(match (&column.from, &piece) {
+                (CarriedFrom::Cells(_), _) => Arc::new(cells.finish()),
+                (CarriedFrom::Arrays(Some(place), field), Some((batch, rows))) => {
+                    restored(&batch.column(*place).slice(rows.start, rows.len()), field.data_type())
+                }
+                (CarriedFrom::Arrays(..), _) => Arc::new(NullArray::new(self.buffered)),
+            });
+        }
         arrays.extend(self.vectors.iter_mut().map(|vectors| Arc::new(vectors.finish()) as ArrayRef));
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), arrays)
             .map_err(|source| unwritable(&self.path, source))?;
-        self.buffered = 0;
-        self.writer.write(&batch).map_err(|source| unwritable(&self.path, source))?;
+        self.grouped += self.buffered;
+        (self.buffered, self.bytes) = (0, 0);
+        self.writer.write(&batch).map_err(|source| unwritable(&self.path, source))
+    }
+
+    fn write_group(&mut self) -> Result<()> {
+        self.write_piece()?;
+        self.grouped = 0;
         self.writer.flush().map_err(|source| unwritable(&self.path, source))
     }
 
@@ -151,6 +243,37 @@ impl FeatureWriter {
         temporary.as_file().sync_all().map_err(failed)?;
         temporary.persist(&path).map_err(|error| failed(error.error))?;
         Ok(())
+    }
+}
+
+fn properties(vectors: &[(&str, usize)], metadata: &BTreeMap<String, String>) -> WriterProperties {
+    // Floats neither repeat nor compress: a dictionary, statistics and a codec would only take time. Long texts may repeat.
+    let mut properties = WriterProperties::builder()
+        .set_created_by("frosthead".to_owned())
+        .set_max_row_group_row_count(Some(ROW_GROUP))
+        .set_dictionary_page_size_limit(GROUP_MEMORY / 2)
+        .set_key_value_metadata(Some(pairs(metadata)));
+    for (name, _) in vectors {
+        let numbers = ColumnPath::new(vec![(*name).into(), "list".into(), "item".into()]);
+        properties = properties
+            .set_column_dictionary_enabled(numbers.clone(), false)
+            .set_column_statistics_enabled(numbers, EnabledStatistics::None);
+    }
+    properties.build()
+}
+
+/// An array as its column's type: texts and bytes were read as views.
+fn restored(array: &ArrayRef, kind: &DataType) -> ArrayRef {
+    match (array.data_type(), kind) {
+        (DataType::Utf8View, DataType::Utf8) => Arc::new(array.as_string_view().iter().collect::<StringArray>()),
+        (DataType::Utf8View, DataType::LargeUtf8) => {
+            Arc::new(array.as_string_view().iter().collect::<LargeStringArray>())
+        }
+        (DataType::BinaryView, DataType::Binary) => Arc::new(array.as_binary_view().iter().collect::<BinaryArray>()),
+        (DataType::BinaryView, DataType::LargeBinary) => {
+            Arc::new(array.as_binary_view().iter().collect::<LargeBinaryArray>())
+        }
+        _ => Arc::clone(array),
     }
 }
 
@@ -182,58 +305,63 @@ fn unwritable(path: &Path, source: impl Into<Box<dyn std::error::Error + Send + 
 /// # Errors
 /// It is not a Parquet file.
 pub fn feature_metadata(path: &Path) -> Result<BTreeMap<String, String>> {
-    Ok(metadata_of(builder(path, open_file(path)?)?.metadata().file_metadata().key_value_metadata()))
+    Ok(ParquetFile::open(path, open_file(path)?)?.metadata())
 }
 
-fn metadata_of(pairs: Option<&Vec<KeyValue>>) -> BTreeMap<String, String> {
-    pairs
-        .into_iter()
-        .flatten()
-        .filter(|pair| pair.key != "ARROW:schema")
-        .filter_map(|pair| Some((pair.key.clone(), pair.value.clone()?)))
-        .collect()
-}
-
-/// Reads a Parquet of features made by [`FeatureWriter`] or elsewhere. `column` names the vectors' column; by default
-/// `embedding`, or the only column of number lists.
+/// Reads a Parquet of features made by [`FeatureWriter`] or elsewhere: its vectors, and the columns that are asked for.
 ///
 /// # Errors
-/// The file is unreadable, has no such column, or a vector is null, of another length, or not finite.
-pub fn read_features(path: &Path, column: Option<&str>) -> Result<FeatureTable> {
-    let builder = builder(path, open_file(path)?)?;
-    let metadata = metadata_of(builder.metadata().file_metadata().key_value_metadata());
-    let schema = Arc::clone(builder.schema());
-    let vectors = vector_column(&schema, column).map_err(|error| error.at(path))?;
-    let places: Vec<usize> =
-        (0..schema.fields().len()).filter(|&place| !is_list(schema.field(place).data_type())).collect();
+/// The file is unreadable, lacks a column, or a vector is null, of another length, or not finite.
+pub fn read_features(path: &Path, asked: &FeatureColumns<'_>) -> Result<FeatureTable> {
+    let (names, mut rows) = ParquetRows::open(path, open_file(path)?)?;
+    let vectors = vector_column(rows.file().schema(), asked.vectors).map_err(|error| error.at(path))?;
+    let mut columns = Columns::new(names);
+    let mut ask = |name: &str| {
+        let place = columns.ask(name).map_err(|error| error.at(path))?;
+        rows.check_text(place)?;
+        Ok(place)
+    };
+    let cells = asked.cells.iter().map(|name| ask(name)).collect::<Result<Vec<_>>>()?;
+    let there = |name: &str| rows.file().schema().column_with_name(name).is_some();
+    let hash = there(TEXT_HASH).then(|| ask(TEXT_HASH)).transpose()?;
+    let text = (asked.texts && there(TEXT)).then(|| ask(TEXT)).transpose()?;
+    columns.carry(vectors);
+    rows.keep_arrays();
+    let vector_place = rows.places_in_batch(&columns)[vectors];
     let mut table = FeatureTable {
-        columns: places.iter().map(|&place| schema.field(place).name().clone()).collect(),
-        column: schema.field(vectors).name().clone(),
-        metadata,
+        cells: vec![Vec::new(); cells.len()],
+        column: rows.file().schema().field(vectors).name().clone(),
+        metadata: rows.file().metadata(),
+        keys: hash.map(|_| Vec::new()),
+        texts: text.map(|_| Vec::new()),
         ..FeatureTable::default()
     };
-    for batch in builder.build().map_err(|source| broken(path, source))? {
-        let batch = batch.map_err(|source| broken(path, source))?;
-        let mut cells = text_columns(&batch, &places).map_err(|error| error.at(path))?;
-        append_vectors(&mut table, batch.column(vectors)).map_err(|error| error.at(path))?;
-        for row in 0..batch.num_rows() {
-            table.rows.push(cells.iter_mut().map(|column| column[row].take()).collect());
+    loop {
+        let wrong = |error: Error| error.at(path).row(table.rows as u64 + 1);
+        let Some(values) = rows.next(&columns).map_err(wrong)? else { break };
+        if let (Some(origin), Some(place)) = (&values.origin, vector_place) {
+            guarded(path, || append_vector(&mut table.features, &mut table.width, origin.batch.column(place), origin.row))
+                .map_err(wrong)?;
         }
+        if let (Some(keys), Some(place)) = (&mut table.keys, hash) {
+            keys.push(text_key(&values.cells[place]).map_err(wrong)?);
+        }
+        if let (Some(texts), Some(place)) = (&mut table.texts, text) {
+            texts.push(values.cells[place].as_str().unwrap_or_default().to_owned());
+        }
+        table.cells.iter_mut().zip(&cells).for_each(|(kept, &place)| kept.push(values.cells[place].clone()));
+        table.rows += 1;
     }
-    if table.rows.is_empty() {
-        return Err(empty_table().at(path));
-    }
-    table.keys = text_keys(&table).map_err(|error| error.at(path))?;
-    Ok(table)
+    if table.rows == 0 { Err(empty_table().at(path)) } else { Ok(table) }
 }
 
 fn vector_column(schema: &Schema, column: Option<&str>) -> Result<usize> {
     let lists: Vec<usize> =
-        (0..schema.fields().len()).filter(|&place| is_list(schema.field(place).data_type())).collect();
+        (0..schema.fields().len()).filter(|&place| is_vector(schema.field(place).data_type())).collect();
     let names: Vec<&str> = lists.iter().map(|&place| schema.field(place).name().as_str()).collect();
     let wanted = column.or(names.contains(&EMBEDDING).then_some(EMBEDDING));
     let place = match wanted {
-        Some(name) => names.iter().position(|own| *own == name),
+        Some(wanted) => names.iter().position(|name| *name == wanted),
         None if names.len() == 1 => Some(0),
         None => None,
     };
@@ -249,62 +377,68 @@ fn vector_column(schema: &Schema, column: Option<&str>) -> Result<usize> {
     })
 }
 
-fn append_vectors(table: &mut FeatureTable, array: &ArrayRef) -> Result<()> {
-    let first = table.rows.len() as u64 + 1;
-    for row in 0..array.len() {
-        let wrong = |what: &str| Error::new(Kind::Table, what.to_owned()).row(first + row as u64);
-        if array.is_null(row) {
-            return Err(wrong("the feature vector is missing").help("leave the row out, or embed it again"));
+/// Whether a column holds lists of numbers.
+fn is_vector(kind: &DataType) -> bool {
+    match kind {
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            item.data_type().is_numeric()
         }
-        let vector = match array.data_type() {
-            DataType::List(_) => array.as_list::<i32>().value(row),
-            DataType::LargeList(_) => array.as_list::<i64>().value(row),
-            _ => array.as_fixed_size_list().value(row),
-        };
-        let before = table.features.len();
-        match vector.data_type() {
-            DataType::Float32 => table.features.extend(vector.as_primitive::<Float32Type>().values().iter()),
-            DataType::Float64 => {
-                #[expect(clippy::cast_possible_truncation, reason = "features are single precision")]
-                let single = |number: &f64| *number as f32;
-                table.features.extend(vector.as_primitive::<Float64Type>().values().iter().map(single));
-            }
-            other => {
-                return Err(wrong("the feature vector does not hold numbers with a fraction")
-                    .found(other.to_string())
-                    .expected("Float32 or Float64"));
-            }
+        _ => false,
+    }
+}
+
+/// Appends a row's vector to the features.
+fn append_vector(features: &mut Vec<f32>, width: &mut usize, array: &ArrayRef, row: usize) -> Result<()> {
+    let wrong = |what: &str| Error::new(Kind::Table, what.to_owned());
+    if array.is_null(row) {
+        return Err(wrong("the feature vector is missing").help("leave the row out, or embed it again"));
+    }
+    let vector = match array.data_type() {
+        DataType::List(_) => array.as_list::<i32>().value(row),
+        DataType::LargeList(_) => array.as_list::<i64>().value(row),
+        _ => array.as_fixed_size_list().value(row),
+    };
+    let before = features.len();
+    match vector.data_type() {
+        DataType::Float16 => {
+            features.extend(vector.as_primitive::<Float16Type>().values().iter().map(|number| number.to_f32()));
         }
-        let width = table.features.len() - before;
-        if table.width == 0 {
-            table.width = width;
+        DataType::Float32 => features.extend(vector.as_primitive::<Float32Type>().values().iter()),
+        DataType::Float64 => {
+            #[expect(clippy::cast_possible_truncation, reason = "features are single precision")]
+            let single = |number: &f64| *number as f32;
+            features.extend(vector.as_primitive::<Float64Type>().values().iter().map(single));
         }
-        if width != table.width || width == 0 {
-            return Err(wrong("the feature vector has another length than those before")
-                .found(width.to_string())
-                .expected(table.width.max(1).to_string()));
+        other => {
+            return Err(wrong("the feature vector does not hold numbers with a fraction")
+                .found(other.to_string())
+                .expected("Float16, Float32 or Float64"));
         }
-        let finite = table.features[before..].iter().all(|number| number.is_finite());
-        if vector.null_count() > 0 || !finite {
-            return Err(wrong("the feature vector holds numbers that are missing or not finite"));
-        }
+    }
+    let length = features.len() - before;
+    if *width == 0 {
+        *width = length;
+    }
+    if length != *width || length == 0 {
+        return Err(wrong("the feature vector has another length than those before")
+            .found(length.to_string())
+            .expected((*width).max(1).to_string()));
+    }
+    let finite = features[before..].iter().all(|number| number.is_finite());
+    if vector.null_count() > 0 || !finite {
+        return Err(wrong("the feature vector holds numbers that are missing or not finite"));
     }
     Ok(())
 }
 
-/// The keys of the rows' texts, when the file has them.
-fn text_keys(table: &FeatureTable) -> Result<Option<Vec<TextKey>>> {
-    let Some(place) = table.columns.iter().position(|column| column == TEXT_HASH) else { return Ok(None) };
-    let keys = table.rows.iter().enumerate().map(|(row, cells)| {
-        cells[place].as_deref().and_then(TextKey::parse).ok_or_else(|| {
-            Error::new(Kind::Table, "this is not a text's hash")
-                .row(row as u64 + 1)
-                .column(TEXT_HASH)
-                .found(format!("{:?}", cells[place].as_deref().unwrap_or("null")))
-                .expected("32 hexadecimal digits, as `frosthead embed` writes them")
-        })
-    });
-    keys.collect::<Result<_>>().map(Some)
+/// The key of a row's text.
+fn text_key(cell: &Cell) -> Result<TextKey> {
+    cell.as_str().and_then(TextKey::parse).ok_or_else(|| {
+        Error::new(Kind::Table, "this is not a text's hash")
+            .column(TEXT_HASH)
+            .found(format!("{:?}", cell.as_str().unwrap_or("null")))
+            .expected("32 hexadecimal digits, as `frosthead embed` writes them")
+    })
 }
 
 #[cfg(test)]
@@ -314,10 +448,12 @@ mod tests {
     fn write(path: &Path, rows: usize) {
         let metadata = BTreeMap::from([("made by".to_owned(), "a test".to_owned())]);
         let mut writer =
-            FeatureWriter::create(path, &["label".to_owned()], &[(EMBEDDING, 3)], &metadata).unwrap();
+            FeatureWriter::create(path, vec![CarriedColumn::of_cells("label", 0)], &[(EMBEDDING, 3)], &metadata)
+                .unwrap();
         for row in 0..rows {
-            let cell = (row % 3 != 0).then(|| format!("label {row}"));
-            writer.write(TextKey::of(&row.to_string()), &[cell], &[&[row as f32, 0.5, -1.0]]).unwrap();
+            let cell = if row % 3 == 0 { Cell::Null } else { Cell::Text(format!("label {row}")) };
+            let cells = Row::new(row as u64 + 1, vec![cell]);
+            writer.write(TextKey::of(&row.to_string()), &cells, &[&[row as f32, 0.5, -1.0]]).unwrap();
         }
         writer.finish(&BTreeMap::from([("rows".to_owned(), rows.to_string())])).unwrap();
     }
@@ -330,12 +466,12 @@ mod tests {
         write(&one, rows);
         write(&two, rows);
         assert_eq!(std::fs::read(&one).unwrap(), std::fs::read(&two).unwrap());
-        let table = read_features(&one, None).unwrap();
-        assert_eq!((table.width, table.rows.len()), (3, rows));
-        assert_eq!(table.columns, ["text_hash", "label"]);
+        let asked = FeatureColumns { cells: &["label".to_owned()], ..FeatureColumns::default() };
+        let table = read_features(&one, &asked).unwrap();
+        assert_eq!((table.width, table.rows), (3, rows));
         assert_eq!(table.features[3 * (rows - 1)..], [(rows - 1) as f32, 0.5, -1.0]);
-        assert_eq!(table.rows[3][1], None);
-        assert_eq!(table.rows[4][1].as_deref(), Some("label 4"));
+        assert_eq!(table.cells[0][3], Cell::Null);
+        assert_eq!(table.cells[0][4].as_str(), Some("label 4"));
         assert_eq!(table.keys.unwrap()[7], TextKey::of("7"));
         assert_eq!(feature_metadata(&one).unwrap()["made by"], "a test");
         assert_eq!(table.metadata["rows"], rows.to_string());
@@ -345,7 +481,7 @@ mod tests {
     fn an_unfinished_file_never_appears() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.parquet");
-        let writer = FeatureWriter::create(&path, &[], &[(EMBEDDING, 3)], &BTreeMap::new()).unwrap();
+        let writer = FeatureWriter::create(&path, Vec::new(), &[(EMBEDDING, 3)], &BTreeMap::new()).unwrap();
         drop(writer);
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
     }
@@ -355,7 +491,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.parquet");
         let error =
-            FeatureWriter::create(&path, &["embedding".to_owned()], &[(EMBEDDING, 3)], &BTreeMap::new())
+            FeatureWriter::create(&path, vec![CarriedColumn::of_cells("embedding", 0)], &[(EMBEDDING, 3)], &BTreeMap::new())
                 .err()
                 .unwrap();
         assert!(error.to_string().contains("embedding"), "{error}");
@@ -369,7 +505,7 @@ mod tests {
         let bytes = std::fs::read(&path).unwrap();
         for damaged in [&bytes[..bytes.len() - 3], b"", b"text,label\n"] {
             std::fs::write(&path, damaged).unwrap();
-            let error = read_features(&path, None).unwrap_err();
+            let error = read_features(&path, &FeatureColumns::default()).unwrap_err();
             assert_eq!(error.kind(), Kind::Table);
             assert!(error.to_string().contains("a.parquet"), "{error}");
         }
@@ -379,13 +515,22 @@ mod tests {
     fn a_file_made_elsewhere_is_read_and_its_faults_are_named() {
         let path =
             |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/foreign_parquet").join(name);
-        let table = read_features(&path("good.parquet"), None).unwrap();
-        assert_eq!((table.width, table.rows.len()), (4, 6));
-        assert_eq!(table.rows[1], [Some("5".to_owned()), Some("b".to_owned()), None]);
+        let read = |name: &str, vectors: Option<&str>, cells: &[&str]| {
+            let cells: Vec<String> = cells.iter().map(|name| (*name).to_owned()).collect();
+            read_features(&path(name), &FeatureColumns { vectors, cells: &cells, texts: false })
+        };
+        let columns: Vec<String> = {
+            let (names, _) = ParquetRows::open(&path("good.parquet"), open_file(&path("good.parquet")).unwrap()).unwrap();
+            names
+        };
+        let cells: Vec<&str> = columns.iter().map(String::as_str).filter(|name| *name != "vector").collect();
+        let table = read("good.parquet", None, &cells).unwrap();
+        assert_eq!((table.width, table.rows), (4, 6));
+        assert_eq!(table.cells.iter().map(|column| column[1].as_str()).collect::<Vec<_>>(), [Some("5"), Some("b"), None]);
         assert!(table.keys.is_none());
         assert_eq!(table.features[..4], [0.0, 0.25, 0.5, 0.75]);
         let refused = |name: &str, parts: &[&str]| {
-            let error = read_features(&path(name), None).unwrap_err().to_string();
+            let error = read(name, None, &[]).unwrap_err().to_string();
             assert!(parts.iter().all(|part| error.contains(part)), "{error}");
         };
         refused("ragged.parquet", &["row 3", "found 3", "expected 4"]);
@@ -393,6 +538,6 @@ mod tests {
         refused("not_finite.parquet", &["row 2", "not finite"]);
         refused("two_lists.parquet", &["no feature column", "first, second"]);
         refused("no_lists.parquet", &["no column of number lists"]);
-        assert_eq!(read_features(&path("two_lists.parquet"), Some("second")).unwrap().width, 2);
+        assert_eq!(read("two_lists.parquet", Some("second"), &[]).unwrap().width, 2);
     }
 }

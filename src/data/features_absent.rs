@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::table::FeatureTable;
+use super::feature_table::{FeatureColumns, FeatureTable};
+use super::table::Row;
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::TextKey;
 
+/// The column of the texts' hashes.
+pub const TEXT_HASH: &str = "text_hash";
 /// The column of sentence embeddings.
 pub const EMBEDDING: &str = "embedding";
 /// The column of other features, if there is one.
@@ -15,12 +18,26 @@ pub const FEATURES: &str = "features";
 /// Cannot be made in this build.
 pub enum FeatureWriter {}
 
+/// A column that no writer of this build carries along.
+pub enum CarriedColumn {}
+
+/// No row of this build comes from a batch of Arrow arrays.
+#[derive(Clone)]
+pub(super) enum Origin {}
+
+impl Origin {
+    /// Never called: there is none.
+    pub fn share(&self) -> usize {
+        match *self {}
+    }
+}
+
 impl FeatureWriter {
     /// # Errors
     /// Always.
     pub fn create(
         path: &Path,
-        _: &[String],
+        _: Vec<CarriedColumn>,
         _: &[(&str, usize)],
         _: &BTreeMap<String, String>,
     ) -> Result<Self> {
@@ -29,7 +46,7 @@ impl FeatureWriter {
 
     /// # Errors
     /// Never: there is no writer.
-    pub fn write(&mut self, _: TextKey, _: &[Option<String>], _: &[&[f32]]) -> Result<()> {
+    pub fn write(&mut self, _: TextKey, _: &Row, _: &[&[f32]]) -> Result<()> {
         match *self {}
     }
 
@@ -42,7 +59,7 @@ impl FeatureWriter {
 
 /// # Errors
 /// Always.
-pub fn read_features(path: &Path, _: Option<&str>) -> Result<FeatureTable> {
+pub fn read_features(path: &Path, _: &FeatureColumns<'_>) -> Result<FeatureTable> {
     Err(absent(path))
 }
 

@@ -18,16 +18,19 @@ pub enum Format {
     Tsv,
     /// One JSON object a line.
     Jsonl,
+    /// One JSON array of objects.
+    Json,
     /// Apache Parquet.
     Parquet,
     /// One text a line; the column is called `text`.
     Lines,
 }
 
-const NAMES: [(&str, Format); 5] = [
+const NAMES: [(&str, Format); 6] = [
     ("csv", Format::Csv),
     ("tsv", Format::Tsv),
     ("jsonl", Format::Jsonl),
+    ("json", Format::Json),
     ("parquet", Format::Parquet),
     ("lines", Format::Lines),
 ];
@@ -39,7 +42,7 @@ impl FromStr for Format {
         NAMES.iter().find(|(name, _)| *name == text).map(|(_, format)| *format).ok_or_else(|| {
             Error::new(Kind::Usage, "there is no such format")
                 .found(format!("{text:?}"))
-                .expected("csv, tsv, jsonl, parquet or lines")
+                .expected("csv, tsv, jsonl, json, parquet or lines")
         })
     }
 }
@@ -62,13 +65,14 @@ impl Format {
             Some("csv") => Ok(Self::Csv),
             Some("tsv" | "tab") => Ok(Self::Tsv),
             Some("jsonl" | "ndjson") => Ok(Self::Jsonl),
+            Some("json") => Ok(Self::Json),
             Some("parquet") => Ok(Self::Parquet),
             Some("txt") => Ok(Self::Lines),
             other => Err(Error::new(Kind::Usage, "the file's extension does not tell its format")
                 .at(path)
                 .found(other.map_or_else(|| "no extension".to_owned(), |other| format!(".{other}")))
-                .expected(".csv, .tsv, .jsonl, .ndjson, .parquet or .txt (unpacked, if it is compressed)")
-                .help("say --format csv, tsv, jsonl, parquet or lines")),
+                .expected(".csv, .tsv, .jsonl, .ndjson, .json, .parquet or .txt (unpacked, if it is compressed)")
+                .help("say --format csv, tsv, jsonl, json, parquet or lines")),
         }
     }
 }
@@ -100,7 +104,7 @@ impl Source {
             }
             Some(format) => Ok(Self { path: None, format }),
             None => Err(Error::new(Kind::Usage, "the format of standard input is not known")
-                .help("say --format csv, tsv, jsonl or lines")),
+                .help("say --format csv, tsv, jsonl, json or lines")),
         }
     }
 

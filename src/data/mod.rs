@@ -1,15 +1,23 @@
-//! Owns tables in and out: CSV, TSV, JSONL, lines, Parquet; label sets; splits; atomic output files and directories.
+//! Owns tables in and out: CSV, TSV, JSON, lines, Parquet; label sets; splits; atomic output files and directories.
 //!
 //! Refuses to guess: a row that does not fit is an error with its file, row and what was expected, never skipped. The only
 //! user of the csv, arrow and parquet crates.
 
+#[cfg(feature = "parquet")]
+mod arrow_cell;
+mod cell;
+mod column_use;
 mod delimited;
+mod feature_table;
 #[cfg(feature = "parquet")]
 mod features;
 #[cfg(not(feature = "parquet"))]
 mod features_absent;
 mod format;
-mod json_lines;
+#[cfg(feature = "parquet")]
+mod guard;
+mod json;
+mod label_name;
 mod labels;
 mod output;
 #[cfg(feature = "parquet")]
@@ -18,13 +26,18 @@ mod records;
 mod split;
 mod table;
 
-#[cfg(feature = "parquet")]
-pub use features::{EMBEDDING, FEATURES, FeatureWriter, feature_metadata, read_features};
 #[cfg(not(feature = "parquet"))]
-pub use features_absent::{EMBEDDING, FEATURES, FeatureWriter, feature_metadata, read_features};
+use features_absent as features;
+
+pub use cell::Cell;
+pub use feature_table::{FeatureColumns, FeatureTable};
+pub use features::{
+    CarriedColumn, EMBEDDING, FEATURES, FeatureWriter, TEXT_HASH, feature_metadata, read_features,
+};
 pub use format::{Format, Source};
+pub use label_name::{LabelNames, label_of_number, label_of_text};
 pub use labels::LabelSet;
 pub use output::{replace_directory, replace_file, write_atomically};
 pub use records::{RecordFormat, RecordValue, RecordWriter};
 pub use split::{Part, SplitOptions, split};
-pub use table::{FeatureTable, Row, TableReader};
+pub use table::{Row, TableReader};

@@ -1,138 +1,309 @@
-//! Owns reading Parquet row by row: every column that is not a list, as text.
+//! Owns reading Parquet row by row: only the columns that are wanted, in batches bounded in bytes.
+//!
+//! Texts are read as views of the file's own pages, so that a text that stands in every row is in memory once. Refuses a list, a
+//! struct or a map where a text is asked for; carried through, they are welcome.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrow_array::cast::AsArray as _;
-use arrow_array::types::{
-    ArrowPrimitiveType, Date32Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
-    UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+use arrow_schema::{DataType, Field, FieldRef, Schema};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
-use arrow_array::{Array, ArrayRef};
-use arrow_schema::DataType;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::basic::Type as Physical;
+use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 
+use super::arrow_cell;
+use super::column_use::{Columns, Use};
+use super::guard::guarded;
+use super::table::{Values, invalid_utf8};
 use crate::error::{Error, Kind, Result};
 
-/// Rows decoded at a time.
-const BATCH: usize = 1024;
+/// Rows decoded at a time, and their bytes, at most and about.
+const BATCH_ROWS: usize = 1024;
+const BATCH_BYTES: u64 = 4 << 20;
+
+/// A Parquet file, opened.
+pub(super) struct ParquetFile {
+    path: PathBuf,
+    file: File,
+    metadata: ArrowReaderMetadata,
+}
+
+impl ParquetFile {
+    /// Reads the file's table of contents.
+    ///
+    /// # Errors
+    /// It is empty, or no whole Parquet file.
+    pub fn open(path: &Path, file: File) -> Result<Self> {
+        if file.metadata().is_ok_and(|file| file.len() == 0) {
+            return Err(super::table::empty_table().at(path));
+        }
+        let metadata = guarded(path, || {
+            ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(|source| broken(path, source))
+        })?;
+        Ok(Self { path: path.to_path_buf(), file, metadata })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The columns as the file's writer knew them.
+    pub fn schema(&self) -> &Schema {
+        self.metadata.schema()
+    }
+
+    /// The key-value metadata, without Arrow's own.
+    pub fn metadata(&self) -> BTreeMap<String, String> {
+        let pairs = self.metadata.metadata().file_metadata().key_value_metadata();
+        pairs
+            .into_iter()
+            .flatten()
+            .filter(|pair| pair.key != "ARROW:schema")
+            .filter_map(|pair| Some((pair.key.clone(), pair.value.clone()?)))
+            .collect()
+    }
+
+    /// Reads these columns (places in the schema, rising), as these fields.
+    ///
+    /// # Errors
+    /// The file is damaged.
+    pub fn read(&self, places: &[usize], as_field: impl Fn(&FieldRef) -> FieldRef) -> Result<Batches> {
+        let Self { path, file, metadata } = self;
+        guarded(path, || {
+            let fields: Vec<FieldRef> = self.schema().fields().iter().map(&as_field).collect();
+            let schema = Arc::new(Schema::new(fields));
+            let options = ArrowReaderOptions::new().with_schema(schema);
+            let contents = Arc::clone(metadata.metadata());
+            let rows = batch_rows(contents.row_groups(), places);
+            let metadata = ArrowReaderMetadata::try_new(contents, options).map_err(|source| broken(path, source))?;
+            let file = file.try_clone().map_err(|source| Error::io("read", path, source))?;
+            let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
+            let mask = ProjectionMask::roots(builder.parquet_schema(), places.iter().copied());
+            let reader = builder.with_projection(mask).with_batch_size(rows).build();
+            Ok(Batches { path: path.clone(), reader: reader.map_err(|source| broken(path, source))? })
+        })
+    }
+}
+
+/// The batches of a file.
+pub(super) struct Batches {
+    path: PathBuf,
+    reader: ParquetRecordBatchReader,
+}
+
+impl Batches {
+    /// The next batch; `None` at the end.
+    ///
+    /// # Errors
+    /// The file is damaged.
+    pub fn next(&mut self) -> Result<Option<RecordBatch>> {
+        let Self { path, reader } = self;
+        guarded(path, || reader.next().transpose().map_err(|source| broken(path, source)))
+    }
+}
+
+/// How many rows to decode at a time, so that they take about [`BATCH_BYTES`].
+fn batch_rows(groups: &[RowGroupMetaData], places: &[usize]) -> usize {
+    let of_group = |group: &RowGroupMetaData| {
+        let schema = group.schema_descr();
+        let wanted = group.columns().iter().enumerate().filter(|(leaf, _)| {
+            places.contains(&schema.get_column_root_idx(*leaf))
+        });
+        let bytes = wanted.map(|(_, chunk)| decoded_bytes(chunk)).fold(0, u64::saturating_add);
+        let row = bytes / u64::try_from(group.num_rows()).unwrap_or(0).max(1);
+        BATCH_BYTES / row.max(1)
+    };
+    let rows = groups.iter().map(of_group).min().unwrap_or(1);
+    usize::try_from(rows).unwrap_or(BATCH_ROWS).clamp(1, BATCH_ROWS)
+}
+
+/// About how many bytes a column of a row group has in memory: its pages, and its values (texts as views of the pages).
+fn decoded_bytes(chunk: &ColumnChunkMetaData) -> u64 {
+    let width = match chunk.column_type() {
+        Physical::BOOLEAN => 1,
+        Physical::INT32 | Physical::FLOAT => 4,
+        Physical::INT64 | Physical::DOUBLE => 8,
+        Physical::INT96 => 12,
+        Physical::BYTE_ARRAY => 16,
+        Physical::FIXED_LEN_BYTE_ARRAY => u64::try_from(chunk.column_descr().type_length()).unwrap_or(16),
+    };
+    let known = |count: i64| u64::try_from(count).unwrap_or(0);
+    // Texts inside lists and structs are not read as views: what they come to is written in newer files.
+    let nested = chunk.column_descr().path().parts().len() > 1;
+    let texts = chunk.unencoded_byte_array_data_bytes().filter(|_| nested).map_or(0, known);
+    known(chunk.uncompressed_size()).saturating_add(known(chunk.num_values()).saturating_mul(width)).saturating_add(texts)
+}
+
+/// A row of a batch, for those who carry columns through as they are.
+#[derive(Clone)]
+pub(super) struct Origin {
+    pub batch: Arc<RecordBatch>,
+    pub row: usize,
+}
+
+impl Origin {
+    /// The row's share of its batch's memory.
+    pub fn share(&self) -> usize {
+        self.batch.get_array_memory_size() / self.batch.num_rows().max(1)
+    }
+}
 
 /// The rows of a Parquet file.
 pub(super) struct ParquetRows {
-    path: PathBuf,
-    columns: Vec<String>,
-    /// Places of `columns` in the file's schema.
-    places: Vec<usize>,
-    reader: ParquetRecordBatchReader,
-    batch: Vec<Vec<Option<String>>>,
+    file: ParquetFile,
+    /// Carried columns stay arrays: rows say where they come from.
+    as_arrays: bool,
+    batches: Option<Batches>,
+    /// Per column, where it lies in a batch.
+    read: Vec<Option<usize>>,
+    batch: Option<Arc<RecordBatch>>,
     next: usize,
-    rows: usize,
 }
 
 impl ParquetRows {
-    /// Opens a file.
-    pub fn open(path: &Path, file: File) -> Result<Self> {
-        let builder = builder(path, file)?;
-        let (mut columns, mut places) = (Vec::new(), Vec::new());
-        for (place, field) in builder.schema().fields().iter().enumerate() {
-            if !is_list(field.data_type()) {
-                columns.push(field.name().clone());
-                places.push(place);
-            }
-        }
-        let reader = builder.with_batch_size(BATCH).build().map_err(|source| broken(path, source))?;
-        Ok(Self { path: path.to_path_buf(), columns, places, reader, batch: Vec::new(), next: 0, rows: 0 })
+    /// Opens a file: the names of its columns.
+    pub fn open(path: &Path, file: File) -> Result<(Vec<String>, Self)> {
+        let file = ParquetFile::open(path, file)?;
+        let columns = file.schema().fields().iter().map(|field| field.name().clone()).collect();
+        Ok((columns, Self { file, as_arrays: false, batches: None, read: Vec::new(), batch: None, next: 0 }))
     }
 
-    /// Names of the columns that are not lists.
-    pub fn columns(&self) -> &[String] {
-        &self.columns
+    pub fn file(&self) -> &ParquetFile {
+        &self.file
     }
 
-    /// The next row's cells; `None` at the end.
-    pub fn next(&mut self) -> Result<Option<Vec<Option<String>>>> {
-        while self.next == self.rows {
-            let Some(batch) = self.reader.next() else { return Ok(None) };
-            let batch = batch.map_err(|source| broken(&self.path, source))?;
-            self.batch = text_columns(&batch, &self.places)?;
-            (self.next, self.rows) = (0, batch.num_rows());
-        }
-        let row = self.batch.iter_mut().map(|column| column[self.next].take()).collect();
-        self.next += 1;
-        Ok(Some(row))
+    /// Carried columns are not needed as cells: rows say which row of which batch they are.
+    pub fn keep_arrays(&mut self) {
+        self.as_arrays = true;
     }
-}
 
-/// The chosen columns of a batch as text.
-pub(super) fn text_columns(batch: &RecordBatch, places: &[usize]) -> Result<Vec<Vec<Option<String>>>> {
-    places
-        .iter()
-        .map(|&place| {
-            text(batch.column(place)).ok_or_else(|| {
-                Error::new(Kind::Table, "the column's type is not supported")
-                    .column(batch.schema().field(place).name())
-                    .found(batch.column(place).data_type().to_string())
-                    .expected("text, numbers, true and false, or dates")
-                    .help("write the column as text, or leave it out")
+    /// A column's field, and where it lies in a batch (nowhere, if it holds nothing but nulls).
+    pub fn field(&self, place: usize) -> &FieldRef {
+        &self.file.schema().fields()[place]
+    }
+
+    /// Where carried columns lie in a batch; those of nothing but nulls are not read.
+    pub fn places_in_batch(&self, columns: &Columns) -> Vec<Option<usize>> {
+        let mut next = 0;
+        let place = |(place, wanted): (usize, &Use)| {
+            let read = *wanted != Use::Ignored && *self.field(place).data_type() != DataType::Null;
+            read.then(|| {
+                next += 1;
+                next - 1
             })
-        })
-        .collect()
+        };
+        columns.uses().iter().enumerate().map(place).collect()
+    }
+
+    /// Refuses a column that has no texts.
+    ///
+    /// # Errors
+    /// It holds lists, structs or maps.
+    pub fn check_text(&self, place: usize) -> Result<()> {
+        let field = self.field(place);
+        let kind = describe(field.data_type());
+        if !field.data_type().is_nested() {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Table, format!("the column is {kind}"))
+            .at(self.file.path())
+            .column(field.name())
+            .expected("texts, numbers, true and false, or dates")
+            .help("choose another column, or write this one as text"))
+    }
+
+    /// The next row's values; `None` at the end.
+    pub fn next(&mut self, columns: &Columns) -> Result<Option<Values>> {
+        let batch = loop {
+            match &self.batch {
+                Some(batch) if self.next < batch.num_rows() => break Arc::clone(batch),
+                _ => {}
+            }
+            let Some(batch) = self.next_batch(columns)? else { return Ok(None) };
+            (self.batch, self.next) = (Some(Arc::new(batch)), 0);
+        };
+        let row = self.next;
+        let mut values = Values::new(columns.names().len());
+        guarded(self.file.path(), || {
+            for (place, wanted) in columns.uses().iter().enumerate() {
+                let Some(array) = self.read[place].map(|place| batch.column(place)) else { continue };
+                values.cells[place] = match wanted {
+                    Use::Carried if !self.as_arrays => arrow_cell::cell(array, row),
+                    Use::Asked => arrow_cell::text(array, row)
+                        .map_err(|byte| invalid_utf8(byte).column(&columns.names()[place]))?,
+                    Use::Carried | Use::Ignored => continue,
+                };
+            }
+            Ok(())
+        })?;
+        self.next += 1;
+        if self.as_arrays {
+            values.origin = Some(Origin { batch, row });
+        }
+        Ok(Some(values))
+    }
+
+    fn next_batch(&mut self, columns: &Columns) -> Result<Option<RecordBatch>> {
+        if self.batches.is_none() {
+            self.read = self.places_in_batch(columns);
+            let places: Vec<usize> = (0..self.read.len()).filter(|&place| self.read[place].is_some()).collect();
+            self.batches = Some(self.file.read(&places, |field| viewed(field, self.as_arrays))?);
+        }
+        match &mut self.batches {
+            Some(batches) => batches.next(),
+            None => Ok(None),
+        }
+    }
 }
 
-fn text(array: &ArrayRef) -> Option<Vec<Option<String>>> {
-    match array.data_type() {
-        DataType::Utf8 => Some(array.as_string::<i32>().iter().map(|v| v.map(str::to_owned)).collect()),
-        DataType::LargeUtf8 => Some(array.as_string::<i64>().iter().map(|v| v.map(str::to_owned)).collect()),
-        DataType::Utf8View => Some(array.as_string_view().iter().map(|v| v.map(str::to_owned)).collect()),
-        DataType::Boolean => Some(array.as_boolean().iter().map(|v| v.map(|v| v.to_string())).collect()),
-        DataType::Int8 => Some(numbers::<Int8Type>(array)),
-        DataType::Int16 => Some(numbers::<Int16Type>(array)),
-        DataType::Int32 => Some(numbers::<Int32Type>(array)),
-        DataType::Int64 => Some(numbers::<Int64Type>(array)),
-        DataType::UInt8 => Some(numbers::<UInt8Type>(array)),
-        DataType::UInt16 => Some(numbers::<UInt16Type>(array)),
-        DataType::UInt32 => Some(numbers::<UInt32Type>(array)),
-        DataType::UInt64 => Some(numbers::<UInt64Type>(array)),
-        DataType::Float32 => Some(numbers::<Float32Type>(array)),
-        DataType::Float64 => Some(numbers::<Float64Type>(array)),
-        DataType::Date32 => {
-            let dates = array.as_primitive::<Date32Type>();
-            Some((0..dates.len()).map(|row| dates.value_as_date(row).map(|date| date.to_string())).collect())
-        }
-        DataType::Dictionary(..) => {
-            let dictionary = array.as_any_dictionary();
-            let values = text(dictionary.values())?;
-            let keys = dictionary.normalized_keys();
-            Some(
-                (0..array.len())
-                    .map(|row| values[keys[row]].clone().filter(|_| array.is_valid(row)))
-                    .collect(),
-            )
-        }
-        DataType::Null => Some(vec![None; array.len()]),
+/// How a column is read: texts and bytes as views. A dictionary is read as one only where it is to be written as one again.
+fn viewed(field: &FieldRef, keep_dictionaries: bool) -> FieldRef {
+    let view = |kind: &DataType| match kind {
+        DataType::Utf8 | DataType::LargeUtf8 => Some(DataType::Utf8View),
+        DataType::Binary | DataType::LargeBinary => Some(DataType::BinaryView),
         _ => None,
+    };
+    let read = match field.data_type() {
+        DataType::Dictionary(_, value) if !keep_dictionaries => view(value),
+        other => view(other),
+    };
+    match read {
+        Some(kind) => Arc::new(Field::clone(field).with_data_type(kind)),
+        None => Arc::clone(field),
     }
 }
 
-fn numbers<T: ArrowPrimitiveType>(array: &ArrayRef) -> Vec<Option<String>>
-where
-    T::Native: ToString,
-{
-    array.as_primitive::<T>().iter().map(|value| value.map(|value| value.to_string())).collect()
-}
-
-/// Whether a column holds vectors.
-pub(super) fn is_list(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..))
-}
-
-/// Starts reading a file.
-pub(super) fn builder(path: &Path, file: File) -> Result<ParquetRecordBatchReaderBuilder<File>> {
-    if file.metadata().is_ok_and(|file| file.len() == 0) {
-        return Err(super::table::empty_table().at(path));
+/// `a list of strings`: a type, for people.
+pub(super) fn describe(kind: &DataType) -> String {
+    match kind {
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            format!("a list of {}", describe_many(item.data_type()))
+        }
+        DataType::Struct(_) => "a struct".to_owned(),
+        DataType::Map(..) => "a map".to_owned(),
+        other => format!("of the type {other}"),
     }
-    ParquetRecordBatchReaderBuilder::try_new(file).map_err(|source| broken(path, source))
+}
+
+fn describe_many(kind: &DataType) -> String {
+    match kind {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "strings".to_owned(),
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            format!("lists of {}", describe_many(item.data_type()))
+        }
+        DataType::Struct(_) => "structs".to_owned(),
+        DataType::Map(..) => "maps".to_owned(),
+        DataType::Boolean => "booleans".to_owned(),
+        DataType::Dictionary(_, value) => describe_many(value),
+        kind if kind.is_numeric() => "numbers".to_owned(),
+        other => format!("{other} values"),
+    }
 }
 
 pub(super) fn broken(path: &Path, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {

@@ -4,8 +4,7 @@ use std::borrow::Cow;
 use std::io::Write;
 use std::str::FromStr;
 
-use serde::ser::{Serialize, SerializeMap as _, Serializer};
-
+use super::cell::{Cell, json_text};
 use crate::error::{Error, Kind, Result};
 
 /// How results are written.
@@ -30,27 +29,28 @@ impl FromStr for RecordFormat {
 }
 
 /// One value of a result row; texts are borrowed, for one may be megabytes long.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
-#[serde(untagged)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum RecordValue<'a> {
     Null,
     Integer(u64),
     Number(f64),
     Text(&'a str),
+    /// A value of the input, as it was there.
+    Cell(&'a Cell),
     /// Anything nested; a CSV cell holds it as JSON.
     Json(serde_json::Value),
 }
 
-/// A row as a JSON object, columns in their order.
-struct Record<'a>(&'a [String], &'a [RecordValue<'a>]);
-
-impl Serialize for Record<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        let mut object = serializer.serialize_map(Some(self.1.len()))?;
-        for (column, value) in self.0.iter().zip(self.1) {
-            object.serialize_entry(column, value)?;
+impl RecordValue<'_> {
+    fn write_json(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Null => out.extend(b"null"),
+            Self::Integer(number) => out.extend(number.to_string().bytes()),
+            Self::Number(number) => out.extend(serde_json::json!(number).to_string().bytes()),
+            Self::Text(text) => json_text(text, out),
+            Self::Cell(cell) => cell.write_json(out),
+            Self::Json(value) => out.extend(value.to_string().bytes()),
         }
-        object.end()
     }
 }
 
@@ -61,7 +61,8 @@ pub struct RecordWriter<'w> {
 }
 
 enum Target<'w> {
-    Jsonl(&'w mut dyn Write),
+    /// Where to, and the line that is being made.
+    Jsonl(&'w mut dyn Write, Vec<u8>),
     Csv(Box<csv::Writer<&'w mut dyn Write>>),
 }
 
@@ -71,14 +72,12 @@ impl<'w> RecordWriter<'w> {
     /// # Errors
     /// The header cannot be written, or two columns have the same name.
     pub fn new(out: &'w mut dyn Write, format: RecordFormat, columns: &[String]) -> Result<Self> {
-        if let Some(twice) = columns.iter().enumerate().find(|(place, name)| columns[..*place].contains(name))
+        if let Some((_, name)) = columns.iter().enumerate().find(|(place, name)| columns[..*place].contains(name))
         {
-            return Err(Error::new(Kind::Table, "the output would have two columns of the same name")
-                .found(format!("{:?}", twice.1))
-                .help("rename the input's column"));
+            return Err(twice(name));
         }
         let target = match format {
-            RecordFormat::Jsonl => Target::Jsonl(out),
+            RecordFormat::Jsonl => Target::Jsonl(out, Vec::new()),
             RecordFormat::Csv => {
                 let mut writer = csv::Writer::from_writer(out);
                 writer.write_record(columns).map_err(failed)?;
@@ -93,11 +92,30 @@ impl<'w> RecordWriter<'w> {
     /// # Errors
     /// It cannot be written.
     pub fn write(&mut self, values: &[RecordValue<'_>]) -> Result<()> {
+        self.write_with(values, &[])
+    }
+
+    /// The same with values that no column has; CSV has no place for them.
+    ///
+    /// # Errors
+    /// It cannot be written, or one of them has a column's name.
+    pub fn write_with(&mut self, values: &[RecordValue<'_>], others: &[(String, Cell)]) -> Result<()> {
         match &mut self.target {
-            Target::Jsonl(out) => {
-                serde_json::to_writer(&mut **out, &Record(&self.columns, values))
-                    .map_err(|error| Error::io("write", "the output", error.into()))?;
-                out.write_all(b"\n").map_err(|source| Error::io("write", "the output", source))
+            Target::Jsonl(out, line) => {
+                line.clear();
+                for (column, value) in self.columns.iter().zip(values) {
+                    begin_entry(line, column);
+                    value.write_json(line);
+                }
+                for (name, cell) in others {
+                    if self.columns.contains(name) {
+                        return Err(twice(name));
+                    }
+                    begin_entry(line, name);
+                    cell.write_json(line);
+                }
+                line.extend(if line.is_empty() { &b"{}\n"[..] } else { b"}\n" });
+                out.write_all(line).map_err(|source| Error::io("write", "the output", source))
             }
             Target::Csv(writer) => writer.write_record(values.iter().map(text)).map_err(failed),
         }
@@ -109,7 +127,7 @@ impl<'w> RecordWriter<'w> {
     /// It cannot be written.
     pub fn flush(&mut self) -> Result<()> {
         match &mut self.target {
-            Target::Jsonl(out) => out.flush(),
+            Target::Jsonl(out, _) => out.flush(),
             Target::Csv(writer) => writer.flush(),
         }
         .map_err(|source| Error::io("write", "the output", source))
@@ -124,12 +142,26 @@ impl<'w> RecordWriter<'w> {
     }
 }
 
+/// Writes a key, and what comes before it.
+fn begin_entry(line: &mut Vec<u8>, key: &str) {
+    line.push(if line.is_empty() { b'{' } else { b',' });
+    json_text(key, line);
+    line.push(b':');
+}
+
+fn twice(name: &str) -> Error {
+    Error::new(Kind::Table, "the output would have two columns of the same name")
+        .found(format!("{name:?}"))
+        .help("rename the input's column")
+}
+
 fn text<'a>(value: &RecordValue<'a>) -> Cow<'a, [u8]> {
     match value {
         RecordValue::Null => Cow::Borrowed(b""),
         RecordValue::Integer(number) => number.to_string().into_bytes().into(),
         RecordValue::Number(number) => number.to_string().into_bytes().into(),
         RecordValue::Text(text) => text.as_bytes().into(),
+        RecordValue::Cell(cell) => cell.as_str().unwrap_or_default().as_bytes().into(),
         RecordValue::Json(value) => value.to_string().into_bytes().into(),
     }
 }
@@ -163,6 +195,42 @@ mod tests {
             written(RecordFormat::Jsonl),
             "{\"row\":1,\"text\":\"a, \\\"b\\\"\\n\",\"p\":0.25}\n{\"row\":2,\"text\":null,\"p\":1.0}\n"
         );
+    }
+
+    #[test]
+    fn a_cell_keeps_its_type_and_its_digits() {
+        let cells = [
+            Cell::Number("1.10".into()),
+            Cell::Bool(true),
+            Cell::Json("{\"a\": [1e2]}".into()),
+            Cell::Text("1.10".into()),
+            Cell::Null,
+        ];
+        let written = |format| {
+            let mut out = Vec::new();
+            let columns = ["n", "b", "j", "t", "z"].map(str::to_owned);
+            let mut writer = RecordWriter::new(&mut out, format, &columns).unwrap();
+            writer.write(&cells.each_ref().map(RecordValue::Cell)).unwrap();
+            writer.finish().unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(
+            written(RecordFormat::Jsonl),
+            "{\"n\":1.10,\"b\":true,\"j\":{\"a\": [1e2]},\"t\":\"1.10\",\"z\":null}\n"
+        );
+        assert_eq!(written(RecordFormat::Csv), "n,b,j,t,z\n1.10,true,\"{\"\"a\"\": [1e2]}\",1.10,\n");
+    }
+
+    #[test]
+    fn values_without_a_column_follow_in_json_lines() {
+        let mut out = Vec::new();
+        let mut writer = RecordWriter::new(&mut out, RecordFormat::Jsonl, &["a".to_owned()]).unwrap();
+        let others = |name: &str| [(name.to_owned(), Cell::Bool(false))];
+        writer.write_with(&[RecordValue::Integer(1)], &others("b")).unwrap();
+        let error = writer.write_with(&[RecordValue::Integer(1)], &others("a")).unwrap_err().to_string();
+        assert!(error.contains("same name") && error.contains("\"a\""), "{error}");
+        drop(writer);
+        assert_eq!(String::from_utf8(out).unwrap(), "{\"a\":1,\"b\":false}\n");
     }
 
     #[test]

@@ -2,55 +2,83 @@
 //!
 //! Refuses to hold more than one batch, and to go on after a malformed row.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
+use super::cell::Cell;
+use super::column_use::{Columns, free_name};
 use super::delimited::Delimited;
+use super::features::{CarriedColumn, Origin};
 use super::format::{Format, Source};
-use super::json_lines::JsonLines;
+use super::json::{JsonRows, Layout};
 use crate::error::{Error, Kind, Result};
-use crate::fingerprint::TextKey;
 
 /// One row of a table.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Row {
     /// From 1, the header not counted.
     pub number: u64,
-    /// One per column; `None` is null.
-    pub cells: Vec<Option<String>>,
+    /// One per column. A column that nobody asked for is null.
+    pub cells: Vec<Cell>,
+    /// Names and values that no column has: keys that first appear in a later row of JSON.
+    pub others: Vec<(String, Cell)>,
+    /// Where its carried columns are to be found as they are.
+    pub(super) origin: Option<Origin>,
 }
 
-/// A Parquet of features in memory.
-#[derive(Debug, Default)]
-pub struct FeatureTable {
-    /// Names of the other columns.
-    pub columns: Vec<String>,
-    /// `rows[row][column]`, as text.
-    pub rows: Vec<Vec<Option<String>>>,
-    /// `[rows, width]`, row-major.
-    pub features: Vec<f32>,
-    pub width: usize,
-    /// The column they are from.
-    pub column: String,
-    /// From the column `text_hash`, when there is one.
-    pub keys: Option<Vec<TextKey>>,
-    /// The file's own key-value metadata.
-    pub metadata: std::collections::BTreeMap<String, String>,
+impl Row {
+    /// A row of cells.
+    #[must_use]
+    pub fn new(number: u64, cells: Vec<Cell>) -> Self {
+        Self { number, cells, others: Vec::new(), origin: None }
+    }
 }
 
-/// A table that is being read.
+/// What a row of any format holds.
+pub(super) struct Values {
+    pub cells: Vec<Cell>,
+    pub others: Vec<(String, Cell)>,
+    pub origin: Option<Origin>,
+}
+
+impl Values {
+    /// A row of so many nulls.
+    pub fn new(columns: usize) -> Self {
+        Self { cells: vec![Cell::Null; columns], others: Vec::new(), origin: None }
+    }
+}
+
+/// A table that is being read. Only columns that are [asked for](Self::column) or [carried](Self::carry) are: no other is looked at.
 pub struct TableReader {
+    source: Source,
     name: String,
-    columns: Vec<String>,
+    columns: Columns,
     rows: Rows,
     next: u64,
+    others: Others,
+    /// Names of what no column has and was to be carried.
+    left_out: BTreeSet<String>,
 }
+
+/// What becomes of what no column has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Others {
+    /// Nobody wants it.
+    Ignored,
+    /// It cannot be carried: its name is noted.
+    Noted,
+    Given,
+}
+
+/// Names that are noted, at most.
+const MOST_LEFT_OUT: usize = 100;
 
 /// What every format gives: the next row's cells, or the end.
 enum Rows {
     Delimited(Delimited),
-    JsonLines(JsonLines),
+    Json(JsonRows),
     Lines(Box<dyn BufRead>),
     #[cfg(feature = "parquet")]
     Parquet(super::parquet_table::ParquetRows),
@@ -77,27 +105,30 @@ impl TableReader {
                 let (columns, rows) = Delimited::open(reader, delimiter).map_err(|error| error.at(&name))?;
                 (columns, Rows::Delimited(rows))
             }
-            Format::Jsonl => {
-                let (columns, rows) = JsonLines::open(reader).map_err(|error| error.at(&name))?;
-                (columns, Rows::JsonLines(rows))
+            Format::Jsonl | Format::Json => {
+                let layout = if source.format == Format::Jsonl { Layout::Lines } else { Layout::Array };
+                let (columns, rows) = JsonRows::open(reader, layout).map_err(|error| error.at(&name))?;
+                (columns, Rows::Json(rows))
             }
             Format::Lines | Format::Parquet => (vec!["text".to_owned()], Rows::Lines(reader)),
         };
-        check_columns(&columns).map_err(|error| error.at(&name))?;
-        let mut table = Self { name, columns, rows, next: 1 };
+        let mut table = Self::of(source, name, columns, rows);
         if source.path.is_some() {
             table.refuse_nothing(source)?;
         }
         Ok(table)
     }
 
+    fn of(source: &Source, name: String, columns: Vec<String>, rows: Rows) -> Self {
+        let (source, columns) = (source.clone(), Columns::new(columns));
+        Self { source, name, columns, rows, next: 1, others: Others::Ignored, left_out: BTreeSet::new() }
+    }
+
     #[cfg(feature = "parquet")]
     fn open_parquet(source: &Source, name: String) -> Result<Self> {
         let path = source.path.as_deref().unwrap_or(Path::new("-"));
-        let rows = super::parquet_table::ParquetRows::open(path, open_file(path)?)?;
-        let columns = rows.columns().to_vec();
-        check_columns(&columns).map_err(|error| error.at(&name))?;
-        Ok(Self { name, columns, rows: Rows::Parquet(rows), next: 1 })
+        let (columns, rows) = super::parquet_table::ParquetRows::open(path, open_file(path)?)?;
+        Ok(Self::of(source, name, columns, Rows::Parquet(rows)))
     }
 
     #[cfg(not(feature = "parquet"))]
@@ -114,24 +145,119 @@ impl TableReader {
         if empty { Err(empty_table().at(&self.name)) } else { Ok(()) }
     }
 
-    /// Names of the columns.
+    /// Names of the columns: one each. The second column of a name is called `NAME_2`.
     #[must_use]
     pub fn columns(&self) -> &[String] {
-        &self.columns
+        self.columns.names()
     }
 
-    /// The place of a column.
+    /// Asks for a column's values, as text: gives its place in every row's cells.
     ///
     /// # Errors
-    /// There is none of that name; the message names those there are.
-    pub fn column(&self, name: &str) -> Result<usize> {
-        self.columns.iter().position(|column| column == name).ok_or_else(|| {
-            Error::new(Kind::Table, "there is no such column")
-                .at(&self.name)
-                .found(format!("{name:?}"))
-                .expected(format!("one of {}", self.columns.join(", ")))
-                .help("check the name; --text names the text column, --task a label column")
-        })
+    /// There is none of that name, or two; or it holds lists, structs or maps.
+    pub fn column(&mut self, name: &str) -> Result<usize> {
+        if self.columns.place(name).is_none() {
+            self.look_ahead(Some(name))?;
+        }
+        let place = self.columns.ask(name).map_err(|error| error.at(&self.name))?;
+        #[cfg(feature = "parquet")]
+        if let Rows::Parquet(rows) = &self.rows {
+            rows.check_text(place)?;
+        }
+        Ok(place)
+    }
+
+    /// Wants every column carried through, as cells of every row; what no column has is given in [`Row::others`].
+    pub fn carry(&mut self) {
+        self.columns.carry_all();
+        self.others = Others::Given;
+    }
+
+    /// The same for who must know all columns before the first row. Where rows can bring more and the table can be read
+    /// twice, it is; else see [`Self::left_out`].
+    ///
+    /// # Errors
+    /// A row is malformed.
+    pub fn carry_known(&mut self) -> Result<()> {
+        self.look_ahead(None)?;
+        self.columns.carry_all();
+        self.others = Others::Noted;
+        Ok(())
+    }
+
+    /// Wants these columns carried through a [`FeatureWriter`](super::FeatureWriter), under names that are not among `taken`.
+    ///
+    /// # Errors
+    /// As [`Self::carry_known`].
+    pub fn carry_to_features(
+        &mut self,
+        wanted: impl Fn(&str) -> bool,
+        taken: &[&str],
+    ) -> Result<Vec<CarriedColumn>> {
+        self.look_ahead(None)?;
+        self.others = Others::Noted;
+        let names: Vec<String> = self.columns().to_vec();
+        let places = (0..names.len()).filter(|&place| wanted(&names[place]));
+        let places: Vec<usize> = places.inspect(|&place| self.columns.carry(place)).collect();
+        let mut used: std::collections::HashSet<String> = names.iter().cloned().collect();
+        let rename = |name: &String| {
+            if !taken.contains(&name.as_str()) {
+                return name.clone();
+            }
+            let other = format!("input_{name}");
+            let other = if used.contains(&other) { free_name(&other, &used) } else { other };
+            used.insert(other.clone());
+            other
+        };
+        let others: Vec<String> = names.iter().map(rename).collect();
+        let named = places.into_iter().map(|place| (others[place].clone(), place)).collect();
+        Ok(self.sources(named))
+    }
+
+    /// Where the values of carried columns are to be found.
+    #[cfg(feature = "parquet")]
+    fn sources(&mut self, named: Vec<(String, usize)>) -> Vec<CarriedColumn> {
+        let Rows::Parquet(rows) = &mut self.rows else {
+            return named.into_iter().map(|(name, place)| CarriedColumn::of_cells(name, place)).collect();
+        };
+        rows.keep_arrays();
+        let in_batch = rows.places_in_batch(&self.columns);
+        let of = |(name, place): (String, usize)| CarriedColumn::of_arrays(name, in_batch[place], rows.field(place));
+        named.into_iter().map(of).collect()
+    }
+
+    #[cfg(not(feature = "parquet"))]
+    #[expect(clippy::unused_self, reason = "the build with Parquet asks its rows")]
+    fn sources(&mut self, _: Vec<(String, usize)>) -> Vec<CarriedColumn> {
+        Vec::new()
+    }
+
+    /// Names of what no column had and could not be carried.
+    #[must_use]
+    pub fn left_out(&self) -> &BTreeSet<String> {
+        &self.left_out
+    }
+
+    /// Reads a table of JSON that can be read twice for the keys of its later rows: up to the one that is looked for, or all.
+    fn look_ahead(&mut self, wanted: Option<&str>) -> Result<()> {
+        let twice = self.source.path.as_ref().and_then(|path| std::fs::metadata(path).ok());
+        if !matches!(self.rows, Rows::Json(_)) || !twice.is_some_and(|file| file.is_file()) {
+            return Ok(());
+        }
+        let Self { rows: Rows::Json(mut rows), .. } = Self::open(&self.source)? else { return Ok(()) };
+        let mut number = 1;
+        while let Some(keys) = rows.next_keys().map_err(|error| error.at(&self.name).row(number))? {
+            for key in keys {
+                if self.columns.place(&key).is_none() {
+                    self.columns.push(key);
+                }
+            }
+            if wanted.is_some_and(|name| self.columns.place(name).is_some()) {
+                break;
+            }
+            number += 1;
+        }
+        Ok(())
     }
 
     /// The next rows: at most `max_rows`, and not many more than `max_bytes` of cells (one row at least). None at the end.
@@ -143,10 +269,14 @@ impl TableReader {
         let mut bytes = 0;
         while rows.len() < max_rows && (rows.is_empty() || bytes < max_bytes) {
             let number = self.next;
-            let cells = self.next_cells(number).map_err(|error| error.at(&self.name).row(number))?;
-            let Some(cells) = cells else { break };
-            bytes += cells.iter().flatten().map(String::len).sum::<usize>();
-            rows.push(Row { number, cells });
+            let values = self.next_values().map_err(|error| error.at(&self.name).row(number))?;
+            let Some(Values { cells, mut others, origin }) = values else { break };
+            if self.others == Others::Noted {
+                self.left_out.extend(others.drain(..).map(|(name, _)| name).take(MOST_LEFT_OUT - self.left_out.len()));
+            }
+            bytes += cells.iter().chain(others.iter().map(|(_, cell)| cell)).map(Cell::size).sum::<usize>();
+            bytes += origin.as_ref().map_or(0, Origin::share);
+            rows.push(Row { number, cells, others, origin });
             self.next += 1;
         }
         if rows.is_empty() && self.next == 1 {
@@ -155,13 +285,18 @@ impl TableReader {
         Ok(rows)
     }
 
-    fn next_cells(&mut self, number: u64) -> Result<Option<Vec<Option<String>>>> {
+    fn next_values(&mut self) -> Result<Option<Values>> {
+        let of_texts = |texts: Vec<Option<String>>| Values {
+            cells: texts.into_iter().map(|text| text.map_or(Cell::Null, Cell::Text)).collect(),
+            others: Vec::new(),
+            origin: None,
+        };
         match &mut self.rows {
-            Rows::Delimited(rows) => rows.next(&self.columns),
-            Rows::JsonLines(rows) => rows.next(&self.columns, number),
-            Rows::Lines(reader) => next_line(reader).map(|line| line.map(|line| vec![Some(line)])),
+            Rows::Delimited(rows) => Ok(rows.next(self.columns.names())?.map(of_texts)),
+            Rows::Json(rows) => rows.next(&self.columns, self.others != Others::Ignored),
+            Rows::Lines(reader) => Ok(next_line(reader)?.map(|line| of_texts(vec![Some(line)]))),
             #[cfg(feature = "parquet")]
-            Rows::Parquet(rows) => rows.next(),
+            Rows::Parquet(rows) => rows.next(&self.columns),
         }
     }
 }
@@ -188,16 +323,6 @@ fn skip_byte_order_mark(reader: &mut impl BufRead) -> std::io::Result<()> {
         reader.consume(3);
     }
     Ok(())
-}
-
-fn check_columns(columns: &[String]) -> Result<()> {
-    let twice = columns.iter().enumerate().find(|(place, column)| columns[..*place].contains(column));
-    match twice {
-        Some((_, column)) => Err(Error::new(Kind::Table, "two columns have the same name")
-            .found(format!("{column:?}"))
-            .help("rename one of them")),
-        None => Ok(()),
-    }
 }
 
 /// The next line without its line feed (and carriage return); `None` at the end.
@@ -228,12 +353,24 @@ pub(super) fn invalid_utf8(byte: usize) -> Error {
 mod tests {
     use super::*;
 
-    /// All rows of a file with that content.
+    /// All rows of a file with that content, all columns carried.
     fn read(name: &str, content: impl AsRef<[u8]>) -> Result<(Vec<String>, Vec<Row>)> {
+        read_asking(&[], name, content)
+    }
+
+    fn read_asking(
+        asked: &[&str],
+        name: &str,
+        content: impl AsRef<[u8]>,
+    ) -> Result<(Vec<String>, Vec<Row>)> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(name);
         std::fs::write(&path, content).unwrap();
         let mut reader = TableReader::open(&Source::new(path.to_str().unwrap(), None)?)?;
+        for name in asked {
+            reader.column(name)?;
+        }
+        reader.carry();
         let mut rows = Vec::new();
         loop {
             let batch = reader.read(2, 1 << 20)?;
@@ -246,12 +383,17 @@ mod tests {
     }
 
     fn cells(row: &Row) -> Vec<&str> {
-        row.cells.iter().map(|cell| cell.as_deref().unwrap_or("null")).collect()
+        row.cells.iter().map(|cell| cell.as_str().unwrap_or("null")).collect()
     }
 
     #[track_caller]
     fn refused(name: &str, content: impl AsRef<[u8]>, parts: &[&str]) {
-        let error = read(name, content).unwrap_err().to_string();
+        refused_asking(&[], name, content, parts);
+    }
+
+    #[track_caller]
+    fn refused_asking(asked: &[&str], name: &str, content: impl AsRef<[u8]>, parts: &[&str]) {
+        let error = read_asking(asked, name, content).map(|_| ()).unwrap_err().to_string();
         for part in parts {
             assert!(error.contains(part), "{error:?} should say {part:?}");
         }
@@ -280,7 +422,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(columns, ["text", "n", "b"]);
-        assert_eq!(cells(&rows[0]), ["a\0", "1.5", "true"]);
+        assert_eq!(cells(&rows[0]), ["a\0", "1.50", "true"]);
         assert_eq!(cells(&rows[1]), ["c", "null", "null"]);
     }
 
@@ -301,7 +443,7 @@ mod tests {
 
     #[test]
     fn an_empty_file_is_refused_in_every_format() {
-        for name in ["a.csv", "a.tsv", "a.jsonl", "a.txt"] {
+        for name in ["a.csv", "a.tsv", "a.jsonl", "a.json", "a.txt"] {
             refused(name, "", &["the table is empty", name]);
         }
         refused("a.csv", "text,label\n", &["the table is empty"]);
@@ -330,13 +472,92 @@ mod tests {
     fn malformed_json_is_named_with_its_line() {
         refused("a.jsonl", "{\"text\": \"a\"}\n\n{\"text\": \n", &["line 3", "row 2"]);
         refused("a.jsonl", "[1]\n", &["line 1", "object"]);
-        refused("a.jsonl", "{\"text\": {\"a\": 1}}\n", &["row 1", "\"text\"", "nested"]);
-        refused("a.jsonl", "{\"text\": \"a\"}\n{\"text\": \"b\", \"new\": 1}\n", &["row 2", "\"new\""]);
     }
 
     #[test]
-    fn two_columns_of_one_name_are_refused() {
-        refused("a.csv", "text,text\na,b\n", &["same name", "\"text\""]);
+    fn a_nested_value_is_refused_only_where_a_text_is_asked_for() {
+        let table = "{\"text\": \"a\", \"m\": {\"a\": [1, 2.50]}}\n";
+        refused_asking(&["m"], "a.jsonl", table, &["row 1", "\"m\"", "an object"]);
+        refused_asking(&["text"], "a.jsonl", "{\"text\": [\"a\"]}\n", &["row 1", "\"text\"", "a list"]);
+        let (_, rows) = read_asking(&["text"], "a.jsonl", table).unwrap();
+        assert_eq!(rows[0].cells[1], Cell::Json("{\"a\": [1, 2.50]}".into()));
+    }
+
+    #[test]
+    fn keys_of_later_rows_are_carried_and_can_be_asked_for() {
+        let table = "{\"text\": \"a\"}\n{\"text\": \"b\", \"new\": 1}\n";
+        let (columns, rows) = read("a.jsonl", table).unwrap();
+        assert_eq!(columns, ["text"]);
+        assert_eq!(rows[1].others, [("new".to_owned(), Cell::Number("1".into()))]);
+        let (columns, rows) = read_asking(&["new"], "a.jsonl", table).unwrap();
+        assert_eq!(columns, ["text", "new"]);
+        assert_eq!([cells(&rows[0]), cells(&rows[1])], [["a", "null"], ["b", "1"]]);
+        refused_asking(&["no"], "a.jsonl", table, &["\"no\"", "one of text, new"]);
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_is_named() {
+        let twice = "{\"text\": \"a\"}\n\n{\"text\": \"b\", \"n\": 1, \"text\": \"c\"}\n";
+        refused("a.jsonl", twice, &["row 2", "line 3", "twice", "\"text\""]);
+        refused("a.json", "[{\"a\": 1, \"a\": 1}]", &["row 1", "line 1", "twice", "\"a\""]);
+    }
+
+    #[test]
+    fn an_array_of_objects_is_a_table_however_it_is_laid_out() {
+        let pretty = "[\n  {\"text\": \"a]}\\\"\", \"n\": 36893488147419103232,\n  \"l\": [1,\n \"x y\"]},\n\n  {\"n\": -0.10, \"text\": null}\n]\n";
+        for table in [pretty.to_owned(), pretty.replace('\n', ""), format!("\u{feff}\n{pretty}")] {
+            let (columns, rows) = read("a.json", table).unwrap();
+            assert_eq!(columns, ["text", "n", "l"]);
+            assert_eq!(cells(&rows[0])[..2], ["a]}\"", "36893488147419103232"]);
+            assert_eq!(rows[0].cells[2].as_str().unwrap().replace(", ", ","), "[1,\"x y\"]");
+            assert_eq!(cells(&rows[1]), ["null", "-0.10", "null"]);
+        }
+    }
+
+    #[test]
+    fn faults_of_an_array_are_named_with_line_and_row() {
+        let of = |rows: &str| format!("[\n{{\"text\": \"a\"}}{rows}");
+        refused("a.json", "[]", &["the table is empty"]);
+        refused("a.json", of(""), &["row 2", "line 2", "cut off"]);
+        refused("a.json", of(",\n]"), &["row 2", "line 3", "not a JSON object"]);
+        refused("a.json", of(" {}"), &["row 2", "line 2", "comma"]);
+        refused("a.json", of(",\n[1]]"), &["row 2", "line 3", "not a JSON object", "[1]"]);
+        refused("a.json", of(",\n{\"text\": \"b"), &["row 2", "line 3", "cut off"]);
+        refused("a.json", of(",\n{\"text\":\n tru}]"), &["row 2", "line 4", "not JSON"]);
+        refused("a.json", of("]\n[]"), &["row 2", "line 2", "behind the end"]);
+        refused("a.json", b"[{\"text\": \"\xff\"}]", &["row 1", "UTF-8"]);
+    }
+
+    #[test]
+    fn the_other_kind_of_json_is_recognised() {
+        let lines = "{\"text\": \"a\"}\n{\"text\": \"b\"}\n";
+        refused("a.json", lines, &["JSON lines"]);
+        refused("a.jsonl", " [\n {\"text\": \"a\"}]", &["one JSON array"]);
+        refused("a.json", "{\"data\": [{\"text\": \"a\"}], \"n\": 1}", &["not a list of rows", "\"data\", \"n\""]);
+        let long = format!("{{\"data\": [{}]}}", "{\"text\": \"a\"},".repeat(100_000));
+        refused("a.json", long, &["not a list of rows", "{\"data\""]);
+        refused("a.json", "text,label\n", &["not JSON", "text,label"]);
+    }
+
+    #[test]
+    fn two_columns_of_one_name_are_refused_only_where_one_is_asked_for() {
+        refused_asking(&["text"], "a.csv", "text,text\na,b\n", &["same name", "\"text\""]);
+        let (columns, rows) = read_asking(&["text"], "a.csv", "text,,\na,b,c\n").unwrap();
+        assert_eq!(columns, ["text", "", "_2"]);
+        assert_eq!(cells(&rows[0]), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn what_nobody_asks_for_is_not_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.jsonl");
+        std::fs::write(&path, "{\"text\": \"a\", \"n\": \"\\ud800\"}\n").unwrap();
+        let mut reader = TableReader::open(&Source::new(path.to_str().unwrap(), None).unwrap()).unwrap();
+        reader.column("text").unwrap();
+        assert_eq!(reader.read(1, 1).unwrap()[0].cells, [Cell::Text("a".into()), Cell::Null]);
+        let (_, rows) = read("a.jsonl", "{\"n\": \"\\ud800\"}\n").unwrap();
+        assert_eq!(rows[0].cells, [Cell::Json("\"\\ud800\"".into())]);
+        refused_asking(&["n"], "a.jsonl", "{\"n\": \"\\ud800\"}\n", &["row 1", "\"n\"", "surrogate"]);
     }
 
     #[test]
@@ -344,7 +565,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.csv");
         std::fs::write(&path, "review,label\na,b\n").unwrap();
-        let reader = TableReader::open(&Source::new(path.to_str().unwrap(), None).unwrap()).unwrap();
+        let mut reader = TableReader::open(&Source::new(path.to_str().unwrap(), None).unwrap()).unwrap();
         let error = reader.column("text").unwrap_err().to_string();
         assert!(error.contains("\"text\"") && error.contains("review, label"), "{error}");
         assert_eq!(reader.column("label").unwrap(), 1);
@@ -356,6 +577,7 @@ mod tests {
         let path = directory.path().join("a.txt");
         std::fs::write(&path, format!("{}\nb\nc\n", "a".repeat(100))).unwrap();
         let mut reader = TableReader::open(&Source::new(path.to_str().unwrap(), None).unwrap()).unwrap();
+        reader.column("text").unwrap();
         assert_eq!(reader.read(10, 50).unwrap().len(), 1);
         assert_eq!(reader.read(10, 50).unwrap().len(), 2);
         assert!(reader.read(10, 50).unwrap().is_empty());

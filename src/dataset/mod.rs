@@ -3,10 +3,11 @@
 //!
 //! Refuses to keep texts unless asked to, and to change the order of rows.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use crate::data::{Source, TableReader, read_features};
+use crate::data::{Cell, FeatureColumns, Source, TableReader, read_features};
 use crate::embed::{Embedder, FeatureChoice, MadeWith, Progress, RowLayout, TextNotes, visit_rows};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fingerprint, TextKey};
@@ -57,7 +58,7 @@ impl Input {
 /// Which columns to read beside the features.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Columns<'c> {
-    /// Columns whose cells are kept, such as the tasks' labels.
+    /// Columns whose labels are kept.
     pub kept: &'c [String],
     /// Keep the texts too.
     pub texts: bool,
@@ -68,7 +69,7 @@ pub struct Columns<'c> {
 pub struct Dataset {
     /// Identity of each row's text.
     pub keys: Vec<TextKey>,
-    /// `cells[column][row]`, in the order of [`Columns::kept`]; an empty cell is `None`.
+    /// `cells[column][row]`, in the order of [`Columns::kept`]: the label's name ([`Cell::label`]), `None` where there is none.
     pub cells: Vec<Vec<Option<String>>>,
     /// The texts, when they were asked for and the input has them.
     pub texts: Vec<String>,
@@ -139,7 +140,7 @@ impl Dataset {
         let notes = visit_rows(embedder, &mut reader, text, strict, progress, &mut |_, visit| {
             dataset.keys.push(visit.key);
             for (cells, &column) in dataset.cells.iter_mut().zip(&kept) {
-                cells.push(visit.row.cells[column].clone().filter(|cell| !cell.is_empty()));
+                cells.push(label(&visit.row.cells[column]));
             }
             if columns.texts {
                 dataset.texts.push(visit.text.to_owned());
@@ -156,34 +157,22 @@ impl Dataset {
     /// # Errors
     /// The file is unreadable, lacks a column, or holds vectors that are not all of one length and finite.
     pub fn from_features(path: &Path, column: Option<&str>, columns: Columns<'_>) -> Result<Self> {
-        let table = read_features(path, column)?;
-        let find = |name: &String| {
-            table.columns.iter().position(|column| column == name).ok_or_else(|| {
-                Error::new(Kind::Table, "there is no such column")
-                    .at(path)
-                    .found(format!("{name:?}"))
-                    .expected(format!("one of {}", table.columns.join(", ")))
-            })
-        };
-        let kept = columns.kept.iter().map(find).collect::<Result<Vec<_>>>()?;
-        let text = columns.texts.then(|| table.columns.iter().position(|column| column == "text")).flatten();
+        let asked = FeatureColumns { vectors: column, cells: columns.kept, texts: columns.texts };
+        let table = read_features(path, &asked)?;
+        let made_with = MadeWith::of(&table.metadata, &table.column);
         let keys = table
             .keys
             .unwrap_or_else(|| table.features.chunks_exact(table.width.max(1)).map(vector_key).collect());
-        let made_with = MadeWith::of(&table.metadata, &table.column);
-        let cells = kept
-            .iter()
-            .map(|&column| {
-                table.rows.iter().map(|row| row[column].clone().filter(|cell| !cell.is_empty())).collect()
-            })
-            .collect();
-        let texts = text.map_or_else(Vec::new, |column| {
-            table.rows.iter().map(|row| row[column].clone().unwrap_or_default()).collect()
-        });
+        let cells = table.cells.iter().map(|cells| cells.iter().map(label).collect()).collect();
+        let texts = table.texts.unwrap_or_default();
         let notes = TextNotes { rows: keys.len() as u64, ..TextNotes::default() };
         let (features, width) = (table.features, table.width);
         Ok(Self { keys, cells, texts, features, width, notes, made_with, ..Self::default() })
     }
+}
+
+fn label(cell: &Cell) -> Option<String> {
+    cell.label().map(Cow::into_owned)
 }
 
 /// The identity of a text that is known by its vector only.

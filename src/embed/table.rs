@@ -2,7 +2,7 @@
 //!
 //! Refuses to reorder or drop a row, and to overwrite an output made from something else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,9 @@ use super::embedder::{Embedder, Progress};
 use super::extractor::encode;
 use super::windowed::WindowNotes;
 use crate::backbone::Backbone;
-use crate::data::{EMBEDDING, FEATURES, FeatureWriter, Row, Source, TableReader, feature_metadata};
+use crate::data::{
+    EMBEDDING, FEATURES, FeatureWriter, Row, Source, TEXT_HASH, TableReader, feature_metadata,
+};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fields, Fingerprint, TextKey};
 use crate::tokens::{LongTexts, Truncation};
@@ -31,6 +33,9 @@ const LONG: &str = "frosthead.long";
 const BACKBONE: [&str; 2] = ["frosthead.backbone", "frosthead.backbone.fingerprint"];
 /// Metadata key of the [`TextNotes`] of the texts an output was made from.
 const NOTES: &str = "frosthead.texts";
+
+/// Columns of the output that are ours; one of the table's of that name is called `input_NAME` there.
+const OURS: [&str; 3] = [TEXT_HASH, EMBEDDING, FEATURES];
 
 /// What was odd about a table's texts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,7 +78,7 @@ pub fn visit_rows(
             break;
         }
         let texts: Vec<&str> =
-            rows.iter().map(|row| row.cells[text_column].as_deref().unwrap_or("")).collect();
+            rows.iter().map(|row| row.cells[text_column].as_str().unwrap_or("")).collect();
         for (row, text) in rows.iter().zip(&texts) {
             notes.add(row, text, strict)?;
         }
@@ -110,7 +115,7 @@ pub fn any_longer(backbone: &Backbone, source: &Source, text_column: &str) -> bo
         if rows.is_empty() {
             break;
         }
-        if rows.iter().filter_map(|row| row.cells[column].as_deref()).any(longer) {
+        if rows.iter().filter_map(|row| row.cells[column].as_str()).any(longer) {
             return true;
         }
     }
@@ -172,6 +177,8 @@ pub struct EmbedSummary {
     pub reused: u64,
     /// Numbers in a row's features.
     pub dimensions: usize,
+    /// Keys of JSON that first appear in a later row of a stream, whose columns could not be known.
+    pub left_out: BTreeSet<String>,
 }
 
 /// Embeds a table and writes `text_hash`, the carried columns and `embedding` to Parquet.
@@ -198,26 +205,21 @@ pub fn embed_file(
     }
     let mut reader = TableReader::open(request.source)?;
     let text_column = reader.column(request.text_column)?;
-    let carried: Vec<usize> =
-        (0..reader.columns().len()).filter(|&column| request.keep_text || column != text_column).collect();
-    let columns: Vec<String> = carried.iter().map(|&column| reader.columns()[column].clone()).collect();
     let mut places = vec![(EMBEDDING, embedder.layout().embedding())];
     if request.features != FeatureChoice::Last {
         places.push((FEATURES, embedder.columns(request.features)?));
     }
     let vectors: Vec<(&str, usize)> = places.iter().map(|(name, place)| (*name, place.len())).collect();
     let metadata = metadata(embedder, request.features, inputs);
-    let mut writer = FeatureWriter::create(request.output, &columns, &vectors, &metadata)?;
+    let carried = reader.carry_to_features(|name| request.keep_text || name != request.text_column, &OURS)?;
+    let mut writer = FeatureWriter::create(request.output, carried, &vectors, &metadata)?;
     let mut row: Vec<Vec<f32>> = vectors.iter().map(|(_, width)| vec![0.0; *width]).collect();
-    let mut cells = Vec::with_capacity(carried.len());
     let notes =
         visit_rows(embedder, &mut reader, text_column, request.strict, progress, &mut |embedder, visit| {
             for ((_, place), vector) in places.iter().zip(&mut row) {
                 embedder.read(&visit.key, place.start, vector)?;
             }
-            cells.clear();
-            cells.extend(carried.iter().map(|&column| visit.row.cells[column].clone()));
-            writer.write(visit.key, &cells, &row.iter().map(Vec::as_slice).collect::<Vec<_>>())
+            writer.write(visit.key, visit.row, &row.iter().map(Vec::as_slice).collect::<Vec<_>>())
         })?;
     let described = serde_json::to_string(&notes)
         .map_err(|source| Error::new(Kind::Table, "the texts cannot be described").because(source))?;
@@ -228,6 +230,7 @@ pub fn embed_file(
         computed: work.texts,
         reused: embedder.reused(),
         dimensions: vectors.last().map_or(0, |(_, width)| *width),
+        left_out: reader.left_out().clone(),
     }))
 }
 

@@ -87,8 +87,9 @@ fn read(source: &Source) -> Result<HashMap<(String, String), String>> {
             return Ok(described);
         }
         for row in rows {
-            let cell = |column: usize| row.cells[column].clone().unwrap_or_default();
-            described.insert((cell(task), cell(label)), cell(text));
+            let cell = |column: usize| row.cells[column].as_str().unwrap_or_default().to_owned();
+            let label = row.cells[label].label().unwrap_or_default().into_owned();
+            described.insert((cell(task), label), cell(text));
         }
     }
 }

@@ -14,7 +14,7 @@ use super::rows::{Table, task_rows};
 use super::{RunMetrics, Show, TrainRequest, stages};
 use crate::bundle::{Bundle, BundleRequest, Origin, Validation, Variant, Written, write_bundle};
 use crate::classifier::{TaskRows, most_probable, probabilities};
-use crate::data::Part;
+use crate::data::{Part, label_of_text};
 use crate::dataset::vector_key;
 use crate::embed::{Embedder, FeatureChoice};
 use crate::error::{Error, Kind, Result};
@@ -225,7 +225,7 @@ fn change(
     let right = |head: &Head| -> Vec<bool> {
         let all = probabilities(head, features, &rows.rows);
         let predicted = all.chunks_exact(head.labels.len()).map(|row| &head.labels[most_probable(row)]);
-        predicted.zip(&rows.labels).map(|(predicted, &label)| *predicted == names[label as usize]).collect()
+        predicted.zip(&rows.labels).map(|(predicted, &label)| same(predicted, &names[label as usize])).collect()
     };
     let (before, after) = (before.map(right), right(after));
     let among = |label: Option<usize>| {
@@ -243,6 +243,11 @@ fn change(
     };
     let labels = names.iter().enumerate().map(|(place, name)| (name.clone(), among(Some(place))));
     HeadChange { all: among(None), labels: labels.filter(|(_, own)| own.rows > 0).collect() }
+}
+
+/// Whether two heads mean one label: older ones may call it `1.0` that is `1` today.
+fn same(one: &str, other: &str) -> bool {
+    one == other || label_of_text(one) == label_of_text(other)
 }
 
 /// The standard error of the mean difference of paired numbers.
@@ -264,7 +269,8 @@ fn mean(numbers: &[f64]) -> f64 {
 /// Labels that heads lose, because no new row has them.
 fn lost(bundle: &Bundle, heads: &[Head]) -> BTreeMap<String, Vec<String>> {
     let of = |head: &Head| {
-        let gone = old(bundle, head)?.labels.iter().filter(|label| !head.labels.contains(label));
+        let gone = old(bundle, head)?.labels.iter();
+        let gone = gone.filter(|label| !head.labels.iter().any(|kept| same(label, kept)));
         Some((head.task.clone(), gone.cloned().collect::<Vec<_>>())).filter(|(_, gone)| !gone.is_empty())
     };
     heads.iter().filter_map(of).collect()

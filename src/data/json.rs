@@ -1,0 +1,385 @@
+//! Owns tables of JSON objects: one a line (JSONL), or the elements of one array. One object is in memory at a time.
+//!
+//! Refuses a key that stands twice in a row, and to guess: what is the other kind of JSON is named, with what to say.
+
+use std::fmt;
+use std::io::BufRead;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::cell::Cell;
+use super::column_use::{Columns, Use};
+use super::table::{Values, empty_table, invalid_utf8};
+use crate::error::{Error, Kind, Result};
+
+/// Bytes of a first object that are looked at to tell JSON lines from one object.
+const FIRST_OBJECT: usize = 1 << 20;
+
+/// How the objects follow one another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// One a line.
+    Lines,
+    /// Elements of an array.
+    Array,
+}
+
+/// The rows of a table of JSON objects.
+pub(super) struct JsonRows {
+    reader: Box<dyn BufRead>,
+    layout: Layout,
+    /// The line that is read now, from 1.
+    line: u64,
+    /// The current object, and the line that it begins in.
+    object: Vec<u8>,
+    begins: u64,
+    /// The first object had to be read to know the columns, and is still to be given.
+    first: bool,
+    /// Elements of an array so far.
+    elements: u64,
+    ended: bool,
+}
+
+impl JsonRows {
+    /// Reads the first row: its keys are the columns.
+    pub fn open(reader: Box<dyn BufRead>, layout: Layout) -> Result<(Vec<String>, Self)> {
+        let mut rows = Self {
+            reader,
+            layout,
+            line: 1,
+            object: Vec::new(),
+            begins: 1,
+            first: false,
+            elements: 0,
+            ended: false,
+        };
+        rows.begin()?;
+        if !rows.next_object().map_err(|error| error.row(1))? {
+            return Err(empty_table());
+        }
+        let columns = rows.entries().map_err(|error| error.row(1))?.keys().map(str::to_owned).collect();
+        rows.first = true;
+        Ok((columns, rows))
+    }
+
+    /// The next row's values; `None` at the end. Keys that are no column are given too if `others` is said.
+    pub fn next(&mut self, columns: &Columns, others: bool) -> Result<Option<Values>> {
+        if !self.next_object()? {
+            return Ok(None);
+        }
+        let entries = self.entries()?;
+        let mut values = Values::new(columns.names().len());
+        for (key, raw) in entries.0 {
+            let Some(place) = columns.place(&key) else {
+                if others {
+                    values.others.push((key, carried(raw.get())));
+                }
+                continue;
+            };
+            match columns.uses()[place] {
+                Use::Ignored => {}
+                Use::Carried => values.cells[place] = carried(raw.get()),
+                Use::Asked => values.cells[place] = asked(&key, raw.get())?,
+            }
+        }
+        Ok(Some(values))
+    }
+
+    /// The next row's keys; `None` at the end.
+    pub fn next_keys(&mut self) -> Result<Option<Vec<String>>> {
+        if !self.next_object()? {
+            return Ok(None);
+        }
+        Ok(Some(self.entries()?.0.into_iter().map(|(key, _)| key).collect()))
+    }
+
+    /// Looks at the table's beginning, and takes an array's bracket away.
+    fn begin(&mut self) -> Result<()> {
+        match (self.layout, self.peek()?) {
+            (_, None) => Err(empty_table()),
+            (Layout::Lines, Some(b'[')) => {
+                self.skip_byte();
+                match self.peek()? {
+                    Some(b'{' | b']') | None => Err(Error::new(Kind::Table, "this is one JSON array, not one JSON object a line")
+                        .help("say --format json")),
+                    Some(_) => Err(Error::new(Kind::Table, "line 1 is not a JSON object")
+                        .row(1)
+                        .found("an array")
+                        .expected("{\"text\": …}")),
+                }
+            }
+            (Layout::Array, Some(b'[')) => {
+                self.skip_byte();
+                Ok(())
+            }
+            (Layout::Array, Some(b'{')) => Err(self.no_array()?),
+            (Layout::Array, Some(_)) => {
+                Err(Error::new(Kind::Table, "this is not JSON").found(self.ahead()?).expected("[{\"text\": …}, …]"))
+            }
+            (Layout::Lines, Some(_)) => Ok(()),
+        }
+    }
+
+    /// What stands where an array of objects should: an object.
+    fn no_array(&mut self) -> Result<Error> {
+        self.object.clear();
+        let whole = self.take_object(FIRST_OBJECT)?;
+        if whole && self.peek()? == Some(b'{') {
+            return Ok(Error::new(Kind::Table, "these are JSON lines (objects one after another), not one JSON array")
+                .help("say --format jsonl"));
+        }
+        let keys = std::str::from_utf8(&self.object)
+            .ok()
+            .and_then(|object| serde_json::from_str::<Entries<'_>>(object).ok())
+            .map(|entries| entries.keys().take(5).map(|key| format!("{key:?}")).collect::<Vec<_>>().join(", "));
+        let found = match keys {
+            Some(keys) => format!("one object, with the keys {keys}"),
+            None => format!("one object: {}", excerpt(&String::from_utf8_lossy(&self.object))),
+        };
+        Ok(Error::new(Kind::Table, "the JSON is not a list of rows")
+            .found(found)
+            .expected("an array of objects: [{\"text\": …}, …]")
+            .help("take the array out of the object (jq .KEY FILE > rows.json); if the object is the only row, say --format jsonl"))
+    }
+
+    /// Reads the next object into `object`; false at the end.
+    fn next_object(&mut self) -> Result<bool> {
+        if std::mem::take(&mut self.first) {
+            return Ok(true);
+        }
+        match self.layout {
+            Layout::Lines => self.next_line(),
+            Layout::Array => self.next_element(),
+        }
+    }
+
+    fn next_line(&mut self) -> Result<bool> {
+        loop {
+            self.object.clear();
+            if self.reader.read_until(b'\n', &mut self.object).map_err(unreadable)? == 0 {
+                return Ok(false);
+            }
+            self.begins = self.line;
+            self.line += 1;
+            if !self.object.trim_ascii().is_empty() {
+                return Ok(true);
+            }
+        }
+    }
+
+    fn next_element(&mut self) -> Result<bool> {
+        if self.ended {
+            return Ok(false);
+        }
+        let mut next = self.peek()?;
+        self.begins = self.line;
+        if next == Some(b']') {
+            self.skip_byte();
+            self.ended = true;
+            return match self.peek()? {
+                None => Ok(false),
+                Some(_) => Err(self.broken("something stands behind the end of the array").found(self.ahead()?)),
+            };
+        }
+        if self.elements > 0 {
+            if next != Some(b',') {
+                let what = if next.is_none() { "the array is not closed: the file is cut off" } else { "a comma is missing between two rows" };
+                return Err(self.broken(what).found(self.ahead()?));
+            }
+            self.skip_byte();
+            next = self.peek()?;
+            self.begins = self.line;
+        }
+        self.object.clear();
+        if next != Some(b'{') {
+            return Err(self.broken("the row is not a JSON object").found(self.ahead()?).expected("{\"text\": …}"));
+        }
+        if !self.take_object(usize::MAX)? {
+            return Err(self.broken("the row is not closed: the file is cut off"));
+        }
+        self.elements += 1;
+        Ok(true)
+    }
+
+    /// Appends the object that comes next to `object`; false when the table ends in it, or it is longer than `most`.
+    fn take_object(&mut self, most: usize) -> Result<bool> {
+        let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
+        while self.object.len() < most {
+            let chunk = self.reader.fill_buf().map_err(unreadable)?;
+            if chunk.is_empty() {
+                return Ok(false);
+            }
+            let mut end = None;
+            for (place, &byte) in chunk.iter().enumerate() {
+                match byte {
+                    b'\n' => self.line += 1,
+                    _ if escaped => escaped = false,
+                    b'\\' if in_text => escaped = true,
+                    b'"' => in_text = !in_text,
+                    b'{' | b'[' if !in_text => depth += 1,
+                    b'}' | b']' if !in_text => depth = depth.saturating_sub(1),
+                    _ => {}
+                }
+                if depth == 0 {
+                    end = Some(place + 1);
+                    break;
+                }
+            }
+            let used = end.unwrap_or(chunk.len());
+            self.object.extend_from_slice(&chunk[..used]);
+            self.reader.consume(used);
+            if end.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The next byte that is no white space; it stays where it is.
+    fn peek(&mut self) -> Result<Option<u8>> {
+        loop {
+            let chunk = self.reader.fill_buf().map_err(unreadable)?;
+            let space = chunk.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+            self.line += chunk[..space].iter().filter(|byte| **byte == b'\n').count() as u64;
+            let found = chunk.get(space).copied();
+            let at_end = chunk.is_empty();
+            self.reader.consume(space);
+            if found.is_some() || at_end {
+                return Ok(found);
+            }
+        }
+    }
+
+    fn skip_byte(&mut self) {
+        self.reader.consume(1);
+    }
+
+    /// What comes next, for a message.
+    fn ahead(&mut self) -> Result<String> {
+        let chunk = self.reader.fill_buf().map_err(unreadable)?;
+        let start = &chunk[..chunk.len().min(400)];
+        Ok(if start.is_empty() { "the end of the file".into() } else { excerpt(&String::from_utf8_lossy(start)) })
+    }
+
+    /// The keys of the current object and their values.
+    fn entries(&self) -> Result<Entries<'_>> {
+        let object = std::str::from_utf8(&self.object).map_err(|error| {
+            invalid_utf8(error.valid_up_to())
+        })?;
+        let entries: Entries<'_> = serde_json::from_str(object).map_err(|source| self.unparsable(object, &source))?;
+        let mut keys: Vec<&str> = entries.keys().collect();
+        keys.sort_unstable();
+        match keys.windows(2).find(|pair| pair[0] == pair[1]) {
+            None => Ok(entries),
+            Some(pair) => Err(self.broken("a key stands twice in the row").column(pair[0]).help("leave one of them out")),
+        }
+    }
+
+    fn unparsable(&self, object: &str, source: &serde_json::Error) -> Error {
+        if source.is_data() {
+            return self.broken("the row is not a JSON object").found(excerpt(object)).expected("{\"text\": …}");
+        }
+        let message = source.to_string();
+        let what = message.rsplit_once(" at line ").map_or(&*message, |(what, _)| what);
+        let line = self.begins + (source.line() as u64).saturating_sub(1);
+        Error::new(Kind::Table, format!("line {line} is not JSON: {what} at column {}", source.column()))
+            .found(excerpt(object))
+    }
+
+    /// An error with the line that the current row begins in.
+    fn broken(&self, what: &str) -> Error {
+        Error::new(Kind::Table, format!("line {}: {what}", self.begins))
+    }
+}
+
+fn unreadable(source: std::io::Error) -> Error {
+    Error::new(Kind::Io, "the table cannot be read").because(source)
+}
+
+/// A value that is carried through: as it is.
+fn carried(raw: &str) -> Cell {
+    match raw.as_bytes().first() {
+        Some(b'n') => Cell::Null,
+        Some(b't') => Cell::Bool(true),
+        Some(b'f') => Cell::Bool(false),
+        // Half of a surrogate pair is JSON, but no text: it stays JSON.
+        Some(b'"') => serde_json::from_str(raw).map_or_else(|_| Cell::Json(raw.to_owned()), Cell::Text),
+        Some(b'{' | b'[') => Cell::Json(on_one_line(raw)),
+        _ => Cell::Number(raw.to_owned()),
+    }
+}
+
+/// A value that is asked for.
+fn asked(column: &str, raw: &str) -> Result<Cell> {
+    match carried(raw) {
+        Cell::Json(json) => {
+            let (what, found) = match json.as_bytes().first() {
+                Some(b'[') => ("the value is a list, not a text", excerpt(&json)),
+                Some(b'{') => ("the value is an object, not a text", excerpt(&json)),
+                _ => ("the value is half of a surrogate pair, which is no text", excerpt(&json)),
+            };
+            Err(Error::new(Kind::Table, what)
+                .column(column)
+                .found(found)
+                .expected("text, a number, true, false or null"))
+        }
+        cell => Ok(cell),
+    }
+}
+
+/// JSON without the line feeds between its values; texts have none.
+fn on_one_line(json: &str) -> String {
+    if !json.contains(['\n', '\r']) {
+        return json.to_owned();
+    }
+    let (mut in_text, mut escaped) = (false, false);
+    let kept = json.chars().filter(|&char| {
+        match char {
+            _ if escaped => escaped = false,
+            '\\' if in_text => escaped = true,
+            '"' => in_text = !in_text,
+            _ => {}
+        }
+        in_text || !char.is_ascii_whitespace()
+    });
+    kept.collect()
+}
+
+/// The start of a line, for a message.
+fn excerpt(line: &str) -> String {
+    let line = line.trim();
+    let start: String = line.chars().take(60).collect();
+    if start.len() < line.len() { format!("{start}…") } else { start }
+}
+
+/// An object's keys and values in their order, each value as it is written.
+struct Entries<'o>(Vec<(String, &'o RawValue)>);
+
+impl Entries<'_> {
+    fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(key, _)| key.as_str())
+    }
+}
+
+impl<'o> Deserialize<'o> for Entries<'o> {
+    fn deserialize<D: Deserializer<'o>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Object;
+        impl<'o> Visitor<'o> for Object {
+            type Value = Entries<'o>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<M: MapAccess<'o>>(self, mut map: M) -> std::result::Result<Entries<'o>, M::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Entries(entries))
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
