@@ -35,7 +35,8 @@ pub struct Validation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ValidationTask {
     pub task: String,
-    /// The names that `truth` indexes, sorted; those of the first head, whatever later heads know.
+    /// The names that `truth` indexes, sorted: those of the first head, whatever later heads know, and those of rows whose label it
+    /// never saw.
     pub labels: Vec<String>,
     /// Per row.
     pub truth: Vec<Option<u32>>,

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backbone::MANIFEST;
 use crate::bert::ChangedTensors;
-use crate::data::{Format, Part};
+use crate::data::{Format, Part, Rare};
 use crate::embed::{FeatureChoice, RowLayout};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fingerprint, TextKey};
@@ -113,6 +113,9 @@ pub struct DataRecipe {
     /// Test rows of their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<TableRecipe>,
+    /// What became of classes with a single row.
+    #[serde(default, skip_serializing_if = "Rare::is_default")]
+    pub rare: Rare,
 }
 
 /// A table, so that it can be read again.

@@ -1,8 +1,10 @@
-//! Owns tables in and out: CSV, TSV, JSONL, lines, Parquet; label sets; splits; atomic output files and directories.
+//! Owns tables in and out: CSV, TSV, JSONL, lines, Parquet; labels and classes; splits; atomic output files and directories.
 //!
 //! Refuses to guess: a row that does not fit is an error with its file, row and what was expected, never skipped. The only
 //! user of the csv, arrow and parquet crates.
 
+#[cfg(feature = "train")]
+mod classes;
 mod delimited;
 #[cfg(feature = "parquet")]
 mod features;
@@ -18,12 +20,14 @@ mod records;
 mod split;
 mod table;
 
+#[cfg(feature = "train")]
+pub use classes::{Classes, Contradictions, LabelledRow};
 #[cfg(feature = "parquet")]
 pub use features::{EMBEDDING, FEATURES, FeatureWriter, feature_metadata, read_features};
 #[cfg(not(feature = "parquet"))]
 pub use features_absent::{EMBEDDING, FEATURES, FeatureWriter, feature_metadata, read_features};
 pub use format::{Format, Source};
-pub use labels::LabelSet;
+pub use labels::{LabelSet, Rare};
 pub use output::{replace_directory, replace_file, write_atomically};
 pub use records::{RecordFormat, RecordValue, RecordWriter};
 pub use split::{Part, SplitOptions, split};
