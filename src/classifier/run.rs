@@ -105,6 +105,9 @@ pub struct DataRecipe {
     /// The feature column, when it is not the file's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub features_column: Option<String>,
+    /// Whether the rows of features are known by their vectors, not by their texts; runs of earlier versions do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_vector: Option<bool>,
     /// The rows that were split.
     pub table: TableRecipe,
     /// Validation rows of their own.
@@ -302,8 +305,8 @@ fn check_hash(path: &Path, expected: Fingerprint) -> Result<()> {
     }
     Err(Error::new(Kind::Run, "the run was changed after it was trained")
         .at(path)
-        .found(format!("hash {}", found.short()))
-        .expected(expected.short())
+        .found(format!("hash {}", found.told_from(&expected)))
+        .expected(expected.told_from(&found))
         .help("train the run again"))
 }
 

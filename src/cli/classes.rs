@@ -67,23 +67,27 @@ fn say_single(terminal: &Terminal, task: &str, classes: &Classes) {
 }
 
 fn say_alike(terminal: &Terminal, task: &str, classes: &Classes) {
-    for group in classes.alike.iter().take(ENDS) {
-        let label = |label: &String| {
-            format!("{} ({})", quoted(label), grouped(classes.rows.get(label).copied().unwrap_or(0)))
-        };
-        let mut labels: Vec<String> = group.iter().take(ENDS).map(label).collect();
-        if group.len() > ENDS {
-            labels.push(format!("{} more", group.len() - ENDS));
+    if classes.alike.is_empty() {
+        return;
+    }
+    let label = |label: &String| {
+        format!("{} ({})", quoted(label), grouped(classes.rows.get(label).copied().unwrap_or(0)))
+    };
+    let group = |labels: &Vec<String>| {
+        let mut shown: Vec<String> = labels.iter().take(ENDS).map(label).collect();
+        if labels.len() > ENDS {
+            shown.push(format!("{} more", labels.len() - ENDS));
         }
-        terminal.warn(format!(
-            "{task}: these labels differ only by white space, case or Unicode form, and are different classes: {}",
-            labels.join(", ")
-        ));
-    }
+        shown.join(" and ")
+    };
+    let mut groups: Vec<String> = classes.alike.iter().take(ENDS).map(group).collect();
     if classes.alike.len() > ENDS {
-        let more = grouped((classes.alike.len() - ENDS) as u64);
-        terminal.warn(format!("{task}: {more} more groups of labels that differ only by that"));
+        groups.push(format!("{} more groups", grouped((classes.alike.len() - ENDS) as u64)));
     }
+    terminal.warn(format!(
+        "{task}: labels that differ only by white space, case or Unicode form are classes of their own: {}",
+        groups.join("; ")
+    ));
 }
 
 fn say_contradictions(terminal: &Terminal, task: &str, classes: &Classes) {

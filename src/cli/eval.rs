@@ -12,6 +12,7 @@ use super::Outcome;
 use super::options::{RuntimeArguments, StoreArguments, TableArguments, TrustArguments};
 use super::terminal::{Terminal, grouped};
 use crate::classifier::Model;
+use crate::classifier::run::SplitRows;
 use crate::data::{Format, RecordFormat, RecordValue, RecordWriter, Source, write_atomically};
 use crate::dataset::{Columns, Dataset};
 use crate::embed::covering;
@@ -82,10 +83,20 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
     let mut kept = tasks.clone();
     kept.extend(arguments.by.clone());
     let rows = load(arguments, &arguments.data, &model, &kept, terminal)?;
-    let seen = model.rows()?;
+    let seen = seen_rows(&model, &rows)?;
     let evaluator = Evaluator::new(&model, &rows, seen.as_ref(), &tasks)?;
     let seen = evaluator.seen();
     terminal.say(seen.to_string());
+    if !seen.is_known() {
+        terminal.say(match model {
+            Model::Bundle(_) => {
+                "a bundle keeps no list of the rows it was trained on: the run it was made of does"
+            }
+            Model::Run(_) => {
+                "only one of the run and this table knows its rows by their texts: they cannot be compared"
+            }
+        });
+    }
     let which = arguments.rows.unwrap_or_else(|| evaluator.default_rows());
     let evaluation = evaluate(arguments, &evaluator, which, &model, terminal)?;
     if arguments.json {
@@ -103,13 +114,26 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
         terminal.say(format!("{}: written", path.display()));
     }
     if evaluation.tasks.values().all(|own| own.rows == 0) {
-        return Err(Error::new(Kind::Table, "nothing to measure: no row has a label")
-            .at(&arguments.data)
-            .expected(format!("labels in the columns {}", tasks.join(", ")))
-            .into());
+        return Err(Error::new(
+            Kind::Table,
+            "nothing to measure: none of the rows that were to be measured has a label",
+        )
+        .at(&arguments.data)
+        .found(seen.to_string())
+        .expected(format!("rows of the kind {which} with labels in {}", tasks.join(", ")))
+        .help("fill in the labels of such rows, or measure others with --rows")
+        .into());
     }
-    say_unmeasured(terminal, &evaluation.tasks);
+    say_unmeasured(terminal, &evaluation.tasks, "none of these rows");
     Ok(criterion(&evaluation.tasks, arguments.min_f1, terminal))
+}
+
+/// Which texts were in which part of the training table, if that can be told of these rows.
+fn seen_rows(model: &Model, rows: &Dataset) -> Result<Option<SplitRows>> {
+    let Model::Run(run) = model else { return model.rows() };
+    let data = &run.recipe.data;
+    let others = data.text.is_none() && data.by_vector.is_some_and(|own| own != rows.by_vector);
+    if others { Ok(None) } else { model.rows() }
 }
 
 /// Measures what was asked for.
@@ -274,10 +298,10 @@ fn unseen_labels(task: &str, metrics: &TaskMetrics) -> String {
     text
 }
 
-/// Tasks that have no row to be measured on.
-pub(crate) fn say_unmeasured(terminal: &Terminal, tasks: &BTreeMap<String, TaskMetrics>) {
+/// Tasks that have no row to be measured on; `rows` is who has no label.
+pub(crate) fn say_unmeasured(terminal: &Terminal, tasks: &BTreeMap<String, TaskMetrics>, rows: &str) {
     for (task, _) in tasks.iter().filter(|(_, own)| own.rows == 0) {
-        terminal.warn(format!("{task}: nothing to measure: none of these rows has a label"));
+        terminal.warn(format!("{task}: nothing to measure: {rows} has a label"));
     }
 }
 

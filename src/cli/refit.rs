@@ -38,6 +38,7 @@ pub(super) fn run(
         print_changes(&report)?;
         eval::print_table(&report.metrics.tasks)?;
     }
+    eval::say_unmeasured(terminal, &report.metrics.tasks, "no test row");
     say_compared(terminal, &report);
     let out = &arguments.out;
     terminal.say(format!(

@@ -138,6 +138,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
     } else {
         eval::print_table(&metrics.tasks)?;
     }
+    eval::say_unmeasured(terminal, &metrics.tasks, "no test row");
     let up_to_date = if matches!(trained, Trained::UpToDate(_)) { "up to date" } else { "written" };
     terminal.say(format!("{}: {up_to_date}", arguments.out.display()));
     say_frozen(terminal, metrics);

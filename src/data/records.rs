@@ -74,7 +74,7 @@ impl<'w> RecordWriter<'w> {
         if let Some(twice) = columns.iter().enumerate().find(|(place, name)| columns[..*place].contains(name))
         {
             return Err(Error::new(Kind::Table, "the output would have two columns of the same name")
-                .found(format!("{:?}", twice.1))
+                .found(format!("{:?}", twice.1.as_str()))
                 .help("rename the input's column"));
         }
         let target = match format {
@@ -137,7 +137,12 @@ fn text<'a>(value: &RecordValue<'a>) -> Cow<'a, [u8]> {
 fn failed(error: csv::Error) -> Error {
     match error.into_kind() {
         csv::ErrorKind::Io(source) => Error::io("write", "the output", source),
-        other => Error::new(Kind::Io, format!("the output cannot be written: {other:?}")),
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+            Error::new(Kind::Io, "a row of the output does not fit its header; this is a bug")
+                .found(format!("{len} cells"))
+                .expected(expected_len.to_string())
+        }
+        _ => Error::new(Kind::Io, "the output cannot be written as CSV"),
     }
 }
 

@@ -68,6 +68,8 @@ pub struct Columns<'c> {
 pub struct Dataset {
     /// Identity of each row's text.
     pub keys: Vec<TextKey>,
+    /// The texts are known by their vectors only: these keys equal no other's.
+    pub by_vector: bool,
     /// `cells[column][row]`, in the order of [`Columns::kept`]; an empty cell is `None`.
     pub cells: Vec<Vec<Option<String>>>,
     /// The texts, when they were asked for and the input has them.
@@ -167,6 +169,7 @@ impl Dataset {
         };
         let kept = columns.kept.iter().map(find).collect::<Result<Vec<_>>>()?;
         let text = columns.texts.then(|| table.columns.iter().position(|column| column == "text")).flatten();
+        let by_vector = table.keys.is_none();
         let keys = table
             .keys
             .unwrap_or_else(|| table.features.chunks_exact(table.width.max(1)).map(vector_key).collect());
@@ -182,7 +185,7 @@ impl Dataset {
         });
         let notes = TextNotes { rows: keys.len() as u64, ..TextNotes::default() };
         let (features, width) = (table.features, table.width);
-        Ok(Self { keys, cells, texts, features, width, notes, made_with, ..Self::default() })
+        Ok(Self { keys, by_vector, cells, texts, features, width, notes, made_with, ..Self::default() })
     }
 }
 

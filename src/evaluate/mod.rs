@@ -72,7 +72,7 @@ impl Rows {
     }
 }
 
-/// Where the rows of a table stand to the run. A bundle does not know what it was trained on: nobody can say then.
+/// Where the rows of a table stand to the run; nothing where that is not known, as of a bundle, which keeps no list of rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Seen {
     pub total: u64,
@@ -107,7 +107,7 @@ impl fmt::Display for Seen {
         else {
             return write!(
                 f,
-                "{} rows; a bundle does not know which it was trained on, so nobody can call any of them unseen",
+                "{} rows; which of them it was trained on is not known, so none can be called unseen",
                 grouped(self.total)
             );
         };
@@ -300,10 +300,12 @@ impl<'e> Evaluator<'e> {
         match (&self.parts, which) {
             (_, Rows::All) => Ok((0..self.rows.rows()).collect()),
             (Some(parts), _) => Ok((0..parts.len()).filter(|&row| which.takes(parts[row])).collect()),
-            (None, _) => Err(Error::new(Kind::Usage, "a bundle does not know which rows it was trained on")
+            (None, _) => Err(Error::new(Kind::Usage, "which of these rows it was trained on is not known")
                 .found(format!("--rows {which}"))
                 .expected("--rows all, or none")
-                .help("measure the run that the bundle was made of: it keeps the hashes of its rows")),
+                .help(
+                    "measure the run itself, on the table it was trained on: it keeps the hashes of its rows",
+                )),
         }
     }
 

@@ -50,8 +50,8 @@ fn refuse_changed(table: &TableRecipe) -> Result<()> {
     }
     Err(Error::new(Kind::Table, "the table was changed after the run was trained on it")
         .at(&table.path)
-        .found(found.short())
-        .expected(table.fingerprint.short())
+        .found(format!("hash {}", found.told_from(&table.fingerprint)))
+        .expected(table.fingerprint.told_from(&found))
         .help("train the run again, or bundle with --precision fp32 and without --keep-validation"))
 }
 

@@ -239,6 +239,9 @@ pub fn train(
         .zip(&views)
         .map(|(task, view)| (task.clone(), TaskFeatures { choice: view.choice, width: view.columns.len() }))
         .collect();
+    if recipe.data.text.is_none() {
+        recipe.data.by_vector = Some(table.rows.by_vector);
+    }
     if let Some(made) = table.rows.made_with.clone() {
         recipe.features.long = made.long;
         let (name, fingerprint) = (made.name, made.fingerprint);

@@ -47,6 +47,7 @@ pub(super) fn recipe(
         data: DataRecipe {
             text: text.clone(),
             features_column,
+            by_vector: None,
             table,
             valid: request.valid.as_ref().map(self::table).transpose()?,
             test: request.test.as_ref().map(self::table).transpose()?,
