@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
 
+/// Digits that are shown of a hash.
+const SHOWN: usize = 12;
+
 /// A 256-bit content hash, written as 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
@@ -37,7 +40,18 @@ impl Fingerprint {
     /// The first 12 hexadecimal digits: enough to name a directory or to show to a person.
     #[must_use]
     pub fn short(&self) -> String {
-        self.to_string()[..12].to_owned()
+        self.to_string()[..SHOWN].to_owned()
+    }
+}
+
+impl Fingerprint {
+    /// As [`Self::short`], but with as many more digits as it takes to tell it from another, and some beyond.
+    #[must_use]
+    pub fn told_from(&self, other: &Self) -> String {
+        let (own, other) = (self.to_string(), other.to_string());
+        let same = own.bytes().zip(other.bytes()).take_while(|(own, other)| own == other).count();
+        let shown = if same < SHOWN { SHOWN } else { own.len().min(same + SHOWN) };
+        own[..shown].to_owned()
     }
 }
 
@@ -153,6 +167,23 @@ fn parse_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_hashes_that_differ_look_different() {
+        let own = Fingerprint([0xab; 32]);
+        let of = |place: usize| {
+            let mut other = own;
+            other.0[place] ^= 0x01;
+            (own.told_from(&other), other.told_from(&own))
+        };
+        assert_eq!(of(0), ("abababababab".to_owned(), "aaabababababab"[..12].to_owned()));
+        for place in 0..32 {
+            let (one, other) = of(place);
+            assert!(one != other && one.len() == other.len() && one.len() >= 12, "{place}: {one} {other}");
+        }
+        assert_eq!(of(31).0.len(), 64);
+        assert_eq!(own.told_from(&own), own.to_string());
+    }
 
     #[test]
     fn hashes_do_not_change_between_versions() {

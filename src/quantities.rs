@@ -51,6 +51,29 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
+/// A figure with its standard error: `0.912 ± 0.013`. Never `± 0.000`: an error that rounds to nothing is `± <0.001`, and a figure that
+/// has no error of its own stands alone.
+#[must_use]
+pub fn with_error(value: f64, error: Option<f64>, digits: usize) -> String {
+    let value = format!("{value:.digits$}");
+    match error_text(error, digits) {
+        Some(error) => format!("{value} ± {error}"),
+        None => value,
+    }
+}
+
+/// A standard error alone, as [`with_error`] writes it; none where there is none.
+#[must_use]
+pub fn error_text(error: Option<f64>, digits: usize) -> Option<String> {
+    let error = error.filter(|error| *error > 0.0)?;
+    let text = format!("{error:.digits$}");
+    if text.bytes().any(|byte| (b'1'..=b'9').contains(&byte)) {
+        return Some(text);
+    }
+    let least = 10.0_f64.powi(-i32::try_from(digits).unwrap_or(i32::MAX));
+    Some(format!("<{least:.digits$}"))
+}
+
 /// The day of a moment, `2026-11-26`, in UTC; `seconds` since 1970.
 #[must_use]
 pub fn date(seconds: u64) -> String {
@@ -129,6 +152,18 @@ mod tests {
         }
         assert_eq!(MemorySize(96 << 20).to_string(), "96M");
         assert_eq!(MemorySize((96 << 20) + 1).to_string(), "97M");
+    }
+
+    #[test]
+    fn an_error_is_never_printed_as_nothing() {
+        assert_eq!(with_error(0.912, Some(0.0134), 3), "0.912 ± 0.013");
+        assert_eq!(with_error(1.0, Some(0.0004), 3), "1.000 ± <0.001");
+        assert_eq!(with_error(1.0, Some(0.0005001), 3), "1.000 ± 0.001");
+        assert_eq!(with_error(-2.34, Some(0.04), 1), "-2.3 ± <0.1");
+        for none in [None, Some(0.0), Some(f64::NAN)] {
+            assert_eq!(with_error(1.0, none, 3), "1.000");
+        }
+        assert_eq!(error_text(Some(0.2), 0).as_deref(), Some("<1"));
     }
 
     #[test]

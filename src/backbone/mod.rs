@@ -101,8 +101,8 @@ impl Backbone {
             if found != *expected {
                 return Err(Error::new(Kind::Model, "the backbone was changed after it was imported")
                     .at(path)
-                    .found(format!("hash {}", found.short()))
-                    .expected(expected.short())
+                    .found(format!("hash {}", found.told_from(expected)))
+                    .expected(expected.told_from(&found))
                     .help("import it again; features stored for the old one are kept apart"));
             }
         }

@@ -117,7 +117,7 @@ fn check_ranges(tensors: &BTreeMap<String, TensorInfo>, available: u64) -> Resul
         let elements = info.shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
         let bits = elements.and_then(|count| count.checked_mul(info.dtype.bitsize()));
         if first != end || bits.is_none_or(|bits| first.checked_add(bits.div_ceil(8)) != Some(last)) {
-            let expected = format!("bytes from {end} on for {:?} {:?}", info.dtype, info.shape);
+            let expected = format!("bytes from {end} on for {} {:?}", info.dtype, info.shape);
             return Err(damaged(name, format!("bytes {first} to {last}"), &expected));
         }
         if last as u64 > available {

@@ -91,8 +91,8 @@ pub(super) fn check(
     if !types.contains(&info.dtype) {
         return Err(Error::new(Kind::Model, format!("the tensor {name:?} has the wrong element type"))
             .at(path)
-            .found(format!("{:?}", info.dtype))
-            .expected(types.iter().map(|kind| format!("{kind:?}")).collect::<Vec<_>>().join(", "))
+            .found(info.dtype.to_string())
+            .expected(types.iter().map(Dtype::to_string).collect::<Vec<_>>().join(", "))
             .help("export the weights as 32-bit floats"));
     }
     Ok(())

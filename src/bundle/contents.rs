@@ -225,8 +225,8 @@ pub(super) fn check_hash(
         Some(expected) if *expected == found => Ok(()),
         expected => Err(lie("the bundle was damaged or changed after it was made")
             .entry(name)
-            .found(format!("hash {}", found.short()))
-            .expected(expected.map_or_else(|| "a hash".to_owned(), Fingerprint::short))),
+            .found(format!("hash {}", expected.map_or_else(|| found.short(), |own| found.told_from(own))))
+            .expected(expected.map_or_else(|| "a hash".to_owned(), |own| own.told_from(&found)))),
     }
 }
 

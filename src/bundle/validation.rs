@@ -35,7 +35,8 @@ pub struct Validation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ValidationTask {
     pub task: String,
-    /// The names that `truth` indexes, sorted; those of the first head, whatever later heads know.
+    /// The names that `truth` indexes, sorted: those of the first head, whatever later heads know, and those of rows whose label it
+    /// never saw.
     pub labels: Vec<String>,
     /// Per row.
     pub truth: Vec<Option<u32>>,
@@ -174,7 +175,8 @@ fn columns(entries: &[TaskEntry], manifest: &Manifest) -> Result<Vec<Range<usize
             return Err(unfitting(&format!("task {:?} twice", entry.task)));
         }
         if entry.labels.len() < 2 || !entry.labels.is_sorted_by(|a, b| a < b) {
-            return Err(unfitting(&format!("labels {:?} of task {:?}", entry.labels, entry.task)));
+            let labels = entry.labels.iter().map(|label| format!("{label:?}")).collect::<Vec<_>>().join(", ");
+            return Err(unfitting(&format!("the labels {labels} of task {:?}", entry.task)));
         }
         let own = manifest.tasks.iter().find(|own| own.task == entry.task);
         let own = own.ok_or_else(|| unfitting(&format!("task {:?}, which it does not have", entry.task)))?;
@@ -188,7 +190,7 @@ fn features(file: &SafeTensors<'_>, width: usize) -> Result<Vec<f32>> {
     let tensor = file.tensor(FEATURES).map_err(|source| wrong("the features are missing").because(source))?;
     if tensor.dtype() != Dtype::F32 || !matches!(tensor.shape(), [rows, own] if *rows > 0 && *own == width) {
         return Err(wrong("the features are not those that the heads see")
-            .found(format!("{:?} {:?}", tensor.dtype(), tensor.shape()))
+            .found(format!("{} {:?}", tensor.dtype(), tensor.shape()))
             .expected(format!("F32 [rows, {width}]")));
     }
     let numbers: Vec<f32> = tensor.data().as_chunks().0.iter().map(|own| f32::from_le_bytes(*own)).collect();
@@ -204,7 +206,7 @@ fn truth(file: &SafeTensors<'_>, entry: &TaskEntry, rows: usize) -> Result<Vec<O
         file.tensor(&name(&entry.task)).map_err(|source| wrong("labels are missing").because(source))?;
     if tensor.dtype() != Dtype::I32 || tensor.shape() != [rows] {
         return Err(wrong("there is not a label for every row")
-            .found(format!("{:?} {:?}", tensor.dtype(), tensor.shape()))
+            .found(format!("{} {:?}", tensor.dtype(), tensor.shape()))
             .expected(format!("I32 [{rows}]")));
     }
     let index = |bytes: &[u8; 4]| match i32::from_le_bytes(*bytes) {

@@ -168,8 +168,8 @@ fn check_backbone(origin: &Bundle, written: &Bundle) -> Result<()> {
     }
     Err(Error::new(Kind::Bundle, "the backbone was changed while its bundle was read")
         .at(origin.path())
-        .found(format!("hash {}", after.short()))
-        .expected(before.short())
+        .found(format!("hash {}", after.told_from(&before)))
+        .expected(before.told_from(&after))
         .help("let nothing write to the bundle, and run the command again"))
 }
 

@@ -2,54 +2,61 @@
 //!
 //! Refuses to choose the rows: callers say which.
 
+use std::collections::HashMap;
+
 use crate::data::LabelNames;
-use crate::error::{Error, Kind, Result};
 use crate::heads::{FeatureView, Head};
 use crate::metrics::{TaskMetrics, classification, temperature};
 
-/// The labelled rows of one task: which rows, and the index of each one's label among the head's.
-#[derive(Debug, Clone, Default)]
+/// The labelled rows of one task: which rows, and the index of each one's label among those that a head can say; behind these come
+/// labels that it cannot, because training never saw them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TaskRows {
     /// Row numbers into the data set (from 0).
     pub rows: Vec<usize>,
-    /// Parallel to `rows`.
+    /// Parallel to `rows`: an index into the head's labels and, behind them, `unseen`.
     pub labels: Vec<u32>,
+    /// Labels that the head does not know, in the order in which the rows have them.
+    pub unseen: Vec<String>,
 }
 
 impl TaskRows {
-    /// Takes the labelled rows among `rows`; `cells[row]` is the task's cell.
-    ///
-    /// # Errors
-    /// A label the head does not know.
-    pub fn new(
-        task: &str,
-        names: &[String],
-        cells: &[Option<String>],
-        rows: impl Iterator<Item = usize>,
-    ) -> Result<Self> {
+    /// Takes the labelled rows among `rows`; `names` are the labels that the head knows, `cells[row]` is the task's cell.
+    #[must_use]
+    pub fn new(names: &[String], cells: &[Option<String>], rows: impl Iterator<Item = usize>) -> Self {
+        let mut unseen: HashMap<&str, usize> = HashMap::new();
         let mut chosen = Self::default();
         let labels = LabelNames::new(names);
         for row in rows {
-            let Some(cell) = &cells[row] else { continue };
-            let label = labels.index(cell).ok_or_else(|| {
-                Error::new(Kind::Table, "a label that training never saw")
-                    .row(row as u64 + 1)
-                    .column(task)
-                    .found(format!("{cell:?}"))
-                    .expected(format!("one of {}", some(names)))
-                    .help("correct the label, or leave the cell empty to leave the row out of this task")
-            })?;
+            let Some(cell) = cells[row].as_deref() else { continue };
+            let label = labels.index(cell).unwrap_or_else(|| {
+                let next = names.len() + unseen.len();
+                *unseen.entry(cell).or_insert_with(|| {
+                    chosen.unseen.push(cell.to_owned());
+                    next
+                })
+            });
+            let label = u32::try_from(label).unwrap_or(u32::MAX);
             chosen.rows.push(row);
-            chosen.labels.push(u32::try_from(label).unwrap_or(u32::MAX));
+            chosen.labels.push(label);
         }
-        Ok(chosen)
+        chosen
     }
-}
 
-/// A list for a message: at most ten names.
-fn some(names: &[String]) -> String {
-    let shown = names.iter().take(10).map(String::as_str).collect::<Vec<_>>().join(", ");
-    if names.len() > 10 { format!("{shown} … ({} in all)", names.len()) } else { shown }
+    /// The name of a row's label.
+    #[must_use]
+    pub fn name<'n>(&'n self, names: &'n [String], label: u32) -> &'n str {
+        let label = label as usize;
+        names.get(label).unwrap_or_else(|| &self.unseen[label - names.len()])
+    }
+
+    /// The rows whose label the head knows, one of `classes`.
+    #[must_use]
+    pub fn known(&self, classes: usize) -> Self {
+        let known = self.rows.iter().zip(&self.labels).filter(|(_, label)| (**label as usize) < classes);
+        let (rows, labels) = known.map(|(row, label)| (*row, *label)).unzip();
+        Self { rows, labels, unseen: Vec::new() }
+    }
 }
 
 /// Probabilities of a head for some rows: `[rows, classes]`, row-major. `features` shows all rows as the head sees them.
@@ -63,9 +70,14 @@ pub fn probabilities(head: &Head, features: FeatureView<'_>, rows: &[usize]) -> 
     all
 }
 
-/// Gives a head the temperature that makes its probabilities of labelled rows most probable; returns it.
-pub fn calibrate(head: &mut Head, features: FeatureView<'_>, rows: &TaskRows) -> f64 {
+/// Gives a head the temperature that makes its probabilities of labelled rows most probable; returns it with the number of rows that
+/// say something of it: those whose label it knows. Nothing without such rows.
+pub fn calibrate(head: &mut Head, features: FeatureView<'_>, rows: &TaskRows) -> Option<(f64, u64)> {
     let classes = head.labels.len();
+    let rows = rows.known(classes);
+    if rows.rows.is_empty() {
+        return None;
+    }
     let mut logits = vec![0.0; rows.rows.len() * classes];
     for (out, &row) in logits.chunks_exact_mut(classes).zip(&rows.rows) {
         head.logits(features.row(row), out);
@@ -74,13 +86,13 @@ pub fn calibrate(head: &mut Head, features: FeatureView<'_>, rows: &TaskRows) ->
     #[expect(clippy::cast_possible_truncation, reason = "the head keeps an f32")]
     let kept = found as f32;
     head.temperature = kept;
-    found
+    Some((found, rows.rows.len() as u64))
 }
 
 /// Measures a head on labelled rows.
 #[must_use]
 pub fn measure(head: &Head, features: FeatureView<'_>, rows: &TaskRows) -> TaskMetrics {
-    classification(&head.labels, &rows.labels, &probabilities(head, features, &rows.rows))
+    classification(&head.labels, &rows.unseen, &rows.labels, &probabilities(head, features, &rows.rows))
 }
 
 #[cfg(test)]
@@ -105,18 +117,33 @@ mod tests {
     #[test]
     fn unlabelled_rows_are_left_out_and_the_rest_measured() {
         let cells = cells(&["yes", "", "no", "no"]);
-        let rows = TaskRows::new("t", &head().labels, &cells, 0..4).unwrap();
+        let rows = TaskRows::new(&head().labels, &cells, 0..4);
         assert_eq!(rows.rows, [0, 2, 3]);
         let metrics = measure(&head(), FeatureView::whole(&[1.0, 9.0, -1.0, 1.0], 1), &rows);
         assert_eq!(metrics.rows, 3);
-        assert!((metrics.accuracy - 2.0 / 3.0).abs() < 1e-12);
+        assert!((metrics.accuracy.unwrap() - 2.0 / 3.0).abs() < 1e-12);
         assert_eq!(metrics.confusion, [[1, 1], [0, 1]]);
     }
 
     #[test]
-    fn an_unknown_label_is_named_with_its_row() {
-        let error =
-            TaskRows::new("t", &head().labels, &cells(&["yes", "maybe"]), 0..2).unwrap_err().to_string();
-        assert!(error.contains("row 2") && error.contains("maybe") && error.contains("no, yes"), "{error}");
+    fn labels_that_the_head_does_not_know_are_wrong_and_calibrate_nothing() {
+        let cells = cells(&["maybe", "yes", "perhaps", "maybe"]);
+        let rows = TaskRows::new(&head().labels, &cells, 0..4);
+        assert_eq!(
+            (&rows.labels[..], &rows.unseen[..]),
+            (&[2, 1, 3, 2][..], &["maybe".into(), "perhaps".into()][..])
+        );
+        let names = head().labels;
+        let named: Vec<&str> = rows.labels.iter().map(|own| rows.name(&names, *own)).collect();
+        assert_eq!(named, ["maybe", "yes", "perhaps", "maybe"]);
+        let features = [1.0, 2.0, 1.0, 1.0];
+        let metrics = measure(&head(), FeatureView::whole(&features, 1), &rows);
+        assert_eq!((metrics.rows, metrics.accuracy), (4, Some(0.25)));
+        assert_eq!(metrics.unseen, ["maybe", "perhaps"]);
+        let mut calibrated = head();
+        let (_, used) = calibrate(&mut calibrated, FeatureView::whole(&features, 1), &rows).unwrap();
+        assert_eq!(used, 1);
+        let strange = TaskRows::new(&head().labels, &cells, 2..4);
+        assert_eq!(calibrate(&mut head(), FeatureView::whole(&features, 1), &strange), None);
     }
 }

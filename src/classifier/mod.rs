@@ -343,8 +343,8 @@ impl Run {
         if found != recipe.fingerprint {
             return Err(Error::new(Kind::Run, "the backbone is not the one the run was trained on")
                 .at(directory)
-                .found(found.short())
-                .expected(format!("{} ({})", recipe.name, recipe.fingerprint.short()))
+                .found(format!("{} ({})", backbone.manifest().name, found.told_from(&recipe.fingerprint)))
+                .expected(format!("{} ({})", recipe.name, recipe.fingerprint.told_from(&found)))
                 .help("give the right one with --backbone DIR, or train the run again"));
         }
         // What a run changed is all that differs from the imported backbone: it takes the place of what an earlier run changed.

@@ -72,14 +72,14 @@ impl Model {
         }
     }
 
-    /// Which texts were in which part of the training table; a bundle does not know.
+    /// Which texts were in which part of the training table; none for a bundle, which does not know.
     ///
     /// # Errors
     /// The run's list is missing or damaged.
-    pub fn rows(&self) -> Result<SplitRows> {
+    pub fn rows(&self) -> Result<Option<SplitRows>> {
         match self {
-            Self::Run(run) => run.rows(),
-            Self::Bundle(_) => Ok(SplitRows::default()),
+            Self::Run(run) => run.rows().map(Some),
+            Self::Bundle(_) => Ok(None),
         }
     }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backbone::MANIFEST;
 use crate::bert::ChangedTensors;
-use crate::data::{Format, Part};
+use crate::data::{Format, Part, Rare};
 use crate::embed::{FeatureChoice, RowLayout};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fingerprint, TextKey};
@@ -105,6 +105,9 @@ pub struct DataRecipe {
     /// The feature column, when it is not the file's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub features_column: Option<String>,
+    /// Whether the rows of features are known by their vectors, not by their texts; runs of earlier versions do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_vector: Option<bool>,
     /// The rows that were split.
     pub table: TableRecipe,
     /// Validation rows of their own.
@@ -113,6 +116,9 @@ pub struct DataRecipe {
     /// Test rows of their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<TableRecipe>,
+    /// What became of classes with a single row.
+    #[serde(default, skip_serializing_if = "Rare::is_default")]
+    pub rare: Rare,
 }
 
 /// A table, so that it can be read again.
@@ -299,8 +305,8 @@ fn check_hash(path: &Path, expected: Fingerprint) -> Result<()> {
     }
     Err(Error::new(Kind::Run, "the run was changed after it was trained")
         .at(path)
-        .found(format!("hash {}", found.short()))
-        .expected(expected.short())
+        .found(format!("hash {}", found.told_from(&expected)))
+        .expected(expected.told_from(&found))
         .help("train the run again"))
 }
 

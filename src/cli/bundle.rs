@@ -18,6 +18,7 @@ use crate::error::{Error, Kind, Result};
 use crate::precision::{
     Chosen, PRECISION, PrecisionChoice, PrecisionReport, PrecisionRequest, RunRows, choose,
 };
+use crate::quantities::error_text;
 use crate::quantize::Precision;
 use crate::runtime::Runtime;
 
@@ -162,7 +163,7 @@ impl Opened {
 
     /// The validation rows, as the bundle's heads will see them.
     fn validation(&self, chosen: Option<&Chosen>, terminal: &Terminal) -> Result<Validation> {
-        let validation = self.rows.validation(&self.run, chosen)?;
+        let validation = self.rows.validation(&self.run, chosen);
         if validation.rows() == 0 {
             return Err(Error::new(Kind::Usage, "the run has no validation rows to keep")
                 .at(&self.run.directory)
@@ -195,8 +196,12 @@ fn print_report(report: &PrecisionReport) -> Result<()> {
     );
     for own in &report.variants {
         for (task, cost) in &own.tasks {
+            let figure = |value: Option<f64>, digits: usize| {
+                value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
+            };
+            let error = error_text(cost.standard_error, 2).map(|error| format!(" ± {error:>5}"));
             text += &format!(
-                "{:<width$}  {:>8}  {:>7.0}  {:>7.1}  {:>7.4} {:>7.4}  {:<task_width$}  {:>5.2} ± {:>5.2}  {:>8.2}  {:.4} {:.4}  {:>9}\n",
+                "{:<width$}  {:>8}  {:>7.0}  {:>7.1}  {:>7.4} {:>7.4}  {:<task_width$}  {:>5}{:<8}  {:>8}  {:>6} {:>6}  {:>9}\n",
                 own.name,
                 bytes(own.bytes),
                 own.texts_per_second,
@@ -204,15 +209,32 @@ fn print_report(report: &PrecisionReport) -> Result<()> {
                 own.cosine.mean,
                 own.cosine.smallest,
                 task,
-                cost.accuracy_drop,
-                cost.standard_error,
-                cost.macro_f1_drop,
-                cost.test_accuracy_fp32,
-                cost.test_accuracy,
+                figure(cost.accuracy_drop, 2),
+                error.unwrap_or_default(),
+                figure(cost.macro_f1_drop, 2),
+                figure(cost.test_accuracy_fp32, 4),
+                figure(cost.test_accuracy, 4),
                 grouped(cost.flipped)
             );
         }
     }
+    text += &nothing_measured(report);
     text += "lost: points, on held-out folds of the training and validation rows; test accuracy: of the run, and of this variant; flipped: test rows\n";
     std::io::stdout().lock().write_all(text.as_bytes()).map_err(unprintable)
+}
+
+/// Tasks of which a figure is missing, and why.
+fn nothing_measured(report: &PrecisionReport) -> String {
+    let mut text = String::new();
+    for (task, cost) in report.variants.iter().take(1).flat_map(|own| &own.tasks) {
+        if cost.rows == 0 {
+            text += &format!(
+                "{task}: nothing to measure a loss on: every class has a single row; only fp32 passes\n"
+            );
+        }
+        if cost.test_rows == 0 {
+            text += &format!("{task}: nothing to measure: no test row has a label\n");
+        }
+    }
+    text
 }

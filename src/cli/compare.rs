@@ -20,11 +20,11 @@ use crate::data::Source;
 use crate::dataset::Input;
 use crate::embed::Embedder;
 use crate::error::Result;
-use crate::quantities::duration;
+use crate::quantities::{duration, with_error};
 use crate::report::{BackboneReport, Done, PAGE, Report, ScenarioReport, recommend};
 use crate::runtime::Runtime;
 use crate::tokens::LongTexts;
-use crate::train::{FeatureRequest, TrainRequest};
+use crate::train::{FeatureRequest, TrainEvent, TrainRequest};
 
 /// Compare freezing scenarios and backbones on the same rows: one table, one report.
 ///
@@ -89,7 +89,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
     let request = request(arguments, &runtime)?;
     let mut opener =
         Opener { arguments, terminal, sources: sources(&request.shared), runtime, opened: Vec::new() };
-    let mut shown = Shown { terminal, tasks: &request.shared.tasks, progress: None };
+    let mut shown = Shown { terminal, tasks: &request.shared.tasks, progress: None, classes_said: false };
     let compared =
         compare(&request, &mut |backbone, windows| opener.open(backbone, windows), &mut |event| {
             shown.show(event)
@@ -185,6 +185,7 @@ struct Shown<'s> {
     terminal: &'s Terminal,
     tasks: &'s [String],
     progress: Option<TrainProgress<'s>>,
+    classes_said: bool,
 }
 
 impl Shown<'_> {
@@ -195,6 +196,9 @@ impl Shown<'_> {
                 self.progress = None;
                 self.terminal.say(format!("\n{backbone}, scenario {scenario} (frozen: {frozen})"));
             }
+            // The rows of all scenarios are the same.
+            CompareEvent::Train(TrainEvent::Classes(_))
+                if std::mem::replace(&mut self.classes_said, true) => {}
             CompareEvent::Train(event) => {
                 let (terminal, tasks) = (self.terminal, self.tasks);
                 let progress = self
@@ -315,13 +319,18 @@ fn row(backbone: &BackboneReport, own: &ScenarioReport, tasks: &[String]) -> Vec
     for task in tasks {
         match done.metrics.tasks.get(task) {
             Some(found) => {
-                cells.push(format!("{:.3} ± {:.3}", found.accuracy, found.accuracy_standard_error));
-                cells.push(format!("{:.3} ± {:.3}", found.macro_f1, found.macro_f1_standard_error));
+                cells.push(figure(found.accuracy, found.accuracy_standard_error));
+                cells.push(figure(found.macro_f1, found.macro_f1_standard_error));
             }
             None => cells.extend(["?".to_owned(), "?".to_owned()]),
         }
     }
     cells
+}
+
+/// A figure with its standard error, if it has one; a dash where nothing was measured.
+fn figure(value: Option<f64>, error: Option<f64>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| with_error(value, error, 3))
 }
 
 fn disk(done: &Done) -> String {
@@ -340,8 +349,8 @@ fn about(backbone: &BackboneReport) -> String {
     for scenario in &backbone.scenarios {
         for (task, untrained) in scenario.done().iter().flat_map(|done| &done.metrics.untrained) {
             text += &format!(
-                "scenario 1, {task}: untrained heads {:.3} ± {:.3}; the table shows labels by their descriptions\n",
-                untrained.accuracy, untrained.accuracy_standard_error
+                "scenario 1, {task}: untrained heads {}; the table shows labels by their descriptions\n",
+                figure(untrained.accuracy, untrained.accuracy_standard_error)
             );
         }
     }
@@ -349,8 +358,9 @@ fn about(backbone: &BackboneReport) -> String {
         let tasks = point
             .tasks
             .iter()
-            .map(|(task, own)| format!("{task} {:.3} ± {:.3}", own.accuracy, own.accuracy_standard_error));
+            .map(|(task, own)| format!("{task} {}", figure(own.accuracy, own.accuracy_standard_error)));
         let tasks = tasks.collect::<Vec<_>>().join(", ");
+        let tasks = if tasks.is_empty() { "too few labels to tell apart".to_owned() } else { tasks };
         text += &format!("scenario 2 on {} training rows: {tasks}\n", grouped(point.rows));
     }
     text

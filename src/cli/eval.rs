@@ -12,14 +12,19 @@ use super::Outcome;
 use super::options::{RuntimeArguments, StoreArguments, TableArguments, TrustArguments};
 use super::terminal::{Terminal, grouped};
 use crate::classifier::Model;
+use crate::classifier::run::SplitRows;
 use crate::data::{Format, RecordFormat, RecordValue, RecordWriter, Source, write_atomically};
 use crate::dataset::{Columns, Dataset};
 use crate::embed::covering;
-use crate::error::{Error, Result};
-use crate::evaluate::{Evaluator, Rows};
-use crate::metrics::{Coverage, TaskMetrics};
+use crate::error::{Error, Kind, Result};
+use crate::evaluate::{Evaluation, Evaluator, Rows, Seen};
+use crate::metrics::{Coverage, LabelMetrics, TaskMetrics};
+use crate::quantities::with_error;
 
-/// Measure a trained model on labelled rows, unseen ones first.
+/// Labels that training never saw, of each task, which are named.
+const NAMED: usize = 10;
+
+/// Measure a trained model on labelled rows, unseen ones first. A label that training never saw counts as wrong.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   frosthead eval new.csv --model runs/first
@@ -34,7 +39,8 @@ pub(crate) struct Arguments {
     /// Measure these tasks only.
     #[arg(long = "task", value_name = "COLUMN")]
     tasks: Vec<String>,
-    /// test, valid, train, all or unseen (neither trained on nor used for validation).
+    /// test, valid, train, all or unseen (neither trained on nor used for validation) [default: unseen; all for a bundle, which does not
+    /// know what it was trained on].
     #[arg(long, value_name = "WHICH")]
     rows: Option<Rows>,
     /// Figures per value of this column as well.
@@ -77,38 +83,29 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
     let mut kept = tasks.clone();
     kept.extend(arguments.by.clone());
     let rows = load(arguments, &arguments.data, &model, &kept, terminal)?;
-    let evaluator = Evaluator::new(&model, &rows, &model.rows()?, &tasks)?;
+    let seen = seen_rows(&model, &rows)?;
+    let evaluator = Evaluator::new(&model, &rows, seen.as_ref(), &tasks)?;
     let seen = evaluator.seen();
-    terminal.say(format!(
-        "{} rows: {} were trained on, {} used for validation, {} are the run's test rows, {} are new",
-        grouped(seen.total),
-        grouped(seen.train),
-        grouped(seen.valid),
-        grouped(seen.test),
-        grouped(seen.new)
-    ));
-    let group = arguments.by.as_ref().map(|_| tasks.len());
-    let which = arguments.rows.unwrap_or_default();
-    let mut evaluation = evaluator.measure(which, group).map_err(|error| error.at(&arguments.data))?;
-    if arguments.coverage {
-        let strangers = arguments.out_of_scope.as_ref();
-        let strangers = strangers.map(|data| load(arguments, data, &model, &[], terminal)).transpose()?;
-        evaluation.coverage = evaluator.coverage(which, strangers.as_ref())?;
+    terminal.say(seen.to_string());
+    if !seen.is_known() {
+        terminal.say(match model {
+            Model::Bundle(_) => {
+                "a bundle keeps no list of the rows it was trained on: the run it was made of does"
+            }
+            Model::Run(_) => {
+                "only one of the run and this table knows its rows by their texts: they cannot be compared"
+            }
+        });
     }
+    let which = arguments.rows.unwrap_or_else(|| evaluator.default_rows());
+    let evaluation = evaluate(arguments, &evaluator, which, &model, terminal)?;
     if arguments.json {
         print_json(&evaluation)?;
     } else {
-        print_heading(which)?;
-        print_table(&evaluation.tasks)?;
-        evaluation.coverage.iter().try_for_each(|(task, own)| print_coverage(task, own))?;
-        for (name, tasks) in &evaluation.groups {
-            writeln!(std::io::stdout(), "\n{} = {name}", arguments.by.as_deref().unwrap_or_default())
-                .map_err(unprintable)?;
-            print_table(tasks)?;
-        }
-        if arguments.rows.is_none() && seen.train + seen.valid > 0 {
+        print(arguments, &evaluation)?;
+        if arguments.rows.is_none() && seen.used() > 0 {
             writeln!(std::io::stdout()).map_err(unprintable)?;
-            print_heading(Rows::All)?;
+            print_heading(Rows::All, &seen)?;
             print_table(&evaluator.measure(Rows::All, None)?.tasks)?;
         }
     }
@@ -116,7 +113,58 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
         write_mistakes(path, &evaluator, which, &rows)?;
         terminal.say(format!("{}: written", path.display()));
     }
+    if evaluation.tasks.values().all(|own| own.rows == 0) {
+        return Err(Error::new(
+            Kind::Table,
+            "nothing to measure: none of the rows that were to be measured has a label",
+        )
+        .at(&arguments.data)
+        .found(seen.to_string())
+        .expected(format!("rows of the kind {which} with labels in {}", tasks.join(", ")))
+        .help("fill in the labels of such rows, or measure others with --rows")
+        .into());
+    }
+    say_unmeasured(terminal, &evaluation.tasks, "none of these rows");
     Ok(criterion(&evaluation.tasks, arguments.min_f1, terminal))
+}
+
+/// Which texts were in which part of the training table, if that can be told of these rows.
+fn seen_rows(model: &Model, rows: &Dataset) -> Result<Option<SplitRows>> {
+    let Model::Run(run) = model else { return model.rows() };
+    let data = &run.recipe.data;
+    let others = data.text.is_none() && data.by_vector.is_some_and(|own| own != rows.by_vector);
+    if others { Ok(None) } else { model.rows() }
+}
+
+/// Measures what was asked for.
+fn evaluate(
+    arguments: &Arguments,
+    evaluator: &Evaluator<'_>,
+    which: Rows,
+    model: &Model,
+    terminal: &Terminal,
+) -> anyhow::Result<Evaluation> {
+    let group = arguments.by.as_ref().map(|_| evaluator.tasks());
+    let mut evaluation = evaluator.measure(which, group).map_err(|error| error.at(&arguments.data))?;
+    if arguments.coverage {
+        let strangers = arguments.out_of_scope.as_ref();
+        let strangers = strangers.map(|data| load(arguments, data, model, &[], terminal)).transpose()?;
+        evaluation.coverage = evaluator.coverage(which, strangers.as_ref())?;
+    }
+    Ok(evaluation)
+}
+
+/// Everything that was measured, for people.
+fn print(arguments: &Arguments, evaluation: &Evaluation) -> Result<()> {
+    print_heading(evaluation.measured, &evaluation.rows)?;
+    print_table(&evaluation.tasks)?;
+    evaluation.coverage.iter().try_for_each(|(task, own)| print_coverage(task, own))?;
+    for (name, tasks) in &evaluation.groups {
+        writeln!(std::io::stdout(), "\n{} = {name}", arguments.by.as_deref().unwrap_or_default())
+            .map_err(unprintable)?;
+        print_table(tasks)?;
+    }
+    Ok(())
 }
 
 fn load(
@@ -191,8 +239,9 @@ fn write_mistakes(
     })
 }
 
-fn print_heading(which: Rows) -> Result<()> {
+fn print_heading(which: Rows, seen: &Seen) -> Result<()> {
     let what = match which {
+        Rows::All if !seen.is_known() => "all rows; which of them it was trained on is not known",
         Rows::Unseen => "unseen rows",
         Rows::Test => "the run's test rows",
         Rows::Valid => "the run's validation rows",
@@ -202,26 +251,65 @@ fn print_heading(which: Rows) -> Result<()> {
     writeln!(std::io::stdout(), "{what}").map_err(unprintable)
 }
 
-/// The accuracy table: one line per task.
+/// The accuracy table: one line per task, then one per label that training never saw.
 pub(crate) fn print_table(tasks: &BTreeMap<String, TaskMetrics>) -> Result<()> {
     let width = tasks.keys().map(|task| task.chars().count()).max().unwrap_or(0).max("task".len());
     let mut text =
         format!("{:<width$}  {:>8}  {:>15}  {:>15}  {:>6}\n", "task", "rows", "accuracy", "macro-F1", "ECE");
     for (task, metrics) in tasks {
-        let share = |value: f64, error: f64| format!("{value:.3} ± {error:.3}");
+        let (Some(accuracy), Some(macro_f1), Some(ece)) = figures(metrics) else {
+            text += &format!("{task:<width$}  {:>8}  nothing to measure\n", grouped(metrics.rows));
+            continue;
+        };
         text += &format!(
-            "{task:<width$}  {:>8}  {:>15}  {:>15}  {:>6.3}\n",
+            "{task:<width$}  {:>8}  {:>15}  {:>15}  {ece:>6.3}\n",
             grouped(metrics.rows),
-            share(metrics.accuracy, metrics.accuracy_standard_error),
-            share(metrics.macro_f1, metrics.macro_f1_standard_error),
-            metrics.ece
+            with_error(accuracy, metrics.accuracy_standard_error, 3),
+            with_error(macro_f1, metrics.macro_f1_standard_error, 3),
         );
     }
+    tasks.iter().for_each(|(task, metrics)| text += &unseen_labels(task, metrics));
     std::io::stdout().lock().write_all(text.as_bytes()).map_err(unprintable)
+}
+
+/// Accuracy, macro-F1 and calibration error, where there were rows; runs of earlier versions say 0 where there were none.
+fn figures(metrics: &TaskMetrics) -> (Option<f64>, Option<f64>, Option<f64>) {
+    let measured = |value: Option<f64>| value.filter(|_| metrics.rows > 0);
+    (measured(metrics.accuracy), measured(metrics.macro_f1), measured(metrics.ece))
+}
+
+/// One line per label that training never saw, the most frequent first; at most so many.
+fn unseen_labels(task: &str, metrics: &TaskMetrics) -> String {
+    let mut unseen: Vec<&LabelMetrics> = metrics.per_label.iter().filter(|own| own.unseen).collect();
+    unseen.sort_by_key(|own| std::cmp::Reverse(own.rows));
+    let mut text = String::new();
+    for own in unseen.iter().take(NAMED) {
+        text += &format!(
+            "{task}: training never saw the label {:?}: {} rows, counted as wrong (in macro-F1 with an F1 of 0)\n",
+            own.label,
+            grouped(own.rows)
+        );
+    }
+    let (more, rows) =
+        unseen.iter().skip(NAMED).fold((0, 0), |(more, rows), own| (more + 1, rows + own.rows));
+    if more > 0 {
+        text += &format!("{task}: {more} more labels that training never saw: {} rows\n", grouped(rows));
+    }
+    text
+}
+
+/// Tasks that have no row to be measured on; `rows` is who has no label.
+pub(crate) fn say_unmeasured(terminal: &Terminal, tasks: &BTreeMap<String, TaskMetrics>, rows: &str) {
+    for (task, _) in tasks.iter().filter(|(_, own)| own.rows == 0) {
+        terminal.warn(format!("{task}: nothing to measure: {rows} has a label"));
+    }
 }
 
 /// One line per share of the rows that is answered.
 fn print_coverage(task: &str, table: &[Coverage]) -> Result<()> {
+    if table.is_empty() {
+        return writeln!(std::io::stdout(), "\n{task}: nothing to measure").map_err(unprintable);
+    }
     let caught = table.iter().any(|own| own.caught.is_some());
     let mut text = format!(
         "\n{task}, when only rows with at least this probability are answered\n{:>11}  {:>8}  {:>8}  {:>8}{}\n",
@@ -259,8 +347,14 @@ pub(crate) fn criterion(
 ) -> Outcome {
     let Some(least) = min_f1 else { return Outcome::Done };
     let mut outcome = Outcome::Done;
-    for (task, metrics) in tasks.iter().filter(|(_, metrics)| metrics.macro_f1 < least) {
-        terminal.warn(format!("{task}: macro-F1 {:.3} is below --min-f1 {least}", metrics.macro_f1));
+    for (task, metrics) in tasks {
+        match figures(metrics).1 {
+            Some(macro_f1) if macro_f1 >= least => continue,
+            Some(macro_f1) => {
+                terminal.warn(format!("{task}: macro-F1 {macro_f1:.3} is below --min-f1 {least}"));
+            }
+            None => terminal.warn(format!("{task}: nothing to measure: --min-f1 {least} is not met")),
+        }
         outcome = Outcome::CriterionMissed;
     }
     outcome

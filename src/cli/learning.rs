@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::network::NetworkArguments;
 use super::options::{RuntimeArguments, TableArguments};
-use crate::data::{Source, SplitOptions};
+use crate::data::{Rare, Source, SplitOptions};
 use crate::dataset::Input;
 use crate::error::{Error, Kind, Result};
 use crate::heads::{Alpha, ClassWeight, FitOptions};
@@ -30,6 +30,10 @@ pub(crate) struct LearningArguments {
     /// Share of the training rows kept for validation.
     #[arg(long, value_name = "SHARE", default_value_t = SplitOptions::default().valid_fraction)]
     valid_fraction: f64,
+    /// What becomes of a class with a single row, which cannot be both learned and tested: `train` learns from it, `drop` keeps the row
+    /// out of the task.
+    #[arg(long, value_name = "HOW", default_value_t = Rare::default())]
+    rare: Rare,
     /// Seed of every draw.
     #[arg(long, value_name = "N", default_value_t = SplitOptions::default().seed)]
     seed: u64,
@@ -81,6 +85,7 @@ impl LearningArguments {
                 valid_fraction: self.valid_fraction,
                 seed: self.seed,
             },
+            rare: self.rare,
             fit: FitOptions {
                 alpha: self.alpha(FeatureRequest::default()),
                 class_weight: self.class_weight,

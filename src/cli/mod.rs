@@ -8,6 +8,8 @@ mod bench;
 mod bundle;
 mod cache;
 #[cfg(feature = "train")]
+mod classes;
+#[cfg(feature = "train")]
 mod compare;
 mod doctor;
 mod embed;

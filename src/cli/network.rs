@@ -10,11 +10,13 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::classes::say_classes;
 use super::terminal::{TableProgress, Terminal, bytes, grouped};
 use crate::embed::StatesProgress;
 use crate::error::{Error, Kind, Result};
 use crate::finetune::{AdamW, StageOptions, StageProgress};
 use crate::heads::Candidate;
+use crate::quantities::with_error;
 use crate::store::StatePrecision;
 use crate::train::{Chosen, HeadInit, NetworkOptions, TrainEvent};
 
@@ -153,7 +155,8 @@ impl NetworkArguments {
     }
 }
 
-/// The best that each choice of features reached: `last .912 (alpha 100), all .934 ± .005 (alpha 300)`.
+/// The best that each choice of features reached: `last .912 ± .005 (alpha 100), all .934 (alpha 300)`; the errors are those of the
+/// difference to the best of all, which has none.
 fn best_of_each(tried: &[Candidate]) -> String {
     let mut best: Vec<&Candidate> = Vec::new();
     for own in tried {
@@ -165,7 +168,7 @@ fn best_of_each(tried: &[Candidate]) -> String {
     }
     let line = |own: &&Candidate| {
         let Candidate { features, alpha, accuracy, standard_error, .. } = own;
-        format!("{features} {accuracy:.3} ± {standard_error:.3} (alpha {alpha})")
+        format!("{features} {} (alpha {alpha})", with_error(*accuracy, Some(*standard_error), 3))
     };
     best.iter().map(line).collect::<Vec<_>>().join(", ")
 }
@@ -202,6 +205,7 @@ impl<'t> TrainProgress<'t> {
     pub(crate) fn show(&mut self, event: &TrainEvent<'_>) -> ControlFlow<()> {
         match event {
             TrainEvent::Rows(progress) => self.rows.show(progress),
+            TrainEvent::Classes(classes) => say_classes(self.terminal, classes),
             TrainEvent::States(StatesProgress::Damaged(damage)) => {
                 self.terminal.damage(std::slice::from_ref(damage));
             }
@@ -276,7 +280,7 @@ impl<'t> TrainProgress<'t> {
                 "epoch {}/{epochs}: loss {}; validation {}; {:.1} s, {} tokens/s, {:.0} % in ONNX Runtime",
                 epoch.number,
                 each(&epoch.losses, 1.0, 4),
-                each(&epoch.validation.accuracy, 100.0, 2),
+                validated(self.tasks, &epoch.validation.accuracy),
                 epoch.seconds,
                 rate(epoch.tokens, epoch.seconds),
                 100.0 * epoch.runtime_seconds / epoch.seconds.max(1e-9)
@@ -309,6 +313,15 @@ impl<'t> TrainProgress<'t> {
         }
         due
     }
+}
+
+/// Accuracies in percent; a dash for a task without validation rows.
+fn validated(tasks: &[String], accuracy: &[Option<f64>]) -> String {
+    let one = |(task, value): (&String, &Option<f64>)| {
+        let value = value.map_or_else(|| "-".to_owned(), |value| format!("{:.2}", 100.0 * value));
+        format!("{task} {value}")
+    };
+    tasks.iter().zip(accuracy).map(one).collect::<Vec<_>>().join(", ")
 }
 
 fn training_bar(batches: u64) -> ProgressBar {

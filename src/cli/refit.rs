@@ -14,6 +14,7 @@ use super::{Outcome, eval};
 use crate::bundle::{Bundle, signature_path};
 use crate::embed::StoredLayers;
 use crate::error::{Error, Kind, Result};
+use crate::quantities::error_text;
 use crate::runtime::Runtime;
 use crate::train::{Accuracy, HeadChange, RefitReport, RefitRequest, Refitted, TrainRequest, refit};
 
@@ -37,6 +38,7 @@ pub(super) fn run(
         print_changes(&report)?;
         eval::print_table(&report.metrics.tasks)?;
     }
+    eval::say_unmeasured(terminal, &report.metrics.tasks, "no test row");
     say_compared(terminal, &report);
     let out = &arguments.out;
     terminal.say(format!(
@@ -121,9 +123,6 @@ fn say_compared(terminal: &Terminal, report: &RefitReport) {
             "the bundle carries no validation rows (`frosthead bundle --keep-validation`): what the new heads forgot is not seen",
         );
     }
-    if report.valid.is_empty() {
-        terminal.say("no new row is a validation row: nothing was calibrated");
-    }
     for (task, change) in report.valid.iter().filter(|(task, _)| kept > 0 && !report.kept.contains_key(*task))
     {
         let before = change.all.before.map_or("it is new", |_| "it was added later");
@@ -166,8 +165,10 @@ fn changes((kind, tasks): (&str, &BTreeMap<String, HeadChange>)) -> Vec<[String;
     let mut lines = Vec::new();
     for (task, change) in tasks {
         let mut line = |label: &str, own: &Accuracy| {
-            let points = own.before.zip(own.standard_error).map(|(before, error)| {
-                format!("{:+.1} ± {:.1}", 100.0 * (own.after - before), 100.0 * error)
+            let points = own.before.map(|before| {
+                let error = error_text(own.standard_error.map(|error| 100.0 * error), 1);
+                let error = error.map_or_else(String::new, |error| format!(" ± {error}"));
+                format!("{:+.1}{error}", 100.0 * (own.after - before))
             });
             lines.push([
                 kind.to_owned(),

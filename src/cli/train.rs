@@ -1,11 +1,11 @@
 //! Owns `frosthead train`: labelled rows → a run, and the table of what it reached.
 
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
 
+use super::classes::say_classes;
 use super::learning::LearningArguments;
 use super::network::{FreezeArguments, NetworkArguments, TrainProgress};
 use super::options::{LongArguments, RuntimeArguments, StoreArguments, TableArguments, TrustArguments};
@@ -15,7 +15,9 @@ use crate::data::{Format, Source};
 use crate::dataset::Input;
 use crate::error::{Error, Kind, Result};
 use crate::heads::{FitOptions, FitReport};
-use crate::train::{FeatureRequest, RunMetrics, TrainRequest, TrainSummary, Trained, train, trains_layers};
+use crate::train::{
+    Drift, FeatureRequest, RunMetrics, TrainRequest, TrainSummary, Trained, train, trains_layers,
+};
 
 /// What has no meaning beside --from: the bundle has a backbone and its own way of reading texts, and nothing but heads is fitted.
 const REFUSED_WITH_FROM: [&str; 23] = [
@@ -115,14 +117,20 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
             .into());
     }
     let trained = match &arguments.backbone {
-        None => train(&request, None, &mut |_| ControlFlow::Continue(()))?,
+        None => {
+            let mut progress = TrainProgress::new(terminal, None, &request.tasks);
+            train(&request, None, &mut |event| progress.show(event))?
+        }
         Some(directory) => train_on_texts(arguments, &request, directory, terminal)?,
     };
-    if let Trained::Written(summary) = &trained {
-        say_fits(terminal, &summary.fits);
-        say_training(terminal, summary);
-    }
     let metrics = trained.metrics();
+    match &trained {
+        Trained::Written(summary) => {
+            say_fits(terminal, &summary.fits);
+            say_training(terminal, summary);
+        }
+        Trained::UpToDate(_) => say_classes(terminal, &metrics.classes),
+    }
     say_rows(terminal, metrics);
     say_calibration(terminal, metrics);
     if arguments.json {
@@ -130,15 +138,29 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
     } else {
         eval::print_table(&metrics.tasks)?;
     }
+    eval::say_unmeasured(terminal, &metrics.tasks, "no test row");
     let up_to_date = if matches!(trained, Trained::UpToDate(_)) { "up to date" } else { "written" };
     terminal.say(format!("{}: {up_to_date}", arguments.out.display()));
     say_frozen(terminal, metrics);
-    let lost = metrics.drift.values().map(|drift| 100.0 * (drift.before - drift.after)).fold(0.0, f64::max);
-    if arguments.freeze.max_drift.is_some_and(|most| lost > most) {
-        terminal.warn(format!("a frozen head lost {lost:.2} points of accuracy: more than --max-drift"));
+    if arguments.freeze.max_drift.is_some_and(|most| drifted(terminal, metrics, most)) {
         return Ok(Outcome::CriterionMissed);
     }
     Ok(eval::criterion(&metrics.tasks, arguments.min_f1, terminal))
+}
+
+/// Whether a frozen head lost more than so many points of accuracy, or may have.
+fn drifted(terminal: &Terminal, metrics: &RunMetrics, most: f64) -> bool {
+    let points = |drift: &Drift| Some(100.0 * (drift.before? - drift.after?));
+    let lost: Option<Vec<f64>> = metrics.drift.values().map(points).collect();
+    let Some(lost) = lost else {
+        terminal.warn("nothing to measure a frozen head's loss on: --max-drift is not met");
+        return true;
+    };
+    let lost = lost.into_iter().fold(0.0, f64::max);
+    if lost > most {
+        terminal.warn(format!("a frozen head lost {lost:.2} points of accuracy: more than --max-drift"));
+    }
+    lost > most
 }
 
 /// Trains on texts: their features come from the backbone, through the store.
@@ -202,28 +224,36 @@ pub(super) fn say_rows(terminal: &Terminal, metrics: &RunMetrics) {
 /// What calibration did.
 pub(super) fn say_calibration(terminal: &Terminal, metrics: &RunMetrics) {
     for (task, own) in &metrics.calibration {
+        let errors = own.ece_before.zip(own.ece_after).map_or_else(String::new, |(before, after)| {
+            format!("; calibration error on test rows {before:.3} before, {after:.3} after")
+        });
         terminal.say(format!(
-            "{task}: calibrated on {} validation rows, temperature {:.2}; calibration error on test rows {:.3} before, {:.3} after",
+            "{task}: calibrated on {} validation rows, temperature {:.2}{errors}",
             grouped(own.rows),
-            own.temperature,
-            own.ece_before,
-            own.ece_after
+            own.temperature
         ));
+    }
+    for (task, valid) in metrics.valid.iter().filter(|(task, _)| !metrics.calibration.contains_key(*task)) {
+        if valid.rows == valid.per_label.iter().filter(|own| own.unseen).map(|own| own.rows).sum::<u64>() {
+            terminal.say(format!(
+                "{task}: no validation row has a label that training saw: nothing was calibrated"
+            ));
+        }
     }
 }
 
 /// What became of frozen heads, and of heads that nobody has trained.
 fn say_frozen(terminal: &Terminal, metrics: &RunMetrics) {
     for (task, drift) in &metrics.drift {
-        let points = 100.0 * (drift.after - drift.before);
+        let Some((before, after)) = drift.before.zip(drift.after) else { continue };
+        let points = 100.0 * (after - before);
         terminal.say(format!(
-            "{task} (frozen): accuracy {:.4} before, {:.4} after the backbone moved ({points:+.2} points)",
-            drift.before, drift.after
+            "{task} (frozen): accuracy {before:.4} before, {after:.4} after the backbone moved ({points:+.2} points)"
         ));
     }
     if !metrics.untrained.is_empty() {
         for (task, own) in &metrics.untrained {
-            let accuracy = own.accuracy;
+            let Some(accuracy) = own.accuracy else { continue };
             terminal.say(format!(
                 "{task}: untrained heads {accuracy:.4}; the table shows labels as their own descriptions"
             ));

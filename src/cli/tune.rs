@@ -16,7 +16,7 @@ use crate::backbone::Backbone;
 use crate::classifier::Model;
 use crate::embed::StoredLayers;
 use crate::error::{Error, Kind, Result};
-use crate::quantities::{date, duration};
+use crate::quantities::{date, duration, with_error};
 use crate::runtime::{Runtime, allowed_cores, load_average};
 use crate::tokens::LongTexts;
 use crate::tuning::{
@@ -195,7 +195,7 @@ fn line(trial: &Trial, found: &Search) -> String {
 }
 
 fn times(gain: &Gain) -> String {
-    format!("{:.3} ± {:.3} ×", gain.ratio, gain.standard_error)
+    format!("{} ×", with_error(gain.ratio, Some(gain.standard_error), 3))
 }
 
 /// What is kept of a tuning, for people.

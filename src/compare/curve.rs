@@ -1,5 +1,5 @@
 //! Owns the learning curve: scenario 2 fitted on nested, stratified, seeded parts of the training rows, measured on the same
-//! test rows.
+//! test rows. A part that has a single label of a task says nothing of it.
 //!
 //! Refuses to touch validation or test rows, and to train the backbone: that would cost a comparison for every point.
 
@@ -10,7 +10,7 @@ use std::str::FromStr;
 use super::estimate::to_f64;
 use crate::classifier::run::SplitRows;
 use crate::classifier::{Run, TaskRows, measure};
-use crate::data::{LabelSet, Part};
+use crate::data::{Classes, LabelSet, Part, Rare};
 use crate::dataset::{Columns, Dataset, Input};
 use crate::embed::{Embedder, FeatureChoice};
 use crate::error::{Error, Kind, Result};
@@ -56,7 +56,6 @@ impl fmt::Display for Share {
 struct Rows {
     data: Dataset,
     test: Option<Dataset>,
-    labels: Vec<LabelSet>,
     parts: SplitRows,
 }
 
@@ -75,15 +74,12 @@ impl Rows {
                 Err(Error::new(Kind::Usage, "a comparison needs texts").at(path).found("features"))
             }
         };
-        let data = load(&request.data)?;
+        let mut data = load(&request.data)?;
         let test = request.test.as_ref().map(&mut load).transpose()?;
-        let labels = request
-            .tasks
-            .iter()
-            .zip(&data.cells)
-            .map(|(task, cells)| LabelSet::from_values(task, cells.iter().map(Option::as_deref)))
-            .collect::<Result<_>>()?;
-        Ok(Self { data, test, labels, parts: run.rows()? })
+        if request.rare == Rare::Drop {
+            data.cells.iter_mut().for_each(|cells| Classes::count(&data.keys, cells).keep_out_single(cells));
+        }
+        Ok(Self { data, test, parts: run.rows()? })
     }
 
     fn of_part(&self, rows: &Dataset, part: Part) -> Vec<usize> {
@@ -112,11 +108,14 @@ pub(super) fn learning_curve(
         let chosen: Vec<usize> =
             trained.iter().copied().filter(|&row| texts.contains(&rows.data.keys[row])).collect();
         let mut tasks = BTreeMap::new();
-        for (place, (task, labels)) in request.tasks.iter().zip(&rows.labels).enumerate() {
-            let cells = |dataset: &'_ Dataset, chosen: &[usize]| {
-                TaskRows::new(task, labels.names(), &dataset.cells[place], chosen.iter().copied())
-            };
-            let own = cells(&rows.data, &chosen)?;
+        for (place, task) in request.tasks.iter().enumerate() {
+            let cells = &rows.data.cells[place];
+            // A label that none of these rows has cannot be learned from them: its test rows are wrong.
+            let labels = LabelSet::new(chosen.iter().filter_map(|&row| cells[row].as_deref()));
+            if labels.names().len() < 2 {
+                continue;
+            }
+            let own = TaskRows::new(labels.names(), cells, chosen.iter().copied());
             let examples = Examples {
                 features: FeatureView::whole(&rows.data.features, rows.data.width),
                 rows: &own.rows,
@@ -124,7 +123,8 @@ pub(super) fn learning_curve(
             };
             let (head, _) = heads::fit(task, labels.names(), &examples, &request.fit)?;
             let seen = FeatureView::whole(&tested.features, tested.width);
-            let found = measure(&head, seen, &cells(tested, &test)?);
+            let truth = TaskRows::new(labels.names(), &tested.cells[place], test.iter().copied());
+            let found = measure(&head, seen, &truth);
             let score = Score {
                 accuracy: found.accuracy,
                 accuracy_standard_error: found.accuracy_standard_error,

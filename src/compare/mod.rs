@@ -330,8 +330,8 @@ fn check_split(output: &Path, report: &Report) -> Result<()> {
             Some((other, same)) => {
                 return Err(Error::new(Kind::Run, "two runs of the comparison were not split alike")
                     .at(path)
-                    .found(own.short())
-                    .expected(format!("{} as in {}", same.short(), other.display()))
+                    .found(own.told_from(same))
+                    .expected(format!("{} as in {}", same.told_from(&own), other.display()))
                     .help("remove the run that was put there, or compare into another --out"));
             }
         }

@@ -5,12 +5,13 @@
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{
-    ArrowTemporalType, Date32Type, Date64Type, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, DecimalType,
-    DurationMicrosecondType, DurationMillisecondType, DurationNanosecondType, DurationSecondType, Float16Type,
-    Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, IntervalDayTimeType,
-    IntervalMonthDayNanoType, IntervalYearMonthType, Time32MillisecondType, Time32SecondType,
-    Time64MicrosecondType, Time64NanosecondType, TimestampMicrosecondType, TimestampMillisecondType,
-    TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    ArrowTemporalType, Date32Type, Date64Type, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type,
+    DecimalType, DurationMicrosecondType, DurationMillisecondType, DurationNanosecondType,
+    DurationSecondType, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
+    IntervalDayTimeType, IntervalMonthDayNanoType, IntervalYearMonthType, Time32MillisecondType,
+    Time32SecondType, Time64MicrosecondType, Time64NanosecondType, TimestampMicrosecondType,
+    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type,
+    UInt32Type, UInt64Type,
 };
 use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, downcast_dictionary_array, downcast_run_array};
 use arrow_schema::{DataType, IntervalUnit, TimeUnit};
@@ -69,9 +70,7 @@ pub(super) fn size(array: &dyn Array, row: usize) -> usize {
         DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) => {
             list(array, row).map_or(0, |values| (0..values.len()).map(|place| size(&values, place)).sum())
         }
-        DataType::Struct(_) => {
-            array.as_struct().columns().iter().map(|column| size(column, row)).sum()
-        }
+        DataType::Struct(_) => array.as_struct().columns().iter().map(|column| size(column, row)).sum(),
         DataType::Map(..) => {
             let entries = array.as_map().value(row);
             (0..entries.len()).map(|place| size(&entries, place)).sum()
@@ -148,9 +147,9 @@ fn float<F: serde::Serialize + ToString>(number: F) -> String {
 fn short_half(number: half::f16) -> String {
     let exact = f32::from(number);
     // Five digits tell any two f16 apart.
-    let short = (0..5).map(|digits| format!("{exact:.digits$e}")).find_map(|text| {
-        text.parse::<f32>().ok().filter(|parsed| half::f16::from_f32(*parsed) == number)
-    });
+    let short = (0..5)
+        .map(|digits| format!("{exact:.digits$e}"))
+        .find_map(|text| text.parse::<f32>().ok().filter(|parsed| half::f16::from_f32(*parsed) == number));
     float(short.unwrap_or(exact))
 }
 

@@ -265,11 +265,15 @@ fn properties(vectors: &[(&str, usize)], metadata: &BTreeMap<String, String>) ->
 /// An array as its column's type: texts and bytes were read as views.
 fn restored(array: &ArrayRef, kind: &DataType) -> ArrayRef {
     match (array.data_type(), kind) {
-        (DataType::Utf8View, DataType::Utf8) => Arc::new(array.as_string_view().iter().collect::<StringArray>()),
+        (DataType::Utf8View, DataType::Utf8) => {
+            Arc::new(array.as_string_view().iter().collect::<StringArray>())
+        }
         (DataType::Utf8View, DataType::LargeUtf8) => {
             Arc::new(array.as_string_view().iter().collect::<LargeStringArray>())
         }
-        (DataType::BinaryView, DataType::Binary) => Arc::new(array.as_binary_view().iter().collect::<BinaryArray>()),
+        (DataType::BinaryView, DataType::Binary) => {
+            Arc::new(array.as_binary_view().iter().collect::<BinaryArray>())
+        }
         (DataType::BinaryView, DataType::LargeBinary) => {
             Arc::new(array.as_binary_view().iter().collect::<LargeBinaryArray>())
         }
@@ -340,8 +344,10 @@ pub fn read_features(path: &Path, asked: &FeatureColumns<'_>) -> Result<FeatureT
         let wrong = |error: Error| error.at(path).row(table.rows as u64 + 1);
         let Some(values) = rows.next(&columns).map_err(wrong)? else { break };
         if let (Some(origin), Some(place)) = (&values.origin, vector_place) {
-            guarded(path, || append_vector(&mut table.features, &mut table.width, origin.batch.column(place), origin.row))
-                .map_err(wrong)?;
+            guarded(path, || {
+                append_vector(&mut table.features, &mut table.width, origin.batch.column(place), origin.row)
+            })
+            .map_err(wrong)?;
         }
         if let (Some(keys), Some(place)) = (&mut table.keys, hash) {
             keys.push(text_key(&values.cells[place]).map_err(wrong)?);
@@ -401,7 +407,8 @@ fn append_vector(features: &mut Vec<f32>, width: &mut usize, array: &ArrayRef, r
     let before = features.len();
     match vector.data_type() {
         DataType::Float16 => {
-            features.extend(vector.as_primitive::<Float16Type>().values().iter().map(|number| number.to_f32()));
+            features
+                .extend(vector.as_primitive::<Float16Type>().values().iter().map(|number| number.to_f32()));
         }
         DataType::Float32 => features.extend(vector.as_primitive::<Float32Type>().values().iter()),
         DataType::Float64 => {
@@ -447,9 +454,13 @@ mod tests {
 
     fn write(path: &Path, rows: usize) {
         let metadata = BTreeMap::from([("made by".to_owned(), "a test".to_owned())]);
-        let mut writer =
-            FeatureWriter::create(path, vec![CarriedColumn::of_cells("label", 0)], &[(EMBEDDING, 3)], &metadata)
-                .unwrap();
+        let mut writer = FeatureWriter::create(
+            path,
+            vec![CarriedColumn::of_cells("label", 0)],
+            &[(EMBEDDING, 3)],
+            &metadata,
+        )
+        .unwrap();
         for row in 0..rows {
             let cell = if row % 3 == 0 { Cell::Null } else { Cell::Text(format!("label {row}")) };
             let cells = Row::new(row as u64 + 1, vec![cell]);
@@ -490,10 +501,14 @@ mod tests {
     fn names_the_output_uses_itself_are_refused() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.parquet");
-        let error =
-            FeatureWriter::create(&path, vec![CarriedColumn::of_cells("embedding", 0)], &[(EMBEDDING, 3)], &BTreeMap::new())
-                .err()
-                .unwrap();
+        let error = FeatureWriter::create(
+            &path,
+            vec![CarriedColumn::of_cells("embedding", 0)],
+            &[(EMBEDDING, 3)],
+            &BTreeMap::new(),
+        )
+        .err()
+        .unwrap();
         assert!(error.to_string().contains("embedding"), "{error}");
     }
 
@@ -520,13 +535,17 @@ mod tests {
             read_features(&path(name), &FeatureColumns { vectors, cells: &cells, texts: false })
         };
         let columns: Vec<String> = {
-            let (names, _) = ParquetRows::open(&path("good.parquet"), open_file(&path("good.parquet")).unwrap()).unwrap();
+            let (names, _) =
+                ParquetRows::open(&path("good.parquet"), open_file(&path("good.parquet")).unwrap()).unwrap();
             names
         };
         let cells: Vec<&str> = columns.iter().map(String::as_str).filter(|name| *name != "vector").collect();
         let table = read("good.parquet", None, &cells).unwrap();
         assert_eq!((table.width, table.rows), (4, 6));
-        assert_eq!(table.cells.iter().map(|column| column[1].as_str()).collect::<Vec<_>>(), [Some("5"), Some("b"), None]);
+        assert_eq!(
+            table.cells.iter().map(|column| column[1].as_str()).collect::<Vec<_>>(),
+            [Some("5"), Some("b"), None]
+        );
         assert!(table.keys.is_none());
         assert_eq!(table.features[..4], [0.0, 0.25, 0.5, 0.75]);
         let refused = |name: &str, parts: &[&str]| {

@@ -71,7 +71,9 @@ impl Format {
             other => Err(Error::new(Kind::Usage, "the file's extension does not tell its format")
                 .at(path)
                 .found(other.map_or_else(|| "no extension".to_owned(), |other| format!(".{other}")))
-                .expected(".csv, .tsv, .jsonl, .ndjson, .json, .parquet or .txt (unpacked, if it is compressed)")
+                .expected(
+                    ".csv, .tsv, .jsonl, .ndjson, .json, .parquet or .txt (unpacked, if it is compressed)",
+                )
                 .help("say --format csv, tsv, jsonl, json, parquet or lines")),
         }
     }

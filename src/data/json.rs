@@ -101,8 +101,10 @@ impl JsonRows {
             (Layout::Lines, Some(b'[')) => {
                 self.skip_byte();
                 match self.peek()? {
-                    Some(b'{' | b']') | None => Err(Error::new(Kind::Table, "this is one JSON array, not one JSON object a line")
-                        .help("say --format json")),
+                    Some(b'{' | b']') | None => {
+                        Err(Error::new(Kind::Table, "this is one JSON array, not one JSON object a line")
+                            .help("say --format json"))
+                    }
                     Some(_) => Err(Error::new(Kind::Table, "line 1 is not a JSON object")
                         .row(1)
                         .found("an array")
@@ -114,9 +116,9 @@ impl JsonRows {
                 Ok(())
             }
             (Layout::Array, Some(b'{')) => Err(self.no_array()?),
-            (Layout::Array, Some(_)) => {
-                Err(Error::new(Kind::Table, "this is not JSON").found(self.ahead()?).expected("[{\"text\": …}, …]"))
-            }
+            (Layout::Array, Some(_)) => Err(Error::new(Kind::Table, "this is not JSON")
+                .found(self.ahead()?)
+                .expected("[{\"text\": …}, …]")),
             (Layout::Lines, Some(_)) => Ok(()),
         }
     }
@@ -126,13 +128,18 @@ impl JsonRows {
         self.object.clear();
         let whole = self.take_object(FIRST_OBJECT)?;
         if whole && self.peek()? == Some(b'{') {
-            return Ok(Error::new(Kind::Table, "these are JSON lines (objects one after another), not one JSON array")
-                .help("say --format jsonl"));
+            return Ok(Error::new(
+                Kind::Table,
+                "these are JSON lines (objects one after another), not one JSON array",
+            )
+            .help("say --format jsonl"));
         }
         let keys = std::str::from_utf8(&self.object)
             .ok()
             .and_then(|object| serde_json::from_str::<Entries<'_>>(object).ok())
-            .map(|entries| entries.keys().take(5).map(|key| format!("{key:?}")).collect::<Vec<_>>().join(", "));
+            .map(|entries| {
+                entries.keys().take(5).map(|key| format!("{key:?}")).collect::<Vec<_>>().join(", ")
+            });
         let found = match keys {
             Some(keys) => format!("one object, with the keys {keys}"),
             None => format!("one object: {}", excerpt(&String::from_utf8_lossy(&self.object))),
@@ -179,12 +186,18 @@ impl JsonRows {
             self.ended = true;
             return match self.peek()? {
                 None => Ok(false),
-                Some(_) => Err(self.broken("something stands behind the end of the array").found(self.ahead()?)),
+                Some(_) => {
+                    Err(self.broken("something stands behind the end of the array").found(self.ahead()?))
+                }
             };
         }
         if self.elements > 0 {
             if next != Some(b',') {
-                let what = if next.is_none() { "the array is not closed: the file is cut off" } else { "a comma is missing between two rows" };
+                let what = if next.is_none() {
+                    "the array is not closed: the file is cut off"
+                } else {
+                    "a comma is missing between two rows"
+                };
                 return Err(self.broken(what).found(self.ahead()?));
             }
             self.skip_byte();
@@ -193,7 +206,10 @@ impl JsonRows {
         }
         self.object.clear();
         if next != Some(b'{') {
-            return Err(self.broken("the row is not a JSON object").found(self.ahead()?).expected("{\"text\": …}"));
+            return Err(self
+                .broken("the row is not a JSON object")
+                .found(self.ahead()?)
+                .expected("{\"text\": …}"));
         }
         if !self.take_object(usize::MAX)? {
             return Err(self.broken("the row is not closed: the file is cut off"));
@@ -259,26 +275,35 @@ impl JsonRows {
     fn ahead(&mut self) -> Result<String> {
         let chunk = self.reader.fill_buf().map_err(unreadable)?;
         let start = &chunk[..chunk.len().min(400)];
-        Ok(if start.is_empty() { "the end of the file".into() } else { excerpt(&String::from_utf8_lossy(start)) })
+        Ok(if start.is_empty() {
+            "the end of the file".into()
+        } else {
+            excerpt(&String::from_utf8_lossy(start))
+        })
     }
 
     /// The keys of the current object and their values.
     fn entries(&self) -> Result<Entries<'_>> {
-        let object = std::str::from_utf8(&self.object).map_err(|error| {
-            invalid_utf8(error.valid_up_to())
-        })?;
-        let entries: Entries<'_> = serde_json::from_str(object).map_err(|source| self.unparsable(object, &source))?;
+        let object = std::str::from_utf8(&self.object).map_err(|error| invalid_utf8(error.valid_up_to()))?;
+        let entries: Entries<'_> =
+            serde_json::from_str(object).map_err(|source| self.unparsable(object, &source))?;
         let mut keys: Vec<&str> = entries.keys().collect();
         keys.sort_unstable();
         match keys.windows(2).find(|pair| pair[0] == pair[1]) {
             None => Ok(entries),
-            Some(pair) => Err(self.broken("a key stands twice in the row").column(pair[0]).help("leave one of them out")),
+            Some(pair) => Err(self
+                .broken("a key stands twice in the row")
+                .column(pair[0])
+                .help("leave one of them out")),
         }
     }
 
     fn unparsable(&self, object: &str, source: &serde_json::Error) -> Error {
         if source.is_data() {
-            return self.broken("the row is not a JSON object").found(excerpt(object)).expected("{\"text\": …}");
+            return self
+                .broken("the row is not a JSON object")
+                .found(excerpt(object))
+                .expected("{\"text\": …}");
         }
         let message = source.to_string();
         let what = message.rsplit_once(" at line ").map_or(&*message, |(what, _)| what);

@@ -168,7 +168,9 @@ mod tests {
         }
         assert_eq!(name("-3.0"), "-3");
         assert_eq!(name("-0.0"), "0");
-        for text in ["01", "01.0", "1.", ".0", "1.10", "1.1", "1e3", "+1", "1.0.0", "v1.0", " 1.0", "nan", "true"] {
+        for text in
+            ["01", "01.0", "1.", ".0", "1.10", "1.1", "1e3", "+1", "1.0.0", "v1.0", " 1.0", "nan", "true"]
+        {
             assert_eq!(name(text), text);
         }
         assert_eq!([label_of_text(""), label_of_text("NaN")], [None, None]);

@@ -1,4 +1,5 @@
-//! Owns tables in and out: CSV, TSV, JSON, lines, Parquet; label sets; splits; atomic output files and directories.
+//! Owns tables in and out: CSV, TSV, JSON, lines, Parquet; labels and classes; splits; atomic output files and
+//! directories.
 //!
 //! Refuses to guess: a row that does not fit is an error with its file, row and what was expected, never skipped. The only
 //! user of the csv, arrow and parquet crates.
@@ -6,6 +7,8 @@
 #[cfg(feature = "parquet")]
 mod arrow_cell;
 mod cell;
+#[cfg(feature = "train")]
+mod classes;
 mod column_use;
 mod delimited;
 mod feature_table;
@@ -26,6 +29,8 @@ mod records;
 mod split;
 mod table;
 
+#[cfg(feature = "train")]
+pub use classes::{Classes, Contradictions, LabelledRow};
 #[cfg(not(feature = "parquet"))]
 use features_absent as features;
 
@@ -36,7 +41,7 @@ pub use features::{
 };
 pub use format::{Format, Source};
 pub use label_name::{LabelNames, label_of_number, label_of_text};
-pub use labels::LabelSet;
+pub use labels::{LabelSet, Rare};
 pub use output::{replace_directory, replace_file, write_atomically};
 pub use records::{RecordFormat, RecordValue, RecordWriter};
 pub use split::{Part, SplitOptions, split};

@@ -81,7 +81,8 @@ impl ParquetFile {
             let options = ArrowReaderOptions::new().with_schema(schema);
             let contents = Arc::clone(metadata.metadata());
             let rows = batch_rows(contents.row_groups(), places);
-            let metadata = ArrowReaderMetadata::try_new(contents, options).map_err(|source| broken(path, source))?;
+            let metadata =
+                ArrowReaderMetadata::try_new(contents, options).map_err(|source| broken(path, source))?;
             let file = file.try_clone().map_err(|source| Error::io("read", path, source))?;
             let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
             let mask = ProjectionMask::roots(builder.parquet_schema(), places.iter().copied());
@@ -112,9 +113,11 @@ impl Batches {
 fn batch_rows(groups: &[RowGroupMetaData], places: &[usize]) -> usize {
     let of_group = |group: &RowGroupMetaData| {
         let schema = group.schema_descr();
-        let wanted = group.columns().iter().enumerate().filter(|(leaf, _)| {
-            places.contains(&schema.get_column_root_idx(*leaf))
-        });
+        let wanted = group
+            .columns()
+            .iter()
+            .enumerate()
+            .filter(|(leaf, _)| places.contains(&schema.get_column_root_idx(*leaf)));
         let bytes = wanted.map(|(_, chunk)| decoded_bytes(chunk)).fold(0, u64::saturating_add);
         let row = bytes / u64::try_from(group.num_rows()).unwrap_or(0).max(1);
         BATCH_BYTES / row.max(1)
@@ -137,7 +140,9 @@ fn decoded_bytes(chunk: &ColumnChunkMetaData) -> u64 {
     // Texts inside lists and structs are not read as views: what they come to is written in newer files.
     let nested = chunk.column_descr().path().parts().len() > 1;
     let texts = chunk.unencoded_byte_array_data_bytes().filter(|_| nested).map_or(0, known);
-    known(chunk.uncompressed_size()).saturating_add(known(chunk.num_values()).saturating_mul(width)).saturating_add(texts)
+    known(chunk.uncompressed_size())
+        .saturating_add(known(chunk.num_values()).saturating_mul(width))
+        .saturating_add(texts)
 }
 
 /// A row of a batch, for those who carry columns through as they are.
@@ -252,7 +257,8 @@ impl ParquetRows {
     fn next_batch(&mut self, columns: &Columns) -> Result<Option<RecordBatch>> {
         if self.batches.is_none() {
             self.read = self.places_in_batch(columns);
-            let places: Vec<usize> = (0..self.read.len()).filter(|&place| self.read[place].is_some()).collect();
+            let places: Vec<usize> =
+                (0..self.read.len()).filter(|&place| self.read[place].is_some()).collect();
             self.batches = Some(self.file.read(&places, |field| viewed(field, self.as_arrays))?);
         }
         match &mut self.batches {

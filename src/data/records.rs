@@ -72,7 +72,8 @@ impl<'w> RecordWriter<'w> {
     /// # Errors
     /// The header cannot be written, or two columns have the same name.
     pub fn new(out: &'w mut dyn Write, format: RecordFormat, columns: &[String]) -> Result<Self> {
-        if let Some((_, name)) = columns.iter().enumerate().find(|(place, name)| columns[..*place].contains(name))
+        if let Some((_, name)) =
+            columns.iter().enumerate().find(|(place, name)| columns[..*place].contains(name))
         {
             return Err(twice(name));
         }
@@ -169,7 +170,12 @@ fn text<'a>(value: &RecordValue<'a>) -> Cow<'a, [u8]> {
 fn failed(error: csv::Error) -> Error {
     match error.into_kind() {
         csv::ErrorKind::Io(source) => Error::io("write", "the output", source),
-        other => Error::new(Kind::Io, format!("the output cannot be written: {other:?}")),
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+            Error::new(Kind::Io, "a row of the output does not fit its header; this is a bug")
+                .found(format!("{len} cells"))
+                .expected(expected_len.to_string())
+        }
+        _ => Error::new(Kind::Io, "the output cannot be written as CSV"),
     }
 }
 

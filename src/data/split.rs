@@ -36,8 +36,8 @@ pub enum Part {
 ///
 /// Texts with the same labels form a stratum. Strata are laid end to end, each in seeded order, and every text's share of
 /// the running total decides its part (systematic sampling): each stratum gets its share to within one text, and rare
-/// strata share theirs with their neighbours in label order. Afterwards a class that has no training row but could have one
-/// gets one back.
+/// strata share theirs with their neighbours in label order. Afterwards a class that has no training row gets a text back: that of
+/// a class with a single one is always trained on.
 ///
 /// `labels[task][row]`; rows with equal keys are one text, whose labels are its first row's.
 ///
@@ -80,6 +80,7 @@ pub fn split(keys: &[TextKey], labels: &[Vec<Option<u32>>], options: &SplitOptio
         }
     }
     return_lost_classes(&order, labels.len(), &mut parts);
+    return_contradicted_classes((keys, labels), &order, &mut parts);
     if !parts.values().any(|part| *part == Part::Train) && !parts.is_empty() {
         return Err(Error::new(Kind::Table, "the split leaves nothing to train on")
             .found(format!("{} different texts", parts.len()))
@@ -111,6 +112,31 @@ fn return_lost_classes(order: &[Drawn], tasks: usize, parts: &mut BTreeMap<TextK
         for (trained, key) in trained.into_values() {
             if !trained {
                 parts.insert(key, Part::Train);
+            }
+        }
+    }
+}
+
+/// The same for a class all of whose texts stand for other labels, because these texts have them too.
+fn return_contradicted_classes(
+    (keys, labels): (&[TextKey], &[Vec<Option<u32>>]),
+    order: &[Drawn],
+    parts: &mut BTreeMap<TextKey, Part>,
+) {
+    let mut places: Option<BTreeMap<TextKey, usize>> = None;
+    for task in labels {
+        let mut lost: BTreeMap<u32, Vec<TextKey>> = BTreeMap::new();
+        for (key, label) in keys.iter().zip(task) {
+            if let Some(label) = label {
+                lost.entry(*label).or_default().push(*key);
+            }
+        }
+        lost.retain(|_, texts| texts.iter().all(|key| parts[key] != Part::Train));
+        for texts in lost.values() {
+            let places = places
+                .get_or_insert_with(|| order.iter().enumerate().map(|(place, own)| (own.2, place)).collect());
+            if let Some(first) = texts.iter().min_by_key(|key| places[*key]) {
+                parts.insert(*first, Part::Train);
             }
         }
     }
@@ -187,6 +213,31 @@ mod tests {
             let options = SplitOptions { test_fraction: 0.5, valid_fraction: 0.5, seed };
             let parts = split(&keys(100), &labels, &options).unwrap();
             assert!(parts[..2].contains(&Part::Train), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn a_class_with_a_single_row_is_always_trained_on() {
+        for seed in 0..50 {
+            // Twenty classes with a single row among eighty rows of two others.
+            let labels = vec![(0..100).map(|row| Some(if row < 20 { row } else { 20 + row % 2 })).collect()];
+            let options = SplitOptions { test_fraction: 0.4, valid_fraction: 0.4, seed };
+            let parts = split(&keys(100), &labels, &options).unwrap();
+            assert!(parts[..20].iter().all(|part| *part == Part::Train), "seed {seed}");
+            assert!(count(&parts, Part::Test) > 20 && count(&parts, Part::Valid) > 10, "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn a_class_whose_only_text_has_another_label_too_is_trained_on() {
+        for seed in 0..50 {
+            // The last row repeats the first text, with a label of its own.
+            let mut keys = keys(60);
+            keys.push(keys[0]);
+            let labels = vec![(0..61).map(|row| Some(if row == 60 { 2 } else { row % 2 })).collect()];
+            let options = SplitOptions { test_fraction: 0.5, valid_fraction: 0.5, seed };
+            let parts = split(&keys, &labels, &options).unwrap();
+            assert_eq!((parts[0], parts[60]), (Part::Train, Part::Train), "seed {seed}");
         }
     }
 

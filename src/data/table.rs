@@ -222,7 +222,9 @@ impl TableReader {
         };
         rows.keep_arrays();
         let in_batch = rows.places_in_batch(&self.columns);
-        let of = |(name, place): (String, usize)| CarriedColumn::of_arrays(name, in_batch[place], rows.field(place));
+        let of = |(name, place): (String, usize)| {
+            CarriedColumn::of_arrays(name, in_batch[place], rows.field(place))
+        };
         named.into_iter().map(of).collect()
     }
 
@@ -272,7 +274,8 @@ impl TableReader {
             let values = self.next_values().map_err(|error| error.at(&self.name).row(number))?;
             let Some(Values { cells, mut others, origin }) = values else { break };
             if self.others == Others::Noted {
-                self.left_out.extend(others.drain(..).map(|(name, _)| name).take(MOST_LEFT_OUT - self.left_out.len()));
+                self.left_out
+                    .extend(others.drain(..).map(|(name, _)| name).take(MOST_LEFT_OUT - self.left_out.len()));
             }
             bytes += cells.iter().chain(others.iter().map(|(_, cell)| cell)).map(Cell::size).sum::<usize>();
             bytes += origin.as_ref().map_or(0, Origin::share);
@@ -358,11 +361,7 @@ mod tests {
         read_asking(&[], name, content)
     }
 
-    fn read_asking(
-        asked: &[&str],
-        name: &str,
-        content: impl AsRef<[u8]>,
-    ) -> Result<(Vec<String>, Vec<Row>)> {
+    fn read_asking(asked: &[&str], name: &str, content: impl AsRef<[u8]>) -> Result<(Vec<String>, Vec<Row>)> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(name);
         std::fs::write(&path, content).unwrap();
@@ -533,7 +532,11 @@ mod tests {
         let lines = "{\"text\": \"a\"}\n{\"text\": \"b\"}\n";
         refused("a.json", lines, &["JSON lines"]);
         refused("a.jsonl", " [\n {\"text\": \"a\"}]", &["one JSON array"]);
-        refused("a.json", "{\"data\": [{\"text\": \"a\"}], \"n\": 1}", &["not a list of rows", "\"data\", \"n\""]);
+        refused(
+            "a.json",
+            "{\"data\": [{\"text\": \"a\"}], \"n\": 1}",
+            &["not a list of rows", "\"data\", \"n\""],
+        );
         let long = format!("{{\"data\": [{}]}}", "{\"text\": \"a\"},".repeat(100_000));
         refused("a.json", long, &["not a list of rows", "{\"data\""]);
         refused("a.json", "text,label\n", &["not JSON", "text,label"]);

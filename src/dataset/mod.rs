@@ -69,7 +69,10 @@ pub struct Columns<'c> {
 pub struct Dataset {
     /// Identity of each row's text.
     pub keys: Vec<TextKey>,
-    /// `cells[column][row]`, in the order of [`Columns::kept`]: the label's name ([`Cell::label`]), `None` where there is none.
+    /// The texts are known by their vectors only: these keys equal no other's.
+    pub by_vector: bool,
+    /// `cells[column][row]`, in the order of [`Columns::kept`]: the label's name ([`Cell::label`]), `None` where there is
+    /// none.
     pub cells: Vec<Vec<Option<String>>>,
     /// The texts, when they were asked for and the input has them.
     pub texts: Vec<String>,
@@ -160,6 +163,7 @@ impl Dataset {
         let asked = FeatureColumns { vectors: column, cells: columns.kept, texts: columns.texts };
         let table = read_features(path, &asked)?;
         let made_with = MadeWith::of(&table.metadata, &table.column);
+        let by_vector = table.keys.is_none();
         let keys = table
             .keys
             .unwrap_or_else(|| table.features.chunks_exact(table.width.max(1)).map(vector_key).collect());
@@ -167,7 +171,7 @@ impl Dataset {
         let texts = table.texts.unwrap_or_default();
         let notes = TextNotes { rows: keys.len() as u64, ..TextNotes::default() };
         let (features, width) = (table.features, table.width);
-        Ok(Self { keys, cells, texts, features, width, notes, made_with, ..Self::default() })
+        Ok(Self { keys, by_vector, cells, texts, features, width, notes, made_with, ..Self::default() })
     }
 }
 

@@ -77,8 +77,7 @@ pub fn visit_rows(
         if rows.is_empty() {
             break;
         }
-        let texts: Vec<&str> =
-            rows.iter().map(|row| row.cells[text_column].as_str().unwrap_or("")).collect();
+        let texts: Vec<&str> = rows.iter().map(|row| row.cells[text_column].as_str().unwrap_or("")).collect();
         for (row, text) in rows.iter().zip(&texts) {
             notes.add(row, text, strict)?;
         }

@@ -1,8 +1,9 @@
 //! Owns measuring a trained model on a labelled table: which rows it had seen, figures for the rest first, groups, errors.
 //!
-//! Refuses to mix rows used in training with unseen ones unless asked to.
+//! Refuses to mix rows used in training with unseen ones unless asked to, and to call rows unseen where nobody knows.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
@@ -15,6 +16,7 @@ use crate::dataset::Dataset;
 use crate::error::{Error, Kind, Result};
 use crate::heads::{FeatureView, Head};
 use crate::metrics::{Coverage, TaskMetrics, coverage};
+use crate::quantities::grouped;
 
 /// Which rows to measure on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -46,6 +48,18 @@ impl FromStr for Rows {
     }
 }
 
+impl fmt::Display for Rows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unseen => "unseen",
+            Self::Test => "test",
+            Self::Valid => "valid",
+            Self::Train => "train",
+            Self::All => "all",
+        })
+    }
+}
+
 impl Rows {
     fn takes(self, part: Option<Part>) -> bool {
         match self {
@@ -58,18 +72,55 @@ impl Rows {
     }
 }
 
-/// Where the rows of a table stand to the run.
+/// Where the rows of a table stand to the run; nothing where that is not known, as of a bundle, which keeps no list of rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Seen {
     pub total: u64,
     /// Trained on.
-    pub train: u64,
+    pub train: Option<u64>,
     /// Kept out of the fit, but used for choices.
-    pub valid: u64,
+    pub valid: Option<u64>,
     /// The run's own test rows.
-    pub test: u64,
+    pub test: Option<u64>,
     /// Never met before.
-    pub new: u64,
+    pub new: Option<u64>,
+}
+
+impl Seen {
+    /// Whether it is known.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.train.is_some()
+    }
+
+    /// Rows that influenced the run.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.train.unwrap_or(0) + self.valid.unwrap_or(0)
+    }
+}
+
+/// For people: `600 trained on, 0 used for validation, 300 of the run's test rows, 100 new`.
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { total, train: Some(train), valid: Some(valid), test: Some(test), new: Some(new) } = self
+        else {
+            return write!(
+                f,
+                "{} rows; which of them it was trained on is not known, so none can be called unseen",
+                grouped(self.total)
+            );
+        };
+        write!(
+            f,
+            "{} rows: {} were trained on, {} used for validation, {} are the run's test rows, {} are new",
+            grouped(*total),
+            grouped(*train),
+            grouped(*valid),
+            grouped(*test),
+            grouped(*new)
+        )
+    }
 }
 
 /// Measurements of one set of rows, in the shape of `metrics.json`.
@@ -108,15 +159,21 @@ pub struct Evaluator<'e> {
     tasks: Vec<usize>,
     /// What each of the model's heads sees of a row.
     columns: Vec<Range<usize>>,
-    parts: Vec<Option<Part>>,
+    /// Per row, the part of the training table that its text was in; nothing when that is not known of any.
+    parts: Option<Vec<Option<Part>>>,
 }
 
 impl<'e> Evaluator<'e> {
-    /// Pairs a model with a table whose first cells are the columns `tasks`.
+    /// Pairs a model with a table whose first cells are the columns `tasks`; `seen` is [`Model::rows`].
     ///
     /// # Errors
     /// The features are not those the heads were fitted on, or the table has no rows.
-    pub fn new(model: &'e Model, rows: &'e Dataset, seen: &SplitRows, tasks: &[String]) -> Result<Self> {
+    pub fn new(
+        model: &'e Model,
+        rows: &'e Dataset,
+        seen: Option<&SplitRows>,
+        tasks: &[String],
+    ) -> Result<Self> {
         let tasks: Vec<usize> = tasks.iter().map(|task| task_index(model, task)).collect::<Result<_>>()?;
         let columns: Vec<Range<usize>> = match &rows.layout {
             Some(layout) => model.columns(layout)?,
@@ -130,16 +187,19 @@ impl<'e> Evaluator<'e> {
                 .expected(heads[task].features.to_string())
                 .help("embed the table with the run's own backbone"));
         }
-        let parts = rows.keys.iter().map(|key| seen.part(key)).collect();
+        let parts = seen.map(|seen| rows.keys.iter().map(|key| seen.part(key)).collect());
         Ok(Self { heads, rows, tasks, columns, parts })
     }
 
     /// Where the rows stand to the run.
     #[must_use]
     pub fn seen(&self) -> Seen {
-        let count = |part| self.parts.iter().filter(|own| **own == part).count() as u64;
+        let count = |part: Option<Part>| {
+            let parts = self.parts.as_ref()?;
+            Some(parts.iter().filter(|own| **own == part).count() as u64)
+        };
         Seen {
-            total: self.parts.len() as u64,
+            total: self.rows.rows() as u64,
             train: count(Some(Part::Train)),
             valid: count(Some(Part::Valid)),
             test: count(Some(Part::Test)),
@@ -147,17 +207,33 @@ impl<'e> Evaluator<'e> {
         }
     }
 
+    /// How many tasks are measured: the columns before the first other one.
+    #[must_use]
+    pub fn tasks(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// The rows to measure when nobody said which: unseen ones, or all where it is not known what was seen.
+    #[must_use]
+    pub fn default_rows(&self) -> Rows {
+        if self.parts.is_some() { Rows::Unseen } else { Rows::All }
+    }
+
     /// Measures every task on the chosen rows; `group` is the index of a kept column.
     ///
     /// # Errors
-    /// A label the run does not know, or no rows to measure.
+    /// There are no such rows, or it is not known which are.
     pub fn measure(&self, which: Rows, group: Option<usize>) -> Result<Evaluation> {
-        let chosen = self.chosen(which);
+        let chosen = self.chosen(which)?;
         if chosen.is_empty() {
-            return Err(Error::new(Kind::Usage, "there are no rows to measure on")
-                .found(format!("{:?}", self.seen()))
-                .expected(format!("rows of the kind `{which:?}`").to_lowercase())
-                .help("give labelled rows the run was not trained on, or say --rows all"));
+            let error = Error::new(Kind::Usage, "nothing to measure: there are no such rows")
+                .found(self.seen().to_string());
+            return Err(match which {
+                Rows::All => error.expected("labelled rows"),
+                _ => error
+                    .expected(format!("rows of the kind {which}"))
+                    .help("give labelled rows the run was not trained on, or say --rows all"),
+            });
         }
         let mut groups: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         if let Some(column) = group {
@@ -167,24 +243,20 @@ impl<'e> Evaluator<'e> {
             }
         }
         Ok(Evaluation {
-            tasks: self.measure_rows(&chosen)?,
+            tasks: self.measure_rows(&chosen),
             coverage: BTreeMap::new(),
             measured: which,
             rows: self.seen(),
-            groups: groups
-                .into_iter()
-                .map(|(name, rows)| Ok((name, self.measure_rows(&rows)?)))
-                .collect::<Result<_>>()?,
+            groups: groups.into_iter().map(|(name, rows)| (name, self.measure_rows(&rows))).collect(),
         })
     }
 
-    fn measure_rows(&self, chosen: &[usize]) -> Result<BTreeMap<String, TaskMetrics>> {
-        (0..self.tasks.len())
-            .map(|task| {
-                let (head, rows) = self.task_rows(task, chosen)?;
-                Ok((head.task.clone(), measure(head, self.view(task), &rows)))
-            })
-            .collect()
+    fn measure_rows(&self, chosen: &[usize]) -> BTreeMap<String, TaskMetrics> {
+        let of_task = |task| {
+            let (head, rows) = self.task_rows(task, chosen);
+            (head.task.clone(), measure(head, self.view(task), &rows))
+        };
+        (0..self.tasks.len()).map(of_task).collect()
     }
 
     /// What a task's head sees of the rows.
@@ -192,25 +264,24 @@ impl<'e> Evaluator<'e> {
         self.rows.view(&self.columns[self.tasks[task]])
     }
 
-    fn task_rows(&self, task: usize, chosen: &[usize]) -> Result<(&Head, TaskRows)> {
+    fn task_rows(&self, task: usize, chosen: &[usize]) -> (&Head, TaskRows) {
         let head = &self.heads[self.tasks[task]];
-        let rows = TaskRows::new(&head.task, &head.labels, &self.rows.cells[task], chosen.iter().copied())?;
-        Ok((head, rows))
+        (head, TaskRows::new(&head.labels, &self.rows.cells[task], chosen.iter().copied()))
     }
 
     /// Per task, how well the chosen rows are labelled when the least certain ones are not; and how many of `strangers`, rows
-    /// that belong to no label, are caught by that.
+    /// that belong to no label, are caught by that. A row with a label that training never saw is a wrong one.
     ///
     /// # Errors
-    /// A label the run does not know, or features that are not the run's.
+    /// It is not known which rows were chosen.
     pub fn coverage(
         &self,
         which: Rows,
         strangers: Option<&Dataset>,
     ) -> Result<BTreeMap<String, Vec<Coverage>>> {
-        let chosen = self.chosen(which);
+        let chosen = self.chosen(which)?;
         let of_task = |task: usize| {
-            let (head, rows) = self.task_rows(task, &chosen)?;
+            let (head, rows) = self.task_rows(task, &chosen);
             let all = probabilities(head, self.view(task), &rows.rows);
             let (confidence, predicted) = most_certain(&all, head.labels.len());
             let right: Vec<bool> =
@@ -220,24 +291,33 @@ impl<'e> Evaluator<'e> {
                 let view = strangers.view(&self.columns[self.tasks[task]]);
                 most_certain(&probabilities(head, view, &every), head.labels.len()).0
             });
-            Ok((head.task.clone(), coverage(&confidence, &right, &strange)))
+            (head.task.clone(), coverage(&confidence, &right, &strange))
         };
-        (0..self.tasks.len()).map(of_task).collect()
+        Ok((0..self.tasks.len()).map(of_task).collect())
     }
 
-    fn chosen(&self, which: Rows) -> Vec<usize> {
-        (0..self.parts.len()).filter(|&row| which.takes(self.parts[row])).collect()
+    fn chosen(&self, which: Rows) -> Result<Vec<usize>> {
+        match (&self.parts, which) {
+            (_, Rows::All) => Ok((0..self.rows.rows()).collect()),
+            (Some(parts), _) => Ok((0..parts.len()).filter(|&row| which.takes(parts[row])).collect()),
+            (None, _) => Err(Error::new(Kind::Usage, "which of these rows it was trained on is not known")
+                .found(format!("--rows {which}"))
+                .expected("--rows all, or none")
+                .help(
+                    "measure the run itself, on the table it was trained on: it keeps the hashes of its rows",
+                )),
+        }
     }
 
     /// The wrongly labelled rows among the chosen ones, most confident first.
     ///
     /// # Errors
-    /// A label the run does not know.
+    /// It is not known which rows were chosen.
     pub fn mistakes(&self, which: Rows) -> Result<Vec<Mistake>> {
-        let chosen = self.chosen(which);
+        let chosen = self.chosen(which)?;
         let mut mistakes = Vec::new();
         for task in 0..self.tasks.len() {
-            let (head, rows) = self.task_rows(task, &chosen)?;
+            let (head, rows) = self.task_rows(task, &chosen);
             let all = probabilities(head, self.view(task), &rows.rows);
             let of_rows = all.chunks_exact(head.labels.len()).zip(rows.rows.iter().zip(&rows.labels));
             for (probabilities, (&row, &truth)) in of_rows {
@@ -246,7 +326,7 @@ impl<'e> Evaluator<'e> {
                     mistakes.push(Mistake {
                         row: row + 1,
                         task: head.task.clone(),
-                        truth: head.labels[truth as usize].clone(),
+                        truth: rows.name(&head.labels, truth).to_owned(),
                         predicted: head.labels[predicted].clone(),
                         probability: probabilities[predicted],
                     });

@@ -72,8 +72,8 @@ pub struct StageTask {
 pub struct Validation {
     /// What the best epoch is chosen by: more is better.
     pub score: f64,
-    /// Accuracy per task.
-    pub accuracy: Vec<f64>,
+    /// Accuracy per task; none of a task without validation rows.
+    pub accuracy: Vec<Option<f64>>,
 }
 
 /// What an epoch came to. Epoch 0 is the state before training.

@@ -261,7 +261,9 @@ impl Builder {
         if expected != Some(length) {
             return Err(Error::new(Kind::Graph, format!("the initializer {name:?} does not fit its type"))
                 .found(format!("{length} bytes"))
-                .expected(format!("a fixed shape and its bytes: {value_type:?}")));
+                .expected(
+                    expected.map_or_else(|| "a fixed shape".to_owned(), |bytes| format!("{bytes} bytes")),
+                ));
         }
         let value = self.define(name, value_type, Producer::Initializer(self.initializers.len()))?;
         self.initializers.push((value.clone(), data));

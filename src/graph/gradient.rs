@@ -34,9 +34,10 @@ pub enum Gradient {
 /// # Errors
 /// The loss is no scalar, a parameter has no path to it, or a path leads through an operator without a rule.
 pub fn differentiate(graph: &mut Builder, loss: &Value, parameters: &[Value]) -> Result<Vec<Gradient>> {
-    if !graph.type_of(loss)?.shape.is_empty() {
+    let dimensions = graph.type_of(loss)?.shape.len();
+    if dimensions > 0 {
         return Err(Error::new(Kind::Graph, "only a scalar can be differentiated")
-            .found(format!("{loss:?} of type {:?}", graph.type_of(loss)?)));
+            .found(format!("{:?} of {dimensions} dimensions", loss.name())));
     }
     let moving = depends_on(graph, parameters);
     let mut tape = Tape { graph, made: 0, found: HashMap::new(), tables: HashMap::new() };
@@ -136,7 +137,8 @@ impl At<'_> {
                 Kind::Graph,
                 format!(
                     "{} at {:?} lacks its input {place}",
-                    self.node.operation.operator, self.node.outputs
+                    self.node.operation.operator,
+                    self.output().name()
                 ),
             )
         })
@@ -156,7 +158,7 @@ impl At<'_> {
             Kind::Graph,
             format!("{} cannot be differentiated here: {what}", self.node.operation.operator),
         )
-        .found(format!("{:?}", self.node))
+        .found(format!("the node that makes {:?}", self.output().name()))
     }
 }
 
@@ -288,9 +290,9 @@ impl Tape<'_> {
             (Some(gradient), None) => Ok(Gradient::Dense(gradient.clone())),
             (None, Some([(values, ids)])) => Ok(Gradient::Rows { values: values.clone(), ids: ids.clone() }),
             (None, None) => Err(Error::new(Kind::Graph, "a parameter has no influence on the loss")
-                .found(format!("{parameter:?}"))),
+                .found(format!("{:?}", parameter.name()))),
             _ => Err(Error::new(Kind::Graph, "a table is used in more than one way")
-                .found(format!("{parameter:?}"))),
+                .found(format!("{:?}", parameter.name()))),
         }
     }
 }

@@ -18,6 +18,8 @@ use crate::fingerprint::Fields;
 use crate::parallel::in_parallel;
 
 const FOLDS: usize = 3;
+/// The fold of an example that is in none, because it is the only one of its class: held out, it could not be learned at all.
+pub const NO_FOLD: usize = FOLDS;
 /// A fold's path down the grid ends after so many penalties in a row were worse than its best.
 const PATIENCE: usize = 2;
 /// How long the gradient may be at the end of a fit, per row, where choices of features are compared.
@@ -246,12 +248,17 @@ fn walk(source: &Source<'_>, classes: usize, options: &FitOptions, folds: &[usiz
     path
 }
 
-/// The fold of each example: stratified by label, seeded.
+/// The fold of each example: stratified by label, seeded. The only example of a class is in none ([`NO_FOLD`]): it is trained on by all.
 #[must_use]
 pub fn folds(labels: &[u32], classes: usize, seed: u64) -> Vec<usize> {
     let mut folds = vec![0; labels.len()];
     for class in 0..classes {
-        for (place, example) in shuffled(labels, class, seed).into_iter().enumerate() {
+        let own = shuffled(labels, class, seed);
+        if let [only] = own[..] {
+            folds[only] = NO_FOLD;
+            continue;
+        }
+        for (place, example) in own.into_iter().enumerate() {
             // A different first fold per class spreads rare classes over all folds.
             folds[example] = (place + class) % FOLDS;
         }
@@ -308,6 +315,11 @@ mod tests {
             }
         }
         assert_ne!(one, folds(&labels, 2, 2));
+        // The only one of its class is held out by nobody.
+        assert_eq!(
+            folds(&[0, 1, 0, 0, 2], 3, 1).iter().map(|own| *own == NO_FOLD).collect::<Vec<_>>(),
+            [false, true, false, false, true]
+        );
     }
 
     #[test]

@@ -118,9 +118,7 @@ fn tensor(file: &SafeTensors<'_>, name: &str) -> Result<(Vec<usize>, Vec<f32>)> 
     let wrong = |what: &str| Error::new(Kind::Heads, what.to_owned()).tensor(name);
     let tensor = file.tensor(name).map_err(|_| wrong("a tensor is missing"))?;
     if tensor.dtype() != Dtype::F32 {
-        return Err(wrong("a tensor has the wrong type")
-            .found(format!("{:?}", tensor.dtype()))
-            .expected("F32"));
+        return Err(wrong("a tensor has the wrong type").found(tensor.dtype().to_string()).expected("F32"));
     }
     let numbers: Vec<f32> =
         tensor.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();

@@ -33,7 +33,7 @@ mod standardize;
 mod view;
 
 #[cfg(feature = "train")]
-pub use cross_validation::{Selection, Trial, folds, sample, select, select_bytes};
+pub use cross_validation::{NO_FOLD, Selection, Trial, folds, sample, select, select_bytes};
 pub use file::{load, save};
 #[cfg(feature = "train")]
 pub use fit::{fit, fit_bytes};

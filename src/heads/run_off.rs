@@ -21,14 +21,7 @@ pub fn run_off(
     names: &[String],
     options: &FitOptions,
 ) -> Result<Vec<Candidate>> {
-    let mut folds = folds(labels, names.len(), options.seed);
-    for class in 0..names.len() {
-        let mut own = (0..labels.len()).filter(|&place| labels[place] as usize == class);
-        // A class with a single row is trained on.
-        if let (Some(place), None) = (own.next(), own.next()) {
-            folds[place] = 1;
-        }
-    }
+    let folds = folds(labels, names.len(), options.seed);
     let (inside, outside): (Vec<usize>, Vec<usize>) = (0..folds.len()).partition(|&place| folds[place] != 0);
     let chosen = |places: &[usize]| -> (Vec<usize>, Vec<u32>) {
         places.iter().map(|&place| (rows[place], labels[place])).unzip()

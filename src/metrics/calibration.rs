@@ -18,10 +18,10 @@ pub struct Calibration {
     pub temperature: f64,
     /// Validation rows it was found on.
     pub rows: u64,
-    /// Expected calibration error on the test rows with temperature 1 …
-    pub ece_before: f64,
+    /// Expected calibration error on the test rows with temperature 1; none without such rows …
+    pub ece_before: Option<f64>,
     /// … and with this one.
-    pub ece_after: f64,
+    pub ece_after: Option<f64>,
 }
 
 /// What is answered, and how well, when the least certain rows are not.

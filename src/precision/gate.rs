@@ -14,20 +14,28 @@ use crate::metrics::classification;
 /// What a variant costs one task.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TaskCost {
-    /// Rows that were held out: all labelled training and validation rows.
+    /// Rows that were held out: all labelled training and validation rows but those of classes with a single one, which no head can do
+    /// without.
     pub rows: u64,
-    /// Points of accuracy lost on them …
-    pub accuracy_drop: f64,
-    /// … with the standard error of the difference, row by row …
-    pub standard_error: f64,
+    /// Points of accuracy lost on them; none without such rows …
+    pub accuracy_drop: Option<f64>,
+    /// … with the standard error of the difference, row by row; none where all rows differ alike, as where none does …
+    pub standard_error: Option<f64>,
     /// … and points of macro-F1.
-    pub macro_f1_drop: f64,
-    /// Accuracy on the test rows by the run, and by the variant's own heads.
-    pub test_accuracy_fp32: f64,
-    pub test_accuracy: f64,
+    pub macro_f1_drop: Option<f64>,
+    /// Accuracy on the test rows by the run, and by the variant's own heads; none without such rows.
+    pub test_accuracy_fp32: Option<f64>,
+    pub test_accuracy: Option<f64>,
     /// Test rows that get another label.
     pub flipped: u64,
     pub test_rows: u64,
+}
+
+impl TaskCost {
+    /// Points lost, of accuracy or macro-F1, whichever lost more; none where nothing could be measured.
+    pub fn lost(&self) -> Option<f64> {
+        Some(self.accuracy_drop?.max(self.macro_f1_drop?))
+    }
 }
 
 /// A task's rows.
@@ -35,7 +43,7 @@ pub(super) struct Judged<'j> {
     /// Its place among the heads.
     pub task: usize,
     pub head: &'j Head,
-    /// Training and validation rows.
+    /// Training and validation rows whose label the head knows: the others are wrong before and after.
     pub known: TaskRows,
     pub test: TaskRows,
     /// How its head is fitted; none for a head that stays as it is.
@@ -45,12 +53,20 @@ pub(super) struct Judged<'j> {
 impl Judged<'_> {
     /// Compares a variant's features with the run's; `refitted` is the head on the variant's features.
     pub fn cost(&self, exact: &Features, variant: &Features, refitted: &Head) -> Result<TaskCost> {
-        let [before, after] =
-            [(exact, self.head), (variant, refitted)].map(|(features, head)| self.held_out(features, head));
+        let folds = self.folds();
+        let [before, after] = [(exact, self.head), (variant, refitted)]
+            .map(|(features, head)| self.held_out(features, head, &folds));
         let (before, after) = (before?, after?);
         let classes = self.head.labels.len();
+        let judged = |row: &usize| folds[*row] != heads::NO_FOLD;
+        let truth: Vec<u32> = (0..folds.len()).filter(judged).map(|row| self.known.labels[row]).collect();
+        let of_judged = |all: &[f32]| -> Vec<f32> {
+            let rows = (0..folds.len()).filter(judged);
+            rows.flat_map(|row| &all[row * classes..(row + 1) * classes]).copied().collect()
+        };
+        let (before, after) = (of_judged(&before), of_judged(&after));
         let right = |all: &[f32]| -> Vec<f64> {
-            let rows = all.chunks_exact(classes).zip(&self.known.labels);
+            let rows = all.chunks_exact(classes).zip(&truth);
             rows.map(|(row, &label)| if most_probable(row) == label as usize { 1.0 } else { 0.0 }).collect()
         };
         let lost: Vec<f64> = right(&before).iter().zip(right(&after)).map(|(a, b)| a - b).collect();
@@ -58,16 +74,18 @@ impl Judged<'_> {
         let count = lost.len().max(1) as f64;
         let mean = lost.iter().sum::<f64>() / count;
         let spread = lost.iter().map(|own| (own - mean).powi(2)).sum::<f64>();
-        let f1 = |all: &[f32]| classification(&self.head.labels, &self.known.labels, all).macro_f1;
+        let f1 = |all: &[f32]| classification(&self.head.labels, &[], &truth, all).macro_f1;
         let [exact_test, variant_test] = [(exact, self.head), (variant, refitted)]
             .map(|(features, head)| probabilities(head, features.view(self.task), &self.test.rows));
-        let accuracy = |all: &[f32]| classification(&self.head.labels, &self.test.labels, all).accuracy;
+        let accuracy = |all: &[f32]| {
+            classification(&self.head.labels, &self.test.unseen, &self.test.labels, all).accuracy
+        };
         let pairs = exact_test.chunks_exact(classes).zip(variant_test.chunks_exact(classes));
         Ok(TaskCost {
             rows: lost.len() as u64,
-            accuracy_drop: 100.0 * mean,
-            standard_error: 100.0 * spread.sqrt() / count,
-            macro_f1_drop: 100.0 * (f1(&before) - f1(&after)),
+            accuracy_drop: (!lost.is_empty()).then_some(100.0 * mean),
+            standard_error: Some(100.0 * spread.sqrt() / count).filter(|error| *error > 0.0),
+            macro_f1_drop: f1(&before).zip(f1(&after)).map(|(before, after)| 100.0 * (before - after)),
             test_accuracy_fp32: accuracy(&exact_test),
             test_accuracy: accuracy(&variant_test),
             flipped: pairs.filter(|(a, b)| most_probable(a) != most_probable(b)).count() as u64,
@@ -75,28 +93,31 @@ impl Judged<'_> {
         })
     }
 
-    /// Probabilities of the known rows `[rows, classes]`, each by a head that has not seen it.
-    fn held_out(&self, features: &Features, head: &Head) -> Result<Vec<f32>> {
+    /// The fold in which each known row is held out; a head that stays as it is has seen none of them.
+    fn folds(&self) -> Vec<usize> {
+        let labels = &self.known.labels;
+        match &self.fit {
+            Some(fit) => heads::folds(labels, self.head.labels.len(), fit.seed),
+            None => vec![0; labels.len()],
+        }
+    }
+
+    /// Probabilities of the known rows `[rows, classes]`, each by a head that has not seen it; zeros for a row that is never held out.
+    fn held_out(&self, features: &Features, head: &Head, folds: &[usize]) -> Result<Vec<f32>> {
         let view = features.view(self.task);
         let Some(fit) = &self.fit else {
             return Ok(probabilities(head, view, &self.known.rows));
         };
         let classes = head.labels.len();
-        let folds = heads::folds(&self.known.labels, classes, fit.seed);
-        let alone = |label: u32| self.known.labels.iter().filter(|own| **own == label).count() < 2;
-        let alone: Vec<bool> =
-            (0..classes).map(|class| alone(u32::try_from(class).unwrap_or(u32::MAX))).collect();
         let mut all = vec![0.0; self.known.rows.len() * classes];
-        for fold in 0..=folds.iter().copied().max().unwrap_or(0) {
-            // A class with a single row stays inside: no head can do without it.
+        for fold in 0..heads::NO_FOLD {
             let (outside, inside): (Vec<usize>, Vec<usize>) =
                 (0..folds.len()).partition(|&place| folds[place] == fold);
-            let kept = outside.iter().filter(|&&place| alone[self.known.labels[place] as usize]);
-            let (rows, labels): (Vec<usize>, Vec<u32>) = inside
-                .iter()
-                .chain(kept)
-                .map(|&place| (self.known.rows[place], self.known.labels[place]))
-                .unzip();
+            if outside.is_empty() {
+                continue;
+            }
+            let (rows, labels): (Vec<usize>, Vec<u32>) =
+                inside.iter().map(|&place| (self.known.rows[place], self.known.labels[place])).unzip();
             let examples = Examples { features: view, rows: &rows, labels: &labels };
             let (fitted, _) = heads::fit(&head.task, &head.labels, &examples, fit)?;
             for place in outside {

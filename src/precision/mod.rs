@@ -20,7 +20,7 @@ use crate::classifier::Run;
 use crate::classifier::run::FIT;
 use crate::data::Part;
 use crate::error::{Error, Kind, Result};
-use crate::heads::{Alpha, FitOptions, FitReport};
+use crate::heads::{Alpha, FitOptions, FitReport, Head};
 use crate::quantize::{Agreement, CALIBRATION_TEXTS, Precision, Variant, calibrate, sensitivity};
 use crate::runtime::Runtime;
 use gate::Judged;
@@ -197,17 +197,17 @@ fn judged<'r>(request: &PrecisionRequest<'r>) -> Result<Vec<Judged<'r>>> {
         Error::new(Kind::Run, "the run's fits are not readable").at(&path).because(source)
     })?;
     let class_weight = run.recipe.heads.class_weight.parse()?;
-    let of = |(task, head)| {
+    let of = |(task, head): (usize, &'r Head)| {
         let fit = fits.iter().find(|fit| fit.task == run.recipe.tasks[task]).map(|fit| FitOptions {
             alpha: Alpha::Fixed(fit.alpha),
             class_weight,
             seed: run.recipe.seed,
             threads: request.threads,
         });
-        let known = request.rows.of_task(run, task, &[Part::Train, Part::Valid])?;
-        Ok(Judged { task, head, known, test: request.rows.of_task(run, task, &[Part::Test])?, fit })
+        let known = request.rows.of_task(run, task, &[Part::Train, Part::Valid]).known(head.labels.len());
+        Judged { task, head, known, test: request.rows.of_task(run, task, &[Part::Test]), fit }
     };
-    run.heads.iter().enumerate().map(of).collect()
+    Ok(run.heads.iter().enumerate().map(of).collect())
 }
 
 fn described(
@@ -220,7 +220,9 @@ fn described(
         Ok((own.head.task.clone(), own.cost(&request.rows.features, &trial.features, head)?))
     });
     let tasks: BTreeMap<String, TaskCost> = costs.collect::<Result<_>>()?;
-    let passes = tasks.values().all(|own| own.accuracy_drop.max(own.macro_f1_drop) <= request.max_drop);
+    // Where nothing can be measured, only what is exact may stand for the run.
+    let exact = variant.precision == Precision::Fp32;
+    let passes = tasks.values().all(|own| own.lost().map_or(exact, |lost| lost <= request.max_drop));
     let hidden = request.backbone.manifest().hidden_size;
     Ok(VariantReport {
         name: name(variant),

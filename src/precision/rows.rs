@@ -10,7 +10,7 @@ use super::Chosen;
 use crate::bundle::{Validation, ValidationTask};
 use crate::classifier::run::TableRecipe;
 use crate::classifier::{Run, TaskRows};
-use crate::data::{Part, Source};
+use crate::data::{Classes, Part, Rare, Source};
 use crate::dataset::{Columns, Dataset};
 use crate::embed::{Embedder, Progress, covering};
 use crate::error::{Error, Kind, Result};
@@ -50,8 +50,8 @@ fn refuse_changed(table: &TableRecipe) -> Result<()> {
     }
     Err(Error::new(Kind::Table, "the table was changed after the run was trained on it")
         .at(&table.path)
-        .found(found.short())
-        .expected(table.fingerprint.short())
+        .found(format!("hash {}", found.told_from(&table.fingerprint)))
+        .expected(table.fingerprint.told_from(&found))
         .help("train the run again, or bundle with --precision fp32 and without --keep-validation"))
 }
 
@@ -87,8 +87,13 @@ impl RunRows {
         for table in tables {
             let source = Source::new(&table.path, Some(table.format))?;
             let columns = Columns { kept: &run.recipe.tasks, texts: true };
-            let own = Dataset::from_texts(embedder, &source, column, columns, false, progress)
+            let mut own = Dataset::from_texts(embedder, &source, column, columns, false, progress)
                 .map_err(|error| error.at(&table.path))?;
+            if keys.is_empty() && data.rare == Rare::Drop {
+                own.cells
+                    .iter_mut()
+                    .for_each(|cells| Classes::count(&own.keys, cells).keep_out_single(cells));
+            }
             parts.extend(own.keys.iter().map(|key| seen.part(key)));
             texts.extend(own.texts);
             keys.extend(own.keys);
@@ -102,34 +107,46 @@ impl RunRows {
     }
 
     /// The labelled rows of a task in some parts.
-    pub(super) fn of_task(&self, run: &Run, task: usize, parts: &[Part]) -> Result<TaskRows> {
-        let head = &run.heads[task];
+    pub(super) fn of_task(&self, run: &Run, task: usize, parts: &[Part]) -> TaskRows {
         let rows =
             (0..self.parts.len()).filter(|&row| self.parts[row].is_some_and(|own| parts.contains(&own)));
-        TaskRows::new(&head.task, &head.labels, &self.cells[task], rows)
+        TaskRows::new(&run.heads[task].labels, &self.cells[task], rows)
     }
 
     /// The validation rows as the heads see them: those of a chosen variant, or the run's own.
-    ///
-    /// # Errors
-    /// A row has a label that the run does not know.
-    pub fn validation(&self, run: &Run, chosen: Option<&Chosen>) -> Result<Validation> {
+    #[must_use]
+    pub fn validation(&self, run: &Run, chosen: Option<&Chosen>) -> Validation {
         let features = chosen.map_or(&self.features, |chosen| &chosen.features);
         let valid: Vec<usize> =
             (0..self.parts.len()).filter(|&row| self.parts[row] == Some(Part::Valid)).collect();
         let numbers: Vec<f32> = valid.iter().flat_map(|&row| features.row(row)).copied().collect();
         let of_head = |(task, head): (usize, &Head)| {
-            let labelled = self.of_task(run, task, &[Part::Valid])?;
-            let labels: HashMap<usize, u32> = labelled.rows.into_iter().zip(labelled.labels).collect();
-            Ok(ValidationTask {
+            let labelled = self.of_task(run, task, &[Part::Valid]);
+            // A label that training never saw stays one: a head fitted anew may know it.
+            let mut labels = [&head.labels[..], &labelled.unseen[..]].concat();
+            labels.sort();
+            let place = |label: u32| {
+                let name = labelled.name(&head.labels, label);
+                labels
+                    .binary_search_by(|own| own.as_str().cmp(name))
+                    .ok()
+                    .and_then(|own| u32::try_from(own).ok())
+            };
+            let truth: HashMap<usize, Option<u32>> = labelled
+                .rows
+                .iter()
+                .zip(&labelled.labels)
+                .map(|(row, label)| (*row, place(*label)))
+                .collect();
+            ValidationTask {
                 task: head.task.clone(),
-                labels: head.labels.clone(),
-                truth: valid.iter().map(|row| labels.get(row).copied()).collect(),
+                truth: valid.iter().map(|row| truth.get(row).copied().flatten()).collect(),
                 columns: features.columns[task].clone(),
-            })
+                labels,
+            }
         };
-        let tasks = run.heads.iter().enumerate().map(of_head).collect::<Result<_>>()?;
-        Ok(Validation::new(&numbers, features.width, tasks))
+        let tasks = run.heads.iter().enumerate().map(of_head).collect();
+        Validation::new(&numbers, features.width, tasks)
     }
 
     /// At most so many training texts, evenly spread over the table.

@@ -105,13 +105,13 @@ fn refit(judged: &Judged<'_>, request: &PrecisionRequest<'_>, features: &Feature
     let view = features.view(*task);
     let mut refitted = match fit {
         Some(fit) => {
-            let rows = request.rows.of_task(request.run, *task, &[Part::Train])?;
+            let rows = request.rows.of_task(request.run, *task, &[Part::Train]).known(head.labels.len());
             let examples = Examples { features: view, rows: &rows.rows, labels: &rows.labels };
             heads::fit(&head.task, &head.labels, &examples, fit)?.0
         }
         None => Head::clone(head),
     };
-    let valid = request.rows.of_task(request.run, *task, &[Part::Valid])?;
+    let valid = request.rows.of_task(request.run, *task, &[Part::Valid]);
     calibrate(&mut refitted, view, &valid);
     Ok(refitted)
 }

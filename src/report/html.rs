@@ -7,7 +7,7 @@ use super::recommend::{Recommendation, recommend};
 use super::text::{escape, share};
 use super::{BackboneReport, Done, Outcome, Report, ScenarioReport};
 use crate::metrics::TaskMetrics;
-use crate::quantities::{bytes, duration, grouped};
+use crate::quantities::{bytes, duration, error_text, grouped};
 
 /// The page.
 #[must_use]
@@ -90,7 +90,7 @@ fn table(report: &Report, advice: &Recommendation) -> String {
     }
     format!(
         "<h2>Scenarios</h2>\n<div class=\"scroll\"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>\n\
-         <p class=\"soft\">Accuracy and macro-F1 on the test rows, ± one standard error.</p>\n"
+         <p class=\"soft\">Accuracy and macro-F1 on the test rows, ± one standard error where there is one; – where there was nothing to measure.</p>\n"
     )
 }
 
@@ -151,11 +151,17 @@ fn parameters(scenario: &ScenarioReport) -> String {
 }
 
 fn scores(metrics: &TaskMetrics) -> String {
-    let cell = |value: f64, error: f64| {
-        format!("<td>{} <span class=\"error\">± {}</span></td>", share(value), share(error))
-    };
+    let cell = |value, error| format!("<td>{}</td>", figure(value, error));
     cell(metrics.accuracy, metrics.accuracy_standard_error)
         + &cell(metrics.macro_f1, metrics.macro_f1_standard_error)
+}
+
+/// A share with its standard error, if it has one; a dash where nothing was measured.
+fn figure(value: Option<f64>, error: Option<f64>) -> String {
+    let Some(value) = value else { return "–".to_owned() };
+    let error =
+        error_text(error, 3).map(|error| format!(" <span class=\"error\">± {}</span>", escape(&error)));
+    share(value) + &error.unwrap_or_default()
 }
 
 fn backbones(report: &Report) -> String {
@@ -179,11 +185,10 @@ fn backbones(report: &Report) -> String {
         for scenario in &backbone.scenarios {
             for (task, own) in scenario.done().iter().flat_map(|done| &done.metrics.untrained) {
                 untrained += &format!(
-                    "<li>{}, {}: {} <span class=\"error\">± {}</span> with heads as drawn.</li>",
+                    "<li>{}, {}: {} with heads as drawn.</li>",
                     escape(&name(report, backbone, scenario)),
                     escape(task),
-                    share(own.accuracy),
-                    share(own.accuracy_standard_error)
+                    figure(own.accuracy, own.accuracy_standard_error)
                 );
             }
         }
@@ -210,7 +215,7 @@ fn charts(report: &Report) -> String {
     for (place, task) in report.tasks.iter().enumerate() {
         accuracy +=
             &training_curve(report, &format!("{task}: accuracy on validation rows, by epoch"), |epoch| {
-                epoch.validation.accuracy.get(place).copied()
+                epoch.validation.accuracy.get(place).copied().flatten()
             });
         loss += &training_curve(report, &format!("{task}: loss on training rows, by epoch"), |epoch| {
             epoch.losses.get(place).copied()
@@ -238,8 +243,8 @@ fn against_time(report: &Report, task: &str) -> String {
                 let found = done.metrics.tasks.get(task)?;
                 Some(Point {
                     x: done.states_seconds + done.training_seconds,
-                    y: found.accuracy,
-                    error: found.accuracy_standard_error,
+                    y: found.accuracy?,
+                    error: found.accuracy_standard_error.unwrap_or(0.0),
                     label: own.scenario.clone(),
                 })
             };
@@ -284,8 +289,8 @@ fn learning_curves(report: &Report) -> String {
                 let score = own.tasks.get(task)?;
                 #[expect(clippy::cast_precision_loss, reason = "a number of rows")]
                 let x = own.rows as f64;
-                let error = score.accuracy_standard_error;
-                Some(Point { x, y: score.accuracy, error, label: String::new() })
+                let error = score.accuracy_standard_error.unwrap_or(0.0);
+                Some(Point { x, y: score.accuracy?, error, label: String::new() })
             };
             let points = backbone.learning_curve.iter().filter_map(point).collect();
             Series { name: backbone.name.clone(), points }
@@ -305,7 +310,7 @@ fn learning_curves(report: &Report) -> String {
 }
 
 fn matrices(report: &Report, advice: &Recommendation) -> String {
-    let mut all = "<h2>Confusion matrices</h2>\n<p class=\"soft\">Test rows: the true label in a row, the predicted one in a column.</p>\n".to_owned();
+    let mut all = "<h2>Confusion matrices</h2>\n<p class=\"soft\">Test rows: the true label in a row, the predicted one in a column. A row without a column is a label that training never saw.</p>\n".to_owned();
     for (backbone, scenario, done) in done(report) {
         let open = if advice.run.as_ref() == Some(&done.run) { " open" } else { "" };
         let tasks: String = report
@@ -325,7 +330,7 @@ fn matrices(report: &Report, advice: &Recommendation) -> String {
 fn matrix(task: &str, metrics: &TaskMetrics) -> String {
     let labels: String = metrics.labels.iter().map(|label| format!("<th>{}</th>", escape(label))).collect();
     let mut rows = String::new();
-    for (label, counts) in metrics.labels.iter().zip(&metrics.confusion) {
+    for (label, counts) in metrics.labels.iter().chain(&metrics.unseen).zip(&metrics.confusion) {
         let all = counts.iter().sum::<u64>().max(1) as f64;
         let cells: String = counts
             .iter()

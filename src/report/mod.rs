@@ -160,14 +160,14 @@ pub struct CurvePoint {
     pub tasks: BTreeMap<String, Score>,
 }
 
-/// Figures of one task with their standard errors.
+/// Figures of one task with their standard errors; none where nothing was measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Score {
-    pub accuracy: f64,
-    pub accuracy_standard_error: f64,
-    pub macro_f1: f64,
-    pub macro_f1_standard_error: f64,
+    pub accuracy: Option<f64>,
+    pub accuracy_standard_error: Option<f64>,
+    pub macro_f1: Option<f64>,
+    pub macro_f1_standard_error: Option<f64>,
 }
 
 impl Report {

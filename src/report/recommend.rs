@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::text::{and, points, share};
 use super::{BackboneReport, Done, Report, ScenarioReport};
 use crate::metrics::TaskMetrics;
-use crate::quantities::duration;
+use crate::quantities::{duration, error_text};
 
 /// A gain counts from so many combined standard errors on (about 95 % when nothing was gained).
 const BEYOND_NOISE: f64 = 2.0;
@@ -56,7 +56,7 @@ pub struct Recommendation {
     pub reasons: Vec<String>,
 }
 
-/// A figure and its standard error.
+/// A figure and its standard error; 1, which is more than any share can be off, where it is not known.
 #[derive(Clone, Copy, Debug)]
 struct Measured {
     value: f64,
@@ -79,8 +79,7 @@ impl Measured {
             .metrics
             .valid
             .values()
-            .filter(|task| task.rows > 0)
-            .map(|task| Self::of(task.accuracy, task.rows))
+            .filter_map(|task| Some(Self::of(task.accuracy?, task.rows)))
             .collect();
         let count = tasks.len() as f64;
         (!tasks.is_empty()).then(|| Self {
@@ -100,7 +99,8 @@ impl Measured {
 
     /// `+1.2 ± 0.5 points`.
     fn text(self) -> String {
-        format!("{} ± {:.1} points", points(self.value), 100.0 * self.error)
+        let error = error_text(Some(100.0 * self.error), 1);
+        format!("{}{} points", points(self.value), error.map_or_else(String::new, |own| format!(" ± {own}")))
     }
 }
 
@@ -134,7 +134,7 @@ pub fn recommend(report: &Report) -> Recommendation {
         .map_or((HEADS, &base.run), |candidate| (candidate.scenario.scenario.as_str(), &candidate.done.run));
     let summary = summary(advice, chosen, &candidates);
     reasons.extend(candidates.iter().map(|candidate| against_heads(candidate)));
-    reasons.extend(chosen.map(|candidate| on_test(candidate, base)));
+    reasons.extend(chosen.and_then(|candidate| on_test(candidate, base)));
     reasons.extend(frozen_heads(backbone));
     reasons.extend(without_training(backbone, base));
     reasons.extend(more_labels(backbone));
@@ -277,13 +277,13 @@ fn against_heads(own: &Candidate<'_>) -> String {
     )
 }
 
-fn on_test(own: &Candidate<'_>, base: &Done) -> String {
+fn on_test(own: &Candidate<'_>, base: &Done) -> Option<String> {
     let change = |(task, now): (&String, &TaskMetrics)| {
         let before = base.metrics.tasks.get(task)?;
-        Some(format!("{task} {} → {}", share(before.accuracy), share(now.accuracy)))
+        Some(format!("{task} {} → {}", share(before.accuracy?), share(now.accuracy?)))
     };
     let changes: Vec<String> = own.done.metrics.tasks.iter().filter_map(change).collect();
-    format!("On the test rows, which chose nothing: {}.", and(&changes))
+    (!changes.is_empty()).then(|| format!("On the test rows, which chose nothing: {}.", and(&changes)))
 }
 
 /// What freezing a head did to it while the backbone below it moved.
@@ -293,7 +293,8 @@ fn frozen_heads(backbone: &BackboneReport) -> Vec<String> {
         let Some(done) = scenario.done() else { continue };
         for (task, drift) in &done.metrics.drift {
             let rows = done.metrics.tasks.get(task).map_or(0, |task| task.rows);
-            let change = Measured::of(drift.after, rows).minus(Measured::of(drift.before, rows));
+            let Some((before, after)) = drift.before.zip(drift.after) else { continue };
+            let change = Measured::of(after, rows).minus(Measured::of(before, rows));
             let what = match change.value {
                 _ if !change.beyond_noise() => "no difference beyond noise",
                 ..0.0 => "it lost what the moving backbone took from under it",
@@ -302,8 +303,8 @@ fn frozen_heads(backbone: &BackboneReport) -> Vec<String> {
             reasons.push(format!(
                 "Freezing head {task} (scenario {}): accuracy {} → {} on test rows, {}: {what}.",
                 scenario.scenario,
-                share(drift.before),
-                share(drift.after),
+                share(before),
+                share(after),
                 change.text()
             ));
         }
@@ -326,10 +327,14 @@ fn without_training(backbone: &BackboneReport, base: &Done) -> Option<String> {
 
 fn more_labels(backbone: &BackboneReport) -> Option<String> {
     let [.., before, last] = backbone.learning_curve.as_slice() else { return None };
+    if !last.tasks.iter().any(|(task, own)| own.accuracy.is_some() && before.tasks.contains_key(task)) {
+        return None;
+    }
     let change = |(task, score): (&String, &super::Score)| {
-        let earlier = before.tasks.get(task)?;
-        let now = Measured { value: score.accuracy, error: score.accuracy_standard_error };
-        let gain = now.minus(Measured { value: earlier.accuracy, error: earlier.accuracy_standard_error });
+        let of = |score: &super::Score| {
+            Some(Measured { value: score.accuracy?, error: score.accuracy_standard_error.unwrap_or(1.0) })
+        };
+        let gain = of(score)?.minus(of(before.tasks.get(task)?)?);
         (gain.beyond_noise() && gain.value > 0.0).then(|| format!("{task} {}", gain.text()))
     };
     let rising: Vec<String> = last.tasks.iter().filter_map(change).collect();

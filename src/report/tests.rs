@@ -14,7 +14,7 @@ fn task(accuracy: f64, rows: u64) -> TaskMetrics {
     let predicted = |row: u64| (u64::from(truth[row as usize]) + u64::from(row >= right)) % 2;
     let probabilities: Vec<f32> =
         (0..rows).flat_map(|row| if predicted(row) == 0 { [0.9, 0.1] } else { [0.1, 0.9] }).collect();
-    classification(&labels, &truth, &probabilities)
+    classification(&labels, &[], &truth, &probabilities)
 }
 
 /// A finished scenario with one task: accuracy on validation rows (and, 3 points lower, on test rows), and its seconds.
@@ -23,7 +23,7 @@ fn scenario(name: &str, accuracy: f64, rows: u64, seconds: f64) -> ScenarioRepor
     let epoch = |number, accuracy| Epoch {
         number,
         losses: vec![1.0 - accuracy],
-        validation: Validation { score: accuracy, accuracy: vec![accuracy] },
+        validation: Validation { score: accuracy, accuracy: vec![Some(accuracy)] },
         seconds: 1.0,
         ..Epoch::default()
     };
@@ -38,6 +38,7 @@ fn scenario(name: &str, accuracy: f64, rows: u64, seconds: f64) -> ScenarioRepor
         valid: [("mood".to_owned(), task(accuracy, rows))].into(),
         sizes: Sizes { rows: 3 * rows, train: rows, valid: rows, test: rows, left_out: 0 },
         unlabelled: BTreeMap::new(),
+        classes: BTreeMap::new(),
         texts: TextNotes::default(),
         seed: 13,
         calibration: BTreeMap::new(),
@@ -156,7 +157,10 @@ fn what_freezing_did_to_a_head_is_said() {
         [(0.70, "it lost"), (0.90, "learned to serve it"), (0.805, "no difference beyond noise")]
     {
         let mut frozen = scenario("3:mood", 0.8, 2000, 100.0);
-        done(&mut frozen).metrics.drift.insert("mood".into(), Drift { before: 0.8, after });
+        done(&mut frozen)
+            .metrics
+            .drift
+            .insert("mood".into(), Drift { before: Some(0.8), after: Some(after) });
         let report = report(vec![scenario("2", 0.8, 2000, 1.0), frozen]);
         says(&report, &format!("Freezing head mood (scenario 3:mood): accuracy 0.800 → {after:.3}"));
         says(&report, part);
@@ -168,8 +172,11 @@ fn the_worth_of_labels_the_curve_and_what_was_left_out_are_said() {
     let point = |rows, accuracy| CurvePoint {
         share: 0.5,
         rows,
-        tasks: [("mood".to_owned(), Score { accuracy, accuracy_standard_error: 0.01, ..Score::default() })]
-            .into(),
+        tasks: [(
+            "mood".to_owned(),
+            Score { accuracy: Some(accuracy), accuracy_standard_error: Some(0.01), ..Score::default() },
+        )]
+        .into(),
     };
     let mut made = report(vec![scenario("1", 0.6, 2000, 0.0), scenario("2", 0.8, 2000, 1.0)]);
     says(&made, "Labels matter: scenario 2 gains +20.0");
@@ -225,7 +232,7 @@ fn full() -> Report {
     let point = |rows, accuracy| CurvePoint {
         share: 0.5,
         rows,
-        tasks: [("mood".to_owned(), Score { accuracy, ..Score::default() })].into(),
+        tasks: [("mood".to_owned(), Score { accuracy: Some(accuracy), ..Score::default() })].into(),
     };
     report.backbones[0].learning_curve = vec![point(41, 0.7), point(97, 0.8)];
     report

@@ -38,6 +38,30 @@ impl KeyFile {
         Self { format: KEY_FORMAT, fingerprint, width, fields: fields.clone() }
     }
 
+    /// What this says otherwise than another, for a message.
+    fn unlike(&self, other: &Self) -> String {
+        let mut said: Vec<String> = self
+            .fields
+            .iter()
+            .filter(|(name, value)| other.fields.get(*name) != Some(value))
+            .map(|(name, value)| format!("{name} {value:?}"))
+            .collect();
+        said.extend(
+            other
+                .fields
+                .keys()
+                .filter(|name| !self.fields.contains_key(*name))
+                .map(|own| format!("no {own}")),
+        );
+        if self.fingerprint != other.fingerprint {
+            said.push(format!("hash {}", self.fingerprint.told_from(&other.fingerprint)));
+        }
+        if self.format != other.format {
+            said.push(format!("format {}", self.format));
+        }
+        said.join(", ")
+    }
+
     pub fn identity(&self) -> Identity {
         Identity { fingerprint: self.fingerprint, width: self.width }
     }
@@ -208,7 +232,7 @@ impl KeyFolder {
             return Ok(());
         }
         let (found, wanted) = if found.width == wanted.width {
-            (format!("{:?}", found.fields), format!("{:?}", wanted.fields))
+            (found.unlike(wanted), wanted.unlike(&found))
         } else {
             (format!("rows of {} values", found.width), format!("rows of {}", wanted.width))
         };

@@ -48,8 +48,11 @@ impl Earlier {
         if expected != Some(run.recipe.inputs) {
             return Err(Error::new(Kind::Usage, "the earlier run is not the beginning of this one")
                 .at(directory)
-                .found(format!("stages {trained:?} ({})", run.recipe.inputs.short()))
-                .expected(format!("the first of {:?}, on the same rows and options", request.unfreeze)));
+                .found(format!("stages {} ({})", listed(trained), run.recipe.inputs.short()))
+                .expected(format!(
+                    "the first of {}, on the same rows and options",
+                    listed(&request.unfreeze)
+                )));
         }
         if run.recipe.training.as_ref().is_some_and(|training| training.interrupted) {
             return Err(Error::new(Kind::Usage, "the earlier run was interrupted")
@@ -79,4 +82,12 @@ pub fn reports(run: &Path) -> Result<Vec<StageReport>> {
             .help("train the run again")
             .because(source)
     })
+}
+
+/// Numbers of layers, for a message.
+fn listed(stages: &[usize]) -> String {
+    if stages.is_empty() {
+        return "none".to_owned();
+    }
+    stages.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -278,7 +278,7 @@ fn screen(
     let start = Instant::now();
     let name = &request.tasks[task];
     let labels = table.labels[task].names().to_vec();
-    let rows = task_rows(name, &labels, &table.rows.cells[task], &table.parts, Part::Train)?;
+    let rows = task_rows(&labels, &table.rows.cells[task], &table.parts, Part::Train);
     let mut options = Vec::with_capacity(choices.len());
     for &choice in choices {
         let columns = embedder.columns(choice)?;

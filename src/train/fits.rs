@@ -147,7 +147,7 @@ fn fit_heads(
     table: &Table,
     views: &[TaskView],
 ) -> Result<Vec<(Head, FitReport)>> {
-    let Table { rows, labels, parts } = table;
+    let Table { rows, labels, parts, .. } = table;
     let needs = which
         .iter()
         .map(|&task| fit_bytes(rows.rows(), views[task].columns.len(), labels[task].names().len()));
@@ -155,8 +155,8 @@ fn fit_heads(
     let at_once = if fits_memory { request.fit.threads.clamp(1, which.len().max(1)) } else { 1 };
     let fit_one = |&task: &usize| {
         let (name, labels, view) = (&request.tasks[task], labels[task].names(), &views[task]);
-        let TaskRows { rows: chosen, labels: classes } =
-            task_rows(name, labels, &rows.cells[task], parts, Part::Train)?;
+        let TaskRows { rows: chosen, labels: classes, .. } =
+            task_rows(labels, &rows.cells[task], parts, Part::Train);
         let examples = Examples { features: rows.view(&view.columns), rows: &chosen, labels: &classes };
         let threads = request.fit.threads / at_once;
         let options = FitOptions { threads, alpha: view.alpha, ..request.fit.clone() };

@@ -72,8 +72,8 @@ impl Job<'_> {
         let (request, table) = (self.request, &self.table);
         let before = untrained(request, &table.labels, &self.views);
         let heads = described_heads(request, &table.labels, &self.views, embedder)?;
-        let mut metrics = metrics(request, table, &self.views, &heads)?;
-        metrics.untrained = measure_part(request, table, &self.views, &before, Part::Test)?;
+        let mut metrics = metrics(request, table, &self.views, &heads);
+        metrics.untrained = measure_part(request, table, &self.views, &before, Part::Test);
         Ok(Outcome {
             before: heads.clone(),
             heads,
@@ -96,7 +96,7 @@ impl Job<'_> {
         }
         let network = self.stages.iter().any(|plan| plan.scenario() == Scenario::Network);
         let Some(embedder) = embedder.filter(|_| network) else {
-            let metrics = calibrated_metrics(request, &self.table, &self.views, &mut heads)?;
+            let metrics = calibrated_metrics(request, &self.table, &self.views, &mut heads);
             return Ok(Outcome {
                 heads,
                 before,
@@ -106,14 +106,14 @@ impl Job<'_> {
                 metrics,
             });
         };
-        let still = measure_part(request, &self.table, &self.views, &heads, Part::Test)?;
+        let still = measure_part(request, &self.table, &self.views, &heads, Part::Test);
         let mut trained = self.train_stages(embedder, heads, show)?;
         for (&row, features) in trained.rows.iter().zip(trained.features.chunks_exact(self.table.rows.width))
         {
             let first = row * self.table.rows.width;
             self.table.rows.features[first..first + features.len()].copy_from_slice(features);
         }
-        let mut metrics = calibrated_metrics(request, &self.table, &self.views, &mut trained.heads)?;
+        let mut metrics = calibrated_metrics(request, &self.table, &self.views, &mut trained.heads);
         metrics.drift = frozen
             .iter()
             .map(|task| {
@@ -134,7 +134,7 @@ impl Job<'_> {
         let texts: Vec<&str> = self.table.rows.texts.iter().map(String::as_str).collect();
         let layers = embedder.backbone().manifest().layers().unwrap_or(0);
         let seen = SeenRows { rows: &self.table.rows, views: &self.views, layout: embedder.layout(), layers };
-        let rows = self.stage_rows(&texts, seen)?;
+        let rows = self.stage_rows(&texts, seen);
         let place = (self.scratch(), self.recipe.inputs);
         let mut trainer = Trainer::new(embedder, &self.request.network, rows, heads, place)?;
         let (mut stages, mut last) = (Vec::new(), None);
@@ -164,26 +164,25 @@ impl Job<'_> {
         Ok(TrainedNetwork { heads: trainer.heads, changed: trainer.changed, stages, rows, features })
     }
 
-    fn stage_rows<'r>(&'r self, texts: &'r [&'r str], seen: SeenRows<'r>) -> Result<Rows<'r>> {
-        let Table { rows, labels, parts } = &self.table;
-        let request = self.request;
+    fn stage_rows<'r>(&'r self, texts: &'r [&'r str], seen: SeenRows<'r>) -> Rows<'r> {
+        let Table { rows, labels, parts, .. } = &self.table;
         let mut tasks = Vec::with_capacity(labels.len());
         let mut valid = Vec::with_capacity(labels.len());
-        for ((task, labels), cells) in request.tasks.iter().zip(labels).zip(&rows.cells) {
-            let train = task_rows(task, labels.names(), cells, parts, Part::Train)?;
+        for (labels, cells) in labels.iter().zip(&rows.cells) {
+            let train = task_rows(labels.names(), cells, parts, Part::Train);
             let mut of_row = vec![None; rows.rows()];
             train.rows.iter().zip(&train.labels).for_each(|(&row, label)| of_row[row] = Some(*label));
             let classes = labels.names().len();
-            let class_weights = class_weights(&train.labels, classes, request.fit.class_weight);
+            let class_weights = class_weights(&train.labels, classes, self.request.fit.class_weight);
             tasks.push(StageTask { classes, labels: of_row, class_weights });
-            valid.push(task_rows(task, labels.names(), cells, parts, Part::Valid)?);
+            valid.push(task_rows(labels.names(), cells, parts, Part::Valid));
         }
         let train = (0..parts.len())
             .filter(|&row| {
                 parts[row] == Some(Part::Train) && tasks.iter().any(|task| task.labels[row].is_some())
             })
             .collect();
-        Ok(Rows { texts, keys: &rows.keys, seen, tasks, train, valid })
+        Rows { texts, keys: &rows.keys, seen, tasks, train, valid }
     }
 
     /// Checkpoints lie beside the run, under a hidden name, until it is written.

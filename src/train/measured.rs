@@ -9,7 +9,6 @@ use super::rows::{Table, task_rows};
 use super::{RunMetrics, Sizes, TrainRequest};
 use crate::classifier::{calibrate, measure};
 use crate::data::Part;
-use crate::error::Result;
 use crate::heads::Head;
 use crate::metrics::{Calibration, TaskMetrics};
 
@@ -19,17 +18,18 @@ pub(super) fn calibrated_metrics(
     table: &Table,
     views: &[TaskView],
     heads: &mut [Head],
-) -> Result<RunMetrics> {
+) -> RunMetrics {
     heads.iter_mut().for_each(|head| head.temperature = 1.0);
-    let before = measure_part(request, table, views, heads, Part::Test)?;
+    let before = measure_part(request, table, views, heads, Part::Test);
     let mut calibration = BTreeMap::new();
     for (task, head) in heads.iter_mut().enumerate() {
         let cells = &table.rows.cells[task];
-        let rows = task_rows(&head.task, &head.labels, cells, &table.parts, Part::Valid)?;
-        let found = calibrate(head, table.rows.view(&views[task].columns), &rows);
-        calibration.insert(head.task.clone(), (found, rows.rows.len() as u64));
+        let rows = task_rows(&head.labels, cells, &table.parts, Part::Valid);
+        if let Some(found) = calibrate(head, table.rows.view(&views[task].columns), &rows) {
+            calibration.insert(head.task.clone(), found);
+        }
     }
-    let mut metrics = metrics(request, table, views, heads)?;
+    let mut metrics = metrics(request, table, views, heads);
     metrics.calibration = calibration
         .into_iter()
         .map(|(task, (temperature, rows))| {
@@ -37,7 +37,7 @@ pub(super) fn calibrated_metrics(
             (task, Calibration { temperature, rows, ece_before, ece_after })
         })
         .collect();
-    Ok(metrics)
+    metrics
 }
 
 /// Measures the heads as they are.
@@ -46,19 +46,23 @@ pub(super) fn metrics(
     table: &Table,
     views: &[TaskView],
     heads: &[Head],
-) -> Result<RunMetrics> {
-    let empty = |cells: &Vec<Option<String>>| cells.iter().filter(|cell| cell.is_none()).count() as u64;
-    Ok(RunMetrics {
-        tasks: measure_part(request, table, views, heads, Part::Test)?,
-        valid: measure_part(request, table, views, heads, Part::Valid)?,
+) -> RunMetrics {
+    let unlabelled =
+        table.rows.cells.iter().zip(&table.classes).map(|(cells, classes)| {
+            cells.iter().filter(|cell| cell.is_none()).count() as u64 - classes.kept_out
+        });
+    RunMetrics {
+        tasks: measure_part(request, table, views, heads, Part::Test),
+        valid: measure_part(request, table, views, heads, Part::Valid),
         sizes: sizes(&table.parts),
-        unlabelled: request.tasks.iter().cloned().zip(table.rows.cells.iter().map(empty)).collect(),
+        unlabelled: request.tasks.iter().cloned().zip(unlabelled).collect(),
+        classes: table.classes_by_task(request),
         texts: table.rows.notes,
         seed: request.split.seed,
         calibration: BTreeMap::new(),
         untrained: BTreeMap::new(),
         drift: BTreeMap::new(),
-    })
+    }
 }
 
 /// Measures the heads on the rows of one part.
@@ -68,12 +72,12 @@ pub(super) fn measure_part(
     views: &[TaskView],
     heads: &[Head],
     part: Part,
-) -> Result<BTreeMap<String, TaskMetrics>> {
+) -> BTreeMap<String, TaskMetrics> {
     let tasks = request.tasks.iter().zip(heads).zip(views).zip(&table.rows.cells);
     tasks
         .map(|(((task, head), view), cells)| {
-            let chosen = task_rows(task, &head.labels, cells, &table.parts, part)?;
-            Ok((task.clone(), measure(head, table.rows.view(&view.columns), &chosen)))
+            let chosen = task_rows(&head.labels, cells, &table.parts, part);
+            (task.clone(), measure(head, table.rows.view(&view.columns), &chosen))
         })
         .collect()
 }

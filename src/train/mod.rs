@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backbone::Backbone;
 use crate::classifier::run::{BackboneRecipe, TaskFeatures};
-use crate::data::{Source, SplitOptions};
+use crate::data::{Classes, Rare, Source, SplitOptions};
 use crate::dataset::Input;
 use crate::embed::{Embedder, Progress, StatesProgress, TextNotes};
 use crate::error::{Error, Kind, Result};
@@ -91,6 +91,8 @@ pub struct TrainRequest {
     /// Label columns; one head each.
     pub tasks: Vec<String>,
     pub split: SplitOptions,
+    /// What becomes of classes with a single row.
+    pub rare: Rare,
     pub fit: FitOptions,
     /// What the heads see.
     pub features: FeatureRequest,
@@ -119,6 +121,8 @@ pub struct TrainRequest {
 pub enum TrainEvent<'e> {
     /// Rows are read and their features computed.
     Rows(&'e Progress),
+    /// All rows are read and divided: what there is to know of each task's classes.
+    Classes(&'e BTreeMap<String, Classes>),
     /// `auto` has settled what a task's head sees.
     Chosen(&'e Chosen<'e>),
     /// Token states at a cut are computed.
@@ -153,10 +157,13 @@ pub struct RunMetrics {
     pub sizes: Sizes,
     /// Rows without a label, per task.
     pub unlabelled: BTreeMap<String, u64>,
+    /// What there is to know of each task's classes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub classes: BTreeMap<String, Classes>,
     /// What was odd about the texts.
     pub texts: TextNotes,
     pub seed: u64,
-    /// What each head's temperature, found on the validation rows, does to its probabilities.
+    /// What each head's temperature, found on the validation rows, does to its probabilities; nothing of a task without such rows.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub calibration: BTreeMap<String, Calibration>,
     /// Of seeded heads that nobody has trained, on the test rows; when everything is frozen.
@@ -167,11 +174,11 @@ pub struct RunMetrics {
     pub drift: BTreeMap<String, Drift>,
 }
 
-/// Accuracy of a frozen head before and after the backbone below it was trained.
+/// Accuracy of a frozen head before and after the backbone below it was trained; none without test rows.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Drift {
-    pub before: f64,
-    pub after: f64,
+    pub before: Option<f64>,
+    pub after: Option<f64>,
 }
 
 /// The outcome of [`train`].
@@ -232,6 +239,9 @@ pub fn train(
         .zip(&views)
         .map(|(task, view)| (task.clone(), TaskFeatures { choice: view.choice, width: view.columns.len() }))
         .collect();
+    if recipe.data.text.is_none() {
+        recipe.data.by_vector = Some(table.rows.by_vector);
+    }
     if let Some(made) = table.rows.made_with.clone() {
         recipe.features.long = made.long;
         let (name, fingerprint) = (made.name, made.fingerprint);

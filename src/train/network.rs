@@ -120,9 +120,9 @@ impl<'t> Trainer<'t> {
         heads: Vec<Head>,
         (scratch, inputs): (PathBuf, Fingerprint),
     ) -> Result<Self> {
-        if rows.valid.iter().all(|task| task.rows.is_empty()) {
+        if rows.valid.iter().zip(&heads).all(|(task, head)| task.known(head.labels.len()).rows.is_empty()) {
             return Err(Error::new(Kind::Usage, "training a part of the network needs validation rows")
-                .found("no labelled validation row")
+                .found("no validation row with a label that is trained")
                 .help(
                     "they tell which epoch was the best: give more rows, --valid-fraction or --valid FILE",
                 ));
@@ -332,7 +332,8 @@ impl<'t> Trainer<'t> {
         (changed, heads)
     }
 
-    /// Accuracy per task on its labelled validation rows, through the graph that would be deployed; the score is their mean.
+    /// Accuracy per task on its labelled validation rows, through the graph that would be deployed; the score is the mean of the tasks
+    /// that have such rows.
     fn validate(&self, parameters: &[Parameter], cut: &CutRows, start: Start) -> Result<Validation> {
         let (changed, heads) = self.with(parameters);
         let rows: BTreeSet<usize> =
@@ -343,11 +344,11 @@ impl<'t> Trainer<'t> {
         for (number, (head, task)) in heads.iter().zip(&self.rows.valid).enumerate() {
             let place =
                 |row: &usize| rows.binary_search(row).expect("every row was asked for; this is a bug");
-            let own = TaskRows { rows: task.rows.iter().map(place).collect(), labels: task.labels.clone() };
+            let own = TaskRows { rows: task.rows.iter().map(place).collect(), ..task.clone() };
             accuracy.push(measure(head, self.rows.seen.view(&features, number), &own).accuracy);
         }
         #[expect(clippy::cast_precision_loss, reason = "a number of tasks")]
-        let score = accuracy.iter().sum::<f64>() / accuracy.len().max(1) as f64;
+        let score = accuracy.iter().flatten().sum::<f64>() / accuracy.iter().flatten().count().max(1) as f64;
         Ok(Validation { score, accuracy })
     }
 }

@@ -107,8 +107,8 @@ pub fn prove(
             let after = *after.get(name).ok_or_else(lost)?;
             if !trained && after != before {
                 return Err(Error::new(Kind::Run, "a frozen tensor is not what it was before training")
-                    .found(format!("{name}: {}", after.short()))
-                    .expected(before.short())
+                    .found(format!("{name}: {}", after.told_from(&before)))
+                    .expected(before.told_from(&after))
                     .help("this is a bug, or the disk is damaged: nothing was written"));
             }
             let largest_gradient = gradients.get(name).copied();

@@ -47,9 +47,11 @@ pub(super) fn recipe(
         data: DataRecipe {
             text: text.clone(),
             features_column,
+            by_vector: None,
             table,
             valid: request.valid.as_ref().map(self::table).transpose()?,
             test: request.test.as_ref().map(self::table).transpose()?,
+            rare: request.rare,
         },
         split: SplitRecipe {
             test_fraction: request.split.test_fraction,
@@ -109,6 +111,9 @@ fn inputs(
         for path in request.label_text.iter().filter_map(|source| source.path.as_ref()) {
             inputs = inputs.field("label text", Fingerprint::of_file(path)?.0);
         }
+    }
+    if !request.rare.is_default() {
+        inputs = inputs.field("rare", request.rare.to_string());
     }
     for (name, input) in [("valid", &request.valid), ("test", &request.test)] {
         if let Some(input) = input {

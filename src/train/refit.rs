@@ -76,7 +76,7 @@ pub struct Accuracy {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<f64>,
     pub after: f64,
-    /// Of the difference between both, row by row.
+    /// Of the difference between both, row by row; none where every row differs alike, as where none does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub standard_error: Option<f64>,
 }
@@ -105,12 +105,13 @@ pub fn refit(request: &RefitRequest<'_>, embedder: &mut Embedder, show: &mut Sho
     let mut table = Table::read(train, Some(embedder), show)?;
     if let Some(validation) = &validation {
         keep_out(&mut table, validation, request, embedder)?;
+        table.settle_labels(train)?;
     }
     let views = settle_each(train, &asked, &mut table, embedder, show)?;
     let InitialHeads { mut heads, fits } = initial_heads(train, &plans[0], &table, &views)?;
-    let metrics = calibrated_metrics(train, &table, &views, &mut heads)?;
+    let metrics = calibrated_metrics(train, &table, &views, &mut heads);
     let kept = validation.as_ref().map(|own| on_kept(own, bundle, &heads)).unwrap_or_default();
-    let valid = on_new(&table, bundle, &heads, &views)?;
+    let valid = on_new(&table, bundle, &heads, &views);
     let lost = lost(bundle, &heads);
     let backbone_before = bundle.backbone_fingerprint()?;
     let written = write(request, (heads, &views, &fits), validation.as_ref(), embedder)?;
@@ -185,7 +186,7 @@ fn on_kept(validation: &Validation, bundle: &Bundle, heads: &[Head]) -> BTreeMap
         let own = validation.task(&head.task)?;
         let labelled = own.truth.iter().enumerate().filter_map(|(row, label)| Some((row, (*label)?)));
         let (rows, labels): (Vec<usize>, Vec<u32>) = labelled.unzip();
-        let rows = TaskRows { rows, labels };
+        let rows = TaskRows { rows, labels, unseen: Vec::new() };
         let change = || change((&own.labels, &rows), old(bundle, head), head, validation.view(own));
         (!rows.rows.is_empty()).then(|| (head.task.clone(), change()))
     });
@@ -198,17 +199,17 @@ fn on_new(
     bundle: &Bundle,
     heads: &[Head],
     views: &[TaskView],
-) -> Result<BTreeMap<String, HeadChange>> {
+) -> BTreeMap<String, HeadChange> {
     let mut changes = BTreeMap::new();
     for ((head, view), cells) in heads.iter().zip(views).zip(&table.rows.cells) {
-        let rows = task_rows(&head.task, &head.labels, cells, &table.parts, Part::Valid)?;
+        let rows = task_rows(&head.labels, cells, &table.parts, Part::Valid);
         if !rows.rows.is_empty() {
             let features = table.rows.view(&view.columns);
             let own = change((&head.labels, &rows), old(bundle, head), head, features);
             changes.insert(head.task.clone(), own);
         }
     }
-    Ok(changes)
+    changes
 }
 
 fn old<'b>(bundle: &'b Bundle, head: &Head) -> Option<&'b Head> {
@@ -225,7 +226,10 @@ fn change(
     let right = |head: &Head| -> Vec<bool> {
         let all = probabilities(head, features, &rows.rows);
         let predicted = all.chunks_exact(head.labels.len()).map(|row| &head.labels[most_probable(row)]);
-        predicted.zip(&rows.labels).map(|(predicted, &label)| same(predicted, &names[label as usize])).collect()
+        predicted
+            .zip(&rows.labels)
+            .map(|(predicted, &label)| same(predicted, rows.name(names, label)))
+            .collect()
     };
     let (before, after) = (before.map(right), right(after));
     let among = |label: Option<usize>| {
@@ -238,10 +242,11 @@ fn change(
             rows: chosen.len() as u64,
             before: before.as_deref().map(mean),
             after: mean(&after),
-            standard_error: before.map(|before| difference_error(&before, &after)),
+            standard_error: before.and_then(|before| difference_error(&before, &after)),
         }
     };
-    let labels = names.iter().enumerate().map(|(place, name)| (name.clone(), among(Some(place))));
+    let labels = names.iter().chain(&rows.unseen).enumerate();
+    let labels = labels.map(|(place, name)| (name.clone(), among(Some(place))));
     HeadChange { all: among(None), labels: labels.filter(|(_, own)| own.rows > 0).collect() }
 }
 
@@ -250,14 +255,14 @@ fn same(one: &str, other: &str) -> bool {
     one == other || label_of_text(one) == label_of_text(other)
 }
 
-/// The standard error of the mean difference of paired numbers.
-fn difference_error(before: &[f64], after: &[f64]) -> f64 {
+/// The standard error of the mean difference of paired numbers; none where all differences are the same.
+fn difference_error(before: &[f64], after: &[f64]) -> Option<f64> {
     let gains: Vec<f64> = before.iter().zip(after).map(|(before, after)| after - before).collect();
     let gain = mean(&gains);
     let squares: Vec<f64> = gains.iter().map(|own| (own - gain).powi(2)).collect();
     #[expect(clippy::cast_precision_loss, reason = "a number of rows")]
     let count = gains.len().max(1) as f64;
-    (mean(&squares) / count).sqrt()
+    Some((mean(&squares) / count).sqrt()).filter(|error| *error > 0.0)
 }
 
 /// The mean; 0 of nothing.
@@ -329,7 +334,7 @@ mod tests {
         let names = ["a", "b", "c"].map(str::to_owned);
         // The old head says b below zero and a above; the new one, which does not know b, c and a.
         let (old, new) = (head(&["a", "b"], &[1.0, -1.0]), head(&["a", "c"], &[1.0, -1.0]));
-        let rows = TaskRows { rows: vec![0, 1, 2, 3], labels: vec![0, 1, 2, 2] };
+        let rows = TaskRows { rows: vec![0, 1, 2, 3], labels: vec![0, 1, 2, 2], unseen: Vec::new() };
         let features = [1.0, -1.0, -2.0, 3.0];
         let found = change((&names, &rows), Some(&old), &new, FeatureView::whole(&features, 1));
         let of = |own: &Accuracy| (own.rows, own.before, own.after);

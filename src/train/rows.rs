@@ -1,8 +1,10 @@
 //! Owns the rows of a training: reading them, their labels, and which part each belongs to.
 
+use std::collections::BTreeMap;
+
 use super::{Show, TrainEvent, TrainRequest};
 use crate::classifier::TaskRows;
-use crate::data::{LabelSet, Part, split};
+use crate::data::{Classes, Contradictions, LabelSet, Part, Rare, split};
 use crate::dataset::{Columns, Dataset, Input};
 use crate::embed::{Embedder, Progress};
 use crate::error::{Error, Kind, Result};
@@ -10,8 +12,10 @@ use crate::error::{Error, Kind, Result};
 /// All rows with their features, labels and parts.
 pub(super) struct Table {
     pub rows: Dataset,
-    /// Per task.
+    /// Per task, the labels of its training rows.
     pub labels: Vec<LabelSet>,
+    /// Per task, in the order of the tasks.
+    pub classes: Vec<Classes>,
     /// None: the row is left out, because its text is in a test or validation file.
     pub parts: Vec<Option<Part>>,
 }
@@ -20,7 +24,7 @@ impl Table {
     /// Reads all inputs of a request and divides their rows.
     ///
     /// # Errors
-    /// An input is malformed, has a label that training never saw, or cannot be split.
+    /// An input is malformed, has nothing to learn from, or cannot be split.
     pub fn read(
         request: &TrainRequest,
         mut embedder: Option<&mut Embedder>,
@@ -28,16 +32,75 @@ impl Table {
     ) -> Result<Self> {
         let mut load = |input: &Input| load(input, request, embedder.as_deref_mut(), show);
         let mut rows = load(&request.data)?;
-        let labels = label_sets(request, &rows)?;
-        let mut load_other = |input: &Input| {
-            let rows = load(input)?;
-            check_labels(request, input, &rows, &labels)?;
-            Ok(rows)
+        let place = |error: Error| match request.data.path() {
+            Some(path) => error.at(path),
+            None => error,
         };
-        let valid = request.valid.as_ref().map(&mut load_other).transpose()?;
-        let test = request.test.as_ref().map(&mut load_other).transpose()?;
-        let parts = divide(request, &mut rows, &labels, valid, test)?;
-        Ok(Self { rows, labels, parts })
+        let mut classes: Vec<Classes> =
+            rows.cells.iter().map(|cells| Classes::count(&rows.keys, cells)).collect();
+        let checked = request.tasks.iter().zip(&classes).try_for_each(|(task, own)| own.check(task));
+        checked.map_err(place)?;
+        let valid = request.valid.as_ref().map(&mut load).transpose()?;
+        let test = request.test.as_ref().map(&mut load).transpose()?;
+        for (number, (task, own)) in request.tasks.iter().zip(&mut classes).enumerate() {
+            let others = [&valid, &test].into_iter().flatten();
+            if !others.into_iter().any(|other| own.occur_in(&other.cells[number])) {
+                own.check_own(task, request.rare).map_err(place)?;
+            }
+            if request.rare == Rare::Drop {
+                own.keep_out_single(&mut rows.cells[number]);
+                own.check(task).map_err(place)?;
+            }
+        }
+        let (parts, files) = divide(request, &mut rows, &classes, valid, test)?;
+        for (own, cells) in classes.iter_mut().zip(&rows.cells) {
+            own.contradictions = Contradictions::find(&rows.keys, cells, &|row| place_of(&files, row));
+        }
+        let mut table = Self { rows, labels: Vec::new(), classes, parts };
+        table.settle_labels(request).map_err(place)?;
+        let _uninterrupted = show(&TrainEvent::Classes(&table.classes_by_task(request)));
+        Ok(table)
+    }
+
+    /// Takes the labels of the training rows as those that can be learned; what else the table has is said.
+    ///
+    /// # Errors
+    /// There is only one.
+    pub fn settle_labels(&mut self, request: &TrainRequest) -> Result<()> {
+        self.labels.clear();
+        for ((task, classes), cells) in request.tasks.iter().zip(&mut self.classes).zip(&self.rows.cells) {
+            let trained = cells.iter().zip(&self.parts).filter(|(_, part)| **part == Some(Part::Train));
+            let labels = LabelSet::new(trained.clone().filter_map(|(cell, _)| cell.as_deref()));
+            classes.untrained =
+                classes.rows.keys().filter(|own| labels.index(own).is_none()).cloned().collect();
+            if labels.names().len() < 2 {
+                let label =
+                    labels.names().first().map_or_else(|| "none".to_owned(), |own| format!("{own:?}"));
+                return Err(Error::new(Kind::Table, "the training rows have too few labels to tell apart")
+                    .column(task)
+                    .found(format!("{label} in {} training rows", trained.count()))
+                    .expected("at least two different labels")
+                    .help("the texts of the other classes are among the test or validation rows: give more texts"));
+            }
+            self.labels.push(labels);
+        }
+        Ok(())
+    }
+
+    /// What there is to know of every task's classes.
+    pub fn classes_by_task(&self, request: &TrainRequest) -> BTreeMap<String, Classes> {
+        request.tasks.iter().cloned().zip(self.classes.iter().cloned()).collect()
+    }
+}
+
+/// Where the rows of other files begin, and what these are called.
+type Files = Vec<(usize, String)>;
+
+/// A row's file, when it is not the first one, and its number there, from 1.
+fn place_of(files: &Files, row: usize) -> (Option<String>, u64) {
+    match files.iter().rev().find(|(first, _)| row >= *first) {
+        Some((first, name)) => (Some(name.clone()), (row - first) as u64 + 1),
+        None => (None, row as u64 + 1),
     }
 }
 
@@ -67,43 +130,20 @@ fn load(
     })
 }
 
-fn label_sets(request: &TrainRequest, rows: &Dataset) -> Result<Vec<LabelSet>> {
-    request
-        .tasks
-        .iter()
-        .zip(&rows.cells)
-        .map(|(task, cells)| LabelSet::from_values(task, cells.iter().map(Option::as_deref)))
-        .collect::<Result<_>>()
-        .map_err(|error| match request.data.path() {
-            Some(path) => error.at(path),
-            None => error,
-        })
-}
-
-/// Refuses a validation or test file with a label that training never saw, while its rows still have their own numbers.
-fn check_labels(request: &TrainRequest, input: &Input, rows: &Dataset, labels: &[LabelSet]) -> Result<()> {
-    for ((task, labels), cells) in request.tasks.iter().zip(labels).zip(&rows.cells) {
-        TaskRows::new(task, labels.names(), cells, 0..cells.len()).map_err(|error| match input.path() {
-            Some(path) => error.at(path),
-            None => error,
-        })?;
-    }
-    Ok(())
-}
-
 /// Gives every row its part and appends the rows of other files. `None`: the row is left out, because its text is in a test
 /// or validation file.
 fn divide(
     request: &TrainRequest,
     rows: &mut Dataset,
-    labels: &[LabelSet],
+    classes: &[Classes],
     valid: Option<Dataset>,
     test: Option<Dataset>,
-) -> Result<Vec<Option<Part>>> {
-    let encoded: Vec<Vec<Option<u32>>> = labels
+) -> Result<(Vec<Option<Part>>, Files)> {
+    let encoded: Vec<Vec<Option<u32>>> = classes
         .iter()
         .zip(&rows.cells)
-        .map(|(labels, cells)| {
+        .map(|(classes, cells)| {
+            let labels = classes.labels();
             cells.iter().map(|cell| cell.as_deref().and_then(|cell| labels.index(cell))).collect()
         })
         .collect();
@@ -111,8 +151,9 @@ fn divide(
     options.test_fraction = if test.is_some() { 0.0 } else { options.test_fraction };
     options.valid_fraction = if valid.is_some() { 0.0 } else { options.valid_fraction };
     let mut parts: Vec<Option<Part>> = split(&rows.keys, &encoded, &options)?.into_iter().map(Some).collect();
+    let mut files = Files::new();
     // Test first: a text in both files belongs to the test.
-    for (other, part) in [(test, Part::Test), (valid, Part::Valid)] {
+    for (other, part, input) in [(test, Part::Test, &request.test), (valid, Part::Valid, &request.valid)] {
         let Some(other) = other else { continue };
         check_width(rows, &other)?;
         let taken: std::collections::HashSet<_> = other.keys.iter().copied().collect();
@@ -134,6 +175,8 @@ fn divide(
                 .iter()
                 .map(|key| Some(part).filter(|part| *part == Part::Test || !tested.contains(key))),
         );
+        let path = input.as_ref().and_then(Input::path);
+        files.push((rows.keys.len(), path.map_or_else(String::new, |path| path.display().to_string())));
         rows.keys.extend(other.keys);
         rows.features.extend(other.features);
         rows.texts.extend(other.texts);
@@ -141,7 +184,7 @@ fn divide(
             own.extend(cells);
         }
     }
-    Ok(parts)
+    Ok((parts, files))
 }
 
 fn check_width(rows: &Dataset, other: &Dataset) -> Result<()> {
@@ -154,12 +197,12 @@ fn check_width(rows: &Dataset, other: &Dataset) -> Result<()> {
         .help("make both with the same backbone"))
 }
 
+/// The labelled rows of one part, with the labels that a head knows.
 pub(super) fn task_rows(
-    task: &str,
     names: &[String],
     cells: &[Option<String>],
     parts: &[Option<Part>],
     part: Part,
-) -> Result<TaskRows> {
-    TaskRows::new(task, names, cells, (0..parts.len()).filter(|&row| parts[row] == Some(part)))
+) -> TaskRows {
+    TaskRows::new(names, cells, (0..parts.len()).filter(|&row| parts[row] == Some(part)))
 }

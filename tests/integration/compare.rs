@@ -292,6 +292,7 @@ fn request(out: &Path, time_limit: Option<TimeLimit>) -> CompareRequest {
             test: None,
             tasks: tasks.into(),
             split: SplitOptions::default(),
+            rare: frosthead::data::Rare::default(),
             fit: FitOptions::default(),
             features: FeatureRequest::default(),
             fit_memory: 4_000_000_000,
