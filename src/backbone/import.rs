@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 
 use super::manifest::{Architecture, FORMAT, Manifest, Preparation, Source};
 use super::sentence_transformers::{self, Card};
+use super::trial::{Foreign, Trial, TrialReport};
 use super::{EMBEDDING_GRAPH, LAYERS_GRAPH, MANIFEST, STANDARD_GRAPH, TOKENIZER, WEIGHTS};
 use crate::bert::{self, Config, GraphOptions, Operators, Outputs, Pooling, Weights};
 use crate::data::replace_directory;
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fields, Fingerprint};
+use crate::runtime::{Runtime, RuntimeOptions};
 use crate::tokens::Tokenizer;
 
 /// What the user may decide at import; `None` follows the source.
@@ -34,6 +36,8 @@ pub struct ImportOptions {
     pub origin: Option<String>,
     /// Replace a backbone that was made from something else.
     pub overwrite: bool,
+    /// What runs the trial of what was imported.
+    pub runtime: RuntimeOptions,
 }
 
 /// What an import did.
@@ -42,12 +46,15 @@ pub struct Imported {
     pub manifest: Manifest,
     /// The same import had been done before, so nothing was.
     pub up_to_date: bool,
+    /// How what was imported ran; none when nothing was.
+    pub trial: Option<TrialReport>,
 }
 
 /// Turns `source` (a Hugging Face directory or an `.onnx` file) into the backbone directory `target`.
 ///
 /// # Errors
-/// The source is incomplete, damaged or unsupported; the target holds another backbone; writing fails.
+/// The source is incomplete, damaged or unsupported; what was made of it does not run as a backbone must; the target holds another
+/// backbone; writing fails.
 pub fn import(source: &Path, target: &Path, options: &ImportOptions) -> Result<Imported> {
     if !source.exists() {
         return Err(Error::new(Kind::Io, "there is no such file or directory")
@@ -64,13 +71,18 @@ pub fn import(source: &Path, target: &Path, options: &ImportOptions) -> Result<I
         && !options.overwrite
     {
         super::Backbone::open(target)?;
-        return Ok(Imported { manifest, up_to_date: true });
+        return Ok(Imported { manifest, up_to_date: true, trial: None });
     }
     let mut manifest = plan.manifest.clone();
     manifest.name =
         target.file_name().map_or_else(|| "backbone".into(), |name| name.to_string_lossy().into_owned());
-    replace_directory(target, options.overwrite, |directory| plan.write(directory, &mut manifest))?;
-    Ok(Imported { manifest, up_to_date: false })
+    let mut report = TrialReport::default();
+    replace_directory(target, options.overwrite, |directory| {
+        plan.write(directory, &mut manifest)?;
+        report = plan.try_out(source, directory, &mut manifest, &options.runtime)?;
+        write(&directory.join(MANIFEST), manifest.to_json()?.as_bytes())
+    })?;
+    Ok(Imported { manifest, up_to_date: false, trial: Some(report) })
 }
 
 /// A checked import, before anything is written.
@@ -84,8 +96,8 @@ pub(super) struct Plan {
 pub(super) enum Content {
     /// A checkpoint to convert.
     Checkpoint(PathBuf),
-    /// A finished graph, with the external data files it refers to.
-    Graph { bytes: Vec<u8>, data: Vec<(String, PathBuf)> },
+    /// A finished graph, with the external data files it refers to, and what a run must tell of it.
+    Graph { bytes: Vec<u8>, data: Vec<(String, PathBuf)>, foreign: Box<Foreign> },
 }
 
 impl Plan {
@@ -109,7 +121,12 @@ impl Plan {
             hidden_size: config.hidden_size,
             architecture: Architecture::Bert { config },
             preparation,
-            source: Source { origin: origin(directory, options), licence: card.licence, inputs },
+            source: Source {
+                origin: origin(directory, options),
+                output: None,
+                licence: card.licence,
+                inputs,
+            },
             files: BTreeMap::new(),
         };
         Ok(Self { manifest, weights: Content::Checkpoint(weights), tokenizer: tokenizer_path })
@@ -127,7 +144,7 @@ impl Plan {
                     files.push(name.to_owned());
                 }
             }
-            (Content::Graph { bytes, data }, _) => {
+            (Content::Graph { bytes, data, .. }, _) => {
                 write(&directory.join(EMBEDDING_GRAPH), bytes)?;
                 files.push(EMBEDDING_GRAPH.to_owned());
                 for (name, path) in data {
@@ -143,7 +160,23 @@ impl Plan {
             let fingerprint = Fingerprint::of_file(directory.join(&name))?;
             manifest.files.insert(name, fingerprint);
         }
-        write(&directory.join(MANIFEST), manifest.to_json()?.as_bytes())
+        Ok(())
+    }
+
+    /// Runs what was written.
+    fn try_out(
+        &self,
+        source: &Path,
+        directory: &Path,
+        manifest: &mut Manifest,
+        runtime: &RuntimeOptions,
+    ) -> Result<TrialReport> {
+        let foreign = match &self.weights {
+            Content::Checkpoint(_) => None,
+            Content::Graph { foreign, .. } => Some(foreign.as_ref()),
+        };
+        let runtime = &Runtime::load(runtime)?;
+        Trial { runtime, source, directory, foreign }.run(manifest)
     }
 }
 
@@ -164,7 +197,7 @@ fn graphs(
         let options = GraphOptions {
             operators,
             outputs,
-            pooling: preparation.pooling,
+            pooling: preparation.pooling.unwrap_or_default(),
             normalize: preparation.normalize,
             ..GraphOptions::default()
         };
@@ -227,7 +260,7 @@ pub(super) fn preparation(
             .expected(format!("more than the {} special tokens", tokenizer.special_tokens())));
     }
     Ok(Preparation {
-        pooling: options.pooling.or(card.pooling).unwrap_or(Pooling::Mean),
+        pooling: Some(options.pooling.or(card.pooling).unwrap_or(Pooling::Mean)),
         normalize: options.normalize.or(card.normalize).unwrap_or(false),
         max_length,
         prefix,

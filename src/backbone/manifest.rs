@@ -55,8 +55,9 @@ pub enum Architecture {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Preparation {
-    /// Token states → sentence embedding.
-    pub pooling: bert::Pooling,
+    /// Token states → sentence embedding; none: the graph, made elsewhere, has pooled them itself.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub pooling: Option<bert::Pooling>,
     /// Whether the sentence embedding is scaled to Euclidean length 1.
     pub normalize: bool,
     /// Most tokens a text may have, special tokens included; the rest is cut off.
@@ -73,6 +74,9 @@ pub struct Preparation {
 pub struct Source {
     /// A directory's name, a hub id, or an ONNX file's name.
     pub origin: String,
+    /// The output of an ONNX file that was taken.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub output: Option<String>,
     /// Licence as the source states it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub licence: Option<String>,
@@ -140,7 +144,7 @@ impl Manifest {
         let mut values = BTreeMap::from([
             ("architecture".to_owned(), self.architecture_json()),
             ("graph version".to_owned(), GRAPH_VERSION.to_string()),
-            ("pooling".to_owned(), format!("{pooling:?}").to_lowercase()),
+            ("pooling".to_owned(), pooling.map_or_else(|| "the graph's own".to_owned(), |own| own.to_string())),
             ("normalize".to_owned(), normalize.to_string()),
             ("maximum length".to_owned(), max_length.to_string()),
             ("prefix".to_owned(), prefix.clone()),

@@ -1,7 +1,7 @@
 //! Owns a backbone, a directory or what a bundle holds: importing it, opening it with every hash checked, its graphs with what
 //! training changed, and saying what identifies its features.
 //!
-//! Refuses to run it (that is `embed`'s work) and to use files that are not the ones the manifest was written for.
+//! Refuses to run it but for a trial at import (texts are `embed`'s work) and to use files that are not the ones the manifest was written for.
 
 mod catalog;
 #[cfg(feature = "hub")]
@@ -10,6 +10,7 @@ mod import;
 mod manifest;
 mod onnx;
 mod sentence_transformers;
+mod trial;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ pub use hub::{HubModel, download};
 pub use import::{ImportOptions, Imported, import};
 use manifest::identity;
 pub use manifest::{Architecture, Manifest, Preparation, Source};
+pub use trial::TrialReport;
 
 use crate::bert::{self, ChangedTensors, Config, GraphOptions, Network, Operators, Outputs, Start, Weights};
 use crate::error::{Error, Kind, Result};
@@ -266,7 +268,8 @@ impl Backbone {
         let weight_file = self.weights_place().1;
         let network = Network { config, weights: &weights, weight_file, changed, forms: None };
         let Preparation { pooling, normalize, .. } = self.manifest.preparation;
-        let operators = Operators::Fused;
+        // An encoder that is known is always pooled by our graph.
+        let (operators, pooling) = (Operators::Fused, pooling.unwrap_or_default());
         bert::inference_graph(&network, &GraphOptions { operators, pooling, normalize, outputs, start })
     }
 

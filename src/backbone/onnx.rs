@@ -4,10 +4,13 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
+
 use super::import::{Content, ImportOptions, Limits, Plan, inputs, origin, preparation};
-use super::manifest::{Architecture, FORMAT, Manifest, Source};
-use super::{TOKENIZER, sentence_transformers};
-use crate::bert::{ForeignEncoder, Pooling};
+use super::manifest::{Architecture, FORMAT, Manifest, Preparation, Source};
+use super::trial::Foreign;
+use super::{EMBEDDING_GRAPH, MANIFEST, TOKENIZER, sentence_transformers};
+use crate::bert::ForeignEncoder;
 use crate::error::{Error, Kind, Result};
 use crate::tokens::Tokenizer;
 
@@ -41,19 +44,19 @@ pub(super) fn plan(source: &Path, options: &ImportOptions) -> Result<Plan> {
             })?,
     };
     let tokenizer = Tokenizer::open(&tokenizer_path)?;
-    let encoder = ForeignEncoder::open(source)?;
+    let mut encoder = ForeignEncoder::open(source, options.pooling.is_some())?;
     let cards = directories.iter().find(|directory| directory.join("modules.json").is_file());
     let card = sentence_transformers::read(cards.copied().unwrap_or(beside))?;
-    let limits = Limits { positions: None, pad_token_id: tokenizer.pad_token_id().unwrap_or(0) };
+    let config = directories.iter().find_map(|directory| Positions::read(&directory.join("config.json")));
+    let positions = config.and_then(|config| config.max_position_embeddings);
+    let limits = Limits { positions, pad_token_id: tokenizer.pad_token_id().unwrap_or(0) };
     let preparation = preparation(&card, options, &tokenizer, limits)?;
-    if encoder.is_pooled() && preparation.pooling == Pooling::Cls && options.pooling.is_some() {
-        return Err(Error::new(Kind::Usage, "the graph's output is pooled already")
-            .at(source)
-            .help("leave --pooling away"));
-    }
-    let bytes = encoder.with_pooling(preparation.pooling, preparation.normalize)?;
-    let data: Vec<(String, PathBuf)> =
-        encoder.external_files().iter().map(|name| (name.clone(), beside.join(name))).collect();
+    let data = external_files(&mut encoder, beside);
+    // Without anything that says how long texts may be, the limit is only what a network of this kind mostly can do.
+    let any_length = options.max_length.or(card.max_length).is_none();
+    let bytes = encoder.with_pooling(preparation.pooling.unwrap_or_default(), preparation.normalize)?;
+    let output = encoder.output().clone();
+    let preparation = Preparation { pooling: preparation.pooling.filter(|_| !output.pooled), ..preparation };
     let mut files: Vec<&Path> = vec![source, &tokenizer_path];
     files.extend(data.iter().map(|(_, path)| path.as_path()));
     let inputs = inputs(&files, &preparation)?;
@@ -62,12 +65,59 @@ pub(super) fn plan(source: &Path, options: &ImportOptions) -> Result<Plan> {
             format: FORMAT,
             name: String::new(),
             architecture: Architecture::Onnx,
-            hidden_size: encoder.hidden_size(),
+            hidden_size: output.width,
             preparation,
-            source: Source { origin: origin(source, options), licence: card.licence, inputs },
+            source: Source {
+                origin: origin(source, options),
+                output: Some(output.name.clone()),
+                licence: card.licence,
+                inputs,
+            },
             files: std::collections::BTreeMap::new(),
         },
-        weights: Content::Graph { bytes, data },
+        weights: Content::Graph {
+            bytes,
+            data,
+            foreign: Box::new(Foreign {
+                bare: encoder.bare()?,
+                output,
+                needs: encoder.needs(),
+                quantises_batches: encoder.quantises_batches(),
+                any_length,
+                unscaled: options.normalize == Some(false),
+            }),
+        },
         tokenizer: tokenizer_path,
     })
+}
+
+/// The files that hold a graph's weights: their names in the backbone, where those of its own are taken, and where they lie.
+fn external_files(encoder: &mut ForeignEncoder, beside: &Path) -> Vec<(String, PathBuf)> {
+    let names: Vec<String> = encoder.external_files().map(str::to_owned).collect();
+    let file = |name: String| {
+        let path = beside.join(&name);
+        if ![MANIFEST, TOKENIZER, EMBEDDING_GRAPH].contains(&name.as_str()) {
+            return (name, path);
+        }
+        let mut other = format!("weights.{name}");
+        while encoder.external_files().any(|own| own == other) {
+            other.insert_str(0, "weights.");
+        }
+        encoder.move_external(&name, &other);
+        (other, path)
+    };
+    names.into_iter().map(file).collect()
+}
+
+/// What a `config.json` beside a graph says of the lengths it was made for.
+#[derive(Deserialize)]
+struct Positions {
+    max_position_embeddings: Option<usize>,
+}
+
+impl Positions {
+    /// None when there is no such file, or one of another kind: a graph needs none.
+    fn read(path: &Path) -> Option<Self> {
+        serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()
+    }
 }

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::Outcome;
+use super::inspect::pooling;
 use super::terminal::{Terminal, bytes};
 use crate::backbone::{Catalog, ImportOptions, Imported, import};
 use crate::bert::Pooling;
 use crate::error::Result;
+use crate::runtime::RuntimeOptions;
 
 /// Make a backbone directory from a pre-trained encoder.
 #[derive(Debug, Args)]
@@ -28,7 +30,7 @@ pub(crate) struct Arguments {
     /// Use the model's prompt of that name as the prefix.
     #[arg(long, value_name = "NAME")]
     prompt: Option<String>,
-    /// `mean` or `cls`; by default what the model says, else mean.
+    /// `mean` or `cls`; by default what the model says, else mean. A graph that has pooled its output already takes none.
     #[arg(long, value_name = "HOW")]
     pooling: Option<Pooling>,
     /// Scale embeddings to length 1; by default what the model says, else no.
@@ -43,6 +45,9 @@ pub(crate) struct Arguments {
     /// Replace a backbone that was made from something else.
     #[arg(long)]
     overwrite: bool,
+    /// ONNX Runtime's library, or the directory that holds it: what is imported is run before it is kept.
+    #[arg(long, value_name = "PATH", help_heading = "Runtime")]
+    onnxruntime: Option<PathBuf>,
 }
 
 pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
@@ -55,27 +60,33 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
         tokenizer: arguments.tokenizer.clone(),
         origin: None,
         overwrite: arguments.overwrite,
+        runtime: RuntimeOptions { library: arguments.onnxruntime.clone(), ..RuntimeOptions::default() },
     };
     let source = locate(&arguments.source, &mut options, terminal)?;
-    let Imported { manifest, up_to_date } = import(&source, &arguments.out, &options)?;
+    let Imported { manifest, up_to_date, trial } = import(&source, &arguments.out, &options)?;
     let done = if up_to_date { "up to date" } else { "imported" };
     let preparation = &manifest.preparation;
     terminal.say(format!(
-        "{}: {done}: {}, {} dimensions, {} pooling{}, at most {} tokens{}",
+        "{}: {done}: {}, {} dimensions, {}{}, at most {} tokens{}{}",
         arguments.out.display(),
         manifest
             .layers()
             .map_or_else(|| "ONNX graph".to_owned(), |layers| format!("BERT with {layers} layers")),
         manifest.hidden_size,
-        preparation.pooling,
+        pooling(preparation),
         if preparation.normalize { ", normalised" } else { "" },
         preparation.max_length,
         if preparation.prefix.is_empty() {
             String::new()
         } else {
             format!(", prefix {:?}", preparation.prefix)
-        }
+        },
+        manifest.source.output.as_ref().map_or_else(String::new, |name| format!(", from its output {name:?}"))
     ));
+    if let Some(trial) = trial {
+        trial.notes.iter().for_each(|note| terminal.say(format!("note: {note}")));
+        terminal.detail(format!("ran it on {} batches in {:.1} s", trial.batches, trial.seconds));
+    }
     let size: u64 = manifest
         .files
         .keys()

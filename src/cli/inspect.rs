@@ -8,7 +8,7 @@ use clap::Args;
 use super::Outcome;
 use super::eval::{print_json, unprintable};
 use super::terminal::{Terminal, bytes, grouped};
-use crate::backbone::{Architecture, Manifest};
+use crate::backbone::{Architecture, Manifest, Preparation};
 use crate::bundle::PublicKey;
 use crate::classifier::run::Recipe;
 use crate::error::{Error, Kind};
@@ -151,10 +151,14 @@ fn of_backbone(manifest: &Manifest) -> Vec<(&'static str, String)> {
             config.attention_heads,
             grouped(config.vocabulary_size as u64)
         ),
-        Architecture::Onnx => "a foreign ONNX graph (one cut: after pooling)".to_owned(),
+        Architecture::Onnx => {
+            let output = manifest.source.output.as_ref().map(|name| format!(", its output {name:?}"));
+            format!("a foreign ONNX graph{} (one cut: after pooling)", output.unwrap_or_default())
+        }
     };
     let normalised = if preparation.normalize { ", normalised" } else { "" };
-    let embedding = format!("{} numbers, {} pooling{normalised}", manifest.hidden_size, preparation.pooling);
+    let pooled = pooling(preparation);
+    let embedding = format!("{} numbers, {pooled}{normalised}", manifest.hidden_size);
     vec![
         ("backbone", manifest.name.clone()),
         ("network", network),
@@ -163,6 +167,12 @@ fn of_backbone(manifest: &Manifest) -> Vec<(&'static str, String)> {
         ("source", manifest.source.origin.clone()),
         ("licence", manifest.source.licence.clone().unwrap_or_else(|| "unknown".to_owned())),
     ]
+}
+
+/// How token states become one vector, for people.
+pub(super) fn pooling(preparation: &Preparation) -> String {
+    let ours = preparation.pooling.map(|pooling| format!("{pooling} pooling"));
+    ours.unwrap_or_else(|| "pooled by the graph itself".to_owned())
 }
 
 fn of_run(recipe: &Recipe, heads: &[HeadDescription]) -> Vec<(&'static str, String)> {

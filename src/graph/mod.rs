@@ -1,11 +1,12 @@
 //! Owns ONNX graphs as data: the protobuf messages, reading and writing them, a builder with typed
-//! values, reverse-mode differentiation, and how many bytes of weights there are.
+//! values, reverse-mode differentiation, names that make room for others, and how many bytes of weights there are.
 //!
 //! Refuses to run a graph (that is `runtime`) and to know any model (that is `bert`).
 
 mod builder;
 mod gradient;
 mod messages;
+mod names;
 pub mod proto;
 mod weights;
 
@@ -16,6 +17,7 @@ use prost::Message;
 pub use builder::{Attribute, Builder, Data, Dim, External, MICROSOFT, Node, Operation, Value, ValueType};
 use builder::{IR_VERSION, PRODUCER};
 pub use gradient::{Gradient, differentiate};
+pub use names::clear_names;
 pub use proto::{DataType, ModelProto};
 pub use weights::{WeightBytes, bytes_of, is_external};
 

@@ -78,7 +78,8 @@ impl<'b> Source<'b> {
         let (config, weights) = known_layers(backbone)?;
         let (path, weight_file) = (backbone.weights_path(), backbone.weights_place().1);
         let Preparation { pooling, normalize, .. } = backbone.manifest().preparation;
-        Ok(Self { config, weights, path, weight_file, changed: backbone.changed(), pooling, normalize })
+        let (changed, pooling) = (backbone.changed(), pooling.unwrap_or_default());
+        Ok(Self { config, weights, path, weight_file, changed, pooling, normalize })
     }
 
     /// The graph of the network with tensors in other forms and places.

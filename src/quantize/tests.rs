@@ -57,7 +57,7 @@ impl Tiny {
             path,
             weight_file: WEIGHTS,
             changed: None,
-            pooling: Pooling::Mean,
+            pooling: Some(Pooling::Mean),
             normalize: true,
         }
     }

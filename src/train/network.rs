@@ -272,7 +272,7 @@ impl<'t> Trainer<'t> {
         let options = TrainingOptions {
             start: plan.cut().unwrap_or(Start::Ids),
             tensors: plan.tensors(&self.weights),
-            pooling,
+            pooling: pooling.unwrap_or_default(),
             normalize,
             heads: heads.collect(),
             dropped,
