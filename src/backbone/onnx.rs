@@ -8,9 +8,10 @@ use serde::Deserialize;
 
 use super::import::{Content, ImportOptions, Limits, Plan, inputs, origin, preparation};
 use super::manifest::{Architecture, FORMAT, Manifest, Preparation, Source};
+use super::sentence_transformers::{self, Card};
 use super::trial::Foreign;
-use super::{EMBEDDING_GRAPH, MANIFEST, TOKENIZER, sentence_transformers};
-use crate::bert::ForeignEncoder;
+use super::{EMBEDDING_GRAPH, MANIFEST, TOKENIZER};
+use crate::bert::{ForeignEncoder, TokenStates};
 use crate::error::{Error, Kind, Result};
 use crate::tokens::Tokenizer;
 
@@ -44,9 +45,19 @@ pub(super) fn plan(source: &Path, options: &ImportOptions) -> Result<Plan> {
             })?,
     };
     let tokenizer = Tokenizer::open(&tokenizer_path)?;
-    let mut encoder = ForeignEncoder::open(source, options.pooling.is_some())?;
     let cards = directories.iter().find(|directory| directory.join("modules.json").is_file());
-    let card = sentence_transformers::read(cards.copied().unwrap_or(beside))?;
+    let card = sentence_transformers::read(cards.copied().unwrap_or(beside));
+    let states = match &card {
+        _ if options.pooling.is_some() => TokenStates::Required,
+        Ok(Card { pooling: Some(_), .. }) => TokenStates::Preferred,
+        _ => TokenStates::NotWanted,
+    };
+    let mut encoder = ForeignEncoder::open(source, states)?;
+    let card = match card {
+        // What a module does that cannot be reproduced here, a graph of the whole model does itself.
+        Err(_) if encoder.output().pooled => Card { include_prompt: true, ..Card::default() },
+        card => card?,
+    };
     let config = directories.iter().find_map(|directory| Positions::read(&directory.join("config.json")));
     let positions = config.and_then(|config| config.max_position_embeddings);
     let limits = Limits { positions, pad_token_id: tokenizer.pad_token_id().unwrap_or(0) };
@@ -81,6 +92,7 @@ pub(super) fn plan(source: &Path, options: &ImportOptions) -> Result<Plan> {
             foreign: Box::new(Foreign {
                 bare: encoder.bare()?,
                 output,
+                states: encoder.states().map(str::to_owned),
                 needs: encoder.needs(),
                 quantises_batches: encoder.quantises_batches(),
                 any_length,

@@ -18,7 +18,7 @@ use crate::error::{Error, Kind, Result};
 use crate::graph::proto::{GraphProto, NodeProto, TensorProto, ValueInfoProto, dimension, type_proto};
 use crate::graph::{self, Builder, DataType, ModelProto, Operation, Value, ValueType};
 
-pub use outputs::ForeignOutput;
+pub use outputs::{ForeignOutput, TokenStates};
 
 const IDS: &str = "input_ids";
 const MASK: &str = "attention_mask";
@@ -38,17 +38,18 @@ pub struct ForeignEncoder {
     path: PathBuf,
     model: ModelProto,
     output: ForeignOutput,
+    /// An output of token states beside one that is pooled.
+    states: Option<String>,
     external: external::Files,
 }
 
 impl ForeignEncoder {
-    /// Reads a model and checks that it can be fed, that its weights are there and that its output is understood. `states`: only
-    /// an output of token states will do, because somebody has said how to pool them.
+    /// Reads a model and checks that it can be fed, that its weights are there and that its output is understood.
     ///
     /// # Errors
     /// It is not an ONNX model, has other inputs, an older operator set, or no output of token states or embeddings; a file with
     /// its weights is missing or cut off.
-    pub fn open(path: &Path, states: bool) -> Result<Self> {
+    pub fn open(path: &Path, states: TokenStates) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|source| Error::io("read", path, source))?;
         if bytes.starts_with(POINTER) {
             return Err(Error::new(Kind::Model, "this is a Git LFS pointer, not the model")
@@ -62,7 +63,7 @@ impl ForeignEncoder {
         Ok(encoder)
     }
 
-    fn check(path: &Path, model: ModelProto, states: bool) -> Result<Self> {
+    fn check(path: &Path, model: ModelProto, states: TokenStates) -> Result<Self> {
         let own = |domain: &str| matches!(domain, "" | "ai.onnx");
         let opset = model.opset_import.iter().filter(|set| own(set.domain())).map(|set| set.version()).max();
         if opset.is_none_or(|opset| opset < LEAST_OPSET) {
@@ -73,15 +74,21 @@ impl ForeignEncoder {
         }
         let graph = body(&model)?;
         inputs::check(graph)?;
-        let output = outputs::choose(graph, states)?;
+        let (output, states) = outputs::choose(graph, states)?;
         let external = external::files(graph)?;
-        Ok(Self { path: path.to_path_buf(), output, external, model })
+        Ok(Self { path: path.to_path_buf(), output, states, external, model })
     }
 
     /// The output that is taken.
     #[must_use]
     pub fn output(&self) -> &ForeignOutput {
         &self.output
+    }
+
+    /// The output of token states that is there beside a pooled one that is taken.
+    #[must_use]
+    pub fn states(&self) -> Option<&str> {
+        self.states.as_deref()
     }
 
     /// Files beside the model that hold its weights.
@@ -151,9 +158,8 @@ impl ForeignEncoder {
         graph.input.retain(|input| [IDS, MASK].contains(&input.name()) || initialized.contains(input.name()));
         inputs::declare(graph);
         let wanted = self.wanted_names()?;
-        let is_wanted = |name: &str| {
-            wanted.contains(name) || HEADS.iter().any(|heads| name.starts_with(heads))
-        };
+        let is_wanted =
+            |name: &str| wanted.contains(name) || HEADS.iter().any(|heads| name.starts_with(heads));
         let renamed = graph::clear_names(graph, &is_wanted);
         if types {
             make_types(graph);
@@ -319,7 +325,7 @@ mod tests {
     }
 
     fn check(model: ModelProto) -> Result<ForeignEncoder> {
-        ForeignEncoder::check(Path::new("x.onnx"), model, false)
+        ForeignEncoder::check(Path::new("x.onnx"), model, TokenStates::NotWanted)
     }
 
     /// Graphs with the outputs of these, side by side.
@@ -365,7 +371,10 @@ mod tests {
         assert_eq!(changed.graph.unwrap().node.last().unwrap().op_type(), "Identity");
         let (bare, output) = encoder.bare().unwrap();
         let outputs = graph::decode(&bare).unwrap().graph.unwrap().output;
-        assert_eq!((outputs.len(), outputs[0].name(), output.as_str()), (1, "last_hidden_state", "last_hidden_state"));
+        assert_eq!(
+            (outputs.len(), outputs[0].name(), output.as_str()),
+            (1, "last_hidden_state", "last_hidden_state")
+        );
     }
 
     #[test]
@@ -464,10 +473,14 @@ mod tests {
         let chosen = |outputs: &[(&str, usize, usize)], states| {
             ForeignEncoder::check(Path::new("x.onnx"), several(outputs), states).map(|own| own.output.name)
         };
-        let name = |outputs: &[(&str, usize, usize)]| chosen(outputs, false).unwrap();
+        let name = |outputs: &[(&str, usize, usize)]| chosen(outputs, TokenStates::NotWanted).unwrap();
         let both = [("token_embeddings", 3, 24), ("sentence_embedding", 2, 24)];
         assert_eq!(name(&both), "sentence_embedding");
-        assert_eq!(chosen(&both, true).unwrap(), "token_embeddings");
+        for states in [TokenStates::Preferred, TokenStates::Required] {
+            assert_eq!(chosen(&both, states).unwrap(), "token_embeddings");
+        }
+        assert_eq!(chosen(&both[1..], TokenStates::Preferred).unwrap(), "sentence_embedding");
+        assert_eq!(check(several(&both)).unwrap().states(), Some("token_embeddings"));
         assert_eq!(name(&[("pooler_output", 2, 24), ("last_hidden_state", 3, 24)]), "last_hidden_state");
         assert_eq!(name(&[("logits", 2, 3), ("last_hidden_state", 3, 24)]), "last_hidden_state");
         assert_eq!(name(&[("1234", 3, 24), ("1235", 2, 24)]), "1234");
@@ -481,7 +494,13 @@ mod tests {
             refused(several(&[answers]), &["classifier", answers.0, "not embeddings"]);
         }
         refused(several(&[("a", 3, 24), ("b", 3, 24)]), &["several outputs", "a f32 [batch, sequence, 24]"]);
-        let error = ForeignEncoder::check(Path::new("x"), several(&[("pooler_output", 2, 24)]), true).err().unwrap();
+        let error = ForeignEncoder::check(
+            Path::new("x"),
+            several(&[("pooler_output", 2, 24)]),
+            TokenStates::Required,
+        )
+        .err()
+        .unwrap();
         assert!(error.to_string().contains("pooled already"), "{error}");
         for kind in [DataType::Float16, DataType::Double, DataType::Bfloat16] {
             let mut half = model(&[IDS, MASK], 3, 24);
@@ -535,7 +554,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("x.onnx");
         std::fs::write(&path, graph::encode(&outside(&[("location", "w.bin"), ("offset", "4")]))).unwrap();
-        let open = || ForeignEncoder::open(&path, false);
+        let open = || ForeignEncoder::open(&path, TokenStates::NotWanted);
         let error = open().err().unwrap().to_string();
         assert!(error.contains("w.bin") && error.contains("missing"), "{error}");
         std::fs::write(directory.path().join("w.bin"), [0; 19]).unwrap();

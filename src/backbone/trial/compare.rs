@@ -42,21 +42,27 @@ impl Trial<'_> {
         let Texts { empty, short, other, medium, largest } = texts;
         let own = [short, other, medium, empty, largest].map(Vec::as_slice);
         let mut rows = Vec::new();
-        for (text, what) in own.iter().zip(["a short text", "a short text", "a text", "an empty text", "its largest id"]) {
+        for (text, what) in
+            own.iter().zip(["a short text", "a short text", "a text", "an empty text", "its largest id"])
+        {
             let row = runner.run(&[text], 0).map_err(failed)?.data;
             self.refusals().check_finite(&row, what)?;
             rows.push(row);
         }
+        let mut differences = Vec::new();
         for Case { company, texts, length } in cases(texts, runner.max_length) {
             let found = runner.run(&texts, length).map_err(failed)?.data;
             let width = found.len() / texts.len();
             for (text, found) in texts.iter().zip(found.chunks_exact(width.max(1))) {
                 let Some(place) = own.iter().position(|own| own == text) else { continue };
                 if let Some((cosine, share)) = differ(&rows[place], found) {
-                    let difference = Difference { company, texts: texts.len(), cosine, share };
-                    return Err(self.refusals().other_bits(difference));
+                    differences.push(Difference { company, texts: texts.len(), cosine, share });
                 }
             }
+        }
+        // The largest tells the most about its cause.
+        if let Some(worst) = differences.into_iter().max_by(|a, b| a.share.total_cmp(&b.share)) {
+            return Err(self.refusals().other_bits(worst));
         }
         Ok(rows)
     }
@@ -99,7 +105,10 @@ fn differ(alone: &[f32], found: &[f32]) -> Option<(f64, f64)> {
         difference = difference.max((a - b).abs());
     }
     let length = (squares[0] * squares[1]).sqrt();
-    Some((if length > 0.0 { product / length } else { 0.0 }, if largest > 0.0 { difference / largest } else { 1.0 }))
+    Some((
+        if length > 0.0 { product / length } else { 0.0 },
+        if largest > 0.0 { difference / largest } else { 1.0 },
+    ))
 }
 
 #[cfg(test)]

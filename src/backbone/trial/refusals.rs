@@ -27,7 +27,8 @@ impl Refusals<'_> {
     fn remedy(&self, of_graph: &str) -> String {
         match self.foreign {
             Some(_) => format!("{of_graph}, or import the model's directory with model.safetensors"),
-            None => "check that config.json, the weights and tokenizer.json are of one model and complete".to_owned(),
+            None => "check that config.json, the weights and tokenizer.json are of one model and complete"
+                .to_owned(),
         }
     }
 
@@ -38,6 +39,18 @@ impl Refusals<'_> {
             cause = inner;
         }
         cause.to_string().replace(&format!("{}/", self.directory.display()), "").trim_end().to_owned()
+    }
+
+    /// Advice for a graph that pools its token states itself, in a way that cannot be kept.
+    fn other_output(&self) -> String {
+        match self.foreign.and_then(|foreign| foreign.states.as_ref()) {
+            Some(states) => format!(
+                "its output {states:?} is pooled here if you say --pooling mean or --pooling cls, whichever the model is made for"
+            ),
+            None => {
+                self.remedy("take its token states as the output (last_hidden_state), which are pooled here")
+            }
+        }
     }
 
     pub(super) fn cannot_load(&self, error: &Error) -> Error {
@@ -93,10 +106,13 @@ impl Refusals<'_> {
     }
 
     pub(super) fn scaled(&self, foreign: &Foreign) -> Error {
-        Error::new(Kind::Usage, "--normalize false changes nothing: the graph scales its embeddings to length 1 itself")
-            .at(self.source)
-            .tensor(&foreign.output.name)
-            .help("leave --normalize away, or export the encoder without its normalisation")
+        Error::new(
+            Kind::Usage,
+            "--normalize false changes nothing: the graph scales its embeddings to length 1 itself",
+        )
+        .at(self.source)
+        .tensor(&foreign.output.name)
+        .help("leave --normalize away, or export the encoder without its normalisation")
     }
 
     pub(super) fn other_graph(&self, name: &str) -> Error {
@@ -108,8 +124,12 @@ impl Refusals<'_> {
     pub(super) fn check_finite(&self, numbers: &[f32], what: &str) -> Result<()> {
         let Some(number) = numbers.iter().find(|number| !number.is_finite()) else { return Ok(()) };
         let help = match self.foreign {
-            Some(_) => "export the encoder in fp32 and check its outputs, or import the model's directory with model.safetensors",
-            None => "the checkpoint is damaged, its training diverged, or its numbers overflow 32-bit floats: use another one",
+            Some(_) => {
+                "export the encoder in fp32 and check its outputs, or import the model's directory with model.safetensors"
+            }
+            None => {
+                "the checkpoint is damaged, its training diverged, or its numbers overflow 32-bit floats: use another one"
+            }
         };
         Err(self
             .refusal("the network gives numbers that are not finite")
@@ -128,30 +148,29 @@ impl Refusals<'_> {
         let found = if share > ROUNDING {
             format!("a cosine of {cosine:.4} between a text alone and the same text {beside}")
         } else {
-            format!("numbers that differ by up to {share:.0e} of the largest between a text alone and the same text {beside}")
+            format!(
+                "numbers that differ by up to {share:.0e} of the largest between a text alone and the same text {beside}"
+            )
         };
         let quantised = self.foreign.and_then(|foreign| foreign.quantises_batches);
-        let (why, help) = match (quantised, company) {
-            (Some(operator), _) => (
+        let (why, help) = match quantised {
+            Some(operator) => (
                 format!("it is quantised dynamically ({operator}): one scale is taken from all texts of a batch"),
                 "import the model's directory with model.safetensors and let `frosthead bundle --precision int8` quantise it, or \
                  import its fp32 export"
                     .to_owned(),
             ),
-            (None, Company::Batch) => (
-                "it mixes the texts of a batch, or computes them by another way when there are more".to_owned(),
-                self.remedy("export the encoder in fp32 with the batch as a dynamic axis"),
+            None if share <= ROUNDING => (
+                "it adds its numbers in an order that depends on the batch, mostly in a pooling of its own".to_owned(),
+                self.other_output(),
             ),
-            (None, _) if share > ROUNDING => (
-                "it counts padding as text: the attention mask is left out of something (such as its pooling)".to_owned(),
-                self.remedy(
-                    "export the encoder again, traced with a mask that has zeros, and with its token states as the output \
-                     (last_hidden_state)",
-                ),
+            None if company == Company::Batch => (
+                "it mixes the texts of a batch".to_owned(),
+                self.remedy("export the encoder with the batch as a dynamic axis"),
             ),
-            (None, _) => (
-                "it adds its numbers in an order that depends on the padding".to_owned(),
-                self.remedy("export the encoder with its token states as the output (last_hidden_state), which are pooled here"),
+            None => (
+                "it counts padding as text: the attention mask is left out of something, such as its pooling".to_owned(),
+                format!("export the encoder again, traced with a mask that has zeros; {}", self.other_output()),
             ),
         };
         self.refusal("a text's embedding depends on what it is run with")
