@@ -89,15 +89,7 @@ pub(super) fn plan(source: &Path, options: &ImportOptions) -> Result<Plan> {
         weights: Content::Graph {
             bytes,
             data,
-            foreign: Box::new(Foreign {
-                bare: encoder.bare()?,
-                output,
-                states: encoder.states().map(str::to_owned),
-                needs: encoder.needs(),
-                quantises_batches: encoder.quantises_batches(),
-                any_length,
-                unscaled: options.normalize == Some(false),
-            }),
+            foreign: Box::new(Foreign { encoder, any_length, unscaled: options.normalize == Some(false) }),
         },
         tokenizer: tokenizer_path,
     })

@@ -2,11 +2,12 @@
 //!
 //! Inputs become `input_ids` and `attention_mask` (token types, when the graph wants them, are zeros made inside it); pooling
 //! and normalisation are appended; the output is `embedding` `[batch, hidden]`. What has a name that is needed is renamed. Refuses
-//! a graph it cannot feed, and to change what any node computes. Whether the graph runs is for a trial to find out.
+//! a graph it cannot feed, and to change what any node computes (but for the order of a sum's terms). Whether the graph runs is for a trial to find out.
 
 mod external;
 mod inputs;
 mod outputs;
+mod sums;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -138,10 +139,29 @@ impl ForeignEncoder {
     /// # Errors
     /// Never for an encoder that was opened.
     pub fn with_pooling(&self, pooling: Pooling, normalize: bool) -> Result<Vec<u8>> {
+        self.finished(pooling, normalize, false)
+    }
+
+    /// The same of a graph that pools itself, with the terms of its sums over tokens added in the order of the tokens; none
+    /// when it has no such sums. Whether they were such sums, only their results tell.
+    ///
+    /// # Errors
+    /// Never for an encoder that was opened.
+    pub fn with_ordered_sums(&self, normalize: bool) -> Result<Option<Vec<u8>>> {
+        if !self.output.pooled || !sums::are_there(body(&self.model)?) {
+            return Ok(None);
+        }
+        self.finished(Pooling::default(), normalize, true).map(Some)
+    }
+
+    fn finished(&self, pooling: Pooling, normalize: bool, ordered: bool) -> Result<Vec<u8>> {
         let (mut model, output) = self.prepared()?;
         let tail = self.tail(&output, pooling, normalize)?;
         let tail = body(&tail)?;
         let graph = model.graph.as_mut().ok_or_else(|| no_graph().at(&self.path))?;
+        if ordered {
+            sums::put_in_order(graph)?;
+        }
         graph.node.extend(tail.node.iter().cloned());
         graph.initializer.extend(tail.initializer.iter().cloned());
         graph.output.clone_from(&tail.output);
@@ -158,8 +178,9 @@ impl ForeignEncoder {
         graph.input.retain(|input| [IDS, MASK].contains(&input.name()) || initialized.contains(input.name()));
         inputs::declare(graph);
         let wanted = self.wanted_names()?;
-        let is_wanted =
-            |name: &str| wanted.contains(name) || HEADS.iter().any(|heads| name.starts_with(heads));
+        let is_wanted = |name: &str| {
+            wanted.contains(name) || HEADS.iter().chain([&sums::PREFIX]).any(|own| name.starts_with(own))
+        };
         let renamed = graph::clear_names(graph, &is_wanted);
         if types {
             make_types(graph);
