@@ -123,15 +123,16 @@ impl Error {
         self
     }
 
-    /// Which of the texts that a call was given it is about, from 0. Not shown: whoever knows the texts' rows [names the
-    /// row](Self::row_of_text).
+    /// Which of the texts that a call was given it is about, from 0. Not shown: whoever knows the texts' rows
+    /// [names the row](Self::row_of_text).
     #[must_use]
     pub fn text(mut self, index: usize) -> Self {
         self.0.text = Some(index);
         self
     }
 
-    /// The same among other texts, when it is about one: `index` is given its place among those of the call that failed.
+    /// The same among other texts, when it is about one: `index` is given its place among those of the call
+    /// that failed.
     #[must_use]
     pub fn map_text(mut self, index: impl FnOnce(usize) -> usize) -> Self {
         self.0.text = self.0.text.map(index);

@@ -63,7 +63,8 @@ pub(super) fn plan(source: &Path, options: &ImportOptions) -> Result<Plan> {
     let limits = Limits { positions, pad_token_id: tokenizer.pad_token_id().unwrap_or(0) };
     let preparation = preparation(&card, options, &tokenizer, limits)?;
     let data = external_files(&mut encoder, beside);
-    // Without anything that says how long texts may be, the limit is only what a network of this kind mostly can do.
+    // Without anything that says how long texts may be, the limit is only what a network of this kind mostly
+    // can do.
     let any_length = options.max_length.or(card.max_length).is_none();
     let bytes = encoder.with_pooling(preparation.pooling.unwrap_or_default(), preparation.normalize)?;
     let output = encoder.output().clone();
@@ -95,7 +96,8 @@ pub(super) fn plan(source: &Path, options: &ImportOptions) -> Result<Plan> {
     })
 }
 
-/// The files that hold a graph's weights: their names in the backbone, where those of its own are taken, and where they lie.
+/// The files that hold a graph's weights: their names in the backbone, where those of its own are taken, and
+/// where they lie.
 fn external_files(encoder: &mut ForeignEncoder, beside: &Path) -> Vec<(String, PathBuf)> {
     let names: Vec<String> = encoder.external_files().map(str::to_owned).collect();
     let file = |name: String| {

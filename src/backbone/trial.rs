@@ -1,7 +1,8 @@
 //! Owns the trial that ends an import: what was made is run, before it appears under its name.
 //!
-//! Refuses a network that cannot do what every use of it takes for granted: texts of every length up to the limit, every id of the
-//! tokenizer, batches of every size, finite numbers; and the same bits for a text whatever its batch and padding.
+//! Refuses a network that cannot do what every use of it takes for granted: texts of every length up to the
+//! limit, every id of the tokenizer, batches of every size, finite numbers; and the same bits for a text
+//! whatever its batch and padding.
 
 mod compare;
 mod refusals;
@@ -157,7 +158,8 @@ impl Runner {
     }
 }
 
-/// The largest of `low ..= high` that will do; `low` does, and whatever is smaller than one that does, does too.
+/// The largest of `low ..= high` that will do; `low` does, and whatever is smaller than one that does, does
+/// too.
 fn largest(low: usize, high: usize, mut will_do: impl FnMut(usize) -> bool) -> usize {
     let (mut low, mut high) = (low, high);
     while low < high {
@@ -280,8 +282,8 @@ impl Trial<'_> {
             .map_err(|error| self.refusals().one_text_at_a_time(&error))
     }
 
-    /// Runs a text of full length, and the empty one; returns the row of the first. When nobody has said how long texts may be,
-    /// the longest that runs is the limit.
+    /// Runs a text of full length, and the empty one; returns the row of the first. When nobody has said how
+    /// long texts may be, the longest that runs is the limit.
     fn check_lengths(
         &self,
         runner: &mut Runner,
@@ -317,8 +319,9 @@ impl Trial<'_> {
         Ok(found.data)
     }
 
-    /// Keeps a graph that differs in the last bits of its own pooling alone, with the terms of its sums in a fixed order, when that
-    /// gives the same numbers but for rounding, and in every company. Returns it with the texts' rows.
+    /// Keeps a graph that differs in the last bits of its own pooling alone, with the terms of its sums in a
+    /// fixed order, when that gives the same numbers but for rounding, and in every company. Returns it with
+    /// the texts' rows.
     fn put_sums_in_order(
         &self,
         manifest: &mut Manifest,

@@ -1,8 +1,9 @@
 //! Owns bringing an ONNX encoder made elsewhere to the project's inputs and output.
 //!
-//! Inputs become `input_ids` and `attention_mask` (token types, when the graph wants them, are zeros made inside it); pooling
-//! and normalisation are appended; the output is `embedding` `[batch, hidden]`. What has a name that is needed is renamed. Refuses
-//! a graph it cannot feed, and to change what any node computes (but for the order of a sum's terms). Whether the graph runs is for a trial to find out.
+//! Inputs become `input_ids` and `attention_mask` (token types, when the graph wants them, are zeros made
+//! inside it); pooling and normalisation are appended; the output is `embedding` `[batch, hidden]`. What has
+//! a name that is needed is renamed. Refuses a graph it cannot feed, and to change what any node computes
+//! (but for the order of a sum's terms). Whether the graph runs is for a trial to find out.
 
 mod external;
 mod inputs;
@@ -45,11 +46,12 @@ pub struct ForeignEncoder {
 }
 
 impl ForeignEncoder {
-    /// Reads a model and checks that it can be fed, that its weights are there and that its output is understood.
+    /// Reads a model and checks that it can be fed, that its weights are there and that its output is
+    /// understood.
     ///
     /// # Errors
-    /// It is not an ONNX model, has other inputs, an older operator set, or no output of token states or embeddings; a file with
-    /// its weights is missing or cut off.
+    /// It is not an ONNX model, has other inputs, an older operator set, or no output of token states or
+    /// embeddings; a file with its weights is missing or cut off.
     pub fn open(path: &Path, states: TokenStates) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|source| Error::io("read", path, source))?;
         if bytes.starts_with(POINTER) {
@@ -112,7 +114,8 @@ impl ForeignEncoder {
         DYNAMIC.into_iter().find(|operator| nodes().any(|node| node.op_type() == *operator))
     }
 
-    /// What decides whether an ONNX Runtime knows the graph: its file format, operator sets, and their domains.
+    /// What decides whether an ONNX Runtime knows the graph: its file format, operator sets, and their
+    /// domains.
     #[must_use]
     pub fn needs(&self) -> String {
         let sets = self.model.opset_import.iter().map(|set| match set.domain() {
@@ -134,7 +137,8 @@ impl ForeignEncoder {
         Ok((graph::encode(&model), output))
     }
 
-    /// The model's bytes with the project's inputs and output. What the graph has pooled itself is not pooled again.
+    /// The model's bytes with the project's inputs and output. What the graph has pooled itself is not pooled
+    /// again.
     ///
     /// # Errors
     /// Never for an encoder that was opened.
@@ -142,8 +146,8 @@ impl ForeignEncoder {
         self.finished(pooling, normalize, false)
     }
 
-    /// The same of a graph that pools itself, with the terms of its sums over tokens added in the order of the tokens; none
-    /// when it has no such sums. Whether they were such sums, only their results tell.
+    /// The same of a graph that pools itself, with the terms of its sums over tokens added in the order of
+    /// the tokens; none when it has no such sums. Whether they were such sums, only their results tell.
     ///
     /// # Errors
     /// Never for an encoder that was opened.
@@ -168,7 +172,8 @@ impl ForeignEncoder {
         Ok(graph::encode(&model))
     }
 
-    /// The model with the project's inputs, and without names that the project needs; what its output is called now.
+    /// The model with the project's inputs, and without names that the project needs; what its output is
+    /// called now.
     fn prepared(&self) -> Result<(ModelProto, String)> {
         let mut model = self.model.clone();
         let graph = model.graph.as_mut().ok_or_else(|| no_graph().at(&self.path))?;

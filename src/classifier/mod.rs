@@ -244,8 +244,8 @@ impl Classifier {
         self.locked().reader(long.unwrap_or_else(|| self.model.long()))
     }
 
-    /// Runs pieces of texts as one batch: a row for each, for [`Self::predictions`] and [`Self::embedding`]; an error of its own for
-    /// a piece whose numbers are not finite.
+    /// Runs pieces of texts as one batch: a row for each, for [`Self::predictions`] and [`Self::embedding`];
+    /// an error of its own for a piece whose numbers are not finite.
     ///
     /// # Errors
     /// As [`Extractor::run_pieces`].

@@ -30,7 +30,8 @@ pub(crate) struct Arguments {
     /// Use the model's prompt of that name as the prefix.
     #[arg(long, value_name = "NAME")]
     prompt: Option<String>,
-    /// `mean` or `cls`; by default what the model says, else mean. A graph that has pooled its output already takes none.
+    /// `mean` or `cls`; by default what the model says, else mean. A graph that has pooled its output already
+    /// takes none.
     #[arg(long, value_name = "HOW")]
     pooling: Option<Pooling>,
     /// Scale embeddings to length 1; by default what the model says, else no.

@@ -280,8 +280,8 @@ impl Extractor {
         Reader::new(Arc::clone(&self.backbone), long, self.batching.spacing)
     }
 
-    /// Runs pieces that a [`Reader`] made as one batch, padded to `length`: a row for each, without counts of tokens. A piece whose
-    /// numbers are not finite has an error instead, which is no other piece's.
+    /// Runs pieces that a [`Reader`] made as one batch, padded to `length`: a row for each, without counts of
+    /// tokens. A piece whose numbers are not finite has an error instead, which is no other piece's.
     ///
     /// # Errors
     /// Running fails, or a piece is longer.

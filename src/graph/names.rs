@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::proto::GraphProto;
 
-/// Gives another name to every value and node of a graph, and of the graphs inside it, whose name is `wanted` for something else.
-/// Returns the new names by the old.
+/// Gives another name to every value and node of a graph, and of the graphs inside it, whose name is `wanted`
+/// for something else. Returns the new names by the old.
 pub fn clear_names(graph: &mut GraphProto, wanted: &dyn Fn(&str) -> bool) -> BTreeMap<String, String> {
     let mut all = BTreeSet::new();
     each_name(graph, &mut |name| {

@@ -246,7 +246,8 @@ impl TokenStates {
     /// Adds a text's states `[tokens, hidden]`; one that is there already is ignored.
     ///
     /// # Errors
-    /// The states are not whole tokens, a number is not finite or too large for the precision, or the part that became due cannot be written ([`Kind::Space`]: the disk is full).
+    /// The states are not whole tokens, a number is not finite or too large for the precision, or the part
+    /// that became due cannot be written ([`Kind::Space`]: the disk is full).
     pub fn append(&mut self, key: TextKey, states: &[f32]) -> Result<()> {
         if self.index.contains_key(&key) || self.pending.keys.contains(&key) {
             return Ok(());

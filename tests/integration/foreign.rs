@@ -1,5 +1,6 @@
-//! Graphs made elsewhere, and what an import's trial finds: what cannot run, what depends on its company, what is no embedding,
-//! names that are taken, numbers that are not finite. The graphs are made here from the one that PyTorch has exported.
+//! Graphs made elsewhere, and what an import's trial finds: what cannot run, what depends on its company,
+//! what is no embedding, names that are taken, numbers that are not finite. The graphs are made here from the
+//! one that PyTorch has exported.
 
 use std::path::{Path, PathBuf};
 
@@ -118,8 +119,8 @@ fn rename(model: &mut ModelProto, from: &str, to: &str) {
         .for_each(|own| own.name = Some(to.to_owned()));
 }
 
-/// As sentence-transformers exports it: `token_embeddings`, and their mean over real tokens as `sentence_embedding`, scaled to
-/// length 1 if that is wanted.
+/// As sentence-transformers exports it: `token_embeddings`, and their mean over real tokens as
+/// `sentence_embedding`, scaled to length 1 if that is wanted.
 fn sentence_encoder(scaled: bool) -> ModelProto {
     let mut model = encoder();
     rename(&mut model, STATES, "token_embeddings");
@@ -426,7 +427,7 @@ fn a_text_has_the_same_bits_in_every_company_or_the_import_is_refused() {
         node("Sub", &[STATES, "most"], "token_embeddings", &[]),
     ];
     ends(&mut mixed, nodes, float("token_embeddings", &[0, 0, 24]));
-    refused(&mixed, &[], &["depends on what it is run with", "a cosine of"]);
+    refused(&mixed, &[], &["depends on what it is run with", "mixes the texts"]);
 }
 
 #[test]
@@ -444,7 +445,8 @@ fn sums_over_tokens_are_put_in_order() {
             imported(&sentence_encoder(scaled), &more, &["mean pooling", "its output \"token_embeddings\""]);
         near(&embeddings(place.path(), &texts), &theirs);
     }
-    // Something else than a sum divides by something else than a count: the advice is to pool its token states here.
+    // Something else than a sum divides by something else than a count: the advice is to pool its token
+    // states here.
     let mut other = sentence_encoder(false);
     let sum = body(&mut other).node.iter_mut().find(|node| node.output[0] == "sum").unwrap();
     sum.op_type = Some("ReduceLogSumExp".to_owned());

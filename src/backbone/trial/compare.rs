@@ -1,11 +1,14 @@
-//! Owns the comparison of a text's bits alone, in batches of several sizes, at several paddings, and beside longer texts.
+//! Owns the comparison of a text's bits alone, in batches of several sizes, at several paddings, and beside
+//! longer texts.
 //!
-//! Refuses a network that gives a text other numbers in other company: features are stored once and used for ever.
+//! Refuses a network that gives a text other numbers in other company: features are stored once and used for
+//! ever.
 
 use super::{Runner, Texts, Trial};
 use crate::error::Result;
 
-/// Of two runs that differ by more, one counted what it must not count: sums in another order differ by far less.
+/// Of two runs that differ by more, one counted what it must not count: sums in another order differ by far
+/// less.
 const ROUNDING: f64 = 1e-4;
 
 /// What another run of the same text differed in.
@@ -74,8 +77,11 @@ impl Trial<'_> {
                 }
             }
         }
-        // The largest tells the most about its cause.
-        let worst = differences.into_iter().max_by(|a, b| a.share.total_cmp(&b.share));
+        // What depends on other texts is worse than what depends on padding; else the largest tells the most
+        // of its cause.
+        let mixed = |own: &Difference| own.company == Company::Batch && !own.is_rounding();
+        let worst =
+            differences.into_iter().max_by(|a, b| mixed(a).cmp(&mixed(b)).then(a.share.total_cmp(&b.share)));
         Ok((rows, worst))
     }
 }
@@ -108,7 +114,8 @@ fn cases<'t>(texts: &'t Texts, max_length: usize) -> Vec<Case<'t>> {
     all.into_iter().map(case).collect()
 }
 
-/// None when two rows are the same to the bit; else their cosine, and their largest difference in parts of the largest number.
+/// None when two rows are the same to the bit; else their cosine, and their largest difference in parts of
+/// the largest number.
 fn differ(alone: &[f32], found: &[f32]) -> Option<(f64, f64)> {
     let same = alone.len() == found.len() && alone.iter().zip(found).all(|(a, b)| a.to_bits() == b.to_bits());
     if same {

@@ -1,6 +1,7 @@
 //! Owns what a graph made elsewhere may be fed with: token ids, the attention mask, perhaps token types.
 //!
-//! Refuses other inputs, other element types, and sizes that are fixed: texts come in every number and length.
+//! Refuses other inputs, other element types, and sizes that are fixed: texts come in every number and
+//! length.
 
 use std::collections::BTreeMap;
 
@@ -53,7 +54,8 @@ pub(super) fn check(graph: &GraphProto) -> Result<()> {
     Ok(())
 }
 
-/// Declares the inputs as `[batch, sequence]` where the graph says nothing of their shape, or calls both dimensions alike.
+/// Declares the inputs as `[batch, sequence]` where the graph says nothing of their shape, or calls both
+/// dimensions alike.
 pub(super) fn declare(graph: &mut GraphProto) {
     let mut axes: BTreeMap<String, usize> = BTreeMap::new();
     let mut sound = true;

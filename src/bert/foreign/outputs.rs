@@ -1,4 +1,5 @@
-//! Owns the choice among the outputs of a graph made elsewhere: token states, or vectors that the graph has pooled itself.
+//! Owns the choice among the outputs of a graph made elsewhere: token states, or vectors that the graph has
+//! pooled itself.
 //!
 //! Refuses a classifier's answers, what is not 32-bit floats, and to guess between outputs that are alike.
 
@@ -20,7 +21,8 @@ const KNOWN: [&str; 8] = [
 ];
 /// What the name of a classifier's answer has in it.
 const ANSWERS: [&str; 5] = ["logit", "prob", "score", "label", "classif"];
-/// Of an output by an unknown name: nobody's embedding has fewer numbers than this, classifiers' answers mostly do.
+/// Of an output by an unknown name: nobody's embedding has fewer numbers than this, classifiers' answers
+/// mostly do.
 const LEAST_WIDTH: usize = 16;
 const EXPORT: &str = "export the encoder without its classification head (`optimum-cli export onnx --task feature-extraction`), or import \
      its directory with model.safetensors";
@@ -30,7 +32,8 @@ const EXPORT: &str = "export the encoder without its classification head (`optim
 pub struct ForeignOutput {
     /// Its name in the file.
     pub name: String,
-    /// Whether it is one vector per text already, `[batch, width]`; else token states, `[batch, sequence, width]`.
+    /// Whether it is one vector per text already, `[batch, width]`; else token states, `[batch, sequence,
+    /// width]`.
     pub pooled: bool,
     /// Its last dimension.
     pub width: usize,

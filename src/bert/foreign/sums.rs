@@ -1,7 +1,9 @@
-//! Owns the sums over tokens that a graph made elsewhere pools with: finding them, and adding their terms in the order of the tokens.
+//! Owns the sums over tokens that a graph made elsewhere pools with: finding them, and adding their terms in
+//! the order of the tokens.
 //!
-//! ONNX Runtime adds the terms of `ReduceSum` in an order that depends on the number of texts and on the padding, so that the last
-//! bits of a text's embedding depend on its company. The product that `Means` is made of does not. Refuses any other sum.
+//! ONNX Runtime adds the terms of `ReduceSum` in an order that depends on the number of texts and on the
+//! padding, so that the last bits of a text's embedding depend on its company. The product that `Means` is
+//! made of does not. Refuses any other sum.
 
 use super::{MASK, batch};
 use crate::error::Result;
@@ -13,7 +15,8 @@ pub(super) const PREFIX: &str = "frosthead/";
 /// The attention mask as floats, twice side by side: `[batch, sequence, 2]`.
 const COLUMNS: &str = "frosthead/columns";
 
-/// Places of the nodes that add up states `[batch, sequence, width]`, padding multiplied by 0 before, to be divided by a count.
+/// Places of the nodes that add up states `[batch, sequence, width]`, padding multiplied by 0 before, to be
+/// divided by a count.
 fn places(graph: &GraphProto) -> Vec<usize> {
     let divided = |name: &str| {
         graph
