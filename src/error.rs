@@ -61,6 +61,8 @@ struct Report {
     message: String,
     path: Option<PathBuf>,
     row: Option<u64>,
+    /// Which of the texts that a call was given.
+    text: Option<usize>,
     /// What it is about inside the file: a word for its kind, and its name.
     part: Option<(&'static str, String)>,
     found: Option<String>,
@@ -77,6 +79,7 @@ impl Error {
             message: message.into(),
             path: None,
             row: None,
+            text: None,
             part: None,
             found: None,
             expected: None,
@@ -117,6 +120,29 @@ impl Error {
     #[must_use]
     pub fn row(mut self, row: u64) -> Self {
         self.0.row = Some(row);
+        self
+    }
+
+    /// Which of the texts that a call was given it is about, from 0. Not shown: whoever knows the texts' rows
+    /// [names the row](Self::row_of_text).
+    #[must_use]
+    pub fn text(mut self, index: usize) -> Self {
+        self.0.text = Some(index);
+        self
+    }
+
+    /// The same among other texts, when it is about one: `index` is given its place among those of the call
+    /// that failed.
+    #[must_use]
+    pub fn map_text(mut self, index: impl FnOnce(usize) -> usize) -> Self {
+        self.0.text = self.0.text.map(index);
+        self
+    }
+
+    /// Names the row of the text it is about, when it is about one; `row` is given the text's index.
+    #[must_use]
+    pub fn row_of_text(mut self, row: impl FnOnce(usize) -> Option<u64>) -> Self {
+        self.0.row = self.0.row.or_else(|| row(self.0.text?));
         self
     }
 
@@ -252,6 +278,18 @@ mod tests {
         assert_eq!(error().tensor("a.weight").to_string(), "x, tensor \"a.weight\": it does not fit");
         assert_eq!(error().entry("labels.json").to_string(), "x, entry \"labels.json\": it does not fit");
         assert_eq!(error().task("mood").to_string(), "x, task \"mood\": it does not fit");
+    }
+
+    #[test]
+    fn an_error_about_a_text_names_its_row_once_that_is_known() {
+        let error = || Error::new(Kind::Runtime, "it went wrong").text(1);
+        assert_eq!(error().to_string(), "it went wrong");
+        let rows = [3, 4, 9];
+        let named = error().map_text(|text| text + 1).row_of_text(|text| rows.get(text).copied());
+        assert_eq!(named.to_string(), "row 9: it went wrong");
+        assert_eq!(error().row_of_text(|_| None).to_string(), "it went wrong");
+        let other = Error::new(Kind::Runtime, "it went wrong").map_text(|text| text + 1);
+        assert_eq!(other.row_of_text(|_| Some(7)).to_string(), "it went wrong");
     }
 
     #[test]

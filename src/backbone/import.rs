@@ -53,8 +53,8 @@ pub struct Imported {
 /// Turns `source` (a Hugging Face directory or an `.onnx` file) into the backbone directory `target`.
 ///
 /// # Errors
-/// The source is incomplete, damaged or unsupported; what was made of it does not run as a backbone must; the target holds another
-/// backbone; writing fails.
+/// The source is incomplete, damaged or unsupported; what was made of it does not run as a backbone must; the
+/// target holds another backbone; writing fails.
 pub fn import(source: &Path, target: &Path, options: &ImportOptions) -> Result<Imported> {
     if !source.exists() {
         return Err(Error::new(Kind::Io, "there is no such file or directory")

@@ -1,7 +1,8 @@
 //! Owns a backbone, a directory or what a bundle holds: importing it, opening it with every hash checked, its graphs with what
 //! training changed, and saying what identifies its features.
 //!
-//! Refuses to run it but for a trial at import (texts are `embed`'s work) and to use files that are not the ones the manifest was written for.
+//! Refuses to run it but for a trial at import (texts are `embed`'s work) and to use files that are not the
+//! ones the manifest was written for.
 
 mod catalog;
 #[cfg(feature = "hub")]

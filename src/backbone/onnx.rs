@@ -8,9 +8,10 @@ use serde::Deserialize;
 
 use super::import::{Content, ImportOptions, Limits, Plan, inputs, origin, preparation};
 use super::manifest::{Architecture, FORMAT, Manifest, Preparation, Source};
+use super::sentence_transformers::{self, Card};
 use super::trial::Foreign;
-use super::{EMBEDDING_GRAPH, MANIFEST, TOKENIZER, sentence_transformers};
-use crate::bert::ForeignEncoder;
+use super::{EMBEDDING_GRAPH, MANIFEST, TOKENIZER};
+use crate::bert::{ForeignEncoder, TokenStates};
 use crate::error::{Error, Kind, Result};
 use crate::tokens::Tokenizer;
 
@@ -44,15 +45,26 @@ pub(super) fn plan(source: &Path, options: &ImportOptions) -> Result<Plan> {
             })?,
     };
     let tokenizer = Tokenizer::open(&tokenizer_path)?;
-    let mut encoder = ForeignEncoder::open(source, options.pooling.is_some())?;
     let cards = directories.iter().find(|directory| directory.join("modules.json").is_file());
-    let card = sentence_transformers::read(cards.copied().unwrap_or(beside))?;
+    let card = sentence_transformers::read(cards.copied().unwrap_or(beside));
+    let states = match &card {
+        _ if options.pooling.is_some() => TokenStates::Required,
+        Ok(Card { pooling: Some(_), .. }) => TokenStates::Preferred,
+        _ => TokenStates::NotWanted,
+    };
+    let mut encoder = ForeignEncoder::open(source, states)?;
+    let card = match card {
+        // What a module does that cannot be reproduced here, a graph of the whole model does itself.
+        Err(_) if encoder.output().pooled => Card { include_prompt: true, ..Card::default() },
+        card => card?,
+    };
     let config = directories.iter().find_map(|directory| Positions::read(&directory.join("config.json")));
     let positions = config.and_then(|config| config.max_position_embeddings);
     let limits = Limits { positions, pad_token_id: tokenizer.pad_token_id().unwrap_or(0) };
     let preparation = preparation(&card, options, &tokenizer, limits)?;
     let data = external_files(&mut encoder, beside);
-    // Without anything that says how long texts may be, the limit is only what a network of this kind mostly can do.
+    // Without anything that says how long texts may be, the limit is only what a network of this kind mostly
+    // can do.
     let any_length = options.max_length.or(card.max_length).is_none();
     let bytes = encoder.with_pooling(preparation.pooling.unwrap_or_default(), preparation.normalize)?;
     let output = encoder.output().clone();
@@ -78,20 +90,14 @@ pub(super) fn plan(source: &Path, options: &ImportOptions) -> Result<Plan> {
         weights: Content::Graph {
             bytes,
             data,
-            foreign: Box::new(Foreign {
-                bare: encoder.bare()?,
-                output,
-                needs: encoder.needs(),
-                quantises_batches: encoder.quantises_batches(),
-                any_length,
-                unscaled: options.normalize == Some(false),
-            }),
+            foreign: Box::new(Foreign { encoder, any_length, unscaled: options.normalize == Some(false) }),
         },
         tokenizer: tokenizer_path,
     })
 }
 
-/// The files that hold a graph's weights: their names in the backbone, where those of its own are taken, and where they lie.
+/// The files that hold a graph's weights: their names in the backbone, where those of its own are taken, and
+/// where they lie.
 fn external_files(encoder: &mut ForeignEncoder, beside: &Path) -> Vec<(String, PathBuf)> {
     let names: Vec<String> = encoder.external_files().map(str::to_owned).collect();
     let file = |name: String| {

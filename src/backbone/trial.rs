@@ -1,7 +1,8 @@
 //! Owns the trial that ends an import: what was made is run, before it appears under its name.
 //!
-//! Refuses a network that cannot do what every use of it takes for granted: texts of every length up to the limit, every id of the
-//! tokenizer, batches of every size, finite numbers; and the same bits for a text whatever its batch and padding.
+//! Refuses a network that cannot do what every use of it takes for granted: texts of every length up to the
+//! limit, every id of the tokenizer, batches of every size, finite numbers; and the same bits for a text
+//! whatever its batch and padding.
 
 mod compare;
 mod refusals;
@@ -11,10 +12,12 @@ use std::time::Instant;
 
 use super::manifest::{Architecture, Manifest};
 use super::{EMBEDDING_GRAPH, LAYER_MEANS, LAYERS_GRAPH, STANDARD_GRAPH, TOKENIZER};
-use crate::bert::ForeignOutput;
+use crate::bert::ForeignEncoder;
 use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
 use crate::runtime::{Input, Runtime, Session, Tensor, Values};
 use crate::tokens::Tokenizer;
+use compare::{Difference, same_but_for_rounding};
 use refusals::Refusals;
 
 /// Tokens of the text that shorter ones are run beside.
@@ -26,13 +29,7 @@ const LENGTH_TOLERANCE: f64 = 1e-3;
 
 /// What is not known of a graph made elsewhere until it runs.
 pub(super) struct Foreign {
-    /// The graph that gives the output that is taken as it comes, and that output's name in it.
-    pub bare: (Vec<u8>, String),
-    pub output: ForeignOutput,
-    /// See `ForeignEncoder::needs`.
-    pub needs: String,
-    /// The operator that quantises all texts of a batch by one scale.
-    pub quantises_batches: Option<&'static str>,
+    pub encoder: ForeignEncoder,
     /// Nobody has said how long texts may be: the graph decides.
     pub any_length: bool,
     /// Somebody has said that embeddings shall not be scaled to length 1.
@@ -85,7 +82,8 @@ impl Words {
         let preparation = &manifest.preparation;
         let (before, behind) = tokenizer.special_ids();
         let size = u32::try_from(tokenizer.vocabulary_size()).unwrap_or(u32::MAX);
-        let special = |id: &u32| before.contains(id) || behind.contains(id) || *id == preparation.pad_token_id;
+        let special =
+            |id: &u32| before.contains(id) || behind.contains(id) || *id == preparation.pad_token_id;
         let mut ordinary: Vec<u32> = (0..size).filter(|id| !special(id)).collect();
         if ordinary.is_empty() {
             ordinary.push(preparation.pad_token_id);
@@ -160,7 +158,8 @@ impl Runner {
     }
 }
 
-/// The largest of `low ..= high` that will do; `low` does, and whatever is smaller than one that does, does too.
+/// The largest of `low ..= high` that will do; `low` does, and whatever is smaller than one that does, does
+/// too.
 fn largest(low: usize, high: usize, mut will_do: impl FnMut(usize) -> bool) -> usize {
     let (mut low, mut high) = (low, high);
     while low < high {
@@ -191,7 +190,16 @@ impl Trial<'_> {
         self.check_ids(&mut runner, &words)?;
         let full = self.check_lengths(&mut runner, &words, manifest, &mut report)?;
         let texts = words.texts(manifest.preparation.max_length);
-        let mut rows = self.check_bits(&mut runner, &texts)?;
+        let (mut rows, worst) = self.compare(&mut runner, &texts)?;
+        if let Some(difference) = worst {
+            report.batches += runner.batches;
+            let known = std::mem::take(&mut rows);
+            (runner, rows) = self.put_sums_in_order(manifest, &texts, &known, difference)?;
+            report.notes.push(
+                "the graph pools by sums whose last bits depend on the batch; their terms are added in the order of the tokens"
+                    .to_owned(),
+            );
+        }
         rows.push(full);
         self.see_scale(&rows, manifest, &mut report)?;
         report.batches += runner.batches;
@@ -228,9 +236,9 @@ impl Trial<'_> {
 
     /// Checks that a foreign graph's output has the shape that it declares.
     fn check_shape(&self, foreign: &Foreign, manifest: &Manifest, words: &Words) -> Result<()> {
-        let (graph, output) = &foreign.bare;
-        let session = self.runtime.session_from_memory(graph, self.directory);
-        let mut runner = self.runner(session, output, manifest)?;
+        let (graph, output) = foreign.encoder.bare()?;
+        let session = self.runtime.session_from_memory(&graph, self.directory);
+        let mut runner = self.runner(session, &output, manifest)?;
         let text = words.texts(runner.max_length).short;
         // Ids and batches that it cannot run are told apart later, by the graph that is used.
         let Ok(alone) = runner.run(&[&text], 0) else { return Ok(()) };
@@ -238,8 +246,8 @@ impl Trial<'_> {
         let length = text.len().max(SHORTEST.min(runner.max_length));
         for (batch, found) in [(1, Some(alone)), (3, together.ok())] {
             let Some(Tensor { shape, .. }) = found else { continue };
-            let mut expected = vec![batch, length, foreign.output.width];
-            if foreign.output.pooled {
+            let mut expected = vec![batch, length, foreign.encoder.output().width];
+            if foreign.encoder.output().pooled {
                 expected.remove(1);
             }
             if shape != expected {
@@ -274,8 +282,8 @@ impl Trial<'_> {
             .map_err(|error| self.refusals().one_text_at_a_time(&error))
     }
 
-    /// Runs a text of full length, and the empty one; returns the row of the first. When nobody has said how long texts may be,
-    /// the longest that runs is the limit.
+    /// Runs a text of full length, and the empty one; returns the row of the first. When nobody has said how
+    /// long texts may be, the longest that runs is the limit.
     fn check_lengths(
         &self,
         runner: &mut Runner,
@@ -311,14 +319,37 @@ impl Trial<'_> {
         Ok(found.data)
     }
 
-    /// What only the embeddings of a pooled output tell: whether the graph scales them to length 1.
-    fn see_scale(
+    /// Keeps a graph that differs in the last bits of its own pooling alone, with the terms of its sums in a
+    /// fixed order, when that gives the same numbers but for rounding, and in every company. Returns it with
+    /// the texts' rows.
+    fn put_sums_in_order(
         &self,
-        rows: &[Vec<f32>],
         manifest: &mut Manifest,
-        report: &mut TrialReport,
-    ) -> Result<()> {
-        let Some(foreign) = self.foreign.filter(|own| own.output.pooled && !manifest.preparation.normalize) else {
+        texts: &Texts,
+        known: &[Vec<f32>],
+        difference: Difference,
+    ) -> Result<(Runner, Vec<Vec<f32>>)> {
+        let refused = || self.refusals().other_bits(difference);
+        let foreign = self.foreign.filter(|_| difference.is_rounding()).ok_or_else(refused)?;
+        let normalize = manifest.preparation.normalize;
+        let bytes = foreign.encoder.with_ordered_sums(normalize)?.ok_or_else(refused)?;
+        let path = self.directory.join(EMBEDDING_GRAPH);
+        std::fs::write(&path, &bytes).map_err(|source| Error::io("write", &path, source))?;
+        let mut runner = self.load(EMBEDDING_GRAPH, manifest)?;
+        // Sums that were no sums over tokens do not run, or give something else.
+        let Ok((rows, None)) = self.compare(&mut runner, texts) else { return Err(refused()) };
+        if !same_but_for_rounding(known, &rows) {
+            return Err(refused());
+        }
+        manifest.files.insert(EMBEDDING_GRAPH.to_owned(), Fingerprint::of_file(&path)?);
+        Ok((runner, rows))
+    }
+
+    /// What only the embeddings of a pooled output tell: whether the graph scales them to length 1.
+    fn see_scale(&self, rows: &[Vec<f32>], manifest: &mut Manifest, report: &mut TrialReport) -> Result<()> {
+        let Some(foreign) =
+            self.foreign.filter(|own| own.encoder.output().pooled && !manifest.preparation.normalize)
+        else {
             return Ok(());
         };
         let length = |row: &Vec<f32>| row.iter().map(|own| f64::from(*own).powi(2)).sum::<f64>().sqrt();

@@ -1,12 +1,14 @@
 //! Owns bringing an ONNX encoder made elsewhere to the project's inputs and output.
 //!
-//! Inputs become `input_ids` and `attention_mask` (token types, when the graph wants them, are zeros made inside it); pooling
-//! and normalisation are appended; the output is `embedding` `[batch, hidden]`. What has a name that is needed is renamed. Refuses
-//! a graph it cannot feed, and to change what any node computes. Whether the graph runs is for a trial to find out.
+//! Inputs become `input_ids` and `attention_mask` (token types, when the graph wants them, are zeros made
+//! inside it); pooling and normalisation are appended; the output is `embedding` `[batch, hidden]`. What has
+//! a name that is needed is renamed. Refuses a graph it cannot feed, and to change what any node computes
+//! (but for the order of a sum's terms). Whether the graph runs is for a trial to find out.
 
 mod external;
 mod inputs;
 mod outputs;
+mod sums;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -18,7 +20,7 @@ use crate::error::{Error, Kind, Result};
 use crate::graph::proto::{GraphProto, NodeProto, TensorProto, ValueInfoProto, dimension, type_proto};
 use crate::graph::{self, Builder, DataType, ModelProto, Operation, Value, ValueType};
 
-pub use outputs::ForeignOutput;
+pub use outputs::{ForeignOutput, TokenStates};
 
 const IDS: &str = "input_ids";
 const MASK: &str = "attention_mask";
@@ -38,17 +40,19 @@ pub struct ForeignEncoder {
     path: PathBuf,
     model: ModelProto,
     output: ForeignOutput,
+    /// An output of token states beside one that is pooled.
+    states: Option<String>,
     external: external::Files,
 }
 
 impl ForeignEncoder {
-    /// Reads a model and checks that it can be fed, that its weights are there and that its output is understood. `states`: only
-    /// an output of token states will do, because somebody has said how to pool them.
+    /// Reads a model and checks that it can be fed, that its weights are there and that its output is
+    /// understood.
     ///
     /// # Errors
-    /// It is not an ONNX model, has other inputs, an older operator set, or no output of token states or embeddings; a file with
-    /// its weights is missing or cut off.
-    pub fn open(path: &Path, states: bool) -> Result<Self> {
+    /// It is not an ONNX model, has other inputs, an older operator set, or no output of token states or
+    /// embeddings; a file with its weights is missing or cut off.
+    pub fn open(path: &Path, states: TokenStates) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|source| Error::io("read", path, source))?;
         if bytes.starts_with(POINTER) {
             return Err(Error::new(Kind::Model, "this is a Git LFS pointer, not the model")
@@ -62,7 +66,7 @@ impl ForeignEncoder {
         Ok(encoder)
     }
 
-    fn check(path: &Path, model: ModelProto, states: bool) -> Result<Self> {
+    fn check(path: &Path, model: ModelProto, states: TokenStates) -> Result<Self> {
         let own = |domain: &str| matches!(domain, "" | "ai.onnx");
         let opset = model.opset_import.iter().filter(|set| own(set.domain())).map(|set| set.version()).max();
         if opset.is_none_or(|opset| opset < LEAST_OPSET) {
@@ -73,15 +77,21 @@ impl ForeignEncoder {
         }
         let graph = body(&model)?;
         inputs::check(graph)?;
-        let output = outputs::choose(graph, states)?;
+        let (output, states) = outputs::choose(graph, states)?;
         let external = external::files(graph)?;
-        Ok(Self { path: path.to_path_buf(), output, external, model })
+        Ok(Self { path: path.to_path_buf(), output, states, external, model })
     }
 
     /// The output that is taken.
     #[must_use]
     pub fn output(&self) -> &ForeignOutput {
         &self.output
+    }
+
+    /// The output of token states that is there beside a pooled one that is taken.
+    #[must_use]
+    pub fn states(&self) -> Option<&str> {
+        self.states.as_deref()
     }
 
     /// Files beside the model that hold its weights.
@@ -104,7 +114,8 @@ impl ForeignEncoder {
         DYNAMIC.into_iter().find(|operator| nodes().any(|node| node.op_type() == *operator))
     }
 
-    /// What decides whether an ONNX Runtime knows the graph: its file format, operator sets, and their domains.
+    /// What decides whether an ONNX Runtime knows the graph: its file format, operator sets, and their
+    /// domains.
     #[must_use]
     pub fn needs(&self) -> String {
         let sets = self.model.opset_import.iter().map(|set| match set.domain() {
@@ -126,22 +137,43 @@ impl ForeignEncoder {
         Ok((graph::encode(&model), output))
     }
 
-    /// The model's bytes with the project's inputs and output. What the graph has pooled itself is not pooled again.
+    /// The model's bytes with the project's inputs and output. What the graph has pooled itself is not pooled
+    /// again.
     ///
     /// # Errors
     /// Never for an encoder that was opened.
     pub fn with_pooling(&self, pooling: Pooling, normalize: bool) -> Result<Vec<u8>> {
+        self.finished(pooling, normalize, false)
+    }
+
+    /// The same of a graph that pools itself, with the terms of its sums over tokens added in the order of
+    /// the tokens; none when it has no such sums. Whether they were such sums, only their results tell.
+    ///
+    /// # Errors
+    /// Never for an encoder that was opened.
+    pub fn with_ordered_sums(&self, normalize: bool) -> Result<Option<Vec<u8>>> {
+        if !self.output.pooled || !sums::are_there(body(&self.model)?) {
+            return Ok(None);
+        }
+        self.finished(Pooling::default(), normalize, true).map(Some)
+    }
+
+    fn finished(&self, pooling: Pooling, normalize: bool, ordered: bool) -> Result<Vec<u8>> {
         let (mut model, output) = self.prepared()?;
         let tail = self.tail(&output, pooling, normalize)?;
         let tail = body(&tail)?;
         let graph = model.graph.as_mut().ok_or_else(|| no_graph().at(&self.path))?;
+        if ordered {
+            sums::put_in_order(graph)?;
+        }
         graph.node.extend(tail.node.iter().cloned());
         graph.initializer.extend(tail.initializer.iter().cloned());
         graph.output.clone_from(&tail.output);
         Ok(graph::encode(&model))
     }
 
-    /// The model with the project's inputs, and without names that the project needs; what its output is called now.
+    /// The model with the project's inputs, and without names that the project needs; what its output is
+    /// called now.
     fn prepared(&self) -> Result<(ModelProto, String)> {
         let mut model = self.model.clone();
         let graph = model.graph.as_mut().ok_or_else(|| no_graph().at(&self.path))?;
@@ -152,7 +184,7 @@ impl ForeignEncoder {
         inputs::declare(graph);
         let wanted = self.wanted_names()?;
         let is_wanted = |name: &str| {
-            wanted.contains(name) || HEADS.iter().any(|heads| name.starts_with(heads))
+            wanted.contains(name) || HEADS.iter().chain([&sums::PREFIX]).any(|own| name.starts_with(own))
         };
         let renamed = graph::clear_names(graph, &is_wanted);
         if types {
@@ -319,7 +351,7 @@ mod tests {
     }
 
     fn check(model: ModelProto) -> Result<ForeignEncoder> {
-        ForeignEncoder::check(Path::new("x.onnx"), model, false)
+        ForeignEncoder::check(Path::new("x.onnx"), model, TokenStates::NotWanted)
     }
 
     /// Graphs with the outputs of these, side by side.
@@ -365,7 +397,10 @@ mod tests {
         assert_eq!(changed.graph.unwrap().node.last().unwrap().op_type(), "Identity");
         let (bare, output) = encoder.bare().unwrap();
         let outputs = graph::decode(&bare).unwrap().graph.unwrap().output;
-        assert_eq!((outputs.len(), outputs[0].name(), output.as_str()), (1, "last_hidden_state", "last_hidden_state"));
+        assert_eq!(
+            (outputs.len(), outputs[0].name(), output.as_str()),
+            (1, "last_hidden_state", "last_hidden_state")
+        );
     }
 
     #[test]
@@ -464,10 +499,14 @@ mod tests {
         let chosen = |outputs: &[(&str, usize, usize)], states| {
             ForeignEncoder::check(Path::new("x.onnx"), several(outputs), states).map(|own| own.output.name)
         };
-        let name = |outputs: &[(&str, usize, usize)]| chosen(outputs, false).unwrap();
+        let name = |outputs: &[(&str, usize, usize)]| chosen(outputs, TokenStates::NotWanted).unwrap();
         let both = [("token_embeddings", 3, 24), ("sentence_embedding", 2, 24)];
         assert_eq!(name(&both), "sentence_embedding");
-        assert_eq!(chosen(&both, true).unwrap(), "token_embeddings");
+        for states in [TokenStates::Preferred, TokenStates::Required] {
+            assert_eq!(chosen(&both, states).unwrap(), "token_embeddings");
+        }
+        assert_eq!(chosen(&both[1..], TokenStates::Preferred).unwrap(), "sentence_embedding");
+        assert_eq!(check(several(&both)).unwrap().states(), Some("token_embeddings"));
         assert_eq!(name(&[("pooler_output", 2, 24), ("last_hidden_state", 3, 24)]), "last_hidden_state");
         assert_eq!(name(&[("logits", 2, 3), ("last_hidden_state", 3, 24)]), "last_hidden_state");
         assert_eq!(name(&[("1234", 3, 24), ("1235", 2, 24)]), "1234");
@@ -481,7 +520,13 @@ mod tests {
             refused(several(&[answers]), &["classifier", answers.0, "not embeddings"]);
         }
         refused(several(&[("a", 3, 24), ("b", 3, 24)]), &["several outputs", "a f32 [batch, sequence, 24]"]);
-        let error = ForeignEncoder::check(Path::new("x"), several(&[("pooler_output", 2, 24)]), true).err().unwrap();
+        let error = ForeignEncoder::check(
+            Path::new("x"),
+            several(&[("pooler_output", 2, 24)]),
+            TokenStates::Required,
+        )
+        .err()
+        .unwrap();
         assert!(error.to_string().contains("pooled already"), "{error}");
         for kind in [DataType::Float16, DataType::Double, DataType::Bfloat16] {
             let mut half = model(&[IDS, MASK], 3, 24);
@@ -535,7 +580,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("x.onnx");
         std::fs::write(&path, graph::encode(&outside(&[("location", "w.bin"), ("offset", "4")]))).unwrap();
-        let open = || ForeignEncoder::open(&path, false);
+        let open = || ForeignEncoder::open(&path, TokenStates::NotWanted);
         let error = open().err().unwrap().to_string();
         assert!(error.contains("w.bin") && error.contains("missing"), "{error}");
         std::fs::write(directory.path().join("w.bin"), [0; 19]).unwrap();

@@ -17,7 +17,7 @@ mod weights;
 pub use checkpoint::convert_checkpoint;
 pub use config::{Activation, Config};
 pub use encoder::{Operators, Start};
-pub use foreign::{ForeignEncoder, ForeignOutput};
+pub use foreign::{ForeignEncoder, ForeignOutput, TokenStates};
 pub use forms::{Form, Forms, Part, Product};
 pub use inference::{GraphOptions, Outputs, Pooling, inference_graph, product_inputs_graph};
 pub use seen::{Seen, mean_of};

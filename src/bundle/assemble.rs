@@ -2,8 +2,8 @@
 //!
 //! Refuses a graph that has no place for the heads.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Write;
 use std::ops::Range;
@@ -14,7 +14,7 @@ use super::contents::DATA;
 use super::network::{Place, logits};
 use crate::bert::{head_bias, head_weight};
 use crate::error::{Error, Kind, Result};
-use crate::graph::{Builder, Dim, ModelProto, Operation, Value, ValueType, is_external};
+use crate::graph::{Builder, Dim, ModelProto, Operation, Value, ValueType, clear_names, is_external};
 use crate::heads::Head;
 
 /// Every tensor of the data entry begins at a multiple of this: a cache line.
@@ -38,10 +38,10 @@ pub(super) fn probabilities(task: &str) -> String {
 }
 
 /// Puts heads behind a graph with the outputs `embedding` `[batch, hidden]` and, where a head sees layers, `layer_means`
-/// `[batch, means]`.
+/// `[batch, means]`. What has a name in it that a head needs is renamed.
 ///
 /// # Errors
-/// The graph has a value with a name that a head needs, or lacks an output.
+/// The graph lacks an output.
 pub(super) fn append_heads(
     model: &mut ModelProto,
     heads: &[DeployedHead<'_>],
@@ -54,15 +54,16 @@ pub(super) fn append_heads(
         return Err(Error::new(Kind::Graph, "the model has no graph"));
     };
     let outputs = graph.output.iter().map(|output| output.name());
-    let lacking = tail.input.iter().find(|input| !outputs.clone().any(|own| own == input.name()));
-    let made = tail.node.iter().flat_map(|node| &node.output);
-    let names = graph.node.iter().flat_map(|node| &node.output);
-    let taken = made.clone().find(|name| names.clone().any(|own| own == *name));
-    if let Some(name) = lacking.map(|input| input.name()).or(taken.map(String::as_str)) {
+    let lacking = tail.input.iter().find(|input| !outputs.clone().any(|name| name == input.name()));
+    if let Some(input) = lacking {
         return Err(Error::new(Kind::Graph, "the heads do not fit the backbone's graph")
-            .found(format!("{name:?} is missing or taken"))
-            .help("name the task otherwise"));
+            .found(outputs.collect::<Vec<_>>().join(", "))
+            .expected(format!("an output {:?}", input.name()))
+            .help("import the backbone again"));
     }
+    let made = tail.node.iter().flat_map(|node| &node.output).map(String::as_str);
+    let wanted: BTreeSet<&str> = made.chain(tail.initializer.iter().map(|tensor| tensor.name())).collect();
+    clear_names(graph, &|name| wanted.contains(name));
     graph.node.extend(tail.node);
     graph.initializer.extend(tail.initializer);
     graph.value_info.extend(tail.value_info);

@@ -182,6 +182,30 @@ fn refused(bytes: &[u8], parts: &[&str]) {
 }
 
 #[test]
+fn what_has_a_name_that_a_head_needs_is_renamed() {
+    let head = head();
+    let mut graph = Builder::new("table");
+    let ids = graph.input("input_ids", ValueType::int64(["batch".into(), "sequence".into()])).unwrap();
+    let table = graph.floats("heads.mood.weight", &[64, 8], &[1.0; 512]).unwrap();
+    let shape = || ValueType::float(["batch".into(), 8.into()]);
+    let rows = graph.add(Operation::new("Gather", &[&table, &ids]), "logits_mood", shape()).unwrap();
+    let rows = graph.add(Operation::new("Identity", &[&rows]), "embedding", shape()).unwrap();
+    graph.output(&rows).unwrap();
+    let mut model = graph.finish().unwrap();
+    append_heads(&mut model, &[DeployedHead { head: &head, columns: 0..8 }], 8, 0).unwrap();
+    let graph = model.graph.unwrap();
+    let outputs: Vec<&str> = graph.output.iter().map(|output| output.name()).collect();
+    assert_eq!(outputs, ["embedding", "logits_mood", "probabilities_mood"]);
+    assert_eq!(graph.node[0].input[0], "foreign/heads.mood.weight");
+    assert_eq!(
+        (graph.node[0].output[0].as_str(), graph.node[1].input[0].as_str()),
+        ("foreign/logits_mood", "foreign/logits_mood")
+    );
+    let weights = graph.initializer.iter().filter(|tensor| tensor.name() == "heads.mood.weight");
+    assert_eq!(weights.map(|tensor| tensor.dims.clone()).collect::<Vec<_>>(), [[2, 8]]);
+}
+
+#[test]
 fn an_honest_bundle_opens_with_its_heads() {
     let bundle = open(&Parts::honest().archive()).unwrap();
     assert_eq!(bundle.heads(), [head()]);

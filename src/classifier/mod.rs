@@ -244,11 +244,12 @@ impl Classifier {
         self.locked().reader(long.unwrap_or_else(|| self.model.long()))
     }
 
-    /// Runs pieces of texts as one batch: a row for each, for [`Self::predictions`] and [`Self::embedding`].
+    /// Runs pieces of texts as one batch: a row for each, for [`Self::predictions`] and [`Self::embedding`];
+    /// an error of its own for a piece whose numbers are not finite.
     ///
     /// # Errors
     /// As [`Extractor::run_pieces`].
-    pub fn rows(&self, pieces: &[&[u32]], length: usize) -> Result<Vec<Vec<f32>>> {
+    pub fn rows(&self, pieces: &[&[u32]], length: usize) -> Result<Vec<Result<Vec<f32>>>> {
         self.locked().run_pieces(pieces, length)
     }
 

@@ -30,7 +30,8 @@ pub(crate) struct Arguments {
     /// Use the model's prompt of that name as the prefix.
     #[arg(long, value_name = "NAME")]
     prompt: Option<String>,
-    /// `mean` or `cls`; by default what the model says, else mean. A graph that has pooled its output already takes none.
+    /// `mean` or `cls`; by default what the model says, else mean. A graph that has pooled its output already
+    /// takes none.
     #[arg(long, value_name = "HOW")]
     pooling: Option<Pooling>,
     /// Scale embeddings to length 1; by default what the model says, else no.
@@ -81,7 +82,11 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
         } else {
             format!(", prefix {:?}", preparation.prefix)
         },
-        manifest.source.output.as_ref().map_or_else(String::new, |name| format!(", from its output {name:?}"))
+        manifest
+            .source
+            .output
+            .as_ref()
+            .map_or_else(String::new, |name| format!(", from its output {name:?}"))
     ));
     if let Some(trial) = trial {
         trial.notes.iter().for_each(|note| terminal.say(format!("note: {note}")));

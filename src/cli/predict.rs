@@ -161,7 +161,9 @@ impl Job<'_> {
             for (row, text) in rows.iter().zip(&texts) {
                 self.notes.add(row, text, self.arguments.table.strict)?;
             }
-            let predictions = self.classifier.predict(&texts)?;
+            let predictions = self.classifier.predict(&texts);
+            let predictions = predictions
+                .map_err(|error| error.row_of_text(|text| rows.get(text).map(|row| row.number)))?;
             for ((row, text), predictions) in rows.iter().zip(&texts).zip(&predictions) {
                 let windows = self.arguments.explain.map(|_| self.classifier.explain(text)).transpose()?;
                 records.write_with(&self.record(row, predictions, windows.as_deref()), &row.others)?;

@@ -202,13 +202,14 @@ impl Embedder {
         };
         let chosen: Vec<&str> = missing.iter().map(|&index| texts[index]).collect();
         let counts = layout.token_counts();
-        extractor.extract(&chosen, &mut |position, row| {
+        let computed = extractor.extract(&chosen, &mut |position, row| {
             store.append(keys[missing[position]], row)?;
             state.computed += 1;
             state.tokens += stored_count(row[counts.start]);
             progress(state);
             Ok(())
-        })
+        });
+        computed.map_err(|error| error.map_text(|position| missing[position]))
     }
 
     /// Loads the network, for few texts or for many.
@@ -230,11 +231,20 @@ impl Embedder {
     /// The text was not [ensured](Self::ensure) before, or the store cannot be read.
     pub fn read(&self, key: &TextKey, first: usize, out: &mut [f32]) -> Result<()> {
         if self.store.read(key, first, out)? {
-            return Ok(());
+            return if out.iter().all(|number| number.is_finite()) { Ok(()) } else { Err(self.not_finite()) };
         }
         Err(Error::new(Kind::Store, "a stored feature is gone")
             .found(format!("no row for text {key}"))
             .help("another program may have emptied the cache; run the command again"))
+    }
+
+    /// What versions stored that did not look at their numbers.
+    fn not_finite(&self) -> Error {
+        Error::new(Kind::Store, "a stored feature is not finite")
+            .at(&self.root)
+            .found(format!("features of {}", self.backbone.directory().display()))
+            .expected("finite numbers")
+            .help("an older version has stored it: empty the cache (frosthead cache prune --max-bytes 0), and the row is named")
     }
 
     /// These places of many texts' rows, `[keys, columns]`, row-major.

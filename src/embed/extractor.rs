@@ -157,12 +157,11 @@ impl Extractor {
         }
         let encoded = encode(&self.backbone, texts, self.sessions.threads())?;
         self.work.truncation += encoded.truncation();
-        let mut row = vec![0.0; self.parts.width()];
         self.work.texts += texts.len() as u64;
-        self.run_all(&encoded, &mut |outputs, position, index| {
-            outputs.copy_row(position, &mut row);
-            finish_row(&mut row, encoded.ids(index).len() as u64, encoded.lost(index));
-            each(index, &row)
+        self.run_all(&encoded, &mut |index, row| {
+            let row = row.map_err(|error| error.text(index))?;
+            finish_row(row, encoded.ids(index).len() as u64, encoded.lost(index));
+            each(index, row)
         })
     }
 
@@ -198,15 +197,15 @@ impl Extractor {
     ) -> Result<()> {
         let mut row = vec![0.0; self.parts.width()];
         let mut kept = vec![Vec::new(); round.windows.len()];
-        self.run_all(&round.encoded, &mut |outputs, position, index| {
-            outputs.copy_row(position, &mut row);
+        self.run_all(&round.encoded, &mut |index, row| {
             let window = &round.windows[index];
+            let row = row.map_err(|error| error.text(window.text))?;
             match window.last.filter(|_| window.first) {
                 Some(lost) => {
-                    finish_row(&mut row, round.encoded.ids(index).len() as u64, lost);
-                    each(window.text, &row)?;
+                    finish_row(row, round.encoded.ids(index).len() as u64, lost);
+                    each(window.text, row)?;
                 }
-                None => kept[index].clone_from(&row),
+                None => kept[index] = row.to_vec(),
             }
             Ok(())
         })?;
@@ -263,8 +262,8 @@ impl Extractor {
                 return Ok(());
             }
             let mut rows = vec![vec![0.0; self.parts.width()]; spans.len()];
-            self.run_all(&round.encoded, &mut |outputs, position, index| {
-                outputs.copy_row(position, &mut rows[index]);
+            self.run_all(&round.encoded, &mut |index, row| {
+                rows[index].copy_from_slice(row.map_err(|error| error.text(0))?);
                 Ok(())
             })?;
             for (span, row) in spans.into_iter().zip(&rows) {
@@ -281,11 +280,12 @@ impl Extractor {
         Reader::new(Arc::clone(&self.backbone), long, self.batching.spacing)
     }
 
-    /// Runs pieces that a [`Reader`] made as one batch, padded to `length`: a row for each, without counts of tokens.
+    /// Runs pieces that a [`Reader`] made as one batch, padded to `length`: a row for each, without counts of
+    /// tokens. A piece whose numbers are not finite has an error instead, which is no other piece's.
     ///
     /// # Errors
     /// Running fails, or a piece is longer.
-    pub fn run_pieces(&mut self, pieces: &[&[u32]], length: usize) -> Result<Vec<Vec<f32>>> {
+    pub fn run_pieces(&mut self, pieces: &[&[u32]], length: usize) -> Result<Vec<Result<Vec<f32>>>> {
         let mut encoded = Encoded::default();
         pieces.iter().for_each(|ids| encoded.push(ids, Lost::default()));
         if let Some(longer) = encoded.lengths().find(|own| *own > length) {
@@ -294,34 +294,25 @@ impl Extractor {
                 .expected(format!("at most {length}")));
         }
         let batch = Batch { rows: (0..pieces.len()).collect(), length, size: pieces.len() };
-        let (mut rows, mut row) = (Vec::new(), vec![0.0; self.parts.width()]);
-        self.run_batches(&[batch], &encoded, &mut |outputs, position, _| {
-            outputs.copy_row(position, &mut row);
-            rows.push(row.clone());
+        let mut rows = Vec::new();
+        self.run_batches(&[batch], &encoded, &mut |_, row| {
+            rows.push(row.map(|row| row.to_vec()));
             Ok(())
         })?;
         Ok(rows)
     }
 
-    /// Runs all of some token ids, the longest batches first: each result with its position in the batch and its index.
-    fn run_all(
-        &mut self,
-        encoded: &Encoded,
-        each: &mut dyn FnMut(&Computed, usize, usize) -> Result<()>,
-    ) -> Result<()> {
+    /// Runs all of some token ids, the longest batches first: the index of each with its row.
+    fn run_all(&mut self, encoded: &Encoded, each: &mut EachRow<'_>) -> Result<()> {
         let lengths: Vec<usize> = encoded.lengths().collect();
         let all = batches(&lengths, &self.buckets, self.batching.token_budget);
         self.run_batches(&all, encoded, each)
     }
 
-    fn run_batches(
-        &mut self,
-        all: &[Batch],
-        encoded: &Encoded,
-        each: &mut dyn FnMut(&Computed, usize, usize) -> Result<()>,
-    ) -> Result<()> {
-        let Self { sessions, parts, work, .. } = self;
-        let pad = self.backbone.manifest().preparation.pad_token_id;
+    fn run_batches(&mut self, all: &[Batch], encoded: &Encoded, each: &mut EachRow<'_>) -> Result<()> {
+        let Self { sessions, parts, work, backbone, .. } = self;
+        let mut row = vec![0.0; parts.width()];
+        let pad = backbone.manifest().preparation.pad_token_id;
         let share = 1.0 / f64::from(u16::try_from(sessions.count()).unwrap_or(u16::MAX));
         let run = |session: &mut Session, place: usize| {
             let batch = &all[place];
@@ -337,9 +328,25 @@ impl Extractor {
             work.padded_tokens += (batch.size * batch.length) as u64;
             *work.shapes.entry((batch.size, batch.length)).or_default() += 1;
             let mut rows = batch.rows.iter().enumerate();
-            rows.try_for_each(|(position, &index)| each(&computed, position, index))
+            rows.try_for_each(|(position, &index)| {
+                computed.copy_row(position, &mut row);
+                let checked = check_finite(&row, backbone).map(|()| row.as_mut_slice());
+                each(index, checked)
+            })
         })
     }
+}
+
+/// What is done with the row of each text, by its index; a row whose numbers are not finite is an error.
+type EachRow<'e> = dyn FnMut(usize, Result<&mut [f32]>) -> Result<()> + 'e;
+
+/// Refuses a row that must be neither stored nor answered. Every row comes by here from the network.
+fn check_finite(row: &[f32], backbone: &Backbone) -> Result<()> {
+    let Some(number) = row.iter().find(|number| !number.is_finite()) else { return Ok(()) };
+    Err(Error::new(Kind::Runtime, "the network gives this text numbers that are not finite")
+        .found(format!("{number} from {}", backbone.directory().display()))
+        .expected("finite numbers")
+        .help("its weights are damaged or overflow on this text: import the backbone from a sound fp32 checkpoint, or take the row out"))
 }
 
 /// Runs the network once: `ids` and `mask` are `[size, length]`.

@@ -82,7 +82,8 @@ pub fn visit_rows(
             notes.add(row, text, strict)?;
         }
         let keys: Vec<TextKey> = texts.iter().map(|text| TextKey::of(text)).collect();
-        embedder.ensure(&texts, &keys, progress)?;
+        let done = embedder.ensure(&texts, &keys, progress);
+        done.map_err(|error| error.row_of_text(|text| rows.get(text).map(|row| row.number)))?;
         for ((row, text), key) in rows.iter().zip(&texts).zip(&keys) {
             let (truncation, windowed) = embedder.counts(key)?;
             notes.truncation += truncation;

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::proto::GraphProto;
 
-/// Gives another name to every value and node of a graph, and of the graphs inside it, whose name is `wanted` for something else.
-/// Returns the new names by the old.
+/// Gives another name to every value and node of a graph, and of the graphs inside it, whose name is `wanted`
+/// for something else. Returns the new names by the old.
 pub fn clear_names(graph: &mut GraphProto, wanted: &dyn Fn(&str) -> bool) -> BTreeMap<String, String> {
     let mut all = BTreeSet::new();
     each_name(graph, &mut |name| {
@@ -81,7 +81,10 @@ mod tests {
         assert_eq!(graph, before);
         let renamed = clear_names(&mut graph, &|name| name == "mask" || name == "sum");
         let new = |old: &str| renamed.get(old).map(String::as_str);
-        assert_eq!((new("mask"), new("sum"), renamed.len()), (Some("foreign/2/mask"), Some("foreign/sum"), 2));
+        assert_eq!(
+            (new("mask"), new("sum"), renamed.len()),
+            (Some("foreign/2/mask"), Some("foreign/sum"), 2)
+        );
         assert_eq!(graph.initializer[0].name(), "foreign/2/mask");
         assert_eq!(graph.node[0].input, ["x", "foreign/2/mask"]);
         assert_eq!(graph.node[1].output, ["foreign/sum"]);

@@ -12,6 +12,7 @@ use std::path::Path;
 use ort::environment::Environment;
 use ort::ep::ArenaExtendStrategy;
 use ort::ep::ExecutionProvider as _;
+use ort::logging::LogLevel;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, SessionInputValue, SessionOutputs};
 use ort::value::{Outlet, TensorElementType, TensorRef, ValueType};
@@ -242,7 +243,7 @@ impl Session {
     pub fn run_lent(&mut self, inputs: &[Input<'_>], outputs: &[&str]) -> Result<Lent<'_>> {
         self.check_outputs(outputs)?;
         let selected = outputs.iter().fold(OutputSelector::no_default(), |all, &name| all.with(name));
-        self.options = Some(RunOptions::new().map_err(run_failed)?.with_outputs(selected));
+        self.options = Some(quiet()?.with_outputs(selected));
         self.check_inputs(inputs)?;
         let Self { inner, options: Some(options), .. } = self else {
             unreachable!("the options were just set: their absence is a bug")
@@ -252,7 +253,7 @@ impl Session {
 
     /// Runs the graph and drops its results, which then are not even copied.
     pub(super) fn run_discarding(&mut self, inputs: &[Input<'_>]) -> Result<()> {
-        let options = RunOptions::new().map_err(run_failed)?.with_outputs(OutputSelector::default());
+        let options = quiet()?.with_outputs(OutputSelector::default());
         self.check_inputs(inputs)?;
         execute(&mut self.inner, inputs, &options).map(drop)
     }
@@ -436,6 +437,13 @@ fn execute<'r, 's: 'r>(
         })
         .collect::<Result<Vec<_>>>()?;
     session.run_with_options(values, options).map_err(run_failed)
+}
+
+/// Options of a run that prints nothing: what goes wrong is in the error.
+fn quiet() -> Result<RunOptions> {
+    let mut options = RunOptions::new().map_err(run_failed)?;
+    options.set_log_level(LogLevel::Fatal).map_err(run_failed)?;
+    Ok(options)
 }
 
 fn run_failed(source: ort::Error) -> Error {

@@ -137,7 +137,7 @@ impl Model {
     ///
     /// # Errors
     /// Running fails.
-    pub(super) fn rows(&self, pieces: &[&[u32]], length: usize) -> Result<Vec<Vec<f32>>> {
+    pub(super) fn rows(&self, pieces: &[&[u32]], length: usize) -> Result<Vec<Result<Vec<f32>>>> {
         self.classifier.rows(pieces, length)
     }
 }

@@ -176,10 +176,12 @@ impl Queue {
         let pieces: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
         let outcome = model.rows(&pieces, batch.length);
         self.counters.batch(batch.pieces.len(), batch.pieces.len() * batch.length, start.elapsed());
-        let rows = match outcome {
-            Ok(rows) => rows.into_iter().map(Some).collect(),
+        let failed = |error: &Error| self.log.error("the network failed", &fields_of(error));
+        let rows: Vec<Option<Vec<f32>>> = match outcome {
+            // What the network cannot say of one text is no other text's failure.
+            Ok(rows) => rows.into_iter().map(|row| row.inspect_err(failed).ok()).collect(),
             Err(error) => {
-                self.log.error("the network failed", &fields_of(&error));
+                failed(&error);
                 vec![None; batch.pieces.len()]
             }
         };

@@ -246,7 +246,8 @@ impl TokenStates {
     /// Adds a text's states `[tokens, hidden]`; one that is there already is ignored.
     ///
     /// # Errors
-    /// The states are not whole tokens, or the part that became due cannot be written ([`Kind::Space`]: the disk is full).
+    /// The states are not whole tokens, a number is not finite or too large for the precision, or the part
+    /// that became due cannot be written ([`Kind::Space`]: the disk is full).
     pub fn append(&mut self, key: TextKey, states: &[f32]) -> Result<()> {
         if self.index.contains_key(&key) || self.pending.keys.contains(&key) {
             return Ok(());
@@ -255,6 +256,13 @@ impl TokenStates {
             return Err(Error::new(Kind::Usage, "token states are not whole tokens")
                 .found(format!("{} numbers", states.len()))
                 .expected(format!("a multiple of {}", self.hidden)));
+        }
+        let fits = |number: &f32| match self.precision {
+            StatePrecision::F16 => f16::from_f32(*number).is_finite(),
+            StatePrecision::F32 => number.is_finite(),
+        };
+        if let Some(number) = states.iter().find(|number| !fits(number)) {
+            return Err(unfit(*number, self.precision));
         }
         let pending = &mut self.pending;
         let end = pending.starts.last().copied().unwrap_or(0) + (states.len() / self.hidden) as i64;
@@ -405,6 +413,18 @@ fn set_aside(path: PathBuf, reason: String) -> Damage {
     Damage { path: if renamed { aside } else { path }, reason }
 }
 
+fn unfit(number: f32, precision: StatePrecision) -> Error {
+    let error = Error::new(Kind::Store, "a token state cannot be stored").found(number.to_string());
+    if number.is_finite() {
+        return error
+            .expected(format!("a number that fits {precision}, at most {}", f16::MAX))
+            .help("say --states f32, which takes twice the disk");
+    }
+    error
+        .expected("a finite number")
+        .help("the backbone's weights are damaged or overflow on a text: import it again")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -427,6 +447,24 @@ mod tests {
         states.append(text(2), &[5.0, 6.0]).unwrap();
         states.flush().unwrap();
         states.folder.files().unwrap()[0].path.clone()
+    }
+
+    #[test]
+    fn numbers_that_would_not_come_back_are_not_stored() {
+        for (precision, number, part) in [
+            (StatePrecision::F16, 65_504.0, None),
+            (StatePrecision::F16, 65_600.0, Some("at most 65504")),
+            (StatePrecision::F32, 65_600.0, None),
+            (StatePrecision::F32, f32::NAN, Some("a finite number")),
+        ] {
+            let root = tempfile::tempdir().unwrap();
+            let mut states = open(root.path(), precision);
+            let kept = states.append(TextKey::of(&format!("{number}")), &[1.0, number]);
+            match part {
+                None => kept.unwrap(),
+                Some(part) => assert!(kept.unwrap_err().to_string().contains(part)),
+            }
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod bundle;
 mod compare;
 mod confidence;
 mod features;
+mod foreign;
 mod harness;
 mod imports;
 mod layers;

@@ -6,8 +6,8 @@ use super::Foreign;
 use super::compare::{Company, Difference};
 use crate::error::{Error, Kind, Result};
 
-/// Of two runs that differ by more, one counted what it must not count: sums in another order differ by far less.
-const ROUNDING: f64 = 1e-4;
+/// A cosine that is shown as 1 says nothing.
+const NEARLY: f64 = 0.99995;
 
 /// What every refusal names.
 pub(super) struct Refusals<'r> {
@@ -27,7 +27,8 @@ impl Refusals<'_> {
     fn remedy(&self, of_graph: &str) -> String {
         match self.foreign {
             Some(_) => format!("{of_graph}, or import the model's directory with model.safetensors"),
-            None => "check that config.json, the weights and tokenizer.json are of one model and complete".to_owned(),
+            None => "check that config.json, the weights and tokenizer.json are of one model and complete"
+                .to_owned(),
         }
     }
 
@@ -37,14 +38,27 @@ impl Refusals<'_> {
         while let Some(inner) = cause.source() {
             cause = inner;
         }
-        cause.to_string().replace(&format!("{}/", self.directory.display()), "").trim_end().to_owned()
+        let cause = cause.to_string().replace(&format!("{}/", self.directory.display()), "");
+        plain(&cause).trim().to_owned()
+    }
+
+    /// Advice for a graph that pools its token states itself, in a way that cannot be kept.
+    fn other_output(&self) -> String {
+        match self.foreign.and_then(|foreign| foreign.encoder.states()) {
+            Some(states) => format!(
+                "its output {states:?} is pooled here if you say --pooling mean or --pooling cls, whichever the model is made for"
+            ),
+            None => self.remedy(
+                "export it with its token states as the output (last_hidden_state), which are pooled here",
+            ),
+        }
     }
 
     pub(super) fn cannot_load(&self, error: &Error) -> Error {
         let refused = self.refusal("ONNX Runtime cannot load the graph").because(self.cause(error));
         let Some(foreign) = self.foreign else { return refused.help(self.remedy("")) };
         refused
-            .found(&foreign.needs)
+            .found(foreign.encoder.needs())
             .expected(format!("what ONNX Runtime {} knows", self.version))
             .help(self.remedy(
                 "download the file again if it may be damaged; export it with an older opset and without operators of its own; \
@@ -83,20 +97,23 @@ impl Refusals<'_> {
     }
 
     pub(super) fn other_shape(&self, foreign: &Foreign, found: &[usize], expected: &[usize]) -> Error {
-        let pooled = foreign.output.pooled;
+        let pooled = foreign.encoder.output().pooled;
         let wanted = if pooled { "[batch, width]" } else { "[batch, sequence, hidden]" };
         self.refusal("the graph's output does not have the shape that it declares")
-            .tensor(&foreign.output.name)
+            .tensor(&foreign.encoder.output().name)
             .found(format!("{found:?}"))
             .expected(format!("{expected:?}, that is {wanted}"))
             .help(self.remedy("export the encoder again with the shape that its output really has"))
     }
 
     pub(super) fn scaled(&self, foreign: &Foreign) -> Error {
-        Error::new(Kind::Usage, "--normalize false changes nothing: the graph scales its embeddings to length 1 itself")
-            .at(self.source)
-            .tensor(&foreign.output.name)
-            .help("leave --normalize away, or export the encoder without its normalisation")
+        Error::new(
+            Kind::Usage,
+            "--normalize false changes nothing: the graph scales its embeddings to length 1 itself",
+        )
+        .at(self.source)
+        .tensor(&foreign.encoder.output().name)
+        .help("leave --normalize away, or export the encoder without its normalisation")
     }
 
     pub(super) fn other_graph(&self, name: &str) -> Error {
@@ -108,8 +125,12 @@ impl Refusals<'_> {
     pub(super) fn check_finite(&self, numbers: &[f32], what: &str) -> Result<()> {
         let Some(number) = numbers.iter().find(|number| !number.is_finite()) else { return Ok(()) };
         let help = match self.foreign {
-            Some(_) => "export the encoder in fp32 and check its outputs, or import the model's directory with model.safetensors",
-            None => "the checkpoint is damaged, its training diverged, or its numbers overflow 32-bit floats: use another one",
+            Some(_) => {
+                "export the encoder in fp32 and check its outputs, or import the model's directory with model.safetensors"
+            }
+            None => {
+                "the checkpoint is damaged, its training diverged, or its numbers overflow 32-bit floats: use another one"
+            }
         };
         Err(self
             .refusal("the network gives numbers that are not finite")
@@ -125,33 +146,32 @@ impl Refusals<'_> {
             Company::Padding => "padded further".to_owned(),
             Company::Longer => "beside a longer one".to_owned(),
         };
-        let found = if share > ROUNDING {
+        let found = if cosine < NEARLY {
             format!("a cosine of {cosine:.4} between a text alone and the same text {beside}")
         } else {
-            format!("numbers that differ by up to {share:.0e} of the largest between a text alone and the same text {beside}")
+            format!(
+                "numbers that differ by up to {share:.0e} of the largest between a text alone and the same text {beside}"
+            )
         };
-        let quantised = self.foreign.and_then(|foreign| foreign.quantises_batches);
-        let (why, help) = match (quantised, company) {
-            (Some(operator), _) => (
+        let quantised = self.foreign.and_then(|foreign| foreign.encoder.quantises_batches());
+        let (why, help) = match quantised {
+            Some(operator) => (
                 format!("it is quantised dynamically ({operator}): one scale is taken from all texts of a batch"),
                 "import the model's directory with model.safetensors and let `frosthead bundle --precision int8` quantise it, or \
                  import its fp32 export"
                     .to_owned(),
             ),
-            (None, Company::Batch) => (
-                "it mixes the texts of a batch, or computes them by another way when there are more".to_owned(),
-                self.remedy("export the encoder in fp32 with the batch as a dynamic axis"),
+            None if difference.is_rounding() => (
+                "it adds its numbers in an order that depends on the batch, mostly in a pooling of its own".to_owned(),
+                self.other_output(),
             ),
-            (None, _) if share > ROUNDING => (
-                "it counts padding as text: the attention mask is left out of something (such as its pooling)".to_owned(),
-                self.remedy(
-                    "export the encoder again, traced with a mask that has zeros, and with its token states as the output \
-                     (last_hidden_state)",
-                ),
+            None if company == Company::Batch => (
+                "it mixes the texts of a batch".to_owned(),
+                self.remedy("export the encoder with the batch as a dynamic axis"),
             ),
-            (None, _) => (
-                "it adds its numbers in an order that depends on the padding".to_owned(),
-                self.remedy("export the encoder with its token states as the output (last_hidden_state), which are pooled here"),
+            None => (
+                "it counts padding as text: the attention mask is left out of something, such as its pooling".to_owned(),
+                format!("export the encoder again, traced with a mask that has zeros; {}", self.other_output()),
             ),
         };
         self.refusal("a text's embedding depends on what it is run with")
@@ -159,5 +179,36 @@ impl Refusals<'_> {
             .expected("the same numbers to the last bit")
             .because(why)
             .help(help)
+    }
+}
+
+/// What ONNX Runtime says, without the line and the function of its source that said it.
+fn plain(cause: &str) -> &str {
+    let cause = cause.rsplit_once("Status Message: ").map_or(cause, |(_, message)| message);
+    if !cause.starts_with('/') {
+        return cause;
+    }
+    let mut depth = 0;
+    for (place, letter) in cause.char_indices() {
+        match letter {
+            '(' => depth += 1,
+            ')' if depth == 1 => return &cause[place + 1..],
+            ')' => depth -= 1,
+            _ => {}
+        }
+    }
+    cause
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn the_source_of_onnx_runtime_is_left_out_of_what_it_says() {
+        assert_eq!(plain("indices element out of data bounds"), "indices element out of data bounds");
+        let cause = "running Add node. Name:'x' Status Message: /src/a.h:583 void a::B::C(int, f(*)(int)) axis == 1 (or not)";
+        assert_eq!(plain(cause), " axis == 1 (or not)");
+        assert_eq!(plain("/src/model.cc:256 something else"), "/src/model.cc:256 something else");
     }
 }

@@ -1,4 +1,5 @@
-//! Owns the numbers of a graph made elsewhere that lie in other files: which files, and whether all of it is there.
+//! Owns the numbers of a graph made elsewhere that lie in other files: which files, and whether all of it is
+//! there.
 //!
 //! Refuses files that are not beside the model, are missing, or are shorter than the graph says.
 

@@ -1,15 +1,14 @@
 //! Owns what a graph made elsewhere may be fed with: token ids, the attention mask, perhaps token types.
 //!
-//! Refuses other inputs, other element types, and sizes that are fixed: texts come in every number and length.
+//! Refuses other inputs, other element types, and sizes that are fixed: texts come in every number and
+//! length.
 
 use std::collections::BTreeMap;
 
 use super::{IDS, MASK, TYPES, describe, element, fixed_dims, inputs, needs, tensor_type};
 use crate::error::{Error, Kind, Result};
 use crate::graph::DataType;
-use crate::graph::proto::{
-    Dimension, GraphProto, TensorShapeProto, ValueInfoProto, dimension, type_proto,
-};
+use crate::graph::proto::{Dimension, GraphProto, TensorShapeProto, ValueInfoProto, dimension, type_proto};
 
 const WANTED: &str = "input_ids, attention_mask and perhaps token_type_ids, all int64 [batch, sequence]";
 
@@ -55,7 +54,8 @@ pub(super) fn check(graph: &GraphProto) -> Result<()> {
     Ok(())
 }
 
-/// Declares the inputs as `[batch, sequence]` where the graph says nothing of their shape, or calls both dimensions alike.
+/// Declares the inputs as `[batch, sequence]` where the graph says nothing of their shape, or calls both
+/// dimensions alike.
 pub(super) fn declare(graph: &mut GraphProto) {
     let mut axes: BTreeMap<String, usize> = BTreeMap::new();
     let mut sound = true;
@@ -72,7 +72,9 @@ pub(super) fn declare(graph: &mut GraphProto) {
         return;
     }
     for input in graph.input.iter_mut().filter(|input| [IDS, MASK].contains(&input.name())) {
-        let Some(type_proto::Value::TensorType(tensor)) = input.r#type.as_mut().and_then(|own| own.value.as_mut()) else {
+        let Some(type_proto::Value::TensorType(tensor)) =
+            input.r#type.as_mut().and_then(|own| own.value.as_mut())
+        else {
             continue;
         };
         let named = |name: &str| Dimension {

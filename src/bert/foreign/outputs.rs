@@ -1,4 +1,5 @@
-//! Owns the choice among the outputs of a graph made elsewhere: token states, or vectors that the graph has pooled itself.
+//! Owns the choice among the outputs of a graph made elsewhere: token states, or vectors that the graph has
+//! pooled itself.
 //!
 //! Refuses a classifier's answers, what is not 32-bit floats, and to guess between outputs that are alike.
 
@@ -20,10 +21,10 @@ const KNOWN: [&str; 8] = [
 ];
 /// What the name of a classifier's answer has in it.
 const ANSWERS: [&str; 5] = ["logit", "prob", "score", "label", "classif"];
-/// Of an output by an unknown name: nobody's embedding has fewer numbers than this, classifiers' answers mostly do.
+/// Of an output by an unknown name: nobody's embedding has fewer numbers than this, classifiers' answers
+/// mostly do.
 const LEAST_WIDTH: usize = 16;
-const EXPORT: &str =
-    "export the encoder without its classification head (`optimum-cli export onnx --task feature-extraction`), or import \
+const EXPORT: &str = "export the encoder without its classification head (`optimum-cli export onnx --task feature-extraction`), or import \
      its directory with model.safetensors";
 
 /// The output that is taken.
@@ -31,7 +32,8 @@ const EXPORT: &str =
 pub struct ForeignOutput {
     /// Its name in the file.
     pub name: String,
-    /// Whether it is one vector per text already, `[batch, width]`; else token states, `[batch, sequence, width]`.
+    /// Whether it is one vector per text already, `[batch, width]`; else token states, `[batch, sequence,
+    /// width]`.
     pub pooled: bool,
     /// Its last dimension.
     pub width: usize,
@@ -62,8 +64,20 @@ impl Candidate<'_> {
     }
 }
 
-/// The output to use; `states`: only token states will do, because somebody has said how to pool them.
-pub(super) fn choose(graph: &GraphProto, states: bool) -> Result<ForeignOutput> {
+/// Whether an output of token states is wanted where there is also one that the graph has pooled itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TokenStates {
+    /// No: nobody says how they would be pooled.
+    #[default]
+    NotWanted,
+    /// The model's own files say how they are pooled.
+    Preferred,
+    /// Somebody has said how they shall be pooled: nothing else will do.
+    Required,
+}
+
+/// The output to use, and one of token states that is there as well.
+pub(super) fn choose(graph: &GraphProto, states: TokenStates) -> Result<(ForeignOutput, Option<String>)> {
     let float = |value: &&ValueInfoProto| element(value) == Some(DataType::Float as i32);
     let candidates = graph.output.iter().filter(float).filter_map(|value| {
         let rank = fixed_dims(value)?.len();
@@ -73,16 +87,23 @@ pub(super) fn choose(graph: &GraphProto, states: bool) -> Result<ForeignOutput> 
     if usable.is_empty() {
         return Err(unusable(graph, &answers));
     }
-    let fitting: Vec<&Candidate<'_>> = usable.iter().filter(|own| !(states && own.pooled)).collect();
+    let of_states = usable.iter().filter(|own| !own.pooled).collect::<Vec<_>>();
+    let narrow = match states {
+        TokenStates::NotWanted => false,
+        TokenStates::Preferred => !of_states.is_empty(),
+        TokenStates::Required => true,
+    };
+    let fitting = if narrow { of_states.clone() } else { usable.iter().collect() };
     if fitting.is_empty() {
-        return Err(Error::new(Kind::Usage, "--pooling changes nothing: the graph's output is pooled already")
-            .found(all(graph))
-            .expected("an output of token states, [batch, sequence, hidden]")
-            .help("leave --pooling away, or export the encoder's last_hidden_state"));
+        return Err(Error::new(
+            Kind::Usage,
+            "--pooling changes nothing: the graph's output is pooled already",
+        )
+        .found(all(graph))
+        .expected("an output of token states, [batch, sequence, hidden]")
+        .help("leave --pooling away, or export the encoder's last_hidden_state"));
     }
-    let known = fitting.iter().filter_map(|own| Some((own.rank_in(&KNOWN)?, *own)));
-    let chosen = known.min_by_key(|(rank, _)| *rank).map(|(_, own)| own).or_else(|| only(&fitting));
-    let chosen = chosen.ok_or_else(|| {
+    let chosen = best(&fitting).ok_or_else(|| {
         Error::new(Kind::Model, "the graph has several outputs that could be the encoder's")
             .found(all(graph))
             .expected("one, or one by a name that exporters use: last_hidden_state, sentence_embedding")
@@ -95,7 +116,14 @@ pub(super) fn choose(graph: &GraphProto, states: bool) -> Result<ForeignOutput> 
             .expected("a fixed last dimension")
             .help("export the model again with a fixed hidden size")
     })?;
-    Ok(ForeignOutput { name: chosen.value.name().to_owned(), pooled: chosen.pooled, width })
+    let beside = best(&of_states).filter(|_| chosen.pooled).map(|own| own.value.name().to_owned());
+    Ok((ForeignOutput { name: chosen.value.name().to_owned(), pooled: chosen.pooled, width }, beside))
+}
+
+/// The one with the best known name, else the only one.
+fn best<'c, 'g>(fitting: &[&'c Candidate<'g>]) -> Option<&'c Candidate<'g>> {
+    let known = fitting.iter().filter_map(|own| Some((own.rank_in(&KNOWN)?, *own)));
+    known.min_by_key(|(rank, _)| *rank).map(|(_, own)| own).or_else(|| only(fitting))
 }
 
 /// The only output of token states, or the only output.
@@ -108,8 +136,7 @@ fn only<'c, 'g>(fitting: &[&'c Candidate<'g>]) -> Option<&'c Candidate<'g>> {
 }
 
 fn unusable(graph: &GraphProto, answers: &[Candidate<'_>]) -> Error {
-    const EXPECTED: &str =
-        "f32 token states [batch, sequence, hidden], or f32 embeddings [batch, hidden], with their shape declared";
+    const EXPECTED: &str = "f32 token states [batch, sequence, hidden], or f32 embeddings [batch, hidden], with their shape declared";
     if answers.is_empty() {
         return Error::new(Kind::Model, "the graph has no output of token states or embeddings")
             .found(all(graph))
