@@ -20,3 +20,4 @@ mod robust;
 mod serve;
 mod trained_features;
 mod tune;
+mod values;
