@@ -71,7 +71,11 @@ impl CarriedColumn {
 
     /// A column of the batches that the rows come from, at this place, or nowhere if it is nothing but nulls.
     pub(super) fn of_arrays(name: String, place: Option<usize>, field: &FieldRef) -> Self {
-        Self { name, from: CarriedFrom::Arrays(place, Arc::clone(field)) }
+        let field = match place {
+            Some(_) => Arc::clone(field),
+            None => Arc::new(Field::clone(field).with_data_type(DataType::Null).with_nullable(true)),
+        };
+        Self { name, from: CarriedFrom::Arrays(place, field) }
     }
 
     fn field(&self) -> Field {

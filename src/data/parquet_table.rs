@@ -44,7 +44,12 @@ impl ParquetFile {
             return Err(super::table::empty_table().at(path));
         }
         let metadata = guarded(path, || {
-            ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(|source| broken(path, source))
+            let load = |options| ArrowReaderMetadata::load(&file, options);
+            let options = ArrowReaderOptions::new();
+            // Other programs know types that Arrow does not (whole numbers of 128 bits): then the columns are what Parquet calls them.
+            load(options.clone())
+                .or_else(|_| load(options.with_skip_arrow_metadata(true)))
+                .map_err(|source| broken(path, source))
         })?;
         Ok(Self { path: path.to_path_buf(), file, metadata })
     }
@@ -197,7 +202,7 @@ impl ParquetRows {
     pub fn places_in_batch(&self, columns: &Columns) -> Vec<Option<usize>> {
         let mut next = 0;
         let place = |(place, wanted): (usize, &Use)| {
-            let read = *wanted != Use::Ignored && *self.field(place).data_type() != DataType::Null;
+            let read = *wanted != Use::Ignored && !is_nothing(self.field(place).data_type());
             read.then(|| {
                 next += 1;
                 next - 1
@@ -282,6 +287,15 @@ fn viewed(field: &FieldRef, keep_dictionaries: bool) -> FieldRef {
     match read {
         Some(kind) => Arc::new(Field::clone(field).with_data_type(kind)),
         None => Arc::clone(field),
+    }
+}
+
+/// Whether a column can hold nothing but nulls. The library panics on some of them; they need not be read.
+fn is_nothing(kind: &DataType) -> bool {
+    match kind {
+        DataType::Null => true,
+        DataType::Dictionary(_, values) => is_nothing(values),
+        _ => false,
     }
 }
 

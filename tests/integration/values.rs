@@ -291,7 +291,7 @@ fn many_types(path: &Path) -> RecordBatch {
     let metadata = [("unit".to_owned(), "EUR".to_owned())];
     let fields = columns.iter().map(|(name, array)| {
         let field = Field::new(*name, array.data_type().clone(), *name != "flag");
-        if *name == "decimal" { field.with_metadata(metadata.clone().into()) } else { field }
+        if *name == "decimal" { field.with_metadata(metadata.clone()) } else { field }
     });
     write_parquet(path, fields.collect(), columns.iter().map(|(_, array)| Arc::clone(array)).collect());
     RecordBatch::try_from_iter(columns).unwrap()
@@ -433,7 +433,8 @@ fn a_panic_of_the_parquet_library_never_reaches_the_user() {
     let directory = directory();
     let out = text(&directory.path().join("x.parquet")).to_owned();
     for name in ["null_column.parquet", "null_column_small.parquet"] {
-        let arguments = ["embed", text(&odd(name)), "--backbone", backbone(), "--overwrite", "--out", &out];
+        let data = odd(name);
+        let arguments = ["embed", text(&data), "--backbone", backbone(), "--overwrite", "--out", &out];
         let finished = frosthead(&arguments).success();
         assert!(!finished.stderr.contains("panicked"), "{}", finished.stderr);
     }
