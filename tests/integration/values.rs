@@ -101,7 +101,7 @@ fn one_value_is_one_label_in_every_format() {
             format!("[{}]", jsonl(["1", "0"]).trim_end().replace('\n', ",\n")),
         ),
     ];
-    let labels = |row: usize| if row % 2 == 0 { 1 } else { 0 };
+    let labels = |row: usize| i32::from(row.is_multiple_of(2));
     let all = 0..TEXTS.len();
     let arrays: Vec<(&str, ArrayRef)> = vec![
         ("int8", Arc::new(all.clone().map(|row| Some(labels(row) as i8)).collect::<Int8Array>())),
