@@ -71,6 +71,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
         }
         Embedded::Written(summary) => {
             terminal.notes(&summary.notes, long, max_length);
+            terminal.left_out(&summary.left_out);
             terminal.say(format!(
                 "{}: {} rows of {} numbers ({} texts computed, {} from the store)",
                 arguments.out.display(),

@@ -294,3 +294,122 @@ fn list(array: &dyn Array, row: usize) -> Option<ArrayRef> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::builder::{Int32Builder, ListBuilder, MapBuilder, StringBuilder};
+    use arrow_array::{
+        BinaryViewArray, BooleanArray, Date32Array, Date64Array, Decimal32Array, Decimal64Array,
+        Decimal128Array, Decimal256Array, DictionaryArray, DurationMillisecondArray, FixedSizeBinaryArray,
+        Float16Array, Float32Array, Float64Array, Int8Array, Int64Array, IntervalYearMonthArray,
+        LargeBinaryArray, LargeStringArray, NullArray, StringArray, StringViewArray, StructArray,
+        Time32SecondArray, Time64MicrosecondArray, TimestampMicrosecondArray, TimestampSecondArray,
+        UInt64Array,
+    };
+    use arrow_schema::Field;
+    use half::f16;
+
+    use super::*;
+
+    /// The cells of an array, as JSON; every array ends with a null.
+    #[track_caller]
+    fn holds(array: &dyn Array, expected: &[&str]) {
+        let written = |row: usize| {
+            let mut out = Vec::new();
+            cell(array, row).write_json(&mut out);
+            String::from_utf8(out).unwrap()
+        };
+        let cells: Vec<String> = (0..array.len()).map(written).collect();
+        assert_eq!(cells, expected, "{}", array.data_type());
+    }
+
+    #[test]
+    fn numbers_keep_their_digits() {
+        holds(&Int8Array::from(vec![Some(-128), None]), &["-128", "null"]);
+        holds(&UInt64Array::from(vec![Some(u64::MAX), None]), &["18446744073709551615", "null"]);
+        holds(
+            &Float64Array::from(vec![1.0, 0.1, 1e-7, 1e21, f64::NAN]),
+            &["1.0", "0.1", "1e-7", "1e+21", "null"],
+        );
+        holds(&Float32Array::from(vec![0.1, 16_777_216.0, f32::INFINITY]), &["0.1", "16777216.0", "null"]);
+        let halves = [0.1, 1.0, 0.3333, 65504.0].map(f16::from_f32);
+        holds(&Float16Array::from(halves.to_vec()), &["0.1", "1.0", "0.3333", "65500.0"]);
+        let decimal = |digits, scale| {
+            Decimal128Array::from(vec![Some(digits), None]).with_precision_and_scale(38, scale).unwrap()
+        };
+        holds(&decimal(110, 2), &["1.10", "null"]);
+        holds(&decimal(-5, 3), &["-0.005", "null"]);
+        holds(
+            &decimal(123_456_789_012_345_678_901_234_567_890, 0),
+            &["123456789012345678901234567890", "null"],
+        );
+        holds(&Decimal32Array::from(vec![150]).with_precision_and_scale(9, 1).unwrap(), &["15.0"]);
+        holds(&Decimal64Array::from(vec![150]).with_precision_and_scale(18, 2).unwrap(), &["1.50"]);
+        let wide =
+            Decimal256Array::from(vec![arrow_array::types::Decimal256Type::MAX_FOR_EACH_PRECISION[50]]);
+        holds(&wide.with_precision_and_scale(76, 0).unwrap(), &["9".repeat(50).as_str()]);
+        assert_eq!(cell(&Float64Array::from(vec![f64::NAN]), 0).label(), None);
+        assert_eq!(cell(&Float32Array::from(vec![0.1]), 0).label().as_deref(), Some("0.1"));
+    }
+
+    #[test]
+    fn times_are_iso_8601() {
+        holds(&Date32Array::from(vec![Some(19_753), None]), &["\"2024-01-31\"", "null"]);
+        holds(&Date32Array::from(vec![i32::MAX]), &["\"2147483647\""]);
+        holds(&Date64Array::from(vec![1_706_659_200_000]), &["\"2024-01-31T00:00:00\""]);
+        holds(&TimestampSecondArray::from(vec![0]), &["\"1970-01-01T00:00:00\""]);
+        let zoned = TimestampMicrosecondArray::from(vec![1_500_000]).with_timezone("Europe/Berlin");
+        holds(&zoned, &["\"1970-01-01T00:00:01.500Z\""]);
+        holds(&Time32SecondArray::from(vec![3661]), &["\"01:01:01\""]);
+        holds(&Time64MicrosecondArray::from(vec![1]), &["\"00:00:00.000001\""]);
+        holds(
+            &DurationMillisecondArray::from(vec![1500, -20, 3000]),
+            &["\"PT1.5S\"", "\"PT-0.02S\"", "\"PT3S\""],
+        );
+        holds(&IntervalYearMonthArray::from(vec![14]), &["\"P14M\""]);
+    }
+
+    #[test]
+    fn texts_bytes_and_dictionaries() {
+        let texts = vec![Some("a\"é"), Some(""), None];
+        let expected = ["\"a\\\"é\"", "\"\"", "null"];
+        holds(&StringArray::from(texts.clone()), &expected);
+        holds(&LargeStringArray::from(texts.clone()), &expected);
+        holds(&StringViewArray::from(texts.clone()), &expected);
+        holds(&BooleanArray::from(vec![Some(true), None]), &["true", "null"]);
+        holds(&NullArray::new(1), &["null"]);
+        holds(&LargeBinaryArray::from(vec![Some(&b"a\xff"[..]), None]), &["\"61ff\"", "null"]);
+        let fixed = FixedSizeBinaryArray::try_from_iter([[1_u8, 2]].iter()).unwrap();
+        holds(&fixed, &["\"0102\""]);
+        let keys = [Some(1_i8), None, Some(0)];
+        let values = Arc::new(StringViewArray::from(vec!["x", "y"]));
+        holds(&DictionaryArray::new(Int8Array::from(keys.to_vec()), values), &["\"y\"", "null", "\"x\""]);
+        let numbers = Arc::new(Int64Array::from(vec![7]));
+        holds(&DictionaryArray::new(UInt64Array::from(vec![0]), numbers), &["7"]);
+        let bytes = BinaryViewArray::from(vec![Some(&b"text"[..]), Some(b"\xff"), None]);
+        assert_eq!(text(&bytes, 0), Ok(Cell::Text("text".into())));
+        assert_eq!([text(&bytes, 1), text(&bytes, 2)], [Err(0), Ok(Cell::Null)]);
+    }
+
+    #[test]
+    fn nested_values_are_json() {
+        let mut lists = ListBuilder::new(Int32Builder::new());
+        lists.append_value([Some(1), None]);
+        lists.append_null();
+        holds(&lists.finish(), &["[1,null]", "null"]);
+        let fields =
+            [("a\"", DataType::Int8), ("b", DataType::Utf8)].map(|(name, kind)| Field::new(name, kind, true));
+        let columns: Vec<ArrayRef> =
+            vec![Arc::new(Int8Array::from(vec![1])), Arc::new(StringArray::from(vec!["x"]))];
+        holds(&StructArray::new(fields.to_vec().into(), columns, None), &["{\"a\\\"\":1,\"b\":\"x\"}"]);
+        let mut maps = MapBuilder::new(None, StringBuilder::new(), Int32Builder::new());
+        maps.keys().append_value("k");
+        maps.values().append_value(3);
+        maps.append(true).unwrap();
+        let maps = maps.finish();
+        holds(&maps, &["{\"k\":3}"]);
+        assert_eq!(size(&maps, 0), 9);
+    }
+}

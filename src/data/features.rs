@@ -71,7 +71,11 @@ impl CarriedColumn {
 
     /// A column of the batches that the rows come from, at this place, or nowhere if it is nothing but nulls.
     pub(super) fn of_arrays(name: String, place: Option<usize>, field: &FieldRef) -> Self {
-        Self { name, from: CarriedFrom::Arrays(place, Arc::clone(field)) }
+        let field = match place {
+            Some(_) => Arc::clone(field),
+            None => Arc::new(Field::clone(field).with_data_type(DataType::Null).with_nullable(true)),
+        };
+        Self { name, from: CarriedFrom::Arrays(place, field) }
     }
 
     fn field(&self) -> Field {
@@ -312,11 +316,20 @@ pub fn feature_metadata(path: &Path) -> Result<BTreeMap<String, String>> {
     Ok(ParquetFile::open(path, open_file(path)?)?.metadata())
 }
 
+/// Reads the vectors of a Parquet of features, and the keys of their texts. `column` names the vectors' column; by default
+/// `embedding`, or the only column of number lists.
+///
+/// # Errors
+/// As [`read_labelled_features`].
+pub fn read_features(path: &Path, column: Option<&str>) -> Result<FeatureTable> {
+    read_labelled_features(path, &FeatureColumns { vectors: column, ..FeatureColumns::default() })
+}
+
 /// Reads a Parquet of features made by [`FeatureWriter`] or elsewhere: its vectors, and the columns that are asked for.
 ///
 /// # Errors
 /// The file is unreadable, lacks a column, or a vector is null, of another length, or not finite.
-pub fn read_features(path: &Path, asked: &FeatureColumns<'_>) -> Result<FeatureTable> {
+pub fn read_labelled_features(path: &Path, asked: &FeatureColumns<'_>) -> Result<FeatureTable> {
     let (names, mut rows) = ParquetRows::open(path, open_file(path)?)?;
     let vectors = vector_column(rows.file().schema(), asked.vectors).map_err(|error| error.at(path))?;
     let mut columns = Columns::new(names);
@@ -478,7 +491,7 @@ mod tests {
         write(&two, rows);
         assert_eq!(std::fs::read(&one).unwrap(), std::fs::read(&two).unwrap());
         let asked = FeatureColumns { cells: &["label".to_owned()], ..FeatureColumns::default() };
-        let table = read_features(&one, &asked).unwrap();
+        let table = read_labelled_features(&one, &asked).unwrap();
         assert_eq!((table.width, table.rows), (3, rows));
         assert_eq!(table.features[3 * (rows - 1)..], [(rows - 1) as f32, 0.5, -1.0]);
         assert_eq!(table.cells[0][3], Cell::Null);
@@ -520,7 +533,7 @@ mod tests {
         let bytes = std::fs::read(&path).unwrap();
         for damaged in [&bytes[..bytes.len() - 3], b"", b"text,label\n"] {
             std::fs::write(&path, damaged).unwrap();
-            let error = read_features(&path, &FeatureColumns::default()).unwrap_err();
+            let error = read_features(&path, None).unwrap_err();
             assert_eq!(error.kind(), Kind::Table);
             assert!(error.to_string().contains("a.parquet"), "{error}");
         }
@@ -532,7 +545,7 @@ mod tests {
             |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/foreign_parquet").join(name);
         let read = |name: &str, vectors: Option<&str>, cells: &[&str]| {
             let cells: Vec<String> = cells.iter().map(|name| (*name).to_owned()).collect();
-            read_features(&path(name), &FeatureColumns { vectors, cells: &cells, texts: false })
+            read_labelled_features(&path(name), &FeatureColumns { vectors, cells: &cells, texts: false })
         };
         let columns: Vec<String> = {
             let (names, _) =

@@ -167,6 +167,9 @@ impl JsonRows {
             if self.reader.read_until(b'\n', &mut self.object).map_err(unreadable)? == 0 {
                 return Ok(false);
             }
+            while self.object.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
+                self.object.pop();
+            }
             self.begins = self.line;
             self.line += 1;
             if !self.object.trim_ascii().is_empty() {

@@ -38,6 +38,7 @@ pub use cell::Cell;
 pub use feature_table::{FeatureColumns, FeatureTable};
 pub use features::{
     CarriedColumn, EMBEDDING, FEATURES, FeatureWriter, TEXT_HASH, feature_metadata, read_features,
+    read_labelled_features,
 };
 pub use format::{Format, Source};
 pub use label_name::{LabelNames, label_of_number, label_of_text};

@@ -44,7 +44,12 @@ impl ParquetFile {
             return Err(super::table::empty_table().at(path));
         }
         let metadata = guarded(path, || {
-            ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(|source| broken(path, source))
+            let load = |options| ArrowReaderMetadata::load(&file, options);
+            let options = ArrowReaderOptions::new();
+            // Other programs know types that Arrow does not (whole numbers of 128 bits): then the columns are what Parquet calls them.
+            load(options.clone())
+                .or_else(|_| load(options.with_skip_arrow_metadata(true)))
+                .map_err(|source| broken(path, source))
         })?;
         Ok(Self { path: path.to_path_buf(), file, metadata })
     }
@@ -197,7 +202,7 @@ impl ParquetRows {
     pub fn places_in_batch(&self, columns: &Columns) -> Vec<Option<usize>> {
         let mut next = 0;
         let place = |(place, wanted): (usize, &Use)| {
-            let read = *wanted != Use::Ignored && *self.field(place).data_type() != DataType::Null;
+            let read = *wanted != Use::Ignored && !is_nothing(self.field(place).data_type());
             read.then(|| {
                 next += 1;
                 next - 1
@@ -285,6 +290,15 @@ fn viewed(field: &FieldRef, keep_dictionaries: bool) -> FieldRef {
     }
 }
 
+/// Whether a column can hold nothing but nulls. The library panics on some of them; they need not be read.
+fn is_nothing(kind: &DataType) -> bool {
+    match kind {
+        DataType::Null => true,
+        DataType::Dictionary(_, values) => is_nothing(values),
+        _ => false,
+    }
+}
+
 /// `a list of strings`: a type, for people.
 pub(super) fn describe(kind: &DataType) -> String {
     match kind {
@@ -314,4 +328,147 @@ fn describe_many(kind: &DataType) -> String {
 
 pub(super) fn broken(path: &Path, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::new(Kind::Table, "this is not a whole Parquet file").at(path).because(source)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::types::{
+        Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    };
+    use arrow_array::{Array as _, ArrayRef, DictionaryArray, Int64Array, StringArray};
+    use parquet::arrow::ArrowWriter;
+    use parquet::basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel};
+    use parquet::file::properties::WriterProperties;
+
+    use super::super::format::Source;
+    use super::super::table::{Row, TableReader};
+    use super::*;
+
+    fn write(path: &Path, columns: Vec<(&str, ArrayRef)>, properties: WriterProperties) {
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let file = File::create(path).unwrap();
+        let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+    }
+
+    fn texts() -> ArrayRef {
+        Arc::new((0..40).map(|row| format!("text {}", row % 7)).map(Some).collect::<StringArray>())
+    }
+
+    /// All rows of a file; all columns carried, and `text` asked for.
+    fn read(path: &Path) -> Result<Vec<Row>> {
+        let mut reader = TableReader::open(&Source::new(path.to_str().unwrap(), None).unwrap())?;
+        reader.column("text")?;
+        reader.carry();
+        let mut rows = Vec::new();
+        loop {
+            let read = reader.read(16, 1 << 20)?;
+            if read.is_empty() {
+                return Ok(rows);
+            }
+            rows.extend(read);
+        }
+    }
+
+    #[test]
+    fn every_codec_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        for codec in [
+            Compression::UNCOMPRESSED,
+            Compression::SNAPPY,
+            Compression::GZIP(GzipLevel::default()),
+            Compression::BROTLI(BrotliLevel::default()),
+            Compression::LZ4,
+            Compression::LZ4_RAW,
+            Compression::ZSTD(ZstdLevel::default()),
+        ] {
+            let path = directory.path().join("a.parquet");
+            write(&path, vec![("text", texts())], WriterProperties::builder().set_compression(codec).build());
+            let rows = read(&path).unwrap_or_else(|error| panic!("{codec}: {error:?}"));
+            assert_eq!(rows.len(), 40, "{codec}");
+            assert_eq!(rows[8].cells[0].as_str(), Some("text 1"), "{codec}");
+        }
+    }
+
+    #[test]
+    fn a_dictionary_of_any_key_is_read_and_nulls_are_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.parquet");
+        let labels = || {
+            ["x", "y", "", "x"]
+                .into_iter()
+                .map(|own| Some(own).filter(|own| !own.is_empty()))
+                .cycle()
+                .take(40)
+        };
+        macro_rules! of {
+            ($($key:ty),*) => { vec![$(Arc::new(labels().collect::<DictionaryArray<$key>>()) as ArrayRef),*] };
+        }
+        let arrays =
+            of!(Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type);
+        for array in arrays {
+            let kind = array.data_type().clone();
+            let nothing = array.slice(2, 1);
+            write(&path, vec![("text", texts()), ("label", array)], WriterProperties::default());
+            let rows = read(&path).unwrap_or_else(|error| panic!("{kind}: {error:?}"));
+            let cells: Vec<Option<&str>> = rows[..4].iter().map(|row| row.cells[1].as_str()).collect();
+            assert_eq!(cells, [Some("x"), Some("y"), None, Some("x")], "{kind}");
+            write(
+                &path,
+                vec![("text", texts().slice(0, 1)), ("label", nothing)],
+                WriterProperties::default(),
+            );
+            assert_eq!(read(&path).unwrap()[0].cells[1], super::super::cell::Cell::Null, "{kind}");
+        }
+    }
+
+    #[test]
+    fn batches_are_bounded_in_bytes() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.parquet");
+        let rows_of = |columns: Vec<(&str, ArrayRef)>| {
+            write(&path, columns, WriterProperties::default());
+            let file = ParquetFile::open(&path, File::open(&path).unwrap()).unwrap();
+            batch_rows(file.metadata.metadata().row_groups(), &[0])
+        };
+        let long = (0..40).map(|row| Some(format!("{row}").repeat(1 << 19))).collect::<StringArray>();
+        assert!(rows_of(vec![("text", Arc::new(long))]) <= 8);
+        assert_eq!(rows_of(vec![("text", texts())]), BATCH_ROWS);
+        // A text that repeats is there once: its rows are views of it.
+        let same = std::iter::repeat_n(Some("x".repeat(1 << 20)), 40).collect::<StringArray>();
+        let properties = WriterProperties::builder().set_dictionary_page_size_limit(8 << 20).build();
+        write(&path, vec![("text", Arc::new(same))], properties);
+        let file = ParquetFile::open(&path, File::open(&path).unwrap()).unwrap();
+        let batch = file.read(&[0], |field| viewed(field, false)).unwrap().next().unwrap().unwrap();
+        assert_eq!(batch.num_rows(), 40);
+        assert!(batch.get_array_memory_size() < 4 << 20, "{}", batch.get_array_memory_size());
+    }
+
+    #[test]
+    fn a_damaged_file_is_an_error_and_never_a_panic() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.parquet");
+        let labels = (0..40).map(|row| Some(row % 3).filter(|own| *own > 0)).collect::<Int64Array>();
+        let columns = vec![("text", texts()), ("label", Arc::new(labels) as ArrayRef)];
+        write(&path, columns, WriterProperties::builder().set_compression(Compression::SNAPPY).build());
+        let whole = std::fs::read(&path).unwrap();
+        let mut refused = 0;
+        for place in 0..whole.len() {
+            for flip in [0x01, 0x80, 0xff] {
+                let mut damaged = whole.clone();
+                damaged[place] ^= flip;
+                std::fs::write(&path, &damaged).unwrap();
+                if let Err(error) = read(&path) {
+                    refused += 1;
+                    assert!(error.to_string().contains("a.parquet"), "{error}");
+                }
+            }
+        }
+        assert!(refused > whole.len() / 4, "{refused} of {}", whole.len());
+        for length in 0..whole.len() {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            assert!(read(&path).is_err(), "cut to {length} of {}", whole.len());
+        }
+    }
 }

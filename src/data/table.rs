@@ -25,6 +25,10 @@ pub struct Row {
     /// Names and values that no column has: keys that first appear in a later row of JSON.
     pub others: Vec<(String, Cell)>,
     /// Where its carried columns are to be found as they are.
+    #[cfg_attr(
+        not(feature = "parquet"),
+        expect(dead_code, reason = "no row of this build comes from a batch")
+    )]
     pub(super) origin: Option<Origin>,
 }
 

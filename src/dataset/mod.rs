@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use crate::data::{Cell, FeatureColumns, Source, TableReader, read_features};
+use crate::data::{Cell, FeatureColumns, Source, TableReader, read_labelled_features};
 use crate::embed::{Embedder, FeatureChoice, MadeWith, Progress, RowLayout, TextNotes, visit_rows};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fingerprint, TextKey};
@@ -161,7 +161,7 @@ impl Dataset {
     /// The file is unreadable, lacks a column, or holds vectors that are not all of one length and finite.
     pub fn from_features(path: &Path, column: Option<&str>, columns: Columns<'_>) -> Result<Self> {
         let asked = FeatureColumns { vectors: column, cells: columns.kept, texts: columns.texts };
-        let table = read_features(path, &asked)?;
+        let table = read_labelled_features(path, &asked)?;
         let made_with = MadeWith::of(&table.metadata, &table.column);
         let by_vector = table.keys.is_none();
         let keys = table

@@ -13,7 +13,7 @@ use super::extractor::encode;
 use super::windowed::WindowNotes;
 use crate::backbone::Backbone;
 use crate::data::{
-    EMBEDDING, FEATURES, FeatureWriter, Row, Source, TEXT_HASH, TableReader, feature_metadata,
+    EMBEDDING, FEATURES, FeatureWriter, Format, Row, Source, TEXT_HASH, TableReader, feature_metadata,
 };
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fields, Fingerprint, TextKey};
@@ -237,8 +237,13 @@ pub fn embed_file(
 /// Hash of everything the output depends on; `None` for standard input, which cannot be read twice.
 fn inputs(embedder: &Embedder, request: &EmbedRequest<'_>) -> Result<Option<Fingerprint>> {
     let Some(path) = &request.source.path else { return Ok(None) };
+    // Since 3, what comes from JSON or Parquet is carried as it is.
+    let version = match request.source.format {
+        Format::Csv | Format::Tsv | Format::Lines => "frosthead embed 2",
+        Format::Jsonl | Format::Json | Format::Parquet => "frosthead embed 3",
+    };
     Ok(Some(
-        Fields::new("frosthead embed 2")
+        Fields::new(version)
             .field("data", Fingerprint::of_file(path)?.0)
             .field("format", format!("{:?}", request.source.format))
             .field("text column", request.text_column)

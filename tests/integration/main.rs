@@ -21,3 +21,4 @@ mod robust;
 mod serve;
 mod trained_features;
 mod tune;
+mod values;
