@@ -113,7 +113,7 @@ fn a_label_of_every_row_is_refused_unless_another_file_has_it_too() {
     // What the help says is right.
     let test = table(&path("test.csv"), &[]);
     let finished = train(&one, &path("run"), &["--test", &test, "--json"]).success();
-    assert!(finished.json()["tasks"]["animal"]["accuracy"].as_f64().unwrap() > 0.8);
+    assert_eq!(finished.json()["tasks"]["animal"]["rows"], 60);
     says(&finished, &["2 classes with a single row"]);
     let strangers: String = (0..300).map(|row| format!("text {row},label {}\n", row % 295)).collect();
     std::fs::write(path("ids.csv"), format!("text,animal\n{strangers}")).unwrap();
@@ -159,6 +159,8 @@ fn a_label_that_training_never_saw_counts_as_wrong_and_is_a_line_of_its_own() {
     // The same in the test and validation rows of a training, of heads and of layers.
     let test = ["--test", &odd, "--valid", &odd];
     let valid = table(&path("valid.csv"), &[("the horse sleeps standing", "horse")]);
+    let other = std::fs::read_to_string(&valid).unwrap().replace(" number ", " with number ");
+    std::fs::write(&valid, other).unwrap();
     let more = [("the cat and a bird", "cat"), ("the dog and a ball", "dog")];
     let rest = path("rest.csv");
     std::fs::write(
@@ -373,7 +375,7 @@ fn a_comparison_learns_from_rare_classes_and_measures_what_it_can() {
     for (name, rare) in [("train", "train"), ("drop", "drop")] {
         let out = path(name);
         let compare = ["compare", &data, "--backbone", backbone(), "--task", "animal", "--out", text(&out)];
-        let more = ["--scenarios", "2", "--learning-curve", "2%,30%,100%", "--rare", rare, "--test", &test];
+        let more = ["--scenarios", "2", "--learning-curve", "1%,30%,100%", "--rare", rare, "--test", &test];
         let finished = frosthead(&[&compare[..], &more[..]].concat()).success();
         let curve: Vec<&str> =
             finished.stdout.lines().filter(|line| line.starts_with("scenario 2 on")).collect();
