@@ -75,7 +75,7 @@ impl Table {
                 classes.rows.keys().filter(|own| labels.index(own).is_none()).cloned().collect();
             if labels.names().len() < 2 {
                 let label =
-                    labels.names().first().map_or_else(|| "none".to_owned(), |own| format!("{own:?}"));
+                    labels.names().first().map_or_else(|| "none".to_owned(), |label| format!("{label:?}"));
                 return Err(Error::new(Kind::Table, "the training rows have too few labels to tell apart")
                     .column(task)
                     .found(format!("{label} in {} training rows", trained.count()))

@@ -60,7 +60,6 @@ fn labels_that_cannot_be_learned_are_named() {
         &["\"label\"", "all the same", "\"x\" in all 3 rows"],
     );
     train_fails("text,label\na,x\nb,y\nc,z\n", "label", &["label of its own", "check the column"]);
-    train_fails("text,label\na,x\nb,x\nc,y\nd,y\ne,lonely\n", "label", &["only one row", "\"lonely\""]);
     train_fails("text,label\na,\nb,\n", "label", &["no labels"]);
 }
 

@@ -633,18 +633,16 @@ fn a_loss_that_is_no_number_ends_training_with_the_best_so_far() {
 }
 
 #[test]
-fn a_label_of_the_test_file_that_training_never_saw_is_named() {
+fn a_label_of_the_test_file_that_training_never_saw_counts_as_wrong() {
     let (directory, data) = (directory(), demo(300));
     let test = directory.path().join("test.csv");
     std::fs::write(&test, "text,domain,sentiment\nA fine day,tweet,happy\n").unwrap();
     let out = directory.path().join("out");
-    train(&data, &out, &["--freeze", "backbone:0-4", "--test", text(&test)]).fails_with(&[
-        "never saw",
-        "happy",
-        "row 1",
-        "test.csv",
-        "sentiment",
-    ]);
+    let more = ["--freeze", "backbone:0-4", "--epochs", "1", "--test", text(&test)];
+    let finished = train(&data, &out, &more).success();
+    let line = "sentiment: training never saw the label \"happy\": 1 rows, counted as wrong";
+    assert!(finished.stdout.contains(line), "{}", finished.stdout);
+    assert_eq!(json(&out.join("metrics.json"))["tasks"]["sentiment"]["accuracy"], 0.0);
 }
 
 #[test]
