@@ -275,7 +275,11 @@ fn rows_that_are_known_by_other_things_are_not_called_new() {
     let data = table(&path("data.csv"), &[]);
     let features = path("features.parquet");
     frosthead(&["embed", &data, "--backbone", backbone(), "--out", text(&features)]).success();
-    let read = frosthead::data::read_features(&features, None).unwrap();
+    let read = {
+        let cells = ["animal".to_owned()];
+        let asked = frosthead::data::FeatureColumns { cells: &cells, ..Default::default() };
+        frosthead::data::read_labelled_features(&features, &asked).unwrap()
+    };
     // The same features without the texts' hashes, as made elsewhere.
     let stripped = path("stripped.parquet");
     write_without_keys(&stripped, &read);
@@ -413,8 +417,7 @@ fn write_without_keys(path: &Path, table: &frosthead::data::FeatureTable) {
     let vectors = table.features.chunks_exact(table.width);
     let vectors = vectors.map(|row| Some(row.iter().map(|number| Some(*number)).collect::<Vec<_>>()));
     let embedding: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Float32Type, _, _>(vectors));
-    let place = table.columns.iter().position(|name| name == "animal").unwrap();
-    let labels: StringArray = table.rows.iter().map(|row| row[place].clone()).collect();
+    let labels: StringArray = table.cells[0].iter().map(|cell| cell.label()).collect();
     let batch =
         RecordBatch::try_from_iter([("embedding", embedding), ("animal", Arc::new(labels) as ArrayRef)])
             .unwrap();
