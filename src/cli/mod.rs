@@ -9,6 +9,7 @@ mod bundle;
 mod cache;
 #[cfg(feature = "train")]
 mod compare;
+mod cut_off;
 mod doctor;
 mod embed;
 mod eval;
@@ -97,6 +98,7 @@ pub fn main() -> ExitCode {
         }
     };
     let terminal = Terminal::new(arguments.quiet, arguments.verbose);
+    cut_off::prepare();
     match run(&arguments.command, &terminal) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::CriterionMissed) => ExitCode::from(1),
