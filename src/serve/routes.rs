@@ -213,8 +213,17 @@ fn names_its_host(version: Version, headers: &HeaderMap) -> Result<(), Refusal> 
     let mut hosts = headers.get_all(HOST).iter();
     let (first, second) = (hosts.next(), hosts.next());
     let valid = |host: &HeaderValue| {
-        let authority = || host.to_str().ok()?.parse::<Authority>().ok();
-        host.is_empty() || authority().is_some_and(|authority| !authority.as_str().contains('@'))
+        let parsed = || {
+            let authority = host.to_str().ok()?.parse::<Authority>().ok()?;
+            // Nothing in front of the host, and behind it nothing but a port.
+            let behind = authority.as_str().strip_prefix(authority.host())?;
+            let digits = behind.strip_prefix(':').unwrap_or(behind);
+            Some(
+                (behind.is_empty() || behind.starts_with(':'))
+                    && digits.bytes().all(|byte| byte.is_ascii_digit()),
+            )
+        };
+        host.is_empty() || parsed() == Some(true)
     };
     let message = match (first, second) {
         (None, _) if version >= Version::HTTP_11 => "the request does not say its host: send the header Host",
