@@ -128,12 +128,9 @@ fn copied(original: &mut File, before: Identity, folder: &Path) -> std::io::Resu
 
 /// Whether a folder's files take memory; what cannot be asked is not.
 fn is_in_memory(folder: &Path) -> bool {
-    #[expect(
-        clippy::cast_sign_loss,
-        clippy::unnecessary_cast,
-        reason = "the type of the number differs between platforms"
-    )]
-    rustix::fs::statfs(folder).is_ok_and(|file_system| IN_MEMORY.contains(&(file_system.f_type as u64)))
+    rustix::fs::statfs(folder).is_ok_and(|file_system| {
+        u64::try_from(file_system.f_type).is_ok_and(|kind| IN_MEMORY.contains(&kind))
+    })
 }
 
 /// Removes copies whose process was killed while they had a name: those of ours that nobody has locked.
@@ -196,7 +193,7 @@ mod tests {
             PrivateCopy::of(&path, &both).unwrap().into_note().folder,
             folder.path().canonicalize().unwrap()
         );
-        let error = PrivateCopy::of(&path, &[nowhere.clone()]).err().unwrap();
+        let error = PrivateCopy::of(&path, std::slice::from_ref(&nowhere)).err().unwrap();
         assert!(error.to_string().contains(nowhere.to_str().unwrap()), "{error}");
         assert!(error.remedy().unwrap().contains("--copy-to"), "{error}");
     }
