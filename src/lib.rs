@@ -15,6 +15,7 @@
 pub mod error;
 pub mod finetune;
 pub mod fingerprint;
+pub mod held;
 mod parallel;
 pub mod quantities;
 

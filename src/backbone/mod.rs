@@ -15,6 +15,7 @@ mod trial;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub use catalog::{Catalog, CatalogEntry};
 #[cfg(feature = "hub")]
@@ -28,6 +29,7 @@ use crate::bert::{self, ChangedTensors, Config, GraphOptions, Network, Operators
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fields, Fingerprint};
 use crate::graph::{self, ModelProto, WeightBytes};
+use crate::held::Held;
 use crate::runtime::{Load, Runtime, Session, Sessions};
 use crate::tokens::Tokenizer;
 
@@ -54,6 +56,8 @@ pub struct Backbone {
     tokenizer: Tokenizer,
     changed: Option<Changed>,
     packed: Option<PackedGraph>,
+    /// Its files, or the one that holds it.
+    held: Arc<Held>,
 }
 
 /// A backbone inside a larger file (a bundle), which has been checked.
@@ -70,6 +74,8 @@ pub struct Packed {
     pub values: BTreeMap<String, String>,
     /// Hash of the tensors that training had changed before.
     pub changed: Option<Fingerprint>,
+    /// The file, held open.
+    pub held: Arc<Held>,
 }
 
 /// What a packed backbone has instead of graphs and weights of its own.
@@ -98,9 +104,10 @@ impl Backbone {
     /// It is not a backbone directory, or a file is missing or was changed after the import.
     pub fn open(directory: &Path) -> Result<Self> {
         let manifest = Manifest::open(&directory.join(MANIFEST))?;
+        let mut held = Held::default();
         for (name, expected) in &manifest.files {
             let path = directory.join(name);
-            let found = Fingerprint::of_file(&path)?;
+            let found = held.open(path.clone())?;
             if found != *expected {
                 return Err(Error::new(Kind::Model, "the backbone was changed after it was imported")
                     .at(path)
@@ -110,7 +117,8 @@ impl Backbone {
             }
         }
         let tokenizer = Tokenizer::open(&directory.join(TOKENIZER))?;
-        Ok(Self { path: directory.to_path_buf(), manifest, tokenizer, changed: None, packed: None })
+        let (path, held) = (directory.to_path_buf(), Arc::new(held));
+        Ok(Self { path, manifest, tokenizer, changed: None, packed: None, held })
     }
 
     /// A backbone inside a larger file.
@@ -118,7 +126,7 @@ impl Backbone {
     /// # Errors
     /// Its tokenizer is none.
     pub fn packed(packed: Packed) -> Result<Self> {
-        let Packed { path, manifest, tokenizer, graph, values, changed } = packed;
+        let Packed { path, manifest, tokenizer, graph, values, changed, held } = packed;
         let weights = match &manifest.architecture {
             Architecture::Bert { config } => Weights::of_graph(&graph, config),
             Architecture::Onnx => None,
@@ -128,7 +136,7 @@ impl Backbone {
         let (bytes, structure) = (graph::encode(&graph), structure(&graph));
         let inner = Tokenizer::from_bytes(&tokenizer, &path)?;
         let packed = Some(PackedGraph { bytes, weights, layer_means, tokenizer, values, changed, structure });
-        Ok(Self { path, manifest, tokenizer: inner, changed: None, packed })
+        Ok(Self { path, manifest, tokenizer: inner, changed: None, packed, held })
     }
 
     /// The same backbone with tensors that training changed; `fingerprint` is their hash.
@@ -302,9 +310,17 @@ impl Backbone {
     /// The graph cannot be built or loaded.
     pub fn session(&self, runtime: &Runtime, outputs: Outputs) -> Result<Session> {
         match self.ready_graph(outputs) {
-            Some(path) => runtime.session(&path),
-            None => runtime.session_from_memory(&self.inference_graph(outputs)?, self.weights_place().0),
+            Some(path) => runtime.session(&path)?.holding(&self.held),
+            None => self.session_of(runtime, &self.inference_graph(outputs)?),
         }
+    }
+
+    /// A session of a graph whose weights are this backbone's, such as one that it [built](Self::build_graph).
+    ///
+    /// # Errors
+    /// The graph cannot be loaded, or the weights were written to since they were hashed.
+    pub fn session_of(&self, runtime: &Runtime, graph: &[u8]) -> Result<Session> {
+        runtime.session_from_memory(graph, self.weights_place().0)?.holding(&self.held)
     }
 
     /// Sessions that give these outputs from token ids.
@@ -334,7 +350,7 @@ impl Backbone {
     /// # Errors
     /// The graph cannot be loaded.
     pub fn sessions_of(&self, runtime: &Runtime, graph: &[u8]) -> Result<Sessions> {
-        let open = |share: &Runtime| share.session_from_memory(graph, self.weights_place().0);
+        let open = |share: &Runtime| self.session_of(share, graph);
         // What training changed is in the graph.
         Sessions::open(runtime, (Load::Many, multiplied(graph)? + graph.len() as u64), &open)
     }
@@ -348,6 +364,12 @@ impl Backbone {
             Some(_) => bytes(self.path.clone()),
             None => self.manifest.files.keys().map(|name| bytes(self.path.join(name))).sum(),
         }
+    }
+
+    /// Its files, or the one that holds it: whoever computes with its weights asks whether they were written to.
+    #[must_use]
+    pub fn held(&self) -> &Arc<Held> {
+        &self.held
     }
 
     /// Where it lies: a directory, or the bundle that holds it.

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::ops::Range;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use super::contents::limit;
@@ -14,17 +14,19 @@ use super::layout::{
 };
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::Fingerprint;
+use crate::held::{Held, Identity, hash_range};
 
 /// Far more than a bundle ever has.
 const MOST_ENTRIES: usize = 64;
-/// Bytes hashed at a time: read rather than mapped, because pages that were looked at count as this process's memory.
-const PIECE: usize = 256 * 1024;
 
 /// An open archive whose records have been checked; the entries' bytes have not.
 #[derive(Debug)]
 pub(super) struct Archive {
     file: File,
+    /// What it is called in messages.
     path: PathBuf,
+    /// What the file was before anything of it was read.
+    known: Identity,
     entries: Vec<Entry>,
 }
 
@@ -34,10 +36,35 @@ impl Archive {
     /// # Errors
     /// It cannot be read, or is not arranged as a bundle.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(|source| Error::io("read", path, source))?;
-        let length = file.metadata().map_err(|source| Error::io("read", path, source))?.len();
-        let entries = entries(&file, length).map_err(|error| error.at(path))?;
-        Ok(Self { file, path: path.to_path_buf(), entries })
+        Self::open_as(path, path)
+    }
+
+    /// Opens the one at `place`, which is called `path` in messages.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_as(place: &Path, path: &Path) -> Result<Self> {
+        let failed = |source| Error::io("read", path, source);
+        let file = File::open(place).map_err(failed)?;
+        let known = Identity::of(&file).map_err(failed)?;
+        let entries = entries(&file, known.bytes()).map_err(|error| error.at(path))?;
+        Ok(Self { file, path: path.to_path_buf(), known, entries })
+    }
+
+    /// Holds the file, of which an entry with that hash is used in place; `place` is where it was opened.
+    ///
+    /// # Errors
+    /// The system has no room for another open file.
+    pub fn held(&self, place: &Path, entry: &Entry, hash: Fingerprint) -> Result<Held> {
+        let mut held = Held::default();
+        let file = self.file.try_clone().map_err(|source| Error::io("read", &self.path, source))?;
+        held.hold(file, place.to_path_buf(), (entry.start()..entry.end(), hash), self.known);
+        Ok(held)
+    }
+
+    /// Bytes of the whole file.
+    pub fn bytes(&self) -> u64 {
+        self.known.bytes()
     }
 
     pub fn entries(&self) -> &[Entry] {
@@ -87,16 +114,7 @@ impl Archive {
     /// # Errors
     /// They cannot be read.
     pub fn hash_range(&self, range: Range<u64>) -> Result<Fingerprint> {
-        let Range { mut start, end } = range;
-        let mut hasher = blake3::Hasher::new();
-        let mut piece = vec![0; PIECE.min(usize::try_from(end - start).unwrap_or(PIECE))];
-        while start < end {
-            let length = piece.len().min(usize::try_from(end - start).unwrap_or(PIECE));
-            self.read_at(start, &mut piece[..length])?;
-            hasher.update(&piece[..length]);
-            start += length as u64;
-        }
-        Ok(Fingerprint(*hasher.finalize().as_bytes()))
+        hash_range(&self.file, range).map_err(|source| Error::io("read", &self.path, source))
     }
 
     /// The whole file, from its start.
@@ -107,24 +125,6 @@ impl Archive {
             start += read as u64;
             Ok(read)
         })
-    }
-
-    /// Refuses a path that leads to another file by now: ONNX Runtime opens it once more, by name.
-    ///
-    /// # Errors
-    /// It does.
-    pub fn check_same(&self) -> Result<()> {
-        let failed = |source| Error::io("read", &self.path, source);
-        let own = self.file.metadata().map_err(failed)?;
-        let there = std::fs::metadata(&self.path).map_err(failed)?;
-        let identity =
-            |file: &std::fs::Metadata| (file.dev(), file.ino(), file.len(), file.mtime(), file.mtime_nsec());
-        if identity(&own) == identity(&there) {
-            return Ok(());
-        }
-        Err(Error::new(Kind::Bundle, "the bundle was replaced while it was being opened")
-            .at(&self.path)
-            .help("open it again"))
     }
 }
 

@@ -10,6 +10,7 @@ mod archive_writer;
 #[cfg(feature = "train")]
 mod assemble;
 mod contents;
+mod copy;
 mod layout;
 mod network;
 mod self_test;
@@ -27,6 +28,8 @@ use std::sync::Arc;
 use archive::{Archive, lie};
 pub use contents::{Calibration, FORMAT, Manifest, Refit, TaskManifest};
 use contents::{Contents, check_hash};
+use copy::PrivateCopy;
+pub use copy::{CopyNote, copy_places};
 pub use self_test::SelfTest;
 pub use signature::{PublicKey, signature_path};
 pub use tokenizer::Original;
@@ -41,13 +44,17 @@ use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fields, Fingerprint};
 use crate::graph::{self, ModelProto, WeightBytes};
 use crate::heads::Head;
+use crate::held::Held;
 use crate::runtime::{Load, Runtime, Sessions};
 use crate::tokens::{Batching, LongTexts};
 
 /// An opened bundle, everything in it checked.
 pub struct Bundle {
     path: PathBuf,
+    /// Where its bytes were opened: there, or in a private copy.
+    place: PathBuf,
     archive: Archive,
+    held: Arc<Held>,
     contents: Contents,
     /// Its external data lies in the bundle.
     graph: ModelProto,
@@ -84,24 +91,61 @@ impl Bundle {
     ) -> Result<(Self, T)> {
         // A link's own folder is not where ONNX Runtime would have to look.
         let path = path.canonicalize().map_err(|source| Error::io("read", path, source))?;
-        let archive = Archive::open(&path)?;
+        Self::open_at(&path, &path, key, work)
+    }
+
+    /// The same with a private copy of the file, in the first of these folders that takes it: whatever happens to the file, the bundle
+    /// stays as it was opened. The copy has no name by the time this is over, and takes its room until the bundle is dropped.
+    ///
+    /// # Errors
+    /// As [`Self::open_while`], and there is no room for a copy, or the file changed while it was copied.
+    pub fn open_copy_while<T>(
+        path: &Path,
+        key: Option<&PublicKey>,
+        folders: &[PathBuf],
+        work: impl FnOnce(&Self) -> Result<T>,
+    ) -> Result<((Self, T), CopyNote)> {
+        let path = path.canonicalize().map_err(|source| Error::io("read", path, source))?;
+        // What is no bundle is not copied.
+        Archive::open(&path)?;
+        let copy = PrivateCopy::of(&path, folders)?;
+        let opened = Self::open_at(&path, copy.path(), key, work)?;
+        Ok((opened, copy.into_note()))
+    }
+
+    /// Opens the bytes at `place` of the bundle that is called `path`.
+    fn open_at<T>(
+        path: &Path,
+        place: &Path,
+        key: Option<&PublicKey>,
+        work: impl FnOnce(&Self) -> Result<T>,
+    ) -> Result<(Self, T)> {
+        let archive = Archive::open_as(place, path)?;
         // Before anything of it is read: only then is a signature worth something.
-        key.map_or(Ok(()), |key| signature::verify(&path, archive.reader(), key))?;
-        let contents = Contents::read(&archive, &path)?;
-        let graph = bound_graph(&archive, &contents, &path).map_err(|error| error.at(&path))?;
+        key.map_or(Ok(()), |key| signature::verify(path, archive.reader(), key))?;
+        let contents = Contents::read(&archive, path)?;
+        let graph = bound_graph(&archive, &contents, place).map_err(|error| error.at(path))?;
         let heads = contents.manifest.tasks.iter().zip(&contents.labels).zip(&contents.calibration);
         let heads = heads.map(|((task, labels), calibration)| {
             read_head(&archive, &graph, (task, labels), calibration.temperature)
         });
-        let heads = heads.collect::<Result<_>>().map_err(|error: Error| error.at(&path))?;
-        let bundle = Self { path, archive, contents, graph, heads };
+        let heads = heads.collect::<Result<_>>().map_err(|error: Error| error.at(path))?;
+        let hash = contents
+            .checksums
+            .get(contents::DATA)
+            .copied()
+            .ok_or_else(|| lie("a hash is missing").at(path))?;
+        let held = Arc::new(archive.held(place, archive.entry(contents::DATA)?, hash)?);
+        let (path, place) = (path.to_path_buf(), place.to_path_buf());
+        let bundle = Self { path, place, archive, held, contents, graph, heads };
         let (checked, made) = std::thread::scope(|scope| {
             let checking = scope.spawn(|| bundle.check_weights());
             let made = work(&bundle);
             (checking.join(), made)
         });
         checked.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        bundle.archive.check_same()?;
+        // ONNX Runtime opened it once more, by name.
+        bundle.held.check_places()?;
         Ok((bundle, made?))
     }
 
@@ -215,7 +259,7 @@ impl Bundle {
     /// Bytes of the whole file.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        std::fs::metadata(&self.path).map_or(0, |file| file.len())
+        self.archive.bytes()
     }
 
     /// What each head sees of a stored row.
@@ -254,9 +298,11 @@ impl Bundle {
         batching: Batching,
         load: Load,
     ) -> Result<Extractor> {
-        let folder = self.path.parent().unwrap_or(Path::new("/"));
+        let folder = self.place.parent().unwrap_or(Path::new("/"));
         let (graph, needs) = (graph::encode(&self.graph), (load, self.weight_bytes().multiplied));
-        let sessions = Sessions::open(runtime, needs, &|share| share.session_from_memory(&graph, folder))?;
+        let sessions = Sessions::open(runtime, needs, &|share| {
+            share.session_from_memory(&graph, folder)?.holding(&self.held)
+        })?;
         let heads = self.heads.iter().map(|head| (network::logits(&head.task), head.labels.len()));
         let embedding = ("embedding".to_owned(), self.manifest().backbone.hidden_size);
         let parts = RowParts::new(std::iter::once(embedding).chain(heads));
@@ -293,6 +339,7 @@ impl Bundle {
             graph: network::without_heads(&self.graph),
             values,
             changed: self.manifest().changed,
+            held: Arc::clone(&self.held),
         })
     }
 
@@ -338,7 +385,8 @@ impl Bundle {
         let mut values = backbone.values();
         values.retain(|name, _| !name.starts_with("file "));
         let restored = tokenizer::restored(&self.tokenizer()?, &self.manifest().tokenizer)?;
-        let weights = weights.canonical_fingerprint(&self.path, config)?;
+        let weights = weights.canonical_fingerprint(&self.place, config)?;
+        self.held.check_places()?;
         for (name, found) in [(WEIGHTS, weights), (TOKENIZER, Fingerprint::of_bytes(&restored))] {
             values.insert(format!("file {name}"), found.to_string());
         }
@@ -347,11 +395,11 @@ impl Bundle {
 }
 
 /// The graph, with its external data proven to lie inside the data entry.
-fn bound_graph(archive: &Archive, contents: &Contents, path: &Path) -> Result<ModelProto> {
+fn bound_graph(archive: &Archive, contents: &Contents, place: &Path) -> Result<ModelProto> {
     let bytes = archive.read(contents::GRAPH)?;
     check_hash(contents::GRAPH, &contents.checksums, Fingerprint::of_bytes(&bytes))?;
     let mut model = graph::decode(&bytes)?;
-    let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| {
+    let name = place.file_name().and_then(|name| name.to_str()).ok_or_else(|| {
         Error::new(Kind::Usage, "the bundle's file name is not Unicode").help("rename the file")
     })?;
     let data = archive.entry(contents::DATA)?;

@@ -81,7 +81,7 @@ impl Variant {
             precision: manifest.precision.clone(),
             details: manifest.details.clone(),
             model: without_heads(&bundle.graph),
-            folder: bundle.path.parent().unwrap_or(Path::new("/")).to_path_buf(),
+            folder: bundle.place.parent().unwrap_or(Path::new("/")).to_path_buf(),
             heads,
             tolerance: manifest.tolerance,
         }
@@ -130,6 +130,7 @@ pub fn write_bundle(path: &Path, request: &BundleRequest<'_>, runtime: &Runtime)
     let there = path.exists().then(|| Fingerprint::of_file(path)).transpose()?;
     let written = replace_file(path, |file, temporary| {
         write_archive(file, temporary, request, runtime)?;
+        request.backbone.held().check_places()?;
         let bundle = Bundle::open(temporary, None)?;
         request.origin.map_or(Ok(()), |origin| check_backbone(origin.bundle, &bundle))?;
         match there {

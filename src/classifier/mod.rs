@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::backbone::Backbone;
-use crate::bundle::{Bundle, PublicKey, SelfTest};
+use crate::bundle::{Bundle, CopyNote, PublicKey, SelfTest};
 use crate::embed::{
     EmbedOptions, Extractor, MemoryPlan, Reader, RowLayout, StoredLayers, WindowSpan, Work, check_loadable,
     threads_within,
@@ -46,6 +46,9 @@ pub struct OpenOptions {
     pub memory: Option<u64>,
     /// Where tunings are kept (`tuning::folder` is the user's); without, the defaults of threads and batches.
     pub tuning: Option<std::path::PathBuf>,
+    /// Work on a private copy of a bundle, in the first of these folders that takes it: the file may be written to afterwards.
+    /// Without, on the file itself: whoever writes to it ends what is computed with an error.
+    pub copy_to: Option<Vec<std::path::PathBuf>>,
 }
 
 impl OpenOptions {
@@ -78,6 +81,7 @@ pub struct Classifier {
     self_test: Option<SelfTest>,
     memory: Option<MemoryPlan>,
     tuning: Applied,
+    copy: Option<CopyNote>,
 }
 
 /// What one task says of one text.
@@ -141,7 +145,15 @@ impl Classifier {
             let tuning = options.tuned(&backbone, &runtime);
             Ok((bundle.extractor_of(backbone, &tuning.runtime, tuning.batching, options.load())?, tuning))
         };
-        let (bundle, (mut extractor, mut tuning)) = Bundle::open_while(path, options.trust.as_ref(), load)?;
+        let trust = options.trust.as_ref();
+        let (opened, copy) = match &options.copy_to {
+            Some(folders) => {
+                let (opened, copy) = Bundle::open_copy_while(path, trust, folders, load)?;
+                (opened, Some(copy))
+            }
+            None => (Bundle::open_while(path, trust, load)?, None),
+        };
+        let (bundle, (mut extractor, mut tuning)) = opened;
         let idle = rss_bytes();
         let test = (!options.skip_self_test).then(|| bundle.self_test(&mut extractor)).transpose()?;
         extractor.forget_work();
@@ -153,14 +165,15 @@ impl Classifier {
         let model = Model::Bundle(Box::new(bundle));
         // Says that a bundle has a backbone of its own, if it was told to use another.
         options.backbone.as_deref().map_or(Ok(()), |other| model.backbone(Some(other)).map(drop))?;
-        Ok(Self { self_test: test, memory, ..Self::new(model, extractor, columns, tuning) })
+        Ok(Self { self_test: test, memory, copy, ..Self::new(model, extractor, columns, tuning) })
     }
 
     fn new(model: Model, extractor: Extractor, columns: Vec<Range<usize>>, tuning: Applied) -> Self {
         let max_length = extractor.backbone().manifest().preparation.max_length;
         let embedding = extractor.parts().place("embedding").unwrap_or_default();
         let extractor = Mutex::new(extractor);
-        Self { model, extractor, columns, embedding, max_length, self_test: None, memory: None, tuning }
+        let (self_test, memory, copy) = (None, None, None);
+        Self { model, extractor, columns, embedding, max_length, self_test, memory, tuning, copy }
     }
 
     /// The heads: one per task, with their labels.
@@ -191,6 +204,12 @@ impl Classifier {
     #[must_use]
     pub fn memory(&self) -> Option<MemoryPlan> {
         self.memory
+    }
+
+    /// Where its private copy of the bundle lies, if it has one.
+    #[must_use]
+    pub fn copy(&self) -> Option<&CopyNote> {
+        self.copy.as_ref()
     }
 
     /// How its network is run here, and whether that was tuned.

@@ -11,6 +11,7 @@ mod cache;
 mod classes;
 #[cfg(feature = "train")]
 mod compare;
+mod cut_off;
 mod doctor;
 mod embed;
 mod eval;
@@ -99,6 +100,7 @@ pub fn main() -> ExitCode {
         }
     };
     let terminal = Terminal::new(arguments.quiet, arguments.verbose);
+    cut_off::prepare();
     match run(&arguments.command, &terminal) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::CriterionMissed) => ExitCode::from(1),

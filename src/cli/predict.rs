@@ -109,6 +109,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
         load: Load::of_texts(window.first.len()),
         memory: arguments.memory.limit(),
         tuning: arguments.tuning.folder(),
+        copy_to: None,
     };
     // The process ends with this command, and takes the network with it faster than it could be taken apart.
     let classifier = ManuallyDrop::new(Classifier::open_with(&arguments.model, &options)?);

@@ -10,13 +10,14 @@ use super::Outcome;
 use super::options::{RuntimeArguments, TuningArguments};
 use super::predict::probability;
 use super::terminal::Terminal;
-use crate::bundle::PublicKey;
+use crate::bundle::{PublicKey, copy_places};
 use crate::serve::{Limits, LogFormat, Long, ServeOptions, serve};
 use crate::tokens::TOKEN_BUDGET;
 
 /// Serve a bundle over HTTP.
 ///
-/// SIGTERM finishes what is in flight and ends; SIGHUP, or replacing the file, exchanges the bundle without dropping a request.
+/// SIGTERM finishes what is in flight and ends; SIGHUP, or another file in the bundle's place, exchanges the bundle without dropping
+/// a request. The server works on a private copy: the old bundle answers until the new one is whole and found to be right.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   frosthead serve x.frost
@@ -40,6 +41,10 @@ pub(crate) struct Arguments {
     /// Load nothing but a bundle signed with this minisign public key (RW…, or its .pub file).
     #[arg(long, value_name = "PUBKEY")]
     trust: Option<PublicKey>,
+    /// Where the server's private copy of the bundle goes, as large as the bundle: a folder on a disk; a copy on a tmpfs takes
+    /// memory. By default the first that takes it of $TMPDIR, /var/tmp and /tmp.
+    #[arg(long, value_name = "DIR")]
+    copy_to: Option<PathBuf>,
     /// Long texts: cut off their end, read them in windows, or refuse them; by default as the bundle was trained.
     #[arg(long, value_name = "HOW")]
     long: Option<LongChoice>,
@@ -134,6 +139,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
         runtime: arguments.runtime.options(),
         trust: arguments.trust.clone(),
         tuning: arguments.tuning.folder(),
+        copy_to: copy_places(arguments.copy_to.as_deref()),
         bind: arguments.bind,
         api_keys: arguments.api_keys.clone(),
         tls: arguments.tls_cert.clone().zip(arguments.tls_key.clone()),

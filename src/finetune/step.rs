@@ -3,7 +3,6 @@
 //! Refuses to choose batches or to update anything.
 
 use std::borrow::Cow;
-use std::path::Path;
 use std::time::Instant;
 
 use super::adamw::Parameter;
@@ -12,7 +11,7 @@ use crate::bert::{TrainingGraph, TrainingParameter, loss, mean_of, targets};
 use crate::embed::CutTokens;
 use crate::error::{Error, Kind, Result};
 use crate::graph::Dim;
-use crate::runtime::{Input, Lent, Runtime, Session, Values};
+use crate::runtime::{Input, Lent, Session, Values};
 
 /// Rows that are trained on together.
 #[derive(Clone, Debug)]
@@ -52,20 +51,11 @@ pub struct Step {
 }
 
 impl Step {
-    /// Loads a training graph; frozen weights are looked up in `folder`.
-    ///
-    /// # Errors
-    /// The graph cannot be loaded.
-    pub fn new(
-        runtime: &Runtime,
-        graph: TrainingGraph,
-        folder: &Path,
-        heads: Vec<(String, usize)>,
-        hidden: usize,
-    ) -> Result<Self> {
-        let session = runtime.session_from_memory(&graph.bytes, folder)?;
-        let masks = vec![Vec::new(); graph.masks.len()];
-        Ok(Self { session, graph, heads, hidden, threads: runtime.threads(), masks, runtime_seconds: 0.0 })
+    /// Steps of a training graph that was loaded.
+    #[must_use]
+    pub fn new(session: Session, graph: TrainingGraph, heads: Vec<(String, usize)>, hidden: usize) -> Self {
+        let (threads, masks) = (session.threads(), vec![Vec::new(); graph.masks.len()]);
+        Self { session, graph, heads, hidden, threads, masks, runtime_seconds: 0.0 }
     }
 
     /// Losses and gradients of a batch. `parameters` are those of the graph, in its order.

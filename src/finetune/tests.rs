@@ -133,7 +133,8 @@ impl Golden {
         });
         let parameters = parameters.collect();
         let heads = TASKS.map(|(task, classes)| (task.to_owned(), classes)).into();
-        let step = Step::new(&runtime(), graph, self.folder.path(), heads, self.config.hidden_size).unwrap();
+        let session = runtime().session_from_memory(&graph.bytes, self.folder.path()).unwrap();
+        let step = Step::new(session, graph, heads, self.config.hidden_size);
         (step, parameters)
     }
 

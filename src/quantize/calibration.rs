@@ -93,10 +93,10 @@ pub fn calibrate(backbone: &Backbone, runtime: &Runtime, texts: &[&str]) -> Resu
     }
     let (config, weights) = known_layers(backbone)?;
     let changed = backbone.changed();
-    let (folder, weight_file) = backbone.weights_place();
+    let weight_file = backbone.weights_place().1;
     let network = Network { config, weights: &weights, weight_file, changed, forms: None };
     let (graph, names) = product_inputs_graph(&network)?;
-    let mut session = runtime.session_from_memory(&graph, folder)?;
+    let mut session = backbone.session_of(runtime, &graph)?;
     let batching = Batching::default();
     let rows = CutRows::ids(backbone, texts, batching)?;
     let buckets = Buckets::new(backbone.manifest().preparation.max_length, batching.spacing);

@@ -72,8 +72,8 @@ pub fn sensitivity(
     let mut losses = BTreeMap::new();
     for product in Product::all(source.config.layers) {
         let graph = only(&source, product, calibration)?;
-        let session = runtime.session_from_memory(&graph, backbone.weights_place().0)?;
-        let agreement = Agreement::of(&expected, &embeddings(session)?, hidden);
+        let found = embeddings(backbone.session_of(runtime, &graph)?)?;
+        let agreement = Agreement::of(&expected, &found, hidden);
         losses.insert(product, (1.0 - agreement.mean).max(0.0));
         progress(losses.len());
     }

@@ -8,6 +8,7 @@ use std::fmt;
 use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use ort::environment::Environment;
 use ort::ep::ArenaExtendStrategy;
@@ -20,6 +21,7 @@ use ort::value::{Outlet, TensorElementType, TensorRef, ValueType};
 use super::{Device, placement};
 use crate::error::{Error, Kind, Result};
 use crate::graph::is_own;
+use crate::held::Held;
 
 /// Bytes that are enough to tell who has written a graph.
 const LONGEST_START: u64 = 64;
@@ -135,6 +137,8 @@ pub struct Session {
     /// The symbolic name of each input dimension (empty: none), parallel to `inputs`.
     symbols: Vec<Vec<String>>,
     threads: usize,
+    /// The files that its weights are mapped from.
+    held: Option<Arc<Held>>,
 }
 
 impl fmt::Debug for Session {
@@ -198,8 +202,18 @@ impl Session {
             symbols: inner.inputs().iter().map(dimension_symbols).collect(),
             options: None,
             threads: settings.threads,
+            held: None,
             inner,
         })
+    }
+
+    /// From now on results are given out only if nobody has written to these files, which its weights were just mapped from.
+    ///
+    /// # Errors
+    /// Somebody has, or they are not the files that ONNX Runtime found under their names.
+    pub fn holding(self, held: &Arc<Held>) -> Result<Self> {
+        held.check_places()?;
+        Ok(Self { held: Some(Arc::clone(held)), ..self })
     }
 
     /// The graph's inputs, in its order.
@@ -226,7 +240,7 @@ impl Session {
     ///
     /// # Errors
     /// An input or output that the graph does not have, an input that is missing, doubled, or of another type or shape
-    /// than declared; an output that is not `f32`; a failure inside ONNX Runtime.
+    /// than declared; an output that is not `f32`; a failure inside ONNX Runtime; weights that were written to.
     pub fn run(&mut self, inputs: &[Input<'_>], outputs: &[&str]) -> Result<Vec<Tensor>> {
         let results = self.run_lent(inputs, outputs)?;
         let own = |name: &&str| {
@@ -245,10 +259,13 @@ impl Session {
         let selected = outputs.iter().fold(OutputSelector::no_default(), |all, &name| all.with(name));
         self.options = Some(quiet()?.with_outputs(selected));
         self.check_inputs(inputs)?;
-        let Self { inner, options: Some(options), .. } = self else {
+        let Self { inner, options: Some(options), held, .. } = self else {
             unreachable!("the options were just set: their absence is a bug")
         };
-        Ok(Lent(execute(inner, inputs, options)?))
+        let results = execute(inner, inputs, options);
+        // First, because weights that are half written may be why it failed.
+        held.as_ref().map_or(Ok(()), |held| held.check())?;
+        Ok(Lent(results?))
     }
 
     /// Runs the graph and drops its results, which then are not even copied.

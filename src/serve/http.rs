@@ -13,7 +13,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
@@ -25,6 +25,10 @@ use super::stream::{HEADER_BYTES, HEADERS, Stream};
 /// After an error of the system (no file descriptors left) the next try waits so long.
 const BREATH: Duration = Duration::from_millis(100);
 
+/// How many connections beyond the limit are told so at once, each within this time.
+const TURNED_AWAY: usize = 1024;
+const TOLD_WITHIN: Duration = Duration::from_secs(5);
+
 /// Accepts connections until `end`, then lets those that are open finish, within the grace.
 pub(super) async fn listen(
     server: &Arc<Server>,
@@ -33,6 +37,7 @@ pub(super) async fn listen(
 ) -> bool {
     let graceful = GracefulShutdown::new();
     let room = Arc::new(Semaphore::new(server.options.limits.connections));
+    let beyond = Arc::new(Semaphore::new(TURNED_AWAY));
     let mut end = std::pin::pin!(end);
     loop {
         let accepted = tokio::select! {
@@ -48,7 +53,7 @@ pub(super) async fn listen(
                         connection(server, stream, peer, watcher).await;
                     });
                 }
-                Err(_) => turn_away(server, &stream, peer),
+                Err(_) => turn_away(server, stream, peer, &beyond),
             },
             Err(error) => {
                 server.log.error("cannot accept", &[("error", error.to_string().into())]);
@@ -60,14 +65,35 @@ pub(super) async fn listen(
     tokio::time::timeout(server.options.limits.grace, graceful.shutdown()).await.is_ok()
 }
 
-fn turn_away(server: &Server, stream: &TcpStream, peer: SocketAddr) {
+/// Says why, and is not held up by it; beyond so many that are told, a connection just ends.
+fn turn_away(server: &Arc<Server>, stream: TcpStream, peer: SocketAddr, beyond: &Arc<Semaphore>) {
     server.counters.refused("too_many_connections");
     server.log.refusal("too_many_connections", &[("peer", peer.ip().to_string().into())]);
-    if server.options.tls.is_none() {
-        let refusal = Refusal::too_many_connections(server.options.limits.connections);
-        // A client that cannot take so few bytes is not owed them.
-        let _ = stream.try_write(&refusal.bytes(&server.model.get().fingerprint));
-    }
+    let Ok(place) = Arc::clone(beyond).try_acquire_owned() else { return };
+    let server = Arc::clone(server);
+    tokio::spawn(async move {
+        let _place = place;
+        // A client that does not take so few bytes in time is not owed them.
+        let _ = match server.tls() {
+            None => tokio::time::timeout(TOLD_WITHIN, say_full(server, stream)).await,
+            Some(acceptor) => {
+                let tell = async { say_full(server, acceptor.accept(stream).await?).await };
+                tokio::time::timeout(TOLD_WITHIN, tell).await
+            }
+        };
+    });
+}
+
+async fn say_full<S>(server: Arc<Server>, stream: S) -> std::io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let refusal = Refusal::too_many_connections(server.options.limits.connections);
+    let bytes = refusal.bytes(&server.model.get().fingerprint);
+    let mut stream = Stream::new(stream, server);
+    stream.answers_early();
+    stream.write_all(&bytes).await?;
+    stream.shutdown().await
 }
 
 async fn connection(server: Arc<Server>, stream: TcpStream, peer: SocketAddr, watcher: Watcher) {

@@ -16,6 +16,11 @@ use crate::error::{Error, Kind, Result};
 /// Marks a line that holds the SHA-256 of a key, in hexadecimal digits.
 const HASHED: &str = "sha256:";
 
+/// Whether a file ends where a line does; not when it cannot be read.
+pub(super) fn ends_with_a_line(path: &Path) -> bool {
+    std::fs::read(path).is_ok_and(|bytes| bytes.ends_with(b"\n"))
+}
+
 /// The keys, hashed.
 pub(super) struct Keys(Vec<[u8; 32]>);
 

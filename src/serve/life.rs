@@ -18,7 +18,7 @@ use crate::error::{Error, Kind, Result};
 use crate::runtime::allow_open_files;
 
 /// Threads that read texts beside the thread of the requests.
-const READERS: usize = 2;
+pub(super) const READERS: usize = 2;
 
 /// Serves until SIGTERM or SIGINT.
 pub(super) fn run(options: ServeOptions) -> Result<()> {

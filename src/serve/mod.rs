@@ -45,6 +45,8 @@ pub struct ServeOptions {
     /// Where tunings are kept, whose threads and buckets are used; how large a batch gets is a limit of its own, as a text that comes
     /// alone waits for it.
     pub tuning: Option<PathBuf>,
+    /// The folders that are tried for the private copy of the bundle (`bundle::copy_places`).
+    pub copy_to: Vec<PathBuf>,
     /// Where to listen.
     pub bind: SocketAddr,
     /// One API key a line; without, everybody may ask.

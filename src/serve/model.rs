@@ -25,6 +25,8 @@ pub(super) struct Model {
     pub fingerprint: HeaderValue,
     /// What the model says of itself.
     pub card: Card,
+    /// When its file was written, in seconds since 1970.
+    pub written: i64,
     truncating: Reader,
     windowed: Option<Reader>,
     long: Long,
@@ -57,6 +59,7 @@ impl Model {
             runtime: options.runtime.clone(),
             trust: options.trust.clone(),
             tuning: options.tuning.clone(),
+            copy_to: Some(options.copy_to.clone()),
             ..OpenOptions::default()
         };
         let classifier = Classifier::open_with(path, &opening)?;
@@ -81,6 +84,7 @@ impl Model {
             fingerprint: HeaderValue::try_from(&card.fingerprint)
                 .map_err(|source| Error::new(Kind::Bundle, "a fingerprint is no header").because(source))?,
             card,
+            written: classifier.copy().map_or(0, |copy| copy.written),
             long,
             most_tokens: options.limits.tokens,
             classifier,
@@ -96,6 +100,20 @@ impl Model {
         if applied.kept.is_some() {
             let (threads, buckets) = (applied.runtime.threads(), applied.batching.spacing.to_string());
             log.info("tuned", &[("threads", threads.into()), ("buckets", buckets.into())]);
+        }
+    }
+
+    /// Says where the private copy lies, and warns where that is memory.
+    pub(super) fn say_copy(&self, log: &Log) {
+        let Some(copy) = self.classifier.copy() else { return };
+        let fields = [("folder", copy.folder.display().to_string().into()), ("bytes", copy.bytes.into())];
+        match (copy.in_memory, copy.shared) {
+            (true, _) => log.warn(
+                "the private copy of the bundle takes memory: say --copy-to a folder on a disk",
+                &fields,
+            ),
+            (_, true) => log.info("private copy, which shares the disk blocks of the bundle", &fields),
+            _ => log.info("private copy", &fields),
         }
     }
 
@@ -127,6 +145,16 @@ impl Model {
         Ok(reading)
     }
 
+    /// What happens to long texts.
+    pub(super) fn long(&self) -> Long {
+        self.long
+    }
+
+    /// Tokens of the longest text that is read as a whole.
+    pub(super) fn longest_text(&self) -> usize {
+        if self.windowed.is_some() { self.most_tokens } else { self.classifier.max_length() }
+    }
+
     /// The length a piece is padded to.
     pub(super) fn padded(&self, tokens: usize) -> usize {
         // Pieces of either reader are whole windows or whole texts; the finer buckets of the longer reader hold both.
@@ -149,7 +177,7 @@ pub(super) struct Card {
     file: String,
     frosthead: String,
     pub precision: String,
-    backbone: String,
+    pub backbone: String,
     source: Source,
     dimensions: usize,
     max_tokens: usize,

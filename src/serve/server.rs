@@ -44,6 +44,7 @@ impl Server {
         let tls = options.tls.as_ref().map(|(chain, key)| tls::acceptor(chain, key)).transpose()?;
         let model = Model::open(&options)?;
         model.say_tuning(&log);
+        model.say_copy(&log);
         let counters = Arc::new(Counters::new());
         let limits = &options.limits;
         let queue = Queue::new(limits.token_budget, limits.max_wait, Arc::clone(&counters), Arc::clone(&log));

@@ -1,5 +1,7 @@
-//! Owns the bytes to a client, for one reason: hyper answers by itself what is not HTTP (400) or has too large headers (431), with
-//! nothing but a status, and has no setting for it. Such an answer is replaced by one that is like all others.
+//! Owns the bytes to a client, for two reasons. hyper answers by itself what is not HTTP (400) or has too large headers (431), with
+//! nothing but a status, and has no setting for it: such an answer is replaced by one that is like all others. And a connection that is
+//! closed while its client still sends is reset, which takes back an answer that the client has not read yet: what comes is read and
+//! dropped for a while first.
 //!
 //! Passes everything else on as it is.
 
@@ -7,9 +9,11 @@ use std::io::{IoSlice, Result};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use hyper::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 
 use super::reply::{MODEL, Refusal};
 use super::server::Server;
@@ -18,17 +22,37 @@ use super::server::Server;
 pub(super) const HEADER_BYTES: usize = 16 * 1024;
 pub(super) const HEADERS: usize = 64;
 
+/// How much of what a client sends behind its answer is read and dropped, and for how long.
+pub(super) const DRAINED_BYTES: usize = 8 << 20;
+pub(super) const DRAINED_WITHIN: Duration = Duration::from_secs(2);
+/// Bytes that are dropped at a time.
+const PIECE: usize = 8 * 1024;
+
 /// A client's stream.
 pub(super) struct Stream<S> {
     inner: S,
     server: Arc<Server>,
     /// What is sent instead of the bytes that hyper wants to send now, and how much of it has been.
     instead: Option<(Vec<u8>, usize)>,
+    end: End,
+}
+
+/// How far the end of a connection is.
+enum End {
+    /// It goes on; whether the client may be sending when it ends.
+    Open { sending: bool },
+    /// What the client sends is dropped, so many bytes yet.
+    Draining { until: Pin<Box<Sleep>>, left: usize },
 }
 
 impl<S> Stream<S> {
     pub(super) fn new(inner: S, server: Arc<Server>) -> Self {
-        Self { inner, server, instead: None }
+        Self { inner, server, instead: None, end: End::Open { sending: false } }
+    }
+
+    /// An answer is sent that does not wait for the request.
+    pub(super) fn answers_early(&mut self) {
+        self.end = End::Open { sending: true };
     }
 }
 
@@ -57,14 +81,15 @@ fn refusal(code: &'static str) -> Refusal {
     Refusal::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, code, message)
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Stream<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
-        let Self { inner, server, instead } = &mut *self;
+        let Self { inner, server, instead, end } = &mut *self;
         if instead.is_none()
             && let Some((start, code)) = bare_answer(bytes)
         {
             let ours = refusal(code).bytes(&server.model.get().fingerprint);
             *instead = Some(([&bytes[..start], &ours].concat(), 0));
+            *end = End::Open { sending: true };
         }
         let Some((other, sent)) = instead else { return Pin::new(inner).poll_write(context, bytes) };
         while *sent < other.len() {
@@ -98,8 +123,30 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stream<S> {
         Pin::new(&mut self.inner).poll_flush(context)
     }
 
+    /// After the last byte: reads on while the client sends.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(context)
+        let Self { inner, end, .. } = &mut *self;
+        let mut sending = true;
+        if let End::Open { sending: known } = end {
+            ready!(Pin::new(&mut *inner).poll_shutdown(context))?;
+            sending = *known;
+            *end = End::Draining { until: Box::pin(sleep(DRAINED_WITHIN)), left: DRAINED_BYTES };
+        }
+        let End::Draining { until, left } = end else { return Poll::Ready(Ok(())) };
+        let mut piece = [0; PIECE];
+        while *left > 0 && until.as_mut().poll(context).is_pending() {
+            let mut buffer = ReadBuf::new(&mut piece);
+            match Pin::new(&mut *inner).poll_read(context, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    sending = true;
+                    *left = left.saturating_sub(buffer.filled().len());
+                }
+                // Nothing is there, and nobody is expected to send.
+                Poll::Pending if sending => return Poll::Pending,
+                _ => break,
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

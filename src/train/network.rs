@@ -175,7 +175,8 @@ impl<'t> Trainer<'t> {
         let heads = self.heads.iter().map(|head| (head.task.clone(), head.labels.len())).collect();
         let hidden = self.config.hidden_size;
         let means = graph.given.iter().map(|&level| self.rows.seen.means(level)).collect();
-        let mut step = Step::new(self.runtime, graph, self.backbone.weights_place().0, heads, hidden)?;
+        let session = self.backbone.session_of(self.runtime, &graph.bytes)?;
+        let mut step = Step::new(session, graph, heads, hidden);
         let (checkpoint, inputs) = self.checkpoint(number, &frozen, states_from.as_deref());
         let start = Instant::now();
         let stage = Stage {

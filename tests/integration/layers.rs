@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 /// The layers, bottom up: a module uses only modules of rows above its own (and itself).
-const LAYERS: [&[&str]; 13] = [
+const LAYERS: [&[&str]; 14] = [
     &["error"],
     &["fingerprint", "parallel", "quantities"],
+    &["held"],
     &["data", "tokens", "metrics", "graph"],
     &["bert", "runtime", "store", "heads"],
     &["backbone"],

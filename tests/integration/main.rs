@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bundle;
+mod changed_files;
 mod compare;
 mod confidence;
 mod features;

@@ -1,7 +1,9 @@
 //! Owns what the routes that compute have in common: understanding a body, having its texts read and computed.
 //!
-//! Refuses what is no JSON (400), is JSON of another shape (422), exceeds a limit (422), finds no room (429) or no time (504).
+//! Refuses what is no JSON (400), is JSON of another shape (422), exceeds a limit (422), finds no room (429) or no time (504). A field
+//! that may be left away may also be null. No answer holds a number that JSON has no name for.
 
+mod info;
 mod openai;
 mod predict;
 mod tei;
@@ -13,6 +15,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
+pub(super) use info::{models, named_model, tei_info};
 pub(super) use openai::embeddings;
 pub(super) use predict::predict;
 pub(super) use tei::{embed as tei_embed, predict as tei_predict};
@@ -61,6 +64,17 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     })
 }
 
+/// Refuses other numbers of dimensions than the model has.
+fn check_dimensions(model: &Model, wanted: Option<usize>) -> Result<(), Refusal> {
+    let own = model.classifier.dimensions();
+    match wanted.filter(|wanted| *wanted != own) {
+        Some(wanted) => {
+            Err(Refusal::invalid(format!("the model's embeddings have {own} dimensions, not {wanted}")))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Reads texts and has them computed, within the limits and the time.
 async fn compute(
     server: &Arc<Server>,
@@ -98,10 +112,21 @@ async fn compute(
         let failed =
             || Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", "the network failed: see the log");
         let rows = rows.ok().flatten().ok_or_else(failed)?;
+        check_numbers(server, &rows)?;
         server.counters.texts(count, all);
         Ok(Computed { rows, tokens, lost })
     };
     tokio::time::timeout(limits.timeout, work).await.map_err(|_| late())?
+}
+
+/// Refuses rows that JSON cannot say: it has neither infinities nor what is not a number.
+fn check_numbers(server: &Server, rows: &[Vec<f32>]) -> Result<(), Refusal> {
+    let Some(text) = rows.iter().position(|row| row.iter().any(|number| !number.is_finite())) else {
+        return Ok(());
+    };
+    server.log.error("the network gave numbers that are not finite", &[("text", text.into())]);
+    let message = "the network gave numbers that are not finite for this text";
+    Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", message).text(text))
 }
 
 /// Reads texts beside the thread of the requests.

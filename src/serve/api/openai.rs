@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::{Texts, compute, parse};
+use super::{Texts, check_dimensions, compute, parse};
 use crate::serve::model::Model;
 use crate::serve::reply::{Answer, Refusal, json};
 use crate::serve::server::Server;
@@ -19,8 +19,7 @@ use crate::serve::server::Server;
 #[derive(Deserialize)]
 struct Request {
     input: Texts,
-    #[serde(default)]
-    encoding_format: Encoding,
+    encoding_format: Option<Encoding>,
     dimensions: Option<usize>,
 }
 
@@ -68,17 +67,14 @@ pub(crate) async fn embeddings(
     body: &[u8],
 ) -> Result<Answer, Refusal> {
     let request: Request = parse(body)?;
-    let own = model.classifier.dimensions();
-    if let Some(wanted) = request.dimensions.filter(|wanted| *wanted != own) {
-        return Err(Refusal::invalid(format!("the model's embeddings have {own} dimensions, not {wanted}")));
-    }
+    check_dimensions(model, request.dimensions)?;
     let computed = compute(server, model, request.input.into_vec(), None).await?;
     let encode = |numbers: &[f32]| {
         STANDARD.encode(numbers.iter().flat_map(|own| own.to_le_bytes()).collect::<Vec<u8>>())
     };
     let data = computed.rows.iter().enumerate().map(|(index, row)| {
         let numbers = model.classifier.embedding(row);
-        let embedding = match request.encoding_format {
+        let embedding = match request.encoding_format.unwrap_or_default() {
             Encoding::Float => Numbers::Float(numbers),
             Encoding::Base64 => Numbers::Base64(encode(numbers)),
         };

@@ -1,6 +1,7 @@
 //! Owns `POST /v1/predict`: texts → every task's label.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use hyper::StatusCode;
@@ -20,8 +21,9 @@ struct Request {
     /// Which tasks; all of them when not said.
     tasks: Option<Vec<String>>,
     /// Every label's probability.
-    #[serde(default)]
-    probabilities: bool,
+    probabilities: Option<bool>,
+    /// So many of the most probable labels.
+    top_k: Option<NonZeroUsize>,
     /// Say that a task is uncertain where its most probable label's probability is lower.
     abstain_below: Option<f32>,
 }
@@ -50,6 +52,22 @@ struct OfTask<'m> {
     abstained: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     probabilities: Option<BTreeMap<&'m str, f32>>,
+    /// The most probable labels, in that order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top: Option<Vec<Ranked<'m>>>,
+}
+
+#[derive(Serialize)]
+struct Ranked<'m> {
+    label: &'m str,
+    probability: f32,
+}
+
+/// What a request wants to know of a task.
+struct Wanted {
+    least: Option<f32>,
+    probabilities: bool,
+    top_k: Option<NonZeroUsize>,
 }
 
 /// Answers a body.
@@ -64,7 +82,11 @@ pub(crate) async fn predict(
             "abstain_below is {least}, expected a probability, from 0 to 1"
         )));
     }
-    let least = request.abstain_below.or(server.options.abstain_below);
+    let wanted = Wanted {
+        least: request.abstain_below.or(server.options.abstain_below),
+        probabilities: request.probabilities.unwrap_or_default(),
+        top_k: request.top_k,
+    };
     let tasks = tasks(model, request.tasks.as_deref())?;
     let computed = compute(server, model, request.texts, None).await?;
     let results =
@@ -72,7 +94,7 @@ pub(crate) async fn predict(
             let predictions = model.classifier.predictions(row);
             let of_task = |&task: &usize| {
                 let head = &model.heads()[task];
-                (head.task.as_str(), of_task(head, &predictions[task], least, request.probabilities))
+                (head.task.as_str(), of_task(head, &predictions[task], &wanted))
             };
             OfText {
                 tokens,
@@ -87,6 +109,9 @@ pub(crate) async fn predict(
 /// Which heads are asked.
 fn tasks(model: &Model, names: Option<&[String]>) -> Result<Vec<usize>, Refusal> {
     let Some(names) = names else { return Ok((0..model.heads().len()).collect()) };
+    if names.is_empty() {
+        return Err(Refusal::invalid("there are no tasks: name at least one, or leave tasks away for all"));
+    }
     names.iter().map(|name| task(model, name)).collect()
 }
 
@@ -98,14 +123,23 @@ pub(super) fn task(model: &Model, name: &str) -> Result<usize, Refusal> {
     })
 }
 
-fn of_task<'m>(head: &'m Head, own: &TaskPrediction, least: Option<f32>, all: bool) -> OfTask<'m> {
+fn of_task<'m>(head: &'m Head, own: &TaskPrediction, wanted: &Wanted) -> OfTask<'m> {
     let probability = own.probabilities[own.label];
-    let abstained = least.is_some_and(|least| probability < least);
-    let labels = head.labels.iter().map(String::as_str);
+    let abstained = wanted.least.is_some_and(|least| probability < least);
+    let named = || head.labels.iter().map(String::as_str).zip(own.probabilities.iter().copied());
+    let top = |most: NonZeroUsize| {
+        let mut all: Vec<Ranked> =
+            named().map(|(label, probability)| Ranked { label, probability }).collect();
+        // Equals stay in the order of the labels, so that the first is the task's answer.
+        all.sort_by(|one, other| other.probability.total_cmp(&one.probability));
+        all.truncate(most.get());
+        all
+    };
     OfTask {
         label: (!abstained).then(|| head.labels[own.label].as_str()),
         probability,
         abstained,
-        probabilities: all.then(|| labels.zip(own.probabilities.iter().copied()).collect()),
+        probabilities: wanted.probabilities.then(|| named().collect()),
+        top: wanted.top_k.map(top),
     }
 }

@@ -1,15 +1,17 @@
 //! Owns `POST /predict` and `POST /embed`, in the shapes of text-embeddings-inference: existing clients work.
 //!
-//! A model with several tasks answers with the one that `task` names, else with its first. Refuses pairs of texts: no task here is
-//! about two.
+//! A model with several tasks answers with the one that `task` names, else with its first. Refuses pairs of texts (no task here is
+//! about two) and what would be another number than was asked for: texts cut at their beginning, prompts and dimensions that the model
+//! does not have.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::predict::task;
-use super::{Texts, compute, parse};
+use super::{Texts, check_dimensions, compute, parse};
 use crate::serve::Long;
 use crate::serve::model::Model;
 use crate::serve::reply::{Answer, Refusal, json};
@@ -20,10 +22,12 @@ use crate::serve::server::Server;
 struct PredictRequest {
     inputs: PredictInputs,
     /// Logits instead of probabilities.
-    #[serde(default)]
-    raw_scores: bool,
+    raw_scores: Option<bool>,
     truncate: Option<bool>,
+    truncation_direction: Option<Direction>,
     task: Option<String>,
+    /// So many of the best labels; all when not said.
+    top_k: Option<NonZeroUsize>,
 }
 
 #[derive(Deserialize)]
@@ -37,9 +41,20 @@ enum PredictInputs {
 struct EmbedRequest {
     inputs: Texts,
     /// To length 1, or as the model gives them; by default as the model gives them.
-    #[serde(default)]
-    normalize: bool,
+    normalize: Option<bool>,
     truncate: Option<bool>,
+    truncation_direction: Option<Direction>,
+    prompt_name: Option<String>,
+    dimensions: Option<usize>,
+}
+
+/// Which end of a long text goes.
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    #[serde(alias = "left")]
+    Left,
+    #[serde(alias = "right")]
+    Right,
 }
 
 #[derive(Serialize)]
@@ -49,8 +64,11 @@ struct Score<'m> {
 }
 
 /// What a client says of long texts: cut them, or refuse them; otherwise what the server does.
-fn long(truncate: Option<bool>) -> Option<Long> {
-    truncate.map(|truncate| if truncate { Long::Truncate } else { Long::Refuse })
+fn long(truncate: Option<bool>, direction: Option<Direction>) -> Result<Option<Long>, Refusal> {
+    if direction == Some(Direction::Left) {
+        return Err(Refusal::invalid("long texts are cut at their end: leave truncation_direction away"));
+    }
+    Ok(truncate.map(|truncate| if truncate { Long::Truncate } else { Long::Refuse }))
 }
 
 /// Answers a body of `/predict`.
@@ -70,14 +88,16 @@ pub(crate) async fn predict(
             "several texts in one array are a pair, and no task is about pairs: send [[\"one\"], [\"two\"]]",
         ));
     }
-    let computed = compute(server, model, texts, long(request.truncate)).await?;
+    let long = long(request.truncate, request.truncation_direction)?;
+    let computed = compute(server, model, texts, long).await?;
     let labels = &model.heads()[task].labels;
     let mut answers = computed.rows.iter().map(|row| {
         let own = model.classifier.predictions(row).swap_remove(task);
-        let scores = if request.raw_scores { own.logits } else { own.probabilities };
+        let scores = if request.raw_scores.unwrap_or_default() { own.logits } else { own.probabilities };
         let mut scores: Vec<Score> =
             scores.into_iter().zip(labels).map(|(score, label)| Score { score, label }).collect();
         scores.sort_by(|one, other| other.score.total_cmp(&one.score));
+        scores.truncate(request.top_k.map_or(usize::MAX, NonZeroUsize::get));
         scores
     });
     Ok(if single {
@@ -90,11 +110,17 @@ pub(crate) async fn predict(
 /// Answers a body of `/embed`.
 pub(crate) async fn embed(server: &Arc<Server>, model: &Arc<Model>, body: &[u8]) -> Result<Answer, Refusal> {
     let request: EmbedRequest = parse(body)?;
-    let computed = compute(server, model, request.inputs.into_vec(), long(request.truncate)).await?;
+    check_dimensions(model, request.dimensions)?;
+    if let Some(name) = request.prompt_name {
+        return Err(Refusal::invalid(format!("the model has no prompt {name:?}: leave prompt_name away")));
+    }
+    let long = long(request.truncate, request.truncation_direction)?;
+    let computed = compute(server, model, request.inputs.into_vec(), long).await?;
     let embeddings = computed.rows.iter().map(|row| {
         let mut own = model.classifier.embedding(row).to_vec();
-        if request.normalize {
-            let length = own.iter().map(|number| number * number).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
+        if request.normalize.unwrap_or_default() {
+            let length = own.iter().map(|number| number * number).sum::<f32>().sqrt();
+            let length = length.clamp(f32::MIN_POSITIVE, f32::MAX);
             own.iter_mut().for_each(|number| *number /= length);
         }
         own

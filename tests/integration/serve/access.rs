@@ -5,13 +5,16 @@ use serde_json::json;
 use super::{Server, python};
 use crate::harness::{demo, directory, frosthead, root, text};
 
-const ROUTES: [(&str, &str); 8] = [
+const ROUTES: [(&str, &str); 11] = [
     ("GET", "/"),
     ("POST", "/v1/predict"),
     ("POST", "/v1/embeddings"),
     ("POST", "/predict"),
     ("POST", "/embed"),
     ("GET", "/v1/model"),
+    ("GET", "/v1/models"),
+    ("GET", "/v1/models/x"),
+    ("GET", "/info"),
     ("GET", "/metrics"),
     ("GET", "/openapi.json"),
 ];
@@ -47,7 +50,7 @@ fn every_route_but_health_wants_a_key() {
             assert_ne!(reply.status, 401, "{route} with {header}");
         }
     }
-    for route in ["/healthz", "/readyz"] {
+    for route in ["/healthz", "/readyz", "/health"] {
         assert_eq!(server.get(route).status, 200);
     }
     let (address, data) = (server.address.to_string(), demo(300));

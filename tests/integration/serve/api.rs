@@ -119,6 +119,7 @@ fn embeddings_have_the_shapes_that_clients_know() {
         .as_object()
         .unwrap();
     server.post("/v1/embeddings", &json!({"input": "x", "dimensions": 2})).refused(422, "invalid_request");
+    server.post("/embed", &json!({"inputs": "x", "dimensions": 2})).refused(422, "invalid_request");
     server.post("/v1/embeddings", &json!({"input": [[1, 2]]})).refused(422, "invalid_request");
 }
 
@@ -220,10 +221,13 @@ fn metrics_count_what_happened() {
 }
 
 /// Gets a status out of a route, whatever that takes.
-fn provoke(route: &str, method: &str, status: u16, servers: &Servers) -> Reply {
+fn provoke(described: &str, method: &str, status: u16, servers: &Servers) -> Reply {
+    let usual = &servers.usual;
+    let known = usual.get("/healthz").header("x-frosthead-model").unwrap().to_owned();
+    let route = &described.replace("{model}", if status == 404 { "other" } else { &known });
     let json = ("Content-Type", "application/json");
     let key = ("Authorization", "Bearer k");
-    let texts = |texts: Value| match route {
+    let texts = |texts: Value| match route.as_str() {
         "/v1/predict" => json!({ "texts": texts }),
         "/v1/embeddings" => json!({ "input": texts }),
         "/predict" => {
@@ -236,8 +240,8 @@ fn provoke(route: &str, method: &str, status: u16, servers: &Servers) -> Reply {
     let ask = |server: &Server, headers: &[(&str, &str)], body: &str| {
         server.ask(method, route, headers, body.as_bytes())
     };
-    let usual = &servers.usual;
     match status {
+        404 => ask(usual, &[key], ""),
         200 => ask(usual, &[json, key], &good),
         400 => ask(usual, &[json, key], "{"),
         401 => ask(usual, &[json], &good),
@@ -300,7 +304,7 @@ fn the_server_does_what_its_description_says() {
         for (method, described) in methods.as_object().unwrap() {
             for status in described["responses"].as_object().unwrap().keys() {
                 let status = status.parse().unwrap();
-                if (route.as_str(), status) == ("/readyz", 503) {
+                if ["/readyz", "/health"].contains(&route.as_str()) && status == 503 {
                     // `life` has it: a server that ends.
                     continue;
                 }
@@ -334,6 +338,6 @@ fn the_server_does_what_its_description_says() {
             }
         }
     }
-    assert_eq!(got.len(), 10);
+    assert_eq!(got.len(), 14);
     assert_eq!(got["/v1/predict"].len(), 10);
 }

@@ -11,12 +11,12 @@ use crate::bundle::{Made, keys};
 use crate::harness::{demo, directory, frosthead, text};
 
 /// Another bundle, which says other things.
-fn other() -> &'static Made {
+pub fn other() -> &'static Made {
     static MADE: OnceLock<Made> = OnceLock::new();
     MADE.get_or_init(|| Made::new("other", 120, &["--alpha", "1"]))
 }
 
-fn fingerprint(bundle: &Path) -> String {
+pub fn fingerprint(bundle: &Path) -> String {
     frosthead(&["inspect", text(bundle), "--json"]).success().json()["fingerprint"]
         .as_str()
         .unwrap()
@@ -24,13 +24,13 @@ fn fingerprint(bundle: &Path) -> String {
 }
 
 /// Puts a file where another is, at once.
-fn replace(with: &Path, at: &Path) {
+pub fn replace(with: &Path, at: &Path) {
     let beside = at.with_extension("new");
     std::fs::copy(with, &beside).unwrap();
     std::fs::rename(beside, at).unwrap();
 }
 
-fn served(server: &Server) -> String {
+pub fn served(server: &Server) -> String {
     let reply = server.post("/v1/predict", &json!({"texts": ["x"]}));
     assert_eq!(reply.status, 200);
     reply.header("x-frosthead-model").unwrap().to_owned()

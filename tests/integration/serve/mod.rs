@@ -2,6 +2,8 @@
 
 mod access;
 mod api;
+mod clients;
+mod exchange;
 mod hostile;
 mod life;
 mod limits;

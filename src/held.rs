@@ -1,0 +1,245 @@
+//! Owns files that are held open while what is in them is used, mapped or read: whether they are still what they were hashed to be.
+//!
+//! Refuses what was computed while one of them was written to. Another file that takes a name (`mv`) is none of its business: what is
+//! held open stays as it is.
+
+use std::fs::{File, Metadata};
+use std::ops::Range;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use crate::error::{Error, Kind, Result};
+use crate::fingerprint::Fingerprint;
+
+/// Bytes hashed at a time: read rather than mapped, because pages that were looked at count as this process's memory.
+const PIECE: usize = 256 * 1024;
+
+/// What a file's metadata say about its content. Whoever writes to a file changes it, even if he puts the file's times back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    file: (u64, u64),
+    bytes: u64,
+    modified: (i64, i64),
+    /// When anything of the file changed, its name and its rights included.
+    changed: (i64, i64),
+}
+
+impl Identity {
+    /// Of an open file.
+    ///
+    /// # Errors
+    /// The system does not say.
+    pub fn of(file: &File) -> std::io::Result<Self> {
+        file.metadata().map(|metadata| Self::new(&metadata))
+    }
+
+    /// Of the file that a path leads to.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn at(path: &Path) -> std::io::Result<Self> {
+        std::fs::metadata(path).map(|metadata| Self::new(&metadata))
+    }
+
+    fn new(metadata: &Metadata) -> Self {
+        Self {
+            file: (metadata.dev(), metadata.ino()),
+            bytes: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+
+    /// Bytes of the file.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// When it was written to, in seconds since 1970.
+    #[must_use]
+    pub fn modified(&self) -> i64 {
+        self.modified.0
+    }
+
+    /// The same but for [`Self::changed`]: perhaps it only has another name, or other rights.
+    fn is_as_long_and_old_as(&self, other: &Self) -> bool {
+        Self { changed: other.changed, ..*self } == *other
+    }
+}
+
+/// Files that are held open.
+#[derive(Debug, Default)]
+pub struct Held(Vec<One>);
+
+#[derive(Debug)]
+struct One {
+    file: File,
+    /// Where it was found.
+    path: PathBuf,
+    /// The bytes that are used, and their hash.
+    used: (Range<u64>, Fingerprint),
+    /// As it was when it was last known to be right.
+    known: Mutex<Identity>,
+}
+
+impl Held {
+    /// Holds a file of which these bytes are used, which have that hash; it was `known` so before they were hashed.
+    pub fn hold(&mut self, file: File, path: PathBuf, used: (Range<u64>, Fingerprint), known: Identity) {
+        self.0.push(One { file, path, used, known: Mutex::new(known) });
+    }
+
+    /// Opens a whole file, hashes it and holds it: the hash.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn open(&mut self, path: PathBuf) -> Result<Fingerprint> {
+        let failed = |source| Error::io("read", &path, source);
+        let file = File::open(&path).map_err(failed)?;
+        let known = Identity::of(&file).map_err(failed)?;
+        let hash = hash_range(&file, 0..known.bytes).map_err(failed)?;
+        self.hold(file, path, (0..known.bytes, hash), known);
+        Ok(hash)
+    }
+
+    /// Refuses what was made of the files just now, if one of them was written to meanwhile. Costs a question to the system for each;
+    /// a file that may only have got another name or other rights is hashed again.
+    ///
+    /// # Errors
+    /// One was written to.
+    pub fn check(&self) -> Result<()> {
+        self.0.iter().try_for_each(One::check)
+    }
+
+    /// Refuses a path that leads to another file than the one that is held: something opened it by name.
+    ///
+    /// # Errors
+    /// It does.
+    pub fn check_places(&self) -> Result<()> {
+        for One { path, file, .. } in &self.0 {
+            let failed = |source| Error::io("read", path, source);
+            if Identity::of(file).map_err(failed)?.file != Identity::at(path).map_err(failed)?.file {
+                return Err(Error::new(Kind::Model, "the file was replaced while it was being opened")
+                    .at(path)
+                    .help("run the command again"));
+            }
+        }
+        self.check()
+    }
+}
+
+impl One {
+    fn check(&self) -> Result<()> {
+        let Self { file, path, used: (range, hash), known } = self;
+        let failed = |source| Error::io("read", path, source);
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Identity::of(file).map_err(failed)?;
+        if now == *known {
+            return Ok(());
+        }
+        let same = now.is_as_long_and_old_as(&known)
+            && hash_range(file, range.clone()).is_ok_and(|found| found == *hash)
+            && Identity::of(file).map_err(failed)? == now;
+        if same {
+            *known = now;
+            return Ok(());
+        }
+        let error = Error::new(Kind::Model, "the file was written to while it was in use").at(path).help(
+            "run the command again; move a new file over one that is in use (mv) instead of writing into it",
+        );
+        if now.bytes == known.bytes {
+            return Err(error);
+        }
+        Err(error.found(format!("{} bytes", now.bytes)).expected(known.bytes.to_string()))
+    }
+}
+
+/// The hash of some bytes of a file.
+///
+/// # Errors
+/// They cannot be read.
+pub fn hash_range(file: &File, range: Range<u64>) -> std::io::Result<Fingerprint> {
+    let Range { mut start, end } = range;
+    let mut hasher = blake3::Hasher::new();
+    let mut piece = vec![0; PIECE.min(usize::try_from(end - start).unwrap_or(PIECE))];
+    while start < end {
+        let length = piece.len().min(usize::try_from(end - start).unwrap_or(PIECE));
+        file.read_exact_at(&mut piece[..length], start)?;
+        hasher.update(&piece[..length]);
+        start += length as u64;
+    }
+    Ok(Fingerprint(*hasher.finalize().as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+
+    /// A held file of 9 bytes that was last written to an hour ago.
+    fn held(folder: &Path) -> (Held, PathBuf) {
+        let path = folder.join("weights");
+        std::fs::write(&path, "123456789").unwrap();
+        set_back(&path);
+        let mut held = Held::default();
+        assert_eq!(held.open(path.clone()).unwrap(), Fingerprint::of_bytes(b"123456789"));
+        (held, path)
+    }
+
+    /// Puts the file's time of writing to a whole hour, as `cp -p` and `rsync` put it back.
+    fn set_back(path: &Path) {
+        let file = File::options().write(true).open(path).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)).unwrap();
+    }
+
+    #[track_caller]
+    fn refused(held: &Held, path: &Path) {
+        let error = held.check().unwrap_err();
+        assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+        assert!(error.remedy().unwrap().contains("mv"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_written_to_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |path: &Path, bytes: &str, options: &mut std::fs::OpenOptions| {
+            options.write(true).open(path).unwrap().write_all(bytes.as_bytes()).unwrap();
+        };
+        let (held_, path) = held(folder.path());
+        held_.check().unwrap();
+        write(&path, "0", &mut File::options());
+        refused(&held_, &path);
+        // Of the same length, and with the time put back.
+        let (held_, path) = held(folder.path());
+        write(&path, "987654321", File::options().truncate(true));
+        set_back(&path);
+        refused(&held_, &path);
+        let (held_, path) = held(folder.path());
+        write(&path, "", File::options().truncate(true));
+        set_back(&path);
+        refused(&held_, &path);
+    }
+
+    #[test]
+    fn another_name_other_rights_and_another_file_in_its_place_are_harmless() {
+        let folder = tempfile::tempdir().unwrap();
+        let (held_, path) = held(folder.path());
+        let mut rights = std::fs::metadata(&path).unwrap().permissions();
+        rights.set_readonly(true);
+        std::fs::set_permissions(&path, rights).unwrap();
+        held_.check().unwrap();
+        held_.check_places().unwrap();
+        std::fs::rename(&path, folder.path().join("other")).unwrap();
+        held_.check().unwrap();
+        assert!(held_.check_places().is_err(), "nothing is there");
+        std::fs::write(&path, "another").unwrap();
+        held_.check().unwrap();
+        let error = held_.check_places().unwrap_err().to_string();
+        assert!(error.contains("replaced"), "{error}");
+        std::fs::remove_file(folder.path().join("other")).unwrap();
+        held_.check().unwrap();
+    }
+}
