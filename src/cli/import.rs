@@ -81,7 +81,11 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
         } else {
             format!(", prefix {:?}", preparation.prefix)
         },
-        manifest.source.output.as_ref().map_or_else(String::new, |name| format!(", from its output {name:?}"))
+        manifest
+            .source
+            .output
+            .as_ref()
+            .map_or_else(String::new, |name| format!(", from its output {name:?}"))
     ));
     if let Some(trial) = trial {
         trial.notes.iter().for_each(|note| terminal.say(format!("note: {note}")));

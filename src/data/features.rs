@@ -24,12 +24,13 @@ use tempfile::NamedTempFile;
 use super::arrow_cell;
 use super::cell::Cell;
 use super::column_use::Columns;
+use super::compression::seekable;
 use super::feature_table::{FeatureColumns, FeatureTable};
 use super::guard::guarded;
 use super::output::parent;
 pub(super) use super::parquet_table::Origin;
 use super::parquet_table::{ParquetFile, ParquetRows};
-use super::table::{Row, empty_table, open_file};
+use super::table::{Row, empty_table};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::TextKey;
 
@@ -309,7 +310,7 @@ fn unwritable(path: &Path, source: impl Into<Box<dyn std::error::Error + Send + 
 /// # Errors
 /// It is not a Parquet file.
 pub fn feature_metadata(path: &Path) -> Result<BTreeMap<String, String>> {
-    Ok(ParquetFile::open(path, open_file(path)?)?.metadata())
+    Ok(ParquetFile::open(path, seekable(path)?)?.metadata())
 }
 
 /// Reads a Parquet of features made by [`FeatureWriter`] or elsewhere: its vectors, and the columns that are asked for.
@@ -317,7 +318,7 @@ pub fn feature_metadata(path: &Path) -> Result<BTreeMap<String, String>> {
 /// # Errors
 /// The file is unreadable, lacks a column, or a vector is null, of another length, or not finite.
 pub fn read_features(path: &Path, asked: &FeatureColumns<'_>) -> Result<FeatureTable> {
-    let (names, mut rows) = ParquetRows::open(path, open_file(path)?)?;
+    let (names, mut rows) = ParquetRows::open(path, seekable(path)?)?;
     let vectors = vector_column(rows.file().schema(), asked.vectors).map_err(|error| error.at(path))?;
     let mut columns = Columns::new(names);
     let mut ask = |name: &str| {
@@ -536,7 +537,7 @@ mod tests {
         };
         let columns: Vec<String> = {
             let (names, _) =
-                ParquetRows::open(&path("good.parquet"), open_file(&path("good.parquet")).unwrap()).unwrap();
+                ParquetRows::open(&path("good.parquet"), seekable(&path("good.parquet")).unwrap()).unwrap();
             names
         };
         let cells: Vec<&str> = columns.iter().map(String::as_str).filter(|name| *name != "vector").collect();

@@ -236,17 +236,19 @@ pub fn embed_file(
 /// Hash of everything the output depends on; `None` for standard input, which cannot be read twice.
 fn inputs(embedder: &Embedder, request: &EmbedRequest<'_>) -> Result<Option<Fingerprint>> {
     let Some(path) = &request.source.path else { return Ok(None) };
-    Ok(Some(
-        Fields::new("frosthead embed 2")
-            .field("data", Fingerprint::of_file(path)?.0)
-            .field("format", format!("{:?}", request.source.format))
-            .field("text column", request.text_column)
-            .field("keep text", request.keep_text.to_string())
-            .field("features", request.features.to_string())
-            .field("long texts", embedder.long().to_string())
-            .field("backbone", embedder.backbone().fingerprint().0)
-            .finish(),
-    ))
+    let mut inputs = Fields::new("frosthead embed 2")
+        .field("data", Fingerprint::of_file(path)?.0)
+        .field("format", format!("{:?}", request.source.format))
+        .field("text column", request.text_column)
+        .field("keep text", request.keep_text.to_string())
+        .field("features", request.features.to_string())
+        .field("long texts", embedder.long().to_string())
+        .field("backbone", embedder.backbone().fingerprint().0);
+    let reading = request.source.reading();
+    if !reading.is_default() {
+        inputs = inputs.field("reading", reading.to_string());
+    }
+    Ok(Some(inputs.finish()))
 }
 
 fn metadata(

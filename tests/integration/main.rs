@@ -18,5 +18,6 @@ mod refit;
 mod robust;
 #[cfg(feature = "serve")]
 mod serve;
+mod text_tables;
 mod trained_features;
 mod tune;
