@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backbone::MANIFEST;
 use crate::bert::ChangedTensors;
-use crate::data::{Format, Part, Rare};
+use crate::data::{Format, Part, Rare, Reading};
 use crate::embed::{FeatureChoice, RowLayout};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fingerprint, TextKey};
@@ -129,6 +129,9 @@ pub struct TableRecipe {
     /// Of the file.
     pub fingerprint: Fingerprint,
     pub format: Format,
+    /// What was asked for of how it is read.
+    #[serde(default, skip_serializing_if = "Reading::is_default")]
+    pub reading: Reading,
 }
 
 /// How the rows were split.

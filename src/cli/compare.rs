@@ -111,7 +111,8 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
 fn request(arguments: &Arguments, opened: &Runtime) -> Result<CompareRequest> {
     let Arguments { learning, network, table, runtime, .. } = arguments;
     let input = |data: &str| -> Result<Input> {
-        Ok(Input::Texts { source: table.source(data)?, column: table.text.clone() })
+        let source = if data == arguments.data { table.source(data)? } else { table.source_beside(data)? };
+        Ok(Input::Texts { source, column: table.text.clone() })
     };
     let shared = TrainRequest {
         freeze: arguments.freeze.clone(),

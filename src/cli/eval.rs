@@ -13,7 +13,7 @@ use super::options::{RuntimeArguments, StoreArguments, TableArguments, TrustArgu
 use super::terminal::{Terminal, grouped};
 use crate::classifier::Model;
 use crate::classifier::run::SplitRows;
-use crate::data::{Format, RecordFormat, RecordValue, RecordWriter, Source, write_atomically};
+use crate::data::{Format, RecordFormat, RecordValue, RecordWriter, write_atomically};
 use crate::dataset::{Columns, Dataset};
 use crate::embed::covering;
 use crate::error::{Error, Kind, Result};
@@ -174,7 +174,8 @@ fn load(
     kept: &[String],
     terminal: &Terminal,
 ) -> anyhow::Result<Dataset> {
-    let source = arguments.table.source(data)?;
+    let table = &arguments.table;
+    let source = if data == arguments.data { table.source(data)? } else { table.source_beside(data)? };
     let columns = Columns { kept, texts: arguments.errors.is_some() };
     let named = |error: Error| match &source.path {
         Some(path) => error.at(path),
@@ -217,7 +218,7 @@ fn write_mistakes(
     rows: &Dataset,
 ) -> Result<()> {
     let mistakes = evaluator.mistakes(which)?;
-    let format = match Source::new(&path.to_string_lossy(), None)?.format {
+    let format = match Format::of_output(path)? {
         Format::Jsonl => RecordFormat::Jsonl,
         _ => RecordFormat::Csv,
     };

@@ -100,7 +100,11 @@ impl LearningArguments {
             head_init: network.head_init,
             init_heads: None,
             earlier: None,
-            label_text: network.label_text.as_deref().map(|path| Source::new(path, None)).transpose()?,
+            label_text: network
+                .label_text
+                .as_deref()
+                .map(|path| table.fitted(Source::new(path, None)?))
+                .transpose()?,
             strict: table.strict,
             output: std::path::PathBuf::new(),
             overwrite: false,

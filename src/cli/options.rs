@@ -12,7 +12,7 @@ use super::terminal::{Terminal, bytes, count_rows, grouped};
 use crate::backbone::Backbone;
 use crate::bundle::PublicKey;
 use crate::classifier::open_trusted_backbone;
-use crate::data::{Format, Source};
+use crate::data::{Delimiter, Format, Quoting, Reading, Source, TextEncoding};
 use crate::embed::{EmbedOptions, Embedder, MemoryPlan, StoredLayers};
 use crate::error::{Error, Kind, Result};
 use crate::quantities::{MemorySize, date};
@@ -155,9 +155,21 @@ impl TrustArguments {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Table")]
 pub(crate) struct TableArguments {
-    /// csv, tsv, jsonl, parquet or lines; by default the file's extension tells.
+    /// csv, tsv, jsonl, json, parquet or lines; by default the file's extension tells. Tables may be compressed
+    /// (gzip, zstd).
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
+    /// What separates the cells of a row, like ';', or '\\t' for a tab [default: a comma in CSV, a tab in TSV].
+    #[arg(long, value_name = "C")]
+    delimiter: Option<Delimiter>,
+    /// What a quote at the start of a cell means: `auto`, that another ends the cell, refused where what is between
+    /// hardly is one cell; `double`, the same without doubt; `none`, nothing, quotes are text [default: auto].
+    #[arg(long, value_name = "HOW")]
+    quoting: Option<Quoting>,
+    /// The encoding of a table of text, like windows-1252, utf-16le or shift_jis [default: what its byte-order mark
+    /// says, else UTF-8, or UTF-16 where it can be nothing else].
+    #[arg(long, value_name = "NAME")]
+    encoding: Option<TextEncoding>,
     /// The column that holds the text.
     #[arg(long, value_name = "COLUMN", default_value = "text")]
     pub(crate) text: String,
@@ -169,8 +181,27 @@ pub(crate) struct TableArguments {
 impl TableArguments {
     /// The table named on the command line; a bare `-` is one text a line unless --format says otherwise.
     pub(crate) fn source(&self, data: &str) -> Result<Source> {
+        self.unread(data)?.with(self.reading())
+    }
+
+    /// A table beside the one that the command is about: what of the options fits its format holds for it too.
+    pub(crate) fn source_beside(&self, data: &str) -> Result<Source> {
+        self.fitted(self.unread(data)?)
+    }
+
+    /// The same for a table whose format is its own.
+    pub(crate) fn fitted(&self, source: Source) -> Result<Source> {
+        let reading = self.reading().fitting(source.format);
+        source.with(reading)
+    }
+
+    fn unread(&self, data: &str) -> Result<Source> {
         let lines = (data == "-" && self.format.is_none()).then_some(Format::Lines);
         Source::new(data, self.format.or(lines))
+    }
+
+    fn reading(&self) -> Reading {
+        Reading { delimiter: self.delimiter, quoting: self.quoting, encoding: self.encoding }
     }
 }
 

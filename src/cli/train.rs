@@ -263,7 +263,8 @@ fn say_frozen(terminal: &Terminal, metrics: &RunMetrics) {
 
 fn request(arguments: &Arguments) -> Result<TrainRequest> {
     let input = |data: &str| -> Result<Input> {
-        let source = arguments.table.source(data)?;
+        let table = &arguments.table;
+        let source = if data == arguments.data { table.source(data)? } else { table.source_beside(data)? };
         if arguments.backbone.is_some() || arguments.from.is_some() {
             return Ok(Input::Texts { source, column: arguments.table.text.clone() });
         }

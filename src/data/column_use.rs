@@ -80,10 +80,15 @@ impl Columns {
                 .help("rename one of them"));
         }
         let Some(place) = self.place(name) else {
+            let plain = |name: &str| name.trim().to_lowercase();
+            let similar = self.names.iter().find(|other| plain(other) == plain(name));
             return Err(Error::new(Kind::Table, "there is no such column")
                 .found(format!("{name:?}"))
                 .expected(format!("one of {}", self.names.join(", ")))
-                .help("check the name; --text names the text column, --task a label column"));
+                .help(similar.map_or_else(
+                    || "check the name; --text names the text column, --task a label column".to_owned(),
+                    |other| format!("say {other:?}, white space and case as in the table"),
+                )));
         };
         self.uses[place] = Use::Asked;
         Ok(place)

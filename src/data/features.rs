@@ -24,12 +24,13 @@ use tempfile::NamedTempFile;
 use super::arrow_cell;
 use super::cell::Cell;
 use super::column_use::Columns;
+use super::compression::seekable;
 use super::feature_table::{FeatureColumns, FeatureTable};
 use super::guard::guarded;
 use super::output::parent;
 pub(super) use super::parquet_table::Origin;
 use super::parquet_table::{ParquetFile, ParquetRows};
-use super::table::{Row, empty_table, open_file};
+use super::table::{Row, empty_table};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::TextKey;
 
@@ -313,7 +314,7 @@ fn unwritable(path: &Path, source: impl Into<Box<dyn std::error::Error + Send + 
 /// # Errors
 /// It is not a Parquet file.
 pub fn feature_metadata(path: &Path) -> Result<BTreeMap<String, String>> {
-    Ok(ParquetFile::open(path, open_file(path)?)?.metadata())
+    Ok(ParquetFile::open(path, seekable(path)?)?.metadata())
 }
 
 /// Reads the vectors of a Parquet of features, and the keys of their texts. `column` names the vectors' column; by default
@@ -330,7 +331,7 @@ pub fn read_features(path: &Path, column: Option<&str>) -> Result<FeatureTable> 
 /// # Errors
 /// The file is unreadable, lacks a column, or a vector is null, of another length, or not finite.
 pub fn read_labelled_features(path: &Path, asked: &FeatureColumns<'_>) -> Result<FeatureTable> {
-    let (names, mut rows) = ParquetRows::open(path, open_file(path)?)?;
+    let (names, mut rows) = ParquetRows::open(path, seekable(path)?)?;
     let vectors = vector_column(rows.file().schema(), asked.vectors).map_err(|error| error.at(path))?;
     let mut columns = Columns::new(names);
     let mut ask = |name: &str| {
@@ -549,7 +550,7 @@ mod tests {
         };
         let columns: Vec<String> = {
             let (names, _) =
-                ParquetRows::open(&path("good.parquet"), open_file(&path("good.parquet")).unwrap()).unwrap();
+                ParquetRows::open(&path("good.parquet"), seekable(&path("good.parquet")).unwrap()).unwrap();
             names
         };
         let cells: Vec<&str> = columns.iter().map(String::as_str).filter(|name| *name != "vector").collect();

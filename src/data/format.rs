@@ -6,7 +6,11 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::reading::Reading;
 use crate::error::{Error, Kind, Result};
+
+/// Endings of files that hold a table compressed; what stands before them tells the table's format.
+const COMPRESSED: [&str; 4] = ["gz", "gzip", "zst", "zstd"];
 
 /// A kind of table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,7 +18,7 @@ use crate::error::{Error, Kind, Result};
 pub enum Format {
     /// Comma-separated, RFC 4180 quoting, with a header.
     Csv,
-    /// Tab-separated, the same quoting, with a header.
+    /// Tab-separated, with a header; quotes enclose cells, but no tab and no line end.
     Tsv,
     /// One JSON object a line.
     Jsonl,
@@ -55,12 +59,13 @@ impl fmt::Display for Format {
 }
 
 impl Format {
-    /// The format a file's extension stands for.
+    /// The format that a file's extension stands for, or the one before `.gz` or `.zst`.
     ///
     /// # Errors
     /// It stands for none.
     pub fn of_path(path: &Path) -> Result<Self> {
-        let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+        let name = if names_compressed(path) { path.with_extension("") } else { path.to_path_buf() };
+        let extension = name.extension().map(|extension| extension.to_string_lossy().to_lowercase());
         match extension.as_deref() {
             Some("csv") => Ok(Self::Csv),
             Some("tsv" | "tab") => Ok(Self::Tsv),
@@ -72,19 +77,52 @@ impl Format {
                 .at(path)
                 .found(other.map_or_else(|| "no extension".to_owned(), |other| format!(".{other}")))
                 .expected(
-                    ".csv, .tsv, .jsonl, .ndjson, .json, .parquet or .txt (unpacked, if it is compressed)",
+                    ".csv, .tsv, .jsonl, .ndjson, .json, .parquet or .txt, or one of these and .gz or .zst",
                 )
                 .help("say --format csv, tsv, jsonl, json, parquet or lines")),
         }
     }
+
+    /// The format that the extension of a file to be written stands for.
+    ///
+    /// # Errors
+    /// It stands for none, or for a compressed file: what is written is not compressed.
+    pub fn of_output(path: &Path) -> Result<Self> {
+        if names_compressed(path) {
+            return Err(Error::new(Kind::Usage, "tables are written uncompressed")
+                .at(path)
+                .help("leave .gz or .zst away from the name, and compress the file afterwards"));
+        }
+        Self::of_path(path)
+    }
 }
 
-/// A table by its place.
-#[derive(Debug, Clone)]
+/// Whether a file's name says that it is compressed.
+pub(super) fn names_compressed(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|extension| COMPRESSED.contains(&extension.to_string_lossy().to_lowercase().as_str()))
+}
+
+/// A table by its place, and how it is read.
+#[derive(Clone)]
 pub struct Source {
     /// `None`: standard input.
     pub path: Option<PathBuf>,
     pub format: Format,
+    reading: Reading,
+}
+
+/// Part of what the inputs of a run are hashed from: nothing is said of a reading by default, as in the runs of
+/// before.
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut source = f.debug_struct("Source");
+        source.field("path", &self.path).field("format", &self.format);
+        if !self.reading.is_default() {
+            source.field("reading", &self.reading);
+        }
+        source.finish()
+    }
 }
 
 impl Source {
@@ -97,17 +135,32 @@ impl Source {
         if argument != "-" {
             let path = PathBuf::from(argument);
             let format = format.map_or_else(|| Format::of_path(&path), Ok)?;
-            return Ok(Self { path: Some(path), format });
+            return Ok(Self { path: Some(path), format, reading: Reading::default() });
         }
         match format {
             Some(Format::Parquet) => {
                 Err(Error::new(Kind::Usage, "Parquet cannot be read from standard input")
                     .help("its table of contents is at the end: save it to a file and give that"))
             }
-            Some(format) => Ok(Self { path: None, format }),
+            Some(format) => Ok(Self { path: None, format, reading: Reading::default() }),
             None => Err(Error::new(Kind::Usage, "the format of standard input is not known")
                 .help("say --format csv, tsv, jsonl, json or lines")),
         }
+    }
+
+    /// The same table, read in this way.
+    ///
+    /// # Errors
+    /// Its format has no use for it.
+    pub fn with(self, reading: Reading) -> Result<Self> {
+        reading.check(self.format).map_err(|error| error.at(self.name()))?;
+        Ok(Self { reading, ..self })
+    }
+
+    /// How it is read.
+    #[must_use]
+    pub fn reading(&self) -> Reading {
+        self.reading
     }
 
     /// What to call it in a message.
@@ -129,6 +182,10 @@ mod tests {
             ("a.ndjson", Format::Jsonl),
             ("a.parquet", Format::Parquet),
             ("a.txt", Format::Lines),
+            ("a.csv.gz", Format::Csv),
+            ("a.b.tsv.ZST", Format::Tsv),
+            ("a.jsonl.gzip", Format::Jsonl),
+            ("a.parquet.zstd", Format::Parquet),
         ] {
             assert_eq!(Source::new(path, None).unwrap().format, format);
         }
@@ -137,10 +194,27 @@ mod tests {
 
     #[test]
     fn an_unknown_extension_names_the_known_ones() {
-        for path in ["a.csv.gz", "a"] {
+        for path in ["a.dat", "a", "a.gz", "a.csv.bz2"] {
             let error = Source::new(path, None).unwrap_err();
             assert!(error.to_string().contains(".jsonl"), "{error}");
         }
+    }
+
+    #[test]
+    fn what_is_written_is_not_called_compressed() {
+        assert_eq!(Format::of_output(Path::new("a.csv")).unwrap(), Format::Csv);
+        assert!(Format::of_output(Path::new("a.csv.gz")).unwrap_err().to_string().contains("uncompressed"));
+    }
+
+    #[test]
+    fn a_source_is_hashed_as_ever_unless_it_is_read_in_a_way_of_its_own() {
+        let source = Source::new("a.csv", None).unwrap();
+        assert_eq!(format!("{source:?}"), "Source { path: Some(\"a.csv\"), format: Csv }");
+        let reading = Reading { delimiter: ";".parse().ok(), ..Reading::default() };
+        let other = format!("{:?}", source.with(reading).unwrap());
+        assert!(other.contains("format: Csv, reading: Reading"), "{other}");
+        let lines = Source::new("-", Some(Format::Lines)).unwrap().with(reading).unwrap_err().to_string();
+        assert!(lines.contains("standard input") && lines.contains("lines"), "{lines}");
     }
 
     #[test]

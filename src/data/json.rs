@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use super::cell::Cell;
 use super::column_use::{Columns, Use};
+use super::compression::unreadable;
 use super::table::{Values, empty_table, invalid_utf8};
 use crate::error::{Error, Kind, Result};
 
@@ -319,10 +320,6 @@ impl JsonRows {
     fn broken(&self, what: &str) -> Error {
         Error::new(Kind::Table, format!("line {}: {what}", self.begins))
     }
-}
-
-fn unreadable(source: std::io::Error) -> Error {
-    Error::new(Kind::Io, "the table cannot be read").because(source)
 }
 
 /// A value that is carried through: as it is.

@@ -1,5 +1,5 @@
-//! Owns tables in and out: CSV, TSV, JSON, lines, Parquet; labels and classes; splits; atomic output files and
-//! directories.
+//! Owns tables in and out: CSV, TSV, JSON, lines, Parquet, their encodings and compression; labels and classes;
+//! splits; atomic output files and directories.
 //!
 //! Refuses to guess: a row that does not fit is an error with its file, row and what was expected, never skipped. The only
 //! user of the csv, arrow and parquet crates.
@@ -7,10 +7,13 @@
 #[cfg(feature = "parquet")]
 mod arrow_cell;
 mod cell;
+mod cells;
 #[cfg(feature = "train")]
 mod classes;
 mod column_use;
+mod compression;
 mod delimited;
+mod encoding;
 mod feature_table;
 #[cfg(feature = "parquet")]
 mod features;
@@ -25,6 +28,7 @@ mod labels;
 mod output;
 #[cfg(feature = "parquet")]
 mod parquet_table;
+mod reading;
 mod records;
 mod split;
 mod table;
@@ -44,6 +48,7 @@ pub use format::{Format, Source};
 pub use label_name::{LabelNames, label_of_number, label_of_text};
 pub use labels::{LabelSet, Rare};
 pub use output::{replace_directory, replace_file, write_atomically};
+pub use reading::{Delimiter, Quoting, Reading, TextEncoding};
 pub use records::{RecordFormat, RecordValue, RecordWriter};
 pub use split::{Part, SplitOptions, split};
 pub use table::{Row, TableReader};

@@ -8,11 +8,17 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use super::cell::Cell;
+use super::cells::Dialect;
 use super::column_use::{Columns, free_name};
+#[cfg(feature = "parquet")]
+use super::compression::seekable;
+use super::compression::{unpacked, unreadable};
 use super::delimited::Delimited;
+use super::encoding::{decoded, with_line_feeds};
 use super::features::{CarriedColumn, Origin};
 use super::format::{Format, Source};
 use super::json::{JsonRows, Layout};
+use super::reading::Delimiter;
 use crate::error::{Error, Kind, Result};
 
 /// One row of a table.
@@ -98,29 +104,37 @@ impl TableReader {
         if source.format == Format::Parquet {
             return Self::open_parquet(source, name);
         }
-        let mut reader: Box<dyn BufRead> = match &source.path {
+        let (columns, rows) = Self::open_text(source).map_err(|error| error.at(&name))?;
+        Ok(Self::of(source, name, columns, rows))
+    }
+
+    /// Opens a table of text, unpacked and as UTF-8.
+    fn open_text(source: &Source) -> Result<(Vec<String>, Rows)> {
+        let input: Box<dyn BufRead> = match &source.path {
             Some(path) => Box::new(BufReader::with_capacity(1 << 16, open_file(path)?)),
             None => Box::new(BufReader::with_capacity(1 << 16, std::io::stdin())),
         };
-        skip_byte_order_mark(&mut reader).map_err(|source| Error::io("read", &name, source))?;
-        let (columns, rows) = match source.format {
+        let reading = source.reading();
+        let reader = decoded(unpacked(input, source.path.as_deref())?, reading.encoding)?;
+        let lines = |reader| with_line_feeds(reader).map_err(|error| error.row(1));
+        match source.format {
             Format::Csv | Format::Tsv => {
-                let delimiter = if source.format == Format::Csv { b',' } else { b'\t' };
-                let (columns, rows) = Delimited::open(reader, delimiter).map_err(|error| error.at(&name))?;
-                (columns, Rows::Delimited(rows))
+                let usual = if source.format == Format::Tsv { Delimiter::TAB } else { Delimiter::COMMA };
+                let dialect = Dialect {
+                    delimiter: reading.delimiter.unwrap_or(usual),
+                    certain: reading.delimiter.is_some(),
+                    quoting: reading.quoting.unwrap_or_default(),
+                };
+                let (columns, rows) = Delimited::open(reader, dialect)?;
+                Ok((columns, Rows::Delimited(rows)))
             }
             Format::Jsonl | Format::Json => {
                 let layout = if source.format == Format::Jsonl { Layout::Lines } else { Layout::Array };
-                let (columns, rows) = JsonRows::open(reader, layout).map_err(|error| error.at(&name))?;
-                (columns, Rows::Json(rows))
+                let (columns, rows) = JsonRows::open(lines(reader)?, layout)?;
+                Ok((columns, Rows::Json(rows)))
             }
-            Format::Lines | Format::Parquet => (vec!["text".to_owned()], Rows::Lines(reader)),
-        };
-        let mut table = Self::of(source, name, columns, rows);
-        if source.path.is_some() {
-            table.refuse_nothing(source)?;
+            Format::Lines | Format::Parquet => Ok((vec!["text".to_owned()], Rows::Lines(lines(reader)?))),
         }
-        Ok(table)
     }
 
     fn of(source: &Source, name: String, columns: Vec<String>, rows: Rows) -> Self {
@@ -131,22 +145,13 @@ impl TableReader {
     #[cfg(feature = "parquet")]
     fn open_parquet(source: &Source, name: String) -> Result<Self> {
         let path = source.path.as_deref().unwrap_or(Path::new("-"));
-        let (columns, rows) = super::parquet_table::ParquetRows::open(path, open_file(path)?)?;
+        let (columns, rows) = super::parquet_table::ParquetRows::open(path, seekable(path)?)?;
         Ok(Self::of(source, name, columns, Rows::Parquet(rows)))
     }
 
     #[cfg(not(feature = "parquet"))]
     fn open_parquet(_: &Source, name: String) -> Result<Self> {
         Err(Error::new(Kind::Usage, "this build of frosthead does not read Parquet").at(name))
-    }
-
-    /// A file of lines has no header to miss, so only its size tells that it is empty.
-    fn refuse_nothing(&mut self, source: &Source) -> Result<()> {
-        let empty = match (&source.path, source.format) {
-            (Some(path), Format::Lines) => std::fs::metadata(path).is_ok_and(|file| file.len() == 0),
-            _ => false,
-        };
-        if empty { Err(empty_table().at(&self.name)) } else { Ok(()) }
     }
 
     /// Names of the columns: one each. The second column of a name is called `NAME_2`.
@@ -163,7 +168,14 @@ impl TableReader {
         if self.columns.place(name).is_none() {
             self.look_ahead(Some(name))?;
         }
-        let place = self.columns.ask(name).map_err(|error| error.at(&self.name))?;
+        let named = |error: Error| match &self.rows {
+            Rows::Delimited(rows) => match rows.missing(name) {
+                Some(help) => error.help(help),
+                None => error,
+            },
+            _ => error,
+        };
+        let place = self.columns.ask(name).map_err(|error| named(error).at(&self.name))?;
         #[cfg(feature = "parquet")]
         if let Rows::Parquet(rows) = &self.rows {
             rows.check_text(place)?;
@@ -325,19 +337,10 @@ pub(super) fn open_file(path: &Path) -> Result<File> {
     })
 }
 
-fn skip_byte_order_mark(reader: &mut impl BufRead) -> std::io::Result<()> {
-    if reader.fill_buf()?.starts_with(b"\xEF\xBB\xBF") {
-        reader.consume(3);
-    }
-    Ok(())
-}
-
 /// The next line without its line feed (and carriage return); `None` at the end.
 pub(super) fn next_line(reader: &mut dyn BufRead) -> Result<Option<String>> {
     let mut bytes = Vec::new();
-    let read = reader
-        .read_until(b'\n', &mut bytes)
-        .map_err(|source| Error::new(Kind::Io, "the line cannot be read").because(source))?;
+    let read = reader.read_until(b'\n', &mut bytes).map_err(unreadable)?;
     if read == 0 {
         return Ok(None);
     }
@@ -353,7 +356,7 @@ pub(super) fn next_line(reader: &mut dyn BufRead) -> Result<Option<String>> {
 /// The error of bytes that are not UTF-8.
 pub(super) fn invalid_utf8(byte: usize) -> Error {
     Error::new(Kind::Table, format!("the text is not valid UTF-8 after byte {byte}"))
-        .help("save the file as UTF-8 (iconv -f LATIN1 -t UTF-8 converts it)")
+        .help("name the table's encoding with --encoding, or save it as UTF-8")
 }
 
 #[cfg(test)]
@@ -460,15 +463,17 @@ mod tests {
 
     #[test]
     fn a_quote_that_is_never_closed_is_named() {
-        refused("a.csv", "text,label\n\"a,b\nc,d\n", &["row 1"]);
+        refused("a.csv", "text,label\n\"a,b\nc,d\n", &["a.csv, row 1, column \"text\"", "line 2"]);
     }
 
     #[test]
     fn invalid_utf8_is_named_with_row_and_column() {
         refused("a.csv", b"text,label\na,b\nc,\xff\n", &["row 2", "\"label\"", "UTF-8"]);
+        refused("a.csv", b"text,label\na,b\n\"c\nd\xff\",e\n", &["row 2", "\"text\"", "UTF-8"]);
         refused("a.csv", b"te\xffxt,label\na,b\n", &["header", "UTF-8"]);
         refused("a.jsonl", b"{\"text\": \"\xff\"}\n", &["row 1", "UTF-8"]);
         refused("a.txt", b"a\n\xff\n", &["row 2", "UTF-8"]);
+        refused("a.txt", b"a\xff\n", &["row 1", "UTF-8"]);
     }
 
     #[test]
@@ -514,6 +519,39 @@ mod tests {
             assert_eq!(cells(&rows[0])[..2], ["a]}\"", "36893488147419103232"]);
             assert_eq!(rows[0].cells[2].as_str().unwrap().replace(", ", ","), "[1,\"x y\"]");
             assert_eq!(cells(&rows[1]), ["null", "-0.10", "null"]);
+        }
+    }
+
+    #[test]
+    fn tables_are_unpacked_and_decoded_in_every_format_of_text() {
+        let gzip = |text: &str| {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+            let (bytes, _, _) = encoding_rs::WINDOWS_1252.encode(text);
+            std::io::Write::write_all(&mut encoder, &bytes).unwrap();
+            encoder.finish().unwrap()
+        };
+        let directory = tempfile::tempdir().unwrap();
+        for (name, content) in [
+            ("a.csv.gz", "text,label\n“caf\u{e9}”,x\n"),
+            ("a.tsv.gz", "text\tlabel\n“caf\u{e9}”\tx\n"),
+            ("a.jsonl.gz", "{\"text\": \"“caf\u{e9}”\", \"label\": \"x\"}\n"),
+            ("a.json.gz", "[{\"text\": \"“caf\u{e9}”\", \"label\": \"x\"}]"),
+            ("a.txt.gz", "“caf\u{e9}”\n"),
+        ] {
+            let path = directory.path().join(name);
+            std::fs::write(&path, gzip(content)).unwrap();
+            let source = Source::new(path.to_str().unwrap(), None).unwrap();
+            let first = |source: &Source| {
+                let mut reader = TableReader::open(source)?;
+                reader.column("text")?;
+                Ok(reader.read(10, 1 << 20)?.remove(0).cells.remove(0))
+            };
+            let error: Error = first(&source).map(|_| ()).unwrap_err();
+            let help = error.remedy().unwrap();
+            assert!(help.contains("--encoding windows-1252"), "{error}: {help}");
+            let encoding = "windows-1252".parse().ok();
+            let source = source.with(super::super::Reading { encoding, ..Default::default() }).unwrap();
+            assert_eq!(first(&source).unwrap().as_str(), Some("“café”"), "{name}");
         }
     }
 
@@ -565,6 +603,24 @@ mod tests {
         let (_, rows) = read("a.jsonl", "{\"n\": \"\\ud800\"}\n").unwrap();
         assert_eq!(rows[0].cells, [Cell::Json("\"\\ud800\"".into())]);
         refused_asking(&["n"], "a.jsonl", "{\"n\": \"\\ud800\"}\n", &["row 1", "\"n\"", "surrogate"]);
+    }
+
+    #[test]
+    fn lines_of_old_macs_are_lines() {
+        let (_, rows) = read("a.txt", "one\rtwo\rthree").unwrap();
+        assert_eq!(rows.iter().map(|row| cells(row)[0]).collect::<Vec<_>>(), ["one", "two", "three"]);
+        let (_, rows) = read("a.jsonl", "{\"text\": \"a\"}\r{\"text\": \"b\"}\r").unwrap();
+        assert_eq!(rows.len(), 2);
+    }
+
+    #[test]
+    fn a_column_that_is_nearly_there_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.csv");
+        std::fs::write(&path, "Text, label\na,b\n").unwrap();
+        let mut reader = TableReader::open(&Source::new(path.to_str().unwrap(), None).unwrap()).unwrap();
+        assert!(reader.column("text").unwrap_err().remedy().unwrap().contains("say \"Text\""));
+        assert!(reader.column("label").unwrap_err().remedy().unwrap().contains("say \" label\""));
     }
 
     #[test]

@@ -242,17 +242,19 @@ fn inputs(embedder: &Embedder, request: &EmbedRequest<'_>) -> Result<Option<Fing
         Format::Csv | Format::Tsv | Format::Lines => "frosthead embed 2",
         Format::Jsonl | Format::Json | Format::Parquet => "frosthead embed 3",
     };
-    Ok(Some(
-        Fields::new(version)
-            .field("data", Fingerprint::of_file(path)?.0)
-            .field("format", format!("{:?}", request.source.format))
-            .field("text column", request.text_column)
-            .field("keep text", request.keep_text.to_string())
-            .field("features", request.features.to_string())
-            .field("long texts", embedder.long().to_string())
-            .field("backbone", embedder.backbone().fingerprint().0)
-            .finish(),
-    ))
+    let mut inputs = Fields::new(version)
+        .field("data", Fingerprint::of_file(path)?.0)
+        .field("format", format!("{:?}", request.source.format))
+        .field("text column", request.text_column)
+        .field("keep text", request.keep_text.to_string())
+        .field("features", request.features.to_string())
+        .field("long texts", embedder.long().to_string())
+        .field("backbone", embedder.backbone().fingerprint().0);
+    let reading = request.source.reading();
+    if !reading.is_default() {
+        inputs = inputs.field("reading", reading.to_string());
+    }
+    Ok(Some(inputs.finish()))
 }
 
 fn metadata(

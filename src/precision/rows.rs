@@ -85,7 +85,7 @@ impl RunRows {
         let (mut texts, mut keys, mut parts) = (Vec::new(), Vec::<TextKey>::new(), Vec::new());
         let mut cells = vec![Vec::new(); run.heads.len()];
         for table in tables {
-            let source = Source::new(&table.path, Some(table.format))?;
+            let source = Source::new(&table.path, Some(table.format))?.with(table.reading)?;
             let columns = Columns { kept: &run.recipe.tasks, texts: true };
             let mut own = Dataset::from_texts(embedder, &source, column, columns, false, progress)
                 .map_err(|error| error.at(&table.path))?;

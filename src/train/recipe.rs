@@ -8,7 +8,7 @@ use crate::classifier::run::{
     BackboneRecipe, DataRecipe, FORMAT, FeaturesRecipe, HEADS, HeadsRecipe, METRICS, Recipe, SplitRecipe,
     TableRecipe, TrainingRecipe,
 };
-use crate::data::Format;
+use crate::data::{Format, Reading};
 use crate::dataset::Input;
 use crate::error::{Error, Kind, Result};
 use crate::finetune::StageOptions;
@@ -73,12 +73,12 @@ pub(super) fn recipe(
 
 /// What it takes to read an input again.
 fn table(input: &Input) -> Result<TableRecipe> {
-    let format = match input {
-        Input::Texts { source, .. } => source.format,
-        Input::Features { .. } => Format::Parquet,
+    let (format, reading) = match input {
+        Input::Texts { source, .. } => (source.format, source.reading()),
+        Input::Features { .. } => (Format::Parquet, Reading::default()),
     };
     let path = input.path().map_or_else(|| "-".to_owned(), |path| path.display().to_string());
-    Ok(TableRecipe { path, fingerprint: input.fingerprint()?, format })
+    Ok(TableRecipe { path, fingerprint: input.fingerprint()?, format, reading })
 }
 
 /// Hash of all inputs and options; those of training layers only count where layers are trained.
@@ -108,8 +108,11 @@ fn inputs(
         for path in request.init_heads.iter().map(|run| run.join(HEADS)) {
             inputs = inputs.field("init heads", Fingerprint::of_file(path)?.0);
         }
-        for path in request.label_text.iter().filter_map(|source| source.path.as_ref()) {
-            inputs = inputs.field("label text", Fingerprint::of_file(path)?.0);
+        if let Some(source) = &request.label_text {
+            if let Some(path) = &source.path {
+                inputs = inputs.field("label text", Fingerprint::of_file(path)?.0);
+            }
+            inputs = reading(inputs, source.reading());
         }
     }
     if !request.rare.is_default() {
@@ -118,12 +121,20 @@ fn inputs(
     for (name, input) in [("valid", &request.valid), ("test", &request.test)] {
         if let Some(input) = input {
             inputs = inputs.field(name, input.fingerprint()?.0);
+            if let Input::Texts { source, .. } = input {
+                inputs = reading(inputs, source.reading());
+            }
         }
     }
     if let Some(backbone) = backbone {
         inputs = inputs.field("backbone", backbone.fingerprint().0);
     }
     Ok(inputs.finish())
+}
+
+/// Adds how the table before is read, where that was asked for.
+fn reading(inputs: Fields, reading: Reading) -> Fields {
+    if reading.is_default() { inputs } else { inputs.field("reading", reading.to_string()) }
 }
 
 /// How the network is trained, for a plan that is more than heads on a frozen backbone.

@@ -42,7 +42,7 @@ fn tables_that_cannot_be_read_are_named() {
     );
     embed(
         &file(directory.path(), "latin1.csv", b"text\nna\xefve\n"),
-        &["row 1", "\"text\"", "UTF-8", "iconv"],
+        &["row 1", "\"text\"", "UTF-8", "naïve", "--encoding windows-1252"],
     );
     embed(&file(directory.path(), "bad.jsonl", "{\"text\": \"a\"}\n{\"text\"\n"), &["line 2", "not JSON"]);
     embed(&file(directory.path(), "data.xlsx", "x"), &[".xlsx", ".csv", "--format"]);

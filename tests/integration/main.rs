@@ -22,6 +22,7 @@ mod refit;
 mod robust;
 #[cfg(feature = "serve")]
 mod serve;
+mod text_tables;
 mod trained_features;
 mod tune;
 mod values;

@@ -1,0 +1,361 @@
+//! Tables of text as people have them: quotes, delimiters, encodings, compression. Each is read as it is
+//! written, or refused with advice that is followed here to its end.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use frosthead::data::{Source, TableReader, read_features};
+use tempfile::TempDir;
+
+use crate::harness::{Finished, backbone, directory, frosthead, frosthead_reading, text};
+
+/// A place for tables.
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(directory())
+    }
+
+    fn file(&self, name: &str, content: impl AsRef<[u8]>) -> String {
+        let path = self.path(name);
+        std::fs::write(&path, content).unwrap();
+        text(&path).to_owned()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn embed(&self, data: &str, more: &[&str]) -> Finished {
+        let out = self.path("out.parquet");
+        let arguments =
+            ["embed", data, "--backbone", backbone(), "--out", text(&out), "--keep-text", "--overwrite"];
+        frosthead(&[&arguments, more].concat())
+    }
+
+    /// The rows as they were read.
+    #[track_caller]
+    fn rows(&self, data: &str, more: &[&str]) -> Vec<Vec<String>> {
+        self.embed(data, more).success();
+        self.written()
+    }
+
+    fn written(&self) -> Vec<Vec<String>> {
+        let mut reader = open(text(&self.path("out.parquet")));
+        let names: Vec<String> = reader.columns().to_vec();
+        let kept = names.iter().filter(|name| !["text_hash", "embedding"].contains(&name.as_str()));
+        let places: Vec<usize> = kept.map(|name| reader.column(name).unwrap()).collect();
+        let rows = reader.read(1000, 1 << 20).unwrap().into_iter();
+        rows.map(|row| places.iter().map(|&place| row.cells[place].as_str().unwrap().to_owned()).collect())
+            .collect()
+    }
+}
+
+fn open(path: &str) -> TableReader {
+    TableReader::open(&Source::new(path, None).unwrap()).unwrap()
+}
+
+/// What stands after an option that a message advises, without the shell's quotes.
+#[track_caller]
+fn advised<'s>(stderr: &'s str, option: &str) -> &'s str {
+    let value =
+        stderr.split(&format!("say {option} ")).nth(1).unwrap_or_else(|| panic!("{option}: {stderr}"));
+    match value.strip_prefix('\'') {
+        Some(quoted) => quoted.split('\'').next().unwrap(),
+        None => value.split([' ', '\n', ',', ';', ')']).next().unwrap(),
+    }
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    zstd::encode_all(bytes, 3).unwrap()
+}
+
+fn utf_16(text: &str) -> Vec<u8> {
+    text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+}
+
+fn encoded(text: &str, name: &str) -> Vec<u8> {
+    encoding_rs::Encoding::for_label(name.as_bytes()).unwrap().encode(text).0.into_owned()
+}
+
+#[test]
+fn a_quote_that_is_never_closed_names_the_line_where_it_opened() {
+    let place = Place::new();
+    let rows = "product,the battery lasts long\nmovie,the plot is dull\n";
+    let data = place.file("last.csv", format!("label,text\n{rows}product,\"screen cracked on day one\n"));
+    let failed =
+        place.embed(&data, &[]).fails_with(&["last.csv, row 3", "line 4 is never closed", "\"text\""]);
+    let read = place.rows(&data, &["--quoting", advised(&failed.stderr, "--quoting")]);
+    assert_eq!(read[2], ["product", "\"screen cracked on day one"]);
+    // As the advice for a quote that is part of one text has it.
+    let data =
+        place.file("mended.csv", format!("label,text\n{rows}product,\"\"\"screen cracked on day one\"\n"));
+    assert_eq!(place.rows(&data, &[])[2], read[2]);
+    let stray = format!("label,text\n{}movie,\"a fine\n{}", rows.repeat(100), rows.repeat(50));
+    place.embed(&place.file("stray.csv", &stray), &["--strict"]).fails_with(&["line 202 is never closed"]);
+    let tabs = place.file("stray.tsv", stray.replace(',', "\t"));
+    place.embed(&tabs, &[]).fails_with(&["line 202 is never closed", "--quoting none"]);
+    place
+        .embed(&place.file("head.csv", "\"label,text\na,b\n"), &[])
+        .fails_with(&["line 1 is never closed", "header"]);
+}
+
+#[test]
+fn quotes_in_a_tsv_join_no_rows() {
+    let place = Place::new();
+    let content = "sentence\tlabel\n\"a moving film\t1\ndull \"and\" slow\t0\nthe \"best\" of it\t1\nflat jokes\t0\n\"fine\" acting\t1\n";
+    let data = place.file("glue.tsv", content);
+    let sentence = ["--text", "sentence"];
+    let failed = place.embed(&data, &sentence).fails_with(&["glue.tsv, row 1", "line 2", "--quoting none"]);
+    let read = place.rows(&data, &["--text", "sentence", "--quoting", advised(&failed.stderr, "--quoting")]);
+    let expected: Vec<Vec<&str>> = content.lines().skip(1).map(|line| line.split('\t').collect()).collect();
+    assert_eq!(read, expected);
+    // A quote that opens no cell is text without any option.
+    let inside = place.file("inside.tsv", "sentence\tlabel\ndull \"and\" slow\t0\n5\" disk\t1\n");
+    assert_eq!(place.rows(&inside, &sentence), [["dull \"and\" slow", "0"], ["5\" disk", "1"]]);
+    // One that does and swallows the next row is said, and read when it is meant.
+    let joined = place.file("joined.tsv", "sentence\tlabel\n\"one\t1\ntwo\"\t0\n");
+    let failed = place
+        .embed(&joined, &sentence)
+        .fails_with(&["line 2 encloses a tab or a line end", "--quoting double"]);
+    assert_eq!(advised(&failed.stderr, "--quoting"), "none");
+    assert_eq!(place.rows(&joined, &["--text", "sentence", "--quoting", "none"]).len(), 2);
+    assert_eq!(place.rows(&joined, &["--text", "sentence", "--quoting", "double"]), [["one\t1\ntwo", "0"]]);
+}
+
+#[test]
+fn a_wrong_delimiter_is_named_and_the_right_one_read() {
+    let place = Place::new();
+    let expected = [["a, \"b\"", "c"], ["d", "e"]];
+    for (name, content) in [
+        ("semicolons.csv", "text;label\n\"a, \"\"b\"\"\";c\nd;e\n"),
+        ("excel.csv", "sep=;\r\ntext;label\r\n\"a, \"\"b\"\"\";c\r\nd;e\r\n"),
+        ("tabs.csv", "text\tlabel\na, \"b\"\tc\nd\te\n"),
+        ("bars.csv", "text|label\na, \"b\"|c\nd|e\n"),
+        ("commas.tsv", "text,label\n\"a, \"\"b\"\"\",c\nd,e\n"),
+    ] {
+        let data = place.file(name, content);
+        let failed = place.embed(&data, &[]).fails_with(&[name, "separated by"]);
+        assert_eq!(
+            place.rows(&data, &["--delimiter", advised(&failed.stderr, "--delimiter")]),
+            expected,
+            "{name}"
+        );
+    }
+    // The header has the wrong delimiter in it as well: the missing column tells.
+    let data = place.file("both.csv", "text;a, b;label\nx;y, z;w\n");
+    let failed = place.embed(&data, &[]).fails_with(&["no such column", "separated by ';'"]);
+    assert_eq!(
+        place.rows(&data, &["--delimiter", advised(&failed.stderr, "--delimiter")]),
+        [["x", "y, z", "w"]]
+    );
+    for wrong in ["", ";;", "§", "t", "\""] {
+        place.embed(&data, &["--delimiter", wrong]).fails_with(&["one ASCII character"]);
+    }
+}
+
+#[test]
+fn encodings_are_recognised_or_advised_and_the_advice_works() {
+    let place = Place::new();
+    let cp1252 = place
+        .file("cp1252.csv", encoded("text,label\n“great” phone – buy it,pos\nbad,neg\n", "windows-1252"));
+    let failed = place.embed(&cp1252, &[]).fails_with(&[
+        "row 1",
+        "\"text\"",
+        "UTF-8",
+        "0x93",
+        "“great” phone – buy it",
+    ]);
+    let read = place.rows(&cp1252, &["--encoding", advised(&failed.stderr, "--encoding")]);
+    assert_eq!(read, [["“great” phone – buy it", "pos"], ["bad", "neg"]]);
+    let russian =
+        place.file("cp1251.txt", encoded("очень хороший фильм\nплохая игра актёров\n", "windows-1251"));
+    let failed = place.embed(&russian, &[]).fails_with(&["row 1", "--encoding windows-1251"]);
+    let read = place.rows(&russian, &["--encoding", advised(&failed.stderr, "--encoding")]);
+    assert_eq!(read, [["очень хороший фильм"], ["плохая игра актёров"]]);
+    for (name, content) in [
+        ("a.csv", "text,label\nnaïve “café”,x\nb,y\n"),
+        ("a.tsv", "text\tlabel\nnaïve “café”\tx\nb\ty\n"),
+        ("a.jsonl", "{\"text\": \"naïve “café”\", \"label\": \"x\"}\n{\"text\": \"b\", \"label\": \"y\"}\n"),
+    ] {
+        let expected = [["naïve “café”", "x"], ["b", "y"]];
+        for bytes in [utf_16(&format!("\u{feff}{content}")), utf_16(content)] {
+            assert_eq!(place.rows(&place.file(name, bytes), &[]), expected, "{name}");
+        }
+        let latin = place.file(name, encoded(content, "windows-1252"));
+        assert_eq!(place.rows(&latin, &["--encoding", "latin1"]), expected, "{name}");
+    }
+    let marked = utf_16("\u{feff}naïve\r\n\r\n“café”");
+    assert_eq!(place.rows(&place.file("a.txt", &marked), &[]), [["naïve"], [""], ["“café”"]]);
+    place.embed(text(&place.path("a.txt")), &["--encoding", "windows-1252"]).fails_with(&[
+        "byte-order mark",
+        "UTF-16LE",
+        "leave --encoding out",
+    ]);
+    let broken =
+        place.file("sjis.csv", [&encoded("text,label\n日本,a\n", "shift_jis")[..], b"b\x81 c,d\n"].concat());
+    place.embed(&broken, &["--encoding", "shift_jis"]).fails_with(&[
+        "row 2",
+        "\"text\"",
+        "Shift_JIS",
+        "0x81",
+    ]);
+    place.embed(&broken, &["--encoding", "utf-9"]).fails_with(&["utf-9", "windows-1252"]);
+}
+
+#[test]
+fn utf_32_is_refused_and_converted_as_advised() {
+    let place = Place::new();
+    let bytes: Vec<u8> =
+        "\u{feff}text,label\nnaïve,x\n".chars().flat_map(|own| u32::from(own).to_le_bytes()).collect();
+    let data = place.file("utf32.csv", bytes);
+    let failed = place.embed(&data, &[]).fails_with(&["UTF-32", "iconv"]);
+    let advice =
+        failed.stderr.split("iconv ").nth(1).unwrap().lines().next().unwrap().replace("TABLE", &data);
+    let converted = std::process::Command::new("iconv").args(advice.split(' ')).output().unwrap();
+    assert!(converted.status.success(), "{advice}");
+    assert_eq!(place.rows(&place.file("utf8.csv", converted.stdout), &[]), [["naïve", "x"]]);
+}
+
+#[test]
+fn tables_of_every_format_are_read_compressed() {
+    let place = Place::new();
+    let expected = [["good, phone", "x"], ["bad", "y"]];
+    let csv = "text,label\n\"good, phone\",x\nbad,y\n";
+    let tsv = "text\tlabel\ngood, phone\tx\nbad\ty\n";
+    let jsonl = "{\"text\": \"good, phone\", \"label\": \"x\"}\n{\"text\": \"bad\", \"label\": \"y\"}\n";
+    let twice = |packed: fn(&[u8]) -> Vec<u8>, text: &str| {
+        let (half, rest) = text.split_at(text.len() / 2);
+        [packed(half.as_bytes()), packed(rest.as_bytes())].concat()
+    };
+    for (name, bytes) in [
+        ("a.csv.gz", gzip(csv.as_bytes())),
+        ("a.csv", gzip(csv.as_bytes())),
+        ("b.csv.gz", twice(gzip, csv)),
+        ("a.tsv.zst", zstd(tsv.as_bytes())),
+        ("b.tsv.zst", twice(zstd, tsv)),
+        ("a.jsonl.gz", gzip(jsonl.as_bytes())),
+        ("a.ndjson.zst", zstd(jsonl.as_bytes())),
+    ] {
+        assert_eq!(place.rows(&place.file(name, bytes), &[]), expected, "{name}");
+    }
+    let lines = place.file("a.txt.zst", zstd(b"one\n\ntwo\n"));
+    assert_eq!(place.rows(&lines, &[]), [["one"], [""], ["two"]]);
+    assert_eq!(place.rows(&place.file("a.bin", gzip(csv.as_bytes())), &["--format", "csv"]), expected);
+    // A Parquet, as a table and as features.
+    place.embed(&place.file("a.csv", csv), &[]).success();
+    let plain = std::fs::read(place.path("out.parquet")).unwrap();
+    let packed = place.file("features.parquet.gz", gzip(&plain));
+    assert_eq!(open(&packed).read(10, 1 << 20).unwrap().len(), 2);
+    let features = read_features(Path::new(&packed), None).unwrap();
+    assert_eq!(features.rows, 2);
+    // Standard input.
+    let out = place.path("stdin.parquet");
+    let arguments =
+        ["embed", "-", "--format", "csv", "--backbone", backbone(), "--out", text(&out), "--keep-text"];
+    for bytes in [gzip(csv.as_bytes()), zstd(csv.as_bytes())] {
+        frosthead_reading(&bytes, &[&arguments[..], &["--overwrite"]].concat()).success();
+        assert_eq!(open(text(&out)).read(10, 1 << 20).unwrap().len(), 2);
+    }
+}
+
+#[test]
+fn a_damaged_compressed_table_is_no_short_table() {
+    let place = Place::new();
+    let rows: String = (0..400).map(|row| format!("text number {},{}\n", row % 9, row * row)).collect();
+    let content = format!("text,label\n{rows}");
+    for (name, whole) in [("a.csv.gz", gzip(content.as_bytes())), ("a.csv.zst", zstd(content.as_bytes()))] {
+        assert_eq!(place.rows(&place.file(name, &whole), &[]).len(), 400);
+        for lost in [1, 9, whole.len() / 2] {
+            let cut = place.file(name, &whole[..whole.len() - lost]);
+            place.embed(&cut, &[]).fails_with(&[name, "damaged or cut off"]);
+        }
+    }
+    let plain = place.file("plain.csv.gz", content);
+    place.embed(&plain, &[]).fails_with(&["plain.csv.gz", "not compressed"]);
+    let xlsx = place.file("sheet.csv", b"PK\x03\x04\x14\0\x06\0\x08\0\0\0!\0");
+    place.embed(&xlsx, &[]).fails_with(&["Excel", "save the sheet as CSV"]);
+    let lines = place.file("lines.csv", "{\"text\": \"good, phone\", \"label\": \"x\"}\n");
+    let failed = place.embed(&lines, &[]).fails_with(&["JSON lines"]);
+    let read = place.rows(&lines, &["--format", advised(&failed.stderr, "--format")]);
+    assert_eq!(read, [["good, phone", "x"]]);
+}
+
+#[test]
+fn an_option_without_effect_is_an_error() {
+    let place = Place::new();
+    let data = place.file("a.jsonl", "{\"text\": \"a\"}\n");
+    place.embed(&data, &["--delimiter", ";"]).fails_with(&["a.jsonl", "no effect", "--delimiter ;", "jsonl"]);
+    place.embed(&data, &["--quoting", "none"]).fails_with(&["no effect", "--quoting none"]);
+    let out = text(&place.path("out.parquet")).to_owned();
+    place.embed(&place.file("a.csv", "text\na\n"), &[]).success();
+    place.embed(&out, &["--encoding", "utf-8"]).fails_with(&["no effect", "--encoding UTF-8", "parquet"]);
+    let lines = ["predict", "-", "--delimiter", ";", "--model", "runs/none"];
+    frosthead_reading(b"a;b\n", &lines).fails_with(&["standard input", "lines", "--format csv"]);
+}
+
+#[test]
+fn a_blank_line_is_a_text_in_one_column_only() {
+    let place = Place::new();
+    assert_eq!(place.rows(&place.file("one.csv", "text\r\na\r\n\r\nb\r\n"), &[]), [["a"], [""], ["b"]]);
+    assert_eq!(place.rows(&place.file("two.csv", "text,n\na,1\n\nb,2\n"), &[]), [["a", "1"], ["b", "2"]]);
+    assert_eq!(place.rows(&place.file("mac.csv", "text,n\ra,1\rb,2\r"), &[]), [["a", "1"], ["b", "2"]]);
+    assert_eq!(place.rows(&place.file("mac.txt", "a\rb\r"), &[]), [["a"], ["b"]]);
+}
+
+#[test]
+fn an_output_knows_how_its_table_was_read() {
+    let place = Place::new();
+    let data = place.file("a.csv", encoded("text\n“café”\n", "windows-1252"));
+    let out = place.path("x.parquet");
+    let embed = |encoding: &str| {
+        let arguments =
+            ["embed", &data, "--backbone", backbone(), "--out", text(&out), "--encoding", encoding];
+        frosthead(&arguments)
+    };
+    embed("windows-1252").success();
+    let again = embed("latin1").success();
+    assert!(again.stderr.contains("up to date"), "{}", again.stderr);
+    embed("windows-1250").fails_with(&["made from something else"]);
+}
+
+#[test]
+fn a_run_reads_its_tables_again_as_it_was_told_to() {
+    let place = Place::new();
+    let rows = |from: usize, to: usize| -> String {
+        let row = |row: usize| {
+            format!("“{row}” {};{}\n", ["café, bon", "thé; amer"][row % 2].replace(';', ","), row % 2)
+        };
+        (from..to).map(row).collect()
+    };
+    let table = |name: &str, from, to| {
+        place.file(name, gzip(&encoded(&format!("text;label\n{}", rows(from, to)), "windows-1252")))
+    };
+    let (data, test) = (table("data.csv.gz", 0, 80), table("test.csv.gz", 80, 100));
+    let run = place.path("run");
+    let train = |more: &[&str]| {
+        let arguments = ["train", &data, "--backbone", backbone(), "--task", "label", "--out", text(&run)];
+        frosthead(&[&arguments, &["--test", &test][..], more].concat())
+    };
+    let read = ["--delimiter", ";", "--encoding", "windows-1252"];
+    train(&read).success();
+    assert!(train(&read).success().stderr.contains("up to date"));
+    train(&["--delimiter", ";", "--encoding", "windows-1250"]).fails_with(&["made from something else"]);
+    let bundle = place.path("x.frost");
+    frosthead(&["bundle", text(&run), "--out", text(&bundle), "--keep-validation", "--precision", "fp32"])
+        .success();
+    // A table beside it in another format has no delimiter.
+    let lines = "{\"text\": \"“1” café, bon\", \"label\": 1}\n{\"text\": \"“2” thé, amer\", \"label\": 0}\n";
+    let other = place.file("other.jsonl", encoded(lines, "windows-1252"));
+    let out = place.path("other");
+    let arguments = ["train", &data, "--backbone", backbone(), "--task", "label", "--out", text(&out)];
+    frosthead(&[&arguments, &["--test", &other][..], &["--delimiter", ";", "--encoding", "cp1252"]].concat())
+        .success();
+}
