@@ -13,7 +13,7 @@ use crate::error::{Error, Kind, Result};
 pub(super) const INDEX: &str = "model.safetensors.index.json";
 
 /// Where exporters put the graph, in a folder or beside the configuration.
-const GRAPHS: [&str; 2] = ["onnx/model.onnx", "model.onnx"];
+pub(super) const GRAPHS: [&str; 2] = ["onnx/model.onnx", "model.onnx"];
 
 /// The network of a model.
 #[derive(Debug, PartialEq)]
@@ -45,11 +45,13 @@ pub(super) fn root(directory: &Path) -> Result<PathBuf> {
     let revisions = names(&snapshots);
     match &revisions[..] {
         [only] => Ok(snapshots.join(only)),
-        several => Err(Error::new(Kind::Model, "the hub's cache does not say which snapshot of the model to take")
-            .at(&snapshots)
-            .found(if several.is_empty() { "none".to_owned() } else { several.join(", ") })
-            .expected("a snapshot that refs/main names")
-            .help("give the directory of a snapshot itself")),
+        several => {
+            Err(Error::new(Kind::Model, "the hub's cache does not say which snapshot of the model to take")
+                .at(&snapshots)
+                .found(if several.is_empty() { "none".to_owned() } else { several.join(", ") })
+                .expected("a snapshot that refs/main names")
+                .help("give the directory of a snapshot itself"))
+        }
     }
 }
 
@@ -88,14 +90,15 @@ pub(super) fn network(root: &Path, folder: &Path) -> Result<Network> {
     }
     match graph(root, folder)? {
         Some(graph) => Ok(graph),
-        None => Err(no_network(folder)),
+        None => Err(no_network(folder, &names(folder))),
     }
 }
 
 /// An ONNX file, by its usual name or the only one.
 fn graph(root: &Path, folder: &Path) -> Result<Option<Network>> {
     let places = if root == folder { vec![folder] } else { vec![folder, root] };
-    let usual = places.iter().flat_map(|place| GRAPHS.map(|name| place.join(name))).find(|path| is_there(path));
+    let usual =
+        places.iter().flat_map(|place| GRAPHS.map(|name| place.join(name))).find(|path| is_there(path));
     let mut all = Vec::new();
     for place in places.iter().flat_map(|place| [place.join("onnx"), place.to_path_buf()]) {
         let graphs = names(&place).into_iter().filter(|name| name.ends_with(".onnx"));
@@ -106,7 +109,8 @@ fn graph(root: &Path, folder: &Path) -> Result<Option<Network>> {
         (Some(path), [_, _, ..]) => {
             let others: Vec<String> =
                 all.iter().filter(|other| **other != path).map(|other| shown(other)).collect();
-            let note = format!("took {}, not {}: give a file itself to choose", shown(&path), others.join(", "));
+            let note =
+                format!("took {}, not {}: give a file itself to choose", shown(&path), others.join(", "));
             Ok(Some(Network::Graph(path, Some(note))))
         }
         (Some(path), _) => Ok(Some(Network::Graph(path, None))),
@@ -115,31 +119,52 @@ fn graph(root: &Path, folder: &Path) -> Result<Option<Network>> {
             Ok(Some(Network::Graph(only.clone(), Some(note))))
         }
         (None, []) => Ok(None),
-        (None, several) => Err(Error::new(Kind::Model, "the directory has several ONNX files, none of them `model.onnx`")
-            .at(root)
-            .found(several.iter().map(|path| shown(path)).collect::<Vec<_>>().join(", "))
-            .help("give the file that you want itself")),
+        (None, several) => {
+            Err(Error::new(Kind::Model, "the directory has several ONNX files, none of them `model.onnx`")
+                .at(root)
+                .found(several.iter().map(|path| shown(path)).collect::<Vec<_>>().join(", "))
+                .help("give the file that you want itself"))
+        }
     }
 }
 
-/// What to do about the formats that people have instead: the start or the end of a file's name, its format, the remedy.
-fn no_network(folder: &Path) -> Error {
-    let names = names(folder);
+/// The error of a folder with these files, which has no network that is read: the format that it has instead, and what to do.
+pub(super) fn no_network(folder: &Path, names: &[String]) -> Error {
     let shown = folder.display();
-    let first = |of: &dyn Fn(&str) -> bool| names.iter().find(|name| of(name)).cloned();
+    // What training leaves behind beside the weights.
+    let states = ["training_args", "optimizer", "scheduler", "rng_state"];
+    let weights = || names.iter().filter(|name| !states.iter().any(|state| name.starts_with(state)));
+    let first = |of: &dyn Fn(&str) -> bool| weights().find(|name| of(name)).cloned();
     let torch = format!(
         "convert them: python -c \"from transformers import AutoModel; \
          AutoModel.from_pretrained('{shown}').save_pretrained('{shown}')\" writes {WEIGHTS}"
     );
-    let other = "take the model's safetensors, or convert it to PyTorch's format first and that to safetensors";
+    let other =
+        "take the model's safetensors, or convert it to PyTorch's format first and that to safetensors";
     let shards = |name: &str| name.starts_with("model-") && name.ends_with(".safetensors");
     let formats: [(&dyn Fn(&str) -> bool, &str, &str); 6] = [
-        (&shards, "parts of sharded weights without their index", "download model.safetensors.index.json too"),
-        (&|name| name.ends_with(".safetensors"), "safetensors by another name", "call it model.safetensors if it is the encoder"),
-        (&|name| name.ends_with(".bin") || name.ends_with(".pt") || name.ends_with(".pth"), "PyTorch weights", &torch),
+        (
+            &shards,
+            "parts of sharded weights without their index",
+            "download model.safetensors.index.json too",
+        ),
+        (
+            &|name| name.ends_with(".safetensors"),
+            "safetensors by another name",
+            "call it model.safetensors if it is the encoder",
+        ),
+        (
+            &|name| name.ends_with(".bin") || name.ends_with(".pt") || name.ends_with(".pth"),
+            "PyTorch weights",
+            &torch,
+        ),
         (&|name| name.ends_with(".h5") || name.contains(".ckpt"), "TensorFlow weights", other),
         (&|name| name.ends_with(".msgpack"), "Flax weights", other),
-        (&|name| name.ends_with(".gguf") || name.ends_with(".ggml"), "GGUF weights, which are quantised for llama.cpp", other),
+        (
+            &|name| name.ends_with(".gguf") || name.ends_with(".ggml"),
+            "GGUF weights, which are quantised for llama.cpp",
+            other,
+        ),
     ];
     for (of, what, help) in formats {
         if let Some(name) = first(of) {
@@ -150,7 +175,7 @@ fn no_network(folder: &Path) -> Error {
                 .help(help);
         }
     }
-    incomplete(folder, WEIGHTS, "the weights")
+    incomplete(folder, names, WEIGHTS, "the weights")
 }
 
 /// A file that a model cannot do without.
@@ -159,7 +184,7 @@ fn no_network(folder: &Path) -> Error {
 /// It is not there.
 pub(super) fn required(folder: &Path, name: &str, what: &str) -> Result<PathBuf> {
     let path = folder.join(name);
-    if is_there(&path) { Ok(path) } else { Err(incomplete(folder, name, what)) }
+    if is_there(&path) { Ok(path) } else { Err(incomplete(folder, &names(folder), name, what)) }
 }
 
 /// The tokenizer, in the first of these folders that has one.
@@ -170,24 +195,37 @@ pub(super) fn tokenizer(folders: &[&Path]) -> Result<PathBuf> {
     if let Some(path) = folders.iter().map(|folder| folder.join(TOKENIZER)).find(|path| is_there(path)) {
         return Ok(path);
     }
-    let slow = ["vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model", "tokenizer.model"];
-    for folder in folders {
-        let Some(name) = slow.iter().find(|name| is_there(&folder.join(name))) else { continue };
-        let shown = folder.display();
-        return Err(Error::new(Kind::Model, format!("the directory has no `{TOKENIZER}`, only a slow tokenizer's files"))
-            .at(folder)
-            .found(*name)
-            .help(format!(
-                "convert it: python -c \"from transformers import AutoTokenizer; \
-                 AutoTokenizer.from_pretrained('{shown}').save_pretrained('{shown}')\" writes {TOKENIZER}"
-            )));
-    }
-    Err(incomplete(folders.first().copied().unwrap_or(Path::new(".")), TOKENIZER, "the tokenizer"))
+    let folder = folders.iter().find(|folder| slow_tokenizer(&names(folder)).is_some()).or(folders.first());
+    let folder = folder.copied().unwrap_or(Path::new("."));
+    Err(no_tokenizer(folder, &names(folder)))
 }
 
-fn incomplete(folder: &Path, name: &str, what: &str) -> Error {
-    let mut found = names(folder);
-    found.truncate(8);
+/// The error of a folder with these files, none of which is a tokenizer that is read.
+pub(super) fn no_tokenizer(folder: &Path, names: &[String]) -> Error {
+    let Some(slow) = slow_tokenizer(names) else {
+        return incomplete(folder, names, TOKENIZER, "the tokenizer");
+    };
+    let shown = folder.display();
+    Error::new(Kind::Model, format!("the directory has no `{TOKENIZER}`, only a slow tokenizer's files"))
+        .at(folder)
+        .found(slow)
+        .help(format!(
+            "convert it: python -c \"from transformers import AutoTokenizer; \
+             AutoTokenizer.from_pretrained('{shown}').save_pretrained('{shown}')\" writes {TOKENIZER}"
+        ))
+}
+
+fn slow_tokenizer(names: &[String]) -> Option<&str> {
+    let slow = ["vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model", "tokenizer.model"];
+    slow.into_iter().find(|slow| names.iter().any(|name| name == slow))
+}
+
+fn incomplete(folder: &Path, names: &[String], name: &str, what: &str) -> Error {
+    const SHOWN: usize = 8;
+    let mut found: Vec<&str> = names.iter().take(SHOWN).map(String::as_str).collect();
+    if names.len() > SHOWN {
+        found.push("…");
+    }
     Error::new(Kind::Model, format!("the directory has no `{name}`: {what}"))
         .at(folder)
         .found(if found.is_empty() { "nothing".to_owned() } else { found.join(", ") })

@@ -16,8 +16,16 @@ const NO_LIMIT: f64 = (1 << 21) as f64;
 const UNKNOWN: usize = 512;
 
 /// Tokenizers whose positions begin behind the padding id.
-const SHIFTED: [&str; 8] =
-    ["roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer", "ibert", "data2vec-text"];
+const SHIFTED: [&str; 8] = [
+    "roberta",
+    "xlm-roberta",
+    "xlm-roberta-xl",
+    "camembert",
+    "mpnet",
+    "longformer",
+    "ibert",
+    "data2vec-text",
+];
 
 /// What one file says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +47,11 @@ pub(super) fn object(path: &Path) -> Result<Option<Map<String, Value>>> {
     source::check(path)?;
     let text = std::fs::read(path).map_err(|source| Error::io("read", path, source))?;
     serde_json::from_slice(&text).map(Some).map_err(|source| {
-        let help = if source.is_eof() { "the file ends in the middle: download it again" } else { "download it again" };
+        let help = if source.is_eof() {
+            "the file ends in the middle: download it again"
+        } else {
+            "download it again"
+        };
         Error::new(Kind::Model, "the file is not a JSON object").at(path).help(help).because(source)
     })
 }
@@ -73,7 +85,8 @@ pub(super) fn length(
 /// # Errors
 /// The file cannot be read, or a field is not a number of tokens.
 pub(super) fn positions(directories: &[&Path]) -> Result<Option<usize>> {
-    let Some(path) = directories.iter().map(|own| own.join("config.json")).find(|path| source::is_there(path))
+    let Some(path) =
+        directories.iter().map(|own| own.join("config.json")).find(|path| source::is_there(path))
     else {
         return Ok(None);
     };
@@ -178,7 +191,10 @@ mod tests {
         assert_eq!(positions(&[directory.path()]).unwrap(), None);
         for (config, expected) in [
             (r#"{"max_position_embeddings": 512}"#, Some(512)),
-            (r#"{"max_position_embeddings": 514, "model_type": "xlm-roberta", "pad_token_id": 1}"#, Some(512)),
+            (
+                r#"{"max_position_embeddings": 514, "model_type": "xlm-roberta", "pad_token_id": 1}"#,
+                Some(512),
+            ),
             (r#"{"model_type": "t5"}"#, None),
         ] {
             std::fs::write(&path, config).unwrap();

@@ -144,7 +144,10 @@ impl Manifest {
         let mut values = BTreeMap::from([
             ("architecture".to_owned(), self.architecture_json()),
             ("graph version".to_owned(), GRAPH_VERSION.to_string()),
-            ("pooling".to_owned(), pooling.map_or_else(|| "the graph's own".to_owned(), |own| own.to_string())),
+            (
+                "pooling".to_owned(),
+                pooling.map_or_else(|| "the graph's own".to_owned(), |own| own.to_string()),
+            ),
             ("normalize".to_owned(), normalize.to_string()),
             ("maximum length".to_owned(), max_length.to_string()),
             ("prefix".to_owned(), prefix.clone()),

@@ -16,10 +16,13 @@ const START: usize = 256;
 /// It cannot be read, or is not the file that its name says.
 pub(super) fn check(path: &Path) -> Result<()> {
     if let Some(target) = leads_nowhere(path) {
-        return Err(Error::new(Kind::Model, "the link leads nowhere: what it stands for was not downloaded, or was removed")
-            .at(path)
-            .found(format!("a link to {}", target.display()))
-            .help("download the model again"));
+        return Err(Error::new(
+            Kind::Model,
+            "the link leads nowhere: what it stands for was not downloaded, or was removed",
+        )
+        .at(path)
+        .found(format!("a link to {}", target.display()))
+        .help("download the model again"));
     }
     let mut start = Vec::new();
     let file = std::fs::File::open(path).map_err(|source| Error::io("read", path, source))?;
@@ -76,7 +79,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("config.json");
         for (content, part, help) in [
-            ("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 1\n", "Git LFS", "git lfs pull"),
+            (
+                "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 1\n",
+                "Git LFS",
+                "git lfs pull",
+            ),
             ("  <!DOCTYPE html><html>", "web page", "resolve"),
             ("<html>", "web page", "HF_TOKEN"),
             ("", "empty", "again"),
@@ -90,7 +97,9 @@ mod tests {
         check(&path).unwrap();
         let link = directory.path().join("link");
         std::os::unix::fs::symlink("blobs/4d7a", &link).unwrap();
-        assert!(is_there(&link) && !is_there(directory.path()) && !is_there(&directory.path().join("nothing")));
+        assert!(
+            is_there(&link) && !is_there(directory.path()) && !is_there(&directory.path().join("nothing"))
+        );
         let error = check(&link).unwrap_err().to_string();
         assert!(error.contains("leads nowhere") && error.contains("blobs/4d7a"), "{error}");
         assert_eq!(names(directory.path()), ["config.json", "link"]);

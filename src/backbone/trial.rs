@@ -85,7 +85,8 @@ impl Words {
         let preparation = &manifest.preparation;
         let (before, behind) = tokenizer.special_ids();
         let size = u32::try_from(tokenizer.vocabulary_size()).unwrap_or(u32::MAX);
-        let special = |id: &u32| before.contains(id) || behind.contains(id) || *id == preparation.pad_token_id;
+        let special =
+            |id: &u32| before.contains(id) || behind.contains(id) || *id == preparation.pad_token_id;
         let mut ordinary: Vec<u32> = (0..size).filter(|id| !special(id)).collect();
         if ordinary.is_empty() {
             ordinary.push(preparation.pad_token_id);
@@ -312,13 +313,9 @@ impl Trial<'_> {
     }
 
     /// What only the embeddings of a pooled output tell: whether the graph scales them to length 1.
-    fn see_scale(
-        &self,
-        rows: &[Vec<f32>],
-        manifest: &mut Manifest,
-        report: &mut TrialReport,
-    ) -> Result<()> {
-        let Some(foreign) = self.foreign.filter(|own| own.output.pooled && !manifest.preparation.normalize) else {
+    fn see_scale(&self, rows: &[Vec<f32>], manifest: &mut Manifest, report: &mut TrialReport) -> Result<()> {
+        let Some(foreign) = self.foreign.filter(|own| own.output.pooled && !manifest.preparation.normalize)
+        else {
             return Ok(());
         };
         let length = |row: &Vec<f32>| row.iter().map(|own| f64::from(*own).powi(2)).sum::<f64>().sqrt();

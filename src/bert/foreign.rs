@@ -151,9 +151,8 @@ impl ForeignEncoder {
         graph.input.retain(|input| [IDS, MASK].contains(&input.name()) || initialized.contains(input.name()));
         inputs::declare(graph);
         let wanted = self.wanted_names()?;
-        let is_wanted = |name: &str| {
-            wanted.contains(name) || HEADS.iter().any(|heads| name.starts_with(heads))
-        };
+        let is_wanted =
+            |name: &str| wanted.contains(name) || HEADS.iter().any(|heads| name.starts_with(heads));
         let renamed = graph::clear_names(graph, &is_wanted);
         if types {
             make_types(graph);
@@ -365,7 +364,10 @@ mod tests {
         assert_eq!(changed.graph.unwrap().node.last().unwrap().op_type(), "Identity");
         let (bare, output) = encoder.bare().unwrap();
         let outputs = graph::decode(&bare).unwrap().graph.unwrap().output;
-        assert_eq!((outputs.len(), outputs[0].name(), output.as_str()), (1, "last_hidden_state", "last_hidden_state"));
+        assert_eq!(
+            (outputs.len(), outputs[0].name(), output.as_str()),
+            (1, "last_hidden_state", "last_hidden_state")
+        );
     }
 
     #[test]
@@ -481,7 +483,8 @@ mod tests {
             refused(several(&[answers]), &["classifier", answers.0, "not embeddings"]);
         }
         refused(several(&[("a", 3, 24), ("b", 3, 24)]), &["several outputs", "a f32 [batch, sequence, 24]"]);
-        let error = ForeignEncoder::check(Path::new("x"), several(&[("pooler_output", 2, 24)]), true).err().unwrap();
+        let error =
+            ForeignEncoder::check(Path::new("x"), several(&[("pooler_output", 2, 24)]), true).err().unwrap();
         assert!(error.to_string().contains("pooled already"), "{error}");
         for kind in [DataType::Float16, DataType::Double, DataType::Bfloat16] {
             let mut half = model(&[IDS, MASK], 3, 24);

@@ -81,7 +81,10 @@ mod tests {
         assert_eq!(graph, before);
         let renamed = clear_names(&mut graph, &|name| name == "mask" || name == "sum");
         let new = |old: &str| renamed.get(old).map(String::as_str);
-        assert_eq!((new("mask"), new("sum"), renamed.len()), (Some("foreign/2/mask"), Some("foreign/sum"), 2));
+        assert_eq!(
+            (new("mask"), new("sum"), renamed.len()),
+            (Some("foreign/2/mask"), Some("foreign/sum"), 2)
+        );
         assert_eq!(graph.initializer[0].name(), "foreign/2/mask");
         assert_eq!(graph.node[0].input, ["x", "foreign/2/mask"]);
         assert_eq!(graph.node[1].output, ["foreign/sum"]);

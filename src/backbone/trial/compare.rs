@@ -42,7 +42,9 @@ impl Trial<'_> {
         let Texts { empty, short, other, medium, largest } = texts;
         let own = [short, other, medium, empty, largest].map(Vec::as_slice);
         let mut rows = Vec::new();
-        for (text, what) in own.iter().zip(["a short text", "a short text", "a text", "an empty text", "its largest id"]) {
+        for (text, what) in
+            own.iter().zip(["a short text", "a short text", "a text", "an empty text", "its largest id"])
+        {
             let row = runner.run(&[text], 0).map_err(failed)?.data;
             self.refusals().check_finite(&row, what)?;
             rows.push(row);
@@ -99,7 +101,10 @@ fn differ(alone: &[f32], found: &[f32]) -> Option<(f64, f64)> {
         difference = difference.max((a - b).abs());
     }
     let length = (squares[0] * squares[1]).sqrt();
-    Some((if length > 0.0 { product / length } else { 0.0 }, if largest > 0.0 { difference / largest } else { 1.0 }))
+    Some((
+        if length > 0.0 { product / length } else { 0.0 },
+        if largest > 0.0 { difference / largest } else { 1.0 },
+    ))
 }
 
 #[cfg(test)]

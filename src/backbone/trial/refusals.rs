@@ -27,7 +27,8 @@ impl Refusals<'_> {
     fn remedy(&self, of_graph: &str) -> String {
         match self.foreign {
             Some(_) => format!("{of_graph}, or import the model's directory with model.safetensors"),
-            None => "check that config.json, the weights and tokenizer.json are of one model and complete".to_owned(),
+            None => "check that config.json, the weights and tokenizer.json are of one model and complete"
+                .to_owned(),
         }
     }
 
@@ -93,10 +94,13 @@ impl Refusals<'_> {
     }
 
     pub(super) fn scaled(&self, foreign: &Foreign) -> Error {
-        Error::new(Kind::Usage, "--normalize false changes nothing: the graph scales its embeddings to length 1 itself")
-            .at(self.source)
-            .tensor(&foreign.output.name)
-            .help("leave --normalize away, or export the encoder without its normalisation")
+        Error::new(
+            Kind::Usage,
+            "--normalize false changes nothing: the graph scales its embeddings to length 1 itself",
+        )
+        .at(self.source)
+        .tensor(&foreign.output.name)
+        .help("leave --normalize away, or export the encoder without its normalisation")
     }
 
     pub(super) fn other_graph(&self, name: &str) -> Error {
@@ -108,8 +112,12 @@ impl Refusals<'_> {
     pub(super) fn check_finite(&self, numbers: &[f32], what: &str) -> Result<()> {
         let Some(number) = numbers.iter().find(|number| !number.is_finite()) else { return Ok(()) };
         let help = match self.foreign {
-            Some(_) => "export the encoder in fp32 and check its outputs, or import the model's directory with model.safetensors",
-            None => "the checkpoint is damaged, its training diverged, or its numbers overflow 32-bit floats: use another one",
+            Some(_) => {
+                "export the encoder in fp32 and check its outputs, or import the model's directory with model.safetensors"
+            }
+            None => {
+                "the checkpoint is damaged, its training diverged, or its numbers overflow 32-bit floats: use another one"
+            }
         };
         Err(self
             .refusal("the network gives numbers that are not finite")
@@ -128,7 +136,9 @@ impl Refusals<'_> {
         let found = if share > ROUNDING {
             format!("a cosine of {cosine:.4} between a text alone and the same text {beside}")
         } else {
-            format!("numbers that differ by up to {share:.0e} of the largest between a text alone and the same text {beside}")
+            format!(
+                "numbers that differ by up to {share:.0e} of the largest between a text alone and the same text {beside}"
+            )
         };
         let quantised = self.foreign.and_then(|foreign| foreign.quantises_batches);
         let (why, help) = match (quantised, company) {

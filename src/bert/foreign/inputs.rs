@@ -7,9 +7,7 @@ use std::collections::BTreeMap;
 use super::{IDS, MASK, TYPES, describe, element, fixed_dims, inputs, needs, tensor_type};
 use crate::error::{Error, Kind, Result};
 use crate::graph::DataType;
-use crate::graph::proto::{
-    Dimension, GraphProto, TensorShapeProto, ValueInfoProto, dimension, type_proto,
-};
+use crate::graph::proto::{Dimension, GraphProto, TensorShapeProto, ValueInfoProto, dimension, type_proto};
 
 const WANTED: &str = "input_ids, attention_mask and perhaps token_type_ids, all int64 [batch, sequence]";
 
@@ -72,7 +70,9 @@ pub(super) fn declare(graph: &mut GraphProto) {
         return;
     }
     for input in graph.input.iter_mut().filter(|input| [IDS, MASK].contains(&input.name())) {
-        let Some(type_proto::Value::TensorType(tensor)) = input.r#type.as_mut().and_then(|own| own.value.as_mut()) else {
+        let Some(type_proto::Value::TensorType(tensor)) =
+            input.r#type.as_mut().and_then(|own| own.value.as_mut())
+        else {
             continue;
         };
         let named = |name: &str| Dimension {

@@ -22,8 +22,7 @@ const KNOWN: [&str; 8] = [
 const ANSWERS: [&str; 5] = ["logit", "prob", "score", "label", "classif"];
 /// Of an output by an unknown name: nobody's embedding has fewer numbers than this, classifiers' answers mostly do.
 const LEAST_WIDTH: usize = 16;
-const EXPORT: &str =
-    "export the encoder without its classification head (`optimum-cli export onnx --task feature-extraction`), or import \
+const EXPORT: &str = "export the encoder without its classification head (`optimum-cli export onnx --task feature-extraction`), or import \
      its directory with model.safetensors";
 
 /// The output that is taken.
@@ -75,10 +74,13 @@ pub(super) fn choose(graph: &GraphProto, states: bool) -> Result<ForeignOutput> 
     }
     let fitting: Vec<&Candidate<'_>> = usable.iter().filter(|own| !(states && own.pooled)).collect();
     if fitting.is_empty() {
-        return Err(Error::new(Kind::Usage, "--pooling changes nothing: the graph's output is pooled already")
-            .found(all(graph))
-            .expected("an output of token states, [batch, sequence, hidden]")
-            .help("leave --pooling away, or export the encoder's last_hidden_state"));
+        return Err(Error::new(
+            Kind::Usage,
+            "--pooling changes nothing: the graph's output is pooled already",
+        )
+        .found(all(graph))
+        .expected("an output of token states, [batch, sequence, hidden]")
+        .help("leave --pooling away, or export the encoder's last_hidden_state"));
     }
     let known = fitting.iter().filter_map(|own| Some((own.rank_in(&KNOWN)?, *own)));
     let chosen = known.min_by_key(|(rank, _)| *rank).map(|(_, own)| own).or_else(|| only(&fitting));
@@ -108,8 +110,7 @@ fn only<'c, 'g>(fitting: &[&'c Candidate<'g>]) -> Option<&'c Candidate<'g>> {
 }
 
 fn unusable(graph: &GraphProto, answers: &[Candidate<'_>]) -> Error {
-    const EXPECTED: &str =
-        "f32 token states [batch, sequence, hidden], or f32 embeddings [batch, hidden], with their shape declared";
+    const EXPECTED: &str = "f32 token states [batch, sequence, hidden], or f32 embeddings [batch, hidden], with their shape declared";
     if answers.is_empty() {
         return Error::new(Kind::Model, "the graph has no output of token states or embeddings")
             .found(all(graph))
