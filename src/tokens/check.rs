@@ -61,8 +61,8 @@ fn check_vocabulary(tokenizer: &Tokenizer, embeddings: Option<usize>) -> Result<
     };
     match embeddings.filter(|count| *id as usize >= *count) {
         Some(count) => Err(fault("the tokenizer does not match the model's vocabulary")
-            .found(format!("id {id}, of the token {token:?}"))
-            .expected(format!("ids below {count}: the model has so many embeddings"))),
+            .found(format!("{} token ids, the last for {token:?}", u64::from(*id) + 1))
+            .expected(format!("at most the model's {count}"))),
         None => Ok(()),
     }
 }
@@ -125,7 +125,7 @@ fn check_template(tokenizer: &Tokenizer, embeddings: Option<usize>) -> Result<()
             return Err(fault("the tokenizer does not match the model's vocabulary")
                 .field("post_processor")
                 .found(format!("id {id}, of the token {name:?}"))
-                .expected(format!("ids below {count}: the model has so many embeddings")));
+                .expected(format!("an id below the model's {count}")));
         }
     }
     Ok(())

@@ -8,6 +8,7 @@ mod features;
 mod harness;
 mod imports;
 mod layers;
+mod layouts;
 mod memory;
 mod network;
 mod options;
