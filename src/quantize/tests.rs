@@ -57,7 +57,7 @@ impl Tiny {
             path,
             weight_file: WEIGHTS,
             changed: None,
-            pooling: Some(Pooling::Mean),
+            pooling: Pooling::Mean,
             normalize: true,
         }
     }

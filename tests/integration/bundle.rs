@@ -292,7 +292,11 @@ fn a_bundle_can_stand_for_its_backbone() {
     // Equal weights, equal tokenizer: the features are those of the imported backbone, to the bit, and shared with it.
     let shared = embed(backbone(), &path("backbone.parquet"));
     assert!(shared.stderr.contains("(0 texts computed, 300 from the store)"), "{}", shared.stderr);
-    let features = |name: &str| frosthead::data::read_features(&path(name), None).unwrap().features;
+    let features = |name: &str| {
+        frosthead::data::read_features(&path(name), &frosthead::data::FeatureColumns::default())
+            .unwrap()
+            .features
+    };
     assert_eq!(features("bundle.parquet"), features("backbone.parquet"));
     let train = |model: &str, out: &Path, more: &[&str]| {
         let mut arguments =

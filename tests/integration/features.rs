@@ -22,7 +22,11 @@ fn json(run: &Path, name: &str) -> serde_json::Value {
 
 /// Rows of a Parquet's column of vectors.
 fn vectors(path: &Path, column: &str) -> (Vec<f32>, usize) {
-    let table = frosthead::data::read_features(path, Some(column)).unwrap();
+    let table = frosthead::data::read_features(
+        path,
+        &frosthead::data::FeatureColumns { vectors: Some(column), ..Default::default() },
+    )
+    .unwrap();
     (table.features, table.width)
 }
 

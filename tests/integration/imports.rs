@@ -27,7 +27,7 @@ fn reaches_golden(model: &Path) {
     std::fs::write(&data, lines).unwrap();
     let out = directory.path().join("out.parquet");
     frosthead(&["embed", text(&data), "--backbone", text(model), "--out", text(&out)]).success();
-    let table = frosthead::data::read_features(&out, None).unwrap();
+    let table = frosthead::data::read_features(&out, &frosthead::data::FeatureColumns::default()).unwrap();
     assert_eq!(table.width, 24);
     let expected = golden["embeddings"].as_array().unwrap();
     for (ours, theirs) in table.features.chunks_exact(24).zip(expected) {

@@ -16,7 +16,7 @@ fn embed(data: &Path, cache: &Path, out: &Path, more: &[&str]) -> crate::harness
 
 /// The embedding of every text of a Parquet, by the text's hash.
 fn embeddings(path: &Path) -> std::collections::BTreeMap<String, Vec<u32>> {
-    let table = frosthead::data::read_features(path, None).unwrap();
+    let table = frosthead::data::read_features(path, &frosthead::data::FeatureColumns::default()).unwrap();
     let keys = table.keys.unwrap();
     let rows = table.features.chunks_exact(table.width);
     keys.iter()
@@ -98,8 +98,8 @@ fn golden_embeddings_are_reached_through_the_command_line() {
     // Two texts have no visible character, one has a NUL byte, two are longer than 256 tokens.
     assert!(finished.stderr.contains("2 empty texts and 1 texts with a NUL byte"), "{}", finished.stderr);
     assert!(finished.stderr.contains("2 of 31 texts were cut at 256 tokens"), "{}", finished.stderr);
-    let table = frosthead::data::read_features(&out, None).unwrap();
-    assert_eq!((table.rows.len(), table.width), (31, 384));
+    let table = frosthead::data::read_features(&out, &frosthead::data::FeatureColumns::default()).unwrap();
+    assert_eq!((table.rows, table.width), (31, 384));
     for (row, (ours, theirs)) in table.features.chunks_exact(384).zip(expected.chunks_exact(384)).enumerate()
     {
         let dot: f64 = ours.iter().zip(theirs).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
