@@ -2,7 +2,7 @@
 //!
 //! Honours `HF_HOME`, `HF_ENDPOINT` and `HF_TOKEN`. Refuses to fetch anything an import does not read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -10,13 +10,14 @@ use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
 use hf_hub::{Cache, Repo, RepoType};
 use sha2::{Digest as _, Sha256};
 
+use super::layout::{GRAPHS, INDEX, no_network, no_tokenizer};
+use super::{TOKENIZER, WEIGHTS, sentence_transformers};
+use crate::bert;
 use crate::error::{Error, Kind, Result};
 
-/// Files an import cannot do without.
-const REQUIRED: [&str; 3] = ["config.json", "model.safetensors", "tokenizer.json"];
-/// Files an import reads when they are there.
-const OPTIONAL: [&str; 4] =
-    ["modules.json", "sentence_bert_config.json", "config_sentence_transformers.json", "README.md"];
+/// Files an import reads when they are there: of the model, and of each of its modules' folders.
+const MODEL: [&str; 3] = ["modules.json", "config_sentence_transformers.json", "README.md"];
+const FOLDER: [&str; 3] = ["config.json", TOKENIZER, "tokenizer_config.json"];
 
 /// A downloaded model.
 #[derive(Debug)]
@@ -44,34 +45,133 @@ pub fn download(id: &str, sha256: &BTreeMap<String, String>) -> Result<HubModel>
         .map_err(|source| failed("set up the download", source))?;
     let model = api.repo(Repo::with_revision(name.to_owned(), RepoType::Model, revision.to_owned()));
     let info = model.info().map_err(|source| failed("look the model up", source))?;
-    let there = |name: &str| info.siblings.iter().any(|file| file.rfilename == name);
-    if let Some(missing) = REQUIRED.into_iter().find(|name| !there(name)) {
-        return Err(Error::new(Kind::Model, format!("the model on the hub has no `{missing}`"))
-            .at(id)
-            .expected(REQUIRED.join(", "))
-            .help("choose a model that is published as safetensors with a fast tokenizer"));
-    }
-    let pooling = info
-        .siblings
-        .iter()
-        .map(|file| file.rfilename.as_str())
-        .filter(|name| name.ends_with("_Pooling/config.json"));
-    let optional = OPTIONAL.into_iter().filter(|name| there(name));
-    let mut directory = PathBuf::new();
-    for file in REQUIRED.into_iter().chain(optional).chain(pooling) {
-        let path = fetch(&model, file).map_err(|source| failed(&format!("download `{file}`"), source))?;
-        if let Some(expected) = sha256.get(file) {
-            check(&path, expected)?;
-        }
-        if file == REQUIRED[0] {
-            directory = path.parent().map(Path::to_path_buf).unwrap_or_default();
-        }
-    }
-    Ok(HubModel { directory, revision: info.sha })
+    let files = info.siblings.into_iter().map(|file| file.rfilename).collect();
+    let mut download = Download { id, model, files, sha256, directory: PathBuf::new() };
+    download.all()?;
+    Ok(HubModel { directory: download.directory, revision: info.sha })
 }
 
-fn fetch(model: &ApiRepo, file: &str) -> std::result::Result<PathBuf, ApiError> {
-    model.get(file)
+/// A download under way.
+struct Download<'d> {
+    id: &'d str,
+    model: ApiRepo,
+    /// All files of the model on the hub.
+    files: Vec<String>,
+    sha256: &'d BTreeMap<String, String>,
+    /// Where they come to lie.
+    directory: PathBuf,
+}
+
+impl Download<'_> {
+    fn all(&mut self) -> Result<()> {
+        for name in MODEL {
+            self.fetch_if_there(name)?;
+        }
+        for folder in self.folders()? {
+            let transformer = sentence_transformers::TRANSFORMER;
+            for name in FOLDER.into_iter().chain(transformer) {
+                self.fetch_if_there(&format!("{folder}{name}"))?;
+            }
+        }
+        let folder = match self.directory.as_os_str().is_empty() {
+            true => String::new(),
+            false => self.transformer()?,
+        };
+        for (name, missing) in
+            [("config.json", None), (TOKENIZER, Some(no_tokenizer as fn(&Path, &[String]) -> Error))]
+        {
+            let there = [&folder, ""].iter().any(|place| self.has(&format!("{place}{name}")));
+            if !there {
+                return Err(match missing {
+                    Some(missing) => missing(Path::new(self.id), &self.names(&folder)),
+                    None => Error::new(Kind::Model, format!("the model on the hub has no `{name}`"))
+                        .at(self.id)
+                        .help("choose a model that is published as safetensors with a fast tokenizer"),
+                });
+            }
+        }
+        self.weights(&folder)
+    }
+
+    fn has(&self, file: &str) -> bool {
+        self.files.iter().any(|name| name == file)
+    }
+
+    /// The names of the files in a folder.
+    fn names(&self, folder: &str) -> Vec<String> {
+        let inside = self.files.iter().filter_map(|file| file.strip_prefix(folder));
+        inside.filter(|name| !name.contains('/')).map(str::to_owned).collect()
+    }
+
+    /// The model's own folder and those of its modules, each with `/` at its end but the first, which is empty.
+    fn folders(&self) -> Result<BTreeSet<String>> {
+        let mut folders = BTreeSet::from([String::new()]);
+        if self.has(MODEL[0]) {
+            folders.extend(sentence_transformers::module_folders(&self.directory)?);
+        } else {
+            let numbered = self.files.iter().filter_map(|file| file.split_once('/'));
+            let numbered = numbered.filter(|(folder, _)| folder.starts_with(|c: char| c.is_ascii_digit()));
+            folders.extend(numbered.map(|(folder, _)| format!("{folder}/")));
+        }
+        Ok(folders)
+    }
+
+    /// The folder of the transformer.
+    fn transformer(&self) -> Result<String> {
+        let card = sentence_transformers::read(&self.directory)?;
+        let folder =
+            card.folder.strip_prefix(&self.directory).unwrap_or(Path::new("")).to_string_lossy().into_owned();
+        Ok(if folder.is_empty() { folder } else { format!("{}/", folder.trim_end_matches('/')) })
+    }
+
+    /// The weights: one file, the index and its parts, or an ONNX file with its data.
+    fn weights(&mut self, folder: &str) -> Result<()> {
+        if self.fetch_if_there(&format!("{folder}{WEIGHTS}"))?.is_some() {
+            return Ok(());
+        }
+        if let Some(index) = self.fetch_if_there(&format!("{folder}{INDEX}"))? {
+            for part in bert::checkpoint_files(&index)? {
+                let name =
+                    part.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+                self.fetch(&format!("{folder}{name}"))?;
+            }
+            return Ok(());
+        }
+        let graphs: Vec<String> = self.files.iter().filter(|file| file.ends_with(".onnx")).cloned().collect();
+        let usual = [folder, ""].map(|place| GRAPHS.map(|name| format!("{place}{name}")));
+        let graph = match usual.concat().into_iter().find(|name| graphs.contains(name)) {
+            Some(usual) => usual,
+            None if graphs.len() == 1 => graphs[0].clone(),
+            None if graphs.is_empty() => return Err(no_network(Path::new(self.id), &self.names(folder))),
+            None => {
+                return Err(Error::new(
+                    Kind::Model,
+                    "the model on the hub has several ONNX files, and no weights else",
+                )
+                .at(self.id)
+                .found(graphs.join(", "))
+                .help("download the file that you want, with its tokenizer, and give its path"));
+            }
+        };
+        let with_data: Vec<String> =
+            self.files.iter().filter(|file| file.starts_with(&graph)).cloned().collect();
+        with_data.iter().try_for_each(|file| self.fetch(file).map(drop))
+    }
+
+    fn fetch_if_there(&mut self, file: &str) -> Result<Option<PathBuf>> {
+        if self.has(file) { self.fetch(file).map(Some) } else { Ok(None) }
+    }
+
+    fn fetch(&mut self, file: &str) -> Result<PathBuf> {
+        let path =
+            self.model.get(file).map_err(|source| refusal(self.id, &format!("download `{file}`"), source))?;
+        if let Some(expected) = self.sha256.get(file) {
+            check(&path, expected)?;
+        }
+        let root = path.ancestors().nth(file.split('/').count());
+        self.directory = root.map(Path::to_path_buf).unwrap_or_default();
+        Ok(path)
+    }
 }
 
 fn refusal(id: &str, doing: &str, source: ApiError) -> Error {

@@ -6,8 +6,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::layout::{self, Network};
+use super::length::{self, Decided};
 use super::manifest::{Architecture, FORMAT, Manifest, Preparation, Source};
-use super::sentence_transformers::{self, Card};
+use super::sentence_transformers::{self, Card, Stated};
+use super::source;
 use super::trial::{Foreign, Trial, TrialReport};
 use super::{EMBEDDING_GRAPH, LAYERS_GRAPH, MANIFEST, STANDARD_GRAPH, TOKENIZER, WEIGHTS};
 use crate::bert::{self, Config, GraphOptions, Operators, Outputs, Pooling, Weights};
@@ -48,6 +51,16 @@ pub struct Imported {
     pub up_to_date: bool,
     /// How what was imported ran; none when nothing was.
     pub trial: Option<TrialReport>,
+    pub notes: ImportNotes,
+}
+
+/// What decided about an import, in words for people.
+#[derive(Debug, Clone, Default)]
+pub struct ImportNotes {
+    /// The file and its field that say how long a text may be.
+    pub length: String,
+    /// Choices that the source left open.
+    pub choices: Vec<String>,
 }
 
 /// Turns `source` (a Hugging Face directory or an `.onnx` file) into the backbone directory `target`.
@@ -64,14 +77,17 @@ pub fn import(source: &Path, target: &Path, options: &ImportOptions) -> Result<I
             )
             .help("check the path, or give a hub id such as sentence-transformers/all-MiniLM-L6-v2"));
     }
-    let plan =
-        if source.is_file() { super::onnx::plan(source, options)? } else { Plan::read(source, options)? };
+    let plan = if source.is_dir() {
+        Plan::read(&layout::root(source)?, options)?
+    } else {
+        super::onnx::plan(source, options)?
+    };
     if let Ok(manifest) = Manifest::open(&target.join(MANIFEST))
         && manifest.source.inputs == plan.manifest.source.inputs
         && !options.overwrite
     {
         super::Backbone::open(target)?;
-        return Ok(Imported { manifest, up_to_date: true, trial: None });
+        return Ok(Imported { manifest, up_to_date: true, trial: None, notes: plan.notes });
     }
     let mut manifest = plan.manifest.clone();
     manifest.name =
@@ -82,7 +98,11 @@ pub fn import(source: &Path, target: &Path, options: &ImportOptions) -> Result<I
         report = plan.try_out(source, directory, &mut manifest, &options.runtime)?;
         write(&directory.join(MANIFEST), manifest.to_json()?.as_bytes())
     })?;
-    Ok(Imported { manifest, up_to_date: false, trial: Some(report) })
+    let mut notes = plan.notes;
+    if manifest.preparation.max_length != plan.manifest.preparation.max_length {
+        notes.length = "as many as the graph reads".to_owned();
+    }
+    Ok(Imported { manifest, up_to_date: false, trial: Some(report), notes })
 }
 
 /// A checked import, before anything is written.
@@ -90,11 +110,12 @@ pub(super) struct Plan {
     pub manifest: Manifest,
     pub weights: Content,
     pub tokenizer: PathBuf,
+    pub notes: ImportNotes,
 }
 
 /// What the network is made of.
 pub(super) enum Content {
-    /// A checkpoint to convert.
+    /// A checkpoint to convert: its file, or the index of several.
     Checkpoint(PathBuf),
     /// A finished graph, with the external data files it refers to, and what a run must tell of it.
     Graph { bytes: Vec<u8>, data: Vec<(String, PathBuf)>, foreign: Box<Foreign> },
@@ -102,19 +123,30 @@ pub(super) enum Content {
 
 impl Plan {
     fn read(directory: &Path, options: &ImportOptions) -> Result<Self> {
-        let weights =
-            required(directory, WEIGHTS, "the weights (PyTorch .bin files must be converted first)")?;
-        let config_path = required(directory, "config.json", "the model's configuration")?;
+        let card = sentence_transformers::read(directory)?;
+        let weights = match layout::network(directory, &card.folder)? {
+            Network::Checkpoint(path) => path,
+            Network::Graph(path, note) => {
+                let mut plan = super::onnx::plan(&path, options)?;
+                plan.manifest.source.origin = origin(directory, options);
+                plan.notes.choices.extend(note);
+                return Ok(plan);
+            }
+        };
+        source::check(&weights)?;
+        let config_path = layout::required(&card.folder, "config.json", "the model's configuration")?;
+        source::check(&config_path)?;
         let config = Config::open(&config_path)?;
         let tokenizer_path = match &options.tokenizer {
             Some(path) => path.clone(),
-            None => required(directory, TOKENIZER, "the tokenizer")?,
+            None => layout::tokenizer(&[&card.folder, directory])?,
         };
-        let card = sentence_transformers::read(directory)?;
-        let tokenizer = Tokenizer::open(&tokenizer_path)?;
-        check_vocabulary(&tokenizer, &tokenizer_path, config.vocabulary_size)?;
-        let preparation = preparation(&card, options, &tokenizer, Limits::from(&config))?;
-        let inputs = inputs(&[&weights, &config_path, &tokenizer_path], &preparation)?;
+        let tokenizer = open_tokenizer(&tokenizer_path, Some(config.vocabulary_size))?;
+        let (preparation, notes) = preparation(&card, options, &tokenizer, Limits::from(&config))?;
+        let mut files = bert::checkpoint_files(&weights)?;
+        files.extend([config_path, tokenizer_path.clone()]);
+        let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+        let inputs = inputs(&files, &preparation)?;
         let manifest = Manifest {
             format: FORMAT,
             name: String::new(),
@@ -129,7 +161,7 @@ impl Plan {
             },
             files: BTreeMap::new(),
         };
-        Ok(Self { manifest, weights: Content::Checkpoint(weights), tokenizer: tokenizer_path })
+        Ok(Self { manifest, weights: Content::Checkpoint(weights), tokenizer: tokenizer_path, notes })
     }
 
     fn write(&self, directory: &Path, manifest: &mut Manifest) -> Result<()> {
@@ -213,11 +245,13 @@ fn graphs(
 pub(super) struct Limits {
     pub positions: Option<usize>,
     pub pad_token_id: u32,
+    /// Its output is one vector a text: what the source says of modules and pooling is inside it.
+    pub pooled: bool,
 }
 
 impl From<&Config> for Limits {
     fn from(config: &Config) -> Self {
-        Self { positions: Some(config.positions), pad_token_id: config.pad_token_id }
+        Self { positions: Some(config.positions), pad_token_id: config.pad_token_id, pooled: false }
     }
 }
 
@@ -227,7 +261,7 @@ pub(super) fn preparation(
     options: &ImportOptions,
     tokenizer: &Tokenizer,
     limits: Limits,
-) -> Result<Preparation> {
+) -> Result<(Preparation, ImportNotes)> {
     let prefix = prefix(card, options)?;
     if !prefix.is_empty() && !card.include_prompt {
         return Err(Error::new(
@@ -243,29 +277,49 @@ pub(super) fn preparation(
         )
         .help("set do_lower_case in the tokenizer and save tokenizer.json again"));
     }
-    let asked = options.max_length.or(card.max_length);
-    let max_length = match (asked, limits.positions) {
-        (Some(asked), Some(positions)) if options.max_length.is_some() && asked > positions => {
-            return Err(Error::new(Kind::Usage, "the maximum length is beyond the model's positions")
-                .found(asked.to_string())
-                .expected(format!("at most {positions}")));
-        }
-        (Some(asked), Some(positions)) => asked.min(positions),
-        (None, Some(positions)) => positions,
-        (asked, None) => asked.unwrap_or(512),
-    };
-    if max_length <= tokenizer.special_tokens() {
+    let Decided { tokens, by } = length::decide(&card.lengths, limits.positions, options.max_length)?;
+    if tokens <= tokenizer.special_tokens() {
         return Err(Error::new(Kind::Usage, "the maximum length leaves no room for text")
-            .found(max_length.to_string())
-            .expected(format!("more than the {} special tokens", tokenizer.special_tokens())));
+            .found(format!("{tokens} ({by})"))
+            .expected(format!("more than the {} special tokens", tokenizer.special_tokens()))
+            .help("say --max-length TOKENS"));
     }
-    Ok(Preparation {
-        pooling: Some(options.pooling.or(card.pooling).unwrap_or(Pooling::Mean)),
+    if !limits.pooled {
+        card.check_modules()?;
+    }
+    let pooling = match options.pooling {
+        Some(chosen) => chosen,
+        None if limits.pooled => card.pooling.pooling().unwrap_or(Pooling::Mean),
+        None => card.pooling.pooling()?,
+    };
+    let preparation = Preparation {
+        pooling: Some(pooling),
         normalize: options.normalize.or(card.normalize).unwrap_or(false),
-        max_length,
+        max_length: tokens,
         prefix,
         pad_token_id: limits.pad_token_id,
-    })
+    };
+    Ok((preparation, ImportNotes { length: by, choices: Vec::from_iter(pooling_note(card, options)) }))
+}
+
+/// What there is to say when the user chooses another pooling than the model's.
+fn pooling_note(card: &Card, options: &ImportOptions) -> Option<String> {
+    let chosen = options.pooling?;
+    match &card.pooling {
+        Stated::Pooling(own, _) if *own != chosen => {
+            Some(format!("{chosen} pooling as you say; the model was made for {own} pooling"))
+        }
+        Stated::Other { modes, .. } => {
+            Some(format!("{chosen} pooling as you say; the model was made for another ({modes})"))
+        }
+        _ => None,
+    }
+}
+
+/// A tokenizer, tried, for a network that has so many embeddings.
+pub(super) fn open_tokenizer(path: &Path, embeddings: Option<usize>) -> Result<Tokenizer> {
+    source::check(path)?;
+    Tokenizer::open_for(path, embeddings)
 }
 
 fn prefix(card: &Card, options: &ImportOptions) -> Result<String> {
@@ -288,35 +342,8 @@ fn prefix(card: &Card, options: &ImportOptions) -> Result<String> {
     })
 }
 
-/// A tokenizer may know fewer ids than the model (padding rows are common), never more.
-pub(super) fn check_vocabulary(tokenizer: &Tokenizer, path: &Path, model: usize) -> Result<()> {
-    let size = tokenizer.vocabulary_size();
-    if size > model {
-        return Err(Error::new(Kind::Tokenizer, "the tokenizer does not match the model's vocabulary")
-            .at(path)
-            .found(format!("{size} token ids"))
-            .expected(format!("at most the model's {model}"))
-            .help("take tokenizer.json from the same place as the weights"));
-    }
-    Ok(())
-}
-
-fn required(directory: &Path, name: &str, what: &str) -> Result<PathBuf> {
-    let path = directory.join(name);
-    if path.is_file() {
-        return Ok(path);
-    }
-    Err(Error::new(Kind::Model, format!("the directory has no `{name}`: {what}"))
-        .at(directory)
-        .expected("config.json, model.safetensors and tokenizer.json")
-        .help("download the complete model, or convert it to safetensors"))
-}
-
 pub(super) fn origin(source: &Path, options: &ImportOptions) -> String {
-    options.origin.clone().unwrap_or_else(|| {
-        let name = source.canonicalize().unwrap_or_else(|_| source.to_path_buf());
-        name.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
-    })
+    options.origin.clone().unwrap_or_else(|| layout::origin(source))
 }
 
 /// Hash of the source files and of what was decided about them.

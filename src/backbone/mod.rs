@@ -8,9 +8,12 @@ mod catalog;
 #[cfg(feature = "hub")]
 mod hub;
 mod import;
+mod layout;
+mod length;
 mod manifest;
 mod onnx;
 mod sentence_transformers;
+mod source;
 mod trial;
 
 use std::collections::BTreeMap;
@@ -20,7 +23,7 @@ use std::sync::Arc;
 pub use catalog::{Catalog, CatalogEntry};
 #[cfg(feature = "hub")]
 pub use hub::{HubModel, download};
-pub use import::{ImportOptions, Imported, import};
+pub use import::{ImportNotes, ImportOptions, Imported, import};
 use manifest::identity;
 pub use manifest::{Architecture, Manifest, Preparation, Source};
 pub use trial::TrialReport;

@@ -4,16 +4,13 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-
-use super::import::{Content, ImportOptions, Limits, Plan, inputs, origin, preparation};
+use super::import::{Content, ImportOptions, Limits, Plan, inputs, open_tokenizer, origin, preparation};
 use super::manifest::{Architecture, FORMAT, Manifest, Preparation, Source};
-use super::sentence_transformers::{self, Card};
+use super::sentence_transformers::{self, Stated};
 use super::trial::Foreign;
-use super::{EMBEDDING_GRAPH, MANIFEST, TOKENIZER};
+use super::{EMBEDDING_GRAPH, MANIFEST, TOKENIZER, length, source as files};
 use crate::bert::{ForeignEncoder, TokenStates};
 use crate::error::{Error, Kind, Result};
-use crate::tokens::Tokenizer;
 
 /// Checks an `.onnx` file and prepares its import.
 ///
@@ -44,28 +41,24 @@ pub(super) fn plan(source: &Path, options: &ImportOptions) -> Result<Plan> {
                     .help("say --tokenizer FILE")
             })?,
     };
-    let tokenizer = Tokenizer::open(&tokenizer_path)?;
-    let cards = directories.iter().find(|directory| directory.join("modules.json").is_file());
-    let card = sentence_transformers::read(cards.copied().unwrap_or(beside));
-    let states = match &card {
+    files::check(source)?;
+    let tokenizer = open_tokenizer(&tokenizer_path, None)?;
+    let card = sentence_transformers::read(sentence_transformers::root(&directories))?;
+    let states = match &card.pooling {
         _ if options.pooling.is_some() => TokenStates::Required,
-        Ok(Card { pooling: Some(_), .. }) => TokenStates::Preferred,
+        // What a module does that cannot be rebuilt here, a graph of the whole model does itself.
+        Stated::Pooling(..) if card.unsupported.is_none() => TokenStates::Preferred,
         _ => TokenStates::NotWanted,
     };
     let mut encoder = ForeignEncoder::open(source, states)?;
-    let card = match card {
-        // What a module does that cannot be reproduced here, a graph of the whole model does itself.
-        Err(_) if encoder.output().pooled => Card { include_prompt: true, ..Card::default() },
-        card => card?,
-    };
-    let config = directories.iter().find_map(|directory| Positions::read(&directory.join("config.json")));
-    let positions = config.and_then(|config| config.max_position_embeddings);
-    let limits = Limits { positions, pad_token_id: tokenizer.pad_token_id().unwrap_or(0) };
-    let preparation = preparation(&card, options, &tokenizer, limits)?;
+    let positions = length::positions(&directories)?;
+    let pad_token_id = tokenizer.pad_token_id().unwrap_or(0);
+    let limits = Limits { positions, pad_token_id, pooled: encoder.output().pooled };
+    let (preparation, notes) = preparation(&card, options, &tokenizer, limits)?;
     let data = external_files(&mut encoder, beside);
     // Without anything that says how long texts may be, the limit is only what a network of this kind mostly
     // can do.
-    let any_length = options.max_length.or(card.max_length).is_none();
+    let any_length = options.max_length.is_none() && card.lengths.is_empty();
     let bytes = encoder.with_pooling(preparation.pooling.unwrap_or_default(), preparation.normalize)?;
     let output = encoder.output().clone();
     let preparation = Preparation { pooling: preparation.pooling.filter(|_| !output.pooled), ..preparation };
@@ -93,6 +86,7 @@ pub(super) fn plan(source: &Path, options: &ImportOptions) -> Result<Plan> {
             foreign: Box::new(Foreign { encoder, any_length, unscaled: options.normalize == Some(false) }),
         },
         tokenizer: tokenizer_path,
+        notes,
     })
 }
 
@@ -113,17 +107,4 @@ fn external_files(encoder: &mut ForeignEncoder, beside: &Path) -> Vec<(String, P
         (other, path)
     };
     names.into_iter().map(file).collect()
-}
-
-/// What a `config.json` beside a graph says of the lengths it was made for.
-#[derive(Deserialize)]
-struct Positions {
-    max_position_embeddings: Option<usize>,
-}
-
-impl Positions {
-    /// None when there is no such file, or one of another kind: a graph needs none.
-    fn read(path: &Path) -> Option<Self> {
-        serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()
-    }
 }

@@ -1,5 +1,8 @@
 //! Owns the conversion of a published BERT checkpoint into our one weight layout.
 //!
+//! Publishers put the encoder into something larger, whose name then stands in front of every tensor (`bert.`, `0.auto_model.`,
+//! `module.bert.`): the prefix is what stands in front of the word embeddings, which every encoder has once.
+//!
 //! Refuses tensors that it does not know: a number left out silently would change every embedding. What is left out
 //! knowingly is the pooler, the task heads of Hugging Face's `BertFor…` classes, and position ids (0, 1, 2, …).
 
@@ -14,6 +17,7 @@ use serde_json::json;
 
 use super::config::Config;
 use super::header::Header;
+use super::shards::Checkpoint;
 use super::weights::{Expected, check, expected};
 use crate::error::{Error, Kind, Result};
 
@@ -21,27 +25,32 @@ use crate::error::{Error, Kind, Result};
 const ALIGNMENT: usize = 4096;
 /// Numbers converted at a time: memory does not grow with the model.
 const PIECE: usize = 1 << 18;
-/// Beside the encoder in Hugging Face's `BertFor…` classes; the encoder's output does not depend on them.
-const HEADS: [&str; 3] = ["cls.", "classifier.", "qa_outputs."];
+/// Beside the encoder in Hugging Face's `BertFor…` classes, or above it; the encoder's output does not depend on them.
+const HEADS: [&str; 4] = ["cls.", "classifier.", "qa_outputs.", "pooler."];
+/// 0, 1, 2, …, which some versions of transformers store.
+const POSITION_IDS: &str = "embeddings.position_ids";
+/// What every encoder has once.
+const WORDS: &str = "embeddings.word_embeddings.weight";
 
-/// Writes `source`, a safetensors checkpoint of BERT, to `target` in our layout: canonical names (no `bert.`,
-/// `LayerNorm.weight` and `.bias`), 32-bit floats, PyTorch's `[out, in]`, tensors from a page boundary on.
+/// Writes `source`, a checkpoint of BERT (a safetensors file, or the index of several), to `target` in our layout: canonical names
+/// (no prefix, `LayerNorm.weight` and `.bias`), 32-bit floats, PyTorch's `[out, in]`, tensors from a page boundary on.
 ///
 /// The same numbers give the same bytes. `target` appears whole or not at all; memory stays below 4 MiB.
 ///
 /// # Errors
 /// The source is not a safetensors file, is truncated, lacks a tensor, has one of a wrong shape or element type or one
-/// that is not known, or holds numbers that are not finite; the target cannot be written.
+/// that is not known, holds several encoders or numbers that are not finite; the target cannot be written.
 pub fn convert_checkpoint(source: &Path, config: &Config, target: &Path) -> Result<()> {
     config.check()?;
-    let header = Header::open(source)?;
-    let names = canonical_names(&header)?;
+    let checkpoint = Checkpoint::open(source)?;
     let wanted = expected(config);
+    let names = canonical_names(&checkpoint, &wanted)?;
     for tensor in &wanted {
         let name = names.get(&tensor.name);
-        let found = name.and_then(|name| header.tensors.get(*name));
+        let found = name.and_then(|name| checkpoint.find(name));
+        let path = found.map_or(source, |(header, _)| header.path());
         let name = name.map_or(tensor.name.as_str(), |name| name);
-        check(name, found, tensor, &[Dtype::F32, Dtype::F16, Dtype::BF16], source)?;
+        check(name, found.map(|(_, info)| info), tensor, &[Dtype::F32, Dtype::F16, Dtype::BF16], path)?;
     }
     let unknown = names.iter().find(|(name, _)| !wanted.iter().any(|tensor| tensor.name == **name));
     if let Some((_, name)) = unknown {
@@ -53,35 +62,80 @@ pub fn convert_checkpoint(source: &Path, config: &Config, target: &Path) -> Resu
     write_whole(target, |out| {
         out.write_all(&header_bytes(&wanted)).map_err(|error| Error::io("write", target, error))?;
         for tensor in &wanted {
-            if let Some((name, info)) =
-                names.get(&tensor.name).and_then(|&name| header.tensors.get_key_value(name))
+            if let Some(&name) = names.get(&tensor.name)
+                && let Some((header, info)) = checkpoint.find(name)
             {
-                copy(&header, name, info, out, target)?;
+                copy(header, name, info, out, target)?;
             }
         }
         Ok(())
     })
 }
 
-/// Canonical name → the file's name, without what is left out.
-fn canonical_names(header: &Header) -> Result<BTreeMap<String, &str>> {
+/// Canonical name → the file's name, without what is left out. What is not the encoder's keeps its name.
+fn canonical_names<'c>(checkpoint: &'c Checkpoint, wanted: &[Expected]) -> Result<BTreeMap<String, &'c str>> {
+    let prefix = prefix(checkpoint)?;
     let mut names = BTreeMap::new();
-    for name in header.tensors.keys() {
-        let plain = name.strip_prefix("bert.").unwrap_or(name);
-        let head = plain == name && HEADS.iter().any(|head| name.starts_with(head));
-        if head || plain.starts_with("pooler.") || plain == "embeddings.position_ids" {
+    for name in checkpoint.names() {
+        let inside = name.strip_prefix(prefix);
+        if inside.is_some_and(is_left_out)
+            || above(prefix).any(|outer| name.strip_prefix(outer).is_some_and(is_left_out))
+        {
             continue;
         }
+        let plain = inside.unwrap_or(name);
         let canonical =
             plain.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias");
-        if let Some(other) = names.insert(canonical, name.as_str()) {
+        // Outside the encoder, a tensor by the name of one of the encoder's is another of the same.
+        let same =
+            |tensor: &&Expected| canonical.strip_suffix(&tensor.name).is_some_and(|outer| is_prefix(outer));
+        let canonical = match wanted.iter().find(same).filter(|_| inside.is_none()) {
+            Some(tensor) => tensor.name.clone(),
+            None => canonical,
+        };
+        if let Some(other) = names.insert(canonical, name) {
             return Err(Error::new(Kind::Model, "one tensor is there under two names")
-                .at(header.path())
+                .at(checkpoint.path())
                 .found(format!("{other:?} and {name:?}"))
                 .help("export the encoder again"));
         }
     }
     Ok(names)
+}
+
+/// What stands in front of every name of the encoder, with a dot at its end if it is not empty.
+fn prefix(checkpoint: &Checkpoint) -> Result<&str> {
+    let prefixes = checkpoint.names().filter_map(|name| name.strip_suffix(WORDS));
+    let prefixes: Vec<&str> = prefixes.filter(|prefix| is_prefix(prefix)).collect();
+    match prefixes[..] {
+        [] => Ok(""),
+        [only] => Ok(only),
+        _ => Err(Error::new(Kind::Model, "the checkpoint holds several encoders")
+            .at(checkpoint.path())
+            .found(
+                prefixes
+                    .iter()
+                    .map(|prefix| format!("\"{prefix}{WORDS}\""))
+                    .collect::<Vec<_>>()
+                    .join(" and "),
+            )
+            .expected("one")
+            .help("save the encoder that you want alone, as a model of its own")),
+    }
+}
+
+fn is_prefix(prefix: &str) -> bool {
+    prefix.is_empty() || prefix.ends_with('.')
+}
+
+/// The prefixes of what an encoder with this prefix lies in, the outermost first: of `0.auto_model.`, nothing and `0.`.
+fn above(prefix: &str) -> impl Iterator<Item = &str> {
+    let inner = prefix.match_indices('.').map(|(at, _)| &prefix[..=at]).filter(move |outer| *outer != prefix);
+    std::iter::once("").chain(inner)
+}
+
+fn is_left_out(name: &str) -> bool {
+    name == POSITION_IDS || HEADS.iter().any(|head| name.starts_with(head))
 }
 
 /// The safetensors header: its JSON is filled with spaces up to a page boundary, as the format allows.

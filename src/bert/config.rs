@@ -59,9 +59,13 @@ impl Config {
     pub fn open(path: &Path) -> Result<Self> {
         let text = std::fs::read(path).map_err(|source| Error::io("read", path, source))?;
         let fields = serde_json::from_slice(&text).map_err(|source| {
-            Error::new(Kind::Model, "the configuration is not a JSON object")
-                .help("take config.json from the model's own directory")
-                .because(source)
+            let error = Error::new(Kind::Model, "the configuration is not a JSON object");
+            let error = if source.is_eof() {
+                error.found("a file that ends in the middle").help("download it again")
+            } else {
+                error.help("take config.json from the model's own directory")
+            };
+            error.because(source)
         });
         fields.and_then(|fields| Fields(fields).config()).map_err(|error| error.at(path))
     }

@@ -76,7 +76,8 @@ fn read_text(file: &File, size: u64) -> Result<Vec<u8>> {
     match &start {
         [b'P', b'K', ..] | [0x80, 2..=5, ..] => return Err(not_safetensors("a PyTorch pickle".to_owned())),
         b"version " => {
-            return Err(not_safetensors("a Git LFS pointer: the file itself was not fetched".to_owned()));
+            return Err(not_safetensors("a Git LFS pointer: the file itself was not fetched".to_owned())
+                .help("run `git lfs pull` in its directory, or download the file itself"));
         }
         _ => {}
     }

@@ -11,6 +11,7 @@ mod header;
 mod inference;
 mod pooling;
 mod seen;
+mod shards;
 mod training;
 mod weights;
 
@@ -21,6 +22,7 @@ pub use foreign::{ForeignEncoder, ForeignOutput, TokenStates};
 pub use forms::{Form, Forms, Part, Product};
 pub use inference::{GraphOptions, Outputs, Pooling, inference_graph, product_inputs_graph};
 pub use seen::{Seen, mean_of};
+pub use shards::checkpoint_files;
 pub use training::{
     TrainingGraph, TrainingHead, TrainingOptions, TrainingParameter, head_bias, head_weight, loss, targets,
     training_graph,

@@ -64,11 +64,11 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
         runtime: RuntimeOptions { library: arguments.onnxruntime.clone(), ..RuntimeOptions::default() },
     };
     let source = locate(&arguments.source, &mut options, terminal)?;
-    let Imported { manifest, up_to_date, trial } = import(&source, &arguments.out, &options)?;
+    let Imported { manifest, up_to_date, trial, notes } = import(&source, &arguments.out, &options)?;
     let done = if up_to_date { "up to date" } else { "imported" };
     let preparation = &manifest.preparation;
     terminal.say(format!(
-        "{}: {done}: {}, {} dimensions, {}{}, at most {} tokens{}{}",
+        "{}: {done}: {}, {} dimensions, {}{}, at most {} tokens ({}){}{}",
         arguments.out.display(),
         manifest
             .layers()
@@ -77,6 +77,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
         pooling(preparation),
         if preparation.normalize { ", normalised" } else { "" },
         preparation.max_length,
+        notes.length,
         if preparation.prefix.is_empty() {
             String::new()
         } else {
@@ -88,6 +89,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
             .as_ref()
             .map_or_else(String::new, |name| format!(", from its output {name:?}"))
     ));
+    notes.choices.iter().for_each(|choice| terminal.say(format!("note: {choice}")));
     if let Some(trial) = trial {
         trial.notes.iter().for_each(|note| terminal.say(format!("note: {note}")));
         terminal.detail(format!("ran it on {} batches in {:.1} s", trial.batches, trial.seconds));

@@ -1,32 +1,38 @@
 //! Owns cutting a long text *before* it is tokenised, at a place that provably leaves the first ids unchanged.
 //!
 //! `tokenizers` encodes a whole text before it truncates: 10 MB take 8 s and 1.5 GiB. The ids of a start `text[..end]` are
-//! the first ids of the whole text when no step of the pipeline looks across `end`. Two cuts are used:
+//! the first ids of the whole text when no step of the pipeline looks across `end`. The steps are: added tokens are searched for in
+//! the text, what lies between them is normalised, others are searched for in that, the rest is split, and the model sees each
+//! piece alone. Two cuts are used:
 //!
 //! * **At an ASCII space between two ASCII letters or digits**, when the pre-tokenizer splits there (`BertPreTokenizer`,
-//!   `WhitespaceSplit`, `Metaspace` with `split`). Normalisers work on characters or on grapheme clusters, and neither an
-//!   ASCII space nor a letter beside it combines with its neighbours; the model sees each piece alone. Added tokens are
-//!   found by exact search, so a tokenizer with an added token that holds a space, or that strips white space beside it and
-//!   starts or ends with a letter or digit, is not cut.
+//!   `WhitespaceSplit`, `Metaspace` with `split`). Normalisers of the kinds in [`is_local`] work on characters or on grapheme
+//!   clusters, and neither an ASCII space nor a letter beside it combines with its neighbours; that this one leaves such a space
+//!   alone is tried (`keeps_words`).
 //! * **Between two CJK ideographs**, when `BertNormalizer` surrounds each with spaces.
+//!
+//! Neither is used when an added token could reach across such a place (`added`).
 //!
 //! A text without such a place for megabytes is usually one run of letters and digits. WordPiece turns a word of more than
 //! `max_input_chars_per_word` characters into `[UNK]` whatever it is, so a run of ASCII letters and digits longer than
 //! [`LONG_RUN`] may be shortened to that length: it is inside one word (nothing splits between two of them), the word stays
-//! beyond the limit, and its one id stays `[UNK]`.
+//! beyond the limit, and its one id stays `[UNK]`. An added token that could be found in such a run forbids it.
 //!
-//! Refuses to guess: for any other pipeline the whole text is encoded, slow but right.
+//! Refuses to guess: for any other pipeline, and where there is no such place, the whole text is encoded, slow but right.
 
 use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::Value;
+use tokenizers::{NormalizedString, Normalizer as _};
+
+use super::added::{AddedTokens, is_ideograph};
 
 /// Texts up to this many bytes are encoded whole, which takes some 10 ms and gives an exact count of what was cut off.
 pub(super) const LONG_TEXT_BYTES: usize = 16 * 1024;
 
 /// Longest run of ASCII letters and digits that is kept whole.
-const LONG_RUN: usize = 1000;
+pub(super) const LONG_RUN: usize = 1000;
 
 /// What is known about a tokenizer's pipeline.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -37,16 +43,15 @@ pub(super) struct Pipeline {
     continues_after_spaces: bool,
     /// Each CJK ideograph is a word of its own.
     splits_ideographs: bool,
-    /// Words beyond this many characters are `[UNK]`.
-    longest_word: Option<usize>,
+    /// Runs of ASCII letters and digits beyond this length are `[UNK]`, however long they are.
+    unknown_beyond: Option<usize>,
 }
 
 /// What a `tokenizer.json` says of its steps. Its vocabulary, which is nearly all of it, is read over.
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Description {
-    added_tokens: Value,
-    normalizer: Value,
+pub(super) struct Description {
+    pub(super) normalizer: Value,
     pre_tokenizer: Value,
     model: ModelDescription,
 }
@@ -60,31 +65,36 @@ struct ModelDescription {
 }
 
 impl Pipeline {
-    /// Reads what a `tokenizer.json` says about itself; anything unknown makes it uncuttable.
-    pub(super) fn read(file: &[u8]) -> serde_json::Result<Self> {
-        Ok(Self::of(&serde_json::from_slice(file)?))
-    }
-
-    fn of(file: &Description) -> Self {
-        if !added_tokens_allow_cuts(&file.added_tokens) {
+    /// What follows from what a `tokenizer.json` says about itself, and from what the tokenizer made from it searches for; anything
+    /// unknown makes it uncuttable. Runs of letters and digits are kept up to `long_run`.
+    pub(super) fn of(
+        file: &Description,
+        inner: &tokenizers::Tokenizer,
+        added: Option<&AddedTokens>,
+        long_run: usize,
+    ) -> Self {
+        let Some(added) = added.filter(|_| keeps_words(inner)) else {
             return Self::default();
-        }
-        let Description { normalizer, pre_tokenizer, model, .. } = file;
+        };
+        let Description { normalizer, pre_tokenizer, model } = file;
         let bert = pre_tokenizer["type"] == "BertPreTokenizer"
             && (normalizer.is_null() || normalizer["type"] == "BertNormalizer");
         let word_piece = model.kind == "WordPiece";
+        let longest_word = model.max_input_chars_per_word.as_u64();
+        let short_words = longest_word.is_some_and(|longest| longest < long_run as u64);
         Self {
-            splits_at_spaces: (bert || splits_words(pre_tokenizer) && is_local(normalizer))
-                && (word_piece || model.kind == "Unigram"),
-            continues_after_spaces: bert || continues(pre_tokenizer, normalizer),
+            splits_at_spaces: (bert || splits_words(pre_tokenizer) && is_local(normalizer, pre_tokenizer))
+                && (word_piece || model.kind == "Unigram")
+                && added.stay_within_words(),
+            continues_after_spaces: (bert || continues(pre_tokenizer, normalizer))
+                // The space in front of such a token stands alone, or at an end, where it may be stripped or not.
+                && !(strips(normalizer) && added.begin_words()),
             splits_ideographs: bert
                 && word_piece
-                && normalizer["handle_chinese_chars"].as_bool() == Some(true),
-            longest_word: model
-                .max_input_chars_per_word
-                .as_u64()
-                .filter(|_| bert && word_piece)
-                .and_then(|longest| usize::try_from(longest).ok()),
+                && normalizer["handle_chinese_chars"].as_bool() == Some(true)
+                && added.stay_within_ideographs(),
+            unknown_beyond: (bert && word_piece && short_words && added.stay_out_of_runs(long_run))
+                .then_some(long_run),
         }
     }
 
@@ -95,23 +105,28 @@ impl Pipeline {
 
     /// The first safe place to cut at or after `wanted` bytes; `None` when there is none.
     pub(super) fn safe_end(self, text: &str, wanted: usize) -> Option<usize> {
-        if !self.splits_at_spaces {
+        if !self.splits_at_spaces && !self.splits_ideographs {
             return None;
         }
         let bytes = text.as_bytes();
         (wanted.max(1)..bytes.len().saturating_sub(1)).find(|&at| {
-            let space = bytes[at] == b' '
+            let space = self.splits_at_spaces
+                && bytes[at] == b' '
                 && bytes[at - 1].is_ascii_alphanumeric()
                 && bytes[at + 1].is_ascii_alphanumeric();
             space || self.splits_ideographs && between_ideographs(text, at)
         })
     }
 
+    /// A lower bound on the number of tokens in a text that is not tokenised: words after a space.
+    pub(super) fn words_at_least(self, text: &str) -> u64 {
+        let starts = |pair: &&[u8]| pair[0] == b' ' && pair[1].is_ascii_alphanumeric();
+        if self.splits_at_spaces { text.as_bytes().windows(2).filter(starts).count() as u64 } else { 0 }
+    }
+
     /// The text with endless runs of ASCII letters and digits shortened (see the module's argument).
     pub(super) fn shorten_words(self, text: &str) -> Cow<'_, str> {
-        if self.longest_word.is_none_or(|longest| longest >= LONG_RUN) {
-            return Cow::Borrowed(text);
-        }
+        let Some(kept) = self.unknown_beyond else { return Cow::Borrowed(text) };
         let mut shortened: Option<String> = None;
         let (mut run_start, mut kept_from) = (0, 0);
         let bytes = text.as_bytes();
@@ -119,8 +134,8 @@ impl Pipeline {
             if at < bytes.len() && bytes[at].is_ascii_alphanumeric() {
                 continue;
             }
-            if at - run_start > LONG_RUN {
-                shortened.get_or_insert_default().push_str(&text[kept_from..run_start + LONG_RUN]);
+            if at - run_start > kept {
+                shortened.get_or_insert_default().push_str(&text[kept_from..run_start + kept]);
                 kept_from = at;
             }
             run_start = at + 1;
@@ -138,10 +153,27 @@ impl Pipeline {
 /// Whether `at` lies between two ideographs of the main CJK block.
 fn between_ideographs(text: &str, at: usize) -> bool {
     // Ideographs of that block take three bytes in UTF-8.
-    let ideograph = |piece: Option<&str>| {
-        piece.and_then(|piece| piece.chars().next()).is_some_and(|c| ('\u{4E00}'..='\u{9FFF}').contains(&c))
-    };
+    let ideograph =
+        |piece: Option<&str>| piece.and_then(|piece| piece.chars().next()).is_some_and(is_ideograph);
     at >= 3 && text.is_char_boundary(at) && ideograph(text.get(at - 3..at)) && ideograph(text.get(at..at + 3))
+}
+
+/// Whether the normalizer leaves a space between ASCII letters or digits alone, and makes letters or digits of those: what a table
+/// of replacements says is not known otherwise.
+fn keeps_words(inner: &tokenizers::Tokenizer) -> bool {
+    let Some(normalizer) = inner.get_normalizer() else { return true };
+    let normalized = |text: &str| {
+        let mut text = NormalizedString::from(text);
+        normalizer.normalize(&mut text).ok().map(|()| text.get().to_owned())
+    };
+    let letters =
+        (b'0'..=b'9').chain(b'A'..=b'Z').chain(b'a'..=b'z').map(|byte| char::from(byte).to_string());
+    let letters: Vec<String> = letters.collect();
+    let alone: Option<Vec<String>> = letters.iter().map(|letter| normalized(letter)).collect();
+    let is_word = |word: &String| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    alone.is_some_and(|alone| {
+        alone.iter().all(is_word) && normalized(&letters.join(" ")) == Some(alone.join(" "))
+    })
 }
 
 /// Whether a pre-tokenizer splits at spaces (alone, or as a step of a sequence of steps that only split further).
@@ -159,30 +191,39 @@ fn splits_words(pre_tokenizer: &Value) -> bool {
 }
 
 /// Whether a normaliser looks at characters or grapheme clusters only. `Replace` is taken in the one form that multilingual
-/// models use: runs of spaces become one.
-fn is_local(normalizer: &Value) -> bool {
+/// models use: runs of spaces become one, or the mark that `Metaspace` splits at.
+fn is_local(normalizer: &Value, pre_tokenizer: &Value) -> bool {
     match normalizer["type"].as_str() {
         None => normalizer.is_null(),
         Some(
             "BertNormalizer" | "Precompiled" | "NFC" | "NFD" | "NFKC" | "NFKD" | "Lowercase" | "StripAccents"
-            | "Nmt",
+            | "Nmt" | "Strip",
         ) => true,
-        Some("Strip") => true,
-        Some("Replace") => normalizer["pattern"]["Regex"].as_str() == Some(" {2,}"),
-        Some("Sequence") => {
-            normalizer["normalizers"].as_array().is_some_and(|steps| steps.iter().all(is_local))
+        Some("Replace") => {
+            let content = &normalizer["content"];
+            let splits =
+                content == " " || steps(pre_tokenizer).iter().any(|own| own["replacement"] == *content);
+            normalizer["pattern"]["Regex"] == " {2,}" && splits
         }
+        Some("Sequence") => normalizer["normalizers"]
+            .as_array()
+            .is_some_and(|steps| steps.iter().all(|step| is_local(step, pre_tokenizer))),
         Some(_) => false,
+    }
+}
+
+/// The steps of a pre-tokenizer, one after the other.
+fn steps(pre_tokenizer: &Value) -> &[Value] {
+    match pre_tokenizer["type"].as_str() {
+        Some("Sequence") => pre_tokenizer["pretokenizers"].as_array().map_or(&[], Vec::as_slice),
+        _ => std::slice::from_ref(pre_tokenizer),
     }
 }
 
 /// Whether a word behind a space is encoded alike at the start of a text that begins with that space. `Metaspace` marks the start
 /// of a word by the space before it, or itself (`always`): then the space may be lost on the way (`Strip`, `WhitespaceSplit`).
 fn continues(pre_tokenizer: &Value, normalizer: &Value) -> bool {
-    let steps = match pre_tokenizer["type"].as_str() {
-        Some("Sequence") => pre_tokenizer["pretokenizers"].as_array().map_or(&[][..], Vec::as_slice),
-        _ => std::slice::from_ref(pre_tokenizer),
-    };
+    let steps = steps(pre_tokenizer);
     let mut metaspaces = steps.iter().filter(|step| step["type"].as_str() == Some("Metaspace"));
     let marks_itself = |step: &Value| match step["prepend_scheme"].as_str() {
         Some(scheme) => scheme == "always",
@@ -200,18 +241,6 @@ fn strips(normalizer: &Value) -> bool {
         }
         _ => false,
     }
-}
-
-/// Whether no added token can reach across a space between two letters or digits.
-fn added_tokens_allow_cuts(added: &Value) -> bool {
-    let tokens = added.as_array().map_or(&[][..], Vec::as_slice);
-    tokens.iter().all(|token| {
-        let content = token["content"].as_str().unwrap_or(" ");
-        let edge = |c: Option<char>| c.is_none_or(char::is_alphanumeric);
-        let strips = token["lstrip"].as_bool() == Some(true) || token["rstrip"].as_bool() == Some(true);
-        !content.contains(char::is_whitespace)
-            && !(strips && (edge(content.chars().next()) || edge(content.chars().next_back())))
-    })
 }
 
 #[cfg(test)]
@@ -354,41 +383,83 @@ pub(super) mod tests {
         assert!((99_000..=100_000 - 254).contains(&lost.tokens), "{lost:?}");
     }
 
+    /// The pipeline of a tokenizer with these parts and one added token.
+    fn pipeline(normalizer: &Value, pre_tokenizer: &Value, model: &str, token: &Value) -> Pipeline {
+        let model = match model {
+            "WordPiece" => serde_json::json!({"type": model, "unk_token": "u", "vocab": {"u": 0},
+                "continuing_subword_prefix": "##", "max_input_chars_per_word": 100}),
+            "Unigram" => serde_json::json!({"type": model, "unk_id": 0, "vocab": [["u", 0.0]]}),
+            _ => serde_json::json!({"type": model, "vocab": {"u": 0}, "merges": []}),
+        };
+        let mut added = serde_json::json!({"id": 1, "content": "[SEP]", "single_word": false, "lstrip": false,
+            "rstrip": false, "normalized": false, "special": true});
+        for (name, value) in token.as_object().unwrap() {
+            added[name] = value.clone();
+        }
+        let file = serde_json::json!({"version": "1.0", "added_tokens": [added], "normalizer": normalizer,
+            "pre_tokenizer": pre_tokenizer, "model": model});
+        Tokenizer::from_bytes(file.to_string().as_bytes(), Path::new("made-up")).unwrap().pipeline()
+    }
+
     #[test]
     fn unknown_pipelines_are_never_cut() {
-        let bert: Value = serde_json::json!({
-            "added_tokens": [{"content": "[SEP]", "lstrip": false, "rstrip": false}],
-            "normalizer": {"type": "BertNormalizer", "handle_chinese_chars": true},
-            "pre_tokenizer": {"type": "BertPreTokenizer"},
-            "model": {"type": "WordPiece", "max_input_chars_per_word": 100}
-        });
-        let of = |file: &Value| Pipeline::read(file.to_string().as_bytes()).unwrap();
-        assert!(of(&bert).splits_at_spaces && of(&bert).splits_ideographs);
-        assert_eq!(of(&bert).longest_word, Some(100));
-        for (pointer, value) in [
-            ("/pre_tokenizer/type", "ByteLevel"),
-            ("/model/type", "BPE"),
-            ("/normalizer/type", "SomethingNew"),
-            ("/added_tokens/0/content", "two words"),
-        ] {
-            let mut other = bert.clone();
-            *other.pointer_mut(pointer).unwrap() = value.into();
-            assert_eq!(of(&other).safe_end("a b c d e f", 2), None, "{pointer}");
+        let normalizer = serde_json::json!({"type": "BertNormalizer", "handle_chinese_chars": true, "clean_text": true,
+            "strip_accents": null, "lowercase": true});
+        let bert = serde_json::json!({"type": "BertPreTokenizer"});
+        let with = |token: Value| pipeline(&normalizer, &bert, "WordPiece", &token);
+        let plain = with(serde_json::json!({}));
+        assert!(plain.splits_at_spaces && plain.splits_ideographs && plain.cuts_into_pieces());
+        assert_eq!(plain.unknown_beyond, Some(LONG_RUN));
+        let none = Pipeline::default();
+        let bytes =
+            serde_json::json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false});
+        let unknown = serde_json::json!({"type": "Prepend", "prepend": "x"});
+        for (normalizer, pre_tokenizer, model) in
+            [(&normalizer, &bytes, "WordPiece"), (&normalizer, &bert, "BPE"), (&unknown, &bert, "WordPiece")]
+        {
+            let found = pipeline(normalizer, pre_tokenizer, model, &serde_json::json!({}));
+            assert_eq!(
+                found.safe_end("a b c d e f", 2),
+                none.safe_end("a b c d e f", 2),
+                "{normalizer} {model}"
+            );
         }
+        // A token forbids just what it can reach into.
+        let allowed = |content: &str, more: &str| {
+            let mut token = serde_json::json!({"content": content, "normalized": true});
+            if !more.is_empty() {
+                token[more] = true.into();
+            }
+            let found = with(token);
+            (found.splits_at_spaces, found.splits_ideographs, found.unknown_beyond.is_some())
+        };
+        assert_eq!(allowed("covid19", ""), (true, true, false));
+        assert_eq!(allowed("\u{6c14}\u{5f88}", ""), (true, false, true));
+        assert_eq!(allowed("two words", ""), (false, true, false));
+        assert_eq!(allowed("mask", "lstrip"), (false, true, false));
+        assert_eq!(allowed("<mask>", "lstrip"), (true, true, true));
         // Metaspace marks a word itself, or by a space that nothing may take away.
         let unigram = |normalizer: &str, scheme: &str| {
-            of(&serde_json::json!({
-                "normalizer": {"type": normalizer},
-                "pre_tokenizer": {"type": "Metaspace", "prepend_scheme": scheme},
-                "model": {"type": "Unigram"}
-            }))
+            let normalizer = serde_json::json!({"type": normalizer, "strip_left": true, "strip_right": true});
+            let metaspace =
+                serde_json::json!({"type": "Metaspace", "replacement": "\u{2581}", "prepend_scheme": scheme});
+            pipeline(&normalizer, &metaspace, "Unigram", &serde_json::json!({}))
         };
         for scheme in ["always", "first", "never"] {
             assert!(unigram("NFKC", scheme).cuts_into_pieces());
             assert_eq!(unigram("Strip", scheme).cuts_into_pieces(), scheme == "always");
         }
-        let mut strips = bert;
-        strips["added_tokens"][0] = serde_json::json!({"content": "mask", "lstrip": true});
-        assert!(!of(&strips).splits_at_spaces);
+    }
+
+    #[test]
+    fn a_normalizer_that_changes_spaces_or_letters_forbids_cuts() {
+        let split = serde_json::json!({"type": "WhitespaceSplit"});
+        for (content, cuts) in [(" ", true), ("x", false)] {
+            let fine =
+                serde_json::json!({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": content});
+            assert_eq!(pipeline(&fine, &split, "Unigram", &serde_json::json!({})).splits_at_spaces, cuts);
+        }
+        let joins = serde_json::json!({"type": "Replace", "pattern": {"String": " "}, "content": ""});
+        assert!(!pipeline(&joins, &split, "Unigram", &serde_json::json!({})).splits_at_spaces);
     }
 }

@@ -3,8 +3,12 @@
 //! Refuses to pad or to cut on its own account: what a tokenizer file says about truncation and padding is ignored, because
 //! the model's own length rules; padding happens where a batch is fed.
 
+mod added;
 mod batches;
+mod check;
 mod long_text;
+#[cfg(test)]
+mod synthetic;
 mod tokenizer;
 mod windows;
 

@@ -5,10 +5,13 @@ use std::ops::AddAssign;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokenizers::models::ModelWrapper;
+use tokenizers::normalizers::Precompiled;
 use tokenizers::{NormalizedString, Normalizer as _, TruncationDirection};
 
-use super::long_text::{LONG_TEXT_BYTES, Pipeline};
-use super::windows::words_at_least;
+use super::added::AddedTokens;
+use super::long_text::{Description, LONG_RUN, LONG_TEXT_BYTES, Pipeline};
 use crate::error::{Error, Kind, Result};
 use crate::parallel::in_parallel;
 
@@ -18,13 +21,33 @@ const TEXTS_A_TURN: usize = 64;
 /// Where each id lies in its text: first byte, and the one behind the last.
 pub(super) type Spans = Vec<(usize, usize)>;
 
-/// A tokenizer, with its file's truncation and padding switched off.
+/// Characters of a text that an error shows.
+const SHOWN: usize = 40;
+
+/// A tokenizer, with its file's truncation and padding switched off, and what would draw lots (BPE dropout).
 pub struct Tokenizer {
     path: PathBuf,
     inner: tokenizers::Tokenizer,
     /// Ids that the template puts before and after a text.
     special_ids: (Vec<u32>, Vec<u32>),
     pipeline: Pipeline,
+    /// Texts up to this many bytes are encoded whole.
+    long_text: usize,
+}
+
+/// From where on a text is long; only tests have reason to lower it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LongText {
+    /// Texts of more bytes are cut before they are tokenised, where that is safe.
+    pub(super) bytes: usize,
+    /// Runs of more letters and digits are shortened, where that is safe.
+    pub(super) run: usize,
+}
+
+impl Default for LongText {
+    fn default() -> Self {
+        Self { bytes: LONG_TEXT_BYTES, run: LONG_RUN }
+    }
 }
 
 /// Ragged token ids of some texts, and what each text lost.
@@ -90,6 +113,10 @@ impl Tokenizer {
     /// # Errors
     /// They are not a tokenizer.
     pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self> {
+        Self::with_long_text(bytes, path, LongText::default())
+    }
+
+    pub(super) fn with_long_text(bytes: &[u8], path: &Path, long: LongText) -> Result<Self> {
         let wrong = |source: Box<dyn std::error::Error + Send + Sync>| {
             Error::new(Kind::Tokenizer, "this is not a tokenizer.json")
                 .at(path)
@@ -97,12 +124,24 @@ impl Tokenizer {
                 .help("take it from the model's own directory; slow tokenizers (vocab.txt alone) must be converted")
                 .because(source)
         };
+        let description: Description =
+            serde_json::from_slice(bytes).map_err(|source| wrong(source.into()))?;
+        check_replacements(&description.normalizer).map_err(|source| wrong(source.into()))?;
         let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(wrong)?;
         inner.with_truncation(None).map_err(wrong)?;
         inner.with_padding(None);
-        let pipeline = Pipeline::read(bytes).map_err(|source| wrong(source.into()))?;
+        switch_dropout_off(&mut inner);
+        let added = AddedTokens::of(&inner);
+        if let Some(fault) = added.as_ref().and_then(AddedTokens::fault) {
+            return Err(wrong(fault.into()));
+        }
+        let pipeline = Pipeline::of(&description, &inner, added.as_ref(), long.run);
         let special_ids = special_ids(&inner).map_err(wrong)?;
-        Ok(Self { path: path.to_path_buf(), pipeline, inner, special_ids })
+        Ok(Self { path: path.to_path_buf(), pipeline, inner, special_ids, long_text: long.bytes })
+    }
+
+    pub(super) fn inner(&self) -> &tokenizers::Tokenizer {
+        &self.inner
     }
 
     /// Largest token id + 1, added tokens included.
@@ -175,7 +214,7 @@ impl Tokenizer {
     }
 
     fn encode_one(&self, text: &str, room: usize) -> Result<(tokenizers::Encoding, Lost)> {
-        let long = text.len() > LONG_TEXT_BYTES;
+        let long = text.len() > self.long_text;
         let text = if long { self.pipeline.shorten_words(text) } else { Cow::Borrowed(text) };
         let start = if long { self.certain_start(&text, room)? } else { None };
         let (mut encoding, rest) = match start {
@@ -187,7 +226,8 @@ impl Tokenizer {
             at_least: rest.is_some(),
         };
         encoding.truncate(room, 0, TruncationDirection::Right);
-        let encoding = self.inner.post_process(encoding, None, true).map_err(|source| self.failed(source))?;
+        let encoding =
+            self.inner.post_process(encoding, None, true).map_err(|source| self.failed(&text, source))?;
         Ok((encoding, lost))
     }
 
@@ -198,11 +238,16 @@ impl Tokenizer {
         while let Some(end) = self.pipeline.safe_end(text, wanted) {
             let encoding = self.without_specials(&text[..end])?;
             if encoding.get_ids().len() >= room {
-                return Ok(Some((encoding, words_at_least(&text[end..]))));
+                return Ok(Some((encoding, self.words_at_least(&text[end..]))));
             }
             wanted = end * 2;
         }
         Ok(None)
+    }
+
+    #[cfg(test)]
+    pub(super) fn pipeline(&self) -> Pipeline {
+        self.pipeline
     }
 
     #[cfg(test)]
@@ -237,9 +282,14 @@ impl Tokenizer {
         self.pipeline.safe_end(text, wanted)
     }
 
+    /// A lower bound on the tokens of a text.
+    pub(super) fn words_at_least(&self, text: &str) -> u64 {
+        self.pipeline.words_at_least(text)
+    }
+
     /// A text with endless words shortened, which changes no id.
     pub(super) fn shortened<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        if text.len() > LONG_TEXT_BYTES { self.pipeline.shorten_words(text) } else { Cow::Borrowed(text) }
+        if text.len() > self.long_text { self.pipeline.shorten_words(text) } else { Cow::Borrowed(text) }
     }
 
     /// The ids of a text or a piece of one, without special tokens.
@@ -249,26 +299,59 @@ impl Tokenizer {
 
     /// The same with each id's bytes in the text.
     pub(super) fn piece_spans(&self, text: &str) -> Result<(Vec<u32>, Spans)> {
-        let encoding = self.inner.encode(text, false).map_err(|source| self.failed(source))?;
+        let encoding = self.inner.encode(text, false).map_err(|source| self.failed(text, source))?;
         Ok((encoding.get_ids().to_vec(), encoding.get_offsets().to_vec()))
     }
 
     fn without_specials(&self, text: &str) -> Result<tokenizers::Encoding> {
-        self.inner.encode_fast(text, false).map_err(|source| self.failed(source))
+        self.inner.encode_fast(text, false).map_err(|source| self.failed(text, source))
     }
 
-    fn failed(&self, source: Box<dyn std::error::Error + Send + Sync>) -> Error {
-        Error::new(Kind::Tokenizer, "the tokenizer failed on a text").at(&self.path).because(source)
+    fn failed(&self, text: &str, source: Box<dyn std::error::Error + Send + Sync>) -> Error {
+        let start: String = text.chars().take(SHOWN).collect();
+        let dots = if start.len() < text.len() { " …" } else { "" };
+        Error::new(Kind::Tokenizer, "the tokenizer failed on a text")
+            .at(&self.path)
+            .found(format!("{start:?}{dots}"))
+            .expected("token ids for any text")
+            .help("import the model again with a tokenizer.json that has a token for what is unknown")
+            .because(source)
     }
 }
 
-/// What the template puts before and after a text, found by letting it process a single made-up token.
-fn special_ids(inner: &tokenizers::Tokenizer) -> tokenizers::Result<(Vec<u32>, Vec<u32>)> {
+/// BPE dropout leaves merges out at random, which is for training alone.
+fn switch_dropout_off(inner: &mut tokenizers::Tokenizer) {
+    if let ModelWrapper::BPE(model) = inner.get_model()
+        && model.dropout.is_some()
+    {
+        let mut model = model.clone();
+        model.dropout = None;
+        inner.with_model(model);
+    }
+}
+
+/// Reads the tables of replacements in the normalizer for themselves: within a tokenizer, the library panics on a damaged one.
+fn check_replacements(normalizer: &Value) -> serde_json::Result<()> {
+    if normalizer["type"] == "Precompiled" {
+        // As text, because the library borrows from it.
+        serde_json::from_str::<Precompiled>(&normalizer.to_string())?;
+    }
+    normalizer["normalizers"].as_array().into_iter().flatten().try_for_each(check_replacements)
+}
+
+/// A single made-up token with all that the template puts around it.
+pub(super) fn template_of_one_token(
+    inner: &tokenizers::Tokenizer,
+) -> tokenizers::Result<tokenizers::Encoding> {
     let text = tokenizers::Token::new(u32::MAX, String::new(), (0, 0));
-    let text = tokenizers::Encoding::from_tokens(vec![text], 0);
-    let ids = inner.post_process(text, None, true)?.get_ids().to_vec();
+    inner.post_process(tokenizers::Encoding::from_tokens(vec![text], 0), None, true)
+}
+
+/// What the template puts before and after a text.
+fn special_ids(inner: &tokenizers::Tokenizer) -> tokenizers::Result<(Vec<u32>, Vec<u32>)> {
+    let ids = template_of_one_token(inner)?.get_ids().to_vec();
     let place = ids.iter().position(|id| *id == u32::MAX).unwrap_or(0);
-    Ok((ids[..place].to_vec(), ids[place + 1..].to_vec()))
+    Ok((ids[..place].to_vec(), ids.get(place + 1..).unwrap_or_default().to_vec()))
 }
 
 impl Encoded {

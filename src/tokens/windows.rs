@@ -190,7 +190,7 @@ impl TextWindows<'_> {
         let complete = self.ids.len() <= room;
         self.ended = complete || Some(self.given) == most;
         let last = self.ended.then(|| Lost {
-            tokens: (self.ids.len() - count) as u64 + words_at_least(&self.text[self.place..]),
+            tokens: (self.ids.len() - count) as u64 + self.tokenizer.words_at_least(&self.text[self.place..]),
             at_least: self.place < self.text.len(),
         });
         let step = stride.unwrap_or(room).min(self.ids.len());
@@ -234,14 +234,8 @@ impl TextWindows<'_> {
     }
 }
 
-/// A lower bound on the number of tokens in a text that is not tokenised: words after a space.
-pub(super) fn words_at_least(text: &str) -> u64 {
-    let starts = |pair: &&[u8]| pair[0] == b' ' && pair[1].is_ascii_alphanumeric();
-    text.as_bytes().windows(2).filter(starts).count() as u64
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::tokens::long_text::tests::{Draw, random_text, unigram};
     use crate::tokens::tokenizer::tests::word_piece;
@@ -251,7 +245,7 @@ mod tests {
     }
 
     /// All windows of a text that is tokenised in pieces of so many bytes.
-    fn all(
+    pub fn all_windows(
         windows: &Windows,
         tokenizer: &Tokenizer,
         text: &str,
@@ -279,7 +273,7 @@ mod tests {
                 let window = 3 + draw.below(60);
                 let stride = 1 + draw.below(window - 2);
                 let windows = windows(&tokenizer, window, Some(stride), None);
-                let found = all(&windows, &tokenizer, &text, 1 + draw.below(500), false);
+                let found = all_windows(&windows, &tokenizer, &text, 1 + draw.below(500), false);
                 let whole = tokenizer.whole_ids(&text);
                 for (number, own) in found.iter().enumerate() {
                     let start = number * stride;
@@ -300,7 +294,7 @@ mod tests {
     fn a_text_of_one_window_is_that_of_the_plain_encoding() {
         for tokenizer in [word_piece(), unigram()] {
             for text in ["", " ", "The battery died.", "don't [SEP] stop"] {
-                let found = all(&windows(&tokenizer, 64, None, None), &tokenizer, text, 9, false);
+                let found = all_windows(&windows(&tokenizer, 64, None, None), &tokenizer, text, 9, false);
                 let [window] = &found[..] else { panic!("{found:?}") };
                 assert_eq!(window.ids, tokenizer.encode(&[text], 64).unwrap().ids(0), "{text:?}");
                 assert_eq!(window.last, Some(Lost::default()));
@@ -312,7 +306,7 @@ mod tests {
     fn windows_say_where_they_lie_in_the_text() {
         let tokenizer = word_piece();
         let text = "Ünder the brïdge, unbelievable things happen. ".repeat(40);
-        let found = all(&windows(&tokenizer, 12, None, None), &tokenizer, &text, 100, true);
+        let found = all_windows(&windows(&tokenizer, 12, None, None), &tokenizer, &text, 100, true);
         let mut end = 0;
         for own in &found {
             let span = own.span.clone().unwrap();
@@ -332,7 +326,7 @@ mod tests {
         let tokenizer = word_piece();
         let options = WindowOptions { window: 8, stride: None, most: None };
         let windows = Windows::new(&tokenizer, "query: ", 512, options).unwrap();
-        let found = all(&windows, &tokenizer, &format!("query: {}", "word ".repeat(9)), 100, false);
+        let found = all_windows(&windows, &tokenizer, &format!("query: {}", "word ".repeat(9)), 100, false);
         let prefix = tokenizer.whole_ids("query:");
         assert_eq!(prefix.len(), 2);
         assert_eq!(found.iter().map(|own| own.ids.len()).collect::<Vec<_>>(), [8, 8, 5]);
@@ -344,7 +338,7 @@ mod tests {
         let tokenizer = word_piece();
         let windows = windows(&tokenizer, 12, None, Some(2));
         let lost = |words: usize| {
-            let found = all(&windows, &tokenizer, &"word ".repeat(words), PIECE_BYTES, false);
+            let found = all_windows(&windows, &tokenizer, &"word ".repeat(words), PIECE_BYTES, false);
             (found.len(), found.last().unwrap().last.unwrap())
         };
         assert_eq!(lost(20), (2, Lost::default()));

@@ -11,6 +11,7 @@ mod harness;
 mod imports;
 mod labels;
 mod layers;
+mod layouts;
 mod memory;
 mod messages;
 mod network;
