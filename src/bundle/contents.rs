@@ -16,10 +16,18 @@ use crate::error::{Error, Kind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::tokens::LongTexts;
 
-/// The version of the bundle this program writes, and the newest it reads.
-pub const FORMAT: u32 = 2;
+/// The newest version of the bundle that this program reads; a bundle is written in the oldest one that can say all there is to say.
+pub const FORMAT: u32 = 3;
+/// The version that knows no text column: the column was called `text`, or is not known.
+const WITHOUT_TEXT: u32 = 2;
 /// The oldest it reads: format 1 knew neither validation rows nor refits.
 const OLDEST: u32 = 1;
+
+/// The version in which a bundle can be written that knows this text column.
+#[cfg(feature = "train")]
+pub(super) fn format_for(text: Option<&str>) -> u32 {
+    if text.is_some() { FORMAT } else { WITHOUT_TEXT }
+}
 pub(super) const MANIFEST: &str = "manifest.json";
 pub(super) const LABELS: &str = "labels.json";
 pub(super) const CALIBRATION: &str = "calibration.json";
@@ -72,6 +80,9 @@ pub struct Manifest {
     pub tasks: Vec<TaskManifest>,
     /// What happens to texts beyond the model's limit.
     pub long: LongTexts,
+    /// The column that the texts were in which it was trained on, when it was not called `text`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
     /// How far golden vectors may be off on another machine: the largest difference, as a share of the vector's largest number.
     pub tolerance: f32,
     /// The backbone: its dimensions, how it prepares texts, source and licence, and the hashes of the files it was made from.

@@ -181,6 +181,12 @@ impl Classifier {
         self.max_length
     }
 
+    /// Tokens that its network can read at once.
+    #[must_use]
+    pub fn positions(&self) -> usize {
+        self.locked().backbone().positions()
+    }
+
     /// What a bundle's self-test found, if it was run.
     #[must_use]
     pub fn self_test(&self) -> Option<SelfTest> {

@@ -72,6 +72,15 @@ impl Model {
         }
     }
 
+    /// The column that the texts were in which it was trained on, if it is known.
+    #[must_use]
+    pub fn text_column(&self) -> Option<&str> {
+        match self {
+            Self::Run(run) => run.recipe.data.text.as_deref(),
+            Self::Bundle(bundle) => bundle.manifest().text.as_deref(),
+        }
+    }
+
     /// Which texts were in which part of the training table; a bundle does not know.
     ///
     /// # Errors

@@ -111,7 +111,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
 fn request(arguments: &Arguments, opened: &Runtime) -> Result<CompareRequest> {
     let Arguments { learning, network, table, runtime, .. } = arguments;
     let input = |data: &str| -> Result<Input> {
-        Ok(Input::Texts { source: table.source(data)?, column: table.text.clone() })
+        Ok(Input::Texts { source: table.source(data)?, column: table.text().to_owned() })
     };
     let shared = TrainRequest {
         freeze: arguments.freeze.clone(),
@@ -161,7 +161,7 @@ impl Opener<'_> {
         let quiet = Terminal::new(true, false);
         let again = self.opened.contains(&directory);
         let terminal = if again { &quiet } else { self.terminal };
-        let text = &self.arguments.table.text;
+        let text = self.arguments.table.text();
         let long = match windows {
             true => self.arguments.long.resolve_for(backbone, &self.sources, text)?,
             false => LongTexts::Truncate,

@@ -50,11 +50,11 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
     let runtime = arguments.runtime.load(terminal)?;
     let backbone = Arc::new(arguments.trust.open_backbone(&arguments.backbone, &runtime)?);
     let max_length = backbone.manifest().preparation.max_length;
-    let long = arguments.long.resolve(|| false)?;
+    let long = arguments.long.resolve(&backbone, || false)?;
     let (mut embedder, rows) = arguments.store.open(backbone, runtime, long, &[&source], terminal)?;
     let request = EmbedRequest {
         source: &source,
-        text_column: &arguments.table.text,
+        text_column: arguments.table.text(),
         output: &arguments.out,
         features: arguments.features,
         keep_text: arguments.keep_text,

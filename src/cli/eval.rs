@@ -12,7 +12,7 @@ use super::Outcome;
 use super::options::{RuntimeArguments, StoreArguments, TableArguments, TrustArguments};
 use super::terminal::{Terminal, grouped};
 use crate::classifier::Model;
-use crate::data::{Format, RecordFormat, RecordValue, RecordWriter, Source, write_atomically};
+use crate::data::{Format, RecordFormat, RecordValue, RecordWriter, write_atomically};
 use crate::dataset::{Columns, Dataset};
 use crate::embed::covering;
 use crate::error::{Error, Result};
@@ -40,7 +40,7 @@ pub(crate) struct Arguments {
     /// Figures per value of this column as well.
     #[arg(long, value_name = "COLUMN")]
     by: Option<String>,
-    /// Write the wrongly labelled rows here (.csv or .jsonl), most confident first.
+    /// Write the wrongly labelled rows here (.csv, .tsv or .jsonl), most confident first.
     #[arg(long, value_name = "FILE")]
     errors: Option<PathBuf>,
     /// Accuracy against coverage: what leaving the least certain rows unanswered gains.
@@ -69,6 +69,8 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
+    // Before the work.
+    arguments.errors.as_deref().map(RecordFormat::of_path).transpose()?;
     let model = Model::open(&arguments.model, arguments.trust.trust.as_ref())?;
     let mut tasks = arguments.tasks.clone();
     if tasks.is_empty() {
@@ -150,7 +152,7 @@ fn load(
     let mut dataset = Dataset::from_texts(
         &mut embedder,
         &source,
-        &arguments.table.text,
+        &arguments.table.text_of(model),
         columns,
         arguments.table.strict,
         &mut |state| progress.show(state),
@@ -168,11 +170,7 @@ fn write_mistakes(
     which: Rows,
     rows: &Dataset,
 ) -> Result<()> {
-    let mistakes = evaluator.mistakes(which)?;
-    let format = match Source::new(&path.to_string_lossy(), None)?.format {
-        Format::Jsonl => RecordFormat::Jsonl,
-        _ => RecordFormat::Csv,
-    };
+    let (format, mistakes) = (RecordFormat::of_path(path)?, evaluator.mistakes(which)?);
     write_atomically(path, |writer| {
         let columns = ["row", "task", "label", "predicted", "probability", "text"].map(str::to_owned);
         let mut records = RecordWriter::new(writer, format, &columns)?;

@@ -11,8 +11,8 @@ use clap::{Args, ValueEnum};
 use super::terminal::{Terminal, bytes, count_rows, grouped};
 use crate::backbone::Backbone;
 use crate::bundle::PublicKey;
-use crate::classifier::open_trusted_backbone;
-use crate::data::{Format, Source};
+use crate::classifier::{Model, open_trusted_backbone};
+use crate::data::{Format, Source, TextColumn};
 use crate::embed::{EmbedOptions, Embedder, MemoryPlan, StoredLayers};
 use crate::error::{Error, Kind, Result};
 use crate::quantities::{MemorySize, date};
@@ -158,9 +158,9 @@ pub(crate) struct TableArguments {
     /// csv, tsv, jsonl, parquet or lines; by default the file's extension tells.
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
-    /// The column that holds the text.
-    #[arg(long, value_name = "COLUMN", default_value = "text")]
-    pub(crate) text: String,
+    /// The column that holds the text [default: the one that the run or bundle was trained with, else `text`].
+    #[arg(long, value_name = "COLUMN")]
+    text: Option<String>,
     /// Treat empty texts and NUL bytes as errors.
     #[arg(long)]
     pub(crate) strict: bool,
@@ -169,8 +169,29 @@ pub(crate) struct TableArguments {
 impl TableArguments {
     /// The table named on the command line; a bare `-` is one text a line unless --format says otherwise.
     pub(crate) fn source(&self, data: &str) -> Result<Source> {
-        let lines = (data == "-" && self.format.is_none()).then_some(Format::Lines);
-        Source::new(data, self.format.or(lines))
+        Source::new(data, self.format)
+    }
+
+    /// The text column where no model knows one.
+    pub(crate) fn text(&self) -> &str {
+        self.text.as_deref().unwrap_or(TextColumn::DEFAULT)
+    }
+
+    /// What --text says.
+    pub(crate) fn given_text(&self) -> Option<TextColumn> {
+        self.text.as_deref().map(TextColumn::from)
+    }
+
+    /// The text column: what --text says, else what the model was trained with.
+    pub(crate) fn text_of(&self, model: &Model) -> TextColumn {
+        let known = model.text_column().filter(|_| self.text.is_none());
+        match known {
+            Some(name) => TextColumn {
+                name: name.to_owned(),
+                from: Some(format!("the text column that {} was trained with", model.path().display())),
+            },
+            None => TextColumn::from(self.text()),
+        }
     }
 }
 
@@ -181,7 +202,7 @@ pub(crate) struct LongArguments {
     /// `truncate`: their end is cut off; `windows`: they are read to their end, in windows, and their features are the mean.
     #[arg(long, value_name = "HOW")]
     long: Option<LongChoice>,
-    /// Tokens in a window, special tokens included [default: 128].
+    /// Tokens in a window, special tokens included [default: 128, or what the backbone can read if that is less].
     #[arg(long, value_name = "N")]
     window: Option<usize>,
     /// Tokens from one window's start to the next one's [default: all of a window's own, so that none is read twice].
@@ -217,14 +238,18 @@ impl LongArguments {
         sources: &[&Source],
         text: &str,
     ) -> Result<LongTexts> {
-        self.resolve(|| {
+        self.resolve(backbone, || {
             backbone.tokenizer().check_pieces().is_ok()
                 && sources.iter().any(|source| crate::embed::any_longer(backbone, source, text))
         })
     }
 
     /// What was asked for; windows when only their shape was, and otherwise when `windows_by_default`.
-    pub(crate) fn resolve(&self, windows_by_default: impl FnOnce() -> bool) -> Result<LongTexts> {
+    pub(crate) fn resolve(
+        &self,
+        backbone: &Backbone,
+        windows_by_default: impl FnOnce() -> bool,
+    ) -> Result<LongTexts> {
         let Self { long, window, stride, max_windows } = *self;
         let shaped = window.or(stride).or(max_windows).is_some();
         if long == Some(LongChoice::Truncate) && shaped {
@@ -239,7 +264,7 @@ impl LongArguments {
         if !windows {
             return Ok(LongTexts::Truncate);
         }
-        let window = window.unwrap_or(WindowOptions::default().window);
+        let window = window.unwrap_or(WindowOptions::within(backbone.positions()).window);
         Ok(LongTexts::Windows(WindowOptions { window, stride, most: max_windows }))
     }
 }

@@ -201,7 +201,10 @@ impl Drop for TableProgress {
 
 /// Rows in a file, for progress and the space check; `None` when it cannot be known without the work itself.
 pub(crate) fn count_rows(source: &Source) -> Option<u64> {
-    source.path.as_ref()?;
+    // A pipe can be read but once.
+    if source.path.is_none() || !source.is_regular_file() {
+        return None;
+    }
     let mut reader = crate::data::TableReader::open(source).ok()?;
     let mut rows = 0;
     loop {

@@ -176,7 +176,7 @@ impl<'j> Job<'j> {
             let Input::Texts { source, column } = input else { continue };
             let progress = &mut |progress: &_| show(&CompareEvent::Train(&TrainEvent::Rows(progress)));
             let columns = Columns::default();
-            Dataset::from_texts(embedder, source, column, columns, shared.strict, progress).map_err(
+            Dataset::from_texts(embedder, source, &column.as_str().into(), columns, shared.strict, progress).map_err(
                 |error| match input.path() {
                     Some(path) => error.at(path),
                     None => error,

@@ -74,33 +74,49 @@ impl Format {
 }
 
 /// A table by its place.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Source {
     /// `None`: standard input.
     pub path: Option<PathBuf>,
     pub format: Format,
+    /// Nobody said the format: the file's extension did, or, of standard input, nothing.
+    pub presumed: bool,
+}
+
+/// A run's recipe holds a hash of this: what it says must not change.
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source").field("path", &self.path).field("format", &self.format).finish()
+    }
 }
 
 impl Source {
-    /// Reads a command-line argument: `-` is standard input, else a path whose extension tells the format unless `format` is
-    /// given.
+    /// Reads a command-line argument: `-` is standard input, one text a line unless `format` is given; else a path whose extension
+    /// tells the format unless `format` is given.
     ///
     /// # Errors
     /// The format is not known.
     pub fn new(argument: &str, format: Option<Format>) -> Result<Self> {
+        let presumed = format.is_none();
         if argument != "-" {
             let path = PathBuf::from(argument);
             let format = format.map_or_else(|| Format::of_path(&path), Ok)?;
-            return Ok(Self { path: Some(path), format });
+            return Ok(Self { path: Some(path), format, presumed });
         }
-        match format {
-            Some(Format::Parquet) => {
-                Err(Error::new(Kind::Usage, "Parquet cannot be read from standard input")
-                    .help("its table of contents is at the end: save it to a file and give that"))
-            }
-            Some(format) => Ok(Self { path: None, format }),
-            None => Err(Error::new(Kind::Usage, "the format of standard input is not known")
-                .help("say --format csv, tsv, jsonl or lines")),
+        match format.unwrap_or(Format::Lines) {
+            Format::Parquet => Err(Error::new(Kind::Usage, "Parquet cannot be read from standard input")
+                .help("its table of contents is at the end: save it to a file and give that")),
+            format => Ok(Self { path: None, format, presumed }),
+        }
+    }
+
+    /// Whether it lies in a file, which can be read as often as one likes, and not in a pipe or on a terminal.
+    #[must_use]
+    pub fn is_regular_file(&self) -> bool {
+        match &self.path {
+            Some(path) => path.is_file(),
+            None => rustix::fs::fstat(std::io::stdin())
+                .is_ok_and(|file| rustix::fs::FileType::from_raw_mode(file.st_mode).is_file()),
         }
     }
 
@@ -139,7 +155,7 @@ mod tests {
 
     #[test]
     fn standard_input_needs_a_streamable_format() {
-        assert!(Source::new("-", None).is_err());
+        assert_eq!(Source::new("-", None).unwrap().format, Format::Lines);
         assert!(Source::new("-", Some(Format::Parquet)).is_err());
         assert_eq!(Source::new("-", Some(Format::Lines)).unwrap().name(), "standard input");
     }

@@ -8,9 +8,12 @@ use std::path::Path;
 
 use super::delimited::Delimited;
 use super::format::{Format, Source};
+use super::header::{Header, TextColumn};
 use super::json_lines::JsonLines;
+use super::lines::Lines;
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::TextKey;
+use crate::recognize::{Thing, Wanted};
 
 /// One row of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +47,8 @@ pub struct TableReader {
     name: String,
     columns: Vec<String>,
     rows: Rows,
+    /// The first line, when nobody said that these are lines.
+    presumed: Option<String>,
     next: u64,
 }
 
@@ -51,7 +56,7 @@ pub struct TableReader {
 enum Rows {
     Delimited(Delimited),
     JsonLines(JsonLines),
-    Lines(Box<dyn BufRead>),
+    Lines(Lines),
     #[cfg(feature = "parquet")]
     Parquet(super::parquet_table::ParquetRows),
 }
@@ -71,6 +76,8 @@ impl TableReader {
             None => Box::new(BufReader::with_capacity(1 << 16, std::io::stdin())),
         };
         skip_byte_order_mark(&mut reader).map_err(|source| Error::io("read", &name, source))?;
+        refuse_other(&mut reader, source).map_err(|error| error.at(&name))?;
+        let mut presumed = None;
         let (columns, rows) = match source.format {
             Format::Csv | Format::Tsv => {
                 let delimiter = if source.format == Format::Csv { b',' } else { b'\t' };
@@ -81,10 +88,15 @@ impl TableReader {
                 let (columns, rows) = JsonLines::open(reader).map_err(|error| error.at(&name))?;
                 (columns, Rows::JsonLines(rows))
             }
-            Format::Lines | Format::Parquet => (vec!["text".to_owned()], Rows::Lines(reader)),
+            Format::Lines | Format::Parquet => {
+                let (first, lines) =
+                    Lines::open(reader, source.presumed).map_err(|error| error.at(&name))?;
+                presumed = first.filter(|_| source.presumed);
+                (vec![TextColumn::DEFAULT.to_owned()], Rows::Lines(lines))
+            }
         };
         check_columns(&columns).map_err(|error| error.at(&name))?;
-        let mut table = Self { name, columns, rows, next: 1 };
+        let mut table = Self { name, columns, rows, presumed, next: 1 };
         if source.path.is_some() {
             table.refuse_nothing(source)?;
         }
@@ -97,7 +109,7 @@ impl TableReader {
         let rows = super::parquet_table::ParquetRows::open(path, open_file(path)?)?;
         let columns = rows.columns().to_vec();
         check_columns(&columns).map_err(|error| error.at(&name))?;
-        Ok(Self { name, columns, rows: Rows::Parquet(rows), next: 1 })
+        Ok(Self { name, columns, rows: Rows::Parquet(rows), presumed: None, next: 1 })
     }
 
     #[cfg(not(feature = "parquet"))]
@@ -125,13 +137,26 @@ impl TableReader {
     /// # Errors
     /// There is none of that name; the message names those there are.
     pub fn column(&self, name: &str) -> Result<usize> {
-        self.columns.iter().position(|column| column == name).ok_or_else(|| {
-            Error::new(Kind::Table, "there is no such column")
-                .at(&self.name)
-                .found(format!("{name:?}"))
-                .expected(format!("one of {}", self.columns.join(", ")))
-                .help("check the name; --text names the text column, --task a label column")
-        })
+        self.header().column(name)
+    }
+
+    /// The place of the text column.
+    ///
+    /// # Errors
+    /// As [`Header::text`].
+    pub fn text(&self, column: &TextColumn) -> Result<usize> {
+        self.header().text(column)
+    }
+
+    /// What the table says of itself.
+    #[must_use]
+    pub fn header(&self) -> Header {
+        Header {
+            table: self.name.clone(),
+            columns: self.columns.clone(),
+            presumed: self.presumed.clone(),
+            lines: matches!(self.rows, Rows::Lines(_)),
+        }
     }
 
     /// The next rows: at most `max_rows`, and not many more than `max_bytes` of cells (one row at least). None at the end.
@@ -159,7 +184,7 @@ impl TableReader {
         match &mut self.rows {
             Rows::Delimited(rows) => rows.next(&self.columns),
             Rows::JsonLines(rows) => rows.next(&self.columns, number),
-            Rows::Lines(reader) => next_line(reader).map(|line| line.map(|line| vec![Some(line)])),
+            Rows::Lines(lines) => lines.next(),
             #[cfg(feature = "parquet")]
             Rows::Parquet(rows) => rows.next(),
         }
@@ -188,6 +213,13 @@ fn skip_byte_order_mark(reader: &mut impl BufRead) -> std::io::Result<()> {
         reader.consume(3);
     }
     Ok(())
+}
+
+/// Refuses bytes that are no text of a table, whatever they were called.
+fn refuse_other(reader: &mut impl BufRead, source: &Source) -> Result<()> {
+    let start = reader.fill_buf().map_err(|error| Error::io("read", source.name(), error))?;
+    Thing::of_start(start)
+        .map_or(Ok(()), |thing| Err(thing.instead_of(Wanted::Table, source.path.as_deref())))
 }
 
 fn check_columns(columns: &[String]) -> Result<()> {

@@ -15,6 +15,7 @@ use crate::backbone::Backbone;
 use crate::data::{EMBEDDING, FEATURES, FeatureWriter, Row, Source, TableReader, feature_metadata};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fields, Fingerprint, TextKey};
+use crate::recognize::Thing;
 use crate::tokens::{LongTexts, Truncation};
 
 /// Rows in a window: enough texts to sort into full batches, few enough to hold.
@@ -197,7 +198,7 @@ pub fn embed_file(
             .help("choose another --out, or say --overwrite"));
     }
     let mut reader = TableReader::open(request.source)?;
-    let text_column = reader.column(request.text_column)?;
+    let text_column = reader.text(&request.text_column.into())?;
     let carried: Vec<usize> =
         (0..reader.columns().len()).filter(|&column| request.keep_text || column != text_column).collect();
     let columns: Vec<String> = carried.iter().map(|&column| reader.columns()[column].clone()).collect();
@@ -231,9 +232,11 @@ pub fn embed_file(
     }))
 }
 
-/// Hash of everything the output depends on; `None` for standard input, which cannot be read twice.
+/// Hash of everything the output depends on; `None` for standard input and pipes, which cannot be read twice.
 fn inputs(embedder: &Embedder, request: &EmbedRequest<'_>) -> Result<Option<Fingerprint>> {
-    let Some(path) = &request.source.path else { return Ok(None) };
+    let Some(path) = request.source.path.as_ref().filter(|path| Thing::of(path) != Thing::Stream) else {
+        return Ok(None);
+    };
     Ok(Some(
         Fields::new("frosthead embed 2")
             .field("data", Fingerprint::of_file(path)?.0)

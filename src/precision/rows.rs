@@ -87,7 +87,7 @@ impl RunRows {
         for table in tables {
             let source = Source::new(&table.path, Some(table.format))?;
             let columns = Columns { kept: &run.recipe.tasks, texts: true };
-            let own = Dataset::from_texts(embedder, &source, column, columns, false, progress)
+            let own = Dataset::from_texts(embedder, &source, &column.as_str().into(), columns, false, progress)
                 .map_err(|error| error.at(&table.path))?;
             parts.extend(own.keys.iter().map(|key| seen.part(key)));
             texts.extend(own.texts);

@@ -70,7 +70,7 @@ impl Model {
         });
         let windows = match own {
             LongTexts::Windows(own) => own,
-            LongTexts::Truncate => WindowOptions::default(),
+            LongTexts::Truncate => WindowOptions::within(classifier.positions()),
         };
         let windowed = (long == Long::Windows)
             .then(|| classifier.reader(Some(LongTexts::Windows(windows))).map_err(|error| error.at(path)));

@@ -295,6 +295,7 @@ fn write(
         variant: Variant::of_bundle(bundle, heads),
         choices,
         long: bundle.long(),
+        text: bundle.manifest().text.clone(),
         validation,
         origin: Some(&Origin { bundle, tasks }),
         sign: sign.clone(),

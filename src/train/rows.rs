@@ -55,7 +55,7 @@ fn load(
     };
     match (input, embedder) {
         (Input::Texts { source, column }, Some(embedder)) => {
-            Dataset::from_texts(embedder, source, column, columns, request.strict, progress)
+            Dataset::from_texts(embedder, source, &column.as_str().into(), columns, request.strict, progress)
         }
         (Input::Features { path, column }, _) => Dataset::from_features(path, column.as_deref(), columns),
         (Input::Texts { .. }, None) => Err(Error::new(Kind::Usage, "a table of texts needs a backbone")
