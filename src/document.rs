@@ -60,7 +60,10 @@ pub fn described(error: Error, path: &str, message: &str) -> Error {
         let (name, known) = rest.split_once(", ").unwrap_or((rest, ""));
         // The path names the unknown field already where the reader knew it.
         let inside = path.strip_suffix(&quoted(name)).map_or(path, |path| path.trim_end_matches('.'));
-        return error.field(joined(inside, &quoted(name))).found("a field that is not known here").expected(known_names(known));
+        return error
+            .field(joined(inside, &quoted(name)))
+            .found("a field that is not known here")
+            .expected(known_names(known));
     }
     if let Some(rest) = message.strip_prefix("duplicate field ") {
         return error.field(joined(path, &quoted(rest))).found("the field twice").expected("it once");
@@ -70,12 +73,17 @@ pub fn described(error: Error, path: &str, message: &str) -> Error {
         return placed(error, path).found(format!("{:?}", quoted(name))).expected(known_names(known));
     }
     let typed = ["invalid type: ", "invalid value: ", "invalid length "];
-    if let Some((found, expected)) =
-        typed.iter().find_map(|start| message.strip_prefix(start)).and_then(|rest| rest.rsplit_once(", expected "))
+    if let Some((found, expected)) = typed
+        .iter()
+        .find_map(|start| message.strip_prefix(start))
+        .and_then(|rest| rest.rsplit_once(", expected "))
     {
         return placed(error, path).found(found_value(found)).expected(plain_type(expected));
     }
-    placed(error, path).found(message.to_owned())
+    match message.strip_prefix("expected ") {
+        Some(expected) => placed(error, path).expected(expected),
+        None => placed(error, path).found(message),
+    }
 }
 
 fn placed(error: Error, path: &str) -> Error {
@@ -88,7 +96,11 @@ fn joined(path: &str, name: &str) -> String {
 
 /// `one of `a`, `b`` without the signs of code.
 fn known_names(known: &str) -> String {
-    if known.is_empty() || known.starts_with("there are no") { "no more fields".to_owned() } else { known.trim_start_matches("expected ").replace('`', "") }
+    if known.is_empty() || known.starts_with("there are no") {
+        "no more fields".to_owned()
+    } else {
+        known.trim_start_matches("expected ").replace('`', "")
+    }
 }
 
 /// Serde's word for a value that was found.
@@ -117,8 +129,15 @@ fn plain_type(expected: &str) -> String {
         "a sequence" => "a list: [ … ]",
         "a map" => "an object: { … }",
         "path string" => "a path in quotes",
-        _ if expected.starts_with("struct ") || expected.starts_with("internally tagged enum") => "an object: { … }",
-        _ if expected.starts_with("a tuple") || expected.starts_with("an array") || expected.starts_with("tuple struct") => "a list: [ … ]",
+        _ if expected.starts_with("struct ") || expected.starts_with("internally tagged enum") => {
+            "an object: { … }"
+        }
+        _ if expected.starts_with("a tuple")
+            || expected.starts_with("an array")
+            || expected.starts_with("tuple struct") =>
+        {
+            "a list: [ … ]"
+        }
         _ if expected.starts_with("enum ") => "the name of a choice",
         _ => return expected.replace('`', ""),
     };
@@ -170,15 +189,39 @@ mod tests {
             format!(r#"{{"rate": {rate}, "rows": {rows}, "names": {names}, "parts": {parts}}}"#)
         };
         for (text, expected) in [
-            (whole(r#""x""#, "2", "[]", "{}"), r#"field "rate": it is wrong: found the text "x", expected a number"#),
-            (whole("1", "-2", "[]", "{}"), r#"field "rows": it is wrong: found -2, expected a whole number, 0 or more"#),
-            (whole("1", "2.5", "[]", "{}"), r#"field "rows": it is wrong: found 2.5, expected a whole number, 0 or more"#),
-            (whole("1", "2", r#""a""#, "{}"), r#"field "names": it is wrong: found the text "a", expected a list: [ … ]"#),
-            (whole("1", "2", "[null]", "{}"), r#"field "names[0]": it is wrong: found nothing (null), expected a text in quotes"#),
-            (whole("1", "2", "[]", r#"{"a": {"on": 1}}"#), r#"field "parts.a.on": it is wrong: found 1, expected true or false"#),
-            (whole("1", "2", "[]", r#"{"a": {}}"#), r#"field "parts.a.on": it is wrong: found nothing, expected this field"#),
+            (
+                whole(r#""x""#, "2", "[]", "{}"),
+                r#"field "rate": it is wrong: found the text "x", expected a number"#,
+            ),
+            (
+                whole("1", "-2", "[]", "{}"),
+                r#"field "rows": it is wrong: found -2, expected a whole number, 0 or more"#,
+            ),
+            (
+                whole("1", "2.5", "[]", "{}"),
+                r#"field "rows": it is wrong: found 2.5, expected a whole number, 0 or more"#,
+            ),
+            (
+                whole("1", "2", r#""a""#, "{}"),
+                r#"field "names": it is wrong: found the text "a", expected a list: [ … ]"#,
+            ),
+            (
+                whole("1", "2", "[null]", "{}"),
+                r#"field "names[0]": it is wrong: found nothing (null), expected a text in quotes"#,
+            ),
+            (
+                whole("1", "2", "[]", r#"{"a": {"on": 1}}"#),
+                r#"field "parts.a.on": it is wrong: found 1, expected true or false"#,
+            ),
+            (
+                whole("1", "2", "[]", r#"{"a": {}}"#),
+                r#"field "parts.a.on": it is wrong: found nothing, expected this field"#,
+            ),
             (whole("1", "2", "[]", r#"{"a": []}"#), r#"field "parts.a.on""#),
-            (with(r#""new": 1"#), r#"field "new": it is wrong: found a field that is not known here, expected one of rate"#),
+            (
+                with(r#""new": 1"#),
+                r#"field "new": it is wrong: found a field that is not known here, expected one of rate"#,
+            ),
             (with(r#""rate": 1"#), r#"field "rate": it is wrong: found the field twice"#),
             (with(r#""how": "odd""#), r#"field "how": it is wrong: found "odd", expected fast or slow"#),
             ("{\"rate\": 1,\n nonsense".to_owned(), "it is wrong: found no JSON in line 2, column 2"),

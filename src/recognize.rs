@@ -61,10 +61,13 @@ pub enum Wanted {
     Backbone,
     /// Anything that this program makes.
     Made,
+    /// What can be imported.
+    Source,
 }
 
 /// Formats of other programs, by their first bytes.
-const FOREIGN: [(&[u8], &str); 11] = [
+const FOREIGN: [(&[u8], &str); 12] = [
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
     (b"SQLite format 3\0", "an SQLite database"),
     (b"%PDF", "a PDF document"),
     (b"ARROW1", "an Arrow file"),
@@ -79,12 +82,11 @@ const FOREIGN: [(&[u8], &str); 11] = [
 ];
 
 /// Formats that have to be unpacked, by their first bytes.
-const COMPRESSED: [(&[u8], Thing); 5] = [
-    (b"\x1f\x8b", Thing::Compressed("gzip", "gzip -dk")),
-    (b"\x28\xb5\x2f\xfd", Thing::Compressed("Zstandard", "zstd -dk")),
-    (b"\xfd7zXZ\0", Thing::Compressed("xz", "xz -dk")),
-    (b"BZh", Thing::Compressed("bzip2", "bzip2 -dk")),
-    (b"7z\xbc\xaf\x27\x1c", Thing::Compressed("7-Zip", "7z x")),
+const COMPRESSED: [(&[u8], Thing); 4] = [
+    (b"\x1f\x8b", Thing::Compressed("gzip", "gzip -d")),
+    (b"\x28\xb5\x2f\xfd", Thing::Compressed("Zstandard", "zstd -d")),
+    (b"\xfd7zXZ\0", Thing::Compressed("xz", "xz -d")),
+    (b"BZh", Thing::Compressed("bzip2", "bzip2 -d")),
 ];
 
 impl Thing {
@@ -111,7 +113,8 @@ impl Thing {
         if start.starts_with(b"version https://git-lfs") {
             return Some(Self::LfsPointer);
         }
-        if let Some((header, b'{')) = start.split_first_chunk::<8>().map(|(length, rest)| (length, rest.first().copied().unwrap_or(0)))
+        if let Some((header, b'{')) =
+            start.split_first_chunk::<8>().map(|(length, rest)| (length, rest.first().copied().unwrap_or(0)))
             && u64::from_le_bytes(*header) < 1 << 32
         {
             return Some(Self::Safetensors);
@@ -154,63 +157,92 @@ impl Thing {
             () if has(&["backbone.json"]) => Self::Backbone,
             () if has(&["recipe.toml"]) => Self::Run,
             () if has(&["report.json"]) => Self::Comparison,
-            () if has(&["config.json", "modules.json", "model.safetensors", "tokenizer.json"]) => Self::Checkpoint,
+            () if has(&["config.json", "modules.json", "model.safetensors", "tokenizer.json"]) => {
+                Self::Checkpoint
+            }
             () if path.join("features").is_dir() || path.join("parts").is_dir() => Self::Store,
             () if empty => Self::EmptyDirectory,
             () => Self::Directory,
         }
     }
 
+    /// Whether it may be a table of a format that nothing but the user can tell.
+    #[must_use]
+    pub fn may_be_table(self) -> bool {
+        matches!(
+            self,
+            Self::Stream
+                | Self::EmptyFile
+                | Self::Table(_)
+                | Self::Parquet
+                | Self::Json
+                | Self::Text
+                | Self::Unknown
+        ) || matches!(self, Self::Compressed(..))
+    }
+
+    /// Whether it may be what `import` takes.
+    #[must_use]
+    pub fn is_importable(self) -> bool {
+        matches!(self, Self::Checkpoint | Self::Directory | Self::Onnx)
+    }
+
     /// The error of finding it where something else is needed.
     #[must_use]
     pub fn instead_of(self, wanted: Wanted, path: Option<&Path>) -> Error {
-        let (kind, what, expected) = match wanted {
-            Wanted::Table => (Kind::Table, "this is not a table", "a CSV, TSV, JSONL, Parquet or text file"),
-            Wanted::Bundle => (Kind::Bundle, "this is not a bundle", "a file made by `frosthead bundle`"),
-            Wanted::Run => (Kind::Run, "this is not a run directory", "a directory made by `frosthead train`"),
-            Wanted::Model => (
-                Kind::Run,
-                "this is neither a run directory nor a bundle",
-                "something made by `frosthead train` or `frosthead bundle`",
-            ),
-            Wanted::Backbone => (
-                Kind::Model,
-                "this is not a backbone directory",
-                "a directory made by `frosthead import`, or a run or bundle for its backbone",
-            ),
-            Wanted::Made => (
-                Kind::Usage,
-                "this is neither a backbone nor a run nor a bundle",
-                "something made by `frosthead import`, `frosthead train` or `frosthead bundle`",
-            ),
-        };
         let place = path.map_or_else(|| "-".to_owned(), |path| path.display().to_string());
         let error = match self {
-            Self::Nothing => Error::new(kind, "there is nothing here"),
-            _ => Error::new(kind, what).found(self.to_string()),
+            Self::Nothing => Error::new(wanted.kind(), wanted.missing()),
+            _ => Error::new(wanted.kind(), wanted.not()).found(self.to_string()),
         };
-        error.at(path.unwrap_or(Path::new("standard input"))).expected(expected).help(self.advice(wanted, &place))
+        error
+            .at(path.unwrap_or(Path::new("standard input")))
+            .expected(wanted.made_by())
+            .help(self.advice(wanted, &place))
     }
 
     /// What to do about it.
     fn advice(self, wanted: Wanted, place: &str) -> String {
         let table = matches!(self, Self::Table(_) | Self::Parquet | Self::Json | Self::Text);
         match (self, wanted) {
-            (Self::Nothing, Wanted::Made | Wanted::Table) => "check the path".to_owned(),
+            (Self::Nothing, Wanted::Made | Wanted::Table | Wanted::Source) => "check the path".to_owned(),
+            (Self::Backbone, Wanted::Source) => {
+                format!("it is imported already: use it with --backbone {place}")
+            }
+            (Self::Run | Self::Bundle, Wanted::Source) => {
+                format!("it has a backbone already: --backbone {place} uses that")
+            }
+            (Self::Checkpoint | Self::Onnx | Self::Safetensors, Wanted::Source) => {
+                "give the directory of the whole model".to_owned()
+            }
             (Self::EmptyFile, _) => "nothing is in it: make it, or copy it here, again".to_owned(),
             (Self::LfsPointer, _) => "fetch the file itself: `git lfs pull` in its repository".to_owned(),
-            (Self::Compressed(_, command), _) => format!("unpack it first: `{command} {place}`"),
+            (Self::Compressed(_, command), _) if place == "-" => {
+                format!("unpack it on the way: `{command}c FILE | frosthead …`")
+            }
+            (Self::Compressed(_, command), _) => format!("unpack it first: `{command}k {place}`"),
             (Self::Bundle | Self::Run, Wanted::Table) => {
                 format!("give the table first, and this with --model {place}")
             }
-            (Self::Backbone, Wanted::Table) => format!("give the table first, and this with --backbone {place}"),
-            (Self::Parquet, Wanted::Table) => "save it to a file, give that, and say --format parquet".to_owned(),
-            (Self::Foreign("a spreadsheet"), _) => "save it as CSV (UTF-8) in the program it was made with".to_owned(),
+            (Self::Backbone, Wanted::Table) => {
+                format!("give the table first, and this with --backbone {place}")
+            }
+            (Self::Parquet, Wanted::Table) => {
+                "save it to a file, give that, and say --format parquet".to_owned()
+            }
+            (Self::Foreign("a spreadsheet"), _) => {
+                "save it as CSV (UTF-8) in the program it was made with".to_owned()
+            }
             (_, Wanted::Table) => "give the file that the texts are in".to_owned(),
-            (Self::Comparison, Wanted::Model | Wanted::Bundle | Wanted::Run | Wanted::Backbone | Wanted::Made) => {
+            (
+                Self::Comparison,
+                Wanted::Model | Wanted::Bundle | Wanted::Run | Wanted::Backbone | Wanted::Made,
+            ) => {
                 format!("give one of the runs in it: {place}/BACKBONE/SCENARIO")
             }
-            (Self::Run, Wanted::Bundle) => format!("bundle it first: `frosthead bundle {place} --out x.frost`"),
+            (Self::Run, Wanted::Bundle) => {
+                format!("bundle it first: `frosthead bundle {place} --out x.frost`")
+            }
             (Self::Backbone, Wanted::Model | Wanted::Run | Wanted::Bundle) => format!(
                 "train a run on it: `frosthead train DATA --backbone {place} --task COLUMN --out runs/NAME`"
             ),
@@ -219,21 +251,85 @@ impl Thing {
                 "import it first: `frosthead import {place} --tokenizer tokenizer.json --out models/NAME`"
             ),
             (Self::Safetensors, _) => {
-                "a file of weights is one part of a model: `frosthead import` takes the directory it lies in".to_owned()
+                "a file of weights is one part of a model: `frosthead import` takes the directory it lies in"
+                    .to_owned()
             }
-            (Self::Store, _) => "`frosthead cache list --cache DIR` says what a feature store holds".to_owned(),
+            (Self::Store, _) => {
+                format!("`frosthead cache list --cache {place}` says what is in it")
+            }
             (_, Wanted::Made) if table => format!(
                 "a table is learned from and labelled: `frosthead predict {place} --model RUN`; inspect says what a model is"
             ),
-            (_, Wanted::Model) if table => "give the table first, and a run or a bundle with --model".to_owned(),
-            (_, Wanted::Backbone) if table => "give the table first, and a backbone with --backbone".to_owned(),
+            (_, Wanted::Model) if table => {
+                "give the table first, and a run or a bundle with --model".to_owned()
+            }
+            (_, Wanted::Backbone) if table => {
+                "give the table first, and a backbone with --backbone".to_owned()
+            }
             (_, Wanted::Bundle) => "make one with `frosthead bundle runs/NAME --out x.frost`".to_owned(),
-            (Self::Bundle, Wanted::Run) => "a bundle is made already; give the run that it was made of".to_owned(),
+            (Self::Bundle, Wanted::Run) => {
+                "a bundle is made already; give the run that it was made of".to_owned()
+            }
             (_, Wanted::Backbone) => "make one with `frosthead import SOURCE --out models/NAME`".to_owned(),
             (_, Wanted::Model | Wanted::Run) => {
-                "make one with `frosthead train DATA --backbone models/NAME --task COLUMN --out runs/NAME`".to_owned()
+                "make one with `frosthead train DATA --backbone models/NAME --task COLUMN --out runs/NAME`"
+                    .to_owned()
             }
             (_, Wanted::Made) => "check the path".to_owned(),
+            (_, Wanted::Source) => {
+                "give the directory that the model was downloaded to, or a hub id".to_owned()
+            }
+        }
+    }
+}
+
+impl Wanted {
+    fn kind(self) -> Kind {
+        match self {
+            Self::Table => Kind::Table,
+            Self::Bundle => Kind::Bundle,
+            Self::Run | Self::Model => Kind::Run,
+            Self::Backbone | Self::Source => Kind::Model,
+            Self::Made => Kind::Usage,
+        }
+    }
+
+    /// What is wrong when nothing is there.
+    fn missing(self) -> &'static str {
+        match self {
+            Self::Table => "there is no such file",
+            Self::Bundle => "there is no such bundle",
+            Self::Run => "there is no such run directory",
+            Self::Model => "there is no such run directory or bundle",
+            Self::Backbone => "there is no such backbone directory",
+            Self::Made | Self::Source => "there is nothing here",
+        }
+    }
+
+    /// What is wrong when something else is there.
+    fn not(self) -> &'static str {
+        match self {
+            Self::Table => "this is not a table",
+            Self::Bundle => "this is not a bundle",
+            Self::Run => "this is not a run directory",
+            Self::Model => "this is neither a run directory nor a bundle",
+            Self::Backbone => "this is not a backbone directory",
+            Self::Made => "this is neither a backbone nor a run nor a bundle",
+            Self::Source => "this cannot be imported",
+        }
+    }
+
+    fn made_by(self) -> &'static str {
+        match self {
+            Self::Table => "a CSV, TSV, JSONL, Parquet or text file",
+            Self::Bundle => "a file made by `frosthead bundle`",
+            Self::Run => "a directory made by `frosthead train`",
+            Self::Model => "something made by `frosthead train` or `frosthead bundle`",
+            Self::Backbone => "a directory made by `frosthead import`, or a run or bundle for its backbone",
+            Self::Made => "something made by `frosthead import`, `frosthead train` or `frosthead bundle`",
+            Self::Source => {
+                "a Hugging Face directory (config.json, model.safetensors, tokenizer.json) or an .onnx file"
+            }
         }
     }
 }
@@ -272,7 +368,8 @@ fn zip(start: &[u8]) -> Thing {
     let first = start.get(30..).unwrap_or_default();
     if first.starts_with(b"manifest.json") {
         Thing::Bundle
-    } else if first.starts_with(b"[Content_Types].xml") || first.windows(11).any(|own| own == b"spreadsheet") {
+    } else if first.starts_with(b"[Content_Types].xml") || first.windows(11).any(|own| own == b"spreadsheet")
+    {
         Thing::Foreign("a spreadsheet")
     } else {
         Thing::Zip
@@ -361,17 +458,45 @@ mod tests {
     #[test]
     fn whatever_is_found_there_is_something_to_do() {
         let things = [
-            Thing::Nothing, Thing::Stream, Thing::EmptyFile, Thing::Bundle, Thing::Zip, Thing::Parquet,
-            Thing::Table("CSV"), Thing::Json, Thing::Text, Thing::Safetensors, Thing::Onnx,
-            Thing::Compressed("gzip", "gzip -dk"), Thing::LfsPointer, Thing::Foreign("an image"), Thing::Unknown,
-            Thing::Backbone, Thing::Run, Thing::Comparison, Thing::Checkpoint, Thing::Store, Thing::EmptyDirectory,
+            Thing::Nothing,
+            Thing::Stream,
+            Thing::EmptyFile,
+            Thing::Bundle,
+            Thing::Zip,
+            Thing::Parquet,
+            Thing::Table("CSV"),
+            Thing::Json,
+            Thing::Text,
+            Thing::Safetensors,
+            Thing::Onnx,
+            Thing::Compressed("gzip", "gzip -d"),
+            Thing::LfsPointer,
+            Thing::Foreign("an image"),
+            Thing::Unknown,
+            Thing::Backbone,
+            Thing::Run,
+            Thing::Comparison,
+            Thing::Checkpoint,
+            Thing::Store,
+            Thing::EmptyDirectory,
             Thing::Directory,
         ];
-        let all = [Wanted::Table, Wanted::Bundle, Wanted::Run, Wanted::Model, Wanted::Backbone, Wanted::Made];
+        let all = [
+            Wanted::Table,
+            Wanted::Bundle,
+            Wanted::Run,
+            Wanted::Model,
+            Wanted::Backbone,
+            Wanted::Made,
+            Wanted::Source,
+        ];
         for (thing, wanted) in things.iter().flat_map(|thing| all.map(|wanted| (thing, wanted))) {
             let error = thing.instead_of(wanted, Some(Path::new("p")));
             assert!(error.remedy().is_some_and(|remedy| remedy.len() > 10), "{error}");
-            assert!(error.to_string().starts_with("p: ") && error.to_string().contains("expected"), "{error}");
+            assert!(
+                error.to_string().starts_with("p: ") && error.to_string().contains("expected"),
+                "{error}"
+            );
         }
     }
 }

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::bert::Pooling;
+use crate::document;
 use crate::error::{Error, Kind, Result};
 
 /// What the files of a sentence-transformers model say; `None` where they are silent.
@@ -137,9 +138,9 @@ fn json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
         Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(Error::io("read", path, source)),
     };
-    serde_json::from_str(&text).map(Some).map_err(|source| {
-        Error::new(Kind::Model, "the file is not what sentence-transformers writes").at(path).because(source)
-    })
+    document::json(text.as_bytes(), Kind::Model, "the file is not what sentence-transformers writes")
+        .map(Some)
+        .map_err(|error| error.at(path).help("take it from the model's own directory"))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::document;
 use crate::error::{Error, Kind, Result};
 
 /// The function between the two products of a feed-forward block.
@@ -58,11 +59,8 @@ impl Config {
     /// The file cannot be read, is not a JSON object, or describes something other than a plain BERT encoder.
     pub fn open(path: &Path) -> Result<Self> {
         let text = std::fs::read(path).map_err(|source| Error::io("read", path, source))?;
-        let fields = serde_json::from_slice(&text).map_err(|source| {
-            Error::new(Kind::Model, "the configuration is not a JSON object")
-                .help("take config.json from the model's own directory")
-                .because(source)
-        });
+        let fields = document::json(&text, Kind::Model, "the configuration is not a JSON object")
+            .map_err(|error| error.help("take config.json from the model's own directory"));
         fields.and_then(|fields| Fields(fields).config()).map_err(|error| error.at(path))
     }
 

@@ -14,6 +14,7 @@ use super::layout::{
 };
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::Fingerprint;
+use crate::recognize::{Thing, Wanted};
 
 /// Far more than a bundle ever has.
 const MOST_ENTRIES: usize = 64;
@@ -34,6 +35,10 @@ impl Archive {
     /// # Errors
     /// It cannot be read, or is not arranged as a bundle.
     pub fn open(path: &Path) -> Result<Self> {
+        match Thing::of(path) {
+            Thing::Bundle => {}
+            thing => return Err(thing.instead_of(Wanted::Bundle, Some(path))),
+        }
         let file = File::open(path).map_err(|source| Error::io("read", path, source))?;
         let length = file.metadata().map_err(|source| Error::io("read", path, source))?.len();
         let entries = entries(&file, length).map_err(|error| error.at(path))?;
@@ -136,10 +141,12 @@ impl<F: FnMut(&mut [u8]) -> std::io::Result<usize>> std::io::Read for ReadAt<F> 
     }
 }
 
+/// What to do with a bundle that is not what it says.
+pub(super) const AGAIN: &str = "copy the bundle again from where it was made; do not unpack and zip it";
+
 /// A bundle that is not what it says.
 pub(super) fn lie(what: &str) -> Error {
-    Error::new(Kind::Bundle, what)
-        .help("copy the bundle again from where it was made; do not unpack and zip it")
+    Error::new(Kind::Bundle, what).help(AGAIN)
 }
 
 fn number(bytes: &[u8], at: usize, length: usize) -> u64 {

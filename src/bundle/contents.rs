@@ -9,8 +9,9 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::archive::{Archive, lie};
+use super::archive::{AGAIN, Archive, lie};
 use crate::backbone;
+use crate::document;
 use crate::embed::FeatureChoice;
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::Fingerprint;
@@ -156,8 +157,8 @@ pub(super) fn to_json(value: &impl Serialize) -> Result<Vec<u8>> {
 }
 
 fn parse<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T> {
-    serde_json::from_slice(bytes)
-        .map_err(|source| lie("an entry is not what it must be").entry(name).because(source))
+    document::json(bytes, Kind::Bundle, &format!("the entry {name:?} is not what it must be"))
+        .map_err(|error| error.help(AGAIN))
 }
 
 impl Contents {
@@ -224,6 +225,13 @@ impl Contents {
         };
         !self.golden.is_empty() && self.golden.iter().all(fits) && self.manifest.tolerance.is_finite()
     }
+}
+
+/// What a bundle says it is, before anything else of it was looked at.
+pub(super) fn read_manifest(archive: &Archive) -> Result<Manifest> {
+    let bytes = archive.read(MANIFEST)?;
+    check_format(&bytes)?;
+    parse(MANIFEST, &bytes)
 }
 
 /// Refuses bytes that are not those the bundle was made with.

@@ -41,6 +41,7 @@ use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fields, Fingerprint};
 use crate::graph::{self, ModelProto, WeightBytes};
 use crate::heads::Head;
+use crate::recognize::{Thing, Wanted};
 use crate::runtime::{Load, Runtime, Sessions};
 use crate::tokens::{Batching, LongTexts};
 
@@ -83,7 +84,10 @@ impl Bundle {
         work: impl FnOnce(&Self) -> Result<T>,
     ) -> Result<(Self, T)> {
         // A link's own folder is not where ONNX Runtime would have to look.
-        let path = path.canonicalize().map_err(|source| Error::io("read", path, source))?;
+        let path = path.canonicalize().map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => Thing::Nothing.instead_of(Wanted::Bundle, Some(path)),
+            _ => Error::io("read", path, source),
+        })?;
         let archive = Archive::open(&path)?;
         // Before anything of it is read: only then is a signature worth something.
         key.map_or(Ok(()), |key| signature::verify(&path, archive.reader(), key))?;
@@ -103,6 +107,15 @@ impl Bundle {
         checked.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         bundle.archive.check_same()?;
         Ok((bundle, made?))
+    }
+
+    /// The text column that a bundle says it was trained with; whether it is whole, only [`Self::open`] can tell.
+    ///
+    /// # Errors
+    /// It is no bundle, or says nothing that can be read.
+    pub fn peek_text_column(path: &Path) -> Result<Option<String>> {
+        let archive = Archive::open(path)?;
+        contents::read_manifest(&archive).map(|manifest| manifest.text).map_err(|error| error.at(path))
     }
 
     /// Checks the large entries.

@@ -223,7 +223,11 @@ fn latency_lines(figures: &LatencyBench) -> Vec<(&'static str, String)> {
 
 /// Exit code 1 when an answer was wrong or missing.
 fn serve(arguments: &ServeArguments) -> anyhow::Result<Outcome> {
-    let texts = first_texts(&arguments.table.source(&arguments.data)?, &arguments.table.text().into(), arguments.limit)?;
+    let texts = first_texts(
+        &arguments.table.source(&arguments.data)?,
+        &arguments.table.text().into(),
+        arguments.limit,
+    )?;
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let open = OpenOptions { runtime: arguments.runtime.options(), ..OpenOptions::default() };
     let models = arguments.check.iter().map(|path| Classifier::open_with(path, &open));
@@ -283,7 +287,11 @@ fn serve_lines(figures: &ServeBench) -> Vec<(&'static str, String)> {
 }
 
 fn embed(arguments: &EmbedArguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
-    let texts = first_texts(&arguments.table.source(&arguments.data)?, &arguments.table.text().into(), arguments.limit.unwrap_or(usize::MAX))?;
+    let texts = first_texts(
+        &arguments.table.source(&arguments.data)?,
+        &arguments.table.text().into(),
+        arguments.limit.unwrap_or(usize::MAX),
+    )?;
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let runtime = arguments.runtime.load(terminal)?;
     let open = |path: &PathBuf| arguments.trust.open_backbone(path, &runtime).map(Arc::new);

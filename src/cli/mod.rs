@@ -12,6 +12,7 @@ mod compare;
 mod doctor;
 mod embed;
 mod eval;
+mod heartbeat;
 mod import;
 mod inspect;
 #[cfg(feature = "train")]

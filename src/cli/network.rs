@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::heartbeat::Heartbeat;
 use super::terminal::{TableProgress, Terminal, bytes, grouped};
 use crate::embed::StatesProgress;
 use crate::error::{Error, Kind, Result};
@@ -174,6 +175,7 @@ fn best_of_each(tried: &[Candidate]) -> String {
 pub(crate) struct TrainProgress<'t> {
     terminal: &'t Terminal,
     rows: TableProgress,
+    heartbeat: Heartbeat,
     bar: Option<ProgressBar>,
     tasks: &'t [String],
     said: Instant,
@@ -186,6 +188,7 @@ impl<'t> TrainProgress<'t> {
         Self {
             terminal,
             rows: terminal.progress(rows),
+            heartbeat: terminal.heartbeat(),
             bar: None,
             tasks,
             said: Instant::now(),
@@ -200,7 +203,11 @@ impl<'t> TrainProgress<'t> {
     }
 
     pub(crate) fn show(&mut self, event: &TrainEvent<'_>) -> ControlFlow<()> {
+        if !matches!(event, TrainEvent::Work(_)) {
+            self.heartbeat.rest();
+        }
         match event {
+            TrainEvent::Work(what) => self.heartbeat.doing(*what),
             TrainEvent::Rows(progress) => self.rows.show(progress),
             TrainEvent::States(StatesProgress::Damaged(damage)) => {
                 self.terminal.damage(std::slice::from_ref(damage));

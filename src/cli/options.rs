@@ -177,18 +177,17 @@ impl TableArguments {
         self.text.as_deref().unwrap_or(TextColumn::DEFAULT)
     }
 
-    /// What --text says.
-    pub(crate) fn given_text(&self) -> Option<TextColumn> {
-        self.text.as_deref().map(TextColumn::from)
-    }
-
     /// The text column: what --text says, else what the model was trained with.
     pub(crate) fn text_of(&self, model: &Model) -> TextColumn {
-        let known = model.text_column().filter(|_| self.text.is_none());
-        match known {
+        self.text_or(model.text_column(), model.path())
+    }
+
+    /// What --text says, else the text column that is `known` of what lies at `path`.
+    pub(crate) fn text_or(&self, known: Option<&str>, path: &Path) -> TextColumn {
+        match known.filter(|_| self.text.is_none()) {
             Some(name) => TextColumn {
                 name: name.to_owned(),
-                from: Some(format!("the text column that {} was trained with", model.path().display())),
+                from: Some(format!("the text column that {} was trained with", path.display())),
             },
             None => TextColumn::from(self.text()),
         }
@@ -323,7 +322,9 @@ impl StoreArguments {
         let options = EmbedOptions { stored, batching: applied.batching, long, ..EmbedOptions::default() };
         let embedder = Embedder::open(backbone, Arc::new(applied.runtime), &root, options)?;
         terminal.damage(embedder.damaged());
+        let counting = terminal.working("counting the rows");
         let rows = sources.iter().map(|source| count_rows(source)).sum::<Option<u64>>();
+        drop(counting);
         if let Some(rows) = rows {
             check_space(&embedder, rows, &root, terminal)?;
         }

@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use super::Outcome;
 use super::options::{MemoryArguments, RuntimeArguments, TableArguments, TrustArguments, TuningArguments};
 use super::terminal::{TableProgress, Terminal};
-use crate::classifier::{Classifier, OpenOptions, TaskPrediction, WindowLogits};
+use crate::classifier::{Classifier, Model, OpenOptions, TaskPrediction, WindowLogits, refuse_unsigned};
 use crate::data::{RecordFormat, RecordValue, RecordWriter, Room, Row, RowStream, write_atomically};
 use crate::embed::{LIMITED_WINDOW_BYTES, Progress, TextNotes};
 use crate::error::{Error, Kind, Result};
@@ -101,10 +101,12 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
     let source = arguments.table.source(&arguments.data)?;
     let format = output_format(arguments, terminal)?;
     let bytes = if arguments.memory.limit().is_some() { LIMITED_WINDOW_BYTES / 2 } else { WINDOW_BYTES };
-    let mut rows = RowStream::open(&source, Room { rows: WINDOW_ROWS, bytes })?;
+    let column = arguments.table.text_or(text_column(arguments)?.as_deref(), &arguments.model);
+    let name = column.name.clone();
+    let (mut rows, text) =
+        RowStream::open(&source, Room { rows: WINDOW_ROWS, bytes }, move |reader| reader.text(&column))?;
     let header = rows.header().clone();
-    // Before the network is loaded, if only the user can know the column.
-    arguments.table.given_text().map(|text| header.text(&text)).transpose()?;
+    header.doubt(&name).into_iter().for_each(|doubt| terminal.warn(doubt));
     let options = OpenOptions {
         runtime: arguments.runtime.options(),
         backbone: arguments.backbone.clone(),
@@ -120,22 +122,25 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
     arguments.tuning.show(classifier.tuning(), terminal);
     MemoryArguments::show(classifier.memory().as_ref(), terminal);
     check_explain(arguments, &classifier)?;
-    let column = arguments.table.text_of(classifier.model());
-    let text = header.text(&column)?;
-    header.doubt(&column.name).into_iter().for_each(|doubt| terminal.warn(doubt));
     let (columns, renamed) = output_columns(arguments, classifier.heads(), header.columns());
     if !renamed.is_empty() {
-        terminal.say(format!("predict has columns of its own called like some of the table's, which become {}", renamed.join(", ")));
+        terminal.say(format!(
+            "predict has columns of its own called like some of the table's, which become {}",
+            renamed.join(", ")
+        ));
     }
     let mut job = Job {
         arguments,
         classifier: &classifier,
         text,
         notes: TextNotes::default(),
-        progress: (arguments.out.is_some() || !std::io::stdout().is_terminal()).then(|| terminal.progress(None)),
+        progress: (arguments.out.is_some() || !std::io::stdout().is_terminal())
+            .then(|| terminal.progress(None)),
     };
     match &arguments.out {
-        Some(path) => write_atomically(path, |out| job.run(&mut rows, RecordWriter::new(out, format, &columns)?))?,
+        Some(path) => {
+            write_atomically(path, |out| job.run(&mut rows, RecordWriter::new(out, format, &columns)?))?
+        }
         None => {
             let mut out = BufWriter::new(std::io::stdout().lock());
             job.run(&mut rows, RecordWriter::new(&mut out, format, &columns)?)?;
@@ -149,6 +154,12 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
     Ok(Outcome::Done)
 }
 
+/// The text column that the model was trained with, if it is known.
+fn text_column(arguments: &Arguments) -> Result<Option<String>> {
+    refuse_unsigned(&arguments.model, arguments.trust.trust.as_ref())?;
+    Model::peek_text_column(&arguments.model)
+}
+
 /// How the output is written: as --output-format says, else the extension of --out, which must not be there yet.
 fn output_format(arguments: &Arguments, terminal: &Terminal) -> Result<RecordFormat> {
     let Some(path) = &arguments.out else { return Ok(arguments.output_format.unwrap_or_default()) };
@@ -159,10 +170,15 @@ fn output_format(arguments: &Arguments, terminal: &Terminal) -> Result<RecordFor
     }
     let by_name = RecordFormat::of_path(path);
     let Some(asked) = arguments.output_format else {
-        return by_name.map_err(|error| error.help("give the output such a name, or say --output-format jsonl, csv or tsv"));
+        return by_name.map_err(|error| {
+            error.help("give the output such a name, or say --output-format jsonl, csv or tsv")
+        });
     };
     if by_name.is_ok_and(|by_name| by_name != asked) {
-        terminal.warn(format!("{} will hold {asked}, as --output-format says, not what its extension says", path.display()));
+        terminal.warn(format!(
+            "{} will hold {asked}, as --output-format says, not what its extension says",
+            path.display()
+        ));
     }
     Ok(asked)
 }
@@ -243,7 +259,7 @@ impl Job<'_> {
             let accepted = refused.as_ref().map_or(rows.len(), |(place, _)| *place);
             self.answer(&rows[..accepted], &mut records)?;
             if let Some((_, error)) = refused {
-                return Err(error);
+                return Err(error.at(stream.header().table()));
             }
         }
     }
@@ -256,7 +272,13 @@ impl Job<'_> {
             records.write(&self.record(row, predictions, windows.as_deref()))?;
         }
         if let Some(progress) = &mut self.progress {
-            progress.show(&Progress { rows_before: self.notes.rows, window: 0, missing: 0, computed: 0, tokens: 0 });
+            progress.show(&Progress {
+                rows_before: self.notes.rows,
+                window: 0,
+                missing: 0,
+                computed: 0,
+                tokens: 0,
+            });
         }
         records.flush()
     }
@@ -291,8 +313,11 @@ impl Job<'_> {
                 record.extend(prediction.probabilities.iter().map(|p| RecordValue::Number(shortest(*p))));
             }
             if let Some(windows) = windows {
-                let shown =
-                    if self.arguments.all_probabilities { head.labels.len() } else { self.arguments.ranks(head) };
+                let shown = if self.arguments.all_probabilities {
+                    head.labels.len()
+                } else {
+                    self.arguments.ranks(head)
+                };
                 record.extend(explained(head, prediction, &ranked[..shown], &windows[task]));
             }
         }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::heartbeat::Heartbeat;
 use crate::data::Source;
 use crate::embed::{Progress, TextNotes};
 use crate::error::Error;
@@ -151,6 +152,18 @@ impl Terminal {
             start: Instant::now(),
             said: Instant::now(),
         }
+    }
+
+    /// A sign of life for work that may take long without anything to say.
+    pub(crate) fn heartbeat(&self) -> Heartbeat {
+        Heartbeat::new(self.quiet)
+    }
+
+    /// The same, for one piece of work, until it is dropped.
+    pub(crate) fn working(&self, what: impl Into<String>) -> Heartbeat {
+        let heartbeat = self.heartbeat();
+        heartbeat.doing(what);
+        heartbeat
     }
 
     fn paint(&self, text: &str, code: &str) -> String {

@@ -1,6 +1,5 @@
 //! Owns `frosthead train`: labelled rows → a run, and the table of what it reached.
 
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -115,7 +114,10 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
             .into());
     }
     let trained = match &arguments.backbone {
-        None => train(&request, None, &mut |_| ControlFlow::Continue(()))?,
+        None => {
+            let mut progress = TrainProgress::new(terminal, None, &request.tasks);
+            train(&request, None, &mut |event| progress.show(event))?
+        }
         Some(directory) => train_on_texts(arguments, &request, directory, terminal)?,
     };
     if let Trained::Written(summary) = &trained {

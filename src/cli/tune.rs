@@ -128,10 +128,7 @@ fn warn_of_load(load: Option<f64>, cores: usize, terminal: &Terminal) {
 }
 
 /// The network to tune, how its texts are read, and the column they are in.
-fn network(
-    arguments: &Arguments,
-    runtime: &Runtime,
-) -> Result<(Arc<Backbone>, NetworksOptions, TextColumn)> {
+fn network(arguments: &Arguments, runtime: &Runtime) -> Result<(Arc<Backbone>, NetworksOptions, TextColumn)> {
     let Arguments { backbone, model, trust, table, .. } = arguments;
     if let Some(path) = backbone {
         let options = NetworksOptions { stored: StoredLayers::All, long: LongTexts::Truncate };

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
+use crate::recognize::{Thing, Wanted};
 
 /// A kind of table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,7 +101,13 @@ impl Source {
         let presumed = format.is_none();
         if argument != "-" {
             let path = PathBuf::from(argument);
-            let format = format.map_or_else(|| Format::of_path(&path), Ok)?;
+            let of_path = || {
+                Format::of_path(&path).map_err(|unknown| match Thing::of(&path) {
+                    thing if thing.may_be_table() => unknown,
+                    thing => thing.instead_of(Wanted::Table, Some(&path)),
+                })
+            };
+            let format = format.map_or_else(of_path, Ok)?;
             return Ok(Self { path: Some(path), format, presumed });
         }
         match format.unwrap_or(Format::Lines) {
@@ -148,7 +155,7 @@ mod tests {
     #[test]
     fn an_unknown_extension_names_the_known_ones() {
         for path in ["a.csv.gz", "a"] {
-            let error = Source::new(path, None).unwrap_err();
+            let error = Format::of_path(Path::new(path)).unwrap_err();
             assert!(error.to_string().contains(".jsonl"), "{error}");
         }
     }

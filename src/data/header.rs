@@ -36,6 +36,12 @@ pub struct Header {
 }
 
 impl Header {
+    /// What to call the table in a message.
+    #[must_use]
+    pub fn table(&self) -> &str {
+        &self.table
+    }
+
     /// Names of the columns.
     #[must_use]
     pub fn columns(&self) -> &[String] {
@@ -64,7 +70,8 @@ impl Header {
         }
         let Some(from) = from else { return self.column(name) };
         self.find(name).ok_or_else(|| {
-            self.missing(format!("{name:?}, {from}")).help("say --text COLUMN, with the column that holds the texts")
+            self.missing(format!("{name:?}, {from}"))
+                .help("say --text COLUMN, with the column that holds the texts")
         })
     }
 
@@ -92,7 +99,9 @@ impl Header {
     /// Refuses presumed lines of which the first is the header of a delimited table with this column.
     fn refuse_header(&self, name: &str) -> Result<()> {
         let Some(first) = &self.presumed else { return Ok(()) };
-        let has = |delimiter| first.contains(delimiter) && first.split(delimiter).any(|own| own.trim_matches('"') == name);
+        let has = |delimiter| {
+            first.contains(delimiter) && first.split(delimiter).any(|own| own.trim_matches('"') == name)
+        };
         let format = if has('\t') {
             "tsv"
         } else if has(',') {
@@ -105,6 +114,8 @@ impl Header {
             .row(1)
             .found(format!("{first:?}, with the text column {name:?} in it"))
             .expected("one text a line")
-            .help(format!("say --format {format}; --format lines reads every line as a text, whatever it is")))
+            .help(format!(
+                "say --format {format}; --format lines reads every line as a text, whatever it is"
+            )))
     }
 }

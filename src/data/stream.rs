@@ -45,11 +45,15 @@ struct State {
 }
 
 impl RowStream {
-    /// Opens a table and begins to read it.
+    /// Opens a table, lets `prepare` ask it for its columns, and begins to read it.
     ///
     /// # Errors
-    /// As [`TableReader::open`], and no thread can be started.
-    pub fn open(source: &Source, room: Room) -> Result<Self> {
+    /// As [`TableReader::open`], `prepare` fails, or no thread can be started.
+    pub fn open<T: Send + 'static>(
+        source: &Source,
+        room: Room,
+        prepare: impl FnOnce(&mut TableReader) -> Result<T> + Send + 'static,
+    ) -> Result<(Self, T)> {
         let live = !source.is_regular_file();
         let queue = Arc::new(Queue { room, state: Mutex::default(), changed: Condvar::new() });
         let (source, reading) = (source.clone(), Reading(Arc::clone(&queue)));
@@ -57,19 +61,21 @@ impl RowStream {
         // Nobody waits for its end: it may be reading from a pipe that nobody writes to.
         std::thread::Builder::new()
             .name("table".to_owned())
-            .spawn(move || match TableReader::open(&source) {
-                Ok(mut reader) => {
+            .spawn(move || match prepared(&source, prepare) {
+                Ok((mut reader, answer)) => {
                     // The receiver waits for this one message.
-                    let _there = send.send(Ok(reader.header()));
+                    let _there = send.send(Ok((reader.header(), answer)));
                     reading.all(&mut reader);
                 }
                 Err(error) => {
                     let _there = send.send(Err(error));
                 }
             })
-            .map_err(|source| Error::new(Kind::Io, "no thread can be started to read the table").because(source))?;
-        let header = opened.recv().unwrap_or_else(|_| Err(given_up()))?;
-        Ok(Self { header, live, queue })
+            .map_err(|source| {
+                Error::new(Kind::Io, "no thread can be started to read the table").because(source)
+            })?;
+        let (header, answer) = opened.recv().unwrap_or_else(|_| Err(given_up()))?;
+        Ok((Self { header, live, queue }, answer))
     }
 
     /// What the table says of itself.
@@ -86,7 +92,12 @@ impl RowStream {
         let filling = |state: &mut State| state.ended.is_none() && self.queue.has_room(state);
         let changed = &self.queue.changed;
         if self.live {
-            changed.wait_timeout_while(state, patience, filling).unwrap_or_else(PoisonError::into_inner).0.rows.len()
+            changed
+                .wait_timeout_while(state, patience, filling)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0
+                .rows
+                .len()
         } else {
             changed.wait_while(state, filling).unwrap_or_else(PoisonError::into_inner).rows.len()
         }
@@ -98,7 +109,8 @@ impl RowStream {
     /// The row that comes next is malformed.
     pub fn next_rows(&mut self) -> Result<Vec<Row>> {
         let enough = |state: &State| {
-            state.ended.is_some() || if self.live { !state.rows.is_empty() } else { !self.queue.has_room(state) }
+            state.ended.is_some()
+                || if self.live { !state.rows.is_empty() } else { !self.queue.has_room(state) }
         };
         let mut state = self.queue.wait_until(enough);
         let rows: Vec<Row> = state.rows.drain(..).collect();
@@ -108,6 +120,15 @@ impl RowStream {
         self.queue.changed.notify_all();
         failed.map_or(Ok(rows), Err)
     }
+}
+
+fn prepared<T>(
+    source: &Source,
+    prepare: impl FnOnce(&mut TableReader) -> Result<T>,
+) -> Result<(TableReader, T)> {
+    let mut reader = TableReader::open(source)?;
+    let answer = prepare(&mut reader)?;
+    Ok((reader, answer))
 }
 
 impl Drop for RowStream {
@@ -159,7 +180,7 @@ impl Reading {
 
     fn put(&self, row: Row) {
         let mut state = self.0.locked();
-        state.bytes += row.cells.iter().flatten().map(String::len).sum::<usize>();
+        state.bytes += row.bytes();
         state.rows.push_back(row);
         drop(state);
         self.0.changed.notify_all();
@@ -188,7 +209,11 @@ mod tests {
     const ROOM: Room = Room { rows: 4, bytes: 100 };
 
     fn lines(path: &Path, room: Room) -> RowStream {
-        RowStream::open(&Source::new(path.to_str().unwrap(), Some(Format::Lines)).unwrap(), room).unwrap()
+        let source = Source::new(path.to_str().unwrap(), Some(Format::Lines)).unwrap();
+        let (stream, columns) =
+            RowStream::open(&source, room, |reader| Ok(reader.columns().to_vec())).unwrap();
+        assert_eq!(columns, ["text"]);
+        stream
     }
 
     fn file(directory: &Path, content: impl AsRef<[u8]>) -> std::path::PathBuf {

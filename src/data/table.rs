@@ -24,6 +24,13 @@ pub struct Row {
     pub cells: Vec<Option<String>>,
 }
 
+impl Row {
+    /// Bytes of its cells.
+    pub(super) fn bytes(&self) -> usize {
+        self.cells.iter().flatten().map(String::len).sum()
+    }
+}
+
 /// A Parquet of features in memory.
 #[derive(Debug, Default)]
 pub struct FeatureTable {
@@ -89,8 +96,7 @@ impl TableReader {
                 (columns, Rows::JsonLines(rows))
             }
             Format::Lines | Format::Parquet => {
-                let (first, lines) =
-                    Lines::open(reader, source.presumed).map_err(|error| error.at(&name))?;
+                let (first, lines) = Lines::open(reader, source.presumed).map_err(|error| error.at(&name))?;
                 presumed = first.filter(|_| source.presumed);
                 (vec![TextColumn::DEFAULT.to_owned()], Rows::Lines(lines))
             }
@@ -170,8 +176,9 @@ impl TableReader {
             let number = self.next;
             let cells = self.next_cells(number).map_err(|error| error.at(&self.name).row(number))?;
             let Some(cells) = cells else { break };
-            bytes += cells.iter().flatten().map(String::len).sum::<usize>();
-            rows.push(Row { number, cells });
+            let row = Row { number, cells };
+            bytes += row.bytes();
+            rows.push(row);
             self.next += 1;
         }
         if rows.is_empty() && self.next == 1 {
@@ -197,15 +204,13 @@ pub(super) fn empty_table() -> Error {
 }
 
 pub(super) fn open_file(path: &Path) -> Result<File> {
-    if path.is_dir() {
-        return Err(Error::new(Kind::Io, "this is a directory").at(path).expected("a file"));
-    }
-    File::open(path).map_err(|source| match source.kind() {
-        std::io::ErrorKind::NotFound => {
-            Error::new(Kind::Io, "there is no such file").at(path).help("check the path")
+    match Thing::of(path) {
+        Thing::Nothing if std::fs::symlink_metadata(path).is_err() => {
+            Err(Thing::Nothing.instead_of(Wanted::Table, Some(path)))
         }
-        _ => Error::io("read", path, source),
-    })
+        thing if path.is_dir() => Err(thing.instead_of(Wanted::Table, Some(path))),
+        _ => File::open(path).map_err(|source| Error::io("read", path, source)),
+    }
 }
 
 fn skip_byte_order_mark(reader: &mut impl BufRead) -> std::io::Result<()> {

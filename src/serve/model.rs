@@ -16,6 +16,7 @@ use crate::classifier::{Classifier, Model as Opened, OpenOptions};
 use crate::embed::{Reader, Reading};
 use crate::error::{Error, Kind, Result};
 use crate::heads::Head;
+use crate::recognize::{Thing, Wanted};
 use crate::tokens::{LongTexts, WindowOptions};
 
 /// An opened bundle.
@@ -46,11 +47,9 @@ impl Model {
     /// It is no bundle, is damaged, is not signed, fails its test, or its texts cannot be read in windows and shall be.
     pub(super) fn open(options: &ServeOptions) -> Result<Self> {
         let path = &options.bundle;
-        if path.is_dir() {
-            return Err(Error::new(Kind::Usage, "only a bundle is served")
-                .at(path)
-                .found("a directory")
-                .help(format!("make one of a run: frosthead bundle {} --out x.frost", path.display())));
+        let thing = Thing::of(path);
+        if thing != Thing::Bundle {
+            return Err(thing.instead_of(Wanted::Bundle, Some(path)));
         }
         let start = Instant::now();
         let opening = OpenOptions {

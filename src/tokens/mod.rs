@@ -4,6 +4,7 @@
 //! the model's own length rules; padding happens where a batch is fed.
 
 mod batches;
+mod diagnosis;
 mod long_text;
 mod tokenizer;
 mod windows;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tokenizers::{NormalizedString, Normalizer as _, TruncationDirection};
 
+use super::diagnosis::wrong_part;
 use super::long_text::{LONG_TEXT_BYTES, Pipeline};
 use super::windows::words_at_least;
 use crate::error::{Error, Kind, Result};
@@ -90,14 +91,17 @@ impl Tokenizer {
     /// # Errors
     /// They are not a tokenizer.
     pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self> {
+        const FROM: &str =
+            "take it from the model's own directory; slow tokenizers (vocab.txt alone) must be converted";
         let wrong = |source: Box<dyn std::error::Error + Send + Sync>| {
             Error::new(Kind::Tokenizer, "this is not a tokenizer.json")
                 .at(path)
                 .expected("a fast tokenizer as Hugging Face's tokenizers library saves it")
-                .help("take it from the model's own directory; slow tokenizers (vocab.txt alone) must be converted")
+                .help(FROM)
                 .because(source)
         };
-        let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(wrong)?;
+        let mut inner =
+            tokenizers::Tokenizer::from_bytes(bytes).map_err(|_| wrong_part(bytes).at(path).help(FROM))?;
         inner.with_truncation(None).map_err(wrong)?;
         inner.with_padding(None);
         let pipeline = Pipeline::read(bytes).map_err(|source| wrong(source.into()))?;

@@ -119,6 +119,8 @@ pub struct TrainRequest {
 pub enum TrainEvent<'e> {
     /// Rows are read and their features computed.
     Rows(&'e Progress),
+    /// Work without results of its own that may take long, and how far it is, in words.
+    Work(&'e str),
     /// `auto` has settled what a task's head sees.
     Chosen(&'e Chosen<'e>),
     /// Token states at a cut are computed.

@@ -9,6 +9,7 @@ mod harness;
 mod imports;
 mod layers;
 mod memory;
+mod messages;
 mod network;
 mod options;
 mod pipeline;
@@ -18,5 +19,7 @@ mod refit;
 mod robust;
 #[cfg(feature = "serve")]
 mod serve;
+mod streams;
+mod tiny;
 mod trained_features;
 mod tune;
