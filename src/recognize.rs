@@ -205,58 +205,38 @@ impl Thing {
     fn advice(self, wanted: Wanted, place: &str) -> String {
         let table = matches!(self, Self::Table(_) | Self::Parquet | Self::Json | Self::Text);
         match (self, wanted) {
-            (Self::Nothing, Wanted::Made | Wanted::Table | Wanted::Source) => "check the path".to_owned(),
-            (Self::Backbone, Wanted::Source) => {
-                format!("it is imported already: use it with --backbone {place}")
-            }
-            (Self::Run | Self::Bundle, Wanted::Source) => {
-                format!("it has a backbone already: --backbone {place} uses that")
-            }
-            (Self::Checkpoint | Self::Onnx | Self::Safetensors, Wanted::Source) => {
-                "give the directory of the whole model".to_owned()
-            }
+            (Self::Nothing, _) => wanted.advice_for_nothing().to_owned(),
             (Self::EmptyFile, _) => "nothing is in it: make it, or copy it here, again".to_owned(),
             (Self::LfsPointer, _) => "fetch the file itself: `git lfs pull` in its repository".to_owned(),
             (Self::Compressed(_, command), _) if place == "-" => {
                 format!("unpack it on the way: `{command}c FILE | frosthead …`")
             }
             (Self::Compressed(_, command), _) => format!("unpack it first: `{command}k {place}`"),
-            (Self::Bundle | Self::Run, Wanted::Table) => {
-                format!("give the table first, and this with --model {place}")
-            }
-            (Self::Backbone, Wanted::Table) => {
-                format!("give the table first, and this with --backbone {place}")
-            }
-            (Self::Parquet, Wanted::Table) => {
-                "save it to a file, give that, and say --format parquet".to_owned()
-            }
             (Self::Foreign("a spreadsheet"), _) => {
                 "save it as CSV (UTF-8) in the program it was made with".to_owned()
             }
-            (_, Wanted::Table) => "give the file that the texts are in".to_owned(),
-            (
-                Self::Comparison,
-                Wanted::Model | Wanted::Bundle | Wanted::Run | Wanted::Backbone | Wanted::Made,
-            ) => {
-                format!("give one of the runs in it: {place}/BACKBONE/SCENARIO")
-            }
-            (Self::Run, Wanted::Bundle) => {
-                format!("bundle it first: `frosthead bundle {place} --out x.frost`")
-            }
-            (Self::Backbone, Wanted::Model | Wanted::Run | Wanted::Bundle) => format!(
-                "train a run on it: `frosthead train DATA --backbone {place} --task COLUMN --out runs/NAME`"
-            ),
+            (_, Wanted::Table) => self.advice_for_table(place),
+            (_, Wanted::Source) => self.advice_for_import(place),
+            (Self::Comparison, _) => format!("give one of the runs in it: {place}/BACKBONE/SCENARIO"),
+            (Self::Store, _) => format!("`frosthead cache list --cache {place}` says what is in it"),
             (Self::Checkpoint, _) => format!("import it first: `frosthead import {place} --out models/NAME`"),
             (Self::Onnx, _) => format!(
                 "import it first: `frosthead import {place} --tokenizer tokenizer.json --out models/NAME`"
             ),
             (Self::Safetensors, _) => {
-                "a file of weights is one part of a model: `frosthead import` takes the directory it lies in"
+                "a file of weights is one part of a model: `frosthead import` takes the \
+                                       directory it lies in"
                     .to_owned()
             }
-            (Self::Store, _) => {
-                format!("`frosthead cache list --cache {place}` says what is in it")
+            (Self::Run, Wanted::Bundle) => {
+                format!("bundle it first: `frosthead bundle {place} --out x.frost`")
             }
+            (Self::Bundle, Wanted::Run) => {
+                "a bundle is made already; give the run that it was made of".to_owned()
+            }
+            (Self::Backbone, _) => format!(
+                "train a run on it: `frosthead train DATA --backbone {place} --task COLUMN --out runs/NAME`"
+            ),
             (_, Wanted::Made) if table => format!(
                 "a table is learned from and labelled: `frosthead predict {place} --model RUN`; inspect says what a model is"
             ),
@@ -266,19 +246,34 @@ impl Thing {
             (_, Wanted::Backbone) if table => {
                 "give the table first, and a backbone with --backbone".to_owned()
             }
-            (_, Wanted::Bundle) => "make one with `frosthead bundle runs/NAME --out x.frost`".to_owned(),
-            (Self::Bundle, Wanted::Run) => {
-                "a bundle is made already; give the run that it was made of".to_owned()
+            _ => wanted.advice_for_nothing().to_owned(),
+        }
+    }
+
+    /// What to do where a table is needed.
+    fn advice_for_table(self, place: &str) -> String {
+        match self {
+            Self::Bundle | Self::Run => format!("give the table first, and this with --model {place}"),
+            Self::Backbone => format!("give the table first, and this with --backbone {place}"),
+            Self::Parquet => "save it to a file, give that, and say --format parquet".to_owned(),
+            _ => "give the file that the texts are in".to_owned(),
+        }
+    }
+
+    /// What to do where something to import is needed.
+    fn advice_for_import(self, place: &str) -> String {
+        match self {
+            Self::Backbone => format!("it is imported already: use it with --backbone {place}"),
+            Self::Run | Self::Bundle => {
+                format!("it has a backbone already: --backbone {place} uses that")
             }
-            (_, Wanted::Backbone) => "make one with `frosthead import SOURCE --out models/NAME`".to_owned(),
-            (_, Wanted::Model | Wanted::Run) => {
-                "make one with `frosthead train DATA --backbone models/NAME --task COLUMN --out runs/NAME`"
-                    .to_owned()
+            Self::Comparison => {
+                format!("its runs have a backbone: --backbone {place}/BACKBONE/SCENARIO uses that")
             }
-            (_, Wanted::Made) => "check the path".to_owned(),
-            (_, Wanted::Source) => {
-                "give the directory that the model was downloaded to, or a hub id".to_owned()
+            Self::Safetensors | Self::Checkpoint | Self::Onnx => {
+                "give the directory of the whole model".to_owned()
             }
+            _ => "give the directory that the model was downloaded to, or a hub id".to_owned(),
         }
     }
 }
@@ -316,6 +311,18 @@ impl Wanted {
             Self::Backbone => "this is not a backbone directory",
             Self::Made => "this is neither a backbone nor a run nor a bundle",
             Self::Source => "this cannot be imported",
+        }
+    }
+
+    /// What to do when there is nothing of use.
+    fn advice_for_nothing(self) -> &'static str {
+        match self {
+            Self::Table | Self::Made | Self::Source => "check the path",
+            Self::Bundle => "make one with `frosthead bundle runs/NAME --out x.frost`",
+            Self::Run | Self::Model => {
+                "make one with `frosthead train DATA --backbone models/NAME --task COLUMN --out runs/NAME`"
+            }
+            Self::Backbone => "make one with `frosthead import SOURCE --out models/NAME`",
         }
     }
 

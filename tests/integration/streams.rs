@@ -2,7 +2,7 @@
 //! their text column; runs find their tables.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -251,7 +251,8 @@ fn what_predict_wrote_can_be_read_by_it_and_by_eval_and_train() {
     predict(&out("3.tsv"), "4.csv", &["--abstain-below", "0.5"]);
     let header = std::fs::read_to_string(out("4.csv")).unwrap();
     let names: Vec<&str> = header.lines().next().unwrap().split(',').collect();
-    for name in ["row", "input_row", "input_input_row", "input_input_input_row", "domain_predicted", "review"] {
+    for name in ["row", "input_row", "input_input_row", "input_input_input_row", "domain_predicted", "review"]
+    {
         assert_eq!(names.iter().filter(|own| **own == name).count(), 1, "{name} in {names:?}");
     }
     // Every pass says the same of the same texts.
@@ -268,8 +269,9 @@ fn what_predict_wrote_can_be_read_by_it_and_by_eval_and_train() {
     };
     assert_eq!(eval(&out("4.csv")), eval(&tiny().table));
     let run = out("run");
-    let train = ["train", text(&out("2.csv")), "--text", "review", "--task", "domain", "--task", "domain_predicted"]
-        .map(str::to_owned);
+    let train =
+        ["train", text(&out("2.csv")), "--text", "review", "--task", "domain", "--task", "domain_predicted"]
+            .map(str::to_owned);
     let train: Vec<&str> = train.iter().map(String::as_str).collect();
     frosthead(&[&train[..], &["--backbone", text(&tiny().backbone), "--out", text(&run)]].concat()).success();
 }
@@ -281,14 +283,29 @@ fn a_model_knows_the_text_column_that_it_was_trained_with() {
     std::fs::write(&other, "body,domain\ngood,tweet\n").unwrap();
     for model in [&made.run, &made.bundle] {
         let model = text(model);
-        assert_eq!(frosthead(&["predict", text(&made.table), "--model", model]).success().json_lines().len(), 120);
+        assert_eq!(
+            frosthead(&["predict", text(&made.table), "--model", model]).success().json_lines().len(),
+            120
+        );
         frosthead(&["eval", text(&made.table), "--model", model, "--rows", "all"]).success();
-        frosthead(&["bench", "latency", text(&made.table), "--model", model, "--limit", "2", "--rounds", "1"])
-            .success();
+        frosthead(&[
+            "bench",
+            "latency",
+            text(&made.table),
+            "--model",
+            model,
+            "--limit",
+            "2",
+            "--rounds",
+            "1",
+        ])
+        .success();
         let said = format!("\"review\", the text column that {model} was trained with");
         for command in ["predict", "eval"] {
-            frosthead(&[command, text(&other), "--model", model, "--json"][..if command == "eval" { 5 } else { 4 }])
-                .fails_with(&["other.csv", &said, "one of body, domain", "--text"]);
+            frosthead(
+                &[command, text(&other), "--model", model, "--json"][..if command == "eval" { 5 } else { 4 }],
+            )
+            .fails_with(&["other.csv", &said, "one of body, domain", "--text"]);
         }
         let answers = frosthead(&["predict", text(&other), "--model", model, "--text", "body"]).success();
         assert_eq!(answers.json_lines().len(), 1);
@@ -298,13 +315,15 @@ fn a_model_knows_the_text_column_that_it_was_trained_with() {
     // A bundle that was fitted anew still knows it, and what it is fitted on is read by it.
     let fitted = directory.path().join("fitted.frost");
     let refit = |table: &Path, out: &Path, more: &[&str]| {
-        let base = ["train", text(table), "--from", text(&made.bundle), "--task", "sentiment", "--out", text(out)];
+        let base =
+            ["train", text(table), "--from", text(&made.bundle), "--task", "sentiment", "--out", text(out)];
         frosthead(&[&base[..], more].concat())
     };
     refit(&other, &fitted, &[]).fails_with(&["other.csv", "\"review\", the text column that"]);
     refit(&made.table, &fitted, &[]).success();
     frosthead(&["predict", text(&made.table), "--model", text(&fitted)]).success();
-    let inspected = |bundle: &Path| frosthead(&["inspect", text(bundle), "--json"]).success().json()["manifest"].clone();
+    let inspected =
+        |bundle: &Path| frosthead(&["inspect", text(bundle), "--json"]).success().json()["manifest"].clone();
     assert_eq!((&inspected(&fitted)["text"], &inspected(&fitted)["format"]), (&"review".into(), &3.into()));
 }
 
@@ -316,7 +335,7 @@ fn a_run_finds_its_tables_from_everywhere() {
     std::fs::copy(&tiny().table, project.join("reviews.csv")).unwrap();
     let inside = |place: &Path, arguments: &[&str]| {
         let mut command = command(arguments);
-        command.current_dir(place).env("FROSTHEAD_ONNXRUNTIME", library());
+        command.current_dir(place);
         finish(command, arguments)
     };
     let train = ["train", "reviews.csv", "--text", "review", "--task", "domain", "--out", "runs/a"];
@@ -347,10 +366,6 @@ fn a_run_finds_its_tables_from_everywhere() {
     std::fs::create_dir(&project).unwrap();
     std::fs::rename(directory.path().join("away.csv"), project.join("reviews.csv")).unwrap();
     bundle(root(), &run, "d.frost").success();
-}
-
-fn library() -> PathBuf {
-    std::env::var_os("FROSTHEAD_ONNXRUNTIME").map_or_else(|| root().join(".downloads/onnxruntime"), PathBuf::from)
 }
 
 #[test]

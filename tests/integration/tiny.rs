@@ -44,7 +44,8 @@ pub fn tiny() -> &'static Tiny {
         std::fs::write(&made.table, table.replacen("text,", "review,", 1)).unwrap();
         frosthead(&["import", text(&made.checkpoint), "--out", text(&made.backbone)]).success();
         let train = ["train", text(&made.table), "--text", "review", "--backbone", text(&made.backbone)];
-        let tasks = ["--task", "domain", "--task", "sentiment", "--long", "windows", "--out", text(&made.run)];
+        let tasks =
+            ["--task", "domain", "--task", "sentiment", "--long", "windows", "--out", text(&made.run)];
         frosthead(&[&train[..], &tasks].concat()).success();
         frosthead(&["bundle", text(&made.run), "--out", text(&made.bundle)]).success();
         made
