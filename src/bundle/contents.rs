@@ -19,14 +19,14 @@ use crate::tokens::LongTexts;
 
 /// The newest version of the bundle that this program reads; a bundle is written in the oldest one that can say all there is to say.
 pub const FORMAT: u32 = 3;
-/// The version that knows no text column: the column was called `text`, or is not known.
-const WITHOUT_TEXT: u32 = 2;
 /// The oldest it reads: format 1 knew neither validation rows nor refits.
 const OLDEST: u32 = 1;
 
 /// The version in which a bundle can be written that knows this text column.
 #[cfg(feature = "train")]
 pub(super) fn format_for(text: Option<&str>) -> u32 {
+    /// Knows no text column: the column was called `text`, or is not known.
+    const WITHOUT_TEXT: u32 = 2;
     if text.is_some() { FORMAT } else { WITHOUT_TEXT }
 }
 pub(super) const MANIFEST: &str = "manifest.json";

@@ -77,6 +77,7 @@ impl Parts {
         let inputs = Fingerprint::of_bytes(b"");
         let manifest = Manifest {
             format: FORMAT,
+            text: None,
             frosthead: "0.1.0".into(),
             precision: "fp32".into(),
             details: BTreeMap::new(),

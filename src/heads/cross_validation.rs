@@ -332,6 +332,20 @@ mod tests {
     }
 
     #[test]
+    fn every_fit_is_shown_as_it_is_done() {
+        let (features, labels) = two_classes();
+        let rows: Vec<usize> = (0..240).collect();
+        let trials = [Trial { name: "all".into(), features: FeatureView::whole(&features, 12) }];
+        let options = FitOptions { alpha: Alpha::Auto, threads: 2, ..FitOptions::default() };
+        let mut shown = Vec::new();
+        let found =
+            select(&trials, (&rows, &labels), 2, &options, &mut |done, most| shown.push((done, most)));
+        let most = FOLDS * GRID.len();
+        assert!(shown.len() >= found.candidates.len() * FOLDS && shown.len() <= most, "{}", shown.len());
+        assert!(shown.iter().enumerate().all(|(before, shown)| *shown == (before + 1, most)), "{shown:?}");
+    }
+
+    #[test]
     fn the_choice_is_that_of_brute_force_and_threads_change_nothing() {
         let (features, labels) = two_classes();
         let rows: Vec<usize> = (0..240).collect();

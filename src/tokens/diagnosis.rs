@@ -13,6 +13,9 @@ use crate::error::{Error, Kind};
 
 const WHAT: &str = "this is not a tokenizer.json";
 
+/// Whether a part can be read.
+type Reads = fn(&Value) -> bool;
+
 /// What is wrong with a file that the library refused.
 pub(super) fn wrong_part(bytes: &[u8]) -> Error {
     let parts: Map<String, Value> = match document::json(bytes, Kind::Tokenizer, WHAT) {
@@ -26,7 +29,7 @@ pub(super) fn wrong_part(bytes: &[u8]) -> Error {
             .found("nothing")
             .expected("the vocabulary and how words are cut by it");
     }
-    let readers: [(&str, fn(&Value) -> bool); 5] = [
+    let readers: [(&str, Reads); 5] = [
         ("model", reads::<ModelWrapper>),
         ("normalizer", reads::<NormalizerWrapper>),
         ("pre_tokenizer", reads::<PreTokenizerWrapper>),
