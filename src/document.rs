@@ -72,7 +72,12 @@ pub fn described(error: Error, path: &str, message: &str) -> Error {
         let (name, known) = rest.split_once(", ").unwrap_or((rest, ""));
         return placed(error, path).found(format!("{:?}", quoted(name))).expected(known_names(known));
     }
-    let typed = ["invalid type: ", "invalid value: ", "invalid length "];
+    if let Some((count, expected)) =
+        message.strip_prefix("invalid length ").and_then(|rest| rest.rsplit_once(", expected "))
+    {
+        return placed(error, path).found(format!("a list of {count} values")).expected(plain_type(expected));
+    }
+    let typed = ["invalid type: ", "invalid value: "];
     if let Some((found, expected)) = typed
         .iter()
         .find_map(|start| message.strip_prefix(start))
@@ -217,7 +222,10 @@ mod tests {
                 whole("1", "2", "[]", r#"{"a": {}}"#),
                 r#"field "parts.a.on": it is wrong: found nothing, expected this field"#,
             ),
-            (whole("1", "2", "[]", r#"{"a": []}"#), r#"field "parts.a.on""#),
+            (
+                whole("1", "2", "[]", r#"{"a": []}"#),
+                r#"field "parts.a": it is wrong: found a list of 0 values, expected an object"#,
+            ),
             (
                 with(r#""new": 1"#),
                 r#"field "new": it is wrong: found a field that is not known here, expected one of rate"#,

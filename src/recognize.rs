@@ -373,7 +373,10 @@ impl fmt::Display for Thing {
 /// What a ZIP archive is, by its first entry.
 fn zip(start: &[u8]) -> Thing {
     let first = start.get(30..).unwrap_or_default();
-    if first.starts_with(b"manifest.json") {
+    // Of one that ends early `bundle` says so.
+    if first.starts_with(b"manifest.json")
+        || (start.starts_with(b"PK\x03") && b"manifest.json".starts_with(first))
+    {
         Thing::Bundle
     } else if first.starts_with(b"[Content_Types].xml") || first.windows(11).any(|own| own == b"spreadsheet")
     {

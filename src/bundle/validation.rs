@@ -135,7 +135,7 @@ impl Validation {
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(broken)?;
         let entries = header.metadata().as_ref().and_then(|metadata| metadata.get(TASKS));
         let entries = entries.ok_or_else(|| wrong("the validation rows do not say whose they are"))?;
-        let what = format!("the tasks in the entry {VALIDATION:?} are not what they must be");
+        let what = format!("the entry {VALIDATION:?} is not what it must be");
         let entries: Vec<TaskEntry> = document::json(entries.as_bytes(), Kind::Bundle, &what)?;
         let columns = columns(&entries, manifest)?;
         let width = covering(&columns).len();

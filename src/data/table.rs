@@ -126,7 +126,9 @@ impl TableReader {
     /// A file of lines has no header to miss, so only its size tells that it is empty.
     fn refuse_nothing(&mut self, source: &Source) -> Result<()> {
         let empty = match (&source.path, source.format) {
-            (Some(path), Format::Lines) => std::fs::metadata(path).is_ok_and(|file| file.len() == 0),
+            (Some(path), Format::Lines) => {
+                std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == 0)
+            }
             _ => false,
         };
         if empty { Err(empty_table().at(&self.name)) } else { Ok(()) }
