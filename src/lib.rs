@@ -12,12 +12,14 @@
 //!
 //! The modules are layers, listed here from the bottom up; each uses only those above it in this list.
 
+mod document;
 pub mod error;
 pub mod finetune;
 pub mod fingerprint;
 pub mod held;
 mod parallel;
 pub mod quantities;
+mod recognize;
 
 pub mod data;
 pub mod graph;

@@ -9,8 +9,10 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::bert;
+use crate::document;
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fields, Fingerprint};
+use crate::recognize::{Thing, Wanted};
 
 /// The version of `backbone.json` this program writes, and the newest it reads.
 pub const FORMAT: u32 = 1;
@@ -90,24 +92,18 @@ impl Manifest {
     /// # Errors
     /// The file is missing, is not a manifest, or has a newer format.
     pub fn open(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound => Error::new(Kind::Model, "this is not a backbone directory")
-                .at(path.parent().unwrap_or(path))
-                .expected("a file `backbone.json` in it")
-                .help("make one with `frosthead import SOURCE --out models/NAME`"),
-            _ => Error::io("read", path, source),
+        let directory = path.parent().unwrap_or(path);
+        let text = std::fs::read_to_string(path).map_err(|source| match Thing::of(directory) {
+            Thing::Backbone => Error::io("read", path, source),
+            thing => thing.instead_of(Wanted::Backbone, Some(directory)),
         })?;
         #[derive(Deserialize)]
         struct Version {
             format: u32,
         }
-        let wrong = |source: serde_json::Error| {
-            Error::new(Kind::Model, "this is not a backbone manifest")
-                .at(path)
-                .help("import the backbone again")
-                .because(source)
-        };
-        let Version { format } = serde_json::from_str(&text).map_err(wrong)?;
+        let wrong = |error: Error| error.at(path).help("undo the change, or import the backbone again");
+        let what = "this is not a backbone manifest";
+        let Version { format } = document::json(text.as_bytes(), Kind::Model, what).map_err(wrong)?;
         if format != FORMAT {
             return Err(Error::new(Kind::Model, "the backbone has a format this version does not read")
                 .at(path)
@@ -115,7 +111,7 @@ impl Manifest {
                 .expected(format!("format {FORMAT}"))
                 .help("use the version of frosthead that made it, or import the backbone again"));
         }
-        serde_json::from_str(&text).map_err(wrong)
+        document::json(text.as_bytes(), Kind::Model, what).map_err(wrong)
     }
 
     /// The manifest as it is written: pretty JSON with a line feed at the end, the same bytes for the same manifest.

@@ -231,6 +231,16 @@ impl Backbone {
         self.manifest.layers().filter(|_| self.packed.as_ref().is_none_or(visible))
     }
 
+    /// Tokens that it can read at once.
+    #[must_use]
+    pub fn positions(&self) -> usize {
+        match &self.manifest.architecture {
+            Architecture::Bert { config } => config.positions,
+            // How far its position embeddings reach is not known.
+            Architecture::Onnx => self.manifest.preparation.max_length,
+        }
+    }
+
     /// The file that holds the weights.
     #[must_use]
     pub fn weights_path(&self) -> PathBuf {

@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use super::length::{Length, length, object, place};
 use super::source;
 use crate::bert::Pooling;
+use crate::document;
 use crate::error::{Error, Kind, Result};
 
 /// What says which modules a model has.
@@ -301,12 +302,9 @@ fn json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     }
     source::check(path)?;
     let text = std::fs::read(path).map_err(|source| Error::io("read", path, source))?;
-    serde_json::from_slice(&text).map(Some).map_err(|source| {
-        Error::new(Kind::Model, "the file is not what sentence-transformers writes")
-            .at(path)
-            .help("download it again")
-            .because(source)
-    })
+    document::json(&text, Kind::Model, "the file is not what sentence-transformers writes")
+        .map(Some)
+        .map_err(|error| error.at(path).help("take it from the model's own directory"))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::document;
 use crate::error::{Error, Kind, Result};
 
 /// The function between the two products of a feed-forward block.
@@ -58,15 +59,14 @@ impl Config {
     /// The file cannot be read, is not a JSON object, or describes something other than a plain BERT encoder.
     pub fn open(path: &Path) -> Result<Self> {
         let text = std::fs::read(path).map_err(|source| Error::io("read", path, source))?;
-        let fields = serde_json::from_slice(&text).map_err(|source| {
-            let error = Error::new(Kind::Model, "the configuration is not a JSON object");
-            let error = if source.is_eof() {
-                error.found("a file that ends in the middle").help("download it again")
-            } else {
-                error.help("take config.json from the model's own directory")
-            };
-            error.because(source)
-        });
+        let ends = serde_json::from_slice::<serde_json::Value>(&text).is_err_and(|source| source.is_eof());
+        let fields =
+            document::json(&text, Kind::Model, "the configuration is not a JSON object").map_err(|error| {
+                match ends {
+                    true => error.found("a file that ends in the middle").help("download it again"),
+                    false => error.help("take config.json from the model's own directory"),
+                }
+            });
         fields.and_then(|fields| Fields(fields).config()).map_err(|error| error.at(path))
     }
 

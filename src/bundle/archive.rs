@@ -15,6 +15,7 @@ use super::layout::{
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::held::{Held, Identity, hash_range};
+use crate::recognize::{Thing, Wanted};
 
 /// Far more than a bundle ever has.
 const MOST_ENTRIES: usize = 64;
@@ -44,6 +45,10 @@ impl Archive {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_as(place: &Path, path: &Path) -> Result<Self> {
+        match Thing::of(place) {
+            Thing::Bundle => {}
+            thing => return Err(thing.instead_of(Wanted::Bundle, Some(path))),
+        }
         let failed = |source| Error::io("read", path, source);
         let file = File::open(place).map_err(failed)?;
         let known = Identity::of(&file).map_err(failed)?;
@@ -136,10 +141,12 @@ impl<F: FnMut(&mut [u8]) -> std::io::Result<usize>> std::io::Read for ReadAt<F> 
     }
 }
 
+/// What to do with a bundle that is not what it says.
+pub(super) const AGAIN: &str = "copy the bundle again from where it was made; do not unpack and zip it";
+
 /// A bundle that is not what it says.
 pub(super) fn lie(what: &str) -> Error {
-    Error::new(Kind::Bundle, what)
-        .help("copy the bundle again from where it was made; do not unpack and zip it")
+    Error::new(Kind::Bundle, what).help(AGAIN)
 }
 
 fn number(bytes: &[u8], at: usize, length: usize) -> u64 {

@@ -9,17 +9,26 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::archive::{Archive, lie};
+use super::archive::{AGAIN, Archive, lie};
 use crate::backbone;
+use crate::document;
 use crate::embed::FeatureChoice;
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::tokens::LongTexts;
 
-/// The version of the bundle this program writes, and the newest it reads.
-pub const FORMAT: u32 = 2;
+/// The newest version of the bundle that this program reads; a bundle is written in the oldest one that can say all there is to say.
+pub const FORMAT: u32 = 3;
 /// The oldest it reads: format 1 knew neither validation rows nor refits.
 const OLDEST: u32 = 1;
+
+/// The version in which a bundle can be written that knows this text column.
+#[cfg(feature = "train")]
+pub(super) fn format_for(text: Option<&str>) -> u32 {
+    /// Knows no text column: the column was called `text`, or is not known.
+    const WITHOUT_TEXT: u32 = 2;
+    if text.is_some() { FORMAT } else { WITHOUT_TEXT }
+}
 pub(super) const MANIFEST: &str = "manifest.json";
 pub(super) const LABELS: &str = "labels.json";
 pub(super) const CALIBRATION: &str = "calibration.json";
@@ -72,6 +81,9 @@ pub struct Manifest {
     pub tasks: Vec<TaskManifest>,
     /// What happens to texts beyond the model's limit.
     pub long: LongTexts,
+    /// The column that the texts were in which it was trained on, when it was not called `text`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
     /// How far golden vectors may be off on another machine: the largest difference, as a share of the vector's largest number.
     pub tolerance: f32,
     /// The backbone: its dimensions, how it prepares texts, source and licence, and the hashes of the files it was made from.
@@ -145,8 +157,8 @@ pub(super) fn to_json(value: &impl Serialize) -> Result<Vec<u8>> {
 }
 
 fn parse<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T> {
-    serde_json::from_slice(bytes)
-        .map_err(|source| lie("an entry is not what it must be").entry(name).because(source))
+    document::json(bytes, Kind::Bundle, &format!("the entry {name:?} is not what it must be"))
+        .map_err(|error| error.help(AGAIN))
 }
 
 impl Contents {
@@ -213,6 +225,13 @@ impl Contents {
         };
         !self.golden.is_empty() && self.golden.iter().all(fits) && self.manifest.tolerance.is_finite()
     }
+}
+
+/// What a bundle says it is, before anything else of it was looked at.
+pub(super) fn read_manifest(archive: &Archive) -> Result<Manifest> {
+    let bytes = archive.read(MANIFEST)?;
+    check_format(&bytes)?;
+    parse(MANIFEST, &bytes)
 }
 
 /// Refuses bytes that are not those the bundle was made with.

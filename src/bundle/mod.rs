@@ -45,6 +45,7 @@ use crate::fingerprint::{Fields, Fingerprint};
 use crate::graph::{self, ModelProto, WeightBytes};
 use crate::heads::Head;
 use crate::held::Held;
+use crate::recognize::{Thing, Wanted};
 use crate::runtime::{Load, Runtime, Sessions};
 use crate::tokens::{Batching, LongTexts};
 
@@ -90,7 +91,7 @@ impl Bundle {
         work: impl FnOnce(&Self) -> Result<T>,
     ) -> Result<(Self, T)> {
         // A link's own folder is not where ONNX Runtime would have to look.
-        let path = path.canonicalize().map_err(|source| Error::io("read", path, source))?;
+        let path = existing(path)?;
         Self::open_at(&path, &path, key, work)
     }
 
@@ -105,7 +106,7 @@ impl Bundle {
         folders: &[PathBuf],
         work: impl FnOnce(&Self) -> Result<T>,
     ) -> Result<((Self, T), CopyNote)> {
-        let path = path.canonicalize().map_err(|source| Error::io("read", path, source))?;
+        let path = existing(path)?;
         // What is no bundle is not copied.
         Archive::open(&path)?;
         let copy = PrivateCopy::of(&path, folders)?;
@@ -147,6 +148,15 @@ impl Bundle {
         // ONNX Runtime opened it once more, by name.
         bundle.held.check_places()?;
         Ok((bundle, made?))
+    }
+
+    /// The text column that a bundle says it was trained with; whether it is whole, only [`Self::open`] can tell.
+    ///
+    /// # Errors
+    /// It is no bundle, or says nothing that can be read.
+    pub fn peek_text_column(path: &Path) -> Result<Option<String>> {
+        let archive = Archive::open(path)?;
+        contents::read_manifest(&archive).map(|manifest| manifest.text).map_err(|error| error.at(path))
     }
 
     /// Checks the large entries.
@@ -449,3 +459,11 @@ fn read_head(
 #[cfg(test)]
 #[cfg(feature = "train")]
 mod tests;
+
+/// The file itself, where links lead to it.
+fn existing(path: &Path) -> Result<PathBuf> {
+    path.canonicalize().map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound => Thing::Nothing.instead_of(Wanted::Bundle, Some(path)),
+        _ => Error::io("read", path, source),
+    })
+}

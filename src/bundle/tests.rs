@@ -77,6 +77,7 @@ impl Parts {
         let inputs = Fingerprint::of_bytes(b"");
         let manifest = Manifest {
             format: FORMAT,
+            text: None,
             frosthead: "0.1.0".into(),
             precision: "fp32".into(),
             details: BTreeMap::new(),
@@ -352,9 +353,9 @@ fn a_misaligned_entry_is_refused() {
 #[test]
 fn a_newer_format_is_named_before_anything_else() {
     let mut parts = Parts::honest();
-    parts.manifest.format = 3;
+    parts.manifest.format = 4;
     parts.more.push(("new-thing.bin", Vec::new()));
-    refused(&parts.archive(), &["format 3", "format 1 to 2", "version of frosthead"]);
+    refused(&parts.archive(), &["format 4", "format 1 to 3", "version of frosthead"]);
     parts.manifest.format = 0;
     refused(&parts.archive(), &["format 0"]);
 }

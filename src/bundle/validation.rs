@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::archive::lie;
 use super::contents::{Manifest, VALIDATION};
+use crate::document;
 use crate::embed::{RowLayout, covering};
 use crate::error::{Error, Kind, Result};
 use crate::heads::FeatureView;
@@ -135,8 +136,8 @@ impl Validation {
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(broken)?;
         let entries = header.metadata().as_ref().and_then(|metadata| metadata.get(TASKS));
         let entries = entries.ok_or_else(|| wrong("the validation rows do not say whose they are"))?;
-        let entries: Vec<TaskEntry> = serde_json::from_str(entries)
-            .map_err(|source| wrong("an entry is not what it must be").because(source))?;
+        let what = format!("the entry {VALIDATION:?} is not what it must be");
+        let entries: Vec<TaskEntry> = document::json(entries.as_bytes(), Kind::Bundle, &what)?;
         let columns = columns(&entries, manifest)?;
         let width = covering(&columns).len();
         let first = covering(&columns).start;

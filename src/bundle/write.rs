@@ -12,15 +12,15 @@ use std::sync::Arc;
 use super::archive_writer::ArchiveWriter;
 use super::assemble::{DeployedHead, append_heads, lay_out};
 use super::contents::{
-    CALIBRATION, CHECKSUMS, Calibration, DATA, FORMAT, GOLDEN, GRAPH, Golden, LABELS, MANIFEST, Manifest,
-    Refit, TOKENIZER, TaskManifest, VALIDATION, limit, to_json,
+    CALIBRATION, CHECKSUMS, Calibration, DATA, GOLDEN, GRAPH, Golden, LABELS, MANIFEST, Manifest, Refit,
+    TOKENIZER, TaskManifest, VALIDATION, format_for, limit, to_json,
 };
 use super::network::{bind, logits, without_heads};
 use super::self_test::{SENTENCES, golden};
 use super::{Bundle, Validation, signature, signature_path, tokenizer};
 use crate::backbone::Backbone;
 use crate::bert::Outputs;
-use crate::data::{replace_file, write_atomically};
+use crate::data::{TextColumn, replace_file, write_atomically};
 use crate::embed::{EmbedOptions, Extractor, FeatureChoice, RowLayout, RowParts, StoredLayers};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::Fingerprint;
@@ -102,6 +102,8 @@ pub struct BundleRequest<'r> {
     /// What each head sees.
     pub choices: Vec<FeatureChoice>,
     pub long: LongTexts,
+    /// The column that the texts were in which it was trained on, if it is known.
+    pub text: Option<String>,
     /// Validation rows to carry along.
     pub validation: Option<&'r Validation>,
     /// The bundle whose backbone, unchanged, this is; none when it is made of a run.
@@ -195,13 +197,15 @@ impl<'r> Assembly<'r> {
         });
         let embedding = ("embedding".to_owned(), backbone.manifest().hidden_size);
         let heads = variant.heads.iter().map(|head| (logits(&head.task), head.labels.len()));
+        let text = request.text.clone().filter(|name| name != TextColumn::DEFAULT);
         let mut manifest = Manifest {
-            format: FORMAT,
+            format: format_for(text.as_deref()),
             frosthead: env!("CARGO_PKG_VERSION").to_owned(),
             precision: variant.precision.clone(),
             details: variant.details.clone(),
             tasks: tasks.collect(),
             long: request.long,
+            text,
             tolerance: variant.tolerance,
             backbone: backbone.manifest().clone(),
             changed: backbone.ever_changed(),

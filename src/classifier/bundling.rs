@@ -45,6 +45,7 @@ pub fn bundle_run(run: &Path, out: &Path, options: &BundleOptions, runtime: &Run
         },
         choices,
         long: run.recipe.features.long,
+        text: run.recipe.data.text.clone(),
         validation: options.validation.as_ref(),
         origin: None,
         sign: options.sign.clone(),

@@ -7,6 +7,7 @@ mod bundling;
 mod measure;
 mod model;
 pub mod run;
+mod tables;
 
 use std::ops::Range;
 use std::path::Path;
@@ -20,12 +21,15 @@ use crate::embed::{
 };
 use crate::error::{Error, Kind, Result};
 use crate::heads::Head;
+use crate::quantize::Precision;
+use crate::recognize::{Thing, Wanted};
 use crate::runtime::{Load, Runtime, RuntimeOptions, rss_bytes};
 use crate::tokens::LongTexts;
 use crate::tuning::{Applied, apply};
 #[cfg(feature = "train")]
 pub use bundling::{BundleOptions, bundle_run};
 pub use measure::{TaskRows, calibrate, measure, probabilities};
+use model::is_bundle;
 pub use model::{Model, refuse_unsigned};
 pub use run::Run;
 
@@ -110,11 +114,11 @@ impl Classifier {
     /// It is missing, damaged, forged or changed, a bundle fails its self-test, or ONNX Runtime cannot be loaded.
     pub fn open_with(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Self> {
         let path = path.as_ref();
-        if path.is_file() { Self::open_bundle(path, options) } else { Self::open_run(path, options) }
+        refuse_unsigned(path, options.trust.as_ref())?;
+        if is_bundle(path)? { Self::open_bundle(path, options) } else { Self::open_run(path, options) }
     }
 
     fn open_run(path: &Path, options: &OpenOptions) -> Result<Self> {
-        refuse_unsigned(path, options.trust.as_ref())?;
         if options.memory.is_some() {
             return Err(Error::new(Kind::Usage, "memory is planned for bundles only")
                 .at(path)
@@ -141,7 +145,8 @@ impl Classifier {
             });
             let (runtime, backbone) = (runtime?, backbone?);
             let needs = bundle.weight_bytes();
-            options.memory.map_or(Ok(()), |limit| check_loadable(limit, needs)).map_err(|e| e.at(path))?;
+            let loadable = options.memory.map_or(Ok(()), |limit| check_loadable(limit, needs));
+            loadable.map_err(|error| advised(error.at(path), bundle))?;
             let tuning = options.tuned(&backbone, &runtime);
             Ok((bundle.extractor_of(backbone, &tuning.runtime, tuning.batching, options.load())?, tuning))
         };
@@ -160,7 +165,7 @@ impl Classifier {
         let columns = bundle.logits(extractor.parts());
         let weights = bundle.weight_bytes();
         let plan = options.memory.map(|limit| extractor.plan_memory(limit, idle, weights, bundle.path()));
-        let memory = plan.transpose().map_err(|error| error.at(path))?;
+        let memory = plan.transpose().map_err(|error| advised(error.at(path), &bundle))?;
         tuning.batching = extractor.batching();
         let model = Model::Bundle(Box::new(bundle));
         // Says that a bundle has a backbone of its own, if it was told to use another.
@@ -192,6 +197,12 @@ impl Classifier {
     #[must_use]
     pub fn max_length(&self) -> usize {
         self.max_length
+    }
+
+    /// Tokens that its network can read at once.
+    #[must_use]
+    pub fn positions(&self) -> usize {
+        self.locked().backbone().positions()
     }
 
     /// What a bundle's self-test found, if it was run.
@@ -303,6 +314,17 @@ impl Classifier {
     }
 }
 
+/// What can be done about a bundle that needs too much memory.
+fn advised(error: Error, bundle: &Bundle) -> Error {
+    let smallest = bundle.manifest().precision == Precision::Int8.to_string();
+    match error.kind() {
+        Kind::Space if !smallest => {
+            error.help("say --memory with at least that, or bundle the run with --precision int8")
+        }
+        _ => error,
+    }
+}
+
 impl TaskPrediction {
     /// What a head's logits come to.
     fn new(head: &Head, logits: Vec<f32>) -> Self {
@@ -392,15 +414,19 @@ pub fn open_trusted_backbone(
     key: Option<&PublicKey>,
     runtime: Option<&Runtime>,
 ) -> Result<Backbone> {
-    if path.is_file() {
-        let bundle = Bundle::open(path, key)?;
-        if let Some(runtime) = runtime {
-            bundle.self_test(&mut bundle.extractor(runtime)?)?;
-        }
-        return bundle.backbone();
-    }
     refuse_unsigned(path, key)?;
-    if path.join(run::RECIPE).exists() { Run::open(path)?.backbone(None) } else { Backbone::open(path) }
+    match Thing::of(path) {
+        Thing::Bundle => {
+            let bundle = Bundle::open(path, key)?;
+            if let Some(runtime) = runtime {
+                bundle.self_test(&mut bundle.extractor(runtime)?)?;
+            }
+            bundle.backbone()
+        }
+        Thing::Run => Run::open(path)?.backbone(None),
+        Thing::Backbone => Backbone::open(path),
+        thing => Err(thing.instead_of(Wanted::Backbone, Some(path))),
+    }
 }
 
 /// Index of the largest probability, the first of equals.

@@ -5,12 +5,13 @@
 use std::ops::Range;
 use std::path::Path;
 
-use super::run::{Run, SplitRows};
+use super::run::{Recipe, Run, SplitRows};
 use crate::backbone::Backbone;
 use crate::bundle::{Bundle, PublicKey};
 use crate::embed::RowLayout;
 use crate::error::{Error, Kind, Result};
 use crate::heads::Head;
+use crate::recognize::{Thing, Wanted};
 use crate::tokens::LongTexts;
 
 /// Something that `train` or `bundle` made.
@@ -27,10 +28,10 @@ impl Model {
     /// # Errors
     /// It is neither, is damaged, or is not signed.
     pub fn open(path: &Path, key: Option<&PublicKey>) -> Result<Self> {
-        if path.is_file() {
+        refuse_unsigned(path, key)?;
+        if is_bundle(path)? {
             return Ok(Self::Bundle(Box::new(Bundle::open(path, key)?)));
         }
-        refuse_unsigned(path, key)?;
         Ok(Self::Run(Box::new(Run::open(path)?)))
     }
 
@@ -72,6 +73,23 @@ impl Model {
         }
     }
 
+    /// The column that the texts were in which it was trained on, if it is known.
+    #[must_use]
+    pub fn text_column(&self) -> Option<&str> {
+        match self {
+            Self::Run(run) => run.recipe.data.text.as_deref(),
+            Self::Bundle(bundle) => bundle.manifest().text.as_deref(),
+        }
+    }
+
+    /// The same of what lies at a path, before it is opened.
+    ///
+    /// # Errors
+    /// It is neither a run nor a bundle, or is damaged.
+    pub fn peek_text_column(path: &Path) -> Result<Option<String>> {
+        if is_bundle(path)? { Bundle::peek_text_column(path) } else { Ok(Recipe::open(path)?.data.text) }
+    }
+
     /// Which texts were in which part of the training table; none for a bundle, which does not know.
     ///
     /// # Errors
@@ -98,6 +116,18 @@ impl Model {
                     .help("leave --backbone away"))
             }
         }
+    }
+}
+
+/// Whether a bundle lies at a path, or a run.
+///
+/// # Errors
+/// It is something else.
+pub fn is_bundle(path: &Path) -> Result<bool> {
+    match Thing::of(path) {
+        Thing::Bundle => Ok(true),
+        Thing::Run => Ok(false),
+        thing => Err(thing.instead_of(Wanted::Model, Some(path))),
     }
 }
 

@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
-use crate::backbone::MANIFEST;
 use crate::bert::ChangedTensors;
 use crate::data::{Format, Part, Rare, Reading};
+use crate::document;
 use crate::embed::{FeatureChoice, RowLayout};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fingerprint, TextKey};
 use crate::heads::{self, Head};
+use crate::recognize::{Thing, Wanted};
 use crate::tokens::LongTexts;
 
 /// The version of the run directory this program writes, and the newest it reads.
@@ -313,21 +314,6 @@ fn check_hash(path: &Path, expected: Fingerprint) -> Result<()> {
         .help("train the run again"))
 }
 
-/// What there is instead of a run directory.
-fn no_run(directory: &Path) -> Error {
-    let is_not = |what| Error::new(Kind::Run, what).expected("a file `recipe.toml` in it");
-    let error = if directory.join(MANIFEST).exists() {
-        is_not("this is a backbone, not a run directory")
-    } else if directory.exists() {
-        is_not("this is not a run directory")
-    } else {
-        Error::new(Kind::Run, "there is no such run directory or bundle")
-    };
-    error
-        .at(directory)
-        .help("make one with `frosthead train DATA --backbone models/NAME --task COLUMN --out runs/NAME`")
-}
-
 impl Recipe {
     /// Reads a run's recipe.
     ///
@@ -335,21 +321,17 @@ impl Recipe {
     /// There is none, or it has another format.
     pub fn open(directory: &Path) -> Result<Self> {
         let path = directory.join(RECIPE);
-        let text = std::fs::read_to_string(&path).map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound => no_run(directory),
-            _ => Error::io("read", &path, source),
+        let text = std::fs::read_to_string(&path).map_err(|source| match Thing::of(directory) {
+            Thing::Run => Error::io("read", &path, source),
+            thing => thing.instead_of(Wanted::Run, Some(directory)),
         })?;
         #[derive(Deserialize)]
         struct Version {
             format: u32,
         }
-        let wrong = |source: toml::de::Error| {
-            Error::new(Kind::Run, "this is not a run's recipe")
-                .at(&path)
-                .help("train the run again")
-                .because(source)
-        };
-        let Version { format } = toml::from_str(&text).map_err(wrong)?;
+        let wrong = |error: Error| error.at(&path).help("undo the change, or train the run again");
+        let what = "this is not a run's recipe";
+        let Version { format } = document::toml(&text, Kind::Run, what).map_err(wrong)?;
         if format != FORMAT {
             return Err(Error::new(Kind::Run, "the run has a format this version does not read")
                 .at(&path)
@@ -357,7 +339,7 @@ impl Recipe {
                 .expected(format!("format {FORMAT}"))
                 .help("use the version of frosthead that made it, or train the run again"));
         }
-        toml::from_str(&text).map_err(wrong)
+        document::toml(&text, Kind::Run, what).map_err(wrong)
     }
 
     /// The recipe as it is written.

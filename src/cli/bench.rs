@@ -21,7 +21,7 @@ use crate::bench::{
     bench_embed, bench_latency, bench_serve,
 };
 use crate::classifier::{Classifier, OpenOptions};
-use crate::data::TableReader;
+use crate::data::{Source, TableReader, TextColumn};
 use crate::embed::{EmbedOptions, RowLayout, StoredLayers};
 use crate::error::Result;
 use crate::metrics::Latency;
@@ -163,9 +163,9 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
 }
 
 /// The first texts of a table.
-pub(super) fn first_texts(data: &str, table: &TableArguments, limit: usize) -> Result<Vec<String>> {
-    let mut reader = TableReader::open(&table.source(data)?)?;
-    let column = reader.column(&table.text)?;
+pub(super) fn first_texts(source: &Source, text: &TextColumn, limit: usize) -> Result<Vec<String>> {
+    let mut reader = TableReader::open(source)?;
+    let column = reader.text(text)?;
     let mut texts: Vec<String> = Vec::new();
     loop {
         let rows = reader.read(8192.min(limit - texts.len()).max(1), 8 << 20)?;
@@ -179,8 +179,7 @@ pub(super) fn first_texts(data: &str, table: &TableArguments, limit: usize) -> R
 }
 
 fn latency(arguments: &LatencyArguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
-    let texts = first_texts(&arguments.data, &arguments.table, arguments.limit)?;
-    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let source = arguments.table.source(&arguments.data)?;
     let options = OpenOptions {
         runtime: arguments.runtime.options(),
         trust: arguments.trust.trust.clone(),
@@ -191,6 +190,8 @@ fn latency(arguments: &LatencyArguments, terminal: &Terminal) -> anyhow::Result<
     };
     let classifier = Classifier::open_with(&arguments.model, &options)?;
     arguments.tuning.show(classifier.tuning(), terminal);
+    let texts = first_texts(&source, &arguments.table.text_of(classifier.model()), arguments.limit)?;
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let figures = bench_latency(&classifier, &texts, usize::from(arguments.rounds))?;
     if arguments.json {
         print_json(&figures)?;
@@ -222,7 +223,11 @@ fn latency_lines(figures: &LatencyBench) -> Vec<(&'static str, String)> {
 
 /// Exit code 1 when an answer was wrong or missing.
 fn serve(arguments: &ServeArguments) -> anyhow::Result<Outcome> {
-    let texts = first_texts(&arguments.data, &arguments.table, arguments.limit)?;
+    let texts = first_texts(
+        &arguments.table.source(&arguments.data)?,
+        &arguments.table.text().into(),
+        arguments.limit,
+    )?;
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let open = OpenOptions { runtime: arguments.runtime.options(), ..OpenOptions::default() };
     let models = arguments.check.iter().map(|path| Classifier::open_with(path, &open));
@@ -282,7 +287,11 @@ fn serve_lines(figures: &ServeBench) -> Vec<(&'static str, String)> {
 }
 
 fn embed(arguments: &EmbedArguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
-    let texts = first_texts(&arguments.data, &arguments.table, arguments.limit.unwrap_or(usize::MAX))?;
+    let texts = first_texts(
+        &arguments.table.source(&arguments.data)?,
+        &arguments.table.text().into(),
+        arguments.limit.unwrap_or(usize::MAX),
+    )?;
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let runtime = arguments.runtime.load(terminal)?;
     let open = |path: &PathBuf| arguments.trust.open_backbone(path, &runtime).map(Arc::new);

@@ -90,8 +90,9 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
         }
     }
     let out = &arguments.out;
+    let writing = terminal.working(format!("{}: being written", out.display()));
     let written = bundle_run(&arguments.run, out, &options, &runtime)?;
-    drop(chosen);
+    drop((chosen, writing));
     say_written(terminal, out, written);
     if arguments.sign.is_some() {
         terminal.say(format!("{}: its signature", signature_path(out).display()));
@@ -144,7 +145,13 @@ impl Opened {
             max_drop: arguments.max_drop,
             threads: runtime.threads(),
         };
-        let (report, chosen) = choose(&request, &mut |what| terminal.say(what))?;
+        let heartbeat = terminal.heartbeat();
+        let (report, chosen) = choose(&request, &mut |what| {
+            heartbeat.rest();
+            terminal.say(what);
+            heartbeat.doing(what);
+        })?;
+        drop(heartbeat);
         let path = self.run.directory.join(PRECISION);
         write_atomically(&path, |out| {
             serde_json::to_writer_pretty(&mut *out, &report)

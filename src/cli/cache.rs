@@ -96,7 +96,9 @@ fn list(common: &Common) -> anyhow::Result<Outcome> {
 }
 
 fn verify(common: &Common, terminal: &Terminal) -> anyhow::Result<Outcome> {
+    let checking = terminal.working("checking the stored parts");
     let report = store::verify(&default_root(common.cache.as_deref())?)?;
+    drop(checking);
     let damaged = report.iter().filter_map(|part| part.reason.as_ref().map(|reason| (&part.path, reason)));
     let count = damaged.clone().count();
     if common.json {

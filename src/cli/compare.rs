@@ -112,7 +112,7 @@ fn request(arguments: &Arguments, opened: &Runtime) -> Result<CompareRequest> {
     let Arguments { learning, network, table, runtime, .. } = arguments;
     let input = |data: &str| -> Result<Input> {
         let source = if data == arguments.data { table.source(data)? } else { table.source_beside(data)? };
-        Ok(Input::Texts { source, column: table.text.clone() })
+        Ok(Input::Texts { source, column: table.text().to_owned() })
     };
     let shared = TrainRequest {
         freeze: arguments.freeze.clone(),
@@ -162,7 +162,7 @@ impl Opener<'_> {
         let quiet = Terminal::new(true, false);
         let again = self.opened.contains(&directory);
         let terminal = if again { &quiet } else { self.terminal };
-        let text = &self.arguments.table.text;
+        let text = self.arguments.table.text();
         let long = match windows {
             true => self.arguments.long.resolve_for(backbone, &self.sources, text)?,
             false => LongTexts::Truncate,

@@ -1,6 +1,6 @@
 //! Owns `frosthead embed`: a table of texts → a Parquet of features.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
@@ -8,7 +8,9 @@ use clap::Args;
 use super::Outcome;
 use super::options::{LongArguments, RuntimeArguments, StoreArguments, TableArguments, TrustArguments};
 use super::terminal::{Terminal, grouped};
+use crate::data::Format;
 use crate::embed::{EmbedRequest, Embedded, FeatureChoice, embed_file};
+use crate::error::{Error, Kind, Result};
 
 /// Compute the sentence embeddings of a table of texts, once, and write them to Parquet.
 #[derive(Debug, Args)]
@@ -46,15 +48,16 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
+    refuse_other_format(&arguments.out)?;
     let source = arguments.table.source(&arguments.data)?;
     let runtime = arguments.runtime.load(terminal)?;
     let backbone = Arc::new(arguments.trust.open_backbone(&arguments.backbone, &runtime)?);
     let max_length = backbone.manifest().preparation.max_length;
-    let long = arguments.long.resolve(|| false)?;
+    let long = arguments.long.resolve(&backbone, || false)?;
     let (mut embedder, rows) = arguments.store.open(backbone, runtime, long, &[&source], terminal)?;
     let request = EmbedRequest {
         source: &source,
-        text_column: &arguments.table.text,
+        text_column: arguments.table.text(),
         output: &arguments.out,
         features: arguments.features,
         keep_text: arguments.keep_text,
@@ -83,4 +86,16 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
         }
     }
     Ok(Outcome::Done)
+}
+
+/// Refuses an output whose extension promises another format than the one that is written.
+fn refuse_other_format(out: &Path) -> Result<()> {
+    match Format::of_path(out) {
+        Ok(Format::Parquet) | Err(_) => Ok(()),
+        Ok(format) => Err(Error::new(Kind::Usage, "features are written as Parquet")
+            .at(out)
+            .found(format!("an extension of {format}"))
+            .expected(".parquet")
+            .help(format!("say --out {}", out.with_extension("parquet").display()))),
+    }
 }

@@ -46,7 +46,7 @@ pub(crate) struct Arguments {
     /// Figures per value of this column as well.
     #[arg(long, value_name = "COLUMN")]
     by: Option<String>,
-    /// Write the wrongly labelled rows here (.csv or .jsonl), most confident first.
+    /// Write the wrongly labelled rows here (.csv, .tsv or .jsonl), most confident first.
     #[arg(long, value_name = "FILE")]
     errors: Option<PathBuf>,
     /// Accuracy against coverage: what leaving the least certain rows unanswered gains.
@@ -75,6 +75,8 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
+    // Before the work.
+    arguments.errors.as_deref().map(RecordFormat::of_path).transpose()?;
     let model = Model::open(&arguments.model, arguments.trust.trust.as_ref())?;
     let mut tasks = arguments.tasks.clone();
     if tasks.is_empty() {
@@ -199,7 +201,7 @@ fn load(
     let mut dataset = Dataset::from_texts(
         &mut embedder,
         &source,
-        &arguments.table.text,
+        &arguments.table.text_of(model),
         columns,
         arguments.table.strict,
         &mut |state| progress.show(state),
@@ -217,11 +219,7 @@ fn write_mistakes(
     which: Rows,
     rows: &Dataset,
 ) -> Result<()> {
-    let mistakes = evaluator.mistakes(which)?;
-    let format = match Format::of_output(path)? {
-        Format::Jsonl => RecordFormat::Jsonl,
-        _ => RecordFormat::Csv,
-    };
+    let (format, mistakes) = (RecordFormat::of_path(path)?, evaluator.mistakes(which)?);
     write_atomically(path, |writer| {
         let columns = ["row", "task", "label", "predicted", "probability", "text"].map(str::to_owned);
         let mut records = RecordWriter::new(writer, format, &columns)?;

@@ -10,6 +10,7 @@ use super::terminal::{Terminal, bytes};
 use crate::backbone::{Catalog, ImportOptions, Imported, import};
 use crate::bert::Pooling;
 use crate::error::Result;
+use crate::recognize::{Thing, Wanted};
 use crate::runtime::RuntimeOptions;
 
 /// Make a backbone directory from a pre-trained encoder.
@@ -64,7 +65,9 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
         runtime: RuntimeOptions { library: arguments.onnxruntime.clone(), ..RuntimeOptions::default() },
     };
     let source = locate(&arguments.source, &mut options, terminal)?;
+    let importing = terminal.working(format!("{}: being imported", arguments.out.display()));
     let Imported { manifest, up_to_date, trial, notes } = import(&source, &arguments.out, &options)?;
+    drop(importing);
     let done = if up_to_date { "up to date" } else { "imported" };
     let preparation = &manifest.preparation;
     terminal.say(format!(
@@ -112,7 +115,10 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
 fn locate(source: &str, options: &mut ImportOptions, terminal: &Terminal) -> Result<PathBuf> {
     let path = Path::new(source);
     if path.exists() {
-        return Ok(path.to_path_buf());
+        return match Thing::of(path) {
+            thing if thing.is_importable() => Ok(path.to_path_buf()),
+            thing => Err(thing.instead_of(Wanted::Source, Some(path))),
+        };
     }
     let catalog = Catalog::built_in()?;
     let entry = catalog.find(source);

@@ -75,6 +75,8 @@ impl LearningArguments {
                 Error::new(Kind::Usage, "a task was given twice").found(format!("--task {}", pair[0]))
             );
         }
+        // Before any of them is read.
+        let input = |data: &str| input(data).and_then(|input| input.file().map(drop).map(|()| input));
         Ok(TrainRequest {
             data: input(data)?,
             valid: self.valid.as_deref().map(input).transpose()?,

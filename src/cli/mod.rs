@@ -15,6 +15,7 @@ mod cut_off;
 mod doctor;
 mod embed;
 mod eval;
+mod heartbeat;
 mod import;
 mod inspect;
 #[cfg(feature = "train")]

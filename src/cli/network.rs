@@ -11,6 +11,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::classes::say_classes;
+use super::heartbeat::Heartbeat;
 use super::terminal::{TableProgress, Terminal, bytes, grouped};
 use crate::embed::StatesProgress;
 use crate::error::{Error, Kind, Result};
@@ -177,6 +178,7 @@ fn best_of_each(tried: &[Candidate]) -> String {
 pub(crate) struct TrainProgress<'t> {
     terminal: &'t Terminal,
     rows: TableProgress,
+    heartbeat: Heartbeat,
     bar: Option<ProgressBar>,
     tasks: &'t [String],
     said: Instant,
@@ -189,6 +191,7 @@ impl<'t> TrainProgress<'t> {
         Self {
             terminal,
             rows: terminal.progress(rows),
+            heartbeat: terminal.heartbeat(),
             bar: None,
             tasks,
             said: Instant::now(),
@@ -203,7 +206,11 @@ impl<'t> TrainProgress<'t> {
     }
 
     pub(crate) fn show(&mut self, event: &TrainEvent<'_>) -> ControlFlow<()> {
+        if !matches!(event, TrainEvent::Work(_)) {
+            self.heartbeat.rest();
+        }
         match event {
+            TrainEvent::Work(what) => self.heartbeat.doing(*what),
             TrainEvent::Rows(progress) => self.rows.show(progress),
             TrainEvent::Classes(classes) => say_classes(self.terminal, classes),
             TrainEvent::States(StatesProgress::Damaged(damage)) => {

@@ -11,8 +11,8 @@ use clap::{Args, ValueEnum};
 use super::terminal::{Terminal, bytes, count_rows, grouped};
 use crate::backbone::Backbone;
 use crate::bundle::PublicKey;
-use crate::classifier::open_trusted_backbone;
-use crate::data::{Delimiter, Format, Quoting, Reading, Source, TextEncoding};
+use crate::classifier::{Model, open_trusted_backbone};
+use crate::data::{Delimiter, Format, Quoting, Reading, Source, TextColumn, TextEncoding};
 use crate::embed::{EmbedOptions, Embedder, MemoryPlan, StoredLayers};
 use crate::error::{Error, Kind, Result};
 use crate::quantities::{MemorySize, date};
@@ -170,9 +170,9 @@ pub(crate) struct TableArguments {
     /// says, else UTF-8, or UTF-16 where it can be nothing else].
     #[arg(long, value_name = "NAME")]
     encoding: Option<TextEncoding>,
-    /// The column that holds the text.
-    #[arg(long, value_name = "COLUMN", default_value = "text")]
-    pub(crate) text: String,
+    /// The column that holds the text [default: the one that the run or bundle was trained with, else `text`].
+    #[arg(long, value_name = "COLUMN")]
+    text: Option<String>,
     /// Treat empty texts and NUL bytes as errors.
     #[arg(long)]
     pub(crate) strict: bool,
@@ -196,8 +196,28 @@ impl TableArguments {
     }
 
     fn unread(&self, data: &str) -> Result<Source> {
-        let lines = (data == "-" && self.format.is_none()).then_some(Format::Lines);
-        Source::new(data, self.format.or(lines))
+        Source::new(data, self.format)
+    }
+
+    /// The text column where no model knows one.
+    pub(crate) fn text(&self) -> &str {
+        self.text.as_deref().unwrap_or(TextColumn::DEFAULT)
+    }
+
+    /// The text column: what --text says, else what the model was trained with.
+    pub(crate) fn text_of(&self, model: &Model) -> TextColumn {
+        self.text_or(model.text_column(), model.path())
+    }
+
+    /// What --text says, else the text column that is `known` of what lies at `path`.
+    pub(crate) fn text_or(&self, known: Option<&str>, path: &Path) -> TextColumn {
+        match known.filter(|_| self.text.is_none()) {
+            Some(name) => TextColumn {
+                name: name.to_owned(),
+                from: Some(format!("the text column that {} was trained with", path.display())),
+            },
+            None => TextColumn::from(self.text()),
+        }
     }
 
     fn reading(&self) -> Reading {
@@ -212,7 +232,7 @@ pub(crate) struct LongArguments {
     /// `truncate`: their end is cut off; `windows`: they are read to their end, in windows, and their features are the mean.
     #[arg(long, value_name = "HOW")]
     long: Option<LongChoice>,
-    /// Tokens in a window, special tokens included [default: 128].
+    /// Tokens in a window, special tokens included [default: 128, or what the backbone can read if that is less].
     #[arg(long, value_name = "N")]
     window: Option<usize>,
     /// Tokens from one window's start to the next one's [default: all of a window's own, so that none is read twice].
@@ -248,14 +268,18 @@ impl LongArguments {
         sources: &[&Source],
         text: &str,
     ) -> Result<LongTexts> {
-        self.resolve(|| {
+        self.resolve(backbone, || {
             backbone.tokenizer().check_pieces().is_ok()
                 && sources.iter().any(|source| crate::embed::any_longer(backbone, source, text))
         })
     }
 
     /// What was asked for; windows when only their shape was, and otherwise when `windows_by_default`.
-    pub(crate) fn resolve(&self, windows_by_default: impl FnOnce() -> bool) -> Result<LongTexts> {
+    pub(crate) fn resolve(
+        &self,
+        backbone: &Backbone,
+        windows_by_default: impl FnOnce() -> bool,
+    ) -> Result<LongTexts> {
         let Self { long, window, stride, max_windows } = *self;
         let shaped = window.or(stride).or(max_windows).is_some();
         if long == Some(LongChoice::Truncate) && shaped {
@@ -270,7 +294,7 @@ impl LongArguments {
         if !windows {
             return Ok(LongTexts::Truncate);
         }
-        let window = window.unwrap_or(WindowOptions::default().window);
+        let window = window.unwrap_or(WindowOptions::within(backbone.positions()).window);
         Ok(LongTexts::Windows(WindowOptions { window, stride, most: max_windows }))
     }
 }
@@ -329,7 +353,9 @@ impl StoreArguments {
         let options = EmbedOptions { stored, batching: applied.batching, long, ..EmbedOptions::default() };
         let embedder = Embedder::open(backbone, Arc::new(applied.runtime), &root, options)?;
         terminal.damage(embedder.damaged());
+        let counting = terminal.working("counting the rows");
         let rows = sources.iter().map(|source| count_rows(source)).sum::<Option<u64>>();
+        drop(counting);
         if let Some(rows) = rows {
             check_space(&embedder, rows, &root, terminal)?;
         }

@@ -1,17 +1,20 @@
 //! Owns `frosthead predict`: texts in, one record per row out, streaming.
 
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, IsTerminal as _};
 use std::mem::ManuallyDrop;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
 use super::Outcome;
 use super::options::{MemoryArguments, RuntimeArguments, TableArguments, TrustArguments, TuningArguments};
-use super::terminal::Terminal;
-use crate::classifier::{Classifier, OpenOptions, TaskPrediction, WindowLogits};
-use crate::data::{RecordFormat, RecordValue, RecordWriter, Row, TableReader, write_atomically};
-use crate::embed::{LIMITED_WINDOW_BYTES, TextNotes};
+use super::terminal::{TableProgress, Terminal};
+use crate::classifier::{Classifier, Model, OpenOptions, TaskPrediction, WindowLogits, refuse_unsigned};
+use crate::data::{
+    RecordFormat, RecordValue, RecordWriter, Room, Row, RowStream, TableReader, write_atomically,
+};
+use crate::embed::{LIMITED_WINDOW_BYTES, Progress, TextNotes};
 use crate::error::{Error, Kind, Result};
 use crate::heads::Head;
 use crate::runtime::Load;
@@ -20,12 +23,17 @@ use crate::tokens::LongTexts;
 /// Rows predicted at a time: enough to sort into full batches, few enough to answer soon.
 const WINDOW_ROWS: usize = 1024;
 const WINDOW_BYTES: usize = 8 << 20;
+/// How long the rows that follow the first one of a pipe are waited for, to see whether they are many.
+const PATIENCE: Duration = Duration::from_millis(50);
+/// What stands in front of the name of an input's column that the output needs for itself.
+const CARRIED: &str = "input_";
 
 /// Label texts with a trained model.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   echo 'Great phone, would buy again!' | frosthead predict - --model runs/first
-  frosthead predict new.csv --model runs/first --out labelled.csv --output-format csv --top-k 2
+  frosthead predict new.csv --model runs/first --out labelled.csv --top-k 2
+  tail -f app.log | frosthead predict - --model first.frost
   frosthead predict new.csv --model runs/first --abstain-below 0.6")]
 pub(crate) struct Arguments {
     /// CSV, TSV, JSONL, Parquet or text file; `-` is standard input, one text a line unless --format says otherwise.
@@ -33,12 +41,12 @@ pub(crate) struct Arguments {
     /// The run directory or bundle.
     #[arg(long, value_name = "RUN")]
     model: PathBuf,
-    /// Write here instead of to standard output.
+    /// Write here instead of to standard output (.jsonl, .csv or .tsv); it appears when everything is done.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// jsonl or csv.
-    #[arg(long, value_name = "FORMAT", default_value = "jsonl")]
-    output_format: RecordFormat,
+    /// jsonl, csv or tsv [default: as --out's extension says, else jsonl].
+    #[arg(long, value_name = "FORMAT")]
+    output_format: Option<RecordFormat>,
     /// Every label's probability.
     #[arg(long, conflicts_with = "top_k")]
     all_probabilities: bool,
@@ -70,6 +78,13 @@ pub(crate) struct Arguments {
     tuning: TuningArguments,
 }
 
+impl Arguments {
+    /// Labels that are shown of a head.
+    fn ranks(&self, head: &Head) -> usize {
+        self.top_k.map_or(1, |ranks| usize::from(ranks).min(head.labels.len()))
+    }
+}
+
 /// A number from 0 to 1.
 pub(crate) fn probability(text: &str) -> std::result::Result<f32, String> {
     match text.parse() {
@@ -86,27 +101,28 @@ enum Explain {
 
 pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
     let source = arguments.table.source(&arguments.data)?;
-    if let Some(path) = arguments.out.as_ref().filter(|path| path.exists() && !arguments.overwrite) {
-        return Err(Error::new(Kind::Exists, "the output exists")
-            .at(path)
-            .help("choose another --out, or say --overwrite")
-            .into());
-    }
-    let mut reader = TableReader::open(&source)?;
-    let text = reader.column(&arguments.table.text)?;
-    match arguments.output_format {
-        RecordFormat::Jsonl => reader.carry(),
-        RecordFormat::Csv => reader.carry_known()?,
-    }
-    // How the network is loaded depends on how many texts there are.
-    let bytes = if arguments.memory.limit().is_some() { LIMITED_WINDOW_BYTES } else { WINDOW_BYTES };
-    let window = Window { first: reader.read(WINDOW_ROWS, bytes)?, bytes };
+    let format = output_format(arguments, terminal)?;
+    let bytes = if arguments.memory.limit().is_some() { LIMITED_WINDOW_BYTES / 2 } else { WINDOW_BYTES };
+    let column = arguments.table.text_or(text_column(arguments)?.as_deref(), &arguments.model);
+    let name = column.name.clone();
+    let prepare = move |reader: &mut TableReader| {
+        let text = reader.text(&column)?;
+        match format {
+            RecordFormat::Jsonl => reader.carry(),
+            RecordFormat::Csv | RecordFormat::Tsv => reader.carry_known()?,
+        }
+        Ok(text)
+    };
+    let (mut rows, text) = RowStream::open(&source, Room { rows: WINDOW_ROWS, bytes }, prepare)?;
+    let header = rows.header().clone();
+    header.doubt(&name).into_iter().for_each(|doubt| terminal.warn(doubt));
     let options = OpenOptions {
         runtime: arguments.runtime.options(),
         backbone: arguments.backbone.clone(),
         trust: arguments.trust.trust.clone(),
         skip_self_test: arguments.trust.skip_self_test,
-        load: Load::of_texts(window.first.len()),
+        // How the network is loaded depends on how many texts there are.
+        load: Load::of_texts(rows.settle(PATIENCE)),
         memory: arguments.memory.limit(),
         tuning: arguments.tuning.folder(),
         copy_to: None,
@@ -115,32 +131,116 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
     let classifier = ManuallyDrop::new(Classifier::open_with(&arguments.model, &options)?);
     arguments.tuning.show(classifier.tuning(), terminal);
     MemoryArguments::show(classifier.memory().as_ref(), terminal);
-    if arguments.explain.is_some() && classifier.model().long() == LongTexts::Truncate {
-        return Err(Error::new(Kind::Usage, "this run does not read texts in windows")
-            .at(&arguments.model)
-            .found("--explain windows, and a run trained with --long truncate")
-            .help("train it with --long windows")
-            .into());
+    check_explain(arguments, &classifier)?;
+    let (columns, renamed) = output_columns(arguments, classifier.heads(), header.columns());
+    if !renamed.is_empty() {
+        terminal.say(format!(
+            "predict has columns of its own called like some of the table's, which become {}",
+            renamed.join(", ")
+        ));
     }
-    let mut job = Job { arguments, classifier: &classifier, text, notes: TextNotes::default() };
+    let mut job = Job {
+        arguments,
+        classifier: &classifier,
+        text,
+        notes: TextNotes::default(),
+        progress: (arguments.out.is_some() || !std::io::stdout().is_terminal())
+            .then(|| terminal.progress(None)),
+    };
     match &arguments.out {
-        Some(path) => write_atomically(path, |out| job.run(&mut reader, window, out))?,
-        None => job.run(&mut reader, window, &mut BufWriter::new(std::io::stdout().lock()))?,
+        Some(path) => {
+            write_atomically(path, |out| job.run(&mut rows, RecordWriter::new(out, format, &columns)?))?
+        }
+        None => {
+            let mut out = BufWriter::new(std::io::stdout().lock());
+            job.run(&mut rows, RecordWriter::new(&mut out, format, &columns)?)?;
+        }
     }
     let mut notes = job.notes;
+    drop(job.progress);
     let work = classifier.work();
     (notes.truncation, notes.windowed) = (work.truncation, work.windowed);
     terminal.notes(&notes, classifier.model().long(), classifier.max_length());
-    terminal.left_out(reader.left_out());
+    terminal.left_out(&rows.left_out());
     Ok(Outcome::Done)
 }
 
-/// Rows that are read at a time.
-struct Window {
-    /// Those that were read to begin with.
-    first: Vec<Row>,
-    /// Bytes of their texts, at most.
-    bytes: usize,
+/// The text column that the model was trained with, if it is known.
+fn text_column(arguments: &Arguments) -> Result<Option<String>> {
+    refuse_unsigned(&arguments.model, arguments.trust.trust.as_ref())?;
+    Model::peek_text_column(&arguments.model)
+}
+
+/// How the output is written: as --output-format says, else the extension of --out, which must not be there yet.
+fn output_format(arguments: &Arguments, terminal: &Terminal) -> Result<RecordFormat> {
+    let Some(path) = &arguments.out else { return Ok(arguments.output_format.unwrap_or_default()) };
+    if path.exists() && !arguments.overwrite {
+        return Err(Error::new(Kind::Exists, "the output exists")
+            .at(path)
+            .help("choose another --out, or say --overwrite"));
+    }
+    let by_name = RecordFormat::of_path(path);
+    let Some(asked) = arguments.output_format else {
+        return by_name.map_err(|error| {
+            error.help("give the output such a name, or say --output-format jsonl, csv or tsv")
+        });
+    };
+    if by_name.is_ok_and(|by_name| by_name != asked) {
+        terminal.warn(format!(
+            "{} will hold {asked}, as --output-format says, not what its extension says",
+            path.display()
+        ));
+    }
+    Ok(asked)
+}
+
+/// Refuses to explain by windows what is not read in windows.
+fn check_explain(arguments: &Arguments, classifier: &Classifier) -> Result<()> {
+    if arguments.explain.is_none() || classifier.model().long() != LongTexts::Truncate {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Usage, "this model does not read texts in windows")
+        .at(&arguments.model)
+        .found("--explain windows, and a model trained with --long truncate")
+        .help("train it with --long windows"))
+}
+
+/// Names of the output's columns: the row number, the input's own columns, then per task what was predicted; and which of the
+/// input's had to be renamed.
+fn output_columns(arguments: &Arguments, heads: &[Head], input: &[String]) -> (Vec<String>, Vec<String>) {
+    let mut own = vec!["row".to_owned()];
+    for head in heads {
+        own.push(format!("{}_predicted", head.task));
+        own.push(format!("{}_probability", head.task));
+        if arguments.abstain_below.is_some() {
+            own.push(format!("{}_uncertain", head.task));
+        }
+        if arguments.all_probabilities {
+            own.extend(head.labels.iter().map(|label| format!("{}_probability_{label}", head.task)));
+        }
+        for rank in 2..=arguments.ranks(head) {
+            own.push(format!("{}_predicted_{rank}", head.task));
+            own.push(format!("{}_probability_{rank}", head.task));
+        }
+        if arguments.explain.is_some() {
+            own.push(format!("{}_logits", head.task));
+            own.push(format!("{}_windows", head.task));
+        }
+    }
+    let mut carried: Vec<String> = Vec::with_capacity(input.len());
+    let mut renamed = Vec::new();
+    for column in input {
+        let mut name = column.clone();
+        while own.contains(&name) || carried.contains(&name) || (name != *column && input.contains(&name)) {
+            name.insert_str(0, CARRIED);
+        }
+        if name != *column {
+            renamed.push(name.clone());
+        }
+        carried.push(name);
+    }
+    own.splice(1..1, carried);
+    (own, renamed)
 }
 
 /// One pass of `predict`.
@@ -149,62 +249,51 @@ struct Job<'j> {
     classifier: &'j Classifier,
     text: usize,
     notes: TextNotes,
+    /// Where it does not get between the answers.
+    progress: Option<TableProgress>,
 }
 
 impl Job<'_> {
-    fn run(&mut self, reader: &mut TableReader, window: Window, out: &mut dyn Write) -> Result<()> {
-        let columns = self.columns(reader.columns());
-        let mut records = RecordWriter::new(out, self.arguments.output_format, &columns)?;
-        let Window { first: mut rows, bytes } = window;
-        while !rows.is_empty() {
-            let texts: Vec<&str> =
-                rows.iter().map(|row| row.cells[self.text].as_str().unwrap_or("")).collect();
-            for (row, text) in rows.iter().zip(&texts) {
-                self.notes.add(row, text, self.arguments.table.strict)?;
+    /// Answers all rows, as many at a time as there are.
+    fn run(&mut self, stream: &mut RowStream, mut records: RecordWriter<'_>) -> Result<()> {
+        loop {
+            let rows = stream.next_rows()?;
+            if rows.is_empty() {
+                return records.finish();
             }
-            let predictions = self.classifier.predict(&texts);
-            let predictions = predictions
-                .map_err(|error| error.row_of_text(|text| rows.get(text).map(|row| row.number)))?;
-            for ((row, text), predictions) in rows.iter().zip(&texts).zip(&predictions) {
-                let windows = self.arguments.explain.map(|_| self.classifier.explain(text)).transpose()?;
-                records.write_with(&self.record(row, predictions, windows.as_deref()), &row.others)?;
-            }
-            records.flush()?;
-            rows = reader.read(WINDOW_ROWS, bytes)?;
-        }
-        records.finish()
-    }
-
-    /// Names of the output's columns: the row number, the input's own columns, then per task what was predicted.
-    fn columns(&self, input: &[String]) -> Vec<String> {
-        let mut columns = vec!["row".to_owned()];
-        columns.extend(input.iter().map(|column| match column.as_str() {
-            "row" => "input_row".to_owned(),
-            _ => column.clone(),
-        }));
-        for head in self.classifier.heads() {
-            columns.push(format!("{}_predicted", head.task));
-            columns.push(format!("{}_probability", head.task));
-            if self.arguments.abstain_below.is_some() {
-                columns.push(format!("{}_uncertain", head.task));
-            }
-            if self.arguments.all_probabilities {
-                columns.extend(head.labels.iter().map(|label| format!("{}_probability_{label}", head.task)));
-            }
-            for rank in 2..=self.ranks(head) {
-                columns.push(format!("{}_predicted_{rank}", head.task));
-                columns.push(format!("{}_probability_{rank}", head.task));
-            }
-            if self.arguments.explain.is_some() {
-                columns.push(format!("{}_logits", head.task));
-                columns.push(format!("{}_windows", head.task));
+            let strict = self.arguments.table.strict;
+            let refused = rows.iter().enumerate().find_map(|(place, row)| {
+                let text = row.cells[self.text].as_str().unwrap_or("");
+                self.notes.add(row, text, strict).err().map(|error| (place, error))
+            });
+            // What stands before a row that is refused is answered.
+            let accepted = refused.as_ref().map_or(rows.len(), |(place, _)| *place);
+            self.answer(&rows[..accepted], &mut records)?;
+            if let Some((_, error)) = refused {
+                return Err(error.at(stream.header().table()));
             }
         }
-        columns
     }
 
-    fn ranks(&self, head: &Head) -> usize {
-        self.arguments.top_k.map_or(1, |ranks| usize::from(ranks).min(head.labels.len()))
+    fn answer(&mut self, rows: &[Row], records: &mut RecordWriter<'_>) -> Result<()> {
+        let texts: Vec<&str> = rows.iter().map(|row| row.cells[self.text].as_str().unwrap_or("")).collect();
+        let predictions = self.classifier.predict(&texts);
+        let predictions =
+            predictions.map_err(|error| error.row_of_text(|text| rows.get(text).map(|row| row.number)))?;
+        for ((row, text), predictions) in rows.iter().zip(&texts).zip(&predictions) {
+            let windows = self.arguments.explain.map(|_| self.classifier.explain(text)).transpose()?;
+            records.write_with(&self.record(row, predictions, windows.as_deref()), &row.others)?;
+        }
+        if let Some(progress) = &mut self.progress {
+            progress.show(&Progress {
+                rows_before: self.notes.rows,
+                window: 0,
+                missing: 0,
+                computed: 0,
+                tokens: 0,
+            });
+        }
+        records.flush()
     }
 
     fn record<'r>(
@@ -230,13 +319,16 @@ impl Job<'_> {
                 record.push(RecordValue::Text(&head.labels[label]));
                 record.push(RecordValue::Number(shortest(prediction.probabilities[label])));
             };
-            ranked.iter().take(self.ranks(head)).skip(1).for_each(|&label| push(label));
+            ranked.iter().take(self.arguments.ranks(head)).skip(1).for_each(|&label| push(label));
             if self.arguments.all_probabilities {
                 record.extend(prediction.probabilities.iter().map(|p| RecordValue::Number(shortest(*p))));
             }
             if let Some(windows) = windows {
-                let shown =
-                    if self.arguments.all_probabilities { head.labels.len() } else { self.ranks(head) };
+                let shown = if self.arguments.all_probabilities {
+                    head.labels.len()
+                } else {
+                    self.arguments.ranks(head)
+                };
                 record.extend(explained(head, prediction, &ranked[..shown], &windows[task]));
             }
         }

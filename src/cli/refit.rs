@@ -12,9 +12,12 @@ use super::terminal::{Terminal, grouped};
 use super::train::{Arguments, say_calibration, say_fits, say_rows, sources};
 use super::{Outcome, eval};
 use crate::bundle::{Bundle, signature_path};
+use crate::data::TableReader;
+use crate::dataset::Input;
 use crate::embed::StoredLayers;
 use crate::error::{Error, Kind, Result};
 use crate::quantities::error_text;
+use crate::recognize::Thing;
 use crate::runtime::Runtime;
 use crate::train::{Accuracy, HeadChange, RefitReport, RefitRequest, Refitted, TrainRequest, refit};
 
@@ -26,6 +29,7 @@ pub(super) fn run(
 ) -> anyhow::Result<Outcome> {
     let runtime = arguments.runtime.load(terminal)?;
     let bundle = open(arguments, from, &runtime)?;
+    let request = &with_text_column(arguments, request, &bundle)?;
     // Before the bundle may be replaced, and its signature with it.
     let signed = bundle.has_signature();
     let Refitted { written, report, fits } = fit(arguments, request, &bundle, runtime, terminal)?;
@@ -69,14 +73,34 @@ pub(super) fn run(
     Ok(eval::criterion(&report.metrics.tasks, arguments.min_f1, terminal))
 }
 
+/// The request with the text column that the bundle was trained with, unless --text names one; every table must have it.
+fn with_text_column(arguments: &Arguments, request: &TrainRequest, bundle: &Bundle) -> Result<TrainRequest> {
+    let known = arguments.table.text_or(bundle.manifest().text.as_deref(), bundle.path());
+    let mut request = request.clone();
+    let inputs = [Some(&mut request.data), request.valid.as_mut(), request.test.as_mut()];
+    for input in inputs.into_iter().flatten() {
+        if let Input::Texts { source, column } = input {
+            TableReader::open(source)?.text(&known)?;
+            column.clone_from(&known.name);
+        }
+    }
+    Ok(request)
+}
+
 /// Opens the bundle and lets it speak on its golden sentences.
 fn open(arguments: &Arguments, from: &Path, runtime: &Runtime) -> Result<Bundle> {
-    if !from.is_file() {
-        return Err(Error::new(Kind::Usage, "heads are fitted anew in a bundle")
-            .at(from)
-            .found(if from.exists() { "a directory" } else { "nothing" })
-            .expected("a file made by `frosthead bundle`")
-            .help("a run is trained again with --backbone"));
+    match Thing::of(from) {
+        Thing::Run | Thing::Backbone => {
+            return Err(Error::new(Kind::Usage, "heads are fitted anew in a bundle")
+                .at(from)
+                .found(Thing::of(from).to_string())
+                .expected("a file made by `frosthead bundle`")
+                .help(format!(
+                    "bundle the run first, or train on its backbone: --backbone {}",
+                    from.display()
+                )));
+        }
+        _ => {}
     }
     let bundle = Bundle::open(from, arguments.trust.trust.as_ref())?;
     if !arguments.trust.skip_self_test {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::heartbeat::Heartbeat;
 use crate::data::Source;
 use crate::embed::{Progress, TextNotes};
 use crate::error::Error;
@@ -154,6 +155,18 @@ impl Terminal {
         }
     }
 
+    /// A sign of life for work that may take long without anything to say.
+    pub(crate) fn heartbeat(&self) -> Heartbeat {
+        Heartbeat::new(self.quiet)
+    }
+
+    /// The same, for one piece of work, until it is dropped.
+    pub(crate) fn working(&self, what: impl Into<String>) -> Heartbeat {
+        let heartbeat = self.heartbeat();
+        heartbeat.doing(what);
+        heartbeat
+    }
+
     fn paint(&self, text: &str, code: &str) -> String {
         if self.colour { format!("\x1b[1;{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
@@ -215,7 +228,10 @@ impl Terminal {
 
 /// Rows in a file, for progress and the space check; `None` when it cannot be known without the work itself.
 pub(crate) fn count_rows(source: &Source) -> Option<u64> {
-    source.path.as_ref()?;
+    // A pipe can be read but once.
+    if source.path.is_none() || !source.is_regular_file() {
+        return None;
+    }
     let mut reader = crate::data::TableReader::open(source).ok()?;
     let mut rows = 0;
     loop {

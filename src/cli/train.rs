@@ -177,9 +177,9 @@ fn train_on_texts(
     // Layers are trained on the start of a text, and the last layer is all that peers see of one: windows only when asked for.
     let truncated = request.features == FeatureRequest::default() || trains_layers(request, &backbone)?;
     let long = if truncated {
-        arguments.long.resolve(|| false)?
+        arguments.long.resolve(&backbone, || false)?
     } else {
-        arguments.long.resolve_for(&backbone, &sources, &arguments.table.text)?
+        arguments.long.resolve_for(&backbone, &sources, arguments.table.text())?
     };
     let (mut embedder, rows) = arguments.store.open(backbone, runtime, long, &sources, terminal)?;
     let mut progress = TrainProgress::new(terminal, rows, &request.tasks);
@@ -266,7 +266,7 @@ fn request(arguments: &Arguments) -> Result<TrainRequest> {
         let table = &arguments.table;
         let source = if data == arguments.data { table.source(data)? } else { table.source_beside(data)? };
         if arguments.backbone.is_some() || arguments.from.is_some() {
-            return Ok(Input::Texts { source, column: arguments.table.text.clone() });
+            return Ok(Input::Texts { source, column: arguments.table.text().to_owned() });
         }
         match (source.format, source.path) {
             (Format::Parquet, Some(path)) => {

@@ -14,6 +14,7 @@ use super::options::{RuntimeArguments, TableArguments, TrustArguments};
 use super::terminal::{Terminal, grouped};
 use crate::backbone::Backbone;
 use crate::classifier::Model;
+use crate::data::TextColumn;
 use crate::embed::StoredLayers;
 use crate::error::{Error, Kind, Result};
 use crate::quantities::{date, duration, with_error};
@@ -82,9 +83,9 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
     let runtime = arguments.runtime.load(terminal)?;
     let grid = Grid::of(&runtime)?;
     warn_of_load(load_average(), allowed_cores(), terminal);
-    let (backbone, options) = network(arguments, &runtime)?;
+    let (backbone, options, text) = network(arguments, &runtime)?;
     let texts = match &arguments.data {
-        Some(data) => first_texts(data, &arguments.table, TEXTS)?,
+        Some(data) => first_texts(&arguments.table.source(data)?, &text, TEXTS)?,
         None => made_up_texts(TEXTS),
     };
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
@@ -126,12 +127,12 @@ fn warn_of_load(load: Option<f64>, cores: usize, terminal: &Terminal) {
     }
 }
 
-/// The network to tune, and how its texts are read.
-fn network(arguments: &Arguments, runtime: &Runtime) -> Result<(Arc<Backbone>, NetworksOptions)> {
-    let Arguments { backbone, model, trust, .. } = arguments;
+/// The network to tune, how its texts are read, and the column they are in.
+fn network(arguments: &Arguments, runtime: &Runtime) -> Result<(Arc<Backbone>, NetworksOptions, TextColumn)> {
+    let Arguments { backbone, model, trust, table, .. } = arguments;
     if let Some(path) = backbone {
         let options = NetworksOptions { stored: StoredLayers::All, long: LongTexts::Truncate };
-        return Ok((Arc::new(trust.open_backbone(path, runtime)?), options));
+        return Ok((Arc::new(trust.open_backbone(path, runtime)?), options, table.text().into()));
     }
     let path = model.as_deref().unwrap_or(Path::new(""));
     let model = Model::open(path, trust.trust.as_ref())?;
@@ -145,7 +146,8 @@ fn network(arguments: &Arguments, runtime: &Runtime) -> Result<(Arc<Backbone>, N
         }
     };
     let stored = if layers { StoredLayers::All } else { StoredLayers::Last };
-    Ok((Arc::new(model.backbone(None)?), NetworksOptions { stored, long: model.long() }))
+    let options = NetworksOptions { stored, long: model.long() };
+    Ok((Arc::new(model.backbone(None)?), options, table.text_of(&model)))
 }
 
 /// What was tried, and what came of it.

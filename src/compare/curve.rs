@@ -64,8 +64,14 @@ impl Rows {
         let mut load = |input: &Input| match input {
             Input::Texts { source, column } => {
                 let columns = Columns { kept: &request.tasks, texts: false };
-                let mut rows =
-                    Dataset::from_texts(embedder, source, column, columns, request.strict, &mut |_| ())?;
+                let mut rows = Dataset::from_texts(
+                    embedder,
+                    source,
+                    &column.as_str().into(),
+                    columns,
+                    request.strict,
+                    &mut |_| (),
+                )?;
                 let place = rows.columns(FeatureChoice::Last)?;
                 rows.load(embedder, place)?;
                 Ok(rows)

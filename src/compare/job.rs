@@ -15,6 +15,7 @@ use crate::backbone::Backbone;
 use crate::classifier::Run;
 use crate::classifier::run::{FIT, METRICS, Recipe};
 use crate::dataset::{Columns, Dataset, Input};
+use crate::document;
 use crate::embed::Embedder;
 use crate::error::{Error, Kind, Result};
 use crate::heads::FitReport;
@@ -176,12 +177,11 @@ impl<'j> Job<'j> {
             let Input::Texts { source, column } = input else { continue };
             let progress = &mut |progress: &_| show(&CompareEvent::Train(&TrainEvent::Rows(progress)));
             let columns = Columns::default();
-            Dataset::from_texts(embedder, source, column, columns, shared.strict, progress).map_err(
-                |error| match input.path() {
+            Dataset::from_texts(embedder, source, &column.as_str().into(), columns, shared.strict, progress)
+                .map_err(|error| match input.path() {
                     Some(path) => error.at(path),
                     None => error,
-                },
-            )?;
+                })?;
         }
         let computed = embedder.work().texts - before;
         if computed > 0 {
@@ -390,12 +390,8 @@ fn metrics(run: &Path) -> Result<RunMetrics> {
 
 fn json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
     let text = std::fs::read_to_string(path).map_err(|source| Error::io("read", path, source))?;
-    serde_json::from_str(&text).map_err(|source| {
-        Error::new(Kind::Run, "a file of the run cannot be read")
-            .at(path)
-            .help("train the run again")
-            .because(source)
-    })
+    document::json(text.as_bytes(), Kind::Run, "a file of the run cannot be read")
+        .map_err(|error| error.at(path).help("train the run again"))
 }
 
 fn size(path: &Path) -> u64 {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::reading::Reading;
 use crate::error::{Error, Kind, Result};
+use crate::recognize::{Thing, Wanted};
 
 /// Endings of files that hold a table compressed; what stands before them tells the table's format.
 const COMPRESSED: [&str; 4] = ["gz", "gzip", "zst", "zstd"];
@@ -109,6 +110,8 @@ pub struct Source {
     /// `None`: standard input.
     pub path: Option<PathBuf>,
     pub format: Format,
+    /// Nobody said the format: the file's extension did, or, of standard input, nothing.
+    pub presumed: bool,
     reading: Reading,
 }
 
@@ -126,25 +129,38 @@ impl fmt::Debug for Source {
 }
 
 impl Source {
-    /// Reads a command-line argument: `-` is standard input, else a path whose extension tells the format unless `format` is
-    /// given.
+    /// Reads a command-line argument: `-` is standard input, one text a line unless `format` is given; else a path whose extension
+    /// tells the format unless `format` is given.
     ///
     /// # Errors
     /// The format is not known.
     pub fn new(argument: &str, format: Option<Format>) -> Result<Self> {
+        let presumed = format.is_none();
         if argument != "-" {
             let path = PathBuf::from(argument);
-            let format = format.map_or_else(|| Format::of_path(&path), Ok)?;
-            return Ok(Self { path: Some(path), format, reading: Reading::default() });
+            let of_path = || {
+                Format::of_path(&path).map_err(|unknown| match Thing::of(&path) {
+                    thing if thing.may_be_table() => unknown,
+                    thing => thing.instead_of(Wanted::Table, Some(&path)),
+                })
+            };
+            let format = format.map_or_else(of_path, Ok)?;
+            return Ok(Self { path: Some(path), format, presumed, reading: Reading::default() });
         }
-        match format {
-            Some(Format::Parquet) => {
-                Err(Error::new(Kind::Usage, "Parquet cannot be read from standard input")
-                    .help("its table of contents is at the end: save it to a file and give that"))
-            }
-            Some(format) => Ok(Self { path: None, format, reading: Reading::default() }),
-            None => Err(Error::new(Kind::Usage, "the format of standard input is not known")
-                .help("say --format csv, tsv, jsonl, json or lines")),
+        match format.unwrap_or(Format::Lines) {
+            Format::Parquet => Err(Error::new(Kind::Usage, "Parquet cannot be read from standard input")
+                .help("its table of contents is at the end: save it to a file and give that")),
+            format => Ok(Self { path: None, format, presumed, reading: Reading::default() }),
+        }
+    }
+
+    /// Whether it lies in a file, which can be read as often as one likes, and not in a pipe or on a terminal.
+    #[must_use]
+    pub fn is_regular_file(&self) -> bool {
+        match &self.path {
+            Some(path) => path.is_file(),
+            None => rustix::fs::fstat(std::io::stdin())
+                .is_ok_and(|file| rustix::fs::FileType::from_raw_mode(file.st_mode).is_file()),
         }
     }
 
@@ -195,7 +211,7 @@ mod tests {
     #[test]
     fn an_unknown_extension_names_the_known_ones() {
         for path in ["a.dat", "a", "a.gz", "a.csv.bz2"] {
-            let error = Source::new(path, None).unwrap_err();
+            let error = Format::of_path(Path::new(path)).unwrap_err();
             assert!(error.to_string().contains(".jsonl"), "{error}");
         }
     }
@@ -219,7 +235,7 @@ mod tests {
 
     #[test]
     fn standard_input_needs_a_streamable_format() {
-        assert!(Source::new("-", None).is_err());
+        assert_eq!(Source::new("-", None).unwrap().format, Format::Lines);
         assert!(Source::new("-", Some(Format::Parquet)).is_err());
         assert_eq!(Source::new("-", Some(Format::Lines)).unwrap().name(), "standard input");
     }

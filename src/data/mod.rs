@@ -22,15 +22,18 @@ mod features_absent;
 mod format;
 #[cfg(feature = "parquet")]
 mod guard;
+mod header;
 mod json;
 mod label_name;
 mod labels;
+mod lines;
 mod output;
 #[cfg(feature = "parquet")]
 mod parquet_table;
 mod reading;
 mod records;
 mod split;
+mod stream;
 mod table;
 
 #[cfg(feature = "train")]
@@ -45,10 +48,12 @@ pub use features::{
     read_labelled_features,
 };
 pub use format::{Format, Source};
+pub use header::{Header, TextColumn};
 pub use label_name::{LabelNames, label_of_number, label_of_text};
 pub use labels::{LabelSet, Rare};
 pub use output::{replace_directory, replace_file, write_atomically};
 pub use reading::{Delimiter, Quoting, Reading, TextEncoding};
 pub use records::{RecordFormat, RecordValue, RecordWriter};
 pub use split::{Part, SplitOptions, split};
+pub use stream::{Room, RowStream};
 pub use table::{Row, TableReader};

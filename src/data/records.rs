@@ -1,17 +1,31 @@
-//! Owns results written row by row: JSONL or CSV.
+//! Owns results written row by row: JSONL, CSV or TSV.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::io::Write;
+use std::path::Path;
 use std::str::FromStr;
 
 use super::cell::{Cell, json_text};
 use crate::error::{Error, Kind, Result};
 
 /// How results are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum RecordFormat {
+    #[default]
     Jsonl,
     Csv,
+    Tsv,
+}
+
+impl fmt::Display for RecordFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Jsonl => "jsonl",
+            Self::Csv => "csv",
+            Self::Tsv => "tsv",
+        })
+    }
 }
 
 impl FromStr for RecordFormat {
@@ -21,9 +35,30 @@ impl FromStr for RecordFormat {
         match text {
             "jsonl" => Ok(Self::Jsonl),
             "csv" => Ok(Self::Csv),
+            "tsv" => Ok(Self::Tsv),
             _ => Err(Error::new(Kind::Usage, "there is no such output format")
                 .found(format!("{text:?}"))
-                .expected("jsonl or csv")),
+                .expected("jsonl, csv or tsv")),
+        }
+    }
+}
+
+impl RecordFormat {
+    /// The format that an output's extension stands for.
+    ///
+    /// # Errors
+    /// It stands for none.
+    pub fn of_path(path: &Path) -> Result<Self> {
+        let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+        match extension.as_deref() {
+            Some("jsonl" | "ndjson") => Ok(Self::Jsonl),
+            Some("csv") => Ok(Self::Csv),
+            Some("tsv" | "tab") => Ok(Self::Tsv),
+            other => Err(Error::new(Kind::Usage, "the output's extension does not tell how to write it")
+                .at(path)
+                .found(other.map_or_else(|| "no extension".to_owned(), |other| format!(".{other}")))
+                .expected(".csv, .tsv, .jsonl or .ndjson")
+                .help("give the output such a name")),
         }
     }
 }
@@ -79,8 +114,9 @@ impl<'w> RecordWriter<'w> {
         }
         let target = match format {
             RecordFormat::Jsonl => Target::Jsonl(out, Vec::new()),
-            RecordFormat::Csv => {
-                let mut writer = csv::Writer::from_writer(out);
+            RecordFormat::Csv | RecordFormat::Tsv => {
+                let delimiter = if format == RecordFormat::Tsv { b'\t' } else { b',' };
+                let mut writer = csv::WriterBuilder::new().delimiter(delimiter).from_writer(out);
                 writer.write_record(columns).map_err(failed)?;
                 Target::Csv(Box::new(writer))
             }
@@ -153,7 +189,7 @@ fn begin_entry(line: &mut Vec<u8>, key: &str) {
 fn twice(name: &str) -> Error {
     Error::new(Kind::Table, "the output would have two columns of the same name")
         .found(format!("{name:?}"))
-        .help("rename the input's column")
+        .help("give the tasks and labels names that are not each other's")
 }
 
 fn text<'a>(value: &RecordValue<'a>) -> Cow<'a, [u8]> {
@@ -242,6 +278,27 @@ mod tests {
     #[test]
     fn csv_is_quoted() {
         assert_eq!(written(RecordFormat::Csv), "row,text,p\n1,\"a, \"\"b\"\"\n\",0.25\n2,,1\n");
+    }
+
+    #[test]
+    fn tsv_is_quoted_where_it_must_be() {
+        assert_eq!(written(RecordFormat::Tsv), "row\ttext\tp\n1\t\"a, \"\"b\"\"\n\"\t0.25\n2\t\t1\n");
+    }
+
+    #[test]
+    fn an_extension_tells_the_format() {
+        for (path, format) in [
+            ("a.csv", RecordFormat::Csv),
+            ("a.TSV", RecordFormat::Tsv),
+            ("a.jsonl", RecordFormat::Jsonl),
+            ("a.ndjson", RecordFormat::Jsonl),
+        ] {
+            assert_eq!(RecordFormat::of_path(Path::new(path)).unwrap(), format);
+        }
+        for path in ["a.parquet", "a", "a.csv.gz"] {
+            let error = RecordFormat::of_path(Path::new(path)).unwrap_err().to_string();
+            assert!(error.contains(path) && error.contains(".jsonl"), "{error}");
+        }
     }
 
     #[test]

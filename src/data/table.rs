@@ -17,9 +17,12 @@ use super::delimited::Delimited;
 use super::encoding::{decoded, with_line_feeds};
 use super::features::{CarriedColumn, Origin};
 use super::format::{Format, Source};
+use super::header::{Header, TextColumn};
 use super::json::{JsonRows, Layout};
+use super::lines::Lines;
 use super::reading::Delimiter;
 use crate::error::{Error, Kind, Result};
+use crate::recognize::{Thing, Wanted};
 
 /// One row of a table.
 #[derive(Clone)]
@@ -44,6 +47,12 @@ impl Row {
     pub fn new(number: u64, cells: Vec<Cell>) -> Self {
         Self { number, cells, others: Vec::new(), origin: None }
     }
+
+    /// Bytes of its cells, and its share of the batch that it comes from.
+    pub(super) fn bytes(&self) -> usize {
+        let cells = self.cells.iter().chain(self.others.iter().map(|(_, cell)| cell));
+        cells.map(Cell::size).sum::<usize>() + self.origin.as_ref().map_or(0, Origin::share)
+    }
 }
 
 /// What a row of any format holds.
@@ -66,6 +75,8 @@ pub struct TableReader {
     name: String,
     columns: Columns,
     rows: Rows,
+    /// The first line, when nobody said that these are lines.
+    presumed: Option<String>,
     next: u64,
     others: Others,
     /// Names of what no column has and was to be carried.
@@ -89,7 +100,7 @@ const MOST_LEFT_OUT: usize = 100;
 enum Rows {
     Delimited(Delimited),
     Json(JsonRows),
-    Lines(Box<dyn BufRead>),
+    Lines(Lines),
     #[cfg(feature = "parquet")]
     Parquet(super::parquet_table::ParquetRows),
 }
@@ -104,12 +115,13 @@ impl TableReader {
         if source.format == Format::Parquet {
             return Self::open_parquet(source, name);
         }
-        let (columns, rows) = Self::open_text(source).map_err(|error| error.at(&name))?;
-        Ok(Self::of(source, name, columns, rows))
+        let mut presumed = None;
+        let (columns, rows) = Self::open_text(source, &mut presumed).map_err(|error| error.at(&name))?;
+        Ok(Self { presumed, ..Self::of(source, name, columns, rows) })
     }
 
     /// Opens a table of text, unpacked and as UTF-8.
-    fn open_text(source: &Source) -> Result<(Vec<String>, Rows)> {
+    fn open_text(source: &Source, presumed: &mut Option<String>) -> Result<(Vec<String>, Rows)> {
         let input: Box<dyn BufRead> = match &source.path {
             Some(path) => Box::new(BufReader::with_capacity(1 << 16, open_file(path)?)),
             None => Box::new(BufReader::with_capacity(1 << 16, std::io::stdin())),
@@ -133,13 +145,18 @@ impl TableReader {
                 let (columns, rows) = JsonRows::open(lines(reader)?, layout)?;
                 Ok((columns, Rows::Json(rows)))
             }
-            Format::Lines | Format::Parquet => Ok((vec!["text".to_owned()], Rows::Lines(lines(reader)?))),
+            Format::Lines | Format::Parquet => {
+                let (first, rows) = Lines::open(lines(reader)?, source.presumed)?;
+                *presumed = first.filter(|_| source.presumed);
+                Ok((vec![TextColumn::DEFAULT.to_owned()], Rows::Lines(rows)))
+            }
         }
     }
 
     fn of(source: &Source, name: String, columns: Vec<String>, rows: Rows) -> Self {
         let (source, columns) = (source.clone(), Columns::new(columns));
-        Self { source, name, columns, rows, next: 1, others: Others::Ignored, left_out: BTreeSet::new() }
+        let (others, left_out) = (Others::Ignored, BTreeSet::new());
+        Self { source, name, columns, rows, presumed: None, next: 1, others, left_out }
     }
 
     #[cfg(feature = "parquet")]
@@ -181,6 +198,31 @@ impl TableReader {
             rows.check_text(place)?;
         }
         Ok(place)
+    }
+
+    /// Asks for the text column. A table of lines has one whatever its name.
+    ///
+    /// # Errors
+    /// There is none of that name, or the table was presumed to be lines and begins like another that has one.
+    pub fn text(&mut self, column: &TextColumn) -> Result<usize> {
+        if self.header().is_lines_of(column)? {
+            return self.column(TextColumn::DEFAULT);
+        }
+        self.column(&column.name).map_err(|error| match self.columns.place(&column.name) {
+            None => column.explain(error),
+            Some(_) => error,
+        })
+    }
+
+    /// What the table says of itself.
+    #[must_use]
+    pub fn header(&self) -> Header {
+        Header {
+            table: self.name.clone(),
+            columns: self.columns.names().to_vec(),
+            presumed: self.presumed.clone(),
+            lines: matches!(self.rows, Rows::Lines(_)),
+        }
     }
 
     /// Wants every column carried through, as cells of every row; what no column has is given in [`Row::others`].
@@ -293,9 +335,9 @@ impl TableReader {
                 self.left_out
                     .extend(others.drain(..).map(|(name, _)| name).take(MOST_LEFT_OUT - self.left_out.len()));
             }
-            bytes += cells.iter().chain(others.iter().map(|(_, cell)| cell)).map(Cell::size).sum::<usize>();
-            bytes += origin.as_ref().map_or(0, Origin::share);
-            rows.push(Row { number, cells, others, origin });
+            let row = Row { number, cells, others, origin };
+            bytes += row.bytes();
+            rows.push(row);
             self.next += 1;
         }
         if rows.is_empty() && self.next == 1 {
@@ -313,7 +355,7 @@ impl TableReader {
         match &mut self.rows {
             Rows::Delimited(rows) => Ok(rows.next(self.columns.names())?.map(of_texts)),
             Rows::Json(rows) => rows.next(&self.columns, self.others != Others::Ignored),
-            Rows::Lines(reader) => Ok(next_line(reader)?.map(|line| of_texts(vec![Some(line)]))),
+            Rows::Lines(lines) => Ok(lines.next()?.map(of_texts)),
             #[cfg(feature = "parquet")]
             Rows::Parquet(rows) => rows.next(&self.columns),
         }
@@ -326,15 +368,13 @@ pub(super) fn empty_table() -> Error {
 }
 
 pub(super) fn open_file(path: &Path) -> Result<File> {
-    if path.is_dir() {
-        return Err(Error::new(Kind::Io, "this is a directory").at(path).expected("a file"));
-    }
-    File::open(path).map_err(|source| match source.kind() {
-        std::io::ErrorKind::NotFound => {
-            Error::new(Kind::Io, "there is no such file").at(path).help("check the path")
+    match Thing::of(path) {
+        Thing::Nothing if std::fs::symlink_metadata(path).is_err() => {
+            Err(Thing::Nothing.instead_of(Wanted::Table, Some(path)))
         }
-        _ => Error::io("read", path, source),
-    })
+        thing if path.is_dir() => Err(thing.instead_of(Wanted::Table, Some(path))),
+        _ => File::open(path).map_err(|source| Error::io("read", path, source)),
+    }
 }
 
 /// The next line without its line feed (and carriage return); `None` at the end.

@@ -7,11 +7,12 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use crate::data::{Cell, FeatureColumns, Source, TableReader, read_labelled_features};
+use crate::data::{Cell, FeatureColumns, Source, TableReader, TextColumn, read_labelled_features};
 use crate::embed::{Embedder, FeatureChoice, MadeWith, Progress, RowLayout, TextNotes, visit_rows};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fingerprint, TextKey};
 use crate::heads::FeatureView;
+use crate::recognize::Thing;
 
 /// Where labelled rows come from.
 #[derive(Debug, Clone)]
@@ -47,11 +48,22 @@ impl Input {
     /// # Errors
     /// It is standard input, which cannot be read twice, or cannot be read.
     pub fn fingerprint(&self) -> Result<Fingerprint> {
-        let path = self.path().ok_or_else(|| {
-            Error::new(Kind::Usage, "training reads its data more than once: standard input will not do")
-                .help("save it to a file first")
-        })?;
-        Fingerprint::of_file(path)
+        Fingerprint::of_file(self.file()?)
+    }
+
+    /// The file, which can be read as often as one likes.
+    ///
+    /// # Errors
+    /// It is standard input or a pipe.
+    pub fn file(&self) -> Result<&Path> {
+        match self.path() {
+            Some(path) if Thing::of(path) != Thing::Stream => Ok(path),
+            path => Err(Error::new(Kind::Usage, "training reads its data more than once")
+                .at(path.unwrap_or(Path::new("-")))
+                .found(if path.is_some() { "a pipe" } else { "standard input" })
+                .expected("a file")
+                .help("save it to a file first")),
+        }
     }
 }
 
@@ -130,13 +142,13 @@ impl Dataset {
     pub fn from_texts(
         embedder: &mut Embedder,
         source: &Source,
-        text_column: &str,
+        text_column: &TextColumn,
         columns: Columns<'_>,
         strict: bool,
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<Self> {
         let mut reader = TableReader::open(source)?;
-        let text = reader.column(text_column)?;
+        let text = reader.text(text_column)?;
         let kept = columns.kept.iter().map(|name| reader.column(name)).collect::<Result<Vec<_>>>()?;
         let layout = Some(embedder.layout());
         let mut dataset = Self { layout, cells: vec![Vec::new(); kept.len()], ..Self::default() };

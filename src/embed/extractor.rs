@@ -12,7 +12,7 @@ use super::embedder::EmbedOptions;
 use super::layout::{RowLayout, RowParts};
 use super::reader::Reader;
 use super::windowed::{Round, Sum, WindowNotes};
-use crate::backbone::{Architecture, Backbone};
+use crate::backbone::Backbone;
 use crate::bert::Outputs;
 use crate::error::{Error, Kind, Result};
 use crate::runtime::{Input, Runtime, Session, Sessions, Values};
@@ -384,13 +384,8 @@ pub struct WindowSpan {
 /// They cannot be read in such windows.
 pub(super) fn windows(backbone: &Backbone, long: LongTexts) -> Result<Option<Windows>> {
     let LongTexts::Windows(options) = long else { return Ok(None) };
-    let preparation = &backbone.manifest().preparation;
-    let positions = match &backbone.manifest().architecture {
-        Architecture::Bert { config } => config.positions,
-        // How far its position embeddings reach is not known.
-        Architecture::Onnx => preparation.max_length,
-    };
-    Windows::new(backbone.tokenizer(), &preparation.prefix, positions, options).map(Some)
+    let prefix = &backbone.manifest().preparation.prefix;
+    Windows::new(backbone.tokenizer(), prefix, backbone.positions(), options).map(Some)
 }
 
 /// The lengths that texts, or their windows, are padded to.

@@ -111,5 +111,5 @@ fn too_little(limit: u64, least: u64, more: &str) -> Error {
     Error::new(Kind::Space, "the model needs more memory than it may take")
         .found(format!("--memory {}", MemorySize(limit)))
         .expected(format!("{more}{}", MemorySize(least)))
-        .help("say --memory with at least that, or bundle the run with --precision int8")
+        .help("say --memory with at least that")
 }

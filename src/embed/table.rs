@@ -17,6 +17,7 @@ use crate::data::{
 };
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fields, Fingerprint, TextKey};
+use crate::recognize::Thing;
 use crate::tokens::{LongTexts, Truncation};
 
 /// Rows in a window: enough texts to sort into full batches, few enough to hold.
@@ -218,7 +219,7 @@ pub fn embed_file(
             .help("choose another --out, or say --overwrite"));
     }
     let mut reader = TableReader::open(request.source)?;
-    let text_column = reader.column(request.text_column)?;
+    let text_column = reader.text(&request.text_column.into())?;
     let mut places = vec![(EMBEDDING, embedder.layout().embedding())];
     if request.features != FeatureChoice::Last {
         places.push((FEATURES, embedder.columns(request.features)?));
@@ -248,9 +249,11 @@ pub fn embed_file(
     }))
 }
 
-/// Hash of everything the output depends on; `None` for standard input, which cannot be read twice.
+/// Hash of everything the output depends on; `None` for standard input and pipes, which cannot be read twice.
 fn inputs(embedder: &Embedder, request: &EmbedRequest<'_>) -> Result<Option<Fingerprint>> {
-    let Some(path) = &request.source.path else { return Ok(None) };
+    let Some(path) = request.source.path.as_ref().filter(|path| Thing::of(path) != Thing::Stream) else {
+        return Ok(None);
+    };
     // Since 3, what comes from JSON or Parquet is carried as it is.
     let version = match request.source.format {
         Format::Csv | Format::Tsv | Format::Lines => "frosthead embed 2",

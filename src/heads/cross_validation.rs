@@ -57,12 +57,14 @@ pub struct Selection {
     pub candidates: Vec<Candidate>,
 }
 
-/// Compares choices of features, and penalties unless one is given, by cross-validation on `rows` of each.
+/// Compares choices of features, and penalties unless one is given, by cross-validation on `rows` of each; `show` sees how many
+/// fits are done, of how many at most.
 pub fn select(
     trials: &[Trial<'_>],
     (rows, labels): (&[usize], &[u32]),
     classes: usize,
     options: &FitOptions,
+    show: &mut dyn FnMut(usize, usize),
 ) -> Selection {
     let folds = folds(labels, classes, options.seed);
     // Which choice is better shows long before the last digits of the weights do.
@@ -93,12 +95,23 @@ pub fn select(
         })
         .collect();
     // The widest first, so that none is left for the end alone.
-    let jobs = (0..trials.len() * FOLDS).rev().map(|job| job..job + 1).collect();
-    let mut paths = in_parallel(options.threads, jobs, &|job: Range<usize>| {
-        walk(&sources[job.start / FOLDS], classes, options, &folds, job.start % FOLDS)
+    let jobs: Vec<Range<usize>> = (0..trials.len() * FOLDS).rev().map(|job| job..job + 1).collect();
+    let grid = grid(options.alpha);
+    let most = jobs.len() * grid.len();
+    let (fitted, fits) = std::sync::mpsc::channel();
+    let mut paths = std::thread::scope(|scope| {
+        let (sources, folds) = (&sources, &folds);
+        let working = scope.spawn(move || {
+            in_parallel(options.threads, jobs, &|job: Range<usize>| {
+                // Who listens does so until the last fit is done.
+                let done = || fitted.send(()).unwrap_or_default();
+                walk(&sources[job.start / FOLDS], classes, options, folds, (job.start % FOLDS, &done))
+            })
+        });
+        fits.iter().enumerate().for_each(|(before, ())| show(before + 1, most));
+        working.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     });
     paths.reverse();
-    let grid = grid(options.alpha);
     let candidates = candidates(trials, &paths, &grid);
     let (trial, alpha) = simplest(trials, &candidates).unwrap_or((0, grid[0]));
     let rivals = rivals(trials, &candidates, trial);
@@ -208,8 +221,15 @@ pub fn sample(labels: &[u32], classes: usize, most: usize, seed: u64) -> Vec<usi
     chosen
 }
 
-/// Fits the grid from its strongest penalty on, each from the last solution, on all folds but one; scores on that one.
-fn walk(source: &Source<'_>, classes: usize, options: &FitOptions, folds: &[usize], fold: usize) -> Path {
+/// Fits the grid from its strongest penalty on, each from the last solution, on all folds but one; scores on that one. `fitted` is
+/// called after every fit.
+fn walk(
+    source: &Source<'_>,
+    classes: usize,
+    options: &FitOptions,
+    folds: &[usize],
+    (fold, fitted): (usize, &dyn Fn()),
+) -> Path {
     let examples = &source.examples;
     let (inside, outside): (Vec<usize>, Vec<usize>) =
         (0..folds.len()).partition(|&example| folds[example] != fold);
@@ -235,6 +255,7 @@ fn walk(source: &Source<'_>, classes: usize, options: &FitOptions, folds: &[usiz
         let solution = optimum(&training, &products, penalty(alpha, classes), start.as_ref());
         let scored = score(&held_out, &solution.parameters);
         start = Some(solution.parameters);
+        fitted();
         if scored.cross_entropy < best {
             (best, worse) = (scored.cross_entropy, 0);
         } else {
@@ -323,13 +344,27 @@ mod tests {
     }
 
     #[test]
+    fn every_fit_is_shown_as_it_is_done() {
+        let (features, labels) = two_classes();
+        let rows: Vec<usize> = (0..240).collect();
+        let trials = [Trial { name: "all".into(), features: FeatureView::whole(&features, 12) }];
+        let options = FitOptions { alpha: Alpha::Auto, threads: 2, ..FitOptions::default() };
+        let mut shown = Vec::new();
+        let found =
+            select(&trials, (&rows, &labels), 2, &options, &mut |done, most| shown.push((done, most)));
+        let most = FOLDS * GRID.len();
+        assert!(shown.len() >= found.candidates.len() * FOLDS && shown.len() <= most, "{}", shown.len());
+        assert!(shown.iter().enumerate().all(|(before, shown)| *shown == (before + 1, most)), "{shown:?}");
+    }
+
+    #[test]
     fn the_choice_is_that_of_brute_force_and_threads_change_nothing() {
         let (features, labels) = two_classes();
         let rows: Vec<usize> = (0..240).collect();
         let examples = Examples { features: FeatureView::whole(&features, 12), rows: &rows, labels: &labels };
         let options = FitOptions { alpha: Alpha::Auto, class_weight: ClassWeight::None, seed: 5, threads: 1 };
         let trials = [Trial { name: "all".into(), features: examples.features }];
-        let of = |options: &FitOptions| select(&trials, (&rows, &labels), 2, options);
+        let of = |options: &FitOptions| select(&trials, (&rows, &labels), 2, options, &mut |_, _| ());
         let selection = of(&options);
         assert_eq!(selection, of(&FitOptions { threads: 3, ..options.clone() }));
         let Selection { alpha, candidates, .. } = selection;

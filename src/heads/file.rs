@@ -10,6 +10,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::head::Head;
+use crate::document;
 use crate::error::{Error, Kind, Result};
 
 const TASKS: &str = "tasks";
@@ -70,8 +71,8 @@ fn parse(bytes: &[u8]) -> Result<Vec<Head>> {
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(broken)?;
     let tasks = header.metadata().as_ref().and_then(|metadata| metadata.get(TASKS));
     let tasks = tasks.ok_or_else(|| wrong("the file does not say which tasks it holds"))?;
-    let tasks: Vec<TaskEntry> = serde_json::from_str(tasks)
-        .map_err(|source| wrong("the list of tasks is not readable").because(source))?;
+    let tasks: Vec<TaskEntry> =
+        document::json(tasks.as_bytes(), Kind::Heads, "the list of tasks is not readable")?;
     if file.len() != 3 * tasks.len() || tasks.is_empty() {
         return Err(wrong("the tensors are not those of the tasks")
             .found(format!("{} tensors", file.len()))

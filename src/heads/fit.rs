@@ -28,7 +28,8 @@ pub fn fit(
         Alpha::Auto => {
             let trials = [Trial { name: String::new(), features: examples.features }];
             let rows = (examples.rows, examples.labels);
-            let Selection { alpha, candidates, .. } = select(&trials, rows, label_names.len(), options);
+            let Selection { alpha, candidates, .. } =
+                select(&trials, rows, label_names.len(), options, &mut |_, _| ());
             (alpha, candidates)
         }
     };

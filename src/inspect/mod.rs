@@ -8,12 +8,13 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::backbone::{Backbone, MANIFEST, Manifest};
+use crate::backbone::{Backbone, Manifest};
 use crate::bundle::{self, Bundle, Calibration, Kept, PublicKey};
-use crate::classifier::run::{RECIPE, Recipe};
+use crate::classifier::run::Recipe;
 use crate::classifier::{Run, refuse_unsigned};
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::heads::Head;
+use crate::recognize::{Thing, Wanted};
 
 /// What lies at a path.
 #[derive(Debug, Serialize)]
@@ -61,7 +62,7 @@ pub struct HeadDescription {
 /// # Errors
 /// It is none of them, it is damaged, or it is not signed.
 pub fn describe(path: &Path, key: Option<&PublicKey>) -> Result<Description> {
-    if path.is_file() {
+    if Thing::of(path) == Thing::Bundle {
         let bundle = Bundle::open(path, key)?;
         return Ok(Description::Bundle(Box::new(BundleDescription {
             fingerprint: bundle.fingerprint().to_string(),
@@ -76,31 +77,25 @@ pub fn describe(path: &Path, key: Option<&PublicKey>) -> Result<Description> {
         })));
     }
     refuse_unsigned(path, key)?;
-    if path.join(MANIFEST).is_file() {
-        let backbone = Backbone::open(path)?;
-        let files = backbone.manifest().files.keys();
-        let bytes =
-            files.filter_map(|name| std::fs::metadata(path.join(name)).ok()).map(|file| file.len()).sum();
-        return Ok(Description::Backbone {
-            fingerprint: backbone.manifest().fingerprint().to_string(),
-            bytes,
-            manifest: Box::new(backbone.manifest().clone()),
-        });
+    match Thing::of(path) {
+        Thing::Backbone => {
+            let backbone = Backbone::open(path)?;
+            let files = backbone.manifest().files.keys();
+            let bytes =
+                files.filter_map(|name| std::fs::metadata(path.join(name)).ok()).map(|file| file.len()).sum();
+            Ok(Description::Backbone {
+                fingerprint: backbone.manifest().fingerprint().to_string(),
+                bytes,
+                manifest: Box::new(backbone.manifest().clone()),
+            })
+        }
+        Thing::Run => {
+            let Run { recipe, heads, .. } = Run::open(path)?;
+            let heads = heads.iter().map(HeadDescription::of).collect();
+            Ok(Description::Run { recipe: Box::new(recipe), heads })
+        }
+        thing => Err(thing.instead_of(Wanted::Made, Some(path))),
     }
-    if path.join(RECIPE).is_file() {
-        let Run { recipe, heads, .. } = Run::open(path)?;
-        let heads = heads.iter().map(HeadDescription::of).collect();
-        return Ok(Description::Run { recipe: Box::new(recipe), heads });
-    }
-    let what = if path.exists() {
-        "this is neither a backbone nor a run nor a bundle"
-    } else {
-        "there is nothing here"
-    };
-    Err(Error::new(Kind::Usage, what)
-        .at(path)
-        .expected("something made by `frosthead import`, `frosthead train` or `frosthead bundle`")
-        .help("check the path"))
 }
 
 impl HeadDescription {

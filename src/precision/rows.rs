@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::path::Path;
+use std::path::PathBuf;
 
 use super::Chosen;
 use crate::bundle::{Validation, ValidationTask};
@@ -14,7 +14,7 @@ use crate::data::{Classes, Part, Rare, Source};
 use crate::dataset::{Columns, Dataset};
 use crate::embed::{Embedder, Progress, covering};
 use crate::error::{Error, Kind, Result};
-use crate::fingerprint::{Fingerprint, TextKey};
+use crate::fingerprint::TextKey;
 use crate::heads::{FeatureView, Head};
 
 /// What the heads see of some texts, in the order of the texts.
@@ -43,18 +43,6 @@ impl Features {
     }
 }
 
-fn refuse_changed(table: &TableRecipe) -> Result<()> {
-    let found = Fingerprint::of_file(Path::new(&table.path))?;
-    if found == table.fingerprint {
-        return Ok(());
-    }
-    Err(Error::new(Kind::Table, "the table was changed after the run was trained on it")
-        .at(&table.path)
-        .found(format!("hash {}", found.told_from(&table.fingerprint)))
-        .expected(table.fingerprint.told_from(&found))
-        .help("train the run again, or bundle with --precision fp32 and without --keep-validation"))
-}
-
 /// The rows that a run was trained, validated and tested on.
 pub struct RunRows {
     pub(super) texts: Vec<String>,
@@ -80,15 +68,20 @@ impl RunRows {
         };
         let tables: Vec<&TableRecipe> =
             [Some(&data.table), data.valid.as_ref(), data.test.as_ref()].into_iter().flatten().collect();
-        tables.iter().try_for_each(|table| refuse_changed(table))?;
+        // All of them before any is read.
+        let tables: Vec<(PathBuf, &TableRecipe)> = tables
+            .into_iter()
+            .map(|table| Ok((table.find(&run.directory)?, table)))
+            .collect::<Result<_>>()?;
         let seen = run.rows()?;
         let (mut texts, mut keys, mut parts) = (Vec::new(), Vec::<TextKey>::new(), Vec::new());
         let mut cells = vec![Vec::new(); run.heads.len()];
-        for table in tables {
-            let source = Source::new(&table.path, Some(table.format))?.with(table.reading)?;
+        for (path, table) in tables {
+            let source = Source::new(&path.to_string_lossy(), Some(table.format))?.with(table.reading)?;
             let columns = Columns { kept: &run.recipe.tasks, texts: true };
-            let mut own = Dataset::from_texts(embedder, &source, column, columns, false, progress)
-                .map_err(|error| error.at(&table.path))?;
+            let mut own =
+                Dataset::from_texts(embedder, &source, &column.as_str().into(), columns, false, progress)
+                    .map_err(|error| error.at(&path))?;
             if keys.is_empty() && data.rare == Rare::Drop {
                 own.cells
                     .iter_mut()

@@ -13,6 +13,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::data::write_atomically;
+use crate::document;
 use crate::error::{Error, Kind, Result};
 use crate::finetune::Epoch;
 use crate::fingerprint::Fingerprint;
@@ -182,17 +183,17 @@ impl Report {
             Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(Error::io("read", &path, source)),
         };
-        let wrong = || {
-            Error::new(Kind::Run, "this is not the report of a comparison")
-                .at(&path)
-                .expected(format!("report.json of format {FORMAT}"))
-                .help("choose another --out")
-        };
-        let report: Self = serde_json::from_str(&text).map_err(|source| wrong().because(source))?;
+        let what = "this is not the report of a comparison";
+        let report: Self = document::json(text.as_bytes(), Kind::Run, what)
+            .map_err(|error| error.at(&path).help("choose another --out"))?;
         if report.format == FORMAT {
             return Ok(Some(report));
         }
-        Err(wrong().found(format!("format {}", report.format)))
+        Err(Error::new(Kind::Run, what)
+            .at(&path)
+            .found(format!("format {}", report.format))
+            .expected(format!("report.json of format {FORMAT}"))
+            .help("choose another --out"))
     }
 
     /// Writes `report.json` and `report.html`.

@@ -16,6 +16,7 @@ use crate::classifier::{Classifier, Model as Opened, OpenOptions};
 use crate::embed::{Reader, Reading};
 use crate::error::{Error, Kind, Result};
 use crate::heads::Head;
+use crate::recognize::{Thing, Wanted};
 use crate::tokens::{LongTexts, WindowOptions};
 
 /// An opened bundle.
@@ -48,11 +49,9 @@ impl Model {
     /// It is no bundle, is damaged, is not signed, fails its test, or its texts cannot be read in windows and shall be.
     pub(super) fn open(options: &ServeOptions) -> Result<Self> {
         let path = &options.bundle;
-        if path.is_dir() {
-            return Err(Error::new(Kind::Usage, "only a bundle is served")
-                .at(path)
-                .found("a directory")
-                .help(format!("make one of a run: frosthead bundle {} --out x.frost", path.display())));
+        let thing = Thing::of(path);
+        if thing != Thing::Bundle {
+            return Err(thing.instead_of(Wanted::Bundle, Some(path)));
         }
         let start = Instant::now();
         let opening = OpenOptions {
@@ -73,7 +72,7 @@ impl Model {
         });
         let windows = match own {
             LongTexts::Windows(own) => own,
-            LongTexts::Truncate => WindowOptions::default(),
+            LongTexts::Truncate => WindowOptions::within(classifier.positions()),
         };
         let windowed = (long == Long::Windows)
             .then(|| classifier.reader(Some(LongTexts::Windows(windows))).map_err(|error| error.at(path)));

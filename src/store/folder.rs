@@ -15,6 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::part::{self, Identity, TEMPORARY_PREFIX, TEMPORARY_SUFFIX};
+use crate::document;
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fingerprint, TextKey};
 
@@ -199,8 +200,10 @@ impl KeyFolder {
                 .at(&path)
                 .help("delete its folder; what it holds is then computed again")
         };
-        let key: KeyFile = serde_json::from_slice(&text)
-            .map_err(|source| wrong("the description of the cached features is damaged").because(source))?;
+        let what = "the description of the cached features is damaged";
+        let key: KeyFile = document::json(&text, Kind::Store, what).map_err(|error| {
+            error.at(&path).help("delete its folder; what it holds is then computed again")
+        })?;
         if key.format != KEY_FORMAT {
             return Err(wrong("the cached features have another format")
                 .found(format!("version {}", key.format))
@@ -252,7 +255,7 @@ impl KeyFolder {
         let path = self.lock_file();
         loop {
             std::fs::create_dir_all(&self.0)
-                .map_err(|source| Error::io("create the directory", &self.0, source))?;
+                .map_err(|source| unwritable("create the directory", &self.0, source))?;
             match File::options().read(true).write(true).create(true).truncate(false).open(&path) {
                 Ok(file) => match try_lock(file, sharing, &path)? {
                     Some(lock) if is_same(&lock.0, &path) => return Ok(lock),
@@ -260,7 +263,7 @@ impl KeyFolder {
                 },
                 // Another process pruned the folder between the two steps.
                 Err(source) if source.kind() == ErrorKind::NotFound => {}
-                Err(source) => return Err(Error::io("open the lock", &path, source)),
+                Err(source) => return Err(unwritable("open the lock", &path, source)),
             }
             if Instant::now() >= deadline {
                 return Err(in_use(&path));
@@ -336,7 +339,7 @@ fn role(name: &str) -> Option<Role> {
 
 /// The entries of a directory with their own metadata (links are not followed), sorted; none when it is not there.
 fn children(directory: &Path) -> Result<Vec<(String, PathBuf, std::fs::Metadata)>> {
-    let failed = |source| Error::io("read the directory", directory, source);
+    let failed = |source| unwritable("read the directory", directory, source);
     let entries = match std::fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(source) if source.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -378,6 +381,16 @@ fn in_use(path: &Path) -> Error {
     Error::new(Kind::Store, "the feature store is in use by another process")
         .at(path)
         .help("wait until it has finished, then try again")
+}
+
+/// The error of a store that cannot be written.
+pub(super) fn unwritable(doing: &str, path: &Path, source: std::io::Error) -> Error {
+    let error = Error::io(&format!("{doing} in the feature store"), path, source);
+    match error.kind() {
+        Kind::Space => error,
+        _ => error
+            .help("give a place that can be written with --cache DIR, or in the variable FROSTHEAD_CACHE"),
+    }
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ pub use states::{StatePrecision, TokenStates};
 
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fields, Fingerprint, TextKey};
-use folder::{KeyFile, KeyFolder, Lock, Role, Sharing};
+use folder::{KeyFile, KeyFolder, Lock, Role, Sharing, unwritable};
 use index::{Index, Place};
 use part::{Fault, Identity};
 use reading::PartFiles;
@@ -132,7 +132,7 @@ impl Store {
         let lock = folder.lock(Sharing::Shared, OPEN_WAIT)?;
         let parts = folder.parts();
         std::fs::create_dir_all(&parts)
-            .map_err(|source| Error::io("create the directory", &parts, source))?;
+            .map_err(|source| unwritable("create the directory", &parts, source))?;
         folder.settle_key(&KeyFile::new(&identity, &key.fields))?;
         lock.mark_used();
         let mut store = Self {

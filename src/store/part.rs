@@ -26,6 +26,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::fault;
+use super::folder::unwritable;
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fingerprint, TextKey};
 
@@ -188,7 +189,7 @@ fn write_error(path: &Path, source: std::io::Error) -> Error {
             .help("raise the limit (`ulimit -f`), or choose another place; what was finished before is kept")
             .because(source);
     }
-    Error::io("write", path, source)
+    unwritable("write", path, source)
 }
 
 /// Reads and checks only the head of a part: the number of its rows.

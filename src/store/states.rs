@@ -18,7 +18,7 @@ use half::slice::HalfFloatSliceExt as _;
 use memmap2::Mmap;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
-use super::folder::{KeyFile, KeyFolder, Lock, Role, Sharing};
+use super::folder::{KeyFile, KeyFolder, Lock, Role, Sharing, unwritable};
 use super::part::{self, Identity};
 use super::{Damage, StoreKey, fault};
 use crate::error::{Error, Kind, Result};
@@ -139,7 +139,7 @@ impl TokenStates {
         let lock = folder.lock(Sharing::Shared, OPEN_WAIT)?;
         let parts = folder.parts();
         std::fs::create_dir_all(&parts)
-            .map_err(|source| Error::io("create the directory", &parts, source))?;
+            .map_err(|source| unwritable("create the directory", &parts, source))?;
         folder.settle_key(&KeyFile::new(&identity, &key.fields))?;
         lock.mark_used();
         let mut states = Self {

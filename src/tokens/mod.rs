@@ -6,6 +6,7 @@
 mod added;
 mod batches;
 mod check;
+mod diagnosis;
 mod long_text;
 #[cfg(test)]
 mod synthetic;

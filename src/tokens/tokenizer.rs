@@ -11,6 +11,7 @@ use tokenizers::normalizers::Precompiled;
 use tokenizers::{NormalizedString, Normalizer as _, TruncationDirection};
 
 use super::added::AddedTokens;
+use super::diagnosis::wrong_part;
 use super::long_text::{Description, LONG_RUN, LONG_TEXT_BYTES, Pipeline};
 use crate::error::{Error, Kind, Result};
 use crate::parallel::in_parallel;
@@ -117,17 +118,19 @@ impl Tokenizer {
     }
 
     pub(super) fn with_long_text(bytes: &[u8], path: &Path, long: LongText) -> Result<Self> {
+        const FROM: &str =
+            "take it from the model's own directory; slow tokenizers (vocab.txt alone) must be converted";
         let wrong = |source: Box<dyn std::error::Error + Send + Sync>| {
             Error::new(Kind::Tokenizer, "this is not a tokenizer.json")
                 .at(path)
                 .expected("a fast tokenizer as Hugging Face's tokenizers library saves it")
-                .help("take it from the model's own directory; slow tokenizers (vocab.txt alone) must be converted")
+                .help(FROM)
                 .because(source)
         };
-        let description: Description =
-            serde_json::from_slice(bytes).map_err(|source| wrong(source.into()))?;
+        let part = || wrong_part(bytes).at(path).help(FROM);
+        let description: Description = serde_json::from_slice(bytes).map_err(|_| part())?;
         check_replacements(&description.normalizer).map_err(|source| wrong(source.into()))?;
-        let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(wrong)?;
+        let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(|_| part())?;
         inner.with_truncation(None).map_err(wrong)?;
         inner.with_padding(None);
         switch_dropout_off(&mut inner);

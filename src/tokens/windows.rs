@@ -49,6 +49,15 @@ impl Default for WindowOptions {
     }
 }
 
+impl WindowOptions {
+    /// The default windows of a model that reads so many tokens at once.
+    #[must_use]
+    pub fn within(positions: usize) -> Self {
+        let default = Self::default();
+        Self { window: default.window.min(positions), ..default }
+    }
+}
+
 impl fmt::Display for LongTexts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self::Windows(WindowOptions { window, stride, most }) = self else {

@@ -10,6 +10,7 @@ use crate::backbone::Backbone;
 use crate::bert::ChangedTensors;
 use crate::classifier::Run;
 use crate::classifier::run::TRAINING;
+use crate::document;
 use crate::error::{Error, Kind, Result};
 use crate::heads::Head;
 use crate::plan::FreezePlan;
@@ -76,12 +77,8 @@ pub fn reports(run: &Path) -> Result<Vec<StageReport>> {
         Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(source) => return Err(Error::io("read", &path, source)),
     };
-    serde_json::from_str(&text).map_err(|source| {
-        Error::new(Kind::Run, "the run's stages cannot be read")
-            .at(&path)
-            .help("train the run again")
-            .because(source)
-    })
+    document::json(text.as_bytes(), Kind::Run, "the run's stages cannot be read")
+        .map_err(|error| error.at(&path).help("train the run again"))
 }
 
 /// Numbers of layers, for a message.

@@ -222,12 +222,12 @@ fn settle_task(
         FeatureRequest::Choice(choice) if request.fit.alpha != Alpha::Auto => {
             fixed(request, Some(choice), embedder.columns(choice)?)
         }
-        FeatureRequest::Choice(choice) => screen(request, table, task, embedder, &[choice])?,
+        FeatureRequest::Choice(choice) => screen(request, (table, task), embedder, &[choice], show)?,
         FeatureRequest::Auto => {
             let layers =
                 embedder.backbone().manifest().layers().filter(|_| !embedder.layout().states().is_empty());
             let choices = layers.map_or_else(|| vec![FeatureChoice::Last], FeatureChoice::candidates);
-            screen(request, table, task, embedder, &choices)?
+            screen(request, (table, task), embedder, &choices, show)?
         }
     };
     if !view.tried.is_empty() {
@@ -270,10 +270,10 @@ struct Screening<'s> {
 /// Compares choices and penalties by cross-validation on some of a task's training rows.
 fn screen(
     request: &TrainRequest,
-    table: &mut Table,
-    task: usize,
+    (table, task): (&mut Table, usize),
     embedder: &Embedder,
     choices: &[FeatureChoice],
+    show: &mut Show<'_>,
 ) -> Result<TaskView> {
     let start = Instant::now();
     let name = &request.tasks[task];
@@ -290,12 +290,18 @@ fn screen(
     let screening = Screening { request, embedder, labels, rows, options };
     let sample =
         heads::sample(&screening.rows.labels, screening.labels.len(), SCREENED_ROWS, request.fit.seed);
-    let selection = screening.select(&table.rows, &sample).map_err(|error| error.task(name))?;
+    let mut fits = |done: usize, most: usize| {
+        let what = format!("{name}: choosing what its head sees, {done} of at most {most} fits");
+        let _uninterrupted = show(&TrainEvent::Work(&what));
+    };
+    let selection = screening.select(&table.rows, &sample, &mut fits).map_err(|error| error.task(name))?;
     let mut chosen = (selection.trial, selection.alpha);
     let (mut run_off, mut fitted) = (Vec::new(), vec![chosen.0]);
     if !selection.rivals.is_empty() && screening.rows.rows.len() > sample.len() {
         let finalists: Vec<(usize, f64)> = [chosen].into_iter().chain(selection.rivals).collect();
         fitted = finalists.iter().map(|(option, _)| *option).collect();
+        let what = format!("{name}: choosing between {} on all training rows", finalists.len());
+        let _uninterrupted = show(&TrainEvent::Work(&what));
         run_off = screening.run_off(&mut table.rows, &finalists)?;
         let best = run_off.iter().map(|own| own.accuracy).fold(0.0, f64::max);
         let near = run_off.iter().position(|own| best - own.accuracy <= own.standard_error);
@@ -315,7 +321,12 @@ fn screen(
 
 impl Screening<'_> {
     /// Compares all options on a sample of the rows.
-    fn select(&self, rows: &Dataset, sample: &[usize]) -> Result<Selection> {
+    fn select(
+        &self,
+        rows: &Dataset,
+        sample: &[usize],
+        show: &mut dyn FnMut(usize, usize),
+    ) -> Result<Selection> {
         let keys: Vec<_> = sample.iter().map(|&place| rows.keys[self.rows.rows[place]]).collect();
         let labels: Vec<u32> = sample.iter().map(|&place| self.rows.labels[place]).collect();
         let places: Vec<usize> = (0..sample.len()).collect();
@@ -329,7 +340,7 @@ impl Screening<'_> {
             .iter()
             .map(|(choice, columns)| Trial { name: choice.to_string(), features: view(columns) })
             .collect();
-        Ok(heads::select(&trials, (&places, &labels), self.labels.len(), &self.request.fit))
+        Ok(heads::select(&trials, (&places, &labels), self.labels.len(), &self.request.fit, show))
     }
 
     /// Compares options, with their penalties, on all rows.

@@ -13,7 +13,7 @@ use super::network::{Rows, StageReport, Trainer};
 use super::proof::{TensorProof, hashes, prove};
 use super::rows::{Table, task_rows};
 use super::seen::SeenRows;
-use super::{Drift, RunMetrics, Show, TrainRequest, TrainSummary, Trained, json};
+use super::{Drift, RunMetrics, Show, TrainEvent, TrainRequest, TrainSummary, Trained, json};
 use crate::backbone::Backbone;
 use crate::bert::{ChangedTensors, Start, head_bias, head_weight};
 use crate::classifier::run::{
@@ -87,6 +87,7 @@ impl Job<'_> {
     /// Scenarios 2 and 3, and gradual unfreezing.
     fn train(&mut self, embedder: Option<&Embedder>, show: &mut Show<'_>) -> Result<Outcome> {
         let request = self.request;
+        let _uninterrupted = show(&TrainEvent::Work("fitting the heads, and measuring them"));
         let InitialHeads { mut heads, fits } =
             initial_heads(request, &self.stages[0], &self.table, &self.views)?;
         let mut before = untrained(request, &self.table.labels, &self.views);

@@ -123,6 +123,8 @@ pub enum TrainEvent<'e> {
     Rows(&'e Progress),
     /// All rows are read and divided: what there is to know of each task's classes.
     Classes(&'e BTreeMap<String, Classes>),
+    /// Work without results of its own that may take long, and how far it is, in words.
+    Work(&'e str),
     /// `auto` has settled what a task's head sees.
     Chosen(&'e Chosen<'e>),
     /// Token states at a cut are computed.

@@ -14,6 +14,7 @@ use crate::error::{Error, Kind, Result};
 use crate::finetune::StageOptions;
 use crate::fingerprint::{Fields, Fingerprint};
 use crate::plan::{FreezePlan, Scenario};
+use crate::recognize::{Thing, Wanted};
 use crate::tokens::LongTexts;
 
 /// The recipe of a request, without each task's features, which only the data tell.
@@ -77,7 +78,10 @@ fn table(input: &Input) -> Result<TableRecipe> {
         Input::Texts { source, .. } => (source.format, source.reading()),
         Input::Features { .. } => (Format::Parquet, Reading::default()),
     };
-    let path = input.path().map_or_else(|| "-".to_owned(), |path| path.display().to_string());
+    // `bundle` reads it again, from whatever directory.
+    let path = input.file()?;
+    let path = std::path::absolute(path).map_err(|source| Error::io("find", path, source))?;
+    let path = path.display().to_string();
     Ok(TableRecipe { path, fingerprint: input.fingerprint()?, format, reading })
 }
 
@@ -105,8 +109,12 @@ fn inputs(
             .field("unfreeze", format!("{:?}", request.unfreeze))
             .field("network", format!("{:?}", NetworkOptions { stage, ..network.clone() }))
             .field("head init", request.head_init.to_string());
-        for path in request.init_heads.iter().map(|run| run.join(HEADS)) {
-            inputs = inputs.field("init heads", Fingerprint::of_file(path)?.0);
+        if let Some(run) = &request.init_heads {
+            match Thing::of(run) {
+                Thing::Run => {}
+                thing => return Err(thing.instead_of(Wanted::Run, Some(run))),
+            }
+            inputs = inputs.field("init heads", Fingerprint::of_file(run.join(HEADS))?.0);
         }
         if let Some(source) = &request.label_text {
             if let Some(path) = &source.path {

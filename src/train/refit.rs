@@ -11,7 +11,7 @@ use super::features::{FeatureRequest, TaskView, settle_each};
 use super::fits::{InitialHeads, initial_heads};
 use super::measured::calibrated_metrics;
 use super::rows::{Table, task_rows};
-use super::{RunMetrics, Show, TrainRequest, stages};
+use super::{RunMetrics, Show, TrainEvent, TrainRequest, stages};
 use crate::bundle::{Bundle, BundleRequest, Origin, Validation, Variant, Written, write_bundle};
 use crate::classifier::{TaskRows, most_probable, probabilities};
 use crate::data::{Part, label_of_text};
@@ -108,6 +108,7 @@ pub fn refit(request: &RefitRequest<'_>, embedder: &mut Embedder, show: &mut Sho
         table.settle_labels(train)?;
     }
     let views = settle_each(train, &asked, &mut table, embedder, show)?;
+    let _uninterrupted = show(&TrainEvent::Work("fitting the heads, and measuring them"));
     let InitialHeads { mut heads, fits } = initial_heads(train, &plans[0], &table, &views)?;
     let metrics = calibrated_metrics(train, &table, &views, &mut heads);
     let kept = validation.as_ref().map(|own| on_kept(own, bundle, &heads)).unwrap_or_default();
@@ -306,6 +307,7 @@ fn write(
         variant: Variant::of_bundle(bundle, heads),
         choices,
         long: bundle.long(),
+        text: bundle.manifest().text.clone(),
         validation,
         origin: Some(&Origin { bundle, tasks }),
         sign: sign.clone(),

@@ -118,7 +118,7 @@ fn load(
     };
     match (input, embedder) {
         (Input::Texts { source, column }, Some(embedder)) => {
-            Dataset::from_texts(embedder, source, column, columns, request.strict, progress)
+            Dataset::from_texts(embedder, source, &column.as_str().into(), columns, request.strict, progress)
         }
         (Input::Features { path, column }, _) => Dataset::from_features(path, column.as_deref(), columns),
         (Input::Texts { .. }, None) => Err(Error::new(Kind::Usage, "a table of texts needs a backbone")
@@ -153,7 +153,10 @@ fn divide(
     let mut parts: Vec<Option<Part>> = split(&rows.keys, &encoded, &options)?.into_iter().map(Some).collect();
     let mut files = Files::new();
     // Test first: a text in both files belongs to the test.
-    for (other, part, input) in [(test, Part::Test, &request.test), (valid, Part::Valid, &request.valid)] {
+    let own = parts.len();
+    let others =
+        [(test, &request.test, Part::Test, "--test"), (valid, &request.valid, Part::Valid, "--valid")];
+    for (other, input, part, option) in others {
         let Some(other) = other else { continue };
         check_width(rows, &other)?;
         let taken: std::collections::HashSet<_> = other.keys.iter().copied().collect();
@@ -161,6 +164,9 @@ fn divide(
             if taken.contains(key) && *own != Some(Part::Test) {
                 *own = None;
             }
+        }
+        if !parts[..own].contains(&Some(Part::Train)) {
+            return Err(nothing_left(request, input.as_ref(), option));
         }
         let tested: std::collections::HashSet<_> = rows
             .keys
@@ -185,6 +191,19 @@ fn divide(
         }
     }
     Ok((parts, files))
+}
+
+/// The error of a validation or test file that holds every text there is to train on.
+fn nothing_left(request: &TrainRequest, other: Option<&Input>, option: &str) -> Error {
+    let name = |input: Option<&Input>| {
+        input.and_then(Input::path).map_or_else(|| "-".to_owned(), |path| path.display().to_string())
+    };
+    let data = name(Some(&request.data));
+    Error::new(Kind::Table, "no row is left to train on")
+        .at(name(other))
+        .found(format!("with {option} it holds every text of {data}, and none is in two parts"))
+        .expected("a table of other texts")
+        .help(format!("leave {option} away: {option}-fraction keeps a share of the rows of {data} for it"))
 }
 
 fn check_width(rows: &Dataset, other: &Dataset) -> Result<()> {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::search::Gain;
 use super::{Key, Setting};
 use crate::data::write_atomically;
+use crate::document;
 use crate::error::{Error, Kind, Result};
 use crate::store::user_folder;
 
@@ -145,14 +146,15 @@ fn read(path: &Path) -> Result<Option<Kept>> {
     struct Version {
         format: u32,
     }
-    let damaged = |error: serde_json::Error| unusable("the tuning is damaged", path).because(error);
-    let Version { format } = serde_json::from_slice(&bytes).map_err(damaged)?;
+    let damaged = |error: Error| error.at(path).help(remedy());
+    let what = "the tuning is damaged";
+    let Version { format } = document::json(&bytes, Kind::Tuning, what).map_err(damaged)?;
     if format != FORMAT {
         return Err(unusable("the tuning has a format this version does not read", path)
             .found(format!("format {format}"))
             .expected(format!("format {FORMAT}")));
     }
-    let kept: Kept = serde_json::from_slice(&bytes).map_err(damaged)?;
+    let kept: Kept = document::json(&bytes, Kind::Tuning, what).map_err(damaged)?;
     check_range("threads", kept.setting.threads, kept.key.cores, path)?;
     check_range("tokens a batch", kept.setting.token_budget, MOST_TOKENS, path)?;
     Ok(Some(kept))

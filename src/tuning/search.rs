@@ -102,7 +102,7 @@ impl Gain {
 pub struct Trial {
     pub setting: Setting,
     pub texts_per_second: f64,
-    /// How many times as fast as the default, at the median of the turns.
+    /// How many times as fast as the default: the geometric mean over the turns, as [`Gain::ratio`] is.
     pub speed: f64,
     /// Counted passes, and texts in each.
     pub passes: usize,
@@ -356,6 +356,7 @@ impl Race<'_> {
         Ok(())
     }
 
+    /// By which the search goes: a median, which a single slow pass among few does not move.
     fn speed(&self, setting: Setting) -> f64 {
         self.timed.get(&setting).map_or(0.0, |timed| median(&timed.speeds))
     }
@@ -376,8 +377,8 @@ impl Race<'_> {
             let texts = self.stopwatch.texts(timed.samples);
             Trial {
                 setting,
-                texts_per_second: to_f64(texts) / median(&timed.seconds),
-                speed: median(&timed.speeds),
+                texts_per_second: to_f64(texts) / geometric_mean(&timed.seconds),
+                speed: geometric_mean(&timed.speeds),
                 passes: timed.seconds.len(),
                 texts,
             }
@@ -387,6 +388,11 @@ impl Race<'_> {
         trials.sort_by(|a, b| care(b).cmp(&care(a)).then(b.speed.total_cmp(&a.speed)));
         trials
     }
+}
+
+/// What ratios are shown by, so that a ratio of shown speeds is the shown ratio.
+fn geometric_mean(values: &[f64]) -> f64 {
+    (values.iter().map(|own| own.ln()).sum::<f64>() / to_f64(values.len())).exp()
 }
 
 /// The middle value, or the mean of the middle two.

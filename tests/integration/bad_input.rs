@@ -46,7 +46,7 @@ fn tables_that_cannot_be_read_are_named() {
     );
     embed(&file(directory.path(), "bad.jsonl", "{\"text\": \"a\"}\n{\"text\"\n"), &["line 2", "not JSON"]);
     embed(&file(directory.path(), "data.xlsx", "x"), &[".xlsx", ".csv", "--format"]);
-    embed(text(directory.path()), &["extension"]);
+    embed(text(directory.path()), &["this is not a table", "a directory"]);
     let missing = ["embed", "data/demo.csv", "--backbone", backbone(), "--out", "no/such/place/x.parquet"];
     frosthead(&missing).fails_with(&["no/such/place", "does not exist"]);
 }
@@ -114,9 +114,16 @@ fn wrong_requests_say_what_was_expected() {
     with(&["--token-budget", "0"], &["--token-budget"]);
     frosthead(&["train", data, "--task", "domain", "--out", out])
         .fails_with(&["needs a backbone", "--backbone"]);
-    frosthead(&["predict", data, "--model", "models"])
-        .fails_with(&["not a run directory", "frosthead train"]);
-    frosthead(&["predict", data, "--model", backbone()]).fails_with(&["a backbone, not a run directory"]);
+    frosthead(&["predict", data, "--model", "models"]).fails_with(&[
+        "neither a run directory nor a bundle",
+        "found a directory",
+        "frosthead train",
+    ]);
+    frosthead(&["predict", data, "--model", backbone()]).fails_with(&[
+        "found a backbone directory",
+        "train a run on it",
+        backbone(),
+    ]);
     frosthead(&["eval", data, "--model", out]).fails_with(&["no such run directory or bundle"]);
     frosthead(&["inspect", "src"]).fails_with(&["neither a backbone nor a run"]);
     frosthead(&["cache", "prune"]).fails_with(&["nothing was named"]);

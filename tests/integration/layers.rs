@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 /// The layers, bottom up: a module uses only modules of rows above its own (and itself).
 const LAYERS: [&[&str]; 14] = [
     &["error"],
-    &["fingerprint", "parallel", "quantities"],
+    &["document", "fingerprint", "parallel", "quantities", "recognize"],
     &["held"],
     &["data", "tokens", "metrics", "graph"],
     &["bert", "runtime", "store", "heads"],

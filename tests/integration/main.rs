@@ -5,6 +5,7 @@ mod bundle;
 mod changed_files;
 mod compare;
 mod confidence;
+mod debug_forms;
 mod features;
 mod foreign;
 mod harness;
@@ -23,7 +24,9 @@ mod refit;
 mod robust;
 #[cfg(feature = "serve")]
 mod serve;
+mod streams;
 mod text_tables;
+mod tiny;
 mod trained_features;
 mod tune;
 mod values;

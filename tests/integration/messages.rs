@@ -1,204 +1,356 @@
-//! What users read is written for them: no message shows Rust's debug form of anything but a text or a list of numbers.
+//! What the wrong kind of thing in every place says, and that advice works when it is followed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// Names whose debug form is that of a text in quotation marks, or of a list of numbers in brackets, wherever they stand. What is new
-/// here is one of these two; everything else gets words, or a `Display` of its own.
-const PLAIN: [&str; 29] = [
-    "text",
-    "name",
-    "label",
-    "task",
-    "column",
-    "location",
-    "symbol",
-    "extra",
-    "taken",
-    "shape",
-    "dims",
-    "bias_shape",
-    "temperature_shape",
-    "info.shape",
-    "input.shape",
-    "wanted.shape",
-    "tensor.shape()",
-    "entry.name",
-    "entry.task",
-    "input.name",
-    "input.name()",
-    "loss.name()",
-    "parameter.name()",
-    "self.name",
-    "self.output().name()",
-    "own.label",
-    "own.value()",
-    "place.location",
-    "preparation.prefix",
-];
+use crate::harness::{Finished, command, directory, finish, frosthead, frosthead_reading, root, text};
+use crate::tiny::{tiny, write_checkpoint};
 
-/// The same in one file, where the name alone does not say so.
-const PLAIN_THERE: [(&str, &str); 14] = [
-    ("bert/checkpoint.rs", "other"),
-    ("bundle/network.rs", "DATA"),
-    ("bundle/self_test.rs", "worst.1"),
-    ("bundle/self_test.rs", "worst.2"),
-    ("cli/classes.rs", "label.chars().take(LABEL).collect::<String>()"),
-    ("data/features.rs", "cells[place].as_deref().unwrap_or(\"null\")"),
-    ("data/records.rs", "twice.1.as_str()"),
-    ("finetune/adamw.rs", "parameters[place].name"),
-    // A value of a graph is its name.
-    ("graph/builder.rs", "&*self.0"),
-    ("graph/builder.rs", "first"),
-    ("graph/builder.rs", "input"),
-    ("graph/builder.rs", "value"),
-    ("store/fault.rs", "value"),
-    ("store/folder.rs", "value"),
-];
+/// One thing of every kind.
+struct Things {
+    place: tempfile::TempDir,
+}
 
-/// Debug forms that nobody reads: they go into a hash, or say that the program is wrong.
-const UNREAD: [(&str, &str); 7] = [
-    ("backbone/manifest.rs", "pooling"),
-    ("cli/options.rs", "long"),
-    ("cli/options.rs", "window"),
-    ("cli/options.rs", "stride"),
-    ("cli/options.rs", "max_windows"),
-    ("compare/mod.rs", "other"),
-    ("heads/view.rs", "columns"),
-];
+impl Things {
+    fn new() -> Self {
+        let place = directory();
+        let at = |name: &str| place.path().join(name);
+        std::fs::create_dir(at("empty-directory")).unwrap();
+        std::fs::create_dir(at("directory")).unwrap();
+        std::fs::write(at("directory/notes.txt"), "notes\n").unwrap();
+        std::fs::create_dir(at("comparison")).unwrap();
+        std::fs::write(at("comparison/report.json"), "{}").unwrap();
+        std::fs::create_dir_all(at("store/features")).unwrap();
+        std::fs::write(at("empty.csv"), "").unwrap();
+        std::fs::write(at("table.csv"), "review,domain\ngood,tweet\nbad,news\n").unwrap();
+        std::fs::write(at("table.jsonl"), "{\"review\": \"good\"}\n").unwrap();
+        std::fs::write(at("thing.json"), "{\"a\": 1}\n").unwrap();
+        std::fs::write(at("packed.xz"), b"\xfd7zXZ\0\0\0").unwrap();
+        std::fs::write(at("book.xlsx"), spreadsheet()).unwrap();
+        std::fs::write(at("bytes"), b"\0\x01\x02\xff").unwrap();
+        write_checkpoint(&at("checkpoint"));
+        std::fs::copy(at("checkpoint/model.safetensors"), at("weights.safetensors")).unwrap();
+        std::fs::copy(root().join("tests/data/foreign_onnx/encoder.onnx"), at("graph.onnx")).unwrap();
+        Self { place }
+    }
 
-/// The debug forms in a source file: what is shown in them, with the line of each.
-fn debug_forms(source: &str) -> Vec<(usize, String)> {
-    let code: Vec<char> = without_comments(source).chars().collect();
-    let mut found = Vec::new();
-    let mut place = 0;
-    while place < code.len() {
-        if code[place] == '\'' && code.get(place + 1) == Some(&'"') && code.get(place + 2) == Some(&'\'') {
-            place += 3;
-        } else if code[place] == '"' {
-            let end = literal_end(&code, place);
-            let literal: String = code[place + 1..end].iter().collect();
-            let line = code[..place].iter().filter(|c| **c == '\n').count() + 1;
-            let before: String = code[place.saturating_sub(200)..place].iter().collect();
-            // A value that goes into a hash.
-            let hashed = before.ends_with("format!(")
-                && before.lines().last().is_some_and(|own| own.contains("field(\""));
-            if literal.contains("?}") && !hashed {
-                let arguments = arguments(&code, end + 1);
-                found.extend(shown(&literal, &arguments).into_iter().map(|own| (line, own)));
-            }
-            place = end + 1;
-        } else {
-            place += 1;
+    fn at(&self, name: &str) -> PathBuf {
+        match name {
+            "run" => tiny().run.clone(),
+            "bundle" => tiny().bundle.clone(),
+            "backbone" => tiny().backbone.clone(),
+            _ => self.place.path().join(name),
         }
     }
-    found
 }
 
-fn without_comments(source: &str) -> String {
-    let code = source.lines().take_while(|line| !line.starts_with("#[cfg(test)]"));
-    let plain =
-        |line: &str| if line.trim_start().starts_with("//") { String::new() } else { line.to_owned() };
-    code.map(plain).collect::<Vec<_>>().join("\n")
+/// The start of what spreadsheet programs write.
+fn spreadsheet() -> Vec<u8> {
+    let mut start = b"PK\x03\x04".to_vec();
+    start.resize(30, 0);
+    start.extend(b"[Content_Types].xml");
+    start
 }
 
-/// Where the text that begins at `start` ends.
-fn literal_end(code: &[char], start: usize) -> usize {
-    let mut place = start + 1;
-    while place < code.len() && code[place] != '"' {
-        place += if code[place] == '\\' { 2 } else { 1 };
-    }
-    place.min(code.len())
-}
+/// What each thing is called.
+const CALLED: [(&str, &str); 18] = [
+    ("nothing-there", "no such"),
+    ("empty-directory", "an empty directory"),
+    ("directory", "a directory"),
+    ("comparison", "the directory of a comparison"),
+    ("store", "a feature store"),
+    ("empty.csv", "empty"),
+    ("table.csv", "a CSV table"),
+    ("table.jsonl", "a JSONL table"),
+    ("thing.json", "a JSON file"),
+    ("packed.xz", "a file packed with xz"),
+    ("book.xlsx", "a spreadsheet"),
+    ("bytes", "a file of an unknown kind"),
+    ("checkpoint", "a model directory that is not imported"),
+    ("weights.safetensors", "a safetensors file"),
+    ("graph.onnx", "an ONNX file"),
+    ("run", "a run directory"),
+    ("bundle", "a bundle"),
+    ("backbone", "a backbone directory"),
+];
 
-/// The arguments behind a format, up to the bracket that closes it.
-fn arguments(code: &[char], start: usize) -> Vec<String> {
-    let (mut depth, mut place) = (0, start);
-    let mut all = vec![String::new()];
-    while let Some(&c) = code.get(place) {
-        match c {
-            '"' => {
-                let end = literal_end(code, place);
-                all.last_mut().unwrap().extend(&code[place..=end.min(code.len() - 1)]);
-                place = end;
+/// Every place that wants a thing: the command, and the things that are right there. `@` is the thing.
+const PLACES: [(&str, &[&str]); 13] = [
+    ("inspect @", &["run", "bundle", "backbone"]),
+    ("predict TABLE --model @", &["run", "bundle"]),
+    ("eval TABLE --model @", &["run", "bundle"]),
+    ("bench latency TABLE --model @", &["run", "bundle"]),
+    ("tune --model @", &["run", "bundle"]),
+    ("doctor @", &["run", "bundle"]),
+    ("bundle @ --out OUT", &["run"]),
+    ("serve @", &["bundle"]),
+    ("embed TABLE --text review --backbone @ --out OUT", &["run", "bundle", "backbone"]),
+    ("train TABLE --text review --task domain --backbone @ --out OUT", &["run", "bundle", "backbone"]),
+    ("train TABLE --task domain --from @ --out OUT", &["bundle"]),
+    (
+        "train TABLE --text review --task domain --backbone BACKBONE --freeze head:domain --init-heads @ --out OUT",
+        &["run"],
+    ),
+    // What the name does not tell is the user's to say.
+    ("predict @ --model BUNDLE", &["table.csv", "table.jsonl", "thing.json", "bytes", "packed.xz"]),
+];
+
+#[test]
+fn whatever_lies_in_the_wrong_place_is_called_what_it_is() {
+    let things = Things::new();
+    let out = things.at("never");
+    for (place, right) in PLACES {
+        for (name, called) in CALLED.iter().filter(|(name, _)| !right.contains(name)) {
+            if place.starts_with("serve") && cfg!(not(feature = "serve")) {
+                continue;
             }
-            ')' | ']' | '}' if depth == 0 => break,
-            ',' if depth == 0 => all.push(String::new()),
-            _ => {
-                depth += i32::from("([{".contains(c)) - i32::from(")]}".contains(c));
-                all.last_mut().unwrap().push(c);
+            let thing = things.at(name);
+            let arguments: Vec<&str> = place
+                .split(' ')
+                .map(|word| match word {
+                    "@" => text(&thing),
+                    "TABLE" => text(&tiny().table),
+                    "BUNDLE" => text(&tiny().bundle),
+                    "BACKBONE" => text(&tiny().backbone),
+                    "OUT" => text(&out),
+                    word => word,
+                })
+                .collect();
+            let called =
+                if *name == "nothing-there" && place == "inspect @" { "nothing here" } else { called };
+            let refused = frosthead(&arguments).fails_with(&[text(&thing), called]);
+            let helped = refused.stderr.contains("help: ") || refused.stderr.contains("the table is empty");
+            assert!(helped && !out.exists(), "`{}`: {}", refused.command, refused.stderr);
+            for word in ["os error", "invalid type", "unpack and zip"] {
+                assert!(!refused.stderr.contains(word), "`{}`: {}", refused.command, refused.stderr);
             }
-        }
-        place += 1;
-    }
-    // The first is what stands between the format and its first comma: nothing.
-    all.iter().skip(1).map(|own| own.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
-}
-
-/// What a format shows in its debug form.
-fn shown(literal: &str, arguments: &[String]) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut next = 0;
-    for part in literal.replace("{{", "").replace("}}", "").split('{').skip(1) {
-        let inside = part.split('}').next().unwrap();
-        let (name, form) = inside.split_once(':').unwrap_or((inside, ""));
-        let own = if name.is_empty() {
-            next += 1;
-            arguments.get(next - 1).cloned().unwrap_or_else(|| "an argument that was not found".to_owned())
-        } else {
-            name.to_owned()
-        };
-        if form.ends_with('?') {
-            found.push(own);
-        }
-    }
-    found
-}
-
-fn sources(directory: &Path, found: &mut Vec<std::path::PathBuf>) {
-    for entry in std::fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        match path.is_dir() {
-            true => sources(&path, found),
-            false if path.extension().is_some_and(|own| own == "rs") => found.push(path),
-            false => {}
         }
     }
 }
 
 #[test]
-fn no_message_shows_a_debug_form() {
-    let root = crate::harness::root().join("src");
-    let mut paths = Vec::new();
-    sources(&root, &mut paths);
-    let mut faults = Vec::new();
-    for path in paths {
-        let below = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
-        if below.ends_with("tests.rs") || below.contains("/tests/") {
-            continue;
-        }
-        for (line, own) in debug_forms(&std::fs::read_to_string(&path).unwrap()) {
-            let there = (below.as_str(), own.as_str());
-            if !PLAIN.contains(&own.as_str()) && !PLAIN_THERE.contains(&there) && !UNREAD.contains(&there) {
-                faults.push(format!("{below}:{line}: the debug form of `{own}`"));
-            }
-        }
+fn what_cannot_be_imported_says_what_it_is() {
+    let things = Things::new();
+    let out = things.at("never");
+    let right = ["checkpoint", "graph.onnx", "directory", "nothing-there"];
+    for (name, called) in CALLED.iter().filter(|(name, _)| !right.contains(name)) {
+        let thing = things.at(name);
+        let refused = frosthead(&["import", text(&thing), "--out", text(&out)]);
+        let refused = refused.fails_with(&[text(&thing), "cannot be imported", called, "help: "]);
+        assert!(!out.exists(), "{}", refused.stderr);
     }
-    assert!(
-        faults.is_empty(),
-        "{}\nif it is a text or a list of numbers, add it to PLAIN; if not, write what it is",
-        faults.join("\n")
+}
+
+/// The command that a message advises, with real names in place of its capital words.
+fn advised(refused: &Finished, names: &[(&str, &Path)]) -> Finished {
+    let help = refused.stderr.split("help: ").nth(1).expect("a remedy");
+    let command = help.split('`').find(|part| part.starts_with("frosthead ")).expect("a command");
+    let words: Vec<String> = command
+        .split(' ')
+        .skip(1)
+        .map(|word| {
+            names
+                .iter()
+                .find(|(name, _)| *name == word)
+                .map_or(word.to_owned(), |(_, path)| text(path).to_owned())
+        })
+        .collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    frosthead(&words)
+}
+
+#[test]
+fn the_advised_commands_work() {
+    let things = Things::new();
+    let at = |name: &str| things.at(name);
+    // A model that was not imported: import it, train on it, bundle it.
+    let table = at("with-text.csv");
+    let content = std::fs::read_to_string(&tiny().table).unwrap().replacen("review,", "text,", 1);
+    std::fs::write(&table, content).unwrap();
+    let predict = |model: &Path| frosthead(&["predict", text(&table), "--model", text(model)]);
+    let (backbone, run, bundle) = (at("models/NAME"), at("runs/NAME"), at("x.frost"));
+    let domain = Path::new("domain");
+    let refused = predict(&at("checkpoint")).fails_with(&["import it first"]);
+    advised(&refused, &[("models/NAME", &backbone)]).success();
+    let refused = predict(&backbone).fails_with(&["train a run on it"]);
+    advised(&refused, &[("DATA", &table), ("COLUMN", domain), ("runs/NAME", &run)]).success();
+    predict(&run).success();
+    let refused = frosthead(&["predict", text(&table), "--model", text(&run), "--memory", "1G"]);
+    refused.fails_with(&["frosthead bundle RUN"]);
+    #[cfg(feature = "serve")]
+    {
+        let refused = frosthead(&["serve", text(&run)]).fails_with(&["bundle it first"]);
+        advised(&refused, &[("x.frost", &bundle)]).success();
+        predict(&bundle).success();
+    }
+    // Things that are right somewhere else.
+    let refused = frosthead(&["predict", text(&run), "--model", text(&tiny().bundle)]);
+    refused.fails_with(&[&format!("--model {}", text(&run))]);
+    let refused = frosthead(&["inspect", text(&at("store"))]).fails_with(&["frosthead cache list"]);
+    advised(&refused, &[]).success();
+    let refused = frosthead(&["inspect", text(&table)]).fails_with(&["learned from and labelled"]);
+    advised(&refused, &[("RUN", &run)]).success();
+    let (graph, out) = (at("graph.onnx"), at("e.parquet"));
+    let embed = ["embed", text(&table), "--out", text(&out), "--backbone", text(&graph)];
+    let refused = frosthead(&embed).fails_with(&["import it first"]);
+    let tokenizer = root().join("tests/data/foreign_onnx/tokenizer.json");
+    advised(&refused, &[("tokenizer.json", &tokenizer), ("models/NAME", &at("models/graph"))]).success();
+}
+
+#[test]
+fn a_test_table_that_holds_every_text_is_named() {
+    let directory = directory();
+    let train = |more: &[&str]| {
+        let out = directory.path().join("run");
+        let base = ["train", text(&tiny().table), "--text", "review", "--task", "domain"];
+        let places = ["--backbone", text(&tiny().backbone), "--out", text(&out)];
+        frosthead(&[&base[..], &places, more].concat())
+    };
+    for option in ["--test", "--valid"] {
+        let said = format!("with {option} it holds every text of");
+        train(&[option, text(&tiny().table)]).fails_with(&[
+            "no row is left to train on",
+            &said,
+            text(&tiny().table),
+        ]);
+    }
+    // The advice, followed.
+    train(&["--test-fraction", "0.2"]).success();
+}
+
+#[test]
+fn a_store_that_cannot_be_written_is_named_with_the_option_for_another() {
+    let directory = directory();
+    let file = directory.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let embed = |cache: &Path| {
+        let out = directory.path().join("out.parquet");
+        let base = ["embed", text(&tiny().table), "--text", "review", "--backbone", text(&tiny().backbone)];
+        frosthead(&[&base[..], &["--out", text(&out), "--cache", text(cache)]].concat())
+    };
+    // Below a file, and where the kernel makes no directories, nobody can write, not even root.
+    for place in [file.join("cache"), PathBuf::from("/proc/self/cache")] {
+        embed(&place).fails_with(&[text(&place), "feature store", "--cache DIR", "FROSTHEAD_CACHE"]);
+    }
+    embed(&directory.path().join("cache")).success();
+    frosthead(&["cache", "list", "--cache", text(&file)]).fails_with(&[text(&file), "--cache DIR"]);
+}
+
+#[test]
+fn files_that_people_edit_say_which_field_is_wrong_in_plain_words() {
+    let directory = directory();
+    let copied = |from: &Path, name: &str| {
+        let to = directory.path().join(name);
+        std::fs::create_dir_all(&to).unwrap();
+        for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+        to
+    };
+    let edited = |path: &Path, from: &str, to: &str| {
+        let content = std::fs::read_to_string(path).unwrap();
+        assert!(content.contains(from), "{from:?} is not in {content}");
+        std::fs::write(path, content.replacen(from, to, 1)).unwrap();
+    };
+    let no_serde = |finished: Finished| {
+        for word in
+            ["invalid type", "expected f32", "expected u", "expected a sequence", "untagged", "at line"]
+        {
+            assert!(!finished.stderr.contains(word), "{}", finished.stderr);
+        }
+    };
+    let run = copied(&tiny().run, "run");
+    let recipe = run.join("recipe.toml");
+    for (from, to, parts) in [
+        ("seed = ", "seed = -", &["recipe.toml, field \"seed\"", "expected a whole number, 0 or more"][..]),
+        ("tasks = [", "tasks = [7, ", &["field \"tasks[0]\"", "found 7", "a text in quotes"]),
+        (
+            "test_fraction = ",
+            "test_fraction = 'much' #",
+            &["\"split.test_fraction\"", "found the text \"much\", expected a number"],
+        ),
+        ("frosthead = ", "snowhead = 1\nfrosthead = ", &["field \"snowhead\"", "not known here"]),
+        ("format = ", "# ", &["field \"format\"", "found nothing"]),
+        ("[data]", "[data", &["no TOML in line"]),
+    ] {
+        std::fs::copy(tiny().run.join("recipe.toml"), &recipe).unwrap();
+        edited(&recipe, from, to);
+        no_serde(frosthead(&["inspect", text(&run)]).fails_with(parts));
+    }
+    let backbone = copied(&tiny().backbone, "backbone");
+    let manifest = backbone.join("backbone.json");
+    for (from, to, parts) in [
+        (
+            "\"max_length\": 48",
+            "\"max_length\": \"48\"",
+            &["backbone.json, field \"preparation.max_length\"", "found the text \"48\""][..],
+        ),
+        (
+            "\"prefix\": \"\"",
+            "\"prefix\": null",
+            &["\"preparation.prefix\"", "nothing (null)", "a text in quotes"],
+        ),
+        ("\"normalize\": ", "\"normalize\": 1, \"x\": ", &["\"preparation.normalize\"", "true or false"]),
+    ] {
+        std::fs::copy(tiny().backbone.join("backbone.json"), &manifest).unwrap();
+        edited(&manifest, from, to);
+        no_serde(frosthead(&["inspect", text(&backbone)]).fails_with(parts));
+    }
+    let checkpoint = directory.path().join("checkpoint");
+    write_checkpoint(&checkpoint);
+    let import = || {
+        let out = directory.path().join("never");
+        frosthead(&["import", text(&checkpoint), "--out", text(&out)])
+    };
+    std::fs::write(checkpoint.join("config.json"), "[1, 2]").unwrap();
+    no_serde(import().fails_with(&["config.json", "found a list, expected an object"]));
+    write_checkpoint(&checkpoint);
+    edited(&checkpoint.join("tokenizer.json"), "\"model\"", "\"modell\"");
+    no_serde(import().fails_with(&["tokenizer.json, field \"model\"", "found nothing"]));
+    write_checkpoint(&checkpoint);
+    std::fs::write(checkpoint.join("sentence_bert_config.json"), "{\"max_seq_length\": \"48\"}").unwrap();
+    no_serde(
+        import()
+            .fails_with(&["sentence_bert_config.json, field \"max_seq_length\"", "found the text \"48\""]),
     );
 }
 
 #[test]
-fn debug_forms_are_found_wherever_they_are() {
-    let of = |source: &str| debug_forms(source).into_iter().map(|(_, own)| own).collect::<Vec<_>>();
-    assert_eq!(
-        of("format!(\"{seen:?} {} {:?} {:#?}\", a, self.seen(b, c), d)"),
-        ["seen", "self.seen(b, c)", "d"]
-    );
-    assert_eq!(of("format!(\n    \"{}: {:?}\",\n    one(\"x, y\"),\n    two\n)"), ["two"]);
-    assert_eq!(of("write!(f, \"{{:?}} {name} {width:>5}\")"), Vec::<String>::new());
-    assert_eq!(of("// format!(\"{x:?}\")\n'\"'; x.field(\"a\", format!(\"{y:?}\")); say(\"{z:?}\")"), ["z"]);
-    assert_eq!(of("#[cfg(test)]\nformat!(\"{x:?}\")"), Vec::<String>::new());
+fn advice_for_memory_is_not_what_was_done_already() {
+    let directory = directory();
+    let int8 = directory.path().join("int8.frost");
+    let bundle =
+        ["bundle", text(&tiny().run), "--precision", "int8", "--max-drop", "100", "--out", text(&int8)];
+    frosthead(&bundle).success();
+    let predict = |model: &Path| {
+        frosthead(&["predict", text(&tiny().table), "--model", text(model), "--memory", "1M"])
+            .fails_with(&["needs more memory", "say --memory with at least that"])
+            .stderr
+    };
+    assert!(predict(&tiny().bundle).contains("--precision int8"));
+    assert!(!predict(&int8).contains("--precision"));
+}
+
+#[test]
+fn tune_says_a_ratio_in_one_way() {
+    let directory = directory();
+    let arguments = ["tune", "--backbone", text(&tiny().backbone), "--seconds", "1", "--json"];
+    let mut tune = command(&arguments);
+    tune.env("FROSTHEAD_CONFIG", directory.path().join("config"));
+    let found = finish(tune, &arguments).success().json();
+    let trials = found["trials"].as_array().unwrap();
+    let of = |setting: &serde_json::Value| trials.iter().find(|trial| trial["setting"] == *setting).unwrap();
+    let default = of(&found["default"]);
+    assert!((default["speed"].as_f64().unwrap() - 1.0).abs() < 1e-9);
+    if found["pick"] != found["default"] {
+        let (pick, gain) = (of(&found["pick"]), found["gain"]["ratio"].as_f64().unwrap());
+        let speeds = [pick, default].map(|trial| trial["texts_per_second"].as_f64().unwrap());
+        assert!((pick["speed"].as_f64().unwrap() - gain).abs() < 1e-9, "{found}");
+        assert!((speeds[0] / speeds[1] - gain).abs() < 1e-9, "{found}");
+    }
+}
+
+#[test]
+fn standard_input_that_is_packed_says_how_it_is_unpacked_on_the_way() {
+    let refused = frosthead_reading(b"\xfd7zXZ\0\0", &["predict", "-", "--model", text(&tiny().bundle)]);
+    refused.fails_with(&["standard input", "packed with xz", "xz -dc FILE | frosthead"]);
 }

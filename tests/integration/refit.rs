@@ -497,8 +497,9 @@ fn what_makes_no_sense_beside_a_bundle_is_refused() {
     refused(&["--task", "mood"], &["mood"]);
     let never = Path::new("never.frost");
     let tasks = ["--task", "sentiment"];
-    refit(Path::new("no/such.frost"), never, &device.new, &tasks).fails_with(&["no/such.frost", "nothing"]);
-    refit(&root().join("src"), never, &device.new, &tasks).fails_with(&["a directory", "--backbone"]);
+    refit(Path::new("no/such.frost"), never, &device.new, &tasks)
+        .fails_with(&["no/such.frost", "no such bundle"]);
+    refit(&root().join("src"), never, &device.new, &tasks).fails_with(&["a directory", "frosthead bundle"]);
     refit(&device.new, never, &device.new, &tasks).fails_with(&["not a bundle", "new.csv"]);
     refit(&device.int8, Path::new("no/such/place/y.frost"), &device.new, &tasks)
         .fails_with(&["no/such/place"]);

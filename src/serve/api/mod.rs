@@ -26,7 +26,9 @@ use super::model::{Model, Unreadable};
 use super::queue::Arriving;
 use super::reply::Refusal;
 use super::server::Server;
+use crate::document;
 use crate::embed::Reading;
+use crate::error::Kind;
 use crate::tokens::Lost;
 
 /// One text, or several.
@@ -57,7 +59,11 @@ pub(super) struct Computed {
 /// Understands a body.
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     serde_json::from_slice(body).map_err(|error| match error.classify() {
-        Category::Data => Refusal::invalid(error.to_string()),
+        // Once more, for where and what in plain words.
+        Category::Data => match document::json::<T>(body, Kind::Usage, "the body does not fit") {
+            Ok(_) => Refusal::invalid(error.to_string()),
+            Err(plain) => Refusal::invalid(plain.to_string()),
+        },
         Category::Syntax | Category::Eof | Category::Io => {
             Refusal::new(StatusCode::BAD_REQUEST, "invalid_json", format!("the body is not JSON: {error}"))
         }

@@ -215,7 +215,11 @@ fn options_that_contradict_one_another_are_refused() {
         frosthead(&["serve", bundle, option, value]).fails_with(&[option]);
     }
     frosthead(&["serve", "no.frost"]).fails_with(&["no.frost"]);
-    frosthead(&["serve", text(&plain().run)]).fails_with(&["only a bundle is served", "frosthead bundle"]);
+    frosthead(&["serve", text(&plain().run)]).fails_with(&[
+        "a run directory",
+        "bundle it first",
+        "frosthead bundle",
+    ]);
 }
 
 #[test]
