@@ -31,33 +31,9 @@ pub(super) fn plan(source: &Path, options: &ImportOptions) -> Result<Plan> {
     let beside = source.parent().unwrap_or(Path::new("."));
     let above = beside.join("..");
     let directories = [beside, above.as_path()];
-    let tokenizer_path = match &options.tokenizer {
-        Some(path) => path.clone(),
-        None => directories
-            .iter()
-            .map(|directory| directory.join(TOKENIZER))
-            .find(|path| path.is_file())
-            .ok_or_else(|| {
-                Error::new(Kind::Model, "the ONNX file has no tokenizer beside it")
-                    .at(source)
-                    .expected("tokenizer.json in the same directory or the one above")
-                    .help("say --tokenizer FILE")
-            })?,
-    };
+    let tokenizer_path = tokenizer_of(source, &directories, options)?;
     let tokenizer = Tokenizer::open(&tokenizer_path)?;
-    let cards = directories.iter().find(|directory| directory.join("modules.json").is_file());
-    let card = sentence_transformers::read(cards.copied().unwrap_or(beside));
-    let states = match &card {
-        _ if options.pooling.is_some() => TokenStates::Required,
-        Ok(Card { pooling: Some(_), .. }) => TokenStates::Preferred,
-        _ => TokenStates::NotWanted,
-    };
-    let mut encoder = ForeignEncoder::open(source, states)?;
-    let card = match card {
-        // What a module does that cannot be reproduced here, a graph of the whole model does itself.
-        Err(_) if encoder.output().pooled => Card { include_prompt: true, ..Card::default() },
-        card => card?,
-    };
+    let (mut encoder, card) = encoder_and_card(source, &directories, options)?;
     let config = directories.iter().find_map(|directory| Positions::read(&directory.join("config.json")));
     let positions = config.and_then(|config| config.max_position_embeddings);
     let limits = Limits { positions, pad_token_id: tokenizer.pad_token_id().unwrap_or(0) };
@@ -94,6 +70,41 @@ pub(super) fn plan(source: &Path, options: &ImportOptions) -> Result<Plan> {
         },
         tokenizer: tokenizer_path,
     })
+}
+
+fn tokenizer_of(source: &Path, directories: &[&Path], options: &ImportOptions) -> Result<PathBuf> {
+    if let Some(path) = &options.tokenizer {
+        return Ok(path.clone());
+    }
+    let paths = directories.iter().map(|directory| directory.join(TOKENIZER));
+    paths.into_iter().find(|path| path.is_file()).ok_or_else(|| {
+        Error::new(Kind::Model, "the ONNX file has no tokenizer beside it")
+            .at(source)
+            .expected("tokenizer.json in the same directory or the one above")
+            .help("say --tokenizer FILE")
+    })
+}
+
+/// The graph, its output chosen by what the user and the model's own files say of pooling; and those files.
+fn encoder_and_card(
+    source: &Path,
+    directories: &[&Path; 2],
+    options: &ImportOptions,
+) -> Result<(ForeignEncoder, Card)> {
+    let of_modules = directories.iter().find(|directory| directory.join("modules.json").is_file());
+    let card = sentence_transformers::read(of_modules.copied().unwrap_or(directories[0]));
+    let states = match &card {
+        _ if options.pooling.is_some() => TokenStates::Required,
+        Ok(Card { pooling: Some(_), .. }) => TokenStates::Preferred,
+        _ => TokenStates::NotWanted,
+    };
+    let encoder = ForeignEncoder::open(source, states)?;
+    let card = match card {
+        // What a module does that cannot be reproduced here, a graph of the whole model does itself.
+        Err(_) if encoder.output().pooled => Card { include_prompt: true, ..Card::default() },
+        card => card?,
+    };
+    Ok((encoder, card))
 }
 
 /// The files that hold a graph's weights: their names in the backbone, where those of its own are taken, and
