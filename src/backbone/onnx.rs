@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::import::{Content, ImportOptions, Limits, Plan, inputs, open_tokenizer, origin, preparation};
 use super::manifest::{Architecture, FORMAT, Manifest, Preparation, Source};
-use super::sentence_transformers::{self, Stated};
+use super::sentence_transformers::{self, Card, Stated};
 use super::trial::Foreign;
 use super::{EMBEDDING_GRAPH, MANIFEST, TOKENIZER, length, source as files};
 use crate::bert::{ForeignEncoder, TokenStates};
@@ -28,29 +28,10 @@ pub(super) fn plan(source: &Path, options: &ImportOptions) -> Result<Plan> {
     let beside = source.parent().unwrap_or(Path::new("."));
     let above = beside.join("..");
     let directories = [beside, above.as_path()];
-    let tokenizer_path = match &options.tokenizer {
-        Some(path) => path.clone(),
-        None => directories
-            .iter()
-            .map(|directory| directory.join(TOKENIZER))
-            .find(|path| path.is_file())
-            .ok_or_else(|| {
-                Error::new(Kind::Model, "the ONNX file has no tokenizer beside it")
-                    .at(source)
-                    .expected("tokenizer.json in the same directory or the one above")
-                    .help("say --tokenizer FILE")
-            })?,
-    };
     files::check(source)?;
+    let tokenizer_path = tokenizer_of(source, &directories, options)?;
     let tokenizer = open_tokenizer(&tokenizer_path, None)?;
-    let card = sentence_transformers::read(sentence_transformers::root(&directories))?;
-    let states = match &card.pooling {
-        _ if options.pooling.is_some() => TokenStates::Required,
-        // What a module does that cannot be rebuilt here, a graph of the whole model does itself.
-        Stated::Pooling(..) if card.unsupported.is_none() => TokenStates::Preferred,
-        _ => TokenStates::NotWanted,
-    };
-    let mut encoder = ForeignEncoder::open(source, states)?;
+    let (mut encoder, card) = encoder_and_card(source, &directories, options)?;
     let positions = length::positions(&directories)?;
     let pad_token_id = tokenizer.pad_token_id().unwrap_or(0);
     let limits = Limits { positions, pad_token_id, pooled: encoder.output().pooled };
@@ -88,6 +69,36 @@ pub(super) fn plan(source: &Path, options: &ImportOptions) -> Result<Plan> {
         tokenizer: tokenizer_path,
         notes,
     })
+}
+
+fn tokenizer_of(source: &Path, directories: &[&Path], options: &ImportOptions) -> Result<PathBuf> {
+    if let Some(path) = &options.tokenizer {
+        return Ok(path.clone());
+    }
+    let paths = directories.iter().map(|directory| directory.join(TOKENIZER));
+    paths.into_iter().find(|path| path.is_file()).ok_or_else(|| {
+        Error::new(Kind::Model, "the ONNX file has no tokenizer beside it")
+            .at(source)
+            .expected("tokenizer.json in the same directory or the one above")
+            .help("say --tokenizer FILE")
+    })
+}
+
+/// The graph, its output chosen by what the user and the model's own files say of pooling; and those files.
+fn encoder_and_card(
+    source: &Path,
+    directories: &[&Path; 2],
+    options: &ImportOptions,
+) -> Result<(ForeignEncoder, Card)> {
+    let card = sentence_transformers::read(sentence_transformers::root(directories))?;
+    let states = match &card.pooling {
+        _ if options.pooling.is_some() => TokenStates::Required,
+        // What a module does that cannot be rebuilt here, a graph of the whole model does itself.
+        Stated::Pooling(..) if card.unsupported.is_none() => TokenStates::Preferred,
+        _ => TokenStates::NotWanted,
+    };
+    let encoder = ForeignEncoder::open(source, states)?;
+    Ok((encoder, card))
 }
 
 /// The files that hold a graph's weights: their names in the backbone, where those of its own are taken, and

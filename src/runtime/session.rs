@@ -3,9 +3,10 @@
 //! Refuses inputs that do not fit the graph's declaration before ONNX Runtime sees them, and every element type but
 //! `i64`/`f32` in and `f32` out.
 
+mod declared;
+
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +17,10 @@ use ort::ep::ExecutionProvider as _;
 use ort::logging::LogLevel;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, SessionInputValue, SessionOutputs};
-use ort::value::{Outlet, TensorElementType, TensorRef, ValueType};
+use ort::value::{Outlet, TensorRef};
+
+pub use declared::ValueInfo;
+use declared::{dimension_symbols, names_of, show_shape, value_info};
 
 use super::{Device, placement};
 use crate::error::{Error, Kind, Result};
@@ -69,17 +73,6 @@ impl Graph<'_> {
 pub(super) struct Settings {
     pub device: Device,
     pub threads: usize,
-}
-
-/// An input's or output's declaration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ValueInfo {
-    /// Its name in the graph.
-    pub name: String,
-    /// Its element type, like `i64` or `f32`.
-    pub element: String,
-    /// Its dimensions; `None` is any size.
-    pub shape: Vec<Option<usize>>,
 }
 
 /// The elements of an input.
@@ -465,44 +458,6 @@ fn quiet() -> Result<RunOptions> {
 
 fn run_failed(source: ort::Error) -> Error {
     Error::new(Kind::Runtime, "ONNX Runtime failed to run the graph").because(source)
-}
-
-fn value_info(outlet: &Outlet) -> ValueInfo {
-    let (element, shape) = match outlet.dtype() {
-        ValueType::Tensor { ty, shape, .. } => {
-            (element_name(*ty), shape.iter().map(|&size| usize::try_from(size).ok()).collect())
-        }
-        other => (other.to_string(), Vec::new()),
-    };
-    ValueInfo { name: outlet.name().to_owned(), element, shape }
-}
-
-fn element_name(element: TensorElementType) -> String {
-    element.to_string().to_lowercase()
-}
-
-fn dimension_symbols(outlet: &Outlet) -> Vec<String> {
-    match outlet.dtype() {
-        ValueType::Tensor { dimension_symbols, .. } => dimension_symbols.to_vec(),
-        _ => Vec::new(),
-    }
-}
-
-fn names_of(values: &[ValueInfo]) -> String {
-    values.iter().map(|value| value.name.as_str()).collect::<Vec<_>>().join(", ")
-}
-
-fn show_shape(shape: &[Option<usize>]) -> String {
-    let mut text = String::from("[");
-    for (index, size) in shape.iter().enumerate() {
-        text.push_str(if index > 0 { ", " } else { "" });
-        // Writing to a string cannot fail.
-        let _ = match size {
-            Some(size) => write!(text, "{size}"),
-            None => write!(text, "any"),
-        };
-    }
-    text + "]"
 }
 
 #[cfg(test)]
