@@ -37,13 +37,18 @@ const PLAIN: [&str; 29] = [
 ];
 
 /// The same in one file, where the name alone does not say so.
-const PLAIN_THERE: [(&str, &str); 14] = [
+const PLAIN_THERE: [(&str, &str); 19] = [
+    ("backbone/trial/refusals.rs", "states"),
+    ("backbone/trial/refusals.rs", "found"),
+    ("backbone/trial/refusals.rs", "expected"),
     ("bert/checkpoint.rs", "other"),
+    ("bert/foreign/external.rs", "model.display().to_string()"),
     ("bundle/network.rs", "DATA"),
     ("bundle/self_test.rs", "worst.1"),
     ("bundle/self_test.rs", "worst.2"),
     ("cli/classes.rs", "label.chars().take(LABEL).collect::<String>()"),
-    ("data/features.rs", "cells[place].as_deref().unwrap_or(\"null\")"),
+    ("data/features.rs", "cell.as_str().unwrap_or(\"null\")"),
+    ("data/json.rs", "key"),
     ("data/records.rs", "twice.1.as_str()"),
     ("finetune/adamw.rs", "parameters[place].name"),
     // A value of a graph is its name.
