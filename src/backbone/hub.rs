@@ -28,8 +28,8 @@ pub struct HubModel {
     pub revision: String,
 }
 
-/// Downloads what an import of model `id` (`organisation/name`, with `@revision` for another one than `main`) needs, and
-/// checks the files whose SHA-256 is given.
+/// Downloads what an import of model `id` (`organisation/name`, with `@revision` for another one than `main`)
+/// needs, and checks the files whose SHA-256 is given.
 ///
 /// # Errors
 /// The hub cannot be reached or refuses, the model does not exist or lacks a file, or a hash is wrong.
@@ -73,22 +73,15 @@ impl Download<'_> {
                 self.fetch_if_there(&format!("{folder}{name}"))?;
             }
         }
-        let folder = match self.directory.as_os_str().is_empty() {
-            true => String::new(),
-            false => self.transformer()?,
-        };
-        for (name, missing) in
-            [("config.json", None), (TOKENIZER, Some(no_tokenizer as fn(&Path, &[String]) -> Error))]
-        {
-            let there = [&folder, ""].iter().any(|place| self.has(&format!("{place}{name}")));
-            if !there {
-                return Err(match missing {
-                    Some(missing) => missing(Path::new(self.id), &self.names(&folder)),
-                    None => Error::new(Kind::Model, format!("the model on the hub has no `{name}`"))
-                        .at(self.id)
-                        .help("choose a model that is published as safetensors with a fast tokenizer"),
-                });
-            }
+        let folder = self.transformer()?;
+        let missing = |name: &str| ![&folder, ""].iter().any(|place| self.has(&format!("{place}{name}")));
+        if missing("config.json") {
+            return Err(Error::new(Kind::Model, "the model on the hub has no `config.json`")
+                .at(self.id)
+                .help("choose a model that is published as safetensors with a fast tokenizer"));
+        }
+        if missing(TOKENIZER) {
+            return Err(no_tokenizer(Path::new(self.id), &self.names(&folder)));
         }
         self.weights(&folder)
     }
@@ -103,7 +96,8 @@ impl Download<'_> {
         inside.filter(|name| !name.contains('/')).map(str::to_owned).collect()
     }
 
-    /// The model's own folder and those of its modules, each with `/` at its end but the first, which is empty.
+    /// The model's own folder and those of its modules, each with `/` at its end but the first, which is
+    /// empty.
     fn folders(&self) -> Result<BTreeSet<String>> {
         let mut folders = BTreeSet::from([String::new()]);
         if self.has(MODEL[0]) {
@@ -118,6 +112,9 @@ impl Download<'_> {
 
     /// The folder of the transformer.
     fn transformer(&self) -> Result<String> {
+        if self.directory.as_os_str().is_empty() {
+            return Ok(String::new());
+        }
         let card = sentence_transformers::read(&self.directory)?;
         let folder =
             card.folder.strip_prefix(&self.directory).unwrap_or(Path::new("")).to_string_lossy().into_owned();
@@ -130,9 +127,7 @@ impl Download<'_> {
             return Ok(());
         }
         if let Some(index) = self.fetch_if_there(&format!("{folder}{INDEX}"))? {
-            for part in bert::checkpoint_files(&index)? {
-                let name =
-                    part.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            for name in bert::shard_names(&index)? {
                 self.fetch(&format!("{folder}{name}"))?;
             }
             return Ok(());

@@ -1,7 +1,7 @@
 //! Owns turning a Hugging Face directory into a backbone directory.
 //!
-//! Refuses anything it cannot reproduce exactly (another architecture, module, pooling mode), and leaves no half-made
-//! directory behind. Foreign ONNX files are `onnx`'s work, downloads are `hub`'s.
+//! Refuses anything it cannot reproduce exactly (another architecture, module, pooling mode), and leaves no
+//! half-made directory behind. Foreign ONNX files are `onnx`'s work, downloads are `hub`'s.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -144,6 +144,7 @@ impl Plan {
         let tokenizer = open_tokenizer(&tokenizer_path, Some(config.vocabulary_size))?;
         let (preparation, notes) = preparation(&card, options, &tokenizer, Limits::from(&config))?;
         let mut files = bert::checkpoint_files(&weights)?;
+        files.iter().try_for_each(|file| source::check(file))?;
         files.extend([config_path, tokenizer_path.clone()]);
         let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
         let inputs = inputs(&files, &preparation)?;

@@ -1,5 +1,5 @@
-//! Owns finding the files of a model in the layouts that people have: a plain directory, sharded weights, a transformer in a folder of
-//! its own, only an ONNX file, a hub's cache.
+//! Owns finding the files of a model in the layouts that people have: a plain directory, sharded weights, a
+//! transformer in a folder of its own, only an ONNX file, a hub's cache.
 //!
 //! Refuses formats that are not read, and says of each how it becomes one that is.
 
@@ -24,7 +24,8 @@ pub(super) enum Network {
     Graph(PathBuf, Option<String>),
 }
 
-/// The directory that really holds a model: what was given, or, of a hub's cache (`models--organisation--name`), its snapshot.
+/// The directory that really holds a model: what was given, or, of a hub's cache
+/// (`models--organisation--name`), its snapshot.
 ///
 /// # Errors
 /// The cache holds no snapshot, or several of which none is the main one; or the directory is a backbone already.
@@ -55,7 +56,8 @@ pub(super) fn root(directory: &Path) -> Result<PathBuf> {
     }
 }
 
-/// What to call a model by: organisation, name and revision of a snapshot in a hub's cache, else the name of its directory or file.
+/// What to call a model by: organisation, name and revision of a snapshot in a hub's cache, else the name of
+/// its directory or file.
 pub(super) fn origin(source: &Path) -> String {
     let source = source.canonicalize().unwrap_or_else(|_| source.to_path_buf());
     let name = |path: Option<&Path>| {
@@ -128,7 +130,8 @@ fn graph(root: &Path, folder: &Path) -> Result<Option<Network>> {
     }
 }
 
-/// The error of a folder with these files, which has no network that is read: the format that it has instead, and what to do.
+/// The error of a folder with these files, which has no network that is read: the format that it has instead,
+/// and what to do.
 pub(super) fn no_network(folder: &Path, names: &[String]) -> Error {
     let shown = folder.display();
     // What training leaves behind beside the weights.

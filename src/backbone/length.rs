@@ -56,7 +56,8 @@ pub(super) fn object(path: &Path) -> Result<Option<Map<String, Value>>> {
     })
 }
 
-/// What a field of a JSON object says of the longest text; none when it says nothing, or that there is no limit.
+/// What a field of a JSON object says of the longest text; none when it says nothing, or that there is no
+/// limit.
 ///
 /// # Errors
 /// It is not a number of tokens.
@@ -104,7 +105,8 @@ pub(super) struct Decided {
     pub(super) by: String,
 }
 
-/// The smallest of what the files and the network's positions say; or what the user asks for, within the positions.
+/// The smallest of what the files and the network's positions say; or what the user asks for, within the
+/// positions.
 ///
 /// # Errors
 /// The user asks for more than there are positions.

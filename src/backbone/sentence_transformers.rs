@@ -1,5 +1,5 @@
-//! Owns what a Hugging Face directory says about preparing texts and pooling: the sentence-transformers files, their
-//! prompts, the licence in the model card.
+//! Owns what a Hugging Face directory says about preparing texts and pooling: the sentence-transformers
+//! files, their prompts, the licence in the model card.
 //!
 //! Refuses to guess: a module or a pooling mode frosthead cannot reproduce is an error that names it.
 
@@ -191,7 +191,8 @@ impl Module {
     }
 }
 
-/// The modules of a model, in order: what `modules.json` lists, else what the folders `0_Transformer`, `1_Pooling`, … are called.
+/// The modules of a model, in order: what `modules.json` lists, else what the folders `0_Transformer`,
+/// `1_Pooling`, … are called.
 ///
 /// # Errors
 /// `modules.json` cannot be read, or leads out of the directory.
@@ -267,8 +268,9 @@ fn modules_card(directory: &Path, modules: &[Module]) -> Card {
     card
 }
 
-/// The modes that a `1_Pooling/config.json` switches on, in its old form (`pooling_mode_*: true`) or its new one
-/// (`pooling_mode: "mean"`, or a list). Where it says nothing of modes, sentence-transformers takes the mean.
+/// The modes that a `1_Pooling/config.json` switches on, in its old form (`pooling_mode_*: true`) or its new
+/// one (`pooling_mode: "mean"`, or a list). Where it says nothing of modes, sentence-transformers takes the
+/// mean.
 fn pooling_modes(fields: &Map<String, Value>) -> Vec<String> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     match fields.get("pooling_mode") {

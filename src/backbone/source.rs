@@ -1,6 +1,8 @@
-//! Owns looking at the files of a model that somebody downloaded, before any of them is read: is it there, and is it the file itself?
+//! Owns looking at the files of a model that somebody downloaded, before any of them is read: is it there,
+//! and is it the file itself?
 //!
-//! Refuses what failed downloads leave in a file's place: a Git LFS pointer, a web page, nothing, a link that leads nowhere.
+//! Refuses what failed downloads leave in a file's place: a Git LFS pointer, a web page, nothing, a link that
+//! leads nowhere.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};

@@ -1,10 +1,12 @@
 //! Owns the conversion of a published BERT checkpoint into our one weight layout.
 //!
-//! Publishers put the encoder into something larger, whose name then stands in front of every tensor (`bert.`, `0.auto_model.`,
-//! `module.bert.`): the prefix is what stands in front of the word embeddings, which every encoder has once.
+//! Publishers put the encoder into something larger, whose name then stands in front of every tensor
+//! (`bert.`, `0.auto_model.`, `module.bert.`): the prefix is what stands in front of the word embeddings,
+//! which every encoder has once.
 //!
-//! Refuses tensors that it does not know: a number left out silently would change every embedding. What is left out
-//! knowingly is the pooler, the task heads of Hugging Face's `BertFor…` classes, and position ids (0, 1, 2, …).
+//! Refuses tensors that it does not know: a number left out silently would change every embedding. What is
+//! left out knowingly is the pooler, the task heads of Hugging Face's `BertFor…` classes, and position ids
+//! (0, 1, 2, …).
 
 use std::collections::BTreeMap;
 use std::io::{BufWriter, Write};
@@ -25,15 +27,17 @@ use crate::error::{Error, Kind, Result};
 const ALIGNMENT: usize = 4096;
 /// Numbers converted at a time: memory does not grow with the model.
 const PIECE: usize = 1 << 18;
-/// Beside the encoder in Hugging Face's `BertFor…` classes, or above it; the encoder's output does not depend on them.
+/// Beside the encoder in Hugging Face's `BertFor…` classes, or above it; the encoder's output does not depend
+/// on them.
 const HEADS: [&str; 4] = ["cls.", "classifier.", "qa_outputs.", "pooler."];
 /// 0, 1, 2, …, which some versions of transformers store.
 const POSITION_IDS: &str = "embeddings.position_ids";
 /// What every encoder has once.
 const WORDS: &str = "embeddings.word_embeddings.weight";
 
-/// Writes `source`, a checkpoint of BERT (a safetensors file, or the index of several), to `target` in our layout: canonical names
-/// (no prefix, `LayerNorm.weight` and `.bias`), 32-bit floats, PyTorch's `[out, in]`, tensors from a page boundary on.
+/// Writes `source`, a checkpoint of BERT (a safetensors file, or the index of several), to `target` in our
+/// layout: canonical names (no prefix, `LayerNorm.weight` and `.bias`), 32-bit floats, PyTorch's `[out, in]`,
+/// tensors from a page boundary on.
 ///
 /// The same numbers give the same bytes. `target` appears whole or not at all; memory stays below 4 MiB.
 ///
@@ -128,7 +132,8 @@ fn is_prefix(prefix: &str) -> bool {
     prefix.is_empty() || prefix.ends_with('.')
 }
 
-/// The prefixes of what an encoder with this prefix lies in, the outermost first: of `0.auto_model.`, nothing and `0.`.
+/// The prefixes of what an encoder with this prefix lies in, the outermost first: of `0.auto_model.`, nothing
+/// and `0.`.
 fn above(prefix: &str) -> impl Iterator<Item = &str> {
     let inner = prefix.match_indices('.').map(|(at, _)| &prefix[..=at]).filter(move |outer| *outer != prefix);
     std::iter::once("").chain(inner)

@@ -22,7 +22,7 @@ pub use foreign::{ForeignEncoder, ForeignOutput, TokenStates};
 pub use forms::{Form, Forms, Part, Product};
 pub use inference::{GraphOptions, Outputs, Pooling, inference_graph, product_inputs_graph};
 pub use seen::{Seen, mean_of};
-pub use shards::checkpoint_files;
+pub use shards::{checkpoint_files, shard_names};
 pub use training::{
     TrainingGraph, TrainingHead, TrainingOptions, TrainingParameter, head_bias, head_weight, loss, targets,
     training_graph,

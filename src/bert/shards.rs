@@ -1,6 +1,8 @@
-//! Owns finding the tensors of a published checkpoint: in one safetensors file, or in several that an index lists.
+//! Owns finding the tensors of a published checkpoint: in one safetensors file, or in several that an index
+//! lists.
 //!
-//! Refuses an index that leads out of its directory, and tensors that the index and its files do not agree on.
+//! Refuses an index that leads out of its directory, and tensors that the index and its files do not agree
+//! on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
@@ -20,6 +22,28 @@ struct Index {
     weight_map: BTreeMap<String, String>,
 }
 
+impl Index {
+    /// The files, each once, by name.
+    fn files(&self) -> BTreeSet<&str> {
+        self.weight_map.values().map(String::as_str).collect()
+    }
+
+    /// Whether all of them lie beside the index, which is at `path`.
+    fn check_files(&self, path: &Path) -> Result<()> {
+        let names = self.files();
+        let missing: Vec<&str> =
+            names.iter().copied().filter(|name| !path.with_file_name(name).is_file()).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Model, "files that the index lists are missing")
+            .at(path)
+            .found(format!("no {}", missing.join(", no ")))
+            .expected(format!("{} files beside the index", names.len()))
+            .help("download the complete model"))
+    }
+}
+
 /// The tensors of a checkpoint, whose numbers are not read.
 pub(super) struct Checkpoint {
     /// The one file, or the index.
@@ -29,18 +53,27 @@ pub(super) struct Checkpoint {
     tensors: BTreeMap<String, usize>,
 }
 
-/// The files that a checkpoint consists of: the one file, or the index and what it lists, in the order of their names.
+/// The files that a checkpoint consists of: the one file, or the index and what it lists, in the order of
+/// their names.
 ///
 /// # Errors
-/// The index cannot be read, or names something that is not a file beside it.
+/// The index cannot be read, or a file that it lists does not lie beside it.
 pub fn checkpoint_files(path: &Path) -> Result<Vec<PathBuf>> {
     if !is_index(path) {
         return Ok(vec![path.to_path_buf()]);
     }
     let index = read_index(path)?;
-    let names: BTreeSet<&String> = index.weight_map.values().collect();
-    let beside = names.into_iter().map(|name| path.with_file_name(name));
+    index.check_files(path)?;
+    let beside = index.files().into_iter().map(|name| path.with_file_name(name));
     Ok(std::iter::once(path.to_path_buf()).chain(beside).collect())
+}
+
+/// The names of the files that an index lists, whether they are there or not.
+///
+/// # Errors
+/// The index cannot be read, or leads out of its directory.
+pub fn shard_names(index: &Path) -> Result<Vec<String>> {
+    Ok(read_index(index)?.files().into_iter().map(str::to_owned).collect())
 }
 
 fn is_index(path: &Path) -> bool {
@@ -82,19 +115,8 @@ impl Checkpoint {
             return Ok(Self { path: path.to_path_buf(), files: vec![header], tensors });
         }
         let index = read_index(path)?;
-        let names: BTreeSet<&String> = index.weight_map.values().collect();
-        let missing: Vec<&str> = names
-            .iter()
-            .filter(|name| !path.with_file_name(name).is_file())
-            .map(|name| name.as_str())
-            .collect();
-        if !missing.is_empty() {
-            return Err(Error::new(Kind::Model, "files that the index lists are missing")
-                .at(path)
-                .found(format!("no {}", missing.join(", no ")))
-                .expected(format!("{} files beside the index", names.len()))
-                .help("download the complete model"));
-        }
+        index.check_files(path)?;
+        let names = index.files();
         let mut files = Vec::new();
         let mut tensors: BTreeMap<String, usize> = BTreeMap::new();
         for (number, file) in names.iter().enumerate() {

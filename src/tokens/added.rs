@@ -1,8 +1,10 @@
-//! Owns what added tokens forbid. They are looked for in the whole text before anything else is done with it, so a place where the
-//! rest of the pipeline splits is no safe place to cut when one of them could reach across it.
+//! Owns what added tokens forbid. They are looked for in the whole text before anything else is done with it,
+//! so a place where the rest of the pipeline splits is no safe place to cut when one of them could reach
+//! across it.
 //!
-//! Refuses to look at what a file calls them: what counts is what the library searches for, which is the normalizer's work where
-//! a token says so (an ideograph is searched for with the spaces that `BertNormalizer` puts around it).
+//! Refuses to look at what a file calls them: what counts is what the library searches for, which is the
+//! normalizer's work where a token says so (an ideograph is searched for with the spaces that
+//! `BertNormalizer` puts around it).
 
 use tokenizers::{NormalizedString, Normalizer as _};
 
@@ -35,8 +37,9 @@ impl AddedTokens {
         patterns.collect::<Option<_>>().map(Self)
     }
 
-    /// What is wrong with a token on which the library would panic: nothing is left of it, so that it is found between any two bytes,
-    /// or it is white space and takes white space with it that another has taken already.
+    /// What is wrong with a token on which the library would panic: nothing is left of it, so that it is
+    /// found between any two bytes, or it is white space and takes white space with it that another has taken
+    /// already.
     pub(super) fn fault(&self) -> Option<String> {
         self.0.iter().find_map(|Pattern { content, text, left, .. }| {
             if text.is_empty() {
@@ -51,8 +54,9 @@ impl AddedTokens {
 
     /// Whether none can take part in a space between two ASCII letters or digits.
     ///
-    /// A search that finds nothing across the space finds the same on both sides of it as in the whole. A word ends there either
-    /// way (`single_word`). Stripping reaches the space only from a letter or digit beside it.
+    /// A search that finds nothing across the space finds the same on both sides of it as in the whole. A
+    /// word ends there either way (`single_word`). Stripping reaches the space only from a letter or digit
+    /// beside it.
     pub(super) fn stay_within_words(&self) -> bool {
         self.0.iter().all(|token| {
             let strips_here = token.strips && token.has_edge(char::is_alphanumeric);
@@ -60,8 +64,8 @@ impl AddedTokens {
         })
     }
 
-    /// Whether none can reach from one ideograph to the next, as they stand in the text or with spaces around each, and none asks
-    /// whether there is a next.
+    /// Whether none can reach from one ideograph to the next, as they stand in the text or with spaces around
+    /// each, and none asks whether there is a next.
     pub(super) fn stay_within_ideographs(&self) -> bool {
         self.0.iter().all(|token| {
             let pairs = || token.text.chars().zip(token.text.chars().skip(1));
@@ -73,7 +77,8 @@ impl AddedTokens {
         })
     }
 
-    /// Whether none can be found inside a run of ASCII letters and digits longer than this, or take a part of one.
+    /// Whether none can be found inside a run of ASCII letters and digits longer than this, or take a part of
+    /// one.
     pub(super) fn stay_out_of_runs(&self, longer_than: usize) -> bool {
         self.0
             .iter()
@@ -91,8 +96,8 @@ impl Pattern {
         [self.text.chars().next(), self.text.chars().next_back()].into_iter().flatten().any(of)
     }
 
-    /// Whether a space in it can be one between two ASCII letters or digits, or one that begins a word. Marks behind a letter may
-    /// have been joined to it.
+    /// Whether a space in it can be one between two ASCII letters or digits, or one that begins a word. Marks
+    /// behind a letter may have been joined to it.
     fn holds_space_between_words(&self) -> bool {
         let joined = |c: char| c.is_ascii_alphanumeric() || ('\u{C0}'..='\u{1EFF}').contains(&c);
         self.text.match_indices(' ').any(|(at, _)| {

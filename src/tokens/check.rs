@@ -1,5 +1,6 @@
-//! Owns finding the faults of a tokenizer before it is imported: ids that the network has no embedding for, special tokens that are
-//! not the vocabulary's, a template for something other than one text, texts that it cannot tokenise.
+//! Owns finding the faults of a tokenizer before it is imported: ids that the network has no embedding for,
+//! special tokens that are not the vocabulary's, a template for something other than one text, texts that it
+//! cannot tokenise.
 //!
 //! Refuses to mend any of them: the ids would not be those that the network was trained on.
 
@@ -15,7 +16,8 @@ use crate::error::{Error, Kind, Result};
 const TRIED_TOGETHER: usize = 256;
 /// Every character up to here is tried: controls, Latin, modifiers, combining marks.
 const ALL_UP_TO: u32 = 0x370;
-/// Of the others, every one that is so far from the last: some of every script, of ideographs, emoji, private use, unassigned ones.
+/// Of the others, every one that is so far from the last: some of every script, of ideographs, emoji, private
+/// use, unassigned ones.
 const STEP: usize = 61;
 /// Characters of a word longer than any vocabulary's.
 const LONG_WORD: usize = 2000;
@@ -42,9 +44,9 @@ impl Tokenizer {
         let bytes = std::fs::read(path).map_err(|source| Error::io("read the tokenizer", path, source))?;
         let tokenizer = Self::from_bytes(&bytes, path)?;
         let checked = check_vocabulary(&tokenizer, embeddings)
+            .and_then(|()| try_characters(&tokenizer))
             .and_then(|()| check_added_tokens(&tokenizer, &bytes))
-            .and_then(|()| check_template(&tokenizer, embeddings))
-            .and_then(|()| try_characters(&tokenizer));
+            .and_then(|()| check_template(&tokenizer, embeddings));
         checked.map(|()| tokenizer).map_err(|error| error.at(path))
     }
 }

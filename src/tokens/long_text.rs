@@ -1,24 +1,27 @@
-//! Owns cutting a long text *before* it is tokenised, at a place that provably leaves the first ids unchanged.
+//! Owns cutting a long text *before* it is tokenised, at a place that provably leaves the first ids
+//! unchanged.
 //!
-//! `tokenizers` encodes a whole text before it truncates: 10 MB take 8 s and 1.5 GiB. The ids of a start `text[..end]` are
-//! the first ids of the whole text when no step of the pipeline looks across `end`. The steps are: added tokens are searched for in
-//! the text, what lies between them is normalised, others are searched for in that, the rest is split, and the model sees each
-//! piece alone. Two cuts are used:
+//! `tokenizers` encodes a whole text before it truncates: 10 MB take 8 s and 1.5 GiB. The ids of a start
+//! `text[..end]` are the first ids of the whole text when no step of the pipeline looks across `end`. The
+//! steps are: added tokens are searched for in the text, what lies between them is normalised, others are
+//! searched for in that, the rest is split, and the model sees each piece alone. Two cuts are used:
 //!
-//! * **At an ASCII space between two ASCII letters or digits**, when the pre-tokenizer splits there (`BertPreTokenizer`,
-//!   `WhitespaceSplit`, `Metaspace` with `split`). Normalisers of the kinds in [`is_local`] work on characters or on grapheme
-//!   clusters, and neither an ASCII space nor a letter beside it combines with its neighbours; that this one leaves such a space
-//!   alone is tried (`keeps_words`).
+//! * **At an ASCII space between two ASCII letters or digits**, when the pre-tokenizer splits there
+//!   (`BertPreTokenizer`, `WhitespaceSplit`, `Metaspace` with `split`). Normalisers of the kinds in
+//!   [`is_local`] work on characters or on grapheme clusters, and neither an ASCII space nor a letter beside
+//!   it combines with its neighbours; that this one leaves such a space alone is tried (`keeps_words`).
 //! * **Between two CJK ideographs**, when `BertNormalizer` surrounds each with spaces.
 //!
 //! Neither is used when an added token could reach across such a place (`added`).
 //!
-//! A text without such a place for megabytes is usually one run of letters and digits. WordPiece turns a word of more than
-//! `max_input_chars_per_word` characters into `[UNK]` whatever it is, so a run of ASCII letters and digits longer than
-//! [`LONG_RUN`] may be shortened to that length: it is inside one word (nothing splits between two of them), the word stays
-//! beyond the limit, and its one id stays `[UNK]`. An added token that could be found in such a run forbids it.
+//! A text without such a place for megabytes is usually one run of letters and digits. WordPiece turns a word
+//! of more than `max_input_chars_per_word` characters into `[UNK]` whatever it is, so a run of ASCII letters
+//! and digits longer than [`LONG_RUN`] may be shortened to that length: it is inside one word (nothing splits
+//! between two of them), the word stays beyond the limit, and its one id stays `[UNK]`. An added token that
+//! could be found in such a run forbids it.
 //!
-//! Refuses to guess: for any other pipeline, and where there is no such place, the whole text is encoded, slow but right.
+//! Refuses to guess: for any other pipeline, and where there is no such place, the whole text is encoded,
+//! slow but right.
 
 use std::borrow::Cow;
 
@@ -28,7 +31,8 @@ use tokenizers::{NormalizedString, Normalizer as _};
 
 use super::added::{AddedTokens, is_ideograph};
 
-/// Texts up to this many bytes are encoded whole, which takes some 10 ms and gives an exact count of what was cut off.
+/// Texts up to this many bytes are encoded whole, which takes some 10 ms and gives an exact count of what was
+/// cut off.
 pub(super) const LONG_TEXT_BYTES: usize = 16 * 1024;
 
 /// Longest run of ASCII letters and digits that is kept whole.
@@ -65,8 +69,9 @@ struct ModelDescription {
 }
 
 impl Pipeline {
-    /// What follows from what a `tokenizer.json` says about itself, and from what the tokenizer made from it searches for; anything
-    /// unknown makes it uncuttable. Runs of letters and digits are kept up to `long_run`.
+    /// What follows from what a `tokenizer.json` says about itself, and from what the tokenizer made from it
+    /// searches for; anything unknown makes it uncuttable. Runs of letters and digits are kept up to
+    /// `long_run`.
     pub(super) fn of(
         file: &Description,
         inner: &tokenizers::Tokenizer,
@@ -87,7 +92,8 @@ impl Pipeline {
                 && (word_piece || model.kind == "Unigram")
                 && added.stay_within_words(),
             continues_after_spaces: (bert || continues(pre_tokenizer, normalizer))
-                // The space in front of such a token stands alone, or at an end, where it may be stripped or not.
+                // The space in front of such a token stands alone, or at an end, where it may be stripped or
+                // not.
                 && !(strips(normalizer) && added.begin_words()),
             splits_ideographs: bert
                 && word_piece
@@ -158,8 +164,8 @@ fn between_ideographs(text: &str, at: usize) -> bool {
     at >= 3 && text.is_char_boundary(at) && ideograph(text.get(at - 3..at)) && ideograph(text.get(at..at + 3))
 }
 
-/// Whether the normalizer leaves a space between ASCII letters or digits alone, and makes letters or digits of those: what a table
-/// of replacements says is not known otherwise.
+/// Whether the normalizer leaves a space between ASCII letters or digits alone, and makes letters or digits
+/// of those: what a table of replacements says is not known otherwise.
 fn keeps_words(inner: &tokenizers::Tokenizer) -> bool {
     let Some(normalizer) = inner.get_normalizer() else { return true };
     let normalized = |text: &str| {
@@ -176,7 +182,8 @@ fn keeps_words(inner: &tokenizers::Tokenizer) -> bool {
     })
 }
 
-/// Whether a pre-tokenizer splits at spaces (alone, or as a step of a sequence of steps that only split further).
+/// Whether a pre-tokenizer splits at spaces (alone, or as a step of a sequence of steps that only split
+/// further).
 fn splits_words(pre_tokenizer: &Value) -> bool {
     match pre_tokenizer["type"].as_str() {
         Some("WhitespaceSplit" | "BertPreTokenizer") => true,
@@ -190,8 +197,8 @@ fn splits_words(pre_tokenizer: &Value) -> bool {
     }
 }
 
-/// Whether a normaliser looks at characters or grapheme clusters only. `Replace` is taken in the one form that multilingual
-/// models use: runs of spaces become one, or the mark that `Metaspace` splits at.
+/// Whether a normaliser looks at characters or grapheme clusters only. `Replace` is taken in the one form
+/// that multilingual models use: runs of spaces become one, or the mark that `Metaspace` splits at.
 fn is_local(normalizer: &Value, pre_tokenizer: &Value) -> bool {
     match normalizer["type"].as_str() {
         None => normalizer.is_null(),
@@ -220,8 +227,9 @@ fn steps(pre_tokenizer: &Value) -> &[Value] {
     }
 }
 
-/// Whether a word behind a space is encoded alike at the start of a text that begins with that space. `Metaspace` marks the start
-/// of a word by the space before it, or itself (`always`): then the space may be lost on the way (`Strip`, `WhitespaceSplit`).
+/// Whether a word behind a space is encoded alike at the start of a text that begins with that space.
+/// `Metaspace` marks the start of a word by the space before it, or itself (`always`): then the space may be
+/// lost on the way (`Strip`, `WhitespaceSplit`).
 fn continues(pre_tokenizer: &Value, normalizer: &Value) -> bool {
     let steps = steps(pre_tokenizer);
     let mut metaspaces = steps.iter().filter(|step| step["type"].as_str() == Some("Metaspace"));

@@ -1,5 +1,5 @@
-//! Owns the trial of cutting: made-up tokenizers of every kind, and texts of what is likely to be cut wrongly. What a tokenizer gives for
-//! a text that is long to it must be what it gives for the whole.
+//! Owns the trial of cutting: made-up tokenizers of every kind, and texts of what is likely to be cut
+//! wrongly. What a tokenizer gives for a text that is long to it must be what it gives for the whole.
 
 use std::path::Path;
 
@@ -223,7 +223,7 @@ fn made_up_tokenizers_give_long_texts_the_ids_of_the_whole() {
     let mut draw = Draw(2026);
     let path = Path::new("made-up");
     let (mut made, mut cut, mut in_pieces) = (0, 0, 0);
-    for _ in 0..2500 {
+    for _ in 0..1200 {
         let file = tokenizer_json(&mut draw);
         let bytes = file.to_string().into_bytes();
         let long = LongText { bytes: 24, run: 16 };
@@ -248,7 +248,7 @@ fn made_up_tokenizers_give_long_texts_the_ids_of_the_whole() {
             in_pieces += usize::from(windows_are_of_the_whole(&mut draw, &tokenizer, &whole, &text, &file));
         }
     }
-    assert!(made > 1500 && cut > 1500 && in_pieces > 1500, "{made} made, {cut} cut, {in_pieces} in pieces");
+    assert!(made > 800 && cut > 800 && in_pieces > 800, "{made} made, {cut} cut, {in_pieces} in pieces");
 }
 
 /// Compares all windows of a text; whether there were several.

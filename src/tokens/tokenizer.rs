@@ -181,7 +181,8 @@ impl Tokenizer {
         ["[PAD]", "<pad>"].iter().find_map(|token| self.inner.token_to_id(token))
     }
 
-    /// Token ids of the texts, special tokens included, each text cut to `max_length` ids with its special tokens kept.
+    /// Token ids of the texts, special tokens included, each text cut to `max_length` ids with its special
+    /// tokens kept.
     ///
     /// # Errors
     /// The tokenizer fails on a text, or `max_length` leaves no room beside the special tokens.
@@ -234,8 +235,8 @@ impl Tokenizer {
         Ok((encoding, lost))
     }
 
-    /// The encoding of a start of `text` that is certain to give the first `room` ids of the whole, and a lower bound on the
-    /// number of tokens in the rest; `None` when the whole text must be encoded.
+    /// The encoding of a start of `text` that is certain to give the first `room` ids of the whole, and a
+    /// lower bound on the number of tokens in the rest; `None` when the whole text must be encoded.
     fn certain_start(&self, text: &str, room: usize) -> Result<Option<(tokenizers::Encoding, u64)>> {
         let mut wanted = 16 * room;
         while let Some(end) = self.pipeline.safe_end(text, wanted) {
@@ -333,7 +334,8 @@ fn switch_dropout_off(inner: &mut tokenizers::Tokenizer) {
     }
 }
 
-/// Reads the tables of replacements in the normalizer for themselves: within a tokenizer, the library panics on a damaged one.
+/// Reads the tables of replacements in the normalizer for themselves: within a tokenizer, the library panics
+/// on a damaged one.
 fn check_replacements(normalizer: &Value) -> serde_json::Result<()> {
     if normalizer["type"] == "Precompiled" {
         // As text, because the library borrows from it.

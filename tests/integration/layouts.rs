@@ -160,7 +160,7 @@ fn every_layout_of_a_checkpoint_becomes_the_same_backbone() {
     {
         let name = format!("prefix-{number}");
         let mut all = prefixed(prefix, &tensors());
-        let pooler = tensors()["embeddings.LayerNorm.weight"].clone();
+        let pooler = tensors()["embeddings.LayerNorm.gamma"].clone();
         all.insert(format!("{prefix}pooler.dense.bias"), pooler.clone());
         // A head lies beside the encoder.
         all.insert(format!("{}cls.bias", prefix.strip_suffix("bert.").unwrap_or(prefix)), pooler);
