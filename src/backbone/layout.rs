@@ -145,7 +145,8 @@ pub(super) fn no_network(folder: &Path, names: &[String]) -> Error {
     let other =
         "take the model's safetensors, or convert it to PyTorch's format first and that to safetensors";
     let shards = |name: &str| name.starts_with("model-") && name.ends_with(".safetensors");
-    let formats: [(&dyn Fn(&str) -> bool, &str, &str); 6] = [
+    type Named<'n> = &'n dyn Fn(&str) -> bool;
+    let formats: [(Named<'_>, &str, &str); 6] = [
         (
             &shards,
             "parts of sharded weights without their index",

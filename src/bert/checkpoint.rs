@@ -91,8 +91,7 @@ fn canonical_names<'c>(checkpoint: &'c Checkpoint, wanted: &[Expected]) -> Resul
         let canonical =
             plain.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias");
         // Outside the encoder, a tensor by the name of one of the encoder's is another of the same.
-        let same =
-            |tensor: &&Expected| canonical.strip_suffix(&tensor.name).is_some_and(|outer| is_prefix(outer));
+        let same = |tensor: &&Expected| canonical.strip_suffix(&tensor.name).is_some_and(is_prefix);
         let canonical = match wanted.iter().find(same).filter(|_| inside.is_none()) {
             Some(tensor) => tensor.name.clone(),
             None => canonical,

@@ -12,7 +12,7 @@ use super::options::{MemoryArguments, RuntimeArguments, TableArguments, TrustArg
 use super::terminal::{TableProgress, Terminal};
 use crate::classifier::{Classifier, Model, OpenOptions, TaskPrediction, WindowLogits, refuse_unsigned};
 use crate::data::{
-    RecordFormat, RecordValue, RecordWriter, Room, Row, RowStream, TableReader, write_atomically,
+    CARRIED, RecordFormat, RecordValue, RecordWriter, Room, Row, RowStream, TableReader, write_atomically,
 };
 use crate::embed::{LIMITED_WINDOW_BYTES, Progress, TextNotes};
 use crate::error::{Error, Kind, Result};
@@ -25,8 +25,6 @@ const WINDOW_ROWS: usize = 1024;
 const WINDOW_BYTES: usize = 8 << 20;
 /// How long the rows that follow the first one of a pipe are waited for, to see whether they are many.
 const PATIENCE: Duration = Duration::from_millis(50);
-/// What stands in front of the name of an input's column that the output needs for itself.
-const CARRIED: &str = "input_";
 
 /// Label texts with a trained model.
 #[derive(Debug, Args)]
@@ -100,22 +98,9 @@ enum Explain {
 }
 
 pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
-    let source = arguments.table.source(&arguments.data)?;
     let format = output_format(arguments, terminal)?;
-    let bytes = if arguments.memory.limit().is_some() { LIMITED_WINDOW_BYTES / 2 } else { WINDOW_BYTES };
-    let column = arguments.table.text_or(text_column(arguments)?.as_deref(), &arguments.model);
-    let name = column.name.clone();
-    let prepare = move |reader: &mut TableReader| {
-        let text = reader.text(&column)?;
-        match format {
-            RecordFormat::Jsonl => reader.carry(),
-            RecordFormat::Csv | RecordFormat::Tsv => reader.carry_known()?,
-        }
-        Ok(text)
-    };
-    let (mut rows, text) = RowStream::open(&source, Room { rows: WINDOW_ROWS, bytes }, prepare)?;
+    let (mut rows, text) = open_rows(arguments, format, terminal)?;
     let header = rows.header().clone();
-    header.doubt(&name).into_iter().for_each(|doubt| terminal.warn(doubt));
     let options = OpenOptions {
         runtime: arguments.runtime.options(),
         backbone: arguments.backbone.clone(),
@@ -163,6 +148,25 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
     terminal.notes(&notes, classifier.model().long(), classifier.max_length());
     terminal.left_out(&rows.left_out());
     Ok(Outcome::Done)
+}
+
+/// Opens the table and begins to read it; gives the place of the texts, too.
+fn open_rows(arguments: &Arguments, format: RecordFormat, terminal: &Terminal) -> Result<(RowStream, usize)> {
+    let source = arguments.table.source(&arguments.data)?;
+    let bytes = if arguments.memory.limit().is_some() { LIMITED_WINDOW_BYTES / 2 } else { WINDOW_BYTES };
+    let column = arguments.table.text_or(text_column(arguments)?.as_deref(), &arguments.model);
+    let name = column.name.clone();
+    let prepare = move |reader: &mut TableReader| {
+        let text = reader.text(&column)?;
+        match format {
+            RecordFormat::Jsonl => reader.carry(),
+            RecordFormat::Csv | RecordFormat::Tsv => reader.carry_known()?,
+        }
+        Ok(text)
+    };
+    let (rows, text) = RowStream::open(&source, Room { rows: WINDOW_ROWS, bytes }, prepare)?;
+    rows.header().doubt(&name).into_iter().for_each(|doubt| terminal.warn(doubt));
+    Ok((rows, text))
 }
 
 /// The text column that the model was trained with, if it is known.

@@ -83,19 +83,6 @@ impl Format {
                 .help("say --format csv, tsv, jsonl, json, parquet or lines")),
         }
     }
-
-    /// The format that the extension of a file to be written stands for.
-    ///
-    /// # Errors
-    /// It stands for none, or for a compressed file: what is written is not compressed.
-    pub fn of_output(path: &Path) -> Result<Self> {
-        if names_compressed(path) {
-            return Err(Error::new(Kind::Usage, "tables are written uncompressed")
-                .at(path)
-                .help("leave .gz or .zst away from the name, and compress the file afterwards"));
-        }
-        Self::of_path(path)
-    }
 }
 
 /// Whether a file's name says that it is compressed.
@@ -214,12 +201,6 @@ mod tests {
             let error = Format::of_path(Path::new(path)).unwrap_err();
             assert!(error.to_string().contains(".jsonl"), "{error}");
         }
-    }
-
-    #[test]
-    fn what_is_written_is_not_called_compressed() {
-        assert_eq!(Format::of_output(Path::new("a.csv")).unwrap(), Format::Csv);
-        assert!(Format::of_output(Path::new("a.csv.gz")).unwrap_err().to_string().contains("uncompressed"));
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub use label_name::{LabelNames, label_of_number, label_of_text};
 pub use labels::{LabelSet, Rare};
 pub use output::{replace_directory, replace_file, write_atomically};
 pub use reading::{Delimiter, Quoting, Reading, TextEncoding};
-pub use records::{RecordFormat, RecordValue, RecordWriter};
+pub use records::{CARRIED, RecordFormat, RecordValue, RecordWriter};
 pub use split::{Part, SplitOptions, split};
 pub use stream::{Room, RowStream};
 pub use table::{Row, TableReader};

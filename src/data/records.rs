@@ -7,6 +7,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use super::cell::{Cell, json_text};
+use super::format::names_compressed;
 use crate::error::{Error, Kind, Result};
 
 /// How results are written.
@@ -49,6 +50,11 @@ impl RecordFormat {
     /// # Errors
     /// It stands for none.
     pub fn of_path(path: &Path) -> Result<Self> {
+        if names_compressed(path) {
+            return Err(Error::new(Kind::Usage, "tables are written uncompressed")
+                .at(path)
+                .help("leave .gz or .zst away from the name, and compress the file afterwards"));
+        }
         let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
         match extension.as_deref() {
             Some("jsonl" | "ndjson") => Ok(Self::Jsonl),
@@ -88,6 +94,9 @@ impl RecordValue<'_> {
         }
     }
 }
+
+/// What is put in front of the name of a carried column that the output uses itself.
+pub const CARRIED: &str = "input_";
 
 /// Writes result rows to anything.
 pub struct RecordWriter<'w> {
@@ -132,10 +141,11 @@ impl<'w> RecordWriter<'w> {
         self.write_with(values, &[])
     }
 
-    /// The same with values that no column has; CSV has no place for them.
+    /// The same with values that no column has; CSV has no place for them. One with a column's name gets
+    /// [`CARRIED`] in front of it.
     ///
     /// # Errors
-    /// It cannot be written, or one of them has a column's name.
+    /// It cannot be written.
     pub fn write_with(&mut self, values: &[RecordValue<'_>], others: &[(String, Cell)]) -> Result<()> {
         match &mut self.target {
             Target::Jsonl(out, line) => {
@@ -145,10 +155,13 @@ impl<'w> RecordWriter<'w> {
                     value.write_json(line);
                 }
                 for (name, cell) in others {
-                    if self.columns.contains(name) {
-                        return Err(twice(name));
+                    let mut own = Cow::Borrowed(name.as_str());
+                    while self.columns.iter().any(|column| **column == *own)
+                        || (*own != **name && others.iter().any(|(other, _)| **other == *own))
+                    {
+                        own.to_mut().insert_str(0, CARRIED);
                     }
-                    begin_entry(line, name);
+                    begin_entry(line, &own);
                     cell.write_json(line);
                 }
                 line.extend(if line.is_empty() { &b"{}\n"[..] } else { b"}\n" });
@@ -269,10 +282,9 @@ mod tests {
         let mut writer = RecordWriter::new(&mut out, RecordFormat::Jsonl, &["a".to_owned()]).unwrap();
         let others = |name: &str| [(name.to_owned(), Cell::Bool(false))];
         writer.write_with(&[RecordValue::Integer(1)], &others("b")).unwrap();
-        let error = writer.write_with(&[RecordValue::Integer(1)], &others("a")).unwrap_err().to_string();
-        assert!(error.contains("same name") && error.contains("\"a\""), "{error}");
+        writer.write_with(&[RecordValue::Integer(1)], &others("a")).unwrap();
         drop(writer);
-        assert_eq!(String::from_utf8(out).unwrap(), "{\"a\":1,\"b\":false}\n");
+        assert_eq!(String::from_utf8(out).unwrap(), "{\"a\":1,\"b\":false}\n{\"a\":1,\"input_a\":false}\n");
     }
 
     #[test]

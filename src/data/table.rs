@@ -21,6 +21,7 @@ use super::header::{Header, TextColumn};
 use super::json::{JsonRows, Layout};
 use super::lines::Lines;
 use super::reading::Delimiter;
+use super::records::CARRIED;
 use crate::error::{Error, Kind, Result};
 use crate::recognize::{Thing, Wanted};
 
@@ -34,10 +35,6 @@ pub struct Row {
     /// Names and values that no column has: keys that first appear in a later row of JSON.
     pub others: Vec<(String, Cell)>,
     /// Where its carried columns are to be found as they are.
-    #[cfg_attr(
-        not(feature = "parquet"),
-        expect(dead_code, reason = "no row of this build comes from a batch")
-    )]
     pub(super) origin: Option<Origin>,
 }
 
@@ -262,7 +259,7 @@ impl TableReader {
             if !taken.contains(&name.as_str()) {
                 return name.clone();
             }
-            let other = format!("input_{name}");
+            let other = format!("{CARRIED}{name}");
             let other = if used.contains(&other) { free_name(&other, &used) } else { other };
             used.insert(other.clone());
             other
