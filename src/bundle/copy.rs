@@ -4,9 +4,9 @@
 //! memory, a copy in memory cannot. It has a name only until ONNX Runtime, which opens files by name, has opened it; what a process
 //! that was killed right then has left behind goes away with the next copy. Refuses a file that changes while it is copied.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{Read as _, Seek as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -108,8 +108,9 @@ fn copied(original: &mut File, before: Identity, folder: &Path) -> std::io::Resu
     remove_left_behind(folder);
     // The path that messages of ONNX Runtime and its own checks see must be the real one.
     let folder = folder.canonicalize()?;
-    // mkdtemp(3): nobody else may enter it.
-    let own = tempfile::Builder::new().prefix(PREFIX).tempdir_in(&folder)?;
+    // Nobody else may enter it, whoever may read the bundle.
+    let own_only = Permissions::from_mode(0o700);
+    let own = tempfile::Builder::new().prefix(PREFIX).permissions(own_only).tempdir_in(&folder)?;
     let path = own.path().join(NAME);
     let mut file = File::options().read(true).write(true).create_new(true).open(&path)?;
     file.try_lock()?;
@@ -157,8 +158,6 @@ fn remove_left_behind(folder: &Path) {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     fn original(folder: &Path) -> PathBuf {

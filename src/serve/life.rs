@@ -130,12 +130,16 @@ fn announce(server: &Server, address: SocketAddr) {
     let scheme = if server.options.tls.is_some() { "https" } else { "http" };
     let model = server.model.get();
     let card = &model.card;
+    let copy = model.classifier.copy();
     let fields = [
         ("address", format!("{scheme}://{address}").into()),
         ("bundle", server.options.bundle.display().to_string().into()),
         ("fingerprint", card.fingerprint.as_str().into()),
         ("precision", card.precision.as_str().into()),
         ("keys", keys.as_ref().map_or(0, |keys| keys.count()).into()),
+        ("copy_in", copy.map(|copy| copy.folder.display().to_string()).into()),
+        ("copy_bytes", copy.map(|copy| copy.bytes).into()),
+        ("copy_shares_blocks", copy.map(|copy| copy.shared).into()),
     ];
     server.log.info("serving", &fields);
     if !address.ip().is_loopback() {

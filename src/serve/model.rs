@@ -102,18 +102,11 @@ impl Model {
         }
     }
 
-    /// Says where the private copy lies, and warns where that is memory.
+    /// Warns of a private copy in memory.
     pub(super) fn say_copy(&self, log: &Log) {
-        let Some(copy) = self.classifier.copy() else { return };
+        let Some(copy) = self.classifier.copy().filter(|copy| copy.in_memory) else { return };
         let fields = [("folder", copy.folder.display().to_string().into()), ("bytes", copy.bytes.into())];
-        match (copy.in_memory, copy.shared) {
-            (true, _) => log.warn(
-                "the private copy of the bundle takes memory: say --copy-to a folder on a disk",
-                &fields,
-            ),
-            (_, true) => log.info("private copy, which shares the disk blocks of the bundle", &fields),
-            _ => log.info("private copy", &fields),
-        }
+        log.warn("the private copy of the bundle takes memory: say --copy-to a folder on a disk", &fields);
     }
 
     /// The tasks.
