@@ -37,7 +37,7 @@ const PLAIN: [&str; 29] = [
 ];
 
 /// The same in one file, where the name alone does not say so.
-const PLAIN_THERE: [(&str, &str); 19] = [
+const PLAIN_THERE: [(&str, &str); 21] = [
     ("backbone/trial/refusals.rs", "states"),
     ("backbone/trial/refusals.rs", "found"),
     ("backbone/trial/refusals.rs", "expected"),
@@ -47,6 +47,8 @@ const PLAIN_THERE: [(&str, &str); 19] = [
     ("bundle/self_test.rs", "worst.1"),
     ("bundle/self_test.rs", "worst.2"),
     ("cli/classes.rs", "label.chars().take(LABEL).collect::<String>()"),
+    ("data/column_use.rs", "other"),
+    ("data/encoding.rs", "text.trim_end_matches('\\u{fffd}')"),
     ("data/features.rs", "cell.as_str().unwrap_or(\"null\")"),
     ("data/json.rs", "key"),
     ("data/records.rs", "twice.1.as_str()"),
@@ -146,11 +148,14 @@ fn shown(literal: &str, arguments: &[String]) -> Vec<String> {
     for part in literal.replace("{{", "").replace("}}", "").split('{').skip(1) {
         let inside = part.split('}').next().unwrap();
         let (name, form) = inside.split_once(':').unwrap_or((inside, ""));
+        let argument = |place: usize| {
+            arguments.get(place).cloned().unwrap_or_else(|| "an argument that was not found".to_owned())
+        };
         let own = if name.is_empty() {
             next += 1;
-            arguments.get(next - 1).cloned().unwrap_or_else(|| "an argument that was not found".to_owned())
+            argument(next - 1)
         } else {
-            name.to_owned()
+            name.parse().map_or_else(|_| name.to_owned(), argument)
         };
         if form.ends_with('?') {
             found.push(own);
@@ -205,5 +210,6 @@ fn debug_forms_are_found_wherever_they_are() {
     assert_eq!(of("format!(\n    \"{}: {:?}\",\n    one(\"x, y\"),\n    two\n)"), ["two"]);
     assert_eq!(of("write!(f, \"{{:?}} {name} {width:>5}\")"), Vec::<String>::new());
     assert_eq!(of("// format!(\"{x:?}\")\n'\"'; x.field(\"a\", format!(\"{y:?}\")); say(\"{z:?}\")"), ["z"]);
+    assert_eq!(of("format!(\"{0} {1:?}\", a, b.c)"), ["b.c"]);
     assert_eq!(of("#[cfg(test)]\nformat!(\"{x:?}\")"), Vec::<String>::new());
 }
