@@ -67,12 +67,12 @@ pub enum Wanted {
 
 /// Formats of other programs, by their first bytes.
 const FOREIGN: [(&[u8], &str); 12] = [
+    (b"Rar!\x1a\x07", "a RAR archive"),
     (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
     (b"SQLite format 3\0", "an SQLite database"),
-    (b"%PDF", "a PDF document"),
+    (b"%PDF-", "a PDF document"),
     (b"ARROW1", "an Arrow file"),
     (b"Obj\x01", "an Avro file"),
-    (b"ORC", "an ORC file"),
     (b"\x89HDF", "an HDF5 file"),
     (b"\x93NUMPY", "a NumPy array"),
     (b"\xd0\xcf\x11\xe0", "a document of an old Office"),
@@ -82,11 +82,12 @@ const FOREIGN: [(&[u8], &str); 12] = [
 ];
 
 /// Formats that have to be unpacked, by their first bytes.
-const COMPRESSED: [(&[u8], Thing); 4] = [
+const COMPRESSED: [(&[u8], Thing); 5] = [
     (b"\x1f\x8b", Thing::Compressed("gzip", "gzip -d")),
     (b"\x28\xb5\x2f\xfd", Thing::Compressed("Zstandard", "zstd -d")),
     (b"\xfd7zXZ\0", Thing::Compressed("xz", "xz -d")),
-    (b"BZh", Thing::Compressed("bzip2", "bzip2 -d")),
+    (b"\x04\x22\x4d\x18", Thing::Compressed("lz4", "lz4 -d")),
+    (b"\x1f\x9d", Thing::Compressed("compress", "gzip -d")),
 ];
 
 impl Thing {
@@ -107,7 +108,8 @@ impl Thing {
         if start.starts_with(b"PK\x03\x04") || start.starts_with(b"PK\x05\x06") {
             return Some(zip(start));
         }
-        if start.starts_with(b"PAR1") {
+        // Letters that a text may begin with tell nothing alone.
+        if start.starts_with(b"PAR1\x15") {
             return Some(Self::Parquet);
         }
         if start.starts_with(b"version https://git-lfs") {
@@ -118,6 +120,15 @@ impl Thing {
             && u64::from_le_bytes(*header) < 1 << 32
         {
             return Some(Self::Safetensors);
+        }
+        if start.starts_with(b"BZh") && start.get(4..10) == Some(b"1AY&SY") {
+            return Some(Self::Compressed("bzip2", "bzip2 -d"));
+        }
+        if start.get(257..262) == Some(b"ustar") {
+            return Some(Self::Foreign("a tar archive"));
+        }
+        if start.starts_with(b"ORC") && !is_text(start) {
+            return Some(Self::Foreign("an ORC file"));
         }
         let foreign = FOREIGN.iter().map(|(magic, what)| (*magic, Self::Foreign(what)));
         foreign.chain(COMPRESSED).find(|(magic, _)| start.starts_with(magic)).map(|(_, thing)| thing)
@@ -255,7 +266,19 @@ impl Thing {
         match self {
             Self::Bundle | Self::Run => format!("give the table first, and this with --model {place}"),
             Self::Backbone => format!("give the table first, and this with --backbone {place}"),
-            Self::Parquet => "save it to a file, give that, and say --format parquet".to_owned(),
+            Self::Parquet if place == "-" => {
+                "save it to a file, give that, and say --format parquet".to_owned()
+            }
+            Self::Parquet => "say --format parquet".to_owned(),
+            Self::Zip | Self::Foreign("a tar archive" | "a RAR archive" | "a 7-Zip archive") => {
+                "unpack it, and give the table that is in it".to_owned()
+            }
+            Self::Foreign("a document of an old Office") => {
+                "save it as CSV (UTF-8) in the program it was made with".to_owned()
+            }
+            Self::Foreign(
+                "an Arrow file" | "an Avro file" | "an ORC file" | "an HDF5 file" | "a NumPy array",
+            ) => "write the table as Parquet, and give that".to_owned(),
             _ => "give the file that the texts are in".to_owned(),
         }
     }

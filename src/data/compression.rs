@@ -9,42 +9,13 @@ use flate2::bufread::MultiGzDecoder;
 
 use super::format::names_compressed;
 use crate::error::{Error, Kind, Result};
+use crate::recognize::{Thing, Wanted};
 
 const GZIP: &[u8] = b"\x1f\x8b";
 const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
 /// Bytes that tell every kind of file below.
 const ENOUGH: usize = 512;
 const BUFFER: usize = 1 << 16;
-
-/// Kinds of files that are no tables of text: their first bytes, what they are, what to do.
-const OTHERS: [(&[u8], &str, &str); 18] = [
-    (b"PAR1\x15", "a Parquet file", "say --format parquet"),
-    (
-        b"PK\x03\x04",
-        "an Excel workbook, or another ZIP archive",
-        "save the sheet as CSV, or unpack the archive",
-    ),
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Excel workbook of the old kind", "save the sheet as CSV"),
-    (b"ARROW1\0\0", "an Arrow file", "write the table as Parquet"),
-    (b"Obj\x01", "an Avro file", "write the table as Parquet"),
-    (b"SQLite format 3\0", "an SQLite database", "write the table as CSV"),
-    (b"\x89HDF\r\n", "an HDF5 file", "write the table as Parquet"),
-    (b"\x93NUMPY", "a NumPy array", "write the table as Parquet"),
-    (b"%PDF-1.", "a PDF document", "write its texts as a table"),
-    (b"\xfd7zXZ\0", "compressed by xz", "unpack it: unxz"),
-    (b"\x04\x22\x4d\x18", "compressed by lz4", "unpack it: unlz4"),
-    (b"\x1f\x9d", "compressed by compress", "unpack it: gunzip"),
-    (b"\x1f\xa0", "compressed by compress", "unpack it: gunzip"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it"),
-    (b"Rar!\x1a\x07", "a RAR archive", "unpack it"),
-    (GZIP, "compressed twice", "unpack it once: gunzip"),
-    (ZSTD, "compressed twice", "unpack it once: unzstd"),
-    (
-        b"version https://git-lfs.github.com/spec/v1",
-        "a pointer of Git LFS to the table, not the table",
-        "fetch it: git lfs pull",
-    ),
-];
 
 /// A table's own bytes, unpacked where they are packed; `path` where they come from a file.
 ///
@@ -65,21 +36,11 @@ pub(super) fn unpacked(input: Box<dyn BufRead>, path: Option<&Path>) -> Result<B
     if head.is_empty() {
         return Err(super::table::empty_table());
     }
-    match other_kind(&head) {
-        Some((kind, help)) => Err(Error::new(Kind::Table, "this is no table of text").found(kind).help(help)),
+    // What is packed twice is not unpacked twice.
+    match Thing::of_start(&head) {
+        Some(thing) => Err(thing.instead_of(Wanted::Table, path)),
         None => Ok(input),
     }
-}
-
-/// What begins like this, if it is no table of text, and what to do with it.
-fn other_kind(head: &[u8]) -> Option<(&'static str, &'static str)> {
-    if head.get(257..262) == Some(b"ustar") {
-        return Some(("a tar archive", "unpack it: tar xf"));
-    }
-    if head.starts_with(b"BZh") && head.get(4..10) == Some(b"1AY&SY") {
-        return Some(("compressed by bzip2", "unpack it: bunzip2"));
-    }
-    OTHERS.iter().find(|(start, _, _)| head.starts_with(start)).map(|(_, kind, help)| (*kind, *help))
 }
 
 /// Starts unpacking what begins like something packed; whether it does.
@@ -258,14 +219,15 @@ mod tests {
 
     #[test]
     fn files_of_other_kinds_are_named() {
+        let sheet = [&b"PK\x03\x04"[..], &[0; 26], b"[Content_Types].xml"].concat();
         let twice = gzip(&gzip(b"text\na\n"));
         let bzip: &[u8] = b"BZh91AY&SY\x01";
         for (bytes, kind) in [
-            (&b"PK\x03\x04\x14\0"[..], "Excel"),
+            (&sheet[..], "spreadsheet"),
             (b"PAR1\x15\x04", "Parquet"),
             (b"\xfd7zXZ\0\0", "xz"),
             (bzip, "bzip2"),
-            (&twice, "twice"),
+            (&twice, "packed with gzip"),
             (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS"),
         ] {
             let error = read(bytes, None).unwrap_err();

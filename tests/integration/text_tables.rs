@@ -280,8 +280,8 @@ fn a_damaged_compressed_table_is_no_short_table() {
     }
     let plain = place.file("plain.csv.gz", content);
     place.embed(&plain, &[]).fails_with(&["plain.csv.gz", "not compressed"]);
-    let xlsx = place.file("sheet.csv", b"PK\x03\x04\x14\0\x06\0\x08\0\0\0!\0");
-    place.embed(&xlsx, &[]).fails_with(&["Excel", "save the sheet as CSV"]);
+    let xlsx = place.file("sheet.csv", [&b"PK\x03\x04"[..], &[0; 26], b"[Content_Types].xml"].concat());
+    place.embed(&xlsx, &[]).fails_with(&["a spreadsheet", "save it as CSV"]);
     let lines = place.file("lines.csv", "{\"text\": \"good, phone\", \"label\": \"x\"}\n");
     let failed = place.embed(&lines, &[]).fails_with(&["JSON lines"]);
     let read = place.rows(&lines, &["--format", advised(&failed.stderr, "--format")]);
