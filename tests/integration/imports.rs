@@ -199,6 +199,65 @@ fn a_hub_id_is_downloaded_with_the_token_and_imported() {
 }
 
 #[test]
+fn a_hubs_layouts_are_downloaded_as_far_as_an_import_reads_them() {
+    // Weights in parts, in a folder of their own.
+    let tiny = std::fs::read_to_string(root().join("tests/data/bert_tiny.json")).unwrap();
+    let config = serde_json::from_str::<serde_json::Value>(&tiny).unwrap()["config"].clone();
+    let weights = std::fs::read(root().join("tests/data/bert_tiny_f16.safetensors")).unwrap();
+    let names = safetensors::SafeTensors::deserialize(&weights).unwrap();
+    let map: HashMap<&str, &str> =
+        names.names().into_iter().map(|name| (name, "model-00001-of-00001.safetensors")).collect();
+    let index = serde_json::json!({"weight_map": map}).to_string();
+    let tokenizer = std::fs::read(root().join("tests/data/tokenizer_unigram/tokenizer.json")).unwrap();
+    let modules = r#"[{"path": "0_T", "type": "x.Transformer"}, {"path": "1_P", "type": "x.Pooling"}]"#;
+    let mut files: HashMap<String, Vec<u8>> = [
+        ("modules.json", modules.as_bytes().to_vec()),
+        ("1_P/config.json", br#"{"pooling_mode": "cls"}"#.to_vec()),
+        ("0_T/config.json", config.to_string().into_bytes()),
+        ("0_T/tokenizer.json", tokenizer.clone()),
+        ("0_T/tokenizer_config.json", br#"{"model_max_length": 9}"#.to_vec()),
+        ("0_T/model.safetensors.index.json", index.into_bytes()),
+        ("0_T/model-00001-of-00001.safetensors", weights),
+        ("0_T/pytorch_model.bin", vec![0; 10]),
+        ("onnx/model.onnx", vec![0; 10]),
+    ]
+    .map(|(name, content)| (name.to_owned(), content))
+    .into();
+    let import = |files: HashMap<String, Vec<u8>>| {
+        let hub = Hub::serve(files);
+        let directory = directory();
+        let out = directory.path().join("model");
+        let arguments = ["import", "tiny/model", "--out", text(&out)];
+        let mut import = command(&arguments);
+        import.env("HF_ENDPOINT", &hub.endpoint).env("HF_HOME", directory.path().join("hf"));
+        let finished = finish(import, &arguments);
+        let asked: Vec<String> = hub.requests.lock().unwrap().iter().map(|(path, _)| path.clone()).collect();
+        (finished, asked)
+    };
+    let (finished, asked) = import(files.clone());
+    let said = finished.success().stderr;
+    assert!(said.contains("cls pooling, at most 9 tokens (0_T/tokenizer_config.json"), "{said}");
+    assert!(asked.iter().any(|path| path.ends_with("0_T/model-00001-of-00001.safetensors")), "{asked:?}");
+    assert!(!asked.iter().any(|path| path.contains("pytorch_model") || path.contains("onnx/")), "{asked:?}");
+    // Only a graph, and then nothing that is read.
+    let graph = std::fs::read(root().join("tests/data/foreign_onnx/encoder.onnx")).unwrap();
+    let only: HashMap<String, Vec<u8>> = [
+        ("config.json", br#"{"model_type": "bert", "max_position_embeddings": 40}"#.to_vec()),
+        ("tokenizer.json", tokenizer),
+        ("onnx/model.onnx", graph),
+        ("onnx/model_int8.onnx", vec![0; 10]),
+    ]
+    .map(|(name, content)| (name.to_owned(), content))
+    .into();
+    let (finished, asked) = import(only);
+    let finished = finished.success();
+    assert!(finished.stderr.contains("at most 40 tokens (config.json"), "{}", finished.stderr);
+    assert!(!asked.iter().any(|path| path.contains("int8")), "{asked:?}");
+    files.retain(|name, _| !name.contains("safetensors") && !name.contains("onnx"));
+    import(files).0.fails_with(&["tiny/model", "PyTorch weights", "save_pretrained"]);
+}
+
+#[test]
 fn other_tools_read_the_parquet() {
     let python = root().join(".downloads/venv/bin/python");
     assert!(python.is_file(), "{} is missing: run ./scripts/test.sh", python.display());
