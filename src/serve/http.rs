@@ -67,30 +67,29 @@ pub(super) async fn listen(
 
 /// Says why, and is not held up by it; beyond so many that are told, a connection just ends.
 fn turn_away(server: &Arc<Server>, stream: TcpStream, peer: SocketAddr, beyond: &Arc<Semaphore>) {
-    server.counters.refused("too_many_connections");
-    server.log.refusal("too_many_connections", &[("peer", peer.ip().to_string().into())]);
+    server.refused("too_many_connections", peer);
     let Ok(place) = Arc::clone(beyond).try_acquire_owned() else { return };
     let server = Arc::clone(server);
     tokio::spawn(async move {
         let _place = place;
         // A client that does not take so few bytes in time is not owed them.
         let _ = match server.tls() {
-            None => tokio::time::timeout(TOLD_WITHIN, say_full(server, stream)).await,
+            None => tokio::time::timeout(TOLD_WITHIN, say_full(server, stream, peer)).await,
             Some(acceptor) => {
-                let tell = async { say_full(server, acceptor.accept(stream).await?).await };
+                let tell = async { say_full(server, acceptor.accept(stream).await?, peer).await };
                 tokio::time::timeout(TOLD_WITHIN, tell).await
             }
         };
     });
 }
 
-async fn say_full<S>(server: Arc<Server>, stream: S) -> std::io::Result<()>
+async fn say_full<S>(server: Arc<Server>, stream: S, peer: SocketAddr) -> std::io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let refusal = Refusal::too_many_connections(server.options.limits.connections);
     let bytes = refusal.bytes(&server.model.get().fingerprint);
-    let mut stream = Stream::new(stream, server);
+    let mut stream = Stream::new(stream, server, peer);
     stream.answers_early();
     stream.write_all(&bytes).await?;
     stream.shutdown().await
@@ -109,8 +108,7 @@ async fn connection(server: Arc<Server>, stream: TcpStream, peer: SocketAddr, wa
         Some(acceptor) => match tokio::time::timeout(patience, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => speak(server, stream, peer, watcher).await,
             Ok(Err(_)) | Err(_) => {
-                server.counters.refused("tls_failed");
-                server.log.refusal("tls_failed", &[("peer", peer.ip().to_string().into())]);
+                server.refused("tls_failed", peer);
             }
         },
     }
@@ -125,15 +123,19 @@ where
         served.store(true, Ordering::Relaxed);
         handle(Arc::clone(&own), peer, request)
     });
+    let stream = Stream::new(stream, Arc::clone(&server), peer);
+    let refused = stream.refused();
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(server.options.limits.read_timeout)
         .max_header_size(HEADER_BYTES)
         .max_headers(HEADERS)
-        .serve_connection(TokioIo::new(Stream::new(stream, Arc::clone(&server))), service);
+        .serve_connection(TokioIo::new(stream), service);
     let Err(error) = watcher.watch(connection).await else { return };
-    // What hyper answers by itself (400 and 431, as `stream` has them; nothing when the client was too slow).
+    // What was not answered, because the client was too slow, or was gone.
     let code = match () {
+        // Counted when it was answered: the client may have been read for a while since.
+        () if refused.load(Ordering::Relaxed) => return,
         // A connection that is kept open and not used ends so: nobody was refused.
         () if error.is_timeout() && served.load(Ordering::Relaxed) => return,
         () if error.is_timeout() => "header_timeout",
@@ -141,6 +143,5 @@ where
         () if error.is_parse() => "bad_http",
         () => return,
     };
-    server.counters.refused(code);
-    server.log.refusal(code, &[("peer", peer.ip().to_string().into())]);
+    server.refused(code, peer);
 }

@@ -1,5 +1,6 @@
 //! Owns what all requests share: options, the model of the moment, the keys, the gates, the queue, the counters, the log.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -78,6 +79,12 @@ impl Server {
 
     pub(super) fn set_tls(&self, acceptor: TlsAcceptor) {
         *self.tls.write().unwrap_or_else(PoisonError::into_inner) = Some(acceptor);
+    }
+
+    /// Counts and logs a client that gets nothing but a refusal.
+    pub(super) fn refused(&self, code: &'static str, peer: SocketAddr) {
+        self.counters.refused(code);
+        self.log.refusal(code, &[("peer", peer.ip().to_string().into())]);
     }
 
     /// Whether the server is about to end.

@@ -6,8 +6,10 @@
 //! Passes everything else on as it is.
 
 use std::io::{IoSlice, Result};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -32,9 +34,11 @@ const PIECE: usize = 8 * 1024;
 pub(super) struct Stream<S> {
     inner: S,
     server: Arc<Server>,
+    peer: SocketAddr,
     /// What is sent instead of the bytes that hyper wants to send now, and how much of it has been.
     instead: Option<(Vec<u8>, usize)>,
     end: End,
+    refused: Arc<AtomicBool>,
 }
 
 /// How far the end of a connection is.
@@ -46,8 +50,14 @@ enum End {
 }
 
 impl<S> Stream<S> {
-    pub(super) fn new(inner: S, server: Arc<Server>) -> Self {
-        Self { inner, server, instead: None, end: End::Open { sending: false } }
+    pub(super) fn new(inner: S, server: Arc<Server>, peer: SocketAddr) -> Self {
+        let (end, refused) = (End::Open { sending: false }, Arc::default());
+        Self { inner, server, peer, instead: None, end, refused }
+    }
+
+    /// Becomes true when an answer of hyper's is replaced: that refusal has been counted.
+    pub(super) fn refused(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.refused)
     }
 
     /// An answer is sent that does not wait for the request.
@@ -83,13 +93,15 @@ fn refusal(code: &'static str) -> Refusal {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
-        let Self { inner, server, instead, end } = &mut *self;
+        let Self { inner, server, peer, instead, end, refused } = &mut *self;
         if instead.is_none()
             && let Some((start, code)) = bare_answer(bytes)
         {
             let ours = refusal(code).bytes(&server.model.get().fingerprint);
             *instead = Some(([&bytes[..start], &ours].concat(), 0));
             *end = End::Open { sending: true };
+            refused.store(true, Ordering::Relaxed);
+            server.refused(code, *peer);
         }
         let Some((other, sent)) = instead else { return Pin::new(inner).poll_write(context, bytes) };
         while *sent < other.len() {
