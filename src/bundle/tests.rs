@@ -590,9 +590,9 @@ fn validation_rows_of_other_tasks_or_labels_are_refused() {
         ("[]", "no task"),
         (r#"[{"task":"weather","labels":["bad","good"]}]"#, "\"weather\""),
         (&format!("[{0},{0}]", &MOOD[1..MOOD.len() - 1]), "twice"),
-        (r#"[{"task":"mood","labels":["bad"]}]"#, "[\"bad\"]"),
-        (r#"[{"task":"mood","labels":["good","bad"]}]"#, "[\"good\", \"bad\"]"),
-        (r#"[{"task":"mood","labels":["bad","bad"]}]"#, "[\"bad\", \"bad\"]"),
+        (r#"[{"task":"mood","labels":["bad"]}]"#, "the labels \"bad\" of"),
+        (r#"[{"task":"mood","labels":["good","bad"]}]"#, "\"good\", \"bad\" of"),
+        (r#"[{"task":"mood","labels":["bad","bad"]}]"#, "\"bad\", \"bad\" of"),
     ] {
         lying(validation_entry(tasks, &[], &tensors()), &["do not fit the bundle", part]);
     }

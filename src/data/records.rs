@@ -307,10 +307,12 @@ mod tests {
         ] {
             assert_eq!(RecordFormat::of_path(Path::new(path)).unwrap(), format);
         }
-        for path in ["a.parquet", "a", "a.csv.gz"] {
+        for path in ["a.parquet", "a"] {
             let error = RecordFormat::of_path(Path::new(path)).unwrap_err().to_string();
             assert!(error.contains(path) && error.contains(".jsonl"), "{error}");
         }
+        let packed = RecordFormat::of_path(Path::new("a.csv.gz")).unwrap_err().to_string();
+        assert!(packed.contains("uncompressed"), "{packed}");
     }
 
     #[test]
