@@ -268,7 +268,7 @@ fn eval_of_a_bundle_equals_that_of_its_run_and_shares_its_features() {
     };
     let (run, bundle) = (eval(made.run()).json(), eval(made.bundle()).json());
     assert_eq!(run["tasks"], bundle["tasks"]);
-    assert_eq!(bundle["rows"]["new"], 300, "a bundle knows no rows");
+    assert!(bundle["rows"]["new"].is_null(), "a bundle knows no rows: {}", bundle["rows"]);
     frosthead(&["eval", text(&data), "--model", made.bundle(), "--task", "other"])
         .fails_with(&["\"other\"", "domain"]);
     frosthead(&["eval", text(&data), "--model", made.bundle(), "--backbone", backbone()])
