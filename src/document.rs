@@ -1,5 +1,5 @@
-//! Owns reading JSON and TOML that people may have edited, and saying in plain words what does not fit: which field, what was found,
-//! what was expected.
+//! Owns reading JSON and TOML that people may have edited, and saying in plain words what does not fit: which
+//! field, what was found, what was expected.
 //!
 //! Refuses to show a reader's own words ("invalid type: string, expected f32").
 

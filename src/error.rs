@@ -1,7 +1,7 @@
 //! Owns the library's one error type: what went wrong, where, what was found, what was expected, what to do.
 //!
-//! Refuses to print or to exit: that is the command line's work. Every other module builds its errors from here, so that
-//! a message always has the same shape and a caller can always ask for [`Error::kind`].
+//! Refuses to print or to exit: that is the command line's work. Every other module builds its errors from
+//! here, so that a message always has the same shape and a caller can always ask for [`Error::kind`].
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -51,7 +51,8 @@ pub enum Kind {
 
 /// An error with its place and its remedy.
 ///
-/// Built step by step: `Error::new(Kind::Table, "the row is too short").at(path).row(7).found("3 fields").expected("4 fields")`.
+/// Built step by step: `Error::new(Kind::Table, "the row is too short").at(path).row(7).found("3
+/// fields").expected("4 fields")`.
 #[derive(Debug)]
 pub struct Error(Box<Report>);
 

@@ -1,6 +1,7 @@
 //! Owns stable content hashes (BLAKE3) of texts, files and parameters.
 //!
-//! Refuses to decide what goes into a key: callers name every field. Hashes are the same on every machine and version.
+//! Refuses to decide what goes into a key: callers name every field. Hashes are the same on every machine and
+//! version.
 
 use std::fmt;
 use std::fs::File;
@@ -119,8 +120,8 @@ impl fmt::Display for TextKey {
     }
 }
 
-/// Hashes named fields so that no two different sets of fields give the same bytes: every name and value goes in with its
-/// length in front.
+/// Hashes named fields so that no two different sets of fields give the same bytes: every name and value goes
+/// in with its length in front.
 #[derive(Debug, Clone)]
 pub struct Fields(blake3::Hasher);
 

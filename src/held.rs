@@ -1,7 +1,8 @@
-//! Owns files that are held open while what is in them is used, mapped or read: whether they are still what they were hashed to be.
+//! Owns files that are held open while what is in them is used, mapped or read: whether they are still what
+//! they were hashed to be.
 //!
-//! Refuses what was computed while one of them was written to. Another file that takes a name (`mv`) is none of its business: what is
-//! held open stays as it is.
+//! Refuses what was computed while one of them was written to. Another file that takes a name (`mv`) is none
+//! of its business: what is held open stays as it is.
 
 use std::fs::{File, Metadata};
 use std::ops::Range;
@@ -12,10 +13,12 @@ use std::sync::{Mutex, PoisonError};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::Fingerprint;
 
-/// Bytes hashed at a time: read rather than mapped, because pages that were looked at count as this process's memory.
+/// Bytes hashed at a time: read rather than mapped, because pages that were looked at count as this process's
+/// memory.
 const PIECE: usize = 256 * 1024;
 
-/// What a file's metadata say about its content. Whoever writes to a file changes it, even if he puts the file's times back.
+/// What a file's metadata say about its content. Whoever writes to a file changes it, even if he puts the
+/// file's times back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity {
     file: (u64, u64),
@@ -85,7 +88,8 @@ struct One {
 }
 
 impl Held {
-    /// Holds a file of which these bytes are used, which have that hash; it was `known` so before they were hashed.
+    /// Holds a file of which these bytes are used, which have that hash; it was `known` so before they were
+    /// hashed.
     pub fn hold(&mut self, file: File, path: PathBuf, used: (Range<u64>, Fingerprint), known: Identity) {
         self.0.push(One { file, path, used, known: Mutex::new(known) });
     }
@@ -103,8 +107,8 @@ impl Held {
         Ok(hash)
     }
 
-    /// Refuses what was made of the files just now, if one of them was written to meanwhile. Costs a question to the system for each;
-    /// a file that may only have got another name or other rights is hashed again.
+    /// Refuses what was made of the files just now, if one of them was written to meanwhile. Costs a question
+    /// to the system for each; a file that may only have got another name or other rights is hashed again.
     ///
     /// # Errors
     /// One was written to.

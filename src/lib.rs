@@ -1,10 +1,10 @@
 //! **frosthead**: freeze the backbone, train the heads, ship one file.
 //!
-//! A pre-trained BERT-family encoder runs frozen on ONNX Runtime, its embeddings are cached, and light heads are trained on
-//! them, several tasks on the same sentence at once.
+//! A pre-trained BERT-family encoder runs frozen on ONNX Runtime, its embeddings are cached, and light heads
+//! are trained on them, several tasks on the same sentence at once.
 //!
-//! One file holds everything that `frosthead bundle` made of a trained run; this is all that an application needs
-//! (`examples/predict.rs`):
+//! One file holds everything that `frosthead bundle` made of a trained run; this is all that an application
+//! needs (`examples/predict.rs`):
 //!
 //! ```no_run
 #![doc = include_str!("../examples/predict.rs")]

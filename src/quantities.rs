@@ -51,8 +51,8 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
-/// A figure with its standard error: `0.912 ± 0.013`. Never `± 0.000`: an error that rounds to nothing is `± <0.001`, and a figure that
-/// has no error of its own stands alone.
+/// A figure with its standard error: `0.912 ± 0.013`. Never `± 0.000`: an error that rounds to nothing is `±
+/// <0.001`, and a figure that has no error of its own stands alone.
 #[must_use]
 pub fn with_error(value: f64, error: Option<f64>, digits: usize) -> String {
     let value = format!("{value:.digits$}");
@@ -77,7 +77,8 @@ pub fn error_text(error: Option<f64>, digits: usize) -> Option<String> {
 /// The day of a moment, `2026-11-26`, in UTC; `seconds` since 1970.
 #[must_use]
 pub fn date(seconds: u64) -> String {
-    // Days of eras of 400 years that begin on a first of March (H. Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+    // Days of eras of 400 years that begin on a first of March (H. Hinnant, "chrono-Compatible Low-Level Date
+    // Algorithms").
     let days = seconds / 86_400 + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
     let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
@@ -89,7 +90,8 @@ pub fn date(seconds: u64) -> String {
     format!("{year}-{month:02}-{day:02}")
 }
 
-/// An amount of memory as it is asked for, in units of 1,024 as control groups have them: `96M`, `1G`, `100663296`.
+/// An amount of memory as it is asked for, in units of 1,024 as control groups have them: `96M`, `1G`,
+/// `100663296`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MemorySize(pub u64);
 

@@ -1,5 +1,5 @@
-//! Owns telling what lies at a path, from its name, its first bytes and what is in a directory, and what to do when something else is
-//! needed there.
+//! Owns telling what lies at a path, from its name, its first bytes and what is in a directory, and what to
+//! do when something else is needed there.
 //!
 //! Refuses to check it: whether a bundle is whole is `bundle`'s to say.
 

@@ -1,5 +1,5 @@
-//! Owns `backbone.json`: what a backbone is, how its texts are prepared and pooled, where it came from, and the hashes that
-//! tie its files together.
+//! Owns `backbone.json`: what a backbone is, how its texts are prepared and pooled, where it came from, and
+//! the hashes that tie its files together.
 //!
 //! Refuses to open the files it names: that is `backbone`'s work.
 
@@ -17,7 +17,8 @@ use crate::recognize::{Thing, Wanted};
 /// The version of `backbone.json` this program writes, and the newest it reads.
 pub const FORMAT: u32 = 1;
 
-/// Changes whenever the graph builder changes the values a backbone gives, so that stored features are never mixed.
+/// Changes whenever the graph builder changes the values a backbone gives, so that stored features are never
+/// mixed.
 pub const GRAPH_VERSION: u32 = 1;
 
 /// Everything about a backbone except its weights and vocabulary.
@@ -114,7 +115,8 @@ impl Manifest {
         document::json(text.as_bytes(), Kind::Model, what).map_err(wrong)
     }
 
-    /// The manifest as it is written: pretty JSON with a line feed at the end, the same bytes for the same manifest.
+    /// The manifest as it is written: pretty JSON with a line feed at the end, the same bytes for the same
+    /// manifest.
     ///
     /// # Errors
     /// Never for a manifest made by this program.
@@ -126,8 +128,8 @@ impl Manifest {
         Ok(text)
     }
 
-    /// The identity of the backbone: everything that decides the vector a text gets, and nothing else (its name and source
-    /// do not).
+    /// The identity of the backbone: everything that decides the vector a text gets, and nothing else (its
+    /// name and source do not).
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         identity(&self.values())

@@ -1,5 +1,5 @@
-//! Owns a backbone, a directory or what a bundle holds: importing it, opening it with every hash checked, its graphs with what
-//! training changed, and saying what identifies its features.
+//! Owns a backbone, a directory or what a bundle holds: importing it, opening it with every hash checked, its
+//! graphs with what training changed, and saying what identifies its features.
 //!
 //! Refuses to run it but for a trial at import (texts are `embed`'s work) and to use files that are not the
 //! ones the manifest was written for.
@@ -42,7 +42,8 @@ pub const MANIFEST: &str = "backbone.json";
 pub const WEIGHTS: &str = "model.safetensors";
 /// The tokenizer's file name.
 pub const TOKENIZER: &str = "tokenizer.json";
-/// Texts → sentence embeddings, with ONNX Runtime's fused operators (or a foreign graph as it came, with pooling).
+/// Texts → sentence embeddings, with ONNX Runtime's fused operators (or a foreign graph as it came, with
+/// pooling).
 pub const EMBEDDING_GRAPH: &str = "embedding.onnx";
 /// Texts → sentence embeddings and the mean-pooled states of every layer.
 pub const LAYERS_GRAPH: &str = "layers.onnx";
@@ -51,7 +52,8 @@ pub const STANDARD_GRAPH: &str = "embedding.standard.onnx";
 /// The output of a graph that holds the mean-pooled states of every layer.
 pub const LAYER_MEANS: &str = "layer_means";
 
-/// An opened backbone: its manifest and tokenizer, all hashes checked; and the tensors that training changed, if any.
+/// An opened backbone: its manifest and tokenizer, all hashes checked; and the tensors that training changed,
+/// if any.
 pub struct Backbone {
     /// The directory, or the file that holds it.
     path: PathBuf,
@@ -71,7 +73,8 @@ pub struct Packed {
     pub manifest: Manifest,
     /// The bytes of its own `tokenizer.json`.
     pub tokenizer: Vec<u8>,
-    /// A graph with the output `embedding`, perhaps `layer_means`, and others; its external data lies in the file.
+    /// A graph with the output `embedding`, perhaps `layer_means`, and others; its external data lies in the
+    /// file.
     pub graph: ModelProto,
     /// What decides its features, see [`Backbone::values`].
     pub values: BTreeMap<String, String>,
@@ -149,7 +152,8 @@ impl Backbone {
         self
     }
 
-    /// The named values that decide what a text's features are: the manifest's, and the hash of what training changed.
+    /// The named values that decide what a text's features are: the manifest's, and the hash of what training
+    /// changed.
     #[must_use]
     pub fn values(&self) -> BTreeMap<String, String> {
         let mut values = self.values_before();
@@ -169,14 +173,15 @@ impl Backbone {
         identity(&self.values())
     }
 
-    /// The same without what training changed: of what lies in the directory or the bundle, and is found there again.
+    /// The same without what training changed: of what lies in the directory or the bundle, and is found
+    /// there again.
     #[must_use]
     pub fn fingerprint_before(&self) -> Fingerprint {
         identity(&self.values_before())
     }
 
-    /// Names what decides how fast it runs: its dimensions, precision and longest text, but not what it has learned. What was trained
-    /// from a backbone has the same.
+    /// Names what decides how fast it runs: its dimensions, precision and longest text, but not what it has
+    /// learned. What was trained from a backbone has the same.
     #[must_use]
     pub fn network_fingerprint(&self) -> Fingerprint {
         let fields = Fields::new("frosthead network 1")
@@ -275,8 +280,8 @@ impl Backbone {
         self.changed_fingerprint().or_else(|| self.packed.as_ref()?.changed)
     }
 
-    /// The bytes of a graph of this encoder with these changed tensors, pooled as the manifest says; its other weights are
-    /// looked up in the folder of [`Self::weights_place`].
+    /// The bytes of a graph of this encoder with these changed tensors, pooled as the manifest says; its
+    /// other weights are looked up in the folder of [`Self::weights_place`].
     ///
     /// # Errors
     /// The backbone is opaque, or the graph cannot be built.
@@ -295,7 +300,8 @@ impl Backbone {
         bert::inference_graph(&network, &GraphOptions { operators, pooling, normalize, outputs, start })
     }
 
-    /// The graph that gives these outputs from token ids; its weights lie in the folder of [`Self::weights_place`].
+    /// The graph that gives these outputs from token ids; its weights lie in the folder of
+    /// [`Self::weights_place`].
     ///
     /// # Errors
     /// The graph cannot be read or built.
@@ -328,7 +334,8 @@ impl Backbone {
         }
     }
 
-    /// A session of a graph whose weights are this backbone's, such as one that it [built](Self::build_graph).
+    /// A session of a graph whose weights are this backbone's, such as one that it
+    /// [built](Self::build_graph).
     ///
     /// # Errors
     /// The graph cannot be loaded, or the weights were written to since they were hashed.
@@ -379,7 +386,8 @@ impl Backbone {
         }
     }
 
-    /// Its files, or the one that holds it: whoever computes with its weights asks whether they were written to.
+    /// Its files, or the one that holds it: whoever computes with its weights asks whether they were written
+    /// to.
     #[must_use]
     pub fn held(&self) -> &Arc<Held> {
         &self.held

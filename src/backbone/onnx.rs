@@ -1,6 +1,8 @@
-//! Owns importing an ONNX encoder made elsewhere: its inputs are brought to the project's names, pooling is appended.
+//! Owns importing an ONNX encoder made elsewhere: its inputs are brought to the project's names, pooling is
+//! appended.
 //!
-//! Refuses to look inside: a foreign graph has one cut (after pooling), and its operators are run as they came.
+//! Refuses to look inside: a foreign graph has one cut (after pooling), and its operators are run as they
+//! came.
 
 use std::path::{Path, PathBuf};
 
@@ -14,8 +16,8 @@ use crate::error::{Error, Kind, Result};
 
 /// Checks an `.onnx` file and prepares its import.
 ///
-/// The tokenizer and the sentence-transformers files are looked for beside the file and one directory up, where exporters
-/// put them.
+/// The tokenizer and the sentence-transformers files are looked for beside the file and one directory up,
+/// where exporters put them.
 ///
 /// # Errors
 /// It is not an encoder frosthead can feed, or its tokenizer is not found.

@@ -186,8 +186,8 @@ fn operations(backbone: &Backbone, work: &Work) -> Option<f64> {
     Some(work.shapes.iter().map(|(&shape, &times)| products(config, shape) * to_f64(times)).sum())
 }
 
-/// Multiply-adds × 2 of the matrix products of one batch: per layer four [H, H] projections, two [H, I] products, and
-/// scores and weighted sums of attention.
+/// Multiply-adds × 2 of the matrix products of one batch: per layer four [H, H] projections, two [H, I]
+/// products, and scores and weighted sums of attention.
 fn products(config: &crate::bert::Config, (rows, length): (usize, usize)) -> f64 {
     let tokens = to_f64((rows * length) as u64);
     let hidden = to_f64(config.hidden_size as u64);

@@ -21,8 +21,8 @@ pub struct LatencyBench {
     pub peak_rss_bytes: u64,
 }
 
-/// Predicts texts one at a time, all of them once uncounted (ONNX Runtime allocates for each shape when it first sees it), then
-/// `rounds` times.
+/// Predicts texts one at a time, all of them once uncounted (ONNX Runtime allocates for each shape when it
+/// first sees it), then `rounds` times.
 ///
 /// # Errors
 /// There are no texts, or running fails.

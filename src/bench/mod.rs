@@ -1,5 +1,5 @@
-//! Owns timing: how fast a backbone embeds texts on this machine, beside what the machine itself can do; how long a model takes
-//! for a single text; what clients of a running server see.
+//! Owns timing: how fast a backbone embeds texts on this machine, beside what the machine itself can do; how
+//! long a model takes for a single text; what clients of a running server see.
 //!
 //! Refuses to touch the feature store: every text is computed.
 

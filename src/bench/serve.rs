@@ -1,7 +1,9 @@
-//! Owns `bench serve`: what clients of a running server see. A process of its own, whose processor time is reported.
+//! Owns `bench serve`: what clients of a running server see. A process of its own, whose processor time is
+//! reported.
 //!
-//! Closed loop: so many clients, each asking anew when it has its answer. Open loop: requests start on a schedule, whatever the
-//! answers, and a latency counts from the scheduled start, so that a server that falls behind cannot hide it.
+//! Closed loop: so many clients, each asking anew when it has its answer. Open loop: requests start on a
+//! schedule, whatever the answers, and a latency counts from the scheduled start, so that a server that falls
+//! behind cannot hide it.
 //!
 //! Refuses to speak more HTTP than a measurement needs: one text a request, kept-alive connections, no TLS.
 
@@ -51,7 +53,8 @@ pub struct ServeBench {
     pub accepted: Option<Latency>,
     /// Milliseconds of those answered otherwise.
     pub refused: Option<Latency>,
-    /// Milliseconds that the latest start was behind its schedule: then there were too few clients, or too little processor.
+    /// Milliseconds that the latest start was behind its schedule: then there were too few clients, or too
+    /// little processor.
     pub latest_start: f64,
     /// Answers that were compared with what the model they name gives, and those that were something else.
     pub checked: usize,

@@ -1,8 +1,9 @@
 //! Owns the reading of a Hugging Face `config.json` of a BERT encoder.
 //!
-//! Refuses every model type but `bert`. Relatives share most tensor names yet compute something else (RoBERTa, XLM-R and
-//! CamemBERT shift positions, ELECTRA projects embeddings, DistilBERT and ALBERT name or share tensors otherwise,
-//! Megatron-BERT normalises before each block); MiniLM, GTE, BGE and E5 checkpoints that are BERT say `bert` themselves.
+//! Refuses every model type but `bert`. Relatives share most tensor names yet compute something else
+//! (RoBERTa, XLM-R and CamemBERT shift positions, ELECTRA projects embeddings, DistilBERT and ALBERT name or
+//! share tensors otherwise, Megatron-BERT normalises before each block); MiniLM, GTE, BGE and E5 checkpoints
+//! that are BERT say `bert` themselves.
 
 use std::path::Path;
 
@@ -52,8 +53,8 @@ pub struct Config {
 impl Config {
     /// Reads a Hugging Face `config.json`.
     ///
-    /// Sizes must be there; what Hugging Face has a default for may be left out (`hidden_act` gelu, `layer_norm_eps`
-    /// 1e-12, `type_vocab_size` 2, `pad_token_id` 0, `position_embedding_type` absolute).
+    /// Sizes must be there; what Hugging Face has a default for may be left out (`hidden_act` gelu,
+    /// `layer_norm_eps` 1e-12, `type_vocab_size` 2, `pad_token_id` 0, `position_embedding_type` absolute).
     ///
     /// # Errors
     /// The file cannot be read, is not a JSON object, or describes something other than a plain BERT encoder.
@@ -75,7 +76,8 @@ impl Config {
     /// # Errors
     /// A size is 0 or beyond any model's, the heads do not divide the hidden size, or the padding id has no embedding.
     pub fn check(&self) -> Result<()> {
-        // Far above any model, and low enough that no product of sizes overflows and no list of tensors fills the memory.
+        // Far above any model, and low enough that no product of sizes overflows and no list of tensors fills
+        // the memory.
         const LARGEST: usize = 1 << 21;
         const MOST_LAYERS: usize = 1 << 10;
         let sizes = [

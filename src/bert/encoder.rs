@@ -1,7 +1,9 @@
 //! Owns the ONNX graph of a BERT encoder: embeddings, layers, and which outputs it has.
 //!
-//! Refuses to hold weights: every one is a range of the weight file in PyTorch's `[out, in]` layout, unless it was changed by
-//! training (then it is in the graph) or is being trained (then it is an input). Products with them are `Gemm`, or what `forms` makes of them, over `[tokens, hidden]` (tokens = batch · sequence), whose rows do not depend on one another, to the bit.
+//! Refuses to hold weights: every one is a range of the weight file in PyTorch's `[out, in]` layout, unless
+//! it was changed by training (then it is in the graph) or is being trained (then it is an input). Products
+//! with them are `Gemm`, or what `forms` makes of them, over `[tokens, hidden]` (tokens = batch · sequence),
+//! whose rows do not depend on one another, to the bit.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +29,8 @@ pub enum Start {
     /// Token ids: the whole network.
     #[default]
     Ids,
-    /// The hidden states of this number, given as `states`: 0 is what the embeddings give, k + 1 what layer k gives.
+    /// The hidden states of this number, given as `states`: 0 is what the embeddings give, k + 1 what layer k
+    /// gives.
     States(usize),
 }
 
@@ -71,8 +74,8 @@ struct Shapes {
 enum Padding {
     /// Fused: how many tokens each row has before its padding, `[batch]`.
     Lengths(Value),
-    /// Standard: what is added to the scores (0, or the lowest float), `[batch, 1, 1, sequence]`; `[batch, sequence, heads,
-    /// head]` as a target of `Reshape`; 1 / √head.
+    /// Standard: what is added to the scores (0, or the lowest float), `[batch, 1, 1, sequence]`; `[batch,
+    /// sequence, heads, head]` as a target of `Reshape`; 1 / √head.
     Bias { bias: Value, heads: Value, scale: Value },
 }
 
@@ -150,7 +153,8 @@ impl<'a> Encoder<'a> {
         ValueType::float(["tokens".into(), width.into()])
     }
 
-    /// The hidden states from the start up to `hidden.level`: all of them, or only the last; each `[batch, sequence, hidden]`.
+    /// The hidden states from the start up to `hidden.level`: all of them, or only the last; each `[batch,
+    /// sequence, hidden]`.
     pub(super) fn hidden_states(&mut self, level: usize, all: bool) -> Result<Vec<Value>> {
         let (first, states) = match self.start {
             Start::Ids => (0, self.embeddings("hidden.0")?),
@@ -278,8 +282,8 @@ impl<'a> Encoder<'a> {
         )
     }
 
-    /// One operator, which reads nothing after a row's own tokens: they come first. The same numbers, to the bit, as ONNX
-    /// Runtime's own `MultiHeadAttention` with a mask, in two thirds of its time.
+    /// One operator, which reads nothing after a row's own tokens: they come first. The same numbers, to the
+    /// bit, as ONNX Runtime's own `MultiHeadAttention` with a mask, in two thirds of its time.
     fn fused_attention(&mut self, parts: &[Value], lengths: &Value, name: &str) -> Result<Value> {
         let mut states = Vec::with_capacity(3);
         for part in parts {
@@ -339,7 +343,8 @@ impl<'a> Encoder<'a> {
         self.graph.add(transpose, &format!("{name}/context"), split)
     }
 
-    /// `x` times a mask that is an input of the graph, `dropout.layer.LAYER.PLACE`, where the layer's numbers are dropped.
+    /// `x` times a mask that is an input of the graph, `dropout.layer.LAYER.PLACE`, where the layer's numbers
+    /// are dropped.
     fn drop_numbers(&mut self, x: &Value, layer: usize, place: &str) -> Result<Value> {
         if !self.dropped.contains(&layer) {
             return Ok(x.clone());
@@ -366,7 +371,8 @@ impl<'a> Encoder<'a> {
 
     /// The residual connection and its normalisation: `[tokens, hidden]`.
     ///
-    /// Two operators, because ONNX Runtime 1.32's fused `SkipLayerNormalization` makes the whole model 5 to 9 % slower.
+    /// Two operators, because ONNX Runtime 1.32's fused `SkipLayerNormalization` makes the whole model 5 to 9
+    /// % slower.
     fn add_and_normalize(&mut self, rows: &Value, skip: &Value, tensor: &str, name: &str) -> Result<Value> {
         let value_type = Self::rows_type(self.config().hidden_size);
         let sum = Operation::new("Add", &[rows, skip]);
@@ -416,7 +422,8 @@ fn standard_padding(graph: &mut Builder, config: &Config, mask: &Value, ids: &Va
     let mask = graph.add(Operation::new("Unsqueeze", &[&mask, &axes]), "attention/mask/wide", wide())?;
     let one = graph.floats("attention/one", &[], &[1.0])?;
     let padding = graph.add(Operation::new("Sub", &[&one, &mask]), "attention/padding", wide())?;
-    // Added to any score, the lowest float leaves a probability of exactly 0 once the softmax has subtracted its maximum.
+    // Added to any score, the lowest float leaves a probability of exactly 0 once the softmax has subtracted
+    // its maximum.
     let lowest = graph.floats("attention/lowest", &[], &[f32::MIN])?;
     let bias = graph.add(Operation::new("Mul", &[&padding, &lowest]), "attention/bias", wide())?;
     let sizes = [config.attention_heads as i64, config.head_size() as i64];

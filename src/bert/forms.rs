@@ -1,8 +1,8 @@
-//! Owns the 8-bit forms of an encoder's products and embedding tables: what they are called, which tensors each needs, and the
-//! operators that compute with them.
+//! Owns the 8-bit forms of an encoder's products and embedding tables: what they are called, which tensors
+//! each needs, and the operators that compute with them.
 //!
-//! Refuses to choose numbers: scales and codes are `quantize`'s work. Every form here is one of ONNX Runtime's own
-//! operators, so a graph with one has [`Operators::Fused`](super::Operators).
+//! Refuses to choose numbers: scales and codes are `quantize`'s work. Every form here is one of ONNX
+//! Runtime's own operators, so a graph with one has [`Operators::Fused`](super::Operators).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -116,14 +116,14 @@ impl From<Product> for String {
 /// Its tensors, for a matrix `NAME` `[out, in]`, beside `NAME.bias` f32 `[out]`:
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// 8-bit weights in blocks along the inputs, 32-bit arithmetic: `NAME.codes` u8 `[out, blocks, block]` (128 is 0) and
-    /// `NAME.scales` f32 `[out · blocks]`.
+    /// 8-bit weights in blocks along the inputs, 32-bit arithmetic: `NAME.codes` u8 `[out, blocks, block]`
+    /// (128 is 0) and `NAME.scales` f32 `[out · blocks]`.
     Blocks {
         /// Weights that share a scale: a power of two from 16 on.
         block: usize,
     },
-    /// 8-bit weights and rows, 32-bit integer sums: `NAME.codes` i8 `[in, out]`, `NAME.scales` f32 `[out]`, and of the
-    /// product `PRODUCT.scale` f32 and `PRODUCT.zero` u8, both scalars.
+    /// 8-bit weights and rows, 32-bit integer sums: `NAME.codes` i8 `[in, out]`, `NAME.scales` f32 `[out]`,
+    /// and of the product `PRODUCT.scale` f32 and `PRODUCT.zero` u8, both scalars.
     Integers {
         /// Whether the rows are first multiplied by `PRODUCT.smoothing` f32 `[in]`.
         smoothed: bool,
@@ -135,14 +135,16 @@ pub enum Form {
 pub struct Forms {
     /// Products in another form.
     pub products: BTreeMap<Product, Form>,
-    /// Embedding tables in 8 bits: `NAME.codes` i8 `[rows, hidden]` and `NAME.scales` f32 `[rows, 1]` instead of `NAME`.
+    /// Embedding tables in 8 bits: `NAME.codes` i8 `[rows, hidden]` and `NAME.scales` f32 `[rows, 1]` instead
+    /// of `NAME`.
     pub tables: BTreeSet<String>,
     /// Tensors by name; they go before those of the weight file.
     pub tensors: BTreeMap<String, (ValueType, Data)>,
 }
 
-/// How exactly `MatMulNBits` computes: 1 is 32-bit floats. Its 8-bit arithmetic (4) is a fifth faster in batches, yet loses 2.6
-/// times as much (demo texts: smallest cosine 0.9966, not 0.9990), and in larger blocks its rows depend on the batch.
+/// How exactly `MatMulNBits` computes: 1 is 32-bit floats. Its 8-bit arithmetic (4) is a fifth faster in
+/// batches, yet loses 2.6 times as much (demo texts: smallest cosine 0.9966, not 0.9990), and in larger
+/// blocks its rows depend on the batch.
 const FLOAT_ACCURACY: i64 = 1;
 
 impl Encoder<'_> {

@@ -1,7 +1,9 @@
-//! Owns the reading of a safetensors file's header: which tensors there are, where, and whether the file holds them all.
+//! Owns the reading of a safetensors file's header: which tensors there are, where, and whether the file
+//! holds them all.
 //!
-//! Refuses to read the numbers (callers do, piece by piece) and to know which tensors there should be. It reads the header
-//! itself because the library's reader needs the whole file in memory or mapped, and names no tensor in most errors.
+//! Refuses to read the numbers (callers do, piece by piece) and to know which tensors there should be. It
+//! reads the header itself because the library's reader needs the whole file in memory or mapped, and names
+//! no tensor in most errors.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -108,7 +110,8 @@ fn parse(text: &[u8]) -> Result<BTreeMap<String, TensorInfo>> {
         .collect()
 }
 
-/// The tensors must follow one another without gap or overlap, each as long as its shape says, to the end of the file.
+/// The tensors must follow one another without gap or overlap, each as long as its shape says, to the end of
+/// the file.
 fn check_ranges(tensors: &BTreeMap<String, TensorInfo>, available: u64) -> Result<()> {
     let mut order: Vec<_> = tensors.iter().collect();
     order.sort_by_key(|(_, info)| info.data_offsets);

@@ -1,4 +1,5 @@
-//! Owns the graphs that only compute forward: what may be asked of them, and building them, with heads or without.
+//! Owns the graphs that only compute forward: what may be asked of them, and building them, with heads or
+//! without.
 //!
 //! Refuses to train: see `training`.
 
@@ -55,8 +56,8 @@ pub enum Outputs {
     /// `embedding` `[batch, hidden]`.
     #[default]
     Embedding,
-    /// Also `layer_means` `[batch, (layers + 1) · hidden]`: the mean over real tokens of the embeddings, layer 0, …; not
-    /// normalised, and a mean whatever the pooling.
+    /// Also `layer_means` `[batch, (layers + 1) · hidden]`: the mean over real tokens of the embeddings,
+    /// layer 0, …; not normalised, and a mean whatever the pooling.
     EmbeddingAndLayerMeans,
     /// Also `hidden.0` (embeddings), `hidden.1` (layer 0), …: `[batch, sequence, hidden]`.
     EmbeddingAndHiddenStates,
@@ -81,10 +82,11 @@ pub struct GraphOptions {
 
 /// The ONNX model that embeds batches of token ids, or of token states kept from another run.
 ///
-/// Inputs: `input_ids` (i64) or `states` (f32 `[batch, sequence, hidden]`), and `attention_mask` (1 real, 0 padding), i64
-/// `[batch, sequence]`, padding at the end, sequence from 1 to `config.positions`. Outputs: see [`Outputs`]. A row's result is
-/// the same bits whatever its batch, padding, the number of threads, and whether it starts from ids or from the states that
-/// another such graph gave. The same arguments give the same bytes.
+/// Inputs: `input_ids` (i64) or `states` (f32 `[batch, sequence, hidden]`), and `attention_mask` (1 real, 0
+/// padding), i64 `[batch, sequence]`, padding at the end, sequence from 1 to `config.positions`. Outputs: see
+/// [`Outputs`]. A row's result is the same bits whatever its batch, padding, the number of threads, and
+/// whether it starts from ids or from the states that another such graph gave. The same arguments give the
+/// same bytes.
 ///
 /// # Errors
 /// The configuration is impossible, the weights do not belong to it, or the graph would have no layer to start from.
@@ -126,8 +128,8 @@ pub fn inference_graph(network: &Network<'_>, options: &GraphOptions) -> Result<
     Ok(graph::encode(&graph.finish()?))
 }
 
-/// The graph whose outputs are the rows that each product multiplies, f32 `[tokens, inputs]`, padding included; and which
-/// output is which product's.
+/// The graph whose outputs are the rows that each product multiplies, f32 `[tokens, inputs]`, padding
+/// included; and which output is which product's.
 ///
 /// # Errors
 /// As [`inference_graph`].

@@ -1,6 +1,7 @@
 //! Owns BERT: its configuration, its weights in our one layout, and the ONNX graphs made from both.
 //!
-//! Refuses other architectures, and to run anything: graphs are bytes for `runtime`. Token ids come from `tokens`.
+//! Refuses other architectures, and to run anything: graphs are bytes for `runtime`. Token ids come from
+//! `tokens`.
 
 mod checkpoint;
 mod config;

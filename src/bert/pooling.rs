@@ -1,6 +1,7 @@
 //! Owns pooling inside the graph: mean over real tokens, first token, L2 normalisation.
 //!
-//! Refuses any sum whose order could depend on padding, batch or threads: one text has one embedding, to the bit.
+//! Refuses any sum whose order could depend on padding, batch or threads: one text has one embedding, to the
+//! bit.
 
 use super::encoder::batch;
 use super::inference::Pooling;
@@ -45,10 +46,11 @@ impl Means {
 
     /// The mean of `states` `[batch, sequence, hidden]` over the real tokens: `[batch, hidden]`.
     ///
-    /// The sum is the product statesᵀ · mask, of which ONNX Runtime adds the terms of each element one by one in the order of
-    /// the tokens, so zeros at the end change nothing. Two equal mask columns, because a single one takes its
-    /// matrix-vector kernel, which adds in groups of four and so depends on the padding; and the states on the left,
-    /// because it spreads the longer side over threads and must not cut the short one.
+    /// The sum is the product statesᵀ · mask, of which ONNX Runtime adds the terms of each element one by one
+    /// in the order of the tokens, so zeros at the end change nothing. Two equal mask columns, because a
+    /// single one takes its matrix-vector kernel, which adds in groups of four and so depends on the padding;
+    /// and the states on the left, because it spreads the longer side over threads and must not cut the short
+    /// one.
     pub(super) fn mean(&self, graph: &mut Builder, states: &Value, name: &str) -> Result<Value> {
         let hidden = self.hidden.clone();
         let pair = ValueType::float([batch(), hidden.clone(), 2.into()]);
@@ -92,7 +94,8 @@ impl Means {
         let vector = ValueType::float([batch(), self.hidden.clone()]);
         // As torch.nn.functional.normalize: x / max(|x|, 1e-12).
         let scalar = ValueType::float([batch(), 1.into()]);
-        // Not ReduceL2, whose axes are an attribute before operator set 18: this part is appended to foreign graphs too.
+        // Not ReduceL2, whose axes are an attribute before operator set 18: this part is appended to foreign
+        // graphs too.
         let squares =
             graph.add(Operation::new("Mul", &[pooled, pooled]), "pooling/squares", vector.clone())?;
         let sum = Operation::new("ReduceSum", &[&squares, &self.last_axis]).with("keepdims", 1);

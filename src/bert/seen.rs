@@ -1,4 +1,5 @@
-//! Owns what heads see in a training step: each distinct vector once, from states that the graph computes or means it is given.
+//! Owns what heads see in a training step: each distinct vector once, from states that the graph computes or
+//! means it is given.
 //!
 //! Refuses to compute again what lies below the start: the means of those states are inputs of the graph.
 
@@ -17,8 +18,8 @@ pub enum Seen {
     /// The sentence embedding, as the deployed graph gives it: `[hidden]`.
     #[default]
     Embedding,
-    /// The means over real tokens of these hidden states (0 is what the embeddings give, k + 1 what layer k gives), side by
-    /// side and not normalised: `[levels · hidden]`.
+    /// The means over real tokens of these hidden states (0 is what the embeddings give, k + 1 what layer k
+    /// gives), side by side and not normalised: `[levels · hidden]`.
     Means(Range<usize>),
 }
 

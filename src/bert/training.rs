@@ -1,6 +1,8 @@
-//! Owns the graph of one training step: forward above a start, one loss per task, the gradient of every trained parameter.
+//! Owns the graph of one training step: forward above a start, one loss per task, the gradient of every
+//! trained parameter.
 //!
-//! Refuses to update anything (that is `finetune`'s work). Trained parameters are inputs of the graph, frozen ones are not.
+//! Refuses to update anything (that is `finetune`'s work). Trained parameters are inputs of the graph, frozen
+//! ones are not.
 
 use std::collections::BTreeSet;
 
@@ -52,23 +54,27 @@ pub struct TrainingParameter {
     pub shape: Vec<usize>,
     /// The graph's output.
     pub gradient: String,
-    /// Whether the gradient is `[tokens, width]`, to be summed by token id, instead of having the parameter's shape.
+    /// Whether the gradient is `[tokens, width]`, to be summed by token id, instead of having the parameter's
+    /// shape.
     pub by_token: bool,
 }
 
 /// The graph of a training step.
 ///
-/// Inputs: `input_ids` or `states`, `attention_mask`, every trained parameter, per task [`targets`] `[batch, classes]`, the
-/// means of hidden states at or below the start, and the dropout masks. Outputs: per task [`loss`], a scalar, and the gradients of the sum of all losses times their shares.
+/// Inputs: `input_ids` or `states`, `attention_mask`, every trained parameter, per task [`targets`] `[batch,
+/// classes]`, the means of hidden states at or below the start, and the dropout masks. Outputs: per task
+/// [`loss`], a scalar, and the gradients of the sum of all losses times their shares.
 #[derive(Clone, Debug)]
 pub struct TrainingGraph {
     /// The ONNX model.
     pub bytes: Vec<u8>,
     /// The trained parameters.
     pub parameters: Vec<TrainingParameter>,
-    /// Hidden states at or below the start whose means over real tokens are inputs, each [`mean_of`](super::mean_of) its level.
+    /// Hidden states at or below the start whose means over real tokens are inputs, each
+    /// [`mean_of`](super::mean_of) its level.
     pub given: Vec<usize>,
-    /// Inputs that drop numbers: 0, or 1 / (1 − rate). Dimensions are sizes, or `batch`, `sequence`, `tokens` (their product).
+    /// Inputs that drop numbers: 0, or 1 / (1 − rate). Dimensions are sizes, or `batch`, `sequence`, `tokens`
+    /// (their product).
     pub masks: Vec<(String, Vec<Dim>)>,
 }
 
@@ -84,7 +90,8 @@ pub fn head_bias(task: &str) -> String {
     format!("heads.{task}.bias")
 }
 
-/// The input that says which class each row has and what it counts: its share of the batch at the class, 0 elsewhere.
+/// The input that says which class each row has and what it counts: its share of the batch at the class, 0
+/// elsewhere.
 #[must_use]
 pub fn targets(task: &str) -> String {
     format!("targets.{task}")

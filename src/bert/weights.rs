@@ -1,4 +1,5 @@
-//! Owns our one weight layout: which tensors a BERT encoder has, their shapes, and where a `model.safetensors` holds them.
+//! Owns our one weight layout: which tensors a BERT encoder has, their shapes, and where a
+//! `model.safetensors` holds them.
 //!
 //! Refuses any other layout (`convert_checkpoint` makes this one) and never holds the numbers themselves.
 
@@ -110,8 +111,8 @@ struct Place {
 }
 
 impl Weights {
-    /// Opens the `model.safetensors` that [`super::convert_checkpoint`] wrote: exactly the tensors of `config`, 32-bit
-    /// floats, wholly there. The numbers are not read.
+    /// Opens the `model.safetensors` that [`super::convert_checkpoint`] wrote: exactly the tensors of
+    /// `config`, 32-bit floats, wholly there. The numbers are not read.
     ///
     /// # Errors
     /// The configuration is impossible, or the file cannot be read, is truncated, or lacks a tensor, has one of a wrong shape or type, or one too many.
@@ -137,8 +138,8 @@ impl Weights {
         Ok(Self(places))
     }
 
-    /// The same of a graph whose initializers have the tensors' own names and lie in one other file, uncompressed 32-bit floats;
-    /// none when any is missing or different.
+    /// The same of a graph whose initializers have the tensors' own names and lie in one other file,
+    /// uncompressed 32-bit floats; none when any is missing or different.
     #[must_use]
     pub fn of_graph(model: &ModelProto, config: &Config) -> Option<Self> {
         let initializers = model.graph.iter().flat_map(|graph| &graph.initializer);

@@ -1,7 +1,8 @@
 //! Owns opening a bundle's archive and checking everything about it that its bytes outside the entries say.
 //!
-//! Refuses every archive that is not arranged exactly as [`super::layout`] arranges it: compressed, encrypted, overlapping,
-//! doubled, misaligned or foreign entries, names that lead elsewhere, sizes beyond their limits, headers that disagree.
+//! Refuses every archive that is not arranged exactly as [`super::layout`] arranges it: compressed,
+//! encrypted, overlapping, doubled, misaligned or foreign entries, names that lead elsewhere, sizes beyond
+//! their limits, headers that disagree.
 
 use std::fs::File;
 use std::ops::Range;

@@ -1,4 +1,5 @@
-//! Owns putting a bundle's network together: the heads behind a backbone's graph, its weights one after another in one entry.
+//! Owns putting a bundle's network together: the heads behind a backbone's graph, its weights one after
+//! another in one entry.
 //!
 //! Refuses a graph that has no place for the heads.
 
@@ -37,8 +38,8 @@ pub(super) fn probabilities(task: &str) -> String {
     format!("probabilities_{task}")
 }
 
-/// Puts heads behind a graph with the outputs `embedding` `[batch, hidden]` and, where a head sees layers, `layer_means`
-/// `[batch, means]`. What has a name in it that a head needs is renamed.
+/// Puts heads behind a graph with the outputs `embedding` `[batch, hidden]` and, where a head sees layers,
+/// `layer_means` `[batch, means]`. What has a name in it that a head needs is renamed.
 ///
 /// # Errors
 /// The graph lacks an output.
@@ -119,8 +120,8 @@ fn seen_layers(graph: &mut Builder, layers: &Value, own: &DeployedHead<'_>, mean
     graph.add(slice, &format!("heads/{task}/seen"), seen)
 }
 
-/// Writes the tensors of a graph one after another, each at a cache line, and makes the graph refer to them in the data entry.
-/// Tensors that lie in other files are read from `folder`.
+/// Writes the tensors of a graph one after another, each at a cache line, and makes the graph refer to them
+/// in the data entry. Tensors that lie in other files are read from `folder`.
 ///
 /// # Errors
 /// A tensor cannot be read or written, or lies where none may lie.

@@ -1,5 +1,5 @@
-//! Owns the small entries of a bundle: the manifest, labels, calibration, golden vectors and checksums, and the names and
-//! largest sizes of all entries.
+//! Owns the small entries of a bundle: the manifest, labels, calibration, golden vectors and checksums, and
+//! the names and largest sizes of all entries.
 //!
 //! Refuses unknown entries and fields, a newer format, and small entries that do not fit one another.
 
@@ -17,7 +17,8 @@ use crate::error::{Error, Kind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::tokens::LongTexts;
 
-/// The newest version of the bundle that this program reads; a bundle is written in the oldest one that can say all there is to say.
+/// The newest version of the bundle that this program reads; a bundle is written in the oldest one that can
+/// say all there is to say.
 pub const FORMAT: u32 = 3;
 /// The oldest it reads: format 1 knew neither validation rows nor refits.
 const OLDEST: u32 = 1;
@@ -84,9 +85,11 @@ pub struct Manifest {
     /// The column that the texts were in which it was trained on, when it was not called `text`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
-    /// How far golden vectors may be off on another machine: the largest difference, as a share of the vector's largest number.
+    /// How far golden vectors may be off on another machine: the largest difference, as a share of the
+    /// vector's largest number.
     pub tolerance: f32,
-    /// The backbone: its dimensions, how it prepares texts, source and licence, and the hashes of the files it was made from.
+    /// The backbone: its dimensions, how it prepares texts, source and licence, and the hashes of the files
+    /// it was made from.
     pub backbone: backbone::Manifest,
     /// Hash of the tensors that training changed, if it changed any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -162,7 +165,8 @@ fn parse<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T> {
 }
 
 impl Contents {
-    /// Reads the small entries of an archive, checks their hashes, and that there are exactly the entries there must be.
+    /// Reads the small entries of an archive, checks their hashes, and that there are exactly the entries
+    /// there must be.
     ///
     /// # Errors
     /// They are not what they must be.

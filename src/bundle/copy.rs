@@ -1,8 +1,9 @@
 //! Owns private copies: a bundle that is served is mapped out of a file that nobody else can write to.
 //!
-//! A copy shares its blocks with the original where the file system can do that. Prefers folders on a disk: what lies on one can leave
-//! memory, a copy in memory cannot. It has a name only until ONNX Runtime, which opens files by name, has opened it; what a process
-//! that was killed right then has left behind goes away with the next copy. Refuses a file that changes while it is copied.
+//! A copy shares its blocks with the original where the file system can do that. Prefers folders on a disk:
+//! what lies on one can leave memory, a copy in memory cannot. It has a name only until ONNX Runtime, which
+//! opens files by name, has opened it; what a process that was killed right then has left behind goes away
+//! with the next copy. Refuses a file that changes while it is copied.
 
 use std::fs::{File, Permissions};
 use std::io::{Read as _, Seek as _};
@@ -38,7 +39,8 @@ pub struct CopyNote {
     pub shared: bool,
 }
 
-/// The folders that are tried for a copy: the one that was asked for, else those for temporary files, on disks first.
+/// The folders that are tried for a copy: the one that was asked for, else those for temporary files, on
+/// disks first.
 #[must_use]
 pub fn copy_places(chosen: Option<&Path>) -> Vec<PathBuf> {
     if let Some(chosen) = chosen {

@@ -1,9 +1,11 @@
-//! Owns how a bundle's bytes are arranged: the ZIP records (stored entries only, no time stamps), their order and alignment.
+//! Owns how a bundle's bytes are arranged: the ZIP records (stored entries only, no time stamps), their order
+//! and alignment.
 //!
-//! One arrangement for one list of entries: what is read is compared with what would have been written. Refuses archives of
-//! 4 GiB and more (ZIP64 is not needed for the encoders this project is for).
+//! One arrangement for one list of entries: what is read is compared with what would have been written.
+//! Refuses archives of 4 GiB and more (ZIP64 is not needed for the encoders this project is for).
 //!
-//! Source of the records: PKWARE's APPNOTE.TXT 6.3, sections 4.3.7, 4.3.12 and 4.3.16; the padding is that of Android's zipalign.
+//! Source of the records: PKWARE's APPNOTE.TXT 6.3, sections 4.3.7, 4.3.12 and 4.3.16; the padding is that of
+//! Android's zipalign.
 
 pub(super) const LOCAL: [u8; 4] = *b"PK\x03\x04";
 pub(super) const CENTRAL: [u8; 4] = *b"PK\x01\x02";

@@ -1,8 +1,8 @@
-//! Owns the deployable file: a ZIP whose entries are stored, aligned and checksummed, with one graph of backbone, pooling and all
-//! heads; writing it, opening it with everything checked, and its self-test.
+//! Owns the deployable file: a ZIP whose entries are stored, aligned and checksummed, with one graph of
+//! backbone, pooling and all heads; writing it, opening it with everything checked, and its self-test.
 //!
-//! Never unpacked: ONNX Runtime maps the weights out of the file. Refuses a file that is not to the byte what `frosthead bundle`
-//! writes, and to keep anything of the texts that a model was trained on.
+//! Never unpacked: ONNX Runtime maps the weights out of the file. Refuses a file that is not to the byte what
+//! `frosthead bundle` writes, and to keep anything of the texts that a model was trained on.
 
 mod archive;
 #[cfg(feature = "train")]
@@ -72,7 +72,8 @@ pub struct Kept {
 }
 
 impl Bundle {
-    /// Opens a bundle and checks everything in it: its records, its hashes, its graph, and its signature when a key is given.
+    /// Opens a bundle and checks everything in it: its records, its hashes, its graph, and its signature when
+    /// a key is given.
     ///
     /// # Errors
     /// It is damaged, forged, has another format, or is not signed with the key.
@@ -80,8 +81,9 @@ impl Bundle {
         Ok(Self::open_while(path, key, |_| Ok(()))?.0)
     }
 
-    /// The same, while `work` makes use of the bundle: hashing the weights takes as long as loading the network. What it made is
-    /// given out only when everything was found to be right; it sees a graph and small entries that have been checked.
+    /// The same, while `work` makes use of the bundle: hashing the weights takes as long as loading the
+    /// network. What it made is given out only when everything was found to be right; it sees a graph and
+    /// small entries that have been checked.
     ///
     /// # Errors
     /// As [`Self::open`], and `work` fails.
@@ -95,8 +97,9 @@ impl Bundle {
         Self::open_at(&path, &path, key, work)
     }
 
-    /// The same with a private copy of the file, in the first of these folders that takes it: whatever happens to the file, the bundle
-    /// stays as it was opened. The copy has no name by the time this is over, and takes its room until the bundle is dropped.
+    /// The same with a private copy of the file, in the first of these folders that takes it: whatever
+    /// happens to the file, the bundle stays as it was opened. The copy has no name by the time this is over,
+    /// and takes its room until the bundle is dropped.
     ///
     /// # Errors
     /// As [`Self::open_while`], and there is no room for a copy, or the file changed while it was copied.
@@ -150,7 +153,8 @@ impl Bundle {
         Ok((bundle, made?))
     }
 
-    /// The text column that a bundle says it was trained with; whether it is whole, only [`Self::open`] can tell.
+    /// The text column that a bundle says it was trained with; whether it is whole, only [`Self::open`] can
+    /// tell.
     ///
     /// # Errors
     /// It is no bundle, or says nothing that can be read.
@@ -219,7 +223,8 @@ impl Bundle {
         Validation::from_bytes(&bytes, self.manifest()).map(Some).map_err(|error| error.at(&self.path))
     }
 
-    /// Hash of the backbone: of its graph without the heads, and of every number in it, wherever that lies in the file.
+    /// Hash of the backbone: of its graph without the heads, and of every number in it, wherever that lies in
+    /// the file.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -288,8 +293,8 @@ impl Bundle {
         self.extractor_of(self.own_backbone()?, runtime, Batching::default(), Load::Few)
     }
 
-    /// The backbone of [`Self::extractor_of`], which has the identity of this very file. Before the network is loaded: parsing a
-    /// tokenizer takes memory for a moment, which the network can use afterwards.
+    /// The backbone of [`Self::extractor_of`], which has the identity of this very file. Before the network
+    /// is loaded: parsing a tokenizer takes memory for a moment, which the network can use afterwards.
     ///
     /// # Errors
     /// The tokenizer is none, or the file cannot be read.
@@ -332,8 +337,9 @@ impl Bundle {
         self.manifest().long
     }
 
-    /// The backbone for other work than predicting. Its identity is that of the backbone it was made from only if its weights
-    /// and tokenizer are proven to be the same bytes: nothing that a bundle merely says goes into the feature store.
+    /// The backbone for other work than predicting. Its identity is that of the backbone it was made from
+    /// only if its weights and tokenizer are proven to be the same bytes: nothing that a bundle merely says
+    /// goes into the feature store.
     ///
     /// # Errors
     /// The tokenizer is none, or the file cannot be read.

@@ -1,7 +1,8 @@
-//! Owns looking at a bundle's graph: the proof that every tensor kept outside the graph lies inside the bundle's data entry, and
-//! taking parts out.
+//! Owns looking at a bundle's graph: the proof that every tensor kept outside the graph lies inside the
+//! bundle's data entry, and taking parts out.
 //!
-//! Refuses external data anywhere but in the bundle's own data entry, in whatever corner of the graph it is named.
+//! Refuses external data anywhere but in the bundle's own data entry, in whatever corner of the graph it is
+//! named.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -99,8 +100,9 @@ impl Place {
     }
 }
 
-/// Proves that every tensor outside the graph is an initializer inside the data entry of so many bytes, as long as its shape
-/// says; then makes the graph refer to them in the file `name`, where the data entry begins at `start`.
+/// Proves that every tensor outside the graph is an initializer inside the data entry of so many bytes, as
+/// long as its shape says; then makes the graph refer to them in the file `name`, where the data entry begins
+/// at `start`.
 ///
 /// # Errors
 /// A tensor points elsewhere.
@@ -154,8 +156,8 @@ fn of_graph(graph: &GraphProto) -> Vec<&TensorProto> {
     graph.initializer.iter().chain(sparse).chain(graph.node.iter().flat_map(of_node)).collect()
 }
 
-/// Where an initializer's numbers lie in the file that the graph was [bound](bind) to; none when they are in the graph or there
-/// is no such initializer.
+/// Where an initializer's numbers lie in the file that the graph was [bound](bind) to; none when they are in
+/// the graph or there is no such initializer.
 pub(super) fn range(model: &ModelProto, name: &str) -> Option<Range<u64>> {
     let tensor = initializer(model, name)?;
     let place = is_external(tensor).then(|| Place::of(tensor).ok())??;

@@ -1,4 +1,5 @@
-//! Owns the golden sentences and the self-test: does the network say here what it said where the bundle was made?
+//! Owns the golden sentences and the self-test: does the network say here what it said where the bundle was
+//! made?
 //!
 //! Refuses a bundle whose numbers are off by more than its manifest allows.
 
@@ -52,8 +53,8 @@ pub(super) fn golden(extractor: &mut Extractor, tasks: &[String], texts: &[&str]
 }
 
 impl Bundle {
-    /// Runs the golden sentences. `extractor` is [`Bundle::extractor`]'s, or any other of this bundle's backbone: what its rows
-    /// hold is compared.
+    /// Runs the golden sentences. `extractor` is [`Bundle::extractor`]'s, or any other of this bundle's
+    /// backbone: what its rows hold is compared.
     ///
     /// # Errors
     /// A number is further off than the manifest allows, or running fails.

@@ -1,4 +1,5 @@
-//! Owns signatures: minisign's, over the whole file, in `x.frost.minisig` beside it, as its own tools write and verify them.
+//! Owns signatures: minisign's, over the whole file, in `x.frost.minisig` beside it, as its own tools write
+//! and verify them.
 //!
 //! Refuses a bundle whose signature is missing, is of another key, or is of other bytes.
 

@@ -1,4 +1,5 @@
-//! Every way a bundle can lie: a small bundle is made with one thing wrong, and must be refused before it is used.
+//! Every way a bundle can lie: a small bundle is made with one thing wrong, and must be refused before it is
+//! used.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Cursor;

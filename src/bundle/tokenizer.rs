@@ -1,7 +1,8 @@
-//! Owns the bundle's `tokenizer.json`: the backbone's own, byte for byte, but with the real maximum length and no padding.
+//! Owns the bundle's `tokenizer.json`: the backbone's own, byte for byte, but with the real maximum length
+//! and no padding.
 //!
-//! What was there before is kept beside it, so that the backbone's file, and with it the identity of its features, can be
-//! proven. Refuses to change anything else.
+//! What was there before is kept beside it, so that the backbone's file, and with it the identity of its
+//! features, can be proven. Refuses to change anything else.
 
 use std::ops::Range;
 

@@ -1,9 +1,10 @@
-//! Owns `validation.safetensors`: what the heads see of validation rows, and these rows' labels, so that heads fitted anew elsewhere
-//! can be compared with the old ones.
+//! Owns `validation.safetensors`: what the heads see of validation rows, and these rows' labels, so that
+//! heads fitted anew elsewhere can be compared with the old ones.
 //!
-//! Tensors `features` `[rows, width]` f32 (the places of a row that cover what the named tasks' heads see) and per task `labels.TASK`
-//! `[rows]` i32 (−1: no label); the metadata entry `tasks` is a JSON list of `{"task", "labels"}`. Holds no text and no hash of one.
-//! Refuses an entry that is not, to the byte, what it would write.
+//! Tensors `features` `[rows, width]` f32 (the places of a row that cover what the named tasks' heads see)
+//! and per task `labels.TASK` `[rows]` i32 (−1: no label); the metadata entry `tasks` is a JSON list of
+//! `{"task", "labels"}`. Holds no text and no hash of one. Refuses an entry that is not, to the byte, what it
+//! would write.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -36,8 +37,8 @@ pub struct Validation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ValidationTask {
     pub task: String,
-    /// The names that `truth` indexes, sorted: those of the first head, whatever later heads know, and those of rows whose label it
-    /// never saw.
+    /// The names that `truth` indexes, sorted: those of the first head, whatever later heads know, and those
+    /// of rows whose label it never saw.
     pub labels: Vec<String>,
     /// Per row.
     pub truth: Vec<Option<u32>>,

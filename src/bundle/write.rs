@@ -1,5 +1,5 @@
-//! Owns writing a bundle: the heads go behind the backbone's graph, the weights into one entry, and what the finished network
-//! says of the golden sentences beside them.
+//! Owns writing a bundle: the heads go behind the backbone's graph, the weights into one entry, and what the
+//! finished network says of the golden sentences beside them.
 //!
 //! The same run gives the same bytes. Refuses to leave half a file behind.
 
@@ -40,8 +40,9 @@ pub struct Variant {
     pub precision: String,
     /// What else there is to say of it, for the manifest.
     pub details: BTreeMap<String, serde_json::Value>,
-    /// Inputs `input_ids` and `attention_mask`; outputs `embedding` `[batch, hidden]` and, where a head sees layers, `layer_means`
-    /// `[batch, (layers + 1) · hidden]`. Tensors may be in the model or in files in `folder`.
+    /// Inputs `input_ids` and `attention_mask`; outputs `embedding` `[batch, hidden]` and, where a head sees
+    /// layers, `layer_means` `[batch, (layers + 1) · hidden]`. Tensors may be in the model or in files in
+    /// `folder`.
     pub model: ModelProto,
     /// Where the model's external data lies.
     pub folder: PathBuf,
@@ -269,8 +270,9 @@ impl<'r> Assembly<'r> {
 }
 
 impl Origin<'_> {
-    /// What the network says of the bundle's golden sentences. Of what was not fitted anew the bundle's own numbers stay, so that
-    /// they are compared, for ever, with those of the machine that the backbone comes from.
+    /// What the network says of the bundle's golden sentences. Of what was not fitted anew the bundle's own
+    /// numbers stay, so that they are compared, for ever, with those of the machine that the backbone comes
+    /// from.
     fn golden(&self, extractor: &mut Extractor, tasks: &[String]) -> Result<Vec<Golden>> {
         let kept = &self.bundle.contents.golden;
         let texts: Vec<&str> = kept.iter().map(|own| own.text.as_str()).collect();

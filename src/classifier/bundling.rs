@@ -26,7 +26,8 @@ pub struct BundleOptions {
     pub validation: Option<Validation>,
 }
 
-/// Writes a run and its backbone into one file. The run's features were made from texts, or it has no backbone to bundle.
+/// Writes a run and its backbone into one file. The run's features were made from texts, or it has no
+/// backbone to bundle.
 ///
 /// # Errors
 /// The run or its backbone is missing or damaged, another file is there, or running or writing fails.

@@ -8,8 +8,8 @@ use crate::data::LabelNames;
 use crate::heads::{FeatureView, Head};
 use crate::metrics::{TaskMetrics, classification, temperature};
 
-/// The labelled rows of one task: which rows, and the index of each one's label among those that a head can say; behind these come
-/// labels that it cannot, because training never saw them.
+/// The labelled rows of one task: which rows, and the index of each one's label among those that a head can
+/// say; behind these come labels that it cannot, because training never saw them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TaskRows {
     /// Row numbers into the data set (from 0).
@@ -21,7 +21,8 @@ pub struct TaskRows {
 }
 
 impl TaskRows {
-    /// Takes the labelled rows among `rows`; `names` are the labels that the head knows, `cells[row]` is the task's cell.
+    /// Takes the labelled rows among `rows`; `names` are the labels that the head knows, `cells[row]` is the
+    /// task's cell.
     #[must_use]
     pub fn new(names: &[String], cells: &[Option<String>], rows: impl Iterator<Item = usize>) -> Self {
         let mut unseen: HashMap<&str, usize> = HashMap::new();
@@ -59,7 +60,8 @@ impl TaskRows {
     }
 }
 
-/// Probabilities of a head for some rows: `[rows, classes]`, row-major. `features` shows all rows as the head sees them.
+/// Probabilities of a head for some rows: `[rows, classes]`, row-major. `features` shows all rows as the head
+/// sees them.
 #[must_use]
 pub fn probabilities(head: &Head, features: FeatureView<'_>, rows: &[usize]) -> Vec<f32> {
     let classes = head.labels.len();
@@ -70,8 +72,8 @@ pub fn probabilities(head: &Head, features: FeatureView<'_>, rows: &[usize]) -> 
     all
 }
 
-/// Gives a head the temperature that makes its probabilities of labelled rows most probable; returns it with the number of rows that
-/// say something of it: those whose label it knows. Nothing without such rows.
+/// Gives a head the temperature that makes its probabilities of labelled rows most probable; returns it with
+/// the number of rows that say something of it: those whose label it knows. Nothing without such rows.
 pub fn calibrate(head: &mut Head, features: FeatureView<'_>, rows: &TaskRows) -> Option<(f64, u64)> {
     let classes = head.labels.len();
     let rows = rows.known(classes);

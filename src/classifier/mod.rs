@@ -46,12 +46,14 @@ pub struct OpenOptions {
     pub skip_self_test: bool,
     /// For how many texts at a time; with a limit of memory, always for few.
     pub load: Load,
-    /// Bytes that the process may take: batches, and threads unless their number is given, are planned for it.
+    /// Bytes that the process may take: batches, and threads unless their number is given, are planned for
+    /// it.
     pub memory: Option<u64>,
     /// Where tunings are kept (`tuning::folder` is the user's); without, the defaults of threads and batches.
     pub tuning: Option<std::path::PathBuf>,
-    /// Work on a private copy of a bundle, in the first of these folders that takes it: the file may be written to afterwards.
-    /// Without, on the file itself: whoever writes to it ends what is computed with an error.
+    /// Work on a private copy of a bundle, in the first of these folders that takes it: the file may be
+    /// written to afterwards. Without, on the file itself: whoever writes to it ends what is computed with an
+    /// error.
     pub copy_to: Option<Vec<std::path::PathBuf>>,
 }
 
@@ -93,7 +95,8 @@ pub struct Classifier {
 pub struct TaskPrediction {
     /// Index of the most probable label (the first of equals).
     pub label: usize,
-    /// `[classes]`; of a text read in windows, the mean of theirs, each counting as many times as it has tokens.
+    /// `[classes]`; of a text read in windows, the mean of theirs, each counting as many times as it has
+    /// tokens.
     pub logits: Vec<f32>,
     /// `[classes]`, calibrated, adding up to 1, in the order of [`Head::labels`].
     pub probabilities: Vec<f32>,
@@ -389,7 +392,8 @@ impl Run {
                 .expected(format!("{} ({})", recipe.name, recipe.fingerprint.told_from(&found)))
                 .help("give the right one with --backbone DIR, or train the run again"));
         }
-        // What a run changed is all that differs from the imported backbone: it takes the place of what an earlier run changed.
+        // What a run changed is all that differs from the imported backbone: it takes the place of what an
+        // earlier run changed.
         Ok(match self.changed()? {
             Some((tensors, fingerprint)) => backbone.with_changed(tensors, fingerprint),
             None => backbone,
@@ -397,7 +401,8 @@ impl Run {
     }
 }
 
-/// Opens what can stand for a backbone: an imported one, that of a run, with what its training changed, or that of a bundle.
+/// Opens what can stand for a backbone: an imported one, that of a run, with what its training changed, or
+/// that of a bundle.
 ///
 /// # Errors
 /// It is none of them, or one of its files is missing or was changed.
@@ -405,7 +410,8 @@ pub fn open_backbone(path: &Path) -> Result<Backbone> {
     open_trusted_backbone(path, None, None)
 }
 
-/// The same; with a key, only what was signed with it; with a runtime, only a bundle that passes its self-test on it.
+/// The same; with a key, only what was signed with it; with a runtime, only a bundle that passes its
+/// self-test on it.
 ///
 /// # Errors
 /// As [`open_backbone`], and it is not signed or fails its test.

@@ -1,4 +1,5 @@
-//! Owns what a run and a bundle have in common: heads, what they see, how long texts are read, and a backbone.
+//! Owns what a run and a bundle have in common: heads, what they see, how long texts are read, and a
+//! backbone.
 //!
 //! Refuses to guess: a directory is a run, a file is a bundle.
 

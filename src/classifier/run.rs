@@ -1,6 +1,8 @@
-//! Owns the run directory: `recipe.toml`, `heads.safetensors`, `fit.json`, `metrics.json`, `rows.safetensors`.
+//! Owns the run directory: `recipe.toml`, `heads.safetensors`, `fit.json`, `metrics.json`,
+//! `rows.safetensors`.
 //!
-//! Refuses to hold a text: of the rows it keeps only hashes, so that evaluation can tell what was seen in training.
+//! Refuses to hold a text: of the rows it keeps only hashes, so that evaluation can tell what was seen in
+//! training.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -106,7 +108,8 @@ pub struct DataRecipe {
     /// The feature column, when it is not the file's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub features_column: Option<String>,
-    /// Whether the rows of features are known by their vectors, not by their texts; runs of earlier versions do not say.
+    /// Whether the rows of features are known by their vectors, not by their texts; runs of earlier versions
+    /// do not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by_vector: Option<bool>,
     /// The rows that were split.

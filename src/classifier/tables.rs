@@ -1,4 +1,5 @@
-//! Owns finding the tables that a run was trained on: where they lay, or beside the run, wherever both are by now.
+//! Owns finding the tables that a run was trained on: where they lay, or beside the run, wherever both are by
+//! now.
 //!
 //! Refuses a file that is not, to the byte, the one that was read.
 
@@ -9,8 +10,9 @@ use crate::error::{Error, Kind, Result};
 use crate::fingerprint::Fingerprint;
 
 impl TableRecipe {
-    /// Finds the table of a run that lies in `run`: under the path it had, else under the end of that path in one of the directories
-    /// that the run lies in (a project that was moved as a whole, or a path that was relative to it).
+    /// Finds the table of a run that lies in `run`: under the path it had, else under the end of that path in
+    /// one of the directories that the run lies in (a project that was moved as a whole, or a path that was
+    /// relative to it).
     ///
     /// # Errors
     /// It is in none of these places, or is another file by now.

@@ -331,7 +331,8 @@ fn embed(arguments: &EmbedArguments, terminal: &Terminal) -> anyhow::Result<Outc
     Ok(Outcome::Done)
 }
 
-/// What networks are asked for so that they do the same: their layers' states only if all of them have such outputs.
+/// What networks are asked for so that they do the same: their layers' states only if all of them have such
+/// outputs.
 fn stored_by_all<'b>(wanted: StoredLayers, all: impl Iterator<Item = &'b Arc<Backbone>>) -> StoredLayers {
     let mut layouts = all.map(|backbone| RowLayout::of(backbone, wanted));
     if layouts.all(|layout| !layout.states().is_empty()) { wanted } else { StoredLayers::Last }

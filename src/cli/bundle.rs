@@ -35,15 +35,15 @@ pub(crate) struct Arguments {
     /// The bundle to write.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// `fp32`, `w8` (8-bit weights), `int8` (computes in 8 bits), or `auto`: the first of int8, int8 with exceptions, w8 and fp32 that
-    /// costs no task more than --max-drop.
+    /// `fp32`, `w8` (8-bit weights), `int8` (computes in 8 bits), or `auto`: the first of int8, int8 with
+    /// exceptions, w8 and fp32 that costs no task more than --max-drop.
     #[arg(long, value_name = "PRECISION", default_value = "fp32")]
     precision: PrecisionChoice,
     /// Points of accuracy or macro-F1 that a task may lose, on rows its heads have not seen.
     #[arg(long, value_name = "POINTS", default_value_t = 0.3)]
     max_drop: f64,
-    /// Put what the heads see of the run's validation rows into the bundle, with their labels (not their texts): `train --from` reports
-    /// on them how well a head fitted anew still does what the old one did.
+    /// Put what the heads see of the run's validation rows into the bundle, with their labels (not their
+    /// texts): `train --from` reports on them how well a head fitted anew still does what the old one did.
     #[arg(long)]
     keep_validation: bool,
     /// Sign it with this minisign secret key; the signature goes into FILE.minisig.

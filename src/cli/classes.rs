@@ -1,4 +1,5 @@
-//! Owns what is said of a task's classes before anything is learned: how many rows they have, and what looks like a mistake in the table.
+//! Owns what is said of a task's classes before anything is learned: how many rows they have, and what looks
+//! like a mistake in the table.
 //!
 //! Refuses to print without bound: of many classes, groups and texts it names a few.
 

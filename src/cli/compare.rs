@@ -29,9 +29,11 @@ use crate::train::{FeatureRequest, TrainEvent, TrainRequest};
 /// Compare freezing scenarios and backbones on the same rows: one table, one report.
 ///
 /// Scenario 1: everything is frozen (untrained heads, and labels by their descriptions). 2: heads on the
-/// frozen backbone, on its sentence embedding and on the features that `auto` chooses. 3:TASK:
-/// that head is frozen, everything else is trained. topN: gradual unfreezing of the N top layers. Scenarios 2, 3 and topN take
-/// `:FEATURES` behind them, such as top2:all; without it heads see the sentence embedding. Each is written as an ordinary run into OUT/BACKBONE/SCENARIO; what is finished is kept, an interrupted comparison goes on where it was.
+/// frozen backbone, on its sentence embedding and on the features that `auto` chooses. 3:TASK: that head is
+/// frozen, everything else is trained. topN: gradual unfreezing of the N top layers. Scenarios 2, 3 and topN
+/// take `:FEATURES` behind them, such as top2:all; without it heads see the sentence embedding. Each is
+/// written as an ordinary run into OUT/BACKBONE/SCENARIO; what is finished is kept, an interrupted comparison
+/// goes on where it was.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   frosthead compare data.csv --backbone models/all-MiniLM-L6-v2 --task domain --task sentiment --out runs/compare
@@ -46,17 +48,20 @@ pub(crate) struct Arguments {
     /// The directory for the runs, report.json and report.html.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// `1`, `2` (for `2:last,2:auto`), `2:FEATURES`, `3` (for each task), `3:TASK`, `top1`, `top2`, …, and on other features than
-    /// the last layer's `3:TASK:FEATURES`, `topN:FEATURES`; separated by commas [default: 1,2,3,top1,top2].
+    /// `1`, `2` (for `2:last,2:auto`), `2:FEATURES`, `3` (for each task), `3:TASK`, `top1`, `top2`, …, and on
+    /// other features than the last layer's `3:TASK:FEATURES`, `topN:FEATURES`; separated by commas [default:
+    /// 1,2,3,top1,top2].
     #[arg(long, value_name = "WHICH", value_delimiter = ',')]
     scenarios: Vec<String>,
     /// What scenario 3 freezes beside the head: `backbone:embeddings` or `backbone:0-3`; may be repeated.
     #[arg(long, value_name = "WHAT")]
     freeze: Vec<String>,
-    /// The frozen head of scenario 3: `fitted` (scenario 2's), `random` (as drawn), or an earlier run's directory.
+    /// The frozen head of scenario 3: `fitted` (scenario 2's), `random` (as drawn), or an earlier run's
+    /// directory.
     #[arg(long, value_name = "HOW", default_value = "fitted")]
     frozen_head: String,
-    /// Begin nothing that would end later by the estimate, and end what is running then with its best so far: 90s, 10m, 1h30m.
+    /// Begin nothing that would end later by the estimate, and end what is running then with its best so far:
+    /// 90s, 10m, 1h30m.
     #[arg(long, value_name = "TIME")]
     time_limit: Option<TimeLimit>,
     /// Accuracy of scenario 2 against the number of training rows: 10%,30%,100%.

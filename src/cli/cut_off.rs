@@ -1,15 +1,17 @@
-//! Owns the end of this process when a file that it has mapped becomes shorter, as when somebody writes a model anew in place: the
-//! system then sends SIGBUS to whoever touches what is gone, in the middle of a product.
+//! Owns the end of this process when a file that it has mapped becomes shorter, as when somebody writes a
+//! model anew in place: the system then sends SIGBUS to whoever touches what is gone, in the middle of a
+//! product.
 //!
-//! Says which file it was and ends with the exit code of an error. Refuses to go on: what would be read there is nobody's number. Only
-//! what signal-safety(7) allows is done on the way: no memory is allocated, no lock taken.
+//! Says which file it was and ends with the exit code of an error. Refuses to go on: what would be read there
+//! is nobody's number. Only what signal-safety(7) allows is done on the way: no memory is allocated, no lock
+//! taken.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// From now on such an end is an error message.
 pub(super) fn prepare() {
-    // SAFETY: the handler is of the type that SA_SIGINFO asks for and does only what a signal handler may do; the action is
-    // initialised as a whole (all zeros is an empty mask and no flags).
+    // SAFETY: the handler is of the type that SA_SIGINFO asks for and does only what a signal handler may do;
+    // the action is initialised as a whole (all zeros is an empty mask and no flags).
     #[cfg(target_os = "linux")]
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
@@ -29,8 +31,8 @@ const NOTHING_THERE: libc::c_int = 2;
 
 #[cfg(target_os = "linux")]
 extern "C" fn handle(signal: libc::c_int, information: *mut libc::siginfo_t, _context: *mut libc::c_void) {
-    // SAFETY: the system hands over a valid siginfo_t; signal(2), raise(3), pause(2), write(2) and _exit(2) may be called from a
-    // signal handler.
+    // SAFETY: the system hands over a valid siginfo_t; signal(2), raise(3), pause(2), write(2) and _exit(2)
+    // may be called from a signal handler.
     unsafe {
         if (*information).si_code != NOTHING_THERE {
             // Sent by somebody, or a fault of the machine: what happens then without this handler.
@@ -63,7 +65,8 @@ const PATH: usize = 4096;
 /// The path of the file that is mapped at an address.
 #[cfg(target_os = "linux")]
 fn mapped_at(address: usize, place: &mut [u8; PATH]) -> Option<&[u8]> {
-    // SAFETY: the path is a C string; open(2), read(2) and close(2) may be called from a signal handler; no more is read than fits.
+    // SAFETY: the path is a C string; open(2), read(2) and close(2) may be called from a signal handler; no
+    // more is read than fits.
     let maps = unsafe { libc::open(c"/proc/self/maps".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
     if maps < 0 {
         return None;
@@ -90,7 +93,8 @@ fn mapped_at(address: usize, place: &mut [u8; PATH]) -> Option<&[u8]> {
     None
 }
 
-/// The path at the end of a line `start-end rights offset device inode      path`, if the address lies in the mapping.
+/// The path at the end of a line `start-end rights offset device inode      path`, if the address lies in the
+/// mapping.
 fn path_of(line: &[u8], address: usize) -> Option<&[u8]> {
     let number = |digits: &[u8]| {
         digits.iter().try_fold(0_usize, |number, &digit| {

@@ -16,7 +16,8 @@ use crate::backbone::{Backbone, EMBEDDING_GRAPH};
 use crate::classifier::OpenOptions;
 use crate::inspect::doctor::{Machine, Opened, Tuning, nodes_per_provider, open_model};
 
-/// Check the runtime, the processor, the memory, whether a bundle is itself here, and where a backbone's nodes run.
+/// Check the runtime, the processor, the memory, whether a bundle is itself here, and where a backbone's
+/// nodes run.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   frosthead doctor

@@ -26,7 +26,8 @@ pub(crate) struct Arguments {
     /// The Parquet to write.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Beside `embedding`, a column `features`: `layers:A-B` or `all`, the mean-pooled states of these layers, side by side.
+    /// Beside `embedding`, a column `features`: `layers:A-B` or `all`, the mean-pooled states of these
+    /// layers, side by side.
     #[arg(long, value_name = "WHICH", default_value_t = FeatureChoice::default())]
     features: FeatureChoice,
     /// Carry the text column along too (the other columns always are).

@@ -24,7 +24,8 @@ use crate::quantities::with_error;
 /// Labels that training never saw, of each task, which are named.
 const NAMED: usize = 10;
 
-/// Measure a trained model on labelled rows, unseen ones first. A label that training never saw counts as wrong.
+/// Measure a trained model on labelled rows, unseen ones first. A label that training never saw counts as
+/// wrong.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   frosthead eval new.csv --model runs/first
@@ -39,8 +40,8 @@ pub(crate) struct Arguments {
     /// Measure these tasks only.
     #[arg(long = "task", value_name = "COLUMN")]
     tasks: Vec<String>,
-    /// test, valid, train, all or unseen (neither trained on nor used for validation) [default: unseen; all for a bundle, which does not
-    /// know what it was trained on].
+    /// test, valid, train, all or unseen (neither trained on nor used for validation) [default: unseen; all
+    /// for a bundle, which does not know what it was trained on].
     #[arg(long, value_name = "WHICH")]
     rows: Option<Rows>,
     /// Figures per value of this column as well.
@@ -271,7 +272,8 @@ pub(crate) fn print_table(tasks: &BTreeMap<String, TaskMetrics>) -> Result<()> {
     std::io::stdout().lock().write_all(text.as_bytes()).map_err(unprintable)
 }
 
-/// Accuracy, macro-F1 and calibration error, where there were rows; runs of earlier versions say 0 where there were none.
+/// Accuracy, macro-F1 and calibration error, where there were rows; runs of earlier versions say 0 where
+/// there were none.
 fn figures(metrics: &TaskMetrics) -> (Option<f64>, Option<f64>, Option<f64>) {
     let measured = |value: Option<f64>| value.filter(|_| metrics.rows > 0);
     (measured(metrics.accuracy), measured(metrics.macro_f1), measured(metrics.ece))

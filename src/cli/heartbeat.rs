@@ -1,4 +1,5 @@
-//! Owns the sign of life of work that takes long: a spinner on a terminal, elsewhere a line after five seconds and then every ten.
+//! Owns the sign of life of work that takes long: a spinner on a terminal, elsewhere a line after five
+//! seconds and then every ten.
 //!
 //! Refuses to say anything of what is done sooner, and anything at all when the user wants quiet.
 

@@ -20,7 +20,8 @@ use crate::runtime::RuntimeOptions;
   frosthead import sentence-transformers/all-MiniLM-L6-v2 --out models/all-MiniLM-L6-v2
   frosthead import encoder.onnx --tokenizer tokenizer.json --pooling mean --out models/encoder")]
 pub(crate) struct Arguments {
-    /// A Hugging Face directory, a name from the catalogue, a hub id (organisation/name[@revision]), or an .onnx file.
+    /// A Hugging Face directory, a name from the catalogue, a hub id (organisation/name[@revision]), or an
+    /// .onnx file.
     source: String,
     /// The backbone directory to make.
     #[arg(long, value_name = "DIR")]

@@ -30,8 +30,8 @@ pub(crate) struct LearningArguments {
     /// Share of the training rows kept for validation.
     #[arg(long, value_name = "SHARE", default_value_t = SplitOptions::default().valid_fraction)]
     valid_fraction: f64,
-    /// What becomes of a class with a single row, which cannot be both learned and tested: `train` learns from it, `drop` keeps the row
-    /// out of the task.
+    /// What becomes of a class with a single row, which cannot be both learned and tested: `train` learns
+    /// from it, `drop` keeps the row out of the task.
     #[arg(long, value_name = "HOW", default_value_t = Rare::default())]
     rare: Rare,
     /// Seed of every draw.
@@ -40,8 +40,8 @@ pub(crate) struct LearningArguments {
     /// Memory that fitting a head may take, in GB: `auto` features leave out what would take more.
     #[arg(long, value_name = "GB", default_value_t = 4.0)]
     fit_memory: f64,
-    /// Penalty on the weights: a number, or `auto` to choose it by 3-fold cross-validation on the training rows [default: 100, or
-    /// `auto` beside `auto` features].
+    /// Penalty on the weights: a number, or `auto` to choose it by 3-fold cross-validation on the training
+    /// rows [default: 100, or `auto` beside `auto` features].
     #[arg(long, value_name = "ALPHA")]
     alpha: Option<Alpha>,
     /// `none`, or `balanced`: every class counts the same.
@@ -58,7 +58,8 @@ impl LearningArguments {
         })
     }
 
-    /// The request these options make, with scenario 2's freeze plan, the default features and no output yet; `input` reads a table's argument.
+    /// The request these options make, with scenario 2's freeze plan, the default features and no output yet;
+    /// `input` reads a table's argument.
     pub(crate) fn request(
         &self,
         data: &str,

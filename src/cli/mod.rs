@@ -1,7 +1,7 @@
 //! Owns the command line: arguments, printing, exit codes. Everything else is the library's.
 //!
-//! Refuses to compute anything: a command reads its options, calls the library, and says what happened. Results go to
-//! standard output or files, messages and progress to standard error.
+//! Refuses to compute anything: a command reads its options, calls the library, and says what happened.
+//! Results go to standard output or files, messages and progress to standard error.
 
 mod bench;
 #[cfg(feature = "train")]
@@ -87,8 +87,8 @@ enum Outcome {
     CriterionMissed,
 }
 
-/// Parses the arguments, runs the command, prints its error, and gives the exit code: 0 done, 1 a criterion was not met, 2
-/// error.
+/// Parses the arguments, runs the command, prints its error, and gives the exit code: 0 done, 1 a criterion
+/// was not met, 2 error.
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {

@@ -25,7 +25,8 @@ use crate::train::{Chosen, HeadInit, NetworkOptions, TrainEvent};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Freezing")]
 pub(crate) struct FreezeArguments {
-    /// `all`, `backbone` (the default), `backbone:embeddings`, `backbone:0-3` or `head:TASK`; may be repeated.
+    /// `all`, `backbone` (the default), `backbone:embeddings`, `backbone:0-3` or `head:TASK`; may be
+    /// repeated.
     #[arg(long, value_name = "WHAT")]
     pub(crate) freeze: Vec<String>,
     /// Train stage by stage with so many top layers: `0,1,2`.
@@ -34,8 +35,8 @@ pub(crate) struct FreezeArguments {
     /// Take heads over from an earlier run (a frozen head stays as it is there).
     #[arg(long, value_name = "RUN")]
     pub(crate) init_heads: Option<PathBuf>,
-    /// Exit with 1 when a head loses more points of accuracy: a frozen one under the moving backbone, or with --from one that is
-    /// fitted anew, on the validation rows that the bundle carries.
+    /// Exit with 1 when a head loses more points of accuracy: a frozen one under the moving backbone, or with
+    /// --from one that is fitted anew, on the validation rows that the bundle carries.
     #[arg(long, value_name = "POINTS")]
     pub(crate) max_drift: Option<f64>,
 }
@@ -156,8 +157,8 @@ impl NetworkArguments {
     }
 }
 
-/// The best that each choice of features reached: `last .912 ± .005 (alpha 100), all .934 (alpha 300)`; the errors are those of the
-/// difference to the best of all, which has none.
+/// The best that each choice of features reached: `last .912 ± .005 (alpha 100), all .934 (alpha 300)`; the
+/// errors are those of the difference to the best of all, which has none.
 fn best_of_each(tried: &[Candidate]) -> String {
     let mut best: Vec<&Candidate> = Vec::new();
     for own in tried {
@@ -200,7 +201,8 @@ impl<'t> TrainProgress<'t> {
         }
     }
 
-    /// An interrupt ends the process at once, with the checkpoints that are there, instead of ending training with the best.
+    /// An interrupt ends the process at once, with the checkpoints that are there, instead of ending training
+    /// with the best.
     pub(crate) fn without_interrupts(self) -> Self {
         Self { catches: false, ..self }
     }

@@ -100,8 +100,8 @@ impl TuningArguments {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Runtime")]
 pub(crate) struct MemoryArguments {
-    /// Keep the whole process below this, like 96M or 1G (of 1,024): plans threads (unless --threads says) and tokens per batch,
-    /// or says what would be enough.
+    /// Keep the whole process below this, like 96M or 1G (of 1,024): plans threads (unless --threads says)
+    /// and tokens per batch, or says what would be enough.
     #[arg(long, value_name = "SIZE")]
     memory: Option<MemorySize>,
 }
@@ -155,22 +155,25 @@ impl TrustArguments {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Table")]
 pub(crate) struct TableArguments {
-    /// csv, tsv, jsonl, json, parquet or lines; by default the file's extension tells. Tables may be compressed
-    /// (gzip, zstd).
+    /// csv, tsv, jsonl, json, parquet or lines; by default the file's extension tells. Tables may be
+    /// compressed (gzip, zstd).
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
-    /// What separates the cells of a row, like ';', or '\\t' for a tab [default: a comma in CSV, a tab in TSV].
+    /// What separates the cells of a row, like ';', or '\\t' for a tab [default: a comma in CSV, a tab in
+    /// TSV].
     #[arg(long, value_name = "C")]
     delimiter: Option<Delimiter>,
-    /// What a quote at the start of a cell means: `auto`, that another ends the cell, refused where what is between
-    /// hardly is one cell; `double`, the same without doubt; `none`, nothing, quotes are text [default: auto].
+    /// What a quote at the start of a cell means: `auto`, that another ends the cell, refused where what is
+    /// between hardly is one cell; `double`, the same without doubt; `none`, nothing, quotes are text
+    /// [default: auto].
     #[arg(long, value_name = "HOW")]
     quoting: Option<Quoting>,
-    /// The encoding of a table of text, like windows-1252, utf-16le or shift_jis [default: what its byte-order mark
-    /// says, else UTF-8, or UTF-16 where it can be nothing else].
+    /// The encoding of a table of text, like windows-1252, utf-16le or shift_jis [default: what its
+    /// byte-order mark says, else UTF-8, or UTF-16 where it can be nothing else].
     #[arg(long, value_name = "NAME")]
     encoding: Option<TextEncoding>,
-    /// The column that holds the text [default: the one that the run or bundle was trained with, else `text`].
+    /// The column that holds the text [default: the one that the run or bundle was trained with, else
+    /// `text`].
     #[arg(long, value_name = "COLUMN")]
     text: Option<String>,
     /// Treat empty texts and NUL bytes as errors.
@@ -184,7 +187,8 @@ impl TableArguments {
         self.unread(data)?.with(self.reading())
     }
 
-    /// A table beside the one that the command is about: what of the options fits its format holds for it too.
+    /// A table beside the one that the command is about: what of the options fits its format holds for it
+    /// too.
     pub(crate) fn source_beside(&self, data: &str) -> Result<Source> {
         self.fitted(self.unread(data)?)
     }
@@ -229,13 +233,16 @@ impl TableArguments {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Long texts")]
 pub(crate) struct LongArguments {
-    /// `truncate`: their end is cut off; `windows`: they are read to their end, in windows, and their features are the mean.
+    /// `truncate`: their end is cut off; `windows`: they are read to their end, in windows, and their
+    /// features are the mean.
     #[arg(long, value_name = "HOW")]
     long: Option<LongChoice>,
-    /// Tokens in a window, special tokens included [default: 128, or what the backbone can read if that is less].
+    /// Tokens in a window, special tokens included [default: 128, or what the backbone can read if that is
+    /// less].
     #[arg(long, value_name = "N")]
     window: Option<usize>,
-    /// Tokens from one window's start to the next one's [default: all of a window's own, so that none is read twice].
+    /// Tokens from one window's start to the next one's [default: all of a window's own, so that none is read
+    /// twice].
     #[arg(long, value_name = "M")]
     stride: Option<usize>,
     /// Windows of a text, at most; the rest is cut off [default: any number].
@@ -259,8 +266,8 @@ impl fmt::Display for LongArguments {
 }
 
 impl LongArguments {
-    /// What was asked for; windows by default when any text of these tables is longer than the backbone's limit and its tokenizer
-    /// can be given texts in pieces.
+    /// What was asked for; windows by default when any text of these tables is longer than the backbone's
+    /// limit and its tokenizer can be given texts in pieces.
     #[cfg(feature = "train")]
     pub(crate) fn resolve_for(
         &self,
@@ -306,8 +313,8 @@ pub(crate) struct StoreArguments {
     /// The feature store [default: $FROSTHEAD_CACHE, else the user's cache directory].
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
-    /// `all`: store every layer's mean-pooled states, so that other features cost no inference later; `last`: the sentence
-    /// embedding only.
+    /// `all`: store every layer's mean-pooled states, so that other features cost no inference later; `last`:
+    /// the sentence embedding only.
     #[arg(long, value_name = "WHICH", default_value = "all")]
     store_layers: StoredLayers,
     /// Tokens in a batch, padding included [default: as tuned, else 256; 1024 on a GPU].

@@ -34,7 +34,8 @@ const PATIENCE: Duration = Duration::from_millis(50);
   tail -f app.log | frosthead predict - --model first.frost
   frosthead predict new.csv --model runs/first --abstain-below 0.6")]
 pub(crate) struct Arguments {
-    /// CSV, TSV, JSONL, Parquet or text file; `-` is standard input, one text a line unless --format says otherwise.
+    /// CSV, TSV, JSONL, Parquet or text file; `-` is standard input, one text a line unless --format says
+    /// otherwise.
     data: String,
     /// The run directory or bundle.
     #[arg(long, value_name = "RUN")]
@@ -51,11 +52,12 @@ pub(crate) struct Arguments {
     /// The K most probable labels.
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(1..))]
     top_k: Option<u16>,
-    /// Say that a task is uncertain, instead of a label, where the most probable label's probability is lower.
+    /// Say that a task is uncertain, instead of a label, where the most probable label's probability is
+    /// lower.
     #[arg(long, value_name = "P", value_parser = probability)]
     abstain_below: Option<f32>,
-    /// `windows`: which windows of a text spoke for its labels: their bytes in the text, tokens and logits (of the labels that are
-    /// shown).
+    /// `windows`: which windows of a text spoke for its labels: their bytes in the text, tokens and logits
+    /// (of the labels that are shown).
     #[arg(long, value_name = "WHAT")]
     explain: Option<Explain>,
     /// Replace an existing --out.
@@ -175,7 +177,8 @@ fn text_column(arguments: &Arguments) -> Result<Option<String>> {
     Model::peek_text_column(&arguments.model)
 }
 
-/// How the output is written: as --output-format says, else the extension of --out, which must not be there yet.
+/// How the output is written: as --output-format says, else the extension of --out, which must not be there
+/// yet.
 fn output_format(arguments: &Arguments, terminal: &Terminal) -> Result<RecordFormat> {
     let Some(path) = &arguments.out else { return Ok(arguments.output_format.unwrap_or_default()) };
     if path.exists() && !arguments.overwrite {
@@ -209,8 +212,8 @@ fn check_explain(arguments: &Arguments, classifier: &Classifier) -> Result<()> {
         .help("train it with --long windows"))
 }
 
-/// Names of the output's columns: the row number, the input's own columns, then per task what was predicted; and which of the
-/// input's had to be renamed.
+/// Names of the output's columns: the row number, the input's own columns, then per task what was predicted;
+/// and which of the input's had to be renamed.
 fn output_columns(arguments: &Arguments, heads: &[Head], input: &[String]) -> (Vec<String>, Vec<String>) {
     let mut own = vec!["row".to_owned()];
     for head in heads {

@@ -1,4 +1,5 @@
-//! Owns `frosthead train --from`: a bundle and new labelled rows → a bundle with heads fitted anew, and the table of old against new.
+//! Owns `frosthead train --from`: a bundle and new labelled rows → a bundle with heads fitted anew, and the
+//! table of old against new.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -73,7 +74,8 @@ pub(super) fn run(
     Ok(eval::criterion(&report.metrics.tasks, arguments.min_f1, terminal))
 }
 
-/// The request with the text column that the bundle was trained with, unless --text names one; every table must have it.
+/// The request with the text column that the bundle was trained with, unless --text names one; every table
+/// must have it.
 fn with_text_column(arguments: &Arguments, request: &TrainRequest, bundle: &Bundle) -> Result<TrainRequest> {
     let known = arguments.table.text_or(bundle.manifest().text.as_deref(), bundle.path());
     let mut request = request.clone();

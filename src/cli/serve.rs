@@ -16,8 +16,9 @@ use crate::tokens::TOKEN_BUDGET;
 
 /// Serve a bundle over HTTP.
 ///
-/// SIGTERM finishes what is in flight and ends; SIGHUP, or another file in the bundle's place, exchanges the bundle without dropping
-/// a request. The server works on a private copy: the old bundle answers until the new one is whole and found to be right.
+/// SIGTERM finishes what is in flight and ends; SIGHUP, or another file in the bundle's place, exchanges the
+/// bundle without dropping a request. The server works on a private copy: the old bundle answers until the
+/// new one is whole and found to be right.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   frosthead serve x.frost
@@ -41,14 +42,16 @@ pub(crate) struct Arguments {
     /// Load nothing but a bundle signed with this minisign public key (RW…, or its .pub file).
     #[arg(long, value_name = "PUBKEY")]
     trust: Option<PublicKey>,
-    /// Where the server's private copy of the bundle goes, as large as the bundle: a folder on a disk; a copy on a tmpfs takes
-    /// memory. By default the first that takes it of $TMPDIR, /var/tmp and /tmp.
+    /// Where the server's private copy of the bundle goes, as large as the bundle: a folder on a disk; a copy
+    /// on a tmpfs takes memory. By default the first that takes it of $TMPDIR, /var/tmp and /tmp.
     #[arg(long, value_name = "DIR")]
     copy_to: Option<PathBuf>,
-    /// Long texts: cut off their end, read them in windows, or refuse them; by default as the bundle was trained.
+    /// Long texts: cut off their end, read them in windows, or refuse them; by default as the bundle was
+    /// trained.
     #[arg(long, value_name = "HOW")]
     long: Option<LongChoice>,
-    /// Say that a task is uncertain, instead of a label, where the most probable label's probability is lower.
+    /// Say that a task is uncertain, instead of a label, where the most probable label's probability is
+    /// lower.
     #[arg(long, value_name = "P", value_parser = probability)]
     abstain_below: Option<f32>,
     /// `text` or `json`, one line an event, on standard error; -v logs every request.

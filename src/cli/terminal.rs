@@ -1,4 +1,5 @@
-//! Owns what people see: messages, warnings, errors, progress, numbers made readable. All of it goes to standard error.
+//! Owns what people see: messages, warnings, errors, progress, numbers made readable. All of it goes to
+//! standard error.
 //!
 //! Refuses to print results.
 

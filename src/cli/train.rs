@@ -19,7 +19,8 @@ use crate::train::{
     Drift, FeatureRequest, RunMetrics, TrainRequest, TrainSummary, Trained, train, trains_layers,
 };
 
-/// What has no meaning beside --from: the bundle has a backbone and its own way of reading texts, and nothing but heads is fitted.
+/// What has no meaning beside --from: the bundle has a backbone and its own way of reading texts, and nothing
+/// but heads is fitted.
 const REFUSED_WITH_FROM: [&str; 23] = [
     "backbone",
     "features_column",
@@ -46,8 +47,8 @@ const REFUSED_WITH_FROM: [&str; 23] = [
     "store_layers",
 ];
 
-/// Train what the freeze plan leaves free (by default one head per task on a frozen backbone), measure it, and write a run; or, with
-/// --from, fit heads of a bundle anew.
+/// Train what the freeze plan leaves free (by default one head per task on a frozen backbone), measure it,
+/// and write a run; or, with --from, fit heads of a bundle anew.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   frosthead train data.csv --backbone models/all-MiniLM-L6-v2 --task domain --task sentiment --out runs/first
@@ -57,11 +58,12 @@ const REFUSED_WITH_FROM: [&str; 23] = [
 pub(crate) struct Arguments {
     /// A table of labelled texts, or (without --backbone) a Parquet of features.
     data: String,
-    /// The backbone directory, or an earlier run to go on from its trained backbone; without it DATA holds features.
+    /// The backbone directory, or an earlier run to go on from its trained backbone; without it DATA holds
+    /// features.
     #[arg(long, value_name = "DIR")]
     backbone: Option<PathBuf>,
-    /// Fit the heads of these tasks anew in this bundle, or add them to it, and write a bundle: its backbone and its other heads stay as
-    /// they are. Texts are read as the bundle reads them.
+    /// Fit the heads of these tasks anew in this bundle, or add them to it, and write a bundle: its backbone
+    /// and its other heads stay as they are. Texts are read as the bundle reads them.
     #[arg(long, value_name = "BUNDLE", conflicts_with_all = REFUSED_WITH_FROM)]
     from: Option<PathBuf>,
     /// The run directory to write; with --from, the bundle.
@@ -70,9 +72,9 @@ pub(crate) struct Arguments {
     /// With --from: sign the bundle with this minisign secret key.
     #[arg(long, value_name = "KEY")]
     pub(super) sign: Option<PathBuf>,
-    /// What the heads see: `last` (the sentence embedding), `layers:A-B` or `all` (the mean-pooled states of these layers, side
-    /// by side), or `auto`: per task, the fewest numbers within one standard error of the best on training rows [default: last; with
-    /// --from for added tasks only, the others see what they saw].
+    /// What the heads see: `last` (the sentence embedding), `layers:A-B` or `all` (the mean-pooled states of
+    /// these layers, side by side), or `auto`: per task, the fewest numbers within one standard error of the
+    /// best on training rows [default: last; with --from for added tasks only, the others see what they saw].
     #[arg(long, value_name = "WHICH")]
     pub(super) features: Option<FeatureRequest>,
     /// The feature column of a Parquet [default: `embedding`, or the only column of number lists].
@@ -174,7 +176,8 @@ fn train_on_texts(
     let backbone = Arc::new(arguments.trust.open_backbone(directory, &runtime)?);
     let max_length = backbone.manifest().preparation.max_length;
     let sources = sources(request);
-    // Layers are trained on the start of a text, and the last layer is all that peers see of one: windows only when asked for.
+    // Layers are trained on the start of a text, and the last layer is all that peers see of one: windows
+    // only when asked for.
     let truncated = request.features == FeatureRequest::default() || trains_layers(request, &backbone)?;
     let long = if truncated {
         arguments.long.resolve(&backbone, || false)?

@@ -32,9 +32,9 @@ const BUSY: f64 = 0.25;
 
 /// Find the threads and batches that run a network fastest on this machine, and keep them for all commands.
 ///
-/// What is kept holds for this network (its dimensions and precision, whatever it has learned), processor, number of cores and ONNX
-/// Runtime; --threads, --token-budget and --no-tuning take precedence over it. No result changes. With --threads here, that many are
-/// kept, with the best batches for them.
+/// What is kept holds for this network (its dimensions and precision, whatever it has learned), processor,
+/// number of cores and ONNX Runtime; --threads, --token-budget and --no-tuning take precedence over it. No
+/// result changes. With --threads here, that many are kept, with the best batches for them.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   frosthead tune data.csv --backbone models/all-MiniLM-L6-v2

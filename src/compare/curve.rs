@@ -1,7 +1,8 @@
-//! Owns the learning curve: scenario 2 fitted on nested, stratified, seeded parts of the training rows, measured on the same
-//! test rows. A part that has a single label of a task says nothing of it.
+//! Owns the learning curve: scenario 2 fitted on nested, stratified, seeded parts of the training rows,
+//! measured on the same test rows. A part that has a single label of a task says nothing of it.
 //!
-//! Refuses to touch validation or test rows, and to train the backbone: that would cost a comparison for every point.
+//! Refuses to touch validation or test rows, and to train the backbone: that would cost a comparison for
+//! every point.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -153,8 +154,8 @@ fn count(all: usize, share: Share) -> usize {
 /// A text with its place in the draw.
 type Drawn = ([u8; 32], TextKey);
 
-/// The texts of some rows so that every beginning has each combination of labels in its share, and every label of every task
-/// comes first once. Seeded, and independent of the order of the rows.
+/// The texts of some rows so that every beginning has each combination of labels in its share, and every
+/// label of every task comes first once. Seeded, and independent of the order of the rows.
 fn nested_order(rows: &[usize], data: &Dataset, seed: u64) -> Vec<TextKey> {
     let mut strata: BTreeMap<Vec<Option<&str>>, BTreeSet<Drawn>> = BTreeMap::new();
     let mut seen = BTreeSet::new();

@@ -1,7 +1,8 @@
-//! Owns the estimate of a scenario before it is run: time and disk, from a measured frozen pass over a sample.
+//! Owns the estimate of a scenario before it is run: time and disk, from a measured frozen pass over a
+//! sample.
 //!
-//! Refuses to be exact: a training step is taken as three forward passes over the layers above the cut (one forward, one backward
-//! to the inputs, one to the weights), and every epoch as if none ended early.
+//! Refuses to be exact: a training step is taken as three forward passes over the layers above the cut (one
+//! forward, one backward to the inputs, one to the weights), and every epoch as if none ended early.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -30,7 +31,8 @@ const PASS: usize = 64;
 const PASS_SECONDS: f64 = 3.0;
 /// Forward passes that a training step is worth.
 const STEP: f64 = 3.0;
-/// Seconds for one parameter in one update (AdamW, and feeding it to the graph); derived from few figures on two cores.
+/// Seconds for one parameter in one update (AdamW, and feeding it to the graph); derived from few figures on
+/// two cores.
 const UPDATE: f64 = 2.5e-9;
 /// Seconds for one number of a row and one label in a fit; measured on the demo data.
 const FIT: f64 = 1.2e-7;
@@ -180,7 +182,8 @@ impl Costs {
         let mut estimate =
             Estimate { seconds: RUN, bytes: survey.all() * 16 + 4 * heads as u64 + (64 << 10) };
         if plans.last().is_some_and(|plan| plan.scenario() != Freezing::Frozen) {
-            // `auto` features are compared on a sample: one fit of the widest choice is about what that takes, all in all.
+            // `auto` features are compared on a sample: one fit of the widest choice is about what that
+            // takes, all in all.
             let fits = match (request.features, request.fit.alpha) {
                 (FeatureRequest::Auto, _) => to_f64(backbone.layers().map_or(1, |layers| layers + 1) as u64),
                 (FeatureRequest::Choice(_), Alpha::Auto) => AUTOMATIC,

@@ -1,4 +1,5 @@
-//! Owns one backbone of a comparison: its features, then scenario by scenario, each written as an ordinary run.
+//! Owns one backbone of a comparison: its features, then scenario by scenario, each written as an ordinary
+//! run.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -217,7 +218,8 @@ impl<'j> Job<'j> {
             (None, _) => {
                 show(&CompareEvent::Begins { backbone: &self.found.name, scenario, frozen: &frozen });
                 match self.run(planned, deadline, open, show) {
-                    // Only the rows say what `auto` chooses, and with that whether the trained layers are seen.
+                    // Only the rows say what `auto` chooses, and with that whether the trained layers are
+                    // seen.
                     Err(error) if error.kind() == Kind::Training => Outcome::Skipped(error.to_string()),
                     done => Outcome::Done(Box::new(done?)),
                 }

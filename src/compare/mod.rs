@@ -1,4 +1,5 @@
-//! Owns comparing scenarios and backbones on one split and seed: an estimate first, then run by run, then one report.
+//! Owns comparing scenarios and backbones on one split and seed: an estimate first, then run by run, then one
+//! report.
 //!
 //! Refuses to train in any way that `train` does not: every scenario is an ordinary run.
 
@@ -33,8 +34,8 @@ pub use scenario::{FrozenHead, Scenario};
 /// What to compare.
 #[derive(Clone)]
 pub struct CompareRequest {
-    /// What all scenarios have in common. `output` is the comparison's directory; `freeze` is what scenario 3 freezes beside
-    /// the head.
+    /// What all scenarios have in common. `output` is the comparison's directory; `freeze` is what scenario 3
+    /// freezes beside the head.
     pub shared: TrainRequest,
     /// Backbone directories.
     pub backbones: Vec<Arc<Backbone>>,
@@ -76,8 +77,8 @@ pub struct BackboneEstimate {
 
 /// Shows what happens.
 pub type Show<'s> = dyn FnMut(&CompareEvent<'_>) + 's;
-/// Opens a backbone's place in the feature store, with windows of long texts where they may be used: heads on a frozen backbone
-/// see them, layers are trained on the start of a text.
+/// Opens a backbone's place in the feature store, with windows of long texts where they may be used: heads on
+/// a frozen backbone see them, layers are trained on the start of a text.
 pub type Open<'o> = dyn FnMut(&Arc<Backbone>, bool) -> Result<Embedder> + 'o;
 
 /// The outcome of [`compare`].
@@ -89,7 +90,8 @@ pub struct Compared {
 }
 
 impl CompareRequest {
-    /// Hash of the rows and options that all scenarios share. Backbones and scenarios may be added to a comparison.
+    /// Hash of the rows and options that all scenarios share. Backbones and scenarios may be added to a
+    /// comparison.
     fn inputs(&self) -> Result<Fingerprint> {
         let shared = TrainRequest { freeze: vec!["all".to_owned()], ..self.shared.clone() };
         let frozen_head = match &self.frozen_head {
@@ -118,7 +120,8 @@ impl CompareRequest {
         request
     }
 
-    /// The stages that a scenario trains itself: gradual unfreezing goes on from the one before it, when that is asked for.
+    /// The stages that a scenario trains itself: gradual unfreezing goes on from the one before it, when that
+    /// is asked for.
     fn stages_to_train<'p>(&self, scenario: &Scenario, plans: &'p [FreezePlan]) -> &'p [FreezePlan] {
         let Scenario::Top(layers, features) = scenario else { return plans };
         let asked = |lower: &usize| self.scenarios.contains(&Scenario::Top(*lower, *features));

@@ -18,7 +18,8 @@ pub enum Scenario {
     Heads,
     /// `2:FEATURES`: the same on other features than the sentence embedding.
     Features(FeatureRequest),
-    /// `3:TASK`: that head is frozen, everything else is trained. `3:TASK:FEATURES`: the same on other features.
+    /// `3:TASK`: that head is frozen, everything else is trained. `3:TASK:FEATURES`: the same on other
+    /// features.
     FrozenHead(String, FeatureRequest),
     /// `topN`: gradual unfreezing of so many top layers. `topN:FEATURES`: the same on other features.
     Top(usize, FeatureRequest),
@@ -37,8 +38,8 @@ impl fmt::Display for Scenario {
 }
 
 impl Scenario {
-    /// Reads the values of `--scenarios`; none at all is every scenario: 1, 2, 3 for each task, top1 and top2. A `2` alone
-    /// stands for `2:last` and `2:auto`, a `3` for all tasks.
+    /// Reads the values of `--scenarios`; none at all is every scenario: 1, 2, 3 for each task, top1 and
+    /// top2. A `2` alone stands for `2:last` and `2:auto`, a `3` for all tasks.
     ///
     /// # Errors
     /// There is no such scenario, or no such task.
@@ -150,7 +151,8 @@ impl Scenario {
         }
     }
 
-    /// The training it is: an ordinary request. `shared` is what all scenarios have in common, `heads` the run of scenario 2 on its features.
+    /// The training it is: an ordinary request. `shared` is what all scenarios have in common, `heads` the
+    /// run of scenario 2 on its features.
     #[must_use]
     pub fn request(
         &self,

@@ -1,7 +1,7 @@
 //! Owns reading one value out of an Arrow array, of any type: as a cell, and as JSON where it is nested.
 //!
-//! Numbers keep all their digits. Dates and times are ISO 8601: an instant in UTC (`Z`), a local time without a zone. Bytes that are
-//! no text are hexadecimal. A map is an object.
+//! Numbers keep all their digits. Dates and times are ISO 8601: an instant in UTC (`Z`), a local time without
+//! a zone. Bytes that are no text are hexadecimal. A map is an object.
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{
@@ -43,7 +43,8 @@ pub(super) fn cell(array: &dyn Array, row: usize) -> Cell {
     }
 }
 
-/// The value in a row where a text is asked for: bytes too are a text, if they are UTF-8; where they stop being it is the error.
+/// The value in a row where a text is asked for: bytes too are a text, if they are UTF-8; where they stop
+/// being it is the error.
 pub(super) fn text(array: &dyn Array, row: usize) -> Result<Cell, usize> {
     let (array, row) = match key(array, row) {
         Some(key) => (&**array.as_any_dictionary().values(), key),
@@ -153,7 +154,8 @@ fn short_half(number: half::f16) -> String {
     float(short.unwrap_or(exact))
 }
 
-/// A date, a time, both, or a length of time, as ISO 8601 writes it. What is beyond the calendar stays the number that it is.
+/// A date, a time, both, or a length of time, as ISO 8601 writes it. What is beyond the calendar stays the
+/// number that it is.
 fn time(array: &dyn Array, row: usize) -> String {
     match array.data_type() {
         DataType::Date32 => {

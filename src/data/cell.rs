@@ -13,7 +13,8 @@ pub enum Cell {
     #[default]
     Null,
     Bool(bool),
-    /// A number in JSON's notation, as it was written; or `NaN`, `inf`, `-inf`, which only binary formats have.
+    /// A number in JSON's notation, as it was written; or `NaN`, `inf`, `-inf`, which only binary formats
+    /// have.
     Number(String),
     Text(String),
     /// Anything else as JSON on one line: a list, an object.

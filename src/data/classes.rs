@@ -1,5 +1,5 @@
-//! Owns what there is to know of a task's classes before anything is learned: how many rows each has, which have a single one, which look
-//! alike, and which texts contradict themselves.
+//! Owns what there is to know of a task's classes before anything is learned: how many rows each has, which
+//! have a single one, which look alike, and which texts contradict themselves.
 //!
 //! Refuses to merge anything, and to keep a text: rows are named by their numbers.
 
@@ -12,7 +12,8 @@ use super::labels::{LabelSet, Rare};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::TextKey;
 
-/// From so many labelled rows on, of which so many in a hundred have a label of their own, a column is not one of classes.
+/// From so many labelled rows on, of which so many in a hundred have a label of their own, a column is not
+/// one of classes.
 const MANY_ROWS: u64 = 200;
 const NEARLY_ALL: u64 = 95;
 /// Contradictions that are named.
@@ -31,7 +32,8 @@ pub struct Classes {
     /// Rows of theirs that were kept out of the task.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub kept_out: u64,
-    /// Classes none of whose rows is trained on, because their texts are among the test or validation rows of another file.
+    /// Classes none of whose rows is trained on, because their texts are among the test or validation rows of
+    /// another file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub untrained: Vec<String>,
     /// Groups of labels that differ only by white space, case or Unicode form; they stay different classes.
@@ -165,7 +167,8 @@ impl Contradictions {
         self.texts == 0
     }
 
-    /// Finds them among the labelled rows; `place` gives a row's file, when it is not the first one, and its number there.
+    /// Finds them among the labelled rows; `place` gives a row's file, when it is not the first one, and its
+    /// number there.
     #[must_use]
     pub fn find(
         keys: &[TextKey],
@@ -205,7 +208,8 @@ fn alike<'l>(labels: impl Iterator<Item = &'l String>) -> Vec<Vec<String>> {
     groups.into_values().filter(|group| group.len() > 1).collect()
 }
 
-/// A label in one white space, case and Unicode form. Upper case first: `ß` and `SS` are one then, as in Unicode's case folding.
+/// A label in one white space, case and Unicode form. Upper case first: `ß` and `SS` are one then, as in
+/// Unicode's case folding.
 fn plain(label: &str) -> String {
     let invisible = |c: char| matches!(c, '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{feff}' | '\u{ad}');
     let visible: String = label.nfkc().filter(|c| !invisible(*c)).collect();

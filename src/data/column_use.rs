@@ -1,6 +1,7 @@
 //! Owns the columns of a table: their names, which are one each, and what each is wanted for.
 //!
-//! Refuses to choose between two columns of the name that was asked for; two that nobody asks for are told apart by a number.
+//! Refuses to choose between two columns of the name that was asked for; two that nobody asks for are told
+//! apart by a number.
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,7 +1,8 @@
-//! Owns Parquet files of features: `text_hash`, the carried columns, and lists of f32: `embedding`, and `features` if asked for.
-//! Columns that came from Parquet are carried as they are, type and all.
+//! Owns Parquet files of features: `text_hash`, the carried columns, and lists of f32: `embedding`, and
+//! `features` if asked for. Columns that came from Parquet are carried as they are, type and all.
 //!
-//! Refuses a vector that is null, of another length, or not finite, and shows a file under its name only when it is whole.
+//! Refuses a vector that is null, of another length, or not finite, and shows a file under its name only when
+//! it is whole.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -252,7 +253,8 @@ impl FeatureWriter {
 }
 
 fn properties(vectors: &[(&str, usize)], metadata: &BTreeMap<String, String>) -> WriterProperties {
-    // Floats neither repeat nor compress: a dictionary, statistics and a codec would only take time. Long texts may repeat.
+    // Floats neither repeat nor compress: a dictionary, statistics and a codec would only take time. Long
+    // texts may repeat.
     let mut properties = WriterProperties::builder()
         .set_created_by("frosthead".to_owned())
         .set_max_row_group_row_count(Some(ROW_GROUP))
@@ -317,8 +319,8 @@ pub fn feature_metadata(path: &Path) -> Result<BTreeMap<String, String>> {
     Ok(ParquetFile::open(path, seekable(path)?)?.metadata())
 }
 
-/// Reads the vectors of a Parquet of features, and the keys of their texts. `column` names the vectors' column; by default
-/// `embedding`, or the only column of number lists.
+/// Reads the vectors of a Parquet of features, and the keys of their texts. `column` names the vectors'
+/// column; by default `embedding`, or the only column of number lists.
 ///
 /// # Errors
 /// As [`read_labelled_features`].
@@ -326,7 +328,8 @@ pub fn read_features(path: &Path, column: Option<&str>) -> Result<FeatureTable> 
     read_labelled_features(path, &FeatureColumns { vectors: column, ..FeatureColumns::default() })
 }
 
-/// Reads a Parquet of features made by [`FeatureWriter`] or elsewhere: its vectors, and the columns that are asked for.
+/// Reads a Parquet of features made by [`FeatureWriter`] or elsewhere: its vectors, and the columns that are
+/// asked for.
 ///
 /// # Errors
 /// The file is unreadable, lacks a column, or a vector is null, of another length, or not finite.

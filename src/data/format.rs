@@ -102,8 +102,8 @@ pub struct Source {
     reading: Reading,
 }
 
-/// Part of what the inputs of a run are hashed from: nothing is said of a reading by default, as in the runs of
-/// before.
+/// Part of what the inputs of a run are hashed from: nothing is said of a reading by default, as in the runs
+/// of before.
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut source = f.debug_struct("Source");
@@ -116,8 +116,8 @@ impl fmt::Debug for Source {
 }
 
 impl Source {
-    /// Reads a command-line argument: `-` is standard input, one text a line unless `format` is given; else a path whose extension
-    /// tells the format unless `format` is given.
+    /// Reads a command-line argument: `-` is standard input, one text a line unless `format` is given; else a
+    /// path whose extension tells the format unless `format` is given.
     ///
     /// # Errors
     /// The format is not known.
@@ -141,7 +141,8 @@ impl Source {
         }
     }
 
-    /// Whether it lies in a file, which can be read as often as one likes, and not in a pipe or on a terminal.
+    /// Whether it lies in a file, which can be read as often as one likes, and not in a pipe or on a
+    /// terminal.
     #[must_use]
     pub fn is_regular_file(&self) -> bool {
         match &self.path {

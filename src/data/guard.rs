@@ -1,6 +1,7 @@
 //! Owns that a panic of the Parquet library is an error: a damaged file must not end the process.
 //!
-//! Refuses to hide panics elsewhere: only what runs inside [`guarded`] is caught, and only its message is kept from the terminal.
+//! Refuses to hide panics elsewhere: only what runs inside [`guarded`] is caught, and only its message is
+//! kept from the terminal.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -15,7 +16,8 @@ thread_local! {
     static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs a piece of reading; a panic in it is an error that names the file. What `read` works on must not be used after that.
+/// Runs a piece of reading; a panic in it is an error that names the file. What `read` works on must not be
+/// used after that.
 ///
 /// # Errors
 /// `read` fails or panics.

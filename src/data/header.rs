@@ -66,7 +66,8 @@ impl Header {
         if lines { self.refuse_header(name).map(|()| true) } else { Ok(false) }
     }
 
-    /// What is odd about a table of lines whose first line is the name of the text column; none when nothing is.
+    /// What is odd about a table of lines whose first line is the name of the text column; none when nothing
+    /// is.
     #[must_use]
     pub fn doubt(&self, name: &str) -> Option<String> {
         let first = self.presumed.as_deref().filter(|first| *first == name)?;

@@ -1,6 +1,8 @@
-//! Owns tables of JSON objects: one a line (JSONL), or the elements of one array. One object is in memory at a time.
+//! Owns tables of JSON objects: one a line (JSONL), or the elements of one array. One object is in memory at
+//! a time.
 //!
-//! Refuses a key that stands twice in a row, and to guess: what is the other kind of JSON is named, with what to say.
+//! Refuses a key that stands twice in a row, and to guess: what is the other kind of JSON is named, with what
+//! to say.
 
 use std::fmt;
 use std::io::BufRead;
@@ -222,7 +224,8 @@ impl JsonRows {
         Ok(true)
     }
 
-    /// Appends the object that comes next to `object`; false when the table ends in it, or it is longer than `most`.
+    /// Appends the object that comes next to `object`; false when the table ends in it, or it is longer than
+    /// `most`.
     fn take_object(&mut self, most: usize) -> Result<bool> {
         let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
         while self.object.len() < most {

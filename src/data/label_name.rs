@@ -1,15 +1,17 @@
 //! Owns the name of a label: one value has one, whatever the table that it stands in.
 //!
-//! A number is named by its shortest decimal form (`1`, `0.5`, `1000`), whether it was written `1`, `1.0` or `1e0`. A text is its own
-//! name, but for the one that programs write for a whole number which has become one with a fraction: `1.0` is `1`. So `01`,
-//! `1.10` and `1e3` in a column of texts stay what they are: they may well be codes. `NaN` is no label, and neither is nothing.
+//! A number is named by its shortest decimal form (`1`, `0.5`, `1000`), whether it was written `1`, `1.0` or
+//! `1e0`. A text is its own name, but for the one that programs write for a whole number which has become one
+//! with a fraction: `1.0` is `1`. So `01`, `1.10` and `1e3` in a column of texts stay what they are: they may
+//! well be codes. `NaN` is no label, and neither is nothing.
 //!
 //! Refuses to merge what differs in case, in white space or in Unicode's form.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-/// Zeros that a number's name is written out with, at most; beyond it has an exponent. The largest f64 has 309 digits.
+/// Zeros that a number's name is written out with, at most; beyond it has an exponent. The largest f64 has
+/// 309 digits.
 const LONGEST: i64 = 400;
 
 /// The name of a text as a label; none for nothing and `NaN`.
@@ -35,8 +37,8 @@ fn whole_number(text: &str) -> Option<&str> {
     written_plainly.then_some(if digits == "0" { digits } else { whole })
 }
 
-/// The name of a number as a label, from its decimal form, with an exponent or without; none for what is not finite, but for
-/// infinity, which is a value.
+/// The name of a number as a label, from its decimal form, with an exponent or without; none for what is not
+/// finite, but for infinity, which is a value.
 #[must_use]
 pub fn label_of_number(number: &str) -> Option<Cow<'_, str>> {
     let Some(Decimal { negative, digits, exponent }) = Decimal::parse(number) else {
@@ -94,8 +96,8 @@ impl Decimal {
     }
 }
 
-/// Finds labels among a task's names. Names that older versions wrote (`1.0`) are found by what they are named today, unless that
-/// is another's name.
+/// Finds labels among a task's names. Names that older versions wrote (`1.0`) are found by what they are
+/// named today, unless that is another's name.
 #[derive(Debug, Clone)]
 pub struct LabelNames<'n> {
     places: HashMap<Cow<'n, str>, usize>,

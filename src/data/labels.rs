@@ -1,4 +1,5 @@
-//! Owns the labels of one task: their names in a fixed order, and what is done with those that have a single row.
+//! Owns the labels of one task: their names in a fixed order, and what is done with those that have a single
+//! row.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,8 +1,8 @@
-//! Owns tables in and out: CSV, TSV, JSON, lines, Parquet, their encodings and compression; labels and classes;
-//! splits; atomic output files and directories.
+//! Owns tables in and out: CSV, TSV, JSON, lines, Parquet, their encodings and compression; labels and
+//! classes; splits; atomic output files and directories.
 //!
-//! Refuses to guess: a row that does not fit is an error with its file, row and what was expected, never skipped. The only
-//! user of the csv, arrow and parquet crates.
+//! Refuses to guess: a row that does not fit is an error with its file, row and what was expected, never
+//! skipped. The only user of the csv, arrow and parquet crates.
 
 #[cfg(feature = "parquet")]
 mod arrow_cell;

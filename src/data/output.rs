@@ -18,7 +18,8 @@ pub fn write_atomically(path: &Path, write: impl FnOnce(&mut dyn Write) -> Resul
     })
 }
 
-/// The same for who needs to go back in the file, or to read it under its temporary name (the second argument).
+/// The same for who needs to go back in the file, or to read it under its temporary name (the second
+/// argument).
 ///
 /// # Errors
 /// As [`write_atomically`], with `build`.
@@ -43,8 +44,8 @@ fn readable() -> std::fs::Permissions {
     std::fs::Permissions::from_mode(0o666)
 }
 
-/// Makes or replaces a directory so that `target` is either what it was or completely new. `build` fills a new directory
-/// beside it.
+/// Makes or replaces a directory so that `target` is either what it was or completely new. `build` fills a
+/// new directory beside it.
 ///
 /// # Errors
 /// The target exists and `overwrite` is not given, the place cannot be written, or `build` fails; then nothing is left

@@ -1,7 +1,7 @@
 //! Owns reading Parquet row by row: only the columns that are wanted, in batches bounded in bytes.
 //!
-//! Texts are read as views of the file's own pages, so that a text that stands in every row is in memory once. Refuses a list, a
-//! struct or a map where a text is asked for; carried through, they are welcome.
+//! Texts are read as views of the file's own pages, so that a text that stands in every row is in memory
+//! once. Refuses a list, a struct or a map where a text is asked for; carried through, they are welcome.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -46,7 +46,8 @@ impl ParquetFile {
         let metadata = guarded(path, || {
             let load = |options| ArrowReaderMetadata::load(&file, options);
             let options = ArrowReaderOptions::new();
-            // Other programs know types that Arrow does not (whole numbers of 128 bits): then the columns are what Parquet calls them.
+            // Other programs know types that Arrow does not (whole numbers of 128 bits): then the columns are
+            // what Parquet calls them.
             load(options.clone())
                 .or_else(|_| load(options.with_skip_arrow_metadata(true)))
                 .map_err(|source| broken(path, source))
@@ -131,7 +132,8 @@ fn batch_rows(groups: &[RowGroupMetaData], places: &[usize]) -> usize {
     usize::try_from(rows).unwrap_or(BATCH_ROWS).clamp(1, BATCH_ROWS)
 }
 
-/// About how many bytes a column of a row group has in memory: its pages, and its values (texts as views of the pages).
+/// About how many bytes a column of a row group has in memory: its pages, and its values (texts as views of
+/// the pages).
 fn decoded_bytes(chunk: &ColumnChunkMetaData) -> u64 {
     let width = match chunk.column_type() {
         Physical::BOOLEAN => 1,
@@ -273,7 +275,8 @@ impl ParquetRows {
     }
 }
 
-/// How a column is read: texts and bytes as views. A dictionary is read as one only where it is to be written as one again.
+/// How a column is read: texts and bytes as views. A dictionary is read as one only where it is to be written
+/// as one again.
 fn viewed(field: &FieldRef, keep_dictionaries: bool) -> FieldRef {
     let view = |kind: &DataType| match kind {
         DataType::Utf8 | DataType::LargeUtf8 => Some(DataType::Utf8View),

@@ -1,7 +1,7 @@
 //! Owns splitting rows into training, validation and test parts.
 //!
-//! Refuses to put one text on two sides, and to depend on the order of the rows or on the machine: a text's place in the
-//! draw is a hash of seed and text.
+//! Refuses to put one text on two sides, and to depend on the order of the rows or on the machine: a text's
+//! place in the draw is a hash of seed and text.
 
 use std::collections::BTreeMap;
 
@@ -34,10 +34,10 @@ pub enum Part {
 
 /// Gives every row its part: by text, seeded, stratified on all tasks' labels together.
 ///
-/// Texts with the same labels form a stratum. Strata are laid end to end, each in seeded order, and every text's share of
-/// the running total decides its part (systematic sampling): each stratum gets its share to within one text, and rare
-/// strata share theirs with their neighbours in label order. Afterwards a class that has no training row gets a text back: that of
-/// a class with a single one is always trained on.
+/// Texts with the same labels form a stratum. Strata are laid end to end, each in seeded order, and every
+/// text's share of the running total decides its part (systematic sampling): each stratum gets its share to
+/// within one text, and rare strata share theirs with their neighbours in label order. Afterwards a class
+/// that has no training row gets a text back: that of a class with a single one is always trained on.
 ///
 /// `labels[task][row]`; rows with equal keys are one text, whose labels are its first row's.
 ///
@@ -51,7 +51,8 @@ pub fn split(keys: &[TextKey], labels: &[Vec<Option<u32>>], options: &SplitOptio
                 .expected("a number from 0 to just below 1"));
         }
     }
-    // A text's labels are those of its smallest label tuple, so that the order of duplicate rows does not matter.
+    // A text's labels are those of its smallest label tuple, so that the order of duplicate rows does not
+    // matter.
     let mut texts: BTreeMap<TextKey, Vec<Option<u32>>> = BTreeMap::new();
     for (row, key) in keys.iter().enumerate() {
         let tuple: Vec<Option<u32>> = labels.iter().map(|task| task[row]).collect();
@@ -92,7 +93,8 @@ pub fn split(keys: &[TextKey], labels: &[Vec<Option<u32>>], options: &SplitOptio
 /// A text's labels (its stratum), its place in the draw, its key.
 type Drawn = (Vec<Option<u32>>, [u8; 32], TextKey);
 
-/// Systematic sampling: which of `count` places are drawn so that every run of places holds its share to within one.
+/// Systematic sampling: which of `count` places are drawn so that every run of places holds its share to
+/// within one.
 fn draw(count: usize, share: f64) -> Vec<bool> {
     // Half a step of offset, so that the first and the last stratum are treated alike.
     #[expect(clippy::cast_precision_loss, reason = "far below 2^53 rows")]

@@ -1,7 +1,9 @@
-//! Owns reading a table ahead of who works on its rows: a thread reads, rows wait in a queue of bounded size, and all that wait are
-//! taken at a time. Of a file so many are waited for as the queue holds; of what somebody is still writing (a pipe, a terminal) one.
+//! Owns reading a table ahead of who works on its rows: a thread reads, rows wait in a queue of bounded size,
+//! and all that wait are taken at a time. Of a file so many are waited for as the queue holds; of what
+//! somebody is still writing (a pipe, a terminal) one.
 //!
-//! Refuses to hold more than the queue may and one row, to show an error before the rows in front of it, and to spin.
+//! Refuses to hold more than the queue may and one row, to show an error before the rows in front of it, and
+//! to spin.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -92,8 +94,8 @@ impl RowStream {
         self.queue.locked().left_out.clone()
     }
 
-    /// Waits until a row is there, and then, for `patience` at most, until the queue is full or the table has ended; says how many
-    /// rows wait.
+    /// Waits until a row is there, and then, for `patience` at most, until the queue is full or the table has
+    /// ended; says how many rows wait.
     #[must_use]
     pub fn settle(&self, patience: Duration) -> usize {
         let state = self.queue.wait_until(|state| !state.rows.is_empty() || state.ended.is_some());
@@ -160,7 +162,8 @@ impl Queue {
     }
 }
 
-/// The end of the queue that rows are put in at. When it goes away, whatever the reason, nobody waits any longer.
+/// The end of the queue that rows are put in at. When it goes away, whatever the reason, nobody waits any
+/// longer.
 struct Reading(Arc<Queue>);
 
 impl Reading {

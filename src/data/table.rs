@@ -66,7 +66,8 @@ impl Values {
     }
 }
 
-/// A table that is being read. Only columns that are [asked for](Self::column) or [carried](Self::carry) are: no other is looked at.
+/// A table that is being read. Only columns that are [asked for](Self::column) or [carried](Self::carry) are:
+/// no other is looked at.
 pub struct TableReader {
     source: Source,
     name: String,
@@ -222,14 +223,15 @@ impl TableReader {
         }
     }
 
-    /// Wants every column carried through, as cells of every row; what no column has is given in [`Row::others`].
+    /// Wants every column carried through, as cells of every row; what no column has is given in
+    /// [`Row::others`].
     pub fn carry(&mut self) {
         self.columns.carry_all();
         self.others = Others::Given;
     }
 
-    /// The same for who must know all columns before the first row. Where rows can bring more and the table can be read
-    /// twice, it is; else see [`Self::left_out`].
+    /// The same for who must know all columns before the first row. Where rows can bring more and the table
+    /// can be read twice, it is; else see [`Self::left_out`].
     ///
     /// # Errors
     /// A row is malformed.
@@ -240,7 +242,8 @@ impl TableReader {
         Ok(())
     }
 
-    /// Wants these columns carried through a [`FeatureWriter`](super::FeatureWriter), under names that are not among `taken`.
+    /// Wants these columns carried through a [`FeatureWriter`](super::FeatureWriter), under names that are
+    /// not among `taken`.
     ///
     /// # Errors
     /// As [`Self::carry_known`].
@@ -295,7 +298,8 @@ impl TableReader {
         &self.left_out
     }
 
-    /// Reads a table of JSON that can be read twice for the keys of its later rows: up to the one that is looked for, or all.
+    /// Reads a table of JSON that can be read twice for the keys of its later rows: up to the one that is
+    /// looked for, or all.
     fn look_ahead(&mut self, wanted: Option<&str>) -> Result<()> {
         let twice = self.source.path.as_ref().and_then(|path| std::fs::metadata(path).ok());
         if !matches!(self.rows, Rows::Json(_)) || !twice.is_some_and(|file| file.is_file()) {
@@ -317,7 +321,8 @@ impl TableReader {
         Ok(())
     }
 
-    /// The next rows: at most `max_rows`, and not many more than `max_bytes` of cells (one row at least). None at the end.
+    /// The next rows: at most `max_rows`, and not many more than `max_bytes` of cells (one row at least).
+    /// None at the end.
     ///
     /// # Errors
     /// A row is malformed.

@@ -1,5 +1,5 @@
-//! Owns labelled rows with their features in memory: from a table of texts through the feature store, or from a Parquet of
-//! features made by `embed` or elsewhere.
+//! Owns labelled rows with their features in memory: from a table of texts through the feature store, or from
+//! a Parquet of features made by `embed` or elsewhere.
 //!
 //! Refuses to keep texts unless asked to, and to change the order of rows.
 
@@ -83,8 +83,8 @@ pub struct Dataset {
     pub keys: Vec<TextKey>,
     /// The texts are known by their vectors only: these keys equal no other's.
     pub by_vector: bool,
-    /// `cells[column][row]`, in the order of [`Columns::kept`]: the label's name ([`Cell::label`]), `None` where there is
-    /// none.
+    /// `cells[column][row]`, in the order of [`Columns::kept`]: the label's name ([`Cell::label`]), `None`
+    /// where there is none.
     pub cells: Vec<Vec<Option<String>>>,
     /// The texts, when they were asked for and the input has them.
     pub texts: Vec<String>,
@@ -134,8 +134,8 @@ impl Dataset {
         Ok(())
     }
 
-    /// Reads a table of texts, computing and storing the features that are not stored yet; [`Self::load`] brings them into
-    /// memory.
+    /// Reads a table of texts, computing and storing the features that are not stored yet; [`Self::load`]
+    /// brings them into memory.
     ///
     /// # Errors
     /// The table is malformed or lacks a column, or embedding fails.
@@ -166,8 +166,8 @@ impl Dataset {
         Ok(dataset)
     }
 
-    /// Reads a Parquet of features. A row's text is known by the column `text_hash` when there is one, else by the bytes of
-    /// its vector: one text has one embedding.
+    /// Reads a Parquet of features. A row's text is known by the column `text_hash` when there is one, else
+    /// by the bytes of its vector: one text has one embedding.
     ///
     /// # Errors
     /// The file is unreadable, lacks a column, or holds vectors that are not all of one length and finite.

@@ -1,4 +1,5 @@
-//! Owns which of a row's numbers a head sees: the sentence embedding, or the mean-pooled states of some layers.
+//! Owns which of a row's numbers a head sees: the sentence embedding, or the mean-pooled states of some
+//! layers.
 //!
 //! Refuses a layer that does not exist, and to look into a backbone whose layers are not known.
 
@@ -13,14 +14,16 @@ use crate::backbone::Backbone;
 use crate::bert::Seen;
 use crate::error::{Error, Kind, Result};
 
-/// What a head sees of a text. Every choice is a view of the same stored row, so trying another costs no inference.
+/// What a head sees of a text. Every choice is a view of the same stored row, so trying another costs no
+/// inference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum FeatureChoice {
     /// The sentence embedding, as the checkpoint defines it.
     #[default]
     Last,
-    /// The mean-pooled, un-normalised states of these layers, side by side; layers are numbered as in the checkpoint.
+    /// The mean-pooled, un-normalised states of these layers, side by side; layers are numbered as in the
+    /// checkpoint.
     Layers {
         /// The lowest layer.
         first: usize,
@@ -67,8 +70,8 @@ impl FeatureChoice {
         }
     }
 
-    /// What `auto` tries for a network of so many layers, fewest numbers first: the sentence embedding, each upper layer, the
-    /// upper half together, everything.
+    /// What `auto` tries for a network of so many layers, fewest numbers first: the sentence embedding, each
+    /// upper layer, the upper half together, everything.
     #[must_use]
     pub fn candidates(layers: usize) -> Vec<Self> {
         let mut candidates = vec![Self::Last];

@@ -1,6 +1,8 @@
-//! Owns what is fed to a graph that starts at a cut: the token states of texts (computed once, stored) or their token ids.
+//! Owns what is fed to a graph that starts at a cut: the token states of texts (computed once, stored) or
+//! their token ids.
 //!
-//! Refuses to compute what is stored, to start what the disk cannot hold, and to hold the states of a corpus in memory.
+//! Refuses to compute what is stored, to start what the disk cannot hold, and to hold the states of a corpus
+//! in memory.
 
 use std::path::Path;
 
@@ -88,8 +90,8 @@ impl CutRows {
         Ok(Self::new(backbone, Source::Ids(encoded), lengths, batching))
     }
 
-    /// Rows that start from `hidden.level`; what is not stored is computed and stored first, from stored states of a lower cut
-    /// where there are some. `keys[i]` is that of `texts[i]`.
+    /// Rows that start from `hidden.level`; what is not stored is computed and stored first, from stored
+    /// states of a lower cut where there are some. `keys[i]` is that of `texts[i]`.
     ///
     /// # Errors
     /// The backbone is opaque, the disk cannot hold the states, or computing or storing fails; what was stored stays.
@@ -156,14 +158,15 @@ impl CutRows {
         }
     }
 
-    /// The lower cut at which the states were rounded before these were computed from them; none when they come from token ids
-    /// or from states that were not rounded.
+    /// The lower cut at which the states were rounded before these were computed from them; none when they
+    /// come from token ids or from states that were not rounded.
     #[must_use]
     pub fn rounded_at(&self) -> Option<usize> {
         self.rounded_at
     }
 
-    /// The tokens and the attention mask `[size, length]` of a batch of these rows; fill rows repeat the first.
+    /// The tokens and the attention mask `[size, length]` of a batch of these rows; fill rows repeat the
+    /// first.
     ///
     /// # Errors
     /// Stored states are gone.
@@ -194,8 +197,9 @@ impl CutRows {
         places.map(|batch| Batch { rows: rows(&batch.rows), ..batch }).collect()
     }
 
-    /// Runs a graph that starts from what these rows hold on some of them. `each` gets a row's place among `chosen` and its part of
-    /// every output, whose first dimension is the batch's; rows come in no particular order.
+    /// Runs a graph that starts from what these rows hold on some of them. `each` gets a row's place among
+    /// `chosen` and its part of every output, whose first dimension is the batch's; rows come in no
+    /// particular order.
     ///
     /// # Errors
     /// Stored states are gone, or ONNX Runtime fails.
@@ -361,8 +365,9 @@ struct Stored<'s> {
 impl Stored<'_> {
     /// The states at a cut, and the lower cut whose rounded states they are computed from, if they are.
     ///
-    /// They are when that saves all texts the way from their ids. One set of texts never mixes the two, each is stored under a key
-    /// of its own, because its last bits differ, and what a set of texts was computed from once stays what it is read from.
+    /// They are when that saves all texts the way from their ids. One set of texts never mixes the two, each
+    /// is stored under a key of its own, because its last bits differ, and what a set of texts was computed
+    /// from once stays what it is read from.
     fn open_above_rounded(&self, level: usize, keys: &[TextKey]) -> Result<(TokenStates, Option<Level>)> {
         let precision = self.place.precision;
         let own = self.open(level, precision, None)?;

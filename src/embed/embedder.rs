@@ -1,6 +1,8 @@
-//! Owns the pairing of a backbone with its place in the feature store: which texts are missing, and computing just those.
+//! Owns the pairing of a backbone with its place in the feature store: which texts are missing, and computing
+//! just those.
 //!
-//! Refuses to trust a damaged part (its rows are computed again) and to load the network when nothing is missing.
+//! Refuses to trust a damaged part (its rows are computed again) and to load the network when nothing is
+//! missing.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
@@ -280,7 +282,8 @@ impl Embedder {
         self.options.batching
     }
 
-    /// What became of a stored text that was longer than the limit: what it lost, and the windows it was read in.
+    /// What became of a stored text that was longer than the limit: what it lost, and the windows it was read
+    /// in.
     ///
     /// # Errors
     /// As [`Self::read`].

@@ -1,4 +1,5 @@
-//! Owns one pass of a frozen backbone over texts: tokenise, sort into batches, run, take the rows out in input order.
+//! Owns one pass of a frozen backbone over texts: tokenise, sort into batches, run, take the rows out in
+//! input order.
 //!
 //! Refuses to remember anything: what is stored, and whether a text needs computing, is `Embedder`'s work.
 
@@ -143,7 +144,8 @@ impl Extractor {
 
     /// Computes the rows of `texts` and hands each to `each` with the text's index, in no particular order.
     ///
-    /// A row depends on its text alone, to the bit: not on the other texts, their order, or the number of threads.
+    /// A row depends on its text alone, to the bit: not on the other texts, their order, or the number of
+    /// threads.
     ///
     /// # Errors
     /// Tokenising or running fails, or `each` does.
@@ -432,8 +434,8 @@ pub(super) fn pad_ids(batch: &Batch, encoded: &Encoded, pad: u32) -> (Vec<i64>, 
     (ids, mask)
 }
 
-/// The text in each place of a batch: fill rows repeat the first, because a row of nothing but padding would divide by zero
-/// in the pooling.
+/// The text in each place of a batch: fill rows repeat the first, because a row of nothing but padding would
+/// divide by zero in the pooling.
 pub(super) fn filled(batch: &Batch) -> impl Iterator<Item = usize> {
     let fill = batch.rows.first().copied();
     (0..batch.size).filter_map(move |position| batch.rows.get(position).copied().or(fill))

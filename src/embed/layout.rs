@@ -32,8 +32,8 @@ impl FromStr for StoredLayers {
     }
 }
 
-/// The places in a stored row of f32: `[state 0 … state S-1, sentence embedding, tokens, tokens lost]`, where state 0 is
-/// the mean-pooled output of the embeddings and state k + 1 that of layer k.
+/// The places in a stored row of f32: `[state 0 … state S-1, sentence embedding, tokens, tokens lost]`, where
+/// state 0 is the mean-pooled output of the embeddings and state k + 1 that of layer k.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RowLayout {
     states: usize,
@@ -82,8 +82,8 @@ impl RowLayout {
         first..first + self.hidden_size
     }
 
-    /// Where it is written how many tokens the text was cut to, and how many it lost (two numbers; the second is negative
-    /// when it is a lower bound). Counts beyond 2²⁴ are rounded as f32 are.
+    /// Where it is written how many tokens the text was cut to, and how many it lost (two numbers; the second
+    /// is negative when it is a lower bound). Counts beyond 2²⁴ are rounded as f32 are.
     #[must_use]
     pub fn token_counts(&self) -> Range<usize> {
         self.width() - 2..self.width()

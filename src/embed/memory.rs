@@ -1,7 +1,8 @@
-//! Owns the memory contract: how many tokens a batch may have so that the process stays below a limit, found by rehearsing
-//! batches on this machine, with this network.
+//! Owns the memory contract: how many tokens a batch may have so that the process stays below a limit, found
+//! by rehearsing batches on this machine, with this network.
 //!
-//! Refuses to guess from sizes in files: what a network takes depends on ONNX Runtime, the processor and the threads.
+//! Refuses to guess from sizes in files: what a network takes depends on ONNX Runtime, the processor and the
+//! threads.
 
 use std::path::Path;
 
@@ -14,11 +15,12 @@ use crate::quantities::MemorySize;
 use crate::runtime::{absent_bytes, allowed_cores, peak_rss_bytes, rss_bytes};
 use crate::tokens::Batching;
 
-/// Left for what a rehearsal does not show: rows that are read and written, and pieces of ONNX Runtime's arena that other shapes
-/// cannot use. Beyond the rehearsal and the rest of the embedding table, the demo data took up to 3 MiB (`docs/LOG.md`).
+/// Left for what a rehearsal does not show: rows that are read and written, and pieces of ONNX Runtime's
+/// arena that other shapes cannot use. Beyond the rehearsal and the rest of the embedding table, the demo
+/// data took up to 3 MiB (`docs/LOG.md`).
 const RESERVE: u64 = 5 << 20;
-/// Threads are planned so that each has at least this much of the limit: its stack, its part of the allocator and its scratch
-/// memory stay far below.
+/// Threads are planned so that each has at least this much of the limit: its stack, its part of the allocator
+/// and its scratch memory stay far below.
 const PER_THREAD: u64 = 16 << 20;
 /// Short texts: the other end of the shapes that a batch can have.
 const SHORT: usize = 16;
@@ -32,7 +34,8 @@ pub struct MemoryPlan {
     pub limit: u64,
     /// Bytes it took when the largest batches were rehearsed.
     pub rehearsed: u64,
-    /// Bytes kept free for what a rehearsal does not show: the rest of the embedding table, and rows on their way.
+    /// Bytes kept free for what a rehearsal does not show: the rest of the embedding table, and rows on their
+    /// way.
     pub reserve: u64,
     /// Tokens in a batch, padding included.
     pub token_budget: usize,
@@ -59,8 +62,9 @@ pub fn check_loadable(limit: u64, weights: WeightBytes) -> Result<()> {
 }
 
 impl Extractor {
-    /// Finds the largest batches, up to the present token budget, with which this process stays below `limit` bytes, and keeps
-    /// to them from now on. The weights are mapped from `file`; `idle` is what the process took before the network first ran.
+    /// Finds the largest batches, up to the present token budget, with which this process stays below `limit`
+    /// bytes, and keeps to them from now on. The weights are mapped from `file`; `idle` is what the process
+    /// took before the network first ran.
     ///
     /// # Errors
     /// Not even one longest text fits, which says what would be enough; or running fails.
@@ -82,8 +86,8 @@ impl Extractor {
         }
         while budget < wanted {
             let next = (2 * budget).min(wanted);
-            // Twice the tokens take at most twice the memory; part of what was taken is fixed. Nothing larger is tried: what a
-            // run has taken, ONNX Runtime keeps.
+            // Twice the tokens take at most twice the memory; part of what was taken is fixed. Nothing larger
+            // is tried: what a run has taken, ONNX Runtime keeps.
             if taken + taken.saturating_sub(idle) + reserve > limit {
                 break;
             }
@@ -98,7 +102,8 @@ impl Extractor {
         Ok(MemoryPlan { limit, rehearsed: taken, reserve, token_budget: budget, longest, buckets })
     }
 
-    /// The most bytes this process had once the longest and the shortest texts ran in batches of so many tokens.
+    /// The most bytes this process had once the longest and the shortest texts ran in batches of so many
+    /// tokens.
     fn rehearse_budget(&mut self, budget: usize, longest: usize) -> Result<u64> {
         for length in [longest, SHORT.min(longest)] {
             self.rehearse((budget / length).max(1), length)?;

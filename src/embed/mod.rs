@@ -1,7 +1,8 @@
-//! Owns texts → features: what is missing in the store is computed in one pass, stored, and read back; tables are streamed.
+//! Owns texts → features: what is missing in the store is computed in one pass, stored, and read back; tables
+//! are streamed.
 //!
-//! Refuses to hold a corpus in memory, to compute a text twice, and to let a row of the output be any other than that of the
-//! input.
+//! Refuses to hold a corpus in memory, to compute a text twice, and to let a row of the output be any other
+//! than that of the input.
 
 mod choice;
 mod cut;

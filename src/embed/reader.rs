@@ -1,7 +1,8 @@
-//! Owns reading texts apart from the network: texts → the token ids of their pieces, from any thread, and the rows of a text's
-//! pieces → the row of the text.
+//! Owns reading texts apart from the network: texts → the token ids of their pieces, from any thread, and the
+//! rows of a text's pieces → the row of the text.
 //!
-//! Refuses to run anything: what pieces go through the network together is the caller's choice (`Extractor::run_pieces`).
+//! Refuses to run anything: what pieces go through the network together is the caller's choice
+//! (`Extractor::run_pieces`).
 
 use std::sync::Arc;
 
@@ -75,7 +76,8 @@ impl Reader {
     }
 }
 
-/// The row of a text from those of its pieces and their tokens: their mean, each counting as many times as it has tokens.
+/// The row of a text from those of its pieces and their tokens: their mean, each counting as many times as it
+/// has tokens.
 #[must_use]
 pub fn row_of_text(pieces: Vec<(Vec<f32>, usize)>) -> Vec<f32> {
     let Some((first, _)) = pieces.first() else { return Vec::new() };

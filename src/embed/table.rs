@@ -59,8 +59,8 @@ pub struct Visit<'v> {
     pub key: TextKey,
 }
 
-/// Walks a table: computes the missing features window by window and shows every row, in order, once its features are
-/// there.
+/// Walks a table: computes the missing features window by window and shows every row, in order, once its
+/// features are there.
 ///
 /// # Errors
 /// A row is malformed, has an empty or NUL text although `strict`, or computing, storing or `visit` fails.
@@ -110,8 +110,8 @@ fn at_its_row(error: Error, backbone: &Backbone, rows: &[Row], texts: &[&str]) -
     }
 }
 
-/// Whether any text of a table is longer than the backbone's limit. A table that cannot be read has none: who needs its rows will
-/// say what is wrong with it.
+/// Whether any text of a table is longer than the backbone's limit. A table that cannot be read has none: who
+/// needs its rows will say what is wrong with it.
 #[must_use]
 pub fn any_longer(backbone: &Backbone, source: &Source, text_column: &str) -> bool {
     let preparation = &backbone.manifest().preparation;

@@ -1,4 +1,5 @@
-//! Owns putting the windows of long texts together: which windows run together, and their token-weighted mean.
+//! Owns putting the windows of long texts together: which windows run together, and their token-weighted
+//! mean.
 //!
 //! Refuses to hold more than a bounded number of windows, however long a text is.
 

@@ -1,6 +1,8 @@
-//! Owns measuring a trained model on a labelled table: which rows it had seen, figures for the rest first, groups, errors.
+//! Owns measuring a trained model on a labelled table: which rows it had seen, figures for the rest first,
+//! groups, errors.
 //!
-//! Refuses to mix rows used in training with unseen ones unless asked to, and to call rows unseen where nobody knows.
+//! Refuses to mix rows used in training with unseen ones unless asked to, and to call rows unseen where
+//! nobody knows.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -72,7 +74,8 @@ impl Rows {
     }
 }
 
-/// Where the rows of a table stand to the run; nothing where that is not known, as of a bundle, which keeps no list of rows.
+/// Where the rows of a table stand to the run; nothing where that is not known, as of a bundle, which keeps
+/// no list of rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Seen {
     pub total: u64,
@@ -269,8 +272,9 @@ impl<'e> Evaluator<'e> {
         (head, TaskRows::new(&head.labels, &self.rows.cells[task], chosen.iter().copied()))
     }
 
-    /// Per task, how well the chosen rows are labelled when the least certain ones are not; and how many of `strangers`, rows
-    /// that belong to no label, are caught by that. A row with a label that training never saw is a wrong one.
+    /// Per task, how well the chosen rows are labelled when the least certain ones are not; and how many of
+    /// `strangers`, rows that belong to no label, are caught by that. A row with a label that training never
+    /// saw is a wrong one.
     ///
     /// # Errors
     /// It is not known which rows were chosen.

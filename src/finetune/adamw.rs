@@ -1,7 +1,7 @@
 //! Owns AdamW: parameters, their moments, and one update from their gradients.
 //!
-//! Refuses gradients that are not finite, and to let the number of threads change a bit: elements do not depend on one another,
-//! and the length of all gradients is summed in one order.
+//! Refuses gradients that are not finite, and to let the number of threads change a bit: elements do not
+//! depend on one another, and the length of all gradients is summed in one order.
 
 use super::sharing::{PIECE, shared};
 use crate::error::{Error, Kind, Result};
@@ -72,7 +72,8 @@ struct Factors {
 }
 
 impl AdamW {
-    /// Updates all parameters; `step` counts from 1 and `rate` is the schedule's. Returns the gradients' length.
+    /// Updates all parameters; `step` counts from 1 and `rate` is the schedule's. Returns the gradients'
+    /// length.
     ///
     /// The update is PyTorch's: `p ← p (1 − η λ)`, `m ← β₁ m + (1 − β₁) g`, `v ← β₂ v + (1 − β₂) g²`,
     /// `p ← p − η / (1 − β₁ᵗ) · m / (√v / √(1 − β₂ᵗ) + ε)` (Loshchilov & Hutter 2019, algorithm 2).

@@ -1,4 +1,5 @@
-//! Owns the checkpoint of a training stage: everything that the next epoch depends on, in one file that appears whole.
+//! Owns the checkpoint of a training stage: everything that the next epoch depends on, in one file that
+//! appears whole.
 //!
 //! Refuses a checkpoint of other inputs, and one whose tensors are not those of the stage.
 

@@ -1,7 +1,7 @@
 //! Owns the random draws of dropout: a number for every element, from its place alone.
 //!
-//! Refuses state: a draw depends on seed, step, mask and element, so a run that goes on from a checkpoint drops the same
-//! numbers as one that was never interrupted.
+//! Refuses state: a draw depends on seed, step, mask and element, so a run that goes on from a checkpoint
+//! drops the same numbers as one that was never interrupted.
 
 use super::sharing::{PIECE, shared};
 

@@ -5,12 +5,12 @@
 use super::dropout::mix;
 use crate::tokens::{Batch, Buckets, batches};
 
-/// Rows that are sorted by length together, in batches' worth of tokens: large enough for little padding, small enough for
-/// batches of mixed company.
+/// Rows that are sorted by length together, in batches' worth of tokens: large enough for little padding,
+/// small enough for batches of mixed company.
 const POOL_BATCHES: usize = 128;
 
-/// The batches of one epoch. `rows` are the rows to train on, `lengths[row]` their tokens; a batch holds at most
-/// `token_budget` tokens, padding included (one row at least), and its rows have similar lengths.
+/// The batches of one epoch. `rows` are the rows to train on, `lengths[row]` their tokens; a batch holds at
+/// most `token_budget` tokens, padding included (one row at least), and its rows have similar lengths.
 #[must_use]
 pub fn epoch_batches(
     rows: &[usize],
@@ -19,7 +19,8 @@ pub fn epoch_batches(
     seed: u64,
     epoch: u64,
 ) -> Vec<Batch> {
-    // Training runs where memory is not scarce: padding costs more than ONNX Runtime keeps for further shapes.
+    // Training runs where memory is not scarce: padding costs more than ONNX Runtime keeps for further
+    // shapes.
     let buckets = Buckets::every(lengths.iter().copied().max().unwrap_or(1));
     let draw = |domain: u64, place: usize| mix(mix(mix(seed ^ domain) ^ epoch) ^ place as u64);
     let mut shuffled = rows.to_vec();

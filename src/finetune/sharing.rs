@@ -1,8 +1,10 @@
-//! Owns sharing a step's own arithmetic among threads: pieces of one size, so that no result depends on how many there are.
+//! Owns sharing a step's own arithmetic among threads: pieces of one size, so that no result depends on how
+//! many there are.
 //!
 //! Refuses to keep threads waiting between steps: ONNX Runtime has the cores then.
 
-/// Elements that one thread works on without a break: large enough to be worth handing over, small enough to share out.
+/// Elements that one thread works on without a break: large enough to be worth handing over, small enough to
+/// share out.
 pub(super) const PIECE: usize = 1 << 15;
 
 /// Works on all pieces with some threads.

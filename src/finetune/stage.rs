@@ -1,7 +1,8 @@
-//! Owns one stage of training: epochs of shuffled batches, validation after each, the best weights, checkpoints.
+//! Owns one stage of training: epochs of shuffled batches, validation after each, the best weights,
+//! checkpoints.
 //!
-//! Refuses to measure anything itself (the caller validates), and to let an interruption change the result: an epoch depends
-//! on seed, epoch and the state at its beginning alone.
+//! Refuses to measure anything itself (the caller validates), and to let an interruption change the result:
+//! an epoch depends on seed, epoch and the state at its beginning alone.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -261,8 +262,8 @@ impl Stage<'_> {
         }))
     }
 
-    /// What a row of each task counts: 1 / (labelled training rows / batches), so that every labelled row of an epoch counts the
-    /// same whatever the size of its batch, and a batch's loss is the mean loss of a row.
+    /// What a row of each task counts: 1 / (labelled training rows / batches), so that every labelled row of
+    /// an epoch counts the same whatever the size of its batch, and a batch's loss is the mean loss of a row.
     #[expect(clippy::cast_precision_loss, reason = "numbers of rows and batches")]
     fn row_counts(&self, batches: usize) -> Vec<f32> {
         let labelled =

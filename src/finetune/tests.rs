@@ -226,8 +226,8 @@ fn check_slopes(step: &mut Step, parameters: &mut [Parameter], batch: &StepBatch
     for name in names {
         let place = parameters.iter().position(|own| own.name == *name).unwrap();
         let gradient = &gradients[place];
-        // Along the gradient itself the slope is its length: a step of 2e-3 / length changes the loss by 2e-3 each way, far
-        // above its rounding (1e-6), while the curvature cancels.
+        // Along the gradient itself the slope is its length: a step of 2e-3 / length changes the loss by 2e-3
+        // each way, far above its rounding (1e-6), while the curvature cancels.
         let length = gradient.iter().map(|own| f64::from(*own).powi(2)).sum::<f64>().sqrt();
         let mut loss_at = |side: f64| {
             let before = parameters[place].values.clone();

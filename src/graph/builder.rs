@@ -1,7 +1,9 @@
-//! Owns the builder of ONNX graphs: named values with element type and shape, nodes, initializers, opset imports.
+//! Owns the builder of ONNX graphs: named values with element type and shape, nodes, initializers, opset
+//! imports.
 //!
-//! Refuses names used twice and inputs that nothing produces, at the call that brings them. It does not infer types:
-//! whoever adds a node says what comes out, and that is recorded for readers of the graph (differentiation, cutting).
+//! Refuses names used twice and inputs that nothing produces, at the call that brings them. It does not infer
+//! types: whoever adds a node says what comes out, and that is recorded for readers of the graph
+//! (differentiation, cutting).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -15,8 +17,8 @@ use crate::error::{Error, Kind, Result};
 pub const MICROSOFT: &str = "com.microsoft";
 /// ONNX's operator set: 20 is the first with `Gelu`.
 const OPSET: i64 = 20;
-/// Operators that need a later set: only graphs that use them ask for it. 24 is the first with `Attention` that knows how long each
-/// row is.
+/// Operators that need a later set: only graphs that use them ask for it. 24 is the first with `Attention`
+/// that knows how long each row is.
 const LATER: [(&str, i64); 1] = [("Attention", 24)];
 /// The file format that came with opset 21; every ONNX Runtime since 1.18 reads it.
 pub(super) const IR_VERSION: i64 = 10;
@@ -459,7 +461,8 @@ fn fixed(shape: &[usize]) -> Vec<Dim> {
     shape.iter().map(|&size| Dim::Size(size)).collect()
 }
 
-/// Bytes of a dense tensor; `None` if a size is open, the element type has no whole number of bytes, or it overflows.
+/// Bytes of a dense tensor; `None` if a size is open, the element type has no whole number of bytes, or it
+/// overflows.
 fn byte_length(value_type: &ValueType) -> Option<u64> {
     let element = match value_type.element {
         DataType::Bool | DataType::Int8 | DataType::Uint8 => 1,

@@ -1,7 +1,9 @@
-//! Owns reverse-mode differentiation: appends to a graph the nodes that compute the gradients of a scalar loss.
+//! Owns reverse-mode differentiation: appends to a graph the nodes that compute the gradients of a scalar
+//! loss.
 //!
-//! Refuses to cut a gradient silently: an operator without a rule on a path from a parameter to the loss, and a parameter
-//! without a path, are errors. Every rule emits standard ONNX operators; the formula stands at the rule.
+//! Refuses to cut a gradient silently: an operator without a rule on a path from a parameter to the loss, and
+//! a parameter without a path, are errors. Every rule emits standard ONNX operators; the formula stands at
+//! the rule.
 
 mod elementwise;
 mod normalization;
@@ -18,8 +20,8 @@ use crate::error::{Error, Kind, Result};
 pub enum Gradient {
     /// A value of the parameter's shape.
     Dense(Value),
-    /// Of a table `[rows, width]` that was looked into: `values` `[looked up, width]` belong to the rows that `ids` names, and
-    /// are to be summed by it (most rows of a vocabulary have no gradient at all).
+    /// Of a table `[rows, width]` that was looked into: `values` `[looked up, width]` belong to the rows that
+    /// `ids` names, and are to be summed by it (most rows of a vocabulary have no gradient at all).
     Rows {
         /// One gradient for each id, in the order of `ids` laid out flat.
         values: Value,
@@ -28,8 +30,8 @@ pub enum Gradient {
     },
 }
 
-/// Appends the nodes that compute ∂loss/∂parameter for every parameter, in their order. Parameters are inputs or
-/// initializers; the loss is a scalar.
+/// Appends the nodes that compute ∂loss/∂parameter for every parameter, in their order. Parameters are inputs
+/// or initializers; the loss is a scalar.
 ///
 /// # Errors
 /// The loss is no scalar, a parameter has no path to it, or a path leads through an operator without a rule.
@@ -69,7 +71,8 @@ fn depends_on(graph: &Builder, parameters: &[Value]) -> HashSet<Value> {
     moving
 }
 
-/// One node backwards: `gradient` is that of its first output, `wanted` says which inputs lead to a parameter.
+/// One node backwards: `gradient` is that of its first output, `wanted` says which inputs lead to a
+/// parameter.
 fn step(tape: &mut Tape<'_>, node: &Node, gradient: &Value, wanted: &[bool]) -> Result<()> {
     let rule = rule(node)?;
     let at = At { node, gradient, wanted };
@@ -257,8 +260,8 @@ impl Tape<'_> {
         Ok(result)
     }
 
-    /// The sum of the rows of `[rows, width]`: a product with ones, which ONNX Runtime computes several times faster than
-    /// `ReduceSum`.
+    /// The sum of the rows of `[rows, width]`: a product with ones, which ONNX Runtime computes several times
+    /// faster than `ReduceSum`.
     fn sum_of_rows(&mut self, x: &Value) -> Result<Value> {
         let shape = self.shape(x)?;
         let sizes = self.sizes(x)?;

@@ -59,8 +59,8 @@ pub fn encode(model: &ModelProto) -> Vec<u8> {
     model.encode_to_vec()
 }
 
-/// Whether a model that starts with these bytes was written by this library: as it should run, with nothing left to fuse or fold (but
-/// in the graph of standard operators, which is there for other tools).
+/// Whether a model that starts with these bytes was written by this library: as it should run, with nothing
+/// left to fuse or fold (but in the graph of standard operators, which is there for other tools).
 #[must_use]
 pub fn is_own(start: &[u8]) -> bool {
     // The two fields that come first when a model is written: `ir_version`, and the producer's name.

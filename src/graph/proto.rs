@@ -1,7 +1,7 @@
-//! Owns the ONNX protobuf messages: all of `onnx-ml.proto` as of ONNX 1.23 (IR version 14), proto2, whose own comments are
-//! the documentation of the fields: <https://github.com/onnx/onnx/blob/main/onnx/onnx-ml.proto>.
+//! Owns the ONNX protobuf messages: all of `onnx-ml.proto` as of ONNX 1.23 (IR version 14), proto2, whose own
+//! comments are the documentation of the fields: <https://github.com/onnx/onnx/blob/main/onnx/onnx-ml.proto>.
 //!
-//! Refuses to interpret anything: presence and packing are kept, so reading and writing a foreign file loses no field.
+//! Refuses to interpret anything: presence and packing are kept, so a foreign file loses no field.
 
 use prost::Message;
 

@@ -1,7 +1,7 @@
 //! Owns what each row counts in the loss.
 //!
-//! `balanced` is scikit-learn's: rows / (classes · rows of the class), so that every class counts the same and all weights
-//! together are as many as the rows.
+//! `balanced` is scikit-learn's: rows / (classes · rows of the class), so that every class counts the same
+//! and all weights together are as many as the rows.
 
 use super::options::ClassWeight;
 

@@ -1,5 +1,6 @@
-//! Owns `--alpha auto`: the strongest penalty of the grid whose accuracy on held-out folds of the training rows is within one
-//! standard error of the best (Breiman et al. 1984, §3.4.3; the error is that of the difference between the two, row by row).
+//! Owns `--alpha auto`: the strongest penalty of the grid whose accuracy on held-out folds of the training
+//! rows is within one standard error of the best (Breiman et al. 1984, §3.4.3; the error is that of the
+//! difference between the two, row by row).
 //!
 //! Refuses to look at validation or test rows, and to let the number of threads change the result.
 
@@ -18,7 +19,8 @@ use crate::fingerprint::Fields;
 use crate::parallel::in_parallel;
 
 const FOLDS: usize = 3;
-/// The fold of an example that is in none, because it is the only one of its class: held out, it could not be learned at all.
+/// The fold of an example that is in none, because it is the only one of its class: held out, it could not be
+/// learned at all.
 pub const NO_FOLD: usize = FOLDS;
 /// A fold's path down the grid ends after so many penalties in a row were worse than its best.
 const PATIENCE: usize = 2;
@@ -50,15 +52,15 @@ pub struct Selection {
     /// Index of the chosen trial.
     pub trial: usize,
     pub alpha: f64,
-    /// Trials with more numbers, fewest first, each with its best penalty: the most accurate of those that are within one standard
-    /// error too, and the widest. More rows may tell them apart from the chosen one.
+    /// Trials with more numbers, fewest first, each with its best penalty: the most accurate of those that
+    /// are within one standard error too, and the widest. More rows may tell them apart from the chosen one.
     pub rivals: Vec<(usize, f64)>,
     /// Everything that all folds tried.
     pub candidates: Vec<Candidate>,
 }
 
-/// Compares choices of features, and penalties unless one is given, by cross-validation on `rows` of each; `show` sees how many
-/// fits are done, of how many at most.
+/// Compares choices of features, and penalties unless one is given, by cross-validation on `rows` of each;
+/// `show` sees how many fits are done, of how many at most.
 pub fn select(
     trials: &[Trial<'_>],
     (rows, labels): (&[usize], &[u32]),
@@ -118,7 +120,8 @@ pub fn select(
     Selection { trial, alpha, rivals, candidates }
 }
 
-/// Bytes that comparing choices of so many features at most takes at its peak, beside the features themselves.
+/// Bytes that comparing choices of so many features at most takes at its peak, beside the features
+/// themselves.
 #[must_use]
 pub fn select_bytes(rows: usize, widest: usize, classes: usize, threads: usize) -> u64 {
     let reduced = if widest > REDUCED { 12 * rows * widest + 8 * rows * rows } else { 0 };
@@ -197,7 +200,8 @@ fn rivals(trials: &[Trial<'_>], candidates: &[Candidate], chosen: usize) -> Vec<
     rivals
 }
 
-/// Trials go from few to many numbers, their penalties from strong to weak: the first within one standard error of the best.
+/// Trials go from few to many numbers, their penalties from strong to weak: the first within one standard
+/// error of the best.
 fn simplest(trials: &[Trial<'_>], candidates: &[Candidate]) -> Option<(usize, f64)> {
     let best = candidates.iter().map(|candidate| candidate.accuracy).fold(0.0, f64::max);
     let chosen = candidates.iter().find(|candidate| best - candidate.accuracy <= candidate.standard_error)?;
@@ -205,8 +209,8 @@ fn simplest(trials: &[Trial<'_>], candidates: &[Candidate]) -> Option<(usize, f6
     Some((trial, chosen.alpha))
 }
 
-/// At most `most` of the examples, each class in proportion (at least one row a fold where there are as many), seeded,
-/// ascending.
+/// At most `most` of the examples, each class in proportion (at least one row a fold where there are as
+/// many), seeded, ascending.
 #[must_use]
 pub fn sample(labels: &[u32], classes: usize, most: usize, seed: u64) -> Vec<usize> {
     if labels.len() <= most {
@@ -221,8 +225,8 @@ pub fn sample(labels: &[u32], classes: usize, most: usize, seed: u64) -> Vec<usi
     chosen
 }
 
-/// Fits the grid from its strongest penalty on, each from the last solution, on all folds but one; scores on that one. `fitted` is
-/// called after every fit.
+/// Fits the grid from its strongest penalty on, each from the last solution, on all folds but one; scores on
+/// that one. `fitted` is called after every fit.
 fn walk(
     source: &Source<'_>,
     classes: usize,
@@ -269,7 +273,8 @@ fn walk(
     path
 }
 
-/// The fold of each example: stratified by label, seeded. The only example of a class is in none ([`NO_FOLD`]): it is trained on by all.
+/// The fold of each example: stratified by label, seeded. The only example of a class is in none
+/// ([`NO_FOLD`]): it is trained on by all.
 #[must_use]
 pub fn folds(labels: &[u32], classes: usize, seed: u64) -> Vec<usize> {
     let mut folds = vec![0; labels.len()];
@@ -386,7 +391,8 @@ mod tests {
                 *sum += score(&held_out, &solution.parameters).right.iter().sum::<f64>() / 3.0;
             }
         }
-        // Cold and warm starts end within the tolerance of the fit of each other: a row on the edge may fall either way.
+        // Cold and warm starts end within the tolerance of the fit of each other: a row on the edge may fall
+        // either way.
         for (candidate, accuracy) in candidates.iter().zip(&scores) {
             assert!((candidate.accuracy - accuracy).abs() < 1.5 / 240.0, "{scores:?}, {candidates:?}");
         }
@@ -407,7 +413,8 @@ mod tests {
             let tried = candidates(&trials, &[few, right(), right(), many, right(), right()], &GRID);
             (tried.clone(), simplest(&trials, &tried))
         };
-        // Of twelve rows the best has all right; one row fewer is one standard error, two rows fewer are √2 of it.
+        // Of twelve rows the best has all right; one row fewer is one standard error, two rows fewer are √2
+        // of it.
         let (tried, choice) = chosen(vec![score([1, 1, 1, 0])], right());
         assert!((tried[0].accuracy - 11.0 / 12.0).abs() < 1e-12 && (tried[1].accuracy - 1.0).abs() < 1e-12);
         assert!((tried[0].standard_error - 1.0 / 12.0).abs() < 1e-12 && tried[1].standard_error == 0.0);

@@ -20,7 +20,8 @@ pub(super) fn guess_bytes(rows: usize, width: usize) -> u64 {
     (4 * sample * width + 4 * width * block + 16 * block * block + 8 * width * block) as u64
 }
 
-/// What the guesses of a problem have in common, whatever the penalty: the products of its features, of a sample of the rows.
+/// What the guesses of a problem have in common, whatever the penalty: the products of its features, of a
+/// sample of the rows.
 pub(super) struct Products {
     /// First feature of each block and the lower triangle of its `XᵀX`.
     blocks: Vec<(usize, Array2<f32>)>,
@@ -56,8 +57,8 @@ impl Products {
     }
 }
 
-/// A guess of the inverse Hessian, the same for every class: `(c·XᵀX + αI)⁻¹`, by blocks of features; `c = (1 − 1/k) / k` is what
-/// `p·(1 − p)` is where nothing is known yet.
+/// A guess of the inverse Hessian, the same for every class: `(c·XᵀX + αI)⁻¹`, by blocks of features; `c = (1
+/// − 1/k) / k` is what `p·(1 − p)` is where nothing is known yet.
 pub(super) struct Guess {
     /// First feature of each block and its lower Cholesky factor, row by row.
     blocks: Vec<(usize, Array2<f64>)>,

@@ -1,8 +1,8 @@
-//! Owns the descent to a head's optimum: L-BFGS (Nocedal & Wright 2006, algorithm 7.4) on `objective`'s loss, whose first guess of the
-//! inverse Hessian is `curvature`'s.
+//! Owns the descent to a head's optimum: L-BFGS (Nocedal & Wright 2006, algorithm 7.4) on `objective`'s loss,
+//! whose first guess of the inverse Hessian is `curvature`'s.
 //!
-//! linfa-logistic has no such guess and takes several times as many steps, each of three passes over the rows in double precision.
-//! Here most passes are in single precision.
+//! linfa-logistic has no such guess and takes several times as many steps, each of three passes over the rows
+//! in double precision. Here most passes are in single precision.
 //!
 //! Refuses to say that it arrived: whoever asked compares the gradient with the tolerance.
 
@@ -73,7 +73,8 @@ struct Pair {
     curvature: f64,
 }
 
-/// Descends until the gradient is as short as it must be, or the loss, in this precision, cannot fall any further.
+/// Descends until the gradient is as short as it must be, or the loss, in this precision, cannot fall any
+/// further.
 pub(super) fn descend<T: Precision>(
     problem: &Problem<'_>,
     alpha: f64,
@@ -112,7 +113,8 @@ fn direction(guess: &Guess, memory: &VecDeque<Pair>, gradient: &Array2<f64>) -> 
         shares.push(share);
     }
     guess.apply(&mut direction);
-    // The guess is one of the beginning; the last step knows how much of that curvature is left (ibid., equation 7.20).
+    // The guess is one of the beginning; the last step knows how much of that curvature is left (ibid.,
+    // equation 7.20).
     if let Some(pair) = memory.back() {
         let mut guessed = pair.change.clone();
         guess.apply(&mut guessed);
@@ -125,7 +127,8 @@ fn direction(guess: &Guess, memory: &VecDeque<Pair>, gradient: &Array2<f64>) -> 
     direction
 }
 
-/// Halves the step until the loss falls as much as the slope promises (Armijo); nothing when it cannot fall any further.
+/// Halves the step until the loss falls as much as the slope promises (Armijo); nothing when it cannot fall
+/// any further.
 fn search<T: Precision>(
     problem: &Problem<'_>,
     alpha: f64,

@@ -1,5 +1,6 @@
-//! Owns `heads.safetensors`: tensors `heads.TASK.weight` `[classes, features]`, `heads.TASK.bias` `[classes]` and
-//! `heads.TASK.temperature` `[1]` (f32), and in the metadata entry `tasks` a JSON list of `{"task", "labels"}` in the order of the heads.
+//! Owns `heads.safetensors`: tensors `heads.TASK.weight` `[classes, features]`, `heads.TASK.bias` `[classes]`
+//! and `heads.TASK.temperature` `[1]` (f32), and in the metadata entry `tasks` a JSON list of `{"task",
+//! "labels"}` in the order of the heads.
 //!
 //! Refuses to use a file before everything in it fits together.
 
@@ -232,7 +233,8 @@ mod tests {
     #[test]
     fn labels_that_do_not_fit_the_weights_are_refused() {
         let bytes = saved(&heads());
-        // Inside the header, where quotes are escaped, one label too few: `"b","c"` becomes `"b----c"`, of the same length.
+        // Inside the header, where quotes are escaped, one label too few: `"b","c"` becomes `"b----c"`, of
+        // the same length.
         let (old, new) = (br#"\"b\",\"c\""#, br#"\"b-----c\""#);
         let place = bytes.windows(old.len()).position(|window| window == old).unwrap();
         let mut changed = bytes;

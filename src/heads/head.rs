@@ -14,12 +14,13 @@ pub struct Head {
     pub weights: Vec<f32>,
     /// `[classes]`.
     pub bias: Vec<f32>,
-    /// What logits are divided by before they become probabilities, so that these can be believed; 1 before it was found.
+    /// What logits are divided by before they become probabilities, so that these can be believed; 1 before
+    /// it was found.
     pub temperature: f32,
 }
 
-/// Partial sums of a dot product: enough for the compiler to use vector registers, in an order that depends on nothing but
-/// the number of features.
+/// Partial sums of a dot product: enough for the compiler to use vector registers, in an order that depends
+/// on nothing but the number of features.
 const LANES: usize = 16;
 
 impl Head {

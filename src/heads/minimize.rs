@@ -1,7 +1,9 @@
-//! Owns the search for a head's weights: a conditioned descent in single precision brings it near, linfa-logistic ends it.
+//! Owns the search for a head's weights: a conditioned descent in single precision brings it near,
+//! linfa-logistic ends it.
 //!
-//! linfa-logistic has no weights of rows, takes all rows in double precision at once, and stops far from the optimum without an error
-//! where logits are far apart (its loss is wrong there): then the descent goes on in double precision instead.
+//! linfa-logistic has no weights of rows, takes all rows in double precision at once, and stops far from the
+//! optimum without an error where logits are far apart (its loss is wrong there): then the descent goes on in
+//! double precision instead.
 //!
 //! Refuses to believe either: loss and gradient are computed by `objective` at the weights that are returned.
 
@@ -15,15 +17,17 @@ use super::descent::{Solution, descend, descent_bytes, first};
 use super::objective::Problem;
 use crate::error::{Error, Kind, Result};
 
-/// The gradient of the summed loss may be so long per row: scikit-learn's default precision (`tol = 1e-4` on the mean loss).
+/// The gradient of the summed loss may be so long per row: scikit-learn's default precision (`tol = 1e-4` on
+/// the mean loss).
 pub(super) const TOLERANCE_PER_ROW: f64 = 1e-4;
-/// Numbers of the rows beyond which the copy that linfa-logistic takes is too large for what it can still add: 128 MiB.
+/// Numbers of the rows beyond which the copy that linfa-logistic takes is too large for what it can still
+/// add: 128 MiB.
 const COPIED: usize = 1 << 24;
 /// linfa-logistic's steps, at most.
 const STEPS: u64 = 400;
 
-/// The penalty of the multinomial problem. Two classes are one too: its optimum has `v₁ = −v₀ = v/2`, so with twice the penalty
-/// it is that of the binary problem, `α/2 · |v|²`, which scikit-learn solves.
+/// The penalty of the multinomial problem. Two classes are one too: its optimum has `v₁ = −v₀ = v/2`, so with
+/// twice the penalty it is that of the binary problem, `α/2 · |v|²`, which scikit-learn solves.
 pub(super) fn penalty(alpha: f64, classes: usize) -> f64 {
     if classes == 2 { 2.0 * alpha } else { alpha }
 }

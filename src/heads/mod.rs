@@ -1,7 +1,7 @@
 //! Owns linear heads: fitting one per task with linfa-logistic, applying it, saving and loading it.
 //!
-//! Refuses to believe the trainer: the loss and gradient of a fit are computed here, at the weights it returned. The only
-//! user of linfa and ndarray.
+//! Refuses to believe the trainer: the loss and gradient of a fit are computed here, at the weights it
+//! returned. The only user of linfa and ndarray.
 
 #[cfg(feature = "train")]
 mod class_weight;

@@ -1,10 +1,11 @@
 //! Owns the objective of a head: what the trainer should have minimised, computed without it.
 //!
-//! `loss(V, c) = Σ_i w_i · (logsumexp(x_i V + c) − (x_i V + c)[y_i]) + α/2 · |V|²`, the bias not penalised; its gradient is
-//! `Xᵀ (w · (softmax − onehot)) + α V` and `Σ w · (softmax − onehot)` (Bishop 2006, equation 4.109).
+//! `loss(V, c) = Σ_i w_i · (logsumexp(x_i V + c) − (x_i V + c)[y_i]) + α/2 · |V|²`, the bias not penalised;
+//! its gradient is `Xᵀ (w · (softmax − onehot)) + α V` and `Σ w · (softmax − onehot)` (Bishop 2006, equation
+//! 4.109).
 //!
-//! Rows are standardised in pieces as they are needed, so that no second copy of the features is held. Refuses to let the number of
-//! threads change the result.
+//! Rows are standardised in pieces as they are needed, so that no second copy of the features is held.
+//! Refuses to let the number of threads change the result.
 
 use std::ops::Range;
 
@@ -84,8 +85,8 @@ impl Problem<'_> {
     }
 }
 
-/// Loss and gradient (`[features + 1, classes]`, the last row the bias's) at `parameters` of the same shape; products of this
-/// precision, sums over rows in double.
+/// Loss and gradient (`[features + 1, classes]`, the last row the bias's) at `parameters` of the same shape;
+/// products of this precision, sums over rows in double.
 pub(super) fn loss_and_gradient<T: Precision>(
     problem: &Problem<'_>,
     alpha: f64,
@@ -131,7 +132,8 @@ fn part<T: Precision>(problem: &Problem<'_>, parameters: &Array2<T>, rows: Range
 pub(super) struct Score {
     /// Mean.
     pub cross_entropy: f64,
-    /// Per row: its share of all weight where its label is the most probable, 0 where it is not; their sum is the accuracy.
+    /// Per row: its share of all weight where its label is the most probable, 0 where it is not; their sum is
+    /// the accuracy.
     pub right: Vec<f64>,
 }
 

@@ -11,13 +11,13 @@ use crate::error::{Error, Kind, Result};
 /// The penalties `auto` chooses from, strongest first, so that each fit starts from a smoother neighbour.
 pub const GRID: [f64; 7] = [3000.0, 1000.0, 300.0, 100.0, 30.0, 10.0, 3.0];
 
-/// The weight of the penalty: `alpha / 2 · |W|²` on the standardised features, beside the summed cross entropy. The same as
-/// `C = 1 / alpha` in scikit-learn.
+/// The weight of the penalty: `alpha / 2 · |W|²` on the standardised features, beside the summed cross
+/// entropy. The same as `C = 1 / alpha` in scikit-learn.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Alpha {
     Fixed(f64),
-    /// The strongest of [`GRID`] within one standard error of the highest accuracy in 3-fold cross-validation on the
-    /// training rows.
+    /// The strongest of [`GRID`] within one standard error of the highest accuracy in 3-fold cross-validation
+    /// on the training rows.
     Auto,
 }
 
@@ -127,7 +127,8 @@ pub struct FitReport {
     /// What `auto` tried, with the choice of features where it tried several.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<Candidate>,
-    /// The two choices that were compared once more on all training rows, when the first comparison left several.
+    /// The two choices that were compared once more on all training rows, when the first comparison left
+    /// several.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub run_off: Vec<Candidate>,
 }

@@ -1,4 +1,5 @@
-//! Owns the two precisions in which a pass over the rows is made: single while a fit is far from its optimum, double at its end.
+//! Owns the two precisions in which a pass over the rows is made: single while a fit is far from its optimum,
+//! double at its end.
 //!
 //! Refuses to choose: who descends says in which.
 

@@ -1,8 +1,8 @@
 //! Owns making few features of many, for comparing choices on a few thousand rows.
 //!
-//! A head with a penalty on its squared weights sees only the rows' products with each other: any `Z` with `Z·Zᵀ = X·Xᵀ` gives the
-//! same logits. The pivoted Cholesky factor of `X·Xᵀ` is such a `Z`, and its first columns hold nearly all of it (Fine & Scheinberg
-//! 2001).
+//! A head with a penalty on its squared weights sees only the rows' products with each other: any `Z` with
+//! `Z·Zᵀ = X·Xᵀ` gives the same logits. The pivoted Cholesky factor of `X·Xᵀ` is such a `Z`, and its first
+//! columns hold nearly all of it (Fine & Scheinberg 2001).
 //!
 //! Refuses to be used for a fit that is kept: what it leaves out is little, not nothing.
 

@@ -1,7 +1,7 @@
 //! Owns the run-off between choices of features that a comparison on few rows could not tell apart.
 //!
-//! More numbers need more rows: on a few thousand the cheaper choice looks better than it will be. So they are fitted once more on
-//! two thirds of all rows, and measured on the last third.
+//! More numbers need more rows: on a few thousand the cheaper choice looks better than it will be. So they
+//! are fitted once more on two thirds of all rows, and measured on the last third.
 
 use super::class_weight::row_weights;
 use super::cross_validation::{Trial, folds};
@@ -10,8 +10,8 @@ use super::head::Head;
 use super::options::{Alpha, Candidate, Examples, FitOptions};
 use crate::error::Result;
 
-/// Fits the trials with their penalties and measures them on the same held-out rows; the errors are those of the difference to
-/// the most accurate one.
+/// Fits the trials with their penalties and measures them on the same held-out rows; the errors are those of
+/// the difference to the most accurate one.
 ///
 /// # Errors
 /// The trainer fails.

@@ -10,7 +10,8 @@ use super::precision::Precision;
 use super::view::FeatureView;
 use crate::parallel::in_parallel;
 
-/// A feature whose deviation is below this share of the largest gets weight 0: dividing by it would only amplify noise.
+/// A feature whose deviation is below this share of the largest gets weight 0: dividing by it would only
+/// amplify noise.
 const CONSTANT: f64 = 1e-6;
 
 /// Mean and inverse deviation of each feature.
@@ -44,7 +45,8 @@ impl Scaler {
         Self { mean: vec![0.0; width], scale: vec![1.0; width] }
     }
 
-    /// The standardised rows, `[rows, features]`. In single precision a mean is rounded, which shifts a column, the same for all rows.
+    /// The standardised rows, `[rows, features]`. In single precision a mean is rounded, which shifts a
+    /// column, the same for all rows.
     pub fn apply<T: Precision>(
         &self,
         features: FeatureView<'_>,
@@ -69,8 +71,8 @@ impl Scaler {
             .expect("every row has one number per feature: anything else is a bug")
     }
 
-    /// Weights `[classes, features]` and bias on raw features, from those on standardised ones
-    /// (`parameters` `[features + 1, classes]`, the last row the bias): `w = v · scale`, `b = c − Σ w · mean`.
+    /// Weights `[classes, features]` and bias on raw features, from those on standardised ones (`parameters`
+    /// `[features + 1, classes]`, the last row the bias): `w = v · scale`, `b = c − Σ w · mean`.
     pub fn fold(&self, parameters: &Array2<f64>) -> (Vec<f32>, Vec<f32>) {
         let (features, classes) = (self.mean.len(), parameters.ncols());
         let mut weights = Vec::with_capacity(classes * features);

@@ -1,5 +1,5 @@
-//! Owns the facts `doctor` reports about the machine, what opening a model takes on it, and the count of a graph's nodes per
-//! provider.
+//! Owns the facts `doctor` reports about the machine, what opening a model takes on it, and the count of a
+//! graph's nodes per provider.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -123,8 +123,8 @@ pub fn open_model(path: &Path, options: &OpenOptions) -> Result<Opened> {
     })
 }
 
-/// How a processor with these instruction sets multiplies 8-bit codes. A bundle needs no second variant for those without: its
-/// codes are limited so that pairs of products fit into 16 bits (`quantize`).
+/// How a processor with these instruction sets multiplies 8-bit codes. A bundle needs no second variant for
+/// those without: its codes are limited so that pairs of products fit into 16 bits (`quantize`).
 fn kernel(features: &[&str]) -> String {
     const DOT_PRODUCTS: [&str; 5] = ["amx_int8", "avx512_vnni", "avx_vnni", "i8mm", "dotprod"];
     match DOT_PRODUCTS.iter().find(|name| features.contains(name)) {

@@ -1,6 +1,7 @@
 //! Owns saying what a backbone, a run or a bundle is, in one screen.
 //!
-//! Refuses to change or run anything it describes (except `doctor`, which loads a graph to see where its nodes run).
+//! Refuses to change or run anything it describes (except `doctor`, which loads a graph to see where its
+//! nodes run).
 
 pub mod doctor;
 
@@ -57,7 +58,8 @@ pub struct HeadDescription {
     pub parameters: usize,
 }
 
-/// Describes a backbone directory, a run directory or a bundle; with a key, only a bundle that was signed with it.
+/// Describes a backbone directory, a run directory or a bundle; with a key, only a bundle that was signed
+/// with it.
 ///
 /// # Errors
 /// It is none of them, it is damaged, or it is not signed.

@@ -1,10 +1,12 @@
-//! Owns how far probabilities can be believed: the temperature that calibrates them, and accuracy against coverage.
+//! Owns how far probabilities can be believed: the temperature that calibrates them, and accuracy against
+//! coverage.
 //!
 //! Refuses to choose a threshold: it shows what each would cost.
 
 use serde::{Deserialize, Serialize};
 
-/// Temperatures lie between one over this and this: where every row is right, ever smaller ones are ever better.
+/// Temperatures lie between one over this and this: where every row is right, ever smaller ones are ever
+/// better.
 const EXTREME: f64 = 20.0;
 /// Halvings of the interval of log temperatures: beyond the last digit of an f32.
 const HALVINGS: usize = 40;
@@ -40,8 +42,9 @@ pub struct Coverage {
     pub caught: Option<f64>,
 }
 
-/// The temperature T that makes softmax(logits / T) most probable (Guo et al. 2017, §4.2): the mean cross entropy is convex in
-/// 1 / T, so its slope, mean(Σ p·z − z of the truth), is halved down to zero. `logits` is `[rows, classes]`; 1 without rows.
+/// The temperature T that makes softmax(logits / T) most probable (Guo et al. 2017, §4.2): the mean cross
+/// entropy is convex in 1 / T, so its slope, mean(Σ p·z − z of the truth), is halved down to zero. `logits`
+/// is `[rows, classes]`; 1 without rows.
 #[must_use]
 pub fn temperature(classes: usize, truth: &[u32], logits: &[f32]) -> f64 {
     if truth.is_empty() {
@@ -72,8 +75,9 @@ fn expected(row: &[f32], inverse: f64) -> f64 {
     weighted / sum
 }
 
-/// Accuracy against the share of rows that is answered, from all rows to the most certain quarter. `confidence[row]` is the
-/// probability of the predicted label; `strangers` those of rows that belong to no label.
+/// Accuracy against the share of rows that is answered, from all rows to the most certain quarter.
+/// `confidence[row]` is the probability of the predicted label; `strangers` those of rows that belong to no
+/// label.
 #[must_use]
 pub fn coverage(confidence: &[f32], right: &[bool], strangers: &[f32]) -> Vec<Coverage> {
     let mut order: Vec<usize> = (0..confidence.len()).collect();

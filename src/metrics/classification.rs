@@ -9,22 +9,23 @@ const RESAMPLES: usize = 200;
 /// Resamples that differ by less than this do so by rounding.
 const NO_DEVIATION: f64 = 1e-12;
 
-/// How well one task is predicted. What cannot be measured is `None`: without rows there is no accuracy, and not one of 0.
+/// How well one task is predicted. What cannot be measured is `None`: without rows there is no accuracy, and
+/// not one of 0.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TaskMetrics {
     /// Labelled rows, those with an unseen label included.
     pub rows: u64,
     pub accuracy: Option<f64>,
-    /// √(p (1 − p) / rows). Where all rows are right, or all are wrong, of one more right and one more wrong row: few rows that are
-    /// all right do not say that there is no error. None for a single row.
+    /// √(p (1 − p) / rows). Where all rows are right, or all are wrong, of one more right and one more wrong
+    /// row: few rows that are all right do not say that there is no error. None for a single row.
     pub accuracy_standard_error: Option<f64>,
-    /// Unweighted mean of the F1 of every label that occurs in truth or prediction (as scikit-learn, zero division 0). A label that
-    /// training never saw occurs in the truth: it counts, with an F1 of 0.
+    /// Unweighted mean of the F1 of every label that occurs in truth or prediction (as scikit-learn, zero
+    /// division 0). A label that training never saw occurs in the truth: it counts, with an F1 of 0.
     pub macro_f1: Option<f64>,
     /// By a seeded bootstrap of 200 resamples of the rows; none where all of them come to the same.
     pub macro_f1_standard_error: Option<f64>,
-    /// Expected calibration error: 15 equal bins of confidence, |accuracy − confidence| weighted by rows (Guo et al. 2017). A row with
-    /// an unseen label is a wrong one.
+    /// Expected calibration error: 15 equal bins of confidence, |accuracy − confidence| weighted by rows (Guo
+    /// et al. 2017). A row with an unseen label is a wrong one.
     pub ece: Option<f64>,
     /// The labels that can be predicted.
     pub labels: Vec<String>,
@@ -54,9 +55,9 @@ pub struct LabelMetrics {
     pub f1: Option<f64>,
 }
 
-/// Measures predictions: `truth[row]` indexes `labels` and, behind them, `unseen`; `probabilities` is `[rows, labels]`, row-major. The
-/// prediction is the most probable label, the first of equals; a row whose probabilities are NaN counts as label 0 with
-/// confidence 0.
+/// Measures predictions: `truth[row]` indexes `labels` and, behind them, `unseen`; `probabilities` is `[rows,
+/// labels]`, row-major. The prediction is the most probable label, the first of equals; a row whose
+/// probabilities are NaN counts as label 0 with confidence 0.
 #[must_use]
 pub fn classification(
     labels: &[String],
@@ -148,7 +149,8 @@ fn macro_f1(confusion: &[Vec<u64>]) -> Option<f64> {
     (occurring > 0).then(|| sum / float(occurring))
 }
 
-/// Standard deviation of macro-F1 over resamples of the rows with replacement; none where there is no deviation.
+/// Standard deviation of macro-F1 over resamples of the rows with replacement; none where there is no
+/// deviation.
 fn bootstrap(shape: (usize, usize), pairs: &[(usize, usize)]) -> Option<f64> {
     if pairs.len() < 2 {
         return None;
@@ -281,7 +283,8 @@ mod tests {
         assert!(of(10, 1).accuracy_standard_error > of(10, 0).accuracy_standard_error);
     }
 
-    /// By hand, as scikit-learn defines it (zero division 0): 2 · 2 / (2 + 4), 2 · 1 / (2 + 2) and 0, their mean 7/18.
+    /// By hand, as scikit-learn defines it (zero division 0): 2 · 2 / (2 + 4), 2 · 1 / (2 + 2) and 0, their
+    /// mean 7/18.
     #[test]
     fn a_label_that_training_never_saw_counts_as_wrong() {
         let predicted = [0, 0, 1, 0, 0, 1];

@@ -14,8 +14,8 @@ pub struct Latency {
 }
 
 impl Latency {
-    /// Summarises durations in seconds; none when there are none. A percentile is the smallest duration that so many percent of
-    /// the calls do not exceed (nearest rank).
+    /// Summarises durations in seconds; none when there are none. A percentile is the smallest duration that
+    /// so many percent of the calls do not exceed (nearest rank).
     #[must_use]
     pub fn of(seconds: &[f64]) -> Option<Self> {
         let mut sorted: Vec<f64> = seconds.iter().map(|own| 1e3 * own).collect();

@@ -1,6 +1,7 @@
 //! Owns the freeze plan: what is frozen, and from that the cut, the trained tensors and the scenario.
 //!
-//! Refuses plans that contradict themselves, name what is not there, or leave nothing to train without saying so.
+//! Refuses plans that contradict themselves, name what is not there, or leave nothing to train without saying
+//! so.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -35,8 +36,9 @@ pub enum Scenario {
 }
 
 impl FreezePlan {
-    /// Reads the values of `--freeze`: `all`, `backbone`, `backbone:embeddings`, `backbone:A-B` or `backbone:N`, `head:TASK`.
-    /// None at all is `backbone`. `depth` is the backbone's number of layers, none when it is opaque.
+    /// Reads the values of `--freeze`: `all`, `backbone`, `backbone:embeddings`, `backbone:A-B` or
+    /// `backbone:N`, `head:TASK`. None at all is `backbone`. `depth` is the backbone's number of layers, none
+    /// when it is opaque.
     ///
     /// # Errors
     /// A value that is none of these, a layer or head that is not there, `all` beside others, an inner cut of an opaque

@@ -1,5 +1,5 @@
-//! Owns what a variant costs a task: both networks' features are judged by heads fitted on the same folds, on rows that these
-//! heads have not seen.
+//! Owns what a variant costs a task: both networks' features are judged by heads fitted on the same folds, on
+//! rows that these heads have not seen.
 //!
 //! Refuses to judge by the training rows' own predictions: a head knows those.
 
@@ -14,12 +14,13 @@ use crate::metrics::classification;
 /// What a variant costs one task.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TaskCost {
-    /// Rows that were held out: all labelled training and validation rows but those of classes with a single one, which no head can do
-    /// without.
+    /// Rows that were held out: all labelled training and validation rows but those of classes with a single
+    /// one, which no head can do without.
     pub rows: u64,
     /// Points of accuracy lost on them; none without such rows …
     pub accuracy_drop: Option<f64>,
-    /// … with the standard error of the difference, row by row; none where all rows differ alike, as where none does …
+    /// … with the standard error of the difference, row by row; none where all rows differ alike, as where
+    /// none does …
     pub standard_error: Option<f64>,
     /// … and points of macro-F1.
     pub macro_f1_drop: Option<f64>,
@@ -102,7 +103,8 @@ impl Judged<'_> {
         }
     }
 
-    /// Probabilities of the known rows `[rows, classes]`, each by a head that has not seen it; zeros for a row that is never held out.
+    /// Probabilities of the known rows `[rows, classes]`, each by a head that has not seen it; zeros for a
+    /// row that is never held out.
     fn held_out(&self, features: &Features, head: &Head, folds: &[usize]) -> Result<Vec<f32>> {
         let view = features.view(self.task);
         let Some(fit) = &self.fit else {

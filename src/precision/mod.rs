@@ -1,4 +1,5 @@
-//! Owns which precision a run is bundled in: the variants, heads refitted on each, what each costs, and the gate.
+//! Owns which precision a run is bundled in: the variants, heads refitted on each, what each costs, and the
+//! gate.
 //!
 //! Refuses to let a variant through that costs any task more than was allowed.
 
@@ -36,8 +37,8 @@ pub const PRECISION: &str = "precision.json";
 const SENSITIVITY_TEXTS: usize = 128;
 /// The share of the loss whose products stay more exact in `int8` with exceptions.
 const EXCEPTED_SHARE: f64 = 0.2;
-/// How far a golden vector may be off on another processor, as a share of its largest number: codes round differently where
-/// a sum ends in another bit.
+/// How far a golden vector may be off on another processor, as a share of its largest number: codes round
+/// differently where a sum ends in another bit.
 const CODED_TOLERANCE: f32 = 0.02;
 
 /// What was asked for.

@@ -1,4 +1,5 @@
-//! Owns the rows of a run, read again from its tables: texts, labels, parts, and what the run's heads see of them.
+//! Owns the rows of a run, read again from its tables: texts, labels, parts, and what the run's heads see of
+//! them.
 //!
 //! Refuses tables that are not the ones the run was trained on.
 

@@ -99,7 +99,8 @@ fn extract(
     Ok((Features::new(numbers, &columns), embeddings))
 }
 
-/// The head on the variant's features: fitted as the run's was on its training rows, calibrated on its validation rows.
+/// The head on the variant's features: fitted as the run's was on its training rows, calibrated on its
+/// validation rows.
 fn refit(judged: &Judged<'_>, request: &PrecisionRequest<'_>, features: &Features) -> Result<Head> {
     let Judged { task, head, fit, .. } = judged;
     let view = features.view(*task);

@@ -54,9 +54,10 @@ impl Built {
     }
 }
 
-/// Builds a backbone in a precision, pooled as its manifest says; all products in one graph, all weights in one file,
-/// each at a multiple of 64 bytes. The same arguments give the same bytes; a text's outputs are the same bits whatever its batch
-/// (`w8`: of two tokens or more, padding included; ONNX Runtime multiplies a single row by another kernel).
+/// Builds a backbone in a precision, pooled as its manifest says; all products in one graph, all weights in
+/// one file, each at a multiple of 64 bytes. The same arguments give the same bytes; a text's outputs are the
+/// same bits whatever its batch (`w8`: of two tokens or more, padding included; ONNX Runtime multiplies a
+/// single row by another kernel).
 ///
 /// `int8` needs a calibration.
 ///

@@ -1,6 +1,7 @@
 //! Owns the ranges of the rows that each product multiplies, measured on texts, and what follows from them.
 //!
-//! Refuses to keep any text: what is left of them are each channel's lowest and highest number and its sum of squares.
+//! Refuses to keep any text: what is left of them are each channel's lowest and highest number and its sum of
+//! squares.
 
 use std::collections::BTreeMap;
 
@@ -17,8 +18,8 @@ use crate::tokens::{Batching, Buckets, batches};
 pub const CALIBRATION_TEXTS: usize = 512;
 /// Tokens in one batch: the rows of all products are there at once.
 const TOKENS: usize = 256;
-/// How much of a channel's size goes into the weights. 160 demo texts, only one kind of product in 8 bits, smallest
-/// cosine: at 0.5 0.998, at 0.8 0.9985 and more (without: 0.974).
+/// How much of a channel's size goes into the weights. 160 demo texts, only one kind of product in 8 bits,
+/// smallest cosine: at 0.5 0.998, at 0.8 0.9985 and more (without: 0.974).
 const SHARE: f32 = 0.8;
 
 /// The lowest and the highest number of a channel, and the sum of all squares.
@@ -81,8 +82,8 @@ impl Calibration {
     }
 }
 
-/// Runs texts through the network in fp32 and notes the range of every channel; take some [`CALIBRATION_TEXTS`] of those that
-/// are trained on.
+/// Runs texts through the network in fp32 and notes the range of every channel; take some
+/// [`CALIBRATION_TEXTS`] of those that are trained on.
 ///
 /// # Errors
 /// There are no texts, the backbone is an imported `.onnx` file, or computing fails.
@@ -128,8 +129,9 @@ pub(super) fn row_scale(spans: &[Span]) -> RowScale {
     RowScale::new(low, high)
 }
 
-/// What each channel of the rows is divided by, and the weights multiplied with: `size^0.8 / largest weight^0.2` (Xiao et al.
-/// 2023, equation 4), 1 where either is 0. `largest` are the largest sizes of each channel's weights.
+/// What each channel of the rows is divided by, and the weights multiplied with: `size^0.8 / largest
+/// weight^0.2` (Xiao et al. 2023, equation 4), 1 where either is 0. `largest` are the largest sizes of each
+/// channel's weights.
 pub(super) fn smoothing(spans: &[Span], largest: &[f32]) -> Vec<f32> {
     let factor = |(span, &weight): (&Span, &f32)| {
         let factor = span.size().powf(SHARE) / weight.powf(1.0 - SHARE);

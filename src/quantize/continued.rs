@@ -1,4 +1,5 @@
-//! Owns channels that are continued in copies, so that a few large ones do not make the 8-bit steps of all others coarse.
+//! Owns channels that are continued in copies, so that a few large ones do not make the 8-bit steps of all
+//! others coarse.
 //!
 //! Refuses to touch what is not needed: copies are counted.
 
@@ -8,18 +9,20 @@ use super::numbers::RowScale;
 
 /// Copies at most, as a share of the channels.
 const MOST_COPIES: usize = 32;
-/// The lowest place for a cut. GELU differs from max(0, x) by less than 0.17 near 0 and by nothing to speak of beyond 4: a lower
-/// cut would disturb ordinary numbers.
+/// The lowest place for a cut. GELU differs from max(0, x) by less than 0.17 near 0 and by nothing to speak
+/// of beyond 4: a lower cut would disturb ordinary numbers.
 const LOWEST_CUT: f32 = 4.0;
-/// Widths stay a multiple: vector instructions then treat every number of a row alike, wherever the row begins.
+/// Widths stay a multiple: vector instructions then treat every number of a row alike, wherever the row
+/// begins.
 const WIDTH: usize = 16;
 
 /// Cuts the range behind an activation f and continues channels that reach further.
 ///
-/// With the cut c, which the 8-bit rows saturate at, `min(f(x), c) + f(x - c) = f(x)` for f = max(0, x) exactly, and for GELU up to
-/// its difference to max(0, x) where x is near c. So a copy of the channel whose bias is c less, multiplied by the same weights,
-/// adds what was cut off; a channel that reaches n · c has n - 1 copies. `before` (outputs are channels) gets rows,
-/// `after` (inputs are channels) columns. Returns the scale of the 8-bit rows.
+/// With the cut c, which the 8-bit rows saturate at, `min(f(x), c) + f(x - c) = f(x)` for f = max(0, x)
+/// exactly, and for GELU up to its difference to max(0, x) where x is near c. So a copy of the channel whose
+/// bias is c less, multiplied by the same weights, adds what was cut off; a channel that reaches n · c has n
+/// - 1 copies. `before` (outputs are channels) gets rows, `after` (inputs are channels) columns. Returns the
+/// scale of the 8-bit rows.
 pub(super) fn continue_channels(spans: &[Span], before: &mut Matrix, after: &mut Matrix) -> RowScale {
     let low = spans.iter().fold(0.0_f32, |low, span| low.min(span.low));
     let scale = RowScale::new(low, cut(spans));

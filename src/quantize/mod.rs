@@ -1,20 +1,24 @@
-//! Owns the precisions of a deployed network: which there are, the numbers of each (scales, codes), how they are calibrated on
-//! texts, what each product costs in accuracy, and building the one graph and the one file of weights of a variant.
+//! Owns the precisions of a deployed network: which there are, the numbers of each (scales, codes), how they
+//! are calibrated on texts, what each product costs in accuracy, and building the one graph and the one file
+//! of weights of a variant.
 //!
-//! Refuses to decide whether a variant is good enough (whoever bundles has the labels to measure that with), and to compute in
-//! 8 bits where it was not tried: see [`Precision::check_device`].
+//! Refuses to decide whether a variant is good enough (whoever bundles has the labels to measure that with),
+//! and to compute in 8 bits where it was not tried: see [`Precision::check_device`].
 //!
 //! # What `int8` does, and why
 //!
-//! all-MiniLM-L6-v2, cosine to fp32. Static scales per tensor alone lose as much as dynamic ones (160 demo texts: mean 0.992,
-//! smallest 0.966), because a few channels are ten times as large as all others. With all of the following it is 0.9987 and 0.9865
-//! over all 23,610 demo texts, at 2.8 times the speed of fp32 (AVX-512 VNNI, 2 threads):
+//! all-MiniLM-L6-v2, cosine to fp32. Static scales per tensor alone lose as much as dynamic ones (160 demo
+//! texts: mean 0.992, smallest 0.966), because a few channels are ten times as large as all others. With all
+//! of the following it is 0.9987 and 0.9865 over all 23,610 demo texts, at 2.8 times the speed of fp32
+//! (AVX-512 VNNI, 2 threads):
 //!
-//! * Rows that a layer normalisation gives are first divided by a factor per channel that goes into the weights (Xiao et al.,
-//!   *SmoothQuant*, ICML 2023): `calibration::smoothing`.
-//! * Behind the activation no such factor helps: it makes one weight of every output large. There the range is cut, and a channel
-//!   that reaches further is continued in copies of itself, as its activation is the identity up there: `continued`.
-//! * Codes of weights are limited so that no processor can overflow, and rounded by what their inputs count: `numbers::integers`.
+//! * Rows that a layer normalisation gives are first divided by a factor per channel that goes into the
+//!   weights (Xiao et al., *SmoothQuant*, ICML 2023): `calibration::smoothing`.
+//! * Behind the activation no such factor helps: it makes one weight of every output large. There the range
+//!   is cut, and a channel that reaches further is continued in copies of itself, as its activation is the
+//!   identity up there: `continued`.
+//! * Codes of weights are limited so that no processor can overflow, and rounded by what their inputs count:
+//!   `numbers::integers`.
 
 mod agreement;
 mod build;

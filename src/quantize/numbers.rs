@@ -1,4 +1,5 @@
-//! Owns rounding to 8 bits: rows of tables, blocks of weights, weights for integer products, and the scale of rows.
+//! Owns rounding to 8 bits: rows of tables, blocks of weights, weights for integer products, and the scale of
+//! rows.
 //!
 //! Refuses to know which tensor it rounds.
 
@@ -45,8 +46,8 @@ pub(super) fn table(numbers: &[f32], width: usize) -> (Vec<i8>, Vec<f32>) {
     (codes, scales)
 }
 
-/// Codes (128 is 0) `[outputs, blocks, block]` and scales `[outputs, blocks]` of weights `[outputs, inputs]`; a last block that is
-/// not full is filled with zeros.
+/// Codes (128 is 0) `[outputs, blocks, block]` and scales `[outputs, blocks]` of weights `[outputs, inputs]`;
+/// a last block that is not full is filled with zeros.
 pub(super) fn blocks(weights: &[f32], inputs: usize, block: usize) -> (Vec<u8>, Vec<f32>) {
     let (mut codes, mut scales) = (Vec::with_capacity(weights.len()), Vec::new());
     for piece in weights.chunks_exact(inputs).flat_map(|row| row.chunks(block)) {
@@ -60,12 +61,13 @@ pub(super) fn blocks(weights: &[f32], inputs: usize, block: usize) -> (Vec<u8>, 
 
 /// Codes `[inputs, outputs]` and a scale per output of weights `[outputs, inputs]`.
 ///
-/// x86 processors without VNNI multiply four neighbouring rows' codes (0 … 255) with weights' by `vpmaddubsw`, which adds
-/// pairs in 16 bits and saturates at 32,767. So of two neighbours of one sign the codes add up to at most 128 (255 · 128 = 32,640;
-/// of different signs 255 · 127 is the most). Weights of 7 bits would be safe too, but coarser: here each output's scale is the
-/// one with the smallest squared error under this limit, every input counted by its `importance` (its sum of squares: then this
-/// is the error of the product, as far as inputs are uncorrelated). Tried under an emulated Haswell: the same bits as with VNNI, where
-/// unlimited codes gave cosines to them down to 0.995.
+/// x86 processors without VNNI multiply four neighbouring rows' codes (0 … 255) with weights' by
+/// `vpmaddubsw`, which adds pairs in 16 bits and saturates at 32,767. So of two neighbours of one sign the
+/// codes add up to at most 128 (255 · 128 = 32,640; of different signs 255 · 127 is the most). Weights of 7
+/// bits would be safe too, but coarser: here each output's scale is the one with the smallest squared error
+/// under this limit, every input counted by its `importance` (its sum of squares: then this is the error of
+/// the product, as far as inputs are uncorrelated). Tried under an emulated Haswell: the same bits as with
+/// VNNI, where unlimited codes gave cosines to them down to 0.995.
 pub(super) fn integers(weights: &[f32], inputs: usize, importance: &[f64]) -> (Vec<i8>, Vec<f32>) {
     let outputs = weights.len() / inputs;
     let (mut codes, mut scales) = (vec![0; weights.len()], Vec::with_capacity(outputs));
@@ -183,7 +185,8 @@ mod tests {
         }
         // Without neighbours to mind, all eight bits are used.
         assert_eq!(integers(&[127.0, 0.0, 55.0, 0.0], 4, &[1.0; 4]).0, [127, 0, 55, 0]);
-        // 0.011 is a whole number of steps of 1/91, hardly of 1/127; a pair that is not important may be limited for it.
+        // 0.011 is a whole number of steps of 1/91, hardly of 1/127; a pair that is not important may be
+        // limited for it.
         let row = [1.0, 1.0, 0.011, 0.0];
         let code = |importance: &[f64]| integers(&row, 4, importance).0[0];
         assert_eq!((code(&[1.0; 4]), code(&[0.0, 0.0, 1.0, 0.0])), (64, 64));

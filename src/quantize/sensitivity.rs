@@ -80,7 +80,8 @@ pub fn sensitivity(
     Ok(Sensitivity { losses })
 }
 
-/// The graph in which only one product computes in 8 bits; its codes are in the graph, the other weights where they were.
+/// The graph in which only one product computes in 8 bits; its codes are in the graph, the other weights
+/// where they were.
 fn only(source: &Source<'_>, product: Product, calibration: &Calibration) -> Result<Vec<u8>> {
     let mut coded = Coded::default();
     let choices = BTreeMap::from([(product, Choice::Integers)]);

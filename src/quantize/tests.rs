@@ -1,4 +1,5 @@
-//! Checks variants of a small network against its fp32 form on ONNX Runtime, and the pieces against plain arithmetic.
+//! Checks variants of a small network against its fp32 form on ONNX Runtime, and the pieces against plain
+//! arithmetic.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -146,8 +147,8 @@ fn each_precision_agrees_with_fp32_as_far_as_its_bits_go() {
         (built.weights_length(), found["embedding"].clone())
     };
     let (size, exact) = embeddings(Precision::Fp32);
-    // 32-bit weights as they were: 8 bits are off by at most 1/254 of a row's or block's largest, a random error of many
-    // terms; 8-bit rows add as much again.
+    // 32-bit weights as they were: 8 bits are off by at most 1/254 of a row's or block's largest, a random
+    // error of many terms; 8-bit rows add as much again.
     for (precision, largest) in [(Precision::W8, 2e-4), (Precision::Int8, 2e-3)] {
         let (coded, found) = embeddings(precision);
         let agreement = Agreement::of(&exact, &found, HIDDEN);

@@ -1,4 +1,5 @@
-//! Owns the report of a comparison: its types (`report.json`), the recommendation they lead to, and the page for people.
+//! Owns the report of a comparison: its types (`report.json`), the recommendation they lead to, and the page
+//! for people.
 //!
 //! Refuses to measure anything, and to say in the page what is not in `report.json`.
 

@@ -1,6 +1,7 @@
 //! Owns the recommendation: a pure function of the report.
 //!
-//! Refuses to choose by test rows: gains are measured on validation rows, and what lies within the noise is no difference.
+//! Refuses to choose by test rows: gains are measured on validation rows, and what lies within the noise is
+//! no difference.
 
 use serde::Serialize;
 
@@ -64,7 +65,8 @@ struct Measured {
 }
 
 impl Measured {
-    /// Accuracy of a task; the error is that of one more right and one more wrong row, so that it is never 0 by luck.
+    /// Accuracy of a task; the error is that of one more right and one more wrong row, so that it is never 0
+    /// by luck.
     #[expect(clippy::cast_precision_loss, reason = "numbers of rows")]
     fn of(accuracy: f64, rows: u64) -> Self {
         let rows = rows as f64;
@@ -88,7 +90,8 @@ impl Measured {
         })
     }
 
-    /// Difference from another; the errors are combined as if the rows were not the same, which is cautious: they are.
+    /// Difference from another; the errors are combined as if the rows were not the same, which is cautious:
+    /// they are.
     fn minus(self, other: Self) -> Self {
         Self { value: self.value - other.value, error: self.error.hypot(other.error) }
     }
@@ -113,8 +116,8 @@ struct Candidate<'r> {
     cost: f64,
 }
 
-/// What the report advises: start from scenario 2; leave it only for a gain on validation rows that is beyond noise and worth
-/// what it costs.
+/// What the report advises: start from scenario 2; leave it only for a gain on validation rows that is beyond
+/// noise and worth what it costs.
 #[must_use]
 pub fn recommend(report: &Report) -> Recommendation {
     let mut reasons = Vec::new();

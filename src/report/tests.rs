@@ -17,7 +17,8 @@ fn task(accuracy: f64, rows: u64) -> TaskMetrics {
     classification(&labels, &[], &truth, &probabilities)
 }
 
-/// A finished scenario with one task: accuracy on validation rows (and, 3 points lower, on test rows), and its seconds.
+/// A finished scenario with one task: accuracy on validation rows (and, 3 points lower, on test rows), and
+/// its seconds.
 fn scenario(name: &str, accuracy: f64, rows: u64, seconds: f64) -> ScenarioReport {
     let trains = name.starts_with("top") || name.starts_with('3');
     let epoch = |number, accuracy| Epoch {

@@ -1,6 +1,7 @@
 //! Owns the yardstick for speed: the fp32 matrix product rate that ONNX Runtime reaches in this process.
 //!
-//! Refuses to know how graphs are written (the caller makes them) and to time anything but the product itself.
+//! Refuses to know how graphs are written (the caller makes them) and to time anything but the product
+//! itself.
 
 use std::path::Path;
 use std::time::Instant;
@@ -26,8 +27,8 @@ pub struct GemmPeak {
 
 /// Measures the fp32 matrix product peak of `runtime` with its threads and device.
 ///
-/// `make_graph(m, k, n)` gives the ONNX bytes of one product: an f32 input `[m, k]`, and as a second input or as an
-/// initializer inside the graph the f32 `[k, n]`.
+/// `make_graph(m, k, n)` gives the ONNX bytes of one product: an f32 input `[m, k]`, and as a second input or
+/// as an initializer inside the graph the f32 `[k, n]`.
 ///
 /// # Errors
 /// A graph cannot be loaded or run, or its inputs are not as described.
@@ -77,7 +78,8 @@ fn median_seconds(session: &mut Session, (m, k, n): (usize, usize, usize)) -> Re
     Ok(f64::midpoint(seconds[(RUNS - 1) / 2], seconds[RUNS / 2]))
 }
 
-/// Ordinary numbers between -0.5 and 0.5: neither zeros nor subnormals, which some processors treat differently.
+/// Ordinary numbers between -0.5 and 0.5: neither zeros nor subnormals, which some processors treat
+/// differently.
 fn wave(length: usize) -> Vec<f32> {
     // Steps of a golden-section sequence; all values are exact multiples of 1/1024.
     (0..length)

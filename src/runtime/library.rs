@@ -1,7 +1,8 @@
-//! Owns the search for the ONNX Runtime library: which places are looked at, in which order, and what was found there.
+//! Owns the search for the ONNX Runtime library: which places are looked at, in which order, and what was
+//! found there.
 //!
-//! Refuses to load anything and to guess: a place that the user named is used or is an error, and every rejected file
-//! is remembered with its reason, so that the final message tells the whole search.
+//! Refuses to load anything and to guess: a place that the user named is used or is an error, and every
+//! rejected file is remembered with its reason, so that the final message tells the whole search.
 
 mod binary;
 
@@ -14,8 +15,8 @@ use crate::error::{Error, Kind, Result};
 /// The environment variable that names the library (the one `ort` uses too).
 const VARIABLE: &str = "ORT_DYLIB_PATH";
 
-/// Oldest usable minor version of ONNX Runtime 1.x, the one whose API `ort` is built for: 1.24 reads our attention's row lengths and
-/// pays no heed to them (embeddings off by 0.04), 1.25 does.
+/// Oldest usable minor version of ONNX Runtime 1.x, the one whose API `ort` is built for: 1.24 reads our
+/// attention's row lengths and pays no heed to them (embeddings off by 0.04), 1.25 does.
 const OLDEST_MINOR: u32 = ort::MINOR_VERSION;
 
 const REMEDY: &str = "install ONNX Runtime 1.25 or newer (for example the file libonnxruntime.so.* of the PyPI package \
@@ -225,7 +226,8 @@ fn files_at(place: &Path) -> Result<Vec<PathBuf>, String> {
     Err(format!("holds no {}onnxruntime{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX))
 }
 
-/// The version numbers in a library's file name (none for the plain name); `None`: not an ONNX Runtime library.
+/// The version numbers in a library's file name (none for the plain name); `None`: not an ONNX Runtime
+/// library.
 fn version_in_name(name: &str) -> Option<Vec<u32>> {
     let rest = name.strip_prefix(std::env::consts::DLL_PREFIX)?.strip_prefix("onnxruntime")?;
     let version = if cfg!(target_os = "macos") || cfg!(target_os = "windows") {
@@ -237,7 +239,8 @@ fn version_in_name(name: &str) -> Option<Vec<u32>> {
     if version.is_empty() || version.starts_with('.') { numbers.collect() } else { None }
 }
 
-/// Reads what the file says about itself, without running any of its code; `Err` is the reason it cannot be used.
+/// Reads what the file says about itself, without running any of its code; `Err` is the reason it cannot be
+/// used.
 fn inspect(file: &Path) -> Result<Library, String> {
     let path = file.canonicalize().map_err(|error| error.to_string())?;
     let version = binary::inspect(&path)?.or_else(|| name_version(&path));

@@ -1,6 +1,8 @@
-//! Owns what the program must know about the machine it runs on: cores it may use, processor, memory, its own footprint.
+//! Owns what the program must know about the machine it runs on: cores it may use, processor, memory, its own
+//! footprint.
 //!
-//! Refuses to decide anything: it reports, the callers choose. What the system does not say is `None` or 0, never a guess.
+//! Refuses to decide anything: it reports, the callers choose. What the system does not say is `None` or 0,
+//! never a guess.
 
 use std::fs;
 use std::io::Read as _;
@@ -13,7 +15,8 @@ use crate::error::{Error, Result};
 pub struct Processor {
     /// The name that the system gives it, else the architecture.
     pub model: String,
-    /// Instruction sets that matrix products use, of those that this processor has (`avx2`, `avx512_vnni`, `i8mm`, …).
+    /// Instruction sets that matrix products use, of those that this processor has (`avx2`, `avx512_vnni`,
+    /// `i8mm`, …).
     pub features: Vec<&'static str>,
 }
 
@@ -28,15 +31,18 @@ pub struct Memory {
     pub limit: Option<u64>,
 }
 
-/// How many cores this process may use: its affinity mask and its control group's quota, rounded down, at least 1.
+/// How many cores this process may use: its affinity mask and its control group's quota, rounded down, at
+/// least 1.
 ///
-/// The standard library honours both on Linux (cgroup v1 and v2); this is its count, with 1 when it cannot tell.
+/// The standard library honours both on Linux (cgroup v1 and v2); this is its count, with 1 when it cannot
+/// tell.
 #[must_use]
 pub fn allowed_cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-/// Lets this process have as many files and connections open as the system allows it at most; the usual limit is far lower.
+/// Lets this process have as many files and connections open as the system allows it at most; the usual limit
+/// is far lower.
 pub fn allow_open_files() {
     let rustix::process::Rlimit { maximum, .. } =
         rustix::process::getrlimit(rustix::process::Resource::Nofile);
@@ -45,8 +51,8 @@ pub fn allow_open_files() {
     let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, all);
 }
 
-/// The name of the processor alone, as in [`processor`]: quick, since only the beginning of `/proc/cpuinfo` is made for it, which is
-/// long where there are many cores.
+/// The name of the processor alone, as in [`processor`]: quick, since only the beginning of `/proc/cpuinfo`
+/// is made for it, which is long where there are many cores.
 #[must_use]
 pub fn processor_name() -> String {
     let mut start = Vec::new();
@@ -131,7 +137,8 @@ pub fn memory() -> Option<Memory> {
     })
 }
 
-/// Processes that ran or waited for a core, on average over the last minute; `None` where the system does not say.
+/// Processes that ran or waited for a core, on average over the last minute; `None` where the system does not
+/// say.
 #[must_use]
 pub fn load_average() -> Option<f64> {
     first_number(&fs::read_to_string("/proc/loadavg").ok()?)
@@ -142,7 +149,8 @@ fn first_number(averages: &str) -> Option<f64> {
     averages.split_ascii_whitespace().next()?.parse().ok()
 }
 
-/// The largest resident set this process had so far (since [`reset_peak_rss`]), in bytes; 0 where the system does not say.
+/// The largest resident set this process had so far (since [`reset_peak_rss`]), in bytes; 0 where the system
+/// does not say.
 #[must_use]
 pub fn peak_rss_bytes() -> u64 {
     process_status("VmHWM")
@@ -154,8 +162,8 @@ pub fn rss_bytes() -> u64 {
     process_status("VmRSS")
 }
 
-/// Gives memory that was freed back to the system. glibc keeps it when something younger is still held behind it, as after a burst of
-/// clients, and grows with every burst; other C libraries give it back by themselves.
+/// Gives memory that was freed back to the system. glibc keeps it when something younger is still held behind
+/// it, as after a burst of clients, and grows with every burst; other C libraries give it back by themselves.
 #[cfg(feature = "serve")]
 pub fn give_back_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -165,13 +173,15 @@ pub fn give_back_memory() {
     }
 }
 
-/// Bytes of a file that this process has mapped but not in memory; `None` where the system does not say, or nothing is mapped.
+/// Bytes of a file that this process has mapped but not in memory; `None` where the system does not say, or
+/// nothing is mapped.
 #[must_use]
 pub fn absent_bytes(file: &Path) -> Option<u64> {
     absent(&fs::read_to_string("/proc/self/smaps").ok()?, file)
 }
 
-/// The same from the text of `/proc/PID/smaps`: a line `start-end rights offset device inode path` before each mapping's sizes.
+/// The same from the text of `/proc/PID/smaps`: a line `start-end rights offset device inode path` before
+/// each mapping's sizes.
 fn absent(mappings: &str, file: &Path) -> Option<u64> {
     let (mut ours, mut absent) = (false, None);
     for line in mappings.lines() {
@@ -220,7 +230,8 @@ fn kibibytes(information: &str, key: &str) -> Option<u64> {
 
 /// The smallest memory limit on the way from this process's control group to the root of its mount.
 ///
-/// `groups` is `/proc/self/cgroup`, `mounts` is `/proc/self/mountinfo`; v1 and v2 hierarchies, also side by side.
+/// `groups` is `/proc/self/cgroup`, `mounts` is `/proc/self/mountinfo`; v1 and v2 hierarchies, also side by
+/// side.
 fn memory_limit(groups: &str, mounts: &str) -> Option<u64> {
     let mut smallest: Option<u64> = None;
     for line in groups.lines() {

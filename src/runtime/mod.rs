@@ -1,8 +1,8 @@
-//! Owns ONNX Runtime (the only user of `ort`): finds and loads the library, chooses the provider and the threads, makes
-//! sessions, tells where their nodes run, and knows the machine it all runs on.
+//! Owns ONNX Runtime (the only user of `ort`): finds and loads the library, chooses the provider and the
+//! threads, makes sessions, tells where their nodes run, and knows the machine it all runs on.
 //!
-//! Refuses to fall back: a library, a provider or a device that was asked for is used or is an error. It knows tensors and
-//! graphs, not what they mean.
+//! Refuses to fall back: a library, a provider or a device that was asked for is used or is an error. It
+//! knows tensors and graphs, not what they mean.
 
 mod gemm;
 mod library;
@@ -147,8 +147,8 @@ impl Runtime {
         &self.library
     }
 
-    /// The execution providers that the library was built with, of those that a [`Device`] can stand for, as ONNX
-    /// Runtime names them.
+    /// The execution providers that the library was built with, of those that a [`Device`] can stand for, as
+    /// ONNX Runtime names them.
     #[must_use]
     pub fn providers(&self) -> Vec<String> {
         let mut providers = vec![ort::ep::CPU::NAME.to_owned()];
@@ -198,7 +198,8 @@ impl Runtime {
         Session::open(&self.environment, &Graph::Memory { graph, weights_folder }, &self.settings())
     }
 
-    /// Where each node of the graph runs, after ONNX Runtime's optimisation; found by running it once on a tiny input.
+    /// Where each node of the graph runs, after ONNX Runtime's optimisation; found by running it once on a
+    /// tiny input.
     ///
     /// # Errors
     /// The graph cannot be loaded or run.
@@ -235,17 +236,19 @@ impl Runtime {
 
 /// Keeps ONNX Runtime from reporting to its maker, whatever the environment says.
 ///
-/// Since 1.29 its official builds for Linux and macOS keep a database of events in the user's cache folder and send it over the
-/// network, from the moment that their environment is made: turning events off afterwards comes too late. Only this variable, read
-/// at that moment, prevents all of it (ONNX Runtime, `docs/Privacy.md`, "Disabling Telemetry").
+/// Since 1.29 its official builds for Linux and macOS keep a database of events in the user's cache folder
+/// and send it over the network, from the moment that their environment is made: turning events off
+/// afterwards comes too late. Only this variable, read at that moment, prevents all of it (ONNX Runtime,
+/// `docs/Privacy.md`, "Disabling Telemetry").
 fn forbid_telemetry() {
     const SWITCH: &str = "ORT_DISABLE_TELEMETRY";
     if std::env::var_os(SWITCH).is_some_and(|value| value == "1") {
         return;
     }
-    // SAFETY: the library that reads the variable is not loaded yet. The standard library's own readers are locked out while it is
-    // set. Another thread may be reading the environment in C at this very moment only in a program that does so while it loads its
-    // first model; the tables that such a reader walks through are replaced, not freed, by the first addition.
+    // SAFETY: the library that reads the variable is not loaded yet. The standard library's own readers are
+    // locked out while it is set. Another thread may be reading the environment in C at this very moment only
+    // in a program that does so while it loads its first model; the tables that such a reader walks through
+    // are replaced, not freed, by the first addition.
     unsafe { std::env::set_var(SWITCH, "1") };
 }
 
@@ -259,7 +262,8 @@ fn check_same(loaded: &Library, asked: &Library) -> Result<()> {
         .help("a process can load one ONNX Runtime library only: start another process"))
 }
 
-/// Loads the library and makes the one environment of this process: no telemetry, errors go to standard error.
+/// Loads the library and makes the one environment of this process: no telemetry, errors go to standard
+/// error.
 fn initialize(library: &Library) -> Result<Environment> {
     forbid_telemetry();
     let load = || -> std::result::Result<Environment, Box<dyn std::error::Error + Send + Sync>> {

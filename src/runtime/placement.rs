@@ -1,6 +1,8 @@
-//! Owns the answer to "where does each node run": ONNX Runtime's own profile of one tiny run, counted per provider.
+//! Owns the answer to "where does each node run": ONNX Runtime's own profile of one tiny run, counted per
+//! provider.
 //!
-//! Refuses to guess from the graph: fusions and fallbacks happen inside ONNX Runtime, so only what really ran counts.
+//! Refuses to guess from the graph: fusions and fallbacks happen inside ONNX Runtime, so only what really ran
+//! counts.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,7 +15,8 @@ use super::Device;
 use super::session::{self, Graph, Input, Session, Settings, ValueInfo, Values};
 use crate::error::{Error, Kind, Result};
 
-/// Operators that only compute shapes and indices, or move data; ONNX Runtime rightly keeps them on the processor.
+/// Operators that only compute shapes and indices, or move data; ONNX Runtime rightly keeps them on the
+/// processor.
 const METADATA_OPERATORS: &[&str] = &[
     "Add",
     "Cast",
@@ -57,8 +60,8 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// Reads the placement out of a profile: a JSON array of events, of which those of the category `Node` that end in
-    /// `_kernel_time` are the executed nodes.
+    /// Reads the placement out of a profile: a JSON array of events, of which those of the category `Node`
+    /// that end in `_kernel_time` are the executed nodes.
     fn from_profile(profile: &str) -> Result<Self> {
         let unreadable = || Error::new(Kind::Runtime, "cannot read ONNX Runtime's profile");
         let events: Vec<Value> =
@@ -85,7 +88,8 @@ impl Placement {
         Ok(placement)
     }
 
-    /// An error that names the computing nodes that ONNX Runtime left on the processor although `device` is a GPU.
+    /// An error that names the computing nodes that ONNX Runtime left on the processor although `device` is a
+    /// GPU.
     pub(super) fn require_compute_on(&self, device: Device) -> Result<()> {
         if device == Device::Cpu || self.compute_on_cpu.is_empty() {
             return Ok(());
@@ -158,7 +162,8 @@ pub(super) fn profiled(
     Ok((session, Placement::from_profile(&text)?))
 }
 
-/// Runs on zeros with every free dimension 1: a valid index everywhere, and the smallest consistent choice of sizes.
+/// Runs on zeros with every free dimension 1: a valid index everywhere, and the smallest consistent choice of
+/// sizes.
 fn run_tiny(session: &mut Session) -> Result<()> {
     let inputs: Vec<(ValueInfo, Vec<usize>)> = session
         .inputs()

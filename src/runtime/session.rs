@@ -1,7 +1,8 @@
-//! Owns sessions: their options (threads, memory policy, optimisation, provider) and running them on plain slices.
+//! Owns sessions: their options (threads, memory policy, optimisation, provider) and running them on plain
+//! slices.
 //!
-//! Refuses inputs that do not fit the graph's declaration before ONNX Runtime sees them, and every element type but
-//! `i64`/`f32` in and `f32` out.
+//! Refuses inputs that do not fit the graph's declaration before ONNX Runtime sees them, and every element
+//! type but `i64`/`f32` in and `f32` out.
 
 mod declared;
 
@@ -200,7 +201,8 @@ impl Session {
         })
     }
 
-    /// From now on results are given out only if nobody has written to these files, which its weights were just mapped from.
+    /// From now on results are given out only if nobody has written to these files, which its weights were
+    /// just mapped from.
     ///
     /// # Errors
     /// Somebody has, or they are not the files that ONNX Runtime found under their names.
@@ -243,7 +245,8 @@ impl Session {
         outputs.iter().map(own).collect()
     }
 
-    /// Runs the graph once, as [`Self::run`], without copying its results: they are ONNX Runtime's until they are dropped.
+    /// Runs the graph once, as [`Self::run`], without copying its results: they are ONNX Runtime's until they
+    /// are dropped.
     ///
     /// # Errors
     /// As [`Self::run`].
@@ -329,17 +332,18 @@ impl Session {
 
 /// The options that every session has.
 ///
-/// Measured with the fused all-MiniLM-L6-v2 graph, ONNX Runtime 1.32, 17 batch shapes of up to 1,024 tokens, 2 threads, one of
-/// the two cores busy with other work (only ratios mean something):
-/// * Memory pattern off: it plans one block for every shape it ever sees. Peak 132 MB instead of 150 MB above the bare process
-///   (weights and packed weights included), at the same speed. The arena itself stays: as fast as without, and lower at its
-///   peak (132 MB, 149 MB without); shrinking it after each run ends at 97 MB but costs 8 % of the speed.
-/// * Spinning off: threads that wait in a loop take the cores from the work of others, and from a quota. Batches are 15–20 %
-///   faster without (264 ms, 336 ms with), a text of 64 tokens takes 13 ms, not 24; only the shortest ones lose (16 tokens:
-///   4.4 ms, not 3.1).
-/// * No optimisations of our own graphs: nothing is left to fuse, the bits are the same without, a process that predicts one text
-///   takes 107 ms, not 121, and 2 MB less; batches are as fast (0.97–1.08 ×). Imported graphs need the fusions, and on a GPU it was
-///   not tried.
+/// Measured with the fused all-MiniLM-L6-v2 graph, ONNX Runtime 1.32, 17 batch shapes of up to 1,024 tokens,
+/// 2 threads, one of the two cores busy with other work (only ratios mean something):
+/// * Memory pattern off: it plans one block for every shape it ever sees. Peak 132 MB instead of 150 MB above
+///   the bare process (weights and packed weights included), at the same speed. The arena itself stays: as
+///   fast as without, and lower at its peak (132 MB, 149 MB without); shrinking it after each run ends at 97
+///   MB but costs 8 % of the speed.
+/// * Spinning off: threads that wait in a loop take the cores from the work of others, and from a quota.
+///   Batches are 15–20 % faster without (264 ms, 336 ms with), a text of 64 tokens takes 13 ms, not 24; only
+///   the shortest ones lose (16 tokens: 4.4 ms, not 3.1).
+/// * No optimisations of our own graphs: nothing is left to fuse, the bits are the same without, a process
+///   that predicts one text takes 107 ms, not 121, and 2 MB less; batches are as fast (0.97–1.08 ×). Imported
+///   graphs need the fusions, and on a GPU it was not tried.
 fn configure(environment: &Environment, settings: &Settings, own: bool) -> ort::Result<SessionBuilder> {
     let level = match settings.device {
         Device::Cpu if own => GraphOptimizationLevel::Disable,
@@ -354,7 +358,8 @@ fn configure(environment: &Environment, settings: &Settings, own: bool) -> ort::
         .with_optimization_level(level)?;
     match settings.device {
         Device::Cpu => {
-            // Named, because ONNX Runtime otherwise chooses by a policy of its own among all devices it knows.
+            // Named, because ONNX Runtime otherwise chooses by a policy of its own among all devices it
+            // knows.
             let cpu: Vec<_> = environment
                 .devices()
                 .filter(|device| device.ep().is_ok_and(|name| name == ort::ep::CPU::NAME))

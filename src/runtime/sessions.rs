@@ -1,7 +1,9 @@
-//! Owns running one graph in several sessions side by side, each with its share of the threads: on products as small as a batch of
-//! short texts makes them, two threads with a batch each wait less for one another than two threads that share each operator.
+//! Owns running one graph in several sessions side by side, each with its share of the threads: on products
+//! as small as a batch of short texts makes them, two threads with a batch each wait less for one another
+//! than two threads that share each operator.
 //!
-//! Refuses to change a result, and to take more memory for it than [`MOST_BYTES`]: every session packs the weights for itself.
+//! Refuses to change a result, and to take more memory for it than [`MOST_BYTES`]: every session packs the
+//! weights for itself.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,11 +13,12 @@ use super::{Device, Runtime, Session, memory};
 use crate::error::Result;
 use crate::parallel::in_parallel;
 
-/// Bytes that the sessions of one graph may take together, beyond the first: all cores get one for a small network; a large one,
-/// whose products are large as well, is not loaded sixteen times.
+/// Bytes that the sessions of one graph may take together, beyond the first: all cores get one for a small
+/// network; a large one, whose products are large as well, is not loaded sixteen times.
 const MOST_BYTES: u64 = 1 << 30;
 
-/// What a session takes beside its weights: activations of a batch and the allocator's rest, 12 to 24 MB measured.
+/// What a session takes beside its weights: activations of a batch and the allocator's rest, 12 to 24 MB
+/// measured.
 const WORKING_BYTES: u64 = 24 << 20;
 
 /// Nor more than this part of the memory that can be had.
@@ -35,7 +38,8 @@ pub enum Load {
 }
 
 impl Load {
-    /// What loading sessions for so many texts that are at hand is worth: a session for each thread costs what some 100 texts do.
+    /// What loading sessions for so many texts that are at hand is worth: a session for each thread costs
+    /// what some 100 texts do.
     #[must_use]
     pub fn of_texts(texts: usize) -> Self {
         if texts < MANY { Self::Few } else { Self::Many }
@@ -56,7 +60,8 @@ impl Sessions {
         Self { threads: session.threads(), all: vec![session] }
     }
 
-    /// For many texts as many as there are threads, as far as memory allows when each takes `bytes`; on a GPU, one.
+    /// For many texts as many as there are threads, as far as memory allows when each takes `bytes`; on a
+    /// GPU, one.
     ///
     /// # Errors
     /// `open` fails.
@@ -96,8 +101,8 @@ impl Sessions {
         &mut self.all[0]
     }
 
-    /// Does `work` for `0..count`, each in whichever session is free, and hands what comes of it to `each` on this thread, in no
-    /// particular order. After a failure nothing more is begun.
+    /// Does `work` for `0..count`, each in whichever session is free, and hands what comes of it to `each` on
+    /// this thread, in no particular order. After a failure nothing more is begun.
     ///
     /// # Errors
     /// `work` or `each` fails.

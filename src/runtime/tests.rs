@@ -1,4 +1,5 @@
-//! Tests of loading: devices, one library per process, threads. They need the real library in `.downloads/onnxruntime`.
+//! Tests of loading: devices, one library per process, threads. They need the real library in
+//! `.downloads/onnxruntime`.
 
 use super::*;
 

@@ -1,6 +1,8 @@
-//! Owns how much is taken on at once: texts and tokens that are not answered yet, and bytes of bodies that are being read.
+//! Owns how much is taken on at once: texts and tokens that are not answered yet, and bytes of bodies that
+//! are being read.
 //!
-//! Refuses what is beyond, at once. What was let in is given back when its guard is dropped: answered, timed out, or its client gone.
+//! Refuses what is beyond, at once. What was let in is given back when its guard is dropped: answered, timed
+//! out, or its client gone.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,7 +24,8 @@ impl Gate {
         self.taken.load(Ordering::Relaxed)
     }
 
-    /// Takes so many, if there is room; always, if nothing else is taken: what fits no limit is refused elsewhere.
+    /// Takes so many, if there is room; always, if nothing else is taken: what fits no limit is refused
+    /// elsewhere.
     pub(super) fn enter(self: &Arc<Self>, many: usize) -> Option<Entered> {
         let fits = |taken: usize| taken == 0 || taken.saturating_add(many) <= self.limit;
         let enter = |taken: usize| fits(taken).then_some(taken + many);

@@ -1,4 +1,5 @@
-//! Owns what is counted, for Prometheus: requests, refusals, texts, tokens, batches, times, the queue, memory.
+//! Owns what is counted, for Prometheus: requests, refusals, texts, tokens, batches, times, the queue,
+//! memory.
 //!
 //! Refuses labels that grow with what clients send: routes and codes are ours.
 

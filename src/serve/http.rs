@@ -1,7 +1,7 @@
 //! Owns connections: accepting them, TLS, what a client may take its time for, and their end.
 //!
-//! Refuses more connections than the limit (503, at once), headers that are too large, too many or too slow, and clients that do not
-//! take their answer.
+//! Refuses more connections than the limit (503, at once), headers that are too large, too many or too slow,
+//! and clients that do not take their answer.
 
 use std::net::SocketAddr;
 use std::os::fd::AsFd as _;

@@ -25,7 +25,8 @@ pub(super) fn ends_with_a_line(path: &Path) -> bool {
 pub(super) struct Keys(Vec<[u8; 32]>);
 
 impl Keys {
-    /// Reads one key a line, plain or `sha256:` and its hash; empty lines and those that start with `#` are none.
+    /// Reads one key a line, plain or `sha256:` and its hash; empty lines and those that start with `#` are
+    /// none.
     ///
     /// # Errors
     /// The file cannot be read, has no key, or a hash is none.
@@ -66,8 +67,8 @@ impl Keys {
         self.0.len()
     }
 
-    /// Whether a request carries one of the keys: as a bearer token, or, as browsers send it, as the password of basic
-    /// authentication.
+    /// Whether a request carries one of the keys: as a bearer token, or, as browsers send it, as the password
+    /// of basic authentication.
     pub(super) fn admit(&self, headers: &HeaderMap) -> bool {
         let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
         let Some((scheme, rest)) = header.and_then(|header| header.split_once(' ')) else { return false };

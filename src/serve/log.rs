@@ -1,7 +1,8 @@
 //! Owns what the server says while it runs: one line an event on standard error, for people or as JSON.
 //!
-//! Refuses to hold the server up (a reader that stops reading loses lines, and is told how many), to be flooded (one kind of
-//! refusal is said at once, and then summed up every ten seconds), and to write texts: events carry names and numbers only.
+//! Refuses to hold the server up (a reader that stops reading loses lines, and is told how many), to be
+//! flooded (one kind of refusal is said at once, and then summed up every ten seconds), and to write texts:
+//! events carry names and numbers only.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;

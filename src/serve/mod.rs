@@ -1,10 +1,12 @@
 //! Owns answering over HTTP: one process that serves a bundle for months.
 //!
-//! The way of a request: `http` takes the connection (`stream`: its bytes), `routes` checks who asks and reads the body, `api`
-//! understands it and has its texts read, `admission` lets it in or not, `queue` packs the pieces of all requests into batches (`pool`)
-//! for the one thread that runs the network, `reply` shapes the answer. `watch` exchanges the model, the keys and the certificate.
+//! The way of a request: `http` takes the connection (`stream`: its bytes), `routes` checks who asks and
+//! reads the body, `api` understands it and has its texts read, `admission` lets it in or not, `queue` packs
+//! the pieces of all requests into batches (`pool`) for the one thread that runs the network, `reply` shapes
+//! the answer. `watch` exchanges the model, the keys and the certificate.
 //!
-//! Refuses to let a request wait without bound, to hold work that nobody waits for, and to write texts anywhere.
+//! Refuses to let a request wait without bound, to hold work that nobody waits for, and to write texts
+//! anywhere.
 
 mod admission;
 mod api;
@@ -42,8 +44,8 @@ pub struct ServeOptions {
     pub runtime: RuntimeOptions,
     /// Load nothing but a bundle that was signed with this key.
     pub trust: Option<PublicKey>,
-    /// Where tunings are kept, whose threads and buckets are used; how large a batch gets is a limit of its own, as a text that comes
-    /// alone waits for it.
+    /// Where tunings are kept, whose threads and buckets are used; how large a batch gets is a limit of its
+    /// own, as a text that comes alone waits for it.
     pub tuning: Option<PathBuf>,
     /// The folders that are tried for the private copy of the bundle (`bundle::copy_places`).
     pub copy_to: Vec<PathBuf>,
@@ -81,7 +83,8 @@ pub struct Limits {
     pub timeout: Duration,
     /// What is in flight at a SIGTERM is finished within this time, or cut off.
     pub grace: Duration,
-    /// Headers, a body, and a TLS handshake arrive within this time each; so long a connection may be idle, and an answer stuck.
+    /// Headers, a body, and a TLS handshake arrive within this time each; so long a connection may be idle,
+    /// and an answer stuck.
     pub read_timeout: Duration,
     /// A batch with room left waits so long for requests that are being read already.
     pub max_wait: Duration,
@@ -102,8 +105,9 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// A full queue is a second's or two's work for two cores, far below the timeout: who is let in is answered. There may be more
-    /// connections than texts waiting, so that whoever finds no room is told so as a request (429).
+    /// A full queue is a second's or two's work for two cores, far below the timeout: who is let in is
+    /// answered. There may be more connections than texts waiting, so that whoever finds no room is told so
+    /// as a request (429).
     fn default() -> Self {
         Self {
             timeout: Duration::from_secs(10),

@@ -1,4 +1,5 @@
-//! Owns the model that is being served: the opened bundle, how its texts are read, and its name in every answer.
+//! Owns the model that is being served: the opened bundle, how its texts are read, and its name in every
+//! answer.
 //!
 //! A request keeps the model it began with: another one that takes its place does not touch it.
 
@@ -149,7 +150,8 @@ impl Model {
 
     /// The length a piece is padded to.
     pub(super) fn padded(&self, tokens: usize) -> usize {
-        // Pieces of either reader are whole windows or whole texts; the finer buckets of the longer reader hold both.
+        // Pieces of either reader are whole windows or whole texts; the finer buckets of the longer reader
+        // hold both.
         self.truncating.padded(tokens)
     }
 

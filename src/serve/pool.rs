@@ -1,14 +1,17 @@
 //! Owns the pieces of texts that wait for the network, and which of them make the next batch.
 //!
-//! Refuses to let a piece starve: the one that waits longest is in the next batch; the others are those that fit it best.
+//! Refuses to let a piece starve: the one that waits longest is in the next batch; the others are those that
+//! fit it best.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a batch costs beside its tokens, in tokens: it is not filled up with texts that cost more padding than that.
+/// What a batch costs beside its tokens, in tokens: it is not filled up with texts that cost more padding
+/// than that.
 ///
-/// Measured, a batch of all-MiniLM-L6-v2 costs what some 15 tokens more would (int8 0.4 ms, fp32 1 ms). Simulated with that cost,
-/// 4 to 256 clients with demo sentences are served best at 4 to 8 (91 to 97 % of the cost is real tokens from 64 clients on), as
-/// what is left over finds better company later; at 48 they are 2 to 8 points worse.
+/// Measured, a batch of all-MiniLM-L6-v2 costs what some 15 tokens more would (int8 0.4 ms, fp32 1 ms).
+/// Simulated with that cost, 4 to 256 clients with demo sentences are served best at 4 to 8 (91 to 97 % of
+/// the cost is real tokens from 64 clients on), as what is left over finds better company later; at 48 they
+/// are 2 to 8 points worse.
 const BATCH_OVERHEAD: usize = 8;
 
 /// A piece of a text, by the request it belongs to.
@@ -71,8 +74,8 @@ impl Pool {
         });
     }
 
-    /// Takes the next batch: within the budget (one piece at least), the one with the most tokens for its cost of those that hold
-    /// the oldest piece and its neighbours in length.
+    /// Takes the next batch: within the budget (one piece at least), the one with the most tokens for its
+    /// cost of those that hold the oldest piece and its neighbours in length.
     pub(super) fn take(&mut self, budget: usize) -> Option<Batch> {
         let &(came, padded) = self.by_age.first()?;
         let oldest = (padded, came);

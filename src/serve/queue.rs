@@ -1,8 +1,9 @@
-//! Owns the one thread that runs the network, and what waits for it: requests that were read, as pieces in a pool per model.
+//! Owns the one thread that runs the network, and what waits for it: requests that were read, as pieces in a
+//! pool per model.
 //!
-//! While a batch runs, others come together; an idle machine runs a lone text at once. Only when requests are being read at that very
-//! moment, and the batch has room, does it wait for them, and not for long. A request whose client has gone, or whose time is up,
-//! is dropped before it costs anything more.
+//! While a batch runs, others come together; an idle machine runs a lone text at once. Only when requests are
+//! being read at that very moment, and the batch has room, does it wait for them, and not for long. A request
+//! whose client has gone, or whose time is up, is dropped before it costs anything more.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

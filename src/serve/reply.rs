@@ -1,5 +1,5 @@
-//! Owns what answers look like: JSON bodies, and one shape for every refusal, `{"error": {"code": …, "message": …}}`, whose codes do
-//! not change.
+//! Owns what answers look like: JSON bodies, and one shape for every refusal, `{"error": {"code": …,
+//! "message": …}}`, whose codes do not change.
 
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -47,7 +47,8 @@ impl Refusal {
             ("www-authenticate", r#"Basic realm="frosthead""#),
         ];
         let message = "send a valid API key: Authorization: Bearer KEY";
-        // Whoever opens a page is asked for a password; the script of an open page gets its answer, and shows it.
+        // Whoever opens a page is asked for a password; the script of an open page gets its answer, and shows
+        // it.
         let schemes = if posts { &SCHEMES[..1] } else { SCHEMES };
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message).with(schemes)
     }
@@ -101,7 +102,8 @@ impl Refusal {
         answer
     }
 
-    /// The whole answer as it is sent, where no request is there to be answered: the connection ends after it.
+    /// The whole answer as it is sent, where no request is there to be answered: the connection ends after
+    /// it.
     pub(super) fn bytes(&self, model: &HeaderValue) -> Vec<u8> {
         let body = self.body().to_string();
         let model = [(MODEL, model.to_str().unwrap_or_default())];

@@ -1,7 +1,8 @@
 //! Owns what is asked of which path, by whom, and reading bodies.
 //!
-//! Refuses, in this order and before anything of a body is read: who does not name a host, who has no key, what is not there, the wrong
-//! method, what is no JSON, what is too large. Every route has an arm of its own: one without does not compile.
+//! Refuses, in this order and before anything of a body is read: who does not name a host, who has no key,
+//! what is not there, the wrong method, what is no JSON, what is too large. Every route has an arm of its
+//! own: one without does not compile.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -207,8 +208,8 @@ fn admitted(
     if fits { Ok(route) } else { Err(Refusal::wrong_method(posts)) }
 }
 
-/// Refuses what RFC 9112, section 3.2, wants refused: HTTP/1.1 without a host, two hosts, a host that is none. An empty one is the
-/// host of who asks for something that has none.
+/// Refuses what RFC 9112, section 3.2, wants refused: HTTP/1.1 without a host, two hosts, a host that is
+/// none. An empty one is the host of who asks for something that has none.
 fn names_its_host(version: Version, headers: &HeaderMap) -> Result<(), Refusal> {
     let mut hosts = headers.get_all(HOST).iter();
     let (first, second) = (hosts.next(), hosts.next());
@@ -340,7 +341,8 @@ async fn read(server: &Server, upload: &mut Upload) -> Result<(Vec<u8>, Vec<Ente
 }
 
 impl Upload {
-    /// Reads what is left of a body that is not wanted, up to a limit, so that a client that writes first can read why; not from a client that waits to be asked for it.
+    /// Reads what is left of a body that is not wanted, up to a limit, so that a client that writes first can
+    /// read why; not from a client that waits to be asked for it.
     async fn drain(&mut self, headers: &HeaderMap) {
         if headers.contains_key(EXPECT) && !self.begun {
             return;

@@ -1,4 +1,5 @@
-//! Owns what all requests share: options, the model of the moment, the keys, the gates, the queue, the counters, the log.
+//! Owns what all requests share: options, the model of the moment, the keys, the gates, the queue, the
+//! counters, the log.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};

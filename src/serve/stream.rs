@@ -1,7 +1,7 @@
-//! Owns the bytes to a client, for two reasons. hyper answers by itself what is not HTTP (400) or has too large headers (431), with
-//! nothing but a status, and has no setting for it: such an answer is replaced by one that is like all others. And a connection that is
-//! closed while its client still sends is reset, which takes back an answer that the client has not read yet: what comes is read and
-//! dropped for a while first.
+//! Owns the bytes to a client, for two reasons. hyper answers by itself what is not HTTP (400) or has too
+//! large headers (431), with nothing but a status, and has no setting for it: such an answer is replaced by
+//! one that is like all others. And a connection that is closed while its client still sends is reset, which
+//! takes back an answer that the client has not read yet: what comes is read and dropped for a while first.
 //!
 //! Passes everything else on as it is.
 
@@ -66,8 +66,9 @@ impl<S> Stream<S> {
     }
 }
 
-/// Where in these bytes an answer of hyper's own begins, and its code: it is the last that is sent on a connection, and has no body and
-/// not the header that all of ours have. (No body of ours ends with an empty line.)
+/// Where in these bytes an answer of hyper's own begins, and its code: it is the last that is sent on a
+/// connection, and has no body and not the header that all of ours have. (No body of ours ends with an empty
+/// line.)
 fn bare_answer(bytes: &[u8]) -> Option<(usize, &'static str)> {
     if !bytes.ends_with(b"\r\n\r\n") {
         return None;

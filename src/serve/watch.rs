@@ -1,10 +1,12 @@
-//! Owns exchanging what is served while it is served: the bundle, the API keys, the certificate, when their files change or at a
-//! SIGHUP.
+//! Owns exchanging what is served while it is served: the bundle, the API keys, the certificate, when their
+//! files change or at a SIGHUP.
 //!
-//! And memory that clients left behind goes back to the system from here, since nothing else in a server has a clock.
+//! And memory that clients left behind goes back to the system from here, since nothing else in a server has
+//! a clock.
 //!
-//! The new one is opened beside the old one and takes its place only when it is right; otherwise the old one stays, and the log says why,
-//! once. Files that are written slowly may rest in between and be tried too early: that costs little, and is tried again.
+//! The new one is opened beside the old one and takes its place only when it is right; otherwise the old one
+//! stays, and the log says why, once. Files that are written slowly may rest in between and be tried too
+//! early: that costs little, and is tried again.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,8 +23,8 @@ use crate::error::Result;
 use crate::held::Identity;
 use crate::runtime::give_back_memory;
 
-/// How often files are looked at: a change is taken up when it has been the same for two looks, so that a file that is being
-/// copied is left to become whole.
+/// How often files are looked at: a change is taken up when it has been the same for two looks, so that a
+/// file that is being copied is left to become whole.
 const EVERY: Duration = Duration::from_millis(250);
 /// After so many looks, memory that was freed is given back: 5 s.
 const LOOKS: u64 = 20;

@@ -1,7 +1,8 @@
-//! Owns what is done to a key's folder while nobody else has it open: clear leftovers, merge many small parts into few.
+//! Owns what is done to a key's folder while nobody else has it open: clear leftovers, merge many small parts
+//! into few.
 //!
-//! Refuses to merge what it has not verified, and to remove a part before the one that replaces it is durable: killed in
-//! between, it leaves rows that are stored twice, which is harmless.
+//! Refuses to merge what it has not verified, and to remove a part before the one that replaces it is
+//! durable: killed in between, it leaves rows that are stored twice, which is harmless.
 
 use std::collections::HashSet;
 use std::path::PathBuf;

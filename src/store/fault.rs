@@ -1,10 +1,12 @@
 //! Owns the points at which a kill test can end the process, so that a crash is tried and not argued about.
 //!
-//! Refuses to exist in a release: without the cargo feature `fault-injection` a point is an empty inline function. With it,
-//! `FROSTHEAD_KILL_AT="NAME:N"` makes the process send itself SIGKILL at the N-th passage (from 1) of the point NAME.
+//! Refuses to exist in a release: without the cargo feature `fault-injection` a point is an empty inline
+//! function. With it, `FROSTHEAD_KILL_AT="NAME:N"` makes the process send itself SIGKILL at the N-th passage
+//! (from 1) of the point NAME.
 //!
-//! Points of the store, passed once for every part written: `part-before-write`, `part-half-written` (half of the bytes are
-//! in the temporary file), `part-before-rename` (all bytes are, and on the disk), `part-after-rename`.
+//! Points of the store, passed once for every part written: `part-before-write`, `part-half-written` (half of
+//! the bytes are in the temporary file), `part-before-rename` (all bytes are, and on the disk),
+//! `part-after-rename`.
 
 /// Marks a point; ends the process here when the environment asks for it.
 #[cfg(not(feature = "fault-injection"))]

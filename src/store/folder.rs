@@ -2,8 +2,8 @@
 //!
 //! Refuses to touch anything that does not bear one of our names, and to wait for a lock without an end.
 //!
-//! The lock is advisory (`flock`): shared while a store is open, exclusive while files are removed or merged. The
-//! modification time of `lock` is when the store was last opened.
+//! The lock is advisory (`flock`): shared while a store is open, exclusive while files are removed or merged.
+//! The modification time of `lock` is when the store was last opened.
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
@@ -101,13 +101,14 @@ pub(super) enum Sharing {
 
 /// A lock that is held until it is dropped.
 ///
-/// It is released in words and not by closing the file: a process that is just being spawned holds copies of all open files
-/// until it runs its program, and a copy would keep the lock.
+/// It is released in words and not by closing the file: a process that is just being spawned holds copies of
+/// all open files until it runs its program, and a copy would keep the lock.
 #[derive(Debug)]
 pub(super) struct Lock(File);
 
 impl Lock {
-    /// Notes that the store is used now. Only the order of pruning depends on it, so a file system that refuses is no error.
+    /// Notes that the store is used now. Only the order of pruning depends on it, so a file system that
+    /// refuses is no error.
     pub fn mark_used(&self) {
         let _advisory = self.0.set_modified(SystemTime::now());
     }
@@ -272,7 +273,8 @@ impl KeyFolder {
         }
     }
 
-    /// Takes the shared lock of a folder that is there, without changing anything; none where there is no lock file.
+    /// Takes the shared lock of a folder that is there, without changing anything; none where there is no
+    /// lock file.
     ///
     /// # Errors
     /// Files are being removed by another process, for longer than `wait`.
@@ -337,7 +339,8 @@ fn role(name: &str) -> Option<Role> {
     }
 }
 
-/// The entries of a directory with their own metadata (links are not followed), sorted; none when it is not there.
+/// The entries of a directory with their own metadata (links are not followed), sorted; none when it is not
+/// there.
 fn children(directory: &Path) -> Result<Vec<(String, PathBuf, std::fs::Metadata)>> {
     let failed = |source| unwritable("read the directory", directory, source);
     let entries = match std::fs::read_dir(directory) {
@@ -369,7 +372,8 @@ fn try_lock(file: File, sharing: Sharing, path: &Path) -> Result<Option<Lock>> {
     }
 }
 
-/// Whether `path` still names the locked file: a prune may have removed it, and then the lock protects nothing.
+/// Whether `path` still names the locked file: a prune may have removed it, and then the lock protects
+/// nothing.
 fn is_same(file: &File, path: &Path) -> bool {
     match (file.metadata(), path.metadata()) {
         (Ok(held), Ok(named)) => held.dev() == named.dev() && held.ino() == named.ino(),

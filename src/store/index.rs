@@ -1,7 +1,7 @@
 //! Owns the map from a text key to the place of its row, compactly: 24 bytes an entry and 4 bytes a slot.
 //!
-//! Refuses to remove: the store is append-only. (`HashMap<TextKey, (u32, u32)>` would take 25 bytes for each of up to 2.3
-//! slots an entry, and half of that again while it grows.)
+//! Refuses to remove: the store is append-only. (`HashMap<TextKey, (u32, u32)>` would take 25 bytes for each
+//! of up to 2.3 slots an entry, and half of that again while it grows.)
 
 use crate::fingerprint::TextKey;
 
@@ -24,7 +24,8 @@ struct Entry {
     place: Place,
 }
 
-/// How many entries are allocated together (196 KB); in blocks, because a growing vector would hold its bytes twice.
+/// How many entries are allocated together (196 KB); in blocks, because a growing vector would hold its bytes
+/// twice.
 const BLOCK: usize = 8192;
 
 /// An open-addressing hash table with linear probing over entries kept in order of insertion.
@@ -71,7 +72,8 @@ impl Index {
         true
     }
 
-    /// The first `count` of the last `waiting` entries (the pending ones) are now the rows of `part`; the others move up.
+    /// The first `count` of the last `waiting` entries (the pending ones) are now the rows of `part`; the
+    /// others move up.
     pub fn settle(&mut self, waiting: usize, count: u32, part: u32) {
         let first = self.length - waiting;
         for number in first..self.length {
@@ -109,7 +111,8 @@ impl Index {
     }
 }
 
-/// Keys are hashes already; the multiplication (Fibonacci hashing) only guards against keys that someone numbered by hand.
+/// Keys are hashes already; the multiplication (Fibonacci hashing) only guards against keys that someone
+/// numbered by hand.
 fn spread(key: &TextKey) -> usize {
     let mut low = [0; 8];
     let mut high = [0; 8];
@@ -178,7 +181,8 @@ mod tests {
         let mut index = Index::default();
         let mut peak = 0;
         for number in 0..236_100_u32 {
-            // Neither entries nor slots are ever there twice: blocks stay, and old slots are dropped before new ones are made.
+            // Neither entries nor slots are ever there twice: blocks stay, and old slots are dropped before
+            // new ones are made.
             assert!(index.insert(numbered(number), Place { part: 0, row: number }));
             let entries = index.blocks.iter().map(Vec::capacity).sum::<usize>();
             peak = peak.max(entries * size_of::<Entry>() + index.slots.capacity() * size_of::<u32>());

@@ -13,8 +13,8 @@ const BLOCK_BYTES: u64 = 4096;
 /// The key file, the lock and the directories.
 const FOLDER_BYTES: u64 = 16 * BLOCK_BYTES;
 
-/// The folder of the cache: `flag` (`--cache DIR`), else `$FROSTHEAD_CACHE`, else `$XDG_CACHE_HOME/frosthead`, else
-/// `$HOME/.cache/frosthead`.
+/// The folder of the cache: `flag` (`--cache DIR`), else `$FROSTHEAD_CACHE`, else
+/// `$XDG_CACHE_HOME/frosthead`, else `$HOME/.cache/frosthead`.
 ///
 /// # Errors
 /// None of them is set.
@@ -31,16 +31,16 @@ fn root_from(flag: Option<&Path>, of_user: Option<PathBuf>) -> Result<PathBuf> {
     })
 }
 
-/// A folder of the user's: that of the variable `own`, else `frosthead` in that of the variable `base`, else in `$HOME/below`; none if
-/// none of them is set.
+/// A folder of the user's: that of the variable `own`, else `frosthead` in that of the variable `base`, else
+/// in `$HOME/below`; none if none of them is set.
 #[must_use]
 pub fn user_folder(own: &str, base: &str, below: &str) -> Option<PathBuf> {
     let variable = |name| std::env::var_os(name);
     folder_from(variable(own), variable(base), variable("HOME"), below)
 }
 
-/// [`user_folder`] of values that were looked up; an empty value counts as not set, and a relative `base` is ignored (XDG Base
-/// Directory Specification 0.8).
+/// [`user_folder`] of values that were looked up; an empty value counts as not set, and a relative `base` is
+/// ignored (XDG Base Directory Specification 0.8).
 fn folder_from(
     own: Option<OsString>,
     base: Option<OsString>,
@@ -65,7 +65,8 @@ pub fn space_needed(rows: u64, width: usize) -> u64 {
     rows.saturating_mul(per_row).saturating_add(overhead).saturating_add(FOLDER_BYTES)
 }
 
-/// The bytes an ordinary user can still write at `path`, or, where it is not there yet, at its nearest existing ancestor.
+/// The bytes an ordinary user can still write at `path`, or, where it is not there yet, at its nearest
+/// existing ancestor.
 ///
 /// # Errors
 /// The file system cannot be asked.
@@ -96,7 +97,8 @@ fn require(root: &Path, needed: u64, free: u64) -> Result<()> {
         .help("free some space, prune old entries with `frosthead cache prune`, or choose another place with --cache DIR"))
 }
 
-/// Decimal megabytes with one digit; a need is rounded up and what is free down, so that they never read as equal.
+/// Decimal megabytes with one digit; a need is rounded up and what is free down, so that they never read as
+/// equal.
 fn megabytes(tenths: u64) -> String {
     format!("{}.{} MB", tenths / 10, tenths % 10)
 }

@@ -1,7 +1,7 @@
 //! Owns looking at and clearing a whole cache: list, verify, prune.
 //!
-//! Refuses to remove what is not certainly ours: only folders named by a fingerprint whose `key.json` says the same, and in
-//! them only files that bear our names; directories are removed only when they are empty.
+//! Refuses to remove what is not certainly ours: only folders named by a fingerprint whose `key.json` says
+//! the same, and in them only files that bear our names; directories are removed only when they are empty.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,8 @@ pub struct Entry {
     pub fields: BTreeMap<String, String>,
     /// f32 values a row.
     pub width: usize,
-    /// Rows in all parts, as they declare it (the checksums are not verified; a row stored twice counts twice).
+    /// Rows in all parts, as they declare it (the checksums are not verified; a row stored twice counts
+    /// twice).
     pub rows: u64,
     /// Bytes of all files of ours in the folder, damaged and temporary ones included.
     pub bytes: u64,
@@ -213,8 +214,8 @@ fn remove_refuse(folder: &KeyFolder, removed: &mut Vec<Removed>) -> Result<()> {
     Ok(())
 }
 
-/// Removes the files of ours: `key.json` after the parts, so that a killed prune leaves an entry that is still listed, and the
-/// lock last, so that no one who opens the store meanwhile sees half of it.
+/// Removes the files of ours: `key.json` after the parts, so that a killed prune leaves an entry that is
+/// still listed, and the lock last, so that no one who opens the store meanwhile sees half of it.
 fn remove_entry(folder: &KeyFolder, lock: Lock) -> Result<Removed> {
     let mut bytes = 0;
     for file in folder.files()? {

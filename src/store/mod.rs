@@ -1,25 +1,23 @@
-//! Owns the feature cache: rows of f32 under text keys, kept for one [`StoreKey`] in append-only checksummed parts.
+//! Owns the feature cache: rows of f32 under text keys, kept for one [`StoreKey`] in append-only checksummed
+//! parts.
 //!
-//! Refuses to know what a row means, to store texts, and to trust a file: a part is used only after its checksum was
-//! verified, and one that lies is set aside and reported, so that its rows are computed again.
+//! Refuses to know what a row means, to store texts, and to trust a file: a part is used only after its
+//! checksum was verified, and one that lies is set aside and reported, so that its rows are computed again.
 //!
 //! # Layout
 //!
-//! ```text
-//! ROOT/features/<fingerprint of the key>/key.json        what can change a value, for people; checked on open
-//!                                        lock            advisory lock; its modification time = last used
-//!                                        parts/<hash>.part           rows (format: see `part`)
-//!                                        parts/<hash>.safetensors    token states (format: see `states`)
-//!                                        parts/<hash>.part.damaged   set aside, never read again
-//!                                        parts/.new-XXXXXX.tmp       being written
-//! ```
+//! ```text ROOT/features/<fingerprint of the key>/key.json        what can change a value, for people;
+//! checked on open lock            advisory lock; its modification time = last used parts/<hash>.part
+//! rows (format: see `part`) parts/<hash>.safetensors    token states (format: see `states`)
+//! parts/<hash>.part.damaged   set aside, never read again parts/.new-XXXXXX.tmp       being written ```
 //!
 //! # Several processes
 //!
-//! Everyone who has a store open holds the lock shared. Parts only ever appear, by an atomic rename to the name of their
-//! contents, so no coordination is needed: two processes that compute the same texts store them twice at worst, and a later
-//! reader takes either. What removes files (pruning, merging small parts, clearing leftovers of killed processes) needs
-//! the lock exclusively, that is: nobody has the store open. Rows that another process adds are seen at the next open.
+//! Everyone who has a store open holds the lock shared. Parts only ever appear, by an atomic rename to the
+//! name of their contents, so no coordination is needed: two processes that compute the same texts store them
+//! twice at worst, and a later reader takes either. What removes files (pruning, merging small parts,
+//! clearing leftovers of killed processes) needs the lock exclusively, that is: nobody has the store open.
+//! Rows that another process adds are seen at the next open.
 
 mod compact;
 pub mod fault;
@@ -47,8 +45,8 @@ use index::{Index, Place};
 use part::{Fault, Identity};
 use reading::PartFiles;
 
-/// A part is written at the latest this long after its first row, if rows keep coming (and when 512 rows or 4 MB are
-/// there): what a killed process loses is a few seconds of work.
+/// A part is written at the latest this long after its first row, if rows keep coming (and when 512 rows or 4
+/// MB are there): what a killed process loses is a few seconds of work.
 const FLUSH_AFTER: Duration = Duration::from_secs(5);
 /// How long [`Store::open`] waits for a process that is pruning or merging.
 const OPEN_WAIT: Duration = Duration::from_secs(30);
@@ -72,8 +70,8 @@ impl StoreKey {
 /// A part that could not be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
-    /// Where the file is now: renamed to `*.damaged`, or in place where it may still be good for someone else (a newer
-    /// version, or a file that this process may not read).
+    /// Where the file is now: renamed to `*.damaged`, or in place where it may still be good for someone else
+    /// (a newer version, or a file that this process may not read).
     pub path: PathBuf,
     /// What is wrong with it.
     pub reason: String,
@@ -109,10 +107,11 @@ struct Pending {
 }
 
 impl Store {
-    /// Opens the rows of `key` under `root`, each of `width` f32, and verifies the checksum of every part, reading in pieces.
+    /// Opens the rows of `key` under `root`, each of `width` f32, and verifies the checksum of every part,
+    /// reading in pieces.
     ///
-    /// Parts that cannot be used are set aside and reported by [`Store::damaged`]. When nobody else has the store open,
-    /// leftovers of killed processes are removed and many small parts merged first.
+    /// Parts that cannot be used are set aside and reported by [`Store::damaged`]. When nobody else has the
+    /// store open, leftovers of killed processes are removed and many small parts merged first.
     ///
     /// # Errors
     /// The folder cannot be created or read, describes another key, is being pruned for longer than 30 s, or `width` is 0.
@@ -125,7 +124,8 @@ impl Store {
         let identity = Identity { fingerprint: key.fingerprint(), width };
         let folder = KeyFolder::new(root, &identity.fingerprint);
         if let Ok(exclusive) = folder.lock(Sharing::Exclusive, Duration::ZERO) {
-            // Nothing here is needed to read or append, so a failure (a full disk) must not keep the store from opening.
+            // Nothing here is needed to read or append, so a failure (a full disk) must not keep the store
+            // from opening.
             let _optional = compact::maintain(&folder, &identity);
             drop(exclusive);
         }
@@ -195,8 +195,8 @@ impl Store {
         Ok(true)
     }
 
-    /// Copies the values `first .. first + count` of many rows to `out`, `[keys, count]` row-major; whole rows that lie one
-    /// after the other are read together.
+    /// Copies the values `first .. first + count` of many rows to `out`, `[keys, count]` row-major; whole
+    /// rows that lie one after the other are read together.
     ///
     /// # Errors
     /// As [`Store::read`]; `out` has another size; a row is not there.
@@ -229,8 +229,8 @@ impl Store {
         Ok(())
     }
 
-    /// Adds a row; it can be read at once, and is written together with others after 512 rows, 4 MB or 5 s (checked
-    /// here: call [`Store::flush`] before a pause). A key that is there already is ignored.
+    /// Adds a row; it can be read at once, and is written together with others after 512 rows, 4 MB or 5 s
+    /// (checked here: call [`Store::flush`] before a pause). A key that is there already is ignored.
     ///
     /// # Errors
     /// The row has another width, or the part that became due cannot be written ([`Kind::Space`] when the disk is full);
@@ -349,8 +349,8 @@ impl fmt::Debug for Store {
 
 /// Renames a damaged part, so that it is checked and reported once; one that may be good stays where it is.
 ///
-/// Should another process have just replaced it by the good part of the same name, that part is lost to the next open (and
-/// computed again): no wrong row can come of it.
+/// Should another process have just replaced it by the good part of the same name, that part is lost to the
+/// next open (and computed again): no wrong row can come of it.
 fn set_aside(path: PathBuf, fault: &Fault) -> Damage {
     let reason = fault.reason().to_owned();
     let mut aside = path.clone().into_os_string();

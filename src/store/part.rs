@@ -1,7 +1,9 @@
-//! Owns the bytes of a part: writes them durably and refuses every file that is not exactly a part of its key.
+//! Owns the bytes of a part: writes them durably and refuses every file that is not exactly a part of its
+//! key.
 //!
-//! Refuses to trust: nothing declared in a part is used before it fits the file's length, and no row before the checksum of
-//! the whole file holds. Checking reads in pieces; its memory is one piece and the keys of one part.
+//! Refuses to trust: nothing declared in a part is used before it fits the file's length, and no row before
+//! the checksum of the whole file holds. Checking reads in pieces; its memory is one piece and the keys of
+//! one part.
 //!
 //! # Format, version 1 (all numbers little-endian)
 //!
@@ -16,9 +18,9 @@
 //! | 56 + 16 n | 4 · width · n | rows, f32, in the order of the keys |
 //! | 56 + (16 + 4 · width) n | 32 | BLAKE3 of everything before |
 //!
-//! The file's name is the first 32 hexadecimal digits of that BLAKE3 and `.part`: equal names mean equal bytes, so two
-//! processes that write the same part may overwrite each other. A reader reads rows by their position; the checksum was
-//! verified when the store was opened.
+//! The file's name is the first 32 hexadecimal digits of that BLAKE3 and `.part`: equal names mean equal
+//! bytes, so two processes that write the same part may overwrite each other. A reader reads rows by their
+//! position; the checksum was verified when the store was opened.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
@@ -133,8 +135,8 @@ pub(super) fn write(folder: &Path, identity: &Identity, keys: &[TextKey], rows: 
     Ok(path)
 }
 
-/// Writes `bytes` to a temporary file in `scratch`, makes them durable and renames the file to `target`; `passing` is told
-/// each moment.
+/// Writes `bytes` to a temporary file in `scratch`, makes them durable and renames the file to `target`;
+/// `passing` is told each moment.
 ///
 /// # Errors
 /// As [`write`]. The temporary file is removed.
@@ -181,7 +183,8 @@ pub(super) fn sync_directory(folder: &Path) -> Result<()> {
     synchronise().map_err(|source| Error::io("synchronise the directory", folder, source))
 }
 
-/// A limit on the size of files is, for the user, the same as a full disk: what is stored is good, and there is no room.
+/// A limit on the size of files is, for the user, the same as a full disk: what is stored is good, and there
+/// is no room.
 fn write_error(path: &Path, source: std::io::Error) -> Error {
     if source.kind() == ErrorKind::FileTooLarge {
         return Error::new(Kind::Space, "cannot write: the limit on the size of files is reached")
@@ -273,7 +276,8 @@ fn read_header(
     Ok((header, rows))
 }
 
-/// Checks a header against the key folder it lies in and against the file's length; returns the number of rows.
+/// Checks a header against the key folder it lies in and against the file's length; returns the number of
+/// rows.
 fn check_header(header: &[u8; HEADER_BYTES], length: u64, identity: &Identity) -> Result<u32, Fault> {
     let damaged = |reason: String| Err(Fault::Damaged(reason));
     if header[..8] != MAGIC {

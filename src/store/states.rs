@@ -1,11 +1,14 @@
-//! Owns the token states at a cut: per text `[tokens, hidden]`, without padding, in parts that are mapped into memory.
+//! Owns the token states at a cut: per text `[tokens, hidden]`, without padding, in parts that are mapped
+//! into memory.
 //!
-//! Refuses to trust: a part bears the hash of its bytes as its name, and one that lies is set aside and computed again.
+//! Refuses to trust: a part bears the hash of its bytes as its name, and one that lies is set aside and
+//! computed again.
 //!
 //! # A part
 //!
-//! `parts/<first 32 digits of the file's BLAKE3>.safetensors` with the tensors `keys` (U8 `[texts, 16]`), `starts` (I64
-//! `[texts + 1]`: the first token of each text, and the end of the last) and `states` (F16 or F32 `[tokens, hidden]`).
+//! `parts/<first 32 digits of the file's BLAKE3>.safetensors` with the tensors `keys` (U8 `[texts, 16]`),
+//! `starts` (I64 `[texts + 1]`: the first token of each text, and the end of the last) and `states` (F16 or
+//! F32 `[tokens, hidden]`).
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -108,7 +111,8 @@ struct Pending {
     since: Option<Instant>,
 }
 
-/// The token states of one key, open for reading and appending. A text can be read once it was written ([`Self::flush`]).
+/// The token states of one key, open for reading and appending. A text can be read once it was written
+/// ([`Self::flush`]).
 pub struct TokenStates {
     folder: KeyFolder,
     hidden: usize,
@@ -203,7 +207,8 @@ impl TokenStates {
         self.index.get(key).map(|place| place.tokens)
     }
 
-    /// Copies a text's states to the front of `out` and returns its number of tokens; none when it is not there.
+    /// Copies a text's states to the front of `out` and returns its number of tokens; none when it is not
+    /// there.
     ///
     /// # Errors
     /// `out` is too small.
@@ -348,8 +353,9 @@ fn open_part(path: &Path) -> std::result::Result<Mmap, String> {
 
 fn map_file(path: &Path) -> std::result::Result<Mmap, String> {
     let file = File::open(path).map_err(|source| format!("it cannot be read: {source}"))?;
-    // SAFETY: a part is never written again after its rename, only unlinked, which leaves the mapping whole. Someone who
-    // truncates files of the cache by hand can end this process, but not make it read what is not there.
+    // SAFETY: a part is never written again after its rename, only unlinked, which leaves the mapping whole.
+    // Someone who truncates files of the cache by hand can end this process, but not make it read what is not
+    // there.
     unsafe { Mmap::map(&file) }.map_err(|source| format!("it cannot be mapped: {source}"))
 }
 

@@ -1,4 +1,5 @@
-//! Tests of the store as a whole: on real files, with real processes, and with real kills where the feature allows.
+//! Tests of the store as a whole: on real files, with real processes, and with real kills where the feature
+//! allows.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -471,8 +472,8 @@ fn child_root() -> Option<PathBuf> {
     std::env::var_os(CHILD).map(PathBuf::from)
 }
 
-/// This test binary, running only `test`, as a child that finds `root` in its environment. Signals of file size limits are
-/// ignored there, so that a write fails instead of killing.
+/// This test binary, running only `test`, as a child that finds `root` in its environment. Signals of file
+/// size limits are ignored there, so that a write fails instead of killing.
 fn child(test: &str, root: &Path) -> Command {
     let mut command = Command::new("sh");
     command

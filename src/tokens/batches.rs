@@ -4,18 +4,20 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Tokens (padding included) in one batch on a processor, all of whose threads share it: the fastest of 256 … 4,096 on two cores
-/// (`docs/LOG.md`); larger ones span more lengths, which is padding, and take more memory.
+/// Tokens (padding included) in one batch on a processor, all of whose threads share it: the fastest of 256 …
+/// 4,096 on two cores (`docs/LOG.md`); larger ones span more lengths, which is padding, and take more memory.
 pub const TOKEN_BUDGET: usize = 512;
 
 /// The same of a batch that a thread has for itself: the fastest of 192 … 1,024.
 pub const OWN_TOKEN_BUDGET: usize = 256;
 
-/// How far apart the lengths are that a batch may be padded to: the finer, the less padding, and the more shapes.
+/// How far apart the lengths are that a batch may be padded to: the finer, the less padding, and the more
+/// shapes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Spacing {
-    /// Every second length up to 32, where most sentences are, then some 15 % apart: 27 lengths up to 256 tokens.
+    /// Every second length up to 32, where most sentences are, then some 15 % apart: 27 lengths up to 256
+    /// tokens.
     Coarse,
     /// Every length from 4 to 32, then some 7 % apart: 54 lengths up to 256 tokens, 65 up to 512.
     #[default]
@@ -76,7 +78,8 @@ impl Buckets {
         Self(lengths)
     }
 
-    /// Every length up to `max_length`: no padding beyond a batch's longest text, for as many shapes as there are lengths.
+    /// Every length up to `max_length`: no padding beyond a batch's longest text, for as many shapes as there
+    /// are lengths.
     #[must_use]
     pub fn every(max_length: usize) -> Self {
         Self((1..=max_length).collect())
@@ -107,8 +110,8 @@ pub struct Batch {
     pub size: usize,
 }
 
-/// Sorts texts by length, longest first, and cuts them into batches of at most `token_budget` tokens, padding included (one
-/// text at least). Every batch is full but the last, which is filled up to a power of two.
+/// Sorts texts by length, longest first, and cuts them into batches of at most `token_budget` tokens, padding
+/// included (one text at least). Every batch is full but the last, which is filled up to a power of two.
 #[must_use]
 pub fn batches(lengths: &[usize], buckets: &Buckets, token_budget: usize) -> Vec<Batch> {
     let mut order: Vec<usize> = (0..lengths.len()).collect();

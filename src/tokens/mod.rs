@@ -1,7 +1,8 @@
-//! Owns texts → token ids → batches: the `tokenizer.json` wrapper, long texts, length buckets, token-budget batches.
+//! Owns texts → token ids → batches: the `tokenizer.json` wrapper, long texts, length buckets, token-budget
+//! batches.
 //!
-//! Refuses to pad or to cut on its own account: what a tokenizer file says about truncation and padding is ignored, because
-//! the model's own length rules; padding happens where a batch is fed.
+//! Refuses to pad or to cut on its own account: what a tokenizer file says about truncation and padding is
+//! ignored, because the model's own length rules; padding happens where a batch is fed.
 
 mod added;
 mod batches;

@@ -1,7 +1,8 @@
-//! Owns reading a text of any length: what happens beyond the model's limit, and cutting a text into windows of token ids.
+//! Owns reading a text of any length: what happens beyond the model's limit, and cutting a text into windows
+//! of token ids.
 //!
-//! A long text is tokenised in pieces (see `long_text` for why their ids are those of the whole), a piece ahead of the window
-//! that is due, so that memory does not grow with the text.
+//! A long text is tokenised in pieces (see `long_text` for why their ids are those of the whole), a piece
+//! ahead of the window that is due, so that memory does not grow with the text.
 //!
 //! Refuses windows of a tokenizer whose texts cannot be cut in pieces, and strides that would skip tokens.
 
@@ -34,7 +35,8 @@ pub enum LongTexts {
 pub struct WindowOptions {
     /// Tokens in a window, special tokens included.
     pub window: usize,
-    /// Tokens from the start of a window to that of the next; by default all its own, so that none is read twice.
+    /// Tokens from the start of a window to that of the next; by default all its own, so that none is read
+    /// twice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stride: Option<usize>,
     /// Windows of a text, at most; the rest is cut off. By default any number.
@@ -43,7 +45,8 @@ pub struct WindowOptions {
 }
 
 impl Default for WindowOptions {
-    /// Windows of 128 tokens: the length that sentence encoders were mostly trained on; other lengths were not measured.
+    /// Windows of 128 tokens: the length that sentence encoders were mostly trained on; other lengths were
+    /// not measured.
     fn default() -> Self {
         Self { window: 128, stride: None, most: None }
     }
@@ -80,7 +83,8 @@ pub struct Windows {
 }
 
 impl Windows {
-    /// Checks the options against a tokenizer, the prefix of every text, and the most tokens a model can read at once.
+    /// Checks the options against a tokenizer, the prefix of every text, and the most tokens a model can read
+    /// at once.
     ///
     /// # Errors
     /// The tokenizer's texts cannot be cut in pieces, a window leaves no room for text or is longer than the model can read, the
@@ -363,7 +367,8 @@ pub(super) mod tests {
         let windows = windows(&tokenizer, 128, None, None);
         let mut pieces = windows.of(&tokenizer, &text, false);
         let (mut tokens, mut most) = (0, 0);
-        // Tokenising all of it would take a minute in an unoptimised build; what is held must not grow meanwhile.
+        // Tokenising all of it would take a minute in an unoptimised build; what is held must not grow
+        // meanwhile.
         while let Some(window) = pieces.next_window().unwrap() {
             tokens += window.ids.len() - 2;
             most = most.max(pieces.ids.capacity());

@@ -1,4 +1,5 @@
-//! Owns the baseline that needs no training: a head whose weights are the embeddings of its labels' descriptions.
+//! Owns the baseline that needs no training: a head whose weights are the embeddings of its labels'
+//! descriptions.
 
 use std::collections::HashMap;
 
@@ -10,8 +11,9 @@ use crate::error::{Error, Kind, Result};
 use crate::fingerprint::TextKey;
 use crate::heads::Head;
 
-/// Logits are cosines times this: probabilities that are neither flat nor certain. CLIP trains this factor to 100 (Radford et
-/// al. 2021); sentence encoders are trained with 20 (Reimers & Gurevych's `MultipleNegativesRankingLoss`). It changes no label.
+/// Logits are cosines times this: probabilities that are neither flat nor certain. CLIP trains this factor to
+/// 100 (Radford et al. 2021); sentence encoders are trained with 20 (Reimers & Gurevych's
+/// `MultipleNegativesRankingLoss`). It changes no label.
 const SCALE: f32 = 20.0;
 const ROWS_AT_ONCE: usize = 4096;
 const BYTES_AT_ONCE: usize = 4 << 20;

@@ -1,6 +1,8 @@
-//! Owns going on from an earlier run: gradual unfreezing whose first stages are trained already takes them over.
+//! Owns going on from an earlier run: gradual unfreezing whose first stages are trained already takes them
+//! over.
 //!
-//! Refuses a run that is not exactly the beginning of what was asked for: the result is that of training every stage anew.
+//! Refuses a run that is not exactly the beginning of what was asked for: the result is that of training
+//! every stage anew.
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
-//! Owns what each task's head sees: the choice that was asked for, or the one that `auto` finds on training rows.
+//! Owns what each task's head sees: the choice that was asked for, or the one that `auto` finds on training
+//! rows.
 //!
 //! Refuses to look at validation or test rows, and choices whose fit would not fit the memory.
 

@@ -24,8 +24,8 @@ pub(super) fn untrained(request: &TrainRequest, labels: &[LabelSet], views: &[Ta
     tasks.map(|((task, labels), view)| Head::random(task, labels.names(), view.columns.len(), seed)).collect()
 }
 
-/// Heads that are trained are fitted on the rows' features, or drawn when that was asked for; frozen ones come from
-/// `--init-heads`, or stay as they were drawn.
+/// Heads that are trained are fitted on the rows' features, or drawn when that was asked for; frozen ones
+/// come from `--init-heads`, or stay as they were drawn.
 ///
 /// # Errors
 /// A fit fails, or the earlier run has no such head for these labels and features.
@@ -113,8 +113,8 @@ fn is_fitted(request: &TrainRequest, plan: &FreezePlan, task: usize) -> bool {
         && (plan.scenario() == Scenario::Heads || request.head_init == HeadInit::Fitted)
 }
 
-/// Per task, the head of `--init-heads` that training begins with; none where the earlier run has no such head, and where one is
-/// fitted instead.
+/// Per task, the head of `--init-heads` that training begins with; none where the earlier run has no such
+/// head, and where one is fitted instead.
 fn earlier_heads(request: &TrainRequest, plan: &FreezePlan) -> Result<Vec<Option<EarlierHead>>> {
     let Some(directory) = &request.init_heads else {
         return Ok(request.tasks.iter().map(|_| None).collect());
@@ -140,7 +140,8 @@ pub(super) fn earlier_choices(
     Ok(heads.into_iter().map(|own| own.and_then(|own| own.choice)).collect())
 }
 
-/// Fits the heads of some tasks, several at a time when there are threads for it; the result does not depend on how many.
+/// Fits the heads of some tasks, several at a time when there are threads for it; the result does not depend
+/// on how many.
 fn fit_heads(
     request: &TrainRequest,
     which: &[usize],

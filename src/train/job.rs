@@ -61,13 +61,15 @@ impl Job<'_> {
         let mut outcome =
             if frozen { self.baseline(embedder)? } else { self.train(embedder.as_deref(), show)? };
         if outcome.changed.is_empty() {
-            // A run says of its backbone all that differs from the imported one, also what an earlier run changed.
+            // A run says of its backbone all that differs from the imported one, also what an earlier run
+            // changed.
             outcome.changed = backbone.as_deref().and_then(Backbone::changed).cloned().unwrap_or_default();
         }
         self.write(outcome, backbone.as_deref())
     }
 
-    /// Scenario 1: nothing is trained. The heads are the labels' descriptions; seeded ones are measured beside them.
+    /// Scenario 1: nothing is trained. The heads are the labels' descriptions; seeded ones are measured
+    /// beside them.
     fn baseline(&mut self, embedder: Option<&mut Embedder>) -> Result<Outcome> {
         let (request, table) = (self.request, &self.table);
         let before = untrained(request, &table.labels, &self.views);

@@ -1,4 +1,5 @@
-//! Owns recipe → run: split the rows, fit or train what the freeze plan leaves free, measure on held-out rows, write the run.
+//! Owns recipe → run: split the rows, fit or train what the freeze plan leaves free, measure on held-out
+//! rows, write the run.
 //!
 //! Refuses to touch what is frozen, and to overwrite a run made from something else.
 
@@ -106,7 +107,8 @@ pub struct TrainRequest {
     pub head_init: HeadInit,
     /// An earlier run whose heads are taken over.
     pub init_heads: Option<PathBuf>,
-    /// A run of the first stages of `unfreeze`, otherwise made from the same: its result stands for training them again.
+    /// A run of the first stages of `unfreeze`, otherwise made from the same: its result stands for training
+    /// them again.
     pub earlier: Option<PathBuf>,
     /// A table `task,label,text` that describes the labels, for the baseline without training.
     pub label_text: Option<Source>,
@@ -165,7 +167,8 @@ pub struct RunMetrics {
     /// What was odd about the texts.
     pub texts: TextNotes,
     pub seed: u64,
-    /// What each head's temperature, found on the validation rows, does to its probabilities; nothing of a task without such rows.
+    /// What each head's temperature, found on the validation rows, does to its probabilities; nothing of a
+    /// task without such rows.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub calibration: BTreeMap<String, Calibration>,
     /// Of seeded heads that nobody has trained, on the test rows; when everything is frozen.

@@ -1,5 +1,5 @@
-//! Owns training a part of the network on labelled rows: stage by stage from the best of the last, validated by the graph that
-//! will be deployed.
+//! Owns training a part of the network on labelled rows: stage by stage from the best of the last, validated
+//! by the graph that will be deployed.
 //!
 //! Refuses to touch what the plan freezes; `proof` shows that it did not.
 
@@ -105,7 +105,8 @@ pub(super) struct Trainer<'t> {
     weights: Weights,
     options: &'t NetworkOptions,
     rows: Rows<'t>,
-    /// Where checkpoints are kept while the run is not written, and the hash of everything the run depends on.
+    /// Where checkpoints are kept while the run is not written, and the hash of everything the run depends
+    /// on.
     scratch: PathBuf,
     inputs: Fingerprint,
     pub changed: ChangedTensors,
@@ -307,7 +308,8 @@ impl<'t> Trainer<'t> {
         }
     }
 
-    /// A tensor's learning rate: `decay` to the power of its distance from the top layer (Howard & Ruder 2018).
+    /// A tensor's learning rate: `decay` to the power of its distance from the top layer (Howard & Ruder
+    /// 2018).
     fn rate(&self, tensor: &str) -> f32 {
         let below = layer_of(tensor).map_or(self.config.layers, |layer| self.config.layers - 1 - layer);
         self.options.layer_decay.powi(i32::try_from(below).unwrap_or(i32::MAX))
@@ -333,8 +335,8 @@ impl<'t> Trainer<'t> {
         (changed, heads)
     }
 
-    /// Accuracy per task on its labelled validation rows, through the graph that would be deployed; the score is the mean of the tasks
-    /// that have such rows.
+    /// Accuracy per task on its labelled validation rows, through the graph that would be deployed; the score
+    /// is the mean of the tasks that have such rows.
     fn validate(&self, parameters: &[Parameter], cut: &CutRows, start: Start) -> Result<Validation> {
         let (changed, heads) = self.with(parameters);
         let rows: BTreeSet<usize> =

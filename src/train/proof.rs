@@ -1,6 +1,8 @@
-//! Owns the proof that frozen is frozen: every parameter tensor, its hash before training and in the run as `predict` reads it.
+//! Owns the proof that frozen is frozen: every parameter tensor, its hash before training and in the run as
+//! `predict` reads it.
 //!
-//! Refuses to take the trainer's word: "after" comes out of the graph and the heads that the written run opens with.
+//! Refuses to take the trainer's word: "after" comes out of the graph and the heads that the written run
+//! opens with.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::FileExt as _;
@@ -23,7 +25,8 @@ pub struct TensorProof {
     pub trained: bool,
     pub before: Fingerprint,
     pub after: Fingerprint,
-    /// Largest gradient that training steps saw; none for a frozen tensor, and for a head that was only fitted.
+    /// Largest gradient that training steps saw; none for a frozen tensor, and for a head that was only
+    /// fitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub largest_gradient: Option<f32>,
 }

@@ -173,8 +173,8 @@ fn training(request: &TrainRequest, plan: Option<&FreezePlan>) -> Option<Trainin
     })
 }
 
-/// The metrics of a run that is there already and was made from the same inputs; none when there is work to do, as when it was
-/// interrupted.
+/// The metrics of a run that is there already and was made from the same inputs; none when there is work to
+/// do, as when it was interrupted.
 pub(super) fn up_to_date(request: &TrainRequest, recipe: &Recipe) -> Result<Option<RunMetrics>> {
     if !request.output.exists() || request.overwrite {
         return Ok(None);

@@ -1,6 +1,8 @@
-//! Owns fitting heads of a bundle anew, or adding some, on new rows: bundle → bundle, on the device that it runs on.
+//! Owns fitting heads of a bundle anew, or adding some, on new rows: bundle → bundle, on the device that it
+//! runs on.
 //!
-//! Refuses to touch the backbone and the other heads, and to let a head see what the bundle's graph does not give.
+//! Refuses to touch the backbone and the other heads, and to let a head see what the bundle's graph does not
+//! give.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
@@ -81,7 +83,8 @@ pub struct Accuracy {
     pub standard_error: Option<f64>,
 }
 
-/// Fits heads on the features of the bundle's own backbone, which `embedder` has, and writes the bundle with them.
+/// Fits heads on the features of the bundle's own backbone, which `embedder` has, and writes the bundle with
+/// them.
 ///
 /// # Errors
 /// More than heads was asked for, the rows are malformed or cannot be fitted, or the bundle cannot be written.
@@ -157,7 +160,8 @@ fn asked(request: &RefitRequest<'_>) -> Result<Vec<FeatureRequest>> {
     train.tasks.iter().map(of).collect()
 }
 
-/// Keeps the validation rows that the bundle carries out of the fit, as far as they are recognised: by the bits of their features.
+/// Keeps the validation rows that the bundle carries out of the fit, as far as they are recognised: by the
+/// bits of their features.
 fn keep_out(
     table: &mut Table,
     validation: &Validation,

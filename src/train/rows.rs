@@ -130,8 +130,8 @@ fn load(
     })
 }
 
-/// Gives every row its part and appends the rows of other files. `None`: the row is left out, because its text is in a test
-/// or validation file.
+/// Gives every row its part and appends the rows of other files. `None`: the row is left out, because its
+/// text is in a test or validation file.
 fn divide(
     request: &TrainRequest,
     rows: &mut Dataset,

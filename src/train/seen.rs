@@ -1,4 +1,5 @@
-//! Owns the features of rows while layers are trained: up to the cut as they are stored, above it by the graph as it is now.
+//! Owns the features of rows while layers are trained: up to the cut as they are stored, above it by the
+//! graph as it is now.
 //!
 //! Refuses to take anything that training changes from the store.
 
@@ -46,8 +47,8 @@ impl<'r> SeenRows<'r> {
         FeatureView::new(features, self.rows.width, columns.start - first..columns.end - first)
     }
 
-    /// The features of some rows, `[chosen, width]`, in the places in which they were loaded, by a graph that gives
-    /// [`Self::outputs`] from the rows' cut.
+    /// The features of some rows, `[chosen, width]`, in the places in which they were loaded, by a graph that
+    /// gives [`Self::outputs`] from the rows' cut.
     ///
     /// # Errors
     /// Stored states are gone, or ONNX Runtime fails.
@@ -58,7 +59,8 @@ impl<'r> SeenRows<'r> {
         chosen: &[usize],
     ) -> Result<Vec<f32>> {
         let held = self.rows.first..self.rows.first + self.rows.width;
-        // States up to the start are what they were; the graph gives the start's own once more, which may be rounded.
+        // States up to the start are what they were; the graph gives the start's own once more, which may be
+        // rounded.
         let (unchanged, given) = match start {
             Start::Ids => (0, 0),
             Start::States(level) => (level + 1, level),

@@ -1,6 +1,8 @@
-//! Owns where tunings are kept: one JSON file for each network, processor, number of cores, device and library version.
+//! Owns where tunings are kept: one JSON file for each network, processor, number of cores, device and
+//! library version.
 //!
-//! Refuses to use a file that is damaged, of another format, of something else than its name says, or out of range.
+//! Refuses to use a file that is damaged, of another format, of something else than its name says, or out of
+//! range.
 
 use std::fs::File;
 use std::io::Read as _;

@@ -1,7 +1,8 @@
-//! Owns the fastest way to run a network on this machine: threads, tokens in a batch and the lengths batches are padded to; how it is
-//! found, where it is kept, and applying it.
+//! Owns the fastest way to run a network on this machine: threads, tokens in a batch and the lengths batches
+//! are padded to; how it is found, where it is kept, and applying it.
 //!
-//! Refuses to change a result (a text's features are the same bits whatever these are), and to overrule what a user asked for.
+//! Refuses to change a result (a text's features are the same bits whatever these are), and to overrule what
+//! a user asked for.
 
 mod file;
 mod networks;
@@ -137,7 +138,8 @@ impl Applied {
     }
 }
 
-/// Runs a network for so many texts at a time as it was tuned, if a tuning of it is kept in `folder`; otherwise, and without a folder, by the defaults.
+/// Runs a network for so many texts at a time as it was tuned, if a tuning of it is kept in `folder`;
+/// otherwise, and without a folder, by the defaults.
 #[must_use]
 pub fn apply(folder: Option<&Path>, backbone: &Backbone, runtime: &Runtime, load: Load) -> Applied {
     let folder = folder.filter(|folder| folder.exists());
@@ -157,8 +159,8 @@ pub fn apply(folder: Option<&Path>, backbone: &Backbone, runtime: &Runtime, load
     Applied { runtime, batching, key, kept, problem }
 }
 
-/// How a network that was not tuned makes batches: a thread that has one for itself is busy with less than all threads together, and
-/// a GPU is not with what is best for a processor.
+/// How a network that was not tuned makes batches: a thread that has one for itself is busy with less than
+/// all threads together, and a GPU is not with what is best for a processor.
 fn untuned(device: Device, load: Load) -> Batching {
     let token_budget = match (device, load) {
         (Device::Cpu, Load::Few) => TOKEN_BUDGET,

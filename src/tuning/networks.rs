@@ -1,4 +1,5 @@
-//! Owns the stopwatch of real networks: one loaded for each number of threads, and the time of passes over samples.
+//! Owns the stopwatch of real networks: one loaded for each number of threads, and the time of passes over
+//! samples.
 //!
 //! Refuses to time a load: a network is loaded before its pass begins.
 
@@ -15,7 +16,8 @@ use crate::error::Result;
 use crate::runtime::{Load, Runtime};
 use crate::tokens::LongTexts;
 
-/// Passes of a search over all samples, as it usually goes: three steps with three contestants, and the last round.
+/// Passes of a search over all samples, as it usually goes: three steps with three contestants, and the last
+/// round.
 const LONG_PASSES: f64 = 74.0;
 /// Passes over one sample for each value of an axis, and three more for the default.
 const SHORT_PASSES: f64 = 3.0;
@@ -73,7 +75,8 @@ impl<'n> Networks<'n> {
         let most = self.samples.count();
         let samples =
             (1..=most).take_while(|&samples| short + long * to_f64(samples) <= seconds).last().unwrap_or(1);
-        // Every setting of the grid is run five times and once uncounted, its best and the default some times more.
+        // Every setting of the grid is run five times and once uncounted, its best and the default some times
+        // more.
         let sweep = if full_sweep { 6.0 * pass * to_f64(grid.settings().len() + 6) } else { 0.0 };
         Ok((Plan { samples, seconds, full_sweep }, short + (long + sweep) * to_f64(samples)))
     }

@@ -1,14 +1,17 @@
-//! Owns what networks are timed with: a few runs of texts of like length, from all over a table, so that little time shows what
-//! batches of the whole table cost.
+//! Owns what networks are timed with: a few runs of texts of like length, from all over a table, so that
+//! little time shows what batches of the whole table cost.
 //!
-//! Refuses a table without texts. A sample of texts of all lengths would be no measure: padding grows when texts are few.
+//! Refuses a table without texts. A sample of texts of all lengths would be no measure: padding grows when
+//! texts are few.
 
 use crate::backbone::Backbone;
 use crate::error::{Error, Kind, Result};
 
-/// Tokens in a sample: a batch of the best size for each of sixteen threads, or two of the largest that is tried on a processor.
+/// Tokens in a sample: a batch of the best size for each of sixteen threads, or two of the largest that is
+/// tried on a processor.
 const SAMPLE_TOKENS: usize = 4096;
-/// Where samples are taken, as a share of all tokens, shortest texts first: any first few of them are spread well.
+/// Where samples are taken, as a share of all tokens, shortest texts first: any first few of them are spread
+/// well.
 const PLACES: [f64; 7] = [0.5, 0.25, 0.75, 0.125, 0.625, 0.375, 0.875];
 /// Tokens of a made-up text: at least, and beyond that on average; roughly the lengths that sentences have.
 const SHORTEST: f64 = 3.0;

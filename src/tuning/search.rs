@@ -1,7 +1,9 @@
-//! Owns the search for the fastest setting: along one axis after the other (threads, tokens in a batch, buckets), each step a race whose
-//! slow half drops out after a short round, and a last round of the winner against the default.
+//! Owns the search for the fastest setting: along one axis after the other (threads, tokens in a batch,
+//! buckets), each step a race whose slow half drops out after a short round, and a last round of the winner
+//! against the default.
 //!
-//! Refuses to compare what was not measured in turns with the default, and to leave the default for what may be noise.
+//! Refuses to compare what was not measured in turns with the default, and to leave the default for what may
+//! be noise.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -129,14 +131,15 @@ pub struct Search {
     pub sweep: Option<Sweep>,
     /// What is to be kept: the default unless another setting is faster beyond noise.
     pub kept: Setting,
-    /// The faster of the search's pick and the sweep's best against the default; none when that is the default.
+    /// The faster of the search's pick and the sweep's best against the default; none when that is the
+    /// default.
     pub gain: Option<Gain>,
     pub seconds: f64,
 }
 
 impl Grid {
-    /// For this machine: from all cores to a quarter of them (just as many as were asked for, if they were), and batches around
-    /// the default; larger ones for a GPU.
+    /// For this machine: from all cores to a quarter of them (just as many as were asked for, if they were),
+    /// and batches around the default; larger ones for a GPU.
     ///
     /// # Errors
     /// More threads were asked for than there are cores.
@@ -270,7 +273,8 @@ struct Race<'r> {
 }
 
 impl Race<'_> {
-    /// Coordinate descent from the default; a second time where more than one axis moved, as then the first may have another best.
+    /// Coordinate descent from the default; a second time where more than one axis moved, as then the first
+    /// may have another best.
     fn descend(&mut self, show: &mut dyn FnMut(&str)) -> Result<Setting> {
         let mut pick = self.grid.default;
         loop {
@@ -327,8 +331,8 @@ impl Race<'_> {
         Ok(all[0])
     }
 
-    /// Takes the time of settings and of the default in turns; who begins a turn goes round. What was found of them before is
-    /// forgotten.
+    /// Takes the time of settings and of the default in turns; who begins a turn goes round. What was found
+    /// of them before is forgotten.
     fn round(&mut self, settings: &[Setting], turns: usize, samples: usize) -> Result<()> {
         let mut all = vec![self.grid.default];
         settings.iter().for_each(|setting| {

@@ -223,7 +223,8 @@ fn a_backbone_that_was_changed_is_refused() {
 
 #[test]
 fn a_full_disk_is_said_before_and_during_the_work() {
-    // A tiny file system of our own needs root; a limit on the size of files stops a write as a full disk does.
+    // A tiny file system of our own needs root; a limit on the size of files stops a write as a full disk
+    // does.
     let directory = directory();
     let data = demo(1200);
     let out = directory.path().join("x.parquet");

@@ -1,4 +1,5 @@
-//! One file to the edge: what is in a bundle is its run, any ONNX Runtime can use it, and nothing false is loaded.
+//! One file to the edge: what is in a bundle is its run, any ONNX Runtime can use it, and nothing false is
+//! loaded.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -289,7 +290,8 @@ fn a_bundle_can_stand_for_its_backbone() {
     };
     let computed = embed(made.bundle(), &path("bundle.parquet"));
     assert!(computed.stderr.contains("(300 texts computed, 0 from the store)"), "{}", computed.stderr);
-    // Equal weights, equal tokenizer: the features are those of the imported backbone, to the bit, and shared with it.
+    // Equal weights, equal tokenizer: the features are those of the imported backbone, to the bit, and shared
+    // with it.
     let shared = embed(backbone(), &path("backbone.parquet"));
     assert!(shared.stderr.contains("(0 texts computed, 300 from the store)"), "{}", shared.stderr);
     let features = |name: &str| frosthead::data::read_features(&path(name), None).unwrap().features;
@@ -314,7 +316,8 @@ fn a_bundle_can_stand_for_its_backbone() {
     let next = Made { run: path("of-bundle"), bundle: path("next.frost") };
     frosthead(&["bundle", next.run(), "--out", next.bundle()]).success();
     agree(&next, &texts(300)[..20]);
-    // So is a run of heads on that one, which is another backbone by now, and still says that its layers were trained.
+    // So is a run of heads on that one, which is another backbone by now, and still says that its layers were
+    // trained.
     let heads = Made { run: path("heads"), bundle: path("heads.frost") };
     train(next.bundle(), &heads.run, &[]);
     frosthead(&["bundle", heads.run(), "--out", heads.bundle()]).success();

@@ -1,4 +1,5 @@
-//! Models that somebody writes to while they are in use: the work stops with an error, and says nothing of the mixture.
+//! Models that somebody writes to while they are in use: the work stops with an error, and says nothing of
+//! the mixture.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

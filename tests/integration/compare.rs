@@ -317,7 +317,8 @@ fn request(out: &Path, time_limit: Option<TimeLimit>) -> CompareRequest {
     }
 }
 
-/// Compares through the library, with so much rest after every training step; gives the report's entry of top1.
+/// Compares through the library, with so much rest after every training step; gives the report's entry of
+/// top1.
 fn top1(request: &CompareRequest, cache: &Path, rest: Duration) -> (bool, Value) {
     let runtime = Arc::new(Runtime::load(&RuntimeOptions::default()).unwrap());
     let mut open =

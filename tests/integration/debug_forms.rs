@@ -1,9 +1,10 @@
-//! What users read is written for them: no message shows Rust's debug form of anything but a text or a list of numbers.
+//! What users read is written for them: no message shows Rust's debug form of anything but a text or a list
+//! of numbers.
 
 use std::path::Path;
 
-/// Names whose debug form is that of a text in quotation marks, or of a list of numbers in brackets, wherever they stand. What is new
-/// here is one of these two; everything else gets words, or a `Display` of its own.
+/// Names whose debug form is that of a text in quotation marks, or of a list of numbers in brackets, wherever
+/// they stand. What is new here is one of these two; everything else gets words, or a `Display` of its own.
 const PLAIN: [&str; 29] = [
     "text",
     "name",

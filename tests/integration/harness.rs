@@ -1,5 +1,5 @@
-//! Owns what every integration test needs: the real binary, the real backbone (imported once), small real tables, and running
-//! a command with everything it printed kept.
+//! Owns what every integration test needs: the real binary, the real backbone (imported once), small real
+//! tables, and running a command with everything it printed kept.
 //!
 //! Refuses to skip: without the downloads that `./scripts/test.sh` makes, tests fail and say so.
 
@@ -20,7 +20,8 @@ pub fn checkpoint() -> PathBuf {
     path
 }
 
-/// A directory for all tests of this process, removed at its end by the system's own cleaning of temporary files.
+/// A directory for all tests of this process, removed at its end by the system's own cleaning of temporary
+/// files.
 fn shared() -> &'static Path {
     static SHARED: OnceLock<PathBuf> = OnceLock::new();
     SHARED.get_or_init(|| {
@@ -40,7 +41,8 @@ pub fn backbone() -> &'static str {
     })
 }
 
-/// The first rows of every domain of the demo data: `text,domain,sentiment`, `rows` in all, written to a file once.
+/// The first rows of every domain of the demo data: `text,domain,sentiment`, `rows` in all, written to a file
+/// once.
 pub fn demo(rows: usize) -> PathBuf {
     let path = shared().join(format!("demo-{rows}.csv"));
     if !path.exists() {

@@ -1,4 +1,5 @@
-//! Imports other than a plain directory: foreign ONNX files, a hub; and what the standard graph and Parquet are for others.
+//! Imports other than a plain directory: foreign ONNX files, a hub; and what the standard graph and Parquet
+//! are for others.
 
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Write as _};

@@ -1,4 +1,5 @@
-//! Labels as people have them: classes with one row, labels that training never saw, spellings, contradictions, and nothing to measure.
+//! Labels as people have them: classes with one row, labels that training never saw, spellings,
+//! contradictions, and nothing to measure.
 
 use std::path::Path;
 

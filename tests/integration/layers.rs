@@ -1,4 +1,5 @@
-//! The architecture, held by a test: which module may use which, who owns which crate, how large files and functions may be.
+//! The architecture, held by a test: which module may use which, who owns which crate, how large files and
+//! functions may be.
 
 use std::path::{Path, PathBuf};
 
@@ -139,7 +140,8 @@ fn names_crate(line: &str, name: &str) -> bool {
     })
 }
 
-/// Functions that are too long: name and number of lines. A function ends at the line that closes its indentation.
+/// Functions that are too long: name and number of lines. A function ends at the line that closes its
+/// indentation.
 fn long_functions(source: &Source) -> Vec<(String, usize)> {
     let mut long = Vec::new();
     for (start, line) in source.lines.iter().enumerate() {

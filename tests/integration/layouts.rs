@@ -1,4 +1,5 @@
-//! Imports of what people really have: the layouts of checkpoints, failed downloads, tokenizers with faults, lengths in other files.
+//! Imports of what people really have: the layouts of checkpoints, failed downloads, tokenizers with faults,
+//! lengths in other files.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;

@@ -1,4 +1,5 @@
-//! The memory contract: under a real limit a bundle predicts the same, within it, or says what would be enough.
+//! The memory contract: under a real limit a bundle predicts the same, within it, or says what would be
+//! enough.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,5 +1,5 @@
-//! Freeze plans through the real binary: what is trained moves and nothing else, a run from an inner cut is used like any other,
-//! kills and interrupts change nothing, and every option of the loop matters.
+//! Freeze plans through the real binary: what is trained moves and nothing else, a run from an inner cut is
+//! used like any other, kills and interrupts change nothing, and every option of the loop matters.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
@@ -72,7 +72,8 @@ fn what_the_plan_trains_moves_and_nothing_else() {
         assert_eq!(*trained, expected, "{name}");
         assert_eq!([*moved, *gradient], [expected; 2], "{name}");
     }
-    // The frozen head under the moving backbone: its accuracy before and after is reported, and can be bounded.
+    // The frozen head under the moving backbone: its accuracy before and after is reported, and can be
+    // bounded.
     let metrics = json(&run.join("metrics.json"));
     let drift = &metrics["drift"]["domain"];
     assert_eq!(drift["after"], metrics["tasks"]["domain"]["accuracy"]);
@@ -101,8 +102,8 @@ fn the_whole_network_is_trained_under_a_frozen_head() {
     assert_eq!(eval["tasks"], json(&run.join("metrics.json"))["tasks"]);
 }
 
-/// Probabilities per row and task from cached states at a cut, and from the raw texts through `predict`. With a lower cut,
-/// its states are stored before.
+/// Probabilities per row and task from cached states at a cut, and from the raw texts through `predict`. With
+/// a lower cut, its states are stored before.
 pub fn cached_and_raw(
     data: &Path,
     run: &Path,
@@ -400,7 +401,8 @@ fn an_earlier_run_can_be_gone_on_from_backbone_and_all() {
         let tasks = ["--task", "domain", "--task", "sentiment", "--out", text(out)];
         frosthead(&[&["train", text(&data), "--backbone", text(&first)], &tasks[..], more].concat())
     };
-    // The head that was frozen is released on the backbone that moved: only heads are fitted, the backbone stays.
+    // The head that was frozen is released on the backbone that moved: only heads are fitted, the backbone
+    // stays.
     let second = path("second");
     from(&second, &["--init-heads", text(&first)]).success();
     let [heads, backbone, _] = weights(&second);

@@ -1,4 +1,5 @@
-//! Bundles in other precisions: small, close, judged by labels, the same bytes twice, and refused when they cost too much.
+//! Bundles in other precisions: small, close, judged by labels, the same bytes twice, and refused when they
+//! cost too much.
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
-//! Precision variants of the real encoder: how close they are to fp32, how large, and that a text's numbers are its own.
+//! Precision variants of the real encoder: how close they are to fp32, how large, and that a text's numbers
+//! are its own.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! Heads fitted anew on the device: `train --from`. The backbone and the other heads stay to the bit, and old and new are compared on
-//! rows that neither was fitted on.
+//! Heads fitted anew on the device: `train --from`. The backbone and the other heads stay to the bit, and old
+//! and new are compared on rows that neither was fitted on.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -14,7 +14,8 @@ use frosthead::runtime::RuntimeOptions;
 use super::bundle::{forge, keys, places};
 use crate::harness::{Finished, checkpoint, command, demo, directory, frosthead, root, text};
 
-/// A bundle with validation rows, in two precisions, made where nothing of it is left, and rows that it has not seen.
+/// A bundle with validation rows, in two precisions, made where nothing of it is left, and rows that it has
+/// not seen.
 struct Device {
     /// Of the run: training and test rows, and the validation rows.
     old: PathBuf,
@@ -518,7 +519,8 @@ fn golden_numbers_of_what_was_not_fitted_stay_those_of_the_first_machine() {
         let (_, start, _, length) = places(&bytes, "golden.json");
         serde_json::from_slice(&bytes[start..start + length]).unwrap()
     };
-    // A machine that computes a little otherwise: the first number of the first embedding, by less than the tolerance.
+    // A machine that computes a little otherwise: the first number of the first embedding, by less than the
+    // tolerance.
     let mut bytes = std::fs::read(&device.fp32).unwrap();
     forge(&mut bytes, "golden.json", &|own| {
         let embedding = own.windows(11).position(|part| part == b"\"embedding\"").unwrap();

@@ -55,8 +55,8 @@ fn an_embedding_is_the_same_bits_whatever_the_batch_order_and_threads() {
     // One text alone, through predict's own way into the network, is tested with the golden values below.
 }
 
-/// ONNX Runtime's own builds write events to a database below the user's cache folder, and send them, unless they are kept from it
-/// before they start.
+/// ONNX Runtime's own builds write events to a database below the user's cache folder, and send them, unless
+/// they are kept from it before they start.
 #[test]
 fn nothing_is_written_to_the_home_or_reported_to_anyone() {
     let home = directory();
@@ -167,7 +167,8 @@ fn find(directory: &Path, extension: &str) -> Vec<std::path::PathBuf> {
     found
 }
 
-/// Kills a run with -9 somewhere, then lets another finish. `kill_at`: a named point, or milliseconds after the start.
+/// Kills a run with -9 somewhere, then lets another finish. `kill_at`: a named point, or milliseconds after
+/// the start.
 fn kill_and_resume(data: &Path, expected: &[u8], kill_at: Result<&str, u64>) {
     let directory = directory();
     let (cache, out) = (directory.path().join("cache"), directory.path().join("out.parquet"));
@@ -238,7 +239,8 @@ fn a_run_killed_anywhere_resumes_and_ends_with_the_same_bytes() {
     ] {
         kill_and_resume(&data, &expected, Ok(point));
     }
-    // Twice more between write and rename, after an earlier kill has left a temporary file: the same points, another seed.
+    // Twice more between write and rename, after an earlier kill has left a temporary file: the same points,
+    // another seed.
     for point in ["part-before-rename:2", "part-before-rename:1"] {
         kill_and_resume(&data, &expected, Ok(point));
     }

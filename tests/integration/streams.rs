@@ -1,5 +1,5 @@
-//! Streams and outputs: `predict` on a pipe answers row by row, writes what the output's name says, and reads what it wrote; models know
-//! their text column; runs find their tables.
+//! Streams and outputs: `predict` on a pipe answers row by row, writes what the output's name says, and reads
+//! what it wrote; models know their text column; runs find their tables.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! Owns a BERT of two layers, 32 numbers and 48 positions with a run and a bundle on it, made once: for what does not depend on what a
-//! network has learned. Its table calls the text column `review`.
+//! Owns a BERT of two layers, 32 numbers and 48 positions with a run and a bundle on it, made once: for what
+//! does not depend on what a network has learned. Its table calls the text column `review`.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;

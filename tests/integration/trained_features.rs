@@ -1,5 +1,5 @@
-//! Trained layers whose heads see any features: views of the trained states, from raw texts what training measured, and nothing
-//! trained that no head sees.
+//! Trained layers whose heads see any features: views of the trained states, from raw texts what training
+//! measured, and nothing trained that no head sees.
 
 use std::path::Path;
 
@@ -78,7 +78,8 @@ fn stages_go_on_from_one_another_on_states_below_each_ones_own_cut() {
     assert_eq!(stages.len(), 2);
     let best = usize::try_from(stages[0]["best"].as_u64().unwrap()).unwrap();
     assert!(best > 0, "{stages:?}");
-    // Stage 2 begins where stage 1 ended: layer 4, stored before, comes from the graph now, with the same bits.
+    // Stage 2 begins where stage 1 ended: layer 4, stored before, comes from the graph now, with the same
+    // bits.
     assert_eq!(stages[1]["epochs"][0]["validation"], stages[0]["epochs"][best]["validation"]);
     raw_texts_agree(&data, &run);
     let all = proof(&run);

@@ -1,4 +1,5 @@
-//! `tune`: what it finds is kept and used by every command that reads many texts, options win over it, and no result changes.
+//! `tune`: what it finds is kept and used by every command that reads many texts, options win over it, and no
+//! result changes.
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,5 @@
-//! Values as they are: JSON and Parquet read exactly, columns that nobody asked for, one name for one label, what is carried
-//! through, and batches bounded in bytes.
+//! Values as they are: JSON and Parquet read exactly, columns that nobody asked for, one name for one label,
+//! what is carried through, and batches bounded in bytes.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -240,7 +240,8 @@ fn what_predict_carries_keeps_type_and_digits() {
             finished.stdout
         );
     }
-    // CSV has its columns in the first line: of a file they are all known, of a stream those of the first row.
+    // CSV has its columns in the first line: of a file they are all known, of a stream those of the first
+    // row.
     let as_csv = ["--model", text(&run), "--output-format", "csv"];
     let csv = frosthead(&[&["predict", text(&data)], &as_csv[..]].concat()).success();
     assert!(csv.stdout.starts_with("row,text,id,price,new,tags,late,label_predicted,"), "{}", csv.stdout);

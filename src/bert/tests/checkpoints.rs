@@ -1,4 +1,5 @@
-//! Checks that every accepted checkpoint becomes the same layout, and that every broken one is refused by name.
+//! Checks that every accepted checkpoint becomes the same layout, and that every broken one is refused by
+//! name.
 
 use std::fs;
 

@@ -66,8 +66,9 @@ pub(super) fn relu(tape: &mut Tape<'_>, at: &At<'_>) -> Result<Found> {
     Ok(vec![(0, tape.binary("Mul", at.gradient, &positive)?)])
 }
 
-/// y = x · Φ(x): ∂x = d · (Φ(x) + x · φ(x)), Φ and φ the normal distribution (Hendrycks & Gimpel 2016); or its approximation
-/// y = x/2 · (1 + t), t = tanh(k (x + c x³)), k = √(2/π), c = 0.044715: ∂x = d · ((1 + t)/2 + x/2 · (1 − t²) · k (1 + 3 c x²)).
+/// y = x · Φ(x): ∂x = d · (Φ(x) + x · φ(x)), Φ and φ the normal distribution (Hendrycks & Gimpel 2016); or
+/// its approximation y = x/2 · (1 + t), t = tanh(k (x + c x³)), k = √(2/π), c = 0.044715: ∂x = d · ((1 + t)/2
+/// + x/2 · (1 − t²) · k (1 + 3 c x²)).
 pub(super) fn gelu(tape: &mut Tape<'_>, at: &At<'_>) -> Result<Found> {
     let x = at.input(0)?;
     let slope = match at.node.operation.attributes.get("approximate") {
@@ -77,7 +78,8 @@ pub(super) fn gelu(tape: &mut Tape<'_>, at: &At<'_>) -> Result<Found> {
     Ok(vec![(0, tape.binary("Mul", at.gradient, &slope)?)])
 }
 
-/// Φ(x) + x · φ(x) = (1 + erf(u)) / 2 + u · exp(−u² − ln √π) with u = x / √2: written so that few passes over memory are made.
+/// Φ(x) + x · φ(x) = (1 + erf(u)) / 2 + u · exp(−u² − ln √π) with u = x / √2: written so that few passes over
+/// memory are made.
 fn normal_slope(tape: &mut Tape<'_>, x: &Value) -> Result<Value> {
     let u = tape.scaled(x, std::f32::consts::FRAC_1_SQRT_2)?;
     let erf = tape.unary("Erf", &u)?;

@@ -25,8 +25,9 @@ pub(super) fn log_softmax(tape: &mut Tape<'_>, at: &At<'_>) -> Result<Found> {
     Ok(vec![(0, tape.binary("Sub", at.gradient, &share)?)])
 }
 
-/// y = γ · n + β with n = (x − μ) · r, r = 1/√(σ² + ε): ∂β = Σ d, ∂γ = Σ d n (over rows), and with e = d γ
-/// ∂x = r · (e − mean(e) − n · mean(e n)) (Ba, Kiros & Hinton 2016). μ and r are further outputs of the operator itself.
+/// y = γ · n + β with n = (x − μ) · r, r = 1/√(σ² + ε): ∂β = Σ d, ∂γ = Σ d n (over rows), and with e = d γ ∂x
+/// = r · (e − mean(e) − n · mean(e n)) (Ba, Kiros & Hinton 2016). μ and r are further outputs of the operator
+/// itself.
 pub(super) fn layer_normalization(tape: &mut Tape<'_>, at: &At<'_>) -> Result<Found> {
     last_axis(tape, at)?;
     let (x, scale) = (at.input(0)?, at.input(1)?);

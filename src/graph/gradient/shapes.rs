@@ -55,8 +55,8 @@ pub(super) fn reduce_sum(tape: &mut Tape<'_>, at: &At<'_>) -> Result<Found> {
     Ok(vec![(0, tape.like(Operation::new("Expand", &[&gradient, &sizes]), &x)?)])
 }
 
-/// y = the slice of x at a constant index of an axis: ∂x = d at that index, 0 elsewhere. y = rows of a table that ids name:
-/// the gradient of each row that was looked up, to be summed by id.
+/// y = the slice of x at a constant index of an axis: ∂x = d at that index, 0 elsewhere. y = rows of a table
+/// that ids name: the gradient of each row that was looked up, to be summed by id.
 pub(super) fn gather(tape: &mut Tape<'_>, at: &At<'_>) -> Result<Found> {
     let (x, ids) = (at.input(0)?, at.input(1)?);
     let shape = tape.shape(&x)?;

@@ -7,8 +7,8 @@ use crate::runtime::{Input, Runtime, RuntimeOptions, Session, Values};
 
 /// Half the distance of the two points of a central difference.
 const STEP: f32 = 0.01;
-/// Truncation is of order STEP² = 1e-4 times a third derivative of order 1; rounding of sums up to about 10 in fp32 adds
-/// 10 · 6e-8 / STEP = 6e-5.
+/// Truncation is of order STEP² = 1e-4 times a third derivative of order 1; rounding of sums up to about 10
+/// in fp32 adds 10 · 6e-8 / STEP = 6e-5.
 const TOLERANCE: f32 = 2e-3;
 
 fn session(graph: Builder) -> Session {

@@ -62,7 +62,8 @@ fn fits_reach_scikit_learns_loss_probabilities_and_balance() {
         let weight: ClassWeight = expected["class_weight"].as_str().unwrap().parse().unwrap();
         let (head, report, macro_f1) = fitted(classes, expected["alpha"].as_f64().unwrap(), weight);
         assert!(report.converged, "{report:?}");
-        // Predictions on the edge may fall either way within the tolerance of the fit: one row moves this by under 0.01.
+        // Predictions on the edge may fall either way within the tolerance of the fit: one row moves this by
+        // under 0.01.
         let difference = macro_f1 - expected["macro_f1"].as_f64().unwrap();
         assert!(difference.abs() < 0.01, "{expected}: {macro_f1}");
         let loss = expected["loss"].as_f64().unwrap();

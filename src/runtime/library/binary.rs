@@ -1,4 +1,5 @@
-//! Owns the look into a shared library's file: right format, right architecture, ONNX Runtime's entry point, version.
+//! Owns the look into a shared library's file: right format, right architecture, ONNX Runtime's entry point,
+//! version.
 //!
 //! Refuses to load or run anything of it: a wrong library must be told from a right one before its code runs.
 
@@ -34,7 +35,8 @@ const VERSION_DEFINITIONS: u32 = 0x6fff_fffd;
 /// More than any section of names in a real library; a damaged header must not make us allocate at will.
 const LARGEST_NAME_TABLE: u64 = 64 << 20;
 
-/// The version that the file carries, if it carries one; `Err` says why the file cannot be ONNX Runtime for this machine.
+/// The version that the file carries, if it carries one; `Err` says why the file cannot be ONNX Runtime for
+/// this machine.
 pub(super) fn inspect(path: &Path) -> Result<Option<String>, String> {
     let mut file = File::open(path).map_err(|error| error.to_string())?;
     let length = file.metadata().map_err(|error| error.to_string())?.len();
@@ -123,7 +125,8 @@ impl<'a> Elf<'a> {
             return Ok(None);
         }
         let symbols = self.with_names(DYNAMIC_SYMBOLS)?.ok_or("it exports nothing (no dynamic symbols)")?;
-        // st_name u32, st_info u8, st_other u8, st_shndx u16, st_value u64, st_size u64; section 0 = imported.
+        // st_name u32, st_info u8, st_other u8, st_shndx u16, st_value u64, st_size u64; section 0 =
+        // imported.
         let exports = |symbol: &[u8]| {
             number(symbol, 6, 2) != 0 && text(&symbols.names, number(symbol, 0, 4)) == Some(ENTRY_POINT)
         };
@@ -164,7 +167,8 @@ impl<'a> Elf<'a> {
     }
 }
 
-/// The name offsets of a `.gnu.version_d` section: each definition points to its first name and to the next definition.
+/// The name offsets of a `.gnu.version_d` section: each definition points to its first name and to the next
+/// definition.
 fn defined_versions(section: &[u8]) -> impl Iterator<Item = u64> + '_ {
     let mut at = Some(0_usize);
     std::iter::from_fn(move || {

@@ -1,4 +1,5 @@
-//! Tests of the search, on made-up places and on damaged copies of the real library; the process's environment is not touched.
+//! Tests of the search, on made-up places and on damaged copies of the real library; the process's
+//! environment is not touched.
 
 use super::*;
 use crate::runtime::tests::downloaded_library;

@@ -44,7 +44,8 @@ impl Group {
     fn with_quota(hundredths_of_cores: u32) -> Option<Self> {
         let quota = hundredths_of_cores * 1000;
         let name = format!("frosthead-test-{}-{hundredths_of_cores}", std::process::id());
-        // The v1 cpu hierarchy wins where both are mounted, as it does for the kernel and the standard library.
+        // The v1 cpu hierarchy wins where both are mounted, as it does for the kernel and the standard
+        // library.
         for (root, file, value) in [
             ("/sys/fs/cgroup/cpu", "cpu.cfs_quota_us", quota.to_string()),
             ("/sys/fs/cgroup/cpu,cpuacct", "cpu.cfs_quota_us", quota.to_string()),
@@ -52,7 +53,8 @@ impl Group {
             ("/sys/fs/cgroup/unified", "cpu.max", format!("{quota} 100000")),
         ] {
             let group = Self(Path::new(root).join(&name));
-            // In the file system of control groups the files appear with the directory; writing never creates one.
+            // In the file system of control groups the files appear with the directory; writing never creates
+            // one.
             let set = fs::create_dir(&group.0).is_ok() && group.0.join(file).exists();
             if set && fs::write(group.0.join(file), value).is_ok() {
                 return Some(group);
@@ -157,7 +159,8 @@ fn the_peak_counts_what_was_touched() {
 #[cfg(all(feature = "serve", target_os = "linux", target_env = "gnu"))]
 #[test]
 fn memory_that_was_freed_goes_back_to_the_system() {
-    // Blocks too small to be mapped of their own; every fourth page of them stays, so that none lies at the end of the heap.
+    // Blocks too small to be mapped of their own; every fourth page of them stays, so that none lies at the
+    // end of the heap.
     let mut blocks: Vec<Option<Vec<u8>>> = (0..16 << 10).map(|_| Some(vec![1_u8; 4096])).collect();
     for (place, block) in blocks.iter_mut().enumerate() {
         if place % 64 != 0 {

@@ -1,5 +1,5 @@
-//! Owns what other servers' clients ask about the model: `GET /v1/models` in OpenAI's shape, `GET /info` in that of
-//! text-embeddings-inference.
+//! Owns what other servers' clients ask about the model: `GET /v1/models` in OpenAI's shape, `GET /info` in
+//! that of text-embeddings-inference.
 //!
 //! Says only what is true here: what has no counterpart is null.
 

@@ -1,7 +1,9 @@
-//! Owns what the routes that compute have in common: understanding a body, having its texts read and computed.
+//! Owns what the routes that compute have in common: understanding a body, having its texts read and
+//! computed.
 //!
-//! Refuses what is no JSON (400), is JSON of another shape (422), exceeds a limit (422), finds no room (429) or no time (504). A field
-//! that may be left away may also be null. No answer holds a number that JSON has no name for.
+//! Refuses what is no JSON (400), is JSON of another shape (422), exceeds a limit (422), finds no room (429)
+//! or no time (504). A field that may be left away may also be null. No answer holds a number that JSON has
+//! no name for.
 
 mod info;
 mod openai;

@@ -1,7 +1,7 @@
 //! Owns `POST /v1/embeddings`, in the shape of OpenAI's: existing clients work.
 //!
-//! Whatever model a client asks for, the one that is there answers, and says which it is. Refuses token ids (they would be another
-//! tokenizer's) and other numbers of dimensions than the model has.
+//! Whatever model a client asks for, the one that is there answers, and says which it is. Refuses token ids
+//! (they would be another tokenizer's) and other numbers of dimensions than the model has.
 
 use std::sync::Arc;
 

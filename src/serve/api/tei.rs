@@ -1,8 +1,8 @@
 //! Owns `POST /predict` and `POST /embed`, in the shapes of text-embeddings-inference: existing clients work.
 //!
-//! A model with several tasks answers with the one that `task` names, else with its first. Refuses pairs of texts (no task here is
-//! about two) and what would be another number than was asked for: texts cut at their beginning, prompts and dimensions that the model
-//! does not have.
+//! A model with several tasks answers with the one that `task` names, else with its first. Refuses pairs of
+//! texts (no task here is about two) and what would be another number than was asked for: texts cut at their
+//! beginning, prompts and dimensions that the model does not have.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;

@@ -57,7 +57,8 @@ fn bodies_that_never_end_leave_no_room_for_more() {
 fn a_network_that_fails_is_a_500_and_the_next_request_is_answered() {
     let mut server = Server::plain(&["--token-budget", "65536", "--threads", "1"]);
     server.is_right();
-    // No more memory than it has: the small batch has run in it, the intermediate results of a large one do not fit.
+    // No more memory than it has: the small batch has run in it, the intermediate results of a large one do
+    // not fit.
     server.limit_memory();
     server.post("/v1/predict", &heavy(100)).refused(500, "failed");
     let said = server.wait_for("the network failed");

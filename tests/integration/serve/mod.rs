@@ -161,7 +161,8 @@ impl Server {
         assert!(status.unwrap().success());
     }
 
-    /// Takes the process the right to any memory beyond what it has and some small things (prlimit is util-linux's).
+    /// Takes the process the right to any memory beyond what it has and some small things (prlimit is
+    /// util-linux's).
     pub fn limit_memory(&self) {
         let pid = self.child.id().to_string();
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
