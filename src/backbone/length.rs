@@ -73,7 +73,7 @@ pub(super) fn length(
         return Err(Error::new(Kind::Model, "this is not a number of tokens")
             .at(path)
             .field(field)
-            .found(value.to_string())
+            .found(if value.is_string() { format!("the text {value}") } else { value.to_string() })
             .expected("a positive integer")
             .help("correct the file, or remove the field if there is no limit"));
     };
