@@ -6,6 +6,8 @@
 //! normalizer's work where a token says so (an ideograph is searched for with the spaces that
 //! `BertNormalizer` puts around it).
 
+use std::collections::BTreeMap;
+
 use tokenizers::{NormalizedString, Normalizer as _};
 
 /// All added tokens, as they are searched for.
@@ -13,6 +15,8 @@ pub(super) struct AddedTokens(Vec<Pattern>);
 
 struct Pattern {
     content: String,
+    /// Searched for in what the normalizer makes of the text.
+    normalized: bool,
     text: String,
     /// Only between characters that are no part of a word.
     single_word: bool,
@@ -32,7 +36,15 @@ impl AddedTokens {
             }
             let strips = token.lstrip || token.rstrip;
             let (text, single_word) = (text.get().to_owned(), token.single_word);
-            Some(Pattern { content: token.content, text, single_word, left: token.lstrip, strips })
+            let normalized = token.normalized;
+            Some(Pattern {
+                content: token.content,
+                normalized,
+                text,
+                single_word,
+                left: token.lstrip,
+                strips,
+            })
         });
         patterns.collect::<Option<_>>().map(Self)
     }
@@ -49,6 +61,18 @@ impl AddedTokens {
             blank.then(|| {
                 format!("the added token {content:?} is white space, and strips white space (lstrip)")
             })
+        })
+    }
+
+    /// Two tokens that are searched for as the same text. Which of them is found is drawn by lot whenever the
+    /// tokenizer is read: the library keeps them in a table of random order.
+    pub(super) fn same(&self) -> Option<(&str, &str)> {
+        let mut seen = BTreeMap::new();
+        let mut tokens: Vec<&Pattern> = self.0.iter().collect();
+        tokens.sort_by(|a, b| a.content.cmp(&b.content));
+        tokens.into_iter().find_map(|token| {
+            let before = seen.insert((token.normalized, token.text.as_str()), token.content.as_str());
+            before.map(|before| (before, token.content.as_str()))
         })
     }
 

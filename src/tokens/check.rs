@@ -9,6 +9,7 @@ use std::path::Path;
 use serde::Deserialize;
 use tokenizers::{NormalizedString, Normalizer as _};
 
+use super::added::AddedTokens;
 use super::tokenizer::{Tokenizer, template_of_one_token};
 use crate::error::{Error, Kind, Result};
 
@@ -71,6 +72,15 @@ fn check_vocabulary(tokenizer: &Tokenizer, embeddings: Option<usize>) -> Result<
 
 /// The library numbers added tokens itself when the vocabulary does not have them, whatever the file says.
 fn check_added_tokens(tokenizer: &Tokenizer, bytes: &[u8]) -> Result<()> {
+    if let Some((one, other)) = AddedTokens::of(tokenizer.inner()).as_ref().and_then(AddedTokens::same) {
+        return Err(fault("two added tokens are the same to the normalizer, so that either could be found")
+            .field("added_tokens")
+            .found(format!("{one:?} and {other:?}"))
+            .expected("tokens that differ after normalisation")
+            .help(
+                "remove one of them, or set `normalized` to false for both, and save tokenizer.json again",
+            ));
+    }
     let declared: Declared = serde_json::from_slice(bytes).map_err(|source| {
         fault("the tokenizer's added tokens cannot be read").field("added_tokens").because(source)
     })?;

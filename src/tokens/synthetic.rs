@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::added::AddedTokens;
 use super::long_text::tests::Draw;
 use super::tokenizer::LongText;
 use super::windows::tests::all_windows;
@@ -228,6 +229,10 @@ fn made_up_tokenizers_give_long_texts_the_ids_of_the_whole() {
         let bytes = file.to_string().into_bytes();
         let long = LongText { bytes: 24, run: 16 };
         let Ok(tokenizer) = Tokenizer::with_long_text(&bytes, path, long) else { continue };
+        // Which of two equal tokens is found is drawn anew for each of the two tokenizers.
+        if AddedTokens::of(tokenizer.inner()).unwrap().same().is_some() {
+            continue;
+        }
         let never = LongText { bytes: usize::MAX, ..long };
         let whole = Tokenizer::with_long_text(&bytes, path, never).unwrap();
         made += 1;

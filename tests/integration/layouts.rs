@@ -414,7 +414,18 @@ fn tokenizers_with_faults_are_refused_at_import() {
         &["not made for one text", "2 times"],
     );
     with(&|file| file["post_processor"]["single"][1]["Sequence"]["type_id"] = 1.into(), &["token type 1"]);
-    // White space of which the normalizer leaves nothing would make the library panic.
+    // Which of these two is found would be drawn by lot whenever the tokenizer is read.
+    with(
+        &|file| {
+            for (id, content) in [(65, "Cat"), (66, "cAt")] {
+                let mut same = file["added_tokens"][0].clone();
+                (same["id"], same["content"], same["normalized"]) = (id.into(), content.into(), true.into());
+                file["added_tokens"].as_array_mut().unwrap().push(same);
+            }
+        },
+        &["\"Cat\" and \"cAt\"", "normalized"],
+    );
+    // A mark of which the normalizer leaves nothing would make the library panic.
     with(
         &|file| {
             let mut nothing = file["added_tokens"][0].clone();
