@@ -20,8 +20,8 @@ const WIDTH: usize = 16;
 ///
 /// With the cut c, which the 8-bit rows saturate at, `min(f(x), c) + f(x - c) = f(x)` for f = max(0, x)
 /// exactly, and for GELU up to its difference to max(0, x) where x is near c. So a copy of the channel whose
-/// bias is c less, multiplied by the same weights, adds what was cut off; a channel that reaches n · c has n
-/// - 1 copies. `before` (outputs are channels) gets rows, `after` (inputs are channels) columns. Returns the
+/// bias is c less, multiplied by the same weights, adds what was cut off; a channel that reaches n · c has
+/// (n − 1) copies. `before` (outputs are channels) gets rows, `after` (inputs are channels) columns. Returns the
 /// scale of the 8-bit rows.
 pub(super) fn continue_channels(spans: &[Span], before: &mut Matrix, after: &mut Matrix) -> RowScale {
     let low = spans.iter().fold(0.0_f32, |low, span| low.min(span.low));
