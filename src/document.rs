@@ -128,6 +128,9 @@ fn plain_type(expected: &str) -> String {
     let plain = match expected {
         "f32" | "f64" => "a number",
         "u8" | "u16" | "u32" | "u64" | "usize" | "u128" => "a whole number, 0 or more",
+        "a nonzero u8" | "a nonzero u16" | "a nonzero u32" | "a nonzero u64" | "a nonzero usize" => {
+            "a whole number, 1 or more"
+        }
         "i8" | "i16" | "i32" | "i64" | "isize" | "i128" => "a whole number",
         "bool" | "a boolean" => "true or false",
         "a string" | "string or map" | "str" => "a text in quotes",

@@ -279,11 +279,12 @@ pub(super) fn preparation(
         .help("set do_lower_case in the tokenizer and save tokenizer.json again"));
     }
     let Decided { tokens, by } = length::decide(&card.lengths, limits.positions, options.max_length)?;
-    if tokens <= tokenizer.special_tokens() {
+    let taken = tokenizer.encode(&[prefix.as_str()], usize::MAX)?.ids(0).len();
+    if tokens <= taken {
         return Err(Error::new(Kind::Usage, "the maximum length leaves no room for text")
             .found(format!("{tokens} ({by})"))
-            .expected(format!("more than the {} special tokens", tokenizer.special_tokens()))
-            .help("say --max-length TOKENS"));
+            .expected(format!("more than the {taken} tokens that special tokens and the prefix take"))
+            .help("say --max-length TOKENS, or give a shorter --prefix"));
     }
     if !limits.pooled {
         card.check_modules()?;

@@ -64,6 +64,8 @@ struct Texts {
     /// As long as the short one.
     other: Vec<u32>,
     medium: Vec<u32>,
+    /// As long as texts may be.
+    full: Vec<u32>,
     /// Nothing but the largest id, beside the special ones.
     largest: Vec<u32>,
 }
@@ -116,6 +118,7 @@ impl Words {
             short: self.text(short, 1),
             other: self.text(short, apart),
             medium: self.text(max_length.min(MEDIUM), apart),
+            full: self.text(max_length, apart),
             largest: self.with_special(vec![self.largest]),
         }
     }

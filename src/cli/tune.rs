@@ -168,7 +168,7 @@ fn print(found: &Search) -> Result<()> {
             format!("kept: {}, {} the speed of the default\n", found.kept, times(gain))
         }
         Some(gain) => format!(
-            "kept: the default ({}), as nothing is faster beyond noise (the fastest is {} its speed)\n",
+            "kept: the default ({}), as nothing is faster beyond noise (beside it, the search's pick is {} its speed)\n",
             found.kept,
             times(gain)
         ),

@@ -19,8 +19,15 @@ use super::pool::{Batch, Piece, Pool};
 use crate::embed::{Reading, row_of_text};
 use crate::error::{Error, Kind, Result};
 
-/// The rows of a request's texts, in their order; `None`: the network failed.
-pub(super) type Rows = Option<Vec<Vec<f32>>>;
+/// The rows of a request's texts, in their order.
+pub(super) type Rows = std::result::Result<Vec<Vec<f32>>, Failed>;
+
+/// The network failed; the log says how.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Failed {
+    /// The text of the request that it failed on, when it failed on one.
+    pub text: Option<usize>,
+}
 
 /// What the thread and those who ask share.
 pub(super) struct Queue {
@@ -178,30 +185,32 @@ impl Queue {
         let outcome = model.rows(&pieces, batch.length);
         self.counters.batch(batch.pieces.len(), batch.pieces.len() * batch.length, start.elapsed());
         let failed = |error: &Error| self.log.error("the network failed", &fields_of(error));
-        let rows: Vec<Option<Vec<f32>>> = match outcome {
+        let rows: Vec<std::result::Result<Vec<f32>, Failed>> = match outcome {
             // What the network cannot say of one text is no other text's failure.
-            Ok(rows) => rows.into_iter().map(|row| row.inspect_err(failed).ok()).collect(),
+            Ok(rows) => (rows.into_iter().zip(&batch.pieces))
+                .map(|(row, piece)| row.inspect_err(failed).map_err(|_| Failed { text: Some(piece.text) }))
+                .collect(),
             Err(error) => {
                 failed(&error);
-                vec![None; batch.pieces.len()]
+                vec![Err(Failed { text: None }); batch.pieces.len()]
             }
         };
         let mut finished = Vec::new();
         let mut state = self.lock();
         for (piece, row) in batch.pieces.iter().zip(rows) {
             let Some(job) = state.jobs.get_mut(&piece.job) else { continue };
-            let failed = row.is_none();
+            let failed = row.as_ref().err().copied();
             job.texts[piece.text][piece.piece] =
                 row.map_or(Progress::Runs, |row| Progress::Done(row, piece.tokens));
             job.left -= 1;
-            if failed || job.left == 0 {
-                finished.extend(state.jobs.remove(&piece.job).map(|job| (job, failed, start)));
+            if failed.is_some() || job.left == 0 {
+                finished.extend(state.jobs.remove(&piece.job).map(|job| (job, failed)));
             }
         }
         drop(state);
-        for (job, failed, start) in finished {
+        for (job, failed) in finished {
             self.counters.waited(start.saturating_duration_since(job.came));
-            let rows = (!failed).then(|| job.texts.into_iter().map(row_of).collect());
+            let rows = failed.map_or_else(|| Ok(job.texts.into_iter().map(row_of).collect()), Err);
             // A client that has just gone is not told.
             let _ = job.answer.send(rows);
         }

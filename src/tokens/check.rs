@@ -72,10 +72,10 @@ fn check_vocabulary(tokenizer: &Tokenizer, embeddings: Option<usize>) -> Result<
 
 /// The library numbers added tokens itself when the vocabulary does not have them, whatever the file says.
 fn check_added_tokens(tokenizer: &Tokenizer, bytes: &[u8]) -> Result<()> {
-    if let Some((one, other)) = AddedTokens::of(tokenizer.inner()).as_ref().and_then(AddedTokens::same) {
+    if let Some((name, text)) = AddedTokens::of(tokenizer.inner()).as_ref().and_then(AddedTokens::same) {
         return Err(fault("two added tokens are the same to the normalizer, so that either could be found")
             .field("added_tokens")
-            .found(format!("{one:?} and {other:?}"))
+            .found(format!("{name:?} and {text:?}"))
             .expected("tokens that differ after normalisation")
             .help(
                 "remove one of them, or set `normalized` to false for both, and save tokenizer.json again",

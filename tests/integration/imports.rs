@@ -58,6 +58,21 @@ fn a_foreign_graph_is_imported_with_pooling_appended() {
 }
 
 #[test]
+fn a_prefix_that_leaves_no_room_for_a_text_is_refused() {
+    let directory = directory();
+    let source = directory.path().join("checkpoint");
+    crate::tiny::write_checkpoint(&source);
+    let out = directory.path().join("backbone");
+    let prefix = "a ".repeat(200);
+    let import = |prefix: &str| {
+        frosthead(&["import", text(&source), "--out", text(&out), "--prefix", prefix, "--max-length", "20"])
+    };
+    import(&prefix).fails_with(&["no room for text", "found 20", "the prefix take", "--max-length"]);
+    assert!(!out.exists());
+    import("a ").success();
+}
+
+#[test]
 fn a_foreign_graph_without_tokenizer_or_of_another_kind_is_refused() {
     let directory = directory();
     let alone = directory.path().join("deep/encoder.onnx");

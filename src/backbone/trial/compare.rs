@@ -11,6 +11,9 @@ use crate::error::Result;
 /// less.
 const ROUNDING: f64 = 1e-4;
 
+/// Texts in the largest batch: as many short ones as fit a batch of the default budget, and more.
+const MANY: usize = 100;
+
 /// What another run of the same text differed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Company {
@@ -56,19 +59,30 @@ impl Trial<'_> {
         texts: &Texts,
     ) -> Result<(Vec<Vec<f32>>, Option<Difference>)> {
         let failed = |error| self.refusals().does_not_run(&error);
-        let Texts { empty, short, other, medium, largest } = texts;
-        let own = [short, other, medium, empty, largest].map(Vec::as_slice);
+        let Texts { empty, short, other, medium, full, largest } = texts;
+        let own = [short, other, medium, empty, largest, full].map(Vec::as_slice);
         let mut rows = Vec::new();
-        for (text, what) in
-            own.iter().zip(["a short text", "a short text", "a text", "an empty text", "its largest id"])
-        {
+        let whats = [
+            "a short text",
+            "a short text",
+            "a text",
+            "an empty text",
+            "its largest id",
+            "a text of full length",
+        ];
+        for (text, what) in own.iter().zip(whats) {
             let row = runner.run(&[text], 0).map_err(failed)?.data;
             self.refusals().check_finite(&row, what)?;
             rows.push(row);
         }
         let mut differences = Vec::new();
         for Case { company, texts, length } in cases(texts, runner.max_length) {
-            let found = runner.run(&texts, length).map_err(failed)?.data;
+            let found = runner.run(&texts, length);
+            let found = found.map_err(|error| match texts.len() {
+                MANY => failed(error).found(format!("a graph that fails on a batch of {MANY} short texts")),
+                _ => failed(error),
+            })?;
+            let found = found.data;
             let width = found.len() / texts.len();
             for (text, found) in texts.iter().zip(found.chunks_exact(width.max(1))) {
                 let Some(place) = own.iter().position(|own| own == text) else { continue };
@@ -93,17 +107,21 @@ pub(super) fn same_but_for_rounding(here: &[Vec<f32>], there: &[Vec<f32>]) -> bo
 }
 
 fn cases<'t>(texts: &'t Texts, max_length: usize) -> Vec<Case<'t>> {
-    let Texts { empty, short, other, medium, largest: _ } = texts;
-    let all: [(Company, &[&Vec<u32>], usize); 10] = [
+    let Texts { empty, short, other, medium, full, largest: _ } = texts;
+    let many: Vec<&Vec<u32>> = (0..MANY).map(|place| if place % 3 == 0 { other } else { short }).collect();
+    let all: [(Company, &[&Vec<u32>], usize); 13] = [
         (Company::Batch, &[short, other], 0),
         (Company::Batch, &[other, short, short], 0),
         (Company::Batch, &[short, other, other, short, other, short, short, other, other], 0),
         (Company::Batch, &[medium, medium], 0),
+        (Company::Batch, &many, 0),
         (Company::Padding, &[short], short.len() + 1),
         (Company::Padding, &[short], 16),
         (Company::Padding, &[short, other], medium.len()),
         (Company::Longer, &[short, medium], 0),
         (Company::Longer, &[medium, other, empty], 0),
+        (Company::Longer, &[full, short], 0),
+        (Company::Longer, &[medium, full], 0),
         (Company::Longer, &[empty, medium, short, other, medium, short, other], 0),
     ];
     let case = |(company, texts, length): (Company, &[&'t Vec<u32>], usize)| Case {
@@ -139,6 +157,19 @@ fn differ(alone: &[f32], found: &[f32]) -> Option<(f64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_meets_the_longest_and_as_many_as_a_batch_holds() {
+        let [empty, short, other, medium, full, largest] =
+            [2, 5, 6, 48, 200, 3].map(|tokens| vec![7; tokens]);
+        let texts = Texts { empty, short, other, medium, full, largest };
+        let cases = cases(&texts, 200);
+        let beside = |one: &Vec<u32>, other: &Vec<u32>| {
+            cases.iter().any(|case| [one, other].iter().all(|text| case.texts.contains(&text.as_slice())))
+        };
+        assert!(beside(&texts.short, &texts.full) && beside(&texts.medium, &texts.full));
+        assert!(cases.iter().any(|case| case.texts.len() == MANY));
+    }
 
     #[test]
     fn rows_are_compared_to_the_bit() {

@@ -25,7 +25,7 @@ pub(super) use tei::{embed as tei_embed, predict as tei_predict};
 use super::Long;
 use super::log::fields_of;
 use super::model::{Model, Unreadable};
-use super::queue::Arriving;
+use super::queue::{Arriving, Failed};
 use super::reply::Refusal;
 use super::server::Server;
 use crate::document;
@@ -117,24 +117,20 @@ async fn compute(
         drop(arriving);
         let rows = rows.await;
         drop(room);
-        let failed =
-            || Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", "the network failed: see the log");
-        let rows = rows.ok().flatten().ok_or_else(failed)?;
-        check_numbers(server, &rows)?;
+        let rows = rows.unwrap_or(Err(Failed { text: None })).map_err(failed)?;
         server.counters.texts(count, all);
         Ok(Computed { rows, tokens, lost })
     };
     tokio::time::timeout(limits.timeout, work).await.map_err(|_| late())?
 }
 
-/// Refuses rows that JSON cannot say: it has neither infinities nor what is not a number.
-fn check_numbers(server: &Server, rows: &[Vec<f32>]) -> Result<(), Refusal> {
-    let Some(text) = rows.iter().position(|row| row.iter().any(|number| !number.is_finite())) else {
-        return Ok(());
-    };
-    server.log.error("the network gave numbers that are not finite", &[("text", text.into())]);
-    let message = "the network gave numbers that are not finite for this text";
-    Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", message).text(text))
+/// What a client is told of a network that failed.
+fn failed(Failed { text }: Failed) -> Refusal {
+    let refusal = |message| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", message);
+    match text {
+        Some(text) => refusal("the network gives numbers that are not finite for this text").text(text),
+        None => refusal("the network failed: see the log"),
+    }
 }
 
 /// Reads texts beside the thread of the requests.

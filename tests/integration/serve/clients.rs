@@ -80,7 +80,8 @@ fn the_most_probable_labels_are_given_and_their_number_is_checked() {
             ("/v1/predict", json!({"texts": [text], "top_k": wrong})),
             ("/predict", json!({"inputs": text, "top_k": wrong})),
         ] {
-            server.post(route, &body).refused(422, "invalid_request");
+            let refused = server.post(route, &body).refused(422, "invalid_request");
+            assert!(refused.to_string().contains("a whole number, 1 or more"), "{refused}");
         }
     }
     let json = [("Content-Type", "application/json")];
