@@ -189,7 +189,7 @@ impl Thing {
                 | Self::Json
                 | Self::Text
                 | Self::Unknown
-        ) || matches!(self, Self::Compressed(..))
+        ) || matches!(self, Self::Compressed("gzip" | "Zstandard", _))
     }
 
     /// Whether it may be what `import` takes.

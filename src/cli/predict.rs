@@ -181,11 +181,17 @@ fn text_column(arguments: &Arguments) -> Result<Option<String>> {
 /// yet.
 fn output_format(arguments: &Arguments, terminal: &Terminal) -> Result<RecordFormat> {
     let Some(path) = &arguments.out else { return Ok(arguments.output_format.unwrap_or_default()) };
+    if path.is_dir() {
+        return Err(Error::new(Kind::Usage, "the output is a directory")
+            .at(path)
+            .expected("the name of a file to write"));
+    }
     if path.exists() && !arguments.overwrite {
         return Err(Error::new(Kind::Exists, "the output exists")
             .at(path)
             .help("choose another --out, or say --overwrite"));
     }
+    RecordFormat::refuse_compressed(path)?;
     let by_name = RecordFormat::of_path(path);
     let Some(asked) = arguments.output_format else {
         return by_name.map_err(|error| {

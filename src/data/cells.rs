@@ -8,8 +8,10 @@ use super::reading::{Delimiter, Quoting};
 use super::table::invalid_utf8;
 use crate::error::{Error, Kind, Result};
 
-/// So many lines in one cell, each of them a row of the table by its delimiters, are no accident.
+/// Of so many lines in one cell three quarters are rows of the table by their delimiters: that is no accident.
 const ENCLOSED_ROWS: usize = 16;
+/// So many, if all of them and the line of the quote are rows; twice as many where one delimiter makes a row.
+const FEW_ROWS: usize = 3;
 /// Lines of a cell beyond which its quote is taken for one that was never meant to open it.
 const LONGEST_CELL: u64 = 10_000;
 /// Bytes of a cell that a message shows.
@@ -215,16 +217,22 @@ impl Cells {
         if dialect.has_tabs() && text.iter().any(|byte| *byte == delimiter || is_line_end(byte)) {
             return Err(self.doubtful(opened, "encloses a tab or a line end", dialect));
         }
-        if self.columns < 2 || opened.lines() <= ENCLOSED_ROWS as u64 {
+        if self.columns < 2 || opened.lines() < FEW_ROWS as u64 {
             return Ok(());
         }
         let lines: Vec<&[u8]> = text.split(is_line_end).filter(|line| !line.is_empty()).collect();
         let inner = lines.get(1..lines.len() - 1).unwrap_or_default();
         let is_row = |line: &&[u8]| memchr_iter(delimiter, line).count() + 1 == self.columns;
-        if inner.len() < ENCLOSED_ROWS || !inner.iter().all(is_row) {
+        let rows = inner.iter().filter(|line| is_row(line)).count();
+        // The line of the quote is a row too, when the quote is text.
+        let first =
+            lines.first().map_or(0, |line| memchr_iter(delimiter, line).count()) + self.ends.len() + 1;
+        let few = if self.columns == 2 { 2 * FEW_ROWS } else { FEW_ROWS };
+        let all = inner.len() >= few && rows == inner.len() && first == self.columns;
+        if !all && (inner.len() < ENCLOSED_ROWS || rows * 4 < inner.len() * 3) {
             return Ok(());
         }
-        Err(self.doubtful(opened, &format!("encloses {} lines that look like rows", inner.len()), dialect))
+        Err(self.doubtful(opened, &format!("encloses {rows} lines that look like rows"), dialect))
     }
 
     fn text_after(&self, opened: Opened, rest: &[u8], dialect: Dialect) -> Error {

@@ -343,6 +343,11 @@ mod tests {
         assert!(said.contains("--quoting double") && said.contains("--quoting none"), "{said}");
         assert_eq!(read_in(&content, TRUSTED, 1 << 16).unwrap().len(), 2);
         assert_eq!(read_in(&content, UNQUOTED, 1 << 16).unwrap().len(), 23);
+        // One odd line among them, and few of them, change nothing.
+        let odd = content.replace("text 7,label", "text 7");
+        refused(&odd, CSV, &["line 2 encloses 19 lines that look like rows"]);
+        refused("text,label\n\"a 27,x\nb,x\nc,x\nd,x\ne,x\nf,x\ng,x\nc 5\",y\n", CSV, &["encloses 6 lines"]);
+        refused("id,text,label\n1,\"a 27,x\n2,b,x\n3,c,x\n4,d,x\n5,c 5\",y\n", CSV, &["encloses 3 lines"]);
         // A long text is one.
         let poem = "a line, with two commas, or none\nanother line\n".repeat(100);
         reads(&format!("a,b\n\"{poem}\",x\n"), CSV, &[&["a", "b"], &[&poem, "x"]]);

@@ -158,10 +158,12 @@ impl JsonRows {
         if std::mem::take(&mut self.first) {
             return Ok(true);
         }
-        match self.layout {
+        let found = match self.layout {
             Layout::Lines => self.next_line(),
             Layout::Array => self.next_element(),
-        }
+        }?;
+        without_odd_numbers(&mut self.object);
+        Ok(found)
     }
 
     fn next_line(&mut self) -> Result<bool> {
@@ -325,6 +327,37 @@ impl JsonRows {
     }
 }
 
+/// Makes `NaN` and infinities, which Python writes although JSON has no such numbers, to null.
+fn without_odd_numbers(object: &mut Vec<u8>) {
+    const ODD: [&[u8]; 3] = [b"NaN", b"-Infinity", b"Infinity"];
+    if !object.windows(3).any(|three| three == b"NaN" || three == b"Inf") {
+        return;
+    }
+    let (mut plain, mut place, mut quoted) = (Vec::with_capacity(object.len()), 0, false);
+    while place < object.len() {
+        let rest = &object[place..];
+        match (quoted, rest[0]) {
+            (true, b'\\') => {
+                plain.extend(&rest[..rest.len().min(2)]);
+                place += 2;
+                continue;
+            }
+            (_, b'"') => quoted = !quoted,
+            (false, _) => {
+                if let Some(odd) = ODD.iter().find(|odd| rest.starts_with(odd)) {
+                    plain.extend(b"null");
+                    place += odd.len();
+                    continue;
+                }
+            }
+            (true, _) => {}
+        }
+        plain.push(rest[0]);
+        place += 1;
+    }
+    *object = plain;
+}
+
 /// A value that is carried through: as it is.
 fn carried(raw: &str) -> Cell {
     match raw.as_bytes().first() {
@@ -409,5 +442,24 @@ impl<'o> Deserialize<'o> for Entries<'o> {
             }
         }
         deserializer.deserialize_map(Object)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_json_does_not_have_are_null() {
+        let of = |object: &str| {
+            let mut bytes = object.as_bytes().to_vec();
+            without_odd_numbers(&mut bytes);
+            String::from_utf8(bytes).unwrap()
+        };
+        assert_eq!(
+            of(r#"{"a": NaN, "b": [-Infinity, Infinity, 1], "NaN": "NaN \" Infinity"}"#),
+            r#"{"a": null, "b": [null, null, 1], "NaN": "NaN \" Infinity"}"#
+        );
+        assert_eq!(of(r#"{"a": 1}"#), r#"{"a": 1}"#);
     }
 }

@@ -17,7 +17,7 @@ const LONGEST: i64 = 400;
 /// The name of a text as a label; none for nothing and `NaN`.
 #[must_use]
 pub fn label_of_text(text: &str) -> Option<Cow<'_, str>> {
-    if text.is_empty() || text == "NaN" {
+    if text.is_empty() || text.trim_start_matches(['-', '+']).eq_ignore_ascii_case("nan") {
         return None;
     }
     Some(Cow::Borrowed(whole_number(text).unwrap_or(text)))
@@ -101,6 +101,18 @@ impl Decimal {
 #[derive(Debug, Clone)]
 pub struct LabelNames<'n> {
     places: HashMap<Cow<'n, str>, usize>,
+    /// The same by value: `2.50` is `2.5`, `True` is `true`; none where several names have one value.
+    values: HashMap<String, Option<usize>>,
+}
+
+/// What a text says as a number, or as true or false, whoever wrote it.
+fn value(text: &str) -> Option<String> {
+    let lower = text.to_ascii_lowercase();
+    if lower == "true" || lower == "false" {
+        return Some(lower);
+    }
+    Decimal::parse(text)?;
+    label_of_number(text).map(Cow::into_owned)
 }
 
 impl<'n> LabelNames<'n> {
@@ -116,14 +128,21 @@ impl<'n> LabelNames<'n> {
                 places.entry(today).or_insert(place);
             }
         }
-        Self { places }
+        let mut values = HashMap::new();
+        for (place, name) in names.iter().enumerate() {
+            if let Some(value) = value(name) {
+                values.entry(value).and_modify(|known| *known = None).or_insert(Some(place));
+            }
+        }
+        Self { places, values }
     }
 
     /// The place of a label.
     #[must_use]
     pub fn index(&self, label: &str) -> Option<usize> {
-        let today = || self.places.get(&*label_of_text(label)?);
-        self.places.get(label).or_else(today).copied()
+        let today = || self.places.get(&*label_of_text(label)?).copied();
+        let by_value = || self.values.get(&value(label)?).copied().flatten();
+        self.places.get(label).copied().or_else(today).or_else(by_value)
     }
 }
 
@@ -171,11 +190,13 @@ mod tests {
         assert_eq!(name("-3.0"), "-3");
         assert_eq!(name("-0.0"), "0");
         for text in
-            ["01", "01.0", "1.", ".0", "1.10", "1.1", "1e3", "+1", "1.0.0", "v1.0", " 1.0", "nan", "true"]
+            ["01", "01.0", "1.", ".0", "1.10", "1.1", "1e3", "+1", "1.0.0", "v1.0", " 1.0", "nan.", "true"]
         {
             assert_eq!(name(text), text);
         }
-        assert_eq!([label_of_text(""), label_of_text("NaN")], [None, None]);
+        for none in ["", "NaN", "nan", "-nan", "NAN"] {
+            assert_eq!(label_of_text(none), None);
+        }
     }
 
     #[test]
@@ -186,5 +207,17 @@ mod tests {
         assert_eq!(labels.index("1.0"), Some(0));
         assert_eq!([labels.index("2"), labels.index("2.0")], [Some(1), Some(2)]);
         assert_eq!([labels.index("a"), labels.index("b"), labels.index("")], [Some(3), None, None]);
+    }
+
+    #[test]
+    fn a_value_that_another_program_wrote_otherwise_is_found_where_only_one_is_meant() {
+        let names = ["2.5", "1.1", "1.10", "100", "true", "a"].map(str::to_owned);
+        let labels = LabelNames::new(&names);
+        for (label, place) in
+            [("2.50", 0), ("1.1", 1), ("1.10", 2), ("1E2", 3), ("True", 4), ("FALSE", 9), ("A", 9)]
+        {
+            assert_eq!(labels.index(label), Some(place).filter(|place| *place < 9), "{label}");
+        }
+        assert_eq!(labels.index("1.100"), None, "two names have that value");
     }
 }

@@ -45,16 +45,25 @@ impl FromStr for RecordFormat {
 }
 
 impl RecordFormat {
+    /// Refuses the name of a compressed file, whatever shall be written to it.
+    ///
+    /// # Errors
+    /// It is one.
+    pub fn refuse_compressed(path: &Path) -> Result<()> {
+        if !names_compressed(path) {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Usage, "tables are written uncompressed")
+            .at(path)
+            .help("leave .gz or .zst away from the name, and compress the file afterwards"))
+    }
+
     /// The format that an output's extension stands for.
     ///
     /// # Errors
     /// It stands for none.
     pub fn of_path(path: &Path) -> Result<Self> {
-        if names_compressed(path) {
-            return Err(Error::new(Kind::Usage, "tables are written uncompressed")
-                .at(path)
-                .help("leave .gz or .zst away from the name, and compress the file afterwards"));
-        }
+        Self::refuse_compressed(path)?;
         let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
         match extension.as_deref() {
             Some("jsonl" | "ndjson") => Ok(Self::Jsonl),
@@ -108,6 +117,7 @@ enum Target<'w> {
     /// Where to, and the line that is being made.
     Jsonl(&'w mut dyn Write, Vec<u8>),
     Csv(Box<csv::Writer<&'w mut dyn Write>>),
+    Tsv(Box<csv::Writer<&'w mut dyn Write>>),
 }
 
 impl<'w> RecordWriter<'w> {
@@ -123,11 +133,16 @@ impl<'w> RecordWriter<'w> {
         }
         let target = match format {
             RecordFormat::Jsonl => Target::Jsonl(out, Vec::new()),
-            RecordFormat::Csv | RecordFormat::Tsv => {
-                let delimiter = if format == RecordFormat::Tsv { b'\t' } else { b',' };
-                let mut writer = csv::WriterBuilder::new().delimiter(delimiter).from_writer(out);
+            RecordFormat::Csv => {
+                let mut writer = csv::Writer::from_writer(out);
                 writer.write_record(columns).map_err(failed)?;
                 Target::Csv(Box::new(writer))
+            }
+            RecordFormat::Tsv => {
+                let mut writer = csv::WriterBuilder::new().delimiter(b'\t').from_writer(out);
+                columns.iter().try_for_each(|column| fits_tsv(column.as_bytes()))?;
+                writer.write_record(columns).map_err(failed)?;
+                Target::Tsv(Box::new(writer))
             }
         };
         Ok(Self { columns: columns.to_vec(), target })
@@ -168,6 +183,11 @@ impl<'w> RecordWriter<'w> {
                 out.write_all(line).map_err(|source| Error::io("write", "the output", source))
             }
             Target::Csv(writer) => writer.write_record(values.iter().map(text)).map_err(failed),
+            Target::Tsv(writer) => {
+                let cells: Vec<Cow<'_, [u8]>> = values.iter().map(text).collect();
+                cells.iter().try_for_each(|cell| fits_tsv(cell))?;
+                writer.write_record(&cells).map_err(failed)
+            }
         }
     }
 
@@ -178,7 +198,7 @@ impl<'w> RecordWriter<'w> {
     pub fn flush(&mut self) -> Result<()> {
         match &mut self.target {
             Target::Jsonl(out, _) => out.flush(),
-            Target::Csv(writer) => writer.flush(),
+            Target::Csv(writer) | Target::Tsv(writer) => writer.flush(),
         }
         .map_err(|source| Error::io("write", "the output", source))
     }
@@ -190,6 +210,19 @@ impl<'w> RecordWriter<'w> {
     pub fn finish(mut self) -> Result<()> {
         self.flush()
     }
+}
+
+/// Refuses a cell that readers of TSV would take apart.
+fn fits_tsv(cell: &[u8]) -> Result<()> {
+    if !cell.iter().any(|byte| matches!(byte, b'\t' | b'\n' | b'\r')) {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Table,
+        "a cell of the output holds a tab or a line end, which TSV has no way to say",
+    )
+    .found(format!("{:?}", String::from_utf8_lossy(cell).chars().take(60).collect::<String>()))
+    .help("write CSV or JSON lines: --out with .csv or .jsonl, or --output-format csv or jsonl"))
 }
 
 /// Writes a key, and what comes before it.

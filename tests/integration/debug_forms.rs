@@ -52,7 +52,7 @@ const PLAIN_THERE: [(&str, &str); 30] = [
     ("data/encoding.rs", "text.trim_end_matches('\\u{fffd}')"),
     ("data/features.rs", "cell.as_str().unwrap_or(\"null\")"),
     ("data/json.rs", "key"),
-    ("data/records.rs", "twice.1.as_str()"),
+    ("data/records.rs", "String::from_utf8_lossy(cell).chars().take(60).collect::<String>()"),
     ("finetune/adamw.rs", "parameters[place].name"),
     // A value of a graph is its name.
     ("graph/builder.rs", "&*self.0"),
