@@ -326,8 +326,19 @@ mod tests {
     }
 
     #[test]
-    fn tsv_is_quoted_where_it_must_be() {
-        assert_eq!(written(RecordFormat::Tsv), "row\ttext\tp\n1\t\"a, \"\"b\"\"\n\"\t0.25\n2\t\t1\n");
+    fn tsv_is_quoted_where_it_must_be_and_refuses_what_it_cannot_say() {
+        let written = |text: &str| {
+            let mut out = Vec::new();
+            let columns = ["row", "text"].map(str::to_owned);
+            let mut writer = RecordWriter::new(&mut out, RecordFormat::Tsv, &columns)?;
+            writer.write(&[RecordValue::Integer(1), RecordValue::Text(text)])?;
+            writer.finish()?;
+            Ok::<_, Error>(String::from_utf8(out).unwrap())
+        };
+        assert_eq!(written("a, \"b\"").unwrap(), "row\ttext\n1\t\"a, \"\"b\"\"\"\n");
+        for text in ["a\tb", "a\nb", "a\r"] {
+            assert!(written(text).unwrap_err().to_string().contains("a tab or a line end"), "{text:?}");
+        }
     }
 
     #[test]
