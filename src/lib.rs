@@ -26,7 +26,7 @@ pub mod graph;
 pub mod metrics;
 pub mod tokens;
 
-pub mod bert;
+pub mod encoder;
 pub mod heads;
 pub mod runtime;
 pub mod store;

@@ -127,7 +127,7 @@ impl Download<'_> {
             return Ok(());
         }
         if let Some(index) = self.fetch_if_there(&format!("{folder}{INDEX}"))? {
-            for name in bert::shard_names(&index)? {
+            for name in encoder::shard_names(&index)? {
                 self.fetch(&format!("{folder}{name}"))?;
             }
             return Ok(());

@@ -13,8 +13,8 @@ use super::sentence_transformers::{self, Card, Stated};
 use super::source;
 use super::trial::{Foreign, Trial, TrialReport};
 use super::{EMBEDDING_GRAPH, LAYERS_GRAPH, MANIFEST, STANDARD_GRAPH, TOKENIZER, WEIGHTS};
-use crate::bert::{self, Config, GraphOptions, Operators, Outputs, Pooling, Weights};
 use crate::data::replace_directory;
+use crate::encoder::{self, Config, GraphOptions, Operators, Outputs, Pooling, Weights};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fields, Fingerprint};
 use crate::runtime::{Runtime, RuntimeOptions};
@@ -143,7 +143,7 @@ impl Plan {
         };
         let tokenizer = open_tokenizer(&tokenizer_path, Some(config.vocabulary_size))?;
         let (preparation, notes) = preparation(&card, options, &tokenizer, Limits::from(&config))?;
-        let mut files = bert::checkpoint_files(&weights)?;
+        let mut files = encoder::checkpoint_files(&weights)?;
         files.iter().try_for_each(|file| source::check(file))?;
         files.extend([config_path, tokenizer_path.clone()]);
         let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
@@ -170,7 +170,7 @@ impl Plan {
         let mut files = vec![TOKENIZER.to_owned()];
         match (&self.weights, &manifest.architecture) {
             (Content::Checkpoint(checkpoint), Architecture::Bert { config }) => {
-                bert::convert_checkpoint(checkpoint, config, &directory.join(WEIGHTS))?;
+                encoder::convert_checkpoint(checkpoint, config, &directory.join(WEIGHTS))?;
                 files.push(WEIGHTS.to_owned());
                 for (name, bytes) in graphs(directory, config, &manifest.preparation)? {
                     write(&directory.join(name), &bytes)?;
@@ -235,8 +235,8 @@ fn graphs(
             ..GraphOptions::default()
         };
         let network =
-            bert::Network { config, weights: &weights, weight_file: WEIGHTS, changed: None, forms: None };
-        Ok((name, bert::inference_graph(&network, &options)?))
+            encoder::Network { config, weights: &weights, weight_file: WEIGHTS, changed: None, forms: None };
+        Ok((name, encoder::inference_graph(&network, &options)?))
     })
     .collect()
 }

@@ -48,7 +48,7 @@ pub enum Architecture {
     /// A BERT encoder whose graph is written by frosthead from `model.safetensors`.
     Bert {
         /// The encoder's dimensions.
-        config: bert::Config,
+        config: encoder::Config,
     },
     /// An ONNX file made elsewhere: opaque, with one cut (after pooling).
     Onnx,
@@ -60,7 +60,7 @@ pub enum Architecture {
 pub struct Preparation {
     /// Token states → sentence embedding; none: the graph, made elsewhere, has pooled them itself.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub pooling: Option<bert::Pooling>,
+    pub pooling: Option<encoder::Pooling>,
     /// Whether the sentence embedding is scaled to Euclidean length 1.
     pub normalize: bool,
     /// Most tokens a text may have, special tokens included; the rest is cut off.

@@ -28,7 +28,9 @@ use manifest::identity;
 pub use manifest::{Architecture, Manifest, Preparation, Source};
 pub use trial::TrialReport;
 
-use crate::bert::{self, ChangedTensors, Config, GraphOptions, Network, Operators, Outputs, Start, Weights};
+use crate::encoder::{
+    self, ChangedTensors, Config, GraphOptions, Network, Operators, Outputs, Start, Weights,
+};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fields, Fingerprint};
 use crate::graph::{self, ModelProto, WeightBytes};
@@ -297,7 +299,7 @@ impl Backbone {
         let Preparation { pooling, normalize, .. } = self.manifest.preparation;
         // An encoder that is known is always pooled by our graph.
         let (operators, pooling) = (Operators::Fused, pooling.unwrap_or_default());
-        bert::inference_graph(&network, &GraphOptions { operators, pooling, normalize, outputs, start })
+        encoder::inference_graph(&network, &GraphOptions { operators, pooling, normalize, outputs, start })
     }
 
     /// The graph that gives these outputs from token ids; its weights lie in the folder of

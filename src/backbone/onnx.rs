@@ -11,7 +11,7 @@ use super::manifest::{Architecture, FORMAT, Manifest, Preparation, Source};
 use super::sentence_transformers::{self, Card, Stated};
 use super::trial::Foreign;
 use super::{EMBEDDING_GRAPH, MANIFEST, TOKENIZER, length, source as files};
-use crate::bert::{ForeignEncoder, TokenStates};
+use crate::encoder::{ForeignEncoder, TokenStates};
 use crate::error::{Error, Kind, Result};
 
 /// Checks an `.onnx` file and prepares its import.

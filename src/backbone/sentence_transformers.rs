@@ -12,8 +12,8 @@ use serde_json::{Map, Value};
 
 use super::length::{Length, length, object, place};
 use super::source;
-use crate::bert::Pooling;
 use crate::document;
+use crate::encoder::Pooling;
 use crate::error::{Error, Kind, Result};
 
 /// What says which modules a model has.

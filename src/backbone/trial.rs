@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use super::manifest::{Architecture, Manifest};
 use super::{EMBEDDING_GRAPH, LAYER_MEANS, LAYERS_GRAPH, STANDARD_GRAPH, TOKENIZER};
-use crate::bert::ForeignEncoder;
+use crate::encoder::ForeignEncoder;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::runtime::{Input, Runtime, Session, Tensor, Values};

@@ -188,7 +188,7 @@ fn operations(backbone: &Backbone, work: &Work) -> Option<f64> {
 
 /// Multiply-adds × 2 of the matrix products of one batch: per layer four [H, H] projections, two [H, I]
 /// products, and scores and weighted sums of attention.
-fn products(config: &crate::bert::Config, (rows, length): (usize, usize)) -> f64 {
+fn products(config: &crate::encoder::Config, (rows, length): (usize, usize)) -> f64 {
     let tokens = to_f64((rows * length) as u64);
     let hidden = to_f64(config.hidden_size as u64);
     let inner = to_f64(config.intermediate_size as u64);

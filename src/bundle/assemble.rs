@@ -13,7 +13,7 @@ use std::path::Path;
 
 use super::contents::DATA;
 use super::network::{Place, logits};
-use crate::bert::{head_bias, head_weight};
+use crate::encoder::{head_bias, head_weight};
 use crate::error::{Error, Kind, Result};
 use crate::graph::{Builder, Dim, ModelProto, Operation, Value, ValueType, clear_names, is_external};
 use crate::heads::Head;

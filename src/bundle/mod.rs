@@ -38,8 +38,8 @@ pub use validation::{Validation, ValidationTask};
 pub use write::{BundleRequest, Origin, Variant, Written, write_bundle};
 
 use crate::backbone::{Architecture, Backbone, LAYER_MEANS, Packed, TOKENIZER, WEIGHTS};
-use crate::bert::{Weights, head_bias, head_weight};
 use crate::embed::{EmbedOptions, Extractor, RowLayout, RowParts};
+use crate::encoder::{Weights, head_bias, head_weight};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fields, Fingerprint};
 use crate::graph::{self, ModelProto, WeightBytes};

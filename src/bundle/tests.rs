@@ -13,8 +13,8 @@ use super::contents::{self, Golden, to_json};
 use super::layout::{Entry, end_record};
 use super::*;
 use crate::backbone::{self, Preparation, Source};
-use crate::bert::Pooling;
 use crate::embed::FeatureChoice;
+use crate::encoder::Pooling;
 use crate::graph::proto::{DataLocation, StringStringEntryProto, TensorProto};
 use crate::graph::{Builder, Operation, ValueType};
 

@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
-use crate::bert::ChangedTensors;
 use crate::data::{Format, Part, Rare, Reading};
 use crate::document;
 use crate::embed::{FeatureChoice, RowLayout};
+use crate::encoder::ChangedTensors;
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fingerprint, TextKey};
 use crate::heads::{self, Head};

@@ -8,7 +8,7 @@ use super::Outcome;
 use super::inspect::pooling;
 use super::terminal::{Terminal, bytes};
 use crate::backbone::{Catalog, ImportOptions, Imported, import};
-use crate::bert::Pooling;
+use crate::encoder::Pooling;
 use crate::error::Result;
 use crate::recognize::{Thing, Wanted};
 use crate::runtime::RuntimeOptions;

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::backbone::Backbone;
-use crate::bert::{Start, Weights};
 use crate::data::TableReader;
 use crate::dataset::Input;
 use crate::embed::{EmbedOptions, Embedder, Extractor, StoredLayers};
+use crate::encoder::{Start, Weights};
 use crate::error::{Error, Kind, Result};
 use crate::heads::Alpha;
 use crate::plan::{FreezePlan, Scenario as Freezing};

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::layout::RowLayout;
 use crate::backbone::Backbone;
-use crate::bert::Seen;
+use crate::encoder::Seen;
 use crate::error::{Error, Kind, Result};
 
 /// What a head sees of a text. Every choice is a view of the same stored row, so trying another costs no

@@ -9,7 +9,7 @@ use std::path::Path;
 use super::embedder::key_fields;
 use super::extractor::{buckets, encode, filled, pad_ids};
 use crate::backbone::Backbone;
-use crate::bert::{Outputs, Start};
+use crate::encoder::{Outputs, Start};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::TextKey;
 use crate::runtime::{Input, Runtime, Session, Sessions, Values};

@@ -14,7 +14,7 @@ use super::layout::{RowLayout, RowParts};
 use super::reader::Reader;
 use super::windowed::{Round, Sum, WindowNotes};
 use crate::backbone::Backbone;
-use crate::bert::Outputs;
+use crate::encoder::Outputs;
 use crate::error::{Error, Kind, Result};
 use crate::runtime::{Input, Runtime, Session, Sessions, Values};
 use crate::tokens::{

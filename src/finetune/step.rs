@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use super::adamw::Parameter;
 use super::dropout::Draws;
-use crate::bert::{TrainingGraph, TrainingParameter, loss, mean_of, targets};
 use crate::embed::CutTokens;
+use crate::encoder::{TrainingGraph, TrainingParameter, loss, mean_of, targets};
 use crate::error::{Error, Kind, Result};
 use crate::graph::Dim;
 use crate::runtime::{Input, Lent, Session, Values};

@@ -8,11 +8,11 @@ use safetensors::SafeTensors;
 use serde_json::Value as Json;
 
 use super::*;
-use crate::bert::{
+use crate::embed::CutTokens;
+use crate::encoder::{
     Config, GraphOptions, Network, Outputs, Pooling, Seen, Start, TrainingHead, TrainingOptions, Weights,
     convert_checkpoint, head_bias, head_weight, inference_graph, training_graph,
 };
-use crate::embed::CutTokens;
 use crate::graph::Dim;
 use crate::runtime::{Input, Runtime, RuntimeOptions, Values};
 use crate::tokens::Tokenizer;

@@ -1,7 +1,7 @@
 //! Owns ONNX graphs as data: the protobuf messages, reading and writing them, a builder with typed values,
 //! reverse-mode differentiation, names that make room for others, and how many bytes of weights there are.
 //!
-//! Refuses to run a graph (that is `runtime`) and to know any model (that is `bert`).
+//! Refuses to run a graph (that is `runtime`) and to know any model (that is `encoder`).
 
 mod builder;
 mod gradient;

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::bert::{Start, Weights};
+use crate::encoder::{Start, Weights};
 use crate::error::{Error, Kind, Result};
 
 /// Which parts of a network are trained; everything else is frozen.

@@ -11,7 +11,7 @@ use super::code::{Choice, Coded, Source};
 use super::data_file::{DataFile, Numbers};
 use super::{Precision, Variant};
 use crate::backbone::Backbone;
-use crate::bert::{Forms, Outputs, Product};
+use crate::encoder::{Forms, Outputs, Product};
 use crate::error::{Error, Kind, Result};
 use crate::graph::{Dim, ValueType};
 

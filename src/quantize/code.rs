@@ -10,7 +10,7 @@ use super::continued::continue_channels;
 use super::data_file::{Numbers, Tensors};
 use super::numbers::{self, RowScale};
 use crate::backbone::{Backbone, Preparation};
-use crate::bert::{
+use crate::encoder::{
     ChangedTensors, Config, Form, Forms, GraphOptions, Network, Operators, Outputs, Part, Pooling, Product,
     Start, Weights, inference_graph,
 };

@@ -40,7 +40,7 @@ pub use build::{BuildOptions, Built, build};
 pub use calibration::{CALIBRATION_TEXTS, Calibration, calibrate};
 pub use sensitivity::{Sensitivity, sensitivity};
 
-use crate::bert::Product;
+use crate::encoder::Product;
 use crate::error::{Error, Kind, Result};
 use crate::runtime::Device;
 

@@ -8,7 +8,7 @@ use super::build::build_from;
 use super::code::{Matrix, Source};
 use super::*;
 use crate::backbone::WEIGHTS;
-use crate::bert::{
+use crate::encoder::{
     Config, Network, Outputs, Part, Pooling, Weights, convert_checkpoint, product_inputs_graph,
 };
 use crate::graph::{self, proto::TensorProto};

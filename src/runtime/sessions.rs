@@ -102,7 +102,8 @@ impl Sessions {
     }
 
     /// Does `work` for `0..count`, each in whichever session is free, and hands what comes of it to `each` on
-    /// this thread, in no particular order. After a failure nothing more is begun.
+    /// this thread, in no particular order. After a failure nothing more is begun but what the other sessions
+    /// begin until they hear of it.
     ///
     /// # Errors
     /// `work` or `each` fails.
@@ -124,8 +125,10 @@ impl Sessions {
                 scope.spawn(move || {
                     let places = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
                     for place in places.take_while(|&place| place < count) {
-                        // Nobody listens any more after a failure.
-                        if send.send((place, work(session, place))).is_err() {
+                        let result = work(session, place);
+                        let failed = result.is_err();
+                        // Nobody listens any more after a failure elsewhere.
+                        if send.send((place, result)).is_err() || failed {
                             break;
                         }
                     }

@@ -15,12 +15,12 @@ use super::rows::{Table, task_rows};
 use super::seen::SeenRows;
 use super::{Drift, RunMetrics, Show, TrainEvent, TrainRequest, TrainSummary, Trained, json};
 use crate::backbone::Backbone;
-use crate::bert::{ChangedTensors, Start, head_bias, head_weight};
 use crate::classifier::run::{
     CHANGED, FIT, HEADS, METRICS, PROOF, RECIPE, ROWS, Recipe, Run, SplitRows, TRAINING, changed_bytes,
 };
 use crate::data::{Part, replace_directory};
 use crate::embed::Embedder;
+use crate::encoder::{ChangedTensors, Start, head_bias, head_weight};
 use crate::error::{Error, Result};
 use crate::finetune::StageTask;
 use crate::fingerprint::Fingerprint;

@@ -13,12 +13,12 @@ use serde::{Deserialize, Serialize};
 use super::TrainEvent;
 use super::seen::SeenRows;
 use crate::backbone::{Backbone, Preparation};
-use crate::bert::{
+use crate::classifier::{TaskRows, measure};
+use crate::embed::{CutRows, Embedder, StatesPlace};
+use crate::encoder::{
     ChangedTensors, Config, Network, Seen, Start, TrainingGraph, TrainingHead, TrainingOptions, Weights,
     head_bias, head_weight, training_graph,
 };
-use crate::classifier::{TaskRows, measure};
-use crate::embed::{CutRows, Embedder, StatesPlace};
 use crate::error::{Error, Kind, Result};
 use crate::finetune::{Epoch, Parameter, Stage, StageOptions, StageOutcome, StageTask, Step, Validation};
 use crate::fingerprint::{Fields, Fingerprint, TextKey};

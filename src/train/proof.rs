@@ -11,7 +11,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::backbone::Backbone;
-use crate::bert::{ChangedTensors, Outputs, Start, head_bias, head_weight};
+use crate::encoder::{ChangedTensors, Outputs, Start, head_bias, head_weight};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::graph;

@@ -6,9 +6,9 @@
 use std::ops::Range;
 
 use super::features::TaskView;
-use crate::bert::{Outputs, Seen, Start};
 use crate::dataset::Dataset;
 use crate::embed::{CutRows, RowLayout};
+use crate::encoder::{Outputs, Seen, Start};
 use crate::error::Result;
 use crate::heads::FeatureView;
 use crate::runtime::Sessions;

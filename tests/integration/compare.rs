@@ -135,7 +135,7 @@ fn runs_of_a_comparison_are_those_of_train() {
     // The frozen head is scenario 2's.
     let head = |run: &str, task: &str| {
         let proof = json(folder(out).join(run).join("proof.json"));
-        let named = |own: &&Value| own["name"].as_str() == Some(&frosthead::bert::head_weight(task));
+        let named = |own: &&Value| own["name"].as_str() == Some(&frosthead::encoder::head_weight(task));
         proof.as_array().unwrap().iter().find(named).unwrap().clone()
     };
     let frozen = head("3-domain", "domain");

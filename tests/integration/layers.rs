@@ -9,7 +9,7 @@ const LAYERS: [&[&str]; 14] = [
     &["document", "fingerprint", "parallel", "quantities", "recognize"],
     &["held"],
     &["data", "tokens", "metrics", "graph"],
-    &["bert", "runtime", "store", "heads"],
+    &["encoder", "runtime", "store", "heads"],
     &["backbone"],
     &["embed", "plan"],
     &["bundle", "dataset", "finetune", "quantize", "tuning"],

@@ -8,9 +8,9 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 use frosthead::backbone::Backbone;
-use frosthead::bert::{Outputs, Start};
 use frosthead::classifier::{Run, apply_heads};
 use frosthead::embed::{CutRows, EmbedOptions, Embedder, StatesPlace, StatesProgress};
+use frosthead::encoder::{Outputs, Start};
 use frosthead::fingerprint::TextKey;
 use frosthead::runtime::{Runtime, RuntimeOptions};
 use frosthead::store::StatePrecision;

@@ -3,8 +3,8 @@
 //! Refuses any sum whose order could depend on padding, batch or threads: one text has one embedding, to the
 //! bit.
 
-use super::encoder::batch;
 use super::inference::Pooling;
+use super::transformer::batch;
 use crate::error::Result;
 use crate::graph::{Builder, DataType, Dim, Operation, Value, ValueType};
 

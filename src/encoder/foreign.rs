@@ -13,9 +13,9 @@ mod sums;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::encoder::batch;
 use super::inference::Pooling;
 use super::pooling::Means;
+use super::transformer::batch;
 use crate::error::{Error, Kind, Result};
 use crate::graph::proto::{GraphProto, NodeProto, TensorProto, ValueInfoProto, dimension, type_proto};
 use crate::graph::{self, Builder, DataType, ModelProto, Operation, Value, ValueType};

@@ -332,8 +332,8 @@ mod tests {
         ] {
             let path = std::path::Path::new("no-such-file");
             assert_eq!(bad.check().unwrap_err().kind(), Kind::Model);
-            assert_eq!(crate::bert::Weights::open(path, &bad).unwrap_err().kind(), Kind::Model);
-            assert_eq!(crate::bert::convert_checkpoint(path, &bad, path).unwrap_err().kind(), Kind::Model);
+            assert_eq!(crate::encoder::Weights::open(path, &bad).unwrap_err().kind(), Kind::Model);
+            assert_eq!(crate::encoder::convert_checkpoint(path, &bad, path).unwrap_err().kind(), Kind::Model);
         }
     }
 

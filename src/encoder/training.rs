@@ -6,9 +6,9 @@
 
 use std::collections::BTreeSet;
 
-use super::encoder::{Encoder, Operators, Start, batch};
 use super::inference::Pooling;
 use super::seen::{Seen, Vectors};
+use super::transformer::{Encoder, Operators, Start, batch};
 use super::weights::Network;
 use crate::error::{Error, Kind, Result};
 use crate::graph::{self, Builder, Dim, Gradient, Operation, Value, ValueType, differentiate};

@@ -10,7 +10,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::encoder::{Encoder, batch};
+use super::transformer::{Encoder, batch};
 use crate::error::{Error, Kind, Result};
 use crate::graph::{Data, DataType, Dim, Operation, Value, ValueType};
 

@@ -5,7 +5,6 @@
 
 mod checkpoint;
 mod config;
-mod encoder;
 mod foreign;
 mod forms;
 mod header;
@@ -14,11 +13,11 @@ mod pooling;
 mod seen;
 mod shards;
 mod training;
+mod transformer;
 mod weights;
 
 pub use checkpoint::convert_checkpoint;
 pub use config::{Activation, Config};
-pub use encoder::{Operators, Start};
 pub use foreign::{ForeignEncoder, ForeignOutput, TokenStates};
 pub use forms::{Form, Forms, Part, Product};
 pub use inference::{GraphOptions, Outputs, Pooling, inference_graph, product_inputs_graph};
@@ -28,6 +27,7 @@ pub use training::{
     TrainingGraph, TrainingHead, TrainingOptions, TrainingParameter, head_bias, head_weight, loss, targets,
     training_graph,
 };
+pub use transformer::{Operators, Start};
 pub use weights::{ChangedTensors, Network, Weights};
 
 #[cfg(test)]

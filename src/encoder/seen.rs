@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::encoder::{Encoder, Start, batch};
 use super::pooling::Means;
 use super::training::TrainingOptions;
+use super::transformer::{Encoder, Start, batch};
 use crate::error::{Error, Kind, Result};
 use crate::graph::{Builder, Dim, Operation, Value, ValueType};
 

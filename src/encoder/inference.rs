@@ -9,9 +9,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::encoder::{Encoder, Operators, Start, batch};
 use super::forms::Product;
 use super::pooling::Means;
+use super::transformer::{Encoder, Operators, Start, batch};
 use super::weights::Network;
 use crate::error::{Error, Kind, Result};
 use crate::graph::{self, Operation, ValueType};
