@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::layout::{GRAPHS, INDEX, no_network, no_tokenizer};
 use super::{TOKENIZER, WEIGHTS, sentence_transformers};
-use crate::bert;
+use crate::encoder;
 use crate::error::{Error, Kind, Result};
 
 /// Files an import reads when they are there: of the model, and of each of its modules' folders.
