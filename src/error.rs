@@ -124,6 +124,13 @@ impl Error {
         self
     }
 
+    /// The row it is about, unless one is named already.
+    #[must_use]
+    pub fn in_row(mut self, row: u64) -> Self {
+        self.0.row = self.0.row.or(Some(row));
+        self
+    }
+
     /// Which of the texts that a call was given it is about, from 0. Not shown: whoever knows the texts' rows
     /// [names the row](Self::row_of_text).
     #[must_use]
@@ -251,9 +258,67 @@ impl std::error::Error for Error {
     }
 }
 
+/// A text of the user's in quotation marks, for a message: as it is, but for what cannot be seen, which is
+/// named (`<U+200B>`), and line ends and tabs.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len() + 2);
+    shown.push('"');
+    for (place, character) in text.char_indices() {
+        match character {
+            '\n' => shown.push_str("\\n"),
+            '\r' => shown.push_str("\\r"),
+            '\t' => shown.push_str("\\t"),
+            // A mark that is set on the character before it is seen; alone at the start it is not.
+            _ if place > 0 && is_mark(character) => shown.push(character),
+            _ if is_unseen(character) => shown.push_str(&code_point(character)),
+            _ => shown.push(character),
+        }
+    }
+    shown.push('"');
+    shown
+}
+
+/// The same with marks named too (`e<U+0301>`), for texts that differ by nothing that is seen.
+#[must_use]
+pub fn quoted_exactly(text: &str) -> String {
+    let named = |character: char| match is_mark(character) {
+        true => code_point(character),
+        false => character.to_string(),
+    };
+    quoted(&text.chars().map(named).collect::<String>())
+}
+
+fn code_point(character: char) -> String {
+    format!("<U+{:04X}>", u32::from(character))
+}
+
+/// Whether a character is written in escapes, and not because it means something in a literal.
+fn is_unseen(character: char) -> bool {
+    !matches!(character, '"' | '\'' | '\\') && character.escape_debug().len() > 1
+}
+
+/// Whether a character is shown on the one before it: alone it is escaped, behind a letter it is not.
+fn is_mark(character: char) -> bool {
+    is_unseen(character) && "x".chars().chain([character]).collect::<String>().escape_debug().count() == 2
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_are_quoted_as_they_are_but_for_what_cannot_be_seen() {
+        for (text, shown, exactly) in [
+            ("say \"hi\" \\ 'x'", r#""say "hi" \ 'x'""#, r#""say "hi" \ 'x'""#),
+            ("a\tb\r\n", r#""a\tb\r\n""#, r#""a\tb\r\n""#),
+            ("cafe\u{301}", "\"cafe\u{301}\"", "\"cafe<U+0301>\""),
+            ("\u{301}a\u{200b}\0", "\"<U+0301>a<U+200B><U+0000>\"", "\"<U+0301>a<U+200B><U+0000>\""),
+            ("हिन्दी", "\"हिन्दी\"", "\"हिन<U+094D>दी\""),
+        ] {
+            assert_eq!((quoted(text).as_str(), quoted_exactly(text).as_str()), (shown, exactly));
+        }
+    }
 
     #[test]
     fn display_names_place_found_and_expected() {

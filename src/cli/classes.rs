@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use super::terminal::{Terminal, grouped};
 use crate::data::{Classes, LabelledRow};
+use crate::error::quoted_exactly;
 
 /// Classes that are all named; of more, the most frequent and the rarest ones.
 const ALL_NAMED: usize = 12;
@@ -126,7 +127,7 @@ fn listed(labels: &[String]) -> String {
 /// A label in quotation marks, so that white space and combining characters are seen; a long one cut.
 fn quoted(label: &str) -> String {
     if label.chars().count() <= LABEL {
-        return format!("{label:?}");
+        return quoted_exactly(label);
     }
-    format!("{:?}…", label.chars().take(LABEL).collect::<String>())
+    format!("{}…", quoted_exactly(&label.chars().take(LABEL).collect::<String>()))
 }

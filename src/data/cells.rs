@@ -4,9 +4,10 @@
 
 use memchr::{memchr, memchr_iter, memchr3};
 
+use super::joined::Joined;
 use super::reading::{Delimiter, Quoting};
 use super::table::invalid_utf8;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, quoted};
 
 /// Of so many lines in one cell three quarters are rows of the table by their delimiters: that is no accident.
 const ENCLOSED_ROWS: usize = 16;
@@ -82,6 +83,10 @@ pub(super) struct Cells {
     pub line: u64,
     /// Columns of the table, once its header is read.
     pub columns: usize,
+    /// The row's cells of several lines that would be rows if their quotes were text.
+    pub joined: Vec<Joined>,
+    /// A quote was needed around a cell of one line.
+    pub quotes: bool,
 }
 
 impl Cells {
@@ -113,6 +118,7 @@ impl Cells {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.ends.clear();
+        self.joined.clear();
         self.state = State::Start;
     }
 
@@ -217,7 +223,15 @@ impl Cells {
         if dialect.has_tabs() && text.iter().any(|byte| *byte == delimiter || is_line_end(byte)) {
             return Err(self.doubtful(opened, "encloses a tab or a line end", dialect));
         }
-        if self.columns < 2 || opened.lines() < FEW_ROWS as u64 {
+        if opened.lines() == 0 {
+            self.quotes = self.quotes || memchr(delimiter, text).is_some();
+        }
+        if self.columns < 2 || opened.lines() == 0 {
+            return Ok(());
+        }
+        let place = [self.ends.len(), self.columns];
+        self.joined.extend(Joined::of(text, [opened.line + 1, self.line + 1], place, delimiter));
+        if opened.lines() < FEW_ROWS as u64 {
             return Ok(());
         }
         let lines: Vec<&[u8]> = text.split(is_line_end).filter(|line| !line.is_empty()).collect();
@@ -277,5 +291,5 @@ pub(super) fn excerpt(bytes: &[u8]) -> String {
     let end = bytes.len().min(EXCERPT);
     let text = String::from_utf8_lossy(&bytes[..end]);
     let text = text.trim_matches('\u{fffd}');
-    if end < bytes.len() { format!("{text:?}…") } else { format!("{text:?}") }
+    if end < bytes.len() { format!("{}…", quoted(text)) } else { quoted(text) }
 }

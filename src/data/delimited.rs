@@ -11,6 +11,7 @@ use serde::de::IgnoredAny;
 
 use super::cells::{Cells, Dialect, Ended, excerpt};
 use super::compression::{peek, unreadable};
+use super::joined::Seen;
 use super::reading::{Delimiter, Quoting};
 use super::table::empty_table;
 use crate::error::{Error, Kind, Result};
@@ -30,6 +31,8 @@ pub(super) struct Delimited {
     returned: bool,
     /// Blank lines that are still to be given, where a blank line is a row.
     blank: u64,
+    /// What the rows so far tell of quotes.
+    seen: Seen,
 }
 
 impl Delimited {
@@ -41,7 +44,8 @@ impl Delimited {
         let mut lines = head.split(|byte| matches!(byte, b'\n' | b'\r')).filter(|line| !line.is_empty());
         let header = lines.next().unwrap_or_default().to_vec();
         let row = Cells::default();
-        let mut table = Self { reader, dialect, header, row, returned: false, blank: 0 };
+        let seen = Seen::default();
+        let mut table = Self { reader, dialect, header, row, returned: false, blank: 0, seen };
         if let Some(named) = separator(&table.header) {
             if named != dialect.delimiter {
                 let message = format!("the table says that it is separated by {}", named.spoken());
@@ -86,8 +90,18 @@ impl Delimited {
         if self.row.len() != columns.len() {
             return Err(self.ragged(columns.len()));
         }
+        if self.dialect.quoting == Quoting::Auto && columns.len() > 1 {
+            self.look_for_stray_quotes(columns)?;
+        }
         let cell = |place: usize| self.row.text(place).map_err(|error| error.column(&columns[place]));
         (0..columns.len()).map(|place| cell(place).map(Some)).collect::<Result<_>>().map(Some)
+    }
+
+    fn look_for_stray_quotes(&mut self, columns: &[String]) -> Result<()> {
+        let joined = std::mem::take(&mut self.row.joined);
+        self.seen.quotes = self.row.quotes;
+        let row = &self.row;
+        self.seen.add((0..row.len()).map(|place| row.bytes(place)), joined, columns)
     }
 
     fn ragged(&self, columns: usize) -> Error {

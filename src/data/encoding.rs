@@ -1,17 +1,20 @@
 //! Owns which encoding a table's bytes are in, and turning them into UTF-8 as they are read.
 //!
-//! Refuses bytes that are not text in that encoding: no character is replaced or left out. A byte-order mark
-//! is always obeyed.
+//! Refuses bytes that are not text in that encoding: no character is replaced or left out, but for a Ctrl-Z
+//! that ends the file, as DOS had it. A byte-order mark is always obeyed.
 
 use std::io::{self, BufRead, Read};
 use std::ops::Range;
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
-use encoding_rs::{Decoder, DecoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
+use encoding_rs::{
+    Decoder, DecoderResult, Encoding, ISO_2022_JP, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252,
+};
+use memchr::memchr_iter;
 
 use super::compression::peek;
 use super::reading::TextEncoding;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, quoted};
 
 /// Bytes of text that are decoded at a time.
 const BUFFER: usize = 1 << 17;
@@ -24,6 +27,10 @@ const MARKS: [(&[u8], &Encoding); 3] =
     [(b"\xef\xbb\xbf", UTF_8), (b"\xff\xfe", UTF_16LE), (b"\xfe\xff", UTF_16BE)];
 /// Bytes before malformed ones that help to tell the encoding.
 const BEFORE: usize = 4096;
+/// Escape sequences that switch ISO-2022-JP to characters of Japanese.
+const JAPANESE: [&[u8]; 3] = [b"\x1b$B", b"\x1b$@", b"\x1b$(D"];
+/// Ctrl-Z.
+const END_MARK: u8 = 0x1a;
 /// So many bytes beyond ASCII begin to tell a language.
 const SPARSE: usize = 8;
 /// So many characters of UTF-8 are no accident in a table that is said to be something else.
@@ -52,6 +59,12 @@ pub(super) fn decoded(input: Box<dyn BufRead>, asked: Option<TextEncoding>) -> R
         }
         (None, Some(asked)) => match unmarked_utf_16(&head) {
             Some(found) if asked.allows(found) => found,
+            Some(found) => {
+                return Err(Error::new(Kind::Table, "the table is not in the encoding that was asked for")
+                    .found(found.name())
+                    .expected(asked.to_string())
+                    .help(leave_out(asked.encoding())));
+            }
             None if utf_16 && is_utf_8(&head) => {
                 return Err(Error::new(Kind::Table, "the table is not in the encoding that was asked for")
                     .found("UTF-8")
@@ -62,7 +75,8 @@ pub(super) fn decoded(input: Box<dyn BufRead>, asked: Option<TextEncoding>) -> R
         },
         (None, None) => unmarked_utf_16(&head).unwrap_or(UTF_8),
     };
-    Ok(Box::new(Decoding::new(input, encoding)))
+    let text = Decoding { asked: asked.is_some(), ..Decoding::new(input, encoding) };
+    Ok(Box::new(WithoutEndMark { text, held: Held::Nothing }))
 }
 
 /// The same text with line feeds where its lines end in carriage returns alone, as those of old Macs do.
@@ -77,17 +91,26 @@ pub(super) fn with_line_feeds(input: Box<dyn BufRead>) -> Result<Box<dyn BufRead
 
 fn refuse_utf_32(head: &[u8]) -> Result<()> {
     let (quads, _) = head.as_chunks::<4>();
-    let zeros = |places: [usize; 2]| {
-        quads.len() > 1 && quads.iter().all(|quad| places.iter().all(|&place| quad[place] == 0))
+    // Code points end at 0x10ffff, and nearly all of a table are far below.
+    let all = |[high, low]: [usize; 2]| {
+        let below = quads.iter().filter(|quad| quad[low] == 0).count();
+        quads.len() > 1
+            && 2 * below > quads.len()
+            && quads.iter().all(|quad| quad[high] == 0 && quad[low] <= 0x10)
     };
-    let marked = head.starts_with(b"\xff\xfe\0\0") || head.starts_with(b"\0\0\xfe\xff");
-    if marked || zeros([2, 3]) || zeros([0, 1]) {
-        return Err(Error::new(Kind::Table, "tables in this encoding are not read")
-            .found("UTF-32")
-            .expected("UTF-8, UTF-16 or another encoding that --encoding knows")
-            .help("convert the table: iconv -f UTF-32 -t UTF-8 TABLE"));
-    }
-    Ok(())
+    let name = if head.starts_with(b"\xff\xfe\0\0") || head.starts_with(b"\0\0\xfe\xff") {
+        "UTF-32"
+    } else if all([3, 2]) {
+        "UTF-32LE"
+    } else if all([0, 1]) {
+        "UTF-32BE"
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(Kind::Table, "tables in this encoding are not read")
+        .found(name)
+        .expected("UTF-8, UTF-16 or another encoding that --encoding knows")
+        .help(format!("convert the table: iconv -f {name} -t UTF-8 TABLE")))
 }
 
 /// UTF-16 without a mark: what would be control characters, NUL among them, at every second place. No text
@@ -132,6 +155,8 @@ struct Decoding {
     ended: bool,
     /// Characters beyond ASCII were there, and well-formed.
     beyond_ascii: bool,
+    /// Somebody asked for this encoding.
+    asked: bool,
 }
 
 impl Decoding {
@@ -147,6 +172,7 @@ impl Decoding {
             failed: None,
             ended: false,
             beyond_ascii: false,
+            asked: false,
         }
     }
 
@@ -154,6 +180,9 @@ impl Decoding {
         let bytes = self.input.fill_buf()?;
         if !self.beyond_ascii && self.encoding != UTF_8 && self.encoding.is_ascii_compatible() {
             refuse_utf_8(bytes, self.encoding).map_err(io::Error::other)?;
+        }
+        if !self.asked && self.encoding == UTF_8 {
+            refuse_iso_2022(&self.before, bytes).map_err(io::Error::other)?;
         }
         let last = bytes.is_empty();
         let (result, read, written) =
@@ -165,7 +194,8 @@ impl Decoding {
                 let end = (self.before.len() + read).saturating_sub(usize::from(after));
                 let place = end.saturating_sub(usize::from(length))..end;
                 self.before.extend_from_slice(bytes);
-                self.failed = Some(malformed(self.encoding, &self.before, place, self.beyond_ascii));
+                let known = Known { beyond_ascii: self.beyond_ascii, asked: self.asked, ended: last };
+                self.failed = Some(malformed(self.encoding, &self.before, place, known));
                 self.ended = true;
             }
         }
@@ -241,6 +271,60 @@ impl Read for CarriageReturns {
     }
 }
 
+/// A reader of the same text without the mark that DOS puts at the end of a file: a Ctrl-Z that is its last
+/// byte, and nowhere else.
+struct WithoutEndMark {
+    text: Decoding,
+    held: Held,
+}
+
+/// What became of a Ctrl-Z behind which nothing was read yet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Held {
+    Nothing,
+    /// It is to be seen whether something comes behind it.
+    Mark,
+    /// Something does: it is text, and still to be read.
+    Text,
+}
+
+impl BufRead for WithoutEndMark {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.held == Held::Mark || self.text.fill_buf()? == [END_MARK] {
+            if self.held == Held::Nothing {
+                self.text.consume(1);
+                self.held = Held::Mark;
+            }
+            let ended = self.text.fill_buf()?.is_empty();
+            if ended {
+                return Ok(&[]);
+            }
+            self.held = Held::Text;
+        }
+        if self.held == Held::Text {
+            return Ok(&[END_MARK]);
+        }
+        let text = self.text.fill_buf()?;
+        Ok(text.strip_suffix(&[END_MARK]).unwrap_or(text))
+    }
+
+    fn consume(&mut self, read: usize) {
+        if self.held == Held::Text && read > 0 {
+            self.held = Held::Nothing;
+        } else {
+            self.text.consume(read);
+        }
+    }
+}
+
+impl Read for WithoutEndMark {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.fill_buf()?.read(buffer)?;
+        self.consume(read);
+        Ok(read)
+    }
+}
+
 /// What to do about `--encoding` that a table does not need, though another of the command's may.
 fn leave_out(asked: &'static Encoding) -> String {
     let name = asked.name();
@@ -278,15 +362,52 @@ fn characters(mut bytes: &[u8]) -> (usize, usize) {
     }
 }
 
-/// The error of bytes that are not text, with the text around them: what they are, and which encoding they
-/// may be in.
-fn malformed(encoding: &'static Encoding, around: &[u8], place: Range<usize>, beyond_ascii: bool) -> Error {
+/// Refuses ISO-2022-JP that nobody asked for: all its bytes are ASCII, and these escape sequences stand in no
+/// text. `before` are the bytes that come before.
+fn refuse_iso_2022(before: &[u8], bytes: &[u8]) -> Result<()> {
+    let begins = |rest: &[u8]| JAPANESE.iter().any(|sequence| rest.starts_with(sequence));
+    let end = before.len().saturating_sub(2);
+    let cut = [&before[end..], &bytes[..bytes.len().min(2)]].concat();
+    let found = memchr_iter(0x1b, bytes).any(|place| begins(&bytes[place..]))
+        || (0..before.len() - end).any(|place| begins(&cut[place..]));
+    if !found {
+        return Ok(());
+    }
+    let name = ISO_2022_JP.name();
+    Err(Error::new(Kind::Table, "the table is in another encoding than UTF-8")
+        .found(format!("the escape sequences of {name}"))
+        .help(format!("say --encoding {name}")))
+}
+
+/// What is known of a text that is not well-formed.
+#[derive(Clone, Copy)]
+struct Known {
+    /// Characters beyond ASCII were there, and well-formed.
+    beyond_ascii: bool,
+    /// Somebody asked for the encoding.
+    asked: bool,
+    /// The table ends here.
+    ended: bool,
+}
+
+/// The error of bytes that are not text, with the text before and behind them: what they are, and which
+/// encoding they may be in.
+fn malformed(encoding: &'static Encoding, around: &[u8], place: Range<usize>, known: Known) -> Error {
     let found: Vec<String> = around[place.clone()].iter().map(|byte| format!("0x{byte:02x}")).collect();
-    let cut = if place.end == around.len() { ", then the end" } else { "" };
+    let cut = if known.ended { ", then the end" } else { "" };
     let error = Error::new(Kind::Table, format!("the text is not valid {}", encoding.name()))
         .found(format!("{}{cut}", found.join(" ")));
+    if encoding == UTF_16LE || encoding == UTF_16BE {
+        let what = if known.ended {
+            "the file ends inside a character: it is cut off, get it anew"
+        } else {
+            "half of a character stands alone: the file is damaged, get it anew"
+        };
+        let other = if known.asked { "; if it is not UTF-16 at all, leave --encoding out" } else { "" };
+        return error.help(format!("{what}{other}"));
+    }
     let (whole, broken) = characters(around);
-    if encoding == UTF_8 && (beyond_ascii || whole > 0 && whole >= broken) {
+    if encoding == UTF_8 && (known.beyond_ascii || whole > 0 && whole >= broken) {
         return error.help("other characters of the table are UTF-8, so these bytes are damaged: mend them");
     }
     if encoding != UTF_8 && broken == 0 {
@@ -296,9 +417,9 @@ fn malformed(encoding: &'static Encoding, around: &[u8], place: Range<usize>, be
         Some(guess) if guess.is_ascii_compatible() => {
             let (text, _) = guess.decode_without_bom_handling(excerpt(around, place.start));
             error.help(format!(
-                "it may be {0}, in which this place reads {1:?}: if that is right, say --encoding {0}",
+                "it may be {0}, in which this place reads {1}: if that is right, say --encoding {0}",
                 guess.name(),
-                text.trim_end_matches('\u{fffd}')
+                quoted(text.trim_end_matches('\u{fffd}'))
             ))
         }
         Some(guess) => error.help(format!("it may be {0}: say --encoding {0}", guess.name())),
@@ -452,10 +573,14 @@ mod tests {
 
     #[test]
     fn utf_32_is_named() {
-        for text in ["\u{feff}text\na\n", "text\na\n"] {
-            for bytes in [u32::to_le_bytes as fn(u32) -> [u8; 4], u32::to_be_bytes] {
+        for (text, names) in [
+            ("\u{feff}text\na\n", ["UTF-32"; 2]),
+            ("text\na\n", ["UTF-32LE", "UTF-32BE"]),
+            ("text 😀\na\n", ["UTF-32LE", "UTF-32BE"]),
+        ] {
+            for (bytes, name) in [u32::to_le_bytes as fn(u32) -> [u8; 4], u32::to_be_bytes].into_iter().zip(names) {
                 let bytes: Vec<u8> = text.chars().flat_map(|character| bytes(character.into())).collect();
-                refused(&bytes, "", &["UTF-32", "iconv -f UTF-32 -t UTF-8"]);
+                refused(&bytes, "", &["UTF-32", &format!("iconv -f {name} -t UTF-8")]);
             }
         }
     }
@@ -519,6 +644,49 @@ mod tests {
             "",
             &["0xc3, then the end", "damaged"],
         );
+    }
+
+    #[test]
+    fn utf_16_that_is_no_whole_text_is_cut_off_or_damaged() {
+        let bytes = utf_16("\u{feff}text\nnaïve 😀\n", u16::to_le_bytes);
+        for end in [bytes.len() - 1, bytes.len() - 4] {
+            let help = refused(&bytes[..end], "", &["UTF-16LE", "then the end", "cut off"]);
+            assert!(!help.contains("--encoding"), "{help}");
+        }
+        let alone = [&bytes[..], b"\x00\xd8a\0b\0"].concat();
+        let help = refused(&alone, "", &["UTF-16LE", "0x00 0xd8", "damaged"]);
+        assert!(!help.contains("--encoding"), "{help}");
+        refused(&alone, "utf-16", &["damaged", "leave --encoding out"]);
+        for asked in ["utf-16be", "latin1", "utf-8"] {
+            let bytes = utf_16("text\nplain\n", u16::to_le_bytes);
+            refused(&bytes, asked, &["found UTF-16LE", "leave --encoding out"]);
+            reads(&bytes, "", "text\nplain\n");
+        }
+    }
+
+    #[test]
+    fn japanese_in_escape_sequences_is_no_ascii() {
+        let text = "text,label\nplain,a\n日本語,b\n";
+        let (bytes, _, _) = ISO_2022_JP.encode(text);
+        for piece in [1, 2, 3, 7, 1 << 16] {
+            let error = read_in(&bytes, "", piece).unwrap_err();
+            assert!(error.to_string().contains("ISO-2022-JP"), "{piece}: {error}");
+            assert_eq!(followed(&bytes, error.remedy().unwrap()), text);
+        }
+        // Colours of a terminal are no encoding; and who says that it is UTF-8 has it so.
+        reads(b"text\n\x1b[31mred\x1b[0m $B\n", "", "text\n\u{1b}[31mred\u{1b}[0m $B\n");
+        reads(b"text\n\x1b$B\n", "utf-8", "text\n\u{1b}$B\n");
+    }
+
+    #[test]
+    fn a_ctrl_z_that_ends_the_file_is_no_text() {
+        reads(b"text\na\n\x1a", "", "text\na\n");
+        reads(b"a\x1a", "windows-1252", "a");
+        reads(&utf_16("text\na\n\u{1a}", u16::to_le_bytes), "", "text\na\n");
+        for text in ["text\na\x1ab\n", "text\n\x1a\n", "\x1ab", "a\x1a\x1ab"] {
+            reads(text.as_bytes(), "", text);
+        }
+        reads(b"a\x1a\x1a", "", "a\x1a");
     }
 
     #[test]

@@ -1,20 +1,17 @@
 //! Owns tables of JSON objects: one a line (JSONL), or the elements of one array. One object is in memory at
 //! a time.
 //!
-//! Refuses a key that stands twice in a row, and to guess: what is the other kind of JSON is named, with what
+//! Refuses a key that stands twice in a row or in an object inside it, and to guess: what is the other kind of JSON is named, with what
 //! to say.
 
-use std::fmt;
 use std::io::BufRead;
-
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use serde_json::value::RawValue;
 
 use super::cell::Cell;
 use super::column_use::{Columns, Use};
 use super::compression::unreadable;
+use super::json_object::Entries;
 use super::table::{Values, empty_table, invalid_utf8};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, quoted};
 
 /// Bytes of a first object that are looked at to tell JSON lines from one object.
 const FIRST_OBJECT: usize = 1 << 20;
@@ -141,7 +138,7 @@ impl JsonRows {
             .ok()
             .and_then(|object| serde_json::from_str::<Entries<'_>>(object).ok())
             .map(|entries| {
-                entries.keys().take(5).map(|key| format!("{key:?}")).collect::<Vec<_>>().join(", ")
+                entries.keys().take(5).map(quoted).collect::<Vec<_>>().join(", ")
             });
         let found = match keys {
             Some(keys) => format!("one object, with the keys {keys}"),
@@ -296,15 +293,12 @@ impl JsonRows {
         let object = std::str::from_utf8(&self.object).map_err(|error| invalid_utf8(error.valid_up_to()))?;
         let entries: Entries<'_> =
             serde_json::from_str(object).map_err(|source| self.unparsable(object, &source))?;
-        let mut keys: Vec<&str> = entries.keys().collect();
-        keys.sort_unstable();
-        match keys.windows(2).find(|pair| pair[0] == pair[1]) {
-            None => Ok(entries),
-            Some(pair) => Err(self
-                .broken("a key stands twice in the row")
-                .column(pair[0])
-                .help("leave one of them out")),
-        }
+        let Some(twice) = entries.twice() else { return Ok(entries) };
+        let what = match twice.place() {
+            Some(place) => format!("the key {} stands twice in the object {place}", quoted(&twice.key)),
+            None => "a key stands twice in the row".to_owned(),
+        };
+        Err(self.broken(&what).column(twice.column()).help("leave one of the two out"))
     }
 
     fn unparsable(&self, object: &str, source: &serde_json::Error) -> Error {
@@ -412,37 +406,6 @@ fn excerpt(line: &str) -> String {
     let line = line.trim();
     let start: String = line.chars().take(60).collect();
     if start.len() < line.len() { format!("{start}…") } else { start }
-}
-
-/// An object's keys and values in their order, each value as it is written.
-struct Entries<'o>(Vec<(String, &'o RawValue)>);
-
-impl Entries<'_> {
-    fn keys(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|(key, _)| key.as_str())
-    }
-}
-
-impl<'o> Deserialize<'o> for Entries<'o> {
-    fn deserialize<D: Deserializer<'o>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        struct Object;
-        impl<'o> Visitor<'o> for Object {
-            type Value = Entries<'o>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
-
-            fn visit_map<M: MapAccess<'o>>(self, mut map: M) -> std::result::Result<Entries<'o>, M::Error> {
-                let mut entries = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    entries.push(entry);
-                }
-                Ok(Entries(entries))
-            }
-        }
-        deserializer.deserialize_map(Object)
-    }
 }
 
 #[cfg(test)]

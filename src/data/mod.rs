@@ -23,7 +23,9 @@ mod format;
 #[cfg(feature = "parquet")]
 mod guard;
 mod header;
+mod joined;
 mod json;
+mod json_object;
 mod label_name;
 mod labels;
 mod lines;

@@ -20,7 +20,7 @@ use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use super::arrow_cell;
 use super::column_use::{Columns, Use};
 use super::guard::guarded;
-use super::table::{Values, invalid_utf8};
+use super::table::Values;
 use crate::error::{Error, Kind, Result};
 
 /// Rows decoded at a time, and their bytes, at most and about.
@@ -248,7 +248,7 @@ impl ParquetRows {
                 values.cells[place] = match wanted {
                     Use::Carried if !self.as_arrays => arrow_cell::cell(array, row),
                     Use::Asked => arrow_cell::text(array, row)
-                        .map_err(|byte| invalid_utf8(byte).column(&columns.names()[place]))?,
+                        .map_err(|byte| no_text(byte).column(&columns.names()[place]))?,
                     Use::Carried | Use::Ignored => continue,
                 };
             }
@@ -300,6 +300,16 @@ fn is_nothing(kind: &DataType) -> bool {
         DataType::Dictionary(_, values) => is_nothing(values),
         _ => false,
     }
+}
+
+/// The error of bytes where a text is asked for: Parquet does not say which encoding they are in.
+fn no_text(byte: usize) -> Error {
+    Error::new(Kind::Table, "the column holds bytes that are no text in UTF-8")
+        .found(format!("other bytes from byte {byte} on"))
+        .help(
+            "write the column as strings in the program that made the file (in pandas: \
+             df[COLUMN] = df[COLUMN].str.decode(ENCODING))",
+        )
 }
 
 /// `a list of strings`: a type, for people.

@@ -219,12 +219,10 @@ impl FromStr for TextEncoding {
 
     fn from_str(text: &str) -> Result<Self> {
         let encoding = Encoding::for_label_no_replacement(text.trim().as_bytes()).ok_or_else(|| {
-            let lower = text.to_lowercase();
-            let expected = match lower.starts_with("utf-32") || lower.starts_with("utf32") {
-                true => "the table in another encoding: `iconv -f UTF-32 -t UTF-8` converts it",
-                false => {
-                    "a name of the WHATWG Encoding Standard, like utf-8, utf-16le, windows-1252, shift_jis or gb18030"
-                }
+            let upper = text.trim().to_uppercase();
+            let expected = match upper.starts_with("UTF-32") || upper.starts_with("UTF32") {
+                true => format!("the table in another encoding: `iconv -f {upper} -t UTF-8 TABLE` converts it"),
+                false => "a name of the WHATWG Encoding Standard, like utf-8, utf-16le, windows-1252, shift_jis or gb18030".to_owned(),
             };
             Error::new(Kind::Usage, "this encoding is not known").found(format!("{text:?}")).expected(expected)
         })?;

@@ -331,7 +331,7 @@ impl TableReader {
         let mut bytes = 0;
         while rows.len() < max_rows && (rows.is_empty() || bytes < max_bytes) {
             let number = self.next;
-            let values = self.next_values().map_err(|error| error.at(&self.name).row(number))?;
+            let values = self.next_values().map_err(|error| error.at(&self.name).in_row(number))?;
             let Some(Values { cells, mut others, origin }) = values else { break };
             if self.others == Others::Noted {
                 self.left_out
