@@ -60,11 +60,13 @@ impl Cell {
         }
     }
 
-    /// Appends the value as JSON; numbers that JSON does not know become null.
+    /// Appends the value as JSON. JSON has no `NaN`, which is nothing: null; nor infinities, which are
+    /// something: the texts `"inf"` and `"-inf"`.
     pub(super) fn write_json(&self, out: &mut Vec<u8>) {
         match self {
             Self::Null => out.extend(b"null"),
-            Self::Number(number) if number.ends_with(['N', 'f']) => out.extend(b"null"),
+            Self::Number(number) if number.ends_with('N') => out.extend(b"null"),
+            Self::Number(number) if number.ends_with('f') => json_text(number, out),
             Self::Text(text) => json_text(text, out),
             other => out.extend(other.as_str().unwrap_or_default().as_bytes()),
         }
@@ -89,7 +91,7 @@ mod tests {
             (number("1.10"), Some("1.10"), "1.10", Some("1.1")),
             (number("1.0"), Some("1.0"), "1.0", Some("1")),
             (number("NaN"), Some("NaN"), "null", None),
-            (number("-inf"), Some("-inf"), "null", Some("-inf")),
+            (number("-inf"), Some("-inf"), "\"-inf\"", Some("-inf")),
             (Cell::Text("1.0".into()), Some("1.0"), "\"1.0\"", Some("1")),
             (Cell::Text("a\"".into()), Some("a\""), "\"a\\\"\"", Some("a\"")),
             (Cell::Text(String::new()), Some(""), "\"\"", None),

@@ -12,6 +12,7 @@ use crate::error::{Error, Kind, Result, quoted};
 /// Of so many lines in one cell three quarters are rows of the table by their delimiters: that is no accident.
 const ENCLOSED_ROWS: usize = 16;
 /// So many, if all of them and the line of the quote are rows; twice as many where one delimiter makes a row.
+/// Not where quotes were needed before: then they do enclose cells.
 const FEW_ROWS: usize = 3;
 /// Lines of a cell beyond which its quote is taken for one that was never meant to open it.
 const LONGEST_CELL: u64 = 10_000;
@@ -242,7 +243,7 @@ impl Cells {
         let first =
             lines.first().map_or(0, |line| memchr_iter(delimiter, line).count()) + self.ends.len() + 1;
         let few = if self.columns == 2 { 2 * FEW_ROWS } else { FEW_ROWS };
-        let all = inner.len() >= few && rows == inner.len() && first == self.columns;
+        let all = !self.quotes && inner.len() >= few && rows == inner.len() && first == self.columns;
         if !all && (inner.len() < ENCLOSED_ROWS || rows * 4 < inner.len() * 3) {
             return Ok(());
         }

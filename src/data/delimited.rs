@@ -80,7 +80,7 @@ impl Delimited {
                 None => error,
             });
             match ended? {
-                Ended::Table => return Ok(None),
+                Ended::Table => return self.seen.end(columns).map(|()| None),
                 Ended::Row => break,
                 // In a table of one column a blank line is an empty text; in others it is no row.
                 Ended::Blank(lines) if columns.len() == 1 => self.blank = lines,

@@ -23,6 +23,7 @@ use parquet::schema::types::ColumnPath;
 use tempfile::NamedTempFile;
 
 use super::arrow_cell;
+use super::carried_type::CarriedType;
 use super::cell::Cell;
 use super::column_use::Columns;
 use super::compression::seekable;
@@ -58,17 +59,22 @@ pub struct CarriedColumn {
 
 /// Where a carried column's values come from.
 enum CarriedFrom {
-    /// Cells of the rows, at this place; written as text.
-    Cells(usize),
+    /// Cells of the rows, at this place; written as this type.
+    Cells(usize, CarriedType),
     /// Columns of the batches that the rows come from; written as they are.
     Arrays(Option<usize>, FieldRef),
 }
 
 impl CarriedColumn {
-    /// A column of cells at this place of every row.
+    /// A column of cells at this place of every row, written as text.
     #[must_use]
     pub fn of_cells(name: impl Into<String>, place: usize) -> Self {
-        Self { name: name.into(), from: CarriedFrom::Cells(place) }
+        Self::of_type(name.into(), place, CarriedType::TEXT)
+    }
+
+    /// The same, written as the type that all of them have.
+    pub(super) fn of_type(name: String, place: usize, kind: CarriedType) -> Self {
+        Self { name, from: CarriedFrom::Cells(place, kind) }
     }
 
     /// A column of the batches that the rows come from, at this place, or nowhere if it is nothing but nulls.
@@ -82,7 +88,7 @@ impl CarriedColumn {
 
     fn field(&self) -> Field {
         match &self.from {
-            CarriedFrom::Cells(_) => Field::new(&self.name, DataType::Utf8, true),
+            CarriedFrom::Cells(_, kind) => Field::new(&self.name, kind.data_type(), true),
             CarriedFrom::Arrays(_, field) => Field::clone(field).with_name(&self.name),
         }
     }
@@ -167,7 +173,7 @@ impl FeatureWriter {
         self.keys.append_value(key.to_string());
         for (column, cells) in &mut self.carried {
             self.bytes += match (&column.from, &row.origin) {
-                (CarriedFrom::Cells(place), _) => {
+                (CarriedFrom::Cells(place, _), _) => {
                     let cell = &row.cells[*place];
                     cells.append_option(cell.as_str());
                     cell.size()
@@ -214,7 +220,9 @@ impl FeatureWriter {
         let mut arrays: Vec<ArrayRef> = vec![Arc::new(self.keys.finish())];
         for (column, cells) in &mut self.carried {
             arrays.push(match (&column.from, &piece) {
-                (CarriedFrom::Cells(_), _) => Arc::new(cells.finish()),
+                (CarriedFrom::Cells(_, kind), _) => {
+                    kind.array(cells.finish()).ok_or_else(|| changed(&column.name))?
+                }
                 (CarriedFrom::Arrays(Some(place), field), Some((batch, rows))) => {
                     restored(&batch.column(*place).slice(rows.start, rows.len()), field.data_type())
                 }
@@ -296,6 +304,13 @@ fn make_readable(path: &Path) -> std::io::Result<()> {
 
 fn pairs(metadata: &BTreeMap<String, String>) -> Vec<KeyValue> {
     metadata.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())).collect()
+}
+
+/// The error of a value that was of another type when the table was read before.
+fn changed(column: &str) -> Error {
+    Error::new(Kind::Table, "the table was changed while it was read")
+        .column(column)
+        .help("run the command again, when nothing writes to the table")
 }
 
 fn unwritable(path: &Path, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {

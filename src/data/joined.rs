@@ -1,11 +1,11 @@
 //! Owns telling a stray quote from one that opens a cell of several lines: by what other rows of the table
 //! hold.
 //!
-//! Refuses a cell whose lines, were the quote text, would be rows: each has the table's number of cells, and
-//! what stands there in one of the other columns stands in that column of other rows too (a label, say), or is
-//! a number where the column numbers its rows. Numbers alone also stand at the ends of lines that are text:
-//! in two lines they count only while no other cell has shown that the table's quotes enclose delimiters.
-//! Columns of ever new texts tell nothing.
+//! Refuses a cell whose lines, were the quote text, would be rows: each has the table's number of cells; what
+//! stands there in one of the other columns stands in that column of other rows too (a label, say), or is a
+//! number where the column numbers its rows; and no other column says the opposite. Numbers alone also stand
+//! at the ends of lines that are text: in two lines they count only at the table's end, if no other cell has
+//! shown that its quotes enclose delimiters. Columns of ever new texts tell nothing.
 
 use std::collections::HashSet;
 
@@ -20,6 +20,8 @@ const ALL_VALUES: usize = 100_000;
 const LONGEST: usize = 64;
 /// Cells that wait for what later rows say of them.
 const WAITING: usize = 1000;
+/// Rows per value from which on a column is one of a few values.
+const FREQUENT: u64 = 4;
 /// Rows of numbers from which on a column is one that numbers its rows.
 const NUMBERED: u64 = 3;
 
@@ -35,8 +37,11 @@ pub(super) struct Joined {
     /// Lines between the first and the last.
     whole: usize,
     /// Per other column, what would stand there.
-    values: Vec<(usize, Vec<Vec<u8>>)>,
+    values: Vec<(usize, Vec<Value>)>,
 }
+
+/// What would stand in another column; none where that is too long for a label.
+type Value = Option<Vec<u8>>;
 
 impl Joined {
     /// The cell in this column of so many, from the line of its opening quote to that of its closing one;
@@ -54,28 +59,29 @@ impl Joined {
         if !fits {
             return None;
         }
-        let mut values: Vec<(usize, Vec<Vec<u8>>)> = (0..columns).map(|place| (place, Vec::new())).collect();
+        let mut values: Vec<(usize, Vec<Value>)> = (0..columns).map(|place| (place, Vec::new())).collect();
         let mut put = |from: usize, line: &[u8]| {
             for (place, cell) in line.split(|byte| *byte == delimiter).enumerate() {
-                values[from + place].1.push(cell.to_vec());
+                let kept = (cell.len() <= LONGEST).then(|| cell.to_vec());
+                // Nothing stands anywhere.
+                values[from + place].1.extend((!cell.is_empty()).then_some(kept));
             }
         };
         put(column, first);
         inner.iter().for_each(|line| put(0, line));
         put(0, last);
-        let may_be_label = |value: &Vec<u8>| !value.is_empty() && value.len() <= LONGEST;
-        values.retain(|(place, values)| {
-            *place != column && !values.is_empty() && values.iter().all(may_be_label)
-        });
+        values.retain(|(place, values)| *place != column && !values.is_empty());
+        if !values.iter().any(|(_, values)| values.iter().all(Option::is_some)) {
+            return None;
+        }
         let excerpt = super::cells::excerpt(&[b"\"", text].concat());
         let whole = inner.len();
-        let joined = Self { lines: quotes, excerpt, row: 0, column, whole, values };
-        (!joined.values.is_empty()).then_some(joined)
+        Some(Self { lines: quotes, excerpt, row: 0, column, whole, values })
     }
 
     fn refused(&self, columns: &[String], place: usize) -> Error {
-        let value = self.values.iter().find(|(column, _)| *column == place).and_then(|(_, all)| all.first());
-        let value = String::from_utf8_lossy(value.map_or(b"", Vec::as_slice)).into_owned();
+        let value = self.values.iter().find(|(column, _)| *column == place).and_then(|(_, all)| all[0].as_deref());
+        let value = String::from_utf8_lossy(value.unwrap_or_default()).into_owned();
         let message = format!(
             "the quote that opens a cell in line {} is closed in line {}, but these lines look like rows: {} stands in the \
              column {} of them as in that of other rows",
@@ -141,27 +147,50 @@ impl Seen {
         let news = self.values > before;
         for mut joined in joined {
             joined.row = self.rows;
-            self.check(&joined, names)?;
+            self.check(&joined, names, false)?;
             if self.waiting.len() < WAITING {
                 self.waiting.push(joined);
             }
         }
         if news {
-            self.waiting.iter().try_for_each(|joined| self.check(joined, names))?;
+            self.waiting.iter().try_for_each(|joined| self.check(joined, names, false))?;
         }
         Ok(())
     }
 
-    fn check(&self, joined: &Joined, names: &[String]) -> Result<()> {
-        let tells = |(place, values): &&(usize, Vec<Vec<u8>>)| {
-            let sure = joined.whole > 0 || !self.quotes || !values.iter().all(|value| is_number(value));
-            sure && values.iter().all(|value| self.columns[*place].has(value))
+    /// Says of the cells that wait what all rows say of them.
+    ///
+    /// # Errors
+    /// As [`Self::add`].
+    pub fn end(&self, names: &[String]) -> Result<()> {
+        self.waiting.iter().try_for_each(|joined| self.check(joined, names, true))
+    }
+
+    fn check(&self, joined: &Joined, names: &[String], ended: bool) -> Result<()> {
+        let all = |(place, values): &(usize, Vec<Value>), wanted: Says| {
+            values.iter().all(|value| self.columns[*place].says(value.as_deref()) == wanted)
         };
-        match joined.values.iter().find(tells) {
-            Some((place, _)) => Err(joined.refused(names, *place)),
-            None => Ok(()),
+        let opposes = |(place, values): &(usize, Vec<Value>)| {
+            values.iter().any(|value| self.columns[*place].says(value.as_deref()) == Says::No)
+        };
+        let sure = |(_, values): &(usize, Vec<Value>)| {
+            let texts = values.iter().flatten().any(|value| !is_number(value));
+            joined.whole > 0 || texts || ended && !self.quotes
+        };
+        let telling = joined.values.iter().find(|values| all(values, Says::Yes) && sure(values));
+        match telling {
+            Some((place, _)) if !joined.values.iter().any(opposes) => Err(joined.refused(names, *place)),
+            _ => Ok(()),
         }
     }
+}
+
+/// What a column says of a value that would stand in it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Says {
+    Yes,
+    No,
+    Nothing,
 }
 
 impl Column {
@@ -185,10 +214,18 @@ impl Column {
         kept
     }
 
-    /// Whether a value stands in this column, or is a number where every row has another.
-    fn has(&self, value: &[u8]) -> bool {
-        let numbers = !self.texts && !self.repeated && self.rows >= NUMBERED;
-        self.values.contains(value) || numbers && is_number(value)
+    fn says(&self, value: Option<&[u8]>) -> Says {
+        let is_number = value.is_some_and(is_number);
+        let numbers = !self.texts && self.rows >= NUMBERED;
+        // Rows have one of a few values.
+        let closed = !self.more && self.rows >= FREQUENT * self.values.len() as u64;
+        match value {
+            Some(value) if self.values.contains(value) => Says::Yes,
+            _ if numbers && is_number && !self.repeated => Says::Yes,
+            _ if numbers && is_number => Says::Nothing,
+            _ if numbers || closed => Says::No,
+            _ => Says::Nothing,
+        }
     }
 }
 

@@ -86,12 +86,9 @@ impl JsonRows {
         Ok(Some(values))
     }
 
-    /// The next row's keys; `None` at the end.
-    pub fn next_keys(&mut self) -> Result<Option<Vec<String>>> {
-        if !self.next_object()? {
-            return Ok(None);
-        }
-        Ok(Some(self.entries()?.0.into_iter().map(|(key, _)| key).collect()))
+    /// The next row's keys, and their values as they are written; `None` at the end.
+    pub fn next_entries(&mut self) -> Result<Option<Entries<'_>>> {
+        if self.next_object()? { self.entries().map(Some) } else { Ok(None) }
     }
 
     /// Looks at the table's beginning, and takes an array's bracket away.
@@ -321,9 +318,11 @@ impl JsonRows {
     }
 }
 
-/// Makes `NaN` and infinities, which Python writes although JSON has no such numbers, to null.
+/// What Python writes although JSON has no such numbers: `NaN` is nothing, so null; infinities become the
+/// texts `inf` and `-inf`, as everywhere here.
 fn without_odd_numbers(object: &mut Vec<u8>) {
-    const ODD: [&[u8]; 3] = [b"NaN", b"-Infinity", b"Infinity"];
+    const ODD: [(&[u8], &[u8]); 3] =
+        [(b"NaN", b"null"), (b"-Infinity", b"\"-inf\""), (b"Infinity", b"\"inf\"")];
     if !object.windows(3).any(|three| three == b"NaN" || three == b"Inf") {
         return;
     }
@@ -338,8 +337,8 @@ fn without_odd_numbers(object: &mut Vec<u8>) {
             }
             (_, b'"') => quoted = !quoted,
             (false, _) => {
-                if let Some(odd) = ODD.iter().find(|odd| rest.starts_with(odd)) {
-                    plain.extend(b"null");
+                if let Some((odd, written)) = ODD.iter().find(|(odd, _)| rest.starts_with(odd)) {
+                    plain.extend(*written);
                     place += odd.len();
                     continue;
                 }
@@ -353,7 +352,7 @@ fn without_odd_numbers(object: &mut Vec<u8>) {
 }
 
 /// A value that is carried through: as it is.
-fn carried(raw: &str) -> Cell {
+pub(super) fn carried(raw: &str) -> Cell {
     match raw.as_bytes().first() {
         Some(b'n') => Cell::Null,
         Some(b't') => Cell::Bool(true),
@@ -413,7 +412,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_that_json_does_not_have_are_null() {
+    fn numbers_that_json_does_not_have_are_null_or_a_text() {
         let of = |object: &str| {
             let mut bytes = object.as_bytes().to_vec();
             without_odd_numbers(&mut bytes);
@@ -421,7 +420,7 @@ mod tests {
         };
         assert_eq!(
             of(r#"{"a": NaN, "b": [-Infinity, Infinity, 1], "NaN": "NaN \" Infinity"}"#),
-            r#"{"a": null, "b": [null, null, 1], "NaN": "NaN \" Infinity"}"#
+            r#"{"a": null, "b": ["-inf", "inf", 1], "NaN": "NaN \" Infinity"}"#
         );
         assert_eq!(of(r#"{"a": 1}"#), r#"{"a": 1}"#);
     }

@@ -6,6 +6,8 @@
 
 #[cfg(feature = "parquet")]
 mod arrow_cell;
+#[cfg(feature = "parquet")]
+mod carried_type;
 mod cell;
 mod cells;
 #[cfg(feature = "train")]
@@ -51,7 +53,7 @@ pub use features::{
 };
 pub use format::{Format, Source};
 pub use header::{Header, TextColumn};
-pub use label_name::{LabelNames, label_of_number, label_of_text};
+pub use label_name::{LabelNames, Spellings, label_of_number, label_of_text};
 pub use labels::{LabelSet, Rare};
 pub use output::{replace_directory, replace_file, write_atomically};
 pub use reading::{Delimiter, Quoting, Reading, TextEncoding};

@@ -7,6 +7,8 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
+#[cfg(feature = "parquet")]
+use super::carried_type::CarriedType;
 use super::cell::Cell;
 use super::cells::Dialect;
 use super::column_use::{Columns, free_name};
@@ -18,6 +20,8 @@ use super::encoding::{decoded, with_line_feeds};
 use super::features::{CarriedColumn, Origin};
 use super::format::{Format, Source};
 use super::header::{Header, TextColumn};
+#[cfg(feature = "parquet")]
+use super::json::carried;
 use super::json::{JsonRows, Layout};
 use super::lines::Lines;
 use super::reading::Delimiter;
@@ -181,7 +185,7 @@ impl TableReader {
     /// There is none of that name, or two; or it holds lists, structs or maps.
     pub fn column(&mut self, name: &str) -> Result<usize> {
         if self.columns.place(name).is_none() {
-            self.look_ahead(Some(name))?;
+            self.look_ahead(Some(name), &mut |_, _| {})?;
         }
         let named = |error: Error| match &self.rows {
             Rows::Delimited(rows) => match rows.missing(name) {
@@ -236,14 +240,16 @@ impl TableReader {
     /// # Errors
     /// A row is malformed.
     pub fn carry_known(&mut self) -> Result<()> {
-        self.look_ahead(None)?;
+        self.look_ahead(None, &mut |_, _| {})?;
         self.columns.carry_all();
         self.others = Others::Noted;
         Ok(())
     }
 
     /// Wants these columns carried through a [`FeatureWriter`](super::FeatureWriter), under names that are
-    /// not among `taken`.
+    /// not among `taken`. Columns of Parquet keep their type; those of a file of JSON are booleans, 64-bit
+    /// integers or floats where all their values are, else text, as are those of a stream, whose later values
+    /// nobody knows.
     ///
     /// # Errors
     /// As [`Self::carry_known`].
@@ -252,7 +258,7 @@ impl TableReader {
         wanted: impl Fn(&str) -> bool,
         taken: &[&str],
     ) -> Result<Vec<CarriedColumn>> {
-        self.look_ahead(None)?;
+        let types = self.types()?;
         self.others = Others::Noted;
         let names: Vec<String> = self.columns().to_vec();
         let places = (0..names.len()).filter(|&place| wanted(&names[place]));
@@ -269,14 +275,16 @@ impl TableReader {
         };
         let others: Vec<String> = names.iter().map(rename).collect();
         let named = places.into_iter().map(|place| (others[place].clone(), place)).collect();
-        Ok(self.sources(named))
+        Ok(self.sources(named, &types))
     }
 
     /// Where the values of carried columns are to be found.
     #[cfg(feature = "parquet")]
-    fn sources(&mut self, named: Vec<(String, usize)>) -> Vec<CarriedColumn> {
+    fn sources(&mut self, named: Vec<(String, usize)>, types: &[CarriedType]) -> Vec<CarriedColumn> {
         let Rows::Parquet(rows) = &mut self.rows else {
-            return named.into_iter().map(|(name, place)| CarriedColumn::of_cells(name, place)).collect();
+            let kind = |place: usize| types.get(place).copied().unwrap_or(CarriedType::TEXT);
+            let of = |(name, place)| CarriedColumn::of_type(name, place, kind(place));
+            return named.into_iter().map(of).collect();
         };
         rows.keep_arrays();
         let in_batch = rows.places_in_batch(&self.columns);
@@ -288,8 +296,26 @@ impl TableReader {
 
     #[cfg(not(feature = "parquet"))]
     #[expect(clippy::unused_self, reason = "the build with Parquet asks its rows")]
-    fn sources(&mut self, _: Vec<(String, usize)>) -> Vec<CarriedColumn> {
+    fn sources(&mut self, _: Vec<(String, usize)>, (): &()) -> Vec<CarriedColumn> {
         Vec::new()
+    }
+
+    #[cfg(not(feature = "parquet"))]
+    fn types(&mut self) -> Result<()> {
+        self.look_ahead(None, &mut |_, _| {})
+    }
+
+    /// The types of a table of JSON that can be read twice; of others none.
+    #[cfg(feature = "parquet")]
+    fn types(&mut self) -> Result<Vec<CarriedType>> {
+        let mut types: Vec<CarriedType> = Vec::new();
+        self.look_ahead(None, &mut |place, value| {
+            types.resize(types.len().max(place + 1), CarriedType::default());
+            if types[place] != CarriedType::TEXT {
+                types[place].add(&carried(value));
+            }
+        })?;
+        Ok(types)
     }
 
     /// Names of what no column had and could not be carried.
@@ -299,19 +325,18 @@ impl TableReader {
     }
 
     /// Reads a table of JSON that can be read twice for the keys of its later rows: up to the one that is
-    /// looked for, or all.
-    fn look_ahead(&mut self, wanted: Option<&str>) -> Result<()> {
+    /// looked for, or all. `see` is shown every value, as it is written, and its column.
+    fn look_ahead(&mut self, wanted: Option<&str>, see: &mut dyn FnMut(usize, &str)) -> Result<()> {
         let twice = self.source.path.as_ref().and_then(|path| std::fs::metadata(path).ok());
         if !matches!(self.rows, Rows::Json(_)) || !twice.is_some_and(|file| file.is_file()) {
             return Ok(());
         }
         let Self { rows: Rows::Json(mut rows), .. } = Self::open(&self.source)? else { return Ok(()) };
         let mut number = 1;
-        while let Some(keys) = rows.next_keys().map_err(|error| error.at(&self.name).row(number))? {
-            for key in keys {
-                if self.columns.place(&key).is_none() {
-                    self.columns.push(key);
-                }
+        while let Some(entries) = rows.next_entries().map_err(|error| error.at(&self.name).row(number))? {
+            for (key, value) in entries.0 {
+                let place = self.columns.place(&key).unwrap_or_else(|| self.columns.push(key));
+                see(place, value.get());
             }
             if wanted.is_some_and(|name| self.columns.place(name).is_some()) {
                 break;

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use crate::data::{Cell, FeatureColumns, Source, TableReader, TextColumn, read_labelled_features};
+use crate::data::{Cell, FeatureColumns, Source, Spellings, TableReader, TextColumn, read_labelled_features};
 use crate::embed::{Embedder, FeatureChoice, MadeWith, Progress, RowLayout, TextNotes, visit_rows};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fingerprint, TextKey};
@@ -86,6 +86,8 @@ pub struct Dataset {
     /// `cells[column][row]`, in the order of [`Columns::kept`]: the label's name ([`Cell::label`]), `None`
     /// where there is none.
     pub cells: Vec<Vec<Option<String>>>,
+    /// Per column, how its labels are written.
+    pub spellings: Vec<Spellings>,
     /// The texts, when they were asked for and the input has them.
     pub texts: Vec<String>,
     /// `[rows, width]`, row-major: of a stored row the places from `first` on, or a Parquet's vectors.
@@ -151,11 +153,15 @@ impl Dataset {
         let text = reader.text(text_column)?;
         let kept = columns.kept.iter().map(|name| reader.column(name)).collect::<Result<Vec<_>>>()?;
         let layout = Some(embedder.layout());
-        let mut dataset = Self { layout, cells: vec![Vec::new(); kept.len()], ..Self::default() };
+        let (cells, spellings) = (vec![Vec::new(); kept.len()], vec![Spellings::default(); kept.len()]);
+        let mut dataset = Self { layout, cells, spellings, ..Self::default() };
         let notes = visit_rows(embedder, &mut reader, text, strict, progress, &mut |_, visit| {
             dataset.keys.push(visit.key);
-            for (cells, &column) in dataset.cells.iter_mut().zip(&kept) {
-                cells.push(label(&visit.row.cells[column]));
+            let written = dataset.cells.iter_mut().zip(&mut dataset.spellings);
+            for ((cells, spellings), &column) in written.zip(&kept) {
+                let cell = &visit.row.cells[column];
+                spellings.add(cell);
+                cells.push(label(cell));
             }
             if columns.texts {
                 dataset.texts.push(visit.text.to_owned());
@@ -180,10 +186,41 @@ impl Dataset {
             .keys
             .unwrap_or_else(|| table.features.chunks_exact(table.width.max(1)).map(vector_key).collect());
         let cells = table.cells.iter().map(|cells| cells.iter().map(label).collect()).collect();
+        let spellings = table.cells.iter().map(|cells| {
+            let mut found = Spellings::default();
+            cells.iter().for_each(|cell| found.add(cell));
+            found
+        });
+        let spellings = spellings.collect();
         let texts = table.texts.unwrap_or_default();
         let notes = TextNotes { rows: keys.len() as u64, ..TextNotes::default() };
         let (features, width) = (table.features, table.width);
-        Ok(Self { keys, by_vector, cells, texts, features, width, notes, made_with, ..Self::default() })
+        Ok(Self {
+            keys,
+            by_vector,
+            cells,
+            spellings,
+            texts,
+            features,
+            width,
+            notes,
+            made_with,
+            ..Self::default()
+        })
+    }
+}
+
+/// Gives labels that one table of a training writes as texts and another (or the same) as numbers one name.
+pub fn name_alike(tables: &mut [&mut Dataset]) {
+    let columns = tables.first().map_or(0, |table| table.cells.len());
+    for column in 0..columns {
+        let mut spellings = Spellings::default();
+        tables.iter().for_each(|table| spellings.extend(&table.spellings[column]));
+        for cell in tables.iter_mut().flat_map(|table| &mut table.cells[column]) {
+            if let Some(name) = cell.as_deref().and_then(|label| spellings.name(label)) {
+                *cell = Some(name.to_owned());
+            }
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Show, TrainEvent, TrainRequest};
 use crate::classifier::TaskRows;
 use crate::data::{Classes, Contradictions, LabelSet, Part, Rare, split};
-use crate::dataset::{Columns, Dataset, Input};
+use crate::dataset::{Columns, Dataset, Input, name_alike};
 use crate::embed::{Embedder, Progress};
 use crate::error::{Error, Kind, Result};
 
@@ -36,12 +36,13 @@ impl Table {
             Some(path) => error.at(path),
             None => error,
         };
-        let mut classes: Vec<Classes> =
-            rows.cells.iter().map(|cells| Classes::count(&rows.keys, cells)).collect();
-        let checked = request.tasks.iter().zip(&classes).try_for_each(|(task, own)| own.check(task));
-        checked.map_err(place)?;
-        let valid = request.valid.as_ref().map(&mut load).transpose()?;
-        let test = request.test.as_ref().map(&mut load).transpose()?;
+        // What cannot be learned from is said before other tables are read.
+        count(&rows, request).map_err(place)?;
+        let mut valid = request.valid.as_ref().map(&mut load).transpose()?;
+        let mut test = request.test.as_ref().map(&mut load).transpose()?;
+        let others = [&mut valid, &mut test].into_iter().flatten();
+        name_alike(&mut [&mut rows].into_iter().chain(others).collect::<Vec<_>>());
+        let mut classes = count(&rows, request).map_err(place)?;
         for (number, (task, own)) in request.tasks.iter().zip(&mut classes).enumerate() {
             let others = [&valid, &test].into_iter().flatten();
             if !others.into_iter().any(|other| own.occur_in(&other.cells[number])) {
@@ -91,6 +92,13 @@ impl Table {
     pub fn classes_by_task(&self, request: &TrainRequest) -> BTreeMap<String, Classes> {
         request.tasks.iter().cloned().zip(self.classes.iter().cloned()).collect()
     }
+}
+
+/// Counts every task's classes, which must be two at least.
+fn count(rows: &Dataset, request: &TrainRequest) -> Result<Vec<Classes>> {
+    let classes: Vec<Classes> = rows.cells.iter().map(|cells| Classes::count(&rows.keys, cells)).collect();
+    request.tasks.iter().zip(&classes).try_for_each(|(task, own)| own.check(task))?;
+    Ok(classes)
 }
 
 /// Where the rows of other files begin, and what these are called.
