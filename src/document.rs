@@ -20,9 +20,9 @@ pub fn json<T: DeserializeOwned>(bytes: &[u8], kind: Kind, what: &str) -> Result
         if error.is_data() {
             return described(Error::new(kind, what), &path, &without_place(&error.to_string()));
         }
-        broken_json(kind, what, &error)
+        broken_json(kind, what, bytes, &error)
     })?;
-    reader.end().map(|()| value).map_err(|error| broken_json(kind, what, &error))
+    reader.end().map(|()| value).map_err(|error| broken_json(kind, what, bytes, &error))
 }
 
 /// Reads TOML, as [`json`] does JSON.
@@ -42,10 +42,26 @@ pub fn toml<T: DeserializeOwned>(text: &str, kind: Kind, what: &str) -> Result<T
     })
 }
 
-fn broken_json(kind: Kind, what: &str, error: &serde_json::Error) -> Error {
+fn broken_json(kind: Kind, what: &str, bytes: &[u8], error: &serde_json::Error) -> Error {
     let why = if error.is_eof() { "it ends too early".to_owned() } else { without_place(&error.to_string()) };
     let (line, column) = (error.line(), error.column());
+    if let Some(number) = odd_number(bytes, error) {
+        return Error::new(kind, what)
+            .found(format!("{number} in line {line}"))
+            .expected("a number that JSON has, or null");
+    }
     Error::new(kind, what).found(format!("no JSON in line {line}, column {column} ({why})")).expected("JSON")
+}
+
+/// The number at which reading ended, which JSON does not have, though Python writes it; or which is too large.
+fn odd_number(bytes: &[u8], error: &serde_json::Error) -> Option<&'static str> {
+    if error.to_string().starts_with("number out of range") {
+        return Some("a number that is too large");
+    }
+    let line = bytes.split(|byte| *byte == b'\n').nth(error.line().checked_sub(1)?)?;
+    let near = &line[error.column().saturating_sub(2).min(line.len())..];
+    let is_near = |odd: &&str| near.windows(odd.len()).take(2).any(|own| own == odd.as_bytes());
+    ["NaN", "Infinity", "-Infinity"].into_iter().find(is_near)
 }
 
 /// What does not fit, in plain words: `message` is serde's, about the value at `path`.
@@ -236,6 +252,10 @@ mod tests {
             (with(r#""rate": 1"#), r#"field "rate": it is wrong: found the field twice"#),
             (with(r#""how": "odd""#), r#"field "how": it is wrong: found "odd", expected fast or slow"#),
             ("{\"rate\": 1,\n nonsense".to_owned(), "it is wrong: found no JSON in line 2, column 2"),
+            (whole("NaN", "2", "[]", "{}"), "found NaN in line 1"),
+            (whole("Infinity", "2", "[]", "{}"), "found Infinity in line 1"),
+            (whole("-Infinity", "2", "[]", "{}"), "Infinity in line 1"),
+            (whole("1e400", "2", "[]", "{}"), "found a number that is too large in line 1"),
             ("{\"rate\": 1".to_owned(), "it ends too early"),
             (whole("1", "2", "[]", "{}") + "}", "found no JSON in line 1"),
         ] {

@@ -160,6 +160,12 @@ impl Error {
         self.part("column", name)
     }
 
+    /// It is about a table's header.
+    #[must_use]
+    pub fn header(self) -> Self {
+        self.part("the header", "")
+    }
+
     /// The field of a document (JSON, TOML) it is about.
     #[must_use]
     pub fn field(self, name: impl Into<String>) -> Self {
@@ -238,7 +244,10 @@ impl fmt::Display for Error {
         let mut place = Vec::new();
         place.extend(path.as_ref().map(|path| path.display().to_string()));
         place.extend(row.map(|row| format!("row {row}")));
-        place.extend(part.as_ref().map(|(what, name)| format!("{what} {name:?}")));
+        place.extend(part.as_ref().map(|(what, name)| match name.as_str() {
+            "" if *what == "the header" => (*what).to_owned(),
+            name => format!("{what} {}", quoted(name)),
+        }));
         if !place.is_empty() {
             write!(f, "{}: ", place.join(", "))?;
         }

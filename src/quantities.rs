@@ -34,6 +34,12 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
+/// A number of things, by the word for one: `1 row`, `2,410 rows`.
+#[must_use]
+pub fn counted(number: u64, one: &str) -> String {
+    format!("{} {one}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
 /// Seconds: `0.4 s`, `12 s`, `3 min 20 s`, `1 h 05 min`.
 #[must_use]
 pub fn duration(seconds: f64) -> String {

@@ -142,7 +142,7 @@ impl Thing {
             return Ok(Self::EmptyFile);
         }
         match Self::of_start(&start) {
-            Some(Self::Zip) => return Ok(if names_bundle(&file)? { Self::Bundle } else { Self::Zip }),
+            Some(Self::Zip) => return zip_by_its_entries(&file),
             Some(thing) => return Ok(thing),
             None => {}
         }
@@ -222,7 +222,11 @@ impl Thing {
             (Self::Compressed(_, command), _) if place == "-" => {
                 format!("unpack it on the way: `{command}c FILE | frosthead …`")
             }
-            (Self::Compressed(_, command), _) => format!("unpack it first: `{command}k {place}`"),
+            (Self::Compressed(name, command), _) => match is_called(name, place) {
+                true => format!("unpack it first: `{command}k {place}`"),
+                // These programs refuse a file of another name.
+                false => format!("unpack it first: `{command}c {place} > UNPACKED`"),
+            },
             (Self::Foreign("a spreadsheet"), _) => {
                 "save it as CSV (UTF-8) in the program it was made with".to_owned()
             }
@@ -409,13 +413,33 @@ fn zip(start: &[u8]) -> Thing {
     }
 }
 
-/// Whether a ZIP archive has an entry that only bundles have: it may have been packed anew.
-fn names_bundle(file: &std::fs::File) -> std::io::Result<bool> {
+/// What an archive is whose first entry does not tell: by the names at its end.
+fn zip_by_its_entries(file: &std::fs::File) -> std::io::Result<Thing> {
     let length = file.metadata()?.len();
     let looked_at = length.min(END);
     let mut end = vec![0; usize::try_from(looked_at).unwrap_or(0)];
     file.read_exact_at(&mut end, length - looked_at)?;
-    Ok(end.windows(15).any(|own| own == b"model.onnx.data"))
+    let names = |name: &[u8]| end.windows(name.len()).any(|own| own == name);
+    Ok(if names(b"model.onnx.data") {
+        Thing::Bundle
+    } else if names(b"xl/workbook") {
+        Thing::Foreign("a spreadsheet")
+    } else {
+        Thing::Zip
+    })
+}
+
+/// Whether a file's name ends as its program wants it.
+fn is_called(packed: &str, place: &str) -> bool {
+    let endings: &[&str] = match packed {
+        "gzip" => &[".gz"],
+        "Zstandard" => &[".zst"],
+        "xz" => &[".xz"],
+        "lz4" => &[".lz4"],
+        "compress" => &[".Z"],
+        _ => &[".bz2"],
+    };
+    endings.iter().any(|ending| place.ends_with(ending))
 }
 
 /// Whether bytes, of which the last may be cut off, are UTF-8 without control characters of another world.

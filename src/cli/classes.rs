@@ -105,7 +105,7 @@ fn say_contradictions(terminal: &Terminal, task: &str, classes: &Classes) {
     let examples = found.examples.iter().map(example).collect::<Vec<_>>().join("; ");
     let more = if found.texts > found.examples.len() as u64 { "; …" } else { "" };
     terminal.warn(format!(
-        "{task}: {} with contradicting labels ({} rows): {examples}{more}",
+        "{task}: {} with contradicting labels ({}): {examples}{more}",
         if found.texts == 1 {
             "1 text stands more than once,".to_owned()
         } else {

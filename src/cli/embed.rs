@@ -11,6 +11,7 @@ use super::terminal::{Terminal, grouped};
 use crate::data::Format;
 use crate::embed::{EmbedRequest, Embedded, FeatureChoice, embed_file};
 use crate::error::{Error, Kind, Result};
+use crate::quantities::counted;
 
 /// Compute the sentence embeddings of a table of texts, once, and write them to Parquet.
 #[derive(Debug, Args)]
@@ -77,11 +78,11 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
             terminal.notes(&summary.notes, long, max_length);
             terminal.left_out(&summary.left_out);
             terminal.say(format!(
-                "{}: {} rows of {} numbers ({} texts computed, {} from the store)",
+                "{}: {} of {} numbers ({} computed, {} from the store)",
                 arguments.out.display(),
-                grouped(summary.notes.rows),
+                counted(summary.notes.rows, "row"),
                 grouped(summary.dimensions as u64),
-                grouped(summary.computed),
+                counted(summary.computed, "text"),
                 grouped(summary.reused)
             ));
         }

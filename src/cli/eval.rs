@@ -16,10 +16,10 @@ use crate::classifier::run::SplitRows;
 use crate::data::{Format, RecordFormat, RecordValue, RecordWriter, write_atomically};
 use crate::dataset::{Columns, Dataset};
 use crate::embed::covering;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, quoted};
 use crate::evaluate::{Evaluation, Evaluator, Rows, Seen};
 use crate::metrics::{Coverage, LabelMetrics, TaskMetrics};
-use crate::quantities::with_error;
+use crate::quantities::{counted, with_error};
 
 /// Labels that training never saw, of each task, which are named.
 const NAMED: usize = 10;
@@ -286,15 +286,15 @@ fn unseen_labels(task: &str, metrics: &TaskMetrics) -> String {
     let mut text = String::new();
     for own in unseen.iter().take(NAMED) {
         text += &format!(
-            "{task}: training never saw the label {:?}: {} rows, counted as wrong (in macro-F1 with an F1 of 0)\n",
-            own.label,
-            grouped(own.rows)
+            "{task}: training never saw the label {}: {}, counted as wrong (in macro-F1 with an F1 of 0)\n",
+            quoted(&own.label),
+            counted(own.rows, "row")
         );
     }
     let (more, rows) =
         unseen.iter().skip(NAMED).fold((0, 0), |(more, rows), own| (more + 1, rows + own.rows));
     if more > 0 {
-        text += &format!("{task}: {more} more labels that training never saw: {} rows\n", grouped(rows));
+        text += &format!("{task}: {more} more labels that training never saw: {}\n", counted(rows, "row"));
     }
     text
 }

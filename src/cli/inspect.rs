@@ -13,6 +13,7 @@ use crate::bundle::PublicKey;
 use crate::classifier::run::Recipe;
 use crate::error::{Error, Kind};
 use crate::inspect::{BundleDescription, Description, HeadDescription, describe};
+use crate::quantities::counted;
 
 /// Say what a backbone, a run or a bundle is.
 #[derive(Debug, Args)]
@@ -125,11 +126,11 @@ fn of_bundle(bundle: &BundleDescription) -> Vec<(&'static str, String)> {
     }
     lines.push(("long texts", manifest.long.to_string()));
     lines.extend(manifest.refits.iter().map(|refit| {
-        let tasks = refit.tasks.iter().map(|(task, rows)| format!("{task} on {} rows", grouped(*rows)));
+        let tasks = refit.tasks.iter().map(|(task, rows)| format!("{task} on {}", counted(*rows, "row")));
         ("fitted anew", format!("{} (from {})", tasks.collect::<Vec<_>>().join(", "), refit.from.short()))
     }));
     if bundle.validation_rows > 0 {
-        lines.push(("validation", format!("features of {} rows", grouped(bundle.validation_rows as u64))));
+        lines.push(("validation", format!("features of {}", counted(bundle.validation_rows as u64, "row"))));
     }
     let heads = bundle.heads.iter().zip(&manifest.tasks).zip(&bundle.calibration);
     lines.extend(heads.map(|((head, task), calibration)| {

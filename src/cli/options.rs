@@ -15,7 +15,7 @@ use crate::classifier::{Model, open_trusted_backbone};
 use crate::data::{Delimiter, Format, Quoting, Reading, Source, TextColumn, TextEncoding};
 use crate::embed::{EmbedOptions, Embedder, MemoryPlan, StoredLayers};
 use crate::error::{Error, Kind, Result};
-use crate::quantities::{MemorySize, date};
+use crate::quantities::{MemorySize, counted, date};
 use crate::runtime::{Device, Load, Runtime, RuntimeOptions};
 use crate::store::default_root;
 use crate::tokens::{LongTexts, WindowOptions};
@@ -375,9 +375,10 @@ fn check_space(embedder: &Embedder, rows: u64, root: &Path, terminal: &Terminal)
     let (need, free) = embedder.space(rows, root)?;
     let stored = embedder.stored();
     terminal.say(format!(
-        "feature store {}: {stored} texts stored; up to {} for {rows} rows, {} free",
+        "feature store {}: {stored} texts stored; up to {} for {}, {} free",
         root.display(),
         bytes(need),
+        counted(rows, "row"),
         bytes(free)
     ));
     let (missing, _) = embedder.space(rows.saturating_sub(stored), root)?;

@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::heartbeat::Heartbeat;
 use crate::data::Source;
 use crate::embed::{Progress, TextNotes};
-use crate::error::Error;
+use crate::error::{Error, quoted};
 pub(crate) use crate::quantities::{bytes, grouped};
 use crate::store::Damage;
 use crate::tokens::{LongTexts, Truncation, WindowOptions};
@@ -218,7 +218,7 @@ impl Terminal {
     /// Warns of keys that the output has no columns for.
     pub(crate) fn left_out(&self, names: &BTreeSet<String>) {
         if !names.is_empty() {
-            let names: Vec<String> = names.iter().take(5).map(|name| format!("{name:?}")).collect();
+            let names: Vec<String> = names.iter().take(5).map(|name| quoted(name)).collect();
             self.warn(format!(
                 "keys that the first row has not are not in the output: {}; give a file, or a first row with every key",
                 names.join(", ")

@@ -15,6 +15,7 @@ use crate::data::{Format, Source};
 use crate::dataset::Input;
 use crate::error::{Error, Kind, Result};
 use crate::heads::{FitOptions, FitReport};
+use crate::quantities::counted;
 use crate::train::{
     Drift, FeatureRequest, RunMetrics, TrainRequest, TrainSummary, Trained, train, trains_layers,
 };
@@ -208,8 +209,8 @@ pub(super) fn sources<'r>(request: &'r TrainRequest) -> Vec<&'r Source> {
 pub(super) fn say_rows(terminal: &Terminal, metrics: &RunMetrics) {
     let sizes = &metrics.sizes;
     terminal.say(format!(
-        "{} rows: {} train, {} validation, {} test{}",
-        grouped(sizes.rows),
+        "{}: {} train, {} validation, {} test{}",
+        counted(sizes.rows, "row"),
         grouped(sizes.train),
         grouped(sizes.valid),
         grouped(sizes.test),
@@ -220,7 +221,11 @@ pub(super) fn say_rows(terminal: &Terminal, metrics: &RunMetrics) {
         }
     ));
     for (task, rows) in metrics.unlabelled.iter().filter(|(_, rows)| **rows > 0) {
-        terminal.say(format!("{task}: {} rows without a label were left out of this task", grouped(*rows)));
+        terminal.say(format!(
+            "{task}: {} without a label {} left out of this task",
+            counted(*rows, "row"),
+            if *rows == 1 { "was" } else { "were" }
+        ));
     }
 }
 
@@ -304,8 +309,8 @@ pub(super) fn say_fits(terminal: &Terminal, fits: &[FitReport]) {
     for FitReport { task, width, rows, alpha, loss, gradient_norm, tolerance, converged, seconds, .. } in fits
     {
         terminal.say(format!(
-            "{task}: fitted on {} rows of {} numbers in {seconds:.1} s, alpha {alpha}, loss {loss:.2}, gradient {gradient_norm:.2e} ({} {tolerance:.1e})",
-            grouped(*rows),
+            "{task}: fitted on {} of {} numbers in {seconds:.1} s, alpha {alpha}, loss {loss:.2}, gradient {gradient_norm:.2e} ({} {tolerance:.1e})",
+            counted(*rows, "row"),
             grouped(*width as u64),
             if *converged { "within" } else { "NOT within" }
         ));

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization as _;
 
 use super::labels::{LabelSet, Rare};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, quoted};
 use crate::fingerprint::TextKey;
 
 /// From so many labelled rows on, of which so many in a hundred have a label of their own, a column is not
@@ -105,12 +105,18 @@ impl Classes {
     pub fn check(&self, task: &str) -> Result<()> {
         let wrong =
             |what: &str| Error::new(Kind::Table, what).column(task).expected("at least two different labels");
-        let dropped = format!("{} rows of classes with a single one were kept out", self.kept_out);
+        let dropped = match self.kept_out {
+            1 => "1 row of a class with a single one was kept out".to_owned(),
+            rows => format!("{rows} rows of classes with a single one were kept out"),
+        };
         let error = match (self.rows.len(), self.rows.first_key_value()) {
             (0, _) if self.kept_out > 0 => wrong("every class of the task has a single row").found(dropped),
             (0, _) => wrong("the task has no labels"),
             (1, Some((label, rows))) => {
-                let all = format!("{label:?} in all {rows} rows");
+                let all = match rows {
+                    1 => format!("{} in the only row", quoted(label)),
+                    rows => format!("{} in all {rows} rows", quoted(label)),
+                };
                 let found = if self.kept_out > 0 { format!("{all}; {dropped}") } else { all };
                 wrong("the task's labels are all the same").found(found)
             }
@@ -289,7 +295,7 @@ mod tests {
         classes.keep_out_single(&mut cells(&["a", "a", "b"]));
         refused(
             classes.check("mood"),
-            &["all the same", "1 rows of classes with a single one", "--rare train"],
+            &["all the same", "1 row of a class with a single one", "--rare train"],
         );
     }
 

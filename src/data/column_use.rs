@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, quoted};
 
 /// What a column is wanted for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,18 +77,18 @@ impl Columns {
     pub fn ask(&mut self, name: &str) -> Result<usize> {
         if self.twice.iter().any(|twice| twice == name) {
             return Err(Error::new(Kind::Table, "two columns have the same name")
-                .found(format!("{name:?}"))
+                .found(quoted(name))
                 .help("rename one of them"));
         }
         let Some(place) = self.place(name) else {
             let plain = |name: &str| name.trim().to_lowercase();
             let similar = self.names.iter().find(|other| plain(other) == plain(name));
             return Err(Error::new(Kind::Table, "there is no such column")
-                .found(format!("{name:?}"))
+                .found(quoted(name))
                 .expected(format!("one of {}", self.names.join(", ")))
                 .help(similar.map_or_else(
                     || "check the name; --text names the text column, --task a label column".to_owned(),
-                    |other| format!("say {other:?}, white space and case as in the table"),
+                    |other| format!("say {}, white space and case as in the table", quoted(other)),
                 )));
         };
         self.uses[place] = Use::Asked;

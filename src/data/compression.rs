@@ -38,6 +38,7 @@ pub(super) fn unpacked(input: Box<dyn BufRead>, path: Option<&Path>) -> Result<B
     }
     // What is packed twice is not unpacked twice.
     match Thing::of_start(&head) {
+        Some(Thing::Zip) => Err(path.map_or(Thing::Zip, Thing::of).instead_of(Wanted::Table, path)),
         Some(thing) => Err(thing.instead_of(Wanted::Table, path)),
         None => Ok(input),
     }

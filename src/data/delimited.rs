@@ -38,7 +38,7 @@ pub(super) struct Delimited {
 impl Delimited {
     /// Reads the header: the names of the columns.
     pub fn open(reader: Box<dyn BufRead>, dialect: Dialect) -> Result<(Vec<String>, Self)> {
-        let in_header = |error: Error| error.column("(header)");
+        let in_header = Error::header;
         let is_whole = |head: &[u8]| head.contains(&b'\n') || head.len() >= LONGEST_HEADER;
         let (head, reader) = peek(reader, is_whole).map_err(in_header)?;
         let mut lines = head.split(|byte| matches!(byte, b'\n' | b'\r')).filter(|line| !line.is_empty());
@@ -322,7 +322,7 @@ mod tests {
         refused("a,b\rc,\"d\re\"\rf,\"g", CSV, &["line 4 is never closed"]);
         refused("a,b\nc,\"", CSV, &["line 2 is never closed"]);
         refused("a,b\n\nc,\"d\"\"", CSV, &["line 3 is never closed"]);
-        refused("\"a,b\nc,d\n", CSV, &["line 1 is never closed", "(header)"]);
+        refused("\"a,b\nc,d\n", CSV, &["the header: the quote", "line 1 is never closed"]);
         refused("a,b\nc,\"d\n", TRUSTED, &["line 2 is never closed"]);
         reads("text\n\"bad screen\nx\n", UNQUOTED, &[&["text"], &["\"bad screen"], &["x"]]);
     }

@@ -7,9 +7,7 @@ use std::io::{self, BufRead, Read};
 use std::ops::Range;
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
-use encoding_rs::{
-    Decoder, DecoderResult, Encoding, ISO_2022_JP, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252,
-};
+use encoding_rs::{Decoder, DecoderResult, Encoding, ISO_2022_JP, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
 use memchr::memchr_iter;
 
 use super::compression::peek;
@@ -578,7 +576,9 @@ mod tests {
             ("text\na\n", ["UTF-32LE", "UTF-32BE"]),
             ("text 😀\na\n", ["UTF-32LE", "UTF-32BE"]),
         ] {
-            for (bytes, name) in [u32::to_le_bytes as fn(u32) -> [u8; 4], u32::to_be_bytes].into_iter().zip(names) {
+            for (bytes, name) in
+                [u32::to_le_bytes as fn(u32) -> [u8; 4], u32::to_be_bytes].into_iter().zip(names)
+            {
                 let bytes: Vec<u8> = text.chars().flat_map(|character| bytes(character.into())).collect();
                 refused(&bytes, "", &["UTF-32", &format!("iconv -f {name} -t UTF-8")]);
             }

@@ -33,7 +33,7 @@ use super::output::parent;
 pub(super) use super::parquet_table::Origin;
 use super::parquet_table::{ParquetFile, ParquetRows};
 use super::table::{Row, empty_table};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, quoted};
 use crate::fingerprint::TextKey;
 
 /// The column of the texts' hashes.
@@ -475,7 +475,7 @@ fn text_key(cell: &Cell) -> Result<TextKey> {
     cell.as_str().and_then(TextKey::parse).ok_or_else(|| {
         Error::new(Kind::Table, "this is not a text's hash")
             .column(TEXT_HASH)
-            .found(format!("{:?}", cell.as_str().unwrap_or("null")))
+            .found(quoted(cell.as_str().unwrap_or("null")))
             .expected("32 hexadecimal digits, as `frosthead embed` writes them")
     })
 }

@@ -127,6 +127,10 @@ impl Source {
             let path = PathBuf::from(argument);
             let of_path = || {
                 Format::of_path(&path).map_err(|unknown| match Thing::of(&path) {
+                    Thing::Parquet => unknown.help("it is Parquet: say --format parquet"),
+                    packed @ Thing::Compressed(..) if packed.may_be_table() => {
+                        unknown.found(format!("{packed} that does not say in its name what it holds"))
+                    }
                     thing if thing.may_be_table() => unknown,
                     thing => thing.instead_of(Wanted::Table, Some(&path)),
                 })

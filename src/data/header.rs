@@ -2,7 +2,7 @@
 //!
 //! Refuses lines that look like the header of another table.
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, quoted};
 
 /// The column that holds the texts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +20,7 @@ impl TextColumn {
     pub(super) fn explain(&self, error: Error) -> Error {
         let Some(from) = &self.from else { return error };
         error
-            .found(format!("{:?}, {from}", self.name))
+            .found(format!("{}, {from}", quoted(&self.name)))
             .help("say --text COLUMN, with the column that holds the texts")
     }
 }
@@ -72,8 +72,9 @@ impl Header {
     pub fn doubt(&self, name: &str) -> Option<String> {
         let first = self.presumed.as_deref().filter(|first| *first == name)?;
         Some(format!(
-            "{}: the first line, {first:?}, is the name of the text column, and was read as a text; --format csv reads it as a header",
-            self.table
+            "{}: the first line, {}, is the name of the text column, and was read as a text; --format csv reads it as a header",
+            self.table,
+            quoted(first)
         ))
     }
 
@@ -93,7 +94,7 @@ impl Header {
         Err(Error::new(Kind::Table, "this begins like the header of a table, not like a text")
             .at(&self.table)
             .row(1)
-            .found(format!("{first:?}, with the text column {name:?} in it"))
+            .found(format!("{}, with the text column {} in it", quoted(first), quoted(name)))
             .expected("one text a line")
             .help(format!(
                 "say --format {format}; --format lines reads every line as a text, whatever it is"

@@ -80,7 +80,8 @@ impl Joined {
     }
 
     fn refused(&self, columns: &[String], place: usize) -> Error {
-        let value = self.values.iter().find(|(column, _)| *column == place).and_then(|(_, all)| all[0].as_deref());
+        let value =
+            self.values.iter().find(|(column, _)| *column == place).and_then(|(_, all)| all[0].as_deref());
         let value = String::from_utf8_lossy(value.unwrap_or_default()).into_owned();
         let message = format!(
             "the quote that opens a cell in line {} is closed in line {}, but these lines look like rows: {} stands in the \
@@ -232,7 +233,8 @@ impl Column {
 /// A number, a date, a time.
 fn is_number(value: &[u8]) -> bool {
     let digits = value.iter().any(u8::is_ascii_digit);
-    digits && value.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b':' | b'/' | b'+'))
+    digits
+        && value.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b':' | b'/' | b'+'))
 }
 
 #[cfg(test)]

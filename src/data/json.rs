@@ -124,19 +124,19 @@ impl JsonRows {
     fn no_array(&mut self) -> Result<Error> {
         self.object.clear();
         let whole = self.take_object(FIRST_OBJECT)?;
+        let one_line = !self.object.contains(&b'\n');
         if whole && self.peek()? == Some(b'{') {
-            return Ok(Error::new(
-                Kind::Table,
-                "these are JSON lines (objects one after another), not one JSON array",
-            )
-            .help("say --format jsonl"));
+            let what = "these are JSON lines (objects one after another), not one JSON array";
+            let one_each = "make it one object a line (jq -c . FILE > rows.jsonl) and say --format jsonl";
+            let help = if one_line { "say --format jsonl" } else { one_each };
+            return Ok(Error::new(Kind::Table, what).help(help));
         }
+        let only =
+            if one_line { "say --format jsonl" } else { "write it on one line: jq -c . FILE > rows.jsonl" };
         let keys = std::str::from_utf8(&self.object)
             .ok()
             .and_then(|object| serde_json::from_str::<Entries<'_>>(object).ok())
-            .map(|entries| {
-                entries.keys().take(5).map(quoted).collect::<Vec<_>>().join(", ")
-            });
+            .map(|entries| entries.keys().take(5).map(quoted).collect::<Vec<_>>().join(", "));
         let found = match keys {
             Some(keys) => format!("one object, with the keys {keys}"),
             None => format!("one object: {}", excerpt(&String::from_utf8_lossy(&self.object))),
@@ -144,7 +144,9 @@ impl JsonRows {
         Ok(Error::new(Kind::Table, "the JSON is not a list of rows")
             .found(found)
             .expected("an array of objects: [{\"text\": …}, …]")
-            .help("take the array out of the object (jq .KEY FILE > rows.json); if the object is the only row, say --format jsonl"))
+            .help(format!(
+                "take the array out of the object (jq .KEY FILE > rows.json); if the object is the only row, {only}"
+            )))
     }
 
     /// Reads the next object into `object`; false at the end.
@@ -298,7 +300,38 @@ impl JsonRows {
         Err(self.broken(&what).column(twice.column()).help("leave one of the two out"))
     }
 
+    /// What a row is that is not JSON, in words for what people have.
     fn unparsable(&self, object: &str, source: &serde_json::Error) -> Error {
+        let text = object.trim();
+        let known = if text
+            .strip_suffix(',')
+            .is_some_and(|object| serde_json::from_str::<Entries<'_>>(object).is_ok())
+        {
+            Some((
+                "a comma stands behind the object, as in an array",
+                "take the commas at the ends of the lines out; or put [ in front and ] behind all rows, without a comma behind the \
+                 last, and say --format json",
+            ))
+        } else if text.starts_with("{'") {
+            Some((
+                "the keys are in single quotes: this is how Python prints, and not JSON",
+                "write the rows with Python's json.dumps",
+            ))
+        } else if self.layout == Layout::Lines
+            && self.begins == 1
+            && !text.starts_with(['{', '['])
+            && source.is_syntax()
+        {
+            Some((
+                "this is not a JSON object, nor are these JSON lines",
+                "if it is a table of separated values, say --format csv; if every line is a text, --format lines",
+            ))
+        } else {
+            None
+        };
+        if let Some((what, help)) = known {
+            return self.broken(what).found(excerpt(object)).expected("{\"text\": …}").help(help);
+        }
         if source.is_data() {
             return self
                 .broken("the row is not a JSON object")

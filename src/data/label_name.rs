@@ -206,9 +206,14 @@ mod tests {
         }
         let mut both = of(&[number("2.5"), number("1.100"), Cell::Bool(true), Cell::Null]);
         both.extend(&texts);
-        for (label, name) in
-            [("2.50", Some("2.5")), ("2.5", None), ("True", Some("true")), ("1.10", None), ("1.1", None), ("a", None)]
-        {
+        for (label, name) in [
+            ("2.50", Some("2.5")),
+            ("2.5", None),
+            ("True", Some("true")),
+            ("1.10", None),
+            ("1.1", None),
+            ("a", None),
+        ] {
             assert_eq!(both.name(label), name, "{label}");
         }
     }

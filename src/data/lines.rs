@@ -46,13 +46,21 @@ fn refuse_json(first: &str) -> Result<()> {
     if serde_json::from_str::<Map<String, Value>>(line).is_ok() {
         return Err(wrong("these are JSON lines").found(excerpt(line)).help(lines_help));
     }
-    if line == "[" || line == "{" || line.starts_with("[{\"") {
-        return Err(wrong("this is JSON over several lines, or an array").found(excerpt(line)).help(
-            "make it one object a line (`jq -c '.[]'` does it) and say --format jsonl; --format lines reads every line as a text, \
+    let (what, help) = if line == "[" || line.starts_with("[{\"") {
+        (
+            "this is a JSON array",
+            "say --format json; --format lines reads every line as a text, whatever it is",
+        )
+    } else if line == "{" {
+        (
+            "this is JSON over several lines",
+            "make it one object a line (`jq -c .` does it) and say --format jsonl; --format lines reads every line as a text, \
              whatever it is",
-        ));
-    }
-    Ok(())
+        )
+    } else {
+        return Ok(());
+    };
+    Err(wrong(what).found(excerpt(line)).help(help))
 }
 
 /// The start of a line, for a message.

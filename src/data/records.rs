@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use super::cell::{Cell, json_text};
 use super::format::names_compressed;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, quoted};
 
 /// How results are written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -221,7 +221,7 @@ fn fits_tsv(cell: &[u8]) -> Result<()> {
         Kind::Table,
         "a cell of the output holds a tab or a line end, which TSV has no way to say",
     )
-    .found(format!("{:?}", String::from_utf8_lossy(cell).chars().take(60).collect::<String>()))
+    .found(quoted(&String::from_utf8_lossy(cell).chars().take(60).collect::<String>()))
     .help("write CSV or JSON lines: --out with .csv or .jsonl, or --output-format csv or jsonl"))
 }
 
@@ -234,7 +234,7 @@ fn begin_entry(line: &mut Vec<u8>, key: &str) {
 
 fn twice(name: &str) -> Error {
     Error::new(Kind::Table, "the output would have two columns of the same name")
-        .found(format!("{name:?}"))
+        .found(quoted(name))
         .help("give the tasks and labels names that are not each other's")
 }
 

@@ -18,7 +18,7 @@ use crate::dataset::Dataset;
 use crate::error::{Error, Kind, Result};
 use crate::heads::{FeatureView, Head};
 use crate::metrics::{Coverage, TaskMetrics, coverage};
-use crate::quantities::grouped;
+use crate::quantities::{counted, grouped};
 
 /// Which rows to measure on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -110,14 +110,14 @@ impl fmt::Display for Seen {
         else {
             return write!(
                 f,
-                "{} rows; which of them it was trained on is not known, so none can be called unseen",
-                grouped(self.total)
+                "{}; which of them it was trained on is not known, so none can be called unseen",
+                counted(self.total, "row")
             );
         };
         write!(
             f,
-            "{} rows: {} were trained on, {} used for validation, {} are the run's test rows, {} are new",
-            grouped(*total),
+            "{}: {} were trained on, {} used for validation, {} are the run's test rows, {} are new",
+            counted(*total, "row"),
             grouped(*train),
             grouped(*valid),
             grouped(*test),

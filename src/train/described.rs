@@ -7,7 +7,7 @@ use super::TrainRequest;
 use super::features::TaskView;
 use crate::data::{LabelSet, Source, TableReader};
 use crate::embed::Embedder;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, quoted};
 use crate::fingerprint::TextKey;
 use crate::heads::Head;
 
@@ -46,7 +46,7 @@ pub(super) fn described_heads(
                 Some(described) => described.get(&(task.clone(), label.clone())).cloned().ok_or_else(|| {
                     Error::new(Kind::Table, "a label has no description")
                         .column(task)
-                        .found(format!("{label:?}"))
+                        .found(quoted(label))
                         .expected("a row `task,label,text` for every label in --label-text")
                 }),
             })

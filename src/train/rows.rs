@@ -7,7 +7,7 @@ use crate::classifier::TaskRows;
 use crate::data::{Classes, Contradictions, LabelSet, Part, Rare, split};
 use crate::dataset::{Columns, Dataset, Input, name_alike};
 use crate::embed::{Embedder, Progress};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, quoted};
 
 /// All rows with their features, labels and parts.
 pub(super) struct Table {
@@ -75,11 +75,13 @@ impl Table {
             classes.untrained =
                 classes.rows.keys().filter(|own| labels.index(own).is_none()).cloned().collect();
             if labels.names().len() < 2 {
-                let label =
-                    labels.names().first().map_or_else(|| "none".to_owned(), |label| format!("{label:?}"));
+                let label = labels.names().first().map_or_else(|| "none".to_owned(), |label| quoted(label));
                 return Err(Error::new(Kind::Table, "the training rows have too few labels to tell apart")
                     .column(task)
-                    .found(format!("{label} in {} training rows", trained.count()))
+                    .found(match trained.count() {
+                        1 => format!("{label} in 1 training row"),
+                        rows => format!("{label} in {rows} training rows"),
+                    })
                     .expected("at least two different labels")
                     .help("the texts of the other classes are among the test or validation rows: give more texts"));
             }

@@ -215,7 +215,7 @@ fn classes_are_printed_with_their_counts_and_what_looks_wrong_is_named() {
             "animal: 5 classes by rows: \"cat\" 31, \"dog\" 31",
             "differ only by white space, case or Unicode form",
             "\"Cat \" (2) and \"cat\" (31)",
-            "\"cafe\\u{301}\" (1) and \"café\" (1)",
+            "\"cafe<U+0301>\" (1) and \"café\" (1)",
             "1 text stands more than once, with contradicting labels (3 rows): row 1 \"cat\" and row 65 \"dog\"",
         ],
     );

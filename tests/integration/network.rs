@@ -642,7 +642,7 @@ fn a_label_of_the_test_file_that_training_never_saw_counts_as_wrong() {
     let out = directory.path().join("out");
     let more = ["--freeze", "backbone:0-4", "--epochs", "1", "--test", text(&test)];
     let finished = train(&data, &out, &more).success();
-    let line = "sentiment: training never saw the label \"happy\": 1 rows, counted as wrong";
+    let line = "sentiment: training never saw the label \"happy\": 1 row, counted as wrong";
     assert!(finished.stdout.contains(line), "{}", finished.stdout);
     assert_eq!(json(&out.join("metrics.json"))["tasks"]["sentiment"]["accuracy"], 0.0);
 }

@@ -162,7 +162,7 @@ fn test_and_validation_rows_may_come_from_files_of_their_own() {
     // A label that training never saw is named, and counts as wrong.
     std::fs::write(directory.path().join("odd.csv"), "text,domain\nhello there,podcast\n").unwrap();
     let odd = directory.path().join("odd.csv");
-    let named = "domain: training never saw the label \"podcast\": 1 rows, counted as wrong";
+    let named = "domain: training never saw the label \"podcast\": 1 row, counted as wrong";
     let eval = frosthead(&["eval", text(&odd), "--model", text(&out)]).success();
     assert!(eval.stdout.contains(named), "{}", eval.stdout);
     let arguments = ["train", &training, "--backbone", backbone(), "--task", "domain", "--test", text(&odd)];

@@ -210,18 +210,147 @@ fn encodings_are_recognised_or_advised_and_the_advice_works() {
     place.embed(&broken, &["--encoding", "utf-9"]).fails_with(&["utf-9", "windows-1252"]);
 }
 
+/// Runs the `iconv` that a message advises, with the table in the place of TABLE.
+#[track_caller]
+fn converted(stderr: &str, table: &str) -> Vec<u8> {
+    let advice = stderr.split("iconv ").nth(1).unwrap().lines().next().unwrap().replace("TABLE", table);
+    let converted = std::process::Command::new("iconv").args(advice.split(' ')).output().unwrap();
+    assert!(converted.status.success(), "{advice}");
+    converted.stdout
+}
+
 #[test]
 fn utf_32_is_refused_and_converted_as_advised() {
     let place = Place::new();
-    let bytes: Vec<u8> =
-        "\u{feff}text,label\nnaïve,x\n".chars().flat_map(|own| u32::from(own).to_le_bytes()).collect();
-    let data = place.file("utf32.csv", bytes);
-    let failed = place.embed(&data, &[]).fails_with(&["UTF-32", "iconv"]);
-    let advice =
-        failed.stderr.split("iconv ").nth(1).unwrap().lines().next().unwrap().replace("TABLE", &data);
-    let converted = std::process::Command::new("iconv").args(advice.split(' ')).output().unwrap();
-    assert!(converted.status.success(), "{advice}");
-    assert_eq!(place.rows(&place.file("utf8.csv", converted.stdout), &[]), [["naïve", "x"]]);
+    for mark in ["\u{feff}", ""] {
+        for order in [u32::to_le_bytes as fn(u32) -> [u8; 4], u32::to_be_bytes] {
+            let content = format!("{mark}text,label\nnaïve 😀,x\n");
+            let bytes: Vec<u8> = content.chars().flat_map(|character| order(character.into())).collect();
+            let data = place.file("utf32.csv", bytes);
+            let failed = place.embed(&data, &[]).fails_with(&["UTF-32", "iconv"]);
+            let converted = place.file("utf8.csv", converted(&failed.stderr, &data));
+            assert_eq!(place.rows(&converted, &[]), [["naïve 😀", "x"]]);
+        }
+    }
+}
+
+#[test]
+fn utf_16_that_is_cut_off_or_damaged_is_called_so() {
+    let place = Place::new();
+    let whole = utf_16("\u{feff}text,label\nnaïve 😀,x\ngood,😀");
+    for lost in [1, 2, 3] {
+        let data = place.file("cut.csv", &whole[..whole.len() - lost]);
+        let failed = place.embed(&data, &[]).fails_with(&["cut.csv", "UTF-16LE", "cut off"]);
+        assert!(!failed.stderr.contains("--encoding"), "{}", failed.stderr);
+    }
+    let alone = [&utf_16("\u{feff}text,label\na")[..], &[0x00, 0xd8], &utf_16("b,c\n")].concat();
+    let failed =
+        place.embed(&place.file("alone.csv", alone), &[]).fails_with(&["alone.csv, row 1", "damaged"]);
+    assert!(!failed.stderr.contains("--encoding"), "{}", failed.stderr);
+    // Without a mark, and asked for in the other order.
+    let data = place.file("plain.txt", utf_16("plain words\nof a text\n"));
+    place.embed(&data, &["--encoding", "utf-16be"]).fails_with(&["found UTF-16LE", "leave --encoding out"]);
+    assert_eq!(place.rows(&data, &[]), [["plain words"], ["of a text"]]);
+}
+
+#[test]
+fn japanese_in_escape_sequences_is_recognised() {
+    let place = Place::new();
+    let text = "text,label\nplain,a\n日本語の映画,b\n";
+    let data = place.file("jis.csv", encoded(text, "iso-2022-jp"));
+    let failed = place.embed(&data, &[]).fails_with(&["jis.csv", "ISO-2022-JP"]);
+    let read = place.rows(&data, &["--encoding", advised(&failed.stderr, "--encoding")]);
+    assert_eq!(read, [["plain", "a"], ["日本語の映画", "b"]]);
+}
+
+#[test]
+fn a_ctrl_z_at_the_end_of_a_file_is_no_row() {
+    let place = Place::new();
+    assert_eq!(place.rows(&place.file("a.txt", "one\r\ntwo\r\n\x1a"), &[]), [["one"], ["two"]]);
+    assert_eq!(place.rows(&place.file("a.csv", "text,n\na,1\nb,2\n\x1a"), &[]), [["a", "1"], ["b", "2"]]);
+    let jsonl = place.file("a.jsonl", "{\"text\": \"a\"}\n\x1a");
+    assert_eq!(place.rows(&jsonl, &[]), [["a"]]);
+    assert_eq!(place.rows(&place.file("b.txt", "one\x1a\ntwo\n"), &[]), [["one\u{1a}"], ["two"]]);
+}
+
+#[test]
+fn rows_that_two_stray_quotes_would_join_are_refused() {
+    let place = Place::new();
+    let more = "a dull film,neg\nlovely,pos\n";
+    for (joined, closes, rows) in [
+        ("\"Great phone,pos\nnice one\",pos\n", "line 3", 4),
+        ("\"Great phone,pos\nbad one,neg\nnice one\",pos\n", "line 4", 5),
+    ] {
+        let data = place.file("stray.csv", format!("text,label\n{joined}{more}"));
+        let failed = place.embed(&data, &[]).fails_with(&[
+            "stray.csv, row 1, column \"text\"",
+            "opens a cell in line 2 is closed in",
+            closes,
+            "\"pos\" stands in the column \"label\"",
+            "say --quoting none",
+        ]);
+        assert_eq!(place.rows(&data, &["--quoting", "none"]).len(), rows);
+        assert_eq!(advised(&failed.stderr, "--quoting"), "double");
+        assert_eq!(place.rows(&data, &["--quoting", "double"]).len(), 3);
+    }
+    // What tells may come before it or behind; `predict` from a stream is stopped, too.
+    let data = place.file("behind.csv", format!("text,label\n{more}\"Great,pos\nnice one\",neg\n"));
+    place.embed(&data, &[]).fails_with(&["row 3", "opens a cell in line 4"]);
+    // Texts of several lines are texts, with as many commas as a row.
+    let text = "Great phone, nice\nbad one, too\r\n\nlovely";
+    let data = place.file("texts.csv", format!("text,label\n\"{text}\",pos\n{more}"));
+    assert_eq!(place.rows(&data, &[])[0], [text, "pos"]);
+    let lines = place.file("one.csv", "text\npos\n\"neg\npos\"\n");
+    assert_eq!(place.rows(&lines, &[]), [["pos"], ["neg\npos"]]);
+}
+
+#[test]
+fn what_a_compressed_or_foreign_file_is_called_does_not_matter() {
+    let place = Place::new();
+    let packed = place.file("a.dat", gzip(b"text\na\n"));
+    place.embed(&packed, &[]).fails_with(&["a.dat", "gzip", "--format csv"]);
+    assert_eq!(place.rows(&packed, &["--format", "csv"]), [["a"]]);
+    let entry = |name: &str| [&b"PK\x03\x04"[..], &[0; 26], name.as_bytes(), &[b'x'; 900]].concat();
+    let sheet = [entry("_rels/.rels"), entry("xl/workbook.xml")].concat();
+    for name in ["sheet.dat", "sheet.csv", "sheet.xlsx"] {
+        place.embed(&place.file(name, &sheet), &[]).fails_with(&[name, "a spreadsheet", "save it as CSV"]);
+    }
+    // The command that unpacks a file works on one of any name.
+    let mut encoder = std::process::Command::new("xz");
+    let plain = place.file("plain", "text\na\n");
+    let packed = encoder.args(["-zc", &plain]).output().unwrap();
+    for name in ["b.csv", "b.csv.xz"] {
+        let data = place.file(name, &packed.stdout);
+        let failed = place.embed(&data, &["--format", "csv"]).fails_with(&["xz", "unpack it first"]);
+        let out = place.path("unpacked.csv");
+        let advice = failed.stderr.split('`').nth(1).unwrap().replace("UNPACKED", text(&out));
+        let done = std::process::Command::new("sh").args(["-c", &advice]).status().unwrap();
+        assert!(done.success(), "{advice}");
+        let unpacked =
+            if name == "b.csv" { text(&out).to_owned() } else { text(&place.path("b.csv")).to_owned() };
+        assert_eq!(place.rows(&unpacked, &[]), [["a"]]);
+        std::fs::remove_file(place.path("b.csv")).unwrap();
+    }
+}
+
+#[test]
+fn what_is_no_json_is_called_what_it_is() {
+    let place = Place::new();
+    let csv = place.file("csv.jsonl", "text,label\na,b\n");
+    let failed = place.embed(&csv, &[]).fails_with(&["csv.jsonl, row 1", "nor are these JSON lines"]);
+    assert_eq!(place.rows(&csv, &["--format", advised(&failed.stderr, "--format")]), [["a", "b"]]);
+    let rows = "{\"text\": \"a\"},\n{\"text\": \"b\"},\n";
+    let commas = place.file("commas.jsonl", rows);
+    place.embed(&commas, &[]).fails_with(&["commas.jsonl, row 1", "comma", "--format json"]);
+    let mended = place.file("mended.jsonl", rows.replace("},", "}"));
+    assert_eq!(place.rows(&mended, &[]), [["a"], ["b"]]);
+    let array = place.file("array.jsonl", format!("[{}]", rows.trim_end().trim_end_matches(',')));
+    assert_eq!(place.rows(&array, &["--format", "json"]), [["a"], ["b"]]);
+    let python = place.file("python.jsonl", "{'text': 'a'}\n");
+    place.embed(&python, &[]).fails_with(&["single quotes", "json.dumps"]);
+    // Objects over several lines, of which none is a line of JSON.
+    let apart = place.file("apart.json", "{\n  \"text\": \"a\"\n}\n{\n  \"text\": \"b\"\n}\n");
+    place.embed(&apart, &[]).fails_with(&["JSON lines", "jq -c ."]);
 }
 
 #[test]

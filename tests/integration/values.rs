@@ -475,3 +475,146 @@ fn a_long_text_that_stands_in_every_row_is_in_memory_once() {
     let written = std::fs::metadata(&out).unwrap().len();
     assert!(written < 20 << 20, "{written} bytes");
 }
+
+#[test]
+fn a_key_that_stands_twice_is_refused_however_deep() {
+    let directory = directory();
+    let out = text(&directory.path().join("x.parquet")).to_owned();
+    let rows = [r#"{"text": "a", "m": {"x": 1}}"#, r#"{"text": "b", "m": {"l": [0, {"x": 1, "x": 2}]}}"#];
+    for (name, content) in [("a.jsonl", rows.join("\n")), ("a.json", format!("[{}]", rows.join(",\n")))] {
+        let data = written(directory.path(), name, content);
+        frosthead(&["embed", text(&data), "--backbone", backbone(), "--out", &out]).fails_with(&[
+            name,
+            "row 2, column \"m\"",
+            "line 2",
+            "the key \"x\" stands twice in the object m.l[1]",
+        ]);
+    }
+    let run = directory.path().join("run");
+    train(&written(directory.path(), "train.csv", csv(["a", "b"])), &run, &[]);
+    let data = text(&directory.path().join("a.jsonl")).to_owned();
+    frosthead(&["predict", &data, "--model", text(&run)]).fails_with(&["row 2", "\"x\" stands twice"]);
+}
+
+#[test]
+fn embed_carries_the_numbers_of_json_as_numbers() {
+    let directory = directory();
+    let out = directory.path().join("out.parquet");
+    let rows = [
+        r#"{"text":"a","n":1,"price":1.50,"new":true,"mixed":1,"big":36893488147419103232,"odd":1.5,"none":null}"#,
+        r#"{"text":"b","n":null,"price":-2,"new":false,"mixed":"x","big":1,"odd":Infinity,"late":7}"#,
+        r#"{"text":"c","n":-3,"price":1e3,"new":null,"mixed":true,"big":2,"odd":NaN}"#,
+    ];
+    let lines = written(directory.path(), "a.jsonl", rows.join("\n"));
+    let array = written(directory.path(), "a.json", format!("[{}]", rows.join(",\n")));
+    for data in [&lines, &array] {
+        let arguments = ["embed", text(data), "--backbone", backbone(), "--overwrite", "--out", text(&out)];
+        frosthead(&arguments).success();
+        let carried = read_parquet(&out);
+        let expected: [(&str, ArrayRef); 8] = [
+            ("n", Arc::new(Int64Array::from(vec![Some(1), None, Some(-3)]))),
+            ("price", Arc::new(Float64Array::from(vec![1.5, -2.0, 1000.0]))),
+            ("new", Arc::new(BooleanArray::from(vec![Some(true), Some(false), None]))),
+            ("mixed", Arc::new(StringArray::from(vec!["1", "x", "true"]))),
+            ("big", Arc::new(StringArray::from(vec!["36893488147419103232", "1", "2"]))),
+            ("odd", Arc::new(StringArray::from(vec![Some("1.5"), Some("inf"), None]))),
+            ("none", Arc::new(StringArray::from(vec![None::<&str>; 3]))),
+            ("late", Arc::new(Int64Array::from(vec![None, Some(7), None]))),
+        ];
+        for (name, array) in expected {
+            assert_eq!(carried.column_by_name(name).unwrap().to_data(), array.to_data(), "{name}");
+        }
+    }
+    // Of a stream nobody knows the later values: text.
+    let stream = ["embed", "-", "--format", "jsonl", "--backbone", backbone(), "--overwrite", "--out"];
+    frosthead_reading(rows.join("\n").as_bytes(), &[&stream[..], &[text(&out)]].concat()).success();
+    assert_eq!(read_parquet(&out).column_by_name("n").unwrap().data_type(), &DataType::Utf8);
+}
+
+#[test]
+fn an_infinity_is_a_text_in_json_and_nan_is_nothing() {
+    let directory = directory();
+    let run = directory.path().join("run");
+    train(&written(directory.path(), "train.csv", csv(["a", "b"])), &run, &[]);
+    let odd = [f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 1.5];
+    let data = directory.path().join("a.parquet");
+    let column = (0..12).map(|row| Some(odd[row % 4])).collect::<Float64Array>();
+    parquet(&data, vec![("text", texts()), ("x", Arc::new(column))]);
+    let jsonl = written(
+        directory.path(),
+        "a.jsonl",
+        "{\"text\": \"a\", \"x\": Infinity}\n{\"text\": \"b\", \"x\": -Infinity}\n{\"text\": \"c\", \"x\": NaN}\n",
+    );
+    for data in [&data, &jsonl] {
+        let rows = frosthead(&["predict", text(data), "--model", text(&run)]).success().json_lines();
+        let found: Vec<&serde_json::Value> = rows.iter().take(3).map(|row| &row["x"]).collect();
+        assert_eq!(found, [&"inf".into(), &"-inf".into(), &serde_json::Value::Null]);
+    }
+    // As a label NaN is none, in JSON too.
+    let rows = jsonl_with_nan();
+    let nan = directory.path().join("nan");
+    train(&written(directory.path(), "nan.jsonl", rows), &nan, &["--alpha", "1"]);
+    let metrics: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(nan.join("metrics.json")).unwrap()).unwrap();
+    assert_eq!(metrics["unlabelled"]["label"], 4, "{metrics}");
+}
+
+/// Every third row has no label.
+fn jsonl_with_nan() -> String {
+    let rows = TEXTS.iter().enumerate();
+    let rows = rows.map(|(row, text)| {
+        format!("{{\"text\": \"{text}\", \"label\": {}}}\n", ["1", "2.5", "NaN"][row % 3])
+    });
+    rows.collect()
+}
+
+#[test]
+fn bytes_that_are_no_text_are_said_without_an_option_that_parquet_has_no_use_for() {
+    let directory = directory();
+    let data = directory.path().join("a.parquet");
+    parquet(&data, vec![("text", Arc::new(BinaryArray::from(vec![&b"caf\xe9"[..]; 12])))]);
+    let out = text(&directory.path().join("x.parquet")).to_owned();
+    let failed = frosthead(&["embed", text(&data), "--backbone", backbone(), "--out", &out]).fails_with(&[
+        "a.parquet, row 1, column \"text\"",
+        "no text in UTF-8",
+        "write the column as strings",
+    ]);
+    assert!(!failed.stderr.contains("--encoding"), "{}", failed.stderr);
+    parquet(&data, vec![("text", Arc::new(StringArray::from(vec!["café"; 12])))]);
+    frosthead(&["embed", text(&data), "--backbone", backbone(), "--out", &out]).success();
+}
+
+#[test]
+fn a_number_and_a_text_of_its_value_are_one_label_where_they_meet() {
+    let directory = directory();
+    let (run, apart) = (directory.path().join("run"), directory.path().join("apart"));
+    let labels = |run: &Path| {
+        let metrics = std::fs::read(run.join("metrics.json")).unwrap();
+        serde_json::from_slice::<serde_json::Value>(&metrics).unwrap()["tasks"]["label"]["labels"].clone()
+    };
+    let data = written(directory.path(), "train.csv", csv(["2.50", "True"]));
+    let test: String = ["the battery is long", "a boring plot", "screen broke", "shiny actors"]
+        .iter()
+        .enumerate()
+        .map(|(row, text)| format!("{{\"text\": \"{text}\", \"label\": {}}}\n", ["2.5", "true"][row % 2]))
+        .collect();
+    let test = written(directory.path(), "test.jsonl", test);
+    train(&data, &run, &["--test", text(&test)]);
+    assert_eq!(labels(&run), serde_json::json!(["2.5", "true"]));
+    // In one table.
+    let rows = TEXTS.iter().enumerate().map(|(row, text)| {
+        format!("{{\"text\": \"{text}\", \"label\": {}}}\n", ["2.5", "\"2.50\"", "0.5"][row % 3])
+    });
+    let mixed = written(directory.path(), "mixed.jsonl", rows.collect::<String>());
+    train(&mixed, &directory.path().join("mixed"), &[]);
+    assert_eq!(labels(&directory.path().join("mixed")), serde_json::json!(["0.5", "2.5"]));
+    // Texts alone keep their names; and eval finds them by value.
+    train(&data, &apart, &[]);
+    assert_eq!(labels(&apart), serde_json::json!(["2.50", "True"]));
+    let found = frosthead(&["eval", text(&test), "--model", text(&apart), "--rows", "all", "--json"])
+        .success()
+        .json();
+    let found = &found["tasks"]["label"];
+    assert_eq!(found["rows"], 4, "{found}");
+    assert_eq!(found["unseen"].as_array().map_or(0, Vec::len), 0, "{found}");
+}
