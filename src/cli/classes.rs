@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use super::terminal::{Terminal, grouped};
 use crate::data::{Classes, LabelledRow};
 use crate::error::quoted_exactly;
+use crate::quantities::counted;
 
 /// Classes that are all named; of more, the most frequent and the rarest ones.
 const ALL_NAMED: usize = 12;
@@ -111,7 +112,7 @@ fn say_contradictions(terminal: &Terminal, task: &str, classes: &Classes) {
         } else {
             format!("{} texts stand more than once,", grouped(found.texts))
         },
-        grouped(found.rows)
+        counted(found.rows, "row")
     ));
 }
 
