@@ -72,6 +72,17 @@ impl Identity {
     }
 }
 
+/// What happened to files since they were last looked at, that are what they were hashed to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Since {
+    Nothing,
+    /// One got another name, or other rights.
+    Renamed,
+    /// Somebody wrote to one what is in it, or only touched it. What was read of it meanwhile may be half
+    /// written.
+    Rewritten,
+}
+
 /// Files that are held open.
 #[derive(Debug, Default)]
 pub struct Held(Vec<One>);
@@ -107,13 +118,14 @@ impl Held {
         Ok(hash)
     }
 
-    /// Refuses what was made of the files just now, if one of them was written to meanwhile. Costs a question
-    /// to the system for each; a file that may only have got another name or other rights is hashed again.
+    /// Refuses what was made of the files just now, if one of them is not what it was; if one is, but was
+    /// [rewritten](Since::Rewritten), it must be made again. Costs a question to the system for each; a file
+    /// of which anything changed is hashed again.
     ///
     /// # Errors
     /// One was written to.
-    pub fn check(&self) -> Result<()> {
-        self.0.iter().try_for_each(One::check)
+    pub fn check(&self) -> Result<Since> {
+        self.0.iter().try_fold(Since::Nothing, |so_far, own| Ok(so_far.max(own.check()?)))
     }
 
     /// Refuses a path that leads to another file than the one that is held: something opened it by name.
@@ -129,25 +141,33 @@ impl Held {
                     .help("run the command again"));
             }
         }
-        self.check()
+        match self.check()? {
+            Since::Nothing | Since::Renamed => Ok(()),
+            Since::Rewritten => {
+                Err(Error::new(Kind::Model, "a file was written to while it was being opened")
+                    .at(self.0.first().map_or(Path::new(""), |own| &own.path))
+                    .help("run the command again"))
+            }
+        }
     }
 }
 
 impl One {
-    fn check(&self) -> Result<()> {
+    fn check(&self) -> Result<Since> {
         let Self { file, path, used: (range, hash), known } = self;
         let failed = |source| Error::io("read", path, source);
         let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Identity::of(file).map_err(failed)?;
         if now == *known {
-            return Ok(());
+            return Ok(Since::Nothing);
         }
-        let same = now.is_as_long_and_old_as(&known)
+        let same = now.bytes == known.bytes
             && hash_range(file, range.clone()).is_ok_and(|found| found == *hash)
             && Identity::of(file).map_err(failed)? == now;
         if same {
+            let renamed = now.is_as_long_and_old_as(&known);
             *known = now;
-            return Ok(());
+            return Ok(if renamed { Since::Renamed } else { Since::Rewritten });
         }
         let error = Error::new(Kind::Model, "the file was written to while it was in use").at(path).help(
             "run the command again; move a new file over one that is in use (mv) instead of writing into it",
@@ -213,7 +233,7 @@ mod tests {
             options.write(true).open(path).unwrap().write_all(bytes.as_bytes()).unwrap();
         };
         let (held_, path) = held(folder.path());
-        held_.check().unwrap();
+        assert_eq!(held_.check().unwrap(), Since::Nothing);
         write(&path, "0", &mut File::options());
         refused(&held_, &path);
         // Of the same length, and with the time put back.
@@ -224,6 +244,22 @@ mod tests {
         let (held_, path) = held(folder.path());
         write(&path, "", File::options().truncate(true));
         set_back(&path);
+        refused(&held_, &path);
+    }
+
+    #[test]
+    fn what_is_the_same_again_is_to_be_read_again_and_only_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let (held_, path) = held(folder.path());
+        File::options().write(true).open(&path).unwrap().set_modified(SystemTime::now()).unwrap();
+        assert_eq!(held_.check().unwrap(), Since::Rewritten);
+        assert_eq!(held_.check().unwrap(), Since::Nothing);
+        held_.check_places().unwrap();
+        std::fs::write(&path, "123456789").unwrap();
+        // What was opened meanwhile may have seen the file half written.
+        assert!(held_.check_places().unwrap_err().remedy().unwrap().contains("again"));
+        held_.check_places().unwrap();
+        std::fs::write(&path, "12345678x").unwrap();
         refused(&held_, &path);
     }
 

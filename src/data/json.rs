@@ -9,12 +9,14 @@ use std::io::BufRead;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use super::cell::Cell;
 use super::column_use::{Columns, Use};
 use super::compression::unreadable;
 use super::table::{Values, empty_table, invalid_utf8};
 use crate::error::{Error, Kind, Result};
+use crate::recognize::shell_word;
 
 /// Bytes of a first object that are looked at to tell JSON lines from one object.
 const FIRST_OBJECT: usize = 1 << 20;
@@ -150,7 +152,27 @@ impl JsonRows {
         Ok(Error::new(Kind::Table, "the JSON is not a list of rows")
             .found(found)
             .expected("an array of objects: [{\"text\": …}, …]")
-            .help("take the array out of the object (jq .KEY FILE > rows.json); if the object is the only row, say --format jsonl"))
+            .help(self.advice_for_object()))
+    }
+
+    /// What to do with a table that is one object: mostly the rows are a list under one of its keys.
+    fn advice_for_object(&self) -> String {
+        let only_row = "if the object is the only row, say --format jsonl";
+        let taken_out = |key: &str| {
+            let key = Value::from(key);
+            let program = format!("import json, sys; json.dump(json.load(sys.stdin)[{key}], sys.stdout)");
+            format!("`python3 -c {} < FILE > rows.json` takes them out", shell_word(&program))
+        };
+        let is_rows =
+            |value: &Value| value.as_array().is_some_and(|all| all.first().is_some_and(Value::is_object));
+        match serde_json::from_slice::<Map<String, Value>>(&self.object) {
+            // Longer than what was looked at.
+            Err(_) => format!("if its rows stand under a key, {}; {only_row}", taken_out("KEY")),
+            Ok(object) => match object.iter().find(|(_, value)| is_rows(value)) {
+                Some((key, _)) => format!("its rows stand under {key:?}: {}; {only_row}", taken_out(key)),
+                None => only_row.to_owned(),
+            },
+        }
     }
 
     /// Reads the next object into `object`; false at the end.

@@ -48,8 +48,8 @@ fn refuse_json(first: &str) -> Result<()> {
     }
     if line == "[" || line == "{" || line.starts_with("[{\"") {
         return Err(wrong("this is JSON over several lines, or an array").found(excerpt(line)).help(
-            "make it one object a line (`jq -c '.[]'` does it) and say --format jsonl; --format lines reads every line as a text, \
-             whatever it is",
+            "say --format json for an array of objects, --format jsonl for objects one after another; --format lines reads every \
+             line as a text, whatever it is",
         ));
     }
     Ok(())
