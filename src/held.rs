@@ -92,8 +92,10 @@ struct One {
     file: File,
     /// Where it was found.
     path: PathBuf,
-    /// The bytes that are used, and their hash.
+    /// The bytes that are used in place, and their hash.
     used: (Range<u64>, Fingerprint),
+    /// The hash of all others; none if the file changed while it was taken.
+    rest: Option<Fingerprint>,
     /// As it was when it was last known to be right.
     known: Mutex<Identity>,
 }
@@ -102,7 +104,9 @@ impl Held {
     /// Holds a file of which these bytes are used, which have that hash; it was `known` so before they were
     /// hashed.
     pub fn hold(&mut self, file: File, path: PathBuf, used: (Range<u64>, Fingerprint), known: Identity) {
-        self.0.push(One { file, path, used, known: Mutex::new(known) });
+        let rest = hash_outside(&file, &used.0, known.bytes).ok();
+        let rest = rest.filter(|_| Identity::of(&file).is_ok_and(|now| now == known));
+        self.0.push(One { file, path, used, rest, known: Mutex::new(known) });
     }
 
     /// Opens a whole file, hashes it and holds it: the hash.
@@ -154,18 +158,20 @@ impl Held {
 
 impl One {
     fn check(&self) -> Result<Since> {
-        let Self { file, path, used: (range, hash), known } = self;
+        let Self { file, path, used: (range, hash), rest, known } = self;
         let failed = |source| Error::io("read", path, source);
         let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Identity::of(file).map_err(failed)?;
         if now == *known {
             return Ok(Since::Nothing);
         }
+        let renamed = now.is_as_long_and_old_as(&known);
+        let same_rest = || rest.is_some() && hash_outside(file, range, now.bytes).ok() == *rest;
         let same = now.bytes == known.bytes
             && hash_range(file, range.clone()).is_ok_and(|found| found == *hash)
+            && (renamed || same_rest())
             && Identity::of(file).map_err(failed)? == now;
         if same {
-            let renamed = now.is_as_long_and_old_as(&known);
             *known = now;
             return Ok(if renamed { Since::Renamed } else { Since::Rewritten });
         }
@@ -177,6 +183,12 @@ impl One {
         }
         Err(error.found(format!("{} bytes", now.bytes)).expected(known.bytes.to_string()))
     }
+}
+
+/// The hash of all bytes of a file but these.
+fn hash_outside(file: &File, range: &Range<u64>, length: u64) -> std::io::Result<Fingerprint> {
+    let parts = [hash_range(file, 0..range.start)?, hash_range(file, range.end..length)?];
+    Ok(Fingerprint::of_bytes(&parts.map(|own| own.0).concat()))
 }
 
 /// The hash of some bytes of a file.
@@ -261,6 +273,21 @@ mod tests {
         held_.check_places().unwrap();
         std::fs::write(&path, "12345678x").unwrap();
         refused(&held_, &path);
+    }
+
+    #[test]
+    fn bytes_beside_those_that_are_used_count_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("weights");
+        std::fs::write(&path, "123456789").unwrap();
+        set_back(&path);
+        let file = File::open(&path).unwrap();
+        let (mut held, known) = (Held::default(), Identity::of(&file).unwrap());
+        held.hold(file, path.clone(), (2..5, Fingerprint::of_bytes(b"345")), known);
+        std::fs::write(&path, "123456789").unwrap();
+        assert_eq!(held.check().unwrap(), Since::Rewritten);
+        std::fs::write(&path, "12345678x").unwrap();
+        refused(&held, &path);
     }
 
     #[test]

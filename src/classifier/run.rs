@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Classes, Format, Part, Rare, Reading};
+use crate::data::{Format, Part, Rare, Reading};
 use crate::document;
 use crate::embed::{FeatureChoice, RowLayout};
 use crate::encoder::ChangedTensors;
@@ -297,7 +297,14 @@ impl Run {
 #[derive(Deserialize)]
 struct Counted {
     #[serde(default)]
-    classes: BTreeMap<String, Classes>,
+    classes: BTreeMap<String, Counts>,
+}
+
+#[derive(Deserialize)]
+struct Counts {
+    /// Classes whose rows have one text only.
+    #[serde(default)]
+    single: Vec<String>,
 }
 
 /// The bytes of `backbone.safetensors`; `shapes` gives each tensor's shape.

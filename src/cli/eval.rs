@@ -13,7 +13,7 @@ use super::options::{RuntimeArguments, StoreArguments, TableArguments, TrustArgu
 use super::terminal::{Terminal, grouped};
 use crate::classifier::Model;
 use crate::classifier::run::SplitRows;
-use crate::data::{Format, RecordFormat, RecordValue, RecordWriter, look_alike, write_atomically};
+use crate::data::{Format, RecordFormat, RecordValue, RecordWriter, write_atomically};
 use crate::dataset::{Columns, Dataset};
 use crate::embed::covering;
 use crate::error::{Error, Kind, Result};
@@ -129,7 +129,8 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
         return Err(nothing_labelled(which, &all, &tasks).at(&arguments.data).into());
     }
     say_unmeasured(terminal, &evaluation.tasks, "none of these rows");
-    say_alike(terminal, &evaluation.tasks);
+    #[cfg(feature = "train")]
+    super::classes::say_unseen_alike(terminal, &evaluation.tasks);
     Ok(criterion(&evaluation.tasks, arguments.min_f1, terminal))
 }
 
@@ -321,30 +322,6 @@ fn unseen_labels(task: &str, metrics: &TaskMetrics) -> String {
         text += &format!("{task}: {more} more labels that training never saw: {} rows\n", grouped(rows));
     }
     text
-}
-
-/// Labels that training never saw, but one that differs from them in nothing that people see at once.
-fn say_alike(terminal: &Terminal, tasks: &BTreeMap<String, TaskMetrics>) {
-    for (task, metrics) in tasks {
-        let unseen = metrics.per_label.iter().filter(|own| own.unseen);
-        let mut pairs: Vec<String> = unseen
-            .filter_map(|own| {
-                let known = metrics.labels.iter().find(|known| look_alike(known, &own.label))?;
-                Some(format!("{:?} ({} rows) and {known:?}", own.label, grouped(own.rows)))
-            })
-            .collect();
-        let more = pairs.len().saturating_sub(NAMED);
-        pairs.truncate(NAMED);
-        if more > 0 {
-            pairs.push(format!("{more} more"));
-        }
-        if !pairs.is_empty() {
-            terminal.warn(format!(
-                "{task}: labels that training never saw differ from ones it knows only by white space, case or Unicode form: {}",
-                pairs.join("; ")
-            ));
-        }
-    }
 }
 
 /// Tasks that have no row to be measured on; `rows` is who has no label.

@@ -83,9 +83,10 @@ pub fn visit_rows(
             notes.add(row, text, strict)?;
         }
         let keys: Vec<TextKey> = texts.iter().map(|text| TextKey::of(text)).collect();
-        embedder
-            .ensure(&texts, &keys, progress)
-            .map_err(|error| error.row_of_text(|text| rows.get(text).map(|row| row.number)))?;
+        embedder.ensure(&texts, &keys, progress).map_err(|error| {
+            let error = if error.is_of_a_text() { error.at(reader.header().table()) } else { error };
+            error.row_of_text(|text| rows.get(text).map(|row| row.number))
+        })?;
         for ((row, text), key) in rows.iter().zip(&texts).zip(&keys) {
             let (truncation, windowed) = embedder.counts(key)?;
             notes.truncation += truncation;

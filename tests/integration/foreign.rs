@@ -436,8 +436,9 @@ fn leaking(leak: i64) -> ModelProto {
     let mut model = encoder();
     let table: Vec<f32> = (0..300 * 24_u16).map(|own| f32::from(own * 7 % 31) / 31.0).collect();
     let mut table = floats("table", &[300, 24], &table);
-    // Padding stands out.
-    table.raw_data.as_mut().unwrap()[..4 * 24].copy_from_slice(&[5.0_f32; 24].map(f32::to_le_bytes).concat());
+    // Padding, whose id is 1, stands out.
+    table.raw_data.as_mut().unwrap()[4 * 24..2 * 4 * 24]
+        .copy_from_slice(&[5.0_f32; 24].map(f32::to_le_bytes).concat());
     let graph = body(&mut model);
     graph.input.retain(|own| ["input_ids", "attention_mask"].contains(&own.name()));
     graph.initializer = vec![
@@ -493,24 +494,15 @@ fn a_mask_that_fails_only_beyond_short_texts_is_found() {
 #[test]
 fn a_graph_that_draws_at_random_is_told_from_one_that_mixes_texts() {
     let said = ["different numbers for the same text each time", "drawn at random", "model.eval()"];
-    let mut noisy = encoder();
-    let nodes = [
-        node("RandomNormalLike", &[STATES], "noise", &[]),
-        node("Add", &[STATES, "noise"], "token_embeddings", &[]),
-    ];
-    ends(&mut noisy, nodes, float("token_embeddings", &[0, 0, 24]));
-    refused(&noisy, &[], &said);
-    let mut training = encoder();
-    let on = TensorProto {
-        name: Some("training".to_owned()),
-        data_type: Some(DataType::Bool as i32),
-        raw_data: Some(vec![1]),
-        ..TensorProto::default()
-    };
-    body(&mut training).initializer.extend([floats("ratio", &[], &[0.5]), on]);
-    let dropout = node("Dropout", &[STATES, "ratio", "training"], "token_embeddings", &[]);
-    ends(&mut training, [dropout], float("token_embeddings", &[0, 0, 24]));
-    refused(&training, &[], &said);
+    for operator in ["RandomNormalLike", "RandomUniformLike"] {
+        let mut noisy = encoder();
+        let nodes = [
+            node(operator, &[STATES], "noise", &[]),
+            node("Add", &[STATES, "noise"], "token_embeddings", &[]),
+        ];
+        ends(&mut noisy, nodes, float("token_embeddings", &[0, 0, 24]));
+        refused(&noisy, &[], &said);
+    }
 }
 
 #[test]
