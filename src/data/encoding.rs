@@ -85,7 +85,7 @@ fn refuse_utf_32(head: &[u8]) -> Result<()> {
         return Err(Error::new(Kind::Table, "tables in this encoding are not read")
             .found("UTF-32")
             .expected("UTF-8, UTF-16 or another encoding that --encoding knows")
-            .help("convert the table: iconv -f UTF-32 -t UTF-8 TABLE"));
+            .help("convert the table: `iconv -f UTF-32 -t UTF-8 TABLE > NEW`"));
     }
     Ok(())
 }
@@ -243,7 +243,12 @@ impl Read for CarriageReturns {
 
 /// What to do about `--encoding` that a table does not need, though another of the command's may.
 fn leave_out(asked: &'static Encoding) -> String {
-    let name = asked.name();
+    // By the name that iconv has for it.
+    let name = match asked.name() {
+        "ISO-8859-8-I" => "ISO-8859-8",
+        "x-mac-cyrillic" => "MAC-CYRILLIC",
+        name => name,
+    };
     format!("leave --encoding out; if another table needs it, convert that one: iconv -f {name} -t UTF-8")
 }
 
