@@ -117,6 +117,12 @@ impl Error {
         self
     }
 
+    /// The file or directory it is about, unless one is named already.
+    #[must_use]
+    pub fn or_at(self, path: impl AsRef<Path>) -> Self {
+        if self.0.path.is_some() { self } else { self.at(path) }
+    }
+
     /// The row it is about, counted from 1 without the header.
     #[must_use]
     pub fn row(mut self, row: u64) -> Self {
@@ -152,6 +158,12 @@ impl Error {
     pub fn row_of_text(mut self, row: impl FnOnce(usize) -> Option<u64>) -> Self {
         self.0.row = self.0.row.or_else(|| row(self.0.text?));
         self
+    }
+
+    /// Whether it is about one of the texts that a call was given.
+    #[must_use]
+    pub fn is_of_a_text(&self) -> bool {
+        self.0.text.is_some()
     }
 
     /// The column of a table it is about.

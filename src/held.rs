@@ -72,6 +72,17 @@ impl Identity {
     }
 }
 
+/// What happened to files since they were last looked at, that are what they were hashed to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Since {
+    Nothing,
+    /// One got another name, or other rights.
+    Renamed,
+    /// Somebody wrote to one what is in it, or only touched it. What was read of it meanwhile may be half
+    /// written.
+    Rewritten,
+}
+
 /// Files that are held open.
 #[derive(Debug, Default)]
 pub struct Held(Vec<One>);
@@ -81,8 +92,10 @@ struct One {
     file: File,
     /// Where it was found.
     path: PathBuf,
-    /// The bytes that are used, and their hash.
+    /// The bytes that are used in place, and their hash.
     used: (Range<u64>, Fingerprint),
+    /// The hash of all others; none if the file changed while it was taken.
+    rest: Option<Fingerprint>,
     /// As it was when it was last known to be right.
     known: Mutex<Identity>,
 }
@@ -91,7 +104,9 @@ impl Held {
     /// Holds a file of which these bytes are used, which have that hash; it was `known` so before they were
     /// hashed.
     pub fn hold(&mut self, file: File, path: PathBuf, used: (Range<u64>, Fingerprint), known: Identity) {
-        self.0.push(One { file, path, used, known: Mutex::new(known) });
+        let rest = hash_outside(&file, &used.0, known.bytes).ok();
+        let rest = rest.filter(|_| Identity::of(&file).is_ok_and(|now| now == known));
+        self.0.push(One { file, path, used, rest, known: Mutex::new(known) });
     }
 
     /// Opens a whole file, hashes it and holds it: the hash.
@@ -107,13 +122,14 @@ impl Held {
         Ok(hash)
     }
 
-    /// Refuses what was made of the files just now, if one of them was written to meanwhile. Costs a question
-    /// to the system for each; a file that may only have got another name or other rights is hashed again.
+    /// Refuses what was made of the files just now, if one of them is not what it was; if one is, but was
+    /// [rewritten](Since::Rewritten), it must be made again. Costs a question to the system for each; a file
+    /// of which anything changed is hashed again.
     ///
     /// # Errors
     /// One was written to.
-    pub fn check(&self) -> Result<()> {
-        self.0.iter().try_for_each(One::check)
+    pub fn check(&self) -> Result<Since> {
+        self.0.iter().try_fold(Since::Nothing, |so_far, own| Ok(so_far.max(own.check()?)))
     }
 
     /// Refuses a path that leads to another file than the one that is held: something opened it by name.
@@ -129,25 +145,35 @@ impl Held {
                     .help("run the command again"));
             }
         }
-        self.check()
+        match self.check()? {
+            Since::Nothing | Since::Renamed => Ok(()),
+            Since::Rewritten => {
+                Err(Error::new(Kind::Model, "a file was written to while it was being opened")
+                    .at(self.0.first().map_or(Path::new(""), |own| &own.path))
+                    .help("run the command again"))
+            }
+        }
     }
 }
 
 impl One {
-    fn check(&self) -> Result<()> {
-        let Self { file, path, used: (range, hash), known } = self;
+    fn check(&self) -> Result<Since> {
+        let Self { file, path, used: (range, hash), rest, known } = self;
         let failed = |source| Error::io("read", path, source);
         let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Identity::of(file).map_err(failed)?;
         if now == *known {
-            return Ok(());
+            return Ok(Since::Nothing);
         }
-        let same = now.is_as_long_and_old_as(&known)
+        let renamed = now.is_as_long_and_old_as(&known);
+        let same_rest = || rest.is_some() && hash_outside(file, range, now.bytes).ok() == *rest;
+        let same = now.bytes == known.bytes
             && hash_range(file, range.clone()).is_ok_and(|found| found == *hash)
+            && (renamed || same_rest())
             && Identity::of(file).map_err(failed)? == now;
         if same {
             *known = now;
-            return Ok(());
+            return Ok(if renamed { Since::Renamed } else { Since::Rewritten });
         }
         let error = Error::new(Kind::Model, "the file was written to while it was in use").at(path).help(
             "run the command again; move a new file over one that is in use (mv) instead of writing into it",
@@ -157,6 +183,12 @@ impl One {
         }
         Err(error.found(format!("{} bytes", now.bytes)).expected(known.bytes.to_string()))
     }
+}
+
+/// The hash of all bytes of a file but these.
+fn hash_outside(file: &File, range: &Range<u64>, length: u64) -> std::io::Result<Fingerprint> {
+    let parts = [hash_range(file, 0..range.start)?, hash_range(file, range.end..length)?];
+    Ok(Fingerprint::of_bytes(&parts.map(|own| own.0).concat()))
 }
 
 /// The hash of some bytes of a file.
@@ -213,7 +245,7 @@ mod tests {
             options.write(true).open(path).unwrap().write_all(bytes.as_bytes()).unwrap();
         };
         let (held_, path) = held(folder.path());
-        held_.check().unwrap();
+        assert_eq!(held_.check().unwrap(), Since::Nothing);
         write(&path, "0", &mut File::options());
         refused(&held_, &path);
         // Of the same length, and with the time put back.
@@ -225,6 +257,37 @@ mod tests {
         write(&path, "", File::options().truncate(true));
         set_back(&path);
         refused(&held_, &path);
+    }
+
+    #[test]
+    fn what_is_the_same_again_is_to_be_read_again_and_only_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let (held_, path) = held(folder.path());
+        File::options().write(true).open(&path).unwrap().set_modified(SystemTime::now()).unwrap();
+        assert_eq!(held_.check().unwrap(), Since::Rewritten);
+        assert_eq!(held_.check().unwrap(), Since::Nothing);
+        held_.check_places().unwrap();
+        std::fs::write(&path, "123456789").unwrap();
+        // What was opened meanwhile may have seen the file half written.
+        assert!(held_.check_places().unwrap_err().remedy().unwrap().contains("again"));
+        held_.check_places().unwrap();
+        std::fs::write(&path, "12345678x").unwrap();
+        refused(&held_, &path);
+    }
+
+    #[test]
+    fn bytes_beside_those_that_are_used_count_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("weights");
+        std::fs::write(&path, "123456789").unwrap();
+        set_back(&path);
+        let file = File::open(&path).unwrap();
+        let (mut held, known) = (Held::default(), Identity::of(&file).unwrap());
+        held.hold(file, path.clone(), (2..5, Fingerprint::of_bytes(b"345")), known);
+        std::fs::write(&path, "123456789").unwrap();
+        assert_eq!(held.check().unwrap(), Since::Rewritten);
+        std::fs::write(&path, "12345678x").unwrap();
+        refused(&held, &path);
     }
 
     #[test]

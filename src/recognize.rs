@@ -1,5 +1,5 @@
 //! Owns telling what lies at a path, from its name, its first bytes and what is in a directory, and what to
-//! do when something else is needed there.
+//! do when something else is needed there (`advice`).
 //!
 //! Refuses to check it: whether a bundle is whole is `bundle`'s to say.
 
@@ -8,7 +8,9 @@ use std::io::Read as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use crate::error::{Error, Kind};
+mod advice;
+
+pub use advice::{FETCH, shell_word};
 
 /// Bytes that are looked at.
 const START: usize = 512;
@@ -31,6 +33,8 @@ pub enum Thing {
     Text,
     Safetensors,
     Onnx,
+    /// One of the files of a model, by its name: what is in it.
+    Part(&'static str),
     /// The name of the format, and the command that unpacks it.
     Compressed(&'static str, &'static str),
     /// Git LFS has not fetched the file yet.
@@ -88,6 +92,26 @@ const COMPRESSED: [(&[u8], Thing); 5] = [
     (b"\xfd7zXZ\0", Thing::Compressed("xz", "xz -d")),
     (b"\x04\x22\x4d\x18", Thing::Compressed("lz4", "lz4 -d")),
     (b"\x1f\x9d", Thing::Compressed("compress", "gzip -d")),
+];
+
+/// Files that mean something only among the others of their directory.
+const PARTS: [(&str, &str); 16] = [
+    ("config.json", "its configuration"),
+    ("tokenizer.json", "its tokenizer"),
+    ("tokenizer_config.json", "its tokenizer's configuration"),
+    ("special_tokens_map.json", "the names of its tokens"),
+    ("added_tokens.json", "more tokens"),
+    ("vocab.json", "its vocabulary"),
+    ("modules.json", "the list of its modules"),
+    ("sentence_bert_config.json", "how long its texts are"),
+    ("config_sentence_transformers.json", "its prompts"),
+    ("model.safetensors.index.json", "where its weights lie"),
+    ("backbone.json", "a backbone's manifest"),
+    ("recipe.toml", "a run's recipe"),
+    ("fit.json", "how a run was fitted"),
+    ("metrics.json", "a run's figures"),
+    ("training.json", "how a run's layers were trained"),
+    ("proof.json", "what a run's training has not changed"),
 ];
 
 impl Thing {
@@ -148,10 +172,14 @@ impl Thing {
         }
         let extension = path.extension().map(|own| own.to_string_lossy().to_lowercase()).unwrap_or_default();
         let text = is_text(&start);
+        let first = start.iter().find(|byte| !byte.is_ascii_whitespace()).copied();
+        let part = PARTS.iter().find(|(name, _)| path.file_name().is_some_and(|file| file == *name));
         Ok(match extension.as_str() {
             "csv" if text => Self::Table("CSV"),
             "tsv" | "tab" if text => Self::Table("TSV"),
             "jsonl" | "ndjson" if text => Self::Table("JSONL"),
+            "json" | "toml" if text && part.is_some() => Self::Part(part.map_or("", |(_, what)| what)),
+            "json" if text && first == Some(b'[') => Self::Table("JSON"),
             "json" if text => Self::Json,
             "onnx" => Self::Onnx,
             // A model's first field is the version of its format, and strings or messages follow.
@@ -197,175 +225,6 @@ impl Thing {
     pub fn is_importable(self) -> bool {
         matches!(self, Self::Checkpoint | Self::Directory | Self::Onnx)
     }
-
-    /// The error of finding it where something else is needed.
-    #[must_use]
-    pub fn instead_of(self, wanted: Wanted, path: Option<&Path>) -> Error {
-        let place = path.map_or_else(|| "-".to_owned(), |path| path.display().to_string());
-        let error = match self {
-            Self::Nothing => Error::new(wanted.kind(), wanted.missing()),
-            _ => Error::new(wanted.kind(), wanted.not()).found(self.to_string()),
-        };
-        error
-            .at(path.unwrap_or(Path::new("standard input")))
-            .expected(wanted.made_by())
-            .help(self.advice(wanted, &place))
-    }
-
-    /// What to do about it.
-    fn advice(self, wanted: Wanted, place: &str) -> String {
-        let table = matches!(self, Self::Table(_) | Self::Parquet | Self::Json | Self::Text);
-        match (self, wanted) {
-            (Self::Nothing, _) => wanted.advice_for_nothing().to_owned(),
-            (Self::EmptyFile, _) => "nothing is in it: make it, or copy it here, again".to_owned(),
-            (Self::LfsPointer, _) => "fetch the file itself: `git lfs pull` in its repository".to_owned(),
-            (Self::Compressed(_, command), _) if place == "-" => {
-                format!("unpack it on the way: `{command}c FILE | frosthead …`")
-            }
-            (Self::Compressed(name, command), _) => match is_called(name, place) {
-                true => format!("unpack it first: `{command}k {place}`"),
-                // These programs refuse a file of another name.
-                false => format!("unpack it first: `{command}c {place} > UNPACKED`"),
-            },
-            (Self::Foreign("a spreadsheet"), _) => {
-                "save it as CSV (UTF-8) in the program it was made with".to_owned()
-            }
-            (_, Wanted::Table) => self.advice_for_table(place),
-            (_, Wanted::Source) => self.advice_for_import(place),
-            (Self::Comparison, _) => format!("give one of the runs in it: {place}/BACKBONE/SCENARIO"),
-            (Self::Store, _) => format!("`frosthead cache list --cache {place}` says what is in it"),
-            (Self::Checkpoint, _) => format!("import it first: `frosthead import {place} --out models/NAME`"),
-            (Self::Onnx, _) => format!(
-                "import it first: `frosthead import {place} --tokenizer tokenizer.json --out models/NAME`"
-            ),
-            (Self::Safetensors, _) => {
-                "a file of weights is one part of a model: `frosthead import` takes the \
-                                       directory it lies in"
-                    .to_owned()
-            }
-            (Self::Run, Wanted::Bundle) => {
-                format!("bundle it first: `frosthead bundle {place} --out x.frost`")
-            }
-            (Self::Bundle, Wanted::Run) => {
-                "a bundle is made already; give the run that it was made of".to_owned()
-            }
-            (Self::Backbone, _) => format!(
-                "train a run on it: `frosthead train DATA --backbone {place} --task COLUMN --out runs/NAME`"
-            ),
-            (_, Wanted::Made) if table => format!(
-                "a table is learned from and labelled: `frosthead predict {place} --model RUN`; inspect says what a model is"
-            ),
-            (_, Wanted::Model) if table => {
-                "give the table first, and a run or a bundle with --model".to_owned()
-            }
-            (_, Wanted::Backbone) if table => {
-                "give the table first, and a backbone with --backbone".to_owned()
-            }
-            _ => wanted.advice_for_nothing().to_owned(),
-        }
-    }
-
-    /// What to do where a table is needed.
-    fn advice_for_table(self, place: &str) -> String {
-        match self {
-            Self::Bundle | Self::Run => format!("give the table first, and this with --model {place}"),
-            Self::Backbone => format!("give the table first, and this with --backbone {place}"),
-            Self::Parquet if place == "-" => {
-                "save it to a file, give that, and say --format parquet".to_owned()
-            }
-            Self::Parquet => "say --format parquet".to_owned(),
-            Self::Zip | Self::Foreign("a tar archive" | "a RAR archive" | "a 7-Zip archive") => {
-                "unpack it, and give the table that is in it".to_owned()
-            }
-            Self::Foreign("a document of an old Office") => {
-                "save it as CSV (UTF-8) in the program it was made with".to_owned()
-            }
-            Self::Foreign(
-                "an Arrow file" | "an Avro file" | "an ORC file" | "an HDF5 file" | "a NumPy array",
-            ) => "write the table as Parquet, and give that".to_owned(),
-            _ => "give the file that the texts are in".to_owned(),
-        }
-    }
-
-    /// What to do where something to import is needed.
-    fn advice_for_import(self, place: &str) -> String {
-        match self {
-            Self::Backbone => format!("it is imported already: use it with --backbone {place}"),
-            Self::Run | Self::Bundle => {
-                format!("it has a backbone already: --backbone {place} uses that")
-            }
-            Self::Comparison => {
-                format!("its runs have a backbone: --backbone {place}/BACKBONE/SCENARIO uses that")
-            }
-            Self::Safetensors | Self::Checkpoint | Self::Onnx => {
-                "give the directory of the whole model".to_owned()
-            }
-            _ => "give the directory that the model was downloaded to, or a hub id".to_owned(),
-        }
-    }
-}
-
-impl Wanted {
-    fn kind(self) -> Kind {
-        match self {
-            Self::Table => Kind::Table,
-            Self::Bundle => Kind::Bundle,
-            Self::Run | Self::Model => Kind::Run,
-            Self::Backbone | Self::Source => Kind::Model,
-            Self::Made => Kind::Usage,
-        }
-    }
-
-    /// What is wrong when nothing is there.
-    fn missing(self) -> &'static str {
-        match self {
-            Self::Table => "there is no such file",
-            Self::Bundle => "there is no such bundle",
-            Self::Run => "there is no such run directory",
-            Self::Model => "there is no such run directory or bundle",
-            Self::Backbone => "there is no such backbone directory",
-            Self::Made | Self::Source => "there is nothing here",
-        }
-    }
-
-    /// What is wrong when something else is there.
-    fn not(self) -> &'static str {
-        match self {
-            Self::Table => "this is not a table",
-            Self::Bundle => "this is not a bundle",
-            Self::Run => "this is not a run directory",
-            Self::Model => "this is neither a run directory nor a bundle",
-            Self::Backbone => "this is not a backbone directory",
-            Self::Made => "this is neither a backbone nor a run nor a bundle",
-            Self::Source => "this cannot be imported",
-        }
-    }
-
-    /// What to do when there is nothing of use.
-    fn advice_for_nothing(self) -> &'static str {
-        match self {
-            Self::Table | Self::Made | Self::Source => "check the path",
-            Self::Bundle => "make one with `frosthead bundle runs/NAME --out x.frost`",
-            Self::Run | Self::Model => {
-                "make one with `frosthead train DATA --backbone models/NAME --task COLUMN --out runs/NAME`"
-            }
-            Self::Backbone => "make one with `frosthead import SOURCE --out models/NAME`",
-        }
-    }
-
-    fn made_by(self) -> &'static str {
-        match self {
-            Self::Table => "a CSV, TSV, JSONL, Parquet or text file",
-            Self::Bundle => "a file made by `frosthead bundle`",
-            Self::Run => "a directory made by `frosthead train`",
-            Self::Model => "something made by `frosthead train` or `frosthead bundle`",
-            Self::Backbone => "a directory made by `frosthead import`, or a run or bundle for its backbone",
-            Self::Made => "something made by `frosthead import`, `frosthead train` or `frosthead bundle`",
-            Self::Source => {
-                "a Hugging Face directory (config.json, model.safetensors, tokenizer.json) or an .onnx file"
-            }
-        }
-    }
 }
 
 impl fmt::Display for Thing {
@@ -382,6 +241,7 @@ impl fmt::Display for Thing {
             Self::Text => "a text file",
             Self::Safetensors => "a safetensors file (weights)",
             Self::Onnx => "an ONNX file",
+            Self::Part(what) => return write!(f, "one file of a model ({what})"),
             Self::Compressed(format, _) => return write!(f, "a file packed with {format}"),
             Self::LfsPointer => "a pointer of Git LFS in place of the file",
             Self::Foreign(what) => what,
@@ -400,9 +260,9 @@ impl fmt::Display for Thing {
 /// What a ZIP archive is, by its first entry.
 fn zip(start: &[u8]) -> Thing {
     let first = start.get(30..).unwrap_or_default();
-    // Of one that ends early `bundle` says so.
+    // Of one that ends early `bundle` says so; before the name begins, it may be any archive.
     if first.starts_with(b"manifest.json")
-        || (start.starts_with(b"PK\x03") && b"manifest.json".starts_with(first))
+        || (start.starts_with(b"PK\x03") && !first.is_empty() && b"manifest.json".starts_with(first))
     {
         Thing::Bundle
     } else if first.starts_with(b"[Content_Types].xml") || first.windows(11).any(|own| own == b"spreadsheet")
@@ -427,19 +287,6 @@ fn zip_by_its_entries(file: &std::fs::File) -> std::io::Result<Thing> {
     } else {
         Thing::Zip
     })
-}
-
-/// Whether a file's name ends as its program wants it.
-fn is_called(packed: &str, place: &str) -> bool {
-    let endings: &[&str] = match packed {
-        "gzip" => &[".gz"],
-        "Zstandard" => &[".zst"],
-        "xz" => &[".xz"],
-        "lz4" => &[".lz4"],
-        "compress" => &[".Z"],
-        _ => &[".bz2"],
-    };
-    endings.iter().any(|ending| place.ends_with(ending))
 }
 
 /// Whether bytes, of which the last may be cut off, are UTF-8 without control characters of another world.
@@ -472,6 +319,9 @@ mod tests {
             (&named("b/model.onnx.data"), "a bundle"),
             (&named("[Content_Types].xml"), "a spreadsheet"),
             (&named("photo.jpg"), "a ZIP archive"),
+            (&bundle[..10], "a ZIP archive"),
+            (&bundle, "a ZIP archive"),
+            (&[&bundle[..], b"mani"].concat(), "a bundle"),
             (b"PAR1\x15\x04", "a Parquet file"),
             (b"\x08\0\0\0\0\0\0\0{\"a\":1}", "a safetensors file (weights)"),
             (b"\x08\x0a\x12\x09frosthead", "an ONNX file"),
@@ -486,6 +336,17 @@ mod tests {
         let table = directory.path().join("a.CSV");
         std::fs::write(&table, "text\na\n").unwrap();
         assert_eq!(Thing::of(&table), Thing::Table("CSV"));
+        for (name, content, expected) in [
+            ("rows.json", "\n [{\"text\": \"a\"}]", Thing::Table("JSON")),
+            ("thing.json", "{\"text\": \"a\"}", Thing::Json),
+            ("config.json", "{\"model_type\": \"bert\"}", Thing::Part("its configuration")),
+            ("recipe.toml", "format = 4", Thing::Part("a run's recipe")),
+            ("other.toml", "format = 4", Thing::Text),
+        ] {
+            let path = directory.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            assert_eq!(Thing::of(&path), expected, "{name}");
+        }
     }
 
     #[test]
@@ -526,6 +387,7 @@ mod tests {
             Thing::Text,
             Thing::Safetensors,
             Thing::Onnx,
+            Thing::Part("its tokenizer"),
             Thing::Compressed("gzip", "gzip -d"),
             Thing::LfsPointer,
             Thing::Foreign("an image"),

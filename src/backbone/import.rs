@@ -142,7 +142,8 @@ impl Plan {
             None => layout::tokenizer(&[&card.folder, directory])?,
         };
         let tokenizer = open_tokenizer(&tokenizer_path, Some(config.vocabulary_size))?;
-        let (preparation, notes) = preparation(&card, options, &tokenizer, Limits::from(&config))?;
+        let (preparation, notes) = preparation(&card, options, &tokenizer, Limits::from(&config))
+            .map_err(|error| error.or_at(directory))?;
         let mut files = encoder::checkpoint_files(&weights)?;
         files.iter().try_for_each(|file| source::check(file))?;
         files.extend([config_path, tokenizer_path.clone()]);

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::source::{is_there, names};
 use super::{MANIFEST, TOKENIZER, WEIGHTS};
 use crate::error::{Error, Kind, Result};
+use crate::recognize::shell_word;
 
 /// The list of sharded weights.
 pub(super) const INDEX: &str = "model.safetensors.index.json";
@@ -133,20 +134,17 @@ fn graph(root: &Path, folder: &Path) -> Result<Option<Network>> {
 /// The error of a folder with these files, which has no network that is read: the format that it has instead,
 /// and what to do.
 pub(super) fn no_network(folder: &Path, names: &[String]) -> Error {
-    let shown = folder.display();
     // What training leaves behind beside the weights.
     let states = ["training_args", "optimizer", "scheduler", "rng_state"];
     let weights = || names.iter().filter(|name| !states.iter().any(|state| name.starts_with(state)));
     let first = |of: &dyn Fn(&str) -> bool| weights().find(|name| of(name)).cloned();
-    let torch = format!(
-        "convert them: python -c \"from transformers import AutoModel; \
-         AutoModel.from_pretrained('{shown}').save_pretrained('{shown}')\" writes {WEIGHTS}"
-    );
+    let torch = format!("convert them: `{}` writes {WEIGHTS}", saved_again("AutoModel", folder));
+    let renamed = "if it holds the encoder's weights by their names (a state dict), call it pytorch_model.bin and import again";
     let other =
         "take the model's safetensors, or convert it to PyTorch's format first and that to safetensors";
     let shards = |name: &str| name.starts_with("model-") && name.ends_with(".safetensors");
     type Named<'n> = &'n dyn Fn(&str) -> bool;
-    let formats: [(Named<'_>, &str, &str); 6] = [
+    let formats: [(Named<'_>, &str, &str); 7] = [
         (
             &shards,
             "parts of sharded weights without their index",
@@ -157,10 +155,11 @@ pub(super) fn no_network(folder: &Path, names: &[String]) -> Error {
             "safetensors by another name",
             "call it model.safetensors if it is the encoder",
         ),
+        (&|name| name.starts_with("pytorch_model") && name.ends_with(".bin"), "PyTorch weights", &torch),
         (
             &|name| name.ends_with(".bin") || name.ends_with(".pt") || name.ends_with(".pth"),
-            "PyTorch weights",
-            &torch,
+            "PyTorch weights by another name",
+            renamed,
         ),
         (&|name| name.ends_with(".h5") || name.contains(".ckpt"), "TensorFlow weights", other),
         (&|name| name.ends_with(".msgpack"), "Flax weights", other),
@@ -209,14 +208,20 @@ pub(super) fn no_tokenizer(folder: &Path, names: &[String]) -> Error {
     let Some(slow) = slow_tokenizer(names) else {
         return incomplete(folder, names, TOKENIZER, "the tokenizer");
     };
-    let shown = folder.display();
     Error::new(Kind::Model, format!("the directory has no `{TOKENIZER}`, only a slow tokenizer's files"))
         .at(folder)
         .found(slow)
-        .help(format!(
-            "convert it: python -c \"from transformers import AutoTokenizer; \
-             AutoTokenizer.from_pretrained('{shown}').save_pretrained('{shown}')\" writes {TOKENIZER}"
-        ))
+        .help(format!("convert it: `{}` writes {TOKENIZER}", saved_again("AutoTokenizer", folder)))
+}
+
+/// The command by which transformers reads a directory and writes it in today's format.
+fn saved_again(class: &str, folder: &Path) -> String {
+    let place = folder.display().to_string();
+    format!(
+        "python3 -c 'import sys, transformers; transformers.{class}.from_pretrained(sys.argv[1])\
+         .save_pretrained(sys.argv[1])' {}",
+        shell_word(&place)
+    )
 }
 
 fn slow_tokenizer(names: &[String]) -> Option<&str> {
@@ -287,6 +292,7 @@ mod tests {
         for (file, what, help) in [
             ("pytorch_model.bin", "PyTorch", "save_pretrained"),
             ("pytorch_model-00001-of-00002.bin", "PyTorch", "save_pretrained"),
+            ("model.pt", "by another name", "pytorch_model.bin"),
             ("tf_model.h5", "TensorFlow", "safetensors"),
             ("bert_model.ckpt.index", "TensorFlow", "safetensors"),
             ("flax_model.msgpack", "Flax", "safetensors"),

@@ -37,7 +37,8 @@ pub(super) fn plan(source: &Path, options: &ImportOptions) -> Result<Plan> {
     let positions = length::positions(&directories)?;
     let pad_token_id = tokenizer.pad_token_id().unwrap_or(0);
     let limits = Limits { positions, pad_token_id, pooled: encoder.output().pooled };
-    let (preparation, notes) = preparation(&card, options, &tokenizer, limits)?;
+    let (preparation, notes) =
+        preparation(&card, options, &tokenizer, limits).map_err(|error| error.or_at(source))?;
     let data = external_files(&mut encoder, beside);
     // Without anything that says how long texts may be, the limit is only what a network of this kind mostly
     // can do.

@@ -8,6 +8,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
+use crate::recognize::FETCH;
 
 /// Bytes that are looked at.
 const START: usize = 256;
@@ -35,10 +36,7 @@ pub(super) fn check(path: &Path) -> Result<()> {
         return wrong("the file is empty: its download failed", "download it again");
     }
     if text.starts_with("version https://git-lfs") {
-        return wrong(
-            "this is a Git LFS pointer, not the file itself, which was not fetched",
-            "run `git lfs pull` in its directory, or download the file itself",
-        );
+        return wrong("this is a Git LFS pointer, not the file itself, which was not fetched", FETCH);
     }
     if ["<!doctype", "<html", "<?xml"].iter().any(|page| text.trim_start().starts_with(page)) {
         return wrong(
@@ -84,7 +82,7 @@ mod tests {
             (
                 "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 1\n",
                 "Git LFS",
-                "git lfs pull",
+                "git lfs install && git lfs pull",
             ),
             ("  <!DOCTYPE html><html>", "web page", "resolve"),
             ("<html>", "web page", "HF_TOKEN"),

@@ -22,7 +22,7 @@ pub struct Original {
 /// The bundle's tokenizer, and what it replaced.
 ///
 /// # Errors
-/// `bytes` are not a JSON object, or lack one of both fields.
+/// `bytes` are not a JSON object.
 #[cfg(feature = "train")]
 pub(super) fn deployed(bytes: &[u8], max_length: usize) -> Result<(Vec<u8>, Original)> {
     let truncation = format!(
@@ -39,16 +39,32 @@ pub(super) fn restored(bytes: &[u8], original: &Original) -> Result<Vec<u8>> {
     Ok(replaced(bytes, original)?.0)
 }
 
-/// The file with other values of both fields, and those it had.
+/// The file with other values of both fields, and those it had. A field that is not there is put in front,
+/// and one that shall not be there is taken away from there.
 fn replaced(bytes: &[u8], values: &Original) -> Result<(Vec<u8>, Original)> {
-    let places = places(bytes).ok_or_else(|| {
+    let Object { start, fields } = object(bytes).ok_or_else(|| {
         Error::new(Kind::Tokenizer, "the tokenizer cannot be put into a bundle")
-            .expected("a JSON object with `truncation` and `padding`, as the tokenizers library writes it")
+            .expected("a JSON object, as the tokenizers library writes it")
             .help("load it with the tokenizers library and save it again, then import the backbone again")
     })?;
-    let [truncation, padding] =
-        places.clone().map(|place| String::from_utf8_lossy(&bytes[place]).into_owned());
-    let mut edits = [(&places[0], &values.truncation), (&places[1], &values.padding)];
+    let original = |field: &Option<Field>| {
+        let own = field.as_ref().map(|own| String::from_utf8_lossy(&bytes[own.value.clone()]).into_owned());
+        own.unwrap_or_default()
+    };
+    let [truncation, padding] = &fields;
+    let original = Original { truncation: original(truncation), padding: original(padding) };
+    let mut edits: Vec<(Range<usize>, String)> = Vec::new();
+    for (name, field, value) in
+        [("truncation", truncation, &values.truncation), ("padding", padding, &values.padding)]
+    {
+        match field {
+            Some(field) if value.is_empty() => edits.push((field.whole.clone(), String::new())),
+            Some(field) => edits.push((field.value.clone(), value.clone())),
+            None if value.is_empty() => {}
+            None => edits.push((start..start, format!("\"{name}\":{value},"))),
+        }
+    }
+    // Stable: of two that are put in front, truncation stays the first.
     edits.sort_by_key(|(place, _)| place.start);
     let (mut out, mut from) = (Vec::with_capacity(bytes.len()), 0);
     for (place, value) in edits {
@@ -57,29 +73,43 @@ fn replaced(bytes: &[u8], values: &Original) -> Result<(Vec<u8>, Original)> {
         from = place.end;
     }
     out.extend_from_slice(&bytes[from..]);
-    Ok((out, Original { truncation, padding }))
+    Ok((out, original))
 }
 
-/// Where the values of `truncation` and `padding` lie in a JSON object.
-fn places(bytes: &[u8]) -> Option<[Range<usize>; 2]> {
-    let (mut truncation, mut padding) = (None, None);
-    let mut at = skip(bytes, 0, b'{')?;
+/// Where both fields lie in a JSON object.
+struct Object {
+    /// Behind its bracket.
+    start: usize,
+    /// `truncation` and `padding`.
+    fields: [Option<Field>; 2],
+}
+
+struct Field {
+    value: Range<usize>,
+    /// From its name to the comma behind it.
+    whole: Range<usize>,
+}
+
+fn object(bytes: &[u8]) -> Option<Object> {
+    let start = skip(bytes, 0, b'{')?;
+    let (mut fields, mut at) = ([None, None], start);
     loop {
         let (name, end): (String, usize) = value(bytes, at)?;
-        let start = skip(bytes, end, b':')?;
-        let start = start + bytes[start..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
-        let (_, end) = value::<IgnoredAny>(bytes, start)?;
+        let first = skip(bytes, end, b':')?;
+        let first = first + bytes[first..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        let (_, end) = value::<IgnoredAny>(bytes, first)?;
+        let next = skip(bytes, end, b',');
+        let field = Field { value: first..end, whole: at..next.unwrap_or(end) };
         match name.as_str() {
-            "truncation" => truncation = Some(start..end),
-            "padding" => padding = Some(start..end),
+            "truncation" => fields[0] = Some(field),
+            "padding" => fields[1] = Some(field),
             _ => {}
         }
-        match skip(bytes, end, b',') {
+        match next {
             Some(next) => at = next,
-            None => break,
+            None => return Some(Object { start, fields }),
         }
     }
-    Some([truncation?, padding?])
 }
 
 /// The place behind white space and this byte.
@@ -120,9 +150,24 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_the_settings_is_refused() {
-        for file in [&b"{\"truncation\": null}"[..], b"[]", b"", b"{\"truncation\": null, \"padding\""] {
-            assert!(deployed(file, 256).unwrap_err().to_string().contains("truncation"));
+    fn a_setting_that_is_not_there_is_put_in_and_taken_out_again() {
+        for file in [
+            &b"{\"model\": {\"padding\": 1}}"[..],
+            b"{ \"truncation\": null, \"model\": 1 }",
+            b"{\n  \"version\": \"1.0\",\n  \"padding\": null\n}",
+        ] {
+            let (bytes, original) = deployed(file, 256).unwrap();
+            let changed: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+            assert_eq!(changed["truncation"]["max_length"], 256);
+            assert!(changed.as_object().unwrap()["padding"].is_null());
+            assert_eq!(restored(&bytes, &original).unwrap(), file);
+        }
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused() {
+        for file in [&b"[]"[..], b"", b"{}", b"{\"truncation\": null, \"padding\""] {
+            assert!(deployed(file, 256).unwrap_err().to_string().contains("a JSON object"));
         }
     }
 }

@@ -377,6 +377,10 @@ impl Run {
             .expected(format!("backbone {} ({})", recipe.name, recipe.fingerprint.short()))
             .help("say --backbone models/NAME"));
         };
+        let moved =
+            || tables::places(directory, &self.directory).find(|own| Thing::of(own) == Thing::Backbone);
+        let moved = if elsewhere.is_some() || directory.exists() { None } else { moved() };
+        let directory = moved.as_deref().unwrap_or(directory);
         if !directory.exists() {
             return Err(Error::new(Kind::Run, "the run's backbone is gone")
                 .at(directory)

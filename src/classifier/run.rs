@@ -265,6 +265,25 @@ impl Run {
         Ok(Some((tensors.collect(), expected)))
     }
 
+    /// Per task, the classes with a single row each, whose rows were kept out of it (`--rare drop`).
+    ///
+    /// # Errors
+    /// `metrics.json` cannot be read.
+    pub fn kept_out(&self) -> Result<BTreeMap<String, Vec<String>>> {
+        if self.recipe.data.rare != Rare::Drop {
+            return Ok(BTreeMap::new());
+        }
+        let path = self.directory.join(METRICS);
+        let bytes = std::fs::read(&path).map_err(|source| Error::io("read", &path, source))?;
+        let metrics: Counted = serde_json::from_slice(&bytes).map_err(|source| {
+            Error::new(Kind::Run, "the run's figures are damaged")
+                .at(&path)
+                .help("train the run again")
+                .because(source)
+        })?;
+        Ok(metrics.classes.into_iter().map(|(task, classes)| (task, classes.single)).collect())
+    }
+
     /// Which texts were in which part.
     ///
     /// # Errors
@@ -272,6 +291,20 @@ impl Run {
     pub fn rows(&self) -> Result<SplitRows> {
         SplitRows::open(&self.directory.join(ROWS))
     }
+}
+
+/// What is read of `metrics.json`.
+#[derive(Deserialize)]
+struct Counted {
+    #[serde(default)]
+    classes: BTreeMap<String, Counts>,
+}
+
+#[derive(Deserialize)]
+struct Counts {
+    /// Classes whose rows have one text only.
+    #[serde(default)]
+    single: Vec<String>,
 }
 
 /// The bytes of `backbone.safetensors`; `shapes` gives each tensor's shape.

@@ -1,5 +1,5 @@
-//! Owns finding the tables that a run was trained on: where they lay, or beside the run, wherever both are by
-//! now.
+//! Owns finding what a run was made of, its tables and its backbone: where they lay, or beside the run,
+//! wherever both are by now.
 //!
 //! Refuses a file that is not, to the byte, the one that was read.
 
@@ -18,7 +18,7 @@ impl TableRecipe {
     /// It is in none of these places, or is another file by now.
     pub fn find(&self, run: &Path) -> Result<PathBuf> {
         let mut changed = None;
-        for place in places(Path::new(&self.path), run) {
+        for place in places(Path::new(&self.path), run).filter(|place| place.is_file()) {
             let found = Fingerprint::of_file(&place)?;
             if found == self.fingerprint {
                 return Ok(place);
@@ -45,8 +45,9 @@ impl TableRecipe {
     }
 }
 
-/// The files that may be the table, most likely first.
-fn places(stored: &Path, run: &Path) -> Vec<PathBuf> {
+/// Where something that a run was made of may lie by now, most likely first: under the path it had, and
+/// under every end of that path in every directory that the run lies in.
+pub(super) fn places(stored: &Path, run: &Path) -> impl Iterator<Item = PathBuf> {
     let mut places = vec![stored.to_path_buf()];
     let run = run.canonicalize().unwrap_or_else(|_| run.to_path_buf());
     let parts: Vec<_> =
@@ -54,8 +55,7 @@ fn places(stored: &Path, run: &Path) -> Vec<PathBuf> {
     for directory in run.ancestors() {
         places.extend((0..parts.len()).map(|from| directory.join(parts[from..].iter().collect::<PathBuf>())));
     }
-    places.retain(|place| place.is_file());
-    places
+    places.into_iter()
 }
 
 #[cfg(test)]

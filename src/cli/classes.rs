@@ -1,13 +1,14 @@
 //! Owns what is said of a task's classes before anything is learned: how many rows they have, and what looks
-//! like a mistake in the table.
+//! like a mistake in the table; and of labels that only look like learned ones, when a run is measured.
 //!
 //! Refuses to print without bound: of many classes, groups and texts it names a few.
 
 use std::collections::BTreeMap;
 
 use super::terminal::{Terminal, grouped};
-use crate::data::{Classes, LabelledRow};
+use crate::data::{Classes, LabelledRow, look_alike};
 use crate::error::quoted_exactly;
+use crate::metrics::TaskMetrics;
 use crate::quantities::counted;
 
 /// Classes that are all named; of more, the most frequent and the rarest ones.
@@ -91,6 +92,32 @@ fn say_alike(terminal: &Terminal, task: &str, classes: &Classes) {
         "{task}: labels that differ only by white space, case or Unicode form are classes of their own: {}",
         groups.join("; ")
     ));
+}
+
+/// Labels that training never saw, each with the one it knows that differs in nothing people see at once.
+pub(crate) fn say_unseen_alike(terminal: &Terminal, tasks: &BTreeMap<String, TaskMetrics>) {
+    for (task, metrics) in tasks {
+        let unseen = metrics.per_label.iter().filter(|own| own.unseen);
+        let mut pairs: Vec<String> = unseen
+            .filter_map(|own| {
+                let known = metrics.labels.iter().find(|known| look_alike(known, &own.label))?;
+                let rows =
+                    if own.rows == 1 { "1 row".to_owned() } else { format!("{} rows", grouped(own.rows)) };
+                Some(format!("{} ({rows}) and {}", quoted(&own.label), quoted(known)))
+            })
+            .collect();
+        if pairs.is_empty() {
+            continue;
+        }
+        if pairs.len() > ENDS {
+            let more = pairs.split_off(ENDS).len();
+            pairs.push(format!("{more} more"));
+        }
+        terminal.warn(format!(
+            "{task}: labels that training never saw differ from ones it knows only by white space, case or Unicode form: {}",
+            pairs.join("; ")
+        ));
+    }
 }
 
 fn say_contradictions(terminal: &Terminal, task: &str, classes: &Classes) {

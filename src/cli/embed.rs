@@ -12,6 +12,7 @@ use crate::data::Format;
 use crate::embed::{EmbedRequest, Embedded, FeatureChoice, embed_file};
 use crate::error::{Error, Kind, Result};
 use crate::quantities::counted;
+use crate::recognize::shell_word;
 
 /// Compute the sentence embeddings of a table of texts, once, and write them to Parquet.
 #[derive(Debug, Args)]
@@ -98,6 +99,6 @@ fn refuse_other_format(out: &Path) -> Result<()> {
             .at(out)
             .found(format!("an extension of {format}"))
             .expected(".parquet")
-            .help(format!("say --out {}", out.with_extension("parquet").display()))),
+            .help(format!("say --out {}", shell_word(&out.with_extension("parquet").display().to_string())))),
     }
 }

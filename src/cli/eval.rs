@@ -17,7 +17,7 @@ use crate::data::{Format, RecordFormat, RecordValue, RecordWriter, write_atomica
 use crate::dataset::{Columns, Dataset};
 use crate::embed::covering;
 use crate::error::{Error, Kind, Result, quoted};
-use crate::evaluate::{Evaluation, Evaluator, Rows, Seen};
+use crate::evaluate::{Evaluation, Evaluator, Rows, Seen, keep_out};
 use crate::metrics::{Coverage, LabelMetrics, TaskMetrics};
 use crate::quantities::{counted, with_error};
 
@@ -85,8 +85,16 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
     }
     let mut kept = tasks.clone();
     kept.extend(arguments.by.clone());
-    let rows = load(arguments, &arguments.data, &model, &kept, terminal)?;
+    let mut rows = load(arguments, &arguments.data, &model, &kept, terminal)?;
     let seen = seen_rows(&model, &rows)?;
+    if let (Model::Run(run), Some(seen)) = (&model, &seen) {
+        for (task, rows) in keep_out(run, seen, &mut rows, &tasks)? {
+            terminal.say(format!(
+                "{task}: rows that were kept out of training, of classes with a single one (--rare drop), are not measured: {}",
+                grouped(rows)
+            ));
+        }
+    }
     let evaluator = Evaluator::new(&model, &rows, seen.as_ref(), &tasks)?;
     let seen = evaluator.seen();
     terminal.say(seen.to_string());
@@ -117,18 +125,35 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
         terminal.say(format!("{}: written", path.display()));
     }
     if evaluation.tasks.values().all(|own| own.rows == 0) {
-        return Err(Error::new(
-            Kind::Table,
-            "nothing to measure: none of the rows that were to be measured has a label",
-        )
-        .at(&arguments.data)
-        .found(seen.to_string())
-        .expected(format!("rows of the kind {which} with labels in {}", tasks.join(", ")))
-        .help("fill in the labels of such rows, or measure others with --rows")
-        .into());
+        let all = evaluator.measure(Rows::All, None)?;
+        return Err(nothing_labelled(which, &all, &tasks).at(&arguments.data).into());
     }
     say_unmeasured(terminal, &evaluation.tasks, "none of these rows");
+    #[cfg(feature = "train")]
+    super::classes::say_unseen_alike(terminal, &evaluation.tasks);
     Ok(criterion(&evaluation.tasks, arguments.min_f1, terminal))
+}
+
+/// The error of rows without any label; `all` are the measurements of all rows.
+fn nothing_labelled(which: Rows, all: &Evaluation, tasks: &[String]) -> Error {
+    let labelled = all.tasks.values().map(|own| own.rows).max().unwrap_or(0);
+    let (rows, help) = match which {
+        Rows::All => ("rows".to_owned(), "fill in labels: no row of the table has one".to_owned()),
+        _ if labelled == 0 => {
+            (format!("rows of the kind {which}"), "fill in labels: no row of the table has one".to_owned())
+        }
+        _ => (
+            format!("rows of the kind {which}"),
+            format!(
+                "fill in the labels of such rows, or say --rows all: {} others have one",
+                grouped(labelled)
+            ),
+        ),
+    };
+    Error::new(Kind::Table, "nothing to measure: none of the rows that were to be measured has a label")
+        .found(all.rows.to_string())
+        .expected(format!("{rows} with labels in {}", tasks.join(", ")))
+        .help(help)
 }
 
 /// Which texts were in which part of the training table, if that can be told of these rows.

@@ -281,18 +281,21 @@ impl Job<'_> {
             });
             // What stands before a row that is refused is answered.
             let accepted = refused.as_ref().map_or(rows.len(), |(place, _)| *place);
-            self.answer(&rows[..accepted], &mut records)?;
+            let table = stream.header().table();
+            self.answer(table, &rows[..accepted], &mut records)?;
             if let Some((_, error)) = refused {
-                return Err(error.at(stream.header().table()));
+                return Err(error.at(table));
             }
         }
     }
 
-    fn answer(&mut self, rows: &[Row], records: &mut RecordWriter<'_>) -> Result<()> {
+    fn answer(&mut self, table: &str, rows: &[Row], records: &mut RecordWriter<'_>) -> Result<()> {
         let texts: Vec<&str> = rows.iter().map(|row| row.cells[self.text].as_str().unwrap_or("")).collect();
         let predictions = self.classifier.predict(&texts);
-        let predictions =
-            predictions.map_err(|error| error.row_of_text(|text| rows.get(text).map(|row| row.number)))?;
+        let predictions = predictions.map_err(|error| {
+            let error = if error.is_of_a_text() { error.at(table) } else { error };
+            error.row_of_text(|text| rows.get(text).map(|row| row.number))
+        })?;
         for ((row, text), predictions) in rows.iter().zip(&texts).zip(&predictions) {
             let windows = self.arguments.explain.map(|_| self.classifier.explain(text)).transpose()?;
             records.write_with(&self.record(row, predictions, windows.as_deref()), &row.others)?;

@@ -18,7 +18,7 @@ use crate::dataset::Input;
 use crate::embed::StoredLayers;
 use crate::error::{Error, Kind, Result};
 use crate::quantities::error_text;
-use crate::recognize::Thing;
+use crate::recognize::{Thing, shell_word};
 use crate::runtime::Runtime;
 use crate::train::{Accuracy, HeadChange, RefitReport, RefitRequest, Refitted, TrainRequest, refit};
 
@@ -99,7 +99,7 @@ fn open(arguments: &Arguments, from: &Path, runtime: &Runtime) -> Result<Bundle>
                 .expected("a file made by `frosthead bundle`")
                 .help(format!(
                     "bundle the run first, or train on its backbone: --backbone {}",
-                    from.display()
+                    shell_word(&from.display().to_string())
                 )));
         }
         _ => {}

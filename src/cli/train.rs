@@ -116,7 +116,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
     if arguments.sign.is_some() {
         return Err(Error::new(Kind::Usage, "only a bundle can be signed, and this makes a run")
             .found("--sign without --from")
-            .help("sign the bundle: `frosthead bundle RUN --sign KEY`")
+            .help("sign the bundle: `frosthead bundle RUN --sign KEY --out x.frost`")
             .into());
     }
     let trained = match &arguments.backbone {

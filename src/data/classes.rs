@@ -214,6 +214,12 @@ fn alike<'l>(labels: impl Iterator<Item = &'l String>) -> Vec<Vec<String>> {
     groups.into_values().filter(|group| group.len() > 1).collect()
 }
 
+/// Whether two labels differ by nothing but white space, case or Unicode form.
+#[must_use]
+pub fn look_alike(one: &str, other: &str) -> bool {
+    plain(one) == plain(other)
+}
+
 /// A label in one white space, case and Unicode form. Upper case first: `ß` and `SS` are one then, as in
 /// Unicode's case folding.
 fn plain(label: &str) -> String {

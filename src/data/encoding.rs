@@ -108,7 +108,7 @@ fn refuse_utf_32(head: &[u8]) -> Result<()> {
     Err(Error::new(Kind::Table, "tables in this encoding are not read")
         .found(name)
         .expected("UTF-8, UTF-16 or another encoding that --encoding knows")
-        .help(format!("convert the table: iconv -f {name} -t UTF-8 TABLE")))
+        .help(format!("convert the table: `iconv -f {name} -t UTF-8 TABLE > NEW`")))
 }
 
 /// UTF-16 without a mark: what would be control characters, NUL among them, at every second place. No text
@@ -325,7 +325,12 @@ impl Read for WithoutEndMark {
 
 /// What to do about `--encoding` that a table does not need, though another of the command's may.
 fn leave_out(asked: &'static Encoding) -> String {
-    let name = asked.name();
+    // By the name that iconv has for it.
+    let name = match asked.name() {
+        "ISO-8859-8-I" => "ISO-8859-8",
+        "x-mac-cyrillic" => "MAC-CYRILLIC",
+        name => name,
+    };
     format!("leave --encoding out; if another table needs it, convert that one: iconv -f {name} -t UTF-8")
 }
 

@@ -1,10 +1,12 @@
 //! Owns tables of JSON objects: one a line (JSONL), or the elements of one array. One object is in memory at
 //! a time.
 //!
-//! Refuses a key that stands twice in a row or in an object inside it, and to guess: what is the other kind of JSON is named, with what
-//! to say.
+//! Refuses a key that stands twice in a row or in an object inside it, and to guess: what is the other kind of
+//! JSON is named, with what to say.
 
 use std::io::BufRead;
+
+use serde_json::{Map, Value};
 
 use super::cell::Cell;
 use super::column_use::{Columns, Use};
@@ -12,6 +14,7 @@ use super::compression::unreadable;
 use super::json_object::Entries;
 use super::table::{Values, empty_table, invalid_utf8};
 use crate::error::{Error, Kind, Result, quoted};
+use crate::recognize::shell_word;
 
 /// Bytes of a first object that are looked at to tell JSON lines from one object.
 const FIRST_OBJECT: usize = 1 << 20;
@@ -144,9 +147,29 @@ impl JsonRows {
         Ok(Error::new(Kind::Table, "the JSON is not a list of rows")
             .found(found)
             .expected("an array of objects: [{\"text\": …}, …]")
-            .help(format!(
-                "take the array out of the object (jq .KEY FILE > rows.json); if the object is the only row, {only}"
-            )))
+            .help(self.advice_for_object(only)))
+    }
+
+    /// What to do with a table that is one object: mostly the rows are a list under one of its keys.
+    fn advice_for_object(&self, only: &str) -> String {
+        let only_row = format!("if the object is the only row, {only}");
+        let taken_out = |key: &str| {
+            let key = Value::from(key);
+            let program = format!("import json, sys; json.dump(json.load(sys.stdin)[{key}], sys.stdout)");
+            format!("`python3 -c {} < FILE > rows.json` takes them out", shell_word(&program))
+        };
+        let is_rows =
+            |value: &Value| value.as_array().is_some_and(|all| all.first().is_some_and(Value::is_object));
+        match serde_json::from_slice::<Map<String, Value>>(&self.object) {
+            // Longer than what was looked at.
+            Err(_) => format!("if its rows stand under a key, {}; {only_row}", taken_out("KEY")),
+            Ok(object) => match object.iter().find(|(_, value)| is_rows(value)) {
+                Some((key, _)) => {
+                    format!("its rows stand under {}: {}; {only_row}", quoted(key), taken_out(key))
+                }
+                None => only_row,
+            },
+        }
     }
 
     /// Reads the next object into `object`; false at the end.

@@ -41,7 +41,7 @@ mod stream;
 mod table;
 
 #[cfg(feature = "train")]
-pub use classes::{Classes, Contradictions, LabelledRow};
+pub use classes::{Classes, Contradictions, LabelledRow, look_alike};
 #[cfg(not(feature = "parquet"))]
 use features_absent as features;
 

@@ -180,7 +180,7 @@ impl Extractor {
         for (text, own) in texts.iter().enumerate() {
             let own = prefixed(prefix, own);
             let mut pieces = windows.of(backbone.tokenizer(), &own, false);
-            while let Some(window) = pieces.next_window()? {
+            while let Some(window) = pieces.next_window().map_err(|error| error.text(text))? {
                 round.push(text, &window);
                 if round.is_full() {
                     self.run_round(&mut round, &mut sum, each)?;

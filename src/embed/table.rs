@@ -84,8 +84,8 @@ pub fn visit_rows(
         }
         let keys: Vec<TextKey> = texts.iter().map(|text| TextKey::of(text)).collect();
         embedder.ensure(&texts, &keys, progress).map_err(|error| {
-            let error = error.row_of_text(|text| rows.get(text).map(|row| row.number));
-            at_its_row(error, embedder.backbone(), &rows, &texts)
+            let error = if error.is_of_a_text() { error.at(reader.header().table()) } else { error };
+            error.row_of_text(|text| rows.get(text).map(|row| row.number))
         })?;
         for ((row, text), key) in rows.iter().zip(&texts).zip(&keys) {
             let (truncation, windowed) = embedder.counts(key)?;
@@ -96,18 +96,6 @@ pub fn visit_rows(
     }
     embedder.finish()?;
     Ok(notes)
-}
-
-/// Names the row whose text the tokenizer fails on, which it is found by: failing is no reason to be fast.
-fn at_its_row(error: Error, backbone: &Backbone, rows: &[Row], texts: &[&str]) -> Error {
-    if error.kind() != Kind::Tokenizer {
-        return error;
-    }
-    let failing = rows.iter().zip(texts).find(|(_, text)| encode(backbone, &[text], 1).is_err());
-    match failing {
-        Some((row, _)) => error.row(row.number),
-        None => error,
-    }
 }
 
 /// Whether any text of a table is longer than the backbone's limit. A table that cannot be read has none: who

@@ -19,6 +19,7 @@ use super::transformer::batch;
 use crate::error::{Error, Kind, Result};
 use crate::graph::proto::{GraphProto, NodeProto, TensorProto, ValueInfoProto, dimension, type_proto};
 use crate::graph::{self, Builder, DataType, ModelProto, Operation, Value, ValueType};
+use crate::recognize::FETCH;
 
 pub use outputs::{ForeignOutput, TokenStates};
 
@@ -58,7 +59,7 @@ impl ForeignEncoder {
             return Err(Error::new(Kind::Model, "this is a Git LFS pointer, not the model")
                 .at(path)
                 .found(format!("{} bytes of text", bytes.len()))
-                .help("fetch the file itself: git lfs pull, or download it from the hub"));
+                .help(FETCH));
         }
         let model = graph::decode(&bytes).map_err(|error| error.at(path))?;
         let encoder = Self::check(path, model, states).map_err(|error| error.at(path))?;

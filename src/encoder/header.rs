@@ -14,6 +14,7 @@ use safetensors::tensor::TensorInfo;
 use serde_json::Value;
 
 use crate::error::{Error, Kind, Result};
+use crate::recognize::FETCH;
 
 /// The format's own limit for a header.
 const LARGEST_HEADER: u64 = 100_000_000;
@@ -78,8 +79,9 @@ fn read_text(file: &File, size: u64) -> Result<Vec<u8>> {
     match &start {
         [b'P', b'K', ..] | [0x80, 2..=5, ..] => return Err(not_safetensors("a PyTorch pickle".to_owned())),
         b"version " => {
-            return Err(not_safetensors("a Git LFS pointer: the file itself was not fetched".to_owned())
-                .help("run `git lfs pull` in its directory, or download the file itself"));
+            return Err(
+                not_safetensors("a Git LFS pointer: the file itself was not fetched".to_owned()).help(FETCH)
+            );
         }
         _ => {}
     }

@@ -12,7 +12,7 @@ use std::str::FromStr;
 use serde::Serialize;
 
 use crate::classifier::run::SplitRows;
-use crate::classifier::{Model, TaskRows, measure, probabilities};
+use crate::classifier::{Model, Run, TaskRows, measure, probabilities};
 use crate::data::Part;
 use crate::dataset::Dataset;
 use crate::error::{Error, Kind, Result};
@@ -233,9 +233,12 @@ impl<'e> Evaluator<'e> {
                 .found(self.seen().to_string());
             return Err(match which {
                 Rows::All => error.expected("labelled rows"),
+                Rows::Unseen => error
+                    .expected("rows of the kind unseen")
+                    .help("give labelled rows the run was not trained on, or say --rows all"),
                 _ => error
                     .expected(format!("rows of the kind {which}"))
-                    .help("give labelled rows the run was not trained on, or say --rows all"),
+                    .help("give the table that the run was trained on, or say --rows all"),
             });
         }
         let mut groups: BTreeMap<String, Vec<usize>> = BTreeMap::new();
@@ -340,6 +343,32 @@ impl<'e> Evaluator<'e> {
         mistakes.sort_by(|a, b| b.probability.total_cmp(&a.probability).then(a.row.cmp(&b.row)));
         Ok(mistakes)
     }
+}
+
+/// Empties the cells of rows that a run was told to keep out (`--rare drop`): its own figures are without
+/// them, too. The table's first cells are the columns `tasks`; per task, how many there were.
+///
+/// # Errors
+/// The run's figures cannot be read.
+pub fn keep_out(
+    run: &Run,
+    seen: &SplitRows,
+    rows: &mut Dataset,
+    tasks: &[String],
+) -> Result<BTreeMap<String, u64>> {
+    let kept_out = run.kept_out()?;
+    let mut count = BTreeMap::new();
+    for (task, cells) in tasks.iter().zip(&mut rows.cells) {
+        let Some(single) = kept_out.get(task) else { continue };
+        for (key, cell) in rows.keys.iter().zip(cells) {
+            let known = seen.part(key).is_some();
+            if known && cell.as_ref().is_some_and(|label| single.contains(label)) {
+                *cell = None;
+                *count.entry(task.clone()).or_default() += 1;
+            }
+        }
+    }
+    Ok(count)
 }
 
 /// Per row of `probabilities` `[rows, classes]`, that of the most probable label, and its index.

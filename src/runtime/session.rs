@@ -26,7 +26,7 @@ use declared::{dimension_symbols, names_of, show_shape, value_info};
 use super::{Device, placement};
 use crate::error::{Error, Kind, Result};
 use crate::graph::is_own;
-use crate::held::Held;
+use crate::held::{Held, Since};
 
 /// Bytes that are enough to tell who has written a graph.
 const LONGEST_START: u64 = 64;
@@ -237,20 +237,36 @@ impl Session {
     /// An input or output that the graph does not have, an input that is missing, doubled, or of another type or shape
     /// than declared; an output that is not `f32`; a failure inside ONNX Runtime; weights that were written to.
     pub fn run(&mut self, inputs: &[Input<'_>], outputs: &[&str]) -> Result<Vec<Tensor>> {
-        let results = self.run_lent(inputs, outputs)?;
-        let own = |name: &&str| {
-            let (shape, data) = results.tensor(name)?;
-            Ok(Tensor { shape, data: data.to_vec() })
-        };
-        outputs.iter().map(own).collect()
+        loop {
+            let (results, since) = self.lend(inputs, outputs)?;
+            let own = |results: &Lent<'_>, name: &&str| {
+                let (shape, data) = results.tensor(name)?;
+                Ok(Tensor { shape, data: data.to_vec() })
+            };
+            // Nothing is known to be right of what was read while the weights were written, even if they are
+            // what they were: it is computed again.
+            if since != Since::Rewritten {
+                let results = results?;
+                return outputs.iter().map(|name| own(&results, name)).collect();
+            }
+        }
     }
 
     /// Runs the graph once, as [`Self::run`], without copying its results: they are ONNX Runtime's until they
     /// are dropped.
     ///
     /// # Errors
-    /// As [`Self::run`].
+    /// As [`Self::run`]; weights that were written to with what they had before, too.
     pub fn run_lent(&mut self, inputs: &[Input<'_>], outputs: &[&str]) -> Result<Lent<'_>> {
+        match self.lend(inputs, outputs)? {
+            (_, Since::Rewritten) => Err(Error::new(Kind::Model, "the weights were written to while in use")
+                .help("run the command again")),
+            (results, _) => results,
+        }
+    }
+
+    /// Runs the graph once; and what happened to its weights meanwhile.
+    fn lend(&mut self, inputs: &[Input<'_>], outputs: &[&str]) -> Result<(Result<Lent<'_>>, Since)> {
         self.check_outputs(outputs)?;
         let selected = outputs.iter().fold(OutputSelector::no_default(), |all, &name| all.with(name));
         self.options = Some(quiet()?.with_outputs(selected));
@@ -260,8 +276,8 @@ impl Session {
         };
         let results = execute(inner, inputs, options);
         // First, because weights that are half written may be why it failed.
-        held.as_ref().map_or(Ok(()), |held| held.check())?;
-        Ok(Lent(results?))
+        let since = held.as_ref().map_or(Ok(Since::Nothing), |held| held.check())?;
+        Ok((results.map(Lent), since))
     }
 
     /// Runs the graph and drops its results, which then are not even copied.

@@ -49,7 +49,7 @@ impl Keys {
                     Error::new(Kind::Usage, "this is not a hashed API key")
                         .row(row)
                         .expected(format!("{HASHED} and 64 hexadecimal digits"))
-                        .help("printf %s KEY | sha256sum")
+                        .help("`echo sha256:$(printf %s KEY | sha256sum | cut -c 1-64)` prints such a line")
                 })?,
                 None => Sha256::digest(line).into(),
             });

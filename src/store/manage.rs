@@ -171,7 +171,7 @@ pub fn prune(root: &Path, options: &PruneOptions) -> Result<Vec<Removed>> {
     if options.older_than.is_none() && options.max_bytes.is_none() && !options.damaged && !options.all {
         return Err(Error::new(Kind::Usage, "nothing was named that should be pruned")
             .at(root)
-            .help("name an age, a size, the damaged parts, or all"));
+            .help("say --older-than DAYS, --max-bytes BYTES, --damaged or --all"));
     }
     let mut entries = list(root)?;
     entries.sort_by_key(|entry| (entry.last_used, entry.fingerprint));

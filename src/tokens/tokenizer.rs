@@ -1,7 +1,7 @@
 //! Owns the `tokenizer.json` wrapper (the only user of the `tokenizers` crate) and ragged token ids.
 
 use std::borrow::Cow;
-use std::ops::AddAssign;
+use std::ops::{AddAssign, Range};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -193,8 +193,8 @@ impl Tokenizer {
                 .expected(format!("more than the {} special tokens", self.special_tokens())));
         };
         let mut encoded = Encoded::default();
-        for text in texts {
-            let (ids, lost) = self.encode_one(text, room)?;
+        for (index, text) in texts.iter().enumerate() {
+            let (ids, lost) = self.encode_one(text, room).map_err(|error| error.text(index))?;
             encoded.push(ids.get_ids(), lost);
         }
         Ok(encoded)
@@ -210,8 +210,12 @@ impl Tokenizer {
         }
         let turns = (0..texts.len()).step_by(TEXTS_A_TURN);
         let turns = turns.map(|first| first..(first + TEXTS_A_TURN).min(texts.len())).collect();
+        let turn = |turn: Range<usize>| {
+            let first = turn.start;
+            self.encode(&texts[turn], max_length).map_err(|error| error.map_text(|text| first + text))
+        };
         let mut encoded = Encoded::default();
-        for part in in_parallel(threads, turns, &|turn| self.encode(&texts[turn], max_length)) {
+        for part in in_parallel(threads, turns, &turn) {
             encoded.append(&part?);
         }
         Ok(encoded)

@@ -10,6 +10,7 @@ use crate::embed::FeatureChoice;
 use crate::error::{Error, Kind, Result};
 use crate::heads::{self, Examples, FitOptions, FitReport, Head, fit_bytes};
 use crate::plan::{FreezePlan, Scenario};
+use crate::recognize::shell_word;
 
 /// The heads a training begins with, in the order of the tasks, and the reports of those that were fitted.
 pub(super) struct InitialHeads {
@@ -70,7 +71,10 @@ pub(super) fn check_earlier(request: &TrainRequest, backbone: Option<&Backbone>)
     Err(Error::new(Kind::Run, "the earlier run's heads belong to another backbone")
         .at(directory)
         .found(format!("--backbone {}", backbone.directory().display()))
-        .help(format!("say --backbone {} to go on from its backbone too", directory.display())))
+        .help(format!(
+            "say --backbone {} to go on from its backbone too",
+            shell_word(&directory.display().to_string())
+        )))
 }
 
 /// A head of an earlier run that training begins with.

@@ -103,8 +103,10 @@ impl Gain {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Trial {
     pub setting: Setting,
+    /// The default's rate in its last round, times `speed`: rounds lie apart in time, and a machine that is
+    /// faster in one of them must not make a setting look faster than another.
     pub texts_per_second: f64,
-    /// How many times as fast as the default: the geometric mean over the turns, as [`Gain::ratio`] is.
+    /// How many times as fast as the default in the same turns: the geometric mean, as [`Gain::ratio`] is.
     pub speed: f64,
     /// Counted passes, and texts in each.
     pub passes: usize,
@@ -377,14 +379,17 @@ impl Race<'_> {
     }
 
     fn trials(&self) -> Vec<Trial> {
+        let rate = self.timed.get(&self.grid.default).map_or(0.0, |timed| {
+            to_f64(self.stopwatch.texts(timed.samples)) / geometric_mean(&timed.seconds)
+        });
         let trial = |(&setting, timed): (&Setting, &Timed)| {
-            let texts = self.stopwatch.texts(timed.samples);
+            let speed = geometric_mean(&timed.speeds);
             Trial {
                 setting,
-                texts_per_second: to_f64(texts) / geometric_mean(&timed.seconds),
-                speed: geometric_mean(&timed.speeds),
+                texts_per_second: rate * speed,
+                speed,
                 passes: timed.seconds.len(),
-                texts,
+                texts: self.stopwatch.texts(timed.samples),
             }
         };
         let mut trials: Vec<Trial> = self.timed.iter().map(trial).collect();
@@ -394,7 +399,7 @@ impl Race<'_> {
     }
 }
 
-/// What ratios are shown by, so that a ratio of shown speeds is the shown ratio.
+/// What ratios are shown by: of the same turns, the ratio of two means is the mean of the ratios.
 fn geometric_mean(values: &[f64]) -> f64 {
     (values.iter().map(|own| own.ln()).sum::<f64>() / to_f64(values.len())).exp()
 }

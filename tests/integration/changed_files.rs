@@ -4,22 +4,17 @@
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use crate::bundle::plain;
-use crate::harness::{backbone, command, demo, directory, finish, frosthead, root, text};
+use crate::harness::{backbone, command, demo, directory, finish, frosthead, root, started, text};
 
 /// More rows than are read at once, so that answers come while more are to be read.
 const ROWS: usize = 9000;
 
 /// What predicting a stream printed, its messages, and its exit code; `meanwhile` is done between rows.
 fn predicted(model: &Path, meanwhile: impl FnOnce()) -> (Vec<String>, String, Option<i32>) {
-    let mut child = command(&["predict", "-", "--model", text(model)])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = started(&["predict", "-", "--model", text(model)]);
     let mut stdin = child.stdin.take().unwrap();
     let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
     let rows = "great\n".repeat(ROWS);
@@ -89,14 +84,16 @@ fn predicting_a_stream_stops_when_its_bundle_is_written_to() {
         assert!(messages.contains(live) && messages.contains("mv"), "{program}: {messages}");
         assert!(lines.len() < 2 * ROWS && answers(&lines).len() == 1, "{program}: {:?}", answers(&lines));
     }
-    // The advice, followed; other rights; no name any more: what was opened goes on.
-    for turn in 0..3 {
+    // The advice, followed; other rights; another time of the same content; no name any more: what was
+    // opened goes on.
+    for turn in 0..4 {
         std::fs::copy(&one, &path).unwrap();
         let beside = folder.path().join("new.frost");
         std::fs::copy(&other, &beside).unwrap();
         let (lines, messages, code) = predicted(&path, || match turn {
             0 => std::fs::rename(&beside, &path).unwrap(),
             1 => run("chmod", &["600", live]),
+            2 => run("touch", &[live]),
             _ => std::fs::remove_file(&path).unwrap(),
         });
         assert_eq!((code, lines.len()), (Some(0), 2 * ROWS), "{messages}");

@@ -430,6 +430,81 @@ fn a_text_has_the_same_bits_in_every_company_or_the_import_is_refused() {
     refused(&mixed, &[], &["depends on what it is run with", "mixes the texts"]);
 }
 
+/// Token states to which the largest of all that the mask shows are added; from place `leak` on, all tokens
+/// are shown. It reads texts of any length.
+fn leaking(leak: i64) -> ModelProto {
+    let mut model = encoder();
+    let table: Vec<f32> = (0..300 * 24_u16).map(|own| f32::from(own * 7 % 31) / 31.0).collect();
+    let mut table = floats("table", &[300, 24], &table);
+    // Padding, whose id is 1, stands out.
+    table.raw_data.as_mut().unwrap()[4 * 24..2 * 4 * 24]
+        .copy_from_slice(&[5.0_f32; 24].map(f32::to_le_bytes).concat());
+    let graph = body(&mut model);
+    graph.input.retain(|own| ["input_ids", "attention_mask"].contains(&own.name()));
+    graph.initializer = vec![
+        table,
+        integers("one", &[1]),
+        TensorProto { dims: Vec::new(), ..integers("axis", &[1]) },
+        integers("leak", &[leak]),
+        integers("minus", &[-1]),
+        floats("whole", &[], &[1.0]),
+        floats("thousand", &[], &[1000.0]),
+    ];
+    graph.node.clear();
+    let nodes = [
+        node("Gather", &["table", "input_ids"], "states", &[("axis", &[0])]),
+        node("Sub", &["input_ids", "input_ids"], "zeros", &[]),
+        node("Add", &["zeros", "one"], "ones", &[]),
+        node("CumSum", &["ones", "axis"], "places", &[]),
+        node("Greater", &["places", "leak"], "late", &[]),
+        node("Cast", &["late"], "shown_anyway", &[("to", &[7])]),
+        node("Max", &["attention_mask", "shown_anyway"], "shown", &[]),
+        node("Cast", &["shown"], "mask", &[("to", &[1])]),
+        node("Unsqueeze", &["mask", "minus"], "column", &[]),
+        node("Sub", &["column", "whole"], "hidden", &[]),
+        node("Mul", &["hidden", "thousand"], "far", &[]),
+        node("Add", &["states", "far"], "seen", &[]),
+        node("ReduceMax", &["seen"], "most", &[("axes", &[1]), ("keepdims", &[1])]),
+        node("Add", &["states", "most"], "token_embeddings", &[]),
+    ];
+    ends(&mut model, nodes, float("token_embeddings", &[0, 0, 24]));
+    // One axis is a list, too.
+    let most = body(&mut model).node.iter_mut().find(|own| own.output[0] == "most").unwrap();
+    most.attribute[0] = AttributeProto {
+        name: Some("axes".to_owned()),
+        ints: vec![1],
+        r#type: Some(AttributeType::Ints as i32),
+        ..AttributeProto::default()
+    };
+    model
+}
+
+#[test]
+fn a_mask_that_fails_only_beyond_short_texts_is_found() {
+    imported(&leaking(100_000), &[], &["at most 512 tokens"]);
+    refused(
+        &leaking(48),
+        &[],
+        &["depends on what it is run with", "beside a longer one", "counts padding as text"],
+    );
+    // Where no text is that long, it does no harm.
+    imported(&leaking(48), &["--max-length", "48"], &["at most 48 tokens"]);
+}
+
+#[test]
+fn a_graph_that_draws_at_random_is_told_from_one_that_mixes_texts() {
+    let said = ["different numbers for the same text each time", "drawn at random", "model.eval()"];
+    for operator in ["RandomNormalLike", "RandomUniformLike"] {
+        let mut noisy = encoder();
+        let nodes = [
+            node(operator, &[STATES], "noise", &[]),
+            node("Add", &[STATES, "noise"], "token_embeddings", &[]),
+        ];
+        ends(&mut noisy, nodes, float("token_embeddings", &[0, 0, 24]));
+        refused(&noisy, &[], &said);
+    }
+}
+
 #[test]
 fn sums_over_tokens_are_put_in_order() {
     let texts = ["ok", "The battery died after two days.", ""];
@@ -681,8 +756,17 @@ fn a_text_that_the_network_cannot_read_fails_no_other_request() {
     frosthead(&["bundle", text(&run), "--out", text(&bundle)]).success();
     let server = crate::serve::Server::of(&bundle, &[]);
     for (path, field) in [("/v1/predict", "texts"), ("/v1/embeddings", "input")] {
-        let ask = |text: &str| server.post(path, &serde_json::json!({field: [text]})).status;
-        assert_eq!((ask("ok"), ask("zebra"), ask("ok")), (200, 500, 200), "{path}");
+        let ask = |texts: &[&str]| server.post(path, &serde_json::json!({field: texts}));
+        let status = |text: &str| ask(&[text]).status;
+        assert_eq!((status("ok"), status("zebra"), status("ok")), (200, 500, 200), "{path}");
+        // The index of the text, wherever it stands in its batch.
+        for place in 0..4 {
+            let mut texts = ["ok", "two words", "ok", "a text of some more words"];
+            texts[place] = "zebra";
+            let error = ask(&texts).refused(500, "failed");
+            assert_eq!(error["text"], place, "{path}: {error}");
+            assert!(error["message"].as_str().unwrap().contains("not finite"), "{error}");
+        }
     }
 }
 
@@ -728,7 +812,7 @@ fn a_checkpoint_is_run_as_well() {
     let good = checkpoint(None);
     let finished = import(good.path()).success();
     assert!(finished.stderr.contains("BERT with 2 layers"), "{}", finished.stderr);
-    assert!(finished.stderr.contains("ran it on 27 batches"), "{}", finished.stderr);
+    assert!(finished.stderr.contains("ran it on 28 batches"), "{}", finished.stderr);
     assert!(!finished.stderr.contains("note:"), "{}", finished.stderr);
     // All finite, but their sums are not.
     let large = checkpoint(Some(3e38));

@@ -5,7 +5,7 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 
 /// The repository's root.
@@ -159,14 +159,23 @@ pub fn finish(mut command: Command, arguments: &[&str]) -> Finished {
     Finished::new(format!("frosthead {}", arguments.join(" ")), command.output().unwrap())
 }
 
+/// Starts the binary with its input, output and messages in our hands.
+pub fn started(arguments: &[&str]) -> Child {
+    let mut command = command(arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// Runs a line of a shell, as somebody types it into a terminal in that directory.
+pub fn shell(line: &str, directory: &Path, variables: &[(&str, &str)]) {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", line]).current_dir(directory).envs(variables.iter().copied());
+    let output = shell.output().unwrap();
+    assert!(output.status.success(), "`{line}`: {}", String::from_utf8_lossy(&output.stderr));
+}
+
 /// Runs the binary with something on its standard input.
 pub fn frosthead_reading(input: &[u8], arguments: &[&str]) -> Finished {
-    let mut child = command(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = started(arguments);
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_vec();
     let writer = std::thread::spawn(move || {

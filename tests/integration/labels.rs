@@ -270,6 +270,54 @@ fn a_bundle_does_not_know_what_is_unseen() {
 }
 
 #[test]
+fn an_unseen_label_that_looks_like_a_known_one_is_named_with_it() {
+    let directory = directory();
+    let path = |name: &str| directory.path().join(name);
+    let (data, run) = (table(&path("data.csv"), &[("the caf\u{e9} is closed", "caf\u{e9}")]), path("run"));
+    train(&data, &run, &[]).success();
+    let new = [
+        ("a first cat of capitals", "Cat "),
+        ("a second cat of capitals", "Cat "),
+        ("the cafe is open", "cafe\u{301}"),
+        ("the horse gallops over the field", "horse"),
+    ];
+    let odd = table(&path("odd.csv"), &new);
+    for more in [&[][..], &["--json"]] {
+        let eval = ["eval", &odd, "--model", text(&run), "--rows", "all"];
+        let said = frosthead(&[&eval[..], more].concat()).success().stderr;
+        let line = said.lines().find(|line| line.contains("white space, case or Unicode form")).unwrap();
+        assert!(line.contains("\"Cat \" (2 rows) and \"cat\""), "{line}");
+        assert!(line.contains("\"cafe\\u{301}\" (1 row) and \"caf\u{e9}\""), "{line}");
+        assert!(!line.contains("horse"), "{line}");
+    }
+    let known = frosthead(&["eval", &data, "--model", text(&run), "--rows", "all"]).success().stderr;
+    assert!(!known.contains("Unicode form"), "{known}");
+}
+
+#[test]
+fn rows_that_were_kept_out_of_training_are_kept_out_of_measuring() {
+    let directory = directory();
+    let path = |name: &str| directory.path().join(name);
+    let (data, run) = (table(&path("data.csv"), &LONELY), path("run"));
+    let trained = train(&data, &run, &["--rare", "drop", "--json"]).success().json();
+    let eval = |data: &str, rows: &str| {
+        let eval = ["eval", data, "--model", text(&run), "--rows", rows, "--json"];
+        frosthead(&eval).success()
+    };
+    let all = eval(&data, "all");
+    says(&all, &["(--rare drop), are not measured: 2"]);
+    let all = all.json();
+    assert_eq!((&all["tasks"]["animal"]["rows"], &all["rows"]["total"]), (&60.into(), &62.into()));
+    assert_eq!(all["tasks"]["animal"]["unseen"], Value::Null);
+    assert_eq!(eval(&data, "test").json()["tasks"]["animal"], trained["tasks"]["animal"]);
+    // A row that was not there has a label that training never saw.
+    let odd = table(&path("odd.csv"), &[("another fish", "fish")]);
+    let odd = eval(&odd, "all").json();
+    assert_eq!(odd["tasks"]["animal"]["unseen"], serde_json::json!(["fish"]));
+    assert_eq!(odd["tasks"]["animal"]["rows"], 61);
+}
+
+#[test]
 fn rows_that_are_known_by_other_things_are_not_called_new() {
     let directory = directory();
     let path = |name: &str| directory.path().join(name);
@@ -326,6 +374,17 @@ fn nothing_to_measure_is_said_and_is_no_zero() {
             "{}",
             finished.stdout
         );
+    }
+    // What is advised works, or is not advised.
+    let all =
+        eval(&bare, &["--rows", "all"]).fails_with(&["nothing to measure", "no row of the table has one"]);
+    assert!(!all.stderr.contains("--rows"), "{}", all.stderr);
+    assert!(!eval(&bare, &[]).exits(2).stderr.contains("--rows"));
+    let new = table(&path("new.csv"), &[("nobody knows of it", "")]);
+    eval(&new, &[]).fails_with(&["or say --rows all: 60 others have one"]);
+    eval(&new, &["--rows", "all"]).success();
+    for rows in ["test", "valid"] {
+        eval(&data, &["--rows", rows]).fails_with(&["the table that the run was trained on", "--rows all"]);
     }
     assert_eq!(eval(&bare, &["--json"]).exits(2).json()["tasks"]["animal"]["accuracy"], Value::Null);
     // All rows were trained on: none is unseen.

@@ -358,6 +358,14 @@ fn the_smallest_length_that_a_file_says_is_the_limit() {
     check(&[], 48, "config.json, max_position_embeddings");
     import(&at, &["--max-length", "49"]).0.fails_with(&["49", "at most 48"]);
     std::fs::remove_dir_all(at.with_extension("imported")).unwrap();
+    write(&at.join("sentence_bert_config.json"), r#"{"max_seq_length": 1}"#);
+    refused(&at, &[text(&at), "no room for text", "found 1 (sentence_bert_config.json, max_seq_length)"]);
+    write(
+        &at.join("config_sentence_transformers.json"),
+        r#"{"default_prompt_name": "query", "prompts": {}}"#,
+    );
+    refused(&at, &[text(&at), "no such prompt", "query"]);
+    std::fs::remove_file(at.join("config_sentence_transformers.json")).unwrap();
     for (file, field) in
         [("tokenizer_config.json", "model_max_length"), ("sentence_bert_config.json", "max_seq_length")]
     {
@@ -443,6 +451,75 @@ fn tokenizers_with_faults_are_refused_at_import() {
         "pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"});
     write(&at.join("tokenizer.json"), file.to_string());
     imported(&at, &[]);
+}
+
+/// Two tasks' worth of short rows.
+fn rows(at: &Path) -> PathBuf {
+    let rows = (0..40).map(|row| format!("the {} sat {row},{}\n", ["cat", "dog"][row % 2], row % 2));
+    write(at, format!("text,kind\n{}", rows.collect::<String>()));
+    at.to_owned()
+}
+
+#[test]
+fn a_tokenizer_that_says_nothing_of_lengths_goes_into_a_bundle_and_out_of_it() {
+    let directory = directory();
+    let at = directory.path().join("model");
+    model(&at);
+    let mut file = tokenizer();
+    for field in ["truncation", "padding"] {
+        file.as_object_mut().unwrap().remove(field);
+    }
+    write(&at.join("tokenizer.json"), file.to_string());
+    imported(&at, &[]);
+    let place = |name: &str| directory.path().join(name);
+    let (backbone, data) = (at.with_extension("imported"), rows(&place("rows.csv")));
+    let (run, bundle) = (place("run"), place("x.frost"));
+    let train = ["train", text(&data), "--backbone", text(&backbone), "--task", "kind", "--out", text(&run)];
+    frosthead(&train).success();
+    frosthead(&["bundle", text(&run), "--out", text(&bundle)]).success();
+    let predicted =
+        |model: &Path| frosthead(&["predict", text(&data), "--model", text(model)]).success().stdout;
+    assert_eq!(predicted(&run), predicted(&bundle));
+    // The file inside, put back, is the backbone's: so are its features.
+    let lines = ["the cat sat".to_owned()];
+    let of = |model: &Path| embeddings(model, &lines, &place("cache"), &["--store-layers", "last"]);
+    assert_eq!(of(&backbone), of(&bundle));
+    let stored = std::fs::read_dir(place("cache").join("features")).unwrap().count();
+    assert_eq!(stored, 1, "a bundle's backbone is the imported one");
+}
+
+#[test]
+fn a_text_that_the_tokenizer_fails_on_is_named_with_its_row_by_every_command() {
+    let directory = directory();
+    let at = directory.path().join("model");
+    model(&at);
+    // Every character but one becomes an "a": no trial can know of that one.
+    let mut file = tokenizer();
+    file["normalizer"] = json!({"type": "Replace", "pattern": {"Regex": "[^🦖 ]"}, "content": "a"});
+    file["pre_tokenizer"] = json!({"type": "WhitespaceSplit"});
+    let vocabulary = json!([["[PAD]", 0.0], ["[UNK]", 0.0], ["[CLS]", 0.0], ["[SEP]", 0.0], ["a", -1.0]]);
+    file["model"] = json!({"type": "Unigram", "unk_id": null, "vocab": vocabulary});
+    write(&at.join("tokenizer.json"), file.to_string());
+    imported(&at, &[]);
+    let place = |name: &str| directory.path().join(name);
+    let backbone = at.with_extension("imported");
+    let (good, bad) = (rows(&place("good.csv")), place("bad.csv"));
+    let content = std::fs::read_to_string(&good).unwrap();
+    // More rows than are tokenised at a time.
+    write(&bad, format!("{content}{}🦖 came,1\nthe cat,0\n", "the dog,1\n".repeat(600)));
+    let said = ["bad.csv, row 641", "the tokenizer failed on a text", "🦖"];
+    let (run, out) = (place("run"), place("x.parquet"));
+    let embed = ["embed", text(&bad), "--backbone", text(&backbone), "--out", text(&out)];
+    frosthead(&embed).fails_with(&said);
+    let train = |data: &Path| {
+        let train =
+            ["train", text(data), "--backbone", text(&backbone), "--task", "kind", "--out", text(&run)];
+        frosthead(&train)
+    };
+    train(&bad).fails_with(&said);
+    train(&good).success();
+    frosthead(&["eval", text(&bad), "--model", text(&run)]).fails_with(&said);
+    frosthead(&["predict", text(&bad), "--model", text(&run)]).fails_with(&said);
 }
 
 /// The embeddings of the lines of a text file.

@@ -1,8 +1,11 @@
 //! What the wrong kind of thing in every place says, and that advice works when it is followed.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use crate::harness::{Finished, command, directory, finish, frosthead, frosthead_reading, root, text};
+use crate::harness::{
+    Finished, command, demo, directory, finish, frosthead, frosthead_reading, root, shell, text,
+};
 use crate::tiny::{tiny, write_checkpoint};
 
 /// One thing of every kind.
@@ -24,6 +27,8 @@ impl Things {
         std::fs::write(at("table.csv"), "review,domain\ngood,tweet\nbad,news\n").unwrap();
         std::fs::write(at("table.jsonl"), "{\"review\": \"good\"}\n").unwrap();
         std::fs::write(at("thing.json"), "{\"a\": 1}\n").unwrap();
+        std::fs::copy(root().join("tests/data/foreign_onnx/tokenizer.json"), at("tokenizer.json")).unwrap();
+        std::fs::write(at("config.json"), "{\"model_type\": \"bert\"}\n").unwrap();
         std::fs::write(at("packed.xz"), b"\xfd7zXZ\0\0\0").unwrap();
         std::fs::write(at("book.xlsx"), spreadsheet()).unwrap();
         std::fs::write(at("bytes"), b"\0\x01\x02\xff").unwrap();
@@ -52,7 +57,7 @@ fn spreadsheet() -> Vec<u8> {
 }
 
 /// What each thing is called.
-const CALLED: [(&str, &str); 18] = [
+const CALLED: [(&str, &str); 20] = [
     ("nothing-there", "no such"),
     ("empty-directory", "an empty directory"),
     ("directory", "a directory"),
@@ -62,6 +67,8 @@ const CALLED: [(&str, &str); 18] = [
     ("table.csv", "a CSV table"),
     ("table.jsonl", "a JSONL table"),
     ("thing.json", "a JSON file"),
+    ("tokenizer.json", "one file of a model (its tokenizer)"),
+    ("config.json", "one file of a model (its configuration)"),
     ("packed.xz", "a file packed with xz"),
     ("book.xlsx", "a spreadsheet"),
     ("bytes", "a file of an unknown kind"),
@@ -91,7 +98,10 @@ const PLACES: [(&str, &[&str]); 13] = [
         &["run"],
     ),
     // What the name does not tell is the user's to say.
-    ("predict @ --model BUNDLE", &["table.csv", "table.jsonl", "thing.json", "bytes", "packed.xz"]),
+    (
+        "predict @ --model BUNDLE",
+        &["table.csv", "table.jsonl", "thing.json", "tokenizer.json", "config.json", "bytes", "packed.xz"],
+    ),
 ];
 
 #[test]
@@ -120,6 +130,8 @@ fn whatever_lies_in_the_wrong_place_is_called_what_it_is() {
             let refused = frosthead(&arguments).fails_with(&[text(&thing), called]);
             let helped = refused.stderr.contains("help: ") || refused.stderr.contains("the table is empty");
             assert!(helped && !out.exists(), "`{}`: {}", refused.command, refused.stderr);
+            let table = ["table.csv", "table.jsonl"].contains(name);
+            assert!(table || !refused.stderr.contains("a table is learned"), "{}", refused.stderr);
             for word in ["os error", "invalid type", "unpack and zip"] {
                 assert!(!refused.stderr.contains(word), "`{}`: {}", refused.command, refused.stderr);
             }
@@ -330,13 +342,19 @@ fn advice_for_memory_is_not_what_was_done_already() {
     assert!(!predict(&int8).contains("--precision"));
 }
 
-#[test]
-fn tune_says_a_ratio_in_one_way() {
+/// `tune` on the tiny backbone.
+fn tuned(more: &[&str]) -> Finished {
     let directory = directory();
-    let arguments = ["tune", "--backbone", text(&tiny().backbone), "--seconds", "1", "--json"];
+    let base = ["tune", "--backbone", text(&tiny().backbone), "--seconds", "1"];
+    let arguments = [&base[..], more].concat();
     let mut tune = command(&arguments);
     tune.env("FROSTHEAD_CONFIG", directory.path().join("config"));
-    let found = finish(tune, &arguments).success().json();
+    finish(tune, &arguments).success()
+}
+
+#[test]
+fn tune_says_a_ratio_in_one_way() {
+    let found = tuned(&["--json"]).json();
     let trials = found["trials"].as_array().unwrap();
     let of = |setting: &serde_json::Value| trials.iter().find(|trial| trial["setting"] == *setting).unwrap();
     let default = of(&found["default"]);
@@ -347,10 +365,189 @@ fn tune_says_a_ratio_in_one_way() {
         assert!((pick["speed"].as_f64().unwrap() - gain).abs() < 1e-9, "{found}");
         assert!((speeds[0] / speeds[1] - gain).abs() < 1e-9, "{found}");
     }
+    let number = |trial: &serde_json::Value, field: &str| trial[field].as_f64().unwrap();
+    for trial in trials {
+        let ratio = number(trial, "texts_per_second") / number(default, "texts_per_second");
+        assert!((ratio - number(trial, "speed")).abs() < 1e-9, "{trial}");
+    }
+}
+
+#[test]
+fn what_tune_prints_agrees_with_itself() {
+    let printed = tuned(&[]).stdout;
+    let mut lines = printed.lines();
+    assert_eq!(lines.next(), Some("threads  tokens a batch  buckets   texts/s  × default  passes"));
+    let (rows, rest): (Vec<&str>, Vec<&str>) = lines.partition(|line| line.starts_with(' '));
+    // Texts a second, and how many times the default's.
+    let figures = |row: &str| {
+        let cells: Vec<f64> =
+            row.split_whitespace().skip(3).take(2).map(|own| own.parse().unwrap()).collect();
+        (cells[0], cells[1])
+    };
+    let marked = |mark: &str| *rows.iter().find(|row| row.contains(mark)).unwrap();
+    let (rate, one) = figures(marked("default"));
+    assert!((one - 1.0).abs() < 1e-9, "{printed}");
+    for row in &rows {
+        let (own, ratio) = figures(row);
+        // As far as the digits that are shown go.
+        assert!((own / rate - ratio).abs() <= 0.0005 + 1.0 / rate, "{row}\n{printed}");
+    }
+    let (_, pick) = figures(marked("search's pick"));
+    let [kept] = rest[..] else { panic!("{printed}") };
+    let said = kept.strip_prefix("kept: ").expect("what is kept");
+    if said.starts_with("the default") && said.ends_with("as it is the fastest") {
+        assert!(marked("default").contains("search's pick"), "{printed}");
+    } else {
+        assert!(said.contains(&format!("{pick:.3} ± ")), "{printed}");
+    }
 }
 
 #[test]
 fn standard_input_that_is_packed_says_how_it_is_unpacked_on_the_way() {
     let refused = frosthead_reading(b"\xfd7zXZ\0\0", &["predict", "-", "--model", text(&tiny().bundle)]);
     refused.fails_with(&["standard input", "packed with xz", "xz -dc FILE | frosthead"]);
+}
+
+/// What stands between the backticks of a message's advice.
+fn advised_line(refused: &Finished) -> String {
+    let help = refused.stderr.split("help: ").nth(1).expect("a remedy");
+    help.split('`').nth(1).expect("a command").to_owned()
+}
+
+#[test]
+fn packed_files_are_unpacked_as_advised_whatever_they_are_called() {
+    let directory = directory();
+    let place = directory.path().join("Anna's models");
+    std::fs::create_dir(&place).unwrap();
+    let predict = |model: &Path| frosthead(&["predict", text(&tiny().table), "--model", text(model)]);
+    // Without the tool there is nothing to follow; gzip is everywhere.
+    let there = |tool: &str| Command::new(tool).arg("--version").output().is_ok();
+    assert!(there("gzip"));
+    for (tool, names) in [
+        ("gzip", &["x.frost.gz", "without a suffix"][..]),
+        ("xz", &["y.frost.xz"]),
+        ("zstd", &["z.frost.zst"]),
+        ("bzip2", &["b.frost.bz2", "b"]),
+        ("lz4", &["l.frost.lz4"]),
+    ] {
+        for name in names.iter().filter(|_| there(tool)) {
+            let packed = place.join(name);
+            let pack = format!("{tool} -c < \"$BUNDLE\" > \"$PACKED\"");
+            shell(&pack, &place, &[("BUNDLE", text(&tiny().bundle)), ("PACKED", text(&packed))]);
+            let line = advised_line(&predict(&packed).fails_with(&["packed with", name, "unpack it first"]));
+            let (_, to) = line.split_once(" > ").unwrap();
+            shell(&line, root(), &[]);
+            shell(&format!("cp {to} followed.frost"), &place, &[]);
+            predict(&place.join("followed.frost")).success();
+            // Nothing that lies there already is written over.
+            let again = advised_line(&predict(&packed));
+            assert!(!again.ends_with(&format!("> {to}")) || to.contains(".unpacked"), "{again}");
+        }
+    }
+}
+
+#[test]
+fn rows_inside_an_object_are_taken_out_as_advised() {
+    let directory = directory();
+    let at = |name: &str| directory.path().join(name);
+    let predict = |name: &str| frosthead(&["predict", text(&at(name)), "--model", text(&tiny().bundle)]);
+    let long = "word ".repeat(1000);
+    let rows: Vec<serde_json::Value> =
+        (0..300).map(|row| serde_json::json!({"review": format!("{long}{row} ü"), "n": 1.5})).collect();
+    for (key, count) in [("data", 3), ("the \"rows\" that aren't", 2), ("data", 300)] {
+        let object = serde_json::json!({"meta": {"a": [1]}, key: &rows[..count]});
+        std::fs::write(at("x.json"), object.to_string()).unwrap();
+        let refused = predict("x.json").fails_with(&["not a list of rows", "takes them out"]);
+        let line = advised_line(&refused).replace("FILE", "x.json").replace("KEY", key);
+        shell(&line, directory.path(), &[]);
+        assert_eq!(predict("rows.json").success().json_lines().len(), count, "{line}");
+    }
+    std::fs::write(at("x.json"), "{\"review\": \"good\", \"tags\": [1]}\n").unwrap();
+    let refused = predict("x.json").fails_with(&["not a list of rows", "--format jsonl"]);
+    assert!(!refused.stderr.contains("python3"), "{}", refused.stderr);
+    let object = at("x.json");
+    let followed = ["predict", text(&object), "--format", "jsonl", "--model", text(&tiny().bundle)];
+    assert_eq!(frosthead(&followed).success().json_lines().len(), 1);
+    // On standard input nobody said what it is.
+    let array = b"[{\"review\": \"good\"},\n{\"review\": \"bad\"}]\n";
+    let base = ["predict", "-", "--model", text(&tiny().bundle)];
+    frosthead_reading(array, &base).fails_with(&["--format json for an array of objects"]);
+    let followed = frosthead_reading(array, &[&base[..], &["--format", "json"]].concat()).success();
+    assert_eq!(followed.json_lines().len(), 2);
+}
+
+#[test]
+fn weights_and_tokenizers_of_other_formats_are_converted_as_advised() {
+    let directory = directory();
+    let at = |name: &str| directory.path().join(name);
+    let source = at("Anna's \"model\" $1");
+    let import = || frosthead(&["import", text(&source), "--out", text(&at("imported"))]);
+    write_checkpoint(&source);
+    for (name, other) in [("model.safetensors", "pytorch_model.bin"), ("tokenizer.json", "vocab.txt")] {
+        std::fs::rename(source.join(name), at(name)).unwrap();
+        std::fs::write(source.join(other), "a\nb\n").unwrap();
+    }
+    // What transformers does with these two calls: it reads a directory, and writes today's files into one.
+    let library = "import os, shutil
+class Auto:
+    def __init__(self, place): self.place = place
+    @classmethod
+    def from_pretrained(cls, place):
+        assert os.path.isfile(os.path.join(place, cls.needs))
+        return cls(place)
+    def save_pretrained(self, place):
+        shutil.copy(os.path.join(os.environ['REAL'], self.writes), place)
+class AutoModel(Auto): needs, writes = 'pytorch_model.bin', 'model.safetensors'
+class AutoTokenizer(Auto): needs, writes = 'vocab.txt', 'tokenizer.json'
+";
+    std::fs::write(at("transformers.py"), library).unwrap();
+    for (said, writes) in [("PyTorch weights", "model.safetensors"), ("slow tokenizer", "tokenizer.json")] {
+        let refused = import().fails_with(&[said, &format!("writes {writes}")]);
+        let place = text(directory.path());
+        shell(&advised_line(&refused), root(), &[("PYTHONPATH", place), ("REAL", place)]);
+    }
+    import().success();
+}
+
+#[test]
+fn advice_to_inspect_a_part_leads_to_the_whole() {
+    let file = tiny().backbone.join("tokenizer.json");
+    let refused = frosthead(&["inspect", text(&file)]).fails_with(&["one file of a model", "of the whole: "]);
+    let whole = refused.stderr.split("of the whole: ").nth(1).unwrap().trim();
+    frosthead(&["inspect", whole]).success();
+    // A name that ends before it tells what it is.
+    let directory = directory();
+    let short = directory.path().join("short.zip");
+    std::fs::write(&short, b"PK\x03\x04\x14\0\0\0\0\0").unwrap();
+    frosthead(&["inspect", text(&short)]).fails_with(&["found a ZIP archive", "unpack it"]);
+}
+
+#[test]
+fn a_bundle_is_made_of_a_run_from_anywhere() {
+    let directory = directory();
+    let project = directory.path().join("project");
+    let elsewhere = directory.path().join("elsewhere");
+    std::fs::create_dir_all(project.join("data")).unwrap();
+    std::fs::create_dir(&elsewhere).unwrap();
+    std::fs::copy(demo(120), project.join("data/demo.csv")).unwrap();
+    let library = root().join(".downloads/onnxruntime");
+    let at = |place: &Path, arguments: &[&str]| {
+        let mut command = command(arguments);
+        command.current_dir(place).env("ORT_DYLIB_PATH", &library);
+        finish(command, arguments)
+    };
+    at(&project, &["import", text(&tiny().checkpoint), "--out", "models/tiny"]).success();
+    let train =
+        ["train", "data/demo.csv", "--backbone", "models/tiny", "--task", "domain", "--out", "runs/a"];
+    at(&project, &train).success();
+    let bundle =
+        ["bundle", "../project/runs/a", "--precision", "w8", "--max-drop", "100", "--out", "x.frost"];
+    at(&elsewhere, &bundle).success();
+    at(&elsewhere, &["eval", "../project/data/demo.csv", "--model", "../project/runs/a"]).success();
+    at(&elsewhere, &["predict", "../project/data/demo.csv", "--model", "x.frost"]).success();
+    // The whole project has moved.
+    let moved = directory.path().join("moved");
+    std::fs::rename(&project, &moved).unwrap();
+    let bundle = ["bundle", "runs/a", "--precision", "w8", "--max-drop", "100", "--out", "y.frost"];
+    at(&moved, &bundle).success();
 }

@@ -3,11 +3,11 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use crate::harness::{command, directory, finish, frosthead, frosthead_reading, root, text};
+use crate::harness::{command, directory, finish, frosthead, frosthead_reading, root, started, text};
 use crate::tiny::tiny;
 
 /// Far longer than an answer takes on a busy machine.
@@ -23,12 +23,7 @@ struct Live {
 impl Live {
     fn new(arguments: &[&str]) -> Self {
         let base = ["predict", "-", "--model", text(&tiny().bundle), "-q"];
-        let mut child = command(&[&base[..], arguments].concat())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = started(&[&base[..], arguments].concat());
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take().unwrap());
         Self { child, stdin, answers: lines(stdout) }
     }

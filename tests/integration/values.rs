@@ -17,7 +17,9 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::properties::WriterProperties;
 
-use crate::harness::{backbone, command, directory, finish, frosthead, frosthead_reading, root, text};
+use crate::harness::{
+    backbone, command, directory, finish, frosthead, frosthead_reading, root, started, text,
+};
 
 const TEXTS: [&str; 12] = [
     "the battery lasts long",
@@ -617,4 +619,49 @@ fn a_number_and_a_text_of_its_value_are_one_label_where_they_meet() {
     let found = &found["tasks"]["label"];
     assert_eq!(found["rows"], 4, "{found}");
     assert_eq!(found["unseen"].as_array().map_or(0, Vec::len), 0, "{found}");
+}
+
+/// The most memory that a command had, in MiB, as the system counts it while it runs; what it prints is
+/// thrown away.
+fn peak(arguments: &[&str]) -> u64 {
+    let mut child = started(arguments);
+    drop(child.stdin.take());
+    let status = format!("/proc/{}/status", child.id());
+    let mut out = child.stdout.take().unwrap();
+    let printed = std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
+    let mut most = 0;
+    let ended = loop {
+        // The mark never falls: the last look before the end misses nothing but what came in a millisecond.
+        let said = std::fs::read_to_string(&status).unwrap_or_default();
+        let mark = said.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kibibytes = mark.and_then(|own| own.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        most = most.max(kibibytes.unwrap_or(0) >> 10);
+        match child.try_wait().unwrap() {
+            Some(status) => break status,
+            None => std::thread::sleep(std::time::Duration::from_millis(1)),
+        }
+    };
+    printed.join().unwrap().unwrap();
+    assert!(ended.success() && most > 0, "{}", arguments.join(" "));
+    most
+}
+
+#[test]
+fn a_very_long_text_in_every_row_needs_little_memory_to_train_and_to_predict() {
+    let directory = directory();
+    let data = directory.path().join("a.parquet");
+    let (long, run) = ("a great phone ".repeat(750_000), directory.path().join("run"));
+    let values: ArrayRef = Arc::new(StringArray::from(vec![long.as_str(), "good phone", "bad phone"]));
+    // 80 times 10 MB.
+    let keys: Vec<i32> = (0..82).map(|row| [0, 1, 2][usize::try_from(row - 79).unwrap_or(0)]).collect();
+    let labels: Vec<&str> = keys.iter().map(|key| if *key == 2 { "bad" } else { "good" }).collect();
+    let texts = DictionaryArray::<Int32Type>::new(keys.into(), values);
+    parquet(&data, vec![("text", Arc::new(texts)), ("label", Arc::new(StringArray::from(labels)))]);
+    let backbone = text(&crate::tiny::tiny().backbone);
+    let train = ["train", text(&data), "--backbone", backbone, "--task", "label", "--out", text(&run)];
+    let all = ["--test-fraction", "0", "--valid-fraction", "0"];
+    for arguments in [&[&train[..], &all].concat()[..], &["predict", text(&data), "--model", text(&run)]] {
+        let most = peak(arguments);
+        assert!(most <= 500, "`{}` needed {most} MiB", arguments.join(" "));
+    }
 }

@@ -73,6 +73,10 @@ impl Trial<'_> {
         for (text, what) in own.iter().zip(whats) {
             let row = runner.run(&[text], 0).map_err(failed)?.data;
             self.refusals().check_finite(&row, what)?;
+            // Once is enough: whatever is drawn at random is drawn for every text.
+            if rows.is_empty() && differ(&row, &runner.run(&[text], 0).map_err(failed)?.data).is_some() {
+                return Err(self.refusals().other_every_time());
+            }
             rows.push(row);
         }
         let mut differences = Vec::new();

@@ -139,6 +139,14 @@ impl Refusals<'_> {
             .help(help))
     }
 
+    pub(super) fn other_every_time(&self) -> Error {
+        self.refusal("the network gives different numbers for the same text each time")
+            .found("two runs of one text alone that differ")
+            .expected("the same numbers to the last bit")
+            .because("something in it is drawn at random, as in training: Dropout, RandomNormal or the like")
+            .help(self.remedy("export the encoder again in evaluation mode (model.eval())"))
+    }
+
     pub(super) fn other_bits(&self, difference: Difference) -> Error {
         let Difference { company, texts, cosine, share } = difference;
         let beside = match company {

@@ -99,7 +99,10 @@ pub(super) fn check(files: &Files, model: &Path) -> Result<()> {
                 .tensor(tensor)
                 .found(format!("{length} bytes"))
                 .expected(format!("at least {end}"))
-                .help("its download was not finished, or it is a Git LFS pointer: download it again (git lfs pull)"));
+                .help(
+                    "its download was not finished, or it is a Git LFS pointer: download it again (in its repository: \
+                     `git lfs install && git lfs pull`)",
+                ));
         }
     }
     Ok(())

@@ -143,6 +143,26 @@ fn a_machine_that_is_noisy_or_slows_down_hurts_all_alike() {
 }
 
 #[test]
+fn the_rates_that_are_shown_have_the_ratios_that_are_shown() {
+    // The machine is twice as slow in every other round, and has a drift.
+    let weather =
+        |call: usize| noisy(call) * if call % 40 < 20 { 1.0 } else { 2.0 } * (1.0 + to_f64(call) / 100.0);
+    for full_sweep in [false, true] {
+        let cost = valley(4, 2048, Spacing::Fine);
+        let (found, _) = searched(&cost, &weather, Plan { full_sweep, ..PLAN });
+        let default = found.trials.iter().find(|trial| trial.setting == found.default).unwrap();
+        assert!((default.speed - 1.0).abs() < 1e-12);
+        for trial in &found.trials {
+            let ratio = trial.texts_per_second / default.texts_per_second;
+            assert!((ratio - trial.speed).abs() < 1e-9, "{trial:?}, {default:?}");
+        }
+        let pick = found.trials.iter().find(|trial| trial.setting == found.pick).unwrap();
+        let gain = found.gain.unwrap();
+        assert!((pick.speed - gain.ratio).abs() < 1e-9 || full_sweep, "{pick:?}, {gain:?}");
+    }
+}
+
+#[test]
 fn a_second_look_is_taken_only_while_there_is_time() {
     // The best number of threads depends on the buckets.
     let cost = |own: Setting| match own.buckets {

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{Server, python};
-use crate::harness::{demo, directory, frosthead, root, text};
+use crate::harness::{demo, directory, frosthead, root, shell, text};
 
 const ROUTES: [(&str, &str); 11] = [
     ("GET", "/"),
@@ -98,7 +98,16 @@ fn a_key_file_that_cannot_be_used_is_an_error() {
     let bundle = text(&plain().bundle);
     frosthead(&["serve", bundle, "--api-keys", text(&keys)]).fails_with(&["keys", "read the API keys"]);
     std::fs::write(&keys, "sha256:abc").unwrap();
-    frosthead(&["serve", bundle, "--api-keys", text(&keys)]).fails_with(&["row 1", "64 hexadecimal digits"]);
+    let refused = frosthead(&["serve", bundle, "--api-keys", text(&keys)]);
+    let refused = refused.fails_with(&["row 1", "64 hexadecimal digits"]);
+    // The advice, followed.
+    let line = refused.stderr.split('`').nth(1).unwrap().replace("KEY", "secret");
+    shell(&format!("{line} > keys"), folder.path(), &[]);
+    let server = Server::at("127.0.0.1:0", &plain().bundle, &["--api-keys", text(&keys)]);
+    let ask = |key: &str| {
+        server.ask("GET", "/v1/model", &[("Authorization", &format!("Bearer {key}"))], b"").status
+    };
+    assert_eq!((ask("secret"), ask("KEY")), (200, 401));
 }
 
 /// A certificate for 127.0.0.1, its key, and another's.
