@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::harness::{backbone, checkpoint, demo, directory, frosthead, text};
+use crate::tiny::NUMBERS;
 
 /// The embeddings of some lines with a backbone, row by row.
 fn embed(lines: &str, model: &str, directory: &Path, name: &str) -> Vec<f32> {
@@ -29,8 +30,8 @@ fn a_prefix_is_put_in_front_of_every_text_and_a_length_cuts() {
     .success();
     let prefixed = embed("a cat\nsome words that go on and on\n", text(&model), directory.path(), "prefixed");
     let plain = embed("query: a cat\na cat\n", backbone(), directory.path(), "plain");
-    assert_eq!(prefixed[..384], plain[..384], "the prefix is not part of the text");
-    assert_ne!(prefixed[..384], plain[384..]);
+    assert_eq!(prefixed[..NUMBERS], plain[..NUMBERS], "the prefix is not part of the text");
+    assert_ne!(prefixed[..NUMBERS], plain[NUMBERS..]);
     let cut = directory.path().join("cut.parquet");
     let data = directory.path().join("prefixed.txt");
     let finished =
