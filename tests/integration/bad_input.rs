@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::harness::{backbone, checkpoint, demo, directory, frosthead, root, text};
+use crate::tiny::NUMBERS;
 
 /// A file with that content in a directory of its own.
 fn file(directory: &Path, name: &str, content: impl AsRef<[u8]>) -> String {
@@ -260,7 +261,7 @@ fn a_text_of_ten_megabytes_gets_the_embedding_of_its_start() {
     let finished = frosthead(&["embed", &data, "--backbone", backbone(), "--out", text(&out)]).success();
     assert!(finished.stderr.contains("2 of 2 texts were cut at 256 tokens (at least"), "{}", finished.stderr);
     let table = frosthead::data::read_features(&out, None).unwrap();
-    assert_eq!(table.features[..384], table.features[384..]);
+    assert_eq!(table.features[..NUMBERS], table.features[NUMBERS..]);
 }
 
 #[test]

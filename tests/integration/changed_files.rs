@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::bundle::plain;
-use crate::harness::{backbone, command, demo, directory, finish, frosthead, root, started, text};
+use crate::harness::{command, demo, directory, finish, frosthead, real, root, started, text};
 
 /// More rows than are read at once, so that answers come while more are to be read.
 const ROWS: usize = 9000;
@@ -116,7 +116,7 @@ fn weights_that_are_gone_from_under_a_product_end_it_with_a_message() {
 fn features_of_a_backbone_that_is_written_to_are_not_stored() {
     let folder = directory();
     let model = folder.path().join("model");
-    run("cp", &["-r", backbone(), text(&model)]);
+    run("cp", &["-r", real(), text(&model)]);
     let (data, cache, out) = (demo(3000), folder.path().join("cache"), folder.path().join("x.parquet"));
     let arguments =
         ["embed", text(&data), "--backbone", text(&model), "--cache", text(&cache), "--out", text(&out)];

@@ -16,18 +16,27 @@ use frosthead::runtime::{Runtime, RuntimeOptions};
 use frosthead::train::{FeatureRequest, HeadInit, NetworkOptions, TrainEvent, TrainRequest};
 use serde_json::Value;
 
-use crate::harness::{Finished, backbone, command, demo, directory, finish, frosthead, text};
+use crate::harness::{Finished, backbone, command, demo, directory, finish, frosthead, real, text};
+use crate::tiny::NUMBERS;
 
 const ROWS: usize = 200;
 
 /// What every comparison of these tests begins with.
 fn arguments<'a>(data: &'a str, out: &'a str, epochs: &'a str, more: &[&'a str]) -> Vec<&'a str> {
-    let common = ["--backbone", backbone(), "--task", "domain", "--task", "sentiment", "--epochs", epochs];
+    on(backbone(), data, out, epochs, more)
+}
+
+fn on<'a>(backbone: &'a str, data: &'a str, out: &'a str, epochs: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let common = ["--backbone", backbone, "--task", "domain", "--task", "sentiment", "--epochs", epochs];
     [&["compare", data], &common[..], &["--out", out], more].concat()
 }
 
 fn run(data: &Path, out: &Path, more: &[&str]) -> Finished {
-    frosthead(&arguments(text(data), text(out), "1", more))
+    run_on(backbone(), data, out, more)
+}
+
+fn run_on(backbone: &str, data: &Path, out: &Path, more: &[&str]) -> Finished {
+    frosthead(&on(backbone, text(data), text(out), "1", more))
 }
 
 fn json(path: PathBuf) -> Value {
@@ -237,7 +246,7 @@ fn a_killed_comparison_goes_on_where_it_was() {
     let out = directory.path().join("compare");
     let data = demo(ROWS);
     let arguments =
-        arguments(text(&data), text(&out), "3", &["--scenarios", "1,2:last,top1", "--patience", "3"]);
+        on(real(), text(&data), text(&out), "3", &["--scenarios", "1,2:last,top1", "--patience", "3"]);
     let mut child = command(&arguments).stderr(std::process::Stdio::null()).spawn().unwrap();
     let backbone = out.join("all-MiniLM-L6-v2");
     let checkpoint = backbone.join(".top1.training/stage-1.safetensors");
@@ -359,7 +368,7 @@ fn backbones_are_compared_in_one_table_and_an_opaque_one_says_what_it_cannot() {
     let graph = crate::harness::root().join("tests/data/foreign_onnx/encoder.onnx");
     frosthead(&["import", text(&graph), "--out", text(&foreign), "--max-length", "40"]).success();
     let more = ["--backbone", text(&foreign), "--scenarios", "2:last,top1", "--json"];
-    let finished = run(&demo(ROWS), &out, &more).success();
+    let finished = run_on(real(), &demo(ROWS), &out, &more).success();
     let report = finished.json();
     let [ours, theirs] = report["backbones"].as_array().unwrap().as_slice() else { panic!("{report}") };
     let accuracy = |of: &Value| {
@@ -376,10 +385,10 @@ fn backbones_are_compared_in_one_table_and_an_opaque_one_says_what_it_cannot() {
     let why = theirs["scenarios"][1]["outcome"]["skipped"].as_str().unwrap();
     assert!(why.contains("cannot be cut inside"), "{why}");
     assert!(finished.stderr.contains("scenario top1 was skipped: this backbone cannot be cut"));
-    let again = run(&demo(ROWS), &out, &more).success();
+    let again = run_on(real(), &demo(ROWS), &out, &more).success();
     assert!(again.stderr.contains("up to date"), "{}", again.stderr);
     // A single one of them is up to date as well, and the other stays in the table.
-    let one = run(&demo(ROWS), &out, &["--scenarios", "2:last", "--json"]).success();
+    let one = run_on(real(), &demo(ROWS), &out, &["--scenarios", "2:last", "--json"]).success();
     assert_eq!(one.json()["backbones"].as_array().unwrap().len(), 2);
 }
 
@@ -433,9 +442,9 @@ fn trained_layers_are_compared_on_other_features_too() {
     let stages = |name: &str| json(folder(&out).join(name).join("training.json"));
     assert_eq!(stages("top2%3Aall")[0], stages("top1%3Aall")[0]);
     assert_ne!(stages("top2%3Aall")[0]["epochs"], stages("top1")[0]["epochs"]);
-    // The head's 2,689 numbers for each label are counted.
+    // The head's 7 · 48 + 1 numbers for each label are counted.
     let trained = |place: usize| report["backbones"][0]["scenarios"][place]["trained_parameters"].as_u64();
-    assert_eq!(trained(4).unwrap() - trained(2).unwrap(), 6 * 384 * 7);
+    assert_eq!(trained(4).unwrap() - trained(2).unwrap(), 6 * NUMBERS as u64 * 7);
 }
 
 #[test]

@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use crate::harness::{backbone, demo, directory, frosthead, text};
+use crate::harness::{demo, directory, frosthead, real, text};
 
 fn trained(data: &Path, out: &Path) -> serde_json::Value {
-    let arguments =
-        ["train", text(data), "--backbone", backbone(), "--task", "domain", "--task", "sentiment"];
+    let arguments = ["train", text(data), "--backbone", real(), "--task", "domain", "--task", "sentiment"];
     // Too weak a penalty, so that the heads claim more than they know.
     let rest = ["--alpha", "0.1", "--json", "--out", text(out)];
     let finished = frosthead(&[&arguments[..], &rest[..]].concat()).success();

@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::harness::{
     Finished, backbone, checkpoint, demo, directory, frosthead, frosthead_reading, root, text,
 };
+use crate::tiny::NUMBERS;
 
 /// Trains on a table with more options.
 fn train(data: &Path, out: &Path, more: &[&str]) -> Finished {
@@ -40,20 +41,20 @@ fn choices_are_views_of_the_same_stored_rows() {
     let (last, said) = embed("last");
     assert!(said.contains("300 texts computed"), "{said}");
     let (all, said) = embed("all");
-    assert!(said.contains("2,688 numbers (0 texts computed, 300 from the store)"), "{said}");
+    assert!(said.contains("336 numbers (0 texts computed, 300 from the store)"), "{said}");
     let (some, said) = embed("layers:2-3");
-    assert!(said.contains("768 numbers (0 texts computed"), "{said}");
+    assert!(said.contains("96 numbers (0 texts computed"), "{said}");
     // Whatever the features are, `embedding` stays the sentence embedding.
     assert_eq!(vectors(&last, "embedding"), vectors(&all, "embedding"));
     let ((all, width), (some, narrow)) = (vectors(&all, "features"), vectors(&some, "features"));
-    assert_eq!((width, narrow), (7 * 384, 2 * 384));
+    assert_eq!((width, narrow), (7 * NUMBERS, 2 * NUMBERS));
     for (all, some) in all.chunks_exact(width).zip(some.chunks_exact(narrow)) {
         // State 0 is that of the embeddings, so layer 2 is state 3.
-        assert_eq!(some, &all[3 * 384..5 * 384]);
+        assert_eq!(some, &all[3 * NUMBERS..5 * NUMBERS]);
     }
     // The sentence embedding of this backbone is the normalised last layer.
     let (embedding, _) = vectors(&last, "embedding");
-    let last = &all[6 * 384..7 * 384];
+    let last = &all[6 * NUMBERS..7 * NUMBERS];
     let length = last.iter().map(|x| x * x).sum::<f32>().sqrt();
     assert!((length - 1.0).abs() > 0.1, "the states are normalised");
     assert!(last.iter().zip(&embedding).all(|(state, own)| (state / length - own).abs() < 1e-6));
@@ -69,7 +70,7 @@ fn everything_downstream_takes_any_choice() {
     let metrics = train(&data, &all, &[&tasks[..], &["--features", "all"]].concat()).success().json();
     let accuracy = |metrics: &serde_json::Value| metrics["tasks"]["domain"]["accuracy"].as_f64().unwrap();
     assert!(accuracy(&metrics) > accuracy(&last), "{} {}", accuracy(&metrics), accuracy(&last));
-    assert_eq!(json(&all, "fit.json")[0]["width"], 2688);
+    assert_eq!(json(&all, "fit.json")[0]["width"], 7 * NUMBERS);
     assert_eq!(json(&all, "fit.json")[0]["converged"], true);
     let evaluation = frosthead(&["eval", text(&data), "--model", text(&all), "--json"]).success().json();
     assert_eq!(evaluation["tasks"], metrics["tasks"]);
@@ -79,7 +80,7 @@ fn everything_downstream_takes_any_choice() {
         frosthead(&["eval", text(&data), "--model", text(&all), "--json", "--rows", "all"]).success().json();
     assert!((right as f64 / 1200.0 - accuracy(&everything)).abs() < 1e-9);
     let inspected = frosthead(&["inspect", text(&all)]).success();
-    assert!(inspected.stdout.contains("2,688 numbers of `all`"), "{}", inspected.stdout);
+    assert!(inspected.stdout.contains("336 numbers of `all`"), "{}", inspected.stdout);
     // Again, it is up to date; other features are another run.
     let again = train(&data, &all, &[&tasks[..], &["--features", "all"]].concat()).success();
     assert!(again.stderr.contains("up to date"), "{}", again.stderr);
@@ -277,8 +278,15 @@ fn the_shape_of_windows_changes_long_texts_only() {
     ] {
         let (features, stderr) = embed(name, more);
         assert!(stderr.contains(said), "{said}: {stderr}");
-        assert_eq!(features[..2688], truncated[..2688], "{name}: a text of one window has changed");
-        assert!(seen.iter().all(|other| other[2688..] != features[2688..]), "{name} changes nothing");
+        assert_eq!(
+            features[..7 * NUMBERS],
+            truncated[..7 * NUMBERS],
+            "{name}: a text of one window has changed"
+        );
+        assert!(
+            seen.iter().all(|other| other[7 * NUMBERS..] != features[7 * NUMBERS..]),
+            "{name} changes nothing"
+        );
         seen.push(features);
     }
 }

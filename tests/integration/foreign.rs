@@ -674,7 +674,7 @@ fn our_own_graph_of_standard_operators_is_imported_like_any_other() {
     let out = place.path().join("out");
     let finished =
         frosthead(&["import", text(&standard), "--max-length", "256", "--out", text(&out)]).success();
-    for part in ["384 dimensions, pooled by the graph itself, normalised", "from its output \"embedding\""] {
+    for part in ["48 dimensions, pooled by the graph itself, normalised", "from its output \"embedding\""] {
         assert!(finished.stderr.contains(part), "{}", finished.stderr);
     }
     let texts = ["The battery died after two days.", ""];

@@ -20,25 +20,59 @@ pub fn checkpoint() -> PathBuf {
     path
 }
 
-/// A directory for all tests of this process, removed at its end by the system's own cleaning of temporary
-/// files.
+/// A directory for all tests of this process, removed at its end; what a killed one left is removed as well.
 fn shared() -> &'static Path {
     static SHARED: OnceLock<PathBuf> = OnceLock::new();
+    extern "C" fn clean() {
+        if let Some(path) = SHARED.get() {
+            let _ = std::fs::remove_dir_all(path);
+        }
+    }
     SHARED.get_or_init(|| {
-        let path = root().join("target/tmp").join(format!("integration-{}", std::process::id()));
+        let all = root().join("target/tmp");
+        std::fs::create_dir_all(&all).unwrap();
+        for left in std::fs::read_dir(&all).unwrap().map(|entry| entry.unwrap().path()) {
+            let process =
+                left.file_name().unwrap().to_str().and_then(|name| name.strip_prefix("integration-"));
+            if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+                let _ = std::fs::remove_dir_all(left);
+            }
+        }
+        let path = all.join(format!("integration-{}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
+        // SAFETY: `clean` takes nothing, returns nothing, does not unwind, and touches no thread's own data.
+        assert_eq!(unsafe { libc::atexit(clean) }, 0);
         path
     })
 }
 
-/// The real backbone, imported once per test process.
-pub fn backbone() -> &'static str {
-    static BACKBONE: OnceLock<String> = OnceLock::new();
-    BACKBONE.get_or_init(|| {
+/// The real backbone, imported once per test process: for golden values, accuracy, int8 and memory, and one
+/// smoke test of each area.
+pub fn real() -> &'static str {
+    static REAL: OnceLock<String> = OnceLock::new();
+    REAL.get_or_init(|| {
         let out = shared().join("all-MiniLM-L6-v2");
         frosthead(&["import", text(&checkpoint()), "--out", text(&out)]).success();
         text(&out).to_owned()
     })
+}
+
+/// A backbone of the real one's shape but for its widths (`tiny::NUMBERS` for 384), with layers drawn by lot,
+/// imported once per test process: for everything that does not depend on how well a network has learned.
+/// A text costs it a hundredth of what it costs the real one.
+pub fn tiny() -> &'static str {
+    static TINY: OnceLock<String> = OnceLock::new();
+    TINY.get_or_init(|| {
+        let (source, out) = (shared().join("drawn"), shared().join("tiny"));
+        crate::tiny::write_drawn(&checkpoint(), &source);
+        frosthead(&["import", text(&source), "--out", text(&out)]).success();
+        text(&out).to_owned()
+    })
+}
+
+/// What most tests run on.
+pub fn backbone() -> &'static str {
+    tiny()
 }
 
 /// The first rows of every domain of the demo data: `text,domain,sentiment`, `rows` in all, written to a file

@@ -7,7 +7,7 @@ use std::process::Command;
 use frosthead::backbone::Backbone;
 use frosthead::bundle::Bundle;
 
-use crate::harness::{Finished, backbone, command, demo, directory, finish, frosthead, text};
+use crate::harness::{Finished, command, demo, directory, finish, frosthead, real, text};
 
 /// A control group with a memory limit, for one process; none where this user may not make one.
 struct Group(PathBuf);
@@ -68,7 +68,7 @@ fn a_bundle_stays_within_the_memory_it_is_given_and_more_makes_its_batches_large
     let (directory, data) = (directory(), demo(600));
     let path = |name: &str| directory.path().join(name);
     let (run, fp32, int8) = (path("run"), path("fp32.frost"), path("int8.frost"));
-    let train = ["train", text(&data), "--backbone", backbone(), "--out", text(&run)];
+    let train = ["train", text(&data), "--backbone", real(), "--out", text(&run)];
     frosthead(&[&train[..], &["--task", "domain", "--alpha", "1000"]].concat()).success();
     frosthead(&["bundle", text(&run), "--out", text(&fp32)]).success();
     let precision = ["--precision", "int8", "--max-drop", "5"];
@@ -105,7 +105,7 @@ fn a_bundle_stays_within_the_memory_it_is_given_and_more_makes_its_batches_large
     what_would_be_enough_is_enough(&fp32, &data);
     // Each precision is tuned on its own, and fp32 as the backbone it was made from.
     let network = |path| Bundle::open(path, None).unwrap().backbone().unwrap().network_fingerprint();
-    let own = Backbone::open(Path::new(backbone())).unwrap().network_fingerprint();
+    let own = Backbone::open(Path::new(real())).unwrap().network_fingerprint();
     assert_eq!(network(&fp32), own);
     assert_ne!(network(&int8), own);
     frosthead(&["predict", text(&data), "--model", text(&run), "--memory", "1G"])

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::harness::{backbone, checkpoint, demo, directory, frosthead, text};
+use crate::harness::{backbone, checkpoint, demo, directory, frosthead, real, text};
 
 /// The embeddings of some lines with a backbone, row by row.
 fn embed(lines: &str, model: &str, directory: &Path, name: &str) -> Vec<f32> {
@@ -28,7 +28,7 @@ fn a_prefix_is_put_in_front_of_every_text_and_a_length_cuts() {
     ])
     .success();
     let prefixed = embed("a cat\nsome words that go on and on\n", text(&model), directory.path(), "prefixed");
-    let plain = embed("query: a cat\na cat\n", backbone(), directory.path(), "plain");
+    let plain = embed("query: a cat\na cat\n", real(), directory.path(), "plain");
     assert_eq!(prefixed[..384], plain[..384], "the prefix is not part of the text");
     assert_ne!(prefixed[..384], plain[384..]);
     let cut = directory.path().join("cut.parquet");

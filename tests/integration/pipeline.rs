@@ -1,6 +1,6 @@
 //! The main path: import → embed → train → eval → predict on real sentences with the real encoder.
 
-use crate::harness::{backbone, demo, directory, frosthead, frosthead_reading, root, text};
+use crate::harness::{demo, directory, frosthead, frosthead_reading, real, root, text};
 
 /// A run on 1,200 demo rows, made once.
 fn run() -> &'static str {
@@ -13,7 +13,7 @@ fn run() -> &'static str {
             "train",
             data,
             "--backbone",
-            backbone(),
+            real(),
             "--task",
             "domain",
             "--task",
@@ -167,7 +167,7 @@ fn the_same_training_again_is_up_to_date_and_gives_the_same_bytes() {
         "train",
         text(&data),
         "--backbone",
-        backbone(),
+        real(),
         "--task",
         "domain",
         "--task",
@@ -200,7 +200,7 @@ fn training_on_cached_features_equals_training_on_texts() {
     let data = demo(1200);
     let features = directory.path().join("features.parquet");
     let out = directory.path().join("run");
-    frosthead(&["embed", text(&data), "--backbone", backbone(), "--out", text(&features)]).success();
+    frosthead(&["embed", text(&data), "--backbone", real(), "--out", text(&features)]).success();
     frosthead(&["train", text(&features), "--task", "domain", "--task", "sentiment", "--out", text(&out)])
         .success();
     let one = std::fs::read(format!("{}/heads.safetensors", run())).unwrap();
@@ -211,7 +211,7 @@ fn training_on_cached_features_equals_training_on_texts() {
     let input = b"lol best day ever\n";
     frosthead_reading(input, &["predict", "-", "--model", text(&out)])
         .fails_with(&["all-MiniLM-L6-v2", "--backbone"]);
-    let arguments = ["predict", "-", "--model", text(&out), "--backbone", backbone()];
+    let arguments = ["predict", "-", "--model", text(&out), "--backbone", real()];
     assert_eq!(frosthead_reading(input, &arguments).success().json_lines().len(), 1);
 }
 

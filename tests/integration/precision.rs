@@ -3,10 +3,10 @@
 
 use std::path::Path;
 
-use crate::harness::{backbone, demo, directory, frosthead, text};
+use crate::harness::{demo, directory, frosthead, real, text};
 
 fn trained(data: &Path, run: &Path) {
-    let arguments = ["train", text(data), "--backbone", backbone(), "--out", text(run)];
+    let arguments = ["train", text(data), "--backbone", real(), "--out", text(run)];
     let tasks = ["--task", "domain", "--task", "sentiment", "--alpha", "1000"];
     frosthead(&[&arguments[..], &tasks[..]].concat()).success();
 }
@@ -107,7 +107,7 @@ fn every_table_of_a_run_is_read_again_as_it_was_or_not_at_all() {
     }
     let [rows, valid, test] = &tables;
     let train = ["train", text(rows), "--valid", text(valid), "--test", text(test), "--format", "csv"];
-    let more = ["--backbone", backbone(), "--task", "domain", "--alpha", "1000", "--out", text(&run)];
+    let more = ["--backbone", real(), "--task", "domain", "--alpha", "1000", "--out", text(&run)];
     frosthead(&[&train[..], &more[..]].concat()).success();
     let arguments = [
         "bundle",

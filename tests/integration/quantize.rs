@@ -11,7 +11,7 @@ use frosthead::quantize::{
 use frosthead::runtime::{Load, Runtime, RuntimeOptions, Sessions};
 use frosthead::tokens::Batching;
 
-use crate::harness::{backbone, demo, directory};
+use crate::harness::{demo, directory, real};
 
 fn runtime() -> Runtime {
     Runtime::load(&RuntimeOptions { threads: Some(2), ..RuntimeOptions::default() }).unwrap()
@@ -42,7 +42,7 @@ fn embeddings(rows: &CutRows, session: &mut Sessions, chosen: &[usize]) -> Vec<f
 
 #[test]
 fn precisions_of_the_real_encoder_are_as_close_and_as_small_as_promised() {
-    let (backbone, runtime) = (Backbone::open(Path::new(backbone())).unwrap(), runtime());
+    let (backbone, runtime) = (Backbone::open(Path::new(real())).unwrap(), runtime());
     let texts = texts(600);
     // Calibrated on some texts, measured on others.
     let all: Vec<&str> = texts.iter().map(String::as_str).collect();

@@ -4,12 +4,22 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use crate::harness::{backbone, command, demo, directory, finish, frosthead, text};
+use crate::harness::{backbone, command, demo, directory, finish, frosthead, real, text};
 
 /// Runs `embed` with a store of its own.
 fn embed(data: &Path, cache: &Path, out: &Path, more: &[&str]) -> crate::harness::Finished {
+    embed_on(backbone(), data, cache, out, more)
+}
+
+fn embed_on(
+    backbone: &str,
+    data: &Path,
+    cache: &Path,
+    out: &Path,
+    more: &[&str],
+) -> crate::harness::Finished {
     let mut arguments =
-        vec!["embed", text(data), "--backbone", backbone(), "--cache", text(cache), "--out", text(out)];
+        vec!["embed", text(data), "--backbone", backbone, "--cache", text(cache), "--out", text(out)];
     arguments.extend(more);
     frosthead(&arguments).success()
 }
@@ -30,7 +40,7 @@ fn an_embedding_is_the_same_bits_whatever_the_batch_order_and_threads() {
     let directory = directory();
     let path = |name: &str| directory.path().join(name);
     let data = demo(300);
-    embed(&data, &path("cache1"), &path("1.parquet"), &["--threads", "1"]);
+    embed_on(real(), &data, &path("cache1"), &path("1.parquet"), &["--threads", "1"]);
     let content = std::fs::read_to_string(&data).unwrap();
     let mut rows: Vec<csv::StringRecord> =
         csv::Reader::from_reader(content.as_bytes()).records().map(Result::unwrap).collect();
@@ -40,7 +50,8 @@ fn an_embedding_is_the_same_bits_whatever_the_batch_order_and_threads() {
     rows.iter().for_each(|row| writer.write_record(row).unwrap());
     writer.flush().unwrap();
     drop(writer);
-    embed(
+    embed_on(
+        real(),
         &path("reversed.csv"),
         &path("cache2"),
         &path("2.parquet"),
@@ -94,7 +105,7 @@ fn golden_embeddings_are_reached_through_the_command_line() {
     let lines: String = texts.iter().map(|text| format!("{}\n", serde_json::json!({"text": text}))).collect();
     std::fs::write(&data, lines).unwrap();
     let out = directory.path().join("golden.parquet");
-    let finished = embed(&data, &directory.path().join("cache"), &out, &[]);
+    let finished = embed_on(real(), &data, &directory.path().join("cache"), &out, &[]);
     // Two texts have no visible character, one has a NUL byte, two are longer than 256 tokens.
     assert!(finished.stderr.contains("2 empty texts and 1 texts with a NUL byte"), "{}", finished.stderr);
     assert!(finished.stderr.contains("2 of 31 texts were cut at 256 tokens"), "{}", finished.stderr);
@@ -109,7 +120,7 @@ fn golden_embeddings_are_reached_through_the_command_line() {
         // fp32 sums in another order than PyTorch's differ by some 1e-7 a layer.
         assert!(largest <= 1e-4, "{:?}: {largest}", texts[row]);
     }
-    let strict = ["embed", text(&data), "--backbone", backbone(), "--out", "x.parquet", "--strict"];
+    let strict = ["embed", text(&data), "--backbone", real(), "--out", "x.parquet", "--strict"];
     frosthead(&strict).fails_with(&["row 5", "an empty text", "--strict"]);
 }
 

@@ -148,7 +148,7 @@ fn tls_is_spoken_and_its_certificate_exchanged() {
     let (chain, key) = certificate(folder.path(), "one");
     let mut server = Server::plain(&["--tls-cert", &chain, "--tls-key", &key]);
     let address = server.address.to_string();
-    assert_eq!(python(OVER_TLS, &[&address, &chain]).trim(), "product_review");
+    assert_eq!(python(OVER_TLS, &[&address, &chain]).trim(), super::rightly());
     // Who does not speak TLS gets nothing, and disturbs nobody.
     use std::io::Write as _;
     let mut plainly = server.connect();
@@ -160,7 +160,7 @@ fn tls_is_spoken_and_its_certificate_exchanged() {
     server.wait_for("the old certificate stays");
     std::fs::rename(&other_key, &key).unwrap();
     server.wait_for("new certificate");
-    assert_eq!(python(OVER_TLS, &[&address, &chain]).trim(), "product_review");
+    assert_eq!(python(OVER_TLS, &[&address, &chain]).trim(), super::rightly());
     let bundle = text(&plain().bundle);
     frosthead(&["serve", bundle, "--tls-cert", &chain]).fails_with(&["--tls-key"]);
     let (third, _) = certificate(folder.path(), "three");

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{Reply, Server, heavy, python, request, words};
 use crate::bundle::{Made, open, plain, texts};
 use crate::harness::{directory, frosthead, text};
+use crate::tiny::NUMBERS;
 
 fn floats(value: &Value) -> Vec<f32> {
     value.as_array().unwrap().iter().map(|own| own.as_f64().unwrap() as f32).collect()
@@ -86,7 +87,7 @@ fn every_answer_names_its_model() {
     assert_eq!(card["precision"], "fp32");
     assert_eq!(
         (&card["dimensions"], &card["max_tokens"], &card["long_texts"]),
-        (&384.into(), &256.into(), &"truncate".into())
+        (&NUMBERS.into(), &256.into(), &"truncate".into())
     );
     assert_eq!(card["tasks"][1], json!({"task": "sentiment", "labels": ["negative", "neutral", "positive"]}));
     assert_eq!(server.get("/readyz").json()["self_test"]["sentences"], 3);
@@ -101,7 +102,7 @@ fn embeddings_have_the_shapes_that_clients_know() {
     assert_eq!(reply["usage"], json!({"prompt_tokens": 10, "total_tokens": 10}));
     assert_eq!(reply["data"][1]["index"], 1);
     let first = floats(&reply["data"][0]["embedding"]);
-    assert_eq!(first.len(), 384);
+    assert_eq!(first.len(), NUMBERS);
     // The embedding that `embed` writes, where it is the imported backbone's.
     let direct = server.post("/embed", &json!({"inputs": "A short one."})).json();
     assert_eq!(floats(&direct[0]), first);
@@ -115,7 +116,7 @@ fn embeddings_have_the_shapes_that_clients_know() {
     let unpack = "import sys, base64, struct; b = base64.b64decode(sys.argv[1]); print(list(struct.unpack(f'<{len(b)//4}f', b)))";
     let unpacked = python(unpack, &[packed["data"][0]["embedding"].as_str().unwrap()]);
     assert_eq!(floats(&serde_json::from_str(&unpacked).unwrap()), first);
-    server.post("/v1/embeddings", &json!({"input": "x", "dimensions": 384})).json()["data"][0]
+    server.post("/v1/embeddings", &json!({"input": "x", "dimensions": NUMBERS})).json()["data"][0]
         .as_object()
         .unwrap();
     server.post("/v1/embeddings", &json!({"input": "x", "dimensions": 2})).refused(422, "invalid_request");
@@ -166,7 +167,7 @@ fn the_openai_client_works() {
     assert_eq!((&said[0], &said[2]), (&2.into(), &10.into()));
     let direct = server.post("/embed", &json!({"inputs": "A short one."})).json();
     assert_eq!(floats(&said[1]), floats(&direct[0]));
-    assert!(said[3].as_str().unwrap().contains("384 dimensions"), "{said}");
+    assert!(said[3].as_str().unwrap().contains(&format!("{NUMBERS} dimensions")), "{said}");
 }
 
 #[test]
