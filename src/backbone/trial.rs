@@ -10,7 +10,7 @@ mod refusals;
 use std::path::Path;
 use std::time::Instant;
 
-use super::manifest::{Architecture, Manifest};
+use super::manifest::Manifest;
 use super::{EMBEDDING_GRAPH, LAYER_MEANS, LAYERS_GRAPH, STANDARD_GRAPH, TOKENIZER};
 use crate::encoder::ForeignEncoder;
 use crate::error::{Error, Result};
@@ -206,7 +206,7 @@ impl Trial<'_> {
         rows.push(full);
         self.see_scale(&rows, manifest, &mut report)?;
         report.batches += runner.batches;
-        if matches!(manifest.architecture, Architecture::Bert { .. }) {
+        if manifest.encoder().is_some() {
             report.batches += self.check_others(manifest, &texts, &rows[0])?;
         }
         report.seconds = start.elapsed().as_secs_f64();

@@ -12,10 +12,12 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use super::contents::DATA;
-use super::network::{Place, logits};
+use super::network::{logits, place};
 use crate::encoder::{head_bias, head_weight};
 use crate::error::{Error, Kind, Result};
-use crate::graph::{Builder, Dim, ModelProto, Operation, Value, ValueType, clear_names, is_external};
+use crate::graph::{
+    Builder, Dim, External, ModelProto, Operation, Value, ValueType, clear_names, is_external,
+};
 use crate::heads::Head;
 
 /// Every tensor of the data entry begins at a multiple of this: a cache line.
@@ -136,7 +138,7 @@ pub(super) fn lay_out(model: &mut ModelProto, folder: &Path, out: &mut dyn Write
         let start = position.next_multiple_of(ALIGNMENT);
         out.write_all(&vec![0; (start - position) as usize]).map_err(unwritable)?;
         let length = if outside {
-            let place = Place::of(tensor)?;
+            let place = place(tensor)?;
             let path = folder.join(&place.location);
             let failed = |source| Error::io("read", &path, source);
             let file = match files.entry(place.location.clone()) {
@@ -150,7 +152,7 @@ pub(super) fn lay_out(model: &mut ModelProto, folder: &Path, out: &mut dyn Write
             out.write_all(&bytes).map_err(unwritable)?;
             bytes.len() as u64
         };
-        Place { location: DATA.to_owned(), offset: start, length }.put(tensor);
+        External { location: DATA.to_owned(), offset: start, length }.put(tensor);
         position = start + length;
     }
     Ok(())

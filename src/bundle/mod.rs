@@ -37,7 +37,7 @@ pub use validation::{Validation, ValidationTask};
 #[cfg(feature = "train")]
 pub use write::{BundleRequest, Origin, Variant, Written, write_bundle};
 
-use crate::backbone::{Architecture, Backbone, LAYER_MEANS, Packed, TOKENIZER, WEIGHTS};
+use crate::backbone::{Backbone, LAYER_MEANS, Packed, TOKENIZER, WEIGHTS};
 use crate::embed::{EmbedOptions, Extractor, RowLayout, RowParts};
 use crate::encoder::{Weights, head_bias, head_weight};
 use crate::error::{Error, Kind, Result};
@@ -396,12 +396,14 @@ impl Bundle {
 
     fn proven_values(&self) -> Result<BTreeMap<String, String>> {
         let backbone = &self.manifest().backbone;
-        let Architecture::Bert { config } = &backbone.architecture else { return self.backbone_values() };
-        let Some(weights) = Weights::of_graph(&self.graph, config) else { return self.backbone_values() };
+        let Some(config) = backbone.encoder() else { return self.backbone_values() };
+        let Some(weights) = Weights::of_graph(&self.graph, config, &self.place) else {
+            return self.backbone_values();
+        };
         let mut values = backbone.values();
         values.retain(|name, _| !name.starts_with("file "));
         let restored = tokenizer::restored(&self.tokenizer()?, &self.manifest().tokenizer)?;
-        let weights = weights.canonical_fingerprint(&self.place, config)?;
+        let weights = weights.canonical_fingerprint(config)?;
         self.held.check_places()?;
         for (name, found) in [(WEIGHTS, weights), (TOKENIZER, Fingerprint::of_bytes(&restored))] {
             values.insert(format!("file {name}"), found.to_string());

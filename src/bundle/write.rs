@@ -62,13 +62,13 @@ impl Variant {
         let outputs = if last { Outputs::Embedding } else { Outputs::EmbeddingAndLayerMeans };
         if backbone.manifest().layers().is_some() {
             // A bundle in another precision has no 32-bit weights to go back to.
-            backbone.encoder()?;
+            backbone.network()?;
         }
         Ok(Self {
             precision: "fp32".to_owned(),
             details: BTreeMap::new(),
             model: graph::decode(&backbone.inference_graph(outputs)?)?,
-            folder: backbone.weights_place().0.to_path_buf(),
+            folder: backbone.weights_folder().to_path_buf(),
             heads: heads.to_vec(),
             tolerance: FP32_TOLERANCE,
         })

@@ -61,11 +61,9 @@ impl<'j> Job<'j> {
         // An imported graph carries its weights itself.
         let largest = || manifest.files.keys().map(|name| size(&backbone.directory().join(name))).max();
         let bytes = if weights.is_file() { size(&weights) } else { largest().unwrap_or(0) };
-        let parameters = match backbone.encoder() {
-            Ok((_, weights)) => Some(parameters(&weights.names().map(str::to_owned).collect(), &weights)),
-            Err(error) if error.kind() == Kind::Usage => None,
-            Err(error) => return Err(error),
-        };
+        let weights = backbone.network().ok().map(|network| network.weights);
+        let parameters =
+            weights.map(|weights| parameters(&weights.names().map(str::to_owned).collect(), weights));
         let found = BackboneReport {
             name: manifest.name.clone(),
             fingerprint: backbone.fingerprint().to_string(),
@@ -357,8 +355,8 @@ impl<'j> Job<'j> {
         let mut trained =
             done.metrics.tasks.iter().filter(|(task, _)| plan.heads.contains(*task)).map(head).sum();
         if plan.cut().is_some() {
-            let (_, weights) = self.backbone.encoder()?;
-            trained += parameters(&plan.tensors(&weights), &weights);
+            let weights = self.backbone.network()?.weights;
+            trained += parameters(&plan.tensors(weights), weights);
         }
         Ok((trained, all))
     }

@@ -10,9 +10,9 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::forms::Product;
+use super::network::Network;
 use super::pooling::Means;
 use super::transformer::{Encoder, Operators, Start, batch};
-use super::weights::Network;
 use crate::error::{Error, Kind, Result};
 use crate::graph::{self, Operation, ValueType};
 
@@ -65,15 +65,11 @@ pub enum Outputs {
     HiddenState(usize),
 }
 
-/// What to build; the default is the mean-pooled embedding, not normalised, from fused operators.
+/// What to build; the default is the sentence embedding of token ids, from fused operators.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GraphOptions {
     /// The operators to use.
     pub operators: Operators,
-    /// How `embedding` is made.
-    pub pooling: Pooling,
-    /// Whether `embedding` has length 1.
-    pub normalize: bool,
     /// The outputs.
     pub outputs: Outputs,
     /// What the graph starts from.
@@ -93,7 +89,7 @@ pub struct GraphOptions {
 pub fn inference_graph(network: &Network<'_>, options: &GraphOptions) -> Result<Vec<u8>> {
     let config = network.config;
     config.check()?;
-    let mut encoder = Encoder::new(network.clone(), options.operators, options.start)?;
+    let mut encoder = Encoder::new(*network, options.operators, options.start)?;
     if let Outputs::HiddenState(level) = options.outputs {
         let states = encoder.hidden_states(level, false)?;
         let last = states.last().ok_or_else(no_states)?;
@@ -105,7 +101,7 @@ pub fn inference_graph(network: &Network<'_>, options: &GraphOptions) -> Result<
     let (mask, hidden, fused) = (encoder.attention_mask.clone(), encoder.hidden(), encoder.fused());
     let mut graph = encoder.graph;
     let means = Means::new(&mut graph, &mask, hidden, fused)?;
-    let embedding = means.embedding(&mut graph, &last, options.pooling, options.normalize)?;
+    let embedding = means.embedding(&mut graph, &last, network.pooling, network.normalize)?;
     graph.output(&embedding)?;
     match options.outputs {
         Outputs::Embedding | Outputs::HiddenState(_) => {}
@@ -135,7 +131,7 @@ pub fn inference_graph(network: &Network<'_>, options: &GraphOptions) -> Result<
 /// As [`inference_graph`].
 pub fn product_inputs_graph(network: &Network<'_>) -> Result<(Vec<u8>, BTreeMap<Product, String>)> {
     network.config.check()?;
-    let mut encoder = Encoder::new(network.clone(), Operators::Fused, Start::Ids)?;
+    let mut encoder = Encoder::new(*network, Operators::Fused, Start::Ids)?;
     encoder.hidden_states(network.config.layers, false)?;
     let mut names = BTreeMap::new();
     for (product, rows) in &encoder.product_inputs {

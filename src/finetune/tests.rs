@@ -10,8 +10,8 @@ use serde_json::Value as Json;
 use super::*;
 use crate::embed::CutTokens;
 use crate::encoder::{
-    Config, GraphOptions, Network, Outputs, Pooling, Seen, Start, TrainingHead, TrainingOptions, Weights,
-    convert_checkpoint, head_bias, head_weight, inference_graph, training_graph,
+    Config, GraphOptions, Network, Outputs, Published, Seen, Start, TrainingHead, TrainingOptions, Weights,
+    head_bias, head_weight, inference_graph, training_graph,
 };
 use crate::graph::Dim;
 use crate::runtime::{Input, Runtime, RuntimeOptions, Values};
@@ -46,10 +46,11 @@ impl Golden {
         let tensors = SafeTensors::deserialize(&bytes).unwrap();
         let tensors = tensors.iter().map(|(name, own)| (name.to_owned(), floats(own.data()))).collect();
         let json = std::fs::read(file("tests/data/golden/golden.json")).unwrap();
-        let config = Config::open(&file(".downloads/all-MiniLM-L6-v2/config.json")).unwrap();
+        let published = Published::open(&file(".downloads/all-MiniLM-L6-v2/config.json")).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(WEIGHT_FILE);
-        convert_checkpoint(&file(".downloads/all-MiniLM-L6-v2/model.safetensors"), &config, &path).unwrap();
+        published.convert(&file(".downloads/all-MiniLM-L6-v2/model.safetensors"), &path).unwrap();
+        let config = published.config;
         let weights = Weights::open(&path, &config).unwrap();
         Self { tensors, json: serde_json::from_slice(&json).unwrap(), folder, config, weights }
     }
@@ -85,13 +86,7 @@ impl Golden {
     }
 
     fn network(&self) -> Network<'_> {
-        Network {
-            config: &self.config,
-            weights: &self.weights,
-            weight_file: WEIGHT_FILE,
-            changed: None,
-            forms: None,
-        }
+        Network::new(&self.config, &self.weights)
     }
 
     fn step(&self, tensors: BTreeSet<String>, start: Start) -> (Step, Vec<Parameter>) {
@@ -111,8 +106,6 @@ impl Golden {
         let options = TrainingOptions {
             start,
             tensors,
-            pooling: Pooling::Mean,
-            normalize: false,
             heads: TASKS.iter().zip(seen).map(head).collect(),
             dropped: BTreeSet::new(),
         };
@@ -124,9 +117,8 @@ impl Golden {
                 Some(self.tensors[&format!("head.{task}.{kind}")].clone())
             })
         };
-        let path = self.folder.path().join(WEIGHT_FILE);
         let parameters = graph.parameters.iter().map(|own| {
-            let values = initial(&own.name).unwrap_or_else(|| self.weights.read(&path, &own.name).unwrap());
+            let values = initial(&own.name).unwrap_or_else(|| self.weights.read(&own.name).unwrap());
             let states = own.shape.iter().product::<usize>() / values.len();
             let values = values.chunks(384.min(values.len())).flat_map(|row| row.repeat(states)).collect();
             Parameter::new(own.name.clone(), own.shape.clone(), values, 1.0)
@@ -329,8 +321,6 @@ fn a_layer_that_no_head_sees_is_no_parameter() {
     let options = TrainingOptions {
         start: Start::States(4),
         tensors: golden.top(),
-        pooling: Pooling::Mean,
-        normalize: false,
         heads: vec![TrainingHead {
             task: "type".into(),
             classes: 4,
@@ -359,8 +349,6 @@ fn every_vector_that_heads_see_is_dropped_with_a_mask_of_its_own() {
         let options = TrainingOptions {
             start: Start::States(5),
             tensors: golden.top().into_iter().filter(|own| own.contains("layer.5")).collect(),
-            pooling: Pooling::Mean,
-            normalize: true,
             heads: seen.into_iter().enumerate().map(head).collect(),
             dropped: BTreeSet::from([5]),
         };

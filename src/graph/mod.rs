@@ -4,6 +4,7 @@
 //! Refuses to run a graph (that is `runtime`) and to know any model (that is `encoder`).
 
 mod builder;
+mod external;
 mod gradient;
 mod messages;
 mod names;
@@ -14,12 +15,13 @@ use std::path::Path;
 
 use prost::Message;
 
-pub use builder::{Attribute, Builder, Data, Dim, External, MICROSOFT, Node, Operation, Value, ValueType};
+pub use builder::{Attribute, Builder, Data, Dim, MICROSOFT, Node, Operation, Value, ValueType};
 use builder::{IR_VERSION, PRODUCER};
+pub use external::{External, is_external};
 pub use gradient::{Gradient, differentiate};
 pub use names::clear_names;
 pub use proto::{DataType, ModelProto};
-pub use weights::{WeightBytes, bytes_of, is_external};
+pub use weights::{WeightBytes, bytes_of};
 
 use crate::error::{Error, Kind, Result};
 

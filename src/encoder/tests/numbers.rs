@@ -24,7 +24,7 @@ fn every_kind_of_checkpoint_and_activation_gives_what_transformers_computes() {
         for (operators, (pooling, name)) in
             OPERATORS.iter().flat_map(|&operators| POOLINGS.map(|pooling| (operators, pooling)))
         {
-            let mut session = model.session(&GraphOptions { operators, pooling, ..Default::default() }, 1);
+            let mut session = model.session(&Wanted { operators, pooling, ..Default::default() }, 1);
             let expected = golden[&format!("{expected}.{name}")].chunks_exact(32);
             for (text, expected) in texts.iter().zip(expected) {
                 let found = run(&mut session, &[text], text.len() + 3, 0);
@@ -45,7 +45,7 @@ fn hidden_states_are_numbered_from_the_embeddings_on() {
     let model = Model::tiny("pretraining", "gelu");
     let outputs = Outputs::EmbeddingAndHiddenStates;
     for operators in OPERATORS {
-        let mut session = model.session(&GraphOptions { operators, outputs, ..Default::default() }, 1);
+        let mut session = model.session(&Wanted { operators, outputs, ..Default::default() }, 1);
         let mut start = 0;
         for text in &texts {
             let found = run(&mut session, &[text], text.len(), 0);
@@ -65,11 +65,11 @@ fn layer_means_are_the_means_of_the_hidden_states_whatever_the_pooling() {
     let text = &ids(&tiny()["texts"])[2];
     let model = Model::tiny("pretraining", "gelu");
     for (operators, (pooling, _)) in OPERATORS.into_iter().zip(POOLINGS) {
-        let options = GraphOptions { operators, pooling, normalize: true, ..Default::default() };
+        let options = Wanted { operators, pooling, normalize: true, ..Default::default() };
         let outputs = Outputs::EmbeddingAndHiddenStates;
-        let mut states = model.session(&GraphOptions { outputs, ..options }, 1);
+        let mut states = model.session(&Wanted { outputs, ..options }, 1);
         let outputs = Outputs::EmbeddingAndLayerMeans;
-        let mut means = model.session(&GraphOptions { outputs, ..options }, 1);
+        let mut means = model.session(&Wanted { outputs, ..options }, 1);
         let (states, means) = (run(&mut states, &[text], 12, 0), run(&mut means, &[text], 12, 0));
         assert_eq!(bits(&states["embedding"]), bits(&means["embedding"]));
         assert_eq!(means["layer_means"].len(), 3 * 32);
@@ -87,8 +87,8 @@ fn layer_means_are_the_means_of_the_hidden_states_whatever_the_pooling() {
 fn normalised_embeddings_have_length_one() {
     let text = &ids(&tiny()["texts"])[1];
     let model = Model::tiny("pretraining", "gelu");
-    let mut plain = model.session(&GraphOptions::default(), 1);
-    let mut normalised = model.session(&GraphOptions { normalize: true, ..Default::default() }, 1);
+    let mut plain = model.session(&Wanted::default(), 1);
+    let mut normalised = model.session(&Wanted { normalize: true, ..Default::default() }, 1);
     let plain = run(&mut plain, &[text], 8, 0).remove("embedding").unwrap();
     let norm = plain.iter().map(|x| x * x).sum::<f32>().sqrt();
     let expected: Vec<f32> = plain.iter().map(|x| x / norm).collect();
@@ -105,7 +105,7 @@ fn the_real_model_gives_what_sentence_transformers_and_transformers_compute() {
     let model = Model::real();
     let mut embeddings = Vec::new();
     for operators in OPERATORS {
-        let options = GraphOptions { operators, normalize: true, ..Default::default() };
+        let options = Wanted { operators, normalize: true, ..Default::default() };
         let mut session = model.session(&options, 2);
         let each =
             texts.iter().map(|text| run(&mut session, &[text], text.len(), 0).remove("embedding").unwrap());
@@ -113,7 +113,7 @@ fn the_real_model_gives_what_sentence_transformers_and_transformers_compute() {
         assert!(largest_difference(&all, &golden["embedding"]) < 1e-6, "unit vectors of 384 numbers");
         embeddings.push(all);
         let outputs = Outputs::EmbeddingAndHiddenStates;
-        let mut session = model.session(&GraphOptions { outputs, ..options }, 2);
+        let mut session = model.session(&Wanted { outputs, ..options }, 2);
         for (index, text) in texts.iter().take(4).enumerate() {
             let found = run(&mut session, &[text], text.len() + 5, 0);
             for level in 0..=6 {
@@ -129,7 +129,7 @@ fn the_real_model_gives_what_sentence_transformers_and_transformers_compute() {
 }
 
 /// What each text gives alone, unpadded, on one thread.
-fn alone(model: &Model, options: &GraphOptions, texts: &[&[u32]]) -> Vec<BTreeMap<String, Vec<f32>>> {
+fn alone(model: &Model, options: &Wanted, texts: &[&[u32]]) -> Vec<BTreeMap<String, Vec<f32>>> {
     let mut session = model.session(options, 1);
     texts.iter().map(|text| run(&mut session, &[text], text.len(), 0)).collect()
 }
@@ -166,7 +166,7 @@ fn a_tiny_models_numbers_depend_on_the_text_alone() {
             [Outputs::EmbeddingAndHiddenStates, Outputs::EmbeddingAndLayerMeans]
                 .map(|outputs| (operators, outputs))
         }) {
-            let options = GraphOptions { operators, outputs, normalize: true, ..Default::default() };
+            let options = Wanted { operators, outputs, normalize: true, ..Default::default() };
             let alone = alone(&model, &options, &texts);
             for threads in [1, 2] {
                 let mut session = model.session(&options, threads);
@@ -194,7 +194,7 @@ fn the_real_models_numbers_depend_on_the_text_alone() {
     let model = Model::real();
     for operators in OPERATORS {
         let outputs = Outputs::EmbeddingAndLayerMeans;
-        let options = GraphOptions { operators, outputs, normalize: true, ..Default::default() };
+        let options = Wanted { operators, outputs, normalize: true, ..Default::default() };
         let alone = alone(&model, &options, &texts);
         for threads in [1, 2] {
             let mut session = model.session(&options, threads);
@@ -217,7 +217,7 @@ fn rows_that_fill_up_a_batch_are_zero_and_disturb_nobody() {
     let model = Model::tiny("pretraining", "gelu");
     for operators in OPERATORS {
         let outputs = Outputs::EmbeddingAndLayerMeans;
-        let options = GraphOptions { operators, outputs, normalize: true, ..Default::default() };
+        let options = Wanted { operators, outputs, normalize: true, ..Default::default() };
         let alone = alone(&model, &options, &[text]);
         let found = run(&mut model.session(&options, 1), &[text, &[]], 11, 0);
         assert_eq!(bits(&found["embedding"][..32]), bits(&alone[0]["embedding"]));
@@ -230,7 +230,7 @@ fn rows_that_fill_up_a_batch_are_zero_and_disturb_nobody() {
 fn graphs_are_small_deterministic_and_standard_where_asked() {
     let model = Model::tiny("pretraining", "gelu");
     for operators in OPERATORS {
-        let options = GraphOptions { operators, ..Default::default() };
+        let options = Wanted { operators, ..Default::default() };
         let bytes = model.graph(&options);
         assert_eq!(bytes, model.graph(&options));
         let parsed = crate::graph::decode(&bytes).unwrap();
