@@ -226,9 +226,9 @@ fn graphs(
 ) -> Result<Vec<(&'static str, Vec<u8>)>> {
     let weights = Weights::open(&directory.join(WEIGHTS), config)?;
     [
-        (EMBEDDING_GRAPH, Operators::Fused, Outputs::Embedding),
-        (LAYERS_GRAPH, Operators::Fused, Outputs::EmbeddingAndLayerMeans),
-        (STANDARD_GRAPH, Operators::Standard, Outputs::Embedding),
+        (EMBEDDING_GRAPH, Operators::Fused, Outputs::EMBEDDING),
+        (LAYERS_GRAPH, Operators::Fused, Outputs::Vectors { means: config.layers + 1 }),
+        (STANDARD_GRAPH, Operators::Standard, Outputs::EMBEDDING),
     ]
     .into_iter()
     .map(|(name, operators, outputs)| {

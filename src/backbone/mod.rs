@@ -28,7 +28,7 @@ use manifest::identity;
 pub use manifest::{Manifest, Preparation, Source};
 pub use trial::TrialReport;
 
-use crate::encoder::{self, ChangedTensors, Config, GraphOptions, Network, Outputs, Start, Weights};
+use crate::encoder::{self, ChangedTensors, Config, GraphOptions, Network, Outputs, Start, Weights, ports};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fields, Fingerprint};
 use crate::graph::{self, ModelProto, WeightBytes};
@@ -49,8 +49,6 @@ pub const EMBEDDING_GRAPH: &str = "embedding.onnx";
 pub const LAYERS_GRAPH: &str = "layers.onnx";
 /// The same as [`EMBEDDING_GRAPH`] in plain ONNX operators, for other runtimes.
 pub const STANDARD_GRAPH: &str = "embedding.standard.onnx";
-/// The output of a graph that holds the mean-pooled states of every layer.
-pub const LAYER_MEANS: &str = "layer_means";
 
 /// An opened backbone: its manifest and tokenizer, all hashes checked; and the tensors that training changed,
 /// if any.
@@ -143,8 +141,7 @@ impl Backbone {
     pub fn packed(packed: Packed) -> Result<Self> {
         let Packed { path, manifest, tokenizer, graph, values, changed, held } = packed;
         let weights = manifest.encoder().and_then(|config| Weights::of_graph(&graph, config, &path));
-        let outputs = graph.graph.iter().flat_map(|graph| &graph.output);
-        let layer_means = outputs.into_iter().any(|output| output.name() == LAYER_MEANS);
+        let layer_means = graph::gives(&graph, ports::LAYER_MEANS);
         let (bytes, structure) = (graph::encode(&graph), structure(&graph));
         let inner = Tokenizer::from_bytes(&tokenizer, &path)?;
         let packed = PackedGraph { bytes, layer_means, tokenizer, values, changed, structure };
@@ -312,8 +309,8 @@ impl Backbone {
     /// The graph file that gives these outputs, if the import made one and training changed nothing.
     fn ready_graph(&self, outputs: Outputs) -> Option<PathBuf> {
         let name = match outputs {
-            Outputs::Embedding => EMBEDDING_GRAPH,
-            Outputs::EmbeddingAndLayerMeans => LAYERS_GRAPH,
+            Outputs::Vectors { means: 0 } => EMBEDDING_GRAPH,
+            Outputs::Vectors { means } if self.manifest.layers() == Some(means - 1) => LAYERS_GRAPH,
             _ => return None,
         };
         let ready = matches!(self.storage, Storage::Directory) && self.changed.is_none();

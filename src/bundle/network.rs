@@ -9,20 +9,24 @@ use std::ops::Range;
 
 use super::archive::lie;
 use super::contents::DATA;
+use crate::embed::RowParts;
+use crate::encoder::ports;
 use crate::error::Result;
 use crate::graph::proto::{AttributeProto, GraphProto, NodeProto, SparseTensorProto, TensorProto};
 use crate::graph::{External, ModelProto, bytes_of, is_external};
+use crate::heads::Head;
 
-/// The name of a task's output of logits, `[batch, classes]`.
-pub(super) fn logits(task: &str) -> String {
-    format!("logits_{task}")
+/// The row of a bundle's network: the embedding, and every task's logits.
+pub(super) fn row_parts(hidden: usize, heads: &[Head]) -> RowParts {
+    let logits = heads.iter().map(|head| (ports::logits(&head.task), head.labels.len()));
+    RowParts::new(std::iter::once((ports::EMBEDDING.to_owned(), hidden)).chain(logits))
 }
 
 /// The backbone alone: what `embedding` and `layer_means` need.
 pub(super) fn without_heads(model: &ModelProto) -> ModelProto {
     let mut model = model.clone();
     let Some(graph) = model.graph.as_mut() else { return model };
-    graph.output.retain(|output| ["embedding", "layer_means"].contains(&output.name()));
+    graph.output.retain(|output| [ports::EMBEDDING, ports::LAYER_MEANS].contains(&output.name()));
     let mut needed: BTreeSet<String> = graph.output.iter().map(|output| output.name().to_owned()).collect();
     let mut kept = Vec::new();
     for node in graph.node.drain(..).rev() {

@@ -28,6 +28,7 @@ use crate::error::{Error, Kind, Result};
 const ALIGNMENT: usize = 4096;
 /// Numbers converted at a time: memory does not grow with the model.
 const PIECE: usize = 1 << 18;
+
 /// See [`Published::convert`](super::Published::convert).
 pub(super) fn convert(source: &Path, family: &Family, config: &Config, target: &Path) -> Result<()> {
     config.check()?;

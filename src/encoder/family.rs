@@ -43,6 +43,26 @@ pub(super) struct Family {
 
 static ALL: [&Family; 1] = [&bert::FAMILY];
 
+/// Model types whose positions begin behind the padding id; those whose checkpoints are not read may come as
+/// graphs.
+const SHIFTED: [&str; 8] = [
+    "roberta",
+    "xlm-roberta",
+    "xlm-roberta-xl",
+    "camembert",
+    "mpnet",
+    "longformer",
+    "ibert",
+    "data2vec-text",
+];
+
+/// Whether the position table of such a model has rows for the padding id and what lies below it, which no
+/// text uses.
+#[must_use]
+pub fn shifts_positions(model_type: &str) -> bool {
+    SHIFTED.contains(&model_type)
+}
+
 /// An encoder as somebody published it.
 #[derive(Debug)]
 pub struct Published {

@@ -15,6 +15,7 @@ mod header;
 mod inference;
 mod network;
 mod pooling;
+pub mod ports;
 mod seen;
 mod shards;
 mod tensors;
@@ -24,18 +25,16 @@ mod weights;
 
 pub use architecture::Architecture;
 pub use config::{Activation, Config};
-pub use family::Published;
+pub use family::{Published, shifts_positions};
 pub use foreign::{ForeignEncoder, ForeignOutput, TokenStates};
 pub use forms::{Form, Forms, Part, Product};
 pub use inference::{GraphOptions, Outputs, Pooling, inference_graph, product_inputs_graph};
 pub use network::{ChangedTensors, Matrix, Network};
-pub use seen::{Seen, mean_of};
+pub use ports::{head_bias, head_weight, loss, mean_of, targets};
+pub use seen::Seen;
 pub use shards::{checkpoint_files, shard_names};
 pub use tensors::layer_of;
-pub use training::{
-    TrainingGraph, TrainingHead, TrainingOptions, TrainingParameter, head_bias, head_weight, loss, targets,
-    training_graph,
-};
+pub use training::{TrainingGraph, TrainingHead, TrainingOptions, TrainingParameter, training_graph};
 pub use transformer::{Operators, Start};
 pub use weights::{Stored, Weights};
 

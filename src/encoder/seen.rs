@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use super::network::Network;
 use super::pooling::Means;
+use super::ports::{self, mean_of};
 use super::training::TrainingOptions;
 use super::transformer::{Encoder, Start, batch};
 use crate::error::{Error, Kind, Result};
@@ -33,12 +34,6 @@ impl Seen {
             Self::Means(levels) => levels.end.saturating_sub(1),
         }
     }
-}
-
-/// The input that holds the mean of a hidden state at or below the start, `[batch, hidden]`.
-#[must_use]
-pub fn mean_of(level: usize) -> String {
-    format!("means.{level}")
 }
 
 /// The vectors that heads see, while the graph is built.
@@ -147,7 +142,7 @@ impl<'o> Vectors<'o> {
         let state = level.checked_sub(self.first).and_then(|place| self.states.get(place));
         state.cloned().ok_or_else(|| {
             Error::new(Kind::Graph, "the graph has no such hidden state; this is a bug")
-                .found(format!("hidden.{level}"))
+                .found(ports::hidden(level))
         })
     }
 

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::network::Network;
+use super::ports::{head_bias, head_weight, loss, targets};
 use super::seen::{Seen, Vectors};
 use super::transformer::{Encoder, Operators, Start, batch};
 use crate::error::{Error, Kind, Result};
@@ -71,31 +72,6 @@ pub struct TrainingGraph {
     /// Inputs that drop numbers: 0, or 1 / (1 − rate). Dimensions are sizes, or `batch`, `sequence`, `tokens`
     /// (their product).
     pub masks: Vec<(String, Vec<Dim>)>,
-}
-
-/// The input that holds a head's weights, `[classes, width]`.
-#[must_use]
-pub fn head_weight(task: &str) -> String {
-    format!("heads.{task}.weight")
-}
-
-/// The input that holds a head's biases, `[classes]`.
-#[must_use]
-pub fn head_bias(task: &str) -> String {
-    format!("heads.{task}.bias")
-}
-
-/// The input that says which class each row has and what it counts: its share of the batch at the class, 0
-/// elsewhere.
-#[must_use]
-pub fn targets(task: &str) -> String {
-    format!("targets.{task}")
-}
-
-/// The output with a task's loss: the sum of the rows' cross entropies times what they count.
-#[must_use]
-pub fn loss(task: &str) -> String {
-    format!("loss.{task}")
 }
 
 /// Builds the graph of a training step from standard operators.

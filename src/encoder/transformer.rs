@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::config::{Activation, Config};
 use super::forms::{Form, Part, Product};
 use super::network::Network;
+use super::ports;
 use super::tensors::{ATTENTION_NORM, EMBEDDINGS_NORM, OUTPUT_NORM, POSITIONS, TOKEN_TYPES, WORDS, in_layer};
 use crate::error::{Error, Kind, Result};
 use crate::graph::{Builder, Data, DataType, Dim, Operation, Value, ValueType};
@@ -87,12 +88,12 @@ impl<'a> Encoder<'a> {
         let ids_type = || ValueType::int64([batch(), "sequence".into()]);
         let hidden_size = Dim::Size(config.hidden_size);
         let source = match start {
-            Start::Ids => graph.input("input_ids", ids_type())?,
+            Start::Ids => graph.input(ports::INPUT_IDS, ids_type())?,
             Start::States(_) => {
-                graph.input("states", ValueType::float([batch(), "sequence".into(), hidden_size]))?
+                graph.input(ports::STATES, ValueType::float([batch(), "sequence".into(), hidden_size]))?
             }
         };
-        let mask = graph.input("attention_mask", ids_type())?;
+        let mask = graph.input(ports::ATTENTION_MASK, ids_type())?;
         let ids = graph.add(Operation::new("Shape", &[&mask]), "shape/ids", ValueType::int64([2.into()]))?;
         let hidden = graph.integers("shape/hidden", &[1], &[config.hidden_size as i64])?;
         let states = Operation::new("Concat", &[&ids, &hidden]).with("axis", 0);
@@ -158,13 +159,13 @@ impl<'a> Encoder<'a> {
     /// sequence, hidden]`.
     pub(super) fn hidden_states(&mut self, level: usize, all: bool) -> Result<Vec<Value>> {
         let (first, states) = match self.start {
-            Start::Ids => (0, self.embeddings("hidden.0")?),
+            Start::Ids => (0, self.embeddings(&ports::hidden(0))?),
             Start::States(first) => (first, self.source.clone()),
         };
         if first > level || level > self.config().layers {
             return Err(Error::new(Kind::Graph, "the graph has no such hidden states")
-                .found(format!("hidden.{level}, starting from hidden.{first}"))
-                .expected(format!("hidden.{first} to hidden.{}", self.config().layers)));
+                .found(format!("{}, starting from {}", ports::hidden(level), ports::hidden(first)))
+                .expected(format!("{} to {}", ports::hidden(first), ports::hidden(self.config().layers))));
         }
         let width = self.config().hidden_size;
         let mut rows =
@@ -173,7 +174,7 @@ impl<'a> Encoder<'a> {
         for layer in first..level {
             rows = self.layer(&rows, layer)?;
             if all || layer + 1 == level {
-                let name = format!("hidden.{}", layer + 1);
+                let name = ports::hidden(layer + 1);
                 found.push(self.reshape(&rows, &self.shapes.states.clone(), &name, self.states_type())?);
             }
         }

@@ -169,6 +169,13 @@ impl Weights {
         self.tensors.get(name).map(|stored| stored.shape.as_slice())
     }
 
+    /// Numbers in some tensors.
+    #[must_use]
+    pub fn parameters(&self, names: impl IntoIterator<Item = impl AsRef<str>>) -> u64 {
+        let size = |name: &str| self.shape(name).map_or(0, |shape| shape.iter().product::<usize>());
+        names.into_iter().map(|name| size(name.as_ref())).sum::<usize>() as u64
+    }
+
     /// Reads one tensor, row-major.
     ///
     /// # Errors

@@ -11,10 +11,10 @@ use super::*;
 use crate::embed::CutTokens;
 use crate::encoder::{
     Config, GraphOptions, Network, Outputs, Published, Seen, Start, TrainingHead, TrainingOptions, Weights,
-    head_bias, head_weight, inference_graph, training_graph,
+    head_bias, head_weight, inference_graph, ports, training_graph,
 };
 use crate::graph::Dim;
-use crate::runtime::{Input, Runtime, RuntimeOptions, Values};
+use crate::runtime::{Runtime, RuntimeOptions};
 use crate::tokens::Tokenizer;
 
 const TASKS: [(&str, usize); 2] = [("type", 4), ("sentiment", 3)];
@@ -237,17 +237,6 @@ fn check_slopes(step: &mut Step, parameters: &mut [Parameter], batch: &StepBatch
 
 /// What the frozen network gives for the batch: every hidden state, and its mean over real tokens in f64.
 fn states_and_means(golden: &Golden, batch: &StepBatch) -> Vec<(Vec<f32>, Vec<f32>)> {
-    let options = GraphOptions { outputs: Outputs::EmbeddingAndHiddenStates, ..GraphOptions::default() };
-    let graph = inference_graph(&golden.network(), &options).unwrap();
-    let mut session = runtime().session_from_memory(&graph, golden.folder.path()).unwrap();
-    let CutTokens::Ids(ids) = &batch.tokens else { panic!("the batch has no ids") };
-    let shape = [batch.rows, batch.length];
-    let inputs = [
-        Input { name: "input_ids", shape: &shape, values: Values::I64(ids) },
-        Input { name: "attention_mask", shape: &shape, values: Values::I64(&batch.mask) },
-    ];
-    let names: Vec<String> = (0..=golden.config.layers).map(|level| format!("hidden.{level}")).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let hidden = golden.config.hidden_size;
     let mean = |states: &[f32]| {
         let rows = states.chunks_exact(batch.length * hidden).zip(batch.mask.chunks_exact(batch.length));
@@ -260,8 +249,16 @@ fn states_and_means(golden: &Golden, batch: &StepBatch) -> Vec<(Vec<f32>, Vec<f3
         })
         .collect()
     };
-    let found = session.run(&inputs, &names).unwrap();
-    found.into_iter().map(|state| (state.data.clone(), mean(&state.data))).collect()
+    let shape = [batch.rows, batch.length, hidden];
+    let state = |level| {
+        let options = GraphOptions { outputs: Outputs::HiddenState(level), ..GraphOptions::default() };
+        let graph = inference_graph(&golden.network(), &options).unwrap();
+        let mut session = runtime().session_from_memory(&graph, golden.folder.path()).unwrap();
+        let inputs = batch.tokens.inputs(&batch.mask, &shape);
+        let found = session.run(&inputs, &[&ports::hidden(level)]).unwrap().remove(0);
+        (found.data.clone(), mean(&found.data))
+    };
+    (0..=golden.config.layers).map(state).collect()
 }
 
 #[test]

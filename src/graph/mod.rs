@@ -19,7 +19,7 @@ pub use builder::{Attribute, Builder, Data, Dim, MICROSOFT, Node, Operation, Val
 use builder::{IR_VERSION, PRODUCER};
 pub use external::{External, is_external};
 pub use gradient::{Gradient, differentiate};
-pub use names::clear_names;
+pub use names::{append, clear_names, made};
 pub use proto::{DataType, ModelProto};
 pub use weights::{WeightBytes, bytes_of};
 
@@ -59,6 +59,12 @@ pub fn decode(bytes: &[u8]) -> Result<ModelProto> {
 #[must_use]
 pub fn encode(model: &ModelProto) -> Vec<u8> {
     model.encode_to_vec()
+}
+
+/// Whether a model has such an output.
+#[must_use]
+pub fn gives(model: &ModelProto, output: &str) -> bool {
+    model.graph.iter().flat_map(|graph| &graph.output).any(|value| value.name() == output)
 }
 
 /// Whether a model that starts with these bytes was written by this library: as it should run, with nothing

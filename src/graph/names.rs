@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::proto::GraphProto;
+use super::proto::{GraphProto, TensorProto};
 
 /// Gives another name to every value and node of a graph, and of the graphs inside it, whose name is `wanted`
 /// for something else. Returns the new names by the old.
@@ -28,6 +28,23 @@ pub fn clear_names(graph: &mut GraphProto, wanted: &dyn Fn(&str) -> bool) -> BTr
         });
     }
     renamed
+}
+
+/// The names of what a graph makes: its nodes' values and its initializers.
+pub fn made(graph: &GraphProto) -> impl Iterator<Item = &str> {
+    let values = graph.node.iter().flat_map(|node| &node.output).map(String::as_str);
+    values.chain(graph.initializer.iter().map(TensorProto::name))
+}
+
+/// Puts a graph behind another, whose values its inputs are, and adds its outputs to the other's. What is
+/// called there as something that it makes gets another name.
+pub fn append(graph: &mut GraphProto, tail: GraphProto) {
+    let wanted: BTreeSet<&str> = made(&tail).collect();
+    clear_names(graph, &|name| wanted.contains(name));
+    graph.node.extend(tail.node);
+    graph.initializer.extend(tail.initializer);
+    graph.value_info.extend(tail.value_info);
+    graph.output.extend(tail.output);
 }
 
 /// Shows every name of a value or node; an empty one stands for an input or output that is left out.

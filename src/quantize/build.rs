@@ -25,7 +25,7 @@ pub struct BuildOptions {
 
 impl Default for BuildOptions {
     fn default() -> Self {
-        Self { outputs: Outputs::Embedding, location: "model.onnx.data".to_owned() }
+        Self { outputs: Outputs::EMBEDDING, location: "model.onnx.data".to_owned() }
     }
 }
 

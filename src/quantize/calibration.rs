@@ -9,7 +9,7 @@ use super::code::network_of;
 use super::numbers::RowScale;
 use crate::backbone::Backbone;
 use crate::embed::{CutRows, CutTokens};
-use crate::encoder::{Product, product_inputs_graph};
+use crate::encoder::{Product, ports, product_inputs_graph};
 use crate::error::{Error, Kind, Result};
 use crate::runtime::{Input, Runtime, Session, Values};
 use crate::tokens::{Batching, Buckets, batches};
@@ -68,8 +68,8 @@ impl Calibration {
     ) -> Result<()> {
         let shape = [ids.len() / length, length];
         let inputs = [
-            Input { name: "input_ids", shape: &shape, values: Values::I64(ids) },
-            Input { name: "attention_mask", shape: &shape, values: Values::I64(mask) },
+            Input { name: ports::INPUT_IDS, shape: &shape, values: Values::I64(ids) },
+            Input { name: ports::ATTENTION_MASK, shape: &shape, values: Values::I64(mask) },
         ];
         let outputs: Vec<&str> = names.values().map(String::as_str).collect();
         let found = session.run_lent(&inputs, &outputs)?;

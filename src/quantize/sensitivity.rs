@@ -10,7 +10,7 @@ use super::code::{Choice, Coded, network_of};
 use super::data_file::Numbers;
 use crate::backbone::Backbone;
 use crate::embed::CutRows;
-use crate::encoder::{Forms, GraphOptions, Network, Outputs, Product, inference_graph};
+use crate::encoder::{Forms, GraphOptions, Network, Outputs, Product, inference_graph, ports};
 use crate::error::{Error, Kind, Result};
 use crate::graph::Data;
 use crate::runtime::{Runtime, Session, Sessions};
@@ -63,12 +63,12 @@ pub fn sensitivity(
     let hidden = network.config.hidden_size;
     let embeddings = |session: Session| {
         let mut all = vec![0.0; texts.len() * hidden];
-        rows.run(&mut Sessions::one(session), &chosen, &["embedding"], &mut |place, found| {
+        rows.run(&mut Sessions::one(session), &chosen, &[ports::EMBEDDING], &mut |place, found| {
             all[place * hidden..(place + 1) * hidden].copy_from_slice(found[0]);
         })?;
         Ok::<_, Error>(all)
     };
-    let expected = embeddings(backbone.session(runtime, Outputs::Embedding)?)?;
+    let expected = embeddings(backbone.session(runtime, Outputs::EMBEDDING)?)?;
     let mut losses = BTreeMap::new();
     for product in Product::all(network.config.layers) {
         let graph = only(&network, product, calibration)?;

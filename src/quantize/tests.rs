@@ -143,7 +143,7 @@ fn each_precision_agrees_with_fp32_as_far_as_its_bits_go() {
 #[test]
 fn a_texts_numbers_depend_on_the_text_alone_in_every_precision() {
     let tiny = Tiny::new();
-    let options = BuildOptions { outputs: Outputs::EmbeddingAndLayerMeans, ..BuildOptions::default() };
+    let options = BuildOptions { outputs: Outputs::Vectors { means: 3 }, ..BuildOptions::default() };
     for precision in Precision::ALL {
         let built = tiny.build(&variant(precision), &options).unwrap();
         let mut one = tiny.session(&built, &options, 1);

@@ -17,7 +17,7 @@ use crate::classifier::{TaskRows, measure};
 use crate::embed::{CutRows, Embedder, StatesPlace};
 use crate::encoder::{
     ChangedTensors, GraphOptions, Network, Seen, Start, TrainingGraph, TrainingHead, TrainingOptions,
-    head_bias, head_weight, inference_graph, layer_of, training_graph,
+    head_bias, head_weight, inference_graph, layer_of, ports, training_graph,
 };
 use crate::error::{Error, Kind, Result};
 use crate::finetune::{Epoch, Parameter, Stage, StageOptions, StageOutcome, StageTask, Step, Validation};
@@ -246,14 +246,13 @@ impl<'t> Trainer<'t> {
     }
 
     fn states_from(&self, cut: &CutRows) -> Option<String> {
-        cut.rounded_at().map(|level| format!("hidden.{level} as {}", self.options.states))
+        cut.rounded_at().map(|level| format!("{} as {}", ports::hidden(level), self.options.states))
     }
 
     fn all_parameters(&self) -> u64 {
         let weights = self.network.weights;
-        let size = |name: &str| weights.shape(name).map_or(0, |shape| shape.iter().product::<usize>());
         let heads: usize = self.heads.iter().map(|head| head.weights.len() + head.bias.len()).sum();
-        (weights.names().map(size).sum::<usize>() + heads) as u64
+        weights.parameters(weights.names()) + heads as u64
     }
 
     fn graph(&self, plan: &FreezePlan) -> Result<TrainingGraph> {

@@ -50,8 +50,9 @@ const OWNERS: [(&str, &str); 25] = [
     ("clap_mangen", "cli"),
 ];
 
-/// What only `encoder` spells: the names of its tensors, and the kinds of networks to be matched on.
-const NAMES: [&str; 7] = [
+/// What only `encoder` spells: the names of its tensors, the kinds of networks to be matched on, and what the
+/// inputs and outputs of graphs are called.
+const NAMES: [&str; 13] = [
     "encoder.layer.",
     "embeddings.word",
     "embeddings.position",
@@ -59,6 +60,12 @@ const NAMES: [&str; 7] = [
     "LayerNorm.",
     "attention.self",
     "Architecture::[A-Z]",
+    "\"input_ids\"",
+    "\"attention_mask\"",
+    "\"token_type_ids\"",
+    "\"layer_means\"",
+    "\"hidden.",
+    "\"logits_",
 ];
 
 const MAIN_LINES: usize = 40;
@@ -249,6 +256,7 @@ fn every_rule_can_fail() {
         "//! x\nif let Architecture::Encoder { config } = own {}\n",
         "belongs to `encoder`",
     );
+    faulty("embed/cut.rs", "//! x\nlet name = format!(\"hidden.{level}\");\n", "belongs to `encoder`");
     assert!(faults(&Source::new("backbone/x.rs", "//! x\nlet own = Architecture::opaque();\n")).is_empty());
     // What stands behind the tests' marker does not count.
     assert!(
