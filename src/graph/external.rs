@@ -59,3 +59,34 @@ impl External {
 pub fn is_external(tensor: &TensorProto) -> bool {
     tensor.data_location == Some(DataLocation::External as i32) || !tensor.external_data.is_empty()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::DataType;
+
+    fn saying(entries: &[(&str, &str)]) -> TensorProto {
+        let entry = |(key, value): &(&str, &str)| StringStringEntryProto {
+            key: Some((*key).to_owned()),
+            value: Some((*value).to_owned()),
+        };
+        let data_type = Some(DataType::Float as i32);
+        let external_data = entries.iter().map(entry).collect();
+        TensorProto { dims: vec![4], data_type, external_data, ..TensorProto::default() }
+    }
+
+    #[test]
+    fn what_is_put_is_read_and_what_onnx_lets_out_is_known() {
+        let place = |offset, length| Some(External { location: "w".to_owned(), offset, length });
+        let mut tensor = saying(&[]);
+        assert_eq!(External::of(&tensor), None, "its numbers lie in the graph");
+        place(64, 12).unwrap().put(&mut tensor);
+        assert_eq!((External::of(&tensor), is_external(&tensor)), (place(64, 12), true));
+        assert_eq!(External::said(&tensor), "location \"w\", offset \"64\", length \"12\"");
+        assert_eq!(External::of(&saying(&[("location", "w")])), place(0, 16));
+        for wrong in ["", "-1", "x", "99999999999999999999"] {
+            assert_eq!(External::of(&saying(&[("location", "w"), ("offset", wrong)])), None, "{wrong}");
+            assert_eq!(External::of(&saying(&[("location", "w"), ("length", wrong)])), None, "{wrong}");
+        }
+    }
+}

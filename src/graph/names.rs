@@ -109,4 +109,23 @@ mod tests {
         let inside = graph.node[2].attribute[0].g.as_ref().unwrap();
         assert_eq!(inside.node[0].input, ["foreign/2/mask", ""]);
     }
+
+    #[test]
+    fn a_tail_gets_the_names_that_it_makes_and_reads_those_that_are_there() {
+        let float = || ValueType::float([2.into()]);
+        let graph = |input: &str, output: &str| {
+            let mut builder = Builder::new("part");
+            let x = builder.input(input, float()).unwrap();
+            let half = builder.floats("half", &[2], &[0.5; 2]).unwrap();
+            let output = builder.add(Operation::new("Mul", &[&x, &half]), output, float()).unwrap();
+            builder.output(&output).unwrap();
+            builder.finish().unwrap().graph.unwrap()
+        };
+        let (mut whole, tail) = (graph("x", "y"), graph("y", "z"));
+        append(&mut whole, tail);
+        let inputs: Vec<_> = whole.node.iter().map(|node| node.input.join(" ")).collect();
+        assert_eq!(inputs, ["x foreign/half", "y half"]);
+        assert_eq!(made(&whole).collect::<Vec<_>>(), ["y", "z", "foreign/half", "half"]);
+        assert_eq!(whole.output.iter().map(|output| output.name()).collect::<Vec<_>>(), ["y", "z"]);
+    }
 }
