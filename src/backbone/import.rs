@@ -8,13 +8,15 @@ use std::path::{Path, PathBuf};
 
 use super::layout::{self, Network};
 use super::length::{self, Decided};
-use super::manifest::{Architecture, FORMAT, Manifest, Preparation, Source};
+use super::manifest::{FORMAT, Manifest, Preparation, Source};
 use super::sentence_transformers::{self, Card, Stated};
 use super::source;
 use super::trial::{Foreign, Trial, TrialReport};
 use super::{EMBEDDING_GRAPH, LAYERS_GRAPH, MANIFEST, STANDARD_GRAPH, TOKENIZER, WEIGHTS};
 use crate::data::replace_directory;
-use crate::encoder::{self, Config, GraphOptions, Operators, Outputs, Pooling, Weights};
+use crate::encoder::{
+    self, Architecture, Config, GraphOptions, Operators, Outputs, Pooling, Published, Weights,
+};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fields, Fingerprint};
 use crate::runtime::{Runtime, RuntimeOptions};
@@ -116,7 +118,7 @@ pub(super) struct Plan {
 /// What the network is made of.
 pub(super) enum Content {
     /// A checkpoint to convert: its file, or the index of several.
-    Checkpoint(PathBuf),
+    Checkpoint(PathBuf, Published),
     /// A finished graph, with the external data files it refers to, and what a run must tell of it.
     Graph { bytes: Vec<u8>, data: Vec<(String, PathBuf)>, foreign: Box<Foreign> },
 }
@@ -136,7 +138,8 @@ impl Plan {
         source::check(&weights)?;
         let config_path = layout::required(&card.folder, "config.json", "the model's configuration")?;
         source::check(&config_path)?;
-        let config = Config::open(&config_path)?;
+        let published = Published::open(&config_path)?;
+        let config = published.config.clone();
         let tokenizer_path = match &options.tokenizer {
             Some(path) => path.clone(),
             None => layout::tokenizer(&[&card.folder, directory])?,
@@ -153,7 +156,7 @@ impl Plan {
             format: FORMAT,
             name: String::new(),
             hidden_size: config.hidden_size,
-            architecture: Architecture::Bert { config },
+            architecture: Architecture::known(config),
             preparation,
             source: Source {
                 origin: origin(directory, options),
@@ -163,31 +166,33 @@ impl Plan {
             },
             files: BTreeMap::new(),
         };
-        Ok(Self { manifest, weights: Content::Checkpoint(weights), tokenizer: tokenizer_path, notes })
+        Ok(Self {
+            manifest,
+            weights: Content::Checkpoint(weights, published),
+            tokenizer: tokenizer_path,
+            notes,
+        })
     }
 
     fn write(&self, directory: &Path, manifest: &mut Manifest) -> Result<()> {
         copy(&self.tokenizer, &directory.join(TOKENIZER))?;
         let mut files = vec![TOKENIZER.to_owned()];
-        match (&self.weights, &manifest.architecture) {
-            (Content::Checkpoint(checkpoint), Architecture::Bert { config }) => {
-                encoder::convert_checkpoint(checkpoint, config, &directory.join(WEIGHTS))?;
+        match &self.weights {
+            Content::Checkpoint(checkpoint, published) => {
+                published.convert(checkpoint, &directory.join(WEIGHTS))?;
                 files.push(WEIGHTS.to_owned());
-                for (name, bytes) in graphs(directory, config, &manifest.preparation)? {
+                for (name, bytes) in graphs(directory, &published.config, &manifest.preparation)? {
                     write(&directory.join(name), &bytes)?;
                     files.push(name.to_owned());
                 }
             }
-            (Content::Graph { bytes, data, .. }, _) => {
+            Content::Graph { bytes, data, .. } => {
                 write(&directory.join(EMBEDDING_GRAPH), bytes)?;
                 files.push(EMBEDDING_GRAPH.to_owned());
                 for (name, path) in data {
                     copy(path, &directory.join(name))?;
                     files.push(name.clone());
                 }
-            }
-            (Content::Checkpoint(_), Architecture::Onnx) => {
-                unreachable!("a plan with a checkpoint has an architecture: otherwise this is a bug")
             }
         }
         for name in files {
@@ -206,7 +211,7 @@ impl Plan {
         runtime: &RuntimeOptions,
     ) -> Result<TrialReport> {
         let foreign = match &self.weights {
-            Content::Checkpoint(_) => None,
+            Content::Checkpoint(..) => None,
             Content::Graph { foreign, .. } => Some(foreign.as_ref()),
         };
         let runtime = &Runtime::load(runtime)?;
@@ -222,22 +227,14 @@ fn graphs(
 ) -> Result<Vec<(&'static str, Vec<u8>)>> {
     let weights = Weights::open(&directory.join(WEIGHTS), config)?;
     [
-        (EMBEDDING_GRAPH, Operators::Fused, Outputs::Embedding),
-        (LAYERS_GRAPH, Operators::Fused, Outputs::EmbeddingAndLayerMeans),
-        (STANDARD_GRAPH, Operators::Standard, Outputs::Embedding),
+        (EMBEDDING_GRAPH, Operators::Fused, Outputs::EMBEDDING),
+        (LAYERS_GRAPH, Operators::Fused, Outputs::Vectors { means: config.layers + 1 }),
+        (STANDARD_GRAPH, Operators::Standard, Outputs::EMBEDDING),
     ]
     .into_iter()
     .map(|(name, operators, outputs)| {
-        let options = GraphOptions {
-            operators,
-            outputs,
-            pooling: preparation.pooling.unwrap_or_default(),
-            normalize: preparation.normalize,
-            ..GraphOptions::default()
-        };
-        let network =
-            encoder::Network { config, weights: &weights, weight_file: WEIGHTS, changed: None, forms: None };
-        Ok((name, encoder::inference_graph(&network, &options)?))
+        let options = GraphOptions { operators, outputs, ..GraphOptions::default() };
+        Ok((name, encoder::inference_graph(&preparation.network(config, &weights), &options)?))
     })
     .collect()
 }
@@ -253,7 +250,7 @@ pub(super) struct Limits {
 
 impl From<&Config> for Limits {
     fn from(config: &Config) -> Self {
-        Self { positions: Some(config.positions), pad_token_id: config.pad_token_id, pooled: false }
+        Self { positions: Some(config.longest()), pad_token_id: config.pad_token_id, pooled: false }
     }
 }
 

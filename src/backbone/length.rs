@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::source;
+use crate::encoder::shifts_positions;
 use crate::error::{Error, Kind, Result};
 
 /// Lengths from here on mean that there is no limit (transformers writes 1e30, others the largest integer).
@@ -14,18 +15,6 @@ const NO_LIMIT: f64 = (1 << 21) as f64;
 
 /// Tokens of a text when no file says anything.
 const UNKNOWN: usize = 512;
-
-/// Tokenizers whose positions begin behind the padding id.
-const SHIFTED: [&str; 8] = [
-    "roberta",
-    "xlm-roberta",
-    "xlm-roberta-xl",
-    "camembert",
-    "mpnet",
-    "longformer",
-    "ibert",
-    "data2vec-text",
-];
 
 /// What one file says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,7 +84,7 @@ pub(super) fn positions(directories: &[&Path]) -> Result<Option<usize>> {
     let said = length(&fields, "max_position_embeddings", &path, &path)?;
     let kind = fields.get("model_type").and_then(Value::as_str).unwrap_or_default();
     let padding = fields.get("pad_token_id").and_then(Value::as_u64).unwrap_or(1);
-    let shift = if SHIFTED.contains(&kind) { usize::try_from(padding).unwrap_or(0) + 1 } else { 0 };
+    let shift = if shifts_positions(kind) { usize::try_from(padding).unwrap_or(0) + 1 } else { 0 };
     Ok(said.map(|said| said.tokens.saturating_sub(shift)))
 }
 

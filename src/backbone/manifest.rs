@@ -9,7 +9,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::document;
-use crate::encoder;
+use crate::encoder::{self, Architecture, Config, Network, Weights};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fields, Fingerprint};
 use crate::recognize::{Thing, Wanted};
@@ -41,19 +41,6 @@ pub struct Manifest {
     pub files: BTreeMap<String, Fingerprint>,
 }
 
-/// Where the network itself comes from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum Architecture {
-    /// A BERT encoder whose graph is written by frosthead from `model.safetensors`.
-    Bert {
-        /// The encoder's dimensions.
-        config: encoder::Config,
-    },
-    /// An ONNX file made elsewhere: opaque, with one cut (after pooling).
-    Onnx,
-}
-
 /// How texts become token ids, and token states become one vector.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -69,6 +56,14 @@ pub struct Preparation {
     pub prefix: String,
     /// Token id that fills a batch up.
     pub pad_token_id: u32,
+}
+
+impl Preparation {
+    /// A known encoder, pooled so: always by our graph.
+    pub(super) fn network<'a>(&self, config: &'a Config, weights: &'a Weights) -> Network<'a> {
+        let (pooling, normalize) = (self.pooling.unwrap_or_default(), self.normalize);
+        Network { pooling, normalize, ..Network::new(config, weights) }
+    }
 }
 
 /// What a backbone was imported from.
@@ -140,7 +135,7 @@ impl Manifest {
     pub fn values(&self) -> BTreeMap<String, String> {
         let Preparation { pooling, normalize, max_length, prefix, pad_token_id } = &self.preparation;
         let mut values = BTreeMap::from([
-            ("architecture".to_owned(), self.architecture_json()),
+            ("architecture".to_owned(), self.architecture.identity()),
             ("graph version".to_owned(), GRAPH_VERSION.to_string()),
             (
                 "pooling".to_owned(),
@@ -152,29 +147,23 @@ impl Manifest {
             ("pad token".to_owned(), pad_token_id.to_string()),
         ]);
         for (name, fingerprint) in &self.files {
-            if !name.ends_with(".onnx") || matches!(self.architecture, Architecture::Onnx) {
+            if !name.ends_with(".onnx") || self.encoder().is_none() {
                 values.insert(format!("file {name}"), fingerprint.to_string());
             }
         }
         values
     }
 
-    /// The dimensions of an encoder as JSON, or `onnx`.
-    pub(super) fn architecture_json(&self) -> String {
-        match &self.architecture {
-            Architecture::Bert { config } => serde_json::to_string(config)
-                .expect("a configuration is numbers and names: failing to write it is a bug"),
-            Architecture::Onnx => "onnx".to_owned(),
-        }
+    /// The dimensions of the encoder; none when the network cannot be looked into.
+    #[must_use]
+    pub fn encoder(&self) -> Option<&Config> {
+        self.architecture.encoder()
     }
 
     /// Number of encoder layers, if the network can be looked into.
     #[must_use]
     pub fn layers(&self) -> Option<usize> {
-        match &self.architecture {
-            Architecture::Bert { config } => Some(config.layers),
-            Architecture::Onnx => None,
-        }
+        self.encoder().map(|config| config.layers)
     }
 }
 

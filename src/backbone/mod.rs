@@ -25,12 +25,10 @@ pub use catalog::{Catalog, CatalogEntry};
 pub use hub::{HubModel, download};
 pub use import::{ImportNotes, ImportOptions, Imported, import};
 use manifest::identity;
-pub use manifest::{Architecture, Manifest, Preparation, Source};
+pub use manifest::{Manifest, Preparation, Source};
 pub use trial::TrialReport;
 
-use crate::encoder::{
-    self, ChangedTensors, Config, GraphOptions, Network, Operators, Outputs, Start, Weights,
-};
+use crate::encoder::{self, ChangedTensors, Config, GraphOptions, Network, Outputs, Start, Weights, ports};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fields, Fingerprint};
 use crate::graph::{self, ModelProto, WeightBytes};
@@ -51,8 +49,6 @@ pub const EMBEDDING_GRAPH: &str = "embedding.onnx";
 pub const LAYERS_GRAPH: &str = "layers.onnx";
 /// The same as [`EMBEDDING_GRAPH`] in plain ONNX operators, for other runtimes.
 pub const STANDARD_GRAPH: &str = "embedding.standard.onnx";
-/// The output of a graph that holds the mean-pooled states of every layer.
-pub const LAYER_MEANS: &str = "layer_means";
 
 /// An opened backbone: its manifest and tokenizer, all hashes checked; and the tensors that training changed,
 /// if any.
@@ -61,10 +57,20 @@ pub struct Backbone {
     path: PathBuf,
     manifest: Manifest,
     tokenizer: Tokenizer,
+    /// Where the encoder's tensors lie; none when it is opaque, or they are not plain 32-bit floats.
+    weights: Option<Weights>,
+    storage: Storage,
     changed: Option<Changed>,
-    packed: Option<PackedGraph>,
     /// Its files, or the one that holds it.
     held: Arc<Held>,
+}
+
+/// What a backbone lies in.
+enum Storage {
+    /// A directory of its own, with graphs that are ready to run.
+    Directory,
+    /// A larger file.
+    Packed(Box<PackedGraph>),
 }
 
 /// A backbone inside a larger file (a bundle), which has been checked.
@@ -86,11 +92,9 @@ pub struct Packed {
     pub held: Arc<Held>,
 }
 
-/// What a packed backbone has instead of graphs and weights of its own.
+/// What a packed backbone has instead of files of its own.
 struct PackedGraph {
     bytes: Vec<u8>,
-    /// Where the encoder's tensors lie; none when they are not plain 32-bit floats.
-    weights: Option<Weights>,
     layer_means: bool,
     tokenizer: Vec<u8>,
     values: BTreeMap<String, String>,
@@ -125,8 +129,9 @@ impl Backbone {
             }
         }
         let tokenizer = Tokenizer::open(&directory.join(TOKENIZER))?;
-        let (path, held) = (directory.to_path_buf(), Arc::new(held));
-        Ok(Self { path, manifest, tokenizer, changed: None, packed: None, held })
+        let weights = manifest.encoder().map(|config| Weights::open(&directory.join(WEIGHTS), config));
+        let (path, weights, held) = (directory.to_path_buf(), weights.transpose()?, Arc::new(held));
+        Ok(Self { path, manifest, tokenizer, weights, storage: Storage::Directory, changed: None, held })
     }
 
     /// A backbone inside a larger file.
@@ -135,16 +140,13 @@ impl Backbone {
     /// Its tokenizer is none.
     pub fn packed(packed: Packed) -> Result<Self> {
         let Packed { path, manifest, tokenizer, graph, values, changed, held } = packed;
-        let weights = match &manifest.architecture {
-            Architecture::Bert { config } => Weights::of_graph(&graph, config),
-            Architecture::Onnx => None,
-        };
-        let outputs = graph.graph.iter().flat_map(|graph| &graph.output);
-        let layer_means = outputs.into_iter().any(|output| output.name() == LAYER_MEANS);
+        let weights = manifest.encoder().and_then(|config| Weights::of_graph(&graph, config, &path));
+        let layer_means = graph::gives(&graph, ports::LAYER_MEANS);
         let (bytes, structure) = (graph::encode(&graph), structure(&graph));
         let inner = Tokenizer::from_bytes(&tokenizer, &path)?;
-        let packed = Some(PackedGraph { bytes, weights, layer_means, tokenizer, values, changed, structure });
-        Ok(Self { path, manifest, tokenizer: inner, changed: None, packed, held })
+        let packed = PackedGraph { bytes, layer_means, tokenizer, values, changed, structure };
+        let storage = Storage::Packed(Box::new(packed));
+        Ok(Self { path, manifest, tokenizer: inner, weights, storage, changed: None, held })
     }
 
     /// The same backbone with tensors that training changed; `fingerprint` is their hash.
@@ -166,7 +168,10 @@ impl Backbone {
     }
 
     fn values_before(&self) -> BTreeMap<String, String> {
-        self.packed.as_ref().map_or_else(|| self.manifest.values(), |packed| packed.values.clone())
+        match &self.storage {
+            Storage::Directory => self.manifest.values(),
+            Storage::Packed(packed) => packed.values.clone(),
+        }
     }
 
     /// The identity of [`Self::values`].
@@ -189,12 +194,12 @@ impl Backbone {
         let fields = Fields::new("frosthead network 1")
             .field("graph version", manifest::GRAPH_VERSION.to_string())
             .field("maximum length", self.manifest.preparation.max_length.to_string());
-        let fields = match (&self.packed, &self.manifest.architecture) {
-            (Some(PackedGraph { weights: None, structure, .. }), _) => {
-                fields.field("graph", structure.to_string())
+        let fields = match (&self.storage, self.manifest.encoder()) {
+            (Storage::Packed(packed), _) if self.weights.is_none() => {
+                fields.field("graph", packed.structure.to_string())
             }
-            (_, Architecture::Bert { .. }) => fields.field("encoder", self.manifest.architecture_json()),
-            (_, Architecture::Onnx) => {
+            (_, Some(_)) => fields.field("encoder", self.manifest.architecture.identity()),
+            (_, None) => {
                 let graphs = self.manifest.files.iter().filter(|(name, _)| name.ends_with(".onnx"));
                 graphs.fold(fields, |fields, (name, hash)| fields.field(name, hash.to_string()))
             }
@@ -202,65 +207,63 @@ impl Backbone {
         fields.finish()
     }
 
-    /// The dimensions and weights of a BERT encoder.
+    /// The network, with what training changed.
     ///
     /// # Errors
-    /// The backbone is opaque (an imported `.onnx` file, or a bundle in another precision), or its weight file is damaged.
-    pub fn encoder(&self) -> Result<(&Config, Weights)> {
-        let opaque = |what: &str, help: &str| {
-            Error::new(Kind::Usage, "this backbone cannot be cut inside")
-                .at(&self.path)
-                .found(what)
-                .help(help)
-        };
-        match (&self.manifest.architecture, &self.packed) {
-            (Architecture::Bert { config }, None) => {
-                Ok((config, Weights::open(&self.weights_path(), config)?))
+    /// The backbone is opaque: an imported `.onnx` file, or a bundle in another precision.
+    pub fn network(&self) -> Result<Network<'_>> {
+        let (found, help) = match (self.manifest.encoder(), &self.weights) {
+            (Some(config), Some(weights)) => {
+                let network = self.manifest.preparation.network(config, weights);
+                return Ok(Network { changed: self.changed(), ..network });
             }
-            (Architecture::Bert { config }, Some(PackedGraph { weights: Some(weights), .. })) => {
-                Ok((config, weights.clone()))
-            }
-            (Architecture::Bert { .. }, Some(_)) => Err(opaque(
+            (Some(_), None) => (
                 "a bundle whose weights are not 32-bit floats any more: its only cut is after the pooling",
                 "use the backbone itself, or a bundle of --precision fp32",
-            )),
-            (Architecture::Onnx, _) => Err(opaque(
+            ),
+            (None, _) => (
                 "an imported .onnx file: its layers are not known, so its only cut is after the pooling",
                 "import the model from its Hugging Face directory (model.safetensors) to train its layers",
-            )),
-        }
+            ),
+        };
+        Err(Error::new(Kind::Usage, "this backbone cannot be cut inside")
+            .at(&self.path)
+            .found(found)
+            .help(help))
     }
 
     /// Layers whose states it can give; none when it cannot be looked into.
     #[must_use]
     pub fn layers(&self) -> Option<usize> {
-        let visible = |packed: &PackedGraph| packed.weights.is_some() || packed.layer_means;
-        self.manifest.layers().filter(|_| self.packed.as_ref().is_none_or(visible))
+        let visible = match &self.storage {
+            Storage::Directory => true,
+            Storage::Packed(packed) => self.weights.is_some() || packed.layer_means,
+        };
+        self.manifest.layers().filter(|_| visible)
     }
 
     /// Tokens that it can read at once.
     #[must_use]
     pub fn positions(&self) -> usize {
-        match &self.manifest.architecture {
-            Architecture::Bert { config } => config.positions,
-            // How far its position embeddings reach is not known.
-            Architecture::Onnx => self.manifest.preparation.max_length,
-        }
+        // How far the position embeddings of an opaque network reach is not known.
+        self.manifest.encoder().map_or(self.manifest.preparation.max_length, Config::longest)
     }
 
     /// The file that holds the weights.
     #[must_use]
     pub fn weights_path(&self) -> PathBuf {
-        if self.packed.is_some() { self.path.clone() } else { self.path.join(WEIGHTS) }
+        match self.storage {
+            Storage::Directory => self.path.join(WEIGHTS),
+            Storage::Packed(_) => self.path.clone(),
+        }
     }
 
-    /// The folder that graphs look their weights up in, and the weight file's name there.
+    /// The folder that graphs look their weights up in.
     #[must_use]
-    pub fn weights_place(&self) -> (&Path, &str) {
-        let name = self.path.file_name().and_then(|name| name.to_str()).filter(|_| self.packed.is_some());
-        match (name, self.path.parent()) {
-            (Some(name), Some(folder)) => (folder, name),
-            _ => (&self.path, WEIGHTS),
+    pub fn weights_folder(&self) -> &Path {
+        match self.storage {
+            Storage::Directory => &self.path,
+            Storage::Packed(_) => self.path.parent().unwrap_or(Path::new("/")),
         }
     }
 
@@ -279,50 +282,39 @@ impl Backbone {
     /// The same, or else the hash of what training had changed before the backbone was packed.
     #[must_use]
     pub fn ever_changed(&self) -> Option<Fingerprint> {
-        self.changed_fingerprint().or_else(|| self.packed.as_ref()?.changed)
+        self.changed_fingerprint().or(match &self.storage {
+            Storage::Directory => None,
+            Storage::Packed(packed) => packed.changed,
+        })
     }
 
-    /// The bytes of a graph of this encoder with these changed tensors, pooled as the manifest says; its
-    /// other weights are looked up in the folder of [`Self::weights_place`].
-    ///
-    /// # Errors
-    /// The backbone is opaque, or the graph cannot be built.
-    pub fn build_graph(
-        &self,
-        changed: Option<&ChangedTensors>,
-        outputs: Outputs,
-        start: Start,
-    ) -> Result<Vec<u8>> {
-        let (config, weights) = self.encoder()?;
-        let weight_file = self.weights_place().1;
-        let network = Network { config, weights: &weights, weight_file, changed, forms: None };
-        let Preparation { pooling, normalize, .. } = self.manifest.preparation;
-        // An encoder that is known is always pooled by our graph.
-        let (operators, pooling) = (Operators::Fused, pooling.unwrap_or_default());
-        encoder::inference_graph(&network, &GraphOptions { operators, pooling, normalize, outputs, start })
+    /// The bytes of a graph of this encoder; its weights are looked up in [`Self::weights_folder`].
+    fn build_graph(&self, outputs: Outputs, start: Start) -> Result<Vec<u8>> {
+        let options = GraphOptions { outputs, start, ..GraphOptions::default() };
+        encoder::inference_graph(&self.network()?, &options)
     }
 
-    /// The graph that gives these outputs from token ids; its weights lie in the folder of
-    /// [`Self::weights_place`].
+    /// The graph that gives these outputs from token ids; its weights lie in [`Self::weights_folder`].
     ///
     /// # Errors
     /// The graph cannot be read or built.
     pub fn inference_graph(&self, outputs: Outputs) -> Result<Vec<u8>> {
-        match (&self.packed, self.ready_graph(outputs)) {
-            (Some(packed), _) if packed.weights.is_none() => Ok(packed.bytes.clone()),
+        match (&self.storage, self.ready_graph(outputs)) {
+            (Storage::Packed(packed), _) if self.weights.is_none() => Ok(packed.bytes.clone()),
             (_, Some(path)) => std::fs::read(&path).map_err(|source| Error::io("read", path, source)),
-            _ => self.build_graph(self.changed(), outputs, Start::Ids),
+            _ => self.build_graph(outputs, Start::Ids),
         }
     }
 
     /// The graph file that gives these outputs, if the import made one and training changed nothing.
     fn ready_graph(&self, outputs: Outputs) -> Option<PathBuf> {
         let name = match outputs {
-            Outputs::Embedding => EMBEDDING_GRAPH,
-            Outputs::EmbeddingAndLayerMeans => LAYERS_GRAPH,
+            Outputs::Vectors { means: 0 } => EMBEDDING_GRAPH,
+            Outputs::Vectors { means } if self.manifest.layers() == Some(means - 1) => LAYERS_GRAPH,
             _ => return None,
         };
-        (self.packed.is_none() && self.changed.is_none()).then(|| self.graph(name))
+        let ready = matches!(self.storage, Storage::Directory) && self.changed.is_none();
+        ready.then(|| self.graph(name))
     }
 
     /// A session that gives these outputs from token ids.
@@ -336,13 +328,12 @@ impl Backbone {
         }
     }
 
-    /// A session of a graph whose weights are this backbone's, such as one that it
-    /// [built](Self::build_graph).
+    /// A session of a graph whose weights are this backbone's, such as one of its [network](Self::network).
     ///
     /// # Errors
     /// The graph cannot be loaded, or the weights were written to since they were hashed.
     pub fn session_of(&self, runtime: &Runtime, graph: &[u8]) -> Result<Session> {
-        runtime.session_from_memory(graph, self.weights_place().0)?.holding(&self.held)
+        runtime.session_from_memory(graph, self.weights_folder())?.holding(&self.held)
     }
 
     /// Sessions that give these outputs from token ids.
@@ -350,11 +341,11 @@ impl Backbone {
     /// # Errors
     /// As [`Self::session`].
     pub fn sessions(&self, runtime: &Runtime, outputs: Outputs, load: Load) -> Result<Sessions> {
-        let bytes = match (load, &self.manifest.architecture) {
+        let bytes = match (load, self.manifest.encoder()) {
             (Load::Few, _) => 0,
-            (Load::Many, Architecture::Bert { .. }) => multiplied(&self.inference_graph(outputs)?)?,
+            (Load::Many, Some(_)) => multiplied(&self.inference_graph(outputs)?)?,
             // The weights may lie inside the graph, which is not read just to count them.
-            (Load::Many, Architecture::Onnx) => self.file_bytes()?,
+            (Load::Many, None) => self.file_bytes()?,
         };
         Sessions::open(runtime, (load, bytes), &|share| self.session(share, outputs))
     }
@@ -364,10 +355,10 @@ impl Backbone {
     /// # Errors
     /// As [`Self::session`], and the backbone is opaque.
     pub fn sessions_from(&self, runtime: &Runtime, outputs: Outputs, start: Start) -> Result<Sessions> {
-        self.sessions_of(runtime, &self.build_graph(self.changed(), outputs, start)?)
+        self.sessions_of(runtime, &self.build_graph(outputs, start)?)
     }
 
-    /// Sessions for many texts of a graph that this backbone [built](Self::build_graph).
+    /// Sessions for many texts of a graph whose weights are this backbone's.
     ///
     /// # Errors
     /// The graph cannot be loaded.
@@ -382,9 +373,9 @@ impl Backbone {
         let bytes = |path: PathBuf| {
             std::fs::metadata(&path).map(|file| file.len()).map_err(|source| Error::io("read", path, source))
         };
-        match self.packed {
-            Some(_) => bytes(self.path.clone()),
-            None => self.manifest.files.keys().map(|name| bytes(self.path.join(name))).sum(),
+        match self.storage {
+            Storage::Packed(_) => bytes(self.path.clone()),
+            Storage::Directory => self.manifest.files.keys().map(|name| bytes(self.path.join(name))).sum(),
         }
     }
 
@@ -412,7 +403,7 @@ impl Backbone {
     /// # Errors
     /// The file cannot be read.
     pub fn tokenizer_bytes(&self) -> Result<Vec<u8>> {
-        if let Some(packed) = &self.packed {
+        if let Storage::Packed(packed) = &self.storage {
             return Ok(packed.tokenizer.clone());
         }
         let path = self.path.join(TOKENIZER);

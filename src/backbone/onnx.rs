@@ -7,11 +7,11 @@
 use std::path::{Path, PathBuf};
 
 use super::import::{Content, ImportOptions, Limits, Plan, inputs, open_tokenizer, origin, preparation};
-use super::manifest::{Architecture, FORMAT, Manifest, Preparation, Source};
+use super::manifest::{FORMAT, Manifest, Preparation, Source};
 use super::sentence_transformers::{self, Card, Stated};
 use super::trial::Foreign;
 use super::{EMBEDDING_GRAPH, MANIFEST, TOKENIZER, length, source as files};
-use crate::encoder::{ForeignEncoder, TokenStates};
+use crate::encoder::{Architecture, ForeignEncoder, TokenStates};
 use crate::error::{Error, Kind, Result};
 
 /// Checks an `.onnx` file and prepares its import.
@@ -53,7 +53,7 @@ pub(super) fn plan(source: &Path, options: &ImportOptions) -> Result<Plan> {
         manifest: Manifest {
             format: FORMAT,
             name: String::new(),
-            architecture: Architecture::Onnx,
+            architecture: Architecture::opaque(),
             hidden_size: output.width,
             preparation,
             source: Source {

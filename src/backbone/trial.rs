@@ -10,9 +10,10 @@ mod refusals;
 use std::path::Path;
 use std::time::Instant;
 
-use super::manifest::{Architecture, Manifest};
-use super::{EMBEDDING_GRAPH, LAYER_MEANS, LAYERS_GRAPH, STANDARD_GRAPH, TOKENIZER};
+use super::manifest::Manifest;
+use super::{EMBEDDING_GRAPH, LAYERS_GRAPH, STANDARD_GRAPH, TOKENIZER};
 use crate::encoder::ForeignEncoder;
+use crate::encoder::ports;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::runtime::{Input, Runtime, Session, Tensor, Values};
@@ -149,8 +150,8 @@ impl Runner {
         }
         let shape = [texts.len(), length];
         let inputs = [
-            Input { name: "input_ids", shape: &shape, values: Values::I64(&ids) },
-            Input { name: "attention_mask", shape: &shape, values: Values::I64(&mask) },
+            Input { name: ports::INPUT_IDS, shape: &shape, values: Values::I64(&ids) },
+            Input { name: ports::ATTENTION_MASK, shape: &shape, values: Values::I64(&mask) },
         ];
         self.batches += 1;
         Ok(self.session.run(&inputs, &[&self.output])?.remove(0))
@@ -206,7 +207,7 @@ impl Trial<'_> {
         rows.push(full);
         self.see_scale(&rows, manifest, &mut report)?;
         report.batches += runner.batches;
-        if matches!(manifest.architecture, Architecture::Bert { .. }) {
+        if manifest.encoder().is_some() {
             report.batches += self.check_others(manifest, &texts, &rows[0])?;
         }
         report.seconds = start.elapsed().as_secs_f64();
@@ -224,7 +225,7 @@ impl Trial<'_> {
 
     fn load(&self, name: &str, manifest: &Manifest) -> Result<Runner> {
         let session = self.runtime.session(&self.directory.join(name));
-        self.runner(session, "embedding", manifest)
+        self.runner(session, ports::EMBEDDING, manifest)
     }
 
     fn runner(&self, session: Result<Session>, output: &str, manifest: &Manifest) -> Result<Runner> {
@@ -375,7 +376,7 @@ impl Trial<'_> {
         if same.data != embedding {
             return Err(self.refusals().other_graph(LAYERS_GRAPH));
         }
-        layers.output = LAYER_MEANS.to_owned();
+        layers.output = ports::LAYER_MEANS.to_owned();
         let means = layers.run(&[&texts.short], 0).map_err(failed)?;
         self.refusals().check_finite(&means.data, "the layers of a text")?;
         let mut standard = self.load(STANDARD_GRAPH, manifest)?;

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::backbone::{Architecture, Backbone};
+use crate::backbone::Backbone;
 use crate::embed::{EmbedOptions, Extractor, Work};
 use crate::error::{Error, Kind, Result};
 use crate::graph;
@@ -182,18 +182,8 @@ fn median(values: &[f64]) -> f64 {
 
 /// Floating-point operations of all the matrix products that were done, if the network can be looked into.
 fn operations(backbone: &Backbone, work: &Work) -> Option<f64> {
-    let Architecture::Bert { config } = &backbone.manifest().architecture else { return None };
-    Some(work.shapes.iter().map(|(&shape, &times)| products(config, shape) * to_f64(times)).sum())
-}
-
-/// Multiply-adds × 2 of the matrix products of one batch: per layer four [H, H] projections, two [H, I]
-/// products, and scores and weighted sums of attention.
-fn products(config: &crate::encoder::Config, (rows, length): (usize, usize)) -> f64 {
-    let tokens = to_f64((rows * length) as u64);
-    let hidden = to_f64(config.hidden_size as u64);
-    let inner = to_f64(config.intermediate_size as u64);
-    let per_token = 4.0 * hidden * hidden + 2.0 * hidden * inner + 2.0 * to_f64(length as u64) * hidden;
-    2.0 * tokens * per_token * to_f64(config.layers as u64)
+    let config = backbone.manifest().encoder()?;
+    Some(work.shapes.iter().map(|(&shape, &times)| config.operations(shape) * to_f64(times)).sum())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts far below 2^53")]

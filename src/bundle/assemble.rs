@@ -3,8 +3,8 @@
 //!
 //! Refuses a graph that has no place for the heads.
 
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Write;
 use std::ops::Range;
@@ -12,10 +12,10 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use super::contents::DATA;
-use super::network::{Place, logits};
-use crate::encoder::{head_bias, head_weight};
+use super::network::place;
+use crate::encoder::ports::{self, head_bias, head_weight};
 use crate::error::{Error, Kind, Result};
-use crate::graph::{Builder, Dim, ModelProto, Operation, Value, ValueType, clear_names, is_external};
+use crate::graph::{self, Builder, Dim, External, ModelProto, Operation, Value, ValueType, is_external};
 use crate::heads::Head;
 
 /// Every tensor of the data entry begins at a multiple of this: a cache line.
@@ -31,11 +31,6 @@ pub(super) struct DeployedHead<'h> {
     pub head: &'h Head,
     /// What it sees of `[layer_means, embedding]`, side by side.
     pub columns: Range<usize>,
-}
-
-/// The name of a task's output of probabilities, `[batch, classes]`.
-pub(super) fn probabilities(task: &str) -> String {
-    format!("probabilities_{task}")
 }
 
 /// Puts heads behind a graph with the outputs `embedding` `[batch, hidden]` and, where a head sees layers,
@@ -62,13 +57,7 @@ pub(super) fn append_heads(
             .expected(format!("an output {:?}", input.name()))
             .help("import the backbone again"));
     }
-    let made = tail.node.iter().flat_map(|node| &node.output).map(String::as_str);
-    let wanted: BTreeSet<&str> = made.chain(tail.initializer.iter().map(|tensor| tensor.name())).collect();
-    clear_names(graph, &|name| wanted.contains(name));
-    graph.node.extend(tail.node);
-    graph.initializer.extend(tail.initializer);
-    graph.value_info.extend(tail.value_info);
-    graph.output.extend(tail.output);
+    graph::append(graph, tail);
     Ok(())
 }
 
@@ -76,10 +65,11 @@ pub(super) fn append_heads(
 fn tail(heads: &[DeployedHead<'_>], hidden: usize, means: usize) -> Result<ModelProto> {
     let mut graph = Builder::new("heads");
     let batch = || Dim::from("batch");
-    let embedding = graph.input("embedding", ValueType::float([batch(), hidden.into()]))?;
+    let embedding = graph.input(ports::EMBEDDING, ValueType::float([batch(), hidden.into()]))?;
     let layers = heads.iter().any(|own| own.columns.start < means);
-    let layers =
-        layers.then(|| graph.input("layer_means", ValueType::float([batch(), means.into()]))).transpose()?;
+    let layers = layers
+        .then(|| graph.input(ports::LAYER_MEANS, ValueType::float([batch(), means.into()])))
+        .transpose()?;
     for own in heads {
         let task = &own.head.task;
         let (classes, width) = (own.head.labels.len(), own.head.features);
@@ -91,13 +81,13 @@ fn tail(heads: &[DeployedHead<'_>], hidden: usize, means: usize) -> Result<Model
         let bias = graph.floats(&head_bias(task), &[classes], &own.head.bias)?;
         let vector = || ValueType::float([batch(), classes.into()]);
         let product = Operation::new("Gemm", &[&seen, &weight, &bias]).with("transB", 1);
-        let logits = graph.add(product, &logits(task), vector())?;
+        let logits = graph.add(product, &ports::logits(task), vector())?;
         // Always there, also when it changes nothing, so that every bundle has the same graph.
         let temperature = graph.floats(&format!("heads.{task}.temperature"), &[], &[own.head.temperature])?;
         let scaled = Operation::new("Div", &[&logits, &temperature]);
         let scaled = graph.add(scaled, &format!("heads/{task}/calibrated"), vector())?;
         let shares = Operation::new("Softmax", &[&scaled]).with("axis", -1);
-        let shares = graph.add(shares, &probabilities(task), vector())?;
+        let shares = graph.add(shares, &ports::probabilities(task), vector())?;
         graph.output(&logits)?;
         graph.output(&shares)?;
     }
@@ -136,7 +126,7 @@ pub(super) fn lay_out(model: &mut ModelProto, folder: &Path, out: &mut dyn Write
         let start = position.next_multiple_of(ALIGNMENT);
         out.write_all(&vec![0; (start - position) as usize]).map_err(unwritable)?;
         let length = if outside {
-            let place = Place::of(tensor)?;
+            let place = place(tensor)?;
             let path = folder.join(&place.location);
             let failed = |source| Error::io("read", &path, source);
             let file = match files.entry(place.location.clone()) {
@@ -150,7 +140,7 @@ pub(super) fn lay_out(model: &mut ModelProto, folder: &Path, out: &mut dyn Write
             out.write_all(&bytes).map_err(unwritable)?;
             bytes.len() as u64
         };
-        Place { location: DATA.to_owned(), offset: start, length }.put(tensor);
+        External { location: DATA.to_owned(), offset: start, length }.put(tensor);
         position = start + length;
     }
     Ok(())

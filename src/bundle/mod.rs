@@ -37,9 +37,9 @@ pub use validation::{Validation, ValidationTask};
 #[cfg(feature = "train")]
 pub use write::{BundleRequest, Origin, Variant, Written, write_bundle};
 
-use crate::backbone::{Architecture, Backbone, LAYER_MEANS, Packed, TOKENIZER, WEIGHTS};
-use crate::embed::{EmbedOptions, Extractor, RowLayout, RowParts};
-use crate::encoder::{Weights, head_bias, head_weight};
+use crate::backbone::{Backbone, Packed, TOKENIZER, WEIGHTS};
+use crate::embed::{EmbedOptions, Extractor, RowLayout, RowParts, StoredLayers};
+use crate::encoder::{Weights, head_bias, head_weight, ports};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fields, Fingerprint};
 use crate::graph::{self, ModelProto, WeightBytes};
@@ -239,10 +239,10 @@ impl Bundle {
         Ok(fields.field("graph", graph::encode(&alone)).finish())
     }
 
-    /// Whether its graph gives the mean-pooled states of the layers, which a head may see.
+    /// What of a text its backbone gives, for heads to see.
     #[must_use]
-    pub fn gives_layers(&self) -> bool {
-        self.graph.graph.iter().flat_map(|graph| &graph.output).any(|output| output.name() == LAYER_MEANS)
+    pub fn stored(&self) -> StoredLayers {
+        if graph::gives(&self.graph, ports::LAYER_MEANS) { StoredLayers::All } else { StoredLayers::Last }
     }
 
     /// Everything that is in it.
@@ -318,9 +318,7 @@ impl Bundle {
         let sessions = Sessions::open(runtime, needs, &|share| {
             share.session_from_memory(&graph, folder)?.holding(&self.held)
         })?;
-        let heads = self.heads.iter().map(|head| (network::logits(&head.task), head.labels.len()));
-        let embedding = ("embedding".to_owned(), self.manifest().backbone.hidden_size);
-        let parts = RowParts::new(std::iter::once(embedding).chain(heads));
+        let parts = network::row_parts(self.manifest().backbone.hidden_size, &self.heads);
         let options = EmbedOptions { long: self.long(), batching, load, ..EmbedOptions::default() };
         Extractor::with_sessions(Arc::new(backbone), sessions, parts, &options)
     }
@@ -328,7 +326,7 @@ impl Bundle {
     /// Where each head's logits lie in a row of [`Self::extractor`].
     #[must_use]
     pub fn logits(&self, parts: &RowParts) -> Vec<Range<usize>> {
-        self.heads.iter().filter_map(|head| parts.place(&network::logits(&head.task))).collect()
+        self.heads.iter().filter_map(|head| parts.place(&ports::logits(&head.task))).collect()
     }
 
     /// What happens to texts beyond the model's limit.
@@ -396,12 +394,14 @@ impl Bundle {
 
     fn proven_values(&self) -> Result<BTreeMap<String, String>> {
         let backbone = &self.manifest().backbone;
-        let Architecture::Bert { config } = &backbone.architecture else { return self.backbone_values() };
-        let Some(weights) = Weights::of_graph(&self.graph, config) else { return self.backbone_values() };
+        let Some(config) = backbone.encoder() else { return self.backbone_values() };
+        let Some(weights) = Weights::of_graph(&self.graph, config, &self.place) else {
+            return self.backbone_values();
+        };
         let mut values = backbone.values();
         values.retain(|name, _| !name.starts_with("file "));
         let restored = tokenizer::restored(&self.tokenizer()?, &self.manifest().tokenizer)?;
-        let weights = weights.canonical_fingerprint(&self.place, config)?;
+        let weights = weights.canonical_fingerprint(config)?;
         self.held.check_places()?;
         for (name, found) in [(WEIGHTS, weights), (TOKENIZER, Fingerprint::of_bytes(&restored))] {
             values.insert(format!("file {name}"), found.to_string());

@@ -4,28 +4,29 @@
 //! Refuses external data anywhere but in the bundle's own data entry, in whatever corner of the graph it is
 //! named.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::archive::lie;
 use super::contents::DATA;
+use crate::embed::RowParts;
+use crate::encoder::ports;
 use crate::error::Result;
-use crate::graph::proto::{
-    AttributeProto, DataLocation, GraphProto, NodeProto, SparseTensorProto, StringStringEntryProto,
-    TensorProto,
-};
-use crate::graph::{ModelProto, bytes_of, is_external};
+use crate::graph::proto::{AttributeProto, GraphProto, NodeProto, SparseTensorProto, TensorProto};
+use crate::graph::{External, ModelProto, bytes_of, is_external};
+use crate::heads::Head;
 
-/// The name of a task's output of logits, `[batch, classes]`.
-pub(super) fn logits(task: &str) -> String {
-    format!("logits_{task}")
+/// The row of a bundle's network: the embedding, and every task's logits.
+pub(super) fn row_parts(hidden: usize, heads: &[Head]) -> RowParts {
+    let logits = heads.iter().map(|head| (ports::logits(&head.task), head.labels.len()));
+    RowParts::new(std::iter::once((ports::EMBEDDING.to_owned(), hidden)).chain(logits))
 }
 
 /// The backbone alone: what `embedding` and `layer_means` need.
 pub(super) fn without_heads(model: &ModelProto) -> ModelProto {
     let mut model = model.clone();
     let Some(graph) = model.graph.as_mut() else { return model };
-    graph.output.retain(|output| ["embedding", "layer_means"].contains(&output.name()));
+    graph.output.retain(|output| [ports::EMBEDDING, ports::LAYER_MEANS].contains(&output.name()));
     let mut needed: BTreeSet<String> = graph.output.iter().map(|output| output.name().to_owned()).collect();
     let mut kept = Vec::new();
     for node in graph.node.drain(..).rev() {
@@ -53,51 +54,22 @@ fn inner_inputs(attribute: &AttributeProto) -> Vec<String> {
         .collect()
 }
 
-/// Where a tensor's bytes lie outside the graph.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
-    pub location: String,
-    pub offset: u64,
-    pub length: u64,
+/// What a tensor says of its bytes outside the graph: each of the three things once, and nothing else.
+pub(super) fn place(tensor: &TensorProto) -> Result<External> {
+    let keys: BTreeSet<&str> = tensor.external_data.iter().map(|entry| entry.key()).collect();
+    let once = tensor.external_data.len() == 3 && keys == BTreeSet::from(["length", "location", "offset"]);
+    External::of(tensor).filter(|_| once && tensor.raw_data.is_none()).ok_or_else(|| {
+        lie("a weight does not say properly where it lies")
+            .tensor(tensor.name())
+            .found(External::said(tensor))
+            .expected("location, offset and length, each once")
+    })
 }
 
-impl Place {
-    /// What a tensor says: each of the three things once, and nothing else.
-    pub fn of(tensor: &TensorProto) -> Result<Self> {
-        let wrong = || {
-            let said = tensor.external_data.iter().map(|own| format!("{} {:?}", own.key(), own.value()));
-            lie("a weight does not say properly where it lies")
-                .tensor(tensor.name())
-                .found(said.collect::<Vec<_>>().join(", "))
-                .expected("location, offset and length, each once")
-        };
-        let said: BTreeMap<&str, &str> =
-            tensor.external_data.iter().map(|own| (own.key(), own.value())).collect();
-        let number = |key: &str| said.get(key).and_then(|value| value.parse::<u64>().ok()).ok_or_else(wrong);
-        if said.len() != 3 || tensor.external_data.len() != 3 || tensor.raw_data.is_some() {
-            return Err(wrong());
-        }
-        let location = said.get("location").ok_or_else(wrong)?;
-        Ok(Self { location: (*location).to_owned(), offset: number("offset")?, length: number("length")? })
-    }
-
-    pub fn put(&self, tensor: &mut TensorProto) {
-        let entries = [
-            ("location", self.location.clone()),
-            ("offset", self.offset.to_string()),
-            ("length", self.length.to_string()),
-        ];
-        tensor.data_location = Some(DataLocation::External as i32);
-        tensor.external_data = entries
-            .map(|(key, value)| StringStringEntryProto { key: Some(key.to_owned()), value: Some(value) })
-            .into();
-    }
-
-    /// The range, when it lies inside the data entry.
-    fn inside(&self, length: u64) -> Option<Range<u64>> {
-        let end = self.offset.checked_add(self.length)?;
-        (self.location == DATA && end <= length).then_some(self.offset..end)
-    }
+/// The range of the data entry of so many bytes; none when it lies elsewhere.
+fn inside(place: &External, length: u64) -> Option<Range<u64>> {
+    let end = place.offset.checked_add(place.length)?;
+    (place.location == DATA && end <= length).then_some(place.offset..end)
 }
 
 /// Proves that every tensor outside the graph is an initializer inside the data entry of so many bytes, as
@@ -121,15 +93,15 @@ pub(super) fn bind(model: &mut ModelProto, length: u64, name: &str, start: u64) 
         if !is_external(tensor) {
             continue;
         }
-        let place = Place::of(tensor)?;
-        let range = place.inside(length).filter(|range| bytes_of(tensor) == Some(range.end - range.start));
+        let place = place(tensor)?;
+        let range = inside(&place, length).filter(|range| bytes_of(tensor) == Some(range.end - range.start));
         let range = range.ok_or_else(|| {
             lie("a weight points out of the bundle's own data, or is not as long as its shape says")
                 .tensor(tensor.name())
                 .found(format!("{} bytes from {} of {:?}", place.length, place.offset, place.location))
                 .expected(format!("a range of the {length} bytes of {DATA:?}"))
         })?;
-        Place { location: name.to_owned(), offset: start + range.start, length: place.length }.put(tensor);
+        External { location: name.to_owned(), offset: start + range.start, length: place.length }.put(tensor);
     }
     Ok(())
 }
@@ -160,7 +132,7 @@ fn of_graph(graph: &GraphProto) -> Vec<&TensorProto> {
 /// the graph or there is no such initializer.
 pub(super) fn range(model: &ModelProto, name: &str) -> Option<Range<u64>> {
     let tensor = initializer(model, name)?;
-    let place = is_external(tensor).then(|| Place::of(tensor).ok())??;
+    let place = is_external(tensor).then(|| place(tensor).ok())??;
     Some(place.offset..place.offset + place.length)
 }
 

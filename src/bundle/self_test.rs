@@ -8,9 +8,10 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use super::Bundle;
 use super::contents::Golden;
-use super::{Bundle, network};
 use crate::embed::{Extractor, RowParts};
+use crate::encoder::ports;
 use crate::error::{Error, Kind, Result};
 
 /// Written for this purpose: short, ordinary, and with what tokenizers trip over.
@@ -43,8 +44,8 @@ pub(super) fn golden(extractor: &mut Extractor, tasks: &[String], texts: &[&str]
         extractor.extract(&[text], &mut |_, row| {
             found.push(Golden {
                 text: (*text).to_owned(),
-                embedding: row[place("embedding")].to_vec(),
-                logits: tasks.iter().map(|task| row[place(&network::logits(task))].to_vec()).collect(),
+                embedding: row[place(ports::EMBEDDING)].to_vec(),
+                logits: tasks.iter().map(|task| row[place(&ports::logits(task))].to_vec()).collect(),
             });
             Ok(())
         })?;
@@ -91,10 +92,10 @@ impl Bundle {
 
     /// What can be compared: a name, where it lies in a row, and the golden vector.
     fn places(&self, parts: &RowParts) -> Vec<(String, Range<usize>, GoldenVector)> {
-        let embedding: (String, GoldenVector) = ("embedding".to_owned(), Box::new(|own| &own.embedding));
+        let embedding: (String, GoldenVector) = (ports::EMBEDDING.to_owned(), Box::new(|own| &own.embedding));
         let heads = self.heads.iter().enumerate().map(|(task, head)| {
             let vector: GoldenVector = Box::new(move |own: &Golden| &own.logits[task]);
-            (network::logits(&head.task), vector)
+            (ports::logits(&head.task), vector)
         });
         let all = std::iter::once(embedding).chain(heads);
         all.filter_map(|(name, vector)| Some((name.clone(), parts.place(&name)?, vector))).collect()

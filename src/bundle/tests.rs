@@ -88,7 +88,7 @@ impl Parts {
             backbone: backbone::Manifest {
                 format: 1,
                 name: "table".into(),
-                architecture: Architecture::Onnx,
+                architecture: crate::encoder::Architecture::opaque(),
                 hidden_size: 8,
                 preparation: Preparation {
                     pooling: Some(Pooling::Mean),

@@ -15,13 +15,12 @@ use super::contents::{
     CALIBRATION, CHECKSUMS, Calibration, DATA, GOLDEN, GRAPH, Golden, LABELS, MANIFEST, Manifest, Refit,
     TOKENIZER, TaskManifest, VALIDATION, format_for, limit, to_json,
 };
-use super::network::{bind, logits, without_heads};
+use super::network::{bind, row_parts, without_heads};
 use super::self_test::{SENTENCES, golden};
 use super::{Bundle, Validation, signature, signature_path, tokenizer};
 use crate::backbone::Backbone;
 use crate::data::{TextColumn, replace_file, write_atomically};
 use crate::embed::{EmbedOptions, Extractor, FeatureChoice, RowLayout, RowParts, StoredLayers};
-use crate::encoder::Outputs;
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::graph::{self, ModelProto};
@@ -58,17 +57,16 @@ impl Variant {
     /// # Errors
     /// Its graph cannot be built.
     pub fn fp32(backbone: &Backbone, heads: &[Head], choices: &[FeatureChoice]) -> Result<Self> {
-        let last = choices.iter().all(|choice| *choice == FeatureChoice::Last);
-        let outputs = if last { Outputs::Embedding } else { Outputs::EmbeddingAndLayerMeans };
+        let layout = RowLayout::of(backbone, StoredLayers::holding(choices.iter().copied()));
         if backbone.manifest().layers().is_some() {
             // A bundle in another precision has no 32-bit weights to go back to.
-            backbone.encoder()?;
+            backbone.network()?;
         }
         Ok(Self {
             precision: "fp32".to_owned(),
             details: BTreeMap::new(),
-            model: graph::decode(&backbone.inference_graph(outputs)?)?,
-            folder: backbone.weights_place().0.to_path_buf(),
+            model: graph::decode(&backbone.inference_graph(layout.outputs())?)?,
+            folder: backbone.weights_folder().to_path_buf(),
             heads: heads.to_vec(),
             tolerance: FP32_TOLERANCE,
         })
@@ -196,8 +194,6 @@ impl<'r> Assembly<'r> {
             features: *choice,
             width: head.features,
         });
-        let embedding = ("embedding".to_owned(), backbone.manifest().hidden_size);
-        let heads = variant.heads.iter().map(|head| (logits(&head.task), head.labels.len()));
         let text = request.text.clone().filter(|name| name != TextColumn::DEFAULT);
         let mut manifest = Manifest {
             format: format_for(text.as_deref()),
@@ -217,19 +213,14 @@ impl<'r> Assembly<'r> {
             manifest.refits.clone_from(&bundle.manifest().refits);
             manifest.refits.push(Refit { from: bundle.fingerprint(), tasks: tasks.clone() });
         }
-        let parts = RowParts::new(std::iter::once(embedding).chain(heads));
+        let parts = row_parts(backbone.manifest().hidden_size, &variant.heads);
         Ok(Self { request, manifest, tokenizer, parts })
     }
 
     /// The graph with its heads; its weights still lie where they lay.
     fn model(&self) -> Result<ModelProto> {
         let BundleRequest { backbone, variant, choices, .. } = self.request;
-        let layout = RowLayout::of(backbone, StoredLayers::All);
-        let layout = if choices.iter().all(|choice| *choice == FeatureChoice::Last) {
-            RowLayout::new(0, layout.embedding().len())
-        } else {
-            layout
-        };
+        let layout = RowLayout::of(backbone, StoredLayers::holding(choices.iter().copied()));
         let heads = variant
             .heads
             .iter()

@@ -16,9 +16,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::backbone::Backbone;
 use crate::bundle::{Bundle, CopyNote, PublicKey, SelfTest};
 use crate::embed::{
-    EmbedOptions, Extractor, MemoryPlan, Reader, RowLayout, StoredLayers, WindowSpan, Work, check_loadable,
-    threads_within,
+    EmbedOptions, Extractor, MemoryPlan, Reader, RowLayout, WindowSpan, Work, check_loadable, threads_within,
 };
+use crate::encoder::ports;
 use crate::error::{Error, Kind, Result};
 use crate::heads::Head;
 use crate::quantize::Precision;
@@ -130,7 +130,7 @@ impl Classifier {
         let run = Run::open(path)?;
         let backbone = Arc::new(run.backbone(options.backbone.as_deref())?);
         let tuning = options.tuned(&backbone, &Runtime::load(&options.runtime)?);
-        let stored = if run.sees_embedding_only() { StoredLayers::Last } else { StoredLayers::All };
+        let stored = run.stored();
         let columns = run.columns(&RowLayout::of(&backbone, stored))?;
         let (long, batching) = (run.recipe.features.long, tuning.batching);
         let reading = EmbedOptions { stored, long, batching, load: options.load };
@@ -178,7 +178,7 @@ impl Classifier {
 
     fn new(model: Model, extractor: Extractor, columns: Vec<Range<usize>>, tuning: Applied) -> Self {
         let max_length = extractor.backbone().manifest().preparation.max_length;
-        let embedding = extractor.parts().place("embedding").unwrap_or_default();
+        let embedding = extractor.parts().place(ports::EMBEDDING).unwrap_or_default();
         let extractor = Mutex::new(extractor);
         let (self_test, memory, copy) = (None, None, None);
         Self { model, extractor, columns, embedding, max_length, self_test, memory, tuning, copy }

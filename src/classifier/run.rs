@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{Format, Part, Rare, Reading};
 use crate::document;
-use crate::embed::{FeatureChoice, RowLayout};
+use crate::embed::{FeatureChoice, RowLayout, StoredLayers};
 use crate::encoder::ChangedTensors;
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fingerprint, TextKey};
@@ -239,11 +239,10 @@ impl Run {
         self.heads.iter().map(of).collect()
     }
 
-    /// Whether every head sees the sentence embedding and nothing else.
+    /// What of a text its heads see.
     #[must_use]
-    pub fn sees_embedding_only(&self) -> bool {
-        let last = Some(FeatureChoice::Last);
-        self.recipe.features.tasks.values().all(|own| own.choice == last)
+    pub fn stored(&self) -> StoredLayers {
+        StoredLayers::holding(self.recipe.features.tasks.values().filter_map(|own| own.choice))
     }
 
     /// The tensors of the backbone that training changed, with their hash; none when it changed none.

@@ -8,7 +8,7 @@ use clap::Args;
 use super::Outcome;
 use super::eval::{print_json, unprintable};
 use super::terminal::{Terminal, bytes, grouped};
-use crate::backbone::{Architecture, Manifest, Preparation};
+use crate::backbone::{Manifest, Preparation};
 use crate::bundle::PublicKey;
 use crate::classifier::run::Recipe;
 use crate::error::{Error, Kind};
@@ -144,15 +144,9 @@ fn of_bundle(bundle: &BundleDescription) -> Vec<(&'static str, String)> {
 
 fn of_backbone(manifest: &Manifest) -> Vec<(&'static str, String)> {
     let preparation = &manifest.preparation;
-    let network = match &manifest.architecture {
-        Architecture::Bert { config } => format!(
-            "BERT: {} layers, {} wide, {} attention heads, {} words",
-            config.layers,
-            config.hidden_size,
-            config.attention_heads,
-            grouped(config.vocabulary_size as u64)
-        ),
-        Architecture::Onnx => {
+    let network = match manifest.encoder() {
+        Some(config) => config.to_string(),
+        None => {
             let output = manifest.source.output.as_ref().map(|name| format!(", its output {name:?}"));
             format!("a foreign ONNX graph{} (one cut: after pooling)", output.unwrap_or_default())
         }

@@ -15,7 +15,6 @@ use super::{Outcome, eval};
 use crate::bundle::{Bundle, signature_path};
 use crate::data::TableReader;
 use crate::dataset::Input;
-use crate::embed::StoredLayers;
 use crate::error::{Error, Kind, Result};
 use crate::quantities::error_text;
 use crate::recognize::{Thing, shell_word};
@@ -126,7 +125,7 @@ fn fit(
 ) -> Result<Refitted> {
     let backbone = Arc::new(bundle.backbone()?);
     let max_length = backbone.manifest().preparation.max_length;
-    let stored = if bundle.gives_layers() { StoredLayers::All } else { StoredLayers::Last };
+    let stored = bundle.stored();
     let network = (backbone, runtime);
     let (mut embedder, rows) =
         arguments.store.open_storing(stored, network, bundle.long(), &sources(request), terminal)?;

@@ -136,16 +136,15 @@ fn network(arguments: &Arguments, runtime: &Runtime) -> Result<(Arc<Backbone>, N
     }
     let path = model.as_deref().unwrap_or(Path::new(""));
     let model = Model::open(path, trust.trust.as_ref())?;
-    let layers = match &model {
-        Model::Run(run) => !run.sees_embedding_only(),
+    let stored = match &model {
+        Model::Run(run) => run.stored(),
         Model::Bundle(bundle) => {
             if !trust.skip_self_test {
                 bundle.self_test(&mut bundle.extractor(runtime)?)?;
             }
-            bundle.gives_layers()
+            bundle.stored()
         }
     };
-    let stored = if layers { StoredLayers::All } else { StoredLayers::Last };
     let options = NetworksOptions { stored, long: model.long() };
     Ok((Arc::new(model.backbone(None)?), options, table.text_of(&model)))
 }

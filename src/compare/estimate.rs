@@ -13,7 +13,7 @@ use crate::backbone::Backbone;
 use crate::data::TableReader;
 use crate::dataset::Input;
 use crate::embed::{EmbedOptions, Embedder, Extractor, StoredLayers};
-use crate::encoder::{Start, Weights};
+use crate::encoder::{Network, Start};
 use crate::error::{Error, Kind, Result};
 use crate::heads::Alpha;
 use crate::plan::{FreezePlan, Scenario as Freezing};
@@ -196,14 +196,14 @@ impl Costs {
         if inner.is_empty() {
             return Ok(estimate);
         }
-        let (config, weights) = backbone.encoder()?;
+        let Network { config, weights, .. } = backbone.network()?;
         for plan in inner {
             let (all_layers, cut) = (to_f64(config.layers as u64), first_layer(plan));
             let above = (all_layers - to_f64(cut as u64)) / all_layers * self.seconds_per_token;
             let (trained, held) = (trained * self.tokens_per_text, held * self.tokens_per_text);
             let epochs = to_f64(request.network.stage.epochs);
             let steps = trained / to_f64(request.network.stage.token_budget as u64);
-            let parameters = to_f64(parameters(&plan.tensors(&weights), &weights));
+            let parameters = to_f64(weights.parameters(plan.tensors(weights)));
             let epoch = STEP * above * trained + above * held + UPDATE * parameters * steps;
             estimate.seconds += epochs * epoch + above * held;
             if let Some(Start::States(_)) = plan.cut() {
@@ -212,8 +212,8 @@ impl Costs {
                 estimate.bytes += self.state_bytes(survey, hidden, request);
             }
         }
-        let trained: BTreeSet<String> = plans.iter().flat_map(|plan| plan.tensors(&weights)).collect();
-        estimate.bytes += 4 * parameters(&trained, &weights);
+        let trained: BTreeSet<String> = plans.iter().flat_map(|plan| plan.tensors(weights)).collect();
+        estimate.bytes += 4 * weights.parameters(&trained);
         Ok(estimate)
     }
 
@@ -234,12 +234,6 @@ fn first_layer(plan: &FreezePlan) -> usize {
         Some(Start::States(layer)) => layer,
         _ => 0,
     }
-}
-
-/// Numbers in some tensors.
-pub(super) fn parameters(tensors: &BTreeSet<String>, weights: &Weights) -> u64 {
-    let size = |name: &String| weights.shape(name).map_or(0, |shape| shape.iter().product::<usize>());
-    tensors.iter().map(size).sum::<usize>() as u64
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts far below 2^53")]

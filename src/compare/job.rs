@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::curve::learning_curve;
-use super::estimate::{Costs, Survey, parameters, to_f64};
+use super::estimate::{Costs, Survey, to_f64};
 use super::limit::Deadline;
 use super::scenario::Scenario;
 use super::{CompareEvent, CompareRequest, Open, Show};
@@ -61,11 +61,8 @@ impl<'j> Job<'j> {
         // An imported graph carries its weights itself.
         let largest = || manifest.files.keys().map(|name| size(&backbone.directory().join(name))).max();
         let bytes = if weights.is_file() { size(&weights) } else { largest().unwrap_or(0) };
-        let parameters = match backbone.encoder() {
-            Ok((_, weights)) => Some(parameters(&weights.names().map(str::to_owned).collect(), &weights)),
-            Err(error) if error.kind() == Kind::Usage => None,
-            Err(error) => return Err(error),
-        };
+        let known = backbone.network().ok().map(|network| network.weights);
+        let parameters = known.map(|weights| weights.parameters(weights.names()));
         let found = BackboneReport {
             name: manifest.name.clone(),
             fingerprint: backbone.fingerprint().to_string(),
@@ -357,8 +354,8 @@ impl<'j> Job<'j> {
         let mut trained =
             done.metrics.tasks.iter().filter(|(task, _)| plan.heads.contains(*task)).map(head).sum();
         if plan.cut().is_some() {
-            let (_, weights) = self.backbone.encoder()?;
-            trained += parameters(&plan.tensors(&weights), &weights);
+            let weights = self.backbone.network()?.weights;
+            trained += weights.parameters(plan.tensors(weights));
         }
         Ok((trained, all))
     }

@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::layout::RowLayout;
+use super::layout::{RowLayout, StoredLayers};
 use crate::backbone::Backbone;
 use crate::encoder::Seen;
 use crate::error::{Error, Kind, Result};
@@ -82,6 +82,15 @@ impl FeatureChoice {
         }
         candidates.push(Self::All);
         candidates
+    }
+}
+
+impl StoredLayers {
+    /// The fewest that hold what heads see.
+    #[must_use]
+    pub fn holding(choices: impl IntoIterator<Item = FeatureChoice>) -> Self {
+        let last = choices.into_iter().all(|choice| choice == FeatureChoice::Last);
+        if last { Self::Last } else { Self::All }
     }
 }
 

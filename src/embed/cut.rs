@@ -9,7 +9,7 @@ use std::path::Path;
 use super::embedder::key_fields;
 use super::extractor::{buckets, encode, filled, pad_ids};
 use crate::backbone::Backbone;
-use crate::encoder::{Outputs, Start};
+use crate::encoder::{Outputs, Start, ports};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::TextKey;
 use crate::runtime::{Input, Runtime, Session, Sessions, Values};
@@ -26,6 +26,18 @@ pub enum CutTokens {
     Ids(Vec<i64>),
     /// Token states `[rows, length, hidden]`.
     States(Vec<f32>),
+}
+
+impl CutTokens {
+    /// The inputs of a graph for them and their mask `[rows, length]`; `shape` is `[rows, length, hidden]`.
+    #[must_use]
+    pub fn inputs<'s>(&'s self, mask: &'s [i64], shape: &'s [usize; 3]) -> [Input<'s>; 2] {
+        let tokens = match self {
+            Self::Ids(ids) => Input { name: ports::INPUT_IDS, shape: &shape[..2], values: Values::I64(ids) },
+            Self::States(states) => Input { name: ports::STATES, shape, values: Values::F32(states) },
+        };
+        [tokens, Input { name: ports::ATTENTION_MASK, shape: &shape[..2], values: Values::I64(mask) }]
+    }
 }
 
 /// What storing token states takes.
@@ -241,17 +253,8 @@ fn run(
     hidden: usize,
     outputs: &[&str],
 ) -> Result<Vec<Vec<f32>>> {
-    let shape = [batch.size, batch.length];
-    let states_shape = [batch.size, batch.length, hidden];
-    let inputs = [
-        match tokens {
-            CutTokens::Ids(ids) => Input { name: "input_ids", shape: &shape, values: Values::I64(ids) },
-            CutTokens::States(states) => {
-                Input { name: "states", shape: &states_shape, values: Values::F32(states) }
-            }
-        },
-        Input { name: "attention_mask", shape: &shape, values: Values::I64(mask) },
-    ];
+    let shape = [batch.size, batch.length, hidden];
+    let inputs = tokens.inputs(mask, &shape);
     Ok(session.run(&inputs, outputs)?.into_iter().map(|tensor| tensor.data).collect())
 }
 
@@ -310,7 +313,7 @@ impl Maker<'_> {
         let rows = CutRows::new(self.backbone, source, lengths, self.batching);
         let outputs = Outputs::HiddenState(self.level);
         let mut sessions = self.backbone.sessions_from(self.runtime, outputs, start)?;
-        let output = format!("hidden.{}", self.level);
+        let output = ports::hidden(self.level);
         for window in places.chunks(WINDOW_TEXTS) {
             let all = rows.batches(window);
             let compute = |session: &mut Session, place: usize| {
@@ -423,10 +426,10 @@ impl Stored<'_> {
     fn key(&self, level: usize, precision: StatePrecision, rounded_at: Option<usize>) -> StoreKey {
         let mut fields = key_fields(self.backbone, self.runtime);
         fields.insert("precision".into(), precision.to_string());
-        fields.insert("cut".into(), format!("hidden.{level}"));
+        fields.insert("cut".into(), ports::hidden(level));
         fields.insert("row".into(), "token states".into());
         if let Some(lower) = rounded_at {
-            fields.insert("computed from".into(), format!("hidden.{lower} as {precision}"));
+            fields.insert("computed from".into(), format!("{} as {precision}", ports::hidden(lower)));
         }
         StoreKey { fields }
     }

@@ -14,7 +14,7 @@ use super::layout::{RowLayout, RowParts};
 use super::reader::Reader;
 use super::windowed::{Round, Sum, WindowNotes};
 use crate::backbone::Backbone;
-use crate::encoder::Outputs;
+use crate::encoder::ports;
 use crate::error::{Error, Kind, Result};
 use crate::runtime::{Input, Runtime, Session, Sessions, Values};
 use crate::tokens::{
@@ -60,9 +60,7 @@ impl Extractor {
     /// The graph cannot be loaded, or the backbone's texts cannot be read in such windows.
     pub fn new(backbone: Arc<Backbone>, runtime: &Runtime, options: &EmbedOptions) -> Result<Self> {
         let layout = RowLayout::of(&backbone, options.stored);
-        let outputs =
-            if layout.states().is_empty() { Outputs::Embedding } else { Outputs::EmbeddingAndLayerMeans };
-        let sessions = backbone.sessions(runtime, outputs, options.load)?;
+        let sessions = backbone.sessions(runtime, layout.outputs(), options.load)?;
         Self::with_sessions(backbone, sessions, RowParts::of(&layout), options)
     }
 
@@ -359,8 +357,8 @@ fn compute(
     (ids, mask): (&[i64], &[i64]),
 ) -> Result<Computed> {
     let inputs = [
-        Input { name: "input_ids", shape: &shape, values: Values::I64(ids) },
-        Input { name: "attention_mask", shape: &shape, values: Values::I64(mask) },
+        Input { name: ports::INPUT_IDS, shape: &shape, values: Values::I64(ids) },
+        Input { name: ports::ATTENTION_MASK, shape: &shape, values: Values::I64(mask) },
     ];
     let names: Vec<&str> = parts.outputs().iter().map(|(name, _)| name.as_str()).collect();
     let tensors = session.run(&inputs, &names)?;

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::str::FromStr;
 
 use crate::backbone::Backbone;
+use crate::encoder::{Outputs, ports};
 use crate::error::{Error, Kind, Result};
 
 /// Which mean-pooled states are stored beside the sentence embedding.
@@ -32,6 +33,17 @@ impl FromStr for StoredLayers {
     }
 }
 
+impl StoredLayers {
+    /// How many mean-pooled states that is, in a network of so many layers; none when it cannot be looked into.
+    #[must_use]
+    pub fn means(self, layers: Option<usize>) -> usize {
+        match (self, layers) {
+            (Self::All, Some(layers)) => layers + 1,
+            _ => 0,
+        }
+    }
+}
+
 /// The places in a stored row of f32: `[state 0 … state S-1, sentence embedding, tokens, tokens lost]`, where
 /// state 0 is the mean-pooled output of the embeddings and state k + 1 that of layer k.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,11 +62,13 @@ impl RowLayout {
     /// What a row of this backbone holds for a choice of stored layers.
     #[must_use]
     pub fn of(backbone: &Backbone, stored: StoredLayers) -> Self {
-        let states = match (stored, backbone.layers()) {
-            (StoredLayers::All, Some(layers)) => layers + 1,
-            _ => 0,
-        };
-        Self::new(states, backbone.manifest().hidden_size)
+        Self::new(stored.means(backbone.layers()), backbone.manifest().hidden_size)
+    }
+
+    /// What a graph gives for such a row.
+    #[must_use]
+    pub fn outputs(&self) -> Outputs {
+        Outputs::Vectors { means: self.states }
     }
 
     /// Numbers in a row.
@@ -104,7 +118,8 @@ impl RowParts {
     /// Those of a stored row.
     #[must_use]
     pub fn of(layout: &RowLayout) -> Self {
-        let outputs = [("layer_means", layout.states().len()), ("embedding", layout.embedding().len())];
+        let outputs =
+            [(ports::LAYER_MEANS, layout.states().len()), (ports::EMBEDDING, layout.embedding().len())];
         Self::new(outputs.map(|(name, width)| (name.to_owned(), width)))
     }
 
@@ -139,8 +154,8 @@ mod tests {
             let layout = RowLayout::new(states, 384);
             let parts = RowParts::of(&layout);
             assert_eq!(parts.width(), layout.width());
-            assert_eq!(parts.place("embedding"), Some(layout.embedding()));
-            assert_eq!(parts.place("layer_means"), (states > 0).then(|| layout.states()));
+            assert_eq!(parts.place(ports::EMBEDDING), Some(layout.embedding()));
+            assert_eq!(parts.place(ports::LAYER_MEANS), (states > 0).then(|| layout.states()));
         }
     }
 

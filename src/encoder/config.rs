@@ -1,17 +1,16 @@
-//! Owns the reading of a Hugging Face `config.json` of a BERT encoder.
+//! Owns the dimensions and constants of our one network, and what follows from them alone.
 //!
-//! Refuses every model type but `bert`. Relatives share most tensor names yet compute something else
-//! (RoBERTa, XLM-R and CamemBERT shift positions, ELECTRA projects embeddings, DistilBERT and ALBERT name or
-//! share tensors otherwise, Megatron-BERT normalises before each block); MiniLM, GTE, BGE and E5 checkpoints
-//! that are BERT say `bert` themselves.
+//! Refuses to know where they come from: `family` reads other people's files.
 
-use std::path::Path;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
-use crate::document;
+use super::fields::unsupported;
+use super::forms::Part;
+use super::tensors;
 use crate::error::{Error, Kind, Result};
+use crate::quantities::grouped;
 
 /// The function between the two products of a feed-forward block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +24,19 @@ pub enum Activation {
     Relu,
 }
 
-/// The dimensions and constants of a BERT encoder.
+impl Activation {
+    /// From where on a number comes out as it is, up to what 8 bits cannot tell anyway. GELU differs from max(0, x)
+    /// by less than 0.17 near 0 and by nothing to speak of beyond 4; there is no reason to treat max(0, x) otherwise.
+    #[must_use]
+    pub fn identity_from(self) -> f32 {
+        match self {
+            Self::Gelu | Self::GeluTanh | Self::Relu => 4.0,
+        }
+    }
+}
+
+/// The dimensions and constants of an encoder. It is written into manifests and hashed: a new field must be left
+/// out of what is written (`skip_serializing_if`) where it says nothing new.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Config {
     /// Width of a hidden state.
@@ -51,26 +62,6 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads a Hugging Face `config.json`.
-    ///
-    /// Sizes must be there; what Hugging Face has a default for may be left out (`hidden_act` gelu,
-    /// `layer_norm_eps` 1e-12, `type_vocab_size` 2, `pad_token_id` 0, `position_embedding_type` absolute).
-    ///
-    /// # Errors
-    /// The file cannot be read, is not a JSON object, or describes something other than a plain BERT encoder.
-    pub fn open(path: &Path) -> Result<Self> {
-        let text = std::fs::read(path).map_err(|source| Error::io("read", path, source))?;
-        let ends = serde_json::from_slice::<serde_json::Value>(&text).is_err_and(|source| source.is_eof());
-        let fields =
-            document::json(&text, Kind::Model, "the configuration is not a JSON object").map_err(|error| {
-                match ends {
-                    true => error.found("a file that ends in the middle").help("download it again"),
-                    false => error.help("take config.json from the model's own directory"),
-                }
-            });
-        fields.and_then(|fields| Fields(fields).config()).map_err(|error| error.at(path))
-    }
-
     /// Checks that the sizes are possible and fit one another, wherever they come from.
     ///
     /// # Errors
@@ -118,120 +109,48 @@ impl Config {
     pub fn head_size(&self) -> usize {
         self.hidden_size / self.attention_heads
     }
-}
 
-struct Fields(Map<String, Value>);
-
-impl Fields {
-    fn config(&self) -> Result<Config> {
-        self.only("model_type", &["bert"], None, "only BERT encoders can be imported this way")?;
-        self.only(
-            "position_embedding_type",
-            &["absolute"],
-            Some("absolute"),
-            "relative positions are not BERT's",
-        )?;
-        for field in ["is_decoder", "add_cross_attention"] {
-            match self.0.get(field) {
-                None | Some(Value::Null | Value::Bool(false)) => {}
-                Some(other) => {
-                    return Err(unsupported(field, other, "false", "only encoders can be imported"));
-                }
-            }
-        }
-        let config = Config {
-            hidden_size: self.size("hidden_size", None)?,
-            layers: self.size("num_hidden_layers", None)?,
-            attention_heads: self.size("num_attention_heads", None)?,
-            intermediate_size: self.size("intermediate_size", None)?,
-            vocabulary_size: self.size("vocab_size", None)?,
-            positions: self.size("max_position_embeddings", None)?,
-            token_types: self.size("type_vocab_size", Some(2))?,
-            activation: self.activation()?,
-            layer_norm_epsilon: self.epsilon()?,
-            pad_token_id: self.pad_token_id()?,
-        };
-        config.check()?;
-        Ok(config)
+    /// Tokens of the longest text that it can read at once.
+    #[must_use]
+    pub fn longest(&self) -> usize {
+        self.positions
     }
 
-    /// Checks a text field against the values that work.
-    fn only(&self, field: &str, allowed: &[&str], default: Option<&str>, why: &str) -> Result<()> {
-        let expected = allowed.join(" or ");
-        match (self.0.get(field), default) {
-            (Some(Value::String(text)), _) if allowed.contains(&text.as_str()) => Ok(()),
-            (None | Some(Value::Null), Some(_)) => Ok(()),
-            (Some(other), _) => Err(unsupported(field, other, &expected, why)),
-            (None, None) => Err(missing(field, &expected)),
-        }
+    /// The tables of the embeddings that are worth 8 bits (token types are two rows), each `[rows, hidden_size]`.
+    #[must_use]
+    pub fn tables(&self) -> [&'static str; 2] {
+        [tensors::WORDS, tensors::POSITIONS]
     }
 
-    /// An integer; whether it is possible is checked with all the others.
-    fn size(&self, field: &str, default: Option<usize>) -> Result<usize> {
-        match (self.0.get(field), default) {
-            (None, Some(default)) => Ok(default),
-            (None, None) => Err(missing(field, "a positive integer")),
-            (Some(value), _) => value
-                .as_u64()
-                .and_then(|size| usize::try_from(size).ok())
-                .ok_or_else(|| unsupported(field, value, "a positive integer", "")),
-        }
-    }
-
-    fn activation(&self) -> Result<Activation> {
-        match self.0.get("hidden_act") {
-            None => Ok(Activation::Gelu),
-            Some(value) => match value.as_str() {
-                Some("gelu") => Ok(Activation::Gelu),
-                Some("gelu_new" | "gelu_pytorch_tanh") => Ok(Activation::GeluTanh),
-                Some("relu") => Ok(Activation::Relu),
-                _ => Err(unsupported("hidden_act", value, "gelu, gelu_new, gelu_pytorch_tanh or relu", "")),
-            },
-        }
-    }
-
-    fn epsilon(&self) -> Result<f32> {
-        match self.0.get("layer_norm_eps") {
-            None => Ok(1e-12),
-            Some(value) => value
-                .as_f64()
-                .map(|epsilon| epsilon as f32)
-                .ok_or_else(|| unsupported("layer_norm_eps", value, "a number from 0 to 1", "")),
-        }
-    }
-
-    fn pad_token_id(&self) -> Result<u32> {
-        match self.0.get("pad_token_id") {
-            None | Some(Value::Null) => Ok(0),
-            Some(value) => value
-                .as_u64()
-                .and_then(|id| u32::try_from(id).ok())
-                .ok_or_else(|| unsupported("pad_token_id", value, "a token id", "")),
-        }
+    /// Multiply-adds × 2 of the matrix products of a batch of `rows` texts of `length` tokens: every layer's
+    /// products, and scores and weighted sums of attention.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "counts far below 2^53")]
+    pub fn operations(&self, (rows, length): (usize, usize)) -> f64 {
+        let product = |part: Part| part.tensors().len() * part.shape(self).iter().product::<usize>();
+        let per_token = Part::ALL.map(product).iter().sum::<usize>() + 2 * length * self.hidden_size;
+        2.0 * (rows * length) as f64 * per_token as f64 * self.layers as f64
     }
 }
 
-fn unsupported(field: &str, found: &Value, expected: &str, why: &str) -> Error {
-    let error = Error::new(Kind::Model, "this configuration is not supported")
-        .field(field)
-        .found(found.to_string())
-        .expected(expected);
-    if why.is_empty() { error } else { error.help(why) }
-}
-
-fn missing(field: &str, expected: &str) -> Error {
-    Error::new(Kind::Model, "the configuration lacks a field")
-        .field(field)
-        .found("nothing")
-        .expected(expected)
-        .help("take config.json from the model's own directory")
+/// For people.
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { layers, hidden_size, attention_heads, vocabulary_size, .. } = self;
+        let words = grouped(*vocabulary_size as u64);
+        write!(
+            f,
+            "BERT: {layers} layers, {hidden_size} wide, {attention_heads} attention heads, {words} words"
+        )
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
+    use crate::encoder::Published;
 
     fn base() -> Value {
         json!({
@@ -241,10 +160,14 @@ mod tests {
     }
 
     fn open(value: &Value) -> Result<Config> {
+        publish(value).map(|published| published.config)
+    }
+
+    fn publish(value: &Value) -> Result<Published> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.json");
         std::fs::write(&path, value.to_string()).unwrap();
-        Config::open(&path)
+        Published::open(&path)
     }
 
     /// The error of a configuration in which one field is changed.
@@ -333,7 +256,8 @@ mod tests {
             let path = std::path::Path::new("no-such-file");
             assert_eq!(bad.check().unwrap_err().kind(), Kind::Model);
             assert_eq!(crate::encoder::Weights::open(path, &bad).unwrap_err().kind(), Kind::Model);
-            assert_eq!(crate::encoder::convert_checkpoint(path, &bad, path).unwrap_err().kind(), Kind::Model);
+            let published = Published { config: bad, ..publish(&base()).unwrap() };
+            assert_eq!(published.convert(path, path).unwrap_err().kind(), Kind::Model);
         }
     }
 
@@ -343,9 +267,22 @@ mod tests {
         let path = folder.path().join("config.json");
         for text in ["", "[]", "{\"model_type\":"] {
             std::fs::write(&path, text).unwrap();
-            assert_eq!(Config::open(&path).unwrap_err().kind(), Kind::Model);
+            assert_eq!(Published::open(&path).unwrap_err().kind(), Kind::Model);
         }
-        assert_eq!(Config::open(&folder.path().join("nothing.json")).unwrap_err().kind(), Kind::Io);
+        assert_eq!(Published::open(&folder.path().join("nothing.json")).unwrap_err().kind(), Kind::Io);
+    }
+
+    #[test]
+    fn what_follows_from_the_dimensions_is_counted() {
+        let config = open(&base()).unwrap();
+        let per_token = 4 * 32 * 32 + 2 * 32 * 64 + 2 * 5 * 32;
+        assert_eq!(config.operations((3, 5)), f64::from(2 * 15 * per_token * 2));
+        assert_eq!(config.longest(), 40);
+        assert_eq!(config.to_string(), "BERT: 2 layers, 32 wide, 4 attention heads, 100 words");
+        let rows = config
+            .tables()
+            .map(|table| tensors::expected(&config).into_iter().find(|own| own.name == table).unwrap().shape);
+        assert_eq!(rows, [[100, 32], [40, 32]]);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use super::inference::Pooling;
 use super::pooling::Means;
+use super::ports::{ATTENTION_MASK as MASK, EMBEDDING, INPUT_IDS as IDS, OF_HEADS, TOKEN_TYPES as TYPES};
 use super::transformer::batch;
 use crate::error::{Error, Kind, Result};
 use crate::graph::proto::{GraphProto, NodeProto, TensorProto, ValueInfoProto, dimension, type_proto};
@@ -23,14 +24,8 @@ use crate::recognize::FETCH;
 
 pub use outputs::{ForeignOutput, TokenStates};
 
-const IDS: &str = "input_ids";
-const MASK: &str = "attention_mask";
-const TYPES: &str = "token_type_ids";
-const EMBEDDING: &str = "embedding";
 /// Axes became inputs of `ReduceSum` and `Unsqueeze` here.
 const LEAST_OPSET: i64 = 13;
-/// What the names begin with that heads have when they are put behind a graph.
-const HEADS: [&str; 4] = ["logits_", "probabilities_", "heads.", "heads/"];
 /// Operators that take one scale from all numbers of a batch.
 const DYNAMIC: [&str; 3] = ["DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"];
 /// What a file that Git has not fetched begins with.
@@ -161,15 +156,15 @@ impl ForeignEncoder {
 
     fn finished(&self, pooling: Pooling, normalize: bool, ordered: bool) -> Result<Vec<u8>> {
         let (mut model, output) = self.prepared()?;
-        let tail = self.tail(&output, pooling, normalize)?;
-        let tail = body(&tail)?;
+        let mut tail = self.tail(&output, pooling, normalize)?.graph.unwrap_or_default();
+        // What is written is hashed into the keys of stored features: it has never had these.
+        tail.value_info.clear();
         let graph = model.graph.as_mut().ok_or_else(|| no_graph().at(&self.path))?;
         if ordered {
             sums::put_in_order(graph)?;
         }
-        graph.node.extend(tail.node.iter().cloned());
-        graph.initializer.extend(tail.initializer.iter().cloned());
-        graph.output.clone_from(&tail.output);
+        graph.output.clear();
+        graph::append(graph, tail);
         Ok(graph::encode(&model))
     }
 
@@ -185,7 +180,7 @@ impl ForeignEncoder {
         inputs::declare(graph);
         let wanted = self.wanted_names()?;
         let is_wanted = |name: &str| {
-            wanted.contains(name) || HEADS.iter().chain([&sums::PREFIX]).any(|own| name.starts_with(own))
+            wanted.contains(name) || OF_HEADS.iter().chain([&sums::PREFIX]).any(|own| name.starts_with(own))
         };
         let renamed = graph::clear_names(graph, &is_wanted);
         if types {
@@ -205,9 +200,7 @@ impl ForeignEncoder {
         for normalize in [false, true] {
             for pooling in [Pooling::Mean, Pooling::Cls] {
                 let tail = self.tail("the foreign output", pooling, normalize)?;
-                let tail = body(&tail)?;
-                wanted.extend(tail.node.iter().flat_map(|node| &node.output).cloned());
-                wanted.extend(tail.initializer.iter().map(|tensor| tensor.name().to_owned()));
+                wanted.extend(graph::made(body(&tail)?).map(str::to_owned));
             }
         }
         Ok(wanted)

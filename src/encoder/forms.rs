@@ -10,6 +10,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::config::Config;
+use super::tensors::{WORDS, in_layer};
 use super::transformer::{Encoder, batch};
 use crate::error::{Error, Kind, Result};
 use crate::graph::{Data, DataType, Dim, Operation, Value, ValueType};
@@ -31,9 +33,24 @@ impl Part {
     /// All of them, in the order they are computed.
     pub const ALL: [Self; 4] = [Self::Attention, Self::AttentionOutput, Self::Intermediate, Self::Output];
 
-    /// The canonical names of its matrices within a layer, without `.weight`.
+    /// Whether the rows that it multiplies come from a layer normalisation.
     #[must_use]
-    pub fn tensors(self) -> &'static [&'static str] {
+    pub fn follows_normalization(self) -> bool {
+        matches!(self, Self::Attention | Self::Intermediate)
+    }
+
+    /// The shape of each of its matrices: `[outputs, inputs]`.
+    pub(super) fn shape(self, config: &Config) -> [usize; 2] {
+        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        match self {
+            Self::Attention | Self::AttentionOutput => [hidden, hidden],
+            Self::Intermediate => [inner, hidden],
+            Self::Output => [hidden, inner],
+        }
+    }
+
+    /// The names of its matrices within a layer, without `.weight`.
+    pub(super) fn tensors(self) -> &'static [&'static str] {
         match self {
             Self::Attention => &["attention.self.query", "attention.self.key", "attention.self.value"],
             Self::AttentionOutput => &["attention.output.dense"],
@@ -68,9 +85,9 @@ impl Product {
         (0..layers).flat_map(|layer| Part::ALL.map(|part| Self { layer, part }))
     }
 
-    /// The canonical names of its matrices, without `.weight`.
-    pub fn tensors(self) -> impl Iterator<Item = String> {
-        self.part.tensors().iter().map(move |tensor| format!("encoder.layer.{}.{tensor}", self.layer))
+    /// The names of its matrices, without `.weight` and `.bias`, which each of them has.
+    pub(super) fn tensors(self) -> impl Iterator<Item = String> {
+        self.part.tensors().iter().map(move |tensor| in_layer(self.layer, tensor))
     }
 }
 
@@ -223,9 +240,8 @@ impl Encoder<'_> {
 
     /// The rows of the word table that the token ids name, `[batch, sequence, hidden]`.
     pub(super) fn word_rows(&mut self, ids: &Value, name: &str) -> Result<Value> {
-        let table = "embeddings.word_embeddings.weight";
         let gather = |source: &Value| Operation::new("Gather", &[source, ids]).with("axis", 0);
-        self.table_rows(table, name, &[batch(), "sequence".into()], &gather)
+        self.table_rows(WORDS, name, &[batch(), "sequence".into()], &gather)
     }
 
     /// The rows of an embedding table that `choose` takes; of one in 8 bits only those become floats.

@@ -10,9 +10,10 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::forms::Product;
+use super::network::Network;
 use super::pooling::Means;
+use super::ports;
 use super::transformer::{Encoder, Operators, Start, batch};
-use super::weights::Network;
 use crate::error::{Error, Kind, Result};
 use crate::graph::{self, Operation, ValueType};
 
@@ -51,29 +52,45 @@ impl fmt::Display for Pooling {
 }
 
 /// What a graph gives.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outputs {
-    /// `embedding` `[batch, hidden]`.
-    #[default]
-    Embedding,
-    /// Also `layer_means` `[batch, (layers + 1) · hidden]`: the mean over real tokens of the embeddings,
-    /// layer 0, …; not normalised, and a mean whatever the pooling.
-    EmbeddingAndLayerMeans,
-    /// Also `hidden.0` (embeddings), `hidden.1` (layer 0), …: `[batch, sequence, hidden]`.
-    EmbeddingAndHiddenStates,
-    /// Only `hidden.N`, `[batch, sequence, hidden]`; nothing above it is in the graph.
+    /// [`ports::EMBEDDING`], and the means over real tokens of the hidden states below a number, from the start on,
+    /// if there are any, as [`ports::LAYER_MEANS`]: of the embeddings, layer 0, …; not normalised, and means
+    /// whatever the pooling.
+    Vectors {
+        /// The number: 0, or up to layers + 1.
+        means: usize,
+    },
+    /// Only this one of [`ports::hidden`]; nothing above it is in the graph.
     HiddenState(usize),
 }
 
-/// What to build; the default is the mean-pooled embedding, not normalised, from fused operators.
+impl Outputs {
+    /// The sentence embedding alone.
+    pub const EMBEDDING: Self = Self::Vectors { means: 0 };
+
+    /// What they are called, in their order.
+    #[must_use]
+    pub fn names(self) -> Vec<String> {
+        match self {
+            Self::Vectors { means: 0 } => vec![ports::EMBEDDING.to_owned()],
+            Self::Vectors { .. } => [ports::EMBEDDING, ports::LAYER_MEANS].map(str::to_owned).into(),
+            Self::HiddenState(level) => vec![ports::hidden(level)],
+        }
+    }
+}
+
+impl Default for Outputs {
+    fn default() -> Self {
+        Self::EMBEDDING
+    }
+}
+
+/// What to build; the default is the sentence embedding of token ids, from fused operators.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GraphOptions {
     /// The operators to use.
     pub operators: Operators,
-    /// How `embedding` is made.
-    pub pooling: Pooling,
-    /// Whether `embedding` has length 1.
-    pub normalize: bool,
     /// The outputs.
     pub outputs: Outputs,
     /// What the graph starts from.
@@ -93,37 +110,37 @@ pub struct GraphOptions {
 pub fn inference_graph(network: &Network<'_>, options: &GraphOptions) -> Result<Vec<u8>> {
     let config = network.config;
     config.check()?;
-    let mut encoder = Encoder::new(network.clone(), options.operators, options.start)?;
-    if let Outputs::HiddenState(level) = options.outputs {
-        let states = encoder.hidden_states(level, false)?;
-        let last = states.last().ok_or_else(no_states)?;
-        encoder.graph.output(last)?;
+    let mut encoder = Encoder::new(*network, options.operators, options.start)?;
+    let (level, means) = match options.outputs {
+        Outputs::Vectors { means } => (config.layers, means),
+        Outputs::HiddenState(level) => (level, 0),
+    };
+    if means > config.layers + 1 {
+        return Err(Error::new(Kind::Graph, "the graph has no such hidden states")
+            .found(format!("means of {means}"))
+            .expected(format!("at most {}", config.layers + 1)));
+    }
+    let states = encoder.hidden_states(level, means > 0)?;
+    let last = states.last().ok_or_else(no_states)?.clone();
+    if let Outputs::HiddenState(_) = options.outputs {
+        encoder.graph.output(&last)?;
         return Ok(graph::encode(&encoder.graph.finish()?));
     }
-    let states = encoder.hidden_states(config.layers, options.outputs != Outputs::Embedding)?;
-    let last = states.last().ok_or_else(no_states)?.clone();
     let (mask, hidden, fused) = (encoder.attention_mask.clone(), encoder.hidden(), encoder.fused());
     let mut graph = encoder.graph;
-    let means = Means::new(&mut graph, &mask, hidden, fused)?;
-    let embedding = means.embedding(&mut graph, &last, options.pooling, options.normalize)?;
+    let pool = Means::new(&mut graph, &mask, hidden, fused)?;
+    let embedding = pool.embedding(&mut graph, &last, network.pooling, network.normalize)?;
     graph.output(&embedding)?;
-    match options.outputs {
-        Outputs::Embedding | Outputs::HiddenState(_) => {}
-        Outputs::EmbeddingAndHiddenStates => {
-            for state in &states {
-                graph.output(state)?;
-            }
+    if means > 0 {
+        let above = config.layers + 1 - means;
+        let mut each = Vec::with_capacity(states.len());
+        for (index, state) in states[..states.len().saturating_sub(above)].iter().enumerate() {
+            each.push(pool.mean(&mut graph, state, &format!("pooling/mean.{index}"))?);
         }
-        Outputs::EmbeddingAndLayerMeans => {
-            let mut each = Vec::with_capacity(states.len());
-            for (index, state) in states.iter().enumerate() {
-                each.push(means.mean(&mut graph, state, &format!("pooling/mean.{index}"))?);
-            }
-            let joined = Operation::new("Concat", &each.iter().collect::<Vec<_>>()).with("axis", 1);
-            let width = states.len() * config.hidden_size;
-            let joined = graph.add(joined, "layer_means", ValueType::float([batch(), width.into()]))?;
-            graph.output(&joined)?;
-        }
+        let joined = Operation::new("Concat", &each.iter().collect::<Vec<_>>()).with("axis", 1);
+        let width = each.len() * config.hidden_size;
+        let joined = graph.add(joined, ports::LAYER_MEANS, ValueType::float([batch(), width.into()]))?;
+        graph.output(&joined)?;
     }
     Ok(graph::encode(&graph.finish()?))
 }
@@ -135,7 +152,7 @@ pub fn inference_graph(network: &Network<'_>, options: &GraphOptions) -> Result<
 /// As [`inference_graph`].
 pub fn product_inputs_graph(network: &Network<'_>) -> Result<(Vec<u8>, BTreeMap<Product, String>)> {
     network.config.check()?;
-    let mut encoder = Encoder::new(network.clone(), Operators::Fused, Start::Ids)?;
+    let mut encoder = Encoder::new(*network, Operators::Fused, Start::Ids)?;
     encoder.hidden_states(network.config.layers, false)?;
     let mut names = BTreeMap::new();
     for (product, rows) in &encoder.product_inputs {

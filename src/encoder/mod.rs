@@ -1,34 +1,42 @@
-//! Owns BERT: its configuration, its weights in our one layout, and the ONNX graphs made from both.
+//! Owns the one network that frosthead knows: its configuration, its weights in our one layout, the ONNX graphs
+//! made from both, and the families of published encoders that become it.
 //!
-//! Refuses other architectures, and to run anything: graphs are bytes for `runtime`. Token ids come from
-//! `tokens`.
+//! Refuses encoders that compute something else, and to run anything: graphs are bytes for `runtime`. Token
+//! ids come from `tokens`.
 
+mod architecture;
 mod checkpoint;
 mod config;
+mod family;
+mod fields;
 mod foreign;
 mod forms;
 mod header;
 mod inference;
+mod network;
 mod pooling;
+pub mod ports;
 mod seen;
 mod shards;
+mod tensors;
 mod training;
 mod transformer;
 mod weights;
 
-pub use checkpoint::convert_checkpoint;
+pub use architecture::Architecture;
 pub use config::{Activation, Config};
+pub use family::{Published, shifts_positions};
 pub use foreign::{ForeignEncoder, ForeignOutput, TokenStates};
 pub use forms::{Form, Forms, Part, Product};
 pub use inference::{GraphOptions, Outputs, Pooling, inference_graph, product_inputs_graph};
-pub use seen::{Seen, mean_of};
+pub use network::{ChangedTensors, Matrix, Network};
+pub use ports::{head_bias, head_weight, loss, mean_of, targets};
+pub use seen::Seen;
 pub use shards::{checkpoint_files, shard_names};
-pub use training::{
-    TrainingGraph, TrainingHead, TrainingOptions, TrainingParameter, head_bias, head_weight, loss, targets,
-    training_graph,
-};
+pub use tensors::layer_of;
+pub use training::{TrainingGraph, TrainingHead, TrainingOptions, TrainingParameter, training_graph};
 pub use transformer::{Operators, Start};
-pub use weights::{ChangedTensors, Network, Weights};
+pub use weights::{Stored, Weights};
 
 #[cfg(test)]
 mod tests;

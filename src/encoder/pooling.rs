@@ -4,6 +4,7 @@
 //! bit.
 
 use super::inference::Pooling;
+use super::ports;
 use super::transformer::batch;
 use crate::error::Result;
 use crate::graph::{Builder, DataType, Dim, Operation, Value, ValueType};
@@ -77,7 +78,7 @@ impl Means {
         pooling: Pooling,
         normalize: bool,
     ) -> Result<Value> {
-        let name = if normalize { "pooling/pooled" } else { "embedding" };
+        let name = if normalize { "pooling/pooled" } else { ports::EMBEDDING };
         let vector = ValueType::float([batch(), self.hidden.clone()]);
         let pooled = match pooling {
             Pooling::Mean => self.mean(graph, states, name)?,
@@ -89,7 +90,7 @@ impl Means {
         if normalize { self.normalize(graph, &pooled) } else { Ok(pooled) }
     }
 
-    /// `embedding`: `pooled` `[batch, hidden]` scaled to length 1.
+    /// [`ports::EMBEDDING`]: `pooled` `[batch, hidden]` scaled to length 1.
     pub(super) fn normalize(&self, graph: &mut Builder, pooled: &Value) -> Result<Value> {
         let vector = ValueType::float([batch(), self.hidden.clone()]);
         // As torch.nn.functional.normalize: x / max(|x|, 1e-12).
@@ -103,6 +104,6 @@ impl Means {
         let norm = graph.add(Operation::new("Sqrt", &[&sum]), "pooling/norm", scalar.clone())?;
         let smallest = graph.floats("pooling/smallest_norm", &[], &[1e-12])?;
         let norm = graph.add(Operation::new("Max", &[&norm, &smallest]), "pooling/divisor", scalar)?;
-        graph.add(Operation::new("Div", &[pooled, &norm]), "embedding", vector)
+        graph.add(Operation::new("Div", &[pooled, &norm]), ports::EMBEDDING, vector)
     }
 }

@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::network::Network;
 use super::pooling::Means;
+use super::ports::{self, mean_of};
 use super::training::TrainingOptions;
 use super::transformer::{Encoder, Start, batch};
 use crate::error::{Error, Kind, Result};
@@ -34,19 +36,13 @@ impl Seen {
     }
 }
 
-/// The input that holds the mean of a hidden state at or below the start, `[batch, hidden]`.
-#[must_use]
-pub fn mean_of(level: usize) -> String {
-    format!("means.{level}")
-}
-
 /// The vectors that heads see, while the graph is built.
 pub(super) struct Vectors<'o> {
     pub(super) graph: Builder,
     options: &'o TrainingOptions,
+    network: Network<'o>,
     means: Means,
     hidden: usize,
-    layers: usize,
     /// The number of the first state that the graph has, and the states from there on.
     first: usize,
     states: Vec<Value>,
@@ -65,7 +61,12 @@ impl<'o> Vectors<'o> {
     ///
     /// # Errors
     /// There is no head, or all of them see only what lies below the start.
-    pub(super) fn new(mut encoder: Encoder<'_>, layers: usize, options: &'o TrainingOptions) -> Result<Self> {
+    pub(super) fn new(
+        mut encoder: Encoder<'_>,
+        network: Network<'o>,
+        options: &'o TrainingOptions,
+    ) -> Result<Self> {
+        let layers = network.config.layers;
         let top = options.heads.iter().map(|head| head.seen.top(layers)).max();
         let top = top.ok_or_else(|| Error::new(Kind::Graph, "a training step needs a head"))?;
         let all = options.heads.iter().any(|head| head.seen != Seen::Embedding);
@@ -81,7 +82,7 @@ impl<'o> Vectors<'o> {
         let masks = masks.collect::<Result<_>>()?;
         let first = top + 1 - states.len();
         let (levels, made, given) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Ok(Self { graph, options, means, hidden, layers, first, states, levels, made, given, masks })
+        Ok(Self { graph, options, network, means, hidden, first, states, levels, made, given, masks })
     }
 
     /// The vector, `[batch, width]`, with numbers dropped where numbers of any layer are; and its width.
@@ -102,9 +103,9 @@ impl<'o> Vectors<'o> {
     }
 
     fn embedding(&mut self) -> Result<Value> {
-        let TrainingOptions { pooling, normalize, .. } = self.options;
-        let last = self.state(self.layers)?;
-        self.means.embedding(&mut self.graph, &last, *pooling, *normalize)
+        let Network { config, pooling, normalize, .. } = self.network;
+        let last = self.state(config.layers)?;
+        self.means.embedding(&mut self.graph, &last, pooling, normalize)
     }
 
     fn side_by_side(&mut self, levels: &Range<usize>) -> Result<Value> {
@@ -141,7 +142,7 @@ impl<'o> Vectors<'o> {
         let state = level.checked_sub(self.first).and_then(|place| self.states.get(place));
         state.cloned().ok_or_else(|| {
             Error::new(Kind::Graph, "the graph has no such hidden state; this is a bug")
-                .found(format!("hidden.{level}"))
+                .found(ports::hidden(level))
         })
     }
 

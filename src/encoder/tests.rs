@@ -25,13 +25,13 @@ fn tiny() -> Json {
     serde_json::from_slice(&std::fs::read(file("tests/data/bert_tiny.json")).unwrap()).unwrap()
 }
 
-fn tiny_config(activation: &str) -> Config {
+fn tiny_config(activation: &str) -> Published {
     let mut config = tiny()["config"].clone();
     config["hidden_act"] = activation.into();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.json");
     std::fs::write(&path, config.to_string()).unwrap();
-    Config::open(&path).unwrap()
+    Published::open(&path).unwrap()
 }
 
 fn ids(json: &Json) -> Vec<Vec<u32>> {
@@ -57,10 +57,11 @@ struct Model {
 const WEIGHT_FILE: &str = "model.safetensors";
 
 impl Model {
-    fn convert(source: &Path, config: Config) -> Self {
+    fn convert(source: &Path, published: Published) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(WEIGHT_FILE);
-        convert_checkpoint(source, &config, &path).unwrap();
+        published.convert(source, &path).unwrap();
+        let config = published.config;
         let weights = Weights::open(&path, &config).unwrap();
         Self { folder, config, weights }
     }
@@ -72,30 +73,36 @@ impl Model {
 
     /// all-MiniLM-L6-v2.
     fn real() -> Self {
-        let config = Config::open(&file(".downloads/all-MiniLM-L6-v2/config.json")).unwrap();
-        Self::convert(&file(".downloads/all-MiniLM-L6-v2/model.safetensors"), config)
+        let published = Published::open(&file(".downloads/all-MiniLM-L6-v2/config.json")).unwrap();
+        Self::convert(&file(".downloads/all-MiniLM-L6-v2/model.safetensors"), published)
     }
 
-    fn graph(&self, options: &GraphOptions) -> Vec<u8> {
-        inference_graph(&self.network(), options).unwrap()
+    fn graph(&self, wanted: &Wanted) -> Vec<u8> {
+        let Wanted { operators, pooling, normalize, outputs, start } = *wanted;
+        let network = Network { pooling, normalize, ..self.network() };
+        inference_graph(&network, &GraphOptions { operators, outputs, start }).unwrap()
     }
 
     fn network(&self) -> Network<'_> {
-        Network {
-            config: &self.config,
-            weights: &self.weights,
-            weight_file: WEIGHT_FILE,
-            changed: None,
-            forms: None,
-        }
+        Network::new(&self.config, &self.weights)
     }
 
-    fn session(&self, options: &GraphOptions, threads: usize) -> Session {
+    fn session(&self, options: &Wanted, threads: usize) -> Session {
         let library = Some(file(".downloads/onnxruntime/libonnxruntime.so.1.32.0"));
         let options_of = RuntimeOptions { library, threads: Some(threads), ..RuntimeOptions::default() };
         let runtime = Runtime::load(&options_of).unwrap();
         runtime.session_from_memory(&self.graph(options), self.folder.path()).unwrap()
     }
+}
+
+/// A graph and how its network is pooled.
+#[derive(Clone, Copy, Default)]
+struct Wanted {
+    operators: Operators,
+    pooling: Pooling,
+    normalize: bool,
+    outputs: Outputs,
+    start: Start,
 }
 
 /// Runs a batch of texts padded to `length`; what stands in the padding is `padding`.

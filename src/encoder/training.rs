@@ -6,10 +6,10 @@
 
 use std::collections::BTreeSet;
 
-use super::inference::Pooling;
+use super::network::Network;
+use super::ports::{head_bias, head_weight, loss, targets};
 use super::seen::{Seen, Vectors};
 use super::transformer::{Encoder, Operators, Start, batch};
-use super::weights::Network;
 use crate::error::{Error, Kind, Result};
 use crate::graph::{self, Builder, Dim, Gradient, Operation, Value, ValueType, differentiate};
 
@@ -35,10 +35,6 @@ pub struct TrainingOptions {
     pub start: Start,
     /// Encoder tensors that are trained, by canonical name; all above the start.
     pub tensors: BTreeSet<String>,
-    /// How the sentence embedding is made …
-    pub pooling: Pooling,
-    /// … and whether it has length 1: as in the graph that is deployed.
-    pub normalize: bool,
     /// The heads, trained or frozen.
     pub heads: Vec<TrainingHead>,
     /// Layers whose numbers are dropped at random; with any, those of the vectors that heads see are too.
@@ -78,31 +74,6 @@ pub struct TrainingGraph {
     pub masks: Vec<(String, Vec<Dim>)>,
 }
 
-/// The input that holds a head's weights, `[classes, width]`.
-#[must_use]
-pub fn head_weight(task: &str) -> String {
-    format!("heads.{task}.weight")
-}
-
-/// The input that holds a head's biases, `[classes]`.
-#[must_use]
-pub fn head_bias(task: &str) -> String {
-    format!("heads.{task}.bias")
-}
-
-/// The input that says which class each row has and what it counts: its share of the batch at the class, 0
-/// elsewhere.
-#[must_use]
-pub fn targets(task: &str) -> String {
-    format!("targets.{task}")
-}
-
-/// The output with a task's loss: the sum of the rows' cross entropies times what they count.
-#[must_use]
-pub fn loss(task: &str) -> String {
-    format!("loss.{task}")
-}
-
 /// Builds the graph of a training step from standard operators.
 ///
 /// # Errors
@@ -110,9 +81,9 @@ pub fn loss(task: &str) -> String {
 pub fn training_graph(network: &Network<'_>, options: &TrainingOptions) -> Result<TrainingGraph> {
     let config = network.config;
     config.check()?;
-    let mut encoder = Encoder::new(network.clone(), Operators::Standard, options.start)?;
+    let mut encoder = Encoder::new(*network, Operators::Standard, options.start)?;
     encoder.train(options.tensors.clone(), options.dropped.clone());
-    let mut vectors = Vectors::new(encoder, config.layers, options)?;
+    let mut vectors = Vectors::new(encoder, *network, options)?;
     let mut parameters: Vec<Value> = options.tensors.iter().map(|name| Value::named(name)).collect();
     let mut total: Option<Value> = None;
     for head in &options.heads {

@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::config::{Activation, Config};
 use super::forms::{Form, Part, Product};
-use super::weights::Network;
+use super::network::Network;
+use super::ports;
+use super::tensors::{ATTENTION_NORM, EMBEDDINGS_NORM, OUTPUT_NORM, POSITIONS, TOKEN_TYPES, WORDS, in_layer};
 use crate::error::{Error, Kind, Result};
 use crate::graph::{Builder, Data, DataType, Dim, Operation, Value, ValueType};
 
@@ -86,12 +88,12 @@ impl<'a> Encoder<'a> {
         let ids_type = || ValueType::int64([batch(), "sequence".into()]);
         let hidden_size = Dim::Size(config.hidden_size);
         let source = match start {
-            Start::Ids => graph.input("input_ids", ids_type())?,
+            Start::Ids => graph.input(ports::INPUT_IDS, ids_type())?,
             Start::States(_) => {
-                graph.input("states", ValueType::float([batch(), "sequence".into(), hidden_size]))?
+                graph.input(ports::STATES, ValueType::float([batch(), "sequence".into(), hidden_size]))?
             }
         };
-        let mask = graph.input("attention_mask", ids_type())?;
+        let mask = graph.input(ports::ATTENTION_MASK, ids_type())?;
         let ids = graph.add(Operation::new("Shape", &[&mask]), "shape/ids", ValueType::int64([2.into()]))?;
         let hidden = graph.integers("shape/hidden", &[1], &[config.hidden_size as i64])?;
         let states = Operation::new("Concat", &[&ids, &hidden]).with("axis", 0);
@@ -157,13 +159,13 @@ impl<'a> Encoder<'a> {
     /// sequence, hidden]`.
     pub(super) fn hidden_states(&mut self, level: usize, all: bool) -> Result<Vec<Value>> {
         let (first, states) = match self.start {
-            Start::Ids => (0, self.embeddings("hidden.0")?),
+            Start::Ids => (0, self.embeddings(&ports::hidden(0))?),
             Start::States(first) => (first, self.source.clone()),
         };
         if first > level || level > self.config().layers {
             return Err(Error::new(Kind::Graph, "the graph has no such hidden states")
-                .found(format!("hidden.{level}, starting from hidden.{first}"))
-                .expected(format!("hidden.{first} to hidden.{}", self.config().layers)));
+                .found(format!("{}, starting from {}", ports::hidden(level), ports::hidden(first)))
+                .expected(format!("{} to {}", ports::hidden(first), ports::hidden(self.config().layers))));
         }
         let width = self.config().hidden_size;
         let mut rows =
@@ -172,7 +174,7 @@ impl<'a> Encoder<'a> {
         for layer in first..level {
             rows = self.layer(&rows, layer)?;
             if all || layer + 1 == level {
-                let name = format!("hidden.{}", layer + 1);
+                let name = ports::hidden(layer + 1);
                 found.push(self.reshape(&rows, &self.shapes.states.clone(), &name, self.states_type())?);
             }
         }
@@ -181,14 +183,11 @@ impl<'a> Encoder<'a> {
 
     /// Token + position + token type 0, normalised: `[batch, sequence, hidden]`.
     fn embeddings(&mut self, name: &str) -> Result<Value> {
-        let (words, positions) =
-            ("embeddings.word_embeddings.weight", "embeddings.position_embeddings.weight");
-        let token_types = "embeddings.token_type_embeddings.weight";
-        if self.fused() && !self.is_table_coded(words) && !self.is_table_coded(positions) {
-            let (word, position) = (self.weight(words)?, self.weight(positions)?);
-            let token_type = self.weight(token_types)?;
-            let scale = self.weight("embeddings.LayerNorm.weight")?;
-            let shift = self.weight("embeddings.LayerNorm.bias")?;
+        if self.fused() && !self.is_table_coded(WORDS) && !self.is_table_coded(POSITIONS) {
+            let (word, position) = (self.weight(WORDS)?, self.weight(POSITIONS)?);
+            let token_type = self.weight(TOKEN_TYPES)?;
+            let scale = self.weight(&format!("{EMBEDDINGS_NORM}.weight"))?;
+            let shift = self.weight(&format!("{EMBEDDINGS_NORM}.bias"))?;
             let ids_type = ValueType::new(DataType::Int32, [batch(), "sequence".into()]);
             let cast = Operation::new("Cast", &[&self.source]).with("to", DataType::Int32 as i64);
             let ids = self.graph.add(cast, "embeddings/ids", ids_type.clone())?;
@@ -213,20 +212,19 @@ impl<'a> Encoder<'a> {
         let to = Operation::new("Gather", &[&self.shapes.ids, &one]).with("axis", 0);
         let to = self.graph.add(to, "embeddings/to", ValueType::int64([1.into()]))?;
         let slice = |table: &Value| Operation::new("Slice", &[table, &from, &to, &from]);
-        let position = self.table_rows(positions, "embeddings/position", &["sequence".into()], &slice)?;
-        let token_type = self.weight(token_types)?;
+        let position = self.table_rows(POSITIONS, "embeddings/position", &["sequence".into()], &slice)?;
+        let token_type = self.weight(TOKEN_TYPES)?;
         let token_type = Operation::new("Gather", &[&token_type, &zero]).with("axis", 0);
         let token_type = self.graph.add(token_type, "embeddings/token_type", ValueType::float([hidden]))?;
         let sum = Operation::new("Add", &[&word, &position]);
         let sum = self.graph.add(sum, "embeddings/word_and_position", states.clone())?;
         let sum =
             self.graph.add(Operation::new("Add", &[&sum, &token_type]), "embeddings/sum", states.clone())?;
-        self.normalization(&sum, "embeddings.LayerNorm", name, states)
+        self.normalization(&sum, EMBEDDINGS_NORM, name, states)
     }
 
     /// One transformer layer over `[tokens, hidden]`.
     fn layer(&mut self, rows: &Value, layer: usize) -> Result<Value> {
-        let tensors = format!("encoder.layer.{layer}");
         let name = format!("layer.{layer}");
         let context = self.attention(rows, layer, &name)?;
         let attended =
@@ -235,24 +233,19 @@ impl<'a> Encoder<'a> {
         let attended = self.add_and_normalize(
             &attended,
             rows,
-            &format!("{tensors}.attention.output.LayerNorm"),
+            &in_layer(layer, ATTENTION_NORM),
             &format!("{name}/attended"),
         )?;
         let inner = self.dense(&attended, layer, Part::Intermediate, &format!("{name}/intermediate"))?;
         let inner = self.activation(&inner, &format!("{name}/activated"))?;
         let output = self.dense(&inner, layer, Part::Output, &format!("{name}/feed_forward"))?;
         let output = self.drop_numbers(&output, layer, "output")?;
-        self.add_and_normalize(
-            &output,
-            &attended,
-            &format!("{tensors}.output.LayerNorm"),
-            &format!("{name}/output"),
-        )
+        self.add_and_normalize(&output, &attended, &in_layer(layer, OUTPUT_NORM), &format!("{name}/output"))
     }
 
     /// A product with one matrix.
     fn dense(&mut self, rows: &Value, layer: usize, part: Part, name: &str) -> Result<Value> {
-        let tensor = format!("encoder.layer.{layer}.{}", part.tensors()[0]);
+        let tensor = in_layer(layer, part.tensors()[0]);
         self.product(rows, Product { layer, part }, &tensor, name)
     }
 

@@ -1,70 +1,25 @@
-//! Owns our one weight layout: which tensors a BERT encoder has, their shapes, and where a
-//! `model.safetensors` holds them.
+//! Owns our one weight layout: where a `model.safetensors`, or the data of a bundle, holds an encoder's
+//! tensors.
 //!
-//! Refuses any other layout (`convert_checkpoint` makes this one) and never holds the numbers themselves.
+//! Refuses any other layout (`checkpoint` makes this one) and never holds the numbers themselves.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, TensorInfo};
 
 use super::checkpoint::header_bytes;
 use super::config::Config;
-use super::forms::Forms;
 use super::header::Header;
+use super::tensors::{Expected, expected};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::graph::proto::TensorProto;
-use crate::graph::{Data, DataType, Dim, External, ModelProto, ValueType};
+use crate::graph::{DataType, Dim, External, ModelProto, ValueType};
 
 /// Bytes hashed at a time.
 const PIECE: usize = 1 << 18;
-
-/// A tensor that the encoder has: canonical name and shape, in PyTorch's layout (`[out, in]` for products).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Expected {
-    pub(super) name: String,
-    pub(super) shape: Vec<usize>,
-}
-
-impl Expected {
-    /// Bytes as 32-bit floats.
-    pub(super) fn byte_length(&self) -> u64 {
-        4 * self.shape.iter().map(|&size| size as u64).product::<u64>()
-    }
-}
-
-/// Every tensor of the encoder, in the order of the canonical file: embeddings, then layer by layer.
-pub(super) fn expected(config: &Config) -> Vec<Expected> {
-    let (hidden, inner) = (config.hidden_size, config.intermediate_size);
-    let mut tensors = Vec::new();
-    let mut add = |name: String, shape: &[usize]| tensors.push(Expected { name, shape: shape.to_vec() });
-    add("embeddings.word_embeddings.weight".to_owned(), &[config.vocabulary_size, hidden]);
-    add("embeddings.position_embeddings.weight".to_owned(), &[config.positions, hidden]);
-    add("embeddings.token_type_embeddings.weight".to_owned(), &[config.token_types, hidden]);
-    add("embeddings.LayerNorm.weight".to_owned(), &[hidden]);
-    add("embeddings.LayerNorm.bias".to_owned(), &[hidden]);
-    for layer in 0..config.layers {
-        let products = [
-            ("attention.self.query", hidden, hidden),
-            ("attention.self.key", hidden, hidden),
-            ("attention.self.value", hidden, hidden),
-            ("attention.output.dense", hidden, hidden),
-            ("intermediate.dense", inner, hidden),
-            ("output.dense", hidden, inner),
-        ];
-        for (name, outputs, inputs) in products {
-            add(format!("encoder.layer.{layer}.{name}.weight"), &[outputs, inputs]);
-            add(format!("encoder.layer.{layer}.{name}.bias"), &[outputs]);
-        }
-        for name in ["attention.output.LayerNorm", "output.LayerNorm"] {
-            add(format!("encoder.layer.{layer}.{name}.weight"), &[hidden]);
-            add(format!("encoder.layer.{layer}.{name}.bias"), &[hidden]);
-        }
-    }
-    tensors
-}
 
 /// Checks one tensor of a file; `name` is what the file calls it.
 pub(super) fn check(
@@ -99,80 +54,93 @@ pub(super) fn check(
     Ok(())
 }
 
-/// A validated canonical weight file: where each tensor is.
+/// The tensors of an encoder in a file that was checked: where each of them is.
 #[derive(Clone, Debug)]
-pub struct Weights(BTreeMap<String, Place>);
+pub struct Weights {
+    path: PathBuf,
+    tensors: BTreeMap<String, Stored>,
+}
 
+/// A tensor of 32-bit floats in a file.
 #[derive(Clone, Debug)]
-struct Place {
-    shape: Vec<usize>,
-    offset: u64,
-    length: u64,
+pub struct Stored {
+    /// Its sizes.
+    pub shape: Vec<usize>,
+    /// Its bytes in the file, which graphs look up beside themselves.
+    pub place: External,
+}
+
+impl Stored {
+    /// As the value of a graph.
+    #[must_use]
+    pub fn value_type(&self) -> ValueType {
+        ValueType::float(self.shape.iter().map(|&size| Dim::Size(size)).collect::<Vec<_>>())
+    }
 }
 
 impl Weights {
-    /// Opens the `model.safetensors` that [`super::convert_checkpoint`] wrote: exactly the tensors of
-    /// `config`, 32-bit floats, wholly there. The numbers are not read.
+    /// Opens the `model.safetensors` that [`Published::convert`](super::Published::convert) wrote: exactly the
+    /// tensors of `config`, 32-bit floats, wholly there. The numbers are not read.
     ///
     /// # Errors
     /// The configuration is impossible, or the file cannot be read, is truncated, or lacks a tensor, has one of a wrong shape or type, or one too many.
     pub fn open(path: &Path, config: &Config) -> Result<Self> {
         config.check()?;
         let header = Header::open(path)?;
-        let mut places = BTreeMap::new();
+        let mut tensors = BTreeMap::new();
         for wanted in expected(config) {
             let found = header.tensors.get(&wanted.name);
             check(&wanted.name, found, &wanted, &[Dtype::F32], path)?;
             if let Some(info) = found {
-                let length = wanted.byte_length();
-                places
-                    .insert(wanted.name, Place { shape: wanted.shape, offset: header.offset(info), length });
+                let stored = stored(&wanted, path, header.offset(info));
+                tensors.insert(wanted.name, stored);
             }
         }
-        if let Some(extra) = header.tensors.keys().find(|&name| !places.contains_key(name)) {
+        if let Some(extra) = header.tensors.keys().find(|&name| !tensors.contains_key(name)) {
             return Err(Error::new(Kind::Model, format!("the tensor {extra:?} does not belong here"))
                 .at(path)
                 .expected("only the encoder's own tensors")
                 .help("import the model again"));
         }
-        Ok(Self(places))
+        Ok(Self { path: path.to_path_buf(), tensors })
     }
 
-    /// The same of a graph whose initializers have the tensors' own names and lie in one other file,
+    /// The same of a graph whose initializers have the tensors' own names and lie in the file `path`,
     /// uncompressed 32-bit floats; none when any is missing or different.
     #[must_use]
-    pub fn of_graph(model: &ModelProto, config: &Config) -> Option<Self> {
+    pub fn of_graph(model: &ModelProto, config: &Config, path: &Path) -> Option<Self> {
         let initializers = model.graph.iter().flat_map(|graph| &graph.initializer);
-        let found: BTreeMap<&str, &TensorProto> = initializers.map(|own| (own.name(), own)).collect();
+        let found: BTreeMap<&str, &TensorProto> =
+            initializers.map(|tensor| (tensor.name(), tensor)).collect();
         let place = |wanted: Expected| {
             let tensor = found.get(wanted.name.as_str())?;
-            let said = |key: &str| -> Option<u64> {
-                tensor.external_data.iter().find(|own| own.key() == key)?.value().parse().ok()
-            };
-            let (offset, length) = (said("offset")?, said("length")?);
-            let shape: Option<Vec<usize>> =
-                tensor.dims.iter().map(|&size| usize::try_from(size).ok()).collect();
-            let fits = shape? == wanted.shape
-                && length == wanted.byte_length()
+            let place = External::of(tensor)?;
+            let shape = tensor.dims.iter().map(|&size| usize::try_from(size).ok());
+            let fits = shape.eq(wanted.shape.iter().map(|&size| Some(size)))
+                && place.length == wanted.byte_length()
                 && tensor.data_type == Some(DataType::Float as i32);
-            fits.then_some((wanted.name, Place { shape: wanted.shape, offset, length }))
+            fits.then(|| {
+                let stored = stored(&wanted, path, place.offset);
+                (wanted.name, stored)
+            })
         };
-        expected(config).into_iter().map(place).collect::<Option<_>>().map(Self)
+        let tensors = expected(config).into_iter().map(place).collect::<Option<_>>()?;
+        Some(Self { path: path.to_path_buf(), tensors })
     }
 
-    /// The hash that the canonical weight file of these tensors has; they lie in the file `path`.
+    /// The hash that the canonical weight file of these tensors has.
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn canonical_fingerprint(&self, path: &Path, config: &Config) -> Result<Fingerprint> {
+    pub fn canonical_fingerprint(&self, config: &Config) -> Result<Fingerprint> {
         let tensors = expected(config);
-        let failed = |source| Error::io("read", path, source);
-        let file = std::fs::File::open(path).map_err(failed)?;
+        let failed = |source| Error::io("read", &self.path, source);
+        let file = std::fs::File::open(&self.path).map_err(failed)?;
         let mut hasher = blake3::Hasher::new();
         hasher.update(&header_bytes(&tensors));
         let mut piece = vec![0; PIECE];
         for tensor in tensors {
-            let place = self.place(&tensor.name)?;
+            let place = &self.stored(&tensor.name)?.place;
             let (mut start, end) = (place.offset, place.offset + place.length);
             while start < end {
                 let length = usize::try_from(end - start).unwrap_or(PIECE).min(PIECE);
@@ -184,84 +152,58 @@ impl Weights {
         Ok(Fingerprint(*hasher.finalize().as_bytes()))
     }
 
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Names, in alphabetical order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+        self.tensors.keys().map(String::as_str)
     }
 
     /// Shape of a tensor.
     #[must_use]
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
-        self.0.get(name).map(|place| place.shape.as_slice())
+        self.tensors.get(name).map(|stored| stored.shape.as_slice())
     }
 
-    /// Reads one tensor from the weight file at `path`.
+    /// Numbers in some tensors.
+    #[must_use]
+    pub fn parameters(&self, names: impl IntoIterator<Item = impl AsRef<str>>) -> u64 {
+        let size = |name: &str| self.shape(name).map_or(0, |shape| shape.iter().product::<usize>());
+        names.into_iter().map(|name| size(name.as_ref())).sum::<usize>() as u64
+    }
+
+    /// Reads one tensor, row-major.
     ///
     /// # Errors
     /// There is no such tensor, or the file cannot be read.
-    pub fn read(&self, path: &Path, name: &str) -> Result<Vec<f32>> {
-        let place = self.place(name)?;
-        let failed = |source| Error::io("read", path, source);
-        let file = std::fs::File::open(path).map_err(failed)?;
+    pub fn read(&self, name: &str) -> Result<Vec<f32>> {
+        let place = &self.stored(name)?.place;
+        let failed = |source| Error::io("read", &self.path, source);
+        let file = std::fs::File::open(&self.path).map_err(failed)?;
         let mut bytes = vec![0; usize::try_from(place.length).unwrap_or(usize::MAX)];
         file.read_exact_at(&mut bytes, place.offset).map_err(failed)?;
         Ok(bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
     }
 
-    /// The shape of a tensor, its first byte in the weight file, and how many there are.
+    /// Where a tensor is.
     ///
     /// # Errors
     /// There is no such tensor.
-    pub fn range(&self, name: &str) -> Result<(&[usize], u64, u64)> {
-        let place = self.place(name)?;
-        Ok((&place.shape, place.offset, place.length))
-    }
-
-    /// The type of a tensor and its place in the file `location`.
-    fn external(&self, name: &str, location: &str) -> Result<(ValueType, External)> {
-        let place = self.place(name)?;
-        let shape: Vec<Dim> = place.shape.iter().map(|&size| Dim::Size(size)).collect();
-        let external = External { location: location.to_owned(), offset: place.offset, length: place.length };
-        Ok((ValueType::float(shape), external))
-    }
-
-    fn place(&self, name: &str) -> Result<&Place> {
-        self.0.get(name).ok_or_else(|| {
+    pub fn stored(&self, name: &str) -> Result<&Stored> {
+        self.tensors.get(name).ok_or_else(|| {
             Error::new(Kind::Model, format!("the tensor {name:?} is missing"))
                 .help("check that the configuration and the weights belong to the same model")
         })
     }
 }
 
-/// Tensors that training changed, by canonical name: their numbers, row-major.
-pub type ChangedTensors = BTreeMap<String, Vec<f32>>;
-
-/// A network: its dimensions, its weight file, and what was changed since.
-#[derive(Clone, Debug)]
-pub struct Network<'a> {
-    /// The dimensions.
-    pub config: &'a Config,
-    /// The tensors of the weight file.
-    pub weights: &'a Weights,
-    /// The weight file's name, relative to where the graph's external data is looked up.
-    pub weight_file: &'a str,
-    /// Tensors that are not those of the file any more.
-    pub changed: Option<&'a ChangedTensors>,
-    /// What is not plain 32-bit floats, and tensors that lie elsewhere.
-    pub forms: Option<&'a Forms>,
-}
-
-impl Network<'_> {
-    /// A tensor's type and where its numbers are.
-    pub(super) fn tensor(&self, name: &str) -> Result<(ValueType, Data)> {
-        if let Some(tensor) = self.forms.and_then(|forms| forms.tensors.get(name)) {
-            return Ok(tensor.clone());
-        }
-        let (value_type, place) = self.weights.external(name, self.weight_file)?;
-        let data = match self.changed.and_then(|changed| changed.get(name)) {
-            Some(numbers) => Data::Inline(numbers.iter().flat_map(|number| number.to_le_bytes()).collect()),
-            None => Data::External(place),
-        };
-        Ok((value_type, data))
-    }
+/// A tensor that begins at `offset` in a file.
+fn stored(wanted: &Expected, path: &Path, offset: u64) -> Stored {
+    let location = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let place = External { location, offset, length: wanted.byte_length() };
+    Stored { shape: wanted.shape.clone(), place }
 }

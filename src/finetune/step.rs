@@ -73,17 +73,10 @@ impl Step {
         let names: Vec<[String; 2]> =
             self.heads.iter().map(|(task, _)| [targets(task), loss(task)]).collect();
         let given: Vec<String> = self.graph.given.iter().map(|&level| mean_of(level)).collect();
-        let shape = [batch.rows, batch.length];
+        let shape = [batch.rows, batch.length, self.hidden];
         let means_shape = [batch.rows, self.hidden];
-        let states_shape = [batch.rows, batch.length, self.hidden];
         let target_shapes: Vec<[usize; 2]> = self.heads.iter().map(|head| [batch.rows, head.1]).collect();
-        let mut inputs = vec![match &batch.tokens {
-            CutTokens::Ids(ids) => Input { name: "input_ids", shape: &shape, values: Values::I64(ids) },
-            CutTokens::States(states) => {
-                Input { name: "states", shape: &states_shape, values: Values::F32(states) }
-            }
-        }];
-        inputs.push(Input { name: "attention_mask", shape: &shape, values: Values::I64(&batch.mask) });
+        let mut inputs = Vec::from(batch.tokens.inputs(&batch.mask, &shape));
         for (name, values) in given.iter().zip(&batch.means) {
             inputs.push(Input { name, shape: &means_shape, values: Values::F32(values) });
         }

@@ -10,11 +10,11 @@ use serde_json::Value as Json;
 use super::*;
 use crate::embed::CutTokens;
 use crate::encoder::{
-    Config, GraphOptions, Network, Outputs, Pooling, Seen, Start, TrainingHead, TrainingOptions, Weights,
-    convert_checkpoint, head_bias, head_weight, inference_graph, training_graph,
+    Config, GraphOptions, Network, Outputs, Published, Seen, Start, TrainingHead, TrainingOptions, Weights,
+    head_bias, head_weight, inference_graph, ports, training_graph,
 };
 use crate::graph::Dim;
-use crate::runtime::{Input, Runtime, RuntimeOptions, Values};
+use crate::runtime::{Runtime, RuntimeOptions};
 use crate::tokens::Tokenizer;
 
 const TASKS: [(&str, usize); 2] = [("type", 4), ("sentiment", 3)];
@@ -46,10 +46,11 @@ impl Golden {
         let tensors = SafeTensors::deserialize(&bytes).unwrap();
         let tensors = tensors.iter().map(|(name, own)| (name.to_owned(), floats(own.data()))).collect();
         let json = std::fs::read(file("tests/data/golden/golden.json")).unwrap();
-        let config = Config::open(&file(".downloads/all-MiniLM-L6-v2/config.json")).unwrap();
+        let published = Published::open(&file(".downloads/all-MiniLM-L6-v2/config.json")).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(WEIGHT_FILE);
-        convert_checkpoint(&file(".downloads/all-MiniLM-L6-v2/model.safetensors"), &config, &path).unwrap();
+        published.convert(&file(".downloads/all-MiniLM-L6-v2/model.safetensors"), &path).unwrap();
+        let config = published.config;
         let weights = Weights::open(&path, &config).unwrap();
         Self { tensors, json: serde_json::from_slice(&json).unwrap(), folder, config, weights }
     }
@@ -85,13 +86,7 @@ impl Golden {
     }
 
     fn network(&self) -> Network<'_> {
-        Network {
-            config: &self.config,
-            weights: &self.weights,
-            weight_file: WEIGHT_FILE,
-            changed: None,
-            forms: None,
-        }
+        Network::new(&self.config, &self.weights)
     }
 
     fn step(&self, tensors: BTreeSet<String>, start: Start) -> (Step, Vec<Parameter>) {
@@ -111,8 +106,6 @@ impl Golden {
         let options = TrainingOptions {
             start,
             tensors,
-            pooling: Pooling::Mean,
-            normalize: false,
             heads: TASKS.iter().zip(seen).map(head).collect(),
             dropped: BTreeSet::new(),
         };
@@ -124,9 +117,8 @@ impl Golden {
                 Some(self.tensors[&format!("head.{task}.{kind}")].clone())
             })
         };
-        let path = self.folder.path().join(WEIGHT_FILE);
         let parameters = graph.parameters.iter().map(|own| {
-            let values = initial(&own.name).unwrap_or_else(|| self.weights.read(&path, &own.name).unwrap());
+            let values = initial(&own.name).unwrap_or_else(|| self.weights.read(&own.name).unwrap());
             let states = own.shape.iter().product::<usize>() / values.len();
             let values = values.chunks(384.min(values.len())).flat_map(|row| row.repeat(states)).collect();
             Parameter::new(own.name.clone(), own.shape.clone(), values, 1.0)
@@ -245,17 +237,6 @@ fn check_slopes(step: &mut Step, parameters: &mut [Parameter], batch: &StepBatch
 
 /// What the frozen network gives for the batch: every hidden state, and its mean over real tokens in f64.
 fn states_and_means(golden: &Golden, batch: &StepBatch) -> Vec<(Vec<f32>, Vec<f32>)> {
-    let options = GraphOptions { outputs: Outputs::EmbeddingAndHiddenStates, ..GraphOptions::default() };
-    let graph = inference_graph(&golden.network(), &options).unwrap();
-    let mut session = runtime().session_from_memory(&graph, golden.folder.path()).unwrap();
-    let CutTokens::Ids(ids) = &batch.tokens else { panic!("the batch has no ids") };
-    let shape = [batch.rows, batch.length];
-    let inputs = [
-        Input { name: "input_ids", shape: &shape, values: Values::I64(ids) },
-        Input { name: "attention_mask", shape: &shape, values: Values::I64(&batch.mask) },
-    ];
-    let names: Vec<String> = (0..=golden.config.layers).map(|level| format!("hidden.{level}")).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let hidden = golden.config.hidden_size;
     let mean = |states: &[f32]| {
         let rows = states.chunks_exact(batch.length * hidden).zip(batch.mask.chunks_exact(batch.length));
@@ -268,8 +249,16 @@ fn states_and_means(golden: &Golden, batch: &StepBatch) -> Vec<(Vec<f32>, Vec<f3
         })
         .collect()
     };
-    let found = session.run(&inputs, &names).unwrap();
-    found.into_iter().map(|state| (state.data.clone(), mean(&state.data))).collect()
+    let shape = [batch.rows, batch.length, hidden];
+    let state = |level| {
+        let options = GraphOptions { outputs: Outputs::HiddenState(level), ..GraphOptions::default() };
+        let graph = inference_graph(&golden.network(), &options).unwrap();
+        let mut session = runtime().session_from_memory(&graph, golden.folder.path()).unwrap();
+        let inputs = batch.tokens.inputs(&batch.mask, &shape);
+        let found = session.run(&inputs, &[&ports::hidden(level)]).unwrap().remove(0);
+        (found.data.clone(), mean(&found.data))
+    };
+    (0..=golden.config.layers).map(state).collect()
 }
 
 #[test]
@@ -329,8 +318,6 @@ fn a_layer_that_no_head_sees_is_no_parameter() {
     let options = TrainingOptions {
         start: Start::States(4),
         tensors: golden.top(),
-        pooling: Pooling::Mean,
-        normalize: false,
         heads: vec![TrainingHead {
             task: "type".into(),
             classes: 4,
@@ -359,8 +346,6 @@ fn every_vector_that_heads_see_is_dropped_with_a_mask_of_its_own() {
         let options = TrainingOptions {
             start: Start::States(5),
             tensors: golden.top().into_iter().filter(|own| own.contains("layer.5")).collect(),
-            pooling: Pooling::Mean,
-            normalize: true,
             heads: seen.into_iter().enumerate().map(head).collect(),
             dropped: BTreeSet::from([5]),
         };

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
+use super::external::External;
 use super::messages::{node, tensor, value_info};
 use super::proto::{DataType, GraphProto, ModelProto, OperatorSetIdProto};
 use crate::error::{Error, Kind, Result};
@@ -185,17 +186,6 @@ pub struct Node {
     pub operation: Operation,
     /// The values it produces.
     pub outputs: Vec<Value>,
-}
-
-/// A range of another file, relative to the folder of the graph.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct External {
-    /// The file's name.
-    pub location: String,
-    /// The first byte.
-    pub offset: u64,
-    /// The number of bytes.
-    pub length: u64,
 }
 
 /// Where an initializer's numbers are.

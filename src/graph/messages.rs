@@ -2,10 +2,10 @@
 //!
 //! Refuses to check anything: the builder has done so.
 
-use super::builder::{Attribute, Data, Dim, External, Node, Operation, Value, ValueType};
+use super::builder::{Attribute, Data, Dim, Node, Operation, Value, ValueType};
 use super::proto::{
-    AttributeProto, AttributeType, DataLocation, Dimension, NodeProto, StringStringEntryProto, TensorProto,
-    TensorShapeProto, TypeProto, ValueInfoProto, dimension, type_proto,
+    AttributeProto, AttributeType, Dimension, NodeProto, TensorProto, TensorShapeProto, TypeProto,
+    ValueInfoProto, dimension, type_proto,
 };
 
 /// An initializer.
@@ -22,17 +22,7 @@ pub(super) fn tensor(value: &Value, value_type: &ValueType, data: &Data) -> Tens
     };
     match data {
         Data::Inline(bytes) => tensor.raw_data = Some(bytes.clone()),
-        Data::External(External { location, offset, length }) => {
-            tensor.data_location = Some(DataLocation::External as i32);
-            let entries = [
-                ("location", location.clone()),
-                ("offset", offset.to_string()),
-                ("length", length.to_string()),
-            ];
-            tensor.external_data = entries
-                .map(|(key, value)| StringStringEntryProto { key: Some(key.to_owned()), value: Some(value) })
-                .into();
-        }
+        Data::External(place) => place.put(&mut tensor),
     }
     tensor
 }

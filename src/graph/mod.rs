@@ -4,6 +4,7 @@
 //! Refuses to run a graph (that is `runtime`) and to know any model (that is `encoder`).
 
 mod builder;
+mod external;
 mod gradient;
 mod messages;
 mod names;
@@ -14,12 +15,13 @@ use std::path::Path;
 
 use prost::Message;
 
-pub use builder::{Attribute, Builder, Data, Dim, External, MICROSOFT, Node, Operation, Value, ValueType};
+pub use builder::{Attribute, Builder, Data, Dim, MICROSOFT, Node, Operation, Value, ValueType};
 use builder::{IR_VERSION, PRODUCER};
+pub use external::{External, is_external};
 pub use gradient::{Gradient, differentiate};
-pub use names::clear_names;
+pub use names::{append, clear_names, made};
 pub use proto::{DataType, ModelProto};
-pub use weights::{WeightBytes, bytes_of, is_external};
+pub use weights::{WeightBytes, bytes_of};
 
 use crate::error::{Error, Kind, Result};
 
@@ -57,6 +59,12 @@ pub fn decode(bytes: &[u8]) -> Result<ModelProto> {
 #[must_use]
 pub fn encode(model: &ModelProto) -> Vec<u8> {
     model.encode_to_vec()
+}
+
+/// Whether a model has such an output.
+#[must_use]
+pub fn gives(model: &ModelProto, output: &str) -> bool {
+    model.graph.iter().flat_map(|graph| &graph.output).any(|value| value.name() == output)
 }
 
 /// Whether a model that starts with these bytes was written by this library: as it should run, with nothing

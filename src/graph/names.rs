@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::proto::GraphProto;
+use super::proto::{GraphProto, TensorProto};
 
 /// Gives another name to every value and node of a graph, and of the graphs inside it, whose name is `wanted`
 /// for something else. Returns the new names by the old.
@@ -28,6 +28,23 @@ pub fn clear_names(graph: &mut GraphProto, wanted: &dyn Fn(&str) -> bool) -> BTr
         });
     }
     renamed
+}
+
+/// The names of what a graph makes: its nodes' values and its initializers.
+pub fn made(graph: &GraphProto) -> impl Iterator<Item = &str> {
+    let values = graph.node.iter().flat_map(|node| &node.output).map(String::as_str);
+    values.chain(graph.initializer.iter().map(TensorProto::name))
+}
+
+/// Puts a graph behind another, whose values its inputs are, and adds its outputs to the other's. What is
+/// called there as something that it makes gets another name.
+pub fn append(graph: &mut GraphProto, tail: GraphProto) {
+    let wanted: BTreeSet<&str> = made(&tail).collect();
+    clear_names(graph, &|name| wanted.contains(name));
+    graph.node.extend(tail.node);
+    graph.initializer.extend(tail.initializer);
+    graph.value_info.extend(tail.value_info);
+    graph.output.extend(tail.output);
 }
 
 /// Shows every name of a value or node; an empty one stands for an input or output that is left out.
@@ -91,5 +108,24 @@ mod tests {
         assert_eq!(graph.output[0].name(), "foreign/sum");
         let inside = graph.node[2].attribute[0].g.as_ref().unwrap();
         assert_eq!(inside.node[0].input, ["foreign/2/mask", ""]);
+    }
+
+    #[test]
+    fn a_tail_gets_the_names_that_it_makes_and_reads_those_that_are_there() {
+        let float = || ValueType::float([2.into()]);
+        let graph = |input: &str, output: &str| {
+            let mut builder = Builder::new("part");
+            let x = builder.input(input, float()).unwrap();
+            let half = builder.floats("half", &[2], &[0.5; 2]).unwrap();
+            let output = builder.add(Operation::new("Mul", &[&x, &half]), output, float()).unwrap();
+            builder.output(&output).unwrap();
+            builder.finish().unwrap().graph.unwrap()
+        };
+        let (mut whole, tail) = (graph("x", "y"), graph("y", "z"));
+        append(&mut whole, tail);
+        let inputs: Vec<_> = whole.node.iter().map(|node| node.input.join(" ")).collect();
+        assert_eq!(inputs, ["x foreign/half", "y half"]);
+        assert_eq!(made(&whole).collect::<Vec<_>>(), ["y", "z", "foreign/half", "half"]);
+        assert_eq!(whole.output.iter().map(|output| output.name()).collect::<Vec<_>>(), ["y", "z"]);
     }
 }

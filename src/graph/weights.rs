@@ -2,7 +2,8 @@
 //!
 //! Refuses to read them: it goes by what the graph declares.
 
-use super::proto::{DataLocation, DataType, ModelProto, NodeProto, TensorProto};
+use super::external::is_external;
+use super::proto::{DataType, ModelProto, NodeProto, TensorProto};
 
 /// Operators that look rows of a table up instead of multiplying with it.
 const LOOKING_UP: [&str; 2] = ["Gather", "EmbedLayerNormalization"];
@@ -31,12 +32,6 @@ impl WeightBytes {
         let sum = |tensors: Vec<&TensorProto>| tensors.into_iter().filter_map(bytes_of).sum();
         Self { multiplied: sum(matrices), looked_up: sum(table) }
     }
-}
-
-/// Whether a tensor's numbers lie in another file.
-#[must_use]
-pub fn is_external(tensor: &TensorProto) -> bool {
-    tensor.data_location == Some(DataLocation::External as i32) || !tensor.external_data.is_empty()
 }
 
 /// Bytes of a tensor by its shape and element type; none for what nobody would keep outside a graph.

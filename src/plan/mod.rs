@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::encoder::{Start, Weights};
+use crate::encoder::{Start, Weights, layer_of};
 use crate::error::{Error, Kind, Result};
 
 /// Which parts of a network are trained; everything else is frozen.
@@ -188,12 +188,6 @@ impl FreezePlan {
     }
 }
 
-/// The layer a canonical tensor name belongs to; none for the embeddings.
-#[must_use]
-pub fn layer_of(tensor: &str) -> Option<usize> {
-    tensor.strip_prefix("encoder.layer.")?.split('.').next()?.parse().ok()
-}
-
 /// What is frozen, for people.
 impl fmt::Display for FreezePlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -315,11 +309,5 @@ mod tests {
         assert!(inner.contains(".onnx") && inner.contains("after the pooling"), "{inner}");
         let outer = ["backbone", "head:type"].map(str::to_owned);
         assert_eq!(FreezePlan::parse(&outer, &tasks(), None).unwrap().frozen_heads(), ["type"]);
-    }
-
-    #[test]
-    fn layers_are_read_from_tensor_names() {
-        assert_eq!(layer_of("encoder.layer.11.output.dense.bias"), Some(11));
-        assert_eq!(layer_of("embeddings.LayerNorm.bias"), None);
     }
 }

@@ -12,8 +12,7 @@ use super::gate::Judged;
 use super::rows::Features;
 use crate::classifier::calibrate;
 use crate::data::Part;
-use crate::embed::{EmbedOptions, Extractor, RowLayout, RowParts, StoredLayers, covering};
-use crate::encoder::Outputs;
+use crate::embed::{EmbedOptions, Extractor, RowLayout, RowParts, covering};
 use crate::error::{Error, Result};
 use crate::graph::{self, ModelProto};
 use crate::heads::{self, Examples, Head};
@@ -53,19 +52,15 @@ impl Trial {
         calibration: &Calibration,
         judged: &[Judged<'_>],
     ) -> Result<(Self, Extractor)> {
-        let stored = if request.run.sees_embedding_only() { StoredLayers::Last } else { StoredLayers::All };
-        let outputs = match stored {
-            StoredLayers::Last => Outputs::Embedding,
-            StoredLayers::All => Outputs::EmbeddingAndLayerMeans,
-        };
-        let options = BuildOptions { outputs, location: WEIGHTS_FILE.to_owned() };
+        let stored = request.run.stored();
+        let layout = RowLayout::of(request.backbone, stored);
+        let options = BuildOptions { outputs: layout.outputs(), location: WEIGHTS_FILE.to_owned() };
         let built = build(request.backbone, variant, Some(calibration), &options)?;
         let folder = TempDir::new().map_err(|source| Error::io("create", std::env::temp_dir(), source))?;
         let path = folder.path().join(WEIGHTS_FILE);
         let mut file = std::fs::File::create(&path).map_err(|source| Error::io("create", &path, source))?;
         built.write_weights(&mut file, &path)?;
         let session = request.runtime.session_from_memory(&built.graph, folder.path())?;
-        let layout = RowLayout::of(request.backbone, stored);
         let long = request.run.recipe.features.long;
         let embed = EmbedOptions { stored, long, ..EmbedOptions::default() };
         let backbone = Arc::clone(request.backbone);

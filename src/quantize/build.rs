@@ -7,13 +7,12 @@ use std::io::Write;
 use std::path::Path;
 
 use super::calibration::Calibration;
-use super::code::{Choice, Coded, Source};
+use super::code::{Choice, Coded, network_of};
 use super::data_file::{DataFile, Numbers};
 use super::{Precision, Variant};
 use crate::backbone::Backbone;
-use crate::encoder::{Forms, Outputs, Product};
+use crate::encoder::{Forms, GraphOptions, Network, Outputs, Product, inference_graph};
 use crate::error::{Error, Kind, Result};
-use crate::graph::{Dim, ValueType};
 
 /// What a built network is asked for.
 #[derive(Clone, Debug)]
@@ -26,7 +25,7 @@ pub struct BuildOptions {
 
 impl Default for BuildOptions {
     fn default() -> Self {
-        Self { outputs: Outputs::Embedding, location: "model.onnx.data".to_owned() }
+        Self { outputs: Outputs::EMBEDDING, location: "model.onnx.data".to_owned() }
     }
 }
 
@@ -70,17 +69,17 @@ pub fn build(
     calibration: Option<&Calibration>,
     options: &BuildOptions,
 ) -> Result<Built> {
-    build_from(&Source::open(backbone)?, variant, calibration, options)
+    build_from(&network_of(backbone)?, variant, calibration, options)
 }
 
 /// [`build`] from a network's numbers.
 pub(super) fn build_from(
-    source: &Source<'_>,
+    network: &Network<'_>,
     variant: &Variant,
     calibration: Option<&Calibration>,
     options: &BuildOptions,
 ) -> Result<Built> {
-    let layers = source.config.layers;
+    let layers = network.config.layers;
     if let Some(unknown) = variant.kept.iter().find(|product| product.layer >= layers) {
         return Err(Error::new(Kind::Usage, "there is no such product in this network")
             .found(unknown.to_string())
@@ -89,15 +88,16 @@ pub(super) fn build_from(
     let choices = choices(variant, layers);
     let mut coded = Coded::default();
     for layer in 0..layers {
-        coded.add_layer(source, layer, &choices, calibration)?;
+        coded.add_layer(network, layer, &choices, calibration)?;
     }
     if variant.precision != Precision::Fp32 {
-        coded.add_tables(source)?;
+        coded.add_tables(network)?;
     }
-    add_plain(&mut coded, source)?;
-    let (data, tensors) = DataFile::lay_out(coded.tensors, &options.location, &source.path);
+    add_plain(&mut coded, network)?;
+    let (data, tensors) = DataFile::lay_out(coded.tensors, &options.location, network.weights.path());
     let forms = Forms { products: coded.products, tables: coded.tables, tensors };
-    let graph = source.graph(&forms, options.outputs)?;
+    let options = GraphOptions { outputs: options.outputs, ..GraphOptions::default() };
+    let graph = inference_graph(&Network { forms: Some(&forms), ..*network }, &options)?;
     Ok(Built { graph, data })
 }
 
@@ -112,19 +112,17 @@ fn choices(variant: &Variant, layers: usize) -> BTreeMap<Product, Choice> {
 }
 
 /// Adds every tensor that has no other form, as it is.
-fn add_plain(coded: &mut Coded, source: &Source<'_>) -> Result<()> {
-    let names: Vec<String> = source.weights.names().map(str::to_owned).collect();
-    for name in names {
-        if coded.tensors.contains_key(&name) || coded.replaced.contains(&name) {
+fn add_plain(coded: &mut Coded, network: &Network<'_>) -> Result<()> {
+    for name in network.weights.names() {
+        if coded.tensors.contains_key(name) || coded.replaced.contains(name) {
             continue;
         }
-        let (shape, offset, length) = source.weights.range(&name)?;
-        let numbers = match source.changed.and_then(|changed| changed.get(&name)) {
+        let stored = network.weights.stored(name)?;
+        let numbers = match network.changed.and_then(|changed| changed.get(name)) {
             Some(numbers) => Numbers::floats(numbers),
-            None => Numbers::Copied { offset, length },
+            None => Numbers::Copied { offset: stored.place.offset, length: stored.place.length },
         };
-        let shape: Vec<Dim> = shape.iter().map(|&size| Dim::Size(size)).collect();
-        coded.tensors.insert(name, (ValueType::float(shape), numbers));
+        coded.tensors.insert(name.to_owned(), (stored.value_type(), numbers));
     }
     Ok(())
 }

@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use super::code::known_layers;
+use super::code::network_of;
 use super::numbers::RowScale;
 use crate::backbone::Backbone;
 use crate::embed::{CutRows, CutTokens};
-use crate::encoder::{Network, Product, product_inputs_graph};
+use crate::encoder::{Product, ports, product_inputs_graph};
 use crate::error::{Error, Kind, Result};
 use crate::runtime::{Input, Runtime, Session, Values};
 use crate::tokens::{Batching, Buckets, batches};
@@ -68,8 +68,8 @@ impl Calibration {
     ) -> Result<()> {
         let shape = [ids.len() / length, length];
         let inputs = [
-            Input { name: "input_ids", shape: &shape, values: Values::I64(ids) },
-            Input { name: "attention_mask", shape: &shape, values: Values::I64(mask) },
+            Input { name: ports::INPUT_IDS, shape: &shape, values: Values::I64(ids) },
+            Input { name: ports::ATTENTION_MASK, shape: &shape, values: Values::I64(mask) },
         ];
         let outputs: Vec<&str> = names.values().map(String::as_str).collect();
         let found = session.run_lent(&inputs, &outputs)?;
@@ -92,11 +92,7 @@ pub fn calibrate(backbone: &Backbone, runtime: &Runtime, texts: &[&str]) -> Resu
         return Err(Error::new(Kind::Table, "there are no texts to calibrate int8 with")
             .expected("some of the texts that the heads are trained on"));
     }
-    let (config, weights) = known_layers(backbone)?;
-    let changed = backbone.changed();
-    let weight_file = backbone.weights_place().1;
-    let network = Network { config, weights: &weights, weight_file, changed, forms: None };
-    let (graph, names) = product_inputs_graph(&network)?;
+    let (graph, names) = product_inputs_graph(&network_of(backbone)?)?;
     let mut session = backbone.session_of(runtime, &graph)?;
     let batching = Batching::default();
     let rows = CutRows::ids(backbone, texts, batching)?;

@@ -3,24 +3,18 @@
 //! Refuses to say where the tensors lie: see `build`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 
 use super::calibration::{Calibration, Span, divided, row_scale, smoothing};
 use super::continued::continue_channels;
 use super::data_file::{Numbers, Tensors};
 use super::numbers::{self, RowScale};
-use crate::backbone::{Backbone, Preparation};
-use crate::encoder::{
-    ChangedTensors, Config, Form, Forms, GraphOptions, Network, Operators, Outputs, Part, Pooling, Product,
-    Start, Weights, inference_graph,
-};
+use crate::backbone::Backbone;
+use crate::encoder::{Form, Matrix, Network, Part, Product};
 use crate::error::{Error, Kind, Result};
 use crate::graph::{DataType, Dim, ValueType};
 
 /// Weights that share a scale in `w8`.
 const BLOCK: usize = 32;
-/// The tables of the embeddings that are worth 8 bits; token types are two rows.
-const TABLES: [&str; 2] = ["embeddings.word_embeddings.weight", "embeddings.position_embeddings.weight"];
 
 /// How a product is to be computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,92 +24,17 @@ pub(super) enum Choice {
     Integers,
 }
 
-/// A matrix in PyTorch's layout.
-#[derive(Clone, Debug)]
-pub(super) struct Matrix {
-    pub(super) name: String,
-    /// `[outputs, inputs]`.
-    pub(super) weight: Vec<f32>,
-    /// `[outputs]`.
-    pub(super) bias: Vec<f32>,
-    pub(super) inputs: usize,
-}
-
-impl Matrix {
-    /// The weights of an output.
-    pub(super) fn row(&self, output: usize) -> &[f32] {
-        &self.weight[output * self.inputs..][..self.inputs]
-    }
-}
-
-/// A backbone's numbers.
-pub(super) struct Source<'b> {
-    pub(super) config: &'b Config,
-    pub(super) weights: Weights,
-    pub(super) path: PathBuf,
-    /// Its name, as graphs refer to it.
-    pub(super) weight_file: &'b str,
-    pub(super) changed: Option<&'b ChangedTensors>,
-    pub(super) pooling: Pooling,
-    pub(super) normalize: bool,
-}
-
-/// A backbone's configuration and weights.
+/// A backbone's network, whose layers must be known.
 ///
 /// # Errors
-/// It is opaque, or its weight file is damaged.
-pub(super) fn known_layers(backbone: &Backbone) -> Result<(&Config, Weights)> {
-    backbone.encoder().map_err(|error| {
+/// It is opaque.
+pub(super) fn network_of(backbone: &Backbone) -> Result<Network<'_>> {
+    backbone.network().map_err(|error| {
         Error::new(Kind::Usage, "this backbone cannot be put into 8 bits: its layers must be known")
             .at(backbone.directory())
             .help("bundle with --precision fp32, or train on a backbone imported from model.safetensors")
             .because(error)
     })
-}
-
-impl<'b> Source<'b> {
-    pub(super) fn open(backbone: &'b Backbone) -> Result<Self> {
-        let (config, weights) = known_layers(backbone)?;
-        let (path, weight_file) = (backbone.weights_path(), backbone.weights_place().1);
-        let Preparation { pooling, normalize, .. } = backbone.manifest().preparation;
-        let (changed, pooling) = (backbone.changed(), pooling.unwrap_or_default());
-        Ok(Self { config, weights, path, weight_file, changed, pooling, normalize })
-    }
-
-    /// The graph of the network with tensors in other forms and places.
-    pub(super) fn graph(&self, forms: &Forms, outputs: Outputs) -> Result<Vec<u8>> {
-        let network = Network {
-            config: self.config,
-            weights: &self.weights,
-            weight_file: self.weight_file,
-            changed: self.changed,
-            forms: Some(forms),
-        };
-        let options = GraphOptions {
-            operators: Operators::Fused,
-            pooling: self.pooling,
-            normalize: self.normalize,
-            outputs,
-            start: Start::Ids,
-        };
-        inference_graph(&network, &options)
-    }
-
-    fn tensor(&self, name: &str) -> Result<Vec<f32>> {
-        match self.changed.and_then(|changed| changed.get(name)) {
-            Some(numbers) => Ok(numbers.clone()),
-            None => self.weights.read(&self.path, name),
-        }
-    }
-
-    fn matrices(&self, product: Product) -> Result<Vec<Matrix>> {
-        let matrix = |name: String| {
-            let weight = self.tensor(&format!("{name}.weight"))?;
-            let bias = self.tensor(&format!("{name}.bias"))?;
-            Ok(Matrix { inputs: weight.len() / bias.len(), name, weight, bias })
-        };
-        product.tensors().map(matrix).collect()
-    }
 }
 
 /// Tensors in other forms.
@@ -132,7 +51,7 @@ impl Coded {
     /// Puts a layer's products into the chosen forms.
     pub(super) fn add_layer(
         &mut self,
-        source: &Source<'_>,
+        network: &Network<'_>,
         layer: usize,
         choices: &BTreeMap<Product, Choice>,
         calibration: Option<&Calibration>,
@@ -141,10 +60,11 @@ impl Coded {
         let output = Product { layer, part: Part::Output };
         // The only product that shapes another one: channels of its rows are outputs of the one before.
         if choice(Part::Output) == Choice::Integers {
-            let [mut before] = one(source.matrices(Product { layer, part: Part::Intermediate })?)?;
-            let [mut after] = one(source.matrices(output)?)?;
+            let [mut before] = one(network.matrices(Product { layer, part: Part::Intermediate })?)?;
+            let [mut after] = one(network.matrices(output)?)?;
             let spans = need(calibration)?.spans(output, after.inputs)?;
-            let rows = continue_channels(spans, &mut before, &mut after);
+            let lowest = network.config.activation.identity_from();
+            let rows = continue_channels(spans, lowest, &mut before, &mut after);
             // Copies, which are needed rarely, do not count when weights are rounded.
             let mut importance: Vec<f64> = spans.iter().map(|span| span.squares).collect();
             importance.resize(after.inputs, 0.0);
@@ -161,7 +81,7 @@ impl Coded {
             let done = self.products.contains_key(&product)
                 || (part == Part::Intermediate && choice(Part::Output) == Choice::Integers);
             if !done && choice(part) != Choice::Plain {
-                self.add(product, choice(part), source.matrices(product)?, calibration)?;
+                self.add(product, choice(part), network.matrices(product)?, calibration)?;
             }
         }
         Ok(())
@@ -178,16 +98,16 @@ impl Coded {
         match choice {
             Choice::Plain => {
                 for matrix in matrices {
-                    let shape = [matrix.bias.len(), matrix.inputs];
-                    self.floats(&format!("{}.weight", matrix.name), &shape, &matrix.weight);
-                    self.floats(&format!("{}.bias", matrix.name), &shape[..1], &matrix.bias);
+                    let shape = [matrix.outputs(), matrix.inputs];
+                    self.floats(&matrix.weight_name(), &shape, &matrix.weight);
+                    self.floats(&matrix.bias_name(), &shape[..1], &matrix.bias);
                 }
             }
             Choice::Blocks => self.add_blocks(product, &matrices),
             Choice::Integers => {
                 let inputs = matrices.first().map_or(0, |matrix| matrix.inputs);
                 let spans = need(calibration)?.spans(product, inputs)?;
-                let smoothed = matches!(product.part, Part::Attention | Part::Intermediate);
+                let smoothed = product.part.follows_normalization();
                 let importance = |spans: &[Span]| spans.iter().map(|span| span.squares).collect::<Vec<_>>();
                 if !smoothed {
                     self.add_integers(product, (row_scale(spans), None), &importance(spans), &matrices);
@@ -209,7 +129,7 @@ impl Coded {
 
     fn add_blocks(&mut self, product: Product, matrices: &[Matrix]) {
         for matrix in matrices {
-            let (outputs, blocks) = (matrix.bias.len(), matrix.inputs.div_ceil(BLOCK));
+            let (outputs, blocks) = (matrix.outputs(), matrix.inputs.div_ceil(BLOCK));
             let (codes, scales) = numbers::blocks(&matrix.weight, matrix.inputs, BLOCK);
             self.bytes(&matrix.name, DataType::Uint8, &[outputs, blocks, BLOCK], codes);
             self.floats(&format!("{}.scales", matrix.name), &[outputs * blocks], &scales);
@@ -226,7 +146,7 @@ impl Coded {
         matrices: &[Matrix],
     ) {
         for matrix in matrices {
-            let outputs = matrix.bias.len();
+            let outputs = matrix.outputs();
             let (codes, scales) = numbers::integers(&matrix.weight, matrix.inputs, importance);
             let codes = codes.into_iter().map(i8::cast_unsigned).collect();
             self.bytes(&matrix.name, DataType::Int8, &[matrix.inputs, outputs], codes);
@@ -244,10 +164,10 @@ impl Coded {
     }
 
     /// Puts the embedding tables into 8 bits.
-    pub(super) fn add_tables(&mut self, source: &Source<'_>) -> Result<()> {
-        for table in TABLES {
-            let width = source.config.hidden_size;
-            let (codes, scales) = numbers::table(&source.tensor(table)?, width);
+    pub(super) fn add_tables(&mut self, network: &Network<'_>) -> Result<()> {
+        for table in network.config.tables() {
+            let width = network.config.hidden_size;
+            let (codes, scales) = numbers::table(&network.read(table)?, width);
             let rows = scales.len();
             let codes = codes.into_iter().map(i8::cast_unsigned).collect();
             self.bytes(table, DataType::Int8, &[rows, width], codes);
@@ -260,8 +180,8 @@ impl Coded {
 
     /// The matrix has codes now; its bias may have grown.
     fn replace(&mut self, matrix: &Matrix) {
-        self.floats(&format!("{}.bias", matrix.name), &[matrix.bias.len()], &matrix.bias);
-        self.replaced.insert(format!("{}.weight", matrix.name));
+        self.floats(&matrix.bias_name(), &[matrix.outputs()], &matrix.bias);
+        self.replaced.insert(matrix.weight_name());
     }
 
     fn floats(&mut self, name: &str, shape: &[usize], numbers: &[f32]) {

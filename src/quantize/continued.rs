@@ -4,14 +4,11 @@
 //! Refuses to touch what is not needed: copies are counted.
 
 use super::calibration::Span;
-use super::code::Matrix;
 use super::numbers::RowScale;
+use crate::encoder::Matrix;
 
 /// Copies at most, as a share of the channels.
 const MOST_COPIES: usize = 32;
-/// The lowest place for a cut. GELU differs from max(0, x) by less than 0.17 near 0 and by nothing to speak
-/// of beyond 4: a lower cut would disturb ordinary numbers.
-const LOWEST_CUT: f32 = 4.0;
 /// Widths stay a multiple: vector instructions then treat every number of a row alike, wherever the row
 /// begins.
 const WIDTH: usize = 16;
@@ -21,11 +18,17 @@ const WIDTH: usize = 16;
 /// With the cut c, which the 8-bit rows saturate at, `min(f(x), c) + f(x - c) = f(x)` for f = max(0, x)
 /// exactly, and for GELU up to its difference to max(0, x) where x is near c. So a copy of the channel whose
 /// bias is c less, multiplied by the same weights, adds what was cut off; a channel that reaches n · c has
-/// (n − 1) copies. `before` (outputs are channels) gets rows, `after` (inputs are channels) columns. Returns the
+/// (n − 1) copies. No cut is below `lowest`, where f begins to be the identity: it would disturb ordinary
+/// numbers. `before` (outputs are channels) gets rows, `after` (inputs are channels) columns. Returns the
 /// scale of the 8-bit rows.
-pub(super) fn continue_channels(spans: &[Span], before: &mut Matrix, after: &mut Matrix) -> RowScale {
+pub(super) fn continue_channels(
+    spans: &[Span],
+    lowest: f32,
+    before: &mut Matrix,
+    after: &mut Matrix,
+) -> RowScale {
     let low = spans.iter().fold(0.0_f32, |low, span| low.min(span.low));
-    let scale = RowScale::new(low, cut(spans));
+    let scale = RowScale::new(low, cut(spans, lowest));
     let cut = scale.largest();
     let copies: Vec<(usize, f32)> = spans
         .iter()
@@ -55,12 +58,12 @@ pub(super) fn continue_channels(spans: &[Span], before: &mut Matrix, after: &mut
 }
 
 /// The lowest cut that takes few enough copies.
-fn cut(spans: &[Span]) -> f32 {
+fn cut(spans: &[Span], lowest: f32) -> f32 {
     let mut cut = spans.iter().fold(0.0_f32, |high, span| high.max(span.high));
     loop {
         let next = cut * 0.98;
         let needed: usize = spans.iter().map(|span| copies(span.high, next)).sum();
-        if next < LOWEST_CUT || needed > spans.len() / MOST_COPIES {
+        if next < lowest || needed > spans.len() / MOST_COPIES {
             return cut;
         }
         cut = next;

@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::agreement::Agreement;
 use super::calibration::Calibration;
-use super::code::{Choice, Coded, Source};
+use super::code::{Choice, Coded, network_of};
 use super::data_file::Numbers;
 use crate::backbone::Backbone;
 use crate::embed::CutRows;
-use crate::encoder::{Forms, Outputs, Product};
+use crate::encoder::{Forms, GraphOptions, Network, Outputs, Product, inference_graph, ports};
 use crate::error::{Error, Kind, Result};
 use crate::graph::Data;
 use crate::runtime::{Runtime, Session, Sessions};
@@ -57,21 +57,21 @@ pub fn sensitivity(
     if texts.is_empty() {
         return Err(Error::new(Kind::Table, "there are no texts to measure int8 with"));
     }
-    let source = Source::open(backbone)?;
+    let network = network_of(backbone)?;
     let rows = CutRows::ids(backbone, texts, Batching::default())?;
     let chosen: Vec<usize> = (0..texts.len()).collect();
-    let hidden = source.config.hidden_size;
+    let hidden = network.config.hidden_size;
     let embeddings = |session: Session| {
         let mut all = vec![0.0; texts.len() * hidden];
-        rows.run(&mut Sessions::one(session), &chosen, &["embedding"], &mut |place, found| {
+        rows.run(&mut Sessions::one(session), &chosen, &[ports::EMBEDDING], &mut |place, found| {
             all[place * hidden..(place + 1) * hidden].copy_from_slice(found[0]);
         })?;
         Ok::<_, Error>(all)
     };
-    let expected = embeddings(backbone.session(runtime, Outputs::Embedding)?)?;
+    let expected = embeddings(backbone.session(runtime, Outputs::EMBEDDING)?)?;
     let mut losses = BTreeMap::new();
-    for product in Product::all(source.config.layers) {
-        let graph = only(&source, product, calibration)?;
+    for product in Product::all(network.config.layers) {
+        let graph = only(&network, product, calibration)?;
         let found = embeddings(backbone.session_of(runtime, &graph)?)?;
         let agreement = Agreement::of(&expected, &found, hidden);
         losses.insert(product, (1.0 - agreement.mean).max(0.0));
@@ -82,17 +82,17 @@ pub fn sensitivity(
 
 /// The graph in which only one product computes in 8 bits; its codes are in the graph, the other weights
 /// where they were.
-fn only(source: &Source<'_>, product: Product, calibration: &Calibration) -> Result<Vec<u8>> {
+fn only(network: &Network<'_>, product: Product, calibration: &Calibration) -> Result<Vec<u8>> {
     let mut coded = Coded::default();
     let choices = BTreeMap::from([(product, Choice::Integers)]);
-    coded.add_layer(source, product.layer, &choices, Some(calibration))?;
+    coded.add_layer(network, product.layer, &choices, Some(calibration))?;
     let inline = |(name, (value_type, numbers))| match numbers {
         Numbers::Bytes(bytes) => Ok((name, (value_type, Data::Inline(bytes)))),
         Numbers::Copied { .. } => Err(Error::new(Kind::Graph, "codes are not copied; this is a bug")),
     };
     let tensors = coded.tensors.into_iter().map(inline).collect::<Result<_>>()?;
     let forms = Forms { products: coded.products, tables: coded.tables, tensors };
-    source.graph(&forms, Outputs::Embedding)
+    inference_graph(&Network { forms: Some(&forms), ..*network }, &GraphOptions::default())
 }
 
 #[cfg(test)]

@@ -5,12 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::build::build_from;
-use super::code::{Matrix, Source};
 use super::*;
 use crate::backbone::WEIGHTS;
-use crate::encoder::{
-    Config, Network, Outputs, Part, Pooling, Weights, convert_checkpoint, product_inputs_graph,
-};
+use crate::encoder::{Config, Matrix, Network, Outputs, Part, Published, Weights, product_inputs_graph};
 use crate::graph::{self, proto::TensorProto};
 use crate::runtime::{Input, Runtime, RuntimeOptions, Session, Values};
 
@@ -31,6 +28,7 @@ fn runtime(threads: usize) -> Runtime {
 struct Tiny {
     folder: tempfile::TempDir,
     config: Config,
+    weights: Weights,
     texts: Vec<Vec<u32>>,
 }
 
@@ -41,38 +39,22 @@ impl Tiny {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.json");
         std::fs::write(&path, json["config"].to_string()).unwrap();
-        let config = Config::open(&path).unwrap();
+        let published = Published::open(&path).unwrap();
         let checkpoint = file("tests/data/bert_tiny_pretraining.safetensors");
-        convert_checkpoint(&checkpoint, &config, &folder.path().join(WEIGHTS)).unwrap();
+        published.convert(&checkpoint, &folder.path().join(WEIGHTS)).unwrap();
         let all: Vec<Vec<u32>> = serde_json::from_value(json["texts"].clone()).unwrap();
         let texts = (1..=40).map(|length| all[4][..length].to_vec()).collect();
-        Self { folder, config, texts }
+        let config = published.config;
+        let weights = Weights::open(&folder.path().join(WEIGHTS), &config).unwrap();
+        Self { folder, config, weights, texts }
     }
 
-    fn source(&self) -> Source<'_> {
-        let path = self.folder.path().join(WEIGHTS);
-        let weights = Weights::open(&path, &self.config).unwrap();
-        Source {
-            config: &self.config,
-            weights,
-            path,
-            weight_file: WEIGHTS,
-            changed: None,
-            pooling: Pooling::Mean,
-            normalize: true,
-        }
+    fn network(&self) -> Network<'_> {
+        Network { normalize: true, ..Network::new(&self.config, &self.weights) }
     }
 
     fn calibration(&self) -> Calibration {
-        let source = self.source();
-        let network = Network {
-            config: &self.config,
-            weights: &source.weights,
-            weight_file: WEIGHTS,
-            changed: None,
-            forms: None,
-        };
-        let (graph, names) = product_inputs_graph(&network).unwrap();
+        let (graph, names) = product_inputs_graph(&self.network()).unwrap();
         let mut session = runtime(1).session_from_memory(&graph, self.folder.path()).unwrap();
         let mut calibration = Calibration::default();
         for text in &self.texts {
@@ -83,7 +65,7 @@ impl Tiny {
     }
 
     fn build(&self, variant: &Variant, options: &BuildOptions) -> Result<Built> {
-        build_from(&self.source(), variant, Some(&self.calibration()), options)
+        build_from(&self.network(), variant, Some(&self.calibration()), options)
     }
 
     fn session(&self, built: &Built, options: &BuildOptions, threads: usize) -> Session {
@@ -161,7 +143,7 @@ fn each_precision_agrees_with_fp32_as_far_as_its_bits_go() {
 #[test]
 fn a_texts_numbers_depend_on_the_text_alone_in_every_precision() {
     let tiny = Tiny::new();
-    let options = BuildOptions { outputs: Outputs::EmbeddingAndLayerMeans, ..BuildOptions::default() };
+    let options = BuildOptions { outputs: Outputs::Vectors { means: 3 }, ..BuildOptions::default() };
     for precision in Precision::ALL {
         let built = tiny.build(&variant(precision), &options).unwrap();
         let mut one = tiny.session(&built, &options, 1);
@@ -241,10 +223,10 @@ fn kept_products_are_one_step_more_exact() {
 fn what_cannot_be_built_is_refused() {
     let tiny = Tiny::new();
     let options = BuildOptions::default();
-    let error = build_from(&tiny.source(), &variant(Precision::Int8), None, &options).unwrap_err();
+    let error = build_from(&tiny.network(), &variant(Precision::Int8), None, &options).unwrap_err();
     assert!(error.to_string().contains("int8 needs a calibration"), "{error}");
     let other = Calibration::default();
-    let error = build_from(&tiny.source(), &variant(Precision::Int8), Some(&other), &options).unwrap_err();
+    let error = build_from(&tiny.network(), &variant(Precision::Int8), Some(&other), &options).unwrap_err();
     assert!(error.to_string().contains("not of this network"), "{error}");
     let kept = BTreeSet::from(["layer.2.output".parse().unwrap()]);
     let error = tiny.build(&Variant { precision: Precision::W8, kept }, &options).unwrap_err();
@@ -297,7 +279,7 @@ fn continued_channels_add_up_to_what_was_cut() {
         .into_iter()
         .map(|high| super::calibration::Span { low: 0.0, high, squares: 1.0 })
         .collect();
-    let rows = super::continued::continue_channels(&spans, &mut before, &mut after);
+    let rows = super::continued::continue_channels(&spans, 4.0, &mut before, &mut after);
     assert!((before.bias.len(), after.inputs, after.bias.len()) == (80, 80, 2));
     assert!(rows.largest() < 11.0 && rows.largest() >= 4.0, "{rows:?}");
     for x in [0.1, 0.7, 1.3, 2.0] {

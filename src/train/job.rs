@@ -200,7 +200,7 @@ impl Job<'_> {
         let table = &self.table;
         let placed = table.rows.keys.iter().zip(&table.parts);
         let seen = SplitRows::new(placed.filter_map(|(key, part)| part.map(|part| (*key, part))));
-        let backbone = backbone.filter(|backbone| backbone.encoder().is_ok());
+        let backbone = backbone.filter(|backbone| backbone.network().is_ok());
         let initial = backbone.map(|backbone| hashes(backbone, backbone.changed(), &before)).transpose()?;
         let mut proof = Vec::new();
         let (request, plans, mut recipe) = (self.request, &self.stages, self.recipe.clone());
@@ -217,7 +217,7 @@ impl Job<'_> {
                 training.heads = Fingerprint::of_file(directory.join(HEADS))?;
                 training.interrupted = interrupted;
                 if !changed.is_empty() {
-                    let (_, weights) = backbone.encoder()?;
+                    let weights = backbone.network()?.weights;
                     let bytes = changed_bytes(&changed, &|name| weights.shape(name).map(<[usize]>::to_vec))?;
                     put(CHANGED, &bytes)?;
                     training.changed = Some(Fingerprint::of_bytes(&bytes));
@@ -265,11 +265,11 @@ fn prove_written(
     let run = Run::open(directory)?;
     let written = run.backbone(Some(backbone.directory()))?;
     let after = hashes(&written, written.changed(), &run.heads)?;
-    let (_, weights) = backbone.encoder()?;
+    let weights = backbone.network()?.weights;
     let mut trained = BTreeSet::new();
     let mut gradients: BTreeMap<String, f32> = BTreeMap::new();
     for plan in plans {
-        trained.extend(plan.tensors(&weights));
+        trained.extend(plan.tensors(weights));
         trained.extend(plan.heads.iter().flat_map(|task| [head_weight(task), head_bias(task)]));
     }
     for (name, largest) in stages.iter().flat_map(|stage| &stage.largest_gradients) {

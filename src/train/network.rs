@@ -12,18 +12,18 @@ use serde::{Deserialize, Serialize};
 
 use super::TrainEvent;
 use super::seen::SeenRows;
-use crate::backbone::{Backbone, Preparation};
+use crate::backbone::Backbone;
 use crate::classifier::{TaskRows, measure};
 use crate::embed::{CutRows, Embedder, StatesPlace};
 use crate::encoder::{
-    ChangedTensors, Config, Network, Seen, Start, TrainingGraph, TrainingHead, TrainingOptions, Weights,
-    head_bias, head_weight, training_graph,
+    ChangedTensors, GraphOptions, Network, Seen, Start, TrainingGraph, TrainingHead, TrainingOptions,
+    head_bias, head_weight, inference_graph, layer_of, ports, training_graph,
 };
 use crate::error::{Error, Kind, Result};
 use crate::finetune::{Epoch, Parameter, Stage, StageOptions, StageOutcome, StageTask, Step, Validation};
 use crate::fingerprint::{Fields, Fingerprint, TextKey};
 use crate::heads::Head;
-use crate::plan::{FreezePlan, Scenario, layer_of};
+use crate::plan::{FreezePlan, Scenario};
 use crate::runtime::Runtime;
 use crate::store::StatePrecision;
 
@@ -101,8 +101,8 @@ pub(super) struct Trainer<'t> {
     backbone: &'t Backbone,
     runtime: &'t Runtime,
     place: StatesPlace<'t>,
-    config: &'t Config,
-    weights: Weights,
+    /// As the backbone has it.
+    network: Network<'t>,
     options: &'t NetworkOptions,
     rows: Rows<'t>,
     /// Where checkpoints are kept while the run is not written, and the hash of everything the run depends
@@ -129,12 +129,12 @@ impl<'t> Trainer<'t> {
                 ));
         }
         let backbone: &Backbone = embedder.backbone();
-        let (config, weights) = backbone.encoder()?;
+        let network = backbone.network()?;
         let (root, batching) = (embedder.root(), embedder.batching());
         let place = StatesPlace { root, precision: options.states, batching };
         let runtime = embedder.runtime();
-        let changed = backbone.changed().cloned().unwrap_or_default();
-        Ok(Self { backbone, runtime, place, config, weights, options, rows, scratch, inputs, changed, heads })
+        let changed = network.changed.cloned().unwrap_or_default();
+        Ok(Self { backbone, runtime, place, network, options, rows, scratch, inputs, changed, heads })
     }
 
     /// The rows at a plan's cut.
@@ -174,7 +174,7 @@ impl<'t> Trainer<'t> {
         let all_parameters = self.all_parameters();
         let _uninterrupted = show(&TrainEvent::Stage { frozen: &frozen, trained_parameters, all_parameters });
         let heads = self.heads.iter().map(|head| (head.task.clone(), head.labels.len())).collect();
-        let hidden = self.config.hidden_size;
+        let hidden = self.network.config.hidden_size;
         let means = graph.given.iter().map(|&level| self.rows.seen.means(level)).collect();
         let session = self.backbone.session_of(self.runtime, &graph.bytes)?;
         let mut step = Step::new(session, graph, heads, hidden);
@@ -238,30 +238,24 @@ impl<'t> Trainer<'t> {
         start: Start,
         chosen: &[usize],
     ) -> Result<Vec<f32>> {
-        let graph = self.backbone.build_graph(Some(changed), self.rows.seen.outputs(), start)?;
+        let network = Network { changed: Some(changed), ..self.network };
+        let options = GraphOptions { outputs: self.rows.seen.outputs(), start, ..GraphOptions::default() };
+        let graph = inference_graph(&network, &options)?;
         let mut sessions = self.backbone.sessions_of(self.runtime, &graph)?;
         self.rows.seen.features(&mut sessions, (cut, start), chosen)
     }
 
     fn states_from(&self, cut: &CutRows) -> Option<String> {
-        cut.rounded_at().map(|level| format!("hidden.{level} as {}", self.options.states))
+        cut.rounded_at().map(|level| format!("{} as {}", ports::hidden(level), self.options.states))
     }
 
     fn all_parameters(&self) -> u64 {
-        let size = |name: &str| self.weights.shape(name).map_or(0, |shape| shape.iter().product::<usize>());
+        let weights = self.network.weights;
         let heads: usize = self.heads.iter().map(|head| head.weights.len() + head.bias.len()).sum();
-        (self.weights.names().map(size).sum::<usize>() + heads) as u64
+        weights.parameters(weights.names()) + heads as u64
     }
 
     fn graph(&self, plan: &FreezePlan) -> Result<TrainingGraph> {
-        let Preparation { pooling, normalize, .. } = self.backbone.manifest().preparation;
-        let network = Network {
-            config: self.config,
-            weights: &self.weights,
-            weight_file: self.backbone.weights_place().1,
-            changed: Some(&self.changed),
-            forms: None,
-        };
         let heads = self.heads.iter().zip(&self.options.shares).enumerate();
         let heads = heads.map(|(place, (head, share))| TrainingHead {
             task: head.task.clone(),
@@ -273,18 +267,16 @@ impl<'t> Trainer<'t> {
         let dropped = if self.options.stage.dropout > 0.0 { plan.layers.clone() } else { BTreeSet::new() };
         let options = TrainingOptions {
             start: plan.cut().unwrap_or(Start::Ids),
-            tensors: plan.tensors(&self.weights),
-            pooling: pooling.unwrap_or_default(),
-            normalize,
+            tensors: plan.tensors(self.network.weights),
             heads: heads.collect(),
             dropped,
         };
-        training_graph(&network, &options)
+        training_graph(&self.now(), &options)
     }
 
     /// The trained parameters with their present values and learning rates.
     fn parameters(&self, graph: &TrainingGraph) -> Result<Vec<Parameter>> {
-        let path = self.backbone.weights_path();
+        let network = self.now();
         let in_head = |name: &str| {
             self.heads.iter().find_map(|head| {
                 let found = [(head_weight(&head.task), &head.weights), (head_bias(&head.task), &head.bias)];
@@ -294,24 +286,23 @@ impl<'t> Trainer<'t> {
         let parameters = graph.parameters.iter().map(|own| {
             let (values, rate) = match in_head(&own.name) {
                 Some(values) => (values, self.options.head_rate),
-                None => (self.tensor(&path, &own.name)?, self.rate(&own.name)),
+                None => (network.read(&own.name)?, self.rate(&own.name)),
             };
             Ok(Parameter::new(own.name.clone(), own.shape.clone(), values, rate))
         });
         parameters.collect()
     }
 
-    fn tensor(&self, path: &std::path::Path, name: &str) -> Result<Vec<f32>> {
-        match self.changed.get(name) {
-            Some(values) => Ok(values.clone()),
-            None => self.weights.read(path, name),
-        }
+    /// The network as it is now.
+    fn now(&self) -> Network<'_> {
+        Network { changed: Some(&self.changed), ..self.network }
     }
 
     /// A tensor's learning rate: `decay` to the power of its distance from the top layer (Howard & Ruder
     /// 2018).
     fn rate(&self, tensor: &str) -> f32 {
-        let below = layer_of(tensor).map_or(self.config.layers, |layer| self.config.layers - 1 - layer);
+        let below = layer_of(tensor)
+            .map_or(self.network.config.layers, |layer| self.network.config.layers - 1 - layer);
         self.options.layer_decay.powi(i32::try_from(below).unwrap_or(i32::MAX))
     }
 

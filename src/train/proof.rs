@@ -11,10 +11,11 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::backbone::Backbone;
-use crate::encoder::{ChangedTensors, Outputs, Start, head_bias, head_weight};
+use crate::encoder::{ChangedTensors, GraphOptions, Network, head_bias, head_weight, inference_graph};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::Fingerprint;
-use crate::graph;
+use crate::graph::proto::TensorProto;
+use crate::graph::{self, External};
 use crate::heads::Head;
 
 /// What became of one parameter tensor.
@@ -48,12 +49,11 @@ pub fn hashes(
     changed: Option<&ChangedTensors>,
     heads: &[Head],
 ) -> Result<BTreeMap<String, Fingerprint>> {
-    let bytes = backbone.build_graph(changed, Outputs::Embedding, Start::Ids)?;
-    let model = graph::decode(&bytes)?;
-    let (_, weights) = backbone.encoder()?;
-    let names: BTreeSet<&str> = weights.names().collect();
-    let path = backbone.weights_path();
-    let file = std::fs::File::open(&path).map_err(|source| Error::io("read", &path, source))?;
+    let network = Network { changed, ..backbone.network()? };
+    let model = graph::decode(&inference_graph(&network, &GraphOptions::default())?)?;
+    let names: BTreeSet<&str> = network.weights.names().collect();
+    let path = network.weights.path();
+    let file = std::fs::File::open(path).map_err(|source| Error::io("read", path, source))?;
     let mut found = BTreeMap::new();
     for tensor in model.graph.iter().flat_map(|graph| &graph.initializer) {
         let name = tensor.name();
@@ -62,7 +62,7 @@ pub fn hashes(
         }
         let hash = match &tensor.raw_data {
             Some(bytes) if tensor.external_data.is_empty() => Fingerprint::of_bytes(bytes),
-            _ => external(tensor, &file, &path)?,
+            _ => external(tensor, &file, path)?,
         };
         found.insert(name.to_owned(), hash);
     }
@@ -76,19 +76,12 @@ pub fn hashes(
     Ok(found)
 }
 
-fn external(tensor: &graph::proto::TensorProto, file: &std::fs::File, path: &Path) -> Result<Fingerprint> {
-    let entry = |key: &str| -> Option<u64> {
-        let found = tensor.external_data.iter().find(|entry| entry.key.as_deref() == Some(key))?;
-        found.value.as_deref()?.parse().ok()
-    };
-    let (Some(offset), Some(length)) = (entry("offset"), entry("length")) else {
-        return Err(Error::new(
-            Kind::Graph,
-            "a tensor says neither its numbers nor where they are; this is a bug",
-        ));
-    };
-    let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
-    file.read_exact_at(&mut bytes, offset).map_err(|source| Error::io("read", path, source))?;
+fn external(tensor: &TensorProto, file: &std::fs::File, path: &Path) -> Result<Fingerprint> {
+    let place = External::of(tensor).ok_or_else(|| {
+        Error::new(Kind::Graph, "a tensor says neither its numbers nor where they are; this is a bug")
+    })?;
+    let mut bytes = vec![0; usize::try_from(place.length).unwrap_or(usize::MAX)];
+    file.read_exact_at(&mut bytes, place.offset).map_err(|source| Error::io("read", path, source))?;
     Ok(Fingerprint::of_bytes(&bytes))
 }
 

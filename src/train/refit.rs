@@ -18,7 +18,7 @@ use crate::bundle::{Bundle, BundleRequest, Origin, Validation, Variant, Written,
 use crate::classifier::{TaskRows, most_probable, probabilities};
 use crate::data::{Part, label_of_text};
 use crate::dataset::vector_key;
-use crate::embed::{Embedder, FeatureChoice};
+use crate::embed::{Embedder, FeatureChoice, StoredLayers};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fingerprint, TextKey};
 use crate::heads::{FeatureView, FitReport, Head};
@@ -149,7 +149,7 @@ fn asked(request: &RefitRequest<'_>) -> Result<Vec<FeatureRequest>> {
                 ));
         }
         if matches!(asked, FeatureRequest::Choice(choice) if choice != FeatureChoice::Last)
-            && !bundle.gives_layers()
+            && bundle.stored() == StoredLayers::Last
         {
             return Err(wrong("the bundle's graph gives the embedding only, not the states of layers")
                 .expected("--features last")

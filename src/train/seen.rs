@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::features::TaskView;
 use crate::dataset::Dataset;
-use crate::embed::{CutRows, RowLayout};
+use crate::embed::{CutRows, RowLayout, StoredLayers};
 use crate::encoder::{Outputs, Seen, Start};
 use crate::error::Result;
 use crate::heads::FeatureView;
@@ -37,8 +37,8 @@ impl<'r> SeenRows<'r> {
 
     /// What the deployed graph has to give.
     pub fn outputs(&self) -> Outputs {
-        let embedding_only = (0..self.views.len()).all(|head| self.seen(head) == Seen::Embedding);
-        if embedding_only { Outputs::Embedding } else { Outputs::EmbeddingAndLayerMeans }
+        let choices = self.views.iter().map(|view| view.choice.unwrap_or_default());
+        Outputs::Vectors { means: StoredLayers::holding(choices).means(Some(self.layers)) }
     }
 
     /// What a head sees of [`Self::features`].
@@ -72,11 +72,9 @@ impl<'r> SeenRows<'r> {
         for (own, &row) in features.chunks_exact_mut(held.len()).zip(chosen) {
             own[..below].copy_from_slice(&self.rows.view(&held).row(row)[..below]);
         }
-        let names: &[&str] = match self.outputs() {
-            Outputs::Embedding => &["embedding"],
-            _ => &["embedding", "layer_means"],
-        };
-        cut.run(sessions, chosen, names, &mut |place, found| {
+        let names = self.outputs().names();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        cut.run(sessions, chosen, &names, &mut |place, found| {
             let own = &mut features[place * held.len()..(place + 1) * held.len()];
             put(own, &held, &self.layout.embedding(), found[0]);
             if let Some(given) = found.get(1) {

@@ -32,7 +32,7 @@ const PLAIN: [&str; 29] = [
     "self.name",
     "self.output().name()",
     "own.label",
-    "own.value()",
+    "entry.value()",
     "place.location",
     "preparation.prefix",
 ];

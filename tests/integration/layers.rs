@@ -50,6 +50,24 @@ const OWNERS: [(&str, &str); 25] = [
     ("clap_mangen", "cli"),
 ];
 
+/// What only `encoder` spells: the names of its tensors, the kinds of networks to be matched on, and what the
+/// inputs and outputs of graphs are called.
+const NAMES: [&str; 13] = [
+    "encoder.layer.",
+    "embeddings.word",
+    "embeddings.position",
+    "embeddings.token",
+    "LayerNorm.",
+    "attention.self",
+    "Architecture::[A-Z]",
+    "\"input_ids\"",
+    "\"attention_mask\"",
+    "\"token_type_ids\"",
+    "\"layer_means\"",
+    "\"hidden.",
+    "\"logits_",
+];
+
 const MAIN_LINES: usize = 40;
 const FILE_LINES: usize = 500;
 const FUNCTION_LINES: usize = 60;
@@ -111,6 +129,10 @@ fn faults(source: &Source) -> Vec<String> {
     if module != "cli" && source.code().any(|line| names_crate(line, "clap")) {
         fault("names the crate `clap`, which belongs to `cli`".to_owned());
     }
+    for line in source.code().filter(|line| module != "encoder" && NAMES.iter().any(|name| names(line, name)))
+    {
+        fault(format!("spells what belongs to `encoder`: {}", line.trim()));
+    }
     for (name, lines) in long_functions(source) {
         fault(format!("function `{name}` has {lines} lines, at most {FUNCTION_LINES} are allowed"));
     }
@@ -129,6 +151,12 @@ fn used_modules(line: &str) -> impl Iterator<Item = &str> {
         let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
         &rest[..end]
     })
+}
+
+/// Whether a line has a text in it; `[A-Z]` at its end stands for any capital.
+fn names(line: &str, text: &str) -> bool {
+    let Some(start) = text.strip_suffix("[A-Z]") else { return line.contains(text) };
+    line.match_indices(start).any(|(place, _)| line[place + start.len()..].starts_with(char::is_uppercase))
 }
 
 /// Whether a line uses a crate by its path (`name::`), not a module of ours that is called alike.
@@ -222,6 +250,14 @@ fn every_rule_can_fail() {
     let long = format!("//! x\nfn endless() {{\n{}}}\n", "    x();\n".repeat(FUNCTION_LINES));
     faulty("embed/mod.rs", &long, "`endless` has 62 lines");
     faulty("embed/mod.rs", "//! x\n#[allow(dead_code)]\nfn f() {}\n", "without a reason");
+    faulty("plan/mod.rs", "//! x\nlet name = \"encoder.layer.3.output.dense\";\n", "belongs to `encoder`");
+    faulty(
+        "cli/inspect.rs",
+        "//! x\nif let Architecture::Encoder { config } = own {}\n",
+        "belongs to `encoder`",
+    );
+    faulty("embed/cut.rs", "//! x\nlet name = format!(\"hidden.{level}\");\n", "belongs to `encoder`");
+    assert!(faults(&Source::new("backbone/x.rs", "//! x\nlet own = Architecture::opaque();\n")).is_empty());
     // What stands behind the tests' marker does not count.
     assert!(
         faults(&Source::new("store/mod.rs", "//! x\n#[cfg(test)]\nmod tests { use crate::cli::x; }\n"))

@@ -8,13 +8,7 @@ use std::path::Path;
 
 use crate::error::{Error, Kind, Result};
 use crate::graph::proto::{GraphProto, TensorProto};
-use crate::graph::{bytes_of, is_external};
-
-/// Where a tensor's numbers lie in another file.
-struct Range {
-    offset: u64,
-    length: u64,
-}
+use crate::graph::{External, bytes_of, is_external};
 
 /// Files that hold initializers, with the last byte that one of them needs and whose it is.
 pub(super) type Files = BTreeMap<String, (u64, String)>;
@@ -28,7 +22,8 @@ pub(super) fn files(graph: &GraphProto) -> Result<Files> {
 
 fn gather(graph: &GraphProto, files: &mut Files) -> Result<()> {
     for tensor in graph.initializer.iter().filter(|tensor| is_external(tensor)) {
-        let location = location(tensor);
+        let said = tensor.external_data.iter().find(|entry| entry.key() == "location");
+        let location = said.map_or("", |entry| entry.value());
         let plain = Path::new(location).file_name().is_some_and(|name| name == location);
         if !plain {
             return Err(Error::new(Kind::Model, "the graph keeps weights in a place that is not beside it")
@@ -37,8 +32,8 @@ fn gather(graph: &GraphProto, files: &mut Files) -> Result<()> {
                 .expected("the name of a file in the same directory")
                 .help("save the model again with its weights beside it: onnx.save_model(onnx.load(…), …, save_as_external_data=True)"));
         }
-        let Range { offset, length } = range(tensor)?;
-        let end = offset.saturating_add(length);
+        let place = place(tensor)?;
+        let end = place.offset.saturating_add(place.length);
         let needed = files.entry(location.to_owned()).or_insert_with(|| (end, tensor.name().to_owned()));
         if end > needed.0 {
             *needed = (end, tensor.name().to_owned());
@@ -48,34 +43,20 @@ fn gather(graph: &GraphProto, files: &mut Files) -> Result<()> {
     attributes.flat_map(|own| own.g.iter().chain(&own.graphs)).try_for_each(|inner| gather(inner, files))
 }
 
-fn said<'t>(tensor: &'t TensorProto, key: &str) -> Option<&'t str> {
-    tensor.external_data.iter().find(|entry| entry.key() == key).map(|entry| entry.value())
-}
-
-fn location(tensor: &TensorProto) -> &str {
-    said(tensor, "location").unwrap_or_default()
-}
-
 /// Where a tensor lies; a graph need not say how long it is, for its shape does.
-fn range(tensor: &TensorProto) -> Result<Range> {
-    let number = |key: &str| said(tensor, key).map(str::parse::<u64>);
+fn place(tensor: &TensorProto) -> Result<External> {
     let length = bytes_of(tensor);
-    match (number("offset").unwrap_or(Ok(0)), number("length").or(length.map(Ok))) {
-        (Ok(offset), Some(Ok(own))) if length.is_none_or(|length| length == own) => {
-            Ok(Range { offset, length: own })
-        }
-        _ => {
-            let entries = tensor.external_data.iter().map(|own| format!("{} {:?}", own.key(), own.value()));
-            Err(Error::new(Kind::Model, "a weight does not say properly where it lies")
-                .tensor(tensor.name())
-                .found(entries.collect::<Vec<_>>().join(", "))
-                .expected(length.map_or_else(
-                    || "location, offset and length".to_owned(),
-                    |length| format!("location, offset, and a length of {length} bytes"),
-                ))
-                .help("export the model again"))
-        }
-    }
+    let place = External::of(tensor).filter(|place| length.is_none_or(|length| length == place.length));
+    place.ok_or_else(|| {
+        Error::new(Kind::Model, "a weight does not say properly where it lies")
+            .tensor(tensor.name())
+            .found(External::said(tensor))
+            .expected(length.map_or_else(
+                || "location, offset and length".to_owned(),
+                |length| format!("location, offset, and a length of {length} bytes"),
+            ))
+            .help("export the model again")
+    })
 }
 
 /// Checks that every file is there, beside the model, and long enough.

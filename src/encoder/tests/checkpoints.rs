@@ -4,6 +4,8 @@
 use std::fs;
 
 use super::*;
+use crate::encoder::family::{Family, Named};
+use crate::encoder::tensors::{POSITIONS, TOKEN_TYPES};
 
 /// Name → (element type, shape, bytes), as in a file.
 type Tensors = BTreeMap<String, (String, Vec<usize>, Vec<u8>)>;
@@ -47,7 +49,7 @@ fn refused_file(bytes: &[u8]) -> String {
     let (from, into) = (folder.path().join("in.safetensors"), folder.path().join("out"));
     fs::create_dir(&into).unwrap();
     fs::write(&from, bytes).unwrap();
-    let error = convert_checkpoint(&from, &tiny_config("gelu"), &into.join(WEIGHT_FILE)).unwrap_err();
+    let error = tiny_config("gelu").convert(&from, &into.join(WEIGHT_FILE)).unwrap_err();
     assert_eq!(error.kind(), Kind::Model);
     assert!(fs::read_dir(&into).unwrap().next().is_none(), "something was left behind");
     let message = error.to_string();
@@ -100,10 +102,61 @@ fn converting_again_or_what_is_converted_gives_the_same_bytes() {
     let model = Model::tiny("pretraining", "gelu");
     let path = model.folder.path().join(WEIGHT_FILE);
     let first = fs::read(&path).unwrap();
-    convert_checkpoint(&path, &model.config, &path).unwrap();
+    let published = tiny_config("gelu");
+    published.convert(&path, &path).unwrap();
     assert_eq!(fs::read(&path).unwrap(), first);
-    convert_checkpoint(&source("pretraining"), &model.config, &path).unwrap();
+    published.convert(&source("pretraining"), &path).unwrap();
     assert_eq!(fs::read(&path).unwrap(), first);
+}
+
+/// BERT with other names, two positions that nobody asks for, and no token types.
+static MADE_UP: Family = Family {
+    name: "made-up",
+    model_types: &["made-up"],
+    config: |_| unreachable!("the test has a configuration"),
+    tensor: |name| match name.strip_prefix("net.") {
+        Some(ours) => Named::Ours(ours.to_owned()),
+        None if name.starts_with("answers.") => Named::LeftOut,
+        None => Named::Unknown,
+    },
+    skipped_rows: |name, _| if name == POSITIONS { 2 } else { 0 },
+    zeros: &[TOKEN_TYPES],
+};
+
+#[test]
+fn a_family_says_how_names_are_spelled_which_rows_are_left_and_what_is_zeros() {
+    let folder = tempfile::tempdir().unwrap();
+    let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+    let model = Model::tiny("pretraining", "gelu");
+    let ours = read(&model.folder.path().join(WEIGHT_FILE));
+    let mut theirs: Tensors =
+        ours.iter().map(|(name, tensor)| (format!("model.net.{name}"), tensor.clone())).collect();
+    theirs.remove(&format!("model.net.{TOKEN_TYPES}"));
+    let (_, shape, bytes) = theirs.get_mut(&format!("model.net.{POSITIONS}")).unwrap();
+    bytes.splice(..0, vec![0x3f; 2 * 4 * shape[1]]);
+    shape[0] += 2;
+    theirs.insert("answers.weight".to_owned(), theirs[&format!("model.net.{POSITIONS}")].clone());
+    let published = Published { family: &MADE_UP, ..tiny_config("gelu") };
+    write(&from, &theirs);
+    published.convert(&from, &to).unwrap();
+    let mut expected = ours;
+    expected.get_mut(TOKEN_TYPES).unwrap().2.fill(0);
+    assert_eq!(read(&to), expected);
+
+    let refused = |theirs: &Tensors| {
+        write(&from, theirs);
+        published.convert(&from, &to).unwrap_err().to_string()
+    };
+    let mut unknown = theirs.clone();
+    unknown.insert("model.other".to_owned(), theirs["answers.weight"].clone());
+    let message = refused(&unknown);
+    assert!(message.contains("\"model.other\" is not known") && message.contains("made-up"), "{message}");
+    theirs.insert(format!("model.net.{POSITIONS}"), expected[POSITIONS].clone());
+    let message = refused(&theirs);
+    assert!(
+        message.contains("model.net.embeddings.position") && message.contains("wrong shape"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -215,12 +268,12 @@ fn offsets_that_overlap_leave_gaps_or_do_not_fit_the_shape_are_refused() {
 #[test]
 fn files_that_cannot_be_read_or_written_are_errors_of_their_own() {
     let folder = tempfile::tempdir().unwrap();
-    let (config, nowhere) = (tiny_config("gelu"), folder.path().join("no/such/folder"));
-    let error = convert_checkpoint(&nowhere, &config, &folder.path().join("out")).unwrap_err();
+    let (published, nowhere) = (tiny_config("gelu"), folder.path().join("no/such/folder"));
+    let error = published.convert(&nowhere, &folder.path().join("out")).unwrap_err();
     assert_eq!(error.kind(), Kind::Io);
-    let error = convert_checkpoint(&source("f16"), &config, &nowhere).unwrap_err();
+    let error = published.convert(&source("f16"), &nowhere).unwrap_err();
     assert_eq!(error.kind(), Kind::Io);
-    assert_eq!(Weights::open(&nowhere, &config).unwrap_err().kind(), Kind::Io);
+    assert_eq!(Weights::open(&nowhere, &published.config).unwrap_err().kind(), Kind::Io);
 }
 
 /// The error of opening the canonical file after a change.

@@ -24,7 +24,7 @@ fn every_kind_of_checkpoint_and_activation_gives_what_transformers_computes() {
         for (operators, (pooling, name)) in
             OPERATORS.iter().flat_map(|&operators| POOLINGS.map(|pooling| (operators, pooling)))
         {
-            let mut session = model.session(&GraphOptions { operators, pooling, ..Default::default() }, 1);
+            let mut session = model.session(&Wanted { operators, pooling, ..Default::default() }, 1);
             let expected = golden[&format!("{expected}.{name}")].chunks_exact(32);
             for (text, expected) in texts.iter().zip(expected) {
                 let found = run(&mut session, &[text], text.len() + 3, 0);
@@ -43,18 +43,15 @@ fn hidden_states_are_numbered_from_the_embeddings_on() {
     let texts = ids(&tiny()["texts"]);
     let golden = golden("tests/data/bert_tiny_golden.safetensors");
     let model = Model::tiny("pretraining", "gelu");
-    let outputs = Outputs::EmbeddingAndHiddenStates;
-    for operators in OPERATORS {
-        let mut session = model.session(&GraphOptions { operators, outputs, ..Default::default() }, 1);
+    for (operators, level) in OPERATORS.into_iter().flat_map(|own| [0, 1, 2].map(|level| (own, level))) {
+        let outputs = Outputs::HiddenState(level);
+        let mut session = model.session(&Wanted { operators, outputs, ..Default::default() }, 1);
         let mut start = 0;
         for text in &texts {
-            let found = run(&mut session, &[text], text.len(), 0);
-            for level in 0..=2 {
-                let all = &golden[&format!("pretraining.hidden.{level}")];
-                let expected = &all[start..start + 32 * text.len()];
-                let difference = largest_difference(&found[&format!("hidden.{level}")], expected);
-                assert!(difference < TOLERANCE, "{operators:?} hidden.{level}: {difference:e}");
-            }
+            let found = run(&mut session, &[text], text.len(), 0).remove(&ports::hidden(level)).unwrap();
+            let expected = &golden[&format!("pretraining.hidden.{level}")][start..start + 32 * text.len()];
+            let difference = largest_difference(&found, expected);
+            assert!(difference < TOLERANCE, "{operators:?} hidden.{level}: {difference:e}");
             start += 32 * text.len();
         }
     }
@@ -65,16 +62,15 @@ fn layer_means_are_the_means_of_the_hidden_states_whatever_the_pooling() {
     let text = &ids(&tiny()["texts"])[2];
     let model = Model::tiny("pretraining", "gelu");
     for (operators, (pooling, _)) in OPERATORS.into_iter().zip(POOLINGS) {
-        let options = GraphOptions { operators, pooling, normalize: true, ..Default::default() };
-        let outputs = Outputs::EmbeddingAndHiddenStates;
-        let mut states = model.session(&GraphOptions { outputs, ..options }, 1);
-        let outputs = Outputs::EmbeddingAndLayerMeans;
-        let mut means = model.session(&GraphOptions { outputs, ..options }, 1);
-        let (states, means) = (run(&mut states, &[text], 12, 0), run(&mut means, &[text], 12, 0));
-        assert_eq!(bits(&states["embedding"]), bits(&means["embedding"]));
+        let options = Wanted { operators, pooling, normalize: true, ..Default::default() };
+        let found = |outputs| run(&mut model.session(&Wanted { outputs, ..options }, 1), &[text], 12, 0);
+        let (alone, means) = (found(Outputs::EMBEDDING), found(Outputs::Vectors { means: 3 }));
+        assert_eq!(bits(&alone["embedding"]), bits(&means["embedding"]));
         assert_eq!(means["layer_means"].len(), 3 * 32);
+        let lower = &found(Outputs::Vectors { means: 2 })["layer_means"];
+        assert_eq!(bits(lower), bits(&means["layer_means"][..2 * 32]));
         for level in 0..3 {
-            let states = &states[&format!("hidden.{level}")][..32 * text.len()];
+            let states = &found(Outputs::HiddenState(level))[&ports::hidden(level)][..32 * text.len()];
             let mean = |column: usize| states[column..].iter().step_by(32).sum::<f32>() / text.len() as f32;
             let expected: Vec<f32> = (0..32).map(mean).collect();
             let found = &means["layer_means"][32 * level..32 * (level + 1)];
@@ -87,8 +83,8 @@ fn layer_means_are_the_means_of_the_hidden_states_whatever_the_pooling() {
 fn normalised_embeddings_have_length_one() {
     let text = &ids(&tiny()["texts"])[1];
     let model = Model::tiny("pretraining", "gelu");
-    let mut plain = model.session(&GraphOptions::default(), 1);
-    let mut normalised = model.session(&GraphOptions { normalize: true, ..Default::default() }, 1);
+    let mut plain = model.session(&Wanted::default(), 1);
+    let mut normalised = model.session(&Wanted { normalize: true, ..Default::default() }, 1);
     let plain = run(&mut plain, &[text], 8, 0).remove("embedding").unwrap();
     let norm = plain.iter().map(|x| x * x).sum::<f32>().sqrt();
     let expected: Vec<f32> = plain.iter().map(|x| x / norm).collect();
@@ -105,20 +101,20 @@ fn the_real_model_gives_what_sentence_transformers_and_transformers_compute() {
     let model = Model::real();
     let mut embeddings = Vec::new();
     for operators in OPERATORS {
-        let options = GraphOptions { operators, normalize: true, ..Default::default() };
+        let options = Wanted { operators, normalize: true, ..Default::default() };
         let mut session = model.session(&options, 2);
         let each =
             texts.iter().map(|text| run(&mut session, &[text], text.len(), 0).remove("embedding").unwrap());
         let all: Vec<f32> = each.flatten().collect();
         assert!(largest_difference(&all, &golden["embedding"]) < 1e-6, "unit vectors of 384 numbers");
         embeddings.push(all);
-        let outputs = Outputs::EmbeddingAndHiddenStates;
-        let mut session = model.session(&GraphOptions { outputs, ..options }, 2);
-        for (index, text) in texts.iter().take(4).enumerate() {
-            let found = run(&mut session, &[text], text.len() + 5, 0);
-            for level in 0..=6 {
+        for level in 0..=6 {
+            let outputs = Outputs::HiddenState(level);
+            let mut session = model.session(&Wanted { outputs, ..options }, 2);
+            for (index, text) in texts.iter().take(4).enumerate() {
+                let found = run(&mut session, &[text], text.len() + 5, 0);
                 let expected = &golden[&format!("hidden.{index}.{level}")];
-                let real = &found[&format!("hidden.{level}")][..expected.len()];
+                let real = &found[&ports::hidden(level)][..expected.len()];
                 let difference = largest_difference(real, expected);
                 assert!(difference < 2e-5, "text {index}, hidden.{level}: {difference:e}");
             }
@@ -129,7 +125,7 @@ fn the_real_model_gives_what_sentence_transformers_and_transformers_compute() {
 }
 
 /// What each text gives alone, unpadded, on one thread.
-fn alone(model: &Model, options: &GraphOptions, texts: &[&[u32]]) -> Vec<BTreeMap<String, Vec<f32>>> {
+fn alone(model: &Model, options: &Wanted, texts: &[&[u32]]) -> Vec<BTreeMap<String, Vec<f32>>> {
     let mut session = model.session(options, 1);
     texts.iter().map(|text| run(&mut session, &[text], text.len(), 0)).collect()
 }
@@ -163,10 +159,9 @@ fn a_tiny_models_numbers_depend_on_the_text_alone() {
     for activation in ["gelu", "gelu_new", "relu"] {
         let model = Model::tiny("pretraining", activation);
         for (operators, outputs) in OPERATORS.into_iter().flat_map(|operators| {
-            [Outputs::EmbeddingAndHiddenStates, Outputs::EmbeddingAndLayerMeans]
-                .map(|outputs| (operators, outputs))
+            [Outputs::HiddenState(2), Outputs::Vectors { means: 3 }].map(|outputs| (operators, outputs))
         }) {
-            let options = GraphOptions { operators, outputs, normalize: true, ..Default::default() };
+            let options = Wanted { operators, outputs, normalize: true, ..Default::default() };
             let alone = alone(&model, &options, &texts);
             for threads in [1, 2] {
                 let mut session = model.session(&options, threads);
@@ -193,8 +188,8 @@ fn the_real_models_numbers_depend_on_the_text_alone() {
     let texts: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
     let model = Model::real();
     for operators in OPERATORS {
-        let outputs = Outputs::EmbeddingAndLayerMeans;
-        let options = GraphOptions { operators, outputs, normalize: true, ..Default::default() };
+        let outputs = Outputs::Vectors { means: 7 };
+        let options = Wanted { operators, outputs, normalize: true, ..Default::default() };
         let alone = alone(&model, &options, &texts);
         for threads in [1, 2] {
             let mut session = model.session(&options, threads);
@@ -216,8 +211,8 @@ fn rows_that_fill_up_a_batch_are_zero_and_disturb_nobody() {
     let text = &ids(&tiny()["texts"])[2];
     let model = Model::tiny("pretraining", "gelu");
     for operators in OPERATORS {
-        let outputs = Outputs::EmbeddingAndLayerMeans;
-        let options = GraphOptions { operators, outputs, normalize: true, ..Default::default() };
+        let outputs = Outputs::Vectors { means: 3 };
+        let options = Wanted { operators, outputs, normalize: true, ..Default::default() };
         let alone = alone(&model, &options, &[text]);
         let found = run(&mut model.session(&options, 1), &[text, &[]], 11, 0);
         assert_eq!(bits(&found["embedding"][..32]), bits(&alone[0]["embedding"]));
@@ -230,7 +225,7 @@ fn rows_that_fill_up_a_batch_are_zero_and_disturb_nobody() {
 fn graphs_are_small_deterministic_and_standard_where_asked() {
     let model = Model::tiny("pretraining", "gelu");
     for operators in OPERATORS {
-        let options = GraphOptions { operators, ..Default::default() };
+        let options = Wanted { operators, ..Default::default() };
         let bytes = model.graph(&options);
         assert_eq!(bytes, model.graph(&options));
         let parsed = crate::graph::decode(&bytes).unwrap();

@@ -1,0 +1,92 @@
+//! Owns numbers of a graph that lie in another file: saying where, and reading what a graph says of it.
+//!
+//! Refuses to open the file.
+
+use super::proto::{DataLocation, StringStringEntryProto, TensorProto};
+use super::weights::bytes_of;
+
+/// A range of another file, relative to the folder of the graph.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct External {
+    /// The file's name.
+    pub location: String,
+    /// The first byte.
+    pub offset: u64,
+    /// The number of bytes.
+    pub length: u64,
+}
+
+impl External {
+    /// What a tensor says: without an offset it begins at the file's start, without a length it is as long as
+    /// its shape says. None when its numbers lie in the graph, or it says nothing that can be understood.
+    #[must_use]
+    pub fn of(tensor: &TensorProto) -> Option<Self> {
+        if !is_external(tensor) {
+            return None;
+        }
+        let said = |key: &str| tensor.external_data.iter().find(|entry| entry.key() == key);
+        let number = |key: &str| said(key).map(|entry| entry.value().parse::<u64>().ok());
+        Some(Self {
+            location: said("location").map_or("", |entry| entry.value()).to_owned(),
+            offset: number("offset").unwrap_or(Some(0))?,
+            length: number("length").unwrap_or_else(|| bytes_of(tensor))?,
+        })
+    }
+
+    /// Makes a tensor say so.
+    pub fn put(&self, tensor: &mut TensorProto) {
+        let entries = [
+            ("location", self.location.clone()),
+            ("offset", self.offset.to_string()),
+            ("length", self.length.to_string()),
+        ];
+        tensor.data_location = Some(DataLocation::External as i32);
+        tensor.external_data = entries
+            .map(|(key, value)| StringStringEntryProto { key: Some(key.to_owned()), value: Some(value) })
+            .into();
+    }
+
+    /// What a tensor says, for people.
+    #[must_use]
+    pub fn said(tensor: &TensorProto) -> String {
+        let entries = tensor.external_data.iter().map(|entry| format!("{} {:?}", entry.key(), entry.value()));
+        entries.collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Whether a tensor's numbers lie in another file.
+#[must_use]
+pub fn is_external(tensor: &TensorProto) -> bool {
+    tensor.data_location == Some(DataLocation::External as i32) || !tensor.external_data.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::DataType;
+
+    fn saying(entries: &[(&str, &str)]) -> TensorProto {
+        let entry = |(key, value): &(&str, &str)| StringStringEntryProto {
+            key: Some((*key).to_owned()),
+            value: Some((*value).to_owned()),
+        };
+        let data_type = Some(DataType::Float as i32);
+        let external_data = entries.iter().map(entry).collect();
+        TensorProto { dims: vec![4], data_type, external_data, ..TensorProto::default() }
+    }
+
+    #[test]
+    fn what_is_put_is_read_and_what_onnx_lets_out_is_known() {
+        let place = |offset, length| Some(External { location: "w".to_owned(), offset, length });
+        let mut tensor = saying(&[]);
+        assert_eq!(External::of(&tensor), None, "its numbers lie in the graph");
+        place(64, 12).unwrap().put(&mut tensor);
+        assert_eq!((External::of(&tensor), is_external(&tensor)), (place(64, 12), true));
+        assert_eq!(External::said(&tensor), "location \"w\", offset \"64\", length \"12\"");
+        assert_eq!(External::of(&saying(&[("location", "w")])), place(0, 16));
+        for wrong in ["", "-1", "x", "99999999999999999999"] {
+            assert_eq!(External::of(&saying(&[("location", "w"), ("offset", wrong)])), None, "{wrong}");
+            assert_eq!(External::of(&saying(&[("location", "w"), ("length", wrong)])), None, "{wrong}");
+        }
+    }
+}
