@@ -27,7 +27,6 @@ mod json;
 mod label_name;
 mod labels;
 mod lines;
-mod output;
 #[cfg(feature = "parquet")]
 mod parquet_table;
 mod reading;
@@ -51,7 +50,6 @@ pub use format::{Format, Source};
 pub use header::{Header, TextColumn};
 pub use label_name::{LabelNames, label_of_number, label_of_text};
 pub use labels::{LabelSet, Rare};
-pub use output::{replace_directory, replace_file, write_atomically};
 pub use reading::{Delimiter, Quoting, Reading, TextEncoding};
 pub use records::{CARRIED, RecordFormat, RecordValue, RecordWriter};
 pub use split::{Part, SplitOptions, split};

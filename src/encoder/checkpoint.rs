@@ -9,8 +9,7 @@
 //! (0, 1, 2, …).
 
 use std::collections::BTreeMap;
-use std::io::{BufWriter, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::io::Write;
 use std::path::Path;
 
 use half::{bf16, f16};
@@ -22,6 +21,7 @@ use super::header::Header;
 use super::shards::Checkpoint;
 use super::weights::{Expected, check, expected};
 use crate::error::{Error, Kind, Result};
+use crate::files::write_atomically;
 
 /// Where the tensors begin: a multiple of the page size, so that they can be mapped.
 const ALIGNMENT: usize = 4096;
@@ -63,7 +63,7 @@ pub fn convert_checkpoint(source: &Path, config: &Config, target: &Path) -> Resu
             .expected(format!("the tensors of a BERT encoder with {} layers", config.layers))
             .help("check that config.json and the weights belong to the same model, and that it is a plain BERT"));
     }
-    write_whole(target, |out| {
+    write_atomically(target, |out| {
         out.write_all(&header_bytes(&wanted)).map_err(|error| Error::io("write", target, error))?;
         for tensor in &wanted {
             if let Some(&name) = names.get(&tensor.name)
@@ -195,22 +195,4 @@ fn copy(header: &Header, name: &str, info: &TensorInfo, out: &mut dyn Write, tar
         start += piece;
     }
     Ok(())
-}
-
-/// Writes a file under a temporary name beside it, then renames it: it appears whole or not at all.
-fn write_whole(target: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
-    let failed = |error| Error::io("write", target, error);
-    let folder = match target.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let mode = std::fs::Permissions::from_mode(0o666);
-    let mut temporary = tempfile::Builder::new().permissions(mode).tempfile_in(folder).map_err(failed)?;
-    let mut out = BufWriter::new(temporary.as_file_mut());
-    write(&mut out)?;
-    out.flush().map_err(failed)?;
-    drop(out);
-    temporary.as_file().sync_all().map_err(failed)?;
-    temporary.persist(target).map_err(|error| failed(error.error))?;
-    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
 }

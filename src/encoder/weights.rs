@@ -17,6 +17,7 @@ use crate::error::{Error, Kind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::graph::proto::TensorProto;
 use crate::graph::{Data, DataType, Dim, External, ModelProto, ValueType};
+use crate::tensors::{bytes_of, floats_of};
 
 /// Bytes hashed at a time.
 const PIECE: usize = 1 << 18;
@@ -205,7 +206,7 @@ impl Weights {
         let file = std::fs::File::open(path).map_err(failed)?;
         let mut bytes = vec![0; usize::try_from(place.length).unwrap_or(usize::MAX)];
         file.read_exact_at(&mut bytes, place.offset).map_err(failed)?;
-        Ok(bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
+        Ok(floats_of(&bytes))
     }
 
     /// The shape of a tensor, its first byte in the weight file, and how many there are.
@@ -259,7 +260,7 @@ impl Network<'_> {
         }
         let (value_type, place) = self.weights.external(name, self.weight_file)?;
         let data = match self.changed.and_then(|changed| changed.get(name)) {
-            Some(numbers) => Data::Inline(numbers.iter().flat_map(|number| number.to_le_bytes()).collect()),
+            Some(numbers) => Data::Inline(bytes_of(numbers)),
             None => Data::External(place),
         };
         Ok((value_type, data))
