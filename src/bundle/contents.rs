@@ -152,8 +152,11 @@ pub(super) struct Contents {
 }
 
 fn parse<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T> {
-    document::json(bytes, Kind::Bundle, &format!("the entry {name:?} is not what it must be"))
-        .map_err(|error| error.help(AGAIN))
+    document::json(bytes, Kind::Bundle, &wrong(name)).map_err(|error| error.help(AGAIN))
+}
+
+fn wrong(name: &str) -> String {
+    format!("the entry {name:?} is not what it must be")
 }
 
 impl Contents {
@@ -247,8 +250,7 @@ pub(super) fn check_hash(
 
 /// The format comes first: everything else may be different in another one.
 fn check_format(manifest: &[u8]) -> Result<()> {
-    let what = format!("the entry {MANIFEST:?} is not what it must be");
-    document::check_json(manifest, &(OLDEST..=FORMAT), Kind::Bundle, &what)
+    document::check_json(manifest, &(OLDEST..=FORMAT), Kind::Bundle, &wrong(MANIFEST))
         .map_err(|error| error.help(format!("use the version of frosthead that made it, or {AGAIN}")))
 }
 

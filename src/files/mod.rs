@@ -117,6 +117,7 @@ pub fn write_atomically(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result
 ///
 /// # Errors
 /// As [`write_atomically`], with `build`.
+#[cfg(feature = "train")]
 pub fn replace_file(path: &Path, build: impl FnOnce(&mut File, &Path) -> Result<()>) -> Result<()> {
     let mut unfinished = Unfinished::new(path)?;
     let name = unfinished.file.path().to_path_buf();
@@ -152,8 +153,7 @@ pub fn replace_directory(
     if there { exchange(new.path(), &target) } else { std::fs::rename(new.path(), &target) }
         .map_err(failed)?;
     fault::point("directory-after-rename");
-    // The temporary name now leads to the old one, or nowhere.
-    drop(new);
+    // The temporary name leads to the old one now, or nowhere: what lies there goes away with `new`.
     sync_names(beside).map_err(failed)
 }
 

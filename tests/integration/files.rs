@@ -109,7 +109,9 @@ fn nothing_is_taken_from_a_command_that_still_runs() {
     let predict = ["predict", "-", "--text", "review", "--model", text(&made.bundle), "--out", &slow];
     let mut child = command(&predict).stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut rows = child.stdin.take().unwrap();
-    std::io::Write::write_all(&mut rows, b"review\nfirst\n").unwrap();
+    // The beginning of a table is read in one piece, before anything is written.
+    let table = format!("review\n{}", format!("{}\n", "word ".repeat(2000)).repeat(40));
+    std::io::Write::write_all(&mut rows, table.as_bytes()).unwrap();
     let start = Instant::now();
     while temporary(out.path()).is_empty() {
         assert!(start.elapsed() < Duration::from_secs(60), "the command never began to write");
