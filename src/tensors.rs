@@ -1,8 +1,8 @@
-//! Owns tensors as bytes: named tensors and notes (a JSON text each) in a safetensors file, and 32-bit and 16-bit
-//! floats, little-endian.
+//! Owns tensors as bytes: named tensors and notes (a JSON text each) in a safetensors file, and 32-bit and
+//! 16-bit floats, little-endian.
 //!
-//! Refuses a file that is not whole, and a tensor that is missing or of another type. Does not know which tensors
-//! there should be; `encoder/header.rs` reads files that are too large for memory.
+//! Refuses a file that is not whole, and a tensor that is missing or of another type. Does not know which
+//! tensors there should be; `encoder/header.rs` reads files that are too large for memory.
 
 use std::collections::HashMap;
 
@@ -17,8 +17,8 @@ use crate::error::{Error, Kind, Result};
 /// Numbers that are converted from half precision together.
 const CONVERTED_AT_ONCE: usize = 512;
 
-/// A safetensors file that is being made; the same tensors and notes, in any order, give the same bytes (if there
-/// is one note at most).
+/// A safetensors file that is being made; the same tensors, in any order, give the same bytes (if there is one
+/// note at most).
 #[derive(Default)]
 pub struct TensorFile {
     tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)>,
