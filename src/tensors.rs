@@ -17,8 +17,8 @@ use crate::error::{Error, Kind, Result};
 /// Numbers that are converted from half precision together.
 const CONVERTED_AT_ONCE: usize = 512;
 
-/// A safetensors file that is being made; the same tensors, in any order, give the same bytes (if there is one
-/// note at most).
+/// A safetensors file that is being made; the same tensors, in any order, give the same bytes (if there is
+/// one note at most).
 #[derive(Default)]
 pub struct TensorFile {
     tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)>,

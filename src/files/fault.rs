@@ -4,8 +4,8 @@
 //! function. With it, `FROSTHEAD_KILL_AT="NAME:N"` makes the process send itself SIGKILL at the N-th passage
 //! (from 1) of the point NAME.
 //!
-//! Points, passed once for every file that is written whole: `file-before-write`, `file-half-written` (half of
-//! the bytes are in the temporary file; of files whose bytes are there at once), `file-before-rename` (all
+//! Points, passed once for every file that is written whole: `file-before-write`, `file-half-written` (half
+//! of the bytes are in the temporary file; of files whose bytes are there at once), `file-before-rename` (all
 //! bytes are, and on the disk), `file-after-rename`; and for every directory `directory-before-rename` and
 //! `directory-after-rename`.
 

@@ -129,8 +129,8 @@ pub fn replace_file(path: &Path, build: impl FnOnce(&mut File, &Path) -> Result<
 /// new directory beside it.
 ///
 /// # Errors
-/// The target exists and `overwrite` is not given, the place cannot be written, or `build` fails; then nothing
-/// is left behind and the old directory stays.
+/// The target exists and `overwrite` is not given, the place cannot be written, or `build` fails; then
+/// nothing is left behind and the old directory stays.
 pub fn replace_directory(
     target: &Path,
     overwrite: bool,
@@ -262,8 +262,8 @@ fn exchange(new: &Path, old: &Path) -> std::io::Result<()> {
     }
 }
 
-/// The same on file systems that cannot exchange: the old one moves away first. Who is killed in between finds
-/// it under a name that says what it is, and that nobody clears away.
+/// The same on file systems that cannot exchange: the old one moves away first. Who is killed in between
+/// finds it under a name that says what it is, and that nobody clears away.
 fn move_aside(new: &Path, old: &Path) -> std::io::Result<()> {
     let name = old.file_name().unwrap_or_default().to_string_lossy();
     let aside = TempDir::with_prefix_in(format!("{name}.replaced-"), old.parent().unwrap_or(Path::new("/")))?;

@@ -1,5 +1,5 @@
-//! Owns the folder of one key, whatever its parts hold: `key.json`, `lock` and `parts/`, and which files in it
-//! are ours.
+//! Owns the folder of one key, whatever its parts hold: `key.json`, `lock` and `parts/`, and which files in
+//! it are ours.
 //!
 //! Refuses to touch anything that does not bear one of our names, and to wait for a lock without an end.
 //!

@@ -1,5 +1,5 @@
-//! Owns what a store of parts does while it is open, whatever its parts hold: it holds the lock, collects texts
-//! until a part is due, and sets aside what cannot be used.
+//! Owns what a store of parts does while it is open, whatever its parts hold: it holds the lock, collects
+//! texts until a part is due, and sets aside what cannot be used.
 //!
 //! Refuses to open a folder that is being pruned or merged, or that describes another key.
 
@@ -14,8 +14,8 @@ use crate::fingerprint::TextKey;
 
 /// How long opening waits for a process that is pruning or merging.
 const OPEN_WAIT: Duration = Duration::from_secs(30);
-/// A part is written at the latest this long after its first text, if texts keep coming: what a killed process
-/// loses is a few seconds of work.
+/// A part is written at the latest this long after its first text, if texts keep coming: what a killed
+/// process loses is a few seconds of work.
 pub(super) const FLUSH_AFTER: Duration = Duration::from_secs(5);
 
 /// Texts that are not written yet.
@@ -49,8 +49,8 @@ pub(super) struct OpenFolder {
 }
 
 impl OpenFolder {
-    /// Opens the folder of `key` under `root`. When nobody else has it open, leftovers of killed processes are
-    /// removed and many small parts merged first.
+    /// Opens the folder of `key` under `root`. When nobody else has it open, leftovers of killed processes
+    /// are removed and many small parts merged first.
     ///
     /// # Errors
     /// The folder cannot be created or read, describes another key, or is being pruned for longer than 30 s.
@@ -86,8 +86,8 @@ impl OpenFolder {
         Ok(Some((path, count)))
     }
 
-    /// Renames a damaged part, so that it is checked and reported once; one that may be good stays where it is,
-    /// and one that is gone is no damage.
+    /// Renames a damaged part, so that it is checked and reported once; one that may be good stays where it
+    /// is, and one that is gone is no damage.
     ///
     /// Should another process have just replaced it by the good part of the same name, that part is lost to
     /// the next open (and computed again): nothing wrong can come of it.

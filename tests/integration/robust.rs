@@ -225,8 +225,8 @@ fn a_run_killed_anywhere_resumes_and_ends_with_the_same_bytes() {
     let out = directory.path().join("undisturbed.parquet");
     embed(&data, &directory.path().join("cache"), &out, &[]);
     let expected = std::fs::read(&out).unwrap();
-    // 1,200 texts make three parts or more. The numbers are passages of the named points; the description of the
-    // store is the first file.
+    // 1,200 texts make three parts or more. The numbers are passages of the named points; the description of
+    // the store is the first file.
     for point in [
         "file-before-rename:2",
         "file-before-rename:3",
