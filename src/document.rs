@@ -1,9 +1,13 @@
 //! Owns reading JSON and TOML that people may have edited, and saying in plain words what does not fit: which
-//! field, what was found, what was expected.
+//! field, what was found, what was expected. The version comes first: everything else may be different in
+//! another one. Also owns how JSON for people is written.
 //!
 //! Refuses to show a reader's own words ("invalid type: string, expected f32").
 
+use std::ops::RangeInclusive;
+
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
 
@@ -40,6 +44,70 @@ pub fn toml<T: DeserializeOwned>(text: &str, kind: Kind, what: &str) -> Result<T
         let path = error.path().to_string();
         described(Error::new(kind, what), &path, error.inner().message())
     })
+}
+
+/// The field that says a document's version.
+#[derive(Deserialize)]
+struct Version {
+    format: u32,
+}
+
+/// Checks the field `format` of some JSON, and nothing else of it.
+///
+/// # Errors
+/// As [`json`], or it has another format than these.
+pub fn check_json(bytes: &[u8], formats: &RangeInclusive<u32>, kind: Kind, what: &str) -> Result<()> {
+    json(bytes, kind, what).and_then(|Version { format }| check_format(format, formats, kind))
+}
+
+/// Reads JSON as [`json`] does, its field `format` first.
+///
+/// # Errors
+/// As [`check_json`] and [`json`].
+pub fn versioned_json<T: DeserializeOwned>(
+    bytes: &[u8],
+    formats: &RangeInclusive<u32>,
+    kind: Kind,
+    what: &str,
+) -> Result<T> {
+    check_json(bytes, formats, kind, what)?;
+    json(bytes, kind, what)
+}
+
+/// Reads TOML as [`versioned_json`] does JSON.
+///
+/// # Errors
+/// As [`versioned_json`].
+pub fn versioned_toml<T: DeserializeOwned>(
+    text: &str,
+    formats: &RangeInclusive<u32>,
+    kind: Kind,
+    what: &str,
+) -> Result<T> {
+    let Version { format } = toml(text, kind, what)?;
+    check_format(format, formats, kind)?;
+    toml(text, kind, what)
+}
+
+fn check_format(format: u32, formats: &RangeInclusive<u32>, kind: Kind) -> Result<()> {
+    if formats.contains(&format) {
+        return Ok(());
+    }
+    let (oldest, newest) = (formats.start(), formats.end());
+    let known =
+        if oldest == newest { format!("format {newest}") } else { format!("format {oldest} to {newest}") };
+    Err(Error::new(kind, "it has a format that this version of frosthead does not read")
+        .found(format!("format {format}"))
+        .expected(known))
+}
+
+/// JSON for people: indented, with a line feed at its end; the same value gives the same bytes.
+///
+/// # Panics
+/// The value has no JSON, which is a bug.
+#[must_use]
+pub fn pretty(value: &(impl Serialize + ?Sized)) -> String {
+    serde_json::to_string_pretty(value).expect("our own types have a JSON form; this is a bug") + "\n"
 }
 
 fn broken_json(kind: Kind, what: &str, bytes: &[u8], error: &serde_json::Error) -> Error {
@@ -263,6 +331,31 @@ mod tests {
             assert!(error.contains(expected), "{error}");
         }
         json::<Whole>(with(r#""how": "slow""#).as_bytes(), Kind::Usage, "it is wrong").unwrap();
+    }
+
+    #[test]
+    fn the_version_is_looked_at_before_anything_else() {
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Versioned {
+            format: u32,
+        }
+        let read = |text: &str, formats| {
+            versioned_json::<Versioned>(text.as_bytes(), &formats, Kind::Run, "it is wrong")
+        };
+        for (text, formats, expected) in [
+            (r#"{"format": 3, "other": 1}"#, 1..=2, "does not read: found format 3, expected format 1 to 2"),
+            (r#"{"format": 0, "other": 1}"#, 1..=1, "does not read: found format 0, expected format 1"),
+            (r#"{"other": 1}"#, 1..=1, r#"field "format": it is wrong: found nothing"#),
+            (r#"{"format": 1, "other": 1}"#, 1..=1, r#"field "other": it is wrong"#),
+        ] {
+            let told = read(text, formats).unwrap_err().to_string();
+            assert!(told.contains(expected), "{told}");
+        }
+        assert_eq!(read(r#"{"format": 2}"#, 1..=2).unwrap().format, 2);
+        let error = versioned_toml::<Versioned>("format = 9\nx = 1", &(1..=1), Kind::Run, "x").unwrap_err();
+        assert!(error.to_string().contains("found format 9"), "{error}");
+        assert_eq!(pretty(&[1]), "[\n  1\n]\n");
     }
 
     #[test]

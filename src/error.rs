@@ -91,23 +91,25 @@ impl Error {
 
     /// An input/output error at `path`; `doing` completes "cannot …" ("read", "create the directory").
     ///
-    /// A full disk becomes [`Kind::Space`], because what to do about it is different.
+    /// A full disk, and a limit on the size of files, becomes [`Kind::Space`], because what to do about it is
+    /// different.
     pub fn io(doing: &str, path: impl AsRef<Path>, source: std::io::Error) -> Self {
-        let full =
-            matches!(source.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded);
-        let kind = if full { Kind::Space } else { Kind::Io };
-        let error = Self::new(kind, format!("cannot {doing}")).at(path);
-        let error = match source.kind() {
-            _ if full => {
-                error.help("free some space, or choose another place; what was finished before is kept")
+        use std::io::ErrorKind::{FileTooLarge, NotFound, PermissionDenied, QuotaExceeded, StorageFull};
+        let (kind, message) = (source.kind(), format!("cannot {doing}"));
+        let error = match kind {
+            StorageFull | QuotaExceeded => Self::new(Kind::Space, message)
+                .help("free some space, or choose another place; what was finished before is kept"),
+            FileTooLarge => {
+                Self::new(Kind::Space, format!("{message}: the limit on the size of files is reached"))
+                    .help("raise it (`ulimit -f`), or choose another place; what was finished before is kept")
             }
-            std::io::ErrorKind::NotFound => error.help("check the path"),
-            std::io::ErrorKind::PermissionDenied => {
-                error.help("check the permissions, or choose another place")
+            NotFound => Self::new(Kind::Io, message).help("check the path"),
+            PermissionDenied => {
+                Self::new(Kind::Io, message).help("check the permissions, or choose another place")
             }
-            _ => error,
+            _ => Self::new(Kind::Io, message),
         };
-        error.because(source)
+        error.at(path).because(source)
     }
 
     /// The file or directory it is about.
@@ -383,6 +385,11 @@ mod tests {
     fn a_full_disk_is_told_apart_from_other_io() {
         let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
         assert_eq!(Error::io("write", "x", full).kind(), Kind::Space);
+        let mut device = std::fs::File::options().write(true).open("/dev/full").expect("Linux has /dev/full");
+        let full = std::io::Write::write_all(&mut device, &[1; 64]).unwrap_err();
+        assert_eq!(Error::io("write", "x", full).kind(), Kind::Space);
+        let limited = Error::io("write", "x", std::io::ErrorKind::FileTooLarge.into());
+        assert!(limited.kind() == Kind::Space && limited.remedy().unwrap().contains("ulimit"));
         let missing = Error::io("read", "x", std::io::Error::from(std::io::ErrorKind::NotFound));
         assert_eq!(missing.kind(), Kind::Io);
         assert!(std::error::Error::source(&missing).is_some());

@@ -14,12 +14,14 @@
 
 mod document;
 pub mod error;
+mod files;
 pub mod finetune;
 pub mod fingerprint;
 pub mod held;
 mod parallel;
 pub mod quantities;
 mod recognize;
+mod tensors;
 
 pub mod data;
 pub mod graph;

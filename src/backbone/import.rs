@@ -4,6 +4,7 @@
 //! half-made directory behind. Foreign ONNX files are `onnx`'s work, downloads are `hub`'s.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::layout::{self, Network};
@@ -13,11 +14,12 @@ use super::sentence_transformers::{self, Card, Stated};
 use super::source;
 use super::trial::{Foreign, Trial, TrialReport};
 use super::{EMBEDDING_GRAPH, LAYERS_GRAPH, MANIFEST, STANDARD_GRAPH, TOKENIZER, WEIGHTS};
-use crate::data::replace_directory;
+use crate::document;
 use crate::encoder::{
     self, Architecture, Config, GraphOptions, Operators, Outputs, Pooling, Published, Weights,
 };
 use crate::error::{Error, Kind, Result};
+use crate::files::replace_directory;
 use crate::fingerprint::{Fields, Fingerprint};
 use crate::runtime::{Runtime, RuntimeOptions};
 use crate::tokens::Tokenizer;
@@ -98,7 +100,7 @@ pub fn import(source: &Path, target: &Path, options: &ImportOptions) -> Result<I
     replace_directory(target, options.overwrite, |directory| {
         plan.write(directory, &mut manifest)?;
         report = plan.try_out(source, directory, &mut manifest, &options.runtime)?;
-        write(&directory.join(MANIFEST), manifest.to_json()?.as_bytes())
+        write(&directory.join(MANIFEST), document::pretty(&manifest).as_bytes())
     })?;
     let mut notes = plan.notes;
     if manifest.preparation.max_length != plan.manifest.preparation.max_length {
@@ -360,8 +362,10 @@ pub(super) fn inputs(files: &[&Path], preparation: &Preparation) -> Result<Finge
         .finish())
 }
 
+/// Copies the bytes alone: who may read them is for the user's umask to say, not for the source.
 fn copy(from: &Path, to: &Path) -> Result<()> {
-    std::fs::copy(from, to).map(drop).map_err(|source| Error::io("copy to the backbone", from, source))
+    let copied = File::open(from).and_then(|mut source| std::io::copy(&mut source, &mut File::create(to)?));
+    copied.map(drop).map_err(|source| Error::io("copy to the backbone", from, source))
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {

@@ -93,34 +93,12 @@ impl Manifest {
             Thing::Backbone => Error::io("read", path, source),
             thing => thing.instead_of(Wanted::Backbone, Some(directory)),
         })?;
-        #[derive(Deserialize)]
-        struct Version {
-            format: u32,
-        }
-        let wrong = |error: Error| error.at(path).help("undo the change, or import the backbone again");
         let what = "this is not a backbone manifest";
-        let Version { format } = document::json(text.as_bytes(), Kind::Model, what).map_err(wrong)?;
-        if format != FORMAT {
-            return Err(Error::new(Kind::Model, "the backbone has a format this version does not read")
+        document::versioned_json(text.as_bytes(), &(FORMAT..=FORMAT), Kind::Model, what).map_err(|error| {
+            error
                 .at(path)
-                .found(format!("format {format}"))
-                .expected(format!("format {FORMAT}"))
-                .help("use the version of frosthead that made it, or import the backbone again"));
-        }
-        document::json(text.as_bytes(), Kind::Model, what).map_err(wrong)
-    }
-
-    /// The manifest as it is written: pretty JSON with a line feed at the end, the same bytes for the same
-    /// manifest.
-    ///
-    /// # Errors
-    /// Never for a manifest made by this program.
-    pub fn to_json(&self) -> Result<String> {
-        let mut text = serde_json::to_string_pretty(self).map_err(|source| {
-            Error::new(Kind::Model, "the manifest cannot be written as JSON").because(source)
-        })?;
-        text.push('\n');
-        Ok(text)
+                .help("undo the change, use the version of frosthead that made it, or import it again")
+        })
     }
 
     /// The identity of the backbone: everything that decides the vector a text gets, and nothing else (its

@@ -13,7 +13,7 @@ use super::archive::{AGAIN, Archive, lie};
 use crate::backbone;
 use crate::document;
 use crate::embed::FeatureChoice;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Kind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::tokens::LongTexts;
 
@@ -151,17 +151,12 @@ pub(super) struct Contents {
     pub checksums: BTreeMap<String, Fingerprint>,
 }
 
-/// An entry as it is written: JSON with a line feed at its end; the same value gives the same bytes.
-pub(super) fn to_json(value: &impl Serialize) -> Result<Vec<u8>> {
-    let mut bytes = serde_json::to_vec_pretty(value)
-        .map_err(|source| Error::new(Kind::Bundle, "the bundle cannot be described").because(source))?;
-    bytes.push(b'\n');
-    Ok(bytes)
+fn parse<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T> {
+    document::json(bytes, Kind::Bundle, &wrong(name)).map_err(|error| error.help(AGAIN))
 }
 
-fn parse<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T> {
-    document::json(bytes, Kind::Bundle, &format!("the entry {name:?} is not what it must be"))
-        .map_err(|error| error.help(AGAIN))
+fn wrong(name: &str) -> String {
+    format!("the entry {name:?} is not what it must be")
 }
 
 impl Contents {
@@ -182,7 +177,7 @@ impl Contents {
         let checksums: BTreeMap<String, Fingerprint> = parse(CHECKSUMS, &bytes)?;
         let names: BTreeSet<&str> = archive.entries().iter().map(|entry| entry.name.as_str()).collect();
         let hashed = checksums.keys().map(String::as_str).chain([CHECKSUMS]).collect();
-        if names != hashed || to_json(&checksums)? != bytes {
+        if names != hashed || document::pretty(&checksums).as_bytes() != bytes {
             return Err(lie("the checksums are not as frosthead writes them").entry(CHECKSUMS));
         }
         let checked = |name: &str| -> Result<Vec<u8>> {
@@ -255,18 +250,8 @@ pub(super) fn check_hash(
 
 /// The format comes first: everything else may be different in another one.
 fn check_format(manifest: &[u8]) -> Result<()> {
-    #[derive(Deserialize)]
-    struct Version {
-        format: u32,
-    }
-    let Version { format } = parse(MANIFEST, manifest)?;
-    if (OLDEST..=FORMAT).contains(&format) {
-        return Ok(());
-    }
-    Err(Error::new(Kind::Bundle, "the bundle has a format this version does not read")
-        .found(format!("format {format}"))
-        .expected(format!("format {OLDEST} to {FORMAT}"))
-        .help("use the version of frosthead that made it, or bundle the run again"))
+    document::check_json(manifest, &(OLDEST..=FORMAT), Kind::Bundle, &wrong(MANIFEST))
+        .map_err(|error| error.help(format!("use the version of frosthead that made it, or {AGAIN}")))
 }
 
 fn check_entries(archive: &Archive) -> Result<()> {

@@ -5,24 +5,17 @@
 //! opens files by name, has opened it; what a process that was killed right then has left behind goes away
 //! with the next copy. Refuses a file that changes while it is copied.
 
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::io::{Read as _, Seek as _};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
-
-use tempfile::TempDir;
 
 use crate::error::{Error, Kind, Result};
+use crate::files::Scratch;
 use crate::held::Identity;
 use crate::quantities::MemorySize;
 
-/// What the folder of a copy is called, in front of random letters.
-const PREFIX: &str = "frosthead-copy-";
-/// What the copy is called in it.
+/// What the copy is called in its folder.
 const NAME: &str = "bundle.frost";
-/// The locks of copies that are younger are not looked at: they may not have been taken yet.
-const SURELY_LOCKED: Duration = Duration::from_secs(60);
 /// statfs(2): file systems that are in memory.
 const IN_MEMORY: [u64; 2] = [0x0102_1994, 0x8584_58f6];
 
@@ -56,11 +49,9 @@ pub fn copy_places(chosen: Option<&Path>) -> Vec<PathBuf> {
 /// A copy that still has a name.
 pub(super) struct PrivateCopy {
     /// Removed when it is dropped.
-    _folder: TempDir,
+    _folder: Scratch,
     path: PathBuf,
     note: CopyNote,
-    /// Whose lock says that the copy is in use.
-    _file: File,
 }
 
 impl PrivateCopy {
@@ -107,15 +98,12 @@ impl PrivateCopy {
 
 fn copied(original: &mut File, before: Identity, folder: &Path) -> std::io::Result<PrivateCopy> {
     let bytes = before.bytes();
-    remove_left_behind(folder);
     // The path that messages of ONNX Runtime and its own checks see must be the real one.
     let folder = folder.canonicalize()?;
     // Nobody else may enter it, whoever may read the bundle.
-    let own_only = Permissions::from_mode(0o700);
-    let own = tempfile::Builder::new().prefix(PREFIX).permissions(own_only).tempdir_in(&folder)?;
+    let own = Scratch::new(&folder, 0o700)?;
     let path = own.path().join(NAME);
     let mut file = File::options().read(true).write(true).create_new(true).open(&path)?;
-    file.try_lock()?;
     let shared = rustix::fs::ioctl_ficlone(&file, &*original).is_ok();
     if !shared {
         // Within the kernel, where it can.
@@ -126,7 +114,7 @@ fn copied(original: &mut File, before: Identity, folder: &Path) -> std::io::Resu
     }
     let (in_memory, written) = (is_in_memory(&folder), before.modified());
     let note = CopyNote { folder, bytes, written, in_memory, shared };
-    Ok(PrivateCopy { _folder: own, path, note, _file: file })
+    Ok(PrivateCopy { _folder: own, path, note })
 }
 
 /// Whether a folder's files take memory; what cannot be asked is not.
@@ -136,30 +124,10 @@ fn is_in_memory(folder: &Path) -> bool {
     })
 }
 
-/// Removes copies whose process was killed while they had a name: those of ours that nobody has locked.
-fn remove_left_behind(folder: &Path) {
-    let own = rustix::process::geteuid().as_raw();
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
-        // Of the entry itself, not of what a link leads to.
-        let Ok(metadata) = entry.metadata() else { continue };
-        let age = metadata.modified().ok().and_then(|time| SystemTime::now().duration_since(time).ok());
-        if !metadata.is_dir() || metadata.uid() != own || age.is_none_or(|age| age < SURELY_LOCKED) {
-            continue;
-        }
-        let free = match File::open(entry.path().join(NAME)) {
-            Ok(file) => file.try_lock().is_ok(),
-            Err(error) => error.kind() == std::io::ErrorKind::NotFound,
-        };
-        if free {
-            // Somebody else may be faster.
-            let _ = std::fs::remove_dir_all(entry.path());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     fn original(folder: &Path) -> PathBuf {
@@ -205,27 +173,5 @@ mod tests {
         let places = copy_places(None);
         assert!(places.is_sorted_by_key(|folder| is_in_memory(folder)), "{places:?}");
         assert!(places.len() >= 3);
-    }
-
-    #[test]
-    fn only_what_nobody_uses_is_removed() {
-        let folder = tempfile::tempdir().unwrap();
-        let make = |name: &str, old: bool| {
-            let own = folder.path().join(name);
-            std::fs::create_dir(&own).unwrap();
-            let file = File::create(own.join(NAME)).unwrap();
-            if old {
-                let then = SystemTime::now() - 2 * SURELY_LOCKED;
-                File::open(&own).unwrap().set_modified(then).unwrap();
-            }
-            (own, file)
-        };
-        let (used, lock) = make("frosthead-copy-used", true);
-        lock.lock().unwrap();
-        let (left, _) = make("frosthead-copy-left", true);
-        let (young, _) = make("frosthead-copy-young", false);
-        let (other, _) = make("other", true);
-        remove_left_behind(folder.path());
-        assert_eq!([used, left, young, other].map(|own| own.exists()), [true, false, true, true]);
     }
 }

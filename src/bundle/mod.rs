@@ -47,6 +47,7 @@ use crate::heads::Head;
 use crate::held::Held;
 use crate::recognize::{Thing, Wanted};
 use crate::runtime::{Load, Runtime, Sessions};
+use crate::tensors::floats_of;
 use crate::tokens::{Batching, LongTexts};
 
 /// An opened bundle, everything in it checked.
@@ -447,7 +448,7 @@ fn read_head(
             (None, Some(bytes)) => bytes.clone(),
             _ => return Err(unfitting()),
         };
-        let numbers: Vec<f32> = bytes.as_chunks().0.iter().map(|own| f32::from_le_bytes(*own)).collect();
+        let numbers = floats_of(&bytes);
         let expected = dims.iter().try_fold(1_usize, |all, &size| all.checked_mul(size));
         if Some(numbers.len()) == expected { Ok(numbers) } else { Err(unfitting()) }
     };

@@ -9,10 +9,11 @@ use safetensors::tensor::{Dtype, TensorView};
 
 use super::archive_writer::ArchiveWriter;
 use super::assemble::{DeployedHead, append_heads, lay_out};
-use super::contents::{self, Golden, to_json};
+use super::contents::{self, Golden};
 use super::layout::{Entry, end_record};
 use super::*;
 use crate::backbone::{self, Preparation, Source};
+use crate::document;
 use crate::embed::FeatureChoice;
 use crate::encoder::Pooling;
 use crate::graph::proto::{DataLocation, StringStringEntryProto, TensorProto};
@@ -105,7 +106,7 @@ impl Parts {
             tokenizer: Original { truncation: "null".into(), padding: "null".into() },
         };
         let golden = vec![Golden { text: "one".into(), embedding: vec![0.0; 8], logits: vec![vec![0.0; 2]] }];
-        let validation = Some(carried().to_bytes().unwrap());
+        let validation = Some(carried().to_bytes());
         Self { manifest, model, data, golden, validation, other: Vec::new(), more: Vec::new(), without: None }
     }
 
@@ -113,13 +114,13 @@ impl Parts {
         let labels = BTreeMap::from([("mood", head().labels)]);
         let calibration = BTreeMap::from([("mood", Calibration { temperature: 2.0 })]);
         let mut entries = vec![
-            (contents::MANIFEST, to_json(&self.manifest).unwrap()),
-            (contents::LABELS, to_json(&labels).unwrap()),
-            (contents::CALIBRATION, to_json(&calibration).unwrap()),
+            (contents::MANIFEST, document::pretty(&self.manifest).into_bytes()),
+            (contents::LABELS, document::pretty(&labels).into_bytes()),
+            (contents::CALIBRATION, document::pretty(&calibration).into_bytes()),
             (contents::TOKENIZER, b"{\"truncation\":null,\"padding\":null}".to_vec()),
             (contents::DATA, self.data.clone()),
             (contents::GRAPH, graph::encode(&self.model)),
-            (contents::GOLDEN, to_json(&self.golden).unwrap()),
+            (contents::GOLDEN, document::pretty(&self.golden).into_bytes()),
         ];
         entries.extend(self.validation.iter().map(|bytes| (contents::VALIDATION, bytes.clone())));
         for (name, bytes) in &self.other {
@@ -127,7 +128,7 @@ impl Parts {
         }
         let hashes: BTreeMap<&str, Fingerprint> =
             entries.iter().map(|(name, bytes)| (*name, Fingerprint::of_bytes(bytes))).collect();
-        entries.push((contents::CHECKSUMS, to_json(&hashes).unwrap()));
+        entries.push((contents::CHECKSUMS, document::pretty(&hashes).into_bytes()));
         entries.extend(self.more.iter().cloned());
         entries.retain(|(name, _)| Some(*name) != self.without);
         entries
@@ -374,7 +375,7 @@ fn unknown_fields_of_the_manifest_are_refused() {
     let mut parts = Parts::honest();
     let mut manifest = serde_json::to_value(&parts.manifest).unwrap();
     manifest["run_this"] = "x".into();
-    parts.other.push((contents::MANIFEST, to_json(&manifest).unwrap()));
+    parts.other.push((contents::MANIFEST, document::pretty(&manifest).into_bytes()));
     refused(&parts.archive(), &["manifest.json"]);
 }
 
@@ -530,8 +531,14 @@ fn validation_rows_come_back_as_they_were_and_need_not_be_there() {
     // Hashed, but not there; there, but not hashed.
     refused(&Parts { without: Some(contents::VALIDATION), ..Parts::honest() }.archive(), &["checksums"]);
     let mut parts = Parts { validation: None, ..Parts::honest() };
-    parts.more.push((contents::VALIDATION, carried().to_bytes().unwrap()));
+    parts.more.push((contents::VALIDATION, carried().to_bytes()));
     refused(&parts.archive(), &["checksums"]);
+}
+
+#[test]
+fn the_bytes_of_validation_rows_do_not_change() {
+    let bytes = carried().to_bytes();
+    assert_eq!(crate::fingerprint::Fingerprint::of_bytes(&bytes).short(), "aafea6f62501");
 }
 
 type Tensor = (&'static str, Dtype, Vec<usize>, Vec<u8>);

@@ -6,18 +6,17 @@
 //! `{"task", "labels"}`. Holds no text and no hash of one. Refuses an entry that is not, to the byte, what it
 //! would write.
 
-use std::collections::HashMap;
 use std::ops::Range;
 
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::archive::lie;
 use super::contents::{Manifest, VALIDATION};
 use crate::document;
 use crate::embed::{RowLayout, covering};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Kind, Result};
 use crate::heads::FeatureView;
+use crate::tensors::{Dtype, TensorFile, Tensors, floats_of};
 
 const TASKS: &str = "tasks";
 const FEATURES: &str = "features";
@@ -94,36 +93,21 @@ impl Validation {
     }
 
     /// The entry's bytes.
-    ///
-    /// # Errors
-    /// Never for rows of features.
-    pub(super) fn to_bytes(&self) -> Result<Vec<u8>> {
-        let wrong = |source: Box<dyn std::error::Error + Send + Sync>| {
-            Error::new(Kind::Bundle, "the validation rows cannot be written").because(source)
-        };
-        let features: Vec<u8> = self.features.iter().flat_map(|number| number.to_le_bytes()).collect();
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
         let labels = |own: &ValidationTask| -> Vec<u8> {
             let index =
                 |label: &Option<u32>| label.and_then(|label| i32::try_from(label).ok()).unwrap_or(UNLABELLED);
             own.truth.iter().flat_map(|label| index(label).to_le_bytes()).collect()
         };
-        let mut data = vec![(FEATURES.to_owned(), Dtype::F32, vec![self.rows(), self.width], features)];
-        data.extend(
-            self.tasks.iter().map(|own| (name(&own.task), Dtype::I32, vec![self.rows()], labels(own))),
-        );
-        let views = data.iter().map(|(name, kind, shape, bytes)| {
-            TensorView::new(*kind, shape.clone(), bytes).map(|view| (name, view))
-        });
-        let views =
-            views.collect::<std::result::Result<Vec<_>, _>>().map_err(|source| wrong(source.into()))?;
-        let entries: Vec<TaskEntry> = self
-            .tasks
-            .iter()
-            .map(|own| TaskEntry { task: own.task.clone(), labels: own.labels.clone() })
-            .collect();
-        let entries = serde_json::to_string(&entries).map_err(|source| wrong(source.into()))?;
-        let metadata = HashMap::from([(TASKS.to_owned(), entries)]);
-        safetensors::serialize(views, Some(metadata)).map_err(|source| wrong(source.into()))
+        let mut file = TensorFile::default();
+        file.add_floats(FEATURES, &[self.rows(), self.width], &self.features);
+        let mut entries = Vec::new();
+        for task in &self.tasks {
+            file.add(name(&task.task), Dtype::I32, &[self.rows()], labels(task));
+            entries.push(TaskEntry { task: task.task.clone(), labels: task.labels.clone() });
+        }
+        file.note(TASKS, &entries);
+        file.to_bytes()
     }
 
     /// Reads the entry of a bundle, everything in it checked.
@@ -132,11 +116,10 @@ impl Validation {
     /// It is not what it must be, or does not fit the bundle.
     pub(super) fn from_bytes(bytes: &[u8], manifest: &Manifest) -> Result<Self> {
         let wrong = |what: &str| lie(what).entry(VALIDATION);
-        let broken = |source| wrong("an entry is not what it must be").because(source);
-        let file = SafeTensors::deserialize(bytes).map_err(broken)?;
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(broken)?;
-        let entries = header.metadata().as_ref().and_then(|metadata| metadata.get(TASKS));
-        let entries = entries.ok_or_else(|| wrong("the validation rows do not say whose they are"))?;
+        let file = Tensors::read(bytes, Kind::Bundle)
+            .map_err(|source| wrong("an entry is not what it must be").because(source))?;
+        let entries =
+            file.note(TASKS).ok_or_else(|| wrong("the validation rows do not say whose they are"))?;
         let what = format!("the entry {VALIDATION:?} is not what it must be");
         let entries: Vec<TaskEntry> = document::json(entries.as_bytes(), Kind::Bundle, &what)?;
         let columns = columns(&entries, manifest)?;
@@ -151,7 +134,7 @@ impl Validation {
         });
         let validation = Self { features, width, tasks: tasks.collect::<Result<_>>()? };
         // Whatever else could be said in such a file was not said.
-        if validation.to_bytes()? == bytes {
+        if validation.to_bytes() == bytes {
             return Ok(validation);
         }
         Err(wrong("the validation rows are not as frosthead writes them"))
@@ -187,25 +170,25 @@ fn columns(entries: &[TaskEntry], manifest: &Manifest) -> Result<Vec<Range<usize
     entries.iter().enumerate().map(of).collect()
 }
 
-fn features(file: &SafeTensors<'_>, width: usize) -> Result<Vec<f32>> {
+fn features(file: &Tensors<'_>, width: usize) -> Result<Vec<f32>> {
     let wrong = |what: &str| lie(what).entry(VALIDATION);
-    let tensor = file.tensor(FEATURES).map_err(|source| wrong("the features are missing").because(source))?;
+    let tensor = file.any(FEATURES).map_err(|source| wrong("the features are missing").because(source))?;
     if tensor.dtype() != Dtype::F32 || !matches!(tensor.shape(), [rows, own] if *rows > 0 && *own == width) {
         return Err(wrong("the features are not those that the heads see")
             .found(format!("{} {:?}", tensor.dtype(), tensor.shape()))
             .expected(format!("F32 [rows, {width}]")));
     }
-    let numbers: Vec<f32> = tensor.data().as_chunks().0.iter().map(|own| f32::from_le_bytes(*own)).collect();
+    let numbers = floats_of(tensor.data());
     if numbers.iter().all(|number| number.is_finite()) {
         return Ok(numbers);
     }
     Err(wrong("a feature is not a finite number"))
 }
 
-fn truth(file: &SafeTensors<'_>, entry: &TaskEntry, rows: usize) -> Result<Vec<Option<u32>>> {
+fn truth(file: &Tensors<'_>, entry: &TaskEntry, rows: usize) -> Result<Vec<Option<u32>>> {
     let wrong = |what: &str| lie(what).tensor(name(&entry.task));
     let tensor =
-        file.tensor(&name(&entry.task)).map_err(|source| wrong("labels are missing").because(source))?;
+        file.any(&name(&entry.task)).map_err(|source| wrong("labels are missing").because(source))?;
     if tensor.dtype() != Dtype::I32 || tensor.shape() != [rows] {
         return Err(wrong("there is not a label for every row")
             .found(format!("{} {:?}", tensor.dtype(), tensor.shape()))

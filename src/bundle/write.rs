@@ -13,15 +13,17 @@ use super::archive_writer::ArchiveWriter;
 use super::assemble::{DeployedHead, append_heads, lay_out};
 use super::contents::{
     CALIBRATION, CHECKSUMS, Calibration, DATA, GOLDEN, GRAPH, Golden, LABELS, MANIFEST, Manifest, Refit,
-    TOKENIZER, TaskManifest, VALIDATION, format_for, limit, to_json,
+    TOKENIZER, TaskManifest, VALIDATION, format_for, limit,
 };
 use super::network::{bind, row_parts, without_heads};
 use super::self_test::{SENTENCES, golden};
 use super::{Bundle, Validation, signature, signature_path, tokenizer};
 use crate::backbone::Backbone;
-use crate::data::{TextColumn, replace_file, write_atomically};
+use crate::data::TextColumn;
+use crate::document;
 use crate::embed::{EmbedOptions, Extractor, FeatureChoice, RowLayout, RowParts, StoredLayers};
 use crate::error::{Error, Kind, Result};
+use crate::files;
 use crate::fingerprint::Fingerprint;
 use crate::graph::{self, ModelProto};
 use crate::heads::Head;
@@ -129,7 +131,7 @@ pub fn write_bundle(path: &Path, request: &BundleRequest<'_>, runtime: &Runtime)
     let mut outcome = Written::New;
     // The same run gives the same bytes, so a bundle that is there is compared with the one that would be.
     let there = path.exists().then(|| Fingerprint::of_file(path)).transpose()?;
-    let written = replace_file(path, |file, temporary| {
+    let written = files::replace_file(path, |file, temporary| {
         write_archive(file, temporary, request, runtime)?;
         request.backbone.held().check_places()?;
         let bundle = Bundle::open(temporary, None)?;
@@ -150,9 +152,7 @@ pub fn write_bundle(path: &Path, request: &BundleRequest<'_>, runtime: &Runtime)
     match &request.sign {
         Some(key) => {
             let signature = signature::sign(path, key)?;
-            write_atomically(&beside, |out| {
-                out.write_all(&signature).map_err(|source| Error::io("write", &beside, source))
-            })?;
+            files::write(&beside, &signature)?;
         }
         None if outcome == Written::New && beside.exists() => {
             std::fs::remove_file(&beside).map_err(|source| Error::io("remove", &beside, source))?;
@@ -283,7 +283,7 @@ impl Origin<'_> {
 
 /// The entry of the validation rows.
 fn validation_bytes(validation: &Validation) -> Result<Vec<u8>> {
-    let (bytes, most) = (validation.to_bytes()?, limit(VALIDATION));
+    let (bytes, most) = (validation.to_bytes(), limit(VALIDATION));
     if bytes.len() as u64 <= most {
         return Ok(bytes);
     }
@@ -299,9 +299,9 @@ fn write_archive(file: &mut File, path: &Path, request: &BundleRequest<'_>, runt
     let mut archive = ArchiveWriter::new(BufWriter::new(file));
     let mut checksums = BTreeMap::new();
     let small = [
-        (MANIFEST, to_json(&assembly.manifest)?),
-        (LABELS, to_json(&assembly.labels())?),
-        (CALIBRATION, to_json(&assembly.calibration())?),
+        (MANIFEST, document::pretty(&assembly.manifest).into_bytes()),
+        (LABELS, document::pretty(&assembly.labels()).into_bytes()),
+        (CALIBRATION, document::pretty(&assembly.calibration()).into_bytes()),
         (TOKENIZER, assembly.tokenizer.clone()),
     ];
     for (name, bytes) in &small {
@@ -313,13 +313,13 @@ fn write_archive(file: &mut File, path: &Path, request: &BundleRequest<'_>, runt
     checksums.insert(GRAPH, archive.add(GRAPH, put(&graph::encode(&model)))?);
     archive.flush()?;
     let start = archive.start(DATA).unwrap_or(0);
-    let golden = to_json(&assembly.golden(model, path, start, runtime)?)?;
-    checksums.insert(GOLDEN, archive.add(GOLDEN, put(&golden))?);
+    let golden = document::pretty(&assembly.golden(model, path, start, runtime)?);
+    checksums.insert(GOLDEN, archive.add(GOLDEN, put(golden.as_bytes()))?);
     if let Some(validation) = request.validation {
         let bytes = validation_bytes(validation)?;
         checksums.insert(VALIDATION, archive.add(VALIDATION, put(&bytes))?);
     }
-    archive.add(CHECKSUMS, put(&to_json(&checksums)?))?;
+    archive.add(CHECKSUMS, put(document::pretty(&checksums).as_bytes()))?;
     archive.finish().map(drop)
 }
 

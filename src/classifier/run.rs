@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Format, Part, Rare, Reading};
@@ -19,6 +18,7 @@ use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fingerprint, TextKey};
 use crate::heads::{self, Head};
 use crate::recognize::{Thing, Wanted};
+use crate::tensors::{Dtype, TensorFile, Tensors};
 use crate::tokens::LongTexts;
 
 /// The version of the run directory this program writes, and the newest it reads.
@@ -256,12 +256,10 @@ impl Run {
         let path = self.directory.join(CHANGED);
         check_hash(&path, expected)?;
         let bytes = std::fs::read(&path).map_err(|source| Error::io("read", &path, source))?;
-        let file = SafeTensors::deserialize(&bytes).map_err(|source| {
-            Error::new(Kind::Run, "the run's trained tensors are damaged").at(&path).because(source)
-        })?;
-        let floats = |data: &[u8]| data.as_chunks().0.iter().map(|own| f32::from_le_bytes(*own)).collect();
-        let tensors = file.tensors().into_iter().map(|(name, tensor)| (name, floats(tensor.data())));
-        Ok(Some((tensors.collect(), expected)))
+        let file = Tensors::read(&bytes, Kind::Run)?;
+        let tensors = file.names().into_iter().map(|name| Ok((name.to_owned(), file.floats(name)?.1)));
+        let tensors = tensors.collect::<Result<_>>().map_err(|error| error.at(&path))?;
+        Ok(Some((tensors, expected)))
     }
 
     /// Per task, the classes with a single row each, whose rows were kept out of it (`--rare drop`).
@@ -306,30 +304,21 @@ struct Counts {
     single: Vec<String>,
 }
 
-/// The bytes of `backbone.safetensors`; `shapes` gives each tensor's shape.
+/// The bytes of `backbone.safetensors`; `shape` gives each tensor's shape.
 ///
 /// # Errors
-/// A tensor does not have its shape.
+/// A tensor has none.
 pub fn changed_bytes(
     tensors: &ChangedTensors,
     shape: &dyn Fn(&str) -> Option<Vec<usize>>,
 ) -> Result<Vec<u8>> {
-    let wrong = |what: String| Error::new(Kind::Run, "the trained tensors cannot be written").found(what);
-    let bytes: Vec<(&String, Vec<usize>, Vec<u8>)> = tensors
-        .iter()
-        .map(|(name, numbers)| {
-            let shape = shape(name).ok_or_else(|| wrong(format!("{name:?} has no shape")))?;
-            Ok((name, shape, numbers.iter().flat_map(|number| number.to_le_bytes()).collect()))
-        })
-        .collect::<Result<_>>()?;
-    let views = bytes
-        .iter()
-        .map(|(name, shape, bytes)| {
-            TensorView::new(Dtype::F32, shape.clone(), bytes).map(|view| (name, view))
-        })
-        .collect::<std::result::Result<Vec<_>, _>>()
-        .map_err(|source| wrong(source.to_string()))?;
-    safetensors::serialize(views, None).map_err(|source| wrong(source.to_string()))
+    let mut file = TensorFile::default();
+    for (name, numbers) in tensors {
+        let shape = shape(name)
+            .ok_or_else(|| Error::new(Kind::Run, "a trained tensor has no shape").tensor(name.as_str()))?;
+        file.add_floats(name, &shape, numbers);
+    }
+    Ok(file.to_bytes())
 }
 
 /// Tasks with the numbers their heads see, for a message.
@@ -360,21 +349,12 @@ impl Recipe {
             Thing::Run => Error::io("read", &path, source),
             thing => thing.instead_of(Wanted::Run, Some(directory)),
         })?;
-        #[derive(Deserialize)]
-        struct Version {
-            format: u32,
-        }
-        let wrong = |error: Error| error.at(&path).help("undo the change, or train the run again");
         let what = "this is not a run's recipe";
-        let Version { format } = document::toml(&text, Kind::Run, what).map_err(wrong)?;
-        if format != FORMAT {
-            return Err(Error::new(Kind::Run, "the run has a format this version does not read")
+        document::versioned_toml(&text, &(FORMAT..=FORMAT), Kind::Run, what).map_err(|error| {
+            error
                 .at(&path)
-                .found(format!("format {format}"))
-                .expected(format!("format {FORMAT}"))
-                .help("use the version of frosthead that made it, or train the run again"));
-        }
-        document::toml(&text, Kind::Run, what).map_err(wrong)
+                .help("undo the change, use the version of frosthead that made it, or train it again")
+        })
     }
 
     /// The recipe as it is written.
@@ -401,50 +381,33 @@ impl SplitRows {
     }
 
     /// The file's bytes: three tensors `train`, `valid`, `test` of sorted 16-byte hashes, `[texts, 16]` u8.
-    ///
-    /// # Errors
-    /// Never for rows in memory.
-    pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        let mut parts: [Vec<TextKey>; 3] = Default::default();
-        for (key, part) in &self.0 {
-            parts[*part as usize].push(*key);
-        }
-        let bytes = parts.map(|mut keys| {
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut file = TensorFile::default();
+        for (name, part) in PARTS {
+            let mut keys: Vec<[u8; 16]> =
+                self.0.iter().filter(|(_, of)| **of == part).map(|(key, _)| key.0).collect();
             keys.sort_unstable();
-            keys.iter().flat_map(|key| key.0).collect::<Vec<u8>>()
-        });
-        let wrong = |source| Error::new(Kind::Run, "the split cannot be written").because(source);
-        let views = PARTS
-            .iter()
-            .zip(&bytes)
-            .map(|((name, _), bytes)| {
-                TensorView::new(Dtype::U8, vec![bytes.len() / 16, 16], bytes).map(|view| (*name, view))
-            })
-            .collect::<std::result::Result<Vec<_>, _>>()
-            .map_err(wrong)?;
-        safetensors::serialize(views, None).map_err(wrong)
+            file.add(name, Dtype::U8, &[keys.len(), 16], keys.concat());
+        }
+        file.to_bytes()
     }
 
     fn open(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|source| Error::io("read", path, source))?;
-        let wrong = |what: &str| {
-            Error::new(Kind::Run, format!("the run's list of rows is damaged: {what}"))
-                .at(path)
-                .help("train the run again")
-        };
-        let file = SafeTensors::deserialize(&bytes)
-            .map_err(|source| wrong("not a safetensors file").because(source))?;
-        let mut rows = HashMap::new();
-        for (name, part) in PARTS {
-            let tensor = file.tensor(name).map_err(|source| wrong(name).because(source))?;
-            let [_, 16] = tensor.shape() else { return Err(wrong(name)) };
-            if tensor.dtype() != Dtype::U8 {
-                return Err(wrong(name));
+        let read = || {
+            let file = Tensors::read(&bytes, Kind::Run)?;
+            let mut rows = HashMap::new();
+            for (name, part) in PARTS {
+                let tensor = file.get(name, Dtype::U8)?;
+                let [_, 16] = tensor.shape() else {
+                    return Err(Error::new(Kind::Run, "the run's list of rows is damaged").tensor(name));
+                };
+                rows.extend(tensor.data().as_chunks().0.iter().map(|key| (TextKey(*key), part)));
             }
-            let (keys, _) = tensor.data().as_chunks::<16>();
-            rows.extend(keys.iter().map(|key| (TextKey(*key), part)));
-        }
-        Ok(Self(rows))
+            Ok(Self(rows))
+        };
+        read().map_err(|error| error.at(path).help("train the run again"))
     }
 }
 
@@ -460,8 +423,8 @@ mod tests {
             (0..100).map(|number| (TextKey::of(&number.to_string()), PARTS[number % 3].1)).collect();
         let split = SplitRows::new(rows.iter().copied());
         let backwards = SplitRows::new(rows.iter().rev().copied());
-        let bytes = split.to_bytes().unwrap();
-        assert_eq!(bytes, backwards.to_bytes().unwrap());
+        let bytes = split.to_bytes();
+        assert_eq!(bytes, backwards.to_bytes());
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(ROWS);
         std::fs::write(&path, &bytes).unwrap();
@@ -471,16 +434,27 @@ mod tests {
     }
 
     #[test]
+    fn the_bytes_of_rows_and_of_changed_tensors_do_not_change() {
+        let keys = ["a", "b", "c", "d"].map(TextKey::of);
+        let parts = [Part::Train, Part::Valid, Part::Test, Part::Train];
+        let rows = SplitRows::new(keys.into_iter().zip(parts)).to_bytes();
+        let tensors = [("b".to_owned(), vec![1.0, 2.0]), ("a".to_owned(), vec![0.5; 6])].into();
+        let shape = |name: &str| Some(if name == "a" { vec![2, 3] } else { vec![2] });
+        let changed = changed_bytes(&tensors, &shape).unwrap();
+        let hashes = [rows, changed].map(|bytes| Fingerprint::of_bytes(&bytes).short());
+        assert_eq!(hashes, ["2714feeb8b76", "a4723b4d0e5c"]);
+    }
+
+    #[test]
     fn a_damaged_list_of_rows_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(ROWS);
-        let bytes = SplitRows::new([(TextKey::of("a"), Part::Test)]).to_bytes().unwrap();
+        let bytes = SplitRows::new([(TextKey::of("a"), Part::Test)]).to_bytes();
         for damaged in [&bytes[..bytes.len() - 1], b"", b"not safetensors at all"] {
             std::fs::write(&path, damaged).unwrap();
             assert_eq!(SplitRows::open(&path).unwrap_err().kind(), Kind::Run);
         }
-        let empty = safetensors::serialize(Vec::<(&str, TensorView<'_>)>::new(), None).unwrap();
-        std::fs::write(&path, empty).unwrap();
+        std::fs::write(&path, TensorFile::default().to_bytes()).unwrap();
         assert!(SplitRows::open(&path).unwrap_err().to_string().contains("train"));
     }
 

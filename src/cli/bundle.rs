@@ -13,8 +13,9 @@ use super::terminal::{Terminal, bytes, grouped};
 use crate::backbone::Backbone;
 use crate::bundle::{Validation, Written, signature_path};
 use crate::classifier::{BundleOptions, Run, bundle_run};
-use crate::data::write_atomically;
+use crate::document;
 use crate::error::{Error, Kind, Result};
+use crate::files;
 use crate::precision::{
     Chosen, PRECISION, PrecisionChoice, PrecisionReport, PrecisionRequest, RunRows, choose,
 };
@@ -153,10 +154,7 @@ impl Opened {
         })?;
         drop(heartbeat);
         let path = self.run.directory.join(PRECISION);
-        write_atomically(&path, |out| {
-            serde_json::to_writer_pretty(&mut *out, &report)
-                .map_err(|error| Error::io("write", &path, error.into()))
-        })?;
+        files::write(&path, document::pretty(&report).as_bytes())?;
         print_report(&report)?;
         match &report.chosen {
             Some(name) => terminal.say(format!("chosen: {name}")),

@@ -13,11 +13,13 @@ use super::options::{RuntimeArguments, StoreArguments, TableArguments, TrustArgu
 use super::terminal::{Terminal, grouped};
 use crate::classifier::Model;
 use crate::classifier::run::SplitRows;
-use crate::data::{Format, RecordFormat, RecordValue, RecordWriter, write_atomically};
+use crate::data::{Format, RecordFormat, RecordValue, RecordWriter};
 use crate::dataset::{Columns, Dataset};
+use crate::document;
 use crate::embed::covering;
 use crate::error::{Error, Kind, Result, quoted};
 use crate::evaluate::{Evaluation, Evaluator, Rows, Seen, keep_out};
+use crate::files::write_atomically;
 use crate::metrics::{Coverage, LabelMetrics, TaskMetrics};
 use crate::quantities::{counted, with_error};
 
@@ -361,8 +363,7 @@ fn print_coverage(task: &str, table: &[Coverage]) -> Result<()> {
 /// JSON on standard output.
 pub(crate) fn print_json(value: &impl Serialize) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    serde_json::to_writer_pretty(&mut out, value).map_err(|error| unprintable(error.into()))?;
-    writeln!(out).map_err(unprintable)
+    out.write_all(document::pretty(value).as_bytes()).map_err(unprintable)
 }
 
 /// Whether every task reaches the macro-F1 the user asked for.

@@ -11,11 +11,10 @@ use super::Outcome;
 use super::options::{MemoryArguments, RuntimeArguments, TableArguments, TrustArguments, TuningArguments};
 use super::terminal::{TableProgress, Terminal};
 use crate::classifier::{Classifier, Model, OpenOptions, TaskPrediction, WindowLogits, refuse_unsigned};
-use crate::data::{
-    CARRIED, RecordFormat, RecordValue, RecordWriter, Room, Row, RowStream, TableReader, write_atomically,
-};
+use crate::data::{CARRIED, RecordFormat, RecordValue, RecordWriter, Room, Row, RowStream, TableReader};
 use crate::embed::{LIMITED_WINDOW_BYTES, Progress, TextNotes};
 use crate::error::{Error, Kind, Result};
+use crate::files::write_atomically;
 use crate::heads::Head;
 use crate::runtime::Load;
 use crate::tokens::LongTexts;

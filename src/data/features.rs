@@ -20,7 +20,6 @@ use parquet::arrow::ArrowWriter;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
-use tempfile::NamedTempFile;
 
 use super::arrow_cell;
 use super::carried_type::CarriedType;
@@ -29,11 +28,11 @@ use super::column_use::Columns;
 use super::compression::seekable;
 use super::feature_table::{FeatureColumns, FeatureTable};
 use super::guard::guarded;
-use super::output::parent;
 pub(super) use super::parquet_table::Origin;
 use super::parquet_table::{ParquetFile, ParquetRows};
 use super::table::{Row, empty_table};
 use crate::error::{Error, Kind, Result, quoted};
+use crate::files::Unfinished;
 use crate::fingerprint::TextKey;
 
 /// The column of the texts' hashes.
@@ -97,7 +96,7 @@ impl CarriedColumn {
 /// Writes a Parquet of features row by row.
 pub struct FeatureWriter {
     path: PathBuf,
-    writer: ArrowWriter<NamedTempFile>,
+    writer: ArrowWriter<Unfinished>,
     schema: SchemaRef,
     /// Numbers in a row, in all vectors together.
     width: usize,
@@ -136,12 +135,8 @@ impl FeatureWriter {
         let list = || DataType::List(Arc::clone(&item));
         fields.extend(vectors.iter().map(|(name, _)| Field::new(*name, list(), false)));
         let schema = Arc::new(Schema::new(fields));
-        let temporary = tempfile::Builder::new()
-            .prefix(".frosthead-")
-            .tempfile_in(parent(path)?)
-            .map_err(|source| Error::io("write", path, source))?;
         let properties = properties(vectors, metadata);
-        let writer = ArrowWriter::try_new(temporary, Arc::clone(&schema), Some(properties))
+        let writer = ArrowWriter::try_new(Unfinished::new(path)?, Arc::clone(&schema), Some(properties))
             .map_err(|source| unwritable(path, source))?;
         Ok(Self {
             path: path.to_path_buf(),
@@ -250,13 +245,7 @@ impl FeatureWriter {
     pub fn finish(mut self, metadata: &BTreeMap<String, String>) -> Result<()> {
         self.write_group()?;
         pairs(metadata).into_iter().for_each(|pair| self.writer.append_key_value_metadata(pair));
-        let path = self.path;
-        let temporary = self.writer.into_inner().map_err(|source| unwritable(&path, source))?;
-        let failed = |source| Error::io("write", &path, source);
-        make_readable(temporary.path()).map_err(failed)?;
-        temporary.as_file().sync_all().map_err(failed)?;
-        temporary.persist(&path).map_err(|error| failed(error.error))?;
-        Ok(())
+        self.writer.into_inner().map_err(|source| unwritable(&self.path, source))?.finish()
     }
 }
 
@@ -294,12 +283,6 @@ fn restored(array: &ArrayRef, kind: &DataType) -> ArrayRef {
         }
         _ => Arc::clone(array),
     }
-}
-
-/// Temporary files are private; a result is as public as the user's other files.
-fn make_readable(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644))
 }
 
 fn pairs(metadata: &BTreeMap<String, String>) -> Vec<KeyValue> {

@@ -31,7 +31,6 @@ mod json_object;
 mod label_name;
 mod labels;
 mod lines;
-mod output;
 #[cfg(feature = "parquet")]
 mod parquet_table;
 mod reading;
@@ -55,7 +54,6 @@ pub use format::{Format, Source};
 pub use header::{Header, TextColumn};
 pub use label_name::{LabelNames, Spellings, label_of_number, label_of_text};
 pub use labels::{LabelSet, Rare};
-pub use output::{replace_directory, replace_file, write_atomically};
 pub use reading::{Delimiter, Quoting, Reading, TextEncoding};
 pub use records::{CARRIED, RecordFormat, RecordValue, RecordWriter};
 pub use split::{Part, SplitOptions, split};

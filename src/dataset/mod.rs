@@ -13,6 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fingerprint, TextKey};
 use crate::heads::FeatureView;
 use crate::recognize::Thing;
+use crate::tensors::bytes_of;
 
 /// Where labelled rows come from.
 #[derive(Debug, Clone)]
@@ -231,6 +232,5 @@ fn label(cell: &Cell) -> Option<String> {
 /// The identity of a text that is known by its vector only.
 #[must_use]
 pub fn vector_key(vector: &[f32]) -> TextKey {
-    let bytes: Vec<u8> = vector.iter().flat_map(|number| number.to_le_bytes()).collect();
-    TextKey::of_bytes(&bytes)
+    TextKey::of_bytes(&bytes_of(vector))
 }

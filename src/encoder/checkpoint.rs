@@ -8,8 +8,7 @@
 //! left out knowingly is what a family says.
 
 use std::collections::BTreeMap;
-use std::io::{BufWriter, Read as _, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::io::{Read as _, Write};
 use std::path::Path;
 
 use half::{bf16, f16};
@@ -23,6 +22,7 @@ use super::shards::Checkpoint;
 use super::tensors::{Expected, WORDS, expected};
 use super::weights::check;
 use crate::error::{Error, Kind, Result};
+use crate::files::write_atomically;
 
 /// Where the tensors begin: a multiple of the page size, so that they can be mapped.
 const ALIGNMENT: usize = 4096;
@@ -56,7 +56,7 @@ pub(super) fn convert(source: &Path, family: &Family, config: &Config, target: &
                 "check that config.json and the weights belong to the same model, and that it is a plain {family}"
             )));
     }
-    write_whole(target, |out| {
+    write_atomically(target, |out| {
         out.write_all(&header_bytes(&wanted)).map_err(|error| Error::io("write", target, error))?;
         for tensor in &wanted {
             let found = ours.get(&tensor.name).and_then(|name| Some((*name, checkpoint.find(name)?)));
@@ -206,22 +206,4 @@ fn copy(
 /// Appends so many zeros.
 fn fill(bytes: u64, out: &mut dyn Write) -> std::io::Result<()> {
     std::io::copy(&mut std::io::repeat(0).take(bytes), &mut { out }).map(drop)
-}
-
-/// Writes a file under a temporary name beside it, then renames it: it appears whole or not at all.
-fn write_whole(target: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
-    let failed = |error| Error::io("write", target, error);
-    let folder = match target.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let mode = std::fs::Permissions::from_mode(0o666);
-    let mut temporary = tempfile::Builder::new().permissions(mode).tempfile_in(folder).map_err(failed)?;
-    let mut out = BufWriter::new(temporary.as_file_mut());
-    write(&mut out)?;
-    out.flush().map_err(failed)?;
-    drop(out);
-    temporary.as_file().sync_all().map_err(failed)?;
-    temporary.persist(target).map_err(|error| failed(error.error))?;
-    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
 }

@@ -17,6 +17,7 @@ use crate::error::{Error, Kind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::graph::proto::TensorProto;
 use crate::graph::{DataType, Dim, External, ModelProto, ValueType};
+use crate::tensors::floats_of;
 
 /// Bytes hashed at a time.
 const PIECE: usize = 1 << 18;
@@ -186,7 +187,7 @@ impl Weights {
         let file = std::fs::File::open(&self.path).map_err(failed)?;
         let mut bytes = vec![0; usize::try_from(place.length).unwrap_or(usize::MAX)];
         file.read_exact_at(&mut bytes, place.offset).map_err(failed)?;
-        Ok(bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
+        Ok(floats_of(&bytes))
     }
 
     /// Where a tensor is.

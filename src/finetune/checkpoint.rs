@@ -3,17 +3,16 @@
 //!
 //! Refuses a checkpoint of other inputs, and one whose tensors are not those of the stage.
 
-use std::collections::{BTreeMap, HashMap};
-use std::io::Write as _;
 use std::path::Path;
 
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::adamw::Parameter;
 use super::stage::{Epoch, Validation};
 use crate::error::{Error, Kind, Result};
+use crate::files;
 use crate::fingerprint::Fingerprint;
+use crate::tensors::{TensorFile, Tensors};
 
 /// The state of a stage after an epoch.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,7 +43,7 @@ impl Checkpoint {
         Self { parameters, best, history, steps: 0 }
     }
 
-    /// Writes the checkpoint under a temporary name and renames it.
+    /// Writes the checkpoint; it appears whole.
     ///
     /// # Errors
     /// It cannot be written.
@@ -55,34 +54,18 @@ impl Checkpoint {
             steps: self.steps,
             largest_gradients: self.parameters.iter().map(|own| own.largest_gradient).collect(),
         };
-        let wrong =
-            |what| Error::new(Kind::Training, "the checkpoint cannot be written").at(path).found(what);
-        let header = serde_json::to_string(&header).map_err(|source| wrong(source.to_string()))?;
-        let bytes: Vec<(String, &[usize], Vec<u8>)> = (self.parameters.iter().zip(&self.best))
-            .flat_map(|(own, best)| {
-                let kinds =
-                    [("values", &own.values), ("first", &own.first), ("second", &own.second), ("best", best)];
-                kinds.map(|(kind, numbers)| {
-                    let bytes = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
-                    (format!("{kind}/{}", own.name), own.shape.as_slice(), bytes)
-                })
-            })
-            .collect();
-        let views = bytes.iter().map(|(name, shape, bytes)| {
-            TensorView::new(Dtype::F32, shape.to_vec(), bytes).map(|view| (name.as_str(), view))
-        });
-        let views =
-            views.collect::<std::result::Result<Vec<_>, _>>().map_err(|source| wrong(source.to_string()))?;
-        let metadata = HashMap::from([(HEADER.to_owned(), header)]);
-        let bytes =
-            safetensors::serialize(views, Some(metadata)).map_err(|source| wrong(source.to_string()))?;
-        let failed = |source| Error::io("write", path, source);
+        let mut file = TensorFile::default();
+        file.note(HEADER, &header);
+        for (own, best) in self.parameters.iter().zip(&self.best) {
+            let kinds =
+                [("values", &own.values), ("first", &own.first), ("second", &own.second), ("best", best)];
+            for (kind, numbers) in kinds {
+                file.add_floats(format!("{kind}/{}", own.name), &own.shape, numbers);
+            }
+        }
         let folder = path.parent().unwrap_or(Path::new("."));
-        std::fs::create_dir_all(folder).map_err(failed)?;
-        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-        file.write_all(&bytes).map_err(failed)?;
-        file.as_file().sync_all().map_err(failed)?;
-        file.persist(path).map(drop).map_err(|error| failed(error.error))
+        std::fs::create_dir_all(folder).map_err(|source| Error::io("write", path, source))?;
+        files::write(path, &file.to_bytes())
     }
 
     /// Reads the checkpoint of these inputs for these parameters; none when there is none.
@@ -90,29 +73,19 @@ impl Checkpoint {
     /// # Errors
     /// The file cannot be read.
     pub fn load(path: &Path, inputs: Fingerprint, parameters: &[Parameter]) -> Result<Option<Self>> {
-        let bytes = match std::fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(Error::io("read", path, source)),
-        };
-        Ok(Self::decode(&bytes, inputs, parameters))
+        Ok(files::read(path)?.and_then(|bytes| Self::decode(&bytes, inputs, parameters)))
     }
 
     /// A checkpoint that is damaged or of something else is none: training then starts from the beginning.
     fn decode(bytes: &[u8], inputs: Fingerprint, parameters: &[Parameter]) -> Option<Self> {
-        let file = SafeTensors::deserialize(bytes).ok()?;
-        let (_, metadata) = SafeTensors::read_metadata(bytes).ok()?;
-        let header: Header = serde_json::from_str(metadata.metadata().as_ref()?.get(HEADER)?).ok()?;
+        let file = Tensors::read(bytes, Kind::Training).ok()?;
+        let header: Header = serde_json::from_str(&file.note(HEADER)?).ok()?;
         if header.inputs != inputs || header.largest_gradients.len() != parameters.len() {
             return None;
         }
-        let tensors: BTreeMap<String, TensorView<'_>> = file.tensors().into_iter().collect();
         let numbers = |kind: &str, own: &Parameter| {
-            let tensor = tensors.get(&format!("{kind}/{}", own.name))?;
-            let fits = tensor.shape() == own.shape && tensor.dtype() == Dtype::F32;
-            fits.then(|| {
-                tensor.data().as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect::<Vec<_>>()
-            })
+            let (shape, numbers) = file.floats(&format!("{kind}/{}", own.name)).ok()?;
+            (shape == own.shape).then_some(numbers)
         };
         let mut found = Vec::with_capacity(parameters.len());
         let mut best = Vec::with_capacity(parameters.len());
@@ -156,6 +129,7 @@ mod tests {
         let wider = [Parameter::new("p".into(), vec![3], vec![0.0; 3], 0.5)];
         assert_eq!(Checkpoint::load(&path, inputs, &wider).unwrap(), None);
         let bytes = std::fs::read(&path).unwrap();
+        assert_eq!(Fingerprint::of_bytes(&bytes).short(), "8b77d013f8c1", "the bytes of the file changed");
         assert_eq!(Checkpoint::decode(&bytes[..bytes.len() - 4], inputs, &fresh), None);
     }
 }

@@ -13,6 +13,7 @@ use super::external::External;
 use super::messages::{node, tensor, value_info};
 use super::proto::{DataType, GraphProto, ModelProto, OperatorSetIdProto};
 use crate::error::{Error, Kind, Result};
+use crate::tensors::bytes_of;
 
 /// The domain of ONNX Runtime's own operators.
 pub const MICROSOFT: &str = "com.microsoft";
@@ -267,8 +268,7 @@ impl Builder {
     /// # Errors
     /// As [`Builder::initializer`].
     pub fn floats(&mut self, name: &str, shape: &[usize], numbers: &[f32]) -> Result<Value> {
-        let bytes = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
-        self.initializer(name, ValueType::float(fixed(shape)), Data::Inline(bytes))
+        self.initializer(name, ValueType::float(fixed(shape)), Data::Inline(bytes_of(numbers)))
     }
 
     /// Adds 64-bit integers kept in the graph itself, of the given shape.

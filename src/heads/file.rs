@@ -4,15 +4,14 @@
 //!
 //! Refuses to use a file before everything in it fits together.
 
-use std::collections::HashMap;
 use std::path::Path;
 
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::head::Head;
 use crate::document;
 use crate::error::{Error, Kind, Result};
+use crate::tensors::{TensorFile, Tensors};
 
 const TASKS: &str = "tasks";
 
@@ -27,33 +26,17 @@ struct TaskEntry {
 /// # Errors
 /// The file cannot be written.
 pub fn save(path: &Path, heads: &[Head]) -> Result<()> {
-    let wrong = |source: Box<dyn std::error::Error + Send + Sync>| {
-        Error::new(Kind::Heads, "the heads cannot be written").at(path).because(source)
-    };
-    let bytes = |numbers: &[f32]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>();
-    let data: Vec<(String, Vec<usize>, Vec<u8>)> = heads
-        .iter()
-        .flat_map(|head| {
-            [
-                (weight_name(&head.task), vec![head.labels.len(), head.features], bytes(&head.weights)),
-                (bias_name(&head.task), vec![head.labels.len()], bytes(&head.bias)),
-                (temperature_name(&head.task), vec![1], bytes(&[head.temperature])),
-            ]
-        })
-        .collect();
-    let views = data
-        .iter()
-        .map(|(name, shape, bytes)| {
-            TensorView::new(Dtype::F32, shape.clone(), bytes).map(|view| (name, view))
-        })
-        .collect::<std::result::Result<Vec<_>, _>>()
-        .map_err(|source| wrong(source.into()))?;
+    let mut file = TensorFile::default();
+    for head in heads {
+        let classes = head.labels.len();
+        file.add_floats(weight_name(&head.task), &[classes, head.features], &head.weights);
+        file.add_floats(bias_name(&head.task), &[classes], &head.bias);
+        file.add_floats(temperature_name(&head.task), &[1], &[head.temperature]);
+    }
     let entries: Vec<TaskEntry> =
         heads.iter().map(|head| TaskEntry { task: head.task.clone(), labels: head.labels.clone() }).collect();
-    let entries = serde_json::to_string(&entries).map_err(|source| wrong(source.into()))?;
-    let metadata = HashMap::from([(TASKS.to_owned(), entries)]);
-    let bytes = safetensors::serialize(views, Some(metadata)).map_err(|source| wrong(source.into()))?;
-    std::fs::write(path, bytes).map_err(|source| Error::io("write", path, source))
+    file.note(TASKS, &entries);
+    std::fs::write(path, file.to_bytes()).map_err(|source| Error::io("write", path, source))
 }
 
 /// Reads heads, everything checked.
@@ -67,22 +50,20 @@ pub fn load(path: &Path) -> Result<Vec<Head>> {
 
 fn parse(bytes: &[u8]) -> Result<Vec<Head>> {
     let wrong = |what: &str| Error::new(Kind::Heads, what.to_owned());
-    let broken = |source| wrong("this is not a whole safetensors file").because(source);
-    let file = SafeTensors::deserialize(bytes).map_err(broken)?;
-    let (_, header) = SafeTensors::read_metadata(bytes).map_err(broken)?;
-    let tasks = header.metadata().as_ref().and_then(|metadata| metadata.get(TASKS));
-    let tasks = tasks.ok_or_else(|| wrong("the file does not say which tasks it holds"))?;
+    let file = Tensors::read(bytes, Kind::Heads)?;
+    let tasks = file.note(TASKS).ok_or_else(|| wrong("the file does not say which tasks it holds"))?;
     let tasks: Vec<TaskEntry> =
         document::json(tasks.as_bytes(), Kind::Heads, "the list of tasks is not readable")?;
-    if file.len() != 3 * tasks.len() || tasks.is_empty() {
+    let tensors = file.names().len();
+    if tensors != 3 * tasks.len() || tasks.is_empty() {
         return Err(wrong("the tensors are not those of the tasks")
-            .found(format!("{} tensors", file.len()))
+            .found(format!("{tensors} tensors"))
             .expected(format!("{} for {} tasks", 3 * tasks.len(), tasks.len())));
     }
     tasks.into_iter().map(|entry| head(&file, entry)).collect()
 }
 
-fn head(file: &SafeTensors<'_>, entry: TaskEntry) -> Result<Head> {
+fn head(file: &Tensors<'_>, entry: TaskEntry) -> Result<Head> {
     let TaskEntry { task, labels } = entry;
     let (shape, weights) = tensor(file, &weight_name(&task))?;
     let (bias_shape, bias) = tensor(file, &bias_name(&task))?;
@@ -116,18 +97,12 @@ fn head(file: &SafeTensors<'_>, entry: TaskEntry) -> Result<Head> {
     Ok(Head { task, labels, features, weights, bias, temperature })
 }
 
-fn tensor(file: &SafeTensors<'_>, name: &str) -> Result<(Vec<usize>, Vec<f32>)> {
-    let wrong = |what: &str| Error::new(Kind::Heads, what.to_owned()).tensor(name);
-    let tensor = file.tensor(name).map_err(|_| wrong("a tensor is missing"))?;
-    if tensor.dtype() != Dtype::F32 {
-        return Err(wrong("a tensor has the wrong type").found(tensor.dtype().to_string()).expected("F32"));
+fn tensor(file: &Tensors<'_>, name: &str) -> Result<(Vec<usize>, Vec<f32>)> {
+    let (shape, numbers) = file.floats(name)?;
+    if numbers.iter().all(|number| number.is_finite()) {
+        return Ok((shape, numbers));
     }
-    let numbers: Vec<f32> =
-        tensor.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
-    if numbers.iter().any(|number| !number.is_finite()) {
-        return Err(wrong("a tensor holds numbers that are not finite"));
-    }
-    Ok((tensor.shape().to_vec(), numbers))
+    Err(Error::new(Kind::Heads, "a tensor holds numbers that are not finite").tensor(name))
 }
 
 fn weight_name(task: &str) -> String {
@@ -201,6 +176,12 @@ mod tests {
     }
 
     #[test]
+    fn the_bytes_of_the_file_do_not_change() {
+        let hash = crate::fingerprint::Fingerprint::of_bytes(&saved(&heads()));
+        assert_eq!(hash.short(), "14961663be71");
+    }
+
+    #[test]
     fn a_truncated_file_is_refused() {
         let bytes = saved(&heads());
         refused(&bytes[..bytes.len() - 1], "safetensors");
@@ -215,8 +196,7 @@ mod tests {
 
     #[test]
     fn a_file_without_tasks_is_refused() {
-        let bytes = safetensors::serialize(Vec::<(&str, TensorView<'_>)>::new(), None).unwrap();
-        refused(&bytes, "which tasks");
+        refused(&TensorFile::default().to_bytes(), "which tasks");
     }
 
     #[test]

@@ -13,7 +13,6 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::Serialize;
-use tempfile::TempDir;
 
 use crate::backbone::Backbone;
 use crate::bundle;
@@ -22,6 +21,7 @@ use crate::classifier::run::FIT;
 use crate::data::Part;
 use crate::document;
 use crate::error::{Error, Kind, Result};
+use crate::files::Scratch;
 use crate::heads::{Alpha, FitOptions, FitReport, Head};
 use crate::quantize::{Agreement, CALIBRATION_TEXTS, Precision, Variant, calibrate, sensitivity};
 use crate::runtime::Runtime;
@@ -117,7 +117,7 @@ pub struct PrecisionReport {
 /// A variant to bundle, and where its weights lie until then.
 pub struct Chosen {
     pub variant: bundle::Variant,
-    pub folder: TempDir,
+    pub folder: Scratch,
     /// What its heads see of the run's texts.
     features: Features,
 }

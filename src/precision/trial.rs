@@ -5,8 +5,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tempfile::TempDir;
-
 use super::PrecisionRequest;
 use super::gate::Judged;
 use super::rows::Features;
@@ -14,6 +12,7 @@ use crate::classifier::calibrate;
 use crate::data::Part;
 use crate::embed::{EmbedOptions, Extractor, RowLayout, RowParts, covering};
 use crate::error::{Error, Result};
+use crate::files::Scratch;
 use crate::graph::{self, ModelProto};
 use crate::heads::{self, Examples, Head};
 use crate::metrics::Latency;
@@ -32,7 +31,7 @@ const WEIGHTS_FILE: &str = "model.onnx.data";
 /// A variant that was built and run.
 pub(super) struct Trial {
     pub model: ModelProto,
-    pub folder: TempDir,
+    pub folder: Scratch,
     /// Of graph and weights.
     pub bytes: u64,
     pub features: Features,
@@ -56,7 +55,8 @@ impl Trial {
         let layout = RowLayout::of(request.backbone, stored);
         let options = BuildOptions { outputs: layout.outputs(), location: WEIGHTS_FILE.to_owned() };
         let built = build(request.backbone, variant, Some(calibration), &options)?;
-        let folder = TempDir::new().map_err(|source| Error::io("create", std::env::temp_dir(), source))?;
+        let place = std::env::temp_dir();
+        let folder = Scratch::new(&place, 0o700).map_err(|source| Error::io("write", &place, source))?;
         let path = folder.path().join(WEIGHTS_FILE);
         let mut file = std::fs::File::create(&path).map_err(|source| Error::io("create", &path, source))?;
         built.write_weights(&mut file, &path)?;

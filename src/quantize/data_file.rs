@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::graph::{Data, External, ValueType};
+use crate::tensors::bytes_of;
 
 /// Every tensor begins at a multiple: a cache line, the widest vector register.
 const ALIGNMENT: u64 = 64;
@@ -24,7 +25,7 @@ pub(super) enum Numbers {
 
 impl Numbers {
     pub(super) fn floats(numbers: &[f32]) -> Self {
-        Self::Bytes(numbers.iter().flat_map(|number| number.to_le_bytes()).collect())
+        Self::Bytes(bytes_of(numbers))
     }
 
     fn length(&self) -> u64 {

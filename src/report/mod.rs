@@ -13,9 +13,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::write_atomically;
 use crate::document;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Kind, Result};
+use crate::files;
 use crate::finetune::Epoch;
 use crate::fingerprint::Fingerprint;
 use crate::train::RunMetrics;
@@ -179,22 +179,11 @@ impl Report {
     /// It cannot be read, or is of another version.
     pub fn open(directory: &Path) -> Result<Option<Self>> {
         let path = directory.join(REPORT);
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(Error::io("read", &path, source)),
-        };
+        let Some(text) = files::read(&path)? else { return Ok(None) };
         let what = "this is not the report of a comparison";
-        let report: Self = document::json(text.as_bytes(), Kind::Run, what)
-            .map_err(|error| error.at(&path).help("choose another --out"))?;
-        if report.format == FORMAT {
-            return Ok(Some(report));
-        }
-        Err(Error::new(Kind::Run, what)
-            .at(&path)
-            .found(format!("format {}", report.format))
-            .expected(format!("report.json of format {FORMAT}"))
-            .help("choose another --out"))
+        document::versioned_json(&text, &(FORMAT..=FORMAT), Kind::Run, what)
+            .map(Some)
+            .map_err(|error| error.at(&path).help("choose another --out"))
     }
 
     /// Writes `report.json` and `report.html`.
@@ -202,15 +191,8 @@ impl Report {
     /// # Errors
     /// They cannot be written.
     pub fn save(&self, directory: &Path) -> Result<()> {
-        let json = serde_json::to_string_pretty(self)
-            .map_err(|source| Error::new(Kind::Run, "the report cannot be written").because(source))?;
-        for (name, text) in [(PAGE, page(self)), (REPORT, json + "\n")] {
-            let path = directory.join(name);
-            write_atomically(&path, |out| {
-                out.write_all(text.as_bytes()).map_err(|source| Error::io("write", &path, source))
-            })?;
-        }
-        Ok(())
+        files::write(&directory.join(PAGE), page(self).as_bytes())?;
+        files::write(&directory.join(REPORT), document::pretty(self).as_bytes())
     }
 }
 

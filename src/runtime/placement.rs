@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::Device;
 use super::session::{self, Graph, Input, Session, Settings, ValueInfo, Values};
 use crate::error::{Error, Kind, Result};
+use crate::files::Scratch;
 
 /// Operators that only compute shapes and indices, or move data; ONNX Runtime rightly keeps them on the
 /// processor.
@@ -152,8 +153,9 @@ pub(super) fn profiled(
     graph: &Graph<'_>,
     settings: &Settings,
 ) -> Result<(Session, Placement)> {
-    let folder = tempfile::tempdir()
-        .map_err(|error| Error::io("create a directory for the profile in", std::env::temp_dir(), error))?;
+    let place = std::env::temp_dir();
+    let folder = Scratch::new(&place, 0o700)
+        .map_err(|error| Error::io("create a directory for the profile in", &place, error))?;
     let mut session = Session::commit(environment, graph, settings, Some(&folder.path().join("profile")))?;
     run_tiny(&mut session).map_err(|error| error.at(graph.place()))?;
     let profile = session.end_profiling()?;

@@ -1,4 +1,5 @@
-//! Owns the folder of one key: `key.json`, `lock` and `parts/`, and which files in it are ours.
+//! Owns the folder of one key, whatever its parts hold: `key.json`, `lock` and `parts/`, and which files in
+//! it are ours.
 //!
 //! Refuses to touch anything that does not bear one of our names, and to wait for a lock without an end.
 //!
@@ -8,21 +9,38 @@
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::part::{self, Identity, TEMPORARY_PREFIX, TEMPORARY_SUFFIX};
+use super::part::{Fault, Identity};
 use crate::document;
 use crate::error::{Error, Kind, Result};
+use crate::files;
 use crate::fingerprint::{Fingerprint, TextKey};
 
 /// The version of `key.json`.
 const KEY_FORMAT: u32 = 1;
 /// How often a lock that is held elsewhere is asked for again.
 const LOCK_POLL: Duration = Duration::from_millis(20);
+/// Hexadecimal digits of the hash that a part is named by.
+pub(super) const NAME_DIGITS: usize = 32;
+
+/// A text and the bytes that are stored for it.
+pub(super) type Text = (TextKey, Vec<u8>);
+
+/// A kind of parts. A part is named by its contents: equal names mean equal bytes.
+pub(super) trait Parts {
+    /// Whether a file is a part of this kind that has few texts.
+    fn is_small(&self, file: &Stored) -> bool;
+
+    /// The texts of a part.
+    fn load(&self, path: &Path) -> Result<Vec<Text>, Fault>;
+
+    /// The bytes of a part, and its name.
+    fn encode(&self, texts: &[Text]) -> (Vec<u8>, String);
+}
 
 /// The contents of `key.json`: what a person needs to see what the cached rows are.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -191,31 +209,19 @@ impl KeyFolder {
     /// It is not readable, not ours, of a newer version, or says another fingerprint than the folder's name.
     pub fn read_key(&self) -> Result<Option<KeyFile>> {
         let path = self.key_file();
-        let text = match std::fs::read(&path) {
-            Ok(text) => text,
-            Err(source) if source.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(Error::io("read", &path, source)),
-        };
-        let wrong = |message: &str| {
-            Error::new(Kind::Store, message)
-                .at(&path)
-                .help("delete its folder; what it holds is then computed again")
-        };
+        let Some(text) = files::read(&path)? else { return Ok(None) };
+        let again =
+            |error: Error| error.at(&path).help("delete its folder; what it holds is then computed again");
         let what = "the description of the cached features is damaged";
-        let key: KeyFile = document::json(&text, Kind::Store, what).map_err(|error| {
-            error.at(&path).help("delete its folder; what it holds is then computed again")
-        })?;
-        if key.format != KEY_FORMAT {
-            return Err(wrong("the cached features have another format")
-                .found(format!("version {}", key.format))
-                .expected(format!("version {KEY_FORMAT}")));
+        let key: KeyFile =
+            document::versioned_json(&text, &(KEY_FORMAT..=KEY_FORMAT), Kind::Store, what).map_err(again)?;
+        if self.0.file_name().and_then(|name| name.to_str()) == Some(&key.fingerprint.to_string()) {
+            return Ok(Some(key));
         }
-        if self.0.file_name().and_then(|name| name.to_str()) != Some(&key.fingerprint.to_string()) {
-            return Err(wrong("the description of the cached features does not fit its folder")
-                .found(format!("fingerprint {}", key.fingerprint))
-                .expected("the name of the folder"));
-        }
-        Ok(Some(key))
+        let what = "the description of the cached features does not fit its folder";
+        Err(again(Error::new(Kind::Store, what))
+            .found(format!("fingerprint {}", key.fingerprint))
+            .expected("the name of the folder"))
     }
 
     /// Writes `key.json`, or checks that the one that is there says the same.
@@ -225,12 +231,10 @@ impl KeyFolder {
     pub fn settle_key(&self, wanted: &KeyFile) -> Result<()> {
         let path = self.key_file();
         let Some(found) = self.read_key()? else {
-            let mut text = serde_json::to_vec_pretty(wanted).map_err(|source| {
-                Error::new(Kind::Store, "cannot describe the key").at(&path).because(source)
-            })?;
-            text.push(b'\n');
-            part::write_durably(&self.parts(), &path, &text, &|_| ())?;
-            return part::sync_directory(self.0.parent().unwrap_or(&self.0));
+            files::write(&path, document::pretty(wanted).as_bytes()).map_err(elsewhere)?;
+            let all = self.0.parent().unwrap_or(&self.0);
+            return files::sync_names(all)
+                .map_err(|source| unwritable("make the folder durable", all, source));
         };
         if found == *wanted {
             return Ok(());
@@ -252,25 +256,18 @@ impl KeyFolder {
     /// # Errors
     /// The folder cannot be created, or the lock is still held elsewhere: the store is in use.
     pub fn lock(&self, sharing: Sharing, wait: Duration) -> Result<Lock> {
-        let deadline = Instant::now() + wait;
         let path = self.lock_file();
-        loop {
+        patiently(&path, wait, || {
             std::fs::create_dir_all(&self.0)
                 .map_err(|source| unwritable("create the directory", &self.0, source))?;
             match File::options().read(true).write(true).create(true).truncate(false).open(&path) {
-                Ok(file) => match try_lock(file, sharing, &path)? {
-                    Some(lock) if is_same(&lock.0, &path) => return Ok(lock),
-                    _ => {}
-                },
+                // One that was removed meanwhile protects nothing.
+                Ok(file) => Ok(try_lock(file, sharing, &path)?.filter(|lock| files::is_same(&lock.0, &path))),
                 // Another process pruned the folder between the two steps.
-                Err(source) if source.kind() == ErrorKind::NotFound => {}
-                Err(source) => return Err(unwritable("open the lock", &path, source)),
+                Err(source) if source.kind() == ErrorKind::NotFound => Ok(None),
+                Err(source) => Err(unwritable("open the lock", &path, source)),
             }
-            if Instant::now() >= deadline {
-                return Err(in_use(&path));
-            }
-            std::thread::sleep(LOCK_POLL);
-        }
+        })
     }
 
     /// Takes the shared lock of a folder that is there, without changing anything; none where there is no
@@ -279,23 +276,23 @@ impl KeyFolder {
     /// # Errors
     /// Files are being removed by another process, for longer than `wait`.
     pub fn lock_to_look(&self, wait: Duration) -> Result<Option<Lock>> {
-        let deadline = Instant::now() + wait;
         let path = self.lock_file();
-        loop {
-            match File::open(&path) {
-                Ok(file) => {
-                    if let Some(lock) = try_lock(file, Sharing::Shared, &path)? {
-                        return Ok(Some(lock));
-                    }
-                }
-                Err(source) if source.kind() == ErrorKind::NotFound => return Ok(None),
-                Err(source) => return Err(Error::io("open the lock", &path, source)),
-            }
-            if Instant::now() >= deadline {
-                return Err(in_use(&path));
-            }
-            std::thread::sleep(LOCK_POLL);
-        }
+        patiently(&path, wait, || match File::open(&path) {
+            Ok(file) => Ok(try_lock(file, Sharing::Shared, &path)?.map(Some)),
+            Err(source) if source.kind() == ErrorKind::NotFound => Ok(Some(None)),
+            Err(source) => Err(Error::io("open the lock", &path, source)),
+        })
+    }
+
+    /// Writes a part and returns its path; after a success it survives a power cut.
+    ///
+    /// # Errors
+    /// The disk is full ([`Kind::Space`]) or the folder cannot be written; nothing is left behind then.
+    pub fn write(&self, parts: &impl Parts, texts: &[Text]) -> Result<PathBuf> {
+        let (bytes, name) = parts.encode(texts);
+        let path = self.parts().join(name);
+        files::write(&path, &bytes).map_err(elsewhere)?;
+        Ok(path)
     }
 
     /// Removes temporary files; the caller holds the exclusive lock, so whoever wrote them is dead.
@@ -326,7 +323,8 @@ fn features(root: &Path) -> PathBuf {
 }
 
 fn role(name: &str) -> Option<Role> {
-    if name.starts_with(TEMPORARY_PREFIX) && name.ends_with(TEMPORARY_SUFFIX) {
+    // The second is a name that earlier versions gave.
+    if files::is_temporary(name) || (name.starts_with(".new-") && name.ends_with(".tmp")) {
         return Some(Role::Temporary);
     }
     let (hash, ending) = name.split_once('.')?;
@@ -372,24 +370,29 @@ fn try_lock(file: File, sharing: Sharing, path: &Path) -> Result<Option<Lock>> {
     }
 }
 
-/// Whether `path` still names the locked file: a prune may have removed it, and then the lock protects
-/// nothing.
-fn is_same(file: &File, path: &Path) -> bool {
-    match (file.metadata(), path.metadata()) {
-        (Ok(held), Ok(named)) => held.dev() == named.dev() && held.ino() == named.ino(),
-        _ => false,
+/// Asks for a lock until there is an answer, at most so long.
+fn patiently<T>(path: &Path, wait: Duration, ask: impl Fn() -> Result<Option<T>>) -> Result<T> {
+    let deadline = Instant::now() + wait;
+    loop {
+        if let Some(answer) = ask()? {
+            return Ok(answer);
+        }
+        if Instant::now() >= deadline {
+            return Err(Error::new(Kind::Store, "the feature store is in use by another process")
+                .at(path)
+                .help("wait until it has finished, then try again"));
+        }
+        std::thread::sleep(LOCK_POLL);
     }
-}
-
-fn in_use(path: &Path) -> Error {
-    Error::new(Kind::Store, "the feature store is in use by another process")
-        .at(path)
-        .help("wait until it has finished, then try again")
 }
 
 /// The error of a store that cannot be written.
 pub(super) fn unwritable(doing: &str, path: &Path, source: std::io::Error) -> Error {
-    let error = Error::io(&format!("{doing} in the feature store"), path, source);
+    elsewhere(Error::io(&format!("{doing} in the feature store"), path, source))
+}
+
+/// Says where else there may be room, or leave to write.
+fn elsewhere(error: Error) -> Error {
     match error.kind() {
         Kind::Space => error,
         _ => error
@@ -400,18 +403,6 @@ pub(super) fn unwritable(doing: &str, path: &Path, source: std::io::Error) -> Er
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_lock_file_that_was_pruned_and_made_anew_is_told_apart() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("lock");
-        let held = File::create(&path).unwrap();
-        assert!(is_same(&held, &path));
-        std::fs::remove_file(&path).unwrap();
-        assert!(!is_same(&held, &path));
-        File::create(&path).unwrap();
-        assert!(!is_same(&held, &path));
-    }
 
     #[test]
     fn shared_locks_go_together_and_an_exclusive_one_stands_alone() {
@@ -439,6 +430,7 @@ mod tests {
         assert_eq!(role(&format!("{hash}.safetensors")), Some(Role::States));
         assert_eq!(role(&format!("{hash}.safetensors.damaged")), Some(Role::Damaged));
         assert_eq!(role(".new-Ab3.tmp"), Some(Role::Temporary));
+        assert_eq!(role(".frosthead-Ab3Ab3Ab3Ab3.tmp"), Some(Role::Temporary));
         for other in [
             "",
             "part",

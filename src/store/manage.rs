@@ -143,17 +143,14 @@ pub fn verify(root: &Path) -> Result<Vec<PartReport>> {
             }
         };
         for file in folder.files()?.into_iter().filter(|file| file.role != Role::Temporary) {
-            let (rows, reason) = if file.role == Role::States {
-                match states::check(&file.path, key.width as usize) {
-                    Ok(texts) => (texts, None),
-                    Err(reason) => (0, Some(reason)),
-                }
-            } else {
-                match part::check(&file.path, &key.identity()) {
-                    Ok(keys) => (keys.len() as u64, None),
-                    Err(Fault::Vanished) => continue,
-                    Err(fault) => (0, Some(fault.reason().to_owned())),
-                }
+            let checked = match file.role {
+                Role::States => states::check(&file.path, key.width as usize),
+                _ => part::check(&file.path, &key.identity()).map(|keys| keys.len() as u64),
+            };
+            let (rows, reason) = match checked {
+                Ok(rows) => (rows, None),
+                Err(Fault::Vanished) => continue,
+                Err(fault) => (0, Some(fault.reason().to_owned())),
             };
             reports.push(PartReport { path: file.path, rows, bytes: file.bytes, reason });
         }

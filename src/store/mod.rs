@@ -9,7 +9,7 @@
 //! ```text ROOT/features/<fingerprint of the key>/key.json        what can change a value, for people;
 //! checked on open lock            advisory lock; its modification time = last used parts/<hash>.part
 //! rows (format: see `part`) parts/<hash>.safetensors    token states (format: see `states`)
-//! parts/<hash>.part.damaged   set aside, never read again parts/.new-XXXXXX.tmp       being written ```
+//! parts/<hash>.part.damaged   set aside, never read again parts/.frosthead-….tmp       being written ```
 //!
 //! # Several processes
 //!
@@ -20,11 +20,11 @@
 //! Rows that another process adds are seen at the next open.
 
 mod compact;
-pub mod fault;
 mod folder;
 mod index;
 mod location;
 mod manage;
+mod open;
 mod part;
 mod reading;
 mod states;
@@ -32,7 +32,6 @@ mod states;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 pub use location::{default_root, free_space, require_space, space_needed, user_folder};
 pub use manage::{Entry, PartReport, PruneOptions, Removed, list, prune, verify};
@@ -40,16 +39,12 @@ pub use states::{StatePrecision, TokenStates};
 
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fields, Fingerprint, TextKey};
-use folder::{KeyFile, KeyFolder, Lock, Role, Sharing, unwritable};
+use crate::tensors::{bytes_of, read_floats};
+use folder::Role;
 use index::{Index, Place};
-use part::{Fault, Identity};
+use open::OpenFolder;
+use part::Identity;
 use reading::PartFiles;
-
-/// A part is written at the latest this long after its first row, if rows keep coming (and when 512 rows or 4
-/// MB are there): what a killed process loses is a few seconds of work.
-const FLUSH_AFTER: Duration = Duration::from_secs(5);
-/// How long [`Store::open`] waits for a process that is pruning or merging.
-const OPEN_WAIT: Duration = Duration::from_secs(30);
 
 /// Everything that can change a cached value, by name ("weights", "pooling", …).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -87,23 +82,10 @@ impl fmt::Display for Damage {
 ///
 /// Memory: about 32 bytes a row and the rows that wait to be written (4 MB and one row at most).
 pub struct Store {
-    folder: KeyFolder,
+    open: OpenFolder,
     identity: Identity,
     index: Index,
     files: PartFiles,
-    pending: Pending,
-    damaged: Vec<Damage>,
-    /// Held as long as the store is open.
-    _lock: Lock,
-}
-
-/// Rows that are not written yet.
-#[derive(Default)]
-struct Pending {
-    keys: Vec<TextKey>,
-    /// Little-endian f32.
-    rows: Vec<u8>,
-    since: Option<Instant>,
 }
 
 impl Store {
@@ -122,28 +104,9 @@ impl Store {
                 .expected(format!("1 to {}", u32::MAX))
         })?;
         let identity = Identity { fingerprint: key.fingerprint(), width };
-        let folder = KeyFolder::new(root, &identity.fingerprint);
-        if let Ok(exclusive) = folder.lock(Sharing::Exclusive, Duration::ZERO) {
-            // Nothing here is needed to read or append, so a failure (a full disk) must not keep the store
-            // from opening.
-            let _optional = compact::maintain(&folder, &identity);
-            drop(exclusive);
-        }
-        let lock = folder.lock(Sharing::Shared, OPEN_WAIT)?;
-        let parts = folder.parts();
-        std::fs::create_dir_all(&parts)
-            .map_err(|source| unwritable("create the directory", &parts, source))?;
-        folder.settle_key(&KeyFile::new(&identity, &key.fields))?;
-        lock.mark_used();
-        let mut store = Self {
-            folder,
-            identity,
-            index: Index::default(),
-            files: PartFiles::new(identity.width),
-            pending: Pending::default(),
-            damaged: Vec::new(),
-            _lock: lock,
-        };
+        let open = OpenFolder::open(root, key, &identity, &identity)?;
+        let files = PartFiles::new(identity.width);
+        let mut store = Self { open, identity, index: Index::default(), files };
         store.index_parts()?;
         Ok(store)
     }
@@ -175,13 +138,13 @@ impl Store {
     /// The parts that could not be used when the store was opened.
     #[must_use]
     pub fn damaged(&self) -> &[Damage] {
-        &self.damaged
+        &self.open.damaged
     }
 
     /// The folder of the key.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.folder.path()
+        self.open.folder.path()
     }
 
     /// Copies the values `first .. first + out.len()` of a row to `out`; false when the row is not there.
@@ -242,14 +205,13 @@ impl Store {
                 .found(format!("{} values", row.len()))
                 .expected(self.width().to_string()));
         }
-        let number = u32::try_from(self.pending.keys.len()).map_err(|_| self.full())?;
+        let number = u32::try_from(self.open.pending.texts.len()).map_err(|_| self.full())?;
         if !self.index.insert(key, Place { part: Place::PENDING, row: number }) {
             return Ok(());
         }
-        self.pending.keys.push(key);
-        self.pending.rows.extend(row.iter().flat_map(|value| value.to_le_bytes()));
-        let since = *self.pending.since.get_or_insert_with(Instant::now);
-        if self.pending.keys.len() >= part::rows_per_part(self.width()) || since.elapsed() >= FLUSH_AFTER {
+        let pending = &mut self.open.pending;
+        pending.add(key, bytes_of(row));
+        if pending.is_due() || pending.texts.len() >= part::rows_per_part(row.len()) {
             self.flush()?;
         }
         Ok(())
@@ -260,31 +222,18 @@ impl Store {
     /// # Errors
     /// The part cannot be written ([`Kind::Space`] when the disk is full); the rows keep waiting.
     pub fn flush(&mut self) -> Result<()> {
-        if self.pending.keys.is_empty() {
-            return Ok(());
-        }
         // More than a part's worth waits only after failed writes; a part has a maximal number of rows.
-        while !self.pending.keys.is_empty() {
-            let rows = self.pending.keys.len().min(part::rows_per_part(self.width()));
-            let bytes = rows * self.width() * size_of::<f32>();
-            let path = part::write(
-                &self.folder.parts(),
-                &self.identity,
-                &self.pending.keys[..rows],
-                &self.pending.rows[..bytes],
-            )?;
+        let most = part::rows_per_part(self.width());
+        while let Some((path, rows)) = self.open.write_pending(&self.identity, most)? {
             let count = u32::try_from(rows).map_err(|_| self.full())?;
             let number = self.files.add(path, count)?;
-            self.index.settle(self.pending.keys.len(), count, number);
-            self.pending.keys.drain(..rows);
-            self.pending.rows.drain(..bytes);
+            self.index.settle(self.open.pending.texts.len() + rows, count, number);
         }
-        self.pending.since = None;
         Ok(())
     }
 
     fn index_parts(&mut self) -> Result<()> {
-        for file in self.folder.files()?.into_iter().filter(|file| file.role == Role::Part) {
+        for file in self.open.folder.files()?.into_iter().filter(|file| file.role == Role::Part) {
             match part::check(&file.path, &self.identity) {
                 Ok(keys) => {
                     let count = u32::try_from(keys.len()).map_err(|_| self.full())?;
@@ -293,8 +242,7 @@ impl Store {
                         self.index.insert(key, Place { part: number, row });
                     }
                 }
-                Err(Fault::Vanished) => {}
-                Err(fault) => self.damaged.push(set_aside(file.path, &fault)),
+                Err(fault) => self.open.set_aside(file.path, &fault),
             }
         }
         Ok(())
@@ -324,8 +272,10 @@ impl Store {
         if place.part != Place::PENDING {
             return self.files.read(place, first, out);
         }
-        let start = (place.row as usize * self.width() + first) * size_of::<f32>();
-        reading::decode(&self.pending.rows[start..start + size_of_val(out)], out);
+        let rows = &self.open.pending.texts[place.row as usize..][..rows];
+        for ((_, row), out) in rows.iter().zip(out.chunks_mut(self.width())) {
+            read_floats(&row[first * size_of::<f32>()..], out);
+        }
         Ok(())
     }
 
@@ -345,19 +295,6 @@ impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store").field("path", &self.path()).field("rows", &self.len()).finish_non_exhaustive()
     }
-}
-
-/// Renames a damaged part, so that it is checked and reported once; one that may be good stays where it is.
-///
-/// Should another process have just replaced it by the good part of the same name, that part is lost to the
-/// next open (and computed again): no wrong row can come of it.
-fn set_aside(path: PathBuf, fault: &Fault) -> Damage {
-    let reason = fault.reason().to_owned();
-    let mut aside = path.clone().into_os_string();
-    aside.push(".damaged");
-    let aside = PathBuf::from(aside);
-    let renamed = matches!(fault, Fault::Damaged(_)) && std::fs::rename(&path, &aside).is_ok();
-    Damage { path: if renamed { aside } else { path }, reason }
 }
 
 #[cfg(test)]

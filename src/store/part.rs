@@ -1,5 +1,4 @@
-//! Owns the bytes of a part: writes them durably and refuses every file that is not exactly a part of its
-//! key.
+//! Owns the bytes of a part of features, and refuses every file that is not exactly a part of its key.
 //!
 //! Refuses to trust: nothing declared in a part is used before it fits the file's length, and no row before
 //! the checksum of the whole file holds. Checking reads in pieces; its memory is one piece and the keys of
@@ -23,13 +22,10 @@
 //! position; the checksum was verified when the store was opened.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::io::{ErrorKind, Read};
+use std::path::Path;
 
-use super::fault;
-use super::folder::unwritable;
-use crate::error::{Error, Kind, Result};
+use super::folder::{NAME_DIGITS, Parts, Role, Stored, Text};
 use crate::fingerprint::{Fingerprint, TextKey};
 
 const MAGIC: [u8; 8] = *b"FHPART\r\n";
@@ -97,7 +93,7 @@ impl Fault {
         }
     }
 
-    fn from_io(source: &std::io::Error) -> Self {
+    pub fn from_io(source: &std::io::Error) -> Self {
         match source.kind() {
             ErrorKind::NotFound => Self::Vanished,
             ErrorKind::UnexpectedEof => Self::Damaged("it became shorter while it was read".to_owned()),
@@ -106,93 +102,43 @@ impl Fault {
     }
 }
 
-/// The bytes of a part; `keys.len()` rows, `rows` their values as little-endian f32.
-fn encode(identity: &Identity, keys: &[TextKey], rows: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(OVERHEAD_BYTES + keys.len() * KEY_BYTES + rows.len());
+/// The bytes of a part; of each text its key and the values of its row as little-endian f32.
+fn encode(identity: &Identity, texts: &[Text]) -> Vec<u8> {
+    let row = identity.width as usize * size_of::<f32>();
+    let mut bytes = Vec::with_capacity(OVERHEAD_BYTES + texts.len() * (KEY_BYTES + row));
     bytes.extend_from_slice(&MAGIC);
     bytes.extend_from_slice(&VERSION.to_le_bytes());
     bytes.extend_from_slice(&identity.width.to_le_bytes());
-    bytes.extend_from_slice(&(keys.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(&(texts.len() as u64).to_le_bytes());
     bytes.extend_from_slice(&identity.fingerprint.0);
-    keys.iter().for_each(|key| bytes.extend_from_slice(&key.0));
-    bytes.extend_from_slice(rows);
+    texts.iter().for_each(|(key, _)| bytes.extend_from_slice(&key.0));
+    texts.iter().for_each(|(_, row)| bytes.extend_from_slice(row));
     let checksum = Fingerprint::of_bytes(&bytes);
     bytes.extend_from_slice(&checksum.0);
     bytes
 }
 
-/// Writes a part into `folder` and returns its path; after a success it survives a power cut.
-///
-/// # Errors
-/// The disk is full ([`Kind::Space`]) or the folder cannot be written; nothing is left behind then.
-pub(super) fn write(folder: &Path, identity: &Identity, keys: &[TextKey], rows: &[u8]) -> Result<PathBuf> {
-    let bytes = encode(identity, keys, rows);
-    let mut checksum = [0; CHECKSUM_BYTES];
-    checksum.copy_from_slice(&bytes[bytes.len() - CHECKSUM_BYTES..]);
-    let name = &Fingerprint(checksum).to_string()[..2 * KEY_BYTES];
-    let path = folder.join(format!("{name}.part"));
-    write_durably(folder, &path, &bytes, &fault::point)?;
-    Ok(path)
-}
-
-/// Writes `bytes` to a temporary file in `scratch`, makes them durable and renames the file to `target`;
-/// `passing` is told each moment.
-///
-/// # Errors
-/// As [`write`]. The temporary file is removed.
-pub(super) fn write_durably(
-    scratch: &Path,
-    target: &Path,
-    bytes: &[u8],
-    passing: &dyn Fn(&str),
-) -> Result<()> {
-    passing("part-before-write");
-    // Readable for whoever the user's umask allows: a store may be shared by a group.
-    let mut temporary = tempfile::Builder::new()
-        .prefix(TEMPORARY_PREFIX)
-        .suffix(TEMPORARY_SUFFIX)
-        .permissions(std::fs::Permissions::from_mode(0o666))
-        .tempfile_in(scratch)
-        .map_err(|source| write_error(scratch, source))?;
-    write_halves(temporary.as_file_mut(), bytes, passing).map_err(|source| write_error(target, source))?;
-    passing("part-before-rename");
-    temporary.persist(target).map_err(|failed| write_error(target, failed.error))?;
-    passing("part-after-rename");
-    sync_directory(target.parent().unwrap_or(scratch))
-}
-
-/// How the names of temporary files begin.
-pub(super) const TEMPORARY_PREFIX: &str = ".new-";
-/// How the names of temporary files end.
-pub(super) const TEMPORARY_SUFFIX: &str = ".tmp";
-
-fn write_halves(file: &mut File, bytes: &[u8], passing: &dyn Fn(&str)) -> std::io::Result<()> {
-    let (first, second) = bytes.split_at(bytes.len() / 2);
-    file.write_all(first)?;
-    passing("part-half-written");
-    file.write_all(second)?;
-    file.sync_all()
-}
-
-/// Makes a rename in `folder` durable.
-///
-/// # Errors
-/// The directory cannot be synchronised.
-pub(super) fn sync_directory(folder: &Path) -> Result<()> {
-    let synchronise = || File::open(folder)?.sync_all();
-    synchronise().map_err(|source| Error::io("synchronise the directory", folder, source))
-}
-
-/// A limit on the size of files is, for the user, the same as a full disk: what is stored is good, and there
-/// is no room.
-fn write_error(path: &Path, source: std::io::Error) -> Error {
-    if source.kind() == ErrorKind::FileTooLarge {
-        return Error::new(Kind::Space, "cannot write: the limit on the size of files is reached")
-            .at(path)
-            .help("raise the limit (`ulimit -f`), or choose another place; what was finished before is kept")
-            .because(source);
+impl Parts for Identity {
+    /// Few rows: a full part of short rows has few bytes.
+    fn is_small(&self, file: &Stored) -> bool {
+        file.role == Role::Part
+            && declared_rows(&file.path, self).is_ok_and(|rows| (rows as usize) < FLUSH_ROWS / 4)
     }
-    unwritable("write", path, source)
+
+    fn load(&self, path: &Path) -> Result<Vec<Text>, Fault> {
+        let mut bytes = Vec::new();
+        let keys = examine(path, self, &mut |piece| bytes.extend_from_slice(piece))?;
+        let rows = bytes.chunks_exact(self.width as usize * size_of::<f32>());
+        Ok(keys.into_iter().zip(rows.map(<[u8]>::to_vec)).collect())
+    }
+
+    /// The file is named by its last bytes, the checksum of the others.
+    fn encode(&self, texts: &[Text]) -> (Vec<u8>, String) {
+        let bytes = encode(self, texts);
+        let mut checksum = [0; CHECKSUM_BYTES];
+        checksum.copy_from_slice(&bytes[bytes.len() - CHECKSUM_BYTES..]);
+        (bytes, format!("{}.part", &Fingerprint(checksum).to_string()[..NAME_DIGITS]))
+    }
 }
 
 /// Reads and checks only the head of a part: the number of its rows.
@@ -211,16 +157,6 @@ pub(super) fn declared_rows(path: &Path, identity: &Identity) -> Result<u32, Fau
 /// The fault.
 pub(super) fn check(path: &Path, identity: &Identity) -> Result<Vec<TextKey>, Fault> {
     examine(path, identity, &mut |_| ())
-}
-
-/// Checks all of a part and returns its keys and the bytes of its rows.
-///
-/// # Errors
-/// The fault.
-pub(super) fn load(path: &Path, identity: &Identity) -> Result<(Vec<TextKey>, Vec<u8>), Fault> {
-    let mut rows = Vec::new();
-    let keys = examine(path, identity, &mut |piece| rows.extend_from_slice(piece))?;
-    Ok((keys, rows))
 }
 
 fn examine(path: &Path, identity: &Identity, on_rows: &mut dyn FnMut(&[u8])) -> Result<Vec<TextKey>, Fault> {
@@ -321,24 +257,39 @@ fn number(header: &[u8; HEADER_BYTES], offset: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
+    use crate::tensors::bytes_of;
 
     const IDENTITY: Identity = Identity { fingerprint: Fingerprint([7; 32]), width: 3 };
 
-    fn sample() -> (Vec<TextKey>, Vec<u8>) {
-        let keys = ["a", "b", "c"].map(TextKey::of).to_vec();
-        let rows = (0..9_u8).flat_map(|number| f32::from(number).to_le_bytes()).collect();
-        (keys, rows)
+    fn sample() -> Vec<Text> {
+        let texts = ["a", "b", "c"].map(TextKey::of).into_iter();
+        texts
+            .zip([[0.0, 1.0, 2.0], [3.0, 4.0, 5.0], [6.0, 7.0, 8.0]])
+            .map(|(key, row)| (key, bytes_of(&row)))
+            .collect()
+    }
+
+    fn keys(texts: &[Text]) -> Vec<TextKey> {
+        texts.iter().map(|(key, _)| *key).collect()
+    }
+
+    /// The file of a part in a folder.
+    fn written(folder: &Path, identity: &Identity, texts: &[Text]) -> PathBuf {
+        let (bytes, name) = Parts::encode(identity, texts);
+        std::fs::write(folder.join(&name), bytes).unwrap();
+        folder.join(name)
     }
 
     /// What the check says of a sample part that `change` has made a lie of.
     fn fault_of(change: impl FnOnce(&mut Vec<u8>)) -> Fault {
-        let (keys, rows) = sample();
-        let mut bytes = encode(&IDENTITY, &keys, &rows);
+        let mut bytes = encode(&IDENTITY, &sample());
         assert_eq!(bytes.len(), 56 + 3 * (16 + 12) + 32);
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), &bytes).unwrap();
-        assert_eq!(check(file.path(), &IDENTITY).unwrap(), keys);
+        assert_eq!(check(file.path(), &IDENTITY).unwrap(), keys(&sample()));
         change(&mut bytes);
         std::fs::write(file.path(), bytes).unwrap();
         check(file.path(), &IDENTITY).unwrap_err()
@@ -369,13 +320,10 @@ mod tests {
     #[test]
     fn a_part_round_trips_under_the_name_of_its_contents() {
         let folder = tempfile::tempdir().unwrap();
-        let (keys, rows) = sample();
-        let path = write(folder.path(), &IDENTITY, &keys, &rows).unwrap();
-        assert_eq!(check(&path, &IDENTITY).unwrap(), keys);
-        assert_eq!(load(&path, &IDENTITY).unwrap(), (keys.clone(), rows.clone()));
+        let path = written(folder.path(), &IDENTITY, &sample());
+        assert_eq!(check(&path, &IDENTITY).unwrap(), keys(&sample()));
+        assert_eq!(IDENTITY.load(&path).unwrap(), sample());
         assert_eq!(declared_rows(&path, &IDENTITY).unwrap(), 3);
-        assert_eq!(write(folder.path(), &IDENTITY, &keys, &rows).unwrap(), path);
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "a temporary file was left");
 
         let bytes = std::fs::read(&path).unwrap();
         let name = Fingerprint::of_bytes(&bytes[..bytes.len() - 32]).to_string()[..32].to_owned();
@@ -388,20 +336,19 @@ mod tests {
     fn a_part_larger_than_a_piece_round_trips() {
         let folder = tempfile::tempdir().unwrap();
         let identity = Identity { width: 300_000, ..IDENTITY };
-        let keys = ["a", "b"].map(TextKey::of);
-        let rows = (0..600_000_u32).flat_map(|number| (number as f32).to_le_bytes()).collect::<Vec<_>>();
-        let path = write(folder.path(), &identity, &keys, &rows).unwrap();
-        assert_eq!(load(&path, &identity).unwrap(), (keys.to_vec(), rows));
+        let row: Vec<f32> = (0..300_000_u32).map(|number| number as f32).collect();
+        let texts = ["a", "b"].map(|text| (TextKey::of(text), bytes_of(&row)));
+        let path = written(folder.path(), &identity, &texts);
+        assert_eq!(identity.load(&path).unwrap(), texts);
     }
 
     #[test]
     fn the_bytes_of_the_format_do_not_change() {
-        let (keys, rows) = sample();
-        let bytes = encode(&IDENTITY, &keys, &rows);
+        let bytes = encode(&IDENTITY, &sample());
         assert_eq!(bytes[..24], *b"FHPART\r\n\x01\0\0\0\x03\0\0\0\x03\0\0\0\0\0\0\0");
         assert_eq!(bytes[24..56], [7; 32]);
         assert_eq!(bytes[56..72], TextKey::of("a").0);
-        assert_eq!(bytes[104..140], rows);
+        assert_eq!(bytes[104..140], bytes_of(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]));
         assert_eq!(bytes[140..], *blake3::hash(&bytes[..140]).as_bytes());
     }
 
@@ -495,13 +442,6 @@ mod tests {
     fn a_directory_in_place_of_a_part_is_unreadable_or_damaged() {
         let folder = tempfile::tempdir().unwrap();
         assert!(check(folder.path(), &IDENTITY).is_err());
-    }
-
-    #[test]
-    fn a_full_device_is_an_error_of_space() {
-        let mut full = File::options().write(true).open("/dev/full").expect("Linux has /dev/full");
-        let source = write_halves(&mut full, &[1; 64], &|_| ()).unwrap_err();
-        assert_eq!(write_error(Path::new("x.part"), source).kind(), Kind::Space);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::index::Place;
 use super::part;
 use crate::error::{Error, Kind, Result};
+use crate::tensors::read_floats;
 
 /// Files kept open; a store may have thousands of parts, and a process often only 1,024 file descriptors.
 pub(super) const MAX_OPEN_FILES: usize = 32;
@@ -61,7 +62,7 @@ impl PartFiles {
         for values in out.chunks_mut(PIECE_BYTES / size_of::<f32>()) {
             let piece = &mut bytes[..size_of_val(values)];
             file.read_exact_at(piece, offset).map_err(failed)?;
-            decode(piece, values);
+            read_floats(piece, values);
             offset += piece.len() as u64;
         }
         Ok(())
@@ -80,12 +81,5 @@ impl PartFiles {
             open.push((part, file));
         }
         Ok(Arc::clone(&open[open.len() - 1].1))
-    }
-}
-
-/// Little-endian bytes to f32; `bytes` has four for each value of `out`.
-pub(super) fn decode(bytes: &[u8], out: &mut [f32]) {
-    for (value, bytes) in out.iter_mut().zip(bytes.as_chunks().0) {
-        *value = f32::from_le_bytes(*bytes);
     }
 }

@@ -12,30 +12,22 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
-use std::time::{Duration, Instant};
 
 use half::f16;
-use half::slice::HalfFloatSliceExt as _;
 use memmap2::Mmap;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
-use super::folder::{KeyFile, KeyFolder, Lock, Role, Sharing, unwritable};
-use super::part::{self, Identity};
-use super::{Damage, StoreKey, fault};
+use super::folder::{KeyFolder, NAME_DIGITS, Parts, Role, Stored, Text};
+use super::open::OpenFolder;
+use super::part::{Fault, Identity};
+use super::{Damage, StoreKey};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fingerprint, TextKey};
+use crate::tensors::{Dtype, TensorFile, Tensors, bytes_of, half_bytes_of, read_floats, read_halves};
 
-/// A part is written when its states have so many bytes …
+/// A part is written when its states have so many bytes.
 const FLUSH_BYTES: usize = 16 << 20;
-/// … or this long after its first text, if texts keep coming.
-const FLUSH_AFTER: Duration = Duration::from_secs(5);
-const OPEN_WAIT: Duration = Duration::from_secs(30);
-/// Numbers that are converted from half precision together.
-const CONVERTED_AT_ONCE: usize = 512;
-/// Hexadecimal digits of a part's name.
-const NAME_DIGITS: usize = 32;
 
 /// How token states are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -102,27 +94,20 @@ struct Place {
     tokens: usize,
 }
 
-/// Texts that are not written yet.
-#[derive(Default)]
-struct Pending {
-    keys: Vec<TextKey>,
-    starts: Vec<i64>,
-    states: Vec<u8>,
-    since: Option<Instant>,
+/// What a token's states are: how many numbers, and how they are kept.
+#[derive(Clone, Copy)]
+struct Shape {
+    hidden: usize,
+    precision: StatePrecision,
 }
 
 /// The token states of one key, open for reading and appending. A text can be read once it was written
 /// ([`Self::flush`]).
 pub struct TokenStates {
-    folder: KeyFolder,
-    hidden: usize,
-    precision: StatePrecision,
+    open: OpenFolder,
+    shape: Shape,
     parts: Vec<MappedPart>,
     index: HashMap<TextKey, Place>,
-    pending: Pending,
-    damaged: Vec<Damage>,
-    /// Held as long as the states are open.
-    _lock: Lock,
 }
 
 impl TokenStates {
@@ -134,32 +119,13 @@ impl TokenStates {
         let width =
             u32::try_from(hidden).map_err(|_| Error::new(Kind::Usage, "states cannot be this wide"))?;
         let identity = Identity { fingerprint: key.fingerprint(), width };
-        let folder = KeyFolder::new(root, &identity.fingerprint);
-        if let Ok(exclusive) = folder.lock(Sharing::Exclusive, Duration::ZERO) {
-            // Leftovers of killed processes; a failure must not keep the states from opening.
-            let _optional = folder.remove_temporary_files();
-            drop(exclusive);
-        }
-        let lock = folder.lock(Sharing::Shared, OPEN_WAIT)?;
-        let parts = folder.parts();
-        std::fs::create_dir_all(&parts)
-            .map_err(|source| unwritable("create the directory", &parts, source))?;
-        folder.settle_key(&KeyFile::new(&identity, &key.fields))?;
-        lock.mark_used();
-        let mut states = Self {
-            folder,
-            hidden,
-            precision,
-            parts: Vec::new(),
-            index: HashMap::new(),
-            pending: Pending::default(),
-            damaged: Vec::new(),
-            _lock: lock,
-        };
-        let files = states.folder.files()?;
+        let shape = Shape { hidden, precision };
+        let open = OpenFolder::open(root, key, &identity, &shape)?;
+        let mut states = Self { open, shape, parts: Vec::new(), index: HashMap::new() };
+        let files = states.open.folder.files()?;
         for file in files.into_iter().filter(|file| file.role == Role::States) {
-            if let Err(reason) = states.map(&file.path) {
-                states.damaged.push(set_aside(file.path, reason));
+            if let Err(fault) = states.map(&file.path) {
+                states.open.set_aside(file.path, &fault);
             }
         }
         Ok(states)
@@ -180,7 +146,7 @@ impl TokenStates {
     /// Parts that could not be trusted when the states were opened.
     #[must_use]
     pub fn damaged(&self) -> &[Damage] {
-        &self.damaged
+        &self.open.damaged
     }
 
     /// Number of texts.
@@ -214,36 +180,19 @@ impl TokenStates {
     /// `out` is too small.
     pub fn read(&self, key: &TextKey, out: &mut [f32]) -> Result<Option<usize>> {
         let Some(&Place { part, first, tokens }) = self.index.get(key) else { return Ok(None) };
-        let count = tokens * self.hidden;
+        let Shape { hidden, precision } = self.shape;
+        let count = tokens * hidden;
         if out.len() < count {
             return Err(Error::new(Kind::Usage, "the space for token states is too small")
                 .found(out.len().to_string())
                 .expected(count.to_string()));
         }
         let part = &self.parts[part];
-        let width = self.precision.bytes();
-        let start = part.states + first * self.hidden * width;
-        let bytes = &part.map[start..start + count * width];
-        match self.precision {
-            StatePrecision::F16 => {
-                // In pieces, so that the processor's own conversion of eight at a time is used.
-                let mut halves = [f16::ZERO; CONVERTED_AT_ONCE];
-                for (numbers, bytes) in
-                    out[..count].chunks_mut(CONVERTED_AT_ONCE).zip(bytes.chunks(2 * CONVERTED_AT_ONCE))
-                {
-                    let halves = &mut halves[..numbers.len()];
-                    halves
-                        .iter_mut()
-                        .zip(bytes.as_chunks().0)
-                        .for_each(|(half, own)| *half = f16::from_le_bytes(*own));
-                    halves.convert_to_f32_slice(numbers);
-                }
-            }
-            StatePrecision::F32 => {
-                for (number, bytes) in out.iter_mut().zip(bytes.as_chunks().0) {
-                    *number = f32::from_le_bytes(*bytes);
-                }
-            }
+        let start = part.states + first * hidden * precision.bytes();
+        let bytes = &part.map[start..start + count * precision.bytes()];
+        match precision {
+            StatePrecision::F16 => read_halves(bytes, &mut out[..count]),
+            StatePrecision::F32 => read_floats(bytes, &mut out[..count]),
         }
         Ok(Some(tokens))
     }
@@ -254,38 +203,30 @@ impl TokenStates {
     /// The states are not whole tokens, a number is not finite or too large for the precision, or the part
     /// that became due cannot be written ([`Kind::Space`]: the disk is full).
     pub fn append(&mut self, key: TextKey, states: &[f32]) -> Result<()> {
-        if self.index.contains_key(&key) || self.pending.keys.contains(&key) {
+        if self.index.contains_key(&key) || self.open.pending.texts.iter().any(|(waiting, _)| *waiting == key)
+        {
             return Ok(());
         }
-        if states.is_empty() || !states.len().is_multiple_of(self.hidden) {
+        if states.is_empty() || !states.len().is_multiple_of(self.shape.hidden) {
             return Err(Error::new(Kind::Usage, "token states are not whole tokens")
                 .found(format!("{} numbers", states.len()))
-                .expected(format!("a multiple of {}", self.hidden)));
+                .expected(format!("a multiple of {}", self.shape.hidden)));
         }
-        let fits = |number: &f32| match self.precision {
+        let precision = self.shape.precision;
+        let fits = |number: &f32| match precision {
             StatePrecision::F16 => f16::from_f32(*number).is_finite(),
             StatePrecision::F32 => number.is_finite(),
         };
         if let Some(number) = states.iter().find(|number| !fits(number)) {
-            return Err(unfit(*number, self.precision));
+            return Err(unfit(*number, precision));
         }
-        let pending = &mut self.pending;
-        let end = pending.starts.last().copied().unwrap_or(0) + (states.len() / self.hidden) as i64;
-        if pending.starts.is_empty() {
-            pending.starts.push(0);
-        }
-        pending.starts.push(end);
-        pending.keys.push(key);
-        match self.precision {
-            StatePrecision::F16 => {
-                let mut halves = vec![f16::ZERO; states.len()];
-                halves.convert_from_f32_slice(states);
-                pending.states.extend(halves.iter().flat_map(|half| half.to_le_bytes()));
-            }
-            StatePrecision::F32 => pending.states.extend(states.iter().flat_map(|own| own.to_le_bytes())),
-        }
-        let since = *pending.since.get_or_insert_with(Instant::now);
-        if pending.states.len() >= FLUSH_BYTES || since.elapsed() >= FLUSH_AFTER {
+        let bytes = match precision {
+            StatePrecision::F16 => half_bytes_of(states),
+            StatePrecision::F32 => bytes_of(states),
+        };
+        let pending = &mut self.open.pending;
+        pending.add(key, bytes);
+        if pending.is_due() || pending.bytes >= FLUSH_BYTES {
             self.flush()?;
         }
         Ok(())
@@ -296,42 +237,20 @@ impl TokenStates {
     /// # Errors
     /// The part cannot be written; the texts keep waiting.
     pub fn flush(&mut self) -> Result<()> {
-        if self.pending.keys.is_empty() {
-            return Ok(());
+        while let Some((path, _)) = self.open.write_pending(&self.shape, usize::MAX)? {
+            self.map(&path).map_err(|fault| {
+                Error::new(Kind::Store, "token states that were just written cannot be read")
+                    .at(path)
+                    .found(fault.reason())
+            })?;
         }
-        let bytes = self.encode()?;
-        let name = &Fingerprint::of_bytes(&bytes).to_string()[..NAME_DIGITS];
-        let path = self.folder.parts().join(format!("{name}.safetensors"));
-        part::write_durably(&self.folder.parts(), &path, &bytes, &fault::point)?;
-        self.pending = Pending::default();
-        self.map(&path).map_err(|reason| {
-            Error::new(Kind::Store, "token states that were just written cannot be read")
-                .at(path)
-                .found(reason)
-        })
-    }
-
-    fn encode(&self) -> Result<Vec<u8>> {
-        let Pending { keys, starts, states, .. } = &self.pending;
-        let key_bytes: Vec<u8> = keys.iter().flat_map(|key| key.0).collect();
-        let start_bytes: Vec<u8> = starts.iter().flat_map(|start| start.to_le_bytes()).collect();
-        let tokens = states.len() / (self.hidden * self.precision.bytes());
-        let wrong = |source| Error::new(Kind::Store, "token states cannot be written").because(source);
-        let views = [
-            ("keys", TensorView::new(Dtype::U8, vec![keys.len(), 16], &key_bytes).map_err(wrong)?),
-            ("starts", TensorView::new(Dtype::I64, vec![starts.len()], &start_bytes).map_err(wrong)?),
-            (
-                "states",
-                TensorView::new(self.precision.dtype(), vec![tokens, self.hidden], states).map_err(wrong)?,
-            ),
-        ];
-        safetensors::serialize(views, None).map_err(wrong)
+        Ok(())
     }
 
     /// Maps a part and adds its texts to the index.
-    fn map(&mut self, path: &Path) -> std::result::Result<(), String> {
+    fn map(&mut self, path: &Path) -> Result<(), Fault> {
         let map = open_part(path)?;
-        let (entries, states) = examine(&map, self.hidden, self.precision)?;
+        let (entries, states) = self.shape.examine(&map)?;
         let part = self.parts.len();
         self.parts.push(MappedPart { map, states });
         for (key, first, tokens) in entries {
@@ -341,82 +260,101 @@ impl TokenStates {
     }
 }
 
+type Entries = Vec<(TextKey, usize, usize)>;
+
+impl Shape {
+    /// Bytes of a token's states.
+    fn bytes(self) -> usize {
+        self.hidden * self.precision.bytes()
+    }
+
+    /// The texts of a part (key, first token, tokens) and where its states begin.
+    fn examine(self, bytes: &[u8]) -> Result<(Entries, usize), Fault> {
+        let wrong = |error: Error| Fault::Damaged(error.to_string());
+        let file = Tensors::read(bytes, Kind::Store).map_err(wrong)?;
+        let keys = file.get("keys", Dtype::U8).map_err(wrong)?;
+        let starts = file.get("starts", Dtype::I64).map_err(wrong)?;
+        let states = file.get("states", self.precision.dtype()).map_err(wrong)?;
+        let (keys, starts) = (keys.data().as_chunks().0, starts.data().as_chunks().0);
+        let starts: Vec<i64> = starts.iter().map(|start| i64::from_le_bytes(*start)).collect();
+        let whole = starts.first() == Some(&0)
+            && starts.is_sorted_by(|a, b| a < b)
+            && starts.last().and_then(|end| usize::try_from(*end).ok()) == states.shape().first().copied();
+        if keys.len() != starts.len().saturating_sub(1)
+            || !whole
+            || states.shape().get(1) != Some(&self.hidden)
+        {
+            return Err(Fault::Damaged("its texts and its states do not fit each other".to_owned()));
+        }
+        let places = starts.windows(2).map(|ends| (ends[0] as usize, (ends[1] - ends[0]) as usize));
+        let entries = keys.iter().zip(places).map(|(key, (first, tokens))| (TextKey(*key), first, tokens));
+        let offset = states.data().as_ptr() as usize - bytes.as_ptr() as usize;
+        Ok((entries.collect(), offset))
+    }
+}
+
+impl Parts for Shape {
+    fn is_small(&self, file: &Stored) -> bool {
+        file.role == Role::States
+    }
+
+    fn load(&self, path: &Path) -> Result<Vec<Text>, Fault> {
+        let map = open_part(path)?;
+        let (entries, states) = self.examine(&map)?;
+        let bytes = |first, tokens| map[states + first * self.bytes()..][..tokens * self.bytes()].to_vec();
+        Ok(entries.into_iter().map(|(key, first, tokens)| (key, bytes(first, tokens))).collect())
+    }
+
+    fn encode(&self, texts: &[Text]) -> (Vec<u8>, String) {
+        let (mut keys, mut states, mut starts) = (Vec::new(), Vec::new(), vec![0; 8]);
+        for (key, bytes) in texts {
+            keys.extend(key.0);
+            states.extend_from_slice(bytes);
+            starts.extend(((states.len() / self.bytes()) as i64).to_le_bytes());
+        }
+        let mut file = TensorFile::default();
+        file.add("keys", Dtype::U8, &[texts.len(), 16], keys);
+        file.add("starts", Dtype::I64, &[texts.len() + 1], starts);
+        let tokens = states.len() / self.bytes();
+        file.add("states", self.precision.dtype(), &[tokens, self.hidden], states);
+        let bytes = file.to_bytes();
+        let name = format!("{}.safetensors", &Fingerprint::of_bytes(&bytes).to_string()[..NAME_DIGITS]);
+        (bytes, name)
+    }
+}
+
 /// Maps a part whose bytes are what its name says.
-fn open_part(path: &Path) -> std::result::Result<Mmap, String> {
+fn open_part(path: &Path) -> Result<Mmap, Fault> {
     let map = map_file(path)?;
     let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
     if Fingerprint::of_bytes(&map).to_string()[..NAME_DIGITS] != *name {
-        return Err("its contents are not those its name was made of".to_owned());
+        return Err(Fault::Damaged("its contents are not those its name was made of".to_owned()));
     }
     Ok(map)
 }
 
-fn map_file(path: &Path) -> std::result::Result<Mmap, String> {
-    let file = File::open(path).map_err(|source| format!("it cannot be read: {source}"))?;
+fn map_file(path: &Path) -> Result<Mmap, Fault> {
+    let file = File::open(path).map_err(|source| Fault::from_io(&source))?;
     // SAFETY: a part is never written again after its rename, only unlinked, which leaves the mapping whole.
     // Someone who truncates files of the cache by hand can end this process, but not make it read what is not
     // there.
-    unsafe { Mmap::map(&file) }.map_err(|source| format!("it cannot be mapped: {source}"))
-}
-
-type Entries = Vec<(TextKey, usize, usize)>;
-
-/// The texts of a part (key, first token, tokens) and where its states begin.
-fn examine(
-    bytes: &[u8],
-    hidden: usize,
-    precision: StatePrecision,
-) -> std::result::Result<(Entries, usize), String> {
-    let file = SafeTensors::deserialize(bytes)
-        .map_err(|source| format!("it is not a safetensors file: {source}"))?;
-    let tensor = |name: &str, dtype: Dtype| {
-        let tensor = file.tensor(name).map_err(|_| format!("it lacks {name:?}"))?;
-        if tensor.dtype() == dtype { Ok(tensor) } else { Err(format!("{name:?} is of another type")) }
-    };
-    let (keys, starts) = (tensor("keys", Dtype::U8)?, tensor("starts", Dtype::I64)?);
-    let states = tensor("states", precision.dtype())?;
-    let starts: Vec<i64> = starts.data().as_chunks().0.iter().map(|own| i64::from_le_bytes(*own)).collect();
-    let whole = starts.first() == Some(&0)
-        && starts.is_sorted_by(|a, b| a < b)
-        && starts.last().and_then(|end| usize::try_from(*end).ok()) == states.shape().first().copied();
-    if keys.data().len() != 16 * (starts.len().saturating_sub(1))
-        || !whole
-        || states.shape().get(1) != Some(&hidden)
-    {
-        return Err("its texts and its states do not fit each other".to_owned());
-    }
-    let entries = keys
-        .data()
-        .as_chunks()
-        .0
-        .iter()
-        .zip(starts.windows(2))
-        .map(|(key, ends)| (TextKey(*key), ends[0] as usize, (ends[1] - ends[0]) as usize));
-    let offset = states.data().as_ptr() as usize - bytes.as_ptr() as usize;
-    Ok((entries.collect(), offset))
+    unsafe { Mmap::map(&file) }.map_err(|source| Fault::from_io(&source))
 }
 
 /// The texts of a good part, or what is wrong with it.
-pub(super) fn check(path: &Path, hidden: usize) -> std::result::Result<u64, String> {
+pub(super) fn check(path: &Path, hidden: usize) -> Result<u64, Fault> {
     texts(&open_part(path)?, hidden)
 }
 
 /// The texts a part declares; its contents are not checked.
-pub(super) fn declared_texts(path: &Path, hidden: usize) -> std::result::Result<u64, String> {
+pub(super) fn declared_texts(path: &Path, hidden: usize) -> Result<u64, Fault> {
     texts(&map_file(path)?, hidden)
 }
 
-fn texts(map: &Mmap, hidden: usize) -> std::result::Result<u64, String> {
-    let f16 = examine(map, hidden, StatePrecision::F16);
-    f16.or_else(|_| examine(map, hidden, StatePrecision::F32)).map(|(entries, _)| entries.len() as u64)
-}
-
-fn set_aside(path: PathBuf, reason: String) -> Damage {
-    let mut aside = path.clone().into_os_string();
-    aside.push(".damaged");
-    let aside = PathBuf::from(aside);
-    let renamed = std::fs::rename(&path, &aside).is_ok();
-    Damage { path: if renamed { aside } else { path }, reason }
+fn texts(map: &Mmap, hidden: usize) -> Result<u64, Fault> {
+    let examine = |precision| Shape { hidden, precision }.examine(map);
+    let found = examine(StatePrecision::F16).or_else(|_| examine(StatePrecision::F32));
+    found.map(|(entries, _)| entries.len() as u64)
 }
 
 fn unfit(number: f32, precision: StatePrecision) -> Error {
@@ -433,6 +371,9 @@ fn unfit(number: f32, precision: StatePrecision) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
+    use super::super::compact;
     use super::*;
 
     fn key() -> StoreKey {
@@ -452,7 +393,17 @@ mod tests {
         states.append(text(1), &[1.0, 2.0, 3.0, 0.1]).unwrap();
         states.append(text(2), &[5.0, 6.0]).unwrap();
         states.flush().unwrap();
-        states.folder.files().unwrap()[0].path.clone()
+        states.open.folder.files().unwrap()[0].path.clone()
+    }
+
+    #[test]
+    fn the_bytes_of_a_part_do_not_change() {
+        let name = |precision| {
+            let root = tempfile::tempdir().unwrap();
+            filled(root.path(), precision).file_name().unwrap().to_str().unwrap().to_owned()
+        };
+        assert_eq!(name(StatePrecision::F16), "e3df1bc6260e01cafceee581caf447ff.safetensors");
+        assert_eq!(name(StatePrecision::F32), "d787eb7e92a0c9e6b01c0d0909d846d4.safetensors");
     }
 
     #[test]
@@ -514,25 +465,51 @@ mod tests {
     }
 
     #[test]
+    fn many_small_parts_are_merged_when_nobody_has_the_states_open() {
+        for precision in [StatePrecision::F16, StatePrecision::F32] {
+            let root = tempfile::tempdir().unwrap();
+            let count = compact::MAX_SMALL_PARTS as u32 + 1;
+            let mut states = open(root.path(), precision);
+            for number in 0..count {
+                let tokens = vec![number as f32; 2 * (1 + number as usize % 3)];
+                states.append(text(number), &tokens).unwrap();
+                states.flush().unwrap();
+            }
+            let parts = |states: &TokenStates| states.open.folder.files().unwrap().len();
+            assert_eq!(parts(&open(root.path(), precision)), count as usize, "the first has them open");
+            drop(states);
+            let states = open(root.path(), precision);
+            assert_eq!((parts(&states), states.len(), states.damaged().len()), (1, count as usize, 0));
+            for number in 0..count {
+                let mut out = [-1.0; 6];
+                let tokens = states.read(&text(number), &mut out).unwrap().unwrap();
+                assert_eq!(tokens, 1 + number as usize % 3);
+                assert!(out[..2 * tokens].iter().all(|own| *own == number as f32), "{out:?}");
+            }
+        }
+    }
+
+    #[test]
     fn a_part_whose_texts_and_states_do_not_fit_is_refused() {
         let bytes = |starts: &[i64], keys: usize| {
             let (keys_data, states) = (vec![0; 16 * keys], vec![0; 3 * 2 * 4]);
             let starts_data: Vec<u8> = starts.iter().flat_map(|own| own.to_le_bytes()).collect();
-            let views = [
-                ("keys", TensorView::new(Dtype::U8, vec![keys, 16], &keys_data).unwrap()),
-                ("starts", TensorView::new(Dtype::I64, vec![starts.len()], &starts_data).unwrap()),
-                ("states", TensorView::new(Dtype::F32, vec![3, 2], &states).unwrap()),
-            ];
-            safetensors::serialize(views, None).unwrap()
+            let mut file = TensorFile::default();
+            file.add("keys", Dtype::U8, &[keys, 16], keys_data);
+            file.add("starts", Dtype::I64, &[starts.len()], starts_data);
+            file.add("states", Dtype::F32, &[3, 2], states);
+            file.to_bytes()
         };
-        let verdict = |starts: &[i64], keys| examine(&bytes(starts, keys), 2, StatePrecision::F32).is_ok();
+        let shape = |hidden, precision| Shape { hidden, precision };
+        let verdict =
+            |starts: &[i64], keys| shape(2, StatePrecision::F32).examine(&bytes(starts, keys)).is_ok();
         assert!(verdict(&[0, 2, 3], 2));
         for (starts, keys) in
             [([0, 2, 3].as_slice(), 1), (&[0, 2, 4], 2), (&[0, 2, 2], 2), (&[1, 2, 3], 2), (&[], 0)]
         {
             assert!(!verdict(starts, keys), "{starts:?} {keys}");
         }
-        assert!(examine(&bytes(&[0, 2, 3], 2), 2, StatePrecision::F16).is_err());
-        assert!(examine(&bytes(&[0, 2, 3], 2), 3, StatePrecision::F32).is_err());
+        assert!(shape(2, StatePrecision::F16).examine(&bytes(&[0, 2, 3], 2)).is_err());
+        assert!(shape(3, StatePrecision::F32).examine(&bytes(&[0, 2, 3], 2)).is_err());
     }
 }

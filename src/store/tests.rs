@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use super::*;
 
@@ -121,10 +121,10 @@ fn a_part_is_written_after_5_seconds() {
     let mut store = open(root.path());
     fill(&mut store, 0..2);
     assert_eq!(parts(store.path(), ".part").len(), 0);
-    store.pending.since = Some(Instant::now().checked_sub(FLUSH_AFTER).unwrap());
+    store.open.pending.since = Some(Instant::now().checked_sub(open::FLUSH_AFTER).unwrap());
     fill(&mut store, 2..3);
     assert_eq!(parts(store.path(), ".part").len(), 1);
-    assert!(store.pending.since.is_none());
+    assert!(store.open.pending.since.is_none());
     assert_rows(&store, 0..3);
 }
 
@@ -237,6 +237,20 @@ fn the_key_file_can_be_read_by_a_person() {
     assert_eq!(store.path().file_name().unwrap().to_str().unwrap(), key("a").fingerprint().to_string());
 }
 
+#[test]
+fn the_bytes_of_the_files_do_not_change() {
+    let root = tempfile::tempdir().unwrap();
+    let mut store = open(root.path());
+    fill(&mut store, 0..3);
+    store.flush().unwrap();
+    let folder =
+        root.path().join("features/6f47aa2ba0f3ccc4d4f1091ee3785aee53704b918d31397aa9aaed712b54f6f2");
+    let hash = |name: &str| Fingerprint::of_file(folder.join(name)).unwrap().short();
+    assert_eq!(hash("key.json"), "1d1cc6069239");
+    assert_eq!(hash("parts/05be8e6245040ca8ea9a6c89b37fec12.part"), "e45bbeb83e02");
+    assert_eq!(everything(root.path()).len(), 3, "these two, and the lock");
+}
+
 /// The error of opening a store whose `key.json` was changed like this.
 fn key_file_error(change: impl FnOnce(String) -> String) -> Error {
     let root = tempfile::tempdir().unwrap();
@@ -273,7 +287,7 @@ fn a_damaged_key_file_is_an_error() {
 #[test]
 fn a_newer_key_file_is_an_error() {
     let newer = |text: String| text.replace("\"format\": 1", "\"later\": true, \"format\": 2");
-    assert!(key_file_error(newer).to_string().contains("found version 2, expected version 1"));
+    assert!(key_file_error(newer).to_string().contains("found format 2, expected format 1"));
 }
 
 #[test]
@@ -448,11 +462,9 @@ fn merging_small_parts_that_hold_the_same_rows_loses_none() {
     let mut store = open(root.path());
     fill(&mut store, 0..3);
     store.flush().unwrap();
-    let folder = store.path().join("parts");
     // As if other processes had computed the same texts: each row once more, in a part of its own.
     for number in (0..3).cycle().take(3) {
-        let bytes = row(number).iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>();
-        part::write(&folder, &store.identity, &[text(number)], &bytes).unwrap();
+        store.open.folder.write(&store.identity, &[(text(number), bytes_of(&row(number)))]).unwrap();
     }
     for number in 3..compact::MAX_SMALL_PARTS + 5 {
         fill(&mut store, [number]);
@@ -614,18 +626,19 @@ fn a_process_killed_at_any_point_leaves_a_store_that_goes_on() {
         panic!("the child outlived its kill");
     }
     for (point, written) in [
-        ("part-before-write", 512),
-        ("part-half-written", 512),
-        ("part-before-rename", 512),
-        ("part-after-rename", 1_024),
+        ("file-before-write", 512),
+        ("file-half-written", 512),
+        ("file-before-rename", 512),
+        ("file-after-rename", 1_024),
     ] {
         let root = tempfile::tempdir().unwrap();
-        let kill = format!("{point}:2");
+        // The description of the key is the first file.
+        let kill = format!("{point}:3");
         let (status, said) =
             finish(child(name, root.path()).env("FROSTHEAD_KILL_AT", &kill).spawn().unwrap());
         assert_eq!(status.signal(), Some(9), "{kill}: {said}");
         let folder = list(root.path()).unwrap().remove(0).path;
-        let leftovers = usize::from(["part-half-written", "part-before-rename"].contains(&point));
+        let leftovers = usize::from(["file-half-written", "file-before-rename"].contains(&point));
         assert_eq!(parts(&folder, ".tmp").len(), leftovers, "{kill}");
         let mut store = open(root.path());
         assert!(parts(&folder, ".tmp").is_empty());
@@ -646,7 +659,7 @@ fn a_process_killed_while_it_merges_loses_no_row() {
         panic!("the child outlived its kill");
     }
     let rows = compact::MAX_SMALL_PARTS + 1;
-    for point in ["part-before-write", "part-half-written", "part-before-rename", "part-after-rename"] {
+    for point in ["file-before-write", "file-half-written", "file-before-rename", "file-after-rename"] {
         let root = tempfile::tempdir().unwrap();
         let mut store = open(root.path());
         for number in 0..rows {

@@ -14,6 +14,7 @@ use crate::classifier::run::TRAINING;
 use crate::document;
 use crate::encoder::ChangedTensors;
 use crate::error::{Error, Kind, Result};
+use crate::files;
 use crate::heads::Head;
 use crate::plan::FreezePlan;
 use crate::tokens::LongTexts;
@@ -74,12 +75,8 @@ impl Earlier {
 /// `training.json` cannot be read.
 pub fn reports(run: &Path) -> Result<Vec<StageReport>> {
     let path = run.join(TRAINING);
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => return Err(Error::io("read", &path, source)),
-    };
-    document::json(text.as_bytes(), Kind::Run, "the run's stages cannot be read")
+    let Some(text) = files::read(&path)? else { return Ok(Vec::new()) };
+    document::json(&text, Kind::Run, "the run's stages cannot be read")
         .map_err(|error| error.at(&path).help("train the run again"))
 }
 

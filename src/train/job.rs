@@ -13,15 +13,17 @@ use super::network::{Rows, StageReport, Trainer};
 use super::proof::{TensorProof, hashes, prove};
 use super::rows::{Table, task_rows};
 use super::seen::SeenRows;
-use super::{Drift, RunMetrics, Show, TrainEvent, TrainRequest, TrainSummary, Trained, json};
+use super::{Drift, RunMetrics, Show, TrainEvent, TrainRequest, TrainSummary, Trained};
 use crate::backbone::Backbone;
 use crate::classifier::run::{
     CHANGED, FIT, HEADS, METRICS, PROOF, RECIPE, ROWS, Recipe, Run, SplitRows, TRAINING, changed_bytes,
 };
-use crate::data::{Part, replace_directory};
+use crate::data::Part;
+use crate::document;
 use crate::embed::Embedder;
 use crate::encoder::{ChangedTensors, Start, head_bias, head_weight};
 use crate::error::{Error, Result};
+use crate::files::replace_directory;
 use crate::finetune::StageTask;
 use crate::fingerprint::Fingerprint;
 use crate::heads::{self, ClassWeight, FitReport, Head};
@@ -223,16 +225,16 @@ impl Job<'_> {
                     training.changed = Some(Fingerprint::of_bytes(&bytes));
                 }
             }
-            put(FIT, json(&fits)?.as_bytes())?;
-            put(METRICS, json(&metrics)?.as_bytes())?;
-            put(ROWS, &seen.to_bytes()?)?;
+            put(FIT, document::pretty(&fits).as_bytes())?;
+            put(METRICS, document::pretty(&metrics).as_bytes())?;
+            put(ROWS, &seen.to_bytes())?;
             put(RECIPE, recipe.to_toml()?.as_bytes())?;
             if !stages.is_empty() {
-                put(TRAINING, json(&stages)?.as_bytes())?;
+                put(TRAINING, document::pretty(&stages).as_bytes())?;
             }
             if let (Some(initial), Some(backbone)) = (&initial, backbone) {
                 proof = prove_written(directory, backbone, initial, plans, &stages)?;
-                put(PROOF, json(&proof)?.as_bytes())?;
+                put(PROOF, document::pretty(&proof).as_bytes())?;
             }
             Ok(())
         })?;

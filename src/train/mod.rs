@@ -305,9 +305,3 @@ fn stages(request: &TrainRequest, backbone: Option<&Backbone>) -> Result<Vec<Fre
     }
     Ok(plans)
 }
-
-fn json(value: &(impl Serialize + ?Sized)) -> Result<String> {
-    serde_json::to_string_pretty(value)
-        .map(|text| text + "\n")
-        .map_err(|source| Error::new(Kind::Run, "the results cannot be written as JSON").because(source))
-}

@@ -17,6 +17,7 @@ use crate::fingerprint::Fingerprint;
 use crate::graph::proto::TensorProto;
 use crate::graph::{self, External};
 use crate::heads::Head;
+use crate::tensors::bytes_of;
 
 /// What became of one parameter tensor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -69,8 +70,7 @@ pub fn hashes(
     for head in heads {
         for (name, numbers) in [(head_weight(&head.task), &head.weights), (head_bias(&head.task), &head.bias)]
         {
-            let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
-            found.insert(name, Fingerprint::of_bytes(&bytes));
+            found.insert(name, Fingerprint::of_bytes(&bytes_of(numbers)));
         }
     }
     Ok(found)

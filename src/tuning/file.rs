@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use super::search::Gain;
 use super::{Key, Setting};
-use crate::data::write_atomically;
 use crate::document;
 use crate::error::{Error, Kind, Result};
+use crate::files;
 use crate::store::user_folder;
 
 /// The version of the files this program writes, and the only one it reads.
@@ -86,12 +86,7 @@ pub fn file_of(folder: &Path, key: &Key) -> PathBuf {
 pub fn keep(folder: &Path, kept: &Kept) -> Result<PathBuf> {
     std::fs::create_dir_all(folder).map_err(|source| Error::io("make the directory", folder, source))?;
     let path = file_of(folder, &kept.key);
-    write_atomically(&path, |out| {
-        serde_json::to_writer_pretty(&mut *out, kept)
-            .map_err(std::io::Error::from)
-            .and_then(|()| out.write_all(b"\n"))
-            .map_err(|source| Error::io("write", &path, source))
-    })?;
+    files::write(&path, document::pretty(kept).as_bytes())?;
     Ok(path)
 }
 
@@ -144,19 +139,9 @@ fn read(path: &Path) -> Result<Option<Kept>> {
         return Err(unusable("the tuning is too large to be one", path)
             .expected(format!("at most {MOST_BYTES} bytes")));
     }
-    #[derive(Deserialize)]
-    struct Version {
-        format: u32,
-    }
-    let damaged = |error: Error| error.at(path).help(remedy());
     let what = "the tuning is damaged";
-    let Version { format } = document::json(&bytes, Kind::Tuning, what).map_err(damaged)?;
-    if format != FORMAT {
-        return Err(unusable("the tuning has a format this version does not read", path)
-            .found(format!("format {format}"))
-            .expected(format!("format {FORMAT}")));
-    }
-    let kept: Kept = document::json(&bytes, Kind::Tuning, what).map_err(damaged)?;
+    let kept: Kept = document::versioned_json(&bytes, &(FORMAT..=FORMAT), Kind::Tuning, what)
+        .map_err(|error| error.at(path).help(remedy()))?;
     check_range("threads", kept.setting.threads, kept.key.cores, path)?;
     check_range("tokens a batch", kept.setting.token_budget, MOST_TOKENS, path)?;
     Ok(Some(kept))

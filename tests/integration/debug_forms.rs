@@ -59,7 +59,7 @@ const PLAIN_THERE: [(&str, &str); 30] = [
     ("graph/builder.rs", "first"),
     ("graph/builder.rs", "input"),
     ("graph/builder.rs", "value"),
-    ("store/fault.rs", "value"),
+    ("files/fault.rs", "value"),
     ("store/folder.rs", "value"),
     ("backbone/sentence_transformers.rs", "outside.path"),
     ("encoder/shards.rs", "file"),

@@ -7,6 +7,7 @@ mod compare;
 mod confidence;
 mod debug_forms;
 mod features;
+mod files;
 mod foreign;
 mod harness;
 mod imports;

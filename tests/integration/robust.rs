@@ -236,23 +236,24 @@ fn a_run_killed_anywhere_resumes_and_ends_with_the_same_bytes() {
     let out = directory.path().join("undisturbed.parquet");
     embed(&data, &directory.path().join("cache"), &out, &[]);
     let expected = std::fs::read(&out).unwrap();
-    // 1,200 texts make three parts or more. The numbers are passages of the named points.
+    // 1,200 texts make three parts or more. The numbers are passages of the named points; the description of
+    // the store is the first file.
     for point in [
-        "part-before-rename:1",
-        "part-before-rename:2",
-        "part-before-rename:3",
-        "part-half-written:1",
-        "part-half-written:2",
-        "part-after-rename:1",
-        "part-after-rename:2",
-        "part-before-write:1",
-        "part-before-write:3",
+        "file-before-rename:2",
+        "file-before-rename:3",
+        "file-before-rename:4",
+        "file-half-written:2",
+        "file-half-written:3",
+        "file-after-rename:2",
+        "file-after-rename:3",
+        "file-before-write:2",
+        "file-before-write:4",
     ] {
         kill_and_resume(&data, &expected, Ok(point));
     }
     // Twice more between write and rename, after an earlier kill has left a temporary file: the same points,
     // another seed.
-    for point in ["part-before-rename:2", "part-before-rename:1"] {
+    for point in ["file-before-rename:3", "file-before-rename:2"] {
         kill_and_resume(&data, &expected, Ok(point));
     }
     let mut bits = 20_u64;

@@ -14,6 +14,7 @@ use super::{Texts, check_dimensions, compute, parse};
 use crate::serve::model::Model;
 use crate::serve::reply::{Answer, Refusal, json};
 use crate::serve::server::Server;
+use crate::tensors::bytes_of;
 
 /// Fields that are not named here are ignored: clients send what other servers know.
 #[derive(Deserialize)]
@@ -69,9 +70,7 @@ pub(crate) async fn embeddings(
     let request: Request = parse(body)?;
     check_dimensions(model, request.dimensions)?;
     let computed = compute(server, model, request.input.into_vec(), None).await?;
-    let encode = |numbers: &[f32]| {
-        STANDARD.encode(numbers.iter().flat_map(|own| own.to_le_bytes()).collect::<Vec<u8>>())
-    };
+    let encode = |numbers: &[f32]| STANDARD.encode(bytes_of(numbers));
     let data = computed.rows.iter().enumerate().map(|(index, row)| {
         let numbers = model.classifier.embedding(row);
         let embedding = match request.encoding_format.unwrap_or_default() {

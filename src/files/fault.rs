@@ -4,9 +4,10 @@
 //! function. With it, `FROSTHEAD_KILL_AT="NAME:N"` makes the process send itself SIGKILL at the N-th passage
 //! (from 1) of the point NAME.
 //!
-//! Points of the store, passed once for every part written: `part-before-write`, `part-half-written` (half of
-//! the bytes are in the temporary file), `part-before-rename` (all bytes are, and on the disk),
-//! `part-after-rename`.
+//! Points, passed once for every file that is written whole: `file-before-write`, `file-half-written` (half
+//! of the bytes are in the temporary file; of files whose bytes are there at once), `file-before-rename` (all
+//! bytes are, and on the disk), `file-after-rename`; and for every directory `directory-before-rename` and
+//! `directory-after-rename`.
 
 /// Marks a point; ends the process here when the environment asks for it.
 #[cfg(not(feature = "fault-injection"))]
