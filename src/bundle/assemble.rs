@@ -96,8 +96,7 @@ fn tail(heads: &[DeployedHead<'_>], hidden: usize, means: usize) -> Result<Model
         let temperature = graph.floats(&format!("heads.{task}.temperature"), &[], &[own.head.temperature])?;
         let scaled = Operation::new("Div", &[&logits, &temperature]);
         let scaled = graph.add(scaled, &format!("heads/{task}/calibrated"), vector())?;
-        let shares = Operation::new("Softmax", &[&scaled]).with("axis", -1);
-        let shares = graph.add(shares, &probabilities(task), vector())?;
+        let shares = graph.add(own.head.kind.tail(&scaled), &probabilities(task), vector())?;
         graph.output(&logits)?;
         graph.output(&shares)?;
     }

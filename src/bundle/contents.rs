@@ -15,6 +15,7 @@ use crate::document;
 use crate::embed::FeatureChoice;
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::Fingerprint;
+use crate::task::TaskKind;
 use crate::tokens::LongTexts;
 
 /// The newest version of the bundle that this program reads; a bundle is written in the oldest one that can
@@ -116,6 +117,8 @@ pub struct Refit {
 #[serde(deny_unknown_fields)]
 pub struct TaskManifest {
     pub task: String,
+    #[serde(default, skip_serializing_if = "TaskKind::is_default")]
+    pub kind: TaskKind,
     /// What its head sees.
     pub features: FeatureChoice,
     /// Numbers its head sees.

@@ -35,7 +35,7 @@ pub use signature::{PublicKey, signature_path};
 pub use tokenizer::Original;
 pub use validation::{Validation, ValidationTask};
 #[cfg(feature = "train")]
-pub use write::{BundleRequest, Origin, Variant, Written, write_bundle};
+pub use write::{BundleRequest, Origin, SeenHead, Variant, Written, write_bundle};
 
 use crate::backbone::{Architecture, Backbone, LAYER_MEANS, Packed, TOKENIZER, WEIGHTS};
 use crate::embed::{EmbedOptions, Extractor, RowLayout, RowParts};
@@ -456,6 +456,7 @@ fn read_head(
         weights: tensor(&head_weight(&task.task), &[classes, features])?,
         bias: tensor(&head_bias(&task.task), &[classes])?,
         task: task.task.clone(),
+        kind: task.kind,
         labels: labels.to_vec(),
         features,
         temperature,

@@ -17,6 +17,7 @@ use crate::embed::FeatureChoice;
 use crate::encoder::Pooling;
 use crate::graph::proto::{DataLocation, StringStringEntryProto, TensorProto};
 use crate::graph::{Builder, Operation, ValueType};
+use crate::task::TaskKind;
 
 /// A bundle in parts, honest until a test changes one.
 struct Parts {
@@ -35,6 +36,7 @@ struct Parts {
 fn head() -> Head {
     Head {
         task: "mood".into(),
+        kind: TaskKind::OneOf,
         labels: vec!["bad".into(), "good".into()],
         features: 8,
         weights: (0..16).map(|number| number as f32 / 7.0).collect(),
@@ -82,7 +84,12 @@ impl Parts {
             frosthead: "0.1.0".into(),
             precision: "fp32".into(),
             details: BTreeMap::new(),
-            tasks: vec![TaskManifest { task: "mood".into(), features: FeatureChoice::Last, width: 8 }],
+            tasks: vec![TaskManifest {
+                task: "mood".into(),
+                kind: TaskKind::OneOf,
+                features: FeatureChoice::Last,
+                width: 8,
+            }],
             long: LongTexts::Truncate,
             tolerance: 1e-4,
             backbone: backbone::Manifest {

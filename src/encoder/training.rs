@@ -12,12 +12,15 @@ use super::transformer::{Encoder, Operators, Start, batch};
 use super::weights::Network;
 use crate::error::{Error, Kind, Result};
 use crate::graph::{self, Builder, Dim, Gradient, Operation, Value, ValueType, differentiate};
+use crate::task::TaskKind;
 
 /// A task's head in a training step.
 #[derive(Clone, Debug)]
 pub struct TrainingHead {
     /// The task.
     pub task: String,
+    /// What its loss is.
+    pub kind: TaskKind,
     /// Number of classes.
     pub classes: usize,
     /// What it sees of a text.
@@ -90,14 +93,13 @@ pub fn head_bias(task: &str) -> String {
     format!("heads.{task}.bias")
 }
 
-/// The input that says which class each row has and what it counts: its share of the batch at the class, 0
-/// elsewhere.
+/// The input with each row's target, times what the row counts: its share of the batch.
 #[must_use]
 pub fn targets(task: &str) -> String {
     format!("targets.{task}")
 }
 
-/// The output with a task's loss: the sum of the rows' cross entropies times what they count.
+/// The output with a task's loss: the sum of the rows' losses times what they count.
 #[must_use]
 pub fn loss(task: &str) -> String {
     format!("loss.{task}")
@@ -132,7 +134,7 @@ pub fn training_graph(network: &Network<'_>, options: &TrainingOptions) -> Resul
     Ok(TrainingGraph { bytes: graph::encode(&graph.finish()?), parameters, given, masks })
 }
 
-/// A task's loss, times what it counts: `share · −Σ targets · log softmax(features · weightᵀ + bias)`.
+/// A task's loss of features · weightᵀ + bias, times what it counts.
 fn add_head(
     graph: &mut Builder,
     head: &TrainingHead,
@@ -159,12 +161,8 @@ fn add_head(
     let wanted = graph.input(&targets(task), rows())?;
     let logits = Operation::new("Gemm", &[&features, &weight, &bias]).with("transB", 1);
     let logits = graph.add(logits, &format!("logits.{task}"), rows())?;
-    let log = Operation::new("LogSoftmax", &[&logits]).with("axis", -1);
-    let log = graph.add(log, &format!("log_probabilities.{task}"), rows())?;
-    let chosen = graph.add(Operation::new("Mul", &[&log, &wanted]), &format!("chosen.{task}"), rows())?;
-    let sum = Operation::new("ReduceSum", &[&chosen]).with("keepdims", 0);
-    let sum = graph.add(sum, &format!("likelihood.{task}"), ValueType::float([]))?;
-    let loss = graph.add(Operation::new("Neg", &[&sum]), &loss(task), ValueType::float([]))?;
+    let named = |name: &str| format!("{name}.{task}");
+    let loss = head.kind.loss(graph, [&logits, &wanted], &rows(), &named)?;
     graph.output(&loss)?;
     let share = graph.floats(&format!("share.{task}"), &[], &[head.share])?;
     graph.add(Operation::new("Mul", &[&loss, &share]), &format!("weighted.{task}"), ValueType::float([]))

@@ -1,6 +1,6 @@
 //! Owns `heads.safetensors`: tensors `heads.TASK.weight` `[classes, features]`, `heads.TASK.bias` `[classes]`
 //! and `heads.TASK.temperature` `[1]` (f32), and in the metadata entry `tasks` a JSON list of `{"task",
-//! "labels"}` in the order of the heads.
+//! "kind", "labels"}` in the order of the heads; without a kind, an answer is one of the labels.
 //!
 //! Refuses to use a file before everything in it fits together.
 
@@ -13,12 +13,15 @@ use serde::{Deserialize, Serialize};
 use super::head::Head;
 use crate::document;
 use crate::error::{Error, Kind, Result};
+use crate::task::TaskKind;
 
 const TASKS: &str = "tasks";
 
 #[derive(Serialize, Deserialize)]
 struct TaskEntry {
     task: String,
+    #[serde(default, skip_serializing_if = "TaskKind::is_default")]
+    kind: TaskKind,
     labels: Vec<String>,
 }
 
@@ -48,8 +51,9 @@ pub fn save(path: &Path, heads: &[Head]) -> Result<()> {
         })
         .collect::<std::result::Result<Vec<_>, _>>()
         .map_err(|source| wrong(source.into()))?;
-    let entries: Vec<TaskEntry> =
-        heads.iter().map(|head| TaskEntry { task: head.task.clone(), labels: head.labels.clone() }).collect();
+    let entry =
+        |head: &Head| TaskEntry { task: head.task.clone(), kind: head.kind, labels: head.labels.clone() };
+    let entries: Vec<TaskEntry> = heads.iter().map(entry).collect();
     let entries = serde_json::to_string(&entries).map_err(|source| wrong(source.into()))?;
     let metadata = HashMap::from([(TASKS.to_owned(), entries)]);
     let bytes = safetensors::serialize(views, Some(metadata)).map_err(|source| wrong(source.into()))?;
@@ -83,7 +87,7 @@ fn parse(bytes: &[u8]) -> Result<Vec<Head>> {
 }
 
 fn head(file: &SafeTensors<'_>, entry: TaskEntry) -> Result<Head> {
-    let TaskEntry { task, labels } = entry;
+    let TaskEntry { task, kind, labels } = entry;
     let (shape, weights) = tensor(file, &weight_name(&task))?;
     let (bias_shape, bias) = tensor(file, &bias_name(&task))?;
     let (classes, features) = match shape[..] {
@@ -113,7 +117,7 @@ fn head(file: &SafeTensors<'_>, entry: TaskEntry) -> Result<Head> {
             .tensor(temperature_name(&task))
             .found(temperature.to_string()));
     }
-    Ok(Head { task, labels, features, weights, bias, temperature })
+    Ok(Head { task, kind, labels, features, weights, bias, temperature })
 }
 
 fn tensor(file: &SafeTensors<'_>, name: &str) -> Result<(Vec<usize>, Vec<f32>)> {
@@ -151,6 +155,7 @@ mod tests {
         vec![
             Head {
                 task: "z".into(),
+                kind: TaskKind::OneOf,
                 labels: labels(&["a", "b", "c"]),
                 features: 2,
                 weights: vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
@@ -159,6 +164,7 @@ mod tests {
             },
             Head {
                 task: "a".into(),
+                kind: TaskKind::OneOf,
                 labels: labels(&["no", "yes"]),
                 features: 2,
                 weights: vec![1.0; 4],

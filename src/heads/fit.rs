@@ -4,24 +4,31 @@ use std::time::Instant;
 
 use super::class_weight::row_weights;
 use super::cross_validation::{Selection, Trial, select};
-use super::head::Head;
+use super::head::{Answers, Head};
 use super::minimize::{TOLERANCE_PER_ROW, minimize, minimize_bytes};
 use super::objective::Problem;
 use super::options::{Alpha, Examples, FitOptions, FitReport};
 use super::standardize::Scaler;
 use crate::error::{Error, Kind, Result};
+use crate::task::TaskKind;
 
 /// Fits the head of one task on labelled rows.
 ///
 /// # Errors
 /// Fewer than two classes, a class without rows, features that do not fit or are not finite, or the trainer fails.
-pub fn fit(
-    task: &str,
-    label_names: &[String],
+pub fn fit(answers: Answers<'_>, examples: &Examples<'_>, options: &FitOptions) -> Result<(Head, FitReport)> {
+    match answers.kind {
+        TaskKind::OneOf => fit_one_of(answers, examples, options),
+    }
+}
+
+fn fit_one_of(
+    answers: Answers<'_>,
     examples: &Examples<'_>,
     options: &FitOptions,
 ) -> Result<(Head, FitReport)> {
     let start = Instant::now();
+    let Answers { task, labels: label_names, .. } = answers;
     check(task, label_names, examples)?;
     let (alpha, candidates) = match options.alpha {
         Alpha::Fixed(alpha) => (alpha, Vec::new()),
@@ -50,15 +57,7 @@ pub fn fit(
         candidates,
         run_off: Vec::new(),
     };
-    let head = Head {
-        task: task.to_owned(),
-        labels: label_names.to_vec(),
-        features: examples.features.width(),
-        weights,
-        bias,
-        temperature: 1.0,
-    };
-    Ok((head, report))
+    Ok((Head::new(answers, examples.features.width(), weights, bias), report))
 }
 
 /// Bytes that fitting a head takes at its peak, beside the features themselves.

@@ -20,6 +20,7 @@ use half::f16;
 use half::slice::HalfFloatSliceExt as _;
 use memmap2::Mmap;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
 
 use super::folder::{KeyFile, KeyFolder, Lock, Role, Sharing, unwritable};
 use super::part::{self, Identity};
@@ -38,7 +39,8 @@ const CONVERTED_AT_ONCE: usize = 512;
 const NAME_DIGITS: usize = 32;
 
 /// How token states are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum StatePrecision {
     /// Half the space; numbers are rounded to 11 bits.
     #[default]

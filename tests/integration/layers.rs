@@ -4,11 +4,12 @@
 use std::path::{Path, PathBuf};
 
 /// The layers, bottom up: a module uses only modules of rows above its own (and itself).
-const LAYERS: [&[&str]; 14] = [
+const LAYERS: [&[&str]; 15] = [
     &["error"],
     &["document", "fingerprint", "parallel", "quantities", "recognize"],
     &["held"],
     &["data", "tokens", "metrics", "graph"],
+    &["task"],
     &["encoder", "runtime", "store", "heads"],
     &["backbone"],
     &["embed", "plan"],
