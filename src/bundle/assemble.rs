@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use super::contents::DATA;
+use super::entries::DATA;
 use super::network::{Place, logits};
 use crate::encoder::{head_bias, head_weight};
 use crate::error::{Error, Kind, Result};

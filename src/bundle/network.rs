@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::archive::lie;
-use super::contents::DATA;
+use super::entries::DATA;
 use crate::error::Result;
 use crate::graph::proto::{
     AttributeProto, DataLocation, GraphProto, NodeProto, SparseTensorProto, StringStringEntryProto,

@@ -13,7 +13,8 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::archive::lie;
-use super::contents::{Manifest, VALIDATION};
+use super::contents::Manifest;
+use super::entries::VALIDATION;
 use crate::document;
 use crate::embed::{RowLayout, covering};
 use crate::error::{Error, Kind, Result};

@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use super::archive_writer::ArchiveWriter;
 use super::assemble::{DeployedHead, append_heads, lay_out};
-use super::contents::{
-    CALIBRATION, CHECKSUMS, Calibration, DATA, GOLDEN, GRAPH, Golden, LABELS, MANIFEST, Manifest, Refit,
-    TOKENIZER, TaskManifest, VALIDATION, format_for, limit, to_json,
+use super::contents::{Calibration, Golden, Manifest, Refit, TaskManifest, format_for, to_json};
+use super::entries::{
+    CALIBRATION, CHECKSUMS, DATA, GOLDEN, GRAPH, LABELS, MANIFEST, TOKENIZER, VALIDATION, limit,
 };
 use super::network::{bind, logits, without_heads};
 use super::self_test::{SENTENCES, golden};

@@ -65,7 +65,7 @@ pub struct TrainingParameter {
 /// The graph of a training step.
 ///
 /// Inputs: `input_ids` or `states`, `attention_mask`, every trained parameter, per task [`targets`] `[batch,
-/// classes]`, the means of hidden states at or below the start, and the dropout masks. Outputs: per task
+/// target width]`, the means of hidden states at or below the start, and the dropout masks. Outputs: per task
 /// [`loss`], a scalar, and the gradients of the sum of all losses times their shares.
 #[derive(Clone, Debug)]
 pub struct TrainingGraph {
@@ -158,7 +158,8 @@ fn add_head(
         }
     };
     let rows = || ValueType::float([batch(), classes.clone()]);
-    let wanted = graph.input(&targets(task), rows())?;
+    let width = head.kind.target_width(head.classes);
+    let wanted = graph.input(&targets(task), ValueType::float([batch(), width.into()]))?;
     let logits = Operation::new("Gemm", &[&features, &weight, &bias]).with("transB", 1);
     let logits = graph.add(logits, &format!("logits.{task}"), rows())?;
     let named = |name: &str| format!("{name}.{task}");

@@ -11,7 +11,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::adamw::Parameter;
-use super::stage::{Epoch, Validation};
+use super::epoch::{Epoch, Validation};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::Fingerprint;
 

@@ -8,10 +8,9 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
-use serde::{Deserialize, Serialize};
-
 use super::adamw::Parameter;
 use super::checkpoint::Checkpoint;
+use super::epoch::{Epoch, Validation};
 use super::options::LayerOptions;
 use super::sampler::epoch_batches;
 use super::schedule::rate_factor;
@@ -28,8 +27,9 @@ use crate::tokens::Batch;
 pub struct StageTask {
     kind: TaskKind,
     classes: usize,
-    /// Per row of the stage's rows, its label; none is left out of this task.
-    labels: Vec<Option<u32>>,
+    truth: Truth,
+    /// Per row of the stage's rows, its place in the truth; none is left out of this task.
+    places: Vec<Option<usize>>,
     /// What a row of each class counts, 1 on average.
     weights: Vec<f32>,
 }
@@ -38,67 +38,37 @@ impl StageTask {
     /// The targets of `rows` rows, of which those in `truth` have one; `weights` is what a row of each class
     /// counts, if not 1.
     #[must_use]
-    pub fn new(
-        kind: TaskKind,
-        classes: usize,
-        rows: usize,
-        truth: &Truth,
-        weights: Option<Vec<f64>>,
-    ) -> Self {
-        let mut labels = vec![None; rows];
-        for (&row, &label) in truth.rows.iter().zip(&truth.labels) {
-            labels[row] = Some(label);
-        }
+    pub fn new(kind: TaskKind, classes: usize, rows: usize, truth: Truth, weights: Option<Vec<f64>>) -> Self {
+        let mut places = vec![None; rows];
+        truth.rows.iter().enumerate().for_each(|(place, &row)| places[row] = Some(place));
         #[expect(clippy::cast_possible_truncation, reason = "targets are f32")]
         let weights = weights.map_or_else(
             || vec![1.0; classes],
             |weights| weights.iter().map(|weight| *weight as f32).collect(),
         );
-        Self { kind, classes, labels, weights }
+        Self { kind, classes, truth, places, weights }
     }
 
     /// What a labelled row counts in a batch, so that every labelled row of an epoch counts the same whatever
     /// the size of its batch, and a batch's loss is the mean loss of a row.
     #[expect(clippy::cast_precision_loss, reason = "numbers of rows and batches")]
     fn row_count(&self, train: &[usize], batches: usize) -> f32 {
-        let labelled = train.iter().filter(|&&row| self.labels[row].is_some()).count();
+        let labelled = train.iter().filter(|&&row| self.places[row].is_some()).count();
         batches as f32 / labelled.max(1) as f32
     }
 
-    /// The targets of a batch, `[batch, classes]`.
+    /// The targets of a batch, `[batch, target width]`.
     fn targets(&self, batch: &Batch, count: f32) -> Vec<f32> {
-        let mut targets = vec![0.0; batch.size * self.classes];
-        for (target, &row) in targets.chunks_exact_mut(self.classes).zip(&batch.rows) {
-            if let Some(label) = self.labels[row] {
-                self.kind.put_target(label, count * self.weights[label as usize], target);
+        let width = self.kind.target_width(self.classes);
+        let weights: Vec<f32> = self.weights.iter().map(|weight| count * weight).collect();
+        let mut targets = vec![0.0; batch.size * width];
+        for (target, &row) in targets.chunks_exact_mut(width).zip(&batch.rows) {
+            if let Some(place) = self.places[row] {
+                self.kind.put_target(&self.truth, place, &weights, target);
             }
         }
         targets
     }
-}
-
-/// What validation says of some weights.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Validation {
-    /// What the best epoch is chosen by: more is better.
-    pub score: f64,
-    /// Per task, its score; none of a task without validation rows.
-    #[serde(rename = "accuracy")]
-    pub scores: Vec<Option<f64>>,
-}
-
-/// What an epoch came to. Epoch 0 is the state before training.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Epoch {
-    pub number: u64,
-    /// Mean loss of the rows, per task; none before training.
-    pub losses: Vec<f64>,
-    pub validation: Validation,
-    pub seconds: f64,
-    /// Seconds inside ONNX Runtime, of those.
-    pub runtime_seconds: f64,
-    /// Real tokens trained on.
-    pub tokens: u64,
 }
 
 /// Where training is.

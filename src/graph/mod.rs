@@ -8,17 +8,19 @@ mod gradient;
 mod messages;
 mod names;
 pub mod proto;
+mod terms;
 mod weights;
 
 use std::path::Path;
 
 use prost::Message;
 
-pub use builder::{Attribute, Builder, Data, Dim, External, MICROSOFT, Node, Operation, Value, ValueType};
+pub use builder::Builder;
 use builder::{IR_VERSION, PRODUCER};
 pub use gradient::{Gradient, differentiate};
 pub use names::clear_names;
 pub use proto::{DataType, ModelProto};
+pub use terms::{Attribute, Data, Dim, External, MICROSOFT, Node, Operation, Value, ValueType};
 pub use weights::{WeightBytes, bytes_of, is_external};
 
 use crate::error::{Error, Kind, Result};

@@ -91,7 +91,9 @@ fn head(file: &SafeTensors<'_>, entry: TaskEntry) -> Result<Head> {
     let (shape, weights) = tensor(file, &weight_name(&task))?;
     let (bias_shape, bias) = tensor(file, &bias_name(&task))?;
     let (classes, features) = match shape[..] {
-        [classes, features] if classes == labels.len() && classes >= 2 && features > 0 => (classes, features),
+        [classes, features] if classes == labels.len() && classes >= kind.least_labels() && features > 0 => {
+            (classes, features)
+        }
         _ => {
             return Err(Error::new(Kind::Heads, "the weights do not fit the labels")
                 .tensor(weight_name(&task))

@@ -2,12 +2,11 @@
 
 use std::time::Instant;
 
-use super::class_weight::row_weights;
 use super::cross_validation::{Selection, Trial, select};
 use super::head::{Answers, Head};
-use super::minimize::{TOLERANCE_PER_ROW, minimize, minimize_bytes};
-use super::objective::Problem;
+use super::minimize::{minimize, minimize_bytes};
 use super::options::{Alpha, Examples, FitOptions, FitReport};
+use super::problem::problem;
 use super::standardize::Scaler;
 use crate::error::{Error, Kind, Result};
 use crate::task::TaskKind;
@@ -66,26 +65,9 @@ pub fn fit_bytes(rows: usize, width: usize, classes: usize) -> u64 {
     minimize_bytes(rows, width, classes)
 }
 
-/// The examples, standardised and weighted.
-pub(super) fn problem<'a>(
-    scaler: &'a Scaler,
-    examples: &Examples<'a>,
-    classes: usize,
-    options: &FitOptions,
-) -> Problem<'a> {
-    Problem {
-        examples: *examples,
-        scaler,
-        classes,
-        weights: row_weights(examples.labels, classes, options.class_weight),
-        precision: TOLERANCE_PER_ROW,
-        threads: options.threads,
-    }
-}
-
 fn check(task: &str, names: &[String], examples: &Examples<'_>) -> Result<()> {
     let wrong = |what: &str| Error::new(Kind::Heads, what).task(task);
-    if names.len() < 2 {
+    if names.len() < TaskKind::OneOf.least_labels() {
         return Err(wrong("a head needs classes to tell apart")
             .found(names.len().to_string())
             .expected("2 or more"));

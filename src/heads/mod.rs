@@ -25,6 +25,8 @@ mod parallel;
 #[cfg(feature = "train")]
 mod precision;
 #[cfg(feature = "train")]
+mod problem;
+#[cfg(feature = "train")]
 mod reduce;
 #[cfg(feature = "train")]
 mod run_off;

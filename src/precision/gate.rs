@@ -60,22 +60,21 @@ impl Judged<'_> {
         let (before, after) = (before?, after?);
         let classes = self.head.labels.len();
         let judged = |row: &usize| folds[*row] != heads::NO_FOLD;
-        let truth: Vec<u32> = (0..folds.len()).filter(judged).map(|row| self.known.labels[row]).collect();
+        let truth = self.known.only((0..folds.len()).filter(judged));
         let of_judged = |all: &[f32]| -> Vec<f32> {
             let rows = (0..folds.len()).filter(judged);
             rows.flat_map(|row| &all[row * classes..(row + 1) * classes]).copied().collect()
         };
         let (before, after) = (of_judged(&before), of_judged(&after));
         let scores = |all: &[f32]| -> Vec<f64> {
-            let rows = all.chunks_exact(classes).zip(&truth);
-            rows.map(|(row, &label)| self.head.kind.row_score(row, label)).collect()
+            let rows = all.chunks_exact(classes).enumerate();
+            rows.map(|(place, row)| self.head.kind.row_score(row, &truth, place)).collect()
         };
         let lost: Vec<f64> = scores(&before).iter().zip(scores(&after)).map(|(a, b)| a - b).collect();
         #[expect(clippy::cast_precision_loss, reason = "a number of rows")]
         let count = lost.len().max(1) as f64;
         let mean = lost.iter().sum::<f64>() / count;
         let spread = lost.iter().map(|own| (own - mean).powi(2)).sum::<f64>();
-        let truth = Truth { labels: truth, ..Truth::default() };
         let measure = |truth: &Truth, all: &[f32]| self.head.kind.measure(&self.head.labels, truth, all);
         let f1 = |all: &[f32]| measure(&truth, all).macro_f1;
         let [exact_test, variant_test] = [(exact, self.head), (variant, refitted)]

@@ -39,8 +39,8 @@ impl TaskKind {
         }
     }
 
-    /// A task's loss in a training graph, a scalar: of logits and targets, both of the type `rows`, `[batch,
-    /// classes]`. `named` makes the names of values.
+    /// A task's loss in a training graph, a scalar: of logits, of the type `rows`, `[batch, classes]`, and
+    /// targets `[batch, target_width]`. `named` makes the names of values.
     ///
     /// # Errors
     /// A name is taken.
@@ -56,18 +56,35 @@ impl TaskKind {
         }
     }
 
-    /// Writes a row's target `[classes]`, which is zeros before: what it loses is multiplied by `count`.
-    pub fn put_target(self, label: u32, count: f32, target: &mut [f32]) {
+    /// Numbers in a row's target.
+    #[must_use]
+    pub fn target_width(self, classes: usize) -> usize {
         match self {
-            Self::OneOf => target[label as usize] = count,
+            Self::OneOf => classes,
         }
     }
 
-    /// What an answer `[classes]` adds to the score of its rows, whose mean that is.
-    #[must_use]
-    pub fn row_score(self, answer: &[f32], label: u32) -> f64 {
+    /// Writes the target of a row of the truth, `[target_width]`, which is zeros before, as it is of a row
+    /// without truth: so that the row loses nothing. `weights` is what each class counts.
+    pub fn put_target(self, truth: &Truth, place: usize, weights: &[f32], target: &mut [f32]) {
         match self {
-            Self::OneOf => one_of::row_score(answer, label),
+            Self::OneOf => one_of::put_target(truth.labels[place], weights, target),
+        }
+    }
+
+    /// What the answer `[classes]` to a row of the truth adds to the score of the rows, whose mean that is.
+    #[must_use]
+    pub fn row_score(self, answer: &[f32], truth: &Truth, place: usize) -> f64 {
+        match self {
+            Self::OneOf => one_of::row_score(answer, truth.labels[place]),
+        }
+    }
+
+    /// The fewest labels that make sense.
+    #[must_use]
+    pub fn least_labels(self) -> usize {
+        match self {
+            Self::OneOf => 2,
         }
     }
 

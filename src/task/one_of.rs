@@ -37,6 +37,11 @@ pub(super) fn loss(
     graph.add(Operation::new("Neg", &[&sum]), &named("loss"), ValueType::float([]))
 }
 
+/// What the row counts, at its class.
+pub(super) fn put_target(label: u32, weights: &[f32], target: &mut [f32]) {
+    target[label as usize] = weights[label as usize];
+}
+
 /// 1 where the most probable label, the first of equals, is the true one.
 pub(super) fn row_score(answer: &[f32], label: u32) -> f64 {
     let best =
@@ -64,6 +69,13 @@ mod tests {
         assert_eq!(score(&[0.4, 0.4, 0.2]), [1.0, 0.0, 0.0]);
         // A label that cannot be answered is never right.
         assert_eq!(row_score(&[1.0, 0.0], 2), 0.0);
+    }
+
+    #[test]
+    fn a_target_has_what_its_class_counts() {
+        let mut target = [0.0; 3];
+        put_target(1, &[0.5, 2.0, 1.0], &mut target);
+        assert_eq!(target, [0.0, 2.0, 0.0]);
     }
 
     #[test]

@@ -55,6 +55,13 @@ impl Truth {
         Self { rows, labels, unseen: Vec::new() }
     }
 
+    /// The truth of some of its rows, by their places.
+    #[must_use]
+    pub fn only(&self, places: impl Iterator<Item = usize>) -> Self {
+        let (rows, labels) = places.map(|place| (self.rows[place], self.labels[place])).unzip();
+        Self { rows, labels, unseen: self.unseen.clone() }
+    }
+
     /// The same with other numbers for its rows.
     #[must_use]
     pub fn placed(&self, place: impl Fn(usize) -> usize) -> Self {

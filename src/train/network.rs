@@ -130,7 +130,9 @@ impl<'t> Trainer<'t> {
         let (frozen, states_from) = (plan.to_string(), self.states_from(&cut));
         let all_parameters = self.all_parameters();
         let _uninterrupted = show(&TrainEvent::Stage { frozen: &frozen, trained_parameters, all_parameters });
-        let heads = self.heads.iter().map(|head| (head.task.clone(), head.labels.len())).collect();
+        let heads =
+            self.heads.iter().map(|head| (head.task.clone(), head.kind.target_width(head.labels.len())));
+        let heads = heads.collect();
         let hidden = self.config.hidden_size;
         let means = graph.given.iter().map(|&level| self.seen.means(level)).collect();
         let session = self.backbone.session_of(self.runtime, &graph.bytes)?;
@@ -324,7 +326,7 @@ impl<'t> Trainer<'t> {
             let classes = head.labels.len();
             let weights = class_weights(&truth.labels, classes, self.training.class_weight);
             train.extend(truth.rows.iter().copied());
-            tasks.push(StageTask::new(head.kind, classes, self.table.rows.rows(), &truth, weights));
+            tasks.push(StageTask::new(head.kind, classes, self.table.rows.rows(), truth, weights));
         }
         (tasks, train.into_iter().collect())
     }

@@ -226,9 +226,11 @@ fn change(
         let places: Vec<u32> = (names.iter().chain(&truth.unseen))
             .map(|name| place(name).and_then(|place| u32::try_from(place).ok()).unwrap_or(u32::MAX))
             .collect();
+        let labels = truth.labels.iter().map(|label| places[*label as usize]).collect();
+        let known = Truth { labels, ..truth.clone() };
         let all = probabilities(head, features, &truth.rows);
-        let rows = all.chunks_exact(head.labels.len()).zip(&truth.labels);
-        rows.map(|(row, label)| head.kind.row_score(row, places[*label as usize])).collect()
+        let rows = all.chunks_exact(head.labels.len()).enumerate();
+        rows.map(|(place, row)| head.kind.row_score(row, &known, place)).collect()
     };
     let (before, after) = (before.map(scores), scores(after));
     let among = |label: Option<usize>| {

@@ -81,7 +81,7 @@ impl Table {
             let labels = &task.labels;
             task.classes.untrained =
                 task.classes.rows.keys().filter(|label| labels.index(label).is_none()).cloned().collect();
-            if labels.names().len() < 2 {
+            if labels.names().len() < task.kind.least_labels() {
                 let label =
                     labels.names().first().map_or_else(|| "none".to_owned(), |label| format!("{label:?}"));
                 return Err(Error::new(Kind::Table, "the training rows have too few labels to tell apart")
