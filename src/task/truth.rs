@@ -40,6 +40,14 @@ impl Truth {
         chosen
     }
 
+    /// The truth of rows, from the place of each one's label; none where a row has no label.
+    #[must_use]
+    pub fn of_places(places: &[Option<u32>]) -> Self {
+        let labelled = places.iter().enumerate().filter_map(|(row, label)| Some((row, (*label)?)));
+        let (rows, labels) = labelled.unzip();
+        Self { rows, labels, unseen: Vec::new() }
+    }
+
     /// The name of a row's label.
     #[must_use]
     pub fn name<'n>(&'n self, names: &'n [String], label: u32) -> &'n str {

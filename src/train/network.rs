@@ -130,13 +130,8 @@ impl<'t> Trainer<'t> {
         let (frozen, states_from) = (plan.to_string(), self.states_from(&cut));
         let all_parameters = self.all_parameters();
         let _uninterrupted = show(&TrainEvent::Stage { frozen: &frozen, trained_parameters, all_parameters });
-        let heads =
-            self.heads.iter().map(|head| (head.task.clone(), head.kind.target_width(head.labels.len())));
-        let heads = heads.collect();
-        let hidden = self.config.hidden_size;
         let means = graph.given.iter().map(|&level| self.seen.means(level)).collect();
-        let session = self.backbone.session_of(self.runtime, &graph.bytes)?;
-        let mut step = Step::new(session, graph, heads, hidden);
+        let mut step = self.step(graph)?;
         let (checkpoint, inputs) = self.checkpoint(number, &frozen, states_from.as_deref());
         let (tasks, train) = self.stage_tasks();
         let start = Instant::now();
@@ -174,6 +169,14 @@ impl<'t> Trainer<'t> {
             interrupted: outcome.interrupted,
         };
         Ok(Some((cut, report)))
+    }
+
+    /// A training graph, loaded.
+    fn step(&self, graph: TrainingGraph) -> Result<Step> {
+        let target = |head: &Head| (head.task.clone(), head.kind.target_width(head.labels.len()));
+        let targets = self.heads.iter().map(target).collect();
+        let session = self.backbone.session_of(self.runtime, &graph.bytes)?;
+        Ok(Step::new(session, graph, targets, self.config.hidden_size))
     }
 
     /// Where a stage's checkpoint is kept, and the hash of everything it depends on.

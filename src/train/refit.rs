@@ -183,9 +183,7 @@ fn keep_out(table: &mut Table, validation: &Validation, bundle: &Bundle, embedde
 fn on_kept(validation: &Validation, bundle: &Bundle, heads: &[Head]) -> BTreeMap<String, HeadChange> {
     let changes = heads.iter().filter_map(|head| {
         let task = validation.task(&head.task)?;
-        let labelled = task.truth.iter().enumerate().filter_map(|(row, label)| Some((row, (*label)?)));
-        let (rows, labels): (Vec<usize>, Vec<u32>) = labelled.unzip();
-        let truth = Truth { rows, labels, unseen: Vec::new() };
+        let truth = Truth::of_places(&task.truth);
         let change = || change((&task.labels, &truth), old(bundle, head), head, validation.view(task));
         (!truth.rows.is_empty()).then(|| (head.task.clone(), change()))
     });
