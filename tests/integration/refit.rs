@@ -254,7 +254,7 @@ fn the_options_of_a_fit_count() {
         let made = refit(&device.fp32, &out, &device.new, &[&["--task", "sentiment"], more].concat());
         (std::fs::read(out).unwrap(), made.success().stderr)
     };
-    let (plain, _) = fitted("plain", &["--features", "last", "--freeze", "backbone"]);
+    let (plain, _) = fitted("plain", &["--features", "last"]);
     assert!(fitted("same", &["--alpha", "100"]).0 == plain);
     for (name, more) in [
         ("alpha", &["--alpha", "3"][..]),
