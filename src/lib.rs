@@ -28,6 +28,8 @@ pub mod graph;
 pub mod metrics;
 pub mod tokens;
 
+pub mod task;
+
 pub mod encoder;
 pub mod heads;
 pub mod runtime;

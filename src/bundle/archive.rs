@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use super::contents::limit;
+use super::entries::limit;
 use super::layout::{
     CENTRAL, CENTRAL_BYTES, END, END_BYTES, Entry, LOCAL, LOCAL_BYTES, alignment, end_record,
 };

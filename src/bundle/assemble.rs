@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use super::contents::DATA;
+use super::entries::DATA;
 use super::network::place;
 use crate::encoder::ports::{self, head_bias, head_weight};
 use crate::error::{Error, Kind, Result};
@@ -86,8 +86,7 @@ fn tail(heads: &[DeployedHead<'_>], hidden: usize, means: usize) -> Result<Model
         let temperature = graph.floats(&format!("heads.{task}.temperature"), &[], &[own.head.temperature])?;
         let scaled = Operation::new("Div", &[&logits, &temperature]);
         let scaled = graph.add(scaled, &format!("heads/{task}/calibrated"), vector())?;
-        let shares = Operation::new("Softmax", &[&scaled]).with("axis", -1);
-        let shares = graph.add(shares, &ports::probabilities(task), vector())?;
+        let shares = graph.add(own.head.kind.tail(&scaled), &ports::probabilities(task), vector())?;
         graph.output(&logits)?;
         graph.output(&shares)?;
     }

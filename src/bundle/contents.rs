@@ -1,5 +1,4 @@
-//! Owns the small entries of a bundle: the manifest, labels, calibration, golden vectors and checksums, and
-//! the names and largest sizes of all entries.
+//! Owns the small entries of a bundle: the manifest, labels, calibration, golden vectors and checksums.
 //!
 //! Refuses unknown entries and fields, a newer format, and small entries that do not fit one another.
 
@@ -10,11 +9,13 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::archive::{AGAIN, Archive, lie};
+use super::entries::{CALIBRATION, CHECKSUMS, ENTRIES, GOLDEN, LABELS, MANIFEST, OPTIONAL};
 use crate::backbone;
 use crate::document;
 use crate::embed::FeatureChoice;
 use crate::error::{Kind, Result};
 use crate::fingerprint::Fingerprint;
+use crate::task::TaskKind;
 use crate::tokens::LongTexts;
 
 /// The newest version of the bundle that this program reads; a bundle is written in the oldest one that can
@@ -30,41 +31,6 @@ pub(super) fn format_for(text: Option<&str>) -> u32 {
     const WITHOUT_TEXT: u32 = 2;
     if text.is_some() { FORMAT } else { WITHOUT_TEXT }
 }
-pub(super) const MANIFEST: &str = "manifest.json";
-pub(super) const LABELS: &str = "labels.json";
-pub(super) const CALIBRATION: &str = "calibration.json";
-pub(super) const TOKENIZER: &str = "tokenizer.json";
-pub(super) const GRAPH: &str = "model.onnx";
-pub(super) const DATA: &str = "model.onnx.data";
-pub(super) const GOLDEN: &str = "golden.json";
-pub(super) const VALIDATION: &str = "validation.safetensors";
-pub(super) const CHECKSUMS: &str = "checksums.json";
-
-const MIB: u64 = 1 << 20;
-/// The entries that may be missing.
-pub(super) const OPTIONAL: [&str; 1] = [VALIDATION];
-/// Every entry: its name, its largest size, and what is in it.
-pub(super) const ENTRIES: [(&str, u64, &str); 9] = [
-    (MANIFEST, MIB, "what the bundle is: format, precision, tasks, the backbone with its source and licence"),
-    (LABELS, 16 * MIB, "the names of every task's labels"),
-    (CALIBRATION, MIB, "every task's temperature"),
-    (TOKENIZER, 64 * MIB, "the backbone's vocabulary and how it cuts texts"),
-    (GRAPH, 64 * MIB, "the network: backbone, pooling and all heads"),
-    (DATA, u32::MAX as u64, "its weights"),
-    (GOLDEN, 16 * MIB, "sentences that are part of frosthead, and what the network says of them"),
-    (
-        VALIDATION,
-        512 * MIB,
-        "what the heads see of validation rows, with the labels of these rows; not their texts",
-    ),
-    (CHECKSUMS, MIB, "a hash of every other entry"),
-];
-
-/// The largest size of an entry. One that is not known is never read.
-pub(super) fn limit(name: &str) -> u64 {
-    ENTRIES.iter().find(|(own, ..)| *own == name).map_or(u64::MAX, |(_, most, _)| *most)
-}
-
 /// What a bundle is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -116,6 +82,8 @@ pub struct Refit {
 #[serde(deny_unknown_fields)]
 pub struct TaskManifest {
     pub task: String,
+    #[serde(default, skip_serializing_if = "TaskKind::is_default")]
+    pub kind: TaskKind,
     /// What its head sees.
     pub features: FeatureChoice,
     /// Numbers its head sees.
@@ -190,16 +158,18 @@ impl Contents {
         let mut labels: BTreeMap<String, Vec<String>> = parse(LABELS, &checked(LABELS)?)?;
         let mut calibration: BTreeMap<String, Calibration> = parse(CALIBRATION, &checked(CALIBRATION)?)?;
         let golden: Vec<Golden> = parse(GOLDEN, &checked(GOLDEN)?)?;
-        let tasks = || manifest.tasks.iter().map(|own| &own.task);
+        let tasks = || manifest.tasks.iter();
         let unfitting = |name: &str| lie("the entries of the bundle do not fit one another").entry(name);
         let labels: Vec<Vec<String>> = tasks()
-            .map(|task| labels.remove(task).filter(|labels| labels.len() > 1))
+            .map(|own| labels.remove(&own.task).filter(|labels| labels.len() >= own.kind.least_labels()))
             .collect::<Option<_>>()
             .filter(|_| labels.is_empty())
             .ok_or_else(|| unfitting(LABELS))?;
         let calibration: Vec<Calibration> = tasks()
-            .map(|task| {
-                calibration.remove(task).filter(|own| own.temperature > 0.0 && own.temperature.is_finite())
+            .map(|own| {
+                calibration
+                    .remove(&own.task)
+                    .filter(|own| own.temperature > 0.0 && own.temperature.is_finite())
             })
             .collect::<Option<_>>()
             .filter(|_| calibration.is_empty())

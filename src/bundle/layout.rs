@@ -99,7 +99,7 @@ impl Entry {
 
 /// What an entry's first byte is a multiple of.
 pub(super) fn alignment(name: &str) -> u64 {
-    if name == super::contents::DATA { PAGE } else { LINE }
+    if name == super::entries::DATA { PAGE } else { LINE }
 }
 
 /// The record at the archive's end.

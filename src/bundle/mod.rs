@@ -11,6 +11,7 @@ mod archive_writer;
 mod assemble;
 mod contents;
 mod copy;
+mod entries;
 mod layout;
 mod network;
 mod self_test;
@@ -35,7 +36,7 @@ pub use signature::{PublicKey, signature_path};
 pub use tokenizer::Original;
 pub use validation::{Validation, ValidationTask};
 #[cfg(feature = "train")]
-pub use write::{BundleRequest, Origin, Variant, Written, write_bundle};
+pub use write::{BundleRequest, Origin, SeenHead, Variant, Written, write_bundle};
 
 use crate::backbone::{Backbone, Packed, TOKENIZER, WEIGHTS};
 use crate::embed::{EmbedOptions, Extractor, RowLayout, RowParts, StoredLayers};
@@ -137,10 +138,10 @@ impl Bundle {
         let heads = heads.collect::<Result<_>>().map_err(|error: Error| error.at(path))?;
         let hash = contents
             .checksums
-            .get(contents::DATA)
+            .get(entries::DATA)
             .copied()
             .ok_or_else(|| lie("a hash is missing").at(path))?;
-        let held = Arc::new(archive.held(place, archive.entry(contents::DATA)?, hash)?);
+        let held = Arc::new(archive.held(place, archive.entry(entries::DATA)?, hash)?);
         let (path, place) = (path.to_path_buf(), place.to_path_buf());
         let bundle = Self { path, place, archive, held, contents, graph, heads };
         let (checked, made) = std::thread::scope(|scope| {
@@ -166,7 +167,7 @@ impl Bundle {
 
     /// Checks the large entries.
     fn check_weights(&self) -> Result<()> {
-        let large = [contents::TOKENIZER, contents::DATA, contents::VALIDATION];
+        let large = [entries::TOKENIZER, entries::DATA, entries::VALIDATION];
         for name in large.into_iter().filter(|name| self.carries(name)) {
             let found = self.archive.hash(self.archive.entry(name)?)?;
             check_hash(name, &self.contents.checksums, found).map_err(|error| error.at(&self.path))?;
@@ -217,10 +218,10 @@ impl Bundle {
     /// # Errors
     /// They are not what they must be.
     pub fn validation(&self) -> Result<Option<Validation>> {
-        if !self.carries(contents::VALIDATION) {
+        if !self.carries(entries::VALIDATION) {
             return Ok(None);
         }
-        let bytes = self.checked(contents::VALIDATION)?;
+        let bytes = self.checked(entries::VALIDATION)?;
         Validation::from_bytes(&bytes, self.manifest()).map(Some).map_err(|error| error.at(&self.path))
     }
 
@@ -250,7 +251,7 @@ impl Bundle {
     #[must_use]
     pub fn kept(&self) -> Vec<Kept> {
         let described = |name: &str| {
-            contents::ENTRIES.iter().find(|(own, ..)| *own == name).map_or("", |(_, _, what)| what)
+            entries::ENTRIES.iter().find(|(own, ..)| *own == name).map_or("", |(_, _, what)| what)
         };
         let kept = |entry: &layout::Entry| Kept {
             name: entry.name.clone(),
@@ -319,7 +320,7 @@ impl Bundle {
         let sessions = Sessions::open(runtime, needs, &|share| {
             share.session_from_memory(&graph, folder)?.holding(&self.held)
         })?;
-        let parts = network::row_parts(self.manifest().backbone.hidden_size, &self.heads);
+        let parts = network::row_parts(self.manifest().backbone.hidden_size, self.heads.iter());
         let options = EmbedOptions { long: self.long(), batching, load, ..EmbedOptions::default() };
         Extractor::with_sessions(Arc::new(backbone), sessions, parts, &options)
     }
@@ -359,7 +360,7 @@ impl Bundle {
     }
 
     fn tokenizer(&self) -> Result<Vec<u8>> {
-        self.checked(contents::TOKENIZER)
+        self.checked(entries::TOKENIZER)
     }
 
     /// The bytes of an entry, hashed once more: the file may have been written to since it was opened.
@@ -372,12 +373,12 @@ impl Bundle {
 
     /// The identity of what is in this very file.
     fn own_values(&self) -> BTreeMap<String, String> {
-        self.values_with(&[contents::GRAPH, contents::DATA, contents::TOKENIZER])
+        self.values_with(&[entries::GRAPH, entries::DATA, entries::TOKENIZER])
     }
 
     /// The identity of the backbone in this file, whatever its heads.
     fn backbone_values(&self) -> Result<BTreeMap<String, String>> {
-        let mut values = self.values_with(&[contents::TOKENIZER]);
+        let mut values = self.values_with(&[entries::TOKENIZER]);
         values.insert("bundled backbone".to_owned(), self.backbone_fingerprint()?.to_string());
         Ok(values)
     }
@@ -413,13 +414,13 @@ impl Bundle {
 
 /// The graph, with its external data proven to lie inside the data entry.
 fn bound_graph(archive: &Archive, contents: &Contents, place: &Path) -> Result<ModelProto> {
-    let bytes = archive.read(contents::GRAPH)?;
-    check_hash(contents::GRAPH, &contents.checksums, Fingerprint::of_bytes(&bytes))?;
+    let bytes = archive.read(entries::GRAPH)?;
+    check_hash(entries::GRAPH, &contents.checksums, Fingerprint::of_bytes(&bytes))?;
     let mut model = graph::decode(&bytes)?;
     let name = place.file_name().and_then(|name| name.to_str()).ok_or_else(|| {
         Error::new(Kind::Usage, "the bundle's file name is not Unicode").help("rename the file")
     })?;
-    let data = archive.entry(contents::DATA)?;
+    let data = archive.entry(entries::DATA)?;
     network::bind(&mut model, data.length, name, data.start())?;
     Ok(model)
 }
@@ -457,6 +458,7 @@ fn read_head(
         weights: tensor(&head_weight(&task.task), &[classes, features])?,
         bias: tensor(&head_bias(&task.task), &[classes])?,
         task: task.task.clone(),
+        kind: task.kind,
         labels: labels.to_vec(),
         features,
         temperature,

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::archive::lie;
-use super::contents::DATA;
+use super::entries::DATA;
 use crate::embed::RowParts;
 use crate::encoder::ports;
 use crate::error::Result;
@@ -17,8 +17,8 @@ use crate::graph::{External, ModelProto, bytes_of, is_external};
 use crate::heads::Head;
 
 /// The row of a bundle's network: the embedding, and every task's logits.
-pub(super) fn row_parts(hidden: usize, heads: &[Head]) -> RowParts {
-    let logits = heads.iter().map(|head| (ports::logits(&head.task), head.labels.len()));
+pub(super) fn row_parts<'h>(hidden: usize, heads: impl Iterator<Item = &'h Head>) -> RowParts {
+    let logits = heads.map(|head| (ports::logits(&head.task), head.labels.len()));
     RowParts::new(std::iter::once((ports::EMBEDDING.to_owned(), hidden)).chain(logits))
 }
 

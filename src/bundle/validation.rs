@@ -11,7 +11,8 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::archive::lie;
-use super::contents::{Manifest, VALIDATION};
+use super::contents::Manifest;
+use super::entries::VALIDATION;
 use crate::document;
 use crate::embed::{RowLayout, covering};
 use crate::error::{Kind, Result};

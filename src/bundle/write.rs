@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use super::archive_writer::ArchiveWriter;
 use super::assemble::{DeployedHead, append_heads, lay_out};
-use super::contents::{
-    CALIBRATION, CHECKSUMS, Calibration, DATA, GOLDEN, GRAPH, Golden, LABELS, MANIFEST, Manifest, Refit,
-    TOKENIZER, TaskManifest, VALIDATION, format_for, limit,
+use super::contents::{Calibration, Golden, Manifest, Refit, TaskManifest, format_for};
+use super::entries::{
+    CALIBRATION, CHECKSUMS, DATA, GOLDEN, GRAPH, LABELS, MANIFEST, TOKENIZER, VALIDATION, limit,
 };
 use super::network::{bind, row_parts, without_heads};
 use super::self_test::{SENTENCES, golden};
@@ -34,6 +34,13 @@ use crate::tokens::LongTexts;
 /// far less than a wrong operator.
 const FP32_TOLERANCE: f32 = 1e-4;
 
+/// A head and what it sees of a text.
+#[derive(Debug, Clone)]
+pub struct SeenHead {
+    pub head: Head,
+    pub sees: FeatureChoice,
+}
+
 /// A network in one precision, without its heads.
 #[derive(Debug, Clone)]
 pub struct Variant {
@@ -48,7 +55,7 @@ pub struct Variant {
     /// Where the model's external data lies.
     pub folder: PathBuf,
     /// The heads, fitted on this network's features, in the order of the tasks.
-    pub heads: Vec<Head>,
+    pub heads: Vec<SeenHead>,
     /// See [`Manifest::tolerance`].
     pub tolerance: f32,
 }
@@ -58,8 +65,8 @@ impl Variant {
     ///
     /// # Errors
     /// Its graph cannot be built.
-    pub fn fp32(backbone: &Backbone, heads: &[Head], choices: &[FeatureChoice]) -> Result<Self> {
-        let layout = RowLayout::of(backbone, StoredLayers::holding(choices.iter().copied()));
+    pub fn fp32(backbone: &Backbone, heads: Vec<SeenHead>) -> Result<Self> {
+        let layout = row_layout(backbone, &heads);
         if backbone.manifest().layers().is_some() {
             // A bundle in another precision has no 32-bit weights to go back to.
             backbone.network()?;
@@ -69,14 +76,14 @@ impl Variant {
             details: BTreeMap::new(),
             model: graph::decode(&backbone.inference_graph(layout.outputs())?)?,
             folder: backbone.weights_folder().to_path_buf(),
-            heads: heads.to_vec(),
+            heads,
             tolerance: FP32_TOLERANCE,
         })
     }
 
     /// The network of a bundle as it is there, with other heads.
     #[must_use]
-    pub fn of_bundle(bundle: &Bundle, heads: Vec<Head>) -> Self {
+    pub fn of_bundle(bundle: &Bundle, heads: Vec<SeenHead>) -> Self {
         let manifest = bundle.manifest();
         Self {
             precision: manifest.precision.clone(),
@@ -100,8 +107,6 @@ pub struct Origin<'r> {
 pub struct BundleRequest<'r> {
     pub backbone: &'r Arc<Backbone>,
     pub variant: Variant,
-    /// What each head sees.
-    pub choices: Vec<FeatureChoice>,
     pub long: LongTexts,
     /// The column that the texts were in which it was trained on, if it is known.
     pub text: Option<String>,
@@ -175,6 +180,11 @@ fn check_backbone(origin: &Bundle, written: &Bundle) -> Result<()> {
         .help("let nothing write to the bundle, and run the command again"))
 }
 
+/// What a graph for these heads gives: no more than one of them sees.
+fn row_layout(backbone: &Backbone, heads: &[SeenHead]) -> RowLayout {
+    RowLayout::of(backbone, StoredLayers::holding(heads.iter().map(|head| head.sees)))
+}
+
 /// The parts of a request, brought together.
 struct Assembly<'r> {
     request: &'r BundleRequest<'r>,
@@ -185,13 +195,14 @@ struct Assembly<'r> {
 
 impl<'r> Assembly<'r> {
     fn new(request: &'r BundleRequest<'r>) -> Result<Self> {
-        let BundleRequest { backbone, variant, choices, .. } = request;
+        let BundleRequest { backbone, variant, .. } = request;
         let max_length = backbone.manifest().preparation.max_length;
         let (tokenizer, original) = tokenizer::deployed(&backbone.tokenizer_bytes()?, max_length)
             .map_err(|error| error.at(backbone.directory()))?;
-        let tasks = variant.heads.iter().zip(choices).map(|(head, choice)| TaskManifest {
+        let tasks = variant.heads.iter().map(|SeenHead { head, sees }| TaskManifest {
             task: head.task.clone(),
-            features: *choice,
+            kind: head.kind,
+            features: *sees,
             width: head.features,
         });
         let text = request.text.clone().filter(|name| name != TextColumn::DEFAULT);
@@ -213,19 +224,17 @@ impl<'r> Assembly<'r> {
             manifest.refits.clone_from(&bundle.manifest().refits);
             manifest.refits.push(Refit { from: bundle.fingerprint(), tasks: tasks.clone() });
         }
-        let parts = row_parts(backbone.manifest().hidden_size, &variant.heads);
+        let parts = row_parts(backbone.manifest().hidden_size, variant.heads.iter().map(|own| &own.head));
         Ok(Self { request, manifest, tokenizer, parts })
     }
 
     /// The graph with its heads; its weights still lie where they lay.
     fn model(&self) -> Result<ModelProto> {
-        let BundleRequest { backbone, variant, choices, .. } = self.request;
-        let layout = RowLayout::of(backbone, StoredLayers::holding(choices.iter().copied()));
-        let heads = variant
-            .heads
-            .iter()
-            .zip(choices)
-            .map(|(head, choice)| Ok(DeployedHead { head, columns: choice.columns(&layout)? }));
+        let BundleRequest { backbone, variant, .. } = self.request;
+        let layout = row_layout(backbone, &variant.heads);
+        let deployed =
+            |own: &'r SeenHead| Ok(DeployedHead { head: &own.head, columns: own.sees.columns(&layout)? });
+        let heads = variant.heads.iter().map(deployed);
         let mut model = variant.model.clone();
         let hidden = layout.embedding().len();
         append_heads(&mut model, &heads.collect::<Result<Vec<_>>>()?, hidden, layout.states().len())?;
@@ -234,12 +243,13 @@ impl<'r> Assembly<'r> {
 
     fn labels(&self) -> BTreeMap<&str, &[String]> {
         let heads = self.request.variant.heads.iter();
-        heads.map(|head| (head.task.as_str(), head.labels.as_slice())).collect()
+        heads.map(|SeenHead { head, .. }| (head.task.as_str(), head.labels.as_slice())).collect()
     }
 
     fn calibration(&self) -> BTreeMap<&str, Calibration> {
         let heads = self.request.variant.heads.iter();
-        heads.map(|head| (head.task.as_str(), Calibration { temperature: head.temperature })).collect()
+        let calibration = |head: &Head| Calibration { temperature: head.temperature };
+        heads.map(|SeenHead { head, .. }| (head.task.as_str(), calibration(head))).collect()
     }
 
     /// What the network in the unfinished file says of the golden sentences; its weights begin at `start`.
@@ -257,6 +267,18 @@ impl<'r> Assembly<'r> {
             Some(origin) => origin.golden(&mut extractor, &tasks),
             None => golden(&mut extractor, &tasks, &SENTENCES),
         }
+    }
+}
+
+impl Bundle {
+    /// The heads with what they see.
+    #[must_use]
+    pub fn seen_heads(&self) -> Vec<SeenHead> {
+        let seen = |head: &Head| {
+            let task = self.manifest().tasks.iter().find(|task| task.task == head.task);
+            SeenHead { head: head.clone(), sees: task.map(|task| task.features).unwrap_or_default() }
+        };
+        self.heads.iter().map(seen).collect()
     }
 }
 

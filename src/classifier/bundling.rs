@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::run::Run;
-use crate::bundle::{BundleRequest, Validation, Variant, Written, write_bundle};
-use crate::embed::FeatureChoice;
+use crate::bundle::{BundleRequest, SeenHead, Validation, Variant, Written, write_bundle};
 use crate::error::Result;
+use crate::heads::Head;
 use crate::runtime::Runtime;
 
 /// How a run is bundled.
@@ -26,6 +26,13 @@ pub struct BundleOptions {
     pub validation: Option<Validation>,
 }
 
+/// A run's heads with what they see. A head on features made elsewhere has no choice, and its run no backbone.
+fn seen(run: &Run) -> Vec<SeenHead> {
+    let seen =
+        |head: &Head| SeenHead { head: head.clone(), sees: run.choice(&head.task).unwrap_or_default() };
+    run.heads.iter().map(seen).collect()
+}
+
 /// Writes a run and its backbone into one file. The run's features were made from texts, or it has no
 /// backbone to bundle.
 ///
@@ -34,17 +41,12 @@ pub struct BundleOptions {
 pub fn bundle_run(run: &Path, out: &Path, options: &BundleOptions, runtime: &Runtime) -> Result<Written> {
     let run = Run::open(run)?;
     let backbone = Arc::new(run.backbone(options.backbone.as_deref())?);
-    let choice = |task: &String| run.recipe.features.tasks.get(task).and_then(|own| own.choice);
-    // A head on features made elsewhere has no choice, and its run no backbone: refused above.
-    let choices: Vec<FeatureChoice> =
-        run.recipe.tasks.iter().map(|task| choice(task).unwrap_or_default()).collect();
     let request = BundleRequest {
         backbone: &backbone,
         variant: match &options.variant {
             Some(variant) => variant.clone(),
-            None => Variant::fp32(&backbone, &run.heads, &choices)?,
+            None => Variant::fp32(&backbone, seen(&run))?,
         },
-        choices,
         long: run.recipe.features.long,
         text: run.recipe.data.text.clone(),
         validation: options.validation.as_ref(),

@@ -2,63 +2,9 @@
 //!
 //! Refuses to choose the rows: callers say which.
 
-use std::collections::HashMap;
-
-use crate::data::LabelNames;
 use crate::heads::{FeatureView, Head};
-use crate::metrics::{TaskMetrics, classification, temperature};
-
-/// The labelled rows of one task: which rows, and the index of each one's label among those that a head can
-/// say; behind these come labels that it cannot, because training never saw them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TaskRows {
-    /// Row numbers into the data set (from 0).
-    pub rows: Vec<usize>,
-    /// Parallel to `rows`: an index into the head's labels and, behind them, `unseen`.
-    pub labels: Vec<u32>,
-    /// Labels that the head does not know, in the order in which the rows have them.
-    pub unseen: Vec<String>,
-}
-
-impl TaskRows {
-    /// Takes the labelled rows among `rows`; `names` are the labels that the head knows, `cells[row]` is the
-    /// task's cell.
-    #[must_use]
-    pub fn new(names: &[String], cells: &[Option<String>], rows: impl Iterator<Item = usize>) -> Self {
-        let mut unseen: HashMap<&str, usize> = HashMap::new();
-        let mut chosen = Self::default();
-        let labels = LabelNames::new(names);
-        for row in rows {
-            let Some(cell) = cells[row].as_deref() else { continue };
-            let label = labels.index(cell).unwrap_or_else(|| {
-                let next = names.len() + unseen.len();
-                *unseen.entry(cell).or_insert_with(|| {
-                    chosen.unseen.push(cell.to_owned());
-                    next
-                })
-            });
-            let label = u32::try_from(label).unwrap_or(u32::MAX);
-            chosen.rows.push(row);
-            chosen.labels.push(label);
-        }
-        chosen
-    }
-
-    /// The name of a row's label.
-    #[must_use]
-    pub fn name<'n>(&'n self, names: &'n [String], label: u32) -> &'n str {
-        let label = label as usize;
-        names.get(label).unwrap_or_else(|| &self.unseen[label - names.len()])
-    }
-
-    /// The rows whose label the head knows, one of `classes`.
-    #[must_use]
-    pub fn known(&self, classes: usize) -> Self {
-        let known = self.rows.iter().zip(&self.labels).filter(|(_, label)| (**label as usize) < classes);
-        let (rows, labels) = known.map(|(row, label)| (*row, *label)).unzip();
-        Self { rows, labels, unseen: Vec::new() }
-    }
-}
+use crate::metrics::TaskMetrics;
+use crate::task::Truth;
 
 /// Probabilities of a head for some rows: `[rows, classes]`, row-major. `features` shows all rows as the head
 /// sees them.
@@ -74,7 +20,7 @@ pub fn probabilities(head: &Head, features: FeatureView<'_>, rows: &[usize]) -> 
 
 /// Gives a head the temperature that makes its probabilities of labelled rows most probable; returns it with
 /// the number of rows that say something of it: those whose label it knows. Nothing without such rows.
-pub fn calibrate(head: &mut Head, features: FeatureView<'_>, rows: &TaskRows) -> Option<(f64, u64)> {
+pub fn calibrate(head: &mut Head, features: FeatureView<'_>, rows: &Truth) -> Option<(f64, u64)> {
     let classes = head.labels.len();
     let rows = rows.known(classes);
     if rows.rows.is_empty() {
@@ -84,7 +30,7 @@ pub fn calibrate(head: &mut Head, features: FeatureView<'_>, rows: &TaskRows) ->
     for (out, &row) in logits.chunks_exact_mut(classes).zip(&rows.rows) {
         head.logits(features.row(row), out);
     }
-    let found = temperature(classes, &rows.labels, &logits);
+    let found = head.kind.temperature(classes, &rows, &logits);
     #[expect(clippy::cast_possible_truncation, reason = "the head keeps an f32")]
     let kept = found as f32;
     head.temperature = kept;
@@ -93,17 +39,19 @@ pub fn calibrate(head: &mut Head, features: FeatureView<'_>, rows: &TaskRows) ->
 
 /// Measures a head on labelled rows.
 #[must_use]
-pub fn measure(head: &Head, features: FeatureView<'_>, rows: &TaskRows) -> TaskMetrics {
-    classification(&head.labels, &rows.unseen, &rows.labels, &probabilities(head, features, &rows.rows))
+pub fn measure(head: &Head, features: FeatureView<'_>, rows: &Truth) -> TaskMetrics {
+    head.kind.measure(&head.labels, rows, &probabilities(head, features, &rows.rows))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::task::TaskKind;
 
     fn head() -> Head {
         Head {
             task: "t".into(),
+            kind: TaskKind::OneOf,
             labels: vec!["no".into(), "yes".into()],
             features: 1,
             weights: vec![0.0, 1.0],
@@ -119,7 +67,7 @@ mod tests {
     #[test]
     fn unlabelled_rows_are_left_out_and_the_rest_measured() {
         let cells = cells(&["yes", "", "no", "no"]);
-        let rows = TaskRows::new(&head().labels, &cells, 0..4);
+        let rows = Truth::new(&head().labels, &cells, 0..4);
         assert_eq!(rows.rows, [0, 2, 3]);
         let metrics = measure(&head(), FeatureView::whole(&[1.0, 9.0, -1.0, 1.0], 1), &rows);
         assert_eq!(metrics.rows, 3);
@@ -130,7 +78,7 @@ mod tests {
     #[test]
     fn labels_that_the_head_does_not_know_are_wrong_and_calibrate_nothing() {
         let cells = cells(&["maybe", "yes", "perhaps", "maybe"]);
-        let rows = TaskRows::new(&head().labels, &cells, 0..4);
+        let rows = Truth::new(&head().labels, &cells, 0..4);
         assert_eq!(
             (&rows.labels[..], &rows.unseen[..]),
             (&[2, 1, 3, 2][..], &["maybe".into(), "perhaps".into()][..])
@@ -145,7 +93,7 @@ mod tests {
         let mut calibrated = head();
         let (_, used) = calibrate(&mut calibrated, FeatureView::whole(&features, 1), &rows).unwrap();
         assert_eq!(used, 1);
-        let strange = TaskRows::new(&head().labels, &cells, 2..4);
+        let strange = Truth::new(&head().labels, &cells, 2..4);
         assert_eq!(calibrate(&mut head(), FeatureView::whole(&features, 1), &strange), None);
     }
 }

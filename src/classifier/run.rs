@@ -15,8 +15,9 @@ use crate::document;
 use crate::embed::{FeatureChoice, RowLayout, StoredLayers};
 use crate::encoder::ChangedTensors;
 use crate::error::{Error, Kind, Result};
+use crate::finetune::LayerOptions;
 use crate::fingerprint::{Fingerprint, TextKey};
-use crate::heads::{self, Head};
+use crate::heads::{self, FitOptions, Head};
 use crate::recognize::{Thing, Wanted};
 use crate::tensors::{Dtype, TensorFile, Tensors};
 use crate::tokens::LongTexts;
@@ -49,7 +50,8 @@ pub struct Recipe {
     pub inputs: Fingerprint,
     pub data: DataRecipe,
     pub split: SplitRecipe,
-    pub heads: HeadsRecipe,
+    /// How the heads were fitted.
+    pub heads: FitOptions,
     /// What the heads see.
     pub features: FeaturesRecipe,
     /// The backbone the features came from, when it is known.
@@ -72,20 +74,10 @@ pub struct TrainingRecipe {
     pub unfreeze: Vec<usize>,
     /// What is frozen in the end, for people.
     pub frozen: String,
-    pub head_init: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init_heads: Option<String>,
-    pub epochs: u64,
-    pub learning_rate: f32,
-    pub head_rate: f32,
-    pub layer_decay: f32,
-    pub warm_up: f32,
-    pub weight_decay: f32,
-    pub clip: f32,
-    pub dropout: f32,
-    pub patience: u64,
-    pub token_budget: usize,
-    pub states: String,
+    #[serde(flatten)]
+    pub options: LayerOptions,
     /// What each task's loss counts.
     pub shares: Vec<f32>,
     /// Hash of `backbone.safetensors`, when training changed tensors of the backbone.
@@ -146,14 +138,6 @@ pub struct SplitRecipe {
     pub valid_fraction: f64,
 }
 
-/// How the heads were fitted.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct HeadsRecipe {
-    pub alpha: String,
-    pub class_weight: String,
-}
-
 /// What the heads see.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -162,6 +146,9 @@ pub struct FeaturesRecipe {
     pub asked: String,
     /// What happens to texts beyond the model's limit.
     pub long: LongTexts,
+    /// Bytes a fit could take; runs of earlier versions do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fit_memory: Option<u64>,
     /// Per task.
     pub tasks: BTreeMap<String, TaskFeatures>,
 }
@@ -224,12 +211,18 @@ impl Run {
         Ok(Self { directory: directory.to_path_buf(), recipe, heads })
     }
 
+    /// What a head sees; none for vectors made elsewhere.
+    #[must_use]
+    pub fn choice(&self, task: &str) -> Option<FeatureChoice> {
+        self.recipe.features.tasks.get(task)?.choice
+    }
+
     /// What each head sees of a stored row, in the heads' order.
     ///
     /// # Errors
     /// The rows do not hold a head's features, or the run was trained on features made elsewhere.
     pub fn columns(&self, layout: &RowLayout) -> Result<Vec<Range<usize>>> {
-        let of = |head: &Head| match self.recipe.features.tasks.get(&head.task).and_then(|own| own.choice) {
+        let of = |head: &Head| match self.choice(&head.task) {
             Some(choice) => choice.columns(layout),
             None => Err(Error::new(Kind::Run, "the run was trained on features made elsewhere")
                 .at(&self.directory)
@@ -464,6 +457,85 @@ mod tests {
         let error = Run::open(directory.path()).unwrap_err();
         assert_eq!(error.kind(), Kind::Run);
         assert!(error.remedy().unwrap().contains("frosthead train"));
+    }
+
+    /// What version 0.1 wrote of a run whose layers were trained.
+    const OLD: &str = r#"
+format = 4
+frosthead = "0.1.0"
+tasks = ["domain"]
+seed = 13
+inputs = "0000000000000000000000000000000000000000000000000000000000000000"
+
+[data]
+text = "text"
+
+[data.table]
+path = "/data.csv"
+fingerprint = "0000000000000000000000000000000000000000000000000000000000000000"
+format = "csv"
+
+[split]
+test_fraction = 0.2
+valid_fraction = 0.1
+
+[heads]
+alpha = "100"
+class_weight = "balanced"
+
+[features]
+asked = "last"
+long = "truncate"
+
+[features.tasks.domain]
+choice = "last"
+width = 384
+
+[training]
+unfreeze = [0, 1]
+frozen = "embeddings, layers 0-4"
+head_init = "random"
+epochs = 2
+learning_rate = 0.001
+head_rate = 5.0
+layer_decay = 0.9
+warm_up = 0.1
+weight_decay = 0.01
+clip = 1.0
+dropout = 0.1
+patience = 2
+token_budget = 512
+states = "f32"
+shares = [1.0]
+heads = "0000000000000000000000000000000000000000000000000000000000000000"
+"#;
+
+    #[test]
+    fn recipes_of_earlier_versions_are_read_and_strange_fields_are_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = |text: &str| {
+            std::fs::write(directory.path().join(RECIPE), text).unwrap();
+            Recipe::open(directory.path())
+        };
+        let recipe = open(OLD).unwrap();
+        let options = recipe.training.as_ref().unwrap().options.clone();
+        assert_eq!((options.epochs, options.train_tokens, options.learning_rate), (2, 512, 1e-3));
+        assert_eq!(
+            (options.head_init.to_string(), options.states.to_string()),
+            ("random".into(), "f32".into())
+        );
+        assert_eq!(recipe.heads.class_weight, heads::ClassWeight::Balanced);
+        // As it is written today it says the same, with the options under their own names.
+        let written = recipe.to_toml().unwrap();
+        assert!(
+            written.contains("train_tokens = 512") && written.contains("learning_rate = 0.001"),
+            "{written}"
+        );
+        assert_eq!(open(&written).unwrap(), recipe);
+        let error = open(&OLD.replace("patience = 2", "patiense = 2")).unwrap_err().to_string();
+        assert!(error.contains("patiense"), "{error}");
+        let error = open(&OLD.replace("epochs = 2", "epochs = \"two\"")).unwrap_err().to_string();
+        assert!(error.contains("recipe.toml") && error.contains("two"), "{error}");
     }
 
     #[test]

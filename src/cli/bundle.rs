@@ -44,7 +44,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "POINTS", default_value_t = 0.3)]
     max_drop: f64,
     /// Put what the heads see of the run's validation rows into the bundle, with their labels (not their
-    /// texts): `train --from` reports on them how well a head fitted anew still does what the old one did.
+    /// texts): `refit` reports on them how well a head fitted anew still does what the old one did.
     #[arg(long)]
     keep_validation: bool,
     /// Sign it with this minisign secret key; the signature goes into FILE.minisig.

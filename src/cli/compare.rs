@@ -24,7 +24,7 @@ use crate::quantities::{duration, with_error};
 use crate::report::{BackboneReport, Done, PAGE, Report, ScenarioReport, recommend};
 use crate::runtime::Runtime;
 use crate::tokens::LongTexts;
-use crate::train::{FeatureRequest, TrainEvent, TrainRequest};
+use crate::train::{FeatureRequest, Output, TrainEvent};
 
 /// Compare freezing scenarios and backbones on the same rows: one table, one report.
 ///
@@ -93,8 +93,9 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
     let runtime = arguments.runtime.load(terminal)?;
     let request = request(arguments, &runtime)?;
     let mut opener =
-        Opener { arguments, terminal, sources: sources(&request.shared), runtime, opened: Vec::new() };
-    let mut shown = Shown { terminal, tasks: &request.shared.tasks, progress: None, classes_said: false };
+        Opener { arguments, terminal, sources: request.rows.sources(), runtime, opened: Vec::new() };
+    let tasks = request.rows.tasks.names();
+    let mut shown = Shown { terminal, tasks: &tasks, progress: None, classes_said: false };
     let compared =
         compare(&request, &mut |backbone, windows| opener.open(backbone, windows), &mut |event| {
             shown.show(event)
@@ -119,15 +120,14 @@ fn request(arguments: &Arguments, opened: &Runtime) -> Result<CompareRequest> {
         let source = if data == arguments.data { table.source(data)? } else { table.source_beside(data)? };
         Ok(Input::Texts { source, column: table.text().to_owned() })
     };
-    let shared = TrainRequest {
-        freeze: arguments.freeze.clone(),
-        output: arguments.out.clone(),
-        overwrite: arguments.overwrite,
-        ..learning.request(&arguments.data, &input, network, table, runtime)?
-    };
     Ok(CompareRequest {
-        scenarios: Scenario::choose(&arguments.scenarios, &shared.tasks)?,
-        shared,
+        rows: learning.rows(&arguments.data, network.tasks(&learning.tasks)?, &input, table.strict)?,
+        learning: learning.learning(FeatureRequest::default(), runtime)?,
+        layers: network.layers(),
+        label_text: network.label_text(table)?,
+        freeze: arguments.freeze.clone(),
+        output: Output { path: arguments.out.clone(), overwrite: arguments.overwrite },
+        scenarios: Scenario::choose(&arguments.scenarios, &learning.tasks)?,
         backbones: arguments
             .backbones
             .iter()
@@ -139,17 +139,6 @@ fn request(arguments: &Arguments, opened: &Runtime) -> Result<CompareRequest> {
         long_texts: arguments.long.to_string(),
         auto_alpha: learning.alpha(FeatureRequest::Auto),
     })
-}
-
-fn sources(shared: &TrainRequest) -> Vec<&Source> {
-    let inputs = [Some(&shared.data), shared.valid.as_ref(), shared.test.as_ref()].into_iter().flatten();
-    let mut sources = Vec::new();
-    for input in inputs {
-        if let Input::Texts { source, .. } = input {
-            sources.push(source);
-        }
-    }
-    sources
 }
 
 /// Opens a backbone's store, and says what it needs the first time.
@@ -325,7 +314,7 @@ fn row(backbone: &BackboneReport, own: &ScenarioReport, tasks: &[String]) -> Vec
     for task in tasks {
         match done.metrics.tasks.get(task) {
             Some(found) => {
-                cells.push(figure(found.accuracy, found.accuracy_standard_error));
+                cells.push(figure(found.score(), found.score_error()));
                 cells.push(figure(found.macro_f1, found.macro_f1_standard_error));
             }
             None => cells.extend(["?".to_owned(), "?".to_owned()]),
@@ -356,7 +345,7 @@ fn about(backbone: &BackboneReport) -> String {
         for (task, untrained) in scenario.done().iter().flat_map(|done| &done.metrics.untrained) {
             text += &format!(
                 "scenario 1, {task}: untrained heads {}; the table shows labels by their descriptions\n",
-                figure(untrained.accuracy, untrained.accuracy_standard_error)
+                figure(untrained.score(), untrained.score_error())
             );
         }
     }

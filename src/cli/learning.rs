@@ -1,15 +1,16 @@
-//! Owns the options of learning from labelled rows that `train` and `compare` share: tasks, split, heads.
+//! Owns the options of learning from labelled rows that `train`, `refit` and `compare` share: tasks, split,
+//! heads.
 
 use clap::Args;
 
-use super::network::NetworkArguments;
-use super::options::{RuntimeArguments, TableArguments};
-use crate::data::{Rare, Source, SplitOptions};
+use super::options::RuntimeArguments;
+use crate::data::{Rare, SplitOptions};
 use crate::dataset::Input;
 use crate::error::{Error, Kind, Result};
 use crate::heads::{Alpha, ClassWeight, FitOptions};
 use crate::runtime::allowed_cores;
-use crate::train::{FeatureRequest, TrainRequest};
+use crate::task::Tasks;
+use crate::train::{FeatureRequest, Learning, RowsRequest};
 
 /// What is learned from which rows.
 #[derive(Debug, Args)]
@@ -58,59 +59,42 @@ impl LearningArguments {
         })
     }
 
-    /// The request these options make, with scenario 2's freeze plan, the default features and no output yet;
-    /// `input` reads a table's argument.
-    pub(crate) fn request(
+    /// The rows that are learned from; `input` reads a table's argument.
+    pub(crate) fn rows(
         &self,
         data: &str,
+        tasks: Tasks,
         input: &dyn Fn(&str) -> Result<Input>,
-        network: &NetworkArguments,
-        table: &TableArguments,
-        runtime: &RuntimeArguments,
-    ) -> Result<TrainRequest> {
-        let threads = runtime.options().threads.unwrap_or_else(allowed_cores);
-        let mut tasks = self.tasks.clone();
-        tasks.sort();
-        if let Some(pair) = tasks.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(
-                Error::new(Kind::Usage, "a task was given twice").found(format!("--task {}", pair[0]))
-            );
-        }
+        strict: bool,
+    ) -> Result<RowsRequest> {
         // Before any of them is read.
         let input = |data: &str| input(data).and_then(|input| input.file().map(drop).map(|()| input));
-        Ok(TrainRequest {
+        Ok(RowsRequest {
             data: input(data)?,
             valid: self.valid.as_deref().map(input).transpose()?,
             test: self.test.as_deref().map(input).transpose()?,
-            tasks: self.tasks.clone(),
+            tasks,
             split: SplitOptions {
                 test_fraction: self.test_fraction,
                 valid_fraction: self.valid_fraction,
                 seed: self.seed,
             },
             rare: self.rare,
+            strict,
+        })
+    }
+
+    /// How heads on these features are fitted.
+    pub(crate) fn learning(&self, features: FeatureRequest, runtime: &RuntimeArguments) -> Result<Learning> {
+        Ok(Learning {
             fit: FitOptions {
-                alpha: self.alpha(FeatureRequest::default()),
+                alpha: self.alpha(features),
                 class_weight: self.class_weight,
                 seed: self.seed,
-                threads,
+                threads: runtime.options().threads.unwrap_or_else(allowed_cores),
             },
-            features: FeatureRequest::default(),
+            features,
             fit_memory: fit_memory(self.fit_memory)?,
-            freeze: Vec::new(),
-            unfreeze: Vec::new(),
-            network: network.options(&self.tasks, self.seed, threads)?,
-            head_init: network.head_init,
-            init_heads: None,
-            earlier: None,
-            label_text: network
-                .label_text
-                .as_deref()
-                .map(|path| table.fitted(Source::new(path, None)?))
-                .transpose()?,
-            strict: table.strict,
-            output: std::path::PathBuf::new(),
-            overwrite: false,
         })
     }
 }

@@ -69,6 +69,8 @@ enum Command {
     Serve(Box<serve::Arguments>),
     #[cfg(feature = "train")]
     Bundle(bundle::Arguments),
+    #[cfg(feature = "train")]
+    Refit(Box<refit::Arguments>),
     Inspect(inspect::Arguments),
     Doctor(doctor::Arguments),
     Cache(cache::Arguments),
@@ -127,6 +129,8 @@ fn run(command: &Command, terminal: &Terminal) -> anyhow::Result<Outcome> {
         Command::Serve(arguments) => serve::run(arguments, terminal),
         #[cfg(feature = "train")]
         Command::Bundle(arguments) => bundle::run(arguments, terminal),
+        #[cfg(feature = "train")]
+        Command::Refit(arguments) => refit::run(arguments, terminal),
         Command::Inspect(arguments) => inspect::run(arguments, terminal),
         Command::Doctor(arguments) => doctor::run(arguments, terminal),
         Command::Cache(arguments) => cache::run(arguments, terminal),

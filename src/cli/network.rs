@@ -7,19 +7,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use clap::Args;
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::classes::say_classes;
 use super::heartbeat::Heartbeat;
+use super::options::TableArguments;
 use super::terminal::{TableProgress, Terminal, bytes, grouped};
+use crate::data::Source;
 use crate::embed::StatesProgress;
-use crate::error::{Error, Kind, Result};
-use crate::finetune::{AdamW, StageOptions, StageProgress};
+use crate::error::Result;
+use crate::finetune::{LayerOptions, OptionHelp, StageProgress};
 use crate::heads::Candidate;
 use crate::quantities::with_error;
-use crate::store::StatePrecision;
-use crate::train::{Chosen, HeadInit, NetworkOptions, TrainEvent};
+use crate::task::Tasks;
+use crate::train::{Chosen, TrainEvent};
 
 /// What is frozen.
 #[derive(Debug, Args)]
@@ -35,8 +37,7 @@ pub(crate) struct FreezeArguments {
     /// Take heads over from an earlier run (a frozen head stays as it is there).
     #[arg(long, value_name = "RUN")]
     pub(crate) init_heads: Option<PathBuf>,
-    /// Exit with 1 when a head loses more points of accuracy: a frozen one under the moving backbone, or with
-    /// --from one that is fitted anew, on the validation rows that the bundle carries.
+    /// Exit with 1 when a frozen head loses more points of accuracy under the moving backbone.
     #[arg(long, value_name = "POINTS")]
     pub(crate) max_drift: Option<f64>,
 }
@@ -45,115 +46,68 @@ pub(crate) struct FreezeArguments {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Training")]
 pub(crate) struct NetworkArguments {
-    /// Trainable heads begin `fitted` on the frozen backbone's features, or `random`.
-    #[arg(long, value_name = "HOW", default_value_t = HeadInit::default())]
-    pub(crate) head_init: HeadInit,
     /// When everything is frozen: a table `task,label,text` that describes the labels [default: their names].
     #[arg(long, value_name = "FILE")]
-    pub(crate) label_text: Option<String>,
-    /// Passes over the training rows, at most.
-    #[arg(long, value_name = "N", default_value_t = StageOptions::default().epochs)]
-    epochs: u64,
-    /// Highest learning rate, of the top layer.
-    #[arg(long, value_name = "RATE", default_value_t = StageOptions::default().learning_rate)]
-    learning_rate: f32,
-    /// Learning rate of the heads, as a multiple of the top layer's.
-    #[arg(long, value_name = "FACTOR", default_value_t = NetworkOptions::default().head_rate)]
-    head_rate: f32,
-    /// Learning rate of a layer, as a multiple of that of the layer above.
-    #[arg(long, value_name = "FACTOR", default_value_t = NetworkOptions::default().layer_decay)]
-    layer_decay: f32,
-    /// Share of the steps in which the learning rate rises.
-    #[arg(long, value_name = "SHARE", default_value_t = StageOptions::default().warm_up)]
-    warm_up: f32,
-    /// Decay of matrices; biases and `LayerNorm` have none.
-    #[arg(long, value_name = "DECAY", default_value_t = AdamW::default().weight_decay)]
-    weight_decay: f32,
-    /// Longest gradient; 0 for any.
-    #[arg(long, value_name = "LENGTH", default_value_t = AdamW::default().clip)]
-    clip: f32,
-    /// Share of the numbers dropped at random in trained layers.
-    #[arg(long, value_name = "SHARE", default_value_t = StageOptions::default().dropout)]
-    dropout: f32,
-    /// Epochs without a better validation score before training ends.
-    #[arg(long, value_name = "EPOCHS", default_value_t = StageOptions::default().patience)]
-    patience: u64,
-    /// Tokens in a training batch, padding included.
-    #[arg(long, value_name = "N", default_value_t = StageOptions::default().token_budget)]
-    train_tokens: usize,
-    /// How token states at the cut are kept: f16 or f32.
-    #[arg(long, value_name = "PRECISION", default_value_t = StatePrecision::default())]
-    states: StatePrecision,
+    label_text: Option<String>,
+    #[command(flatten)]
+    layers: LayerArguments,
     /// What a task's loss counts, `TASK=NUMBER`; 1 unless said.
     #[arg(long, value_name = "TASK=N")]
     task_weight: Vec<String>,
 }
 
 impl NetworkArguments {
-    /// The options, checked.
-    pub(crate) fn options(&self, tasks: &[String], seed: u64, threads: usize) -> Result<NetworkOptions> {
-        let share = |name: &str, value: f32, below: f32| {
-            if (0.0..below).contains(&value) {
-                return Ok(());
-            }
-            Err(Error::new(Kind::Usage, format!("--{name} makes no sense"))
-                .found(value.to_string())
-                .expected(format!("a number from 0 to below {below}")))
-        };
-        share("dropout", self.dropout, 1.0)?;
-        share("warm-up", self.warm_up, 1.0)?;
-        for (name, value) in [
-            ("learning-rate", self.learning_rate),
-            ("head-rate", self.head_rate),
-            ("layer-decay", self.layer_decay),
-            ("weight-decay", self.weight_decay),
-            ("clip", self.clip),
-        ] {
-            share(name, value, f32::INFINITY)?;
-        }
-        if self.epochs == 0 || self.train_tokens == 0 {
-            return Err(Error::new(
-                Kind::Usage,
-                "training needs at least one epoch, and batches room for a token",
-            )
-            .found(format!("--epochs {} --train-tokens {}", self.epochs, self.train_tokens)));
-        }
-        let adam = AdamW { weight_decay: self.weight_decay, clip: self.clip, ..AdamW::default() };
-        Ok(NetworkOptions {
-            stage: StageOptions {
-                epochs: self.epochs,
-                learning_rate: self.learning_rate,
-                warm_up: self.warm_up,
-                token_budget: self.train_tokens,
-                dropout: self.dropout,
-                patience: self.patience,
-                adam,
-                seed,
-                threads,
-            },
-            head_rate: self.head_rate,
-            layer_decay: self.layer_decay,
-            states: self.states,
-            shares: self.shares(tasks)?,
+    /// The tasks with what their losses count.
+    pub(crate) fn tasks(&self, names: &[String]) -> Result<Tasks> {
+        Tasks::new(names)?.with_shares(&self.task_weight)
+    }
+
+    /// How layers are trained.
+    pub(crate) fn layers(&self) -> LayerOptions {
+        self.layers.0.clone()
+    }
+
+    /// The table that describes labels, read as the others are.
+    pub(crate) fn label_text(&self, table: &TableArguments) -> Result<Option<Source>> {
+        self.label_text.as_deref().map(|path| table.fitted(Source::new(path, None)?)).transpose()
+    }
+}
+
+/// The options of training layers, as the library declares them.
+#[derive(Debug)]
+struct LayerArguments(LayerOptions);
+
+impl Args for LayerArguments {
+    fn augment_args(command: Command) -> Command {
+        LayerOptions::all().into_iter().fold(command, |command, option| {
+            let OptionHelp { name, value, help, default } = option;
+            let parser = move |text: &str| LayerOptions::default().set(name, text).map(|()| text.to_owned());
+            let argument = Arg::new(name).long(name.replace('_', "-")).value_name(value).help(help);
+            command.arg(argument.default_value(default).value_parser(parser))
         })
     }
 
-    fn shares(&self, tasks: &[String]) -> Result<Vec<f32>> {
-        let mut shares = vec![1.0; tasks.len()];
-        for text in &self.task_weight {
-            let found = text.split_once('=').and_then(|(task, number)| {
-                let place = tasks.iter().position(|own| own == task)?;
-                let share = number.parse::<f32>().ok().filter(|share| share.is_finite() && *share >= 0.0)?;
-                Some((place, share))
-            });
-            let Some((place, share)) = found else {
-                return Err(Error::new(Kind::Usage, "there is no such task weight")
-                    .found(format!("--task-weight {text}"))
-                    .expected(format!("TASK=NUMBER with a task of {}", tasks.join(", "))));
-            };
-            shares[place] = share;
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for LayerArguments {
+    fn from_arg_matches(matches: &ArgMatches) -> std::result::Result<Self, clap::Error> {
+        let mut options = LayerOptions::default();
+        for OptionHelp { name, .. } in LayerOptions::all() {
+            if let Some(text) = matches.get_one::<String>(name) {
+                options
+                    .set(name, text)
+                    .map_err(|error| clap::Error::raw(clap::error::ErrorKind::ValueValidation, error))?;
+            }
         }
-        Ok(shares)
+        Ok(Self(options))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> std::result::Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
     }
 }
 
@@ -289,7 +243,7 @@ impl<'t> TrainProgress<'t> {
                 "epoch {}/{epochs}: loss {}; validation {}; {:.1} s, {} tokens/s, {:.0} % in ONNX Runtime",
                 epoch.number,
                 each(&epoch.losses, 1.0, 4),
-                validated(self.tasks, &epoch.validation.accuracy),
+                validated(self.tasks, &epoch.validation.scores),
                 epoch.seconds,
                 rate(epoch.tokens, epoch.seconds),
                 100.0 * epoch.runtime_seconds / epoch.seconds.max(1e-9)
@@ -324,13 +278,13 @@ impl<'t> TrainProgress<'t> {
     }
 }
 
-/// Accuracies in percent; a dash for a task without validation rows.
-fn validated(tasks: &[String], accuracy: &[Option<f64>]) -> String {
+/// Scores in percent; a dash for a task without validation rows.
+fn validated(tasks: &[String], scores: &[Option<f64>]) -> String {
     let one = |(task, value): (&String, &Option<f64>)| {
         let value = value.map_or_else(|| "-".to_owned(), |value| format!("{:.2}", 100.0 * value));
         format!("{task} {value}")
     };
-    tasks.iter().zip(accuracy).map(one).collect::<Vec<_>>().join(", ")
+    tasks.iter().zip(scores).map(one).collect::<Vec<_>>().join(", ")
 }
 
 fn training_bar(batches: u64) -> ProgressBar {

@@ -310,13 +310,21 @@ impl LongArguments {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Features")]
 pub(crate) struct StoreArguments {
-    /// The feature store [default: $FROSTHEAD_CACHE, else the user's cache directory].
-    #[arg(long, value_name = "DIR")]
-    cache: Option<PathBuf>,
     /// `all`: store every layer's mean-pooled states, so that other features cost no inference later; `last`:
     /// the sentence embedding only.
     #[arg(long, value_name = "WHICH", default_value = "all")]
     store_layers: StoredLayers,
+    #[command(flatten)]
+    place: FeatureStoreArguments,
+}
+
+/// Where features are stored, and how they are computed.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Features")]
+pub(crate) struct FeatureStoreArguments {
+    /// The feature store [default: $FROSTHEAD_CACHE, else the user's cache directory].
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
     /// Tokens in a batch, padding included [default: as tuned, else 256; 1024 on a GPU].
     #[arg(long, value_name = "N", value_parser = parse_budget)]
     token_budget: Option<usize>,
@@ -339,11 +347,13 @@ impl StoreArguments {
         sources: &[&Source],
         terminal: &Terminal,
     ) -> Result<(Embedder, Option<u64>)> {
-        self.open_storing(self.store_layers, (backbone, runtime), long, sources, terminal)
+        self.place.open(self.store_layers, (backbone, runtime), long, sources, terminal)
     }
+}
 
-    /// The same, whatever --store-layers says.
-    pub(crate) fn open_storing(
+impl FeatureStoreArguments {
+    /// As [`StoreArguments::open`], with what is stored.
+    pub(crate) fn open(
         &self,
         stored: StoredLayers,
         (backbone, runtime): (Arc<Backbone>, Arc<Runtime>),

@@ -1,16 +1,20 @@
-//! Owns `frosthead train --from`: a bundle and new labelled rows → a bundle with heads fitted anew, and the
-//! table of old against new.
+//! Owns `frosthead refit`: a bundle and new labelled rows → a bundle with heads fitted anew, and the table of
+//! old against new.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
+
+use clap::Args;
 
 use super::bundle::say_written;
 use super::eval::unprintable;
+use super::learning::LearningArguments;
 use super::network::TrainProgress;
+use super::options::{FeatureStoreArguments, RuntimeArguments, TableArguments, TrustArguments};
 use super::terminal::{Terminal, grouped};
-use super::train::{Arguments, say_calibration, say_fits, say_rows, sources};
+use super::train::{say_calibration, say_fits, say_rows};
 use super::{Outcome, eval};
 use crate::bundle::{Bundle, signature_path};
 use crate::data::TableReader;
@@ -19,20 +23,67 @@ use crate::error::{Error, Kind, Result};
 use crate::quantities::error_text;
 use crate::recognize::{Thing, shell_word};
 use crate::runtime::Runtime;
-use crate::train::{Accuracy, HeadChange, RefitReport, RefitRequest, Refitted, TrainRequest, refit};
+use crate::task::Tasks;
+use crate::train::{
+    FeatureRequest, HeadChange, Learning, Output, RefitReport, RefitRequest, Refitted, RowsRequest,
+    ScoreChange, refit,
+};
 
-pub(super) fn run(
-    arguments: &Arguments,
-    request: &TrainRequest,
-    from: &Path,
-    terminal: &Terminal,
-) -> anyhow::Result<Outcome> {
+/// Fit heads of a bundle anew on new rows, or add some, and write a bundle: its backbone and its other heads
+/// stay as they are. Texts are read as the bundle reads them.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  frosthead refit x.frost new.csv --task sentiment --out y.frost
+  frosthead refit x.frost new.csv --task topic --features auto --out y.frost --sign me.key")]
+pub(crate) struct Arguments {
+    /// The bundle.
+    bundle: PathBuf,
+    /// A table of labelled texts.
+    data: String,
+    /// The bundle to write.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Sign the new bundle with this minisign secret key.
+    #[arg(long, value_name = "KEY")]
+    sign: Option<PathBuf>,
+    /// What the heads of added tasks see: `last` (the sentence embedding), `layers:A-B` or `all` (the
+    /// mean-pooled states of these layers, side by side), or `auto`: the fewest numbers within one standard
+    /// error of the best on training rows [default: last]. A head that is fitted anew sees what it saw.
+    #[arg(long, value_name = "WHICH")]
+    features: Option<FeatureRequest>,
+    /// Exit with 1 when a head that is fitted anew loses more points of accuracy on the validation rows that
+    /// the bundle carries.
+    #[arg(long, value_name = "POINTS")]
+    max_drift: Option<f64>,
+    /// Exit with 1 when any task's macro-F1 on the test rows is lower.
+    #[arg(long, value_name = "F1")]
+    min_f1: Option<f64>,
+    /// Print the report as JSON to standard output.
+    #[arg(long)]
+    json: bool,
+    /// Replace a bundle that was made from something else.
+    #[arg(long)]
+    overwrite: bool,
+    #[command(flatten)]
+    learning: LearningArguments,
+    #[command(flatten)]
+    table: TableArguments,
+    #[command(flatten)]
+    store: FeatureStoreArguments,
+    #[command(flatten)]
+    trust: TrustArguments,
+    #[command(flatten)]
+    runtime: RuntimeArguments,
+}
+
+pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
+    let from = &arguments.bundle;
     let runtime = arguments.runtime.load(terminal)?;
-    let bundle = open(arguments, from, &runtime)?;
-    let request = &with_text_column(arguments, request, &bundle)?;
+    let bundle = open(arguments, &runtime)?;
+    let rows = rows(arguments, &bundle)?;
     // Before the bundle may be replaced, and its signature with it.
     let signed = bundle.has_signature();
-    let Refitted { written, report, fits } = fit(arguments, request, &bundle, runtime, terminal)?;
+    let Refitted { written, report, fits } = fit(arguments, &rows, &bundle, runtime, terminal)?;
     say_fits(terminal, &fits);
     say_rows(terminal, &report.metrics);
     say_calibration(terminal, &report.metrics);
@@ -62,10 +113,12 @@ pub(super) fn run(
         )),
         (None, _) => {}
     }
-    let lost =
-        report.kept.values().map(|own| own.all.before.map_or(0.0, |before| 100.0 * (before - own.all.after)));
+    let lost = report
+        .kept
+        .values()
+        .map(|kept| kept.all.before.map_or(0.0, |before| 100.0 * (before - kept.all.after)));
     let lost = lost.fold(0.0, f64::max);
-    if arguments.freeze.max_drift.is_some_and(|most| lost > most) {
+    if arguments.max_drift.is_some_and(|most| lost > most) {
         terminal
             .warn(format!("a head lost {lost:.2} points on the kept validation rows: more than --max-drift"));
         return Ok(Outcome::CriterionMissed);
@@ -73,23 +126,25 @@ pub(super) fn run(
     Ok(eval::criterion(&report.metrics.tasks, arguments.min_f1, terminal))
 }
 
-/// The request with the text column that the bundle was trained with, unless --text names one; every table
-/// must have it.
-fn with_text_column(arguments: &Arguments, request: &TrainRequest, bundle: &Bundle) -> Result<TrainRequest> {
-    let known = arguments.table.text_or(bundle.manifest().text.as_deref(), bundle.path());
-    let mut request = request.clone();
-    let inputs = [Some(&mut request.data), request.valid.as_mut(), request.test.as_mut()];
-    for input in inputs.into_iter().flatten() {
-        if let Input::Texts { source, column } = input {
-            TableReader::open(source)?.text(&known)?;
-            column.clone_from(&known.name);
-        }
+/// The rows, with the text column that the bundle was trained with, unless --text names one; every table must
+/// have it.
+fn rows(arguments: &Arguments, bundle: &Bundle) -> Result<RowsRequest> {
+    let Arguments { data, table, learning, .. } = arguments;
+    let known = table.text_or(bundle.manifest().text.as_deref(), bundle.path());
+    let input = |given: &str| {
+        let source = if given == data { table.source(given)? } else { table.source_beside(given)? };
+        Ok(Input::Texts { source, column: known.name.clone() })
+    };
+    let rows = learning.rows(data, Tasks::new(&learning.tasks)?, &input, table.strict)?;
+    for source in rows.sources() {
+        TableReader::open(source)?.text(&known)?;
     }
-    Ok(request)
+    Ok(rows)
 }
 
 /// Opens the bundle and lets it speak on its golden sentences.
-fn open(arguments: &Arguments, from: &Path, runtime: &Runtime) -> Result<Bundle> {
+fn open(arguments: &Arguments, runtime: &Runtime) -> Result<Bundle> {
+    let from = &arguments.bundle;
     match Thing::of(from) {
         Thing::Run | Thing::Backbone => {
             return Err(Error::new(Kind::Usage, "heads are fitted anew in a bundle")
@@ -97,7 +152,7 @@ fn open(arguments: &Arguments, from: &Path, runtime: &Runtime) -> Result<Bundle>
                 .found(Thing::of(from).to_string())
                 .expected("a file made by `frosthead bundle`")
                 .help(format!(
-                    "bundle the run first, or train on its backbone: --backbone {}",
+                    "bundle the run first, or train on its backbone: `frosthead train --backbone {}`",
                     shell_word(&from.display().to_string())
                 )));
         }
@@ -107,7 +162,7 @@ fn open(arguments: &Arguments, from: &Path, runtime: &Runtime) -> Result<Bundle>
     if !arguments.trust.skip_self_test {
         bundle.self_test(&mut bundle.extractor(runtime)?)?;
     }
-    if arguments.freeze.max_drift.is_some() && bundle.validation()?.is_none() {
+    if arguments.max_drift.is_some() && bundle.validation()?.is_none() {
         return Err(Error::new(Kind::Usage, "the bundle carries no validation rows to see a loss on")
             .at(from)
             .found("--max-drift")
@@ -118,7 +173,7 @@ fn open(arguments: &Arguments, from: &Path, runtime: &Runtime) -> Result<Bundle>
 
 fn fit(
     arguments: &Arguments,
-    request: &TrainRequest,
+    rows: &RowsRequest,
     bundle: &Bundle,
     runtime: Arc<Runtime>,
     terminal: &Terminal,
@@ -127,12 +182,16 @@ fn fit(
     let max_length = backbone.manifest().preparation.max_length;
     let stored = bundle.stored();
     let network = (backbone, runtime);
-    let (mut embedder, rows) =
-        arguments.store.open_storing(stored, network, bundle.long(), &sources(request), terminal)?;
-    let mut progress = TrainProgress::new(terminal, rows, &request.tasks);
-    let asked =
-        RefitRequest { bundle, train: request, features: arguments.features, sign: arguments.sign.clone() };
-    let refitted = refit(&asked, &mut embedder, &mut |event| progress.show(event))?;
+    let (mut embedder, count) =
+        arguments.store.open(stored, network, bundle.long(), &rows.sources(), terminal)?;
+    let learning: Learning =
+        arguments.learning.learning(arguments.features.unwrap_or_default(), &arguments.runtime)?;
+    let output = Output { path: arguments.out.clone(), overwrite: arguments.overwrite };
+    let (features, sign) = (arguments.features, arguments.sign.clone());
+    let request = RefitRequest { bundle, rows, learning: &learning, features, output: &output, sign };
+    let tasks = rows.tasks.names();
+    let mut progress = TrainProgress::new(terminal, count, &tasks);
+    let refitted = refit(&request, &mut embedder, &mut |event| progress.show(event))?;
     drop(progress);
     let work = embedder.work();
     terminal.detail(format!("{} texts computed, {} from the store", work.texts, embedder.reused()));
@@ -189,24 +248,24 @@ fn print_changes(report: &RefitReport) -> Result<()> {
 fn changes((kind, tasks): (&str, &BTreeMap<String, HeadChange>)) -> Vec<[String; 7]> {
     let mut lines = Vec::new();
     for (task, change) in tasks {
-        let mut line = |label: &str, own: &Accuracy| {
-            let points = own.before.map(|before| {
-                let error = error_text(own.standard_error.map(|error| 100.0 * error), 1);
+        let mut line = |label: &str, score: &ScoreChange| {
+            let points = score.before.map(|before| {
+                let error = error_text(score.standard_error.map(|error| 100.0 * error), 1);
                 let error = error.map_or_else(String::new, |error| format!(" ± {error}"));
-                format!("{:+.1}{error}", 100.0 * (own.after - before))
+                format!("{:+.1}{error}", 100.0 * (score.after - before))
             });
             lines.push([
                 kind.to_owned(),
                 task.clone(),
                 label.to_owned(),
-                grouped(own.rows),
-                own.before.map_or_else(|| "-".to_owned(), |before| format!("{before:.3}")),
-                format!("{:.3}", own.after),
+                grouped(score.rows),
+                score.before.map_or_else(|| "-".to_owned(), |before| format!("{before:.3}")),
+                format!("{:.3}", score.after),
                 points.unwrap_or_default(),
             ]);
         };
         line("(all)", &change.all);
-        change.labels.iter().for_each(|(label, own)| line(label, own));
+        change.labels.iter().for_each(|(label, score)| line(label, score));
     }
     lines
 }

@@ -10,52 +10,23 @@ use super::learning::LearningArguments;
 use super::network::{FreezeArguments, NetworkArguments, TrainProgress};
 use super::options::{LongArguments, RuntimeArguments, StoreArguments, TableArguments, TrustArguments};
 use super::terminal::{Terminal, grouped};
-use super::{Outcome, eval, refit};
-use crate::data::{Format, Source};
+use super::{Outcome, eval};
+use crate::data::Format;
 use crate::dataset::Input;
 use crate::error::{Error, Kind, Result};
-use crate::heads::{FitOptions, FitReport};
+use crate::heads::FitReport;
 use crate::quantities::counted;
 use crate::train::{
-    Drift, FeatureRequest, RunMetrics, TrainRequest, TrainSummary, Trained, train, trains_layers,
+    Drift, FeatureRequest, Freezing, Output, RunMetrics, TrainRequest, TrainSummary, Trained, train,
 };
 
-/// What has no meaning beside --from: the bundle has a backbone and its own way of reading texts, and nothing
-/// but heads is fitted.
-const REFUSED_WITH_FROM: [&str; 23] = [
-    "backbone",
-    "features_column",
-    "unfreeze",
-    "init_heads",
-    "head_init",
-    "label_text",
-    "epochs",
-    "learning_rate",
-    "head_rate",
-    "layer_decay",
-    "warm_up",
-    "weight_decay",
-    "clip",
-    "dropout",
-    "patience",
-    "train_tokens",
-    "states",
-    "task_weight",
-    "long",
-    "window",
-    "stride",
-    "max_windows",
-    "store_layers",
-];
-
 /// Train what the freeze plan leaves free (by default one head per task on a frozen backbone), measure it,
-/// and write a run; or, with --from, fit heads of a bundle anew.
+/// and write a run.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   frosthead train data.csv --backbone models/all-MiniLM-L6-v2 --task domain --task sentiment --out runs/first
   frosthead train features.parquet --task domain --alpha auto --out runs/second
-  frosthead train data.csv --backbone models/all-MiniLM-L6-v2 --task domain --task sentiment --unfreeze 0,1,2 --out runs/third
-  frosthead train new.csv --from x.frost --task sentiment --out y.frost")]
+  frosthead train data.csv --backbone models/all-MiniLM-L6-v2 --task domain --task sentiment --unfreeze 0,1,2 --out runs/third")]
 pub(crate) struct Arguments {
     /// A table of labelled texts, or (without --backbone) a Parquet of features.
     data: String,
@@ -63,68 +34,56 @@ pub(crate) struct Arguments {
     /// features.
     #[arg(long, value_name = "DIR")]
     backbone: Option<PathBuf>,
-    /// Fit the heads of these tasks anew in this bundle, or add them to it, and write a bundle: its backbone
-    /// and its other heads stay as they are. Texts are read as the bundle reads them.
-    #[arg(long, value_name = "BUNDLE", conflicts_with_all = REFUSED_WITH_FROM)]
-    from: Option<PathBuf>,
-    /// The run directory to write; with --from, the bundle.
-    #[arg(long, value_name = "PATH")]
-    pub(super) out: PathBuf,
-    /// With --from: sign the bundle with this minisign secret key.
-    #[arg(long, value_name = "KEY")]
-    pub(super) sign: Option<PathBuf>,
+    /// Where fitting heads of a bundle anew went.
+    #[arg(long, value_name = "BUNDLE", hide = true, value_parser = now_refit)]
+    from: Option<String>,
+    /// The run directory to write.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
     /// What the heads see: `last` (the sentence embedding), `layers:A-B` or `all` (the mean-pooled states of
     /// these layers, side by side), or `auto`: per task, the fewest numbers within one standard error of the
-    /// best on training rows [default: last; with --from for added tasks only, the others see what they saw].
-    #[arg(long, value_name = "WHICH")]
-    pub(super) features: Option<FeatureRequest>,
+    /// best on training rows.
+    #[arg(long, value_name = "WHICH", default_value_t = FeatureRequest::default())]
+    features: FeatureRequest,
     /// The feature column of a Parquet [default: `embedding`, or the only column of number lists].
     #[arg(long, value_name = "COLUMN", conflicts_with = "backbone")]
     features_column: Option<String>,
     /// Exit with 1 when any task's macro-F1 on the test rows is lower.
     #[arg(long, value_name = "F1")]
-    pub(super) min_f1: Option<f64>,
+    min_f1: Option<f64>,
     /// Print metrics.json to standard output.
     #[arg(long)]
-    pub(super) json: bool,
+    json: bool,
     /// Replace a run that was made from something else.
     #[arg(long)]
     overwrite: bool,
     #[command(flatten)]
-    pub(super) learning: LearningArguments,
+    learning: LearningArguments,
     #[command(flatten)]
-    pub(super) freeze: FreezeArguments,
+    freeze: FreezeArguments,
     #[command(flatten)]
     network: NetworkArguments,
     #[command(flatten)]
-    pub(super) table: TableArguments,
+    table: TableArguments,
     #[command(flatten)]
     long: LongArguments,
     #[command(flatten)]
-    pub(super) store: StoreArguments,
+    store: StoreArguments,
     #[command(flatten)]
-    pub(super) trust: TrustArguments,
+    trust: TrustArguments,
     #[command(flatten)]
-    pub(super) runtime: RuntimeArguments,
+    runtime: RuntimeArguments,
 }
 
 pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
     let request = request(arguments)?;
-    if let Some(bundle) = &arguments.from {
-        return refit::run(arguments, &request, bundle, terminal);
-    }
-    if arguments.sign.is_some() {
-        return Err(Error::new(Kind::Usage, "only a bundle can be signed, and this makes a run")
-            .found("--sign without --from")
-            .help("sign the bundle: `frosthead bundle RUN --sign KEY --out x.frost`")
-            .into());
-    }
+    let tasks = request.rows.tasks.names();
     let trained = match &arguments.backbone {
         None => {
-            let mut progress = TrainProgress::new(terminal, None, &request.tasks);
+            let mut progress = TrainProgress::new(terminal, None, &tasks);
             train(&request, None, &mut |event| progress.show(event))?
         }
-        Some(directory) => train_on_texts(arguments, &request, directory, terminal)?,
+        Some(directory) => train_on_texts(arguments, (&request, &tasks), directory, terminal)?,
     };
     let metrics = trained.metrics();
     match &trained {
@@ -169,40 +128,31 @@ fn drifted(terminal: &Terminal, metrics: &RunMetrics, most: f64) -> bool {
 /// Trains on texts: their features come from the backbone, through the store.
 fn train_on_texts(
     arguments: &Arguments,
-    request: &TrainRequest,
+    (request, tasks): (&TrainRequest, &[String]),
     directory: &Path,
     terminal: &Terminal,
 ) -> Result<Trained> {
     let runtime = arguments.runtime.load(terminal)?;
     let backbone = Arc::new(arguments.trust.open_backbone(directory, &runtime)?);
     let max_length = backbone.manifest().preparation.max_length;
-    let sources = sources(request);
+    let sources = request.rows.sources();
     // Layers are trained on the start of a text, and the last layer is all that peers see of one: windows
     // only when asked for.
-    let truncated = request.features == FeatureRequest::default() || trains_layers(request, &backbone)?;
+    let truncated = arguments.features == FeatureRequest::default()
+        || request.freezing.trains_layers(&request.rows.tasks, &backbone)?;
     let long = if truncated {
         arguments.long.resolve(&backbone, || false)?
     } else {
         arguments.long.resolve_for(&backbone, &sources, arguments.table.text())?
     };
     let (mut embedder, rows) = arguments.store.open(backbone, runtime, long, &sources, terminal)?;
-    let mut progress = TrainProgress::new(terminal, rows, &request.tasks);
+    let mut progress = TrainProgress::new(terminal, rows, tasks);
     let trained = train(request, Some(&mut embedder), &mut |event| progress.show(event))?;
     drop(progress);
     let work = embedder.work();
     terminal.detail(format!("{} texts computed, {} from the store", work.texts, embedder.reused()));
     terminal.notes(&trained.metrics().texts, long, max_length);
     Ok(trained)
-}
-
-/// The tables of texts that a request reads.
-pub(super) fn sources<'r>(request: &'r TrainRequest) -> Vec<&'r Source> {
-    let inputs = [Some(&request.data), request.valid.as_ref(), request.test.as_ref()];
-    let source = |input: &'r Input| match input {
-        Input::Texts { source, .. } => Some(source),
-        Input::Features { .. } => None,
-    };
-    inputs.into_iter().flatten().filter_map(source).collect()
 }
 
 /// How many rows went where.
@@ -261,9 +211,9 @@ fn say_frozen(terminal: &Terminal, metrics: &RunMetrics) {
     }
     if !metrics.untrained.is_empty() {
         for (task, own) in &metrics.untrained {
-            let Some(accuracy) = own.accuracy else { continue };
+            let Some(score) = own.score() else { continue };
             terminal.say(format!(
-                "{task}: untrained heads {accuracy:.4}; the table shows labels as their own descriptions"
+                "{task}: untrained heads {score:.4}; the table shows labels as their own descriptions"
             ));
         }
     }
@@ -273,7 +223,7 @@ fn request(arguments: &Arguments) -> Result<TrainRequest> {
     let input = |data: &str| -> Result<Input> {
         let table = &arguments.table;
         let source = if data == arguments.data { table.source(data)? } else { table.source_beside(data)? };
-        if arguments.backbone.is_some() || arguments.from.is_some() {
+        if arguments.backbone.is_some() {
             return Ok(Input::Texts { source, column: arguments.table.text().to_owned() });
         }
         match (source.format, source.path) {
@@ -285,24 +235,29 @@ fn request(arguments: &Arguments) -> Result<TrainRequest> {
                 .help("say --backbone models/NAME, or give a Parquet of features made by `frosthead embed`")),
         }
     };
-    let Arguments { learning, network, table, runtime, .. } = arguments;
-    let features = arguments.features.unwrap_or_default();
-    if features == FeatureRequest::Auto && arguments.backbone.is_none() && arguments.from.is_none() {
+    let Arguments { learning, freeze, network, table, features, .. } = arguments;
+    if *features == FeatureRequest::Auto && arguments.backbone.is_none() {
         return Err(Error::new(Kind::Usage, "features are chosen among those that a backbone gives")
             .found("--features auto without --backbone")
             .help("say --backbone models/NAME, and give a table of texts"));
     }
-    let shared = learning.request(&arguments.data, &input, network, table, runtime)?;
+    let FreezeArguments { freeze, unfreeze, init_heads, .. } = freeze;
+    let mut freezing = Freezing::new(freeze.clone(), unfreeze.clone())?;
+    (freezing.init_heads, freezing.label_text) = (init_heads.clone(), network.label_text(table)?);
     Ok(TrainRequest {
-        features,
-        fit: FitOptions { alpha: learning.alpha(features), ..shared.fit.clone() },
-        freeze: arguments.freeze.freeze.clone(),
-        unfreeze: arguments.freeze.unfreeze.clone(),
-        init_heads: arguments.freeze.init_heads.clone(),
-        output: arguments.out.clone(),
-        overwrite: arguments.overwrite,
-        ..shared
+        rows: learning.rows(&arguments.data, network.tasks(&learning.tasks)?, &input, table.strict)?,
+        learning: learning.learning(*features, &arguments.runtime)?,
+        freezing,
+        layers: network.layers(),
+        output: Output { path: arguments.out.clone(), overwrite: arguments.overwrite },
     })
+}
+
+/// `train --from` of earlier versions is a command of its own.
+fn now_refit(bundle: &str) -> std::result::Result<String, String> {
+    Err(format!(
+        "train --from is now frosthead refit: `frosthead refit {bundle} DATA --task TASK --out y.frost`"
+    ))
 }
 
 pub(super) fn say_fits(terminal: &Terminal, fits: &[FitReport]) {

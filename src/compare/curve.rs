@@ -10,15 +10,16 @@ use std::str::FromStr;
 
 use super::estimate::to_f64;
 use crate::classifier::run::SplitRows;
-use crate::classifier::{Run, TaskRows, measure};
+use crate::classifier::{Run, measure};
 use crate::data::{Classes, LabelSet, Part, Rare};
 use crate::dataset::{Columns, Dataset, Input};
 use crate::embed::{Embedder, FeatureChoice};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fields, TextKey};
-use crate::heads::{self, Examples, FeatureView};
+use crate::heads::{self, Answers, Examples, FeatureView};
 use crate::report::{CurvePoint, Score};
-use crate::train::TrainRequest;
+use crate::task::Truth;
+use crate::train::{Learning, RowsRequest};
 
 /// A share of the training rows, read from `30%`.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
@@ -61,10 +62,11 @@ struct Rows {
 }
 
 impl Rows {
-    fn read(request: &TrainRequest, run: &Run, embedder: &mut Embedder) -> Result<Self> {
+    fn read(request: &RowsRequest, run: &Run, embedder: &mut Embedder) -> Result<Self> {
+        let names = request.tasks.names();
         let mut load = |input: &Input| match input {
             Input::Texts { source, column } => {
-                let columns = Columns { kept: &request.tasks, texts: false };
+                let columns = Columns { kept: &names, texts: false };
                 let mut rows = Dataset::from_texts(
                     embedder,
                     source,
@@ -100,7 +102,7 @@ impl Rows {
 /// The rows cannot be read, or a fit fails.
 pub(super) fn learning_curve(
     shares: &[Share],
-    request: &TrainRequest,
+    (request, learning): (&RowsRequest, &Learning),
     run: &Run,
     embedder: &mut Embedder,
 ) -> Result<Vec<CurvePoint>> {
@@ -122,23 +124,24 @@ pub(super) fn learning_curve(
             if labels.names().len() < 2 {
                 continue;
             }
-            let own = TaskRows::new(labels.names(), cells, chosen.iter().copied());
+            let own = Truth::new(labels.names(), cells, chosen.iter().copied());
             let examples = Examples {
                 features: FeatureView::whole(&rows.data.features, rows.data.width),
                 rows: &own.rows,
                 labels: &own.labels,
             };
-            let (head, _) = heads::fit(task, labels.names(), &examples, &request.fit)?;
+            let answers = Answers { task: &task.name, kind: task.kind, labels: labels.names() };
+            let (head, _) = heads::fit(answers, &examples, &learning.fit)?;
             let seen = FeatureView::whole(&tested.features, tested.width);
-            let truth = TaskRows::new(labels.names(), &tested.cells[place], test.iter().copied());
+            let truth = Truth::new(labels.names(), &tested.cells[place], test.iter().copied());
             let found = measure(&head, seen, &truth);
             let score = Score {
-                accuracy: found.accuracy,
-                accuracy_standard_error: found.accuracy_standard_error,
+                accuracy: found.score(),
+                accuracy_standard_error: found.score_error(),
                 macro_f1: found.macro_f1,
                 macro_f1_standard_error: found.macro_f1_standard_error,
             };
-            tasks.insert(task.clone(), score);
+            tasks.insert(task.name.clone(), score);
         }
         points.push(CurvePoint { share: share.value(), rows: chosen.len() as u64, tasks });
     }

@@ -20,7 +20,7 @@ use crate::plan::{FreezePlan, Scenario as Freezing};
 use crate::report::Estimate;
 use crate::runtime::Load;
 use crate::store::TokenStates;
-use crate::train::{FeatureRequest, TrainRequest};
+use crate::train::{FeatureRequest, RowsRequest, TrainRequest};
 
 /// Texts in the sample, at least when there are so many.
 const SAMPLE: usize = 256;
@@ -57,9 +57,10 @@ impl Survey {
     ///
     /// # Errors
     /// A table is malformed or lacks a column.
-    pub fn read(request: &TrainRequest) -> Result<Self> {
+    pub fn read(request: &RowsRequest) -> Result<Self> {
         let mut survey = Self::default();
-        let mut labels = vec![BTreeSet::new(); request.tasks.len()];
+        let names = request.tasks.names();
+        let mut labels = vec![BTreeSet::new(); names.len()];
         let inputs = [Some(&request.data), request.valid.as_ref(), request.test.as_ref()];
         let mut step = 1;
         for (rows, input) in survey.rows.iter_mut().zip(inputs) {
@@ -67,7 +68,7 @@ impl Survey {
             let Input::Texts { source, column } = input else { return Err(no_texts()) };
             let mut reader = TableReader::open(source)?;
             let text = reader.column(column)?;
-            let tasks = request.tasks.iter().map(|task| reader.column(task)).collect::<Result<Vec<_>>>()?;
+            let tasks = names.iter().map(|task| reader.column(task)).collect::<Result<Vec<_>>>()?;
             loop {
                 let read = reader.read(4096, 4 << 20)?;
                 if read.is_empty() {
@@ -103,7 +104,7 @@ impl Survey {
     }
 
     /// Rows that are trained on, and rows that are validated or tested with.
-    fn parts(&self, request: &TrainRequest) -> (f64, f64) {
+    fn parts(&self, request: &RowsRequest) -> (f64, f64) {
         let [data, valid, test] = self.rows.map(to_f64);
         let kept = |other: &Option<Input>, fraction: f64| if other.is_some() { 1.0 } else { 1.0 - fraction };
         let trained = data
@@ -177,14 +178,14 @@ impl Costs {
         plans: &[FreezePlan],
     ) -> Result<Estimate> {
         let hidden = backbone.manifest().hidden_size;
-        let (trained, held) = survey.parts(request);
+        let (trained, held) = survey.parts(&request.rows);
         let heads: usize = survey.labels.iter().map(|labels| labels * (hidden + 1)).sum();
         let mut estimate =
             Estimate { seconds: RUN, bytes: survey.all() * 16 + 4 * heads as u64 + (64 << 10) };
         if plans.last().is_some_and(|plan| plan.scenario() != Freezing::Frozen) {
             // `auto` features are compared on a sample: one fit of the widest choice is about what that
             // takes, all in all.
-            let fits = match (request.features, request.fit.alpha) {
+            let fits = match (request.learning.features, request.learning.fit.alpha) {
                 (FeatureRequest::Auto, _) => to_f64(backbone.layers().map_or(1, |layers| layers + 1) as u64),
                 (FeatureRequest::Choice(_), Alpha::Auto) => AUTOMATIC,
                 (FeatureRequest::Choice(_), Alpha::Fixed(_)) => 1.0,
@@ -201,8 +202,8 @@ impl Costs {
             let (all_layers, cut) = (to_f64(config.layers as u64), first_layer(plan));
             let above = (all_layers - to_f64(cut as u64)) / all_layers * self.seconds_per_token;
             let (trained, held) = (trained * self.tokens_per_text, held * self.tokens_per_text);
-            let epochs = to_f64(request.network.stage.epochs);
-            let steps = trained / to_f64(request.network.stage.token_budget as u64);
+            let epochs = to_f64(request.layers.epochs);
+            let steps = trained / to_f64(request.layers.train_tokens as u64);
             let parameters = to_f64(weights.parameters(plan.tensors(weights)));
             let epoch = STEP * above * trained + above * held + UPDATE * parameters * steps;
             estimate.seconds += epochs * epoch + above * held;
@@ -224,7 +225,7 @@ impl Costs {
     )]
     fn state_bytes(&self, survey: &Survey, hidden: usize, request: &TrainRequest) -> u64 {
         let tokens = (to_f64(survey.all()) * self.tokens_per_text) as u64;
-        TokenStates::space_needed(survey.all(), tokens, hidden, request.network.states)
+        TokenStates::space_needed(survey.all(), tokens, hidden, request.layers.states)
     }
 }
 

@@ -10,8 +10,8 @@ use std::time::Instant;
 use super::curve::learning_curve;
 use super::estimate::{Costs, Survey, to_f64};
 use super::limit::Deadline;
+use super::request::{CompareEvent, CompareRequest, Open, Show};
 use super::scenario::Scenario;
-use super::{CompareEvent, CompareRequest, Open, Show};
 use crate::backbone::Backbone;
 use crate::classifier::Run;
 use crate::classifier::run::{FIT, METRICS, Recipe};
@@ -72,7 +72,7 @@ impl<'j> Job<'j> {
             hidden: manifest.hidden_size,
             ..found
         };
-        let folder = request.shared.output.join(&found.folder);
+        let folder = request.output.path.join(&found.folder);
         let planned = Vec::new();
         Ok(Self { request, backbone, folder, planned, found, correction: 1.0, refused: None })
     }
@@ -82,7 +82,8 @@ impl<'j> Job<'j> {
     /// # Errors
     /// A run that should be kept is damaged.
     pub fn plan(&mut self) -> Result<()> {
-        let CompareRequest { scenarios, frozen_head, shared, .. } = self.request;
+        let CompareRequest { scenarios, frozen_head, rows, freeze, .. } = self.request;
+        let tasks = rows.tasks.names();
         let mut chosen = scenarios.clone();
         chosen.extend(scenarios.iter().filter_map(|own| own.needs(frozen_head)));
         chosen.sort();
@@ -93,7 +94,7 @@ impl<'j> Job<'j> {
             let top = matches!(scenario, Scenario::Top(..));
             let follows = top && again.contains(&scenario.features());
             let depth = self.backbone.layers();
-            let plans = match scenario.plans(&shared.tasks, depth, &shared.freeze) {
+            let plans = match scenario.plans(&tasks, depth, freeze) {
                 // What the user froze is not there: nobody wants the rest without it.
                 Err(error) if depth.is_some() && matches!(scenario, Scenario::FrozenHead(..)) => {
                     return Err(error);
@@ -147,7 +148,7 @@ impl<'j> Job<'j> {
         for planned in &mut self.planned {
             if let Ok(plans) = &planned.plans {
                 let own = self.request.stages_to_train(&planned.scenario, plans);
-                let request = self.request.of(&planned.scenario, &self.folder);
+                let request = self.request.of(&planned.scenario, &self.folder)?;
                 planned.estimate = costs.estimate(&request, survey, &self.backbone, own)?;
             }
         }
@@ -169,13 +170,13 @@ impl<'j> Job<'j> {
         if self.refused.is_some() {
             return Ok(());
         }
-        let shared = &self.request.shared;
+        let rows = &self.request.rows;
         let (before, start) = (embedder.work().texts, Instant::now());
-        for input in [Some(&shared.data), shared.valid.as_ref(), shared.test.as_ref()].into_iter().flatten() {
+        for input in rows.inputs() {
             let Input::Texts { source, column } = input else { continue };
             let progress = &mut |progress: &_| show(&CompareEvent::Train(&TrainEvent::Rows(progress)));
             let columns = Columns::default();
-            Dataset::from_texts(embedder, source, &column.as_str().into(), columns, shared.strict, progress)
+            Dataset::from_texts(embedder, source, &column.as_str().into(), columns, rows.strict, progress)
                 .map_err(|error| match input.path() {
                     Some(path) => error.at(path),
                     None => error,
@@ -240,8 +241,8 @@ impl<'j> Job<'j> {
         let scenarios = &mut self.found.scenarios;
         scenarios.retain(|own| own.scenario != entry.scenario);
         scenarios.push(entry);
-        let tasks = &self.request.shared.tasks;
-        scenarios.sort_by_key(|own| Scenario::choose(std::slice::from_ref(&own.scenario), tasks).ok());
+        let tasks = self.request.rows.tasks.names();
+        scenarios.sort_by_key(|own| Scenario::choose(std::slice::from_ref(&own.scenario), &tasks).ok());
     }
 
     fn run(
@@ -252,10 +253,10 @@ impl<'j> Job<'j> {
         show: &mut Show<'_>,
     ) -> Result<Done> {
         let scenario = &planned.scenario;
-        let mut request = self.request.of(scenario, &self.folder);
-        request.earlier = self.earlier(scenario);
-        request.overwrite = planned.replaces && request.output.exists();
-        if request.overwrite {
+        let mut request = self.request.of(scenario, &self.folder)?;
+        request.freezing.earlier = self.earlier(scenario);
+        request.output.overwrite = planned.replaces && request.output.path.exists();
+        if request.output.overwrite {
             self.forget_above(scenario)?;
         }
         let mut embedder = open(&self.backbone, matches!(scenario, Scenario::Features(_)))?;
@@ -270,7 +271,7 @@ impl<'j> Job<'j> {
         let mut done = self.read(&request)?;
         done.seconds = written.then(|| start.elapsed().as_secs_f64());
         done.peak_memory = (written && memory).then(peak_rss_bytes);
-        let epochs = request.network.stage.epochs;
+        let epochs = request.layers.epochs;
         // Epoch 0 is the state before training.
         let early = done.stages.last().is_some_and(|stage| stage.epochs.len() as u64 <= epochs);
         done.time_limit =
@@ -304,7 +305,7 @@ impl<'j> Job<'j> {
 
     /// What a written run says.
     fn read(&self, request: &TrainRequest) -> Result<Done> {
-        let directory = &request.output;
+        let directory = &request.output.path;
         let stages = stage_reports(directory)?;
         let fits: Vec<FitReport> = json(&directory.join(FIT))?;
         // A stage that went on from a checkpoint did its first epochs in an earlier call.
@@ -312,8 +313,8 @@ impl<'j> Job<'j> {
             .iter()
             .map(|stage| stage.training_seconds.max(total(stage.epochs.iter().map(|epoch| epoch.seconds))));
         // Fits run side by side as far as there are threads for them.
-        let at_once = to_f64(request.fit.threads.clamp(1, fits.len().max(1)) as u64);
-        let run = directory.strip_prefix(&self.request.shared.output).unwrap_or(directory);
+        let at_once = to_f64(request.learning.fit.threads.clamp(1, fits.len().max(1)) as u64);
+        let run = directory.strip_prefix(&self.request.output.path).unwrap_or(directory);
         Ok(Done {
             run: run.display().to_string(),
             time_limit: None,
@@ -343,7 +344,7 @@ impl<'j> Job<'j> {
         outcome: &Outcome,
     ) -> Result<(u64, Option<u64>)> {
         let Outcome::Done(done) = outcome else { return Ok((0, None)) };
-        let seen = Recipe::open(&self.request.shared.output.join(&done.run))?.features.tasks;
+        let seen = Recipe::open(&self.request.output.path.join(&done.run))?.features.tasks;
         let head = |(task, metrics): (&String, &TaskMetrics)| {
             let width = seen.get(task).map_or(self.found.hidden, |own| own.width);
             (metrics.labels.len() * (width + 1)) as u64
@@ -372,8 +373,12 @@ impl<'j> Job<'j> {
             return Ok(false);
         }
         let mut embedder = open(&self.backbone, false)?;
-        self.found.learning_curve =
-            learning_curve(shares, &self.request.shared, &Run::open(&run)?, &mut embedder)?;
+        self.found.learning_curve = learning_curve(
+            shares,
+            (&self.request.rows, &self.request.learning),
+            &Run::open(&run)?,
+            &mut embedder,
+        )?;
         Ok(true)
     }
 }

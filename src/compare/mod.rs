@@ -7,79 +7,25 @@ mod curve;
 mod estimate;
 mod job;
 mod limit;
+mod request;
 mod scenario;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::backbone::Backbone;
 use crate::classifier::run::ROWS;
-use crate::embed::Embedder;
 use crate::error::{Error, Kind, Result};
-use crate::fingerprint::{Fields, Fingerprint};
-use crate::heads::{Alpha, FitOptions};
-use crate::plan::FreezePlan;
-use crate::report::{BackboneReport, Estimate, FORMAT, PAGE, REPORT, Report, ScenarioReport};
+use crate::fingerprint::Fingerprint;
+use crate::report::{BackboneReport, FORMAT, PAGE, REPORT, Report, ScenarioReport};
 use crate::runtime::processor;
-use crate::tokens::LongTexts;
-use crate::train::{self, FeatureRequest, TrainEvent, TrainRequest};
 pub use curve::Share;
 use estimate::Survey;
 use job::Job;
 use limit::Deadline;
 pub use limit::TimeLimit;
+pub use request::{BackboneEstimate, CompareEvent, CompareRequest, Open, Show};
 pub use scenario::{FrozenHead, Scenario};
-
-/// What to compare.
-#[derive(Clone)]
-pub struct CompareRequest {
-    /// What all scenarios have in common. `output` is the comparison's directory; `freeze` is what scenario 3
-    /// freezes beside the head.
-    pub shared: TrainRequest,
-    /// Backbone directories.
-    pub backbones: Vec<Arc<Backbone>>,
-    pub scenarios: Vec<Scenario>,
-    pub frozen_head: FrozenHead,
-    /// What does not fit by the estimate is not begun, what is running then ends with its best so far.
-    pub time_limit: Option<TimeLimit>,
-    /// Shares of the training rows in rising order.
-    pub learning_curve: Vec<Share>,
-    /// The penalty beside `auto` features.
-    pub auto_alpha: Alpha,
-    /// How heads on a frozen backbone read long texts, as it was asked for.
-    pub long_texts: String,
-}
-
-/// What happens during a comparison, as it happens.
-#[derive(Debug)]
-pub enum CompareEvent<'e> {
-    /// Said before anything is computed.
-    Estimates(&'e [BackboneEstimate]),
-    /// A scenario begins.
-    Begins { backbone: &'e str, scenario: &'e Scenario, frozen: &'e str },
-    /// A training goes on, or features are computed.
-    Train(&'e TrainEvent<'e>),
-    /// A scenario ended, or was skipped.
-    Ended { backbone: &'e str, scenario: &'e ScenarioReport },
-}
-
-/// What is to be done with one backbone, and what it may take at most.
-#[derive(Clone, Debug, PartialEq)]
-pub struct BackboneEstimate {
-    pub backbone: String,
-    pub texts_per_second: f64,
-    /// Computing the features of texts that are not in the store.
-    pub features_texts: u64,
-    pub features_seconds: f64,
-    pub scenarios: Vec<(Scenario, Estimate)>,
-}
-
-/// Shows what happens.
-pub type Show<'s> = dyn FnMut(&CompareEvent<'_>) + 's;
-/// Opens a backbone's place in the feature store, with windows of long texts where they may be used: heads on
-/// a frozen backbone see them, layers are trained on the start of a text.
-pub type Open<'o> = dyn FnMut(&Arc<Backbone>, bool) -> Result<Embedder> + 'o;
 
 /// The outcome of [`compare`].
 #[derive(Debug)]
@@ -89,75 +35,6 @@ pub struct Compared {
     pub up_to_date: bool,
 }
 
-impl CompareRequest {
-    /// Hash of the rows and options that all scenarios share. Backbones and scenarios may be added to a
-    /// comparison.
-    fn inputs(&self) -> Result<Fingerprint> {
-        let shared = TrainRequest { freeze: vec!["all".to_owned()], ..self.shared.clone() };
-        let frozen_head = match &self.frozen_head {
-            FrozenHead::Run(run) => {
-                Fingerprint::of_file(run.join(crate::classifier::run::HEADS))?.to_string()
-            }
-            other => format!("{other:?}"),
-        };
-        Ok(Fields::new("frosthead compare 1")
-            .field("shared", train::inputs(&shared, (None, LongTexts::Truncate))?.0)
-            .field("freeze", self.shared.freeze.join("\0"))
-            .field("auto alpha", self.auto_alpha.to_string())
-            .field("long texts", &self.long_texts)
-            .field("frozen head", frozen_head)
-            .finish())
-    }
-
-    /// The training that a scenario is, into its directory in `folder`.
-    fn of(&self, scenario: &Scenario, folder: &Path) -> TrainRequest {
-        let fitted = Scenario::fitted(scenario.features());
-        let (output, heads) = (folder.join(scenario.folder()), folder.join(fitted.folder()));
-        let mut request = scenario.request(&self.shared, output, &self.frozen_head, heads);
-        if request.features == FeatureRequest::Auto {
-            request.fit.alpha = self.auto_alpha;
-        }
-        request
-    }
-
-    /// The stages that a scenario trains itself: gradual unfreezing goes on from the one before it, when that
-    /// is asked for.
-    fn stages_to_train<'p>(&self, scenario: &Scenario, plans: &'p [FreezePlan]) -> &'p [FreezePlan] {
-        let Scenario::Top(layers, features) = scenario else { return plans };
-        let asked = |lower: &usize| self.scenarios.contains(&Scenario::Top(*lower, *features));
-        let lower = (1..*layers).rev().find(asked);
-        &plans[lower.map_or(0, |lower| lower + 1)..]
-    }
-
-    fn check(&self) -> Result<()> {
-        for value in &self.shared.freeze {
-            if !value.starts_with("backbone:") {
-                return Err(Error::new(
-                    Kind::Usage,
-                    "a comparison freezes only layers beside scenario 3's head",
-                )
-                .found(format!("--freeze {value}"))
-                .expected("backbone:embeddings or backbone:0-3")
-                .help("choose what is frozen by --scenarios"));
-            }
-        }
-        if !self.learning_curve.is_sorted_by(|a, b| a < b) {
-            return Err(Error::new(
-                Kind::Usage,
-                "--learning-curve goes from fewer to more rows, each share once",
-            ));
-        }
-        if !self.learning_curve.is_empty() && !self.scenarios.contains(&Scenario::Heads) {
-            return Err(Error::new(
-                Kind::Usage,
-                "the learning curve is that of scenario 2, which is not compared",
-            )
-            .help("add 2 to --scenarios"));
-        }
-        Ok(())
-    }
-}
-
 /// Runs what is missing of a comparison and writes its report after every scenario.
 ///
 /// # Errors
@@ -165,7 +42,7 @@ impl CompareRequest {
 pub fn compare(request: &CompareRequest, open: &mut Open<'_>, show: &mut Show<'_>) -> Result<Compared> {
     request.check()?;
     let deadline = Deadline::new(request.time_limit);
-    let output = &request.shared.output;
+    let output = &request.output.path;
     let mut report = begin(request)?;
     let mut jobs = jobs(request, &mut report)?;
     let survey = estimate(&mut jobs, request, open, show)?;
@@ -207,18 +84,18 @@ fn save(report: &mut Report, place: usize, found: &BackboneReport, output: &Path
 
 /// The report of an earlier call that was made from the same, or a new one.
 fn begin(request: &CompareRequest) -> Result<Report> {
-    let (output, inputs) = (&request.shared.output, request.inputs()?);
+    let (output, inputs) = (&request.output.path, request.inputs()?);
     let new = || {
-        let shared = &request.shared;
-        let data = shared.data.path().map_or_else(|| "-".to_owned(), |path| path.display().to_string());
-        let FitOptions { threads, .. } = shared.fit;
+        let rows = &request.rows;
+        let data = rows.data.path().map_or_else(|| "-".to_owned(), |path| path.display().to_string());
+        let threads = request.learning.fit.threads;
         Report {
             format: FORMAT,
             frosthead: env!("CARGO_PKG_VERSION").to_owned(),
             inputs,
             data,
-            tasks: shared.tasks.clone(),
-            seed: shared.split.seed,
+            tasks: rows.tasks.names(),
+            seed: rows.split.seed,
             machine: format!("{}, {threads} threads", processor().model),
             backbones: Vec::new(),
         }
@@ -233,10 +110,10 @@ fn begin(request: &CompareRequest) -> Result<Report> {
         None if is_empty(output)? => return Ok(new()),
         None => return Err(exists().found("files that no comparison wrote")),
     };
-    if there.inputs == inputs && !request.shared.overwrite {
+    if there.inputs == inputs && !request.output.overwrite {
         return Ok(there);
     }
-    if !request.shared.overwrite {
+    if !request.output.overwrite {
         return Err(exists().found("a comparison of other rows or with other options"));
     }
     let failed = |path: &Path| {
@@ -303,7 +180,7 @@ fn estimate(
     if jobs.iter().all(|job| job.planned.is_empty()) {
         return Ok(None);
     }
-    let survey = Survey::read(&request.shared)?;
+    let survey = Survey::read(&request.rows)?;
     let mut estimates = Vec::new();
     for job in jobs.iter_mut().filter(|job| !job.planned.is_empty()) {
         let embedder = open(&job.backbone, false)?;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use crate::error::{Error, Kind, Result};
 use crate::plan::FreezePlan;
-use crate::train::{FeatureRequest, TrainRequest};
+use crate::train::{FeatureRequest, Freezing};
 
 /// One way of freezing, in the order of the table.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -151,30 +151,13 @@ impl Scenario {
         }
     }
 
-    /// The training it is: an ordinary request. `shared` is what all scenarios have in common, `heads` the
-    /// run of scenario 2 on its features.
-    #[must_use]
-    pub fn request(
-        &self,
-        shared: &TrainRequest,
-        output: PathBuf,
-        frozen_head: &FrozenHead,
-        heads: PathBuf,
-    ) -> TrainRequest {
-        let init_heads = match (self, frozen_head) {
-            (Self::FrozenHead(..), FrozenHead::Fitted) => Some(heads),
-            (Self::FrozenHead(..), FrozenHead::Run(run)) => Some(run.clone()),
-            _ => None,
-        };
+    /// What its training freezes. `also` is what scenario 3 freezes beside the head.
+    ///
+    /// # Errors
+    /// That contradicts itself.
+    pub fn freezing(&self, also: &[String]) -> Result<Freezing> {
         let unfreeze = if let Self::Top(layers, _) = self { (0..=*layers).collect() } else { Vec::new() };
-        TrainRequest {
-            freeze: self.freeze(&shared.freeze),
-            unfreeze,
-            init_heads,
-            output,
-            features: self.features(),
-            ..shared.clone()
-        }
+        Freezing::new(self.freeze(also), unfreeze)
     }
 }
 

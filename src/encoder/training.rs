@@ -7,17 +7,20 @@
 use std::collections::BTreeSet;
 
 use super::network::Network;
-use super::ports::{head_bias, head_weight, loss, targets};
+use super::ports::{head_bias, head_weight, targets};
 use super::seen::{Seen, Vectors};
 use super::transformer::{Encoder, Operators, Start, batch};
 use crate::error::{Error, Kind, Result};
 use crate::graph::{self, Builder, Dim, Gradient, Operation, Value, ValueType, differentiate};
+use crate::task::TaskKind;
 
 /// A task's head in a training step.
 #[derive(Clone, Debug)]
 pub struct TrainingHead {
     /// The task.
     pub task: String,
+    /// What its loss is.
+    pub kind: TaskKind,
     /// Number of classes.
     pub classes: usize,
     /// What it sees of a text.
@@ -58,7 +61,7 @@ pub struct TrainingParameter {
 /// The graph of a training step.
 ///
 /// Inputs: `input_ids` or `states`, `attention_mask`, every trained parameter, per task [`targets`] `[batch,
-/// classes]`, the means of hidden states at or below the start, and the dropout masks. Outputs: per task
+/// target width]`, the means of hidden states at or below the start, and the dropout masks. Outputs: per task
 /// [`loss`], a scalar, and the gradients of the sum of all losses times their shares.
 #[derive(Clone, Debug)]
 pub struct TrainingGraph {
@@ -103,7 +106,7 @@ pub fn training_graph(network: &Network<'_>, options: &TrainingOptions) -> Resul
     Ok(TrainingGraph { bytes: graph::encode(&graph.finish()?), parameters, given, masks })
 }
 
-/// A task's loss, times what it counts: `share · −Σ targets · log softmax(features · weightᵀ + bias)`.
+/// A task's loss of features · weightᵀ + bias, times what it counts.
 fn add_head(
     graph: &mut Builder,
     head: &TrainingHead,
@@ -127,15 +130,12 @@ fn add_head(
         }
     };
     let rows = || ValueType::float([batch(), classes.clone()]);
-    let wanted = graph.input(&targets(task), rows())?;
+    let width = head.kind.target_width(head.classes);
+    let wanted = graph.input(&targets(task), ValueType::float([batch(), width.into()]))?;
     let logits = Operation::new("Gemm", &[&features, &weight, &bias]).with("transB", 1);
     let logits = graph.add(logits, &format!("logits.{task}"), rows())?;
-    let log = Operation::new("LogSoftmax", &[&logits]).with("axis", -1);
-    let log = graph.add(log, &format!("log_probabilities.{task}"), rows())?;
-    let chosen = graph.add(Operation::new("Mul", &[&log, &wanted]), &format!("chosen.{task}"), rows())?;
-    let sum = Operation::new("ReduceSum", &[&chosen]).with("keepdims", 0);
-    let sum = graph.add(sum, &format!("likelihood.{task}"), ValueType::float([]))?;
-    let loss = graph.add(Operation::new("Neg", &[&sum]), &loss(task), ValueType::float([]))?;
+    let named = |name: &str| format!("{name}.{task}");
+    let loss = head.kind.loss(graph, [&logits, &wanted], &rows(), &named)?;
     graph.output(&loss)?;
     let share = graph.floats(&format!("share.{task}"), &[], &[head.share])?;
     graph.add(Operation::new("Mul", &[&loss, &share]), &format!("weighted.{task}"), ValueType::float([]))

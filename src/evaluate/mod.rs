@@ -12,13 +12,14 @@ use std::str::FromStr;
 use serde::Serialize;
 
 use crate::classifier::run::SplitRows;
-use crate::classifier::{Model, Run, TaskRows, measure, probabilities};
+use crate::classifier::{Model, Run, measure, most_probable, probabilities};
 use crate::data::Part;
 use crate::dataset::Dataset;
 use crate::error::{Error, Kind, Result};
 use crate::heads::{FeatureView, Head};
 use crate::metrics::{Coverage, TaskMetrics, coverage};
 use crate::quantities::{counted, grouped};
+use crate::task::Truth;
 
 /// Which rows to measure on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -156,14 +157,25 @@ pub struct Mistake {
 
 /// A labelled table, ready to be measured against a model.
 pub struct Evaluator<'e> {
-    heads: &'e [Head],
     rows: &'e Dataset,
-    /// The model's tasks, as indices into its heads; `rows.cells[i]` belongs to `tasks[i]`.
-    tasks: Vec<usize>,
-    /// What each of the model's heads sees of a row.
-    columns: Vec<Range<usize>>,
+    tasks: Vec<Task<'e>>,
     /// Per row, the part of the training table that its text was in; nothing when that is not known of any.
     parts: Option<Vec<Option<Part>>>,
+}
+
+/// A task that is measured.
+struct Task<'e> {
+    head: &'e Head,
+    /// What its head sees of a row.
+    columns: Range<usize>,
+    /// Per row, the label's name.
+    cells: &'e [Option<String>],
+}
+
+impl Task<'_> {
+    fn truth(&self, rows: &[usize]) -> Truth {
+        Truth::new(&self.head.labels, self.cells, rows.iter().copied())
+    }
 }
 
 impl<'e> Evaluator<'e> {
@@ -177,21 +189,25 @@ impl<'e> Evaluator<'e> {
         seen: Option<&SplitRows>,
         tasks: &[String],
     ) -> Result<Self> {
-        let tasks: Vec<usize> = tasks.iter().map(|task| task_index(model, task)).collect::<Result<_>>()?;
-        let columns: Vec<Range<usize>> = match &rows.layout {
-            Some(layout) => model.columns(layout)?,
-            None => model.heads().iter().map(|_| 0..rows.width).collect(),
+        let columns = rows.layout.as_ref().map(|layout| model.columns(layout)).transpose()?;
+        let task = |(place, name): (usize, &String)| {
+            let number = task_index(model, name)?;
+            let (head, cells) = (&model.heads()[number], &rows.cells[place][..]);
+            let columns = columns.as_ref().map_or(0..rows.width, |columns| columns[number].clone());
+            Ok(Task { head, columns, cells })
         };
-        let heads = model.heads();
-        if let Some(&task) = tasks.iter().find(|&&task| columns[task].len() != heads[task].features) {
+        let tasks: Vec<Task<'_>> = tasks.iter().enumerate().map(task).collect::<Result<_>>()?;
+        if let Some(Task { head, columns, .. }) =
+            tasks.iter().find(|task| task.columns.len() != task.head.features)
+        {
             return Err(Error::new(Kind::Table, "the features are not the ones the run was trained on")
-                .column(&heads[task].task)
-                .found(format!("{} numbers in a vector", columns[task].len()))
-                .expected(heads[task].features.to_string())
+                .column(&head.task)
+                .found(format!("{} numbers in a vector", columns.len()))
+                .expected(head.features.to_string())
                 .help("embed the table with the run's own backbone"));
         }
         let parts = seen.map(|seen| rows.keys.iter().map(|key| seen.part(key)).collect());
-        Ok(Self { heads, rows, tasks, columns, parts })
+        Ok(Self { rows, tasks, parts })
     }
 
     /// Where the rows stand to the run.
@@ -258,21 +274,16 @@ impl<'e> Evaluator<'e> {
     }
 
     fn measure_rows(&self, chosen: &[usize]) -> BTreeMap<String, TaskMetrics> {
-        let of_task = |task| {
-            let (head, rows) = self.task_rows(task, chosen);
-            (head.task.clone(), measure(head, self.view(task), &rows))
+        let of_task = |task: &Task<'_>| {
+            let found = measure(task.head, self.view(task), &task.truth(chosen));
+            (task.head.task.clone(), found)
         };
-        (0..self.tasks.len()).map(of_task).collect()
+        self.tasks.iter().map(of_task).collect()
     }
 
     /// What a task's head sees of the rows.
-    fn view(&self, task: usize) -> FeatureView<'_> {
-        self.rows.view(&self.columns[self.tasks[task]])
-    }
-
-    fn task_rows(&self, task: usize, chosen: &[usize]) -> (&Head, TaskRows) {
-        let head = &self.heads[self.tasks[task]];
-        (head, TaskRows::new(&head.labels, &self.rows.cells[task], chosen.iter().copied()))
+    fn view(&self, task: &Task<'_>) -> FeatureView<'_> {
+        self.rows.view(&task.columns)
     }
 
     /// Per task, how well the chosen rows are labelled when the least certain ones are not; and how many of
@@ -287,20 +298,20 @@ impl<'e> Evaluator<'e> {
         strangers: Option<&Dataset>,
     ) -> Result<BTreeMap<String, Vec<Coverage>>> {
         let chosen = self.chosen(which)?;
-        let of_task = |task: usize| {
-            let (head, rows) = self.task_rows(task, &chosen);
-            let all = probabilities(head, self.view(task), &rows.rows);
+        let of_task = |task: &Task<'_>| {
+            let (head, truth) = (task.head, task.truth(&chosen));
+            let all = probabilities(head, self.view(task), &truth.rows);
             let (confidence, predicted) = most_certain(&all, head.labels.len());
             let right: Vec<bool> =
-                predicted.iter().zip(&rows.labels).map(|(own, truth)| *own == *truth as usize).collect();
+                predicted.iter().zip(&truth.labels).map(|(own, label)| *own == *label as usize).collect();
             let strange = strangers.map_or_else(Vec::new, |strangers| {
                 let every: Vec<usize> = (0..strangers.rows()).collect();
-                let view = strangers.view(&self.columns[self.tasks[task]]);
+                let view = strangers.view(&task.columns);
                 most_certain(&probabilities(head, view, &every), head.labels.len()).0
             });
             (head.task.clone(), coverage(&confidence, &right, &strange))
         };
-        Ok((0..self.tasks.len()).map(of_task).collect())
+        Ok(self.tasks.iter().map(of_task).collect())
     }
 
     fn chosen(&self, which: Rows) -> Result<Vec<usize>> {
@@ -323,17 +334,17 @@ impl<'e> Evaluator<'e> {
     pub fn mistakes(&self, which: Rows) -> Result<Vec<Mistake>> {
         let chosen = self.chosen(which)?;
         let mut mistakes = Vec::new();
-        for task in 0..self.tasks.len() {
-            let (head, rows) = self.task_rows(task, &chosen);
-            let all = probabilities(head, self.view(task), &rows.rows);
-            let of_rows = all.chunks_exact(head.labels.len()).zip(rows.rows.iter().zip(&rows.labels));
-            for (probabilities, (&row, &truth)) in of_rows {
-                let predicted = crate::classifier::most_probable(probabilities);
-                if predicted != truth as usize {
+        for task in &self.tasks {
+            let (head, truth) = (task.head, task.truth(&chosen));
+            let all = probabilities(head, self.view(task), &truth.rows);
+            let of_rows = all.chunks_exact(head.labels.len()).zip(truth.rows.iter().zip(&truth.labels));
+            for (probabilities, (&row, &label)) in of_rows {
+                let predicted = most_probable(probabilities);
+                if predicted != label as usize {
                     mistakes.push(Mistake {
                         row: row + 1,
                         task: head.task.clone(),
-                        truth: rows.name(&head.labels, truth).to_owned(),
+                        truth: truth.name(&head.labels, label).to_owned(),
                         predicted: head.labels[predicted].clone(),
                         probability: probabilities[predicted],
                     });
@@ -375,7 +386,7 @@ pub fn keep_out(
 fn most_certain(probabilities: &[f32], classes: usize) -> (Vec<f32>, Vec<usize>) {
     let rows = probabilities.chunks_exact(classes);
     rows.map(|row| {
-        let best = crate::classifier::most_probable(row);
+        let best = most_probable(row);
         (row[best], best)
     })
     .unzip()

@@ -226,7 +226,14 @@ pub fn remove_left_behind(folder: &Path) {
         let ours = entry
             .metadata()
             .is_ok_and(|metadata| metadata.uid() == user && (metadata.is_file() || metadata.is_dir()));
-        if ours && File::open(&path).is_ok_and(|file| file.try_lock().is_ok() && is_same(&file, &path)) {
+        if !ours {
+            continue;
+        }
+        // The lock is held until the name is gone: whoever made it just now does not get it.
+        if let Ok(file) = File::open(&path)
+            && file.try_lock().is_ok()
+            && is_same(&file, &path)
+        {
             remove(&path);
         }
     }

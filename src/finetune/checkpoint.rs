@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::adamw::Parameter;
-use super::stage::{Epoch, Validation};
+use super::epoch::{Epoch, Validation};
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::fingerprint::Fingerprint;

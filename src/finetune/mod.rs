@@ -5,6 +5,8 @@
 mod adamw;
 mod checkpoint;
 mod dropout;
+mod epoch;
+mod options;
 mod sampler;
 mod schedule;
 mod sharing;
@@ -12,11 +14,11 @@ mod stage;
 mod step;
 
 pub use adamw::{AdamW, Parameter};
+pub use epoch::{Epoch, Validation};
+pub use options::{HeadInit, LayerOptions, OptionHelp};
 pub use sampler::epoch_batches;
 pub use schedule::rate_factor;
-pub use stage::{
-    Epoch, Show, Stage, StageOptions, StageOutcome, StageProgress, StageTask, Validate, Validation,
-};
+pub use stage::{Show, Stage, StageOutcome, StageProgress, StageTask, Validate};
 pub use step::{Dropout, Step, StepBatch, StepResult};
 
 #[cfg(test)]

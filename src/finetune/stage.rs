@@ -8,10 +8,10 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
-use serde::{Deserialize, Serialize};
-
-use super::adamw::{AdamW, Parameter};
+use super::adamw::Parameter;
 use super::checkpoint::Checkpoint;
+use super::epoch::{Epoch, Validation};
+use super::options::LayerOptions;
 use super::sampler::epoch_batches;
 use super::schedule::rate_factor;
 use super::step::{Dropout, Step, StepBatch};
@@ -19,76 +19,56 @@ use crate::embed::CutRows;
 use crate::error::{Kind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::heads::FeatureView;
+use crate::task::{TaskKind, Truth};
 use crate::tokens::Batch;
 
-/// How a stage is trained.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StageOptions {
-    /// Passes over the training rows at most.
-    pub epochs: u64,
-    /// The highest learning rate, at the end of the warm-up.
-    pub learning_rate: f32,
-    /// Share of the steps in which the learning rate rises.
-    pub warm_up: f32,
-    /// Tokens in a batch, padding included.
-    pub token_budget: usize,
-    /// Share of the numbers dropped at random.
-    pub dropout: f32,
-    /// Epochs without a better validation score before training ends.
-    pub patience: u64,
-    pub adam: AdamW,
-    pub seed: u64,
-    /// Threads of the update; they change the time, never the result.
-    pub threads: usize,
-}
-
-impl Default for StageOptions {
-    fn default() -> Self {
-        Self {
-            epochs: 3,
-            learning_rate: 2e-4,
-            warm_up: 0.1,
-            token_budget: 1024,
-            dropout: 0.1,
-            patience: 2,
-            adam: AdamW::default(),
-            seed: 13,
-            threads: 1,
-        }
-    }
-}
-
-/// The labels of one task and what they count.
+/// The targets of one task.
 #[derive(Clone, Debug)]
 pub struct StageTask {
-    pub classes: usize,
-    /// Per row of the stage's rows; none is left out of this task.
-    pub labels: Vec<Option<u32>>,
+    kind: TaskKind,
+    classes: usize,
+    truth: Truth,
+    /// Per row of the stage's rows, its place in the truth; none is left out of this task.
+    places: Vec<Option<usize>>,
     /// What a row of each class counts, 1 on average.
-    pub class_weights: Vec<f32>,
+    weights: Vec<f32>,
 }
 
-/// What validation says of some weights.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Validation {
-    /// What the best epoch is chosen by: more is better.
-    pub score: f64,
-    /// Accuracy per task; none of a task without validation rows.
-    pub accuracy: Vec<Option<f64>>,
-}
+impl StageTask {
+    /// The targets of `rows` rows, of which those in `truth` have one; `weights` is what a row of each class
+    /// counts, if not 1.
+    #[must_use]
+    pub fn new(kind: TaskKind, classes: usize, rows: usize, truth: Truth, weights: Option<Vec<f64>>) -> Self {
+        let mut places = vec![None; rows];
+        truth.rows.iter().enumerate().for_each(|(place, &row)| places[row] = Some(place));
+        #[expect(clippy::cast_possible_truncation, reason = "targets are f32")]
+        let weights = weights.map_or_else(
+            || vec![1.0; classes],
+            |weights| weights.iter().map(|weight| *weight as f32).collect(),
+        );
+        Self { kind, classes, truth, places, weights }
+    }
 
-/// What an epoch came to. Epoch 0 is the state before training.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Epoch {
-    pub number: u64,
-    /// Mean loss of the rows, per task; none before training.
-    pub losses: Vec<f64>,
-    pub validation: Validation,
-    pub seconds: f64,
-    /// Seconds inside ONNX Runtime, of those.
-    pub runtime_seconds: f64,
-    /// Real tokens trained on.
-    pub tokens: u64,
+    /// What a labelled row counts in a batch, so that every labelled row of an epoch counts the same whatever
+    /// the size of its batch, and a batch's loss is the mean loss of a row.
+    #[expect(clippy::cast_precision_loss, reason = "numbers of rows and batches")]
+    fn row_count(&self, train: &[usize], batches: usize) -> f32 {
+        let labelled = train.iter().filter(|&&row| self.places[row].is_some()).count();
+        batches as f32 / labelled.max(1) as f32
+    }
+
+    /// The targets of a batch, `[batch, target width]`.
+    fn targets(&self, batch: &Batch, count: f32) -> Vec<f32> {
+        let width = self.kind.target_width(self.classes);
+        let weights: Vec<f32> = self.weights.iter().map(|weight| count * weight).collect();
+        let mut targets = vec![0.0; batch.size * width];
+        for (target, &row) in targets.chunks_exact_mut(width).zip(&batch.rows) {
+            if let Some(place) = self.places[row] {
+                self.kind.put_target(&self.truth, place, &weights, target);
+            }
+        }
+        targets
+    }
 }
 
 /// Where training is.
@@ -139,7 +119,10 @@ pub struct Stage<'s> {
     pub tasks: &'s [StageTask],
     /// Per mean that the training graph is given, that of every row.
     pub means: Vec<FeatureView<'s>>,
-    pub options: &'s StageOptions,
+    pub options: &'s LayerOptions,
+    pub seed: u64,
+    /// Threads of the update; they change the time, never the result.
+    pub threads: usize,
     /// Where checkpoints are kept, and the hash of everything the stage depends on.
     pub checkpoint: (&'s Path, Fingerprint),
 }
@@ -210,9 +193,9 @@ impl Stage<'_> {
 
     /// The batches of every epoch.
     fn plan(&self) -> Vec<Vec<Batch>> {
-        let StageOptions { epochs, token_budget, seed, .. } = *self.options;
+        let LayerOptions { epochs, train_tokens, .. } = *self.options;
         let lengths = self.rows.lengths();
-        (0..epochs).map(|epoch| epoch_batches(self.train, lengths, token_budget, seed, epoch)).collect()
+        (0..epochs).map(|epoch| epoch_batches(self.train, lengths, train_tokens, self.seed, epoch)).collect()
     }
 
     /// One epoch; none when it was interrupted.
@@ -226,18 +209,19 @@ impl Stage<'_> {
     ) -> Result<Option<Epoch>> {
         let start = Instant::now();
         let runtime_before = self.step.runtime_seconds;
-        let counts = self.row_counts(batches.len());
+        let counts: Vec<f32> =
+            self.tasks.iter().map(|task| task.row_count(self.train, batches.len())).collect();
+        let adam = self.options.adam();
         let mut sums = vec![0.0; self.tasks.len()];
         let mut tokens = 0;
         for (done, batch) in (1..).zip(batches) {
             state.steps += 1;
             let step = state.steps;
-            let dropout = Dropout { rate: self.options.dropout, seed: self.options.seed, step };
+            let dropout = Dropout { rate: self.options.dropout, seed: self.seed, step };
             let fed = self.batch(batch, &counts)?;
             let found = self.step.run(&state.parameters, &fed, Some(dropout))?;
             let rate = self.options.learning_rate * rate_factor(step, total, self.options.warm_up);
-            let StageOptions { adam, threads, .. } = self.options;
-            adam.update(&mut state.parameters, &found.gradients()?, step, rate, *threads)?;
+            adam.update(&mut state.parameters, &found.gradients()?, step, rate, self.threads)?;
             sums.iter_mut().zip(&found.losses).for_each(|(sum, loss)| *sum += loss);
             drop(found);
             tokens += batch.rows.iter().map(|&row| self.rows.lengths()[row] as u64).sum::<u64>();
@@ -262,28 +246,10 @@ impl Stage<'_> {
         }))
     }
 
-    /// What a row of each task counts: 1 / (labelled training rows / batches), so that every labelled row of
-    /// an epoch counts the same whatever the size of its batch, and a batch's loss is the mean loss of a row.
-    #[expect(clippy::cast_precision_loss, reason = "numbers of rows and batches")]
-    fn row_counts(&self, batches: usize) -> Vec<f32> {
-        let labelled =
-            |task: &StageTask| self.train.iter().filter(|&&row| task.labels[row].is_some()).count();
-        self.tasks.iter().map(|task| batches as f32 / labelled(task).max(1) as f32).collect()
-    }
-
     fn batch(&self, batch: &Batch, counts: &[f32]) -> Result<StepBatch> {
         let (tokens, mask) = self.rows.fill(batch)?;
-        let targets = self.tasks.iter().zip(counts).map(|(task, count)| {
-            let mut targets = vec![0.0; batch.size * task.classes];
-            for (position, &row) in batch.rows.iter().enumerate() {
-                if let Some(label) = task.labels[row] {
-                    let label = label as usize;
-                    targets[position * task.classes + label] = count * task.class_weights[label];
-                }
-            }
-            targets
-        });
-        let targets = targets.collect();
+        let targets =
+            self.tasks.iter().zip(counts).map(|(task, count)| task.targets(batch, *count)).collect();
         let means = self.means.iter().map(|view| {
             // Rows that fill the batch up count for nothing: zeros do for them.
             let mut means = vec![0.0; batch.size * view.width()];
@@ -332,7 +298,7 @@ mod tests {
     fn the_first_of_equally_good_epochs_is_the_best() {
         let epoch = |number, score| Epoch {
             number,
-            validation: Validation { score, accuracy: Vec::new() },
+            validation: Validation { score, scores: Vec::new() },
             ..Epoch::default()
         };
         let history = [epoch(0, 0.5), epoch(1, 0.75), epoch(2, 0.75), epoch(3, 0.7)];

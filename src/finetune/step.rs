@@ -24,7 +24,7 @@ pub struct StepBatch {
     pub mask: Vec<i64>,
     /// Per mean that the graph is given, `[rows, hidden]`.
     pub means: Vec<Vec<f32>>,
-    /// Per head, `[rows, classes]`: what the row counts, at its class.
+    /// Per head, `[rows, target width]`.
     pub targets: Vec<Vec<f32>>,
 }
 
@@ -40,7 +40,7 @@ pub struct Dropout {
 pub struct Step {
     session: Session,
     graph: TrainingGraph,
-    /// Tasks and their numbers of classes, in the order of the heads.
+    /// Tasks and the widths of their targets, in the order of the heads.
     heads: Vec<(String, usize)>,
     hidden: usize,
     threads: usize,

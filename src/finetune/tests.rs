@@ -15,6 +15,7 @@ use crate::encoder::{
 };
 use crate::graph::Dim;
 use crate::runtime::{Runtime, RuntimeOptions};
+use crate::task::TaskKind;
 use crate::tokens::Tokenizer;
 
 const TASKS: [(&str, usize); 2] = [("type", 4), ("sentiment", 3)];
@@ -98,6 +99,7 @@ impl Golden {
         let network = self.network();
         let head = |(&(task, classes), seen): (&(&str, usize), Seen)| TrainingHead {
             task: task.into(),
+            kind: TaskKind::OneOf,
             classes,
             seen,
             share: 1.0,
@@ -319,6 +321,7 @@ fn a_layer_that_no_head_sees_is_no_parameter() {
         start: Start::States(4),
         tensors: golden.top(),
         heads: vec![TrainingHead {
+            kind: TaskKind::OneOf,
             task: "type".into(),
             classes: 4,
             seen: Seen::Means(0..6),
@@ -337,6 +340,7 @@ fn every_vector_that_heads_see_is_dropped_with_a_mask_of_its_own() {
     let golden = Golden::open();
     let masks = |seen: [Seen; 3]| {
         let head = |(place, seen): (usize, Seen)| TrainingHead {
+            kind: TaskKind::OneOf,
             task: format!("task {place}"),
             classes: 3,
             seen,

@@ -12,7 +12,8 @@ mod shapes;
 
 use std::collections::{HashMap, HashSet};
 
-use super::builder::{Builder, Dim, Node, Operation, Value, ValueType};
+use super::builder::Builder;
+use super::terms::{Dim, Node, Operation, Value, ValueType};
 use crate::error::{Error, Kind, Result};
 
 /// The gradient of one parameter.

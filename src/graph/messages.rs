@@ -2,11 +2,11 @@
 //!
 //! Refuses to check anything: the builder has done so.
 
-use super::builder::{Attribute, Data, Dim, Node, Operation, Value, ValueType};
 use super::proto::{
     AttributeProto, AttributeType, Dimension, NodeProto, TensorProto, TensorShapeProto, TypeProto,
     ValueInfoProto, dimension, type_proto,
 };
+use super::terms::{Attribute, Data, Dim, Node, Operation, Value, ValueType};
 
 /// An initializer.
 pub(super) fn tensor(value: &Value, value_type: &ValueType, data: &Data) -> TensorProto {

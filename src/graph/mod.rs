@@ -9,18 +9,20 @@ mod gradient;
 mod messages;
 mod names;
 pub mod proto;
+mod terms;
 mod weights;
 
 use std::path::Path;
 
 use prost::Message;
 
-pub use builder::{Attribute, Builder, Data, Dim, MICROSOFT, Node, Operation, Value, ValueType};
+pub use builder::Builder;
 use builder::{IR_VERSION, PRODUCER};
 pub use external::{External, is_external};
 pub use gradient::{Gradient, differentiate};
 pub use names::{append, clear_names, made};
 pub use proto::{DataType, ModelProto};
+pub use terms::{Attribute, Data, Dim, MICROSOFT, Node, Operation, Value, ValueType};
 pub use weights::{WeightBytes, bytes_of};
 
 use crate::error::{Error, Kind, Result};

@@ -5,8 +5,9 @@
 
 use super::options::ClassWeight;
 
-/// The weight of each example, in their order; nothing when all count 1.
-pub(super) fn row_weights(labels: &[u32], classes: usize, weight: ClassWeight) -> Option<Vec<f64>> {
+/// What a row of each class counts, 0 of a class without rows; nothing when all count 1.
+#[must_use]
+pub fn class_weights(labels: &[u32], classes: usize, weight: ClassWeight) -> Option<Vec<f64>> {
     if weight == ClassWeight::None {
         return None;
     }
@@ -14,7 +15,13 @@ pub(super) fn row_weights(labels: &[u32], classes: usize, weight: ClassWeight) -
     labels.iter().for_each(|label| of_class[*label as usize] += 1);
     #[expect(clippy::cast_precision_loss, reason = "far below 2^53 rows and classes")]
     let share = labels.len() as f64 / of_class.iter().filter(|rows| **rows > 0).count().max(1) as f64;
-    Some(labels.iter().map(|label| share / f64::from(of_class[*label as usize])).collect())
+    Some(of_class.iter().map(|&rows| if rows > 0 { share / f64::from(rows) } else { 0.0 }).collect())
+}
+
+/// The weight of each example, in their order; nothing when all count 1.
+pub(super) fn row_weights(labels: &[u32], classes: usize, weight: ClassWeight) -> Option<Vec<f64>> {
+    let weights = class_weights(labels, classes, weight)?;
+    Some(labels.iter().map(|label| weights[*label as usize]).collect())
 }
 
 #[cfg(test)]
@@ -30,6 +37,11 @@ mod tests {
             assert!((own.map(|(_, weight)| weight).sum::<f64>() - 100.0 / 3.0).abs() < 1e-9);
         }
         assert!((weights[99] - 100.0 / 9.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_class_without_rows_takes_no_share() {
+        assert_eq!(class_weights(&[0, 2, 2, 2], 3, ClassWeight::Balanced).unwrap(), [2.0, 0.0, 2.0 / 3.0]);
     }
 
     #[test]

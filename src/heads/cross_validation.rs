@@ -8,10 +8,10 @@ use std::ops::Range;
 
 use super::curvature::Products;
 use super::descent::{descent_bytes, optimum};
-use super::fit::problem;
 use super::minimize::{TOLERANCE_PER_ROW, penalty};
 use super::objective::{Problem, Score, score};
 use super::options::{Alpha, Candidate, Examples, FitOptions, GRID};
+use super::problem::problem;
 use super::reduce::{REDUCED, reduced};
 use super::standardize::Scaler;
 use super::view::FeatureView;

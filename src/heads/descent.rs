@@ -182,7 +182,7 @@ mod tests {
         let examples = Examples { features: FeatureView::whole(&features, 40), rows: &rows, labels: &labels };
         let scaler = Scaler::of(&examples, 1);
         let options = |threads| crate::heads::FitOptions { threads, ..Default::default() };
-        let problem = |threads| crate::heads::fit::problem(&scaler, &examples, 3, &options(threads));
+        let problem = |threads| crate::heads::problem::problem(&scaler, &examples, 3, &options(threads));
         let of = |threads| {
             let problem = problem(threads);
             optimum(&problem, &Products::of(&problem), 10.0, None)
@@ -196,7 +196,7 @@ mod tests {
         assert_eq!(found.parameters, of(3).parameters);
         let weight = |class_weight| {
             let options = crate::heads::FitOptions { class_weight, ..Default::default() };
-            let problem = crate::heads::fit::problem(&scaler, &examples, 3, &options);
+            let problem = crate::heads::problem::problem(&scaler, &examples, 3, &options);
             minimize(&problem, 10.0).unwrap()
         };
         let balanced = weight(ClassWeight::Balanced);
@@ -213,7 +213,7 @@ mod tests {
         // A gradient of some 1e-9 per row: far below the rounding of single precision.
         let problem = crate::heads::objective::Problem {
             precision: 1e-11,
-            ..crate::heads::fit::problem(&scaler, &examples, 3, &options)
+            ..crate::heads::problem::problem(&scaler, &examples, 3, &options)
         };
         let products = Products::of(&problem);
         let single = descend::<f32>(&problem, 10.0, &products.guess(10.0), first(&problem, None));

@@ -1,6 +1,6 @@
 //! Owns `heads.safetensors`: tensors `heads.TASK.weight` `[classes, features]`, `heads.TASK.bias` `[classes]`
 //! and `heads.TASK.temperature` `[1]` (f32), and in the metadata entry `tasks` a JSON list of `{"task",
-//! "labels"}` in the order of the heads.
+//! "kind", "labels"}` in the order of the heads; without a kind, an answer is one of the labels.
 //!
 //! Refuses to use a file before everything in it fits together.
 
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::head::Head;
 use crate::document;
 use crate::error::{Error, Kind, Result};
+use crate::task::TaskKind;
 use crate::tensors::{TensorFile, Tensors};
 
 const TASKS: &str = "tasks";
@@ -18,6 +19,8 @@ const TASKS: &str = "tasks";
 #[derive(Serialize, Deserialize)]
 struct TaskEntry {
     task: String,
+    #[serde(default, skip_serializing_if = "TaskKind::is_default")]
+    kind: TaskKind,
     labels: Vec<String>,
 }
 
@@ -33,9 +36,9 @@ pub fn save(path: &Path, heads: &[Head]) -> Result<()> {
         file.add_floats(bias_name(&head.task), &[classes], &head.bias);
         file.add_floats(temperature_name(&head.task), &[1], &[head.temperature]);
     }
-    let entries: Vec<TaskEntry> =
-        heads.iter().map(|head| TaskEntry { task: head.task.clone(), labels: head.labels.clone() }).collect();
-    file.note(TASKS, &entries);
+    let entry =
+        |head: &Head| TaskEntry { task: head.task.clone(), kind: head.kind, labels: head.labels.clone() };
+    file.note(TASKS, &heads.iter().map(entry).collect::<Vec<_>>());
     std::fs::write(path, file.to_bytes()).map_err(|source| Error::io("write", path, source))
 }
 
@@ -64,11 +67,13 @@ fn parse(bytes: &[u8]) -> Result<Vec<Head>> {
 }
 
 fn head(file: &Tensors<'_>, entry: TaskEntry) -> Result<Head> {
-    let TaskEntry { task, labels } = entry;
+    let TaskEntry { task, kind, labels } = entry;
     let (shape, weights) = tensor(file, &weight_name(&task))?;
     let (bias_shape, bias) = tensor(file, &bias_name(&task))?;
     let (classes, features) = match shape[..] {
-        [classes, features] if classes == labels.len() && classes >= 2 && features > 0 => (classes, features),
+        [classes, features] if classes == labels.len() && classes >= kind.least_labels() && features > 0 => {
+            (classes, features)
+        }
         _ => {
             return Err(Error::new(Kind::Heads, "the weights do not fit the labels")
                 .tensor(weight_name(&task))
@@ -94,7 +99,7 @@ fn head(file: &Tensors<'_>, entry: TaskEntry) -> Result<Head> {
             .tensor(temperature_name(&task))
             .found(temperature.to_string()));
     }
-    Ok(Head { task, labels, features, weights, bias, temperature })
+    Ok(Head { task, kind, labels, features, weights, bias, temperature })
 }
 
 fn tensor(file: &Tensors<'_>, name: &str) -> Result<(Vec<usize>, Vec<f32>)> {
@@ -126,6 +131,7 @@ mod tests {
         vec![
             Head {
                 task: "z".into(),
+                kind: TaskKind::OneOf,
                 labels: labels(&["a", "b", "c"]),
                 features: 2,
                 weights: vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
@@ -134,6 +140,7 @@ mod tests {
             },
             Head {
                 task: "a".into(),
+                kind: TaskKind::OneOf,
                 labels: labels(&["no", "yes"]),
                 features: 2,
                 weights: vec![1.0; 4],

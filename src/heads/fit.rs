@@ -2,26 +2,32 @@
 
 use std::time::Instant;
 
-use super::class_weight::row_weights;
 use super::cross_validation::{Selection, Trial, select};
-use super::head::Head;
-use super::minimize::{TOLERANCE_PER_ROW, minimize, minimize_bytes};
-use super::objective::Problem;
+use super::head::{Answers, Head};
+use super::minimize::{minimize, minimize_bytes};
 use super::options::{Alpha, Examples, FitOptions, FitReport};
+use super::problem::problem;
 use super::standardize::Scaler;
 use crate::error::{Error, Kind, Result};
+use crate::task::TaskKind;
 
 /// Fits the head of one task on labelled rows.
 ///
 /// # Errors
 /// Fewer than two classes, a class without rows, features that do not fit or are not finite, or the trainer fails.
-pub fn fit(
-    task: &str,
-    label_names: &[String],
+pub fn fit(answers: Answers<'_>, examples: &Examples<'_>, options: &FitOptions) -> Result<(Head, FitReport)> {
+    match answers.kind {
+        TaskKind::OneOf => fit_one_of(answers, examples, options),
+    }
+}
+
+fn fit_one_of(
+    answers: Answers<'_>,
     examples: &Examples<'_>,
     options: &FitOptions,
 ) -> Result<(Head, FitReport)> {
     let start = Instant::now();
+    let Answers { task, labels: label_names, .. } = answers;
     check(task, label_names, examples)?;
     let (alpha, candidates) = match options.alpha {
         Alpha::Fixed(alpha) => (alpha, Vec::new()),
@@ -50,15 +56,7 @@ pub fn fit(
         candidates,
         run_off: Vec::new(),
     };
-    let head = Head {
-        task: task.to_owned(),
-        labels: label_names.to_vec(),
-        features: examples.features.width(),
-        weights,
-        bias,
-        temperature: 1.0,
-    };
-    Ok((head, report))
+    Ok((Head::new(answers, examples.features.width(), weights, bias), report))
 }
 
 /// Bytes that fitting a head takes at its peak, beside the features themselves.
@@ -67,26 +65,9 @@ pub fn fit_bytes(rows: usize, width: usize, classes: usize) -> u64 {
     minimize_bytes(rows, width, classes)
 }
 
-/// The examples, standardised and weighted.
-pub(super) fn problem<'a>(
-    scaler: &'a Scaler,
-    examples: &Examples<'a>,
-    classes: usize,
-    options: &FitOptions,
-) -> Problem<'a> {
-    Problem {
-        examples: *examples,
-        scaler,
-        classes,
-        weights: row_weights(examples.labels, classes, options.class_weight),
-        precision: TOLERANCE_PER_ROW,
-        threads: options.threads,
-    }
-}
-
 fn check(task: &str, names: &[String], examples: &Examples<'_>) -> Result<()> {
     let wrong = |what: &str| Error::new(Kind::Heads, what).task(task);
-    if names.len() < 2 {
+    if names.len() < TaskKind::OneOf.least_labels() {
         return Err(wrong("a head needs classes to tell apart")
             .found(names.len().to_string())
             .expected("2 or more"));

@@ -1,11 +1,13 @@
 //! Owns a fitted head and its arithmetic.
 
 use crate::fingerprint::Fields;
+use crate::task::TaskKind;
 
 /// One task's linear classifier on raw (not standardised) features.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Head {
     pub task: String,
+    pub kind: TaskKind,
     /// Names of the classes, sorted.
     pub labels: Vec<String>,
     /// Numbers in a feature vector.
@@ -19,6 +21,15 @@ pub struct Head {
     pub temperature: f32,
 }
 
+/// What a head answers.
+#[derive(Debug, Clone, Copy)]
+pub struct Answers<'h> {
+    pub task: &'h str,
+    pub kind: TaskKind,
+    /// Names of the classes, sorted.
+    pub labels: &'h [String],
+}
+
 /// Partial sums of a dot product: enough for the compiler to use vector registers, in an order that depends
 /// on nothing but the number of features.
 const LANES: usize = 16;
@@ -27,7 +38,8 @@ impl Head {
     /// A head that nobody has trained: weights drawn from a normal distribution of deviation 0.02 (BERT's own
     /// `initializer_range`), biases 0. The same seed and task give the same weights.
     #[must_use]
-    pub fn random(task: &str, labels: &[String], features: usize, seed: u64) -> Self {
+    pub fn random(answers: Answers<'_>, features: usize, seed: u64) -> Self {
+        let Answers { task, labels, .. } = answers;
         let draw = |place: usize| {
             let hash = Fields::new("frosthead initial head 1")
                 .field("seed", seed.to_le_bytes())
@@ -46,14 +58,22 @@ impl Head {
             let weight = (0.02 * radius * angle.cos()) as f32;
             weight
         };
-        Self {
-            task: task.to_owned(),
-            labels: labels.to_vec(),
-            features,
-            weights: (0..labels.len() * features).map(draw).collect(),
-            bias: vec![0.0; labels.len()],
-            temperature: 1.0,
-        }
+        let weights = (0..labels.len() * features).map(draw).collect();
+        Self::new(answers, features, weights, vec![0.0; labels.len()])
+    }
+
+    /// A head with weights `[classes, features]` and a bias `[classes]`, whose temperature was not found yet.
+    #[must_use]
+    pub fn new(answers: Answers<'_>, features: usize, weights: Vec<f32>, bias: Vec<f32>) -> Self {
+        let Answers { task, kind, labels } = answers;
+        let (task, labels) = (task.to_owned(), labels.to_vec());
+        Self { task, kind, labels, features, weights, bias, temperature: 1.0 }
+    }
+
+    /// What it answers.
+    #[must_use]
+    pub fn answers(&self) -> Answers<'_> {
+        Answers { task: &self.task, kind: self.kind, labels: &self.labels }
     }
 
     /// Logits of one feature vector `[features]` into `out` `[classes]`.
@@ -71,23 +91,10 @@ impl Head {
         self.calibrated(out);
     }
 
-    /// Logits `[classes]` → probabilities: softmax(logits / temperature).
+    /// Logits `[classes]` → probabilities: the kind's link of logits / temperature.
     pub fn calibrated(&self, logits: &mut [f32]) {
         logits.iter_mut().for_each(|logit| *logit /= self.temperature);
-        softmax(logits);
-    }
-}
-
-/// Logits → probabilities.
-fn softmax(logits: &mut [f32]) {
-    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut sum = 0.0;
-    for value in logits.iter_mut() {
-        *value = (*value - largest).exp();
-        sum += *value;
-    }
-    for value in logits {
-        *value /= sum;
+        self.kind.link(logits);
     }
 }
 
@@ -111,6 +118,7 @@ mod tests {
     fn head(features: usize) -> Head {
         Head {
             task: "t".into(),
+            kind: TaskKind::OneOf,
             labels: vec!["a".into(), "b".into()],
             features,
             weights: (0..2 * features).map(|i| (i % 7) as f32 - 3.0).collect(),

@@ -25,6 +25,8 @@ mod parallel;
 #[cfg(feature = "train")]
 mod precision;
 #[cfg(feature = "train")]
+mod problem;
+#[cfg(feature = "train")]
 mod reduce;
 #[cfg(feature = "train")]
 mod run_off;
@@ -33,11 +35,13 @@ mod standardize;
 mod view;
 
 #[cfg(feature = "train")]
+pub use class_weight::class_weights;
+#[cfg(feature = "train")]
 pub use cross_validation::{NO_FOLD, Selection, Trial, folds, sample, select, select_bytes};
 pub use file::{load, save};
 #[cfg(feature = "train")]
 pub use fit::{fit, fit_bytes};
-pub use head::Head;
+pub use head::{Answers, Head};
 pub use options::{Alpha, Candidate, ClassWeight, Examples, FitOptions, FitReport, GRID};
 #[cfg(feature = "train")]
 pub use run_off::run_off;

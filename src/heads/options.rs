@@ -13,7 +13,8 @@ pub const GRID: [f64; 7] = [3000.0, 1000.0, 300.0, 100.0, 30.0, 10.0, 3.0];
 
 /// The weight of the penalty: `alpha / 2 · |W|²` on the standardised features, beside the summed cross
 /// entropy. The same as `C = 1 / alpha` in scikit-learn.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub enum Alpha {
     Fixed(f64),
     /// The strongest of [`GRID`] within one standard error of the highest accuracy in 3-fold cross-validation
@@ -46,8 +47,23 @@ impl fmt::Display for Alpha {
     }
 }
 
+impl From<Alpha> for String {
+    fn from(alpha: Alpha) -> Self {
+        alpha.to_string()
+    }
+}
+
+impl TryFrom<String> for Alpha {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
+}
+
 /// How much a row counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ClassWeight {
     /// Every row the same.
     None,
@@ -78,14 +94,17 @@ impl fmt::Display for ClassWeight {
     }
 }
 
-/// How a head is fitted.
-#[derive(Debug, Clone, PartialEq)]
+/// How a head is fitted; a recipe keeps seed and threads elsewhere, or not at all.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct FitOptions {
     pub alpha: Alpha,
     pub class_weight: ClassWeight,
     /// Seed of the cross-validation folds.
+    #[serde(skip)]
     pub seed: u64,
     /// Threads; they change the time, never the result.
+    #[serde(skip)]
     pub threads: usize,
 }
 

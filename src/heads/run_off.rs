@@ -6,7 +6,7 @@
 use super::class_weight::row_weights;
 use super::cross_validation::{Trial, folds};
 use super::fit::fit;
-use super::head::Head;
+use super::head::{Answers, Head};
 use super::options::{Alpha, Candidate, Examples, FitOptions};
 use crate::error::Result;
 
@@ -18,23 +18,24 @@ use crate::error::Result;
 pub fn run_off(
     trials: &[(Trial<'_>, f64)],
     (rows, labels): (&[usize], &[u32]),
-    names: &[String],
+    answers: Answers<'_>,
     options: &FitOptions,
 ) -> Result<Vec<Candidate>> {
-    let folds = folds(labels, names.len(), options.seed);
+    let classes = answers.labels.len();
+    let folds = folds(labels, classes, options.seed);
     let (inside, outside): (Vec<usize>, Vec<usize>) = (0..folds.len()).partition(|&place| folds[place] != 0);
     let chosen = |places: &[usize]| -> (Vec<usize>, Vec<u32>) {
         places.iter().map(|&place| (rows[place], labels[place])).unzip()
     };
     let (inside, outside) = (chosen(&inside), chosen(&outside));
-    let weights = row_weights(&outside.1, names.len(), options.class_weight)
-        .unwrap_or_else(|| vec![1.0; outside.1.len()]);
+    let weights =
+        row_weights(&outside.1, classes, options.class_weight).unwrap_or_else(|| vec![1.0; outside.1.len()]);
     let total: f64 = weights.iter().sum();
     let mut right = Vec::with_capacity(trials.len());
     for (trial, alpha) in trials {
         let examples = Examples { features: trial.features, rows: &inside.0, labels: &inside.1 };
         let options = FitOptions { alpha: Alpha::Fixed(*alpha), ..options.clone() };
-        let (head, _) = fit(&trial.name, names, &examples, &options)?;
+        let (head, _) = fit(answers, &examples, &options)?;
         let own = outside.0.iter().zip(&outside.1).zip(&weights).map(|((&row, &label), weight)| {
             if best(&head, trial.features.row(row)) == label as usize { weight / total } else { 0.0 }
         });
@@ -65,6 +66,7 @@ fn best(head: &Head, features: &[f32]) -> usize {
 mod tests {
     use super::*;
     use crate::heads::FeatureView;
+    use crate::task::TaskKind;
 
     #[test]
     fn the_informative_choice_wins_by_more_than_its_error() {
@@ -84,10 +86,11 @@ mod tests {
             features: FeatureView::new(&values, 3, columns),
         };
         let (few, many) = (trial("few", 0..1), trial("many", 0..3));
-        let names = ["no", "yes"].map(str::to_owned);
+        let labels_of = ["no", "yes"].map(str::to_owned);
+        let answers = Answers { task: "t", kind: TaskKind::OneOf, labels: &labels_of };
         let options = FitOptions::default();
         let trials = [(few, 10.0), (many, 3.0)];
-        let found = run_off(&trials, (&rows, &labels), &names, &options).unwrap();
+        let found = run_off(&trials, (&rows, &labels), answers, &options).unwrap();
         let [one, other] = &found[..] else { panic!("{found:?}") };
         assert_eq!((one.features.as_str(), one.alpha, other.alpha), ("few", 10.0, 3.0));
         assert!(

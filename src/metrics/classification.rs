@@ -38,6 +38,20 @@ pub struct TaskMetrics {
     pub per_label: Vec<LabelMetrics>,
 }
 
+impl TaskMetrics {
+    /// The one figure that early stopping, gates and recommendations go by, more is better; none without rows.
+    #[must_use]
+    pub fn score(&self) -> Option<f64> {
+        self.accuracy
+    }
+
+    /// The standard error of [`Self::score`].
+    #[must_use]
+    pub fn score_error(&self) -> Option<f64> {
+        self.accuracy_standard_error
+    }
+}
+
 /// How well one label is predicted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LabelMetrics {

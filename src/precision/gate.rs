@@ -6,10 +6,10 @@
 use serde::Serialize;
 
 use super::rows::Features;
-use crate::classifier::{TaskRows, most_probable, probabilities};
+use crate::classifier::{most_probable, probabilities};
 use crate::error::Result;
 use crate::heads::{self, Examples, FitOptions, Head};
-use crate::metrics::classification;
+use crate::task::Truth;
 
 /// What a variant costs one task.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -45,8 +45,8 @@ pub(super) struct Judged<'j> {
     pub task: usize,
     pub head: &'j Head,
     /// Training and validation rows whose label the head knows: the others are wrong before and after.
-    pub known: TaskRows,
-    pub test: TaskRows,
+    pub known: Truth,
+    pub test: Truth,
     /// How its head is fitted; none for a head that stays as it is.
     pub fit: Option<FitOptions>,
 }
@@ -60,35 +60,34 @@ impl Judged<'_> {
         let (before, after) = (before?, after?);
         let classes = self.head.labels.len();
         let judged = |row: &usize| folds[*row] != heads::NO_FOLD;
-        let truth: Vec<u32> = (0..folds.len()).filter(judged).map(|row| self.known.labels[row]).collect();
+        let truth = self.known.only((0..folds.len()).filter(judged));
         let of_judged = |all: &[f32]| -> Vec<f32> {
             let rows = (0..folds.len()).filter(judged);
             rows.flat_map(|row| &all[row * classes..(row + 1) * classes]).copied().collect()
         };
         let (before, after) = (of_judged(&before), of_judged(&after));
-        let right = |all: &[f32]| -> Vec<f64> {
-            let rows = all.chunks_exact(classes).zip(&truth);
-            rows.map(|(row, &label)| if most_probable(row) == label as usize { 1.0 } else { 0.0 }).collect()
+        let scores = |all: &[f32]| -> Vec<f64> {
+            let rows = all.chunks_exact(classes).enumerate();
+            rows.map(|(place, row)| self.head.kind.row_score(row, &truth, place)).collect()
         };
-        let lost: Vec<f64> = right(&before).iter().zip(right(&after)).map(|(a, b)| a - b).collect();
+        let lost: Vec<f64> = scores(&before).iter().zip(scores(&after)).map(|(a, b)| a - b).collect();
         #[expect(clippy::cast_precision_loss, reason = "a number of rows")]
         let count = lost.len().max(1) as f64;
         let mean = lost.iter().sum::<f64>() / count;
         let spread = lost.iter().map(|own| (own - mean).powi(2)).sum::<f64>();
-        let f1 = |all: &[f32]| classification(&self.head.labels, &[], &truth, all).macro_f1;
+        let measure = |truth: &Truth, all: &[f32]| self.head.kind.measure(&self.head.labels, truth, all);
+        let f1 = |all: &[f32]| measure(&truth, all).macro_f1;
         let [exact_test, variant_test] = [(exact, self.head), (variant, refitted)]
             .map(|(features, head)| probabilities(head, features.view(self.task), &self.test.rows));
-        let accuracy = |all: &[f32]| {
-            classification(&self.head.labels, &self.test.unseen, &self.test.labels, all).accuracy
-        };
+        let score = |all: &[f32]| measure(&self.test, all).score();
         let pairs = exact_test.chunks_exact(classes).zip(variant_test.chunks_exact(classes));
         Ok(TaskCost {
             rows: lost.len() as u64,
             accuracy_drop: (!lost.is_empty()).then_some(100.0 * mean),
             standard_error: Some(100.0 * spread.sqrt() / count).filter(|error| *error > 0.0),
             macro_f1_drop: f1(&before).zip(f1(&after)).map(|(before, after)| 100.0 * (before - after)),
-            test_accuracy_fp32: accuracy(&exact_test),
-            test_accuracy: accuracy(&variant_test),
+            test_accuracy_fp32: score(&exact_test),
+            test_accuracy: score(&variant_test),
             flipped: pairs.filter(|(a, b)| most_probable(a) != most_probable(b)).count() as u64,
             test_rows: self.test.rows.len() as u64,
         })
@@ -121,7 +120,7 @@ impl Judged<'_> {
             let (rows, labels): (Vec<usize>, Vec<u32>) =
                 inside.iter().map(|&place| (self.known.rows[place], self.known.labels[place])).unzip();
             let examples = Examples { features: view, rows: &rows, labels: &labels };
-            let (fitted, _) = heads::fit(&head.task, &head.labels, &examples, fit)?;
+            let (fitted, _) = heads::fit(head.answers(), &examples, fit)?;
             for place in outside {
                 let own = &mut all[place * classes..(place + 1) * classes];
                 fitted.probabilities(view.row(self.known.rows[place]), own);

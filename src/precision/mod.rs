@@ -3,31 +3,28 @@
 //!
 //! Refuses to let a variant through that costs any task more than was allowed.
 
+mod chosen;
 mod gate;
+mod request;
 mod rows;
 mod trial;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::str::FromStr;
-use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::backbone::Backbone;
 use crate::bundle;
 use crate::classifier::Run;
 use crate::classifier::run::FIT;
 use crate::data::Part;
 use crate::document;
 use crate::error::{Error, Kind, Result};
-use crate::files::Scratch;
 use crate::heads::{Alpha, FitOptions, FitReport, Head};
 use crate::quantize::{Agreement, CALIBRATION_TEXTS, Precision, Variant, calibrate, sensitivity};
-use crate::runtime::Runtime;
+pub use chosen::Chosen;
 use gate::Judged;
 pub use gate::TaskCost;
-use rows::Features;
+pub use request::{PrecisionChoice, PrecisionRequest};
 pub use rows::RunRows;
 use trial::{Trial, speeds};
 
@@ -40,50 +37,6 @@ const EXCEPTED_SHARE: f64 = 0.2;
 /// How far a golden vector may be off on another processor, as a share of its largest number: codes round
 /// differently where a sum ends in another bit.
 const CODED_TOLERANCE: f32 = 0.02;
-
-/// What was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PrecisionChoice {
-    /// The smallest that passes the gate.
-    Auto,
-    /// This one (`int8` may make exceptions), if it passes.
-    Fixed(Precision),
-}
-
-impl FromStr for PrecisionChoice {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            _ => {
-                text.parse().map(Self::Fixed).map_err(|error: Error| error.expected("fp32, w8, int8 or auto"))
-            }
-        }
-    }
-}
-
-impl fmt::Display for PrecisionChoice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Auto => f.write_str("auto"),
-            Self::Fixed(precision) => precision.fmt(f),
-        }
-    }
-}
-
-/// What to choose for.
-pub struct PrecisionRequest<'r> {
-    pub run: &'r Run,
-    pub backbone: &'r Arc<Backbone>,
-    pub runtime: &'r Runtime,
-    pub rows: &'r RunRows,
-    pub choice: PrecisionChoice,
-    /// Points of accuracy or macro-F1 that a task may lose.
-    pub max_drop: f64,
-    /// Threads of the fits.
-    pub threads: usize,
-}
 
 /// What one variant is like.
 #[derive(Debug, Clone, Serialize)]
@@ -112,14 +65,6 @@ pub struct PrecisionReport {
     pub variants: Vec<VariantReport>,
     /// The first that passes.
     pub chosen: Option<String>,
-}
-
-/// A variant to bundle, and where its weights lie until then.
-pub struct Chosen {
-    pub variant: bundle::Variant,
-    pub folder: Scratch,
-    /// What its heads see of the run's texts.
-    features: Features,
 }
 
 /// Tries the variants that were asked for and takes the first that passes the gate.
@@ -163,7 +108,7 @@ pub fn choose(
         let own = described(request, &variant, &trial, &judged)?;
         if own.passes && chosen.is_none() {
             report.chosen = Some(name);
-            chosen = Some(deployed(&variant, &texts, trial));
+            chosen = Some(deployed(request.run, &variant, &texts, trial));
         }
         report.variants.push(own);
     }
@@ -197,13 +142,12 @@ fn judged<'r>(request: &PrecisionRequest<'r>) -> Result<Vec<Judged<'r>>> {
     let bytes = std::fs::read(&path).map_err(|source| Error::io("read", &path, source))?;
     let fits: Vec<FitReport> = document::json(&bytes, Kind::Run, "the run's fits are not readable")
         .map_err(|error| error.at(&path).help("train the run again"))?;
-    let class_weight = run.recipe.heads.class_weight.parse()?;
     let of = |(task, head): (usize, &'r Head)| {
         let fit = fits.iter().find(|fit| fit.task == run.recipe.tasks[task]).map(|fit| FitOptions {
             alpha: Alpha::Fixed(fit.alpha),
-            class_weight,
             seed: run.recipe.seed,
             threads: request.threads,
+            ..run.recipe.heads.clone()
         });
         let known = request.rows.of_task(run, task, &[Part::Train, Part::Valid]).known(head.labels.len());
         Judged { task, head, known, test: request.rows.of_task(run, task, &[Part::Test]), fit }
@@ -217,10 +161,11 @@ fn described(
     trial: &Trial,
     judged: &[Judged<'_>],
 ) -> Result<VariantReport> {
-    let costs = judged.iter().zip(&trial.heads).map(|(own, head)| {
-        Ok((own.head.task.clone(), own.cost(&request.rows.features, &trial.features, head)?))
-    });
-    let tasks: BTreeMap<String, TaskCost> = costs.collect::<Result<_>>()?;
+    let cost = |judged: &Judged<'_>| {
+        let task = &judged.head.task;
+        Ok((task.clone(), judged.cost(&request.rows.features, &trial.features, trial.head(task))?))
+    };
+    let tasks: BTreeMap<String, TaskCost> = judged.iter().map(cost).collect::<Result<_>>()?;
     // Where nothing can be measured, only what is exact may stand for the run.
     let exact = variant.precision == Precision::Fp32;
     let passes = tasks.values().all(|own| own.lost().map_or(exact, |lost| lost <= request.max_drop));
@@ -238,18 +183,23 @@ fn described(
 }
 
 /// What the bundle is made of; nothing that was timed, so that the same run gives the same bytes.
-fn deployed(variant: &Variant, texts: &[&str], trial: Trial) -> Chosen {
+fn deployed(run: &Run, variant: &Variant, texts: &[&str], trial: Trial) -> Chosen {
     let kept: BTreeSet<String> = variant.kept.iter().map(ToString::to_string).collect();
     let details = BTreeMap::from([
         ("more exact products".to_owned(), serde_json::json!(kept)),
         ("calibration texts".to_owned(), serde_json::json!(texts.len())),
     ]);
+    let seen = |head: &Head| bundle::SeenHead {
+        head: trial.head(&head.task).clone(),
+        sees: run.choice(&head.task).unwrap_or_default(),
+    };
+    let heads = run.heads.iter().map(seen).collect();
     let variant = bundle::Variant {
         precision: variant.precision.to_string(),
         details,
         model: trial.model,
         folder: trial.folder.path().to_path_buf(),
-        heads: trial.heads,
+        heads,
         tolerance: CODED_TOLERANCE,
     };
     Chosen { variant, folder: trial.folder, features: trial.features }

@@ -3,28 +3,26 @@
 //!
 //! Refuses tables that are not the ones the run was trained on.
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::path::PathBuf;
 
-use super::Chosen;
-use crate::bundle::{Validation, ValidationTask};
+use crate::classifier::Run;
 use crate::classifier::run::TableRecipe;
-use crate::classifier::{Run, TaskRows};
 use crate::data::{Classes, Part, Rare, Source};
 use crate::dataset::{Columns, Dataset};
 use crate::embed::{Embedder, Progress, covering};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::TextKey;
-use crate::heads::{FeatureView, Head};
+use crate::heads::FeatureView;
+use crate::task::Truth;
 
 /// What the heads see of some texts, in the order of the texts.
 pub(super) struct Features {
     /// `[texts, width]`.
     numbers: Vec<f32>,
-    width: usize,
+    pub width: usize,
     /// Per head.
-    columns: Vec<Range<usize>>,
+    pub columns: Vec<Range<usize>>,
 }
 
 impl Features {
@@ -35,7 +33,7 @@ impl Features {
         Self { numbers, width: covered.len(), columns }
     }
 
-    fn row(&self, row: usize) -> &[f32] {
+    pub fn row(&self, row: usize) -> &[f32] {
         &self.numbers[row * self.width..(row + 1) * self.width]
     }
 
@@ -47,7 +45,7 @@ impl Features {
 /// The rows that a run was trained, validated and tested on.
 pub struct RunRows {
     pub(super) texts: Vec<String>,
-    parts: Vec<Option<Part>>,
+    pub(super) parts: Vec<Option<Part>>,
     /// Per task.
     cells: Vec<Vec<Option<String>>>,
     pub(super) features: Features,
@@ -101,46 +99,10 @@ impl RunRows {
     }
 
     /// The labelled rows of a task in some parts.
-    pub(super) fn of_task(&self, run: &Run, task: usize, parts: &[Part]) -> TaskRows {
+    pub(super) fn of_task(&self, run: &Run, task: usize, parts: &[Part]) -> Truth {
         let rows =
             (0..self.parts.len()).filter(|&row| self.parts[row].is_some_and(|own| parts.contains(&own)));
-        TaskRows::new(&run.heads[task].labels, &self.cells[task], rows)
-    }
-
-    /// The validation rows as the heads see them: those of a chosen variant, or the run's own.
-    #[must_use]
-    pub fn validation(&self, run: &Run, chosen: Option<&Chosen>) -> Validation {
-        let features = chosen.map_or(&self.features, |chosen| &chosen.features);
-        let valid: Vec<usize> =
-            (0..self.parts.len()).filter(|&row| self.parts[row] == Some(Part::Valid)).collect();
-        let numbers: Vec<f32> = valid.iter().flat_map(|&row| features.row(row)).copied().collect();
-        let of_head = |(task, head): (usize, &Head)| {
-            let labelled = self.of_task(run, task, &[Part::Valid]);
-            // A label that training never saw stays one: a head fitted anew may know it.
-            let mut labels = [&head.labels[..], &labelled.unseen[..]].concat();
-            labels.sort();
-            let place = |label: u32| {
-                let name = labelled.name(&head.labels, label);
-                labels
-                    .binary_search_by(|own| own.as_str().cmp(name))
-                    .ok()
-                    .and_then(|own| u32::try_from(own).ok())
-            };
-            let truth: HashMap<usize, Option<u32>> = labelled
-                .rows
-                .iter()
-                .zip(&labelled.labels)
-                .map(|(row, label)| (*row, place(*label)))
-                .collect();
-            ValidationTask {
-                task: head.task.clone(),
-                truth: valid.iter().map(|row| truth.get(row).copied().flatten()).collect(),
-                columns: features.columns[task].clone(),
-                labels,
-            }
-        };
-        let tasks = run.heads.iter().enumerate().map(of_head).collect();
-        Validation::new(&numbers, features.width, tasks)
+        Truth::new(&run.heads[task].labels, &self.cells[task], rows)
     }
 
     /// At most so many training texts, evenly spread over the table.

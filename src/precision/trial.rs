@@ -5,8 +5,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::PrecisionRequest;
 use super::gate::Judged;
+use super::request::PrecisionRequest;
 use super::rows::Features;
 use crate::classifier::calibrate;
 use crate::data::Part;
@@ -37,10 +37,16 @@ pub(super) struct Trial {
     pub features: Features,
     /// `[texts, hidden]`.
     pub embeddings: Vec<f32>,
-    pub heads: Vec<Head>,
+    heads: Vec<Head>,
 }
 
 impl Trial {
+    /// A task's head on the variant's features.
+    pub fn head(&self, task: &str) -> &Head {
+        let head = self.heads.iter().find(|head| head.task == task);
+        head.expect("a variant has the run's tasks: another one is a bug")
+    }
+
     /// Builds and runs a variant; the network is still loaded, to be timed beside the others.
     ///
     /// # Errors
@@ -103,7 +109,7 @@ fn refit(judged: &Judged<'_>, request: &PrecisionRequest<'_>, features: &Feature
         Some(fit) => {
             let rows = request.rows.of_task(request.run, *task, &[Part::Train]).known(head.labels.len());
             let examples = Examples { features: view, rows: &rows.rows, labels: &rows.labels };
-            heads::fit(&head.task, &head.labels, &examples, fit)?.0
+            heads::fit(head.answers(), &examples, fit)?.0
         }
         None => Head::clone(head),
     };

@@ -152,8 +152,7 @@ fn parameters(scenario: &ScenarioReport) -> String {
 
 fn scores(metrics: &TaskMetrics) -> String {
     let cell = |value, error| format!("<td>{}</td>", figure(value, error));
-    cell(metrics.accuracy, metrics.accuracy_standard_error)
-        + &cell(metrics.macro_f1, metrics.macro_f1_standard_error)
+    cell(metrics.score(), metrics.score_error()) + &cell(metrics.macro_f1, metrics.macro_f1_standard_error)
 }
 
 /// A share with its standard error, if it has one; a dash where nothing was measured.
@@ -188,7 +187,7 @@ fn backbones(report: &Report) -> String {
                     "<li>{}, {}: {} with heads as drawn.</li>",
                     escape(&name(report, backbone, scenario)),
                     escape(task),
-                    figure(own.accuracy, own.accuracy_standard_error)
+                    figure(own.score(), own.score_error())
                 );
             }
         }
@@ -215,7 +214,7 @@ fn charts(report: &Report) -> String {
     for (place, task) in report.tasks.iter().enumerate() {
         accuracy +=
             &training_curve(report, &format!("{task}: accuracy on validation rows, by epoch"), |epoch| {
-                epoch.validation.accuracy.get(place).copied().flatten()
+                epoch.validation.scores.get(place).copied().flatten()
             });
         loss += &training_curve(report, &format!("{task}: loss on training rows, by epoch"), |epoch| {
             epoch.losses.get(place).copied()
@@ -243,8 +242,8 @@ fn against_time(report: &Report, task: &str) -> String {
                 let found = done.metrics.tasks.get(task)?;
                 Some(Point {
                     x: done.states_seconds + done.training_seconds,
-                    y: found.accuracy?,
-                    error: found.accuracy_standard_error.unwrap_or(0.0),
+                    y: found.score()?,
+                    error: found.score_error().unwrap_or(0.0),
                     label: own.scenario.clone(),
                 })
             };

@@ -65,24 +65,20 @@ struct Measured {
 }
 
 impl Measured {
-    /// Accuracy of a task; the error is that of one more right and one more wrong row, so that it is never 0
+    /// Score of a task; the error is that of one more right and one more wrong row, so that it is never 0
     /// by luck.
     #[expect(clippy::cast_precision_loss, reason = "numbers of rows")]
-    fn of(accuracy: f64, rows: u64) -> Self {
+    fn of(score: f64, rows: u64) -> Self {
         let rows = rows as f64;
-        let likely = (accuracy * rows + 1.0) / (rows + 2.0);
-        Self { value: accuracy, error: (likely * (1.0 - likely) / (rows + 2.0)).sqrt() }
+        let likely = (score * rows + 1.0) / (rows + 2.0);
+        Self { value: score, error: (likely * (1.0 - likely) / (rows + 2.0)).sqrt() }
     }
 
-    /// The mean accuracy of the tasks on the validation rows; none without validation rows.
+    /// The mean score of the tasks on the validation rows; none without validation rows.
     #[expect(clippy::cast_precision_loss, reason = "a number of tasks")]
     fn validation(done: &Done) -> Option<Self> {
-        let tasks: Vec<Self> = done
-            .metrics
-            .valid
-            .values()
-            .filter_map(|task| Some(Self::of(task.accuracy?, task.rows)))
-            .collect();
+        let tasks: Vec<Self> =
+            done.metrics.valid.values().filter_map(|task| Some(Self::of(task.score()?, task.rows))).collect();
         let count = tasks.len() as f64;
         (!tasks.is_empty()).then(|| Self {
             value: tasks.iter().map(|task| task.value).sum::<f64>() / count,
@@ -283,7 +279,7 @@ fn against_heads(own: &Candidate<'_>) -> String {
 fn on_test(own: &Candidate<'_>, base: &Done) -> Option<String> {
     let change = |(task, now): (&String, &TaskMetrics)| {
         let before = base.metrics.tasks.get(task)?;
-        Some(format!("{task} {} → {}", share(before.accuracy?), share(now.accuracy?)))
+        Some(format!("{task} {} → {}", share(before.score()?), share(now.score()?)))
     };
     let changes: Vec<String> = own.done.metrics.tasks.iter().filter_map(change).collect();
     (!changes.is_empty()).then(|| format!("On the test rows, which chose nothing: {}.", and(&changes)))

@@ -24,7 +24,7 @@ fn scenario(name: &str, accuracy: f64, rows: u64, seconds: f64) -> ScenarioRepor
     let epoch = |number, accuracy| Epoch {
         number,
         losses: vec![1.0 - accuracy],
-        validation: Validation { score: accuracy, accuracy: vec![Some(accuracy)] },
+        validation: Validation { score: accuracy, scores: vec![Some(accuracy)] },
         seconds: 1.0,
         ..Epoch::default()
     };

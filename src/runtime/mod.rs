@@ -187,7 +187,7 @@ impl Runtime {
     /// # Errors
     /// The graph cannot be loaded, or parts of it would run elsewhere than on the device that was asked for.
     pub fn session(&self, graph: &Path) -> Result<Session> {
-        Session::open(&self.environment, &Graph::File(graph), &self.settings())
+        placement::open(&self.environment, &Graph::File(graph), &self.settings())
     }
 
     /// A session for a graph in memory; its external data is looked up in `weights_folder`.
@@ -195,7 +195,7 @@ impl Runtime {
     /// # Errors
     /// As [`Runtime::session`].
     pub fn session_from_memory(&self, graph: &[u8], weights_folder: &Path) -> Result<Session> {
-        Session::open(&self.environment, &Graph::Memory { graph, weights_folder }, &self.settings())
+        placement::open(&self.environment, &Graph::Memory { graph, weights_folder }, &self.settings())
     }
 
     /// Where each node of the graph runs, after ONNX Runtime's optimisation; found by running it once on a

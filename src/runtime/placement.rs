@@ -138,6 +138,16 @@ fn is_compute(operator: &str, arguments: &Value) -> bool {
     !METADATA_OPERATORS.contains(&operator) || (floats && operator != "Cast" && operator != "Shape")
 }
 
+/// Loads `graph`; on a GPU, proves that all computation runs there.
+pub(super) fn open(environment: &Environment, graph: &Graph<'_>, settings: &Settings) -> Result<Session> {
+    if settings.device == Device::Cpu {
+        return Session::commit(environment, graph, settings, None);
+    }
+    let (session, placement) = profiled(environment, graph, settings)?;
+    placement.require_compute_on(settings.device).map_err(|error| error.at(graph.place()))?;
+    Ok(session)
+}
+
 /// The placement of a graph, of which nothing else is needed.
 pub(super) fn of_graph(
     environment: &Environment,
@@ -148,7 +158,7 @@ pub(super) fn of_graph(
 }
 
 /// A session that ran once under the profiler (which is off again), and what the profile says.
-pub(super) fn profiled(
+fn profiled(
     environment: &Environment,
     graph: &Graph<'_>,
     settings: &Settings,

@@ -23,7 +23,7 @@ use ort::value::{Outlet, TensorRef};
 pub use declared::ValueInfo;
 use declared::{dimension_symbols, names_of, show_shape, value_info};
 
-use super::{Device, placement};
+use super::Device;
 use crate::error::{Error, Kind, Result};
 use crate::graph::is_own;
 use crate::held::{Held, Since};
@@ -145,16 +145,6 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
-    /// Loads `graph`; on a GPU, proves that all computation runs there.
-    pub(super) fn open(environment: &Environment, graph: &Graph<'_>, settings: &Settings) -> Result<Self> {
-        if settings.device == Device::Cpu {
-            return Self::commit(environment, graph, settings, None);
-        }
-        let (session, placement) = placement::profiled(environment, graph, settings)?;
-        placement.require_compute_on(settings.device).map_err(|error| error.at(graph.place()))?;
-        Ok(session)
-    }
-
     /// Loads `graph`, profiling into files that start with `profile` if that is given.
     pub(super) fn commit(
         environment: &Environment,

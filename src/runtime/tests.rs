@@ -92,7 +92,7 @@ fn a_missing_provider_is_an_error_of_the_session_too() {
     let runtime = runtime(1);
     let graph = fixture("runtime_matmul.onnx");
     let settings = Settings { device: Device::Cuda(0), threads: 1 };
-    let error = Session::open(&runtime.environment, &Graph::File(&graph), &settings).unwrap_err();
+    let error = placement::open(&runtime.environment, &Graph::File(&graph), &settings).unwrap_err();
     assert!(error.to_string().contains("cuda:0"), "{error}");
     assert!(std::error::Error::source(&error).is_some());
 }

@@ -17,6 +17,7 @@ use std::str::FromStr;
 
 use half::f16;
 use memmap2::Mmap;
+use serde::{Deserialize, Serialize};
 
 use super::folder::{KeyFolder, NAME_DIGITS, Parts, Role, Stored, Text};
 use super::open::OpenFolder;
@@ -30,7 +31,8 @@ use crate::tensors::{Dtype, TensorFile, Tensors, bytes_of, half_bytes_of, read_f
 const FLUSH_BYTES: usize = 16 << 20;
 
 /// How token states are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum StatePrecision {
     /// Half the space; numbers are rounded to 11 bits.
     #[default]

@@ -3,9 +3,8 @@
 
 use std::collections::HashMap;
 
-use super::TrainRequest;
-use super::features::TaskView;
-use crate::data::{LabelSet, Source, TableReader};
+use super::task::Task;
+use crate::data::{Source, TableReader};
 use crate::embed::Embedder;
 use crate::error::{Error, Kind, Result, quoted};
 use crate::fingerprint::TextKey;
@@ -24,9 +23,8 @@ const BYTES_AT_ONCE: usize = 4 << 20;
 /// There is no backbone to embed descriptions with, the table of descriptions is malformed or lacks a label, or embedding
 /// fails.
 pub(super) fn described_heads(
-    request: &TrainRequest,
-    labels: &[LabelSet],
-    views: &[TaskView],
+    label_text: Option<&Source>,
+    tasks: &[Task],
     embedder: Option<&mut Embedder>,
 ) -> Result<Vec<Head>> {
     let Some(embedder) = embedder else {
@@ -34,21 +32,24 @@ pub(super) fn described_heads(
             .found("a table of features, and no backbone")
             .help("say --backbone models/NAME and give a table of texts"));
     };
-    let described = request.label_text.as_ref().map(read).transpose()?;
-    let mut heads = Vec::with_capacity(labels.len());
-    for ((task, labels), view) in request.tasks.iter().zip(labels).zip(views) {
-        let place = &view.columns;
-        let texts = labels
+    let described = label_text.map(read).transpose()?;
+    let mut heads = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        let place = &task.sees.columns;
+        let texts = task
+            .labels
             .names()
             .iter()
             .map(|label| match &described {
                 None => Ok(readable(label)),
-                Some(described) => described.get(&(task.clone(), label.clone())).cloned().ok_or_else(|| {
-                    Error::new(Kind::Table, "a label has no description")
-                        .column(task)
-                        .found(quoted(label))
-                        .expected("a row `task,label,text` for every label in --label-text")
-                }),
+                Some(described) => {
+                    described.get(&(task.name.clone(), label.clone())).cloned().ok_or_else(|| {
+                        Error::new(Kind::Table, "a label has no description")
+                            .column(&task.name)
+                            .found(quoted(label))
+                            .expected("a row `task,label,text` for every label in --label-text")
+                    })
+                }
             })
             .collect::<Result<Vec<String>>>()?;
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
@@ -57,18 +58,10 @@ pub(super) fn described_heads(
         let mut weights = vec![0.0; texts.len() * place.len()];
         for (key, weights) in keys.iter().zip(weights.chunks_exact_mut(place.len())) {
             embedder.read(key, place.start, weights)?;
-            let length = weights.iter().map(|own| own * own).sum::<f32>().sqrt().max(1e-12);
-            weights.iter_mut().for_each(|own| *own *= SCALE / length);
+            let length = weights.iter().map(|weight| weight * weight).sum::<f32>().sqrt().max(1e-12);
+            weights.iter_mut().for_each(|weight| *weight *= SCALE / length);
         }
-        let (labels, bias) = (labels.names().to_vec(), vec![0.0; texts.len()]);
-        heads.push(Head {
-            task: task.clone(),
-            labels,
-            features: place.len(),
-            weights,
-            bias,
-            temperature: 1.0,
-        });
+        heads.push(Head::new(task.answers(), place.len(), weights, vec![0.0; texts.len()]));
     }
     Ok(heads)
 }

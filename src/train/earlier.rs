@@ -4,17 +4,13 @@
 //! Refuses a run that is not exactly the beginning of what was asked for: the result is that of training
 //! every stage anew.
 
-use std::path::Path;
-
+use super::outcome::{StageReport, stage_reports};
 use super::recipe::recipe;
-use super::{StageReport, TrainRequest};
+use super::request::TrainRequest;
 use crate::backbone::Backbone;
 use crate::classifier::Run;
-use crate::classifier::run::TRAINING;
-use crate::document;
 use crate::encoder::ChangedTensors;
 use crate::error::{Error, Kind, Result};
-use crate::files;
 use crate::heads::Head;
 use crate::plan::FreezePlan;
 use crate::tokens::LongTexts;
@@ -29,7 +25,7 @@ pub(super) struct Earlier {
 }
 
 impl Earlier {
-    /// Opens [`TrainRequest::earlier`]; nothing when there is none.
+    /// Opens the earlier run of a request; nothing when there is none.
     ///
     /// # Errors
     /// It is no run, is damaged, or was not made by the first stages of this request.
@@ -38,13 +34,15 @@ impl Earlier {
         (backbone, long): (Option<&Backbone>, LongTexts),
         plans: &[FreezePlan],
     ) -> Result<Option<Self>> {
-        let Some(directory) = &request.earlier else { return Ok(None) };
+        let Some(directory) = &request.freezing.earlier else { return Ok(None) };
         let run = Run::open(directory)?;
         let trained = run.recipe.training.as_ref().map_or(&[][..], |training| &training.unfreeze);
         let stages = trained.len();
-        let begins = stages > 0 && stages < request.unfreeze.len() && request.unfreeze.starts_with(trained);
+        let all = request.freezing.unfreeze();
+        let begins = stages > 0 && stages < all.len() && all.starts_with(trained);
         let expected = if begins {
-            let first = TrainRequest { unfreeze: trained.to_vec(), ..request.clone() };
+            let freezing = request.freezing.first_stages(stages);
+            let first = TrainRequest { freezing, ..request.clone() };
             Some(recipe(&first, (backbone, long), &plans[..stages])?.inputs)
         } else {
             None
@@ -53,10 +51,7 @@ impl Earlier {
             return Err(Error::new(Kind::Usage, "the earlier run is not the beginning of this one")
                 .at(directory)
                 .found(format!("stages {} ({})", listed(trained), run.recipe.inputs.short()))
-                .expected(format!(
-                    "the first of {}, on the same rows and options",
-                    listed(&request.unfreeze)
-                )));
+                .expected(format!("the first of {}, on the same rows and options", listed(all))));
         }
         if run.recipe.training.as_ref().is_some_and(|training| training.interrupted) {
             return Err(Error::new(Kind::Usage, "the earlier run was interrupted")
@@ -64,20 +59,9 @@ impl Earlier {
                 .help("give its command again to go on with it"));
         }
         let changed = run.changed()?.map(|(tensors, _)| tensors).unwrap_or_default();
-        let reports = reports(directory)?;
+        let reports = stage_reports(directory)?;
         Ok(Some(Self { stages, changed, heads: run.heads, reports }))
     }
-}
-
-/// The stages a run was trained in; none when it was not trained above a cut.
-///
-/// # Errors
-/// `training.json` cannot be read.
-pub fn reports(run: &Path) -> Result<Vec<StageReport>> {
-    let path = run.join(TRAINING);
-    let Some(text) = files::read(&path)? else { return Ok(Vec::new()) };
-    document::json(&text, Kind::Run, "the run's stages cannot be read")
-        .map_err(|error| error.at(&path).help("train the run again"))
 }
 
 /// Numbers of layers, for a message.

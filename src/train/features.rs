@@ -4,91 +4,23 @@
 //! Refuses to look at validation or test rows, and choices whose fit would not fit the memory.
 
 use std::ops::Range;
-use std::str::FromStr;
-use std::{fmt, time::Instant};
+use std::time::Instant;
 
-use super::fits::earlier_choices;
-use super::rows::{Table, task_rows};
-use super::{Show, TrainEvent, TrainRequest};
-use crate::classifier::TaskRows;
+use super::event::{Chosen, Show, TrainEvent};
+use super::request::{FeatureRequest, Learning, TrainRequest};
+use super::rows::Table;
+use super::task::{Task, TaskView};
 use crate::data::Part;
 use crate::dataset::{Dataset, Input};
 use crate::embed::{Embedder, FeatureChoice, covering};
 use crate::error::{Error, Kind, Result};
 use crate::heads::{self, Alpha, Candidate, FeatureView, Selection, Trial, fit_bytes, select_bytes};
 use crate::plan::{FreezePlan, Scenario};
+use crate::task::Truth;
 use crate::tokens::LongTexts;
 
 /// Most training rows that `auto` compares choices on.
 const SCREENED_ROWS: usize = 3000;
-
-/// What the heads shall see.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum FeatureRequest {
-    /// The same for every task.
-    Choice(FeatureChoice),
-    /// Per task, the fewest numbers within one standard error of the best on training rows.
-    Auto,
-}
-
-impl Default for FeatureRequest {
-    fn default() -> Self {
-        Self::Choice(FeatureChoice::Last)
-    }
-}
-
-impl FromStr for FeatureRequest {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            _ => text.parse().map(Self::Choice).map_err(|error: Error| {
-                error.expected("last, layers:A-B (such as layers:2-5 or layers:3), all or auto")
-            }),
-        }
-    }
-}
-
-impl fmt::Display for FeatureRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Choice(choice) => choice.fmt(f),
-            Self::Auto => f.write_str("auto"),
-        }
-    }
-}
-
-/// What `auto` settled for a task.
-#[derive(Debug)]
-pub struct Chosen<'c> {
-    pub task: &'c str,
-    pub choice: FeatureChoice,
-    /// Numbers the head sees of a text.
-    pub width: usize,
-    pub tried: &'c [Candidate],
-    /// Those that were compared once more on all training rows, if any.
-    pub run_off: &'c [Candidate],
-    pub seconds: f64,
-    /// Bytes that trying and fitting take at their peak, the features included.
-    pub memory: u64,
-}
-
-/// What one task's head sees, and the penalty it is fitted with.
-#[derive(Debug, Clone)]
-pub(super) struct TaskView {
-    /// None: vectors made elsewhere.
-    pub choice: Option<FeatureChoice>,
-    /// Its place in a stored row.
-    pub columns: Range<usize>,
-    pub alpha: Alpha,
-    /// What `auto` tried, and the seconds that took.
-    pub tried: Vec<Candidate>,
-    pub run_off: Vec<Candidate>,
-    pub seconds: f64,
-    /// Bytes that trying and fitting take at their peak, the features included.
-    pub memory: u64,
-}
 
 /// Refuses, before any work, features that the rows or the plans cannot give.
 ///
@@ -102,20 +34,20 @@ pub(super) fn check(request: &TrainRequest, embedder: Option<&Embedder>, plans: 
             .expected("--long truncate")
             .help("windows need a frozen backbone: leave --freeze and --unfreeze away"));
     }
-    if request.features == FeatureRequest::default() {
+    let features = request.learning.features;
+    if features == FeatureRequest::default() {
         return Ok(());
     }
-    let wrong = |what: &str| {
-        Error::new(Kind::Usage, what.to_owned()).found(format!("--features {}", request.features))
-    };
-    let Some(embedder) = embedder.filter(|_| matches!(request.data, Input::Texts { .. })) else {
+    let wrong = |what: &str| Error::new(Kind::Usage, what.to_owned()).found(format!("--features {features}"));
+    let Some(embedder) = embedder.filter(|_| matches!(request.rows.data, Input::Texts { .. })) else {
         return Err(wrong("a Parquet holds the features it holds")
             .help("choose its column with --features-column, or give texts and --backbone"));
     };
-    match request.features {
+    match features {
         FeatureRequest::Choice(choice) => {
             embedder.columns(choice)?;
-            check_gradients(request, embedder, plans, &vec![choice; request.tasks.len()])
+            let sees = request.rows.tasks.iter().map(|task| (task.name.as_str(), task.share, choice));
+            check_gradients(embedder, plans, &sees.collect::<Vec<_>>())
         }
         FeatureRequest::Auto if plans.iter().all(|plan| plan.scenario() == Scenario::Frozen) => {
             Err(wrong("nothing is trained, so there is nothing to choose by")
@@ -125,12 +57,12 @@ pub(super) fn check(request: &TrainRequest, embedder: Option<&Embedder>, plans: 
     }
 }
 
-/// Refuses to train layers that no head sees: their gradient would be zero.
+/// Refuses to train layers that no head sees: their gradient would be zero. `sees` says of every task its name,
+/// what its loss counts, and what its head sees.
 fn check_gradients(
-    request: &TrainRequest,
     embedder: &Embedder,
     plans: &[FreezePlan],
-    choices: &[FeatureChoice],
+    sees: &[(&str, f32, FeatureChoice)],
 ) -> Result<()> {
     let layers = embedder.backbone().manifest().layers().unwrap_or(0);
     let network = plans.iter().filter(|plan| plan.scenario() == Scenario::Network);
@@ -138,198 +70,194 @@ fn check_gradients(
         return Ok(());
     };
     // A head sees what is at its highest state or below.
-    let counted = choices.iter().zip(&request.network.shares).filter(|(_, share)| **share > 0.0);
-    let seen = counted.map(|(choice, _)| choice.seen(layers).top(layers)).max();
+    let counted = sees.iter().filter(|(_, share, _)| *share > 0.0);
+    let seen = counted.map(|(.., choice)| choice.seen(layers).top(layers)).max();
     if seen.is_some_and(|seen| seen >= trained) {
         return Ok(());
     }
     let part =
-        trained.checked_sub(1).map_or_else(|| "the embeddings".to_owned(), |own| format!("layer {own}"));
-    let heads = request.tasks.iter().zip(choices).zip(&request.network.shares);
-    let heads = heads.map(|((task, choice), share)| format!("{task}: {choice}, its loss counts {share}"));
+        trained.checked_sub(1).map_or_else(|| "the embeddings".to_owned(), |layer| format!("layer {layer}"));
+    let heads = sees.iter().map(|(task, share, choice)| format!("{task}: {choice}, its loss counts {share}"));
     Err(Error::new(Kind::Training, "a part of the backbone would be trained without any gradient")
         .found(format!("{part} is trained; the heads see {}", heads.collect::<Vec<_>>().join("; ")))
         .expected(format!("a head that sees {part} or a layer above it, and whose loss counts"))
         .help("say --features last or all, or freeze what no head sees"))
 }
 
-/// Settles what every task's head sees, and brings that into memory.
+/// Settles what every task's head sees, and brings that into memory. `given` says what the head of a task sees
+/// that is taken over from an earlier run.
 ///
 /// # Errors
 /// The features cannot be read, trying them fails, or a trained layer has no head that sees it.
 pub(super) fn settle(
-    request: &TrainRequest,
+    learning: &Learning,
     plans: &[FreezePlan],
+    given: &dyn Fn(&str) -> Option<FeatureChoice>,
     table: &mut Table,
     embedder: Option<&Embedder>,
     show: &mut Show<'_>,
-) -> Result<Vec<TaskView>> {
+) -> Result<()> {
     let Some(embedder) = embedder.filter(|_| table.rows.layout.is_some()) else {
         let choice = table.rows.made_with.as_ref().map(|made| made.choice);
-        let columns = 0..table.rows.width;
-        return Ok(request.tasks.iter().map(|_| fixed(request, choice, columns.clone())).collect());
+        for task in &mut table.tasks {
+            task.sees = TaskView::fixed(learning.fit.alpha, choice, 0..table.rows.width);
+        }
+        return Ok(());
     };
-    let earlier = earlier_choices(request, &plans[0])?;
-    let mut views = Vec::with_capacity(request.tasks.len());
-    for (task, earlier) in earlier.into_iter().enumerate() {
-        views.push(match (request.features, earlier) {
-            // A head that is taken over sees what it saw, and needs no penalty.
-            (FeatureRequest::Auto, Some(choice)) => fixed(request, Some(choice), embedder.columns(choice)?),
-            (asked, _) => settle_task(request, asked, (table, task), embedder, show)?,
-        });
-    }
-    let choices: Vec<FeatureChoice> = views.iter().map(|view| view.choice.unwrap_or_default()).collect();
-    check_gradients(request, embedder, plans, &choices)?;
-    load(table, &views, embedder)?;
-    Ok(views)
+    let asked = |task: &str| match (learning.features, given(task)) {
+        // A head that is taken over sees what it saw, and needs no penalty.
+        (FeatureRequest::Auto, Some(choice)) => Asked::Given(choice),
+        (asked, _) => Asked::Learned(asked),
+    };
+    settle_each(learning, &asked, table, embedder, show)?;
+    let sees = table.tasks.iter().map(|task| {
+        let choice = task.sees.choice.unwrap_or_default();
+        (task.name.as_str(), task.share, choice)
+    });
+    check_gradients(embedder, plans, &sees.collect::<Vec<_>>())?;
+    load(table, embedder)
+}
+
+/// What the head of a task shall see.
+pub(super) enum Asked {
+    /// What it sees already: it is not fitted.
+    Given(FeatureChoice),
+    Learned(FeatureRequest),
 }
 
 /// The same for heads of which each is asked for features of its own, on a frozen backbone.
 ///
 /// # Errors
 /// The features cannot be read, or trying them fails.
-pub(super) fn settle_each(
-    request: &TrainRequest,
-    asked: &[FeatureRequest],
+pub(super) fn settle_frozen(
+    learning: &Learning,
+    asked: &dyn Fn(&str) -> FeatureRequest,
     table: &mut Table,
     embedder: &Embedder,
     show: &mut Show<'_>,
-) -> Result<Vec<TaskView>> {
-    let asked = asked.iter().enumerate();
-    let views = asked.map(|(task, asked)| settle_task(request, *asked, (table, task), embedder, show));
-    let views = views.collect::<Result<Vec<_>>>()?;
-    load(table, &views, embedder)?;
-    Ok(views)
+) -> Result<()> {
+    settle_each(learning, &|task| Asked::Learned(asked(task)), table, embedder, show)?;
+    load(table, embedder)
 }
 
 /// Brings what the heads see into memory.
-fn load(table: &mut Table, views: &[TaskView], embedder: &Embedder) -> Result<()> {
-    let columns: Vec<Range<usize>> = views.iter().map(|view| view.columns.clone()).collect();
+fn load(table: &mut Table, embedder: &Embedder) -> Result<()> {
+    let columns: Vec<Range<usize>> = table.tasks.iter().map(|task| task.sees.columns.clone()).collect();
     table.rows.load(embedder, covering(&columns))
 }
 
-/// Settles what one task's head sees.
-fn settle_task(
-    request: &TrainRequest,
-    asked: FeatureRequest,
-    (table, task): (&mut Table, usize),
+fn settle_each(
+    learning: &Learning,
+    asked: &dyn Fn(&str) -> Asked,
+    table: &mut Table,
     embedder: &Embedder,
     show: &mut Show<'_>,
-) -> Result<TaskView> {
-    let view = match asked {
-        FeatureRequest::Choice(FeatureChoice::Last) => {
-            fixed(request, Some(FeatureChoice::Last), embedder.columns(FeatureChoice::Last)?)
+) -> Result<()> {
+    let Table { rows, tasks, parts, .. } = table;
+    for task in tasks {
+        let truth = task.truth(parts, Part::Train);
+        let mut screening = Screening { learning, embedder, task, truth, rows, options: Vec::new() };
+        task.sees = screening.settle(asked(&task.name), show)?;
+        if !task.sees.tried.is_empty() {
+            let _uninterrupted = show(&TrainEvent::Chosen(&chosen(task)));
         }
-        FeatureRequest::Choice(choice) if request.fit.alpha != Alpha::Auto => {
-            fixed(request, Some(choice), embedder.columns(choice)?)
-        }
-        FeatureRequest::Choice(choice) => screen(request, (table, task), embedder, &[choice], show)?,
-        FeatureRequest::Auto => {
-            let layers =
-                embedder.backbone().manifest().layers().filter(|_| !embedder.layout().states().is_empty());
-            let choices = layers.map_or_else(|| vec![FeatureChoice::Last], FeatureChoice::candidates);
-            screen(request, (table, task), embedder, &choices, show)?
-        }
-    };
-    if !view.tried.is_empty() {
-        let event = TrainEvent::Chosen(&Chosen {
-            task: &request.tasks[task],
-            choice: view.choice.unwrap_or_default(),
-            width: view.columns.len(),
-            tried: &view.tried,
-            run_off: &view.run_off,
-            seconds: view.seconds,
-            memory: view.memory,
-        });
-        let _uninterrupted = show(&event);
     }
-    Ok(view)
+    Ok(())
 }
 
-fn fixed(request: &TrainRequest, choice: Option<FeatureChoice>, columns: Range<usize>) -> TaskView {
-    TaskView {
-        choice,
-        columns,
-        alpha: request.fit.alpha,
-        tried: Vec::new(),
-        run_off: Vec::new(),
-        seconds: 0.0,
-        memory: 0,
+fn chosen(task: &Task) -> Chosen<'_> {
+    let TaskView { choice, columns, tried, run_off, seconds, memory, .. } = &task.sees;
+    Chosen {
+        task: &task.name,
+        choice: choice.unwrap_or_default(),
+        width: columns.len(),
+        tried,
+        run_off,
+        seconds: *seconds,
+        memory: *memory,
     }
 }
 
 /// A task's training rows and what may be chosen for it.
 struct Screening<'s> {
-    request: &'s TrainRequest,
+    learning: &'s Learning,
     embedder: &'s Embedder,
-    labels: Vec<String>,
-    rows: TaskRows,
+    task: &'s Task,
+    truth: Truth,
+    rows: &'s mut Dataset,
     /// Each choice with its place in a stored row, fewest numbers first.
     options: Vec<(FeatureChoice, Range<usize>)>,
 }
 
-/// Compares choices and penalties by cross-validation on some of a task's training rows.
-fn screen(
-    request: &TrainRequest,
-    (table, task): (&mut Table, usize),
-    embedder: &Embedder,
-    choices: &[FeatureChoice],
-    show: &mut Show<'_>,
-) -> Result<TaskView> {
-    let start = Instant::now();
-    let name = &request.tasks[task];
-    let labels = table.labels[task].names().to_vec();
-    let rows = task_rows(&labels, &table.rows.cells[task], &table.parts, Part::Train);
-    let mut options = Vec::with_capacity(choices.len());
-    for &choice in choices {
-        let columns = embedder.columns(choice)?;
-        let bytes = fit_bytes(rows.rows.len(), columns.len(), labels.len());
-        if options.is_empty() || bytes <= request.fit_memory {
-            options.push((choice, columns));
+impl Screening<'_> {
+    /// Settles what the head sees.
+    fn settle(&mut self, asked: Asked, show: &mut Show<'_>) -> Result<TaskView> {
+        let embedder = self.embedder;
+        let alpha = self.learning.fit.alpha;
+        let fixed = |choice| Ok(TaskView::fixed(alpha, Some(choice), embedder.columns(choice)?));
+        match asked {
+            Asked::Given(choice) | Asked::Learned(FeatureRequest::Choice(choice @ FeatureChoice::Last)) => {
+                fixed(choice)
+            }
+            Asked::Learned(FeatureRequest::Choice(choice)) if alpha != Alpha::Auto => fixed(choice),
+            Asked::Learned(FeatureRequest::Choice(choice)) => self.screen(&[choice], show),
+            Asked::Learned(FeatureRequest::Auto) => {
+                let layers = embedder.backbone().manifest().layers();
+                let layers = layers.filter(|_| !embedder.layout().states().is_empty());
+                let choices = layers.map_or_else(|| vec![FeatureChoice::Last], FeatureChoice::candidates);
+                self.screen(&choices, show)
+            }
         }
     }
-    let screening = Screening { request, embedder, labels, rows, options };
-    let sample =
-        heads::sample(&screening.rows.labels, screening.labels.len(), SCREENED_ROWS, request.fit.seed);
-    let mut fits = |done: usize, most: usize| {
-        let what = format!("{name}: choosing what its head sees, {done} of at most {most} fits");
-        let _uninterrupted = show(&TrainEvent::Work(&what));
-    };
-    let selection = screening.select(&table.rows, &sample, &mut fits).map_err(|error| error.task(name))?;
-    let mut chosen = (selection.trial, selection.alpha);
-    let (mut run_off, mut fitted) = (Vec::new(), vec![chosen.0]);
-    if !selection.rivals.is_empty() && screening.rows.rows.len() > sample.len() {
-        let finalists: Vec<(usize, f64)> = [chosen].into_iter().chain(selection.rivals).collect();
-        fitted = finalists.iter().map(|(option, _)| *option).collect();
-        let what = format!("{name}: choosing between {} on all training rows", finalists.len());
-        let _uninterrupted = show(&TrainEvent::Work(&what));
-        run_off = screening.run_off(&mut table.rows, &finalists)?;
-        let best = run_off.iter().map(|own| own.accuracy).fold(0.0, f64::max);
-        let near = run_off.iter().position(|own| best - own.accuracy <= own.standard_error);
-        chosen = finalists[near.unwrap_or(0)];
-    }
-    let (choice, columns) = screening.options[chosen.0].clone();
-    Ok(TaskView {
-        choice: Some(choice),
-        columns,
-        alpha: Alpha::Fixed(chosen.1),
-        tried: selection.candidates,
-        run_off,
-        seconds: start.elapsed().as_secs_f64(),
-        memory: screening.memory(table.rows.rows(), sample.len(), &fitted),
-    })
-}
 
-impl Screening<'_> {
+    /// Compares choices and penalties by cross-validation on some of the task's training rows.
+    fn screen(&mut self, choices: &[FeatureChoice], show: &mut Show<'_>) -> Result<TaskView> {
+        let start = Instant::now();
+        let (name, classes) = (self.task.name.clone(), self.classes());
+        for &choice in choices {
+            let columns = self.embedder.columns(choice)?;
+            let bytes = fit_bytes(self.truth.rows.len(), columns.len(), classes);
+            if self.options.is_empty() || bytes <= self.learning.fit_memory {
+                self.options.push((choice, columns));
+            }
+        }
+        let sample = heads::sample(&self.truth.labels, classes, SCREENED_ROWS, self.learning.fit.seed);
+        let mut fits = |done: usize, most: usize| {
+            let what = format!("{name}: choosing what its head sees, {done} of at most {most} fits");
+            let _uninterrupted = show(&TrainEvent::Work(&what));
+        };
+        let selection = self.select(&sample, &mut fits).map_err(|error| error.task(&name))?;
+        let mut chosen = (selection.trial, selection.alpha);
+        let (mut run_off, mut fitted) = (Vec::new(), vec![chosen.0]);
+        if !selection.rivals.is_empty() && self.truth.rows.len() > sample.len() {
+            let finalists: Vec<(usize, f64)> = [chosen].into_iter().chain(selection.rivals).collect();
+            fitted = finalists.iter().map(|(option, _)| *option).collect();
+            let what = format!("{name}: choosing between {} on all training rows", finalists.len());
+            let _uninterrupted = show(&TrainEvent::Work(&what));
+            run_off = self.run_off(&finalists)?;
+            let best = run_off.iter().map(|found| found.accuracy).fold(0.0, f64::max);
+            let near = run_off.iter().position(|found| best - found.accuracy <= found.standard_error);
+            chosen = finalists[near.unwrap_or(0)];
+        }
+        let (choice, columns) = self.options[chosen.0].clone();
+        let memory = self.memory(sample.len(), &fitted);
+        Ok(TaskView {
+            tried: selection.candidates,
+            run_off,
+            seconds: start.elapsed().as_secs_f64(),
+            memory,
+            ..TaskView::fixed(Alpha::Fixed(chosen.1), Some(choice), columns)
+        })
+    }
+
+    fn classes(&self) -> usize {
+        self.task.labels.names().len()
+    }
+
     /// Compares all options on a sample of the rows.
-    fn select(
-        &self,
-        rows: &Dataset,
-        sample: &[usize],
-        show: &mut dyn FnMut(usize, usize),
-    ) -> Result<Selection> {
-        let keys: Vec<_> = sample.iter().map(|&place| rows.keys[self.rows.rows[place]]).collect();
-        let labels: Vec<u32> = sample.iter().map(|&place| self.rows.labels[place]).collect();
+    fn select(&self, sample: &[usize], show: &mut dyn FnMut(usize, usize)) -> Result<Selection> {
+        let keys: Vec<_> = sample.iter().map(|&place| self.rows.keys[self.truth.rows[place]]).collect();
+        let labels: Vec<u32> = sample.iter().map(|&place| self.truth.labels[place]).collect();
         let places: Vec<usize> = (0..sample.len()).collect();
         let all = self.covered(0..self.options.len());
         let matrix = self.embedder.read_rows(&keys, all.clone())?;
@@ -341,18 +269,20 @@ impl Screening<'_> {
             .iter()
             .map(|(choice, columns)| Trial { name: choice.to_string(), features: view(columns) })
             .collect();
-        Ok(heads::select(&trials, (&places, &labels), self.labels.len(), &self.request.fit, show))
+        Ok(heads::select(&trials, (&places, &labels), self.classes(), &self.learning.fit, show))
     }
 
     /// Compares options, with their penalties, on all rows.
-    fn run_off(&self, rows: &mut Dataset, finalists: &[(usize, f64)]) -> Result<Vec<Candidate>> {
-        rows.load(self.embedder, self.covered(finalists.iter().map(|(option, _)| *option)))?;
+    fn run_off(&mut self, finalists: &[(usize, f64)]) -> Result<Vec<Candidate>> {
+        let covered = self.covered(finalists.iter().map(|(option, _)| *option));
+        self.rows.load(self.embedder, covered)?;
         let trial = |&(option, alpha): &(usize, f64)| {
             let (choice, columns) = &self.options[option];
-            (Trial { name: choice.to_string(), features: rows.view(columns) }, alpha)
+            (Trial { name: choice.to_string(), features: self.rows.view(columns) }, alpha)
         };
         let trials: Vec<(Trial<'_>, f64)> = finalists.iter().map(trial).collect();
-        heads::run_off(&trials, (&self.rows.rows, &self.rows.labels), &self.labels, &self.request.fit)
+        let rows = (&self.truth.rows[..], &self.truth.labels[..]);
+        heads::run_off(&trials, rows, self.task.answers(), &self.learning.fit)
     }
 
     /// The places that hold all of some options.
@@ -362,14 +292,14 @@ impl Screening<'_> {
         covering(&columns)
     }
 
-    /// Bytes at the peak of trying all options on `sampled` rows and of fitting some; `all` rows are held.
-    fn memory(&self, all: usize, sampled: usize, fitted: &[usize]) -> u64 {
-        let (classes, threads) = (self.labels.len(), self.request.fit.threads);
+    /// Bytes at the peak of trying all options on `sampled` rows and of fitting some; all rows are held.
+    fn memory(&self, sampled: usize, fitted: &[usize]) -> u64 {
+        let (all, classes, threads) = (self.rows.rows(), self.classes(), self.learning.fit.threads);
         let widest = self.options.iter().map(|(_, columns)| columns.len()).max().unwrap_or(0);
         let matrix = 4 * (sampled * self.covered(0..self.options.len()).len()) as u64;
         let trying = matrix + select_bytes(sampled, widest, classes, threads);
         let fits = fitted.iter().map(|&option| self.options[option].1.len());
-        let fit = fits.map(|width| fit_bytes(self.rows.rows.len(), width, classes)).max().unwrap_or(0);
+        let fit = fits.map(|width| fit_bytes(self.truth.rows.len(), width, classes)).max().unwrap_or(0);
         trying.max(4 * (all * self.covered(fitted.iter().copied()).len()) as u64 + fit)
     }
 }

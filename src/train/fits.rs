@@ -1,70 +1,98 @@
 //! Owns the heads a training begins with: fitted on frozen features, drawn at random, or from an earlier run.
 
-use super::features::TaskView;
-use super::rows::{Table, task_rows};
-use super::{HeadInit, TrainRequest};
+use std::path::{Path, PathBuf};
+
+use super::request::{Learning, TrainRequest};
+use super::rows::Table;
+use super::task::Task;
 use crate::backbone::Backbone;
-use crate::classifier::{Run, TaskRows};
-use crate::data::{LabelSet, Part};
+use crate::classifier::Run;
+use crate::data::Part;
 use crate::embed::FeatureChoice;
 use crate::error::{Error, Kind, Result};
+use crate::finetune::HeadInit;
 use crate::heads::{self, Examples, FitOptions, FitReport, Head, fit_bytes};
 use crate::plan::{FreezePlan, Scenario};
 use crate::recognize::shell_word;
 
 /// The heads a training begins with, in the order of the tasks, and the reports of those that were fitted.
+#[derive(Default)]
 pub(super) struct InitialHeads {
     pub heads: Vec<Head>,
     pub fits: Vec<FitReport>,
 }
 
-/// The seeded weights of a network that nobody has trained.
-pub(super) fn untrained(request: &TrainRequest, labels: &[LabelSet], views: &[TaskView]) -> Vec<Head> {
-    let seed = request.split.seed;
-    let tasks = request.tasks.iter().zip(labels).zip(views);
-    tasks.map(|((task, labels), view)| Head::random(task, labels.names(), view.columns.len(), seed)).collect()
+/// The heads of `--init-heads` that training begins with, instead of fitting them; perhaps none.
+#[derive(Default)]
+pub(super) struct GivenHeads {
+    directory: PathBuf,
+    given: Vec<GivenHead>,
 }
 
-/// Heads that are trained are fitted on the rows' features, or drawn when that was asked for; frozen ones
-/// come from `--init-heads`, or stay as they were drawn.
-///
-/// # Errors
-/// A fit fails, or the earlier run has no such head for these labels and features.
-pub(super) fn initial_heads(
-    request: &TrainRequest,
-    plan: &FreezePlan,
-    table: &Table,
-    views: &[TaskView],
-) -> Result<InitialHeads> {
-    let mut heads = untrained(request, &table.labels, views);
-    let earlier = earlier_heads(request, plan)?;
-    for ((found, head), (labels, view)) in
-        earlier.into_iter().zip(&mut heads).zip(table.labels.iter().zip(views))
-    {
-        if let Some(found) = found {
-            found.check(request, labels, view)?;
-            *head = found.head;
+/// A head of an earlier run that training begins with.
+struct GivenHead {
+    head: Head,
+    /// What it sees; none for vectors made elsewhere.
+    choice: Option<FeatureChoice>,
+}
+
+impl GivenHeads {
+    /// Opens the earlier run of a request, when there is one.
+    ///
+    /// # Errors
+    /// It cannot be opened, or its heads belong to another backbone than the one they would be put on.
+    pub fn open(request: &TrainRequest, plan: &FreezePlan, backbone: Option<&Backbone>) -> Result<Self> {
+        let Some(directory) = &request.freezing.init_heads else { return Ok(Self::default()) };
+        let run = Run::open(directory)?;
+        if let Some(backbone) = backbone {
+            check_backbone(&run, directory, backbone)?;
         }
+        let taken = run.heads.iter().filter(|head| !is_fitted(request, plan, &head.task));
+        let given = taken.map(|head| GivenHead { head: head.clone(), choice: run.choice(&head.task) });
+        Ok(Self { directory: directory.clone(), given: given.collect() })
     }
-    let fitted: Vec<usize> = (0..heads.len()).filter(|&task| is_fitted(request, plan, task)).collect();
-    let mut fits = Vec::new();
-    for (&task, (head, report)) in fitted.iter().zip(fit_heads(request, &fitted, table, views)?) {
-        heads[task] = head;
-        fits.push(report);
+
+    /// What the given head of a task sees.
+    pub fn choice(&self, task: &str) -> Option<FeatureChoice> {
+        self.of(task)?.choice
     }
-    Ok(InitialHeads { heads, fits })
+
+    fn of(&self, task: &str) -> Option<&GivenHead> {
+        self.given.iter().find(|given| given.head.task == task)
+    }
+
+    /// The given head of a task.
+    ///
+    /// # Errors
+    /// It has other labels or other features than the task's.
+    fn head(&self, task: &Task) -> Result<Option<Head>> {
+        let Some(GivenHead { head, choice }) = self.of(&task.name) else { return Ok(None) };
+        let (labels, sees) = (task.labels.names(), &task.sees);
+        let same = choice.is_none() || sees.choice.is_none() || *choice == sees.choice;
+        if same && head.kind == task.kind && head.labels == labels && head.features == sees.columns.len() {
+            return Ok(Some(head.clone()));
+        }
+        let described = |labels: &[String], width: usize, choice: Option<FeatureChoice>| {
+            let of = choice.map_or_else(String::new, |choice| format!(" of {choice}"));
+            format!("{} labels ({}) on {width} features{of}", labels.len(), labels.join(", "))
+        };
+        let error = Error::new(Kind::Run, "the earlier run's head does not fit")
+            .at(&self.directory)
+            .task(&head.task)
+            .found(described(&head.labels, head.features, *choice))
+            .expected(described(labels, sees.columns.len(), sees.choice));
+        Err(match choice.filter(|_| !same) {
+            Some(choice) => error.help(format!("say --features {choice}")),
+            None => error,
+        })
+    }
 }
 
-/// Refuses heads of an earlier run that belong to another backbone than the one they would be put on.
-///
-/// # Errors
-/// They do, or the earlier run cannot be opened.
-pub(super) fn check_earlier(request: &TrainRequest, backbone: Option<&Backbone>) -> Result<()> {
-    let (Some(directory), Some(backbone)) = (&request.init_heads, backbone) else { return Ok(()) };
-    let recipe = Run::open(directory)?.recipe;
-    let changed = recipe.training.and_then(|training| training.changed);
-    let own = if changed.is_some() { backbone.fingerprint_before() } else { backbone.fingerprint() };
-    let same = recipe.backbone.is_none_or(|earlier| earlier.fingerprint == own);
+fn check_backbone(run: &Run, directory: &Path, backbone: &Backbone) -> Result<()> {
+    let recipe = &run.recipe;
+    let changed = recipe.training.as_ref().and_then(|training| training.changed);
+    let fingerprint = if changed.is_some() { backbone.fingerprint_before() } else { backbone.fingerprint() };
+    let same = recipe.backbone.as_ref().is_none_or(|earlier| earlier.fingerprint == fingerprint);
     if same && (changed.is_none() || changed == backbone.changed_fingerprint()) {
         return Ok(());
     }
@@ -77,104 +105,72 @@ pub(super) fn check_earlier(request: &TrainRequest, backbone: Option<&Backbone>)
         )))
 }
 
-/// A head of an earlier run that training begins with.
-struct EarlierHead {
-    head: Head,
-    /// What it sees; none for vectors made elsewhere.
-    choice: Option<FeatureChoice>,
+/// The seeded weights of a network that nobody has trained.
+pub(super) fn untrained(table: &Table) -> Vec<Head> {
+    table.tasks.iter().map(|task| drawn(task, table.seed)).collect()
 }
 
-impl EarlierHead {
-    /// Refuses other labels or other features than those of the task.
-    fn check(&self, request: &TrainRequest, labels: &LabelSet, view: &TaskView) -> Result<()> {
-        let Self { head, choice } = self;
-        let same = choice.is_none() || view.choice.is_none() || *choice == view.choice;
-        if same && head.labels == labels.names() && head.features == view.columns.len() {
-            return Ok(());
-        }
-        let described = |labels: &[String], width: usize, choice: Option<FeatureChoice>| {
-            let of = choice.map_or_else(String::new, |choice| format!(" of {choice}"));
-            format!("{} labels ({}) on {width} features{of}", labels.len(), labels.join(", "))
-        };
-        let error = Error::new(Kind::Run, "the earlier run's head does not fit")
-            .task(&head.task)
-            .found(described(&head.labels, head.features, *choice))
-            .expected(described(labels.names(), view.columns.len(), view.choice));
-        let error = match &request.init_heads {
-            Some(directory) => error.at(directory),
-            None => error,
-        };
-        Err(match choice.filter(|_| !same) {
-            Some(choice) => error.help(format!("say --features {choice}")),
-            None => error,
-        })
-    }
+fn drawn(task: &Task, seed: u64) -> Head {
+    Head::random(task.answers(), task.sees.columns.len(), seed)
+}
+
+/// Heads that are trained are fitted on the rows' features, or drawn when that was asked for; frozen ones
+/// are given, or stay as they were drawn.
+///
+/// # Errors
+/// A fit fails, or a given head is not for these labels and features.
+pub(super) fn initial_heads(
+    request: &TrainRequest,
+    plan: &FreezePlan,
+    table: &Table,
+    given: &GivenHeads,
+) -> Result<InitialHeads> {
+    let fits = |task: &&Task| is_fitted(request, plan, &task.name);
+    let fitted: Vec<&Task> = table.tasks.iter().filter(fits).collect();
+    // A head that does not fit is said before the work.
+    let other = |task: &Task| Ok(given.head(task)?.unwrap_or_else(|| drawn(task, table.seed)));
+    let others = table.tasks.iter().filter(|task| !fits(task)).map(other).collect::<Result<Vec<_>>>()?;
+    let mut begun = fit_heads(&request.learning, table, &fitted)?;
+    begun.heads.extend(others);
+    begun.heads.sort_by_key(|head| table.task(head).column);
+    Ok(begun)
 }
 
 /// Whether a task's head is fitted before anything else is trained.
-fn is_fitted(request: &TrainRequest, plan: &FreezePlan, task: usize) -> bool {
-    plan.heads.contains(&request.tasks[task])
-        && (plan.scenario() == Scenario::Heads || request.head_init == HeadInit::Fitted)
-}
-
-/// Per task, the head of `--init-heads` that training begins with; none where the earlier run has no such
-/// head, and where one is fitted instead.
-fn earlier_heads(request: &TrainRequest, plan: &FreezePlan) -> Result<Vec<Option<EarlierHead>>> {
-    let Some(directory) = &request.init_heads else {
-        return Ok(request.tasks.iter().map(|_| None).collect());
-    };
-    let Run { heads, recipe, .. } = Run::open(directory)?;
-    let of = |(task, name): (usize, &String)| {
-        let head = heads.iter().find(|own| own.task == *name).filter(|_| !is_fitted(request, plan, task))?;
-        let choice = recipe.features.tasks.get(name).and_then(|own| own.choice);
-        Some(EarlierHead { head: head.clone(), choice })
-    };
-    Ok(request.tasks.iter().enumerate().map(of).collect())
-}
-
-/// Per task, what the head of `--init-heads` that training begins with sees.
-///
-/// # Errors
-/// The earlier run cannot be opened.
-pub(super) fn earlier_choices(
-    request: &TrainRequest,
-    plan: &FreezePlan,
-) -> Result<Vec<Option<FeatureChoice>>> {
-    let heads = earlier_heads(request, plan)?;
-    Ok(heads.into_iter().map(|own| own.and_then(|own| own.choice)).collect())
+fn is_fitted(request: &TrainRequest, plan: &FreezePlan, task: &str) -> bool {
+    let begins = plan.scenario() == Scenario::Heads || request.layers.head_init == HeadInit::Fitted;
+    plan.heads.contains(task) && begins
 }
 
 /// Fits the heads of some tasks, several at a time when there are threads for it; the result does not depend
 /// on how many.
-fn fit_heads(
-    request: &TrainRequest,
-    which: &[usize],
-    table: &Table,
-    views: &[TaskView],
-) -> Result<Vec<(Head, FitReport)>> {
-    let Table { rows, labels, parts, .. } = table;
-    let needs = which
-        .iter()
-        .map(|&task| fit_bytes(rows.rows(), views[task].columns.len(), labels[task].names().len()));
-    let fits_memory = needs.sum::<u64>() <= request.fit_memory;
-    let at_once = if fits_memory { request.fit.threads.clamp(1, which.len().max(1)) } else { 1 };
-    let fit_one = |&task: &usize| {
-        let (name, labels, view) = (&request.tasks[task], labels[task].names(), &views[task]);
-        let TaskRows { rows: chosen, labels: classes, .. } =
-            task_rows(labels, &rows.cells[task], parts, Part::Train);
-        let examples = Examples { features: rows.view(&view.columns), rows: &chosen, labels: &classes };
-        let threads = request.fit.threads / at_once;
-        let options = FitOptions { threads, alpha: view.alpha, ..request.fit.clone() };
-        let (head, mut report) = heads::fit(name, labels, &examples, &options)?;
-        if !view.tried.is_empty() {
-            report.candidates.clone_from(&view.tried);
-            report.run_off.clone_from(&view.run_off);
-            report.seconds += view.seconds;
+///
+/// # Errors
+/// A fit fails.
+pub(super) fn fit_heads(learning: &Learning, table: &Table, tasks: &[&Task]) -> Result<InitialHeads> {
+    let Learning { fit, fit_memory, .. } = learning;
+    let rows = table.rows.rows();
+    let need = |task: &&Task| fit_bytes(rows, task.sees.columns.len(), task.labels.names().len());
+    let at_once = if tasks.iter().map(need).sum::<u64>() <= *fit_memory {
+        fit.threads.clamp(1, tasks.len().max(1))
+    } else {
+        1
+    };
+    let fit_one = |task: &Task| {
+        let (truth, sees) = (task.truth(&table.parts, Part::Train), &task.sees);
+        let features = table.rows.view(&sees.columns);
+        let examples = Examples { features, rows: &truth.rows, labels: &truth.labels };
+        let options = FitOptions { threads: fit.threads / at_once, alpha: sees.alpha, ..fit.clone() };
+        let (head, mut report) = heads::fit(task.answers(), &examples, &options)?;
+        if !sees.tried.is_empty() {
+            report.candidates.clone_from(&sees.tried);
+            report.run_off.clone_from(&sees.run_off);
+            report.seconds += sees.seconds;
         }
         Ok((head, report))
     };
-    let mut fitted = Vec::new();
-    for group in which.chunks(at_once) {
+    let mut fitted: Vec<Result<(Head, FitReport)>> = Vec::with_capacity(tasks.len());
+    for group in tasks.chunks(at_once) {
         std::thread::scope(|scope| {
             let running: Vec<_> = group.iter().map(|task| scope.spawn(|| fit_one(task))).collect();
             for thread in running {
@@ -182,5 +178,7 @@ fn fit_heads(
             }
         });
     }
-    fitted.into_iter().collect()
+    let fitted = fitted.into_iter().collect::<Result<Vec<_>>>()?;
+    let (heads, fits) = fitted.into_iter().unzip();
+    Ok(InitialHeads { heads, fits })
 }

@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use super::described::described_heads;
 use super::earlier::Earlier;
-use super::features::TaskView;
-use super::fits::{InitialHeads, initial_heads, untrained};
-use super::measured::{calibrated_metrics, measure_part, metrics};
-use super::network::{Rows, StageReport, Trainer};
-use super::proof::{TensorProof, hashes, prove};
-use super::rows::{Table, task_rows};
-use super::seen::SeenRows;
-use super::{Drift, RunMetrics, Show, TrainEvent, TrainRequest, TrainSummary, Trained};
+use super::event::{Show, TrainEvent};
+use super::fits::{GivenHeads, InitialHeads, initial_heads, untrained};
+use super::measured::{Features, TrainedRows, calibrated_metrics, measure_part, metrics};
+use super::network::{Trainer, Training};
+use super::outcome::{Drift, RunMetrics, StageReport, TensorProof, TrainSummary, Trained};
+use super::proof::{hashes, prove};
+use super::request::TrainRequest;
+use super::rows::Table;
 use crate::backbone::Backbone;
 use crate::classifier::run::{
     CHANGED, FIT, HEADS, METRICS, PROOF, RECIPE, ROWS, Recipe, Run, SplitRows, TRAINING, changed_bytes,
@@ -24,9 +24,8 @@ use crate::embed::Embedder;
 use crate::encoder::{ChangedTensors, Start, head_bias, head_weight};
 use crate::error::{Error, Result};
 use crate::files::replace_directory;
-use crate::finetune::StageTask;
 use crate::fingerprint::Fingerprint;
-use crate::heads::{self, ClassWeight, FitReport, Head};
+use crate::heads::{self, FitReport, Head};
 use crate::plan::{FreezePlan, Scenario};
 
 /// A request with its plans and rows.
@@ -35,9 +34,9 @@ pub(super) struct Job<'j> {
     pub stages: Vec<FreezePlan>,
     /// What stands for the first stages, when they are trained already.
     pub earlier: Option<Earlier>,
+    /// Heads that are there already.
+    pub given: GivenHeads,
     pub table: Table,
-    /// What each task's head sees.
-    pub views: Vec<TaskView>,
     pub recipe: Recipe,
 }
 
@@ -57,7 +56,7 @@ impl Job<'_> {
     ///
     /// # Errors
     /// Fitting, training, measuring or writing fails.
-    pub fn run(mut self, embedder: Option<&mut Embedder>, show: &mut Show<'_>) -> Result<Trained> {
+    pub fn run(self, embedder: Option<&mut Embedder>, show: &mut Show<'_>) -> Result<Trained> {
         let backbone = embedder.as_deref().map(|embedder| Arc::clone(embedder.backbone()));
         let frozen = self.stages.last().is_some_and(|plan| plan.scenario() == Scenario::Frozen);
         let mut outcome =
@@ -70,14 +69,19 @@ impl Job<'_> {
         self.write(outcome, backbone.as_deref())
     }
 
+    /// The rows' features as they are stored: those of the frozen network.
+    fn stored(&self) -> Features<'_> {
+        Features { stored: &self.table.rows, trained: None }
+    }
+
     /// Scenario 1: nothing is trained. The heads are the labels' descriptions; seeded ones are measured
     /// beside them.
-    fn baseline(&mut self, embedder: Option<&mut Embedder>) -> Result<Outcome> {
-        let (request, table) = (self.request, &self.table);
-        let before = untrained(request, &table.labels, &self.views);
-        let heads = described_heads(request, &table.labels, &self.views, embedder)?;
-        let mut metrics = metrics(request, table, &self.views, &heads);
-        metrics.untrained = measure_part(request, table, &self.views, &before, Part::Test);
+    fn baseline(&self, embedder: Option<&mut Embedder>) -> Result<Outcome> {
+        let table = &self.table;
+        let label_text = self.request.freezing.label_text.as_ref();
+        let heads = described_heads(label_text, &table.tasks, embedder)?;
+        let mut metrics = metrics(table, self.stored(), &heads);
+        metrics.untrained = measure_part(table, self.stored(), &untrained(table), Part::Test);
         Ok(Outcome {
             before: heads.clone(),
             heads,
@@ -89,44 +93,29 @@ impl Job<'_> {
     }
 
     /// Scenarios 2 and 3, and gradual unfreezing.
-    fn train(&mut self, embedder: Option<&Embedder>, show: &mut Show<'_>) -> Result<Outcome> {
-        let request = self.request;
+    fn train(&self, embedder: Option<&Embedder>, show: &mut Show<'_>) -> Result<Outcome> {
         let _uninterrupted = show(&TrainEvent::Work("fitting the heads, and measuring them"));
-        let InitialHeads { mut heads, fits } =
-            initial_heads(request, &self.stages[0], &self.table, &self.views)?;
-        let mut before = untrained(request, &self.table.labels, &self.views);
-        let frozen = self.stages[0].frozen_heads();
-        for (drawn, head) in before.iter_mut().zip(&heads).filter(|(_, head)| frozen.contains(&head.task)) {
-            drawn.clone_from(head);
-        }
+        let (table, plan) = (&self.table, &self.stages[0]);
+        let InitialHeads { mut heads, fits } = initial_heads(self.request, plan, table, &self.given)?;
+        let frozen = plan.frozen_heads();
+        let mut before = untrained(table);
+        before.retain(|head| !frozen.contains(&head.task));
+        before.extend(heads.iter().filter(|head| frozen.contains(&head.task)).cloned());
         let network = self.stages.iter().any(|plan| plan.scenario() == Scenario::Network);
         let Some(embedder) = embedder.filter(|_| network) else {
-            let metrics = calibrated_metrics(request, &self.table, &self.views, &mut heads);
-            return Ok(Outcome {
-                heads,
-                before,
-                changed: ChangedTensors::new(),
-                fits,
-                stages: Vec::new(),
-                metrics,
-            });
+            let metrics = calibrated_metrics(table, self.stored(), &mut heads);
+            let (changed, stages) = (ChangedTensors::new(), Vec::new());
+            return Ok(Outcome { heads, before, changed, fits, stages, metrics });
         };
-        let still = measure_part(request, &self.table, &self.views, &heads, Part::Test);
-        let mut trained = self.train_stages(embedder, heads, show)?;
-        for (&row, features) in trained.rows.iter().zip(trained.features.chunks_exact(self.table.rows.width))
-        {
-            let first = row * self.table.rows.width;
-            self.table.rows.features[first..first + features.len()].copy_from_slice(features);
-        }
-        let mut metrics = calibrated_metrics(request, &self.table, &self.views, &mut trained.heads);
-        metrics.drift = frozen
-            .iter()
-            .map(|task| {
-                let drift = Drift { before: still[task].accuracy, after: metrics.tasks[task].accuracy };
-                (task.clone(), drift)
-            })
-            .collect();
-        let TrainedNetwork { heads, changed, stages, .. } = trained;
+        let still = measure_part(table, self.stored(), &heads, Part::Test);
+        let TrainedNetwork { mut heads, changed, stages, rows } = self.train_stages(embedder, heads, show)?;
+        let trained = Features { stored: &table.rows, trained: rows.as_ref() };
+        let mut metrics = calibrated_metrics(table, trained, &mut heads);
+        let drift = |task: &String| {
+            let drift = Drift { before: still[task].score(), after: metrics.tasks[task].score() };
+            (task.clone(), drift)
+        };
+        metrics.drift = frozen.iter().map(drift).collect();
         Ok(Outcome { heads, before, changed, fits, stages, metrics })
     }
 
@@ -136,12 +125,16 @@ impl Job<'_> {
         heads: Vec<Head>,
         show: &mut Show<'_>,
     ) -> Result<TrainedNetwork> {
-        let texts: Vec<&str> = self.table.rows.texts.iter().map(String::as_str).collect();
-        let layers = embedder.backbone().manifest().layers().unwrap_or(0);
-        let seen = SeenRows { rows: &self.table.rows, views: &self.views, layout: embedder.layout(), layers };
-        let rows = self.stage_rows(&texts, seen);
-        let place = (self.scratch(), self.recipe.inputs);
-        let mut trainer = Trainer::new(embedder, &self.request.network, rows, heads, place)?;
+        let fit = &self.request.learning.fit;
+        let scratch = self.scratch();
+        let training = Training {
+            options: &self.request.layers,
+            class_weight: fit.class_weight,
+            threads: fit.threads,
+            scratch: &scratch,
+            inputs: self.recipe.inputs,
+        };
+        let mut trainer = Trainer::new(embedder, training, &self.table, heads)?;
         let (mut stages, mut last) = (Vec::new(), None);
         let mut done = 0;
         if let Some(earlier) = &self.earlier {
@@ -160,41 +153,17 @@ impl Job<'_> {
             }
         }
         let parts = &self.table.parts;
-        let rows: Vec<usize> =
-            (0..parts.len()).filter(|&row| matches!(parts[row], Some(Part::Test | Part::Valid))).collect();
-        let features = match &last {
-            Some((cut, start)) => trainer.features(cut, *start, &rows)?,
-            None => Vec::new(),
-        };
-        Ok(TrainedNetwork { heads: trainer.heads, changed: trainer.changed, stages, rows, features })
-    }
-
-    fn stage_rows<'r>(&'r self, texts: &'r [&'r str], seen: SeenRows<'r>) -> Rows<'r> {
-        let Table { rows, labels, parts, .. } = &self.table;
-        let mut tasks = Vec::with_capacity(labels.len());
-        let mut valid = Vec::with_capacity(labels.len());
-        for (labels, cells) in labels.iter().zip(&rows.cells) {
-            let train = task_rows(labels.names(), cells, parts, Part::Train);
-            let mut of_row = vec![None; rows.rows()];
-            train.rows.iter().zip(&train.labels).for_each(|(&row, label)| of_row[row] = Some(*label));
-            let classes = labels.names().len();
-            let class_weights = class_weights(&train.labels, classes, self.request.fit.class_weight);
-            tasks.push(StageTask { classes, labels: of_row, class_weights });
-            valid.push(task_rows(labels.names(), cells, parts, Part::Valid));
-        }
-        let train = (0..parts.len())
-            .filter(|&row| {
-                parts[row] == Some(Part::Train) && tasks.iter().any(|task| task.labels[row].is_some())
-            })
-            .collect();
-        Rows { texts, keys: &rows.keys, seen, tasks, train, valid }
+        let held = |row: &usize| matches!(parts[*row], Some(Part::Test | Part::Valid));
+        let rows = (0..parts.len()).filter(held).collect();
+        let rows = last.map(|(cut, start)| trainer.features(&cut, start, rows)).transpose()?;
+        Ok(TrainedNetwork { heads: trainer.heads, changed: trainer.changed, stages, rows })
     }
 
     /// Checkpoints lie beside the run, under a hidden name, until it is written.
     fn scratch(&self) -> PathBuf {
-        let name =
-            self.request.output.file_name().map_or_else(String::new, |name| name.to_string_lossy().into());
-        self.request.output.with_file_name(format!(".{name}.training"))
+        let output = &self.request.output.path;
+        let name = output.file_name().map_or_else(String::new, |name| name.to_string_lossy().into());
+        output.with_file_name(format!(".{name}.training"))
     }
 
     fn write(self, outcome: Outcome, backbone: Option<&Backbone>) -> Result<Trained> {
@@ -205,11 +174,11 @@ impl Job<'_> {
         let backbone = backbone.filter(|backbone| backbone.network().is_ok());
         let initial = backbone.map(|backbone| hashes(backbone, backbone.changed(), &before)).transpose()?;
         let mut proof = Vec::new();
-        let (request, plans, mut recipe) = (self.request, &self.stages, self.recipe.clone());
+        let (output, plans, mut recipe) = (&self.request.output, &self.stages, self.recipe.clone());
         let interrupted = stages.iter().any(|stage| stage.interrupted);
         // A run that was interrupted makes way for the one that goes on from it.
-        let same = Recipe::open(&request.output).is_ok_and(|there| there.inputs == recipe.inputs);
-        replace_directory(&request.output, request.overwrite || same, |directory| {
+        let same = Recipe::open(&output.path).is_ok_and(|there| there.inputs == recipe.inputs);
+        replace_directory(&output.path, output.overwrite || same, |directory| {
             let put = |name: &str, bytes: &[u8]| {
                 let path = directory.join(name);
                 std::fs::write(&path, bytes).map_err(|source| Error::io("write", path, source))
@@ -251,9 +220,8 @@ struct TrainedNetwork {
     heads: Vec<Head>,
     changed: ChangedTensors,
     stages: Vec<StageReport>,
-    /// Validation and test rows, and their features by the trained network.
-    rows: Vec<usize>,
-    features: Vec<f32>,
+    /// Validation and test rows as the trained network gives them; none when no stage trained a layer.
+    rows: Option<TrainedRows>,
 }
 
 /// Opens what was just written as `predict` would, and compares every tensor.
@@ -275,18 +243,8 @@ fn prove_written(
         trained.extend(plan.heads.iter().flat_map(|task| [head_weight(task), head_bias(task)]));
     }
     for (name, largest) in stages.iter().flat_map(|stage| &stage.largest_gradients) {
-        let own = gradients.entry(name.clone()).or_default();
-        *own = own.max(*largest);
+        let known = gradients.entry(name.clone()).or_default();
+        *known = known.max(*largest);
     }
     prove(before, &after, &trained, &gradients)
-}
-
-/// What a row of each class counts: 1, or for `balanced` rows / (classes · rows of the class).
-#[expect(clippy::cast_precision_loss, reason = "numbers of rows")]
-fn class_weights(labels: &[u32], classes: usize, weight: ClassWeight) -> Vec<f32> {
-    if weight == ClassWeight::None {
-        return vec![1.0; classes];
-    }
-    let of = |class: usize| labels.iter().filter(|label| **label as usize == class).count().max(1);
-    (0..classes).map(|class| labels.len() as f32 / (classes * of(class)) as f32).collect()
 }

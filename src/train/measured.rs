@@ -4,32 +4,58 @@
 
 use std::collections::BTreeMap;
 
-use super::features::TaskView;
-use super::rows::{Table, task_rows};
-use super::{RunMetrics, Sizes, TrainRequest};
+use super::outcome::{RunMetrics, Sizes};
+use super::rows::Table;
+use super::task::Task;
 use crate::classifier::{calibrate, measure};
 use crate::data::Part;
-use crate::heads::Head;
+use crate::dataset::Dataset;
+use crate::heads::{FeatureView, Head};
 use crate::metrics::{Calibration, TaskMetrics};
+use crate::task::Truth;
+
+/// What a trained network gives of some rows.
+#[derive(Debug, Default)]
+pub(super) struct TrainedRows {
+    /// Which rows, in rising order.
+    pub rows: Vec<usize>,
+    /// `[rows, width]`, in the places in which features were loaded.
+    pub numbers: Vec<f32>,
+}
+
+/// What heads see of rows: as it is stored, or as a trained network gives it.
+#[derive(Clone, Copy)]
+pub(super) struct Features<'f> {
+    pub stored: &'f Dataset,
+    pub trained: Option<&'f TrainedRows>,
+}
+
+impl<'f> Features<'f> {
+    /// What a task's head sees, and the truth with its rows' places there.
+    pub fn of(&self, task: &Task, truth: &Truth) -> (FeatureView<'f>, Truth) {
+        let (columns, stored) = (&task.sees.columns, self.stored);
+        let Some(TrainedRows { rows, numbers }) = self.trained else {
+            return (stored.view(columns), truth.clone());
+        };
+        let columns = columns.start - stored.first..columns.end - stored.first;
+        let place = |row| rows.binary_search(&row).expect("every row was asked for: a missing one is a bug");
+        (FeatureView::new(numbers, stored.width, columns), truth.placed(place))
+    }
+}
 
 /// Calibrates the heads on the validation rows, and measures them.
-pub(super) fn calibrated_metrics(
-    request: &TrainRequest,
-    table: &Table,
-    views: &[TaskView],
-    heads: &mut [Head],
-) -> RunMetrics {
+pub(super) fn calibrated_metrics(table: &Table, features: Features<'_>, heads: &mut [Head]) -> RunMetrics {
     heads.iter_mut().for_each(|head| head.temperature = 1.0);
-    let before = measure_part(request, table, views, heads, Part::Test);
+    let before = measure_part(table, features, heads, Part::Test);
     let mut calibration = BTreeMap::new();
-    for (task, head) in heads.iter_mut().enumerate() {
-        let cells = &table.rows.cells[task];
-        let rows = task_rows(&head.labels, cells, &table.parts, Part::Valid);
-        if let Some(found) = calibrate(head, table.rows.view(&views[task].columns), &rows) {
+    for head in heads.iter_mut() {
+        let task = table.task(head);
+        let (seen, truth) = features.of(task, &task.truth(&table.parts, Part::Valid));
+        if let Some(found) = calibrate(head, seen, &truth) {
             calibration.insert(head.task.clone(), found);
         }
     }
-    let mut metrics = metrics(request, table, views, heads);
+    let mut metrics = metrics(table, features, heads);
     metrics.calibration = calibration
         .into_iter()
         .map(|(task, (temperature, rows))| {
@@ -41,24 +67,15 @@ pub(super) fn calibrated_metrics(
 }
 
 /// Measures the heads as they are.
-pub(super) fn metrics(
-    request: &TrainRequest,
-    table: &Table,
-    views: &[TaskView],
-    heads: &[Head],
-) -> RunMetrics {
-    let unlabelled =
-        table.rows.cells.iter().zip(&table.classes).map(|(cells, classes)| {
-            cells.iter().filter(|cell| cell.is_none()).count() as u64 - classes.kept_out
-        });
+pub(super) fn metrics(table: &Table, features: Features<'_>, heads: &[Head]) -> RunMetrics {
     RunMetrics {
-        tasks: measure_part(request, table, views, heads, Part::Test),
-        valid: measure_part(request, table, views, heads, Part::Valid),
+        tasks: measure_part(table, features, heads, Part::Test),
+        valid: measure_part(table, features, heads, Part::Valid),
         sizes: sizes(&table.parts),
-        unlabelled: request.tasks.iter().cloned().zip(unlabelled).collect(),
-        classes: table.classes_by_task(request),
+        unlabelled: table.tasks.iter().map(|task| (task.name.clone(), task.unlabelled())).collect(),
+        classes: table.classes_by_task(),
         texts: table.rows.notes,
-        seed: request.split.seed,
+        seed: table.seed,
         calibration: BTreeMap::new(),
         untrained: BTreeMap::new(),
         drift: BTreeMap::new(),
@@ -67,23 +84,21 @@ pub(super) fn metrics(
 
 /// Measures the heads on the rows of one part.
 pub(super) fn measure_part(
-    request: &TrainRequest,
     table: &Table,
-    views: &[TaskView],
+    features: Features<'_>,
     heads: &[Head],
     part: Part,
 ) -> BTreeMap<String, TaskMetrics> {
-    let tasks = request.tasks.iter().zip(heads).zip(views).zip(&table.rows.cells);
-    tasks
-        .map(|(((task, head), view), cells)| {
-            let chosen = task_rows(&head.labels, cells, &table.parts, part);
-            (task.clone(), measure(head, table.rows.view(&view.columns), &chosen))
-        })
-        .collect()
+    let of_head = |head: &Head| {
+        let task = table.task(head);
+        let (seen, truth) = features.of(task, &task.truth(&table.parts, part));
+        (head.task.clone(), measure(head, seen, &truth))
+    };
+    heads.iter().map(of_head).collect()
 }
 
 fn sizes(parts: &[Option<Part>]) -> Sizes {
-    let count = |part| parts.iter().filter(|own| **own == part).count() as u64;
+    let count = |part| parts.iter().filter(|found| **found == part).count() as u64;
     Sizes {
         rows: parts.len() as u64,
         train: count(Some(Part::Train)),

@@ -4,96 +4,41 @@
 //! Refuses to touch what the plan freezes; `proof` shows that it did not.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use serde::{Deserialize, Serialize};
-
-use super::TrainEvent;
+use super::event::{Show, TrainEvent};
+use super::measured::{Features, TrainedRows};
+use super::outcome::StageReport;
+use super::rows::Table;
 use super::seen::SeenRows;
 use crate::backbone::Backbone;
-use crate::classifier::{TaskRows, measure};
+use crate::classifier::measure;
+use crate::data::Part;
 use crate::embed::{CutRows, Embedder, StatesPlace};
 use crate::encoder::{
     ChangedTensors, GraphOptions, Network, Seen, Start, TrainingGraph, TrainingHead, TrainingOptions,
     head_bias, head_weight, inference_graph, layer_of, ports, training_graph,
 };
 use crate::error::{Error, Kind, Result};
-use crate::finetune::{Epoch, Parameter, Stage, StageOptions, StageOutcome, StageTask, Step, Validation};
-use crate::fingerprint::{Fields, Fingerprint, TextKey};
-use crate::heads::Head;
+use crate::finetune::{LayerOptions, Parameter, Stage, StageOutcome, StageTask, Step, Validation};
+use crate::fingerprint::{Fields, Fingerprint};
+use crate::heads::{ClassWeight, Head, class_weights};
 use crate::plan::{FreezePlan, Scenario};
 use crate::runtime::Runtime;
-use crate::store::StatePrecision;
+use crate::task::Truth;
 
-/// How a part of the network is trained, beside the stage's own options.
-#[derive(Clone, Debug, PartialEq)]
-pub struct NetworkOptions {
-    pub stage: StageOptions,
-    /// Learning rate of the heads, as a multiple of the top layer's.
-    pub head_rate: f32,
-    /// Learning rate of a layer, as a multiple of that of the layer above.
-    pub layer_decay: f32,
-    /// How token states at the cut are kept.
-    pub states: StatePrecision,
-    /// What each task's loss counts, in the order of the tasks.
-    pub shares: Vec<f32>,
-}
-
-impl Default for NetworkOptions {
-    fn default() -> Self {
-        Self {
-            stage: StageOptions::default(),
-            head_rate: 5.0,
-            layer_decay: 0.9,
-            states: StatePrecision::default(),
-            shares: Vec::new(),
-        }
-    }
-}
-
-/// What one stage came to, as `training.json` has it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct StageReport {
-    /// What was frozen, for people.
-    pub frozen: String,
-    pub trained_parameters: u64,
-    pub all_parameters: u64,
-    /// Before training, then epoch by epoch.
-    pub epochs: Vec<Epoch>,
-    /// The epoch whose weights were kept.
-    pub best: u64,
-    /// Why training ended early, if it did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stopped: Option<String>,
-    /// Whether somebody asked it to end: the same command goes on from the last whole epoch.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub interrupted: bool,
-    /// Seconds for the frozen part below the cut (nothing when its states were stored).
-    pub states_seconds: f64,
-    /// The lower cut whose stored, rounded states those at the cut were computed from, if they were.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub states_from: Option<String>,
-    /// Bytes of the stored token states.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub states_bytes: Option<u64>,
-    pub training_seconds: f64,
-    /// Largest gradient seen, per trained parameter.
-    pub largest_gradients: BTreeMap<String, f32>,
-}
-
-/// Labelled rows of all parts, as training sees them.
-pub(super) struct Rows<'r> {
-    pub texts: &'r [&'r str],
-    pub keys: &'r [TextKey],
-    /// What the heads see of them.
-    pub seen: SeenRows<'r>,
-    pub tasks: Vec<StageTask>,
-    /// Rows to train on.
-    pub train: Vec<usize>,
-    /// Per task, the labelled validation rows.
-    pub valid: Vec<TaskRows>,
+/// How a network is trained, beside its plan.
+#[derive(Clone, Copy)]
+pub(super) struct Training<'t> {
+    pub options: &'t LayerOptions,
+    pub class_weight: ClassWeight,
+    /// They change the time, never the result.
+    pub threads: usize,
+    /// Where checkpoints are kept while the run is not written, and the hash of everything the run depends
+    /// on.
+    pub scratch: &'t Path,
+    pub inputs: Fingerprint,
 }
 
 /// A network while it is trained: the backbone, what was changed of it, the heads.
@@ -103,12 +48,11 @@ pub(super) struct Trainer<'t> {
     place: StatesPlace<'t>,
     /// As the backbone has it.
     network: Network<'t>,
-    options: &'t NetworkOptions,
-    rows: Rows<'t>,
-    /// Where checkpoints are kept while the run is not written, and the hash of everything the run depends
-    /// on.
-    scratch: PathBuf,
-    inputs: Fingerprint,
+    training: Training<'t>,
+    table: &'t Table,
+    texts: Vec<&'t str>,
+    /// What the heads see of the rows.
+    seen: SeenRows<'t>,
     pub changed: ChangedTensors,
     pub heads: Vec<Head>,
 }
@@ -116,41 +60,53 @@ pub(super) struct Trainer<'t> {
 impl<'t> Trainer<'t> {
     pub fn new(
         embedder: &'t Embedder,
-        options: &'t NetworkOptions,
-        rows: Rows<'t>,
+        training: Training<'t>,
+        table: &'t Table,
         heads: Vec<Head>,
-        (scratch, inputs): (PathBuf, Fingerprint),
     ) -> Result<Self> {
-        if rows.valid.iter().zip(&heads).all(|(task, head)| task.known(head.labels.len()).rows.is_empty()) {
+        let backbone: &Backbone = embedder.backbone();
+        let network = backbone.network()?;
+        let (root, batching) = (embedder.root(), embedder.batching());
+        let place = StatesPlace { root, precision: training.options.states, batching };
+        let layers = backbone.manifest().layers().unwrap_or(0);
+        let trainer = Self {
+            backbone,
+            runtime: embedder.runtime(),
+            place,
+            network,
+            training,
+            table,
+            texts: table.rows.texts.iter().map(String::as_str).collect(),
+            seen: SeenRows { table, layout: embedder.layout(), layers },
+            changed: network.changed.cloned().unwrap_or_default(),
+            heads,
+        };
+        let known = |head: &Head| trainer.valid(head).known(head.labels.len());
+        if trainer.heads.iter().all(|head| known(head).rows.is_empty()) {
             return Err(Error::new(Kind::Usage, "training a part of the network needs validation rows")
                 .found("no validation row with a label that is trained")
                 .help(
                     "they tell which epoch was the best: give more rows, --valid-fraction or --valid FILE",
                 ));
         }
-        let backbone: &Backbone = embedder.backbone();
-        let network = backbone.network()?;
-        let (root, batching) = (embedder.root(), embedder.batching());
-        let place = StatesPlace { root, precision: options.states, batching };
-        let runtime = embedder.runtime();
-        let changed = network.changed.cloned().unwrap_or_default();
-        Ok(Self { backbone, runtime, place, network, options, rows, scratch, inputs, changed, heads })
+        Ok(trainer)
+    }
+
+    /// The labelled validation rows of a head's task.
+    fn valid(&self, head: &Head) -> Truth {
+        self.table.task(head).truth(&self.table.parts, Part::Valid)
     }
 
     /// The rows at a plan's cut.
-    pub fn cut(
-        &self,
-        plan: &FreezePlan,
-        show: &mut dyn FnMut(&TrainEvent<'_>) -> ControlFlow<()>,
-    ) -> Result<CutRows> {
+    pub fn cut(&self, plan: &FreezePlan, show: &mut Show<'_>) -> Result<CutRows> {
         match plan.cut() {
             Some(Start::States(level)) => {
-                let rows = (self.rows.texts, self.rows.keys);
+                let rows = (&self.texts[..], &self.table.rows.keys[..]);
                 CutRows::states(self.backbone, self.runtime, self.place, level, rows, &mut |progress| {
                     let _uninterrupted = show(&TrainEvent::States(progress));
                 })
             }
-            _ => CutRows::ids(self.backbone, self.rows.texts, self.place.batching),
+            _ => CutRows::ids(self.backbone, &self.texts, self.place.batching),
         }
     }
 
@@ -159,7 +115,7 @@ impl<'t> Trainer<'t> {
         &mut self,
         number: usize,
         plan: &FreezePlan,
-        show: &mut dyn FnMut(&TrainEvent<'_>) -> ControlFlow<()>,
+        show: &mut Show<'_>,
     ) -> Result<Option<(CutRows, StageReport)>> {
         if plan.scenario() != Scenario::Network {
             return Ok(None);
@@ -169,24 +125,24 @@ impl<'t> Trainer<'t> {
         let states_seconds = start.elapsed().as_secs_f64();
         let graph = self.graph(plan)?;
         let parameters = self.parameters(&graph)?;
-        let trained_parameters = parameters.iter().map(|own| own.values.len() as u64).sum();
+        let trained_parameters = parameters.iter().map(|parameter| parameter.values.len() as u64).sum();
         let (frozen, states_from) = (plan.to_string(), self.states_from(&cut));
         let all_parameters = self.all_parameters();
         let _uninterrupted = show(&TrainEvent::Stage { frozen: &frozen, trained_parameters, all_parameters });
-        let heads = self.heads.iter().map(|head| (head.task.clone(), head.labels.len())).collect();
-        let hidden = self.network.config.hidden_size;
-        let means = graph.given.iter().map(|&level| self.rows.seen.means(level)).collect();
-        let session = self.backbone.session_of(self.runtime, &graph.bytes)?;
-        let mut step = Step::new(session, graph, heads, hidden);
+        let means = graph.given.iter().map(|&level| self.seen.means(level)).collect();
+        let mut step = self.step(graph)?;
         let (checkpoint, inputs) = self.checkpoint(number, &frozen, states_from.as_deref());
+        let (tasks, train) = self.stage_tasks();
         let start = Instant::now();
         let stage = Stage {
             step: &mut step,
             rows: &cut,
-            train: &self.rows.train,
-            tasks: &self.rows.tasks,
+            train: &train,
+            tasks: &tasks,
             means,
-            options: &self.options.stage,
+            options: self.training.options,
+            seed: self.table.seed,
+            threads: self.training.threads,
             checkpoint: (&checkpoint, inputs),
         };
         let begin = plan.cut().unwrap_or(Start::Ids);
@@ -214,21 +170,29 @@ impl<'t> Trainer<'t> {
         Ok(Some((cut, report)))
     }
 
+    /// A training graph, loaded.
+    fn step(&self, graph: TrainingGraph) -> Result<Step> {
+        let target = |head: &Head| (head.task.clone(), head.kind.target_width(head.labels.len()));
+        let targets = self.heads.iter().map(target).collect();
+        let session = self.backbone.session_of(self.runtime, &graph.bytes)?;
+        Ok(Step::new(session, graph, targets, self.network.config.hidden_size))
+    }
+
     /// Where a stage's checkpoint is kept, and the hash of everything it depends on.
     fn checkpoint(&self, number: usize, frozen: &str, states_from: Option<&str>) -> (PathBuf, Fingerprint) {
-        let seen: Vec<Seen> = (0..self.heads.len()).map(|head| self.rows.seen.seen(head)).collect();
+        let seen: Vec<Seen> = self.table.tasks.iter().map(|task| self.seen.seen(task)).collect();
         let inputs = Fields::new("frosthead stage 2")
-            .field("run", self.inputs.0)
+            .field("run", self.training.inputs.0)
             .field("stage", number.to_le_bytes())
             .field("features", format!("{seen:?}"))
             .field("states from", states_from.unwrap_or("token ids"))
             .field("frozen", frozen);
-        (self.scratch.join(format!("stage-{number}.safetensors")), inputs.finish())
+        (self.training.scratch.join(format!("stage-{number}.safetensors")), inputs.finish())
     }
 
     /// What the heads see of some rows by the network as it is now, as [`SeenRows::features`].
-    pub fn features(&self, cut: &CutRows, start: Start, chosen: &[usize]) -> Result<Vec<f32>> {
-        self.features_with(&self.changed, cut, start, chosen)
+    pub fn features(&self, cut: &CutRows, start: Start, rows: Vec<usize>) -> Result<TrainedRows> {
+        self.features_with(&self.changed, cut, start, rows)
     }
 
     fn features_with(
@@ -236,17 +200,17 @@ impl<'t> Trainer<'t> {
         changed: &ChangedTensors,
         cut: &CutRows,
         start: Start,
-        chosen: &[usize],
-    ) -> Result<Vec<f32>> {
+        rows: Vec<usize>,
+    ) -> Result<TrainedRows> {
         let network = Network { changed: Some(changed), ..self.network };
-        let options = GraphOptions { outputs: self.rows.seen.outputs(), start, ..GraphOptions::default() };
+        let options = GraphOptions { outputs: self.seen.outputs(), start, ..GraphOptions::default() };
         let graph = inference_graph(&network, &options)?;
         let mut sessions = self.backbone.sessions_of(self.runtime, &graph)?;
-        self.rows.seen.features(&mut sessions, (cut, start), chosen)
+        self.seen.features(&mut sessions, (cut, start), rows)
     }
 
     fn states_from(&self, cut: &CutRows) -> Option<String> {
-        cut.rounded_at().map(|level| format!("{} as {}", ports::hidden(level), self.options.states))
+        cut.rounded_at().map(|level| format!("{} as {}", ports::hidden(level), self.place.precision))
     }
 
     fn all_parameters(&self) -> u64 {
@@ -256,19 +220,22 @@ impl<'t> Trainer<'t> {
     }
 
     fn graph(&self, plan: &FreezePlan) -> Result<TrainingGraph> {
-        let heads = self.heads.iter().zip(&self.options.shares).enumerate();
-        let heads = heads.map(|(place, (head, share))| TrainingHead {
-            task: head.task.clone(),
-            classes: head.labels.len(),
-            seen: self.rows.seen.seen(place),
-            share: *share,
-            frozen: (!plan.heads.contains(&head.task)).then(|| (head.weights.clone(), head.bias.clone())),
-        });
-        let dropped = if self.options.stage.dropout > 0.0 { plan.layers.clone() } else { BTreeSet::new() };
+        let training_head = |head: &Head| {
+            let task = self.table.task(head);
+            TrainingHead {
+                task: head.task.clone(),
+                kind: head.kind,
+                classes: head.labels.len(),
+                seen: self.seen.seen(task),
+                share: task.share,
+                frozen: (!plan.heads.contains(&head.task)).then(|| (head.weights.clone(), head.bias.clone())),
+            }
+        };
+        let dropped = if self.training.options.dropout > 0.0 { plan.layers.clone() } else { BTreeSet::new() };
         let options = TrainingOptions {
             start: plan.cut().unwrap_or(Start::Ids),
             tensors: plan.tensors(self.network.weights),
-            heads: heads.collect(),
+            heads: self.heads.iter().map(training_head).collect(),
             dropped,
         };
         training_graph(&self.now(), &options)
@@ -285,7 +252,7 @@ impl<'t> Trainer<'t> {
         };
         let parameters = graph.parameters.iter().map(|own| {
             let (values, rate) = match in_head(&own.name) {
-                Some(values) => (values, self.options.head_rate),
+                Some(values) => (values, self.training.options.head_rate),
                 None => (network.read(&own.name)?, self.rate(&own.name)),
             };
             Ok(Parameter::new(own.name.clone(), own.shape.clone(), values, rate))
@@ -301,9 +268,9 @@ impl<'t> Trainer<'t> {
     /// A tensor's learning rate: `decay` to the power of its distance from the top layer (Howard & Ruder
     /// 2018).
     fn rate(&self, tensor: &str) -> f32 {
-        let below = layer_of(tensor)
-            .map_or(self.network.config.layers, |layer| self.network.config.layers - 1 - layer);
-        self.options.layer_decay.powi(i32::try_from(below).unwrap_or(i32::MAX))
+        let layers = self.network.config.layers;
+        let below = layer_of(tensor).map_or(layers, |layer| layers - 1 - layer);
+        self.training.options.layer_decay.powi(i32::try_from(below).unwrap_or(i32::MAX))
     }
 
     /// The changed tensors and heads with these parameters.
@@ -326,24 +293,35 @@ impl<'t> Trainer<'t> {
         (changed, heads)
     }
 
-    /// Accuracy per task on its labelled validation rows, through the graph that would be deployed; the score
-    /// is the mean of the tasks that have such rows.
+    /// The score of every task on its labelled validation rows, through the graph that would be deployed; the
+    /// network's is the mean of the tasks that have such rows.
     fn validate(&self, parameters: &[Parameter], cut: &CutRows, start: Start) -> Result<Validation> {
         let (changed, heads) = self.with(parameters);
-        let rows: BTreeSet<usize> =
-            self.rows.valid.iter().flat_map(|task| task.rows.iter().copied()).collect();
-        let rows: Vec<usize> = rows.into_iter().collect();
-        let features = self.features_with(&changed, cut, start, &rows)?;
-        let mut accuracy = Vec::with_capacity(heads.len());
-        for (number, (head, task)) in heads.iter().zip(&self.rows.valid).enumerate() {
-            let place =
-                |row: &usize| rows.binary_search(row).expect("every row was asked for; this is a bug");
-            let own = TaskRows { rows: task.rows.iter().map(place).collect(), ..task.clone() };
-            accuracy.push(measure(head, self.rows.seen.view(&features, number), &own).accuracy);
-        }
+        let rows: BTreeSet<usize> = heads.iter().flat_map(|head| self.valid(head).rows).collect();
+        let trained = self.features_with(&changed, cut, start, rows.into_iter().collect())?;
+        let features = Features { stored: &self.table.rows, trained: Some(&trained) };
+        let score = |head: &Head| {
+            let (seen, truth) = features.of(self.table.task(head), &self.valid(head));
+            measure(head, seen, &truth).score()
+        };
+        let scores: Vec<Option<f64>> = heads.iter().map(score).collect();
         #[expect(clippy::cast_precision_loss, reason = "a number of tasks")]
-        let score = accuracy.iter().flatten().sum::<f64>() / accuracy.iter().flatten().count().max(1) as f64;
-        Ok(Validation { score, accuracy })
+        let mean = scores.iter().flatten().sum::<f64>() / scores.iter().flatten().count().max(1) as f64;
+        Ok(Validation { score: mean, scores })
+    }
+
+    /// The targets of every task, and the rows that have one: those to train on.
+    fn stage_tasks(&self) -> (Vec<StageTask>, Vec<usize>) {
+        let mut tasks = Vec::with_capacity(self.heads.len());
+        let mut train = BTreeSet::new();
+        for head in &self.heads {
+            let truth = self.table.task(head).truth(&self.table.parts, Part::Train);
+            let classes = head.labels.len();
+            let weights = class_weights(&truth.labels, classes, self.training.class_weight);
+            train.extend(truth.rows.iter().copied());
+            tasks.push(StageTask::new(head.kind, classes, self.table.rows.rows(), truth, weights));
+        }
+        (tasks, train.into_iter().collect())
     }
 }
 

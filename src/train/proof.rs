@@ -8,8 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-
+use super::outcome::TensorProof;
 use crate::backbone::Backbone;
 use crate::encoder::{ChangedTensors, GraphOptions, Network, head_bias, head_weight, inference_graph};
 use crate::error::{Error, Kind, Result};
@@ -18,28 +17,6 @@ use crate::graph::proto::TensorProto;
 use crate::graph::{self, External};
 use crate::heads::Head;
 use crate::tensors::bytes_of;
-
-/// What became of one parameter tensor.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TensorProof {
-    pub name: String,
-    /// Whether the plan trains it.
-    pub trained: bool,
-    pub before: Fingerprint,
-    pub after: Fingerprint,
-    /// Largest gradient that training steps saw; none for a frozen tensor, and for a head that was only
-    /// fitted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub largest_gradient: Option<f32>,
-}
-
-impl TensorProof {
-    /// Whether its numbers changed.
-    #[must_use]
-    pub fn moved(&self) -> bool {
-        self.before != self.after
-    }
-}
 
 /// Hash of every parameter tensor by name, as the deployed graph and heads have it.
 ///

@@ -1,17 +1,24 @@
-//! Owns what a run's recipe says of a request, and whether a run is already there.
+//! Owns what a run's recipe says of a request, the hash of everything a run depends on, and whether a run is
+//! already there.
+//!
+//! The hash is that of the recipe itself, and of what a recipe names but does not hold: a new option is in it
+//! when it is in the recipe.
 
 use std::collections::BTreeMap;
 
-use super::{NetworkOptions, RunMetrics, TrainRequest};
+use serde::Serialize;
+
+use super::outcome::RunMetrics;
+use super::request::{Learning, RowsRequest, TrainRequest};
 use crate::backbone::Backbone;
 use crate::classifier::run::{
-    BackboneRecipe, DataRecipe, FORMAT, FeaturesRecipe, HEADS, HeadsRecipe, METRICS, Recipe, SplitRecipe,
-    TableRecipe, TrainingRecipe,
+    BackboneRecipe, DataRecipe, FORMAT, FeaturesRecipe, HEADS, METRICS, Recipe, SplitRecipe, TableRecipe,
+    TrainingRecipe,
 };
-use crate::data::{Format, Reading};
+use crate::data::{Format, Reading, Source};
 use crate::dataset::Input;
 use crate::error::{Error, Kind, Result};
-use crate::finetune::StageOptions;
+use crate::finetune::LayerOptions;
 use crate::fingerprint::{Fields, Fingerprint};
 use crate::plan::{FreezePlan, Scenario};
 use crate::recognize::{Thing, Wanted};
@@ -23,12 +30,9 @@ pub(super) fn recipe(
     (backbone, long): (Option<&Backbone>, LongTexts),
     plans: &[FreezePlan],
 ) -> Result<Recipe> {
-    let table = table(&request.data)?;
-    let (text, features_column) = match &request.data {
-        Input::Texts { column, .. } => (Some(column.clone()), None),
-        Input::Features { column, .. } => (None, column.clone()),
-    };
-    let opened = backbone.filter(|_| text.is_some());
+    let TrainRequest { rows, learning, freezing, .. } = request;
+    let data = data(rows)?;
+    let opened = backbone.filter(|_| data.text.is_some());
     let backbone = opened.map(|backbone| BackboneRecipe {
         name: backbone.manifest().name.clone(),
         fingerprint: backbone.fingerprint_before(),
@@ -36,39 +40,109 @@ pub(super) fn recipe(
             backbone.directory().canonicalize().unwrap_or_else(|_| backbone.directory().to_path_buf()),
         ),
     });
-    let earlier = request.init_heads.is_some() || opened.is_some_and(|backbone| backbone.changed().is_some());
+    let earlier =
+        freezing.init_heads.is_some() || opened.is_some_and(|backbone| backbone.changed().is_some());
     let frozen = plans.last().filter(|plan| plan.scenario() != Scenario::Heads || earlier);
-    let inputs = inputs(request, (opened, long), frozen.is_some(), table.fingerprint)?;
-    Ok(Recipe {
+    let mut recipe = Recipe {
         format: FORMAT,
         frosthead: env!("CARGO_PKG_VERSION").to_owned(),
-        tasks: request.tasks.clone(),
-        seed: request.split.seed,
-        inputs,
-        data: DataRecipe {
-            text: text.clone(),
-            features_column,
-            by_vector: None,
-            table,
-            valid: request.valid.as_ref().map(self::table).transpose()?,
-            test: request.test.as_ref().map(self::table).transpose()?,
-            rare: request.rare,
-        },
-        split: SplitRecipe {
-            test_fraction: request.split.test_fraction,
-            valid_fraction: request.split.valid_fraction,
-        },
-        heads: HeadsRecipe {
-            alpha: request.fit.alpha.to_string(),
-            class_weight: request.fit.class_weight.to_string(),
-        },
-        features: FeaturesRecipe {
-            long,
-            asked: if text.is_some() { request.features.to_string() } else { "column".to_owned() },
-            tasks: BTreeMap::new(),
-        },
+        tasks: rows.tasks.names(),
+        seed: rows.split.seed,
+        inputs: Fingerprint::of_bytes(&[]),
+        split: split(rows),
+        heads: learning.fit.clone(),
+        features: features(learning, long, data.text.is_some()),
+        data,
         backbone,
-        training: training(request, frozen),
+        training: frozen.map(|plan| training(request, plan)),
+    };
+    let inputs = described(&recipe)?;
+    let inputs = match (&recipe.training, opened) {
+        (Some(_), Some(backbone)) => beside(request, inputs)?.field("backbone", backbone.fingerprint().0),
+        (Some(_), None) => beside(request, inputs)?,
+        (None, _) => inputs,
+    };
+    recipe.inputs = inputs.finish();
+    Ok(recipe)
+}
+
+/// Hash of the rows and options that several runs share.
+///
+/// # Errors
+/// An input cannot be read.
+pub fn shared_inputs(
+    rows: &RowsRequest,
+    learning: &Learning,
+    layers: &LayerOptions,
+    label_text: Option<&Source>,
+) -> Result<Fingerprint> {
+    let data = data(rows)?;
+    let features = features(learning, LongTexts::Truncate, data.text.is_some());
+    let inputs = Fields::new("frosthead shared inputs 1")
+        .field("tasks", rows.tasks.names().join("\0"))
+        .field("shares", line(&shares(rows))?)
+        .field("data", line(&data)?)
+        .field("seed", rows.split.seed.to_le_bytes())
+        .field("split", line(&split(rows))?)
+        .field("heads", line(&learning.fit)?)
+        .field("features", line(&features)?)
+        .field("layers", line(layers)?);
+    Ok(labels(label_text, inputs)?.finish())
+}
+
+/// What a recipe says that a run depends on.
+fn described(recipe: &Recipe) -> Result<Fields> {
+    let mut recipe = recipe.clone();
+    // Another version, or the same backbone in another place, gives the same run.
+    recipe.frosthead.clear();
+    if let Some(backbone) = &mut recipe.backbone {
+        backbone.directory = None;
+    }
+    Ok(Fields::new("frosthead train 4").field("recipe", line(&recipe)?))
+}
+
+/// Adds what the recipe of a training names, but does not hold.
+fn beside(request: &TrainRequest, mut inputs: Fields) -> Result<Fields> {
+    if let Some(run) = &request.freezing.init_heads {
+        match Thing::of(run) {
+            Thing::Run => {}
+            thing => return Err(thing.instead_of(Wanted::Run, Some(run))),
+        }
+        inputs = inputs.field("init heads", Fingerprint::of_file(run.join(HEADS))?.0);
+    }
+    labels(request.freezing.label_text.as_ref(), inputs)
+}
+
+/// Adds the table that describes labels.
+fn labels(label_text: Option<&Source>, mut inputs: Fields) -> Result<Fields> {
+    if let Some(source) = label_text {
+        if let Some(path) = &source.path {
+            inputs = inputs.field("label text", Fingerprint::of_file(path)?.0);
+        }
+        inputs = inputs.field("reading", line(&source.reading())?);
+    }
+    Ok(inputs)
+}
+
+/// A value as it is hashed.
+fn line(value: &impl Serialize) -> Result<String> {
+    serde_json::to_string(value)
+        .map_err(|source| Error::new(Kind::Run, "the options cannot be hashed").because(source))
+}
+
+fn data(rows: &RowsRequest) -> Result<DataRecipe> {
+    let (text, features_column) = match &rows.data {
+        Input::Texts { column, .. } => (Some(column.clone()), None),
+        Input::Features { column, .. } => (None, column.clone()),
+    };
+    Ok(DataRecipe {
+        text,
+        features_column,
+        by_vector: None,
+        table: table(&rows.data)?,
+        valid: rows.valid.as_ref().map(table).transpose()?,
+        test: rows.test.as_ref().map(table).transpose()?,
+        rare: rows.rare,
     })
 }
 
@@ -85,102 +159,50 @@ fn table(input: &Input) -> Result<TableRecipe> {
     Ok(TableRecipe { path, fingerprint: input.fingerprint()?, format, reading })
 }
 
-/// Hash of all inputs and options; those of training layers only count where layers are trained.
-fn inputs(
-    request: &TrainRequest,
-    (backbone, long): (Option<&Backbone>, LongTexts),
-    network_counts: bool,
-    data: Fingerprint,
-) -> Result<Fingerprint> {
-    let mut inputs = Fields::new("frosthead train 3")
-        .field("input", format!("{:?}", request.data))
-        .field("data", data.0)
-        .field("tasks", request.tasks.join("\0"))
-        .field("split", format!("{:?}", request.split))
-        .field("features", format!("{} {}", request.features, request.fit_memory))
-        .field("long texts", long.to_string())
-        .field("fit", format!("{:?} {:?}", request.fit.alpha, request.fit.class_weight));
-    let network = &request.network;
-    if network_counts {
-        // Threads change the time, never the result.
-        let stage = StageOptions { threads: 0, ..network.stage.clone() };
-        inputs = inputs
-            .field("freeze", request.freeze.join("\0"))
-            .field("unfreeze", format!("{:?}", request.unfreeze))
-            .field("network", format!("{:?}", NetworkOptions { stage, ..network.clone() }))
-            .field("head init", request.head_init.to_string());
-        if let Some(run) = &request.init_heads {
-            match Thing::of(run) {
-                Thing::Run => {}
-                thing => return Err(thing.instead_of(Wanted::Run, Some(run))),
-            }
-            inputs = inputs.field("init heads", Fingerprint::of_file(run.join(HEADS))?.0);
-        }
-        if let Some(source) = &request.label_text {
-            if let Some(path) = &source.path {
-                inputs = inputs.field("label text", Fingerprint::of_file(path)?.0);
-            }
-            inputs = reading(inputs, source.reading());
-        }
-    }
-    if !request.rare.is_default() {
-        inputs = inputs.field("rare", request.rare.to_string());
-    }
-    for (name, input) in [("valid", &request.valid), ("test", &request.test)] {
-        if let Some(input) = input {
-            inputs = inputs.field(name, input.fingerprint()?.0);
-            if let Input::Texts { source, .. } = input {
-                inputs = reading(inputs, source.reading());
-            }
-        }
-    }
-    if let Some(backbone) = backbone {
-        inputs = inputs.field("backbone", backbone.fingerprint().0);
-    }
-    Ok(inputs.finish())
+fn split(rows: &RowsRequest) -> SplitRecipe {
+    SplitRecipe { test_fraction: rows.split.test_fraction, valid_fraction: rows.split.valid_fraction }
 }
 
-/// Adds how the table before is read, where that was asked for.
-fn reading(inputs: Fields, reading: Reading) -> Fields {
-    if reading.is_default() { inputs } else { inputs.field("reading", reading.to_string()) }
+fn features(learning: &Learning, long: LongTexts, texts: bool) -> FeaturesRecipe {
+    FeaturesRecipe {
+        long,
+        asked: if texts { learning.features.to_string() } else { "column".to_owned() },
+        fit_memory: Some(learning.fit_memory),
+        tasks: BTreeMap::new(),
+    }
+}
+
+/// What each task's loss counts.
+fn shares(rows: &RowsRequest) -> Vec<f32> {
+    rows.tasks.iter().map(|task| task.share).collect()
 }
 
 /// How the network is trained, for a plan that is more than heads on a frozen backbone.
-fn training(request: &TrainRequest, plan: Option<&FreezePlan>) -> Option<TrainingRecipe> {
-    let NetworkOptions { stage, head_rate, layer_decay, states, shares } = &request.network;
-    Some(TrainingRecipe {
-        freeze: request.freeze.clone(),
-        unfreeze: request.unfreeze.clone(),
-        frozen: plan?.to_string(),
-        head_init: request.head_init.to_string(),
-        init_heads: request.init_heads.as_ref().map(|path| path.display().to_string()),
-        epochs: stage.epochs,
-        learning_rate: stage.learning_rate,
-        head_rate: *head_rate,
-        layer_decay: *layer_decay,
-        warm_up: stage.warm_up,
-        weight_decay: stage.adam.weight_decay,
-        clip: stage.adam.clip,
-        dropout: stage.dropout,
-        patience: stage.patience,
-        token_budget: stage.token_budget,
-        states: states.to_string(),
-        shares: shares.clone(),
+fn training(request: &TrainRequest, plan: &FreezePlan) -> TrainingRecipe {
+    let TrainRequest { rows, freezing, layers, .. } = request;
+    TrainingRecipe {
+        freeze: freezing.freeze().to_vec(),
+        unfreeze: freezing.unfreeze().to_vec(),
+        frozen: plan.to_string(),
+        init_heads: freezing.init_heads.as_ref().map(|path| path.display().to_string()),
+        options: layers.clone(),
+        shares: shares(rows),
         changed: None,
         // The real one is put in when the heads are written.
         heads: Fingerprint::of_bytes(&[]),
         interrupted: false,
-    })
+    }
 }
 
 /// The metrics of a run that is there already and was made from the same inputs; none when there is work to
 /// do, as when it was interrupted.
 pub(super) fn up_to_date(request: &TrainRequest, recipe: &Recipe) -> Result<Option<RunMetrics>> {
-    if !request.output.exists() || request.overwrite {
+    let output = &request.output;
+    if !output.path.exists() || output.overwrite {
         return Ok(None);
     }
-    let path = request.output.join(METRICS);
-    let there = Recipe::open(&request.output).ok().filter(|there| there.inputs == recipe.inputs);
+    let path = output.path.join(METRICS);
+    let there = Recipe::open(&output.path).ok().filter(|there| there.inputs == recipe.inputs);
     let same = there.is_some();
     if there.and_then(|there| there.training).is_some_and(|training| training.interrupted) {
         return Ok(None);
@@ -189,7 +211,7 @@ pub(super) fn up_to_date(request: &TrainRequest, recipe: &Recipe) -> Result<Opti
     match metrics {
         Some(metrics) if same => Ok(Some(metrics)),
         _ => Err(Error::new(Kind::Exists, "the output exists and was made from something else")
-            .at(&request.output)
+            .at(&output.path)
             .help("choose another --out, or say --overwrite")),
     }
 }

@@ -9,27 +9,34 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::features::{FeatureRequest, TaskView, settle_each};
-use super::fits::{InitialHeads, initial_heads};
-use super::measured::calibrated_metrics;
-use super::rows::{Table, task_rows};
-use super::{RunMetrics, Show, TrainEvent, TrainRequest, stages};
-use crate::bundle::{Bundle, BundleRequest, Origin, Validation, Variant, Written, write_bundle};
-use crate::classifier::{TaskRows, most_probable, probabilities};
+use super::event::{Show, TrainEvent};
+use super::features::settle_frozen;
+use super::fits::{InitialHeads, fit_heads};
+use super::measured::{Features, calibrated_metrics};
+use super::outcome::RunMetrics;
+use super::request::{FeatureRequest, Learning, Output, RowsRequest};
+use super::rows::Table;
+use super::task::Task;
+use crate::bundle::{Bundle, BundleRequest, Origin, SeenHead, Validation, Variant, Written, write_bundle};
+use crate::classifier::probabilities;
 use crate::data::{Part, label_of_text};
 use crate::dataset::vector_key;
 use crate::embed::{Embedder, FeatureChoice, StoredLayers};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fingerprint, TextKey};
 use crate::heads::{FeatureView, FitReport, Head};
+use crate::task::Truth;
 
-/// Which heads of a bundle to fit on what.
+/// Which heads of a bundle to fit on what: one for each task of the rows; the others stay as they are.
 pub struct RefitRequest<'r> {
     pub bundle: &'r Bundle,
-    /// Rows, tasks, and how their heads are fitted; its output is the new bundle.
-    pub train: &'r TrainRequest,
-    /// What the heads of added tasks see; the others see what they saw.
+    pub rows: &'r RowsRequest,
+    /// Its features are those of added tasks, when there is a choice; the others see what they saw.
+    pub learning: &'r Learning,
+    /// Whether features were asked for.
     pub features: Option<FeatureRequest>,
+    /// The new bundle.
+    pub output: &'r Output,
     /// A minisign secret key to sign the new bundle with.
     pub sign: Option<PathBuf>,
 }
@@ -65,14 +72,14 @@ pub struct RefitReport {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct HeadChange {
     /// On all rows.
-    pub all: Accuracy,
+    pub all: ScoreChange,
     /// On the rows that truly have a label.
-    pub labels: BTreeMap<String, Accuracy>,
+    pub labels: BTreeMap<String, ScoreChange>,
 }
 
-/// Share of rows that are labelled rightly.
+/// The score of some rows: of labels, the share that is labelled rightly.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Accuracy {
+pub struct ScoreChange {
     pub rows: u64,
     /// By the bundle's head; none for an added task.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,38 +94,31 @@ pub struct Accuracy {
 /// them.
 ///
 /// # Errors
-/// More than heads was asked for, the rows are malformed or cannot be fitted, or the bundle cannot be written.
+/// The rows are malformed or cannot be fitted, a head would see what the bundle does not give, or the bundle cannot be
+/// written.
 pub fn refit(request: &RefitRequest<'_>, embedder: &mut Embedder, show: &mut Show<'_>) -> Result<Refitted> {
-    let RefitRequest { bundle, train, .. } = *request;
-    let freeze = train.freeze.iter().filter(|own| *own != "backbone").map(|own| format!("--freeze {own}"));
-    let unfreeze = train.unfreeze.iter().map(|own| format!("--unfreeze {own}"));
-    let more: Vec<String> = freeze.chain(unfreeze).collect();
-    if !more.is_empty() {
-        return Err(Error::new(
-            Kind::Usage,
-            "only heads are fitted on a bundle; those of no --task stay as they are",
-        )
-        .found(more.join(" "))
-        .expected("--freeze backbone, or none")
-        .help("train other parts where the run was trained"));
-    }
-    let plans = stages(train, Some(embedder.backbone()))?;
+    let RefitRequest { bundle, rows, learning, .. } = *request;
     let asked = asked(request)?;
     let validation = bundle.validation()?;
-    let mut table = Table::read(train, Some(embedder), show)?;
+    let mut table = Table::read(rows, false, Some(embedder), show)?;
     if let Some(validation) = &validation {
-        keep_out(&mut table, validation, request, embedder)?;
-        table.settle_labels(train)?;
+        keep_out(&mut table, validation, bundle, embedder)?;
+        table.settle_labels()?;
     }
-    let views = settle_each(train, &asked, &mut table, embedder, show)?;
+    settle_frozen(learning, &|task| asked[task], &mut table, embedder, show)?;
     let _uninterrupted = show(&TrainEvent::Work("fitting the heads, and measuring them"));
-    let InitialHeads { mut heads, fits } = initial_heads(train, &plans[0], &table, &views)?;
-    let metrics = calibrated_metrics(train, &table, &views, &mut heads);
-    let kept = validation.as_ref().map(|own| on_kept(own, bundle, &heads)).unwrap_or_default();
-    let valid = on_new(&table, bundle, &heads, &views);
+    let tasks: Vec<&Task> = table.tasks.iter().collect();
+    let InitialHeads { mut heads, fits } = fit_heads(learning, &table, &tasks)?;
+    let metrics = calibrated_metrics(&table, Features { stored: &table.rows, trained: None }, &mut heads);
+    let kept = validation.as_ref().map(|kept| on_kept(kept, bundle, &heads)).unwrap_or_default();
+    let valid = on_new(&table, bundle, &heads);
     let lost = lost(bundle, &heads);
     let backbone_before = bundle.backbone_fingerprint()?;
-    let written = write(request, (heads, &views, &fits), validation.as_ref(), embedder)?;
+    let seen = heads.into_iter().map(|head| {
+        let sees = table.task(&head).sees.choice.unwrap_or_default();
+        SeenHead { head, sees }
+    });
+    let written = write(request, seen.collect(), &fits, validation.as_ref(), embedder)?;
     let report = RefitReport {
         metrics,
         kept_rows: validation.as_ref().map_or(0, Validation::rows),
@@ -126,20 +126,20 @@ pub fn refit(request: &RefitRequest<'_>, embedder: &mut Embedder, show: &mut Sho
         valid,
         lost,
         backbone_before,
-        backbone_after: Bundle::open(&train.output, None)?.backbone_fingerprint()?,
+        backbone_after: Bundle::open(&request.output.path, None)?.backbone_fingerprint()?,
     };
     Ok(Refitted { written, report, fits })
 }
 
 /// What each task's head shall see: a head that is fitted anew sees what it saw.
-fn asked(request: &RefitRequest<'_>) -> Result<Vec<FeatureRequest>> {
-    let RefitRequest { bundle, train, features, .. } = request;
-    let of = |task: &String| {
-        let known = bundle.manifest().tasks.iter().find(|own| own.task == *task);
+fn asked(request: &RefitRequest<'_>) -> Result<BTreeMap<String, FeatureRequest>> {
+    let RefitRequest { bundle, rows, features, .. } = request;
+    let of = |task: String| {
+        let known = bundle.manifest().tasks.iter().find(|known| known.task == task);
         let given = features.unwrap_or_default();
-        let asked = known.map_or(given, |own| FeatureRequest::Choice(own.features));
+        let asked = known.map_or(given, |known| FeatureRequest::Choice(known.features));
         let wrong = |what: &str| {
-            Error::new(Kind::Usage, what).at(bundle.path()).task(task).found(format!("--features {given}"))
+            Error::new(Kind::Usage, what).at(bundle.path()).task(&task).found(format!("--features {given}"))
         };
         if features.is_some() && asked != given {
             return Err(wrong("a head that is fitted anew sees what it saw")
@@ -155,30 +155,24 @@ fn asked(request: &RefitRequest<'_>) -> Result<Vec<FeatureRequest>> {
                 .expected("--features last")
                 .help("a bundle gives the states of layers when the run it was made of had a head that sees them"));
         }
-        Ok(asked)
+        Ok((task, asked))
     };
-    train.tasks.iter().map(of).collect()
+    rows.tasks.names().into_iter().map(of).collect()
 }
 
 /// Keeps the validation rows that the bundle carries out of the fit, as far as they are recognised: by the
 /// bits of their features.
-fn keep_out(
-    table: &mut Table,
-    validation: &Validation,
-    request: &RefitRequest<'_>,
-    embedder: &Embedder,
-) -> Result<()> {
-    let known = request.train.tasks.iter().find_map(|task| validation.task(task));
-    let tasks = &request.bundle.manifest().tasks;
-    let seen = known.and_then(|known| tasks.iter().find(|own| own.task == known.task));
+fn keep_out(table: &mut Table, validation: &Validation, bundle: &Bundle, embedder: &Embedder) -> Result<()> {
+    let known = table.tasks.iter().find_map(|task| validation.task(&task.name));
+    let seen = known.and_then(|known| bundle.manifest().tasks.iter().find(|task| task.task == known.task));
     let (Some(known), Some(seen)) = (known, seen) else { return Ok(()) };
     let carried = validation.view(known);
     let carried: HashSet<TextKey> = (0..validation.rows()).map(|row| vector_key(carried.row(row))).collect();
     let columns = embedder.columns(seen.features)?;
     table.rows.load(embedder, columns.clone())?;
-    let own = table.rows.view(&columns);
+    let features = table.rows.view(&columns);
     for (row, part) in table.parts.iter_mut().enumerate() {
-        if *part == Some(Part::Train) && carried.contains(&vector_key(own.row(row))) {
+        if *part == Some(Part::Train) && carried.contains(&vector_key(features.row(row))) {
             *part = None;
         }
     }
@@ -188,71 +182,71 @@ fn keep_out(
 /// Old and new heads on the validation rows that the bundle carries.
 fn on_kept(validation: &Validation, bundle: &Bundle, heads: &[Head]) -> BTreeMap<String, HeadChange> {
     let changes = heads.iter().filter_map(|head| {
-        let own = validation.task(&head.task)?;
-        let labelled = own.truth.iter().enumerate().filter_map(|(row, label)| Some((row, (*label)?)));
-        let (rows, labels): (Vec<usize>, Vec<u32>) = labelled.unzip();
-        let rows = TaskRows { rows, labels, unseen: Vec::new() };
-        let change = || change((&own.labels, &rows), old(bundle, head), head, validation.view(own));
-        (!rows.rows.is_empty()).then(|| (head.task.clone(), change()))
+        let task = validation.task(&head.task)?;
+        let truth = Truth::of_places(&task.truth);
+        let change = || change((&task.labels, &truth), old(bundle, head), head, validation.view(task));
+        (!truth.rows.is_empty()).then(|| (head.task.clone(), change()))
     });
     changes.collect()
 }
 
 /// Old and new heads on the validation rows among the new rows.
-fn on_new(
-    table: &Table,
-    bundle: &Bundle,
-    heads: &[Head],
-    views: &[TaskView],
-) -> BTreeMap<String, HeadChange> {
+fn on_new(table: &Table, bundle: &Bundle, heads: &[Head]) -> BTreeMap<String, HeadChange> {
     let mut changes = BTreeMap::new();
-    for ((head, view), cells) in heads.iter().zip(views).zip(&table.rows.cells) {
-        let rows = task_rows(&head.labels, cells, &table.parts, Part::Valid);
-        if !rows.rows.is_empty() {
-            let features = table.rows.view(&view.columns);
-            let own = change((&head.labels, &rows), old(bundle, head), head, features);
-            changes.insert(head.task.clone(), own);
+    for head in heads {
+        let task = table.task(head);
+        let truth = task.truth(&table.parts, Part::Valid);
+        if !truth.rows.is_empty() {
+            let features = table.rows.view(&task.sees.columns);
+            let change = change((&head.labels, &truth), old(bundle, head), head, features);
+            changes.insert(head.task.clone(), change);
         }
     }
     changes
 }
 
 fn old<'b>(bundle: &'b Bundle, head: &Head) -> Option<&'b Head> {
-    bundle.heads().iter().find(|own| own.task == head.task)
+    bundle.heads().iter().find(|old| old.task == head.task)
 }
 
 /// Two heads on the same rows; their labels are compared by name, because they need not know the same ones.
 fn change(
-    (names, rows): (&[String], &TaskRows),
+    (names, truth): (&[String], &Truth),
     before: Option<&Head>,
     after: &Head,
     features: FeatureView<'_>,
 ) -> HeadChange {
-    let right = |head: &Head| -> Vec<bool> {
-        let all = probabilities(head, features, &rows.rows);
-        let predicted = all.chunks_exact(head.labels.len()).map(|row| &head.labels[most_probable(row)]);
-        predicted
-            .zip(&rows.labels)
-            .map(|(predicted, &label)| same(predicted, rows.name(names, label)))
-            .collect()
+    let scores = |head: &Head| -> Vec<f64> {
+        let place = |name: &str| {
+            let exactly = head.labels.iter().position(|label| label == name);
+            exactly.or_else(|| head.labels.iter().position(|label| same(label, name)))
+        };
+        let places: Vec<u32> = (names.iter().chain(&truth.unseen))
+            .map(|name| place(name).and_then(|place| u32::try_from(place).ok()).unwrap_or(u32::MAX))
+            .collect();
+        let labels = truth.labels.iter().map(|label| places[*label as usize]).collect();
+        let known = Truth { labels, ..truth.clone() };
+        let all = probabilities(head, features, &truth.rows);
+        let rows = all.chunks_exact(head.labels.len()).enumerate();
+        rows.map(|(place, row)| head.kind.row_score(row, &known, place)).collect()
     };
-    let (before, after) = (before.map(right), right(after));
+    let (before, after) = (before.map(scores), scores(after));
     let among = |label: Option<usize>| {
-        let chosen =
-            (0..after.len()).filter(|&row| label.is_none_or(|label| rows.labels[row] as usize == label));
-        let chosen: Vec<usize> = chosen.collect();
-        let of = |right: &[bool]| chosen.iter().map(|&row| f64::from(right[row])).collect::<Vec<_>>();
+        let chosen: Vec<usize> = (0..after.len())
+            .filter(|&row| label.is_none_or(|label| truth.labels[row] as usize == label))
+            .collect();
+        let of = |scores: &[f64]| chosen.iter().map(|&row| scores[row]).collect::<Vec<_>>();
         let (before, after) = (before.as_deref().map(of), of(&after));
-        Accuracy {
+        ScoreChange {
             rows: chosen.len() as u64,
             before: before.as_deref().map(mean),
             after: mean(&after),
             standard_error: before.and_then(|before| difference_error(&before, &after)),
         }
     };
-    let labels = names.iter().chain(&rows.unseen).enumerate();
+    let labels = names.iter().chain(&truth.unseen).enumerate();
     let labels = labels.map(|(place, name)| (name.clone(), among(Some(place))));
-    HeadChange { all: among(None), labels: labels.filter(|(_, own)| own.rows > 0).collect() }
+    HeadChange { all: among(None), labels: labels.filter(|(_, change)| change.rows > 0).collect() }
 }
 
 /// Whether two heads mean one label: older ones may call it `1.0` that is `1` today.
@@ -289,44 +283,42 @@ fn lost(bundle: &Bundle, heads: &[Head]) -> BTreeMap<String, Vec<String>> {
 /// Writes the bundle with the fitted heads in the place of the old ones, and added ones behind them.
 fn write(
     request: &RefitRequest<'_>,
-    (fitted, views, fits): (Vec<Head>, &[TaskView], &[FitReport]),
+    fitted: Vec<SeenHead>,
+    fits: &[FitReport],
     validation: Option<&Validation>,
     embedder: &Embedder,
 ) -> Result<Written> {
-    let RefitRequest { bundle, train, sign, .. } = request;
-    let mut heads = bundle.heads().to_vec();
-    let mut choices: Vec<FeatureChoice> = bundle.manifest().tasks.iter().map(|own| own.features).collect();
-    for (head, view) in fitted.into_iter().zip(views) {
-        match heads.iter().position(|own| own.task == head.task) {
-            Some(place) => heads[place] = head,
-            None => {
-                heads.push(head);
-                choices.push(view.choice.unwrap_or_default());
-            }
+    let RefitRequest { bundle, output, sign, .. } = request;
+    let mut heads = bundle.seen_heads();
+    for new in fitted {
+        match heads.iter_mut().find(|old| old.head.task == new.head.task) {
+            Some(old) => *old = new,
+            None => heads.push(new),
         }
     }
     let tasks = fits.iter().map(|fit| (fit.task.clone(), fit.rows)).collect();
     let new = BundleRequest {
         backbone: embedder.backbone(),
         variant: Variant::of_bundle(bundle, heads),
-        choices,
         long: bundle.long(),
         text: bundle.manifest().text.clone(),
         validation,
         origin: Some(&Origin { bundle, tasks }),
         sign: sign.clone(),
-        overwrite: train.overwrite,
+        overwrite: output.overwrite,
     };
-    write_bundle(&train.output, &new, embedder.runtime())
+    write_bundle(&output.path, &new, embedder.runtime())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::task::TaskKind;
 
     fn head(labels: &[&str], weights: &[f32]) -> Head {
         Head {
             task: "t".into(),
+            kind: TaskKind::OneOf,
             labels: labels.iter().map(|own| (*own).to_owned()).collect(),
             features: 1,
             weights: weights.to_vec(),
@@ -340,10 +332,10 @@ mod tests {
         let names = ["a", "b", "c"].map(str::to_owned);
         // The old head says b below zero and a above; the new one, which does not know b, c and a.
         let (old, new) = (head(&["a", "b"], &[1.0, -1.0]), head(&["a", "c"], &[1.0, -1.0]));
-        let rows = TaskRows { rows: vec![0, 1, 2, 3], labels: vec![0, 1, 2, 2], unseen: Vec::new() };
+        let rows = Truth { rows: vec![0, 1, 2, 3], labels: vec![0, 1, 2, 2], unseen: Vec::new() };
         let features = [1.0, -1.0, -2.0, 3.0];
         let found = change((&names, &rows), Some(&old), &new, FeatureView::whole(&features, 1));
-        let of = |own: &Accuracy| (own.rows, own.before, own.after);
+        let of = |own: &ScoreChange| (own.rows, own.before, own.after);
         assert_eq!(of(&found.all), (4, Some(0.5), 0.5));
         assert_eq!(of(&found.labels["a"]), (1, Some(1.0), 1.0));
         assert_eq!(of(&found.labels["b"]), (1, Some(1.0), 0.0));

@@ -10,10 +10,11 @@ use frosthead::compare::{CompareEvent, CompareRequest, FrozenHead, Scenario, Tim
 use frosthead::data::SplitOptions;
 use frosthead::dataset::Input;
 use frosthead::embed::{EmbedOptions, Embedder};
-use frosthead::finetune::StageOptions;
+use frosthead::finetune::LayerOptions;
 use frosthead::heads::{Alpha, FitOptions};
 use frosthead::runtime::{Runtime, RuntimeOptions};
-use frosthead::train::{FeatureRequest, HeadInit, NetworkOptions, TrainEvent, TrainRequest};
+use frosthead::task::Tasks;
+use frosthead::train::{FeatureRequest, Learning, Output, RowsRequest, TrainEvent};
 use serde_json::Value;
 
 use crate::harness::{Finished, backbone, command, demo, directory, finish, frosthead, real, text};
@@ -292,30 +293,25 @@ fn what_does_not_fit_the_time_limit_is_skipped_and_said() {
 fn request(out: &Path, time_limit: Option<TimeLimit>) -> CompareRequest {
     let tasks = ["domain", "sentiment"].map(str::to_owned);
     let source = frosthead::data::Source::new(text(&demo(ROWS)), None).unwrap();
-    let stage = StageOptions { epochs: 2, ..StageOptions::default() };
-    let network = NetworkOptions { stage, shares: vec![1.0; 2], ..NetworkOptions::default() };
     CompareRequest {
-        shared: TrainRequest {
+        rows: RowsRequest {
             data: Input::Texts { source, column: "text".into() },
             valid: None,
             test: None,
-            tasks: tasks.into(),
+            tasks: Tasks::new(&tasks).unwrap(),
             split: SplitOptions::default(),
             rare: frosthead::data::Rare::default(),
+            strict: false,
+        },
+        learning: Learning {
             fit: FitOptions::default(),
             features: FeatureRequest::default(),
             fit_memory: 4_000_000_000,
-            freeze: Vec::new(),
-            unfreeze: Vec::new(),
-            network,
-            head_init: HeadInit::default(),
-            init_heads: None,
-            earlier: None,
-            label_text: None,
-            strict: false,
-            output: out.to_path_buf(),
-            overwrite: false,
         },
+        layers: LayerOptions { epochs: 2, ..LayerOptions::default() },
+        label_text: None,
+        freeze: Vec::new(),
+        output: Output { path: out.to_path_buf(), overwrite: false },
         backbones: vec![Arc::new(Backbone::open(Path::new(backbone())).unwrap())],
         scenarios: vec![Scenario::Top(1, FeatureRequest::default())],
         frozen_head: FrozenHead::default(),
@@ -338,7 +334,7 @@ fn top1(request: &CompareRequest, cache: &Path, rest: Duration) -> (bool, Value)
         }
     });
     let compared = compared.unwrap();
-    let report = json(request.shared.output.join("report.json"));
+    let report = json(request.output.path.join("report.json"));
     (compared.up_to_date, report["backbones"][0]["scenarios"][0]["outcome"]["done"].clone())
 }
 

@@ -55,7 +55,7 @@ const PLAIN_THERE: [(&str, &str); 30] = [
     ("data/records.rs", "String::from_utf8_lossy(cell).chars().take(60).collect::<String>()"),
     ("finetune/adamw.rs", "parameters[place].name"),
     // A value of a graph is its name.
-    ("graph/builder.rs", "&*self.0"),
+    ("graph/terms.rs", "&*self.0"),
     ("graph/builder.rs", "first"),
     ("graph/builder.rs", "input"),
     ("graph/builder.rs", "value"),
@@ -79,7 +79,7 @@ const UNREAD: [(&str, &str); 7] = [
     ("cli/options.rs", "window"),
     ("cli/options.rs", "stride"),
     ("cli/options.rs", "max_windows"),
-    ("compare/mod.rs", "other"),
+    ("compare/request.rs", "other"),
     ("heads/view.rs", "columns"),
 ];
 

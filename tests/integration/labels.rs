@@ -194,8 +194,8 @@ fn a_label_that_training_never_saw_counts_as_wrong_and_is_a_line_of_its_own() {
     let bundled = frosthead(&[&["bundle", text(&path("heads"))], &more[..]].concat()).success();
     says(&bundled, &["features of 61 validation rows are kept"]);
     let again = path("y.frost");
-    let more = ["--from", text(&bundle), "--task", "animal", "--valid", &valid, "--out", text(&again)];
-    let again = frosthead(&[&["train", &odd], &more[..]].concat()).success();
+    let more = ["--task", "animal", "--valid", &valid, "--out", text(&again)];
+    let again = frosthead(&[&["refit", text(&bundle), &odd], &more[..]].concat()).success();
     let of_horse: Vec<&str> = again.stdout.lines().filter(|line| line.contains("horse")).collect();
     assert!(of_horse.iter().any(|line| line.starts_with("kept")), "{}", again.stdout);
 }

@@ -1,14 +1,16 @@
-//! The architecture, held by a test: which module may use which, who owns which crate, how large files and
-//! functions may be.
+//! The architecture, held by a test: which module may use which, which file of a module which, who owns which
+//! crate, how large files and functions may be.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The layers, bottom up: a module uses only modules of rows above its own (and itself).
-const LAYERS: [&[&str]; 14] = [
+const LAYERS: [&[&str]; 15] = [
     &["error"],
     &["document", "files", "fingerprint", "parallel", "quantities", "recognize", "tensors"],
     &["held"],
     &["data", "tokens", "metrics", "graph"],
+    &["task"],
     &["encoder", "runtime", "store", "heads"],
     &["backbone"],
     &["embed", "plan"],
@@ -79,6 +81,31 @@ const MECHANISMS: [(&str, &[&str]); 7] = [
     ("TensorView", &["tensors"]),
     ("serde_json::to_string_pretty(", &["document"]),
 ];
+
+/// Arrows between files of a module that run back up: without them no files form a circle. May only get fewer.
+const UPWARD: [(&str, &str); 18] = [
+    ("backbone/onnx.rs", "backbone/import.rs"),
+    ("data/cells.rs", "data/table.rs"),
+    ("data/compression.rs", "data/table.rs"),
+    ("data/delimited.rs", "data/table.rs"),
+    ("data/features.rs", "data/table.rs"),
+    ("data/format.rs", "data/reading.rs"),
+    ("data/json.rs", "data/table.rs"),
+    ("data/lines.rs", "data/table.rs"),
+    ("data/parquet_table.rs", "data/table.rs"),
+    ("embed/extractor.rs", "embed/embedder.rs"),
+    ("embed/extractor.rs", "embed/reader.rs"),
+    ("encoder/forms.rs", "encoder/transformer.rs"),
+    ("encoder/pooling.rs", "encoder/inference.rs"),
+    ("encoder/seen.rs", "encoder/training.rs"),
+    ("encoder/weights.rs", "encoder/checkpoint.rs"),
+    ("quantize/calibration.rs", "quantize/code.rs"),
+    ("quantize/continued.rs", "quantize/code.rs"),
+    ("store/part.rs", "store/folder.rs"),
+];
+
+/// Modules whose `mod.rs` tells the story, so that none of their files takes anything from it.
+const STORIES: [&str; 7] = ["compare", "evaluate", "finetune", "heads", "precision", "task", "train"];
 
 const MAIN_LINES: usize = 40;
 const FILE_LINES: usize = 500;
@@ -208,6 +235,181 @@ fn long_functions(source: &Source) -> Vec<(String, usize)> {
     long
 }
 
+/// The path of a module, below the crate: `["data", "table"]` is `data/table.rs`.
+type ModulePath = Vec<String>;
+
+/// What a file names of others.
+#[derive(Default)]
+struct Names {
+    path: PathBuf,
+    /// What each `use` at the start of a line names, and whether for others (`pub use`) alone.
+    uses: Vec<(bool, Vec<String>)>,
+    /// Every other path in its code.
+    inline: BTreeSet<Vec<String>>,
+    /// All its words outside `use`.
+    words: BTreeSet<String>,
+}
+
+impl Names {
+    fn of(source: &Source) -> Self {
+        let mut names = Self { path: source.path.clone(), ..Self::default() };
+        let mut lines = source.code();
+        while let Some(line) = lines.next() {
+            let public = line.starts_with("pub");
+            let start = line.strip_prefix("use ").or_else(|| {
+                line.strip_prefix("pub").and_then(|rest| rest.split_once("use ")).map(|(_, rest)| rest)
+            });
+            let Some(start) = start.filter(|_| !line.contains('"')) else {
+                names.read(line);
+                continue;
+            };
+            let mut tree = start.to_owned();
+            while !tree.contains(';') {
+                tree += lines.next().expect("a `use` ends");
+            }
+            let paths = expand(tree.trim_end_matches(';'));
+            names.uses.extend(paths.into_iter().map(|path| (public, path)));
+        }
+        names
+    }
+
+    fn read(&mut self, line: &str) {
+        for token in line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':') {
+            let path: Vec<String> = token.split("::").map(|word| word.trim_matches(':').to_owned()).collect();
+            self.words.extend(path.iter().cloned());
+            if path.len() > 1 {
+                self.inline.insert(path);
+            }
+        }
+    }
+}
+
+/// The paths that a `use` names: `a::{b, c::d}` are `a::b` and `a::c::d`.
+fn expand(tree: &str) -> Vec<Vec<String>> {
+    let (before, inside) = match tree.split_once('{') {
+        Some((before, inside)) => (before, inside.rsplit_once('}').expect("braces are closed").0),
+        None => {
+            let path = tree.split(" as ").next().unwrap();
+            let words = path.split("::").map(|word| word.trim().to_owned());
+            return vec![words.filter(|word| word != "self").collect()];
+        }
+    };
+    let start: Vec<String> =
+        before.split("::").map(|word| word.trim().to_owned()).filter(|word| !word.is_empty()).collect();
+    let (mut depth, mut parts) = (0, vec![String::new()]);
+    for letter in inside.chars() {
+        depth += i32::from(letter == '{') - i32::from(letter == '}');
+        if letter == ',' && depth == 0 {
+            parts.push(String::new());
+        } else {
+            parts.last_mut().unwrap().push(letter);
+        }
+    }
+    let parts = parts.iter().filter(|part| !part.trim().is_empty());
+    parts.flat_map(|part| expand(part.trim())).map(|path| [&start[..], &path[..]].concat()).collect()
+}
+
+/// All files, and what they name of one another.
+struct House(BTreeMap<ModulePath, Names>);
+
+impl House {
+    fn new(sources: &[Source]) -> Self {
+        let place = |source: &Source| {
+            let path = source.path.with_extension("");
+            let words = path.components().map(|word| word.as_os_str().to_str().unwrap().to_owned());
+            words.filter(|word| word != "mod").collect()
+        };
+        Self(sources.iter().map(|source| (place(source), Names::of(source))).collect())
+    }
+
+    /// A path in a file, from the crate on; none where it leads out of it.
+    fn absolute(&self, file: &[String], path: &[String]) -> Option<Vec<String>> {
+        let ups = path.iter().take_while(|word| *word == "super").count();
+        match path[0].as_str() {
+            "crate" => Some(path[1..].to_vec()),
+            "self" => Some([file, &path[1..]].concat()),
+            "super" if ups <= file.len() => Some([&file[..file.len() - ups], &path[ups..]].concat()),
+            first => {
+                let child = [file, &[first.to_owned()]].concat();
+                self.0.contains_key(&child).then(|| [file, path].concat())
+            }
+        }
+    }
+
+    /// The file that has what a path from the crate on names: through what modules pass on.
+    fn owner(&self, path: &[String], left: usize) -> Option<ModulePath> {
+        let deepest = (1..=path.len()).rev().find(|&length| self.0.contains_key(&path[..length]))?;
+        let (file, rest) = path.split_at(deepest);
+        let passed = rest.first().and_then(|item| {
+            let (_, from) = self.0[file].uses.iter().find(|(_, from)| from.last() == Some(item))?;
+            self.absolute(file, from)
+        });
+        passed.filter(|_| left > 0).and_then(|path| self.owner(&path, left - 1)).or(Some(file.to_vec()))
+    }
+
+    /// The files of its own module that a file takes something from. What it passes on and does not use itself
+    /// is not taken; what its parent has belongs to the family, unless the parent is the module's story.
+    fn taken(&self, file: &[String]) -> BTreeSet<ModulePath> {
+        let names = &self.0[file];
+        let used =
+            names.uses.iter().filter(|(public, path)| !public || names.words.contains(path.last().unwrap()));
+        let paths = used.map(|(_, path)| path).chain(&names.inline);
+        let owners = paths.filter_map(|path| self.owner(&self.absolute(file, path)?, 8));
+        let family = |owner: &ModulePath| file.starts_with(owner) && !STORIES.contains(&owner[0].as_str());
+        let other = |owner: &ModulePath| owner[..] != *file && owner[0] == file[0] && !family(owner);
+        owners.filter(other).collect()
+    }
+
+    fn name(&self, file: &[String]) -> String {
+        self.0[file].path.display().to_string()
+    }
+
+    /// Every arrow of a circle, but for those in `known`; and those in `known` that are in none.
+    fn circles(&self, known: &[(&str, &str)]) -> Vec<String> {
+        let mut arrows: BTreeMap<ModulePath, BTreeSet<ModulePath>> = BTreeMap::new();
+        for file in self.0.keys() {
+            arrows.insert(file.clone(), self.taken(file));
+        }
+        let mut faults = Vec::new();
+        for (from, to) in known {
+            let place =
+                |name: &str| self.0.iter().find(|(_, own)| own.path == Path::new(name)).map(|own| own.0);
+            let arrow = place(from).zip(place(to)).filter(|(from, to)| arrows[*from].contains(*to));
+            match arrow.filter(|(from, to)| reaches(&arrows, to, from)) {
+                Some(_) => {}
+                None => faults.push(format!("{from} -> {to} runs up no more: take it off the list")),
+            }
+        }
+        for (from, to) in known {
+            for (file, taken) in &mut arrows {
+                if self.0[file].path == Path::new(from) {
+                    taken.retain(|owner| self.0[owner].path != Path::new(to));
+                }
+            }
+        }
+        for (from, taken) in &arrows {
+            for to in taken.iter().filter(|to| reaches(&arrows, to, from)) {
+                faults.push(format!("{} takes from {}, which takes from it", self.name(from), self.name(to)));
+            }
+        }
+        faults
+    }
+}
+
+/// Whether arrows lead from one file to another.
+fn reaches(arrows: &BTreeMap<ModulePath, BTreeSet<ModulePath>>, from: &ModulePath, to: &ModulePath) -> bool {
+    let (mut seen, mut next) = (BTreeSet::new(), vec![from]);
+    while let Some(file) = next.pop() {
+        if file == to {
+            return true;
+        }
+        if seen.insert(file) {
+            next.extend(&arrows[file]);
+        }
+    }
+    false
+}
+
 fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
@@ -219,28 +421,71 @@ fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-#[test]
-fn the_sources_keep_to_the_architecture() {
+/// All sources but tests in files of their own, which may use anything.
+fn all_sources() -> Vec<Source> {
     let root = crate::harness::root().join("src");
     let mut paths = Vec::new();
     sources(&root, &mut paths);
     assert!(paths.len() > 50, "the sources were not found");
-    let mut all = Vec::new();
-    for path in paths {
-        let below = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
-        // Test modules in files of their own may use anything.
-        if below.ends_with("tests.rs") || below.contains("/tests/") {
-            continue;
-        }
-        all.extend(faults(&Source::new(&below, &std::fs::read_to_string(&path).unwrap())));
-    }
+    let below = paths.iter().map(|path| path.strip_prefix(&root).unwrap().to_str().unwrap());
+    let product = below.filter(|below| !below.ends_with("tests.rs") && !below.contains("/tests/"));
+    product.map(|below| Source::new(below, &std::fs::read_to_string(root.join(below)).unwrap())).collect()
+}
+
+#[test]
+fn the_sources_keep_to_the_architecture() {
+    let all: Vec<String> = all_sources().iter().flat_map(faults).collect();
     assert!(all.is_empty(), "{}", all.join("\n"));
+    let root = crate::harness::root().join("src");
     for module in LAYERS.concat() {
         assert!(
             root.join(module).is_dir() || root.join(format!("{module}.rs")).is_file(),
             "{module} is gone"
         );
     }
+}
+
+#[test]
+fn the_files_of_a_module_form_no_circle() {
+    let faults = House::new(&all_sources()).circles(&UPWARD);
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn circles_are_seen_however_they_are_written() {
+    let circles = |files: &[(&str, &str)], known: &[(&str, &str)]| {
+        let sources: Vec<Source> = files.iter().map(|(path, content)| Source::new(path, content)).collect();
+        House::new(&sources).circles(known)
+    };
+    let low = ("a/low.rs", "pub struct Low;\n");
+    let story = ("a/mod.rs", "mod high;\nmod low;\npub use high::High;\nuse low::Low;\n");
+    for high in [
+        "use super::low::Low;\n",
+        "use super::{low::{self, Low}, x};\n",
+        "use crate::a::low;\n",
+        "fn f() { super::low::f() }\n",
+        // Through the parent, which has it from there.
+        "use super::Low;\n",
+        // What the parent itself has.
+        "use super::Story;\n",
+    ] {
+        let files = [story, low, ("a/high.rs", high)];
+        assert!(circles(&files, &[]).is_empty(), "{high}");
+        let files = [story, ("a/high.rs", high), ("a/low.rs", "use super::{\n    high::High,\n};\n")];
+        let found = circles(&files, &[]);
+        assert_eq!(found.len(), if high.contains("Story") { 0 } else { 2 }, "{high}: {found:?}");
+    }
+    let files = [story, ("a/high.rs", "use super::low::f;\n"), ("a/low.rs", "use crate::a::High;\n")];
+    assert_eq!(circles(&files, &[("a/low.rs", "a/high.rs")]), [""; 0]);
+    // The story stands above all.
+    let files =
+        [("train/mod.rs", "use high::High;\nstruct Story;\n"), ("train/high.rs", "use super::Story;\n")];
+    assert_eq!(circles(&files, &[]).len(), 2);
+    // What the list need not have, it must not have.
+    let found = circles(&[story, low], &[("a/low.rs", "a/high.rs")]);
+    assert!(found[0].contains("take it off"), "{found:?}");
+    // Files of other modules are not the business of this rule.
+    assert_eq!(circles(&[low, ("b/mod.rs", "use crate::a::low::Low;\n")], &[]), [""; 0]);
 }
 
 #[track_caller]

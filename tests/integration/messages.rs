@@ -92,7 +92,7 @@ const PLACES: [(&str, &[&str]); 13] = [
     ("serve @", &["bundle"]),
     ("embed TABLE --text review --backbone @ --out OUT", &["run", "bundle", "backbone"]),
     ("train TABLE --text review --task domain --backbone @ --out OUT", &["run", "bundle", "backbone"]),
-    ("train TABLE --task domain --from @ --out OUT", &["bundle"]),
+    ("refit @ TABLE --task domain --out OUT", &["bundle"]),
     (
         "train TABLE --text review --task domain --backbone BACKBONE --freeze head:domain --init-heads @ --out OUT",
         &["run"],

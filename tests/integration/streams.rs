@@ -310,8 +310,7 @@ fn a_model_knows_the_text_column_that_it_was_trained_with() {
     // A bundle that was fitted anew still knows it, and what it is fitted on is read by it.
     let fitted = directory.path().join("fitted.frost");
     let refit = |table: &Path, out: &Path, more: &[&str]| {
-        let base =
-            ["train", text(table), "--from", text(&made.bundle), "--task", "sentiment", "--out", text(out)];
+        let base = ["refit", text(&made.bundle), text(table), "--task", "sentiment", "--out", text(out)];
         frosthead(&[&base[..], more].concat())
     };
     refit(&other, &fitted, &[]).fails_with(&["other.csv", "\"review\", the text column that"]);

@@ -3,6 +3,7 @@
 use super::*;
 use crate::heads::descent::Solution;
 use crate::heads::{ClassWeight, FeatureView};
+use crate::task::TaskKind;
 
 const ROWS: usize = 300;
 const WIDTH: usize = 10;
@@ -25,6 +26,10 @@ fn sample(classes: u32) -> (Vec<f32>, Vec<u32>) {
     (features, labels)
 }
 
+fn answers(labels: &[String]) -> Answers<'_> {
+    Answers { task: "task", kind: TaskKind::OneOf, labels }
+}
+
 fn names(classes: u32) -> Vec<String> {
     (0..classes).map(|class| format!("class {class}")).collect()
 }
@@ -34,7 +39,7 @@ fn fitted(classes: u32, alpha: f64, class_weight: ClassWeight) -> (Head, FitRepo
     let rows: Vec<usize> = (0..ROWS).collect();
     let examples = Examples { features: FeatureView::whole(&features, WIDTH), rows: &rows, labels: &labels };
     let options = FitOptions { alpha: Alpha::Fixed(alpha), class_weight, ..FitOptions::default() };
-    let (head, report) = fit("task", &names(classes), &examples, &options).unwrap();
+    let (head, report) = fit(answers(&names(classes)), &examples, &options).unwrap();
     let mut out = vec![0.0; classes as usize];
     let mut confusion = vec![vec![0.0_f64; classes as usize]; classes as usize];
     for (row, label) in labels.iter().enumerate() {
@@ -121,7 +126,7 @@ fn what_cannot_be_fitted_is_refused() {
     let rows = [0, 1, 2, 3];
     let fit_of = |features: &[f32], labels: &[u32], classes: u32| {
         let examples = Examples { features: FeatureView::whole(features, 2), rows: &rows, labels };
-        fit("task", &names(classes), &examples, &FitOptions::default()).unwrap_err().to_string()
+        fit(answers(&names(classes)), &examples, &FitOptions::default()).unwrap_err().to_string()
     };
     assert!(fit_of(&[0.0; 8], &[0; 4], 1).contains("classes to tell apart"));
     assert!(fit_of(&[0.0; 8], &[0; 4], 2).contains("\"class 1\""));
@@ -142,7 +147,7 @@ fn a_row_far_away_does_not_keep_a_fit_from_its_optimum() {
         Examples { features: FeatureView::whole(&features, COLUMNS), rows: &rows, labels: &labels };
     for alpha in [10.0, 1000.0] {
         let options = FitOptions { alpha: Alpha::Fixed(alpha), ..FitOptions::default() };
-        let (_, report) = fit("task", &names(4), &examples, &options).unwrap();
+        let (_, report) = fit(answers(&names(4)), &examples, &options).unwrap();
         assert!(report.converged, "{report:?}");
     }
 }

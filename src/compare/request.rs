@@ -1,0 +1,170 @@
+//! Owns what a comparison is asked for, and what it says of itself while it goes.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::curve::Share;
+use super::limit::TimeLimit;
+use super::scenario::{FrozenHead, Scenario};
+use crate::backbone::Backbone;
+use crate::data::Source;
+use crate::embed::Embedder;
+use crate::error::{Error, Kind, Result};
+use crate::finetune::LayerOptions;
+use crate::fingerprint::{Fields, Fingerprint};
+use crate::heads::Alpha;
+use crate::plan::FreezePlan;
+use crate::report::{Estimate, ScenarioReport};
+use crate::train::{FeatureRequest, Learning, Output, RowsRequest, TrainEvent, TrainRequest, shared_inputs};
+
+/// What to compare.
+#[derive(Clone)]
+pub struct CompareRequest {
+    pub rows: RowsRequest,
+    /// Features are each scenario's own.
+    pub learning: Learning,
+    pub layers: LayerOptions,
+    /// A table `task,label,text` that describes the labels, for scenario 1.
+    pub label_text: Option<Source>,
+    /// What scenario 3 freezes beside the head.
+    pub freeze: Vec<String>,
+    /// The comparison's directory.
+    pub output: Output,
+    /// Backbone directories.
+    pub backbones: Vec<Arc<Backbone>>,
+    pub scenarios: Vec<Scenario>,
+    pub frozen_head: FrozenHead,
+    /// What does not fit by the estimate is not begun, what is running then ends with its best so far.
+    pub time_limit: Option<TimeLimit>,
+    /// Shares of the training rows in rising order.
+    pub learning_curve: Vec<Share>,
+    /// The penalty beside `auto` features.
+    pub auto_alpha: Alpha,
+    /// How heads on a frozen backbone read long texts, as it was asked for.
+    pub long_texts: String,
+}
+
+/// What happens during a comparison, as it happens.
+#[derive(Debug)]
+pub enum CompareEvent<'e> {
+    /// Said before anything is computed.
+    Estimates(&'e [BackboneEstimate]),
+    /// A scenario begins.
+    Begins { backbone: &'e str, scenario: &'e Scenario, frozen: &'e str },
+    /// A training goes on, or features are computed.
+    Train(&'e TrainEvent<'e>),
+    /// A scenario ended, or was skipped.
+    Ended { backbone: &'e str, scenario: &'e ScenarioReport },
+}
+
+/// What is to be done with one backbone, and what it may take at most.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BackboneEstimate {
+    pub backbone: String,
+    pub texts_per_second: f64,
+    /// Computing the features of texts that are not in the store.
+    pub features_texts: u64,
+    pub features_seconds: f64,
+    pub scenarios: Vec<(Scenario, Estimate)>,
+}
+
+/// Shows what happens.
+pub type Show<'s> = dyn FnMut(&CompareEvent<'_>) + 's;
+/// Opens a backbone's place in the feature store, with windows of long texts where they may be used: heads on
+/// a frozen backbone see them, layers are trained on the start of a text.
+pub type Open<'o> = dyn FnMut(&Arc<Backbone>, bool) -> Result<Embedder> + 'o;
+
+impl CompareRequest {
+    /// Hash of the rows and options that all scenarios share. Backbones and scenarios may be added to a
+    /// comparison.
+    ///
+    /// # Errors
+    /// A table or an earlier run cannot be read.
+    pub(super) fn inputs(&self) -> Result<Fingerprint> {
+        let Self { rows, learning, layers, label_text, .. } = self;
+        let frozen_head = match &self.frozen_head {
+            FrozenHead::Run(run) => {
+                Fingerprint::of_file(run.join(crate::classifier::run::HEADS))?.to_string()
+            }
+            other => format!("{other:?}"),
+        };
+        Ok(Fields::new("frosthead compare 2")
+            .field("shared", shared_inputs(rows, learning, layers, label_text.as_ref())?.0)
+            .field("freeze", self.freeze.join("\0"))
+            .field("auto alpha", self.auto_alpha.to_string())
+            .field("long texts", &self.long_texts)
+            .field("frozen head", frozen_head)
+            .finish())
+    }
+
+    /// The training that a scenario is, into its directory in `folder`: an ordinary request.
+    ///
+    /// # Errors
+    /// Its plan contradicts itself.
+    pub(super) fn of(&self, scenario: &Scenario, folder: &Path) -> Result<TrainRequest> {
+        let fitted = folder.join(Scenario::fitted(scenario.features()).folder());
+        let init_heads = match (scenario, &self.frozen_head) {
+            (Scenario::FrozenHead(..), FrozenHead::Fitted) => Some(fitted),
+            (Scenario::FrozenHead(..), FrozenHead::Run(run)) => Some(run.clone()),
+            _ => None,
+        };
+        let mut freezing = scenario.freezing(&self.freeze)?;
+        (freezing.init_heads, freezing.label_text) = (init_heads, self.label_text.clone());
+        let mut learning = Learning { features: scenario.features(), ..self.learning.clone() };
+        if learning.features == FeatureRequest::Auto {
+            learning.fit.alpha = self.auto_alpha;
+        }
+        Ok(TrainRequest {
+            rows: self.rows.clone(),
+            learning,
+            freezing,
+            layers: self.layers.clone(),
+            output: Output { path: folder.join(scenario.folder()), overwrite: self.output.overwrite },
+        })
+    }
+
+    /// The stages that a scenario trains itself: gradual unfreezing goes on from the one before it, when that
+    /// is asked for.
+    pub(super) fn stages_to_train<'p>(
+        &self,
+        scenario: &Scenario,
+        plans: &'p [FreezePlan],
+    ) -> &'p [FreezePlan] {
+        let Scenario::Top(layers, features) = scenario else { return plans };
+        let asked = |lower: &usize| self.scenarios.contains(&Scenario::Top(*lower, *features));
+        let lower = (1..*layers).rev().find(asked);
+        &plans[lower.map_or(0, |lower| lower + 1)..]
+    }
+
+    /// Refuses what no comparison can do.
+    ///
+    /// # Errors
+    /// More than layers is frozen beside scenario 3's head, or the learning curve has no place.
+    pub(super) fn check(&self) -> Result<()> {
+        for value in &self.freeze {
+            if !value.starts_with("backbone:") {
+                return Err(Error::new(
+                    Kind::Usage,
+                    "a comparison freezes only layers beside scenario 3's head",
+                )
+                .found(format!("--freeze {value}"))
+                .expected("backbone:embeddings or backbone:0-3")
+                .help("choose what is frozen by --scenarios"));
+            }
+        }
+        if !self.learning_curve.is_sorted_by(|a, b| a < b) {
+            return Err(Error::new(
+                Kind::Usage,
+                "--learning-curve goes from fewer to more rows, each share once",
+            ));
+        }
+        if !self.learning_curve.is_empty() && !self.scenarios.contains(&Scenario::Heads) {
+            return Err(Error::new(
+                Kind::Usage,
+                "the learning curve is that of scenario 2, which is not compared",
+            )
+            .help("add 2 to --scenarios"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,24 @@
+//! Owns turning examples and options into what is minimised.
+
+use super::class_weight::row_weights;
+use super::minimize::TOLERANCE_PER_ROW;
+use super::objective::Problem;
+use super::options::{Examples, FitOptions};
+use super::standardize::Scaler;
+
+/// The examples, standardised and weighted.
+pub(super) fn problem<'a>(
+    scaler: &'a Scaler,
+    examples: &Examples<'a>,
+    classes: usize,
+    options: &FitOptions,
+) -> Problem<'a> {
+    Problem {
+        examples: *examples,
+        scaler,
+        classes,
+        weights: row_weights(examples.labels, classes, options.class_weight),
+        precision: TOLERANCE_PER_ROW,
+        threads: options.threads,
+    }
+}

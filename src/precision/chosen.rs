@@ -1,0 +1,56 @@
+//! Owns the variant that was chosen, until it is bundled.
+
+use std::collections::HashMap;
+
+use super::rows::{Features, RunRows};
+use crate::bundle::{self, Validation, ValidationTask};
+use crate::classifier::Run;
+use crate::data::Part;
+use crate::files::Scratch;
+use crate::heads::Head;
+
+/// A variant to bundle, and where its weights lie until then.
+pub struct Chosen {
+    pub variant: bundle::Variant,
+    pub folder: Scratch,
+    /// What its heads see of the run's texts.
+    pub(super) features: Features,
+}
+
+impl RunRows {
+    /// The validation rows as the heads see them: those of a chosen variant, or the run's own.
+    #[must_use]
+    pub fn validation(&self, run: &Run, chosen: Option<&Chosen>) -> Validation {
+        let features = chosen.map_or(&self.features, |chosen| &chosen.features);
+        let valid: Vec<usize> =
+            (0..self.parts.len()).filter(|&row| self.parts[row] == Some(Part::Valid)).collect();
+        let numbers: Vec<f32> = valid.iter().flat_map(|&row| features.row(row)).copied().collect();
+        let of_head = |(task, head): (usize, &Head)| {
+            let labelled = self.of_task(run, task, &[Part::Valid]);
+            // A label that training never saw stays one: a head fitted anew may know it.
+            let mut labels = [&head.labels[..], &labelled.unseen[..]].concat();
+            labels.sort();
+            let place = |label: u32| {
+                let name = labelled.name(&head.labels, label);
+                labels
+                    .binary_search_by(|own| own.as_str().cmp(name))
+                    .ok()
+                    .and_then(|own| u32::try_from(own).ok())
+            };
+            let truth: HashMap<usize, Option<u32>> = labelled
+                .rows
+                .iter()
+                .zip(&labelled.labels)
+                .map(|(row, label)| (*row, place(*label)))
+                .collect();
+            ValidationTask {
+                task: head.task.clone(),
+                truth: valid.iter().map(|row| truth.get(row).copied().flatten()).collect(),
+                columns: features.columns[task].clone(),
+                labels,
+            }
+        };
+        let tasks = run.heads.iter().enumerate().map(of_head).collect();
+        Validation::new(&numbers, features.width, tasks)
+    }
+}

@@ -1,0 +1,56 @@
+//! Owns what a choice of precision is asked for.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use super::rows::RunRows;
+use crate::backbone::Backbone;
+use crate::classifier::Run;
+use crate::error::{Error, Result};
+use crate::quantize::Precision;
+use crate::runtime::Runtime;
+
+/// What was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PrecisionChoice {
+    /// The smallest that passes the gate.
+    Auto,
+    /// This one (`int8` may make exceptions), if it passes.
+    Fixed(Precision),
+}
+
+impl FromStr for PrecisionChoice {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            _ => {
+                text.parse().map(Self::Fixed).map_err(|error: Error| error.expected("fp32, w8, int8 or auto"))
+            }
+        }
+    }
+}
+
+impl fmt::Display for PrecisionChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Fixed(precision) => precision.fmt(f),
+        }
+    }
+}
+
+/// What to choose for.
+pub struct PrecisionRequest<'r> {
+    pub run: &'r Run,
+    pub backbone: &'r Arc<Backbone>,
+    pub runtime: &'r Runtime,
+    pub rows: &'r RunRows,
+    pub choice: PrecisionChoice,
+    /// Points of accuracy or macro-F1 that a task may lose.
+    pub max_drop: f64,
+    /// Threads of the fits.
+    pub threads: usize,
+}

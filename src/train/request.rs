@@ -1,0 +1,237 @@
+//! Owns what a training is asked for, in parts: rows, learning, freezing, layers, output.
+//!
+//! Refuses parts that contradict themselves.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use crate::backbone::Backbone;
+use crate::data::{Rare, Source, SplitOptions};
+use crate::dataset::Input;
+use crate::embed::FeatureChoice;
+use crate::error::{Error, Kind, Result};
+use crate::finetune::LayerOptions;
+use crate::heads::FitOptions;
+use crate::plan::{FreezePlan, Scenario};
+use crate::task::Tasks;
+
+/// What to train, on what, and where to put it.
+#[derive(Debug, Clone)]
+pub struct TrainRequest {
+    pub rows: RowsRequest,
+    pub learning: Learning,
+    pub freezing: Freezing,
+    pub layers: LayerOptions,
+    pub output: Output,
+}
+
+/// Labelled rows, and how they are divided.
+#[derive(Debug, Clone)]
+pub struct RowsRequest {
+    pub data: Input,
+    /// Validation rows of their own; otherwise a fraction of the training rows.
+    pub valid: Option<Input>,
+    /// Test rows of their own; otherwise a fraction of all rows.
+    pub test: Option<Input>,
+    /// One head each.
+    pub tasks: Tasks,
+    pub split: SplitOptions,
+    /// What becomes of classes with a single row.
+    pub rare: Rare,
+    /// Empty texts and NUL bytes are errors.
+    pub strict: bool,
+}
+
+impl RowsRequest {
+    /// All tables, the data first.
+    pub fn inputs(&self) -> impl Iterator<Item = &Input> {
+        [Some(&self.data), self.valid.as_ref(), self.test.as_ref()].into_iter().flatten()
+    }
+
+    /// The tables of texts.
+    #[must_use]
+    pub fn sources(&self) -> Vec<&Source> {
+        let mut sources = Vec::new();
+        for input in self.inputs() {
+            if let Input::Texts { source, .. } = input {
+                sources.push(source);
+            }
+        }
+        sources
+    }
+}
+
+/// How heads are fitted.
+#[derive(Debug, Clone)]
+pub struct Learning {
+    pub fit: FitOptions,
+    /// What the heads see.
+    pub features: FeatureRequest,
+    /// Bytes a fit may take: `auto` leaves out choices that would take more.
+    pub fit_memory: u64,
+}
+
+/// Where the result goes.
+#[derive(Debug, Clone)]
+pub struct Output {
+    pub path: PathBuf,
+    /// Replace what was made from something else.
+    pub overwrite: bool,
+}
+
+/// What is frozen, and what is there before training begins.
+#[derive(Debug, Clone, Default)]
+pub struct Freezing {
+    freeze: Vec<String>,
+    unfreeze: Vec<usize>,
+    /// An earlier run whose heads are taken over.
+    pub init_heads: Option<PathBuf>,
+    /// A run of the first stages of `unfreeze`, otherwise made from the same: its result stands for training
+    /// them again.
+    pub earlier: Option<PathBuf>,
+    /// A table `task,label,text` that describes the labels, for the baseline without training.
+    pub label_text: Option<Source>,
+}
+
+impl Freezing {
+    /// The values of `--freeze` (none freezes the backbone) and of `--unfreeze`: trainable top layers, stage
+    /// by stage (none follows `freeze`).
+    ///
+    /// # Errors
+    /// They contradict each other, or stages do not go from fewer to more layers.
+    pub fn new(freeze: Vec<String>, unfreeze: Vec<usize>) -> Result<Self> {
+        let wrong = |what: &str| Err(Error::new(Kind::Usage, what.to_owned()));
+        if !unfreeze.is_empty() && freeze.iter().any(|value| value.starts_with("backbone:")) {
+            return wrong("--freeze of layers and --unfreeze contradict each other");
+        }
+        if !unfreeze.is_sorted_by(|a, b| a < b) {
+            return wrong("--unfreeze goes from fewer to more layers, each number once");
+        }
+        if !unfreeze.is_empty() && freeze.iter().any(|value| !value.starts_with("head:")) {
+            return wrong("beside --unfreeze only heads can be frozen");
+        }
+        Ok(Self { freeze, unfreeze, ..Self::default() })
+    }
+
+    /// The values of `--freeze`.
+    #[must_use]
+    pub fn freeze(&self) -> &[String] {
+        &self.freeze
+    }
+
+    /// The values of `--unfreeze`.
+    #[must_use]
+    pub fn unfreeze(&self) -> &[usize] {
+        &self.unfreeze
+    }
+
+    /// The same with the first stages only.
+    #[must_use]
+    pub fn first_stages(&self, count: usize) -> Self {
+        Self { unfreeze: self.unfreeze[..count].to_vec(), ..self.clone() }
+    }
+
+    /// Whether texts are needed once more, for their token states.
+    #[must_use]
+    pub fn needs_texts(&self) -> bool {
+        !self.unfreeze.is_empty() || self.freeze.iter().any(|value| value != "backbone")
+    }
+
+    /// The plans of all stages, in their order.
+    ///
+    /// # Errors
+    /// The tasks or the backbone do not have what is named, or layers are to be trained without one.
+    pub fn plans(&self, tasks: &Tasks, backbone: Option<&Backbone>) -> Result<Vec<FreezePlan>> {
+        let (tasks, depth) = (tasks.names(), backbone.and_then(|backbone| backbone.layers()));
+        let plans = if self.unfreeze.is_empty() {
+            vec![FreezePlan::parse(&self.freeze, &tasks, depth)?]
+        } else {
+            let stage = |&count: &usize| FreezePlan::top(count, &tasks, depth)?.without(&self.freeze);
+            self.unfreeze.iter().map(stage).collect::<Result<_>>()?
+        };
+        if backbone.is_none() && plans.iter().any(|plan| plan.scenario() == Scenario::Network) {
+            return Err(Error::new(Kind::Usage, "training layers needs texts and their backbone")
+                .help("say --backbone models/NAME and give a table of texts"));
+        }
+        Ok(plans)
+    }
+
+    /// Whether a part of the backbone is trained, which sees only the start of a long text.
+    ///
+    /// # Errors
+    /// As [`Self::plans`].
+    pub fn trains_layers(&self, tasks: &Tasks, backbone: &Backbone) -> Result<bool> {
+        Ok(self.plans(tasks, Some(backbone))?.iter().any(|plan| plan.scenario() == Scenario::Network))
+    }
+}
+
+/// What the heads shall see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FeatureRequest {
+    /// The same for every task.
+    Choice(FeatureChoice),
+    /// Per task, the fewest numbers within one standard error of the best on training rows.
+    Auto,
+}
+
+impl Default for FeatureRequest {
+    fn default() -> Self {
+        Self::Choice(FeatureChoice::Last)
+    }
+}
+
+impl FromStr for FeatureRequest {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            _ => text.parse().map(Self::Choice).map_err(|error: Error| {
+                error.expected("last, layers:A-B (such as layers:2-5 or layers:3), all or auto")
+            }),
+        }
+    }
+}
+
+impl fmt::Display for FeatureRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Choice(choice) => choice.fmt(f),
+            Self::Auto => f.write_str("auto"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_contradicts_itself_is_no_freezing() {
+        let of = |freeze: &[&str], unfreeze: &[usize]| {
+            Freezing::new(freeze.iter().map(|value| (*value).to_owned()).collect(), unfreeze.to_vec())
+        };
+        assert!(of(&["backbone:0-3", "head:a"], &[]).is_ok() && of(&["head:a"], &[0, 2]).is_ok());
+        for (freeze, unfreeze, part) in [
+            (&["backbone:0-3"][..], &[1][..], "contradict"),
+            (&[], &[2, 1], "fewer to more"),
+            (&[], &[1, 1], "each number once"),
+            (&["backbone"], &[1], "only heads"),
+            (&["all"], &[1], "only heads"),
+        ] {
+            let error = of(freeze, unfreeze).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+        assert_eq!(of(&[], &[0, 1, 2]).unwrap().first_stages(2).unfreeze(), [0, 1]);
+    }
+
+    #[test]
+    fn texts_are_needed_above_a_cut_only() {
+        let needs = |freeze: &[&str]| {
+            let freeze = freeze.iter().map(|value| (*value).to_owned()).collect();
+            Freezing::new(freeze, Vec::new()).unwrap().needs_texts()
+        };
+        assert!(!needs(&[]) && !needs(&["backbone"]) && needs(&["backbone:0-3"]));
+    }
+}

@@ -1,0 +1,83 @@
+//! Owns a task of a training: what was asked of it, its column, its classes and labels, what its head sees.
+
+use std::ops::Range;
+
+use crate::data::{Classes, LabelSet, Part};
+use crate::dataset::Dataset;
+use crate::embed::FeatureChoice;
+use crate::heads::{Alpha, Answers, Candidate};
+use crate::task::{TaskKind, TaskRequest, Truth};
+
+/// One task with all that training knows of it.
+pub(super) struct Task {
+    pub name: String,
+    pub kind: TaskKind,
+    /// What its loss counts where layers are trained.
+    pub share: f32,
+    /// Its place among the columns of a data set.
+    pub column: usize,
+    /// Per row, the label's name.
+    pub cells: Vec<Option<String>>,
+    pub classes: Classes,
+    /// The labels of its training rows; none before rows are divided.
+    pub labels: LabelSet,
+    /// Nothing before that is settled.
+    pub sees: TaskView,
+}
+
+/// What one task's head sees, and the penalty it is fitted with.
+#[derive(Debug, Clone)]
+pub(super) struct TaskView {
+    /// None: vectors made elsewhere.
+    pub choice: Option<FeatureChoice>,
+    /// Its place in a stored row.
+    pub columns: Range<usize>,
+    pub alpha: Alpha,
+    /// What `auto` tried, and the seconds that took.
+    pub tried: Vec<Candidate>,
+    pub run_off: Vec<Candidate>,
+    pub seconds: f64,
+    /// Bytes that trying and fitting take at their peak, the features included.
+    pub memory: u64,
+}
+
+impl TaskView {
+    /// What was asked for, so that nothing is tried.
+    pub fn fixed(alpha: Alpha, choice: Option<FeatureChoice>, columns: Range<usize>) -> Self {
+        let (tried, run_off) = (Vec::new(), Vec::new());
+        Self { choice, columns, alpha, tried, run_off, seconds: 0.0, memory: 0 }
+    }
+}
+
+impl Task {
+    /// Takes a column out of the rows that will be divided.
+    pub fn take(asked: &TaskRequest, column: usize, rows: &mut Dataset) -> Self {
+        let cells = std::mem::take(&mut rows.cells[column]);
+        Self {
+            name: asked.name.clone(),
+            kind: asked.kind,
+            share: asked.share,
+            column,
+            classes: Classes::count(&rows.keys, &cells),
+            cells,
+            labels: LabelSet::new([]),
+            sees: TaskView::fixed(Alpha::Auto, None, 0..0),
+        }
+    }
+
+    /// What its head answers.
+    pub fn answers(&self) -> Answers<'_> {
+        Answers { task: &self.name, kind: self.kind, labels: self.labels.names() }
+    }
+
+    /// The labelled rows of one part.
+    pub fn truth(&self, parts: &[Option<Part>], part: Part) -> Truth {
+        let rows = (0..parts.len()).filter(|&row| parts[row] == Some(part));
+        Truth::new(self.labels.names(), &self.cells, rows)
+    }
+
+    /// Rows without a label, those that were kept out not counted.
+    pub fn unlabelled(&self) -> u64 {
+        self.cells.iter().filter(|cell| cell.is_none()).count() as u64 - self.classes.kept_out
+    }
+}
