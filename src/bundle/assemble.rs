@@ -13,6 +13,7 @@ use std::path::Path;
 
 use super::entries::DATA;
 use super::network::place;
+use crate::encoder::is_ours;
 use crate::encoder::ports::{self, head_bias, head_weight};
 use crate::error::{Error, Kind, Result};
 use crate::graph::{self, Builder, Dim, External, ModelProto, Operation, Value, ValueType, is_external};
@@ -20,7 +21,7 @@ use crate::heads::Head;
 
 /// Every tensor of the data entry begins at a multiple of this: a cache line.
 const ALIGNMENT: u64 = 64;
-/// Smaller tensors stay in the graph.
+/// Smaller tensors that are none of an encoder's stay in the graph.
 const LEAST: usize = 1024;
 /// Bytes copied at a time.
 const PIECE: u64 = 1 << 20;
@@ -119,7 +120,8 @@ pub(super) fn lay_out(model: &mut ModelProto, folder: &Path, out: &mut dyn Write
     let mut position = 0_u64;
     for tensor in model.graph.iter_mut().flat_map(|graph| &mut graph.initializer) {
         let outside = is_external(tensor);
-        if !outside && tensor.raw_data.as_ref().is_none_or(|bytes| bytes.len() < LEAST) {
+        let of_encoder = is_ours(tensor.name());
+        if !outside && tensor.raw_data.as_ref().is_none_or(|bytes| bytes.len() < LEAST && !of_encoder) {
             continue;
         }
         let start = position.next_multiple_of(ALIGNMENT);

@@ -33,7 +33,7 @@ pub use network::{ChangedTensors, Matrix, Network};
 pub use ports::{head_bias, head_weight, loss, mean_of, targets};
 pub use seen::Seen;
 pub use shards::{checkpoint_files, shard_names};
-pub use tensors::layer_of;
+pub use tensors::{is_ours, layer_of};
 pub use training::{TrainingGraph, TrainingHead, TrainingOptions, TrainingParameter, training_graph};
 pub use transformer::{Operators, Start};
 pub use weights::{Stored, Weights};

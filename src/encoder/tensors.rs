@@ -33,7 +33,8 @@ pub fn layer_of(tensor: &str) -> Option<usize> {
 }
 
 /// Whether a tensor is called as one of an encoder's embeddings or layers, whatever its size.
-pub(super) fn is_ours(name: &str) -> bool {
+#[must_use]
+pub fn is_ours(name: &str) -> bool {
     name.starts_with(EMBEDDINGS) || layer_of(name).is_some()
 }
 
