@@ -101,8 +101,7 @@ pub(crate) fn say_unseen_alike(terminal: &Terminal, tasks: &BTreeMap<String, Tas
         let mut pairs: Vec<String> = unseen
             .filter_map(|own| {
                 let known = metrics.labels.iter().find(|known| look_alike(known, &own.label))?;
-                let rows =
-                    if own.rows == 1 { "1 row".to_owned() } else { format!("{} rows", grouped(own.rows)) };
+                let rows = counted(own.rows, "row");
                 Some(format!("{} ({rows}) and {}", quoted(&own.label), quoted(known)))
             })
             .collect();

@@ -471,7 +471,7 @@ fn rows_inside_an_object_are_taken_out_as_advised() {
     // On standard input nobody said what it is.
     let array = b"[{\"review\": \"good\"},\n{\"review\": \"bad\"}]\n";
     let base = ["predict", "-", "--model", text(&tiny().bundle)];
-    frosthead_reading(array, &base).fails_with(&["--format json for an array of objects"]);
+    frosthead_reading(array, &base).fails_with(&["a JSON array", "say --format json"]);
     let followed = frosthead_reading(array, &[&base[..], &["--format", "json"]].concat()).success();
     assert_eq!(followed.json_lines().len(), 2);
 }

@@ -211,7 +211,7 @@ fn what_is_no_lines_is_not_read_as_lines_unless_that_is_said() {
         let rows = input.iter().filter(|byte| **byte == b'\n').count();
         assert_eq!(predict(input, &["--format", "lines"]).success().json_lines().len(), rows);
     }
-    predict(b"[\n{\"review\": \"good\"}\n]\n", &[]).fails_with(&["an array", "--format"]);
+    predict(b"[\n{\"review\": \"good\"}\n]\n", &[]).fails_with(&["a JSON array", "say --format json"]);
     predict(b"PAR1\x15\x04\x15", &[]).fails_with(&["a Parquet file", "--format parquet"]);
     predict(b"SQLite format 3\0", &[]).fails_with(&["standard input", "an SQLite database"]);
     let one = predict(b"review\ngood\n", &[]).success();
