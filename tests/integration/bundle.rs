@@ -53,7 +53,7 @@ pub fn plain() -> &'static Made {
 }
 
 /// The same on the real backbone.
-fn real_plain() -> &'static Made {
+pub fn real_plain() -> &'static Made {
     static MADE: OnceLock<Made> = OnceLock::new();
     MADE.get_or_init(|| Made::on(real(), "real", 300, &[]))
 }

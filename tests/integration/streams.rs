@@ -178,6 +178,14 @@ fn outputs_are_written_as_their_names_say() {
         finished.fails_with(&[name, ".csv, .tsv, .jsonl", "--output-format"]);
         assert!(!out.exists());
     }
+    // What would be called compressed, or lies in the place of a directory, is not written whatever is said.
+    for more in [&[][..], &["--output-format", "csv"]] {
+        let (finished, out) = predict("c.csv.gz", more);
+        finished.fails_with(&["c.csv.gz", "compressed"]);
+        assert!(!out.exists());
+        std::fs::create_dir_all(directory.path().join("folder")).unwrap();
+        predict("folder", more).0.fails_with(&["folder", "is a directory", "the name of a file"]);
+    }
     let (eval, embed) = (directory.path().join("wrong.parquet"), directory.path().join("features.csv"));
     let model = ["--model", text(&tiny().run)];
     frosthead(&[&["eval", text(&tiny().table), "--errors", text(&eval)], &model[..]].concat())

@@ -293,8 +293,8 @@ fn the_server_does_what_its_description_says() {
     let servers = Servers {
         usual: Server::plain(&["--api-keys", text(&keys), "--max-body", "2000"]),
         impatient: Server::plain(&["--read-timeout", "0.5"]),
-        narrow: Server::plain(&["--queue-texts", "4", "--max-texts", "4"]),
-        hurried: Server::plain(&["--timeout", "0.001"]),
+        narrow: Server::real(&["--queue-texts", "4", "--max-texts", "4"]),
+        hurried: Server::real(&["--timeout", "0.001"]),
     };
     let description = servers.usual.ask("GET", "/openapi.json", &[("Authorization", "Bearer k")], b"").json();
     let codes =

@@ -38,7 +38,7 @@ pub fn served(server: &Server) -> String {
 
 #[test]
 fn what_is_in_flight_is_finished_and_then_it_ends() {
-    let mut server = Server::plain(&["--grace", "600", "--timeout", "600"]);
+    let mut server = Server::real(&["--grace", "600", "--timeout", "600"]);
     let body = heavy(60).to_string();
     let mut flying = server.connect();
     flying
@@ -64,7 +64,7 @@ fn what_is_in_flight_is_finished_and_then_it_ends() {
 
 #[test]
 fn what_does_not_end_within_the_grace_is_cut_off() {
-    let mut server = Server::plain(&["--grace", "0.3", "--timeout", "600", "--read-timeout", "600"]);
+    let mut server = Server::real(&["--grace", "0.3", "--timeout", "600", "--read-timeout", "600"]);
     let mut stuck = server.connect();
     let head = b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{";
     stuck.write_all(head).unwrap();
@@ -77,7 +77,7 @@ fn what_does_not_end_within_the_grace_is_cut_off() {
 
 #[test]
 fn killed_it_starts_again_at_the_same_place() {
-    let mut server = Server::plain(&[]);
+    let mut server = Server::real(&[]);
     let address = server.address.to_string();
     let mut flying = server.connect();
     let body = heavy(60).to_string();
@@ -88,7 +88,7 @@ fn killed_it_starts_again_at_the_same_place() {
     server.signal("-KILL");
     assert_eq!(server.wait(), None);
     assert!(read(&mut flying).is_none());
-    let again = Server::at(&address, &plain().bundle, &[]);
+    let again = Server::real_at(&address, &[]);
     again.is_right();
     frosthead(&["serve", text(&plain().bundle), "--bind", &address]).fails_with(&["cannot listen", &address]);
 }

@@ -55,7 +55,7 @@ fn bodies_that_never_end_leave_no_room_for_more() {
 
 #[test]
 fn a_network_that_fails_is_a_500_and_the_next_request_is_answered() {
-    let mut server = Server::plain(&["--token-budget", "65536", "--threads", "1"]);
+    let mut server = Server::real(&["--token-budget", "65536", "--threads", "1"]);
     server.is_right();
     // No more memory than it has: the small batch has run in it, the intermediate results of a large one do
     // not fit.
@@ -82,7 +82,7 @@ fn until<T>(ask: impl Fn() -> Option<T>) -> T {
 
 #[test]
 fn a_queue_of_tokens_is_full_at_once_and_empty_again() {
-    let server = Server::plain(&["--queue-tokens", "2000", "--timeout", "600"]);
+    let server = Server::real(&["--queue-tokens", "2000", "--timeout", "600"]);
     std::thread::scope(|scope| {
         // Alone, a request may have more tokens than may wait: otherwise it could never be answered.
         let big = scope.spawn(|| server.post("/v1/predict", &heavy(60)));
@@ -98,7 +98,7 @@ fn a_queue_of_tokens_is_full_at_once_and_empty_again() {
 #[test]
 fn time_that_is_up_frees_the_slot() {
     // One thread, so that no machine is fast enough.
-    let server = Server::plain(&["--timeout", "3", "--threads", "1"]);
+    let server = Server::real(&["--timeout", "3", "--threads", "1"]);
     let texts = 400;
     let error = server.post("/v1/predict", &heavy(texts)).refused(504, "timeout");
     assert!(error["message"].as_str().unwrap().contains("3 s"), "{error}");
@@ -110,7 +110,7 @@ fn time_that_is_up_frees_the_slot() {
 
 #[test]
 fn a_client_that_goes_away_costs_nothing() {
-    let server = Server::plain(&[]);
+    let server = Server::real(&[]);
     let whole = request(
         "POST",
         "/v1/predict",
