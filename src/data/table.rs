@@ -296,13 +296,13 @@ impl TableReader {
 
     #[cfg(not(feature = "parquet"))]
     #[expect(clippy::unused_self, reason = "the build with Parquet asks its rows")]
-    fn sources(&mut self, _: Vec<(String, usize)>, (): &()) -> Vec<CarriedColumn> {
+    fn sources(&mut self, _: Vec<(String, usize)>, _: &[()]) -> Vec<CarriedColumn> {
         Vec::new()
     }
 
     #[cfg(not(feature = "parquet"))]
-    fn types(&mut self) -> Result<()> {
-        self.look_ahead(None, &mut |_, _| {})
+    fn types(&mut self) -> Result<[(); 0]> {
+        self.look_ahead(None, &mut |_, _| {}).map(|()| [])
     }
 
     /// The types of a table of JSON that can be read twice; of others none.

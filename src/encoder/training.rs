@@ -62,7 +62,7 @@ pub struct TrainingParameter {
 ///
 /// Inputs: `input_ids` or `states`, `attention_mask`, every trained parameter, per task [`targets`] `[batch,
 /// target width]`, the means of hidden states at or below the start, and the dropout masks. Outputs: per task
-/// [`loss`], a scalar, and the gradients of the sum of all losses times their shares.
+/// [`loss`](super::ports::loss), a scalar, and the gradients of the sum of all losses times their shares.
 #[derive(Clone, Debug)]
 pub struct TrainingGraph {
     /// The ONNX model.
