@@ -154,7 +154,7 @@ fn rate(text: &str) -> std::result::Result<f64, String> {
     rate.ok_or_else(|| "expected requests a second, above 0".to_owned())
 }
 
-pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
+pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome> {
     match &arguments.what {
         What::Embed(arguments) => embed(arguments, terminal),
         What::Latency(arguments) => latency(arguments, terminal),
@@ -178,7 +178,7 @@ pub(super) fn first_texts(source: &Source, text: &TextColumn, limit: usize) -> R
     Ok(texts)
 }
 
-fn latency(arguments: &LatencyArguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
+fn latency(arguments: &LatencyArguments, terminal: &Terminal) -> Result<Outcome> {
     let source = arguments.table.source(&arguments.data)?;
     let options = OpenOptions {
         runtime: arguments.runtime.options(),
@@ -222,7 +222,7 @@ fn latency_lines(figures: &LatencyBench) -> Vec<(&'static str, String)> {
 }
 
 /// Exit code 1 when an answer was wrong or missing.
-fn serve(arguments: &ServeArguments) -> anyhow::Result<Outcome> {
+fn serve(arguments: &ServeArguments) -> Result<Outcome> {
     let texts = first_texts(
         &arguments.table.source(&arguments.data)?,
         &arguments.table.text().into(),
@@ -286,7 +286,7 @@ fn serve_lines(figures: &ServeBench) -> Vec<(&'static str, String)> {
     lines
 }
 
-fn embed(arguments: &EmbedArguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
+fn embed(arguments: &EmbedArguments, terminal: &Terminal) -> Result<Outcome> {
     let texts = first_texts(
         &arguments.table.source(&arguments.data)?,
         &arguments.table.text().into(),

@@ -62,7 +62,7 @@ pub(crate) struct Arguments {
     runtime: RuntimeArguments,
 }
 
-pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
+pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome> {
     let runtime = arguments.runtime.load(terminal)?;
     let mut options = BundleOptions {
         backbone: arguments.backbone.clone(),
@@ -136,7 +136,7 @@ impl Opened {
         arguments: &Arguments,
         runtime: &Runtime,
         terminal: &Terminal,
-    ) -> anyhow::Result<Option<Chosen>> {
+    ) -> Result<Option<Chosen>> {
         let request = PrecisionRequest {
             run: &self.run,
             backbone: &self.backbone,

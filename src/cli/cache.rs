@@ -1,5 +1,6 @@
 //! Owns `frosthead cache`: what is stored, whether it is sound, and making room.
 
+use crate::error::Result;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -63,7 +64,7 @@ struct PruneArguments {
     all: bool,
 }
 
-pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
+pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome> {
     match &arguments.what {
         What::List(common) => list(common),
         What::Verify(common) => verify(common, terminal),
@@ -71,7 +72,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
     }
 }
 
-fn list(common: &Common) -> anyhow::Result<Outcome> {
+fn list(common: &Common) -> Result<Outcome> {
     let entries = store::list(&default_root(common.cache.as_deref())?)?;
     if common.json {
         print_json(&entries)?;
@@ -95,7 +96,7 @@ fn list(common: &Common) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-fn verify(common: &Common, terminal: &Terminal) -> anyhow::Result<Outcome> {
+fn verify(common: &Common, terminal: &Terminal) -> Result<Outcome> {
     let checking = terminal.working("checking the stored parts");
     let report = store::verify(&default_root(common.cache.as_deref())?)?;
     drop(checking);
@@ -118,7 +119,7 @@ fn verify(common: &Common, terminal: &Terminal) -> anyhow::Result<Outcome> {
     Ok(Outcome::CriterionMissed)
 }
 
-fn prune(arguments: &PruneArguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
+fn prune(arguments: &PruneArguments, terminal: &Terminal) -> Result<Outcome> {
     let options = PruneOptions {
         older_than: arguments.older_than.map(|days| Duration::from_secs(u64::from(days) * 86_400)),
         max_bytes: arguments.max_bytes,

@@ -89,7 +89,7 @@ pub(crate) struct Arguments {
     runtime: RuntimeArguments,
 }
 
-pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
+pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome> {
     let runtime = arguments.runtime.load(terminal)?;
     let request = request(arguments, &runtime)?;
     let mut opener =

@@ -1,5 +1,6 @@
 //! Owns `frosthead doctor`: what this machine offers and what the runtime makes of it.
 
+use crate::error::Result;
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -60,7 +61,7 @@ struct Report {
     model: Option<Opened>,
 }
 
-pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
+pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome> {
     let runtime = arguments.runtime.load(terminal)?;
     let folder = arguments.tuning.folder();
     let (nodes_per_provider, tuning) = match &arguments.backbone {
@@ -101,7 +102,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<
     Ok(Outcome::Done)
 }
 
-fn print(report: &Report, ignored: bool) -> anyhow::Result<()> {
+fn print(report: &Report, ignored: bool) -> Result<()> {
     let machine = &report.machine;
     let mut lines = vec![
         ("frosthead", report.frosthead.to_owned()),

@@ -50,7 +50,7 @@ pub(crate) struct Arguments {
     runtime: RuntimeArguments,
 }
 
-pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
+pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome> {
     refuse_other_format(&arguments.out)?;
     let source = arguments.table.source(&arguments.data)?;
     let runtime = arguments.runtime.load(terminal)?;

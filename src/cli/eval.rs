@@ -77,7 +77,7 @@ pub(crate) struct Arguments {
     runtime: RuntimeArguments,
 }
 
-pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
+pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome> {
     // Before the work.
     arguments.errors.as_deref().map(RecordFormat::of_path).transpose()?;
     let model = Model::open(&arguments.model, arguments.trust.trust.as_ref())?;
@@ -173,7 +173,7 @@ fn evaluate(
     which: Rows,
     model: &Model,
     terminal: &Terminal,
-) -> anyhow::Result<Evaluation> {
+) -> Result<Evaluation> {
     let group = arguments.by.as_ref().map(|_| evaluator.tasks());
     let mut evaluation = evaluator.measure(which, group).map_err(|error| error.at(&arguments.data))?;
     if arguments.coverage {
@@ -203,7 +203,7 @@ fn load(
     model: &Model,
     kept: &[String],
     terminal: &Terminal,
-) -> anyhow::Result<Dataset> {
+) -> Result<Dataset> {
     let table = &arguments.table;
     let source = if data == arguments.data { table.source(data)? } else { table.source_beside(data)? };
     let columns = Columns { kept, texts: arguments.errors.is_some() };

@@ -53,7 +53,7 @@ pub(crate) struct Arguments {
     onnxruntime: Option<PathBuf>,
 }
 
-pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
+pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome> {
     let mut options = ImportOptions {
         prefix: arguments.prefix.clone(),
         prompt: arguments.prompt.clone(),

@@ -11,7 +11,7 @@ use super::terminal::{Terminal, bytes, grouped};
 use crate::backbone::{Manifest, Preparation};
 use crate::bundle::PublicKey;
 use crate::classifier::run::Recipe;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Result};
 use crate::inspect::{BundleDescription, Description, HeadDescription, describe};
 use crate::quantities::counted;
 
@@ -35,7 +35,7 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-pub(crate) fn run(arguments: &Arguments, _: &Terminal) -> anyhow::Result<Outcome> {
+pub(crate) fn run(arguments: &Arguments, _: &Terminal) -> Result<Outcome> {
     let description = describe(&arguments.path, arguments.trust.as_ref())?;
     if arguments.privacy {
         return privacy(arguments, &description);
@@ -52,7 +52,7 @@ pub(crate) fn run(arguments: &Arguments, _: &Terminal) -> anyhow::Result<Outcome
 }
 
 /// What a bundle keeps of anything.
-fn privacy(arguments: &Arguments, description: &Description) -> anyhow::Result<Outcome> {
+fn privacy(arguments: &Arguments, description: &Description) -> Result<Outcome> {
     let Description::Bundle(bundle) = description else {
         return Err(Error::new(Kind::Usage, "--privacy lists what a bundle keeps")
             .at(&arguments.path)

@@ -20,11 +20,7 @@ pub(crate) struct Arguments {
     folder: PathBuf,
 }
 
-pub(crate) fn run(
-    arguments: &Arguments,
-    mut command: Command,
-    terminal: &Terminal,
-) -> anyhow::Result<Outcome> {
+pub(crate) fn run(arguments: &Arguments, mut command: Command, terminal: &Terminal) -> Result<Outcome> {
     let (pages, completions) = (folder(&arguments.folder, "man")?, folder(&arguments.folder, "completions")?);
     let unwritten = |path: &Path| {
         let path = path.to_path_buf();

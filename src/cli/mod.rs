@@ -35,6 +35,7 @@ mod terminal;
 mod train;
 mod tune;
 
+use crate::error::Result;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -115,7 +116,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(command: &Command, terminal: &Terminal) -> anyhow::Result<Outcome> {
+fn run(command: &Command, terminal: &Terminal) -> Result<Outcome> {
     match command {
         Command::Import(arguments) => import::run(arguments, terminal),
         Command::Embed(arguments) => embed::run(arguments, terminal),

@@ -98,7 +98,7 @@ enum Explain {
     Windows,
 }
 
-pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
+pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome> {
     let format = output_format(arguments, terminal)?;
     let (mut rows, text) = open_rows(arguments, format, terminal)?;
     let header = rows.header().clone();

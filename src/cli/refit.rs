@@ -76,7 +76,7 @@ pub(crate) struct Arguments {
     runtime: RuntimeArguments,
 }
 
-pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
+pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome> {
     let from = &arguments.bundle;
     let runtime = arguments.runtime.load(terminal)?;
     let bundle = open(arguments, &runtime)?;

@@ -1,5 +1,6 @@
 //! Owns `frosthead serve`: a bundle over HTTP.
 
+use crate::error::Result;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -122,7 +123,7 @@ fn positive(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "expected a whole number above 0".to_owned())
 }
 
-pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
+pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome> {
     let own = &arguments.limits;
     let limits = Limits {
         timeout: own.timeout,

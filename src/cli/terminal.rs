@@ -63,12 +63,12 @@ impl Terminal {
     }
 
     /// The error that ended the command: what and where, its causes, what to do.
-    pub(crate) fn error(&self, error: &anyhow::Error) {
+    pub(crate) fn error(&self, error: &Error) {
         line(&format!("{} {error}", self.paint("error:", "31")));
-        for cause in error.chain().skip(1) {
+        for cause in chain(error).skip(1) {
             line(&format!("  because: {cause}"));
         }
-        let remedy = error.chain().filter_map(|cause| cause.downcast_ref::<Error>()).find_map(Error::remedy);
+        let remedy = chain(error).filter_map(|cause| cause.downcast_ref::<Error>()).find_map(Error::remedy);
         if let Some(remedy) = remedy {
             line(&format!("  {} {remedy}", self.paint("help:", "36")));
         }
@@ -245,10 +245,14 @@ pub(crate) fn count_rows(source: &Source) -> Option<u64> {
     }
 }
 
+/// An error and its causes.
+fn chain(error: &Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |cause| cause.source())
+}
+
 /// Whether an error is a reader that went away (`frosthead … | head`), which ends a command quietly.
-pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
+pub(crate) fn is_closed_pipe(error: &Error) -> bool {
+    chain(error)
         .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
         .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
 }
@@ -265,8 +269,8 @@ mod tests {
     #[test]
     fn a_closed_pipe_is_found_below_other_errors() {
         let pipe = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
-        assert!(is_closed_pipe(&anyhow::Error::from(Error::io("write", "-", pipe))));
+        assert!(is_closed_pipe(&Error::io("write", "-", pipe)));
         let other = std::io::Error::from(std::io::ErrorKind::NotFound);
-        assert!(!is_closed_pipe(&anyhow::Error::from(Error::io("write", "-", other))));
+        assert!(!is_closed_pipe(&Error::io("write", "-", other)));
     }
 }

@@ -75,7 +75,7 @@ pub(crate) struct Arguments {
     runtime: RuntimeArguments,
 }
 
-pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
+pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome> {
     let request = request(arguments)?;
     let tasks = request.rows.tasks.names();
     let trained = match &arguments.backbone {

@@ -74,7 +74,7 @@ struct Report<'r> {
     file: &'r Path,
 }
 
-pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<Outcome> {
+pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome> {
     let folder = folder().ok_or_else(|| {
         Error::new(Kind::Usage, "no place to keep a tuning is known")
             .found("neither FROSTHEAD_CONFIG, XDG_CONFIG_HOME nor HOME")

@@ -24,7 +24,7 @@ const LAYERS: [&[&str]; 15] = [
 ];
 
 /// A crate and the only module that may name it.
-const OWNERS: [(&str, &str); 25] = [
+const OWNERS: [(&str, &str); 24] = [
     ("ort", "runtime"),
     ("csv", "data"),
     ("arrow_array", "data"),
@@ -47,7 +47,6 @@ const OWNERS: [(&str, &str); 25] = [
     ("prometheus_client", "serve"),
     ("tokio", "serve"),
     ("tokio_rustls", "serve"),
-    ("anyhow", "cli"),
     ("clap_complete", "cli"),
     ("clap_mangen", "cli"),
 ];
