@@ -1,7 +1,9 @@
 //! Starts the command line and hands its exit code to the system.
 
+mod cli;
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    frosthead::cli::main()
+    cli::main()
 }

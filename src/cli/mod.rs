@@ -35,7 +35,7 @@ mod terminal;
 mod train;
 mod tune;
 
-use crate::error::Result;
+use frosthead::error::Result;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
