@@ -186,7 +186,6 @@ fn operations(backbone: &Backbone, work: &Work) -> Option<f64> {
     Some(work.shapes.iter().map(|(&shape, &times)| config.operations(shape) * to_f64(times)).sum())
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts far below 2^53")]
 fn to_f64(number: u64) -> f64 {
     number as f64
 }

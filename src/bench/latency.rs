@@ -40,7 +40,6 @@ pub fn bench_latency(classifier: &Classifier, texts: &[&str], rounds: usize) -> 
     let none = || Error::new(Kind::Table, "there are no texts to measure with").expected("at least one row");
     let milliseconds = Latency::of(&seconds).ok_or_else(none)?;
     let work = classifier.work();
-    #[expect(clippy::cast_precision_loss, reason = "a mean for people")]
     let tokens = work.tokens as f64 / work.texts as f64;
     Ok(LatencyBench {
         model: classifier.model().path().display().to_string(),

@@ -160,7 +160,6 @@ fn ask(
     let mut connection = None;
     loop {
         let turn = next.fetch_add(1, Ordering::Relaxed);
-        #[expect(clippy::cast_precision_loss, reason = "far below 2^53 requests")]
         let due = options
             .rate
             .map_or_else(Instant::now, |rate| start + Duration::from_secs_f64(turn as f64 / rate));
@@ -208,7 +207,6 @@ fn equals(body: &[u8], expected: &[(String, String, f32)]) -> bool {
     let answer: Value = serde_json::from_slice(body).unwrap_or_default();
     let tasks = &answer["results"][0]["tasks"];
     expected.iter().all(|(task, label, probability)| {
-        #[expect(clippy::cast_possible_truncation, reason = "it was written as the shortest form of an f32")]
         let found = tasks[task]["probability"].as_f64().map(|found| found as f32);
         tasks[task]["label"].as_str() == Some(label) && found == Some(*probability)
     })
@@ -290,7 +288,6 @@ fn summary(all: Vec<Seen>, options: &ServeBenchOptions, seconds: f64, cpu_second
     if whole.unanswered > 0 {
         statuses.insert("none".to_owned(), whole.unanswered);
     }
-    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
     let texts_per_second = whole.accepted.len() as f64 / seconds;
     ServeBench {
         clients: options.clients,
@@ -312,7 +309,6 @@ fn summary(all: Vec<Seen>, options: &ServeBenchOptions, seconds: f64, cpu_second
 /// What this process has used of the processor.
 fn processor_seconds() -> f64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    #[expect(clippy::cast_precision_loss, reason = "seconds of a process")]
-    let seconds = time.tv_sec as f64 + time.tv_nsec as f64 / 1e9;
-    seconds
+
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }

@@ -18,7 +18,7 @@ const PAGE: u64 = 4096;
 /// Everything else begins at a cache line.
 const LINE: u64 = 64;
 /// Version 2.0 of the format, on Unix.
-const MADE_BY: u16 = 3 << 8 | 20;
+const MADE_BY: u16 = 0x0314;
 const NEEDED: u16 = 20;
 /// 1980-01-01, the format's first day: a bundle has no time.
 const DATE: u16 = 0x0021;

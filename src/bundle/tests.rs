@@ -493,7 +493,7 @@ fn a_graph_that_is_none_is_refused() {
 #[test]
 fn the_backbone_alone_has_no_heads() {
     let alone = network::without_heads(&Parts::honest().model).graph.unwrap();
-    assert_eq!(alone.output.iter().map(|own| own.name()).collect::<Vec<_>>(), ["embedding"]);
+    assert_eq!(alone.output.iter().map(|output| output.name()).collect::<Vec<_>>(), ["embedding"]);
     assert_eq!(alone.node.len(), 1);
     assert_eq!(alone.initializer.iter().map(TensorProto::name).collect::<Vec<_>>(), ["table"]);
 }

@@ -31,7 +31,6 @@ pub fn calibrate(head: &mut Head, features: FeatureView<'_>, rows: &Truth) -> Op
         head.logits(features.row(row), out);
     }
     let found = head.kind.temperature(classes, &rows, &logits);
-    #[expect(clippy::cast_possible_truncation, reason = "the head keeps an f32")]
     let kept = found as f32;
     head.temperature = kept;
     Some((found, rows.rows.len() as u64))

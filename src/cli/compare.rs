@@ -98,7 +98,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome>
     let mut shown = Shown { terminal, tasks: &tasks, progress: None, classes_said: false };
     let compared =
         compare(&request, &mut |backbone, windows| opener.open(backbone, windows), &mut |event| {
-            shown.show(event)
+            shown.show(event);
         })?;
     let Compared { report, up_to_date } = &compared;
     if arguments.json {
@@ -296,7 +296,6 @@ fn row(backbone: &BackboneReport, own: &ScenarioReport, tasks: &[String]) -> Vec
         return [&start[..], &["not run".to_owned()]].concat();
     };
     let stopped = if done.time_limit.is_some() { " (ended by the time limit)" } else { "" };
-    #[expect(clippy::cast_precision_loss, reason = "a share for people")]
     let share = own.all_parameters.map_or_else(
         || "?".to_owned(),
         |all| format!("{:.2} %", 100.0 * own.trained_parameters as f64 / all as f64),

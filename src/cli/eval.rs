@@ -128,7 +128,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome>
     }
     if evaluation.tasks.values().all(|own| own.rows == 0) {
         let all = evaluator.measure(Rows::All, None)?;
-        return Err(nothing_labelled(which, &all, &tasks).at(&arguments.data).into());
+        return Err(nothing_labelled(which, &all, &tasks).at(&arguments.data));
     }
     say_unmeasured(terminal, &evaluation.tasks, "none of these rows");
     #[cfg(feature = "train")]
@@ -215,7 +215,7 @@ fn load(
         && run.recipe.data.text.is_none()
     {
         let column = run.recipe.data.features_column.as_deref();
-        return Ok(Dataset::from_features(path, column, columns).map_err(named)?);
+        return Dataset::from_features(path, column, columns).map_err(named);
     }
     let backbone = Arc::new(model.backbone(arguments.backbone.as_deref())?);
     let max_length = backbone.manifest().preparation.max_length;

@@ -57,8 +57,7 @@ fn privacy(arguments: &Arguments, description: &Description) -> Result<Outcome> 
         return Err(Error::new(Kind::Usage, "--privacy lists what a bundle keeps")
             .at(&arguments.path)
             .found("a directory")
-            .help("bundle the run first")
-            .into());
+            .help("bundle the run first"));
     };
     if arguments.json {
         print_json(&bundle.kept)?;

@@ -99,7 +99,6 @@ impl LearningArguments {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a checked number of bytes")]
 fn fit_memory(gigabytes: f64) -> Result<u64> {
     if gigabytes > 0.0 && gigabytes < 1e6 {
         return Ok((gigabytes * 1e9) as u64);

@@ -201,7 +201,6 @@ impl<'t> TrainProgress<'t> {
                 if self.catches {
                     self.catch_interrupts();
                 }
-                #[expect(clippy::cast_precision_loss, reason = "a share for people")]
                 let share = 100.0 * *trained_parameters as f64 / *all_parameters as f64;
                 self.terminal.say(format!(
                     "frozen: {frozen}; training {} of {} parameters ({share:.1} %)",
@@ -252,7 +251,6 @@ impl<'t> TrainProgress<'t> {
             self.terminal.say(line);
             return;
         }
-        #[expect(clippy::cast_precision_loss, reason = "an estimate for people")]
         let left = seconds * (batches - batch) as f64 / (*batch).max(1) as f64;
         let message = format!(
             "epoch {epoch}/{epochs}: loss {}; {} tokens/s, {left:.0} s left",
@@ -296,12 +294,6 @@ fn training_bar(batches: u64) -> ProgressBar {
     bar
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a rate"
-)]
 fn rate(tokens: u64, seconds: f64) -> String {
     grouped((tokens as f64 / seconds.max(1e-9)) as u64)
 }

@@ -135,7 +135,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome>
     };
     match &arguments.out {
         Some(path) => {
-            write_atomically(path, |out| job.run(&mut rows, RecordWriter::new(out, format, &columns)?))?
+            write_atomically(path, |out| job.run(&mut rows, RecordWriter::new(out, format, &columns)?))?;
         }
         None => {
             let mut out = BufWriter::new(std::io::stdout().lock());

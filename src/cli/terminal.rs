@@ -188,7 +188,6 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 impl TableProgress {
     /// Shows how far the work has come.
     pub(crate) fn show(&mut self, progress: &Progress) {
-        #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
         let rate = progress.rows() as f64 / self.start.elapsed().as_secs_f64().max(1e-3);
         if let Some(bar) = &self.bar {
             bar.set_message(format!("{rate:.0} rows/s"));
@@ -197,7 +196,6 @@ impl TableProgress {
             self.said = Instant::now();
             let rows = progress.rows();
             let of = self.rows.map_or_else(String::new, |all| format!(" of {}", grouped(all)));
-            #[expect(clippy::cast_precision_loss, reason = "an estimate for people")]
             let left = self.rows.map_or_else(String::new, |all| {
                 format!(", {:.0} s left", all.saturating_sub(rows) as f64 / rate.max(1e-9))
             });

@@ -117,7 +117,6 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome>
 
 /// Says that other work runs: with cores that are taken, fewer threads are the fastest.
 fn warn_of_load(load: Option<f64>, cores: usize, terminal: &Terminal) {
-    #[expect(clippy::cast_precision_loss, reason = "a number of cores")]
     let busy = load.filter(|load| *load > BUSY * cores as f64);
     if let Some(load) = busy {
         terminal.warn(format!(

@@ -149,7 +149,6 @@ pub(super) fn learning_curve(
 }
 
 /// How many of `all` texts a share is, rounded up.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a number of texts")]
 fn count(all: usize, share: Share) -> usize {
     ((to_f64(all as u64) * share.value()).ceil() as usize).min(all)
 }

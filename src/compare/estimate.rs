@@ -218,11 +218,6 @@ impl Costs {
         Ok(estimate)
     }
 
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a number of tokens for an estimate"
-    )]
     fn state_bytes(&self, survey: &Survey, hidden: usize, request: &TrainRequest) -> u64 {
         let tokens = (to_f64(survey.all()) * self.tokens_per_text) as u64;
         TokenStates::space_needed(survey.all(), tokens, hidden, request.layers.states)
@@ -237,7 +232,6 @@ fn first_layer(plan: &FreezePlan) -> usize {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts far below 2^53")]
 pub(super) fn to_f64(number: u64) -> f64 {
     number as f64
 }

@@ -427,7 +427,6 @@ fn append_vector(features: &mut Vec<f32>, width: &mut usize, array: &ArrayRef, r
         }
         DataType::Float32 => features.extend(vector.as_primitive::<Float32Type>().values().iter()),
         DataType::Float64 => {
-            #[expect(clippy::cast_possible_truncation, reason = "features are single precision")]
             let single = |number: &f64| *number as f32;
             features.extend(vector.as_primitive::<Float64Type>().values().iter().map(single));
         }

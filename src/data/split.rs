@@ -97,7 +97,6 @@ type Drawn = (Vec<Option<u32>>, [u8; 32], TextKey);
 /// within one.
 fn draw(count: usize, share: f64) -> Vec<bool> {
     // Half a step of offset, so that the first and the last stratum are treated alike.
-    #[expect(clippy::cast_precision_loss, reason = "far below 2^53 rows")]
     let passed = |place: usize| (place as f64 * share + 0.5).floor();
     (0..count).map(|place| passed(place + 1) > passed(place)).collect()
 }

@@ -341,11 +341,6 @@ fn store_key(backbone: &Backbone, runtime: &Runtime, layout: &RowLayout, long: L
     StoreKey { fields }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a stored count is a non-negative whole number below 2^32"
-)]
 fn stored_count(number: f32) -> u64 {
     number as u64
 }

@@ -463,10 +463,6 @@ fn check_size(values: &[f32], expected: usize) -> Result<()> {
 }
 
 /// A count as it is stored; exact up to 2²⁴.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "counts are stored as f32 and documented to be rounded beyond 2^24"
-)]
 fn count(number: impl TryInto<u32>) -> f32 {
     number.try_into().unwrap_or(u32::MAX) as f32
 }

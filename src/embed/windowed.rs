@@ -71,7 +71,6 @@ impl Sum {
     }
 
     pub fn add(&mut self, row: &[f32], tokens: usize) {
-        #[expect(clippy::cast_precision_loss, reason = "a window's tokens")]
         let weight = tokens as f64;
         self.numbers.iter_mut().zip(row).for_each(|(sum, own)| *sum += weight * f64::from(*own));
         self.tokens += tokens as u64;
@@ -88,9 +87,7 @@ impl Sum {
 
     /// The mean, into `row`.
     pub fn mean(&self, row: &mut [f32]) {
-        #[expect(clippy::cast_precision_loss, reason = "far below 2^53 tokens")]
         let tokens = self.tokens as f64;
-        #[expect(clippy::cast_possible_truncation, reason = "features are single precision")]
         row.iter_mut().zip(&self.numbers).for_each(|(own, sum)| *own = (sum / tokens) as f32);
     }
 }

@@ -125,7 +125,6 @@ impl Config {
     /// Multiply-adds × 2 of the matrix products of a batch of `rows` texts of `length` tokens: every layer's
     /// products, and scores and weighted sums of attention.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "counts far below 2^53")]
     pub fn operations(&self, (rows, length): (usize, usize)) -> f64 {
         let product = |part: Part| part.tensors().len() * part.shape(self).iter().product::<usize>();
         let per_token = Part::ALL.map(product).iter().sum::<usize>() + 2 * length * self.hidden_size;

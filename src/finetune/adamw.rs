@@ -96,7 +96,6 @@ impl AdamW {
                 .help("use a smaller --learning-rate"));
         }
         let length = found.iter().map(|(squares, _)| squares).sum::<f64>().sqrt();
-        #[expect(clippy::cast_possible_truncation, reason = "a factor of at most 1")]
         let clip = if self.clip > 0.0 && length > f64::from(self.clip) {
             // As torch.nn.utils.clip_grad_norm_.
             (f64::from(self.clip) / (length + 1e-6)) as f32
@@ -109,7 +108,6 @@ impl AdamW {
             parameter.largest_gradient = parameter.largest_gradient.max(largest);
             let own = rate * parameter.rate;
             let decay = if parameter.decays() { self.weight_decay } else { 0.0 };
-            #[expect(clippy::cast_possible_truncation, reason = "computed in f64, applied in f32")]
             let factors = Factors {
                 clip,
                 keep: 1.0 - own * decay,

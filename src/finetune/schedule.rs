@@ -3,7 +3,6 @@
 /// The factor of the learning rate in step `step` (from 1) of `total`, of which `warm_up` (a share) rise from
 /// 0 to 1, and the rest fall towards 0, as `transformers.get_linear_schedule_with_warmup`.
 #[must_use]
-#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "steps are far below 2^53")]
 pub fn rate_factor(step: u64, total: u64, warm_up: f32) -> f32 {
     let rising = (f64::from(warm_up) * total as f64).round();
     let done = step.saturating_sub(1) as f64;

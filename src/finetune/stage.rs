@@ -41,7 +41,6 @@ impl StageTask {
     pub fn new(kind: TaskKind, classes: usize, rows: usize, truth: Truth, weights: Option<Vec<f64>>) -> Self {
         let mut places = vec![None; rows];
         truth.rows.iter().enumerate().for_each(|(place, &row)| places[row] = Some(place));
-        #[expect(clippy::cast_possible_truncation, reason = "targets are f32")]
         let weights = weights.map_or_else(
             || vec![1.0; classes],
             |weights| weights.iter().map(|weight| *weight as f32).collect(),
@@ -51,7 +50,6 @@ impl StageTask {
 
     /// What a labelled row counts in a batch, so that every labelled row of an epoch counts the same whatever
     /// the size of its batch, and a batch's loss is the mean loss of a row.
-    #[expect(clippy::cast_precision_loss, reason = "numbers of rows and batches")]
     fn row_count(&self, train: &[usize], batches: usize) -> f32 {
         let labelled = train.iter().filter(|&&row| self.places[row].is_some()).count();
         batches as f32 / labelled.max(1) as f32
@@ -225,7 +223,6 @@ impl Stage<'_> {
             sums.iter_mut().zip(&found.losses).for_each(|(sum, loss)| *sum += loss);
             drop(found);
             tokens += batch.rows.iter().map(|&row| self.rows.lengths()[row] as u64).sum::<u64>();
-            #[expect(clippy::cast_precision_loss, reason = "a number of batches")]
             let means: Vec<f64> = sums.iter().map(|sum| sum / done as f64).collect();
             let mut progress = self.progress(number, done, batches.len(), &means, None);
             progress.tokens = tokens;
@@ -234,7 +231,6 @@ impl Stage<'_> {
                 return Ok(None);
             }
         }
-        #[expect(clippy::cast_precision_loss, reason = "a number of batches")]
         let losses = sums.iter().map(|sum| sum / batches.len() as f64).collect();
         Ok(Some(Epoch {
             number,

@@ -235,7 +235,6 @@ impl Tape<'_> {
                 shape.remove(axis);
             }
         }
-        #[expect(clippy::cast_possible_wrap, reason = "axes are few")]
         let axes = self.integers(&axes.iter().map(|&axis| axis as i64).collect::<Vec<_>>())?;
         let operation = Operation::new("ReduceSum", &[x, &axes]).with("keepdims", i64::from(keep));
         self.add(operation, ValueType::float(shape))

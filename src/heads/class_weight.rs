@@ -13,7 +13,6 @@ pub fn class_weights(labels: &[u32], classes: usize, weight: ClassWeight) -> Opt
     }
     let mut of_class = vec![0_u32; classes];
     labels.iter().for_each(|label| of_class[*label as usize] += 1);
-    #[expect(clippy::cast_precision_loss, reason = "far below 2^53 rows and classes")]
     let share = labels.len() as f64 / of_class.iter().filter(|rows| **rows > 0).count().max(1) as f64;
     Some(of_class.iter().map(|&rows| if rows > 0 { share / f64::from(rows) } else { 0.0 }).collect())
 }

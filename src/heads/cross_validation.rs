@@ -139,7 +139,6 @@ fn grid(alpha: Alpha) -> Vec<f64> {
 
 /// Every penalty that all folds of a trial tried, trial by trial.
 fn candidates(trials: &[Trial<'_>], paths: &[Path], grid: &[f64]) -> Vec<Candidate> {
-    #[expect(clippy::cast_precision_loss, reason = "three folds")]
     let folds = FOLDS as f64;
     let mut tried: Vec<(usize, usize)> = Vec::new();
     for (trial, paths) in paths.chunks_exact(FOLDS).enumerate() {

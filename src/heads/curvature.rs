@@ -33,7 +33,6 @@ pub(super) struct Products {
 }
 
 impl Products {
-    #[expect(clippy::cast_precision_loss, reason = "numbers of rows, features and classes")]
     pub fn of(problem: &Problem<'_>) -> Self {
         let (rows, width, threads) = (problem.examples.rows, problem.width(), problem.threads);
         let every = rows.len().div_ceil(SAMPLE).max(1);

@@ -54,9 +54,8 @@ impl Head {
             // Box & Muller 1958.
             let radius = (-2.0 * uniform(&hash[..4]).ln()).sqrt();
             let angle = std::f64::consts::TAU * uniform(&hash[4..8]);
-            #[expect(clippy::cast_possible_truncation, reason = "a drawn weight")]
-            let weight = (0.02 * radius * angle.cos()) as f32;
-            weight
+
+            (0.02 * radius * angle.cos()) as f32
         };
         let weights = (0..labels.len() * features).map(draw).collect();
         Self::new(answers, features, weights, vec![0.0; labels.len()])

@@ -41,7 +41,6 @@ impl Problem<'_> {
     }
 
     /// How long the gradient of the summed loss may be at the end.
-    #[expect(clippy::cast_precision_loss, reason = "far below 2^53 rows")]
     pub fn tolerance(&self) -> f64 {
         self.precision * self.examples.rows.len() as f64
     }

@@ -13,7 +13,6 @@ pub(super) trait Precision: NdFloat {
 }
 
 impl Precision for f32 {
-    #[expect(clippy::cast_possible_truncation, reason = "rounding is what it is for")]
     fn of(number: f64) -> Self {
         number as Self
     }

@@ -25,7 +25,6 @@ pub(super) struct Scaler {
 impl Scaler {
     /// Mean and population deviation over the examples' rows, in f64 (as scikit-learn's `StandardScaler`).
     pub fn of(examples: &Examples<'_>, threads: usize) -> Self {
-        #[expect(clippy::cast_precision_loss, reason = "far below 2^53 rows")]
         let count = examples.rows.len() as f64;
         let zeros = vec![0.0; examples.features.width()];
         let mean = sums(examples, threads, &zeros, |difference| difference);
@@ -110,7 +109,6 @@ fn sums(examples: &Examples<'_>, threads: usize, from: &[f64], term: impl Fn(f64
     sums
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "heads are stored in single precision")]
 fn single(number: f64) -> f32 {
     number as f32
 }

@@ -83,12 +83,6 @@ pub fn coverage(confidence: &[f32], right: &[bool], strangers: &[f32]) -> Vec<Co
     let mut order: Vec<usize> = (0..confidence.len()).collect();
     order.sort_by(|&a, &b| confidence[b].total_cmp(&confidence[a]));
     let of_share = |share: f64| {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            clippy::cast_precision_loss,
-            reason = "a number of rows, at most all"
-        )]
         let wanted = ((share * confidence.len() as f64).round() as usize).clamp(1, confidence.len());
         let threshold = if share < 1.0 { confidence[order[wanted - 1]] } else { 0.0 };
         let answered = order.iter().filter(|&&row| confidence[row] >= threshold);
@@ -106,7 +100,6 @@ pub fn coverage(confidence: &[f32], right: &[bool], strangers: &[f32]) -> Vec<Co
     if confidence.is_empty() { Vec::new() } else { SHARES.into_iter().map(of_share).collect() }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "numbers of rows")]
 fn ratio(part: u64, of: u64) -> f64 {
     if of == 0 { 0.0 } else { part as f64 / of as f64 }
 }

@@ -191,11 +191,6 @@ fn calibration_error(pairs: &[(usize, usize)], predictions: &[(usize, f32)]) -> 
     let mut bins = [(0_u64, 0.0_f64, 0_u64); BINS];
     for ((truth, predicted), (_, confidence)) in pairs.iter().zip(predictions) {
         let confidence = f64::from(*confidence);
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a bin's number is between 0 and 15"
-        )]
         let bin = ((confidence * float(BINS as u64)).ceil() as usize).clamp(1, BINS) - 1;
         let (rows, sum, right) = &mut bins[bin];
         *rows += 1;
@@ -210,7 +205,6 @@ fn ratio(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| float(part) / float(whole))
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts far below 2^53")]
 fn float(number: u64) -> f64 {
     number as f64
 }

@@ -22,7 +22,6 @@ impl Latency {
         sorted.sort_by(f64::total_cmp);
         let max = *sorted.last()?;
         let percentile = |percent: usize| sorted[(percent * sorted.len()).div_ceil(100).max(1) - 1];
-        #[expect(clippy::cast_precision_loss, reason = "a number of calls")]
         let mean = sorted.iter().sum::<f64>() / sorted.len() as f64;
         let (p50, p95, p99) = (percentile(50), percentile(95), percentile(99));
         Some(Self { calls: sorted.len(), mean, p50, p95, p99, max })

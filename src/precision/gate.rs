@@ -34,6 +34,7 @@ pub struct TaskCost {
 
 impl TaskCost {
     /// Points lost, of accuracy or macro-F1, whichever lost more; none where nothing could be measured.
+    #[must_use]
     pub fn lost(&self) -> Option<f64> {
         Some(self.accuracy_drop?.max(self.macro_f1_drop?))
     }
@@ -71,7 +72,6 @@ impl Judged<'_> {
             rows.map(|(place, row)| self.head.kind.row_score(row, &truth, place)).collect()
         };
         let lost: Vec<f64> = scores(&before).iter().zip(scores(&after)).map(|(a, b)| a - b).collect();
-        #[expect(clippy::cast_precision_loss, reason = "a number of rows")]
         let count = lost.len().max(1) as f64;
         let mean = lost.iter().sum::<f64>() / count;
         let spread = lost.iter().map(|own| (own - mean).powi(2)).sum::<f64>();

@@ -146,7 +146,6 @@ pub(super) fn speeds(request: &PrecisionRequest<'_>, extractors: &mut [Extractor
             }
         }
     }
-    #[expect(clippy::cast_precision_loss, reason = "a number of texts")]
     let count = texts.len() as f64;
     let speed = |(best, singles): (f64, Vec<f64>)| Speed {
         texts_per_second: count / best,

@@ -71,16 +71,10 @@ fn cut(spans: &[Span], lowest: f32) -> f32 {
 }
 
 /// How many copies a channel needs that reaches up to `high`.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a small count; negative ones become 0"
-)]
 fn copies(high: f32, cut: f32) -> usize {
     if cut > 0.0 { ((high / cut).ceil() as usize).saturating_sub(1) } else { 0 }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a small count")]
 fn small(count: usize) -> f32 {
     count as f32
 }

@@ -121,10 +121,6 @@ fn scale_of(numbers: &[f32], largest: f32) -> f32 {
 }
 
 /// Rounds to the nearest whole number, halves to the even one, as ONNX Runtime does.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "codes are small: a cast that saturates is right for all others"
-)]
 fn to_code(number: f32) -> i32 {
     number.round_ties_even() as i32
 }

@@ -273,7 +273,6 @@ struct Labels(Vec<(f64, f64, f64)>);
 
 impl Labels {
     fn put(&mut self, x: f64, y: f64, text: &str, svg: &mut String) {
-        #[expect(clippy::cast_precision_loss, reason = "a number of characters")]
         let width = 8.0 * text.chars().count() as f64;
         let right = x + 8.0 + width < WIDTH;
         let start = if right { x + 7.0 } else { x - 7.0 - width };

@@ -141,7 +141,6 @@ fn row(
     row + "</tr>"
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a share for people")]
 fn parameters(scenario: &ScenarioReport) -> String {
     let trained = grouped(scenario.trained_parameters);
     scenario.all_parameters.map_or_else(
@@ -269,7 +268,6 @@ fn training_curve(
             // Epoch 0 of a later stage is the best of the last.
             let first = usize::from(number > 0);
             points.extend(stage.epochs.iter().skip(first).filter_map(|epoch| {
-                #[expect(clippy::cast_precision_loss, reason = "a number of epochs")]
                 let x = (before + epoch.number) as f64;
                 Some(Point { x, y: figure(epoch)?, error: 0.0, label: String::new() })
             }));
@@ -286,7 +284,6 @@ fn learning_curves(report: &Report) -> String {
         let curve = |backbone: &BackboneReport| {
             let point = |own: &super::CurvePoint| {
                 let score = own.tasks.get(task)?;
-                #[expect(clippy::cast_precision_loss, reason = "a number of rows")]
                 let x = own.rows as f64;
                 let error = score.accuracy_standard_error.unwrap_or(0.0);
                 Some(Point { x, y: score.accuracy?, error, label: String::new() })
@@ -325,7 +322,6 @@ fn matrices(report: &Report, advice: &Recommendation) -> String {
     all
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a share of rows")]
 fn matrix(task: &str, metrics: &TaskMetrics) -> String {
     let labels: String = metrics.labels.iter().map(|label| format!("<th>{}</th>", escape(label))).collect();
     let mut rows = String::new();

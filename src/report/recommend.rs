@@ -67,7 +67,6 @@ struct Measured {
 impl Measured {
     /// Score of a task; the error is that of one more right and one more wrong row, so that it is never 0
     /// by luck.
-    #[expect(clippy::cast_precision_loss, reason = "numbers of rows")]
     fn of(score: f64, rows: u64) -> Self {
         let rows = rows as f64;
         let likely = (score * rows + 1.0) / (rows + 2.0);
@@ -75,7 +74,6 @@ impl Measured {
     }
 
     /// The mean score of the tasks on the validation rows; none without validation rows.
-    #[expect(clippy::cast_precision_loss, reason = "a number of tasks")]
     fn validation(done: &Done) -> Option<Self> {
         let tasks: Vec<Self> =
             done.metrics.valid.values().filter_map(|task| Some(Self::of(task.score()?, task.rows))).collect();

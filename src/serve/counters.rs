@@ -131,7 +131,6 @@ impl Counters {
     }
 
     /// A batch that was run.
-    #[expect(clippy::cast_precision_loss, reason = "sizes of a batch")]
     pub(super) fn batch(&self, texts: usize, tokens: usize, took: Duration) {
         self.batch_texts.observe(texts as f64);
         self.batch_tokens.observe(tokens as f64);

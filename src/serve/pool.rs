@@ -118,7 +118,6 @@ fn best(sorted: &[((usize, u64), Piece)], anchor: usize, budget: usize) -> std::
                 }
                 tokens += sorted[start].1.tokens;
             }
-            #[expect(clippy::cast_precision_loss, reason = "tokens of a batch")]
             let worth = tokens as f64 / (cost + BATCH_OVERHEAD) as f64;
             if worth >= best.1 {
                 best = (start..end, worth);

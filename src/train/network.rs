@@ -305,7 +305,6 @@ impl<'t> Trainer<'t> {
             measure(head, seen, &truth).score()
         };
         let scores: Vec<Option<f64>> = heads.iter().map(score).collect();
-        #[expect(clippy::cast_precision_loss, reason = "a number of tasks")]
         let mean = scores.iter().flatten().sum::<f64>() / scores.iter().flatten().count().max(1) as f64;
         Ok(Validation { score: mean, scores })
     }

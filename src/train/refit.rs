@@ -259,13 +259,11 @@ fn difference_error(before: &[f64], after: &[f64]) -> Option<f64> {
     let gains: Vec<f64> = before.iter().zip(after).map(|(before, after)| after - before).collect();
     let gain = mean(&gains);
     let squares: Vec<f64> = gains.iter().map(|own| (own - gain).powi(2)).collect();
-    #[expect(clippy::cast_precision_loss, reason = "a number of rows")]
     let count = gains.len().max(1) as f64;
     Some((mean(&squares) / count).sqrt()).filter(|error| *error > 0.0)
 }
 
 /// The mean; 0 of nothing.
-#[expect(clippy::cast_precision_loss, reason = "a number of rows")]
 fn mean(numbers: &[f64]) -> f64 {
     numbers.iter().sum::<f64>() / numbers.len().max(1) as f64
 }

@@ -119,7 +119,6 @@ impl Stopwatch for Networks<'_> {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts far below 2^53")]
 fn to_f64(number: usize) -> f64 {
     number as f64
 }

@@ -93,13 +93,7 @@ pub fn made_up_texts(count: usize) -> Vec<String> {
         bits >> 33
     };
     let texts = (0..count).map(|_| {
-        #[expect(clippy::cast_precision_loss, reason = "31 random bits")]
         let uniform = (next() as f64 + 1.0) / f64::from(1_u32 << 31);
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "at most 3 + 22 · ln 2^31 words"
-        )]
         let words = (SHORTEST - uniform.ln() * MEAN_REST) as usize;
         let words = (0..words).map(|_| WORDS[usize::try_from(next()).unwrap_or(0) % WORDS.len()]);
         words.collect::<Vec<_>>().join(" ")
@@ -107,12 +101,6 @@ pub fn made_up_texts(count: usize) -> Vec<String> {
     texts.collect()
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a place among tokens, far below 2^53"
-)]
 fn share(total: usize, share: f64) -> usize {
     (total as f64 * share) as usize
 }

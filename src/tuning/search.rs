@@ -412,7 +412,6 @@ fn median(values: &[f64]) -> f64 {
     if sorted.len() % 2 == 1 { sorted[half] } else { f64::midpoint(sorted[half - 1], sorted[half]) }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts far below 2^53")]
 fn to_f64(number: usize) -> f64 {
     number as f64
 }

@@ -63,7 +63,7 @@ pub fn domain_of(phrase: &str) -> String {
     let bundle = open(&plain().bundle);
     let label = bundle.predict(&[phrase]).unwrap()[0][0].label;
     let heads = bundle.heads();
-    heads.iter().find(|head| head.task == "domain").unwrap().labels[label].to_string()
+    heads.iter().find(|head| head.task == "domain").unwrap().labels[label].clone()
 }
 
 pub fn open(path: &Path) -> Classifier {

@@ -481,7 +481,7 @@ fn write_without_keys(path: &Path, table: &frosthead::data::FeatureTable) {
     let vectors = table.features.chunks_exact(table.width);
     let vectors = vectors.map(|row| Some(row.iter().map(|number| Some(*number)).collect::<Vec<_>>()));
     let embedding: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Float32Type, _, _>(vectors));
-    let labels: StringArray = table.cells[0].iter().map(|cell| cell.label()).collect();
+    let labels: StringArray = table.cells[0].iter().map(frosthead::data::Cell::label).collect();
     let batch =
         RecordBatch::try_from_iter([("embedding", embedding), ("animal", Arc::new(labels) as ArrayRef)])
             .unwrap();

@@ -25,7 +25,7 @@ fn places(graph: &GraphProto) -> Vec<usize> {
             .any(|node| node.op_type() == "Div" && node.input.first().is_some_and(|own| own == name))
     };
     let sums = graph.node.iter().enumerate().filter(|(_, node)| {
-        let over_tokens = matches!(axes(graph, node).as_deref(), Some([1] | [-2]));
+        let over_tokens = matches!(axes(graph, node).as_deref(), Some([1 | -2]));
         node.op_type() == "ReduceSum" && over_tokens && node.output.first().is_some_and(|own| divided(own))
     });
     sums.map(|(place, _)| place).collect()

@@ -233,7 +233,7 @@ fn graphs_are_small_deterministic_and_standard_where_asked() {
         let version = parsed.opset_import[0].version.unwrap();
         match operators {
             Operators::Fused => {
-                assert_eq!((&domains[..], version), (&["", "com.microsoft"].map(String::from)[..], 24))
+                assert_eq!((&domains[..], version), (&["", "com.microsoft"].map(String::from)[..], 24));
             }
             // Any other runtime can read it.
             Operators::Standard => assert_eq!((&domains[..], version), (&[String::new()][..], 20)),

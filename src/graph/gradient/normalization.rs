@@ -71,7 +71,6 @@ fn over_last(tape: &mut Tape<'_>, operator: &'static str, x: &Value) -> Result<V
 }
 
 fn last_axis(tape: &Tape<'_>, at: &At<'_>) -> Result<()> {
-    #[expect(clippy::cast_possible_wrap, reason = "axes are few")]
     let last = tape.shape(&at.input(0)?)?.len() as i64 - 1;
     match at.node.operation.attributes.get("axis") {
         None | Some(Attribute::Int(-1)) => Ok(()),

@@ -55,7 +55,6 @@ fn transposed(tape: &mut Tape<'_>, x: &Value) -> Result<Value> {
     let mut shape = tape.shape(x)?;
     let rank = shape.len();
     shape.swap(rank - 1, rank - 2);
-    #[expect(clippy::cast_possible_wrap, reason = "axes are few")]
     let mut order: Vec<i64> = (0..rank as i64).collect();
     order.swap(rank - 1, rank - 2);
     tape.add(Operation::new("Transpose", &[x]).with("perm", Attribute::Ints(order)), ValueType::float(shape))

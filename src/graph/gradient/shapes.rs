@@ -85,7 +85,6 @@ fn one_slice(tape: &mut Tape<'_>, at: &At<'_>, axis: usize) -> Result<Value> {
     let (x, index) = (at.input(0)?, at.input(1)?);
     let mut shape = tape.shape(&x)?;
     let dim = std::mem::replace(&mut shape[axis], Dim::Size(1));
-    #[expect(clippy::cast_possible_wrap, reason = "axes are few")]
     let place = axis as i64;
     let axes = tape.integers(&[place])?;
     let wide =
@@ -105,7 +104,6 @@ fn one_slice(tape: &mut Tape<'_>, at: &At<'_>, axis: usize) -> Result<Value> {
     let mut hit = tape.add(cast, ValueType::float([dim.clone()]))?;
     let after = shape.len() - axis - 1;
     if after > 0 {
-        #[expect(clippy::cast_possible_wrap, reason = "axes are few")]
         let axes = tape.integers(&(1..=after as i64).collect::<Vec<_>>())?;
         let column: Vec<Dim> = std::iter::once(dim).chain(vec![Dim::Size(1); after]).collect();
         hit = tape.add(Operation::new("Unsqueeze", &[&hit, &axes]), ValueType::float(column))?;
@@ -139,7 +137,6 @@ pub(super) fn concat(tape: &mut Tape<'_>, at: &At<'_>) -> Result<Found> {
         _ => None,
     };
     let axis = axis.ok_or_else(|| at.unsupported("an impossible axis"))?;
-    #[expect(clippy::cast_possible_wrap, reason = "axes are few")]
     let axes = tape.integers(&[axis as i64])?;
     let (mut start, mut found) = (0, Found::new());
     for place in 0..at.node.operation.inputs.len() {

@@ -24,7 +24,6 @@ fn product(session: &mut Session, number: f32) -> Result<Vec<f32>> {
     Ok(session.run(&inputs, &["c"])?.remove(0).data)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "places far below 2^24")]
 fn number(place: usize) -> f32 {
     place as f32
 }
