@@ -207,6 +207,11 @@ fn say_compared(terminal: &Terminal, report: &RefitReport) {
             "the bundle carries no validation rows (`frosthead bundle --keep-validation`): what the new heads forgot is not seen",
         );
     }
+    if report.valid.values().any(|change| change.all.before.is_some()) {
+        terminal.say(
+            "whether the old head was trained on these rows is not known: where it was, \"before\" on new rows is what it remembers",
+        );
+    }
     for (task, change) in report.valid.iter().filter(|(task, _)| kept > 0 && !report.kept.contains_key(*task))
     {
         let before = change.all.before.map_or("it is new", |_| "it was added later");

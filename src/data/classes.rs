@@ -141,7 +141,7 @@ impl Classes {
             .found(format!("{labels} labels in {rows} rows"))
             .expected("a column of classes, not of texts or numbers");
         Err(error.help(if labels == rows {
-            "check the column's name; where it is right, give rows with the same labels by --test FILE or --valid FILE"
+            "check the column's name; where it is right, give more rows of the same labels, or such rows by --test FILE"
         } else {
             "check the column's name; where it is right, --rare drop keeps the classes with a single row out"
         }))

@@ -112,16 +112,18 @@ fn refuse_utf_32(head: &[u8]) -> Result<()> {
 }
 
 /// UTF-16 without a mark: what would be control characters, NUL among them, at every second place. No text
-/// has so many.
+/// has so many; what can be read as UTF-8 too needs them at three of four such places, as a text with some
+/// NUL bytes does not have.
 fn unmarked_utf_16(head: &[u8]) -> Option<&'static Encoding> {
     let (pairs, _) = head.as_chunks::<2>();
     let count =
         |place: usize, wanted: fn(u8) -> bool| pairs.iter().filter(|pair| wanted(pair[place])).count();
     let is_control = |byte: u8| byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r');
+    let (part, of) = if is_utf_8(head) { (3, 4) } else { (1, 2) };
     let mostly = |high: usize| {
         let controls = count(high, is_control);
         pairs.len() > 1
-            && 2 * controls >= pairs.len()
+            && of * controls >= part * pairs.len()
             && controls > 3 * count(1 - high, is_control)
             && count(high, |byte| byte == 0) > 0
             && count(1 - high, |byte| byte == 0) == 0
@@ -325,6 +327,9 @@ impl Read for WithoutEndMark {
 
 /// What to do about `--encoding` that a table does not need, though another of the command's may.
 fn leave_out(asked: &'static Encoding) -> String {
+    if asked == encoding_rs::UTF_8 {
+        return "leave --encoding out".to_owned();
+    }
     // By the name that iconv has for it.
     let name = match asked.name() {
         "ISO-8859-8-I" => "ISO-8859-8",
@@ -559,7 +564,7 @@ mod tests {
 
     #[test]
     fn a_text_with_nul_bytes_is_no_utf_16() {
-        for text in ["text\na\0b\0\0c\n", "one\0\0\0 two\n", "\0", "a\0"] {
+        for text in ["text\na\0b\0\0c\n", "one\0\0\0 two\n", "\0", "a\0", "a\0b\n", "foo\0bar\0baz\0"] {
             reads(text.as_bytes(), "", text);
         }
     }

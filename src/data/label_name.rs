@@ -3,7 +3,8 @@
 //! A number is named by its shortest decimal form (`1`, `0.5`, `1000`), whether it was written `1`, `1.0` or
 //! `1e0`. A text is its own name, but for the one that programs write for a whole number which has become one
 //! with a fraction: `1.0` is `1`. So `01`, `1.10` and `1e3` in a column of texts stay what they are: they may
-//! well be codes. Where one training has such a text and the number too, they are one label ([`Spellings`]).
+//! well be codes. Where one training has `1.10` or `1e3` and the number too, they are one label
+//! ([`Spellings`]); a text with a zero in front, like `01`, never is.
 //! `NaN` is no label, and neither is nothing.
 //!
 //! Refuses to merge what differs in case, in white space or in Unicode's form.
@@ -108,8 +109,13 @@ pub struct LabelNames<'n> {
     values: HashMap<String, Option<usize>>,
 }
 
-/// What a text says as a number, or as true or false, whoever wrote it.
+/// What a text says as a number, or as true or false, whoever wrote it. A zero in front (`007`) is no part of a
+/// number: that is a code.
 fn value(text: &str) -> Option<String> {
+    let whole = text.trim_start_matches('-').split(['.', 'e', 'E']).next().unwrap_or_default();
+    if whole.len() > 1 && whole.starts_with('0') {
+        return None;
+    }
     let lower = text.to_ascii_lowercase();
     if lower == "true" || lower == "false" {
         return Some(lower);
@@ -204,6 +210,16 @@ mod tests {
         for label in ["2.50", "1.10", "1.1", "True", "a"] {
             assert_eq!(texts.name(label), None, "{label}");
         }
+        // Codes are no numbers, whatever else is there.
+        let codes = of(&[text("002"), text("007"), number("2"), number("7"), text("-01.50"), number("-1.5")]);
+        for label in ["002", "007", "2", "7", "-01.50"] {
+            assert_eq!(codes.name(label), None, "{label}");
+        }
+        let names = ["001".to_owned(), "2".to_owned()];
+        assert_eq!(
+            ["1", "2.0", "002"].map(|label| LabelNames::new(&names).index(label)),
+            [None, Some(1), None]
+        );
         let mut both = of(&[number("2.5"), number("1.100"), Cell::Bool(true), Cell::Null]);
         both.extend(&texts);
         for (label, name) in [

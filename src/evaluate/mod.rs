@@ -320,7 +320,7 @@ impl<'e> Evaluator<'e> {
             (Some(parts), _) => Ok((0..parts.len()).filter(|&row| which.takes(parts[row])).collect()),
             (None, _) => Err(Error::new(Kind::Usage, "which of these rows it was trained on is not known")
                 .found(format!("--rows {which}"))
-                .expected("--rows all, or none")
+                .expected("--rows all, or no --rows")
                 .help(
                     "measure the run itself, on the table it was trained on: it keeps the hashes of its rows",
                 )),

@@ -204,6 +204,7 @@ fn the_table_shows_old_and_new_heads_and_what_they_are_compared_on() {
     let json = refit(&device.fp32, &path("y.frost"), &device.new, &[&tasks[..], &["--json"]].concat());
     let json = json.success().json();
     let printed = refit(&device.fp32, &path("y.frost"), &device.new, &tasks).success();
+    assert!(printed.stderr.contains("trained on these rows is not known"), "{}", printed.stderr);
     let lines: Vec<Vec<&str>> =
         printed.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
     let mut rows = 0;
