@@ -174,6 +174,16 @@ fn texts_that_look_like_numbers_stay_apart() {
     for label in ["\"1.1\"", "\"1.10\"", "\"01\"", "\"1\""] {
         assert!(report.to_string().contains(label), "{label}: {labels}");
     }
+    // Beside numbers, too: a code with a zero in front is none.
+    let rows = TEXTS.iter().enumerate().map(|(row, text)| {
+        format!("{{\"text\":\"{text}\",\"label\":{}}}\n", ["\"001\"", "\"002\"", "1"][row % 3])
+    });
+    let codes = written(directory.path(), "codes.jsonl", rows.collect::<String>());
+    let run = directory.path().join("codes");
+    train(&codes, &run, &[]);
+    let report =
+        frosthead(&["eval", text(&codes), "--model", text(&run), "--rows", "all", "--json"]).success().json();
+    assert_eq!(report["tasks"]["label"]["labels"], serde_json::json!(["001", "002", "1"]));
 }
 
 #[test]
