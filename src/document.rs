@@ -128,7 +128,7 @@ fn odd_number(bytes: &[u8], error: &serde_json::Error) -> Option<&'static str> {
     }
     let line = bytes.split(|byte| *byte == b'\n').nth(error.line().checked_sub(1)?)?;
     let near = &line[error.column().saturating_sub(2).min(line.len())..];
-    let is_near = |odd: &&str| near.windows(odd.len()).take(2).any(|own| own == odd.as_bytes());
+    let is_near = |odd: &&str| near.windows(odd.len()).take(2).any(|window| window == odd.as_bytes());
     ["NaN", "Infinity", "-Infinity"].into_iter().find(is_near)
 }
 

@@ -49,10 +49,10 @@ impl Fingerprint {
     /// As [`Self::short`], but with as many more digits as it takes to tell it from another, and some beyond.
     #[must_use]
     pub fn told_from(&self, other: &Self) -> String {
-        let (own, other) = (self.to_string(), other.to_string());
-        let same = own.bytes().zip(other.bytes()).take_while(|(own, other)| own == other).count();
-        let shown = if same < SHOWN { SHOWN } else { own.len().min(same + SHOWN) };
-        own[..shown].to_owned()
+        let (digits, other) = (self.to_string(), other.to_string());
+        let same = digits.bytes().zip(other.bytes()).take_while(|(digit, other)| digit == other).count();
+        let shown = if same < SHOWN { SHOWN } else { digits.len().min(same + SHOWN) };
+        digits[..shown].to_owned()
     }
 }
 
@@ -171,11 +171,11 @@ mod tests {
 
     #[test]
     fn two_hashes_that_differ_look_different() {
-        let own = Fingerprint([0xab; 32]);
+        let hash = Fingerprint([0xab; 32]);
         let of = |place: usize| {
-            let mut other = own;
+            let mut other = hash;
             other.0[place] ^= 0x01;
-            (own.told_from(&other), other.told_from(&own))
+            (hash.told_from(&other), other.told_from(&hash))
         };
         assert_eq!(of(0), ("abababababab".to_owned(), "aaabababababab"[..12].to_owned()));
         for place in 0..32 {
@@ -183,7 +183,7 @@ mod tests {
             assert!(one != other && one.len() == other.len() && one.len() >= 12, "{place}: {one} {other}");
         }
         assert_eq!(of(31).0.len(), 64);
-        assert_eq!(own.told_from(&own), own.to_string());
+        assert_eq!(hash.told_from(&hash), hash.to_string());
     }
 
     #[test]

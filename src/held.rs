@@ -129,7 +129,7 @@ impl Held {
     /// # Errors
     /// One was written to.
     pub fn check(&self) -> Result<Since> {
-        self.0.iter().try_fold(Since::Nothing, |so_far, own| Ok(so_far.max(own.check()?)))
+        self.0.iter().try_fold(Since::Nothing, |so_far, held| Ok(so_far.max(held.check()?)))
     }
 
     /// Refuses a path that leads to another file than the one that is held: something opened it by name.
@@ -149,7 +149,7 @@ impl Held {
             Since::Nothing | Since::Renamed => Ok(()),
             Since::Rewritten => {
                 Err(Error::new(Kind::Model, "a file was written to while it was being opened")
-                    .at(self.0.first().map_or(Path::new(""), |own| &own.path))
+                    .at(self.0.first().map_or(Path::new(""), |held| &held.path))
                     .help("run the command again"))
             }
         }
@@ -188,7 +188,7 @@ impl One {
 /// The hash of all bytes of a file but these.
 fn hash_outside(file: &File, range: &Range<u64>, length: u64) -> std::io::Result<Fingerprint> {
     let parts = [hash_range(file, 0..range.start)?, hash_range(file, range.end..length)?];
-    Ok(Fingerprint::of_bytes(&parts.map(|own| own.0).concat()))
+    Ok(Fingerprint::of_bytes(&parts.map(|hash| hash.0).concat()))
 }
 
 /// The hash of some bytes of a file.

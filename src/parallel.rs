@@ -18,15 +18,15 @@ pub(crate) fn in_parallel<T: Send>(
             scope.spawn(|| {
                 while let Some(place) = next.lock().ok().and_then(|mut next| next.next()) {
                     let result = each(ranges[place].clone());
-                    if let Ok(mut own) = done[place].lock() {
-                        *own = Some(result);
+                    if let Ok(mut slot) = done[place].lock() {
+                        *slot = Some(result);
                     }
                 }
             });
         }
     });
-    let taken = done.into_iter().map(|own| own.into_inner().ok().flatten());
+    let taken = done.into_iter().map(|slot| slot.into_inner().ok().flatten());
     taken
-        .map(|own| own.expect("every part was done before the scope ended: anything else is a bug"))
+        .map(|result| result.expect("every part was done before the scope ended: anything else is a bug"))
         .collect()
 }

@@ -170,7 +170,8 @@ impl Thing {
             Some(thing) => return Ok(thing),
             None => {}
         }
-        let extension = path.extension().map(|own| own.to_string_lossy().to_lowercase()).unwrap_or_default();
+        let extension =
+            path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default();
         let text = is_text(&start);
         let first = start.iter().find(|byte| !byte.is_ascii_whitespace()).copied();
         let part = PARTS.iter().find(|(name, _)| path.file_name().is_some_and(|file| file == *name));
@@ -265,7 +266,8 @@ fn zip(start: &[u8]) -> Thing {
         || (start.starts_with(b"PK\x03") && !first.is_empty() && b"manifest.json".starts_with(first))
     {
         Thing::Bundle
-    } else if first.starts_with(b"[Content_Types].xml") || first.windows(11).any(|own| own == b"spreadsheet")
+    } else if first.starts_with(b"[Content_Types].xml")
+        || first.windows(11).any(|window| window == b"spreadsheet")
     {
         Thing::Foreign("a spreadsheet")
     } else {
@@ -279,7 +281,7 @@ fn zip_by_its_entries(file: &std::fs::File) -> std::io::Result<Thing> {
     let looked_at = length.min(END);
     let mut end = vec![0; usize::try_from(looked_at).unwrap_or(0)];
     file.read_exact_at(&mut end, length - looked_at)?;
-    let names = |name: &[u8]| end.windows(name.len()).any(|own| own == name);
+    let names = |name: &[u8]| end.windows(name.len()).any(|window| window == name);
     Ok(if names(b"model.onnx.data") {
         Thing::Bundle
     } else if names(b"xl/workbook") {

@@ -308,8 +308,8 @@ pub(super) fn preparation(
 fn pooling_note(card: &Card, options: &ImportOptions) -> Option<String> {
     let chosen = options.pooling?;
     match &card.pooling {
-        Stated::Pooling(own, _) if *own != chosen => {
-            Some(format!("{chosen} pooling as you say; the model was made for {own} pooling"))
+        Stated::Pooling(stated, _) if *stated != chosen => {
+            Some(format!("{chosen} pooling as you say; the model was made for {stated} pooling"))
         }
         Stated::Other { modes, .. } => {
             Some(format!("{chosen} pooling as you say; the model was made for another ({modes})"))

@@ -64,12 +64,12 @@ pub(super) fn origin(source: &Path) -> String {
     let name = |path: Option<&Path>| {
         path.and_then(Path::file_name).map_or_else(String::new, |name| name.to_string_lossy().into_owned())
     };
-    let own = name(Some(&source));
+    let base = name(Some(&source));
     let snapshots = source.parent().filter(|above| name(Some(above)) == "snapshots");
     let cached = name(snapshots.and_then(Path::parent));
     match cached.strip_prefix("models--") {
-        Some(id) => format!("{}@{own}", id.replace("--", "/")),
-        None => own,
+        Some(id) => format!("{}@{base}", id.replace("--", "/")),
+        None => base,
     }
 }
 

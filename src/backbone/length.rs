@@ -76,7 +76,7 @@ pub(super) fn length(
 /// The file cannot be read, or a field is not a number of tokens.
 pub(super) fn positions(directories: &[&Path]) -> Result<Option<usize>> {
     let Some(path) =
-        directories.iter().map(|own| own.join("config.json")).find(|path| source::is_there(path))
+        directories.iter().map(|directory| directory.join("config.json")).find(|path| source::is_there(path))
     else {
         return Ok(None);
     };

@@ -117,7 +117,7 @@ impl Manifest {
             ("graph version".to_owned(), GRAPH_VERSION.to_string()),
             (
                 "pooling".to_owned(),
-                pooling.map_or_else(|| "the graph's own".to_owned(), |own| own.to_string()),
+                pooling.map_or_else(|| "the graph's own".to_owned(), |pooling| pooling.to_string()),
             ),
             ("normalize".to_owned(), normalize.to_string()),
             ("maximum length".to_owned(), max_length.to_string()),

@@ -114,7 +114,7 @@ fn external_files(encoder: &mut ForeignEncoder, beside: &Path) -> Vec<(String, P
             return (name, path);
         }
         let mut other = format!("weights.{name}");
-        while encoder.external_files().any(|own| own == other) {
+        while encoder.external_files().any(|file| file == other) {
             other.insert_str(0, "weights.");
         }
         encoder.move_external(&name, &other);

@@ -352,11 +352,11 @@ impl Trial<'_> {
     /// What only the embeddings of a pooled output tell: whether the graph scales them to length 1.
     fn see_scale(&self, rows: &[Vec<f32>], manifest: &mut Manifest, report: &mut TrialReport) -> Result<()> {
         let Some(foreign) =
-            self.foreign.filter(|own| own.encoder.output().pooled && !manifest.preparation.normalize)
+            self.foreign.filter(|foreign| foreign.encoder.output().pooled && !manifest.preparation.normalize)
         else {
             return Ok(());
         };
-        let length = |row: &Vec<f32>| row.iter().map(|own| f64::from(*own).powi(2)).sum::<f64>().sqrt();
+        let length = |row: &Vec<f32>| row.iter().map(|number| f64::from(*number).powi(2)).sum::<f64>().sqrt();
         if rows.iter().any(|row| (length(row) - 1.0).abs() > LENGTH_TOLERANCE) {
             return Ok(());
         }

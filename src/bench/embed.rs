@@ -86,17 +86,17 @@ pub fn bench_embed(contestant: Contestant, texts: &[&str], rounds: usize) -> Res
 /// # Errors
 /// As [`bench_embed`].
 pub fn bench_against(
-    [own, other]: [Contestant; 2],
+    [one, other]: [Contestant; 2],
     texts: &[&str],
     rounds: usize,
 ) -> Result<EmbedComparison> {
-    let mut measured = [Measured::new(own)?, Measured::new(other)?];
+    let mut measured = [Measured::new(one)?, Measured::new(other)?];
     run_in_turns(&mut measured, texts, rounds)?;
     let (rss, peak) = (peak_rss_bytes(), peak_gflops(&measured[0].contestant.runtime)?);
-    let [own, against] = measured.map(|measured| measured.figures(texts, (rss, peak)));
-    let pairs = own.seconds.iter().zip(&against.seconds);
-    let ratios: Vec<f64> = pairs.map(|(own, against)| against / own).collect();
-    Ok(EmbedComparison { ratio: median(&ratios), ratios, own, against })
+    let [one, against] = measured.map(|measured| measured.figures(texts, (rss, peak)));
+    let pairs = one.seconds.iter().zip(&against.seconds);
+    let ratios: Vec<f64> = pairs.map(|(one, against)| against / one).collect();
+    Ok(EmbedComparison { ratio: median(&ratios), ratios, own: one, against })
 }
 
 /// A network and the passes it made.
@@ -158,10 +158,10 @@ fn run_in_turns(measured: &mut [Measured], texts: &[&str], rounds: usize) -> Res
         );
     }
     for _ in 0..=rounds.max(1) {
-        for own in &mut *measured {
+        for network in &mut *measured {
             let start = Instant::now();
-            own.extractor.extract(texts, &mut |_, _| Ok(()))?;
-            own.seconds.push(start.elapsed().as_secs_f64());
+            network.extractor.extract(texts, &mut |_, _| Ok(()))?;
+            network.seconds.push(start.elapsed().as_secs_f64());
         }
     }
     Ok(())

@@ -126,8 +126,12 @@ fn expected(texts: &[&str], models: &[Classifier]) -> Result<Expected> {
             return Err(Error::new(Kind::Usage, "only bundles are served").at(model.model().path()));
         };
         let says = model.predict(texts)?.into_iter().map(|tasks| {
-            let named = model.heads().iter().zip(tasks).map(|(head, own)| {
-                (head.task.clone(), head.labels[own.label].clone(), own.probabilities[own.label])
+            let named = model.heads().iter().zip(tasks).map(|(head, prediction)| {
+                (
+                    head.task.clone(),
+                    head.labels[prediction.label].clone(),
+                    prediction.probabilities[prediction.label],
+                )
             });
             named.collect()
         });
@@ -273,17 +277,17 @@ fn read_reply(stream: &mut BufReader<TcpStream>) -> std::io::Result<(Reply, bool
 fn summary(all: Vec<Seen>, options: &ServeBenchOptions, seconds: f64, cpu_seconds: f64) -> ServeBench {
     let mut whole = Seen::default();
     let mut statuses: BTreeMap<String, usize> = BTreeMap::new();
-    for own in all {
-        whole.accepted.extend(own.accepted);
-        whole.refused.extend(own.refused);
-        own.models.into_iter().for_each(|(model, times)| *whole.models.entry(model).or_default() += times);
-        own.statuses
+    for seen in all {
+        whole.accepted.extend(seen.accepted);
+        whole.refused.extend(seen.refused);
+        seen.models.into_iter().for_each(|(model, times)| *whole.models.entry(model).or_default() += times);
+        seen.statuses
             .iter()
             .for_each(|(status, times)| *statuses.entry(status.to_string()).or_default() += times);
-        whole.unanswered += own.unanswered;
-        whole.checked += own.checked;
-        whole.wrong += own.wrong;
-        whole.latest_start = whole.latest_start.max(own.latest_start);
+        whole.unanswered += seen.unanswered;
+        whole.checked += seen.checked;
+        whole.wrong += seen.wrong;
+        whole.latest_start = whole.latest_start.max(seen.latest_start);
     }
     if whole.unanswered > 0 {
         statuses.insert("none".to_owned(), whole.unanswered);

@@ -67,27 +67,30 @@ fn tail(heads: &[DeployedHead<'_>], hidden: usize, means: usize) -> Result<Model
     let mut graph = Builder::new("heads");
     let batch = || Dim::from("batch");
     let embedding = graph.input(ports::EMBEDDING, ValueType::float([batch(), hidden.into()]))?;
-    let layers = heads.iter().any(|own| own.columns.start < means);
+    let layers = heads.iter().any(|deployed| deployed.columns.start < means);
     let layers = layers
         .then(|| graph.input(ports::LAYER_MEANS, ValueType::float([batch(), means.into()])))
         .transpose()?;
-    for own in heads {
-        let task = &own.head.task;
-        let (classes, width) = (own.head.labels.len(), own.head.features);
+    for deployed in heads {
+        let task = &deployed.head.task;
+        let (classes, width) = (deployed.head.labels.len(), deployed.head.features);
         let seen = match &layers {
-            Some(layers) if own.columns.start < means => seen_layers(&mut graph, layers, own, means)?,
+            Some(layers) if deployed.columns.start < means => {
+                seen_layers(&mut graph, layers, deployed, means)?
+            }
             _ => embedding.clone(),
         };
-        let weight = graph.floats(&head_weight(task), &[classes, width], &own.head.weights)?;
-        let bias = graph.floats(&head_bias(task), &[classes], &own.head.bias)?;
+        let weight = graph.floats(&head_weight(task), &[classes, width], &deployed.head.weights)?;
+        let bias = graph.floats(&head_bias(task), &[classes], &deployed.head.bias)?;
         let vector = || ValueType::float([batch(), classes.into()]);
         let product = Operation::new("Gemm", &[&seen, &weight, &bias]).with("transB", 1);
         let logits = graph.add(product, &ports::logits(task), vector())?;
         // Always there, also when it changes nothing, so that every bundle has the same graph.
-        let temperature = graph.floats(&format!("heads.{task}.temperature"), &[], &[own.head.temperature])?;
+        let temperature =
+            graph.floats(&format!("heads.{task}.temperature"), &[], &[deployed.head.temperature])?;
         let scaled = Operation::new("Div", &[&logits, &temperature]);
         let scaled = graph.add(scaled, &format!("heads/{task}/calibrated"), vector())?;
-        let shares = graph.add(own.head.kind.tail(&scaled), &ports::probabilities(task), vector())?;
+        let shares = graph.add(deployed.head.kind.tail(&scaled), &ports::probabilities(task), vector())?;
         graph.output(&logits)?;
         graph.output(&shares)?;
     }
@@ -95,18 +98,23 @@ fn tail(heads: &[DeployedHead<'_>], hidden: usize, means: usize) -> Result<Model
 }
 
 /// The layers that a head sees.
-fn seen_layers(graph: &mut Builder, layers: &Value, own: &DeployedHead<'_>, means: usize) -> Result<Value> {
-    if own.columns == (0..means) {
+fn seen_layers(
+    graph: &mut Builder,
+    layers: &Value,
+    deployed: &DeployedHead<'_>,
+    means: usize,
+) -> Result<Value> {
+    if deployed.columns == (0..means) {
         return Ok(layers.clone());
     }
-    let task = &own.head.task;
+    let task = &deployed.head.task;
     let mut bound = |name: &str, value: usize| {
         graph.integers(&format!("heads/{task}/{name}"), &[1], &[i64::try_from(value).unwrap_or(i64::MAX)])
     };
-    let (start, end) = (bound("first", own.columns.start)?, bound("behind", own.columns.end)?);
+    let (start, end) = (bound("first", deployed.columns.start)?, bound("behind", deployed.columns.end)?);
     let axis = bound("axis", 1)?;
     let slice = Operation::new("Slice", &[layers, &start, &end, &axis]);
-    let seen = ValueType::float([Dim::from("batch"), own.columns.len().into()]);
+    let seen = ValueType::float([Dim::from("batch"), deployed.columns.len().into()]);
     graph.add(slice, &format!("heads/{task}/seen"), seen)
 }
 

@@ -161,15 +161,15 @@ impl Contents {
         let tasks = || manifest.tasks.iter();
         let unfitting = |name: &str| lie("the entries of the bundle do not fit one another").entry(name);
         let labels: Vec<Vec<String>> = tasks()
-            .map(|own| labels.remove(&own.task).filter(|labels| labels.len() >= own.kind.least_labels()))
+            .map(|task| labels.remove(&task.task).filter(|labels| labels.len() >= task.kind.least_labels()))
             .collect::<Option<_>>()
             .filter(|_| labels.is_empty())
             .ok_or_else(|| unfitting(LABELS))?;
         let calibration: Vec<Calibration> = tasks()
-            .map(|own| {
+            .map(|task| {
                 calibration
-                    .remove(&own.task)
-                    .filter(|own| own.temperature > 0.0 && own.temperature.is_finite())
+                    .remove(&task.task)
+                    .filter(|found| found.temperature > 0.0 && found.temperature.is_finite())
             })
             .collect::<Option<_>>()
             .filter(|_| calibration.is_empty())
@@ -180,7 +180,7 @@ impl Contents {
         }
         let refitted =
             contents.manifest.refits.iter().flat_map(|refit| refit.tasks.keys()).collect::<Vec<_>>();
-        if refitted.iter().any(|task| contents.manifest.tasks.iter().all(|own| own.task != **task)) {
+        if refitted.iter().any(|task| contents.manifest.tasks.iter().all(|known| known.task != **task)) {
             return Err(unfitting(MANIFEST));
         }
         Ok(contents)
@@ -213,8 +213,11 @@ pub(super) fn check_hash(
         Some(expected) if *expected == found => Ok(()),
         expected => Err(lie("the bundle was damaged or changed after it was made")
             .entry(name)
-            .found(format!("hash {}", expected.map_or_else(|| found.short(), |own| found.told_from(own))))
-            .expected(expected.map_or_else(|| "a hash".to_owned(), |own| own.told_from(&found)))),
+            .found(format!(
+                "hash {}",
+                expected.map_or_else(|| found.short(), |listed| found.told_from(listed))
+            ))
+            .expected(expected.map_or_else(|| "a hash".to_owned(), |listed| listed.told_from(&found)))),
     }
 }
 
@@ -225,7 +228,7 @@ fn check_format(manifest: &[u8]) -> Result<()> {
 }
 
 fn check_entries(archive: &Archive) -> Result<()> {
-    let known = |name: &str| ENTRIES.iter().any(|(own, ..)| *own == name);
+    let known = |name: &str| ENTRIES.iter().any(|(entry, ..)| *entry == name);
     if let Some(entry) = archive.entries().iter().find(|entry| !known(&entry.name)) {
         return Err(lie("there is an entry that does not belong here").found(format!("{:?}", entry.name)));
     }

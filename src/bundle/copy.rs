@@ -101,8 +101,8 @@ fn copied(original: &mut File, before: Identity, folder: &Path) -> std::io::Resu
     // The path that messages of ONNX Runtime and its own checks see must be the real one.
     let folder = folder.canonicalize()?;
     // Nobody else may enter it, whoever may read the bundle.
-    let own = Scratch::new(&folder, 0o700)?;
-    let path = own.path().join(NAME);
+    let scratch = Scratch::new(&folder, 0o700)?;
+    let path = scratch.path().join(NAME);
     let mut file = File::options().read(true).write(true).create_new(true).open(&path)?;
     let shared = rustix::fs::ioctl_ficlone(&file, &*original).is_ok();
     if !shared {
@@ -114,7 +114,7 @@ fn copied(original: &mut File, before: Identity, folder: &Path) -> std::io::Resu
     }
     let (in_memory, written) = (is_in_memory(&folder), before.modified());
     let note = CopyNote { folder, bytes, written, in_memory, shared };
-    Ok(PrivateCopy { _folder: own, path, note })
+    Ok(PrivateCopy { _folder: scratch, path, note })
 }
 
 /// Whether a folder's files take memory; what cannot be asked is not.
@@ -144,11 +144,11 @@ mod tests {
         std::fs::write(&path, "other").unwrap();
         let held = File::open(copy.path()).unwrap();
         assert_eq!(std::fs::read(copy.path()).unwrap(), vec![7; 100_000]);
-        let own = copy.path().parent().unwrap().to_path_buf();
-        assert_eq!(std::fs::metadata(&own).unwrap().permissions().mode() & 0o777, 0o700);
+        let scratch = copy.path().parent().unwrap().to_path_buf();
+        assert_eq!(std::fs::metadata(&scratch).unwrap().permissions().mode() & 0o777, 0o700);
         let note = copy.into_note();
-        assert_eq!((note.bytes, note.folder.as_path()), (100_000, own.parent().unwrap()));
-        assert!(!own.exists());
+        assert_eq!((note.bytes, note.folder.as_path()), (100_000, scratch.parent().unwrap()));
+        assert!(!scratch.exists());
         assert_eq!(Identity::of(&held).unwrap().bytes(), 100_000, "it is there as long as it is open");
     }
 

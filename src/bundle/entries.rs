@@ -32,5 +32,5 @@ pub(super) const ENTRIES: [(&str, u64, &str); 9] = [
 
 /// The largest size of an entry. One that is not known is never read.
 pub(super) fn limit(name: &str) -> u64 {
-    ENTRIES.iter().find(|(own, ..)| *own == name).map_or(u64::MAX, |(_, most, _)| *most)
+    ENTRIES.iter().find(|(entry, ..)| *entry == name).map_or(u64::MAX, |(_, most, _)| *most)
 }

@@ -251,7 +251,7 @@ impl Bundle {
     #[must_use]
     pub fn kept(&self) -> Vec<Kept> {
         let described = |name: &str| {
-            entries::ENTRIES.iter().find(|(own, ..)| *own == name).map_or("", |(_, _, what)| what)
+            entries::ENTRIES.iter().find(|(entry, ..)| *entry == name).map_or("", |(_, _, what)| what)
         };
         let kept = |entry: &layout::Entry| Kept {
             name: entry.name.clone(),

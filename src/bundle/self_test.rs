@@ -64,13 +64,13 @@ impl Bundle {
         let places = self.places(extractor.parts());
         let golden = &self.contents.golden;
         let mut worst = (0.0, "", "");
-        for own in golden {
-            extractor.extract(&[&own.text], &mut |_, row| {
+        for sentence in golden {
+            extractor.extract(&[&sentence.text], &mut |_, row| {
                 for (name, place, vector) in &places {
-                    let difference = difference(&row[place.clone()], vector(own));
+                    let difference = difference(&row[place.clone()], vector(sentence));
                     // Not a number is worse than anything.
                     if difference > worst.0 || difference.is_nan() {
-                        worst = (difference, name, &own.text);
+                        worst = (difference, name, &sentence.text);
                     }
                 }
                 Ok(())
@@ -92,9 +92,10 @@ impl Bundle {
 
     /// What can be compared: a name, where it lies in a row, and the golden vector.
     fn places(&self, parts: &RowParts) -> Vec<(String, Range<usize>, GoldenVector)> {
-        let embedding: (String, GoldenVector) = (ports::EMBEDDING.to_owned(), Box::new(|own| &own.embedding));
+        let embedding: (String, GoldenVector) =
+            (ports::EMBEDDING.to_owned(), Box::new(|sentence| &sentence.embedding));
         let heads = self.heads.iter().enumerate().map(|(task, head)| {
-            let vector: GoldenVector = Box::new(move |own: &Golden| &own.logits[task]);
+            let vector: GoldenVector = Box::new(move |sentence: &Golden| &sentence.logits[task]);
             (ports::logits(&head.task), vector)
         });
         let all = std::iter::once(embedding).chain(heads);
@@ -106,7 +107,7 @@ type GoldenVector = Box<dyn Fn(&Golden) -> &[f32]>;
 
 /// The largest difference as a share of the largest expected number.
 fn difference(found: &[f32], expected: &[f32]) -> f32 {
-    let scale = expected.iter().fold(f32::MIN_POSITIVE, |most, own| most.max(own.abs()));
+    let scale = expected.iter().fold(f32::MIN_POSITIVE, |most, number| most.max(number.abs()));
     let differences = found.iter().zip(expected).map(|(found, expected)| (found - expected).abs() / scale);
-    differences.fold(0.0, |most, own| if own > most || own.is_nan() { own } else { most })
+    differences.fold(0.0, |most, share| if share > most || share.is_nan() { share } else { most })
 }

@@ -131,7 +131,7 @@ impl Parts {
         ];
         entries.extend(self.validation.iter().map(|bytes| (entries::VALIDATION, bytes.clone())));
         for (name, bytes) in &self.other {
-            entries.iter_mut().find(|(own, _)| own == name).unwrap().1.clone_from(bytes);
+            entries.iter_mut().find(|(entry, _)| entry == name).unwrap().1.clone_from(bytes);
         }
         let hashes: BTreeMap<&str, Fingerprint> =
             entries.iter().map(|(name, bytes)| (*name, Fingerprint::of_bytes(bytes))).collect();
@@ -269,7 +269,7 @@ fn every_altered_byte_is_noticed() {
 fn a_compressed_entry_is_refused() {
     let bytes = Parts::honest().archive();
     let mut zipped = with_records(&bytes, |_| {});
-    let place = zipped.windows(4).rposition(|own| own == b"PK\x01\x02").unwrap();
+    let place = zipped.windows(4).rposition(|window| window == b"PK\x01\x02").unwrap();
     zipped[place + 10] = 8;
     refused(&zipped, &["compressed", "zipped anew", "checksums.json"]);
 }
@@ -277,7 +277,7 @@ fn a_compressed_entry_is_refused() {
 #[test]
 fn an_encrypted_entry_is_refused() {
     let mut bytes = Parts::honest().archive();
-    let place = bytes.windows(4).rposition(|own| own == b"PK\x01\x02").unwrap();
+    let place = bytes.windows(4).rposition(|window| window == b"PK\x01\x02").unwrap();
     bytes[place + 8] = 1;
     refused(&bytes, &["encrypted"]);
 }

@@ -48,8 +48,9 @@ fn replaced(bytes: &[u8], values: &Original) -> Result<(Vec<u8>, Original)> {
             .help("load it with the tokenizers library and save it again, then import the backbone again")
     })?;
     let original = |field: &Option<Field>| {
-        let own = field.as_ref().map(|own| String::from_utf8_lossy(&bytes[own.value.clone()]).into_owned());
-        own.unwrap_or_default()
+        let value =
+            field.as_ref().map(|field| String::from_utf8_lossy(&bytes[field.value.clone()]).into_owned());
+        value.unwrap_or_default()
     };
     let [truncation, padding] = &fields;
     let original = Original { truncation: original(truncation), padding: original(padding) };

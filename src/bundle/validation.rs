@@ -59,12 +59,12 @@ impl Validation {
     pub fn new(features: &[f32], width: usize, mut tasks: Vec<ValidationTask>) -> Self {
         let rows = features.len().checked_div(width).unwrap_or(0);
         let labelled: Vec<bool> =
-            (0..rows).map(|row| tasks.iter().any(|own| own.truth[row].is_some())).collect();
+            (0..rows).map(|row| tasks.iter().any(|task| task.truth[row].is_some())).collect();
         let kept = features.chunks_exact(width.max(1)).zip(&labelled).filter(|(_, labelled)| **labelled);
         let features = kept.flat_map(|(row, _)| row.iter().copied()).collect();
-        for own in &mut tasks {
+        for task in &mut tasks {
             let mut labelled = labelled.iter();
-            own.truth.retain(|_| *labelled.next().unwrap_or(&false));
+            task.truth.retain(|_| *labelled.next().unwrap_or(&false));
         }
         Self { features, width, tasks }
     }
@@ -84,7 +84,7 @@ impl Validation {
     /// A task's side, if it has labels here.
     #[must_use]
     pub fn task(&self, task: &str) -> Option<&ValidationTask> {
-        self.tasks.iter().find(|own| own.task == task)
+        self.tasks.iter().find(|side| side.task == task)
     }
 
     /// The rows as a task's head sees them.
@@ -95,10 +95,10 @@ impl Validation {
 
     /// The entry's bytes.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let labels = |own: &ValidationTask| -> Vec<u8> {
+        let labels = |task: &ValidationTask| -> Vec<u8> {
             let index =
                 |label: &Option<u32>| label.and_then(|label| i32::try_from(label).ok()).unwrap_or(UNLABELLED);
-            own.truth.iter().flat_map(|label| index(label).to_le_bytes()).collect()
+            task.truth.iter().flat_map(|label| index(label).to_le_bytes()).collect()
         };
         let mut file = TensorFile::default();
         file.add_floats(FEATURES, &[self.rows(), self.width], &self.features);
@@ -164,9 +164,10 @@ fn columns(entries: &[TaskEntry], manifest: &Manifest) -> Result<Vec<Range<usize
             let labels = entry.labels.iter().map(|label| format!("{label:?}")).collect::<Vec<_>>().join(", ");
             return Err(unfitting(&format!("the labels {labels} of task {:?}", entry.task)));
         }
-        let own = manifest.tasks.iter().find(|own| own.task == entry.task);
-        let own = own.ok_or_else(|| unfitting(&format!("task {:?}, which it does not have", entry.task)))?;
-        own.features.columns(&layout).map_err(|source| unfitting("other features").because(source))
+        let deployed = manifest.tasks.iter().find(|task| task.task == entry.task);
+        let deployed =
+            deployed.ok_or_else(|| unfitting(&format!("task {:?}, which it does not have", entry.task)))?;
+        deployed.features.columns(&layout).map_err(|source| unfitting("other features").because(source))
     };
     entries.iter().enumerate().map(of).collect()
 }
@@ -174,7 +175,9 @@ fn columns(entries: &[TaskEntry], manifest: &Manifest) -> Result<Vec<Range<usize
 fn features(file: &Tensors<'_>, width: usize) -> Result<Vec<f32>> {
     let wrong = |what: &str| lie(what).entry(VALIDATION);
     let tensor = file.any(FEATURES).map_err(|source| wrong("the features are missing").because(source))?;
-    if tensor.dtype() != Dtype::F32 || !matches!(tensor.shape(), [rows, own] if *rows > 0 && *own == width) {
+    if tensor.dtype() != Dtype::F32
+        || !matches!(tensor.shape(), [rows, columns] if *rows > 0 && *columns == width)
+    {
         return Err(wrong("the features are not those that the heads see")
             .found(format!("{} {:?}", tensor.dtype(), tensor.shape()))
             .expected(format!("F32 [rows, {width}]")));

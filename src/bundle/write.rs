@@ -224,7 +224,7 @@ impl<'r> Assembly<'r> {
             manifest.refits.clone_from(&bundle.manifest().refits);
             manifest.refits.push(Refit { from: bundle.fingerprint(), tasks: tasks.clone() });
         }
-        let parts = row_parts(backbone.manifest().hidden_size, variant.heads.iter().map(|own| &own.head));
+        let parts = row_parts(backbone.manifest().hidden_size, variant.heads.iter().map(|seen| &seen.head));
         Ok(Self { request, manifest, tokenizer, parts })
     }
 
@@ -233,7 +233,7 @@ impl<'r> Assembly<'r> {
         let BundleRequest { backbone, variant, .. } = self.request;
         let layout = row_layout(backbone, &variant.heads);
         let deployed =
-            |own: &'r SeenHead| Ok(DeployedHead { head: &own.head, columns: own.sees.columns(&layout)? });
+            |seen: &'r SeenHead| Ok(DeployedHead { head: &seen.head, columns: seen.sees.columns(&layout)? });
         let heads = variant.heads.iter().map(deployed);
         let mut model = variant.model.clone();
         let hidden = layout.embedding().len();
@@ -288,7 +288,7 @@ impl Origin<'_> {
     /// from.
     fn golden(&self, extractor: &mut Extractor, tasks: &[String]) -> Result<Vec<Golden>> {
         let kept = &self.bundle.contents.golden;
-        let texts: Vec<&str> = kept.iter().map(|own| own.text.as_str()).collect();
+        let texts: Vec<&str> = kept.iter().map(|sentence| sentence.text.as_str()).collect();
         let mut found = golden(extractor, tasks, &texts)?;
         for (found, kept) in found.iter_mut().zip(kept) {
             found.embedding.clone_from(&kept.embedding);

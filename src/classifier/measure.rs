@@ -83,7 +83,7 @@ mod tests {
             (&[2, 1, 3, 2][..], &["maybe".into(), "perhaps".into()][..])
         );
         let names = head().labels;
-        let named: Vec<&str> = rows.labels.iter().map(|own| rows.name(&names, *own)).collect();
+        let named: Vec<&str> = rows.labels.iter().map(|label| rows.name(&names, *label)).collect();
         assert_eq!(named, ["maybe", "yes", "perhaps", "maybe"]);
         let features = [1.0, 2.0, 1.0, 1.0];
         let metrics = measure(&head(), FeatureView::whole(&features, 1), &rows);

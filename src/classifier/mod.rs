@@ -260,9 +260,9 @@ impl Classifier {
         let mut tasks = vec![Vec::new(); self.heads().len()];
         let mut extractor = self.locked();
         extractor.explain(text, &mut |span, row| {
-            let own = self.predictions(row);
-            for (task, own) in tasks.iter_mut().zip(own) {
-                task.push((span.clone(), own.logits));
+            let predictions = self.predictions(row);
+            for (task, prediction) in tasks.iter_mut().zip(predictions) {
+                task.push((span.clone(), prediction.logits));
             }
             Ok(())
         })?;
@@ -378,7 +378,7 @@ impl Run {
             .help("say --backbone models/NAME"));
         };
         let moved =
-            || tables::places(directory, &self.directory).find(|own| Thing::of(own) == Thing::Backbone);
+            || tables::places(directory, &self.directory).find(|place| Thing::of(place) == Thing::Backbone);
         let moved = if elsewhere.is_some() || directory.exists() { None } else { moved() };
         let directory = moved.as_deref().unwrap_or(directory);
         if !directory.exists() {

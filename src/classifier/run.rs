@@ -200,7 +200,7 @@ impl Run {
         }
         let heads = heads::load(&path)?;
         let names: Vec<&str> = heads.iter().map(|head| head.task.as_str()).collect();
-        let width = |task: &str| recipe.features.tasks.get(task).map(|own| own.width);
+        let width = |task: &str| recipe.features.tasks.get(task).map(|seen| seen.width);
         if names != recipe.tasks || heads.iter().any(|head| width(&head.task) != Some(head.features)) {
             return Err(Error::new(Kind::Run, "the heads do not fit the run's recipe")
                 .at(path)
@@ -235,7 +235,7 @@ impl Run {
     /// What of a text its heads see.
     #[must_use]
     pub fn stored(&self) -> StoredLayers {
-        StoredLayers::holding(self.recipe.features.tasks.values().filter_map(|own| own.choice))
+        StoredLayers::holding(self.recipe.features.tasks.values().filter_map(|seen| seen.choice))
     }
 
     /// The tensors of the backbone that training changed, with their hash; none when it changed none.

@@ -38,13 +38,14 @@ impl FromStr for Share {
 
     fn from_str(text: &str) -> Result<Self> {
         let percent = text.strip_suffix('%').and_then(|number| number.parse::<f64>().ok());
-        percent.filter(|percent| *percent > 0.0 && *percent <= 100.0).map(|own| Self(own / 100.0)).ok_or_else(
-            || {
+        percent
+            .filter(|percent| *percent > 0.0 && *percent <= 100.0)
+            .map(|percent| Self(percent / 100.0))
+            .ok_or_else(|| {
                 Error::new(Kind::Usage, "this is no share of the training rows")
                     .found(format!("{text:?}"))
                     .expected("a number above 0 and at most 100 with a percent sign: 10%")
-            },
-        )
+            })
     }
 }
 
@@ -124,11 +125,11 @@ pub(super) fn learning_curve(
             if labels.names().len() < 2 {
                 continue;
             }
-            let own = Truth::new(labels.names(), cells, chosen.iter().copied());
+            let training = Truth::new(labels.names(), cells, chosen.iter().copied());
             let examples = Examples {
                 features: FeatureView::whole(&rows.data.features, rows.data.width),
-                rows: &own.rows,
-                labels: &own.labels,
+                rows: &training.rows,
+                labels: &training.labels,
             };
             let answers = Answers { task: &task.name, kind: task.kind, labels: labels.names() };
             let (head, _) = heads::fit(answers, &examples, &learning.fit)?;
@@ -224,7 +225,7 @@ mod tests {
         let rows: Vec<usize> = (0..400).collect();
         let order = nested_order(&rows, &data, 13);
         assert_eq!(order.iter().collect::<BTreeSet<_>>().len(), 400);
-        let row = |key: &TextKey| data.keys.iter().position(|own| own == key).unwrap();
+        let row = |key: &TextKey| data.keys.iter().position(|other| other == key).unwrap();
         for beginning in [10, 40, 120] {
             let chosen: Vec<usize> = order[..beginning].iter().map(row).collect();
             assert!(chosen.contains(&77), "the only text of a label comes first");

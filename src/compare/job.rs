@@ -85,7 +85,7 @@ impl<'j> Job<'j> {
         let CompareRequest { scenarios, frozen_head, rows, freeze, .. } = self.request;
         let tasks = rows.tasks.names();
         let mut chosen = scenarios.clone();
-        chosen.extend(scenarios.iter().filter_map(|own| own.needs(frozen_head)));
+        chosen.extend(scenarios.iter().filter_map(|scenario| scenario.needs(frozen_head)));
         chosen.sort();
         chosen.dedup();
         let mut again = BTreeSet::new();
@@ -103,11 +103,11 @@ impl<'j> Job<'j> {
             };
             let impossible = plans.as_ref().err().map(|why| Outcome::Skipped(why.clone()));
             let entry = self.entry(&scenario);
-            let known = impossible.is_some() && entry.map(|own| &own.outcome) == impossible.as_ref();
+            let known = impossible.is_some() && entry.map(|entry| &entry.outcome) == impossible.as_ref();
             if known || (!follows && self.kept(&scenario)?) {
                 continue;
             }
-            let replaces = self.entry(&scenario).is_some_and(|own| own.done().is_some());
+            let replaces = self.entry(&scenario).is_some_and(|entry| entry.done().is_some());
             if replaces && top {
                 again.insert(scenario.features());
             }
@@ -118,14 +118,14 @@ impl<'j> Job<'j> {
 
     fn entry(&self, scenario: &Scenario) -> Option<&ScenarioReport> {
         let name = scenario.to_string();
-        self.found.scenarios.iter().find(|own| own.scenario == name)
+        self.found.scenarios.iter().find(|entry| entry.scenario == name)
     }
 
     /// Whether a scenario was finished by an earlier call; its figures are then read again.
     fn kept(&mut self, scenario: &Scenario) -> Result<bool> {
         let (name, limit) = (scenario.to_string(), self.request.time_limit);
         let folder = self.folder.join(scenario.folder());
-        let Some(entry) = self.found.scenarios.iter_mut().find(|own| own.scenario == name) else {
+        let Some(entry) = self.found.scenarios.iter_mut().find(|entry| entry.scenario == name) else {
             return Ok(false);
         };
         let Outcome::Done(done) = &mut entry.outcome else { return Ok(false) };
@@ -147,9 +147,9 @@ impl<'j> Job<'j> {
         self.found.texts_per_second = costs.texts_per_second;
         for planned in &mut self.planned {
             if let Ok(plans) = &planned.plans {
-                let own = self.request.stages_to_train(&planned.scenario, plans);
+                let stages = self.request.stages_to_train(&planned.scenario, plans);
                 let request = self.request.of(&planned.scenario, &self.folder)?;
-                planned.estimate = costs.estimate(&request, survey, &self.backbone, own)?;
+                planned.estimate = costs.estimate(&request, survey, &self.backbone, stages)?;
             }
         }
         Ok(())
@@ -239,10 +239,10 @@ impl<'j> Job<'j> {
     /// Puts a scenario into the report, in its place.
     fn put(&mut self, entry: ScenarioReport) {
         let scenarios = &mut self.found.scenarios;
-        scenarios.retain(|own| own.scenario != entry.scenario);
+        scenarios.retain(|other| other.scenario != entry.scenario);
         scenarios.push(entry);
         let tasks = self.request.rows.tasks.names();
-        scenarios.sort_by_key(|own| Scenario::choose(std::slice::from_ref(&own.scenario), &tasks).ok());
+        scenarios.sort_by_key(|other| Scenario::choose(std::slice::from_ref(&other.scenario), &tasks).ok());
     }
 
     fn run(
@@ -282,11 +282,12 @@ impl<'j> Job<'j> {
     /// Removes what went on from a run that is made anew: its recipe would say that it is up to date.
     fn forget_above(&mut self, scenario: &Scenario) -> Result<()> {
         let Scenario::Top(layers, features) = scenario else { return Ok(()) };
-        let above = (*layers + 1..=self.found.layers.unwrap_or(0)).map(|own| Scenario::Top(own, *features));
+        let above =
+            (*layers + 1..=self.found.layers.unwrap_or(0)).map(|depth| Scenario::Top(depth, *features));
         let above: Vec<(String, PathBuf)> =
-            above.map(|own| (own.to_string(), self.folder.join(own.folder()))).collect();
+            above.map(|higher| (higher.to_string(), self.folder.join(higher.folder()))).collect();
         for (name, folder) in above {
-            self.found.scenarios.retain(|own| own.scenario != name);
+            self.found.scenarios.retain(|entry| entry.scenario != name);
             if folder.exists() {
                 std::fs::remove_dir_all(&folder).map_err(|source| Error::io("remove", &folder, source))?;
             }
@@ -346,11 +347,11 @@ impl<'j> Job<'j> {
         let Outcome::Done(done) = outcome else { return Ok((0, None)) };
         let seen = Recipe::open(&self.request.output.path.join(&done.run))?.features.tasks;
         let head = |(task, metrics): (&String, &TaskMetrics)| {
-            let width = seen.get(task).map_or(self.found.hidden, |own| own.width);
+            let width = seen.get(task).map_or(self.found.hidden, |view| view.width);
             (metrics.labels.len() * (width + 1)) as u64
         };
         let heads: u64 = done.metrics.tasks.iter().map(head).sum();
-        let all = self.found.parameters.map(|own| own + heads);
+        let all = self.found.parameters.map(|count| count + heads);
         let Some(plan) = plans.as_ref().ok().and_then(|plans| plans.last()) else { return Ok((0, all)) };
         let mut trained =
             done.metrics.tasks.iter().filter(|(task, _)| plan.heads.contains(*task)).map(head).sum();
@@ -385,7 +386,7 @@ impl<'j> Job<'j> {
 
 /// A sum that is 0 for nothing (the standard library's is −0).
 fn total(seconds: impl Iterator<Item = f64>) -> f64 {
-    seconds.fold(0.0, |sum, own| sum + own)
+    seconds.fold(0.0, |sum, term| sum + term)
 }
 
 fn metrics(run: &Path) -> Result<RunMetrics> {

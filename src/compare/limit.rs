@@ -23,7 +23,7 @@ impl FromStr for TimeLimit {
         let mut seconds = 0_u64;
         let mut rest = text;
         while !rest.is_empty() {
-            let end = rest.find(|own: char| !own.is_ascii_digit()).ok_or_else(wrong)?;
+            let end = rest.find(|letter: char| !letter.is_ascii_digit()).ok_or_else(wrong)?;
             let number: u64 = rest[..end].parse().map_err(|_| wrong())?;
             let unit = match rest[end..].chars().next() {
                 Some('h') => 3600,

@@ -55,15 +55,15 @@ pub fn compare(request: &CompareRequest, open: &mut Open<'_>, show: &mut Show<'_
     for (place, job) in jobs.iter_mut().enumerate() {
         let mut planned = std::mem::take(&mut job.planned);
         // Cheap ones first: whole backbones are trained last.
-        planned.sort_by_key(|own| matches!(own.scenario, Scenario::FrozenHead(..)));
+        planned.sort_by_key(|plan| matches!(plan.scenario, Scenario::FrozenHead(..)));
         if !planned.is_empty() {
             let mut embedder = open(&job.backbone, false)?;
             let missing = survey.as_ref().map_or(0, |survey| survey.all().saturating_sub(embedder.stored()));
             let seconds = estimate::to_f64(missing) / job.found.texts_per_second;
             job.features(seconds, &deadline, &mut embedder, show)?;
         }
-        for own in &planned {
-            job.scenario(own, &deadline, open, show)?;
+        for plan in &planned {
+            job.scenario(plan, &deadline, open, show)?;
             save(&mut report, place, &job.found, output)?;
         }
         if job.curve(open)? {
@@ -120,7 +120,8 @@ fn begin(request: &CompareRequest) -> Result<Report> {
         let path = path.to_path_buf();
         move |source| Error::io("remove", path, source)
     };
-    for folder in there.backbones.iter().map(|own| output.join(&own.folder)).filter(|folder| folder.exists())
+    for folder in
+        there.backbones.iter().map(|backbone| output.join(&backbone.folder)).filter(|folder| folder.exists())
     {
         std::fs::remove_dir_all(&folder).map_err(failed(&folder))?;
     }
@@ -142,14 +143,14 @@ fn is_empty(output: &Path) -> Result<bool> {
 fn jobs<'j>(request: &'j CompareRequest, report: &mut Report) -> Result<Vec<Job<'j>>> {
     let mut jobs = Vec::new();
     let mut earlier = std::mem::take(&mut report.backbones);
-    let mut folders: BTreeSet<String> = earlier.iter().map(|own| own.folder.clone()).collect();
+    let mut folders: BTreeSet<String> = earlier.iter().map(|backbone| backbone.folder.clone()).collect();
     let mut seen = BTreeSet::new();
     for backbone in &request.backbones {
         let fingerprint = backbone.fingerprint();
         if !seen.insert(fingerprint) {
             return Err(Error::new(Kind::Usage, "a backbone was given twice").at(backbone.directory()));
         }
-        let known = earlier.iter().position(|own| own.fingerprint == fingerprint.to_string());
+        let known = earlier.iter().position(|before| before.fingerprint == fingerprint.to_string());
         let found = known.map_or_else(
             || {
                 let mut folder = scenario::folder(&backbone.manifest().name);
@@ -191,7 +192,7 @@ fn estimate(
             texts_per_second: job.found.texts_per_second,
             features_texts: missing,
             features_seconds: estimate::to_f64(missing) / job.found.texts_per_second,
-            scenarios: job.planned.iter().map(|own| (own.scenario.clone(), own.estimate)).collect(),
+            scenarios: job.planned.iter().map(|plan| (plan.scenario.clone(), plan.estimate)).collect(),
         });
     }
     show(&CompareEvent::Estimates(&estimates));
@@ -201,17 +202,18 @@ fn estimate(
 /// All runs must have the same rows in the same parts: otherwise nothing can be compared.
 fn check_split(output: &Path, report: &Report) -> Result<()> {
     let mut first: Option<(PathBuf, Fingerprint)> = None;
-    let runs = report.backbones.iter().flat_map(|own| &own.scenarios).filter_map(ScenarioReport::done);
+    let runs =
+        report.backbones.iter().flat_map(|backbone| &backbone.scenarios).filter_map(ScenarioReport::done);
     for path in runs.map(|done| output.join(&done.run).join(ROWS)) {
-        let own = Fingerprint::of_file(&path)?;
+        let hash = Fingerprint::of_file(&path)?;
         match &first {
-            None => first = Some((path, own)),
-            Some((_, same)) if *same == own => {}
+            None => first = Some((path, hash)),
+            Some((_, same)) if *same == hash => {}
             Some((other, same)) => {
                 return Err(Error::new(Kind::Run, "two runs of the comparison were not split alike")
                     .at(path)
-                    .found(own.told_from(same))
-                    .expected(format!("{} as in {}", same.told_from(&own), other.display()))
+                    .found(hash.told_from(same))
+                    .expected(format!("{} as in {}", same.told_from(&hash), other.display()))
                     .help("remove the run that was put there, or compare into another --out"));
             }
         }

@@ -81,7 +81,7 @@ impl Scenario {
 
     /// `TASK` or `TASK:FEATURES`; a task may have a colon in its name, and comes first.
     fn frozen_head(value: &str, head: &str, tasks: &[String]) -> Result<Self> {
-        if tasks.iter().any(|own| own == head) {
+        if tasks.iter().any(|task| task == head) {
             return Ok(Self::FrozenHead(head.to_owned(), FeatureRequest::default()));
         }
         let features = |task: &str| head.strip_prefix(task)?.strip_prefix(':');
@@ -210,7 +210,7 @@ mod tests {
     }
 
     fn choose(values: &[&str]) -> Result<String> {
-        let values: Vec<String> = values.iter().map(|own| (*own).to_owned()).collect();
+        let values: Vec<String> = values.iter().map(|value| (*value).to_owned()).collect();
         let names = Scenario::choose(&values, &tasks())?;
         Ok(names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
     }
@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn each_scenario_has_its_plan() {
         let frozen = |scenario: Scenario, also: &[&str]| {
-            let also: Vec<String> = also.iter().map(|own| (*own).to_owned()).collect();
+            let also: Vec<String> = also.iter().map(|value| (*value).to_owned()).collect();
             let plans = scenario.plans(&tasks(), Some(6), &also).unwrap();
             plans.iter().map(ToString::to_string).collect::<Vec<_>>()
         };

@@ -234,7 +234,7 @@ mod tests {
     use super::*;
 
     fn cells(labels: &[&str]) -> Vec<Option<String>> {
-        labels.iter().map(|own| Some((*own).to_owned()).filter(|own| !own.is_empty())).collect()
+        labels.iter().map(|label| Some((*label).to_owned()).filter(|label| !label.is_empty())).collect()
     }
 
     /// Every row has a text of its own.
@@ -257,7 +257,7 @@ mod tests {
         let classes = of(&["b", "a", "", "b", "lonely"]);
         assert_eq!(
             classes.rows,
-            [("a", 1), ("b", 2), ("lonely", 1)].map(|(own, rows)| (own.to_owned(), rows)).into()
+            [("a", 1), ("b", 2), ("lonely", 1)].map(|(label, rows)| (label.to_owned(), rows)).into()
         );
         assert_eq!(classes.single, ["a", "lonely"]);
         assert_eq!(classes.labels().names(), ["a", "b", "lonely"]);
@@ -290,10 +290,10 @@ mod tests {
 
     #[test]
     fn classes_with_a_single_row_are_kept_out_when_that_is_asked_for() {
-        let mut own = cells(&["a", "a", "b", "lonely", "b", "odd"]);
+        let mut column = cells(&["a", "a", "b", "lonely", "b", "odd"]);
         let mut classes = of(&["a", "a", "b", "lonely", "b", "odd"]);
-        classes.keep_out_single(&mut own);
-        assert_eq!(own, cells(&["a", "a", "b", "", "b", ""]));
+        classes.keep_out_single(&mut column);
+        assert_eq!(column, cells(&["a", "a", "b", "", "b", ""]));
         assert_eq!((classes.kept_out, &classes.single[..]), (2, &["lonely".to_owned(), "odd".into()][..]));
         assert_eq!(classes.labels().names(), ["a", "b"]);
         classes.check("mood").unwrap();
@@ -329,7 +329,7 @@ mod tests {
         let mut classes = of(&labels);
         classes.alike.iter_mut().for_each(|group| group.sort());
         let of = |labels: &[&str]| {
-            let mut group: Vec<String> = labels.iter().map(|own| (*own).to_owned()).collect();
+            let mut group: Vec<String> = labels.iter().map(|label| (*label).to_owned()).collect();
             group.sort();
             group
         };

@@ -197,7 +197,7 @@ impl FeatureWriter {
     /// Makes a row of a batch the next of the piece, or begins another with it.
     fn extend_piece(&mut self, batch: &Arc<RecordBatch>, row: usize) -> Result<()> {
         match &mut self.piece {
-            Some((own, rows)) if Arc::ptr_eq(own, batch) && rows.end == row => rows.end += 1,
+            Some((current, rows)) if Arc::ptr_eq(current, batch) && rows.end == row => rows.end += 1,
             _ => {
                 self.write_piece()?;
                 self.piece = Some((Arc::clone(batch), row..row + 1));

@@ -82,7 +82,7 @@ impl Header {
     fn refuse_header(&self, name: &str) -> Result<()> {
         let Some(first) = &self.presumed else { return Ok(()) };
         let has = |delimiter| {
-            first.contains(delimiter) && first.split(delimiter).any(|own| own.trim_matches('"') == name)
+            first.contains(delimiter) && first.split(delimiter).any(|cell| cell.trim_matches('"') == name)
         };
         let format = if has('\t') {
             "tsv"

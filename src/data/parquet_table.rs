@@ -411,7 +411,7 @@ mod tests {
         let labels = || {
             ["x", "y", "", "x"]
                 .into_iter()
-                .map(|own| Some(own).filter(|own| !own.is_empty()))
+                .map(|label| Some(label).filter(|label| !label.is_empty()))
                 .cycle()
                 .take(40)
         };
@@ -462,7 +462,7 @@ mod tests {
     fn a_damaged_file_is_an_error_and_never_a_panic() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.parquet");
-        let labels = (0..40).map(|row| Some(row % 3).filter(|own| *own > 0)).collect::<Int64Array>();
+        let labels = (0..40).map(|row| Some(row % 3).filter(|label| *label > 0)).collect::<Int64Array>();
         let columns = vec![("text", texts()), ("label", Arc::new(labels) as ArrayRef)];
         write(&path, columns, WriterProperties::builder().set_compression(Compression::SNAPPY).build());
         let whole = std::fs::read(&path).unwrap();

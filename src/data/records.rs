@@ -170,13 +170,13 @@ impl<'w> RecordWriter<'w> {
                     value.write_json(line);
                 }
                 for (name, cell) in others {
-                    let mut own = Cow::Borrowed(name.as_str());
-                    while self.columns.iter().any(|column| **column == *own)
-                        || (*own != **name && others.iter().any(|(other, _)| **other == *own))
+                    let mut key = Cow::Borrowed(name.as_str());
+                    while self.columns.iter().any(|column| **column == *key)
+                        || (*key != **name && others.iter().any(|(other, _)| **other == *key))
                     {
-                        own.to_mut().insert_str(0, CARRIED);
+                        key.to_mut().insert_str(0, CARRIED);
                     }
-                    begin_entry(line, &own);
+                    begin_entry(line, &key);
                     cell.write_json(line);
                 }
                 line.extend(if line.is_empty() { &b"{}\n"[..] } else { b"}\n" });

@@ -56,7 +56,7 @@ pub fn split(keys: &[TextKey], labels: &[Vec<Option<u32>>], options: &SplitOptio
     let mut texts: BTreeMap<TextKey, Vec<Option<u32>>> = BTreeMap::new();
     for (row, key) in keys.iter().enumerate() {
         let tuple: Vec<Option<u32>> = labels.iter().map(|task| task[row]).collect();
-        texts.entry(*key).and_modify(|own| *own = tuple.clone().min(own.clone())).or_insert(tuple);
+        texts.entry(*key).and_modify(|least| *least = tuple.clone().min(least.clone())).or_insert(tuple);
     }
     let mut order: Vec<Drawn> = texts
         .into_iter()
@@ -134,8 +134,9 @@ fn return_contradicted_classes(
         }
         lost.retain(|_, texts| texts.iter().all(|key| parts[key] != Part::Train));
         for texts in lost.values() {
-            let places = places
-                .get_or_insert_with(|| order.iter().enumerate().map(|(place, own)| (own.2, place)).collect());
+            let places = places.get_or_insert_with(|| {
+                order.iter().enumerate().map(|(place, drawn)| (drawn.2, place)).collect()
+            });
             if let Some(first) = texts.iter().min_by_key(|key| places[*key]) {
                 parts.insert(*first, Part::Train);
             }
@@ -153,7 +154,7 @@ mod tests {
     }
 
     fn count(parts: &[Part], part: Part) -> usize {
-        parts.iter().filter(|own| **own == part).count()
+        parts.iter().filter(|other| **other == part).count()
     }
 
     /// Two tasks: 4 and 3 classes, unbalanced; every 11th row unlabelled for the second.

@@ -160,8 +160,8 @@ pub fn check_choice(backbone: &Backbone, choice: FeatureChoice) -> Result<()> {
 /// The shortest run of places that holds all of these; empty for none.
 #[must_use]
 pub fn covering(columns: &[Range<usize>]) -> Range<usize> {
-    let first = columns.iter().map(|own| own.start).min().unwrap_or(0);
-    first..columns.iter().map(|own| own.end).max().unwrap_or(0)
+    let first = columns.iter().map(|range| range.start).min().unwrap_or(0);
+    first..columns.iter().map(|range| range.end).max().unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -199,8 +199,10 @@ mod tests {
     #[test]
     fn candidates_go_from_few_to_many_numbers() {
         let layout = RowLayout::new(7, 10);
-        let widths: Vec<usize> =
-            FeatureChoice::candidates(6).iter().map(|own| own.columns(&layout).unwrap().len()).collect();
+        let widths: Vec<usize> = FeatureChoice::candidates(6)
+            .iter()
+            .map(|choice| choice.columns(&layout).unwrap().len())
+            .collect();
         assert_eq!(widths, [10, 10, 10, 10, 30, 70]);
         assert_eq!(FeatureChoice::candidates(1).len(), 3);
     }

@@ -129,11 +129,13 @@ impl CutRows {
             if lower.is_none() {
                 lower = stored.highest_below(level, StatePrecision::F32, |states| !states.is_empty())?;
             }
-            let own: Vec<TextKey> = missing.iter().map(|&row| keys[row]).collect();
-            let from = lower.as_ref().filter(|(_, lower)| holds_all(lower, &own)).map(|(level, _)| *level);
+            let missing_keys: Vec<TextKey> = missing.iter().map(|&row| keys[row]).collect();
+            let from =
+                lower.as_ref().filter(|(_, lower)| holds_all(lower, &missing_keys)).map(|(level, _)| *level);
             check_space(&encoded, backbone.manifest().hidden_size, place, from, progress)?;
             let batching = place.batching;
-            let mut maker = Maker { backbone, runtime, level, batching, encoded, keys: own, done: 0 };
+            let mut maker =
+                Maker { backbone, runtime, level, batching, encoded, keys: missing_keys, done: 0 };
             maker.run(&mut states, lower, progress)?;
         }
         let lengths = keys.iter().map(|key| states.tokens(key).ok_or_else(gone)).collect::<Result<_>>()?;
@@ -233,11 +235,11 @@ impl CutRows {
         sessions.for_all(all.len(), &compute, &mut |number, found| {
             let Batch { rows, size, .. } = &all[number];
             for (position, &place) in rows.iter().enumerate() {
-                let own = found.iter().map(|output| {
+                let vectors = found.iter().map(|output| {
                     let width = output.len() / size;
                     &output[position * width..(position + 1) * width]
                 });
-                each(place, &own.collect::<Vec<_>>());
+                each(place, &vectors.collect::<Vec<_>>());
             }
             Ok(())
         })
@@ -322,12 +324,12 @@ impl Maker<'_> {
                 Ok(run(session, batch, &tokens, &mask, rows.hidden, &[&output])?.remove(0))
             };
             sessions.for_all(all.len(), &compute, &mut |place, found| {
-                let Batch { rows: own, length, .. } = &all[place];
-                for (place, all) in own.iter().zip(found.chunks_exact(length * rows.hidden)) {
+                let Batch { rows: in_batch, length, .. } = &all[place];
+                for (place, all) in in_batch.iter().zip(found.chunks_exact(length * rows.hidden)) {
                     let real = &all[..rows.lengths[*place] * rows.hidden];
                     states.append(self.keys[*place], real)?;
                 }
-                self.done += own.len() as u64;
+                self.done += in_batch.len() as u64;
                 progress(StatesProgress::Done { texts: self.done, of: self.keys.len() as u64 });
                 Ok(())
             })?;
@@ -373,9 +375,9 @@ impl Stored<'_> {
     /// from once stays what it is read from.
     fn open_above_rounded(&self, level: usize, keys: &[TextKey]) -> Result<(TokenStates, Option<Level>)> {
         let precision = self.place.precision;
-        let own = self.open(level, precision, None)?;
+        let direct = self.open(level, precision, None)?;
         if precision == StatePrecision::F32 {
-            return Ok((own, None));
+            return Ok((direct, None));
         }
         let rounded = |lower| self.open(level, precision, Some(lower));
         for lower in (0..level).rev() {
@@ -384,14 +386,14 @@ impl Stored<'_> {
                 return Ok((rounded(lower)?, Some((lower, self.open(lower, precision, None)?))));
             }
         }
-        if keys.iter().any(|key| own.tokens(key).is_some())
+        if keys.iter().any(|key| direct.tokens(key).is_some())
             || self.highest_below(level, StatePrecision::F32, |lower| holds_all(lower, keys))?.is_some()
         {
-            return Ok((own, None));
+            return Ok((direct, None));
         }
         match self.highest_below(level, precision, |lower| holds_all(lower, keys))? {
             Some(lower) => Ok((rounded(lower.0)?, Some(lower))),
-            None => Ok((own, None)),
+            None => Ok((direct, None)),
         }
     }
 

@@ -175,9 +175,9 @@ impl Extractor {
         let backbone = Arc::clone(&self.backbone);
         let prefix = &backbone.manifest().preparation.prefix;
         let (mut round, mut sum) = (Round::default(), None);
-        for (text, own) in texts.iter().enumerate() {
-            let own = prefixed(prefix, own);
-            let mut pieces = windows.of(backbone.tokenizer(), &own, false);
+        for (text, content) in texts.iter().enumerate() {
+            let content = prefixed(prefix, content);
+            let mut pieces = windows.of(backbone.tokenizer(), &content, false);
             while let Some(window) = pieces.next_window().map_err(|error| error.text(text))? {
                 round.push(text, &window);
                 if round.is_full() {
@@ -210,14 +210,14 @@ impl Extractor {
             Ok(())
         })?;
         // In the order of the text, so that its features do not depend on how its windows were batched.
-        for ((index, window), own) in round.windows.iter().enumerate().zip(&kept) {
+        for ((index, window), window_row) in round.windows.iter().enumerate().zip(&kept) {
             self.work.texts += u64::from(window.first);
             self.work.truncation += window.last.map(Truncation::of).unwrap_or_default();
-            if own.is_empty() {
+            if window_row.is_empty() {
                 continue;
             }
             let so_far = sum.get_or_insert_with(|| Sum::new(row.len()));
-            so_far.add(own, round.encoded.ids(index).len());
+            so_far.add(window_row, round.encoded.ids(index).len());
             if let Some(lost) = window.last {
                 self.work.windowed += so_far.notes();
                 so_far.mean(&mut row);
@@ -245,8 +245,8 @@ impl Extractor {
         };
         let backbone = Arc::clone(&self.backbone);
         let prefix = &backbone.manifest().preparation.prefix;
-        let own = prefixed(prefix, text);
-        let mut pieces = windows.of(backbone.tokenizer(), &own, true);
+        let content = prefixed(prefix, text);
+        let mut pieces = windows.of(backbone.tokenizer(), &content, true);
         loop {
             let (mut round, mut spans) = (Round::default(), Vec::new());
             while let Some(window) = pieces.next_window()? {
@@ -288,7 +288,7 @@ impl Extractor {
     pub fn run_pieces(&mut self, pieces: &[&[u32]], length: usize) -> Result<Vec<Result<Vec<f32>>>> {
         let mut encoded = Encoded::default();
         pieces.iter().for_each(|ids| encoded.push(ids, Lost::default()));
-        if let Some(longer) = encoded.lengths().find(|own| *own > length) {
+        if let Some(longer) = encoded.lengths().find(|found| *found > length) {
             return Err(Error::new(Kind::Usage, "a piece of a text is longer than its batch")
                 .found(format!("{longer} tokens"))
                 .expected(format!("at most {length}")));
@@ -402,8 +402,8 @@ pub(super) fn prefixed<'t>(prefix: &str, text: &'t str) -> Cow<'t, str> {
 /// Writes a row's counts, its last two numbers.
 fn finish_row(row: &mut [f32], tokens: u64, lost: Lost) {
     let sign = if lost.at_least { -1.0 } else { 1.0 };
-    if let [.., own, cut] = row {
-        (*own, *cut) = (count(tokens), sign * count(lost.tokens));
+    if let [.., read, cut] = row {
+        (*read, *cut) = (count(tokens), sign * count(lost.tokens));
     }
 }
 

@@ -132,7 +132,7 @@ impl RowParts {
     /// Where an output lies in the row.
     #[must_use]
     pub fn place(&self, name: &str) -> Option<Range<usize>> {
-        let index = self.0.iter().position(|(own, _)| own == name)?;
+        let index = self.0.iter().position(|(output, _)| output == name)?;
         let start = self.0[..index].iter().map(|(_, width)| width).sum();
         Some(start..start + self.0[index].1)
     }

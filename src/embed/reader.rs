@@ -84,7 +84,7 @@ pub fn row_of_text(pieces: Vec<(Vec<f32>, usize)>) -> Vec<f32> {
     let mut row = first.clone();
     if pieces.len() > 1 {
         let mut sum = Sum::new(row.len());
-        pieces.iter().for_each(|(own, tokens)| sum.add(own, *tokens));
+        pieces.iter().for_each(|(piece, tokens)| sum.add(piece, *tokens));
         sum.mean(&mut row);
     }
     row

@@ -72,7 +72,7 @@ impl Sum {
 
     pub fn add(&mut self, row: &[f32], tokens: usize) {
         let weight = tokens as f64;
-        self.numbers.iter_mut().zip(row).for_each(|(sum, own)| *sum += weight * f64::from(*own));
+        self.numbers.iter_mut().zip(row).for_each(|(sum, number)| *sum += weight * f64::from(*number));
         self.tokens += tokens as u64;
         self.windows += 1;
     }
@@ -88,7 +88,7 @@ impl Sum {
     /// The mean, into `row`.
     pub fn mean(&self, row: &mut [f32]) {
         let tokens = self.tokens as f64;
-        row.iter_mut().zip(&self.numbers).for_each(|(own, sum)| *own = (sum / tokens) as f32);
+        row.iter_mut().zip(&self.numbers).for_each(|(mean, sum)| *mean = (sum / tokens) as f32);
     }
 }
 

@@ -278,9 +278,9 @@ mod tests {
         assert_eq!(config.operations((3, 5)), f64::from(2 * 15 * per_token * 2));
         assert_eq!(config.longest(), 40);
         assert_eq!(config.to_string(), "BERT: 2 layers, 32 wide, 4 attention heads, 100 words");
-        let rows = config
-            .tables()
-            .map(|table| tensors::expected(&config).into_iter().find(|own| own.name == table).unwrap().shape);
+        let rows = config.tables().map(|table| {
+            tensors::expected(&config).into_iter().find(|tensor| tensor.name == table).unwrap().shape
+        });
         assert_eq!(rows, [[100, 32], [40, 32]]);
     }
 

@@ -63,8 +63,9 @@ impl ForeignEncoder {
     }
 
     fn check(path: &Path, model: ModelProto, states: TokenStates) -> Result<Self> {
-        let own = |domain: &str| matches!(domain, "" | "ai.onnx");
-        let opset = model.opset_import.iter().filter(|set| own(set.domain())).map(|set| set.version()).max();
+        let of_onnx = |domain: &str| matches!(domain, "" | "ai.onnx");
+        let opset =
+            model.opset_import.iter().filter(|set| of_onnx(set.domain())).map(|set| set.version()).max();
         if opset.is_none_or(|opset| opset < LEAST_OPSET) {
             return Err(Error::new(Kind::Model, "the graph's operator set is too old")
                 .found(opset.map_or_else(|| "none".to_owned(), |opset| opset.to_string()))
@@ -129,7 +130,7 @@ impl ForeignEncoder {
     pub fn bare(&self) -> Result<(Vec<u8>, String)> {
         let (mut model, output) = self.prepared()?;
         let graph = model.graph.as_mut().ok_or_else(|| no_graph().at(&self.path))?;
-        graph.output.retain(|own| own.name() == output);
+        graph.output.retain(|value| value.name() == output);
         Ok((graph::encode(&model), output))
     }
 
@@ -180,7 +181,8 @@ impl ForeignEncoder {
         inputs::declare(graph);
         let wanted = self.wanted_names()?;
         let is_wanted = |name: &str| {
-            wanted.contains(name) || OF_HEADS.iter().chain([&sums::PREFIX]).any(|own| name.starts_with(own))
+            wanted.contains(name)
+                || OF_HEADS.iter().chain([&sums::PREFIX]).any(|prefix| name.starts_with(prefix))
         };
         let renamed = graph::clear_names(graph, &is_wanted);
         if types {
@@ -360,7 +362,8 @@ mod tests {
 
     fn input<'m>(model: &'m mut ModelProto, name: &str) -> &'m mut type_proto::Tensor {
         let graph = model.graph.as_mut().unwrap();
-        let value = graph.input.iter_mut().chain(&mut graph.output).find(|own| own.name() == name).unwrap();
+        let value =
+            graph.input.iter_mut().chain(&mut graph.output).find(|value| value.name() == name).unwrap();
         match value.r#type.as_mut().unwrap().value.as_mut().unwrap() {
             type_proto::Value::TensorType(tensor) => tensor,
             _ => panic!("not a tensor"),
@@ -399,8 +402,8 @@ mod tests {
 
     #[test]
     fn what_has_a_name_that_is_needed_is_renamed() {
-        let mut own = model_named(&[IDS, MASK, TYPES], EMBEDDING, 2, 8);
-        let body = own.graph.as_mut().unwrap();
+        let mut model = model_named(&[IDS, MASK, TYPES], EMBEDDING, 2, 8);
+        let body = model.graph.as_mut().unwrap();
         let value = |name: &str| TensorProto { name: Some(name.to_owned()), ..TensorProto::default() };
         body.initializer.extend(["pooling/one", "heads.mood.weight", "logits_mood", "mine"].map(value));
         body.node.push(NodeProto {
@@ -410,7 +413,7 @@ mod tests {
             output: vec!["pooling/mask".to_owned()],
             ..NodeProto::default()
         });
-        let encoder = check(own).unwrap();
+        let encoder = check(model).unwrap();
         let changed = graph::decode(&encoder.with_pooling(Pooling::Mean, true).unwrap()).unwrap();
         let body = changed.graph.unwrap();
         let mut values: Vec<&str> = body.initializer.iter().map(TensorProto::name).collect();
@@ -491,7 +494,8 @@ mod tests {
     #[test]
     fn an_output_is_chosen_by_what_it_is() {
         let chosen = |outputs: &[(&str, usize, usize)], states| {
-            ForeignEncoder::check(Path::new("x.onnx"), several(outputs), states).map(|own| own.output.name)
+            ForeignEncoder::check(Path::new("x.onnx"), several(outputs), states)
+                .map(|encoder| encoder.output.name)
         };
         let name = |outputs: &[(&str, usize, usize)]| chosen(outputs, TokenStates::NotWanted).unwrap();
         let both = [("token_embeddings", 3, 24), ("sentence_embedding", 2, 24)];

@@ -87,7 +87,7 @@ impl<'o> Vectors<'o> {
 
     /// The vector, `[batch, width]`, with numbers dropped where numbers of any layer are; and its width.
     pub(super) fn of(&mut self, seen: &Seen) -> Result<(Value, usize)> {
-        if let Some((_, there)) = self.made.iter().find(|(own, _)| own == seen) {
+        if let Some((_, there)) = self.made.iter().find(|(known, _)| known == seen) {
             return Ok(there.clone());
         }
         let (vector, width, mask) = match seen {

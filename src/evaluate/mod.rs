@@ -215,7 +215,7 @@ impl<'e> Evaluator<'e> {
     pub fn seen(&self) -> Seen {
         let count = |part: Option<Part>| {
             let parts = self.parts.as_ref()?;
-            Some(parts.iter().filter(|own| **own == part).count() as u64)
+            Some(parts.iter().filter(|other| **other == part).count() as u64)
         };
         Seen {
             total: self.rows.rows() as u64,
@@ -302,8 +302,11 @@ impl<'e> Evaluator<'e> {
             let (head, truth) = (task.head, task.truth(&chosen));
             let all = probabilities(head, self.view(task), &truth.rows);
             let (confidence, predicted) = most_certain(&all, head.labels.len());
-            let right: Vec<bool> =
-                predicted.iter().zip(&truth.labels).map(|(own, label)| *own == *label as usize).collect();
+            let right: Vec<bool> = predicted
+                .iter()
+                .zip(&truth.labels)
+                .map(|(answer, label)| *answer == *label as usize)
+                .collect();
             let strange = strangers.map_or_else(Vec::new, |strangers| {
                 let every: Vec<usize> = (0..strangers.rows()).collect();
                 let view = strangers.view(&task.columns);

@@ -36,7 +36,8 @@ pub fn point(name: &str) {
         && wanted == name
         && PASSED.fetch_add(1, Ordering::SeqCst) + 1 == *passage
     {
-        let own = rustix::process::getpid();
-        rustix::process::kill_process(own, rustix::process::Signal::KILL).expect("a process may kill itself");
+        let this_process = rustix::process::getpid();
+        rustix::process::kill_process(this_process, rustix::process::Signal::KILL)
+            .expect("a process may kill itself");
     }
 }

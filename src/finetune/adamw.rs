@@ -106,12 +106,12 @@ impl AdamW {
         let mut pieces = Vec::new();
         for ((parameter, gradient), (_, largest)) in parameters.iter_mut().zip(gradients).zip(found) {
             parameter.largest_gradient = parameter.largest_gradient.max(largest);
-            let own = rate * parameter.rate;
+            let learning_rate = rate * parameter.rate;
             let decay = if parameter.decays() { self.weight_decay } else { 0.0 };
             let factors = Factors {
                 clip,
-                keep: 1.0 - own * decay,
-                step: (f64::from(own) / (1.0 - f64::from(self.beta1).powi(power))) as f32,
+                keep: 1.0 - learning_rate * decay,
+                step: (f64::from(learning_rate) / (1.0 - f64::from(self.beta1).powi(power))) as f32,
                 correction: (1.0 - f64::from(self.beta2).powi(power)).sqrt() as f32,
             };
             let all = (parameter.values.chunks_mut(PIECE))
@@ -155,8 +155,10 @@ fn examine(gradients: &[&[f32]], threads: usize) -> Vec<(f64, f32)> {
     // Added up in the order of the pieces, whoever worked on them.
     let mut found = found.into_iter();
     let each = gradients.iter().map(|gradient| {
-        let own = found.by_ref().take(gradient.len().div_ceil(PIECE));
-        own.fold((0.0, 0.0), |(sum, most), (own, largest)| (sum + own, f32::max(most, largest)))
+        let of_gradient = found.by_ref().take(gradient.len().div_ceil(PIECE));
+        of_gradient.fold((0.0, 0.0), |(sum, most), (square_sum, largest)| {
+            (sum + square_sum, f32::max(most, largest))
+        })
     });
     each.collect()
 }
@@ -166,9 +168,9 @@ fn squares(numbers: &[f32]) -> (f64, f32) {
     // Sixteen side by side: the same order on every machine, and fast.
     let (mut sums, mut most) = ([0.0_f64; 16], [0.0_f32; 16]);
     for chunk in numbers.chunks(16) {
-        for ((own, sum), most) in chunk.iter().zip(&mut sums).zip(&mut most) {
-            *sum += f64::from(*own) * f64::from(*own);
-            *most = if own.abs() > *most { own.abs() } else { *most };
+        for ((number, sum), most) in chunk.iter().zip(&mut sums).zip(&mut most) {
+            *sum += f64::from(*number) * f64::from(*number);
+            *most = if number.abs() > *most { number.abs() } else { *most };
         }
     }
     (sums.iter().sum(), most.into_iter().fold(0.0, f32::max))

@@ -38,7 +38,7 @@ const HEADER: &str = "frosthead";
 impl Checkpoint {
     /// The state before the first step, with what validation says of it.
     pub fn first(validation: Validation, parameters: Vec<Parameter>) -> Self {
-        let best = parameters.iter().map(|own| own.values.clone()).collect();
+        let best = parameters.iter().map(|parameter| parameter.values.clone()).collect();
         let history = vec![Epoch { validation, ..Epoch::default() }];
         Self { parameters, best, history, steps: 0 }
     }
@@ -52,15 +52,19 @@ impl Checkpoint {
             inputs,
             history: self.history.clone(),
             steps: self.steps,
-            largest_gradients: self.parameters.iter().map(|own| own.largest_gradient).collect(),
+            largest_gradients: self.parameters.iter().map(|parameter| parameter.largest_gradient).collect(),
         };
         let mut file = TensorFile::default();
         file.note(HEADER, &header);
-        for (own, best) in self.parameters.iter().zip(&self.best) {
-            let kinds =
-                [("values", &own.values), ("first", &own.first), ("second", &own.second), ("best", best)];
+        for (parameter, best) in self.parameters.iter().zip(&self.best) {
+            let kinds = [
+                ("values", &parameter.values),
+                ("first", &parameter.first),
+                ("second", &parameter.second),
+                ("best", best),
+            ];
             for (kind, numbers) in kinds {
-                file.add_floats(format!("{kind}/{}", own.name), &own.shape, numbers);
+                file.add_floats(format!("{kind}/{}", parameter.name), &parameter.shape, numbers);
             }
         }
         let folder = path.parent().unwrap_or(Path::new("."));
@@ -83,21 +87,21 @@ impl Checkpoint {
         if header.inputs != inputs || header.largest_gradients.len() != parameters.len() {
             return None;
         }
-        let numbers = |kind: &str, own: &Parameter| {
-            let (shape, numbers) = file.floats(&format!("{kind}/{}", own.name)).ok()?;
-            (shape == own.shape).then_some(numbers)
+        let numbers = |kind: &str, parameter: &Parameter| {
+            let (shape, numbers) = file.floats(&format!("{kind}/{}", parameter.name)).ok()?;
+            (shape == parameter.shape).then_some(numbers)
         };
         let mut found = Vec::with_capacity(parameters.len());
         let mut best = Vec::with_capacity(parameters.len());
-        for (own, largest_gradient) in parameters.iter().zip(header.largest_gradients) {
+        for (parameter, largest_gradient) in parameters.iter().zip(header.largest_gradients) {
             found.push(Parameter {
-                values: numbers("values", own)?,
-                first: numbers("first", own)?,
-                second: numbers("second", own)?,
+                values: numbers("values", parameter)?,
+                first: numbers("first", parameter)?,
+                second: numbers("second", parameter)?,
                 largest_gradient,
-                ..own.clone()
+                ..parameter.clone()
             });
-            best.push(numbers("best", own)?);
+            best.push(numbers("best", parameter)?);
         }
         Some(Self { parameters: found, best, history: header.history, steps: header.steps })
     }

@@ -55,12 +55,12 @@ mod tests {
     fn the_share_of_zeros_is_the_rate_and_the_mean_stays_one() {
         for rate in [0.1, 0.5] {
             let drawn = drawn(1, 2, 3, rate);
-            let zeros = drawn.iter().filter(|own| **own == 0.0).count() as f32 / drawn.len() as f32;
+            let zeros = drawn.iter().filter(|factor| **factor == 0.0).count() as f32 / drawn.len() as f32;
             // Five standard errors of 10,000 draws are at most 0.025.
             assert!((zeros - rate).abs() < 0.025, "{zeros}");
-            assert!(drawn.iter().all(|own| *own == 0.0 || (*own - 1.0 / (1.0 - rate)).abs() < 1e-6));
+            assert!(drawn.iter().all(|factor| *factor == 0.0 || (*factor - 1.0 / (1.0 - rate)).abs() < 1e-6));
         }
-        assert!(drawn(1, 2, 3, 0.0).iter().all(|own| *own == 1.0));
+        assert!(drawn(1, 2, 3, 0.0).iter().all(|factor| *factor == 1.0));
     }
 
     #[test]

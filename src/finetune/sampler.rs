@@ -32,9 +32,9 @@ pub fn epoch_batches(
         pool.push(row);
         tokens += lengths[row];
         if tokens >= POOL_BATCHES * token_budget || place + 1 == shuffled.len() {
-            let own: Vec<usize> = pool.iter().map(|&row| lengths[row]).collect();
+            let pooled: Vec<usize> = pool.iter().map(|&row| lengths[row]).collect();
             all.extend(
-                batches(&own, &buckets, token_budget).into_iter().map(|batch| Batch {
+                batches(&pooled, &buckets, token_budget).into_iter().map(|batch| Batch {
                     rows: batch.rows.iter().map(|&place| pool[place]).collect(),
                     ..batch
                 }),

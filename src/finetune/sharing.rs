@@ -12,8 +12,8 @@ pub(super) fn shared<T: Send>(mut pieces: Vec<T>, threads: usize, work: &(dyn Fn
     let each = pieces.len().div_ceil(threads.max(1)).max(1);
     std::thread::scope(|scope| {
         while pieces.len() > each {
-            let own = pieces.split_off(pieces.len() - each);
-            scope.spawn(move || own.into_iter().for_each(work));
+            let share = pieces.split_off(pieces.len() - each);
+            scope.spawn(move || share.into_iter().for_each(work));
         }
         pieces.into_iter().for_each(work);
     });
@@ -27,8 +27,10 @@ mod tests {
     fn every_piece_is_worked_on_once_whatever_the_threads() {
         for threads in [0, 1, 2, 7, 100] {
             let mut numbers = [0; 41];
-            shared(numbers.iter_mut().enumerate().collect(), threads, &|(place, own)| *own += place + 1);
-            assert!(numbers.iter().enumerate().all(|(place, own)| *own == place + 1), "{threads}");
+            shared(numbers.iter_mut().enumerate().collect(), threads, &|(place, number)| {
+                *number += place + 1
+            });
+            assert!(numbers.iter().enumerate().all(|(place, number)| *number == place + 1), "{threads}");
             shared(Vec::<u8>::new(), threads, &|_| panic!("there is nothing to work on"));
         }
     }

@@ -171,7 +171,7 @@ impl Stage<'_> {
             let better = validation.score > state.history[best_place(&state.history)].validation.score;
             state.history.push(Epoch { validation, ..epoch });
             if better {
-                state.best = state.parameters.iter().map(|own| own.values.clone()).collect();
+                state.best = state.parameters.iter().map(|parameter| parameter.values.clone()).collect();
             }
             state.save(path, inputs)?;
             let ended = state.history.last();
@@ -183,8 +183,8 @@ impl Stage<'_> {
             }
         }
         let best = best_epoch(&state.history);
-        for (own, values) in state.parameters.iter_mut().zip(state.best) {
-            own.values = values;
+        for (parameter, values) in state.parameters.iter_mut().zip(state.best) {
+            parameter.values = values;
         }
         Ok(StageOutcome { parameters: state.parameters, history: state.history, best, stopped, interrupted })
     }
@@ -249,8 +249,8 @@ impl Stage<'_> {
         let means = self.means.iter().map(|view| {
             // Rows that fill the batch up count for nothing: zeros do for them.
             let mut means = vec![0.0; batch.size * view.width()];
-            for (own, &row) in means.chunks_exact_mut(view.width()).zip(&batch.rows) {
-                own.copy_from_slice(view.row(row));
+            for (mean, &row) in means.chunks_exact_mut(view.width()).zip(&batch.rows) {
+                mean.copy_from_slice(view.row(row));
             }
             means
         });

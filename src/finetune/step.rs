@@ -169,7 +169,7 @@ fn sum_by_token(rows: &[f32], ids: &[i64], shape: &[usize]) -> Vec<f32> {
     let mut table = vec![0.0; shape[0] * width];
     for (row, &id) in rows.chunks_exact(width).zip(ids) {
         let first = usize::try_from(id).unwrap_or(0) * width;
-        table[first..first + width].iter_mut().zip(row).for_each(|(sum, own)| *sum += own);
+        table[first..first + width].iter_mut().zip(row).for_each(|(sum, term)| *sum += term);
     }
     table
 }

@@ -45,7 +45,7 @@ impl Golden {
         let bytes = std::fs::read(file("tests/data/golden/golden.safetensors")).unwrap();
         let floats = |data: &[u8]| data.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
         let tensors = SafeTensors::deserialize(&bytes).unwrap();
-        let tensors = tensors.iter().map(|(name, own)| (name.to_owned(), floats(own.data()))).collect();
+        let tensors = tensors.iter().map(|(name, tensor)| (name.to_owned(), floats(tensor.data()))).collect();
         let json = std::fs::read(file("tests/data/golden/golden.json")).unwrap();
         let published = Published::open(&file(".downloads/all-MiniLM-L6-v2/config.json")).unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -115,15 +115,16 @@ impl Golden {
         let initial = |name: &str| {
             TASKS.iter().find_map(|(task, _)| {
                 let kinds = [(head_weight(task), "weight"), (head_bias(task), "bias")];
-                let kind = kinds.iter().find(|(own, _)| own == name)?.1;
+                let kind = kinds.iter().find(|(parameter, _)| parameter == name)?.1;
                 Some(self.tensors[&format!("head.{task}.{kind}")].clone())
             })
         };
-        let parameters = graph.parameters.iter().map(|own| {
-            let values = initial(&own.name).unwrap_or_else(|| self.weights.read(&own.name).unwrap());
-            let states = own.shape.iter().product::<usize>() / values.len();
+        let parameters = graph.parameters.iter().map(|parameter| {
+            let values =
+                initial(&parameter.name).unwrap_or_else(|| self.weights.read(&parameter.name).unwrap());
+            let states = parameter.shape.iter().product::<usize>() / values.len();
             let values = values.chunks(384.min(values.len())).flat_map(|row| row.repeat(states)).collect();
-            Parameter::new(own.name.clone(), own.shape.clone(), values, 1.0)
+            Parameter::new(parameter.name.clone(), parameter.shape.clone(), values, 1.0)
         });
         let parameters = parameters.collect();
         let heads = TASKS.map(|(task, classes)| (task.to_owned(), classes)).into();
@@ -170,7 +171,7 @@ fn three_steps_of_two_layers_and_two_heads_are_pytorchs() {
             adam.update(&mut parameters, &gradients, number, 1e-3, 2).unwrap();
         }
     }
-    for parameter in parameters.iter().filter(|own| !own.name.ends_with("self.key.bias")) {
+    for parameter in parameters.iter().filter(|parameter| !parameter.name.ends_with("self.key.bias")) {
         let expected = &golden.tensors[&format!("train.after3.{}", golden_name(&parameter.name))];
         let found = &parameter.values[..expected.len()];
         let difference = largest(found.iter().zip(expected).map(|(a, b)| a - b));
@@ -187,7 +188,7 @@ fn check_gradients(golden: &Golden, parameters: &[Parameter], gradients: &[Cow<'
             assert!(most < 1e-6, "{name}: {most:e}");
             continue;
         }
-        let norm = gradient.iter().map(|own| f64::from(*own) * f64::from(*own)).sum::<f64>().sqrt();
+        let norm = gradient.iter().map(|number| f64::from(*number) * f64::from(*number)).sum::<f64>().sqrt();
         let expected = golden.json["train"]["grad_norms"][&name].as_f64().unwrap();
         assert!((norm / expected - 1.0).abs() < 1e-4, "{name}: {norm} {expected}");
         let expected = &golden.tensors[&format!("train.grad.{name}")];
@@ -218,15 +219,15 @@ fn check_slopes(step: &mut Step, parameters: &mut [Parameter], batch: &StepBatch
     let gradients: Vec<Vec<f32>> = result.gradients().unwrap().into_iter().map(Cow::into_owned).collect();
     drop(result);
     for name in names {
-        let place = parameters.iter().position(|own| own.name == *name).unwrap();
+        let place = parameters.iter().position(|parameter| parameter.name == *name).unwrap();
         let gradient = &gradients[place];
         // Along the gradient itself the slope is its length: a step of 2e-3 / length changes the loss by 2e-3
         // each way, far above its rounding (1e-6), while the curvature cancels.
-        let length = gradient.iter().map(|own| f64::from(*own).powi(2)).sum::<f64>().sqrt();
+        let length = gradient.iter().map(|number| f64::from(*number).powi(2)).sum::<f64>().sqrt();
         let mut loss_at = |side: f64| {
             let before = parameters[place].values.clone();
-            for (value, own) in parameters[place].values.iter_mut().zip(gradient) {
-                *value += (side * 2e-3 * f64::from(*own) / (length * length)) as f32;
+            for (value, direction) in parameters[place].values.iter_mut().zip(gradient) {
+                *value += (side * 2e-3 * f64::from(*direction) / (length * length)) as f32;
             }
             let losses = step.run(parameters, batch, None).unwrap().losses;
             parameters[place].values = before;
@@ -243,10 +244,10 @@ fn states_and_means(golden: &Golden, batch: &StepBatch) -> Vec<(Vec<f32>, Vec<f3
     let mean = |states: &[f32]| {
         let rows = states.chunks_exact(batch.length * hidden).zip(batch.mask.chunks_exact(batch.length));
         rows.flat_map(|(states, mask)| {
-            let tokens = mask.iter().filter(|own| **own == 1).count();
+            let tokens = mask.iter().filter(|bit| **bit == 1).count();
             (0..hidden).map(move |column| {
                 let real = states[column..].iter().step_by(hidden).take(tokens);
-                (real.map(|own| f64::from(*own)).sum::<f64>() / tokens as f64) as f32
+                (real.map(|state| f64::from(*state)).sum::<f64>() / tokens as f64) as f32
             })
         })
         .collect()
@@ -284,30 +285,30 @@ fn heads_that_see_every_layer_have_the_gradients_of_finite_differences_from_any_
     drop(result);
     // From the states at the cut, with what lies below given: the same.
     let states = states_and_means(&golden, &batch);
-    let (mut from_cut, own) = golden.step_of(golden.top(), Start::States(4), seen());
-    assert_eq!(own, parameters);
+    let (mut from_cut, at_cut) = golden.step_of(golden.top(), Start::States(4), seen());
+    assert_eq!(at_cut, parameters);
     let given = |means: &dyn Fn(usize) -> Vec<f32>| StepBatch {
         tokens: CutTokens::States(states[4].0.clone()),
         means: (0..=4).map(means).collect(),
         ..batch.clone()
     };
     let fed = given(&|level| states[level].1.clone());
-    let result = from_cut.run(&own, &fed, None).unwrap();
+    let result = from_cut.run(&at_cut, &fed, None).unwrap();
     assert!(
         result.losses.iter().zip(&losses).all(|(a, b)| (a - b).abs() < 1e-5),
         "{:?} {losses:?}",
         result.losses
     );
-    for ((own, found), expected) in own.iter().zip(result.gradients().unwrap()).zip(&expected) {
+    for ((parameter, found), expected) in at_cut.iter().zip(result.gradients().unwrap()).zip(&expected) {
         let most = largest(expected.iter().copied());
         let difference = largest(found.iter().zip(expected).map(|(a, b)| a - b));
-        assert!(difference <= 1e-4 * most + 1e-7, "{}: {difference:e} of {most:e}", own.name);
+        assert!(difference <= 1e-4 * most + 1e-7, "{}: {difference:e} of {most:e}", parameter.name);
     }
     drop(result);
     // What is given is what the heads see: other means, another loss.
     for level in 0..=4 {
-        let other = given(&|own| if own == level { vec![0.0; 384 * 8] } else { states[own].1.clone() });
-        let found = from_cut.run(&own, &other, None).unwrap().losses;
+        let other = given(&|asked| if asked == level { vec![0.0; 384 * 8] } else { states[asked].1.clone() });
+        let found = from_cut.run(&at_cut, &other, None).unwrap().losses;
         assert!((found[0] - losses[0]).abs() > 1e-4, "level {level}: {found:?} {losses:?}");
         // The other head sees the states 4 and 5.
         assert_eq!((found[1] - losses[1]).abs() > 1e-4, level == 4, "level {level}: {found:?} {losses:?}");
@@ -349,7 +350,7 @@ fn every_vector_that_heads_see_is_dropped_with_a_mask_of_its_own() {
         };
         let options = TrainingOptions {
             start: Start::States(5),
-            tensors: golden.top().into_iter().filter(|own| own.contains("layer.5")).collect(),
+            tensors: golden.top().into_iter().filter(|tensor| tensor.contains("layer.5")).collect(),
             heads: seen.into_iter().enumerate().map(head).collect(),
             dropped: BTreeSet::from([5]),
         };
@@ -366,6 +367,6 @@ fn every_vector_that_heads_see_is_dropped_with_a_mask_of_its_own() {
     assert_eq!(given, [0, 1, 2, 3, 4, 5]);
     let (found, given) = masks([Seen::Means(6..7), Seen::Means(5..7), Seen::Means(5..6)]);
     let expected = [("6-6", 384), ("5-6", 2 * 384), ("5-5", 384)];
-    assert_eq!(found, expected.map(|(own, width)| named(&format!("dropout.means.{own}"), width)));
+    assert_eq!(found, expected.map(|(range, width)| named(&format!("dropout.means.{range}"), width)));
     assert_eq!(given, [5]);
 }

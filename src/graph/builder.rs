@@ -251,9 +251,10 @@ impl Builder {
 
     /// The version of ONNX's own operators that the nodes need.
     fn operator_set(&self) -> i64 {
-        let own =
+        let operations =
             self.nodes.iter().map(|node| &node.operation).filter(|operation| operation.domain.is_empty());
-        let later = own.filter_map(|own| LATER.iter().find(|(operator, _)| *operator == own.operator));
+        let later = operations
+            .filter_map(|operation| LATER.iter().find(|(operator, _)| *operator == operation.operator));
         later.map(|(_, version)| *version).fold(OPSET, i64::max)
     }
 

@@ -74,12 +74,12 @@ pub fn gives(model: &ModelProto, output: &str) -> bool {
 #[must_use]
 pub fn is_own(start: &[u8]) -> bool {
     // The two fields that come first when a model is written: `ir_version`, and the producer's name.
-    let own = ModelProto {
+    let header = ModelProto {
         ir_version: Some(IR_VERSION),
         producer_name: Some(PRODUCER.to_owned()),
         ..ModelProto::default()
     };
-    start.starts_with(&encode(&own))
+    start.starts_with(&encode(&header))
 }
 
 /// A model of one product, the yardstick of speed: input `a` `[m, k]` times a constant `[k, n]`.

@@ -32,8 +32,8 @@ mod tests {
         let labels: Vec<u32> = (0..100).map(|row| u32::from(row >= 70) + u32::from(row >= 97)).collect();
         let weights = row_weights(&labels, 3, ClassWeight::Balanced).unwrap();
         for class in 0..3 {
-            let own = labels.iter().zip(&weights).filter(|(label, _)| **label == class);
-            assert!((own.map(|(_, weight)| weight).sum::<f64>() - 100.0 / 3.0).abs() < 1e-9);
+            let of_class = labels.iter().zip(&weights).filter(|(label, _)| **label == class);
+            assert!((of_class.map(|(_, weight)| weight).sum::<f64>() - 100.0 / 3.0).abs() < 1e-9);
         }
         assert!((weights[99] - 100.0 / 9.0).abs() < 1e-12);
     }

@@ -146,10 +146,10 @@ fn candidates(trials: &[Trial<'_>], paths: &[Path], grid: &[f64]) -> Vec<Candida
     }
     // Folds are as large as each other, to a row per class: their rows count the same.
     let right = |(trial, place): (usize, usize)| {
-        let own = &paths[trial * FOLDS..(trial + 1) * FOLDS];
-        own.iter().flat_map(move |path| path[place].right.iter().map(move |own| own / folds))
+        let of_trial = &paths[trial * FOLDS..(trial + 1) * FOLDS];
+        of_trial.iter().flat_map(move |path| path[place].right.iter().map(move |score| score / folds))
     };
-    let accuracy = |own| right(own).sum::<f64>();
+    let accuracy = |candidate| right(candidate).sum::<f64>();
     let Some(best) = tried.iter().copied().max_by(|a, b| accuracy(*a).total_cmp(&accuracy(*b))) else {
         return Vec::new();
     };
@@ -169,7 +169,7 @@ fn candidates(trials: &[Trial<'_>], paths: &[Path], grid: &[f64]) -> Vec<Candida
             // The variance of a sum of independent terms, each near 0 on average.
             standard_error: right((trial, place))
                 .zip(right(best))
-                .map(|(own, best)| (best - own).powi(2))
+                .map(|(score, best)| (best - score).powi(2))
                 .sum::<f64>()
                 .sqrt(),
         })
@@ -182,16 +182,18 @@ fn rivals(trials: &[Trial<'_>], candidates: &[Candidate], chosen: usize) -> Vec<
     let width = |place: usize| trials[place].features.width();
     let wider: Vec<(usize, &Candidate)> = candidates
         .iter()
-        .filter_map(|own| Some((trials.iter().position(|trial| trial.name == own.features)?, own)))
+        .filter_map(|candidate| {
+            Some((trials.iter().position(|trial| trial.name == candidate.features)?, candidate))
+        })
         .filter(|(place, _)| width(*place) > width(chosen))
         .collect();
     let most_accurate = |of: &dyn Fn(usize, &Candidate) -> bool| {
-        let those = wider.iter().filter(|(place, own)| of(*place, own));
+        let those = wider.iter().filter(|(place, candidate)| of(*place, candidate));
         those
             .max_by(|(_, a), (_, b)| a.accuracy.total_cmp(&b.accuracy))
-            .map(|(place, own)| (*place, own.alpha))
+            .map(|(place, candidate)| (*place, candidate.alpha))
     };
-    let near = most_accurate(&|_, own| best - own.accuracy <= own.standard_error);
+    let near = most_accurate(&|_, candidate| best - candidate.accuracy <= candidate.standard_error);
     let widest = most_accurate(&|place, _| place == trials.len() - 1);
     let mut rivals: Vec<(usize, f64)> = near.into_iter().chain(widest).collect();
     rivals.sort_by_key(|(place, _)| width(*place));
@@ -216,9 +218,9 @@ pub fn sample(labels: &[u32], classes: usize, most: usize, seed: u64) -> Vec<usi
         return (0..labels.len()).collect();
     }
     let mut chosen = Vec::with_capacity(most);
-    for own in (0..classes).map(|class| shuffled(labels, class, seed)) {
-        let count = (own.len() * most / labels.len()).max(FOLDS).min(own.len());
-        chosen.extend_from_slice(&own[..count]);
+    for examples in (0..classes).map(|class| shuffled(labels, class, seed)) {
+        let count = (examples.len() * most / labels.len()).max(FOLDS).min(examples.len());
+        chosen.extend_from_slice(&examples[..count]);
     }
     chosen.sort_unstable();
     chosen
@@ -278,12 +280,12 @@ fn walk(
 pub fn folds(labels: &[u32], classes: usize, seed: u64) -> Vec<usize> {
     let mut folds = vec![0; labels.len()];
     for class in 0..classes {
-        let own = shuffled(labels, class, seed);
-        if let [only] = own[..] {
+        let examples = shuffled(labels, class, seed);
+        if let [only] = examples[..] {
             folds[only] = NO_FOLD;
             continue;
         }
-        for (place, example) in own.into_iter().enumerate() {
+        for (place, example) in examples.into_iter().enumerate() {
             // A different first fold per class spreads rare classes over all folds.
             folds[example] = (place + class) % FOLDS;
         }
@@ -293,15 +295,15 @@ pub fn folds(labels: &[u32], classes: usize, seed: u64) -> Vec<usize> {
 
 /// The examples of a class in a seeded order.
 fn shuffled(labels: &[u32], class: usize, seed: u64) -> Vec<usize> {
-    let mut own: Vec<usize> =
+    let mut examples: Vec<usize> =
         (0..labels.len()).filter(|&example| labels[example] as usize == class).collect();
-    own.sort_by_cached_key(|example| {
+    examples.sort_by_cached_key(|example| {
         Fields::new("frosthead folds 1")
             .field("seed", seed.to_le_bytes())
             .field("example", example.to_le_bytes())
             .finish()
     });
-    own
+    examples
 }
 
 #[cfg(test)]
@@ -334,15 +336,15 @@ mod tests {
         let one = folds(&labels, 2, 1);
         for fold in 0..FOLDS {
             for class in 0..2 {
-                let own = (0..240).filter(|&row| one[row] == fold && labels[row] == class).count();
+                let here = (0..240).filter(|&row| one[row] == fold && labels[row] == class).count();
                 let all = labels.iter().filter(|label| **label == class).count();
-                assert!(own.abs_diff(all / FOLDS) <= 1);
+                assert!(here.abs_diff(all / FOLDS) <= 1);
             }
         }
         assert_ne!(one, folds(&labels, 2, 2));
         // The only one of its class is held out by nobody.
         assert_eq!(
-            folds(&[0, 1, 0, 0, 2], 3, 1).iter().map(|own| *own == NO_FOLD).collect::<Vec<_>>(),
+            folds(&[0, 1, 0, 0, 2], 3, 1).iter().map(|fold| *fold == NO_FOLD).collect::<Vec<_>>(),
             [false, true, false, false, true]
         );
     }
@@ -378,9 +380,9 @@ mod tests {
         for fold in 0..FOLDS {
             let inside: Vec<usize> = (0..240).filter(|&row| assigned[row] != fold).collect();
             let outside: Vec<usize> = (0..240).filter(|&row| assigned[row] == fold).collect();
-            let own: Vec<u32> = inside.iter().map(|&row| labels[row]).collect();
+            let inside_labels: Vec<u32> = inside.iter().map(|&row| labels[row]).collect();
             let others: Vec<u32> = outside.iter().map(|&row| labels[row]).collect();
-            let training = Examples { rows: &inside, labels: &own, ..examples };
+            let training = Examples { rows: &inside, labels: &inside_labels, ..examples };
             let held_out = Examples { rows: &outside, labels: &others, ..examples };
             let scaler = Scaler::of(&training, 1);
             let training = problem(&scaler, &training, 2, &options);
@@ -402,7 +404,7 @@ mod tests {
     fn the_strongest_penalty_within_one_standard_error_of_the_best_is_chosen() {
         let score = |right: [u8; 4]| Score {
             cross_entropy: 1.0,
-            right: right.iter().map(|own| f64::from(*own) / 4.0).collect(),
+            right: right.iter().map(|quarters| f64::from(*quarters) / 4.0).collect(),
         };
         let right = || vec![score([1, 1, 1, 1])];
         let features = [0.0; 4];
@@ -438,9 +440,12 @@ mod tests {
         let chosen = of(1);
         assert!((295..=305).contains(&chosen.len()) && chosen.is_sorted());
         for class in 0..3 {
-            let all = labels.iter().filter(|own| **own == class).count();
-            let own = chosen.iter().filter(|row| labels[**row] == class).count();
-            assert!(own.abs_diff(all * 300 / 1000) <= 1 || own == FOLDS.min(all), "{class}: {own} of {all}");
+            let all = labels.iter().filter(|label| **label == class).count();
+            let count = chosen.iter().filter(|row| labels[**row] == class).count();
+            assert!(
+                count.abs_diff(all * 300 / 1000) <= 1 || count == FOLDS.min(all),
+                "{class}: {count} of {all}"
+            );
         }
         assert_ne!(chosen, of(2));
         assert_eq!(sample(&labels, 3, 1000, 1).len(), 1000);

@@ -126,10 +126,10 @@ fn solve(factor: &Array2<f64>, mut x: ndarray::ArrayViewMut2<'_, f64>) {
     for &first in &starts {
         let end = (first + PANEL).min(size);
         let (solved, mut rest) = x.view_mut().split_at(Axis(0), first);
-        let mut own = rest.slice_mut(s![..end - first, ..]);
-        general_mat_mul(-1.0, &factor.slice(s![first..end, ..first]), &solved, 1.0, &mut own);
+        let mut panel = rest.slice_mut(s![..end - first, ..]);
+        general_mat_mul(-1.0, &factor.slice(s![first..end, ..first]), &solved, 1.0, &mut panel);
         for row in 0..end - first {
-            let (above, mut here) = own.view_mut().split_at(Axis(0), row);
+            let (above, mut here) = panel.view_mut().split_at(Axis(0), row);
             let mut here = here.row_mut(0);
             for (column, above) in above.rows().into_iter().enumerate() {
                 here.scaled_add(-factor[[first + row, first + column]], &above);
@@ -140,10 +140,10 @@ fn solve(factor: &Array2<f64>, mut x: ndarray::ArrayViewMut2<'_, f64>) {
     for &first in starts.iter().rev() {
         let end = (first + PANEL).min(size);
         let (mut upper, solved) = x.view_mut().split_at(Axis(0), end);
-        let mut own = upper.slice_mut(s![first.., ..]);
-        general_mat_mul(-1.0, &factor.slice(s![end.., first..end]).t(), &solved, 1.0, &mut own);
+        let mut panel = upper.slice_mut(s![first.., ..]);
+        general_mat_mul(-1.0, &factor.slice(s![end.., first..end]).t(), &solved, 1.0, &mut panel);
         for row in (0..end - first).rev() {
-            let (mut here, below) = own.view_mut().split_at(Axis(0), row + 1);
+            let (mut here, below) = panel.view_mut().split_at(Axis(0), row + 1);
             let mut here = here.row_mut(row);
             for (offset, below) in below.rows().into_iter().enumerate() {
                 here.scaled_add(-factor[[first + row + 1 + offset, first + row]], &below);
@@ -175,7 +175,7 @@ mod tests {
             Array2::from_shape_fn((150, 2), |(row, column)| (row as f64 - 70.0) / 50.0 + column as f64);
         let mut x = matrix.dot(&expected);
         solve(&factor, x.view_mut());
-        let largest = (&x - &expected).iter().fold(0.0_f64, |most, own| most.max(own.abs()));
+        let largest = (&x - &expected).iter().fold(0.0_f64, |most, difference| most.max(difference.abs()));
         assert!(largest < 1e-3, "{largest}");
     }
 }

@@ -69,9 +69,9 @@ impl Problem<'_> {
         let mut first = rows.start;
         while first < rows.end {
             let piece = first..(first + PIECE).min(rows.end);
-            let own = self.standardized(piece.clone());
-            let logits = own.dot(&parameters.slice(s![..width, ..])) + parameters.row(width);
-            each(piece.clone(), &own, logits);
+            let standardized = self.standardized(piece.clone());
+            let logits = standardized.dot(&parameters.slice(s![..width, ..])) + parameters.row(width);
+            each(piece.clone(), &standardized, logits);
             first = piece.end;
         }
     }
@@ -98,9 +98,9 @@ pub(super) fn loss_and_gradient<T: Precision>(
     let mut loss = 0.5 * alpha * weights.iter().map(|weight| weight * weight).sum::<f64>();
     let mut gradient = Array2::zeros(parameters.raw_dim());
     gradient.slice_mut(s![..width, ..]).assign(&(&weights * alpha));
-    for (own, part) in parts {
-        loss += own;
-        gradient.zip_mut_with(&part, |sum, own| *sum += own.double());
+    for (part_loss, part) in parts {
+        loss += part_loss;
+        gradient.zip_mut_with(&part, |sum, term| *sum += term.double());
     }
     (loss, gradient)
 }
@@ -110,7 +110,7 @@ fn part<T: Precision>(problem: &Problem<'_>, parameters: &Array2<T>, rows: Range
     let width = problem.width();
     let mut gradient = Array2::zeros(parameters.raw_dim());
     let mut loss = 0.0;
-    problem.in_pieces(parameters, rows, |piece, own, mut residual| {
+    problem.in_pieces(parameters, rows, |piece, standardized, mut residual| {
         for ((row, mut logits), label) in piece.clone().zip(residual.rows_mut()).zip(problem.labels(piece)) {
             let counts = problem.weight(row);
             loss += counts * cross_entropy(in_a_row(&mut logits), label);
@@ -119,7 +119,13 @@ fn part<T: Precision>(problem: &Problem<'_>, parameters: &Array2<T>, rows: Range
                 logits *= T::of(counts);
             }
         }
-        general_mat_mul(T::one(), &own.t(), &residual, T::one(), &mut gradient.slice_mut(s![..width, ..]));
+        general_mat_mul(
+            T::one(),
+            &standardized.t(),
+            &residual,
+            T::one(),
+            &mut gradient.slice_mut(s![..width, ..]),
+        );
         let mut bias = gradient.row_mut(width);
         bias += &residual.sum_axis(Axis(0));
     });
@@ -161,14 +167,14 @@ fn in_a_row<'r, T>(row: &'r mut ndarray::ArrayViewMut1<'_, T>) -> &'r mut [T] {
 /// Turns a row of logits into probabilities and gives its cross entropy.
 fn cross_entropy<T: Precision>(row: &mut [T], label: usize) -> f64 {
     let largest = row.iter().copied().fold(T::neg_infinity(), T::max);
-    let own = row[label] - largest;
+    let of_label = row[label] - largest;
     let mut sum = T::zero();
     for value in row.iter_mut() {
         *value = (*value - largest).exp();
         sum += *value;
     }
     row.iter_mut().for_each(|value| *value /= sum);
-    (sum.ln() - own).double()
+    (sum.ln() - of_label).double()
 }
 
 #[cfg(test)]
@@ -213,7 +219,10 @@ mod tests {
             // Single precision has 24 bits: 6e-8 of numbers near 1, seven of them summed.
             let (single, rounded) = loss_and_gradient::<f32>(problem, 0.7, &parameters);
             assert!((single - loss).abs() < 1e-5 && single != loss, "{single} {loss}");
-            assert!((&rounded - &gradient).iter().all(|own| own.abs() < 1e-5), "{rounded} {gradient}");
+            assert!(
+                (&rounded - &gradient).iter().all(|difference| difference.abs() < 1e-5),
+                "{rounded} {gradient}"
+            );
         });
     }
 

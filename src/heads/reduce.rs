@@ -72,7 +72,8 @@ mod tests {
         let scaler = Scaler::of(&Examples { features, rows: &every, labels: &[] }, 2);
         let standardized = scaler.apply::<f32>(features, every.iter().copied());
         let (expected, found) = (standardized.dot(&standardized.t()), reduced.dot(&reduced.t()));
-        let largest = (&expected - &found).iter().fold(0.0_f32, |most, own| most.max(own.abs()));
+        let largest =
+            (&expected - &found).iter().fold(0.0_f32, |most, difference| most.max(difference.abs()));
         // Each row's squared length is about 50, of which 0.2 % of all rows' may be left out.
         assert!(largest < 0.002 * 50.0 * 300.0 / 3.0, "{largest}");
         assert!(found.diag().sum() > 0.997 * expected.diag().sum());

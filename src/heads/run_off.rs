@@ -36,21 +36,21 @@ pub fn run_off(
         let examples = Examples { features: trial.features, rows: &inside.0, labels: &inside.1 };
         let options = FitOptions { alpha: Alpha::Fixed(*alpha), ..options.clone() };
         let (head, _) = fit(answers, &examples, &options)?;
-        let own = outside.0.iter().zip(&outside.1).zip(&weights).map(|((&row, &label), weight)| {
+        let scores = outside.0.iter().zip(&outside.1).zip(&weights).map(|((&row, &label), weight)| {
             if best(&head, trial.features.row(row)) == label as usize { weight / total } else { 0.0 }
         });
-        right.push(own.collect::<Vec<f64>>());
+        right.push(scores.collect::<Vec<f64>>());
     }
-    let accuracy = |own: &[f64]| own.iter().sum::<f64>();
+    let accuracy = |scores: &[f64]| scores.iter().sum::<f64>();
     let Some(top) = right.iter().max_by(|a, b| accuracy(a).total_cmp(&accuracy(b))) else {
         return Ok(Vec::new());
     };
-    let of_trial = |((trial, alpha), own): (&(Trial<'_>, f64), &Vec<f64>)| Candidate {
+    let of_trial = |((trial, alpha), scores): (&(Trial<'_>, f64), &Vec<f64>)| Candidate {
         features: trial.name.clone(),
         alpha: *alpha,
         cross_entropy: None,
-        accuracy: accuracy(own),
-        standard_error: own.iter().zip(top).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt(),
+        accuracy: accuracy(scores),
+        standard_error: scores.iter().zip(top).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt(),
     };
     Ok(trials.iter().zip(&right).map(of_trial).collect())
 }

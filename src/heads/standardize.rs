@@ -52,7 +52,7 @@ impl Scaler {
         rows: impl ExactSizeIterator<Item = usize>,
     ) -> Array2<T> {
         let width = self.mean.len();
-        let rounded = |own: &[f64]| own.iter().map(|value| T::of(*value)).collect::<Vec<T>>();
+        let rounded = |values: &[f64]| values.iter().map(|value| T::of(*value)).collect::<Vec<T>>();
         let (mean, scale) = (rounded(&self.mean), rounded(&self.scale));
         let count = rows.len();
         let mut standardized = Vec::with_capacity(count * width);
@@ -104,7 +104,7 @@ fn sums(examples: &Examples<'_>, threads: usize, from: &[f64], term: impl Fn(f64
     });
     let mut sums = vec![0.0; from.len()];
     for part in parts {
-        sums.iter_mut().zip(part).for_each(|(sum, own)| *sum += own);
+        sums.iter_mut().zip(part).for_each(|(sum, term)| *sum += term);
     }
     sums
 }

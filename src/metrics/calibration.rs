@@ -88,7 +88,7 @@ pub fn coverage(confidence: &[f32], right: &[bool], strangers: &[f32]) -> Vec<Co
         let answered = order.iter().filter(|&&row| confidence[row] >= threshold);
         let rows = answered.clone().count() as u64;
         let correct = answered.filter(|&&row| right[row]).count() as u64;
-        let missed = strangers.iter().filter(|&&own| own < threshold).count() as u64;
+        let missed = strangers.iter().filter(|&&certainty| certainty < threshold).count() as u64;
         Coverage {
             threshold: f64::from(threshold),
             rows,
@@ -111,7 +111,7 @@ mod tests {
     /// Mean cross entropy at a temperature.
     fn cross_entropy(truth: &[u32], logits: &[f32], temperature: f64) -> f64 {
         let rows = logits.chunks_exact(2).zip(truth).map(|(row, &truth)| {
-            let scaled = row.iter().map(|own| f64::from(*own) / temperature);
+            let scaled = row.iter().map(|logit| f64::from(*logit) / temperature);
             let sum: f64 = scaled.clone().map(f64::exp).sum();
             sum.ln() - scaled.clone().nth(truth as usize).unwrap()
         });
@@ -130,7 +130,7 @@ mod tests {
             assert!(cross_entropy(&truth, &logits, found * factor) > least);
         }
         // Twice the logits, twice the temperature.
-        let twice: Vec<f32> = logits.iter().map(|own| 2.0 * own).collect();
+        let twice: Vec<f32> = logits.iter().map(|logit| 2.0 * logit).collect();
         assert!((temperature(2, &truth, &twice) / found - 2.0).abs() < 1e-6);
     }
 
@@ -146,12 +146,12 @@ mod tests {
     fn fewer_answers_are_better_ones_and_strangers_are_caught() {
         let confidence = [0.9, 0.8, 0.7, 0.6];
         let table = coverage(&confidence, &[true, true, false, false], &[0.65, 0.75, 0.95, 0.1]);
-        let at = |share: f64| table.iter().find(|own| (own.coverage - share).abs() < 1e-9).unwrap();
+        let at = |share: f64| table.iter().find(|row| (row.coverage - share).abs() < 1e-9).unwrap();
         assert_eq!((at(1.0).accuracy, at(1.0).caught), (0.5, Some(0.0)));
         assert_eq!((at(0.5).accuracy, at(0.5).rows), (1.0, 2));
         assert!((at(0.5).threshold - 0.8).abs() < 1e-6);
         assert_eq!(at(0.5).caught, Some(0.75));
-        assert!(coverage(&[0.5], &[true], &[]).iter().all(|own| own.caught.is_none() && own.rows == 1));
+        assert!(coverage(&[0.5], &[true], &[]).iter().all(|row| row.caught.is_none() && row.rows == 1));
         assert!(coverage(&[], &[], &[]).is_empty());
     }
 }

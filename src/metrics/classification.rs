@@ -265,7 +265,10 @@ mod tests {
         assert_eq!((metrics.rows, metrics.accuracy, metrics.macro_f1, metrics.ece), (0, None, None, None));
         assert_eq!((metrics.accuracy_standard_error, metrics.macro_f1_standard_error), (None, None));
         assert!(
-            metrics.per_label.iter().all(|own| (own.precision, own.recall, own.f1) == (None, None, None))
+            metrics
+                .per_label
+                .iter()
+                .all(|label| (label.precision, label.recall, label.f1) == (None, None, None))
         );
         let metrics = classification(&labels(2), &[], &[1], &[f32::NAN, f32::NAN]);
         assert_eq!(metrics.confusion, [[0, 0], [1, 0]]);

@@ -18,7 +18,7 @@ impl Latency {
     /// so many percent of the calls do not exceed (nearest rank).
     #[must_use]
     pub fn of(seconds: &[f64]) -> Option<Self> {
-        let mut sorted: Vec<f64> = seconds.iter().map(|own| 1e3 * own).collect();
+        let mut sorted: Vec<f64> = seconds.iter().map(|second| 1e3 * second).collect();
         sorted.sort_by(f64::total_cmp);
         let max = *sorted.last()?;
         let percentile = |percent: usize| sorted[(percent * sorted.len()).div_ceil(100).max(1) - 1];

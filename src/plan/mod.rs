@@ -122,7 +122,7 @@ impl FreezePlan {
             }
             Some(("head", task)) => {
                 if !self.heads.remove(task) {
-                    let known = self.tasks.iter().any(|own| own == task);
+                    let known = self.tasks.iter().any(|name| name == task);
                     let what =
                         if known { "a head is frozen twice" } else { "there is no such head to freeze" };
                     return Err(Error::new(Kind::Usage, what)
@@ -245,7 +245,11 @@ mod tests {
     }
 
     fn parse(freeze: &[&str]) -> Result<FreezePlan> {
-        FreezePlan::parse(&freeze.iter().map(|own| (*own).to_owned()).collect::<Vec<_>>(), &tasks(), Some(6))
+        FreezePlan::parse(
+            &freeze.iter().map(|part| (*part).to_owned()).collect::<Vec<_>>(),
+            &tasks(),
+            Some(6),
+        )
     }
 
     #[test]

@@ -33,9 +33,9 @@ impl RunRows {
             let place = |label: u32| {
                 let name = labelled.name(&head.labels, label);
                 labels
-                    .binary_search_by(|own| own.as_str().cmp(name))
+                    .binary_search_by(|other| other.as_str().cmp(name))
                     .ok()
-                    .and_then(|own| u32::try_from(own).ok())
+                    .and_then(|place| u32::try_from(place).ok())
             };
             let truth: HashMap<usize, Option<u32>> = labelled
                 .rows

@@ -74,7 +74,7 @@ impl Judged<'_> {
         let lost: Vec<f64> = scores(&before).iter().zip(scores(&after)).map(|(a, b)| a - b).collect();
         let count = lost.len().max(1) as f64;
         let mean = lost.iter().sum::<f64>() / count;
-        let spread = lost.iter().map(|own| (own - mean).powi(2)).sum::<f64>();
+        let spread = lost.iter().map(|drop| (drop - mean).powi(2)).sum::<f64>();
         let measure = |truth: &Truth, all: &[f32]| self.head.kind.measure(&self.head.labels, truth, all);
         let f1 = |all: &[f32]| measure(&truth, all).macro_f1;
         let [exact_test, variant_test] = [(exact, self.head), (variant, refitted)]
@@ -122,8 +122,8 @@ impl Judged<'_> {
             let examples = Examples { features: view, rows: &rows, labels: &labels };
             let (fitted, _) = heads::fit(head.answers(), &examples, fit)?;
             for place in outside {
-                let own = &mut all[place * classes..(place + 1) * classes];
-                fitted.probabilities(view.row(self.known.rows[place]), own);
+                let shares = &mut all[place * classes..(place + 1) * classes];
+                fitted.probabilities(view.row(self.known.rows[place]), shares);
             }
         }
         Ok(all)

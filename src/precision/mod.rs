@@ -105,15 +105,15 @@ pub fn choose(
         show(&format!("{name}: built, run on {} texts, heads refitted and judged", request.rows.texts.len()));
         let (trial, extractor) = Trial::run(request, &variant, &calibration, &judged)?;
         loaded.push(extractor);
-        let own = described(request, &variant, &trial, &judged)?;
-        if own.passes && chosen.is_none() {
+        let judgement = described(request, &variant, &trial, &judged)?;
+        if judgement.passes && chosen.is_none() {
             report.chosen = Some(name);
             chosen = Some(deployed(request.run, &variant, &texts, trial));
         }
-        report.variants.push(own);
+        report.variants.push(judgement);
     }
-    for (own, speed) in report.variants.iter_mut().zip(speeds(request, &mut loaded)?) {
-        (own.texts_per_second, own.latency) = (speed.texts_per_second, speed.latency);
+    for (variant, speed) in report.variants.iter_mut().zip(speeds(request, &mut loaded)?) {
+        (variant.texts_per_second, variant.latency) = (speed.texts_per_second, speed.latency);
     }
     Ok((report, chosen))
 }
@@ -168,7 +168,7 @@ fn described(
     let tasks: BTreeMap<String, TaskCost> = judged.iter().map(cost).collect::<Result<_>>()?;
     // Where nothing can be measured, only what is exact may stand for the run.
     let exact = variant.precision == Precision::Fp32;
-    let passes = tasks.values().all(|own| own.lost().map_or(exact, |lost| lost <= request.max_drop));
+    let passes = tasks.values().all(|cost| cost.lost().map_or(exact, |lost| lost <= request.max_drop));
     let hidden = request.backbone.manifest().hidden_size;
     Ok(VariantReport {
         name: name(variant),
@@ -215,8 +215,9 @@ mod tests {
             assert_eq!(text.parse::<PrecisionChoice>().unwrap().to_string(), text);
         }
         assert!("int4".parse::<PrecisionChoice>().unwrap_err().to_string().contains("auto"));
-        let named =
-            |choice| steps(choice).iter().map(|(own, kept)| format!("{own}{kept}")).collect::<Vec<_>>();
+        let named = |choice| {
+            steps(choice).iter().map(|(precision, kept)| format!("{precision}{kept}")).collect::<Vec<_>>()
+        };
         assert_eq!(named(PrecisionChoice::Auto), ["int8false", "int8true", "w8false", "fp32false"]);
         assert_eq!(named(PrecisionChoice::Fixed(Precision::W8)), ["w8false"]);
     }

@@ -29,7 +29,8 @@ impl Features {
     /// `numbers` holds the places of a row that cover `columns`.
     pub fn new(numbers: Vec<f32>, columns: &[Range<usize>]) -> Self {
         let covered = covering(columns);
-        let columns = columns.iter().map(|own| own.start - covered.start..own.end - covered.start).collect();
+        let columns =
+            columns.iter().map(|range| range.start - covered.start..range.end - covered.start).collect();
         Self { numbers, width: covered.len(), columns }
     }
 
@@ -78,18 +79,19 @@ impl RunRows {
         for (path, table) in tables {
             let source = Source::new(&path.to_string_lossy(), Some(table.format))?.with(table.reading)?;
             let columns = Columns { kept: &run.recipe.tasks, texts: true };
-            let mut own =
+            let mut dataset =
                 Dataset::from_texts(embedder, &source, &column.as_str().into(), columns, false, progress)
                     .map_err(|error| error.at(&path))?;
             if keys.is_empty() && data.rare == Rare::Drop {
-                own.cells
+                dataset
+                    .cells
                     .iter_mut()
-                    .for_each(|cells| Classes::count(&own.keys, cells).keep_out_single(cells));
+                    .for_each(|cells| Classes::count(&dataset.keys, cells).keep_out_single(cells));
             }
-            parts.extend(own.keys.iter().map(|key| seen.part(key)));
-            texts.extend(own.texts);
-            keys.extend(own.keys);
-            cells.iter_mut().zip(own.cells).for_each(|(all, own): (&mut Vec<_>, _)| all.extend(own));
+            parts.extend(dataset.keys.iter().map(|key| seen.part(key)));
+            texts.extend(dataset.texts);
+            keys.extend(dataset.keys);
+            cells.iter_mut().zip(dataset.cells).for_each(|(all, added): (&mut Vec<_>, _)| all.extend(added));
         }
         let layout = embedder.layout();
         let columns = run.columns(&layout)?;
@@ -101,7 +103,7 @@ impl RunRows {
     /// The labelled rows of a task in some parts.
     pub(super) fn of_task(&self, run: &Run, task: usize, parts: &[Part]) -> Truth {
         let rows =
-            (0..self.parts.len()).filter(|&row| self.parts[row].is_some_and(|own| parts.contains(&own)));
+            (0..self.parts.len()).filter(|&row| self.parts[row].is_some_and(|part| parts.contains(&part)));
         Truth::new(&run.heads[task].labels, &self.cells[task], rows)
     }
 

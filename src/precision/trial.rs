@@ -73,7 +73,7 @@ impl Trial {
         let (sessions, parts) = (Sessions::one(session), RowParts::of(&layout));
         let mut extractor = Extractor::with_sessions(backbone, sessions, parts, &embed)?;
         let (features, embeddings) = extract(request, &mut extractor, &layout)?;
-        let heads = judged.iter().map(|own| refit(own, request, &features)).collect::<Result<_>>()?;
+        let heads = judged.iter().map(|task| refit(task, request, &features)).collect::<Result<_>>()?;
         let bytes = built.graph.len() as u64 + built.weights_length();
         let model = graph::decode(&built.graph)?;
         Ok((Self { model, folder, bytes, features, embeddings, heads }, extractor))
@@ -149,7 +149,7 @@ pub(super) fn speeds(request: &PrecisionRequest<'_>, extractors: &mut [Extractor
     let count = texts.len() as f64;
     let speed = |(best, singles): (f64, Vec<f64>)| Speed {
         texts_per_second: count / best,
-        latency: Latency::of(&singles).map_or(0.0, |own| own.p50),
+        latency: Latency::of(&singles).map_or(0.0, |latency| latency.p50),
     };
     Ok(found.into_iter().map(speed).collect())
 }

@@ -157,9 +157,9 @@ fn a_texts_numbers_depend_on_the_text_alone_in_every_precision() {
                 let found = run(&mut session, &tiny.texts[first..first + count], length);
                 for (name, all) in found {
                     let width = all.len() / count;
-                    for (row, own) in all.chunks_exact(width).enumerate() {
+                    for (row, vector) in all.chunks_exact(width).enumerate() {
                         let expected = &alone[first + row][&name];
-                        let same = own.iter().zip(expected).all(|(a, b)| a.to_bits() == b.to_bits());
+                        let same = vector.iter().zip(expected).all(|(a, b)| a.to_bits() == b.to_bits());
                         assert!(same, "{precision}: {name} of text {} in {count} rows", first + row);
                     }
                 }

@@ -60,8 +60,8 @@ impl Thing {
                 "unpack it, and give what is in it".to_owned()
             }
             (Self::Part(_), _) => {
-                let directory = Path::new(place).parent().filter(|own| !own.as_os_str().is_empty());
-                let directory = directory.map_or_else(|| ".".to_owned(), |own| own.display().to_string());
+                let directory = Path::new(place).parent().filter(|above| !above.as_os_str().is_empty());
+                let directory = directory.map_or_else(|| ".".to_owned(), |above| above.display().to_string());
                 format!("give the directory of the whole: {}", shell_word(&directory))
             }
             (_, Wanted::Source) => self.advice_for_import(&word),
@@ -152,7 +152,7 @@ impl Thing {
 
 /// Where a packed file goes when it is unpacked: its name without the packing, where nothing lies yet.
 fn unpacked(packed: &Path) -> String {
-    let suffix = packed.extension().map(|own| own.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let suffix = packed.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default();
     let plain = packed.with_extension("");
     let fits = ["gz", "z", "zst", "xz", "lz4", "bz2"].contains(&suffix.as_str());
     if fits && !plain.exists() {

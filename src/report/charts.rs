@@ -67,12 +67,12 @@ impl Scale {
         match self {
             Self::Numbers => steps(low, high, 6)
                 .into_iter()
-                .filter(|own| own.fract() == 0.0)
+                .filter(|x| x.fract() == 0.0)
                 .map(|x| (x, format!("{x}")))
                 .collect(),
             Self::Logarithm => {
                 let mut values: Vec<f64> =
-                    series.iter().flat_map(|own| &own.points).map(|point| point.x).collect();
+                    series.iter().flat_map(|line| &line.points).map(|point| point.x).collect();
                 values.sort_by(f64::total_cmp);
                 values.dedup();
                 values.into_iter().map(|x| (x, format!("{x:.0}"))).collect()
@@ -111,8 +111,8 @@ fn steps(low: f64, high: f64, most: u32) -> Vec<f64> {
 
 /// The smallest and the largest of some numbers, a little wider.
 fn range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
-    let (low, high) =
-        values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), own| (low.min(own), high.max(own)));
+    let (low, high) = values
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
     let wider = (0.06 * (high - low)).max(1e-3);
     low.is_finite().then_some((low - wider, high + wider))
 }
@@ -136,7 +136,7 @@ impl Frame {
 impl Chart<'_> {
     /// The chart with its caption and legend; nothing without points.
     pub fn figure(&self) -> String {
-        let points = || self.series.iter().flat_map(|own| &own.points);
+        let points = || self.series.iter().flat_map(|line| &line.points);
         let x = range(points().map(|point| self.scale.place(point.x)));
         let y = range(points().flat_map(|point| [point.y - point.error, point.y + point.error]));
         let (Some(x), Some(y)) = (x, y) else { return String::new() };
@@ -276,8 +276,8 @@ impl Labels {
         let width = 8.0 * text.chars().count() as f64;
         let right = x + 8.0 + width < WIDTH;
         let start = if right { x + 7.0 } else { x - 7.0 - width };
-        let free = |y: f64, own: &Self| {
-            own.0.iter().all(|(other, width_of, at)| {
+        let free = |y: f64, labels: &Self| {
+            labels.0.iter().all(|(other, width_of, at)| {
                 start + width < *other || other + width_of < start || (y - at).abs() >= 14.0
             })
         };

@@ -38,7 +38,8 @@ fn file_name(path: &str) -> &str {
 }
 
 fn heading(report: &Report, title: &str) -> String {
-    let sizes = report.backbones.iter().flat_map(|own| &own.scenarios).find_map(ScenarioReport::done);
+    let sizes =
+        report.backbones.iter().flat_map(|backbone| &backbone.scenarios).find_map(ScenarioReport::done);
     let rows = sizes.map_or_else(String::new, |done| {
         let sizes = &done.metrics.sizes;
         format!(
@@ -164,29 +165,29 @@ fn figure(value: Option<f64>, error: Option<f64>) -> String {
 
 fn backbones(report: &Report) -> String {
     let mut rows = String::new();
-    for own in &report.backbones {
+    for backbone in &report.backbones {
         let unknown = || "?".to_owned();
         rows += &format!(
             "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{:.0}</td><td>{} for {} texts</td></tr>",
-            escape(&own.name),
-            bytes(own.bytes),
-            own.parameters.map_or_else(unknown, grouped),
-            own.layers.map_or_else(unknown, |layers| layers.to_string()),
-            own.hidden,
-            own.texts_per_second,
-            duration(own.features_seconds),
-            grouped(own.features_texts)
+            escape(&backbone.name),
+            bytes(backbone.bytes),
+            backbone.parameters.map_or_else(unknown, grouped),
+            backbone.layers.map_or_else(unknown, |layers| layers.to_string()),
+            backbone.hidden,
+            backbone.texts_per_second,
+            duration(backbone.features_seconds),
+            grouped(backbone.features_texts)
         );
     }
     let mut untrained = String::new();
     for backbone in &report.backbones {
         for scenario in &backbone.scenarios {
-            for (task, own) in scenario.done().iter().flat_map(|done| &done.metrics.untrained) {
+            for (task, measured) in scenario.done().iter().flat_map(|done| &done.metrics.untrained) {
                 untrained += &format!(
                     "<li>{}, {}: {} with heads as drawn.</li>",
                     escape(&name(report, backbone, scenario)),
                     escape(task),
-                    figure(own.score(), own.score_error())
+                    figure(measured.score(), measured.score_error())
                 );
             }
         }
@@ -200,7 +201,7 @@ fn backbones(report: &Report) -> String {
 /// Every scenario that was run.
 fn done(report: &Report) -> impl Iterator<Item = (&BackboneReport, &ScenarioReport, &Done)> {
     report.backbones.iter().flat_map(|backbone| {
-        backbone.scenarios.iter().filter_map(move |own| Some((backbone, own, own.done()?)))
+        backbone.scenarios.iter().filter_map(move |scenario| Some((backbone, scenario, scenario.done()?)))
     })
 }
 
@@ -236,14 +237,14 @@ fn against_time(report: &Report, task: &str) -> String {
         .backbones
         .iter()
         .map(|backbone| {
-            let point = |own: &ScenarioReport| {
-                let done = own.done()?;
+            let point = |scenario: &ScenarioReport| {
+                let done = scenario.done()?;
                 let found = done.metrics.tasks.get(task)?;
                 Some(Point {
                     x: done.states_seconds + done.training_seconds,
                     y: found.score()?,
                     error: found.score_error().unwrap_or(0.0),
-                    label: own.scenario.clone(),
+                    label: scenario.scenario.clone(),
                 })
             };
             let points = backbone.scenarios.iter().filter_map(point).collect();
@@ -282,9 +283,9 @@ fn learning_curves(report: &Report) -> String {
     let mut figures = String::new();
     for task in &report.tasks {
         let curve = |backbone: &BackboneReport| {
-            let point = |own: &super::CurvePoint| {
-                let score = own.tasks.get(task)?;
-                let x = own.rows as f64;
+            let point = |place: &super::CurvePoint| {
+                let score = place.tasks.get(task)?;
+                let x = place.rows as f64;
                 let error = score.accuracy_standard_error.unwrap_or(0.0);
                 Some(Point { x, y: score.accuracy?, error, label: String::new() })
             };

@@ -97,7 +97,11 @@ impl Measured {
     /// `+1.2 ± 0.5 points`.
     fn text(self) -> String {
         let error = error_text(Some(100.0 * self.error), 1);
-        format!("{}{} points", points(self.value), error.map_or_else(String::new, |own| format!(" ± {own}")))
+        format!(
+            "{}{} points",
+            points(self.value),
+            error.map_or_else(String::new, |error| format!(" ± {error}"))
+        )
     }
 }
 
@@ -147,7 +151,7 @@ pub fn recommend(report: &Report) -> Recommendation {
 }
 
 fn find<'r>(backbone: &'r BackboneReport, scenario: &str) -> Option<&'r Done> {
-    backbone.scenarios.iter().find(|own| own.scenario == scenario)?.done()
+    backbone.scenarios.iter().find(|entry| entry.scenario == scenario)?.done()
 }
 
 /// The backbone whose scenario 2 is best on validation rows, or a clearly faster one within noise.
@@ -167,12 +171,12 @@ fn best_backbone<'r>(
     let &(best_backbone, _, best) = measured.first()?;
     let faster = measured
         .iter()
-        .filter(|(_, _, own)| !best.minus(*own).beyond_noise())
-        .filter(|(own, _, _)| own.texts_per_second > FASTER * best_backbone.texts_per_second)
+        .filter(|(_, _, score)| !best.minus(*score).beyond_noise())
+        .filter(|(backbone, _, _)| backbone.texts_per_second > FASTER * best_backbone.texts_per_second)
         .max_by(|a, b| a.0.texts_per_second.total_cmp(&b.0.texts_per_second));
-    let &(backbone, done, own) = faster.or(measured.first())?;
+    let &(backbone, done, score) = faster.or(measured.first())?;
     for (other, _, theirs) in measured.iter().filter(|(other, _, _)| other.folder != backbone.folder) {
-        let difference = own.minus(*theirs);
+        let difference = score.minus(*theirs);
         let noise = if difference.beyond_noise() { "" } else { ", no difference beyond noise" };
         reasons.push(format!(
             "Backbone {} against {}: {} with frozen features{noise}, at {:.0} against {:.0} texts/s.",
@@ -214,10 +218,11 @@ fn choose<'c, 'r>(candidates: &'c [Candidate<'r>]) -> (Advice, Option<&'c Candid
     if best.gain.value < 0.0 {
         return (Advice::Worse, None);
     }
-    let worth = |own: &&Candidate<'_>| {
-        own.gain.beyond_noise() && own.gain.value >= LEAST_GAIN + GAIN_PER_HOUR * own.cost / 3600.0
+    let worth = |candidate: &&Candidate<'_>| {
+        candidate.gain.beyond_noise()
+            && candidate.gain.value >= LEAST_GAIN + GAIN_PER_HOUR * candidate.cost / 3600.0
     };
-    let equal = |own: &&Candidate<'_>| best.gain.value - own.gain.value <= own.gain.error;
+    let equal = |candidate: &&Candidate<'_>| best.gain.value - candidate.gain.value <= candidate.gain.error;
     let cheapest =
         |chosen: Vec<&'c Candidate<'r>>| chosen.into_iter().min_by(|a, b| a.cost.total_cmp(&b.cost));
     let affordable: Vec<&Candidate<'_>> = candidates.iter().filter(worth).collect();
@@ -233,23 +238,23 @@ fn choose<'c, 'r>(candidates: &'c [Candidate<'r>]) -> (Advice, Option<&'c Candid
 fn summary(advice: Advice, chosen: Option<&Candidate<'_>>, candidates: &[Candidate<'_>]) -> String {
     let best = candidates.iter().max_by(|a, b| a.gain.value.total_cmp(&b.gain.value));
     match (advice, chosen.or(best)) {
-        (Advice::Features | Advice::Unfreeze, Some(own)) => format!(
+        (Advice::Features | Advice::Unfreeze, Some(candidate)) => format!(
             "Use scenario {} (frozen: {}): {} on validation rows over scenario 2, for {} more of computing.",
-            own.scenario.scenario,
-            own.scenario.frozen,
-            own.gain.text(),
-            duration(own.cost)
+            candidate.scenario.scenario,
+            candidate.scenario.frozen,
+            candidate.gain.text(),
+            duration(candidate.cost)
         ),
-        (Advice::NotWorth, Some(own)) => format!(
+        (Advice::NotWorth, Some(candidate)) => format!(
             "Stay with scenario 2: scenario {} gains {} on validation rows, which is not worth {} more of computing.",
-            own.scenario.scenario,
-            own.gain.text(),
-            duration(own.cost)
+            candidate.scenario.scenario,
+            candidate.gain.text(),
+            duration(candidate.cost)
         ),
-        (Advice::NoDifference, Some(own)) => format!(
+        (Advice::NoDifference, Some(candidate)) => format!(
             "Stay with scenario 2: no difference beyond noise (best: scenario {}, {} on validation rows).",
-            own.scenario.scenario,
-            own.gain.text()
+            candidate.scenario.scenario,
+            candidate.gain.text()
         ),
         (Advice::Worse, _) => {
             "Stay with scenario 2: everything else was worse on validation rows.".to_owned()
@@ -259,27 +264,27 @@ fn summary(advice: Advice, chosen: Option<&Candidate<'_>>, candidates: &[Candida
     }
 }
 
-fn against_heads(own: &Candidate<'_>) -> String {
-    let noise = if own.gain.beyond_noise() { "beyond noise" } else { "no difference beyond noise" };
-    let stopped = if own.done.time_limit.is_some() {
+fn against_heads(candidate: &Candidate<'_>) -> String {
+    let noise = if candidate.gain.beyond_noise() { "beyond noise" } else { "no difference beyond noise" };
+    let stopped = if candidate.done.time_limit.is_some() {
         "; the time limit ended it early, it might gain more"
     } else {
         ""
     };
     format!(
         "Scenario {} against scenario 2: {} on validation rows ({noise}), {} more of computing{stopped}.",
-        own.scenario.scenario,
-        own.gain.text(),
-        duration(own.cost)
+        candidate.scenario.scenario,
+        candidate.gain.text(),
+        duration(candidate.cost)
     )
 }
 
-fn on_test(own: &Candidate<'_>, base: &Done) -> Option<String> {
+fn on_test(candidate: &Candidate<'_>, base: &Done) -> Option<String> {
     let change = |(task, now): (&String, &TaskMetrics)| {
         let before = base.metrics.tasks.get(task)?;
         Some(format!("{task} {} → {}", share(before.score()?), share(now.score()?)))
     };
-    let changes: Vec<String> = own.done.metrics.tasks.iter().filter_map(change).collect();
+    let changes: Vec<String> = candidate.done.metrics.tasks.iter().filter_map(change).collect();
     (!changes.is_empty()).then(|| format!("On the test rows, which chose nothing: {}.", and(&changes)))
 }
 
@@ -324,7 +329,7 @@ fn without_training(backbone: &BackboneReport, base: &Done) -> Option<String> {
 
 fn more_labels(backbone: &BackboneReport) -> Option<String> {
     let [.., before, last] = backbone.learning_curve.as_slice() else { return None };
-    if !last.tasks.iter().any(|(task, own)| own.accuracy.is_some() && before.tasks.contains_key(task)) {
+    if !last.tasks.iter().any(|(task, score)| score.accuracy.is_some() && before.tasks.contains_key(task)) {
         return None;
     }
     let change = |(task, score): (&String, &super::Score)| {

@@ -152,9 +152,9 @@ impl Session {
         settings: &Settings,
         profile: Option<&Path>,
     ) -> Result<Self> {
-        let own = graph.check()?;
+        let ours = graph.check()?;
         let load = || -> ort::Result<ort::session::Session> {
-            let mut builder = configure(environment, settings, own)?;
+            let mut builder = configure(environment, settings, ours)?;
             if let Some(prefix) = profile {
                 builder = builder.with_profiling(prefix)?;
             }
@@ -229,7 +229,7 @@ impl Session {
     pub fn run(&mut self, inputs: &[Input<'_>], outputs: &[&str]) -> Result<Vec<Tensor>> {
         loop {
             let (results, since) = self.lend(inputs, outputs)?;
-            let own = |results: &Lent<'_>, name: &&str| {
+            let owned = |results: &Lent<'_>, name: &&str| {
                 let (shape, data) = results.tensor(name)?;
                 Ok(Tensor { shape, data: data.to_vec() })
             };
@@ -237,7 +237,7 @@ impl Session {
             // what they were: it is computed again.
             if since != Since::Rewritten {
                 let results = results?;
-                return outputs.iter().map(|name| own(&results, name)).collect();
+                return outputs.iter().map(|name| owned(&results, name)).collect();
             }
         }
     }
@@ -350,9 +350,9 @@ impl Session {
 /// * No optimisations of our own graphs: nothing is left to fuse, the bits are the same without, a process
 ///   that predicts one text takes 107 ms, not 121, and 2 MB less; batches are as fast (0.97–1.08 ×). Imported
 ///   graphs need the fusions, and on a GPU it was not tried.
-fn configure(environment: &Environment, settings: &Settings, own: bool) -> ort::Result<SessionBuilder> {
+fn configure(environment: &Environment, settings: &Settings, ours: bool) -> ort::Result<SessionBuilder> {
     let level = match settings.device {
-        Device::Cpu if own => GraphOptimizationLevel::Disable,
+        Device::Cpu if ours => GraphOptimizationLevel::Disable,
         _ => GraphOptimizationLevel::All,
     };
     let builder = ort::session::Session::builder(environment)?

@@ -66,7 +66,7 @@ pub(super) struct Counters {
 
 impl Counters {
     pub(super) fn new() -> Self {
-        let mut own = Self {
+        let mut counters = Self {
             registry: Registry::with_prefix("frosthead"),
             requests: Family::default(),
             seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
@@ -83,8 +83,8 @@ impl Counters {
             queue_tokens: Gauge::default(),
             memory: Gauge::default(),
         };
-        own.register();
-        own
+        counters.register();
+        counters
     }
 
     fn register(&mut self) {

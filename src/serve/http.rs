@@ -118,10 +118,10 @@ async fn speak<S>(server: Arc<Server>, stream: S, peer: SocketAddr, watcher: Wat
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let (own, served) = (Arc::clone(&server), AtomicBool::new(false));
+    let (shared, served) = (Arc::clone(&server), AtomicBool::new(false));
     let service = service_fn(|request| {
         served.store(true, Ordering::Relaxed);
-        handle(Arc::clone(&own), peer, request)
+        handle(Arc::clone(&shared), peer, request)
     });
     let stream = Stream::new(stream, Arc::clone(&server), peer);
     let refused = stream.refused();

@@ -86,8 +86,8 @@ impl Keys {
 
     /// Takes as long whichever key it is, or none.
     fn holds(&self, key: &[u8]) -> bool {
-        let own: [u8; 32] = Sha256::digest(key).into();
-        self.0.iter().fold(Choice::from(0), |found, other| found | own.ct_eq(other)).into()
+        let hash: [u8; 32] = Sha256::digest(key).into();
+        self.0.iter().fold(Choice::from(0), |found, other| found | hash.ct_eq(other)).into()
     }
 }
 

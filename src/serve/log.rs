@@ -116,13 +116,13 @@ impl Log {
     pub(super) fn refusal(&self, code: &'static str, fields: Fields) {
         let mut all = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        if let Some(own) = all.get_mut(code) {
-            own.since += 1;
-            if now - own.said < SUMMED_UP_EVERY {
+        if let Some(refused) = all.get_mut(code) {
+            refused.since += 1;
+            if now - refused.said < SUMMED_UP_EVERY {
                 return;
             }
         }
-        let since = all.insert(code, Refused { said: now, since: 0 }).map_or(1, |own| own.since);
+        let since = all.insert(code, Refused { said: now, since: 0 }).map_or(1, |refused| refused.since);
         drop(all);
         let mut fields = fields.to_vec();
         fields.extend([("code", code.into()), ("times", since.into())]);
@@ -164,9 +164,9 @@ impl Log {
 pub(super) fn fields_of(error: &Error) -> Vec<(&'static str, Value)> {
     let mut causes = Vec::new();
     let mut cause = std::error::Error::source(error);
-    while let Some(own) = cause {
-        causes.push(own.to_string());
-        cause = own.source();
+    while let Some(inner) = cause {
+        causes.push(inner.to_string());
+        cause = inner.source();
     }
     let mut fields = vec![("error", Value::from(error.to_string()))];
     fields.extend((!causes.is_empty()).then(|| ("because", causes.join(": ").into())));

@@ -66,13 +66,13 @@ impl Model {
         let Opened::Bundle(bundle) = classifier.model() else {
             return Err(Error::new(Kind::Usage, "only a bundle is served").at(path));
         };
-        let own = bundle.long();
-        let long = options.long.unwrap_or(match own {
+        let bundled = bundle.long();
+        let long = options.long.unwrap_or(match bundled {
             LongTexts::Truncate => Long::Truncate,
             LongTexts::Windows(_) => Long::Windows,
         });
-        let windows = match own {
-            LongTexts::Windows(own) => own,
+        let windows = match bundled {
+            LongTexts::Windows(windows) => windows,
             LongTexts::Truncate => WindowOptions::within(classifier.positions()),
         };
         let windowed = (long == Long::Windows)

@@ -121,21 +121,23 @@ impl Queue {
     /// Lets a request that was read wait for its answer.
     pub(super) fn submit(&self, model: &Arc<Model>, readings: Vec<Reading>) -> oneshot::Receiver<Rows> {
         let (answer, receiver) = oneshot::channel();
-        let left = readings.iter().map(|own| own.pieces.len()).sum();
+        let left = readings.iter().map(|reading| reading.pieces.len()).sum();
         let mut state = self.lock();
         let job = state.came;
         state.came += 1;
-        let place = state.pools.iter().position(|(own, _)| Arc::ptr_eq(own, model)).unwrap_or_else(|| {
-            state.pools.push_back((Arc::clone(model), Pool::default()));
-            state.pools.len() - 1
-        });
+        let place =
+            state.pools.iter().position(|(served, _)| Arc::ptr_eq(served, model)).unwrap_or_else(|| {
+                state.pools.push_back((Arc::clone(model), Pool::default()));
+                state.pools.len() - 1
+            });
         let pool = &mut state.pools[place].1;
         for (text, reading) in readings.iter().enumerate() {
             for (piece, ids) in reading.pieces.iter().enumerate() {
                 pool.push(Piece { job, text, piece, tokens: ids.len() }, model.padded(ids.len()));
             }
         }
-        let texts = readings.into_iter().map(|own| own.pieces.into_iter().map(Progress::Waits).collect());
+        let texts =
+            readings.into_iter().map(|reading| reading.pieces.into_iter().map(Progress::Waits).collect());
         state.jobs.insert(job, Job { texts: texts.collect(), left, came: Instant::now(), answer });
         drop(state);
         self.changed.notify_one();
@@ -168,8 +170,8 @@ impl Queue {
         if pool.is_empty() {
             state.pools.pop_front();
         }
-        let ids = batch.pieces.iter().filter_map(|own| {
-            let piece = &mut state.jobs.get_mut(&own.job)?.texts[own.text][own.piece];
+        let ids = batch.pieces.iter().filter_map(|taken| {
+            let piece = &mut state.jobs.get_mut(&taken.job)?.texts[taken.text][taken.piece];
             match std::mem::replace(piece, Progress::Runs) {
                 Progress::Waits(ids) => Some(ids),
                 Progress::Runs | Progress::Done(..) => None,

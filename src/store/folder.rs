@@ -70,7 +70,7 @@ impl KeyFile {
                 .fields
                 .keys()
                 .filter(|name| !self.fields.contains_key(*name))
-                .map(|own| format!("no {own}")),
+                .map(|name| format!("no {name}")),
         );
         if self.fingerprint != other.fingerprint {
             said.push(format!("hash {}", self.fingerprint.told_from(&other.fingerprint)));

@@ -31,18 +31,18 @@ fn root_from(flag: Option<&Path>, of_user: Option<PathBuf>) -> Result<PathBuf> {
     })
 }
 
-/// A folder of the user's: that of the variable `own`, else `frosthead` in that of the variable `base`, else
+/// A folder of the user's: that of the variable `chosen`, else `frosthead` in that of the variable `base`, else
 /// in `$HOME/below`; none if none of them is set.
 #[must_use]
-pub fn user_folder(own: &str, base: &str, below: &str) -> Option<PathBuf> {
+pub fn user_folder(chosen: &str, base: &str, below: &str) -> Option<PathBuf> {
     let variable = |name| std::env::var_os(name);
-    folder_from(variable(own), variable(base), variable("HOME"), below)
+    folder_from(variable(chosen), variable(base), variable("HOME"), below)
 }
 
 /// [`user_folder`] of values that were looked up; an empty value counts as not set, and a relative `base` is
 /// ignored (XDG Base Directory Specification 0.8).
 fn folder_from(
-    own: Option<OsString>,
+    chosen: Option<OsString>,
     base: Option<OsString>,
     home: Option<OsString>,
     below: &str,
@@ -50,7 +50,7 @@ fn folder_from(
     let set = |value: Option<OsString>| value.filter(|value| !value.is_empty()).map(PathBuf::from);
     let base = set(base).filter(|path| path.is_absolute());
     let home = set(home).map(|path| path.join(below));
-    set(own).or_else(|| base.or(home).map(|path| path.join("frosthead")))
+    set(chosen).or_else(|| base.or(home).map(|path| path.join("frosthead")))
 }
 
 /// The bytes that `rows` new rows of `width` f32 will take on the disk, block rounding included.

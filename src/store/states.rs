@@ -486,7 +486,7 @@ mod tests {
                 let mut out = [-1.0; 6];
                 let tokens = states.read(&text(number), &mut out).unwrap().unwrap();
                 assert_eq!(tokens, 1 + number as usize % 3);
-                assert!(out[..2 * tokens].iter().all(|own| *own == number as f32), "{out:?}");
+                assert!(out[..2 * tokens].iter().all(|value| *value == number as f32), "{out:?}");
             }
         }
     }
@@ -495,7 +495,7 @@ mod tests {
     fn a_part_whose_texts_and_states_do_not_fit_is_refused() {
         let bytes = |starts: &[i64], keys: usize| {
             let (keys_data, states) = (vec![0; 16 * keys], vec![0; 3 * 2 * 4]);
-            let starts_data: Vec<u8> = starts.iter().flat_map(|own| own.to_le_bytes()).collect();
+            let starts_data: Vec<u8> = starts.iter().flat_map(|start| start.to_le_bytes()).collect();
             let mut file = TensorFile::default();
             file.add("keys", Dtype::U8, &[keys, 16], keys_data);
             file.add("starts", Dtype::I64, &[starts.len()], starts_data);

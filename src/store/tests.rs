@@ -684,8 +684,8 @@ fn a_process_killed_while_it_holds_the_store_does_not_lock_it() {
     if let Some(root) = child_root() {
         let mut store = open(&root);
         fill(&mut store, 0..512);
-        let own = rustix::process::getpid();
-        rustix::process::kill_process(own, rustix::process::Signal::KILL).unwrap();
+        let this_process = rustix::process::getpid();
+        rustix::process::kill_process(this_process, rustix::process::Signal::KILL).unwrap();
     }
     let root = tempfile::tempdir().unwrap();
     let (status, said) = finish(child(name, root.path()).spawn().unwrap());

@@ -209,7 +209,7 @@ fn is_local(normalizer: &Value, pre_tokenizer: &Value) -> bool {
         Some("Replace") => {
             let content = &normalizer["content"];
             let splits =
-                content == " " || steps(pre_tokenizer).iter().any(|own| own["replacement"] == *content);
+                content == " " || steps(pre_tokenizer).iter().any(|step| step["replacement"] == *content);
             normalizer["pattern"]["Regex"] == " {2,}" && splits
         }
         Some("Sequence") => normalizer["normalizers"]

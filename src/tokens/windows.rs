@@ -196,8 +196,8 @@ impl TextWindows<'_> {
         let (before, after) = self.tokenizer.special_ids();
         let ids = [before, self.prefix, &self.ids[..count], after].concat();
         let span = self.spans.as_ref().map(|spans| {
-            let start = spans.first().map_or(0, |own| own.0);
-            start..spans[..count].last().map_or(start, |own| own.1)
+            let start = spans.first().map_or(0, |span| span.0);
+            start..spans[..count].last().map_or(start, |span| span.1)
         });
         self.given += 1;
         let complete = self.ids.len() <= room;
@@ -236,9 +236,11 @@ impl TextWindows<'_> {
             match &mut self.spans {
                 None => self.ids.extend(self.tokenizer.piece_ids(&rest[..end])?),
                 Some(spans) => {
-                    let (ids, own) = self.tokenizer.piece_spans(&rest[..end])?;
+                    let (ids, piece_spans) = self.tokenizer.piece_spans(&rest[..end])?;
                     self.ids.extend(ids);
-                    spans.extend(own.into_iter().map(|(from, to)| (from + self.place, to + self.place)));
+                    spans.extend(
+                        piece_spans.into_iter().map(|(from, to)| (from + self.place, to + self.place)),
+                    );
                 }
             }
             self.place += end;
@@ -288,11 +290,11 @@ pub(super) mod tests {
                 let windows = windows(&tokenizer, window, Some(stride), None);
                 let found = all_windows(&windows, &tokenizer, &text, 1 + draw.below(500), false);
                 let whole = tokenizer.whole_ids(&text);
-                for (number, own) in found.iter().enumerate() {
+                for (number, made) in found.iter().enumerate() {
                     let start = number * stride;
                     let expected = &whole[start..(start + window - 2).min(whole.len())];
-                    assert_eq!(own.ids, [before, expected, after].concat(), "window {number} of {text:?}");
-                    assert_eq!((own.first, own.last.is_some()), (number == 0, number + 1 == found.len()));
+                    assert_eq!(made.ids, [before, expected, after].concat(), "window {number} of {text:?}");
+                    assert_eq!((made.first, made.last.is_some()), (number == 0, number + 1 == found.len()));
                 }
                 // The last window ends with the text, and the one before it does not.
                 let reached = (found.len() - 1) * stride + window - 2;
@@ -321,11 +323,13 @@ pub(super) mod tests {
         let text = "Ünder the brïdge, unbelievable things happen. ".repeat(40);
         let found = all_windows(&windows(&tokenizer, 12, None, None), &tokenizer, &text, 100, true);
         let mut end = 0;
-        for own in &found {
-            let span = own.span.clone().unwrap();
+        for window in &found {
+            let span = window.span.clone().unwrap();
             assert!(span.start >= end && text[end..span.start].trim().is_empty(), "{span:?} after {end}");
             assert!(
-                own.ids.len() <= 12 && text.is_char_boundary(span.start) && text.is_char_boundary(span.end)
+                window.ids.len() <= 12
+                    && text.is_char_boundary(span.start)
+                    && text.is_char_boundary(span.end)
             );
             end = span.end;
         }
@@ -342,8 +346,8 @@ pub(super) mod tests {
         let found = all_windows(&windows, &tokenizer, &format!("query: {}", "word ".repeat(9)), 100, false);
         let prefix = tokenizer.whole_ids("query:");
         assert_eq!(prefix.len(), 2);
-        assert_eq!(found.iter().map(|own| own.ids.len()).collect::<Vec<_>>(), [8, 8, 5]);
-        assert!(found.iter().all(|own| own.ids[1..3] == prefix));
+        assert_eq!(found.iter().map(|window| window.ids.len()).collect::<Vec<_>>(), [8, 8, 5]);
+        assert!(found.iter().all(|window| window.ids[1..3] == prefix));
     }
 
     #[test]

@@ -247,15 +247,15 @@ impl<'t> Trainer<'t> {
         let in_head = |name: &str| {
             self.heads.iter().find_map(|head| {
                 let found = [(head_weight(&head.task), &head.weights), (head_bias(&head.task), &head.bias)];
-                found.into_iter().find(|(own, _)| own == name).map(|(_, values)| values.clone())
+                found.into_iter().find(|(parameter, _)| parameter == name).map(|(_, values)| values.clone())
             })
         };
-        let parameters = graph.parameters.iter().map(|own| {
-            let (values, rate) = match in_head(&own.name) {
+        let parameters = graph.parameters.iter().map(|parameter| {
+            let (values, rate) = match in_head(&parameter.name) {
                 Some(values) => (values, self.training.options.head_rate),
-                None => (network.read(&own.name)?, self.rate(&own.name)),
+                None => (network.read(&parameter.name)?, self.rate(&parameter.name)),
             };
-            Ok(Parameter::new(own.name.clone(), own.shape.clone(), values, rate))
+            Ok(Parameter::new(parameter.name.clone(), parameter.shape.clone(), values, rate))
         });
         parameters.collect()
     }
@@ -276,17 +276,17 @@ impl<'t> Trainer<'t> {
     /// The changed tensors and heads with these parameters.
     fn with(&self, parameters: &[Parameter]) -> (ChangedTensors, Vec<Head>) {
         let (mut changed, mut heads) = (self.changed.clone(), self.heads.clone());
-        for own in parameters {
+        for parameter in parameters {
             let head = heads.iter_mut().find_map(|head| {
-                if own.name == head_weight(&head.task) {
+                if parameter.name == head_weight(&head.task) {
                     return Some(&mut head.weights);
                 }
-                (own.name == head_bias(&head.task)).then_some(&mut head.bias)
+                (parameter.name == head_bias(&head.task)).then_some(&mut head.bias)
             });
             match head {
-                Some(values) => values.clone_from(&own.values),
+                Some(values) => values.clone_from(&parameter.values),
                 None => {
-                    changed.insert(own.name.clone(), own.values.clone());
+                    changed.insert(parameter.name.clone(), parameter.values.clone());
                 }
             }
         }
@@ -325,5 +325,5 @@ impl<'t> Trainer<'t> {
 }
 
 fn largest_gradients(outcome: &StageOutcome) -> BTreeMap<String, f32> {
-    outcome.parameters.iter().map(|own| (own.name.clone(), own.largest_gradient)).collect()
+    outcome.parameters.iter().map(|parameter| (parameter.name.clone(), parameter.largest_gradient)).collect()
 }

@@ -258,7 +258,7 @@ fn same(one: &str, other: &str) -> bool {
 fn difference_error(before: &[f64], after: &[f64]) -> Option<f64> {
     let gains: Vec<f64> = before.iter().zip(after).map(|(before, after)| after - before).collect();
     let gain = mean(&gains);
-    let squares: Vec<f64> = gains.iter().map(|own| (own - gain).powi(2)).collect();
+    let squares: Vec<f64> = gains.iter().map(|one| (one - gain).powi(2)).collect();
     let count = gains.len().max(1) as f64;
     Some((mean(&squares) / count).sqrt()).filter(|error| *error > 0.0)
 }
@@ -317,7 +317,7 @@ mod tests {
         Head {
             task: "t".into(),
             kind: TaskKind::OneOf,
-            labels: labels.iter().map(|own| (*own).to_owned()).collect(),
+            labels: labels.iter().map(|label| (*label).to_owned()).collect(),
             features: 1,
             weights: weights.to_vec(),
             bias: vec![0.0; labels.len()],
@@ -333,7 +333,7 @@ mod tests {
         let rows = Truth { rows: vec![0, 1, 2, 3], labels: vec![0, 1, 2, 2], unseen: Vec::new() };
         let features = [1.0, -1.0, -2.0, 3.0];
         let found = change((&names, &rows), Some(&old), &new, FeatureView::whole(&features, 1));
-        let of = |own: &ScoreChange| (own.rows, own.before, own.after);
+        let of = |changed: &ScoreChange| (changed.rows, changed.before, changed.after);
         assert_eq!(of(&found.all), (4, Some(0.5), 0.5));
         assert_eq!(of(&found.labels["a"]), (1, Some(1.0), 1.0));
         assert_eq!(of(&found.labels["b"]), (1, Some(1.0), 0.0));

@@ -204,8 +204,8 @@ mod tests {
     #[test]
     fn a_gpu_gets_larger_batches_than_a_processor() {
         assert_eq!(untuned(Device::Cpu, Load::Few), Batching::default());
-        let own = untuned(Device::Cpu, Load::Many).token_budget;
-        assert!(own < Batching::default().token_budget, "a thread's own batch is smaller");
+        let budget = untuned(Device::Cpu, Load::Many).token_budget;
+        assert!(budget < Batching::default().token_budget, "a thread's own batch is smaller");
         for load in [Load::Few, Load::Many] {
             assert!(untuned(Device::Cuda(0), load).token_budget > Batching::default().token_budget);
         }

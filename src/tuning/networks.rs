@@ -115,7 +115,7 @@ impl Stopwatch for Networks<'_> {
     }
 
     fn keep_only(&mut self, threads: &[usize]) {
-        self.loaded.retain(|own, _| threads.contains(own));
+        self.loaded.retain(|count, _| threads.contains(count));
     }
 }
 

@@ -46,10 +46,10 @@ impl Samples {
 
     /// The same of texts with their tokens, shortest first.
     fn of_sorted(texts: &[(usize, &str)]) -> Self {
-        let own = |texts: &[(usize, &str)]| texts.iter().map(|(_, text)| (*text).to_owned()).collect();
+        let owned = |texts: &[(usize, &str)]| texts.iter().map(|(_, text)| (*text).to_owned()).collect();
         let total: usize = texts.iter().map(|(tokens, _)| tokens).sum();
         if total < 2 * SAMPLE_TOKENS {
-            return Self { samples: vec![own(texts)], tokens: total };
+            return Self { samples: vec![owned(texts)], tokens: total };
         }
         let samples = PLACES.iter().take(total / SAMPLE_TOKENS).map(|place| {
             let middle = share(total, *place);

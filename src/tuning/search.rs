@@ -83,11 +83,11 @@ pub struct Gain {
 
 impl Gain {
     /// Of one setting against another, from the seconds of passes in turns.
-    fn of(own: &[f64], other: &[f64]) -> Self {
-        let logarithms: Vec<f64> = own.iter().zip(other).map(|(own, other)| (other / own).ln()).collect();
+    fn of(one: &[f64], other: &[f64]) -> Self {
+        let logarithms: Vec<f64> = one.iter().zip(other).map(|(one, other)| (other / one).ln()).collect();
         let pairs = logarithms.len();
         let mean = logarithms.iter().sum::<f64>() / to_f64(pairs);
-        let squares: f64 = logarithms.iter().map(|own| (own - mean).powi(2)).sum();
+        let squares: f64 = logarithms.iter().map(|logarithm| (logarithm - mean).powi(2)).sum();
         let error = (squares / to_f64(pairs.saturating_sub(1).max(1)) / to_f64(pairs)).sqrt();
         Self { ratio: mean.exp(), standard_error: mean.exp() * error, pairs }
     }
@@ -305,7 +305,7 @@ impl Race<'_> {
         self.round(&candidates, SHORT_TURNS, 1)?;
         self.sort(&mut candidates);
         let hopeless = (1.0 - LOST) * self.speed(candidates[0]);
-        candidates.retain(|&own| self.speed(own) > hopeless && own != from);
+        candidates.retain(|&setting| self.speed(setting) > hopeless && setting != from);
         candidates.truncate(candidates.len().div_ceil(2).max(2));
         if candidates.is_empty() {
             return Ok(from);
@@ -356,7 +356,7 @@ impl Race<'_> {
         }
         let default = seconds[0].clone();
         for (setting, seconds) in all.into_iter().zip(seconds) {
-            let speeds = default.iter().zip(&seconds).map(|(default, own)| default / own).collect();
+            let speeds = default.iter().zip(&seconds).map(|(default, taken)| default / taken).collect();
             self.timed.insert(setting, Timed { seconds, speeds, samples });
         }
         Ok(())
@@ -373,9 +373,9 @@ impl Race<'_> {
     }
 
     /// Of one setting against another, both of the last round.
-    fn gain(&self, own: Setting, other: Setting) -> Gain {
+    fn gain(&self, one: Setting, other: Setting) -> Gain {
         let seconds = |setting| self.timed.get(&setting).map_or(&[][..], |timed| &timed.seconds);
-        Gain::of(seconds(own), seconds(other))
+        Gain::of(seconds(one), seconds(other))
     }
 
     fn trials(&self) -> Vec<Trial> {
@@ -401,7 +401,7 @@ impl Race<'_> {
 
 /// What ratios are shown by: of the same turns, the ratio of two means is the mean of the ratios.
 fn geometric_mean(values: &[f64]) -> f64 {
-    (values.iter().map(|own| own.ln()).sum::<f64>() / to_f64(values.len())).exp()
+    (values.iter().map(|value| value.ln()).sum::<f64>() / to_f64(values.len())).exp()
 }
 
 /// The middle value, or the mean of the middle two.

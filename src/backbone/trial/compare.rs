@@ -60,7 +60,7 @@ impl Trial<'_> {
     ) -> Result<(Vec<Vec<f32>>, Option<Difference>)> {
         let failed = |error| self.refusals().does_not_run(&error);
         let Texts { empty, short, other, medium, full, largest } = texts;
-        let own = [short, other, medium, empty, largest, full].map(Vec::as_slice);
+        let singles = [short, other, medium, empty, largest, full].map(Vec::as_slice);
         let mut rows = Vec::new();
         let whats = [
             "a short text",
@@ -70,7 +70,7 @@ impl Trial<'_> {
             "its largest id",
             "a text of full length",
         ];
-        for (text, what) in own.iter().zip(whats) {
+        for (text, what) in singles.iter().zip(whats) {
             let row = runner.run(&[text], 0).map_err(failed)?.data;
             self.refusals().check_finite(&row, what)?;
             // Once is enough: whatever is drawn at random is drawn for every text.
@@ -89,7 +89,7 @@ impl Trial<'_> {
             let found = found.data;
             let width = found.len() / texts.len();
             for (text, found) in texts.iter().zip(found.chunks_exact(width.max(1))) {
-                let Some(place) = own.iter().position(|own| own == text) else { continue };
+                let Some(place) = singles.iter().position(|ids| ids == text) else { continue };
                 if let Some((cosine, share)) = differ(&rows[place], found) {
                     differences.push(Difference { company, texts: texts.len(), cosine, share });
                 }
@@ -97,7 +97,8 @@ impl Trial<'_> {
         }
         // What depends on other texts is worse than what depends on padding; else the largest tells the most
         // of its cause.
-        let mixed = |own: &Difference| own.company == Company::Batch && !own.is_rounding();
+        let mixed =
+            |difference: &Difference| difference.company == Company::Batch && !difference.is_rounding();
         let worst =
             differences.into_iter().max_by(|a, b| mixed(a).cmp(&mixed(b)).then(a.share.total_cmp(&b.share)));
         Ok((rows, worst))

@@ -40,7 +40,9 @@ fn gather(graph: &GraphProto, files: &mut Files) -> Result<()> {
         }
     }
     let attributes = graph.node.iter().flat_map(|node| &node.attribute);
-    attributes.flat_map(|own| own.g.iter().chain(&own.graphs)).try_for_each(|inner| gather(inner, files))
+    attributes
+        .flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs))
+        .try_for_each(|inner| gather(inner, files))
 }
 
 /// Where a tensor lies; a graph need not say how long it is, for its shape does.

@@ -73,7 +73,7 @@ pub(super) fn declare(graph: &mut GraphProto) {
     }
     for input in graph.input.iter_mut().filter(|input| [IDS, MASK].contains(&input.name())) {
         let Some(type_proto::Value::TensorType(tensor)) =
-            input.r#type.as_mut().and_then(|own| own.value.as_mut())
+            input.r#type.as_mut().and_then(|declared| declared.value.as_mut())
         else {
             continue;
         };

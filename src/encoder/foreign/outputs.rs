@@ -87,7 +87,7 @@ pub(super) fn choose(graph: &GraphProto, states: TokenStates) -> Result<(Foreign
     if usable.is_empty() {
         return Err(unusable(graph, &answers));
     }
-    let of_states = usable.iter().filter(|own| !own.pooled).collect::<Vec<_>>();
+    let of_states = usable.iter().filter(|candidate| !candidate.pooled).collect::<Vec<_>>();
     let narrow = match states {
         TokenStates::NotWanted => false,
         TokenStates::Preferred => !of_states.is_empty(),
@@ -116,21 +116,22 @@ pub(super) fn choose(graph: &GraphProto, states: TokenStates) -> Result<(Foreign
             .expected("a fixed last dimension")
             .help("export the model again with a fixed hidden size")
     })?;
-    let beside = best(&of_states).filter(|_| chosen.pooled).map(|own| own.value.name().to_owned());
+    let beside =
+        best(&of_states).filter(|_| chosen.pooled).map(|candidate| candidate.value.name().to_owned());
     Ok((ForeignOutput { name: chosen.value.name().to_owned(), pooled: chosen.pooled, width }, beside))
 }
 
 /// The one with the best known name, else the only one.
 fn best<'c, 'g>(fitting: &[&'c Candidate<'g>]) -> Option<&'c Candidate<'g>> {
-    let known = fitting.iter().filter_map(|own| Some((own.rank_in(&KNOWN)?, *own)));
-    known.min_by_key(|(rank, _)| *rank).map(|(_, own)| own).or_else(|| only(fitting))
+    let known = fitting.iter().filter_map(|candidate| Some((candidate.rank_in(&KNOWN)?, *candidate)));
+    known.min_by_key(|(rank, _)| *rank).map(|(_, candidate)| candidate).or_else(|| only(fitting))
 }
 
 /// The only output of token states, or the only output.
 fn only<'c, 'g>(fitting: &[&'c Candidate<'g>]) -> Option<&'c Candidate<'g>> {
-    let states: Vec<_> = fitting.iter().copied().filter(|own| !own.pooled).collect();
+    let states: Vec<_> = fitting.iter().copied().filter(|candidate| !candidate.pooled).collect();
     match (states.as_slice(), fitting) {
-        ([own], _) | ([], [own]) => Some(own),
+        ([candidate], _) | ([], [candidate]) => Some(candidate),
         _ => None,
     }
 }

@@ -22,11 +22,13 @@ fn places(graph: &GraphProto) -> Vec<usize> {
         graph
             .node
             .iter()
-            .any(|node| node.op_type() == "Div" && node.input.first().is_some_and(|own| own == name))
+            .any(|node| node.op_type() == "Div" && node.input.first().is_some_and(|input| input == name))
     };
     let sums = graph.node.iter().enumerate().filter(|(_, node)| {
         let over_tokens = matches!(axes(graph, node).as_deref(), Some([1 | -2]));
-        node.op_type() == "ReduceSum" && over_tokens && node.output.first().is_some_and(|own| divided(own))
+        node.op_type() == "ReduceSum"
+            && over_tokens
+            && node.output.first().is_some_and(|output| divided(output))
     });
     sums.map(|(place, _)| place).collect()
 }
@@ -40,10 +42,13 @@ pub(super) fn are_there(graph: &GraphProto) -> bool {
 fn axes(graph: &GraphProto, node: &NodeProto) -> Option<Vec<i64>> {
     let name = node.input.get(1)?;
     let constant = || {
-        let made = graph.node.iter().find(|own| own.op_type() == "Constant" && own.output.contains(name))?;
-        made.attribute.iter().find_map(|own| own.t.as_ref())
+        let made = graph
+            .node
+            .iter()
+            .find(|candidate| candidate.op_type() == "Constant" && candidate.output.contains(name))?;
+        made.attribute.iter().find_map(|attribute| attribute.t.as_ref())
     };
-    let tensor = graph.initializer.iter().find(|own| own.name() == name).or_else(constant)?;
+    let tensor = graph.initializer.iter().find(|tensor| tensor.name() == name).or_else(constant)?;
     let raw = tensor.raw_data.as_deref().unwrap_or_default().as_chunks().0;
     let raw = raw.iter().map(|bytes| i64::from_le_bytes(*bytes));
     Some(tensor.int64_data.iter().copied().chain(raw).collect())
@@ -100,7 +105,11 @@ fn ordered(sum: &NodeProto, number: usize) -> Result<ModelProto> {
     let pair = graph.add(pair, &name("sums"), ValueType::float([batch(), width(), 2.into()]))?;
     let one = Operation::new("Gather", &[&pair, &first]).with("axis", 2);
     let output = sum.output.first().map_or("", String::as_str);
-    let keeps = sum.attribute.iter().find(|own| own.name() == "keepdims").is_none_or(|own| own.i() != 0);
+    let keeps = sum
+        .attribute
+        .iter()
+        .find(|attribute| attribute.name() == "keepdims")
+        .is_none_or(|attribute| attribute.i() != 0);
     let vector = ValueType::float([batch(), width()]);
     let made = if keeps {
         let one = graph.add(one, &name("sum"), vector)?;

@@ -43,7 +43,9 @@ fn hidden_states_are_numbered_from_the_embeddings_on() {
     let texts = ids(&tiny()["texts"]);
     let golden = golden("tests/data/bert_tiny_golden.safetensors");
     let model = Model::tiny("pretraining", "gelu");
-    for (operators, level) in OPERATORS.into_iter().flat_map(|own| [0, 1, 2].map(|level| (own, level))) {
+    for (operators, level) in
+        OPERATORS.into_iter().flat_map(|operators| [0, 1, 2].map(|level| (operators, level)))
+    {
         let outputs = Outputs::HiddenState(level);
         let mut session = model.session(&Wanted { operators, outputs, ..Default::default() }, 1);
         let mut start = 0;

@@ -49,8 +49,8 @@ fn fitted(classes: u32, alpha: f64, class_weight: ClassWeight) -> (Head, FitRepo
     }
     let f1 = (0..classes as usize).map(|class| {
         let predicted: f64 = confusion.iter().map(|row| row[class]).sum();
-        let own: f64 = confusion[class].iter().sum();
-        2.0 * confusion[class][class] / (predicted + own)
+        let actual: f64 = confusion[class].iter().sum();
+        2.0 * confusion[class][class] / (predicted + actual)
     });
     let macro_f1 = f1.sum::<f64>() / f64::from(classes);
     (head, report, macro_f1)

@@ -74,11 +74,11 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
 
 /// Refuses other numbers of dimensions than the model has.
 fn check_dimensions(model: &Model, wanted: Option<usize>) -> Result<(), Refusal> {
-    let own = model.classifier.dimensions();
-    match wanted.filter(|wanted| *wanted != own) {
-        Some(wanted) => {
-            Err(Refusal::invalid(format!("the model's embeddings have {own} dimensions, not {wanted}")))
-        }
+    let dimensions = model.classifier.dimensions();
+    match wanted.filter(|wanted| *wanted != dimensions) {
+        Some(wanted) => Err(Refusal::invalid(format!(
+            "the model's embeddings have {dimensions} dimensions, not {wanted}"
+        ))),
         None => Ok(()),
     }
 }
@@ -110,7 +110,7 @@ async fn compute(
     let work = async {
         let (readings, arriving) = read(server, model, texts, long).await?;
         let tokens: Vec<usize> = readings.iter().map(Reading::tokens).collect();
-        let lost = readings.iter().map(|own| own.lost).collect();
+        let lost = readings.iter().map(|reading| reading.lost).collect();
         let all: usize = tokens.iter().sum();
         let room = server.tokens.enter(all).ok_or_else(|| full("--queue-tokens", limits.queue_tokens))?;
         let rows = server.queue.submit(model, readings);
@@ -141,7 +141,7 @@ async fn read(
     long: Option<Long>,
 ) -> Result<(Vec<Reading>, Arriving), Refusal> {
     let arriving = server.queue.arriving();
-    let (model, own) = (Arc::clone(model), Arc::clone(server));
+    let (model, server) = (Arc::clone(model), Arc::clone(server));
     let work = move || {
         let readings = texts.iter().enumerate().map(|(index, text)| {
             model.read(text, long).map_err(|unreadable| match unreadable {
@@ -152,7 +152,7 @@ async fn read(
                         .text(index)
                 }
                 Unreadable::Failed(error) => {
-                    own.log.error("the tokenizer failed", &fields_of(&error));
+                    server.log.error("the tokenizer failed", &fields_of(&error));
                     Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", "the tokenizer failed")
                         .text(index)
                 }

@@ -123,10 +123,10 @@ pub(super) fn task(model: &Model, name: &str) -> Result<usize, Refusal> {
     })
 }
 
-fn of_task<'m>(head: &'m Head, own: &TaskPrediction, wanted: &Wanted) -> OfTask<'m> {
-    let probability = own.probabilities[own.label];
+fn of_task<'m>(head: &'m Head, prediction: &TaskPrediction, wanted: &Wanted) -> OfTask<'m> {
+    let probability = prediction.probabilities[prediction.label];
     let abstained = wanted.least.is_some_and(|least| probability < least);
-    let named = || head.labels.iter().map(String::as_str).zip(own.probabilities.iter().copied());
+    let named = || head.labels.iter().map(String::as_str).zip(prediction.probabilities.iter().copied());
     let top = |most: NonZeroUsize| {
         let mut all: Vec<Ranked> =
             named().map(|(label, probability)| Ranked { label, probability }).collect();
@@ -136,7 +136,7 @@ fn of_task<'m>(head: &'m Head, own: &TaskPrediction, wanted: &Wanted) -> OfTask<
         all
     };
     OfTask {
-        label: (!abstained).then(|| head.labels[own.label].as_str()),
+        label: (!abstained).then(|| head.labels[prediction.label].as_str()),
         probability,
         abstained,
         probabilities: wanted.probabilities.then(|| named().collect()),

@@ -92,8 +92,9 @@ pub(crate) async fn predict(
     let computed = compute(server, model, texts, long).await?;
     let labels = &model.heads()[task].labels;
     let mut answers = computed.rows.iter().map(|row| {
-        let own = model.classifier.predictions(row).swap_remove(task);
-        let scores = if request.raw_scores.unwrap_or_default() { own.logits } else { own.probabilities };
+        let prediction = model.classifier.predictions(row).swap_remove(task);
+        let scores =
+            if request.raw_scores.unwrap_or_default() { prediction.logits } else { prediction.probabilities };
         let mut scores: Vec<Score> =
             scores.into_iter().zip(labels).map(|(score, label)| Score { score, label }).collect();
         scores.sort_by(|one, other| other.score.total_cmp(&one.score));
@@ -117,13 +118,13 @@ pub(crate) async fn embed(server: &Arc<Server>, model: &Arc<Model>, body: &[u8])
     let long = long(request.truncate, request.truncation_direction)?;
     let computed = compute(server, model, request.inputs.into_vec(), long).await?;
     let embeddings = computed.rows.iter().map(|row| {
-        let mut own = model.classifier.embedding(row).to_vec();
+        let mut embedding = model.classifier.embedding(row).to_vec();
         if request.normalize.unwrap_or_default() {
-            let length = own.iter().map(|number| number * number).sum::<f32>().sqrt();
+            let length = embedding.iter().map(|number| number * number).sum::<f32>().sqrt();
             let length = length.clamp(f32::MIN_POSITIVE, f32::MAX);
-            own.iter_mut().for_each(|number| *number /= length);
+            embedding.iter_mut().for_each(|number| *number /= length);
         }
-        own
+        embedding
     });
     Ok(json(StatusCode::OK, &embeddings.collect::<Vec<_>>()))
 }

@@ -60,10 +60,11 @@ fn searched<'m>(
 
 /// Fastest with these values, and the slower the further away on each axis.
 fn valley(threads: usize, token_budget: usize, buckets: Spacing) -> impl Fn(Setting) -> f64 {
-    move |own| {
+    move |setting| {
         let apart = |a: usize, b: usize| (to_f64(a) / to_f64(b)).ln().abs();
-        let spacing = if own.buckets == buckets { 1.0 } else { 1.05 };
-        spacing * (1.0 + 0.4 * apart(own.threads, threads) + 0.1 * apart(own.token_budget, token_budget))
+        let spacing = if setting.buckets == buckets { 1.0 } else { 1.05 };
+        spacing
+            * (1.0 + 0.4 * apart(setting.threads, threads) + 0.1 * apart(setting.token_budget, token_budget))
     }
 }
 
@@ -103,10 +104,10 @@ fn the_best_of_a_valley_is_found_wherever_it_lies() {
 
 #[test]
 fn what_is_hopeless_costs_little_and_few_networks_stay_loaded() {
-    let cost = |own: Setting| if own.threads < 8 { 2.0 } else { 1.0 };
+    let cost = |setting: Setting| if setting.threads < 8 { 2.0 } else { 1.0 };
     let (found, stopwatch) = searched(&cost, &quiet, PLAN);
     assert_eq!(found.kept, grid().default);
-    let slow = stopwatch.asked.iter().filter(|(own, _)| own.threads < 8);
+    let slow = stopwatch.asked.iter().filter(|(setting, _)| setting.threads < 8);
     // One uncounted pass and the short round.
     assert!(slow.map(|(_, times)| *times).all(|times| times == 1 + SHORT_TURNS));
     assert!(stopwatch.kept.iter().all(|threads| threads.as_slice() == [8, 8]));
@@ -122,7 +123,7 @@ fn noise_is_no_reason_to_leave_the_default() {
     // Nor is a gain too small to matter.
     let (found, _) = searched(&valley(8, 512, Spacing::Standard), &quiet, PLAN);
     assert_eq!(found.kept, found.default);
-    let little = |own: Setting| if own.buckets == Spacing::Fine { 0.985 } else { 1.0 };
+    let little = |setting: Setting| if setting.buckets == Spacing::Fine { 0.985 } else { 1.0 };
     let (found, _) = searched(&little, &quiet, PLAN);
     assert_eq!((found.pick.buckets, found.kept), (Spacing::Fine, found.default));
     assert!(!found.gain.unwrap().is_worth_keeping());
@@ -165,9 +166,9 @@ fn the_rates_that_are_shown_have_the_ratios_that_are_shown() {
 #[test]
 fn a_second_look_is_taken_only_while_there_is_time() {
     // The best number of threads depends on the buckets.
-    let cost = |own: Setting| match own.buckets {
-        Spacing::Fine => valley(2, 1024, Spacing::Fine)(own),
-        other => 1.5 * valley(4, 1024, other)(own),
+    let cost = |setting: Setting| match setting.buckets {
+        Spacing::Fine => valley(2, 1024, Spacing::Fine)(setting),
+        other => 1.5 * valley(4, 1024, other)(setting),
     };
     let (patient, long) = searched(&cost, &quiet, PLAN);
     let (hasty, short) = searched(&cost, &quiet, Plan { seconds: 1.0, ..PLAN });
@@ -178,7 +179,8 @@ fn a_second_look_is_taken_only_while_there_is_time() {
 #[test]
 fn a_sweep_finds_what_a_descent_cannot_and_says_how_far_that_is() {
     let hidden = Setting { threads: 2, token_budget: 256, buckets: Spacing::Coarse };
-    let cost = |own: Setting| if own == hidden { 0.5 } else { valley(8, 2048, Spacing::Standard)(own) };
+    let cost =
+        |setting: Setting| if setting == hidden { 0.5 } else { valley(8, 2048, Spacing::Standard)(setting) };
     let (found, _) = searched(&cost, &quiet, Plan { full_sweep: true, ..PLAN });
     let sweep = found.sweep.unwrap();
     assert_eq!((sweep.settings, sweep.best, found.kept), (60, hidden, hidden));
