@@ -121,7 +121,8 @@ fn broken_json(kind: Kind, what: &str, bytes: &[u8], error: &serde_json::Error) 
     Error::new(kind, what).found(format!("no JSON in line {line}, column {column} ({why})")).expected("JSON")
 }
 
-/// The number at which reading ended, which JSON does not have, though Python writes it; or which is too large.
+/// The number at which reading ended, which JSON does not have, though Python writes it; or which is too
+/// large.
 fn odd_number(bytes: &[u8], error: &serde_json::Error) -> Option<&'static str> {
     if error.to_string().starts_with("number out of range") {
         return Some("a number that is too large");

@@ -29,7 +29,8 @@ pub(super) enum Network {
 /// (`models--organisation--name`), its snapshot.
 ///
 /// # Errors
-/// The cache holds no snapshot, or several of which none is the main one; or the directory is a backbone already.
+/// The cache holds no snapshot, or several of which none is the main one; or the directory is a backbone
+/// already.
 pub(super) fn root(directory: &Path) -> Result<PathBuf> {
     if directory.join(MANIFEST).is_file() {
         return Err(Error::new(Kind::Usage, "this is a backbone already: it was imported before")

@@ -26,7 +26,8 @@ pub struct BundleOptions {
     pub validation: Option<Validation>,
 }
 
-/// A run's heads with what they see. A head on features made elsewhere has no choice, and its run no backbone.
+/// A run's heads with what they see. A head on features made elsewhere has no choice, and its run no
+/// backbone.
 fn seen(run: &Run) -> Vec<SeenHead> {
     let seen =
         |head: &Head| SeenHead { head: head.clone(), sees: run.choice(&head.task).unwrap_or_default() };

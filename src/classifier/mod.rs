@@ -114,7 +114,8 @@ impl Classifier {
     /// Opens a run directory and its backbone, or a bundle.
     ///
     /// # Errors
-    /// It is missing, damaged, forged or changed, a bundle fails its self-test, or ONNX Runtime cannot be loaded.
+    /// It is missing, damaged, forged or changed, a bundle fails its self-test, or ONNX Runtime cannot be
+    /// loaded.
     pub fn open_with(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Self> {
         let path = path.as_ref();
         refuse_unsigned(path, options.trust.as_ref())?;

@@ -38,7 +38,8 @@ pub struct Compared {
 /// Runs what is missing of a comparison and writes its report after every scenario.
 ///
 /// # Errors
-/// A backbone or the rows are unusable, the output holds another comparison, or a training fails. What was finished is kept.
+/// A backbone or the rows are unusable, the output holds another comparison, or a training fails. What was
+/// finished is kept.
 pub fn compare(request: &CompareRequest, open: &mut Open<'_>, show: &mut Show<'_>) -> Result<Compared> {
     request.check()?;
     let deadline = Deadline::new(request.time_limit);

@@ -9,7 +9,8 @@ use super::reading::{Delimiter, Quoting};
 use super::table::invalid_utf8;
 use crate::error::{Error, Kind, Result, quoted};
 
-/// Of so many lines in one cell three quarters are rows of the table by their delimiters: that is no accident.
+/// Of so many lines in one cell three quarters are rows of the table by their delimiters: that is no
+/// accident.
 const ENCLOSED_ROWS: usize = 16;
 /// So many, if all of them and the line of the quote are rows; twice as many where one delimiter makes a row.
 /// Not where quotes were needed before: then they do enclose cells.

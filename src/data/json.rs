@@ -1,8 +1,8 @@
 //! Owns tables of JSON objects: one a line (JSONL), or the elements of one array. One object is in memory at
 //! a time.
 //!
-//! Refuses a key that stands twice in a row or in an object inside it, and to guess: what is the other kind of
-//! JSON is named, with what to say.
+//! Refuses a key that stands twice in a row or in an object inside it, and to guess: what is the other kind
+//! of JSON is named, with what to say.
 
 use std::io::BufRead;
 

@@ -109,8 +109,8 @@ pub struct LabelNames<'n> {
     values: HashMap<String, Option<usize>>,
 }
 
-/// What a text says as a number, or as true or false, whoever wrote it. A zero in front (`007`) is no part of a
-/// number: that is a code.
+/// What a text says as a number, or as true or false, whoever wrote it. A zero in front (`007`) is no part of
+/// a number: that is a code.
 fn value(text: &str) -> Option<String> {
     let whole = text.trim_start_matches('-').split(['.', 'e', 'E']).next().unwrap_or_default();
     if whole.len() > 1 && whole.starts_with('0') {

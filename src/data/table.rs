@@ -205,7 +205,8 @@ impl TableReader {
     /// Asks for the text column. A table of lines has one whatever its name.
     ///
     /// # Errors
-    /// There is none of that name, or the table was presumed to be lines and begins like another that has one.
+    /// There is none of that name, or the table was presumed to be lines and begins like another that has
+    /// one.
     pub fn text(&mut self, column: &TextColumn) -> Result<usize> {
         if self.header().is_lines_of(column)? {
             return self.column(TextColumn::DEFAULT);

@@ -106,7 +106,8 @@ impl CutRows {
     /// states of a lower cut where there are some. `keys[i]` is that of `texts[i]`.
     ///
     /// # Errors
-    /// The backbone is opaque, the disk cannot hold the states, or computing or storing fails; what was stored stays.
+    /// The backbone is opaque, the disk cannot hold the states, or computing or storing fails; what was
+    /// stored stays.
     pub fn states(
         backbone: &Backbone,
         runtime: &Runtime,

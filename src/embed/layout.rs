@@ -34,7 +34,8 @@ impl FromStr for StoredLayers {
 }
 
 impl StoredLayers {
-    /// How many mean-pooled states that is, in a network of so many layers; none when it cannot be looked into.
+    /// How many mean-pooled states that is, in a network of so many layers; none when it cannot be looked
+    /// into.
     #[must_use]
     pub fn means(self, layers: Option<usize>) -> usize {
         match (self, layers) {

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::config::Config;
 
-/// What a network is. The words in a file stay as they are: features are stored, and bundles identified, under
-/// their hash.
+/// What a network is. The words in a file stay as they are: features are stored, and bundles identified,
+/// under their hash.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind")]
 pub enum Architecture {

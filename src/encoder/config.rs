@@ -25,8 +25,9 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// From where on a number comes out as it is, up to what 8 bits cannot tell anyway. GELU differs from max(0, x)
-    /// by less than 0.17 near 0 and by nothing to speak of beyond 4; there is no reason to treat max(0, x) otherwise.
+    /// From where on a number comes out as it is, up to what 8 bits cannot tell anyway. GELU differs from
+    /// max(0, x) by less than 0.17 near 0 and by nothing to speak of beyond 4; there is no reason to treat
+    /// max(0, x) otherwise.
     #[must_use]
     pub fn identity_from(self) -> f32 {
         match self {
@@ -35,8 +36,8 @@ impl Activation {
     }
 }
 
-/// The dimensions and constants of an encoder. It is written into manifests and hashed: a new field must be left
-/// out of what is written (`skip_serializing_if`) where it says nothing new.
+/// The dimensions and constants of an encoder. It is written into manifests and hashed: a new field must be
+/// left out of what is written (`skip_serializing_if`) where it says nothing new.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Config {
     /// Width of a hidden state.
@@ -65,7 +66,8 @@ impl Config {
     /// Checks that the sizes are possible and fit one another, wherever they come from.
     ///
     /// # Errors
-    /// A size is 0 or beyond any model's, the heads do not divide the hidden size, or the padding id has no embedding.
+    /// A size is 0 or beyond any model's, the heads do not divide the hidden size, or the padding id has no
+    /// embedding.
     pub fn check(&self) -> Result<()> {
         // Far above any model, and low enough that no product of sizes overflows and no list of tensors fills
         // the memory.
@@ -116,7 +118,8 @@ impl Config {
         self.positions
     }
 
-    /// The tables of the embeddings that are worth 8 bits (token types are two rows), each `[rows, hidden_size]`.
+    /// The tables of the embeddings that are worth 8 bits (token types are two rows), each
+    /// `[rows, hidden_size]`.
     #[must_use]
     pub fn tables(&self) -> [&'static str; 2] {
         [tensors::WORDS, tensors::POSITIONS]

@@ -77,7 +77,8 @@ impl Published {
     /// Sizes must be there; what Hugging Face has a default for may be left out.
     ///
     /// # Errors
-    /// The file cannot be read, is not a JSON object, or describes something other than a plain encoder of a known family.
+    /// The file cannot be read, is not a JSON object, or describes something other than a plain encoder of a
+    /// known family.
     pub fn open(path: &Path) -> Result<Self> {
         let fields = Fields::open(path)?;
         Self::of(&fields).map_err(|error| error.at(path))
@@ -96,14 +97,15 @@ impl Published {
     }
 
     /// Writes `source`, its checkpoint (a safetensors file, or the index of several), to `target` in our
-    /// layout: canonical names (no prefix), 32-bit floats, PyTorch's `[out, in]`, tensors from a page boundary
-    /// on.
+    /// layout: canonical names (no prefix), 32-bit floats, PyTorch's `[out, in]`, tensors from a page
+    /// boundary on.
     ///
     /// The same numbers give the same bytes. `target` appears whole or not at all; memory stays below 4 MiB.
     ///
     /// # Errors
-    /// The source is not a safetensors file, is truncated, lacks a tensor, has one of a wrong shape or element type or one
-    /// that is not known, holds several encoders or numbers that are not finite; the target cannot be written.
+    /// The source is not a safetensors file, is truncated, lacks a tensor, has one of a wrong shape or
+    /// element type or one that is not known, holds several encoders or numbers that are not finite; the
+    /// target cannot be written.
     pub fn convert(&self, source: &Path, target: &Path) -> Result<()> {
         checkpoint::convert(source, self.family, &self.config, target)
     }

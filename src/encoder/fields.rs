@@ -1,5 +1,5 @@
-//! Owns the reading of fields of a Hugging Face `config.json`, each with what it may be and what it is when it
-//! is left out.
+//! Owns the reading of fields of a Hugging Face `config.json`, each with what it may be and what it is when
+//! it is left out.
 //!
 //! Refuses to know which fields there are: that is a `family`'s.
 

@@ -54,9 +54,9 @@ impl fmt::Display for Pooling {
 /// What a graph gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outputs {
-    /// [`ports::EMBEDDING`], and the means over real tokens of the hidden states below a number, from the start on,
-    /// if there are any, as [`ports::LAYER_MEANS`]: of the embeddings, layer 0, …; not normalised, and means
-    /// whatever the pooling.
+    /// [`ports::EMBEDDING`], and the means over real tokens of the hidden states below a number, from the
+    /// start on, if there are any, as [`ports::LAYER_MEANS`]: of the embeddings, layer 0, …; not normalised,
+    /// and means whatever the pooling.
     Vectors {
         /// The number: 0, or up to layers + 1.
         means: usize,
@@ -106,7 +106,8 @@ pub struct GraphOptions {
 /// same bytes.
 ///
 /// # Errors
-/// The configuration is impossible, the weights do not belong to it, or the graph would have no layer to start from.
+/// The configuration is impossible, the weights do not belong to it, or the graph would have no layer to
+/// start from.
 pub fn inference_graph(network: &Network<'_>, options: &GraphOptions) -> Result<Vec<u8>> {
     let config = network.config;
     config.check()?;

@@ -1,5 +1,5 @@
-//! Owns the one network that frosthead knows: its configuration, its weights in our one layout, the ONNX graphs
-//! made from both, and the families of published encoders that become it.
+//! Owns the one network that frosthead knows: its configuration, its weights in our one layout, the ONNX
+//! graphs made from both, and the families of published encoders that become it.
 //!
 //! Refuses encoders that compute something else, and to run anything: graphs are bytes for `runtime`. Token
 //! ids come from `tokens`.

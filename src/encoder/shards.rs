@@ -107,7 +107,8 @@ impl Checkpoint {
     /// Opens a safetensors file, or an index and every file that it lists.
     ///
     /// # Errors
-    /// A file cannot be read or is damaged, one that the index lists is missing, or they do not agree on a tensor.
+    /// A file cannot be read or is damaged, one that the index lists is missing, or they do not agree on a
+    /// tensor.
     pub(super) fn open(path: &Path) -> Result<Self> {
         if !is_index(path) {
             let header = Header::open(path)?;

@@ -80,7 +80,8 @@ pub struct TrainingGraph {
 /// Builds the graph of a training step from standard operators.
 ///
 /// # Errors
-/// Nothing is trained, a tensor does not exist or lies below the start, or the graph cannot be differentiated.
+/// Nothing is trained, a tensor does not exist or lies below the start, or the graph cannot be
+/// differentiated.
 pub fn training_graph(network: &Network<'_>, options: &TrainingOptions) -> Result<TrainingGraph> {
     let config = network.config;
     config.check()?;

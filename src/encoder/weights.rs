@@ -80,11 +80,12 @@ impl Stored {
 }
 
 impl Weights {
-    /// Opens the `model.safetensors` that [`Published::convert`](super::Published::convert) wrote: exactly the
-    /// tensors of `config`, 32-bit floats, wholly there. The numbers are not read.
+    /// Opens the `model.safetensors` that [`Published::convert`](super::Published::convert) wrote: exactly
+    /// the tensors of `config`, 32-bit floats, wholly there. The numbers are not read.
     ///
     /// # Errors
-    /// The configuration is impossible, or the file cannot be read, is truncated, or lacks a tensor, has one of a wrong shape or type, or one too many.
+    /// The configuration is impossible, or the file cannot be read, is truncated, or lacks a tensor, has one
+    /// of a wrong shape or type, or one too many.
     pub fn open(path: &Path, config: &Config) -> Result<Self> {
         config.check()?;
         let header = Header::open(path)?;

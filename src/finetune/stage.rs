@@ -129,8 +129,8 @@ impl Stage<'_> {
     /// Trains from these parameters, or goes on from the checkpoint.
     ///
     /// # Errors
-    /// ONNX Runtime fails, stored states are gone, or the checkpoint cannot be written. A loss that is not finite is no error:
-    /// training stops with the best so far.
+    /// ONNX Runtime fails, stored states are gone, or the checkpoint cannot be written. A loss that is not
+    /// finite is no error: training stops with the best so far.
     pub fn train(
         mut self,
         parameters: Vec<Parameter>,

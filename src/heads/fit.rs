@@ -14,7 +14,8 @@ use crate::task::TaskKind;
 /// Fits the head of one task on labelled rows.
 ///
 /// # Errors
-/// Fewer than two classes, a class without rows, features that do not fit or are not finite, or the trainer fails.
+/// Fewer than two classes, a class without rows, features that do not fit or are not finite, or the trainer
+/// fails.
 pub fn fit(answers: Answers<'_>, examples: &Examples<'_>, options: &FitOptions) -> Result<(Head, FitReport)> {
     match answers.kind {
         TaskKind::OneOf => fit_one_of(answers, examples, options),

@@ -39,7 +39,8 @@ pub struct TaskMetrics {
 }
 
 impl TaskMetrics {
-    /// The one figure that early stopping, gates and recommendations go by, more is better; none without rows.
+    /// The one figure that early stopping, gates and recommendations go by, more is better; none without
+    /// rows.
     #[must_use]
     pub fn score(&self) -> Option<f64> {
         self.accuracy

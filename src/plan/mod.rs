@@ -41,8 +41,8 @@ impl FreezePlan {
     /// when it is opaque.
     ///
     /// # Errors
-    /// A value that is none of these, a layer or head that is not there, `all` beside others, an inner cut of an opaque
-    /// backbone, or nothing left to train.
+    /// A value that is none of these, a layer or head that is not there, `all` beside others, an inner cut of
+    /// an opaque backbone, or nothing left to train.
     pub fn parse(freeze: &[String], tasks: &[String], depth: Option<usize>) -> Result<Self> {
         let mut plan = Self::everything(tasks, depth);
         let default = ["backbone".to_owned()];

@@ -70,7 +70,8 @@ pub struct PrecisionReport {
 /// Tries the variants that were asked for and takes the first that passes the gate.
 ///
 /// # Errors
-/// The device does not compute such a precision, the backbone is opaque, or building, running or fitting a variant fails.
+/// The device does not compute such a precision, the backbone is opaque, or building, running or fitting a
+/// variant fails.
 pub fn choose(
     request: &PrecisionRequest<'_>,
     show: &mut dyn FnMut(&str),

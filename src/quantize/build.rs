@@ -61,8 +61,8 @@ impl Built {
 /// `int8` needs a calibration.
 ///
 /// # Errors
-/// The backbone is an imported `.onnx` file, a product to keep does not exist, there is no calibration or not one of this
-/// network, or the weights cannot be read.
+/// The backbone is an imported `.onnx` file, a product to keep does not exist, there is no calibration or not
+/// one of this network, or the weights cannot be read.
 pub fn build(
     backbone: &Backbone,
     variant: &Variant,

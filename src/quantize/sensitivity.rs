@@ -46,7 +46,8 @@ impl Sensitivity {
 /// Measures every product on texts; `progress` hears how many are done.
 ///
 /// # Errors
-/// There are no texts, the backbone is an imported `.onnx` file, the calibration is not of this network, or computing fails.
+/// There are no texts, the backbone is an imported `.onnx` file, the calibration is not of this network, or
+/// computing fails.
 pub fn sensitivity(
     backbone: &Backbone,
     runtime: &Runtime,

@@ -104,8 +104,8 @@ impl Runtime {
     /// Loads ONNX Runtime, or takes the one that this process has already loaded.
     ///
     /// # Errors
-    /// No usable library (the message tells the whole search), another library is already loaded, the library has no
-    /// provider for the device, or 0 threads.
+    /// No usable library (the message tells the whole search), another library is already loaded, the library
+    /// has no provider for the device, or 0 threads.
     pub fn load(options: &RuntimeOptions) -> Result<Self> {
         if options.threads == Some(0) {
             return Err(Error::new(Kind::Usage, "cannot compute with 0 threads").expected("1 or more"));

@@ -224,8 +224,9 @@ impl Session {
     /// All nodes run, also those that only other outputs need: build a smaller graph to save their work.
     ///
     /// # Errors
-    /// An input or output that the graph does not have, an input that is missing, doubled, or of another type or shape
-    /// than declared; an output that is not `f32`; a failure inside ONNX Runtime; weights that were written to.
+    /// An input or output that the graph does not have, an input that is missing, doubled, or of another type
+    /// or shape than declared; an output that is not `f32`; a failure inside ONNX Runtime; weights that were
+    /// written to.
     pub fn run(&mut self, inputs: &[Input<'_>], outputs: &[&str]) -> Result<Vec<Tensor>> {
         loop {
             let (results, since) = self.lend(inputs, outputs)?;

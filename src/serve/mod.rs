@@ -128,8 +128,8 @@ impl Default for Limits {
 /// Serves until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// The bundle cannot be opened or fails its self-test, a file of keys or certificates is not what it must be, or the address cannot
-/// be had.
+/// The bundle cannot be opened or fails its self-test, a file of keys or certificates is not what it must be,
+/// or the address cannot be had.
 pub fn serve(options: ServeOptions) -> Result<()> {
     life::run(options)
 }

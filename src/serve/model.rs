@@ -47,7 +47,8 @@ impl Model {
     /// Opens a bundle and runs its self-test.
     ///
     /// # Errors
-    /// It is no bundle, is damaged, is not signed, fails its test, or its texts cannot be read in windows and shall be.
+    /// It is no bundle, is damaged, is not signed, fails its test, or its texts cannot be read in windows and
+    /// shall be.
     pub(super) fn open(options: &ServeOptions) -> Result<Self> {
         let path = &options.bundle;
         let thing = Thing::of(path);

@@ -31,8 +31,8 @@ fn root_from(flag: Option<&Path>, of_user: Option<PathBuf>) -> Result<PathBuf> {
     })
 }
 
-/// A folder of the user's: that of the variable `chosen`, else `frosthead` in that of the variable `base`, else
-/// in `$HOME/below`; none if none of them is set.
+/// A folder of the user's: that of the variable `chosen`, else `frosthead` in that of the variable `base`,
+/// else in `$HOME/below`; none if none of them is set.
 #[must_use]
 pub fn user_folder(chosen: &str, base: &str, below: &str) -> Option<PathBuf> {
     let variable = |name| std::env::var_os(name);

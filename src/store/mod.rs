@@ -96,7 +96,8 @@ impl Store {
     /// store open, leftovers of killed processes are removed and many small parts merged first.
     ///
     /// # Errors
-    /// The folder cannot be created or read, describes another key, is being pruned for longer than 30 s, or `width` is 0.
+    /// The folder cannot be created or read, describes another key, is being pruned for longer than 30 s, or
+    /// `width` is 0.
     pub fn open(root: &Path, key: &StoreKey, width: usize) -> Result<Self> {
         let width = u32::try_from(width).ok().filter(|&width| width > 0).ok_or_else(|| {
             Error::new(Kind::Usage, "a stored row cannot have this many values")
@@ -196,8 +197,8 @@ impl Store {
     /// (checked here: call [`Store::flush`] before a pause). A key that is there already is ignored.
     ///
     /// # Errors
-    /// The row has another width, or the part that became due cannot be written ([`Kind::Space`] when the disk is full);
-    /// the row is in the store then, but not on the disk.
+    /// The row has another width, or the part that became due cannot be written ([`Kind::Space`] when the
+    /// disk is full); the row is in the store then, but not on the disk.
     pub fn append(&mut self, key: TextKey, row: &[f32]) -> Result<()> {
         if row.len() != self.width() {
             return Err(Error::new(Kind::Usage, "the row does not fit the store")

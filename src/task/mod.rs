@@ -1,5 +1,5 @@
-//! Owns what a task is: what is asked of one, its truth, and its *kind*: what logits mean, what they lose, how
-//! they are measured, and what a deployed graph ends with.
+//! Owns what a task is: what is asked of one, its truth, and its *kind*: what logits mean, what they lose,
+//! how they are measured, and what a deployed graph ends with.
 //!
 //! Nothing else spells a kind out. Refuses to know features, heads or files.
 

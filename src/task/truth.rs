@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use crate::data::LabelNames;
 
-/// The truth of one task: which rows have a label, and the index of each one's among those that a head can say;
-/// behind these come labels that it cannot, because training never saw them.
+/// The truth of one task: which rows have a label, and the index of each one's among those that a head can
+/// say; behind these come labels that it cannot, because training never saw them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Truth {
     /// Row numbers into the data set (from 0).

@@ -39,8 +39,9 @@ impl Tokenizer {
     /// Reads a `tokenizer.json` for a network that has so many embeddings, and tries it.
     ///
     /// # Errors
-    /// It cannot be read, has ids beyond the embeddings, gives an added token another id than it says, surrounds a text with tokens
-    /// that its vocabulary does not have or knows by other ids, is made for pairs of texts, or fails on a text.
+    /// It cannot be read, has ids beyond the embeddings, gives an added token another id than it says,
+    /// surrounds a text with tokens that its vocabulary does not have or knows by other ids, is made for
+    /// pairs of texts, or fails on a text.
     pub fn open_for(path: &Path, embeddings: Option<usize>) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|source| Error::io("read the tokenizer", path, source))?;
         let tokenizer = Self::from_bytes(&bytes, path)?;

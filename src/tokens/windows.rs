@@ -87,8 +87,8 @@ impl Windows {
     /// at once.
     ///
     /// # Errors
-    /// The tokenizer's texts cannot be cut in pieces, a window leaves no room for text or is longer than the model can read, the
-    /// stride would skip tokens or never move, or there are to be no windows at all.
+    /// The tokenizer's texts cannot be cut in pieces, a window leaves no room for text or is longer than the
+    /// model can read, the stride would skip tokens or never move, or there are to be no windows at all.
     pub fn new(
         tokenizer: &Tokenizer,
         prefix: &str,

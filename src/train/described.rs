@@ -20,8 +20,8 @@ const BYTES_AT_ONCE: usize = 4 << 20;
 /// A head per task, from `--label-text` or the labels' own names.
 ///
 /// # Errors
-/// There is no backbone to embed descriptions with, the table of descriptions is malformed or lacks a label, or embedding
-/// fails.
+/// There is no backbone to embed descriptions with, the table of descriptions is malformed or lacks a label,
+/// or embedding fails.
 pub(super) fn described_heads(
     label_text: Option<&Source>,
     tasks: &[Task],

@@ -57,8 +57,8 @@ pub(super) fn check(request: &TrainRequest, embedder: Option<&Embedder>, plans: 
     }
 }
 
-/// Refuses to train layers that no head sees: their gradient would be zero. `sees` says of every task its name,
-/// what its loss counts, and what its head sees.
+/// Refuses to train layers that no head sees: their gradient would be zero. `sees` says of every task its
+/// name, what its loss counts, and what its head sees.
 fn check_gradients(
     embedder: &Embedder,
     plans: &[FreezePlan],
@@ -84,8 +84,8 @@ fn check_gradients(
         .help("say --features last or all, or freeze what no head sees"))
 }
 
-/// Settles what every task's head sees, and brings that into memory. `given` says what the head of a task sees
-/// that is taken over from an earlier run.
+/// Settles what every task's head sees, and brings that into memory. `given` says what the head of a task
+/// sees that is taken over from an earlier run.
 ///
 /// # Errors
 /// The features cannot be read, trying them fails, or a trained layer has no head that sees it.

@@ -39,7 +39,8 @@ use rows::Table;
 /// Trains a run. `embedder` is needed when any input is a table of texts.
 ///
 /// # Errors
-/// The inputs are malformed, the plan is impossible, the rows cannot be split or fitted, or the run cannot be written.
+/// The inputs are malformed, the plan is impossible, the rows cannot be split or fitted, or the run cannot be
+/// written.
 pub fn train(
     request: &TrainRequest,
     mut embedder: Option<&mut Embedder>,

@@ -94,8 +94,8 @@ pub struct ScoreChange {
 /// them.
 ///
 /// # Errors
-/// The rows are malformed or cannot be fitted, a head would see what the bundle does not give, or the bundle cannot be
-/// written.
+/// The rows are malformed or cannot be fitted, a head would see what the bundle does not give, or the bundle
+/// cannot be written.
 pub fn refit(request: &RefitRequest<'_>, embedder: &mut Embedder, show: &mut Show<'_>) -> Result<Refitted> {
     let RefitRequest { bundle, rows, learning, .. } = *request;
     let asked = asked(request)?;

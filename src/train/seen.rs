@@ -40,7 +40,8 @@ impl<'r> SeenRows<'r> {
         Outputs::Vectors { means: StoredLayers::holding(choices).means(Some(self.layers)) }
     }
 
-    /// The features of some rows, in rising order, by a graph that gives [`Self::outputs`] from the rows' cut.
+    /// The features of some rows, in rising order, by a graph that gives [`Self::outputs`] from the rows'
+    /// cut.
     ///
     /// # Errors
     /// Stored states are gone, or ONNX Runtime fails.

@@ -1,5 +1,5 @@
 //! The architecture, held by a test: which module may use which, which file of a module which, who owns which
-//! crate, how large files and functions may be.
+//! crate, how large files and functions may be, what no binding is called.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -114,6 +114,9 @@ const UPWARD: [(&str, &str); 26] = [
 /// Modules whose `mod.rs` tells the story, so that none of their files takes anything from it.
 const STORIES: [&str; 7] = ["compare", "evaluate", "finetune", "heads", "precision", "task", "train"];
 
+/// Modules with closures whose parameter is still called `own`, whatever it is. May only get fewer.
+const NAMELESS: [&str; 1] = ["cli"];
+
 const MAIN_LINES: usize = 40;
 const FILE_LINES: usize = 500;
 const FUNCTION_LINES: usize = 60;
@@ -151,7 +154,7 @@ fn faults(source: &Source) -> Vec<String> {
     let mut faults = Vec::new();
     let module = source.module();
     let mut fault = |what: String| faults.push(format!("{}: {what}", source.path.display()));
-    let Some(own) = layer(&module) else {
+    let Some(height) = layer(&module) else {
         return vec![format!("{}: the module is not in the table of layers", source.path.display())];
     };
     if !source.lines.first().is_some_and(|line| line.starts_with("//!")) {
@@ -162,7 +165,7 @@ fn faults(source: &Source) -> Vec<String> {
         fault(format!("{} lines before its tests, at most {most} are allowed", source.lines.len()));
     }
     for used in source.code().flat_map(used_modules) {
-        let allowed = used == module || module == "lib" || layer(used).is_none_or(|used| used < own);
+        let allowed = used == module || module == "lib" || layer(used).is_none_or(|used| used < height);
         if !allowed {
             fault(format!("uses `{used}`, which is not in a layer below its own"));
         }
@@ -240,6 +243,56 @@ fn long_functions(source: &Source) -> Vec<(String, usize)> {
         }
     }
     long
+}
+
+fn is_of_word(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || letter == '_'
+}
+
+/// The parameters of every closure in some code: what stands between its bars. A bar behind an operand is an
+/// operator.
+fn closure_parameters(code: &str) -> Vec<&str> {
+    let (mut found, mut rest, mut behind_closure) = (Vec::new(), code, false);
+    while let Some((left, right)) = rest.split_once('|') {
+        let left = left.trim_end();
+        let word = left.rsplit(|letter| !is_of_word(letter)).next().unwrap_or_default();
+        let opens = left.ends_with(['(', '[', '{', ',', '=', '>', ':', '&', ';'])
+            || ["move", "mut", "return", "else", "in"].contains(&word)
+            || (left.is_empty() && behind_closure);
+        let closed = right.split_once('|').filter(|_| opens);
+        found.extend(closed.map(|(parameters, _)| parameters));
+        (rest, behind_closure) = (closed.map_or(right, |(_, behind)| behind), closed.is_some());
+    }
+    found
+}
+
+/// Whether code has a closure with a parameter called `own`: it says whose a thing is, not what it is.
+fn has_nameless(code: &str) -> bool {
+    let mut words =
+        closure_parameters(code).into_iter().flat_map(|list| list.split(|letter| !is_of_word(letter)));
+    words.any(|word| word == "own")
+}
+
+/// What is wrong with the names in files, their tests with them, but for the modules in `known`; and those in
+/// `known` where nothing is.
+fn nameless(files: &[(String, String)], known: &[&str]) -> Vec<String> {
+    let mut faults = Vec::new();
+    let mut still = BTreeSet::new();
+    for (path, content) in files {
+        let module = path.split(['/', '.']).next().unwrap_or_default();
+        let lines: Vec<&str> = content.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        if !has_nameless(&lines.join("\n")) {
+            continue;
+        }
+        if known.contains(&module) {
+            still.insert(module);
+        } else {
+            faults.push(format!("{path}: the parameter of a closure is called `own`: name what it is"));
+        }
+    }
+    let done = known.iter().filter(|module| !still.contains(**module));
+    faults.extend(done.map(|module| format!("{module} has no such name any more: take it off the list")));
+    faults
 }
 
 /// The path of a module, below the crate: `["data", "table"]` is `data/table.rs`.
@@ -379,8 +432,9 @@ impl House {
         }
         let mut faults = Vec::new();
         for (from, to) in known {
-            let place =
-                |name: &str| self.0.iter().find(|(_, own)| own.path == Path::new(name)).map(|own| own.0);
+            let place = |name: &str| {
+                self.0.iter().find(|(_, names)| names.path == Path::new(name)).map(|(file, _)| file)
+            };
             let arrow = place(from).zip(place(to)).filter(|(from, to)| arrows[*from].contains(*to));
             match arrow.filter(|(from, to)| reaches(&arrows, to, from)) {
                 Some(_) => {}
@@ -493,6 +547,60 @@ fn circles_are_seen_however_they_are_written() {
     assert!(found[0].contains("take it off"), "{found:?}");
     // Files of other modules are not the business of this rule.
     assert_eq!(circles(&[low, ("b/mod.rs", "use crate::a::low::Low;\n")], &[]), [""; 0]);
+}
+
+#[test]
+fn parameters_of_closures_say_what_they_are() {
+    let root = crate::harness::root().join("src");
+    let mut paths = Vec::new();
+    sources(&root, &mut paths);
+    assert!(paths.len() > 50, "the sources were not found");
+    let files: Vec<(String, String)> = paths
+        .iter()
+        .map(|path| {
+            let below = path.strip_prefix(&root).unwrap().to_str().unwrap();
+            (below.to_owned(), std::fs::read_to_string(path).unwrap())
+        })
+        .collect();
+    let faults = nameless(&files, &NAMELESS);
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn a_closure_is_seen_however_it_is_written() {
+    for code in [
+        "rows.any(|own| own == x)",
+        "rows.any(|&own| own == x)",
+        "rows.map(|(place, own): (usize, &f64)| place)",
+        "let f = |own: &Head| own.bias;",
+        "let f = move |own| own;",
+        "let (a, b) = (c | d, e || f); rows.map(|own| own)",
+        "rows.map_or_else(|| x, |own| own)",
+        "rows.map(\n    |\n        sum,\n        own,\n    | sum)",
+        "for_each(&mut |own| own)",
+        "Some(a) => |own| own,",
+        "let f = || |own: &Head| own.bias;",
+    ] {
+        assert!(has_nameless(code), "{code}");
+    }
+    for code in [
+        "rows.any(|row| row.own == \"a text of its own\")",
+        "matches!(x, (Some(own), _) | (_, Some(own)))",
+        "a || own || b",
+        "let all = flags | own | more;",
+        "rows.map_or_else(|| \"the graph's own\", |pooling| pooling)",
+        "rows.map(|own_texts| own_texts)",
+    ] {
+        assert!(!has_nameless(code), "{code}: {:?}", closure_parameters(code));
+    }
+    let file = |path: &str, content: &str| (path.to_owned(), content.to_owned());
+    let files = [
+        file("a/mod.rs", "#[cfg(test)]\nmod tests { fn f() { rows.any(|own| own == x) } }\n"),
+        file("b.rs", "// rows.any(|own| own == x)\n"),
+    ];
+    assert!(nameless(&files, &["a"]).is_empty());
+    assert_eq!(nameless(&files, &[]).len(), 1);
+    assert!(nameless(&files, &["a", "b"])[0].contains("take it off the list"));
 }
 
 #[track_caller]

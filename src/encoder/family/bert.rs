@@ -2,8 +2,8 @@
 //!
 //! Refuses what says `bert` and computes something else: decoders, relative positions. Other families that
 //! share most names compute something else, too (RoBERTa, XLM-R and CamemBERT shift positions, ELECTRA
-//! projects embeddings, DistilBERT and ALBERT name or share tensors otherwise, Megatron-BERT normalises before
-//! each block).
+//! projects embeddings, DistilBERT and ALBERT name or share tensors otherwise, Megatron-BERT normalises
+//! before each block).
 
 use super::{Family, Named};
 use crate::encoder::config::Config;
