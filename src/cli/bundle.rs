@@ -183,8 +183,8 @@ impl Opened {
 /// One line per variant and task.
 fn print_report(report: &PrecisionReport) -> Result<()> {
     let widest = |names: Vec<usize>, heading: &str| names.into_iter().max().unwrap_or(0).max(heading.len());
-    let width = widest(report.variants.iter().map(|own| own.name.len()).collect(), "precision");
-    let tasks = report.variants.iter().flat_map(|own| own.tasks.keys());
+    let width = widest(report.variants.iter().map(|variant| variant.name.len()).collect(), "precision");
+    let tasks = report.variants.iter().flat_map(|variant| variant.tasks.keys());
     let task_width = widest(tasks.map(|task| task.chars().count()).collect(), "task");
     let mut text = format!(
         "{:<width$}  {:>8}  {:>7}  {:>7}  {:>15}  {:<task_width$}  {:>13}  {:>8}  {:>13}  {:>9}\n",
@@ -199,20 +199,20 @@ fn print_report(report: &PrecisionReport) -> Result<()> {
         "test accuracy",
         "flipped"
     );
-    for own in &report.variants {
-        for (task, cost) in &own.tasks {
+    for variant in &report.variants {
+        for (task, cost) in &variant.tasks {
             let figure = |value: Option<f64>, digits: usize| {
                 value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
             };
             let error = error_text(cost.standard_error, 2).map(|error| format!(" ± {error:>5}"));
             text += &format!(
                 "{:<width$}  {:>8}  {:>7.0}  {:>7.1}  {:>7.4} {:>7.4}  {:<task_width$}  {:>5}{:<8}  {:>8}  {:>6} {:>6}  {:>9}\n",
-                own.name,
-                bytes(own.bytes),
-                own.texts_per_second,
-                own.latency,
-                own.cosine.mean,
-                own.cosine.smallest,
+                variant.name,
+                bytes(variant.bytes),
+                variant.texts_per_second,
+                variant.latency,
+                variant.cosine.mean,
+                variant.cosine.smallest,
                 task,
                 figure(cost.accuracy_drop, 2),
                 error.unwrap_or_default(),
@@ -231,7 +231,7 @@ fn print_report(report: &PrecisionReport) -> Result<()> {
 /// Tasks of which a figure is missing, and why.
 fn nothing_measured(report: &PrecisionReport) -> String {
     let mut text = String::new();
-    for (task, cost) in report.variants.iter().take(1).flat_map(|own| &own.tasks) {
+    for (task, cost) in report.variants.iter().take(1).flat_map(|variant| &variant.tasks) {
         if cost.rows == 0 {
             text += &format!(
                 "{task}: nothing to measure a loss on: every class has a single row; only fp32 passes\n"

@@ -97,12 +97,12 @@ fn say_alike(terminal: &Terminal, task: &str, classes: &Classes) {
 /// Labels that training never saw, each with the one it knows that differs in nothing people see at once.
 pub(crate) fn say_unseen_alike(terminal: &Terminal, tasks: &BTreeMap<String, TaskMetrics>) {
     for (task, metrics) in tasks {
-        let unseen = metrics.per_label.iter().filter(|own| own.unseen);
+        let unseen = metrics.per_label.iter().filter(|label| label.unseen);
         let mut pairs: Vec<String> = unseen
-            .filter_map(|own| {
-                let known = metrics.labels.iter().find(|known| look_alike(known, &own.label))?;
-                let rows = counted(own.rows, "row");
-                Some(format!("{} ({rows}) and {}", quoted(&own.label), quoted(known)))
+            .filter_map(|label| {
+                let known = metrics.labels.iter().find(|known| look_alike(known, &label.label))?;
+                let rows = counted(label.rows, "row");
+                Some(format!("{} ({rows}) and {}", quoted(&label.label), quoted(known)))
             })
             .collect();
         if pairs.is_empty() {
@@ -124,9 +124,9 @@ fn say_contradictions(terminal: &Terminal, task: &str, classes: &Classes) {
     if found.is_empty() {
         return;
     }
-    let row = |own: &LabelledRow| match &own.file {
-        Some(file) => format!("row {} of {file} {}", grouped(own.row), quoted(&own.label)),
-        None => format!("row {} {}", grouped(own.row), quoted(&own.label)),
+    let row = |labelled: &LabelledRow| match &labelled.file {
+        Some(file) => format!("row {} of {file} {}", grouped(labelled.row), quoted(&labelled.label)),
+        None => format!("row {} {}", grouped(labelled.row), quoted(&labelled.label)),
     };
     let example = |rows: &Vec<LabelledRow>| rows.iter().map(row).collect::<Vec<_>>().join(" and ");
     let examples = found.examples.iter().map(example).collect::<Vec<_>>().join("; ");

@@ -214,15 +214,15 @@ impl Shown<'_> {
             "estimates, from a frozen pass measured on a sample; a training step is taken as three such passes above the cut, \
              and no epoch is saved by stopping early (Ctrl-C at any time: the same command goes on where it was):",
         );
-        for own in estimates {
+        for costs in estimates {
             self.terminal.say(format!(
                 "  {}: {:.0} texts/s; features of {} texts: {}",
-                own.backbone,
-                own.texts_per_second,
-                grouped(own.features_texts),
-                duration(own.features_seconds)
+                costs.backbone,
+                costs.texts_per_second,
+                grouped(costs.features_texts),
+                duration(costs.features_seconds)
             ));
-            for (scenario, estimate) in &own.scenarios {
+            for (scenario, estimate) in &costs.scenarios {
                 let name = scenario.to_string();
                 let (time, disk) = (duration(estimate.seconds), bytes(estimate.bytes));
                 self.terminal.say(format!("  {name:<12}  {time:>12}  {disk:>9}"));
@@ -258,7 +258,7 @@ impl Shown<'_> {
 fn print(report: &Report) -> Result<()> {
     let mut rows = vec![header(&report.tasks)];
     for backbone in &report.backbones {
-        rows.extend(backbone.scenarios.iter().map(|own| row(backbone, own, &report.tasks)));
+        rows.extend(backbone.scenarios.iter().map(|scenario| row(backbone, scenario, &report.tasks)));
     }
     let columns = rows[0].len();
     let width =
@@ -290,20 +290,20 @@ fn header(tasks: &[String]) -> Vec<String> {
     header
 }
 
-fn row(backbone: &BackboneReport, own: &ScenarioReport, tasks: &[String]) -> Vec<String> {
-    let start = [backbone.name.clone(), own.scenario.clone()];
-    let Some(done) = own.done() else {
+fn row(backbone: &BackboneReport, scenario: &ScenarioReport, tasks: &[String]) -> Vec<String> {
+    let start = [backbone.name.clone(), scenario.scenario.clone()];
+    let Some(done) = scenario.done() else {
         return [&start[..], &["not run".to_owned()]].concat();
     };
     let stopped = if done.time_limit.is_some() { " (ended by the time limit)" } else { "" };
-    let share = own.all_parameters.map_or_else(
+    let share = scenario.all_parameters.map_or_else(
         || "?".to_owned(),
-        |all| format!("{:.2} %", 100.0 * own.trained_parameters as f64 / all as f64),
+        |all| format!("{:.2} %", 100.0 * scenario.trained_parameters as f64 / all as f64),
     );
     let mut cells = start.to_vec();
     cells.extend([
-        format!("{}{stopped}", own.frozen),
-        grouped(own.trained_parameters),
+        format!("{}{stopped}", scenario.frozen),
+        grouped(scenario.trained_parameters),
         share,
         duration(done.states_seconds),
         duration(done.training_seconds),
@@ -352,7 +352,7 @@ fn about(backbone: &BackboneReport) -> String {
         let tasks = point
             .tasks
             .iter()
-            .map(|(task, own)| format!("{task} {}", figure(own.accuracy, own.accuracy_standard_error)));
+            .map(|(task, score)| format!("{task} {}", figure(score.accuracy, score.accuracy_standard_error)));
         let tasks = tasks.collect::<Vec<_>>().join(", ");
         let tasks = if tasks.is_empty() { "too few labels to tell apart".to_owned() } else { tasks };
         text += &format!("scenario 2 on {} training rows: {tasks}\n", grouped(point.rows));

@@ -128,8 +128,8 @@ fn print(report: &Report, ignored: bool) -> Result<()> {
         let nodes = nodes.iter().map(|(provider, count)| format!("{provider}: {count}"));
         lines.push(("nodes", nodes.collect::<Vec<_>>().join(", ")));
     }
-    lines.extend(report.tuning.iter().flat_map(|own| of_tuning(own, ignored)));
-    lines.extend(report.model.iter().flat_map(|own| of_model(own, ignored)));
+    lines.extend(report.tuning.iter().flat_map(|tuning| of_tuning(tuning, ignored)));
+    lines.extend(report.model.iter().flat_map(|model| of_model(model, ignored)));
     let mut out = std::io::stdout().lock();
     for (name, value) in lines {
         writeln!(out, "{name:<14}  {value}").map_err(unprintable)?;
@@ -138,15 +138,15 @@ fn print(report: &Report, ignored: bool) -> Result<()> {
 }
 
 /// Whether a network was tuned, with what result, and what else there is of it.
-fn of_tuning(own: &Tuning, ignored: bool) -> Vec<(&'static str, String)> {
-    let what = match (&own.kept, &own.problem) {
+fn of_tuning(tuning: &Tuning, ignored: bool) -> Vec<(&'static str, String)> {
+    let what = match (&tuning.kept, &tuning.problem) {
         (Some(kept), _) => describe_kept(kept),
         (None, Some(problem)) => format!("cannot be used: {problem}"),
         (None, None) if ignored => "left aside (--no-tuning)".to_owned(),
         (None, None) => "none: `frosthead tune` finds what is fastest here".to_owned(),
     };
-    let mut lines = vec![("runs with", own.setting.to_string()), ("tuning", what)];
-    lines.extend(own.elsewhere.iter().map(|other| ("", format!("not used, as it is for {other}"))));
+    let mut lines = vec![("runs with", tuning.setting.to_string()), ("tuning", what)];
+    lines.extend(tuning.elsewhere.iter().map(|other| ("", format!("not used, as it is for {other}"))));
     lines
 }
 

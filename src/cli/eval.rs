@@ -126,7 +126,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome>
         write_mistakes(path, &evaluator, which, &rows)?;
         terminal.say(format!("{}: written", path.display()));
     }
-    if evaluation.tasks.values().all(|own| own.rows == 0) {
+    if evaluation.tasks.values().all(|metrics| metrics.rows == 0) {
         let all = evaluator.measure(Rows::All, None)?;
         return Err(nothing_labelled(which, &all, &tasks).at(&arguments.data));
     }
@@ -138,7 +138,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome>
 
 /// The error of rows without any label; `all` are the measurements of all rows.
 fn nothing_labelled(which: Rows, all: &Evaluation, tasks: &[String]) -> Error {
-    let labelled = all.tasks.values().map(|own| own.rows).max().unwrap_or(0);
+    let labelled = all.tasks.values().map(|metrics| metrics.rows).max().unwrap_or(0);
     let (rows, help) = match which {
         Rows::All => ("rows".to_owned(), "fill in labels: no row of the table has one".to_owned()),
         _ if labelled == 0 => {
@@ -162,7 +162,7 @@ fn nothing_labelled(which: Rows, all: &Evaluation, tasks: &[String]) -> Error {
 fn seen_rows(model: &Model, rows: &Dataset) -> Result<Option<SplitRows>> {
     let Model::Run(run) = model else { return model.rows() };
     let data = &run.recipe.data;
-    let others = data.text.is_none() && data.by_vector.is_some_and(|own| own != rows.by_vector);
+    let others = data.text.is_none() && data.by_vector.is_some_and(|by_vector| by_vector != rows.by_vector);
     if others { Ok(None) } else { model.rows() }
 }
 
@@ -188,7 +188,7 @@ fn evaluate(
 fn print(arguments: &Arguments, evaluation: &Evaluation) -> Result<()> {
     print_heading(evaluation.measured, &evaluation.rows)?;
     print_table(&evaluation.tasks)?;
-    evaluation.coverage.iter().try_for_each(|(task, own)| print_coverage(task, own))?;
+    evaluation.coverage.iter().try_for_each(|(task, coverage)| print_coverage(task, coverage))?;
     for (name, tasks) in &evaluation.groups {
         writeln!(std::io::stdout(), "\n{} = {name}", arguments.by.as_deref().unwrap_or_default())
             .map_err(unprintable)?;
@@ -308,18 +308,18 @@ fn figures(metrics: &TaskMetrics) -> (Option<f64>, Option<f64>, Option<f64>) {
 
 /// One line per label that training never saw, the most frequent first; at most so many.
 fn unseen_labels(task: &str, metrics: &TaskMetrics) -> String {
-    let mut unseen: Vec<&LabelMetrics> = metrics.per_label.iter().filter(|own| own.unseen).collect();
-    unseen.sort_by_key(|own| std::cmp::Reverse(own.rows));
+    let mut unseen: Vec<&LabelMetrics> = metrics.per_label.iter().filter(|label| label.unseen).collect();
+    unseen.sort_by_key(|label| std::cmp::Reverse(label.rows));
     let mut text = String::new();
-    for own in unseen.iter().take(NAMED) {
+    for label in unseen.iter().take(NAMED) {
         text += &format!(
             "{task}: training never saw the label {}: {}, counted as wrong (in macro-F1 with an F1 of 0)\n",
-            quoted(&own.label),
-            counted(own.rows, "row")
+            quoted(&label.label),
+            counted(label.rows, "row")
         );
     }
     let (more, rows) =
-        unseen.iter().skip(NAMED).fold((0, 0), |(more, rows), own| (more + 1, rows + own.rows));
+        unseen.iter().skip(NAMED).fold((0, 0), |(more, rows), label| (more + 1, rows + label.rows));
     if more > 0 {
         text += &format!("{task}: {more} more labels that training never saw: {}\n", counted(rows, "row"));
     }
@@ -328,7 +328,7 @@ fn unseen_labels(task: &str, metrics: &TaskMetrics) -> String {
 
 /// Tasks that have no row to be measured on; `rows` is who has no label.
 pub(crate) fn say_unmeasured(terminal: &Terminal, tasks: &BTreeMap<String, TaskMetrics>, rows: &str) {
-    for (task, _) in tasks.iter().filter(|(_, own)| own.rows == 0) {
+    for (task, _) in tasks.iter().filter(|(_, metrics)| metrics.rows == 0) {
         terminal.warn(format!("{task}: nothing to measure: {rows} has a label"));
     }
 }
@@ -338,7 +338,7 @@ fn print_coverage(task: &str, table: &[Coverage]) -> Result<()> {
     if table.is_empty() {
         return writeln!(std::io::stdout(), "\n{task}: nothing to measure").map_err(unprintable);
     }
-    let caught = table.iter().any(|own| own.caught.is_some());
+    let caught = table.iter().any(|line| line.caught.is_some());
     let mut text = format!(
         "\n{task}, when only rows with at least this probability are answered\n{:>11}  {:>8}  {:>8}  {:>8}{}\n",
         "probability",
@@ -347,14 +347,14 @@ fn print_coverage(task: &str, table: &[Coverage]) -> Result<()> {
         "accuracy",
         if caught { "  out of scope, caught" } else { "" }
     );
-    for own in table {
+    for line in table {
         text += &format!(
             "{:>11.3}  {:>8}  {:>8}  {:>8.3}{}\n",
-            own.threshold,
-            grouped(own.rows),
-            format!("{:.1} %", 100.0 * own.coverage),
-            own.accuracy,
-            own.caught.map_or(String::new(), |share| format!("  {:>20}", format!("{:.1} %", 100.0 * share)))
+            line.threshold,
+            grouped(line.rows),
+            format!("{:.1} %", 100.0 * line.coverage),
+            line.accuracy,
+            line.caught.map_or(String::new(), |share| format!("  {:>20}", format!("{:.1} %", 100.0 * share)))
         );
     }
     std::io::stdout().lock().write_all(text.as_bytes()).map_err(unprintable)

@@ -186,7 +186,7 @@ fn of_run(recipe: &Recipe, heads: &[HeadDescription]) -> Vec<(&'static str, Stri
     ];
     for head in heads {
         let parameters = grouped(head.parameters as u64);
-        let features = recipe.features.tasks.get(&head.task).and_then(|own| own.choice);
+        let features = recipe.features.tasks.get(&head.task).and_then(|features| features.choice);
         let seen = features.map_or_else(|| "column".to_owned(), |choice| choice.to_string());
         let (task, labels, width) = (&head.task, head.labels.join(", "), grouped(head.features as u64));
         let line = format!("{task}: {labels} ({parameters} parameters on {width} numbers of `{seen}`)");

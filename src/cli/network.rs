@@ -115,15 +115,15 @@ impl FromArgMatches for LayerArguments {
 /// errors are those of the difference to the best of all, which has none.
 fn best_of_each(tried: &[Candidate]) -> String {
     let mut best: Vec<&Candidate> = Vec::new();
-    for own in tried {
-        match best.last_mut().filter(|last| last.features == own.features) {
-            Some(last) if own.accuracy > last.accuracy => *last = own,
+    for candidate in tried {
+        match best.last_mut().filter(|last| last.features == candidate.features) {
+            Some(last) if candidate.accuracy > last.accuracy => *last = candidate,
             Some(_) => {}
-            None => best.push(own),
+            None => best.push(candidate),
         }
     }
-    let line = |own: &&Candidate| {
-        let Candidate { features, alpha, accuracy, standard_error, .. } = own;
+    let line = |candidate: &&Candidate| {
+        let Candidate { features, alpha, accuracy, standard_error, .. } = candidate;
         format!("{features} {} (alpha {alpha})", with_error(*accuracy, Some(*standard_error), 3))
     };
     best.iter().map(line).collect::<Vec<_>>().join(", ")

@@ -220,30 +220,31 @@ fn check_explain(arguments: &Arguments, classifier: &Classifier) -> Result<()> {
 /// Names of the output's columns: the row number, the input's own columns, then per task what was predicted;
 /// and which of the input's had to be renamed.
 fn output_columns(arguments: &Arguments, heads: &[Head], input: &[String]) -> (Vec<String>, Vec<String>) {
-    let mut own = vec!["row".to_owned()];
+    let mut columns = vec!["row".to_owned()];
     for head in heads {
-        own.push(format!("{}_predicted", head.task));
-        own.push(format!("{}_probability", head.task));
+        columns.push(format!("{}_predicted", head.task));
+        columns.push(format!("{}_probability", head.task));
         if arguments.abstain_below.is_some() {
-            own.push(format!("{}_uncertain", head.task));
+            columns.push(format!("{}_uncertain", head.task));
         }
         if arguments.all_probabilities {
-            own.extend(head.labels.iter().map(|label| format!("{}_probability_{label}", head.task)));
+            columns.extend(head.labels.iter().map(|label| format!("{}_probability_{label}", head.task)));
         }
         for rank in 2..=arguments.ranks(head) {
-            own.push(format!("{}_predicted_{rank}", head.task));
-            own.push(format!("{}_probability_{rank}", head.task));
+            columns.push(format!("{}_predicted_{rank}", head.task));
+            columns.push(format!("{}_probability_{rank}", head.task));
         }
         if arguments.explain.is_some() {
-            own.push(format!("{}_logits", head.task));
-            own.push(format!("{}_windows", head.task));
+            columns.push(format!("{}_logits", head.task));
+            columns.push(format!("{}_windows", head.task));
         }
     }
     let mut carried: Vec<String> = Vec::with_capacity(input.len());
     let mut renamed = Vec::new();
     for column in input {
         let mut name = column.clone();
-        while own.contains(&name) || carried.contains(&name) || (name != *column && input.contains(&name)) {
+        while columns.contains(&name) || carried.contains(&name) || (name != *column && input.contains(&name))
+        {
             name.insert_str(0, CARRIED);
         }
         if name != *column {
@@ -251,8 +252,8 @@ fn output_columns(arguments: &Arguments, heads: &[Head], input: &[String]) -> (V
         }
         carried.push(name);
     }
-    own.splice(1..1, carried);
-    (own, renamed)
+    columns.splice(1..1, carried);
+    (columns, renamed)
 }
 
 /// One pass of `predict`.

@@ -124,19 +124,19 @@ fn positive(text: &str) -> Result<usize, String> {
 }
 
 pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome> {
-    let own = &arguments.limits;
+    let limits = &arguments.limits;
     let limits = Limits {
-        timeout: own.timeout,
-        grace: own.grace,
-        read_timeout: own.read_timeout,
-        max_wait: Duration::from_millis(own.max_wait),
-        body: own.max_body,
-        texts: own.max_texts,
-        tokens: own.max_tokens,
-        queue_texts: own.queue_texts,
-        queue_tokens: own.queue_tokens,
-        connections: own.max_connections,
-        token_budget: own.token_budget,
+        timeout: limits.timeout,
+        grace: limits.grace,
+        read_timeout: limits.read_timeout,
+        max_wait: Duration::from_millis(limits.max_wait),
+        body: limits.max_body,
+        texts: limits.max_texts,
+        tokens: limits.max_tokens,
+        queue_texts: limits.queue_texts,
+        queue_tokens: limits.queue_tokens,
+        connections: limits.max_connections,
+        token_budget: limits.token_budget,
     };
     serve(ServeOptions {
         bundle: arguments.bundle.clone(),

@@ -181,18 +181,21 @@ pub(super) fn say_rows(terminal: &Terminal, metrics: &RunMetrics) {
 
 /// What calibration did.
 pub(super) fn say_calibration(terminal: &Terminal, metrics: &RunMetrics) {
-    for (task, own) in &metrics.calibration {
-        let errors = own.ece_before.zip(own.ece_after).map_or_else(String::new, |(before, after)| {
-            format!("; calibration error on test rows {before:.3} before, {after:.3} after")
-        });
+    for (task, calibration) in &metrics.calibration {
+        let errors =
+            calibration.ece_before.zip(calibration.ece_after).map_or_else(String::new, |(before, after)| {
+                format!("; calibration error on test rows {before:.3} before, {after:.3} after")
+            });
         terminal.say(format!(
             "{task}: calibrated on {} validation rows, temperature {:.2}{errors}",
-            grouped(own.rows),
-            own.temperature
+            grouped(calibration.rows),
+            calibration.temperature
         ));
     }
     for (task, valid) in metrics.valid.iter().filter(|(task, _)| !metrics.calibration.contains_key(*task)) {
-        if valid.rows == valid.per_label.iter().filter(|own| own.unseen).map(|own| own.rows).sum::<u64>() {
+        if valid.rows
+            == valid.per_label.iter().filter(|label| label.unseen).map(|label| label.rows).sum::<u64>()
+        {
             terminal.say(format!(
                 "{task}: no validation row has a label that training saw: nothing was calibrated"
             ));
@@ -210,8 +213,8 @@ fn say_frozen(terminal: &Terminal, metrics: &RunMetrics) {
         ));
     }
     if !metrics.untrained.is_empty() {
-        for (task, own) in &metrics.untrained {
-            let Some(score) = own.score() else { continue };
+        for (task, untrained) in &metrics.untrained {
+            let Some(score) = untrained.score() else { continue };
             terminal.say(format!(
                 "{task}: untrained heads {score:.4}; the table shows labels as their own descriptions"
             ));

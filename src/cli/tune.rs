@@ -183,7 +183,7 @@ fn line(trial: &Trial, found: &Search) -> String {
         ("sweep's best", found.sweep.as_ref().map(|sweep| sweep.best)),
     ];
     let marks: Vec<&str> =
-        marks.iter().filter(|(_, own)| *own == Some(*setting)).map(|(mark, _)| *mark).collect();
+        marks.iter().filter(|(_, place)| *place == Some(*setting)).map(|(mark, _)| *mark).collect();
     let line = format!(
         "{:>7}  {:>14}  {:<8}  {texts_per_second:>7.0}  {speed:>9.3}  {passes:>6}  {}",
         setting.threads,

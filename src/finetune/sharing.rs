@@ -28,7 +28,7 @@ mod tests {
         for threads in [0, 1, 2, 7, 100] {
             let mut numbers = [0; 41];
             shared(numbers.iter_mut().enumerate().collect(), threads, &|(place, number)| {
-                *number += place + 1
+                *number += place + 1;
             });
             assert!(numbers.iter().enumerate().all(|(place, number)| *number == place + 1), "{threads}");
             shared(Vec::<u8>::new(), threads, &|_| panic!("there is nothing to work on"));

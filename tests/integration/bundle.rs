@@ -126,7 +126,10 @@ fn heads_on_layers_and_texts_in_windows_are_bundled_too() {
         let finished = frosthead_reading(long, &arguments).success();
         assert!(finished.stderr.contains("in windows of 24 tokens"), "{}", finished.stderr);
         let windows = finished.json_lines()[0]["domain_windows"].as_array().unwrap().clone();
-        windows.iter().map(|own| ["start", "end", "tokens"].map(|key| own[key].clone())).collect::<Vec<_>>()
+        windows
+            .iter()
+            .map(|window| ["start", "end", "tokens"].map(|key| window[key].clone()))
+            .collect::<Vec<_>>()
     };
     let windows = explained(made.bundle());
     assert!(windows.len() > 10);
@@ -224,7 +227,7 @@ fn the_same_run_gives_the_same_bytes_and_another_one_is_refused() {
     bundle(other.run(), &["--overwrite"]).success();
     assert!(std::fs::read(&out).unwrap() == std::fs::read(&other.bundle).unwrap());
     let left: Vec<_> =
-        std::fs::read_dir(directory.path()).unwrap().map(|own| own.unwrap().file_name()).collect();
+        std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["again.frost"]);
 }
 
@@ -375,13 +378,13 @@ fn a_bundle_is_described_and_keeps_nothing_of_the_texts() {
     frosthead(&["inspect", made.run(), "--privacy"]).fails_with(&["--privacy", "bundle the run"]);
     let bytes = std::fs::read(&made.bundle).unwrap();
     let small = [&bytes[..600_000], &bytes[bytes.len() - 100_000..]].concat();
-    let holds = |part: &[u8]| small.windows(part.len()).any(|own| own == part);
+    let holds = |part: &[u8]| small.windows(part.len()).any(|window| window == part);
     assert!(
         holds(b"The meeting was moved to Thursday."),
         "the golden sentences are not where they are looked for"
     );
-    for own in texts(300).iter().filter(|own| own.len() > 20) {
-        assert!(!holds(&own.as_bytes()[..own.floor_char_boundary(24)]), "{own:?} is in the bundle");
+    for text in texts(300).iter().filter(|text| text.len() > 20) {
+        assert!(!holds(&text.as_bytes()[..text.floor_char_boundary(24)]), "{text:?} is in the bundle");
     }
     for path in [text(&demo(300)), made.run(), text(root())] {
         assert!(!holds(path.as_bytes()), "{path:?} is in the bundle");
@@ -516,7 +519,7 @@ pub fn forge(bytes: &mut [u8], name: &str, change: &dyn Fn(&mut [u8])) {
 }
 
 fn replace(bytes: &mut [u8], old: &[u8], new: &[u8]) {
-    let place = bytes.windows(old.len()).position(|own| own == old).unwrap();
+    let place = bytes.windows(old.len()).position(|window| window == old).unwrap();
     bytes[place..place + old.len()].copy_from_slice(new);
 }
 

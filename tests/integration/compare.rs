@@ -46,7 +46,7 @@ fn json(path: PathBuf) -> Value {
 
 fn scenarios(report: &Value) -> Vec<&str> {
     let all = report["backbones"][0]["scenarios"].as_array().unwrap();
-    all.iter().map(|own| own["scenario"].as_str().unwrap()).collect()
+    all.iter().map(|scenario| scenario["scenario"].as_str().unwrap()).collect()
 }
 
 /// A comparison of scenarios 1, 2, 3:domain, top1 and top2, made once; never changed.
@@ -145,7 +145,7 @@ fn runs_of_a_comparison_are_those_of_train() {
     // The frozen head is scenario 2's.
     let head = |run: &str, task: &str| {
         let proof = json(folder(out).join(run).join("proof.json"));
-        let named = |own: &&Value| own["name"].as_str() == Some(&frosthead::encoder::head_weight(task));
+        let named = |tensor: &&Value| tensor["name"].as_str() == Some(&frosthead::encoder::head_weight(task));
         proof.as_array().unwrap().iter().find(named).unwrap().clone()
     };
     let frozen = head("3-domain", "domain");
@@ -326,8 +326,9 @@ fn request(out: &Path, time_limit: Option<TimeLimit>) -> CompareRequest {
 /// top1.
 fn top1(request: &CompareRequest, cache: &Path, rest: Duration) -> (bool, Value) {
     let runtime = Arc::new(Runtime::load(&RuntimeOptions::default()).unwrap());
-    let mut open =
-        |own: &_, _| Embedder::open(Arc::clone(own), Arc::clone(&runtime), cache, EmbedOptions::default());
+    let mut open = |backbone: &_, _| {
+        Embedder::open(Arc::clone(backbone), Arc::clone(&runtime), cache, EmbedOptions::default())
+    };
     let compared = compare(request, &mut open, &mut |event| {
         if let CompareEvent::Train(TrainEvent::Progress(_)) = event {
             std::thread::sleep(rest);

@@ -98,10 +98,10 @@ fn debug_forms(source: &str) -> Vec<(usize, String)> {
             let before: String = code[place.saturating_sub(200)..place].iter().collect();
             // A value that goes into a hash.
             let hashed = before.ends_with("format!(")
-                && before.lines().last().is_some_and(|own| own.contains("field(\""));
+                && before.lines().last().is_some_and(|line| line.contains("field(\""));
             if literal.contains("?}") && !hashed {
                 let arguments = arguments(&code, end + 1);
-                found.extend(shown(&literal, &arguments).into_iter().map(|own| (line, own)));
+                found.extend(shown(&literal, &arguments).into_iter().map(|form| (line, form)));
             }
             place = end + 1;
         } else {
@@ -148,7 +148,7 @@ fn arguments(code: &[char], start: usize) -> Vec<String> {
         place += 1;
     }
     // The first is what stands between the format and its first comma: nothing.
-    all.iter().skip(1).map(|own| own.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    all.iter().skip(1).map(|part| part.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
 }
 
 /// What a format shows in its debug form.
@@ -179,7 +179,7 @@ fn sources(directory: &Path, found: &mut Vec<std::path::PathBuf>) {
         let path = entry.unwrap().path();
         match path.is_dir() {
             true => sources(&path, found),
-            false if path.extension().is_some_and(|own| own == "rs") => found.push(path),
+            false if path.extension().is_some_and(|extension| extension == "rs") => found.push(path),
             false => {}
         }
     }
@@ -212,7 +212,7 @@ fn no_message_shows_a_debug_form() {
 
 #[test]
 fn debug_forms_are_found_wherever_they_are() {
-    let of = |source: &str| debug_forms(source).into_iter().map(|(_, own)| own).collect::<Vec<_>>();
+    let of = |source: &str| debug_forms(source).into_iter().map(|(_, form)| form).collect::<Vec<_>>();
     assert_eq!(
         of("format!(\"{seen:?} {} {:?} {:#?}\", a, self.seen(b, c), d)"),
         ["seen", "self.seen(b, c)", "d"]

@@ -57,7 +57,7 @@ fn choices_are_views_of_the_same_stored_rows() {
     let last = &all[6 * NUMBERS..7 * NUMBERS];
     let length = last.iter().map(|x| x * x).sum::<f32>().sqrt();
     assert!((length - 1.0).abs() > 0.1, "the states are normalised");
-    assert!(last.iter().zip(&embedding).all(|(state, own)| (state / length - own).abs() < 1e-6));
+    assert!(last.iter().zip(&embedding).all(|(state, number)| (state / length - number).abs() < 1e-6));
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn everything_downstream_takes_any_choice() {
     let evaluation = frosthead(&["eval", text(&data), "--model", text(&all), "--json"]).success().json();
     assert_eq!(evaluation["tasks"], metrics["tasks"]);
     let predictions = frosthead(&["predict", text(&data), "--model", text(&all)]).success().json_lines();
-    let right = predictions.iter().filter(|own| own["domain_predicted"] == own["domain"]).count();
+    let right = predictions.iter().filter(|line| line["domain_predicted"] == line["domain"]).count();
     let everything =
         frosthead(&["eval", text(&data), "--model", text(&all), "--json", "--rows", "all"]).success().json();
     assert!((right as f64 / 1200.0 - accuracy(&everything)).abs() < 1e-9);
@@ -119,16 +119,16 @@ fn auto_takes_the_fewest_numbers_within_one_standard_error_and_says_what_it_trie
     assert!(finished.stderr.contains("memory"), "{}", finished.stderr);
     let recipe = std::fs::read_to_string(out.join("recipe.toml")).unwrap();
     assert!(recipe.contains("asked = \"auto\""), "{recipe}");
-    let number = |own: &serde_json::Value, name: &str| own[name].as_f64().unwrap();
+    let number = |candidate: &serde_json::Value, name: &str| candidate[name].as_f64().unwrap();
     for fit in json(&out, "fit.json").as_array().unwrap() {
         let candidates = fit["candidates"].as_array().unwrap();
         let names: std::collections::BTreeSet<&str> =
-            candidates.iter().map(|own| own["features"].as_str().unwrap()).collect();
+            candidates.iter().map(|candidate| candidate["features"].as_str().unwrap()).collect();
         assert_eq!(names.len(), 6, "{names:?}");
-        let most = candidates.iter().map(|own| number(own, "accuracy")).fold(0.0, f64::max);
+        let most = candidates.iter().map(|candidate| number(candidate, "accuracy")).fold(0.0, f64::max);
         let chosen = candidates
             .iter()
-            .find(|own| most - number(own, "accuracy") <= number(own, "standard_error"))
+            .find(|candidate| most - number(candidate, "accuracy") <= number(candidate, "standard_error"))
             .unwrap();
         assert_eq!(fit["alpha"], chosen["alpha"]);
         let task = fit["task"].as_str().unwrap();
@@ -143,7 +143,7 @@ fn auto_takes_the_fewest_numbers_within_one_standard_error_and_says_what_it_trie
     let finished = train(&data, &small, &more).success();
     assert!(!finished.stderr.contains("all 0."), "{}", finished.stderr);
     let fit = json(&small, "fit.json");
-    assert!(fit[0]["candidates"].as_array().unwrap().iter().all(|own| own["alpha"] == 30.0));
+    assert!(fit[0]["candidates"].as_array().unwrap().iter().all(|candidate| candidate["alpha"] == 30.0));
 }
 
 /// Long texts with two labels: sentences of one domain, as many as it takes.
@@ -220,7 +220,7 @@ fn windows_explain_a_prediction() {
         let windows = prediction["label_windows"].as_array().unwrap();
         let whole = prediction["text"].as_str().unwrap();
         several += usize::from(windows.len() > 1);
-        let tokens: f64 = windows.iter().map(|own| own["tokens"].as_f64().unwrap()).sum();
+        let tokens: f64 = windows.iter().map(|window| window["tokens"].as_f64().unwrap()).sum();
         let mut end = 0;
         for own in windows {
             let (start, stop) =
@@ -232,7 +232,7 @@ fn windows_explain_a_prediction() {
         for (label, logit) in prediction["label_logits"].as_object().unwrap() {
             let mean: f64 = windows
                 .iter()
-                .map(|own| own["tokens"].as_f64().unwrap() * own["logits"][label].as_f64().unwrap())
+                .map(|window| window["tokens"].as_f64().unwrap() * window["logits"][label].as_f64().unwrap())
                 .sum::<f64>()
                 / tokens;
             assert!((mean - logit.as_f64().unwrap()).abs() < 1e-5, "{label}: {mean} {logit}");

@@ -50,7 +50,7 @@ fn float(name: &str, sizes: &[i64]) -> ValueInfoProto {
 }
 
 fn tensor_of<'m>(values: &'m mut [ValueInfoProto], name: &str) -> &'m mut type_proto::Tensor {
-    let value = values.iter_mut().find(|own| own.name() == name).unwrap();
+    let value = values.iter_mut().find(|value| value.name() == name).unwrap();
     match value.r#type.as_mut().unwrap().value.as_mut().unwrap() {
         type_proto::Value::TensorType(tensor) => tensor,
         _ => panic!("not a tensor"),
@@ -62,7 +62,7 @@ fn integers(name: &str, numbers: &[i64]) -> TensorProto {
         name: Some(name.to_owned()),
         dims: vec![numbers.len() as i64],
         data_type: Some(DataType::Int64 as i32),
-        raw_data: Some(numbers.iter().flat_map(|own| own.to_le_bytes()).collect()),
+        raw_data: Some(numbers.iter().flat_map(|number| number.to_le_bytes()).collect()),
         ..TensorProto::default()
     }
 }
@@ -72,7 +72,7 @@ fn floats(name: &str, dims: &[i64], numbers: &[f32]) -> TensorProto {
         name: Some(name.to_owned()),
         dims: dims.to_vec(),
         data_type: Some(DataType::Float as i32),
-        raw_data: Some(numbers.iter().flat_map(|own| own.to_le_bytes()).collect()),
+        raw_data: Some(numbers.iter().flat_map(|number| number.to_le_bytes()).collect()),
         ..TensorProto::default()
     }
 }
@@ -89,7 +89,7 @@ fn node(operator: &str, inputs: &[&str], output: &str, attributes: &[(&str, &[i6
     NodeProto {
         op_type: Some(operator.to_owned()),
         name: Some(format!("node {output}")),
-        input: inputs.iter().map(|&own| own.to_owned()).collect(),
+        input: inputs.iter().map(|&name| name.to_owned()).collect(),
         output: vec![output.to_owned()],
         attribute: attributes.iter().map(attribute).collect(),
         ..NodeProto::default()
@@ -111,12 +111,12 @@ fn rename(model: &mut ModelProto, from: &str, to: &str) {
     let names = graph.node.iter_mut().flat_map(|node| node.input.iter_mut().chain(&mut node.output));
     names.filter(|name| **name == given).for_each(|name| to.clone_into(name));
     let values = graph.input.iter_mut().chain(&mut graph.output);
-    values.filter(|own| own.name() == given).for_each(|own| own.name = Some(to.to_owned()));
+    values.filter(|value| value.name() == given).for_each(|value| value.name = Some(to.to_owned()));
     graph
         .initializer
         .iter_mut()
-        .filter(|own| own.name() == given)
-        .for_each(|own| own.name = Some(to.to_owned()));
+        .filter(|value| value.name() == given)
+        .for_each(|value| value.name = Some(to.to_owned()));
 }
 
 /// As sentence-transformers exports it: `token_embeddings`, and their mean over real tokens as
@@ -209,7 +209,7 @@ fn imported(model: &ModelProto, more: &[&str], parts: &[&str]) -> TempDir {
 /// The embeddings of the backbone in `out`.
 fn embeddings(place: &Path, texts: &[&str]) -> Vec<Vec<f32>> {
     let (data, out, model) = (place.join("texts.jsonl"), place.join("out.parquet"), place.join("out"));
-    let lines: String = texts.iter().map(|own| format!("{}\n", serde_json::json!({"text": own}))).collect();
+    let lines: String = texts.iter().map(|text| format!("{}\n", serde_json::json!({"text": text}))).collect();
     std::fs::write(&data, lines).unwrap();
     let arguments = ["embed", text(&data), "--backbone", text(&model), "--out", text(&out), "--overwrite"];
     frosthead(&arguments).success();
@@ -434,13 +434,13 @@ fn a_text_has_the_same_bits_in_every_company_or_the_import_is_refused() {
 /// are shown. It reads texts of any length.
 fn leaking(leak: i64) -> ModelProto {
     let mut model = encoder();
-    let table: Vec<f32> = (0..300 * 24_u16).map(|own| f32::from(own * 7 % 31) / 31.0).collect();
+    let table: Vec<f32> = (0..300 * 24_u16).map(|place| f32::from(place * 7 % 31) / 31.0).collect();
     let mut table = floats("table", &[300, 24], &table);
     // Padding, whose id is 1, stands out.
     table.raw_data.as_mut().unwrap()[4 * 24..2 * 4 * 24]
         .copy_from_slice(&[5.0_f32; 24].map(f32::to_le_bytes).concat());
     let graph = body(&mut model);
-    graph.input.retain(|own| ["input_ids", "attention_mask"].contains(&own.name()));
+    graph.input.retain(|input| ["input_ids", "attention_mask"].contains(&input.name()));
     graph.initializer = vec![
         table,
         integers("one", &[1]),
@@ -469,7 +469,7 @@ fn leaking(leak: i64) -> ModelProto {
     ];
     ends(&mut model, nodes, float("token_embeddings", &[0, 0, 24]));
     // One axis is a list, too.
-    let most = body(&mut model).node.iter_mut().find(|own| own.output[0] == "most").unwrap();
+    let most = body(&mut model).node.iter_mut().find(|node| node.output[0] == "most").unwrap();
     most.attribute[0] = AttributeProto {
         name: Some("axes".to_owned()),
         ints: vec![1],
@@ -562,7 +562,7 @@ fn what_a_graph_has_pooled_itself_is_called_so() {
     let answers = [("logits", 3, true), ("output", 3, false), ("prediction_logits", 24, false)];
     for (name, width, pooled) in answers {
         let mut classifier = encoder();
-        let weights: Vec<f32> = (0..24_u16 * width).map(|own| f32::from(own % 7) - 3.0).collect();
+        let weights: Vec<f32> = (0..24_u16 * width).map(|place| f32::from(place % 7) - 3.0).collect();
         body(&mut classifier).initializer.push(floats("head", &[24, i64::from(width)], &weights));
         body(&mut classifier).initializer.extend([integers("zero", &[0]), integers("axis", &[1])]);
         let nodes = if pooled {
@@ -600,7 +600,7 @@ fn whether_a_graph_scales_its_embeddings_is_measured() {
         &["--normalize false changes nothing", "leave --normalize"],
     );
     let unscaled = imported(&first_token(false), &["--normalize", "true"], &["itself, normalised"]);
-    let length = |row: &Vec<f32>| row.iter().map(|own| own * own).sum::<f32>().sqrt();
+    let length = |row: &Vec<f32>| row.iter().map(|number| number * number).sum::<f32>().sqrt();
     assert!(embeddings(unscaled.path(), &["ok"]).iter().all(|row| (length(row) - 1.0).abs() < 1e-5));
 }
 
@@ -783,7 +783,7 @@ fn checkpoint(word: Option<f32>) -> TempDir {
     };
     let range = 8 + header + place_of(0)..8 + header + place_of(1);
     if let Some(word) = word {
-        weights[range].chunks_exact_mut(4).for_each(|own| own.copy_from_slice(&word.to_le_bytes()));
+        weights[range].chunks_exact_mut(4).for_each(|bytes| bytes.copy_from_slice(&word.to_le_bytes()));
     }
     std::fs::write(place.path().join("model.safetensors"), weights).unwrap();
     let vocabulary: serde_json::Map<String, serde_json::Value> =

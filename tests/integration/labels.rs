@@ -44,7 +44,7 @@ fn says(finished: &Finished, parts: &[&str]) {
 /// What the table for people says of a label, from `metrics.json` or `eval --json`.
 fn label<'v>(metrics: &'v Value, name: &str) -> &'v Value {
     let all = metrics["tasks"]["animal"]["per_label"].as_array().unwrap();
-    all.iter().find(|own| own["label"] == name).unwrap_or_else(|| panic!("{name}: {metrics}"))
+    all.iter().find(|label| label["label"] == name).unwrap_or_else(|| panic!("{name}: {metrics}"))
 }
 
 const LONELY: [(&str, &str); 2] =

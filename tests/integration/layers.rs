@@ -114,9 +114,6 @@ const UPWARD: [(&str, &str); 26] = [
 /// Modules whose `mod.rs` tells the story, so that none of their files takes anything from it.
 const STORIES: [&str; 7] = ["compare", "evaluate", "finetune", "heads", "precision", "task", "train"];
 
-/// Modules with closures whose parameter is still called `own`, whatever it is. May only get fewer.
-const NAMELESS: [&str; 1] = ["cli"];
-
 const MAIN_LINES: usize = 40;
 const FILE_LINES: usize = 500;
 const FUNCTION_LINES: usize = 60;
@@ -273,26 +270,10 @@ fn has_nameless(code: &str) -> bool {
     words.any(|word| word == "own")
 }
 
-/// What is wrong with the names in files, their tests with them, but for the modules in `known`; and those in
-/// `known` where nothing is.
-fn nameless(files: &[(String, String)], known: &[&str]) -> Vec<String> {
-    let mut faults = Vec::new();
-    let mut still = BTreeSet::new();
-    for (path, content) in files {
-        let module = path.split(['/', '.']).next().unwrap_or_default();
-        let lines: Vec<&str> = content.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
-        if !has_nameless(&lines.join("\n")) {
-            continue;
-        }
-        if known.contains(&module) {
-            still.insert(module);
-        } else {
-            faults.push(format!("{path}: the parameter of a closure is called `own`: name what it is"));
-        }
-    }
-    let done = known.iter().filter(|module| !still.contains(**module));
-    faults.extend(done.map(|module| format!("{module} has no such name any more: take it off the list")));
-    faults
+/// Whether a file, its tests with it, has a closure whose parameter says nothing.
+fn is_nameless(content: &str) -> bool {
+    let lines: Vec<&str> = content.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+    has_nameless(&lines.join("\n"))
 }
 
 /// The path of a module, below the crate: `["data", "table"]` is `data/table.rs`.
@@ -551,19 +532,15 @@ fn circles_are_seen_however_they_are_written() {
 
 #[test]
 fn parameters_of_closures_say_what_they_are() {
-    let root = crate::harness::root().join("src");
     let mut paths = Vec::new();
-    sources(&root, &mut paths);
+    for folder in ["src", "tests/integration", "benches", "examples"] {
+        sources(&crate::harness::root().join(folder), &mut paths);
+    }
     assert!(paths.len() > 50, "the sources were not found");
-    let files: Vec<(String, String)> = paths
-        .iter()
-        .map(|path| {
-            let below = path.strip_prefix(&root).unwrap().to_str().unwrap();
-            (below.to_owned(), std::fs::read_to_string(path).unwrap())
-        })
-        .collect();
-    let faults = nameless(&files, &NAMELESS);
-    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    // This file holds the examples below.
+    paths.retain(|path| !path.ends_with("tests/integration/layers.rs"));
+    paths.retain(|path| is_nameless(&std::fs::read_to_string(path).unwrap()));
+    assert!(paths.is_empty(), "closures whose parameter is called `own`; name what it is: {paths:?}");
 }
 
 #[test]
@@ -593,14 +570,8 @@ fn a_closure_is_seen_however_it_is_written() {
     ] {
         assert!(!has_nameless(code), "{code}: {:?}", closure_parameters(code));
     }
-    let file = |path: &str, content: &str| (path.to_owned(), content.to_owned());
-    let files = [
-        file("a/mod.rs", "#[cfg(test)]\nmod tests { fn f() { rows.any(|own| own == x) } }\n"),
-        file("b.rs", "// rows.any(|own| own == x)\n"),
-    ];
-    assert!(nameless(&files, &["a"]).is_empty());
-    assert_eq!(nameless(&files, &[]).len(), 1);
-    assert!(nameless(&files, &["a", "b"])[0].contains("take it off the list"));
+    assert!(is_nameless("#[cfg(test)]\nmod tests { fn f() { rows.any(|own| own == x) } }\n"));
+    assert!(!is_nameless("// rows.any(|own| own == x)\n"));
 }
 
 #[track_caller]

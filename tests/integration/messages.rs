@@ -381,7 +381,7 @@ fn what_tune_prints_agrees_with_itself() {
     // Texts a second, and how many times the default's.
     let figures = |row: &str| {
         let cells: Vec<f64> =
-            row.split_whitespace().skip(3).take(2).map(|own| own.parse().unwrap()).collect();
+            row.split_whitespace().skip(3).take(2).map(|figure| figure.parse().unwrap()).collect();
         (cells[0], cells[1])
     };
     let marked = |mark: &str| *rows.iter().find(|row| row.contains(mark)).unwrap();

@@ -54,11 +54,15 @@ pub fn weights(run: &Path) -> [Vec<u8>; 3] {
 /// Per tensor: trained, moved, has seen a gradient.
 pub fn proof(run: &Path) -> BTreeMap<String, [bool; 3]> {
     let all = json(&run.join("proof.json"));
-    let of = |own: &serde_json::Value| {
-        let gradient = own["largest_gradient"].as_f64().unwrap_or(0.0) > 0.0;
-        [own["trained"] == true, own["before"] != own["after"], gradient]
+    let of = |tensor: &serde_json::Value| {
+        let gradient = tensor["largest_gradient"].as_f64().unwrap_or(0.0) > 0.0;
+        [tensor["trained"] == true, tensor["before"] != tensor["after"], gradient]
     };
-    all.as_array().unwrap().iter().map(|own| (own["name"].as_str().unwrap().to_owned(), of(own))).collect()
+    all.as_array()
+        .unwrap()
+        .iter()
+        .map(|tensor| (tensor["name"].as_str().unwrap().to_owned(), of(tensor)))
+        .collect()
 }
 
 #[test]
@@ -328,7 +332,7 @@ fn unfreezing_goes_stage_by_stage_from_the_best_of_the_last() {
     assert!((ended - begins).abs() < 0.05, "{ended} {begins}");
     for (name, [trained, _, _]) in proof(&run) {
         let expected =
-            ["encoder.layer.4.", "encoder.layer.5.", "heads."].iter().any(|own| name.starts_with(own));
+            ["encoder.layer.4.", "encoder.layer.5.", "heads."].iter().any(|part| name.starts_with(part));
         assert_eq!(trained, expected, "{name}");
     }
 }
@@ -343,7 +347,7 @@ fn everything_frozen_is_measured_honestly() {
     let accuracy = |kind: &str, task: &str| metrics[kind][task]["accuracy"].as_f64().unwrap();
     // Four domains: the names of the labels alone find more than half.
     assert!(accuracy("tasks", "domain") > 0.5 && accuracy("untrained", "domain") < 0.5, "{metrics}");
-    assert!(proof(&run).values().all(|own| *own == [false; 3]));
+    assert!(proof(&run).values().all(|tensor| *tensor == [false; 3]));
     let described = directory.path().join("labels.csv");
     let rows = [
         ("domain", ["movie_review", "news_editorial", "product_review", "tweet"]),
@@ -353,8 +357,8 @@ fn everything_frozen_is_measured_honestly() {
     for (task, labels) in rows {
         labels
             .iter()
-            .filter(|own| !own.is_empty())
-            .for_each(|own| table += &format!("{task},{own},about {own}\n"));
+            .filter(|label| !label.is_empty())
+            .for_each(|label| table += &format!("{task},{label},about {label}\n"));
     }
     std::fs::write(&described, &table).unwrap();
     let other = directory.path().join("other");
@@ -478,7 +482,8 @@ fn an_opaque_backbone_has_one_cut() {
     let model = directory.path().join("opaque");
     let data = root().join("tests/data/foreign_onnx");
     let source = std::fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().path());
-    let source = source.filter(|path| path.extension().is_some_and(|own| own == "onnx")).min().unwrap();
+    let source =
+        source.filter(|path| path.extension().is_some_and(|extension| extension == "onnx")).min().unwrap();
     frosthead(&["import", text(&source), "--out", text(&model), "--max-length", "16"]).success();
     let (table, out) = (demo(300), directory.path().join("out"));
     let arguments = |plan| {
@@ -601,7 +606,7 @@ fn damaged_token_states_are_said_and_computed_again() {
         for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
             if entry.is_dir() {
                 folders.push(entry);
-            } else if entry.extension().is_some_and(|own| own == "safetensors") {
+            } else if entry.extension().is_some_and(|extension| extension == "safetensors") {
                 parts.push(entry);
             }
         }

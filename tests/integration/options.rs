@@ -100,10 +100,10 @@ fn penalty_balance_and_shares_change_the_run() {
     assert!(candidates.len() >= 3);
     // The strongest within one standard error of the most accurate.
     let number = |candidate: &serde_json::Value, name: &str| candidate[name].as_f64().unwrap();
-    let most = candidates.iter().map(|own| number(own, "accuracy")).fold(0.0, f64::max);
+    let most = candidates.iter().map(|candidate| number(candidate, "accuracy")).fold(0.0, f64::max);
     let best = candidates
         .iter()
-        .find(|own| most - number(own, "accuracy") <= number(own, "standard_error"))
+        .find(|candidate| most - number(candidate, "accuracy") <= number(candidate, "standard_error"))
         .unwrap();
     assert_eq!(auto[0]["alpha"], best["alpha"]);
     let (shares, ..) =

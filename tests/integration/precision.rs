@@ -29,7 +29,7 @@ fn a_bundle_in_eight_bits_is_small_close_and_says_what_it_costs() {
     assert_eq!(variants.len(), 2);
     assert!(variants[0]["kept"].as_array().unwrap().is_empty());
     assert!(!variants[1]["kept"].as_array().unwrap().is_empty());
-    let cosine = |own: &serde_json::Value, name: &str| own["cosine"][name].as_f64().unwrap();
+    let cosine = |variant: &serde_json::Value, name: &str| variant["cosine"][name].as_f64().unwrap();
     assert!(cosine(&variants[0], "smallest") >= 0.98, "{report}");
     assert!(cosine(&variants[1], "mean") > cosine(&variants[0], "mean"), "{report}");
     for own in variants {

@@ -93,8 +93,13 @@ fn predictions(path: &Path) -> (Vec<String>, Vec<Vec<TaskPrediction>>) {
 fn equal_tasks(one: &Path, other: &Path) -> Vec<String> {
     let ((tasks, one), (other_tasks, other)) = (predictions(one), predictions(other));
     assert_eq!(tasks, other_tasks[..tasks.len()]);
-    let bits = |own: &TaskPrediction| {
-        own.logits.iter().chain(&own.probabilities).map(|number| number.to_bits()).collect::<Vec<_>>()
+    let bits = |prediction: &TaskPrediction| {
+        prediction
+            .logits
+            .iter()
+            .chain(&prediction.probabilities)
+            .map(|number| number.to_bits())
+            .collect::<Vec<_>>()
     };
     let equal =
         |task: usize| one.iter().zip(&other).all(|(one, other)| bits(&one[task]) == bits(&other[task]));
@@ -118,8 +123,8 @@ fn evaluated(data: &Path, model: &Path, task: &str) -> (f64, Vec<(String, f64)>)
 fn agrees(report: &serde_json::Value, data: &Path, bundles: [&Path; 2]) {
     for (side, bundle) in ["before", "after"].into_iter().zip(bundles) {
         let (accuracy, labels) = evaluated(data, bundle, "sentiment");
-        let same = |own: &serde_json::Value, expected: f64| {
-            assert!((own[side].as_f64().unwrap() - expected).abs() < 1e-12, "{side} {expected}: {report}");
+        let same = |change: &serde_json::Value, expected: f64| {
+            assert!((change[side].as_f64().unwrap() - expected).abs() < 1e-12, "{side} {expected}: {report}");
         };
         same(&report["all"], accuracy);
         assert_eq!(labels.len(), 3);
@@ -212,10 +217,10 @@ fn the_table_shows_old_and_new_heads_and_what_they_are_compared_on() {
         for (task, change) in json[name].as_object().unwrap() {
             let labels = change["labels"].as_object().unwrap().iter();
             let all = ("(all)".to_owned(), &change["all"]);
-            for (label, own) in labels.map(|(label, own)| (label.clone(), own)).chain([all]) {
-                let of = |side: &str| own[side].as_f64();
+            for (label, figures) in labels.map(|(label, figures)| (label.clone(), figures)).chain([all]) {
+                let of = |side: &str| figures[side].as_f64();
                 let after = of("after").unwrap();
-                let mut expected = vec![kind.to_owned(), task.clone(), label, own["rows"].to_string()];
+                let mut expected = vec![kind.to_owned(), task.clone(), label, figures["rows"].to_string()];
                 if let Some(before) = of("before") {
                     expected.extend([format!("{before:.3}"), format!("{after:.3}")]);
                     expected.push(format!("{:+.1}", 100.0 * (after - before)));
@@ -507,10 +512,10 @@ fn golden_numbers_of_what_was_not_fitted_stay_those_of_the_first_machine() {
     // A machine that computes a little otherwise: the first number of the first embedding, by less than the
     // tolerance.
     let mut bytes = std::fs::read(&device.fp32).unwrap();
-    forge(&mut bytes, "golden.json", &|own| {
-        let embedding = own.windows(11).position(|part| part == b"\"embedding\"").unwrap();
-        let point = embedding + own[embedding..].iter().position(|byte| *byte == b'.').unwrap();
-        own[point + 6] = if own[point + 6] == b'5' { b'4' } else { b'5' };
+    forge(&mut bytes, "golden.json", &|bytes| {
+        let embedding = bytes.windows(11).position(|part| part == b"\"embedding\"").unwrap();
+        let point = embedding + bytes[embedding..].iter().position(|byte| *byte == b'.').unwrap();
+        bytes[point + 6] = if bytes[point + 6] == b'5' { b'4' } else { b'5' };
     });
     std::fs::write(path("x.frost"), &bytes).unwrap();
     let first = golden(&path("x.frost"));

@@ -170,7 +170,7 @@ fn find(directory: &Path, extension: &str) -> Vec<std::path::PathBuf> {
         let path = entry.unwrap().path();
         if path.is_dir() {
             found.extend(find(&path, extension));
-        } else if path.extension().is_some_and(|own| own == extension) {
+        } else if path.extension().is_some_and(|ending| ending == extension) {
             found.push(path);
         }
     }
@@ -306,7 +306,7 @@ fn two_networks_are_measured_in_turns() {
     let against = ["--against", backbone()];
     let figures = frosthead(&[&arguments[..], &against[..], &["--json"]].concat()).success().json();
     let seconds = |of: &serde_json::Value| -> Vec<f64> {
-        of["seconds"].as_array().unwrap().iter().map(|own| own.as_f64().unwrap()).collect()
+        of["seconds"].as_array().unwrap().iter().map(|seconds| seconds.as_f64().unwrap()).collect()
     };
     let (own, other) = (seconds(&figures), seconds(&figures["against"]));
     let ratios = figures["ratios"].as_array().unwrap();

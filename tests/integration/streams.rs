@@ -256,12 +256,12 @@ fn what_predict_wrote_can_be_read_by_it_and_by_eval_and_train() {
     let names: Vec<&str> = header.lines().next().unwrap().split(',').collect();
     for name in ["row", "input_row", "input_input_row", "input_input_input_row", "domain_predicted", "review"]
     {
-        assert_eq!(names.iter().filter(|own| **own == name).count(), 1, "{name} in {names:?}");
+        assert_eq!(names.iter().filter(|column| **column == name).count(), 1, "{name} in {names:?}");
     }
     // Every pass says the same of the same texts.
     let column = |file: &str, name: &str| -> Vec<String> {
         let mut reader = csv::Reader::from_path(out(file)).unwrap();
-        let place = reader.headers().unwrap().iter().position(|own| own == name).unwrap();
+        let place = reader.headers().unwrap().iter().position(|column| column == name).unwrap();
         reader.records().map(|row| row.unwrap()[place].to_owned()).collect()
     };
     assert_eq!(column("2.csv", "domain_predicted"), column("2.csv", "input_domain_predicted"));

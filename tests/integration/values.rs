@@ -644,7 +644,7 @@ fn peak(arguments: &[&str]) -> u64 {
         // The mark never falls: the last look before the end misses nothing but what came in a millisecond.
         let said = std::fs::read_to_string(&status).unwrap_or_default();
         let mark = said.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kibibytes = mark.and_then(|own| own.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        let kibibytes = mark.and_then(|mark| mark.trim().trim_end_matches(" kB").parse::<u64>().ok());
         most = most.max(kibibytes.unwrap_or(0) >> 10);
         match child.try_wait().unwrap() {
             Some(status) => break status,

@@ -11,7 +11,7 @@ use crate::harness::{directory, frosthead, text};
 use crate::tiny::NUMBERS;
 
 fn floats(value: &Value) -> Vec<f32> {
-    value.as_array().unwrap().iter().map(|own| own.as_f64().unwrap() as f32).collect()
+    value.as_array().unwrap().iter().map(|number| number.as_f64().unwrap() as f32).collect()
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn embeddings_have_the_shapes_that_clients_know() {
     // The embedding that `embed` writes, where it is the imported backbone's.
     let direct = server.post("/embed", &json!({"inputs": "A short one."})).json();
     assert_eq!(floats(&direct[0]), first);
-    let length: f32 = first.iter().map(|own| own * own).sum();
+    let length: f32 = first.iter().map(|number| number * number).sum();
     assert!((length - 1.0).abs() < 1e-4, "{length}");
     let normal =
         floats(&server.post("/embed", &json!({"inputs": ["A short one."], "normalize": true})).json()[0]);
@@ -131,7 +131,7 @@ fn requests_in_the_shapes_of_text_embeddings_inference_are_answered() {
     assert_eq!(single.as_array().unwrap().len(), 4, "the first task: {single}");
     assert_eq!(single, server.post("/predict", &json!({"inputs": ["Great phone!"]})).json());
     let scores: Vec<f32> =
-        single.as_array().unwrap().iter().map(|own| own["score"].as_f64().unwrap() as f32).collect();
+        single.as_array().unwrap().iter().map(|answer| answer["score"].as_f64().unwrap() as f32).collect();
     assert!(
         scores.is_sorted_by(|one, other| one >= other) && (scores.iter().sum::<f32>() - 1.0).abs() < 1e-5
     );

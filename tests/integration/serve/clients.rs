@@ -65,9 +65,10 @@ fn the_most_probable_labels_are_given_and_their_number_is_checked() {
             assert_eq!(top.len(), top_k.min(head.labels.len()));
             assert_eq!(top[0], json!({"label": task["label"], "probability": task["probability"]}));
             let probabilities: Vec<f64> =
-                top.iter().map(|own| own["probability"].as_f64().unwrap()).collect();
+                top.iter().map(|shown| shown["probability"].as_f64().unwrap()).collect();
             assert!(probabilities.is_sorted_by(|one, other| one >= other), "{task}");
-            let places = top.iter().map(|own| head.labels.iter().position(|label| own["label"] == **label));
+            let places =
+                top.iter().map(|shown| head.labels.iter().position(|label| shown["label"] == **label));
             for (place, probability) in places.zip(&probabilities) {
                 assert_eq!(*probability as f32, expected.probabilities[place.unwrap()]);
             }
