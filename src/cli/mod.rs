@@ -38,7 +38,7 @@ mod tune;
 use frosthead::error::Result;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub(crate) use terminal::Terminal;
 
@@ -94,7 +94,10 @@ enum Outcome {
 /// was not met, 2 error.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let parsed = with_negative_numbers(Arguments::command())
+        .try_get_matches()
+        .and_then(|matches| Arguments::from_arg_matches(&matches));
+    let arguments = match parsed {
         Ok(arguments) => arguments,
         Err(error) => {
             let failed = error.use_stderr();
@@ -114,6 +117,18 @@ pub fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Takes `--alpha -1` as what it is, so that the option itself says what it expects.
+fn with_negative_numbers(command: clap::Command) -> clap::Command {
+    let takes_value =
+        |argument: &clap::Arg| !argument.is_positional() && argument.get_action().takes_values();
+    command
+        .mut_args(|argument| match takes_value(&argument) {
+            true => argument.allow_negative_numbers(true),
+            false => argument,
+        })
+        .mut_subcommands(with_negative_numbers)
 }
 
 fn run(command: &Command, terminal: &Terminal) -> Result<Outcome> {
@@ -138,9 +153,7 @@ fn run(command: &Command, terminal: &Terminal) -> Result<Outcome> {
         Command::Bench(arguments) => bench::run(arguments, terminal),
         Command::Tune(arguments) => tune::run(arguments, terminal),
         #[cfg(feature = "manual")]
-        Command::Manual(arguments) => {
-            manual::run(arguments, <Arguments as clap::CommandFactory>::command(), terminal)
-        }
+        Command::Manual(arguments) => manual::run(arguments, Arguments::command(), terminal),
     }
 }
 
@@ -150,13 +163,11 @@ mod tests {
 
     #[test]
     fn the_arguments_are_consistent() {
-        use clap::CommandFactory as _;
         Arguments::command().debug_assert();
     }
 
     #[test]
     fn every_command_has_an_example() {
-        use clap::CommandFactory as _;
         for command in Arguments::command().get_subcommands().filter(|command| !command.has_subcommands()) {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains("frosthead "), "{} has no example", command.get_name());

@@ -106,8 +106,18 @@ impl Delimited {
 
     fn ragged(&self, columns: usize) -> Error {
         let (line, cells) = (self.row.first_line + 1, self.row.len());
+        let behind_space = |place: usize| {
+            let cell = self.row.bytes(place);
+            cell.starts_with(b" ") && cell.trim_ascii_start().starts_with(b"\"")
+        };
         let help = match self.dialect.quoting {
+            _ if cells < columns => {
+                "write a cell for every column, empty ones too; a text that holds a line end needs quotes around it"
+            }
             Quoting::None => "a text that holds the delimiter needs quotes around it, and --quoting auto",
+            _ if (0..cells).any(behind_space) => {
+                "a quote encloses a cell only as its first character: take out the space in front of it"
+            }
             _ => {
                 "put quotes around fields that hold the separator, a quote or a line feed; double inner quotes"
             }

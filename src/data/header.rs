@@ -84,11 +84,9 @@ impl Header {
         let has = |delimiter| {
             first.contains(delimiter) && first.split(delimiter).any(|cell| cell.trim_matches('"') == name)
         };
-        let format = if has('\t') {
-            "tsv"
-        } else if has(',') {
-            "csv"
-        } else {
+        let formats =
+            [('\t', "tsv"), (',', "csv"), (';', "csv --delimiter ';'"), ('|', "csv --delimiter '|'")];
+        let Some((_, format)) = formats.into_iter().find(|(delimiter, _)| has(*delimiter)) else {
             return Ok(());
         };
         Err(Error::new(Kind::Table, "this begins like the header of a table, not like a text")

@@ -14,6 +14,8 @@ pub(super) struct Lines {
     reader: Box<dyn BufRead>,
     /// The first line, which had to be read to know what the table is.
     first: Option<String>,
+    /// Nobody said that these are lines, and none with a text in it has come yet.
+    doubtful: bool,
 }
 
 impl Lines {
@@ -23,25 +25,41 @@ impl Lines {
     /// It is not UTF-8, or, when presumed, it begins a JSON table.
     pub fn open(mut reader: Box<dyn BufRead>, presumed: bool) -> Result<(Option<String>, Self)> {
         let first = next_line(&mut *reader).map_err(|error| error.row(1))?;
-        if presumed {
-            first.as_deref().map_or(Ok(()), refuse_json)?;
+        let mut lines = Self { reader, first, doubtful: presumed };
+        if let Some(first) = lines.first.clone() {
+            lines.look_at(&first).map_err(|error| error.row(1))?;
         }
-        Ok((first.clone(), Self { reader, first }))
+        Ok((lines.first.clone(), lines))
+    }
+
+    /// Refuses a first line with something in it that is JSON.
+    fn look_at(&mut self, line: &str) -> Result<()> {
+        if !self.doubtful || line.trim().is_empty() {
+            return Ok(());
+        }
+        self.doubtful = false;
+        refuse_json(line)
     }
 
     /// The next line; none at the end.
+    ///
+    /// # Errors
+    /// It is not UTF-8, or the first one that is not blank, and JSON.
     pub fn next(&mut self) -> Result<Option<Vec<Option<String>>>> {
         let line = match self.first.take() {
             Some(first) => Some(first),
             None => next_line(&mut *self.reader)?,
         };
+        if let Some(line) = &line {
+            self.look_at(line)?;
+        }
         Ok(line.map(|line| vec![Some(line)]))
     }
 }
 
 fn refuse_json(first: &str) -> Result<()> {
     let line = first.trim();
-    let wrong = |what: &str| Error::new(Kind::Table, what.to_owned()).row(1).expected("one text a line");
+    let wrong = |what: &str| Error::new(Kind::Table, what.to_owned()).expected("one text a line");
     let lines_help = "say --format jsonl; --format lines reads every line as a text, whatever it is";
     if serde_json::from_str::<Map<String, Value>>(line).is_ok() {
         return Err(wrong("these are JSON lines").found(excerpt(line)).help(lines_help));

@@ -94,6 +94,14 @@ fn a_row_without_a_label_is_left_out_of_that_task_only_and_counted() {
 }
 
 #[test]
+fn a_negative_number_is_a_value_and_its_option_says_what_it_expects() {
+    let train = ["train", "x.csv", "--backbone", "b", "--task", "t", "--out", "o"];
+    let refused = frosthead(&[&train[..], &["--alpha", "-1"]].concat());
+    let refused = refused.fails_with(&["--alpha", "found \"-1\"", "a number above 0, or auto"]);
+    assert!(!refused.stderr.contains("tip"), "{}", refused.stderr);
+}
+
+#[test]
 fn wrong_requests_say_what_was_expected() {
     let data = demo(300);
     let data = text(&data);

@@ -212,14 +212,19 @@ fn what_is_no_lines_is_not_read_as_lines_unless_that_is_said() {
         (&objects[1..], "JSON lines", "jsonl"),
         (b"review,n\ngood,1\nbad,2\n", "header of a table", "csv"),
         (b"n\t\"review\"\n1\tgood\n2\tbad\n", "header of a table", "tsv"),
+        (b"review;n\ngood;1\nbad;2\n", "header of a table", "csv --delimiter ';'"),
     ] {
         let refused = predict(input, &[]).fails_with(&[said, "--format lines", "row 1"]);
         assert!(refused.stderr.contains(&format!("say --format {advised};")), "{}", refused.stderr);
-        assert_eq!(predict(input, &["--format", advised]).success().json_lines().len(), 2);
+        let format =
+            [&["--format"][..], &advised.split(' ').map(|word| word.trim_matches('\'')).collect::<Vec<_>>()];
+        assert_eq!(predict(input, &format.concat()).success().json_lines().len(), 2);
         let rows = input.iter().filter(|byte| **byte == b'\n').count();
         assert_eq!(predict(input, &["--format", "lines"]).success().json_lines().len(), rows);
     }
     predict(b"[\n{\"review\": \"good\"}\n]\n", &[]).fails_with(&["a JSON array", "say --format json"]);
+    // Blank lines in front are texts; what comes behind them is looked at all the same.
+    predict(&objects[..], &[]).fails_with(&["row 2", "JSON lines", "say --format jsonl"]);
     predict(b"PAR1\x15\x04\x15", &[]).fails_with(&["a Parquet file", "--format parquet"]);
     predict(b"SQLite format 3\0", &[]).fails_with(&["standard input", "an SQLite database"]);
     let one = predict(b"review\ngood\n", &[]).success();

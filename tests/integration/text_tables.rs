@@ -332,6 +332,19 @@ fn what_a_compressed_or_foreign_file_is_called_does_not_matter() {
 }
 
 #[test]
+fn a_row_that_does_not_fit_is_mended_as_advised() {
+    let place = Place::new();
+    for (content, advice, mended) in [
+        ("text,label\ngood,a\nbad\n", "a cell for every column", "text,label\ngood,a\nbad,\n"),
+        ("text,label\ngood, \"a, b\"\n", "take out the space", "text,label\ngood,\"a, b\"\n"),
+        ("text,label\ngood, bad,a\n", "put quotes around", "text,label\n\"good, bad\",a\n"),
+    ] {
+        place.embed(&place.file("odd.csv", content), &[]).fails_with(&["odd.csv", "does not fit", advice]);
+        assert!(!place.rows(&place.file("mended.csv", mended), &[]).is_empty());
+    }
+}
+
+#[test]
 fn what_is_no_json_is_called_what_it_is() {
     let place = Place::new();
     let csv = place.file("csv.jsonl", "text,label\na,b\n");
