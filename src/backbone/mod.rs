@@ -5,6 +5,7 @@
 //! ones the manifest was written for.
 
 mod catalog;
+mod decided;
 #[cfg(feature = "hub")]
 mod hub;
 mod import;
@@ -21,9 +22,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use catalog::{Catalog, CatalogEntry};
+pub use decided::{ImportNotes, ImportOptions};
 #[cfg(feature = "hub")]
 pub use hub::{HubModel, download};
-pub use import::{ImportNotes, ImportOptions, Imported, import};
+pub use import::{Imported, import};
 use manifest::identity;
 pub use manifest::{Manifest, Preparation, Source};
 pub use trial::TrialReport;

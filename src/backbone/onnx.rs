@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::import::{Content, ImportOptions, Limits, Plan, inputs, open_tokenizer, origin, preparation};
+use super::decided::{Content, ImportOptions, Limits, Plan, inputs, open_tokenizer, origin, preparation};
 use super::manifest::{FORMAT, Manifest, Preparation, Source};
 use super::sentence_transformers::{self, Card, Stated};
 use super::trial::Foreign;

@@ -6,8 +6,8 @@ use memchr::{memchr, memchr_iter, memchr3};
 
 use super::joined::Joined;
 use super::reading::{Delimiter, Quoting};
-use super::table::invalid_utf8;
-use crate::error::{Error, Kind, Result, quoted};
+use super::row::{EXCERPT, invalid_utf8, quoted_excerpt};
+use crate::error::{Error, Kind, Result};
 
 /// Of so many lines in one cell three quarters are rows of the table by their delimiters: that is no
 /// accident.
@@ -17,8 +17,6 @@ const ENCLOSED_ROWS: usize = 16;
 const FEW_ROWS: usize = 3;
 /// Lines of a cell beyond which its quote is taken for one that was never meant to open it.
 const LONGEST_CELL: u64 = 10_000;
-/// Bytes of a cell that a message shows.
-const EXCERPT: usize = 60;
 
 /// What a table's characters mean.
 #[derive(Debug, Clone, Copy)]
@@ -256,7 +254,7 @@ impl Cells {
         let what = format!("is closed by another in line {line}, and text follows");
         let text = [b"\"", &self.bytes[opened.start..], b"\"", &rest[..rest.len().min(EXCERPT / 2)]].concat();
         let start = text.len().saturating_sub(EXCERPT);
-        let error = self.quote(opened, &what, dialect).found(excerpt(&text[start..]));
+        let error = self.quote(opened, &what, dialect).found(quoted_excerpt(&text[start..]));
         match self.bytes.last() {
             Some(b'\\') => {
                 error.help("write a quote inside a cell twice (\"\"): a backslash before it is text")
@@ -275,7 +273,7 @@ impl Cells {
         };
         let text = [b"\"", &self.bytes[opened.start..]].concat();
         Error::new(Kind::Table, format!("the quote that opens a cell in line {} {what}", opened.line + 1))
-            .found(excerpt(&text))
+            .found(quoted_excerpt(&text))
             .help(help)
     }
 
@@ -286,12 +284,4 @@ impl Cells {
             format!("{}; if it encloses one text, say --quoting double", error.remedy().unwrap_or_default());
         error.help(help)
     }
-}
-
-/// The start of bytes, for a message.
-pub(super) fn excerpt(bytes: &[u8]) -> String {
-    let end = bytes.len().min(EXCERPT);
-    let text = String::from_utf8_lossy(&bytes[..end]);
-    let text = text.trim_matches('\u{fffd}');
-    if end < bytes.len() { format!("{}…", quoted(text)) } else { quoted(text) }
 }

@@ -24,7 +24,7 @@ const BUFFER: usize = 1 << 16;
 pub(super) fn unpacked(input: Box<dyn BufRead>, path: Option<&Path>) -> Result<Box<dyn BufRead>> {
     let (head, input) = peek(input, is_telling)?;
     if head.is_empty() {
-        return Err(super::table::empty_table());
+        return Err(super::row::empty_table());
     }
     let (input, packed) = unpack(&head, input)?;
     if !packed && path.is_some_and(names_compressed) {
@@ -34,7 +34,7 @@ pub(super) fn unpacked(input: Box<dyn BufRead>, path: Option<&Path>) -> Result<B
     }
     let (head, input) = peek(input, is_telling)?;
     if head.is_empty() {
-        return Err(super::table::empty_table());
+        return Err(super::row::empty_table());
     }
     // What is packed twice is not unpacked twice.
     match Thing::of_start(&head) {
@@ -70,14 +70,14 @@ fn is_skippable(head: &[u8]) -> bool {
 #[cfg(feature = "parquet")]
 pub(super) fn seekable(path: &Path) -> Result<std::fs::File> {
     use std::io::Seek as _;
-    let mut file = super::table::open_file(path)?;
+    let mut file = super::row::open_file(path)?;
     let mut head = Vec::new();
     (&mut file).take(4).read_to_end(&mut head).map_err(|source| Error::io("read", path, source))?;
     file.rewind().map_err(|source| Error::io("read", path, source))?;
     let input = BufReader::with_capacity(BUFFER, file);
     let (mut input, packed) = unpack(&head, Box::new(input)).map_err(|error| error.at(path))?;
     if !packed {
-        return super::table::open_file(path);
+        return super::row::open_file(path);
     }
     let place = std::env::temp_dir();
     let failed = |source: io::Error| match source.downcast::<Error>() {

@@ -9,11 +9,11 @@ use std::io::{BufRead, ErrorKind};
 
 use serde::de::IgnoredAny;
 
-use super::cells::{Cells, Dialect, Ended, excerpt};
+use super::cells::{Cells, Dialect, Ended};
 use super::compression::{peek, unreadable};
 use super::joined::Seen;
 use super::reading::{Delimiter, Quoting};
-use super::table::empty_table;
+use super::row::{empty_table, quoted_excerpt};
 use crate::error::{Error, Kind, Result};
 
 /// Bytes in which a header ends.
@@ -50,7 +50,7 @@ impl Delimited {
             if named != dialect.delimiter {
                 let message = format!("the table says that it is separated by {}", named.spoken());
                 return Err(Error::new(Kind::Table, message)
-                    .found(excerpt(&table.header))
+                    .found(quoted_excerpt(&table.header))
                     .help(format!("say --delimiter '{named}'")));
             }
             table.next_record()?;
@@ -196,7 +196,7 @@ impl Delimited {
         };
         let message =
             format!("the header is one column: the table seems to be separated by {}", other.spoken());
-        Err(Error::new(Kind::Table, message).found(excerpt(&self.header)).help(format!(
+        Err(Error::new(Kind::Table, message).found(quoted_excerpt(&self.header)).help(format!(
             "say --delimiter '{other}' (or --delimiter '{delimiter}', if this is the name of its only column)"
         )))
     }

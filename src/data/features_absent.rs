@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::feature_table::{FeatureColumns, FeatureTable};
-use super::table::Row;
+use super::row::Row;
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::TextKey;
 
@@ -20,17 +20,6 @@ pub enum FeatureWriter {}
 
 /// A column that no writer of this build carries along.
 pub enum CarriedColumn {}
-
-/// No row of this build comes from a batch of Arrow arrays.
-#[derive(Clone)]
-pub(super) enum Origin {}
-
-impl Origin {
-    /// Never called: there is none.
-    pub fn share(&self) -> usize {
-        match *self {}
-    }
-}
 
 impl FeatureWriter {
     /// # Errors

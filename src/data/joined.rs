@@ -11,6 +11,7 @@ use std::collections::HashSet;
 
 use memchr::memchr_iter;
 
+use super::row::quoted_excerpt;
 use crate::error::{Error, Kind, Result, quoted};
 
 /// Values of a column that are remembered, and of all columns.
@@ -74,7 +75,7 @@ impl Joined {
         if !values.iter().any(|(_, values)| values.iter().all(Option::is_some)) {
             return None;
         }
-        let excerpt = super::cells::excerpt(&[b"\"", text].concat());
+        let excerpt = quoted_excerpt(&[b"\"", text].concat());
         let whole = inner.len();
         Some(Self { lines: quotes, excerpt, row: 0, column, whole, values })
     }

@@ -12,7 +12,7 @@ use super::cell::Cell;
 use super::column_use::{Columns, Use};
 use super::compression::unreadable;
 use super::json_object::Entries;
-use super::table::{Values, empty_table, invalid_utf8};
+use super::row::{Values, empty_table, excerpt, invalid_utf8};
 use crate::error::{Error, Kind, Result, quoted};
 use crate::recognize::shell_word;
 
@@ -454,13 +454,6 @@ fn on_one_line(json: &str) -> String {
         in_text || !char.is_ascii_whitespace()
     });
     kept.collect()
-}
-
-/// The start of a line, for a message.
-fn excerpt(line: &str) -> String {
-    let line = line.trim();
-    let start: String = line.chars().take(60).collect();
-    if start.len() < line.len() { format!("{start}…") } else { start }
 }
 
 #[cfg(test)]

@@ -4,15 +4,13 @@
 //! `1e0`. A text is its own name, but for the one that programs write for a whole number which has become one
 //! with a fraction: `1.0` is `1`. So `01`, `1.10` and `1e3` in a column of texts stay what they are: they may
 //! well be codes. Where one training has `1.10` or `1e3` and the number too, they are one label
-//! ([`Spellings`]); a text with a zero in front, like `01`, never is.
+//! ([`Spellings`](super::Spellings)); a text with a zero in front, like `01`, never is.
 //! `NaN` is no label, and neither is nothing.
 //!
 //! Refuses to merge what differs in case, in white space or in Unicode's form.
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap, HashSet};
-
-use super::cell::Cell;
+use std::collections::HashMap;
 
 /// Zeros that a number's name is written out with, at most; beyond it has an exponent. The largest f64 has
 /// 309 digits.
@@ -111,7 +109,7 @@ pub struct LabelNames<'n> {
 
 /// What a text says as a number, or as true or false, whoever wrote it. A zero in front (`007`) is no part of
 /// a number: that is a code.
-fn value(text: &str) -> Option<String> {
+pub(super) fn value(text: &str) -> Option<String> {
     let whole = text.trim_start_matches('-').split(['.', 'e', 'E']).next().unwrap_or_default();
     if whole.len() > 1 && whole.starts_with('0') {
         return None;
@@ -155,84 +153,9 @@ impl<'n> LabelNames<'n> {
     }
 }
 
-/// How the labels of a column are written, for where numbers and texts of the same value meet: in rows of
-/// JSON, or in several tables of one training.
-#[derive(Debug, Clone, Default)]
-pub struct Spellings {
-    /// Names that a number has, or true and false.
-    numbers: HashSet<String>,
-    /// By value, how texts write it.
-    texts: HashMap<String, BTreeSet<String>>,
-}
-
-impl Spellings {
-    /// Takes a label.
-    pub fn add(&mut self, cell: &Cell) {
-        let Some(label) = cell.label() else { return };
-        let Some(value) = value(&label) else { return };
-        if matches!(cell, Cell::Text(_)) {
-            self.texts.entry(value).or_default().insert(label.into_owned());
-        } else {
-            self.numbers.insert(value);
-        }
-    }
-
-    /// Takes those of another table.
-    pub fn extend(&mut self, other: &Self) {
-        self.numbers.extend(other.numbers.iter().cloned());
-        for (value, texts) in &other.texts {
-            self.texts.entry(value.clone()).or_default().extend(texts.iter().cloned());
-        }
-    }
-
-    /// The name of a label that is written otherwise as a text than as a number, where both are there: `2.50`
-    /// is `2.5`, `True` is `true`. Texts of one value that are written in two ways stay two labels.
-    #[must_use]
-    pub fn name(&self, label: &str) -> Option<&str> {
-        let number = self.numbers.get(&value(label)?).filter(|number| *number != label)?;
-        self.texts.get(number).is_none_or(|texts| texts.len() < 2).then_some(number)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_text_and_a_number_of_one_value_have_the_number_s_name_where_they_meet() {
-        let of = |cells: &[Cell]| {
-            let mut found = Spellings::default();
-            cells.iter().for_each(|cell| found.add(cell));
-            found
-        };
-        let (number, text) = (|text: &str| Cell::Number(text.into()), |text: &str| Cell::Text(text.into()));
-        let texts = of(&[text("2.50"), text("1.10"), text("1.1"), text("True"), text("a")]);
-        for label in ["2.50", "1.10", "1.1", "True", "a"] {
-            assert_eq!(texts.name(label), None, "{label}");
-        }
-        // Codes are no numbers, whatever else is there.
-        let codes = of(&[text("002"), text("007"), number("2"), number("7"), text("-01.50"), number("-1.5")]);
-        for label in ["002", "007", "2", "7", "-01.50"] {
-            assert_eq!(codes.name(label), None, "{label}");
-        }
-        let names = ["001".to_owned(), "2".to_owned()];
-        assert_eq!(
-            ["1", "2.0", "002"].map(|label| LabelNames::new(&names).index(label)),
-            [None, Some(1), None]
-        );
-        let mut both = of(&[number("2.5"), number("1.100"), Cell::Bool(true), Cell::Null]);
-        both.extend(&texts);
-        for (label, name) in [
-            ("2.50", Some("2.5")),
-            ("2.5", None),
-            ("True", Some("true")),
-            ("1.10", None),
-            ("1.1", None),
-            ("a", None),
-        ] {
-            assert_eq!(both.name(label), name, "{label}");
-        }
-    }
 
     #[track_caller]
     fn number(written: &str, name: &str) {

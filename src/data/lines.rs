@@ -6,7 +6,8 @@ use std::io::BufRead;
 
 use serde_json::{Map, Value};
 
-use super::table::next_line;
+use super::compression::unreadable;
+use super::row::{excerpt, invalid_utf8};
 use crate::error::{Error, Kind, Result};
 
 /// The rows of a file of lines.
@@ -81,8 +82,18 @@ fn refuse_json(first: &str) -> Result<()> {
     Err(wrong(what).found(excerpt(line)).help(help))
 }
 
-/// The start of a line, for a message.
-fn excerpt(line: &str) -> String {
-    let start: String = line.chars().take(60).collect();
-    if start.len() < line.len() { format!("{start}…") } else { start }
+/// The next line without its line feed (and carriage return); `None` at the end.
+fn next_line(reader: &mut dyn BufRead) -> Result<Option<String>> {
+    let mut bytes = Vec::new();
+    let read = reader.read_until(b'\n', &mut bytes).map_err(unreadable)?;
+    if read == 0 {
+        return Ok(None);
+    }
+    if bytes.last() == Some(&b'\n') {
+        bytes.pop();
+        if bytes.last() == Some(&b'\r') {
+            bytes.pop();
+        }
+    }
+    String::from_utf8(bytes).map(Some).map_err(|error| invalid_utf8(error.utf8_error().valid_up_to()))
 }

@@ -35,6 +35,9 @@ mod lines;
 mod parquet_table;
 mod reading;
 mod records;
+mod row;
+mod source;
+mod spellings;
 mod split;
 mod stream;
 mod table;
@@ -50,12 +53,15 @@ pub use features::{
     CarriedColumn, EMBEDDING, FEATURES, FeatureWriter, TEXT_HASH, feature_metadata, read_features,
     read_labelled_features,
 };
-pub use format::{Format, Source};
+pub use format::Format;
 pub use header::{Header, TextColumn};
-pub use label_name::{LabelNames, Spellings, label_of_number, label_of_text};
+pub use label_name::{LabelNames, label_of_number, label_of_text};
 pub use labels::{LabelSet, Rare};
 pub use reading::{Delimiter, Quoting, Reading, TextEncoding};
 pub use records::{CARRIED, RecordFormat, RecordValue, RecordWriter};
+pub use row::Row;
+pub use source::Source;
+pub use spellings::Spellings;
 pub use split::{Part, SplitOptions, split};
 pub use stream::{Room, RowStream};
-pub use table::{Row, TableReader};
+pub use table::TableReader;

@@ -20,7 +20,7 @@ use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use super::arrow_cell;
 use super::column_use::{Columns, Use};
 use super::guard::guarded;
-use super::table::Values;
+use super::row::{Origin, Values};
 use crate::error::{Error, Kind, Result};
 
 /// Rows decoded at a time, and their bytes, at most and about.
@@ -41,7 +41,7 @@ impl ParquetFile {
     /// It is empty, or no whole Parquet file.
     pub fn open(path: &Path, file: File) -> Result<Self> {
         if file.metadata().is_ok_and(|file| file.len() == 0) {
-            return Err(super::table::empty_table().at(path));
+            return Err(super::row::empty_table().at(path));
         }
         let metadata = guarded(path, || {
             let load = |options| ArrowReaderMetadata::load(&file, options);
@@ -150,20 +150,6 @@ fn decoded_bytes(chunk: &ColumnChunkMetaData) -> u64 {
     known(chunk.uncompressed_size())
         .saturating_add(known(chunk.num_values()).saturating_mul(width))
         .saturating_add(texts)
-}
-
-/// A row of a batch, for those who carry columns through as they are.
-#[derive(Clone)]
-pub(super) struct Origin {
-    pub batch: Arc<RecordBatch>,
-    pub row: usize,
-}
-
-impl Origin {
-    /// The row's share of its batch's memory.
-    pub fn share(&self) -> usize {
-        self.batch.get_array_memory_size() / self.batch.num_rows().max(1)
-    }
 }
 
 /// The rows of a Parquet file.
@@ -353,8 +339,9 @@ mod tests {
     use parquet::basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel};
     use parquet::file::properties::WriterProperties;
 
-    use super::super::format::Source;
-    use super::super::table::{Row, TableReader};
+    use super::super::row::Row;
+    use super::super::source::Source;
+    use super::super::table::TableReader;
     use super::*;
 
     fn write(path: &Path, columns: Vec<(&str, ArrayRef)>, properties: WriterProperties) {

@@ -9,9 +9,10 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::format::Source;
 use super::header::Header;
-use super::table::{Row, TableReader};
+use super::row::Row;
+use super::source::Source;
+use super::table::TableReader;
 use crate::error::{Error, Kind, Result};
 
 /// How much may wait at a time.

@@ -3,8 +3,8 @@
 //! Refuses to hold more than one batch, and to go on after a malformed row.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::{BufRead, BufReader};
+#[cfg(feature = "parquet")]
 use std::path::Path;
 
 #[cfg(feature = "parquet")]
@@ -14,11 +14,11 @@ use super::cells::Dialect;
 use super::column_use::{Columns, free_name};
 #[cfg(feature = "parquet")]
 use super::compression::seekable;
-use super::compression::{unpacked, unreadable};
+use super::compression::unpacked;
 use super::delimited::Delimited;
 use super::encoding::{decoded, with_line_feeds};
-use super::features::{CarriedColumn, Origin};
-use super::format::{Format, Source};
+use super::features::CarriedColumn;
+use super::format::Format;
 use super::header::{Header, TextColumn};
 #[cfg(feature = "parquet")]
 use super::json::carried;
@@ -26,49 +26,9 @@ use super::json::{JsonRows, Layout};
 use super::lines::Lines;
 use super::reading::Delimiter;
 use super::records::CARRIED;
-use crate::error::{Error, Kind, Result};
-use crate::recognize::{Thing, Wanted};
-
-/// One row of a table.
-#[derive(Clone)]
-pub struct Row {
-    /// From 1, the header not counted.
-    pub number: u64,
-    /// One per column. A column that nobody asked for is null.
-    pub cells: Vec<Cell>,
-    /// Names and values that no column has: keys that first appear in a later row of JSON.
-    pub others: Vec<(String, Cell)>,
-    /// Where its carried columns are to be found as they are.
-    pub(super) origin: Option<Origin>,
-}
-
-impl Row {
-    /// A row of cells.
-    #[must_use]
-    pub fn new(number: u64, cells: Vec<Cell>) -> Self {
-        Self { number, cells, others: Vec::new(), origin: None }
-    }
-
-    /// Bytes of its cells, and its share of the batch that it comes from.
-    pub(super) fn bytes(&self) -> usize {
-        let cells = self.cells.iter().chain(self.others.iter().map(|(_, cell)| cell));
-        cells.map(Cell::size).sum::<usize>() + self.origin.as_ref().map_or(0, Origin::share)
-    }
-}
-
-/// What a row of any format holds.
-pub(super) struct Values {
-    pub cells: Vec<Cell>,
-    pub others: Vec<(String, Cell)>,
-    pub origin: Option<Origin>,
-}
-
-impl Values {
-    /// A row of so many nulls.
-    pub fn new(columns: usize) -> Self {
-        Self { cells: vec![Cell::Null; columns], others: Vec::new(), origin: None }
-    }
-}
+use super::row::{Row, Values, empty_table, open_file};
+use super::source::Source;
+use crate::error::{Error, Result};
 
 /// A table that is being read. Only columns that are [asked for](Self::column) or [carried](Self::carry) are:
 /// no other is looked at.
@@ -170,7 +130,7 @@ impl TableReader {
 
     #[cfg(not(feature = "parquet"))]
     fn open_parquet(_: &Source, name: String) -> Result<Self> {
-        Err(Error::new(Kind::Usage, "this build of frosthead does not read Parquet").at(name))
+        Err(Error::new(crate::error::Kind::Usage, "this build of frosthead does not read Parquet").at(name))
     }
 
     /// Names of the columns: one each. The second column of a name is called `NAME_2`.
@@ -387,43 +347,6 @@ impl TableReader {
             Rows::Parquet(rows) => rows.next(&self.columns),
         }
     }
-}
-
-/// The error of a table without rows.
-pub(super) fn empty_table() -> Error {
-    Error::new(Kind::Table, "the table is empty").expected("at least one row of data")
-}
-
-pub(super) fn open_file(path: &Path) -> Result<File> {
-    match Thing::of(path) {
-        Thing::Nothing if std::fs::symlink_metadata(path).is_err() => {
-            Err(Thing::Nothing.instead_of(Wanted::Table, Some(path)))
-        }
-        thing if path.is_dir() => Err(thing.instead_of(Wanted::Table, Some(path))),
-        _ => File::open(path).map_err(|source| Error::io("read", path, source)),
-    }
-}
-
-/// The next line without its line feed (and carriage return); `None` at the end.
-pub(super) fn next_line(reader: &mut dyn BufRead) -> Result<Option<String>> {
-    let mut bytes = Vec::new();
-    let read = reader.read_until(b'\n', &mut bytes).map_err(unreadable)?;
-    if read == 0 {
-        return Ok(None);
-    }
-    if bytes.last() == Some(&b'\n') {
-        bytes.pop();
-        if bytes.last() == Some(&b'\r') {
-            bytes.pop();
-        }
-    }
-    String::from_utf8(bytes).map(Some).map_err(|error| invalid_utf8(error.utf8_error().valid_up_to()))
-}
-
-/// The error of bytes that are not UTF-8.
-pub(super) fn invalid_utf8(byte: usize) -> Error {
-    Error::new(Kind::Table, format!("the text is not valid UTF-8 after byte {byte}"))
-        .help("name the table's encoding with --encoding, or save it as UTF-8")
 }
 
 #[cfg(test)]

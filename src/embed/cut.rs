@@ -7,7 +7,8 @@
 use std::path::Path;
 
 use super::embedder::key_fields;
-use super::extractor::{buckets, encode, filled, pad_ids};
+use super::extractor::{filled, pad_ids};
+use super::ids::{buckets, encode};
 use crate::backbone::Backbone;
 use crate::encoder::{Outputs, Start, ports};
 use crate::error::{Error, Kind, Result};

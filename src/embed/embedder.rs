@@ -10,8 +10,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::choice::{FeatureChoice, check_choice};
-use super::extractor::{self, Extractor, Work};
-use super::layout::{RowLayout, StoredLayers};
+use super::extractor::{Extractor, Work};
+use super::ids;
+use super::layout::RowLayout;
+use super::options::EmbedOptions;
 use super::windowed::WindowNotes;
 use crate::backbone::Backbone;
 use crate::error::{Error, Kind, Result};
@@ -19,19 +21,6 @@ use crate::fingerprint::TextKey;
 use crate::runtime::{Device, Load, Runtime};
 use crate::store::{Damage, Store, StoreKey, free_space, space_needed};
 use crate::tokens::{Batching, LongTexts, Truncation};
-
-/// How features are computed and stored.
-#[derive(Debug, Clone, Default)]
-pub struct EmbedOptions {
-    /// Which mean-pooled states are stored beside the sentence embedding.
-    pub stored: StoredLayers,
-    /// How texts are put into batches.
-    pub batching: Batching,
-    /// What happens to texts beyond the model's limit.
-    pub long: LongTexts,
-    /// For how many texts at a time the network is loaded. An [`Embedder`] sees for itself.
-    pub load: Load,
-}
 
 /// How far a pass over a window of rows has come.
 #[derive(Debug, Clone, Copy)]
@@ -82,7 +71,7 @@ impl Embedder {
         options: EmbedOptions,
     ) -> Result<Self> {
         let layout = RowLayout::of(&backbone, options.stored);
-        extractor::windows(&backbone, options.long)?;
+        ids::windows(&backbone, options.long)?;
         let key = store_key(&backbone, &runtime, &layout, options.long);
         let store = Store::open(root, &key, layout.width())?;
         Ok(Self {

@@ -3,23 +3,21 @@
 //!
 //! Refuses to remember anything: what is stored, and whether a text needs computing, is `Embedder`'s work.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::embedder::EmbedOptions;
+use super::ids::{buckets, encode, prefixed, windows};
 use super::layout::{RowLayout, RowParts};
+use super::options::EmbedOptions;
 use super::reader::Reader;
 use super::windowed::{Round, Sum, WindowNotes};
 use crate::backbone::Backbone;
 use crate::encoder::ports;
 use crate::error::{Error, Kind, Result};
 use crate::runtime::{Input, Runtime, Session, Sessions, Values};
-use crate::tokens::{
-    Batch, Batching, Buckets, Encoded, LongTexts, Lost, Spacing, Truncation, Windows, batches,
-};
+use crate::tokens::{Batch, Batching, Buckets, Encoded, LongTexts, Lost, Truncation, Windows, batches};
 
 /// What a backbone was made to do.
 #[derive(Debug, Clone, Default)]
@@ -378,44 +376,12 @@ pub struct WindowSpan {
     pub tokens: usize,
 }
 
-/// The windows that a backbone's texts are read in; none when their end is cut off.
-///
-/// # Errors
-/// They cannot be read in such windows.
-pub(super) fn windows(backbone: &Backbone, long: LongTexts) -> Result<Option<Windows>> {
-    let LongTexts::Windows(options) = long else { return Ok(None) };
-    let prefix = &backbone.manifest().preparation.prefix;
-    Windows::new(backbone.tokenizer(), prefix, backbone.positions(), options).map(Some)
-}
-
-/// The lengths that texts, or their windows, are padded to.
-pub(super) fn buckets(backbone: &Backbone, windows: Option<&Windows>, spacing: Spacing) -> Buckets {
-    let max_length = backbone.manifest().preparation.max_length;
-    Buckets::new(windows.map_or(max_length, |windows| windows.options().window), spacing)
-}
-
-/// A text with the backbone's prefix in front.
-pub(super) fn prefixed<'t>(prefix: &str, text: &'t str) -> Cow<'t, str> {
-    if prefix.is_empty() { Cow::Borrowed(text) } else { Cow::Owned(format!("{prefix}{text}")) }
-}
-
 /// Writes a row's counts, its last two numbers.
 fn finish_row(row: &mut [f32], tokens: u64, lost: Lost) {
     let sign = if lost.at_least { -1.0 } else { 1.0 };
     if let [.., read, cut] = row {
         (*read, *cut) = (count(tokens), sign * count(lost.tokens));
     }
-}
-
-/// Token ids of the texts, the backbone's prefix in front, found on so many threads.
-pub(super) fn encode(backbone: &Backbone, texts: &[&str], threads: usize) -> Result<Encoded> {
-    let preparation = &backbone.manifest().preparation;
-    if preparation.prefix.is_empty() {
-        return backbone.tokenizer().encode_on(threads, texts, preparation.max_length);
-    }
-    let prefixed: Vec<String> = texts.iter().map(|text| format!("{}{text}", preparation.prefix)).collect();
-    let prefixed: Vec<&str> = prefixed.iter().map(String::as_str).collect();
-    backbone.tokenizer().encode_on(threads, &prefixed, preparation.max_length)
 }
 
 /// `input_ids` and `attention_mask` of a batch, `[size, length]` each.

@@ -8,18 +8,21 @@ mod choice;
 mod cut;
 mod embedder;
 mod extractor;
+mod ids;
 mod layout;
 mod memory;
+mod options;
 mod reader;
 mod table;
 mod windowed;
 
 pub use choice::{FeatureChoice, check_choice, covering};
 pub use cut::{CutRows, CutTokens, StatesNeed, StatesPlace, StatesProgress};
-pub use embedder::{EmbedOptions, Embedder, Progress};
+pub use embedder::{Embedder, Progress};
 pub use extractor::{Extractor, WindowSpan, Work};
 pub use layout::{RowLayout, RowParts, StoredLayers};
 pub use memory::{LIMITED_WINDOW_BYTES, MemoryPlan, check_loadable, threads_within};
+pub use options::EmbedOptions;
 pub use reader::{Reader, Reading, row_of_text};
 pub use table::{
     EmbedRequest, EmbedSummary, Embedded, MadeWith, TextNotes, Visit, any_longer, embed_file, visit_rows,

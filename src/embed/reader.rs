@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::extractor::{buckets, encode, prefixed, windows};
+use super::ids::{buckets, encode, prefixed, windows};
 use super::windowed::Sum;
 use crate::backbone::Backbone;
 use crate::error::Result;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::choice::FeatureChoice;
 use super::embedder::{Embedder, Progress};
-use super::extractor::encode;
+use super::ids::encode;
 use super::windowed::WindowNotes;
 use crate::backbone::Backbone;
 use crate::data::{

@@ -13,24 +13,38 @@ use std::path::Path;
 
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, TensorInfo};
-use serde_json::json;
 
 use super::config::Config;
-use super::family::{Family, Named};
-use super::header::Header;
+use super::family::{Family, Named, Published};
+use super::header::{Header, header_bytes};
+use super::layout::{Expected, expected};
 use super::shards::Checkpoint;
-use super::tensors::{Expected, WORDS, expected};
+use super::tensors::WORDS;
 use super::weights::check;
 use crate::error::{Error, Kind, Result};
 use crate::files::write_atomically;
 
-/// Where the tensors begin: a multiple of the page size, so that they can be mapped.
-const ALIGNMENT: usize = 4096;
 /// Numbers converted at a time: memory does not grow with the model.
 const PIECE: usize = 1 << 18;
 
-/// See [`Published::convert`](super::Published::convert).
-pub(super) fn convert(source: &Path, family: &Family, config: &Config, target: &Path) -> Result<()> {
+impl Published {
+    /// Writes `source`, its checkpoint (a safetensors file, or the index of several), to `target` in our
+    /// layout: canonical names (no prefix), 32-bit floats, PyTorch's `[out, in]`, tensors from a page
+    /// boundary on.
+    ///
+    /// The same numbers give the same bytes. `target` appears whole or not at all; memory stays below 4 MiB.
+    ///
+    /// # Errors
+    /// The source is not a safetensors file, is truncated, lacks a tensor, has one of a wrong shape or
+    /// element type or one that is not known, holds several encoders or numbers that are not finite; the
+    /// target cannot be written.
+    pub fn convert(&self, source: &Path, target: &Path) -> Result<()> {
+        convert(source, self.family, &self.config, target)
+    }
+}
+
+/// See [`Published::convert`].
+fn convert(source: &Path, family: &Family, config: &Config, target: &Path) -> Result<()> {
     config.check()?;
     let checkpoint = Checkpoint::open(source)?;
     let wanted = expected(config);
@@ -141,25 +155,6 @@ fn endings(name: &str) -> impl Iterator<Item = &str> {
 fn above(prefix: &str) -> impl Iterator<Item = &str> {
     let inner = prefix.match_indices('.').map(|(at, _)| &prefix[..=at]).filter(move |outer| *outer != prefix);
     std::iter::once("").chain(inner)
-}
-
-/// The safetensors header: its JSON is filled with spaces up to a page boundary, as the format allows.
-pub(super) fn header_bytes(tensors: &[Expected]) -> Vec<u8> {
-    let mut text = json!({ "__metadata__": { "format": "pt" } }).to_string();
-    text.pop();
-    let mut start = 0;
-    for tensor in tensors {
-        let end = start + tensor.byte_length();
-        let entry = json!({ "dtype": "F32", "shape": tensor.shape, "data_offsets": [start, end] });
-        text.push_str(&format!(",{}:{entry}", json!(tensor.name)));
-        start = end;
-    }
-    text.push('}');
-    let length = (8 + text.len()).next_multiple_of(ALIGNMENT) - 8;
-    let mut bytes = (length as u64).to_le_bytes().to_vec();
-    bytes.extend(text.into_bytes());
-    bytes.resize(8 + length, b' ');
-    bytes
 }
 
 /// Appends one tensor as 32-bit little-endian floats, without so many rows at its start.

@@ -7,34 +7,11 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::fields::unsupported;
-use super::forms::Part;
+use super::kinds::Activation;
+use super::products::Part;
 use super::tensors;
 use crate::error::{Error, Kind, Result};
 use crate::quantities::grouped;
-
-/// The function between the two products of a feed-forward block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Activation {
-    /// x · Φ(x) with the exact error function (`gelu`).
-    Gelu,
-    /// The tanh approximation of GELU (`gelu_new`, `gelu_pytorch_tanh`).
-    GeluTanh,
-    /// max(0, x).
-    Relu,
-}
-
-impl Activation {
-    /// From where on a number comes out as it is, up to what 8 bits cannot tell anyway. GELU differs from
-    /// max(0, x) by less than 0.17 near 0 and by nothing to speak of beyond 4; there is no reason to treat
-    /// max(0, x) otherwise.
-    #[must_use]
-    pub fn identity_from(self) -> f32 {
-        match self {
-            Self::Gelu | Self::GeluTanh | Self::Relu => 4.0,
-        }
-    }
-}
 
 /// The dimensions and constants of an encoder. It is written into manifests and hashed: a new field must be
 /// left out of what is written (`skip_serializing_if`) where it says nothing new.
@@ -129,7 +106,10 @@ impl Config {
     /// products, and scores and weighted sums of attention.
     #[must_use]
     pub fn operations(&self, (rows, length): (usize, usize)) -> f64 {
-        let product = |part: Part| part.tensors().len() * part.shape(self).iter().product::<usize>();
+        let product = |part: Part| {
+            part.tensors().len()
+                * part.shape([self.hidden_size, self.intermediate_size]).iter().product::<usize>()
+        };
         let per_token = Part::ALL.map(product).iter().sum::<usize>() + 2 * length * self.hidden_size;
         2.0 * (rows * length) as f64 * per_token as f64 * self.layers as f64
     }
@@ -282,7 +262,11 @@ mod tests {
         assert_eq!(config.longest(), 40);
         assert_eq!(config.to_string(), "BERT: 2 layers, 32 wide, 4 attention heads, 100 words");
         let rows = config.tables().map(|table| {
-            tensors::expected(&config).into_iter().find(|tensor| tensor.name == table).unwrap().shape
+            crate::encoder::layout::expected(&config)
+                .into_iter()
+                .find(|tensor| tensor.name == table)
+                .unwrap()
+                .shape
         });
         assert_eq!(rows, [[100, 32], [40, 32]]);
     }

@@ -8,7 +8,6 @@ mod bert;
 
 use std::path::Path;
 
-use super::checkpoint;
 use super::config::Config;
 use super::fields::Fields;
 use crate::error::Result;
@@ -94,19 +93,5 @@ impl Published {
         let config = (family.config)(fields)?;
         config.check()?;
         Ok(Self { config, family })
-    }
-
-    /// Writes `source`, its checkpoint (a safetensors file, or the index of several), to `target` in our
-    /// layout: canonical names (no prefix), 32-bit floats, PyTorch's `[out, in]`, tensors from a page
-    /// boundary on.
-    ///
-    /// The same numbers give the same bytes. `target` appears whole or not at all; memory stays below 4 MiB.
-    ///
-    /// # Errors
-    /// The source is not a safetensors file, is truncated, lacks a tensor, has one of a wrong shape or
-    /// element type or one that is not known, holds several encoders or numbers that are not finite; the
-    /// target cannot be written.
-    pub fn convert(&self, source: &Path, target: &Path) -> Result<()> {
-        checkpoint::convert(source, self.family, &self.config, target)
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::config::Activation;
+use super::kinds::Activation;
 use crate::document;
 use crate::error::{Error, Kind, Result};
 

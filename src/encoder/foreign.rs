@@ -13,7 +13,7 @@ mod sums;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::inference::Pooling;
+use super::kinds::Pooling;
 use super::pooling::Means;
 use super::ports::{ATTENTION_MASK as MASK, EMBEDDING, INPUT_IDS as IDS, OF_HEADS, TOKEN_TYPES as TYPES};
 use super::transformer::batch;

@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::TensorInfo;
 use serde_json::Value;
 
+use serde_json::json;
+
+use super::layout::Expected;
 use crate::error::{Error, Kind, Result};
 use crate::recognize::FETCH;
 
@@ -151,4 +154,26 @@ fn damaged(name: &str, found: String, expected: &str) -> Error {
         .found(found)
         .expected(expected)
         .help("download or export the file again")
+}
+
+/// Where the tensors begin: a multiple of the page size, so that they can be mapped.
+const ALIGNMENT: usize = 4096;
+
+/// The safetensors header: its JSON is filled with spaces up to a page boundary, as the format allows.
+pub(super) fn header_bytes(tensors: &[Expected]) -> Vec<u8> {
+    let mut text = json!({ "__metadata__": { "format": "pt" } }).to_string();
+    text.pop();
+    let mut start = 0;
+    for tensor in tensors {
+        let end = start + tensor.byte_length();
+        let entry = json!({ "dtype": "F32", "shape": tensor.shape, "data_offsets": [start, end] });
+        text.push_str(&format!(",{}:{entry}", json!(tensor.name)));
+        start = end;
+    }
+    text.push('}');
+    let length = (8 + text.len()).next_multiple_of(ALIGNMENT) - 8;
+    let mut bytes = (length as u64).to_le_bytes().to_vec();
+    bytes.extend(text.into_bytes());
+    bytes.resize(8 + length, b' ');
+    bytes
 }

@@ -4,52 +4,14 @@
 //! Refuses to train: see `training`.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-
-use super::forms::Product;
 use super::network::Network;
 use super::pooling::Means;
 use super::ports;
+use super::products::Product;
 use super::transformer::{Encoder, Operators, Start, batch};
 use crate::error::{Error, Kind, Result};
 use crate::graph::{self, Operation, ValueType};
-
-/// How token states become one vector.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Pooling {
-    /// The mean over real tokens.
-    #[default]
-    Mean,
-    /// The first token.
-    Cls,
-}
-
-impl FromStr for Pooling {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "mean" => Ok(Self::Mean),
-            "cls" => Ok(Self::Cls),
-            _ => Err(Error::new(Kind::Usage, "there is no such pooling")
-                .found(format!("{text:?}"))
-                .expected("mean or cls")),
-        }
-    }
-}
-
-impl fmt::Display for Pooling {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Mean => "mean",
-            Self::Cls => "cls",
-        })
-    }
-}
 
 /// What a graph gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

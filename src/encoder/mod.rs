@@ -5,6 +5,7 @@
 //! ids come from `tokens`.
 
 mod architecture;
+mod asked;
 mod checkpoint;
 mod config;
 mod family;
@@ -13,9 +14,12 @@ mod foreign;
 mod forms;
 mod header;
 mod inference;
+mod kinds;
+mod layout;
 mod network;
 mod pooling;
 pub mod ports;
+mod products;
 mod seen;
 mod shards;
 mod tensors;
@@ -24,17 +28,18 @@ mod transformer;
 mod weights;
 
 pub use architecture::Architecture;
-pub use config::{Activation, Config};
+pub use asked::{Seen, TrainingHead, TrainingOptions};
+pub use config::Config;
 pub use family::{Published, shifts_positions};
 pub use foreign::{ForeignEncoder, ForeignOutput, TokenStates};
-pub use forms::{Form, Forms, Part, Product};
-pub use inference::{GraphOptions, Outputs, Pooling, inference_graph, product_inputs_graph};
+pub use inference::{GraphOptions, Outputs, inference_graph, product_inputs_graph};
+pub use kinds::{Activation, Pooling};
 pub use network::{ChangedTensors, Matrix, Network};
 pub use ports::{head_bias, head_weight, loss, mean_of, targets};
-pub use seen::Seen;
+pub use products::{Form, Forms, Part, Product};
 pub use shards::{checkpoint_files, shard_names};
 pub use tensors::{is_ours, layer_of};
-pub use training::{TrainingGraph, TrainingHead, TrainingOptions, TrainingParameter, training_graph};
+pub use training::{TrainingGraph, TrainingParameter, training_graph};
 pub use transformer::{Operators, Start};
 pub use weights::{Stored, Weights};
 

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use super::config::Config;
-use super::forms::{Forms, Product};
-use super::inference::Pooling;
+use super::kinds::Pooling;
+use super::products::{Forms, Product};
 use super::weights::Weights;
 use crate::error::Result;
 use crate::graph::{Data, ValueType};

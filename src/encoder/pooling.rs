@@ -3,7 +3,7 @@
 //! Refuses any sum whose order could depend on padding, batch or threads: one text has one embedding, to the
 //! bit.
 
-use super::inference::Pooling;
+use super::kinds::Pooling;
 use super::ports;
 use super::transformer::batch;
 use crate::error::Result;

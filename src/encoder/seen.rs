@@ -6,35 +6,13 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::asked::{Seen, TrainingOptions};
 use super::network::Network;
 use super::pooling::Means;
 use super::ports::{self, mean_of};
-use super::training::TrainingOptions;
 use super::transformer::{Encoder, Start, batch};
 use crate::error::{Error, Kind, Result};
 use crate::graph::{Builder, Dim, Operation, Value, ValueType};
-
-/// What a head sees of a text.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Seen {
-    /// The sentence embedding, as the deployed graph gives it: `[hidden]`.
-    #[default]
-    Embedding,
-    /// The means over real tokens of these hidden states (0 is what the embeddings give, k + 1 what layer k
-    /// gives), side by side and not normalised: `[levels · hidden]`.
-    Means(Range<usize>),
-}
-
-impl Seen {
-    /// The highest hidden state that it is made of, in a network of so many layers.
-    #[must_use]
-    pub fn top(&self, layers: usize) -> usize {
-        match self {
-            Self::Embedding => layers,
-            Self::Means(levels) => levels.end.saturating_sub(1),
-        }
-    }
-}
 
 /// The vectors that heads see, while the graph is built.
 pub(super) struct Vectors<'o> {

@@ -4,45 +4,13 @@
 //! Refuses to update anything (that is `finetune`'s work). Trained parameters are inputs of the graph, frozen
 //! ones are not.
 
-use std::collections::BTreeSet;
-
+use super::asked::{TrainingHead, TrainingOptions};
 use super::network::Network;
 use super::ports::{head_bias, head_weight, targets};
-use super::seen::{Seen, Vectors};
-use super::transformer::{Encoder, Operators, Start, batch};
+use super::seen::Vectors;
+use super::transformer::{Encoder, Operators, batch};
 use crate::error::{Error, Kind, Result};
 use crate::graph::{self, Builder, Dim, Gradient, Operation, Value, ValueType, differentiate};
-use crate::task::TaskKind;
-
-/// A task's head in a training step.
-#[derive(Clone, Debug)]
-pub struct TrainingHead {
-    /// The task.
-    pub task: String,
-    /// What its loss is.
-    pub kind: TaskKind,
-    /// Number of classes.
-    pub classes: usize,
-    /// What it sees of a text.
-    pub seen: Seen,
-    /// What its loss counts in the sum.
-    pub share: f32,
-    /// `[classes, width]` and `[classes]` when the head is frozen; a trained one is an input.
-    pub frozen: Option<(Vec<f32>, Vec<f32>)>,
-}
-
-/// What is trained, and on what.
-#[derive(Clone, Debug)]
-pub struct TrainingOptions {
-    /// What the graph starts from.
-    pub start: Start,
-    /// Encoder tensors that are trained, by canonical name; all above the start.
-    pub tensors: BTreeSet<String>,
-    /// The heads, trained or frozen.
-    pub heads: Vec<TrainingHead>,
-    /// Layers whose numbers are dropped at random; with any, those of the vectors that heads see are too.
-    pub dropped: BTreeSet<usize>,
-}
 
 /// A trained parameter and where its gradient comes out.
 #[derive(Clone, Debug, PartialEq, Eq)]

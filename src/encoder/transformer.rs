@@ -7,10 +7,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::config::{Activation, Config};
-use super::forms::{Form, Part, Product};
+use super::config::Config;
+use super::kinds::Activation;
 use super::network::Network;
 use super::ports;
+use super::products::{Form, Part, Product};
 use super::tensors::{ATTENTION_NORM, EMBEDDINGS_NORM, OUTPUT_NORM, POSITIONS, TOKEN_TYPES, WORDS, in_layer};
 use crate::error::{Error, Kind, Result};
 use crate::graph::{Builder, Data, DataType, Dim, Operation, Value, ValueType};

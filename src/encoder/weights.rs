@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, TensorInfo};
 
-use super::checkpoint::header_bytes;
 use super::config::Config;
 use super::header::Header;
-use super::tensors::{Expected, expected};
+use super::header::header_bytes;
+use super::layout::{Expected, expected};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::graph::proto::TensorProto;

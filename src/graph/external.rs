@@ -2,8 +2,7 @@
 //!
 //! Refuses to open the file.
 
-use super::proto::{DataLocation, StringStringEntryProto, TensorProto};
-use super::weights::bytes_of;
+use super::proto::{DataLocation, DataType, StringStringEntryProto, TensorProto};
 
 /// A range of another file, relative to the folder of the graph.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +57,22 @@ impl External {
 #[must_use]
 pub fn is_external(tensor: &TensorProto) -> bool {
     tensor.data_location == Some(DataLocation::External as i32) || !tensor.external_data.is_empty()
+}
+
+/// Bytes of a tensor by its shape and element type; none for what nobody would keep outside a graph.
+#[must_use]
+pub fn bytes_of(tensor: &TensorProto) -> Option<u64> {
+    let bits = match DataType::try_from(tensor.data_type?).ok()? {
+        DataType::Int4 | DataType::Uint4 => 4,
+        DataType::Bool | DataType::Int8 | DataType::Uint8 => 8,
+        DataType::Float16 | DataType::Bfloat16 | DataType::Int16 | DataType::Uint16 => 16,
+        DataType::Float | DataType::Int32 | DataType::Uint32 => 32,
+        DataType::Double | DataType::Int64 | DataType::Uint64 => 64,
+        _ => return None,
+    };
+    let sizes = tensor.dims.iter().map(|&size| u64::try_from(size).ok());
+    let elements = sizes.into_iter().try_fold(1_u64, |all, size| all.checked_mul(size?))?;
+    Some(elements.checked_mul(bits)?.div_ceil(8))
 }
 
 #[cfg(test)]

@@ -18,12 +18,12 @@ use prost::Message;
 
 pub use builder::Builder;
 use builder::{IR_VERSION, PRODUCER};
-pub use external::{External, is_external};
+pub use external::{External, bytes_of, is_external};
 pub use gradient::{Gradient, differentiate};
 pub use names::{append, clear_names, made};
 pub use proto::{DataType, ModelProto};
 pub use terms::{Attribute, Data, Dim, MICROSOFT, Node, Operation, Value, ValueType};
-pub use weights::{WeightBytes, bytes_of};
+pub use weights::WeightBytes;
 
 use crate::error::{Error, Kind, Result};
 

@@ -2,8 +2,8 @@
 //!
 //! Refuses to read them: it goes by what the graph declares.
 
-use super::external::is_external;
-use super::proto::{DataType, ModelProto, NodeProto, TensorProto};
+use super::external::{bytes_of, is_external};
+use super::proto::{ModelProto, NodeProto, TensorProto};
 
 /// Operators that look rows of a table up instead of multiplying with it.
 const LOOKING_UP: [&str; 2] = ["Gather", "EmbedLayerNormalization"];
@@ -32,20 +32,4 @@ impl WeightBytes {
         let sum = |tensors: Vec<&TensorProto>| tensors.into_iter().filter_map(bytes_of).sum();
         Self { multiplied: sum(matrices), looked_up: sum(table) }
     }
-}
-
-/// Bytes of a tensor by its shape and element type; none for what nobody would keep outside a graph.
-#[must_use]
-pub fn bytes_of(tensor: &TensorProto) -> Option<u64> {
-    let bits = match DataType::try_from(tensor.data_type?).ok()? {
-        DataType::Int4 | DataType::Uint4 => 4,
-        DataType::Bool | DataType::Int8 | DataType::Uint8 => 8,
-        DataType::Float16 | DataType::Bfloat16 | DataType::Int16 | DataType::Uint16 => 16,
-        DataType::Float | DataType::Int32 | DataType::Uint32 => 32,
-        DataType::Double | DataType::Int64 | DataType::Uint64 => 64,
-        _ => return None,
-    };
-    let sizes = tensor.dims.iter().map(|&size| u64::try_from(size).ok());
-    let elements = sizes.into_iter().try_fold(1_u64, |all, size| all.checked_mul(size?))?;
-    Some(elements.checked_mul(bits)?.div_ceil(8))
 }

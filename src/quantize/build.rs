@@ -7,8 +7,9 @@ use std::io::Write;
 use std::path::Path;
 
 use super::calibration::Calibration;
-use super::code::{Choice, Coded, network_of};
+use super::code::{Choice, Coded};
 use super::data_file::{DataFile, Numbers};
+use super::network::network_of;
 use super::{Precision, Variant};
 use crate::backbone::Backbone;
 use crate::encoder::{Forms, GraphOptions, Network, Outputs, Product, inference_graph};

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::code::network_of;
+use super::network::network_of;
 use super::numbers::RowScale;
 use crate::backbone::Backbone;
 use crate::embed::{CutRows, CutTokens};

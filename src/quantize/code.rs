@@ -8,7 +8,6 @@ use super::calibration::{Calibration, Span, divided, row_scale, smoothing};
 use super::continued::continue_channels;
 use super::data_file::{Numbers, Tensors};
 use super::numbers::{self, RowScale};
-use crate::backbone::Backbone;
 use crate::encoder::{Form, Matrix, Network, Part, Product};
 use crate::error::{Error, Kind, Result};
 use crate::graph::{DataType, Dim, ValueType};
@@ -22,19 +21,6 @@ pub(super) enum Choice {
     Plain,
     Blocks,
     Integers,
-}
-
-/// A backbone's network, whose layers must be known.
-///
-/// # Errors
-/// It is opaque.
-pub(super) fn network_of(backbone: &Backbone) -> Result<Network<'_>> {
-    backbone.network().map_err(|error| {
-        Error::new(Kind::Usage, "this backbone cannot be put into 8 bits: its layers must be known")
-            .at(backbone.directory())
-            .help("bundle with --precision fp32, or train on a backbone imported from model.safetensors")
-            .because(error)
-    })
 }
 
 /// Tensors in other forms.

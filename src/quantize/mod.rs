@@ -26,6 +26,7 @@ mod calibration;
 mod code;
 mod continued;
 mod data_file;
+mod network;
 mod numbers;
 mod sensitivity;
 

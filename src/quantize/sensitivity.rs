@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::agreement::Agreement;
 use super::calibration::Calibration;
-use super::code::{Choice, Coded, network_of};
+use super::code::{Choice, Coded};
 use super::data_file::Numbers;
+use super::network::network_of;
 use crate::backbone::Backbone;
 use crate::embed::CutRows;
 use crate::encoder::{Forms, GraphOptions, Network, Outputs, Product, inference_graph, ports};

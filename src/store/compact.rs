@@ -75,7 +75,7 @@ impl Merged {
 
 #[cfg(test)]
 mod tests {
-    use super::super::part::Identity;
+    use super::super::fault::Identity;
     use super::*;
     use crate::fingerprint::Fingerprint;
 

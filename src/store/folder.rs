@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::part::{Fault, Identity};
+use super::fault::{Fault, Identity};
 use crate::document;
 use crate::error::{Error, Kind, Result};
 use crate::files;

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use super::fault::Fault;
 use super::folder::{self, KeyFile, KeyFolder, Lock, Role, Sharing};
-use super::part::{self, Fault};
+use super::part;
 use super::states;
 use serde::Serialize;
 

@@ -20,6 +20,7 @@
 //! Rows that another process adds are seen at the next open.
 
 mod compact;
+mod fault;
 mod folder;
 mod index;
 mod location;
@@ -40,10 +41,10 @@ pub use states::{StatePrecision, TokenStates};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fields, Fingerprint, TextKey};
 use crate::tensors::{bytes_of, read_floats};
+use fault::Identity;
 use folder::Role;
 use index::{Index, Place};
 use open::OpenFolder;
-use part::Identity;
 use reading::PartFiles;
 
 /// Everything that can change a cached value, by name ("weights", "pooling", …).

@@ -6,8 +6,8 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::fault::{Fault, Identity};
 use super::folder::{KeyFile, KeyFolder, Lock, Parts, Sharing, Text, unwritable};
-use super::part::{Fault, Identity};
 use super::{Damage, StoreKey, compact};
 use crate::error::Result;
 use crate::fingerprint::TextKey;

@@ -22,9 +22,10 @@
 //! position; the checksum was verified when the store was opened.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::Read;
 use std::path::Path;
 
+use super::fault::{Fault, Identity};
 use super::folder::{NAME_DIGITS, Parts, Role, Stored, Text};
 use crate::fingerprint::{Fingerprint, TextKey};
 
@@ -45,13 +46,6 @@ pub(super) const FLUSH_BYTES: usize = 4 << 20;
 /// How much is read at once while a part is checked.
 const PIECE_BYTES: usize = 1 << 20;
 
-/// What every part of one key folder has in common.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Identity {
-    pub fingerprint: Fingerprint,
-    pub width: u32,
-}
-
 /// Bytes of a row of `width` f32.
 pub(super) fn row_bytes(width: usize) -> u64 {
     width as u64 * size_of::<f32>() as u64
@@ -69,37 +63,6 @@ pub(super) fn value_offset(rows: u32, width: usize, row: u32, first: usize) -> u
         + u64::from(rows) * KEY_BYTES as u64
         + u64::from(row) * row_bytes(width)
         + row_bytes(first)
-}
-
-/// Why a file cannot be used as a part.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Fault {
-    /// It is gone: another process set it aside.
-    Vanished,
-    /// The system did not let it be read; it may still be good.
-    Unreadable(String),
-    /// A newer frosthead wrote it; it may be good.
-    Newer(String),
-    /// It is not what a part must be.
-    Damaged(String),
-}
-
-impl Fault {
-    /// What to tell a person.
-    pub fn reason(&self) -> &str {
-        match self {
-            Self::Vanished => "the file is gone",
-            Self::Unreadable(reason) | Self::Newer(reason) | Self::Damaged(reason) => reason,
-        }
-    }
-
-    pub fn from_io(source: &std::io::Error) -> Self {
-        match source.kind() {
-            ErrorKind::NotFound => Self::Vanished,
-            ErrorKind::UnexpectedEof => Self::Damaged("it became shorter while it was read".to_owned()),
-            _ => Self::Unreadable(format!("it cannot be read: {source}")),
-        }
-    }
 }
 
 /// The bytes of a part; of each text its key and the values of its row as little-endian f32.

@@ -19,9 +19,9 @@ use half::f16;
 use memmap2::Mmap;
 use serde::{Deserialize, Serialize};
 
+use super::fault::{Fault, Identity};
 use super::folder::{KeyFolder, NAME_DIGITS, Parts, Role, Stored, Text};
 use super::open::OpenFolder;
-use super::part::{Fault, Identity};
 use super::{Damage, StoreKey};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fingerprint, TextKey};
