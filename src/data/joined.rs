@@ -311,4 +311,82 @@ mod tests {
         assert_eq!(rows(numbers, Quoting::Auto).unwrap(), 3);
         refused(&numbers.replace("\"good, nice\"", "good"), &["\"stars\""]);
     }
+
+    /// Knuth's MMIX, its upper bits: a number below `end`.
+    struct Drawn(u64);
+
+    impl Drawn {
+        fn below(&mut self, end: usize) -> usize {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (self.0 >> 33) as usize % end
+        }
+
+        fn of<'a>(&mut self, all: &[&'a str]) -> &'a str {
+            all[self.below(all.len())]
+        }
+
+        fn line(&mut self, commas: bool) -> String {
+            let words =
+                ["the", "phone", "film", "great", "bad", "very", "not", "good", "3", "stars", "again"];
+            let between = if commas { [" ", " ", " ", " ", " ", ", ", ","] } else { [" "; 7] };
+            (0..2 + self.below(9)).fold("so".to_owned(), |line, _| line + self.of(&between) + self.of(&words))
+        }
+    }
+
+    /// The rows of a table with these columns; a text has several lines and commas, or one line and none.
+    fn drawn_rows(drawn: &mut Drawn, layout: &[&str], plain: bool) -> Vec<Vec<String>> {
+        let cell = |drawn: &mut Drawn, row: usize, column: &str| match column {
+            "id" => row.to_string(),
+            "label" => drawn.of(&["pos", "neg", "mixed"]).to_owned(),
+            "stars" => drawn.of(&["1", "2", "3", "4", "5"]).to_owned(),
+            _ if plain => drawn.line(false),
+            _ => {
+                let lines: Vec<String> = (0..1 + drawn.below(5)).map(|_| drawn.line(true)).collect();
+                lines.join(drawn.of(&["\n", "\r\n", "\n\n"]))
+            }
+        };
+        let count = 10 + drawn.below(60);
+        (0..count).map(|row| layout.iter().map(|column| cell(drawn, row, column)).collect()).collect()
+    }
+
+    const LAYOUTS: [&[&str]; 5] = [
+        &["text", "label"],
+        &["label", "text"],
+        &["id", "text", "label"],
+        &["id", "text"],
+        &["text", "stars"],
+    ];
+
+    #[test]
+    fn of_a_thousand_tables_with_texts_of_several_lines_one_in_500_is_refused_at_most() {
+        let mut drawn = Drawn(7);
+        let refused = (0..1000).filter(|number| {
+            let layout = LAYOUTS[number % LAYOUTS.len()];
+            let mut writer = csv::Writer::from_writer(Vec::new());
+            writer.write_record(layout).unwrap();
+            let all = drawn_rows(&mut drawn, layout, false);
+            all.iter().for_each(|row| writer.write_record(row).unwrap());
+            let content = String::from_utf8(writer.into_inner().unwrap()).unwrap();
+            rows(&content, Quoting::Auto).map_or(true, |read| read != all.len())
+        });
+        assert!(refused.count() <= 2);
+    }
+
+    #[test]
+    fn of_a_thousand_tables_with_two_stray_quotes_19_in_20_are_refused() {
+        let mut drawn = Drawn(8);
+        let found = (0..1000).filter(|number| {
+            let layout = LAYOUTS[number % LAYOUTS.len()];
+            let text = layout.iter().position(|column| *column == "text").unwrap();
+            let mut all = drawn_rows(&mut drawn, layout, true);
+            let first = drawn.below(all.len() - 1);
+            let last = (first + 1 + drawn.below(4)).min(all.len() - 1);
+            all[first][text].insert(0, '"');
+            all[last][text].push('"');
+            let lines = all.iter().map(|row| row.join(",") + "\n");
+            rows(&(layout.join(",") + "\n" + &lines.collect::<String>()), Quoting::Auto).is_err()
+        });
+        let found = found.count();
+        assert!(found >= 950, "{found} of 1,000");
+    }
 }
