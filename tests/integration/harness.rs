@@ -63,10 +63,19 @@ pub fn real() -> &'static str {
 pub fn tiny() -> &'static str {
     static TINY: OnceLock<String> = OnceLock::new();
     TINY.get_or_init(|| {
-        let (source, out) = (shared().join("drawn"), shared().join("tiny"));
-        crate::tiny::write_drawn(&checkpoint(), &source);
-        frosthead(&["import", text(&source), "--out", text(&out)]).success();
+        let out = shared().join("tiny");
+        frosthead(&["import", text(tiny_checkpoint()), "--out", text(&out)]).success();
         text(&out).to_owned()
+    })
+}
+
+/// What the tiny backbone is imported from.
+pub fn tiny_checkpoint() -> &'static Path {
+    static DRAWN: OnceLock<PathBuf> = OnceLock::new();
+    DRAWN.get_or_init(|| {
+        let place = shared().join("drawn");
+        crate::tiny::write_drawn(&checkpoint(), &place);
+        place
     })
 }
 

@@ -12,7 +12,8 @@ use frosthead::classifier::{OpenOptions, TaskPrediction};
 use frosthead::runtime::RuntimeOptions;
 
 use super::bundle::{forge, keys, places};
-use crate::harness::{Finished, checkpoint, command, demo, directory, frosthead, root, text};
+use crate::harness::{Finished, command, demo, directory, frosthead, root, text, tiny_checkpoint};
+use crate::tiny::NUMBERS;
 
 /// A bundle with validation rows, in two precisions, made where nothing of it is left, and rows that it has
 /// not seen.
@@ -56,7 +57,7 @@ fn device() -> &'static Device {
             fp32: path("fp32.frost"),
             int8: path("int8.frost"),
         };
-        frosthead(&["import", text(&checkpoint()), "--out", text(&model)]).success();
+        frosthead(&["import", text(tiny_checkpoint()), "--out", text(&model)]).success();
         let train = ["train", text(&made.old), "--valid", text(&made.valid), "--backbone", text(&model)];
         let tasks = ["--task", "domain", "--task", "sentiment", "--out", text(&run)];
         frosthead(&[&train[..], &tasks[..]].concat()).success();
@@ -149,7 +150,7 @@ fn fits_one_head_and_nothing_else(from: &Path, precision: &str) {
     agrees(&report["valid"]["sentiment"], &device.new_valid, [from, &out]);
     assert!(report["kept"]["domain"].is_null());
     // The head is the one that is fitted and calibrated on the new rows.
-    assert!(made.stderr.contains("sentiment: fitted on 240 rows of 384 numbers"), "{}", made.stderr);
+    assert!(made.stderr.contains("sentiment: fitted on 240 rows of 48 numbers"), "{}", made.stderr);
     assert!(made.stderr.contains("calibrated on 150 validation rows"), "{}", made.stderr);
     assert_eq!(equal_tasks(from, &out), ["domain"]);
     // The backbone: its hash, and the very bytes, up to the one head that is another.
@@ -165,8 +166,10 @@ fn fits_one_head_and_nothing_else(from: &Path, precision: &str) {
     };
     let (one, other) = (data(from), data(&out));
     assert_eq!(one.len(), other.len());
-    let first = one.iter().zip(&other).position(|(one, other)| one != other).unwrap();
-    assert!(one.len() - first <= 3 * 384 * 4, "{first} of {}", one.len());
+    let first = one.iter().zip(&other).position(|(one, other)| one != other);
+    // A head that is small enough lies in the graph.
+    let first = first.unwrap_or(one.len());
+    assert!(one.len() - first <= 3 * NUMBERS * 4, "{first} of {}", one.len());
     // It says where it comes from, and carries the validation rows on.
     let (old, new) = (open(from), open(&out));
     assert_eq!(new.validation().unwrap(), old.validation().unwrap());
@@ -339,7 +342,7 @@ fn a_bundle_without_validation_rows_says_that_forgetting_is_not_seen() {
     let (device, directory) = (device(), directory());
     let path = |name: &str| directory.path().join(name);
     let (model, run, bundle) = (path("model"), path("run"), path("x.frost"));
-    frosthead(&["import", text(&checkpoint()), "--out", text(&model)]).success();
+    frosthead(&["import", text(tiny_checkpoint()), "--out", text(&model)]).success();
     let train = |out: &Path, more: &[&str]| {
         let arguments = ["train", text(&device.old), "--backbone", text(&model), "--task", "domain", "--out"];
         frosthead(&[&arguments[..], &[text(out)], more].concat()).success();
@@ -390,30 +393,39 @@ fn heads_see_what_the_bundles_graph_gives() {
     ]);
     // One head of this run sees layers, and its layers were trained.
     let (model, run, bundle) = (path("model"), path("run"), path("x.frost"));
-    frosthead(&["import", text(&checkpoint()), "--out", text(&model)]).success();
+    frosthead(&["import", text(tiny_checkpoint()), "--out", text(&model)]).success();
     let plan = ["--task", "domain", "--features", "layers:2-5", "--unfreeze", "1", "--epochs", "1"];
     let train = ["train", text(&device.old), "--backbone", text(&model), "--out", text(&run)];
     frosthead(&[&train[..], &plan[..]].concat()).success();
     frosthead(&["bundle", text(&run), "--keep-validation", "--out", text(&bundle)]).success();
     std::fs::remove_dir_all(&model).unwrap();
     let made = refit(&bundle, &out, &device.new, &added).success();
-    assert!(made.stderr.contains("size: fitted on 216 rows of 384 numbers"), "{}", made.stderr);
+    assert!(made.stderr.contains("size: fitted on 216 rows of 48 numbers"), "{}", made.stderr);
     assert_eq!(equal_tasks(&bundle, &out), ["domain"]);
     let auto = ["--task", "size", "--features", "auto"];
     let chosen = refit(&bundle, &path("auto.frost"), &device.new, &auto).success();
     assert!(chosen.stderr.contains("size: chose"), "{}", chosen.stderr);
     let next = path("z.frost");
     let made = refit(&out, &next, &device.new, &["--task", "domain", "--json"]).success();
-    assert!(made.stderr.contains("domain: fitted on 216 rows of 1,536 numbers"), "{}", made.stderr);
+    assert!(made.stderr.contains("domain: fitted on 216 rows of 192 numbers"), "{}", made.stderr);
     assert_eq!(equal_tasks(&out, &next), ["size"]);
     let valid = Bundle::open(&bundle, None).unwrap().validation().unwrap().unwrap();
-    assert_eq!(valid.view(&valid.tasks()[0]).width(), 1536);
+    assert_eq!(valid.view(&valid.tasks()[0]).width(), 4 * NUMBERS);
     let recorded = std::fs::read(run.join("metrics.json")).unwrap();
     let recorded: serde_json::Value = serde_json::from_slice(&recorded).unwrap();
     assert_eq!(made.json()["kept"]["domain"]["all"]["before"], recorded["valid"]["domain"]["accuracy"]);
     // What training changed is still said.
     let inspected = frosthead(&["inspect", text(&next)]).success().stdout;
     assert!(inspected.contains("layers of the backbone"), "{inspected}");
+}
+
+#[test]
+fn a_head_of_the_real_network_is_fitted_anew() {
+    let (device, directory) = (device(), directory());
+    let (from, out) = (&crate::bundle::real_plain().bundle, directory.path().join("y.frost"));
+    let made = refit(from, &out, &device.new, &["--task", "sentiment"]).success();
+    assert!(made.stderr.contains("rows of 384 numbers"), "{}", made.stderr);
+    assert_eq!(equal_tasks(from, &out), ["domain"]);
 }
 
 #[test]
