@@ -173,7 +173,7 @@ impl Opened {
             return Err(Error::new(Kind::Usage, "the run has no validation rows to keep")
                 .at(&self.run.directory)
                 .found("--keep-validation")
-                .help("train the run with --valid or --valid-fraction"));
+                .help("train the run with --valid or --valid-fraction, and without --final"));
         }
         terminal.say(format!("features of {} validation rows are kept", grouped(validation.rows() as u64)));
         Ok(validation)

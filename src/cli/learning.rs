@@ -90,6 +90,7 @@ impl LearningArguments {
             fit: FitOptions {
                 alpha: self.alpha(features),
                 class_weight: self.class_weight,
+                final_fit: false,
                 seed: self.seed,
                 threads: runtime.options().threads.unwrap_or_else(allowed_cores),
             },

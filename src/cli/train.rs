@@ -49,6 +49,10 @@ pub(crate) struct Arguments {
     /// The feature column of a Parquet [default: `embedding`, or the only column of number lists].
     #[arg(long, value_name = "COLUMN", conflicts_with = "backbone")]
     features_column: Option<String>,
+    /// After measuring, fit the heads once more on all labelled rows, the test rows included; the figures
+    /// stay those of the fit before.
+    #[arg(long = "final")]
+    final_fit: bool,
     /// Exit with 1 when any task's macro-F1 on the test rows is lower.
     #[arg(long, value_name = "F1")]
     min_f1: Option<f64>,
@@ -102,6 +106,12 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome>
         eval::print_table(&metrics.tasks)?;
     }
     eval::say_unmeasured(terminal, &metrics.tasks, "no test row");
+    for (task, rows) in &metrics.final_rows {
+        terminal.say(format!(
+            "{task}: fitted once more on all {}; the figures are of the fit before",
+            counted(*rows, "labelled row")
+        ));
+    }
     let up_to_date = if matches!(trained, Trained::UpToDate(_)) { "up to date" } else { "written" };
     terminal.say(format!("{}: {up_to_date}", arguments.out.display()));
     say_frozen(terminal, metrics);
@@ -248,9 +258,12 @@ fn request(arguments: &Arguments) -> Result<TrainRequest> {
     let FreezeArguments { freeze, unfreeze, init_heads, .. } = freeze;
     let mut freezing = Freezing::new(freeze.clone(), unfreeze.clone())?;
     (freezing.init_heads, freezing.label_text) = (FrozenHead::of(init_heads), network.label_text(table)?);
+    let rows = learning.rows(&arguments.data, network.tasks(&learning.tasks)?, &input, table.strict)?;
+    let mut learning = learning.learning(*features, &arguments.runtime)?;
+    learning.fit.final_fit = arguments.final_fit;
     Ok(TrainRequest {
-        rows: learning.rows(&arguments.data, network.tasks(&learning.tasks)?, &input, table.strict)?,
-        learning: learning.learning(*features, &arguments.runtime)?,
+        rows,
+        learning,
         freezing,
         layers: network.layers(),
         output: Output { path: arguments.out.clone(), overwrite: arguments.overwrite },

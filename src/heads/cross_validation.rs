@@ -309,7 +309,7 @@ fn shuffled(labels: &[u32], class: usize, seed: u64) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::heads::{Alpha, ClassWeight, FeatureView};
+    use crate::heads::{Alpha, FeatureView};
 
     /// Two overlapping classes in 12 dimensions, of which one tells them apart.
     fn two_classes() -> (Vec<f32>, Vec<u32>) {
@@ -368,7 +368,7 @@ mod tests {
         let (features, labels) = two_classes();
         let rows: Vec<usize> = (0..240).collect();
         let examples = Examples { features: FeatureView::whole(&features, 12), rows: &rows, labels: &labels };
-        let options = FitOptions { alpha: Alpha::Auto, class_weight: ClassWeight::None, seed: 5, threads: 1 };
+        let options = FitOptions { alpha: Alpha::Auto, seed: 5, ..FitOptions::default() };
         let trials = [Trial { name: "all".into(), features: examples.features }];
         let of = |options: &FitOptions| select(&trials, (&rows, &labels), 2, options, &mut |_, _| ());
         let selection = of(&options);

@@ -100,6 +100,9 @@ impl fmt::Display for ClassWeight {
 pub struct FitOptions {
     pub alpha: Alpha,
     pub class_weight: ClassWeight,
+    /// After measuring, the heads of the run are fitted once more on all labelled rows.
+    #[serde(rename = "final", skip_serializing_if = "std::ops::Not::not")]
+    pub final_fit: bool,
     /// Seed of the cross-validation folds.
     #[serde(skip)]
     pub seed: u64,
@@ -111,7 +114,13 @@ pub struct FitOptions {
 impl Default for FitOptions {
     /// Alpha 100 is within 0.3 points of the best of the grid on every set measured (`docs/LOG.md`).
     fn default() -> Self {
-        Self { alpha: Alpha::Fixed(100.0), class_weight: ClassWeight::None, seed: 13, threads: 1 }
+        Self {
+            alpha: Alpha::Fixed(100.0),
+            class_weight: ClassWeight::None,
+            final_fit: false,
+            seed: 13,
+            threads: 1,
+        }
     }
 }
 

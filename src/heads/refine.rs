@@ -244,8 +244,8 @@ fn held_out(rows: &Rows<'_>, folds: &[usize], alpha: f64) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::heads::FeatureView;
     use crate::heads::fit::fit;
-    use crate::heads::{ClassWeight, FeatureView};
     use crate::task::TaskKind;
 
     const WIDTH: usize = 24;
@@ -267,7 +267,7 @@ mod tests {
     }
 
     fn options(alpha: Alpha) -> FitOptions {
-        FitOptions { alpha, class_weight: ClassWeight::None, seed: 13, threads: 2 }
+        FitOptions { alpha, threads: 2, ..FitOptions::default() }
     }
 
     fn names() -> Vec<String> {

@@ -114,7 +114,10 @@ fn refit(judged: &Judged<'_>, request: &PrecisionRequest<'_>, features: &Feature
         None => Head::clone(head),
     };
     let valid = request.rows.of_task(request.run, *task, &[Part::Valid]);
-    calibrate(&mut refitted, view, &valid);
+    if calibrate(&mut refitted, view, &valid).is_none() {
+        // After a final fit no row is left to calibrate on: the head keeps what was found before.
+        refitted.temperature = head.temperature;
+    }
     Ok(refitted)
 }
 

@@ -43,6 +43,7 @@ fn scenario(name: &str, accuracy: f64, rows: u64, seconds: f64) -> ScenarioRepor
         texts: TextNotes::default(),
         seed: 13,
         calibration: BTreeMap::new(),
+        final_rows: BTreeMap::new(),
         untrained: BTreeMap::new(),
         drift: BTreeMap::new(),
     };

@@ -1,5 +1,6 @@
 //! Owns the heads a training begins with: fitted on frozen features, drawn at random, or from an earlier run.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::request::{FrozenHead, Learning, TrainRequest};
@@ -11,9 +12,10 @@ use crate::data::Part;
 use crate::embed::FeatureChoice;
 use crate::error::{Error, Kind, Result};
 use crate::finetune::HeadInit;
-use crate::heads::{self, Examples, FitOptions, FitReport, Head, fit_bytes};
+use crate::heads::{self, Alpha, Examples, FitOptions, FitReport, Head, fit_bytes};
 use crate::plan::{FreezePlan, Scenario};
 use crate::recognize::shell_word;
+use crate::task::Truth;
 
 /// The heads a training begins with, in the order of the tasks, and the reports of those that were fitted.
 #[derive(Default)]
@@ -178,6 +180,48 @@ pub(super) fn initial_heads(
 fn begins_fitted(request: &TrainRequest, plan: &FreezePlan, task: &str) -> bool {
     let begins = plan.scenario() == Scenario::Heads || request.layers.head_init == HeadInit::Fitted;
     plan.heads.contains(task) && begins
+}
+
+/// Refuses a final fit where there is nothing that it could fit.
+///
+/// # Errors
+/// Layers are trained, or no head is.
+pub(super) fn check_final(request: &TrainRequest, plans: &[FreezePlan]) -> Result<()> {
+    if !request.learning.fit.final_fit || plans.iter().all(|plan| plan.scenario() == Scenario::Heads) {
+        return Ok(());
+    }
+    let frozen = plans.iter().all(|plan| plan.scenario() == Scenario::Frozen);
+    Err(Error::new(Kind::Usage, "only heads on a frozen backbone are fitted once more")
+        .found(if frozen { "--final where nothing is trained" } else { "--final where layers are trained" })
+        .help("train the layers first, then the heads: `frosthead train DATA --backbone RUN --final`"))
+}
+
+/// Fits the heads that were fitted once more, on the labelled rows of all parts, with their penalty and their
+/// temperature; gives the rows of each task.
+///
+/// # Errors
+/// A fit fails.
+pub(super) fn fit_once_more(
+    learning: &Learning,
+    table: &Table,
+    fits: &[FitReport],
+    heads: &mut [Head],
+) -> Result<BTreeMap<String, u64>> {
+    let mut counts = BTreeMap::new();
+    for head in heads {
+        let Some(fit) = fits.iter().find(|fit| fit.task == head.task) else { continue };
+        let task = table.task(head);
+        let rows = (0..table.parts.len()).filter(|&row| table.parts[row].is_some());
+        // A label that training never saw would be a class without a measured figure.
+        let truth = Truth::new(&head.labels, &task.cells, rows).known(head.labels.len());
+        let features = table.rows.view(&task.sees.columns);
+        let examples = Examples { features, rows: &truth.rows, labels: &truth.labels };
+        let options = FitOptions { alpha: Alpha::Fixed(fit.alpha), ..learning.fit.clone() };
+        let (fitted, _) = heads::fit(head.answers(), &examples, &options)?;
+        *head = Head { temperature: head.temperature, ..fitted };
+        counts.insert(head.task.clone(), truth.rows.len() as u64);
+    }
+    Ok(counts)
 }
 
 /// Fits the heads of some tasks, several at a time when there are threads for it; the result does not depend

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::described::described_heads;
 use super::earlier::Earlier;
 use super::event::{Show, TrainEvent};
-use super::fits::{GivenHeads, InitialHeads, initial_heads, untrained};
+use super::fits::{GivenHeads, InitialHeads, fit_once_more, initial_heads, untrained};
 use super::measured::{Features, TrainedRows, calibrated_metrics, measure_part, metrics};
 use super::network::{Trainer, Training};
 use super::outcome::{Drift, RunMetrics, StageReport, TensorProof, TrainSummary, Trained};
@@ -103,7 +103,10 @@ impl Job<'_> {
         before.extend(heads.iter().filter(|head| frozen.contains(&head.task)).cloned());
         let network = self.stages.iter().any(|plan| plan.scenario() == Scenario::Network);
         let Some(embedder) = embedder.filter(|_| network) else {
-            let metrics = calibrated_metrics(table, self.stored(), &mut heads);
+            let mut metrics = calibrated_metrics(table, self.stored(), &mut heads);
+            if self.request.learning.fit.final_fit {
+                metrics.final_rows = fit_once_more(&self.request.learning, table, &fits, &mut heads)?;
+            }
             let (changed, stages) = (ChangedTensors::new(), Vec::new());
             return Ok(Outcome { heads, before, changed, fits, stages, metrics });
         };
@@ -170,7 +173,8 @@ impl Job<'_> {
         let Outcome { heads, before, changed, fits, stages, metrics } = outcome;
         let table = &self.table;
         let placed = table.rows.keys.iter().zip(&table.parts);
-        let seen = SplitRows::new(placed.filter_map(|(key, part)| part.map(|part| (*key, part))));
+        let now = |part: Part| if metrics.final_rows.is_empty() { part } else { Part::Train };
+        let seen = SplitRows::new(placed.filter_map(|(key, part)| part.map(|part| (*key, now(part)))));
         let backbone = backbone.filter(|backbone| backbone.network().is_ok());
         let initial = backbone.map(|backbone| hashes(backbone, backbone.changed(), &before)).transpose()?;
         let mut proof = Vec::new();

@@ -77,6 +77,7 @@ pub(super) fn metrics(table: &Table, features: Features<'_>, heads: &[Head]) -> 
         texts: table.rows.notes,
         seed: table.seed,
         calibration: BTreeMap::new(),
+        final_rows: BTreeMap::new(),
         untrained: BTreeMap::new(),
         drift: BTreeMap::new(),
     }

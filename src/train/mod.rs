@@ -27,7 +27,7 @@ use crate::embed::Embedder;
 use crate::error::Result;
 use earlier::Earlier;
 pub use event::{Chosen, Show, TrainEvent};
-use fits::GivenHeads;
+use fits::{GivenHeads, check_final};
 use job::Job;
 pub use outcome::{Drift, RunMetrics, Sizes, StageReport, TensorProof, TrainSummary, Trained, stage_reports};
 pub use recipe::shared_inputs;
@@ -51,6 +51,7 @@ pub fn train(
     let backbone = embedder.as_deref().map(|embedder| Arc::clone(embedder.backbone()));
     let stages = freezing.plans(&rows.tasks, backbone.as_deref())?;
     features::check(request, embedder.as_deref(), &stages)?;
+    check_final(request, &stages)?;
     let long = embedder.as_deref().map(Embedder::long).unwrap_or_default();
     let mut recipe = recipe(request, (backbone.as_deref(), long), &stages)?;
     if let Some(metrics) = up_to_date(request, &recipe)? {

@@ -47,6 +47,9 @@ pub struct RunMetrics {
     /// task without such rows.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub calibration: BTreeMap<String, Calibration>,
+    /// Rows that heads were fitted on once more after these figures were taken, the test rows included.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub final_rows: BTreeMap<String, u64>,
     /// Of seeded heads that nobody has trained, on the test rows; when everything is frozen.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub untrained: BTreeMap<String, TaskMetrics>,

@@ -6,6 +6,7 @@ mod changed_files;
 mod compare;
 mod confidence;
 mod debug_forms;
+mod defaults;
 mod features;
 mod files;
 mod foreign;

@@ -1,0 +1,72 @@
+//! Defaults that do not betray: what is fitted, calibrated and measured on which rows.
+
+use std::path::Path;
+
+use frosthead::classifier::Run;
+use frosthead::heads::Head;
+use serde_json::Value;
+
+use crate::harness::{Finished, backbone, demo, directory, frosthead, text};
+
+fn train(data: &Path, out: &Path, more: &[&str]) -> Finished {
+    let tasks = ["--task", "domain", "--task", "sentiment", "--out", text(out)];
+    frosthead(&[&["train", text(data), "--backbone", backbone()], &tasks[..], more].concat())
+}
+
+fn metrics(run: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(run.join("metrics.json")).unwrap()).unwrap()
+}
+
+fn heads(run: &Path) -> Vec<Head> {
+    Run::open(run).unwrap().heads
+}
+
+#[test]
+fn a_final_fit_learns_from_all_rows_and_says_that_its_figures_are_of_the_fit_before() {
+    let (directory, data) = (directory(), demo(300));
+    let path = |name: &str| directory.path().join(name);
+    let alpha = ["--alpha", "30"];
+    train(&data, &path("plain"), &alpha).success();
+    let made = train(&data, &path("final"), &[&alpha[..], &["--final"]].concat()).success();
+    assert!(made.stderr.contains("sentiment: fitted once more on all 300 labelled rows"), "{}", made.stderr);
+    assert!(made.stderr.contains("the figures are of the fit before"), "{}", made.stderr);
+    let (plain, last) = (metrics(&path("plain")), metrics(&path("final")));
+    assert_eq!(plain["tasks"], last["tasks"]);
+    assert_eq!(plain["calibration"], last["calibration"]);
+    assert!(plain["final_rows"].is_null());
+    assert_eq!(last["final_rows"], serde_json::json!({"domain": 300, "sentiment": 300}));
+    // The heads are those of all rows, with the temperature that was found before.
+    let whole = ["--test-fraction", "0", "--valid-fraction", "0"];
+    train(&data, &path("whole"), &[&alpha[..], &whole].concat()).success();
+    for ((before, last), whole) in
+        heads(&path("plain")).iter().zip(heads(&path("final"))).zip(heads(&path("whole")))
+    {
+        assert!(before.weights != last.weights);
+        assert_eq!((last.weights, last.bias), (whole.weights, whole.bias));
+        assert_eq!(last.temperature, before.temperature);
+    }
+    // No row of the table is unseen any more, and none is left to be kept for validation.
+    let eval = ["eval", text(&data), "--model"];
+    frosthead(&[&eval[..], &[text(&path("final"))]].concat()).fails_with(&["300 were trained on"]);
+    frosthead(&[&eval[..], &[text(&path("final")), "--rows", "all"]].concat()).success();
+    let (run, out) = (path("final"), path("x.frost"));
+    let bundle = |more: &[&str]| {
+        let arguments = ["bundle", text(&run), "--out", text(&out)];
+        frosthead(&[&arguments[..], more].concat())
+    };
+    bundle(&["--keep-validation"]).fails_with(&["no validation rows to keep", "--final"]);
+    bundle(&["--precision", "int8", "--max-drop", "100"]).success();
+    let bundled = frosthead::bundle::Bundle::open(&out, None).unwrap();
+    for (bundled, run) in bundled.heads().iter().zip(heads(&path("final"))) {
+        assert_eq!(bundled.temperature, run.temperature);
+    }
+}
+
+#[test]
+fn a_final_fit_is_refused_where_it_fits_nothing() {
+    let (directory, data) = (directory(), demo(300));
+    let out = directory.path().join("out");
+    train(&data, &out, &["--final", "--unfreeze", "1"]).fails_with(&["--final", "layers are trained"]);
+    train(&data, &out, &["--final", "--freeze", "all"]).fails_with(&["--final", "nothing is trained"]);
+    assert!(!out.exists());
+}
