@@ -110,6 +110,15 @@ pub fn pretty(value: &(impl Serialize + ?Sized)) -> String {
     serde_json::to_string_pretty(value).expect("our own types have a JSON form; this is a bug") + "\n"
 }
 
+/// The same in one line.
+///
+/// # Panics
+/// The value has no JSON, which is a bug.
+#[must_use]
+pub fn line(value: &(impl Serialize + ?Sized)) -> String {
+    serde_json::to_string(value).expect("our own types have a JSON form; this is a bug") + "\n"
+}
+
 fn broken_json(kind: Kind, what: &str, bytes: &[u8], error: &serde_json::Error) -> Error {
     let why = if error.is_eof() { "it ends too early".to_owned() } else { without_place(&error.to_string()) };
     let (line, column) = (error.line(), error.column());

@@ -36,6 +36,14 @@ pub fn calibrate(head: &mut Head, features: FeatureView<'_>, rows: &Truth) -> Op
     Some((found, rows.rows.len() as u64))
 }
 
+/// What each labelled row adds to the score of a head, whose mean that is.
+#[must_use]
+pub fn row_scores(head: &Head, features: FeatureView<'_>, rows: &Truth) -> Vec<f64> {
+    let answers = probabilities(head, features, &rows.rows);
+    let answers = answers.chunks_exact(head.labels.len()).enumerate();
+    answers.map(|(place, answer)| head.kind.row_score(answer, rows, place)).collect()
+}
+
 /// Measures a head on labelled rows.
 #[must_use]
 pub fn measure(head: &Head, features: FeatureView<'_>, rows: &Truth) -> TaskMetrics {

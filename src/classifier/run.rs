@@ -29,6 +29,7 @@ pub const RECIPE: &str = "recipe.toml";
 pub const HEADS: &str = "heads.safetensors";
 pub const FIT: &str = "fit.json";
 pub const METRICS: &str = "metrics.json";
+pub const SCORES: &str = "scores.json";
 pub const ROWS: &str = "rows.safetensors";
 pub const CHANGED: &str = "backbone.safetensors";
 pub const TRAINING: &str = "training.json";

@@ -10,13 +10,14 @@ use std::str::FromStr;
 
 use super::estimate::to_f64;
 use crate::classifier::run::SplitRows;
-use crate::classifier::{Run, measure};
+use crate::classifier::{Run, measure, row_scores};
 use crate::data::{Classes, LabelSet, Part, Rare};
 use crate::dataset::{Columns, Dataset, Input};
 use crate::embed::{Embedder, FeatureChoice};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fields, TextKey};
 use crate::heads::{self, Answers, Examples, FeatureView};
+use crate::metrics::difference;
 use crate::report::{CurvePoint, Score};
 use crate::task::Truth;
 use crate::train::{Learning, RowsRequest};
@@ -113,6 +114,7 @@ pub(super) fn learning_curve(
     let tested = rows.test.as_ref().unwrap_or(&rows.data);
     let test = rows.of_part(tested, Part::Test);
     let mut points = Vec::with_capacity(shares.len());
+    let mut before: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for share in shares {
         let texts: BTreeSet<TextKey> = order[..count(order.len(), *share)].iter().copied().collect();
         let chosen: Vec<usize> =
@@ -136,7 +138,12 @@ pub(super) fn learning_curve(
             let seen = FeatureView::whole(&tested.features, tested.width);
             let truth = Truth::new(labels.names(), &tested.cells[place], test.iter().copied());
             let found = measure(&head, seen, &truth);
+            let right = row_scores(&head, seen, &truth);
+            let gain = before.get(&task.name).and_then(|before| difference(before, &right));
+            before.insert(task.name.clone(), right);
             let score = Score {
+                gain: gain.map(|gain| gain.value),
+                gain_standard_error: gain.map(|gain| gain.standard_error),
                 accuracy: found.score(),
                 accuracy_standard_error: found.score_error(),
                 macro_f1: found.macro_f1,

@@ -1,7 +1,7 @@
 //! Owns one backbone of a comparison: its features, then scenario by scenario, each written as an ordinary
 //! run.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::request::{CompareEvent, CompareRequest, Open, Show};
 use super::scenario::Scenario;
 use crate::backbone::Backbone;
 use crate::classifier::Run;
-use crate::classifier::run::{FIT, METRICS, Recipe};
+use crate::classifier::run::{FIT, METRICS, Recipe, SCORES};
 use crate::dataset::{Columns, Dataset, Input};
 use crate::document;
 use crate::embed::Embedder;
@@ -326,6 +326,7 @@ impl<'j> Job<'j> {
             run_bytes: directory_size(directory)?,
             states_bytes: stages.last().and_then(|stage| stage.states_bytes),
             metrics: metrics(directory)?,
+            scores: scores(directory)?,
             stages: stages
                 .into_iter()
                 .map(|stage| StageCurve {
@@ -391,6 +392,12 @@ fn total(seconds: impl Iterator<Item = f64>) -> f64 {
 
 fn metrics(run: &Path) -> Result<RunMetrics> {
     json(&run.join(METRICS))
+}
+
+/// What each validation row adds to the score of its task; nothing of a run of before this was kept.
+pub(super) fn scores(run: &Path) -> Result<BTreeMap<String, Vec<f64>>> {
+    let path = run.join(SCORES);
+    if path.exists() { json(&path) } else { Ok(BTreeMap::new()) }
 }
 
 fn json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {

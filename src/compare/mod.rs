@@ -17,11 +17,11 @@ use std::sync::Arc;
 use crate::classifier::run::ROWS;
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::Fingerprint;
-use crate::report::{BackboneReport, FORMAT, PAGE, REPORT, Report, ScenarioReport};
+use crate::report::{BackboneReport, FORMAT, Outcome, PAGE, REPORT, Report, ScenarioReport};
 use crate::runtime::processor;
 pub use curve::Share;
 use estimate::Survey;
-use job::Job;
+use job::{Job, scores};
 use limit::Deadline;
 pub use limit::{Clock, TimeLimit};
 pub use request::{BackboneEstimate, CompareEvent, CompareRequest, Open, Show};
@@ -112,7 +112,7 @@ fn begin(request: &CompareRequest) -> Result<Report> {
         None => return Err(exists().found("files that no comparison wrote")),
     };
     if there.inputs == inputs && !request.output.overwrite {
-        return Ok(there);
+        return with_scores(there, output);
     }
     if !request.output.overwrite {
         return Err(exists().found("a comparison of other rows or with other options"));
@@ -130,6 +130,16 @@ fn begin(request: &CompareRequest) -> Result<Report> {
         std::fs::remove_file(&path).map_err(failed(&path))?;
     }
     Ok(new())
+}
+
+/// The report with what its runs say of every validation row.
+fn with_scores(mut report: Report, output: &Path) -> Result<Report> {
+    for scenario in report.backbones.iter_mut().flat_map(|backbone| &mut backbone.scenarios) {
+        if let Outcome::Done(done) = &mut scenario.outcome {
+            done.scores = scores(&output.join(&done.run))?;
+        }
+    }
+    Ok(report)
 }
 
 fn is_empty(output: &Path) -> Result<bool> {

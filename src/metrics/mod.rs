@@ -5,7 +5,9 @@
 mod calibration;
 mod classification;
 mod latency;
+mod paired;
 
 pub use calibration::{Calibration, Coverage, coverage, temperature};
 pub use classification::{LabelMetrics, TaskMetrics, classification};
 pub use latency::Latency;
+pub use paired::{Difference, difference};

@@ -356,7 +356,7 @@ fn notes() -> String {
      <li>Peak memory: the process's largest resident set while the scenario ran (VmHWM, reset before \
      it; what the process holds anyway is in it). Disk: the run directory \
      and the token states at its cut.</li>\
-     <li>No difference beyond noise: less than two standard errors of the difference, taken as if the rows were not the same, which \
-     is cautious.</li></ul>\n"
+     <li>Cannot tell: the gain is less than two standard errors of the difference, which is taken row by row, as \
+     all scenarios answer the same rows. It may be there; these rows are too few to show it.</li></ul>\n"
         .to_owned()
 }

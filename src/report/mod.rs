@@ -136,6 +136,9 @@ pub struct Done {
     pub states_bytes: Option<u64>,
     /// The run's `metrics.json`.
     pub metrics: RunMetrics,
+    /// The run's `scores.json`: what each labelled validation row adds to the score of its task.
+    #[serde(skip)]
+    pub scores: BTreeMap<String, Vec<f64>>,
     /// The stages in which a part of the backbone was trained.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stages: Vec<StageCurve>,
@@ -170,6 +173,12 @@ pub struct Score {
     pub accuracy_standard_error: Option<f64>,
     pub macro_f1: Option<f64>,
     pub macro_f1_standard_error: Option<f64>,
+    /// What the accuracy gained since the point before, on the same rows …
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gain: Option<f64>,
+    /// … and the standard error of that, row by row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gain_standard_error: Option<f64>,
 }
 
 impl Report {

@@ -1,13 +1,13 @@
 //! Owns the recommendation: a pure function of the report.
 //!
-//! Refuses to choose by test rows: gains are measured on validation rows, and what lies within the noise is
-//! no difference.
+//! Refuses to choose by test rows: gains are measured on validation rows, row by row, and what lies within the
+//! noise is not called a difference, nor none.
 
 use serde::Serialize;
 
 use super::text::{and, points, share};
 use super::{BackboneReport, Done, Report, ScenarioReport};
-use crate::metrics::TaskMetrics;
+use crate::metrics::{TaskMetrics, difference};
 use crate::quantities::{duration, error_text};
 
 /// A gain counts from so many combined standard errors on (about 95 % when nothing was gained).
@@ -57,26 +57,30 @@ pub struct Recommendation {
     pub reasons: Vec<String>,
 }
 
-/// A figure and its standard error; 1, which is more than any share can be off, where it is not known.
+/// A gain and its standard error; 1, which is more than any share can be off, where it is not known.
 #[derive(Clone, Copy, Debug)]
-struct Measured {
+struct Gain {
     value: f64,
     error: f64,
 }
 
-impl Measured {
-    /// Score of a task; the error is that of one more right and one more wrong row, so that it is never 0
-    /// by luck.
-    fn of(score: f64, rows: u64) -> Self {
-        let rows = rows as f64;
-        let likely = (score * rows + 1.0) / (rows + 2.0);
-        Self { value: score, error: (likely * (1.0 - likely) / (rows + 2.0)).sqrt() }
-    }
-
-    /// The mean score of the tasks on the validation rows; none without validation rows.
-    fn validation(done: &Done) -> Option<Self> {
-        let tasks: Vec<Self> =
-            done.metrics.valid.values().filter_map(|task| Some(Self::of(task.score()?, task.rows))).collect();
+impl Gain {
+    /// What the second run gained over the first, on the same validation rows: the mean of the tasks. None
+    /// without validation rows.
+    fn between(before: &Done, after: &Done) -> Option<Self> {
+        let of_task = |(task, now): (&String, &TaskMetrics)| {
+            let then = before.metrics.valid.get(task)?;
+            let paired = before.scores.get(task).zip(after.scores.get(task));
+            if let Some(found) = paired.and_then(|(then, now)| difference(then, now)) {
+                return Some(Self { value: found.value, error: found.standard_error });
+            }
+            // A run of before rows were compared one by one: as if the rows were not the same.
+            let [now, then] =
+                [now, then].map(|task| Some((task.score()?, error_of(task.score()?, task.rows))));
+            let ((now, error), (then, other)) = now.zip(then)?;
+            Some(Self { value: now - then, error: error.hypot(other) })
+        };
+        let tasks: Vec<Self> = after.metrics.valid.iter().filter_map(of_task).collect();
         let count = tasks.len() as f64;
         (!tasks.is_empty()).then(|| Self {
             value: tasks.iter().map(|task| task.value).sum::<f64>() / count,
@@ -84,14 +88,13 @@ impl Measured {
         })
     }
 
-    /// Difference from another; the errors are combined as if the rows were not the same, which is cautious:
-    /// they are.
-    fn minus(self, other: Self) -> Self {
-        Self { value: self.value - other.value, error: self.error.hypot(other.error) }
-    }
-
     fn beyond_noise(self) -> bool {
         self.value.abs() > BEYOND_NOISE * self.error
+    }
+
+    /// What can be said of it where it is not beyond noise.
+    fn cannot_tell(self) -> String {
+        format!("cannot tell: these rows show nothing below {:.1} points", 100.0 * BEYOND_NOISE * self.error)
     }
 
     /// `+1.2 ± 0.5 points`.
@@ -105,11 +108,18 @@ impl Measured {
     }
 }
 
+/// The standard error of a score, with one more right and one more wrong row, so that it is never 0 by luck.
+fn error_of(score: f64, rows: u64) -> f64 {
+    let rows = rows as f64;
+    let likely = (score * rows + 1.0) / (rows + 2.0);
+    (likely * (1.0 - likely) / (rows + 2.0)).sqrt()
+}
+
 /// A scenario that might be better than scenario 2: other features, or a trained part of the backbone.
 struct Candidate<'r> {
     scenario: &'r ScenarioReport,
     done: &'r Done,
-    gain: Measured,
+    gain: Gain,
     /// Seconds more than scenario 2.
     cost: f64,
 }
@@ -159,30 +169,32 @@ fn best_backbone<'r>(
     report: &'r Report,
     reasons: &mut Vec<String>,
 ) -> Option<(&'r BackboneReport, &'r Done)> {
-    let mut measured: Vec<(&BackboneReport, &Done, Measured)> = report
-        .backbones
-        .iter()
-        .filter_map(|backbone| {
-            let done = find(backbone, HEADS)?;
-            Some((backbone, done, Measured::validation(done)?))
-        })
-        .collect();
-    measured.sort_by(|a, b| b.2.value.total_cmp(&a.2.value));
-    let &(best_backbone, _, best) = measured.first()?;
+    let score = |done: &Done| {
+        let scores: Vec<f64> = done.metrics.valid.values().filter_map(TaskMetrics::score).collect();
+        (!scores.is_empty()).then(|| scores.iter().sum::<f64>() / scores.len() as f64)
+    };
+    let measured = report.backbones.iter().filter_map(|backbone| {
+        let done = find(backbone, HEADS)?;
+        Some((backbone, done, score(done)?))
+    });
+    let mut measured: Vec<(&BackboneReport, &Done, f64)> = measured.collect();
+    measured.sort_by(|a, b| b.2.total_cmp(&a.2));
+    let &(best_backbone, best, _) = measured.first()?;
+    let as_good = |done: &Done| Gain::between(best, done).is_some_and(|gain| !gain.beyond_noise());
     let faster = measured
         .iter()
-        .filter(|(_, _, score)| !best.minus(*score).beyond_noise())
+        .filter(|(_, done, _)| as_good(done))
         .filter(|(backbone, _, _)| backbone.texts_per_second > FASTER * best_backbone.texts_per_second)
         .max_by(|a, b| a.0.texts_per_second.total_cmp(&b.0.texts_per_second));
-    let &(backbone, done, score) = faster.or(measured.first())?;
-    for (other, _, theirs) in measured.iter().filter(|(other, _, _)| other.folder != backbone.folder) {
-        let difference = score.minus(*theirs);
-        let noise = if difference.beyond_noise() { "" } else { ", no difference beyond noise" };
+    let &(backbone, done, _) = faster.or(measured.first())?;
+    for (other, theirs, _) in measured.iter().filter(|(other, _, _)| other.folder != backbone.folder) {
+        let Some(gain) = Gain::between(theirs, done) else { continue };
+        let noise = if gain.beyond_noise() { String::new() } else { format!(" ({})", gain.cannot_tell()) };
         reasons.push(format!(
             "Backbone {} against {}: {} with frozen features{noise}, at {:.0} against {:.0} texts/s.",
             backbone.name,
             other.name,
-            difference.text(),
+            gain.text(),
             backbone.texts_per_second,
             other.texts_per_second
         ));
@@ -195,14 +207,13 @@ fn cost(done: &Done) -> f64 {
 }
 
 fn candidates<'r>(backbone: &'r BackboneReport, base: &Done) -> Vec<Candidate<'r>> {
-    let Some(heads) = Measured::validation(base) else { return Vec::new() };
     backbone
         .scenarios
         .iter()
         .filter(|scenario| scenario.trains_backbone() || scenario.scenario.starts_with(FEATURES))
         .filter_map(|scenario| {
             let done = scenario.done()?;
-            let gain = Measured::validation(done)?.minus(heads);
+            let gain = Gain::between(base, done)?;
             Some(Candidate { scenario, done, gain, cost: (cost(done) - cost(base)).max(0.0) })
         })
         .collect()
@@ -252,7 +263,8 @@ fn summary(advice: Advice, chosen: Option<&Candidate<'_>>, candidates: &[Candida
             duration(candidate.cost)
         ),
         (Advice::NoDifference, Some(candidate)) => format!(
-            "Stay with scenario 2: no difference beyond noise (best: scenario {}, {} on validation rows).",
+            "Stay with scenario 2: {} (best: scenario {}, {} on validation rows).",
+            candidate.gain.cannot_tell(),
             candidate.scenario.scenario,
             candidate.gain.text()
         ),
@@ -265,7 +277,8 @@ fn summary(advice: Advice, chosen: Option<&Candidate<'_>>, candidates: &[Candida
 }
 
 fn against_heads(candidate: &Candidate<'_>) -> String {
-    let noise = if candidate.gain.beyond_noise() { "beyond noise" } else { "no difference beyond noise" };
+    let gain = candidate.gain;
+    let noise = if gain.beyond_noise() { "beyond noise".to_owned() } else { gain.cannot_tell() };
     let stopped = if candidate.done.time_limit.is_some() {
         "; the time limit ended it early, it might gain more"
     } else {
@@ -296,11 +309,12 @@ fn frozen_heads(backbone: &BackboneReport) -> Vec<String> {
         for (task, drift) in &done.metrics.drift {
             let rows = done.metrics.tasks.get(task).map_or(0, |task| task.rows);
             let Some((before, after)) = drift.before.zip(drift.after) else { continue };
-            let change = Measured::of(after, rows).minus(Measured::of(before, rows));
+            let apart = error_of(after, rows).hypot(error_of(before, rows));
+            let change = Gain { value: after - before, error: drift.standard_error.unwrap_or(apart) };
             let what = match change.value {
-                _ if !change.beyond_noise() => "no difference beyond noise",
-                ..0.0 => "it lost what the moving backbone took from under it",
-                _ => "the backbone learned to serve it",
+                _ if !change.beyond_noise() => change.cannot_tell(),
+                ..0.0 => "it lost what the moving backbone took from under it".to_owned(),
+                _ => "the backbone learned to serve it".to_owned(),
             };
             reasons.push(format!(
                 "Freezing head {task} (scenario {}): accuracy {} → {} on test rows, {}: {what}.",
@@ -315,8 +329,7 @@ fn frozen_heads(backbone: &BackboneReport) -> Vec<String> {
 }
 
 fn without_training(backbone: &BackboneReport, base: &Done) -> Option<String> {
-    let baseline = Measured::validation(find(backbone, "1")?)?;
-    let gain = Measured::validation(base)?.minus(baseline);
+    let gain = Gain::between(find(backbone, "1")?, base)?;
     Some(if gain.beyond_noise() && gain.value > 0.0 {
         format!("Labels matter: scenario 2 gains {} over label descriptions without training.", gain.text())
     } else {
@@ -329,23 +342,36 @@ fn without_training(backbone: &BackboneReport, base: &Done) -> Option<String> {
 
 fn more_labels(backbone: &BackboneReport) -> Option<String> {
     let [.., before, last] = backbone.learning_curve.as_slice() else { return None };
-    if !last.tasks.iter().any(|(task, score)| score.accuracy.is_some() && before.tasks.contains_key(task)) {
-        return None;
-    }
-    let change = |(task, score): (&String, &super::Score)| {
-        let of = |score: &super::Score| {
-            Some(Measured { value: score.accuracy?, error: score.accuracy_standard_error.unwrap_or(1.0) })
-        };
-        let gain = of(score)?.minus(of(before.tasks.get(task)?)?);
-        (gain.beyond_noise() && gain.value > 0.0).then(|| format!("{task} {}", gain.text()))
+    let gain = |task: &String, score: &super::Score| {
+        let then = before.tasks.get(task)?;
+        let value = score.gain.or(Some(score.accuracy? - then.accuracy?))?;
+        let apart = || Some(score.accuracy_standard_error?.hypot(then.accuracy_standard_error?));
+        let error = score.gain_standard_error.or_else(apart).unwrap_or(1.0);
+        Some(Gain { value, error })
     };
-    let rising: Vec<String> = last.tasks.iter().filter_map(change).collect();
+    let gains: Vec<(&String, Gain)> =
+        last.tasks.iter().filter_map(|(task, score)| Some((task, gain(task, score)?))).collect();
+    let named = |wanted: &dyn Fn(&Gain) -> bool, text: &dyn Fn(&Gain) -> String| -> Vec<String> {
+        let chosen = gains.iter().filter(|(_, gain)| wanted(gain));
+        chosen.map(|(task, gain)| format!("{task} {}", text(gain))).collect()
+    };
+    let rising = named(&|gain| gain.beyond_noise() && gain.value > 0.0, &|gain| gain.text());
+    let other = named(&|gain| !gain.beyond_noise() || gain.value <= 0.0, &|gain| {
+        let what = if gain.beyond_noise() { "got worse".to_owned() } else { gain.cannot_tell() };
+        format!("{} ({what})", gain.text())
+    });
     let from_to = format!("from {} to {} training rows", before.rows, last.rows);
-    Some(if rising.is_empty() {
-        format!("More labels like these would change little: no difference beyond noise {from_to}.")
-    } else {
-        format!("More labels would help: {} {from_to}.", and(&rising))
-    })
+    match (rising.is_empty(), other.is_empty()) {
+        (true, true) => None,
+        (false, true) => Some(format!("More labels would help: {} {from_to}.", and(&rising))),
+        (false, false) => {
+            Some(format!("More labels would help: {} {from_to}; {}.", and(&rising), other.join("; ")))
+        }
+        (true, false) => Some(format!(
+            "Whether more labels like these would help does not show {from_to}: {}.",
+            other.join("; ")
+        )),
+    }
 }
 
 fn left_out(backbone: &BackboneReport) -> Vec<String> {

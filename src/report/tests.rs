@@ -57,6 +57,7 @@ fn scenario(name: &str, accuracy: f64, rows: u64, seconds: f64) -> ScenarioRepor
         run_bytes: 7_654_321,
         states_bytes: trains.then_some(2_000_000),
         metrics,
+        scores: BTreeMap::new(),
         stages: if trains { vec![stage] } else { Vec::new() },
     };
     ScenarioReport {
@@ -113,11 +114,31 @@ fn different_reports_are_given_different_advice() {
     let top2 = |accuracy, rows, seconds| vec![heads(rows), scenario("top2", accuracy, rows, seconds)];
     advises(top2(0.85, 2000, 300.0), Advice::Unfreeze, Some("top2"), "+5.0 ± 1.2 points");
     // The same gain on 40 rows is no gain.
-    advises(top2(0.85, 40, 300.0), Advice::NoDifference, Some("2"), "no difference beyond noise");
+    advises(
+        top2(0.85, 40, 300.0),
+        Advice::NoDifference,
+        Some("2"),
+        "cannot tell: these rows show nothing below",
+    );
     advises(top2(0.75, 2000, 300.0), Advice::Worse, Some("2"), "was worse");
     // A real gain of a point: for a minute, but not for three hours.
     advises(top2(0.81, 100_000, 60.0), Advice::Unfreeze, Some("top2"), "59 s more");
     advises(top2(0.81, 100_000, 10_800.0), Advice::NotWorth, Some("2"), "not worth 2 h 59 min");
+}
+
+#[test]
+fn runs_on_the_same_rows_are_compared_row_by_row() {
+    // Two points on 400 rows: as if they were other rows that shows nothing, row by row it does.
+    let with = |scores: bool| {
+        let mut scenarios = vec![scenario("2", 0.80, 400, 1.0), scenario("top1", 0.82, 400, 10.0)];
+        for (place, right) in [(0, 320), (1, 328)].into_iter().filter(|_| scores) {
+            let rows = (0..400).map(|row| f64::from(u8::from(row < right))).collect();
+            done(&mut scenarios[place]).scores.insert("mood".into(), rows);
+        }
+        scenarios
+    };
+    advises(with(false), Advice::NoDifference, Some("2"), "cannot tell: these rows show nothing below");
+    advises(with(true), Advice::Unfreeze, Some("top1"), "+2.0 ± 0.7 points");
 }
 
 #[test]
@@ -144,7 +165,7 @@ fn other_features_of_the_frozen_backbone_are_advised_unless_training_it_gains_mo
 fn test_rows_choose_nothing() {
     let mut scenarios = vec![scenario("2", 0.80, 2000, 1.0), scenario("top1", 0.80, 2000, 100.0)];
     done(&mut scenarios[1]).metrics.tasks.insert("mood".into(), task(0.99, 2000));
-    advises(scenarios, Advice::NoDifference, Some("2"), "no difference beyond noise");
+    advises(scenarios, Advice::NoDifference, Some("2"), "cannot tell: these rows show nothing below");
 }
 
 #[track_caller]
@@ -155,14 +176,16 @@ fn says(report: &Report, part: &str) {
 
 #[test]
 fn what_freezing_did_to_a_head_is_said() {
-    for (after, part) in
-        [(0.70, "it lost"), (0.90, "learned to serve it"), (0.805, "no difference beyond noise")]
-    {
+    for (after, part) in [
+        (0.70, "it lost"),
+        (0.90, "learned to serve it"),
+        (0.805, "cannot tell: these rows show nothing below"),
+    ] {
         let mut frozen = scenario("3:mood", 0.8, 2000, 100.0);
         done(&mut frozen)
             .metrics
             .drift
-            .insert("mood".into(), Drift { before: Some(0.8), after: Some(after) });
+            .insert("mood".into(), Drift { before: Some(0.8), after: Some(after), standard_error: None });
         let report = report(vec![scenario("2", 0.8, 2000, 1.0), frozen]);
         says(&report, &format!("Freezing head mood (scenario 3:mood): accuracy 0.800 → {after:.3}"));
         says(&report, part);
@@ -185,7 +208,16 @@ fn the_worth_of_labels_the_curve_and_what_was_left_out_are_said() {
     made.backbones[0].learning_curve = vec![point(500, 0.7), point(1000, 0.8)];
     says(&made, "More labels would help: mood +10.0 ± 1.4 points from 500 to 1000 training rows");
     made.backbones[0].learning_curve = vec![point(500, 0.79), point(1000, 0.8)];
-    says(&made, "More labels like these would change little");
+    says(
+        &made,
+        "does not show from 500 to 1000 training rows: mood +1.0 ± 1.4 points (cannot tell: these rows show nothing below 2.8 points)",
+    );
+    // Row by row the same gain shows.
+    let mut paired = point(1000, 0.8);
+    let score = paired.tasks.get_mut("mood").unwrap();
+    (score.gain, score.gain_standard_error) = (Some(0.01), Some(0.003));
+    made.backbones[0].learning_curve = vec![point(500, 0.79), paired];
+    says(&made, "More labels would help: mood +1.0 ± 0.3 points");
     let skipped = Outcome::Skipped("it takes too long".into());
     made.backbones[0].scenarios.push(ScenarioReport { outcome: skipped, ..scenario("top2", 0.8, 10, 1.0) });
     says(&made, "Scenario top2 was not run: it takes too long");
@@ -201,9 +233,9 @@ fn the_worth_of_labels_the_curve_and_what_was_left_out_are_said() {
 fn the_better_backbone_is_advised_and_of_equal_ones_the_faster() {
     for (accuracy, speed, expected, part) in [
         (0.90, 30.0, "large", "against small: +10.0"),
-        (0.805, 30.0, "small", "no difference beyond noise, at 300 against 30"),
+        (0.805, 30.0, "small", "points), at 300 against 30"),
         // A little faster is nothing.
-        (0.805, 290.0, "large", "no difference beyond noise, at 290 against 300"),
+        (0.805, 290.0, "large", "points), at 290 against 300"),
     ] {
         let mut made = report(vec![scenario("2", 0.8, 2000, 1.0)]);
         let large = BackboneReport {

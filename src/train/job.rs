@@ -8,7 +8,7 @@ use super::described::described_heads;
 use super::earlier::Earlier;
 use super::event::{Show, TrainEvent};
 use super::fits::{GivenHeads, InitialHeads, fit_once_more, initial_heads, untrained};
-use super::measured::{Features, TrainedRows, calibrated_metrics, measure_part, metrics};
+use super::measured::{Features, TrainedRows, calibrated_metrics, measure_part, metrics, scores};
 use super::network::{Trainer, Training};
 use super::outcome::{Drift, RunMetrics, StageReport, TensorProof, TrainSummary, Trained};
 use super::proof::{hashes, prove};
@@ -16,7 +16,8 @@ use super::request::TrainRequest;
 use super::rows::Table;
 use crate::backbone::Backbone;
 use crate::classifier::run::{
-    CHANGED, FIT, HEADS, METRICS, PROOF, RECIPE, ROWS, Recipe, Run, SplitRows, TRAINING, changed_bytes,
+    CHANGED, FIT, HEADS, METRICS, PROOF, RECIPE, ROWS, Recipe, Run, SCORES, SplitRows, TRAINING,
+    changed_bytes,
 };
 use crate::data::Part;
 use crate::document;
@@ -26,6 +27,7 @@ use crate::error::{Error, Result};
 use crate::files::replace_directory;
 use crate::fingerprint::Fingerprint;
 use crate::heads::{self, FitReport, Head};
+use crate::metrics::difference;
 use crate::plan::{FreezePlan, Scenario};
 
 /// A request with its plans and rows.
@@ -49,6 +51,8 @@ struct Outcome {
     fits: Vec<FitReport>,
     stages: Vec<StageReport>,
     metrics: RunMetrics,
+    /// What every labelled validation row adds to the score of its task.
+    scores: BTreeMap<String, Vec<f64>>,
 }
 
 impl Job<'_> {
@@ -83,6 +87,7 @@ impl Job<'_> {
         let mut metrics = metrics(table, self.stored(), &heads);
         metrics.untrained = measure_part(table, self.stored(), &untrained(table), Part::Test);
         Ok(Outcome {
+            scores: scores(table, self.stored(), &heads, Part::Valid),
             before: heads.clone(),
             heads,
             changed: ChangedTensors::new(),
@@ -104,22 +109,31 @@ impl Job<'_> {
         let network = self.stages.iter().any(|plan| plan.scenario() == Scenario::Network);
         let Some(embedder) = embedder.filter(|_| network) else {
             let mut metrics = calibrated_metrics(table, self.stored(), &mut heads);
+            let scores = scores(table, self.stored(), &heads, Part::Valid);
             if self.request.learning.fit.final_fit {
                 metrics.final_rows = fit_once_more(&self.request.learning, table, &fits, &mut heads)?;
             }
             let (changed, stages) = (ChangedTensors::new(), Vec::new());
-            return Ok(Outcome { heads, before, changed, fits, stages, metrics });
+            return Ok(Outcome { heads, before, changed, fits, stages, metrics, scores });
         };
         let still = measure_part(table, self.stored(), &heads, Part::Test);
+        let still_right = scores(table, self.stored(), &heads, Part::Test);
         let TrainedNetwork { mut heads, changed, stages, rows } = self.train_stages(embedder, heads, show)?;
         let trained = Features { stored: &table.rows, trained: rows.as_ref() };
         let mut metrics = calibrated_metrics(table, trained, &mut heads);
+        let now_right = scores(table, trained, &heads, Part::Test);
         let drift = |task: &String| {
-            let drift = Drift { before: still[task].score(), after: metrics.tasks[task].score() };
+            let standard_error = difference(&still_right[task], &now_right[task]);
+            let drift = Drift {
+                before: still[task].score(),
+                after: metrics.tasks[task].score(),
+                standard_error: standard_error.map(|found| found.standard_error),
+            };
             (task.clone(), drift)
         };
         metrics.drift = frozen.iter().map(drift).collect();
-        Ok(Outcome { heads, before, changed, fits, stages, metrics })
+        let scores = scores(table, trained, &heads, Part::Valid);
+        Ok(Outcome { heads, before, changed, fits, stages, metrics, scores })
     }
 
     fn train_stages(
@@ -170,7 +184,7 @@ impl Job<'_> {
     }
 
     fn write(self, outcome: Outcome, backbone: Option<&Backbone>) -> Result<Trained> {
-        let Outcome { heads, before, changed, fits, stages, metrics } = outcome;
+        let Outcome { heads, before, changed, fits, stages, metrics, scores } = outcome;
         let table = &self.table;
         let placed = table.rows.keys.iter().zip(&table.parts);
         let now = |part: Part| if metrics.final_rows.is_empty() { part } else { Part::Train };
@@ -200,6 +214,7 @@ impl Job<'_> {
             }
             put(FIT, document::pretty(&fits).as_bytes())?;
             put(METRICS, document::pretty(&metrics).as_bytes())?;
+            put(SCORES, document::line(&scores).as_bytes())?;
             put(ROWS, &seen.to_bytes())?;
             put(RECIPE, recipe.to_toml()?.as_bytes())?;
             if !stages.is_empty() {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::outcome::{RunMetrics, Sizes};
 use super::rows::Table;
 use super::task::Task;
-use crate::classifier::{calibrate, measure};
+use crate::classifier::{calibrate, measure, row_scores};
 use crate::data::Part;
 use crate::dataset::Dataset;
 use crate::heads::{FeatureView, Head};
@@ -64,6 +64,22 @@ pub(super) fn calibrated_metrics(table: &Table, features: Features<'_>, heads: &
         })
         .collect();
     metrics
+}
+
+/// What every labelled row of one part adds to the score of its task, in the order of the rows: others on the
+/// same rows are compared with these row by row.
+pub(super) fn scores(
+    table: &Table,
+    features: Features<'_>,
+    heads: &[Head],
+    part: Part,
+) -> BTreeMap<String, Vec<f64>> {
+    let of_head = |head: &Head| {
+        let task = table.task(head);
+        let (seen, truth) = features.of(task, &task.truth(&table.parts, part));
+        (head.task.clone(), row_scores(head, seen, &truth))
+    };
+    heads.iter().map(of_head).collect()
 }
 
 /// Measures the heads as they are.

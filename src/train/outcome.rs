@@ -63,6 +63,9 @@ pub struct RunMetrics {
 pub struct Drift {
     pub before: Option<f64>,
     pub after: Option<f64>,
+    /// Of the difference, row by row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standard_error: Option<f64>,
 }
 
 /// The outcome of a training.
