@@ -152,8 +152,14 @@ mod tests {
             bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (bits >> 40) as f32 / 8_388_608.0 - 1.0
         };
-        let features: Vec<f32> = (0..rows * width).map(|_| draw()).collect();
         let labels: Vec<u32> = (0..rows as u32).map(|row| row % 7 % 3).collect();
+        let features = labels.iter().flat_map(|label| {
+            let common = draw();
+            let mut row: Vec<f32> = (0..width).map(|_| 0.3 * draw() + common).collect();
+            row[*label as usize] += 0.2;
+            row
+        });
+        let features: Vec<f32> = features.collect();
         let rows: Vec<usize> = (0..rows).collect();
         let examples =
             Examples { features: FeatureView::whole(&features, width), rows: &rows, labels: &labels };
