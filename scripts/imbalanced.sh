@@ -32,4 +32,4 @@ train --backbone $backbone --freeze backbone:0-3 --out runs/imbalanced-together
 # 3: the rare task's head, fitted before, stays as it is while the layers learn the other task …
 train --backbone $backbone --freeze backbone:0-3 --freeze head:sentiment --init-heads runs/imbalanced-heads --out runs/imbalanced-frozen
 # … then it is released: fitted on the layers that moved, which stay as they are now.
-train --backbone runs/imbalanced-frozen --init-heads runs/imbalanced-frozen --out runs/imbalanced-released
+train --backbone runs/imbalanced-frozen --out runs/imbalanced-released

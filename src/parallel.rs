@@ -2,22 +2,21 @@
 //!
 //! Refuses to let their number change a result: the work is divided the same way whatever it is.
 
-use std::ops::Range;
 use std::sync::Mutex;
 
-/// Does something for every range, several at a time; the results in their order.
-pub(crate) fn in_parallel<T: Send>(
+/// Does something for every job, several at a time; the results in their order.
+pub(crate) fn in_parallel<J: Clone + Sync, T: Send>(
     threads: usize,
-    ranges: Vec<Range<usize>>,
-    each: &(dyn Fn(Range<usize>) -> T + Sync),
+    jobs: Vec<J>,
+    each: &(dyn Fn(J) -> T + Sync),
 ) -> Vec<T> {
-    let done: Vec<Mutex<Option<T>>> = ranges.iter().map(|_| Mutex::new(None)).collect();
-    let next = Mutex::new(0..ranges.len());
+    let done: Vec<Mutex<Option<T>>> = jobs.iter().map(|_| Mutex::new(None)).collect();
+    let next = Mutex::new(0..jobs.len());
     std::thread::scope(|scope| {
-        for _ in 0..threads.clamp(1, ranges.len().max(1)) {
+        for _ in 0..threads.clamp(1, jobs.len().max(1)) {
             scope.spawn(|| {
                 while let Some(place) = next.lock().ok().and_then(|mut next| next.next()) {
-                    let result = each(ranges[place].clone());
+                    let result = each(jobs[place].clone());
                     if let Ok(mut slot) = done[place].lock() {
                         *slot = Some(result);
                     }

@@ -14,7 +14,7 @@ use super::options::{LongArguments, RuntimeArguments, StoreArguments, TableArgum
 use super::terminal::{Terminal, bytes, grouped};
 use frosthead::backbone::Backbone;
 use frosthead::compare::{
-    BackboneEstimate, CompareEvent, CompareRequest, Compared, FrozenHead, Scenario, Share, TimeLimit, compare,
+    BackboneEstimate, Clock, CompareEvent, CompareRequest, Compared, Scenario, Share, TimeLimit, compare,
 };
 use frosthead::data::Source;
 use frosthead::dataset::Input;
@@ -24,7 +24,7 @@ use frosthead::quantities::{duration, with_error};
 use frosthead::report::{BackboneReport, Done, PAGE, Report, ScenarioReport, recommend};
 use frosthead::runtime::Runtime;
 use frosthead::tokens::LongTexts;
-use frosthead::train::{FeatureRequest, Output, TrainEvent};
+use frosthead::train::{FeatureRequest, FrozenHead, Output, TrainEvent};
 
 /// Compare freezing scenarios and backbones on the same rows: one table, one report.
 ///
@@ -135,6 +135,7 @@ fn request(arguments: &Arguments, opened: &Runtime) -> Result<CompareRequest> {
             .collect::<Result<_>>()?,
         frozen_head: FrozenHead::of(&arguments.frozen_head),
         time_limit: arguments.time_limit,
+        clock: Clock::default(),
         learning_curve: arguments.learning_curve.clone(),
         long_texts: arguments.long.to_string(),
         auto_alpha: learning.alpha(FeatureRequest::Auto),

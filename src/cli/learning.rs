@@ -44,7 +44,7 @@ pub(crate) struct LearningArguments {
     /// Penalty on the weights: a number, or `auto` to choose it by 3-fold cross-validation on the training
     /// rows [default: 100, or `auto` beside `auto` features].
     #[arg(long, value_name = "ALPHA")]
-    alpha: Option<Alpha>,
+    pub(crate) alpha: Option<Alpha>,
     /// `none`, or `balanced`: every class counts the same.
     #[arg(long, value_name = "HOW", default_value_t = FitOptions::default().class_weight)]
     class_weight: ClassWeight,

@@ -2,7 +2,6 @@
 
 use std::io::IsTerminal as _;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -34,9 +33,10 @@ pub(crate) struct FreezeArguments {
     /// Train stage by stage with so many top layers: `0,1,2`.
     #[arg(long, value_name = "COUNTS", value_delimiter = ',')]
     pub(crate) unfreeze: Vec<usize>,
-    /// Take heads over from an earlier run (a frozen head stays as it is there).
-    #[arg(long, value_name = "RUN")]
-    pub(crate) init_heads: Option<PathBuf>,
+    /// Where frozen heads come from: `fitted` (on the frozen backbone, first), an earlier run's directory (with
+    /// `--head-init random` trained heads begin there too), or `random` (they stay as they are drawn).
+    #[arg(long, value_name = "HOW", default_value = "fitted")]
+    pub(crate) init_heads: String,
     /// Exit with 1 when a frozen head loses more points of accuracy under the moving backbone.
     #[arg(long, value_name = "POINTS")]
     pub(crate) max_drift: Option<f64>,

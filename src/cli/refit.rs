@@ -20,7 +20,7 @@ use frosthead::bundle::{Bundle, signature_path};
 use frosthead::data::TableReader;
 use frosthead::dataset::Input;
 use frosthead::error::{Error, Kind, Result};
-use frosthead::quantities::error_text;
+use frosthead::quantities::{counted, error_text};
 use frosthead::recognize::{Thing, shell_word};
 use frosthead::runtime::Runtime;
 use frosthead::task::Tasks;
@@ -48,11 +48,11 @@ pub(crate) struct Arguments {
     sign: Option<PathBuf>,
     /// What the heads of added tasks see: `last` (the sentence embedding), `layers:A-B` or `all` (the
     /// mean-pooled states of these layers, side by side), or `auto`: the fewest numbers within one standard
-    /// error of the best on training rows [default: last]. A head that is fitted anew sees what it saw.
+    /// error of the best on training rows [default: last]. A head that is there already sees what it saw.
     #[arg(long, value_name = "WHICH")]
     features: Option<FeatureRequest>,
-    /// Exit with 1 when a head that is fitted anew loses more points of accuracy on the validation rows that
-    /// the bundle carries.
+    /// Write nothing, and exit with 1, when a head that is there already loses more points of accuracy on the
+    /// validation rows that the bundle carries.
     #[arg(long, value_name = "POINTS")]
     max_drift: Option<f64>,
     /// Exit with 1 when any task's macro-F1 on the test rows is lower.
@@ -94,13 +94,20 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome>
         eval::print_table(&report.metrics.tasks)?;
     }
     eval::say_unmeasured(terminal, &report.metrics.tasks, "no test row");
-    say_compared(terminal, &report);
+    say_compared(terminal, &report, &bundle);
     let out = &arguments.out;
+    let (Some(written), Some(after)) = (written, report.backbone_after) else {
+        terminal.warn(format!(
+            "a head lost {:.2} points on the kept validation rows: more than --max-drift; nothing was written",
+            report.lost()
+        ));
+        return Ok(Outcome::CriterionMissed);
+    };
     terminal.say(format!(
         "backbone: hash {} in {}, {} in {}",
         report.backbone_before.short(),
         from.display(),
-        report.backbone_after.short(),
+        after.short(),
         out.display()
     ));
     say_written(terminal, out, written);
@@ -112,16 +119,6 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome>
             from.display()
         )),
         (None, _) => {}
-    }
-    let lost = report
-        .kept
-        .values()
-        .map(|kept| kept.all.before.map_or(0.0, |before| 100.0 * (before - kept.all.after)));
-    let lost = lost.fold(0.0, f64::max);
-    if arguments.max_drift.is_some_and(|most| lost > most) {
-        terminal
-            .warn(format!("a head lost {lost:.2} points on the kept validation rows: more than --max-drift"));
-        return Ok(Outcome::CriterionMissed);
     }
     Ok(eval::criterion(&report.metrics.tasks, arguments.min_f1, terminal))
 }
@@ -188,7 +185,9 @@ fn fit(
         arguments.learning.learning(arguments.features.unwrap_or_default(), &arguments.runtime)?;
     let output = Output { path: arguments.out.clone(), overwrite: arguments.overwrite };
     let (features, sign) = (arguments.features, arguments.sign.clone());
-    let request = RefitRequest { bundle, rows, learning: &learning, features, output: &output, sign };
+    let (alpha, max_drift) = (arguments.learning.alpha, arguments.max_drift);
+    let request =
+        RefitRequest { bundle, rows, learning: &learning, features, alpha, max_drift, output: &output, sign };
     let tasks = rows.tasks.names();
     let mut progress = TrainProgress::new(terminal, count, &tasks);
     let refitted = refit(&request, &mut embedder, &mut |event| progress.show(event))?;
@@ -200,7 +199,7 @@ fn fit(
 }
 
 /// What old and new heads were compared on.
-fn say_compared(terminal: &Terminal, report: &RefitReport) {
+fn say_compared(terminal: &Terminal, report: &RefitReport, bundle: &Bundle) {
     let kept = report.kept_rows as u64;
     if kept == 0 {
         terminal.say(
@@ -220,10 +219,23 @@ fn say_compared(terminal: &Terminal, report: &RefitReport) {
             grouped(kept)
         ));
     }
-    for (task, labels) in &report.lost {
-        terminal.warn(format!(
-            "{task}: no new row is {}: the new head does not know it any more",
-            labels.join(" or ")
+    for (task, rows) in report.kept_fitted.iter().filter(|(_, rows)| **rows > 0) {
+        terminal.say(format!(
+            "{task}: fitted on {} that the bundle keeps too; \"after\" on kept rows is of heads that did not see them",
+            counted(*rows, "row")
+        ));
+    }
+    let refits = &bundle.manifest().refits;
+    for task in report.kept.keys().filter(|task| refits.iter().any(|refit| refit.tasks.contains_key(*task))) {
+        terminal.say(format!(
+            "{task}: an earlier refit fitted its head on the kept rows: \"before\" on them is what it remembers"
+        ));
+    }
+    for (task, labels) in &report.without_rows {
+        terminal.say(format!(
+            "{task}: no row is {}: the head keeps what it knew of {}",
+            labels.join(" or "),
+            if labels.len() == 1 { "it" } else { "them" }
         ));
     }
 }

@@ -17,7 +17,8 @@ use frosthead::error::{Error, Kind, Result};
 use frosthead::heads::FitReport;
 use frosthead::quantities::counted;
 use frosthead::train::{
-    Drift, FeatureRequest, Freezing, Output, RunMetrics, TrainRequest, TrainSummary, Trained, train,
+    Drift, FeatureRequest, Freezing, FrozenHead, Output, RunMetrics, TrainRequest, TrainSummary, Trained,
+    train,
 };
 
 /// Train what the freeze plan leaves free (by default one head per task on a frozen backbone), measure it,
@@ -246,7 +247,7 @@ fn request(arguments: &Arguments) -> Result<TrainRequest> {
     }
     let FreezeArguments { freeze, unfreeze, init_heads, .. } = freeze;
     let mut freezing = Freezing::new(freeze.clone(), unfreeze.clone())?;
-    (freezing.init_heads, freezing.label_text) = (init_heads.clone(), network.label_text(table)?);
+    (freezing.init_heads, freezing.label_text) = (FrozenHead::of(init_heads), network.label_text(table)?);
     Ok(TrainRequest {
         rows: learning.rows(&arguments.data, network.tasks(&learning.tasks)?, &input, table.strict)?,
         learning: learning.learning(*features, &arguments.runtime)?,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Kind, Result};
@@ -45,21 +46,34 @@ impl fmt::Display for TimeLimit {
     }
 }
 
+/// What a time limit is measured with: the time since some fixed point.
+#[derive(Clone)]
+pub struct Clock(pub Arc<dyn Fn() -> Duration>);
+
+impl Default for Clock {
+    fn default() -> Self {
+        let start = Instant::now();
+        Self(Arc::new(move || start.elapsed()))
+    }
+}
+
 /// A time limit that runs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub(super) struct Deadline {
-    start: Instant,
+    clock: Clock,
+    start: Duration,
     limit: Option<TimeLimit>,
 }
 
 impl Deadline {
-    pub fn new(limit: Option<TimeLimit>) -> Self {
-        Self { start: Instant::now(), limit }
+    pub fn new(limit: Option<TimeLimit>, clock: &Clock) -> Self {
+        Self { clock: clock.clone(), start: (clock.0)(), limit }
     }
 
     /// Seconds that are left; none without a limit.
     pub fn left(&self) -> Option<f64> {
-        self.limit.map(|limit| limit.0.saturating_sub(self.start.elapsed()).as_secs_f64())
+        let elapsed = (self.clock.0)().saturating_sub(self.start);
+        self.limit.map(|limit| limit.0.saturating_sub(elapsed).as_secs_f64())
     }
 
     /// Whether nothing is left.
@@ -82,6 +96,9 @@ impl Deadline {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicU64;
+    use std::sync::atomic::Ordering::Relaxed;
+
     use super::*;
 
     #[test]
@@ -97,12 +114,17 @@ mod tests {
 
     #[test]
     fn a_deadline_refuses_what_does_not_fit() {
-        let none = Deadline::new(None);
+        let now = Arc::new(AtomicU64::new(7));
+        let seconds = Arc::clone(&now);
+        let clock = Clock(Arc::new(move || Duration::from_secs(seconds.load(Relaxed))));
+        let none = Deadline::new(None, &clock);
         assert!(none.refuses(1e9).is_none() && !none.passed());
-        let minute = Deadline::new(Some("1m".parse().unwrap()));
-        assert!(minute.refuses(50.0).is_none() && !minute.passed());
-        assert!(minute.refuses(61.0).unwrap().contains("1 min 01 s"));
-        let over = Deadline { start: Instant::now(), limit: Some(TimeLimit(Duration::ZERO)) };
-        assert!(over.passed() && over.refuses(0.1).is_some());
+        let minute = Deadline::new(Some("1m".parse().unwrap()), &clock);
+        assert!(minute.refuses(60.0).is_none() && !minute.passed());
+        assert!(minute.refuses(61.0).unwrap().contains("1 min 00 s"));
+        now.store(66, Relaxed);
+        assert!(minute.refuses(1.0).is_none() && minute.refuses(1.1).is_some() && !minute.passed());
+        now.store(67, Relaxed);
+        assert!(minute.passed() && minute.refuses(0.1).is_some());
     }
 }

@@ -23,9 +23,9 @@ pub use curve::Share;
 use estimate::Survey;
 use job::Job;
 use limit::Deadline;
-pub use limit::TimeLimit;
+pub use limit::{Clock, TimeLimit};
 pub use request::{BackboneEstimate, CompareEvent, CompareRequest, Open, Show};
-pub use scenario::{FrozenHead, Scenario};
+pub use scenario::Scenario;
 
 /// The outcome of [`compare`].
 #[derive(Debug)]
@@ -42,7 +42,7 @@ pub struct Compared {
 /// finished is kept.
 pub fn compare(request: &CompareRequest, open: &mut Open<'_>, show: &mut Show<'_>) -> Result<Compared> {
     request.check()?;
-    let deadline = Deadline::new(request.time_limit);
+    let deadline = Deadline::new(request.time_limit, &request.clock);
     let output = &request.output.path;
     let mut report = begin(request)?;
     let mut jobs = jobs(request, &mut report)?;

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::curve::Share;
-use super::limit::TimeLimit;
-use super::scenario::{FrozenHead, Scenario};
+use super::limit::{Clock, TimeLimit};
+use super::scenario::Scenario;
 use crate::backbone::Backbone;
 use crate::data::Source;
 use crate::embed::Embedder;
@@ -15,7 +15,9 @@ use crate::fingerprint::{Fields, Fingerprint};
 use crate::heads::Alpha;
 use crate::plan::FreezePlan;
 use crate::report::{Estimate, ScenarioReport};
-use crate::train::{FeatureRequest, Learning, Output, RowsRequest, TrainEvent, TrainRequest, shared_inputs};
+use crate::train::{
+    FeatureRequest, FrozenHead, Learning, Output, RowsRequest, TrainEvent, TrainRequest, shared_inputs,
+};
 
 /// What to compare.
 #[derive(Clone)]
@@ -36,6 +38,8 @@ pub struct CompareRequest {
     pub frozen_head: FrozenHead,
     /// What does not fit by the estimate is not begun, what is running then ends with its best so far.
     pub time_limit: Option<TimeLimit>,
+    /// What the limit is measured with.
+    pub clock: Clock,
     /// Shares of the training rows in rising order.
     pub learning_curve: Vec<Share>,
     /// The penalty beside `auto` features.
@@ -104,9 +108,10 @@ impl CompareRequest {
     pub(super) fn of(&self, scenario: &Scenario, folder: &Path) -> Result<TrainRequest> {
         let fitted = folder.join(Scenario::fitted(scenario.features()).folder());
         let init_heads = match (scenario, &self.frozen_head) {
-            (Scenario::FrozenHead(..), FrozenHead::Fitted) => Some(fitted),
-            (Scenario::FrozenHead(..), FrozenHead::Run(run)) => Some(run.clone()),
-            _ => None,
+            // What scenario 2 fitted already.
+            (Scenario::FrozenHead(..), FrozenHead::Fitted) => FrozenHead::Run(fitted),
+            (Scenario::FrozenHead(..), asked) => asked.clone(),
+            _ => FrozenHead::Fitted,
         };
         let mut freezing = scenario.freezing(&self.freeze)?;
         (freezing.init_heads, freezing.label_text) = (init_heads, self.label_text.clone());

@@ -3,11 +3,10 @@
 //! Refuses scenarios that do not exist.
 
 use std::fmt;
-use std::path::PathBuf;
 
 use crate::error::{Error, Kind, Result};
 use crate::plan::FreezePlan;
-use crate::train::{FeatureRequest, Freezing};
+use crate::train::{FeatureRequest, Freezing, FrozenHead};
 
 /// One way of freezing, in the order of the table.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -164,30 +163,6 @@ impl Scenario {
 /// `:FEATURES`, and nothing for the sentence embedding.
 fn suffix(features: FeatureRequest) -> String {
     if features == FeatureRequest::default() { String::new() } else { format!(":{features}") }
-}
-
-/// Where the frozen head of scenario 3 comes from.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum FrozenHead {
-    /// From scenario 2 of the same comparison.
-    #[default]
-    Fitted,
-    /// It stays as it was drawn.
-    Random,
-    /// From an earlier run.
-    Run(PathBuf),
-}
-
-impl FrozenHead {
-    /// Reads `fitted`, `random` or a run directory.
-    #[must_use]
-    pub fn of(text: &str) -> Self {
-        match text {
-            "fitted" => Self::Fitted,
-            "random" => Self::Random,
-            _ => Self::Run(text.into()),
-        }
-    }
 }
 
 /// A name as part of a path: no two names give the same.

@@ -404,6 +404,7 @@ mod tests {
     #[test]
     fn the_strongest_penalty_within_one_standard_error_of_the_best_is_chosen() {
         let score = |right: [u8; 4]| Score {
+            cross_entropies: Vec::new(),
             cross_entropy: 1.0,
             right: right.iter().map(|quarters| f64::from(*quarters) / 4.0).collect(),
         };

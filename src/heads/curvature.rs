@@ -29,6 +29,8 @@ pub(super) struct Products {
     share: f64,
     /// The curvature of a bias.
     bias: f64,
+    /// The bias is penalised too.
+    penalized_bias: bool,
     threads: usize,
 }
 
@@ -44,7 +46,13 @@ impl Products {
             let columns = standardized.slice(s![.., start..(start + BLOCK).min(width)]);
             (start, in_bands(columns.t(), columns.t(), threads))
         });
-        Self { blocks: blocks.collect(), share, bias: scale * rows.len() as f64, threads }
+        Self {
+            blocks: blocks.collect(),
+            share,
+            bias: scale * rows.len() as f64,
+            penalized_bias: problem.there.is_some(),
+            threads,
+        }
     }
 
     /// The guess with this penalty.
@@ -52,7 +60,7 @@ impl Products {
         let blocks = self.blocks.iter();
         let blocks = blocks
             .map(|(start, products)| (*start, factor(products.view(), self.share, alpha, self.threads)));
-        Guess { blocks: blocks.collect(), bias: self.bias }
+        Guess { blocks: blocks.collect(), bias: self.bias + if self.penalized_bias { alpha } else { 0.0 } }
     }
 }
 

@@ -83,14 +83,18 @@ fn check(task: &str, names: &[String], examples: &Examples<'_>) -> Result<()> {
                 .help("add rows with other texts for it, or empty its cells to leave it out"));
         }
     }
+    finite(task, examples)
+}
+
+/// Refuses features that are not finite.
+pub(super) fn finite(task: &str, examples: &Examples<'_>) -> Result<()> {
     for &row in examples.rows {
         let vector = examples.features.row(row);
         if let Some(place) = vector.iter().position(|value| !value.is_finite()) {
-            return Err(wrong("a feature is not a finite number").row(row as u64 + 1).found(format!(
-                "{} at place {}",
-                vector[place],
-                place + 1
-            )));
+            return Err(Error::new(Kind::Heads, "a feature is not a finite number")
+                .task(task)
+                .row(row as u64 + 1)
+                .found(format!("{} at place {}", vector[place], place + 1)));
         }
     }
     Ok(())

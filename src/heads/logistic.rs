@@ -30,7 +30,7 @@ impl<'p> Fit<&'p Problem<'p>, &'p [u32], Failure> for LinfaLogistic {
 
     fn fit(&self, dataset: &Dataset<'p>) -> Result<Solution, Failure> {
         let problem = dataset.records;
-        debug_assert!(problem.weights.is_none(), "linfa-logistic counts all rows alike");
+        debug_assert!(problem.weights.is_none() && problem.there.is_none(), "rows count alike, from nothing");
         let rows = problem.standardized::<f64>(0..dataset.targets.len());
         let labels: Array1<usize> = dataset.targets.iter().map(|label| *label as usize).collect();
         let fitted = MultiLogisticRegression::default()

@@ -38,7 +38,8 @@ pub(super) fn minimize_bytes(rows: usize, width: usize, classes: usize) -> u64 {
 pub(super) fn minimize(problem: &Problem<'_>, alpha: f64) -> Solution {
     let alpha = penalty(alpha, problem.classes);
     let shape = (problem.examples.rows.len(), problem.width(), problem.classes);
-    if problem.weights.is_none() && few(shape.0, shape.1, shape.2) {
+    let plain = problem.weights.is_none() && problem.there.is_none();
+    if plain && few(shape.0, shape.1, shape.2) {
         let found = LinfaLogistic { alpha }.fit(&dataset(problem));
         if let Some(found) = found.ok().filter(Solution::converged) {
             return found;

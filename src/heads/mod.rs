@@ -34,6 +34,8 @@ mod problem;
 #[cfg(feature = "train")]
 mod reduce;
 #[cfg(feature = "train")]
+mod refine;
+#[cfg(feature = "train")]
 mod run_off;
 #[cfg(feature = "train")]
 mod solver;
@@ -50,6 +52,8 @@ pub use file::{load, save};
 pub use fit::{fit, fit_bytes};
 pub use head::{Answers, Head};
 pub use options::{Alpha, Candidate, ClassWeight, Examples, FitOptions, FitReport, GRID};
+#[cfg(feature = "train")]
+pub use refine::{Refined, refine};
 #[cfg(feature = "train")]
 pub use run_off::run_off;
 pub use view::FeatureView;

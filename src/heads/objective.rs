@@ -30,6 +30,9 @@ pub(super) struct Problem<'a> {
     pub classes: usize,
     /// What each row counts; 1 where there are none.
     pub weights: Option<Vec<f64>>,
+    /// Logits `[rows, classes]` of a head that is there already. The parameters are then what is added to it,
+    /// and their bias is penalised as their weights are: a penalty without end leaves that head as it is.
+    pub there: Option<Array2<f64>>,
     /// How long the gradient of the summed loss may be at the end, per row.
     pub precision: f64,
     pub threads: usize,
@@ -70,7 +73,12 @@ impl Problem<'_> {
         while first < rows.end {
             let piece = first..(first + PIECE).min(rows.end);
             let standardized = self.standardized(piece.clone());
-            let logits = Linear(parameters).predict(&standardized);
+            let mut logits = Linear(parameters).predict(&standardized);
+            if let Some(there) = &self.there {
+                logits.zip_mut_with(&there.slice(s![piece.clone(), ..]), |logit, there| {
+                    *logit = *logit + T::of(*there);
+                });
+            }
             each(piece.clone(), &standardized, logits);
             first = piece.end;
         }
@@ -107,13 +115,13 @@ pub(super) fn loss_and_gradient<T: Precision>(
     alpha: f64,
     parameters: &Array2<f64>,
 ) -> (f64, Array2<f64>) {
-    let width = problem.width();
+    let penalized = problem.width() + usize::from(problem.there.is_some());
     let rounded = parameters.mapv(T::of);
     let parts = problem.in_parts(&|rows| part(problem, &rounded, rows));
-    let weights = parameters.slice(s![..width, ..]);
+    let weights = parameters.slice(s![..penalized, ..]);
     let mut loss = 0.5 * alpha * weights.iter().map(|weight| weight * weight).sum::<f64>();
     let mut gradient = Array2::zeros(parameters.raw_dim());
-    gradient.slice_mut(s![..width, ..]).assign(&(&weights * alpha));
+    gradient.slice_mut(s![..penalized, ..]).assign(&(&weights * alpha));
     for (part_loss, part) in parts {
         loss += part_loss;
         gradient.zip_mut_with(&part, |sum, term| *sum += term.double());
@@ -148,11 +156,23 @@ fn part<T: Precision>(problem: &Problem<'_>, parameters: &Array2<T>, rows: Range
     (loss, gradient)
 }
 
+/// The logits `[rows, classes]` of all rows.
+pub(super) fn logits(problem: &Problem<'_>, parameters: &Array2<f64>) -> Array2<f64> {
+    let count = problem.examples.rows.len();
+    let mut all = Array2::zeros((count, problem.classes));
+    problem.in_pieces(parameters, 0..count, |piece, _, logits| {
+        all.slice_mut(s![piece, ..]).assign(&logits);
+    });
+    all
+}
+
 /// How well parameters do on rows, as they are weighted; no penalty.
 #[derive(Debug)]
 pub(super) struct Score {
     /// Mean.
     pub cross_entropy: f64,
+    /// Per row: its share of all weight, times its cross entropy; their sum is the mean.
+    pub cross_entropies: Vec<f64>,
     /// Per row: its share of all weight where its label is the most probable, 0 where it is not; their sum is
     /// the accuracy.
     pub right: Vec<f64>,
@@ -161,7 +181,7 @@ pub(super) struct Score {
 pub(super) fn score(problem: &Problem<'_>, parameters: &Array2<f64>) -> Score {
     let count = problem.examples.rows.len();
     let total: f64 = (0..count).map(|row| problem.weight(row)).sum();
-    let (mut loss, mut right) = (0.0, Vec::with_capacity(count));
+    let (mut cross_entropies, mut right) = (Vec::with_capacity(count), Vec::with_capacity(count));
     problem.in_pieces(parameters, 0..count, |piece, _, mut all| {
         for ((row, mut logits), label) in piece.clone().zip(all.rows_mut()).zip(problem.labels(piece)) {
             let counts = problem.weight(row) / total;
@@ -170,10 +190,10 @@ pub(super) fn score(problem: &Problem<'_>, parameters: &Array2<f64>) -> Score {
                 .enumerate()
                 .fold(0, |best, (class, logit)| if *logit > logits[best] { class } else { best });
             right.push(if best == label { counts } else { 0.0 });
-            loss += counts * cross_entropy(in_a_row(&mut logits), label);
+            cross_entropies.push(counts * cross_entropy(in_a_row(&mut logits), label));
         }
     });
-    Score { cross_entropy: loss, right }
+    Score { cross_entropy: cross_entropies.iter().sum(), cross_entropies, right }
 }
 
 fn in_a_row<'r, T>(row: &'r mut ndarray::ArrayViewMut1<'_, T>) -> &'r mut [T] {
@@ -207,15 +227,17 @@ mod tests {
     ) {
         let (rows, scaler) = ((0..labels.len()).collect::<Vec<_>>(), Scaler::none(width));
         let examples = Examples { features: FeatureView::whole(features, width), rows: &rows, labels };
-        check(&Problem { examples, scaler: &scaler, classes, weights, precision: 1e-4, threads: 2 });
+        let there = None;
+        check(&Problem { examples, scaler: &scaler, classes, weights, there, precision: 1e-4, threads: 2 });
     }
 
     #[test]
-    fn the_gradient_is_that_of_the_loss() {
+    fn the_gradient_is_that_of_the_loss_also_of_what_is_added_to_a_head() {
         let features: Vec<f32> = (0..21).map(|i| ((i / 3 * 5 + i % 3 * 3) % 7) as f32 / 3.0 - 1.0).collect();
         let weights = Some(vec![1.0, 0.3, 2.0, 0.3, 1.0, 2.0, 2.0]);
         let parameters = Array2::from_shape_fn((4, 3), |(i, j)| ((i * 2 + j) % 5) as f64 / 4.0 - 0.5);
-        with_problem((&features, 3), (&[0, 1, 2, 1, 0, 2, 2], 3), weights, |problem| {
+        let there = Array2::from_shape_fn((7, 3), |(i, j)| ((i + 2 * j) % 4) as f64 / 3.0 - 0.5);
+        let check = |problem: &Problem<'_>| {
             let (loss, gradient) = loss_and_gradient::<f64>(problem, 0.7, &parameters);
             // Central differences: error of order step² ≈ 1e-10, far below the tolerance.
             let step = 1e-5;
@@ -239,6 +261,13 @@ mod tests {
                 (&rounded - &gradient).iter().all(|difference| difference.abs() < 1e-5),
                 "{rounded} {gradient}"
             );
+            loss
+        };
+        with_problem((&features, 3), (&[0, 1, 2, 1, 0, 2, 2], 3), weights, |problem| {
+            let alone = check(problem);
+            let weights = problem.weights.clone();
+            let added = check(&Problem { weights, there: Some(there.clone()), ..*problem });
+            assert!((alone - added).abs() > 0.1, "{alone} {added}");
         });
     }
 

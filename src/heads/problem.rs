@@ -18,6 +18,7 @@ pub(super) fn problem<'a>(
         scaler,
         classes,
         weights: row_weights(examples.labels, classes, options.class_weight),
+        there: None,
         precision: TOLERANCE_PER_ROW,
         threads: options.threads,
     }

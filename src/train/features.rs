@@ -119,8 +119,9 @@ pub(super) fn settle(
 }
 
 /// What the head of a task shall see.
+#[derive(Clone, Copy)]
 pub(super) enum Asked {
-    /// What it sees already: it is not fitted.
+    /// What it sees already: it is there.
     Given(FeatureChoice),
     Learned(FeatureRequest),
 }
@@ -131,12 +132,12 @@ pub(super) enum Asked {
 /// The features cannot be read, or trying them fails.
 pub(super) fn settle_frozen(
     learning: &Learning,
-    asked: &dyn Fn(&str) -> FeatureRequest,
+    asked: &dyn Fn(&str) -> Asked,
     table: &mut Table,
     embedder: &Embedder,
     show: &mut Show<'_>,
 ) -> Result<()> {
-    settle_each(learning, &|task| Asked::Learned(asked(task)), table, embedder, show)?;
+    settle_each(learning, asked, table, embedder, show)?;
     load(table, embedder)
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::request::{Learning, TrainRequest};
+use super::request::{FrozenHead, Learning, TrainRequest};
 use super::rows::Table;
 use super::task::Task;
 use crate::backbone::Backbone;
@@ -22,7 +22,7 @@ pub(super) struct InitialHeads {
     pub fits: Vec<FitReport>,
 }
 
-/// The heads of `--init-heads` that training begins with, instead of fitting them; perhaps none.
+/// The heads of an earlier run that training begins with, instead of fitting them; perhaps none.
 #[derive(Default)]
 pub(super) struct GivenHeads {
     directory: PathBuf,
@@ -40,16 +40,33 @@ impl GivenHeads {
     /// Opens the earlier run of a request, when there is one.
     ///
     /// # Errors
-    /// It cannot be opened, or its heads belong to another backbone than the one they would be put on.
+    /// It cannot be opened, has no head that would be taken, or its heads belong to another backbone than the
+    /// one they would be put on.
     pub fn open(request: &TrainRequest, plan: &FreezePlan, backbone: Option<&Backbone>) -> Result<Self> {
-        let Some(directory) = &request.freezing.init_heads else { return Ok(Self::default()) };
+        let Some(directory) = request.freezing.init_heads.run() else {
+            let random = request.freezing.init_heads == FrozenHead::Random;
+            return if random && plan.frozen_heads().is_empty() {
+                Err(Error::new(Kind::Usage, "--init-heads random has no effect")
+                    .found("no frozen head")
+                    .help("freeze one with --freeze head:TASK; trained heads begin by --head-init"))
+            } else {
+                Ok(Self::default())
+            };
+        };
         let run = Run::open(directory)?;
         if let Some(backbone) = backbone {
             check_backbone(&run, directory, backbone)?;
         }
-        let taken = run.heads.iter().filter(|head| !is_fitted(request, plan, &head.task));
+        let tasks = request.rows.tasks.names();
+        let wanted: Vec<&str> =
+            tasks.iter().map(String::as_str).filter(|task| !begins_fitted(request, plan, task)).collect();
+        let taken = run.heads.iter().filter(|head| wanted.contains(&head.task.as_str()));
         let given = taken.map(|head| GivenHead { head: head.clone(), choice: run.choice(&head.task) });
-        Ok(Self { directory: directory.clone(), given: given.collect() })
+        let given: Vec<GivenHead> = given.collect();
+        if given.is_empty() {
+            return Err(nothing_taken(directory, &run, &wanted));
+        }
+        Ok(Self { directory: directory.to_path_buf(), given })
     }
 
     /// What the given head of a task sees.
@@ -88,6 +105,19 @@ impl GivenHeads {
     }
 }
 
+fn nothing_taken(directory: &Path, run: &Run, wanted: &[&str]) -> Error {
+    let error = Error::new(Kind::Usage, "--init-heads has no effect").at(directory);
+    if wanted.is_empty() {
+        return error
+            .found("no frozen head, and trained ones begin fitted")
+            .help("freeze a head with --freeze head:TASK, or say --head-init random to begin at its heads");
+    }
+    let heads: Vec<&str> = run.heads.iter().map(|head| head.task.as_str()).collect();
+    error
+        .found(format!("a run of the tasks {}", heads.join(", ")))
+        .expected(format!("a head of {}", wanted.join(" or ")))
+}
+
 fn check_backbone(run: &Run, directory: &Path, backbone: &Backbone) -> Result<()> {
     let recipe = &run.recipe;
     let changed = recipe.training.as_ref().and_then(|training| training.changed);
@@ -114,8 +144,7 @@ fn drawn(task: &Task, seed: u64) -> Head {
     Head::random(task.answers(), task.sees.columns.len(), seed)
 }
 
-/// Heads that are trained are fitted on the rows' features, or drawn when that was asked for; frozen ones
-/// are given, or stay as they were drawn.
+/// Heads are given by an earlier run, fitted on the rows' features, or drawn where that was asked for.
 ///
 /// # Errors
 /// A fit fails, or a given head is not for these labels and features.
@@ -125,19 +154,28 @@ pub(super) fn initial_heads(
     table: &Table,
     given: &GivenHeads,
 ) -> Result<InitialHeads> {
-    let fits = |task: &&Task| is_fitted(request, plan, &task.name);
-    let fitted: Vec<&Task> = table.tasks.iter().filter(fits).collect();
-    // A head that does not fit is said before the work.
-    let other = |task: &Task| Ok(given.head(task)?.unwrap_or_else(|| drawn(task, table.seed)));
-    let others = table.tasks.iter().filter(|task| !fits(task)).map(other).collect::<Result<Vec<_>>>()?;
+    let drawn_unless_given = |task: &Task| {
+        let trained = plan.heads.contains(&task.name);
+        !begins_fitted(request, plan, &task.name)
+            && (trained || request.freezing.init_heads == FrozenHead::Random)
+    };
+    let (mut fitted, mut others) = (Vec::new(), Vec::new());
+    for task in &table.tasks {
+        // A head that does not fit is said before the work.
+        match given.head(task)? {
+            Some(head) => others.push(head),
+            None if drawn_unless_given(task) => others.push(drawn(task, table.seed)),
+            None => fitted.push(task),
+        }
+    }
     let mut begun = fit_heads(&request.learning, table, &fitted)?;
     begun.heads.extend(others);
     begun.heads.sort_by_key(|head| table.task(head).column);
     Ok(begun)
 }
 
-/// Whether a task's head is fitted before anything else is trained.
-fn is_fitted(request: &TrainRequest, plan: &FreezePlan, task: &str) -> bool {
+/// Whether a task's head is trained, and begins where it fits the frozen features best.
+fn begins_fitted(request: &TrainRequest, plan: &FreezePlan, task: &str) -> bool {
     let begins = plan.scenario() == Scenario::Heads || request.layers.head_init == HeadInit::Fitted;
     plan.heads.contains(task) && begins
 }

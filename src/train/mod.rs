@@ -33,7 +33,7 @@ pub use outcome::{Drift, RunMetrics, Sizes, StageReport, TensorProof, TrainSumma
 pub use recipe::shared_inputs;
 use recipe::{recipe, up_to_date};
 pub use refit::{HeadChange, RefitReport, RefitRequest, Refitted, ScoreChange, refit};
-pub use request::{FeatureRequest, Freezing, Learning, Output, RowsRequest, TrainRequest};
+pub use request::{FeatureRequest, Freezing, FrozenHead, Learning, Output, RowsRequest, TrainRequest};
 use rows::Table;
 
 /// Trains a run. `embedder` is needed when any input is a table of texts.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::outcome::RunMetrics;
-use super::request::{Learning, RowsRequest, TrainRequest};
+use super::request::{FrozenHead, Learning, RowsRequest, TrainRequest};
 use crate::backbone::Backbone;
 use crate::classifier::run::{
     BackboneRecipe, DataRecipe, FORMAT, FeaturesRecipe, HEADS, METRICS, Recipe, SplitRecipe, TableRecipe,
@@ -40,8 +40,8 @@ pub(super) fn recipe(
             backbone.directory().canonicalize().unwrap_or_else(|_| backbone.directory().to_path_buf()),
         ),
     });
-    let earlier =
-        freezing.init_heads.is_some() || opened.is_some_and(|backbone| backbone.changed().is_some());
+    let earlier = freezing.init_heads != FrozenHead::Fitted
+        || opened.is_some_and(|backbone| backbone.changed().is_some());
     let frozen = plans.last().filter(|plan| plan.scenario() != Scenario::Heads || earlier);
     let mut recipe = Recipe {
         format: FORMAT,
@@ -98,12 +98,12 @@ fn described(recipe: &Recipe) -> Result<Fields> {
     if let Some(backbone) = &mut recipe.backbone {
         backbone.directory = None;
     }
-    Ok(Fields::new("frosthead train 4").field("recipe", line(&recipe)?))
+    Ok(Fields::new("frosthead train 5").field("recipe", line(&recipe)?))
 }
 
 /// Adds what the recipe of a training names, but does not hold.
 fn beside(request: &TrainRequest, mut inputs: Fields) -> Result<Fields> {
-    if let Some(run) = &request.freezing.init_heads {
+    if let Some(run) = request.freezing.init_heads.run() {
         match Thing::of(run) {
             Thing::Run => {}
             thing => return Err(thing.instead_of(Wanted::Run, Some(run))),
@@ -184,7 +184,7 @@ fn training(request: &TrainRequest, plan: &FreezePlan) -> TrainingRecipe {
         freeze: freezing.freeze().to_vec(),
         unfreeze: freezing.unfreeze().to_vec(),
         frozen: plan.to_string(),
-        init_heads: freezing.init_heads.as_ref().map(|path| path.display().to_string()),
+        init_heads: (freezing.init_heads != FrozenHead::Fitted).then(|| freezing.init_heads.to_string()),
         options: layers.clone(),
         shares: shares(rows),
         changed: None,

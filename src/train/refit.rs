@@ -1,8 +1,8 @@
-//! Owns fitting heads of a bundle anew, or adding some, on new rows: bundle → bundle, on the device that it
+//! Owns fitting heads of a bundle further, or adding some, on new rows: bundle → bundle, on the device that it
 //! runs on.
 //!
-//! Refuses to touch the backbone and the other heads, and to let a head see what the bundle's graph does not
-//! give.
+//! Refuses to touch the backbone and the other heads, to let a head see what the bundle's graph does not give,
+//! and to write a head that lost more than it may.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
@@ -10,21 +10,23 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::event::{Show, TrainEvent};
-use super::features::settle_frozen;
+use super::features::{Asked, settle_frozen};
 use super::fits::{InitialHeads, fit_heads};
 use super::measured::{Features, calibrated_metrics};
 use super::outcome::RunMetrics;
 use super::request::{FeatureRequest, Learning, Output, RowsRequest};
 use super::rows::Table;
-use super::task::Task;
-use crate::bundle::{Bundle, BundleRequest, Origin, SeenHead, Validation, Variant, Written, write_bundle};
+use super::task::{Task, same};
+use crate::bundle::{
+    Bundle, BundleRequest, Origin, SeenHead, Validation, ValidationTask, Variant, Written, write_bundle,
+};
 use crate::classifier::probabilities;
-use crate::data::{Part, label_of_text};
+use crate::data::{LabelSet, Part};
 use crate::dataset::vector_key;
 use crate::embed::{Embedder, FeatureChoice, StoredLayers};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fingerprint, TextKey};
-use crate::heads::{FeatureView, FitReport, Head};
+use crate::heads::{self, Alpha, Examples, FeatureView, FitOptions, FitReport, Head, Refined};
 use crate::task::Truth;
 
 /// Which heads of a bundle to fit on what: one for each task of the rows; the others stay as they are.
@@ -35,6 +37,12 @@ pub struct RefitRequest<'r> {
     pub learning: &'r Learning,
     /// Whether features were asked for.
     pub features: Option<FeatureRequest>,
+    /// How strongly heads that are there already are drawn towards what they were; none chooses it by
+    /// cross-validation.
+    pub alpha: Option<Alpha>,
+    /// The points of score that such a head may lose on the validation rows that the bundle carries: where it
+    /// loses more, nothing is written.
+    pub max_drift: Option<f64>,
     /// The new bundle.
     pub output: &'r Output,
     /// A minisign secret key to sign the new bundle with.
@@ -44,7 +52,8 @@ pub struct RefitRequest<'r> {
 /// The outcome of [`refit`].
 #[derive(Debug)]
 pub struct Refitted {
-    pub written: Written,
+    /// None: a head lost more than it may.
+    pub written: Option<Written>,
     pub report: RefitReport,
     pub fits: Vec<FitReport>,
 }
@@ -56,16 +65,20 @@ pub struct RefitReport {
     pub metrics: RunMetrics,
     /// Validation rows whose features the bundle carries; it carries them on.
     pub kept_rows: usize,
-    /// Per fitted task that these rows have labels of, the old head and the new one on them.
+    /// Per fitted task, how many of these rows its head was fitted on beside the new ones.
+    pub kept_fitted: BTreeMap<String, u64>,
+    /// Per fitted task that these rows have labels of, the old head on them, and heads that were fitted in the
+    /// same way as the new one, but each without the third of the rows that it is measured on.
     pub kept: BTreeMap<String, HeadChange>,
     /// Per fitted task that has such rows, both on the validation rows among the new rows.
     pub valid: BTreeMap<String, HeadChange>,
-    /// Labels that a head knew and the new rows do not have.
-    pub lost: BTreeMap<String, Vec<String>>,
+    /// Labels that a head knows and no row that it was fitted on has: it keeps what it knew of them.
+    pub without_rows: BTreeMap<String, Vec<String>>,
     /// Hash of the backbone in the old bundle …
     pub backbone_before: Fingerprint,
     /// … and in the new one, as it was read there.
-    pub backbone_after: Fingerprint,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backbone_after: Option<Fingerprint>,
 }
 
 /// A head before and after it was fitted anew.
@@ -91,7 +104,8 @@ pub struct ScoreChange {
 }
 
 /// Fits heads on the features of the bundle's own backbone, which `embedder` has, and writes the bundle with
-/// them.
+/// them. A head that is there already begins where it is, is drawn towards that, and is fitted on the rows that
+/// the bundle keeps beside the new ones.
 ///
 /// # Errors
 /// The rows are malformed or cannot be fitted, a head would see what the bundle does not give, or the bundle
@@ -105,34 +119,161 @@ pub fn refit(request: &RefitRequest<'_>, embedder: &mut Embedder, show: &mut Sho
         keep_out(&mut table, validation, bundle, embedder)?;
         table.settle_labels()?;
     }
+    for task in &mut table.tasks {
+        if let Some(old) = old(bundle, &task.name) {
+            task.know(&old.labels);
+        }
+    }
     settle_frozen(learning, &|task| asked[task], &mut table, embedder, show)?;
     let _uninterrupted = show(&TrainEvent::Work("fitting the heads, and measuring them"));
-    let tasks: Vec<&Task> = table.tasks.iter().collect();
-    let InitialHeads { mut heads, fits } = fit_heads(learning, &table, &tasks)?;
+    let Fitted { mut heads, fits, kept, kept_fitted, without_rows } =
+        fit(request, &table, validation.as_ref())?;
     let metrics = calibrated_metrics(&table, Features { stored: &table.rows, trained: None }, &mut heads);
-    let kept = validation.as_ref().map(|kept| on_kept(kept, bundle, &heads)).unwrap_or_default();
     let valid = on_new(&table, bundle, &heads);
-    let lost = lost(bundle, &heads);
-    let backbone_before = bundle.backbone_fingerprint()?;
+    let mut report = RefitReport {
+        metrics,
+        kept_rows: validation.as_ref().map_or(0, Validation::rows),
+        kept_fitted,
+        kept,
+        valid,
+        without_rows,
+        backbone_before: bundle.backbone_fingerprint()?,
+        backbone_after: None,
+    };
+    if request.max_drift.is_some_and(|most| report.lost() > most) {
+        return Ok(Refitted { written: None, report, fits });
+    }
     let seen = heads.into_iter().map(|head| {
         let sees = table.task(&head).sees.choice.unwrap_or_default();
         SeenHead { head, sees }
     });
     let written = write(request, seen.collect(), &fits, validation.as_ref(), embedder)?;
-    let report = RefitReport {
-        metrics,
-        kept_rows: validation.as_ref().map_or(0, Validation::rows),
-        kept,
-        valid,
-        lost,
-        backbone_before,
-        backbone_after: Bundle::open(&request.output.path, None)?.backbone_fingerprint()?,
-    };
-    Ok(Refitted { written, report, fits })
+    report.backbone_after = Some(Bundle::open(&request.output.path, None)?.backbone_fingerprint()?);
+    Ok(Refitted { written: Some(written), report, fits })
 }
 
-/// What each task's head shall see: a head that is fitted anew sees what it saw.
-fn asked(request: &RefitRequest<'_>) -> Result<BTreeMap<String, FeatureRequest>> {
+impl RefitReport {
+    /// The most points of score that a head lost on the rows that the bundle carries.
+    #[must_use]
+    pub fn lost(&self) -> f64 {
+        let lost =
+            |kept: &HeadChange| kept.all.before.map_or(0.0, |before| 100.0 * (before - kept.all.after));
+        self.kept.values().map(lost).fold(0.0, f64::max)
+    }
+}
+
+/// The fitted heads, and what the rows that the bundle carries say of them.
+#[derive(Default)]
+struct Fitted {
+    heads: Vec<Head>,
+    fits: Vec<FitReport>,
+    kept: BTreeMap<String, HeadChange>,
+    kept_fitted: BTreeMap<String, u64>,
+    without_rows: BTreeMap<String, Vec<String>>,
+}
+
+/// Fits the heads of the table's tasks, in their order.
+fn fit(request: &RefitRequest<'_>, table: &Table, validation: Option<&Validation>) -> Result<Fitted> {
+    let (learning, mut fitted) = (request.learning, Fitted::default());
+    for task in &table.tasks {
+        let Some(old) = old(request.bundle, &task.name) else {
+            let InitialHeads { heads, fits } = fit_heads(learning, table, &[task])?;
+            fitted.heads.extend(heads);
+            fitted.fits.extend(fits);
+            continue;
+        };
+        let rows = Gathered::new(task, table, validation);
+        let places: Vec<usize> = (0..rows.labels.len()).collect();
+        let features = FeatureView::whole(&rows.features, task.sees.columns.len());
+        let examples = Examples { features, rows: &places, labels: &rows.labels };
+        let options = FitOptions { alpha: request.alpha.unwrap_or(Alpha::Auto), ..learning.fit.clone() };
+        let Refined { head, report, held_out } =
+            heads::refine(&renamed(old, &task.labels), task.answers(), &examples, &options)?;
+        if let Some(side) = validation.and_then(|kept| Some((kept, kept.task(&task.name)?))) {
+            let change = rows.on_kept(side, (old, &head), &held_out);
+            fitted.kept.extend(change.map(|change| (task.name.clone(), change)));
+        }
+        let has_rows = |label: u32| rows.labels.contains(&label);
+        let names = task.labels.names();
+        let without = names.iter().filter(|name| !task.labels.index(name).is_some_and(has_rows));
+        let without: Vec<String> = without.cloned().collect();
+        if !without.is_empty() {
+            fitted.without_rows.insert(task.name.clone(), without);
+        }
+        fitted.kept_fitted.insert(task.name.clone(), rows.kept.len() as u64);
+        fitted.fits.push(FitReport { rows: rows.new as u64, ..report });
+        fitted.heads.push(head);
+    }
+    Ok(fitted)
+}
+
+/// The head with the names of today: older ones may call `1.0` what is `1` now.
+fn renamed(old: &Head, labels: &LabelSet) -> Head {
+    let today =
+        |label: &String| labels.names().iter().find(|name| same(name, label)).unwrap_or(label).clone();
+    Head { labels: old.labels.iter().map(today).collect(), ..old.clone() }
+}
+
+/// The rows that a head is fitted further on: the new ones, then those that the bundle keeps.
+struct Gathered {
+    /// `[rows, width]`, as the head sees them.
+    features: Vec<f32>,
+    /// Places among the task's labels.
+    labels: Vec<u32>,
+    /// How many are new.
+    new: usize,
+    /// Numbers of the others among the rows that the bundle keeps, in rising order.
+    kept: Vec<usize>,
+}
+
+impl Gathered {
+    fn new(task: &Task, table: &Table, validation: Option<&Validation>) -> Self {
+        let truth = task.truth(&table.parts, Part::Train);
+        let view = table.rows.view(&task.sees.columns);
+        let features = truth.rows.iter().flat_map(|&row| view.row(row).iter().copied()).collect();
+        let new = truth.rows.len();
+        let mut gathered = Self { features, labels: truth.labels, new, kept: Vec::new() };
+        let Some((validation, side)) = validation.and_then(|kept| Some((kept, kept.task(&task.name)?)))
+        else {
+            return gathered;
+        };
+        let view = validation.view(side);
+        let places: Vec<Option<u32>> = side.labels.iter().map(|label| task.known_as(label)).collect();
+        for (row, label) in side.truth.iter().enumerate() {
+            let Some(label) = label.and_then(|label| places[label as usize]) else { continue };
+            gathered.features.extend_from_slice(view.row(row));
+            gathered.labels.push(label);
+            gathered.kept.push(row);
+        }
+        gathered
+    }
+
+    /// The old head on the rows that the bundle keeps, and heads that did not see them.
+    fn on_kept(
+        &self,
+        (validation, side): (&Validation, &ValidationTask),
+        (old, new): (&Head, &Head),
+        held_out: &[f32],
+    ) -> Option<HeadChange> {
+        let truth = Truth::of_places(&side.truth);
+        let classes = new.labels.len();
+        // A row whose label no head knows is wrong, whatever is said of it.
+        let mut after = vec![0.0; truth.rows.len() * classes];
+        for (&row, out) in truth.rows.iter().zip(after.chunks_exact_mut(classes)) {
+            if let Ok(place) = self.kept.binary_search(&row) {
+                let place = (self.new + place) * classes;
+                out.copy_from_slice(&held_out[place..place + classes]);
+                new.calibrated(out);
+            }
+        }
+        let before = probabilities(old, validation.view(side), &truth.rows);
+        let names = &side.labels;
+        (!truth.rows.is_empty()).then(|| change((names, &truth), Some((old, &before)), (new, &after)))
+    }
+}
+
+/// What each task's head shall see: a head that is there already sees what it saw.
+fn asked(request: &RefitRequest<'_>) -> Result<BTreeMap<String, Asked>> {
     let RefitRequest { bundle, rows, features, .. } = request;
     let of = |task: String| {
         let known = bundle.manifest().tasks.iter().find(|known| known.task == task);
@@ -142,7 +283,7 @@ fn asked(request: &RefitRequest<'_>) -> Result<BTreeMap<String, FeatureRequest>>
             Error::new(Kind::Usage, what).at(bundle.path()).task(&task).found(format!("--features {given}"))
         };
         if features.is_some() && asked != given {
-            return Err(wrong("a head that is fitted anew sees what it saw")
+            return Err(wrong("a head that is fitted further sees what it saw")
                 .expected(asked.to_string())
                 .help(
                     "leave --features away, or add the tasks it is meant for with a command of their own",
@@ -155,6 +296,7 @@ fn asked(request: &RefitRequest<'_>) -> Result<BTreeMap<String, FeatureRequest>>
                 .expected("--features last")
                 .help("a bundle gives the states of layers when the run it was made of had a head that sees them"));
         }
+        let asked = known.map_or(Asked::Learned(asked), |known| Asked::Given(known.features));
         Ok((task, asked))
     };
     rows.tasks.names().into_iter().map(of).collect()
@@ -179,17 +321,6 @@ fn keep_out(table: &mut Table, validation: &Validation, bundle: &Bundle, embedde
     Ok(())
 }
 
-/// Old and new heads on the validation rows that the bundle carries.
-fn on_kept(validation: &Validation, bundle: &Bundle, heads: &[Head]) -> BTreeMap<String, HeadChange> {
-    let changes = heads.iter().filter_map(|head| {
-        let task = validation.task(&head.task)?;
-        let truth = Truth::of_places(&task.truth);
-        let change = || change((&task.labels, &truth), old(bundle, head), head, validation.view(task));
-        (!truth.rows.is_empty()).then(|| (head.task.clone(), change()))
-    });
-    changes.collect()
-}
-
 /// Old and new heads on the validation rows among the new rows.
 fn on_new(table: &Table, bundle: &Bundle, heads: &[Head]) -> BTreeMap<String, HeadChange> {
     let mut changes = BTreeMap::new();
@@ -198,25 +329,28 @@ fn on_new(table: &Table, bundle: &Bundle, heads: &[Head]) -> BTreeMap<String, He
         let truth = task.truth(&table.parts, Part::Valid);
         if !truth.rows.is_empty() {
             let features = table.rows.view(&task.sees.columns);
-            let change = change((&head.labels, &truth), old(bundle, head), head, features);
+            let answers = |head: &Head| probabilities(head, features, &truth.rows);
+            let old = old(bundle, &head.task).map(|old| (old, answers(old)));
+            let before = old.as_ref().map(|(old, answers)| (*old, &answers[..]));
+            let change = change((&head.labels, &truth), before, (head, &answers(head)));
             changes.insert(head.task.clone(), change);
         }
     }
     changes
 }
 
-fn old<'b>(bundle: &'b Bundle, head: &Head) -> Option<&'b Head> {
-    bundle.heads().iter().find(|old| old.task == head.task)
+fn old<'b>(bundle: &'b Bundle, task: &str) -> Option<&'b Head> {
+    bundle.heads().iter().find(|old| old.task == task)
 }
 
-/// Two heads on the same rows; their labels are compared by name, because they need not know the same ones.
+/// Two heads and their answers `[rows, classes]` to the same rows; labels are compared by name, because the
+/// heads need not know the same ones.
 fn change(
     (names, truth): (&[String], &Truth),
-    before: Option<&Head>,
-    after: &Head,
-    features: FeatureView<'_>,
+    before: Option<(&Head, &[f32])>,
+    after: (&Head, &[f32]),
 ) -> HeadChange {
-    let scores = |head: &Head| -> Vec<f64> {
+    let scores = |(head, answers): (&Head, &[f32])| -> Vec<f64> {
         let place = |name: &str| {
             let exactly = head.labels.iter().position(|label| label == name);
             exactly.or_else(|| head.labels.iter().position(|label| same(label, name)))
@@ -226,8 +360,7 @@ fn change(
             .collect();
         let labels = truth.labels.iter().map(|label| places[*label as usize]).collect();
         let known = Truth { labels, ..truth.clone() };
-        let all = probabilities(head, features, &truth.rows);
-        let rows = all.chunks_exact(head.labels.len()).enumerate();
+        let rows = answers.chunks_exact(head.labels.len()).enumerate();
         rows.map(|(place, row)| head.kind.row_score(row, &known, place)).collect()
     };
     let (before, after) = (before.map(scores), scores(after));
@@ -249,11 +382,6 @@ fn change(
     HeadChange { all: among(None), labels: labels.filter(|(_, change)| change.rows > 0).collect() }
 }
 
-/// Whether two heads mean one label: older ones may call it `1.0` that is `1` today.
-fn same(one: &str, other: &str) -> bool {
-    one == other || label_of_text(one) == label_of_text(other)
-}
-
 /// The standard error of the mean difference of paired numbers; none where all differences are the same.
 fn difference_error(before: &[f64], after: &[f64]) -> Option<f64> {
     let gains: Vec<f64> = before.iter().zip(after).map(|(before, after)| after - before).collect();
@@ -266,16 +394,6 @@ fn difference_error(before: &[f64], after: &[f64]) -> Option<f64> {
 /// The mean; 0 of nothing.
 fn mean(numbers: &[f64]) -> f64 {
     numbers.iter().sum::<f64>() / numbers.len().max(1) as f64
-}
-
-/// Labels that heads lose, because no new row has them.
-fn lost(bundle: &Bundle, heads: &[Head]) -> BTreeMap<String, Vec<String>> {
-    let of = |head: &Head| {
-        let gone = old(bundle, head)?.labels.iter();
-        let gone = gone.filter(|label| !head.labels.iter().any(|kept| same(label, kept)));
-        Some((head.task.clone(), gone.cloned().collect::<Vec<_>>())).filter(|(_, gone)| !gone.is_empty())
-    };
-    heads.iter().filter_map(of).collect()
 }
 
 /// Writes the bundle with the fitted heads in the place of the old ones, and added ones behind them.
@@ -332,7 +450,9 @@ mod tests {
         let (old, new) = (head(&["a", "b"], &[1.0, -1.0]), head(&["a", "c"], &[1.0, -1.0]));
         let rows = Truth { rows: vec![0, 1, 2, 3], labels: vec![0, 1, 2, 2], unseen: Vec::new() };
         let features = [1.0, -1.0, -2.0, 3.0];
-        let found = change((&names, &rows), Some(&old), &new, FeatureView::whole(&features, 1));
+        let view = FeatureView::whole(&features, 1);
+        let [before, after] = [&old, &new].map(|head| probabilities(head, view, &rows.rows));
+        let found = change((&names, &rows), Some((&old, &before)), (&new, &after));
         let of = |changed: &ScoreChange| (changed.rows, changed.before, changed.after);
         assert_eq!(of(&found.all), (4, Some(0.5), 0.5));
         assert_eq!(of(&found.labels["a"]), (1, Some(1.0), 1.0));
@@ -342,7 +462,7 @@ mod tests {
         assert!((found.all.standard_error.unwrap() - (0.5_f64 / 4.0).sqrt()).abs() < 1e-12);
         // Gains 0 and 1: variance 1/4, two rows.
         assert!((found.labels["c"].standard_error.unwrap() - (0.25_f64 / 2.0).sqrt()).abs() < 1e-12);
-        let added = change((&names, &rows), None, &new, FeatureView::whole(&features, 1));
+        let added = change((&names, &rows), None, (&new, &after));
         assert_eq!((added.all.before, added.all.standard_error), (None, None));
     }
 }

@@ -3,7 +3,7 @@
 //! Refuses parts that contradict themselves.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::backbone::Backbone;
@@ -80,13 +80,52 @@ pub struct Output {
     pub overwrite: bool,
 }
 
+/// Where frozen heads come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum FrozenHead {
+    /// They are fitted on the frozen backbone first.
+    #[default]
+    Fitted,
+    /// They stay as they are drawn.
+    Random,
+    /// They are taken from an earlier run; heads that begin at random begin there too.
+    Run(PathBuf),
+}
+
+impl FrozenHead {
+    /// Reads `fitted`, `random` or a run directory.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        match text {
+            "fitted" => Self::Fitted,
+            "random" => Self::Random,
+            _ => Self::Run(text.into()),
+        }
+    }
+
+    /// The earlier run.
+    pub(super) fn run(&self) -> Option<&Path> {
+        if let Self::Run(run) = self { Some(run) } else { None }
+    }
+}
+
+impl fmt::Display for FrozenHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fitted => f.write_str("fitted"),
+            Self::Random => f.write_str("random"),
+            Self::Run(run) => run.display().fmt(f),
+        }
+    }
+}
+
 /// What is frozen, and what is there before training begins.
 #[derive(Debug, Clone, Default)]
 pub struct Freezing {
     freeze: Vec<String>,
     unfreeze: Vec<usize>,
-    /// An earlier run whose heads are taken over.
-    pub init_heads: Option<PathBuf>,
+    /// Where frozen heads come from.
+    pub init_heads: FrozenHead,
     /// A run of the first stages of `unfreeze`, otherwise made from the same: its result stands for training
     /// them again.
     pub earlier: Option<PathBuf>,

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::data::{Classes, LabelSet, Part};
+use crate::data::{Classes, LabelSet, Part, label_of_text};
 use crate::dataset::Dataset;
 use crate::embed::FeatureChoice;
 use crate::heads::{Alpha, Answers, Candidate};
@@ -65,6 +65,23 @@ impl Task {
         }
     }
 
+    /// Adds the labels of a head that is there already.
+    pub fn know(&mut self, labels: &[String]) {
+        let names = self.labels.names().iter();
+        let more = labels.iter().filter(|label| self.known_as(label).is_none());
+        self.labels = LabelSet::new(names.chain(more).map(String::as_str));
+        self.classes.untrained.retain(|label| self.labels.index(label).is_none());
+    }
+
+    /// The place of a label by any name that it has, or had.
+    pub fn known_as(&self, label: &str) -> Option<u32> {
+        let names = self.labels.names();
+        self.labels.index(label).or_else(|| {
+            let place = names.iter().position(|name| same(name, label))?;
+            u32::try_from(place).ok()
+        })
+    }
+
     /// What its head answers.
     pub fn answers(&self) -> Answers<'_> {
         Answers { task: &self.name, kind: self.kind, labels: self.labels.names() }
@@ -80,4 +97,9 @@ impl Task {
     pub fn unlabelled(&self) -> u64 {
         self.cells.iter().filter(|cell| cell.is_none()).count() as u64 - self.classes.kept_out
     }
+}
+
+/// Whether two heads mean one label: older ones may call it `1.0` that is `1` today.
+pub(super) fn same(one: &str, other: &str) -> bool {
+    one == other || label_of_text(one) == label_of_text(other)
 }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use frosthead::backbone::Backbone;
-use frosthead::compare::{CompareEvent, CompareRequest, FrozenHead, Scenario, TimeLimit, compare};
+use frosthead::compare::{Clock, CompareEvent, CompareRequest, Scenario, TimeLimit, compare};
 use frosthead::data::SplitOptions;
 use frosthead::dataset::Input;
 use frosthead::embed::{EmbedOptions, Embedder};
@@ -14,7 +14,7 @@ use frosthead::finetune::LayerOptions;
 use frosthead::heads::{Alpha, FitOptions};
 use frosthead::runtime::{Runtime, RuntimeOptions};
 use frosthead::task::Tasks;
-use frosthead::train::{FeatureRequest, Learning, Output, RowsRequest, TrainEvent};
+use frosthead::train::{FeatureRequest, FrozenHead, Learning, Output, RowsRequest, TrainEvent};
 use serde_json::Value;
 
 use crate::harness::{Finished, backbone, command, demo, directory, finish, frosthead, real, text};
@@ -316,22 +316,26 @@ fn request(out: &Path, time_limit: Option<TimeLimit>) -> CompareRequest {
         scenarios: vec![Scenario::Top(1, FeatureRequest::default())],
         frozen_head: FrozenHead::default(),
         time_limit,
+        clock: Clock::default(),
         learning_curve: Vec::new(),
         auto_alpha: Alpha::Auto,
         long_texts: String::new(),
     }
 }
 
-/// Compares through the library, with so much rest after every training step; gives the report's entry of
-/// top1.
-fn top1(request: &CompareRequest, cache: &Path, rest: Duration) -> (bool, Value) {
+/// Compares through the library, with a clock on which only training steps take time, so much each; gives the
+/// report's entry of top1.
+fn top1(request: CompareRequest, cache: &Path, step: Duration) -> (bool, Value) {
+    let now = Arc::new(Mutex::new(Duration::ZERO));
+    let clock = Arc::clone(&now);
+    let request = CompareRequest { clock: Clock(Arc::new(move || *clock.lock().unwrap())), ..request };
     let runtime = Arc::new(Runtime::load(&RuntimeOptions::default()).unwrap());
     let mut open = |backbone: &_, _| {
         Embedder::open(Arc::clone(backbone), Arc::clone(&runtime), cache, EmbedOptions::default())
     };
-    let compared = compare(request, &mut open, &mut |event| {
+    let compared = compare(&request, &mut open, &mut |event| {
         if let CompareEvent::Train(TrainEvent::Progress(_)) = event {
-            std::thread::sleep(rest);
+            *now.lock().unwrap() += step;
         }
     });
     let compared = compared.unwrap();
@@ -343,18 +347,18 @@ fn top1(request: &CompareRequest, cache: &Path, rest: Duration) -> (bool, Value)
 fn a_scenario_that_outlasts_the_time_limit_ends_with_its_best_so_far_and_is_made_anew_by_a_longer_one() {
     let directory = directory();
     let (out, cache) = (directory.path().join("compare"), directory.path().join("cache"));
-    let limit = TimeLimit(Duration::from_secs(20));
-    // The estimate cannot know that every step is followed by a rest.
-    let (_, stopped) = top1(&request(&out, Some(limit)), &cache, Duration::from_secs(6));
-    assert_eq!(stopped["time_limit"], 20.0, "{stopped}");
+    let limit = TimeLimit(Duration::from_secs(1000));
+    // The estimate cannot know how long a step takes on this clock.
+    let (_, stopped) = top1(request(&out, Some(limit)), &cache, Duration::from_secs(400));
+    assert_eq!(stopped["time_limit"], 1000.0, "{stopped}");
     let epochs = |of: &Value| of["stages"][0]["epochs"].as_array().unwrap().len();
     assert!(epochs(&stopped) < 3, "{stopped}");
     assert!(folder(&out).join("top1/metrics.json").exists());
     // The same limit again would end no later.
-    let (up_to_date, kept) = top1(&request(&out, Some(limit)), &cache, Duration::ZERO);
+    let (up_to_date, kept) = top1(request(&out, Some(limit)), &cache, Duration::ZERO);
     assert!(up_to_date);
-    assert_eq!(kept["time_limit"], 20.0);
-    let (up_to_date, whole) = top1(&request(&out, None), &cache, Duration::ZERO);
+    assert_eq!(kept["time_limit"], 1000.0);
+    let (up_to_date, whole) = top1(request(&out, None), &cache, Duration::ZERO);
     assert!(!up_to_date && whole["time_limit"].is_null() && epochs(&whole) == 3, "{whole}");
 }
 

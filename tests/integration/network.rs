@@ -104,7 +104,9 @@ fn what_the_plan_trains_moves_and_nothing_else() {
 fn the_whole_network_is_trained_under_a_frozen_head() {
     let (directory, data) = (directory(), demo(300));
     let run = directory.path().join("run");
-    train(&data, &run, &["--freeze", "head:sentiment", "--epochs", "1", "--head-init", "random"]).success();
+    let plan =
+        ["--freeze", "head:sentiment", "--epochs", "1", "--head-init", "random", "--init-heads", "random"];
+    train(&data, &run, &plan).success();
     for (name, [trained, moved, _]) in proof(&run) {
         assert_eq!([trained, moved], [!name.starts_with("heads.sentiment."); 2], "{name}");
     }
@@ -392,7 +394,10 @@ fn a_frozen_head_comes_from_an_earlier_run() {
         (head.weights, head.bias)
     };
     assert_eq!(head("later"), head("first"));
-    train(&data, &path("drawn"), &later[..6]).success();
+    // Without the run it is fitted on the same rows; a random one stays only where it is asked for by name.
+    train(&data, &path("fitted"), &later[..6]).success();
+    assert_eq!(head("fitted"), head("first"));
+    train(&data, &path("drawn"), &[&later[..6], &["--init-heads", "random"]].concat()).success();
     assert_ne!(head("drawn"), head("first"), "--init-heads is ignored");
     // Labels that are not the earlier run's.
     let changed = path("changed.csv");
@@ -416,7 +421,9 @@ fn an_earlier_run_can_be_gone_on_from_backbone_and_all() {
     // The head that was frozen is released on the backbone that moved: only heads are fitted, the backbone
     // stays.
     let second = path("second");
-    from(&second, &["--init-heads", text(&first)]).success();
+    from(&second, &["--init-heads", text(&first)]).fails_with(&["no effect", "--freeze head:TASK"]);
+    from(&second, &["--init-heads", "random"]).fails_with(&["no effect", "no frozen head"]);
+    from(&second, &[]).success();
     let [heads, backbone, _] = weights(&second);
     assert!(heads != weights(&first)[0] && backbone == weights(&first)[1]);
     let eval = ["eval", text(&data), "--rows", "test", "--json", "--model", text(&second)];
@@ -444,7 +451,8 @@ fn an_earlier_run_can_be_gone_on_from_backbone_and_all() {
     frosthead(&[&predict[..], &["--backbone", crate::harness::backbone()]].concat())
         .fails_with(&["not the one"]);
     // Heads of one backbone on another make no sense.
-    train(&data, &path("wrong"), &["--freeze", "backbone:0-4", "--init-heads", text(&first)])
+    let plan = ["--freeze", "backbone:0-4", "--freeze", "head:domain"];
+    train(&data, &path("wrong"), &[&plan[..], &["--init-heads", text(&first)]].concat())
         .fails_with(&["another backbone", "--backbone"]);
     std::fs::remove_dir_all(&first).unwrap();
     frosthead(&eval).success();
@@ -585,11 +593,16 @@ fn a_frozen_head_whose_loss_counts_nothing_leaves_the_layers_to_the_others() {
     let base = ["train", text(&data), "--backbone", backbone(), "--task", "sentiment"];
     let first = path("first");
     frosthead(&[&base[..], &["--out", text(&first)]].concat()).success();
-    let fitted = ["--init-heads", text(&first)];
-    assert!(train("drawn", &[])[1] != train("fitted", &fitted)[1], "the layers do not serve the frozen head");
+    let (random, fitted) = (["--init-heads", "random"], ["--init-heads", text(&first)]);
+    assert!(
+        train("drawn", &random)[1] != train("fitted", &fitted)[1],
+        "the layers do not serve the frozen head"
+    );
     let without = ["--task-weight", "sentiment=0"];
-    let (drawn, fitted) =
-        (train("drawn without", &without), train("fitted without", &[fitted, without].concat()));
+    let (drawn, fitted) = (
+        train("drawn without", &[random, without].concat()),
+        train("fitted without", &[fitted, without].concat()),
+    );
     assert!(drawn[0] != fitted[0] && drawn[1] == fitted[1], "a loss that counts nothing moves the layers");
 }
 

@@ -1,6 +1,7 @@
 //! Heads fitted anew on the device: `refit`. The backbone and the other heads stay to the bit, and old
 //! and new are compared on rows that neither was fitted on.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::OnceLock;
@@ -145,7 +146,11 @@ fn fits_one_head_and_nothing_else(from: &Path, precision: &str) {
         (&report["kept_rows"], &report["kept"]["sentiment"]["all"]["rows"]),
         (&150.into(), &150.into())
     );
-    agrees(&report["kept"]["sentiment"], &device.valid, [from, &out]);
+    // The kept rows count with the new ones: "after" is of heads that did not see them.
+    assert_eq!(report["kept_fitted"]["sentiment"], 150);
+    let (kept, seen) = (&report["kept"]["sentiment"]["all"], evaluated(&device.valid, &out, "sentiment").0);
+    assert!((kept["before"].as_f64().unwrap() - evaluated(&device.valid, from, "sentiment").0).abs() < 1e-12);
+    assert!(kept["after"].as_f64().unwrap() < seen, "{kept} {seen}");
     assert_eq!(report["valid"]["sentiment"]["all"]["rows"], 150);
     agrees(&report["valid"]["sentiment"], &device.new_valid, [from, &out]);
     assert!(report["kept"]["domain"].is_null());
@@ -267,7 +272,7 @@ fn the_options_of_a_fit_count() {
     assert!(fitted("same", &["--alpha", "100"]).0 == plain);
     for (name, more) in [
         ("alpha", &["--alpha", "3"][..]),
-        ("auto", &["--alpha", "auto"]),
+        ("mild", &["--alpha", "0.5"]),
         ("weight", &["--class-weight", "balanced"]),
         ("seed", &["--seed", "5"]),
         ("test", &["--test-fraction", "0.4"]),
@@ -278,39 +283,77 @@ fn the_options_of_a_fit_count() {
 }
 
 #[test]
-fn labels_may_change_and_those_that_are_lost_are_named() {
+fn labels_may_change_and_those_without_rows_are_kept_and_named() {
     let (device, directory) = (device(), directory());
     let path = |name: &str| directory.path().join(name);
     let content = std::fs::read_to_string(&device.new).unwrap();
     std::fs::write(path("two.csv"), content.replace(",negative,", ",other,").replace(",neutral,", ",other,"))
         .unwrap();
     let made = refit(&device.fp32, &path("y.frost"), &path("two.csv"), &["--task", "sentiment", "--json"]);
-    let made = made.success();
-    assert!(made.stderr.contains("no new row is negative or neutral"), "{}", made.stderr);
-    let report = made.json();
-    let kept = &report["kept"]["sentiment"]["labels"];
-    assert_eq!((&kept["negative"]["after"], &kept["neutral"]["after"]), (&0.0.into(), &0.0.into()));
-    assert!(kept["negative"]["before"].as_f64().unwrap() > 0.3, "{report}");
+    let report = made.success().json();
+    // The bundle keeps rows of the old labels.
+    assert!(report["without_rows"].as_object().unwrap().is_empty(), "{report}");
+    let kept = &report["kept"]["sentiment"]["labels"]["negative"];
+    assert!(kept["before"].as_f64().unwrap() > 0.3, "{report}");
     let new = &report["valid"]["sentiment"]["labels"];
     assert!(new["other"]["before"] == 0.0 && new["other"]["after"].as_f64().unwrap() > 0.3, "{report}");
     let inspected = frosthead(&["inspect", text(&path("y.frost"))]).success().stdout;
-    assert!(inspected.contains("sentiment: other, positive"), "{inspected}");
+    assert!(inspected.contains("sentiment: negative, neutral, other, positive"), "{inspected}");
     assert_eq!(equal_tasks(&device.fp32, &path("y.frost")), ["domain"]);
-    // So much is lost; a criterion can say that it is too much.
+    // So much is lost; a criterion can say that it is too much: then nothing is written.
     let all = &report["kept"]["sentiment"]["all"];
     let lost = 100.0 * (all["before"].as_f64().unwrap() - all["after"].as_f64().unwrap());
+    assert!(lost > 1.0, "{report}");
     let criterion = |most: f64| {
         let more = ["--task", "sentiment", "--max-drift", &most.to_string()];
-        refit(&device.fp32, &path("y.frost"), &path("two.csv"), &more)
+        refit(&device.fp32, &path("z.frost"), &path("two.csv"), &more)
     };
     let missed = criterion(lost - 0.01).exits(1);
-    assert!(missed.stderr.contains(&format!("lost {lost:.2} points on the kept")), "{}", missed.stderr);
+    let said = format!(
+        "lost {lost:.2} points on the kept validation rows: more than --max-drift; nothing was written"
+    );
+    assert!(missed.stderr.contains(&said), "{}", missed.stderr);
+    assert!(!path("z.frost").exists());
     criterion(lost + 0.01).success();
-    // Its validation rows still know the first labels.
-    let back = refit(&path("y.frost"), &path("z.frost"), &device.new, &["--task", "sentiment", "--json"]);
-    let report = back.success().json();
-    assert_eq!(report["kept"]["sentiment"]["labels"]["negative"]["before"], 0.0);
-    assert!(report["kept"]["sentiment"]["labels"]["negative"]["after"].as_f64().unwrap() > 0.3, "{report}");
+    assert!(path("z.frost").exists());
+}
+
+#[test]
+fn few_rows_do_not_make_a_head_forget_even_where_they_lack_labels() {
+    let (device, directory) = (device(), directory());
+    let path = |name: &str| directory.path().join(name);
+    // A bundle that keeps no rows, and eight new ones of two of three labels.
+    let (model, run, bundle) = (path("model"), path("run"), path("x.frost"));
+    frosthead(&["import", text(tiny_checkpoint()), "--out", text(&model)]).success();
+    let train = ["train", text(&device.old), "--backbone", text(&model), "--task", "domain", "--out"];
+    frosthead(&[&train[..], &[text(&run)]].concat()).success();
+    frosthead(&["bundle", text(&run), "--out", text(&bundle)]).success();
+    let labels = Bundle::open(&bundle, None).unwrap().heads()[0].labels.clone();
+    let mut reader = csv::Reader::from_path(&device.new).unwrap();
+    let mut writer = csv::Writer::from_path(path("few.csv")).unwrap();
+    writer.write_record(["text", "domain"]).unwrap();
+    let mut left = BTreeMap::from([(labels[0].clone(), 4), (labels[1].clone(), 4)]);
+    for record in reader.records().map(|record| record.unwrap()) {
+        if let Some(count) = left.get_mut(&record[1]).filter(|count| **count > 0) {
+            *count -= 1;
+            writer.write_record([&record[0], &record[1]]).unwrap();
+        }
+    }
+    writer.flush().unwrap();
+    let none = ["--task", "domain", "--test-fraction", "0", "--valid-fraction", "0"];
+    let made = refit(&bundle, &path("y.frost"), &path("few.csv"), &none).success();
+    let named = format!("domain: no row is {}: the head keeps what it knew", labels[2..].join(" or "));
+    assert!(made.stderr.contains(&named), "{named}: {}", made.stderr);
+    let (before, _) = evaluated(&device.new_valid, &bundle, "domain");
+    let (after, recall) = evaluated(&device.new_valid, &path("y.frost"), "domain");
+    // 150 rows: two standard errors of a paired difference of few rows are some points.
+    assert!(after > before - 0.04, "{before} {after}");
+    assert!(recall.iter().all(|(_, recall)| *recall > 0.0), "{recall:?}");
+    // A mild pull forgets, where it is asked for.
+    refit(&bundle, &path("mild.frost"), &path("few.csv"), &[&none[..], &["--alpha", "0.01"]].concat())
+        .success();
+    let (mild, _) = evaluated(&device.new_valid, &path("mild.frost"), "domain");
+    assert!(mild < after - 0.03, "{mild} {after}");
 }
 
 #[test]
