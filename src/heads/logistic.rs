@@ -1,7 +1,7 @@
 //! Owns the solver that linfa-logistic is: L-BFGS from zero, all rows in double precision at once.
 //!
-//! Refuses weights of rows, which linfa-logistic does not have. Where logits are far apart it stops far from the
-//! optimum without an error (its loss is wrong there): whoever asked looks whether the solution converged.
+//! Refuses weights of rows, which linfa-logistic does not have. Where logits are far apart it stops far from
+//! the optimum without an error (its loss is wrong there): whoever asked looks whether it converged.
 
 use linfa::DatasetBase;
 use linfa::traits::Fit;
@@ -14,8 +14,8 @@ use super::solver::{Dataset, Failure, Solution};
 /// Its steps, at most.
 const STEPS: u64 = 400;
 
-/// Bytes that it takes at its peak, beside the features themselves: the standardised rows in double precision,
-/// and what it keeps per row and class, and per parameter.
+/// Bytes that it takes at its peak, beside the features themselves: the standardised rows in double
+/// precision, and what it keeps per row and class, and per parameter.
 pub(super) fn logistic_bytes(rows: usize, width: usize, classes: usize) -> u64 {
     8 * (rows * width + 6 * rows * classes + 30 * (width + 1) * classes) as u64
 }

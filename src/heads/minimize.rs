@@ -1,8 +1,8 @@
-//! Owns which of the two solvers searches for a head's weights: our descent, or linfa-logistic where rows are so
-//! few that the descent's first guess, a matrix of all features, would cost more than the whole search.
+//! Owns which of the two solvers searches for a head's weights: our descent, or linfa-logistic where rows are
+//! so few that the descent's first guess, a matrix of all features, would cost more than the whole search.
 //!
-//! Refuses to let anything but the shape and the weights decide, and to keep a solution of linfa-logistic's that
-//! did not converge: then the descent does it all.
+//! Refuses to let anything but the shape and the weights of rows decide, and to keep a solution of
+//! linfa-logistic's that did not converge: then the descent does it all.
 
 use linfa::traits::Fit;
 
@@ -22,8 +22,8 @@ pub(super) fn penalty(alpha: f64, classes: usize) -> f64 {
     if classes == 2 { 2.0 * alpha } else { alpha }
 }
 
-/// Whether rows are so few (measured: `docs/LOG.md`, two solvers). A pass over them costs rows · width · classes,
-/// making the guess width² · (rows + width / 3).
+/// Whether rows are so few (measured: `docs/LOG.md`, two solvers). A pass over them costs
+/// rows · width · classes, making the guess width² · (rows + width / 3).
 fn few(rows: usize, width: usize, classes: usize) -> bool {
     rows * classes <= width
 }
