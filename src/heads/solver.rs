@@ -1,5 +1,5 @@
-//! Owns what the two solvers of a head's problem have in common: linfa's dataset that both fit (`Fit`), and the
-//! solution that both find.
+//! Owns what the two solvers of a head's problem have in common: linfa's dataset that both fit (`Fit`), and
+//! the solution that both find.
 //!
 //! Refuses to believe a solver: loss and gradient are computed by `objective` at the weights that it found.
 
