@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::curvature::Products;
-use super::descent::{descent_bytes, optimum};
+use super::descent::{Descent, descent_bytes};
 use super::minimize::{TOLERANCE_PER_ROW, penalty};
 use super::objective::{Problem, Score, score};
 use super::options::{Alpha, Candidate, Examples, FitOptions, GRID};
@@ -257,7 +257,8 @@ fn walk(
     let mut start = None;
     let (mut best, mut worse) = (f64::INFINITY, 0);
     for alpha in grid(options.alpha) {
-        let solution = optimum(&training, &products, penalty(alpha, classes), start.as_ref());
+        let alpha = penalty(alpha, classes);
+        let solution = Descent { alpha, products: &products, start: start.as_ref() }.solve(&training);
         let scored = score(&held_out, &solution.parameters);
         start = Some(solution.parameters);
         fitted();
@@ -388,7 +389,7 @@ mod tests {
             let training = problem(&scaler, &training, 2, &options);
             let held_out = problem(&scaler, &held_out, 2, &options);
             for (sum, alpha) in scores.iter_mut().zip(GRID) {
-                let solution = crate::heads::minimize::minimize(&training, alpha).unwrap();
+                let solution = crate::heads::minimize::minimize(&training, alpha);
                 *sum += score(&held_out, &solution.parameters).right.iter().sum::<f64>() / 3.0;
             }
         }

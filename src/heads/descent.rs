@@ -2,68 +2,55 @@
 //! whose first guess of the inverse Hessian is `curvature`'s.
 //!
 //! linfa-logistic has no such guess and takes several times as many steps, each of three passes over the rows
-//! in double precision. Here most passes are in single precision.
+//! in double precision. Here most passes are in single precision, and rows count as they are weighted.
 //!
 //! Refuses to say that it arrived: whoever asked compares the gradient with the tolerance.
 
 use std::collections::VecDeque;
 
+use linfa::traits::Fit;
 use ndarray::Array2;
 
 use super::curvature::{Guess, Products, guess_bytes};
-use super::objective::{Problem, loss_and_gradient};
+use super::objective::Problem;
 use super::parallel::PARTS;
 use super::precision::Precision;
+use super::solver::{Dataset, Failure, Solution};
 
 /// Steps remembered.
 const MEMORY: usize = 20;
 /// Steps of a descent, at most.
 const STEPS: usize = 400;
 
-/// Parameters, and how good they are.
-#[derive(Debug)]
-pub(super) struct Solution {
-    /// `[features + 1, classes]`, the last row the bias.
-    pub parameters: Array2<f64>,
-    pub loss: f64,
-    pub gradient: Array2<f64>,
-    pub gradient_norm: f64,
-    pub tolerance: f64,
-}
-
-impl Solution {
-    /// Computed in this precision.
-    pub fn at<T: Precision>(problem: &Problem<'_>, alpha: f64, parameters: Array2<f64>) -> Self {
-        let (loss, gradient) = loss_and_gradient::<T>(problem, alpha, &parameters);
-        let gradient_norm = dot(&gradient, &gradient).sqrt();
-        Self { parameters, loss, gradient, gradient_norm, tolerance: problem.tolerance() }
-    }
-
-    pub fn converged(&self) -> bool {
-        self.gradient_norm <= self.tolerance
-    }
-}
-
 /// Bytes that a descent takes at its peak, beside the features themselves.
 pub(super) fn descent_bytes(rows: usize, width: usize, classes: usize) -> u64 {
     guess_bytes(rows, width) + ((2 * MEMORY + PARTS + 8) * 8 * (width + 1) * classes) as u64
 }
 
-/// The optimum, from `start` on when there is one: in single precision as far as that goes, then in double.
-pub(super) fn optimum(
-    problem: &Problem<'_>,
-    products: &Products,
-    alpha: f64,
-    start: Option<&Array2<f64>>,
-) -> Solution {
-    let guess = products.guess(alpha);
-    let near = descend::<f32>(problem, alpha, &guess, first(problem, start));
-    descend::<f64>(problem, alpha, &guess, near.parameters)
+/// The solver: in single precision as far as that goes, then in double.
+pub(super) struct Descent<'d> {
+    pub alpha: f64,
+    pub products: &'d Products,
+    /// Where it begins; at zero where there is none.
+    pub start: Option<&'d Array2<f64>>,
 }
 
-/// Where a descent begins.
-pub(super) fn first(problem: &Problem<'_>, start: Option<&Array2<f64>>) -> Array2<f64> {
-    start.cloned().unwrap_or_else(|| Array2::zeros((problem.width() + 1, problem.classes)))
+impl Descent<'_> {
+    pub fn solve(&self, problem: &Problem<'_>) -> Solution {
+        let guess = self.products.guess(self.alpha);
+        let zeros = || Array2::zeros((problem.width() + 1, problem.classes));
+        let start = self.start.cloned().unwrap_or_else(zeros);
+        let near = descend::<f32>(problem, self.alpha, &guess, start);
+        descend::<f64>(problem, self.alpha, &guess, near.parameters)
+    }
+}
+
+impl<'p> Fit<&'p Problem<'p>, &'p [u32], Failure> for Descent<'_> {
+    type Object = Solution;
+
+    fn fit(&self, dataset: &Dataset<'p>) -> Result<Solution, Failure> {
+        Ok(self.solve(dataset.records))
+    }
 }
 
 /// A step that was taken and what it did to the gradient.
@@ -154,12 +141,12 @@ fn dot(a: &Array2<f64>, b: &Array2<f64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::heads::minimize::minimize;
     use crate::heads::standardize::Scaler;
-    use crate::heads::{ClassWeight, Examples, FeatureView};
+    use crate::heads::{Examples, FeatureView, FitOptions};
 
-    /// Correlated features of which some tell three classes apart.
-    fn sample(rows: usize, width: usize) -> (Vec<f32>, Vec<u32>) {
+    #[test]
+    fn double_precision_ends_what_single_cannot() {
+        let (rows, width) = (500, 40);
         let mut bits = 11_u64;
         let mut draw = || {
             bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -172,52 +159,20 @@ mod tests {
             row[*label as usize] += 0.2;
             row
         });
-        (features.collect(), labels)
-    }
-
-    #[test]
-    fn it_ends_where_linfa_alone_does_whatever_the_threads_and_weights() {
-        let (features, labels) = sample(500, 40);
-        let rows: Vec<usize> = (0..500).collect();
-        let examples = Examples { features: FeatureView::whole(&features, 40), rows: &rows, labels: &labels };
+        let features: Vec<f32> = features.collect();
+        let rows: Vec<usize> = (0..rows).collect();
+        let examples =
+            Examples { features: FeatureView::whole(&features, width), rows: &rows, labels: &labels };
         let scaler = Scaler::of(&examples, 1);
-        let options = |threads| crate::heads::FitOptions { threads, ..Default::default() };
-        let problem = |threads| crate::heads::problem::problem(&scaler, &examples, 3, &options(threads));
-        let of = |threads| {
-            let problem = problem(threads);
-            optimum(&problem, &Products::of(&problem), 10.0, None)
-        };
-        let found = of(1);
-        assert!(found.converged(), "{}", found.gradient_norm);
-        let (zeros, tolerance) = (Array2::zeros((41, 3)), found.tolerance);
-        let linfa = crate::heads::minimize::linfa(&problem(1), 10.0, tolerance, zeros).unwrap();
-        let expected = Solution::at::<f64>(&problem(1), 10.0, linfa).loss;
-        assert!((found.loss / expected - 1.0).abs() < 1e-4, "{} {expected}", found.loss);
-        assert_eq!(found.parameters, of(3).parameters);
-        let weight = |class_weight| {
-            let options = crate::heads::FitOptions { class_weight, ..Default::default() };
-            let problem = crate::heads::problem::problem(&scaler, &examples, 3, &options);
-            minimize(&problem, 10.0).unwrap()
-        };
-        let balanced = weight(ClassWeight::Balanced);
-        assert!(balanced.converged() && (balanced.loss / found.loss - 1.0).abs() > 1e-4);
-    }
-
-    #[test]
-    fn double_precision_ends_what_single_cannot() {
-        let (features, labels) = sample(500, 40);
-        let rows: Vec<usize> = (0..500).collect();
-        let examples = Examples { features: FeatureView::whole(&features, 40), rows: &rows, labels: &labels };
-        let scaler = Scaler::of(&examples, 1);
-        let options = crate::heads::FitOptions::default();
         // A gradient of some 1e-9 per row: far below the rounding of single precision.
-        let problem = crate::heads::objective::Problem {
+        let problem = Problem {
             precision: 1e-11,
-            ..crate::heads::problem::problem(&scaler, &examples, 3, &options)
+            ..crate::heads::problem::problem(&scaler, &examples, 3, &FitOptions::default())
         };
         let products = Products::of(&problem);
-        let single = descend::<f32>(&problem, 10.0, &products.guess(10.0), first(&problem, None));
+        let zeros = Array2::zeros((width + 1, 3));
+        let single = descend::<f32>(&problem, 10.0, &products.guess(10.0), zeros);
         assert!(!single.converged(), "{}", single.gradient_norm);
-        assert!(optimum(&problem, &products, 10.0, None).converged());
+        assert!(Descent { alpha: 10.0, products: &products, start: None }.solve(&problem).converged());
     }
 }

@@ -14,8 +14,7 @@ use crate::task::TaskKind;
 /// Fits the head of one task on labelled rows.
 ///
 /// # Errors
-/// Fewer than two classes, a class without rows, features that do not fit or are not finite, or the trainer
-/// fails.
+/// Fewer than two classes, a class without rows, or features that do not fit or are not finite.
 pub fn fit(answers: Answers<'_>, examples: &Examples<'_>, options: &FitOptions) -> Result<(Head, FitReport)> {
     match answers.kind {
         TaskKind::OneOf => fit_one_of(answers, examples, options),
@@ -42,7 +41,7 @@ fn fit_one_of(
     };
     let scaler = Scaler::of(examples, options.threads);
     let problem = problem(&scaler, examples, label_names.len(), options);
-    let solution = minimize(&problem, alpha).map_err(|error| error.task(task))?;
+    let solution = minimize(&problem, alpha);
     let (weights, bias) = scaler.fold(&solution.parameters);
     let report = FitReport {
         task: task.to_owned(),

@@ -1,7 +1,8 @@
-//! Owns linear heads: fitting one per task with linfa-logistic, applying it, saving and loading it.
+//! Owns linear heads: fitting one per task, applying it, saving and loading it. Two solvers implement linfa's
+//! `Fit`, our descent and linfa-logistic; a head implements linfa's `Predict`.
 //!
-//! Refuses to believe the trainer: the loss and gradient of a fit are computed here, at the weights it
-//! returned. The only user of linfa and ndarray.
+//! Refuses to believe a solver: the loss and gradient of a fit are computed here, at the weights it returned.
+//! The only user of linfa and ndarray.
 
 #[cfg(feature = "train")]
 mod class_weight;
@@ -16,6 +17,8 @@ mod file;
 mod fit;
 mod head;
 #[cfg(feature = "train")]
+mod logistic;
+#[cfg(feature = "train")]
 mod minimize;
 #[cfg(feature = "train")]
 mod objective;
@@ -25,6 +28,8 @@ mod parallel;
 #[cfg(feature = "train")]
 mod precision;
 #[cfg(feature = "train")]
+mod predict;
+#[cfg(feature = "train")]
 mod problem;
 #[cfg(feature = "train")]
 mod reduce;
@@ -32,6 +37,8 @@ mod reduce;
 mod refine;
 #[cfg(feature = "train")]
 mod run_off;
+#[cfg(feature = "train")]
+mod solver;
 #[cfg(feature = "train")]
 mod standardize;
 mod view;

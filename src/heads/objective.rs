@@ -9,6 +9,7 @@
 
 use std::ops::Range;
 
+use linfa::traits::{Predict as _, PredictInplace};
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, Axis, s};
 
@@ -68,12 +69,11 @@ impl Problem<'_> {
         rows: Range<usize>,
         mut each: impl FnMut(Range<usize>, &Array2<T>, Array2<T>),
     ) {
-        let width = self.width();
         let mut first = rows.start;
         while first < rows.end {
             let piece = first..(first + PIECE).min(rows.end);
             let standardized = self.standardized(piece.clone());
-            let mut logits = standardized.dot(&parameters.slice(s![..width, ..])) + parameters.row(width);
+            let mut logits = Linear(parameters).predict(&standardized);
             if let Some(there) = &self.there {
                 logits.zip_mut_with(&there.slice(s![piece.clone(), ..]), |logit, there| {
                     *logit = *logit + T::of(*there);
@@ -89,6 +89,22 @@ impl Problem<'_> {
         let count = self.examples.rows.len();
         let ranges = (0..PARTS).map(|part| part * count / PARTS..(part + 1) * count / PARTS).collect();
         in_parallel(self.threads, ranges, each)
+    }
+}
+
+/// The linear model on standardised rows: parameters `[features + 1, classes]`, the last row the bias.
+pub(super) struct Linear<'p, T>(pub &'p Array2<T>);
+
+/// Logits, `[rows, classes]`.
+impl<T: Precision> PredictInplace<Array2<T>, Array2<T>> for Linear<'_, T> {
+    fn predict_inplace(&self, rows: &Array2<T>, logits: &mut Array2<T>) {
+        let width = rows.ncols();
+        general_mat_mul(T::one(), rows, &self.0.slice(s![..width, ..]), T::zero(), logits);
+        *logits += &self.0.row(width);
+    }
+
+    fn default_target(&self, rows: &Array2<T>) -> Array2<T> {
+        Array2::zeros((rows.nrows(), self.0.ncols()))
     }
 }
 

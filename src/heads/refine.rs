@@ -13,13 +13,14 @@ use ndarray::Array2;
 
 use super::cross_validation::{NO_FOLD, folds};
 use super::curvature::Products;
-use super::descent::{Solution, descend, first, optimum};
+use super::descent::Descent;
 use super::fit::finite;
 use super::head::{Answers, Head};
 use super::minimize::penalty;
 use super::objective::{Problem, logits, score};
 use super::options::{Alpha, Candidate, Examples, FitOptions, FitReport};
 use super::problem::problem;
+use super::solver::Solution;
 use super::standardize::Scaler;
 use crate::error::Result;
 use crate::parallel::in_parallel;
@@ -61,10 +62,7 @@ pub fn refine(
     let scaler = Scaler::of(examples, options.threads);
     let problem = whole.problem(&scaler);
     let penalty = penalty(alpha, begun.labels.len());
-    let products = Products::of(&problem);
-    let guess = products.guess(penalty);
-    let near = descend::<f32>(&problem, penalty, &guess, first(&problem, None));
-    let solution = descend::<f64>(&problem, penalty, &guess, near.parameters);
+    let solution = Descent { alpha: penalty, products: &Products::of(&problem), start: None }.solve(&problem);
     let head = added(&begun, &scaler, &solution);
     let report = FitReport {
         task: answers.task.to_owned(),
@@ -182,7 +180,8 @@ fn strength(rows: &Rows<'_>, folds: &[usize]) -> (f64, Vec<Candidate>) {
             let mut start = None;
             let of = |alpha: f64| {
                 let penalty = penalty(alpha, training.classes);
-                let solution = optimum(training, &products, penalty, start.as_ref());
+                let descent = Descent { alpha: penalty, products: &products, start: start.as_ref() };
+                let solution = descent.solve(training);
                 let scored = score(held_out, &solution.parameters);
                 start = Some(solution.parameters);
                 let rows = scored.cross_entropies.into_iter().zip(scored.right);
@@ -228,7 +227,8 @@ fn held_out(rows: &Rows<'_>, folds: &[usize], alpha: f64) -> Vec<f32> {
     let of_fold = |fold: usize| {
         rows.without(folds, fold, |training, held_out, places| {
             let penalty = penalty(alpha, classes);
-            let solution = optimum(training, &Products::of(training), penalty, None);
+            let products = Products::of(training);
+            let solution = Descent { alpha: penalty, products: &products, start: None }.solve(training);
             (places.to_vec(), logits(held_out, &solution.parameters))
         })
     };

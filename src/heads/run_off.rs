@@ -3,10 +3,13 @@
 //! More numbers need more rows: on a few thousand the cheaper choice looks better than it will be. So they
 //! are fitted once more on two thirds of all rows, and measured on the last third.
 
+use linfa::traits::Predict as _;
+use ndarray::{Array1, Axis, aview1};
+
 use super::class_weight::row_weights;
 use super::cross_validation::{Trial, folds};
 use super::fit::fit;
-use super::head::{Answers, Head};
+use super::head::Answers;
 use super::options::{Alpha, Candidate, Examples, FitOptions};
 use crate::error::Result;
 
@@ -14,7 +17,7 @@ use crate::error::Result;
 /// the difference to the most accurate one.
 ///
 /// # Errors
-/// The trainer fails.
+/// As [`fit`].
 pub fn run_off(
     trials: &[(Trial<'_>, f64)],
     (rows, labels): (&[usize], &[u32]),
@@ -37,7 +40,8 @@ pub fn run_off(
         let options = FitOptions { alpha: Alpha::Fixed(*alpha), ..options.clone() };
         let (head, _) = fit(answers, &examples, &options)?;
         let scores = outside.0.iter().zip(&outside.1).zip(&weights).map(|((&row, &label), weight)| {
-            if best(&head, trial.features.row(row)) == label as usize { weight / total } else { 0.0 }
+            let best: Array1<usize> = head.predict(&aview1(trial.features.row(row)).insert_axis(Axis(0)));
+            if best[0] == label as usize { weight / total } else { 0.0 }
         });
         right.push(scores.collect::<Vec<f64>>());
     }
@@ -53,13 +57,6 @@ pub fn run_off(
         standard_error: scores.iter().zip(top).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt(),
     };
     Ok(trials.iter().zip(&right).map(of_trial).collect())
-}
-
-/// Index of the label with the highest logit.
-fn best(head: &Head, features: &[f32]) -> usize {
-    let mut logits = vec![0.0; head.labels.len()];
-    head.logits(features, &mut logits);
-    (0..logits.len()).fold(0, |best, label| if logits[label] > logits[best] { label } else { best })
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Fits against scikit-learn's (`tests/data/heads_golden.json`), and what a fit refuses.
 
 use super::*;
-use crate::heads::descent::Solution;
+use crate::heads::solver::Solution;
 use crate::heads::{ClassWeight, FeatureView};
 use crate::task::TaskKind;
 
@@ -114,7 +114,7 @@ fn the_report_is_computed_at_the_returned_weights() {
     let examples = Examples { features: FeatureView::whole(&features, WIDTH), rows: &rows, labels: &labels };
     let scaler = Scaler::of(&examples, 1);
     let problem = problem(&scaler, &examples, 3, &FitOptions::default());
-    let solution = minimize(&problem, 1.0).unwrap();
+    let solution = minimize(&problem, 1.0);
     let mut moved = solution.parameters.clone();
     moved[[0, 0]] += 0.5;
     let worse = Solution::at::<f64>(&problem, 1.0, moved);
