@@ -6,16 +6,13 @@
 
 use std::fs::{File, Metadata};
 use std::ops::Range;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use crate::error::{Error, Kind, Result};
+use crate::files::FileRange;
 use crate::fingerprint::Fingerprint;
-
-/// Bytes hashed at a time: read rather than mapped, because pages that were looked at count as this process's
-/// memory.
-const PIECE: usize = 256 * 1024;
 
 /// What a file's metadata say about its content. Whoever writes to a file changes it, even if he puts the
 /// file's times back.
@@ -191,20 +188,14 @@ fn hash_outside(file: &File, range: &Range<u64>, length: u64) -> std::io::Result
     Ok(Fingerprint::of_bytes(&parts.map(|hash| hash.0).concat()))
 }
 
-/// The hash of some bytes of a file.
+/// The hash of some bytes of a file: read rather than mapped, because pages that were looked at count as this
+/// process's memory.
 ///
 /// # Errors
 /// They cannot be read.
 pub fn hash_range(file: &File, range: Range<u64>) -> std::io::Result<Fingerprint> {
-    let Range { mut start, end } = range;
     let mut hasher = blake3::Hasher::new();
-    let mut piece = vec![0; PIECE.min(usize::try_from(end - start).unwrap_or(PIECE))];
-    while start < end {
-        let length = piece.len().min(usize::try_from(end - start).unwrap_or(PIECE));
-        file.read_exact_at(&mut piece[..length], start)?;
-        hasher.update(&piece[..length]);
-        start += length as u64;
-    }
+    hasher.update_reader(FileRange::new(file, range))?;
     Ok(Fingerprint(*hasher.finalize().as_bytes()))
 }
 

@@ -51,6 +51,7 @@ pub mod document;
 pub mod files;
 #[doc(hidden)]
 pub mod fingerprint;
+mod named;
 mod parallel;
 #[doc(hidden)]
 pub mod quantities;

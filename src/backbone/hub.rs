@@ -3,7 +3,6 @@
 //! Honours `HF_HOME`, `HF_ENDPOINT` and `HF_TOKEN`. Refuses to fetch anything an import does not read.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
@@ -14,6 +13,7 @@ use super::layout::{GRAPHS, INDEX, no_network, no_tokenizer};
 use super::{TOKENIZER, WEIGHTS, sentence_transformers};
 use crate::encoder;
 use crate::error::{Error, Kind, Result};
+use crate::files::in_pieces;
 
 /// Files an import reads when they are there: of the model, and of each of its modules' folders.
 const MODEL: [&str; 3] = ["modules.json", "config_sentence_transformers.json", "README.md"];
@@ -181,16 +181,12 @@ fn refusal(id: &str, doing: &str, source: ApiError) -> Error {
 
 /// Compares a file with the SHA-256 the catalogue gives for it.
 fn check(path: &Path, expected: &str) -> Result<()> {
-    let mut file = std::fs::File::open(path).map_err(|source| Error::io("read", path, source))?;
+    let file = std::fs::File::open(path).map_err(|source| Error::io("read", path, source))?;
     let mut hasher = Sha256::new();
-    let mut piece = vec![0; 1 << 16];
-    loop {
-        let read = file.read(&mut piece).map_err(|source| Error::io("read", path, source))?;
-        if read == 0 {
-            break;
-        }
-        hasher.update(&piece[..read]);
-    }
+    in_pieces(file, path, &mut |piece| {
+        hasher.update(piece);
+        Ok(())
+    })?;
     let found: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     if found == expected {
         return Ok(());

@@ -4,10 +4,10 @@
 //! Refuses what failed downloads leave in a file's place: a Git LFS pointer, a web page, nothing, a link that
 //! leads nowhere.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
+use crate::files::start_of;
 use crate::recognize::FETCH;
 
 /// Bytes that are looked at.
@@ -27,9 +27,7 @@ pub(super) fn check(path: &Path) -> Result<()> {
         .found(format!("a link to {}", target.display()))
         .help("download the model again"));
     }
-    let mut start = Vec::new();
-    let file = std::fs::File::open(path).map_err(|source| Error::io("read", path, source))?;
-    file.take(START as u64).read_to_end(&mut start).map_err(|source| Error::io("read", path, source))?;
+    let start = start_of(path, START).map_err(|source| Error::io("read", path, source))?;
     let wrong = |what: &str, help: &str| Err(Error::new(Kind::Model, what).at(path).help(help));
     let text = String::from_utf8_lossy(&start).to_lowercase();
     if start.is_empty() {

@@ -14,6 +14,7 @@ use super::layout::{
     CENTRAL, CENTRAL_BYTES, END, END_BYTES, Entry, LOCAL, LOCAL_BYTES, alignment, end_record,
 };
 use crate::error::{Error, Kind, Result};
+use crate::files::FileRange;
 use crate::fingerprint::Fingerprint;
 use crate::held::{Held, Identity, hash_range};
 use crate::recognize::{Thing, Wanted};
@@ -124,21 +125,8 @@ impl Archive {
     }
 
     /// The whole file, from its start.
-    pub fn reader(&self) -> impl std::io::Read + '_ {
-        let mut start = 0;
-        ReadAt(move |into: &mut [u8]| {
-            let read = self.file.read_at(into, start)?;
-            start += read as u64;
-            Ok(read)
-        })
-    }
-}
-
-struct ReadAt<F>(F);
-
-impl<F: FnMut(&mut [u8]) -> std::io::Result<usize>> std::io::Read for ReadAt<F> {
-    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
-        (self.0)(into)
+    pub fn reader(&self) -> FileRange<'_> {
+        FileRange::new(&self.file, 0..self.bytes())
     }
 }
 

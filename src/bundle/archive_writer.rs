@@ -77,7 +77,7 @@ impl<W: Write + Seek> ArchiveWriter<W> {
     }
 }
 
-fn unwritable(source: std::io::Error) -> Error {
+pub(super) fn unwritable(source: std::io::Error) -> Error {
     Error::io("write", "the bundle", source)
 }
 

@@ -8,14 +8,15 @@ use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::io::Write;
 use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
+use super::archive_writer::unwritable;
 use super::entries::DATA;
 use super::network::place;
 use crate::encoder::is_ours;
 use crate::encoder::ports::{self, head_bias, head_weight};
 use crate::error::{Error, Kind, Result};
+use crate::files::{FileRange, in_pieces};
 use crate::graph::{self, Builder, Dim, External, ModelProto, Operation, Value, ValueType, is_external};
 use crate::heads::Head;
 
@@ -23,8 +24,6 @@ use crate::heads::Head;
 const ALIGNMENT: u64 = 64;
 /// Smaller tensors that are none of an encoder's stay in the graph.
 const LEAST: usize = 1024;
-/// Bytes copied at a time.
-const PIECE: u64 = 1 << 20;
 
 /// A head as it is put into the graph.
 #[derive(Debug, Clone)]
@@ -137,12 +136,14 @@ pub(super) fn lay_out(model: &mut ModelProto, folder: &Path, out: &mut dyn Write
         let length = if outside {
             let place = place(tensor)?;
             let path = folder.join(&place.location);
-            let failed = |source| Error::io("read", &path, source);
             let file = match files.entry(place.location.clone()) {
                 Entry::Occupied(file) => file.into_mut(),
-                Entry::Vacant(free) => free.insert(File::open(&path).map_err(failed)?),
+                Entry::Vacant(free) => {
+                    free.insert(File::open(&path).map_err(|source| Error::io("read", &path, source))?)
+                }
             };
-            copy(file, place.offset..place.offset + place.length, out).map_err(failed)?;
+            let numbers = FileRange::new(file, place.range());
+            in_pieces(numbers, &path, &mut |piece| out.write_all(piece).map_err(unwritable))?;
             place.length
         } else {
             let bytes = tensor.raw_data.take().unwrap_or_default();
@@ -153,20 +154,4 @@ pub(super) fn lay_out(model: &mut ModelProto, folder: &Path, out: &mut dyn Write
         position = start + length;
     }
     Ok(())
-}
-
-fn copy(file: &File, range: Range<u64>, out: &mut dyn Write) -> std::io::Result<()> {
-    let mut piece = vec![0; PIECE.min(range.end - range.start) as usize];
-    let mut start = range.start;
-    while start < range.end {
-        let length = (range.end - start).min(PIECE) as usize;
-        file.read_exact_at(&mut piece[..length], start)?;
-        out.write_all(&piece[..length])?;
-        start += length as u64;
-    }
-    Ok(())
-}
-
-fn unwritable(source: std::io::Error) -> Error {
-    Error::io("write", "the bundle", source)
 }

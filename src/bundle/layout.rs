@@ -42,13 +42,10 @@ impl Entry {
     fn padding(&self) -> Vec<u8> {
         let alignment = alignment(&self.name);
         let fixed = self.header + LOCAL_BYTES + self.name.len() as u64 + 6;
-        let zeros = fixed.next_multiple_of(alignment) - fixed;
-        let mut extra = PADDING_ID.to_le_bytes().to_vec();
+        let zeros = (fixed.next_multiple_of(alignment) - fixed) as usize;
         // Below a page, both.
-        extra.extend((2 + zeros as u16).to_le_bytes());
-        extra.extend((alignment as u16).to_le_bytes());
-        extra.resize(6 + zeros as usize, 0);
-        extra
+        let [size, alignment] = [2 + zeros as u16, alignment as u16].map(u16::to_le_bytes);
+        [&PADDING_ID.to_le_bytes()[..], &size, &alignment, &vec![0; zeros]].concat()
     }
 
     /// Where its bytes begin.
@@ -63,37 +60,28 @@ impl Entry {
 
     /// What both headers say alike, from the version needed to the length of the name.
     fn common(&self) -> Vec<u8> {
-        let size = self.length as u32;
-        let mut bytes = Vec::new();
         // Flags, method (stored), time.
-        [NEEDED, 0, 0, 0, DATE].iter().for_each(|number| bytes.extend(number.to_le_bytes()));
-        [self.crc, size, size].iter().for_each(|number| bytes.extend(number.to_le_bytes()));
-        bytes.extend((self.name.len() as u16).to_le_bytes());
-        bytes
+        let fixed = [NEEDED, 0, 0, 0, DATE].map(u16::to_le_bytes).concat();
+        let size = self.length as u32;
+        let content = [self.crc, size, size].map(u32::to_le_bytes).concat();
+        [&fixed[..], &content, &(self.name.len() as u16).to_le_bytes()].concat()
     }
 
     /// The header in front of its bytes, padding included.
     pub fn local_record(&self) -> Vec<u8> {
         let padding = self.padding();
-        let mut record = LOCAL.to_vec();
-        record.extend(self.common());
-        record.extend((padding.len() as u16).to_le_bytes());
-        record.extend(self.name.as_bytes());
-        record.extend(padding);
-        record
+        let length = (padding.len() as u16).to_le_bytes();
+        [&LOCAL[..], &self.common(), &length, self.name.as_bytes(), &padding].concat()
     }
 
     /// Its record in the central directory.
     pub fn central_record(&self) -> Vec<u8> {
-        let mut record = CENTRAL.to_vec();
-        record.extend(MADE_BY.to_le_bytes());
-        record.extend(self.common());
         // Extra field, comment, disk, internal attributes.
-        record.extend([0; 8]);
-        record.extend(ATTRIBUTES.to_le_bytes());
-        record.extend((self.header as u32).to_le_bytes());
-        record.extend(self.name.as_bytes());
-        record
+        let none = [0; 8];
+        let [attributes, header] = [ATTRIBUTES, self.header as u32].map(u32::to_le_bytes);
+        let version = MADE_BY.to_le_bytes();
+        let common = self.common();
+        [&CENTRAL[..], &version, &common, &none, &attributes, &header, self.name.as_bytes()].concat()
     }
 }
 
@@ -104,11 +92,10 @@ pub(super) fn alignment(name: &str) -> u64 {
 
 /// The record at the archive's end.
 pub(super) fn end_record(entries: usize, directory: u64, size: u64) -> Vec<u8> {
-    let mut record = END.to_vec();
-    record.extend([0; 4]);
-    record.extend([entries as u16; 2].map(u16::to_le_bytes).concat());
-    record.extend((size as u32).to_le_bytes());
-    record.extend((directory as u32).to_le_bytes());
-    record.extend([0; 2]);
-    record
+    // This disk, and the directory's.
+    let disks = [0; 4];
+    let count = (entries as u16).to_le_bytes();
+    let [size, directory] = [size as u32, directory as u32].map(u32::to_le_bytes);
+    let comment = [0; 2];
+    [&END[..], &disks, &count, &count, &size, &directory, &comment].concat()
 }

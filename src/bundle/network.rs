@@ -133,7 +133,7 @@ fn of_graph(graph: &GraphProto) -> Vec<&TensorProto> {
 pub(super) fn range(model: &ModelProto, name: &str) -> Option<Range<u64>> {
     let tensor = initializer(model, name)?;
     let place = is_external(tensor).then(|| place(tensor).ok())??;
-    Some(place.offset..place.offset + place.length)
+    Some(place.range())
 }
 
 /// An initializer.

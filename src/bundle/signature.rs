@@ -9,9 +9,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::error::{Error, Kind, Result};
+use crate::files::in_pieces;
 
-/// Bytes verified at a time.
-const PIECE: usize = 256 * 1024;
 /// Far more than a signature ever has.
 const LARGEST: u64 = 64 * 1024;
 
@@ -54,7 +53,7 @@ pub fn signature_path(bundle: &Path) -> PathBuf {
 ///
 /// # Errors
 /// They were not.
-pub(super) fn verify(bundle: &Path, mut content: impl Read, key: &PublicKey) -> Result<()> {
+pub(super) fn verify(bundle: &Path, content: impl Read, key: &PublicKey) -> Result<()> {
     let path = signature_path(bundle);
     let wrong = |what: &str| {
         Error::new(Kind::Bundle, what).at(bundle).help(
@@ -74,13 +73,10 @@ pub(super) fn verify(bundle: &Path, mut content: impl Read, key: &PublicKey) -> 
         .map_err(|source| wrong("the bundle's signature is damaged").because(source))?;
     let unsigned = |source| wrong("the bundle was not signed with this key").because(source);
     let mut verifier = key.0.verify_stream(&signature).map_err(unsigned)?;
-    let mut piece = vec![0; PIECE];
-    loop {
-        match content.read(&mut piece).map_err(|source| Error::io("read", bundle, source))? {
-            0 => break,
-            read => verifier.update(&piece[..read]),
-        }
-    }
+    in_pieces(content, bundle, &mut |piece| {
+        verifier.update(piece);
+        Ok(())
+    })?;
     verifier.finalize().map_err(unsigned)
 }
 

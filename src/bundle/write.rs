@@ -9,7 +9,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::archive_writer::ArchiveWriter;
+use super::archive_writer::{ArchiveWriter, unwritable};
 use super::assemble::{DeployedHead, append_heads, lay_out};
 use super::contents::{Calibration, Golden, Manifest, Refit, TaskManifest, format_for};
 use super::entries::{
@@ -346,5 +346,5 @@ fn write_archive(file: &mut File, path: &Path, request: &BundleRequest<'_>, runt
 }
 
 fn put(bytes: &[u8]) -> impl FnOnce(&mut dyn Write) -> Result<()> + '_ {
-    |out| out.write_all(bytes).map_err(|source| Error::io("write", "the bundle", source))
+    |out| out.write_all(bytes).map_err(unwritable)
 }

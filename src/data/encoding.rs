@@ -3,7 +3,7 @@
 //! Refuses bytes that are not text in that encoding: no character is replaced or left out, but for a Ctrl-Z
 //! that ends the file, as DOS had it. A byte-order mark is always obeyed.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::ops::Range;
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
@@ -74,6 +74,7 @@ pub(super) fn decoded(input: Box<dyn BufRead>, asked: Option<TextEncoding>) -> R
         (None, None) => unmarked_utf_16(&head).unwrap_or(UTF_8),
     };
     let text = Decoding { asked: asked.is_some(), ..Decoding::new(input, encoding) };
+    let text = BufReader::with_capacity(BUFFER, text);
     Ok(Box::new(WithoutEndMark { text, held: Held::Nothing }))
 }
 
@@ -84,7 +85,7 @@ pub(super) fn decoded(input: Box<dyn BufRead>, asked: Option<TextEncoding>) -> R
 pub(super) fn with_line_feeds(input: Box<dyn BufRead>) -> Result<Box<dyn BufRead>> {
     let (head, input) = peek(input, |head| head.contains(&b'\n') || head.len() >= CARRIAGE_RETURNS)?;
     let returns = head.contains(&b'\r') && !head.contains(&b'\n');
-    Ok(if returns { Box::new(CarriageReturns { input, text: Vec::new(), place: 0 }) } else { input })
+    Ok(if returns { Box::new(BufReader::with_capacity(BUFFER, CarriageReturns(input))) } else { input })
 }
 
 fn refuse_utf_32(head: &[u8]) -> Result<()> {
@@ -147,10 +148,6 @@ struct Decoding {
     decoder: Decoder,
     /// The last bytes that were decoded, begun with a line where they hold one.
     before: Vec<u8>,
-    text: Box<[u8]>,
-    /// What of `text` is still to be read.
-    place: usize,
-    end: usize,
     failed: Option<Error>,
     ended: bool,
     /// Characters beyond ASCII were there, and well-formed.
@@ -166,9 +163,6 @@ impl Decoding {
             encoding,
             decoder: encoding.new_decoder_without_bom_handling(),
             before: Vec::new(),
-            text: vec![0; BUFFER].into_boxed_slice(),
-            place: 0,
-            end: 0,
             failed: None,
             ended: false,
             beyond_ascii: false,
@@ -176,7 +170,8 @@ impl Decoding {
         }
     }
 
-    fn decode(&mut self) -> io::Result<()> {
+    /// Decodes what the input has there, as far as there is room: how many bytes of text.
+    fn decode(&mut self, text: &mut [u8]) -> io::Result<usize> {
         let bytes = self.input.fill_buf()?;
         if !self.beyond_ascii && self.encoding != UTF_8 && self.encoding.is_ascii_compatible() {
             refuse_utf_8(bytes, self.encoding).map_err(io::Error::other)?;
@@ -185,8 +180,7 @@ impl Decoding {
             refuse_iso_2022(&self.before, bytes).map_err(io::Error::other)?;
         }
         let last = bytes.is_empty();
-        let (result, read, written) =
-            self.decoder.decode_to_utf8_without_replacement(bytes, &mut self.text, last);
+        let (result, read, written) = self.decoder.decode_to_utf8_without_replacement(bytes, text, last);
         match result {
             DecoderResult::InputEmpty => self.ended = last,
             DecoderResult::OutputFull => {}
@@ -205,68 +199,34 @@ impl Decoding {
             self.before.drain(..surplus + line);
         }
         self.input.consume(read);
-        (self.place, self.end) = (0, written);
-        self.beyond_ascii = self.beyond_ascii || !self.text[..written].is_ascii();
-        Ok(())
-    }
-}
-
-impl BufRead for Decoding {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        while self.place == self.end {
-            if let Some(error) = self.failed.take() {
-                return Err(io::Error::other(error));
-            }
-            if self.ended {
-                break;
-            }
-            self.decode()?;
-        }
-        Ok(&self.text[self.place..self.end])
-    }
-
-    fn consume(&mut self, read: usize) {
-        self.place += read;
+        self.beyond_ascii = self.beyond_ascii || !text[..written].is_ascii();
+        Ok(written)
     }
 }
 
 impl Read for Decoding {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.fill_buf()?.read(buffer)?;
-        self.consume(read);
-        Ok(read)
+    fn read(&mut self, text: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.failed.take() {
+                Some(error) => return Err(io::Error::other(error)),
+                None if self.ended => return Ok(0),
+                None => {}
+            }
+            let written = self.decode(text)?;
+            if written > 0 {
+                return Ok(written);
+            }
+        }
     }
 }
 
 /// A reader that gives a line feed for each carriage return.
-struct CarriageReturns {
-    input: Box<dyn BufRead>,
-    text: Vec<u8>,
-    place: usize,
-}
-
-impl BufRead for CarriageReturns {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.place == self.text.len() {
-            self.text.clear();
-            self.place = 0;
-            let bytes = self.input.fill_buf()?;
-            self.text.extend(bytes.iter().map(|&byte| if byte == b'\r' { b'\n' } else { byte }));
-            let read = self.text.len();
-            self.input.consume(read);
-        }
-        Ok(&self.text[self.place..])
-    }
-
-    fn consume(&mut self, read: usize) {
-        self.place += read;
-    }
-}
+struct CarriageReturns(Box<dyn BufRead>);
 
 impl Read for CarriageReturns {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.fill_buf()?.read(buffer)?;
-        self.consume(read);
+    fn read(&mut self, text: &mut [u8]) -> io::Result<usize> {
+        let read = self.0.read(text)?;
+        text[..read].iter_mut().filter(|byte| **byte == b'\r').for_each(|byte| *byte = b'\n');
         Ok(read)
     }
 }
@@ -274,7 +234,7 @@ impl Read for CarriageReturns {
 /// A reader of the same text without the mark that DOS puts at the end of a file: a Ctrl-Z that is its last
 /// byte, and nowhere else.
 struct WithoutEndMark {
-    text: Decoding,
+    text: BufReader<Decoding>,
     held: Held,
 }
 

@@ -126,10 +126,8 @@ impl<'n> LabelNames<'n> {
     /// The names in their order.
     #[must_use]
     pub fn new(names: &'n [String]) -> Self {
-        let mut places: HashMap<Cow<'n, str>, usize> = HashMap::with_capacity(names.len());
-        for (place, name) in names.iter().enumerate() {
-            places.insert(Cow::Borrowed(name), place);
-        }
+        let mut places: HashMap<Cow<'n, str>, usize> =
+            names.iter().enumerate().map(|(place, name)| (Cow::Borrowed(name.as_str()), place)).collect();
         for (place, name) in names.iter().enumerate() {
             if let Some(today) = label_of_text(name) {
                 places.entry(today).or_insert(place);

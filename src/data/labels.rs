@@ -1,12 +1,9 @@
 //! Owns the labels of one task: their names in a fixed order, and what is done with those that have a single
 //! row.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Kind, Result};
+use crate::named::named;
 
 /// What becomes of a class whose rows have one text only: it cannot be both learned and tested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -27,28 +24,7 @@ impl Rare {
     }
 }
 
-impl FromStr for Rare {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "train" => Ok(Self::Train),
-            "drop" => Ok(Self::Drop),
-            _ => Err(Error::new(Kind::Usage, "there is no such way with classes of a single row")
-                .found(format!("{text:?}"))
-                .expected("train or drop")),
-        }
-    }
-}
-
-impl fmt::Display for Rare {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Train => "train",
-            Self::Drop => "drop",
-        })
-    }
-}
+named!(Rare, "there is no such way with classes of a single row", Train = "train", Drop = "drop");
 
 /// The labels of one task, sorted by name.
 #[derive(Debug, Clone, PartialEq, Eq)]

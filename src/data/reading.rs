@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::format::Format;
 use crate::error::{Error, Kind, Result};
+use crate::named::named;
 
 /// What was asked for beside the format; nothing by default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -169,26 +170,7 @@ pub enum Quoting {
     None,
 }
 
-const QUOTINGS: [(&str, Quoting); 3] =
-    [("auto", Quoting::Auto), ("double", Quoting::Double), ("none", Quoting::None)];
-
-impl FromStr for Quoting {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        QUOTINGS.iter().find(|(name, _)| *name == text).map(|(_, quoting)| *quoting).ok_or_else(|| {
-            Error::new(Kind::Usage, "there is no such quoting")
-                .found(format!("{text:?}"))
-                .expected("auto, double or none")
-        })
-    }
-}
-
-impl fmt::Display for Quoting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(QUOTINGS.iter().find(|(_, quoting)| quoting == self).map_or("", |(name, _)| name))
-    }
-}
+named!(Quoting, "there is no such quoting", Auto = "auto", Double = "double", None = "none");
 
 /// A character encoding, by any of its names in the WHATWG Encoding Standard.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

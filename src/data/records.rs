@@ -1,14 +1,13 @@
 //! Owns results written row by row: JSONL, CSV or TSV.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::io::Write;
 use std::path::Path;
-use std::str::FromStr;
 
 use super::cell::{Cell, json_text};
 use super::format::names_compressed;
 use crate::error::{Error, Kind, Result, quoted};
+use crate::named::named;
 
 /// How results are written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -19,30 +18,7 @@ pub enum RecordFormat {
     Tsv,
 }
 
-impl fmt::Display for RecordFormat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Jsonl => "jsonl",
-            Self::Csv => "csv",
-            Self::Tsv => "tsv",
-        })
-    }
-}
-
-impl FromStr for RecordFormat {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "jsonl" => Ok(Self::Jsonl),
-            "csv" => Ok(Self::Csv),
-            "tsv" => Ok(Self::Tsv),
-            _ => Err(Error::new(Kind::Usage, "there is no such output format")
-                .found(format!("{text:?}"))
-                .expected("jsonl, csv or tsv")),
-        }
-    }
-}
+named!(RecordFormat, "there is no such output format", Jsonl = "jsonl", Csv = "csv", Tsv = "tsv");
 
 impl RecordFormat {
     /// Refuses the name of a compressed file, whatever shall be written to it.

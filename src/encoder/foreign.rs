@@ -15,8 +15,9 @@ use std::path::{Path, PathBuf};
 
 use super::kinds::Pooling;
 use super::pooling::Means;
-use super::ports::{ATTENTION_MASK as MASK, EMBEDDING, INPUT_IDS as IDS, OF_HEADS, TOKEN_TYPES as TYPES};
-use super::transformer::batch;
+use super::ports::{
+    ATTENTION_MASK as MASK, EMBEDDING, INPUT_IDS as IDS, OF_HEADS, TOKEN_TYPES as TYPES, batch,
+};
 use crate::error::{Error, Kind, Result};
 use crate::graph::proto::{GraphProto, NodeProto, TensorProto, ValueInfoProto, dimension, type_proto};
 use crate::graph::{self, Builder, DataType, ModelProto, Operation, Value, ValueType};

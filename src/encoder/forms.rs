@@ -4,9 +4,10 @@
 //! Refuses to choose numbers: scales and codes are `quantize`'s work. Every form here is one of ONNX
 //! Runtime's own operators, so a graph with one has [`Operators::Fused`](super::Operators).
 
+use super::ports::batch;
 use super::products::{Form, Product};
 use super::tensors::WORDS;
-use super::transformer::{Encoder, batch};
+use super::transformer::Encoder;
 use crate::error::{Error, Kind, Result};
 use crate::graph::{DataType, Dim, Operation, Value, ValueType};
 

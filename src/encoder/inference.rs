@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 
 use super::network::Network;
-use super::pooling::Means;
+use super::pooling::{Means, side_by_side};
 use super::ports;
 use super::products::Product;
-use super::transformer::{Encoder, Operators, Start, batch};
+use super::transformer::{Encoder, Operators, Start};
 use crate::error::{Error, Kind, Result};
-use crate::graph::{self, Operation, ValueType};
+use crate::graph;
 
 /// What a graph gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,13 +96,11 @@ pub fn inference_graph(network: &Network<'_>, options: &GraphOptions) -> Result<
     graph.output(&embedding)?;
     if means > 0 {
         let above = config.layers + 1 - means;
-        let mut each = Vec::with_capacity(states.len());
-        for (index, state) in states[..states.len().saturating_sub(above)].iter().enumerate() {
-            each.push(pool.mean(&mut graph, state, &format!("pooling/mean.{index}"))?);
-        }
-        let joined = Operation::new("Concat", &each.iter().collect::<Vec<_>>()).with("axis", 1);
-        let width = each.len() * config.hidden_size;
-        let joined = graph.add(joined, ports::LAYER_MEANS, ValueType::float([batch(), width.into()]))?;
+        let each = states[..states.len().saturating_sub(above)].iter().enumerate();
+        let each = each
+            .map(|(index, state)| pool.mean(&mut graph, state, &format!("pooling/mean.{index}")))
+            .collect::<Result<Vec<_>>>()?;
+        let joined = side_by_side(&mut graph, &each, config.hidden_size, ports::LAYER_MEANS)?;
         graph.output(&joined)?;
     }
     Ok(graph::encode(&graph.finish()?))

@@ -1,12 +1,9 @@
 //! Owns what a published encoder chooses between: the function in its feed-forward blocks, and how a text's
 //! states become one vector.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Kind, Result};
+use crate::named::named;
 
 /// The function between the two products of a feed-forward block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,25 +40,4 @@ pub enum Pooling {
     Cls,
 }
 
-impl FromStr for Pooling {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "mean" => Ok(Self::Mean),
-            "cls" => Ok(Self::Cls),
-            _ => Err(Error::new(Kind::Usage, "there is no such pooling")
-                .found(format!("{text:?}"))
-                .expected("mean or cls")),
-        }
-    }
-}
-
-impl fmt::Display for Pooling {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Mean => "mean",
-            Self::Cls => "cls",
-        })
-    }
-}
+named!(Pooling, "there is no such pooling", Mean = "mean", Cls = "cls");

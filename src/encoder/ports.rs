@@ -2,6 +2,8 @@
 //!
 //! Refuses any other spelling of them: graphs lie in bundles, where other programs run them by these names.
 
+use crate::graph::Dim;
+
 /// Token ids, i64 `[batch, sequence]`.
 pub const INPUT_IDS: &str = "input_ids";
 /// 1 for a real token, 0 for padding, which stands at the end: i64 `[batch, sequence]`.
@@ -14,8 +16,15 @@ pub const STATES: &str = "states";
 pub const EMBEDDING: &str = "embedding";
 /// Means of hidden states over real tokens, side by side: f32 `[batch, means · hidden]`.
 pub const LAYER_MEANS: &str = "layer_means";
+/// What the names of inputs begin with that drop numbers of a training step.
+pub(super) const DROPOUT: &str = "dropout.";
 /// What everything begins with that belongs to heads behind a graph.
 pub(super) const OF_HEADS: [&str; 4] = ["logits_", "probabilities_", "heads.", "heads/"];
+
+/// The number of texts, as a dimension.
+pub(super) fn batch() -> Dim {
+    "batch".into()
+}
 
 /// A hidden state, f32 `[batch, sequence, hidden]`: 0 is what the embeddings give, k + 1 what layer k gives.
 #[must_use]

@@ -8,11 +8,11 @@ use std::ops::Range;
 
 use super::asked::{Seen, TrainingOptions};
 use super::network::Network;
-use super::pooling::Means;
-use super::ports::{self, mean_of};
-use super::transformer::{Encoder, Start, batch};
+use super::pooling::{Means, side_by_side};
+use super::ports::{self, DROPOUT, batch, mean_of};
+use super::transformer::{Encoder, Start, dropped};
 use crate::error::{Error, Kind, Result};
-use crate::graph::{Builder, Dim, Operation, Value, ValueType};
+use crate::graph::{Builder, Dim, Value, ValueType};
 
 /// The vectors that heads see, while the graph is built.
 pub(super) struct Vectors<'o> {
@@ -30,8 +30,6 @@ pub(super) struct Vectors<'o> {
     made: Vec<(Seen, (Value, usize))>,
     /// Levels whose means are inputs.
     pub(super) given: Vec<usize>,
-    /// Inputs that drop numbers, in the order they were added.
-    pub(super) masks: Vec<(String, Vec<Dim>)>,
 }
 
 impl<'o> Vectors<'o> {
@@ -55,12 +53,9 @@ impl<'o> Vectors<'o> {
         let (mask, hidden) = (encoder.attention_mask.clone(), encoder.hidden_size());
         let means = Means::new(&mut encoder.graph, &mask, Dim::Size(hidden), false)?;
         let graph = encoder.graph;
-        let dropped = graph.inputs().iter().filter(|input| input.name().starts_with("dropout."));
-        let masks = dropped.map(|input| Ok((input.name().to_owned(), graph.type_of(input)?.shape.clone())));
-        let masks = masks.collect::<Result<_>>()?;
         let first = top + 1 - states.len();
         let (levels, made, given) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Ok(Self { graph, options, network, means, hidden, first, states, levels, made, given, masks })
+        Ok(Self { graph, options, network, means, hidden, first, states, levels, made, given })
     }
 
     /// The vector, `[batch, width]`, with numbers dropped where numbers of any layer are; and its width.
@@ -69,13 +64,17 @@ impl<'o> Vectors<'o> {
             return Ok(there.clone());
         }
         let (vector, width, mask) = match seen {
-            Seen::Embedding => (self.embedding()?, self.hidden, "dropout.pooled".to_owned()),
+            Seen::Embedding => (self.embedding()?, self.hidden, format!("{DROPOUT}pooled")),
             Seen::Means(levels) => {
-                let mask = format!("dropout.means.{}-{}", levels.start, levels.end.saturating_sub(1));
+                let mask = format!("{DROPOUT}means.{}-{}", levels.start, levels.end.saturating_sub(1));
                 (self.side_by_side(levels)?, levels.len() * self.hidden, mask)
             }
         };
-        let vector = if self.options.dropped.is_empty() { vector } else { self.drop_numbers(&vector, mask)? };
+        let vector = if self.options.dropped.is_empty() {
+            vector
+        } else {
+            dropped(&mut self.graph, &vector, &mask, &format!("{}/dropped", vector.name()))?
+        };
         self.made.push((seen.clone(), (vector.clone(), width)));
         Ok((vector, width))
     }
@@ -92,9 +91,7 @@ impl<'o> Vectors<'o> {
             return Ok(only.clone());
         }
         let name = format!("means/{}-{}", levels.start, levels.end.saturating_sub(1));
-        let joined = Operation::new("Concat", &each.iter().collect::<Vec<_>>()).with("axis", 1);
-        let width = each.len() * self.hidden;
-        self.graph.add(joined, &name, ValueType::float([batch(), width.into()]))
+        side_by_side(&mut self.graph, &each, self.hidden, &name)
     }
 
     /// The mean of a hidden state: an input up to the start, because nothing that is trained changes it.
@@ -122,13 +119,5 @@ impl<'o> Vectors<'o> {
             Error::new(Kind::Graph, "the graph has no such hidden state; this is a bug")
                 .found(ports::hidden(level))
         })
-    }
-
-    fn drop_numbers(&mut self, vector: &Value, mask: String) -> Result<Value> {
-        let value_type = self.graph.type_of(vector)?.clone();
-        let input = self.graph.input(&mask, value_type.clone())?;
-        let name = format!("{}/dropped", vector.name());
-        self.masks.push((mask, value_type.shape.clone()));
-        self.graph.add(Operation::new("Mul", &[vector, &input]), &name, value_type)
     }
 }

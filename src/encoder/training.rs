@@ -6,9 +6,9 @@
 
 use super::asked::{TrainingHead, TrainingOptions};
 use super::network::Network;
-use super::ports::{head_bias, head_weight, targets};
+use super::ports::{DROPOUT, batch, head_bias, head_weight, targets};
 use super::seen::Vectors;
-use super::transformer::{Encoder, Operators, batch};
+use super::transformer::{Encoder, Operators};
 use crate::error::{Error, Kind, Result};
 use crate::graph::{self, Builder, Dim, Gradient, Operation, Value, ValueType, differentiate};
 
@@ -70,8 +70,11 @@ pub fn training_graph(network: &Network<'_>, options: &TrainingOptions) -> Resul
         });
     }
     let total = total.ok_or_else(|| Error::new(Kind::Graph, "a training step needs a head"))?;
-    let Vectors { mut graph, given, masks, .. } = vectors;
+    let Vectors { mut graph, given, .. } = vectors;
     let parameters = add_gradients(&mut graph, &total, &parameters)?;
+    let dropped = graph.inputs().iter().filter(|input| input.name().starts_with(DROPOUT));
+    let masks = dropped.map(|input| Ok((input.name().to_owned(), graph.type_of(input)?.shape.clone())));
+    let masks = masks.collect::<Result<_>>()?;
     Ok(TrainingGraph { bytes: graph::encode(&graph.finish()?), parameters, given, masks })
 }
 
@@ -83,18 +86,16 @@ fn add_head(
     parameters: &mut Vec<Value>,
 ) -> Result<Value> {
     let (task, classes) = (&head.task, Dim::Size(head.classes));
-    let types = [ValueType::float([classes.clone(), width.into()]), ValueType::float([classes.clone()])];
-    let [weight_type, bias_type] = types;
     let (weight, bias) = match &head.frozen {
         Some((weight, bias)) => (
             graph.floats(&head_weight(task), &[head.classes, width], weight)?,
             graph.floats(&head_bias(task), &[head.classes], bias)?,
         ),
         None => {
-            let both =
-                [graph.input(&head_weight(task), weight_type)?, graph.input(&head_bias(task), bias_type)?];
-            parameters.extend(both.iter().cloned());
-            let [weight, bias] = both;
+            let weight_type = ValueType::float([classes.clone(), width.into()]);
+            let weight = graph.input(&head_weight(task), weight_type)?;
+            let bias = graph.input(&head_bias(task), ValueType::float([classes.clone()]))?;
+            parameters.extend([weight.clone(), bias.clone()]);
             (weight, bias)
         }
     };
@@ -128,8 +129,7 @@ fn add_gradients(graph: &mut Builder, total: &Value, parameters: &[Value]) -> Re
         };
         // A gradient may be that of several parameters (a + b): outputs are distinct.
         let name = format!("gradients/{place}");
-        let value_type = graph.type_of(value)?.clone();
-        let output = graph.add(Operation::new("Identity", &[value]), &name, value_type)?;
+        let output = graph.add_like(Operation::new("Identity", &[value]), &name, value)?;
         graph.output(&output)?;
         described.push(TrainingParameter {
             name: parameter.name().to_owned(),

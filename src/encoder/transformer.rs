@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::config::Config;
 use super::kinds::Activation;
 use super::network::Network;
-use super::ports;
+use super::pooling::float_mask;
+use super::ports::{self, DROPOUT, batch};
 use super::products::{Form, Part, Product};
 use super::tensors::{ATTENTION_NORM, EMBEDDINGS_NORM, OUTPUT_NORM, POSITIONS, TOKEN_TYPES, WORDS, in_layer};
 use crate::error::{Error, Kind, Result};
@@ -37,9 +38,11 @@ pub enum Start {
     States(usize),
 }
 
-/// The name of the batch dimension.
-pub(super) fn batch() -> Dim {
-    "batch".into()
+/// `x` times a mask that is an input of the graph.
+pub(super) fn dropped(graph: &mut Builder, x: &Value, mask: &str, name: &str) -> Result<Value> {
+    let value_type = graph.type_of(x)?.clone();
+    let mask = graph.input(mask, value_type)?;
+    graph.add_like(Operation::new("Mul", &[x, &mask]), name, x)
 }
 
 /// A graph under construction, with what all its parts need.
@@ -74,6 +77,7 @@ struct Shapes {
 }
 
 /// What keeps attention off the padding.
+#[derive(Clone)]
 enum Padding {
     /// Fused: how many tokens each row has before its padding, `[batch]`.
     Lengths(Value),
@@ -151,9 +155,16 @@ impl<'a> Encoder<'a> {
         ValueType::float([batch(), "sequence".into(), self.hidden()])
     }
 
-    /// `[tokens, width]`.
-    fn rows_type(width: usize) -> ValueType {
-        ValueType::float(["tokens".into(), width.into()])
+    /// Rows as states, `[batch, sequence, hidden]`.
+    fn as_states(&mut self, rows: &Value, name: &str) -> Result<Value> {
+        let shape = self.shapes.states.clone();
+        self.reshape(rows, &shape, name, self.states_type())
+    }
+
+    /// States as rows, `[tokens, hidden]`.
+    fn as_rows(&mut self, states: &Value, name: &str) -> Result<Value> {
+        let shape = self.shapes.rows.clone();
+        self.reshape(states, &shape, name, ValueType::float(["tokens".into(), self.hidden()]))
     }
 
     /// The hidden states from the start up to `hidden.level`: all of them, or only the last; each `[batch,
@@ -168,15 +179,12 @@ impl<'a> Encoder<'a> {
                 .found(format!("{}, starting from {}", ports::hidden(level), ports::hidden(first)))
                 .expected(format!("{} to {}", ports::hidden(first), ports::hidden(self.config().layers))));
         }
-        let width = self.config().hidden_size;
-        let mut rows =
-            self.reshape(&states, &self.shapes.rows.clone(), "embeddings/rows", Self::rows_type(width))?;
+        let mut rows = self.as_rows(&states, "embeddings/rows")?;
         let mut found = vec![states];
         for layer in first..level {
             rows = self.layer(&rows, layer)?;
             if all || layer + 1 == level {
-                let name = ports::hidden(layer + 1);
-                found.push(self.reshape(&rows, &self.shapes.states.clone(), &name, self.states_type())?);
+                found.push(self.as_states(&rows, &ports::hidden(layer + 1))?);
             }
         }
         Ok(found)
@@ -187,8 +195,7 @@ impl<'a> Encoder<'a> {
         if self.fused() && !self.is_table_coded(WORDS) && !self.is_table_coded(POSITIONS) {
             let (word, position) = (self.weight(WORDS)?, self.weight(POSITIONS)?);
             let token_type = self.weight(TOKEN_TYPES)?;
-            let scale = self.weight(&format!("{EMBEDDINGS_NORM}.weight"))?;
-            let shift = self.weight(&format!("{EMBEDDINGS_NORM}.bias"))?;
+            let [scale, shift] = self.scale_and_shift(EMBEDDINGS_NORM)?;
             let ids_type = ValueType::new(DataType::Int32, [batch(), "sequence".into()]);
             let cast = Operation::new("Cast", &[&self.source]).with("to", DataType::Int32 as i64);
             let ids = self.graph.add(cast, "embeddings/ids", ids_type.clone())?;
@@ -204,7 +211,6 @@ impl<'a> Encoder<'a> {
                 vec![(name.to_owned(), self.states_type()), ("embeddings/mask_index".to_owned(), mask_index)];
             return Ok(self.graph.add_all(operation, outputs)?.remove(0));
         }
-        let states = self.states_type();
         let hidden = self.hidden();
         let word = self.word_rows(&self.source.clone(), "embeddings/word")?;
         let zero = self.graph.integers("embeddings/zero", &[], &[0])?;
@@ -218,10 +224,9 @@ impl<'a> Encoder<'a> {
         let token_type = Operation::new("Gather", &[&token_type, &zero]).with("axis", 0);
         let token_type = self.graph.add(token_type, "embeddings/token_type", ValueType::float([hidden]))?;
         let sum = Operation::new("Add", &[&word, &position]);
-        let sum = self.graph.add(sum, "embeddings/word_and_position", states.clone())?;
-        let sum =
-            self.graph.add(Operation::new("Add", &[&sum, &token_type]), "embeddings/sum", states.clone())?;
-        self.normalization(&sum, EMBEDDINGS_NORM, name, states)
+        let sum = self.graph.add_like(sum, "embeddings/word_and_position", &word)?;
+        let sum = self.graph.add_like(Operation::new("Add", &[&sum, &token_type]), "embeddings/sum", &sum)?;
+        self.normalization(&sum, EMBEDDINGS_NORM, name)
     }
 
     /// One transformer layer over `[tokens, hidden]`.
@@ -252,38 +257,25 @@ impl<'a> Encoder<'a> {
 
     /// Multi-head self-attention before its output product: `[tokens, hidden]`.
     fn attention(&mut self, rows: &Value, layer: usize, name: &str) -> Result<Value> {
-        let hidden = self.config().hidden_size;
         let product = Product { layer, part: Part::Attention };
-        let mut parts = Vec::with_capacity(3);
-        for (part, tensor) in ["query", "key", "value"].iter().zip(product.tensors()) {
-            parts.push(self.product(rows, product, &tensor, &format!("{name}/{part}"))?);
-        }
-        let context = match &self.attention {
-            Padding::Lengths(lengths) => {
-                let lengths = lengths.clone();
-                self.fused_attention(&parts, &lengths, name)?
-            }
+        let parts = ["query", "key", "value"].iter().zip(product.tensors());
+        let parts = parts
+            .map(|(part, tensor)| self.product(rows, product, &tensor, &format!("{name}/{part}")))
+            .collect::<Result<Vec<_>>>()?;
+        let context = match self.attention.clone() {
+            Padding::Lengths(lengths) => self.fused_attention(&parts, &lengths, name)?,
             Padding::Bias { bias, heads, scale } => {
-                let constants = [bias.clone(), heads.clone(), scale.clone()];
-                self.standard_attention(&parts, &constants, layer, name)?
+                self.standard_attention(&parts, &[bias, heads, scale], layer, name)?
             }
         };
-        self.reshape(
-            &context,
-            &self.shapes.rows.clone(),
-            &format!("{name}/context/rows"),
-            Self::rows_type(hidden),
-        )
+        self.as_rows(&context, &format!("{name}/context/rows"))
     }
 
     /// One operator, which reads nothing after a row's own tokens: they come first. The same numbers, to the
     /// bit, as ONNX Runtime's own `MultiHeadAttention` with a mask, in two thirds of its time.
     fn fused_attention(&mut self, parts: &[Value], lengths: &Value, name: &str) -> Result<Value> {
-        let mut states = Vec::with_capacity(3);
-        for part in parts {
-            let name = format!("{}/states", part.name());
-            states.push(self.reshape(part, &self.shapes.states.clone(), &name, self.states_type())?);
-        }
+        let states = parts.iter().map(|part| self.as_states(part, &format!("{}/states", part.name())));
+        let states = states.collect::<Result<Vec<_>>>()?;
         let heads = self.config().attention_heads as i64;
         // Between the keys and the lengths: no mask, and no keys and values from before.
         let attention = Operation::new("Attention", &states.iter().collect::<Vec<_>>())
@@ -316,20 +308,16 @@ impl<'a> Encoder<'a> {
         for (part, (order, value_type)) in parts.iter().zip(turns) {
             let heads = self.reshape(part, shape, &format!("{}/heads", part.name()), split.clone())?;
             let transpose = Operation::new("Transpose", &[&heads]).with("perm", order);
-            turned.push(self.graph.add(
-                transpose,
-                &format!("{}/by_head", part.name()),
-                value_type.clone(),
-            )?);
+            let name = format!("{}/by_head", part.name());
+            turned.push(self.graph.add(transpose, &name, value_type.clone())?);
         }
-        let mut step = |operation: Operation, step: &str, value_type: &ValueType| {
-            self.graph.add(operation, &format!("{name}/{step}"), value_type.clone())
+        let mut step = |operation: Operation, step: &str| {
+            self.graph.add(operation, &format!("{name}/{step}"), scores.clone())
         };
-        let products = step(Operation::new("MatMul", &[&turned[0], &turned[1]]), "products", &scores)?;
-        let scaled = step(Operation::new("Mul", &[&products, scale]), "scores", &scores)?;
-        let masked = step(Operation::new("Add", &[&scaled, bias]), "masked", &scores)?;
-        let shares = Operation::new("Softmax", &[&masked]).with("axis", -1);
-        let shares = step(shares, "probabilities", &scores)?;
+        let products = step(Operation::new("MatMul", &[&turned[0], &turned[1]]), "products")?;
+        let scaled = step(Operation::new("Mul", &[&products, scale]), "scores")?;
+        let masked = step(Operation::new("Add", &[&scaled, bias]), "masked")?;
+        let shares = step(Operation::new("Softmax", &[&masked]).with("axis", -1), "probabilities")?;
         let shares = self.drop_numbers(&shares, layer, "attention")?;
         let context = Operation::new("MatMul", &[&shares, &turned[2]]);
         let context = self.graph.add(context, &format!("{name}/context/by_head"), by_head)?;
@@ -343,10 +331,8 @@ impl<'a> Encoder<'a> {
         if !self.dropped.contains(&layer) {
             return Ok(x.clone());
         }
-        let value_type = self.graph.type_of(x)?.clone();
-        let mask = self.graph.input(&format!("dropout.layer.{layer}.{place}"), value_type.clone())?;
-        let operation = Operation::new("Mul", &[x, &mask]);
-        self.graph.add(operation, &format!("layer.{layer}/{place}/dropped"), value_type)
+        let mask = format!("{DROPOUT}layer.{layer}.{place}");
+        dropped(&mut self.graph, x, &mask, &format!("layer.{layer}/{place}/dropped"))
     }
 
     fn activation(&mut self, rows: &Value, name: &str) -> Result<Value> {
@@ -359,8 +345,7 @@ impl<'a> Encoder<'a> {
                 Operation::new("Gelu", &[rows]).with("approximate", "tanh")
             }
         };
-        let value_type = self.graph.type_of(rows)?.clone();
-        self.graph.add(operation, name, value_type)
+        self.graph.add_like(operation, name, rows)
     }
 
     /// The residual connection and its normalisation: `[tokens, hidden]`.
@@ -368,19 +353,22 @@ impl<'a> Encoder<'a> {
     /// Two operators, because ONNX Runtime 1.32's fused `SkipLayerNormalization` makes the whole model 5 to 9
     /// % slower.
     fn add_and_normalize(&mut self, rows: &Value, skip: &Value, tensor: &str, name: &str) -> Result<Value> {
-        let value_type = Self::rows_type(self.config().hidden_size);
         let sum = Operation::new("Add", &[rows, skip]);
-        let sum = self.graph.add(sum, &format!("{name}/sum"), value_type.clone())?;
-        self.normalization(&sum, tensor, name, value_type)
+        let sum = self.graph.add_like(sum, &format!("{name}/sum"), rows)?;
+        self.normalization(&sum, tensor, name)
     }
 
-    fn normalization(&mut self, x: &Value, tensor: &str, name: &str, value_type: ValueType) -> Result<Value> {
-        let scale = self.weight(&format!("{tensor}.weight"))?;
-        let shift = self.weight(&format!("{tensor}.bias"))?;
+    fn normalization(&mut self, x: &Value, tensor: &str, name: &str) -> Result<Value> {
+        let [scale, shift] = self.scale_and_shift(tensor)?;
         let operation = Operation::new("LayerNormalization", &[x, &scale, &shift])
             .with("axis", -1)
             .with("epsilon", self.config().layer_norm_epsilon);
-        self.graph.add(operation, name, value_type)
+        self.graph.add_like(operation, name, x)
+    }
+
+    /// The weights of a layer normalisation.
+    fn scale_and_shift(&mut self, tensor: &str) -> Result<[Value; 2]> {
+        Ok([self.weight(&format!("{tensor}.weight"))?, self.weight(&format!("{tensor}.bias"))?])
     }
 
     fn reshape(&mut self, x: &Value, shape: &Value, name: &str, value_type: ValueType) -> Result<Value> {
@@ -409,17 +397,16 @@ impl<'a> Encoder<'a> {
 
 /// What the standard operators need to keep attention off the padding, see [`Padding::Bias`].
 fn standard_padding(graph: &mut Builder, config: &Config, mask: &Value, ids: &Value) -> Result<Padding> {
-    let wide = || ValueType::float([batch(), 1.into(), 1.into(), "sequence".into()]);
-    let cast = Operation::new("Cast", &[mask]).with("to", DataType::Float as i64);
-    let mask = graph.add(cast, "attention/mask", ValueType::float([batch(), "sequence".into()]))?;
+    let wide = ValueType::float([batch(), 1.into(), 1.into(), "sequence".into()]);
+    let mask = float_mask(graph, mask, "attention/mask")?;
     let axes = graph.integers("attention/axes", &[2], &[1, 2])?;
-    let mask = graph.add(Operation::new("Unsqueeze", &[&mask, &axes]), "attention/mask/wide", wide())?;
+    let mask = graph.add(Operation::new("Unsqueeze", &[&mask, &axes]), "attention/mask/wide", wide)?;
     let one = graph.floats("attention/one", &[], &[1.0])?;
-    let padding = graph.add(Operation::new("Sub", &[&one, &mask]), "attention/padding", wide())?;
+    let padding = graph.add_like(Operation::new("Sub", &[&one, &mask]), "attention/padding", &mask)?;
     // Added to any score, the lowest float leaves a probability of exactly 0 once the softmax has subtracted
     // its maximum.
     let lowest = graph.floats("attention/lowest", &[], &[f32::MIN])?;
-    let bias = graph.add(Operation::new("Mul", &[&padding, &lowest]), "attention/bias", wide())?;
+    let bias = graph.add_like(Operation::new("Mul", &[&padding, &lowest]), "attention/bias", &padding)?;
     let sizes = [config.attention_heads as i64, config.head_size() as i64];
     let sizes = graph.integers("attention/sizes", &[2], &sizes)?;
     let heads = Operation::new("Concat", &[ids, &sizes]).with("axis", 0);

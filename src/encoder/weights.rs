@@ -14,13 +14,11 @@ use super::header::Header;
 use super::header::header_bytes;
 use super::layout::{Expected, expected};
 use crate::error::{Error, Kind, Result};
+use crate::files::FileRange;
 use crate::fingerprint::Fingerprint;
 use crate::graph::proto::TensorProto;
 use crate::graph::{DataType, Dim, External, ModelProto, ValueType};
 use crate::tensors::floats_of;
-
-/// Bytes hashed at a time.
-const PIECE: usize = 1 << 18;
 
 /// Checks one tensor of a file; `name` is what the file calls it.
 pub(super) fn check(
@@ -140,16 +138,9 @@ impl Weights {
         let file = std::fs::File::open(&self.path).map_err(failed)?;
         let mut hasher = blake3::Hasher::new();
         hasher.update(&header_bytes(&tensors));
-        let mut piece = vec![0; PIECE];
         for tensor in tensors {
-            let place = &self.stored(&tensor.name)?.place;
-            let (mut start, end) = (place.offset, place.offset + place.length);
-            while start < end {
-                let length = usize::try_from(end - start).unwrap_or(PIECE).min(PIECE);
-                file.read_exact_at(&mut piece[..length], start).map_err(failed)?;
-                hasher.update(&piece[..length]);
-                start += length as u64;
-            }
+            let place = self.stored(&tensor.name)?.place.range();
+            hasher.update_reader(FileRange::new(&file, place)).map_err(failed)?;
         }
         Ok(Fingerprint(*hasher.finalize().as_bytes()))
     }

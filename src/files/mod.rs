@@ -6,6 +6,7 @@
 //! Refuses to remove what does not bear one of our names, or belongs to another user.
 
 pub mod fault;
+mod pieces;
 
 use std::fs::{File, Metadata, Permissions, TryLockError};
 use std::io::{BufWriter, ErrorKind, Write};
@@ -17,6 +18,8 @@ use rustix::io::Errno;
 use tempfile::{Builder, NamedTempFile, TempDir};
 
 use crate::error::{Error, Kind, Result};
+
+pub use pieces::{FileRange, in_pieces, start_of};
 
 /// A temporary name: this, random letters and digits, and [`SUFFIX`].
 const PREFIX: &str = ".frosthead-";

@@ -7,8 +7,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::external::byte_length;
 use super::messages::{node, tensor, value_info};
-use super::proto::{DataType, GraphProto, ModelProto, OperatorSetIdProto};
+use super::proto::{GraphProto, ModelProto, OperatorSetIdProto};
 use super::terms::{Data, Dim, Node, Operation, Value, ValueType};
 use crate::error::{Error, Kind, Result};
 use crate::tensors::bytes_of;
@@ -75,7 +76,11 @@ impl Builder {
             Data::Inline(bytes) => bytes.len() as u64,
             Data::External(external) => external.length,
         };
-        let expected = byte_length(&value_type);
+        let sizes = value_type.shape.iter().map(|dim| match dim {
+            Dim::Size(size) => Some(*size as u64),
+            Dim::Name(_) => None,
+        });
+        let expected = byte_length(value_type.element, sizes);
         if expected != Some(length) {
             return Err(Error::new(Kind::Graph, format!("the initializer {name:?} does not fit its type"))
                 .found(format!("{length} bytes"))
@@ -113,6 +118,15 @@ impl Builder {
         Ok(self.add_all(operation, vec![(name.to_owned(), value_type)])?.remove(0))
     }
 
+    /// Adds an operation whose one output has the type of another value.
+    ///
+    /// # Errors
+    /// An input or that value is not in the graph, or the output's name is empty or taken.
+    pub fn add_like(&mut self, operation: Operation, name: &str, like: &Value) -> Result<Value> {
+        let value_type = self.type_of(like)?.clone();
+        self.add(operation, name, value_type)
+    }
+
     /// Adds an operation with any number of outputs.
     ///
     /// # Errors
@@ -128,12 +142,18 @@ impl Builder {
             .found(format!("{input:?}"))
             .expected("the name of a value added before"));
         }
-        let mut values = Vec::with_capacity(outputs.len());
-        for (name, value_type) in outputs {
-            values.push(self.define(&name, value_type, Producer::Node(self.nodes.len()))?);
-        }
+        let values = self.outputs_of(self.nodes.len(), outputs)?;
         self.nodes.push(Node { operation, outputs: values.clone() });
         Ok(values)
+    }
+
+    fn outputs_of(
+        &mut self,
+        node: usize,
+        outputs: impl IntoIterator<Item = (String, ValueType)>,
+    ) -> Result<Vec<Value>> {
+        let outputs = outputs.into_iter();
+        outputs.map(|(name, value_type)| self.define(&name, value_type, Producer::Node(node))).collect()
     }
 
     /// Asks the node that produces `first` for its further, optional outputs, after those it has.
@@ -150,10 +170,7 @@ impl Builder {
                 Error::new(Kind::Graph, "there is no such node in the graph").found(format!("{first:?}"))
             );
         };
-        let mut values = Vec::with_capacity(N);
-        for (name, value_type) in outputs {
-            values.push(self.define(&name, value_type, Producer::Node(index))?);
-        }
+        let values = self.outputs_of(index, outputs)?;
         self.nodes[index].outputs.extend(values.iter().cloned());
         Ok(values.try_into().expect("as many values as outputs: anything else is a bug"))
     }
@@ -275,20 +292,4 @@ impl Builder {
 
 fn fixed(shape: &[usize]) -> Vec<Dim> {
     shape.iter().map(|&size| Dim::Size(size)).collect()
-}
-
-/// Bytes of a dense tensor; `None` if a size is open, the element type has no whole number of bytes, or it
-/// overflows.
-fn byte_length(value_type: &ValueType) -> Option<u64> {
-    let element = match value_type.element {
-        DataType::Bool | DataType::Int8 | DataType::Uint8 => 1,
-        DataType::Float16 | DataType::Bfloat16 | DataType::Int16 | DataType::Uint16 => 2,
-        DataType::Float | DataType::Int32 | DataType::Uint32 => 4,
-        DataType::Double | DataType::Int64 | DataType::Uint64 => 8,
-        _ => return None,
-    };
-    value_type.shape.iter().try_fold(element, |length: u64, dim| match dim {
-        Dim::Size(size) => length.checked_mul(*size as u64),
-        Dim::Name(_) => None,
-    })
 }

@@ -2,6 +2,8 @@
 //!
 //! Refuses to open the file.
 
+use std::ops::Range;
+
 use super::proto::{DataLocation, DataType, StringStringEntryProto, TensorProto};
 
 /// A range of another file, relative to the folder of the graph.
@@ -30,6 +32,12 @@ impl External {
             offset: number("offset").unwrap_or(Some(0))?,
             length: number("length").unwrap_or_else(|| bytes_of(tensor))?,
         })
+    }
+
+    /// The bytes in the file.
+    #[must_use]
+    pub fn range(&self) -> Range<u64> {
+        self.offset..self.offset + self.length
     }
 
     /// Makes a tensor say so.
@@ -62,7 +70,14 @@ pub fn is_external(tensor: &TensorProto) -> bool {
 /// Bytes of a tensor by its shape and element type; none for what nobody would keep outside a graph.
 #[must_use]
 pub fn bytes_of(tensor: &TensorProto) -> Option<u64> {
-    let bits = match DataType::try_from(tensor.data_type?).ok()? {
+    let element = DataType::try_from(tensor.data_type?).ok()?;
+    byte_length(element, tensor.dims.iter().map(|&size| u64::try_from(size).ok()))
+}
+
+/// Bytes of so many numbers along each axis; none if a size is not known, nobody would keep such an element
+/// outside a graph, or it overflows.
+pub(super) fn byte_length(element: DataType, mut shape: impl Iterator<Item = Option<u64>>) -> Option<u64> {
+    let bits = match element {
         DataType::Int4 | DataType::Uint4 => 4,
         DataType::Bool | DataType::Int8 | DataType::Uint8 => 8,
         DataType::Float16 | DataType::Bfloat16 | DataType::Int16 | DataType::Uint16 => 16,
@@ -70,38 +85,6 @@ pub fn bytes_of(tensor: &TensorProto) -> Option<u64> {
         DataType::Double | DataType::Int64 | DataType::Uint64 => 64,
         _ => return None,
     };
-    let sizes = tensor.dims.iter().map(|&size| u64::try_from(size).ok());
-    let elements = sizes.into_iter().try_fold(1_u64, |all, size| all.checked_mul(size?))?;
+    let elements = shape.try_fold(1_u64, |all, size| all.checked_mul(size?))?;
     Some(elements.checked_mul(bits)?.div_ceil(8))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::graph::DataType;
-
-    fn saying(entries: &[(&str, &str)]) -> TensorProto {
-        let entry = |(key, value): &(&str, &str)| StringStringEntryProto {
-            key: Some((*key).to_owned()),
-            value: Some((*value).to_owned()),
-        };
-        let data_type = Some(DataType::Float as i32);
-        let external_data = entries.iter().map(entry).collect();
-        TensorProto { dims: vec![4], data_type, external_data, ..TensorProto::default() }
-    }
-
-    #[test]
-    fn what_is_put_is_read_and_what_onnx_lets_out_is_known() {
-        let place = |offset, length| Some(External { location: "w".to_owned(), offset, length });
-        let mut tensor = saying(&[]);
-        assert_eq!(External::of(&tensor), None, "its numbers lie in the graph");
-        place(64, 12).unwrap().put(&mut tensor);
-        assert_eq!((External::of(&tensor), is_external(&tensor)), (place(64, 12), true));
-        assert_eq!(External::said(&tensor), "location \"w\", offset \"64\", length \"12\"");
-        assert_eq!(External::of(&saying(&[("location", "w")])), place(0, 16));
-        for wrong in ["", "-1", "x", "99999999999999999999"] {
-            assert_eq!(External::of(&saying(&[("location", "w"), ("offset", wrong)])), None, "{wrong}");
-            assert_eq!(External::of(&saying(&[("location", "w"), ("length", wrong)])), None, "{wrong}");
-        }
-    }
 }

@@ -188,8 +188,8 @@ impl Tape<'_> {
 
     /// An elementwise operation or any other whose result has the type of `like`.
     fn like(&mut self, operation: Operation, like: &Value) -> Result<Value> {
-        let value_type = self.graph.type_of(like)?.clone();
-        self.add(operation, value_type)
+        let name = self.name();
+        self.graph.add_like(operation, &name, like)
     }
 
     fn binary(&mut self, operator: &'static str, a: &Value, b: &Value) -> Result<Value> {
@@ -213,6 +213,12 @@ impl Tape<'_> {
     fn integers(&mut self, numbers: &[i64]) -> Result<Value> {
         let name = self.name();
         self.graph.integers(&name, &[numbers.len()], numbers)
+    }
+
+    /// One integer, of no dimensions.
+    fn integer(&mut self, number: i64) -> Result<Value> {
+        let name = self.name();
+        self.graph.integers(&name, &[], &[number])
     }
 
     fn shape(&self, value: &Value) -> Result<Vec<Dim>> {

@@ -64,25 +64,17 @@ pub(super) fn node(node: &Node) -> NodeProto {
 }
 
 fn attribute(name: &str, value: &Attribute) -> AttributeProto {
-    let mut proto = AttributeProto { name: Some(name.to_owned()), ..AttributeProto::default() };
-    let kind = match value {
-        Attribute::Int(value) => {
-            proto.i = Some(*value);
-            AttributeType::Int
-        }
-        Attribute::Float(value) => {
-            proto.f = Some(*value);
-            AttributeType::Float
-        }
-        Attribute::String(value) => {
-            proto.s = Some(value.clone().into_bytes());
-            AttributeType::String
-        }
-        Attribute::Ints(values) => {
-            proto.ints.clone_from(values);
-            AttributeType::Ints
-        }
+    let of = |kind: AttributeType| AttributeProto {
+        name: Some(name.to_owned()),
+        r#type: Some(kind as i32),
+        ..AttributeProto::default()
     };
-    proto.r#type = Some(kind as i32);
-    proto
+    match value {
+        Attribute::Int(value) => AttributeProto { i: Some(*value), ..of(AttributeType::Int) },
+        Attribute::Float(value) => AttributeProto { f: Some(*value), ..of(AttributeType::Float) },
+        Attribute::String(value) => {
+            AttributeProto { s: Some(value.clone().into_bytes()), ..of(AttributeType::String) }
+        }
+        Attribute::Ints(values) => AttributeProto { ints: values.clone(), ..of(AttributeType::Ints) },
+    }
 }

@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::files::{FileRange, in_pieces};
 use crate::graph::{Data, External, ValueType};
 use crate::tensors::bytes_of;
 
@@ -89,25 +90,12 @@ impl DataFile {
                         Some(file) => file,
                         None => source.insert(File::open(&self.source).map_err(read)?),
                     };
-                    file.seek(SeekFrom::Start(*offset)).map_err(read)?;
-                    copy(file, *length, out, (&self.source, target))?;
+                    let numbers = FileRange::new(file, *offset..offset + length);
+                    in_pieces(numbers, &self.source, &mut |piece| out.write_all(piece).map_err(failed))?;
                 }
             }
             position = offset + numbers.length();
         }
         Ok(())
     }
-}
-
-/// Copies so many bytes, a piece at a time.
-fn copy(file: &mut File, length: u64, out: &mut dyn Write, (source, target): (&Path, &Path)) -> Result<()> {
-    let mut buffer = vec![0; 1 << 18];
-    let mut left = length;
-    while left > 0 {
-        let piece = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        file.read_exact(&mut buffer[..piece]).map_err(|error| Error::io("read", source, error))?;
-        out.write_all(&buffer[..piece]).map_err(|error| Error::io("write", target, error))?;
-        left -= piece as u64;
-    }
-    Ok(())
 }

@@ -31,8 +31,6 @@ mod numbers;
 mod sensitivity;
 
 use std::collections::BTreeSet;
-use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +41,7 @@ pub use sensitivity::{Sensitivity, sensitivity};
 
 use crate::encoder::Product;
 use crate::error::{Error, Kind, Result};
+use crate::named::named;
 use crate::runtime::Device;
 
 /// How a network's numbers are kept and multiplied.
@@ -59,9 +58,6 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// All, the most exact first.
-    pub const ALL: [Self; 3] = [Self::Fp32, Self::W8, Self::Int8];
-
     /// Refuses a precision that the device does not compute.
     ///
     /// # Errors
@@ -79,27 +75,7 @@ impl Precision {
     }
 }
 
-impl FromStr for Precision {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|precision| precision.to_string() == text).ok_or_else(|| {
-            Error::new(Kind::Usage, "there is no such precision")
-                .found(format!("{text:?}"))
-                .expected("fp32, w8 or int8")
-        })
-    }
-}
-
-impl fmt::Display for Precision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Fp32 => "fp32",
-            Self::W8 => "w8",
-            Self::Int8 => "int8",
-        })
-    }
-}
+named!(Precision, "there is no such precision", Fp32 = "fp32", W8 = "w8", Int8 = "int8");
 
 /// A network in some precision.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -144,7 +144,7 @@ fn each_precision_agrees_with_fp32_as_far_as_its_bits_go() {
 fn a_texts_numbers_depend_on_the_text_alone_in_every_precision() {
     let tiny = Tiny::new();
     let options = BuildOptions { outputs: Outputs::Vectors { means: 3 }, ..BuildOptions::default() };
-    for precision in Precision::ALL {
+    for precision in [Precision::Fp32, Precision::W8, Precision::Int8] {
         let built = tiny.build(&variant(precision), &options).unwrap();
         let mut one = tiny.session(&built, &options, 1);
         // A single token is padded: see `build`.
@@ -172,7 +172,7 @@ fn a_texts_numbers_depend_on_the_text_alone_in_every_precision() {
 fn all_weights_are_in_one_file_at_aligned_places_and_the_bytes_are_always_the_same() {
     let tiny = Tiny::new();
     let options = BuildOptions { location: "other.data".to_owned(), ..BuildOptions::default() };
-    for precision in Precision::ALL {
+    for precision in [Precision::Fp32, Precision::W8, Precision::Int8] {
         let built = tiny.build(&variant(precision), &options).unwrap();
         let again = tiny.build(&variant(precision), &options).unwrap();
         assert!(built.graph == again.graph && bytes(&built) == bytes(&again), "{precision}");
@@ -237,7 +237,7 @@ fn what_cannot_be_built_is_refused() {
 
 #[test]
 fn precisions_are_written_as_they_are_read_and_int8_stays_on_the_cpu() {
-    for precision in Precision::ALL {
+    for precision in [Precision::Fp32, Precision::W8, Precision::Int8] {
         assert_eq!(precision.to_string().parse::<Precision>().unwrap(), precision);
         assert_eq!(serde_json::to_value(precision).unwrap(), precision.to_string());
         precision.check_device(Device::Cpu).unwrap();

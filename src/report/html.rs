@@ -38,9 +38,7 @@ fn file_name(path: &str) -> &str {
 }
 
 fn heading(report: &Report, title: &str) -> String {
-    let sizes =
-        report.backbones.iter().flat_map(|backbone| &backbone.scenarios).find_map(ScenarioReport::done);
-    let rows = sizes.map_or_else(String::new, |done| {
+    let rows = done(report).next().map_or_else(String::new, |(_, _, done)| {
         let sizes = &done.metrics.sizes;
         format!(
             " {} rows: {} train, {} validation, {} test.",
@@ -75,20 +73,14 @@ fn recommendation(advice: &Recommendation) -> String {
 }
 
 fn table(report: &Report, advice: &Recommendation) -> String {
-    let mut head = "<th>scenario</th>".to_owned();
-    for task in &report.tasks {
-        head += &format!("<th>{} accuracy</th><th>macro-F1</th>", escape(task));
-    }
-    head += "<th class=\"left\">frozen</th>";
-    for name in ["trained parameters", "token states", "training", "in all", "peak memory", "disk"] {
-        head += &format!("<th>{name}</th>");
-    }
-    let mut rows = String::new();
-    for backbone in &report.backbones {
-        for scenario in &backbone.scenarios {
-            rows += &row(report, backbone, scenario, advice);
-        }
-    }
+    let of_task = |task: &String| format!("<th>{} accuracy</th><th>macro-F1</th>", escape(task));
+    let tasks: String = report.tasks.iter().map(of_task).collect();
+    let costs = ["trained parameters", "token states", "training", "in all", "peak memory", "disk"]
+        .map(|name| format!("<th>{name}</th>"))
+        .concat();
+    let head = format!("<th>scenario</th>{tasks}<th class=\"left\">frozen</th>{costs}");
+    let rows = scenarios(report).map(|(backbone, scenario)| row(report, backbone, scenario, advice));
+    let rows: String = rows.collect();
     format!(
         "<h2>Scenarios</h2>\n<div class=\"scroll\"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>\n\
          <p class=\"soft\">Accuracy and macro-F1 on the test rows, ± one standard error where there is one; – where there was nothing to measure.</p>\n"
@@ -180,16 +172,14 @@ fn backbones(report: &Report) -> String {
         );
     }
     let mut untrained = String::new();
-    for backbone in &report.backbones {
-        for scenario in &backbone.scenarios {
-            for (task, measured) in scenario.done().iter().flat_map(|done| &done.metrics.untrained) {
-                untrained += &format!(
-                    "<li>{}, {}: {} with heads as drawn.</li>",
-                    escape(&name(report, backbone, scenario)),
-                    escape(task),
-                    figure(measured.score(), measured.score_error())
-                );
-            }
+    for (backbone, scenario, done) in done(report) {
+        for (task, measured) in &done.metrics.untrained {
+            untrained += &format!(
+                "<li>{}, {}: {} with heads as drawn.</li>",
+                escape(&name(report, backbone, scenario)),
+                escape(task),
+                figure(measured.score(), measured.score_error())
+            );
         }
     }
     format!(
@@ -200,16 +190,19 @@ fn backbones(report: &Report) -> String {
 
 /// Every scenario that was run.
 fn done(report: &Report) -> impl Iterator<Item = (&BackboneReport, &ScenarioReport, &Done)> {
-    report.backbones.iter().flat_map(|backbone| {
-        backbone.scenarios.iter().filter_map(move |scenario| Some((backbone, scenario, scenario.done()?)))
-    })
+    scenarios(report).filter_map(|(backbone, scenario)| Some((backbone, scenario, scenario.done()?)))
+}
+
+/// All scenarios, with their backbones.
+fn scenarios(report: &Report) -> impl Iterator<Item = (&BackboneReport, &ScenarioReport)> {
+    report
+        .backbones
+        .iter()
+        .flat_map(|backbone| backbone.scenarios.iter().map(move |scenario| (backbone, scenario)))
 }
 
 fn charts(report: &Report) -> String {
-    let mut figures = String::new();
-    for task in &report.tasks {
-        figures += &against_time(report, task);
-    }
+    let figures: String = report.tasks.iter().map(|task| against_time(report, task)).collect();
     let (mut accuracy, mut loss) = (String::new(), String::new());
     for (place, task) in report.tasks.iter().enumerate() {
         accuracy +=
@@ -325,8 +318,7 @@ fn matrices(report: &Report, advice: &Recommendation) -> String {
 
 fn matrix(task: &str, metrics: &TaskMetrics) -> String {
     let labels: String = metrics.labels.iter().map(|label| format!("<th>{}</th>", escape(label))).collect();
-    let mut rows = String::new();
-    for (label, counts) in metrics.labels.iter().chain(&metrics.unseen).zip(&metrics.confusion) {
+    let row = |(label, counts): (&String, &Vec<u64>)| {
         let all = counts.iter().sum::<u64>().max(1) as f64;
         let cells: String = counts
             .iter()
@@ -335,8 +327,10 @@ fn matrix(task: &str, metrics: &TaskMetrics) -> String {
                 format!("<td class=\"cell\" style=\"--share:{share:.3}\">{}</td>", grouped(*count))
             })
             .collect();
-        rows += &format!("<tr><th class=\"left\">{}</th>{cells}</tr>", escape(label));
-    }
+        format!("<tr><th class=\"left\">{}</th>{cells}</tr>", escape(label))
+    };
+    let all = metrics.labels.iter().chain(&metrics.unseen);
+    let rows: String = all.zip(&metrics.confusion).map(row).collect();
     format!(
         "<div><h3>{}</h3><div class=\"scroll\"><table><thead><tr><th></th>{labels}</tr></thead><tbody>{rows}</tbody></table></div></div>",
         escape(task)

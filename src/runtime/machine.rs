@@ -5,10 +5,10 @@
 //! never a guess.
 
 use std::fs;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::files::start_of;
 
 /// The processor, as far as inference cares.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,9 +55,8 @@ pub fn allow_open_files() {
 /// is made for it, which is long where there are many cores.
 #[must_use]
 pub fn processor_name() -> String {
-    let mut start = Vec::new();
-    let read = fs::File::open("/proc/cpuinfo").and_then(|file| file.take(4096).read_to_end(&mut start));
-    let name = read.ok().and_then(|_| processor_model(&String::from_utf8_lossy(&start)));
+    let start = start_of(Path::new("/proc/cpuinfo"), 4096).unwrap_or_default();
+    let name = processor_model(&String::from_utf8_lossy(&start));
     name.unwrap_or_else(|| std::env::consts::ARCH.to_owned())
 }
 

@@ -8,7 +8,6 @@ mod declared;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -25,11 +24,12 @@ use declared::{dimension_symbols, names_of, show_shape, value_info};
 
 use super::Device;
 use crate::error::{Error, Kind, Result};
+use crate::files::start_of;
 use crate::graph::is_own;
 use crate::held::{Held, Since};
 
 /// Bytes that are enough to tell who has written a graph.
-const LONGEST_START: u64 = 64;
+const LONGEST_START: usize = 64;
 
 /// A graph and where its external data is.
 pub(super) enum Graph<'a> {
@@ -50,11 +50,8 @@ impl Graph<'_> {
     fn check(&self) -> Result<bool> {
         match self {
             Self::File(path) => {
-                let failed = |error| Error::io("read the graph", path, error);
-                let mut start = Vec::new();
-                let file = std::fs::File::open(path).map_err(failed)?;
-                file.take(LONGEST_START).read_to_end(&mut start).map_err(failed)?;
-                Ok(is_own(&start))
+                let start = start_of(path, LONGEST_START);
+                Ok(is_own(&start.map_err(|error| Error::io("read the graph", path, error))?))
             }
             Self::Memory { graph, weights_folder } => {
                 let metadata = std::fs::metadata(weights_folder)

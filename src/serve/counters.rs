@@ -11,7 +11,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 
 use crate::runtime::rss_bytes;
 
@@ -66,51 +66,47 @@ pub(super) struct Counters {
 
 impl Counters {
     pub(super) fn new() -> Self {
-        let mut counters = Self {
-            registry: Registry::with_prefix("frosthead"),
-            requests: Family::default(),
-            seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
-            refusals: Family::default(),
-            texts: Counter::default(),
-            tokens: Counter::default(),
-            batch_texts: Histogram::new(TEXTS),
-            batch_tokens: Histogram::new(TOKENS),
-            batch_seconds: Histogram::new(SECONDS),
-            queue_seconds: Histogram::new(SECONDS),
-            loads: Family::default(),
-            connections: Gauge::default(),
-            queue_texts: Gauge::default(),
-            queue_tokens: Gauge::default(),
-            memory: Gauge::default(),
-        };
-        counters.register();
-        counters
-    }
-
-    fn register(&mut self) {
-        let all = &mut self.registry;
-        all.register("requests", "Answered requests", self.requests.clone());
-        all.register("request_seconds", "From a request's headers to its answer", self.seconds.clone());
-        all.register("refusals", "Refused requests by code", self.refusals.clone());
-        all.register("texts", "Texts that were answered", self.texts.clone());
-        all.register("tokens", "Their tokens", self.tokens.clone());
-        all.register("batch_texts", "Texts or windows of a batch", self.batch_texts.clone());
-        all.register("batch_tokens", "Tokens of a batch, padding included", self.batch_tokens.clone());
-        all.register("batch_seconds", "Time of a batch in the network", self.batch_seconds.clone());
-        all.register(
-            "queue_seconds",
-            "From a request that was read to its last batch",
-            self.queue_seconds.clone(),
-        );
-        all.register(
-            "model_loads",
-            "Models that took the place of another, or could not",
-            self.loads.clone(),
-        );
-        all.register("connections", "Open connections", self.connections.clone());
-        all.register("queue_texts", "Texts that are not answered yet", self.queue_texts.clone());
-        all.register("queue_tokens", "Their tokens", self.queue_tokens.clone());
-        all.register("resident_memory_bytes", "The process's memory", self.memory.clone());
+        let mut registry = Registry::with_prefix("frosthead");
+        let all = &mut registry;
+        let seconds: fn() -> Histogram = || Histogram::new(SECONDS);
+        let seconds = Family::new_with_constructor(seconds);
+        Self {
+            requests: counted(all, "requests", "Answered requests", Family::default()),
+            seconds: counted(all, "request_seconds", "From a request's headers to its answer", seconds),
+            refusals: counted(all, "refusals", "Refused requests by code", Family::default()),
+            texts: counted(all, "texts", "Texts that were answered", Counter::default()),
+            tokens: counted(all, "tokens", "Their tokens", Counter::default()),
+            batch_texts: counted(all, "batch_texts", "Texts or windows of a batch", Histogram::new(TEXTS)),
+            batch_tokens: counted(
+                all,
+                "batch_tokens",
+                "Tokens of a batch, padding included",
+                Histogram::new(TOKENS),
+            ),
+            batch_seconds: counted(
+                all,
+                "batch_seconds",
+                "Time of a batch in the network",
+                Histogram::new(SECONDS),
+            ),
+            queue_seconds: counted(
+                all,
+                "queue_seconds",
+                "From a request that was read to its last batch",
+                Histogram::new(SECONDS),
+            ),
+            loads: counted(
+                all,
+                "model_loads",
+                "Models that took the place of another, or could not",
+                Family::default(),
+            ),
+            connections: counted(all, "connections", "Open connections", Gauge::default()),
+            queue_texts: counted(all, "queue_texts", "Texts that are not answered yet", Gauge::default()),
+            queue_tokens: counted(all, "queue_tokens", "Their tokens", Gauge::default()),
+            memory: counted(all, "resident_memory_bytes", "The process's memory", Gauge::default()),
+            registry,
+        }
     }
 
     /// An answered request.
@@ -165,6 +161,12 @@ impl Counters {
         let _ = encode(&mut text, &self.registry);
         text
     }
+}
+
+/// A number that is shown with the others, in the order in which they are made.
+fn counted<M: Metric + Clone>(all: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    all.register(name, help, metric.clone());
+    metric
 }
 
 /// An open connection.

@@ -73,7 +73,7 @@ fn turn_away(server: &Arc<Server>, stream: TcpStream, peer: SocketAddr, beyond: 
     tokio::spawn(async move {
         let _place = place;
         // A client that does not take so few bytes in time is not owed them.
-        let _ = match server.tls() {
+        let _ = match server.tls.get() {
             None => tokio::time::timeout(TOLD_WITHIN, say_full(server, stream, peer)).await,
             Some(acceptor) => {
                 let tell = async { say_full(server, acceptor.accept(stream).await?, peer).await };
@@ -103,7 +103,7 @@ async fn connection(server: Arc<Server>, stream: TcpStream, peer: SocketAddr, wa
     // tcp(7): the connection ends when what was sent is not taken for so long.
     let milliseconds = u32::try_from(patience.as_millis()).unwrap_or(u32::MAX);
     let _ = rustix::net::sockopt::set_tcp_user_timeout(stream.as_fd(), milliseconds);
-    match server.tls() {
+    match server.tls.get() {
         None => speak(server, stream, peer, watcher).await,
         Some(acceptor) => match tokio::time::timeout(patience, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => speak(server, stream, peer, watcher).await,

@@ -126,7 +126,7 @@ fn cannot_bind(address: SocketAddr, source: std::io::Error) -> Error {
 
 /// Says what is served where, and warns of what is probably not meant.
 fn announce(server: &Server, address: SocketAddr) {
-    let keys = server.keys();
+    let keys = server.keys.get();
     let scheme = if server.options.tls.is_some() { "https" } else { "http" };
     let model = server.model.get();
     let card = &model.card;

@@ -6,16 +6,16 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::Error;
+use crate::named::named;
 
 /// Lines that may wait for a slow reader.
 const WAITING_LINES: usize = 1024;
@@ -32,19 +32,7 @@ pub enum LogFormat {
     Json,
 }
 
-impl FromStr for LogFormat {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "text" => Ok(Self::Text),
-            "json" => Ok(Self::Json),
-            _ => Err(Error::new(Kind::Usage, "there is no such format of logs")
-                .found(format!("{text:?}"))
-                .expected("text or json")),
-        }
-    }
-}
+named!(LogFormat, "there is no such format of logs", Text = "text", Json = "json");
 
 /// How much an event matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,12 +165,9 @@ pub(super) fn fields_of(error: &Error) -> Vec<(&'static str, Value)> {
 fn line(format: LogFormat, level: Level, event: &str, fields: Fields) -> String {
     match format {
         LogFormat::Json => {
-            let mut object = Map::new();
-            object.insert("time".to_owned(), now().into());
-            object.insert("level".to_owned(), level.name().into());
-            object.insert("event".to_owned(), event.into());
-            object.extend(fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
-            Value::Object(object).to_string()
+            let always = [("time", now().into()), ("level", level.name().into()), ("event", event.into())];
+            let all = always.iter().chain(fields).map(|(name, value)| ((*name).to_owned(), value.clone()));
+            Value::Object(all.collect()).to_string()
         }
         LogFormat::Text => {
             let mark = if level == Level::Info { String::new() } else { format!("{}: ", level.name()) };

@@ -3,7 +3,6 @@
 //!
 //! A request keeps the model it began with: another one that takes its place does not touch it.
 
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use hyper::header::HeaderValue;
@@ -214,22 +213,5 @@ impl Card {
             self_test: classifier.self_test(),
             seconds_to_open,
         }
-    }
-}
-
-/// The model of the moment.
-pub(super) struct Current(RwLock<Arc<Model>>);
-
-impl Current {
-    pub(super) fn new(model: Model) -> Self {
-        Self(RwLock::new(Arc::new(model)))
-    }
-
-    pub(super) fn get(&self) -> Arc<Model> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    pub(super) fn set(&self, model: Model) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(model);
     }
 }

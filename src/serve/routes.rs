@@ -193,7 +193,7 @@ fn admitted(
     headers: &HeaderMap,
 ) -> Result<Route, Refusal> {
     let open = route.is_some_and(Route::is_open);
-    if !open && server.keys().is_some_and(|keys| !keys.admit(headers)) {
+    if !open && server.keys.get().is_some_and(|keys| !keys.admit(headers)) {
         return Err(Refusal::unauthorized(method == Method::POST));
     }
     let Some(route) = route else {

@@ -12,7 +12,7 @@ use super::admission::Gate;
 use super::counters::Counters;
 use super::keys::Keys;
 use super::log::Log;
-use super::model::{Current, Model};
+use super::model::Model;
 use super::queue::Queue;
 use super::tls;
 use crate::error::Result;
@@ -20,10 +20,27 @@ use crate::error::Result;
 /// How many bodies of the largest size are read at once.
 const BODIES: usize = 64;
 
+/// What is exchanged while the server runs: as it is at the moment.
+pub(super) struct Current<T>(RwLock<T>);
+
+impl<T: Clone> Current<T> {
+    fn new(value: T) -> Self {
+        Self(RwLock::new(value))
+    }
+
+    pub(super) fn get(&self) -> T {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set(&self, value: T) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = value;
+    }
+}
+
 /// A server, as its requests see it.
 pub(super) struct Server {
     pub options: ServeOptions,
-    pub model: Current,
+    pub model: Current<Arc<Model>>,
     pub queue: Arc<Queue>,
     pub counters: Arc<Counters>,
     pub log: Arc<Log>,
@@ -31,8 +48,9 @@ pub(super) struct Server {
     pub texts: Arc<Gate>,
     pub tokens: Arc<Gate>,
     pub bodies: Arc<Gate>,
-    keys: RwLock<Option<Arc<Keys>>>,
-    tls: RwLock<Option<TlsAcceptor>>,
+    /// Who may ask; none: everybody.
+    pub keys: Current<Option<Arc<Keys>>>,
+    pub tls: Current<Option<TlsAcceptor>>,
     draining: AtomicBool,
 }
 
@@ -51,35 +69,18 @@ impl Server {
         let limits = &options.limits;
         let queue = Queue::new(limits.token_budget, limits.max_wait, Arc::clone(&counters), Arc::clone(&log));
         Ok(Self {
-            model: Current::new(model),
+            model: Current::new(Arc::new(model)),
             queue: Arc::new(queue),
             texts: Gate::new(limits.queue_texts),
             tokens: Gate::new(limits.queue_tokens),
             bodies: Gate::new(limits.body.saturating_mul(BODIES)),
-            keys: RwLock::new(keys.map(Arc::new)),
-            tls: RwLock::new(tls),
+            keys: Current::new(keys.map(Arc::new)),
+            tls: Current::new(tls),
             draining: AtomicBool::new(false),
             counters,
             log,
             options,
         })
-    }
-
-    /// Who may ask; none: everybody.
-    pub(super) fn keys(&self) -> Option<Arc<Keys>> {
-        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(super) fn set_keys(&self, keys: Keys) {
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(keys));
-    }
-
-    pub(super) fn tls(&self) -> Option<TlsAcceptor> {
-        self.tls.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(super) fn set_tls(&self, acceptor: TlsAcceptor) {
-        *self.tls.write().unwrap_or_else(PoisonError::into_inner) = Some(acceptor);
     }
 
     /// Counts and logs a client that gets nothing but a refusal.

@@ -142,7 +142,7 @@ fn exchange_keys(server: &Server, watched: &mut Watched<'_>, now: bool) {
     }
     let exchanged = Keys::open(path).map(|keys| {
         let said = format!("{} keys", keys.count());
-        server.set_keys(keys);
+        server.keys.set(Some(Arc::new(keys)));
         said
     });
     watched.tell(&server.log, exchanged);
@@ -150,7 +150,7 @@ fn exchange_keys(server: &Server, watched: &mut Watched<'_>, now: bool) {
 
 fn exchange_tls(server: &Server) -> Result<String> {
     let Some((chain, key)) = &server.options.tls else { return Ok(String::new()) };
-    server.set_tls(tls::acceptor(chain, key)?);
+    server.tls.set(Some(tls::acceptor(chain, key)?));
     Ok("for new connections".to_owned())
 }
 
@@ -159,7 +159,7 @@ fn exchange_model(server: &Server) -> Result<String> {
     model.say_tuning(&server.log);
     model.say_copy(&server.log);
     let said = model.card.fingerprint.clone();
-    server.model.set(model);
+    server.model.set(Arc::new(model));
     Ok(said)
 }
 

@@ -4,8 +4,6 @@
 //! Refuses to use a file that is damaged, of another format, of something else than its name says, or out of
 //! range.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -21,7 +19,7 @@ use crate::store::user_folder;
 /// The version of the files this program writes, and the only one it reads.
 const FORMAT: u32 = 2;
 /// A file has some hundred bytes; one with more than this is something else.
-const MOST_BYTES: u64 = 1 << 16;
+const MOST_BYTES: usize = 1 << 16;
 /// Tokens in a batch that any machine may be tuned to, at most.
 const MOST_TOKENS: usize = 1 << 20;
 
@@ -126,16 +124,12 @@ pub fn kept_elsewhere(folder: &Path, key: &Key) -> Vec<Kept> {
 
 /// Reads and checks a file, if it is there.
 fn read(path: &Path) -> Result<Option<Kept>> {
-    let file = match File::open(path) {
-        Ok(file) => file,
+    let bytes = match files::start_of(path, MOST_BYTES + 1) {
+        Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::io("read the tuning", path, error).help(remedy())),
     };
-    let mut bytes = Vec::new();
-    file.take(MOST_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| Error::io("read the tuning", path, error).help(remedy()))?;
-    if bytes.len() as u64 > MOST_BYTES {
+    if bytes.len() > MOST_BYTES {
         return Err(unusable("the tuning is too large to be one", path)
             .expected(format!("at most {MOST_BYTES} bytes")));
     }

@@ -6,9 +6,10 @@
 //! made of does not. Refuses any other sum.
 
 use super::{MASK, batch};
+use crate::encoder::pooling;
 use crate::error::Result;
 use crate::graph::proto::{GraphProto, NodeProto};
-use crate::graph::{Builder, DataType, ModelProto, Operation, ValueType};
+use crate::graph::{Builder, Dim, ModelProto, Operation, ValueType};
 
 /// What every name that is added begins with.
 pub(super) const PREFIX: &str = "frosthead/";
@@ -74,35 +75,27 @@ pub(super) fn put_in_order(graph: &mut GraphProto) -> Result<()> {
 /// The mask in two columns, and the indices that every sum needs.
 fn columns() -> Result<ModelProto> {
     let mut graph = Builder::new("columns");
-    let sequence = || "sequence".into();
-    let mask = graph.input(MASK, ValueType::int64([batch(), sequence()]))?;
+    let mask = graph.input(MASK, ValueType::int64([batch(), "sequence".into()]))?;
     let last = graph.integers("frosthead/last_axis", &[1], &[-1])?;
     graph.integers("frosthead/axis", &[1], &[1])?;
     graph.integers("frosthead/first", &[], &[0])?;
-    let cast = Operation::new("Cast", &[&mask]).with("to", DataType::Float as i64);
-    let mask = graph.add(cast, "frosthead/mask", ValueType::float([batch(), sequence()]))?;
-    let column = Operation::new("Unsqueeze", &[&mask, &last]);
-    let column = graph.add(column, "frosthead/column", ValueType::float([batch(), sequence(), 1.into()]))?;
-    let twice = Operation::new("Concat", &[&column, &column]).with("axis", 2);
-    let twice = graph.add(twice, COLUMNS, ValueType::float([batch(), sequence(), 2.into()]))?;
+    let mask = pooling::float_mask(&mut graph, &mask, "frosthead/mask")?;
+    let twice = pooling::columns(&mut graph, &mask, &last, "frosthead")?;
     graph.output(&twice)?;
     graph.finish()
 }
 
 /// One sum as a product.
 fn ordered(sum: &NodeProto, number: usize) -> Result<ModelProto> {
-    let (sequence, width) = (|| "sequence".into(), || "width".into());
+    let (sequence, width) = (|| Dim::from("sequence"), || Dim::from("width"));
     let mut graph = Builder::new("sum");
     let states = sum.input.first().map_or("", String::as_str);
     let states = graph.input(states, ValueType::float([batch(), sequence(), width()]))?;
     let columns = graph.input(COLUMNS, ValueType::float([batch(), sequence(), 2.into()]))?;
     let first = graph.input("frosthead/first", ValueType::int64([]))?;
     let axis = graph.input("frosthead/axis", ValueType::int64([1.into()]))?;
-    let name = |part: &str| format!("{PREFIX}sum.{number}/{part}");
-    let turned = Operation::new("Transpose", &[&states]).with("perm", [0, 2, 1]);
-    let turned = graph.add(turned, &name("transposed"), ValueType::float([batch(), width(), sequence()]))?;
-    let pair = Operation::new("MatMul", &[&turned, &columns]);
-    let pair = graph.add(pair, &name("sums"), ValueType::float([batch(), width(), 2.into()]))?;
+    let name = format!("{PREFIX}sum.{number}");
+    let pair = pooling::sums(&mut graph, [&states, &columns], &width(), false, &name)?;
     let one = Operation::new("Gather", &[&pair, &first]).with("axis", 2);
     let output = sum.output.first().map_or("", String::as_str);
     let keeps = sum
@@ -112,7 +105,7 @@ fn ordered(sum: &NodeProto, number: usize) -> Result<ModelProto> {
         .is_none_or(|attribute| attribute.i() != 0);
     let vector = ValueType::float([batch(), width()]);
     let made = if keeps {
-        let one = graph.add(one, &name("sum"), vector)?;
+        let one = graph.add(one, &format!("{name}/sum"), vector)?;
         let kept = Operation::new("Unsqueeze", &[&one, &axis]);
         graph.add(kept, output, ValueType::float([batch(), 1.into(), width()]))?
     } else {

@@ -124,7 +124,7 @@ fn compare(tape: &mut Tape<'_>, operator: &'static str, sides: [&Value; 2], like
 }
 
 /// The gradient of each wanted input, summed to its shape.
-fn each(
+pub(super) fn each(
     tape: &mut Tape<'_>,
     at: &At<'_>,
     gradient: impl Fn(&mut Tape<'_>, &At<'_>, usize) -> Result<Value>,

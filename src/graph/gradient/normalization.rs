@@ -31,11 +31,8 @@ pub(super) fn log_softmax(tape: &mut Tape<'_>, at: &At<'_>) -> Result<Found> {
 pub(super) fn layer_normalization(tape: &mut Tape<'_>, at: &At<'_>) -> Result<Found> {
     last_axis(tape, at)?;
     let (x, scale) = (at.input(0)?, at.input(1)?);
-    let mut row = tape.shape(&x)?;
-    if let Some(last) = row.last_mut() {
-        *last = Dim::Size(1);
-    }
-    let names = [tape.name(), tape.name()].map(|name| (name, ValueType::float(row.clone())));
+    let row = one_for_each_row(tape, &x)?;
+    let names = [tape.name(), tape.name()].map(|name| (name, row.clone()));
     let [mean, inverse] = tape.graph.add_outputs(at.output(), names)?;
     let mut found = Found::new();
     let centred = tape.binary("Sub", &x, &mean)?;
@@ -62,12 +59,18 @@ pub(super) fn layer_normalization(tape: &mut Tape<'_>, at: &At<'_>) -> Result<Fo
 
 /// Sum or mean over the last axis, which stays with size 1.
 fn over_last(tape: &mut Tape<'_>, operator: &'static str, x: &Value) -> Result<Value> {
+    let row = one_for_each_row(tape, x)?;
+    let axes = tape.integers(&[-1])?;
+    tape.add(Operation::new(operator, &[x, &axes]).with("keepdims", 1), row)
+}
+
+/// The type of one number for each row of `x`.
+fn one_for_each_row(tape: &Tape<'_>, x: &Value) -> Result<ValueType> {
     let mut shape = tape.shape(x)?;
     if let Some(last) = shape.last_mut() {
         *last = Dim::Size(1);
     }
-    let axes = tape.integers(&[-1])?;
-    tape.add(Operation::new(operator, &[x, &axes]).with("keepdims", 1), ValueType::float(shape))
+    Ok(ValueType::float(shape))
 }
 
 fn last_axis(tape: &Tape<'_>, at: &At<'_>) -> Result<()> {

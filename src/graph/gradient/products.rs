@@ -2,6 +2,7 @@
 //!
 //! Refuses `Gemm` with factors, and products of vectors.
 
+use super::elementwise::each;
 use super::{At, Found, Tape};
 use crate::error::Result;
 use crate::graph::{Attribute, Dim, Operation, Value, ValueType};
@@ -12,18 +13,10 @@ pub(super) fn matmul(tape: &mut Tape<'_>, at: &At<'_>) -> Result<Found> {
     if tape.shape(&a)?.len() < 2 || tape.shape(&b)?.len() < 2 {
         return Err(at.unsupported("a product with a vector"));
     }
-    let mut found = Found::new();
-    if at.wants(0) {
-        let turned = transposed(tape, &b)?;
-        let full = product(tape, at.gradient, &turned)?;
-        found.push((0, tape.sum_to(&full, &a)?));
-    }
-    if at.wants(1) {
-        let turned = transposed(tape, &a)?;
-        let full = product(tape, &turned, at.gradient)?;
-        found.push((1, tape.sum_to(&full, &b)?));
-    }
-    Ok(found)
+    each(tape, at, |tape, at, place| {
+        let turned = transposed(tape, if place == 0 { &b } else { &a })?;
+        if place == 0 { product(tape, at.gradient, &turned) } else { product(tape, &turned, at.gradient) }
+    })
 }
 
 /// y = x W + c, or x Wᵀ + c (`transB`): ∂x = d Wᵀ or d W, ∂W = xᵀ d or dᵀ x, ∂c = the sum of the rows of d.

@@ -60,11 +60,7 @@ pub(super) fn reduce_sum(tape: &mut Tape<'_>, at: &At<'_>) -> Result<Found> {
 pub(super) fn gather(tape: &mut Tape<'_>, at: &At<'_>) -> Result<Found> {
     let (x, ids) = (at.input(0)?, at.input(1)?);
     let shape = tape.shape(&x)?;
-    let axis = match at.node.operation.attributes.get("axis") {
-        Some(Attribute::Int(axis)) => from_end(*axis, shape.len()),
-        _ => Some(0),
-    };
-    let axis = axis.ok_or_else(|| at.unsupported("an impossible axis"))?;
+    let axis = axis(at, shape.len(), Some(0))?;
     if tape.shape(&ids)?.is_empty() {
         return Ok(vec![(0, one_slice(tape, at, axis)?)]);
     }
@@ -90,12 +86,10 @@ fn one_slice(tape: &mut Tape<'_>, at: &At<'_>, axis: usize) -> Result<Value> {
     let wide =
         tape.add(Operation::new("Unsqueeze", &[at.gradient, &axes]), ValueType::float(shape.clone()))?;
     let sizes = tape.sizes(&x)?;
-    let name = tape.name();
-    let which = tape.graph.integers(&name, &[], &[place])?;
+    let which = tape.integer(place)?;
     let length =
         tape.add(Operation::new("Gather", &[&sizes, &which]).with("axis", 0), ValueType::int64([]))?;
-    let (name, other) = (tape.name(), tape.name());
-    let (zero, one) = (tape.graph.integers(&name, &[], &[0])?, tape.graph.integers(&other, &[], &[1])?);
+    let (zero, one) = (tape.integer(0)?, tape.integer(1)?);
     let range = Operation::new("Range", &[&zero, &length, &one]);
     let range = tape.add(range, ValueType::int64([dim.clone()]))?;
     let hit = ValueType::new(DataType::Bool, [dim.clone()]);
@@ -132,11 +126,7 @@ pub(super) fn slice(tape: &mut Tape<'_>, at: &At<'_>) -> Result<Found> {
 /// y = the inputs side by side along an axis: ∂ of each is its part of d.
 pub(super) fn concat(tape: &mut Tape<'_>, at: &At<'_>) -> Result<Found> {
     let rank = tape.shape(at.output())?.len();
-    let axis = match at.node.operation.attributes.get("axis") {
-        Some(Attribute::Int(axis)) => from_end(*axis, rank),
-        _ => None,
-    };
-    let axis = axis.ok_or_else(|| at.unsupported("an impossible axis"))?;
+    let axis = axis(at, rank, None)?;
     let axes = tape.integers(&[axis as i64])?;
     let (mut start, mut found) = (0, Found::new());
     for place in 0..at.node.operation.inputs.len() {
@@ -153,6 +143,15 @@ pub(super) fn concat(tape: &mut Tape<'_>, at: &At<'_>) -> Result<Found> {
         start = end;
     }
     Ok(found)
+}
+
+/// The axis that a node says, counted from the first.
+fn axis(at: &At<'_>, rank: usize, unsaid: Option<i64>) -> Result<usize> {
+    let said = match at.node.operation.attributes.get("axis") {
+        Some(Attribute::Int(axis)) => Some(*axis),
+        _ => unsaid,
+    };
+    said.and_then(|axis| from_end(axis, rank)).ok_or_else(|| at.unsupported("an impossible axis"))
 }
 
 /// An axis, counted from the end when negative.
