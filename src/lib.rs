@@ -42,88 +42,59 @@ pub use quantize::Precision;
 pub use serve::{ServeOptions, serve};
 
 // The layers, from the bottom up; each uses only those above it in this list.
-#[doc(hidden)]
-pub mod error;
+mod error;
 
-#[doc(hidden)]
-pub mod document;
-#[doc(hidden)]
-pub mod files;
-#[doc(hidden)]
-pub mod fingerprint;
+mod document;
+mod files;
+mod fingerprint;
 mod parallel;
-#[doc(hidden)]
-pub mod quantities;
-#[doc(hidden)]
-pub mod recognize;
+mod quantities;
+mod recognize;
 mod tensors;
 
-#[doc(hidden)]
-pub mod held;
+mod held;
 
-#[doc(hidden)]
-pub mod data;
-#[doc(hidden)]
-pub mod graph;
-#[doc(hidden)]
-pub mod metrics;
-#[doc(hidden)]
-pub mod tokens;
+mod data;
+mod graph;
+mod metrics;
+mod tokens;
 
-#[doc(hidden)]
-pub mod task;
+mod task;
 
-#[doc(hidden)]
-pub mod encoder;
-#[doc(hidden)]
-pub mod heads;
-#[doc(hidden)]
-pub mod runtime;
-#[doc(hidden)]
-pub mod store;
+mod encoder;
+mod heads;
+mod runtime;
+mod store;
 
-#[doc(hidden)]
-pub mod backbone;
+mod backbone;
 
-#[doc(hidden)]
-pub mod embed;
-#[doc(hidden)]
-pub mod plan;
+mod embed;
+mod plan;
 
-#[doc(hidden)]
-pub mod bundle;
-#[doc(hidden)]
-pub mod dataset;
-#[doc(hidden)]
-pub mod finetune;
+mod bundle;
+mod dataset;
+mod finetune;
 #[cfg(feature = "train")]
-#[doc(hidden)]
-pub mod precision;
-#[doc(hidden)]
-pub mod quantize;
-#[doc(hidden)]
-pub mod tuning;
+mod precision;
+mod quantize;
+mod tuning;
 
-#[doc(hidden)]
-pub mod classifier;
+mod classifier;
 
-#[doc(hidden)]
-pub mod evaluate;
+mod evaluate;
 #[cfg(feature = "train")]
-#[doc(hidden)]
-pub mod train;
+mod train;
 
-#[doc(hidden)]
-pub mod bench;
-#[doc(hidden)]
-pub mod inspect;
+mod bench;
+mod inspect;
 #[cfg(feature = "train")]
-#[doc(hidden)]
-pub mod report;
+mod report;
 #[cfg(feature = "serve")]
-#[doc(hidden)]
-pub mod serve;
+mod serve;
 
 #[cfg(feature = "train")]
+mod compare;
+
+mod cli;
 #[doc(hidden)]
-pub mod compare;
+pub use cli::main;

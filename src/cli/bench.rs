@@ -15,17 +15,17 @@ use super::options::{
     MemoryArguments, RuntimeArguments, TableArguments, TrustArguments, TuningArguments, parse_budget,
 };
 use super::terminal::{Terminal, bytes, grouped};
-use frosthead::backbone::Backbone;
-use frosthead::bench::{
+use crate::backbone::Backbone;
+use crate::bench::{
     Contestant, EmbedBench, EmbedComparison, LatencyBench, ServeBench, ServeBenchOptions, bench_against,
     bench_embed, bench_latency, bench_serve,
 };
-use frosthead::classifier::{Classifier, OpenOptions};
-use frosthead::data::{Source, TableReader, TextColumn};
-use frosthead::embed::{EmbedOptions, RowLayout, StoredLayers};
-use frosthead::error::Result;
-use frosthead::metrics::Latency;
-use frosthead::runtime::Load;
+use crate::classifier::{Classifier, OpenOptions};
+use crate::data::{Source, TableReader, TextColumn};
+use crate::embed::{EmbedOptions, RowLayout, StoredLayers};
+use crate::error::Result;
+use crate::metrics::Latency;
+use crate::runtime::Load;
 
 /// Measure this machine.
 #[derive(Debug, Args)]

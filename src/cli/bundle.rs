@@ -10,18 +10,18 @@ use super::Outcome;
 use super::eval::unprintable;
 use super::options::{RuntimeArguments, StoreArguments};
 use super::terminal::{Terminal, bytes, grouped};
-use frosthead::backbone::Backbone;
-use frosthead::bundle::{Validation, Written, signature_path};
-use frosthead::classifier::{BundleOptions, Run, bundle_run};
-use frosthead::document;
-use frosthead::error::{Error, Kind, Result};
-use frosthead::files;
-use frosthead::precision::{
+use crate::backbone::Backbone;
+use crate::bundle::{Validation, Written, signature_path};
+use crate::classifier::{BundleOptions, Run, bundle_run};
+use crate::document;
+use crate::error::{Error, Kind, Result};
+use crate::files;
+use crate::precision::{
     Chosen, PRECISION, PrecisionChoice, PrecisionReport, PrecisionRequest, RunRows, choose,
 };
-use frosthead::quantities::error_text;
-use frosthead::quantize::Precision;
-use frosthead::runtime::Runtime;
+use crate::quantities::error_text;
+use crate::quantize::Precision;
+use crate::runtime::Runtime;
 
 /// Put a run and its backbone into one file that needs nothing else.
 #[derive(Debug, Args)]

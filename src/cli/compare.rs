@@ -12,19 +12,19 @@ use super::learning::LearningArguments;
 use super::network::{NetworkArguments, TrainProgress};
 use super::options::{LongArguments, RuntimeArguments, StoreArguments, TableArguments, TrustArguments};
 use super::terminal::{Terminal, bytes, grouped};
-use frosthead::backbone::Backbone;
-use frosthead::compare::{
+use crate::backbone::Backbone;
+use crate::compare::{
     BackboneEstimate, CompareEvent, CompareRequest, Compared, FrozenHead, Scenario, Share, TimeLimit, compare,
 };
-use frosthead::data::Source;
-use frosthead::dataset::Input;
-use frosthead::embed::Embedder;
-use frosthead::error::Result;
-use frosthead::quantities::{duration, with_error};
-use frosthead::report::{BackboneReport, Done, PAGE, Report, ScenarioReport, recommend};
-use frosthead::runtime::Runtime;
-use frosthead::tokens::LongTexts;
-use frosthead::train::{FeatureRequest, Output, TrainEvent};
+use crate::data::Source;
+use crate::dataset::Input;
+use crate::embed::Embedder;
+use crate::error::Result;
+use crate::quantities::{duration, with_error};
+use crate::report::{BackboneReport, Done, PAGE, Report, ScenarioReport, recommend};
+use crate::runtime::Runtime;
+use crate::tokens::LongTexts;
+use crate::train::{FeatureRequest, Output, TrainEvent};
 
 /// Compare freezing scenarios and backbones on the same rows: one table, one report.
 ///
@@ -233,10 +233,10 @@ impl Shown<'_> {
     fn ended(&self, backbone: &str, scenario: &ScenarioReport) {
         let name = &scenario.scenario;
         match &scenario.outcome {
-            frosthead::report::Outcome::Skipped(why) => {
+            crate::report::Outcome::Skipped(why) => {
                 self.terminal.warn(format!("{backbone}, scenario {name} was skipped: {why}"));
             }
-            frosthead::report::Outcome::Done(done) => {
+            crate::report::Outcome::Done(done) => {
                 if done.time_limit.is_some() {
                     self.terminal.warn(format!(
                         "{backbone}, scenario {name} was ended by --time-limit; its best so far is kept"

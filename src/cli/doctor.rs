@@ -1,6 +1,6 @@
 //! Owns `frosthead doctor`: what this machine offers and what the runtime makes of it.
 
-use frosthead::error::Result;
+use crate::error::Result;
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -13,9 +13,9 @@ use super::eval::{print_json, unprintable};
 use super::options::{MemoryArguments, RuntimeArguments, TrustArguments, TuningArguments, describe_plan};
 use super::terminal::{Terminal, bytes};
 use super::tune::describe_kept;
-use frosthead::backbone::{Backbone, EMBEDDING_GRAPH};
-use frosthead::classifier::OpenOptions;
-use frosthead::inspect::doctor::{Machine, Opened, Tuning, nodes_per_provider, open_model};
+use crate::backbone::{Backbone, EMBEDDING_GRAPH};
+use crate::classifier::OpenOptions;
+use crate::inspect::doctor::{Machine, Opened, Tuning, nodes_per_provider, open_model};
 
 /// Check the runtime, the processor, the memory, whether a bundle is itself here, and where a backbone's
 /// nodes run.

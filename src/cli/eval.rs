@@ -11,17 +11,17 @@ use serde::Serialize;
 use super::Outcome;
 use super::options::{RuntimeArguments, StoreArguments, TableArguments, TrustArguments};
 use super::terminal::{Terminal, grouped};
-use frosthead::classifier::Model;
-use frosthead::classifier::run::SplitRows;
-use frosthead::data::{Format, RecordFormat, RecordValue, RecordWriter};
-use frosthead::dataset::{Columns, Dataset};
-use frosthead::document;
-use frosthead::embed::covering;
-use frosthead::error::{Error, Kind, Result, quoted};
-use frosthead::evaluate::{Evaluation, Evaluator, Rows, Seen, keep_out};
-use frosthead::files::write_atomically;
-use frosthead::metrics::{Coverage, LabelMetrics, TaskMetrics};
-use frosthead::quantities::{counted, with_error};
+use crate::classifier::Model;
+use crate::classifier::run::SplitRows;
+use crate::data::{Format, RecordFormat, RecordValue, RecordWriter};
+use crate::dataset::{Columns, Dataset};
+use crate::document;
+use crate::embed::covering;
+use crate::error::{Error, Kind, Result, quoted};
+use crate::evaluate::{Evaluation, Evaluator, Rows, Seen, keep_out};
+use crate::files::write_atomically;
+use crate::metrics::{Coverage, LabelMetrics, TaskMetrics};
+use crate::quantities::{counted, with_error};
 
 /// Labels that training never saw, of each task, which are named.
 const NAMED: usize = 10;

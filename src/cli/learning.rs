@@ -4,13 +4,13 @@
 use clap::Args;
 
 use super::options::RuntimeArguments;
-use frosthead::data::{Rare, SplitOptions};
-use frosthead::dataset::Input;
-use frosthead::error::{Error, Kind, Result};
-use frosthead::heads::{Alpha, ClassWeight, FitOptions};
-use frosthead::runtime::allowed_cores;
-use frosthead::task::Tasks;
-use frosthead::train::{FeatureRequest, Learning, RowsRequest};
+use crate::data::{Rare, SplitOptions};
+use crate::dataset::Input;
+use crate::error::{Error, Kind, Result};
+use crate::heads::{Alpha, ClassWeight, FitOptions};
+use crate::runtime::allowed_cores;
+use crate::task::Tasks;
+use crate::train::{FeatureRequest, Learning, RowsRequest};
 
 /// What is learned from which rows.
 #[derive(Debug, Args)]

@@ -35,7 +35,7 @@ mod terminal;
 mod train;
 mod tune;
 
-use frosthead::error::Result;
+use crate::error::Result;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};

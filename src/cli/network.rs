@@ -14,14 +14,14 @@ use super::classes::say_classes;
 use super::heartbeat::Heartbeat;
 use super::options::TableArguments;
 use super::terminal::{TableProgress, Terminal, bytes, grouped};
-use frosthead::data::Source;
-use frosthead::embed::StatesProgress;
-use frosthead::error::Result;
-use frosthead::finetune::{LayerOptions, OptionHelp, StageProgress};
-use frosthead::heads::Candidate;
-use frosthead::quantities::with_error;
-use frosthead::task::Tasks;
-use frosthead::train::{Chosen, TrainEvent};
+use crate::data::Source;
+use crate::embed::StatesProgress;
+use crate::error::Result;
+use crate::finetune::{LayerOptions, OptionHelp, StageProgress};
+use crate::heads::Candidate;
+use crate::quantities::with_error;
+use crate::task::Tasks;
+use crate::train::{Chosen, TrainEvent};
 
 /// What is frozen.
 #[derive(Debug, Args)]

@@ -9,17 +9,17 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 
 use super::terminal::{Terminal, bytes, count_rows, grouped};
-use frosthead::backbone::Backbone;
-use frosthead::bundle::PublicKey;
-use frosthead::classifier::{Model, open_trusted_backbone};
-use frosthead::data::{Delimiter, Format, Quoting, Reading, Source, TextColumn, TextEncoding};
-use frosthead::embed::{EmbedOptions, Embedder, MemoryPlan, StoredLayers};
-use frosthead::error::{Error, Kind, Result};
-use frosthead::quantities::{MemorySize, counted, date};
-use frosthead::runtime::{Device, Load, Runtime, RuntimeOptions};
-use frosthead::store::default_root;
-use frosthead::tokens::{LongTexts, WindowOptions};
-use frosthead::tuning::{self, Applied};
+use crate::backbone::Backbone;
+use crate::bundle::PublicKey;
+use crate::classifier::{Model, open_trusted_backbone};
+use crate::data::{Delimiter, Format, Quoting, Reading, Source, TextColumn, TextEncoding};
+use crate::embed::{EmbedOptions, Embedder, MemoryPlan, StoredLayers};
+use crate::error::{Error, Kind, Result};
+use crate::quantities::{MemorySize, counted, date};
+use crate::runtime::{Device, Load, Runtime, RuntimeOptions};
+use crate::store::default_root;
+use crate::tokens::{LongTexts, WindowOptions};
+use crate::tuning::{self, Applied};
 
 /// Where and how the network runs.
 #[derive(Debug, Args)]
@@ -277,7 +277,7 @@ impl LongArguments {
     ) -> Result<LongTexts> {
         self.resolve(backbone, || {
             backbone.tokenizer().check_pieces().is_ok()
-                && sources.iter().any(|source| frosthead::embed::any_longer(backbone, source, text))
+                && sources.iter().any(|source| crate::embed::any_longer(backbone, source, text))
         })
     }
 

@@ -10,14 +10,14 @@ use clap::{Args, ValueEnum};
 use super::Outcome;
 use super::options::{MemoryArguments, RuntimeArguments, TableArguments, TrustArguments, TuningArguments};
 use super::terminal::{TableProgress, Terminal};
-use frosthead::classifier::{Classifier, Model, OpenOptions, TaskPrediction, WindowLogits, refuse_unsigned};
-use frosthead::data::{CARRIED, RecordFormat, RecordValue, RecordWriter, Room, Row, RowStream, TableReader};
-use frosthead::embed::{LIMITED_WINDOW_BYTES, Progress, TextNotes};
-use frosthead::error::{Error, Kind, Result};
-use frosthead::files::write_atomically;
-use frosthead::heads::Head;
-use frosthead::runtime::Load;
-use frosthead::tokens::LongTexts;
+use crate::classifier::{Classifier, Model, OpenOptions, TaskPrediction, WindowLogits, refuse_unsigned};
+use crate::data::{CARRIED, RecordFormat, RecordValue, RecordWriter, Room, Row, RowStream, TableReader};
+use crate::embed::{LIMITED_WINDOW_BYTES, Progress, TextNotes};
+use crate::error::{Error, Kind, Result};
+use crate::files::write_atomically;
+use crate::heads::Head;
+use crate::runtime::Load;
+use crate::tokens::LongTexts;
 
 /// Rows predicted at a time: enough to sort into full batches, few enough to answer soon.
 const WINDOW_ROWS: usize = 1024;

@@ -16,15 +16,15 @@ use super::options::{FeatureStoreArguments, RuntimeArguments, TableArguments, Tr
 use super::terminal::{Terminal, grouped};
 use super::train::{say_calibration, say_fits, say_rows};
 use super::{Outcome, eval};
-use frosthead::bundle::{Bundle, signature_path};
-use frosthead::data::TableReader;
-use frosthead::dataset::Input;
-use frosthead::error::{Error, Kind, Result};
-use frosthead::quantities::error_text;
-use frosthead::recognize::{Thing, shell_word};
-use frosthead::runtime::Runtime;
-use frosthead::task::Tasks;
-use frosthead::train::{
+use crate::bundle::{Bundle, signature_path};
+use crate::data::TableReader;
+use crate::dataset::Input;
+use crate::error::{Error, Kind, Result};
+use crate::quantities::error_text;
+use crate::recognize::{Thing, shell_word};
+use crate::runtime::Runtime;
+use crate::task::Tasks;
+use crate::train::{
     FeatureRequest, HeadChange, Learning, Output, RefitReport, RefitRequest, Refitted, RowsRequest,
     ScoreChange, refit,
 };

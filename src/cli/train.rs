@@ -11,12 +11,12 @@ use super::network::{FreezeArguments, NetworkArguments, TrainProgress};
 use super::options::{LongArguments, RuntimeArguments, StoreArguments, TableArguments, TrustArguments};
 use super::terminal::{Terminal, grouped};
 use super::{Outcome, eval};
-use frosthead::data::Format;
-use frosthead::dataset::Input;
-use frosthead::error::{Error, Kind, Result};
-use frosthead::heads::FitReport;
-use frosthead::quantities::counted;
-use frosthead::train::{
+use crate::data::Format;
+use crate::dataset::Input;
+use crate::error::{Error, Kind, Result};
+use crate::heads::FitReport;
+use crate::quantities::counted;
+use crate::train::{
     Drift, FeatureRequest, Freezing, Output, RunMetrics, TrainRequest, TrainSummary, Trained, train,
 };
 

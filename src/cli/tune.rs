@@ -12,15 +12,15 @@ use super::bench::first_texts;
 use super::eval::{print_json, unprintable};
 use super::options::{RuntimeArguments, TableArguments, TrustArguments};
 use super::terminal::{Terminal, grouped};
-use frosthead::backbone::Backbone;
-use frosthead::classifier::Model;
-use frosthead::data::TextColumn;
-use frosthead::embed::StoredLayers;
-use frosthead::error::{Error, Kind, Result};
-use frosthead::quantities::{date, duration, with_error};
-use frosthead::runtime::{Runtime, allowed_cores, load_average};
-use frosthead::tokens::LongTexts;
-use frosthead::tuning::{
+use crate::backbone::Backbone;
+use crate::classifier::Model;
+use crate::data::TextColumn;
+use crate::embed::StoredLayers;
+use crate::error::{Error, Kind, Result};
+use crate::quantities::{date, duration, with_error};
+use crate::runtime::{Runtime, allowed_cores, load_average};
+use crate::tokens::LongTexts;
+use crate::tuning::{
     Gain, Grid, Kept, Key, Networks, NetworksOptions, Samples, Search, Trial, folder, keep, made_up_texts,
     search,
 };
