@@ -1,43 +1,55 @@
 //! **frosthead**: freeze the backbone, train the heads, ship one file.
 //!
 //! A pre-trained BERT-family encoder runs frozen on ONNX Runtime, its embeddings are cached, and light heads
-//! are trained on them, several tasks on the same sentence at once.
-//!
-//! One file holds everything that `frosthead bundle` made of a trained run; this is all that an application
-//! needs (`examples/predict.rs`):
+//! are trained on them, several tasks on the same sentence at once. A run is bundled into one file, and that
+//! is all that an application needs:
 //!
 //! ```no_run
 #![doc = include_str!("../examples/predict.rs")]
 //! ```
 //!
-//! What a program needs stands on this page, in the order in which it is needed. Everything else is in the
-//! modules, which the program `frosthead` is made of; they change from version to version.
+//! What a program needs, in the order in which it needs it (`examples/train.rs` goes all the way):
+//!
+//! | to | names |
+//! |---|---|
+//! | label texts by a bundle or a run | [`Classifier`], [`OpenOptions`], [`TaskPrediction`], [`LongTexts`] |
+//! | run networks, and know what went wrong | [`Runtime`], [`RuntimeOptions`], [`Error`], [`Kind`], [`Result`] |
+//! | import a published encoder | [`import()`], [`ImportOptions`], [`Backbone`] |
+//! | embed texts, each once | [`Source`], [`Embedder`], [`EmbedOptions`], [`embed_file`], [`EmbedRequest`], [`Embedded`] |
+//! | train, and measure on other rows | [`train()`], [`TrainRequest`], [`Input`], [`Tasks`], [`RowsRequest`], [`Learning`], [`Freezing`], [`Output`], [`Trained`], [`evaluate()`], [`Evaluation`] |
+//! | compare ways of freezing | [`compare()`], [`CompareRequest`], [`Scenario`] |
+//! | ship one file, and fit its heads anew | [`bundle_run`], [`BundleOptions`], [`Bundle`], [`PublicKey`], [`refit`], [`RefitRequest`] |
+//! | answer over HTTP | [`serve()`], [`ServeOptions`] |
+//!
+//! Everything else is private. The feature `train` has what only training needs, `serve` the server.
 
-// A bundle or a run, opened to label texts.
+#![cfg_attr(feature = "fault-injection", allow(missing_docs, reason = "tests see more than programs do"))]
+
 pub use classifier::{Classifier, OpenOptions, TaskPrediction};
 pub use error::{Error, Kind, Result};
-pub use runtime::{Device, Runtime, RuntimeOptions};
+pub use runtime::{Runtime, RuntimeOptions};
 pub use tokens::LongTexts;
 
-// A published encoder, imported; texts, embedded once.
-pub use backbone::{Backbone, ImportOptions, Imported, import};
+pub use backbone::Backbone;
+#[cfg(feature = "train")]
+pub use backbone::{ImportOptions, import};
+pub use data::Source;
+pub use embed::{EmbedOptions, Embedder};
+#[cfg(feature = "train")]
+pub use embed::{EmbedRequest, Embedded, embed_file};
+
 pub use dataset::Input;
-pub use embed::{EmbedOptions, EmbedRequest, Embedded, Embedder, FeatureChoice, embed_file};
-
-// Training, measuring, comparing.
+pub use evaluate::{Evaluation, evaluate};
 #[cfg(feature = "train")]
-pub use compare::{CompareRequest, Compared, Scenario, compare};
-pub use evaluate::{Evaluation, Evaluator};
-pub use finetune::LayerOptions;
-pub use task::{TaskKind, Tasks};
-#[cfg(feature = "train")]
-pub use train::{Freezing, Learning, Output, RefitRequest, RowsRequest, TrainRequest, Trained, refit, train};
+pub use {
+    compare::{CompareRequest, Scenario, compare},
+    task::Tasks,
+    train::{Freezing, Learning, Output, RefitRequest, RowsRequest, TrainRequest, Trained, refit, train},
+};
 
-// One file, and answering over HTTP.
 pub use bundle::{Bundle, PublicKey};
 #[cfg(feature = "train")]
 pub use classifier::{BundleOptions, bundle_run};
-pub use quantize::Precision;
 #[cfg(feature = "serve")]
 pub use serve::{ServeOptions, serve};
 
@@ -96,5 +108,10 @@ mod serve;
 mod compare;
 
 mod cli;
+
+// The two ways in for what comes with this library, and for nobody else: the program, and the tests of it.
 #[doc(hidden)]
-pub use cli::main;
+pub use cli::main as command_line;
+#[cfg(feature = "fault-injection")]
+#[doc(hidden)]
+pub mod internal;

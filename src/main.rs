@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    frosthead::main()
+    frosthead::command_line()
 }

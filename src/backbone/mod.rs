@@ -21,14 +21,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use catalog::{Catalog, CatalogEntry};
-pub use decided::{ImportNotes, ImportOptions};
+pub use catalog::Catalog;
+pub use decided::ImportOptions;
 #[cfg(feature = "hub")]
-pub use hub::{HubModel, download};
+pub use hub::download;
 pub use import::{Imported, import};
 use manifest::identity;
 pub use manifest::{Manifest, Preparation, Source};
-pub use trial::TrialReport;
 
 use crate::encoder::{self, ChangedTensors, Config, GraphOptions, Network, Outputs, Start, Weights, ports};
 use crate::error::{Error, Kind, Result};

@@ -12,13 +12,12 @@ use super::Outcome;
 use super::options::{RuntimeArguments, StoreArguments, TableArguments, TrustArguments};
 use super::terminal::{Terminal, grouped};
 use crate::classifier::Model;
-use crate::classifier::run::SplitRows;
 use crate::data::{Format, RecordFormat, RecordValue, RecordWriter};
 use crate::dataset::{Columns, Dataset};
 use crate::document;
 use crate::embed::covering;
 use crate::error::{Error, Kind, Result, quoted};
-use crate::evaluate::{Evaluation, Evaluator, Rows, Seen, keep_out};
+use crate::evaluate::{Evaluation, Evaluator, Rows, Seen, keep_out, seen_rows};
 use crate::files::write_atomically;
 use crate::metrics::{Coverage, LabelMetrics, TaskMetrics};
 use crate::quantities::{counted, with_error};
@@ -156,14 +155,6 @@ fn nothing_labelled(which: Rows, all: &Evaluation, tasks: &[String]) -> Error {
         .found(all.rows.to_string())
         .expected(format!("{rows} with labels in {}", tasks.join(", ")))
         .help(help)
-}
-
-/// Which texts were in which part of the training table, if that can be told of these rows.
-fn seen_rows(model: &Model, rows: &Dataset) -> Result<Option<SplitRows>> {
-    let Model::Run(run) = model else { return model.rows() };
-    let data = &run.recipe.data;
-    let others = data.text.is_none() && data.by_vector.is_some_and(|by_vector| by_vector != rows.by_vector);
-    if others { Ok(None) } else { model.rows() }
 }
 
 /// Measures what was asked for.

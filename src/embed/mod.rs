@@ -16,15 +16,12 @@ mod reader;
 mod table;
 mod windowed;
 
-pub use choice::{FeatureChoice, check_choice, covering};
-pub use cut::{CutRows, CutTokens, StatesNeed, StatesPlace, StatesProgress};
+pub use choice::{FeatureChoice, covering};
+pub use cut::{CutRows, CutTokens, StatesPlace, StatesProgress};
 pub use embedder::{Embedder, Progress};
 pub use extractor::{Extractor, WindowSpan, Work};
 pub use layout::{RowLayout, RowParts, StoredLayers};
 pub use memory::{LIMITED_WINDOW_BYTES, MemoryPlan, check_loadable, threads_within};
 pub use options::EmbedOptions;
 pub use reader::{Reader, Reading, row_of_text};
-pub use table::{
-    EmbedRequest, EmbedSummary, Embedded, MadeWith, TextNotes, Visit, any_longer, embed_file, visit_rows,
-};
-pub use windowed::WindowNotes;
+pub use table::{EmbedRequest, Embedded, MadeWith, TextNotes, any_longer, embed_file, visit_rows};

@@ -149,7 +149,9 @@ impl TextNotes {
 /// What to embed, and where the features go.
 #[derive(Debug)]
 pub struct EmbedRequest<'r> {
+    /// The table.
     pub source: &'r Source,
+    /// Its text column.
     pub text_column: &'r str,
     /// The Parquet to write.
     pub output: &'r Path,
@@ -157,8 +159,19 @@ pub struct EmbedRequest<'r> {
     pub features: FeatureChoice,
     /// Carry the text column along as well.
     pub keep_text: bool,
+    /// Empty texts and NUL bytes are errors.
     pub strict: bool,
+    /// Replace what was made from something else.
     pub overwrite: bool,
+}
+
+impl<'r> EmbedRequest<'r> {
+    /// The sentence embeddings of a table.
+    #[must_use]
+    pub fn new(source: &'r Source, text_column: &'r str, output: &'r Path) -> Self {
+        let features = FeatureChoice::default();
+        Self { source, text_column, output, features, keep_text: false, strict: false, overwrite: false }
+    }
 }
 
 /// The outcome of [`embed_file`].

@@ -31,9 +31,9 @@ pub use architecture::Architecture;
 pub use asked::{Seen, TrainingHead, TrainingOptions};
 pub use config::Config;
 pub use family::{Published, shifts_positions};
-pub use foreign::{ForeignEncoder, ForeignOutput, TokenStates};
+pub use foreign::{ForeignEncoder, TokenStates};
 pub use inference::{GraphOptions, Outputs, inference_graph, product_inputs_graph};
-pub use kinds::{Activation, Pooling};
+pub use kinds::Pooling;
 pub use network::{ChangedTensors, Matrix, Network};
 pub use ports::{head_bias, head_weight, loss, mean_of, targets};
 pub use products::{Form, Forms, Part, Product};
@@ -41,7 +41,7 @@ pub use shards::{checkpoint_files, shard_names};
 pub use tensors::{is_ours, layer_of};
 pub use training::{TrainingGraph, TrainingParameter, training_graph};
 pub use transformer::{Operators, Start};
-pub use weights::{Stored, Weights};
+pub use weights::Weights;
 
 #[cfg(test)]
 mod tests;

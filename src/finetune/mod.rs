@@ -13,13 +13,11 @@ mod sharing;
 mod stage;
 mod step;
 
-pub use adamw::{AdamW, Parameter};
+pub use adamw::Parameter;
 pub use epoch::{Epoch, Validation};
 pub use options::{HeadInit, LayerOptions, OptionHelp};
-pub use sampler::epoch_batches;
-pub use schedule::rate_factor;
-pub use stage::{Show, Stage, StageOutcome, StageProgress, StageTask, Validate};
-pub use step::{Dropout, Step, StepBatch, StepResult};
+pub use stage::{Stage, StageOutcome, StageProgress, StageTask};
+pub use step::Step;
 
 #[cfg(test)]
 mod tests;

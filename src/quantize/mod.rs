@@ -21,7 +21,7 @@
 //!   `numbers::integers`.
 
 mod agreement;
-mod build;
+pub(crate) mod build;
 mod calibration;
 mod code;
 mod continued;
@@ -37,9 +37,9 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub use agreement::Agreement;
-pub use build::{BuildOptions, Built, build};
+pub use build::{BuildOptions, build};
 pub use calibration::{CALIBRATION_TEXTS, Calibration, calibrate};
-pub use sensitivity::{Sensitivity, sensitivity};
+pub use sensitivity::sensitivity;
 
 use crate::encoder::Product;
 use crate::error::{Error, Kind, Result};

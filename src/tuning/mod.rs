@@ -21,10 +21,10 @@ use crate::quantities::grouped;
 use crate::runtime::{Device, Load, Runtime, allowed_cores, processor_name};
 use crate::tokens::{Batching, OWN_TOKEN_BUDGET, Spacing, TOKEN_BUDGET};
 
-pub use file::{Kept, file_of, folder, keep, kept, kept_elsewhere, now};
+pub use file::{Kept, folder, keep, kept, kept_elsewhere};
 pub use networks::{Networks, NetworksOptions};
 pub use samples::{Samples, made_up_texts};
-pub use search::{Gain, Grid, Plan, Search, Stopwatch, Sweep, Trial, search};
+pub use search::{Gain, Grid, Search, Trial, search};
 
 /// A way to run a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

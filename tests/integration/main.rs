@@ -23,7 +23,6 @@ mod precision;
 mod quantize;
 mod refit;
 mod robust;
-#[cfg(feature = "serve")]
 mod serve;
 mod streams;
 mod text_tables;
