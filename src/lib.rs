@@ -23,6 +23,10 @@
 //!
 //! Everything else is private. The feature `train` has what only training needs, `serve` the server.
 
+#![cfg_attr(
+    not(all(feature = "serve", feature = "train")),
+    allow(dead_code, unused_imports, reason = "whole files are left out by features, not single functions")
+)]
 #![cfg_attr(feature = "fault-injection", allow(missing_docs, reason = "tests see more than programs do"))]
 
 pub use classifier::{Classifier, OpenOptions, TaskPrediction};
@@ -81,19 +85,20 @@ mod store;
 mod backbone;
 
 mod embed;
+#[cfg(feature = "train")]
 mod plan;
 
 mod bundle;
 mod dataset;
 mod finetune;
-#[cfg(feature = "train")]
-mod precision;
 mod quantize;
 mod tuning;
 
 mod classifier;
 
 mod evaluate;
+#[cfg(feature = "train")]
+mod precision;
 #[cfg(feature = "train")]
 mod train;
 

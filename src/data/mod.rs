@@ -33,11 +33,13 @@ mod labels;
 mod lines;
 #[cfg(feature = "parquet")]
 mod parquet_table;
+mod part;
 mod reading;
 mod records;
 mod row;
 mod source;
 mod spellings;
+#[cfg(feature = "train")]
 mod split;
 mod stream;
 mod table;
@@ -54,11 +56,13 @@ pub use format::Format;
 pub use header::TextColumn;
 pub use label_name::{LabelNames, label_of_text};
 pub use labels::{LabelSet, Rare};
+pub use part::Part;
 pub use reading::{Delimiter, Quoting, Reading, TextEncoding};
 pub use records::{CARRIED, RecordFormat, RecordValue, RecordWriter};
 pub use row::Row;
 pub use source::Source;
 pub use spellings::Spellings;
-pub use split::{Part, SplitOptions, split};
+#[cfg(feature = "train")]
+pub use split::{SplitOptions, split};
 pub use stream::{Room, RowStream};
 pub use table::TableReader;

@@ -5,8 +5,10 @@
 
 mod builder;
 mod external;
+#[cfg(feature = "train")]
 mod gradient;
 mod messages;
+#[cfg(feature = "train")]
 mod names;
 pub mod proto;
 mod terms;
@@ -17,7 +19,9 @@ use prost::Message;
 pub use builder::Builder;
 use builder::{IR_VERSION, PRODUCER};
 pub use external::{External, bytes_of, is_external};
+#[cfg(feature = "train")]
 pub use gradient::{Gradient, differentiate};
+#[cfg(feature = "train")]
 pub use names::{append, clear_names, made};
 pub use proto::{DataType, ModelProto};
 pub use terms::{Attribute, Data, Dim, Operation, Value, ValueType};

@@ -20,14 +20,23 @@
 //! * Codes of weights are limited so that no processor can overflow, and rounded by what their inputs count:
 //!   `numbers::integers`.
 
+#[cfg(feature = "train")]
 mod agreement;
+#[cfg(feature = "train")]
 pub(crate) mod build;
+#[cfg(feature = "train")]
 mod calibration;
+#[cfg(feature = "train")]
 mod code;
+#[cfg(feature = "train")]
 mod continued;
+#[cfg(feature = "train")]
 mod data_file;
+#[cfg(feature = "train")]
 mod network;
+#[cfg(feature = "train")]
 mod numbers;
+#[cfg(feature = "train")]
 mod sensitivity;
 
 use std::collections::BTreeSet;
@@ -36,9 +45,13 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "train")]
 pub use agreement::Agreement;
+#[cfg(feature = "train")]
 pub use build::{BuildOptions, build};
+#[cfg(feature = "train")]
 pub use calibration::{CALIBRATION_TEXTS, Calibration, calibrate};
+#[cfg(feature = "train")]
 pub use sensitivity::sensitivity;
 
 use crate::encoder::Product;
@@ -112,4 +125,5 @@ pub struct Variant {
 }
 
 #[cfg(test)]
+#[cfg(feature = "train")]
 mod tests;

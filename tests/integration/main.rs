@@ -14,6 +14,7 @@ mod imports;
 mod labels;
 mod layers;
 mod layouts;
+mod library;
 mod memory;
 mod messages;
 mod network;
