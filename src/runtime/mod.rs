@@ -82,7 +82,7 @@ pub struct RuntimeOptions {
     pub library: Option<PathBuf>,
     /// What runs the graphs.
     pub device: Device,
-    /// Threads to compute with; `None`: [`allowed_cores`].
+    /// Threads to compute with; `None`: `allowed_cores`.
     pub threads: Option<usize>,
 }
 
@@ -147,7 +147,7 @@ impl Runtime {
         &self.library
     }
 
-    /// The execution providers that the library was built with, of those that a [`Device`] can stand for, as
+    /// The execution providers that the library was built with, of those that a `Device` can stand for, as
     /// ONNX Runtime names them.
     #[must_use]
     pub fn providers(&self) -> Vec<String> {
