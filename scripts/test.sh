@@ -26,7 +26,7 @@ step() {
 
 step cargo fmt --all --check
 step cargo clippy --quiet --all-targets --features fault-injection -- -D warnings
-step cargo clippy --quiet --no-default-features -- -D warnings
+step cargo clippy --quiet --all-targets --no-default-features -- -D warnings
 RUSTDOCFLAGS='-D warnings' step cargo doc --quiet --no-deps
 step python3 -B scripts/bench/test_report.py
 step cargo test --features fault-injection

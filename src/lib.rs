@@ -1,130 +1,154 @@
 //! **frosthead**: freeze the backbone, train the heads, ship one file.
 //!
 //! A pre-trained BERT-family encoder runs frozen on ONNX Runtime, its embeddings are cached, and light heads
-//! are trained on them, several tasks on the same sentence at once.
-//!
-//! One file holds everything that `frosthead bundle` made of a trained run; this is all that an application
-//! needs (`examples/predict.rs`):
+//! are trained on them, several tasks on the same sentence at once. A run is bundled into one file, and that
+//! is all that an application needs:
 //!
 //! ```no_run
 #![doc = include_str!("../examples/predict.rs")]
 //! ```
 //!
-//! What a program needs stands on this page, in the order in which it is needed. Everything else is in the
-//! modules, which the program `frosthead` is made of; they change from version to version.
+//! What a program needs, in the order in which it needs it (`examples/train.rs` goes all the way):
+//!
+//! | to | names |
+//! |---|---|
+//! | label texts by a bundle or a run | [`Classifier`], [`OpenOptions`], [`TaskPrediction`], [`LongTexts`] |
+//! | run networks, and know what went wrong | [`Runtime`], [`RuntimeOptions`], [`Error`], [`Kind`], [`Result`] |
+//! | import a published encoder | [`import()`], [`ImportOptions`], [`Backbone`] |
+//! | embed texts, each once | [`Source`], [`Embedder`], [`EmbedOptions`], [`embed_file`], [`EmbedRequest`], [`Embedded`] |
+//! | train, and measure on other rows | [`train()`], [`TrainRequest`], [`Input`], [`Tasks`], [`RowsRequest`], [`Learning`], [`Freezing`], [`Output`], [`Trained`], [`evaluate()`], [`Evaluation`] |
+//! | compare ways of freezing | [`compare()`], [`CompareRequest`], [`Scenario`] |
+//! | ship one file, and fit its heads anew | [`bundle_run`], [`BundleOptions`], [`Bundle`], [`PublicKey`], [`refit`], [`RefitRequest`] |
+//! | answer over HTTP | [`serve()`], [`ServeOptions`] |
+//!
+//! Everything else is private. The feature `train` has what only training needs, `serve` the server.
 
-// A bundle or a run, opened to label texts.
+#![cfg_attr(
+    not(feature = "train"),
+    allow(dead_code, reason = "training's files are left out, not each of its functions")
+)]
+
 pub use classifier::{Classifier, OpenOptions, TaskPrediction};
 pub use error::{Error, Kind, Result};
-pub use runtime::{Device, Runtime, RuntimeOptions};
+pub use runtime::{Runtime, RuntimeOptions};
 pub use tokens::LongTexts;
 
-// A published encoder, imported; texts, embedded once.
-pub use backbone::{Backbone, ImportOptions, Imported, import};
+pub use backbone::Backbone;
+#[cfg(feature = "train")]
+pub use backbone::{ImportOptions, import};
+pub use data::Source;
+pub use embed::{EmbedOptions, Embedder};
+#[cfg(feature = "train")]
+pub use embed::{EmbedRequest, Embedded, embed_file};
+
 pub use dataset::Input;
-pub use embed::{EmbedOptions, EmbedRequest, Embedded, Embedder, FeatureChoice, embed_file};
-
-// Training, measuring, comparing.
+pub use evaluate::{Evaluation, evaluate};
 #[cfg(feature = "train")]
-pub use compare::{CompareRequest, Compared, Scenario, compare};
-pub use evaluate::{Evaluation, Evaluator};
-pub use finetune::LayerOptions;
-pub use task::{TaskKind, Tasks};
-#[cfg(feature = "train")]
-pub use train::{Freezing, Learning, Output, RefitRequest, RowsRequest, TrainRequest, Trained, refit, train};
+pub use {
+    compare::{CompareRequest, Scenario, compare},
+    task::Tasks,
+    train::{Freezing, Learning, Output, RefitRequest, RowsRequest, TrainRequest, Trained, refit, train},
+};
 
-// One file, and answering over HTTP.
 pub use bundle::{Bundle, PublicKey};
 #[cfg(feature = "train")]
 pub use classifier::{BundleOptions, bundle_run};
-pub use quantize::Precision;
 #[cfg(feature = "serve")]
 pub use serve::{ServeOptions, serve};
 
-// The layers, from the bottom up; each uses only those above it in this list.
+// The layers, from the bottom up; each uses only those above it in this list. Hidden, so that what only the
+// program and the tests see needs no documents for programs.
 #[doc(hidden)]
-pub mod error;
+mod error;
 
 #[doc(hidden)]
-pub mod document;
+mod document;
 #[doc(hidden)]
-pub mod files;
+mod files;
 #[doc(hidden)]
-pub mod fingerprint;
+mod fingerprint;
+#[doc(hidden)]
 mod named;
+#[doc(hidden)]
 mod parallel;
 #[doc(hidden)]
-pub mod quantities;
+mod quantities;
 #[doc(hidden)]
-pub mod recognize;
+mod recognize;
+#[doc(hidden)]
 mod tensors;
 
 #[doc(hidden)]
-pub mod held;
+mod held;
 
 #[doc(hidden)]
-pub mod data;
+mod data;
 #[doc(hidden)]
-pub mod graph;
+mod graph;
 #[doc(hidden)]
-pub mod metrics;
+mod metrics;
 #[doc(hidden)]
-pub mod tokens;
+mod tokens;
 
 #[doc(hidden)]
-pub mod task;
+mod task;
 
 #[doc(hidden)]
-pub mod encoder;
+mod encoder;
 #[doc(hidden)]
-pub mod heads;
+mod heads;
 #[doc(hidden)]
-pub mod runtime;
+mod runtime;
 #[doc(hidden)]
-pub mod store;
+mod store;
 
 #[doc(hidden)]
-pub mod backbone;
+mod backbone;
 
 #[doc(hidden)]
-pub mod embed;
-#[doc(hidden)]
-pub mod plan;
-
-#[doc(hidden)]
-pub mod bundle;
-#[doc(hidden)]
-pub mod dataset;
-#[doc(hidden)]
-pub mod finetune;
+mod embed;
 #[cfg(feature = "train")]
 #[doc(hidden)]
-pub mod precision;
-#[doc(hidden)]
-pub mod quantize;
-#[doc(hidden)]
-pub mod tuning;
+mod plan;
 
 #[doc(hidden)]
-pub mod classifier;
+mod bundle;
+#[doc(hidden)]
+mod dataset;
+#[doc(hidden)]
+mod finetune;
+#[doc(hidden)]
+mod quantize;
+#[doc(hidden)]
+mod tuning;
 
 #[doc(hidden)]
-pub mod evaluate;
+mod classifier;
+
+#[doc(hidden)]
+mod evaluate;
 #[cfg(feature = "train")]
 #[doc(hidden)]
-pub mod train;
-
-#[doc(hidden)]
-pub mod bench;
-#[doc(hidden)]
-pub mod inspect;
+mod precision;
 #[cfg(feature = "train")]
 #[doc(hidden)]
-pub mod report;
+mod train;
+
+#[doc(hidden)]
+mod bench;
+#[doc(hidden)]
+mod inspect;
+#[cfg(feature = "train")]
+#[doc(hidden)]
+mod report;
 #[cfg(feature = "serve")]
 #[doc(hidden)]
-pub mod serve;
+mod serve;
 
 #[cfg(feature = "train")]
 #[doc(hidden)]
-pub mod compare;
+mod compare;
+
+/// The door for what comes with this library, and for nobody else: the program, and the tests of it.
+#[doc(hidden)]
+pub mod internal;

@@ -4,31 +4,42 @@
 //! Refuses to run it but for a trial at import (texts are `embed`'s work) and to use files that are not the
 //! ones the manifest was written for.
 
+#[cfg(feature = "train")]
 mod catalog;
+#[cfg(feature = "train")]
 mod decided;
 #[cfg(feature = "hub")]
 mod hub;
+#[cfg(feature = "train")]
 mod import;
+#[cfg(feature = "train")]
 mod layout;
+#[cfg(feature = "train")]
 mod length;
 mod manifest;
+#[cfg(feature = "train")]
 mod onnx;
+#[cfg(feature = "train")]
 mod sentence_transformers;
+#[cfg(feature = "train")]
 mod source;
+#[cfg(feature = "train")]
 mod trial;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use catalog::{Catalog, CatalogEntry};
-pub use decided::{ImportNotes, ImportOptions};
+#[cfg(feature = "train")]
+pub use catalog::Catalog;
+#[cfg(feature = "train")]
+pub use decided::ImportOptions;
 #[cfg(feature = "hub")]
-pub use hub::{HubModel, download};
+pub use hub::download;
+#[cfg(feature = "train")]
 pub use import::{Imported, import};
 use manifest::identity;
 pub use manifest::{Manifest, Preparation, Source};
-pub use trial::TrialReport;
 
 use crate::encoder::{self, ChangedTensors, Config, GraphOptions, Network, Outputs, Start, Weights, ports};
 use crate::error::{Error, Kind, Result};

@@ -27,13 +27,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use archive::{Archive, lie};
-pub use contents::{Calibration, FORMAT, Manifest, Refit, TaskManifest};
+pub use contents::{Calibration, Manifest, TaskManifest};
 use contents::{Contents, check_hash};
 use copy::PrivateCopy;
 pub use copy::{CopyNote, copy_places};
 pub use self_test::SelfTest;
 pub use signature::{PublicKey, signature_path};
-pub use tokenizer::Original;
 pub use validation::{Validation, ValidationTask};
 #[cfg(feature = "train")]
 pub use write::{BundleRequest, Origin, SeenHead, Variant, Written, write_bundle};

@@ -98,7 +98,7 @@ pub struct TaskPrediction {
     /// `[classes]`; of a text read in windows, the mean of theirs, each counting as many times as it has
     /// tokens.
     pub logits: Vec<f32>,
-    /// `[classes]`, calibrated, adding up to 1, in the order of [`Head::labels`].
+    /// `[classes]`, calibrated, adding up to 1, in the order of `Head::labels`.
     pub probabilities: Vec<f32>,
 }
 
@@ -282,7 +282,7 @@ impl Classifier {
     /// an error of its own for a piece whose numbers are not finite.
     ///
     /// # Errors
-    /// As [`Extractor::run_pieces`].
+    /// As `Extractor::run_pieces`.
     pub fn rows(&self, pieces: &[&[u32]], length: usize) -> Result<Vec<Result<Vec<f32>>>> {
         self.locked().run_pieces(pieces, length)
     }

@@ -1,6 +1,6 @@
 //! Owns `frosthead cache`: what is stored, whether it is sound, and making room.
 
-use frosthead::error::Result;
+use frosthead::internal::error::Result;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 use super::Outcome;
 use super::eval::{print_json, unprintable};
 use super::terminal::{Terminal, bytes, grouped};
-use frosthead::store::{self, PruneOptions, default_root};
+use frosthead::internal::store::{self, PruneOptions, default_root};
 
 /// Look after the feature store.
 #[derive(Debug, Args)]

@@ -12,19 +12,19 @@ use super::learning::LearningArguments;
 use super::network::{NetworkArguments, TrainProgress};
 use super::options::{LongArguments, RuntimeArguments, StoreArguments, TableArguments, TrustArguments};
 use super::terminal::{Terminal, bytes, grouped};
-use frosthead::backbone::Backbone;
-use frosthead::compare::{
+use frosthead::internal::backbone::Backbone;
+use frosthead::internal::compare::{
     BackboneEstimate, Clock, CompareEvent, CompareRequest, Compared, Scenario, Share, TimeLimit, compare,
 };
-use frosthead::data::Source;
-use frosthead::dataset::Input;
-use frosthead::embed::Embedder;
-use frosthead::error::Result;
-use frosthead::quantities::{duration, with_error};
-use frosthead::report::{BackboneReport, Done, PAGE, Report, ScenarioReport, recommend};
-use frosthead::runtime::Runtime;
-use frosthead::tokens::LongTexts;
-use frosthead::train::{FeatureRequest, FrozenHead, Output, TrainEvent};
+use frosthead::internal::data::Source;
+use frosthead::internal::dataset::Input;
+use frosthead::internal::embed::Embedder;
+use frosthead::internal::error::Result;
+use frosthead::internal::quantities::{duration, with_error};
+use frosthead::internal::report::{BackboneReport, Done, PAGE, Report, ScenarioReport, recommend};
+use frosthead::internal::runtime::Runtime;
+use frosthead::internal::tokens::LongTexts;
+use frosthead::internal::train::{FeatureRequest, FrozenHead, Output, TrainEvent};
 
 /// Compare freezing scenarios and backbones on the same rows: one table, one report.
 ///
@@ -234,10 +234,10 @@ impl Shown<'_> {
     fn ended(&self, backbone: &str, scenario: &ScenarioReport) {
         let name = &scenario.scenario;
         match &scenario.outcome {
-            frosthead::report::Outcome::Skipped(why) => {
+            frosthead::internal::report::Outcome::Skipped(why) => {
                 self.terminal.warn(format!("{backbone}, scenario {name} was skipped: {why}"));
             }
-            frosthead::report::Outcome::Done(done) => {
+            frosthead::internal::report::Outcome::Done(done) => {
                 if done.time_limit.is_some() {
                     self.terminal.warn(format!(
                         "{backbone}, scenario {name} was ended by --time-limit; its best so far is kept"

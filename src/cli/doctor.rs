@@ -1,6 +1,6 @@
 //! Owns `frosthead doctor`: what this machine offers and what the runtime makes of it.
 
-use frosthead::error::Result;
+use frosthead::internal::error::Result;
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -12,10 +12,11 @@ use super::Outcome;
 use super::eval::{print_json, unprintable};
 use super::options::{MemoryArguments, RuntimeArguments, TrustArguments, TuningArguments, describe_plan};
 use super::terminal::{Terminal, bytes};
-use super::tune::describe_kept;
-use frosthead::backbone::{Backbone, EMBEDDING_GRAPH};
-use frosthead::classifier::OpenOptions;
-use frosthead::inspect::doctor::{Machine, Opened, Tuning, nodes_per_provider, open_model};
+use frosthead::internal::backbone::{Backbone, EMBEDDING_GRAPH};
+use frosthead::internal::classifier::OpenOptions;
+use frosthead::internal::inspect::doctor::{Machine, Opened, Tuning, nodes_per_provider, open_model};
+use frosthead::internal::quantities::{date, with_error};
+use frosthead::internal::tuning::{Gain, Kept};
 
 /// Check the runtime, the processor, the memory, whether a bundle is itself here, and where a backbone's
 /// nodes run.
@@ -186,4 +187,20 @@ fn of_model(model: &Opened, ignored: bool) -> Vec<(&'static str, String)> {
     lines.extend(of_tuning(&model.tuning, ignored));
     lines.extend(model.memory.as_ref().map(|plan| ("memory plan", describe_plan(plan))));
     lines
+}
+
+/// A ratio of speeds, for people.
+pub(super) fn times(gain: &Gain) -> String {
+    format!("{} ×", with_error(gain.ratio, Some(gain.standard_error), 3))
+}
+
+/// What is kept of a tuning, for people.
+pub(super) fn describe_kept(kept: &Kept) -> String {
+    let what = match &kept.gain {
+        Some(gain) => format!("{} the speed of the default", times(gain)),
+        None => "the default, as nothing was faster beyond noise".to_owned(),
+    };
+    let texts = if kept.own_texts { "own" } else { "made-up" };
+    let rate = kept.texts_per_second;
+    format!("{what}; {} on {}, {rate:.0} of {texts} texts/s", kept.model, date(kept.tuned))
 }

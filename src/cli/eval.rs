@@ -11,17 +11,16 @@ use serde::Serialize;
 use super::Outcome;
 use super::options::{RuntimeArguments, StoreArguments, TableArguments, TrustArguments};
 use super::terminal::{Terminal, grouped};
-use frosthead::classifier::Model;
-use frosthead::classifier::run::SplitRows;
-use frosthead::data::{Format, RecordFormat, RecordValue, RecordWriter};
-use frosthead::dataset::{Columns, Dataset};
-use frosthead::document;
-use frosthead::embed::covering;
-use frosthead::error::{Error, Kind, Result, quoted};
-use frosthead::evaluate::{Evaluation, Evaluator, Rows, Seen, keep_out};
-use frosthead::files::write_atomically;
-use frosthead::metrics::{Coverage, LabelMetrics, TaskMetrics};
-use frosthead::quantities::{counted, with_error};
+use frosthead::internal::classifier::Model;
+use frosthead::internal::data::{Format, RecordFormat, RecordValue, RecordWriter};
+use frosthead::internal::dataset::{Columns, Dataset};
+use frosthead::internal::document;
+use frosthead::internal::embed::covering;
+use frosthead::internal::error::{Error, Kind, Result, quoted};
+use frosthead::internal::evaluate::{Evaluation, Evaluator, Rows, Seen, keep_out, seen_rows};
+use frosthead::internal::files::write_atomically;
+use frosthead::internal::metrics::{Coverage, LabelMetrics, TaskMetrics};
+use frosthead::internal::quantities::{counted, with_error};
 
 /// Labels that training never saw, of each task, which are named.
 const NAMED: usize = 10;
@@ -156,14 +155,6 @@ fn nothing_labelled(which: Rows, all: &Evaluation, tasks: &[String]) -> Error {
         .found(all.rows.to_string())
         .expected(format!("{rows} with labels in {}", tasks.join(", ")))
         .help(help)
-}
-
-/// Which texts were in which part of the training table, if that can be told of these rows.
-fn seen_rows(model: &Model, rows: &Dataset) -> Result<Option<SplitRows>> {
-    let Model::Run(run) = model else { return model.rows() };
-    let data = &run.recipe.data;
-    let others = data.text.is_none() && data.by_vector.is_some_and(|by_vector| by_vector != rows.by_vector);
-    if others { Ok(None) } else { model.rows() }
 }
 
 /// Measures what was asked for.

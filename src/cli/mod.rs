@@ -13,9 +13,11 @@ mod classes;
 mod compare;
 mod cut_off;
 mod doctor;
+#[cfg(feature = "train")]
 mod embed;
 mod eval;
 mod heartbeat;
+#[cfg(feature = "train")]
 mod import;
 mod inspect;
 #[cfg(feature = "train")]
@@ -33,9 +35,10 @@ mod serve;
 mod terminal;
 #[cfg(feature = "train")]
 mod train;
+#[cfg(feature = "train")]
 mod tune;
 
-use frosthead::error::Result;
+use frosthead::internal::error::Result;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -58,7 +61,9 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[cfg(feature = "train")]
     Import(import::Arguments),
+    #[cfg(feature = "train")]
     Embed(embed::Arguments),
     #[cfg(feature = "train")]
     Train(Box<train::Arguments>),
@@ -76,6 +81,7 @@ enum Command {
     Doctor(doctor::Arguments),
     Cache(cache::Arguments),
     Bench(bench::Arguments),
+    #[cfg(feature = "train")]
     Tune(tune::Arguments),
     #[cfg(feature = "manual")]
     Manual(manual::Arguments),
@@ -133,7 +139,9 @@ fn with_negative_numbers(command: clap::Command) -> clap::Command {
 
 fn run(command: &Command, terminal: &Terminal) -> Result<Outcome> {
     match command {
+        #[cfg(feature = "train")]
         Command::Import(arguments) => import::run(arguments, terminal),
+        #[cfg(feature = "train")]
         Command::Embed(arguments) => embed::run(arguments, terminal),
         #[cfg(feature = "train")]
         Command::Train(arguments) => train::run(arguments, terminal),
@@ -151,6 +159,7 @@ fn run(command: &Command, terminal: &Terminal) -> Result<Outcome> {
         Command::Doctor(arguments) => doctor::run(arguments, terminal),
         Command::Cache(arguments) => cache::run(arguments, terminal),
         Command::Bench(arguments) => bench::run(arguments, terminal),
+        #[cfg(feature = "train")]
         Command::Tune(arguments) => tune::run(arguments, terminal),
         #[cfg(feature = "manual")]
         Command::Manual(arguments) => manual::run(arguments, Arguments::command(), terminal),

@@ -9,20 +9,20 @@ use serde::Serialize;
 
 use super::Outcome;
 use super::bench::first_texts;
+use super::doctor::times;
 use super::eval::{print_json, unprintable};
 use super::options::{RuntimeArguments, TableArguments, TrustArguments};
 use super::terminal::{Terminal, grouped};
-use frosthead::backbone::Backbone;
-use frosthead::classifier::Model;
-use frosthead::data::TextColumn;
-use frosthead::embed::StoredLayers;
-use frosthead::error::{Error, Kind, Result};
-use frosthead::quantities::{date, duration, with_error};
-use frosthead::runtime::{Runtime, allowed_cores, load_average};
-use frosthead::tokens::LongTexts;
-use frosthead::tuning::{
-    Gain, Grid, Kept, Key, Networks, NetworksOptions, Samples, Search, Trial, folder, keep, made_up_texts,
-    search,
+use frosthead::internal::backbone::Backbone;
+use frosthead::internal::classifier::Model;
+use frosthead::internal::data::TextColumn;
+use frosthead::internal::embed::StoredLayers;
+use frosthead::internal::error::{Error, Kind, Result};
+use frosthead::internal::quantities::duration;
+use frosthead::internal::runtime::{Runtime, allowed_cores, load_average};
+use frosthead::internal::tokens::LongTexts;
+use frosthead::internal::tuning::{
+    Grid, Kept, Key, Networks, NetworksOptions, Samples, Search, Trial, folder, keep, made_up_texts, search,
 };
 
 /// Texts that samples are taken from: as many as are sorted into batches together.
@@ -192,19 +192,4 @@ fn line(trial: &Trial, found: &Search) -> String {
         marks.join(", ")
     );
     format!("{}\n", line.trim_end())
-}
-
-fn times(gain: &Gain) -> String {
-    format!("{} ×", with_error(gain.ratio, Some(gain.standard_error), 3))
-}
-
-/// What is kept of a tuning, for people.
-pub(super) fn describe_kept(kept: &Kept) -> String {
-    let what = match &kept.gain {
-        Some(gain) => format!("{} the speed of the default", times(gain)),
-        None => "the default, as nothing was faster beyond noise".to_owned(),
-    };
-    let texts = if kept.own_texts { "own" } else { "made-up" };
-    let rate = kept.texts_per_second;
-    format!("{what}; {} on {}, {rate:.0} of {texts} texts/s", kept.model, date(kept.tuned))
 }

@@ -1,6 +1,6 @@
 //! Owns what a comparison is asked for, and what it says of itself while it goes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::curve::Share;
@@ -15,6 +15,7 @@ use crate::fingerprint::{Fields, Fingerprint};
 use crate::heads::Alpha;
 use crate::plan::FreezePlan;
 use crate::report::{Estimate, ScenarioReport};
+use crate::tokens::LongTexts;
 use crate::train::{
     FeatureRequest, FrozenHead, Learning, Output, RowsRequest, TrainEvent, TrainRequest, shared_inputs,
 };
@@ -22,9 +23,11 @@ use crate::train::{
 /// What to compare.
 #[derive(Clone)]
 pub struct CompareRequest {
+    /// Labelled rows, the same for all scenarios.
     pub rows: RowsRequest,
     /// Features are each scenario's own.
     pub learning: Learning,
+    /// How layers are trained.
     pub layers: LayerOptions,
     /// A table `task,label,text` that describes the labels, for scenario 1.
     pub label_text: Option<Source>,
@@ -34,7 +37,9 @@ pub struct CompareRequest {
     pub output: Output,
     /// Backbone directories.
     pub backbones: Vec<Arc<Backbone>>,
+    /// Ways of freezing.
     pub scenarios: Vec<Scenario>,
+    /// Where the frozen head of scenario 3 comes from.
     pub frozen_head: FrozenHead,
     /// What does not fit by the estimate is not begun, what is running then ends with its best so far.
     pub time_limit: Option<TimeLimit>,
@@ -79,6 +84,27 @@ pub type Show<'s> = dyn FnMut(&CompareEvent<'_>) + 's;
 pub type Open<'o> = dyn FnMut(&Arc<Backbone>, bool) -> Result<Embedder> + 'o;
 
 impl CompareRequest {
+    /// All scenarios with these backbones, into the directory `out`.
+    #[must_use]
+    pub fn new(rows: RowsRequest, backbones: Vec<Arc<Backbone>>, out: impl Into<PathBuf>) -> Self {
+        Self {
+            scenarios: Scenario::all(&rows.tasks.names()),
+            rows,
+            learning: Learning::default(),
+            layers: LayerOptions::default(),
+            label_text: None,
+            freeze: Vec::new(),
+            output: Output::new(out),
+            backbones,
+            frozen_head: FrozenHead::default(),
+            time_limit: None,
+            clock: Clock::default(),
+            learning_curve: Vec::new(),
+            auto_alpha: Alpha::Auto,
+            long_texts: LongTexts::default().to_string(),
+        }
+    }
+
     /// Hash of the rows and options that all scenarios share. Backbones and scenarios may be added to a
     /// comparison.
     ///

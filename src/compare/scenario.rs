@@ -43,22 +43,35 @@ impl Scenario {
     /// # Errors
     /// There is no such scenario, or no such task.
     pub fn choose(values: &[String], tasks: &[String]) -> Result<Vec<Self>> {
-        let all = ["1", "2", "3", "top1", "top2"].map(str::to_owned);
+        if values.is_empty() {
+            return Ok(Self::all(tasks));
+        }
         let mut chosen = Vec::new();
-        for value in if values.is_empty() { &all } else { values } {
+        for value in values {
             match value.as_str() {
                 "1" => chosen.push(Self::Frozen),
                 "2" => chosen.extend([Self::Heads, Self::Features(FeatureRequest::Auto)]),
-                "3" => {
-                    let heads = tasks.iter().cloned();
-                    chosen.extend(heads.map(|task| Self::FrozenHead(task, FeatureRequest::default())));
-                }
+                "3" => chosen.extend(Self::frozen_heads(tasks)),
                 _ => chosen.push(Self::parse(value, tasks)?),
             }
         }
         chosen.sort();
         chosen.dedup();
         Ok(chosen)
+    }
+
+    /// Every scenario with these tasks: 1, 2 on two kinds of features, 3 for each task, top1 and top2.
+    #[must_use]
+    pub fn all(tasks: &[String]) -> Vec<Self> {
+        let mut all = vec![Self::Frozen, Self::Heads, Self::Features(FeatureRequest::Auto)];
+        all.extend(Self::frozen_heads(tasks));
+        all.extend([1, 2].map(|layers| Self::Top(layers, FeatureRequest::default())));
+        all.sort();
+        all
+    }
+
+    fn frozen_heads(tasks: &[String]) -> impl Iterator<Item = Self> {
+        tasks.iter().cloned().map(|task| Self::FrozenHead(task, FeatureRequest::default()))
     }
 
     fn parse(value: &str, tasks: &[String]) -> Result<Self> {

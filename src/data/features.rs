@@ -64,13 +64,7 @@ enum CarriedFrom {
 }
 
 impl CarriedColumn {
-    /// A column of cells at this place of every row, written as text.
-    #[must_use]
-    pub fn of_cells(name: impl Into<String>, place: usize) -> Self {
-        Self::of_type(name.into(), place, CarriedType::TEXT)
-    }
-
-    /// The same, written as the type that all of them have.
+    /// A column of cells at this place of every row, written as the type that all of them have.
     pub(super) fn of_type(name: String, place: usize, kind: CarriedType) -> Self {
         Self { name, from: CarriedFrom::Cells(place, kind) }
     }
@@ -316,15 +310,6 @@ pub fn feature_metadata(path: &Path) -> Result<BTreeMap<String, String>> {
     Ok(ParquetFile::open(path, seekable(path)?)?.metadata())
 }
 
-/// Reads the vectors of a Parquet of features, and the keys of their texts. `column` names the vectors'
-/// column; by default `embedding`, or the only column of number lists.
-///
-/// # Errors
-/// As [`read_labelled_features`].
-pub fn read_features(path: &Path, column: Option<&str>) -> Result<FeatureTable> {
-    read_labelled_features(path, &FeatureColumns { vectors: column, ..FeatureColumns::default() })
-}
-
 /// Reads a Parquet of features made by [`FeatureWriter`] or elsewhere: its vectors, and the columns that are
 /// asked for.
 ///
@@ -469,7 +454,7 @@ mod tests {
         let metadata = BTreeMap::from([("made by".to_owned(), "a test".to_owned())]);
         let mut writer = FeatureWriter::create(
             path,
-            vec![CarriedColumn::of_cells("label", 0)],
+            vec![CarriedColumn::of_type("label".to_owned(), 0, CarriedType::TEXT)],
             &[(EMBEDDING, 3)],
             &metadata,
         )
@@ -516,7 +501,7 @@ mod tests {
         let path = directory.path().join("a.parquet");
         let error = FeatureWriter::create(
             &path,
-            vec![CarriedColumn::of_cells("embedding", 0)],
+            vec![CarriedColumn::of_type("embedding".to_owned(), 0, CarriedType::TEXT)],
             &[(EMBEDDING, 3)],
             &BTreeMap::new(),
         )
@@ -533,7 +518,7 @@ mod tests {
         let bytes = std::fs::read(&path).unwrap();
         for damaged in [&bytes[..bytes.len() - 3], b"", b"text,label\n"] {
             std::fs::write(&path, damaged).unwrap();
-            let error = read_features(&path, None).unwrap_err();
+            let error = read_labelled_features(&path, &FeatureColumns::default()).unwrap_err();
             assert_eq!(error.kind(), Kind::Table);
             assert!(error.to_string().contains("a.parquet"), "{error}");
         }

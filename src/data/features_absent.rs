@@ -48,12 +48,6 @@ impl FeatureWriter {
 
 /// # Errors
 /// Always.
-pub fn read_features(path: &Path, _: Option<&str>) -> Result<FeatureTable> {
-    Err(absent(path))
-}
-
-/// # Errors
-/// Always.
 pub fn read_labelled_features(path: &Path, _: &FeatureColumns<'_>) -> Result<FeatureTable> {
     Err(absent(path))
 }

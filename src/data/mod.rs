@@ -16,7 +16,7 @@ mod column_use;
 mod compression;
 mod delimited;
 mod encoding;
-mod feature_table;
+pub(crate) mod feature_table;
 #[cfg(feature = "parquet")]
 mod features;
 #[cfg(not(feature = "parquet"))]
@@ -33,11 +33,13 @@ mod labels;
 mod lines;
 #[cfg(feature = "parquet")]
 mod parquet_table;
+mod part;
 mod reading;
 mod records;
 mod row;
 mod source;
 mod spellings;
+#[cfg(feature = "train")]
 mod split;
 mod stream;
 mod table;
@@ -48,20 +50,19 @@ pub use classes::{Classes, Contradictions, LabelledRow, look_alike};
 use features_absent as features;
 
 pub use cell::Cell;
-pub use feature_table::{FeatureColumns, FeatureTable};
-pub use features::{
-    CarriedColumn, EMBEDDING, FEATURES, FeatureWriter, TEXT_HASH, feature_metadata, read_features,
-    read_labelled_features,
-};
+pub use feature_table::FeatureColumns;
+pub use features::{EMBEDDING, FEATURES, FeatureWriter, TEXT_HASH, feature_metadata, read_labelled_features};
 pub use format::Format;
-pub use header::{Header, TextColumn};
-pub use label_name::{LabelNames, label_of_number, label_of_text};
+pub use header::TextColumn;
+pub use label_name::{LabelNames, label_of_text};
 pub use labels::{LabelSet, Rare};
+pub use part::Part;
 pub use reading::{Delimiter, Quoting, Reading, TextEncoding};
 pub use records::{CARRIED, RecordFormat, RecordValue, RecordWriter};
 pub use row::Row;
 pub use source::Source;
 pub use spellings::Spellings;
-pub use split::{Part, SplitOptions, split};
+#[cfg(feature = "train")]
+pub use split::{SplitOptions, split};
 pub use stream::{Room, RowStream};
 pub use table::TableReader;

@@ -1,7 +1,7 @@
 //! Owns a table by its place, and how a command-line argument becomes one.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::format::Format;
 use super::reading::Reading;
@@ -13,6 +13,7 @@ use crate::recognize::{Thing, Wanted};
 pub struct Source {
     /// `None`: standard input.
     pub path: Option<PathBuf>,
+    /// How it is written.
     pub format: Format,
     /// Nobody said the format: the file's extension did, or, of standard input, nothing.
     pub presumed: bool,
@@ -33,6 +34,16 @@ impl fmt::Debug for Source {
 }
 
 impl Source {
+    /// The table in a file whose extension says the format.
+    ///
+    /// # Errors
+    /// No table has such an extension.
+    pub fn file(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref().to_path_buf();
+        let format = format_of(&path)?;
+        Ok(Self { path: Some(path), format, presumed: true, reading: Reading::default() })
+    }
+
     /// Reads a command-line argument: `-` is standard input, one text a line unless `format` is given; else a
     /// path whose extension tells the format unless `format` is given.
     ///
@@ -42,17 +53,7 @@ impl Source {
         let presumed = format.is_none();
         if argument != "-" {
             let path = PathBuf::from(argument);
-            let of_path = || {
-                Format::of_path(&path).map_err(|unknown| match Thing::of(&path) {
-                    Thing::Parquet => unknown.help("it is Parquet: say --format parquet"),
-                    packed @ Thing::Compressed(..) if packed.may_be_table() => {
-                        unknown.found(format!("{packed} that does not say in its name what it holds"))
-                    }
-                    thing if thing.may_be_table() => unknown,
-                    thing => thing.instead_of(Wanted::Table, Some(&path)),
-                })
-            };
-            let format = format.map_or_else(of_path, Ok)?;
+            let format = format.map_or_else(|| format_of(&path), Ok)?;
             return Ok(Self { path: Some(path), format, presumed, reading: Reading::default() });
         }
         match format.unwrap_or(Format::Lines) {
@@ -93,6 +94,18 @@ impl Source {
     pub fn name(&self) -> String {
         self.path.as_ref().map_or_else(|| "standard input".to_owned(), |path| path.display().to_string())
     }
+}
+
+/// The format that a path's extension tells.
+fn format_of(path: &Path) -> Result<Format> {
+    Format::of_path(path).map_err(|unknown| match Thing::of(path) {
+        Thing::Parquet => unknown.help("it is Parquet: say --format parquet"),
+        packed @ Thing::Compressed(..) if packed.may_be_table() => {
+            unknown.found(format!("{packed} that does not say in its name what it holds"))
+        }
+        thing if thing.may_be_table() => unknown,
+        thing => thing.instead_of(Wanted::Table, Some(path)),
+    })
 }
 
 #[cfg(test)]

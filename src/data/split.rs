@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::part::Part;
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fields, TextKey};
 
@@ -22,14 +23,6 @@ impl Default for SplitOptions {
     fn default() -> Self {
         Self { test_fraction: 0.2, valid_fraction: 0.1, seed: 13 }
     }
-}
-
-/// What a row is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Part {
-    Train,
-    Valid,
-    Test,
 }
 
 /// Gives every row its part: by text, seeded, stratified on all tasks' labels together.

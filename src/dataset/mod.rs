@@ -35,6 +35,14 @@ pub enum Input {
 }
 
 impl Input {
+    /// A table of texts by its path, whose extension says the format, and its text column.
+    ///
+    /// # Errors
+    /// No table has such an extension.
+    pub fn texts(path: impl AsRef<Path>, column: &str) -> Result<Self> {
+        Ok(Self::Texts { source: Source::file(path)?, column: column.to_owned() })
+    }
+
     /// The file's path; `None` for standard input.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {

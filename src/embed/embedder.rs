@@ -216,7 +216,7 @@ impl Embedder {
         Ok(())
     }
 
-    /// Reads a part of a text's row (see [`RowLayout`]).
+    /// Reads a part of a text's row (see `RowLayout`).
     ///
     /// # Errors
     /// The text was not [ensured](Self::ensure) before, or the store cannot be read.

@@ -5,9 +5,12 @@
 //! than that of the input.
 
 mod choice;
+#[cfg(feature = "train")]
 mod cut;
 mod embedder;
 mod extractor;
+#[cfg(feature = "train")]
+mod file;
 mod ids;
 mod layout;
 mod memory;
@@ -16,15 +19,15 @@ mod reader;
 mod table;
 mod windowed;
 
-pub use choice::{FeatureChoice, check_choice, covering};
-pub use cut::{CutRows, CutTokens, StatesNeed, StatesPlace, StatesProgress};
+pub use choice::{FeatureChoice, covering};
+#[cfg(feature = "train")]
+pub use cut::{CutRows, CutTokens, StatesPlace, StatesProgress};
 pub use embedder::{Embedder, Progress};
 pub use extractor::{Extractor, WindowSpan, Work};
+#[cfg(feature = "train")]
+pub use file::{EmbedRequest, Embedded, embed_file};
 pub use layout::{RowLayout, RowParts, StoredLayers};
 pub use memory::{LIMITED_WINDOW_BYTES, MemoryPlan, check_loadable, threads_within};
 pub use options::EmbedOptions;
 pub use reader::{Reader, Reading, row_of_text};
-pub use table::{
-    EmbedRequest, EmbedSummary, Embedded, MadeWith, TextNotes, Visit, any_longer, embed_file, visit_rows,
-};
-pub use windowed::WindowNotes;
+pub use table::{MadeWith, TextNotes, any_longer, visit_rows};

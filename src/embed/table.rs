@@ -2,8 +2,7 @@
 //!
 //! Refuses to reorder or drop a row, and to overwrite an output made from something else.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,31 +11,21 @@ use super::embedder::{Embedder, Progress};
 use super::ids::encode;
 use super::windowed::WindowNotes;
 use crate::backbone::Backbone;
-use crate::data::{
-    EMBEDDING, FEATURES, FeatureWriter, Format, Row, Source, TEXT_HASH, TableReader, feature_metadata,
-};
+use crate::data::{EMBEDDING, FEATURES, Row, Source, TableReader};
 use crate::error::{Error, Kind, Result};
-use crate::fingerprint::{Fields, Fingerprint, TextKey};
-use crate::recognize::Thing;
+use crate::fingerprint::{Fingerprint, TextKey};
 use crate::tokens::{LongTexts, Truncation};
 
 /// Rows in a window: enough texts to sort into full batches, few enough to hold.
 const WINDOW_ROWS: usize = 8192;
 /// Bytes of a window's cells.
 const WINDOW_BYTES: usize = 8 << 20;
-/// Metadata key of the hash of everything an output was made from.
-const INPUTS: &str = "frosthead.inputs";
 /// Metadata key of the choice of features in the column [`FEATURES`].
-const CHOICE: &str = "frosthead.features";
+pub(super) const CHOICE: &str = "frosthead.features";
 /// Metadata key of what was done with long texts, as JSON.
-const LONG: &str = "frosthead.long";
+pub(super) const LONG: &str = "frosthead.long";
 /// Metadata keys of the backbone: its name and its fingerprint.
-const BACKBONE: [&str; 2] = ["frosthead.backbone", "frosthead.backbone.fingerprint"];
-/// Metadata key of the [`TextNotes`] of the texts an output was made from.
-const NOTES: &str = "frosthead.texts";
-
-/// Columns of the output that are ours; one of the table's of that name is called `input_NAME` there.
-const OURS: [&str; 3] = [TEXT_HASH, EMBEDDING, FEATURES];
+pub(super) const BACKBONE: [&str; 2] = ["frosthead.backbone", "frosthead.backbone.fingerprint"];
 
 /// What was odd about a table's texts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,139 +135,6 @@ impl TextNotes {
     }
 }
 
-/// What to embed, and where the features go.
-#[derive(Debug)]
-pub struct EmbedRequest<'r> {
-    pub source: &'r Source,
-    pub text_column: &'r str,
-    /// The Parquet to write.
-    pub output: &'r Path,
-    /// Beside `embedding`, a column `features` holds this choice, when it is another.
-    pub features: FeatureChoice,
-    /// Carry the text column along as well.
-    pub keep_text: bool,
-    pub strict: bool,
-    pub overwrite: bool,
-}
-
-/// The outcome of [`embed_file`].
-#[derive(Debug)]
-pub enum Embedded {
-    /// The output had been made from the same inputs before; what its texts were like.
-    UpToDate(TextNotes),
-    /// The output was written.
-    Written(EmbedSummary),
-}
-
-/// What [`embed_file`] did.
-#[derive(Debug)]
-pub struct EmbedSummary {
-    pub notes: TextNotes,
-    /// Distinct texts that went through the network.
-    pub computed: u64,
-    /// Distinct texts (of a window) that were in the store.
-    pub reused: u64,
-    /// Numbers in a row's features.
-    pub dimensions: usize,
-    /// Keys of JSON that first appear in a later row of a stream, whose columns could not be known.
-    pub left_out: BTreeSet<String>,
-}
-
-/// Embeds a table and writes `text_hash`, the carried columns and `embedding` to Parquet.
-///
-/// # Errors
-/// The table is malformed, the output exists and was made from something else, or computing or writing fails.
-pub fn embed_file(
-    embedder: &mut Embedder,
-    request: &EmbedRequest<'_>,
-    progress: &mut dyn FnMut(&Progress),
-) -> Result<Embedded> {
-    let inputs = inputs(embedder, request)?;
-    if request.output.exists() && !request.overwrite {
-        let there = feature_metadata(request.output).unwrap_or_default();
-        let same = inputs.is_some_and(|inputs| there.get(INPUTS) == Some(&inputs.to_string()));
-        if let (true, Some(notes)) =
-            (same, there.get(NOTES).and_then(|notes| serde_json::from_str(notes).ok()))
-        {
-            return Ok(Embedded::UpToDate(notes));
-        }
-        return Err(Error::new(Kind::Exists, "the output exists and was made from something else")
-            .at(request.output)
-            .help("choose another --out, or say --overwrite"));
-    }
-    let mut reader = TableReader::open(request.source)?;
-    let text_column = reader.text(&request.text_column.into())?;
-    let mut places = vec![(EMBEDDING, embedder.layout().embedding())];
-    if request.features != FeatureChoice::Last {
-        places.push((FEATURES, embedder.columns(request.features)?));
-    }
-    let vectors: Vec<(&str, usize)> = places.iter().map(|(name, place)| (*name, place.len())).collect();
-    let metadata = metadata(embedder, request.features, inputs);
-    let carried = reader.carry_to_features(|name| request.keep_text || name != request.text_column, &OURS)?;
-    let mut writer = FeatureWriter::create(request.output, carried, &vectors, &metadata)?;
-    let mut row: Vec<Vec<f32>> = vectors.iter().map(|(_, width)| vec![0.0; *width]).collect();
-    let notes =
-        visit_rows(embedder, &mut reader, text_column, request.strict, progress, &mut |embedder, visit| {
-            for ((_, place), vector) in places.iter().zip(&mut row) {
-                embedder.read(&visit.key, place.start, vector)?;
-            }
-            writer.write(visit.key, visit.row, &row.iter().map(Vec::as_slice).collect::<Vec<_>>())
-        })?;
-    let described = serde_json::to_string(&notes)
-        .map_err(|source| Error::new(Kind::Table, "the texts cannot be described").because(source))?;
-    writer.finish(&BTreeMap::from([(NOTES.to_owned(), described)]))?;
-    let work = embedder.work();
-    Ok(Embedded::Written(EmbedSummary {
-        notes,
-        computed: work.texts,
-        reused: embedder.reused(),
-        dimensions: vectors.last().map_or(0, |(_, width)| *width),
-        left_out: reader.left_out().clone(),
-    }))
-}
-
-/// Hash of everything the output depends on; `None` for standard input and pipes, which cannot be read twice.
-fn inputs(embedder: &Embedder, request: &EmbedRequest<'_>) -> Result<Option<Fingerprint>> {
-    let Some(path) = request.source.path.as_ref().filter(|path| Thing::of(path) != Thing::Stream) else {
-        return Ok(None);
-    };
-    // Since 3, what comes from JSON or Parquet is carried as it is.
-    let version = match request.source.format {
-        Format::Csv | Format::Tsv | Format::Lines => "frosthead embed 2",
-        Format::Jsonl | Format::Json | Format::Parquet => "frosthead embed 3",
-    };
-    let mut inputs = Fields::new(version)
-        .field("data", Fingerprint::of_file(path)?.0)
-        .field("format", format!("{:?}", request.source.format))
-        .field("text column", request.text_column)
-        .field("keep text", request.keep_text.to_string())
-        .field("features", request.features.to_string())
-        .field("long texts", embedder.long().to_string())
-        .field("backbone", embedder.backbone().fingerprint().0);
-    let reading = request.source.reading();
-    if !reading.is_default() {
-        inputs = inputs.field("reading", reading.to_string());
-    }
-    Ok(Some(inputs.finish()))
-}
-
-fn metadata(
-    embedder: &Embedder,
-    features: FeatureChoice,
-    inputs: Option<Fingerprint>,
-) -> BTreeMap<String, String> {
-    let backbone = embedder.backbone();
-    let [name, fingerprint] = BACKBONE.map(str::to_owned);
-    let mut metadata = BTreeMap::from([
-        (name, backbone.manifest().name.clone()),
-        (fingerprint, backbone.fingerprint().to_string()),
-        (CHOICE.to_owned(), features.to_string()),
-        (LONG.to_owned(), serde_json::json!(embedder.long()).to_string()),
-    ]);
-    metadata.extend(inputs.map(|inputs| (INPUTS.to_owned(), inputs.to_string())));
-    metadata
-}
-
 /// What a Parquet of features says it was made with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MadeWith {
@@ -292,7 +148,7 @@ pub struct MadeWith {
 }
 
 impl MadeWith {
-    /// Reads a file's metadata; none when `column` was not made by [`embed_file`].
+    /// Reads a file's metadata; none when `column` was not made by `embed_file`.
     #[must_use]
     pub fn of(metadata: &BTreeMap<String, String>, column: &str) -> Option<Self> {
         let [name, fingerprint] = BACKBONE.map(|key| metadata.get(key));

@@ -58,7 +58,7 @@ impl Architecture {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encoder::Activation;
+    use crate::encoder::kinds::Activation;
 
     /// all-MiniLM-L6-v2: these bytes are hashed into the keys of stored features and into bundles.
     #[test]

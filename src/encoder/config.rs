@@ -128,6 +128,7 @@ impl fmt::Display for Config {
 }
 
 #[cfg(test)]
+#[cfg(feature = "train")]
 mod tests {
     use serde_json::{Value, json};
 

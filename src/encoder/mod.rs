@@ -5,11 +5,15 @@
 //! ids come from `tokens`.
 
 mod architecture;
+#[cfg(feature = "train")]
 mod asked;
+#[cfg(feature = "train")]
 mod checkpoint;
 mod config;
+#[cfg(feature = "train")]
 mod family;
 mod fields;
+#[cfg(feature = "train")]
 mod foreign;
 mod forms;
 mod header;
@@ -21,27 +25,38 @@ mod pooling;
 pub mod ports;
 mod products;
 mod seen;
+#[cfg(feature = "train")]
 mod shards;
 mod tensors;
+#[cfg(feature = "train")]
 mod training;
 mod transformer;
+#[cfg(feature = "train")]
+mod vectors;
 mod weights;
 
 pub use architecture::Architecture;
-pub use asked::{Seen, TrainingHead, TrainingOptions};
+#[cfg(feature = "train")]
+pub use asked::{TrainingHead, TrainingOptions};
 pub use config::Config;
+#[cfg(feature = "train")]
 pub use family::{Published, shifts_positions};
-pub use foreign::{ForeignEncoder, ForeignOutput, TokenStates};
+#[cfg(feature = "train")]
+pub use foreign::{ForeignEncoder, TokenStates};
 pub use inference::{GraphOptions, Outputs, inference_graph, product_inputs_graph};
-pub use kinds::{Activation, Pooling};
+pub use kinds::Pooling;
 pub use network::{ChangedTensors, Matrix, Network};
 pub use ports::{head_bias, head_weight, loss, mean_of, targets};
 pub use products::{Form, Forms, Part, Product};
+pub use seen::Seen;
+#[cfg(feature = "train")]
 pub use shards::{checkpoint_files, shard_names};
 pub use tensors::{is_ours, layer_of};
+#[cfg(feature = "train")]
 pub use training::{TrainingGraph, TrainingParameter, training_graph};
 pub use transformer::{Operators, Start};
-pub use weights::{Stored, Weights};
+pub use weights::Weights;
 
 #[cfg(test)]
+#[cfg(feature = "train")]
 mod tests;

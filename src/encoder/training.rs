@@ -7,8 +7,8 @@
 use super::asked::{TrainingHead, TrainingOptions};
 use super::network::Network;
 use super::ports::{DROPOUT, batch, head_bias, head_weight, targets};
-use super::seen::Vectors;
 use super::transformer::{Encoder, Operators};
+use super::vectors::Vectors;
 use crate::error::{Error, Kind, Result};
 use crate::graph::{self, Builder, Dim, Gradient, Operation, Value, ValueType, differentiate};
 

@@ -7,18 +7,22 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
+use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use crate::classifier::run::SplitRows;
 use crate::classifier::{Model, Run, measure, most_probable, probabilities};
 use crate::data::Part;
-use crate::dataset::Dataset;
+use crate::dataset::{Columns, Dataset, Input};
+use crate::embed::{EmbedOptions, Embedder, covering};
 use crate::error::{Error, Kind, Result};
 use crate::heads::{FeatureView, Head};
 use crate::metrics::{Coverage, TaskMetrics, coverage};
 use crate::quantities::{counted, grouped};
+use crate::runtime::Runtime;
 use crate::task::Truth;
 
 /// Which rows to measure on.
@@ -130,6 +134,7 @@ impl fmt::Display for Seen {
 /// Measurements of one set of rows, in the shape of `metrics.json`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Evaluation {
+    /// Per task, what was measured.
     pub tasks: BTreeMap<String, TaskMetrics>,
     /// Which rows were measured.
     pub measured: Rows,
@@ -404,6 +409,46 @@ fn task_index(model: &Model, task: &str) -> Result<usize> {
             .found(format!("{task:?}"))
             .expected(format!("one of {}", known.join(", ")))
     })
+}
+
+/// Measures all tasks of a run or bundle on a labelled table: on rows that it had not seen, or on all where
+/// nobody knows. Features of texts come from the store under `root`, and go there.
+///
+/// # Errors
+/// The model or the table is missing or damaged, they do not fit together, or computing fails.
+pub fn evaluate(model: &Path, data: &Input, runtime: &Arc<Runtime>, root: &Path) -> Result<Evaluation> {
+    let model = Model::open(model, None)?;
+    let tasks: Vec<String> = model.heads().iter().map(|head| head.task.clone()).collect();
+    let columns = Columns { kept: &tasks, texts: false };
+    let mut rows = match data {
+        Input::Features { path, column } => Dataset::from_features(path, column.as_deref(), columns)?,
+        Input::Texts { source, column } => {
+            let options = EmbedOptions { long: model.long(), ..EmbedOptions::default() };
+            let backbone = Arc::new(model.backbone(None)?);
+            let mut embedder = Embedder::open(backbone, Arc::clone(runtime), root, options)?;
+            let column = column.as_str().into();
+            let mut rows = Dataset::from_texts(&mut embedder, source, &column, columns, false, &mut |_| ())?;
+            rows.load(&embedder, covering(&model.columns(&embedder.layout())?))?;
+            rows
+        }
+    };
+    let seen = seen_rows(&model, &rows)?;
+    if let (Model::Run(run), Some(seen)) = (&model, &seen) {
+        keep_out(run, seen, &mut rows, &tasks)?;
+    }
+    let evaluator = Evaluator::new(&model, &rows, seen.as_ref(), &tasks)?;
+    evaluator.measure(evaluator.default_rows(), None)
+}
+
+/// Which texts were in which part of the training table, if that can be told of these rows.
+///
+/// # Errors
+/// The run's list is missing or damaged.
+pub fn seen_rows(model: &Model, rows: &Dataset) -> Result<Option<SplitRows>> {
+    let Model::Run(run) = model else { return model.rows() };
+    let data = &run.recipe.data;
+    let others = data.text.is_none() && data.by_vector.is_some_and(|by_vector| by_vector != rows.by_vector);
+    if others { Ok(None) } else { model.rows() }
 }
 
 #[cfg(test)]

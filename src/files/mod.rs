@@ -120,7 +120,6 @@ pub fn write_atomically(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result
 ///
 /// # Errors
 /// As [`write_atomically`], with `build`.
-#[cfg(feature = "train")]
 pub fn replace_file(path: &Path, build: impl FnOnce(&mut File, &Path) -> Result<()>) -> Result<()> {
     let mut unfinished = Unfinished::new(path)?;
     let name = unfinished.file.path().to_path_buf();

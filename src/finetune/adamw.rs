@@ -3,6 +3,7 @@
 //! Refuses gradients that are not finite, and to let the number of threads change a bit: elements do not
 //! depend on one another, and the length of all gradients is summed in one order.
 
+use super::options::{CLIP, LayerOptions, WEIGHT_DECAY};
 use super::sharing::{PIECE, shared};
 use crate::error::{Error, Kind, Result};
 
@@ -23,7 +24,13 @@ pub struct AdamW {
 
 impl Default for AdamW {
     fn default() -> Self {
-        Self { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.01, clip: 1.0 }
+        Self { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: WEIGHT_DECAY, clip: CLIP }
+    }
+}
+
+impl From<&LayerOptions> for AdamW {
+    fn from(options: &LayerOptions) -> Self {
+        Self { weight_decay: options.weight_decay, clip: options.clip, ..Self::default() }
     }
 }
 

@@ -7,7 +7,6 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::adamw::AdamW;
 use crate::error::{Error, Kind, Result};
 use crate::store::StatePrecision;
 
@@ -21,6 +20,10 @@ const PATIENCE: Allowed<u64> = ("a whole number", |_| true);
 const TOKENS: Allowed<usize> = ("a whole number above 0", |value| *value > 0);
 const INIT: Allowed<HeadInit> = ("fitted or random", |_| true);
 const STATES: Allowed<StatePrecision> = ("f16 or f32", |_| true);
+
+/// By default, as AdamW has them.
+pub(super) const WEIGHT_DECAY: f32 = 0.01;
+pub(super) const CLIP: f32 = 1.0;
 
 /// An option, for whoever shows or reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,9 +114,9 @@ options! {
         /// Share of the steps in which the learning rate rises.
         warm_up: f32 = 0.1, "SHARE", SHARE;
         /// Decay of matrices; biases and `LayerNorm` have none.
-        weight_decay: f32 = AdamW::default().weight_decay, "DECAY", FACTOR;
+        weight_decay: f32 = WEIGHT_DECAY, "DECAY", FACTOR;
         /// Longest gradient; 0 for any.
-        clip: f32 = AdamW::default().clip, "LENGTH", FACTOR;
+        clip: f32 = CLIP, "LENGTH", FACTOR;
         /// Share of the numbers dropped at random in trained layers.
         dropout: f32 = 0.1, "SHARE", SHARE;
         /// Epochs without a better validation score before training ends.
@@ -123,14 +126,6 @@ options! {
         train_tokens: usize = 1024, "N", TOKENS;
         /// How token states at the cut are kept: f16 or f32.
         states: StatePrecision = StatePrecision::default(), "PRECISION", STATES;
-    }
-}
-
-impl LayerOptions {
-    /// The optimiser of these options.
-    #[must_use]
-    pub fn adam(&self) -> AdamW {
-        AdamW { weight_decay: self.weight_decay, clip: self.clip, ..AdamW::default() }
     }
 }
 

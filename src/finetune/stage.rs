@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
-use super::adamw::Parameter;
+use super::adamw::{AdamW, Parameter};
 use super::checkpoint::Checkpoint;
 use super::epoch::{Epoch, Validation};
 use super::options::LayerOptions;
@@ -209,7 +209,7 @@ impl Stage<'_> {
         let runtime_before = self.step.runtime_seconds;
         let counts: Vec<f32> =
             self.tasks.iter().map(|task| task.row_count(self.train, batches.len())).collect();
-        let adam = self.options.adam();
+        let adam = AdamW::from(self.options);
         let mut sums = vec![0.0; self.tasks.len()];
         let mut tokens = 0;
         for (done, batch) in (1..).zip(batches) {

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use safetensors::SafeTensors;
 use serde_json::Value as Json;
 
+use super::adamw::AdamW;
+use super::step::StepBatch;
 use super::*;
 use crate::embed::CutTokens;
 use crate::encoder::{

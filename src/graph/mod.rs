@@ -5,36 +5,29 @@
 
 mod builder;
 mod external;
+#[cfg(feature = "train")]
 mod gradient;
 mod messages;
+#[cfg(feature = "train")]
 mod names;
 pub mod proto;
 mod terms;
 mod weights;
-
-use std::path::Path;
 
 use prost::Message;
 
 pub use builder::Builder;
 use builder::{IR_VERSION, PRODUCER};
 pub use external::{External, bytes_of, is_external};
+#[cfg(feature = "train")]
 pub use gradient::{Gradient, differentiate};
+#[cfg(feature = "train")]
 pub use names::{append, clear_names, made};
 pub use proto::{DataType, ModelProto};
-pub use terms::{Attribute, Data, Dim, MICROSOFT, Node, Operation, Value, ValueType};
+pub use terms::{Attribute, Data, Dim, Operation, Value, ValueType};
 pub use weights::WeightBytes;
 
 use crate::error::{Error, Kind, Result};
-
-/// Reads an ONNX model file; tensors kept in other files are not read.
-///
-/// # Errors
-/// The file cannot be read, or is not an ONNX model with a graph.
-pub fn read(path: &Path) -> Result<ModelProto> {
-    let bytes = std::fs::read(path).map_err(|source| Error::io("read", path, source))?;
-    decode(&bytes).map_err(|error| error.at(path))
-}
 
 /// Reads an ONNX model from memory.
 ///

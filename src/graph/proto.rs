@@ -329,6 +329,7 @@ pub mod type_proto {
 
     /// The kinds of type there are.
     #[derive(Clone, PartialEq, prost::Oneof)]
+    #[allow(clippy::enum_variant_names, reason = "ONNX calls them so")]
     pub enum Value {
         #[prost(message, tag = "1")]
         TensorType(Tensor),

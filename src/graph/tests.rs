@@ -1,5 +1,6 @@
 //! Checks that foreign files survive reading and writing, and that the builder refuses broken graphs.
 
+use super::terms::MICROSOFT;
 use super::*;
 
 const EVERY_FIELD: &[u8] = include_bytes!("../../tests/data/onnx_every_field.onnx");
@@ -148,6 +149,4 @@ fn rubbish_and_truncated_models_are_refused() {
     assert!(message(decode(b"not a model")).contains("not an ONNX model"));
     assert!(message(decode(&EVERY_FIELD[..EVERY_FIELD.len() - 5])).contains("not an ONNX model"));
     assert!(message(decode(b"")).contains("without a graph"));
-    let missing = read(Path::new("no-such-file.onnx")).unwrap_err();
-    assert_eq!(missing.kind(), Kind::Io);
 }

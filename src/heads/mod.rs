@@ -51,7 +51,7 @@ pub use file::{load, save};
 #[cfg(feature = "train")]
 pub use fit::{fit, fit_bytes};
 pub use head::{Answers, Head};
-pub use options::{Alpha, Candidate, ClassWeight, Examples, FitOptions, FitReport, GRID};
+pub use options::{Alpha, Candidate, ClassWeight, Examples, FitOptions, FitReport};
 #[cfg(feature = "train")]
 pub use refine::{Refined, refine};
 #[cfg(feature = "train")]

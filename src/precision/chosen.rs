@@ -12,7 +12,8 @@ use crate::heads::Head;
 /// A variant to bundle, and where its weights lie until then.
 pub struct Chosen {
     pub variant: bundle::Variant,
-    pub folder: Scratch,
+    /// Removed when it is dropped.
+    pub(super) _folder: Scratch,
     /// What its heads see of the run's texts.
     pub(super) features: Features,
 }

@@ -203,7 +203,7 @@ fn deployed(run: &Run, variant: &Variant, texts: &[&str], trial: Trial) -> Chose
         heads,
         tolerance: CODED_TOLERANCE,
     };
-    Chosen { variant, folder: trial.folder, features: trial.features }
+    Chosen { variant, _folder: trial.folder, features: trial.features }
 }
 
 #[cfg(test)]

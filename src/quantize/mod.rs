@@ -20,24 +20,37 @@
 //! * Codes of weights are limited so that no processor can overflow, and rounded by what their inputs count:
 //!   `numbers::integers`.
 
+#[cfg(feature = "train")]
 mod agreement;
-mod build;
+#[cfg(feature = "train")]
+pub(crate) mod build;
+#[cfg(feature = "train")]
 mod calibration;
+#[cfg(feature = "train")]
 mod code;
+#[cfg(feature = "train")]
 mod continued;
+#[cfg(feature = "train")]
 mod data_file;
+#[cfg(feature = "train")]
 mod network;
+#[cfg(feature = "train")]
 mod numbers;
+#[cfg(feature = "train")]
 mod sensitivity;
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "train")]
 pub use agreement::Agreement;
-pub use build::{BuildOptions, Built, build};
+#[cfg(feature = "train")]
+pub use build::{BuildOptions, build};
+#[cfg(feature = "train")]
 pub use calibration::{CALIBRATION_TEXTS, Calibration, calibrate};
-pub use sensitivity::{Sensitivity, sensitivity};
+#[cfg(feature = "train")]
+pub use sensitivity::sensitivity;
 
 use crate::encoder::Product;
 use crate::error::{Error, Kind, Result};
@@ -88,4 +101,5 @@ pub struct Variant {
 }
 
 #[cfg(test)]
+#[cfg(feature = "train")]
 mod tests;

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use super::build::Built;
 use super::build::build_from;
 use super::*;
 use crate::backbone::WEIGHTS;

@@ -20,7 +20,7 @@ use crate::finetune::Epoch;
 use crate::fingerprint::Fingerprint;
 use crate::train::RunMetrics;
 pub use html::page;
-pub use recommend::{Advice, Recommendation, recommend};
+pub use recommend::recommend;
 
 /// The version of `report.json` this program writes and reads.
 pub const FORMAT: u32 = 1;

@@ -1,10 +1,12 @@
 //! Made-up reports, and what must be said of them.
 
+use super::recommend::Advice;
 use super::*;
 use crate::embed::TextNotes;
 use crate::finetune::Validation;
 use crate::metrics::{TaskMetrics, classification};
-use crate::train::{Drift, Sizes};
+use crate::train::Drift;
+use crate::train::outcome::Sizes;
 
 /// A task of two labels with so many of its rows right.
 fn task(accuracy: f64, rows: u64) -> TaskMetrics {

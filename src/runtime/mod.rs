@@ -24,15 +24,15 @@ use crate::error::{Error, Kind, Result};
 use library::Library;
 use session::{Graph, Settings};
 
-pub use gemm::{GemmPeak, gemm_peak};
+pub use gemm::gemm_peak;
 #[cfg(feature = "serve")]
 pub use machine::give_back_memory;
 pub use machine::{
-    Memory, Processor, absent_bytes, allow_open_files, allowed_cores, load_average, memory, peak_rss_bytes,
-    processor, processor_name, reset_peak_rss, rss_bytes,
+    absent_bytes, allow_open_files, allowed_cores, load_average, memory, peak_rss_bytes, processor,
+    processor_name, reset_peak_rss, rss_bytes,
 };
 pub use placement::Placement;
-pub use session::{Input, Lent, Session, Tensor, ValueInfo, Values};
+pub use session::{Input, Lent, Session, Tensor, Values};
 pub use sessions::{Load, Sessions};
 
 /// What runs the graph.
@@ -82,7 +82,7 @@ pub struct RuntimeOptions {
     pub library: Option<PathBuf>,
     /// What runs the graphs.
     pub device: Device,
-    /// Threads to compute with; `None`: [`allowed_cores`].
+    /// Threads to compute with; `None`: `allowed_cores`.
     pub threads: Option<usize>,
 }
 
@@ -147,7 +147,7 @@ impl Runtime {
         &self.library
     }
 
-    /// The execution providers that the library was built with, of those that a [`Device`] can stand for, as
+    /// The execution providers that the library was built with, of those that a `Device` can stand for, as
     /// ONNX Runtime names them.
     #[must_use]
     pub fn providers(&self) -> Vec<String> {

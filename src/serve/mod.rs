@@ -29,7 +29,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::bundle::PublicKey;
+use crate::bundle::{PublicKey, copy_places};
 use crate::error::Result;
 use crate::runtime::RuntimeOptions;
 use crate::tokens::TOKEN_BUDGET;
@@ -59,10 +59,35 @@ pub struct ServeOptions {
     pub long: Option<Long>,
     /// Say that a task is uncertain where its most probable label's probability is lower.
     pub abstain_below: Option<f32>,
+    /// How much is taken on.
     pub limits: Limits,
+    /// How lines of the log look.
     pub log: LogFormat,
     /// Log every request, not only those that are refused.
     pub log_requests: bool,
+}
+
+impl ServeOptions {
+    /// A bundle for everybody who can reach this address, within the limits by default, from a private copy
+    /// in a folder for temporary files.
+    #[must_use]
+    pub fn new(bundle: impl Into<PathBuf>, bind: SocketAddr) -> Self {
+        Self {
+            bundle: bundle.into(),
+            runtime: RuntimeOptions::default(),
+            trust: None,
+            tuning: None,
+            copy_to: copy_places(None),
+            bind,
+            api_keys: None,
+            tls: None,
+            long: None,
+            abstain_below: None,
+            limits: Limits::default(),
+            log: LogFormat::default(),
+            log_requests: false,
+        }
+    }
 }
 
 /// How a text beyond the model's limit is read.

@@ -78,31 +78,6 @@ pub fn free_space(path: &Path) -> Result<u64> {
     Ok(system.f_bavail.saturating_mul(system.f_frsize))
 }
 
-/// Makes sure, before the work, that the disk under `root` can hold `rows` more rows of `width` f32.
-///
-/// # Errors
-/// [`Kind::Space`], naming need and free, when it cannot.
-pub fn require_space(root: &Path, rows: u64, width: usize) -> Result<()> {
-    require(root, space_needed(rows, width), free_space(root)?)
-}
-
-fn require(root: &Path, needed: u64, free: u64) -> Result<()> {
-    if needed <= free {
-        return Ok(());
-    }
-    Err(Error::new(Kind::Space, "the disk has too little room for the feature cache")
-        .at(root)
-        .found(format!("{} free", megabytes(free / 100_000)))
-        .expected(format!("at least {}", megabytes(needed.div_ceil(100_000))))
-        .help("free some space, prune old entries with `frosthead cache prune`, or choose another place with --cache DIR"))
-}
-
-/// Decimal megabytes with one digit; a need is rounded up and what is free down, so that they never read as
-/// equal.
-fn megabytes(tenths: u64) -> String {
-    format!("{}.{} MB", tenths / 10, tenths % 10)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,26 +109,6 @@ mod tests {
         let error = root_from(None, folder("", "", "")).unwrap_err();
         assert_eq!(error.kind(), Kind::Usage);
         assert!(error.remedy().unwrap().contains("--cache"));
-    }
-
-    #[test]
-    fn a_full_disk_is_told_with_need_and_free() {
-        let error = require(Path::new("/cache"), 12_340_000, 12_310_000).unwrap_err();
-        assert_eq!(error.kind(), Kind::Space);
-        assert_eq!(
-            error.to_string(),
-            "/cache: the disk has too little room for the feature cache: found 12.3 MB free, expected at least 12.4 MB"
-        );
-        require(Path::new("/cache"), 5, 5).unwrap();
-    }
-
-    #[test]
-    fn more_rows_than_any_disk_holds_are_refused_and_few_are_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let error = require_space(folder.path(), u64::MAX / 8, 384).unwrap_err();
-        assert_eq!(error.kind(), Kind::Space);
-        require_space(&folder.path().join("not/yet/there"), 1, 4).unwrap();
-        assert_eq!(space_needed(0, 384), 0);
     }
 
     #[test]

@@ -34,8 +34,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-pub use location::{default_root, free_space, require_space, space_needed, user_folder};
-pub use manage::{Entry, PartReport, PruneOptions, Removed, list, prune, verify};
+pub use location::{default_root, free_space, space_needed, user_folder};
+pub use manage::{PruneOptions, list, prune, verify};
 pub use states::{StatePrecision, TokenStates};
 
 use crate::error::{Error, Kind, Result};
@@ -125,12 +125,6 @@ impl Store {
         self.index.len()
     }
 
-    /// Whether there are no rows.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Values a row.
     #[must_use]
     pub fn width(&self) -> usize {
@@ -156,42 +150,8 @@ impl Store {
     pub fn read(&self, key: &TextKey, first: usize, out: &mut [f32]) -> Result<bool> {
         self.check_slice(first, out.len())?;
         let Some(place) = self.index.find(key) else { return Ok(false) };
-        self.read_run(place, 1, first, out)?;
+        self.read_slice(place, first, out)?;
         Ok(true)
-    }
-
-    /// Copies the values `first .. first + count` of many rows to `out`, `[keys, count]` row-major; whole
-    /// rows that lie one after the other are read together.
-    ///
-    /// # Errors
-    /// As [`Store::read`]; `out` has another size; a row is not there.
-    pub fn read_many(&self, keys: &[TextKey], first: usize, count: usize, out: &mut [f32]) -> Result<()> {
-        self.check_slice(first, count)?;
-        if keys.len().checked_mul(count) != Some(out.len()) {
-            return Err(Error::new(Kind::Usage, "the space for the rows has the wrong size")
-                .found(format!("{} values", out.len()))
-                .expected(format!("{} rows of {count}", keys.len())));
-        }
-        if count == 0 {
-            return Ok(());
-        }
-        let mut done = 0;
-        while done < keys.len() {
-            let place = self.place(&keys[done])?;
-            let mut rows = 1;
-            // A row whose number does not fit ends the run, like any row that lies elsewhere.
-            while count == self.width()
-                && done + rows < keys.len()
-                && self.index.find(&keys[done + rows]).is_some_and(|next| {
-                    next.part == place.part && next.row as usize == place.row as usize + rows
-                })
-            {
-                rows += 1;
-            }
-            self.read_run(place, rows, first, &mut out[done * count..(done + rows) * count])?;
-            done += rows;
-        }
-        Ok(())
     }
 
     /// Adds a row; it can be read at once, and is written together with others after 512 rows, 4 MB or 5 s
@@ -250,14 +210,6 @@ impl Store {
         Ok(())
     }
 
-    fn place(&self, key: &TextKey) -> Result<Place> {
-        self.index.find(key).ok_or_else(|| {
-            Error::new(Kind::Store, "a row is not in the feature store")
-                .at(self.path())
-                .found(format!("no {key}"))
-        })
-    }
-
     fn check_slice(&self, first: usize, count: usize) -> Result<()> {
         if first.checked_add(count).is_some_and(|end| end <= self.width()) {
             return Ok(());
@@ -268,16 +220,12 @@ impl Store {
             .expected(format!("at most {} in all", self.width())))
     }
 
-    /// Reads `rows` whole rows from `place` on (or a slice of one row) into `out`.
-    fn read_run(&self, place: Place, rows: usize, first: usize, out: &mut [f32]) -> Result<()> {
-        debug_assert!(rows == 1 || out.len() == rows * self.width());
+    fn read_slice(&self, place: Place, first: usize, out: &mut [f32]) -> Result<()> {
         if place.part != Place::PENDING {
             return self.files.read(place, first, out);
         }
-        let rows = &self.open.pending.texts[place.row as usize..][..rows];
-        for ((_, row), out) in rows.iter().zip(out.chunks_mut(self.width())) {
-            read_floats(&row[first * size_of::<f32>()..], out);
-        }
+        let (_, row) = &self.open.pending.texts[place.row as usize];
+        read_floats(&row[first * size_of::<f32>()..], out);
         Ok(())
     }
 

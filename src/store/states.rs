@@ -151,12 +151,6 @@ impl TokenStates {
         &self.open.damaged
     }
 
-    /// Number of texts.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.index.len()
-    }
-
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -443,7 +437,7 @@ mod tests {
             );
             assert_eq!(states.read(&text(3), &mut out).unwrap(), None);
             assert!(states.read(&text(1), &mut [0.0; 3]).is_err());
-            assert_eq!((states.len(), states.tokens(&text(1))), (2, Some(2)));
+            assert_eq!((states.index.len(), states.tokens(&text(1))), (2, Some(2)));
         }
     }
 
@@ -462,7 +456,7 @@ mod tests {
             assert!(states.is_empty() && states.damaged().len() == 1, "{:?}", states.damaged());
             drop(states);
             filled(root.path(), StatePrecision::F32);
-            assert_eq!(open(root.path(), StatePrecision::F32).len(), 2);
+            assert_eq!(open(root.path(), StatePrecision::F32).index.len(), 2);
         }
     }
 
@@ -481,7 +475,7 @@ mod tests {
             assert_eq!(parts(&open(root.path(), precision)), count as usize, "the first has them open");
             drop(states);
             let states = open(root.path(), precision);
-            assert_eq!((parts(&states), states.len(), states.damaged().len()), (1, count as usize, 0));
+            assert_eq!((parts(&states), states.index.len(), states.damaged().len()), (1, count as usize, 0));
             for number in 0..count {
                 let mut out = [-1.0; 6];
                 let tokens = states.read(&text(number), &mut out).unwrap().unwrap();

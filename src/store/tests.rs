@@ -7,6 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
+use super::manage::Removed;
 use super::*;
 
 const WIDTH: usize = 3;
@@ -84,7 +85,7 @@ fn set_last_used(store_path: &Path, ago: Duration) {
 fn rows_are_there_at_once_and_after_opening_again() {
     let root = tempfile::tempdir().unwrap();
     let mut store = open(root.path());
-    assert!(store.is_empty());
+    assert_eq!(store.len(), 0);
     fill(&mut store, 0..1_300);
     assert_rows(&store, 0..1_300);
     assert_eq!(parts(store.path(), ".part").len(), 2, "512 rows a part; 276 rows wait");
@@ -170,27 +171,6 @@ fn slices_beyond_the_row_and_rows_of_another_width_are_refused() {
 }
 
 #[test]
-fn many_rows_are_read_in_any_order_over_parts_and_waiting_rows() {
-    let root = tempfile::tempdir().unwrap();
-    let mut store = open(root.path());
-    fill(&mut store, 0..1_100);
-    let scattered = (0..1_100).map(|number| number * 7 % 1_100).collect::<Vec<_>>();
-    for order in [(0..1_100).collect(), (0..1_100).rev().collect(), scattered] {
-        let order: Vec<usize> = order;
-        let keys = order.iter().map(|&number| text(number)).collect::<Vec<_>>();
-        let mut whole = vec![0.0; 1_100 * WIDTH];
-        store.read_many(&keys, 0, WIDTH, &mut whole).unwrap();
-        assert_eq!(whole, order.iter().flat_map(|&number| row(number)).collect::<Vec<_>>());
-        let mut last = vec![0.0; 1_100];
-        store.read_many(&keys, 2, 1, &mut last).unwrap();
-        assert_eq!(last, order.iter().map(|&number| row(number)[2]).collect::<Vec<_>>());
-    }
-    store.read_many(&[text(0)], 1, 0, &mut []).unwrap();
-    assert_eq!(store.read_many(&[text(0)], 0, 3, &mut [0.0; 4]).unwrap_err().kind(), Kind::Usage);
-    assert_eq!(store.read_many(&[text(9_999)], 0, 3, &mut [0.0; 3]).unwrap_err().kind(), Kind::Store);
-}
-
-#[test]
 fn few_files_stay_open_however_many_parts_there_are() {
     let root = tempfile::tempdir().unwrap();
     let mut store = open(root.path());
@@ -222,7 +202,7 @@ fn a_store_that_is_dropped_writes_what_waits() {
 fn different_keys_do_not_meet() {
     let root = tempfile::tempdir().unwrap();
     fill(&mut open(root.path()), 0..3);
-    assert!(Store::open(root.path(), &key("b"), WIDTH).unwrap().is_empty());
+    assert_eq!(Store::open(root.path(), &key("b"), WIDTH).unwrap().len(), 0);
     assert_eq!(key("a").fingerprint(), key("a").fingerprint());
     assert_ne!(key("a").fingerprint(), key("b").fingerprint());
     assert_ne!(key("a").fingerprint(), StoreKey::default().fingerprint());
@@ -360,7 +340,7 @@ fn a_part_of_a_newer_version_is_reported_and_left_in_place() {
     std::fs::write(&path, &bytes).unwrap();
     for _ in 0..2 {
         let store = open(root.path());
-        assert!(store.is_empty());
+        assert_eq!(store.len(), 0);
         assert_eq!(store.damaged()[0].path, path);
         assert!(store.damaged()[0].reason.contains("version is 9"));
     }

@@ -3,11 +3,13 @@
 //!
 //! Nothing else spells a kind out. Refuses to know features, heads or files.
 
+#[cfg(feature = "train")]
 mod asked;
 mod kind;
 mod one_of;
 mod truth;
 
+#[cfg(feature = "train")]
 pub use asked::{TaskRequest, Tasks};
 pub use kind::TaskKind;
 pub use truth::Truth;

@@ -16,4 +16,4 @@ mod windows;
 
 pub use batches::{Batch, Batching, Buckets, OWN_TOKEN_BUDGET, Spacing, TOKEN_BUDGET, batches};
 pub use tokenizer::{Encoded, Lost, Tokenizer, Truncation};
-pub use windows::{LongTexts, TextWindows, Window, WindowOptions, Windows};
+pub use windows::{LongTexts, Window, WindowOptions, Windows};

@@ -31,7 +31,9 @@ use crate::task::Truth;
 
 /// Which heads of a bundle to fit on what: one for each task of the rows; the others stay as they are.
 pub struct RefitRequest<'r> {
+    /// The bundle, opened.
     pub bundle: &'r Bundle,
+    /// New rows, with labels of the tasks to be fitted.
     pub rows: &'r RowsRequest,
     /// Its features are those of added tasks, when there is a choice; the others see what they saw.
     pub learning: &'r Learning,

@@ -19,16 +19,31 @@ use crate::task::Tasks;
 /// What to train, on what, and where to put it.
 #[derive(Debug, Clone)]
 pub struct TrainRequest {
+    /// Labelled rows.
     pub rows: RowsRequest,
+    /// How heads are fitted.
     pub learning: Learning,
+    /// What stays as it is.
     pub freezing: Freezing,
+    /// How layers are trained, where some are.
     pub layers: LayerOptions,
+    /// The run's directory.
     pub output: Output,
+}
+
+impl TrainRequest {
+    /// Heads on a frozen backbone, fitted by default, into the directory `out`.
+    #[must_use]
+    pub fn new(rows: RowsRequest, out: impl Into<PathBuf>) -> Self {
+        let (learning, freezing) = (Learning::default(), Freezing::default());
+        Self { rows, learning, freezing, layers: LayerOptions::default(), output: Output::new(out) }
+    }
 }
 
 /// Labelled rows, and how they are divided.
 #[derive(Debug, Clone)]
 pub struct RowsRequest {
+    /// The table.
     pub data: Input,
     /// Validation rows of their own; otherwise a fraction of the training rows.
     pub valid: Option<Input>,
@@ -36,6 +51,7 @@ pub struct RowsRequest {
     pub test: Option<Input>,
     /// One head each.
     pub tasks: Tasks,
+    /// The fractions, and the seed of the split.
     pub split: SplitOptions,
     /// What becomes of classes with a single row.
     pub rare: Rare,
@@ -44,6 +60,13 @@ pub struct RowsRequest {
 }
 
 impl RowsRequest {
+    /// Rows with these tasks' labels, of which a fifth is for testing and a tenth of the rest for validation.
+    #[must_use]
+    pub fn new(data: Input, tasks: Tasks) -> Self {
+        let (split, rare) = (SplitOptions::default(), Rare::default());
+        Self { data, valid: None, test: None, tasks, split, rare, strict: false }
+    }
+
     /// All tables, the data first.
     pub fn inputs(&self) -> impl Iterator<Item = &Input> {
         [Some(&self.data), self.valid.as_ref(), self.test.as_ref()].into_iter().flatten()
@@ -65,6 +88,7 @@ impl RowsRequest {
 /// How heads are fitted.
 #[derive(Debug, Clone)]
 pub struct Learning {
+    /// Penalty, weights of classes, seed and threads.
     pub fit: FitOptions,
     /// What the heads see.
     pub features: FeatureRequest,
@@ -72,9 +96,17 @@ pub struct Learning {
     pub fit_memory: u64,
 }
 
+impl Default for Learning {
+    fn default() -> Self {
+        let (fit, features) = (FitOptions::default(), FeatureRequest::default());
+        Self { fit, features, fit_memory: 4_000_000_000 }
+    }
+}
+
 /// Where the result goes.
 #[derive(Debug, Clone)]
 pub struct Output {
+    /// The file or directory.
     pub path: PathBuf,
     /// Replace what was made from something else.
     pub overwrite: bool,
@@ -116,6 +148,14 @@ impl fmt::Display for FrozenHead {
             Self::Random => f.write_str("random"),
             Self::Run(run) => run.display().fmt(f),
         }
+    }
+}
+
+impl Output {
+    /// Without replacing what was made from something else.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), overwrite: false }
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::search::Gain;
+use super::gain::Gain;
 use super::{Key, Setting};
 use crate::document;
 use crate::error::{Error, Kind, Result};

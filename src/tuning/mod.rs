@@ -5,8 +5,12 @@
 //! a user asked for.
 
 mod file;
+mod gain;
+#[cfg(feature = "train")]
 mod networks;
+#[cfg(feature = "train")]
 mod samples;
+#[cfg(feature = "train")]
 mod search;
 
 use std::fmt;
@@ -21,10 +25,16 @@ use crate::quantities::grouped;
 use crate::runtime::{Device, Load, Runtime, allowed_cores, processor_name};
 use crate::tokens::{Batching, OWN_TOKEN_BUDGET, Spacing, TOKEN_BUDGET};
 
-pub use file::{Kept, file_of, folder, keep, kept, kept_elsewhere, now};
+#[cfg(feature = "train")]
+pub use file::keep;
+pub use file::{Kept, folder, kept, kept_elsewhere};
+pub use gain::Gain;
+#[cfg(feature = "train")]
 pub use networks::{Networks, NetworksOptions};
+#[cfg(feature = "train")]
 pub use samples::{Samples, made_up_texts};
-pub use search::{Gain, Grid, Plan, Search, Stopwatch, Sweep, Trial, search};
+#[cfg(feature = "train")]
+pub use search::{Grid, Search, Trial, search};
 
 /// A way to run a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -7,8 +7,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use super::gain::Gain;
 use super::{Setting, untuned};
 use crate::error::{Error, Kind, Result};
 use crate::runtime::{Device, Load, Runtime, allowed_cores};
@@ -67,18 +68,6 @@ pub struct Plan {
     pub seconds: f64,
     /// Measure the whole grid as well.
     pub full_sweep: bool,
-}
-
-/// How much faster one setting is than another, measured in turns.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Gain {
-    /// The geometric mean of the ratios of their speeds.
-    pub ratio: f64,
-    /// Its standard error.
-    pub standard_error: f64,
-    /// Pairs of passes.
-    pub pairs: usize,
 }
 
 impl Gain {

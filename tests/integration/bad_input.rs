@@ -268,7 +268,7 @@ fn a_text_of_ten_megabytes_gets_the_embedding_of_its_start() {
     let out = directory.path().join("long.parquet");
     let finished = frosthead(&["embed", &data, "--backbone", backbone(), "--out", text(&out)]).success();
     assert!(finished.stderr.contains("2 of 2 texts were cut at 256 tokens (at least"), "{}", finished.stderr);
-    let table = frosthead::data::read_features(&out, None).unwrap();
+    let table = crate::harness::features(&out, None);
     assert_eq!(table.features[..NUMBERS], table.features[NUMBERS..]);
 }
 

@@ -4,10 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use frosthead::Classifier;
-use frosthead::classifier::OpenOptions;
-use frosthead::fingerprint::Fingerprint;
-use frosthead::runtime::RuntimeOptions;
+use frosthead::internal::fingerprint::Fingerprint;
+use frosthead::{Classifier, OpenOptions, RuntimeOptions};
 
 use crate::harness::{
     Finished, backbone, command, demo, directory, finish, frosthead, frosthead_reading, real, root, text,
@@ -238,8 +236,9 @@ fn any_onnx_runtime_can_use_what_is_inside() {
     assert!(python.is_file(), "{} is missing: run ./scripts/test.sh", python.display());
     let directory = directory();
     let sentences = ["lol best day ever", "The committee will vote on the budget on Tuesday."];
-    let tokenizer =
-        frosthead::tokens::Tokenizer::open(&root().join(".downloads/all-MiniLM-L6-v2/tokenizer.json"));
+    let tokenizer = frosthead::internal::tokens::Tokenizer::open(
+        &root().join(".downloads/all-MiniLM-L6-v2/tokenizer.json"),
+    );
     let encoded = tokenizer.unwrap().encode(&sentences, 256).unwrap();
     let ids: Vec<&[u32]> = (0..sentences.len()).map(|index| encoded.ids(index)).collect();
     let script = "
@@ -315,7 +314,7 @@ fn a_bundle_can_stand_for_its_backbone() {
     // with it.
     let shared = embed(backbone(), &path("backbone.parquet"));
     assert!(shared.stderr.contains("(0 texts computed, 300 from the store)"), "{}", shared.stderr);
-    let features = |name: &str| frosthead::data::read_features(&path(name), None).unwrap().features;
+    let features = |name: &str| crate::harness::features(&path(name), None).features;
     assert_eq!(features("bundle.parquet"), features("backbone.parquet"));
     let train = |model: &str, out: &Path, more: &[&str]| {
         let mut arguments =

@@ -5,16 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use frosthead::backbone::Backbone;
-use frosthead::compare::{Clock, CompareEvent, CompareRequest, Scenario, TimeLimit, compare};
-use frosthead::data::SplitOptions;
-use frosthead::dataset::Input;
-use frosthead::embed::{EmbedOptions, Embedder};
-use frosthead::finetune::LayerOptions;
-use frosthead::heads::{Alpha, FitOptions};
-use frosthead::runtime::{Runtime, RuntimeOptions};
-use frosthead::task::Tasks;
-use frosthead::train::{FeatureRequest, FrozenHead, Learning, Output, RowsRequest, TrainEvent};
+use frosthead::internal::compare::{Clock, CompareEvent, TimeLimit};
+use frosthead::internal::train::TrainEvent;
+use frosthead::{
+    Backbone, CompareRequest, EmbedOptions, Embedder, Input, RowsRequest, Runtime, RuntimeOptions, Scenario,
+    Tasks, compare,
+};
 use serde_json::Value;
 
 use crate::harness::{Finished, backbone, command, demo, directory, finish, frosthead, real, text};
@@ -145,7 +141,9 @@ fn runs_of_a_comparison_are_those_of_train() {
     // The frozen head is scenario 2's.
     let head = |run: &str, task: &str| {
         let proof = json(folder(out).join(run).join("proof.json"));
-        let named = |tensor: &&Value| tensor["name"].as_str() == Some(&frosthead::encoder::head_weight(task));
+        let named = |tensor: &&Value| {
+            tensor["name"].as_str() == Some(&frosthead::internal::encoder::head_weight(task))
+        };
         proof.as_array().unwrap().iter().find(named).unwrap().clone()
     };
     let frozen = head("3-domain", "domain");
@@ -292,35 +290,13 @@ fn what_does_not_fit_the_time_limit_is_skipped_and_said() {
 /// A request as the command line makes it: two epochs of top1.
 fn request(out: &Path, time_limit: Option<TimeLimit>) -> CompareRequest {
     let tasks = ["domain", "sentiment"].map(str::to_owned);
-    let source = frosthead::data::Source::new(text(&demo(ROWS)), None).unwrap();
-    CompareRequest {
-        rows: RowsRequest {
-            data: Input::Texts { source, column: "text".into() },
-            valid: None,
-            test: None,
-            tasks: Tasks::new(&tasks).unwrap(),
-            split: SplitOptions::default(),
-            rare: frosthead::data::Rare::default(),
-            strict: false,
-        },
-        learning: Learning {
-            fit: FitOptions::default(),
-            features: FeatureRequest::default(),
-            fit_memory: 4_000_000_000,
-        },
-        layers: LayerOptions { epochs: 2, ..LayerOptions::default() },
-        label_text: None,
-        freeze: Vec::new(),
-        output: Output { path: out.to_path_buf(), overwrite: false },
-        backbones: vec![Arc::new(Backbone::open(Path::new(backbone())).unwrap())],
-        scenarios: vec![Scenario::Top(1, FeatureRequest::default())],
-        frozen_head: FrozenHead::default(),
-        time_limit,
-        clock: Clock::default(),
-        learning_curve: Vec::new(),
-        auto_alpha: Alpha::Auto,
-        long_texts: String::new(),
-    }
+    let rows = RowsRequest::new(Input::texts(demo(ROWS), "text").unwrap(), Tasks::new(&tasks).unwrap());
+    let backbone = Arc::new(Backbone::open(Path::new(backbone())).unwrap());
+    let mut request = CompareRequest::new(rows, vec![backbone], out);
+    request.layers.epochs = 2;
+    request.scenarios = Scenario::choose(&["top1".to_owned()], &tasks).unwrap();
+    request.time_limit = time_limit;
+    request
 }
 
 /// Compares through the library, with a clock on which only training steps take time, so much each; gives the
@@ -427,7 +403,7 @@ fn trained_layers_are_compared_on_other_features_too() {
     );
     let why = &report["backbones"][0]["scenarios"][3]["outcome"]["skipped"];
     assert!(why.as_str().unwrap().contains("layer 5 is trained; the heads see domain: layers:3"), "{why}");
-    let read = |name: &str| frosthead::classifier::Run::open(&folder(&out).join(name)).unwrap();
+    let read = |name: &str| frosthead::internal::classifier::Run::open(&folder(&out).join(name)).unwrap();
     let choice = |name: &str| read(name).recipe.features.tasks["domain"].choice.unwrap().to_string();
     for (name, expected) in
         [("top1", "last"), ("top1%3Aall", "all"), ("top2%3Aall", "all"), ("3-domain%3Aall", "all")]
@@ -456,7 +432,7 @@ fn scenario_2_shows_the_last_layer_and_chosen_features_side_by_side() {
     let report = run(&demo(ROWS), &out, &more).success().json();
     assert_eq!(scenarios(&report), ["2", "2:layers:3", "2:auto"]);
     let tensors = |scenario: &str| {
-        let heads = frosthead::classifier::Run::open(&folder(&out).join(scenario)).unwrap().heads;
+        let heads = frosthead::internal::classifier::Run::open(&folder(&out).join(scenario)).unwrap().heads;
         heads.into_iter().map(|head| head.weights).collect::<Vec<_>>()
     };
     assert_ne!(tensors("2"), tensors("2-layers%3A3"));

@@ -40,7 +40,7 @@ fn probabilities_are_calibrated_on_validation_rows() {
     // What eval and predict say is calibrated too.
     let evaluation = frosthead(&["eval", text(&data), "--model", text(&run), "--json"]).success().json();
     assert_eq!(evaluation["tasks"], metrics["tasks"]);
-    let head = &frosthead::classifier::Run::open(&run).unwrap().heads[0];
+    let head = &frosthead::internal::classifier::Run::open(&run).unwrap().heads[0];
     let temperature = metrics["calibration"]["domain"]["temperature"].as_f64().unwrap();
     assert!((f64::from(head.temperature) - temperature).abs() < 1e-6);
 }

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use frosthead::classifier::Run;
-use frosthead::heads::Head;
+use frosthead::internal::classifier::Run;
+use frosthead::internal::heads::Head;
 use serde_json::Value;
 
 use crate::harness::{Finished, backbone, demo, directory, frosthead, text};
@@ -56,7 +56,7 @@ fn a_final_fit_learns_from_all_rows_and_says_that_its_figures_are_of_the_fit_bef
     };
     bundle(&["--keep-validation"]).fails_with(&["no validation rows to keep", "--final"]);
     bundle(&["--precision", "int8", "--max-drop", "100"]).success();
-    let bundled = frosthead::bundle::Bundle::open(&out, None).unwrap();
+    let bundled = frosthead::Bundle::open(&out, None).unwrap();
     for (bundled, run) in bundled.heads().iter().zip(heads(&path("final"))) {
         assert_eq!(bundled.temperature, run.temperature);
     }

@@ -23,7 +23,7 @@ fn json(run: &Path, name: &str) -> serde_json::Value {
 
 /// Rows of a Parquet's column of vectors.
 fn vectors(path: &Path, column: &str) -> (Vec<f32>, usize) {
-    let table = frosthead::data::read_features(path, Some(column)).unwrap();
+    let table = crate::harness::features(path, Some(column));
     (table.features, table.width)
 }
 

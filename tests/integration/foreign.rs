@@ -4,11 +4,11 @@
 
 use std::path::{Path, PathBuf};
 
-use frosthead::graph::proto::{
+use frosthead::internal::graph::proto::{
     AttributeProto, AttributeType, Dimension, GraphProto, NodeProto, OperatorSetIdProto, TensorProto,
     TensorShapeProto, TypeProto, ValueInfoProto, dimension, type_proto,
 };
-use frosthead::graph::{self, DataType, ModelProto};
+use frosthead::internal::graph::{self, DataType, ModelProto};
 use tempfile::TempDir;
 
 use crate::harness::{Finished, demo, directory, frosthead, root, text};
@@ -20,7 +20,7 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 fn encoder() -> ModelProto {
-    graph::read(&fixture("encoder.onnx")).unwrap()
+    graph::decode(&std::fs::read(fixture("encoder.onnx")).unwrap()).unwrap()
 }
 
 fn body(model: &mut ModelProto) -> &mut GraphProto {
@@ -213,7 +213,7 @@ fn embeddings(place: &Path, texts: &[&str]) -> Vec<Vec<f32>> {
     std::fs::write(&data, lines).unwrap();
     let arguments = ["embed", text(&data), "--backbone", text(&model), "--out", text(&out), "--overwrite"];
     frosthead(&arguments).success();
-    let table = frosthead::data::read_features(&out, None).unwrap();
+    let table = crate::harness::features(&out, None);
     table.features.chunks_exact(table.width).map(<[f32]>::to_vec).collect()
 }
 
@@ -329,7 +329,7 @@ fn weights_beside_the_graph_must_be_there_to_the_last_byte() {
     // Followed: what was there before works again. A name of ours is no obstacle either.
     std::fs::write(&data, &whole).unwrap();
     import(place.path(), &[]).success();
-    let mut model = graph::read(&fixture("encoder_external.onnx")).unwrap();
+    let mut model = graph::decode(&std::fs::read(fixture("encoder_external.onnx")).unwrap()).unwrap();
     for tensor in &mut body(&mut model).initializer {
         for entry in tensor.external_data.iter_mut().filter(|entry| entry.key() == "location") {
             entry.value = Some("embedding.onnx".to_owned());

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 
+use frosthead::internal::data::{FeatureColumns, FeatureTable, read_labelled_features};
+
 /// The repository's root.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -233,4 +235,9 @@ pub fn frosthead_reading(input: &[u8], arguments: &[&str]) -> Finished {
 /// A temporary directory inside the build folder (so that renames stay on one file system).
 pub fn directory() -> tempfile::TempDir {
     tempfile::tempdir_in(shared()).unwrap()
+}
+
+/// The vectors in a Parquet of features, of the column `embedding` unless another is named.
+pub fn features(path: &Path, column: Option<&str>) -> FeatureTable {
+    read_labelled_features(path, &FeatureColumns { vectors: column, ..FeatureColumns::default() }).unwrap()
 }

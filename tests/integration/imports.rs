@@ -29,7 +29,7 @@ fn reaches_golden(model: &Path) {
     std::fs::write(&data, lines).unwrap();
     let out = directory.path().join("out.parquet");
     frosthead(&["embed", text(&data), "--backbone", text(model), "--out", text(&out)]).success();
-    let table = frosthead::data::read_features(&out, None).unwrap();
+    let table = crate::harness::features(&out, None);
     assert_eq!(table.width, 24);
     let expected = golden["embeddings"].as_array().unwrap();
     for (ours, theirs) in table.features.chunks_exact(24).zip(expected) {
@@ -102,15 +102,15 @@ fn a_foreign_graph_without_tokenizer_or_of_another_kind_is_refused() {
 
 #[test]
 fn the_standard_graph_runs_as_it_lies_and_agrees_with_the_fused_one() {
-    let runtime = frosthead::runtime::Runtime::load(&frosthead::runtime::RuntimeOptions::default()).unwrap();
+    let runtime = frosthead::Runtime::load(&frosthead::RuntimeOptions::default()).unwrap();
     let ids: Vec<i64> = vec![101, 2307, 3042, 102, 101, 7592, 102, 0];
     let mask: Vec<i64> = vec![1, 1, 1, 1, 1, 1, 1, 0];
     let run = |graph: &str| {
         let mut session = runtime.session(&Path::new(backbone()).join(graph)).unwrap();
-        let input = |name, values| frosthead::runtime::Input {
+        let input = |name, values| frosthead::internal::runtime::Input {
             name,
             shape: &[2, 4],
-            values: frosthead::runtime::Values::I64(values),
+            values: frosthead::internal::runtime::Values::I64(values),
         };
         let mut tensors =
             session.run(&[input("input_ids", &ids), input("attention_mask", &mask)], &["embedding"]).unwrap();
@@ -164,7 +164,7 @@ fn answer(mut stream: TcpStream, files: &HashMap<String, Vec<u8>>, seen: &Mutex<
         let (first, last) = range.and_then(|range| range.split_once('-')).unwrap_or(("0", ""));
         let first: usize = first.parse().unwrap();
         let last = last.parse().unwrap_or(content.len() - 1).min(content.len() - 1);
-        let etag = frosthead::fingerprint::Fingerprint::of_bytes(content).short();
+        let etag = frosthead::internal::fingerprint::Fingerprint::of_bytes(content).short();
         let more = format!(
             "ETag: \"{etag}\"\r\nX-Repo-Commit: {COMMIT}\r\nContent-Range: bytes {first}-{last}/{}\r\n",
             content.len()

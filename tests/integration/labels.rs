@@ -330,8 +330,8 @@ fn rows_that_are_known_by_other_things_are_not_called_new() {
     frosthead(&["embed", &data, "--backbone", backbone(), "--out", text(&features)]).success();
     let read = {
         let cells = ["animal".to_owned()];
-        let asked = frosthead::data::FeatureColumns { cells: &cells, ..Default::default() };
-        frosthead::data::read_labelled_features(&features, &asked).unwrap()
+        let asked = frosthead::internal::data::FeatureColumns { cells: &cells, ..Default::default() };
+        frosthead::internal::data::read_labelled_features(&features, &asked).unwrap()
     };
     // The same features without the texts' hashes, as made elsewhere.
     let stripped = path("stripped.parquet");
@@ -472,7 +472,7 @@ fn a_hash_that_differs_in_its_last_digit_looks_different() {
 }
 
 /// Writes a Parquet of features whose rows are known by nothing but their vectors.
-fn write_without_keys(path: &Path, table: &frosthead::data::FeatureTable) {
+fn write_without_keys(path: &Path, table: &frosthead::internal::data::FeatureTable) {
     use std::sync::Arc;
 
     use arrow_array::types::Float32Type;
@@ -481,7 +481,7 @@ fn write_without_keys(path: &Path, table: &frosthead::data::FeatureTable) {
     let vectors = table.features.chunks_exact(table.width);
     let vectors = vectors.map(|row| Some(row.iter().map(|number| Some(*number)).collect::<Vec<_>>()));
     let embedding: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Float32Type, _, _>(vectors));
-    let labels: StringArray = table.cells[0].iter().map(frosthead::data::Cell::label).collect();
+    let labels: StringArray = table.cells[0].iter().map(frosthead::internal::data::Cell::label).collect();
     let batch =
         RecordBatch::try_from_iter([("embedding", embedding), ("animal", Arc::new(labels) as ArrayRef)])
             .unwrap();

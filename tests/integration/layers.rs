@@ -20,7 +20,7 @@ const LAYERS: [&[&str]; 15] = [
     &["bench", "inspect", "report", "serve"],
     &["compare"],
     &["cli"],
-    &["main", "lib"],
+    &["main", "lib", "internal"],
 ];
 
 /// A crate and the only module that may name it.
@@ -439,6 +439,17 @@ fn the_sources_keep_to_the_architecture() {
             "{module} is gone"
         );
     }
+}
+
+#[test]
+fn the_library_lists_its_modules_from_the_bottom_up() {
+    let root = std::fs::read_to_string(crate::harness::root().join("src/lib.rs")).unwrap();
+    let listed: Vec<&str> =
+        root.lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';')).collect();
+    let heights: Vec<usize> = listed.iter().map(|module| layer(module).unwrap()).collect();
+    assert!(heights.is_sorted(), "{listed:?}");
+    let all: usize = LAYERS.iter().map(|row| row.len()).sum();
+    assert_eq!(listed.len() + LAYERS.last().unwrap().len(), all, "{listed:?}");
 }
 
 #[test]

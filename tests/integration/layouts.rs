@@ -531,7 +531,7 @@ fn embeddings(model: &Path, lines: &[String], cache: &Path, more: &[&str]) -> Ve
     let arguments =
         ["embed", text(&data), "--backbone", text(model), "--out", text(&out), "--cache", text(cache)];
     frosthead(&[&arguments[..], more].concat()).success();
-    let table = frosthead::data::read_features(&out, None).unwrap();
+    let table = crate::harness::features(&out, None);
     table.features.chunks_exact(table.width).map(<[f32]>::to_vec).collect()
 }
 

@@ -15,6 +15,7 @@ mod imports;
 mod labels;
 mod layers;
 mod layouts;
+mod library;
 mod memory;
 mod messages;
 mod network;
@@ -24,7 +25,6 @@ mod precision;
 mod quantize;
 mod refit;
 mod robust;
-#[cfg(feature = "serve")]
 mod serve;
 mod streams;
 mod text_tables;

@@ -4,10 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use frosthead::backbone::Backbone;
-use frosthead::bundle::Bundle;
-
 use crate::harness::{Finished, command, demo, directory, finish, frosthead, real, text};
+use frosthead::{Backbone, Bundle};
 
 /// A control group with a memory limit, for one process; none where this user may not make one.
 struct Group(PathBuf);

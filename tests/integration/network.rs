@@ -7,14 +7,13 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 
-use frosthead::backbone::Backbone;
-use frosthead::classifier::{Run, apply_heads};
-use frosthead::embed::{CutRows, EmbedOptions, Embedder, StatesPlace, StatesProgress};
-use frosthead::encoder::{Outputs, Start};
-use frosthead::fingerprint::TextKey;
-use frosthead::runtime::{Runtime, RuntimeOptions};
-use frosthead::store::StatePrecision;
-use frosthead::tokens::Batching;
+use frosthead::internal::classifier::{Run, apply_heads};
+use frosthead::internal::embed::{CutRows, StatesPlace, StatesProgress};
+use frosthead::internal::encoder::{Outputs, Start};
+use frosthead::internal::fingerprint::TextKey;
+use frosthead::internal::store::StatePrecision;
+use frosthead::internal::tokens::Batching;
+use frosthead::{Backbone, EmbedOptions, Embedder, Runtime, RuntimeOptions};
 
 use crate::harness::{
     Finished, backbone, checkpoint, command, demo, directory, finish, frosthead, real, root, text,

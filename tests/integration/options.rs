@@ -9,7 +9,7 @@ fn embed(lines: &str, model: &str, directory: &Path, name: &str) -> Vec<f32> {
     let (data, out) = (directory.join(format!("{name}.txt")), directory.join(format!("{name}.parquet")));
     std::fs::write(&data, lines).unwrap();
     frosthead(&["embed", text(&data), "--backbone", model, "--out", text(&out)]).success();
-    frosthead::data::read_features(&out, None).unwrap().features
+    crate::harness::features(&out, None).features
 }
 
 #[test]

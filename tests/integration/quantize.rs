@@ -3,13 +3,13 @@
 
 use std::path::Path;
 
-use frosthead::backbone::Backbone;
-use frosthead::embed::CutRows;
-use frosthead::quantize::{
+use frosthead::internal::embed::CutRows;
+use frosthead::internal::quantize::{
     Agreement, BuildOptions, Built, Precision, Variant, build, calibrate, sensitivity,
 };
-use frosthead::runtime::{Load, Runtime, RuntimeOptions, Sessions};
-use frosthead::tokens::Batching;
+use frosthead::internal::runtime::{Load, Sessions};
+use frosthead::internal::tokens::Batching;
+use frosthead::{Backbone, Runtime, RuntimeOptions};
 
 use crate::harness::{demo, directory, real};
 
@@ -66,7 +66,7 @@ fn precisions_of_the_real_encoder_are_as_close_and_as_small_as_promised() {
     let of = |precision| Variant { precision, ..Variant::default() };
     let (size, exact) = measure(&of(Precision::Fp32));
     assert!(size <= 91_000_000, "{size}");
-    let outputs = frosthead::encoder::Outputs::EMBEDDING;
+    let outputs = frosthead::internal::encoder::Outputs::EMBEDDING;
     for load in [Load::Few, Load::Many] {
         let mut sessions = backbone.sessions(&runtime, outputs, load).unwrap();
         assert_eq!(sessions.count(), if load == Load::Many { 2 } else { 1 });

@@ -7,14 +7,10 @@ use std::process::Stdio;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use frosthead::Classifier;
-use frosthead::bundle::Bundle;
-use frosthead::classifier::{OpenOptions, TaskPrediction};
-use frosthead::runtime::RuntimeOptions;
-
 use super::bundle::{forge, keys, places};
 use crate::harness::{Finished, command, demo, directory, frosthead, root, text, tiny_checkpoint};
 use crate::tiny::NUMBERS;
+use frosthead::{Bundle, Classifier, OpenOptions, RuntimeOptions, TaskPrediction};
 
 /// A bundle with validation rows, in two precisions, made where nothing of it is left, and rows that it has
 /// not seen.

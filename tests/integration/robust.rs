@@ -26,7 +26,7 @@ fn embed_on(
 
 /// The embedding of every text of a Parquet, by the text's hash.
 fn embeddings(path: &Path) -> std::collections::BTreeMap<String, Vec<u32>> {
-    let table = frosthead::data::read_features(path, None).unwrap();
+    let table = crate::harness::features(path, None);
     let keys = table.keys.unwrap();
     let rows = table.features.chunks_exact(table.width);
     keys.iter()
@@ -109,7 +109,7 @@ fn golden_embeddings_are_reached_through_the_command_line() {
     // Two texts have no visible character, one has a NUL byte, two are longer than 256 tokens.
     assert!(finished.stderr.contains("2 empty texts and 1 texts with a NUL byte"), "{}", finished.stderr);
     assert!(finished.stderr.contains("2 of 31 texts were cut at 256 tokens"), "{}", finished.stderr);
-    let table = frosthead::data::read_features(&out, None).unwrap();
+    let table = crate::harness::features(&out, None);
     assert_eq!((table.rows, table.width), (31, 384));
     for (row, (ours, theirs)) in table.features.chunks_exact(384).zip(expected.chunks_exact(384)).enumerate()
     {
@@ -205,7 +205,7 @@ fn kill_and_resume(data: &Path, expected: &[u8], kill_at: Result<&str, u64>) {
         );
         assert!(!out.exists(), "an unfinished output has its name already");
     }
-    let stored: u64 = frosthead::store::list(&cache).unwrap().iter().map(|entry| entry.rows).sum();
+    let stored: u64 = frosthead::internal::store::list(&cache).unwrap().iter().map(|entry| entry.rows).sum();
     std::fs::remove_file(&out).ok();
     let resumed = finish(command(&arguments), &arguments).success();
     let computed = format!("{} texts computed, {stored} from the store", 1200 - stored);
@@ -275,7 +275,7 @@ fn memory_and_shapes_stay_small() {
     assert!(number("padding_share") > 0.0 && number("padding_share") < 0.1);
     assert_eq!(number("texts"), 1200.0);
     // Memory for 16 sessions is all they may take.
-    let cores = frosthead::runtime::allowed_cores();
+    let cores = frosthead::internal::runtime::allowed_cores();
     assert_eq!(figures["sessions"], cores.min(16), "a session for each thread");
     // One session takes 155 MB, of which the mapped weights are counted once more in each further one.
     assert!(number("peak_rss_bytes") < 190e6 + 110e6 * (number("sessions") - 1.0), "{figures}");

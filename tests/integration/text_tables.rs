@@ -4,7 +4,8 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use frosthead::data::{Source, TableReader, read_features};
+use frosthead::Source;
+use frosthead::internal::data::TableReader;
 use tempfile::TempDir;
 
 use crate::harness::{Finished, backbone, directory, frosthead, frosthead_reading, text};
@@ -394,7 +395,7 @@ fn tables_of_every_format_are_read_compressed() {
     let plain = std::fs::read(place.path("out.parquet")).unwrap();
     let packed = place.file("features.parquet.gz", gzip(&plain));
     assert_eq!(open(&packed).read(10, 1 << 20).unwrap().len(), 2);
-    let features = read_features(Path::new(&packed), None).unwrap();
+    let features = crate::harness::features(Path::new(&packed), None);
     assert_eq!(features.rows, 2);
     // Standard input.
     let out = place.path("stdin.parquet");

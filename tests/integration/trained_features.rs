@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use frosthead::store::StatePrecision;
+use frosthead::internal::store::StatePrecision;
 use serde_json::Value;
 
 use crate::harness::{Finished, demo, directory, frosthead, text};
@@ -20,7 +20,7 @@ fn raw_texts_agree(data: &Path, run: &Path) {
 
 /// What a task's head sees, as the recipe says.
 fn choice(run: &Path, task: &str) -> String {
-    let run = frosthead::classifier::Run::open(run).unwrap();
+    let run = frosthead::internal::classifier::Run::open(run).unwrap();
     run.recipe.features.tasks[task].choice.unwrap().to_string()
 }
 
@@ -148,7 +148,7 @@ fn auto_is_settled_on_frozen_features_and_frozen_heads_keep_theirs() {
     assert_eq!(choice(&later, "domain"), "layers:2-5");
     raw_texts_agree(&data, &later);
     let head = |run: &Path| {
-        let head = frosthead::classifier::Run::open(run).unwrap().heads.remove(0);
+        let head = frosthead::internal::classifier::Run::open(run).unwrap().heads.remove(0);
         (head.weights, head.bias)
     };
     assert!(head(&later) == head(&first));

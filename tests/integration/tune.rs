@@ -2,11 +2,11 @@
 //! result changes.
 
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use frosthead::backbone::Backbone;
-use frosthead::runtime::{Runtime, RuntimeOptions};
-use frosthead::tokens::{Batching, Spacing};
-use frosthead::tuning::{self, Kept, Key, Setting};
+use frosthead::internal::tokens::{Batching, Spacing};
+use frosthead::internal::tuning::{self, Kept, Key, Setting};
+use frosthead::{Backbone, Runtime, RuntimeOptions};
 
 use crate::bundle::plain;
 use crate::harness::{Finished, backbone, command, demo, directory, finish, root, text};
@@ -103,13 +103,14 @@ fn a_tuning_is_used_and_options_win_over_it_and_no_bit_changes() {
         (finished.stderr, std::fs::read(&out).unwrap())
     };
     let (told, tuned) = embed("tuned", &[]);
-    let date = frosthead::quantities::date(tuning::now());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let date = frosthead::internal::quantities::date(now.as_secs());
     let setting = format!("1 thread, 256 tokens a batch, coarse buckets (tuned {date})");
     assert!(told.contains(&setting), "{told}");
     let (told, plain) = embed("plain", &["--no-tuning"]);
-    let cores = frosthead::runtime::allowed_cores();
+    let cores = frosthead::internal::runtime::allowed_cores();
     let default = Setting {
-        token_budget: frosthead::tokens::OWN_TOKEN_BUDGET,
+        token_budget: frosthead::internal::tokens::OWN_TOKEN_BUDGET,
         ..Setting::new(cores, Batching::default())
     };
     assert!(told.contains(&format!("{default} (--no-tuning)")), "{told}");

@@ -333,7 +333,7 @@ fn embed_carries_arrow_columns_as_they_are() {
     let schema = carried.schema();
     assert_eq!(schema.field_with_name("decimal").unwrap().metadata()["unit"], "EUR");
     assert!(!schema.field_with_name("flag").unwrap().is_nullable());
-    assert_eq!(frosthead::data::read_features(&out, None).unwrap().width, crate::tiny::NUMBERS);
+    assert_eq!(crate::harness::features(&out, None).width, crate::tiny::NUMBERS);
     // What embed has written can be embedded: its columns step aside.
     let carried = embed(&out, &again);
     for name in ["text_hash", "input_text_hash", "input_input_embedding", "input_embedding", "embedding"] {
