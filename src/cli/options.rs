@@ -18,7 +18,9 @@ use frosthead::internal::error::{Error, Kind, Result};
 use frosthead::internal::quantities::{MemorySize, counted, date};
 use frosthead::internal::runtime::{Device, Load, Runtime, RuntimeOptions};
 use frosthead::internal::store::default_root;
-use frosthead::internal::tokens::{LongTexts, WindowOptions};
+use frosthead::internal::tokens::LongTexts;
+#[cfg(feature = "train")]
+use frosthead::internal::tokens::WindowOptions;
 use frosthead::internal::tuning::{self, Applied};
 
 /// Where and how the network runs.
