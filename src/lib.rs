@@ -22,7 +22,8 @@ pub use tokens::LongTexts;
 // A published encoder, imported; texts, embedded once.
 pub use backbone::{Backbone, ImportOptions, Imported, import};
 pub use dataset::Input;
-pub use embed::{EmbedOptions, EmbedRequest, Embedded, Embedder, FeatureChoice, embed_file};
+pub use embed::{EmbedOptions, EmbedRequest, Embedded, Embedder, embed_file};
+pub use encoder::FeatureChoice;
 
 // Training, measuring, comparing.
 #[cfg(feature = "train")]

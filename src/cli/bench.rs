@@ -13,6 +13,7 @@ use super::Outcome;
 use super::eval::{print_json, unprintable};
 use super::options::{
     MemoryArguments, RuntimeArguments, TableArguments, TrustArguments, TuningArguments, parse_budget,
+    parse_stored,
 };
 use super::terminal::{Terminal, bytes, grouped};
 use frosthead::backbone::Backbone;
@@ -22,7 +23,8 @@ use frosthead::bench::{
 };
 use frosthead::classifier::{Classifier, OpenOptions};
 use frosthead::data::{Source, TableReader, TextColumn};
-use frosthead::embed::{EmbedOptions, RowLayout, StoredLayers};
+use frosthead::embed::{EmbedOptions, RowLayout};
+use frosthead::encoder::FeatureChoice;
 use frosthead::error::Result;
 use frosthead::metrics::Latency;
 use frosthead::runtime::Load;
@@ -62,8 +64,8 @@ struct EmbedArguments {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
     /// all or last: which graph to measure.
-    #[arg(long, value_name = "WHICH", default_value = "all")]
-    store_layers: StoredLayers,
+    #[arg(long, value_name = "WHICH", default_value = "all", value_parser = parse_stored)]
+    store_layers: FeatureChoice,
     /// Tokens in a batch, padding included [default: as tuned, else 256; 1024 on a GPU].
     #[arg(long, value_name = "N", value_parser = parse_budget)]
     token_budget: Option<usize>,
@@ -333,9 +335,9 @@ fn embed(arguments: &EmbedArguments, terminal: &Terminal) -> Result<Outcome> {
 
 /// What networks are asked for so that they do the same: their layers' states only if all of them have such
 /// outputs.
-fn stored_by_all<'b>(wanted: StoredLayers, all: impl Iterator<Item = &'b Arc<Backbone>>) -> StoredLayers {
+fn stored_by_all<'b>(wanted: FeatureChoice, all: impl Iterator<Item = &'b Arc<Backbone>>) -> FeatureChoice {
     let mut layouts = all.map(|backbone| RowLayout::of(backbone, wanted));
-    if layouts.all(|layout| !layout.states().is_empty()) { wanted } else { StoredLayers::Last }
+    if layouts.all(|layout| !layout.states().is_empty()) { wanted } else { FeatureChoice::Last }
 }
 
 fn against_lines(figures: &EmbedComparison, arguments: &EmbedArguments) -> Vec<(&'static str, String)> {

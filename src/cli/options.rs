@@ -13,7 +13,8 @@ use frosthead::backbone::Backbone;
 use frosthead::bundle::PublicKey;
 use frosthead::classifier::{Model, open_trusted_backbone};
 use frosthead::data::{Delimiter, Format, Quoting, Reading, Source, TextColumn, TextEncoding};
-use frosthead::embed::{EmbedOptions, Embedder, MemoryPlan, StoredLayers};
+use frosthead::embed::{EmbedOptions, Embedder, MemoryPlan};
+use frosthead::encoder::FeatureChoice;
 use frosthead::error::{Error, Kind, Result};
 use frosthead::quantities::{MemorySize, counted, date};
 use frosthead::runtime::{Device, Load, Runtime, RuntimeOptions};
@@ -312,8 +313,8 @@ impl LongArguments {
 pub(crate) struct StoreArguments {
     /// `all`: store every layer's mean-pooled states, so that other features cost no inference later; `last`:
     /// the sentence embedding only.
-    #[arg(long, value_name = "WHICH", default_value = "all")]
-    store_layers: StoredLayers,
+    #[arg(long, value_name = "WHICH", default_value = "all", value_parser = parse_stored)]
+    store_layers: FeatureChoice,
     #[command(flatten)]
     place: FeatureStoreArguments,
 }
@@ -330,6 +331,16 @@ pub(crate) struct FeatureStoreArguments {
     token_budget: Option<usize>,
     #[command(flatten)]
     tuning: TuningArguments,
+}
+
+/// What rows of the store hold beside the sentence embedding.
+pub(crate) fn parse_stored(text: &str) -> Result<FeatureChoice> {
+    match text.parse() {
+        Ok(stored @ (FeatureChoice::Last | FeatureChoice::All)) => Ok(stored),
+        _ => Err(Error::new(Kind::Usage, "there is no such choice of stored layers")
+            .found(format!("{text:?}"))
+            .expected("last or all")),
+    }
 }
 
 /// A number of tokens above 0.
@@ -355,7 +366,7 @@ impl FeatureStoreArguments {
     /// As [`StoreArguments::open`], with what is stored.
     pub(crate) fn open(
         &self,
-        stored: StoredLayers,
+        stored: FeatureChoice,
         (backbone, runtime): (Arc<Backbone>, Arc<Runtime>),
         long: LongTexts,
         sources: &[&Source],

@@ -12,10 +12,10 @@ use super::bench::first_texts;
 use super::eval::{print_json, unprintable};
 use super::options::{RuntimeArguments, TableArguments, TrustArguments};
 use super::terminal::{Terminal, grouped};
+use frosthead::FeatureChoice;
 use frosthead::backbone::Backbone;
 use frosthead::classifier::Model;
 use frosthead::data::TextColumn;
-use frosthead::embed::StoredLayers;
 use frosthead::error::{Error, Kind, Result};
 use frosthead::quantities::{date, duration, with_error};
 use frosthead::runtime::{Runtime, allowed_cores, load_average};
@@ -130,7 +130,7 @@ fn warn_of_load(load: Option<f64>, cores: usize, terminal: &Terminal) {
 fn network(arguments: &Arguments, runtime: &Runtime) -> Result<(Arc<Backbone>, NetworksOptions, TextColumn)> {
     let Arguments { backbone, model, trust, table, .. } = arguments;
     if let Some(path) = backbone {
-        let options = NetworksOptions { stored: StoredLayers::All, long: LongTexts::Truncate };
+        let options = NetworksOptions { stored: FeatureChoice::All, long: LongTexts::Truncate };
         return Ok((Arc::new(trust.open_backbone(path, runtime)?), options, table.text().into()));
     }
     let path = model.as_deref().unwrap_or(Path::new(""));

@@ -13,10 +13,11 @@ use crate::classifier::run::SplitRows;
 use crate::classifier::{Run, measure};
 use crate::data::{Classes, LabelSet, Part, Rare};
 use crate::dataset::{Columns, Dataset, Input};
-use crate::embed::{Embedder, FeatureChoice};
+use crate::embed::Embedder;
+use crate::encoder::FeatureChoice;
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fields, TextKey};
-use crate::heads::{self, Answers, Examples, FeatureView};
+use crate::heads::{self, Answers, Examples};
 use crate::report::{CurvePoint, Score};
 use crate::task::Truth;
 use crate::train::{Learning, RowsRequest};
@@ -127,13 +128,13 @@ pub(super) fn learning_curve(
             }
             let training = Truth::new(labels.names(), cells, chosen.iter().copied());
             let examples = Examples {
-                features: FeatureView::whole(&rows.data.features, rows.data.width),
+                features: rows.data.view(&rows.data.features.places()),
                 rows: &training.rows,
                 labels: &training.labels,
             };
             let answers = Answers { task: &task.name, kind: task.kind, labels: labels.names() };
             let (head, _) = heads::fit(answers, &examples, &learning.fit)?;
-            let seen = FeatureView::whole(&tested.features, tested.width);
+            let seen = tested.view(&tested.features.places());
             let truth = Truth::new(labels.names(), &tested.cells[place], test.iter().copied());
             let found = measure(&head, seen, &truth);
             let score = Score {

@@ -4,10 +4,10 @@
 //! Refuses to hold a corpus in memory, to compute a text twice, and to let a row of the output be any other
 //! than that of the input.
 
-mod choice;
 mod cut;
 mod embedder;
 mod extractor;
+mod features;
 mod ids;
 mod layout;
 mod memory;
@@ -16,11 +16,11 @@ mod reader;
 mod table;
 mod windowed;
 
-pub use choice::{FeatureChoice, check_choice, covering};
 pub use cut::{CutRows, CutTokens, StatesNeed, StatesPlace, StatesProgress};
 pub use embedder::{Embedder, Progress};
 pub use extractor::{Extractor, WindowSpan, Work};
-pub use layout::{RowLayout, RowParts, StoredLayers};
+pub use features::{FeatureRows, covering};
+pub use layout::{RowLayout, RowParts};
 pub use memory::{LIMITED_WINDOW_BYTES, MemoryPlan, check_loadable, threads_within};
 pub use options::EmbedOptions;
 pub use reader::{Reader, Reading, row_of_text};

@@ -7,7 +7,6 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::choice::FeatureChoice;
 use super::embedder::{Embedder, Progress};
 use super::ids::encode;
 use super::windowed::WindowNotes;
@@ -15,6 +14,7 @@ use crate::backbone::Backbone;
 use crate::data::{
     EMBEDDING, FEATURES, FeatureWriter, Format, Row, Source, TEXT_HASH, TableReader, feature_metadata,
 };
+use crate::encoder::FeatureChoice;
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fields, Fingerprint, TextKey};
 use crate::recognize::Thing;

@@ -7,6 +7,7 @@
 mod architecture;
 mod asked;
 mod checkpoint;
+mod choice;
 mod config;
 mod family;
 mod fields;
@@ -28,7 +29,8 @@ mod transformer;
 mod weights;
 
 pub use architecture::Architecture;
-pub use asked::{Seen, TrainingHead, TrainingOptions};
+pub use asked::{TrainingHead, TrainingOptions};
+pub use choice::FeatureChoice;
 pub use config::Config;
 pub use family::{Published, shifts_positions};
 pub use foreign::{ForeignEncoder, ForeignOutput, TokenStates};

@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::asked::{Seen, TrainingOptions};
+use super::asked::TrainingOptions;
+use super::choice::FeatureChoice;
 use super::network::Network;
 use super::pooling::Means;
 use super::ports::{self, mean_of};
@@ -27,7 +28,7 @@ pub(super) struct Vectors<'o> {
     /// Means made so far.
     levels: BTreeMap<usize, Value>,
     /// Vectors made so far, with their width.
-    made: Vec<(Seen, (Value, usize))>,
+    made: Vec<(FeatureChoice, (Value, usize))>,
     /// Levels whose means are inputs.
     pub(super) given: Vec<usize>,
     /// Inputs that drop numbers, in the order they were added.
@@ -47,7 +48,7 @@ impl<'o> Vectors<'o> {
         let layers = network.config.layers;
         let top = options.heads.iter().map(|head| head.seen.top(layers)).max();
         let top = top.ok_or_else(|| Error::new(Kind::Graph, "a training step needs a head"))?;
-        let all = options.heads.iter().any(|head| head.seen != Seen::Embedding);
+        let all = options.heads.iter().any(|head| head.seen != FeatureChoice::Last);
         let mut states = encoder.hidden_states(top, all)?;
         if !all {
             states.drain(..states.len() - 1);
@@ -64,19 +65,19 @@ impl<'o> Vectors<'o> {
     }
 
     /// The vector, `[batch, width]`, with numbers dropped where numbers of any layer are; and its width.
-    pub(super) fn of(&mut self, seen: &Seen) -> Result<(Value, usize)> {
-        if let Some((_, there)) = self.made.iter().find(|(known, _)| known == seen) {
+    pub(super) fn of(&mut self, seen: FeatureChoice) -> Result<(Value, usize)> {
+        if let Some((_, there)) = self.made.iter().find(|(known, _)| *known == seen) {
             return Ok(there.clone());
         }
-        let (vector, width, mask) = match seen {
-            Seen::Embedding => (self.embedding()?, self.hidden, "dropout.pooled".to_owned()),
-            Seen::Means(levels) => {
-                let mask = format!("dropout.means.{}-{}", levels.start, levels.end.saturating_sub(1));
-                (self.side_by_side(levels)?, levels.len() * self.hidden, mask)
+        let (vector, width, mask) = match seen.states(self.network.config.layers) {
+            None => (self.embedding()?, self.hidden, "dropout.pooled".to_owned()),
+            Some(states) => {
+                let mask = format!("dropout.means.{}-{}", states.start, states.end - 1);
+                (self.side_by_side(&states)?, states.len() * self.hidden, mask)
             }
         };
         let vector = if self.options.dropped.is_empty() { vector } else { self.drop_numbers(&vector, mask)? };
-        self.made.push((seen.clone(), (vector.clone(), width)));
+        self.made.push((seen, (vector.clone(), width)));
         Ok((vector, width))
     }
 
@@ -91,7 +92,7 @@ impl<'o> Vectors<'o> {
         if let [only] = &each[..] {
             return Ok(only.clone());
         }
-        let name = format!("means/{}-{}", levels.start, levels.end.saturating_sub(1));
+        let name = format!("means/{}-{}", levels.start, levels.end - 1);
         let joined = Operation::new("Concat", &each.iter().collect::<Vec<_>>()).with("axis", 1);
         let width = each.len() * self.hidden;
         self.graph.add(joined, &name, ValueType::float([batch(), width.into()]))

@@ -21,7 +21,8 @@ use crate::bundle::{Bundle, BundleRequest, Origin, SeenHead, Validation, Variant
 use crate::classifier::probabilities;
 use crate::data::{Part, label_of_text};
 use crate::dataset::vector_key;
-use crate::embed::{Embedder, FeatureChoice, StoredLayers};
+use crate::embed::Embedder;
+use crate::encoder::FeatureChoice;
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fingerprint, TextKey};
 use crate::heads::{FeatureView, FitReport, Head};
@@ -115,7 +116,7 @@ pub fn refit(request: &RefitRequest<'_>, embedder: &mut Embedder, show: &mut Sho
     let lost = lost(bundle, &heads);
     let backbone_before = bundle.backbone_fingerprint()?;
     let seen = heads.into_iter().map(|head| {
-        let sees = table.task(&head).sees.choice.unwrap_or_default();
+        let sees = table.task(&head).choice();
         SeenHead { head, sees }
     });
     let written = write(request, seen.collect(), &fits, validation.as_ref(), embedder)?;
@@ -149,7 +150,7 @@ fn asked(request: &RefitRequest<'_>) -> Result<BTreeMap<String, FeatureRequest>>
                 ));
         }
         if matches!(asked, FeatureRequest::Choice(choice) if choice != FeatureChoice::Last)
-            && bundle.stored() == StoredLayers::Last
+            && bundle.stored() == FeatureChoice::Last
         {
             return Err(wrong("the bundle's graph gives the embedding only, not the states of layers")
                 .expected("--features last")

@@ -194,7 +194,7 @@ fn divide(
         let path = input.as_ref().and_then(Input::path);
         files.push((rows.keys.len(), path.map_or_else(String::new, |path| path.display().to_string())));
         rows.keys.extend(other.keys);
-        rows.features.extend(other.features);
+        rows.features.append(other.features);
         rows.texts.extend(other.texts);
         for task in &mut *tasks {
             task.cells.append(&mut other.cells[task.column]);
@@ -217,11 +217,12 @@ fn nothing_left(request: &RowsRequest, other: Option<&Input>, option: &str) -> E
 }
 
 fn check_width(rows: &Dataset, other: &Dataset) -> Result<()> {
-    if rows.width == other.width {
+    let (width, other) = (rows.features.width(), other.features.width());
+    if width == other {
         return Ok(());
     }
     Err(Error::new(Kind::Table, "the files hold features of different lengths")
-        .found(other.width.to_string())
-        .expected(rows.width.to_string())
+        .found(other.to_string())
+        .expected(width.to_string())
         .help("make both with the same backbone"))
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::data::{Classes, LabelSet, Part};
 use crate::dataset::Dataset;
-use crate::embed::FeatureChoice;
+use crate::encoder::FeatureChoice;
 use crate::heads::{Alpha, Answers, Candidate};
 use crate::task::{TaskKind, TaskRequest, Truth};
 
@@ -63,6 +63,11 @@ impl Task {
             labels: LabelSet::new([]),
             sees: TaskView::fixed(Alpha::Auto, None, 0..0),
         }
+    }
+
+    /// What its head sees of a text.
+    pub fn choice(&self) -> FeatureChoice {
+        self.sees.choice.unwrap_or_default()
     }
 
     /// What its head answers.
