@@ -1,7 +1,6 @@
 //! Owns `frosthead bench`: measurements on this machine, as lines for people or JSON for machines.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,11 +9,11 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use super::Outcome;
-use super::eval::{print_json, unprintable};
 use super::options::{
     MemoryArguments, RuntimeArguments, TableArguments, TrustArguments, TuningArguments, parse_budget,
     parse_stored,
 };
+use super::printing::{named, print_result};
 use super::terminal::{Terminal, bytes, grouped};
 use frosthead::backbone::Backbone;
 use frosthead::bench::{
@@ -81,6 +80,9 @@ struct EmbedArguments {
     #[command(flatten)]
     tuning: TuningArguments,
 }
+
+/// Of the names of figures.
+const WIDTH: usize = 20;
 
 /// Milliseconds that a single text takes, at the median and for the slowest.
 #[derive(Debug, Args)]
@@ -195,11 +197,7 @@ fn latency(arguments: &LatencyArguments, terminal: &Terminal) -> Result<Outcome>
     let texts = first_texts(&source, &arguments.table.text_of(classifier.model()), arguments.limit)?;
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let figures = bench_latency(&classifier, &texts, usize::from(arguments.rounds))?;
-    if arguments.json {
-        print_json(&figures)?;
-    } else {
-        print_lines(&latency_lines(&figures))?;
-    }
+    print_result(arguments.json, &figures, || named(WIDTH, &latency_lines(&figures)))?;
     Ok(Outcome::Done)
 }
 
@@ -242,11 +240,7 @@ fn serve(arguments: &ServeArguments) -> Result<Outcome> {
         duration: Duration::from_secs(arguments.seconds.into()),
     };
     let figures = bench_serve(&texts, &models, &options)?;
-    if arguments.json {
-        print_json(&figures)?;
-    } else {
-        print_lines(&serve_lines(&figures))?;
-    }
+    print_result(arguments.json, &figures, || named(WIDTH, &serve_lines(&figures)))?;
     let sound = figures.wrong == 0 && !figures.statuses.contains_key("none");
     Ok(if sound { Outcome::Done } else { Outcome::CriterionMissed })
 }
@@ -314,20 +308,14 @@ fn embed(arguments: &EmbedArguments, terminal: &Terminal) -> Result<Outcome> {
     match against {
         Some(against) => {
             let figures = bench_against([contestant(backbone), contestant(against)], &texts, rounds)?;
-            if arguments.json {
-                print_json(&figures)?;
-            } else {
-                print_lines(&embed_lines(&figures.own))?;
-                print_lines(&against_lines(&figures, arguments))?;
-            }
+            print_result(arguments.json, &figures, || {
+                let lines = [embed_lines(&figures.own), against_lines(&figures, arguments)].concat();
+                named(WIDTH, &lines)
+            })?;
         }
         None => {
             let figures = bench_embed(contestant(backbone), &texts, rounds)?;
-            if arguments.json {
-                print_json(&figures)?;
-            } else {
-                print_lines(&embed_lines(&figures))?;
-            }
+            print_result(arguments.json, &figures, || named(WIDTH, &embed_lines(&figures)))?;
         }
     }
     Ok(Outcome::Done)
@@ -378,12 +366,4 @@ fn side_by_side(figures: &EmbedBench) -> String {
     let plural = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
     let EmbedBench { sessions, threads, .. } = *figures;
     format!("{}, {} in all", plural(sessions, "session"), plural(threads, "thread"))
-}
-
-fn print_lines(lines: &[(&str, String)]) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    for (name, value) in lines {
-        writeln!(out, "{name:<20}  {value}").map_err(unprintable)?;
-    }
-    Ok(())
 }

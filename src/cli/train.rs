@@ -9,6 +9,7 @@ use super::classes::say_classes;
 use super::learning::LearningArguments;
 use super::network::{FreezeArguments, NetworkArguments, TrainProgress};
 use super::options::{LongArguments, RuntimeArguments, StoreArguments, TableArguments, TrustArguments};
+use super::printing::print_result;
 use super::terminal::{Terminal, grouped};
 use super::{Outcome, eval};
 use frosthead::data::Format;
@@ -95,11 +96,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome>
     }
     say_rows(terminal, metrics);
     say_calibration(terminal, metrics);
-    if arguments.json {
-        eval::print_json(metrics)?;
-    } else {
-        eval::print_table(&metrics.tasks)?;
-    }
+    print_result(arguments.json, metrics, || eval::accuracy_table(&metrics.tasks))?;
     eval::say_unmeasured(terminal, &metrics.tasks, "no test row");
     let up_to_date = if matches!(trained, Trained::UpToDate(_)) { "up to date" } else { "written" };
     terminal.say(format!("{}: {up_to_date}", arguments.out.display()));
