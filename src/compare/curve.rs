@@ -66,24 +66,12 @@ struct Rows {
 impl Rows {
     fn read(request: &RowsRequest, run: &Run, embedder: &mut Embedder) -> Result<Self> {
         let names = request.tasks.names();
-        let mut load = |input: &Input| match input {
-            Input::Texts { source, column } => {
-                let columns = Columns { kept: &names, texts: false };
-                let mut rows = Dataset::from_texts(
-                    embedder,
-                    source,
-                    &column.as_str().into(),
-                    columns,
-                    request.strict,
-                    &mut |_| (),
-                )?;
-                let place = rows.columns(FeatureChoice::Last)?;
-                rows.load(embedder, place)?;
-                Ok(rows)
-            }
-            Input::Features { path, .. } => {
-                Err(Error::new(Kind::Usage, "a comparison needs texts").at(path).found("features"))
-            }
+        let columns = Columns { kept: &names, texts: false };
+        let mut load = |input: &Input| {
+            let mut rows = Dataset::read(input, columns, request.strict, Some(embedder), &mut |_| ())?;
+            let place = rows.columns(FeatureChoice::Last)?;
+            rows.load(embedder, place)?;
+            Ok(rows)
         };
         let mut data = load(&request.data)?;
         let test = request.test.as_ref().map(&mut load).transpose()?;

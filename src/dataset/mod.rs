@@ -45,6 +45,15 @@ impl Input {
         }
     }
 
+    /// An error of this input, which names its file.
+    #[must_use]
+    pub fn named(&self, error: Error) -> Error {
+        match self.path() {
+            Some(path) => error.at(path),
+            None => error,
+        }
+    }
+
     /// Hash of the file.
     ///
     /// # Errors
@@ -133,6 +142,28 @@ impl Dataset {
     pub fn load(&mut self, embedder: &Embedder, columns: Range<usize>) -> Result<()> {
         self.features = embedder.read_rows(&self.keys, columns)?;
         Ok(())
+    }
+
+    /// Reads an input, as [`Self::from_texts`] or [`Self::from_features`]; errors name its file.
+    ///
+    /// # Errors
+    /// As theirs, or a table of texts has no embedder.
+    pub fn read(
+        input: &Input,
+        columns: Columns<'_>,
+        strict: bool,
+        embedder: Option<&mut Embedder>,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<Self> {
+        match (input, embedder) {
+            (Input::Texts { source, column }, Some(embedder)) => {
+                Self::from_texts(embedder, source, &column.as_str().into(), columns, strict, progress)
+            }
+            (Input::Features { path, column }, _) => Self::from_features(path, column.as_deref(), columns),
+            (Input::Texts { .. }, None) => Err(Error::new(Kind::Usage, "a table of texts needs a backbone")
+                .help("say --backbone models/NAME, or give a Parquet of features")),
+        }
+        .map_err(|error| input.named(error))
     }
 
     /// Reads a table of texts, computing and storing the features that are not stored yet; [`Self::load`]

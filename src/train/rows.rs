@@ -36,12 +36,14 @@ impl Table {
     ) -> Result<Self> {
         let names = request.tasks.names();
         let columns = Columns { kept: &names, texts };
-        let mut load = |input: &Input| load(input, columns, request.strict, embedder.as_deref_mut(), show);
-        let mut rows = load(&request.data)?;
-        let place = |error: Error| match request.data.path() {
-            Some(path) => error.at(path),
-            None => error,
+        let mut load = |input: &Input| {
+            let progress = &mut |progress: &Progress| {
+                let _uninterrupted = show(&TrainEvent::Rows(progress));
+            };
+            Dataset::read(input, columns, request.strict, embedder.as_deref_mut(), progress)
         };
+        let mut rows = load(&request.data)?;
+        let place = |error: Error| request.data.named(error);
         // What cannot be learned from is said before other tables are read.
         for (asked, cells) in request.tasks.iter().zip(&rows.cells) {
             Classes::count(&rows.keys, cells).check(&asked.name).map_err(place)?;
@@ -120,30 +122,6 @@ fn place_of(files: &Files, row: usize) -> (Option<String>, u64) {
         Some((first, name)) => (Some(name.clone()), (row - first) as u64 + 1),
         None => (None, row as u64 + 1),
     }
-}
-
-fn load(
-    input: &Input,
-    columns: Columns<'_>,
-    strict: bool,
-    embedder: Option<&mut Embedder>,
-    show: &mut Show<'_>,
-) -> Result<Dataset> {
-    let progress = &mut |progress: &Progress| {
-        let _uninterrupted = show(&TrainEvent::Rows(progress));
-    };
-    match (input, embedder) {
-        (Input::Texts { source, column }, Some(embedder)) => {
-            Dataset::from_texts(embedder, source, &column.as_str().into(), columns, strict, progress)
-        }
-        (Input::Features { path, column }, _) => Dataset::from_features(path, column.as_deref(), columns),
-        (Input::Texts { .. }, None) => Err(Error::new(Kind::Usage, "a table of texts needs a backbone")
-            .help("say --backbone models/NAME, or give a Parquet of features")),
-    }
-    .map_err(|error| match input.path() {
-        Some(path) => error.at(path),
-        None => error,
-    })
 }
 
 /// Gives every row its part and appends the rows of other files. `None`: the row is left out, because its

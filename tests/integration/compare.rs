@@ -14,7 +14,7 @@ use frosthead::finetune::LayerOptions;
 use frosthead::heads::{Alpha, FitOptions};
 use frosthead::runtime::{Runtime, RuntimeOptions};
 use frosthead::task::Tasks;
-use frosthead::train::{FeatureRequest, Learning, Output, RowsRequest, TrainEvent};
+use frosthead::train::{FeatureRequest, Freezing, Learning, Output, RowsRequest, TrainEvent, TrainRequest};
 use serde_json::Value;
 
 use crate::harness::{Finished, backbone, command, demo, directory, finish, frosthead, real, text};
@@ -294,24 +294,25 @@ fn request(out: &Path, time_limit: Option<TimeLimit>) -> CompareRequest {
     let tasks = ["domain", "sentiment"].map(str::to_owned);
     let source = frosthead::data::Source::new(text(&demo(ROWS)), None).unwrap();
     CompareRequest {
-        rows: RowsRequest {
-            data: Input::Texts { source, column: "text".into() },
-            valid: None,
-            test: None,
-            tasks: Tasks::new(&tasks).unwrap(),
-            split: SplitOptions::default(),
-            rare: frosthead::data::Rare::default(),
-            strict: false,
+        train: TrainRequest {
+            rows: RowsRequest {
+                data: Input::Texts { source, column: "text".into() },
+                valid: None,
+                test: None,
+                tasks: Tasks::new(&tasks).unwrap(),
+                split: SplitOptions::default(),
+                rare: frosthead::data::Rare::default(),
+                strict: false,
+            },
+            learning: Learning {
+                fit: FitOptions::default(),
+                features: FeatureRequest::default(),
+                fit_memory: 4_000_000_000,
+            },
+            freezing: Freezing::default(),
+            layers: LayerOptions { epochs: 2, ..LayerOptions::default() },
+            output: Output { path: out.to_path_buf(), overwrite: false },
         },
-        learning: Learning {
-            fit: FitOptions::default(),
-            features: FeatureRequest::default(),
-            fit_memory: 4_000_000_000,
-        },
-        layers: LayerOptions { epochs: 2, ..LayerOptions::default() },
-        label_text: None,
-        freeze: Vec::new(),
-        output: Output { path: out.to_path_buf(), overwrite: false },
         backbones: vec![Arc::new(Backbone::open(Path::new(backbone())).unwrap())],
         scenarios: vec![Scenario::Top(1, FeatureRequest::default())],
         frozen_head: FrozenHead::default(),
@@ -335,7 +336,7 @@ fn top1(request: &CompareRequest, cache: &Path, rest: Duration) -> (bool, Value)
         }
     });
     let compared = compared.unwrap();
-    let report = json(request.output.path.join("report.json"));
+    let report = json(request.train.output.path.join("report.json"));
     (compared.up_to_date, report["backbones"][0]["scenarios"][0]["outcome"]["done"].clone())
 }
 
