@@ -237,7 +237,7 @@ impl<'r> Assembly<'r> {
             |seen: &'r SeenHead| Ok(DeployedHead { head: &seen.head, columns: layout.columns(seen.sees)? });
         let heads = variant.heads.iter().map(deployed);
         let mut model = variant.model.clone();
-        let (hidden, means) = (layout.embedding().len(), layout.means(layout.states()).len());
+        let (hidden, means) = (layout.embedding().len(), layout.means(layout.levels()).len());
         append_heads(&mut model, &heads.collect::<Result<Vec<_>>>()?, hidden, means)?;
         Ok(model)
     }

@@ -295,11 +295,7 @@ fn embed(arguments: &EmbedArguments, terminal: &Terminal) -> Result<Outcome> {
     let against = arguments.against.as_ref().map(open).transpose()?;
     let stored = stored_by_all(arguments.store_layers, std::iter::once(&backbone).chain(&against));
     let contestant = |backbone: Arc<Backbone>| {
-        let mut applied = arguments.tuning.apply(&backbone, &runtime);
-        if let Some(token_budget) = arguments.token_budget {
-            applied.batching.token_budget = token_budget;
-        }
-        arguments.tuning.show(&applied, terminal);
+        let applied = arguments.tuning.apply_with(arguments.token_budget, &backbone, &runtime, terminal);
         let (batching, load) = (applied.batching, Load::Many);
         let reading = EmbedOptions { stored, batching, load, ..EmbedOptions::default() };
         Contestant { backbone, runtime: applied.runtime, reading }
@@ -325,7 +321,7 @@ fn embed(arguments: &EmbedArguments, terminal: &Terminal) -> Result<Outcome> {
 /// outputs.
 fn stored_by_all<'b>(wanted: FeatureChoice, all: impl Iterator<Item = &'b Arc<Backbone>>) -> FeatureChoice {
     let mut layouts = all.map(|backbone| RowLayout::of(backbone, wanted));
-    if layouts.all(|layout| !layout.states().is_empty()) { wanted } else { FeatureChoice::Last }
+    if layouts.all(|layout| !layout.levels().is_empty()) { wanted } else { FeatureChoice::Last }
 }
 
 fn against_lines(figures: &EmbedComparison, arguments: &EmbedArguments) -> Vec<(&'static str, String)> {

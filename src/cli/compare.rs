@@ -112,7 +112,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome>
 fn request(arguments: &Arguments, opened: &Runtime) -> Result<CompareRequest> {
     let Arguments { learning, network, table, runtime, .. } = arguments;
     let input = |data: &str| -> Result<Input> {
-        let source = if data == arguments.data { table.source(data)? } else { table.source_beside(data)? };
+        let source = table.source_of(data, &arguments.data)?;
         Ok(Input::Texts { source, column: table.text().to_owned() })
     };
     let mut freezing = Freezing::new(arguments.freeze.clone(), Vec::new())?;

@@ -197,7 +197,7 @@ fn load(
     terminal: &Terminal,
 ) -> Result<Dataset> {
     let table = &arguments.table;
-    let source = if data == arguments.data { table.source(data)? } else { table.source_beside(data)? };
+    let source = table.source_of(data, &arguments.data)?;
     let columns = Columns { kept, texts: arguments.errors.is_some() };
     let named = |error: Error| match &source.path {
         Some(path) => error.at(path),

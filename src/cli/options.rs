@@ -83,6 +83,21 @@ impl TuningArguments {
         tuning::apply(self.folder().as_deref(), backbone, runtime, Load::Many)
     }
 
+    /// The same, said, with the batches that were asked for.
+    pub(crate) fn apply_with(
+        &self,
+        token_budget: Option<usize>,
+        backbone: &Backbone,
+        runtime: &Runtime,
+        terminal: &Terminal,
+    ) -> Applied {
+        let mut applied = self.apply(backbone, runtime);
+        let batching = &mut applied.batching;
+        batching.token_budget = token_budget.unwrap_or(batching.token_budget);
+        self.show(&applied, terminal);
+        applied
+    }
+
     /// Says how a network is run, and warns of a tuning that cannot be used.
     pub(crate) fn show(&self, applied: &Applied, terminal: &Terminal) {
         if let Some(problem) = &applied.problem {
@@ -183,6 +198,11 @@ pub(crate) struct TableArguments {
 }
 
 impl TableArguments {
+    /// A table named on the command line: the one that the command is about, or one beside it.
+    pub(crate) fn source_of(&self, data: &str, about: &str) -> Result<Source> {
+        if data == about { self.source(data) } else { self.source_beside(data) }
+    }
+
     /// The table named on the command line; a bare `-` is one text a line unless --format says otherwise.
     pub(crate) fn source(&self, data: &str) -> Result<Source> {
         self.unread(data)?.with(self.reading())
@@ -190,7 +210,7 @@ impl TableArguments {
 
     /// A table beside the one that the command is about: what of the options fits its format holds for it
     /// too.
-    pub(crate) fn source_beside(&self, data: &str) -> Result<Source> {
+    fn source_beside(&self, data: &str) -> Result<Source> {
         self.fitted(self.unread(data)?)
     }
 
@@ -373,11 +393,7 @@ impl FeatureStoreArguments {
         terminal: &Terminal,
     ) -> Result<(Embedder, Option<u64>)> {
         let root = default_root(self.cache.as_deref())?;
-        let mut applied = self.tuning.apply(&backbone, &runtime);
-        if let Some(token_budget) = self.token_budget {
-            applied.batching.token_budget = token_budget;
-        }
-        self.tuning.show(&applied, terminal);
+        let applied = self.tuning.apply_with(self.token_budget, &backbone, &runtime, terminal);
         let options = EmbedOptions { stored, batching: applied.batching, long, ..EmbedOptions::default() };
         let embedder = Embedder::open(backbone, Arc::new(applied.runtime), &root, options)?;
         terminal.damage(embedder.damaged());

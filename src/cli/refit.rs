@@ -128,7 +128,7 @@ fn rows(arguments: &Arguments, bundle: &Bundle) -> Result<RowsRequest> {
     let Arguments { data, table, learning, .. } = arguments;
     let known = table.text_or(bundle.manifest().text.as_deref(), bundle.path());
     let input = |given: &str| {
-        let source = if given == data { table.source(given)? } else { table.source_beside(given)? };
+        let source = table.source_of(given, data)?;
         Ok(Input::Texts { source, column: known.name.clone() })
     };
     let rows = learning.rows(data, Tasks::new(&learning.tasks)?, &input, table.strict)?;

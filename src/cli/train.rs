@@ -222,7 +222,7 @@ fn say_frozen(terminal: &Terminal, metrics: &RunMetrics) {
 fn request(arguments: &Arguments) -> Result<TrainRequest> {
     let input = |data: &str| -> Result<Input> {
         let table = &arguments.table;
-        let source = if data == arguments.data { table.source(data)? } else { table.source_beside(data)? };
+        let source = table.source_of(data, &arguments.data)?;
         if arguments.backbone.is_some() {
             return Ok(Input::Texts { source, column: arguments.table.text().to_owned() });
         }

@@ -330,7 +330,7 @@ fn store_key(backbone: &Backbone, runtime: &Runtime, layout: &RowLayout, long: L
     // A bundle in another precision says so itself.
     fields.entry("precision".into()).or_insert_with(|| "fp32".into());
     fields.insert("cut".into(), "after pooling".into());
-    fields.insert("row".into(), format!("{} states, embedding, token counts", layout.states().len()));
+    fields.insert("row".into(), format!("{} states, embedding, token counts", layout.levels().len()));
     StoreKey { fields }
 }
 

@@ -23,7 +23,7 @@ impl RowLayout {
     /// A row that holds what `stored` sees, in a network of so many layers (none: it cannot be looked into).
     #[must_use]
     pub fn new(layers: Option<usize>, hidden_size: usize, stored: FeatureChoice) -> Self {
-        let states = layers.and_then(|layers| stored.states(layers)).map_or(0, |states| states.end);
+        let states = layers.and_then(|layers| stored.levels(layers)).map_or(0, |levels| levels.end);
         Self { layers, states, hidden_size }
     }
 
@@ -51,22 +51,22 @@ impl RowLayout {
         self.token_counts().end
     }
 
-    /// The hidden states whose means are stored.
+    /// The levels of the hidden states whose means are stored.
     #[must_use]
-    pub fn states(&self) -> Range<usize> {
+    pub fn levels(&self) -> Range<usize> {
         0..self.states
     }
 
-    /// Where the means of these hidden states lie; they are stored.
+    /// Where the means of the hidden states of these levels lie; they are stored.
     #[must_use]
-    pub fn means(&self, states: Range<usize>) -> Range<usize> {
-        states.start * self.hidden_size..states.end * self.hidden_size
+    pub fn means(&self, levels: Range<usize>) -> Range<usize> {
+        levels.start * self.hidden_size..levels.end * self.hidden_size
     }
 
     /// Where the sentence embedding lies.
     #[must_use]
     pub fn embedding(&self) -> Range<usize> {
-        let first = self.means(self.states()).end;
+        let first = self.means(self.levels()).end;
         first..first + self.hidden_size
     }
 
@@ -83,7 +83,7 @@ impl RowLayout {
     /// # Errors
     /// There is no such layer, or its states are not stored.
     pub fn columns(&self, choice: FeatureChoice) -> Result<Range<usize>> {
-        let Some(seen) = choice.states(self.layers.unwrap_or(0)) else { return Ok(self.embedding()) };
+        let Some(seen) = choice.levels(self.layers.unwrap_or(0)) else { return Ok(self.embedding()) };
         match self.layers {
             Some(layers) if seen.end > layers + 1 => Err(Error::new(Kind::Usage, "there is no such layer")
                 .found(format!("--features {choice}"))
@@ -111,7 +111,7 @@ impl RowParts {
     /// Those of a stored row.
     #[must_use]
     pub fn of(layout: &RowLayout) -> Self {
-        let means = layout.means(layout.states());
+        let means = layout.means(layout.levels());
         let outputs = [(ports::LAYER_MEANS, means.len()), (ports::EMBEDDING, layout.embedding().len())];
         Self::new(outputs.map(|(name, width)| (name.to_owned(), width)))
     }
@@ -146,7 +146,7 @@ mod tests {
         let some = FeatureChoice::Layers { first: 0, last: 2 };
         [(FeatureChoice::Last, 0), (some, 4), (FeatureChoice::All, 7)].map(|(stored, states)| {
             let layout = RowLayout::new(Some(6), hidden_size, stored);
-            assert_eq!(layout.states(), 0..states);
+            assert_eq!(layout.levels(), 0..states);
             layout
         })
     }
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn a_stored_row_is_made_of_the_graphs_outputs() {
         for layout in layouts(384) {
-            let (parts, means) = (RowParts::of(&layout), layout.means(layout.states()));
+            let (parts, means) = (RowParts::of(&layout), layout.means(layout.levels()));
             assert_eq!(parts.width(), layout.width());
             assert_eq!(parts.place(ports::EMBEDDING), Some(layout.embedding()));
             assert_eq!(parts.place(ports::LAYER_MEANS), (!means.is_empty()).then_some(means));
@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn the_parts_of_a_row_fill_it_without_overlap() {
         for layout in layouts(384) {
-            let means = layout.means(layout.states());
+            let means = layout.means(layout.levels());
             assert_eq!((means.start, means.end), (0, layout.embedding().start));
             assert_eq!(layout.embedding().len(), 384);
             assert_eq!(layout.embedding().end, layout.token_counts().start);

@@ -32,10 +32,10 @@ pub enum FeatureChoice {
 }
 
 impl FeatureChoice {
-    /// The hidden states whose means it is, side by side, in a network of so many layers: state 0 is what the
-    /// embeddings give, k + 1 what layer k gives. None: the sentence embedding.
+    /// The levels of the hidden states whose means it is, side by side, in a network of so many layers: state 0
+    /// is what the embeddings give, k + 1 what layer k gives. None: the sentence embedding.
     #[must_use]
-    pub fn states(self, layers: usize) -> Option<Range<usize>> {
+    pub fn levels(self, layers: usize) -> Option<Range<usize>> {
         match self {
             Self::Last => None,
             Self::Layers { first, last } => Some(first + 1..last + 2),
@@ -43,10 +43,10 @@ impl FeatureChoice {
         }
     }
 
-    /// The highest hidden state that is seen: nothing above it is needed.
+    /// The level of the highest hidden state that is seen: nothing above it is needed.
     #[must_use]
     pub fn top(self, layers: usize) -> usize {
-        self.states(layers).map_or(layers, |states| states.end - 1)
+        self.levels(layers).map_or(layers, |levels| levels.end - 1)
     }
 
     /// A choice whose rows and graphs hold what all of these see.
@@ -140,7 +140,7 @@ mod tests {
     fn layers_are_numbered_as_in_the_checkpoint() {
         let seen = |text: &str| {
             let choice: FeatureChoice = text.parse().unwrap();
-            (choice.states(6), choice.top(6))
+            (choice.levels(6), choice.top(6))
         };
         assert_eq!(seen("last"), (None, 6));
         assert_eq!(seen("layers:0"), (Some(1..2), 1));
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn candidates_go_from_few_to_many_numbers() {
-        let states = |choice: FeatureChoice| choice.states(6).map_or(1, |states| states.len());
+        let states = |choice: FeatureChoice| choice.levels(6).map_or(1, |levels| levels.len());
         let widths: Vec<usize> = FeatureChoice::candidates(6).into_iter().map(states).collect();
         assert_eq!(widths, [1, 1, 1, 1, 3, 7]);
         assert_eq!(FeatureChoice::candidates(1).len(), 3);

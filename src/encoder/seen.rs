@@ -69,11 +69,11 @@ impl<'o> Vectors<'o> {
         if let Some((_, there)) = self.made.iter().find(|(known, _)| *known == seen) {
             return Ok(there.clone());
         }
-        let (vector, width, mask) = match seen.states(self.network.config.layers) {
+        let (vector, width, mask) = match seen.levels(self.network.config.layers) {
             None => (self.embedding()?, self.hidden, "dropout.pooled".to_owned()),
-            Some(states) => {
-                let mask = format!("dropout.means.{}-{}", states.start, states.end - 1);
-                (self.side_by_side(&states)?, states.len() * self.hidden, mask)
+            Some(levels) => {
+                let mask = format!("dropout.means.{}-{}", levels.start, levels.end - 1);
+                (self.side_by_side(&levels)?, levels.len() * self.hidden, mask)
             }
         };
         let vector = if self.options.dropped.is_empty() { vector } else { self.drop_numbers(&vector, mask)? };

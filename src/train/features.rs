@@ -201,7 +201,7 @@ impl Screening<'_> {
             Asked::Learned(FeatureRequest::Choice(choice)) => self.screen(&[choice], show),
             Asked::Learned(FeatureRequest::Auto) => {
                 let layers = embedder.backbone().manifest().layers();
-                let layers = layers.filter(|_| !embedder.layout().states().is_empty());
+                let layers = layers.filter(|_| !embedder.layout().levels().is_empty());
                 let choices = layers.map_or_else(|| vec![FeatureChoice::Last], FeatureChoice::candidates);
                 self.screen(&choices, show)
             }

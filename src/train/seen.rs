@@ -24,8 +24,8 @@ pub(super) struct SeenRows<'r> {
 
 impl<'r> SeenRows<'r> {
     /// The stored means of a hidden state, of every row; a head sees them.
-    pub fn means(&self, state: usize) -> FeatureView<'r> {
-        self.table.rows.view(&self.layout.means(state..state + 1))
+    pub fn means(&self, level: usize) -> FeatureView<'r> {
+        self.table.rows.view(&self.layout.means(level..level + 1))
     }
 
     /// What the deployed graph has to give.
@@ -38,9 +38,9 @@ impl<'r> SeenRows<'r> {
     fn unchanged(&self, start: Start) -> Range<usize> {
         let above = match start {
             Start::Ids => 0,
-            Start::States(state) => state + 1,
+            Start::States(level) => level + 1,
         };
-        self.layout.means(0..above.min(self.layout.states().end))
+        self.layout.means(0..above.min(self.layout.levels().end))
     }
 
     /// The places in a stored row of the means that a graph with this start gives: those of the start's own
@@ -48,9 +48,9 @@ impl<'r> SeenRows<'r> {
     fn given(&self, start: Start) -> Range<usize> {
         let lowest = match start {
             Start::Ids => 0,
-            Start::States(state) => state,
+            Start::States(level) => level,
         };
-        self.layout.means(lowest..self.layout.states().end)
+        self.layout.means(lowest..self.layout.levels().end)
     }
 
     /// The features of some rows, in rising order, by a graph that gives [`Self::outputs`] from the rows'
@@ -77,6 +77,7 @@ impl<'r> SeenRows<'r> {
             }
             // After the graph's: the start's own state, from which it began, may have been rounded.
             features.take(place, &unchanged, stored, rows[place]);
+            Ok(())
         })?;
         Ok(TrainedRows { rows, features })
     }
