@@ -18,7 +18,7 @@ impl FeatureRows {
     /// `numbers` is `[rows, places]`, row-major.
     #[must_use]
     pub fn new(places: Range<usize>, numbers: Vec<f32>) -> Self {
-        debug_assert!(numbers.len().is_multiple_of(places.len().max(1)), "{} of {places:?}", numbers.len());
+        debug_assert!(numbers.len().is_multiple_of(places.len().max(1)), "whole rows");
         Self { places, numbers }
     }
 
