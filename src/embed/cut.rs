@@ -87,6 +87,9 @@ pub struct CutRows {
     rounded_at: Option<usize>,
 }
 
+/// What is done with a row, by its place, and its part of every output.
+type EachOutputs<'e> = dyn FnMut(usize, &[&[f32]]) -> Result<()> + 'e;
+
 enum Source {
     Ids(Encoded),
     States { states: TokenStates, keys: Vec<TextKey> },
@@ -216,7 +219,7 @@ impl CutRows {
         sessions: &mut Sessions,
         chosen: &[usize],
         outputs: &[&str],
-        each: &mut dyn FnMut(usize, &[&[f32]]) -> Result<()>,
+        each: &mut EachOutputs<'_>,
     ) -> Result<()> {
         let lengths: Vec<usize> = chosen.iter().map(|&row| self.lengths[row]).collect();
         let all = batches(&lengths, &self.buckets, self.token_budget);
