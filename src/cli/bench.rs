@@ -15,18 +15,18 @@ use super::options::{
 };
 use super::printing::{named, print_result};
 use super::terminal::{Terminal, bytes, grouped};
-use frosthead::backbone::Backbone;
-use frosthead::bench::{
+use frosthead::internal::backbone::Backbone;
+use frosthead::internal::bench::{
     Contestant, EmbedBench, EmbedComparison, LatencyBench, ServeBench, ServeBenchOptions, bench_against,
     bench_embed, bench_latency, bench_serve,
 };
-use frosthead::classifier::{Classifier, OpenOptions};
-use frosthead::data::{Source, TableReader, TextColumn};
-use frosthead::embed::{EmbedOptions, RowLayout};
-use frosthead::encoder::FeatureChoice;
-use frosthead::error::Result;
-use frosthead::metrics::Latency;
-use frosthead::runtime::Load;
+use frosthead::internal::classifier::{Classifier, OpenOptions};
+use frosthead::internal::data::{Source, TableReader, TextColumn};
+use frosthead::internal::embed::{EmbedOptions, RowLayout};
+use frosthead::internal::encoder::FeatureChoice;
+use frosthead::internal::error::Result;
+use frosthead::internal::metrics::Latency;
+use frosthead::internal::runtime::Load;
 
 /// Measure this machine.
 #[derive(Debug, Args)]

@@ -9,18 +9,18 @@ use super::Outcome;
 use super::options::{RuntimeArguments, StoreArguments};
 use super::printing::print;
 use super::terminal::{Terminal, bytes, grouped};
-use frosthead::backbone::Backbone;
-use frosthead::bundle::{Validation, Written, signature_path};
-use frosthead::classifier::{BundleOptions, Run, bundle_run};
-use frosthead::document;
-use frosthead::error::{Error, Kind, Result};
-use frosthead::files;
-use frosthead::precision::{
+use frosthead::internal::backbone::Backbone;
+use frosthead::internal::bundle::{Validation, Written, signature_path};
+use frosthead::internal::classifier::{BundleOptions, Run, bundle_run};
+use frosthead::internal::document;
+use frosthead::internal::error::{Error, Kind, Result};
+use frosthead::internal::files;
+use frosthead::internal::precision::{
     Chosen, PRECISION, PrecisionChoice, PrecisionReport, PrecisionRequest, RunRows, choose,
 };
-use frosthead::quantities::error_text;
-use frosthead::quantize::Precision;
-use frosthead::runtime::Runtime;
+use frosthead::internal::quantities::error_text;
+use frosthead::internal::quantize::Precision;
+use frosthead::internal::runtime::Runtime;
 
 /// Put a run and its backbone into one file that needs nothing else.
 #[derive(Debug, Args)]

@@ -1,6 +1,6 @@
 //! Owns `frosthead cache`: what is stored, whether it is sound, and making room.
 
-use frosthead::error::Result;
+use frosthead::internal::error::Result;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use super::Outcome;
 use super::printing::{print_json, print_result};
 use super::terminal::{Terminal, bytes, grouped};
-use frosthead::store::{self, Entry, PruneOptions, default_root};
+use frosthead::internal::store::{self, Entry, PruneOptions, default_root};
 
 /// Look after the feature store.
 #[derive(Debug, Args)]

@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 
 use super::terminal::{Terminal, grouped};
-use frosthead::data::{Classes, LabelledRow, look_alike};
-use frosthead::error::quoted_exactly;
-use frosthead::metrics::TaskMetrics;
-use frosthead::quantities::counted;
+use frosthead::internal::data::{Classes, LabelledRow, look_alike};
+use frosthead::internal::error::quoted_exactly;
+use frosthead::internal::metrics::TaskMetrics;
+use frosthead::internal::quantities::counted;
 
 /// Classes that are all named; of more, the most frequent and the rarest ones.
 const ALL_NAMED: usize = 12;

@@ -11,19 +11,19 @@ use super::network::{NetworkArguments, TrainProgress};
 use super::options::{LongArguments, RuntimeArguments, StoreArguments, TableArguments, TrustArguments};
 use super::printing::{print_result, table};
 use super::terminal::{Terminal, bytes, grouped};
-use frosthead::backbone::Backbone;
-use frosthead::compare::{
+use frosthead::internal::backbone::Backbone;
+use frosthead::internal::compare::{
     BackboneEstimate, CompareEvent, CompareRequest, Compared, FrozenHead, Scenario, Share, TimeLimit, compare,
 };
-use frosthead::data::Source;
-use frosthead::dataset::Input;
-use frosthead::embed::Embedder;
-use frosthead::error::Result;
-use frosthead::quantities::{duration, with_error};
-use frosthead::report::{BackboneReport, Done, PAGE, Report, ScenarioReport, recommend};
-use frosthead::runtime::Runtime;
-use frosthead::tokens::LongTexts;
-use frosthead::train::{FeatureRequest, Freezing, Output, TrainEvent, TrainRequest};
+use frosthead::internal::data::Source;
+use frosthead::internal::dataset::Input;
+use frosthead::internal::embed::Embedder;
+use frosthead::internal::error::Result;
+use frosthead::internal::quantities::{duration, with_error};
+use frosthead::internal::report::{BackboneReport, Done, PAGE, Report, ScenarioReport, recommend};
+use frosthead::internal::runtime::Runtime;
+use frosthead::internal::tokens::LongTexts;
+use frosthead::internal::train::{FeatureRequest, Freezing, Output, TrainEvent, TrainRequest};
 
 /// Compare freezing scenarios and backbones on the same rows: one table, one report.
 ///
@@ -231,10 +231,10 @@ impl Shown<'_> {
     fn ended(&self, backbone: &str, scenario: &ScenarioReport) {
         let name = &scenario.scenario;
         match &scenario.outcome {
-            frosthead::report::Outcome::Skipped(why) => {
+            frosthead::internal::report::Outcome::Skipped(why) => {
                 self.terminal.warn(format!("{backbone}, scenario {name} was skipped: {why}"));
             }
-            frosthead::report::Outcome::Done(done) => {
+            frosthead::internal::report::Outcome::Done(done) => {
                 if done.time_limit.is_some() {
                     self.terminal.warn(format!(
                         "{backbone}, scenario {name} was ended by --time-limit; its best so far is kept"

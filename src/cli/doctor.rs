@@ -1,6 +1,6 @@
 //! Owns `frosthead doctor`: what this machine offers and what the runtime makes of it.
 
-use frosthead::error::Result;
+use frosthead::internal::error::Result;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -12,9 +12,9 @@ use super::options::{MemoryArguments, RuntimeArguments, TrustArguments, TuningAr
 use super::printing::{named, print_result};
 use super::terminal::{Terminal, bytes};
 use super::tune::describe_kept;
-use frosthead::backbone::{Backbone, EMBEDDING_GRAPH};
-use frosthead::classifier::OpenOptions;
-use frosthead::inspect::doctor::{Machine, Opened, Tuning, nodes_per_provider, open_model};
+use frosthead::internal::backbone::{Backbone, EMBEDDING_GRAPH};
+use frosthead::internal::classifier::OpenOptions;
+use frosthead::internal::inspect::doctor::{Machine, Opened, Tuning, nodes_per_provider, open_model};
 
 /// Check the runtime, the processor, the memory, whether a bundle is itself here, and where a backbone's
 /// nodes run.

@@ -8,12 +8,12 @@ use clap::Args;
 use super::Outcome;
 use super::options::{LongArguments, RuntimeArguments, StoreArguments, TableArguments, TrustArguments};
 use super::terminal::{Terminal, grouped};
-use frosthead::data::Format;
-use frosthead::embed::{EmbedRequest, Embedded, embed_file};
-use frosthead::encoder::FeatureChoice;
-use frosthead::error::{Error, Kind, Result};
-use frosthead::quantities::counted;
-use frosthead::recognize::shell_word;
+use frosthead::internal::data::Format;
+use frosthead::internal::embed::{EmbedRequest, Embedded, embed_file};
+use frosthead::internal::encoder::FeatureChoice;
+use frosthead::internal::error::{Error, Kind, Result};
+use frosthead::internal::quantities::counted;
+use frosthead::internal::recognize::shell_word;
 
 /// Compute the sentence embeddings of a table of texts, once, and write them to Parquet.
 #[derive(Debug, Args)]

@@ -10,16 +10,16 @@ use super::Outcome;
 use super::options::{RuntimeArguments, StoreArguments, TableArguments, TrustArguments};
 use super::printing::{print, print_result};
 use super::terminal::{Terminal, grouped};
-use frosthead::classifier::Model;
-use frosthead::classifier::run::SplitRows;
-use frosthead::data::{Format, RecordFormat, RecordValue, RecordWriter};
-use frosthead::dataset::{Columns, Dataset};
-use frosthead::embed::covering;
-use frosthead::error::{Error, Kind, Result, quoted};
-use frosthead::evaluate::{Evaluation, Evaluator, Rows, Seen, keep_out};
-use frosthead::files::write_atomically;
-use frosthead::metrics::{Coverage, LabelMetrics, TaskMetrics};
-use frosthead::quantities::{counted, with_error};
+use frosthead::internal::classifier::Model;
+use frosthead::internal::classifier::run::SplitRows;
+use frosthead::internal::data::{Format, RecordFormat, RecordValue, RecordWriter};
+use frosthead::internal::dataset::{Columns, Dataset};
+use frosthead::internal::embed::covering;
+use frosthead::internal::error::{Error, Kind, Result, quoted};
+use frosthead::internal::evaluate::{Evaluation, Evaluator, Rows, Seen, keep_out};
+use frosthead::internal::files::write_atomically;
+use frosthead::internal::metrics::{Coverage, LabelMetrics, TaskMetrics};
+use frosthead::internal::quantities::{counted, with_error};
 
 /// Labels that training never saw, of each task, which are named.
 const NAMED: usize = 10;

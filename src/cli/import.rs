@@ -7,11 +7,11 @@ use clap::Args;
 use super::Outcome;
 use super::inspect::pooling;
 use super::terminal::{Terminal, bytes};
-use frosthead::backbone::{Catalog, ImportOptions, Imported, import};
-use frosthead::encoder::Pooling;
-use frosthead::error::Result;
-use frosthead::recognize::{Thing, Wanted};
-use frosthead::runtime::RuntimeOptions;
+use frosthead::internal::backbone::{Catalog, ImportOptions, Imported, import};
+use frosthead::internal::encoder::Pooling;
+use frosthead::internal::error::Result;
+use frosthead::internal::recognize::{Thing, Wanted};
+use frosthead::internal::runtime::RuntimeOptions;
 
 /// Make a backbone directory from a pre-trained encoder.
 #[derive(Debug, Args)]
@@ -139,7 +139,7 @@ fn download(
     terminal: &Terminal,
 ) -> Result<PathBuf> {
     terminal.say(format!("{id}: no such path here; downloading it from the hub"));
-    let model = frosthead::backbone::download(id, &sha256)?;
+    let model = frosthead::internal::backbone::download(id, &sha256)?;
     let name = id.split('@').next().unwrap_or(id);
     options.origin = Some(format!("{name}@{}", model.revision));
     Ok(model.directory)
@@ -152,7 +152,7 @@ fn download(
     _: &mut ImportOptions,
     _: &Terminal,
 ) -> Result<PathBuf> {
-    use frosthead::error::{Error, Kind};
+    use frosthead::internal::error::{Error, Kind};
     Err(Error::new(Kind::Usage, "this build of frosthead cannot download models")
         .at(id)
         .help("download the model elsewhere and give its directory"))

@@ -7,12 +7,12 @@ use clap::Args;
 use super::Outcome;
 use super::printing::{named, print_result};
 use super::terminal::{Terminal, bytes, grouped};
-use frosthead::backbone::{Manifest, Preparation};
-use frosthead::bundle::{Kept, PublicKey};
-use frosthead::classifier::run::Recipe;
-use frosthead::error::{Error, Kind, Result};
-use frosthead::inspect::{BundleDescription, Description, HeadDescription, describe};
-use frosthead::quantities::counted;
+use frosthead::internal::backbone::{Manifest, Preparation};
+use frosthead::internal::bundle::{Kept, PublicKey};
+use frosthead::internal::classifier::run::Recipe;
+use frosthead::internal::error::{Error, Kind, Result};
+use frosthead::internal::inspect::{BundleDescription, Description, HeadDescription, describe};
+use frosthead::internal::quantities::counted;
 
 /// Say what a backbone, a run or a bundle is.
 #[derive(Debug, Args)]

@@ -4,13 +4,13 @@
 use clap::Args;
 
 use super::options::RuntimeArguments;
-use frosthead::data::{Rare, SplitOptions};
-use frosthead::dataset::Input;
-use frosthead::error::{Error, Kind, Result};
-use frosthead::heads::{Alpha, ClassWeight, FitOptions};
-use frosthead::runtime::allowed_cores;
-use frosthead::task::Tasks;
-use frosthead::train::{FeatureRequest, Learning, RowsRequest};
+use frosthead::internal::data::{Rare, SplitOptions};
+use frosthead::internal::dataset::Input;
+use frosthead::internal::error::{Error, Kind, Result};
+use frosthead::internal::heads::{Alpha, ClassWeight, FitOptions};
+use frosthead::internal::runtime::allowed_cores;
+use frosthead::internal::task::Tasks;
+use frosthead::internal::train::{FeatureRequest, Learning, RowsRequest};
 
 /// What is learned from which rows.
 #[derive(Debug, Args)]

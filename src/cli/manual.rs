@@ -7,7 +7,7 @@ use clap_complete::Shell;
 
 use super::Outcome;
 use super::terminal::Terminal;
-use frosthead::error::{Error, Result};
+use frosthead::internal::error::{Error, Result};
 
 /// Write man pages and shell completions into a folder.
 #[derive(Debug, Args)]

@@ -36,7 +36,7 @@ mod terminal;
 mod train;
 mod tune;
 
-use frosthead::error::Result;
+use frosthead::internal::error::Result;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};

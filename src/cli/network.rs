@@ -14,14 +14,14 @@ use super::classes::say_classes;
 use super::heartbeat::Heartbeat;
 use super::options::TableArguments;
 use super::terminal::{TableProgress, Terminal, bytes, grouped};
-use frosthead::data::Source;
-use frosthead::embed::StatesProgress;
-use frosthead::error::Result;
-use frosthead::finetune::{LayerOptions, OptionHelp, StageProgress};
-use frosthead::heads::Candidate;
-use frosthead::quantities::with_error;
-use frosthead::task::Tasks;
-use frosthead::train::{Chosen, TrainEvent};
+use frosthead::internal::data::Source;
+use frosthead::internal::embed::StatesProgress;
+use frosthead::internal::error::Result;
+use frosthead::internal::finetune::{LayerOptions, OptionHelp, StageProgress};
+use frosthead::internal::heads::Candidate;
+use frosthead::internal::quantities::with_error;
+use frosthead::internal::task::Tasks;
+use frosthead::internal::train::{Chosen, TrainEvent};
 
 /// What is frozen.
 #[derive(Debug, Args)]

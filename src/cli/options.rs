@@ -9,18 +9,18 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 
 use super::terminal::{Terminal, bytes, count_rows, grouped};
-use frosthead::backbone::Backbone;
-use frosthead::bundle::PublicKey;
-use frosthead::classifier::{Model, open_trusted_backbone};
-use frosthead::data::{Delimiter, Format, Quoting, Reading, Source, TextColumn, TextEncoding};
-use frosthead::embed::{EmbedOptions, Embedder, MemoryPlan};
-use frosthead::encoder::FeatureChoice;
-use frosthead::error::{Error, Kind, Result};
-use frosthead::quantities::{MemorySize, counted, date};
-use frosthead::runtime::{Device, Load, Runtime, RuntimeOptions};
-use frosthead::store::default_root;
-use frosthead::tokens::{LongTexts, WindowOptions};
-use frosthead::tuning::{self, Applied};
+use frosthead::internal::backbone::Backbone;
+use frosthead::internal::bundle::PublicKey;
+use frosthead::internal::classifier::{Model, open_trusted_backbone};
+use frosthead::internal::data::{Delimiter, Format, Quoting, Reading, Source, TextColumn, TextEncoding};
+use frosthead::internal::embed::{EmbedOptions, Embedder, MemoryPlan};
+use frosthead::internal::encoder::FeatureChoice;
+use frosthead::internal::error::{Error, Kind, Result};
+use frosthead::internal::quantities::{MemorySize, counted, date};
+use frosthead::internal::runtime::{Device, Load, Runtime, RuntimeOptions};
+use frosthead::internal::store::default_root;
+use frosthead::internal::tokens::{LongTexts, WindowOptions};
+use frosthead::internal::tuning::{self, Applied};
 
 /// Where and how the network runs.
 #[derive(Debug, Args)]
@@ -298,7 +298,7 @@ impl LongArguments {
     ) -> Result<LongTexts> {
         self.resolve(backbone, || {
             backbone.tokenizer().check_pieces().is_ok()
-                && sources.iter().any(|source| frosthead::embed::any_longer(backbone, source, text))
+                && sources.iter().any(|source| frosthead::internal::embed::any_longer(backbone, source, text))
         })
     }
 

@@ -10,14 +10,18 @@ use clap::{Args, ValueEnum};
 use super::Outcome;
 use super::options::{MemoryArguments, RuntimeArguments, TableArguments, TrustArguments, TuningArguments};
 use super::terminal::{TableProgress, Terminal};
-use frosthead::classifier::{Classifier, Model, OpenOptions, TaskPrediction, WindowLogits, refuse_unsigned};
-use frosthead::data::{CARRIED, RecordFormat, RecordValue, RecordWriter, Room, Row, RowStream, TableReader};
-use frosthead::embed::{LIMITED_WINDOW_BYTES, Progress, TextNotes};
-use frosthead::error::{Error, Kind, Result};
-use frosthead::files::write_atomically;
-use frosthead::heads::Head;
-use frosthead::runtime::Load;
-use frosthead::tokens::LongTexts;
+use frosthead::internal::classifier::{
+    Classifier, Model, OpenOptions, TaskPrediction, WindowLogits, refuse_unsigned,
+};
+use frosthead::internal::data::{
+    CARRIED, RecordFormat, RecordValue, RecordWriter, Room, Row, RowStream, TableReader,
+};
+use frosthead::internal::embed::{LIMITED_WINDOW_BYTES, Progress, TextNotes};
+use frosthead::internal::error::{Error, Kind, Result};
+use frosthead::internal::files::write_atomically;
+use frosthead::internal::heads::Head;
+use frosthead::internal::runtime::Load;
+use frosthead::internal::tokens::LongTexts;
 
 /// Rows predicted at a time: enough to sort into full batches, few enough to answer soon.
 const WINDOW_ROWS: usize = 1024;

@@ -5,8 +5,8 @@ use std::io::Write as _;
 
 use serde::Serialize;
 
-use frosthead::document;
-use frosthead::error::{Error, Result};
+use frosthead::internal::document;
+use frosthead::internal::error::{Error, Result};
 
 /// Text on standard output.
 pub(crate) fn print(text: &str) -> Result<()> {

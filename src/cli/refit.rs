@@ -15,15 +15,15 @@ use super::printing::{print_result, table};
 use super::terminal::{Terminal, grouped};
 use super::train::{say_calibration, say_fits, say_rows};
 use super::{Outcome, eval};
-use frosthead::bundle::{Bundle, signature_path};
-use frosthead::data::TableReader;
-use frosthead::dataset::Input;
-use frosthead::error::{Error, Kind, Result};
-use frosthead::quantities::error_text;
-use frosthead::recognize::{Thing, shell_word};
-use frosthead::runtime::Runtime;
-use frosthead::task::Tasks;
-use frosthead::train::{
+use frosthead::internal::bundle::{Bundle, signature_path};
+use frosthead::internal::data::TableReader;
+use frosthead::internal::dataset::Input;
+use frosthead::internal::error::{Error, Kind, Result};
+use frosthead::internal::quantities::error_text;
+use frosthead::internal::recognize::{Thing, shell_word};
+use frosthead::internal::runtime::Runtime;
+use frosthead::internal::task::Tasks;
+use frosthead::internal::train::{
     FeatureRequest, HeadChange, Learning, Output, RefitReport, RefitRequest, Refitted, RowsRequest,
     ScoreChange, refit,
 };

@@ -1,6 +1,6 @@
 //! Owns `frosthead serve`: a bundle over HTTP.
 
-use frosthead::error::Result;
+use frosthead::internal::error::Result;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,9 +11,9 @@ use super::Outcome;
 use super::options::{RuntimeArguments, TuningArguments};
 use super::predict::probability;
 use super::terminal::Terminal;
-use frosthead::bundle::{PublicKey, copy_places};
-use frosthead::serve::{Limits, LogFormat, Long, ServeOptions, serve};
-use frosthead::tokens::TOKEN_BUDGET;
+use frosthead::internal::bundle::{PublicKey, copy_places};
+use frosthead::internal::serve::{Limits, LogFormat, Long, ServeOptions, serve};
+use frosthead::internal::tokens::TOKEN_BUDGET;
 
 /// Serve a bundle over HTTP.
 ///

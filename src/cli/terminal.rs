@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::heartbeat::Heartbeat;
-use frosthead::data::Source;
-use frosthead::embed::{Progress, TextNotes};
-use frosthead::error::{Error, quoted};
-pub(crate) use frosthead::quantities::{bytes, grouped};
-use frosthead::store::Damage;
-use frosthead::tokens::{LongTexts, Truncation, WindowOptions};
+use frosthead::internal::data::Source;
+use frosthead::internal::embed::{Progress, TextNotes};
+use frosthead::internal::error::{Error, quoted};
+pub(crate) use frosthead::internal::quantities::{bytes, grouped};
+use frosthead::internal::store::Damage;
+use frosthead::internal::tokens::{LongTexts, Truncation, WindowOptions};
 
 /// Standard error, and how much the user wants to read there.
 #[derive(Debug)]
@@ -231,7 +231,7 @@ pub(crate) fn count_rows(source: &Source) -> Option<u64> {
     if source.path.is_none() || !source.is_regular_file() {
         return None;
     }
-    let mut reader = frosthead::data::TableReader::open(source).ok()?;
+    let mut reader = frosthead::internal::data::TableReader::open(source).ok()?;
     let mut rows = 0;
     loop {
         match reader.read(4096, 4 << 20) {

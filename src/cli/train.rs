@@ -12,12 +12,12 @@ use super::options::{LongArguments, RuntimeArguments, StoreArguments, TableArgum
 use super::printing::print_result;
 use super::terminal::{Terminal, grouped};
 use super::{Outcome, eval};
-use frosthead::data::Format;
-use frosthead::dataset::Input;
-use frosthead::error::{Error, Kind, Result};
-use frosthead::heads::FitReport;
-use frosthead::quantities::counted;
-use frosthead::train::{
+use frosthead::internal::data::Format;
+use frosthead::internal::dataset::Input;
+use frosthead::internal::error::{Error, Kind, Result};
+use frosthead::internal::heads::FitReport;
+use frosthead::internal::quantities::counted;
+use frosthead::internal::train::{
     Drift, FeatureRequest, Freezing, Output, RunMetrics, TrainRequest, TrainSummary, Trained, train,
 };
 

@@ -12,14 +12,14 @@ use super::options::{RuntimeArguments, TableArguments, TrustArguments};
 use super::printing::print_result;
 use super::terminal::{Terminal, grouped};
 use frosthead::FeatureChoice;
-use frosthead::backbone::Backbone;
-use frosthead::classifier::Model;
-use frosthead::data::TextColumn;
-use frosthead::error::{Error, Kind, Result};
-use frosthead::quantities::{date, duration, with_error};
-use frosthead::runtime::{Runtime, allowed_cores, load_average};
-use frosthead::tokens::LongTexts;
-use frosthead::tuning::{
+use frosthead::internal::backbone::Backbone;
+use frosthead::internal::classifier::Model;
+use frosthead::internal::data::TextColumn;
+use frosthead::internal::error::{Error, Kind, Result};
+use frosthead::internal::quantities::{date, duration, with_error};
+use frosthead::internal::runtime::{Runtime, allowed_cores, load_average};
+use frosthead::internal::tokens::LongTexts;
+use frosthead::internal::tuning::{
     Gain, Grid, Kept, Key, Networks, NetworksOptions, Samples, Search, Trial, folder, keep, made_up_texts,
     search,
 };
