@@ -12,7 +12,7 @@ use super::archive::{AGAIN, Archive, lie};
 use super::entries::{CALIBRATION, CHECKSUMS, ENTRIES, GOLDEN, LABELS, MANIFEST, OPTIONAL};
 use crate::backbone;
 use crate::document;
-use crate::embed::FeatureChoice;
+use crate::encoder::FeatureChoice;
 use crate::error::{Kind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::task::TaskKind;

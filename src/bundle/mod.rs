@@ -38,8 +38,8 @@ pub use validation::{Validation, ValidationTask};
 pub use write::{BundleRequest, Origin, SeenHead, Variant, Written, write_bundle};
 
 use crate::backbone::{Backbone, Packed, TOKENIZER, WEIGHTS};
-use crate::embed::{EmbedOptions, Extractor, RowLayout, RowParts, StoredLayers};
-use crate::encoder::{Weights, head_bias, head_weight, ports};
+use crate::embed::{EmbedOptions, Extractor, RowLayout, RowParts};
+use crate::encoder::{FeatureChoice, Weights, head_bias, head_weight, ports};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fields, Fingerprint};
 use crate::graph::{self, ModelProto, WeightBytes};
@@ -240,10 +240,10 @@ impl Bundle {
         Ok(fields.field("graph", graph::encode(&alone)).finish())
     }
 
-    /// What of a text its backbone gives, for heads to see.
+    /// What rows of its backbone can hold, for heads to see.
     #[must_use]
-    pub fn stored(&self) -> StoredLayers {
-        if graph::gives(&self.graph, ports::LAYER_MEANS) { StoredLayers::All } else { StoredLayers::Last }
+    pub fn stored(&self) -> FeatureChoice {
+        if graph::gives(&self.graph, ports::LAYER_MEANS) { FeatureChoice::All } else { FeatureChoice::Last }
     }
 
     /// Everything that is in it.
@@ -283,7 +283,7 @@ impl Bundle {
     /// # Errors
     /// The rows do not hold a head's features.
     pub fn columns(&self, layout: &RowLayout) -> Result<Vec<Range<usize>>> {
-        self.manifest().tasks.iter().map(|task| task.features.columns(layout)).collect()
+        self.manifest().tasks.iter().map(|task| layout.columns(task.features)).collect()
     }
 
     /// Loads the one graph: rows of the embedding and of every task's logits (see [`Self::logits`]).

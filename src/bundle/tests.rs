@@ -16,8 +16,8 @@ use super::tokenizer::Original;
 use super::*;
 use crate::backbone::{self, Preparation, Source};
 use crate::document;
-use crate::embed::FeatureChoice;
-use crate::encoder::Pooling;
+use crate::embed::FeatureRows;
+use crate::encoder::{FeatureChoice, Pooling};
 use crate::graph::proto::{DataLocation, StringStringEntryProto, TensorProto};
 use crate::graph::{Builder, Operation, ValueType};
 use crate::task::TaskKind;
@@ -57,7 +57,7 @@ fn carried() -> Validation {
         truth: vec![Some(1), None, Some(0)],
         columns: 0..8,
     };
-    Validation::new(&features, 8, vec![task])
+    Validation::new(&FeatureRows::new(0..8, features), &[0, 1, 2], vec![task])
 }
 
 /// "Embeddings" that are rows of a table of 64 × 8 numbers.

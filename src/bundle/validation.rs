@@ -14,7 +14,8 @@ use super::archive::lie;
 use super::contents::Manifest;
 use super::entries::VALIDATION;
 use crate::document;
-use crate::embed::{RowLayout, covering};
+use crate::embed::{FeatureRows, RowLayout, covering};
+use crate::encoder::FeatureChoice;
 use crate::error::{Kind, Result};
 use crate::heads::FeatureView;
 use crate::tensors::{Dtype, TensorFile, Tensors, floats_of};
@@ -27,9 +28,7 @@ const UNLABELLED: i32 = -1;
 /// Validation rows as the heads see them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Validation {
-    /// `[rows, width]`, row-major.
-    features: Vec<f32>,
-    width: usize,
+    features: FeatureRows,
     tasks: Vec<ValidationTask>,
 }
 
@@ -42,7 +41,7 @@ pub struct ValidationTask {
     pub labels: Vec<String>,
     /// Per row.
     pub truth: Vec<Option<u32>>,
-    /// What its head sees of a row of the features.
+    /// What its head sees of a whole row.
     pub columns: Range<usize>,
 }
 
@@ -54,25 +53,22 @@ struct TaskEntry {
 }
 
 impl Validation {
-    /// Rows of `width` numbers; those without any label are left out.
+    /// These of some rows, `truth` is that of each; those without any label are left out.
     #[must_use]
-    pub fn new(features: &[f32], width: usize, mut tasks: Vec<ValidationTask>) -> Self {
-        let rows = features.len().checked_div(width).unwrap_or(0);
-        let labelled: Vec<bool> =
-            (0..rows).map(|row| tasks.iter().any(|task| task.truth[row].is_some())).collect();
-        let kept = features.chunks_exact(width.max(1)).zip(&labelled).filter(|(_, labelled)| **labelled);
-        let features = kept.flat_map(|(row, _)| row.iter().copied()).collect();
+    pub fn new(features: &FeatureRows, rows: &[usize], mut tasks: Vec<ValidationTask>) -> Self {
+        let labelled: Vec<usize> =
+            (0..rows.len()).filter(|&place| tasks.iter().any(|task| task.truth[place].is_some())).collect();
+        let numbers = labelled.iter().flat_map(|&place| features.row(rows[place])).copied().collect();
         for task in &mut tasks {
-            let mut labelled = labelled.iter();
-            task.truth.retain(|_| *labelled.next().unwrap_or(&false));
+            task.truth = labelled.iter().map(|&place| task.truth[place]).collect();
         }
-        Self { features, width, tasks }
+        Self { features: FeatureRows::new(features.places(), numbers), tasks }
     }
 
     /// Number of rows.
     #[must_use]
     pub fn rows(&self) -> usize {
-        self.features.len().checked_div(self.width).unwrap_or(0)
+        self.features.rows()
     }
 
     /// The tasks that have labels here.
@@ -90,7 +86,7 @@ impl Validation {
     /// The rows as a task's head sees them.
     #[must_use]
     pub fn view(&self, task: &ValidationTask) -> FeatureView<'_> {
-        FeatureView::new(&self.features, self.width, task.columns.clone())
+        self.features.view(&task.columns)
     }
 
     /// The entry's bytes.
@@ -101,7 +97,7 @@ impl Validation {
             task.truth.iter().flat_map(|label| index(label).to_le_bytes()).collect()
         };
         let mut file = TensorFile::default();
-        file.add_floats(FEATURES, &[self.rows(), self.width], &self.features);
+        file.add_floats(FEATURES, &[self.rows(), self.features.width()], self.features.numbers());
         let mut entries = Vec::new();
         for task in &self.tasks {
             file.add(name(&task.task), Dtype::I32, &[self.rows()], labels(task));
@@ -124,16 +120,12 @@ impl Validation {
         let what = format!("the entry {VALIDATION:?} is not what it must be");
         let entries: Vec<TaskEntry> = document::json(entries.as_bytes(), Kind::Bundle, &what)?;
         let columns = columns(&entries, manifest)?;
-        let width = covering(&columns).len();
-        let first = covering(&columns).start;
-        let features = features(&file, width)?;
-        let rows = features.len() / width;
+        let features = features(&file, covering(&columns))?;
         let tasks = entries.into_iter().zip(columns).map(|(entry, columns)| {
-            let truth = truth(&file, &entry, rows)?;
-            let columns = columns.start - first..columns.end - first;
+            let truth = truth(&file, &entry, features.rows())?;
             Ok(ValidationTask { task: entry.task, labels: entry.labels, truth, columns })
         });
-        let validation = Self { features, width, tasks: tasks.collect::<Result<_>>()? };
+        let validation = Self { tasks: tasks.collect::<Result<_>>()?, features };
         // Whatever else could be said in such a file was not said.
         if validation.to_bytes() == bytes {
             return Ok(validation);
@@ -154,8 +146,8 @@ fn columns(entries: &[TaskEntry], manifest: &Manifest) -> Result<Vec<Range<usize
     if entries.is_empty() {
         return Err(unfitting("no task"));
     }
-    let states = manifest.backbone.layers().map_or(0, |layers| layers + 1);
-    let layout = RowLayout::new(states, manifest.backbone.hidden_size);
+    let backbone = &manifest.backbone;
+    let layout = RowLayout::new(backbone.layers(), backbone.hidden_size, FeatureChoice::All);
     let of = |(place, entry): (usize, &TaskEntry)| {
         if entries[..place].iter().any(|other| other.task == entry.task) {
             return Err(unfitting(&format!("task {:?} twice", entry.task)));
@@ -167,12 +159,13 @@ fn columns(entries: &[TaskEntry], manifest: &Manifest) -> Result<Vec<Range<usize
         let deployed = manifest.tasks.iter().find(|task| task.task == entry.task);
         let deployed =
             deployed.ok_or_else(|| unfitting(&format!("task {:?}, which it does not have", entry.task)))?;
-        deployed.features.columns(&layout).map_err(|source| unfitting("other features").because(source))
+        layout.columns(deployed.features).map_err(|source| unfitting("other features").because(source))
     };
     entries.iter().enumerate().map(of).collect()
 }
 
-fn features(file: &Tensors<'_>, width: usize) -> Result<Vec<f32>> {
+fn features(file: &Tensors<'_>, places: Range<usize>) -> Result<FeatureRows> {
+    let width = places.len();
     let wrong = |what: &str| lie(what).entry(VALIDATION);
     let tensor = file.any(FEATURES).map_err(|source| wrong("the features are missing").because(source))?;
     if tensor.dtype() != Dtype::F32
@@ -184,7 +177,7 @@ fn features(file: &Tensors<'_>, width: usize) -> Result<Vec<f32>> {
     }
     let numbers = floats_of(tensor.data());
     if numbers.iter().all(|number| number.is_finite()) {
-        return Ok(numbers);
+        return Ok(FeatureRows::new(places, numbers));
     }
     Err(wrong("a feature is not a finite number"))
 }

@@ -21,7 +21,8 @@ use super::{Bundle, Validation, signature, signature_path, tokenizer};
 use crate::backbone::Backbone;
 use crate::data::TextColumn;
 use crate::document;
-use crate::embed::{EmbedOptions, Extractor, FeatureChoice, RowLayout, RowParts, StoredLayers};
+use crate::embed::{EmbedOptions, Extractor, RowLayout, RowParts};
+use crate::encoder::FeatureChoice;
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::fingerprint::Fingerprint;
@@ -182,7 +183,7 @@ fn check_backbone(origin: &Bundle, written: &Bundle) -> Result<()> {
 
 /// What a graph for these heads gives: no more than one of them sees.
 fn row_layout(backbone: &Backbone, heads: &[SeenHead]) -> RowLayout {
-    RowLayout::of(backbone, StoredLayers::holding(heads.iter().map(|head| head.sees)))
+    RowLayout::of(backbone, FeatureChoice::holding(heads.iter().map(|head| head.sees)))
 }
 
 /// The parts of a request, brought together.
@@ -233,11 +234,11 @@ impl<'r> Assembly<'r> {
         let BundleRequest { backbone, variant, .. } = self.request;
         let layout = row_layout(backbone, &variant.heads);
         let deployed =
-            |seen: &'r SeenHead| Ok(DeployedHead { head: &seen.head, columns: seen.sees.columns(&layout)? });
+            |seen: &'r SeenHead| Ok(DeployedHead { head: &seen.head, columns: layout.columns(seen.sees)? });
         let heads = variant.heads.iter().map(deployed);
         let mut model = variant.model.clone();
-        let hidden = layout.embedding().len();
-        append_heads(&mut model, &heads.collect::<Result<Vec<_>>>()?, hidden, layout.states().len())?;
+        let (hidden, means) = (layout.embedding().len(), layout.means(layout.levels()).len());
+        append_heads(&mut model, &heads.collect::<Result<Vec<_>>>()?, hidden, means)?;
         Ok(model)
     }
 

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{Format, Part, Rare, Reading};
 use crate::document;
-use crate::embed::{FeatureChoice, RowLayout, StoredLayers};
-use crate::encoder::ChangedTensors;
+use crate::embed::RowLayout;
+use crate::encoder::{ChangedTensors, FeatureChoice};
 use crate::error::{Error, Kind, Result};
 use crate::finetune::LayerOptions;
 use crate::fingerprint::{Fingerprint, TextKey};
@@ -224,7 +224,7 @@ impl Run {
     /// The rows do not hold a head's features, or the run was trained on features made elsewhere.
     pub fn columns(&self, layout: &RowLayout) -> Result<Vec<Range<usize>>> {
         let of = |head: &Head| match self.choice(&head.task) {
-            Some(choice) => choice.columns(layout),
+            Some(choice) => layout.columns(choice),
             None => Err(Error::new(Kind::Run, "the run was trained on features made elsewhere")
                 .at(&self.directory)
                 .task(&head.task)
@@ -233,10 +233,10 @@ impl Run {
         self.heads.iter().map(of).collect()
     }
 
-    /// What of a text its heads see.
+    /// What rows for its heads hold.
     #[must_use]
-    pub fn stored(&self) -> StoredLayers {
-        StoredLayers::holding(self.recipe.features.tasks.values().filter_map(|seen| seen.choice))
+    pub fn stored(&self) -> FeatureChoice {
+        FeatureChoice::holding(self.recipe.features.tasks.values().filter_map(|seen| seen.choice))
     }
 
     /// The tensors of the backbone that training changed, with their hash; none when it changed none.

@@ -1,7 +1,6 @@
 //! Owns `frosthead bench`: measurements on this machine, as lines for people or JSON for machines.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,10 +9,11 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use super::Outcome;
-use super::eval::{print_json, unprintable};
 use super::options::{
     MemoryArguments, RuntimeArguments, TableArguments, TrustArguments, TuningArguments, parse_budget,
+    parse_stored,
 };
+use super::printing::{named, print_result};
 use super::terminal::{Terminal, bytes, grouped};
 use frosthead::internal::backbone::Backbone;
 use frosthead::internal::bench::{
@@ -22,7 +22,8 @@ use frosthead::internal::bench::{
 };
 use frosthead::internal::classifier::{Classifier, OpenOptions};
 use frosthead::internal::data::{Source, TableReader, TextColumn};
-use frosthead::internal::embed::{EmbedOptions, RowLayout, StoredLayers};
+use frosthead::internal::embed::{EmbedOptions, RowLayout};
+use frosthead::internal::encoder::FeatureChoice;
 use frosthead::internal::error::Result;
 use frosthead::internal::metrics::Latency;
 use frosthead::internal::runtime::Load;
@@ -62,8 +63,8 @@ struct EmbedArguments {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
     /// all or last: which graph to measure.
-    #[arg(long, value_name = "WHICH", default_value = "all")]
-    store_layers: StoredLayers,
+    #[arg(long, value_name = "WHICH", default_value = "all", value_parser = parse_stored)]
+    store_layers: FeatureChoice,
     /// Tokens in a batch, padding included [default: as tuned, else 256; 1024 on a GPU].
     #[arg(long, value_name = "N", value_parser = parse_budget)]
     token_budget: Option<usize>,
@@ -79,6 +80,9 @@ struct EmbedArguments {
     #[command(flatten)]
     tuning: TuningArguments,
 }
+
+/// Of the names of figures.
+const WIDTH: usize = 20;
 
 /// Milliseconds that a single text takes, at the median and for the slowest.
 #[derive(Debug, Args)]
@@ -193,11 +197,7 @@ fn latency(arguments: &LatencyArguments, terminal: &Terminal) -> Result<Outcome>
     let texts = first_texts(&source, &arguments.table.text_of(classifier.model()), arguments.limit)?;
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let figures = bench_latency(&classifier, &texts, usize::from(arguments.rounds))?;
-    if arguments.json {
-        print_json(&figures)?;
-    } else {
-        print_lines(&latency_lines(&figures))?;
-    }
+    print_result(arguments.json, &figures, || named(WIDTH, &latency_lines(&figures)))?;
     Ok(Outcome::Done)
 }
 
@@ -240,11 +240,7 @@ fn serve(arguments: &ServeArguments) -> Result<Outcome> {
         duration: Duration::from_secs(arguments.seconds.into()),
     };
     let figures = bench_serve(&texts, &models, &options)?;
-    if arguments.json {
-        print_json(&figures)?;
-    } else {
-        print_lines(&serve_lines(&figures))?;
-    }
+    print_result(arguments.json, &figures, || named(WIDTH, &serve_lines(&figures)))?;
     let sound = figures.wrong == 0 && !figures.statuses.contains_key("none");
     Ok(if sound { Outcome::Done } else { Outcome::CriterionMissed })
 }
@@ -299,11 +295,7 @@ fn embed(arguments: &EmbedArguments, terminal: &Terminal) -> Result<Outcome> {
     let against = arguments.against.as_ref().map(open).transpose()?;
     let stored = stored_by_all(arguments.store_layers, std::iter::once(&backbone).chain(&against));
     let contestant = |backbone: Arc<Backbone>| {
-        let mut applied = arguments.tuning.apply(&backbone, &runtime);
-        if let Some(token_budget) = arguments.token_budget {
-            applied.batching.token_budget = token_budget;
-        }
-        arguments.tuning.show(&applied, terminal);
+        let applied = arguments.tuning.apply_with(arguments.token_budget, &backbone, &runtime, terminal);
         let (batching, load) = (applied.batching, Load::Many);
         let reading = EmbedOptions { stored, batching, load, ..EmbedOptions::default() };
         Contestant { backbone, runtime: applied.runtime, reading }
@@ -312,20 +304,14 @@ fn embed(arguments: &EmbedArguments, terminal: &Terminal) -> Result<Outcome> {
     match against {
         Some(against) => {
             let figures = bench_against([contestant(backbone), contestant(against)], &texts, rounds)?;
-            if arguments.json {
-                print_json(&figures)?;
-            } else {
-                print_lines(&embed_lines(&figures.own))?;
-                print_lines(&against_lines(&figures, arguments))?;
-            }
+            print_result(arguments.json, &figures, || {
+                let lines = [embed_lines(&figures.own), against_lines(&figures, arguments)].concat();
+                named(WIDTH, &lines)
+            })?;
         }
         None => {
             let figures = bench_embed(contestant(backbone), &texts, rounds)?;
-            if arguments.json {
-                print_json(&figures)?;
-            } else {
-                print_lines(&embed_lines(&figures))?;
-            }
+            print_result(arguments.json, &figures, || named(WIDTH, &embed_lines(&figures)))?;
         }
     }
     Ok(Outcome::Done)
@@ -333,9 +319,9 @@ fn embed(arguments: &EmbedArguments, terminal: &Terminal) -> Result<Outcome> {
 
 /// What networks are asked for so that they do the same: their layers' states only if all of them have such
 /// outputs.
-fn stored_by_all<'b>(wanted: StoredLayers, all: impl Iterator<Item = &'b Arc<Backbone>>) -> StoredLayers {
+fn stored_by_all<'b>(wanted: FeatureChoice, all: impl Iterator<Item = &'b Arc<Backbone>>) -> FeatureChoice {
     let mut layouts = all.map(|backbone| RowLayout::of(backbone, wanted));
-    if layouts.all(|layout| !layout.states().is_empty()) { wanted } else { StoredLayers::Last }
+    if layouts.all(|layout| !layout.levels().is_empty()) { wanted } else { FeatureChoice::Last }
 }
 
 fn against_lines(figures: &EmbedComparison, arguments: &EmbedArguments) -> Vec<(&'static str, String)> {
@@ -376,12 +362,4 @@ fn side_by_side(figures: &EmbedBench) -> String {
     let plural = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
     let EmbedBench { sessions, threads, .. } = *figures;
     format!("{}, {} in all", plural(sessions, "session"), plural(threads, "thread"))
-}
-
-fn print_lines(lines: &[(&str, String)]) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    for (name, value) in lines {
-        writeln!(out, "{name:<20}  {value}").map_err(unprintable)?;
-    }
-    Ok(())
 }

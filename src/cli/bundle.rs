@@ -1,14 +1,13 @@
 //! Owns `frosthead bundle`: a run into one file.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
 
 use super::Outcome;
-use super::eval::unprintable;
 use super::options::{RuntimeArguments, StoreArguments};
+use super::printing::print;
 use super::terminal::{Terminal, bytes, grouped};
 use frosthead::internal::backbone::Backbone;
 use frosthead::internal::bundle::{Validation, Written, signature_path};
@@ -155,7 +154,7 @@ impl Opened {
         drop(heartbeat);
         let path = self.run.directory.join(PRECISION);
         files::write(&path, document::pretty(&report).as_bytes())?;
-        print_report(&report)?;
+        print(&described(&report))?;
         match &report.chosen {
             Some(name) => terminal.say(format!("chosen: {name}")),
             None => terminal.warn(format!(
@@ -181,7 +180,7 @@ impl Opened {
 }
 
 /// One line per variant and task.
-fn print_report(report: &PrecisionReport) -> Result<()> {
+fn described(report: &PrecisionReport) -> String {
     let widest = |names: Vec<usize>, heading: &str| names.into_iter().max().unwrap_or(0).max(heading.len());
     let width = widest(report.variants.iter().map(|variant| variant.name.len()).collect(), "precision");
     let tasks = report.variants.iter().flat_map(|variant| variant.tasks.keys());
@@ -225,7 +224,7 @@ fn print_report(report: &PrecisionReport) -> Result<()> {
     }
     text += &nothing_measured(report);
     text += "lost: points, on held-out folds of the training and validation rows; test accuracy: of the run, and of this variant; flipped: test rows\n";
-    std::io::stdout().lock().write_all(text.as_bytes()).map_err(unprintable)
+    text
 }
 
 /// Tasks of which a figure is missing, and why.

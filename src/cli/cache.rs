@@ -1,16 +1,15 @@
 //! Owns `frosthead cache`: what is stored, whether it is sound, and making room.
 
 use frosthead::internal::error::Result;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
 use super::Outcome;
-use super::eval::{print_json, unprintable};
+use super::printing::{print_json, print_result};
 use super::terminal::{Terminal, bytes, grouped};
-use frosthead::internal::store::{self, PruneOptions, default_root};
+use frosthead::internal::store::{self, Entry, PruneOptions, default_root};
 
 /// Look after the feature store.
 #[derive(Debug, Args)]
@@ -74,25 +73,18 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome>
 
 fn list(common: &Common) -> Result<Outcome> {
     let entries = store::list(&default_root(common.cache.as_deref())?)?;
-    if common.json {
-        print_json(&entries)?;
-        return Ok(Outcome::Done);
-    }
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{:<14}  {:>10}  {:>10}  {:>6}  row", "key", "texts", "size", "parts")
-        .map_err(unprintable)?;
-    for entry in entries {
-        let row = entry.fields.get("row").map_or("", String::as_str);
-        writeln!(
-            out,
-            "{:<14}  {:>10}  {:>10}  {:>6}  {row}",
-            entry.fingerprint.short(),
-            grouped(entry.rows),
-            bytes(entry.bytes),
-            entry.parts
-        )
-        .map_err(unprintable)?;
-    }
+    print_result(common.json, &entries, || {
+        let line = |key: &str, texts: &str, size: &str, parts: &str, row: &str| {
+            format!("{key:<14}  {texts:>10}  {size:>10}  {parts:>6}  {row}\n")
+        };
+        let of_entry = |entry: &Entry| {
+            let row = entry.fields.get("row").map_or("", String::as_str);
+            let (texts, size) = (grouped(entry.rows), bytes(entry.bytes));
+            line(&entry.fingerprint.short(), &texts, &size, &entry.parts.to_string(), row)
+        };
+        let heading = line("key", "texts", "size", "parts", "row");
+        std::iter::once(heading).chain(entries.iter().map(of_entry)).collect()
+    })?;
     Ok(Outcome::Done)
 }
 
@@ -102,16 +94,11 @@ fn verify(common: &Common, terminal: &Terminal) -> Result<Outcome> {
     drop(checking);
     let damaged = report.iter().filter_map(|part| part.reason.as_ref().map(|reason| (&part.path, reason)));
     let count = damaged.clone().count();
-    if common.json {
-        print_json(&report)?;
-    } else {
-        let mut out = std::io::stdout().lock();
-        for (path, reason) in damaged {
-            writeln!(out, "damaged: {}: {reason}", path.display()).map_err(unprintable)?;
-        }
-        writeln!(out, "{} parts are sound, {count} are damaged", report.len() - count)
-            .map_err(unprintable)?;
-    }
+    print_result(common.json, &report, || {
+        let line = |(path, reason): (&PathBuf, &String)| format!("damaged: {}: {reason}\n", path.display());
+        let sound = format!("{} parts are sound, {count} are damaged\n", report.len() - count);
+        damaged.map(line).chain([sound]).collect()
+    })?;
     if count == 0 {
         return Ok(Outcome::Done);
     }

@@ -1,16 +1,15 @@
 //! Owns `frosthead compare`: every scenario on the same rows, one table, one report.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
 
 use super::Outcome;
-use super::eval::{print_json, unprintable};
 use super::learning::LearningArguments;
 use super::network::{NetworkArguments, TrainProgress};
 use super::options::{LongArguments, RuntimeArguments, StoreArguments, TableArguments, TrustArguments};
+use super::printing::{print_result, table};
 use super::terminal::{Terminal, bytes, grouped};
 use frosthead::internal::backbone::Backbone;
 use frosthead::internal::compare::{
@@ -24,7 +23,7 @@ use frosthead::internal::quantities::{duration, with_error};
 use frosthead::internal::report::{BackboneReport, Done, PAGE, Report, ScenarioReport, recommend};
 use frosthead::internal::runtime::Runtime;
 use frosthead::internal::tokens::LongTexts;
-use frosthead::internal::train::{FeatureRequest, FrozenHead, Output, TrainEvent};
+use frosthead::internal::train::{FeatureRequest, Freezing, FrozenHead, Output, TrainEvent, TrainRequest};
 
 /// Compare freezing scenarios and backbones on the same rows: one table, one report.
 ///
@@ -93,19 +92,15 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome>
     let runtime = arguments.runtime.load(terminal)?;
     let request = request(arguments, &runtime)?;
     let mut opener =
-        Opener { arguments, terminal, sources: request.rows.sources(), runtime, opened: Vec::new() };
-    let tasks = request.rows.tasks.names();
+        Opener { arguments, terminal, sources: request.train.rows.sources(), runtime, opened: Vec::new() };
+    let tasks = request.train.rows.tasks.names();
     let mut shown = Shown { terminal, tasks: &tasks, progress: None, classes_said: false };
     let compared =
         compare(&request, &mut |backbone, windows| opener.open(backbone, windows), &mut |event| {
             shown.show(event);
         })?;
     let Compared { report, up_to_date } = &compared;
-    if arguments.json {
-        print_json(report)?;
-    } else {
-        print(report)?;
-    }
+    print_result(arguments.json, report, || described(report))?;
     let recommendation = recommend(report);
     terminal.say(&recommendation.summary);
     recommendation.reasons.iter().for_each(|reason| terminal.say(format!("  {reason}")));
@@ -117,16 +112,19 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome>
 fn request(arguments: &Arguments, opened: &Runtime) -> Result<CompareRequest> {
     let Arguments { learning, network, table, runtime, .. } = arguments;
     let input = |data: &str| -> Result<Input> {
-        let source = if data == arguments.data { table.source(data)? } else { table.source_beside(data)? };
+        let source = table.source_of(data, &arguments.data)?;
         Ok(Input::Texts { source, column: table.text().to_owned() })
     };
+    let mut freezing = Freezing::new(arguments.freeze.clone(), Vec::new())?;
+    freezing.label_text = network.label_text(table)?;
     Ok(CompareRequest {
-        rows: learning.rows(&arguments.data, network.tasks(&learning.tasks)?, &input, table.strict)?,
-        learning: learning.learning(FeatureRequest::default(), runtime)?,
-        layers: network.layers(),
-        label_text: network.label_text(table)?,
-        freeze: arguments.freeze.clone(),
-        output: Output { path: arguments.out.clone(), overwrite: arguments.overwrite },
+        train: TrainRequest {
+            rows: learning.rows(&arguments.data, network.tasks(&learning.tasks)?, &input, table.strict)?,
+            learning: learning.learning(FeatureRequest::default(), runtime)?,
+            freezing,
+            layers: network.layers(),
+            output: Output { path: arguments.out.clone(), overwrite: arguments.overwrite },
+        },
         scenarios: Scenario::choose(&arguments.scenarios, &learning.tasks)?,
         backbones: arguments
             .backbones
@@ -256,28 +254,12 @@ impl Shown<'_> {
 }
 
 /// The table: a row per backbone and scenario.
-fn print(report: &Report) -> Result<()> {
+fn described(report: &Report) -> String {
     let mut rows = vec![header(&report.tasks)];
     for backbone in &report.backbones {
         rows.extend(backbone.scenarios.iter().map(|scenario| row(backbone, scenario, &report.tasks)));
     }
-    let columns = rows[0].len();
-    let width =
-        |column: usize| rows.iter().map(|row| row.get(column).map_or(0, |cell| cell.chars().count())).max();
-    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
-    let mut text = String::new();
-    for row in &rows {
-        let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| {
-            let pad = " ".repeat(width - cell.chars().count().min(*width));
-            if column < 3 { format!("{cell}{pad}") } else { format!("{pad}{cell}") }
-        });
-        text += cells.collect::<Vec<_>>().join("  ").trim_end();
-        text.push('\n');
-    }
-    for backbone in &report.backbones {
-        text += &about(backbone);
-    }
-    std::io::stdout().lock().write_all(text.as_bytes()).map_err(unprintable)
+    table(3, &rows) + &report.backbones.iter().map(about).collect::<String>()
 }
 
 fn header(tasks: &[String]) -> Vec<String> {

@@ -2,15 +2,14 @@
 
 use frosthead::internal::error::Result;
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
 
 use super::Outcome;
-use super::eval::{print_json, unprintable};
 use super::options::{MemoryArguments, RuntimeArguments, TrustArguments, TuningArguments, describe_plan};
+use super::printing::{named, print_result};
 use super::terminal::{Terminal, bytes};
 use frosthead::internal::backbone::{Backbone, EMBEDDING_GRAPH};
 use frosthead::internal::classifier::OpenOptions;
@@ -95,15 +94,11 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome>
         tuning,
         model,
     };
-    if arguments.json {
-        print_json(&report)?;
-    } else {
-        print(&report, arguments.tuning.are_ignored())?;
-    }
+    print_result(arguments.json, &report, || named(14, &lines(&report, arguments.tuning.are_ignored())))?;
     Ok(Outcome::Done)
 }
 
-fn print(report: &Report, ignored: bool) -> Result<()> {
+fn lines(report: &Report, ignored: bool) -> Vec<(&'static str, String)> {
     let machine = &report.machine;
     let mut lines = vec![
         ("frosthead", report.frosthead.to_owned()),
@@ -131,11 +126,7 @@ fn print(report: &Report, ignored: bool) -> Result<()> {
     }
     lines.extend(report.tuning.iter().flat_map(|tuning| of_tuning(tuning, ignored)));
     lines.extend(report.model.iter().flat_map(|model| of_model(model, ignored)));
-    let mut out = std::io::stdout().lock();
-    for (name, value) in lines {
-        writeln!(out, "{name:<14}  {value}").map_err(unprintable)?;
-    }
-    Ok(())
+    lines
 }
 
 /// Whether a network was tuned, with what result, and what else there is of it.

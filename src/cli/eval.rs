@@ -1,20 +1,18 @@
 //! Owns `frosthead eval`: a labelled table against a run, as a table for people or JSON for machines.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use serde::Serialize;
 
 use super::Outcome;
 use super::options::{RuntimeArguments, StoreArguments, TableArguments, TrustArguments};
+use super::printing::{print, print_result};
 use super::terminal::{Terminal, grouped};
 use frosthead::internal::classifier::Model;
 use frosthead::internal::data::{Format, RecordFormat, RecordValue, RecordWriter};
 use frosthead::internal::dataset::{Columns, Dataset};
-use frosthead::internal::document;
 use frosthead::internal::embed::covering;
 use frosthead::internal::error::{Error, Kind, Result, quoted};
 use frosthead::internal::evaluate::{Evaluation, Evaluator, Rows, Seen, keep_out, seen_rows};
@@ -111,15 +109,10 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome>
     }
     let which = arguments.rows.unwrap_or_else(|| evaluator.default_rows());
     let evaluation = evaluate(arguments, &evaluator, which, &model, terminal)?;
-    if arguments.json {
-        print_json(&evaluation)?;
-    } else {
-        print(arguments, &evaluation)?;
-        if arguments.rows.is_none() && seen.used() > 0 {
-            writeln!(std::io::stdout()).map_err(unprintable)?;
-            print_heading(Rows::All, &seen)?;
-            print_table(&evaluator.measure(Rows::All, None)?.tasks)?;
-        }
+    print_result(arguments.json, &evaluation, || described(arguments, &evaluation))?;
+    if !arguments.json && arguments.rows.is_none() && seen.used() > 0 {
+        let table = accuracy_table(&evaluator.measure(Rows::All, None)?.tasks);
+        print(&format!("\n{}\n{table}", heading(Rows::All, &seen)))?;
     }
     if let Some(path) = &arguments.errors {
         write_mistakes(path, &evaluator, which, &rows)?;
@@ -176,16 +169,15 @@ fn evaluate(
 }
 
 /// Everything that was measured, for people.
-fn print(arguments: &Arguments, evaluation: &Evaluation) -> Result<()> {
-    print_heading(evaluation.measured, &evaluation.rows)?;
-    print_table(&evaluation.tasks)?;
-    evaluation.coverage.iter().try_for_each(|(task, coverage)| print_coverage(task, coverage))?;
+fn described(arguments: &Arguments, evaluation: &Evaluation) -> String {
+    let heading = heading(evaluation.measured, &evaluation.rows);
+    let mut text = format!("{heading}\n{}", accuracy_table(&evaluation.tasks));
+    evaluation.coverage.iter().for_each(|(task, coverage)| text += &coverage_table(task, coverage));
     for (name, tasks) in &evaluation.groups {
-        writeln!(std::io::stdout(), "\n{} = {name}", arguments.by.as_deref().unwrap_or_default())
-            .map_err(unprintable)?;
-        print_table(tasks)?;
+        let column = arguments.by.as_deref().unwrap_or_default();
+        text += &format!("\n{column} = {name}\n{}", accuracy_table(tasks));
     }
-    Ok(())
+    text
 }
 
 fn load(
@@ -196,7 +188,7 @@ fn load(
     terminal: &Terminal,
 ) -> Result<Dataset> {
     let table = &arguments.table;
-    let source = if data == arguments.data { table.source(data)? } else { table.source_beside(data)? };
+    let source = table.source_of(data, &arguments.data)?;
     let columns = Columns { kept, texts: arguments.errors.is_some() };
     let named = |error: Error| match &source.path {
         Some(path) => error.at(path),
@@ -257,20 +249,19 @@ fn write_mistakes(
     })
 }
 
-fn print_heading(which: Rows, seen: &Seen) -> Result<()> {
-    let what = match which {
+fn heading(which: Rows, seen: &Seen) -> &'static str {
+    match which {
         Rows::All if !seen.is_known() => "all rows; which of them it was trained on is not known",
         Rows::Unseen => "unseen rows",
         Rows::Test => "the run's test rows",
         Rows::Valid => "the run's validation rows",
         Rows::Train => "rows the run was trained on",
         Rows::All => "all rows, those trained on included",
-    };
-    writeln!(std::io::stdout(), "{what}").map_err(unprintable)
+    }
 }
 
 /// The accuracy table: one line per task, then one per label that training never saw.
-pub(crate) fn print_table(tasks: &BTreeMap<String, TaskMetrics>) -> Result<()> {
+pub(crate) fn accuracy_table(tasks: &BTreeMap<String, TaskMetrics>) -> String {
     let width = tasks.keys().map(|task| task.chars().count()).max().unwrap_or(0).max("task".len());
     let mut text =
         format!("{:<width$}  {:>8}  {:>15}  {:>15}  {:>6}\n", "task", "rows", "accuracy", "macro-F1", "ECE");
@@ -287,7 +278,7 @@ pub(crate) fn print_table(tasks: &BTreeMap<String, TaskMetrics>) -> Result<()> {
         );
     }
     tasks.iter().for_each(|(task, metrics)| text += &unseen_labels(task, metrics));
-    std::io::stdout().lock().write_all(text.as_bytes()).map_err(unprintable)
+    text
 }
 
 /// Accuracy, macro-F1 and calibration error, where there were rows; runs of earlier versions say 0 where
@@ -325,9 +316,9 @@ pub(crate) fn say_unmeasured(terminal: &Terminal, tasks: &BTreeMap<String, TaskM
 }
 
 /// One line per share of the rows that is answered.
-fn print_coverage(task: &str, table: &[Coverage]) -> Result<()> {
+fn coverage_table(task: &str, table: &[Coverage]) -> String {
     if table.is_empty() {
-        return writeln!(std::io::stdout(), "\n{task}: nothing to measure").map_err(unprintable);
+        return format!("\n{task}: nothing to measure\n");
     }
     let caught = table.iter().any(|line| line.caught.is_some());
     let mut text = format!(
@@ -348,13 +339,7 @@ fn print_coverage(task: &str, table: &[Coverage]) -> Result<()> {
             line.caught.map_or(String::new(), |share| format!("  {:>20}", format!("{:.1} %", 100.0 * share)))
         );
     }
-    std::io::stdout().lock().write_all(text.as_bytes()).map_err(unprintable)
-}
-
-/// JSON on standard output.
-pub(crate) fn print_json(value: &impl Serialize) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(document::pretty(value).as_bytes()).map_err(unprintable)
+    text
 }
 
 /// Whether every task reaches the macro-F1 the user asked for.
@@ -376,8 +361,4 @@ pub(crate) fn criterion(
         outcome = Outcome::CriterionMissed;
     }
     outcome
-}
-
-pub(crate) fn unprintable(source: std::io::Error) -> Error {
-    Error::io("write", "standard output", source)
 }

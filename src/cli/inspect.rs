@@ -1,15 +1,14 @@
 //! Owns `frosthead inspect`: a backbone, a run or a bundle in one screen.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
 
 use super::Outcome;
-use super::eval::{print_json, unprintable};
+use super::printing::{named, print_result};
 use super::terminal::{Terminal, bytes, grouped};
 use frosthead::internal::backbone::{Manifest, Preparation};
-use frosthead::internal::bundle::PublicKey;
+use frosthead::internal::bundle::{Kept, PublicKey};
 use frosthead::internal::classifier::run::Recipe;
 use frosthead::internal::error::{Error, Kind, Result};
 use frosthead::internal::inspect::{BundleDescription, Description, HeadDescription, describe};
@@ -40,14 +39,7 @@ pub(crate) fn run(arguments: &Arguments, _: &Terminal) -> Result<Outcome> {
     if arguments.privacy {
         return privacy(arguments, &description);
     }
-    if arguments.json {
-        print_json(&description)?;
-        return Ok(Outcome::Done);
-    }
-    let mut out = std::io::stdout().lock();
-    for (name, value) in lines(&description) {
-        writeln!(out, "{name:<12}  {value}").map_err(unprintable)?;
-    }
+    print_result(arguments.json, &description, || named(12, &lines(&description)))?;
     Ok(Outcome::Done)
 }
 
@@ -59,35 +51,27 @@ fn privacy(arguments: &Arguments, description: &Description) -> Result<Outcome> 
             .found("a directory")
             .help("bundle the run first"));
     };
-    if arguments.json {
-        print_json(&bundle.kept)?;
-        return Ok(Outcome::Done);
-    }
-    let mut out = std::io::stdout().lock();
-    for kept in &bundle.kept {
-        writeln!(out, "{:<22}  {:>12}  {}", kept.name, bytes(kept.bytes), kept.what).map_err(unprintable)?;
-    }
-    if bundle.validation_rows > 0 {
-        writeln!(
-            out,
-            "Of {} validation rows it holds the labels and what the heads see of the texts: numbers, from which something of these \
-             texts can be guessed. `frosthead bundle` without --keep-validation leaves them out.",
-            grouped(bundle.validation_rows as u64)
-        )
-        .map_err(unprintable)?;
-    }
-    let rows = if bundle.validation_rows > 0 {
-        "nothing of the training rows"
-    } else {
-        "no row and no feature of the data"
-    };
-    writeln!(
-        out,
-        "Nothing else. No text, no hash of a text and {rows} is in it; what training learned from them is in the weights and in the \
-         names of the labels."
-    )
-    .map_err(unprintable)?;
+    print_result(arguments.json, &bundle.kept, || kept(bundle))?;
     Ok(Outcome::Done)
+}
+
+/// A line for each entry, and what all of them say of the data.
+fn kept(bundle: &BundleDescription) -> String {
+    let entry = |kept: &Kept| format!("{:<22}  {:>12}  {}\n", kept.name, bytes(kept.bytes), kept.what);
+    let mut text: String = bundle.kept.iter().map(entry).collect();
+    let mut rows = "no row and no feature of the data";
+    if bundle.validation_rows > 0 {
+        rows = "nothing of the training rows";
+        text += &format!(
+            "Of {} validation rows it holds the labels and what the heads see of the texts: numbers, from which something of these \
+             texts can be guessed. `frosthead bundle` without --keep-validation leaves them out.\n",
+            grouped(bundle.validation_rows as u64)
+        );
+    }
+    text + &format!(
+        "Nothing else. No text, no hash of a text and {rows} is in it; what training learned from them is in the weights and in the \
+         names of the labels.\n"
+    )
 }
 
 fn lines(description: &Description) -> Vec<(&'static str, String)> {

@@ -28,6 +28,7 @@ mod manual;
 mod network;
 mod options;
 mod predict;
+mod printing;
 #[cfg(feature = "train")]
 mod refit;
 #[cfg(feature = "serve")]

@@ -13,7 +13,8 @@ use frosthead::internal::backbone::Backbone;
 use frosthead::internal::bundle::PublicKey;
 use frosthead::internal::classifier::{Model, open_trusted_backbone};
 use frosthead::internal::data::{Delimiter, Format, Quoting, Reading, Source, TextColumn, TextEncoding};
-use frosthead::internal::embed::{EmbedOptions, Embedder, MemoryPlan, StoredLayers};
+use frosthead::internal::embed::{EmbedOptions, Embedder, MemoryPlan};
+use frosthead::internal::encoder::FeatureChoice;
 use frosthead::internal::error::{Error, Kind, Result};
 use frosthead::internal::quantities::{MemorySize, counted, date};
 use frosthead::internal::runtime::{Device, Load, Runtime, RuntimeOptions};
@@ -82,6 +83,21 @@ impl TuningArguments {
     /// A backbone's threads and batches here, for many texts at a time.
     pub(crate) fn apply(&self, backbone: &Backbone, runtime: &Runtime) -> Applied {
         tuning::apply(self.folder().as_deref(), backbone, runtime, Load::Many)
+    }
+
+    /// The same, said, with the batches that were asked for.
+    pub(crate) fn apply_with(
+        &self,
+        token_budget: Option<usize>,
+        backbone: &Backbone,
+        runtime: &Runtime,
+        terminal: &Terminal,
+    ) -> Applied {
+        let mut applied = self.apply(backbone, runtime);
+        let batching = &mut applied.batching;
+        batching.token_budget = token_budget.unwrap_or(batching.token_budget);
+        self.show(&applied, terminal);
+        applied
     }
 
     /// Says how a network is run, and warns of a tuning that cannot be used.
@@ -184,6 +200,11 @@ pub(crate) struct TableArguments {
 }
 
 impl TableArguments {
+    /// A table named on the command line: the one that the command is about, or one beside it.
+    pub(crate) fn source_of(&self, data: &str, about: &str) -> Result<Source> {
+        if data == about { self.source(data) } else { self.source_beside(data) }
+    }
+
     /// The table named on the command line; a bare `-` is one text a line unless --format says otherwise.
     pub(crate) fn source(&self, data: &str) -> Result<Source> {
         self.unread(data)?.with(self.reading())
@@ -191,7 +212,7 @@ impl TableArguments {
 
     /// A table beside the one that the command is about: what of the options fits its format holds for it
     /// too.
-    pub(crate) fn source_beside(&self, data: &str) -> Result<Source> {
+    fn source_beside(&self, data: &str) -> Result<Source> {
         self.fitted(self.unread(data)?)
     }
 
@@ -315,8 +336,8 @@ impl LongArguments {
 pub(crate) struct StoreArguments {
     /// `all`: store every layer's mean-pooled states, so that other features cost no inference later; `last`:
     /// the sentence embedding only.
-    #[arg(long, value_name = "WHICH", default_value = "all")]
-    store_layers: StoredLayers,
+    #[arg(long, value_name = "WHICH", default_value = "all", value_parser = parse_stored)]
+    store_layers: FeatureChoice,
     #[command(flatten)]
     place: FeatureStoreArguments,
 }
@@ -333,6 +354,16 @@ pub(crate) struct FeatureStoreArguments {
     token_budget: Option<usize>,
     #[command(flatten)]
     tuning: TuningArguments,
+}
+
+/// What rows of the store hold beside the sentence embedding.
+pub(crate) fn parse_stored(text: &str) -> Result<FeatureChoice> {
+    match text.parse() {
+        Ok(stored @ (FeatureChoice::Last | FeatureChoice::All)) => Ok(stored),
+        _ => Err(Error::new(Kind::Usage, "there is no such choice of stored layers")
+            .found(format!("{text:?}"))
+            .expected("last or all")),
+    }
 }
 
 /// A number of tokens above 0.
@@ -358,18 +389,14 @@ impl FeatureStoreArguments {
     /// As [`StoreArguments::open`], with what is stored.
     pub(crate) fn open(
         &self,
-        stored: StoredLayers,
+        stored: FeatureChoice,
         (backbone, runtime): (Arc<Backbone>, Arc<Runtime>),
         long: LongTexts,
         sources: &[&Source],
         terminal: &Terminal,
     ) -> Result<(Embedder, Option<u64>)> {
         let root = default_root(self.cache.as_deref())?;
-        let mut applied = self.tuning.apply(&backbone, &runtime);
-        if let Some(token_budget) = self.token_budget {
-            applied.batching.token_budget = token_budget;
-        }
-        self.tuning.show(&applied, terminal);
+        let applied = self.tuning.apply_with(self.token_budget, &backbone, &runtime, terminal);
         let options = EmbedOptions { stored, batching: applied.batching, long, ..EmbedOptions::default() };
         let embedder = Embedder::open(backbone, Arc::new(applied.runtime), &root, options)?;
         terminal.damage(embedder.damaged());

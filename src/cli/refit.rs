@@ -2,17 +2,16 @@
 //! old against new.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
 
 use super::bundle::say_written;
-use super::eval::unprintable;
 use super::learning::LearningArguments;
 use super::network::TrainProgress;
 use super::options::{FeatureStoreArguments, RuntimeArguments, TableArguments, TrustArguments};
+use super::printing::{print_result, table};
 use super::terminal::{Terminal, grouped};
 use super::train::{say_calibration, say_fits, say_rows};
 use super::{Outcome, eval};
@@ -87,12 +86,9 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome>
     say_fits(terminal, &fits);
     say_rows(terminal, &report.metrics);
     say_calibration(terminal, &report.metrics);
-    if arguments.json {
-        eval::print_json(&report)?;
-    } else {
-        print_changes(&report)?;
-        eval::print_table(&report.metrics.tasks)?;
-    }
+    print_result(arguments.json, &report, || {
+        format!("{}\n{}", changed(&report), eval::accuracy_table(&report.metrics.tasks))
+    })?;
     eval::say_unmeasured(terminal, &report.metrics.tasks, "no test row");
     say_compared(terminal, &report, &bundle);
     let out = &arguments.out;
@@ -129,7 +125,7 @@ fn rows(arguments: &Arguments, bundle: &Bundle) -> Result<RowsRequest> {
     let Arguments { data, table, learning, .. } = arguments;
     let known = table.text_or(bundle.manifest().text.as_deref(), bundle.path());
     let input = |given: &str| {
-        let source = if given == data { table.source(given)? } else { table.source_beside(given)? };
+        let source = table.source_of(given, data)?;
         Ok(Input::Texts { source, column: known.name.clone() })
     };
     let rows = learning.rows(data, Tasks::new(&learning.tasks)?, &input, table.strict)?;
@@ -241,24 +237,10 @@ fn say_compared(terminal: &Terminal, report: &RefitReport, bundle: &Bundle) {
 }
 
 /// One line per task and label, on each kind of validation rows.
-fn print_changes(report: &RefitReport) -> Result<()> {
-    let lines: Vec<[String; 7]> =
-        [("kept", &report.kept), ("new", &report.valid)].into_iter().flat_map(changes).collect();
+fn changed(report: &RefitReport) -> String {
     let headings = ["validation", "task", "label", "rows", "before", "after", "points"].map(str::to_owned);
-    let widest = |place: usize| {
-        lines.iter().chain([&headings]).map(|line| line[place].chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..headings.len()).map(widest).collect();
-    let mut text = String::new();
-    for line in std::iter::once(&headings).chain(&lines) {
-        let cells = line.iter().zip(&widths).enumerate().map(|(place, (cell, width))| {
-            if place < 3 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
-        });
-        text += cells.collect::<Vec<_>>().join("  ").trim_end();
-        text.push('\n');
-    }
-    text.push('\n');
-    std::io::stdout().lock().write_all(text.as_bytes()).map_err(unprintable)
+    let lines = [("kept", &report.kept), ("new", &report.valid)].into_iter().flat_map(changes);
+    table(3, &std::iter::once(headings).chain(lines).collect::<Vec<_>>())
 }
 
 /// The lines of one kind of validation rows.

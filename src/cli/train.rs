@@ -9,6 +9,7 @@ use super::classes::say_classes;
 use super::learning::LearningArguments;
 use super::network::{FreezeArguments, NetworkArguments, TrainProgress};
 use super::options::{LongArguments, RuntimeArguments, StoreArguments, TableArguments, TrustArguments};
+use super::printing::print_result;
 use super::terminal::{Terminal, grouped};
 use super::{Outcome, eval};
 use frosthead::internal::data::Format;
@@ -100,11 +101,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome>
     }
     say_rows(terminal, metrics);
     say_calibration(terminal, metrics);
-    if arguments.json {
-        eval::print_json(metrics)?;
-    } else {
-        eval::print_table(&metrics.tasks)?;
-    }
+    print_result(arguments.json, metrics, || eval::accuracy_table(&metrics.tasks))?;
     eval::say_unmeasured(terminal, &metrics.tasks, "no test row");
     for (task, rows) in &metrics.final_rows {
         terminal.say(format!(
@@ -236,7 +233,7 @@ fn say_frozen(terminal: &Terminal, metrics: &RunMetrics) {
 fn request(arguments: &Arguments) -> Result<TrainRequest> {
     let input = |data: &str| -> Result<Input> {
         let table = &arguments.table;
-        let source = if data == arguments.data { table.source(data)? } else { table.source_beside(data)? };
+        let source = table.source_of(data, &arguments.data)?;
         if arguments.backbone.is_some() {
             return Ok(Input::Texts { source, column: arguments.table.text().to_owned() });
         }

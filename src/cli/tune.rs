@@ -1,6 +1,5 @@
 //! Owns `frosthead tune`: the fastest threads and batches for a network on this machine, shown and kept.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,13 +9,13 @@ use serde::Serialize;
 use super::Outcome;
 use super::bench::first_texts;
 use super::doctor::times;
-use super::eval::{print_json, unprintable};
 use super::options::{RuntimeArguments, TableArguments, TrustArguments};
+use super::printing::print_result;
 use super::terminal::{Terminal, grouped};
 use frosthead::internal::backbone::Backbone;
 use frosthead::internal::classifier::Model;
 use frosthead::internal::data::TextColumn;
-use frosthead::internal::embed::StoredLayers;
+use frosthead::internal::encoder::FeatureChoice;
 use frosthead::internal::error::{Error, Kind, Result};
 use frosthead::internal::quantities::duration;
 use frosthead::internal::runtime::{Runtime, allowed_cores, load_average};
@@ -106,11 +105,8 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome>
     let kept = Kept::new(key, &backbone.manifest().name, found.kept, gain)
         .on(arguments.data.is_some(), rate.map_or(0.0, |trial| trial.texts_per_second));
     let file = keep(&folder, &kept)?;
-    if arguments.json {
-        print_json(&Report { found: &found, own_texts: arguments.data.is_some(), file: &file })?;
-    } else {
-        print(&found)?;
-    }
+    let report = Report { found: &found, own_texts: arguments.data.is_some(), file: &file };
+    print_result(arguments.json, &report, || described(&found))?;
     terminal.say(format!("{}: written, in {}", file.display(), duration(found.seconds)));
     Ok(Outcome::Done)
 }
@@ -130,7 +126,7 @@ fn warn_of_load(load: Option<f64>, cores: usize, terminal: &Terminal) {
 fn network(arguments: &Arguments, runtime: &Runtime) -> Result<(Arc<Backbone>, NetworksOptions, TextColumn)> {
     let Arguments { backbone, model, trust, table, .. } = arguments;
     if let Some(path) = backbone {
-        let options = NetworksOptions { stored: StoredLayers::All, long: LongTexts::Truncate };
+        let options = NetworksOptions { stored: FeatureChoice::All, long: LongTexts::Truncate };
         return Ok((Arc::new(trust.open_backbone(path, runtime)?), options, table.text().into()));
     }
     let path = model.as_deref().unwrap_or(Path::new(""));
@@ -149,7 +145,7 @@ fn network(arguments: &Arguments, runtime: &Runtime) -> Result<(Arc<Backbone>, N
 }
 
 /// What was tried, and what came of it.
-fn print(found: &Search) -> Result<()> {
+fn described(found: &Search) -> String {
     let mut text = "threads  tokens a batch  buckets   texts/s  × default  passes\n".to_owned();
     found.trials.iter().for_each(|trial| text += &line(trial, found));
     if let Some(sweep) = &found.sweep {
@@ -172,7 +168,7 @@ fn print(found: &Search) -> Result<()> {
         ),
         None => format!("kept: the default ({}), as it is the fastest\n", found.kept),
     };
-    std::io::stdout().lock().write_all(text.as_bytes()).map_err(unprintable)
+    text
 }
 
 fn line(trial: &Trial, found: &Search) -> String {

@@ -13,10 +13,11 @@ use crate::classifier::run::SplitRows;
 use crate::classifier::{Run, measure, row_scores};
 use crate::data::{Classes, LabelSet, Part, Rare};
 use crate::dataset::{Columns, Dataset, Input};
-use crate::embed::{Embedder, FeatureChoice};
+use crate::embed::Embedder;
+use crate::encoder::FeatureChoice;
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fields, TextKey};
-use crate::heads::{self, Answers, Examples, FeatureView};
+use crate::heads::{self, Answers, Examples};
 use crate::metrics::difference;
 use crate::report::{CurvePoint, Score};
 use crate::task::Truth;
@@ -66,24 +67,12 @@ struct Rows {
 impl Rows {
     fn read(request: &RowsRequest, run: &Run, embedder: &mut Embedder) -> Result<Self> {
         let names = request.tasks.names();
-        let mut load = |input: &Input| match input {
-            Input::Texts { source, column } => {
-                let columns = Columns { kept: &names, texts: false };
-                let mut rows = Dataset::from_texts(
-                    embedder,
-                    source,
-                    &column.as_str().into(),
-                    columns,
-                    request.strict,
-                    &mut |_| (),
-                )?;
-                let place = rows.columns(FeatureChoice::Last)?;
-                rows.load(embedder, place)?;
-                Ok(rows)
-            }
-            Input::Features { path, .. } => {
-                Err(Error::new(Kind::Usage, "a comparison needs texts").at(path).found("features"))
-            }
+        let columns = Columns { kept: &names, texts: false };
+        let mut load = |input: &Input| {
+            let mut rows = Dataset::read(input, columns, request.strict, Some(embedder), &mut |_| ())?;
+            let place = rows.columns(FeatureChoice::Last)?;
+            rows.load(embedder, place)?;
+            Ok(rows)
         };
         let mut data = load(&request.data)?;
         let test = request.test.as_ref().map(&mut load).transpose()?;
@@ -129,13 +118,13 @@ pub(super) fn learning_curve(
             }
             let training = Truth::new(labels.names(), cells, chosen.iter().copied());
             let examples = Examples {
-                features: FeatureView::whole(&rows.data.features, rows.data.width),
+                features: rows.data.view(&rows.data.features.places()),
                 rows: &training.rows,
                 labels: &training.labels,
             };
             let answers = Answers { task: &task.name, kind: task.kind, labels: labels.names() };
             let (head, _) = heads::fit(answers, &examples, &learning.fit)?;
-            let seen = FeatureView::whole(&tested.features, tested.width);
+            let seen = tested.view(&tested.features.places());
             let truth = Truth::new(labels.names(), &tested.cells[place], test.iter().copied());
             let found = measure(&head, seen, &truth);
             let right = row_scores(&head, seen, &truth);

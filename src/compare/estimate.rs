@@ -12,8 +12,8 @@ use std::time::Instant;
 use crate::backbone::Backbone;
 use crate::data::TableReader;
 use crate::dataset::Input;
-use crate::embed::{EmbedOptions, Embedder, Extractor, StoredLayers};
-use crate::encoder::{Network, Start};
+use crate::embed::{EmbedOptions, Embedder, Extractor};
+use crate::encoder::{FeatureChoice, Network, Start};
 use crate::error::{Error, Kind, Result};
 use crate::heads::Alpha;
 use crate::plan::{FreezePlan, Scenario as Freezing};
@@ -144,7 +144,7 @@ impl Costs {
         if texts.is_empty() {
             return Err(Error::new(Kind::Table, "there are no rows").expected("a table with labelled texts"));
         }
-        let (stored, batching) = (StoredLayers::Last, embedder.batching());
+        let (stored, batching) = (FeatureChoice::Last, embedder.batching());
         let options = EmbedOptions { stored, batching, load: Load::Many, ..EmbedOptions::default() };
         let backbone = Arc::clone(embedder.backbone());
         let mut extractor = Extractor::new(backbone, embedder.runtime(), &options)?;

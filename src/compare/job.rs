@@ -15,7 +15,7 @@ use super::scenario::Scenario;
 use crate::backbone::Backbone;
 use crate::classifier::Run;
 use crate::classifier::run::{FIT, METRICS, Recipe, SCORES};
-use crate::dataset::{Columns, Dataset, Input};
+use crate::dataset::{Columns, Dataset};
 use crate::document;
 use crate::embed::Embedder;
 use crate::error::{Error, Kind, Result};
@@ -72,7 +72,7 @@ impl<'j> Job<'j> {
             hidden: manifest.hidden_size,
             ..found
         };
-        let folder = request.output.path.join(&found.folder);
+        let folder = request.train.output.path.join(&found.folder);
         let planned = Vec::new();
         Ok(Self { request, backbone, folder, planned, found, correction: 1.0, refused: None })
     }
@@ -82,8 +82,8 @@ impl<'j> Job<'j> {
     /// # Errors
     /// A run that should be kept is damaged.
     pub fn plan(&mut self) -> Result<()> {
-        let CompareRequest { scenarios, frozen_head, rows, freeze, .. } = self.request;
-        let tasks = rows.tasks.names();
+        let CompareRequest { train, scenarios, frozen_head, .. } = self.request;
+        let (tasks, freeze) = (train.rows.tasks.names(), train.freezing.freeze());
         let mut chosen = scenarios.clone();
         chosen.extend(scenarios.iter().filter_map(|scenario| scenario.needs(frozen_head)));
         chosen.sort();
@@ -170,17 +170,11 @@ impl<'j> Job<'j> {
         if self.refused.is_some() {
             return Ok(());
         }
-        let rows = &self.request.rows;
+        let rows = &self.request.train.rows;
         let (before, start) = (embedder.work().texts, Instant::now());
         for input in rows.inputs() {
-            let Input::Texts { source, column } = input else { continue };
             let progress = &mut |progress: &_| show(&CompareEvent::Train(&TrainEvent::Rows(progress)));
-            let columns = Columns::default();
-            Dataset::from_texts(embedder, source, &column.as_str().into(), columns, rows.strict, progress)
-                .map_err(|error| match input.path() {
-                    Some(path) => error.at(path),
-                    None => error,
-                })?;
+            Dataset::read(input, Columns::default(), rows.strict, Some(embedder), progress)?;
         }
         let computed = embedder.work().texts - before;
         if computed > 0 {
@@ -241,7 +235,7 @@ impl<'j> Job<'j> {
         let scenarios = &mut self.found.scenarios;
         scenarios.retain(|other| other.scenario != entry.scenario);
         scenarios.push(entry);
-        let tasks = self.request.rows.tasks.names();
+        let tasks = self.request.train.rows.tasks.names();
         scenarios.sort_by_key(|other| Scenario::choose(std::slice::from_ref(&other.scenario), &tasks).ok());
     }
 
@@ -315,7 +309,7 @@ impl<'j> Job<'j> {
             .map(|stage| stage.training_seconds.max(total(stage.epochs.iter().map(|epoch| epoch.seconds))));
         // Fits run side by side as far as there are threads for them.
         let at_once = to_f64(request.learning.fit.threads.clamp(1, fits.len().max(1)) as u64);
-        let run = directory.strip_prefix(&self.request.output.path).unwrap_or(directory);
+        let run = directory.strip_prefix(&self.request.train.output.path).unwrap_or(directory);
         Ok(Done {
             run: run.display().to_string(),
             time_limit: None,
@@ -346,7 +340,7 @@ impl<'j> Job<'j> {
         outcome: &Outcome,
     ) -> Result<(u64, Option<u64>)> {
         let Outcome::Done(done) = outcome else { return Ok((0, None)) };
-        let seen = Recipe::open(&self.request.output.path.join(&done.run))?.features.tasks;
+        let seen = Recipe::open(&self.request.train.output.path.join(&done.run))?.features.tasks;
         let head = |(task, metrics): (&String, &TaskMetrics)| {
             let width = seen.get(task).map_or(self.found.hidden, |view| view.width);
             (metrics.labels.len() * (width + 1)) as u64
@@ -377,7 +371,7 @@ impl<'j> Job<'j> {
         let mut embedder = open(&self.backbone, false)?;
         self.found.learning_curve = learning_curve(
             shares,
-            (&self.request.rows, &self.request.learning),
+            (&self.request.train.rows, &self.request.train.learning),
             &Run::open(&run)?,
             &mut embedder,
         )?;

@@ -43,7 +43,7 @@ pub struct Compared {
 pub fn compare(request: &CompareRequest, open: &mut Open<'_>, show: &mut Show<'_>) -> Result<Compared> {
     request.check()?;
     let deadline = Deadline::new(request.time_limit, &request.clock);
-    let output = &request.output.path;
+    let output = &request.train.output.path;
     let mut report = begin(request)?;
     let mut jobs = jobs(request, &mut report)?;
     let survey = estimate(&mut jobs, request, open, show)?;
@@ -85,11 +85,11 @@ fn save(report: &mut Report, place: usize, found: &BackboneReport, output: &Path
 
 /// The report of an earlier call that was made from the same, or a new one.
 fn begin(request: &CompareRequest) -> Result<Report> {
-    let (output, inputs) = (&request.output.path, request.inputs()?);
+    let (output, inputs) = (&request.train.output.path, request.inputs()?);
     let new = || {
-        let rows = &request.rows;
+        let rows = &request.train.rows;
         let data = rows.data.path().map_or_else(|| "-".to_owned(), |path| path.display().to_string());
-        let threads = request.learning.fit.threads;
+        let threads = request.train.learning.fit.threads;
         Report {
             format: FORMAT,
             frosthead: env!("CARGO_PKG_VERSION").to_owned(),
@@ -111,10 +111,10 @@ fn begin(request: &CompareRequest) -> Result<Report> {
         None if is_empty(output)? => return Ok(new()),
         None => return Err(exists().found("files that no comparison wrote")),
     };
-    if there.inputs == inputs && !request.output.overwrite {
+    if there.inputs == inputs && !request.train.output.overwrite {
         return with_scores(there, output);
     }
-    if !request.output.overwrite {
+    if !request.train.output.overwrite {
         return Err(exists().found("a comparison of other rows or with other options"));
     }
     let failed = |path: &Path| {
@@ -192,7 +192,7 @@ fn estimate(
     if jobs.iter().all(|job| job.planned.is_empty()) {
         return Ok(None);
     }
-    let survey = Survey::read(&request.rows)?;
+    let survey = Survey::read(&request.train.rows)?;
     let mut estimates = Vec::new();
     for job in jobs.iter_mut().filter(|job| !job.planned.is_empty()) {
         let embedder = open(&job.backbone, false)?;

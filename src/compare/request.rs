@@ -7,34 +7,21 @@ use super::curve::Share;
 use super::limit::{Clock, TimeLimit};
 use super::scenario::Scenario;
 use crate::backbone::Backbone;
-use crate::data::Source;
 use crate::embed::Embedder;
 use crate::error::{Error, Kind, Result};
-use crate::finetune::LayerOptions;
 use crate::fingerprint::{Fields, Fingerprint};
 use crate::heads::Alpha;
 use crate::plan::FreezePlan;
 use crate::report::{Estimate, ScenarioReport};
 use crate::tokens::LongTexts;
-use crate::train::{
-    FeatureRequest, FrozenHead, Learning, Output, RowsRequest, TrainEvent, TrainRequest, shared_inputs,
-};
+use crate::train::{FeatureRequest, FrozenHead, RowsRequest, TrainEvent, TrainRequest, shared_inputs};
 
 /// What to compare.
 #[derive(Clone)]
 pub struct CompareRequest {
-    /// Labelled rows, the same for all scenarios.
-    pub rows: RowsRequest,
-    /// Features are each scenario's own.
-    pub learning: Learning,
-    /// How layers are trained.
-    pub layers: LayerOptions,
-    /// A table `task,label,text` that describes the labels, for scenario 1.
-    pub label_text: Option<Source>,
-    /// What scenario 3 freezes beside the head.
-    pub freeze: Vec<String>,
-    /// The comparison's directory.
-    pub output: Output,
+    /// What all scenarios are asked for, into the comparison's directory. Features are each scenario's own, and
+    /// so is what it freezes: `freezing` says what scenario 3 freezes beside the head, and describes labels.
+    pub train: TrainRequest,
     /// Backbone directories.
     pub backbones: Vec<Arc<Backbone>>,
     /// Ways of freezing.
@@ -89,12 +76,7 @@ impl CompareRequest {
     pub fn new(rows: RowsRequest, backbones: Vec<Arc<Backbone>>, out: impl Into<PathBuf>) -> Self {
         Self {
             scenarios: Scenario::all(&rows.tasks.names()),
-            rows,
-            learning: Learning::default(),
-            layers: LayerOptions::default(),
-            label_text: None,
-            freeze: Vec::new(),
-            output: Output::new(out),
+            train: TrainRequest::new(rows, out),
             backbones,
             frozen_head: FrozenHead::default(),
             time_limit: None,
@@ -111,7 +93,6 @@ impl CompareRequest {
     /// # Errors
     /// A table or an earlier run cannot be read.
     pub(super) fn inputs(&self) -> Result<Fingerprint> {
-        let Self { rows, learning, layers, label_text, .. } = self;
         let frozen_head = match &self.frozen_head {
             FrozenHead::Run(run) => {
                 Fingerprint::of_file(run.join(crate::classifier::run::HEADS))?.to_string()
@@ -119,8 +100,8 @@ impl CompareRequest {
             other => format!("{other:?}"),
         };
         Ok(Fields::new("frosthead compare 2")
-            .field("shared", shared_inputs(rows, learning, layers, label_text.as_ref())?.0)
-            .field("freeze", self.freeze.join("\0"))
+            .field("shared", shared_inputs(&self.train)?.0)
+            .field("freeze", self.train.freezing.freeze().join("\0"))
             .field("auto alpha", self.auto_alpha.to_string())
             .field("long texts", &self.long_texts)
             .field("frozen head", frozen_head)
@@ -139,19 +120,16 @@ impl CompareRequest {
             (Scenario::FrozenHead(..), asked) => asked.clone(),
             _ => FrozenHead::Fitted,
         };
-        let mut freezing = scenario.freezing(&self.freeze)?;
-        (freezing.init_heads, freezing.label_text) = (init_heads, self.label_text.clone());
-        let mut learning = Learning { features: scenario.features(), ..self.learning.clone() };
-        if learning.features == FeatureRequest::Auto {
-            learning.fit.alpha = self.auto_alpha;
+        let mut request = self.train.clone();
+        request.freezing = scenario.freezing(self.train.freezing.freeze())?;
+        request.freezing.init_heads = init_heads;
+        request.freezing.label_text.clone_from(&self.train.freezing.label_text);
+        request.learning.features = scenario.features();
+        if scenario.features() == FeatureRequest::Auto {
+            request.learning.fit.alpha = self.auto_alpha;
         }
-        Ok(TrainRequest {
-            rows: self.rows.clone(),
-            learning,
-            freezing,
-            layers: self.layers.clone(),
-            output: Output { path: folder.join(scenario.folder()), overwrite: self.output.overwrite },
-        })
+        request.output.path = folder.join(scenario.folder());
+        Ok(request)
     }
 
     /// The stages that a scenario trains itself: gradual unfreezing goes on from the one before it, when that
@@ -172,7 +150,7 @@ impl CompareRequest {
     /// # Errors
     /// More than layers is frozen beside scenario 3's head, or the learning curve has no place.
     pub(super) fn check(&self) -> Result<()> {
-        for value in &self.freeze {
+        for value in self.train.freezing.freeze() {
             if !value.starts_with("backbone:") {
                 return Err(Error::new(
                     Kind::Usage,

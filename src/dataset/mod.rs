@@ -8,7 +8,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::data::{Cell, FeatureColumns, Source, Spellings, TableReader, TextColumn, read_labelled_features};
-use crate::embed::{Embedder, FeatureChoice, MadeWith, Progress, RowLayout, TextNotes, visit_rows};
+use crate::embed::{Embedder, FeatureRows, MadeWith, Progress, RowLayout, TextNotes, visit_rows};
+use crate::encoder::FeatureChoice;
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fingerprint, TextKey};
 use crate::heads::FeatureView;
@@ -49,6 +50,15 @@ impl Input {
         match self {
             Self::Texts { source, .. } => source.path.as_deref(),
             Self::Features { path, .. } => Some(path),
+        }
+    }
+
+    /// An error of this input, which names its file.
+    #[must_use]
+    pub fn named(&self, error: Error) -> Error {
+        match self.path() {
+            Some(path) => error.at(path),
+            None => error,
         }
     }
 
@@ -99,10 +109,8 @@ pub struct Dataset {
     pub spellings: Vec<Spellings>,
     /// The texts, when they were asked for and the input has them.
     pub texts: Vec<String>,
-    /// `[rows, width]`, row-major: of a stored row the places from `first` on, or a Parquet's vectors.
-    pub features: Vec<f32>,
-    pub width: usize,
-    pub first: usize,
+    /// Of the stored rows what was loaded, or a Parquet's vectors.
+    pub features: FeatureRows,
     /// What the stored rows hold; none for a Parquet of features.
     pub layout: Option<RowLayout>,
     /// What was odd about the texts.
@@ -121,7 +129,7 @@ impl Dataset {
     /// These places of the stored rows (or of a Parquet's vectors), of every row; they were loaded before.
     #[must_use]
     pub fn view(&self, columns: &Range<usize>) -> FeatureView<'_> {
-        FeatureView::new(&self.features, self.width, columns.start - self.first..columns.end - self.first)
+        self.features.view(columns)
     }
 
     /// Where a choice of features lies.
@@ -130,8 +138,8 @@ impl Dataset {
     /// The stored rows do not have it; or the rows are a Parquet's vectors, which are what they are.
     pub fn columns(&self, choice: FeatureChoice) -> Result<Range<usize>> {
         match &self.layout {
-            Some(layout) => choice.columns(layout),
-            None => Ok(0..self.width),
+            Some(layout) => layout.columns(choice),
+            None => Ok(self.features.places()),
         }
     }
 
@@ -140,9 +148,30 @@ impl Dataset {
     /// # Errors
     /// The store cannot be read.
     pub fn load(&mut self, embedder: &Embedder, columns: Range<usize>) -> Result<()> {
-        self.features = embedder.read_rows(&self.keys, columns.clone())?;
-        (self.first, self.width) = (columns.start, columns.len());
+        self.features = embedder.read_rows(&self.keys, columns)?;
         Ok(())
+    }
+
+    /// Reads an input, as [`Self::from_texts`] or [`Self::from_features`]; errors name its file.
+    ///
+    /// # Errors
+    /// As theirs, or a table of texts has no embedder.
+    pub fn read(
+        input: &Input,
+        columns: Columns<'_>,
+        strict: bool,
+        embedder: Option<&mut Embedder>,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<Self> {
+        match (input, embedder) {
+            (Input::Texts { source, column }, Some(embedder)) => {
+                Self::from_texts(embedder, source, &column.as_str().into(), columns, strict, progress)
+            }
+            (Input::Features { path, column }, _) => Self::from_features(path, column.as_deref(), columns),
+            (Input::Texts { .. }, None) => Err(Error::new(Kind::Usage, "a table of texts needs a backbone")
+                .help("say --backbone models/NAME, or give a Parquet of features")),
+        }
+        .map_err(|error| input.named(error))
     }
 
     /// Reads a table of texts, computing and storing the features that are not stored yet; [`Self::load`]
@@ -203,19 +232,8 @@ impl Dataset {
         let spellings = spellings.collect();
         let texts = table.texts.unwrap_or_default();
         let notes = TextNotes { rows: keys.len() as u64, ..TextNotes::default() };
-        let (features, width) = (table.features, table.width);
-        Ok(Self {
-            keys,
-            by_vector,
-            cells,
-            spellings,
-            texts,
-            features,
-            width,
-            notes,
-            made_with,
-            ..Self::default()
-        })
+        let features = FeatureRows::new(0..table.width, table.features);
+        Ok(Self { keys, by_vector, cells, spellings, texts, features, notes, made_with, layout: None })
     }
 }
 

@@ -87,6 +87,9 @@ pub struct CutRows {
     rounded_at: Option<usize>,
 }
 
+/// What is done with a row, by its place, and its part of every output.
+type EachOutputs<'e> = dyn FnMut(usize, &[&[f32]]) -> Result<()> + 'e;
+
 enum Source {
     Ids(Encoded),
     States { states: TokenStates, keys: Vec<TextKey> },
@@ -205,26 +208,18 @@ impl CutRows {
         Ok((CutTokens::States(tokens), mask))
     }
 
-    /// Batches of some of these rows, the longest first.
-    fn batches(&self, chosen: &[usize]) -> Vec<Batch> {
-        let lengths: Vec<usize> = chosen.iter().map(|&row| self.lengths[row]).collect();
-        let places = batches(&lengths, &self.buckets, self.token_budget).into_iter();
-        let rows = |places: &[usize]| places.iter().map(|&place| chosen[place]).collect();
-        places.map(|batch| Batch { rows: rows(&batch.rows), ..batch }).collect()
-    }
-
     /// Runs a graph that starts from what these rows hold on some of them. `each` gets a row's place among
     /// `chosen` and its part of every output, whose first dimension is the batch's; rows come in no
     /// particular order.
     ///
     /// # Errors
-    /// Stored states are gone, or ONNX Runtime fails.
+    /// Stored states are gone, ONNX Runtime fails, or `each` does.
     pub fn run(
         &self,
         sessions: &mut Sessions,
         chosen: &[usize],
         outputs: &[&str],
-        each: &mut dyn FnMut(usize, &[&[f32]]),
+        each: &mut EachOutputs<'_>,
     ) -> Result<()> {
         let lengths: Vec<usize> = chosen.iter().map(|&row| self.lengths[row]).collect();
         let all = batches(&lengths, &self.buckets, self.token_budget);
@@ -232,34 +227,21 @@ impl CutRows {
             let batch: &Batch = &all[number];
             let rows = batch.rows.iter().map(|&place| chosen[place]).collect();
             let (tokens, mask) = self.fill(&Batch { rows, ..batch.clone() })?;
-            run(session, batch, &tokens, &mask, self.hidden, outputs)
+            let shape = [batch.size, batch.length, self.hidden];
+            session.run(&tokens.inputs(&mask, &shape), outputs)
         };
         sessions.for_all(all.len(), &compute, &mut |number, found| {
             let Batch { rows, size, .. } = &all[number];
             for (position, &place) in rows.iter().enumerate() {
                 let vectors = found.iter().map(|output| {
-                    let width = output.len() / size;
-                    &output[position * width..(position + 1) * width]
+                    let width = output.data.len() / size;
+                    &output.data[position * width..(position + 1) * width]
                 });
-                each(place, &vectors.collect::<Vec<_>>());
+                each(place, &vectors.collect::<Vec<_>>())?;
             }
             Ok(())
         })
     }
-}
-
-/// Runs a graph that starts at a cut on one batch.
-fn run(
-    session: &mut Session,
-    batch: &Batch,
-    tokens: &CutTokens,
-    mask: &[i64],
-    hidden: usize,
-    outputs: &[&str],
-) -> Result<Vec<Vec<f32>>> {
-    let shape = [batch.size, batch.length, hidden];
-    let inputs = tokens.inputs(mask, &shape);
-    Ok(session.run(&inputs, outputs)?.into_iter().map(|tensor| tensor.data).collect())
 }
 
 /// Computing the states that are missing.
@@ -319,19 +301,10 @@ impl Maker<'_> {
         let mut sessions = self.backbone.sessions_from(self.runtime, outputs, start)?;
         let output = ports::hidden(self.level);
         for window in places.chunks(WINDOW_TEXTS) {
-            let all = rows.batches(window);
-            let compute = |session: &mut Session, place: usize| {
-                let batch: &Batch = &all[place];
-                let (tokens, mask) = rows.fill(batch)?;
-                Ok(run(session, batch, &tokens, &mask, rows.hidden, &[&output])?.remove(0))
-            };
-            sessions.for_all(all.len(), &compute, &mut |place, found| {
-                let Batch { rows: in_batch, length, .. } = &all[place];
-                for (place, all) in in_batch.iter().zip(found.chunks_exact(length * rows.hidden)) {
-                    let real = &all[..rows.lengths[*place] * rows.hidden];
-                    states.append(self.keys[*place], real)?;
-                }
-                self.done += in_batch.len() as u64;
+            rows.run(&mut sessions, window, &[&output], &mut |place, found| {
+                let text = window[place];
+                states.append(self.keys[text], &found[0][..rows.lengths[text] * rows.hidden])?;
+                self.done += 1;
                 progress(StatesProgress::Done { texts: self.done, of: self.keys.len() as u64 });
                 Ok(())
             })?;

@@ -9,13 +9,14 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::choice::{FeatureChoice, check_choice};
 use super::extractor::{Extractor, Work};
+use super::features::FeatureRows;
 use super::ids;
 use super::layout::RowLayout;
 use super::options::EmbedOptions;
 use super::windowed::WindowNotes;
 use crate::backbone::Backbone;
+use crate::encoder::FeatureChoice;
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::TextKey;
 use crate::runtime::{Device, Load, Runtime};
@@ -238,16 +239,16 @@ impl Embedder {
             .help("an older version has stored it: empty the cache (frosthead cache prune --max-bytes 0), and the row is named")
     }
 
-    /// These places of many texts' rows, `[keys, columns]`, row-major.
+    /// These places of many texts' rows.
     ///
     /// # Errors
     /// As [`Self::read`].
-    pub fn read_rows(&self, keys: &[TextKey], columns: Range<usize>) -> Result<Vec<f32>> {
-        let mut rows = vec![0.0; keys.len() * columns.len()];
-        for (key, row) in keys.iter().zip(rows.chunks_exact_mut(columns.len().max(1))) {
-            self.read(key, columns.start, row)?;
+    pub fn read_rows(&self, keys: &[TextKey], places: Range<usize>) -> Result<FeatureRows> {
+        let mut numbers = vec![0.0; keys.len() * places.len()];
+        for (key, row) in keys.iter().zip(numbers.chunks_exact_mut(places.len().max(1))) {
+            self.read(key, places.start, row)?;
         }
-        Ok(rows)
+        Ok(FeatureRows::new(places, numbers))
     }
 
     /// Where a choice of features lies in a row.
@@ -255,8 +256,14 @@ impl Embedder {
     /// # Errors
     /// The backbone's layers are not known or not stored, or there is no such layer.
     pub fn columns(&self, choice: FeatureChoice) -> Result<Range<usize>> {
-        check_choice(&self.backbone, choice)?;
-        choice.columns(&self.layout)
+        if choice == FeatureChoice::Last || self.backbone.layers().is_some() {
+            return self.layout.columns(choice);
+        }
+        Err(Error::new(Kind::Usage, "this backbone has no layers to choose from")
+            .at(self.backbone.directory())
+            .found(format!("--features {choice}, and an imported .onnx file or a bundle of 8-bit weights: its layers are not known"))
+            .expected("--features last")
+            .help("import the model from its Hugging Face directory (model.safetensors) to use its layers"))
     }
 
     /// What happens to texts beyond the model's limit.
@@ -323,10 +330,7 @@ fn store_key(backbone: &Backbone, runtime: &Runtime, layout: &RowLayout, long: L
     // A bundle in another precision says so itself.
     fields.entry("precision".into()).or_insert_with(|| "fp32".into());
     fields.insert("cut".into(), "after pooling".into());
-    fields.insert(
-        "row".into(),
-        format!("{} states, embedding, token counts", layout.states().len() / layout.embedding().len()),
-    );
+    fields.insert("row".into(), format!("{} states, embedding, token counts", layout.levels().len()));
     StoreKey { fields }
 }
 

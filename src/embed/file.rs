@@ -5,12 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::choice::FeatureChoice;
 use super::embedder::{Embedder, Progress};
 use super::table::{BACKBONE, CHOICE, LONG, TextNotes, visit_rows};
 use crate::data::{
     EMBEDDING, FEATURES, FeatureWriter, Format, Source, TEXT_HASH, TableReader, feature_metadata,
 };
+use crate::encoder::FeatureChoice;
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fields, Fingerprint};
 use crate::recognize::Thing;

@@ -1,69 +1,42 @@
-//! Owns what a row of the feature store holds and where in it.
+//! Owns what a row of the feature store holds, and where in it a choice of features lies.
 //!
-//! Refuses to know how the numbers are made.
+//! Refuses a layer that does not exist or is not stored, and to know how the numbers are made.
 
 use std::ops::Range;
-use std::str::FromStr;
 
 use crate::backbone::Backbone;
-use crate::encoder::{Outputs, ports};
+use crate::encoder::{FeatureChoice, Outputs, ports};
 use crate::error::{Error, Kind, Result};
-
-/// Which mean-pooled states are stored beside the sentence embedding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum StoredLayers {
-    /// None: the smallest store, good for `last` features only.
-    Last,
-    /// The embeddings' output and every layer's: any later choice of layers costs no inference.
-    #[default]
-    All,
-}
-
-impl FromStr for StoredLayers {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "last" => Ok(Self::Last),
-            "all" => Ok(Self::All),
-            _ => Err(Error::new(Kind::Usage, "there is no such choice of stored layers")
-                .found(format!("{text:?}"))
-                .expected("last or all")),
-        }
-    }
-}
-
-impl StoredLayers {
-    /// How many mean-pooled states that is, in a network of so many layers; none when it cannot be looked
-    /// into.
-    #[must_use]
-    pub fn means(self, layers: Option<usize>) -> usize {
-        match (self, layers) {
-            (Self::All, Some(layers)) => layers + 1,
-            _ => 0,
-        }
-    }
-}
 
 /// The places in a stored row of f32: `[state 0 … state S-1, sentence embedding, tokens, tokens lost]`, where
 /// state 0 is the mean-pooled output of the embeddings and state k + 1 that of layer k.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RowLayout {
+    /// Of the network; none when it cannot be looked into.
+    layers: Option<usize>,
+    /// S: none, or those of the embeddings and of the lowest layers, mostly all.
     states: usize,
     hidden_size: usize,
 }
 
 impl RowLayout {
-    /// A row with `states` mean-pooled states (0, or layers + 1) of `hidden_size` numbers each.
+    /// A row that holds what `stored` sees, in a network of so many layers (none: it cannot be looked into).
     #[must_use]
-    pub fn new(states: usize, hidden_size: usize) -> Self {
-        Self { states, hidden_size }
+    pub fn new(layers: Option<usize>, hidden_size: usize, stored: FeatureChoice) -> Self {
+        let states = layers.and_then(|layers| stored.levels(layers)).map_or(0, |levels| levels.end);
+        Self { layers, states, hidden_size }
     }
 
-    /// What a row of this backbone holds for a choice of stored layers.
+    /// Such a row of a backbone.
     #[must_use]
-    pub fn of(backbone: &Backbone, stored: StoredLayers) -> Self {
-        Self::new(stored.means(backbone.layers()), backbone.manifest().hidden_size)
+    pub fn of(backbone: &Backbone, stored: FeatureChoice) -> Self {
+        Self::new(backbone.layers(), backbone.manifest().hidden_size, stored)
+    }
+
+    /// The same network's row that holds what another choice sees.
+    #[must_use]
+    pub fn holding(self, stored: FeatureChoice) -> Self {
+        Self::new(self.layers, self.hidden_size, stored)
     }
 
     /// What a graph gives for such a row.
@@ -75,16 +48,16 @@ impl RowLayout {
     /// Numbers in a row.
     #[must_use]
     pub fn width(&self) -> usize {
-        (self.states + 1) * self.hidden_size + 2
+        self.token_counts().end
     }
 
-    /// Where the mean-pooled states lie.
+    /// The levels of the hidden states whose means are stored.
     #[must_use]
-    pub fn states(&self) -> Range<usize> {
-        0..self.states * self.hidden_size
+    pub fn levels(&self) -> Range<usize> {
+        0..self.states
     }
 
-    /// Where these mean-pooled states lie: 0 is that of the embeddings, k + 1 that of layer k.
+    /// Where the means of the hidden states of these levels lie; they are stored.
     #[must_use]
     pub fn means(&self, levels: Range<usize>) -> Range<usize> {
         levels.start * self.hidden_size..levels.end * self.hidden_size
@@ -93,7 +66,7 @@ impl RowLayout {
     /// Where the sentence embedding lies.
     #[must_use]
     pub fn embedding(&self) -> Range<usize> {
-        let first = self.states * self.hidden_size;
+        let first = self.means(self.levels()).end;
         first..first + self.hidden_size
     }
 
@@ -101,7 +74,26 @@ impl RowLayout {
     /// is negative when it is a lower bound). Counts beyond 2²⁴ are rounded as f32 are.
     #[must_use]
     pub fn token_counts(&self) -> Range<usize> {
-        self.width() - 2..self.width()
+        let first = self.embedding().end;
+        first..first + 2
+    }
+
+    /// Where a choice of features lies.
+    ///
+    /// # Errors
+    /// There is no such layer, or its states are not stored.
+    pub fn columns(&self, choice: FeatureChoice) -> Result<Range<usize>> {
+        let Some(seen) = choice.levels(self.layers.unwrap_or(0)) else { return Ok(self.embedding()) };
+        match self.layers {
+            Some(layers) if seen.end > layers + 1 => Err(Error::new(Kind::Usage, "there is no such layer")
+                .found(format!("--features {choice}"))
+                .expected(format!("layers from 0 to {}", layers.saturating_sub(1)))),
+            _ if seen.end > self.states => Err(Error::new(Kind::Usage, "the layers' states are not stored")
+                .found(format!("--features {choice}, and rows that hold the sentence embedding only"))
+                .expected("--store-layers all, which is the default")
+                .help("leave --store-layers last away, or say --features last")),
+            _ => Ok(self.means(seen)),
+        }
     }
 }
 
@@ -119,8 +111,8 @@ impl RowParts {
     /// Those of a stored row.
     #[must_use]
     pub fn of(layout: &RowLayout) -> Self {
-        let outputs =
-            [(ports::LAYER_MEANS, layout.states().len()), (ports::EMBEDDING, layout.embedding().len())];
+        let means = layout.means(layout.levels());
+        let outputs = [(ports::LAYER_MEANS, means.len()), (ports::EMBEDDING, layout.embedding().len())];
         Self::new(outputs.map(|(name, width)| (name.to_owned(), width)))
     }
 
@@ -149,33 +141,57 @@ impl RowParts {
 mod tests {
     use super::*;
 
+    /// Rows of a network of six layers: without states, with some, with all.
+    fn layouts(hidden_size: usize) -> [RowLayout; 3] {
+        let some = FeatureChoice::Layers { first: 0, last: 2 };
+        [(FeatureChoice::Last, 0), (some, 4), (FeatureChoice::All, 7)].map(|(stored, states)| {
+            let layout = RowLayout::new(Some(6), hidden_size, stored);
+            assert_eq!(layout.levels(), 0..states);
+            layout
+        })
+    }
+
     #[test]
     fn a_stored_row_is_made_of_the_graphs_outputs() {
-        for states in [0, 7] {
-            let layout = RowLayout::new(states, 384);
-            let parts = RowParts::of(&layout);
+        for layout in layouts(384) {
+            let (parts, means) = (RowParts::of(&layout), layout.means(layout.levels()));
             assert_eq!(parts.width(), layout.width());
             assert_eq!(parts.place(ports::EMBEDDING), Some(layout.embedding()));
-            assert_eq!(parts.place(ports::LAYER_MEANS), (states > 0).then(|| layout.states()));
+            assert_eq!(parts.place(ports::LAYER_MEANS), (!means.is_empty()).then_some(means));
         }
     }
 
     #[test]
     fn the_parts_of_a_row_fill_it_without_overlap() {
-        for states in [0, 7] {
-            let layout = RowLayout::new(states, 384);
-            assert_eq!(layout.states().start, 0);
-            assert_eq!(layout.states().end, layout.embedding().start);
+        for layout in layouts(384) {
+            let means = layout.means(layout.levels());
+            assert_eq!((means.start, means.end), (0, layout.embedding().start));
             assert_eq!(layout.embedding().len(), 384);
             assert_eq!(layout.embedding().end, layout.token_counts().start);
             assert_eq!(layout.token_counts().end, layout.width());
         }
-        assert_eq!(RowLayout::new(7, 384).width(), 8 * 384 + 2);
+        assert_eq!(layouts(384).map(|layout| layout.width()), [386, 5 * 384 + 2, 8 * 384 + 2]);
     }
 
     #[test]
-    fn an_unknown_choice_of_layers_is_named() {
-        assert_eq!("all".parse::<StoredLayers>().unwrap(), StoredLayers::All);
-        assert!("some".parse::<StoredLayers>().unwrap_err().to_string().contains("some"));
+    fn features_lie_where_their_states_do() {
+        let [last, some, all] = layouts(10);
+        let columns = |layout: &RowLayout, text: &str| layout.columns(text.parse().unwrap());
+        assert_eq!(columns(&all, "last").unwrap(), 70..80);
+        assert_eq!(columns(&all, "layers:0").unwrap(), 10..20);
+        assert_eq!(columns(&all, "layers:2-5").unwrap(), 30..70);
+        assert_eq!(columns(&all, "all").unwrap(), 0..70);
+        assert_eq!(columns(&some, "layers:1-2").unwrap(), 20..40);
+        assert_eq!(columns(&some, "last").unwrap(), 40..50);
+        assert_eq!(columns(&last, "last").unwrap(), 0..10);
+        let refused = |layout: &RowLayout, text: &str, what: &str| {
+            let error = columns(layout, text).unwrap_err().to_string();
+            assert!(error.contains(text) && error.contains(what), "{error}");
+        };
+        refused(&all, "layers:4-6", "0 to 5");
+        refused(&some, "layers:4-6", "0 to 5");
+        refused(&some, "layers:2-3", "--store-layers");
+        refused(&last, "all", "--store-layers");
+        refused(&RowLayout::new(None, 10, FeatureChoice::All), "layers:0", "--store-layers");
     }
 }

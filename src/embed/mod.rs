@@ -4,11 +4,11 @@
 //! Refuses to hold a corpus in memory, to compute a text twice, and to let a row of the output be any other
 //! than that of the input.
 
-mod choice;
 #[cfg(feature = "train")]
 mod cut;
 mod embedder;
 mod extractor;
+mod features;
 #[cfg(feature = "train")]
 mod file;
 mod ids;
@@ -19,14 +19,14 @@ mod reader;
 mod table;
 mod windowed;
 
-pub use choice::{FeatureChoice, covering};
 #[cfg(feature = "train")]
-pub use cut::{CutRows, CutTokens, StatesPlace, StatesProgress};
+pub use cut::{CutRows, CutTokens, StatesNeed, StatesPlace, StatesProgress};
 pub use embedder::{Embedder, Progress};
 pub use extractor::{Extractor, WindowSpan, Work};
+pub use features::{FeatureRows, covering};
 #[cfg(feature = "train")]
 pub use file::{EmbedRequest, Embedded, embed_file};
-pub use layout::{RowLayout, RowParts, StoredLayers};
+pub use layout::{RowLayout, RowParts};
 pub use memory::{LIMITED_WINDOW_BYTES, MemoryPlan, check_loadable, threads_within};
 pub use options::EmbedOptions;
 pub use reader::{Reader, Reading, row_of_text};

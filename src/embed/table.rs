@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::choice::FeatureChoice;
 use super::embedder::{Embedder, Progress};
 use super::ids::encode;
 use super::windowed::WindowNotes;
 use crate::backbone::Backbone;
 use crate::data::{EMBEDDING, FEATURES, Row, Source, TableReader};
+use crate::encoder::FeatureChoice;
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fingerprint, TextKey};
 use crate::tokens::{LongTexts, Truncation};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::seen::Seen;
+use super::choice::FeatureChoice;
 use super::transformer::Start;
 use crate::task::TaskKind;
 
@@ -16,7 +16,7 @@ pub struct TrainingHead {
     /// Number of classes.
     pub classes: usize,
     /// What it sees of a text.
-    pub seen: Seen,
+    pub seen: FeatureChoice,
     /// What its loss counts in the sum.
     pub share: f32,
     /// `[classes, width]` and `[classes]` when the head is frozen; a trained one is an input.

@@ -9,6 +9,7 @@ mod architecture;
 mod asked;
 #[cfg(feature = "train")]
 mod checkpoint;
+mod choice;
 mod config;
 #[cfg(feature = "train")]
 mod family;
@@ -24,7 +25,6 @@ mod network;
 mod pooling;
 pub mod ports;
 mod products;
-mod seen;
 #[cfg(feature = "train")]
 mod shards;
 mod tensors;
@@ -38,6 +38,7 @@ mod weights;
 pub use architecture::Architecture;
 #[cfg(feature = "train")]
 pub use asked::{TrainingHead, TrainingOptions};
+pub use choice::FeatureChoice;
 pub use config::Config;
 #[cfg(feature = "train")]
 pub use family::{Published, shifts_positions};
@@ -48,7 +49,6 @@ pub use kinds::Pooling;
 pub use network::{ChangedTensors, Matrix, Network};
 pub use ports::{head_bias, head_weight, loss, mean_of, targets};
 pub use products::{Form, Forms, Part, Product};
-pub use seen::Seen;
 #[cfg(feature = "train")]
 pub use shards::{checkpoint_files, shard_names};
 pub use tensors::{is_ours, layer_of};

@@ -59,7 +59,7 @@ pub fn training_graph(network: &Network<'_>, options: &TrainingOptions) -> Resul
     let mut parameters: Vec<Value> = options.tensors.iter().map(|name| Value::named(name)).collect();
     let mut total: Option<Value> = None;
     for head in &options.heads {
-        let seen = vectors.of(&head.seen)?;
+        let seen = vectors.of(head.seen)?;
         let weighted = add_head(&mut vectors.graph, head, seen, &mut parameters)?;
         total = Some(match total {
             None => weighted,

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::asked::TrainingOptions;
+use super::choice::FeatureChoice;
 use super::network::Network;
 use super::pooling::{Means, side_by_side};
 use super::ports::{self, DROPOUT, batch, mean_of};
-use super::seen::Seen;
 use super::transformer::{Encoder, Start, dropped};
 use crate::error::{Error, Kind, Result};
 use crate::graph::{Builder, Dim, Value, ValueType};
@@ -28,7 +28,7 @@ pub(super) struct Vectors<'o> {
     /// Means made so far.
     levels: BTreeMap<usize, Value>,
     /// Vectors made so far, with their width.
-    made: Vec<(Seen, (Value, usize))>,
+    made: Vec<(FeatureChoice, (Value, usize))>,
     /// Levels whose means are inputs.
     pub(super) given: Vec<usize>,
 }
@@ -46,7 +46,7 @@ impl<'o> Vectors<'o> {
         let layers = network.config.layers;
         let top = options.heads.iter().map(|head| head.seen.top(layers)).max();
         let top = top.ok_or_else(|| Error::new(Kind::Graph, "a training step needs a head"))?;
-        let all = options.heads.iter().any(|head| head.seen != Seen::Embedding);
+        let all = options.heads.iter().any(|head| head.seen != FeatureChoice::Last);
         let mut states = encoder.hidden_states(top, all)?;
         if !all {
             states.drain(..states.len() - 1);
@@ -60,15 +60,15 @@ impl<'o> Vectors<'o> {
     }
 
     /// The vector, `[batch, width]`, with numbers dropped where numbers of any layer are; and its width.
-    pub(super) fn of(&mut self, seen: &Seen) -> Result<(Value, usize)> {
-        if let Some((_, there)) = self.made.iter().find(|(known, _)| known == seen) {
+    pub(super) fn of(&mut self, seen: FeatureChoice) -> Result<(Value, usize)> {
+        if let Some((_, there)) = self.made.iter().find(|(known, _)| *known == seen) {
             return Ok(there.clone());
         }
-        let (vector, width, mask) = match seen {
-            Seen::Embedding => (self.embedding()?, self.hidden, format!("{DROPOUT}pooled")),
-            Seen::Means(levels) => {
+        let (vector, width, mask) = match seen.levels(self.network.config.layers) {
+            None => (self.embedding()?, self.hidden, format!("{DROPOUT}pooled")),
+            Some(levels) => {
                 let mask = format!("{DROPOUT}means.{}-{}", levels.start, levels.end.saturating_sub(1));
-                (self.side_by_side(levels)?, levels.len() * self.hidden, mask)
+                (self.side_by_side(&levels)?, levels.len() * self.hidden, mask)
             }
         };
         let vector = if self.options.dropped.is_empty() {
@@ -76,7 +76,7 @@ impl<'o> Vectors<'o> {
         } else {
             dropped(&mut self.graph, &vector, &mask, &format!("{}/dropped", vector.name()))?
         };
-        self.made.push((seen.clone(), (vector.clone(), width)));
+        self.made.push((seen, (vector.clone(), width)));
         Ok((vector, width))
     }
 

@@ -198,7 +198,7 @@ impl<'e> Evaluator<'e> {
         let task = |(place, name): (usize, &String)| {
             let number = task_index(model, name)?;
             let (head, cells) = (&model.heads()[number], &rows.cells[place][..]);
-            let columns = columns.as_ref().map_or(0..rows.width, |columns| columns[number].clone());
+            let columns = columns.as_ref().map_or(rows.features.places(), |columns| columns[number].clone());
             Ok(Task { head, columns, cells })
         };
         let tasks: Vec<Task<'_>> = tasks.iter().enumerate().map(task).collect::<Result<_>>()?;

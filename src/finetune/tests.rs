@@ -12,8 +12,8 @@ use super::step::StepBatch;
 use super::*;
 use crate::embed::CutTokens;
 use crate::encoder::{
-    Config, GraphOptions, Network, Outputs, Published, Seen, Start, TrainingHead, TrainingOptions, Weights,
-    head_bias, head_weight, inference_graph, ports, training_graph,
+    Config, FeatureChoice, GraphOptions, Network, Outputs, Published, Start, TrainingHead, TrainingOptions,
+    Weights, head_bias, head_weight, inference_graph, ports, training_graph,
 };
 use crate::graph::Dim;
 use crate::runtime::{Runtime, RuntimeOptions};
@@ -32,6 +32,11 @@ fn file(path: &str) -> PathBuf {
 fn runtime() -> Runtime {
     let library = Some(file(".downloads/onnxruntime/libonnxruntime.so.1.32.0"));
     Runtime::load(&RuntimeOptions { library, threads: Some(2), ..RuntimeOptions::default() }).unwrap()
+}
+
+/// The means of these layers.
+fn layers(first: usize, last: usize) -> FeatureChoice {
+    FeatureChoice::Layers { first, last }
 }
 
 struct Golden {
@@ -93,13 +98,18 @@ impl Golden {
     }
 
     fn step(&self, tensors: BTreeSet<String>, start: Start) -> (Step, Vec<Parameter>) {
-        self.step_of(tensors, start, [Seen::Embedding, Seen::Embedding])
+        self.step_of(tensors, start, [FeatureChoice::Last; 2])
     }
 
     /// Heads that see more than the embedding begin with the golden weights for each state.
-    fn step_of(&self, tensors: BTreeSet<String>, start: Start, seen: [Seen; 2]) -> (Step, Vec<Parameter>) {
+    fn step_of(
+        &self,
+        tensors: BTreeSet<String>,
+        start: Start,
+        seen: [FeatureChoice; 2],
+    ) -> (Step, Vec<Parameter>) {
         let network = self.network();
-        let head = |(&(task, classes), seen): (&(&str, usize), Seen)| TrainingHead {
+        let head = |(&(task, classes), seen): (&(&str, usize), FeatureChoice)| TrainingHead {
             task: task.into(),
             kind: TaskKind::OneOf,
             classes,
@@ -270,7 +280,7 @@ fn states_and_means(golden: &Golden, batch: &StepBatch) -> Vec<(Vec<f32>, Vec<f3
 fn heads_that_see_every_layer_have_the_gradients_of_finite_differences_from_any_start() {
     let golden = Golden::open();
     let batch = golden.batch();
-    let seen = || [Seen::Means(0..7), Seen::Means(4..6)];
+    let seen = || [FeatureChoice::All, layers(3, 4)];
     let (mut step, mut parameters) = golden.step_of(golden.top(), Start::Ids, seen());
     let names = [
         "encoder.layer.4.attention.self.value.weight",
@@ -327,7 +337,7 @@ fn a_layer_that_no_head_sees_is_no_parameter() {
             kind: TaskKind::OneOf,
             task: "type".into(),
             classes: 4,
-            seen: Seen::Means(0..6),
+            seen: layers(0, 4),
             share: 1.0,
             frozen: None,
         }],
@@ -341,8 +351,8 @@ fn a_layer_that_no_head_sees_is_no_parameter() {
 #[test]
 fn every_vector_that_heads_see_is_dropped_with_a_mask_of_its_own() {
     let golden = Golden::open();
-    let masks = |seen: [Seen; 3]| {
-        let head = |(place, seen): (usize, Seen)| TrainingHead {
+    let masks = |seen: [FeatureChoice; 3]| {
+        let head = |(place, seen): (usize, FeatureChoice)| TrainingHead {
             kind: TaskKind::OneOf,
             task: format!("task {place}"),
             classes: 3,
@@ -364,10 +374,10 @@ fn every_vector_that_heads_see_is_dropped_with_a_mask_of_its_own() {
         (outer.map(|(name, shape)| (name, width(shape))).collect::<Vec<_>>(), graph.given)
     };
     let named = |name: &str, width: usize| (name.to_owned(), Dim::Size(width));
-    let (found, given) = masks([Seen::Embedding, Seen::Means(0..7), Seen::Embedding]);
+    let (found, given) = masks([FeatureChoice::Last, FeatureChoice::All, FeatureChoice::Last]);
     assert_eq!(found, [named("dropout.pooled", 384), named("dropout.means.0-6", 7 * 384)]);
     assert_eq!(given, [0, 1, 2, 3, 4, 5]);
-    let (found, given) = masks([Seen::Means(6..7), Seen::Means(5..7), Seen::Means(5..6)]);
+    let (found, given) = masks([layers(5, 5), layers(4, 5), layers(4, 4)]);
     let expected = [("6-6", 384), ("5-6", 2 * 384), ("5-5", 384)];
     assert_eq!(found, expected.map(|(range, width)| named(&format!("dropout.means.{range}"), width)));
     assert_eq!(given, [5]);

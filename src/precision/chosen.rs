@@ -25,7 +25,6 @@ impl RunRows {
         let features = chosen.map_or(&self.features, |chosen| &chosen.features);
         let valid: Vec<usize> =
             (0..self.parts.len()).filter(|&row| self.parts[row] == Some(Part::Valid)).collect();
-        let numbers: Vec<f32> = valid.iter().flat_map(|&row| features.row(row)).copied().collect();
         let of_head = |(task, head): (usize, &Head)| {
             let labelled = self.of_task(run, task, &[Part::Valid]);
             // A label that training never saw stays one: a head fitted anew may know it.
@@ -52,6 +51,6 @@ impl RunRows {
             }
         };
         let tasks = run.heads.iter().enumerate().map(of_head).collect();
-        Validation::new(&numbers, features.width, tasks)
+        Validation::new(&features.rows, &valid, tasks)
     }
 }

@@ -177,7 +177,7 @@ fn described(
         bytes: trial.bytes,
         texts_per_second: 0.0,
         latency: 0.0,
-        cosine: Agreement::of(&request.rows.embeddings, &trial.embeddings, hidden),
+        cosine: Agreement::of(request.rows.embeddings.numbers(), trial.embeddings.numbers(), hidden),
         tasks,
         passes,
     })

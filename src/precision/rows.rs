@@ -10,7 +10,7 @@ use crate::classifier::Run;
 use crate::classifier::run::TableRecipe;
 use crate::data::{Classes, Part, Rare, Source};
 use crate::dataset::{Columns, Dataset};
-use crate::embed::{Embedder, Progress, covering};
+use crate::embed::{Embedder, FeatureRows, Progress, covering};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::TextKey;
 use crate::heads::FeatureView;
@@ -18,28 +18,14 @@ use crate::task::Truth;
 
 /// What the heads see of some texts, in the order of the texts.
 pub(super) struct Features {
-    /// `[texts, width]`.
-    numbers: Vec<f32>,
-    pub width: usize,
-    /// Per head.
+    pub rows: FeatureRows,
+    /// What each head sees of a whole row.
     pub columns: Vec<Range<usize>>,
 }
 
 impl Features {
-    /// `numbers` holds the places of a row that cover `columns`.
-    pub fn new(numbers: Vec<f32>, columns: &[Range<usize>]) -> Self {
-        let covered = covering(columns);
-        let columns =
-            columns.iter().map(|range| range.start - covered.start..range.end - covered.start).collect();
-        Self { numbers, width: covered.len(), columns }
-    }
-
-    pub fn row(&self, row: usize) -> &[f32] {
-        &self.numbers[row * self.width..(row + 1) * self.width]
-    }
-
     pub fn view(&self, head: usize) -> FeatureView<'_> {
-        FeatureView::new(&self.numbers, self.width, self.columns[head].clone())
+        self.rows.view(&self.columns[head])
     }
 }
 
@@ -50,8 +36,8 @@ pub struct RunRows {
     /// Per task.
     cells: Vec<Vec<Option<String>>>,
     pub(super) features: Features,
-    /// `[texts, hidden]`, by the run's own backbone.
-    pub(super) embeddings: Vec<f32>,
+    /// By the run's own backbone.
+    pub(super) embeddings: FeatureRows,
 }
 
 impl RunRows {
@@ -95,7 +81,7 @@ impl RunRows {
         }
         let layout = embedder.layout();
         let columns = run.columns(&layout)?;
-        let features = Features::new(embedder.read_rows(&keys, covering(&columns))?, &columns);
+        let features = Features { rows: embedder.read_rows(&keys, covering(&columns))?, columns };
         let embeddings = embedder.read_rows(&keys, layout.embedding())?;
         Ok(Self { texts, parts, cells, features, embeddings })
     }

@@ -10,7 +10,7 @@ use super::request::PrecisionRequest;
 use super::rows::Features;
 use crate::classifier::calibrate;
 use crate::data::Part;
-use crate::embed::{EmbedOptions, Extractor, RowLayout, RowParts, covering};
+use crate::embed::{EmbedOptions, Extractor, FeatureRows, RowLayout, RowParts, covering};
 use crate::error::{Error, Result};
 use crate::files::Scratch;
 use crate::graph::{self, ModelProto};
@@ -35,8 +35,7 @@ pub(super) struct Trial {
     /// Of graph and weights.
     pub bytes: u64,
     pub features: Features,
-    /// `[texts, hidden]`.
-    pub embeddings: Vec<f32>,
+    pub embeddings: FeatureRows,
     heads: Vec<Head>,
 }
 
@@ -85,19 +84,18 @@ fn extract(
     request: &PrecisionRequest<'_>,
     extractor: &mut Extractor,
     layout: &RowLayout,
-) -> Result<(Features, Vec<f32>)> {
+) -> Result<(Features, FeatureRows)> {
     let columns = request.run.columns(layout)?;
-    let (covered, embedding) = (covering(&columns), layout.embedding());
     let texts: Vec<&str> = request.rows.texts.iter().map(String::as_str).collect();
-    let mut numbers = vec![0.0; texts.len() * covered.len()];
-    let mut embeddings = vec![0.0; texts.len() * embedding.len()];
+    let mut rows = FeatureRows::zeros(covering(&columns), texts.len());
+    let mut embeddings = FeatureRows::zeros(layout.embedding(), texts.len());
     extractor.extract(&texts, &mut |index, row| {
-        numbers[index * covered.len()..(index + 1) * covered.len()].copy_from_slice(&row[covered.clone()]);
-        embeddings[index * embedding.len()..(index + 1) * embedding.len()]
-            .copy_from_slice(&row[embedding.clone()]);
+        for held in [&mut rows, &mut embeddings] {
+            held.put(index, &(0..row.len()), row);
+        }
         Ok(())
     })?;
-    Ok((Features::new(numbers, &columns), embeddings))
+    Ok((Features { rows, columns }, embeddings))
 }
 
 /// The head on the variant's features: fitted as the run's was on its training rows, calibrated on its

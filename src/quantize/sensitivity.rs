@@ -67,6 +67,7 @@ pub fn sensitivity(
         let mut all = vec![0.0; texts.len() * hidden];
         rows.run(&mut Sessions::one(session), &chosen, &[ports::EMBEDDING], &mut |place, found| {
             all[place * hidden..(place + 1) * hidden].copy_from_slice(found[0]);
+            Ok(())
         })?;
         Ok::<_, Error>(all)
     };

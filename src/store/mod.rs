@@ -35,7 +35,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use location::{default_root, free_space, space_needed, user_folder};
-pub use manage::{PruneOptions, list, prune, verify};
+pub use manage::{Entry, PruneOptions, list, prune, verify};
 pub use states::{StatePrecision, TokenStates};
 
 use crate::error::{Error, Kind, Result};

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use crate::data::Classes;
-use crate::embed::{FeatureChoice, Progress, StatesProgress};
+use crate::embed::{Progress, StatesProgress};
+use crate::encoder::FeatureChoice;
 use crate::finetune::StageProgress;
 use crate::heads::Candidate;
 

@@ -12,9 +12,10 @@ use super::rows::Table;
 use super::task::{Task, TaskView};
 use crate::data::Part;
 use crate::dataset::{Dataset, Input};
-use crate::embed::{Embedder, FeatureChoice, covering};
+use crate::embed::{Embedder, covering};
+use crate::encoder::FeatureChoice;
 use crate::error::{Error, Kind, Result};
-use crate::heads::{self, Alpha, Candidate, FeatureView, Selection, Trial, fit_bytes, select_bytes};
+use crate::heads::{self, Alpha, Candidate, Selection, Trial, fit_bytes, select_bytes};
 use crate::plan::{FreezePlan, Scenario};
 use crate::task::Truth;
 use crate::tokens::LongTexts;
@@ -71,7 +72,7 @@ fn check_gradients(
     };
     // A head sees what is at its highest state or below.
     let counted = sees.iter().filter(|(_, share, _)| *share > 0.0);
-    let seen = counted.map(|(.., choice)| choice.seen(layers).top(layers)).max();
+    let seen = counted.map(|(.., choice)| choice.top(layers)).max();
     if seen.is_some_and(|seen| seen >= trained) {
         return Ok(());
     }
@@ -100,7 +101,7 @@ pub(super) fn settle(
     let Some(embedder) = embedder.filter(|_| table.rows.layout.is_some()) else {
         let choice = table.rows.made_with.as_ref().map(|made| made.choice);
         for task in &mut table.tasks {
-            task.sees = TaskView::fixed(learning.fit.alpha, choice, 0..table.rows.width);
+            task.sees = TaskView::fixed(learning.fit.alpha, choice, table.rows.features.places());
         }
         return Ok(());
     };
@@ -110,10 +111,7 @@ pub(super) fn settle(
         (asked, _) => Asked::Learned(asked),
     };
     settle_each(learning, &asked, table, embedder, show)?;
-    let sees = table.tasks.iter().map(|task| {
-        let choice = task.sees.choice.unwrap_or_default();
-        (task.name.as_str(), task.share, choice)
-    });
+    let sees = table.tasks.iter().map(|task| (task.name.as_str(), task.share, task.choice()));
     check_gradients(embedder, plans, &sees.collect::<Vec<_>>())?;
     load(table, embedder)
 }
@@ -167,10 +165,10 @@ fn settle_each(
 }
 
 fn chosen(task: &Task) -> Chosen<'_> {
-    let TaskView { choice, columns, tried, run_off, seconds, memory, .. } = &task.sees;
+    let TaskView { columns, tried, run_off, seconds, memory, .. } = &task.sees;
     Chosen {
         task: &task.name,
-        choice: choice.unwrap_or_default(),
+        choice: task.choice(),
         width: columns.len(),
         tried,
         run_off,
@@ -204,7 +202,7 @@ impl Screening<'_> {
             Asked::Learned(FeatureRequest::Choice(choice)) => self.screen(&[choice], show),
             Asked::Learned(FeatureRequest::Auto) => {
                 let layers = embedder.backbone().manifest().layers();
-                let layers = layers.filter(|_| !embedder.layout().states().is_empty());
+                let layers = layers.filter(|_| !embedder.layout().levels().is_empty());
                 let choices = layers.map_or_else(|| vec![FeatureChoice::Last], FeatureChoice::candidates);
                 self.screen(&choices, show)
             }
@@ -260,16 +258,12 @@ impl Screening<'_> {
         let keys: Vec<_> = sample.iter().map(|&place| self.rows.keys[self.truth.rows[place]]).collect();
         let labels: Vec<u32> = sample.iter().map(|&place| self.truth.labels[place]).collect();
         let places: Vec<usize> = (0..sample.len()).collect();
-        let all = self.covered(0..self.options.len());
-        let matrix = self.embedder.read_rows(&keys, all.clone())?;
-        let view = |columns: &Range<usize>| {
-            FeatureView::new(&matrix, all.len(), columns.start - all.start..columns.end - all.start)
+        let sampled = self.embedder.read_rows(&keys, self.covered(0..self.options.len()))?;
+        let trial = |(choice, columns): &(FeatureChoice, Range<usize>)| Trial {
+            name: choice.to_string(),
+            features: sampled.view(columns),
         };
-        let trials: Vec<Trial<'_>> = self
-            .options
-            .iter()
-            .map(|(choice, columns)| Trial { name: choice.to_string(), features: view(columns) })
-            .collect();
+        let trials: Vec<Trial<'_>> = self.options.iter().map(trial).collect();
         Ok(heads::select(&trials, (&places, &labels), self.classes(), &self.learning.fit, show))
     }
 

@@ -9,7 +9,7 @@ use super::task::Task;
 use crate::backbone::Backbone;
 use crate::classifier::Run;
 use crate::data::Part;
-use crate::embed::FeatureChoice;
+use crate::encoder::FeatureChoice;
 use crate::error::{Error, Kind, Result};
 use crate::finetune::HeadInit;
 use crate::heads::{self, Alpha, Examples, FitOptions, FitReport, Head, fit_bytes};

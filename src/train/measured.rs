@@ -10,6 +10,7 @@ use super::task::Task;
 use crate::classifier::{calibrate, measure, row_scores};
 use crate::data::Part;
 use crate::dataset::Dataset;
+use crate::embed::FeatureRows;
 use crate::heads::{FeatureView, Head};
 use crate::metrics::{Calibration, TaskMetrics};
 use crate::task::Truth;
@@ -19,8 +20,8 @@ use crate::task::Truth;
 pub(super) struct TrainedRows {
     /// Which rows, in rising order.
     pub rows: Vec<usize>,
-    /// `[rows, width]`, in the places in which features were loaded.
-    pub numbers: Vec<f32>,
+    /// At the places at which features were loaded.
+    pub features: FeatureRows,
 }
 
 /// What heads see of rows: as it is stored, or as a trained network gives it.
@@ -33,13 +34,12 @@ pub(super) struct Features<'f> {
 impl<'f> Features<'f> {
     /// What a task's head sees, and the truth with its rows' places there.
     pub fn of(&self, task: &Task, truth: &Truth) -> (FeatureView<'f>, Truth) {
-        let (columns, stored) = (&task.sees.columns, self.stored);
-        let Some(TrainedRows { rows, numbers }) = self.trained else {
-            return (stored.view(columns), truth.clone());
+        let columns = &task.sees.columns;
+        let Some(TrainedRows { rows, features }) = self.trained else {
+            return (self.stored.view(columns), truth.clone());
         };
-        let columns = columns.start - stored.first..columns.end - stored.first;
         let place = |row| rows.binary_search(&row).expect("every row was asked for: a missing one is a bug");
-        (FeatureView::new(numbers, stored.width, columns), truth.placed(place))
+        (features.view(columns), truth.placed(place))
     }
 }
 

@@ -17,8 +17,8 @@ use crate::classifier::measure;
 use crate::data::Part;
 use crate::embed::{CutRows, Embedder, StatesPlace};
 use crate::encoder::{
-    ChangedTensors, GraphOptions, Network, Seen, Start, TrainingGraph, TrainingHead, TrainingOptions,
-    head_bias, head_weight, inference_graph, layer_of, ports, training_graph,
+    ChangedTensors, GraphOptions, Network, Start, TrainingGraph, TrainingHead, TrainingOptions, head_bias,
+    head_weight, inference_graph, layer_of, ports, training_graph,
 };
 use crate::error::{Error, Kind, Result};
 use crate::finetune::{LayerOptions, Parameter, Stage, StageOutcome, StageTask, Step, Validation};
@@ -68,7 +68,6 @@ impl<'t> Trainer<'t> {
         let network = backbone.network()?;
         let (root, batching) = (embedder.root(), embedder.batching());
         let place = StatesPlace { root, precision: training.options.states, batching };
-        let layers = backbone.manifest().layers().unwrap_or(0);
         let trainer = Self {
             backbone,
             runtime: embedder.runtime(),
@@ -77,7 +76,7 @@ impl<'t> Trainer<'t> {
             training,
             table,
             texts: table.rows.texts.iter().map(String::as_str).collect(),
-            seen: SeenRows { table, layout: embedder.layout(), layers },
+            seen: SeenRows { table, layout: embedder.layout() },
             changed: network.changed.cloned().unwrap_or_default(),
             heads,
         };
@@ -180,11 +179,11 @@ impl<'t> Trainer<'t> {
 
     /// Where a stage's checkpoint is kept, and the hash of everything it depends on.
     fn checkpoint(&self, number: usize, frozen: &str, states_from: Option<&str>) -> (PathBuf, Fingerprint) {
-        let seen: Vec<Seen> = self.table.tasks.iter().map(|task| self.seen.seen(task)).collect();
-        let inputs = Fields::new("frosthead stage 2")
+        let seen: Vec<String> = self.table.tasks.iter().map(|task| task.choice().to_string()).collect();
+        let inputs = Fields::new("frosthead stage 3")
             .field("run", self.training.inputs.0)
             .field("stage", number.to_le_bytes())
-            .field("features", format!("{seen:?}"))
+            .field("features", seen.join(", "))
             .field("states from", states_from.unwrap_or("token ids"))
             .field("frozen", frozen);
         (self.training.scratch.join(format!("stage-{number}.safetensors")), inputs.finish())
@@ -226,7 +225,7 @@ impl<'t> Trainer<'t> {
                 task: head.task.clone(),
                 kind: head.kind,
                 classes: head.labels.len(),
-                seen: self.seen.seen(task),
+                seen: task.choice(),
                 share: task.share,
                 frozen: (!plan.heads.contains(&head.task)).then(|| (head.weights.clone(), head.bias.clone())),
             }

@@ -18,7 +18,6 @@ use crate::classifier::run::{
 use crate::data::{Format, Reading, Source};
 use crate::dataset::Input;
 use crate::error::{Error, Kind, Result};
-use crate::finetune::LayerOptions;
 use crate::fingerprint::{Fields, Fingerprint};
 use crate::plan::{FreezePlan, Scenario};
 use crate::recognize::{Thing, Wanted};
@@ -70,12 +69,8 @@ pub(super) fn recipe(
 ///
 /// # Errors
 /// An input cannot be read.
-pub fn shared_inputs(
-    rows: &RowsRequest,
-    learning: &Learning,
-    layers: &LayerOptions,
-    label_text: Option<&Source>,
-) -> Result<Fingerprint> {
+pub fn shared_inputs(request: &TrainRequest) -> Result<Fingerprint> {
+    let TrainRequest { rows, learning, freezing, layers, .. } = request;
     let data = data(rows)?;
     let features = features(learning, LongTexts::Truncate, data.text.is_some());
     let inputs = Fields::new("frosthead shared inputs 1")
@@ -87,7 +82,7 @@ pub fn shared_inputs(
         .field("heads", line(&learning.fit)?)
         .field("features", line(&features)?)
         .field("layers", line(layers)?);
-    Ok(labels(label_text, inputs)?.finish())
+    Ok(labels(freezing.label_text.as_ref(), inputs)?.finish())
 }
 
 /// What a recipe says that a run depends on.

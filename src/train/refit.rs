@@ -23,7 +23,8 @@ use crate::bundle::{
 use crate::classifier::probabilities;
 use crate::data::{LabelSet, Part};
 use crate::dataset::vector_key;
-use crate::embed::{Embedder, FeatureChoice, StoredLayers};
+use crate::embed::Embedder;
+use crate::encoder::FeatureChoice;
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fingerprint, TextKey};
 use crate::heads::{self, Alpha, Examples, FeatureView, FitOptions, FitReport, Head, Refined};
@@ -146,7 +147,7 @@ pub fn refit(request: &RefitRequest<'_>, embedder: &mut Embedder, show: &mut Sho
         return Ok(Refitted { written: None, report, fits });
     }
     let seen = heads.into_iter().map(|head| {
-        let sees = table.task(&head).sees.choice.unwrap_or_default();
+        let sees = table.task(&head).choice();
         SeenHead { head, sees }
     });
     let written = write(request, seen.collect(), &fits, validation.as_ref(), embedder)?;
@@ -292,7 +293,7 @@ fn asked(request: &RefitRequest<'_>) -> Result<BTreeMap<String, Asked>> {
                 ));
         }
         if matches!(asked, FeatureRequest::Choice(choice) if choice != FeatureChoice::Last)
-            && bundle.stored() == StoredLayers::Last
+            && bundle.stored() == FeatureChoice::Last
         {
             return Err(wrong("the bundle's graph gives the embedding only, not the states of layers")
                 .expected("--features last")

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use crate::backbone::Backbone;
 use crate::data::{Rare, Source, SplitOptions};
 use crate::dataset::Input;
-use crate::embed::FeatureChoice;
+use crate::encoder::FeatureChoice;
 use crate::error::{Error, Kind, Result};
 use crate::finetune::LayerOptions;
 use crate::heads::FitOptions;

@@ -36,12 +36,14 @@ impl Table {
     ) -> Result<Self> {
         let names = request.tasks.names();
         let columns = Columns { kept: &names, texts };
-        let mut load = |input: &Input| load(input, columns, request.strict, embedder.as_deref_mut(), show);
-        let mut rows = load(&request.data)?;
-        let place = |error: Error| match request.data.path() {
-            Some(path) => error.at(path),
-            None => error,
+        let mut load = |input: &Input| {
+            let progress = &mut |progress: &Progress| {
+                let _uninterrupted = show(&TrainEvent::Rows(progress));
+            };
+            Dataset::read(input, columns, request.strict, embedder.as_deref_mut(), progress)
         };
+        let mut rows = load(&request.data)?;
+        let place = |error: Error| request.data.named(error);
         // What cannot be learned from is said before other tables are read.
         for (asked, cells) in request.tasks.iter().zip(&rows.cells) {
             Classes::count(&rows.keys, cells).check(&asked.name).map_err(place)?;
@@ -122,30 +124,6 @@ fn place_of(files: &Files, row: usize) -> (Option<String>, u64) {
     }
 }
 
-fn load(
-    input: &Input,
-    columns: Columns<'_>,
-    strict: bool,
-    embedder: Option<&mut Embedder>,
-    show: &mut Show<'_>,
-) -> Result<Dataset> {
-    let progress = &mut |progress: &Progress| {
-        let _uninterrupted = show(&TrainEvent::Rows(progress));
-    };
-    match (input, embedder) {
-        (Input::Texts { source, column }, Some(embedder)) => {
-            Dataset::from_texts(embedder, source, &column.as_str().into(), columns, strict, progress)
-        }
-        (Input::Features { path, column }, _) => Dataset::from_features(path, column.as_deref(), columns),
-        (Input::Texts { .. }, None) => Err(Error::new(Kind::Usage, "a table of texts needs a backbone")
-            .help("say --backbone models/NAME, or give a Parquet of features")),
-    }
-    .map_err(|error| match input.path() {
-        Some(path) => error.at(path),
-        None => error,
-    })
-}
-
 /// Gives every row its part and appends the rows of other files. `None`: the row is left out, because its
 /// text is in a test or validation file.
 fn divide(
@@ -194,7 +172,7 @@ fn divide(
         let path = input.as_ref().and_then(Input::path);
         files.push((rows.keys.len(), path.map_or_else(String::new, |path| path.display().to_string())));
         rows.keys.extend(other.keys);
-        rows.features.extend(other.features);
+        rows.features.append(other.features);
         rows.texts.extend(other.texts);
         for task in &mut *tasks {
             task.cells.append(&mut other.cells[task.column]);
@@ -217,11 +195,12 @@ fn nothing_left(request: &RowsRequest, other: Option<&Input>, option: &str) -> E
 }
 
 fn check_width(rows: &Dataset, other: &Dataset) -> Result<()> {
-    if rows.width == other.width {
+    let (width, other) = (rows.features.width(), other.features.width());
+    if width == other {
         return Ok(());
     }
     Err(Error::new(Kind::Table, "the files hold features of different lengths")
-        .found(other.width.to_string())
-        .expected(rows.width.to_string())
+        .found(other.to_string())
+        .expected(width.to_string())
         .help("make both with the same backbone"))
 }

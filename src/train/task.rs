@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::data::{Classes, LabelSet, Part, label_of_text};
 use crate::dataset::Dataset;
-use crate::embed::FeatureChoice;
+use crate::encoder::FeatureChoice;
 use crate::heads::{Alpha, Answers, Candidate};
 use crate::task::{TaskKind, TaskRequest, Truth};
 
@@ -80,6 +80,11 @@ impl Task {
             let place = names.iter().position(|name| same(name, label))?;
             u32::try_from(place).ok()
         })
+    }
+
+    /// What its head sees of a text.
+    pub fn choice(&self) -> FeatureChoice {
+        self.sees.choice.unwrap_or_default()
     }
 
     /// What its head answers.

@@ -11,7 +11,8 @@ use super::Setting;
 use super::samples::Samples;
 use super::search::{Grid, Plan, Stopwatch};
 use crate::backbone::Backbone;
-use crate::embed::{EmbedOptions, Extractor, StoredLayers};
+use crate::embed::{EmbedOptions, Extractor};
+use crate::encoder::FeatureChoice;
 use crate::error::Result;
 use crate::runtime::{Load, Runtime};
 use crate::tokens::LongTexts;
@@ -23,10 +24,10 @@ const LONG_PASSES: f64 = 74.0;
 const SHORT_PASSES: f64 = 3.0;
 
 /// What of a network is timed.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct NetworksOptions {
-    /// Which mean-pooled states it computes beside the sentence embedding.
-    pub stored: StoredLayers,
+    /// What is computed beside the sentence embedding: all that this sees.
+    pub stored: FeatureChoice,
     /// How long texts are read.
     pub long: LongTexts,
 }

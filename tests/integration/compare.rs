@@ -293,7 +293,7 @@ fn request(out: &Path, time_limit: Option<TimeLimit>) -> CompareRequest {
     let rows = RowsRequest::new(Input::texts(demo(ROWS), "text").unwrap(), Tasks::new(&tasks).unwrap());
     let backbone = Arc::new(Backbone::open(Path::new(backbone())).unwrap());
     let mut request = CompareRequest::new(rows, vec![backbone], out);
-    request.layers.epochs = 2;
+    request.train.layers.epochs = 2;
     request.scenarios = Scenario::choose(&["top1".to_owned()], &tasks).unwrap();
     request.time_limit = time_limit;
     request
@@ -315,7 +315,7 @@ fn top1(request: CompareRequest, cache: &Path, step: Duration) -> (bool, Value) 
         }
     });
     let compared = compared.unwrap();
-    let report = json(request.output.path.join("report.json"));
+    let report = json(request.train.output.path.join("report.json"));
     (compared.up_to_date, report["backbones"][0]["scenarios"][0]["outcome"]["done"].clone())
 }
 

@@ -166,7 +166,8 @@ pub fn cached_and_raw(
     }
     rows.run(&mut session, &all, &["embedding", "layer_means"], &mut |place, found| {
         features[place][layout.embedding()].copy_from_slice(found[0]);
-        features[place][below..layout.states().end].copy_from_slice(&found[1][NUMBERS..]);
+        features[place][below..layout.embedding().start].copy_from_slice(&found[1][NUMBERS..]);
+        Ok(())
     })
     .unwrap();
     let raw = frosthead(&["predict", text(data), "--model", text(run), "--all-probabilities"])

@@ -35,6 +35,7 @@ fn embeddings(rows: &CutRows, session: &mut Sessions, chosen: &[usize]) -> Vec<f
     let mut all = vec![0.0; chosen.len() * 384];
     rows.run(session, chosen, &["embedding"], &mut |place, found| {
         all[place * 384..(place + 1) * 384].copy_from_slice(found[0]);
+        Ok(())
     })
     .unwrap();
     all
