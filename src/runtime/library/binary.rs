@@ -7,7 +7,7 @@ use std::fs::File;
 use std::path::Path;
 
 use object::elf::{EM_386, EM_AARCH64, EM_ARM, EM_RISCV, EM_X86_64, ET_DYN, Machine, SHN_UNDEF, SHT_DYNSYM};
-use object::read::elf::{FileHeader as _, Sym as _};
+use object::read::elf::{FileHeader, Sym as _};
 use object::{LittleEndian, ReadCache};
 
 use crate::files::start_of;
@@ -88,8 +88,7 @@ fn version(file: File) -> Result<Option<String>, String> {
         let machine = machine.0;
         return Err(format!("built for another processor (ELF machine {machine}), this one is {name}"));
     }
-    let table = u64::from(header.e_shentsize(endian)) * u64::from(header.e_shnum(endian));
-    if u64::from(header.e_shoff(endian)).saturating_add(table) > length {
+    if sections_end(header, endian) > length {
         return Err(CUT_OFF.into());
     }
     let damaged = |_| "its section table is damaged".to_owned();
@@ -112,4 +111,10 @@ fn version(file: File) -> Result<Option<String>, String> {
         String::from_utf8(name.strip_prefix(VERSION_PREFIX)?.to_vec()).ok()
     });
     Ok(versions.next())
+}
+
+/// Where the section table ends.
+fn sections_end<H: FileHeader>(header: &H, endian: H::Endian) -> u64 {
+    let table = u64::from(header.e_shentsize(endian)) * u64::from(header.e_shnum(endian));
+    header.e_shoff(endian).into().saturating_add(table)
 }
