@@ -1,6 +1,13 @@
-//! Owns `--alpha auto`: the strongest penalty of the grid whose accuracy on held-out folds of the training
-//! rows is within one standard error of the best (Breiman et al. 1984, §3.4.3; the error is that of the
-//! difference between the two, row by row).
+//! Owns `--alpha auto`: the penalty of the grid whose probabilities on held-out folds of the training rows are
+//! best once they are calibrated (the least cross entropy at the best temperature).
+//!
+//! Accuracy counts rows, so with few of them it is mostly noise, and the plain cross entropy wants a strong
+//! penalty only to make logits small, which is the temperature's work. Measured in `docs/LOG.md` (2026-11-28)
+//! by `scripts/alpha-table.py`, against the strongest penalty within one standard error of the best accuracy.
+//!
+//! Choices of features are compared, each with its own penalty, by accuracy: the fewest numbers within one
+//! standard error of the best (Breiman et al. 1984, §3.4.3; the error is that of the difference between the
+//! two, row by row).
 //!
 //! Refuses to look at validation or test rows, and to let the number of threads change the result.
 
@@ -8,8 +15,9 @@ use std::ops::Range;
 
 use super::curvature::Products;
 use super::descent::{descent_bytes, optimum};
+use super::held_out::{Score, calibrated_loss, score};
 use super::minimize::{TOLERANCE_PER_ROW, penalty};
-use super::objective::{Problem, Score, score};
+use super::objective::Problem;
 use super::options::{Alpha, Candidate, Examples, FitOptions, GRID};
 use super::problem::problem;
 use super::reduce::{REDUCED, reduced};
@@ -22,7 +30,7 @@ const FOLDS: usize = 3;
 /// The fold of an example that is in none, because it is the only one of its class: held out, it could not be
 /// learned at all.
 pub const NO_FOLD: usize = FOLDS;
-/// A fold's path down the grid ends after so many penalties in a row were worse than its best.
+/// A fold's path down the grid ends after so many penalties in a row were no better than its best.
 const PATIENCE: usize = 2;
 /// How long the gradient may be at the end of a fit, per row, where choices of features are compared.
 const COARSE: f64 = 1e-3;
@@ -52,8 +60,8 @@ pub struct Selection {
     /// Index of the chosen trial.
     pub trial: usize,
     pub alpha: f64,
-    /// Trials with more numbers, fewest first, each with its best penalty: the most accurate of those that
-    /// are within one standard error too, and the widest. More rows may tell them apart from the chosen one.
+    /// Trials with more numbers, fewest first, each with its penalty: the most accurate of those that are
+    /// within one standard error too, and the widest. More rows may tell them apart from the chosen one.
     pub rivals: Vec<(usize, f64)>,
     /// Everything that all folds tried.
     pub candidates: Vec<Candidate>,
@@ -115,8 +123,10 @@ pub fn select(
     });
     paths.reverse();
     let candidates = candidates(trials, &paths, &grid);
-    let (trial, alpha) = simplest(trials, &candidates).unwrap_or((0, grid[0]));
-    let rivals = rivals(trials, &candidates, trial);
+    let best = Candidate::best_of_each(&candidates).into_iter();
+    let best: Vec<&Candidate> = best.map(|best| &candidates[best]).collect();
+    let trial = simplest(&best);
+    let (alpha, rivals) = (best[trial].alpha, rivals(trials, &best, trial));
     Selection { trial, alpha, rivals, candidates }
 }
 
@@ -140,74 +150,56 @@ fn grid(alpha: Alpha) -> Vec<f64> {
 /// Every penalty that all folds of a trial tried, trial by trial.
 fn candidates(trials: &[Trial<'_>], paths: &[Path], grid: &[f64]) -> Vec<Candidate> {
     let folds = FOLDS as f64;
-    let mut tried: Vec<(usize, usize)> = Vec::new();
-    for (trial, paths) in paths.chunks_exact(FOLDS).enumerate() {
-        tried.extend((0..paths.iter().map(Vec::len).min().unwrap_or(0)).map(|place| (trial, place)));
+    let (mut candidates, mut right) = (Vec::new(), Vec::new());
+    for (trial, paths) in trials.iter().zip(paths.chunks_exact(FOLDS)) {
+        for place in 0..paths.iter().map(Vec::len).min().unwrap_or(0) {
+            let scores = || paths.iter().map(|path| &path[place]);
+            // Folds are as large as each other, to a row per class: their rows count the same.
+            let rows: Vec<f64> =
+                scores().flat_map(|score| score.right.iter().map(|right| right / folds)).collect();
+            candidates.push(Candidate {
+                features: trial.name.clone(),
+                alpha: grid[place],
+                calibrated_cross_entropy: Some(calibrated_loss(scores())),
+                accuracy: rows.iter().sum(),
+                standard_error: 0.0,
+            });
+            right.push(rows);
+        }
     }
-    // Folds are as large as each other, to a row per class: their rows count the same.
-    let right = |(trial, place): (usize, usize)| {
-        let of_trial = &paths[trial * FOLDS..(trial + 1) * FOLDS];
-        of_trial.iter().flat_map(move |path| path[place].right.iter().map(move |score| score / folds))
-    };
-    let accuracy = |candidate| right(candidate).sum::<f64>();
-    let Some(best) = tried.iter().copied().max_by(|a, b| accuracy(*a).total_cmp(&accuracy(*b))) else {
-        return Vec::new();
-    };
-    tried
-        .into_iter()
-        .map(|(trial, place)| Candidate {
-            features: trials[trial].name.clone(),
-            alpha: grid[place],
-            cross_entropy: Some(
-                paths[trial * FOLDS..(trial + 1) * FOLDS]
-                    .iter()
-                    .map(|path| path[place].cross_entropy)
-                    .sum::<f64>()
-                    / folds,
-            ),
-            accuracy: accuracy((trial, place)),
-            // The variance of a sum of independent terms, each near 0 on average.
-            standard_error: right((trial, place))
-                .zip(right(best))
-                .map(|(score, best)| (best - score).powi(2))
-                .sum::<f64>()
-                .sqrt(),
-        })
-        .collect()
+    let best = Candidate::best_of_each(&candidates).into_iter();
+    let best = best.max_by(|&a, &b| candidates[a].accuracy.total_cmp(&candidates[b].accuracy));
+    let best = best.map(|best| right[best].clone()).unwrap_or_default();
+    for (candidate, right) in candidates.iter_mut().zip(right) {
+        // The variance of a sum of independent terms, each near 0 on average.
+        let squares = right.iter().zip(&best).map(|(score, best)| (best - score).powi(2));
+        candidate.standard_error = squares.sum::<f64>().sqrt();
+    }
+    candidates
 }
 
-/// See [`Selection::rivals`].
-fn rivals(trials: &[Trial<'_>], candidates: &[Candidate], chosen: usize) -> Vec<(usize, f64)> {
-    let best = candidates.iter().map(|candidate| candidate.accuracy).fold(0.0, f64::max);
-    let width = |place: usize| trials[place].features.width();
-    let wider: Vec<(usize, &Candidate)> = candidates
-        .iter()
-        .filter_map(|candidate| {
-            Some((trials.iter().position(|trial| trial.name == candidate.features)?, candidate))
-        })
-        .filter(|(place, _)| width(*place) > width(chosen))
-        .collect();
-    let most_accurate = |of: &dyn Fn(usize, &Candidate) -> bool| {
-        let those = wider.iter().filter(|(place, candidate)| of(*place, candidate));
-        those
-            .max_by(|(_, a), (_, b)| a.accuracy.total_cmp(&b.accuracy))
-            .map(|(place, candidate)| (*place, candidate.alpha))
-    };
-    let near = most_accurate(&|_, candidate| best - candidate.accuracy <= candidate.standard_error);
-    let widest = most_accurate(&|place, _| place == trials.len() - 1);
-    let mut rivals: Vec<(usize, f64)> = near.into_iter().chain(widest).collect();
-    rivals.sort_by_key(|(place, _)| width(*place));
-    rivals.dedup_by_key(|(place, _)| *place);
-    rivals
+/// Whether a candidate is within one standard error of the most accurate of those that are the best of their
+/// trials.
+fn is_near(best: &[&Candidate], candidate: &Candidate) -> bool {
+    let most = best.iter().map(|candidate| candidate.accuracy).fold(0.0, f64::max);
+    most - candidate.accuracy <= candidate.standard_error
 }
 
-/// Trials go from few to many numbers, their penalties from strong to weak: the first within one standard
-/// error of the best.
-fn simplest(trials: &[Trial<'_>], candidates: &[Candidate]) -> Option<(usize, f64)> {
-    let best = candidates.iter().map(|candidate| candidate.accuracy).fold(0.0, f64::max);
-    let chosen = candidates.iter().find(|candidate| best - candidate.accuracy <= candidate.standard_error)?;
-    let trial = trials.iter().position(|trial| trial.name == chosen.features)?;
-    Some((trial, chosen.alpha))
+/// See [`Selection::rivals`]; `best` has the best candidate of every trial.
+fn rivals(trials: &[Trial<'_>], best: &[&Candidate], chosen: usize) -> Vec<(usize, f64)> {
+    let width = |trial: &usize| trials[*trial].features.width();
+    let wider: Vec<usize> = (0..best.len()).filter(|trial| width(trial) > width(&chosen)).collect();
+    let near = wider.iter().filter(|trial| is_near(best, best[**trial]));
+    let near = near.max_by(|a, b| best[**a].accuracy.total_cmp(&best[**b].accuracy));
+    let mut rivals: Vec<usize> = near.into_iter().chain(wider.last()).copied().collect();
+    rivals.sort_by_key(width);
+    rivals.dedup();
+    rivals.into_iter().map(|trial| (trial, best[trial].alpha)).collect()
+}
+
+/// Trials go from few to many numbers: the first whose best candidate is within one standard error.
+fn simplest(best: &[&Candidate]) -> usize {
+    best.iter().position(|candidate| is_near(best, candidate)).unwrap_or(0)
 }
 
 /// At most `most` of the examples, each class in proportion (at least one row a fold where there are as
@@ -261,8 +253,9 @@ fn walk(
         let scored = score(&held_out, &solution.parameters);
         start = Some(solution.parameters);
         fitted();
-        if scored.cross_entropy < best {
-            (best, worse) = (scored.cross_entropy, 0);
+        let loss = calibrated_loss([&scored].into_iter());
+        if loss < best {
+            (best, worse) = (loss, 0);
         } else {
             worse += 1;
         }

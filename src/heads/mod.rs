@@ -16,6 +16,8 @@ mod file;
 mod fit;
 mod head;
 #[cfg(feature = "train")]
+mod held_out;
+#[cfg(feature = "train")]
 mod minimize;
 #[cfg(feature = "train")]
 mod objective;

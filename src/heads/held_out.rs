@@ -1,0 +1,51 @@
+//! Owns how well parameters do on rows that they were not fitted on: which are right, and what their
+//! probabilities are worth once they are calibrated.
+//!
+//! Refuses to count the size of logits for or against a penalty: before anybody reads a probability, a
+//! temperature divides them (`metrics::temperature`), here the best of a grid (Guo et al. 2017, §4.2).
+
+use ndarray::Array2;
+
+use super::objective::Problem;
+
+/// Temperatures are powers of the fourth root of 2, with these exponents: from 1/16 to 16.
+const EXPONENTS: std::ops::RangeInclusive<i32> = -16..=16;
+
+/// How well parameters do on rows, as they are weighted; no penalty.
+#[derive(Debug)]
+pub(super) struct Score {
+    /// Per temperature: the mean cross entropy.
+    pub losses: Vec<f64>,
+    /// Per row: its share of all weight where its label is the most probable, 0 where it is not; their sum is
+    /// the accuracy.
+    pub right: Vec<f64>,
+}
+
+/// Scores parameters `[features + 1, classes]`.
+pub(super) fn score(problem: &Problem<'_>, parameters: &Array2<f64>) -> Score {
+    let inverses: Vec<f64> = EXPONENTS.map(|exponent| (-f64::from(exponent) / 4.0).exp2()).collect();
+    let count = problem.examples.rows.len();
+    let total: f64 = (0..count).map(|row| problem.weight(row)).sum();
+    let mut scored = Score { losses: vec![0.0; inverses.len()], right: Vec::with_capacity(count) };
+    problem.in_pieces(parameters, 0..count, |piece, _, all| {
+        for ((row, logits), label) in piece.clone().zip(all.rows()).zip(problem.labels(piece)) {
+            let counts = problem.weight(row) / total;
+            let best = (0..logits.len())
+                .fold(0, |best, class| if logits[class] > logits[best] { class } else { best });
+            scored.right.push(if best == label { counts } else { 0.0 });
+            // How far each logit is below the largest.
+            let below: Vec<f64> = logits.iter().map(|logit| logit - logits[best]).collect();
+            for (loss, inverse) in scored.losses.iter_mut().zip(&inverses) {
+                let sum: f64 = below.iter().map(|below| (inverse * below).exp()).sum();
+                *loss += counts * (sum.ln() - inverse * below[label]);
+            }
+        }
+    });
+    scored
+}
+
+/// The mean cross entropy of folds that count the same, at the temperature that is best for all of them.
+pub(super) fn calibrated_loss<'s>(folds: impl ExactSizeIterator<Item = &'s Score> + Clone) -> f64 {
+    let at = |place: usize| folds.clone().map(|fold| fold.losses[place]).sum::<f64>() / folds.len() as f64;
+    (0..EXPONENTS.count()).map(at).fold(f64::INFINITY, f64::min)
+}
