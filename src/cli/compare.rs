@@ -137,7 +137,6 @@ fn request(arguments: &Arguments, opened: &Runtime) -> Result<CompareRequest> {
         time_limit: arguments.time_limit,
         learning_curve: arguments.learning_curve.clone(),
         long_texts: arguments.long.to_string(),
-        auto_alpha: learning.alpha(FeatureRequest::Auto),
     })
 }
 

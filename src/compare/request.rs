@@ -12,10 +12,9 @@ use crate::embed::Embedder;
 use crate::error::{Error, Kind, Result};
 use crate::finetune::LayerOptions;
 use crate::fingerprint::{Fields, Fingerprint};
-use crate::heads::Alpha;
 use crate::plan::FreezePlan;
 use crate::report::{Estimate, ScenarioReport};
-use crate::train::{FeatureRequest, Learning, Output, RowsRequest, TrainEvent, TrainRequest, shared_inputs};
+use crate::train::{Learning, Output, RowsRequest, TrainEvent, TrainRequest, shared_inputs};
 
 /// What to compare.
 #[derive(Clone)]
@@ -38,8 +37,6 @@ pub struct CompareRequest {
     pub time_limit: Option<TimeLimit>,
     /// Shares of the training rows in rising order.
     pub learning_curve: Vec<Share>,
-    /// The penalty beside `auto` features.
-    pub auto_alpha: Alpha,
     /// How heads on a frozen backbone read long texts, as it was asked for.
     pub long_texts: String,
 }
@@ -91,7 +88,6 @@ impl CompareRequest {
         Ok(Fields::new("frosthead compare 2")
             .field("shared", shared_inputs(rows, learning, layers, label_text.as_ref())?.0)
             .field("freeze", self.freeze.join("\0"))
-            .field("auto alpha", self.auto_alpha.to_string())
             .field("long texts", &self.long_texts)
             .field("frozen head", frozen_head)
             .finish())
@@ -110,10 +106,7 @@ impl CompareRequest {
         };
         let mut freezing = scenario.freezing(&self.freeze)?;
         (freezing.init_heads, freezing.label_text) = (init_heads, self.label_text.clone());
-        let mut learning = Learning { features: scenario.features(), ..self.learning.clone() };
-        if learning.features == FeatureRequest::Auto {
-            learning.fit.alpha = self.auto_alpha;
-        }
+        let learning = Learning { features: scenario.features(), ..self.learning.clone() };
         Ok(TrainRequest {
             rows: self.rows.clone(),
             learning,

@@ -27,6 +27,8 @@ use crate::fingerprint::Fields;
 use crate::parallel::in_parallel;
 
 const FOLDS: usize = 3;
+/// Most training rows that penalties and choices of features are compared on.
+pub const SCREENED_ROWS: usize = 3000;
 /// The fold of an example that is in none, because it is the only one of its class: held out, it could not be
 /// learned at all.
 pub const NO_FOLD: usize = FOLDS;
@@ -65,6 +67,22 @@ pub struct Selection {
     pub rivals: Vec<(usize, f64)>,
     /// Everything that all folds tried.
     pub candidates: Vec<Candidate>,
+}
+
+/// The penalty for a head on these rows, and what was tried. It is found on [`SCREENED_ROWS`] of them at most:
+/// what suits these suits all, and their number does not enter it.
+pub(super) fn choose_alpha(
+    examples: &Examples<'_>,
+    classes: usize,
+    options: &FitOptions,
+) -> (f64, Vec<Candidate>) {
+    let places = sample(examples.labels, classes, SCREENED_ROWS, options.seed);
+    let (rows, labels): (Vec<usize>, Vec<u32>) =
+        places.into_iter().map(|place| (examples.rows[place], examples.labels[place])).unzip();
+    let trials = [Trial { name: String::new(), features: examples.features }];
+    let Selection { alpha, candidates, .. } =
+        select(&trials, (&rows, &labels), classes, options, &mut |_, _| ());
+    (alpha, candidates)
 }
 
 /// Compares choices of features, and penalties unless one is given, by cross-validation on `rows` of each;
@@ -160,7 +178,7 @@ fn candidates(trials: &[Trial<'_>], paths: &[Path], grid: &[f64]) -> Vec<Candida
             candidates.push(Candidate {
                 features: trial.name.clone(),
                 alpha: grid[place],
-                calibrated_cross_entropy: Some(calibrated_loss(scores())),
+                cross_entropy: Some(calibrated_loss(scores())),
                 accuracy: rows.iter().sum(),
                 standard_error: 0.0,
             });
@@ -390,40 +408,137 @@ mod tests {
         for (candidate, accuracy) in candidates.iter().zip(&scores) {
             assert!((candidate.accuracy - accuracy).abs() < 1.5 / 240.0, "{scores:?}, {candidates:?}");
         }
-        assert_eq!(simplest(&trials, &candidates), Some((0, alpha)));
+        let best = &candidates[Candidate::best_of_each(&candidates)[0]];
+        assert_eq!(best.alpha, alpha);
+        let loss = |candidate: &Candidate| candidate.cross_entropy.unwrap();
+        assert!(candidates.iter().all(|candidate| loss(candidate) >= loss(best)));
+    }
+
+    /// Rows of a fold of which these shares are right, with a loss that no temperature changes.
+    fn scored(right: [u8; 4], loss: f64) -> Score {
+        Score {
+            losses: vec![loss; 33],
+            right: right.iter().map(|quarters| f64::from(*quarters) / 4.0).collect(),
+        }
     }
 
     #[test]
-    fn the_strongest_penalty_within_one_standard_error_of_the_best_is_chosen() {
-        let score = |right: [u8; 4]| Score {
-            cross_entropy: 1.0,
-            right: right.iter().map(|quarters| f64::from(*quarters) / 4.0).collect(),
-        };
-        let right = || vec![score([1, 1, 1, 1])];
+    fn the_penalty_with_the_least_calibrated_loss_is_chosen_whatever_the_accuracy() {
+        let features = [0.0; 4];
+        let trials = [Trial { name: String::new(), features: FeatureView::whole(&features, 1) }];
+        let path = || vec![scored([1, 1, 1, 1], 0.9), scored([1, 1, 1, 0], 0.5), scored([1, 1, 1, 1], 0.5)];
+        let mut short = path();
+        short.push(scored([1, 1, 1, 1], 0.1));
+        let tried = candidates(&trials, &[path(), short, path()], &GRID);
+        let alphas: Vec<f64> = tried.iter().map(|candidate| candidate.alpha).collect();
+        assert_eq!(alphas, GRID[..3], "what only one fold tried is no candidate");
+        assert_eq!(Candidate::best_of_each(&tried), [1], "of equal ones the strongest");
+        // Three rows of twelve told them apart.
+        assert!((tried[0].standard_error - 3.0_f64.sqrt() / 12.0).abs() < 1e-12);
+        assert_eq!(tried[1].standard_error, 0.0);
+    }
+
+    #[test]
+    fn the_fewest_numbers_within_one_standard_error_of_the_best_are_chosen() {
+        let right = || vec![scored([1, 1, 1, 1], 1.0)];
         let features = [0.0; 4];
         let trials = [("few", 1), ("many", 2)]
             .map(|(name, width)| Trial { name: name.into(), features: FeatureView::whole(&features, width) });
-        let chosen = |few: Path, many: Path| {
-            let tried = candidates(&trials, &[few, right(), right(), many, right(), right()], &GRID);
-            (tried.clone(), simplest(&trials, &tried))
+        let chosen = |few: [u8; 4], many: [u8; 4]| {
+            let of = |rows| vec![scored(rows, 1.0)];
+            let tried = candidates(&trials, &[of(few), right(), right(), of(many), right(), right()], &GRID);
+            let best: Vec<&Candidate> = tried.iter().collect();
+            let simplest = simplest(&best);
+            (tried.clone(), simplest, rivals(&trials, &best, simplest))
         };
         // Of twelve rows the best has all right; one row fewer is one standard error, two rows fewer are √2
         // of it.
-        let (tried, choice) = chosen(vec![score([1, 1, 1, 0])], right());
+        let (tried, choice, rivals) = chosen([1, 1, 1, 0], [1, 1, 1, 1]);
         assert!((tried[0].accuracy - 11.0 / 12.0).abs() < 1e-12 && (tried[1].accuracy - 1.0).abs() < 1e-12);
         assert!((tried[0].standard_error - 1.0 / 12.0).abs() < 1e-12 && tried[1].standard_error == 0.0);
-        assert_eq!(choice, Some((0, GRID[0])));
-        assert_eq!(rivals(&trials, &tried, 0), [(1, GRID[0])], "more rows may tell them apart");
-        let (tried, _) = chosen(right(), vec![score([1, 1, 0, 0])]);
-        assert_eq!(
-            rivals(&trials, &tried, 0),
-            [(1, GRID[0])],
-            "the widest is worse on few rows only, perhaps"
-        );
-        assert_eq!(rivals(&trials, &tried, 1), [], "nothing is wider");
-        let (tried, choice) = chosen(vec![score([1, 1, 0, 0])], right());
+        assert_eq!(choice, 0);
+        assert_eq!(rivals, [(1, GRID[0])], "more rows may tell them apart");
+        let (_, choice, rivals) = chosen([1, 1, 1, 1], [1, 1, 0, 0]);
+        assert_eq!(choice, 0);
+        assert_eq!(rivals, [(1, GRID[0])], "the widest is worse on few rows only, perhaps");
+        let (tried, choice, rivals) = chosen([1, 1, 0, 0], [1, 1, 1, 1]);
         assert!((tried[0].standard_error - 2.0_f64.sqrt() / 12.0).abs() < 1e-12);
-        assert_eq!(choice, Some((1, GRID[0])));
+        assert_eq!((choice, rivals), (1, Vec::new()), "nothing is wider");
+    }
+
+    /// Classes with few rows each, and what is common to all of them in front: `[rows, 24]`, labels.
+    fn many_classes(
+        rows: usize,
+        draw: &mut dyn FnMut() -> f32,
+        means: &[f32],
+        common: &[f32],
+    ) -> (Vec<f32>, Vec<u32>) {
+        let labels: Vec<u32> = (0..20 * rows as u32).map(|row| row % 20).collect();
+        let features = labels.iter().flat_map(|label| {
+            let shares = [draw(), draw(), draw()];
+            let row: Vec<f32> = (0..24)
+                .map(|place| {
+                    let shared: f32 = (0..3).map(|factor| shares[factor] * common[factor * 24 + place]).sum();
+                    means[*label as usize * 24 + place] + shared + draw()
+                })
+                .collect();
+            row
+        });
+        (features.collect(), labels)
+    }
+
+    #[test]
+    fn with_many_classes_and_few_rows_it_is_better_than_one_standard_error_of_the_accuracy() {
+        let options = FitOptions { alpha: Alpha::Auto, ..FitOptions::default() };
+        let (mut before, mut now, mut hindsight) = (0.0, 0.0, 0.0);
+        for seed in 1..=6_u64 {
+            let mut bits = seed;
+            let mut draw = || {
+                bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (bits >> 40) as f32 / 8_388_608.0 - 1.0
+            };
+            let means: Vec<f32> = (0..20 * 24).map(|_| 1.5 * draw()).collect();
+            let common: Vec<f32> = (0..3 * 24).map(|_| 1.5 * draw()).collect();
+            let (features, labels) = many_classes(3, &mut draw, &means, &common);
+            let (unseen, truth) = many_classes(40, &mut draw, &means, &common);
+            let rows: Vec<usize> = (0..labels.len()).collect();
+            let examples =
+                Examples { features: FeatureView::whole(&features, 24), rows: &rows, labels: &labels };
+            let trials = [Trial { name: String::new(), features: examples.features }];
+            let chosen = select(&trials, (&rows, &labels), 20, &options, &mut |_, _| ()).alpha;
+            let earlier = earlier_rule(&examples, &options);
+            let scaler = Scaler::of(&examples, 1);
+            let training = problem(&scaler, &examples, 20, &options);
+            let every: Vec<usize> = (0..truth.len()).collect();
+            let unseen = Examples { features: FeatureView::whole(&unseen, 24), rows: &every, labels: &truth };
+            let unseen = problem(&scaler, &unseen, 20, &options);
+            let accuracy = |alpha: f64| {
+                let found = optimum(&training, &Products::of(&training), alpha, None);
+                score(&unseen, &found.parameters).right.iter().sum::<f64>() / 6.0
+            };
+            now += accuracy(chosen);
+            before += accuracy(earlier);
+            hindsight += GRID.into_iter().map(accuracy).fold(0.0, f64::max);
+        }
+        assert!(now > before + 0.005, "{now} {before}");
+        assert!(now > hindsight - 0.005, "{now} {hindsight}");
+    }
+
+    /// What `auto` took until 2026-11-28: the strongest penalty within one standard error of the best
+    /// accuracy.
+    fn earlier_rule(examples: &Examples<'_>, options: &FitOptions) -> f64 {
+        let assigned = folds(examples.labels, 20, options.seed);
+        let source = Source { examples: *examples, standardized: false, precision: TOLERANCE_PER_ROW };
+        let paths: Vec<Path> =
+            (0..FOLDS).map(|fold| walk(&source, 20, options, &assigned, (fold, &|| ()))).collect();
+        let tried = paths.iter().map(Vec::len).min().unwrap();
+        let right = |place: usize| paths.iter().flat_map(move |path| path[place].right.clone());
+        let accuracy = |place: usize| right(place).sum::<f64>();
+        let best = (0..tried).max_by(|a, b| accuracy(*a).total_cmp(&accuracy(*b))).unwrap();
+        let error =
+            |place: usize| right(place).zip(right(best)).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt();
+        let strongest = (0..tried).find(|place| accuracy(best) - accuracy(*place) <= error(*place));
+        GRID[strongest.unwrap()]
     }
 
     #[test]

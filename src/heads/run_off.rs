@@ -48,7 +48,7 @@ pub fn run_off(
     let of_trial = |((trial, alpha), scores): (&(Trial<'_>, f64), &Vec<f64>)| Candidate {
         features: trial.name.clone(),
         alpha: *alpha,
-        calibrated_cross_entropy: None,
+        cross_entropy: None,
         accuracy: accuracy(scores),
         standard_error: scores.iter().zip(top).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt(),
     };

@@ -11,7 +11,7 @@ use frosthead::data::SplitOptions;
 use frosthead::dataset::Input;
 use frosthead::embed::{EmbedOptions, Embedder};
 use frosthead::finetune::LayerOptions;
-use frosthead::heads::{Alpha, FitOptions};
+use frosthead::heads::FitOptions;
 use frosthead::runtime::{Runtime, RuntimeOptions};
 use frosthead::task::Tasks;
 use frosthead::train::{FeatureRequest, Learning, Output, RowsRequest, TrainEvent};
@@ -317,7 +317,6 @@ fn request(out: &Path, time_limit: Option<TimeLimit>) -> CompareRequest {
         frozen_head: FrozenHead::default(),
         time_limit,
         learning_curve: Vec::new(),
-        auto_alpha: Alpha::Auto,
         long_texts: String::new(),
     }
 }
