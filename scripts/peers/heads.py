@@ -63,7 +63,7 @@ def main():
     vectors = np.array(table["embedding"].to_pylist(), dtype=np.float32)
     with tempfile.TemporaryDirectory() as folder:
         runs = {}
-        for name, options in (("fixed", ()), ("auto", ("--alpha", "auto")), ("balanced", ("--class-weight", "balanced"))):
+        for name, options in (("fixed", ("--alpha", "100")), ("auto", ("--alpha", "auto")), ("balanced", ("--alpha", "100", "--class-weight", "balanced"))):
             runs[name] = train(frosthead, features, tasks, Path(folder) / name, *options)
             print(f"frosthead {name}: {runs[name][2]:.1f} s for {len(tasks)} heads, whole process")
         rows = Rows(table, Path(folder) / "fixed")

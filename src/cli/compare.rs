@@ -136,7 +136,6 @@ fn request(arguments: &Arguments, opened: &Runtime) -> Result<CompareRequest> {
         clock: Clock::default(),
         learning_curve: arguments.learning_curve.clone(),
         long_texts: arguments.long.to_string(),
-        auto_alpha: learning.alpha(FeatureRequest::Auto),
     })
 }
 

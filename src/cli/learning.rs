@@ -41,8 +41,8 @@ pub(crate) struct LearningArguments {
     /// Memory that fitting a head may take, in GB: `auto` features leave out what would take more.
     #[arg(long, value_name = "GB", default_value_t = 4.0)]
     fit_memory: f64,
-    /// Penalty on the weights: a number, or `auto` to choose it by 3-fold cross-validation on the training
-    /// rows [default: 100, or `auto` beside `auto` features].
+    /// Penalty on the weights: a number, or `auto` to choose it by 3-fold cross-validation on training rows
+    /// [default: auto].
     #[arg(long, value_name = "ALPHA")]
     pub(crate) alpha: Option<Alpha>,
     /// `none`, or `balanced`: every class counts the same.
@@ -51,14 +51,6 @@ pub(crate) struct LearningArguments {
 }
 
 impl LearningArguments {
-    /// The penalty that was asked for, or the default beside these features.
-    pub(crate) fn alpha(&self, features: FeatureRequest) -> Alpha {
-        self.alpha.unwrap_or(match features {
-            FeatureRequest::Auto => Alpha::Auto,
-            FeatureRequest::Choice(_) => FitOptions::default().alpha,
-        })
-    }
-
     /// The rows that are learned from; `input` reads a table's argument.
     pub(crate) fn rows(
         &self,
@@ -88,7 +80,7 @@ impl LearningArguments {
     pub(crate) fn learning(&self, features: FeatureRequest, runtime: &RuntimeArguments) -> Result<Learning> {
         Ok(Learning {
             fit: FitOptions {
-                alpha: self.alpha(features),
+                alpha: self.alpha.unwrap_or(FitOptions::default().alpha),
                 class_weight: self.class_weight,
                 final_fit: false,
                 seed: self.seed,

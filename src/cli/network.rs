@@ -111,22 +111,14 @@ impl FromArgMatches for LayerArguments {
     }
 }
 
-/// The best that each choice of features reached: `last .912 ± .005 (alpha 100), all .934 (alpha 300)`; the
-/// errors are those of the difference to the best of all, which has none.
+/// What each choice of features reached with its penalty: `last .912 ± .005 (alpha 100), all .934 (alpha
+/// 300)`; the errors are those of the difference to the best of all, which has none.
 fn best_of_each(tried: &[Candidate]) -> String {
-    let mut best: Vec<&Candidate> = Vec::new();
-    for candidate in tried {
-        match best.last_mut().filter(|last| last.features == candidate.features) {
-            Some(last) if candidate.accuracy > last.accuracy => *last = candidate,
-            Some(_) => {}
-            None => best.push(candidate),
-        }
-    }
-    let line = |candidate: &&Candidate| {
-        let Candidate { features, alpha, accuracy, standard_error, .. } = candidate;
+    let line = |best: usize| {
+        let Candidate { features, alpha, accuracy, standard_error, .. } = &tried[best];
         format!("{features} {} (alpha {alpha})", with_error(*accuracy, Some(*standard_error), 3))
     };
-    best.iter().map(line).collect::<Vec<_>>().join(", ")
+    Candidate::best_of_each(tried).into_iter().map(line).collect::<Vec<_>>().join(", ")
 }
 
 /// Shows a training as it goes, and asks it to end after an interrupt.

@@ -27,7 +27,7 @@ use frosthead::internal::train::{
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   frosthead train data.csv --backbone models/all-MiniLM-L6-v2 --task domain --task sentiment --out runs/first
-  frosthead train features.parquet --task domain --alpha auto --out runs/second
+  frosthead train features.parquet --task domain --class-weight balanced --out runs/second
   frosthead train data.csv --backbone models/all-MiniLM-L6-v2 --task domain --task sentiment --unfreeze 0,1,2 --out runs/third")]
 pub(crate) struct Arguments {
     /// A table of labelled texts, or (without --backbone) a Parquet of features.

@@ -15,7 +15,7 @@ use crate::dataset::Input;
 use crate::embed::{EmbedOptions, Embedder, Extractor};
 use crate::encoder::{FeatureChoice, Network, Start};
 use crate::error::{Error, Kind, Result};
-use crate::heads::Alpha;
+use crate::heads::{Alpha, SCREENED_ROWS};
 use crate::plan::{FreezePlan, Scenario as Freezing};
 use crate::report::Estimate;
 use crate::runtime::Load;
@@ -36,7 +36,7 @@ const STEP: f64 = 3.0;
 const UPDATE: f64 = 2.5e-9;
 /// Seconds for one number of a row and one label in a fit; measured on the demo data.
 const FIT: f64 = 1.2e-7;
-/// Fits that `--alpha auto` is worth.
+/// Fits of the rows that it looks at that `--alpha auto` is worth.
 const AUTOMATIC: f64 = 6.0;
 /// Seconds for reading the rows, measuring, and writing a run, at least.
 const RUN: f64 = 1.0;
@@ -185,12 +185,15 @@ impl Costs {
         if plans.last().is_some_and(|plan| plan.scenario() != Freezing::Frozen) {
             // `auto` features are compared on a sample: one fit of the widest choice is about what that
             // takes, all in all.
-            let fits = match (request.learning.features, request.learning.fit.alpha) {
-                (FeatureRequest::Auto, _) => to_f64(backbone.layers().map_or(1, |layers| layers + 1) as u64),
-                (FeatureRequest::Choice(_), Alpha::Auto) => AUTOMATIC,
-                (FeatureRequest::Choice(_), Alpha::Fixed(_)) => 1.0,
+            let screened = trained.min(to_f64(SCREENED_ROWS as u64));
+            let rows = match (request.learning.features, request.learning.fit.alpha) {
+                (FeatureRequest::Auto, _) => {
+                    trained * to_f64(backbone.layers().map_or(1, |layers| layers + 1) as u64)
+                }
+                (FeatureRequest::Choice(_), Alpha::Auto) => trained + AUTOMATIC * screened,
+                (FeatureRequest::Choice(_), Alpha::Fixed(_)) => trained,
             };
-            estimate.seconds += FIT * fits * trained * to_f64(heads as u64);
+            estimate.seconds += FIT * rows * to_f64(heads as u64);
         }
         let inner: Vec<&FreezePlan> =
             plans.iter().filter(|plan| plan.scenario() == Freezing::Network).collect();

@@ -10,11 +10,10 @@ use crate::backbone::Backbone;
 use crate::embed::Embedder;
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fields, Fingerprint};
-use crate::heads::Alpha;
 use crate::plan::FreezePlan;
 use crate::report::{Estimate, ScenarioReport};
 use crate::tokens::LongTexts;
-use crate::train::{FeatureRequest, FrozenHead, RowsRequest, TrainEvent, TrainRequest, shared_inputs};
+use crate::train::{FrozenHead, RowsRequest, TrainEvent, TrainRequest, shared_inputs};
 
 /// What to compare.
 #[derive(Clone)]
@@ -34,8 +33,6 @@ pub struct CompareRequest {
     pub clock: Clock,
     /// Shares of the training rows in rising order.
     pub learning_curve: Vec<Share>,
-    /// The penalty beside `auto` features.
-    pub auto_alpha: Alpha,
     /// How heads on a frozen backbone read long texts, as it was asked for.
     pub long_texts: String,
 }
@@ -82,7 +79,6 @@ impl CompareRequest {
             time_limit: None,
             clock: Clock::default(),
             learning_curve: Vec::new(),
-            auto_alpha: Alpha::Auto,
             long_texts: LongTexts::default().to_string(),
         }
     }
@@ -102,7 +98,6 @@ impl CompareRequest {
         Ok(Fields::new("frosthead compare 2")
             .field("shared", shared_inputs(&self.train)?.0)
             .field("freeze", self.train.freezing.freeze().join("\0"))
-            .field("auto alpha", self.auto_alpha.to_string())
             .field("long texts", &self.long_texts)
             .field("frozen head", frozen_head)
             .finish())
@@ -125,9 +120,6 @@ impl CompareRequest {
         request.freezing.init_heads = init_heads;
         request.freezing.label_text.clone_from(&self.train.freezing.label_text);
         request.learning.features = scenario.features();
-        if scenario.features() == FeatureRequest::Auto {
-            request.learning.fit.alpha = self.auto_alpha;
-        }
         request.output.path = folder.join(scenario.folder());
         Ok(request)
     }

@@ -1,6 +1,13 @@
-//! Owns `--alpha auto`: the strongest penalty of the grid whose accuracy on held-out folds of the training
-//! rows is within one standard error of the best (Breiman et al. 1984, §3.4.3; the error is that of the
-//! difference between the two, row by row).
+//! Owns `--alpha auto`: the penalty of the grid whose probabilities on held-out folds of the training rows are
+//! best once they are calibrated (the least cross entropy at the best temperature).
+//!
+//! Accuracy counts rows, so with few of them it is mostly noise, and the plain cross entropy wants a strong
+//! penalty only to make logits small, which is the temperature's work. Measured in `docs/LOG.md` (2026-11-28)
+//! by `scripts/alpha-table.py`, against the strongest penalty within one standard error of the best accuracy.
+//!
+//! Choices of features are compared, each with its own penalty, by accuracy: the fewest numbers within one
+//! standard error of the best (Breiman et al. 1984, §3.4.3; the error is that of the difference between the
+//! two, row by row).
 //!
 //! Refuses to look at validation or test rows, and to let the number of threads change the result.
 
@@ -8,8 +15,9 @@ use std::ops::Range;
 
 use super::curvature::Products;
 use super::descent::{Descent, descent_bytes};
+use super::held_out::{Score, calibrated_loss, score};
 use super::minimize::{TOLERANCE_PER_ROW, penalty};
-use super::objective::{Problem, Score, score};
+use super::objective::Problem;
 use super::options::{Alpha, Candidate, Examples, FitOptions, GRID};
 use super::problem::problem;
 use super::reduce::{REDUCED, reduced};
@@ -19,10 +27,12 @@ use crate::fingerprint::Fields;
 use crate::parallel::in_parallel;
 
 const FOLDS: usize = 3;
+/// Most training rows that penalties and choices of features are compared on.
+pub const SCREENED_ROWS: usize = 3000;
 /// The fold of an example that is in none, because it is the only one of its class: held out, it could not be
 /// learned at all.
 pub const NO_FOLD: usize = FOLDS;
-/// A fold's path down the grid ends after so many penalties in a row were worse than its best.
+/// A fold's path down the grid ends after so many penalties in a row were no better than its best.
 const PATIENCE: usize = 2;
 /// How long the gradient may be at the end of a fit, per row, where choices of features are compared.
 const COARSE: f64 = 1e-3;
@@ -52,11 +62,27 @@ pub struct Selection {
     /// Index of the chosen trial.
     pub trial: usize,
     pub alpha: f64,
-    /// Trials with more numbers, fewest first, each with its best penalty: the most accurate of those that
-    /// are within one standard error too, and the widest. More rows may tell them apart from the chosen one.
+    /// Trials with more numbers, fewest first, each with its penalty: the most accurate of those that are
+    /// within one standard error too, and the widest. More rows may tell them apart from the chosen one.
     pub rivals: Vec<(usize, f64)>,
     /// Everything that all folds tried.
     pub candidates: Vec<Candidate>,
+}
+
+/// The penalty for a head on these rows, and what was tried. It is found on [`SCREENED_ROWS`] of them at most:
+/// what suits these suits all, and their number does not enter it.
+pub(super) fn choose_alpha(
+    examples: &Examples<'_>,
+    classes: usize,
+    options: &FitOptions,
+) -> (f64, Vec<Candidate>) {
+    let places = sample(examples.labels, classes, SCREENED_ROWS, options.seed);
+    let (rows, labels): (Vec<usize>, Vec<u32>) =
+        places.into_iter().map(|place| (examples.rows[place], examples.labels[place])).unzip();
+    let trials = [Trial { name: String::new(), features: examples.features }];
+    let Selection { alpha, candidates, .. } =
+        select(&trials, (&rows, &labels), classes, options, &mut |_, _| ());
+    (alpha, candidates)
 }
 
 /// Compares choices of features, and penalties unless one is given, by cross-validation on `rows` of each;
@@ -115,8 +141,10 @@ pub fn select(
     });
     paths.reverse();
     let candidates = candidates(trials, &paths, &grid);
-    let (trial, alpha) = simplest(trials, &candidates).unwrap_or((0, grid[0]));
-    let rivals = rivals(trials, &candidates, trial);
+    let best = Candidate::best_of_each(&candidates).into_iter();
+    let best: Vec<&Candidate> = best.map(|best| &candidates[best]).collect();
+    let trial = simplest(&best);
+    let (alpha, rivals) = (best[trial].alpha, rivals(trials, &best, trial));
     Selection { trial, alpha, rivals, candidates }
 }
 
@@ -140,74 +168,56 @@ fn grid(alpha: Alpha) -> Vec<f64> {
 /// Every penalty that all folds of a trial tried, trial by trial.
 fn candidates(trials: &[Trial<'_>], paths: &[Path], grid: &[f64]) -> Vec<Candidate> {
     let folds = FOLDS as f64;
-    let mut tried: Vec<(usize, usize)> = Vec::new();
-    for (trial, paths) in paths.chunks_exact(FOLDS).enumerate() {
-        tried.extend((0..paths.iter().map(Vec::len).min().unwrap_or(0)).map(|place| (trial, place)));
+    let (mut candidates, mut right) = (Vec::new(), Vec::new());
+    for (trial, paths) in trials.iter().zip(paths.chunks_exact(FOLDS)) {
+        for place in 0..paths.iter().map(Vec::len).min().unwrap_or(0) {
+            let scores = || paths.iter().map(|path| &path[place]);
+            // Folds are as large as each other, to a row per class: their rows count the same.
+            let rows: Vec<f64> =
+                scores().flat_map(|score| score.right.iter().map(|right| right / folds)).collect();
+            candidates.push(Candidate {
+                features: trial.name.clone(),
+                alpha: grid[place],
+                cross_entropy: Some(calibrated_loss(scores())),
+                accuracy: rows.iter().sum(),
+                standard_error: 0.0,
+            });
+            right.push(rows);
+        }
     }
-    // Folds are as large as each other, to a row per class: their rows count the same.
-    let right = |(trial, place): (usize, usize)| {
-        let of_trial = &paths[trial * FOLDS..(trial + 1) * FOLDS];
-        of_trial.iter().flat_map(move |path| path[place].right.iter().map(move |score| score / folds))
-    };
-    let accuracy = |candidate| right(candidate).sum::<f64>();
-    let Some(best) = tried.iter().copied().max_by(|a, b| accuracy(*a).total_cmp(&accuracy(*b))) else {
-        return Vec::new();
-    };
-    tried
-        .into_iter()
-        .map(|(trial, place)| Candidate {
-            features: trials[trial].name.clone(),
-            alpha: grid[place],
-            cross_entropy: Some(
-                paths[trial * FOLDS..(trial + 1) * FOLDS]
-                    .iter()
-                    .map(|path| path[place].cross_entropy)
-                    .sum::<f64>()
-                    / folds,
-            ),
-            accuracy: accuracy((trial, place)),
-            // The variance of a sum of independent terms, each near 0 on average.
-            standard_error: right((trial, place))
-                .zip(right(best))
-                .map(|(score, best)| (best - score).powi(2))
-                .sum::<f64>()
-                .sqrt(),
-        })
-        .collect()
+    let best = Candidate::best_of_each(&candidates).into_iter();
+    let best = best.max_by(|&a, &b| candidates[a].accuracy.total_cmp(&candidates[b].accuracy));
+    let best = best.map(|best| right[best].clone()).unwrap_or_default();
+    for (candidate, right) in candidates.iter_mut().zip(right) {
+        // The variance of a sum of independent terms, each near 0 on average.
+        let squares = right.iter().zip(&best).map(|(score, best)| (best - score).powi(2));
+        candidate.standard_error = squares.sum::<f64>().sqrt();
+    }
+    candidates
 }
 
-/// See [`Selection::rivals`].
-fn rivals(trials: &[Trial<'_>], candidates: &[Candidate], chosen: usize) -> Vec<(usize, f64)> {
-    let best = candidates.iter().map(|candidate| candidate.accuracy).fold(0.0, f64::max);
-    let width = |place: usize| trials[place].features.width();
-    let wider: Vec<(usize, &Candidate)> = candidates
-        .iter()
-        .filter_map(|candidate| {
-            Some((trials.iter().position(|trial| trial.name == candidate.features)?, candidate))
-        })
-        .filter(|(place, _)| width(*place) > width(chosen))
-        .collect();
-    let most_accurate = |of: &dyn Fn(usize, &Candidate) -> bool| {
-        let those = wider.iter().filter(|(place, candidate)| of(*place, candidate));
-        those
-            .max_by(|(_, a), (_, b)| a.accuracy.total_cmp(&b.accuracy))
-            .map(|(place, candidate)| (*place, candidate.alpha))
-    };
-    let near = most_accurate(&|_, candidate| best - candidate.accuracy <= candidate.standard_error);
-    let widest = most_accurate(&|place, _| place == trials.len() - 1);
-    let mut rivals: Vec<(usize, f64)> = near.into_iter().chain(widest).collect();
-    rivals.sort_by_key(|(place, _)| width(*place));
-    rivals.dedup_by_key(|(place, _)| *place);
-    rivals
+/// Whether a candidate is within one standard error of the most accurate of those that are the best of their
+/// trials.
+fn is_near(best: &[&Candidate], candidate: &Candidate) -> bool {
+    let most = best.iter().map(|candidate| candidate.accuracy).fold(0.0, f64::max);
+    most - candidate.accuracy <= candidate.standard_error
 }
 
-/// Trials go from few to many numbers, their penalties from strong to weak: the first within one standard
-/// error of the best.
-fn simplest(trials: &[Trial<'_>], candidates: &[Candidate]) -> Option<(usize, f64)> {
-    let best = candidates.iter().map(|candidate| candidate.accuracy).fold(0.0, f64::max);
-    let chosen = candidates.iter().find(|candidate| best - candidate.accuracy <= candidate.standard_error)?;
-    let trial = trials.iter().position(|trial| trial.name == chosen.features)?;
-    Some((trial, chosen.alpha))
+/// See [`Selection::rivals`]; `best` has the best candidate of every trial.
+fn rivals(trials: &[Trial<'_>], best: &[&Candidate], chosen: usize) -> Vec<(usize, f64)> {
+    let width = |trial: &usize| trials[*trial].features.width();
+    let wider: Vec<usize> = (0..best.len()).filter(|trial| width(trial) > width(&chosen)).collect();
+    let near = wider.iter().filter(|trial| is_near(best, best[**trial]));
+    let near = near.max_by(|a, b| best[**a].accuracy.total_cmp(&best[**b].accuracy));
+    let mut rivals: Vec<usize> = near.into_iter().chain(wider.last()).copied().collect();
+    rivals.sort_by_key(width);
+    rivals.dedup();
+    rivals.into_iter().map(|trial| (trial, best[trial].alpha)).collect()
+}
+
+/// Trials go from few to many numbers: the first whose best candidate is within one standard error.
+fn simplest(best: &[&Candidate]) -> usize {
+    best.iter().position(|candidate| is_near(best, candidate)).unwrap_or(0)
 }
 
 /// At most `most` of the examples, each class in proportion (at least one row a fold where there are as
@@ -262,8 +272,9 @@ fn walk(
         let scored = score(&held_out, &solution.parameters);
         start = Some(solution.parameters);
         fitted();
-        if scored.cross_entropy < best {
-            (best, worse) = (scored.cross_entropy, 0);
+        let loss = calibrated_loss([&scored].into_iter());
+        if loss < best {
+            (best, worse) = (loss, 0);
         } else {
             worse += 1;
         }
@@ -398,41 +409,138 @@ mod tests {
         for (candidate, accuracy) in candidates.iter().zip(&scores) {
             assert!((candidate.accuracy - accuracy).abs() < 1.5 / 240.0, "{scores:?}, {candidates:?}");
         }
-        assert_eq!(simplest(&trials, &candidates), Some((0, alpha)));
+        let best = &candidates[Candidate::best_of_each(&candidates)[0]];
+        assert_eq!(best.alpha, alpha);
+        let loss = |candidate: &Candidate| candidate.cross_entropy.unwrap();
+        assert!(candidates.iter().all(|candidate| loss(candidate) >= loss(best)));
+    }
+
+    /// Rows of a fold of which these shares are right, with a loss that no temperature changes.
+    fn scored(right: [u8; 4], loss: f64) -> Score {
+        Score {
+            losses: vec![loss; 33],
+            right: right.iter().map(|quarters| f64::from(*quarters) / 4.0).collect(),
+        }
     }
 
     #[test]
-    fn the_strongest_penalty_within_one_standard_error_of_the_best_is_chosen() {
-        let score = |right: [u8; 4]| Score {
-            cross_entropies: Vec::new(),
-            cross_entropy: 1.0,
-            right: right.iter().map(|quarters| f64::from(*quarters) / 4.0).collect(),
-        };
-        let right = || vec![score([1, 1, 1, 1])];
+    fn the_penalty_with_the_least_calibrated_loss_is_chosen_whatever_the_accuracy() {
+        let features = [0.0; 4];
+        let trials = [Trial { name: String::new(), features: FeatureView::whole(&features, 1) }];
+        let path = || vec![scored([1, 1, 1, 1], 0.9), scored([1, 1, 1, 0], 0.5), scored([1, 1, 1, 1], 0.5)];
+        let mut short = path();
+        short.push(scored([1, 1, 1, 1], 0.1));
+        let tried = candidates(&trials, &[path(), short, path()], &GRID);
+        let alphas: Vec<f64> = tried.iter().map(|candidate| candidate.alpha).collect();
+        assert_eq!(alphas, GRID[..3], "what only one fold tried is no candidate");
+        assert_eq!(Candidate::best_of_each(&tried), [1], "of equal ones the strongest");
+        // Three rows of twelve told them apart.
+        assert!((tried[0].standard_error - 3.0_f64.sqrt() / 12.0).abs() < 1e-12);
+        assert_eq!(tried[1].standard_error, 0.0);
+    }
+
+    #[test]
+    fn the_fewest_numbers_within_one_standard_error_of_the_best_are_chosen() {
+        let right = || vec![scored([1, 1, 1, 1], 1.0)];
         let features = [0.0; 4];
         let trials = [("few", 1), ("many", 2)]
             .map(|(name, width)| Trial { name: name.into(), features: FeatureView::whole(&features, width) });
-        let chosen = |few: Path, many: Path| {
-            let tried = candidates(&trials, &[few, right(), right(), many, right(), right()], &GRID);
-            (tried.clone(), simplest(&trials, &tried))
+        let chosen = |few: [u8; 4], many: [u8; 4]| {
+            let of = |rows| vec![scored(rows, 1.0)];
+            let tried = candidates(&trials, &[of(few), right(), right(), of(many), right(), right()], &GRID);
+            let best: Vec<&Candidate> = tried.iter().collect();
+            let simplest = simplest(&best);
+            (tried.clone(), simplest, rivals(&trials, &best, simplest))
         };
         // Of twelve rows the best has all right; one row fewer is one standard error, two rows fewer are √2
         // of it.
-        let (tried, choice) = chosen(vec![score([1, 1, 1, 0])], right());
+        let (tried, choice, rivals) = chosen([1, 1, 1, 0], [1, 1, 1, 1]);
         assert!((tried[0].accuracy - 11.0 / 12.0).abs() < 1e-12 && (tried[1].accuracy - 1.0).abs() < 1e-12);
         assert!((tried[0].standard_error - 1.0 / 12.0).abs() < 1e-12 && tried[1].standard_error == 0.0);
-        assert_eq!(choice, Some((0, GRID[0])));
-        assert_eq!(rivals(&trials, &tried, 0), [(1, GRID[0])], "more rows may tell them apart");
-        let (tried, _) = chosen(right(), vec![score([1, 1, 0, 0])]);
-        assert_eq!(
-            rivals(&trials, &tried, 0),
-            [(1, GRID[0])],
-            "the widest is worse on few rows only, perhaps"
-        );
-        assert_eq!(rivals(&trials, &tried, 1), [], "nothing is wider");
-        let (tried, choice) = chosen(vec![score([1, 1, 0, 0])], right());
+        assert_eq!(choice, 0);
+        assert_eq!(rivals, [(1, GRID[0])], "more rows may tell them apart");
+        let (_, choice, rivals) = chosen([1, 1, 1, 1], [1, 1, 0, 0]);
+        assert_eq!(choice, 0);
+        assert_eq!(rivals, [(1, GRID[0])], "the widest is worse on few rows only, perhaps");
+        let (tried, choice, rivals) = chosen([1, 1, 0, 0], [1, 1, 1, 1]);
         assert!((tried[0].standard_error - 2.0_f64.sqrt() / 12.0).abs() < 1e-12);
-        assert_eq!(choice, Some((1, GRID[0])));
+        assert_eq!((choice, rivals), (1, Vec::new()), "nothing is wider");
+    }
+
+    /// Classes with few rows each, and what is common to all of them in front: `[rows, 24]`, labels.
+    fn many_classes(
+        rows: usize,
+        draw: &mut dyn FnMut() -> f32,
+        means: &[f32],
+        common: &[f32],
+    ) -> (Vec<f32>, Vec<u32>) {
+        let labels: Vec<u32> = (0..20 * rows as u32).map(|row| row % 20).collect();
+        let features = labels.iter().flat_map(|label| {
+            let shares = [draw(), draw(), draw()];
+            let row: Vec<f32> = (0..24)
+                .map(|place| {
+                    let shared: f32 = (0..3).map(|factor| shares[factor] * common[factor * 24 + place]).sum();
+                    means[*label as usize * 24 + place] + shared + draw()
+                })
+                .collect();
+            row
+        });
+        (features.collect(), labels)
+    }
+
+    #[test]
+    fn with_many_classes_and_few_rows_it_is_better_than_one_standard_error_of_the_accuracy() {
+        let options = FitOptions { alpha: Alpha::Auto, ..FitOptions::default() };
+        let (mut before, mut now, mut hindsight) = (0.0, 0.0, 0.0);
+        for seed in 1..=6_u64 {
+            let mut bits = seed;
+            let mut draw = || {
+                bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (bits >> 40) as f32 / 8_388_608.0 - 1.0
+            };
+            let means: Vec<f32> = (0..20 * 24).map(|_| 1.5 * draw()).collect();
+            let common: Vec<f32> = (0..3 * 24).map(|_| 1.5 * draw()).collect();
+            let (features, labels) = many_classes(3, &mut draw, &means, &common);
+            let (unseen, truth) = many_classes(40, &mut draw, &means, &common);
+            let rows: Vec<usize> = (0..labels.len()).collect();
+            let examples =
+                Examples { features: FeatureView::whole(&features, 24), rows: &rows, labels: &labels };
+            let trials = [Trial { name: String::new(), features: examples.features }];
+            let chosen = select(&trials, (&rows, &labels), 20, &options, &mut |_, _| ()).alpha;
+            let earlier = earlier_rule(&examples, &options);
+            let scaler = Scaler::of(&examples, 1);
+            let training = problem(&scaler, &examples, 20, &options);
+            let every: Vec<usize> = (0..truth.len()).collect();
+            let unseen = Examples { features: FeatureView::whole(&unseen, 24), rows: &every, labels: &truth };
+            let unseen = problem(&scaler, &unseen, 20, &options);
+            let accuracy = |alpha: f64| {
+                let found =
+                    Descent { alpha, products: &Products::of(&training), start: None }.solve(&training);
+                score(&unseen, &found.parameters).right.iter().sum::<f64>() / 6.0
+            };
+            now += accuracy(chosen);
+            before += accuracy(earlier);
+            hindsight += GRID.into_iter().map(accuracy).fold(0.0, f64::max);
+        }
+        assert!(now > before + 0.005, "{now} {before}");
+        assert!(now > hindsight - 0.005, "{now} {hindsight}");
+    }
+
+    /// What `auto` took until 2026-11-28: the strongest penalty within one standard error of the best
+    /// accuracy.
+    fn earlier_rule(examples: &Examples<'_>, options: &FitOptions) -> f64 {
+        let assigned = folds(examples.labels, 20, options.seed);
+        let source = Source { examples: *examples, standardized: false, precision: TOLERANCE_PER_ROW };
+        let paths: Vec<Path> =
+            (0..FOLDS).map(|fold| walk(&source, 20, options, &assigned, (fold, &|| ()))).collect();
+        let tried = paths.iter().map(Vec::len).min().unwrap();
+        let right = |place: usize| paths.iter().flat_map(move |path| path[place].right.clone());
+        let accuracy = |place: usize| right(place).sum::<f64>();
+        let best = (0..tried).max_by(|a, b| accuracy(*a).total_cmp(&accuracy(*b))).unwrap();
+        let error =
+            |place: usize| right(place).zip(right(best)).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt();
+        let strongest = (0..tried).find(|place| accuracy(best) - accuracy(*place) <= error(*place));
+        GRID[strongest.unwrap()]
     }
 
     #[test]

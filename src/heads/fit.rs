@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::cross_validation::{Selection, Trial, select};
+use super::cross_validation::choose_alpha;
 use super::head::{Answers, Head};
 use super::minimize::{minimize, minimize_bytes};
 use super::options::{Alpha, Examples, FitOptions, FitReport};
@@ -31,13 +31,7 @@ fn fit_one_of(
     check(task, label_names, examples)?;
     let (alpha, candidates) = match options.alpha {
         Alpha::Fixed(alpha) => (alpha, Vec::new()),
-        Alpha::Auto => {
-            let trials = [Trial { name: String::new(), features: examples.features }];
-            let rows = (examples.rows, examples.labels);
-            let Selection { alpha, candidates, .. } =
-                select(&trials, rows, label_names.len(), options, &mut |_, _| ());
-            (alpha, candidates)
-        }
+        Alpha::Auto => choose_alpha(examples, label_names.len(), options),
     };
     let scaler = Scaler::of(examples, options.threads);
     let problem = problem(&scaler, examples, label_names.len(), options);

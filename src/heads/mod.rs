@@ -17,6 +17,8 @@ mod file;
 mod fit;
 mod head;
 #[cfg(feature = "train")]
+mod held_out;
+#[cfg(feature = "train")]
 mod logistic;
 #[cfg(feature = "train")]
 mod minimize;
@@ -46,7 +48,7 @@ mod view;
 #[cfg(feature = "train")]
 pub use class_weight::class_weights;
 #[cfg(feature = "train")]
-pub use cross_validation::{NO_FOLD, Selection, Trial, folds, sample, select, select_bytes};
+pub use cross_validation::{NO_FOLD, SCREENED_ROWS, Selection, Trial, folds, sample, select, select_bytes};
 pub use file::{load, save};
 #[cfg(feature = "train")]
 pub use fit::{fit, fit_bytes};

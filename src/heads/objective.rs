@@ -49,11 +49,11 @@ impl Problem<'_> {
         self.precision * self.examples.rows.len() as f64
     }
 
-    fn weight(&self, row: usize) -> f64 {
+    pub fn weight(&self, row: usize) -> f64 {
         self.weights.as_ref().map_or(1.0, |weights| weights[row])
     }
 
-    fn labels(&self, rows: Range<usize>) -> impl Iterator<Item = usize> {
+    pub fn labels(&self, rows: Range<usize>) -> impl Iterator<Item = usize> {
         self.examples.labels[rows].iter().map(|label| *label as usize)
     }
 
@@ -63,7 +63,7 @@ impl Problem<'_> {
     }
 
     /// Logits `[rows, classes]` with the standardised rows, piece by piece.
-    fn in_pieces<T: Precision>(
+    pub fn in_pieces<T: Precision>(
         &self,
         parameters: &Array2<T>,
         rows: Range<usize>,
@@ -166,36 +166,6 @@ pub(super) fn logits(problem: &Problem<'_>, parameters: &Array2<f64>) -> Array2<
     all
 }
 
-/// How well parameters do on rows, as they are weighted; no penalty.
-#[derive(Debug)]
-pub(super) struct Score {
-    /// Mean.
-    pub cross_entropy: f64,
-    /// Per row: its share of all weight, times its cross entropy; their sum is the mean.
-    pub cross_entropies: Vec<f64>,
-    /// Per row: its share of all weight where its label is the most probable, 0 where it is not; their sum is
-    /// the accuracy.
-    pub right: Vec<f64>,
-}
-
-pub(super) fn score(problem: &Problem<'_>, parameters: &Array2<f64>) -> Score {
-    let count = problem.examples.rows.len();
-    let total: f64 = (0..count).map(|row| problem.weight(row)).sum();
-    let (mut cross_entropies, mut right) = (Vec::with_capacity(count), Vec::with_capacity(count));
-    problem.in_pieces(parameters, 0..count, |piece, _, mut all| {
-        for ((row, mut logits), label) in piece.clone().zip(all.rows_mut()).zip(problem.labels(piece)) {
-            let counts = problem.weight(row) / total;
-            let best = logits
-                .iter()
-                .enumerate()
-                .fold(0, |best, (class, logit)| if *logit > logits[best] { class } else { best });
-            right.push(if best == label { counts } else { 0.0 });
-            cross_entropies.push(counts * cross_entropy(in_a_row(&mut logits), label));
-        }
-    });
-    Score { cross_entropy: cross_entropies.iter().sum(), cross_entropies, right }
-}
-
 fn in_a_row<'r, T>(row: &'r mut ndarray::ArrayViewMut1<'_, T>) -> &'r mut [T] {
     row.as_slice_mut().expect("rows of a fresh product are contiguous: anything else is a bug")
 }
@@ -277,13 +247,10 @@ mod tests {
         with_problem((&[0.0, 0.0], 1), (&[0, 1], 2), None, |problem| {
             let (loss, _) = loss_and_gradient::<f64>(problem, 1.0, &parameters);
             assert!((loss - 2.0 * 2.0_f64.ln()).abs() < 1e-12);
-            assert_eq!(score(problem, &parameters).right, [0.5, 0.0], "the first class wins a tie");
         });
         with_problem((&[0.0, 0.0], 1), (&[0, 1], 2), Some(vec![3.0, 1.0]), |problem| {
             let (loss, _) = loss_and_gradient::<f64>(problem, 1.0, &parameters);
             assert!((loss - 4.0 * 2.0_f64.ln()).abs() < 1e-12);
-            assert_eq!(score(problem, &parameters).right, [0.75, 0.0]);
-            assert!((score(problem, &parameters).cross_entropy - 2.0_f64.ln()).abs() < 1e-12);
         });
     }
 }

@@ -9,7 +9,7 @@ use super::view::FeatureView;
 use crate::error::{Error, Kind, Result};
 
 /// The penalties `auto` chooses from, strongest first, so that each fit starts from a smoother neighbour.
-pub const GRID: [f64; 7] = [3000.0, 1000.0, 300.0, 100.0, 30.0, 10.0, 3.0];
+pub const GRID: [f64; 10] = [3000.0, 1000.0, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1];
 
 /// The weight of the penalty: `alpha / 2 · |W|²` on the standardised features, beside the summed cross
 /// entropy. The same as `C = 1 / alpha` in scikit-learn.
@@ -17,8 +17,8 @@ pub const GRID: [f64; 7] = [3000.0, 1000.0, 300.0, 100.0, 30.0, 10.0, 3.0];
 #[serde(into = "String", try_from = "String")]
 pub enum Alpha {
     Fixed(f64),
-    /// The strongest of [`GRID`] within one standard error of the highest accuracy in 3-fold cross-validation
-    /// on the training rows.
+    /// The one of [`GRID`] with the least calibrated cross entropy in 3-fold cross-validation on at most 3,000
+    /// training rows.
     Auto,
 }
 
@@ -112,15 +112,9 @@ pub struct FitOptions {
 }
 
 impl Default for FitOptions {
-    /// Alpha 100 is within 0.3 points of the best of the grid on every set measured (`docs/LOG.md`).
+    /// No fixed alpha serves: the best of one set costs another 4 points and more (`docs/LOG.md`).
     fn default() -> Self {
-        Self {
-            alpha: Alpha::Fixed(100.0),
-            class_weight: ClassWeight::None,
-            final_fit: false,
-            seed: 13,
-            threads: 1,
-        }
+        Self { alpha: Alpha::Auto, class_weight: ClassWeight::None, final_fit: false, seed: 13, threads: 1 }
     }
 }
 
@@ -168,13 +162,33 @@ pub struct Candidate {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub features: String,
     pub alpha: f64,
-    /// Mean cross entropy of the held-out rows, weighted as the training rows are; absent in a run-off.
+    /// Mean cross entropy of the held-out rows, weighted as the training rows are, at the temperature that is
+    /// best for them (in runs of earlier versions, at 1); absent in a run-off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cross_entropy: Option<f64>,
     /// Share of the held-out rows that were labelled rightly, weighted likewise.
     pub accuracy: f64,
-    /// Of the accuracy's distance to the best one's, row by row.
+    /// Of the accuracy's distance, row by row, to that of the most accurate choice of features, with its
+    /// penalty.
     pub standard_error: f64,
+}
+
+impl Candidate {
+    /// For each choice of features, in their order, the place of its penalty: the one with the least
+    /// calibrated cross entropy, of equal ones the first.
+    #[must_use]
+    pub fn best_of_each(tried: &[Self]) -> Vec<usize> {
+        let loss = |place: usize| tried[place].cross_entropy.unwrap_or(f64::INFINITY);
+        let mut best: Vec<usize> = Vec::new();
+        for place in 0..tried.len() {
+            match best.last_mut().filter(|best| tried[**best].features == tried[place].features) {
+                Some(best) if loss(place) < loss(*best) => *best = place,
+                Some(_) => {}
+                None => best.push(place),
+            }
+        }
+        best
+    }
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use super::descent::Descent;
 use super::fit::finite;
 use super::head::{Answers, Head};
 use super::minimize::penalty;
-use super::objective::{Problem, logits, score};
+use super::objective::{Problem, logits};
 use super::options::{Alpha, Candidate, Examples, FitOptions, FitReport};
 use super::problem::problem;
 use super::solver::Solution;
@@ -171,6 +171,23 @@ struct Said {
     right: f64,
 }
 
+/// What every row says of parameters.
+fn said(problem: &Problem<'_>, parameters: &Array2<f64>) -> Vec<Said> {
+    let total: f64 = (0..problem.examples.rows.len()).map(|row| problem.weight(row)).sum();
+    let rows = logits(problem, parameters);
+    let labels = problem.labels(0..rows.nrows());
+    let of_row = |((row, logits), label): ((usize, ndarray::ArrayView1<'_, f64>), usize)| {
+        let share = problem.weight(row) / total;
+        let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let sum: f64 = logits.iter().map(|logit| (logit - largest).exp()).sum();
+        Said {
+            cross_entropy: share * (sum.ln() + largest - logits[label]),
+            right: if logits[label] >= largest { share } else { 0.0 },
+        }
+    };
+    rows.rows().into_iter().enumerate().zip(labels).map(of_row).collect()
+}
+
 /// The strongest within one standard error of the least cross entropy, and what was tried.
 fn strength(rows: &Rows<'_>, folds: &[usize]) -> (f64, Vec<Candidate>) {
     let used = used(folds);
@@ -182,10 +199,9 @@ fn strength(rows: &Rows<'_>, folds: &[usize]) -> (f64, Vec<Candidate>) {
                 let penalty = penalty(alpha, training.classes);
                 let descent = Descent { alpha: penalty, products: &products, start: start.as_ref() };
                 let solution = descent.solve(training);
-                let scored = score(held_out, &solution.parameters);
+                let said = said(held_out, &solution.parameters);
                 start = Some(solution.parameters);
-                let rows = scored.cross_entropies.into_iter().zip(scored.right);
-                rows.map(|(cross_entropy, right)| Said { cross_entropy, right }).collect::<Vec<_>>()
+                said
             };
             STRENGTHS.map(of)
         })

@@ -15,13 +15,10 @@ use crate::dataset::{Dataset, Input};
 use crate::embed::{Embedder, covering};
 use crate::encoder::FeatureChoice;
 use crate::error::{Error, Kind, Result};
-use crate::heads::{self, Alpha, Candidate, Selection, Trial, fit_bytes, select_bytes};
+use crate::heads::{self, Alpha, Candidate, SCREENED_ROWS, Selection, Trial, fit_bytes, select_bytes};
 use crate::plan::{FreezePlan, Scenario};
 use crate::task::Truth;
 use crate::tokens::LongTexts;
-
-/// Most training rows that `auto` compares choices on.
-const SCREENED_ROWS: usize = 3000;
 
 /// Refuses, before any work, features that the rows or the plans cannot give.
 ///
@@ -195,11 +192,7 @@ impl Screening<'_> {
         let alpha = self.learning.fit.alpha;
         let fixed = |choice| Ok(TaskView::fixed(alpha, Some(choice), embedder.columns(choice)?));
         match asked {
-            Asked::Given(choice) | Asked::Learned(FeatureRequest::Choice(choice @ FeatureChoice::Last)) => {
-                fixed(choice)
-            }
-            Asked::Learned(FeatureRequest::Choice(choice)) if alpha != Alpha::Auto => fixed(choice),
-            Asked::Learned(FeatureRequest::Choice(choice)) => self.screen(&[choice], show),
+            Asked::Given(choice) | Asked::Learned(FeatureRequest::Choice(choice)) => fixed(choice),
             Asked::Learned(FeatureRequest::Auto) => {
                 let layers = embedder.backbone().manifest().layers();
                 let layers = layers.filter(|_| !embedder.layout().levels().is_empty());

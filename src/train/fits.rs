@@ -12,7 +12,9 @@ use crate::data::Part;
 use crate::encoder::FeatureChoice;
 use crate::error::{Error, Kind, Result};
 use crate::finetune::HeadInit;
-use crate::heads::{self, Alpha, Examples, FitOptions, FitReport, Head, fit_bytes};
+use crate::heads::{
+    self, Alpha, Examples, FitOptions, FitReport, Head, SCREENED_ROWS, fit_bytes, select_bytes,
+};
 use crate::plan::{FreezePlan, Scenario};
 use crate::recognize::shell_word;
 use crate::task::Truth;
@@ -232,7 +234,14 @@ pub(super) fn fit_once_more(
 pub(super) fn fit_heads(learning: &Learning, table: &Table, tasks: &[&Task]) -> Result<InitialHeads> {
     let Learning { fit, fit_memory, .. } = learning;
     let rows = table.rows.rows();
-    let need = |task: &&Task| fit_bytes(rows, task.sees.columns.len(), task.labels.names().len());
+    let need = |task: &&Task| {
+        let (width, classes) = (task.sees.columns.len(), task.labels.names().len());
+        let fitting = fit_bytes(rows, width, classes);
+        match task.sees.alpha {
+            Alpha::Fixed(_) => fitting,
+            Alpha::Auto => fitting.max(select_bytes(rows.min(SCREENED_ROWS), width, classes, fit.threads)),
+        }
+    };
     let at_once = if tasks.iter().map(need).sum::<u64>() <= *fit_memory {
         fit.threads.clamp(1, tasks.len().max(1))
     } else {

@@ -125,8 +125,19 @@ fn auto_takes_the_fewest_numbers_within_one_standard_error_and_says_what_it_trie
         let names: std::collections::BTreeSet<&str> =
             candidates.iter().map(|candidate| candidate["features"].as_str().unwrap()).collect();
         assert_eq!(names.len(), 6, "{names:?}");
-        let most = candidates.iter().map(|candidate| number(candidate, "accuracy")).fold(0.0, f64::max);
-        let chosen = candidates
+        // Each choice of features with its penalty, the fewest numbers first.
+        let mut best: Vec<&serde_json::Value> = Vec::new();
+        for candidate in candidates {
+            match best.iter_mut().find(|best| best["features"] == candidate["features"]) {
+                Some(best) if number(candidate, "cross_entropy") < number(best, "cross_entropy") => {
+                    *best = candidate;
+                }
+                Some(_) => {}
+                None => best.push(candidate),
+            }
+        }
+        let most = best.iter().map(|candidate| number(candidate, "accuracy")).fold(0.0, f64::max);
+        let chosen = best
             .iter()
             .find(|candidate| most - number(candidate, "accuracy") <= number(candidate, "standard_error"))
             .unwrap();

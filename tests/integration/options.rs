@@ -83,29 +83,28 @@ fn train(directory: &Path, name: &str, more: &[&str]) -> (serde_json::Value, Vec
 #[test]
 fn penalty_balance_and_shares_change_the_run() {
     let directory = directory();
-    let (plain, heads, fit) = train(directory.path(), "plain", &[]);
+    let (plain, heads, fit) = train(directory.path(), "plain", &["--alpha", "100"]);
     assert_eq!(fit[0]["alpha"], 100.0);
     assert_eq!(fit[0]["converged"], true);
     let (_, other, strong) = train(directory.path(), "strong", &["--alpha", "3000"]);
     assert_ne!(heads, other);
     assert!(strong[0]["loss"].as_f64() > fit[0]["loss"].as_f64());
-    let (balanced, ..) = train(directory.path(), "balanced", &["--class-weight", "balanced"]);
+    let balance = ["--alpha", "100", "--class-weight", "balanced"];
+    let (balanced, ..) = train(directory.path(), "balanced", &balance);
     let recall = |metrics: &serde_json::Value| {
         let labels = metrics["tasks"]["sentiment"]["per_label"].as_array().unwrap();
         labels.iter().find(|label| label["label"] == "neutral").unwrap()["recall"].as_f64().unwrap()
     };
     assert!(recall(&balanced) > recall(&plain) + 0.05, "the rare class is not found more often");
-    let (_, _, auto) = train(directory.path(), "auto", &["--alpha", "auto"]);
+    let (_, chosen, auto) = train(directory.path(), "auto", &["--alpha", "auto"]);
     let candidates = auto[0]["candidates"].as_array().unwrap();
     assert!(candidates.len() >= 3);
-    // The strongest within one standard error of the most accurate.
-    let number = |candidate: &serde_json::Value, name: &str| candidate[name].as_f64().unwrap();
-    let most = candidates.iter().map(|candidate| number(candidate, "accuracy")).fold(0.0, f64::max);
-    let best = candidates
-        .iter()
-        .find(|candidate| most - number(candidate, "accuracy") <= number(candidate, "standard_error"))
-        .unwrap();
+    // The one whose probabilities on held-out rows are best once they are calibrated.
+    let loss = |candidate: &serde_json::Value| candidate["cross_entropy"].as_f64().unwrap();
+    let best = candidates.iter().min_by(|a, b| loss(a).total_cmp(&loss(b))).unwrap();
     assert_eq!(auto[0]["alpha"], best["alpha"]);
+    let (_, default, _) = train(directory.path(), "default", &[]);
+    assert!(default == chosen, "auto is what no option means");
     let (shares, ..) =
         train(directory.path(), "shares", &["--test-fraction", "0.5", "--valid-fraction", "0"]);
     assert_eq!(shares["sizes"]["test"], 600);

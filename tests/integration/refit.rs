@@ -265,7 +265,7 @@ fn the_options_of_a_fit_count() {
         (std::fs::read(out).unwrap(), made.success().stderr)
     };
     let (plain, _) = fitted("plain", &["--features", "last"]);
-    assert!(fitted("same", &["--alpha", "100"]).0 == plain);
+    assert!(fitted("same", &["--alpha", "auto"]).0 == plain);
     for (name, more) in [
         ("alpha", &["--alpha", "3"][..]),
         ("mild", &["--alpha", "0.5"]),
