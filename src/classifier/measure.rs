@@ -20,7 +20,7 @@ pub fn probabilities(head: &Head, features: FeatureView<'_>, rows: &[usize]) -> 
     all
 }
 
-/// Validation rows that are enough to calibrate on: with so many, none of the training rows is held out for it.
+/// Validation rows that are enough to calibrate on: with so many, no training row is held out for it.
 #[cfg(feature = "train")]
 pub const ENOUGH_ROWS: usize = 1000;
 

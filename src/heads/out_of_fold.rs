@@ -69,8 +69,8 @@ pub fn out_of_fold(
     Ok(all)
 }
 
-/// The fold of each example: [`folds`] of the different texts, which are known by their features. A text is in
-/// none where a class would have no rows outside of its fold.
+/// The fold of each example: [`folds`] of the different texts, which are known by their features. A text is
+/// in none where a class would have no rows outside of its fold.
 pub(super) fn text_folds(examples: &Examples<'_>, classes: usize, seed: u64) -> Vec<usize> {
     let mut places: HashMap<TextKey, usize> = HashMap::new();
     let mut labels = Vec::new();
@@ -85,7 +85,8 @@ pub(super) fn text_folds(examples: &Examples<'_>, classes: usize, seed: u64) -> 
     }
     let mut of_text = folds(&labels, classes, seed);
     for class in 0..classes {
-        let of_class = || texts.iter().zip(examples.labels).filter(move |(_, label)| **label as usize == class);
+        let of_class =
+            || texts.iter().zip(examples.labels).filter(move |(_, label)| **label as usize == class);
         let Some((&first, _)) = of_class().next() else { continue };
         if of_class().all(|(&text, _)| of_text[text] == of_text[first]) {
             of_text[first] = NO_FOLD;
@@ -150,12 +151,13 @@ mod tests {
 
     #[test]
     fn every_class_keeps_a_row_to_be_fitted_on() {
-        // The only text of class 2 occurs three times; both of class 1 are of class 0 too, and lie in its folds.
+        // The only text of class 2 occurs three times; both of class 1 are of class 0 too, in its folds.
         let features = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 1.0, 4.0, 9.0, 9.0, 9.0];
         let labels = [0, 0, 0, 0, 0, 0, 1, 1, 2, 2, 2];
         let rows: Vec<usize> = (0..labels.len()).collect();
         for seed in 0..20 {
-            let examples = Examples { features: FeatureView::whole(&features, 1), rows: &rows, labels: &labels };
+            let examples =
+                Examples { features: FeatureView::whole(&features, 1), rows: &rows, labels: &labels };
             let folds = text_folds(&examples, 3, seed);
             assert_eq!((folds[1], folds[4]), (folds[6], folds[7]));
             assert_eq!(folds[8..], [NO_FOLD; 3]);

@@ -231,8 +231,7 @@ mod tests {
         // Honest claims: 3 of 4 are right where e^1.1 / (1 + e^1.1) = .75 is claimed.
         let (truth, logits) = claims(400, 1.0986, 4);
         assert_eq!(temperature(2, &truth, &logits), 1.0);
-        // Five rows that are right by luck ask for the lowest temperature, and so do two of three parts of them;
-        // the sixth row is wrong, and would be wrong for certain.
+        // Five rows of six are right: by luck, as far as a third of them can tell.
         let logits = [1.0, 0.0].repeat(6);
         let truth = [0, 0, 0, 0, 0, 1];
         assert!(most_probable(&rows(&truth, &logits)) < 0.7);
