@@ -2,6 +2,8 @@
 //!
 //! Refuses to choose the rows: callers say which.
 
+#[cfg(feature = "train")]
+use crate::heads::OutOfFold;
 use crate::heads::{FeatureView, Head};
 use crate::metrics::TaskMetrics;
 use crate::task::Truth;
@@ -18,22 +20,50 @@ pub fn probabilities(head: &Head, features: FeatureView<'_>, rows: &[usize]) -> 
     all
 }
 
-/// Gives a head the temperature that makes its probabilities of labelled rows most probable; returns it with
-/// the number of rows that say something of it: those whose label it knows. Nothing without such rows.
-pub fn calibrate(head: &mut Head, features: FeatureView<'_>, rows: &Truth) -> Option<(f64, u64)> {
+/// Validation rows that are enough to calibrate on: with so many, no training row is held out for it.
+#[cfg(feature = "train")]
+pub const ENOUGH_ROWS: usize = 1000;
+
+/// What a head was calibrated on, and with what result.
+#[cfg(feature = "train")]
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Calibrated {
+    pub temperature: f64,
+    /// Validation rows that say something of it: those whose label it knows.
+    pub rows: u64,
+    /// Training rows, each said by a head that was fitted without it.
+    pub out_of_fold: u64,
+}
+
+/// Gives a head the temperature (`metrics::temperature`) that suits its logits on validation rows and, where
+/// these are fewer than [`ENOUGH_ROWS`], what was said of training rows out of their fold. Nothing, and the
+/// head stays as it is, without such rows.
+#[cfg(feature = "train")]
+pub fn calibrate(
+    head: &mut Head,
+    features: FeatureView<'_>,
+    rows: &Truth,
+    out_of_fold: &OutOfFold,
+) -> Option<Calibrated> {
     let classes = head.labels.len();
-    let rows = rows.known(classes);
-    if rows.rows.is_empty() {
-        return None;
-    }
-    let mut logits = vec![0.0; rows.rows.len() * classes];
-    for (out, &row) in logits.chunks_exact_mut(classes).zip(&rows.rows) {
+    let mut truth = rows.known(classes);
+    let mut logits = vec![0.0; truth.rows.len() * classes];
+    for (out, &row) in logits.chunks_exact_mut(classes).zip(&truth.rows) {
         head.logits(features.row(row), out);
     }
-    let found = head.kind.temperature(classes, &rows, &logits);
-    let kept = found as f32;
+    let mut found = Calibrated { temperature: 1.0, rows: truth.rows.len() as u64, out_of_fold: 0 };
+    if truth.rows.len() < ENOUGH_ROWS {
+        truth.labels.extend_from_slice(&out_of_fold.labels);
+        logits.extend_from_slice(&out_of_fold.logits);
+        found.out_of_fold = out_of_fold.labels.len() as u64;
+    }
+    if truth.labels.is_empty() {
+        return None;
+    }
+    found.temperature = head.kind.temperature(classes, &truth.labels, &logits);
+    let kept = found.temperature as f32;
     head.temperature = kept;
-    Some((found, rows.rows.len() as u64))
+    Some(found)
 }
 
 /// What each labelled row adds to the score of a head, whose mean that is.
@@ -98,9 +128,31 @@ mod tests {
         assert_eq!((metrics.rows, metrics.accuracy), (4, Some(0.25)));
         assert_eq!(metrics.unseen, ["maybe", "perhaps"]);
         let mut calibrated = head();
-        let (_, used) = calibrate(&mut calibrated, FeatureView::whole(&features, 1), &rows).unwrap();
-        assert_eq!(used, 1);
+        let (view, none) = (FeatureView::whole(&features, 1), OutOfFold::default());
+        assert_eq!(calibrate(&mut calibrated, view, &rows, &none).unwrap().rows, 1);
         let strange = Truth::new(&head().labels, &cells, 2..4);
-        assert_eq!(calibrate(&mut head(), FeatureView::whole(&features, 1), &strange), None);
+        assert_eq!(calibrate(&mut head(), view, &strange, &none), None);
+    }
+
+    #[test]
+    fn training_rows_out_of_their_fold_count_as_long_as_validation_rows_are_few() {
+        // Always right: the temperature falls as far as so many rows can be believed.
+        let at = |valid: usize, training: usize| {
+            let cells = cells(&["yes"].repeat(valid));
+            let rows = Truth::new(&head().labels, &cells, 0..valid);
+            let out_of_fold = OutOfFold { labels: vec![1; training], logits: [0.0, 1.0].repeat(training) };
+            let features = vec![1.0; valid];
+            let mut head = head();
+            let found = calibrate(&mut head, FeatureView::whole(&features, 1), &rows, &out_of_fold).unwrap();
+            assert!((f64::from(head.temperature) - found.temperature).abs() < 1e-6);
+            (found.rows, found.out_of_fold, found.temperature)
+        };
+        let expected = |count: f64| (0.05_f64.ln() * count / (count + 100.0)).exp();
+        for (valid, training, used) in [(10, 0, 0), (10, 90, 90), (0, 50, 50), (999, 1, 1), (1000, 500, 0)] {
+            let (rows, out_of_fold, temperature) = at(valid, training);
+            assert_eq!((rows, out_of_fold), (valid as u64, used as u64));
+            let expected = expected((valid + used) as f64);
+            assert!((temperature - expected).abs() < 1e-6, "{valid} {training}: {temperature} {expected}");
+        }
     }
 }

@@ -28,7 +28,9 @@ use crate::tokens::LongTexts;
 use crate::tuning::{Applied, apply};
 #[cfg(feature = "train")]
 pub use bundling::{BundleOptions, bundle_run};
-pub use measure::{calibrate, measure, probabilities, row_scores};
+#[cfg(feature = "train")]
+pub use measure::{Calibrated, ENOUGH_ROWS, calibrate};
+pub use measure::{measure, probabilities, row_scores};
 use model::is_bundle;
 pub use model::{Model, refuse_unsigned};
 pub use run::Run;

@@ -16,6 +16,7 @@ use frosthead::internal::data::Format;
 use frosthead::internal::dataset::Input;
 use frosthead::internal::error::{Error, Kind, Result};
 use frosthead::internal::heads::FitReport;
+use frosthead::internal::metrics::Calibration;
 use frosthead::internal::quantities::counted;
 use frosthead::internal::train::{
     Drift, FeatureRequest, Freezing, FrozenHead, Output, RunMetrics, TrainRequest, TrainSummary, Trained,
@@ -190,15 +191,23 @@ pub(super) fn say_rows(terminal: &Terminal, metrics: &RunMetrics) {
 /// What calibration did.
 pub(super) fn say_calibration(terminal: &Terminal, metrics: &RunMetrics) {
     for (task, calibration) in &metrics.calibration {
-        let errors =
-            calibration.ece_before.zip(calibration.ece_after).map_or_else(String::new, |(before, after)| {
+        let Calibration { temperature, rows, out_of_fold, ece_before, ece_after } = *calibration;
+        let valid = (rows > 0).then(|| counted(rows, "validation row"));
+        let training =
+            (out_of_fold > 0).then(|| format!("{} held out of a fit", counted(out_of_fold, "training row")));
+        let used: Vec<String> = valid.into_iter().chain(training).collect();
+        let used = used.join(" and ");
+        let said = if temperature == 1.0 {
+            let before = ece_before
+                .map_or_else(String::new, |before| format!("; calibration error on test rows {before:.3}"));
+            format!("not changed: no temperature found on {used} helps on rows it was not found on{before}")
+        } else {
+            let errors = ece_before.zip(ece_after).map_or_else(String::new, |(before, after)| {
                 format!("; calibration error on test rows {before:.3} before, {after:.3} after")
             });
-        terminal.say(format!(
-            "{task}: calibrated on {} validation rows, temperature {:.2}{errors}",
-            grouped(calibration.rows),
-            calibration.temperature
-        ));
+            format!("calibrated on {used}, temperature {temperature:.2}{errors}")
+        };
+        terminal.say(format!("{task}: {said}"));
     }
     for (task, valid) in metrics.valid.iter().filter(|(task, _)| !metrics.calibration.contains_key(*task)) {
         if valid.rows

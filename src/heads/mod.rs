@@ -26,6 +26,8 @@ mod minimize;
 mod objective;
 mod options;
 #[cfg(feature = "train")]
+mod out_of_fold;
+#[cfg(feature = "train")]
 mod parallel;
 #[cfg(feature = "train")]
 mod precision;
@@ -54,6 +56,8 @@ pub use file::{load, save};
 pub use fit::{fit, fit_bytes};
 pub use head::{Answers, Head};
 pub use options::{Alpha, Candidate, ClassWeight, Examples, FitOptions, FitReport};
+#[cfg(feature = "train")]
+pub use out_of_fold::{OutOfFold, out_of_fold};
 #[cfg(feature = "train")]
 pub use refine::{Refined, refine};
 #[cfg(feature = "train")]

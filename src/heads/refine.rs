@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use ndarray::Array2;
 
-use super::cross_validation::{NO_FOLD, folds};
+use super::cross_validation::NO_FOLD;
 use super::curvature::Products;
 use super::descent::Descent;
 use super::fit::finite;
@@ -19,6 +19,7 @@ use super::head::{Answers, Head};
 use super::minimize::penalty;
 use super::objective::{Problem, logits};
 use super::options::{Alpha, Candidate, Examples, FitOptions, FitReport};
+use super::out_of_fold::text_folds;
 use super::problem::problem;
 use super::solver::Solution;
 use super::standardize::Scaler;
@@ -53,7 +54,7 @@ pub fn refine(
     finite(answers.task, examples)?;
     let begun = begun(old, answers);
     let whole = Rows { begun: &begun, examples: *examples, options };
-    let folds = folds(examples.labels, answers.labels.len(), options.seed);
+    let folds = text_folds(examples, answers.labels.len(), options.seed);
     let (alpha, candidates) = match options.alpha {
         Alpha::Fixed(alpha) => (alpha, Vec::new()),
         Alpha::Auto => strength(&whole, &folds),

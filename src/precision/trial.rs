@@ -8,13 +8,13 @@ use std::time::Instant;
 use super::gate::Judged;
 use super::request::PrecisionRequest;
 use super::rows::Features;
-use crate::classifier::calibrate;
+use crate::classifier::{ENOUGH_ROWS, calibrate};
 use crate::data::Part;
 use crate::embed::{EmbedOptions, Extractor, FeatureRows, RowLayout, RowParts, covering};
 use crate::error::{Error, Result};
 use crate::files::Scratch;
 use crate::graph::{self, ModelProto};
-use crate::heads::{self, Examples, Head};
+use crate::heads::{self, Examples, Head, OutOfFold};
 use crate::metrics::Latency;
 use crate::quantize::{BuildOptions, Calibration, Variant, build};
 use crate::runtime::Sessions;
@@ -98,22 +98,23 @@ fn extract(
     Ok((Features { rows, columns }, embeddings))
 }
 
-/// The head on the variant's features: fitted as the run's was on its training rows, calibrated on its
-/// validation rows.
+/// The head on the variant's features: fitted on the run's training rows as the run's was, and calibrated so.
 fn refit(judged: &Judged<'_>, request: &PrecisionRequest<'_>, features: &Features) -> Result<Head> {
     let Judged { task, head, fit, .. } = judged;
     let view = features.view(*task);
-    let mut refitted = match fit {
-        Some(fit) => {
-            let rows = request.rows.of_task(request.run, *task, &[Part::Train]).known(head.labels.len());
-            let examples = Examples { features: view, rows: &rows.rows, labels: &rows.labels };
-            heads::fit(head.answers(), &examples, fit)?.0
+    let rows = |part| request.rows.of_task(request.run, *task, &[part]).known(head.labels.len());
+    let (mut refitted, valid) = (Head::clone(head), rows(Part::Valid));
+    let mut out_of_fold = OutOfFold::default();
+    if let Some(fit) = fit {
+        let training = rows(Part::Train);
+        let examples = Examples { features: view, rows: &training.rows, labels: &training.labels };
+        refitted = heads::fit(head.answers(), &examples, fit)?.0;
+        if (1..ENOUGH_ROWS).contains(&valid.rows.len()) {
+            out_of_fold = heads::out_of_fold(head.answers(), &examples, fit, ENOUGH_ROWS)?;
         }
-        None => Head::clone(head),
-    };
-    let valid = request.rows.of_task(request.run, *task, &[Part::Valid]);
-    if calibrate(&mut refitted, view, &valid).is_none() {
-        // After a final fit no row is left to calibrate on: the head keeps what was found before.
+    }
+    if calibrate(&mut refitted, view, &valid, &out_of_fold).is_none() {
+        // After a final fit no validation row is left: the head keeps what was found before.
         refitted.temperature = head.temperature;
     }
     Ok(refitted)

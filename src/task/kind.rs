@@ -6,7 +6,7 @@ use super::one_of;
 use super::truth::Truth;
 use crate::error::Result;
 use crate::graph::{Builder, Operation, Value, ValueType};
-use crate::metrics::TaskMetrics;
+use crate::metrics::{self, TaskMetrics};
 
 /// What a task's answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -97,11 +97,12 @@ impl TaskKind {
         }
     }
 
-    /// What logits `[rows, classes]` are to be divided by so that answers can be believed.
+    /// What logits `[rows, classes]` of rows with these labels are to be divided by so that answers can be
+    /// believed.
     #[must_use]
-    pub fn temperature(self, classes: usize, truth: &Truth, logits: &[f32]) -> f64 {
+    pub fn temperature(self, classes: usize, labels: &[u32], logits: &[f32]) -> f64 {
         match self {
-            Self::OneOf => one_of::temperature(classes, truth, logits),
+            Self::OneOf => metrics::temperature(classes, labels, logits),
         }
     }
 }

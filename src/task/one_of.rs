@@ -3,7 +3,7 @@
 use super::truth::Truth;
 use crate::error::Result;
 use crate::graph::{Builder, Operation, Value, ValueType};
-use crate::metrics::{self, TaskMetrics, classification};
+use crate::metrics::{TaskMetrics, classification};
 
 /// Logits → probabilities.
 pub(super) fn softmax(logits: &mut [f32]) {
@@ -51,11 +51,6 @@ pub(super) fn row_score(answer: &[f32], label: u32) -> f64 {
 
 pub(super) fn measure(labels: &[String], truth: &Truth, probabilities: &[f32]) -> TaskMetrics {
     classification(labels, &truth.unseen, &truth.labels, probabilities)
-}
-
-/// That which makes the labels most probable.
-pub(super) fn temperature(classes: usize, truth: &Truth, logits: &[f32]) -> f64 {
-    metrics::temperature(classes, &truth.labels, logits)
 }
 
 #[cfg(test)]

@@ -7,13 +7,13 @@ use super::request::{FrozenHead, Learning, TrainRequest};
 use super::rows::Table;
 use super::task::Task;
 use crate::backbone::Backbone;
-use crate::classifier::Run;
+use crate::classifier::{ENOUGH_ROWS, Run};
 use crate::data::Part;
 use crate::encoder::FeatureChoice;
 use crate::error::{Error, Kind, Result};
 use crate::finetune::HeadInit;
 use crate::heads::{
-    self, Alpha, Examples, FitOptions, FitReport, Head, SCREENED_ROWS, fit_bytes, select_bytes,
+    self, Alpha, Examples, FitOptions, FitReport, Head, OutOfFold, SCREENED_ROWS, fit_bytes, select_bytes,
 };
 use crate::plan::{FreezePlan, Scenario};
 use crate::recognize::shell_word;
@@ -224,6 +224,33 @@ pub(super) fn fit_once_more(
         counts.insert(head.task.clone(), truth.rows.len() as u64);
     }
     Ok(counts)
+}
+
+/// What is said of training rows out of their fold, task by task: for heads that were fitted, and whose
+/// validation rows alone are too few to calibrate on.
+///
+/// # Errors
+/// A fit fails.
+pub(super) fn out_of_fold(
+    learning: &Learning,
+    table: &Table,
+    fits: &[FitReport],
+) -> Result<BTreeMap<String, OutOfFold>> {
+    let mut found = BTreeMap::new();
+    for fit in fits {
+        let Some(task) = table.tasks.iter().find(|task| task.name == fit.task) else { continue };
+        let valid = task.truth(&table.parts, Part::Valid).known(task.labels.names().len());
+        if valid.rows.len() >= ENOUGH_ROWS {
+            continue;
+        }
+        let truth = task.truth(&table.parts, Part::Train);
+        let features = table.rows.view(&task.sees.columns);
+        let examples = Examples { features, rows: &truth.rows, labels: &truth.labels };
+        let options = FitOptions { alpha: Alpha::Fixed(fit.alpha), ..learning.fit.clone() };
+        let held_out = heads::out_of_fold(task.answers(), &examples, &options, ENOUGH_ROWS)?;
+        found.insert(fit.task.clone(), held_out);
+    }
+    Ok(found)
 }
 
 /// Fits the heads of some tasks, several at a time when there are threads for it; the result does not depend

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::described::described_heads;
 use super::earlier::Earlier;
 use super::event::{Show, TrainEvent};
-use super::fits::{GivenHeads, InitialHeads, fit_once_more, initial_heads, untrained};
+use super::fits::{GivenHeads, InitialHeads, fit_once_more, initial_heads, out_of_fold, untrained};
 use super::measured::{Features, TrainedRows, calibrated_metrics, measure_part, metrics, scores};
 use super::network::{Trainer, Training};
 use super::outcome::{Drift, RunMetrics, StageReport, TensorProof, TrainSummary, Trained};
@@ -108,7 +108,8 @@ impl Job<'_> {
         before.extend(heads.iter().filter(|head| frozen.contains(&head.task)).cloned());
         let network = self.stages.iter().any(|plan| plan.scenario() == Scenario::Network);
         let Some(embedder) = embedder.filter(|_| network) else {
-            let mut metrics = calibrated_metrics(table, self.stored(), &mut heads);
+            let held_out = out_of_fold(&self.request.learning, table, &fits)?;
+            let mut metrics = calibrated_metrics(table, self.stored(), &mut heads, &held_out);
             let scores = scores(table, self.stored(), &heads, Part::Valid);
             if self.request.learning.fit.final_fit {
                 metrics.final_rows = fit_once_more(&self.request.learning, table, &fits, &mut heads)?;
@@ -120,7 +121,8 @@ impl Job<'_> {
         let still_right = scores(table, self.stored(), &heads, Part::Test);
         let TrainedNetwork { mut heads, changed, stages, rows } = self.train_stages(embedder, heads, show)?;
         let trained = Features { stored: &table.rows, trained: rows.as_ref() };
-        let mut metrics = calibrated_metrics(table, trained, &mut heads);
+        // What training layers gives is not made once more without some rows: these heads have no others.
+        let mut metrics = calibrated_metrics(table, trained, &mut heads, &BTreeMap::new());
         let now_right = scores(table, trained, &heads, Part::Test);
         let drift = |task: &String| {
             let standard_error = difference(&still_right[task], &now_right[task]);

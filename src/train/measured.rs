@@ -1,4 +1,5 @@
-//! Owns measuring the heads of a training on its rows, and calibrating them on the validation rows.
+//! Owns measuring the heads of a training on its rows, and calibrating them on rows that they were not fitted
+//! on.
 //!
 //! Refuses to fit them.
 
@@ -7,11 +8,11 @@ use std::collections::BTreeMap;
 use super::outcome::{RunMetrics, Sizes};
 use super::rows::Table;
 use super::task::Task;
-use crate::classifier::{calibrate, measure, row_scores};
+use crate::classifier::{Calibrated, calibrate, measure, row_scores};
 use crate::data::Part;
 use crate::dataset::Dataset;
 use crate::embed::FeatureRows;
-use crate::heads::{FeatureView, Head};
+use crate::heads::{FeatureView, Head, OutOfFold};
 use crate::metrics::{Calibration, TaskMetrics};
 use crate::task::Truth;
 
@@ -43,24 +44,31 @@ impl<'f> Features<'f> {
     }
 }
 
-/// Calibrates the heads on the validation rows, and measures them.
-pub(super) fn calibrated_metrics(table: &Table, features: Features<'_>, heads: &mut [Head]) -> RunMetrics {
+/// Calibrates the heads on the validation rows and on what is said of training rows out of their fold, task by
+/// task, and measures them.
+pub(super) fn calibrated_metrics(
+    table: &Table,
+    features: Features<'_>,
+    heads: &mut [Head],
+    out_of_fold: &BTreeMap<String, OutOfFold>,
+) -> RunMetrics {
     heads.iter_mut().for_each(|head| head.temperature = 1.0);
     let before = measure_part(table, features, heads, Part::Test);
-    let mut calibration = BTreeMap::new();
+    let (mut calibrated, none) = (BTreeMap::new(), OutOfFold::default());
     for head in heads.iter_mut() {
         let task = table.task(head);
         let (seen, truth) = features.of(task, &task.truth(&table.parts, Part::Valid));
-        if let Some(found) = calibrate(head, seen, &truth) {
-            calibration.insert(head.task.clone(), found);
+        let out_of_fold = out_of_fold.get(&head.task).unwrap_or(&none);
+        if let Some(found) = calibrate(head, seen, &truth, out_of_fold) {
+            calibrated.insert(head.task.clone(), found);
         }
     }
     let mut metrics = metrics(table, features, heads);
-    metrics.calibration = calibration
+    metrics.calibration = calibrated
         .into_iter()
-        .map(|(task, (temperature, rows))| {
+        .map(|(task, Calibrated { temperature, rows, out_of_fold })| {
             let (ece_before, ece_after) = (before[&task].ece, metrics.tasks[&task].ece);
-            (task, Calibration { temperature, rows, ece_before, ece_after })
+            (task, Calibration { temperature, rows, out_of_fold, ece_before, ece_after })
         })
         .collect();
     metrics

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::event::{Show, TrainEvent};
 use super::features::{Asked, settle_frozen};
-use super::fits::{InitialHeads, fit_heads};
+use super::fits::{InitialHeads, fit_heads, out_of_fold};
 use super::measured::{Features, calibrated_metrics};
 use super::outcome::RunMetrics;
 use super::request::{FeatureRequest, Learning, Output, RowsRequest};
@@ -27,7 +27,7 @@ use crate::embed::Embedder;
 use crate::encoder::FeatureChoice;
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fingerprint, TextKey};
-use crate::heads::{self, Alpha, Examples, FeatureView, FitOptions, FitReport, Head, Refined};
+use crate::heads::{self, Alpha, Examples, FeatureView, FitOptions, FitReport, Head, OutOfFold, Refined};
 use crate::task::Truth;
 
 /// Which heads of a bundle to fit on what: one for each task of the rows; the others stay as they are.
@@ -129,9 +129,10 @@ pub fn refit(request: &RefitRequest<'_>, embedder: &mut Embedder, show: &mut Sho
     }
     settle_frozen(learning, &|task| asked[task], &mut table, embedder, show)?;
     let _uninterrupted = show(&TrainEvent::Work("fitting the heads, and measuring them"));
-    let Fitted { mut heads, fits, kept, kept_fitted, without_rows } =
+    let Fitted { mut heads, fits, held_out, kept, kept_fitted, without_rows } =
         fit(request, &table, validation.as_ref())?;
-    let metrics = calibrated_metrics(&table, Features { stored: &table.rows, trained: None }, &mut heads);
+    let features = Features { stored: &table.rows, trained: None };
+    let metrics = calibrated_metrics(&table, features, &mut heads, &held_out);
     let valid = on_new(&table, bundle, &heads);
     let mut report = RefitReport {
         metrics,
@@ -170,6 +171,8 @@ impl RefitReport {
 struct Fitted {
     heads: Vec<Head>,
     fits: Vec<FitReport>,
+    /// Of the rows that each was fitted on, what heads say that were fitted without them.
+    held_out: BTreeMap<String, OutOfFold>,
     kept: BTreeMap<String, HeadChange>,
     kept_fitted: BTreeMap<String, u64>,
     without_rows: BTreeMap<String, Vec<String>>,
@@ -182,6 +185,7 @@ fn fit(request: &RefitRequest<'_>, table: &Table, validation: Option<&Validation
         let Some(old) = old(request.bundle, &task.name) else {
             let InitialHeads { heads, fits } = fit_heads(learning, table, &[task])?;
             fitted.heads.extend(heads);
+            fitted.held_out.extend(out_of_fold(learning, table, &fits)?);
             fitted.fits.extend(fits);
             continue;
         };
@@ -204,6 +208,7 @@ fn fit(request: &RefitRequest<'_>, table: &Table, validation: Option<&Validation
             fitted.without_rows.insert(task.name.clone(), without);
         }
         fitted.kept_fitted.insert(task.name.clone(), rows.kept.len() as u64);
+        fitted.held_out.insert(task.name.clone(), OutOfFold { labels: rows.labels, logits: held_out });
         fitted.fits.push(FitReport { rows: rows.new as u64, ..report });
         fitted.heads.push(head);
     }

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
-use crate::harness::{demo, directory, frosthead, real, text};
+use serde_json::Value;
 
-fn trained(data: &Path, out: &Path) -> serde_json::Value {
+use crate::harness::{backbone, demo, directory, frosthead, real, text};
+
+fn trained(data: &Path, out: &Path) -> Value {
     let arguments = ["train", text(data), "--backbone", real(), "--task", "domain", "--task", "sentiment"];
     // Too weak a penalty, so that the heads claim more than they know.
     let rest = ["--alpha", "0.1", "--json", "--out", text(out)];
@@ -14,8 +16,9 @@ fn trained(data: &Path, out: &Path) -> serde_json::Value {
         let own = &metrics["calibration"][task];
         let of = |name: &str| own[name].as_f64().unwrap();
         let line = format!(
-            "{task}: calibrated on {} validation rows, temperature {:.2}; calibration error on test rows {:.3} before, {:.3} after",
+            "{task}: calibrated on {} validation rows and {} training rows held out of a fit, temperature {:.2}; calibration error on test rows {:.3} before, {:.3} after",
             own["rows"],
+            own["out_of_fold"],
             of("temperature"),
             of("ece_before"),
             of("ece_after")
@@ -26,7 +29,7 @@ fn trained(data: &Path, out: &Path) -> serde_json::Value {
 }
 
 #[test]
-fn probabilities_are_calibrated_on_validation_rows() {
+fn probabilities_are_calibrated_on_validation_rows_and_on_training_rows_held_out() {
     let (directory, data) = (directory(), demo(1200));
     let run = directory.path().join("run");
     let metrics = trained(&data, &run);
@@ -36,6 +39,7 @@ fn probabilities_are_calibrated_on_validation_rows() {
         assert!(of("ece_after") < of("ece_before") - 0.02, "{task}: {metrics}");
         assert_eq!(metrics["tasks"][task]["ece"], metrics["calibration"][task]["ece_after"]);
         assert_eq!(metrics["calibration"][task]["rows"], metrics["valid"][task]["rows"]);
+        assert_eq!(metrics["calibration"][task]["out_of_fold"], metrics["sizes"]["train"]);
     }
     // What eval and predict say is calibrated too.
     let evaluation = frosthead(&["eval", text(&data), "--model", text(&run), "--json"]).success().json();
@@ -43,6 +47,82 @@ fn probabilities_are_calibrated_on_validation_rows() {
     let head = &frosthead::internal::classifier::Run::open(&run).unwrap().heads[0];
     let temperature = metrics["calibration"]["domain"]["temperature"].as_f64().unwrap();
     assert!((f64::from(head.temperature) - temperature).abs() < 1e-6);
+}
+
+/// Mean −log of the true labels' probabilities, as they are said, and without the temperature.
+fn log_losses(said: &[Value], truth: &[csv::StringRecord], column: usize, temperature: f64) -> [f64; 2] {
+    let prefix = format!("{}_probability_", ["", "domain", "sentiment"][column]);
+    let mut losses = [0.0; 2];
+    for (said, record) in said.iter().zip(truth) {
+        let all = || {
+            let columns = said.as_object().unwrap().iter();
+            let of = |(name, value): (&String, &Value)| {
+                Some((name.strip_prefix(&prefix)?.to_owned(), value.as_f64()?))
+            };
+            columns.filter_map(of).collect::<Vec<(String, f64)>>()
+        };
+        let powers: f64 = all().iter().map(|(_, value)| value.powf(temperature)).sum();
+        let (_, of_truth) = all().into_iter().find(|(label, _)| *label == record[column]).unwrap();
+        losses[0] -= of_truth.ln() / truth.len() as f64;
+        losses[1] -= (of_truth.powf(temperature) / powers).ln() / truth.len() as f64;
+    }
+    losses
+}
+
+#[test]
+fn a_handful_of_validation_rows_does_not_make_probabilities_worse_on_new_rows() {
+    let directory = directory();
+    let path = |name: &str| directory.path().join(name);
+    let mut reader = csv::Reader::from_path(demo(740)).unwrap();
+    let header = reader.headers().unwrap().clone();
+    let records: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+    let write = |name: &str, records: &[csv::StringRecord]| {
+        let mut writer = csv::Writer::from_path(path(name)).unwrap();
+        writer.write_record(&header).unwrap();
+        records.iter().for_each(|record| writer.write_record(record).unwrap());
+        writer.flush().unwrap();
+        path(name)
+    };
+    // Four tables of 125 rows, of which ten are for validation, and 240 rows that none of them has.
+    let (small, new) = records.split_at(500);
+    let new_rows = write("new.csv", new);
+    let mut applied = 0;
+    for (number, table) in small.chunks(125).enumerate() {
+        let (data, run) = (write("table.csv", table), path(&format!("run-{number}")));
+        let tasks = ["--task", "domain", "--task", "sentiment", "--json", "--out", text(&run)];
+        let more = ["--backbone", real(), "--alpha", "100"];
+        let made = frosthead(&[&["train", text(&data)], &more[..], &tasks[..]].concat()).success();
+        let said = ["predict", text(&new_rows), "--model", text(&run), "--all-probabilities"];
+        let said = frosthead(&said).success().json_lines();
+        let metrics = made.json();
+        for (column, task) in [(1, "domain"), (2, "sentiment")] {
+            let calibration = &metrics["calibration"][task];
+            assert_eq!(calibration["rows"], 10);
+            assert!(calibration["out_of_fold"].as_u64().unwrap() >= 89, "{calibration}");
+            let temperature = calibration["temperature"].as_f64().unwrap();
+            let [after, before] = log_losses(&said, new, column, temperature);
+            // A head with a strong penalty says less than it knows: there is something to gain.
+            if temperature == 1.0 {
+                assert!(made.stderr.contains(&format!("{task}: not changed: no temperature found on 10 ")));
+            } else {
+                applied += 1;
+                assert!(after < before, "{task}: {after} {before}");
+            }
+        }
+    }
+    assert!(applied >= 4, "{applied}");
+}
+
+#[test]
+fn heads_on_trained_layers_are_calibrated_on_validation_rows_alone() {
+    let (directory, data) = (directory(), demo(300));
+    let run = directory.path().join("run");
+    let more = ["--backbone", backbone(), "--freeze", "backbone:0-4", "--epochs", "1", "--json"];
+    let arguments = [&["train", text(&data), "--task", "domain", "--out", text(&run)], &more[..]].concat();
+    let finished = frosthead(&arguments).success();
+    let calibration = &finished.json()["calibration"]["domain"];
+    assert_eq!((calibration["rows"].as_u64(), calibration.get("out_of_fold")), (Some(24), None));
+    assert!(!finished.stderr.contains("held out of a fit"), "{}", finished.stderr);
 }
 
 #[test]
@@ -59,7 +139,7 @@ fn uncertain_rows_are_marked_instead_of_guessed() {
         assert!(plain.get("sentiment_uncertain").is_none());
         assert_eq!(marked["sentiment_uncertain"], uncertain);
         assert_eq!(marked["sentiment_probability"], plain["sentiment_probability"]);
-        let expected = if uncertain { &serde_json::Value::Null } else { &plain["sentiment_predicted"] };
+        let expected = if uncertain { &Value::Null } else { &plain["sentiment_predicted"] };
         assert_eq!(&marked["sentiment_predicted"], expected);
         counts[usize::from(uncertain)] += 1;
     }
