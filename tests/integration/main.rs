@@ -9,6 +9,7 @@ mod debug_forms;
 mod features;
 mod files;
 mod foreign;
+mod fuzz;
 mod harness;
 mod imports;
 mod labels;
