@@ -274,8 +274,7 @@ fn parquet() -> Vec<Vec<u8>> {
     let (table, out) = (directory.path().join("a.csv"), directory.path().join("a.parquet"));
     std::fs::write(&table, "text,label,n\nGreat phone,good,1\nBad phone,bad,2\n").unwrap();
     let backbone = text(&tiny().backbone);
-    frosthead(&["embed", text(&table), "--backbone", backbone, "--out", text(&out), "--carry", "all"])
-        .success();
+    frosthead(&["embed", text(&table), "--backbone", backbone, "--out", text(&out)]).success();
     let of_data = [
         "foreign_parquet/good.parquet",
         "foreign_parquet/two_lists.parquet",
