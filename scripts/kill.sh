@@ -5,7 +5,7 @@
 #   scripts/kill.sh [COUNT] [SEED]      default: 1,000 points, seed 20261128; 30 minutes on two cores
 #
 # Half of the points are a share of the time that the undisturbed command takes, half the n-th passage of a named place
-# (src/files/fault.rs). What is not compared: report.html, and in JSON the fields that are times or memory (scripts/kill.py
+# (src/files/fault.rs). What is not compared: report.html, and in JSON the fields that say what was spent (scripts/kill.py
 # names them). Exit status 0: all alike; 1: one was not, and is kept; nothing is downloaded, .downloads must be there.
 # FROSTHEAD names a program with the feature fault-injection; by default it is built. Not part of CI.
 

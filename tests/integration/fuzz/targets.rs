@@ -28,8 +28,11 @@ use frosthead::{ImportOptions, heads};
 
 use super::repair;
 
+/// Reads bytes.
+pub type Target = fn(&[u8]);
+
 /// All of them, by name.
-pub const ALL: [(&str, fn(&[u8])); 10] = [
+pub const ALL: [(&str, Target); 10] = [
     ("bundle", bundle),
     ("safetensors", safetensors),
     ("store", store),
@@ -210,7 +213,7 @@ pub fn config(bytes: &[u8]) {
             name if KNOWN.contains(&name) => drop(put(&format!("model/{name}"), &bytes)),
             "backbone.json" => drop(Manifest::open(&put("backbone/backbone.json", &bytes))),
             "recipe.toml" | "heads.safetensors" | "rows.safetensors" => {
-                drop(put(&format!("run/{name}"), &bytes))
+                put(&format!("run/{name}"), &bytes);
             }
             "tuning.json" => drop(tuned(&bytes)),
             _ => {}
