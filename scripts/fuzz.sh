@@ -27,8 +27,8 @@ cargo fuzz --version >/dev/null 2>&1 || missing 'there is no cargo-fuzz (cargo i
 compgen -G '.downloads/onnxruntime/libonnxruntime.so.*' >/dev/null || missing 'there is no .downloads (scripts/test.sh makes it)'
 
 targets=(bundle safetensors store tokenizer config onnx csv json parquet http)
-chosen=("${@:-${targets[@]}}")
-[ $# -gt 0 ] || chosen=("${targets[@]}")
+[ $# -gt 0 ] || set -- "${targets[@]}"
+chosen=("$@")
 for target in "${chosen[@]}"; do
   [ -f "fuzz/fuzz_targets/$target.rs" ] || missing "there is no target $target"
 done
