@@ -285,6 +285,18 @@ mod tests {
     }
 
     #[test]
+    fn numbers_come_back_to_the_bit() {
+        let mut bits = 20_261_128_u64;
+        for _ in 0..10_000 {
+            bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            // Between 1 and 2: any digits.
+            let number = f64::from_bits(0x3ff0_0000_0000_0000 | bits >> 12);
+            let back: f64 = json(pretty(&number).as_bytes(), Kind::Run, "a number").unwrap();
+            assert_eq!(back.to_bits(), number.to_bits(), "{number}");
+        }
+    }
+
+    #[test]
     fn a_field_that_does_not_fit_is_named_in_plain_words() {
         let with = |field: &str| format!(r#"{{"rate": 1, "rows": 2, "names": [], "parts": {{}}, {field}}}"#);
         let whole = |rate: &str, rows: &str, names: &str, parts: &str| {

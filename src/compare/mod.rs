@@ -11,11 +11,13 @@ mod request;
 mod scenario;
 
 use std::collections::BTreeSet;
+use std::fs::DirEntry;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::classifier::run::ROWS;
 use crate::error::{Error, Kind, Result};
+use crate::files::is_temporary;
 use crate::fingerprint::Fingerprint;
 use crate::report::{BackboneReport, FORMAT, Outcome, PAGE, REPORT, Report, ScenarioReport};
 use crate::runtime::processor;
@@ -142,9 +144,13 @@ fn with_scores(mut report: Report, output: &Path) -> Result<Report> {
     Ok(report)
 }
 
+/// Whether nothing lies there but what a killed process left of a file it was writing.
 fn is_empty(output: &Path) -> Result<bool> {
+    let left = |entry: std::io::Result<DirEntry>| {
+        entry.is_ok_and(|entry| entry.file_name().to_str().is_some_and(is_temporary))
+    };
     match std::fs::read_dir(output) {
-        Ok(mut entries) => Ok(entries.next().is_none()),
+        Ok(mut entries) => Ok(entries.all(left)),
         Err(source) if source.kind() == std::io::ErrorKind::NotFound => Ok(true),
         Err(source) => Err(Error::io("read", output, source)),
     }

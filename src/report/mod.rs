@@ -200,8 +200,9 @@ impl Report {
     /// # Errors
     /// They cannot be written.
     pub fn save(&self, directory: &Path) -> Result<()> {
-        files::write(&directory.join(PAGE), page(self).as_bytes())?;
-        files::write(&directory.join(REPORT), document::pretty(self).as_bytes())
+        // First that by which a comparison is known: a page alone would be somebody else's.
+        files::write(&directory.join(REPORT), document::pretty(self).as_bytes())?;
+        files::write(&directory.join(PAGE), page(self).as_bytes())
     }
 }
 

@@ -57,6 +57,7 @@ pub(super) struct Pipeline {
 pub(super) struct Description {
     pub(super) normalizer: Value,
     pre_tokenizer: Value,
+    pub(super) post_processor: Value,
     model: ModelDescription,
 }
 
@@ -81,7 +82,7 @@ impl Pipeline {
         let Some(added) = added.filter(|_| keeps_words(inner)) else {
             return Self::default();
         };
-        let Description { normalizer, pre_tokenizer, model } = file;
+        let Description { normalizer, pre_tokenizer, model, .. } = file;
         let bert = pre_tokenizer["type"] == "BertPreTokenizer"
             && (normalizer.is_null() || normalizer["type"] == "BertNormalizer");
         let word_piece = model.kind == "WordPiece";

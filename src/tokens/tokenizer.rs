@@ -130,6 +130,7 @@ impl Tokenizer {
         let part = || wrong_part(bytes).at(path).help(FROM);
         let description: Description = serde_json::from_slice(bytes).map_err(|_| part())?;
         check_replacements(&description.normalizer).map_err(|source| wrong(source.into()))?;
+        check_template(&description.post_processor).map_err(|fault| wrong(fault.into()))?;
         let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(|_| part())?;
         inner.with_truncation(None).map_err(wrong)?;
         inner.with_padding(None);
@@ -348,6 +349,22 @@ fn check_replacements(normalizer: &Value) -> serde_json::Result<()> {
     normalizer["normalizers"].as_array().into_iter().flatten().try_for_each(check_replacements)
 }
 
+/// Whether a template for one text can be filled: the library panics on what is missing.
+fn check_template(part: &Value) -> std::result::Result<(), String> {
+    for piece in part["single"].as_array().into_iter().flatten() {
+        if piece["Sequence"]["id"] == "B" {
+            return Err("the template for one text has a place for a second one".to_owned());
+        }
+        let missing = |name: &&str| part["special_tokens"].get(name).is_none();
+        if let Some(name) = piece["SpecialToken"]["id"].as_str().filter(missing) {
+            return Err(format!(
+                "the template puts {name:?} around a text, which is not among its special_tokens"
+            ));
+        }
+    }
+    part["processors"].as_array().into_iter().flatten().try_for_each(check_template)
+}
+
 /// A single made-up token with all that the template puts around it.
 pub(super) fn template_of_one_token(
     inner: &tokenizers::Tokenizer,
@@ -500,6 +517,30 @@ pub(super) mod tests {
         assert_eq!(tokenizer.special_tokens(), 2);
         assert_eq!(tokenizer.pad_token_id(), Some(0));
         assert!(!tokenizer.keeps_case());
+    }
+
+    #[test]
+    fn a_template_that_cannot_be_filled_is_refused() {
+        let whole = include_str!("../../tests/data/foreign_onnx/tokenizer.json");
+        let whole: serde_json::Value = serde_json::from_str(whole).unwrap();
+        let said = |post_processor: &serde_json::Value| {
+            let mut changed = whole.clone();
+            changed["post_processor"] = post_processor.clone();
+            let read = Tokenizer::from_bytes(changed.to_string().as_bytes(), Path::new("tokenizer.json"));
+            read.err().map(|error| format!("{error}: {}", std::error::Error::source(&error).unwrap()))
+        };
+        let text = serde_json::json!({"Sequence": {"id": "A", "type_id": 0}});
+        let template = |piece: serde_json::Value| {
+            let token = serde_json::json!({"[SEP]": {"id": "[SEP]", "ids": [3], "tokens": ["[SEP]"]}});
+            serde_json::json!({"type": "TemplateProcessing", "single": [text, piece], "pair": [], "special_tokens": token})
+        };
+        let with = |name: &str| template(serde_json::json!({"SpecialToken": {"id": name, "type_id": 0}}));
+        assert_eq!(said(&with("[SEP]")), None);
+        assert!(said(&with("[END]")).unwrap().contains("[END]"));
+        let several = serde_json::json!({"type": "Sequence", "processors": [with("[SEP]"), with("[END]")]});
+        assert!(said(&several).unwrap().contains("[END]"));
+        let second = template(serde_json::json!({"Sequence": {"id": "B", "type_id": 0}}));
+        assert!(said(&second).unwrap().contains("a second one"));
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub fn train(
     let long = embedder.as_deref().map(Embedder::long).unwrap_or_default();
     let mut recipe = recipe(request, (backbone.as_deref(), long), &stages)?;
     if let Some(metrics) = up_to_date(request, &recipe)? {
+        // It may have been killed between the appearing of the run and this.
+        request.output.forget_checkpoints();
         return Ok(Trained::UpToDate(Box::new(metrics)));
     }
     let given = GivenHeads::open(request, &stages[0], backbone.as_deref())?;

@@ -157,6 +157,17 @@ impl Output {
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), overwrite: false }
     }
+
+    /// Checkpoints lie beside the run, under a hidden name, until it is written.
+    pub(super) fn checkpoints(&self) -> PathBuf {
+        let name = self.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into());
+        self.path.with_file_name(format!(".{name}.training"))
+    }
+
+    /// Removes the checkpoints of a run that is written; should they stay, they are ignored.
+    pub(super) fn forget_checkpoints(&self) {
+        let _leftover = std::fs::remove_dir_all(self.checkpoints());
+    }
 }
 
 /// What is frozen, and what is there before training begins.

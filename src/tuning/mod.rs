@@ -27,7 +27,7 @@ use crate::tokens::{Batching, OWN_TOKEN_BUDGET, Spacing, TOKEN_BUDGET};
 
 #[cfg(feature = "train")]
 pub use file::keep;
-pub use file::{Kept, folder, kept, kept_elsewhere};
+pub use file::{Kept, file_of, folder, kept, kept_elsewhere};
 pub use gain::Gain;
 #[cfg(feature = "train")]
 pub use networks::{Networks, NetworksOptions};

@@ -239,6 +239,31 @@ fn scenarios_are_those_asked_for_and_can_be_added_until_the_rows_are_others() {
     assert!(foreign.join("thesis.txt").exists());
 }
 
+#[cfg(feature = "fault-injection")]
+#[test]
+fn a_comparison_killed_at_its_first_report_goes_on() {
+    let (directory, data) = (directory(), demo(ROWS));
+    let path = |name: &str| directory.path().join(name);
+    let scenario = ["--scenarios", "1"];
+    // What it computes is in the store afterwards, so that the report is the first that is written.
+    run(&data, &path("first"), &scenario).success();
+    for point in
+        ["file-half-written:1", "file-before-rename:1", "file-after-rename:1", "file-before-rename:2"]
+    {
+        let out = path(&point.replace(':', "-"));
+        let mut child = command(&on(backbone(), text(&data), text(&out), "1", &scenario));
+        let status =
+            child.env("FROSTHEAD_KILL_AT", point).stderr(std::process::Stdio::null()).status().unwrap();
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9), "{point}");
+        assert!(out.exists() && !out.join("report.html").exists(), "{point}");
+        run(&data, &out, &scenario).success();
+        let mut left: Vec<_> =
+            std::fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["report.html", "report.json", "tiny"], "{point}");
+    }
+}
+
 #[test]
 fn a_killed_comparison_goes_on_where_it_was() {
     let directory = directory();

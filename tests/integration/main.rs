@@ -10,6 +10,7 @@ mod defaults;
 mod features;
 mod files;
 mod foreign;
+mod fuzz;
 mod harness;
 mod imports;
 mod labels;

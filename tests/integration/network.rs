@@ -255,6 +255,36 @@ fn a_training_killed_or_interrupted_goes_on_and_ends_the_same() {
     assert!(frosthead(&arguments_interrupted).success().stderr.contains("up to date"));
 }
 
+/// The figures of the epochs before the kill come out of the checkpoint.
+#[cfg(feature = "fault-injection")]
+#[test]
+fn a_training_killed_when_its_run_is_there_leaves_neither_checkpoints_nor_other_figures() {
+    let (directory, data) = (directory(), demo(120));
+    let plan = ["--freeze", "backbone:0-4", "--epochs", "3", "--patience", "9"];
+    let kill = |arguments: &[&str], point: &str| {
+        let mut command = command(arguments);
+        let status = command.env("FROSTHEAD_KILL_AT", point).stderr(Stdio::null()).status().unwrap();
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9), "{point}");
+    };
+    train(&data, &directory.path().join("undisturbed"), &plan).success();
+    let run = directory.path().join("killed");
+    let arguments = arguments(&data, &run, &plan);
+    let checkpoints = directory.path().join(".killed.training");
+    kill(&arguments, "directory-before-rename:1");
+    assert!(checkpoints.exists());
+    kill(&arguments, "directory-after-rename:1");
+    assert!(checkpoints.exists());
+    assert!(frosthead(&arguments).success().stderr.contains("up to date"));
+    assert!(!checkpoints.exists(), "checkpoints are left behind");
+    let losses = |name: &str| {
+        let stages = json(&directory.path().join(name).join("training.json"));
+        let epochs = stages[0]["epochs"].as_array().unwrap().iter();
+        epochs.map(|epoch| epoch["losses"].to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(losses("killed"), losses("undisturbed"));
+    assert_eq!(losses("killed").len(), 4, "the state before training, and three epochs");
+}
+
 #[test]
 fn every_option_of_the_loop_changes_the_weights() {
     let (directory, data) = (directory(), demo(200));
