@@ -15,7 +15,9 @@ use crate::fingerprint::{Fields, Fingerprint};
 use crate::heads::Alpha;
 use crate::plan::FreezePlan;
 use crate::report::{Estimate, ScenarioReport};
-use crate::train::{FeatureRequest, Learning, Output, RowsRequest, TrainEvent, TrainRequest, shared_inputs};
+use crate::train::{
+    FeatureRequest, Learning, Output, RowsRequest, TrainEvent, TrainRequest, heads_hash, shared_inputs,
+};
 
 /// What to compare.
 #[derive(Clone)]
@@ -84,7 +86,7 @@ impl CompareRequest {
         let Self { rows, learning, layers, label_text, .. } = self;
         let frozen_head = match &self.frozen_head {
             FrozenHead::Run(run) => {
-                Fingerprint::of_file(run.join(crate::classifier::run::HEADS))?.to_string()
+                heads_hash(run)?.to_string()
             }
             other => format!("{other:?}"),
         };

@@ -30,7 +30,7 @@ pub use event::{Chosen, Show, TrainEvent};
 use fits::GivenHeads;
 use job::Job;
 pub use outcome::{Drift, RunMetrics, Sizes, StageReport, TensorProof, TrainSummary, Trained, stage_reports};
-pub use recipe::shared_inputs;
+pub use recipe::{heads_hash, shared_inputs};
 use recipe::{recipe, up_to_date};
 pub use refit::{HeadChange, RefitReport, RefitRequest, Refitted, ScoreChange, refit};
 pub use request::{FeatureRequest, Freezing, Learning, Output, RowsRequest, TrainRequest};
