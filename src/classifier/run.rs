@@ -362,9 +362,8 @@ impl Recipe {
 
     fn parse(bytes: &[u8]) -> Result<Self> {
         let what = "this is not a run's recipe";
-        let text = std::str::from_utf8(bytes).map_err(|source| {
-            Error::new(Kind::Run, what).found("bytes that are no UTF-8").because(source)
-        })?;
+        let text = std::str::from_utf8(bytes)
+            .map_err(|source| Error::new(Kind::Run, what).found("bytes that are no UTF-8").because(source))?;
         document::versioned_toml(text, &(WITHOUT_HASHES..=FORMAT), Kind::Run, what)
     }
 
@@ -460,7 +459,9 @@ mod tests {
         for damaged in [&bytes[..bytes.len() - 1], b"", b"not safetensors at all"] {
             assert_eq!(SplitRows::read(damaged).unwrap_err().kind(), Kind::Run);
         }
-        assert!(SplitRows::read(&TensorFile::default().to_bytes()).unwrap_err().to_string().contains("train"));
+        assert!(
+            SplitRows::read(&TensorFile::default().to_bytes()).unwrap_err().to_string().contains("train")
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
-//! Owns `frosthead cache`: what is stored, whether it is sound, and making room.
+//! Owns `frosthead cache`: what is stored and whose it is, whether it is sound, and making room.
 
 use frosthead::error::Result;
+use std::cmp::Reverse;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,7 +11,8 @@ use clap::{Args, Subcommand};
 use super::Outcome;
 use super::eval::{print_json, unprintable};
 use super::terminal::{Terminal, bytes, grouped};
-use frosthead::store::{self, PruneOptions, default_root};
+use frosthead::quantities::counted;
+use frosthead::store::{self, Compacted, Entry, PruneOptions, default_root};
 
 /// Look after the feature store.
 #[derive(Debug, Args)]
@@ -21,14 +23,18 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// What is stored, the last used first.
+    /// What is stored and whose it is, the last used first.
     #[command(after_help = "Example:
   frosthead cache list --json")]
     List(Common),
-    /// Check every stored part against its checksum; exits with 1 when one is damaged.
+    /// Check every stored file against its checksum; exits with 1 when one is damaged.
     #[command(after_help = "Example:
   frosthead cache verify")]
     Verify(Common),
+    /// Keep one of what several processes stored twice, and merge small parts.
+    #[command(after_help = "Example:
+  frosthead cache compact")]
+    Compact(Common),
     /// Remove stored features.
     #[command(after_help = "Examples:
   frosthead cache prune --older-than 30
@@ -56,7 +62,7 @@ struct PruneArguments {
     /// Remove the least recently used until at most so many bytes are left.
     #[arg(long, value_name = "BYTES")]
     max_bytes: Option<u64>,
-    /// Remove parts that were set aside as damaged.
+    /// Remove what is damaged or was set aside as damaged.
     #[arg(long)]
     damaged: bool,
     /// Remove everything.
@@ -68,31 +74,83 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome>
     match &arguments.what {
         What::List(common) => list(common),
         What::Verify(common) => verify(common, terminal),
+        What::Compact(common) => compact(common, terminal),
         What::Prune(arguments) => prune(arguments, terminal),
     }
 }
 
 fn list(common: &Common) -> Result<Outcome> {
-    let entries = store::list(&default_root(common.cache.as_deref())?)?;
+    let mut entries = store::list(&default_root(common.cache.as_deref())?)?;
+    entries.sort_by_key(|entry| (Reverse(entry.last_used), entry.fingerprint));
     if common.json {
         print_json(&entries)?;
         return Ok(Outcome::Done);
     }
+    let titles = ["key", "texts", "size", "parts", "last used", "features", "backbone"].map(str::to_owned);
+    let lines: Vec<_> = std::iter::once(titles).chain(entries.iter().map(described)).collect();
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; 7] = std::array::from_fn(width);
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{:<14}  {:>10}  {:>10}  {:>6}  row", "key", "texts", "size", "parts")
-        .map_err(unprintable)?;
-    for entry in entries {
-        let row = entry.fields.get("row").map_or("", String::as_str);
+    for [key, texts, size, parts, used, features, backbone] in &lines {
+        let [w0, w1, w2, w3, w4, w5, _] = widths;
         writeln!(
             out,
-            "{:<14}  {:>10}  {:>10}  {:>6}  {row}",
-            entry.fingerprint.short(),
-            grouped(entry.rows),
-            bytes(entry.bytes),
-            entry.parts
+            "{key:<w0$}  {texts:>w1$}  {size:>w2$}  {parts:>w3$}  {used:<w4$}  {features:<w5$}  {backbone}"
         )
         .map_err(unprintable)?;
     }
+    Ok(Outcome::Done)
+}
+
+/// An entry as people read it, column by column.
+fn described(entry: &Entry) -> [String; 7] {
+    let field = |name: &str| entry.fields.get(name).map(String::as_str);
+    let features = match (&entry.trouble, field("row")) {
+        (Some(trouble), _) => format!("unknown: key.json is damaged ({trouble})"),
+        (None, Some("token states")) => format!("token states, {}", field("cut").unwrap_or("cut unknown")),
+        (None, row) => row.unwrap_or("unknown").to_owned(),
+    };
+    let long = field("long texts").filter(|long| *long != "truncate");
+    let features = long.map_or(features.clone(), |long| format!("{features}, {long}"));
+    let backbone = entry.backbone.as_ref().map_or_else(
+        || "unknown: stored by an earlier version, or key.json is damaged".to_owned(),
+        |owner| format!("{} ({}) {}", owner.name, owner.fingerprint.short(), owner.path),
+    );
+    [
+        entry.fingerprint.short(),
+        grouped(entry.rows),
+        bytes(entry.bytes),
+        grouped(entry.parts as u64),
+        ago(entry.last_used.elapsed().unwrap_or_default()),
+        features,
+        backbone,
+    ]
+}
+
+/// How long ago something was, in the largest unit that gives at least 1.
+fn ago(passed: Duration) -> String {
+    let seconds = passed.as_secs();
+    let units = [("day", 86_400), ("hour", 3_600), ("minute", 60)];
+    let found = units.into_iter().find(|(_, unit)| seconds >= *unit);
+    found.map_or("just now".to_owned(), |(name, unit)| format!("{} ago", counted(seconds / unit, name)))
+}
+
+fn compact(common: &Common, terminal: &Terminal) -> Result<Outcome> {
+    let working = terminal.working("compacting the stored parts");
+    let stores = store::compact(&default_root(common.cache.as_deref())?)?;
+    drop(working);
+    if common.json {
+        print_json(&stores)?;
+    }
+    let sum = |of: fn(&Compacted) -> u64| stores.iter().map(of).sum::<u64>();
+    let freed = sum(|store| store.bytes_before).saturating_sub(sum(|store| store.bytes));
+    terminal.say(format!(
+        "{} stored more than once, {} merged into {}, {} freed",
+        counted(sum(|store| store.doubled), "row"),
+        counted(sum(|store| store.parts_before as u64), "part"),
+        grouped(sum(|store| store.parts as u64)),
+        bytes(freed)
+    ));
     Ok(Outcome::Done)
 }
 
@@ -115,7 +173,7 @@ fn verify(common: &Common, terminal: &Terminal) -> Result<Outcome> {
     if count == 0 {
         return Ok(Outcome::Done);
     }
-    terminal.say("damaged parts are computed again when they are needed; `frosthead cache prune --damaged` removes them");
+    terminal.say("what is damaged is set aside and computed again when it is needed; `frosthead cache prune --damaged` removes it");
     Ok(Outcome::CriterionMissed)
 }
 

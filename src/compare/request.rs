@@ -85,9 +85,7 @@ impl CompareRequest {
     pub(super) fn inputs(&self) -> Result<Fingerprint> {
         let Self { rows, learning, layers, label_text, .. } = self;
         let frozen_head = match &self.frozen_head {
-            FrozenHead::Run(run) => {
-                heads_hash(run)?.to_string()
-            }
+            FrozenHead::Run(run) => heads_hash(run)?.to_string(),
             other => format!("{other:?}"),
         };
         Ok(Fields::new("frosthead compare 2")

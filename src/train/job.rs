@@ -1,7 +1,7 @@
 //! Owns one training from rows to the written run: heads, stages, measurements, proof.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::described::described_heads;
@@ -127,7 +127,7 @@ impl Job<'_> {
         show: &mut Show<'_>,
     ) -> Result<TrainedNetwork> {
         let fit = &self.request.learning.fit;
-        let scratch = self.scratch();
+        let scratch = self.request.output.checkpoints();
         let training = Training {
             options: &self.request.layers,
             class_weight: fit.class_weight,
@@ -158,13 +158,6 @@ impl Job<'_> {
         let rows = (0..parts.len()).filter(held).collect();
         let rows = last.map(|(cut, start)| trainer.features(&cut, start, rows)).transpose()?;
         Ok(TrainedNetwork { heads: trainer.heads, changed: trainer.changed, stages, rows })
-    }
-
-    /// Checkpoints lie beside the run, under a hidden name, until it is written.
-    fn scratch(&self) -> PathBuf {
-        let output = &self.request.output.path;
-        let name = output.file_name().map_or_else(String::new, |name| name.to_string_lossy().into());
-        output.with_file_name(format!(".{name}.training"))
     }
 
     fn write(self, outcome: Outcome, backbone: Option<&Backbone>) -> Result<Trained> {
@@ -207,8 +200,8 @@ impl Job<'_> {
             Ok(())
         })?;
         if !interrupted {
-            // Only now are the checkpoints of no use any more; should they stay, they are ignored.
-            let _leftover = std::fs::remove_dir_all(self.scratch());
+            // Only now are the checkpoints of no use any more.
+            self.request.output.remove_checkpoints();
         }
         Ok(Trained::Written(Box::new(TrainSummary { metrics, fits, stages, proof })))
     }

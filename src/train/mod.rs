@@ -54,6 +54,8 @@ pub fn train(
     let long = embedder.as_deref().map(Embedder::long).unwrap_or_default();
     let mut recipe = recipe(request, (backbone.as_deref(), long), &stages)?;
     if let Some(metrics) = up_to_date(request, &recipe)? {
+        // Whoever was killed just after it had written the run left them.
+        request.output.remove_checkpoints();
         return Ok(Trained::UpToDate(Box::new(metrics)));
     }
     let given = GivenHeads::open(request, &stages[0], backbone.as_deref())?;

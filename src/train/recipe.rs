@@ -13,8 +13,8 @@ use super::outcome::RunMetrics;
 use super::request::{Learning, RowsRequest, TrainRequest};
 use crate::backbone::Backbone;
 use crate::classifier::run::{
-    BackboneRecipe, DataRecipe, FORMAT, FeaturesRecipe, HEADS, METRICS, Recipe, Run, SplitRecipe, TableRecipe,
-    TrainingRecipe, WITHOUT_HASHES,
+    BackboneRecipe, DataRecipe, FORMAT, FeaturesRecipe, HEADS, METRICS, Recipe, Run, SplitRecipe,
+    TableRecipe, TrainingRecipe, WITHOUT_HASHES,
 };
 use crate::data::{Format, Reading, Source};
 use crate::dataset::Input;

@@ -80,6 +80,19 @@ pub struct Output {
     pub overwrite: bool,
 }
 
+impl Output {
+    /// Where the checkpoints of a training lie until the run is written: beside it, under a hidden name.
+    pub(super) fn checkpoints(&self) -> PathBuf {
+        let name = self.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into());
+        self.path.with_file_name(format!(".{name}.training"))
+    }
+
+    /// Removes them, if there are any; should they stay, they are ignored.
+    pub(super) fn remove_checkpoints(&self) {
+        let _leftover = std::fs::remove_dir_all(self.checkpoints());
+    }
+}
+
 /// What is frozen, and what is there before training begins.
 #[derive(Debug, Clone, Default)]
 pub struct Freezing {
