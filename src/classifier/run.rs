@@ -348,9 +348,9 @@ impl Recipe {
         let mut files = RunFiles::open(directory)?;
         // What was edited is told more precisely than by a hash, where its reader sees it.
         let recipe = Self::parse(&bytes).map_err(|error| {
-            error
-                .at(&path)
-                .help("undo the change, use the version of frosthead that made it, or train it again")
+            error.at(&path).help(
+                "undo the change, use the version of frosthead that made it, or train it again (--overwrite)",
+            )
         })?;
         let trained = recipe.training.as_ref();
         let known = [(HEADS, trained.map(|training| training.heads)), (CHANGED, recipe.changed())];
@@ -556,6 +556,6 @@ heads = "0000000000000000000000000000000000000000000000000000000000000000"
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join(RECIPE), "format = 99\nnew_things = true\n").unwrap();
         let error = Recipe::open(directory.path()).unwrap_err().to_string();
-        assert!(error.contains("format 99") && error.contains(&format!("format {FORMAT}")), "{error}");
+        assert!(error.contains("format 99") && error.contains(&format!("to {FORMAT}")), "{error}");
     }
 }
