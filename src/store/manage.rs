@@ -1,8 +1,8 @@
 //! Owns looking at and clearing a whole cache: list, verify, prune, compact.
 //!
-//! Refuses to remove what is not certainly ours: only folders named by a fingerprint in which our lock lies or
-//! whose `key.json` says the same, and in them only files that bear our names; directories are removed only
-//! when they are empty.
+//! Refuses to remove what is not certainly ours: only folders named by a fingerprint in which our lock lies
+//! or whose `key.json` says the same, and in them only files that bear our names; directories are removed
+//! only when they are empty.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -145,8 +145,8 @@ fn entry(fingerprint: Fingerprint, folder: &KeyFolder) -> Result<Entry> {
     Ok(entry)
 }
 
-/// Verifies every part in the cache and what says whose it is, those that were set aside included, and changes
-/// nothing.
+/// Verifies every part in the cache and what says whose it is, those that were set aside included, and
+/// changes nothing.
 ///
 /// # Errors
 /// A directory cannot be read, or a store is being pruned for longer than 30 s.
@@ -330,7 +330,7 @@ fn remove_entry(folder: &KeyFolder, lock: Option<Lock>) -> Result<Removed> {
     Ok(Removed { path: folder.path().to_path_buf(), bytes })
 }
 
-/// What [`compact`] did to the rows of one key.
+/// What [`compact()`] did to the rows of one key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Compacted {
     /// The fingerprint of the key, which is the name of the folder.
@@ -350,11 +350,12 @@ pub struct Compacted {
 }
 
 /// Keeps one of all rows that are stored several times, and merges small parts; an entry for every store. One
-/// whose `key.json` is damaged is passed over: opening it comes first. Memory: the keys of one store, and a part.
+/// whose `key.json` is damaged is passed over: opening it comes first. Memory: the keys of one store, and a
+/// part.
 ///
 /// # Errors
-/// A store is in use ([`Kind::Store`]), or a file cannot be read, written or removed; nothing is lost, and what
-/// was done before stays.
+/// A store is in use ([`Kind::Store`]), or a file cannot be read, written or removed; nothing is lost, and
+/// what was done before stays.
 ///
 /// [`Kind::Store`]: crate::error::Kind::Store
 pub fn compact(root: &Path) -> Result<Vec<Compacted>> {
@@ -379,8 +380,8 @@ pub fn compact(root: &Path) -> Result<Vec<Compacted>> {
 
 /// Both kinds of parts of a folder; it has one of them.
 fn deduplicate(folder: &KeyFolder, identity: &Identity) -> Result<u64> {
-    let states = folder.files()?.into_iter().filter(|file| file.role == Role::States);
-    let shape = states.filter_map(|file| states::Shape::of(&std::fs::read(file.path).ok()?).ok()).next();
+    let mut parts = folder.files()?.into_iter().filter(|file| file.role == Role::States);
+    let shape = parts.find_map(|file| states::Shape::of(&std::fs::read(file.path).ok()?).ok());
     let of_states = shape.map_or(Ok(0), |shape| keep_one(folder, Role::States, &shape))?;
     Ok(of_states + keep_one(folder, Role::Part, identity)?)
 }

@@ -20,8 +20,9 @@
 //!
 //! Everyone who has a store open holds the lock shared. Parts only ever appear, by an atomic rename to the
 //! name of their contents, so no coordination is needed: two processes that compute the same texts store them
-//! twice at worst, a later reader takes either, and [`compact`] makes one of them. What removes files (pruning, merging small parts,
-//! clearing leftovers of killed processes) needs the lock exclusively, that is: nobody has the store open.
+//! twice at worst, a later reader takes either, and [`compact()`] makes one of them. What removes files
+//! (pruning, merging parts, clearing leftovers of killed processes) needs the lock exclusively, that is:
+//! nobody has the store open.
 //! Rows that another process adds are seen at the next open.
 //!
 //! # Damage

@@ -46,8 +46,8 @@ impl Pending {
 
 /// The folder of one key, open for reading and appending; nobody prunes or merges meanwhile.
 ///
-/// Where nobody may write, what is stored is read, without a lock if there is none, and what is added lies in a
-/// folder of this process that goes away with it.
+/// Where nobody may write, what is stored is read, without a lock if there is none, and what is added lies in
+/// a folder of this process that goes away with it.
 pub(super) struct OpenFolder {
     pub folder: KeyFolder,
     pub pending: Pending,

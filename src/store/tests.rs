@@ -365,7 +365,7 @@ fn every_flipped_byte_of_a_key_file_that_says_whose_it_is_is_noticed() {
         bytes[place] ^= 1;
         std::fs::write(&path, &bytes).unwrap();
         let entry = list(root.path()).unwrap().remove(0);
-        // A space that became an exclamation mark is no JSON any more, so there is nothing that says the same.
+        // A space that became an exclamation mark is no JSON any more.
         assert!(entry.trouble.is_some(), "byte {place}: {}", String::from_utf8_lossy(&bytes));
     }
     std::fs::write(&path, good).unwrap();

@@ -1,5 +1,5 @@
-//! What becomes of damaged files of runs and of the feature store: what comes out is the same, or an error says
-//! which file it is; a store that nobody may write is used.
+//! What becomes of damaged files of runs and of the feature store: what comes out is the same, or an error
+//! says which file it is; a store that nobody may write is used.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
