@@ -95,7 +95,7 @@ const COMPRESSED: [(&[u8], Thing); 5] = [
 ];
 
 /// Files that mean something only among the others of their directory.
-const PARTS: [(&str, &str); 16] = [
+const PARTS: [(&str, &str); 17] = [
     ("config.json", "its configuration"),
     ("tokenizer.json", "its tokenizer"),
     ("tokenizer_config.json", "its tokenizer's configuration"),
@@ -108,6 +108,7 @@ const PARTS: [(&str, &str); 16] = [
     ("model.safetensors.index.json", "where its weights lie"),
     ("backbone.json", "a backbone's manifest"),
     ("recipe.toml", "a run's recipe"),
+    ("checksums.json", "the hashes of its files"),
     ("fit.json", "how a run was fitted"),
     ("metrics.json", "a run's figures"),
     ("training.json", "how a run's layers were trained"),

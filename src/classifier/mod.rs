@@ -7,6 +7,7 @@ mod bundling;
 mod measure;
 mod model;
 pub mod run;
+pub mod run_files;
 mod tables;
 
 use std::ops::Range;

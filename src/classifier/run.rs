@@ -1,5 +1,5 @@
 //! Owns the run directory: `recipe.toml`, `heads.safetensors`, `fit.json`, `metrics.json`,
-//! `rows.safetensors`.
+//! `rows.safetensors`, and `checksums.json`, by which each of them is checked (`run_files.rs`).
 //!
 //! Refuses to hold a text: of the rows it keeps only hashes, so that evaluation can tell what was seen in
 //! training.
@@ -8,8 +8,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::run_files::RunFiles;
 use crate::data::{Format, Part, Rare, Reading};
 use crate::document;
 use crate::embed::RowLayout;
@@ -23,7 +25,9 @@ use crate::tensors::{Dtype, TensorFile, Tensors};
 use crate::tokens::LongTexts;
 
 /// The version of the run directory this program writes, and the newest it reads.
-pub const FORMAT: u32 = 4;
+pub const FORMAT: u32 = 5;
+/// The oldest it reads, which has no hashes of all files.
+pub const WITHOUT_HASHES: u32 = 4;
 /// File names in a run directory.
 pub const RECIPE: &str = "recipe.toml";
 pub const HEADS: &str = "heads.safetensors";
@@ -84,7 +88,7 @@ pub struct TrainingRecipe {
     /// Hash of `backbone.safetensors`, when training changed tensors of the backbone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed: Option<Fingerprint>,
-    /// Hash of `heads.safetensors`.
+    /// Hash of `heads.safetensors`, by which a run of format 4 is checked.
     pub heads: Fingerprint,
     /// Whether training was asked to end early: the same command goes on with it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -184,6 +188,7 @@ pub struct SplitRows(HashMap<TextKey, Part>);
 #[derive(Debug)]
 pub struct Run {
     pub directory: PathBuf,
+    pub files: RunFiles,
     pub recipe: Recipe,
     pub heads: Vec<Head>,
 }
@@ -192,14 +197,12 @@ impl Run {
     /// Opens a run directory.
     ///
     /// # Errors
-    /// It is not a run directory, has another format, or its heads do not fit its recipe.
+    /// It is not a run directory, has another format, a file was changed, or its heads do not fit its
+    /// recipe.
     pub fn open(directory: &Path) -> Result<Self> {
-        let recipe = Recipe::open(directory)?;
+        let (files, recipe) = Recipe::open_with_files(directory)?;
         let path = directory.join(HEADS);
-        if let Some(training) = &recipe.training {
-            check_hash(&path, training.heads)?;
-        }
-        let heads = heads::load(&path)?;
+        let heads = heads::read(&files.read(HEADS)?).map_err(|error| again(error, &path))?;
         let names: Vec<&str> = heads.iter().map(|head| head.task.as_str()).collect();
         let width = |task: &str| recipe.features.tasks.get(task).map(|seen| seen.width);
         if names != recipe.tasks || heads.iter().any(|head| width(&head.task) != Some(head.features)) {
@@ -209,7 +212,7 @@ impl Run {
                 .expected(listed(recipe.tasks.iter().map(|task| (task.as_str(), width(task).unwrap_or(0)))))
                 .help("train the run again"));
         }
-        Ok(Self { directory: directory.to_path_buf(), recipe, heads })
+        Ok(Self { directory: directory.to_path_buf(), files, recipe, heads })
     }
 
     /// What a head sees; none for vectors made elsewhere.
@@ -244,12 +247,9 @@ impl Run {
     /// # Errors
     /// The file is missing, or is not the one that training wrote.
     pub fn changed(&self) -> Result<Option<(ChangedTensors, Fingerprint)>> {
-        let Some(expected) = self.recipe.training.as_ref().and_then(|training| training.changed) else {
-            return Ok(None);
-        };
+        let Some(expected) = self.recipe.changed() else { return Ok(None) };
         let path = self.directory.join(CHANGED);
-        check_hash(&path, expected)?;
-        let bytes = std::fs::read(&path).map_err(|source| Error::io("read", &path, source))?;
+        let bytes = self.files.read(CHANGED)?;
         let file = Tensors::read(&bytes, Kind::Run)?;
         let tensors = file.names().into_iter().map(|name| Ok((name.to_owned(), file.floats(name)?.1)));
         let tensors = tensors.collect::<Result<_>>().map_err(|error| error.at(&path))?;
@@ -259,19 +259,12 @@ impl Run {
     /// Per task, the classes with a single row each, whose rows were kept out of it (`--rare drop`).
     ///
     /// # Errors
-    /// `metrics.json` cannot be read.
+    /// `metrics.json` cannot be read, or was changed.
     pub fn kept_out(&self) -> Result<BTreeMap<String, Vec<String>>> {
         if self.recipe.data.rare != Rare::Drop {
             return Ok(BTreeMap::new());
         }
-        let path = self.directory.join(METRICS);
-        let bytes = std::fs::read(&path).map_err(|source| Error::io("read", &path, source))?;
-        let metrics: Counted = serde_json::from_slice(&bytes).map_err(|source| {
-            Error::new(Kind::Run, "the run's figures are damaged")
-                .at(&path)
-                .help("train the run again")
-                .because(source)
-        })?;
+        let metrics: Counted = self.json(METRICS)?;
         Ok(metrics.classes.into_iter().map(|(task, classes)| (task, classes.single)).collect())
     }
 
@@ -280,7 +273,16 @@ impl Run {
     /// # Errors
     /// The file is missing or damaged.
     pub fn rows(&self) -> Result<SplitRows> {
-        SplitRows::open(&self.directory.join(ROWS))
+        SplitRows::read(&self.files.read(ROWS)?).map_err(|error| again(error, &self.directory.join(ROWS)))
+    }
+
+    /// What a file of JSON says.
+    ///
+    /// # Errors
+    /// It is missing, was changed, or is something else.
+    pub fn json<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
+        document::json(&self.files.read(name)?, Kind::Run, "a file of the run cannot be read")
+            .map_err(|error| again(error, &self.directory.join(name)))
     }
 }
 
@@ -320,35 +322,55 @@ fn listed<'t>(tasks: impl Iterator<Item = (&'t str, usize)>) -> String {
     tasks.map(|(task, width)| format!("{task} on {width} features")).collect::<Vec<_>>().join(", ")
 }
 
-fn check_hash(path: &Path, expected: Fingerprint) -> Result<()> {
-    let found = Fingerprint::of_file(path)?;
-    if found == expected {
-        return Ok(());
-    }
-    Err(Error::new(Kind::Run, "the run was changed after it was trained")
-        .at(path)
-        .found(format!("hash {}", found.told_from(&expected)))
-        .expected(expected.told_from(&found))
-        .help("train the run again"))
+/// The error of a file that is not what it must be.
+fn again(error: Error, path: &Path) -> Error {
+    error.at(path).help("train the run again")
 }
 
 impl Recipe {
     /// Reads a run's recipe.
     ///
     /// # Errors
-    /// There is none, or it has another format.
+    /// There is none, it has another format, or it was changed.
     pub fn open(directory: &Path) -> Result<Self> {
+        Self::open_with_files(directory).map(|(_, recipe)| recipe)
+    }
+
+    /// The same with the other files of the run, each to be read with its hash checked.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; the list of the files is missing or damaged.
+    pub fn open_with_files(directory: &Path) -> Result<(RunFiles, Self)> {
         let path = directory.join(RECIPE);
-        let text = std::fs::read_to_string(&path).map_err(|source| match Thing::of(directory) {
+        let bytes = std::fs::read(&path).map_err(|source| match Thing::of(directory) {
             Thing::Run => Error::io("read", &path, source),
             thing => thing.instead_of(Wanted::Run, Some(directory)),
         })?;
+        let mut files = RunFiles::open(directory)?;
+        // What was edited is told more precisely than by a hash, where its reader sees it.
+        let recipe = Self::parse(&bytes).map_err(|error| {
+            error.at(&path).help(
+                "undo the change, use the version of frosthead that made it, or train it again (--overwrite)",
+            )
+        })?;
+        let trained = recipe.training.as_ref();
+        let known = [(HEADS, trained.map(|training| training.heads)), (CHANGED, recipe.changed())];
+        let known: Vec<_> = known.into_iter().filter_map(|(name, hash)| Some((name, hash?))).collect();
+        files.settle(recipe.format > WITHOUT_HASHES, &known)?;
+        files.check(RECIPE, &bytes)?;
+        Ok((files, recipe))
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self> {
         let what = "this is not a run's recipe";
-        document::versioned_toml(&text, &(FORMAT..=FORMAT), Kind::Run, what).map_err(|error| {
-            error
-                .at(&path)
-                .help("undo the change, use the version of frosthead that made it, or train it again")
-        })
+        let text = std::str::from_utf8(bytes)
+            .map_err(|source| Error::new(Kind::Run, what).found("bytes that are no UTF-8").because(source))?;
+        document::versioned_toml(text, &(WITHOUT_HASHES..=FORMAT), Kind::Run, what)
+    }
+
+    /// Hash of the tensors that training changed, if it changed any.
+    fn changed(&self) -> Option<Fingerprint> {
+        self.training.as_ref()?.changed
     }
 
     /// The recipe as it is written.
@@ -387,21 +409,17 @@ impl SplitRows {
         file.to_bytes()
     }
 
-    fn open(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(|source| Error::io("read", path, source))?;
-        let read = || {
-            let file = Tensors::read(&bytes, Kind::Run)?;
-            let mut rows = HashMap::new();
-            for (name, part) in PARTS {
-                let tensor = file.get(name, Dtype::U8)?;
-                let [_, 16] = tensor.shape() else {
-                    return Err(Error::new(Kind::Run, "the run's list of rows is damaged").tensor(name));
-                };
-                rows.extend(tensor.data().as_chunks().0.iter().map(|key| (TextKey(*key), part)));
-            }
-            Ok(Self(rows))
-        };
-        read().map_err(|error| error.at(path).help("train the run again"))
+    fn read(bytes: &[u8]) -> Result<Self> {
+        let file = Tensors::read(bytes, Kind::Run)?;
+        let mut rows = HashMap::new();
+        for (name, part) in PARTS {
+            let tensor = file.get(name, Dtype::U8)?;
+            let [_, 16] = tensor.shape() else {
+                return Err(Error::new(Kind::Run, "the run's list of rows is damaged").tensor(name));
+            };
+            rows.extend(tensor.data().as_chunks().0.iter().map(|key| (TextKey(*key), part)));
+        }
+        Ok(Self(rows))
     }
 }
 
@@ -419,10 +437,7 @@ mod tests {
         let backwards = SplitRows::new(rows.iter().rev().copied());
         let bytes = split.to_bytes();
         assert_eq!(bytes, backwards.to_bytes());
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join(ROWS);
-        std::fs::write(&path, &bytes).unwrap();
-        assert_eq!(SplitRows::open(&path).unwrap(), split);
+        assert_eq!(SplitRows::read(&bytes).unwrap(), split);
         assert_eq!(split.part(&TextKey::of("1")), Some(Part::Valid));
         assert_eq!(split.part(&TextKey::of("other")), None);
     }
@@ -441,15 +456,13 @@ mod tests {
 
     #[test]
     fn a_damaged_list_of_rows_is_refused() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join(ROWS);
         let bytes = SplitRows::new([(TextKey::of("a"), Part::Test)]).to_bytes();
         for damaged in [&bytes[..bytes.len() - 1], b"", b"not safetensors at all"] {
-            std::fs::write(&path, damaged).unwrap();
-            assert_eq!(SplitRows::open(&path).unwrap_err().kind(), Kind::Run);
+            assert_eq!(SplitRows::read(damaged).unwrap_err().kind(), Kind::Run);
         }
-        std::fs::write(&path, TensorFile::default().to_bytes()).unwrap();
-        assert!(SplitRows::open(&path).unwrap_err().to_string().contains("train"));
+        assert!(
+            SplitRows::read(&TensorFile::default().to_bytes()).unwrap_err().to_string().contains("train")
+        );
     }
 
     #[test]
@@ -544,6 +557,6 @@ heads = "0000000000000000000000000000000000000000000000000000000000000000"
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join(RECIPE), "format = 99\nnew_things = true\n").unwrap();
         let error = Recipe::open(directory.path()).unwrap_err().to_string();
-        assert!(error.contains("format 99") && error.contains(&format!("format {FORMAT}")), "{error}");
+        assert!(error.contains("format 99") && error.contains(&format!("to {FORMAT}")), "{error}");
     }
 }

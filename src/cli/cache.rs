@@ -1,6 +1,7 @@
-//! Owns `frosthead cache`: what is stored, whether it is sound, and making room.
+//! Owns `frosthead cache`: what is stored and whose it is, whether it is sound, and making room.
 
 use frosthead::internal::error::Result;
+use std::cmp::Reverse;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use clap::{Args, Subcommand};
 use super::Outcome;
 use super::printing::{print_json, print_result};
 use super::terminal::{Terminal, bytes, grouped};
-use frosthead::internal::store::{self, Entry, PruneOptions, default_root};
+use frosthead::internal::quantities::counted;
+use frosthead::internal::store::{self, Compacted, Entry, PruneOptions, default_root};
 
 /// Look after the feature store.
 #[derive(Debug, Args)]
@@ -20,14 +22,18 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// What is stored, the last used first.
+    /// What is stored and whose it is, the last used first.
     #[command(after_help = "Example:
   frosthead cache list --json")]
     List(Common),
-    /// Check every stored part against its checksum; exits with 1 when one is damaged.
+    /// Check every stored file against its checksum; exits with 1 when one is damaged.
     #[command(after_help = "Example:
   frosthead cache verify")]
     Verify(Common),
+    /// Keep one of what several processes stored twice, and merge small parts.
+    #[command(after_help = "Example:
+  frosthead cache compact")]
+    Compact(Common),
     /// Remove stored features.
     #[command(after_help = "Examples:
   frosthead cache prune --older-than 30
@@ -55,7 +61,7 @@ struct PruneArguments {
     /// Remove the least recently used until at most so many bytes are left.
     #[arg(long, value_name = "BYTES")]
     max_bytes: Option<u64>,
-    /// Remove parts that were set aside as damaged.
+    /// Remove what is damaged or was set aside as damaged.
     #[arg(long)]
     damaged: bool,
     /// Remove everything.
@@ -67,24 +73,79 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome>
     match &arguments.what {
         What::List(common) => list(common),
         What::Verify(common) => verify(common, terminal),
+        What::Compact(common) => compact(common, terminal),
         What::Prune(arguments) => prune(arguments, terminal),
     }
 }
 
 fn list(common: &Common) -> Result<Outcome> {
-    let entries = store::list(&default_root(common.cache.as_deref())?)?;
+    let mut entries = store::list(&default_root(common.cache.as_deref())?)?;
+    entries.sort_by_key(|entry| (Reverse(entry.last_used), entry.fingerprint));
     print_result(common.json, &entries, || {
-        let line = |key: &str, texts: &str, size: &str, parts: &str, row: &str| {
-            format!("{key:<14}  {texts:>10}  {size:>10}  {parts:>6}  {row}\n")
+        let titles =
+            ["key", "texts", "size", "parts", "last used", "features", "backbone"].map(str::to_owned);
+        let lines: Vec<_> = std::iter::once(titles).chain(entries.iter().map(described)).collect();
+        let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+        let [w0, w1, w2, w3, w4, w5] = std::array::from_fn(width);
+        let line = |[key, texts, size, parts, used, features, backbone]: &[String; 7]| {
+            format!(
+                "{key:<w0$}  {texts:>w1$}  {size:>w2$}  {parts:>w3$}  {used:<w4$}  {features:<w5$}  {backbone}\n"
+            )
         };
-        let of_entry = |entry: &Entry| {
-            let row = entry.fields.get("row").map_or("", String::as_str);
-            let (texts, size) = (grouped(entry.rows), bytes(entry.bytes));
-            line(&entry.fingerprint.short(), &texts, &size, &entry.parts.to_string(), row)
-        };
-        let heading = line("key", "texts", "size", "parts", "row");
-        std::iter::once(heading).chain(entries.iter().map(of_entry)).collect()
+        lines.iter().map(line).collect()
     })?;
+    Ok(Outcome::Done)
+}
+
+/// An entry as people read it, column by column.
+fn described(entry: &Entry) -> [String; 7] {
+    let field = |name: &str| entry.fields.get(name).map(String::as_str);
+    let features = match (&entry.trouble, field("row")) {
+        (Some(trouble), _) => format!("unknown: key.json is damaged ({trouble})"),
+        (None, Some("token states")) => format!("token states, {}", field("cut").unwrap_or("cut unknown")),
+        (None, row) => row.unwrap_or("unknown").to_owned(),
+    };
+    let long = field("long texts").filter(|long| *long != "truncate");
+    let features = long.map_or(features.clone(), |long| format!("{features}, {long}"));
+    let backbone = entry.backbone.as_ref().map_or_else(
+        || "unknown: stored by an earlier version, or key.json is damaged".to_owned(),
+        |owner| format!("{} ({}) {}", owner.name, owner.fingerprint.short(), owner.path),
+    );
+    [
+        entry.fingerprint.short(),
+        grouped(entry.rows),
+        bytes(entry.bytes),
+        grouped(entry.parts as u64),
+        ago(entry.last_used.elapsed().unwrap_or_default()),
+        features,
+        backbone,
+    ]
+}
+
+/// How long ago something was, in the largest unit that gives at least 1.
+fn ago(passed: Duration) -> String {
+    let seconds = passed.as_secs();
+    let units = [("day", 86_400), ("hour", 3_600), ("minute", 60)];
+    let found = units.into_iter().find(|(_, unit)| seconds >= *unit);
+    found.map_or("just now".to_owned(), |(name, unit)| format!("{} ago", counted(seconds / unit, name)))
+}
+
+fn compact(common: &Common, terminal: &Terminal) -> Result<Outcome> {
+    let working = terminal.working("compacting the stored parts");
+    let stores = store::compact(&default_root(common.cache.as_deref())?)?;
+    drop(working);
+    if common.json {
+        print_json(&stores)?;
+    }
+    let sum = |of: fn(&Compacted) -> u64| stores.iter().map(of).sum::<u64>();
+    let freed = sum(|store| store.bytes_before).saturating_sub(sum(|store| store.bytes));
+    terminal.say(format!(
+        "{} stored more than once, {} merged into {}, {} freed",
+        counted(sum(|store| store.doubled), "row"),
+        counted(sum(|store| store.parts_before as u64), "part"),
+        grouped(sum(|store| store.parts as u64)),
+        bytes(freed)
+    ));
     Ok(Outcome::Done)
 }
 
@@ -102,7 +163,7 @@ fn verify(common: &Common, terminal: &Terminal) -> Result<Outcome> {
     if count == 0 {
         return Ok(Outcome::Done);
     }
-    terminal.say("damaged parts are computed again when they are needed; `frosthead cache prune --damaged` removes them");
+    terminal.say("what is damaged is set aside and computed again when it is needed; `frosthead cache prune --damaged` removes it");
     Ok(Outcome::CriterionMissed)
 }
 

@@ -400,6 +400,7 @@ impl FeatureStoreArguments {
         let options = EmbedOptions { stored, batching: applied.batching, long, ..EmbedOptions::default() };
         let embedder = Embedder::open(backbone, Arc::new(applied.runtime), &root, options)?;
         terminal.damage(embedder.damaged());
+        terminal.unwritable(&root, embedder.unwritable());
         let counting = terminal.working("counting the rows");
         let rows = sources.iter().map(|source| count_rows(source)).sum::<Option<u64>>();
         drop(counting);
@@ -412,7 +413,7 @@ impl FeatureStoreArguments {
 
 /// Says what storing up to `rows` new texts would take, and refuses to start when it cannot fit.
 fn check_space(embedder: &Embedder, rows: u64, root: &Path, terminal: &Terminal) -> Result<()> {
-    let (need, free) = embedder.space(rows, root)?;
+    let (need, free) = embedder.space(rows)?;
     let stored = embedder.stored();
     terminal.say(format!(
         "feature store {}: {stored} texts stored; up to {} for {}, {} free",
@@ -421,7 +422,7 @@ fn check_space(embedder: &Embedder, rows: u64, root: &Path, terminal: &Terminal)
         counted(rows, "row"),
         bytes(free)
     ));
-    let (missing, _) = embedder.space(rows.saturating_sub(stored), root)?;
+    let (missing, _) = embedder.space(rows.saturating_sub(stored))?;
     if missing <= free {
         return Ok(());
     }

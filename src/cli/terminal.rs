@@ -5,6 +5,8 @@
 
 use std::collections::BTreeSet;
 use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -23,12 +25,15 @@ pub(crate) struct Terminal {
     quiet: bool,
     verbose: bool,
     colour: bool,
+    /// Whether it was said that the feature store cannot be written.
+    unwritable_said: AtomicBool,
 }
 
 impl Terminal {
     pub(crate) fn new(quiet: bool, verbose: bool) -> Self {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self { quiet, verbose, colour: std::io::stderr().is_terminal() && !plain }
+        let colour = std::io::stderr().is_terminal() && !plain;
+        Self { quiet, verbose, colour, unwritable_said: AtomicBool::new(false) }
     }
 
     #[cfg(feature = "train")]
@@ -83,6 +88,19 @@ impl Terminal {
                 damage.reason
             ));
         }
+    }
+
+    /// Says once that what is computed is not kept, if it is not.
+    pub(crate) fn unwritable(&self, root: &Path, why: Option<&Error>) {
+        let Some(why) = why else { return };
+        if self.unwritable_said.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let cause = chain(why).last().map(ToString::to_string).unwrap_or_default();
+        self.warn(format!(
+            "{}: the feature store cannot be written ({cause}): what is stored there is used, what is missing is computed and not kept",
+            root.display()
+        ));
     }
 
     /// What was odd about a table's texts.

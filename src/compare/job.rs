@@ -16,7 +16,6 @@ use crate::backbone::Backbone;
 use crate::classifier::Run;
 use crate::classifier::run::{FIT, METRICS, Recipe, SCORES};
 use crate::dataset::{Columns, Dataset};
-use crate::document;
 use crate::embed::Embedder;
 use crate::error::{Error, Kind, Result};
 use crate::heads::FitReport;
@@ -24,7 +23,7 @@ use crate::metrics::TaskMetrics;
 use crate::plan::FreezePlan;
 use crate::report::{BackboneReport, Done, Estimate, Outcome, ScenarioReport, StageCurve};
 use crate::runtime::{peak_rss_bytes, reset_peak_rss};
-use crate::train::{RunMetrics, TrainEvent, TrainRequest, Trained, stage_reports, train};
+use crate::train::{TrainEvent, TrainRequest, Trained, stage_reports, train};
 
 /// A scenario that is to be run.
 pub(super) struct Planned {
@@ -134,7 +133,7 @@ impl<'j> Job<'j> {
             return Ok(false);
         }
         let run = Run::open(&folder)?;
-        done.metrics = metrics(&run.directory)?;
+        done.metrics = run.json(METRICS)?;
         Ok(true)
     }
 
@@ -301,8 +300,9 @@ impl<'j> Job<'j> {
     /// What a written run says.
     fn read(&self, request: &TrainRequest) -> Result<Done> {
         let directory = &request.output.path;
-        let stages = stage_reports(directory)?;
-        let fits: Vec<FitReport> = json(&directory.join(FIT))?;
+        let written = Run::open(directory)?;
+        let stages = stage_reports(&written)?;
+        let fits: Vec<FitReport> = written.json(FIT)?;
         // A stage that went on from a checkpoint did its first epochs in an earlier call.
         let trained = stages
             .iter()
@@ -319,7 +319,7 @@ impl<'j> Job<'j> {
             peak_memory: None,
             run_bytes: directory_size(directory)?,
             states_bytes: stages.last().and_then(|stage| stage.states_bytes),
-            metrics: metrics(directory)?,
+            metrics: written.json(METRICS)?,
             scores: scores(directory)?,
             stages: stages
                 .into_iter()
@@ -384,20 +384,9 @@ fn total(seconds: impl Iterator<Item = f64>) -> f64 {
     seconds.fold(0.0, |sum, term| sum + term)
 }
 
-fn metrics(run: &Path) -> Result<RunMetrics> {
-    json(&run.join(METRICS))
-}
-
 /// What each validation row adds to the score of its task; nothing of a run of before this was kept.
 pub(super) fn scores(run: &Path) -> Result<BTreeMap<String, Vec<f64>>> {
-    let path = run.join(SCORES);
-    if path.exists() { json(&path) } else { Ok(BTreeMap::new()) }
-}
-
-fn json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
-    let text = std::fs::read_to_string(path).map_err(|source| Error::io("read", path, source))?;
-    document::json(text.as_bytes(), Kind::Run, "a file of the run cannot be read")
-        .map_err(|error| error.at(path).help("train the run again"))
+    if run.join(SCORES).exists() { Run::open(run)?.json(SCORES) } else { Ok(BTreeMap::new()) }
 }
 
 fn size(path: &Path) -> u64 {

@@ -13,7 +13,7 @@ use crate::fingerprint::{Fields, Fingerprint};
 use crate::plan::FreezePlan;
 use crate::report::{Estimate, ScenarioReport};
 use crate::tokens::LongTexts;
-use crate::train::{FrozenHead, RowsRequest, TrainEvent, TrainRequest, shared_inputs};
+use crate::train::{FrozenHead, RowsRequest, TrainEvent, TrainRequest, heads_hash, shared_inputs};
 
 /// What to compare.
 #[derive(Clone)]
@@ -90,9 +90,7 @@ impl CompareRequest {
     /// A table or an earlier run cannot be read.
     pub(super) fn inputs(&self) -> Result<Fingerprint> {
         let frozen_head = match &self.frozen_head {
-            FrozenHead::Run(run) => {
-                Fingerprint::of_file(run.join(crate::classifier::run::HEADS))?.to_string()
-            }
+            FrozenHead::Run(run) => heads_hash(run)?.to_string(),
             other => format!("{other:?}"),
         };
         Ok(Fields::new("frosthead compare 2")

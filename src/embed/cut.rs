@@ -4,9 +4,10 @@
 //! Refuses to compute what is stored, to start what the disk cannot hold, and to hold the states of a corpus
 //! in memory.
 
+use std::cell::RefCell;
 use std::path::Path;
 
-use super::embedder::key_fields;
+use super::embedder::{key_fields, owner};
 use super::extractor::{filled, pad_ids};
 use super::ids::{buckets, encode};
 use crate::backbone::Backbone;
@@ -120,10 +121,10 @@ impl CutRows {
         (texts, keys): (&[&str], &[TextKey]),
         progress: &mut dyn FnMut(StatesProgress),
     ) -> Result<Self> {
-        let stored = Stored { backbone, runtime, place };
+        let stored = Stored { backbone, runtime, place, damaged: RefCell::default() };
         let (mut states, mut lower) = stored.open_above_rounded(level, keys)?;
         let rounded_at = lower.as_ref().map(|(level, _)| *level);
-        states.damaged().iter().for_each(|damage| progress(StatesProgress::Damaged(damage.clone())));
+        stored.report(progress);
         let mut seen = std::collections::HashSet::new();
         let missing: Vec<usize> = (0..keys.len())
             .filter(|&row| states.tokens(&keys[row]).is_none() && seen.insert(keys[row]))
@@ -134,10 +135,12 @@ impl CutRows {
             if lower.is_none() {
                 lower = stored.highest_below(level, StatePrecision::F32, |states| !states.is_empty())?;
             }
+            stored.report(progress);
             let missing_keys: Vec<TextKey> = missing.iter().map(|&row| keys[row]).collect();
             let from =
                 lower.as_ref().filter(|(_, lower)| holds_all(lower, &missing_keys)).map(|(level, _)| *level);
-            check_space(&encoded, backbone.manifest().hidden_size, place, from, progress)?;
+            let kept_in = states.written_to();
+            check_space(&encoded, backbone.manifest().hidden_size, (place, &kept_in), from, progress)?;
             let batching = place.batching;
             let mut maker =
                 Maker { backbone, runtime, level, batching, encoded, keys: missing_keys, done: 0 };
@@ -316,20 +319,20 @@ impl Maker<'_> {
 fn check_space(
     encoded: &Encoded,
     hidden: usize,
-    place: StatesPlace<'_>,
+    (place, kept_in): (StatesPlace<'_>, &Path),
     from: Option<usize>,
     progress: &mut dyn FnMut(StatesProgress),
 ) -> Result<()> {
     let texts = encoded.lengths().count() as u64;
     let tokens = encoded.lengths().map(|length| length as u64).sum();
     let bytes = TokenStates::space_needed(texts, tokens, hidden, place.precision);
-    let need = StatesNeed { texts, tokens, bytes, free: free_space(place.root)?, from };
+    let need = StatesNeed { texts, tokens, bytes, free: free_space(kept_in)?, from };
     progress(StatesProgress::Need(need));
     if need.bytes <= need.free {
         return Ok(());
     }
     Err(Error::new(Kind::Space, "the token states do not fit the disk")
-        .at(place.root)
+        .at(kept_in)
         .found(format!("{} bytes free", need.free))
         .expected(format!("{} bytes for {} tokens as {}", need.bytes, need.tokens, place.precision))
         .help("free some space, give another place with --cache, say --states f16, or freeze fewer layers"))
@@ -340,6 +343,8 @@ struct Stored<'s> {
     backbone: &'s Backbone,
     runtime: &'s Runtime,
     place: StatesPlace<'s>,
+    /// What could not be trusted of all that was opened.
+    damaged: RefCell<Vec<Damage>>,
 }
 
 impl Stored<'_> {
@@ -390,6 +395,11 @@ impl Stored<'_> {
         Ok(None)
     }
 
+    /// Tells what was found damaged since the last time.
+    fn report(&self, progress: &mut dyn FnMut(StatesProgress)) {
+        self.damaged.take().into_iter().for_each(|damage| progress(StatesProgress::Damaged(damage)));
+    }
+
     fn open(
         &self,
         level: usize,
@@ -397,7 +407,10 @@ impl Stored<'_> {
         rounded_at: Option<usize>,
     ) -> Result<TokenStates> {
         let hidden = self.backbone.manifest().hidden_size;
-        TokenStates::open(self.place.root, &self.key(level, precision, rounded_at), hidden, precision)
+        let key = self.key(level, precision, rounded_at);
+        let states = TokenStates::open(self.place.root, &key, hidden, precision)?;
+        self.damaged.borrow_mut().extend_from_slice(states.damaged());
+        Ok(states)
     }
 
     fn key(&self, level: usize, precision: StatePrecision, rounded_at: Option<usize>) -> StoreKey {
@@ -408,7 +421,7 @@ impl Stored<'_> {
         if let Some(lower) = rounded_at {
             fields.insert("computed from".into(), format!("{} as {precision}", ports::hidden(lower)));
         }
-        StoreKey { fields }
+        StoreKey { fields, owner: Some(owner(self.backbone)) }
     }
 }
 

@@ -20,7 +20,7 @@ use crate::encoder::FeatureChoice;
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::TextKey;
 use crate::runtime::{Device, Load, Runtime};
-use crate::store::{Damage, Store, StoreKey, free_space, space_needed};
+use crate::store::{Damage, Owner, Store, StoreKey, free_space, space_needed};
 use crate::tokens::{Batching, LongTexts, Truncation};
 
 /// How far a pass over a window of rows has come.
@@ -140,8 +140,14 @@ impl Embedder {
     ///
     /// # Errors
     /// The file system cannot be asked.
-    pub fn space(&self, texts: u64, root: &Path) -> Result<(u64, u64)> {
-        Ok((space_needed(texts, self.layout.width()), free_space(root)?))
+    pub fn space(&self, texts: u64) -> Result<(u64, u64)> {
+        Ok((space_needed(texts, self.layout.width()), free_space(&self.store.written_to())?))
+    }
+
+    /// Why nothing can be written to the store, if nothing can: what is computed is not kept.
+    #[must_use]
+    pub fn unwritable(&self) -> Option<&Error> {
+        self.store.unwritable()
     }
 
     /// Computes and stores what is missing of a window's texts. `keys[i]` is the key of `texts[i]`.
@@ -323,6 +329,13 @@ pub(super) fn key_fields(backbone: &Backbone, runtime: &Runtime) -> BTreeMap<Str
     fields
 }
 
+/// Whose the stored values are.
+pub(super) fn owner(backbone: &Backbone) -> Owner {
+    let path = backbone.directory();
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf()).display().to_string();
+    Owner { name: backbone.manifest().name.clone(), path, fingerprint: backbone.fingerprint() }
+}
+
 /// Everything that can change a stored value, except the text.
 fn store_key(backbone: &Backbone, runtime: &Runtime, layout: &RowLayout, long: LongTexts) -> StoreKey {
     let mut fields = key_fields(backbone, runtime);
@@ -331,7 +344,7 @@ fn store_key(backbone: &Backbone, runtime: &Runtime, layout: &RowLayout, long: L
     fields.entry("precision".into()).or_insert_with(|| "fp32".into());
     fields.insert("cut".into(), "after pooling".into());
     fields.insert("row".into(), format!("{} states, embedding, token counts", layout.levels().len()));
-    StoreKey { fields }
+    StoreKey { fields, owner: Some(owner(backbone)) }
 }
 
 fn stored_count(number: f32) -> u64 {

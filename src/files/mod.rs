@@ -25,6 +25,9 @@ pub use pieces::{FileRange, in_pieces, start_of};
 const PREFIX: &str = ".frosthead-";
 const SUFFIX: &str = ".tmp";
 const RANDOM: usize = 12;
+/// What stands between the name of a directory that made way and random letters and digits.
+const REPLACED: &str = ".replaced-";
+const REPLACED_RANDOM: usize = 6;
 
 /// A file that is being written. It has its name once it is [finished](Self::finish); dropped before, it is
 /// gone.
@@ -147,6 +150,7 @@ pub fn replace_directory(
     let target = std::path::absolute(target).map_err(failed)?;
     let beside = target.parent().unwrap_or(Path::new("/"));
     std::fs::create_dir_all(beside).map_err(failed)?;
+    remove_replaced(&target, beside);
     let new = Scratch::new(beside, 0o777).map_err(failed)?;
     build(new.path())?;
     sync_all(new.path()).map_err(failed)?;
@@ -272,10 +276,13 @@ fn exchange(new: &Path, old: &Path) -> std::io::Result<()> {
 }
 
 /// The same on file systems that cannot exchange: the old one moves away first. Who is killed in between
-/// finds it under a name that says what it is, and that nobody clears away.
+/// finds it under a name that says what it is, and that nobody clears away until there is a new one.
 fn move_aside(new: &Path, old: &Path) -> std::io::Result<()> {
     let name = old.file_name().unwrap_or_default().to_string_lossy();
-    let aside = TempDir::with_prefix_in(format!("{name}.replaced-"), old.parent().unwrap_or(Path::new("/")))?;
+    let beside = old.parent().unwrap_or(Path::new("/"));
+    let aside = TempDir::with_prefix_in(format!("{name}{REPLACED}"), beside)?;
+    let folder = File::open(aside.path())?;
+    let _held = folder.try_lock();
     let moved = aside.path().join(&*name);
     std::fs::rename(old, &moved)?;
     std::fs::rename(new, old).inspect_err(|_| {
@@ -284,6 +291,31 @@ fn move_aside(new: &Path, old: &Path) -> std::io::Result<()> {
             let _kept = aside.keep();
         }
     })
+}
+
+/// Removes what [`move_aside`] of a killed process has left, when what was to replace it is there.
+fn remove_replaced(target: &Path, beside: &Path) {
+    let name = target.file_name().unwrap_or_default();
+    let start = format!("{}{REPLACED}", name.to_string_lossy());
+    if target.symlink_metadata().is_err() {
+        return;
+    }
+    for entry in std::fs::read_dir(beside).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let ours =
+            entry.file_name().to_str().and_then(|name| name.strip_prefix(&start)).is_some_and(|random| {
+                random.len() == REPLACED_RANDOM && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
+            });
+        // Nothing but what was replaced lies in it.
+        let inside: Vec<_> = std::fs::read_dir(&path).into_iter().flatten().flatten().collect();
+        if ours
+            && inside.iter().all(|inside| inside.file_name() == name)
+            && let Ok(folder) = File::open(&path)
+            && folder.try_lock().is_ok()
+        {
+            remove(&path);
+        }
+    }
 }
 
 /// Makes everything in a directory durable.
@@ -367,6 +399,31 @@ mod tests {
         .unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"three");
         assert_eq!(names_in(directory.path()), ["a.txt"]);
+    }
+
+    #[test]
+    fn a_directory_that_made_way_stays_until_there_is_a_new_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("run");
+        replace_directory(&target, false, put("one")).unwrap();
+        let new = folder.path().join("new");
+        std::fs::create_dir(&new).unwrap();
+        std::fs::write(new.join("two"), "two").unwrap();
+        move_aside(&new, &target).unwrap();
+        assert_eq!(
+            (names_in(folder.path()), names_in(&target)),
+            (vec!["run".to_owned()], vec!["two".into()])
+        );
+        // As one that was killed in between leaves it, and what others call so.
+        for name in ["run.replaced-aB3dE6/run", "run.replaced-notes1/mine", "run.replaced-x/run"] {
+            std::fs::create_dir_all(folder.path().join(name)).unwrap();
+        }
+        std::fs::rename(&target, folder.path().join("away")).unwrap();
+        replace_directory(&target, true, put("three")).unwrap();
+        assert!(folder.path().join("run.replaced-aB3dE6/run").exists(), "it was the only one");
+        replace_directory(&target, true, put("four")).unwrap();
+        let left = ["away", "run", "run.replaced-notes1", "run.replaced-x"];
+        assert_eq!(names_in(folder.path()), left);
     }
 
     #[test]

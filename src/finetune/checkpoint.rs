@@ -1,5 +1,5 @@
 //! Owns the checkpoint of a training stage: everything that the next epoch depends on, in one file that
-//! appears whole.
+//! appears whole: named tensors, and behind them the hash of all bytes before it.
 //!
 //! Refuses a checkpoint of other inputs, and one whose tensors are not those of the stage.
 
@@ -69,7 +69,9 @@ impl Checkpoint {
         }
         let folder = path.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder).map_err(|source| Error::io("write", path, source))?;
-        files::write(path, &file.to_bytes())
+        let mut bytes = file.to_bytes();
+        bytes.extend(Fingerprint::of_bytes(&bytes).0);
+        files::write(path, &bytes)
     }
 
     /// Reads the checkpoint of these inputs for these parameters; none when there is none.
@@ -82,6 +84,10 @@ impl Checkpoint {
 
     /// A checkpoint that is damaged or of something else is none: training then starts from the beginning.
     fn decode(bytes: &[u8], inputs: Fingerprint, parameters: &[Parameter]) -> Option<Self> {
+        let (bytes, hash) = bytes.split_last_chunk()?;
+        if Fingerprint::of_bytes(bytes) != Fingerprint(*hash) {
+            return None;
+        }
         let file = Tensors::read(bytes, Kind::Training).ok()?;
         let header: Header = serde_json::from_str(&file.note(HEADER)?).ok()?;
         if header.inputs != inputs || header.largest_gradients.len() != parameters.len() {
@@ -133,7 +139,12 @@ mod tests {
         let wider = [Parameter::new("p".into(), vec![3], vec![0.0; 3], 0.5)];
         assert_eq!(Checkpoint::load(&path, inputs, &wider).unwrap(), None);
         let bytes = std::fs::read(&path).unwrap();
-        assert_eq!(Fingerprint::of_bytes(&bytes).short(), "8b77d013f8c1", "the bytes of the file changed");
+        assert_eq!(Fingerprint::of_bytes(&bytes).short(), "363ef8b50422", "the bytes of the file changed");
         assert_eq!(Checkpoint::decode(&bytes[..bytes.len() - 4], inputs, &fresh), None);
+        for place in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[place] ^= 1;
+            assert_eq!(Checkpoint::decode(&flipped, inputs, &fresh), None, "byte {place}");
+        }
     }
 }

@@ -4,8 +4,6 @@
 //!
 //! Refuses to use a file before everything in it fits together.
 
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 
 use super::head::Head;
@@ -24,11 +22,9 @@ struct TaskEntry {
     labels: Vec<String>,
 }
 
-/// Writes heads; the same heads give the same bytes.
-///
-/// # Errors
-/// The file cannot be written.
-pub fn save(path: &Path, heads: &[Head]) -> Result<()> {
+/// The file's bytes; the same heads give the same bytes.
+#[must_use]
+pub fn to_bytes(heads: &[Head]) -> Vec<u8> {
     let mut file = TensorFile::default();
     for head in heads {
         let classes = head.labels.len();
@@ -39,19 +35,14 @@ pub fn save(path: &Path, heads: &[Head]) -> Result<()> {
     let entry =
         |head: &Head| TaskEntry { task: head.task.clone(), kind: head.kind, labels: head.labels.clone() };
     file.note(TASKS, &heads.iter().map(entry).collect::<Vec<_>>());
-    std::fs::write(path, file.to_bytes()).map_err(|source| Error::io("write", path, source))
+    file.to_bytes()
 }
 
 /// Reads heads, everything checked.
 ///
 /// # Errors
-/// The file is missing, damaged, or its parts do not fit together.
-pub fn load(path: &Path) -> Result<Vec<Head>> {
-    let bytes = std::fs::read(path).map_err(|source| Error::io("read", path, source))?;
-    parse(&bytes).map_err(|error| error.at(path).help("train the run again"))
-}
-
-fn parse(bytes: &[u8]) -> Result<Vec<Head>> {
+/// The bytes are damaged, or their parts do not fit together.
+pub fn read(bytes: &[u8]) -> Result<Vec<Head>> {
     let wrong = |what: &str| Error::new(Kind::Heads, what.to_owned());
     let file = Tensors::read(bytes, Kind::Heads)?;
     let tasks = file.note(TASKS).ok_or_else(|| wrong("the file does not say which tasks it holds"))?;
@@ -151,24 +142,17 @@ mod tests {
     }
 
     fn saved(heads: &[Head]) -> Vec<u8> {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("heads.safetensors");
-        save(&path, heads).unwrap();
-        assert_eq!(
-            load(&path).map(|loaded| loaded.len()).ok(),
-            parse(&std::fs::read(&path).unwrap()).map(|h| h.len()).ok()
-        );
-        std::fs::read(path).unwrap()
+        to_bytes(heads)
     }
 
     #[track_caller]
     fn refused(bytes: &[u8], part: &str) {
-        let error = parse(bytes).unwrap_err();
+        let error = read(bytes).unwrap_err();
         assert_eq!(error.kind(), Kind::Heads);
         assert!(error.to_string().contains(part), "{error}");
     }
 
-    /// The heads after a change that `save` does not check.
+    /// The heads after a change that `to_bytes` does not check.
     fn with(change: impl FnOnce(&mut Head)) -> Vec<u8> {
         let mut heads = heads();
         change(&mut heads[0]);
@@ -179,7 +163,7 @@ mod tests {
     fn heads_round_trip_in_their_order_with_the_same_bytes() {
         let bytes = saved(&heads());
         assert_eq!(bytes, saved(&heads()));
-        assert_eq!(parse(&bytes).unwrap(), heads());
+        assert_eq!(read(&bytes).unwrap(), heads());
     }
 
     #[test]

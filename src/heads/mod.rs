@@ -51,7 +51,7 @@ mod view;
 pub use class_weight::class_weights;
 #[cfg(feature = "train")]
 pub use cross_validation::{NO_FOLD, SCREENED_ROWS, Selection, Trial, folds, sample, select, select_bytes};
-pub use file::{load, save};
+pub use file::{read, to_bytes};
 #[cfg(feature = "train")]
 pub use fit::{fit, fit_bytes};
 pub use head::{Answers, Head};

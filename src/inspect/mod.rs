@@ -92,7 +92,8 @@ pub fn describe(path: &Path, key: Option<&PublicKey>) -> Result<Description> {
             })
         }
         Thing::Run => {
-            let Run { recipe, heads, .. } = Run::open(path)?;
+            let Run { files, recipe, heads, .. } = Run::open(path)?;
+            files.check_all()?;
             let heads = heads.iter().map(HeadDescription::of).collect();
             Ok(Description::Run { recipe: Box::new(recipe), heads })
         }

@@ -17,8 +17,7 @@ use crate::bundle;
 use crate::classifier::Run;
 use crate::classifier::run::FIT;
 use crate::data::Part;
-use crate::document;
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::heads::{Alpha, FitOptions, FitReport, Head};
 use crate::quantize::{Agreement, CALIBRATION_TEXTS, Precision, Variant, calibrate, sensitivity};
 pub use chosen::Chosen;
@@ -139,10 +138,7 @@ fn name(variant: &Variant) -> String {
 /// The run's tasks with their rows and the way their heads are fitted.
 fn judged<'r>(request: &PrecisionRequest<'r>) -> Result<Vec<Judged<'r>>> {
     let run = request.run;
-    let path = run.directory.join(FIT);
-    let bytes = std::fs::read(&path).map_err(|source| Error::io("read", &path, source))?;
-    let fits: Vec<FitReport> = document::json(&bytes, Kind::Run, "the run's fits are not readable")
-        .map_err(|error| error.at(&path).help("train the run again"))?;
+    let fits: Vec<FitReport> = run.json(FIT)?;
     let of = |(task, head): (usize, &'r Head)| {
         let fit = fits.iter().find(|fit| fit.task == run.recipe.tasks[task]).map(|fit| FitOptions {
             alpha: Alpha::Fixed(fit.alpha),

@@ -1,13 +1,13 @@
 //! Owns what is done to a key's folder while nobody else has it open: clear leftovers, merge many small parts
-//! into few.
+//! into few, keep one of the rows that are stored twice.
 //!
-//! Refuses to merge what it has not verified, and to remove a part before the one that replaces it is
+//! Refuses to merge what it has not verified, and to remove a part before the ones that hold its rows are
 //! durable: killed in between, it leaves rows that are stored twice, which is harmless.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
 
-use super::folder::{self, KeyFolder, Parts, Text};
+use super::folder::{self, KeyFolder, Parts, Role, Text};
 use crate::error::Result;
 use crate::fingerprint::TextKey;
 
@@ -19,6 +19,46 @@ const SMALL_BYTES: u64 = 1 << 20;
 const MERGED_TEXTS: usize = 4096;
 /// … or this many bytes: what merging costs in memory, twice.
 const MERGED_BYTES: usize = 8 << 20;
+
+/// Writes anew all parts of a kind that are small or hold a row that another one holds; how many rows went.
+/// Parts that are damaged stay for `open` to report. The caller holds the exclusive lock.
+///
+/// # Errors
+/// A file cannot be read, written or removed; nothing is lost.
+pub(super) fn keep_one(folder: &KeyFolder, role: Role, parts: &impl Parts) -> Result<u64> {
+    let (mut held, mut sources) = (HashSet::new(), Vec::new());
+    for file in folder.files()?.into_iter().filter(|file| file.role == role) {
+        let Ok(texts) = parts.load(&file.path) else { continue };
+        let small = file.bytes < SMALL_BYTES && parts.is_small(&file);
+        if small || texts.iter().any(|(key, _)| held.contains(key)) {
+            sources.push(file.path);
+        } else {
+            held.extend(texts.into_iter().map(|(key, _)| key));
+        }
+    }
+    let (mut merged, mut written, mut doubled) = (Merged::default(), HashSet::new(), 0);
+    // One small part alone is as good as it can be.
+    let alone = sources.len() == 1;
+    for source in sources {
+        // A part that was just written has the same name as one that held just these rows.
+        if written.contains(&source) {
+            continue;
+        }
+        let Ok(texts) = parts.load(&source) else { continue };
+        let all = texts.len();
+        let new: Vec<Text> = texts.into_iter().filter(|(key, _)| held.insert(*key)).collect();
+        if alone && new.len() == all {
+            return Ok(0);
+        }
+        doubled += (all - new.len()) as u64;
+        merged.add(source, new);
+        if merged.is_full() {
+            written.extend(std::mem::take(&mut merged).replace_all(folder, parts, &written)?);
+        }
+    }
+    merged.replace_all(folder, parts, &written)?;
+    Ok(doubled)
+}
 
 /// Removes leftovers and merges small parts; the caller holds the exclusive lock.
 ///
@@ -37,7 +77,7 @@ pub(super) fn maintain(folder: &KeyFolder, parts: &impl Parts) -> Result<()> {
         if let Ok(texts) = parts.load(&file.path) {
             merged.add(file.path, texts);
         }
-        if merged.texts.len() >= MERGED_TEXTS || merged.bytes >= MERGED_BYTES {
+        if merged.is_full() {
             std::mem::take(&mut merged).replace(folder, parts)?;
         }
     }
@@ -63,13 +103,36 @@ impl Merged {
         }
     }
 
+    fn is_full(&self) -> bool {
+        self.texts.len() >= MERGED_TEXTS || self.bytes >= MERGED_BYTES
+    }
+
     fn replace(self, folder: &KeyFolder, parts: &impl Parts) -> Result<()> {
         if self.sources.len() < 2 {
             return Ok(());
         }
-        let path = folder.write(parts, &self.texts)?;
+        self.replace_all(folder, parts, &HashSet::new()).map(drop)
+    }
+
+    /// Writes the texts, if there are any, and removes the parts they came from, but not what is `kept`; the
+    /// part.
+    fn replace_all(
+        self,
+        folder: &KeyFolder,
+        parts: &impl Parts,
+        kept: &HashSet<PathBuf>,
+    ) -> Result<Option<PathBuf>> {
+        let written = match self.texts.is_empty() {
+            true => None,
+            false => Some(folder.write(parts, &self.texts)?),
+        };
         // A source that held all of it already is the merged part: equal contents have equal names.
-        self.sources.iter().filter(|source| **source != path).try_for_each(|source| folder::remove(source))
+        for source in self.sources.iter().filter(|source| Some(*source) != written.as_ref()) {
+            if !kept.contains(source) {
+                folder::remove(source)?;
+            }
+        }
+        Ok(written)
     }
 }
 

@@ -6,24 +6,28 @@
 //! The lock is advisory (`flock`): shared while a store is open, exclusive while files are removed or merged.
 //! The modification time of `lock` is when the store was last opened.
 
-use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use serde::{Deserialize, Serialize};
-
-use super::fault::{Fault, Identity};
+use super::fault::Fault;
+use super::key_file::KeyFile;
 use crate::document;
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::fingerprint::{Fingerprint, TextKey};
 
-/// The version of `key.json`.
-const KEY_FORMAT: u32 = 1;
+/// What is in a folder.
+const KEY: &str = "key.json";
+const LOCK: &str = "lock";
+const PARTS: &str = "parts";
 /// How often a lock that is held elsewhere is asked for again.
 const LOCK_POLL: Duration = Duration::from_millis(20);
+/// The end of a name of what is damaged.
+const DAMAGED: &str = ".damaged";
+/// How many damaged ones of a name are kept at most, where one cannot take the place of another.
+const MOST_ASIDE: u32 = 99;
 /// Hexadecimal digits of the hash that a part is named by.
 pub(super) const NAME_DIGITS: usize = 32;
 
@@ -42,57 +46,16 @@ pub(super) trait Parts {
     fn encode(&self, texts: &[Text]) -> (Vec<u8>, String);
 }
 
-/// The contents of `key.json`: what a person needs to see what the cached rows are.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct KeyFile {
-    format: u32,
-    pub fingerprint: Fingerprint,
-    pub width: u32,
-    pub fields: BTreeMap<String, String>,
-}
-
-impl KeyFile {
-    pub fn new(identity: &Identity, fields: &BTreeMap<String, String>) -> Self {
-        let Identity { fingerprint, width } = *identity;
-        Self { format: KEY_FORMAT, fingerprint, width, fields: fields.clone() }
-    }
-
-    /// What this says otherwise than another, for a message.
-    fn unlike(&self, other: &Self) -> String {
-        let mut said: Vec<String> = self
-            .fields
-            .iter()
-            .filter(|(name, value)| other.fields.get(*name) != Some(value))
-            .map(|(name, value)| format!("{name} {value:?}"))
-            .collect();
-        said.extend(
-            other
-                .fields
-                .keys()
-                .filter(|name| !self.fields.contains_key(*name))
-                .map(|name| format!("no {name}")),
-        );
-        if self.fingerprint != other.fingerprint {
-            said.push(format!("hash {}", self.fingerprint.told_from(&other.fingerprint)));
-        }
-        if self.format != other.format {
-            said.push(format!("format {}", self.format));
-        }
-        said.join(", ")
-    }
-
-    pub fn identity(&self) -> Identity {
-        Identity { fingerprint: self.fingerprint, width: self.width }
-    }
-}
-
 /// What a file in `parts/` is, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     Part,
     /// A part of token states.
     States,
+    /// One that was set aside.
     Damaged,
+    /// A directory that lies where a part belongs.
+    Obstacle,
     Temporary,
 }
 
@@ -144,6 +107,11 @@ impl Drop for Lock {
 pub(super) struct KeyFolder(PathBuf);
 
 impl KeyFolder {
+    /// One whose parts lie elsewhere than in a store.
+    pub fn at(path: &Path) -> Self {
+        Self(path.to_path_buf())
+    }
+
     pub fn new(root: &Path, fingerprint: &Fingerprint) -> Self {
         Self(features(root).join(fingerprint.to_string()))
     }
@@ -170,15 +138,15 @@ impl KeyFolder {
     }
 
     pub fn parts(&self) -> PathBuf {
-        self.0.join("parts")
+        self.0.join(PARTS)
     }
 
     pub fn key_file(&self) -> PathBuf {
-        self.0.join("key.json")
+        self.0.join(KEY)
     }
 
     pub fn lock_file(&self) -> PathBuf {
-        self.0.join("lock")
+        self.0.join(LOCK)
     }
 
     /// When the store was last opened.
@@ -196,59 +164,49 @@ impl KeyFolder {
         if parts.is_symlink() {
             return Ok(Vec::new());
         }
-        let files = children(&parts)?.into_iter().filter(|(_, _, metadata)| metadata.is_file());
-        let ours = files.filter_map(|(name, path, metadata)| {
-            role(&name).map(|role| Stored { role, path, bytes: metadata.len() })
+        let ours = children(&parts)?.into_iter().filter_map(|(name, path, metadata)| {
+            let role = match role(&name)? {
+                role if metadata.is_file() => role,
+                Role::Damaged if metadata.is_dir() => Role::Damaged,
+                Role::Part | Role::States if metadata.is_dir() => Role::Obstacle,
+                _ => return None,
+            };
+            Some(Stored { role, path, bytes: size(&metadata) })
         });
         Ok(ours.collect())
     }
 
-    /// Reads `key.json`; none when it is not there.
+    /// What was set aside or left behind in the folder, beside its parts.
     ///
     /// # Errors
-    /// It is not readable, not ours, of a newer version, or says another fingerprint than the folder's name.
-    pub fn read_key(&self) -> Result<Option<KeyFile>> {
-        let path = self.key_file();
-        let Some(text) = files::read(&path)? else { return Ok(None) };
-        let again =
-            |error: Error| error.at(&path).help("delete its folder; what it holds is then computed again");
-        let what = "the description of the cached features is damaged";
-        let key: KeyFile =
-            document::versioned_json(&text, &(KEY_FORMAT..=KEY_FORMAT), Kind::Store, what).map_err(again)?;
-        if self.0.file_name().and_then(|name| name.to_str()) == Some(&key.fingerprint.to_string()) {
-            return Ok(Some(key));
-        }
-        let what = "the description of the cached features does not fit its folder";
-        Err(again(Error::new(Kind::Store, what))
-            .found(format!("fingerprint {}", key.fingerprint))
-            .expected("the name of the folder"))
+    /// The directory is there and cannot be read.
+    pub fn refuse(&self) -> Result<Vec<Stored>> {
+        let refuse = children(&self.0)?.into_iter().filter_map(|(name, path, metadata)| {
+            let ours = [KEY, LOCK, PARTS].iter().any(|ours| is_set_aside(&name, ours));
+            let role = match () {
+                () if ours => Role::Damaged,
+                () if files::is_temporary(&name) => Role::Temporary,
+                () => return None,
+            };
+            Some(Stored { role, path, bytes: size(&metadata) })
+        });
+        Ok(refuse.collect())
     }
 
-    /// Writes `key.json`, or checks that the one that is there says the same.
+    /// Whether the folder is one of ours beyond doubt: `lock` is the first file that is made in one, and the
+    /// last that is removed.
+    pub fn is_ours(&self) -> bool {
+        self.lock_file().symlink_metadata().is_ok() || KeyFile::read(&self.key_file()).is_ok()
+    }
+
+    /// Writes `key.json`.
     ///
     /// # Errors
-    /// It cannot be written, or says something else.
-    pub fn settle_key(&self, wanted: &KeyFile) -> Result<()> {
-        let path = self.key_file();
-        let Some(found) = self.read_key()? else {
-            files::write(&path, document::pretty(wanted).as_bytes()).map_err(elsewhere)?;
-            let all = self.0.parent().unwrap_or(&self.0);
-            return files::sync_names(all)
-                .map_err(|source| unwritable("make the folder durable", all, source));
-        };
-        if found == *wanted {
-            return Ok(());
-        }
-        let (found, wanted) = if found.width == wanted.width {
-            (found.unlike(wanted), wanted.unlike(&found))
-        } else {
-            (format!("rows of {} values", found.width), format!("rows of {}", wanted.width))
-        };
-        Err(Error::new(Kind::Store, "the cached features are described differently from what is asked for")
-            .at(path)
-            .found(found)
-            .expected(wanted)
-            .help("delete its folder; what it holds is then computed again"))
+    /// It cannot be written.
+    pub fn write_key(&self, wanted: &KeyFile) -> Result<()> {
+        files::write(&self.key_file(), document::pretty(wanted).as_bytes()).map_err(elsewhere)?;
+        let all = self.0.parent().unwrap_or(&self.0);
+        files::sync_names(all).map_err(|source| unwritable("make the folder durable", all, source))
     }
 
     /// Takes the lock, creating the folder where it is missing, and waits for it at most `wait`.
@@ -303,19 +261,75 @@ impl KeyFolder {
         self.files()?
             .iter()
             .filter(|file| file.role == Role::Temporary)
-            .try_for_each(|file| remove(&file.path))
+            .try_for_each(|file| remove(&file.path).map(drop))?;
+        files::remove_left_behind(&self.0);
+        Ok(())
     }
 }
 
-/// Removes a file; one that is gone already is fine.
+/// What lay where the folder of a key belongs and was set aside.
+///
+/// # Errors
+/// The directory is there and cannot be read.
+pub(super) fn set_aside_in(root: &Path) -> Result<Vec<Stored>> {
+    let aside = children(&features(root))?.into_iter().filter_map(|(name, path, metadata)| {
+        let fingerprint = name.split('.').next()?.to_owned();
+        Fingerprint::try_from(fingerprint.clone()).ok()?;
+        let bytes = size(&metadata);
+        is_set_aside(&name, &fingerprint).then_some(Stored { role: Role::Damaged, path, bytes })
+    });
+    Ok(aside.collect())
+}
+
+/// Removes a file, or an empty directory that lies in its place; whether it is gone. One that is gone already
+/// is fine, and a directory with something in it stays: it is somebody else's.
 ///
 /// # Errors
 /// It cannot be removed.
-pub(super) fn remove(path: &Path) -> Result<()> {
-    match std::fs::remove_file(path) {
+pub(super) fn remove(path: &Path) -> Result<bool> {
+    let directory = path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
+    match if directory { std::fs::remove_dir(path) } else { std::fs::remove_file(path) } {
+        Err(source) if source.kind() == ErrorKind::DirectoryNotEmpty => Ok(false),
         Err(source) if source.kind() != ErrorKind::NotFound => Err(Error::io("remove", path, source)),
-        _ => Ok(()),
+        _ => Ok(true),
     }
+}
+
+/// Gives something a name that says that it is damaged, and returns it. What had that name before makes way,
+/// if it is a file.
+///
+/// # Errors
+/// The folder cannot be written.
+pub(super) fn set_aside(path: &Path) -> std::io::Result<PathBuf> {
+    let name = |number: u32| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(if number == 0 { DAMAGED.to_owned() } else { format!("{DAMAGED}-{number}") });
+        PathBuf::from(name)
+    };
+    let mut number = 0;
+    loop {
+        let aside = name(number);
+        match std::fs::rename(path, &aside) {
+            Ok(()) => return Ok(aside),
+            // A directory and a file never take each other's place.
+            Err(source) if number == MOST_ASIDE || aside.symlink_metadata().is_err() => return Err(source),
+            Err(_) => number += 1,
+        }
+    }
+}
+
+/// Whether a name is what [`set_aside`] makes of another.
+fn is_set_aside(name: &str, of: &str) -> bool {
+    let number = name.strip_prefix(of).and_then(|rest| rest.strip_prefix(DAMAGED));
+    number.is_some_and(|number| {
+        let number = number.strip_prefix('-').unwrap_or(if number.is_empty() { "0" } else { "" });
+        !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit())
+    })
+}
+
+/// Bytes of a file; a directory has none of its own.
+fn size(metadata: &std::fs::Metadata) -> u64 {
+    if metadata.is_dir() { 0 } else { metadata.len() }
 }
 
 fn features(root: &Path) -> PathBuf {
@@ -332,7 +346,7 @@ fn role(name: &str) -> Option<Role> {
     match ending {
         "part" => Some(Role::Part),
         "safetensors" => Some(Role::States),
-        "part.damaged" | "safetensors.damaged" => Some(Role::Damaged),
+        _ if is_set_aside(ending, "part") || is_set_aside(ending, "safetensors") => Some(Role::Damaged),
         _ => None,
     }
 }
@@ -386,6 +400,18 @@ fn patiently<T>(path: &Path, wait: Duration, ask: impl Fn() -> Result<Option<T>>
     }
 }
 
+/// Whether an error is that nobody may write there: a disk that is mounted read-only, or permissions.
+pub(super) fn may_not_write(error: &Error) -> bool {
+    std::iter::successors(std::error::Error::source(error), |error| error.source())
+        .filter_map(|error| error.downcast_ref::<std::io::Error>())
+        .any(is_refusal)
+}
+
+/// The same of the system's own.
+pub(super) fn is_refusal(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem)
+}
+
 /// The error of a store that cannot be written.
 pub(super) fn unwritable(doing: &str, path: &Path, source: std::io::Error) -> Error {
     elsewhere(Error::io(&format!("{doing} in the feature store"), path, source))
@@ -429,6 +455,7 @@ mod tests {
         assert_eq!(role(&format!("{hash}.part.damaged")), Some(Role::Damaged));
         assert_eq!(role(&format!("{hash}.safetensors")), Some(Role::States));
         assert_eq!(role(&format!("{hash}.safetensors.damaged")), Some(Role::Damaged));
+        assert_eq!(role(&format!("{hash}.part.damaged-7")), Some(Role::Damaged));
         assert_eq!(role(".new-Ab3.tmp"), Some(Role::Temporary));
         assert_eq!(role(".frosthead-Ab3Ab3Ab3Ab3.tmp"), Some(Role::Temporary));
         for other in [
@@ -439,6 +466,9 @@ mod tests {
             "x.tmp",
             &hash,
             &format!("{hash}.part.bak"),
+            &format!("{hash}.part.damaged-"),
+            &format!("{hash}.part.damaged-x"),
+            &format!("{hash}.part.damaged7"),
             &format!("{hash}0.part"),
         ] {
             assert_eq!(role(other), None, "{other}");

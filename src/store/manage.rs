@@ -1,22 +1,24 @@
-//! Owns looking at and clearing a whole cache: list, verify, prune.
+//! Owns looking at and clearing a whole cache: list, verify, prune, compact.
 //!
-//! Refuses to remove what is not certainly ours: only folders named by a fingerprint whose `key.json` says
-//! the same, and in them only files that bear our names; directories are removed only when they are empty.
+//! Refuses to remove what is not certainly ours: only folders named by a fingerprint in which our lock lies
+//! or whose `key.json` says the same, and in them only files that bear our names; directories are removed
+//! only when they are empty.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::fault::Fault;
-use super::folder::{self, KeyFile, KeyFolder, Lock, Role, Sharing};
-use super::part;
-use super::states;
+use super::compact::keep_one;
+use super::fault::{Fault, Identity};
+use super::folder::{self, KeyFolder, Lock, Role, Sharing, Stored};
+use super::key_file::{KeyFile, Owner};
+use super::{part, states};
 use serde::Serialize;
 
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::Fingerprint;
 
-/// How long pruning waits for each store that is open elsewhere.
+/// How long pruning and compacting wait for each store that is open elsewhere.
 const PRUNE_WAIT: Duration = Duration::from_secs(1);
 /// How long looking waits for a process that is pruning or merging.
 const LOOK_WAIT: Duration = Duration::from_secs(30);
@@ -28,9 +30,13 @@ pub struct Entry {
     pub fingerprint: Fingerprint,
     /// The folder.
     pub path: PathBuf,
-    /// What can change a value.
+    /// Whose features they are; none where a version wrote them that did not say it.
+    pub backbone: Option<Owner>,
+    /// What can change a value; nothing when `key.json` is damaged.
     pub fields: BTreeMap<String, String>,
-    /// f32 values a row.
+    /// What is wrong with `key.json`; none when it is good.
+    pub trouble: Option<String>,
+    /// f32 values a row; 0 when `key.json` is damaged.
     pub width: usize,
     /// Rows in all parts, as they declare it (the checksums are not verified; a row stored twice counts
     /// twice).
@@ -86,26 +92,36 @@ pub struct Removed {
 /// A directory cannot be read.
 pub fn list(root: &Path) -> Result<Vec<Entry>> {
     let mut entries = Vec::new();
-    for (_, folder) in KeyFolder::all(root)? {
-        if let Ok(Some(key)) = folder.read_key() {
-            entries.push(entry(&folder, key)?);
+    for (fingerprint, folder) in KeyFolder::all(root)? {
+        if folder.is_ours() {
+            entries.push(entry(fingerprint, &folder)?);
         }
     }
     Ok(entries)
 }
 
-fn entry(folder: &KeyFolder, key: KeyFile) -> Result<Entry> {
-    let identity = key.identity();
-    let size = |path: PathBuf| path.metadata().map_or(0, |metadata| metadata.len());
+fn entry(fingerprint: Fingerprint, folder: &KeyFolder) -> Result<Entry> {
+    let (key, trouble) = match KeyFile::read(&folder.key_file()) {
+        Ok(key) => (Some(key), None),
+        Err(fault) => (None, Some(fault.reason().to_owned())),
+    };
+    let (width, fields, backbone) =
+        key.map_or_else(Default::default, |key| (key.width, key.fields, key.backbone));
+    let size = |path: PathBuf| path.metadata().map_or(0, |file| if file.is_file() { file.len() } else { 0 });
+    let refuse = folder.refuse()?;
     let mut entry = Entry {
-        fingerprint: key.fingerprint,
+        fingerprint,
         path: folder.path().to_path_buf(),
-        fields: key.fields,
-        width: key.width as usize,
+        backbone,
+        fields,
+        trouble,
+        width: width as usize,
         rows: 0,
-        bytes: size(folder.key_file()) + size(folder.lock_file()),
+        bytes: size(folder.key_file())
+            + size(folder.lock_file())
+            + refuse.iter().map(|file| file.bytes).sum::<u64>(),
         parts: 0,
-        damaged: 0,
+        damaged: refuse.iter().filter(|file| file.role == Role::Damaged).count(),
         last_used: folder.last_used(),
     };
     for file in folder.files()? {
@@ -113,50 +129,113 @@ fn entry(folder: &KeyFolder, key: KeyFile) -> Result<Entry> {
         match file.role {
             Role::Part => {
                 entry.parts += 1;
+                // The width that it declares: that of a damaged `key.json` is not known.
+                let width = part::declared_width(&file.path, fingerprint).unwrap_or(width);
+                let identity = Identity { fingerprint, width };
                 entry.rows += part::declared_rows(&file.path, &identity).map_or(0, u64::from);
             }
             Role::States => {
                 entry.parts += 1;
-                entry.rows += states::declared_texts(&file.path, entry.width).unwrap_or(0);
+                entry.rows += states::declared(&file.path).map_or(0, |(texts, _)| texts);
             }
-            Role::Damaged => entry.damaged += 1,
+            Role::Damaged | Role::Obstacle => entry.damaged += 1,
             Role::Temporary => {}
         }
     }
     Ok(entry)
 }
 
-/// Verifies every part in the cache, those that were set aside included, and changes nothing.
+/// Verifies every part in the cache and what says whose it is, those that were set aside included, and
+/// changes nothing.
 ///
 /// # Errors
 /// A directory cannot be read, or a store is being pruned for longer than 30 s.
 pub fn verify(root: &Path) -> Result<Vec<PartReport>> {
     let mut reports = Vec::new();
-    for (_, folder) in KeyFolder::all(root)? {
+    for file in folder::set_aside_in(root)? {
+        reports.push(report((&file, &Err(was_set_aside()))));
+    }
+    for (fingerprint, folder) in KeyFolder::all(root)? {
         let _lock = folder.lock_to_look(LOOK_WAIT)?;
-        let key = match folder.read_key() {
-            Ok(Some(key)) => key,
-            Ok(None) => continue,
-            Err(error) => {
-                let reason = Some(error.to_string());
-                reports.push(PartReport { path: folder.key_file(), rows: 0, bytes: 0, reason });
-                continue;
-            }
-        };
-        for file in folder.files()?.into_iter().filter(|file| file.role != Role::Temporary) {
-            let checked = match file.role {
-                Role::States => states::check(&file.path, key.width as usize),
-                _ => part::check(&file.path, &key.identity()).map(|keys| keys.len() as u64),
-            };
-            let (rows, reason) = match checked {
-                Ok(rows) => (rows, None),
-                Err(Fault::Vanished) => continue,
-                Err(fault) => (0, Some(fault.reason().to_owned())),
-            };
-            reports.push(PartReport { path: file.path, rows, bytes: file.bytes, reason });
+        if folder.is_ours() {
+            let checked = check(fingerprint, &folder)?;
+            reports.extend(checked.iter().map(|(file, verdict)| report((file, verdict))));
         }
     }
     Ok(reports)
+}
+
+/// A file of a folder with its rows, or what is wrong with it.
+type Checked = (Stored, Result<u64, Fault>);
+
+fn report((file, verdict): (&Stored, &Result<u64, Fault>)) -> PartReport {
+    let reason = verdict.as_ref().err().map(|fault| fault.reason().to_owned());
+    PartReport {
+        path: file.path.clone(),
+        rows: verdict.as_ref().map_or(0, |rows| *rows),
+        bytes: file.bytes,
+        reason,
+    }
+}
+
+fn was_set_aside() -> Fault {
+    Fault::Damaged("it was set aside because it was damaged".to_owned())
+}
+
+/// Checks everything in a folder: of what is not a part only what is wrong.
+fn check(fingerprint: Fingerprint, folder: &KeyFolder) -> Result<Vec<Checked>> {
+    let mut checked = Vec::new();
+    let of = |path: PathBuf| {
+        let bytes = path.metadata().map_or(0, |file| if file.is_file() { file.len() } else { 0 });
+        Stored { role: Role::Damaged, path, bytes }
+    };
+    let obstacle = |what: &str| Err(Fault::Damaged(what.to_owned()));
+    if folder.lock_file().is_dir() {
+        checked.push((of(folder.lock_file()), obstacle("a directory lies in its place")));
+    }
+    if folder.parts().is_file() {
+        checked.push((of(folder.parts()), obstacle("no directory lies in its place")));
+        return Ok(checked);
+    }
+    for file in folder.refuse()?.into_iter().filter(|file| file.role == Role::Damaged) {
+        checked.push((file, Err(was_set_aside())));
+    }
+    let key = KeyFile::read(&folder.key_file());
+    let files = folder.files()?;
+    let mut widths = Vec::new();
+    for file in files.into_iter().filter(|file| file.role != Role::Temporary) {
+        let verdict = check_part(fingerprint, &file, key.as_ref().ok());
+        if let Err(Fault::Vanished) = verdict {
+            continue;
+        }
+        widths.extend(verdict.as_ref().ok().map(|(_, width)| *width));
+        checked.push((file, verdict.map(|(rows, _)| rows)));
+    }
+    let fault = match key {
+        Ok(key) => widths.iter().find(|width| **width != key.width).map(|width| {
+            Fault::Damaged(format!("it says that rows have {} values, and they have {width}", key.width))
+        }),
+        Err(Fault::Vanished) if widths.is_empty() => None,
+        Err(fault) => Some(fault),
+    };
+    checked.extend(fault.map(|fault| (of(folder.key_file()), Err(fault))));
+    Ok(checked)
+}
+
+/// The rows of a part and their width, as it has them itself.
+fn check_part(fingerprint: Fingerprint, file: &Stored, key: Option<&KeyFile>) -> Result<(u64, u32), Fault> {
+    match file.role {
+        Role::States if key.is_none() => Err(states::unvouched()),
+        Role::States => states::check(&file.path),
+        Role::Part => {
+            let known = key.map_or(1, |key| key.width);
+            let width = part::declared_width(&file.path, fingerprint).unwrap_or(known);
+            let keys = part::check(&file.path, &Identity { fingerprint, width })?;
+            Ok((keys.len() as u64, width))
+        }
+        Role::Obstacle => Err(Fault::Damaged("a directory lies in its place".to_owned())),
+        Role::Damaged | Role::Temporary => Err(was_set_aside()),
+    }
 }
 
 /// Removes what `options` name and returns what was removed, the entries used longest ago first.
@@ -181,51 +260,128 @@ pub fn prune(root: &Path, options: &PruneOptions) -> Result<Vec<Removed>> {
             || options.older_than.is_some_and(|limit| age > limit)
             || options.max_bytes.is_some_and(|limit| left > limit);
         let folder = KeyFolder::new(root, &entry.fingerprint);
-        if whole || (options.damaged && has_refuse(&folder)?) {
-            let lock = folder.lock(Sharing::Exclusive, PRUNE_WAIT)?;
-            locked.push((folder, lock, whole));
+        let refuse = if options.damaged && !whole { refuse(entry.fingerprint, &folder)? } else { Vec::new() };
+        if whole || !refuse.is_empty() {
+            // A directory that lies in its place can be held by nobody.
+            let lock = match folder.lock_file().is_dir() {
+                true => None,
+                false => Some(folder.lock(Sharing::Exclusive, PRUNE_WAIT)?),
+            };
+            locked.push((folder, lock, whole, refuse));
         }
         if whole {
             left -= entry.bytes;
         }
     }
     let mut removed = Vec::new();
-    for (folder, lock, whole) in locked {
+    for (folder, lock, whole, refuse) in locked {
         if whole {
             removed.push(remove_entry(&folder, lock)?);
         } else {
-            remove_refuse(&folder, &mut removed)?;
+            remove_files(refuse, &mut removed)?;
         }
+    }
+    if options.all || options.damaged {
+        remove_files(folder::set_aside_in(root)?, &mut removed)?;
     }
     Ok(removed)
 }
 
-fn has_refuse(folder: &KeyFolder) -> Result<bool> {
-    Ok(folder.files()?.iter().any(|file| !file.role.is_good()))
+/// What of a folder is damaged, was set aside or left behind. What cannot be read, or is of a newer version,
+/// may be good.
+fn refuse(fingerprint: Fingerprint, folder: &KeyFolder) -> Result<Vec<Stored>> {
+    let mut refuse: Vec<Stored> = check(fingerprint, folder)?
+        .into_iter()
+        .filter(|(_, verdict)| matches!(verdict, Err(Fault::Damaged(_))))
+        .map(|(file, _)| file)
+        .collect();
+    let temporary = folder.files()?.into_iter().chain(folder.refuse()?);
+    refuse.extend(temporary.filter(|file| file.role == Role::Temporary));
+    Ok(refuse)
 }
 
-fn remove_refuse(folder: &KeyFolder, removed: &mut Vec<Removed>) -> Result<()> {
-    for file in folder.files()?.into_iter().filter(|file| !file.role.is_good()) {
-        folder::remove(&file.path)?;
-        removed.push(Removed { path: file.path, bytes: file.bytes });
+fn remove_files(files: Vec<Stored>, removed: &mut Vec<Removed>) -> Result<()> {
+    for file in files {
+        if folder::remove(&file.path)? {
+            removed.push(Removed { path: file.path, bytes: file.bytes });
+        }
     }
     Ok(())
 }
 
 /// Removes the files of ours: `key.json` after the parts, so that a killed prune leaves an entry that is
 /// still listed, and the lock last, so that no one who opens the store meanwhile sees half of it.
-fn remove_entry(folder: &KeyFolder, lock: Lock) -> Result<Removed> {
+fn remove_entry(folder: &KeyFolder, lock: Option<Lock>) -> Result<Removed> {
     let mut bytes = 0;
-    for file in folder.files()? {
-        folder::remove(&file.path)?;
-        bytes += file.bytes;
+    if !folder.parts().is_file() {
+        for file in folder.files()? {
+            folder::remove(&file.path)?;
+            bytes += file.bytes;
+        }
     }
-    for path in [folder.key_file(), folder.lock_file()] {
+    let refuse = folder.refuse()?.into_iter().map(|file| file.path);
+    for path in refuse.chain([folder.key_file(), folder.lock_file()]) {
         bytes += path.metadata().map_or(0, |metadata| metadata.len());
         folder::remove(&path)?;
     }
     // A directory that holds something of somebody else's stays.
-    let _kept = std::fs::remove_dir(folder.parts()).and_then(|()| std::fs::remove_dir(folder.path()));
+    let _kept = folder::remove(&folder.parts()).and_then(|_| folder::remove(folder.path()));
     drop(lock);
     Ok(Removed { path: folder.path().to_path_buf(), bytes })
+}
+
+/// What [`compact()`] did to the rows of one key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Compacted {
+    /// The fingerprint of the key, which is the name of the folder.
+    pub fingerprint: Fingerprint,
+    /// The folder.
+    pub path: PathBuf,
+    /// Rows that were stored more than once, counted without the one that stays.
+    pub doubled: u64,
+    /// Number of parts before.
+    pub parts_before: usize,
+    /// Number of parts after.
+    pub parts: usize,
+    /// Bytes of the parts before.
+    pub bytes_before: u64,
+    /// Bytes of the parts after.
+    pub bytes: u64,
+}
+
+/// Keeps one of all rows that are stored several times, and merges small parts; an entry for every store. One
+/// whose `key.json` is damaged is passed over: opening it comes first. Memory: the keys of one store, and a
+/// part.
+///
+/// # Errors
+/// A store is in use ([`Kind::Store`]), or a file cannot be read, written or removed; nothing is lost, and
+/// what was done before stays.
+///
+/// [`Kind::Store`]: crate::error::Kind::Store
+pub fn compact(root: &Path) -> Result<Vec<Compacted>> {
+    let mut done = Vec::new();
+    for (fingerprint, folder) in KeyFolder::all(root)? {
+        let Ok(key) = KeyFile::read(&folder.key_file()) else { continue };
+        let _lock = folder.lock(Sharing::Exclusive, PRUNE_WAIT)?;
+        folder.remove_temporary_files()?;
+        let of_parts = |folder: &KeyFolder| -> Result<(usize, u64)> {
+            let files = folder.files()?;
+            let parts = files.iter().filter(|file| file.role.is_good());
+            Ok(parts.fold((0, 0), |(count, bytes), file| (count + 1, bytes + file.bytes)))
+        };
+        let (parts_before, bytes_before) = of_parts(&folder)?;
+        let doubled = deduplicate(&folder, &key.identity())?;
+        let (parts, bytes) = of_parts(&folder)?;
+        let path = folder.path().to_path_buf();
+        done.push(Compacted { fingerprint, path, doubled, parts_before, parts, bytes_before, bytes });
+    }
+    Ok(done)
+}
+
+/// Both kinds of parts of a folder; it has one of them.
+fn deduplicate(folder: &KeyFolder, identity: &Identity) -> Result<u64> {
+    let mut parts = folder.files()?.into_iter().filter(|file| file.role == Role::States);
+    let shape = parts.find_map(|file| states::Shape::of(&std::fs::read(file.path).ok()?).ok());
+    let of_states = shape.map_or(Ok(0), |shape| keep_one(folder, Role::States, &shape))?;
+    Ok(of_states + keep_one(folder, Role::Part, identity)?)
 }

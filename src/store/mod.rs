@@ -6,23 +6,35 @@
 //!
 //! # Layout
 //!
-//! ```text ROOT/features/<fingerprint of the key>/key.json        what can change a value, for people;
-//! checked on open lock            advisory lock; its modification time = last used parts/<hash>.part
-//! rows (format: see `part`) parts/<hash>.safetensors    token states (format: see `states`)
-//! parts/<hash>.part.damaged   set aside, never read again parts/.frosthead-….tmp       being written ```
+//! ```text
+//! ROOT/features/<fingerprint of the key>/
+//!   key.json                    what can change a value, and whose it is, for people; checked on open
+//!   lock                        advisory lock; its modification time = last used
+//!   parts/<hash>.part           rows (format: see `part`)
+//!   parts/<hash>.safetensors    token states (format: see `states`)
+//!   parts/<hash>.part.damaged   set aside, never read again (as `key.json.damaged`, …)
+//!   parts/.frosthead-….tmp      being written
+//! ```
 //!
 //! # Several processes
 //!
 //! Everyone who has a store open holds the lock shared. Parts only ever appear, by an atomic rename to the
 //! name of their contents, so no coordination is needed: two processes that compute the same texts store them
-//! twice at worst, and a later reader takes either. What removes files (pruning, merging small parts,
-//! clearing leftovers of killed processes) needs the lock exclusively, that is: nobody has the store open.
+//! twice at worst, a later reader takes either, and [`compact()`] makes one of them. What removes files
+//! (pruning, merging parts, clearing leftovers of killed processes) needs the lock exclusively, that is:
+//! nobody has the store open.
 //! Rows that another process adds are seen at the next open.
+//!
+//! # Damage
+//!
+//! A file of the folder that is not what it must be, whichever it is, is set aside, reported by
+//! [`Store::damaged`], and made again.
 
 mod compact;
 mod fault;
 mod folder;
 mod index;
+mod key_file;
 mod location;
 mod manage;
 mod open;
@@ -34,8 +46,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+pub use key_file::Owner;
 pub use location::{default_root, free_space, space_needed, user_folder};
-pub use manage::{Entry, PruneOptions, list, prune, verify};
+pub use manage::{Compacted, Entry, PartReport, PruneOptions, Removed, compact, list, prune, verify};
 pub use states::{StatePrecision, TokenStates};
 
 use crate::error::{Error, Kind, Result};
@@ -52,6 +65,8 @@ use reading::PartFiles;
 pub struct StoreKey {
     /// Names and values.
     pub fields: BTreeMap<String, String>,
+    /// Whose rows they are, for people: it is no part of what is hashed.
+    pub owner: Option<Owner>,
 }
 
 impl StoreKey {
@@ -63,7 +78,7 @@ impl StoreKey {
     }
 }
 
-/// A part that could not be used.
+/// A part, or another file of the cache, that could not be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
     /// Where the file is now: renamed to `*.damaged`, or in place where it may still be good for someone else
@@ -93,12 +108,12 @@ impl Store {
     /// Opens the rows of `key` under `root`, each of `width` f32, and verifies the checksum of every part,
     /// reading in pieces.
     ///
-    /// Parts that cannot be used are set aside and reported by [`Store::damaged`]. When nobody else has the
-    /// store open, leftovers of killed processes are removed and many small parts merged first.
+    /// What cannot be used is set aside and reported by [`Store::damaged`]. Where nobody may write, what is
+    /// stored is used and what is added is not kept: [`Store::unwritable`]. When nobody else has the store
+    /// open, leftovers of killed processes are removed and many small parts merged first.
     ///
     /// # Errors
-    /// The folder cannot be created or read, describes another key, is being pruned for longer than 30 s, or
-    /// `width` is 0.
+    /// The folder cannot be created or read, is being pruned for longer than 30 s, or `width` is 0.
     pub fn open(root: &Path, key: &StoreKey, width: usize) -> Result<Self> {
         let width = u32::try_from(width).ok().filter(|&width| width > 0).ok_or_else(|| {
             Error::new(Kind::Usage, "a stored row cannot have this many values")
@@ -135,6 +150,18 @@ impl Store {
     #[must_use]
     pub fn damaged(&self) -> &[Damage] {
         &self.open.damaged
+    }
+
+    /// Why nothing can be written to the store, if nothing can: rows that are added are gone with it.
+    #[must_use]
+    pub fn unwritable(&self) -> Option<&Error> {
+        self.open.unwritable.as_ref()
+    }
+
+    /// Where what is added is written to.
+    #[must_use]
+    pub fn written_to(&self) -> PathBuf {
+        self.open.written_to()
     }
 
     /// The folder of the key.
@@ -237,7 +264,9 @@ impl Store {
 /// Rows that wait are written if that is possible; who wants to know calls [`Store::flush`].
 impl Drop for Store {
     fn drop(&mut self) {
-        let _unheard = self.flush();
+        if self.open.unwritable.is_none() {
+            let _unheard = self.flush();
+        }
     }
 }
 

@@ -114,6 +114,13 @@ pub(super) fn declared_rows(path: &Path, identity: &Identity) -> Result<u32, Fau
     read_header(&mut file, length, identity).map(|(_, rows)| rows)
 }
 
+/// The width that a part of this key declares, if it begins like one.
+pub(super) fn declared_width(path: &Path, fingerprint: Fingerprint) -> Option<u32> {
+    let mut header = [0; HEADER_BYTES];
+    File::open(path).and_then(|mut file| file.read_exact(&mut header)).ok()?;
+    (header[..8] == MAGIC && header[24..] == fingerprint.0).then(|| number(&header, 12))
+}
+
 /// Checks all of a part and returns its keys.
 ///
 /// # Errors

@@ -12,7 +12,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use half::f16;
@@ -98,7 +98,7 @@ struct Place {
 
 /// What a token's states are: how many numbers, and how they are kept.
 #[derive(Clone, Copy)]
-struct Shape {
+pub(super) struct Shape {
     hidden: usize,
     precision: StatePrecision,
 }
@@ -116,7 +116,7 @@ impl TokenStates {
     /// Opens the states of `key` under `root`; every part is verified.
     ///
     /// # Errors
-    /// The folder cannot be created or read, describes another key, or is being pruned.
+    /// The folder cannot be created or read, or is being pruned.
     pub fn open(root: &Path, key: &StoreKey, hidden: usize, precision: StatePrecision) -> Result<Self> {
         let width =
             u32::try_from(hidden).map_err(|_| Error::new(Kind::Usage, "states cannot be this wide"))?;
@@ -126,7 +126,8 @@ impl TokenStates {
         let mut states = Self { open, shape, parts: Vec::new(), index: HashMap::new() };
         let files = states.open.folder.files()?;
         for file in files.into_iter().filter(|file| file.role == Role::States) {
-            if let Err(fault) = states.map(&file.path) {
+            let mapped = if states.open.vouched { states.map(&file.path) } else { Err(unvouched()) };
+            if let Err(fault) = mapped {
                 states.open.set_aside(file.path, &fault);
             }
         }
@@ -149,6 +150,12 @@ impl TokenStates {
     #[must_use]
     pub fn damaged(&self) -> &[Damage] {
         &self.open.damaged
+    }
+
+    /// Where what is added is written to.
+    #[must_use]
+    pub fn written_to(&self) -> PathBuf {
+        self.open.written_to()
     }
 
     /// Whether there are none.
@@ -264,6 +271,17 @@ impl Shape {
         self.hidden * self.precision.bytes()
     }
 
+    /// That of a part, as it says itself.
+    pub fn of(bytes: &[u8]) -> Result<Self, Fault> {
+        let wrong = |error: Error| Fault::Damaged(error.to_string());
+        let file = Tensors::read(bytes, Kind::Store).map_err(wrong)?;
+        let of = |precision: StatePrecision| {
+            let hidden = *file.get("states", precision.dtype()).map_err(wrong)?.shape().get(1).unwrap_or(&0);
+            Ok(Self { hidden, precision })
+        };
+        of(StatePrecision::F16).or_else(|_| of(StatePrecision::F32))
+    }
+
     /// The texts of a part (key, first token, tokens) and where its states begin.
     fn examine(self, bytes: &[u8]) -> Result<(Entries, usize), Fault> {
         let wrong = |error: Error| Fault::Damaged(error.to_string());
@@ -337,20 +355,27 @@ fn map_file(path: &Path) -> Result<Mmap, Fault> {
     unsafe { Mmap::map(&file) }.map_err(|source| Fault::from_io(&source))
 }
 
-/// The texts of a good part, or what is wrong with it.
-pub(super) fn check(path: &Path, hidden: usize) -> Result<u64, Fault> {
-    texts(&open_part(path)?, hidden)
+/// What is wrong with token states that lie in a folder without a `key.json` of its own.
+pub(super) fn unvouched() -> Fault {
+    Fault::Damaged(
+        "nothing says any more what they were computed with: key.json was gone or damaged".to_owned(),
+    )
 }
 
-/// The texts a part declares; its contents are not checked.
-pub(super) fn declared_texts(path: &Path, hidden: usize) -> Result<u64, Fault> {
-    texts(&map_file(path)?, hidden)
+/// The number of texts of a good part, and of values a token.
+pub(super) fn check(path: &Path) -> Result<(u64, u32), Fault> {
+    texts(&open_part(path)?)
 }
 
-fn texts(map: &Mmap, hidden: usize) -> Result<u64, Fault> {
-    let examine = |precision| Shape { hidden, precision }.examine(map);
-    let found = examine(StatePrecision::F16).or_else(|_| examine(StatePrecision::F32));
-    found.map(|(entries, _)| entries.len() as u64)
+/// The same as a part declares it; its contents are not checked.
+pub(super) fn declared(path: &Path) -> Result<(u64, u32), Fault> {
+    texts(&map_file(path)?)
+}
+
+fn texts(map: &Mmap) -> Result<(u64, u32), Fault> {
+    let shape = Shape::of(map)?;
+    let (entries, _) = shape.examine(map)?;
+    Ok((entries.len() as u64, u32::try_from(shape.hidden).unwrap_or(u32::MAX)))
 }
 
 fn unfit(number: f32, precision: StatePrecision) -> Error {
@@ -367,13 +392,11 @@ fn unfit(number: f32, precision: StatePrecision) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::super::compact;
     use super::*;
 
     fn key() -> StoreKey {
-        StoreKey { fields: [("weights".to_owned(), "w".to_owned())].into() }
+        StoreKey { fields: [("weights".to_owned(), "w".to_owned())].into(), owner: None }
     }
 
     fn open(root: &Path, precision: StatePrecision) -> TokenStates {
@@ -451,7 +474,7 @@ mod tests {
             let mut bytes = std::fs::read(&path).unwrap();
             change(&mut bytes);
             std::fs::write(&path, bytes).unwrap();
-            assert!(check(&path, 2).is_err());
+            assert!(check(&path).is_err());
             let states = open(root.path(), StatePrecision::F32);
             assert!(states.is_empty() && states.damaged().len() == 1, "{:?}", states.damaged());
             drop(states);

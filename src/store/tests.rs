@@ -13,7 +13,7 @@ use super::*;
 const WIDTH: usize = 3;
 
 fn key(name: &str) -> StoreKey {
-    StoreKey { fields: BTreeMap::from([("weights".to_owned(), name.to_owned())]) }
+    StoreKey { fields: BTreeMap::from([("weights".to_owned(), name.to_owned())]), owner: None }
 }
 
 fn open(root: &Path) -> Store {
@@ -231,52 +231,129 @@ fn the_bytes_of_the_files_do_not_change() {
     assert_eq!(everything(root.path()).len(), 3, "these two, and the lock");
 }
 
-/// The error of opening a store whose `key.json` was changed like this.
-fn key_file_error(change: impl FnOnce(String) -> String) -> Error {
+/// What a damaged file of the store's folder does to it.
+#[track_caller]
+fn set_aside_and_made_again(name: &str, damage: impl FnOnce(&Path)) {
     let root = tempfile::tempdir().unwrap();
-    let path = open(root.path()).path().join("key.json");
-    let text = std::fs::read_to_string(&path).unwrap();
-    let changed = change(text.clone());
-    assert_ne!(changed, text);
-    std::fs::write(&path, changed).unwrap();
-    let error = Store::open(root.path(), &key("a"), WIDTH).unwrap_err();
-    assert_eq!(error.kind(), Kind::Store);
-    assert!(error.remedy().unwrap().contains("delete its folder"));
-    error
+    fill(&mut open(root.path()), 0..3);
+    let folder = open(root.path()).path().to_path_buf();
+    let path = folder.join(name);
+    let good = std::fs::read(&path).unwrap();
+    damage(&path);
+    let bad = std::fs::read(&path).ok();
+    assert_ne!(bad.as_ref(), Some(&good));
+    let said = |report: &PartReport| report.path == path && report.reason.is_some();
+    assert!(verify(root.path()).unwrap().iter().any(said), "verify calls it sound: {bad:?}");
+    assert_eq!(list(root.path()).unwrap().len(), 1);
+
+    let mut store = open(root.path());
+    let reported: Vec<_> = store.damaged().iter().map(|damage| damage.path.clone()).collect();
+    assert_eq!(reported.len(), 1, "{:?}", store.damaged());
+    assert!(reported[0].to_str().unwrap().ends_with(&format!("{name}.damaged")), "{reported:?}");
+    assert_eq!(std::fs::read(&reported[0]).ok(), bad, "it is kept as it was");
+    fill(&mut store, 0..3);
+    drop(store);
+    assert_eq!(std::fs::read(&path).unwrap(), good, "it is the same again");
+    assert_rows(&open(root.path()), 0..3);
+    assert!(open(root.path()).damaged().is_empty(), "it is reported once");
+
+    let options = PruneOptions { damaged: true, ..PruneOptions::default() };
+    assert_eq!(pruned(root.path(), &options), reported);
+    assert!(!reported[0].exists());
+    assert!(verify(root.path()).unwrap().iter().all(|report| report.reason.is_none()));
+    assert_rows(&open(root.path()), 0..3);
+}
+
+fn with_text(change: impl FnOnce(String) -> String) -> impl FnOnce(&Path) {
+    move |path| std::fs::write(path, change(std::fs::read_to_string(path).unwrap())).unwrap()
+}
+
+fn with_directory(path: &Path) {
+    std::fs::remove_file(path).unwrap();
+    std::fs::create_dir(path).unwrap();
 }
 
 #[test]
-fn a_key_file_with_another_description_is_an_error() {
-    let error = key_file_error(|text| text.replace("\"a\"", "\"changed\"")).to_string();
-    assert!(error.contains("changed") && error.contains("key.json"), "{error}");
-}
-
-#[test]
-fn a_key_file_with_another_fingerprint_is_an_error() {
+fn a_damaged_key_file_is_set_aside_and_written_again_whatever_is_wrong_with_it() {
     let other = key("b").fingerprint().to_string();
-    let error = key_file_error(|text| text.replace(&key("a").fingerprint().to_string(), &other)).to_string();
-    assert!(error.contains(&other), "{error}");
+    set_aside_and_made_again("key.json", with_text(|text| text[..20].to_owned()));
+    set_aside_and_made_again("key.json", with_text(|_| String::new()));
+    set_aside_and_made_again("key.json", with_text(|_| "[1, 2]".to_owned()));
+    set_aside_and_made_again("key.json", with_text(|_| "{\"weights\": \"a\"}".to_owned()));
+    set_aside_and_made_again("key.json", with_text(|text| text.replace("\"a\"", "\"changed\"")));
+    set_aside_and_made_again("key.json", with_text(|text| text.replace("weights", "weight")));
+    set_aside_and_made_again("key.json", with_text(|text| text.replace("\"format\": 1", "\"format\": 2")));
+    set_aside_and_made_again("key.json", with_text(|text| text.replace("\"width\": 3", "\"width\": 4")));
+    set_aside_and_made_again("key.json", with_text(|text| text.replace("\"width\": 3", "\"width\": -3")));
+    set_aside_and_made_again(
+        "key.json",
+        with_text(move |text| text.replace(&key("a").fingerprint().to_string(), &other)),
+    );
+    set_aside_and_made_again("key.json", |path| {
+        let elsewhere = tempfile::tempdir().unwrap();
+        let other = Store::open(elsewhere.path(), &key("b"), WIDTH).unwrap().path().join("key.json");
+        std::fs::copy(other, path).unwrap();
+    });
+    set_aside_and_made_again("key.json", |path| std::fs::write(path, [0xff, 0xfe, 0, 1, 2, 0x80]).unwrap());
+    set_aside_and_made_again("key.json", with_directory);
 }
 
 #[test]
-fn a_damaged_key_file_is_an_error() {
-    assert!(key_file_error(|text| text[..20].to_owned()).to_string().contains("damaged"));
-    assert!(key_file_error(|_| String::new()).to_string().contains("damaged"));
-}
-
-#[test]
-fn a_newer_key_file_is_an_error() {
-    let newer = |text: String| text.replace("\"format\": 1", "\"later\": true, \"format\": 2");
-    assert!(key_file_error(newer).to_string().contains("found format 2, expected format 1"));
-}
-
-#[test]
-fn another_width_under_the_same_key_is_an_error() {
+fn a_directory_in_place_of_the_lock_or_of_a_part_makes_way() {
+    set_aside_and_made_again("lock", with_directory);
     let root = tempfile::tempdir().unwrap();
-    fill(&mut open(root.path()), 0..1);
-    let error = Store::open(root.path(), &key("a"), 4).unwrap_err();
-    assert!(error.to_string().contains("found rows of 3 values, expected rows of 4"), "{error}");
-    assert_rows(&open(root.path()), 0..1);
+    fill(&mut open(root.path()), 0..3);
+    let part = parts(open(root.path()).path(), ".part").remove(0);
+    let name = format!("parts/{}", part.file_name().unwrap().to_str().unwrap());
+    set_aside_and_made_again(&name, with_directory);
+}
+
+#[test]
+fn a_file_in_place_of_a_directory_makes_way() {
+    for name in ["parts", ""] {
+        let root = tempfile::tempdir().unwrap();
+        fill(&mut open(root.path()), 0..3);
+        let place = open(root.path()).path().join(name);
+        let place = PathBuf::from(place.to_str().unwrap().trim_end_matches('/'));
+        std::fs::remove_dir_all(&place).unwrap();
+        std::fs::write(&place, "a file").unwrap();
+        let mut store = open(root.path());
+        assert_eq!((store.damaged().len(), store.len()), (1, 0), "{:?}", store.damaged());
+        fill(&mut store, 0..3);
+        drop(store);
+        assert_rows(&open(root.path()), 0..3);
+        let options = PruneOptions { damaged: true, ..PruneOptions::default() };
+        assert_eq!(pruned(root.path(), &options).len(), 1);
+        assert!(verify(root.path()).unwrap().iter().all(|report| report.reason.is_none()));
+    }
+}
+
+#[test]
+fn every_flipped_byte_of_a_key_file_that_says_whose_it_is_is_noticed() {
+    let root = tempfile::tempdir().unwrap();
+    let name = "tiny".to_owned();
+    let owner = Owner { name, path: "/models/tiny".into(), fingerprint: Fingerprint([7; 32]) };
+    let owned = StoreKey { owner: Some(owner.clone()), ..key("a") };
+    assert_eq!(owned.fingerprint(), key("a").fingerprint(), "it is no part of the key");
+    let path = Store::open(root.path(), &owned, WIDTH).unwrap().path().join("key.json");
+    assert_eq!(list(root.path()).unwrap()[0].backbone, Some(owner.clone()));
+    // Who does not say whose it is leaves that as it is.
+    drop(open(root.path()));
+    let good = std::fs::read(&path).unwrap();
+    for place in 0..good.len() {
+        let mut bytes = good.clone();
+        bytes[place] ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+        let entry = list(root.path()).unwrap().remove(0);
+        // A space that became an exclamation mark is no JSON any more.
+        assert!(entry.trouble.is_some(), "byte {place}: {}", String::from_utf8_lossy(&bytes));
+    }
+    std::fs::write(&path, good).unwrap();
+    // Another place of the same backbone: the last one is told.
+    let moved = Owner { path: "/elsewhere/tiny".into(), ..owner };
+    drop(Store::open(root.path(), &StoreKey { owner: Some(moved.clone()), ..key("a") }, WIDTH).unwrap());
+    let entry = list(root.path()).unwrap().remove(0);
+    assert_eq!((entry.backbone, entry.trouble), (Some(moved), None));
 }
 
 #[test]
@@ -285,7 +362,8 @@ fn a_missing_key_file_is_written_again() {
     fill(&mut open(root.path()), 0..3);
     let path = open(root.path()).path().join("key.json");
     std::fs::remove_file(&path).unwrap();
-    assert!(list(root.path()).unwrap().is_empty());
+    let reports = verify(root.path()).unwrap();
+    assert!(reports.iter().any(|report| report.path == path && report.reason.is_some()));
     assert_rows(&open(root.path()), 0..3);
     assert!(path.exists());
 }
@@ -841,7 +919,7 @@ fn verify_reports_every_part_and_changes_nothing() {
     let reports = verify(root.path()).unwrap();
     assert_eq!(everything(root.path()), before);
     assert_eq!(middle.join("lock").metadata().unwrap().modified().unwrap(), modified);
-    assert_eq!(reports.len(), 3);
+    assert_eq!(reports.len(), 4, "three parts and a key");
     let report = |path: &Path| reports.iter().find(|report| report.path == path).unwrap();
     assert!(report(&bad).reason.as_ref().unwrap().contains("cut short"));
     let good = report(&parts(&middle, ".part")[0]);
@@ -870,5 +948,86 @@ fn space_needed_covers_what_a_store_really_takes() {
         let needed = space_needed(rows as u64, width);
         assert!(taken <= needed, "{name}: {taken} taken, {needed} said to be needed");
         assert!(needed <= taken * 11 / 10 + (1 << 17), "{name}: {taken} taken, {needed} said to be needed");
+    }
+}
+
+// ---- compacting
+
+#[test]
+fn what_two_processes_stored_twice_is_made_one() {
+    let root = tempfile::tempdir().unwrap();
+    // Both open the store before the other writes: neither sees the other's rows.
+    let (mut one, mut other) = (open(root.path()), open(root.path()));
+    fill(&mut one, 0..600);
+    fill(&mut other, 300..900);
+    drop((one, other));
+    let rows = || list(root.path()).unwrap()[0].rows;
+    assert_eq!(rows(), 1_200);
+    let done = compact(root.path()).unwrap().remove(0);
+    assert_eq!((done.doubled, rows()), (300, 900));
+    assert!(done.bytes < done.bytes_before && done.parts <= done.parts_before, "{done:?}");
+    assert_rows(&open(root.path()), 0..900);
+    // There is nothing left to do.
+    let before = everything(root.path());
+    let again = compact(root.path()).unwrap().remove(0);
+    assert_eq!((again.doubled, again.parts), (0, done.parts));
+    assert_eq!(everything(root.path()), before);
+}
+
+#[test]
+fn compacting_loses_no_row_however_parts_overlap() {
+    let ranges: [&[std::ops::Range<usize>]; 5] = [
+        &[0..512, 0..512, 0..10],
+        &[0..10, 0..512, 5..6],
+        &[0..3, 3..6, 0..6],
+        &[0..6, 0..3, 3..6],
+        &[0..512, 256..700, 600..1_000, 0..1_000],
+    ];
+    for ranges in ranges {
+        let root = tempfile::tempdir().unwrap();
+        let mut stores: Vec<Store> = ranges.iter().map(|_| open(root.path())).collect();
+        stores.iter_mut().zip(ranges).for_each(|(store, range)| fill(store, range.clone()));
+        drop(stores);
+        let all = ranges.iter().map(|range| range.end).max().unwrap();
+        let parts_before = list(root.path()).unwrap()[0].parts;
+        compact(root.path()).unwrap();
+        let entry = list(root.path()).unwrap().remove(0);
+        assert_eq!(entry.rows, all as u64, "{ranges:?} in {parts_before} parts");
+        assert_rows(&open(root.path()), 0..all);
+    }
+}
+
+#[test]
+fn compacting_a_store_in_use_is_an_error_and_changes_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let mut store = open(root.path());
+    fill(&mut store, 0..3);
+    store.flush().unwrap();
+    let before = everything(root.path());
+    assert!(compact(root.path()).unwrap_err().to_string().contains("in use"));
+    assert_eq!(everything(root.path()), before);
+}
+
+#[cfg(feature = "fault-injection")]
+#[test]
+fn a_process_killed_while_it_compacts_loses_no_row() {
+    if let Some(root) = child_root() {
+        compact(&root).unwrap();
+        return;
+    }
+    for point in ["file-before-write", "file-half-written", "file-before-rename", "file-after-rename"] {
+        let root = tempfile::tempdir().unwrap();
+        let (mut one, mut other) = (open(root.path()), open(root.path()));
+        fill(&mut one, 0..20);
+        fill(&mut other, 10..30);
+        drop((one, other));
+        let name = "a_process_killed_while_it_compacts_loses_no_row";
+        let mut child = child(name, root.path());
+        child.env("FROSTHEAD_KILL_AT", format!("{point}:1"));
+        let (status, said) = finish(child.spawn().unwrap());
+        assert_eq!(status.signal(), Some(9), "{point}: {said}");
+        assert_eq!(compact(root.path()).unwrap()[0].parts, 1);
+        assert_eq!(list(root.path()).unwrap()[0].rows, 30);
+        assert_rows(&open(root.path()), 0..30);
     }
 }

@@ -59,7 +59,7 @@ impl Earlier {
                 .help("give its command again to go on with it"));
         }
         let changed = run.changed()?.map(|(tensors, _)| tensors).unwrap_or_default();
-        let reports = stage_reports(directory)?;
+        let reports = stage_reports(&run)?;
         Ok(Some(Self { stages, changed, heads: run.heads, reports }))
     }
 }

@@ -19,11 +19,12 @@ use crate::classifier::run::{
     CHANGED, FIT, HEADS, METRICS, PROOF, RECIPE, ROWS, Recipe, Run, SCORES, SplitRows, TRAINING,
     changed_bytes,
 };
+use crate::classifier::run_files::NewFiles;
 use crate::data::Part;
 use crate::document;
 use crate::embed::Embedder;
 use crate::encoder::{ChangedTensors, Start, head_bias, head_weight};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::files::replace_directory;
 use crate::fingerprint::Fingerprint;
 use crate::heads::{self, FitReport, Head};
@@ -192,32 +193,30 @@ impl Job<'_> {
         // A run that was interrupted makes way for the one that goes on from it.
         let same = Recipe::open(&output.path).is_ok_and(|there| there.inputs == recipe.inputs);
         replace_directory(&output.path, output.overwrite || same, |directory| {
-            let put = |name: &str, bytes: &[u8]| {
-                let path = directory.join(name);
-                std::fs::write(&path, bytes).map_err(|source| Error::io("write", path, source))
-            };
-            heads::save(&directory.join(HEADS), &heads)?;
+            let mut files = NewFiles::new(directory);
+            let written = files.put(HEADS, &heads::to_bytes(&heads))?;
             if let (Some(training), Some(backbone)) = (&mut recipe.training, backbone) {
-                training.heads = Fingerprint::of_file(directory.join(HEADS))?;
+                training.heads = written;
                 training.interrupted = interrupted;
                 if !changed.is_empty() {
                     let weights = backbone.network()?.weights;
                     let bytes = changed_bytes(&changed, &|name| weights.shape(name).map(<[usize]>::to_vec))?;
-                    put(CHANGED, &bytes)?;
-                    training.changed = Some(Fingerprint::of_bytes(&bytes));
+                    training.changed = Some(files.put(CHANGED, &bytes)?);
                 }
             }
-            put(FIT, document::pretty(&fits).as_bytes())?;
-            put(METRICS, document::pretty(&metrics).as_bytes())?;
-            put(SCORES, document::line(&scores).as_bytes())?;
-            put(ROWS, &seen.to_bytes())?;
-            put(RECIPE, recipe.to_toml()?.as_bytes())?;
+            files.put(FIT, document::pretty(&fits).as_bytes())?;
+            files.put(METRICS, document::pretty(&metrics).as_bytes())?;
+            files.put(SCORES, document::line(&scores).as_bytes())?;
+            files.put(ROWS, &seen.to_bytes())?;
+            files.put(RECIPE, recipe.to_toml()?.as_bytes())?;
             if !stages.is_empty() {
-                put(TRAINING, document::pretty(&stages).as_bytes())?;
+                files.put(TRAINING, document::pretty(&stages).as_bytes())?;
             }
+            files.seal()?;
             if let (Some(initial), Some(backbone)) = (&initial, backbone) {
                 proof = prove_written(directory, backbone, initial, plans, &stages)?;
-                put(PROOF, document::pretty(&proof).as_bytes())?;
+                files.put(PROOF, document::pretty(&proof).as_bytes())?;
+                files.seal()?;
             }
             Ok(())
         })?;

@@ -30,7 +30,7 @@ pub use event::{Chosen, Show, TrainEvent};
 use fits::{GivenHeads, check_final};
 use job::Job;
 pub use outcome::{Drift, RunMetrics, TrainSummary, Trained, stage_reports};
-pub use recipe::shared_inputs;
+pub use recipe::{heads_hash, shared_inputs};
 use recipe::{recipe, up_to_date};
 pub use refit::{HeadChange, RefitReport, RefitRequest, Refitted, ScoreChange, refit};
 pub use request::{FeatureRequest, Freezing, FrozenHead, Learning, Output, RowsRequest, TrainRequest};

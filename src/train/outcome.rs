@@ -1,16 +1,13 @@
 //! Owns what a training came to: `metrics.json`, `training.json`, `proof.json`, and what is said of them.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::classifier::run::TRAINING;
+use crate::classifier::run::{Run, TRAINING};
 use crate::data::Classes;
-use crate::document;
 use crate::embed::TextNotes;
-use crate::error::{Kind, Result};
-use crate::files;
+use crate::error::Result;
 use crate::finetune::Epoch;
 use crate::fingerprint::Fingerprint;
 use crate::heads::FitReport;
@@ -154,10 +151,8 @@ impl TensorProof {
 /// The stages a run was trained in; none when it was not trained above a cut.
 ///
 /// # Errors
-/// `training.json` cannot be read.
-pub fn stage_reports(run: &Path) -> Result<Vec<StageReport>> {
-    let path = run.join(TRAINING);
-    let Some(text) = files::read(&path)? else { return Ok(Vec::new()) };
-    document::json(&text, Kind::Run, "the run's stages cannot be read")
-        .map_err(|error| error.at(&path).help("train the run again"))
+/// `training.json` cannot be read, or was changed.
+pub fn stage_reports(run: &Run) -> Result<Vec<StageReport>> {
+    let there = run.files.find(TRAINING)?.is_some();
+    if there { run.json(TRAINING) } else { Ok(Vec::new()) }
 }

@@ -5,6 +5,7 @@
 //! when it is in the recipe.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -12,8 +13,8 @@ use super::outcome::RunMetrics;
 use super::request::{FrozenHead, Learning, RowsRequest, TrainRequest};
 use crate::backbone::Backbone;
 use crate::classifier::run::{
-    BackboneRecipe, DataRecipe, FORMAT, FeaturesRecipe, HEADS, METRICS, Recipe, SplitRecipe, TableRecipe,
-    TrainingRecipe,
+    BackboneRecipe, DataRecipe, FORMAT, FeaturesRecipe, HEADS, METRICS, Recipe, Run, SplitRecipe,
+    TableRecipe, TrainingRecipe, WITHOUT_HASHES,
 };
 use crate::data::{Format, Reading, Source};
 use crate::dataset::Input;
@@ -90,6 +91,8 @@ fn described(recipe: &Recipe) -> Result<Fields> {
     let mut recipe = recipe.clone();
     // Another version, or the same backbone in another place, gives the same run.
     recipe.frosthead.clear();
+    // Format 5 has the same recipe, and hashes of the files beside it.
+    recipe.format = WITHOUT_HASHES;
     if let Some(backbone) = &mut recipe.backbone {
         backbone.directory = None;
     }
@@ -103,9 +106,18 @@ fn beside(request: &TrainRequest, mut inputs: Fields) -> Result<Fields> {
             Thing::Run => {}
             thing => return Err(thing.instead_of(Wanted::Run, Some(run))),
         }
-        inputs = inputs.field("init heads", Fingerprint::of_file(run.join(HEADS))?.0);
+        inputs = inputs.field("init heads", heads_hash(run)?.0);
     }
     labels(request.freezing.label_text.as_ref(), inputs)
+}
+
+/// Hash of a run's heads.
+///
+/// # Errors
+/// It is no run, or was changed.
+pub fn heads_hash(run: &Path) -> Result<Fingerprint> {
+    let (files, _) = Recipe::open_with_files(run)?;
+    Ok(Fingerprint::of_bytes(&files.read(HEADS)?))
 }
 
 /// Adds the table that describes labels.
@@ -191,22 +203,25 @@ fn training(request: &TrainRequest, plan: &FreezePlan) -> TrainingRecipe {
 
 /// The metrics of a run that is there already and was made from the same inputs; none when there is work to
 /// do, as when it was interrupted.
+///
+/// # Errors
+/// It was made from something else, or one of its files was changed.
 pub(super) fn up_to_date(request: &TrainRequest, recipe: &Recipe) -> Result<Option<RunMetrics>> {
     let output = &request.output;
     if !output.path.exists() || output.overwrite {
         return Ok(None);
     }
-    let path = output.path.join(METRICS);
-    let there = Recipe::open(&output.path).ok().filter(|there| there.inputs == recipe.inputs);
-    let same = there.is_some();
-    if there.and_then(|there| there.training).is_some_and(|training| training.interrupted) {
-        return Ok(None);
+    if Thing::of(&output.path) == Thing::Run {
+        let run = Run::open(&output.path)?;
+        if run.recipe.inputs == recipe.inputs {
+            if run.recipe.training.as_ref().is_some_and(|training| training.interrupted) {
+                return Ok(None);
+            }
+            run.files.check_all()?;
+            return run.json(METRICS).map(Some);
+        }
     }
-    let metrics = std::fs::read_to_string(&path).ok().and_then(|text| serde_json::from_str(&text).ok());
-    match metrics {
-        Some(metrics) if same => Ok(Some(metrics)),
-        _ => Err(Error::new(Kind::Exists, "the output exists and was made from something else")
-            .at(&output.path)
-            .help("choose another --out, or say --overwrite")),
-    }
+    Err(Error::new(Kind::Exists, "the output exists and was made from something else")
+        .at(&output.path)
+        .help("choose another --out, or say --overwrite"))
 }

@@ -81,6 +81,14 @@ pub fn tiny_checkpoint() -> &'static Path {
     })
 }
 
+/// Makes a run one of an earlier version, which had no hashes of its files: it may be edited.
+pub fn without_hashes(run: &Path) {
+    std::fs::remove_file(run.join("checksums.json")).unwrap();
+    let recipe = std::fs::read_to_string(run.join("recipe.toml")).unwrap();
+    assert!(recipe.contains("format = 5"), "{recipe}");
+    std::fs::write(run.join("recipe.toml"), recipe.replace("format = 5", "format = 4")).unwrap();
+}
+
 /// What most tests run on.
 pub fn backbone() -> &'static str {
     tiny()

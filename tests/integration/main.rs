@@ -5,6 +5,7 @@ mod bundle;
 mod changed_files;
 mod compare;
 mod confidence;
+mod damage;
 mod debug_forms;
 mod defaults;
 mod features;
