@@ -323,9 +323,7 @@ pub struct TypeProto {
 
 /// Parts of [`TypeProto`].
 pub mod type_proto {
-    use prost::Message;
-
-    use super::{TensorShapeProto, TypeProto};
+    use super::{Message, TensorShapeProto, TypeProto};
 
     /// The kinds of type there are.
     #[derive(Clone, PartialEq, prost::Oneof)]

@@ -17,6 +17,7 @@ use frosthead::ImportOptions;
 use frosthead::internal::backbone::Manifest;
 use frosthead::internal::bundle::Bundle;
 use frosthead::internal::classifier::Run;
+use frosthead::internal::classifier::run_files::NewFiles;
 use frosthead::internal::data::{FeatureColumns, Format, Reading, Source, TableReader};
 use frosthead::internal::embed::RowLayout;
 use frosthead::internal::encoder::{FeatureChoice, ForeignEncoder, Pooling, Published, TokenStates, Weights};
@@ -207,17 +208,20 @@ pub fn config(bytes: &[u8]) {
     for (name, bytes) in [("model.safetensors", CHECKPOINT), ("tokenizer.json", TOKENIZER)] {
         put(&format!("model/{name}"), bytes);
     }
+    std::fs::create_dir_all(&run).unwrap();
+    let mut files = NewFiles::new(&run);
     for (name, bytes) in repair::sections(bytes) {
         match name.as_str() {
             name if KNOWN.contains(&name) => drop(put(&format!("model/{name}"), &bytes)),
             "backbone.json" => drop(Manifest::open(&put("backbone/backbone.json", &bytes))),
             "recipe.toml" | "heads.safetensors" | "rows.safetensors" => {
-                put(&format!("run/{name}"), &bytes);
+                files.put(&name, &bytes).unwrap();
             }
             "tuning.json" => drop(tuned(&bytes)),
             _ => {}
         }
     }
+    files.seal().unwrap();
     if let Ok(run) = Run::open(&run) {
         assert!(run.recipe.to_toml().is_ok(), "a recipe that was read cannot be written");
         let _ = (run.rows(), run.changed(), run.kept_out(), run.stored());
