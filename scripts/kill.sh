@@ -2,7 +2,7 @@
 # Kills the real program with SIGKILL at seeded points of embed, train (heads, and layers), bundle, refit and compare on a
 # tiny network, lets the same command run to its end, and compares every byte with an undisturbed run.
 #
-#   scripts/kill.sh [COUNT] [SEED]      default: 1,000 points, seed 20261128; 30 minutes on two cores
+#   scripts/kill.sh [COUNT] [SEED]      default: 1,000 points, seed 20261128; 20 minutes on two cores
 #
 # Half of the points are a share of the time that the undisturbed command takes, half the n-th passage of a named place
 # (src/files/fault.rs). What is not compared: report.html, and in JSON the fields that say what was spent (scripts/kill.py
