@@ -235,7 +235,7 @@ impl Cells {
             return Ok(());
         }
         let lines: Vec<&[u8]> = text.split(is_line_end).filter(|line| !line.is_empty()).collect();
-        let inner = lines.get(1..lines.len() - 1).unwrap_or_default();
+        let inner = lines.get(1..lines.len().saturating_sub(1)).unwrap_or_default();
         let is_row = |line: &&[u8]| memchr_iter(delimiter, line).count() + 1 == self.columns;
         let rows = inner.iter().filter(|line| is_row(line)).count();
         // The line of the quote is a row too, when the quote is text.

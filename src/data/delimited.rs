@@ -372,6 +372,9 @@ mod tests {
         refused(&odd, CSV, &["line 2 encloses 19 lines that look like rows"]);
         refused("text,label\n\"a 27,x\nb,x\nc,x\nd,x\ne,x\nf,x\ng,x\nc 5\",y\n", CSV, &["encloses 6 lines"]);
         refused("id,text,label\n1,\"a 27,x\n2,b,x\n3,c,x\n4,d,x\n5,c 5\",y\n", CSV, &["encloses 3 lines"]);
+        // Nothing but empty lines is no row.
+        let empty = "\n".repeat(9);
+        reads(&format!("a,b,c\n1,\"{empty}\",x\n"), CSV, &[&["a", "b", "c"], &["1", &empty, "x"]]);
         // A long text is one.
         let poem = "a line, with two commas, or none\nanother line\n".repeat(100);
         reads(&format!("a,b\n\"{poem}\",x\n"), CSV, &[&["a", "b"], &[&poem, "x"]]);

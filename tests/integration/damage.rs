@@ -116,6 +116,7 @@ fn a_flipped_byte_in_any_file_of_a_run_changes_nothing_in_silence() {
         "proof.json",
         "recipe.toml",
         "rows.safetensors",
+        "scores.json",
         "training.json",
     ];
     assert_eq!(names, all);
