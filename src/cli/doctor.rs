@@ -8,6 +8,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::Outcome;
+use super::given::{Given, Idle, group};
 use super::options::{MemoryArguments, RuntimeArguments, TrustArguments, TuningArguments, describe_plan};
 use super::printing::{named, print_result};
 use super::terminal::{Terminal, bytes};
@@ -61,7 +62,8 @@ struct Report {
     model: Option<Opened>,
 }
 
-pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome> {
+pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> Result<Outcome> {
+    refuse_idle(arguments, given)?;
     let runtime = arguments.runtime.load(terminal)?;
     let folder = arguments.tuning.folder();
     let (nodes_per_provider, tuning) = match &arguments.backbone {
@@ -96,6 +98,25 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome>
     };
     print_result(arguments.json, &report, || named(14, &lines(&report, arguments.tuning.are_ignored())))?;
     Ok(Outcome::Done)
+}
+
+/// Refuses options of what is not looked at.
+fn refuse_idle(arguments: &Arguments, given: &Given) -> Result<()> {
+    let Arguments { model, backbone, .. } = arguments;
+    let no_model = |options| Idle {
+        when: model.is_none(),
+        options,
+        why: "no bundle is opened",
+        instead: "name one: `frosthead doctor x.frost`",
+    };
+    let nothing = Idle {
+        when: model.is_none() && backbone.is_none(),
+        options: group::<TuningArguments>(),
+        why: "no network is looked at",
+        instead: "name one: `frosthead doctor x.frost`, or --backbone DIR",
+    };
+    let (trust, memory) = (group::<TrustArguments>(), group::<MemoryArguments>());
+    given.refuse([no_model(trust), no_model(memory), nothing, TrustArguments::idle(model.as_deref())])
 }
 
 fn lines(report: &Report, ignored: bool) -> Vec<(&'static str, String)> {
