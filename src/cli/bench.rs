@@ -139,7 +139,8 @@ struct ServeArguments {
     /// How long to ask.
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
     seconds: u16,
-    /// Compare the answers with what this bundle gives; repeatable, for a server whose bundle is exchanged.
+    /// Compare the answers with what this bundle gives here (the options of the runtime are for it);
+    /// repeatable, for a server whose bundle is exchanged.
     #[arg(long, value_name = "BUNDLE")]
     check: Vec<PathBuf>,
     /// Use the first N rows only.

@@ -40,7 +40,7 @@ pub(crate) struct Arguments {
     /// exceptions, w8 and fp32 that costs no task more than --max-drop.
     #[arg(long, value_name = "PRECISION", default_value = "fp32")]
     precision: PrecisionChoice,
-    /// Points of accuracy or macro-F1 that a task may lose, on rows its heads have not seen.
+    /// Points of accuracy or macro-F1 that a task may lose in 8 bits, on rows its heads have not seen.
     #[arg(long, value_name = "POINTS", default_value_t = 0.3)]
     max_drop: f64,
     /// Put what the heads see of the run's validation rows into the bundle, with their labels (not their

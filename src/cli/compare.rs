@@ -34,9 +34,9 @@ use frosthead::internal::train::{FeatureRequest, Freezing, FrozenHead, Output, T
 /// Scenario 1: everything is frozen (untrained heads, and labels by their descriptions). 2: heads on the
 /// frozen backbone, on its sentence embedding and on the features that `auto` chooses. 3:TASK: that head is
 /// frozen, everything else is trained. topN: gradual unfreezing of the N top layers. Scenarios 2, 3 and topN
-/// take `:FEATURES` behind them, such as top2:all; without it heads see the sentence embedding. Each is
-/// written as an ordinary run into OUT/BACKBONE/SCENARIO; what is finished is kept, an interrupted comparison
-/// goes on where it was.
+/// take `:FEATURES` behind them, such as top2:all; without it heads see the sentence embedding. Windows of
+/// long texts are for scenario 2 on other features. Each is written as an ordinary run into
+/// OUT/BACKBONE/SCENARIO; what is finished is kept, an interrupted comparison goes on where it was.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   frosthead compare data.csv --backbone models/all-MiniLM-L6-v2 --task domain --task sentiment --out runs/compare
@@ -96,10 +96,13 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> Result<Outcome> {
     let scenarios = Scenario::choose(&arguments.scenarios, &arguments.learning.tasks)?;
-    refuse_without(arguments, given, &scenarios)?;
+    // A comparison has the same options throughout: those that one of its scenarios has use for.
+    let mut all = Report::open(&arguments.out)?.as_ref().map(Scenario::of_report).unwrap_or_default();
+    all.extend(scenarios.iter().cloned());
+    refuse_without(arguments, given, &all)?;
     let runtime = arguments.runtime.load(terminal)?;
     let request = request(arguments, scenarios, &runtime)?;
-    refuse_idle(given, &request)?;
+    refuse_idle(given, &request, &all)?;
     let mut opener =
         Opener { arguments, terminal, sources: request.train.rows.sources(), runtime, opened: Vec::new() };
     let tasks = request.train.rows.tasks.names();
@@ -144,7 +147,7 @@ fn request(arguments: &Arguments, scenarios: Vec<Scenario>, opened: &Runtime) ->
         time_limit: arguments.time_limit,
         clock: Clock::default(),
         learning_curve: arguments.learning_curve.clone(),
-        long_texts: arguments.long.to_string(),
+        long_texts: arguments.long.asked(),
         auto_alpha: learning.alpha(FeatureRequest::Auto),
     })
 }
@@ -166,6 +169,7 @@ fn refuse_without(arguments: &Arguments, given: &Given, scenarios: &[Scenario]) 
             why: "only heads on other features than the sentence embedding read long texts in windows",
             instead: INSTEAD.chosen,
         },
+        arguments.long.idle(),
         TrustArguments::idle(arguments.backbones.iter().map(PathBuf::as_path)),
     ])
 }
@@ -179,8 +183,8 @@ const INSTEAD: Instead = Instead {
 };
 
 /// Refuses options that have no effect on any scenario that a backbone allows.
-fn refuse_idle(given: &Given, request: &CompareRequest) -> Result<()> {
-    let CompareRequest { train, scenarios, backbones, frozen_head, .. } = request;
+fn refuse_idle(given: &Given, request: &CompareRequest, scenarios: &[Scenario]) -> Result<()> {
+    let CompareRequest { train, backbones, frozen_head, .. } = request;
     let tasks = train.rows.tasks.names();
     let training = |(scenario, backbone): (&Scenario, &Arc<Backbone>)| {
         // What is impossible on a backbone is reported, and nothing is trained.

@@ -26,7 +26,8 @@ use frosthead::internal::tuning::{Gain, Kept};
   frosthead doctor x.frost
   frosthead doctor --backbone models/all-MiniLM-L6-v2 --device cuda --json")]
 pub(crate) struct Arguments {
-    /// Open this bundle (or run), run its self-test, and say what that took.
+    /// Open this bundle (or run), run its self-test, and say what that took; --trust, --skip-self-test and
+    /// --memory are for it.
     model: Option<PathBuf>,
     /// Show which provider each of this backbone's nodes runs on.
     #[arg(long, value_name = "DIR")]

@@ -57,7 +57,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> Result<Outcome> {
-    given.refuse([TrustArguments::idle([&*arguments.backbone])])?;
+    given.refuse([TrustArguments::idle([&*arguments.backbone]), arguments.long.idle()])?;
     refuse_other_format(&arguments.out)?;
     let source = arguments.table.source(&arguments.data)?;
     let runtime = arguments.runtime.load(terminal)?;

@@ -324,6 +324,29 @@ impl fmt::Display for LongArguments {
 }
 
 impl LongArguments {
+    /// What was asked for, if anything was.
+    #[cfg(feature = "train")]
+    pub(crate) fn asked(&self) -> Option<String> {
+        let said = self.long.is_some() || self.is_shaped();
+        said.then(|| self.to_string())
+    }
+
+    /// What has no effect on texts that are cut off.
+    #[cfg(feature = "train")]
+    pub(crate) fn idle(&self) -> Idle {
+        Idle {
+            when: self.long == Some(LongChoice::Truncate),
+            options: names(&["window", "stride", "max-windows"]),
+            why: "--long truncate cuts texts off instead of reading them in windows",
+            instead: "say --long windows",
+        }
+    }
+
+    #[cfg(feature = "train")]
+    fn is_shaped(&self) -> bool {
+        self.window.or(self.stride).or(self.max_windows).is_some()
+    }
+
     /// What was asked for; windows by default when any text of these tables is longer than the backbone's
     /// limit and its tokenizer can be given texts in pieces.
     #[cfg(feature = "train")]
@@ -347,15 +370,9 @@ impl LongArguments {
         windows_by_default: impl FnOnce() -> bool,
     ) -> Result<LongTexts> {
         let Self { long, window, stride, max_windows } = *self;
-        let shaped = window.or(stride).or(max_windows).is_some();
-        if long == Some(LongChoice::Truncate) && shaped {
-            return Err(Error::new(Kind::Usage, "texts that are cut off have no windows")
-                .found("--long truncate beside --window, --stride or --max-windows")
-                .expected("--long windows"));
-        }
         let windows = match long {
             Some(long) => long == LongChoice::Windows,
-            None => shaped || windows_by_default(),
+            None => self.is_shaped() || windows_by_default(),
         };
         if !windows {
             return Ok(LongTexts::Truncate);

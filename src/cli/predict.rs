@@ -66,7 +66,7 @@ pub(crate) struct Arguments {
     /// (of the labels that are shown).
     #[arg(long, value_name = "WHAT")]
     explain: Option<Explain>,
-    /// Replace an existing --out.
+    /// Replace an existing --out FILE.
     #[arg(long)]
     overwrite: bool,
     /// Where the backbone lies, when it is not where the run says.

@@ -99,7 +99,7 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
             train(&request, None, &mut |event| progress.show(event))?
         }
         Some(directory) => {
-            given.refuse([TrustArguments::idle([&**directory])])?;
+            given.refuse([TrustArguments::idle([&**directory]), arguments.long.idle()])?;
             train_on_texts((arguments, given), (&request, &tasks), directory, terminal)?
         }
     };
@@ -155,6 +155,7 @@ fn train_on_texts(
     let runtime = arguments.runtime.load(terminal)?;
     let backbone = Arc::new(arguments.trust.open_backbone(directory, &runtime)?);
     refuse_idle(given, request, Some(&backbone))?;
+    given.refuse([StoreArguments::idle([&*backbone])])?;
     let max_length = backbone.manifest().preparation.max_length;
     let sources = request.rows.sources();
     // Layers are trained on the start of a text, and the last layer is all that peers see of one: windows

@@ -9,12 +9,17 @@ use super::scenario::Scenario;
 use crate::backbone::Backbone;
 use crate::embed::Embedder;
 use crate::error::{Error, Kind, Result};
+use crate::finetune::LayerOptions;
 use crate::fingerprint::{Fields, Fingerprint};
 use crate::heads::Alpha;
 use crate::plan::FreezePlan;
 use crate::report::{Estimate, ScenarioReport};
-use crate::tokens::LongTexts;
-use crate::train::{FeatureRequest, FrozenHead, RowsRequest, TrainEvent, TrainRequest, shared_inputs};
+use crate::train::{
+    FeatureRequest, Freezing, FrozenHead, Learning, RowsRequest, TrainEvent, TrainRequest, shared_inputs,
+};
+
+/// What is hashed where nobody says how long texts are read.
+const NOT_SAID: &str = "None None None None";
 
 /// What to compare.
 #[derive(Clone)]
@@ -36,8 +41,8 @@ pub struct CompareRequest {
     pub learning_curve: Vec<Share>,
     /// The penalty beside `auto` features.
     pub auto_alpha: Alpha,
-    /// How heads on a frozen backbone read long texts, as it was asked for.
-    pub long_texts: String,
+    /// How heads on a frozen backbone read long texts, as it was asked for, if it was.
+    pub long_texts: Option<String>,
 }
 
 /// What happens during a comparison, as it happens.
@@ -83,7 +88,7 @@ impl CompareRequest {
             clock: Clock::default(),
             learning_curve: Vec::new(),
             auto_alpha: Alpha::Auto,
-            long_texts: LongTexts::default().to_string(),
+            long_texts: None,
         }
     }
 
@@ -103,9 +108,35 @@ impl CompareRequest {
             .field("shared", shared_inputs(&self.train)?.0)
             .field("freeze", self.train.freezing.freeze().join("\0"))
             .field("auto alpha", self.auto_alpha.to_string())
-            .field("long texts", &self.long_texts)
+            .field("long texts", self.long_texts.as_deref().unwrap_or(NOT_SAID))
             .field("frozen head", frozen_head)
             .finish())
+    }
+
+    /// The same with the defaults of all options that none of these scenarios has a use for: what a comparison
+    /// of these alone is made from.
+    pub(super) fn of_use_to(&self, scenarios: &[Scenario]) -> Self {
+        let any = |of: fn(&Scenario) -> bool| scenarios.iter().any(of);
+        let mut request = self.clone();
+        let train = &mut request.train;
+        let described = train.freezing.label_text.take().filter(|_| any(|one| *one == Scenario::Frozen));
+        if !any(|one| matches!(one, Scenario::FrozenHead(..))) {
+            (train.freezing, request.frozen_head) = (Freezing::default(), FrozenHead::default());
+        }
+        train.freezing.label_text = described;
+        if !any(|one| matches!(one, Scenario::FrozenHead(..) | Scenario::Top(..))) {
+            train.layers = LayerOptions::default();
+            train.rows.tasks = train.rows.tasks.clone().with_equal_shares();
+        }
+        if !any(|one| *one != Scenario::Frozen) {
+            let (ours, default) = (&mut train.learning, Learning::default());
+            (ours.fit.alpha, ours.fit.class_weight) = (default.fit.alpha, default.fit.class_weight);
+            (ours.fit_memory, request.auto_alpha) = (default.fit_memory, Alpha::Auto);
+        }
+        if !any(|one| matches!(one, Scenario::Features(_))) {
+            request.long_texts = None;
+        }
+        request
     }
 
     /// The training that a scenario is, into its directory in `folder`: an ordinary request.

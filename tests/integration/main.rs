@@ -7,6 +7,7 @@ mod compare;
 mod confidence;
 mod debug_forms;
 mod defaults;
+mod effect;
 mod features;
 mod files;
 mod foreign;
