@@ -151,10 +151,11 @@ impl CompareRequest {
             (Scenario::FrozenHead(..), asked) => asked.clone(),
             _ => FrozenHead::Fitted,
         };
-        let mut request = self.train.clone();
+        // As `train` would be asked for it: it refuses options that it has no use for.
+        let mut request = self.of_use_to(std::slice::from_ref(scenario)).train;
+        let label_text = request.freezing.label_text.take();
         request.freezing = scenario.freezing(self.train.freezing.freeze())?;
-        request.freezing.init_heads = init_heads;
-        request.freezing.label_text.clone_from(&self.train.freezing.label_text);
+        (request.freezing.init_heads, request.freezing.label_text) = (init_heads, label_text);
         request.learning.features = scenario.features();
         if scenario.features() == FeatureRequest::Auto {
             request.learning.fit.alpha = self.auto_alpha;

@@ -131,7 +131,7 @@ fn runs_of_a_comparison_are_those_of_train() {
         let run = folder(out).join(name);
         let arguments = [
             &["train", text(&data), "--backbone", backbone(), "--task", "domain", "--task", "sentiment"],
-            &["--epochs", "1", "--out", text(&run)][..],
+            &["--out", text(&run)][..],
             more,
         ]
         .concat();
@@ -141,9 +141,11 @@ fn runs_of_a_comparison_are_those_of_train() {
     let heads = folder(out).join("2");
     again("1", &["--freeze", "all"]);
     again("2", &[]);
-    again("3-domain", &["--freeze", "head:domain", "--freeze", "backbone:0-3", "--init-heads", text(&heads)]);
-    again("top1", &["--unfreeze", "0,1"]);
-    again("top2", &["--unfreeze", "0,1,2"]);
+    let one = ["--epochs", "1"];
+    let plan = ["--freeze", "head:domain", "--freeze", "backbone:0-3", "--init-heads", text(&heads)];
+    again("3-domain", &[&plan[..], &one].concat());
+    again("top1", &[&["--unfreeze", "0,1"], &one[..]].concat());
+    again("top2", &[&["--unfreeze", "0,1,2"], &one[..]].concat());
     // The frozen head is scenario 2's.
     let head = |run: &str, task: &str| {
         let proof = json(folder(out).join(run).join("proof.json"));

@@ -507,7 +507,8 @@ const GLOBAL: [&str; 4] = ["help", "version", "quiet", "verbose"];
 fn shown(command: &[&str]) -> (BTreeMap<String, bool>, Vec<String>) {
     let help = frosthead(&[command, &["--help"]].concat()).success().stdout;
     let (mut options, mut commands, mut in_commands) = (BTreeMap::new(), Vec::new(), false);
-    for line in help.lines() {
+    // Options stand in the examples behind them, too.
+    for line in help.lines().take_while(|line| !line.starts_with("Example")) {
         let indent = line.len() - line.trim_start().len();
         if indent == 0 {
             in_commands = line == "Commands:";
