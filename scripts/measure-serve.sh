@@ -50,7 +50,7 @@ start "$int8"
 load --clients 1 --seconds "$seconds" | show "one client" "${figures[@]}"
 
 echo "== 2: 64 clients"
-"$frosthead" bench embed "$data" --backbone "$int8" --store-layers last --limit 3000 --json | show "bench embed" texts_per_second padding_share
+"$frosthead" bench embed "$data" --backbone "$int8" --limit 3000 --json | show "bench embed" texts_per_second padding_share
 load --clients 64 --seconds "$seconds" | tee "$work/two" | show "64 clients" "${figures[@]}"
 echo "server: $(cpu) s of processor so far, $(rss) kB"
 

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from safetensors.numpy import load_file
 from transformers import AutoTokenizer, BertModel
 
-# The options of both; frosthead is told all of them.
+# The options of both; frosthead is told all that have an effect.
 OPTIONS = {"learning-rate": 2e-4, "head-rate": 5.0, "layer-decay": 0.9, "warm-up": 0.1, "weight-decay": 0.01,
            "clip": 1.0, "dropout": 0.1, "patience": 2, "train-tokens": 1024}
 POOL_BATCHES = 128
@@ -238,7 +238,9 @@ def main():
         for seed in map(int, arguments.seeds.split(",")):
             base, own = Path(folder) / f"base-{seed}", Path(folder) / f"top-{seed}"
             first = frosthead(arguments.frosthead, arguments.data, arguments.backbone, arguments.task, base, seed)["tasks"]
-            options = [word for name, value in OPTIONS.items() for word in (f"--{name}", str(value))]
+            # Where the top layer is trained alone, there is no layer below it.
+            told = {name: value for name, value in OPTIONS.items() if name != "layer-decay" or arguments.top > 1}
+            options = [word for name, value in told.items() for word in (f"--{name}", str(value))]
             ours = frosthead(arguments.frosthead, arguments.data, arguments.backbone, arguments.task, own, seed, "--freeze", freeze,
                              "--epochs", str(arguments.epochs), *options)["tasks"]
             stage = json.loads((own / "training.json").read_text())[0]

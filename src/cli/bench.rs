@@ -9,9 +9,10 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use super::Outcome;
+use super::given::{Given, Idle, group};
 use super::options::{
-    MemoryArguments, RuntimeArguments, TableArguments, TrustArguments, TuningArguments, parse_budget,
-    parse_stored,
+    MemoryArguments, RuntimeArguments, StoreArguments, TableArguments, TrustArguments, TuningArguments,
+    parse_budget, parse_stored,
 };
 use super::printing::{named, print_result};
 use super::terminal::{Terminal, bytes, grouped};
@@ -138,7 +139,8 @@ struct ServeArguments {
     /// How long to ask.
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
     seconds: u16,
-    /// Compare the answers with what this bundle gives; repeatable, for a server whose bundle is exchanged.
+    /// Compare the answers with what this bundle gives here (the options of the runtime are for it);
+    /// repeatable, for a server whose bundle is exchanged.
     #[arg(long, value_name = "BUNDLE")]
     check: Vec<PathBuf>,
     /// Use the first N rows only.
@@ -158,11 +160,11 @@ fn rate(text: &str) -> std::result::Result<f64, String> {
     rate.ok_or_else(|| "expected requests a second, above 0".to_owned())
 }
 
-pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome> {
+pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> Result<Outcome> {
     match &arguments.what {
-        What::Embed(arguments) => embed(arguments, terminal),
-        What::Latency(arguments) => latency(arguments, terminal),
-        What::Serve(arguments) => serve(arguments),
+        What::Embed(arguments) => embed(arguments, given, terminal),
+        What::Latency(arguments) => latency(arguments, given, terminal),
+        What::Serve(arguments) => serve(arguments, given),
     }
 }
 
@@ -182,7 +184,8 @@ pub(super) fn first_texts(source: &Source, text: &TextColumn, limit: usize) -> R
     Ok(texts)
 }
 
-fn latency(arguments: &LatencyArguments, terminal: &Terminal) -> Result<Outcome> {
+fn latency(arguments: &LatencyArguments, given: &Given, terminal: &Terminal) -> Result<Outcome> {
+    given.refuse([TrustArguments::idle([&*arguments.model])])?;
     let source = arguments.table.source(&arguments.data)?;
     let options = OpenOptions {
         runtime: arguments.runtime.options(),
@@ -222,7 +225,13 @@ fn latency_lines(figures: &LatencyBench) -> Vec<(&'static str, String)> {
 }
 
 /// Exit code 1 when an answer was wrong or missing.
-fn serve(arguments: &ServeArguments) -> Result<Outcome> {
+fn serve(arguments: &ServeArguments, given: &Given) -> Result<Outcome> {
+    given.refuse([Idle {
+        when: arguments.check.is_empty(),
+        options: group::<RuntimeArguments>(),
+        why: "no network runs here, only in the server",
+        instead: "say --check BUNDLE",
+    }])?;
     let texts = first_texts(
         &arguments.table.source(&arguments.data)?,
         &arguments.table.text().into(),
@@ -282,7 +291,9 @@ fn serve_lines(figures: &ServeBench) -> Vec<(&'static str, String)> {
     lines
 }
 
-fn embed(arguments: &EmbedArguments, terminal: &Terminal) -> Result<Outcome> {
+fn embed(arguments: &EmbedArguments, given: &Given, terminal: &Terminal) -> Result<Outcome> {
+    let paths = [Some(&arguments.backbone), arguments.against.as_ref()];
+    given.refuse([TrustArguments::idle(paths.into_iter().flatten().map(PathBuf::as_path))])?;
     let texts = first_texts(
         &arguments.table.source(&arguments.data)?,
         &arguments.table.text().into(),
@@ -293,7 +304,10 @@ fn embed(arguments: &EmbedArguments, terminal: &Terminal) -> Result<Outcome> {
     let open = |path: &PathBuf| arguments.trust.open_backbone(path, &runtime).map(Arc::new);
     let backbone = open(&arguments.backbone)?;
     let against = arguments.against.as_ref().map(open).transpose()?;
-    let stored = stored_by_all(arguments.store_layers, std::iter::once(&backbone).chain(&against));
+    let all = || std::iter::once(&backbone).chain(&against);
+    // Without layers in one, none are measured in the other.
+    all().try_for_each(|backbone| given.refuse([StoreArguments::idle([&**backbone])]))?;
+    let stored = stored_by_all(arguments.store_layers, all());
     let contestant = |backbone: Arc<Backbone>| {
         let applied = arguments.tuning.apply_with(arguments.token_budget, &backbone, &runtime, terminal);
         let (batching, load) = (applied.batching, Load::Many);

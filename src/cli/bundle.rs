@@ -6,6 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::Outcome;
+use super::given::{Given, Idle, group, names};
 use super::options::{RuntimeArguments, StoreArguments};
 use super::printing::print;
 use super::terminal::{Terminal, bytes, grouped};
@@ -39,7 +40,7 @@ pub(crate) struct Arguments {
     /// exceptions, w8 and fp32 that costs no task more than --max-drop.
     #[arg(long, value_name = "PRECISION", default_value = "fp32")]
     precision: PrecisionChoice,
-    /// Points of accuracy or macro-F1 that a task may lose, on rows its heads have not seen.
+    /// Points of accuracy or macro-F1 that a task may lose in 8 bits, on rows its heads have not seen.
     #[arg(long, value_name = "POINTS", default_value_t = 0.3)]
     max_drop: f64,
     /// Put what the heads see of the run's validation rows into the bundle, with their labels (not their
@@ -61,7 +62,22 @@ pub(crate) struct Arguments {
     runtime: RuntimeArguments,
 }
 
-pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome> {
+pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> Result<Outcome> {
+    let coded = arguments.precision != PrecisionChoice::Fixed(Precision::Fp32);
+    given.refuse([
+        Idle {
+            when: !coded,
+            options: names(&["max-drop"]),
+            why: "a bundle in fp32 loses nothing",
+            instead: "say --precision auto",
+        },
+        Idle {
+            when: !coded && !arguments.keep_validation,
+            options: group::<StoreArguments>(),
+            why: "no features are needed for a bundle in fp32",
+            instead: "say --keep-validation or --precision auto",
+        },
+    ])?;
     let runtime = arguments.runtime.load(terminal)?;
     let mut options = BundleOptions {
         backbone: arguments.backbone.clone(),
@@ -69,7 +85,6 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome>
         overwrite: arguments.overwrite,
         ..BundleOptions::default()
     };
-    let coded = arguments.precision != PrecisionChoice::Fixed(Precision::Fp32);
     // Its weights lie in a folder that must stay until the bundle is written.
     let mut chosen = None;
     if coded || arguments.keep_validation {
@@ -77,7 +92,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome>
             // Before the texts are read; fp32 is for every device.
             precision.check_device(runtime.device())?;
         }
-        let opened = Opened::new(arguments, &runtime, terminal)?;
+        let opened = Opened::new(arguments, given, &runtime, terminal)?;
         if coded {
             let Some(found) = opened.choose(arguments, &runtime, terminal)? else {
                 return Ok(Outcome::CriterionMissed);
@@ -118,9 +133,15 @@ struct Opened {
 }
 
 impl Opened {
-    fn new(arguments: &Arguments, runtime: &Arc<Runtime>, terminal: &Terminal) -> Result<Self> {
+    fn new(
+        arguments: &Arguments,
+        given: &Given,
+        runtime: &Arc<Runtime>,
+        terminal: &Terminal,
+    ) -> Result<Self> {
         let run = Run::open(&arguments.run)?;
         let backbone = Arc::new(run.backbone(arguments.backbone.as_deref())?);
+        given.refuse([StoreArguments::idle([&*backbone])])?;
         let long = run.recipe.features.long;
         let (mut embedder, _) =
             arguments.store.open(Arc::clone(&backbone), Arc::clone(runtime), long, &[], terminal)?;

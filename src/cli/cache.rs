@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use super::Outcome;
+use super::given::{Given, Idle, names};
 use super::printing::{print_json, print_result};
 use super::terminal::{Terminal, bytes, grouped};
 use frosthead::internal::quantities::counted;
@@ -69,12 +70,12 @@ struct PruneArguments {
     all: bool,
 }
 
-pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome> {
+pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> Result<Outcome> {
     match &arguments.what {
         What::List(common) => list(common),
         What::Verify(common) => verify(common, terminal),
         What::Compact(common) => compact(common, terminal),
-        What::Prune(arguments) => prune(arguments, terminal),
+        What::Prune(arguments) => prune(arguments, given, terminal),
     }
 }
 
@@ -167,7 +168,13 @@ fn verify(common: &Common, terminal: &Terminal) -> Result<Outcome> {
     Ok(Outcome::CriterionMissed)
 }
 
-fn prune(arguments: &PruneArguments, terminal: &Terminal) -> Result<Outcome> {
+fn prune(arguments: &PruneArguments, given: &Given, terminal: &Terminal) -> Result<Outcome> {
+    given.refuse([Idle {
+        when: arguments.all,
+        options: names(&["older-than", "max-bytes", "damaged"]),
+        why: "--all removes everything",
+        instead: "leave --all away",
+    }])?;
     let options = PruneOptions {
         older_than: arguments.older_than.map(|days| Duration::from_secs(u64::from(days) * 86_400)),
         max_bytes: arguments.max_bytes,

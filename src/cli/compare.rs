@@ -6,11 +6,15 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::Outcome;
+use super::given::{Given, Idle, group, names};
 use super::learning::LearningArguments;
 use super::network::{NetworkArguments, TrainProgress};
-use super::options::{LongArguments, RuntimeArguments, StoreArguments, TableArguments, TrustArguments};
+use super::options::{
+    LongArguments, RuntimeArguments, StoreArguments, StrictArguments, TableArguments, TrustArguments,
+};
 use super::printing::{print_result, table};
 use super::terminal::{Terminal, bytes, grouped};
+use super::trainings::{Instead, Training, idle};
 use frosthead::internal::backbone::Backbone;
 use frosthead::internal::compare::{
     BackboneEstimate, Clock, CompareEvent, CompareRequest, Compared, Scenario, Share, TimeLimit, compare,
@@ -30,9 +34,9 @@ use frosthead::internal::train::{FeatureRequest, Freezing, FrozenHead, Output, T
 /// Scenario 1: everything is frozen (untrained heads, and labels by their descriptions). 2: heads on the
 /// frozen backbone, on its sentence embedding and on the features that `auto` chooses. 3:TASK: that head is
 /// frozen, everything else is trained. topN: gradual unfreezing of the N top layers. Scenarios 2, 3 and topN
-/// take `:FEATURES` behind them, such as top2:all; without it heads see the sentence embedding. Each is
-/// written as an ordinary run into OUT/BACKBONE/SCENARIO; what is finished is kept, an interrupted comparison
-/// goes on where it was.
+/// take `:FEATURES` behind them, such as top2:all; without it heads see the sentence embedding. Windows of
+/// long texts are for scenario 2 on other features. Each is written as an ordinary run into
+/// OUT/BACKBONE/SCENARIO; what is finished is kept, an interrupted comparison goes on where it was.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   frosthead compare data.csv --backbone models/all-MiniLM-L6-v2 --task domain --task sentiment --out runs/compare
@@ -79,6 +83,8 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     table: TableArguments,
     #[command(flatten)]
+    texts: StrictArguments,
+    #[command(flatten)]
     long: LongArguments,
     #[command(flatten)]
     store: StoreArguments,
@@ -88,9 +94,15 @@ pub(crate) struct Arguments {
     runtime: RuntimeArguments,
 }
 
-pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome> {
+pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> Result<Outcome> {
+    let scenarios = Scenario::choose(&arguments.scenarios, &arguments.learning.tasks)?;
+    // A comparison has the same options throughout: those that one of its scenarios has use for.
+    let mut all = Report::open(&arguments.out)?.as_ref().map(Scenario::of_report).unwrap_or_default();
+    all.extend(scenarios.iter().cloned());
+    refuse_without(arguments, given, &all)?;
     let runtime = arguments.runtime.load(terminal)?;
-    let request = request(arguments, &runtime)?;
+    let request = request(arguments, scenarios, &runtime)?;
+    refuse_idle(given, &request, &all)?;
     let mut opener =
         Opener { arguments, terminal, sources: request.train.rows.sources(), runtime, opened: Vec::new() };
     let tasks = request.train.rows.tasks.names();
@@ -109,8 +121,8 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome>
     Ok(Outcome::Done)
 }
 
-fn request(arguments: &Arguments, opened: &Runtime) -> Result<CompareRequest> {
-    let Arguments { learning, network, table, runtime, .. } = arguments;
+fn request(arguments: &Arguments, scenarios: Vec<Scenario>, opened: &Runtime) -> Result<CompareRequest> {
+    let Arguments { learning, network, table, texts, runtime, .. } = arguments;
     let input = |data: &str| -> Result<Input> {
         let source = table.source_of(data, &arguments.data)?;
         Ok(Input::Texts { source, column: table.text().to_owned() })
@@ -119,13 +131,13 @@ fn request(arguments: &Arguments, opened: &Runtime) -> Result<CompareRequest> {
     freezing.label_text = network.label_text(table)?;
     Ok(CompareRequest {
         train: TrainRequest {
-            rows: learning.rows(&arguments.data, network.tasks(&learning.tasks)?, &input, table.strict)?,
+            rows: learning.rows(&arguments.data, network.tasks(&learning.tasks)?, &input, texts.strict)?,
             learning: learning.learning(FeatureRequest::default(), runtime)?,
             freezing,
             layers: network.layers(),
             output: Output { path: arguments.out.clone(), overwrite: arguments.overwrite },
         },
-        scenarios: Scenario::choose(&arguments.scenarios, &learning.tasks)?,
+        scenarios,
         backbones: arguments
             .backbones
             .iter()
@@ -135,8 +147,60 @@ fn request(arguments: &Arguments, opened: &Runtime) -> Result<CompareRequest> {
         time_limit: arguments.time_limit,
         clock: Clock::default(),
         learning_curve: arguments.learning_curve.clone(),
-        long_texts: arguments.long.to_string(),
+        long_texts: arguments.long.asked(),
     })
+}
+
+/// Refuses, before anything is opened, options of scenarios that are not compared.
+fn refuse_without(arguments: &Arguments, given: &Given, scenarios: &[Scenario]) -> Result<()> {
+    let frozen_head = |scenario: &Scenario| matches!(scenario, Scenario::FrozenHead(..));
+    let windows = |scenario: &Scenario| matches!(scenario, Scenario::Features(_));
+    given.refuse([
+        Idle {
+            when: !scenarios.iter().any(frozen_head),
+            options: names(&["freeze", "frozen-head"]),
+            why: "scenario 3 is not compared",
+            instead: INSTEAD.deeper,
+        },
+        Idle {
+            when: !scenarios.iter().any(windows),
+            options: group::<LongArguments>(),
+            why: "only heads on other features than the sentence embedding read long texts in windows",
+            instead: INSTEAD.chosen,
+        },
+        arguments.long.idle(),
+        TrustArguments::idle(arguments.backbones.iter().map(PathBuf::as_path)),
+    ])
+}
+
+const INSTEAD: Instead = Instead {
+    layers: "add top1 to --scenarios",
+    deeper: "add 3 to --scenarios",
+    states: "add top1 to --scenarios",
+    frozen: "add 1 to --scenarios",
+    chosen: "add 2:auto to --scenarios",
+};
+
+/// Refuses options that have no effect on any scenario that a backbone allows.
+fn refuse_idle(given: &Given, request: &CompareRequest, scenarios: &[Scenario]) -> Result<()> {
+    let CompareRequest { train, backbones, frozen_head, .. } = request;
+    let tasks = train.rows.tasks.names();
+    let training = |(scenario, backbone): (&Scenario, &Arc<Backbone>)| {
+        // What is impossible on a backbone is reported, and nothing is trained.
+        let stages = scenario.plans(&tasks, backbone.layers(), train.freezing.freeze()).ok()?;
+        Some(Training {
+            stages,
+            depth: backbone.layers().unwrap_or(0),
+            head_init: train.layers.head_init,
+            frozen_head,
+            chooses: scenario.features() == FeatureRequest::Auto,
+        })
+    };
+    let pairs =
+        scenarios.iter().flat_map(|scenario| backbones.iter().map(move |backbone| (scenario, backbone)));
+    let trainings: Vec<Training<'_>> = pairs.filter_map(training).collect();
+    let store = StoreArguments::idle(backbones.iter().map(|backbone| &**backbone));
+    given.refuse(idle(&trainings, &INSTEAD).into_iter().chain([store]))
 }
 
 /// Opens a backbone's store, and says what it needs the first time.

@@ -8,6 +8,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::Outcome;
+use super::given::{Given, Idle, group};
 use super::options::{MemoryArguments, RuntimeArguments, TrustArguments, TuningArguments, describe_plan};
 use super::printing::{named, print_result};
 use super::terminal::{Terminal, bytes};
@@ -25,7 +26,8 @@ use frosthead::internal::tuning::{Gain, Kept};
   frosthead doctor x.frost
   frosthead doctor --backbone models/all-MiniLM-L6-v2 --device cuda --json")]
 pub(crate) struct Arguments {
-    /// Open this bundle (or run), run its self-test, and say what that took.
+    /// Open this bundle (or run), run its self-test, and say what that took; --trust, --skip-self-test and
+    /// --memory are for it.
     model: Option<PathBuf>,
     /// Show which provider each of this backbone's nodes runs on.
     #[arg(long, value_name = "DIR")]
@@ -61,7 +63,8 @@ struct Report {
     model: Option<Opened>,
 }
 
-pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome> {
+pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> Result<Outcome> {
+    refuse_idle(arguments, given)?;
     let runtime = arguments.runtime.load(terminal)?;
     let folder = arguments.tuning.folder();
     let (nodes_per_provider, tuning) = match &arguments.backbone {
@@ -96,6 +99,25 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome>
     };
     print_result(arguments.json, &report, || named(14, &lines(&report, arguments.tuning.are_ignored())))?;
     Ok(Outcome::Done)
+}
+
+/// Refuses options of what is not looked at.
+fn refuse_idle(arguments: &Arguments, given: &Given) -> Result<()> {
+    let Arguments { model, backbone, .. } = arguments;
+    let no_model = |options| Idle {
+        when: model.is_none(),
+        options,
+        why: "no bundle is opened",
+        instead: "name one: `frosthead doctor x.frost`",
+    };
+    let nothing = Idle {
+        when: model.is_none() && backbone.is_none(),
+        options: group::<TuningArguments>(),
+        why: "no network is looked at",
+        instead: "name one: `frosthead doctor x.frost`, or --backbone DIR",
+    };
+    let (trust, memory) = (group::<TrustArguments>(), group::<MemoryArguments>());
+    given.refuse([no_model(trust), no_model(memory), nothing, TrustArguments::idle(model.as_deref())])
 }
 
 fn lines(report: &Report, ignored: bool) -> Vec<(&'static str, String)> {

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::Outcome;
-use super::options::{LongArguments, RuntimeArguments, StoreArguments, TableArguments, TrustArguments};
+use super::given::Given;
+use super::options::{
+    LongArguments, RuntimeArguments, StoreArguments, StrictArguments, TableArguments, TrustArguments,
+};
 use super::terminal::{Terminal, grouped};
 use frosthead::internal::data::Format;
 use frosthead::internal::embed::{EmbedRequest, Embedded, embed_file};
@@ -42,6 +45,8 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     table: TableArguments,
     #[command(flatten)]
+    texts: StrictArguments,
+    #[command(flatten)]
     long: LongArguments,
     #[command(flatten)]
     store: StoreArguments,
@@ -51,11 +56,13 @@ pub(crate) struct Arguments {
     runtime: RuntimeArguments,
 }
 
-pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome> {
+pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> Result<Outcome> {
+    given.refuse([TrustArguments::idle([&*arguments.backbone]), arguments.long.idle()])?;
     refuse_other_format(&arguments.out)?;
     let source = arguments.table.source(&arguments.data)?;
     let runtime = arguments.runtime.load(terminal)?;
     let backbone = Arc::new(arguments.trust.open_backbone(&arguments.backbone, &runtime)?);
+    given.refuse([StoreArguments::idle([&*backbone])])?;
     let max_length = backbone.manifest().preparation.max_length;
     let long = arguments.long.resolve(&backbone, || false)?;
     let (mut embedder, rows) = arguments.store.open(backbone, runtime, long, &[&source], terminal)?;
@@ -65,7 +72,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome>
         output: &arguments.out,
         features: arguments.features,
         keep_text: arguments.keep_text,
-        strict: arguments.table.strict,
+        strict: arguments.texts.strict,
         overwrite: arguments.overwrite,
     };
     let mut progress = terminal.progress(rows);

@@ -7,7 +7,10 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::Outcome;
-use super::options::{RuntimeArguments, StoreArguments, TableArguments, TrustArguments};
+use super::given::{Given, Idle, group};
+use super::options::{
+    RuntimeArguments, StoreArguments, StrictArguments, TableArguments, TrustArguments, idle_on_features,
+};
 use super::printing::{print, print_result};
 use super::terminal::{Terminal, grouped};
 use frosthead::internal::classifier::Model;
@@ -67,6 +70,8 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     table: TableArguments,
     #[command(flatten)]
+    texts: StrictArguments,
+    #[command(flatten)]
     store: StoreArguments,
     #[command(flatten)]
     trust: TrustArguments,
@@ -74,17 +79,20 @@ pub(crate) struct Arguments {
     runtime: RuntimeArguments,
 }
 
-pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome> {
+pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> Result<Outcome> {
     // Before the work.
+    given.refuse([TrustArguments::idle([&*arguments.model])])?;
     arguments.errors.as_deref().map(RecordFormat::of_path).transpose()?;
     let model = Model::open(&arguments.model, arguments.trust.trust.as_ref())?;
+    refuse_on_features(arguments, given, &model)?;
     let mut tasks = arguments.tasks.clone();
     if tasks.is_empty() {
         tasks.extend(model.heads().iter().map(|head| head.task.clone()));
     }
     let mut kept = tasks.clone();
     kept.extend(arguments.by.clone());
-    let mut rows = load(arguments, &arguments.data, &model, &kept, terminal)?;
+    let reading = Reading { arguments, given, model: &model, terminal };
+    let mut rows = reading.load(&arguments.data, &kept)?;
     let seen = seen_rows(&model, &rows)?;
     if let (Model::Run(run), Some(seen)) = (&model, &seen) {
         for (task, rows) in keep_out(run, seen, &mut rows, &tasks)? {
@@ -108,7 +116,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome>
         });
     }
     let which = arguments.rows.unwrap_or_else(|| evaluator.default_rows());
-    let evaluation = evaluate(arguments, &evaluator, which, &model, terminal)?;
+    let evaluation = evaluate(&reading, &evaluator, which)?;
     print_result(arguments.json, &evaluation, || described(arguments, &evaluation))?;
     if !arguments.json && arguments.rows.is_none() && seen.used() > 0 {
         let table = accuracy_table(&evaluator.measure(Rows::All, None)?.tasks);
@@ -151,18 +159,13 @@ fn nothing_labelled(which: Rows, all: &Evaluation, tasks: &[String]) -> Error {
 }
 
 /// Measures what was asked for.
-fn evaluate(
-    arguments: &Arguments,
-    evaluator: &Evaluator<'_>,
-    which: Rows,
-    model: &Model,
-    terminal: &Terminal,
-) -> Result<Evaluation> {
+fn evaluate(reading: &Reading<'_>, evaluator: &Evaluator<'_>, which: Rows) -> Result<Evaluation> {
+    let arguments = reading.arguments;
     let group = arguments.by.as_ref().map(|_| evaluator.tasks());
     let mut evaluation = evaluator.measure(which, group).map_err(|error| error.at(&arguments.data))?;
     if arguments.coverage {
         let strangers = arguments.out_of_scope.as_ref();
-        let strangers = strangers.map(|data| load(arguments, data, model, &[], terminal)).transpose()?;
+        let strangers = strangers.map(|data| reading.load(data, &[])).transpose()?;
         evaluation.coverage = evaluator.coverage(which, strangers.as_ref())?;
     }
     Ok(evaluation)
@@ -180,48 +183,71 @@ fn described(arguments: &Arguments, evaluation: &Evaluation) -> String {
     text
 }
 
-fn load(
-    arguments: &Arguments,
-    data: &str,
-    model: &Model,
-    kept: &[String],
-    terminal: &Terminal,
-) -> Result<Dataset> {
-    let table = &arguments.table;
-    let source = table.source_of(data, &arguments.data)?;
-    let columns = Columns { kept, texts: arguments.errors.is_some() };
-    let named = |error: Error| match &source.path {
-        Some(path) => error.at(path),
-        None => error,
-    };
-    if let (Model::Run(run), Format::Parquet, Some(path)) = (model, source.format, &source.path)
-        && run.recipe.data.text.is_none()
-    {
-        let column = run.recipe.data.features_column.as_deref();
-        return Dataset::from_features(path, column, columns).map_err(named);
+/// Whether a table holds the features that a run was trained on in place of texts.
+fn holds_features(arguments: &Arguments, data: &str, model: &Model) -> Result<bool> {
+    let Model::Run(run) = model else { return Ok(false) };
+    let source = arguments.table.source_of(data, &arguments.data)?;
+    Ok(run.recipe.data.text.is_none() && source.format == Format::Parquet && source.path.is_some())
+}
+
+/// Refuses options of texts and networks where every table holds features.
+fn refuse_on_features(arguments: &Arguments, given: &Given, model: &Model) -> Result<()> {
+    let mut tables = [Some(&arguments.data), arguments.out_of_scope.as_ref()].into_iter().flatten();
+    let features = tables.try_fold(true, |all, data| Ok(all && holds_features(arguments, data, model)?))?;
+    let idle = idle_on_features(features);
+    let mut more = group::<RuntimeArguments>();
+    more.push("backbone".to_owned());
+    let more = Idle { options: more, ..idle_on_features(features) };
+    given.refuse([idle, more])
+}
+
+/// What tables are read with.
+struct Reading<'r> {
+    arguments: &'r Arguments,
+    given: &'r Given,
+    model: &'r Model,
+    terminal: &'r Terminal,
+}
+
+impl Reading<'_> {
+    fn load(&self, data: &str, kept: &[String]) -> Result<Dataset> {
+        let Self { arguments, model, terminal, .. } = *self;
+        let source = arguments.table.source_of(data, &arguments.data)?;
+        let columns = Columns { kept, texts: arguments.errors.is_some() };
+        let named = |error: Error| match &source.path {
+            Some(path) => error.at(path),
+            None => error,
+        };
+        if let (Model::Run(run), Some(path), true) =
+            (model, &source.path, holds_features(arguments, data, model)?)
+        {
+            let column = run.recipe.data.features_column.as_deref();
+            return Dataset::from_features(path, column, columns).map_err(named);
+        }
+        let backbone = Arc::new(model.backbone(arguments.backbone.as_deref())?);
+        self.given.refuse([StoreArguments::idle([&*backbone])])?;
+        let max_length = backbone.manifest().preparation.max_length;
+        let runtime = arguments.runtime.load(terminal)?;
+        if let (Model::Bundle(bundle), false) = (model, arguments.trust.skip_self_test) {
+            bundle.self_test(&mut bundle.extractor(&runtime)?)?;
+        }
+        let long = model.long();
+        let (mut embedder, rows) = arguments.store.open(backbone, runtime, long, &[&source], terminal)?;
+        let mut progress = terminal.progress(rows);
+        let mut dataset = Dataset::from_texts(
+            &mut embedder,
+            &source,
+            &arguments.table.text_of(model),
+            columns,
+            arguments.texts.strict,
+            &mut |state| progress.show(state),
+        )
+        .map_err(named)?;
+        drop(progress);
+        dataset.load(&embedder, covering(&model.columns(&embedder.layout())?))?;
+        terminal.notes(&dataset.notes, long, max_length);
+        Ok(dataset)
     }
-    let backbone = Arc::new(model.backbone(arguments.backbone.as_deref())?);
-    let max_length = backbone.manifest().preparation.max_length;
-    let runtime = arguments.runtime.load(terminal)?;
-    if let (Model::Bundle(bundle), false) = (model, arguments.trust.skip_self_test) {
-        bundle.self_test(&mut bundle.extractor(&runtime)?)?;
-    }
-    let long = model.long();
-    let (mut embedder, rows) = arguments.store.open(backbone, runtime, long, &[&source], terminal)?;
-    let mut progress = terminal.progress(rows);
-    let mut dataset = Dataset::from_texts(
-        &mut embedder,
-        &source,
-        &arguments.table.text_of(model),
-        columns,
-        arguments.table.strict,
-        &mut |state| progress.show(state),
-    )
-    .map_err(named)?;
-    drop(progress);
-    dataset.load(&embedder, covering(&model.columns(&embedder.layout())?))?;
-    terminal.notes(&dataset.notes, long, max_length);
-    Ok(dataset)
 }
 
 fn write_mistakes(

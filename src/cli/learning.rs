@@ -38,7 +38,8 @@ pub(crate) struct LearningArguments {
     /// Seed of every draw.
     #[arg(long, value_name = "N", default_value_t = SplitOptions::default().seed)]
     seed: u64,
-    /// Memory that fitting a head may take, in GB: `auto` features leave out what would take more.
+    /// Memory that fitting heads may take, in GB: `auto` features leave out what would take more, and several
+    /// heads are fitted side by side within it.
     #[arg(long, value_name = "GB", default_value_t = 4.0)]
     fit_memory: f64,
     /// Penalty on the weights: a number, or `auto` to choose it by 3-fold cross-validation on training rows

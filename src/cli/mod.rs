@@ -16,6 +16,7 @@ mod doctor;
 #[cfg(feature = "train")]
 mod embed;
 mod eval;
+mod given;
 mod heartbeat;
 #[cfg(feature = "train")]
 mod import;
@@ -37,6 +38,8 @@ mod terminal;
 #[cfg(feature = "train")]
 mod train;
 #[cfg(feature = "train")]
+mod trainings;
+#[cfg(feature = "train")]
 mod tune;
 
 use frosthead::internal::error::Result;
@@ -44,6 +47,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+use given::Given;
 pub(crate) use terminal::Terminal;
 
 /// Freeze the backbone, train the heads, ship one file: small multi-task text classifiers on ONNX Runtime.
@@ -101,11 +105,12 @@ enum Outcome {
 /// was not met, 2 error.
 #[must_use]
 pub fn main() -> ExitCode {
-    let parsed = with_negative_numbers(Arguments::command())
-        .try_get_matches()
-        .and_then(|matches| Arguments::from_arg_matches(&matches));
-    let arguments = match parsed {
-        Ok(arguments) => arguments,
+    let mut command = with_negative_numbers(Arguments::command());
+    let parsed = command
+        .try_get_matches_from_mut(std::env::args_os())
+        .and_then(|matches| Ok((Arguments::from_arg_matches(&matches)?, Given::of(&command, &matches))));
+    let (arguments, given) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => {
             let failed = error.use_stderr();
             // A closed pipe while printing help is no failure.
@@ -115,7 +120,7 @@ pub fn main() -> ExitCode {
     };
     let terminal = Terminal::new(arguments.quiet, arguments.verbose);
     cut_off::prepare();
-    match run(&arguments.command, &terminal) {
+    match run(&arguments.command, &given, &terminal) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::CriterionMissed) => ExitCode::from(1),
         Err(error) if terminal::is_closed_pipe(&error) => ExitCode::SUCCESS,
@@ -138,30 +143,30 @@ fn with_negative_numbers(command: clap::Command) -> clap::Command {
         .mut_subcommands(with_negative_numbers)
 }
 
-fn run(command: &Command, terminal: &Terminal) -> Result<Outcome> {
+fn run(command: &Command, given: &Given, terminal: &Terminal) -> Result<Outcome> {
     match command {
         #[cfg(feature = "train")]
         Command::Import(arguments) => import::run(arguments, terminal),
         #[cfg(feature = "train")]
-        Command::Embed(arguments) => embed::run(arguments, terminal),
+        Command::Embed(arguments) => embed::run(arguments, given, terminal),
         #[cfg(feature = "train")]
-        Command::Train(arguments) => train::run(arguments, terminal),
+        Command::Train(arguments) => train::run(arguments, given, terminal),
         #[cfg(feature = "train")]
-        Command::Compare(arguments) => compare::run(arguments, terminal),
-        Command::Eval(arguments) => eval::run(arguments, terminal),
-        Command::Predict(arguments) => predict::run(arguments, terminal),
+        Command::Compare(arguments) => compare::run(arguments, given, terminal),
+        Command::Eval(arguments) => eval::run(arguments, given, terminal),
+        Command::Predict(arguments) => predict::run(arguments, given, terminal),
         #[cfg(feature = "serve")]
-        Command::Serve(arguments) => serve::run(arguments, terminal),
+        Command::Serve(arguments) => serve::run(arguments, given, terminal),
         #[cfg(feature = "train")]
-        Command::Bundle(arguments) => bundle::run(arguments, terminal),
+        Command::Bundle(arguments) => bundle::run(arguments, given, terminal),
         #[cfg(feature = "train")]
-        Command::Refit(arguments) => refit::run(arguments, terminal),
+        Command::Refit(arguments) => refit::run(arguments, given, terminal),
         Command::Inspect(arguments) => inspect::run(arguments, terminal),
-        Command::Doctor(arguments) => doctor::run(arguments, terminal),
-        Command::Cache(arguments) => cache::run(arguments, terminal),
-        Command::Bench(arguments) => bench::run(arguments, terminal),
+        Command::Doctor(arguments) => doctor::run(arguments, given, terminal),
+        Command::Cache(arguments) => cache::run(arguments, given, terminal),
+        Command::Bench(arguments) => bench::run(arguments, given, terminal),
         #[cfg(feature = "train")]
-        Command::Tune(arguments) => tune::run(arguments, terminal),
+        Command::Tune(arguments) => tune::run(arguments, given, terminal),
         #[cfg(feature = "manual")]
         Command::Manual(arguments) => manual::run(arguments, Arguments::command(), terminal),
     }

@@ -44,7 +44,7 @@ pub(crate) struct FreezeArguments {
 
 /// How what is not frozen is trained.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Training")]
+#[command(next_help_heading = "Training layers")]
 pub(crate) struct NetworkArguments {
     /// When everything is frozen: a table `task,label,text` that describes the labels [default: their names].
     #[arg(long, value_name = "FILE")]

@@ -8,15 +8,17 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 
+use super::given::{Idle, group, names};
 use super::terminal::{Terminal, bytes, count_rows, grouped};
 use frosthead::internal::backbone::Backbone;
 use frosthead::internal::bundle::PublicKey;
 use frosthead::internal::classifier::{Model, open_trusted_backbone};
 use frosthead::internal::data::{Delimiter, Format, Quoting, Reading, Source, TextColumn, TextEncoding};
-use frosthead::internal::embed::{EmbedOptions, Embedder, MemoryPlan};
+use frosthead::internal::embed::{EmbedOptions, Embedder, MemoryPlan, RowLayout};
 use frosthead::internal::encoder::FeatureChoice;
 use frosthead::internal::error::{Error, Kind, Result};
 use frosthead::internal::quantities::{MemorySize, counted, date};
+use frosthead::internal::recognize::Thing;
 use frosthead::internal::runtime::{Device, Load, Runtime, RuntimeOptions};
 use frosthead::internal::store::default_root;
 use frosthead::internal::tokens::LongTexts;
@@ -162,6 +164,17 @@ pub(crate) struct TrustArguments {
 }
 
 impl TrustArguments {
+    /// What has no effect where none of these is a bundle.
+    pub(crate) fn idle<'p>(paths: impl IntoIterator<Item = &'p Path>) -> Idle {
+        let is_no_bundle = |path: &Path| matches!(Thing::of(path), Thing::Run | Thing::Backbone);
+        Idle {
+            when: paths.into_iter().all(is_no_bundle),
+            options: names(&["skip-self-test"]),
+            why: "only a bundle has a self-test",
+            instead: "give a bundle",
+        }
+    }
+
     /// Opens what can stand for a backbone.
     pub(crate) fn open_backbone(&self, path: &Path, runtime: &Runtime) -> Result<Backbone> {
         let runtime = (!self.skip_self_test).then_some(runtime);
@@ -194,9 +207,31 @@ pub(crate) struct TableArguments {
     /// `text`].
     #[arg(long, value_name = "COLUMN")]
     text: Option<String>,
+}
+
+/// Which texts are taken.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Table")]
+pub(crate) struct StrictArguments {
     /// Treat empty texts and NUL bytes as errors.
     #[arg(long)]
     pub(crate) strict: bool,
+}
+
+/// What has no effect where a table holds features, beside what its format has no use for: no text is read,
+/// no network runs.
+pub(crate) fn idle_on_features(when: bool) -> Idle {
+    let mut options = names(&["text", "onnxruntime", "device"]);
+    options.extend(group::<StrictArguments>());
+    options.extend(group::<LongArguments>());
+    options.extend(group::<StoreArguments>());
+    options.extend(group::<TrustArguments>());
+    Idle {
+        when,
+        options,
+        why: "the table holds features, so no text is read and no network runs",
+        instead: "give a table of texts",
+    }
 }
 
 impl TableArguments {
@@ -289,6 +324,29 @@ impl fmt::Display for LongArguments {
 }
 
 impl LongArguments {
+    /// What was asked for, if anything was.
+    #[cfg(feature = "train")]
+    pub(crate) fn asked(&self) -> Option<String> {
+        let said = self.long.is_some() || self.is_shaped();
+        said.then(|| self.to_string())
+    }
+
+    /// What has no effect on texts that are cut off.
+    #[cfg(feature = "train")]
+    pub(crate) fn idle(&self) -> Idle {
+        Idle {
+            when: self.long == Some(LongChoice::Truncate),
+            options: names(&["window", "stride", "max-windows"]),
+            why: "--long truncate cuts texts off instead of reading them in windows",
+            instead: "say --long windows",
+        }
+    }
+
+    #[cfg(feature = "train")]
+    fn is_shaped(&self) -> bool {
+        self.window.or(self.stride).or(self.max_windows).is_some()
+    }
+
     /// What was asked for; windows by default when any text of these tables is longer than the backbone's
     /// limit and its tokenizer can be given texts in pieces.
     #[cfg(feature = "train")]
@@ -312,15 +370,9 @@ impl LongArguments {
         windows_by_default: impl FnOnce() -> bool,
     ) -> Result<LongTexts> {
         let Self { long, window, stride, max_windows } = *self;
-        let shaped = window.or(stride).or(max_windows).is_some();
-        if long == Some(LongChoice::Truncate) && shaped {
-            return Err(Error::new(Kind::Usage, "texts that are cut off have no windows")
-                .found("--long truncate beside --window, --stride or --max-windows")
-                .expected("--long windows"));
-        }
         let windows = match long {
             Some(long) => long == LongChoice::Windows,
-            None => shaped || windows_by_default(),
+            None => self.is_shaped() || windows_by_default(),
         };
         if !windows {
             return Ok(LongTexts::Truncate);
@@ -372,6 +424,18 @@ pub(crate) fn parse_budget(text: &str) -> std::result::Result<usize, String> {
 }
 
 impl StoreArguments {
+    /// What has no effect where none of these backbones has more than its sentence embedding to give.
+    pub(crate) fn idle<'b>(backbones: impl IntoIterator<Item = &'b Backbone>) -> Idle {
+        let embedding_only =
+            |backbone: &Backbone| RowLayout::of(backbone, FeatureChoice::All).levels().is_empty();
+        Idle {
+            when: backbones.into_iter().all(embedding_only),
+            options: names(&["store-layers"]),
+            why: "the backbone's graph gives its sentence embedding only, no layer",
+            instead: "",
+        }
+    }
+
     /// Opens the backbone's place in the store, and checks that what `sources` may need fits the disk.
     pub(crate) fn open(
         &self,

@@ -8,7 +8,10 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::Outcome;
-use super::options::{MemoryArguments, RuntimeArguments, TableArguments, TrustArguments, TuningArguments};
+use super::given::{Given, Idle, names};
+use super::options::{
+    MemoryArguments, RuntimeArguments, StrictArguments, TableArguments, TrustArguments, TuningArguments,
+};
 use super::terminal::{TableProgress, Terminal};
 use frosthead::internal::classifier::{
     Classifier, Model, OpenOptions, TaskPrediction, WindowLogits, refuse_unsigned,
@@ -63,7 +66,7 @@ pub(crate) struct Arguments {
     /// (of the labels that are shown).
     #[arg(long, value_name = "WHAT")]
     explain: Option<Explain>,
-    /// Replace an existing --out.
+    /// Replace an existing --out FILE.
     #[arg(long)]
     overwrite: bool,
     /// Where the backbone lies, when it is not where the run says.
@@ -71,6 +74,8 @@ pub(crate) struct Arguments {
     backbone: Option<PathBuf>,
     #[command(flatten)]
     table: TableArguments,
+    #[command(flatten)]
+    texts: StrictArguments,
     #[command(flatten)]
     trust: TrustArguments,
     #[command(flatten)]
@@ -102,7 +107,14 @@ enum Explain {
     Windows,
 }
 
-pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome> {
+pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> Result<Outcome> {
+    let no_file = Idle {
+        when: arguments.out.is_none(),
+        options: names(&["overwrite"]),
+        why: "the answers go to standard output",
+        instead: "say --out FILE",
+    };
+    given.refuse([no_file, TrustArguments::idle([&*arguments.model])])?;
     let format = output_format(arguments, terminal)?;
     let (mut rows, text) = open_rows(arguments, format, terminal)?;
     let header = rows.header().clone();
@@ -278,7 +290,7 @@ impl Job<'_> {
             if rows.is_empty() {
                 return records.finish();
             }
-            let strict = self.arguments.table.strict;
+            let strict = self.arguments.texts.strict;
             let refused = rows.iter().enumerate().find_map(|(place, row)| {
                 let text = row.cells[self.text].as_str().unwrap_or("");
                 self.notes.add(row, text, strict).err().map(|error| (place, error))

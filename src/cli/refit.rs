@@ -8,9 +8,12 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::bundle::say_written;
+use super::given::{Given, Idle, names};
 use super::learning::LearningArguments;
 use super::network::TrainProgress;
-use super::options::{FeatureStoreArguments, RuntimeArguments, TableArguments, TrustArguments};
+use super::options::{
+    FeatureStoreArguments, RuntimeArguments, StrictArguments, TableArguments, TrustArguments,
+};
 use super::printing::{print_result, table};
 use super::terminal::{Terminal, grouped};
 use super::train::{say_calibration, say_fits, say_rows};
@@ -68,6 +71,8 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     table: TableArguments,
     #[command(flatten)]
+    texts: StrictArguments,
+    #[command(flatten)]
     store: FeatureStoreArguments,
     #[command(flatten)]
     trust: TrustArguments,
@@ -75,10 +80,11 @@ pub(crate) struct Arguments {
     runtime: RuntimeArguments,
 }
 
-pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome> {
+pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> Result<Outcome> {
     let from = &arguments.bundle;
     let runtime = arguments.runtime.load(terminal)?;
     let bundle = open(arguments, &runtime)?;
+    refuse_idle(arguments, given, &bundle)?;
     let rows = rows(arguments, &bundle)?;
     // Before the bundle may be replaced, and its signature with it.
     let signed = bundle.has_signature();
@@ -122,17 +128,47 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome>
 /// The rows, with the text column that the bundle was trained with, unless --text names one; every table must
 /// have it.
 fn rows(arguments: &Arguments, bundle: &Bundle) -> Result<RowsRequest> {
-    let Arguments { data, table, learning, .. } = arguments;
+    let Arguments { data, table, texts, learning, .. } = arguments;
     let known = table.text_or(bundle.manifest().text.as_deref(), bundle.path());
     let input = |given: &str| {
         let source = table.source_of(given, data)?;
         Ok(Input::Texts { source, column: known.name.clone() })
     };
-    let rows = learning.rows(data, Tasks::new(&learning.tasks)?, &input, table.strict)?;
+    let rows = learning.rows(data, Tasks::new(&learning.tasks)?, &input, texts.strict)?;
     for source in rows.sources() {
         TableReader::open(source)?.text(&known)?;
     }
     Ok(rows)
+}
+
+/// Refuses options that have no effect on these tasks.
+fn refuse_idle(arguments: &Arguments, given: &Given, bundle: &Bundle) -> Result<()> {
+    let tasks = &arguments.learning.tasks;
+    let known = |task: &String| bundle.heads().iter().any(|head| head.task == *task);
+    let validation = bundle.validation()?;
+    let kept = |task: &String| {
+        known(task) && validation.as_ref().is_some_and(|validation| validation.task(task).is_some())
+    };
+    given.refuse([
+        Idle {
+            when: tasks.iter().all(known),
+            options: names(&["features", "fit-memory"]),
+            why: "no task is added, and a head that is fitted further sees what it saw",
+            instead: "name a task that the bundle has not",
+        },
+        Idle {
+            when: arguments.features != Some(FeatureRequest::Auto),
+            options: names(&["fit-memory"]),
+            why: "what the heads see is not chosen",
+            instead: "say --features auto",
+        },
+        Idle {
+            when: !tasks.iter().any(kept),
+            options: names(&["max-drift"]),
+            why: "none of these tasks has a head in the bundle and labels on the validation rows that it keeps",
+            instead: "",
+        },
+    ])
 }
 
 /// Opens the bundle and lets it speak on its golden sentences.

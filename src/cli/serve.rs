@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::Outcome;
+use super::given::{Given, Idle, names};
 use super::options::{RuntimeArguments, TuningArguments};
 use super::predict::probability;
 use super::terminal::Terminal;
@@ -87,7 +88,7 @@ struct LimitArguments {
     /// Texts of a request (422).
     #[arg(long, value_name = "N", default_value_t = Limits::default().texts, value_parser = positive)]
     max_texts: usize,
-    /// Tokens of a text that is read in windows (422).
+    /// Tokens of a text that is read in windows (422); with --long truncate or refuse there is none.
     #[arg(long, value_name = "N", default_value_t = Limits::default().tokens, value_parser = positive)]
     max_tokens: usize,
     /// Texts of all requests that are not answered yet (429).
@@ -123,7 +124,13 @@ fn positive(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "expected a whole number above 0".to_owned())
 }
 
-pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome> {
+pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> Result<Outcome> {
+    given.refuse([Idle {
+        when: matches!(arguments.long, Some(LongChoice::Truncate | LongChoice::Refuse)),
+        options: names(&["max-tokens"]),
+        why: "no text is read in windows",
+        instead: "say --long windows",
+    }])?;
     let limits = &arguments.limits;
     let limits = Limits {
         timeout: limits.timeout,

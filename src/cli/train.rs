@@ -6,12 +6,18 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::classes::say_classes;
+use super::given::{Given, Idle, names};
 use super::learning::LearningArguments;
 use super::network::{FreezeArguments, NetworkArguments, TrainProgress};
-use super::options::{LongArguments, RuntimeArguments, StoreArguments, TableArguments, TrustArguments};
+use super::options::{
+    LongArguments, RuntimeArguments, StoreArguments, StrictArguments, TableArguments, TrustArguments,
+    idle_on_features,
+};
 use super::printing::print_result;
 use super::terminal::{Terminal, grouped};
+use super::trainings::{Instead, Training, idle};
 use super::{Outcome, eval};
+use frosthead::internal::backbone::Backbone;
 use frosthead::internal::data::Format;
 use frosthead::internal::dataset::Input;
 use frosthead::internal::error::{Error, Kind, Result};
@@ -73,6 +79,8 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     table: TableArguments,
     #[command(flatten)]
+    texts: StrictArguments,
+    #[command(flatten)]
     long: LongArguments,
     #[command(flatten)]
     store: StoreArguments,
@@ -82,15 +90,19 @@ pub(crate) struct Arguments {
     runtime: RuntimeArguments,
 }
 
-pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome> {
+pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> Result<Outcome> {
     let request = request(arguments)?;
     let tasks = request.rows.tasks.names();
     let trained = match &arguments.backbone {
         None => {
+            refuse_idle(given, &request, None)?;
             let mut progress = TrainProgress::new(terminal, None, &tasks);
             train(&request, None, &mut |event| progress.show(event))?
         }
-        Some(directory) => train_on_texts(arguments, (&request, &tasks), directory, terminal)?,
+        Some(directory) => {
+            given.refuse([TrustArguments::idle([&**directory]), arguments.long.idle()])?;
+            train_on_texts((arguments, given), (&request, &tasks), directory, terminal)?
+        }
     };
     let metrics = trained.metrics();
     match &trained {
@@ -136,13 +148,15 @@ fn drifted(terminal: &Terminal, metrics: &RunMetrics, most: f64) -> bool {
 
 /// Trains on texts: their features come from the backbone, through the store.
 fn train_on_texts(
-    arguments: &Arguments,
+    (arguments, given): (&Arguments, &Given),
     (request, tasks): (&TrainRequest, &[String]),
     directory: &Path,
     terminal: &Terminal,
 ) -> Result<Trained> {
     let runtime = arguments.runtime.load(terminal)?;
     let backbone = Arc::new(arguments.trust.open_backbone(directory, &runtime)?);
+    refuse_idle(given, request, Some(&backbone))?;
+    given.refuse([StoreArguments::idle([&*backbone])])?;
     let max_length = backbone.manifest().preparation.max_length;
     let sources = request.rows.sources();
     // Layers are trained on the start of a text, and the last layer is all that peers see of one: windows
@@ -162,6 +176,48 @@ fn train_on_texts(
     terminal.detail(format!("{} texts computed, {} from the store", work.texts, embedder.reused()));
     terminal.notes(&trained.metrics().texts, long, max_length);
     Ok(trained)
+}
+
+const INSTEAD: Instead = Instead {
+    layers: "train some: --unfreeze 1",
+    deeper: "train more: --unfreeze 2",
+    states: "freeze them: --freeze backbone:embeddings",
+    frozen: "say --freeze all",
+    chosen: "say --features auto",
+};
+
+/// Refuses options that have no effect on this training; without a backbone it is one on features.
+fn refuse_idle(given: &Given, request: &TrainRequest, backbone: Option<&Backbone>) -> Result<()> {
+    let TrainRequest { rows, freezing, learning, layers, .. } = request;
+    let features = Idle {
+        when: backbone.is_none(),
+        options: names(&["features"]),
+        why: "the table holds features, and heads see them as they are",
+        instead: "choose their column with --features-column",
+    };
+    given.refuse([idle_on_features(backbone.is_none()), features])?;
+    let training = Training {
+        stages: freezing.plans(&rows.tasks, backbone)?,
+        depth: backbone.and_then(Backbone::layers).unwrap_or(0),
+        head_init: layers.head_init,
+        frozen_head: &freezing.init_heads,
+        chooses: learning.features == FeatureRequest::Auto,
+    };
+    let moves = training.network().next().is_some();
+    let frozen_head = !training.first().frozen_heads().is_empty();
+    let line = |when, options: &[&str], why, instead| Idle { when, options: names(options), why, instead };
+    let freeze = "freeze one: --freeze head:TASK";
+    let drift = [
+        line(!moves, &["max-drift"], "the backbone does not move", INSTEAD.layers),
+        line(!frozen_head, &["max-drift"], "no head is frozen", freeze),
+        line(
+            !frozen_head && freezing.init_heads == FrozenHead::Fitted,
+            &["init-heads"],
+            "no head is frozen",
+            freeze,
+        ),
+    ];
+    given.refuse(idle(&[training], &INSTEAD).into_iter().chain(drift))
 }
 
 /// How many rows went where.
@@ -255,16 +311,11 @@ fn request(arguments: &Arguments) -> Result<TrainRequest> {
                 .help("say --backbone models/NAME, or give a Parquet of features made by `frosthead embed`")),
         }
     };
-    let Arguments { learning, freeze, network, table, features, .. } = arguments;
-    if *features == FeatureRequest::Auto && arguments.backbone.is_none() {
-        return Err(Error::new(Kind::Usage, "features are chosen among those that a backbone gives")
-            .found("--features auto without --backbone")
-            .help("say --backbone models/NAME, and give a table of texts"));
-    }
+    let Arguments { learning, freeze, network, table, texts, features, .. } = arguments;
     let FreezeArguments { freeze, unfreeze, init_heads, .. } = freeze;
     let mut freezing = Freezing::new(freeze.clone(), unfreeze.clone())?;
     (freezing.init_heads, freezing.label_text) = (FrozenHead::of(init_heads), network.label_text(table)?);
-    let rows = learning.rows(&arguments.data, network.tasks(&learning.tasks)?, &input, table.strict)?;
+    let rows = learning.rows(&arguments.data, network.tasks(&learning.tasks)?, &input, texts.strict)?;
     let mut learning = learning.learning(*features, &arguments.runtime)?;
     learning.fit.final_fit = arguments.final_fit;
     Ok(TrainRequest {

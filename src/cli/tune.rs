@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::Outcome;
 use super::bench::first_texts;
 use super::doctor::times;
+use super::given::{Given, Idle, group};
 use super::options::{RuntimeArguments, TableArguments, TrustArguments};
 use super::printing::print_result;
 use super::terminal::{Terminal, grouped};
@@ -73,7 +74,15 @@ struct Report<'r> {
     file: &'r Path,
 }
 
-pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome> {
+pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> Result<Outcome> {
+    let made_up = Idle {
+        when: arguments.data.is_none(),
+        options: group::<TableArguments>(),
+        why: "no table is read, the texts are made up",
+        instead: "give a table of texts",
+    };
+    let named = [&arguments.backbone, &arguments.model].into_iter().flatten();
+    given.refuse([made_up, TrustArguments::idle(named.map(PathBuf::as_path))])?;
     let folder = folder().ok_or_else(|| {
         Error::new(Kind::Usage, "no place to keep a tuning is known")
             .found("neither FROSTHEAD_CONFIG, XDG_CONFIG_HOME nor HOME")

@@ -113,8 +113,13 @@ fn begin(request: &CompareRequest) -> Result<Report> {
         None if is_empty(output)? => return Ok(new()),
         None => return Err(exists().found("files that no comparison wrote")),
     };
-    if there.inputs == inputs && !request.train.output.overwrite {
-        return with_scores(there, output);
+    // What is added may have use for options that what is there had not.
+    let same = |there: &Report| -> Result<bool> {
+        Ok(there.inputs == inputs
+            || there.inputs == request.of_use_to(&Scenario::of_report(there)).inputs()?)
+    };
+    if !request.train.output.overwrite && same(&there)? {
+        return with_scores(Report { inputs, ..there }, output);
     }
     if !request.train.output.overwrite {
         return Err(exists().found("a comparison of other rows or with other options"));

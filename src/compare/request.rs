@@ -9,11 +9,16 @@ use super::scenario::Scenario;
 use crate::backbone::Backbone;
 use crate::embed::Embedder;
 use crate::error::{Error, Kind, Result};
+use crate::finetune::LayerOptions;
 use crate::fingerprint::{Fields, Fingerprint};
 use crate::plan::FreezePlan;
 use crate::report::{Estimate, ScenarioReport};
-use crate::tokens::LongTexts;
-use crate::train::{FrozenHead, RowsRequest, TrainEvent, TrainRequest, heads_hash, shared_inputs};
+use crate::train::{
+    Freezing, FrozenHead, Learning, RowsRequest, TrainEvent, TrainRequest, heads_hash, shared_inputs,
+};
+
+/// What is hashed where nobody says how long texts are read.
+const NOT_SAID: &str = "None None None None";
 
 /// What to compare.
 #[derive(Clone)]
@@ -33,8 +38,8 @@ pub struct CompareRequest {
     pub clock: Clock,
     /// Shares of the training rows in rising order.
     pub learning_curve: Vec<Share>,
-    /// How heads on a frozen backbone read long texts, as it was asked for.
-    pub long_texts: String,
+    /// How heads on a frozen backbone read long texts, as it was asked for, if it was.
+    pub long_texts: Option<String>,
 }
 
 /// What happens during a comparison, as it happens.
@@ -79,7 +84,7 @@ impl CompareRequest {
             time_limit: None,
             clock: Clock::default(),
             learning_curve: Vec::new(),
-            long_texts: LongTexts::default().to_string(),
+            long_texts: None,
         }
     }
 
@@ -96,9 +101,35 @@ impl CompareRequest {
         Ok(Fields::new("frosthead compare 2")
             .field("shared", shared_inputs(&self.train)?.0)
             .field("freeze", self.train.freezing.freeze().join("\0"))
-            .field("long texts", &self.long_texts)
+            .field("long texts", self.long_texts.as_deref().unwrap_or(NOT_SAID))
             .field("frozen head", frozen_head)
             .finish())
+    }
+
+    /// The same with the defaults of all options that none of these scenarios has a use for: what a comparison
+    /// of these alone is made from.
+    pub(super) fn of_use_to(&self, scenarios: &[Scenario]) -> Self {
+        let any = |of: fn(&Scenario) -> bool| scenarios.iter().any(of);
+        let mut request = self.clone();
+        let train = &mut request.train;
+        let described = train.freezing.label_text.take().filter(|_| any(|one| *one == Scenario::Frozen));
+        if !any(|one| matches!(one, Scenario::FrozenHead(..))) {
+            (train.freezing, request.frozen_head) = (Freezing::default(), FrozenHead::default());
+        }
+        train.freezing.label_text = described;
+        if !any(|one| matches!(one, Scenario::FrozenHead(..) | Scenario::Top(..))) {
+            train.layers = LayerOptions::default();
+            train.rows.tasks = train.rows.tasks.clone().with_equal_shares();
+        }
+        if !any(|one| *one != Scenario::Frozen) {
+            let (ours, default) = (&mut train.learning, Learning::default());
+            (ours.fit.alpha, ours.fit.class_weight) = (default.fit.alpha, default.fit.class_weight);
+            ours.fit_memory = default.fit_memory;
+        }
+        if !any(|one| matches!(one, Scenario::Features(_))) {
+            request.long_texts = None;
+        }
+        request
     }
 
     /// The training that a scenario is, into its directory in `folder`: an ordinary request.
@@ -113,10 +144,11 @@ impl CompareRequest {
             (Scenario::FrozenHead(..), asked) => asked.clone(),
             _ => FrozenHead::Fitted,
         };
-        let mut request = self.train.clone();
+        // As `train` would be asked for it: it refuses options that it has no use for.
+        let mut request = self.of_use_to(std::slice::from_ref(scenario)).train;
+        let label_text = request.freezing.label_text.take();
         request.freezing = scenario.freezing(self.train.freezing.freeze())?;
-        request.freezing.init_heads = init_heads;
-        request.freezing.label_text.clone_from(&self.train.freezing.label_text);
+        (request.freezing.init_heads, request.freezing.label_text) = (init_heads, label_text);
         request.learning.features = scenario.features();
         request.output.path = folder.join(scenario.folder());
         Ok(request)

@@ -6,6 +6,7 @@ use std::fmt;
 
 use crate::error::{Error, Kind, Result};
 use crate::plan::FreezePlan;
+use crate::report::Report;
 use crate::train::{FeatureRequest, Freezing, FrozenHead};
 
 /// One way of freezing, in the order of the table.
@@ -68,6 +69,23 @@ impl Scenario {
         all.extend([1, 2].map(|layers| Self::Top(layers, FeatureRequest::default())));
         all.sort();
         all
+    }
+
+    /// The scenario of a name that [`fmt::Display`] gave, none where there is no such scenario or task.
+    #[must_use]
+    pub fn named(name: &str, tasks: &[String]) -> Option<Self> {
+        match name {
+            "1" => Some(Self::Frozen),
+            "2" => Some(Self::Heads),
+            _ => Self::parse(name, tasks).ok(),
+        }
+    }
+
+    /// The scenarios of a report.
+    #[must_use]
+    pub fn of_report(report: &Report) -> Vec<Self> {
+        let all = report.backbones.iter().flat_map(|backbone| &backbone.scenarios);
+        all.filter_map(|entry| Self::named(&entry.scenario, &report.tasks)).collect()
     }
 
     fn frozen_heads(tasks: &[String]) -> impl Iterator<Item = Self> {
@@ -213,6 +231,12 @@ mod tests {
             choose(&["top2:all", "3:type:layers:2-5", "top1:last", "top2", "3:type:last"]).unwrap(),
             "3:type 3:type:layers:2-5 top1 top2 top2:all"
         );
+        for scenario in
+            Scenario::choose(&["1", "2", "2:all", "3", "top3:all"].map(str::to_owned), &tasks()).unwrap()
+        {
+            assert_eq!(Scenario::named(&scenario.to_string(), &tasks()), Some(scenario));
+        }
+        assert_eq!(Scenario::named("3", &tasks()), None);
         // A task may be called like another one's features.
         let tasks = ["a:all", "a"].map(str::to_owned);
         let of = |value: &str| Scenario::choose(&[value.to_owned()], &tasks).unwrap().remove(0);

@@ -55,6 +55,13 @@ impl Tasks {
         Ok(self)
     }
 
+    /// The same tasks, whose losses count alike.
+    #[must_use]
+    pub fn with_equal_shares(mut self) -> Self {
+        self.0.iter_mut().for_each(|task| task.share = 1.0);
+        self
+    }
+
     /// The label columns.
     #[must_use]
     pub fn names(&self) -> Vec<String> {

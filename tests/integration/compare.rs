@@ -24,8 +24,8 @@ fn arguments<'a>(data: &'a str, out: &'a str, epochs: &'a str, more: &[&'a str])
 }
 
 fn on<'a>(backbone: &'a str, data: &'a str, out: &'a str, epochs: &'a str, more: &[&'a str]) -> Vec<&'a str> {
-    let common = ["--backbone", backbone, "--task", "domain", "--task", "sentiment", "--epochs", epochs];
-    [&["compare", data], &common[..], &["--out", out], more].concat()
+    let common = ["--backbone", backbone, "--task", "domain", "--task", "sentiment", "--out", out];
+    [&["compare", data], &common[..], &["--epochs", epochs], more].concat()
 }
 
 fn run(data: &Path, out: &Path, more: &[&str]) -> Finished {
@@ -34,6 +34,12 @@ fn run(data: &Path, out: &Path, more: &[&str]) -> Finished {
 
 fn run_on(backbone: &str, data: &Path, out: &Path, more: &[&str]) -> Finished {
     frosthead(&on(backbone, text(data), text(out), "1", more))
+}
+
+/// The same where no layer is trained.
+fn run_heads(data: &Path, out: &Path, more: &[&str]) -> Finished {
+    let common = ["--backbone", backbone(), "--task", "domain", "--task", "sentiment", "--out", text(out)];
+    frosthead(&[&["compare", text(data)], &common[..], more].concat())
 }
 
 fn json(path: PathBuf) -> Value {
@@ -125,7 +131,7 @@ fn runs_of_a_comparison_are_those_of_train() {
         let run = folder(out).join(name);
         let arguments = [
             &["train", text(&data), "--backbone", backbone(), "--task", "domain", "--task", "sentiment"],
-            &["--epochs", "1", "--out", text(&run)][..],
+            &["--out", text(&run)][..],
             more,
         ]
         .concat();
@@ -135,9 +141,11 @@ fn runs_of_a_comparison_are_those_of_train() {
     let heads = folder(out).join("2");
     again("1", &["--freeze", "all"]);
     again("2", &[]);
-    again("3-domain", &["--freeze", "head:domain", "--freeze", "backbone:0-3", "--init-heads", text(&heads)]);
-    again("top1", &["--unfreeze", "0,1"]);
-    again("top2", &["--unfreeze", "0,1,2"]);
+    let one = ["--epochs", "1"];
+    let plan = ["--freeze", "head:domain", "--freeze", "backbone:0-3", "--init-heads", text(&heads)];
+    again("3-domain", &[&plan[..], &one].concat());
+    again("top1", &[&["--unfreeze", "0,1"], &one[..]].concat());
+    again("top2", &[&["--unfreeze", "0,1,2"], &one[..]].concat());
     // The frozen head is scenario 2's.
     let head = |run: &str, task: &str| {
         let proof = json(folder(out).join(run).join("proof.json"));
@@ -211,23 +219,34 @@ fn the_learning_curve_ends_at_scenario_2() {
 fn scenarios_are_those_asked_for_and_can_be_added_until_the_rows_are_others() {
     let directory = directory();
     let out = directory.path().join("compare");
-    let first = run(&demo(ROWS), &out, &["--scenarios", "1", "--json"]).success();
+    let first = run_heads(&demo(ROWS), &out, &["--scenarios", "1", "--json"]).success();
     assert_eq!(scenarios(&first.json()), ["1"]);
     assert!(first.stderr.contains("texts/s; features of") && !folder(&out).join("2").exists());
     let made = std::fs::metadata(folder(&out).join("1/metrics.json")).unwrap().modified().unwrap();
-    let second = run(&demo(ROWS), &out, &["--scenarios", "2:last", "--json"]).success();
+    let second = run_heads(&demo(ROWS), &out, &["--scenarios", "2:last", "--json"]).success();
     assert_eq!(scenarios(&second.json()), ["1", "2"]);
     assert!(!second.stderr.contains("scenario 1 ("), "{}", second.stderr);
     assert_eq!(made, std::fs::metadata(folder(&out).join("1/metrics.json")).unwrap().modified().unwrap());
-    let third = run(&demo(ROWS), &out, &["--scenarios", "1,2:last"]).success();
+    let third = run_heads(&demo(ROWS), &out, &["--scenarios", "1,2:last"]).success();
     assert!(third.stderr.contains("report.html: up to date"), "{}", third.stderr);
-    // Other rows, another seed, other options of training.
-    for more in [vec!["--seed", "14"], vec!["--dropout", "0"], vec!["--frozen-head", "random"]] {
+    // Other rows, another seed, other options of fitting.
+    for more in [["--seed", "14"], ["--alpha", "30"]] {
         let more = [&["--scenarios", "1"], &more[..]].concat();
-        run(&demo(ROWS), &out, &more).fails_with(&["not this comparison", "--overwrite"]);
+        run_heads(&demo(ROWS), &out, &more).fails_with(&["not this comparison", "--overwrite"]);
     }
-    run(&demo(300), &out, &["--scenarios", "1"]).fails_with(&["other rows", "--overwrite"]);
-    let replaced = run(&demo(300), &out, &["--scenarios", "1", "--json", "--overwrite"]).success();
+    run_heads(&demo(300), &out, &["--scenarios", "1"]).fails_with(&["other rows", "--overwrite"]);
+    // The options of the first scenario that has use for them are added with it, and are then the comparison's.
+    let fourth = run(&demo(ROWS), &out, &["--scenarios", "top1", "--dropout", "0", "--json"]).success();
+    assert_eq!(scenarios(&fourth.json()), ["1", "2", "top1"]);
+    assert_eq!(made, std::fs::metadata(folder(&out).join("1/metrics.json")).unwrap().modified().unwrap());
+    run(&demo(ROWS), &out, &["--scenarios", "top1"]).fails_with(&["not this comparison", "--overwrite"]);
+    let same = run(&demo(ROWS), &out, &["--scenarios", "2:last", "--dropout", "0"]).success();
+    assert!(same.stderr.contains("report.html: up to date"), "{}", same.stderr);
+    let more = ["--scenarios", "1", "--freeze", "backbone:0-3"];
+    run(&demo(ROWS), &compared().0, &[&more[..], &["--frozen-head", "random"]].concat())
+        .fails_with(&["not this comparison", "--overwrite"]);
+    let replaced = run(&demo(300), &out, &["--scenarios", "1", "--dropout", "0", "--json", "--overwrite"]);
+    let replaced = replaced.success();
     assert_eq!(scenarios(&replaced.json()), ["1"]);
     assert!(!folder(&out).join("2").exists(), "a run of the replaced comparison is left");
     // What is no comparison is never replaced.
@@ -235,7 +254,7 @@ fn scenarios_are_those_asked_for_and_can_be_added_until_the_rows_are_others() {
     std::fs::create_dir(&foreign).unwrap();
     std::fs::write(foreign.join("thesis.txt"), "years of work").unwrap();
     let more = ["--scenarios", "1", "--overwrite"];
-    run(&demo(ROWS), &foreign, &more).fails_with(&["no comparison wrote", "nothing else"]);
+    run_heads(&demo(ROWS), &foreign, &more).fails_with(&["no comparison wrote", "nothing else"]);
     assert!(foreign.join("thesis.txt").exists());
 }
 
@@ -405,7 +424,7 @@ fn options_that_make_no_sense_say_why() {
         (vec!["--freeze", "backbone:0-9"], vec!["backbone:0-9"]),
         (vec!["--time-limit", "10"], vec!["1h30m"]),
         (vec!["--learning-curve", "30%,10%"], vec!["from fewer to more"]),
-        (vec!["--learning-curve", "30%", "--scenarios", "1"], vec!["add 2 to --scenarios"]),
+        (vec!["--learning-curve", "30%", "--scenarios", "1,top1"], vec!["add 2 to --scenarios"]),
         (vec!["--backbone", backbone()], vec!["given twice"]),
     ] {
         run(&demo(ROWS), &out, &more).fails_with(&parts);
@@ -454,7 +473,7 @@ fn scenario_2_shows_the_last_layer_and_chosen_features_side_by_side() {
     let directory = directory();
     let out = directory.path().join("out");
     let more = ["--scenarios", "2,2:layers:3", "--json"];
-    let report = run(&demo(ROWS), &out, &more).success().json();
+    let report = run_heads(&demo(ROWS), &out, &more).success().json();
     assert_eq!(scenarios(&report), ["2", "2:layers:3", "2:auto"]);
     let tensors = |scenario: &str| {
         let heads = frosthead::internal::classifier::Run::open(&folder(&out).join(scenario)).unwrap().heads;

@@ -348,7 +348,7 @@ fn what_cannot_be_seen_is_refused() {
     let features = directory.path().join("features.parquet");
     frosthead(&["embed", text(&data), "--backbone", backbone(), "--out", text(&features)]).success();
     frosthead(&["train", text(&features), "--task", "domain", "--features", "all", "--out", text(&out)])
-        .fails_with(&["holds the features it holds", "--features-column"]);
+        .fails_with(&["the table holds features", "--features-column"]);
     // A tokenizer that may look across white space: windows are refused, and not the default.
     let copy = directory.path().join("checkpoint");
     std::fs::create_dir(&copy).unwrap();

@@ -154,7 +154,7 @@ fn sentence_encoder(scaled: bool) -> ModelProto {
 }
 
 /// Its first token's state, scaled to length 1 if that is wanted: no sum over the tokens, so the bits stay.
-fn first_token(scaled: bool) -> ModelProto {
+pub fn first_token(scaled: bool) -> ModelProto {
     let mut model = encoder();
     let graph = body(&mut model);
     graph.initializer.extend([integers("zero", &[0]), integers("axis", &[1])]);
@@ -175,7 +175,7 @@ fn first_token(scaled: bool) -> ModelProto {
 }
 
 /// A directory with a model and its tokenizer.
-fn place(model: &ModelProto) -> TempDir {
+pub fn place(model: &ModelProto) -> TempDir {
     let place = directory();
     std::fs::write(place.path().join("model.onnx"), graph::encode(model)).unwrap();
     std::fs::copy(fixture("tokenizer.json"), place.path().join("tokenizer.json")).unwrap();

@@ -478,8 +478,13 @@ fn a_tokenizer_that_says_nothing_of_lengths_goes_into_a_bundle_and_out_of_it() {
     frosthead(&train).success();
     frosthead(&["bundle", text(&run), "--out", text(&bundle)]).success();
     let predicted =
-        |model: &Path| frosthead(&["predict", text(&data), "--model", text(model)]).success().stdout;
-    assert_eq!(predicted(&run), predicted(&bundle));
+        |model: &Path| frosthead(&["predict", text(&data), "--model", text(model)]).success().json_lines();
+    // A run's head is computed here, a bundle's by ONNX Runtime: f32 has 24 bits, 6e-8 of numbers near 1.
+    for (run, bundle) in predicted(&run).iter().zip(predicted(&bundle)) {
+        assert_eq!(run["kind_predicted"], bundle["kind_predicted"]);
+        let [run, bundle] = [run, &bundle].map(|row| row["kind_probability"].as_f64().unwrap());
+        assert!((run - bundle).abs() < 1e-6, "{run} {bundle}");
+    }
     // The file inside, put back, is the backbone's: so are its features.
     let lines = ["the cat sat".to_owned()];
     let of = |model: &Path| embeddings(model, &lines, &place("cache"), &["--store-layers", "last"]);

@@ -269,7 +269,7 @@ fn the_options_of_a_fit_count() {
         let made = refit(&device.fp32, &out, &device.new, &[&["--task", "sentiment"], more].concat());
         (std::fs::read(out).unwrap(), made.success().stderr)
     };
-    let (plain, _) = fitted("plain", &["--features", "last"]);
+    let (plain, _) = fitted("plain", &[]);
     assert!(fitted("same", &["--alpha", "auto"]).0 == plain);
     for (name, more) in [
         ("alpha", &["--alpha", "3"][..]),
@@ -430,11 +430,11 @@ fn heads_see_what_the_bundles_graph_gives() {
     ]);
     refit(&device.int8, &out, &device.new, &["--task", "size", "--features", "all"])
         .fails_with(&["embedding only"]);
-    refit(&device.fp32, &out, &device.new, &["--task", "sentiment", "--features", "all"]).fails_with(&[
-        "sees what it saw",
-        "sentiment",
-        "last",
-    ]);
+    refit(&device.fp32, &out, &device.new, &["--task", "sentiment", "--features", "all"])
+        .fails_with(&["--features has no effect", "sees what it saw"]);
+    // Beside an added one a head may be asked for what it saw, and for nothing else.
+    let both = ["--task", "sentiment", "--task", "size", "--features", "layers:3"];
+    refit(&device.fp32, &out, &device.new, &both).fails_with(&["sees what it saw", "sentiment", "last"]);
     // One head of this run sees layers, and its layers were trained.
     let (model, run, bundle) = (path("model"), path("run"), path("x.frost"));
     frosthead(&["import", text(tiny_checkpoint()), "--out", text(&model)]).success();
