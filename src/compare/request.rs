@@ -106,8 +106,8 @@ impl CompareRequest {
             .finish())
     }
 
-    /// The same with the defaults of all options that none of these scenarios has a use for: what a comparison
-    /// of these alone is made from.
+    /// The same with the defaults of all options that none of these scenarios has a use for: what a
+    /// comparison of these alone is made from.
     pub(super) fn of_use_to(&self, scenarios: &[Scenario]) -> Self {
         let any = |of: fn(&Scenario) -> bool| scenarios.iter().any(of);
         let mut request = self.clone();

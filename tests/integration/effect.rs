@@ -1,6 +1,6 @@
-//! No option does nothing: for every option of every command it is said here why it always has an effect, or on
-//! which call it would have none, and that call is made and refused. The options are those that `--help` shows,
-//! so that a new one must be said, too.
+//! No option does nothing: for every option of every command it is said here why it always has an effect, or
+//! on which call it would have none, and that call is made and refused. The options are those that `--help`
+//! shows, so that a new one must be said, too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -58,8 +58,8 @@ fn value(option: &str) -> &'static str {
     }
 }
 
-const LAYERS: &str = "head-init epochs learning-rate head-rate layer-decay warm-up weight-decay clip dropout patience \
-                      train-tokens states task-weight";
+const LAYERS: &str = "head-init epochs learning-rate head-rate layer-decay warm-up weight-decay clip dropout \
+                      patience train-tokens states task-weight";
 const READING: &str = "delimiter quoting encoding";
 const WINDOWS: &str = "window stride max-windows";
 const NO_EFFECT: &str = "? has no effect";
@@ -107,7 +107,6 @@ fn embed() -> Vec<Row> {
 }
 
 fn train() -> Vec<Row> {
-    let on = "TEXTS --backbone BACKBONE --task domain --task sentiment --out OUT ?";
     let features = "FEATURES --task domain --out OUT ?";
     let one = "TEXTS --backbone BACKBONE --task domain --out OUT ?";
     vec![
@@ -118,6 +117,32 @@ fn train() -> Vec<Row> {
         ("train", "format", Always(READ)),
         ("train", "out json", Always(OUTPUT)),
         ("train", "overwrite min-f1", Always(POLICY)),
+        (
+            "train",
+            "text strict onnxruntime device long window stride max-windows store-layers cache token-budget \
+             no-tuning trust skip-self-test",
+            Refused(features, &ON_FEATURES),
+        ),
+        ("train", "features", Refused(features, &[NO_EFFECT, "as they are", "--features-column"])),
+        ("train", READING, Refused(features, &OF_FORMAT)),
+        ("train", "features-column", Refused(one, &TWICE)),
+        ("train", "test-fraction", Refused("FEATURES --task domain --test FEATURES --out OUT ?", &TWICE)),
+        ("train", "valid-fraction", Refused("FEATURES --task domain --valid FEATURES --out OUT ?", &TWICE)),
+        (
+            "train",
+            WINDOWS,
+            Refused("TEXTS --backbone BACKBONE --task domain --long truncate --out OUT ?", &CUT_OFF),
+        ),
+        ("train", "store-layers", Refused("TEXTS --backbone OPAQUE --task domain --out OUT ?", &NO_LAYERS)),
+        ("train", "trust", Refused(one, &UNSIGNED)),
+        ("train", "skip-self-test", Refused(one, &NO_BUNDLE)),
+    ]
+}
+
+/// Of training layers.
+fn train_layers() -> Vec<Row> {
+    let on = "TEXTS --backbone BACKBONE --task domain --task sentiment --out OUT ?";
+    vec![
         ("train", LAYERS, Refused(on, &[NO_EFFECT, "no layer of the backbone is trained"])),
         (
             "train",
@@ -157,6 +182,14 @@ fn train() -> Vec<Row> {
                 &[NO_EFFECT, "the embeddings are trained", "--freeze backbone:embeddings"],
             ),
         ),
+    ]
+}
+
+/// Of the heads that are fitted or taken over.
+fn train_heads() -> Vec<Row> {
+    let on = "TEXTS --backbone BACKBONE --task domain --task sentiment --out OUT ?";
+    let one = "TEXTS --backbone BACKBONE --task domain --out OUT ?";
+    vec![
         (
             "train",
             "alpha class-weight fit-memory init-heads",
@@ -192,34 +225,12 @@ fn train() -> Vec<Row> {
                 &["only heads on a frozen backbone are fitted once more", "?"],
             ),
         ),
-        (
-            "train",
-            "text strict onnxruntime device long window stride max-windows store-layers cache token-budget no-tuning trust \
-             skip-self-test",
-            Refused(features, &ON_FEATURES),
-        ),
-        ("train", "features", Refused(features, &[NO_EFFECT, "as they are", "--features-column"])),
-        ("train", READING, Refused(features, &OF_FORMAT)),
-        ("train", "features-column", Refused(one, &TWICE)),
-        ("train", "test-fraction", Refused("FEATURES --task domain --test FEATURES --out OUT ?", &TWICE)),
-        ("train", "valid-fraction", Refused("FEATURES --task domain --valid FEATURES --out OUT ?", &TWICE)),
-        (
-            "train",
-            WINDOWS,
-            Refused("TEXTS --backbone BACKBONE --task domain --long truncate --out OUT ?", &CUT_OFF),
-        ),
-        ("train", "store-layers", Refused("TEXTS --backbone OPAQUE --task domain --out OUT ?", &NO_LAYERS)),
-        ("train", "trust", Refused(one, &UNSIGNED)),
-        ("train", "skip-self-test", Refused(one, &NO_BUNDLE)),
     ]
 }
 
 fn compare() -> Vec<Row> {
-    let heads = "TEXTS --backbone BACKBONE --task domain --task sentiment --scenarios 1,2:last --out OUT ?";
     let one = "TEXTS --backbone BACKBONE --task domain --scenarios 2:last --out OUT ?";
     let frozen = "TEXTS --backbone BACKBONE --task domain --task sentiment --scenarios 1 --out OUT ?";
-    let head = "TEXTS --backbone BACKBONE --task domain --scenarios 3 --out OUT ?";
-    let top = "TEXTS --backbone BACKBONE --task domain --scenarios top1 --out OUT ?";
     vec![
         ("compare", "backbone task scenarios", Always(WHAT)),
         ("compare", "test valid rare", Always(ROWS)),
@@ -229,28 +240,6 @@ fn compare() -> Vec<Row> {
         ("compare", "overwrite strict time-limit", Always(POLICY)),
         ("compare", "cache", Always("every text goes through the store")),
         ("compare", "onnxruntime device threads token-budget no-tuning", Always(NETWORK)),
-        (
-            "compare",
-            LAYERS,
-            Refused(heads, &[NO_EFFECT, "no layer of the backbone is trained", "--scenarios"]),
-        ),
-        ("compare", "freeze frozen-head", Refused(heads, &[NO_EFFECT, "scenario 3 is not compared"])),
-        ("compare", "long window stride max-windows", Refused(heads, &[NO_EFFECT, "in windows", "2:auto"])),
-        ("compare", "label-text", Refused(one, &[NO_EFFECT, "everything is frozen", "add 1 to --scenarios"])),
-        ("compare", "head-rate head-init", Refused(head, &[NO_EFFECT, "every head is frozen"])),
-        ("compare", "head-init", Refused(top, &[NO_EFFECT, "the first stage trains heads alone"])),
-        ("compare", "layer-decay", Refused(top, &[NO_EFFECT, "the top layer alone", "add 3"])),
-        ("compare", "states", Refused(head, &[NO_EFFECT, "the embeddings are trained", "add top1"])),
-        ("compare", "alpha class-weight fit-memory", Refused(frozen, &[NO_EFFECT, "everything is frozen"])),
-        (
-            "compare",
-            "alpha fit-memory",
-            Refused(
-                "TEXTS --backbone BACKBONE --task domain --scenarios 3 --frozen-head random --out OUT ?",
-                &[NO_EFFECT, "no head is fitted"],
-            ),
-        ),
-        ("compare", "fit-memory", Refused(one, &[NO_EFFECT, "a single head is fitted", "2:auto"])),
         ("compare", "learning-curve", Refused(frozen, &["the learning curve is that of scenario 2"])),
         (
             "compare",
@@ -282,6 +271,39 @@ fn compare() -> Vec<Row> {
         ),
         ("compare", "trust", Refused(one, &UNSIGNED)),
         ("compare", "skip-self-test", Refused(one, &NO_BUNDLE)),
+    ]
+}
+
+/// Of what is trained.
+fn compare_trainings() -> Vec<Row> {
+    let heads = "TEXTS --backbone BACKBONE --task domain --task sentiment --scenarios 1,2:last --out OUT ?";
+    let one = "TEXTS --backbone BACKBONE --task domain --scenarios 2:last --out OUT ?";
+    let frozen = "TEXTS --backbone BACKBONE --task domain --task sentiment --scenarios 1 --out OUT ?";
+    let head = "TEXTS --backbone BACKBONE --task domain --scenarios 3 --out OUT ?";
+    let top = "TEXTS --backbone BACKBONE --task domain --scenarios top1 --out OUT ?";
+    vec![
+        (
+            "compare",
+            LAYERS,
+            Refused(heads, &[NO_EFFECT, "no layer of the backbone is trained", "--scenarios"]),
+        ),
+        ("compare", "freeze frozen-head", Refused(heads, &[NO_EFFECT, "scenario 3 is not compared"])),
+        ("compare", "long window stride max-windows", Refused(heads, &[NO_EFFECT, "in windows", "2:auto"])),
+        ("compare", "label-text", Refused(one, &[NO_EFFECT, "everything is frozen", "add 1 to --scenarios"])),
+        ("compare", "head-rate head-init", Refused(head, &[NO_EFFECT, "every head is frozen"])),
+        ("compare", "head-init", Refused(top, &[NO_EFFECT, "the first stage trains heads alone"])),
+        ("compare", "layer-decay", Refused(top, &[NO_EFFECT, "the top layer alone", "add 3"])),
+        ("compare", "states", Refused(head, &[NO_EFFECT, "the embeddings are trained", "add top1"])),
+        ("compare", "alpha class-weight fit-memory", Refused(frozen, &[NO_EFFECT, "everything is frozen"])),
+        (
+            "compare",
+            "alpha fit-memory",
+            Refused(
+                "TEXTS --backbone BACKBONE --task domain --scenarios 3 --frozen-head random --out OUT ?",
+                &[NO_EFFECT, "no head is fitted"],
+            ),
+        ),
+        ("compare", "fit-memory", Refused(one, &[NO_EFFECT, "a single head is fitted", "2:auto"])),
     ]
 }
 
@@ -497,7 +519,20 @@ fn measuring() -> Vec<Row> {
 }
 
 fn rows() -> Vec<Row> {
-    let parts = [import(), embed(), train(), compare(), eval(), predict(), serve(), bundle(), refit()];
+    let parts = [
+        import(),
+        embed(),
+        train(),
+        train_layers(),
+        train_heads(),
+        compare(),
+        compare_trainings(),
+        eval(),
+        predict(),
+        serve(),
+        bundle(),
+        refit(),
+    ];
     parts.into_iter().flatten().chain(looking()).chain(measuring()).collect()
 }
 
