@@ -112,6 +112,7 @@ mod tests {
         assert_eq!(metrics.confusion, [[1, 1], [0, 1]]);
     }
 
+    #[cfg(feature = "train")]
     #[test]
     fn labels_that_the_head_does_not_know_are_wrong_and_calibrate_nothing() {
         let cells = cells(&["maybe", "yes", "perhaps", "maybe"]);
@@ -134,6 +135,7 @@ mod tests {
         assert_eq!(calibrate(&mut head(), view, &strange, &none), None);
     }
 
+    #[cfg(feature = "train")]
     #[test]
     fn training_rows_out_of_their_fold_count_as_long_as_validation_rows_are_few() {
         // Always right: the temperature falls as far as so many rows can be believed.

@@ -76,7 +76,7 @@ impl Problem<'_> {
             let mut logits = Linear(parameters).predict(&standardized);
             if let Some(there) = &self.there {
                 logits.zip_mut_with(&there.slice(s![piece.clone(), ..]), |logit, there| {
-                    *logit = *logit + T::of(*there);
+                    *logit += T::of(*there);
                 });
             }
             each(piece.clone(), &standardized, logits);

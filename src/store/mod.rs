@@ -140,6 +140,12 @@ impl Store {
         self.index.len()
     }
 
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Values a row.
     #[must_use]
     pub fn width(&self) -> usize {

@@ -186,10 +186,11 @@ mod tests {
         let folder = directory.path().join("not/there/yet");
         assert_eq!(kept(&folder, &key()).unwrap(), None);
         assert!(kept_elsewhere(&folder, &key()).is_empty());
-        keep(&folder, &example()).unwrap();
-        assert_eq!(kept(&folder, &key()).unwrap(), Some(example()));
-        let setting = Setting { threads: 1, ..example().setting };
+        let made = example();
+        keep(&folder, &made).unwrap();
+        let setting = Setting { threads: 1, ..made.setting };
         let newer = Kept { setting, gain: None, ..example() };
+        assert_eq!(kept(&folder, &key()).unwrap(), Some(made));
         let path = keep(&folder, &newer).unwrap();
         assert_eq!(kept(&folder, &key()).unwrap(), Some(newer));
         assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1, "{}", path.display());
@@ -199,11 +200,13 @@ mod tests {
     fn other_keys_of_the_same_network_are_found_and_not_used() {
         let directory = tempfile::tempdir().unwrap();
         let folder = directory.path();
-        keep(folder, &example()).unwrap();
+        // Made once: the seconds of the clock are in it.
+        let made = example();
+        keep(folder, &made).unwrap();
         let elsewhere = |key: &Key| kept_elsewhere(folder, key);
         let newer = Key { onnxruntime: "1.33.0".into(), ..key() };
         assert_eq!(kept(folder, &newer).unwrap(), None);
-        assert_eq!(elsewhere(&newer), [example()]);
+        assert_eq!(elsewhere(&newer), [made]);
         assert!(elsewhere(&key()).is_empty(), "its own is not elsewhere");
         assert!(elsewhere(&Key { network: Fingerprint::of_bytes(b"int8"), ..key() }).is_empty());
     }

@@ -36,10 +36,14 @@ fn run_on(backbone: &str, data: &Path, out: &Path, more: &[&str]) -> Finished {
     frosthead(&on(backbone, text(data), text(out), "1", more))
 }
 
-/// The same where no layer is trained.
-fn run_heads(data: &Path, out: &Path, more: &[&str]) -> Finished {
+/// The arguments where no layer is trained.
+fn of_heads<'a>(data: &'a Path, out: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
     let common = ["--backbone", backbone(), "--task", "domain", "--task", "sentiment", "--out", text(out)];
-    frosthead(&[&["compare", text(data)], &common[..], more].concat())
+    [&["compare", text(data)], &common[..], more].concat()
+}
+
+fn run_heads(data: &Path, out: &Path, more: &[&str]) -> Finished {
+    frosthead(&of_heads(data, out, more))
 }
 
 fn json(path: PathBuf) -> Value {
@@ -265,17 +269,17 @@ fn a_comparison_killed_at_its_first_report_goes_on() {
     let path = |name: &str| directory.path().join(name);
     let scenario = ["--scenarios", "1"];
     // What it computes is in the store afterwards, so that the report is the first that is written.
-    run(&data, &path("first"), &scenario).success();
+    run_heads(&data, &path("first"), &scenario).success();
     for point in
         ["file-half-written:1", "file-before-rename:1", "file-after-rename:1", "file-before-rename:2"]
     {
         let out = path(&point.replace(':', "-"));
-        let mut child = command(&on(backbone(), text(&data), text(&out), "1", &scenario));
+        let mut child = command(&of_heads(&data, &out, &scenario));
         let status =
             child.env("FROSTHEAD_KILL_AT", point).stderr(std::process::Stdio::null()).status().unwrap();
         assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9), "{point}");
         assert!(out.exists() && !out.join("report.html").exists(), "{point}");
-        run(&data, &out, &scenario).success();
+        run_heads(&data, &out, &scenario).success();
         let mut left: Vec<_> =
             std::fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         left.sort();

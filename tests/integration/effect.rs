@@ -27,18 +27,16 @@ const PUBLIC_KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GF
 /// A value of an option that takes one.
 fn value(option: &str) -> &'static str {
     match option {
-        "head-init" => "fitted",
         "states" => "f16",
         "task-weight" => "domain=1",
         "alpha" => "100",
-        "class-weight" => "none",
-        "init-heads" | "frozen-head" => "fitted",
+        "head-init" | "init-heads" | "frozen-head" => "fitted",
         "freeze" => "backbone:0",
         "label-text" => "labels.csv",
         "text" => "review",
         "format" => "csv",
         "delimiter" => ";",
-        "quoting" => "none",
+        "quoting" | "class-weight" => "none",
         "encoding" => "utf-8",
         "onnxruntime" => "libonnxruntime.so",
         "device" => "cpu",

@@ -152,7 +152,7 @@ pub fn store(bytes: &[u8]) {
     if let Ok(store) = Store::open(&root, &key, WIDTH) {
         let mut row = [0.0; WIDTH];
         let found = keys.iter().filter(|key| store.read(key, 0, &mut row).expect("a checked row")).count();
-        assert!(store.len() == 0 || found > 0, "rows that are there cannot be read");
+        assert!(store.is_empty() || found > 0, "rows that are there cannot be read");
     }
     for precision in [StatePrecision::F16, StatePrecision::F32] {
         let Ok(states) = store::TokenStates::open(&root, &key, WIDTH, precision) else { continue };
