@@ -3,6 +3,9 @@
 //! Refuses to choose the rows: callers say which.
 
 #[cfg(feature = "train")]
+use std::collections::HashSet;
+
+#[cfg(feature = "train")]
 use crate::heads::OutOfFold;
 use crate::heads::{FeatureView, Head};
 use crate::metrics::TaskMetrics;
@@ -60,10 +63,26 @@ pub fn calibrate(
     if truth.labels.is_empty() {
         return None;
     }
-    found.temperature = head.kind.temperature(classes, &truth.labels, &logits);
+    let (labels, logits) = each_once(&truth.labels, &logits, classes);
+    let temperature = head.kind.temperature(classes, &labels, &logits);
+    found.temperature = if out_of_fold.begun { temperature.max(1.0) } else { temperature };
     let kept = found.temperature as f32;
     head.temperature = kept;
     Some(found)
+}
+
+/// Every text once, with each label that it has: many rows of one text say no more than one. Equal texts have
+/// equal logits, to the bit.
+#[cfg(feature = "train")]
+fn each_once(labels: &[u32], logits: &[f32], classes: usize) -> (Vec<u32>, Vec<f32>) {
+    let (mut met, mut once) = (HashSet::new(), (Vec::new(), Vec::new()));
+    for (&label, row) in labels.iter().zip(logits.chunks_exact(classes)) {
+        if met.insert((label, row.iter().map(|logit| logit.to_bits()).collect::<Vec<_>>())) {
+            once.0.push(label);
+            once.1.extend_from_slice(row);
+        }
+    }
+    once
 }
 
 /// What each labelled row adds to the score of a head, whose mean that is.
@@ -137,13 +156,28 @@ mod tests {
 
     #[cfg(feature = "train")]
     #[test]
+    fn a_text_counts_once_and_what_a_head_may_have_seen_makes_it_no_surer() {
+        let cells = cells(&["yes"].repeat(1200));
+        let rows = Truth::new(&head().labels, &cells, 0..1200);
+        let features = vec![1.0; 1200];
+        let of = |out_of_fold: &OutOfFold| {
+            calibrate(&mut head(), FeatureView::whole(&features, 1), &rows, out_of_fold).unwrap()
+        };
+        let once = (0.05_f64.ln() / 101.0).exp();
+        assert!((of(&OutOfFold::default()).temperature - once).abs() < 1e-6);
+        assert_eq!(of(&OutOfFold { begun: true, ..OutOfFold::default() }).temperature, 1.0);
+    }
+
+    #[cfg(feature = "train")]
+    #[test]
     fn training_rows_out_of_their_fold_count_as_long_as_validation_rows_are_few() {
         // Always right: the temperature falls as far as so many rows can be believed.
         let at = |valid: usize, training: usize| {
             let cells = cells(&["yes"].repeat(valid));
             let rows = Truth::new(&head().labels, &cells, 0..valid);
-            let out_of_fold = OutOfFold { labels: vec![1; training], logits: [0.0, 1.0].repeat(training) };
-            let features = vec![1.0; valid];
+            let logits = (0..training).flat_map(|row| [0.0, 2.0 + row as f32 / 1000.0]).collect();
+            let out_of_fold = OutOfFold { labels: vec![1; training], logits, begun: false };
+            let features: Vec<f32> = (0..valid).map(|row| 1.0 + row as f32 / 10_000.0).collect();
             let mut head = head();
             let found = calibrate(&mut head, FeatureView::whole(&features, 1), &rows, &out_of_fold).unwrap();
             assert!((f64::from(head.temperature) - found.temperature).abs() < 1e-6);

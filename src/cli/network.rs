@@ -18,7 +18,7 @@ use frosthead::internal::embed::StatesProgress;
 use frosthead::internal::error::Result;
 use frosthead::internal::finetune::{LayerOptions, OptionHelp, StageProgress};
 use frosthead::internal::heads::Candidate;
-use frosthead::internal::quantities::with_error;
+use frosthead::internal::quantities::{counted, with_error};
 use frosthead::internal::task::Tasks;
 use frosthead::internal::train::{Chosen, TrainEvent};
 
@@ -160,6 +160,11 @@ impl<'t> TrainProgress<'t> {
         match event {
             TrainEvent::Work(what) => self.heartbeat.doing(*what),
             TrainEvent::Rows(progress) => self.rows.show(progress),
+            TrainEvent::SeenBefore { rows, run } => self.terminal.warn(format!(
+                "{} of {} were trained on there: what is said of heads that are taken over is partly what they remember",
+                counted(*rows, "test row"),
+                run.display()
+            )),
             TrainEvent::Classes(classes) => say_classes(self.terminal, classes),
             TrainEvent::States(StatesProgress::Damaged(damage)) => {
                 self.terminal.damage(std::slice::from_ref(damage));

@@ -253,14 +253,14 @@ fn say_compared(terminal: &Terminal, report: &RefitReport, bundle: &Bundle) {
     }
     for (task, rows) in report.kept_fitted.iter().filter(|(_, rows)| **rows > 0) {
         terminal.say(format!(
-            "{task}: fitted on {} that the bundle keeps too; \"after\" on kept rows is of heads that did not see them",
+            "{task}: fitted on {} that the bundle keeps too; \"after\" on kept rows is of heads that this fit did not show them to",
             counted(*rows, "row")
         ));
     }
     let refits = &bundle.manifest().refits;
     for task in report.kept.keys().filter(|task| refits.iter().any(|refit| refit.tasks.contains_key(*task))) {
         terminal.say(format!(
-            "{task}: an earlier refit fitted its head on the kept rows: \"before\" on them is what it remembers"
+            "{task}: an earlier refit fitted its head on the kept rows: figures on them are partly what it remembers, and --max-drift sees less than is lost"
         ));
     }
     for (task, labels) in &report.without_rows {

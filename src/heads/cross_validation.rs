@@ -15,6 +15,7 @@ use std::ops::Range;
 
 use super::curvature::Products;
 use super::descent::{Descent, descent_bytes};
+use super::folds::{FOLDS, sample, text_folds};
 use super::held_out::{Score, calibrated_loss, score};
 use super::minimize::{TOLERANCE_PER_ROW, penalty};
 use super::objective::Problem;
@@ -23,15 +24,10 @@ use super::problem::problem;
 use super::reduce::{REDUCED, reduced};
 use super::standardize::Scaler;
 use super::view::FeatureView;
-use crate::fingerprint::Fields;
 use crate::parallel::in_parallel;
 
-const FOLDS: usize = 3;
 /// Most training rows that penalties and choices of features are compared on.
 pub const SCREENED_ROWS: usize = 3000;
-/// The fold of an example that is in none, because it is the only one of its class: held out, it could not be
-/// learned at all.
-pub const NO_FOLD: usize = FOLDS;
 /// A fold's path down the grid ends after so many penalties in a row were no better than its best.
 const PATIENCE: usize = 2;
 /// How long the gradient may be at the end of a fit, per row, where choices of features are compared.
@@ -94,7 +90,12 @@ pub fn select(
     options: &FitOptions,
     show: &mut dyn FnMut(usize, usize),
 ) -> Selection {
-    let folds = folds(labels, classes, options.seed);
+    let folds = match trials {
+        [] => Vec::new(),
+        [first, ..] => {
+            text_folds(&Examples { features: first.features, rows, labels }, classes, options.seed)
+        }
+    };
     // Which choice is better shows long before the last digits of the weights do.
     let precision = if trials.len() > 1 { COARSE } else { TOLERANCE_PER_ROW };
     let every: Vec<usize> = (0..rows.len()).collect();
@@ -220,22 +221,6 @@ fn simplest(best: &[&Candidate]) -> usize {
     best.iter().position(|candidate| is_near(best, candidate)).unwrap_or(0)
 }
 
-/// At most `most` of the examples, each class in proportion (at least one row a fold where there are as
-/// many), seeded, ascending.
-#[must_use]
-pub fn sample(labels: &[u32], classes: usize, most: usize, seed: u64) -> Vec<usize> {
-    if labels.len() <= most {
-        return (0..labels.len()).collect();
-    }
-    let mut chosen = Vec::with_capacity(most);
-    for examples in (0..classes).map(|class| shuffled(labels, class, seed)) {
-        let count = (examples.len() * most / labels.len()).max(FOLDS).min(examples.len());
-        chosen.extend_from_slice(&examples[..count]);
-    }
-    chosen.sort_unstable();
-    chosen
-}
-
 /// Fits the grid from its strongest penalty on, each from the last solution, on all folds but one; scores on
 /// that one. `fitted` is called after every fit.
 fn walk(
@@ -286,41 +271,10 @@ fn walk(
     path
 }
 
-/// The fold of each example: stratified by label, seeded. The only example of a class is in none
-/// ([`NO_FOLD`]): it is trained on by all.
-#[must_use]
-pub fn folds(labels: &[u32], classes: usize, seed: u64) -> Vec<usize> {
-    let mut folds = vec![0; labels.len()];
-    for class in 0..classes {
-        let examples = shuffled(labels, class, seed);
-        if let [only] = examples[..] {
-            folds[only] = NO_FOLD;
-            continue;
-        }
-        for (place, example) in examples.into_iter().enumerate() {
-            // A different first fold per class spreads rare classes over all folds.
-            folds[example] = (place + class) % FOLDS;
-        }
-    }
-    folds
-}
-
-/// The examples of a class in a seeded order.
-fn shuffled(labels: &[u32], class: usize, seed: u64) -> Vec<usize> {
-    let mut examples: Vec<usize> =
-        (0..labels.len()).filter(|&example| labels[example] as usize == class).collect();
-    examples.sort_by_cached_key(|example| {
-        Fields::new("frosthead folds 1")
-            .field("seed", seed.to_le_bytes())
-            .field("example", example.to_le_bytes())
-            .finish()
-    });
-    examples
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::heads::folds::{NO_FOLD, folds};
     use crate::heads::{Alpha, FeatureView};
 
     /// Two overlapping classes in 12 dimensions, of which one tells them apart.

@@ -15,6 +15,8 @@ mod descent;
 mod file;
 #[cfg(feature = "train")]
 mod fit;
+#[cfg(feature = "train")]
+mod folds;
 mod head;
 #[cfg(feature = "train")]
 mod held_out;
@@ -50,10 +52,12 @@ mod view;
 #[cfg(feature = "train")]
 pub use class_weight::class_weights;
 #[cfg(feature = "train")]
-pub use cross_validation::{NO_FOLD, SCREENED_ROWS, Selection, Trial, folds, sample, select, select_bytes};
+pub use cross_validation::{SCREENED_ROWS, Selection, Trial, select, select_bytes};
 pub use file::{read, to_bytes};
 #[cfg(feature = "train")]
 pub use fit::{fit, fit_bytes};
+#[cfg(feature = "train")]
+pub use folds::{NO_FOLD, sample, text_folds};
 pub use head::{Answers, Head};
 pub use options::{Alpha, Candidate, ClassWeight, Examples, FitOptions, FitReport};
 #[cfg(feature = "train")]

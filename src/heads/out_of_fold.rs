@@ -3,16 +3,12 @@
 //!
 //! Refuses to have a text in two folds, and to fit more often than enough rows need.
 
-use std::collections::HashMap;
-
-use super::cross_validation::{NO_FOLD, folds};
 use super::fit::fit;
+use super::folds::{NO_FOLD, text_folds};
 use super::head::Answers;
 use super::options::{Examples, FitOptions};
 use crate::error::Result;
-use crate::fingerprint::TextKey;
 use crate::parallel::in_parallel;
-use crate::tensors::bytes_of;
 
 /// Labelled rows, and what heads that were not fitted on them say.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -21,6 +17,8 @@ pub struct OutOfFold {
     pub labels: Vec<u32>,
     /// `[rows, classes]`.
     pub logits: Vec<f32>,
+    /// The heads began at one that may have seen the rows: that they are sure of them says nothing.
+    pub begun: bool,
 }
 
 /// Holds out fold after fold of the examples, until they are `enough`. With many rows that is one more fit,
@@ -62,37 +60,11 @@ pub fn out_of_fold(
     };
     let mut all = OutOfFold::default();
     for held in in_parallel(options.threads, used, &of_fold) {
-        let OutOfFold { labels, logits } = held?;
+        let OutOfFold { labels, logits, .. } = held?;
         all.labels.extend(labels);
         all.logits.extend(logits);
     }
     Ok(all)
-}
-
-/// The fold of each example: [`folds`] of the different texts, which are known by their features. A text is
-/// in none where a class would have no rows outside of its fold.
-pub(super) fn text_folds(examples: &Examples<'_>, classes: usize, seed: u64) -> Vec<usize> {
-    let mut places: HashMap<TextKey, usize> = HashMap::new();
-    let mut labels = Vec::new();
-    let mut texts = Vec::with_capacity(examples.rows.len());
-    for (&row, &label) in examples.rows.iter().zip(examples.labels) {
-        let key = TextKey::of_bytes(&bytes_of(examples.features.row(row)));
-        let place = *places.entry(key).or_insert(labels.len());
-        if place == labels.len() {
-            labels.push(label);
-        }
-        texts.push(place);
-    }
-    let mut of_text = folds(&labels, classes, seed);
-    for class in 0..classes {
-        let of_class =
-            || texts.iter().zip(examples.labels).filter(move |(_, label)| **label as usize == class);
-        let Some((&first, _)) = of_class().next() else { continue };
-        if of_class().all(|(&text, _)| of_text[text] == of_text[first]) {
-            of_text[first] = NO_FOLD;
-        }
-    }
-    texts.into_iter().map(|text| of_text[text]).collect()
 }
 
 #[cfg(test)]

@@ -11,15 +11,14 @@ use std::time::Instant;
 
 use ndarray::Array2;
 
-use super::cross_validation::NO_FOLD;
 use super::curvature::Products;
 use super::descent::Descent;
 use super::fit::finite;
+use super::folds::{NO_FOLD, text_folds};
 use super::head::{Answers, Head};
 use super::minimize::penalty;
 use super::objective::{Problem, logits};
 use super::options::{Alpha, Candidate, Examples, FitOptions, FitReport};
-use super::out_of_fold::text_folds;
 use super::problem::problem;
 use super::solver::Solution;
 use super::standardize::Scaler;

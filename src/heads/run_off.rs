@@ -7,8 +7,9 @@ use linfa::traits::Predict as _;
 use ndarray::{Array1, Axis, aview1};
 
 use super::class_weight::row_weights;
-use super::cross_validation::{Trial, folds};
+use super::cross_validation::Trial;
 use super::fit::fit;
+use super::folds::text_folds;
 use super::head::Answers;
 use super::options::{Alpha, Candidate, Examples, FitOptions};
 use crate::error::Result;
@@ -25,7 +26,9 @@ pub fn run_off(
     options: &FitOptions,
 ) -> Result<Vec<Candidate>> {
     let classes = answers.labels.len();
-    let folds = folds(labels, classes, options.seed);
+    let Some((first, _)) = trials.first() else { return Ok(Vec::new()) };
+    let all = Examples { features: first.features, rows, labels };
+    let folds = text_folds(&all, classes, options.seed);
     let (inside, outside): (Vec<usize>, Vec<usize>) = (0..folds.len()).partition(|&place| folds[place] != 0);
     let chosen = |places: &[usize]| -> (Vec<usize>, Vec<u32>) {
         places.iter().map(|&place| (rows[place], labels[place])).unzip()

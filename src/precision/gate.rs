@@ -55,7 +55,7 @@ pub(super) struct Judged<'j> {
 impl Judged<'_> {
     /// Compares a variant's features with the run's; `refitted` is the head on the variant's features.
     pub fn cost(&self, exact: &Features, variant: &Features, refitted: &Head) -> Result<TaskCost> {
-        let folds = self.folds();
+        let folds = self.folds(exact);
         let [before, after] = [(exact, self.head), (variant, refitted)]
             .map(|(features, head)| self.held_out(features, head, &folds));
         let (before, after) = (before?, after?);
@@ -94,10 +94,13 @@ impl Judged<'_> {
     }
 
     /// The fold in which each known row is held out; a head that stays as it is has seen none of them.
-    fn folds(&self) -> Vec<usize> {
-        let labels = &self.known.labels;
+    fn folds(&self, features: &Features) -> Vec<usize> {
+        let Truth { rows, labels, .. } = &self.known;
         match &self.fit {
-            Some(fit) => heads::folds(labels, self.head.labels.len(), fit.seed),
+            Some(fit) => {
+                let examples = Examples { features: features.view(self.task), rows, labels };
+                heads::text_folds(&examples, self.head.labels.len(), fit.seed)
+            }
             None => vec![0; labels.len()],
         }
     }

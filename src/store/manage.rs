@@ -302,7 +302,14 @@ fn refuse(fingerprint: Fingerprint, folder: &KeyFolder) -> Result<Vec<Stored>> {
 
 fn remove_files(files: Vec<Stored>, removed: &mut Vec<Removed>) -> Result<()> {
     for file in files {
-        if folder::remove(&file.path)? {
+        // What lies in a file's place is damage as a whole, whoever filled it.
+        let gone = match file.path.is_dir() {
+            true => std::fs::remove_dir_all(&file.path)
+                .map(|()| true)
+                .map_err(|source| Error::io("remove", &file.path, source))?,
+            false => folder::remove(&file.path)?,
+        };
+        if gone {
             removed.push(Removed { path: file.path, bytes: file.bytes });
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::path::Path;
 
 use crate::data::Classes;
 use crate::embed::{Progress, StatesProgress};
@@ -16,6 +17,8 @@ pub enum TrainEvent<'e> {
     Rows(&'e Progress),
     /// All rows are read and divided: what there is to know of each task's classes.
     Classes(&'e BTreeMap<String, Classes>),
+    /// So many test rows were trained on by the run whose heads are taken over.
+    SeenBefore { rows: u64, run: &'e Path },
     /// Work without results of its own that may take long, and how far it is, in words.
     Work(&'e str),
     /// `auto` has settled what a task's head sees.

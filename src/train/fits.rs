@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::event::{Show, TrainEvent};
 use super::request::{FrozenHead, Learning, TrainRequest};
 use super::rows::Table;
 use super::task::Task;
 use crate::backbone::Backbone;
+use crate::classifier::run::SplitRows;
 use crate::classifier::{ENOUGH_ROWS, Run};
 use crate::data::Part;
 use crate::encoder::FeatureChoice;
@@ -31,6 +33,8 @@ pub(super) struct InitialHeads {
 pub(super) struct GivenHeads {
     directory: PathBuf,
     given: Vec<GivenHead>,
+    /// The rows of that run.
+    seen: SplitRows,
 }
 
 /// A head of an earlier run that training begins with.
@@ -70,7 +74,17 @@ impl GivenHeads {
         if given.is_empty() {
             return Err(nothing_taken(directory, &run, &wanted));
         }
-        Ok(Self { directory: directory.to_path_buf(), given })
+        Ok(Self { directory: directory.to_path_buf(), given, seen: run.rows()? })
+    }
+
+    /// Says how many test rows the earlier run was trained on: figures on them are what its heads remember.
+    pub fn say_seen(&self, table: &Table, show: &mut Show<'_>) {
+        let trained = |key| matches!(self.seen.part(key), Some(Part::Train | Part::Valid));
+        let rows = table.rows.keys.iter().zip(&table.parts);
+        let rows = rows.filter(|(key, part)| **part == Some(Part::Test) && trained(key)).count() as u64;
+        if rows > 0 {
+            let _uninterrupted = show(&TrainEvent::SeenBefore { rows, run: &self.directory });
+        }
     }
 
     /// What the given head of a task sees.
@@ -198,7 +212,7 @@ pub(super) fn check_final(request: &TrainRequest, plans: &[FreezePlan]) -> Resul
         .help("train the layers first, then the heads: `frosthead train DATA --backbone RUN --final`"))
 }
 
-/// Fits the heads that were fitted once more, on the labelled rows of all parts, with their penalty and their
+/// Fits the heads that were fitted once more, frozen ones aside, on the labelled rows of all parts, with their penalty and their
 /// temperature; gives the rows of each task.
 ///
 /// # Errors
@@ -206,12 +220,13 @@ pub(super) fn check_final(request: &TrainRequest, plans: &[FreezePlan]) -> Resul
 pub(super) fn fit_once_more(
     learning: &Learning,
     table: &Table,
-    fits: &[FitReport],
+    (fits, frozen): (&[FitReport], &[String]),
     heads: &mut [Head],
 ) -> Result<BTreeMap<String, u64>> {
     let mut counts = BTreeMap::new();
     for head in heads {
-        let Some(fit) = fits.iter().find(|fit| fit.task == head.task) else { continue };
+        let fit = fits.iter().find(|fit| fit.task == head.task && !frozen.contains(&fit.task));
+        let Some(fit) = fit else { continue };
         let task = table.task(head);
         let rows = (0..table.parts.len()).filter(|&row| table.parts[row].is_some());
         // A label that training never saw would be a class without a measured figure.

@@ -113,7 +113,8 @@ impl Job<'_> {
             let mut metrics = calibrated_metrics(table, self.stored(), &mut heads, &held_out);
             let scores = scores(table, self.stored(), &heads, Part::Valid);
             if self.request.learning.fit.final_fit {
-                metrics.final_rows = fit_once_more(&self.request.learning, table, &fits, &mut heads)?;
+                metrics.final_rows =
+                    fit_once_more(&self.request.learning, table, (&fits, &frozen), &mut heads)?;
             }
             let (changed, stages) = (ChangedTensors::new(), Vec::new());
             return Ok(Outcome { heads, before, changed, fits, stages, metrics, scores });

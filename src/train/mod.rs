@@ -61,7 +61,8 @@ pub fn train(
     }
     let given = GivenHeads::open(request, &stages[0], backbone.as_deref())?;
     let earlier = Earlier::open(request, (backbone.as_deref(), long), &stages)?;
-    let mut table = Table::read(rows, freezing.needs_texts(), embedder.as_deref_mut(), show)?;
+    let mut table = Table::read(rows, freezing.needs_texts(), &|_| false, embedder.as_deref_mut(), show)?;
+    given.say_seen(&table, show);
     let choice = |task: &str| given.choice(task);
     features::settle(learning, &stages, &choice, &mut table, embedder.as_deref(), show)?;
     for task in &table.tasks {

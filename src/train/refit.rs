@@ -117,7 +117,7 @@ pub fn refit(request: &RefitRequest<'_>, embedder: &mut Embedder, show: &mut Sho
     let RefitRequest { bundle, rows, learning, .. } = *request;
     let asked = asked(request)?;
     let validation = bundle.validation()?;
-    let mut table = Table::read(rows, false, Some(embedder), show)?;
+    let mut table = Table::read(rows, false, &|task| old(bundle, task).is_some(), Some(embedder), show)?;
     if let Some(validation) = &validation {
         keep_out(&mut table, validation, bundle, embedder)?;
         table.settle_labels()?;
@@ -208,7 +208,9 @@ fn fit(request: &RefitRequest<'_>, table: &Table, validation: Option<&Validation
             fitted.without_rows.insert(task.name.clone(), without);
         }
         fitted.kept_fitted.insert(task.name.clone(), rows.kept.len() as u64);
-        fitted.held_out.insert(task.name.clone(), OutOfFold { labels: rows.labels, logits: held_out });
+        fitted
+            .held_out
+            .insert(task.name.clone(), OutOfFold { labels: rows.labels, logits: held_out, begun: true });
         fitted.fits.push(FitReport { rows: rows.new as u64, ..report });
         fitted.heads.push(head);
     }
@@ -310,8 +312,8 @@ fn asked(request: &RefitRequest<'_>) -> Result<BTreeMap<String, Asked>> {
     rows.tasks.names().into_iter().map(of).collect()
 }
 
-/// Keeps the validation rows that the bundle carries out of the fit, as far as they are recognised: by the
-/// bits of their features.
+/// Keeps the validation rows that the bundle carries out of the new rows, as far as they are recognised: by the
+/// bits of their features. They are fitted on, once, and measure nothing.
 fn keep_out(table: &mut Table, validation: &Validation, bundle: &Bundle, embedder: &Embedder) -> Result<()> {
     let known = table.tasks.iter().find_map(|task| validation.task(&task.name));
     let seen = known.and_then(|known| bundle.manifest().tasks.iter().find(|task| task.task == known.task));
@@ -322,7 +324,7 @@ fn keep_out(table: &mut Table, validation: &Validation, bundle: &Bundle, embedde
     table.rows.load(embedder, columns.clone())?;
     let features = table.rows.view(&columns);
     for (row, part) in table.parts.iter_mut().enumerate() {
-        if *part == Some(Part::Train) && carried.contains(&vector_key(features.row(row))) {
+        if part.is_some() && carried.contains(&vector_key(features.row(row))) {
             *part = None;
         }
     }

@@ -24,13 +24,15 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Reads all inputs of a request and divides their rows; texts are kept when they are needed again.
+    /// Reads all inputs of a request and divides their rows; texts are kept when they are needed again. A task
+    /// that is `known` has a head already, which knows other labels than these rows.
     ///
     /// # Errors
     /// An input is malformed, has nothing to learn from, or cannot be split.
     pub fn read(
         request: &RowsRequest,
         texts: bool,
+        known: &dyn Fn(&str) -> bool,
         mut embedder: Option<&mut Embedder>,
         show: &mut Show<'_>,
     ) -> Result<Self> {
@@ -46,7 +48,10 @@ impl Table {
         let place = |error: Error| request.data.named(error);
         // What cannot be learned from is said before other tables are read.
         for (asked, cells) in request.tasks.iter().zip(&rows.cells) {
-            Classes::count(&rows.keys, cells).check(&asked.name).map_err(place)?;
+            let classes = Classes::count(&rows.keys, cells);
+            if !(known(&asked.name) && classes.rows.len() == 1) {
+                classes.check(&asked.name).map_err(place)?;
+            }
         }
         let mut valid = request.valid.as_ref().map(&mut load).transpose()?;
         let mut test = request.test.as_ref().map(&mut load).transpose()?;
@@ -57,12 +62,15 @@ impl Table {
             asked.map(|(column, asked)| Task::take(asked, column, &mut rows)).collect();
         for task in &mut tasks {
             let occurs = |other: &Dataset| task.classes.occur_in(&other.cells[task.column]);
-            if ![&valid, &test].into_iter().flatten().any(occurs) {
+            task.known = known(&task.name);
+            if !task.known && ![&valid, &test].into_iter().flatten().any(occurs) {
                 task.classes.check_own(&task.name, request.rare).map_err(place)?;
             }
             if request.rare == Rare::Drop {
                 task.classes.keep_out_single(&mut task.cells);
-                task.classes.check(&task.name).map_err(place)?;
+                if !(task.known && task.classes.rows.len() == 1) {
+                    task.classes.check(&task.name).map_err(place)?;
+                }
             }
         }
         let (parts, files) = divide(request, &mut rows, &mut tasks, valid, test)?;
@@ -89,7 +97,7 @@ impl Table {
             let labels = &task.labels;
             task.classes.untrained =
                 task.classes.rows.keys().filter(|label| labels.index(label).is_none()).cloned().collect();
-            if labels.names().len() < task.kind.least_labels() {
+            if !task.known && labels.names().len() < task.kind.least_labels() {
                 let label = labels.names().first().map_or_else(|| "none".to_owned(), |label| quoted(label));
                 return Err(Error::new(Kind::Table, "the training rows have too few labels to tell apart")
                     .column(&task.name)

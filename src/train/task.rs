@@ -23,6 +23,8 @@ pub(super) struct Task {
     pub labels: LabelSet,
     /// Nothing before that is settled.
     pub sees: TaskView,
+    /// A head is there that knows more labels than these rows.
+    pub known: bool,
 }
 
 /// What one task's head sees, and the penalty it is fitted with.
@@ -62,6 +64,7 @@ impl Task {
             cells,
             labels: LabelSet::new([]),
             sees: TaskView::fixed(Alpha::Auto, None, 0..0),
+            known: false,
         }
     }
 

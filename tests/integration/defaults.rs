@@ -63,6 +63,51 @@ fn a_final_fit_learns_from_all_rows_and_says_that_its_figures_are_of_the_fit_bef
 }
 
 #[test]
+fn a_final_fit_leaves_a_frozen_head_as_it_was_fitted() {
+    let (directory, data) = (directory(), demo(300));
+    let out = directory.path().join("out");
+    let plan = ["--freeze", "backbone", "--freeze", "head:domain", "--final", "--alpha", "30"];
+    train(&data, &out, &plan).success();
+    assert_eq!(metrics(&out)["final_rows"], serde_json::json!({"sentiment": 300}));
+    train(&data, &directory.path().join("plain"), &["--alpha", "30"]).success();
+    assert_eq!(heads(&out)[0].weights, heads(&directory.path().join("plain"))[0].weights);
+}
+
+#[test]
+fn heads_that_know_test_rows_are_not_measured_in_silence() {
+    let (directory, data) = (directory(), demo(300));
+    let path = |name: &str| directory.path().join(name);
+    train(&data, &path("first"), &[]).success();
+    let first = path("first");
+    let plan = ["--freeze", "backbone", "--freeze", "head:domain", "--init-heads", text(&first)];
+    let same = train(&data, &path("same"), &plan).success();
+    assert!(!same.stderr.contains("were trained on there"), "{}", same.stderr);
+    let other = train(&data, &path("other"), &[&plan[..], &["--seed", "5"]].concat()).success();
+    assert!(other.stderr.contains("were trained on there"), "{}", other.stderr);
+}
+
+#[test]
+fn copies_of_a_text_choose_no_penalty_of_their_own() {
+    let (directory, data) = (directory(), demo(200));
+    let path = |name: &str| directory.path().join(name);
+    let content = std::fs::read_to_string(&data).unwrap();
+    let (header, rows) = content.split_once('\n').unwrap();
+    let often = path("often.csv");
+    std::fs::write(&often, format!("{header}\n{}", rows.repeat(5))).unwrap();
+    let whole = ["--test-fraction", "0", "--valid-fraction", "0", "-v"];
+    let accuracy = |data: &Path, name: &str| {
+        train(data, &path(name), &whole).success();
+        let fits = std::fs::read(path(name).join("fit.json")).unwrap();
+        let fits: Value = serde_json::from_slice(&fits).unwrap();
+        let candidates = fits[1]["candidates"].as_array().unwrap().clone();
+        candidates.iter().map(|candidate| candidate["accuracy"].as_f64().unwrap()).fold(0.0, f64::max)
+    };
+    // Held out, a copy is as new as its text: were they in other folds, nearly all would be right.
+    let (once, copies) = (accuracy(&data, "once"), accuracy(&often, "often"));
+    assert!((once - copies).abs() < 0.1 && copies < 0.85, "{once} {copies}");
+}
+
+#[test]
 fn a_final_fit_is_refused_where_it_fits_nothing() {
     let (directory, data) = (directory(), demo(300));
     let out = directory.path().join("out");

@@ -358,7 +358,38 @@ fn few_rows_do_not_make_a_head_forget_even_where_they_lack_labels() {
 }
 
 #[test]
-fn rows_that_the_bundle_keeps_for_validation_are_not_fitted_on() {
+fn rows_of_one_label_are_taken_and_kept_texts_measure_nothing() {
+    let (device, directory) = (device(), directory());
+    let path = |name: &str| directory.path().join(name);
+    let mut reader = csv::Reader::from_path(&device.new).unwrap();
+    let mut writer = csv::Writer::from_path(path("one.csv")).unwrap();
+    writer.write_record(["text", "sentiment"]).unwrap();
+    for record in
+        reader.records().map(|record| record.unwrap()).filter(|record| &record[2] == "neutral").take(9)
+    {
+        writer.write_record([&record[0], &record[2]]).unwrap();
+    }
+    writer.flush().unwrap();
+    let made =
+        refit(&device.fp32, &path("y.frost"), &path("one.csv"), &["--task", "sentiment", "--json"]).success();
+    let all = &made.json()["kept"]["sentiment"]["all"];
+    let lost = all["before"].as_f64().unwrap() - all["after"].as_f64().unwrap();
+    assert!(lost < 0.05, "{all}");
+    // An added task still needs two.
+    refit(
+        &device.fp32,
+        &path("z.frost"),
+        &path("one.csv"),
+        &["--task", "sentiment", "--text", "text", "--task", "size"],
+    )
+    .fails_with(&["size"]);
+    let more = ["--task", "sentiment", "--json", "--test", text(&device.valid)];
+    let made = refit(&device.fp32, &path("x.frost"), &device.new, &more).success().json();
+    assert_eq!(made["metrics"]["sizes"]["test"], 0, "{made}");
+}
+
+#[test]
+fn rows_that_the_bundle_keeps_for_validation_are_not_fitted_on_twice() {
     let (device, directory) = (device(), directory());
     let both = directory.path().join("both.csv");
     let content = std::fs::read_to_string(&device.new).unwrap();
