@@ -90,12 +90,9 @@ pub fn select(
     options: &FitOptions,
     show: &mut dyn FnMut(usize, usize),
 ) -> Selection {
-    let folds = match trials {
-        [] => Vec::new(),
-        [first, ..] => {
-            text_folds(&Examples { features: first.features, rows, labels }, classes, options.seed)
-        }
-    };
+    let folds = trials.first().map_or_else(Vec::new, |first| {
+        text_folds(&Examples { features: first.features, rows, labels }, classes, options.seed)
+    });
     // Which choice is better shows long before the last digits of the weights do.
     let precision = if trials.len() > 1 { COARSE } else { TOLERANCE_PER_ROW };
     let every: Vec<usize> = (0..rows.len()).collect();
@@ -105,24 +102,8 @@ pub fn select(
             (trial.features.width() > REDUCED).then(|| reduced(trial.features, rows, options.threads))
         })
         .collect();
-    let sources: Vec<Source<'_>> = trials
-        .iter()
-        .zip(&narrow)
-        .map(|(trial, narrow)| match narrow {
-            Some((values, width)) => {
-                let features = FeatureView::whole(values, *width);
-                Source {
-                    examples: Examples { features, rows: &every, labels },
-                    standardized: true,
-                    precision,
-                }
-            }
-            None => {
-                let examples = Examples { features: trial.features, rows, labels };
-                Source { examples, standardized: false, precision }
-            }
-        })
-        .collect();
+    let of_trial = |(trial, narrow)| source(trial, narrow.as_ref(), (rows, &every, labels), precision);
+    let sources: Vec<Source<'_>> = trials.iter().zip(&narrow).map(of_trial).collect();
     // The widest first, so that none is left for the end alone.
     let jobs: Vec<Range<usize>> = (0..trials.len() * FOLDS).rev().map(|job| job..job + 1).collect();
     let grid = grid(options.alpha);
@@ -147,6 +128,25 @@ pub fn select(
     let trial = simplest(&best);
     let (alpha, rivals) = (best[trial].alpha, rivals(trials, &best, trial));
     Selection { trial, alpha, rivals, candidates }
+}
+
+/// A trial's rows: its own features, or what they were reduced to, of the rows numbered by `every`.
+fn source<'a>(
+    trial: &Trial<'a>,
+    narrow: Option<&'a (Vec<f32>, usize)>,
+    (rows, every, labels): (&'a [usize], &'a [usize], &'a [u32]),
+    precision: f64,
+) -> Source<'a> {
+    match narrow {
+        Some((values, width)) => {
+            let features = FeatureView::whole(values, *width);
+            Source { examples: Examples { features, rows: every, labels }, standardized: true, precision }
+        }
+        None => {
+            let examples = Examples { features: trial.features, rows, labels };
+            Source { examples, standardized: false, precision }
+        }
+    }
 }
 
 /// Bytes that comparing choices of so many features at most takes at its peak, beside the features
