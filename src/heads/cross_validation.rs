@@ -102,8 +102,10 @@ pub fn select(
             (trial.features.width() > REDUCED).then(|| reduced(trial.features, rows, options.threads))
         })
         .collect();
-    let of_trial = |(trial, narrow)| source(trial, narrow.as_ref(), (rows, &every, labels), precision);
-    let sources: Vec<Source<'_>> = trials.iter().zip(&narrow).map(of_trial).collect();
+    let mut sources = Vec::with_capacity(trials.len());
+    for (trial, narrow) in trials.iter().zip(&narrow) {
+        sources.push(source(trial, narrow.as_ref(), (rows, &every, labels), precision));
+    }
     // The widest first, so that none is left for the end alone.
     let jobs: Vec<Range<usize>> = (0..trials.len() * FOLDS).rev().map(|job| job..job + 1).collect();
     let grid = grid(options.alpha);

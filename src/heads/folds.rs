@@ -61,7 +61,7 @@ fn shuffled(labels: &[u32], class: usize, seed: u64) -> Vec<usize> {
     examples
 }
 
-/// The fold of each example: [`folds`] of the different texts, which are known by their features. A text is
+/// The fold of each example: those of the different texts, which are known by their features. A text is
 /// in none where a class would have no rows outside of its fold.
 #[must_use]
 pub fn text_folds(examples: &Examples<'_>, classes: usize, seed: u64) -> Vec<usize> {
