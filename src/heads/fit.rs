@@ -37,19 +37,7 @@ fn fit_one_of(
     let problem = problem(&scaler, examples, label_names.len(), options);
     let solution = minimize(&problem, alpha);
     let (weights, bias) = scaler.fold(&solution.parameters);
-    let report = FitReport {
-        task: task.to_owned(),
-        width: examples.features.width(),
-        rows: examples.rows.len() as u64,
-        alpha,
-        loss: solution.loss,
-        gradient_norm: solution.gradient_norm,
-        tolerance: solution.tolerance,
-        converged: solution.converged(),
-        seconds: start.elapsed().as_secs_f64(),
-        candidates,
-        run_off: Vec::new(),
-    };
+    let report = solution.report(task, examples, (alpha, candidates), start);
     Ok((Head::new(answers, examples.features.width(), weights, bias), report))
 }
 

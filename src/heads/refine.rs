@@ -64,19 +64,7 @@ pub fn refine(
     let penalty = penalty(alpha, begun.labels.len());
     let solution = Descent { alpha: penalty, products: &Products::of(&problem), start: None }.solve(&problem);
     let head = added(&begun, &scaler, &solution);
-    let report = FitReport {
-        task: answers.task.to_owned(),
-        width: examples.features.width(),
-        rows: examples.rows.len() as u64,
-        alpha,
-        loss: solution.loss,
-        gradient_norm: solution.gradient_norm,
-        tolerance: solution.tolerance,
-        converged: solution.converged(),
-        seconds: start.elapsed().as_secs_f64(),
-        candidates,
-        run_off: Vec::new(),
-    };
+    let report = solution.report(answers.task, examples, (alpha, candidates), start);
     Ok(Refined { head, report, held_out })
 }
 

@@ -3,11 +3,14 @@
 //!
 //! Refuses to believe a solver: loss and gradient are computed by `objective` at the weights that it found.
 
+use std::time::Instant;
+
 use linfa::DatasetBase;
 use linfa::dataset::Records;
 use ndarray::Array2;
 
 use super::objective::{Problem, loss_and_gradient};
+use super::options::{Candidate, Examples, FitReport};
 use super::precision::Precision;
 
 /// The problem as linfa sees it: standardised rows, and the label of each.
@@ -53,5 +56,28 @@ impl Solution {
 
     pub fn converged(&self) -> bool {
         self.gradient_norm <= self.tolerance
+    }
+
+    /// What a fit of these examples reached that began at `start`, with this penalty and what else was tried.
+    pub fn report(
+        &self,
+        task: &str,
+        examples: &Examples<'_>,
+        (alpha, candidates): (f64, Vec<Candidate>),
+        start: Instant,
+    ) -> FitReport {
+        FitReport {
+            task: task.to_owned(),
+            width: examples.features.width(),
+            rows: examples.rows.len() as u64,
+            alpha,
+            loss: self.loss,
+            gradient_norm: self.gradient_norm,
+            tolerance: self.tolerance,
+            converged: self.converged(),
+            seconds: start.elapsed().as_secs_f64(),
+            candidates,
+            run_off: Vec::new(),
+        }
     }
 }

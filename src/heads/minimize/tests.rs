@@ -125,51 +125,79 @@ fn the_bytes_of_a_fit_are_those_of_the_larger_solver() {
     assert_eq!(minimize_bytes(30, 384, 3), descent_bytes(30, 384, 3));
 }
 
-/// The table of `docs/LOG.md`, two solvers, on features that `frosthead embed --features all` wrote:
-/// `FEATURES=x.parquet TASK=domain cargo test --release --lib solvers_measured -- --ignored --nocapture`.
-#[cfg(feature = "parquet")]
+/// A shape of the table in `docs/LOG.md`, two solvers: rows, numbers, classes, seconds and losses of both.
+fn measured(examples: &Examples<'_>, classes: usize, alpha: f64) -> [(f64, Solution); 2] {
+    let scaler = Scaler::of(examples, 2);
+    let options = FitOptions { threads: 2, ..FitOptions::default() };
+    let problem = problem(&scaler, examples, classes, &options);
+    let timed = |solve: &dyn Fn() -> Solution| {
+        let once = || (Instant::now(), solve());
+        let runs = (0..3).map(|_| once()).map(|(start, found)| (start.elapsed().as_secs_f64(), found));
+        runs.min_by(|a, b| a.0.total_cmp(&b.0)).unwrap()
+    };
+    [timed(&|| descent(&problem, alpha)), timed(&|| linfa(&problem, alpha))]
+}
+
+/// Of a sample; where `FEATURES` names what `frosthead embed --features all` wrote and `TASK` a column of it,
+/// the table of `docs/LOG.md` is printed: `FEATURES=x.parquet TASK=domain cargo test --release --lib
+/// solvers_measured -- --nocapture`.
 #[test]
-#[ignore = "measures; needs features"]
-fn solvers_measured() {
-    use crate::data::{FeatureColumns, read_labelled_features};
-    let (file, task) = (std::env::var("FEATURES").unwrap(), std::env::var("TASK").unwrap());
-    let columns = FeatureColumns { vectors: Some("features"), cells: &[task], ..FeatureColumns::default() };
-    let table = read_labelled_features(file.as_ref(), &columns).unwrap();
-    let cells: Vec<&str> = table.cells[0].iter().map(|cell| cell.as_str().unwrap_or_default()).collect();
-    for (width, rows) in [(384, 30), (384, 120), (384, 250), (384, 500), (384, 1000), (384, 2000)]
-        .into_iter()
-        .chain([(table.width, 60), (table.width, 250), (table.width, 800), (table.width, 1600)])
-    {
-        let features = FeatureView::new(&table.features, table.width, table.width - width..table.width);
-        let rows: Vec<usize> = (0..cells.len()).step_by(cells.len() / rows).take(rows).collect();
-        let mut names: Vec<&str> = rows.iter().map(|row| cells[*row]).collect();
+fn solvers_measured_end_at_the_same_loss() {
+    let (features, labels) = sample(60, 24, 1.0);
+    let mut table = (features, 24, labels);
+    let mut shapes = vec![(24, 60)];
+    #[cfg(feature = "parquet")]
+    if let Some(path) = std::env::var_os("FEATURES") {
+        let task = std::env::var("TASK").expect("TASK: the label column");
+        table = features_of(path.as_ref(), &task);
+        let whole = table.1;
+        shapes = [30, 120, 250, 500, 1000, 2000].map(|rows| (384, rows)).into();
+        shapes.extend([60, 250, 800, 1600].map(|rows| (whole, rows)));
+    }
+    let (features, whole, all) = &table;
+    for (width, rows) in shapes {
+        let view = FeatureView::new(features, *whole, whole - width..*whole);
+        let rows: Vec<usize> = (0..all.len()).step_by((all.len() / rows).max(1)).take(rows).collect();
+        let mut names: Vec<u32> = rows.iter().map(|row| all[*row]).collect();
         names.sort_unstable();
         names.dedup();
-        let label = |row: &usize| names.binary_search(&cells[*row]).unwrap() as u32;
+        let label = |row: &usize| names.binary_search(&all[*row]).unwrap() as u32;
         let labels: Vec<u32> = rows.iter().map(label).collect();
-        let examples = Examples { features, rows: &rows, labels: &labels };
-        let scaler = Scaler::of(&examples, 2);
-        let options = FitOptions { threads: 2, ..FitOptions::default() };
-        let problem = problem(&scaler, &examples, names.len(), &options);
+        let examples = Examples { features: view, rows: &rows, labels: &labels };
         for alpha in [10.0, 100.0] {
-            let timed = |solve: &dyn Fn() -> Solution| {
-                let once = || (Instant::now(), solve());
-                let runs =
-                    (0..3).map(|_| once()).map(|(start, found)| (start.elapsed().as_secs_f64(), found));
-                runs.min_by(|a, b| a.0.total_cmp(&b.0)).unwrap()
-            };
-            let (ours, theirs) = (timed(&|| descent(&problem, alpha)), timed(&|| linfa(&problem, alpha)));
+            let [ours, theirs] = measured(&examples, names.len(), alpha);
+            let few = few(rows.len(), width, names.len());
             println!(
-                "| {} × {width} | {} | {alpha} | {:.3} | {:.3} | {:.4} | {:.4} | {} | few: {} |",
+                "| {} × {width} | {} | {alpha} | {:.3} | {:.3} | {:.4} | {:.4} | few: {few} |",
                 rows.len(),
                 names.len(),
                 ours.0,
                 theirs.0,
                 ours.1.loss,
                 theirs.1.loss,
-                ours.1.converged() && theirs.1.converged(),
-                few(rows.len(), width, names.len()),
+            );
+            assert!(ours.1.converged() && theirs.1.converged());
+            assert!(
+                (ours.1.loss - theirs.1.loss).abs() <= 1e-5 * ours.1.loss,
+                "{} {}",
+                ours.1.loss,
+                theirs.1.loss
             );
         }
     }
+}
+
+/// Features `[rows, width]`, their width, and the label of each row.
+#[cfg(feature = "parquet")]
+fn features_of(path: &std::path::Path, task: &str) -> (Vec<f32>, usize, Vec<u32>) {
+    use crate::data::{FeatureColumns, read_labelled_features};
+    let cells = [task.to_owned()];
+    let columns = FeatureColumns { vectors: Some("features"), cells: &cells, ..FeatureColumns::default() };
+    let table = read_labelled_features(path, &columns).unwrap();
+    let cells: Vec<&str> = table.cells[0].iter().map(|cell| cell.as_str().unwrap_or_default()).collect();
+    let mut names = cells.clone();
+    names.sort_unstable();
+    names.dedup();
+    let labels = cells.iter().map(|cell| names.binary_search(cell).unwrap() as u32).collect();
+    (table.features, table.width, labels)
 }
