@@ -39,7 +39,7 @@ trap 'rm -rf "$scratch"' EXIT
 
 seeds=$PWD/fuzz/seeds
 rm -rf "$seeds"
-FROSTHEAD_FUZZ_SEEDS=$seeds cargo test --quiet --features fault-injection --test integration -- --ignored --exact fuzz::seeds_for_fuzzing >/dev/null
+FROSTHEAD_FUZZ_SEEDS=$seeds cargo test --quiet --features fault-injection --test integration -- --exact fuzz::seeds_for_fuzzing >/dev/null
 host=$(rustc +nightly -vV | sed -n 's/^host: //p')
 found=0
 for target in "${chosen[@]}"; do

@@ -272,7 +272,7 @@ fn needs(graph: &GraphProto, name: &str) -> bool {
 
 fn tensor_type(value: &ValueInfoProto) -> Option<&type_proto::Tensor> {
     match value.r#type.as_ref()?.value.as_ref()? {
-        type_proto::Value::TensorType(tensor) => Some(tensor),
+        type_proto::Value::Tensor(tensor) => Some(tensor),
         _ => None,
     }
 }
@@ -366,7 +366,7 @@ mod tests {
         let value =
             graph.input.iter_mut().chain(&mut graph.output).find(|value| value.name() == name).unwrap();
         match value.r#type.as_mut().unwrap().value.as_mut().unwrap() {
-            type_proto::Value::TensorType(tensor) => tensor,
+            type_proto::Value::Tensor(tensor) => tensor,
             _ => panic!("not a tensor"),
         }
     }

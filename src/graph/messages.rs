@@ -42,7 +42,7 @@ pub(super) fn value_info(value: &Value, value_type: &ValueType) -> ValueInfoProt
     };
     ValueInfoProto {
         name: Some(value.name().to_owned()),
-        r#type: Some(TypeProto { value: Some(type_proto::Value::TensorType(tensor)), denotation: None }),
+        r#type: Some(TypeProto { value: Some(type_proto::Value::Tensor(tensor)), denotation: None }),
         ..ValueInfoProto::default()
     }
 }

@@ -325,22 +325,21 @@ pub struct TypeProto {
 pub mod type_proto {
     use super::{Message, TensorShapeProto, TypeProto};
 
-    /// The kinds of type there are.
+    /// The kinds of type there are: the fields `tensor_type`, `sequence_type`, ….
     #[derive(Clone, PartialEq, prost::Oneof)]
-    #[allow(clippy::enum_variant_names, reason = "ONNX calls them so")]
     pub enum Value {
         #[prost(message, tag = "1")]
-        TensorType(Tensor),
+        Tensor(Tensor),
         #[prost(message, tag = "4")]
-        SequenceType(Box<Sequence>),
+        Sequence(Box<Sequence>),
         #[prost(message, tag = "5")]
-        MapType(Box<Map>),
+        Map(Box<Map>),
         #[prost(message, tag = "7")]
-        OpaqueType(Opaque),
+        Opaque(Opaque),
         #[prost(message, tag = "8")]
-        SparseTensorType(SparseTensor),
+        SparseTensor(SparseTensor),
         #[prost(message, tag = "9")]
-        OptionalType(Box<Optional>),
+        Optional(Box<Optional>),
     }
 
     /// A dense tensor; no shape means that even the number of dimensions is unknown.

@@ -53,7 +53,7 @@ fn what_is_built_is_in_the_model() {
     let place: Vec<_> = w.external_data.iter().map(|entry| entry.value.as_deref().unwrap()).collect();
     assert_eq!((place, w.data_location), (vec!["w.bin", "4096", "24"], Some(1)));
     assert_eq!(b.raw_data.as_deref(), Some(&[0, 0, 128, 63, 0, 0, 0, 64, 0, 0, 64, 64][..]));
-    let Some(proto::type_proto::Value::TensorType(tensor)) =
+    let Some(proto::type_proto::Value::Tensor(tensor)) =
         graph.output[0].r#type.as_ref().and_then(|t| t.value.clone())
     else {
         panic!("a tensor")

@@ -40,7 +40,7 @@ fn value(name: &str, element: DataType, sizes: &[i64]) -> ValueInfoProto {
     let tensor = type_proto::Tensor { elem_type: Some(element as i32), shape };
     ValueInfoProto {
         name: Some(name.to_owned()),
-        r#type: Some(TypeProto { value: Some(type_proto::Value::TensorType(tensor)), denotation: None }),
+        r#type: Some(TypeProto { value: Some(type_proto::Value::Tensor(tensor)), denotation: None }),
         ..ValueInfoProto::default()
     }
 }
@@ -52,7 +52,7 @@ fn float(name: &str, sizes: &[i64]) -> ValueInfoProto {
 fn tensor_of<'m>(values: &'m mut [ValueInfoProto], name: &str) -> &'m mut type_proto::Tensor {
     let value = values.iter_mut().find(|value| value.name() == name).unwrap();
     match value.r#type.as_mut().unwrap().value.as_mut().unwrap() {
-        type_proto::Value::TensorType(tensor) => tensor,
+        type_proto::Value::Tensor(tensor) => tensor,
         _ => panic!("not a tensor"),
     }
 }

@@ -72,7 +72,7 @@ pub(super) fn declare(graph: &mut GraphProto) {
         return;
     }
     for input in graph.input.iter_mut().filter(|input| [IDS, MASK].contains(&input.name())) {
-        let Some(type_proto::Value::TensorType(tensor)) =
+        let Some(type_proto::Value::Tensor(tensor)) =
             input.r#type.as_mut().and_then(|declared| declared.value.as_mut())
         else {
             continue;

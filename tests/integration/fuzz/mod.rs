@@ -6,7 +6,6 @@ mod seeds;
 mod targets;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::path::Path;
 
 use crate::harness::root;
 
@@ -158,17 +157,20 @@ fn checksums_are_repaired_as_they_are_written() {
     }
 }
 
-/// Writes the seeds, a folder for each target, for `scripts/fuzz.sh`.
+/// Writes the seeds, a folder for each target: for `scripts/fuzz.sh` where `FROSTHEAD_FUZZ_SEEDS` names one,
+/// otherwise to see that every target has some.
 #[test]
-#[ignore = "writes the seeds of scripts/fuzz.sh into the folder FROSTHEAD_FUZZ_SEEDS"]
 fn seeds_for_fuzzing() {
-    let place = std::env::var("FROSTHEAD_FUZZ_SEEDS").expect("FROSTHEAD_FUZZ_SEEDS: where the seeds go");
+    let directory = crate::harness::directory();
+    let place = std::env::var_os("FROSTHEAD_FUZZ_SEEDS");
+    let place = place.map_or_else(|| directory.path().to_path_buf(), std::path::PathBuf::from);
     for (name, _) in targets::ALL {
-        let folder = Path::new(&place).join(name);
+        let folder = place.join(name);
         std::fs::create_dir_all(&folder).unwrap();
         for (number, seed) in seeds::of(name).iter().enumerate() {
             std::fs::write(folder.join(format!("seed-{number:02}")), seed).unwrap();
         }
+        assert!(std::fs::read_dir(&folder).unwrap().count() > 0, "{name} has no seed");
     }
-    std::fs::copy(&crate::tiny::tiny().bundle, Path::new(&place).join("tiny.frost")).unwrap();
+    std::fs::copy(&crate::tiny::tiny().bundle, place.join("tiny.frost")).unwrap();
 }

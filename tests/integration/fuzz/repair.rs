@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use frosthead::internal::document;
 use frosthead::internal::fingerprint::Fingerprint;
 
-const MARK: &[u8] = b"\n=== ";
+/// What begins a section.
+pub const MARK: &[u8] = b"\n=== ";
 const CHECKSUMS: &str = "checksums.json";
 const DATA: &str = "model.onnx.data";
 /// Zeros that a section can stand for.
@@ -31,12 +32,6 @@ pub fn sections(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
             Some((name, content))
         })
         .collect()
-}
-
-/// An input of these sections.
-#[allow(dead_code, reason = "seeds are made by the tests alone")]
-pub fn join(sections: &[(&str, &[u8])]) -> Vec<u8> {
-    sections.iter().flat_map(|(name, bytes)| [MARK, name.as_bytes(), b"\n", bytes].concat()).collect()
 }
 
 /// A bundle of these entries, with the checksums they should have, unless they bring their own.

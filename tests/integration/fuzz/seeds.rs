@@ -13,7 +13,7 @@ use frosthead::internal::tokens::Batching;
 use frosthead::internal::tuning::{Kept, Key, Setting};
 use serde_json::{Value, json};
 
-use super::repair::join;
+use super::repair::MARK;
 use crate::harness::{checkpoint, directory, frosthead, root, text};
 use crate::tiny::tiny;
 
@@ -320,4 +320,9 @@ fn requests() -> Vec<Vec<u8>> {
     }
     seeds.push([&b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"[..], &seeds[0]].concat());
     seeds
+}
+
+/// An input of these sections.
+fn join(sections: &[(&str, &[u8])]) -> Vec<u8> {
+    sections.iter().flat_map(|(name, bytes)| [MARK, name.as_bytes(), b"\n", bytes].concat()).collect()
 }
