@@ -157,7 +157,10 @@ fn of_tuning(tuning: &Tuning, ignored: bool) -> Vec<(&'static str, String)> {
         (Some(kept), _) => describe_kept(kept),
         (None, Some(problem)) => format!("cannot be used: {problem}"),
         (None, None) if ignored => "left aside (--no-tuning)".to_owned(),
-        (None, None) => "none: `frosthead tune` finds what is fastest here".to_owned(),
+        (None, None) if cfg!(feature = "train") => {
+            "none: `frosthead tune` finds what is fastest here".to_owned()
+        }
+        (None, None) => "none: the full program's `frosthead tune` finds what is fastest here".to_owned(),
     };
     let mut lines = vec![("runs with", tuning.setting.to_string()), ("tuning", what)];
     lines.extend(tuning.elsewhere.iter().map(|other| ("", format!("not used, as it is for {other}"))));

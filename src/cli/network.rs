@@ -161,9 +161,9 @@ impl<'t> TrainProgress<'t> {
             TrainEvent::Work(what) => self.heartbeat.doing(*what),
             TrainEvent::Rows(progress) => self.rows.show(progress),
             TrainEvent::SeenBefore { rows, run } => self.terminal.warn(format!(
-                "{} of {} were trained on there: what is said of heads that are taken over is partly what they remember",
-                counted(*rows, "test row"),
-                run.display()
+                "{}: {} here were trained on there: figures on them are partly what is remembered",
+                run.display(),
+                counted(*rows, "test row")
             )),
             TrainEvent::Classes(classes) => say_classes(self.terminal, classes),
             TrainEvent::States(StatesProgress::Damaged(damage)) => {

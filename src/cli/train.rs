@@ -24,6 +24,7 @@ use frosthead::internal::error::{Error, Kind, Result};
 use frosthead::internal::heads::FitReport;
 use frosthead::internal::metrics::Calibration;
 use frosthead::internal::quantities::counted;
+use frosthead::internal::recognize::Thing;
 use frosthead::internal::train::{
     Drift, FeatureRequest, Freezing, FrozenHead, Output, RunMetrics, TrainRequest, TrainSummary, Trained,
     train,
@@ -315,6 +316,7 @@ fn request(arguments: &Arguments) -> Result<TrainRequest> {
     let FreezeArguments { freeze, unfreeze, init_heads, .. } = freeze;
     let mut freezing = Freezing::new(freeze.clone(), unfreeze.clone())?;
     (freezing.init_heads, freezing.label_text) = (FrozenHead::of(init_heads), network.label_text(table)?);
+    freezing.trained_by = arguments.backbone.clone().filter(|path| Thing::of(path) == Thing::Run);
     let rows = learning.rows(&arguments.data, network.tasks(&learning.tasks)?, &input, texts.strict)?;
     let mut learning = learning.learning(*features, &arguments.runtime)?;
     learning.fit.final_fit = arguments.final_fit;

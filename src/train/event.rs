@@ -17,7 +17,7 @@ pub enum TrainEvent<'e> {
     Rows(&'e Progress),
     /// All rows are read and divided: what there is to know of each task's classes.
     Classes(&'e BTreeMap<String, Classes>),
-    /// So many test rows were trained on by the run whose heads are taken over.
+    /// So many test rows were trained on by a run whose heads or layers are taken over.
     SeenBefore { rows: u64, run: &'e Path },
     /// Work without results of its own that may take long, and how far it is, in words.
     Work(&'e str),

@@ -79,12 +79,7 @@ impl GivenHeads {
 
     /// Says how many test rows the earlier run was trained on: figures on them are what its heads remember.
     pub fn say_seen(&self, table: &Table, show: &mut Show<'_>) {
-        let trained = |key| matches!(self.seen.part(key), Some(Part::Train | Part::Valid));
-        let rows = table.rows.keys.iter().zip(&table.parts);
-        let rows = rows.filter(|(key, part)| **part == Some(Part::Test) && trained(key)).count() as u64;
-        if rows > 0 {
-            let _uninterrupted = show(&TrainEvent::SeenBefore { rows, run: &self.directory });
-        }
+        say_seen((&self.directory, &self.seen), table, show);
     }
 
     /// What the given head of a task sees.
@@ -120,6 +115,16 @@ impl GivenHeads {
             Some(choice) => error.help(format!("say --features {choice}")),
             None => error,
         })
+    }
+}
+
+/// Says how many test rows a run was trained on, whose heads or layers are taken over.
+pub(super) fn say_seen((run, seen): (&Path, &SplitRows), table: &Table, show: &mut Show<'_>) {
+    let trained = |key| matches!(seen.part(key), Some(Part::Train | Part::Valid));
+    let rows = table.rows.keys.iter().zip(&table.parts);
+    let rows = rows.filter(|(key, part)| **part == Some(Part::Test) && trained(key)).count() as u64;
+    if rows > 0 {
+        let _uninterrupted = show(&TrainEvent::SeenBefore { rows, run });
     }
 }
 

@@ -22,12 +22,13 @@ mod task;
 
 use std::sync::Arc;
 
+use crate::classifier::Run;
 use crate::classifier::run::{BackboneRecipe, TaskFeatures};
 use crate::embed::Embedder;
 use crate::error::Result;
 use earlier::Earlier;
 pub use event::{Chosen, Show, TrainEvent};
-use fits::{GivenHeads, check_final};
+use fits::{GivenHeads, check_final, say_seen};
 use job::Job;
 pub use outcome::{Drift, RunMetrics, TrainSummary, Trained, stage_reports};
 pub use recipe::{heads_hash, shared_inputs};
@@ -63,6 +64,9 @@ pub fn train(
     let earlier = Earlier::open(request, (backbone.as_deref(), long), &stages)?;
     let mut table = Table::read(rows, freezing.needs_texts(), &|_| false, embedder.as_deref_mut(), show)?;
     given.say_seen(&table, show);
+    if let Some(run) = &freezing.trained_by {
+        say_seen((run, &Run::open(run)?.rows()?), &table, show);
+    }
     let choice = |task: &str| given.choice(task);
     features::settle(learning, &stages, &choice, &mut table, embedder.as_deref(), show)?;
     for task in &table.tasks {

@@ -177,6 +177,8 @@ pub struct Freezing {
     unfreeze: Vec<usize>,
     /// Where frozen heads come from.
     pub init_heads: FrozenHead,
+    /// The run that the backbone was trained by: how many test rows it was trained on is said.
+    pub trained_by: Option<PathBuf>,
     /// A run of the first stages of `unfreeze`, otherwise made from the same: its result stands for training
     /// them again.
     pub earlier: Option<PathBuf>,

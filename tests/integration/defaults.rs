@@ -84,6 +84,18 @@ fn heads_that_know_test_rows_are_not_measured_in_silence() {
     assert!(!same.stderr.contains("were trained on there"), "{}", same.stderr);
     let other = train(&data, &path("other"), &[&plan[..], &["--seed", "5"]].concat()).success();
     assert!(other.stderr.contains("were trained on there"), "{}", other.stderr);
+    // The same of layers.
+    let layers = path("layers");
+    train(&data, &layers, &["--unfreeze", "1", "--epochs", "1"]).success();
+    let on = |name: &str, more: &[&str]| {
+        let out = path(name);
+        let arguments = ["train", text(&data), "--backbone", text(&layers), "--out", text(&out)];
+        let tasks = ["--task", "domain", "--task", "sentiment"];
+        frosthead(&[&arguments[..], &tasks, more].concat()).success().stderr
+    };
+    assert!(!on("same rows", &[]).contains("were trained on there"));
+    let said = on("other rows", &["--seed", "5"]);
+    assert!(said.contains("layers: ") && said.contains("were trained on there"), "{said}");
 }
 
 #[test]
