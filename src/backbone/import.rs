@@ -181,7 +181,7 @@ fn graphs(
     let weights = Weights::open(&directory.join(WEIGHTS), config)?;
     [
         (EMBEDDING_GRAPH, Operators::Fused, Outputs::EMBEDDING),
-        (LAYERS_GRAPH, Operators::Fused, Outputs::Vectors { means: config.layers + 1 }),
+        (LAYERS_GRAPH, Operators::Fused, Outputs::Vectors { means: config.layers + 1, embedding: true }),
         (STANDARD_GRAPH, Operators::Standard, Outputs::EMBEDDING),
     ]
     .into_iter()

@@ -61,9 +61,17 @@ pub struct Preparation {
 impl Preparation {
     /// A known encoder, pooled so: always by our graph.
     pub(super) fn network<'a>(&self, config: &'a Config, weights: &'a Weights) -> Network<'a> {
-        let (pooling, normalize) = (self.pooling.unwrap_or_default(), self.normalize);
+        let (pooling, normalize) = (Some(self.pooling.unwrap_or_default()), self.normalize);
         Network { pooling, normalize, ..Network::new(config, weights) }
     }
+}
+
+/// What a network is the lower part of, where layers of it were left away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartOf {
+    /// Layers of the whole.
+    pub layers: usize,
 }
 
 /// What a backbone was imported from.
@@ -130,6 +138,12 @@ impl Manifest {
             }
         }
         values
+    }
+
+    /// The same of a network that is a part of this one.
+    #[must_use]
+    pub(super) fn with_encoder(&self, config: Config) -> Self {
+        Self { architecture: Architecture::known(config), ..self.clone() }
     }
 
     /// The dimensions of the encoder; none when the network cannot be looked into.

@@ -39,7 +39,7 @@ pub use hub::download;
 #[cfg(feature = "train")]
 pub use import::{Imported, import};
 use manifest::identity;
-pub use manifest::{Manifest, Preparation, Source};
+pub use manifest::{Manifest, PartOf, Preparation, Source};
 
 use crate::encoder::{self, ChangedTensors, Config, GraphOptions, Network, Outputs, Start, Weights, ports};
 use crate::error::{Error, Kind, Result};
@@ -72,6 +72,8 @@ pub struct Backbone {
     tokenizer: Tokenizer,
     /// Where the encoder's tensors lie; none when it is opaque, or they are not plain 32-bit floats.
     weights: Option<Weights>,
+    /// The dimensions of what is run of it: the manifest's, or fewer layers; none when it is opaque.
+    config: Option<Config>,
     storage: Storage,
     changed: Option<Changed>,
     /// Its files, or the one that holds it.
@@ -101,6 +103,8 @@ pub struct Packed {
     pub values: BTreeMap<String, String>,
     /// Hash of the tensors that training had changed before.
     pub changed: Option<Fingerprint>,
+    /// What it is the lower part of, if layers are left away.
+    pub part_of: Option<PartOf>,
     /// The file, held open.
     pub held: Arc<Held>,
 }
@@ -112,6 +116,7 @@ struct PackedGraph {
     tokenizer: Vec<u8>,
     values: BTreeMap<String, String>,
     changed: Option<Fingerprint>,
+    part_of: Option<PartOf>,
     /// Of the operators and the shapes of its graph.
     structure: Fingerprint,
 }
@@ -144,7 +149,8 @@ impl Backbone {
         let tokenizer = Tokenizer::open(&directory.join(TOKENIZER))?;
         let weights = manifest.encoder().map(|config| Weights::open(&directory.join(WEIGHTS), config));
         let (path, weights, held) = (directory.to_path_buf(), weights.transpose()?, Arc::new(held));
-        Ok(Self { path, manifest, tokenizer, weights, storage: Storage::Directory, changed: None, held })
+        let (config, storage) = (manifest.encoder().cloned(), Storage::Directory);
+        Ok(Self { path, manifest, tokenizer, weights, config, storage, changed: None, held })
     }
 
     /// A backbone inside a larger file.
@@ -152,14 +158,104 @@ impl Backbone {
     /// # Errors
     /// Its tokenizer is none.
     pub fn packed(packed: Packed) -> Result<Self> {
-        let Packed { path, manifest, tokenizer, graph, values, changed, held } = packed;
+        let Packed { path, manifest, tokenizer, graph, values, changed, part_of, held } = packed;
         let weights = manifest.encoder().and_then(|config| Weights::of_graph(&graph, config, &path));
         let layer_means = graph::gives(&graph, ports::LAYER_MEANS);
         let (bytes, structure) = (graph::encode(&graph), structure(&graph));
         let inner = Tokenizer::from_bytes(&tokenizer, &path)?;
-        let packed = PackedGraph { bytes, layer_means, tokenizer, values, changed, structure };
+        let packed = PackedGraph { bytes, layer_means, tokenizer, values, changed, part_of, structure };
         let storage = Storage::Packed(Box::new(packed));
-        Ok(Self { path, manifest, tokenizer: inner, weights, storage, changed: None, held })
+        let config = manifest.encoder().cloned();
+        Ok(Self { path, manifest, tokenizer: inner, weights, config, storage, changed: None, held })
+    }
+
+    /// The same backbone, of which only this many layers are run: the states up to there are what it has to
+    /// give, and no sentence embedding, unless that is all of it. Its identity stays: what it gives is the
+    /// same, to the bit.
+    ///
+    /// # Errors
+    /// It has no such layers, its layers are not known, or training changed a layer above.
+    pub fn to_depth(mut self, depth: usize) -> Result<Self> {
+        let wrong = |what: &str| {
+            Error::new(Kind::Usage, what.to_owned()).at(&self.path).found(format!("depth {depth}"))
+        };
+        let Some(layers) = self.layers() else {
+            return Err(wrong("this backbone has no layers to leave away")
+                .expected("a backbone whose layers are known")
+                .help(
+                    "import the model from its Hugging Face directory (model.safetensors) to choose a depth",
+                ));
+        };
+        if depth < layers && !self.is_cut_anywhere() {
+            return Err(wrong("this backbone's graph is as it is: no layer can be left away")
+                .expected(format!("depth {layers}"))
+                .help("choose the depth when the bundle is made: frosthead bundle RUN --depth N"));
+        }
+        if depth > layers {
+            return Err(wrong("the network is not that deep").expected(format!("a depth from 0 to {layers}")));
+        }
+        if depth == layers {
+            return Ok(self);
+        }
+        if let Some(above) = self.changed().and_then(|changed| {
+            changed.keys().find(|name| encoder::layer_of(name).is_some_and(|layer| layer >= depth))
+        }) {
+            return Err(wrong("a layer above this depth was trained")
+                .tensor(above.as_str())
+                .expected("a depth that keeps what was trained"));
+        }
+        if let Some(config) = &mut self.config {
+            config.layers = depth;
+            self.weights = self.weights.map(|weights| weights.of_part(config));
+        }
+        Ok(self)
+    }
+
+    /// The dimensions of what is run of it; none when it cannot be looked into.
+    #[must_use]
+    pub fn config(&self) -> Option<&Config> {
+        self.config.as_ref()
+    }
+
+    /// Layers that are run, where not all of the backbone's are.
+    #[must_use]
+    pub fn depth(&self) -> Option<usize> {
+        let config = self.config.as_ref()?;
+        self.part_of().map(|_| config.layers)
+    }
+
+    /// What it is the lower part of, where layers are left away.
+    #[must_use]
+    pub fn part_of(&self) -> Option<PartOf> {
+        let before = match &self.storage {
+            Storage::Directory => None,
+            Storage::Packed(packed) => packed.part_of,
+        };
+        let layers = self.manifest.layers()?;
+        before.or_else(|| (self.config.as_ref()?.layers < layers).then_some(PartOf { layers }))
+    }
+
+    /// The manifest of what is run of it.
+    #[must_use]
+    pub fn deployed_manifest(&self) -> Manifest {
+        match &self.config {
+            Some(config) if self.manifest.encoder() != Some(config) => {
+                self.manifest.with_encoder(config.clone())
+            }
+            _ => self.manifest.clone(),
+        }
+    }
+
+    /// Whether graphs of any depth can be built of it; another graph gives what it gives.
+    #[must_use]
+    pub fn is_cut_anywhere(&self) -> bool {
+        self.weights.is_some()
+    }
+
+    /// Whether it has a sentence embedding to give: it comes out of the last layer.
+    #[must_use]
+    pub fn has_embedding(&self) -> bool {
+        self.part_of().is_none()
     }
 
     /// The same backbone with tensors that training changed; `fingerprint` is their hash.
@@ -211,7 +307,13 @@ impl Backbone {
             (Storage::Packed(packed), _) if self.weights.is_none() => {
                 fields.field("graph", packed.structure.to_string())
             }
-            (_, Some(_)) => fields.field("encoder", self.manifest.architecture.identity()),
+            (_, Some(_)) => {
+                let fields = fields.field("encoder", self.manifest.architecture.identity());
+                match self.depth() {
+                    Some(depth) => fields.field("depth", depth.to_string()),
+                    None => fields,
+                }
+            }
             (_, None) => {
                 let graphs = self.manifest.files.iter().filter(|(name, _)| name.ends_with(".onnx"));
                 graphs.fold(fields, |fields, (name, hash)| fields.field(name, hash.to_string()))
@@ -225,9 +327,10 @@ impl Backbone {
     /// # Errors
     /// The backbone is opaque: an imported `.onnx` file, or a bundle in another precision.
     pub fn network(&self) -> Result<Network<'_>> {
-        let (found, help) = match (self.manifest.encoder(), &self.weights) {
+        let (found, help) = match (&self.config, &self.weights) {
             (Some(config), Some(weights)) => {
-                let network = self.manifest.preparation.network(config, weights);
+                let mut network = self.manifest.preparation.network(config, weights);
+                network.pooling = network.pooling.filter(|_| self.has_embedding());
                 return Ok(Network { changed: self.changed(), ..network });
             }
             (Some(_), None) => (
@@ -245,14 +348,14 @@ impl Backbone {
             .help(help))
     }
 
-    /// Layers whose states it can give; none when it cannot be looked into.
+    /// Layers that are run and whose states it can give; none when it cannot be looked into.
     #[must_use]
     pub fn layers(&self) -> Option<usize> {
         let visible = match &self.storage {
             Storage::Directory => true,
             Storage::Packed(packed) => self.weights.is_some() || packed.layer_means,
         };
-        self.manifest.layers().filter(|_| visible)
+        self.config.as_ref().map(|config| config.layers).filter(|_| visible)
     }
 
     /// Tokens that it can read at once.
@@ -322,8 +425,10 @@ impl Backbone {
     /// The graph file that gives these outputs, if the import made one and training changed nothing.
     fn ready_graph(&self, outputs: Outputs) -> Option<PathBuf> {
         let name = match outputs {
-            Outputs::Vectors { means: 0 } => EMBEDDING_GRAPH,
-            Outputs::Vectors { means } if self.manifest.layers() == Some(means - 1) => LAYERS_GRAPH,
+            Outputs::Vectors { means: 0, embedding: true } => EMBEDDING_GRAPH,
+            Outputs::Vectors { means, embedding: true } if self.manifest.layers() == means.checked_sub(1) => {
+                LAYERS_GRAPH
+            }
             _ => return None,
         };
         let ready = matches!(self.storage, Storage::Directory) && self.changed.is_none();
@@ -354,7 +459,7 @@ impl Backbone {
     /// # Errors
     /// As [`Self::session`].
     pub fn sessions(&self, runtime: &Runtime, outputs: Outputs, load: Load) -> Result<Sessions> {
-        let bytes = match (load, self.manifest.encoder()) {
+        let bytes = match (load, &self.config) {
             (Load::Few, _) => 0,
             (Load::Many, Some(_)) => multiplied(&self.inference_graph(outputs)?)?,
             // The weights may lie inside the graph, which is not read just to count them.

@@ -182,7 +182,7 @@ fn median(values: &[f64]) -> f64 {
 
 /// Floating-point operations of all the matrix products that were done, if the network can be looked into.
 fn operations(backbone: &Backbone, work: &Work) -> Option<f64> {
-    let config = backbone.manifest().encoder()?;
+    let config = backbone.config()?;
     Some(work.shapes.iter().map(|(&shape, &times)| config.operations(shape) * to_f64(times)).sum())
 }
 

@@ -33,8 +33,8 @@ pub(super) struct DeployedHead<'h> {
     pub columns: Range<usize>,
 }
 
-/// Puts heads behind a graph with the outputs `embedding` `[batch, hidden]` and, where a head sees layers,
-/// `layer_means` `[batch, means]`. What has a name in it that a head needs is renamed.
+/// Puts heads behind a graph with the outputs `embedding` `[batch, hidden]`, where one sees it, and, where
+/// one sees layers, `layer_means` `[batch, means]`. What has a name in it that a head needs is renamed.
 ///
 /// # Errors
 /// The graph lacks an output.
@@ -65,19 +65,23 @@ pub(super) fn append_heads(
 fn tail(heads: &[DeployedHead<'_>], hidden: usize, means: usize) -> Result<ModelProto> {
     let mut graph = Builder::new("heads");
     let batch = || Dim::from("batch");
-    let embedding = graph.input(ports::EMBEDDING, ValueType::float([batch(), hidden.into()]))?;
-    let layers = heads.iter().any(|deployed| deployed.columns.start < means);
-    let layers = layers
-        .then(|| graph.input(ports::LAYER_MEANS, ValueType::float([batch(), means.into()])))
-        .transpose()?;
+    let layers = |deployed: &DeployedHead<'_>| deployed.columns.start < means;
+    let mut seen = |name: &str, width: usize, is_seen: bool| {
+        is_seen.then(|| graph.input(name, ValueType::float([batch(), width.into()]))).transpose()
+    };
+    let embedding = seen(ports::EMBEDDING, hidden, hidden > 0)?;
+    let layers = seen(ports::LAYER_MEANS, means, heads.iter().any(layers))?;
     for deployed in heads {
         let task = &deployed.head.task;
         let (classes, width) = (deployed.head.labels.len(), deployed.head.features);
-        let seen = match &layers {
-            Some(layers) if deployed.columns.start < means => {
+        let seen = match (&layers, &embedding) {
+            (Some(layers), _) if deployed.columns.start < means => {
                 seen_layers(&mut graph, layers, deployed, means)?
             }
-            _ => embedding.clone(),
+            (_, Some(embedding)) => embedding.clone(),
+            _ => {
+                return Err(Error::new(Kind::Graph, "a head sees what is not there; this is a bug").task(task));
+            }
         };
         let weight = graph.floats(&head_weight(task), &[classes, width], &deployed.head.weights)?;
         let bias = graph.floats(&head_bias(task), &[classes], &deployed.head.bias)?;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::archive::{AGAIN, Archive, lie};
 use super::entries::{CALIBRATION, CHECKSUMS, ENTRIES, GOLDEN, LABELS, MANIFEST, OPTIONAL};
-use crate::backbone;
+use crate::backbone::{self, PartOf};
 use crate::document;
 use crate::encoder::FeatureChoice;
 use crate::error::{Kind, Result};
@@ -24,13 +24,15 @@ pub const FORMAT: u32 = 3;
 /// The oldest it reads: format 1 knew neither validation rows nor refits.
 const OLDEST: u32 = 1;
 
-/// The version in which a bundle can be written that knows this text column.
+/// The version in which a bundle can be written that knows this text column, and whether layers are left
+/// away.
 #[cfg(feature = "train")]
-pub(super) fn format_for(text: Option<&str>) -> u32 {
-    /// Knows no text column: the column was called `text`, or is not known.
-    const WITHOUT_TEXT: u32 = 2;
-    if text.is_some() { FORMAT } else { WITHOUT_TEXT }
+pub(super) fn format_for(text: Option<&str>, part_of: Option<PartOf>) -> u32 {
+    /// Knows no text column (it was called `text`, or is not known), and whole networks only.
+    const BEFORE: u32 = 2;
+    if text.is_some() || part_of.is_some() { FORMAT } else { BEFORE }
 }
+
 /// What a bundle is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -57,6 +59,10 @@ pub struct Manifest {
     /// The backbone: its dimensions, how it prepares texts, source and licence, and the hashes of the files
     /// it was made from.
     pub backbone: backbone::Manifest,
+    /// What the backbone is the lower part of, where layers that no head sees were left away: there is no
+    /// sentence embedding then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part_of: Option<PartOf>,
     /// Hash of the tensors that training changed, if it changed any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed: Option<Fingerprint>,
@@ -65,6 +71,14 @@ pub struct Manifest {
     pub refits: Vec<Refit>,
     /// What the backbone's own `tokenizer.json` said of truncation and padding, in its own words.
     pub tokenizer: super::tokenizer::Original,
+}
+
+impl Manifest {
+    /// Numbers of a sentence embedding; none where layers were left away.
+    #[must_use]
+    pub fn embedding_size(&self) -> usize {
+        if self.part_of.is_some() { 0 } else { self.backbone.hidden_size }
+    }
 }
 
 /// How a bundle was made from another one.
@@ -174,6 +188,10 @@ impl Contents {
             .collect::<Option<_>>()
             .filter(|_| calibration.is_empty())
             .ok_or_else(|| unfitting(CALIBRATION))?;
+        let less = |whole: PartOf| manifest.backbone.layers().is_some_and(|layers| layers < whole.layers);
+        if !manifest.part_of.is_none_or(less) {
+            return Err(unfitting(MANIFEST));
+        }
         let contents = Self { manifest, labels, calibration, golden, checksums };
         if contents.manifest.tasks.is_empty() || !contents.golden_fits() {
             return Err(unfitting(GOLDEN));
@@ -189,7 +207,7 @@ impl Contents {
     fn golden_fits(&self) -> bool {
         let sizes: Vec<usize> = self.labels.iter().map(Vec::len).collect();
         let fits = |golden: &Golden| {
-            golden.embedding.len() == self.manifest.backbone.hidden_size
+            golden.embedding.len() == self.manifest.embedding_size()
                 && golden.logits.iter().map(Vec::len).eq(sizes.iter().copied())
         };
         !self.golden.is_empty() && self.golden.iter().all(fits) && self.manifest.tolerance.is_finite()

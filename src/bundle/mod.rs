@@ -319,7 +319,7 @@ impl Bundle {
         let sessions = Sessions::open(runtime, needs, &|share| {
             share.session_from_memory(&graph, folder)?.holding(&self.held)
         })?;
-        let parts = network::row_parts(self.manifest().backbone.hidden_size, self.heads.iter());
+        let parts = network::row_parts(self.manifest().embedding_size(), self.heads.iter());
         let options = EmbedOptions { long: self.long(), batching, load, ..EmbedOptions::default() };
         Extractor::with_sessions(Arc::new(backbone), sessions, parts, &options)
     }
@@ -354,6 +354,7 @@ impl Bundle {
             graph: network::without_heads(&self.graph),
             values,
             changed: self.manifest().changed,
+            part_of: self.manifest().part_of,
             held: Arc::clone(&self.held),
         })
     }

@@ -16,10 +16,10 @@ use crate::graph::proto::{AttributeProto, GraphProto, NodeProto, SparseTensorPro
 use crate::graph::{External, ModelProto, bytes_of, is_external};
 use crate::heads::Head;
 
-/// The row of a bundle's network: the embedding, and every task's logits.
-pub(super) fn row_parts<'h>(hidden: usize, heads: impl Iterator<Item = &'h Head>) -> RowParts {
+/// The row of a bundle's network: the embedding of so many numbers, and every task's logits.
+pub(super) fn row_parts<'h>(embedding: usize, heads: impl Iterator<Item = &'h Head>) -> RowParts {
     let logits = heads.map(|head| (ports::logits(&head.task), head.labels.len()));
-    RowParts::new(std::iter::once((ports::EMBEDDING.to_owned(), hidden)).chain(logits))
+    RowParts::new(std::iter::once((ports::EMBEDDING.to_owned(), embedding)).chain(logits))
 }
 
 /// The backbone alone: what `embedding` and `layer_means` need.

@@ -95,6 +95,7 @@ impl Parts {
             }],
             long: LongTexts::Truncate,
             tolerance: 1e-4,
+            part_of: None,
             backbone: backbone::Manifest {
                 format: 1,
                 name: "table".into(),

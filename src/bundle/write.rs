@@ -49,8 +49,8 @@ pub struct Variant {
     pub precision: String,
     /// What else there is to say of it, for the manifest.
     pub details: BTreeMap<String, serde_json::Value>,
-    /// Inputs `input_ids` and `attention_mask`; outputs `embedding` `[batch, hidden]` and, where a head sees
-    /// layers, `layer_means` `[batch, (layers + 1) · hidden]`. Tensors may be in the model or in files in
+    /// Inputs `input_ids` and `attention_mask`; outputs `embedding` `[batch, hidden]`, where no layer was left
+    /// away, and, where a head sees layers, `layer_means` `[batch, (layers + 1) · hidden]`. Tensors may be in the model or in files in
     /// `folder`.
     pub model: ModelProto,
     /// Where the model's external data lies.
@@ -68,7 +68,7 @@ impl Variant {
     /// Its graph cannot be built.
     pub fn fp32(backbone: &Backbone, heads: Vec<SeenHead>) -> Result<Self> {
         let layout = row_layout(backbone, &heads);
-        if backbone.manifest().layers().is_some() {
+        if backbone.config().is_some() {
             // A bundle in another precision has no 32-bit weights to go back to.
             backbone.network()?;
         }
@@ -181,9 +181,10 @@ fn check_backbone(origin: &Bundle, written: &Bundle) -> Result<()> {
         .help("let nothing write to the bundle, and run the command again"))
 }
 
-/// What a graph for these heads gives: no more than one of them sees.
+/// What a graph for these heads gives: the backbone is no deeper than one of them sees, or shall be whole.
 fn row_layout(backbone: &Backbone, heads: &[SeenHead]) -> RowLayout {
-    RowLayout::of(backbone, FeatureChoice::holding(heads.iter().map(|head| head.sees)))
+    let layers = heads.iter().any(|head| head.sees != FeatureChoice::Last);
+    RowLayout::of(backbone, if layers { FeatureChoice::All } else { FeatureChoice::Last })
 }
 
 /// The parts of a request, brought together.
@@ -208,7 +209,7 @@ impl<'r> Assembly<'r> {
         });
         let text = request.text.clone().filter(|name| name != TextColumn::DEFAULT);
         let mut manifest = Manifest {
-            format: format_for(text.as_deref()),
+            format: format_for(text.as_deref(), backbone.part_of()),
             frosthead: env!("CARGO_PKG_VERSION").to_owned(),
             precision: variant.precision.clone(),
             details: variant.details.clone(),
@@ -216,7 +217,8 @@ impl<'r> Assembly<'r> {
             long: request.long,
             text,
             tolerance: variant.tolerance,
-            backbone: backbone.manifest().clone(),
+            backbone: backbone.deployed_manifest(),
+            part_of: backbone.part_of(),
             changed: backbone.ever_changed(),
             refits: Vec::new(),
             tokenizer: original,
@@ -225,7 +227,7 @@ impl<'r> Assembly<'r> {
             manifest.refits.clone_from(&bundle.manifest().refits);
             manifest.refits.push(Refit { from: bundle.fingerprint(), tasks: tasks.clone() });
         }
-        let parts = row_parts(backbone.manifest().hidden_size, variant.heads.iter().map(|seen| &seen.head));
+        let parts = row_parts(manifest.embedding_size(), variant.heads.iter().map(|seen| &seen.head));
         Ok(Self { request, manifest, tokenizer, parts })
     }
 

@@ -290,13 +290,13 @@ impl Classifier {
         self.locked().run_pieces(pieces, length)
     }
 
-    /// The sentence embedding in a row.
+    /// The sentence embedding in a row; nothing where there is none.
     #[must_use]
     pub fn embedding<'r>(&self, row: &'r [f32]) -> &'r [f32] {
         &row[self.embedding.clone()]
     }
 
-    /// Numbers of a sentence embedding.
+    /// Numbers of a sentence embedding; 0 where layers that no head sees were left away.
     #[must_use]
     pub fn dimensions(&self) -> usize {
         self.embedding.len()
@@ -402,10 +402,14 @@ impl Run {
         }
         // What a run changed is all that differs from the imported backbone: it takes the place of what an
         // earlier run changed.
-        Ok(match self.changed()? {
+        let backbone = match self.changed()? {
             Some((tensors, fingerprint)) => backbone.with_changed(tensors, fingerprint),
             None => backbone,
-        })
+        };
+        match recipe.depth {
+            Some(depth) => backbone.to_depth(depth),
+            None => Ok(backbone),
+        }
     }
 }
 

@@ -175,6 +175,9 @@ pub struct TaskFeatures {
 pub struct BackboneRecipe {
     pub name: String,
     pub fingerprint: Fingerprint,
+    /// Layers that are run, where not all of its layers are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub depth: Option<usize>,
     /// Where it lay; absent when the run was trained on cached features.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<PathBuf>,

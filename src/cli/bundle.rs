@@ -43,6 +43,10 @@ pub(crate) struct Arguments {
     /// Points of accuracy or macro-F1 that a task may lose in 8 bits, on rows its heads have not seen.
     #[arg(long, value_name = "POINTS", default_value_t = 0.3)]
     max_drop: f64,
+    /// Keep the layers that no head sees, and with them the sentence embedding (`/v1/embeddings`, other
+    /// features in `refit`); without it the bundle ends at the highest layer that a head sees.
+    #[arg(long)]
+    keep_embedding: bool,
     /// Put what the heads see of the run's validation rows into the bundle, with their labels (not their
     /// texts): `refit` reports on them how well a head fitted anew still does what the old one did.
     #[arg(long)]
@@ -83,6 +87,7 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
         backbone: arguments.backbone.clone(),
         sign: arguments.sign.clone(),
         overwrite: arguments.overwrite,
+        keep_embedding: arguments.keep_embedding,
         ..BundleOptions::default()
     };
     // Its weights lie in a folder that must stay until the bundle is written.
@@ -140,7 +145,8 @@ impl Opened {
         terminal: &Terminal,
     ) -> Result<Self> {
         let run = Run::open(&arguments.run)?;
-        let backbone = Arc::new(run.backbone(arguments.backbone.as_deref())?);
+        let backbone =
+            Arc::new(run.deployed_backbone(arguments.backbone.as_deref(), arguments.keep_embedding)?);
         given.refuse([StoreArguments::idle([&*backbone])])?;
         let long = run.recipe.features.long;
         let (mut embedder, _) =

@@ -10,7 +10,8 @@ use super::given::{Given, Idle, group, names};
 use super::learning::LearningArguments;
 use super::network::{NetworkArguments, TrainProgress};
 use super::options::{
-    LongArguments, RuntimeArguments, StoreArguments, StrictArguments, TableArguments, TrustArguments,
+    DepthArguments, LongArguments, RuntimeArguments, StoreArguments, StrictArguments, TableArguments,
+    TrustArguments,
 };
 use super::printing::{print_result, table};
 use super::terminal::{Terminal, bytes, grouped};
@@ -87,6 +88,8 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     long: LongArguments,
     #[command(flatten)]
+    depth: DepthArguments,
+    #[command(flatten)]
     store: StoreArguments,
     #[command(flatten)]
     trust: TrustArguments,
@@ -141,8 +144,9 @@ fn request(arguments: &Arguments, scenarios: Vec<Scenario>, opened: &Runtime) ->
         backbones: arguments
             .backbones
             .iter()
-            .map(|path| arguments.trust.open_backbone(path, opened).map(Arc::new))
+            .map(|path| arguments.depth.cut(arguments.trust.open_backbone(path, opened)?).map(Arc::new))
             .collect::<Result<_>>()?,
+        depth: arguments.depth.depth,
         frozen_head: FrozenHead::of(&arguments.frozen_head),
         time_limit: arguments.time_limit,
         clock: Clock::default(),
@@ -193,7 +197,7 @@ fn refuse_idle(given: &Given, request: &CompareRequest, scenarios: &[Scenario]) 
             depth: backbone.layers().unwrap_or(0),
             head_init: train.layers.head_init,
             frozen_head,
-            chooses: scenario.features() == FeatureRequest::Auto,
+            chooses: request.features(scenario) == FeatureRequest::Auto,
         })
     };
     let pairs =

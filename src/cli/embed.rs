@@ -8,7 +8,8 @@ use clap::Args;
 use super::Outcome;
 use super::given::Given;
 use super::options::{
-    LongArguments, RuntimeArguments, StoreArguments, StrictArguments, TableArguments, TrustArguments,
+    DepthArguments, LongArguments, RuntimeArguments, StoreArguments, StrictArguments, TableArguments,
+    TrustArguments,
 };
 use super::terminal::{Terminal, grouped};
 use frosthead::internal::data::Format;
@@ -49,6 +50,8 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     long: LongArguments,
     #[command(flatten)]
+    depth: DepthArguments,
+    #[command(flatten)]
     store: StoreArguments,
     #[command(flatten)]
     trust: TrustArguments,
@@ -61,7 +64,8 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
     refuse_other_format(&arguments.out)?;
     let source = arguments.table.source(&arguments.data)?;
     let runtime = arguments.runtime.load(terminal)?;
-    let backbone = Arc::new(arguments.trust.open_backbone(&arguments.backbone, &runtime)?);
+    let backbone = arguments.trust.open_backbone(&arguments.backbone, &runtime)?;
+    let backbone = Arc::new(arguments.depth.cut(backbone)?);
     given.refuse([StoreArguments::idle([&*backbone])])?;
     let max_length = backbone.manifest().preparation.max_length;
     let long = arguments.long.resolve(&backbone, || false)?;

@@ -7,7 +7,7 @@ use clap::Args;
 use super::Outcome;
 use super::printing::{named, print_result};
 use super::terminal::{Terminal, bytes, grouped};
-use frosthead::internal::backbone::{Manifest, Preparation};
+use frosthead::internal::backbone::{Manifest, PartOf, Preparation};
 use frosthead::internal::bundle::{Kept, PublicKey};
 use frosthead::internal::classifier::run::Recipe;
 use frosthead::internal::error::{Error, Kind, Result};
@@ -77,7 +77,7 @@ fn kept(bundle: &BundleDescription) -> String {
 fn lines(description: &Description) -> Vec<(&'static str, String)> {
     match description {
         Description::Backbone { fingerprint, bytes: size, manifest } => {
-            let mut lines = of_backbone(manifest);
+            let mut lines = of_backbone(manifest, None);
             lines.push(("size", bytes(*size)));
             lines.push(("fingerprint", fingerprint.clone()));
             lines
@@ -103,7 +103,7 @@ fn of_bundle(bundle: &BundleDescription) -> Vec<(&'static str, String)> {
         ("fingerprint", bundle.fingerprint.clone()),
         ("signature", signature.to_owned()),
     ];
-    lines.extend(of_backbone(&manifest.backbone));
+    lines.extend(of_backbone(&manifest.backbone, manifest.part_of));
     if let Some(changed) = manifest.changed {
         lines.push(("trained", format!("layers of the backbone ({})", changed.short())));
     }
@@ -125,10 +125,13 @@ fn of_bundle(bundle: &BundleDescription) -> Vec<(&'static str, String)> {
     lines
 }
 
-fn of_backbone(manifest: &Manifest) -> Vec<(&'static str, String)> {
+fn of_backbone(manifest: &Manifest, part_of: Option<PartOf>) -> Vec<(&'static str, String)> {
     let preparation = &manifest.preparation;
     let network = match manifest.encoder() {
-        Some(config) => config.to_string(),
+        Some(config) => {
+            let whole = part_of.map(|whole| format!(", the lower part of {} layers", whole.layers));
+            format!("{config}{}", whole.unwrap_or_default())
+        }
         None => {
             let output = manifest.source.output.as_ref().map(|name| format!(", its output {name:?}"));
             format!("a foreign ONNX graph{} (one cut: after pooling)", output.unwrap_or_default())
@@ -136,7 +139,11 @@ fn of_backbone(manifest: &Manifest) -> Vec<(&'static str, String)> {
     };
     let normalised = if preparation.normalize { ", normalised" } else { "" };
     let pooled = pooling(preparation);
-    let embedding = format!("{} numbers, {pooled}{normalised}", manifest.hidden_size);
+    let embedding = match part_of {
+        None => format!("{} numbers, {pooled}{normalised}", manifest.hidden_size),
+        Some(_) => "none: layers that no head sees were left out (bundle with --keep-embedding to have it)"
+            .to_owned(),
+    };
     vec![
         ("backbone", manifest.name.clone()),
         ("network", network),
@@ -156,7 +163,10 @@ pub(super) fn pooling(preparation: &Preparation) -> String {
 fn of_run(recipe: &Recipe, heads: &[HeadDescription]) -> Vec<(&'static str, String)> {
     let backbone = recipe.backbone.as_ref().map_or_else(
         || "unknown: trained on features made elsewhere".to_owned(),
-        |backbone| format!("{} ({})", backbone.name, backbone.fingerprint.short()),
+        |backbone| {
+            let depth = backbone.depth.map(|depth| format!(", depth {depth}"));
+            format!("{} ({}){}", backbone.name, backbone.fingerprint.short(), depth.unwrap_or_default())
+        },
     );
     let split = &recipe.split;
     let shares =

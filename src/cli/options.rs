@@ -64,7 +64,7 @@ impl RuntimeArguments {
 }
 
 /// Whether what `frosthead tune` found is used.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Runtime")]
 pub(crate) struct TuningArguments {
     /// Leave aside what `frosthead tune` has found for the network on this machine.
@@ -383,19 +383,39 @@ impl LongArguments {
 }
 
 /// Where features are stored, and which.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Features")]
 pub(crate) struct StoreArguments {
     /// `all`: store every layer's mean-pooled states, so that other features cost no inference later; `last`:
-    /// the sentence embedding only.
-    #[arg(long, value_name = "WHICH", default_value = "all", value_parser = parse_stored)]
-    store_layers: FeatureChoice,
+    /// the sentence embedding only [default: all, up to the highest layer of --features layers:A-B].
+    #[arg(long, value_name = "WHICH", value_parser = parse_stored)]
+    store_layers: Option<FeatureChoice>,
     #[command(flatten)]
     place: FeatureStoreArguments,
 }
 
+/// How much of a network is run.
+#[derive(Debug, Clone, Copy, Args)]
+#[command(next_help_heading = "Features")]
+pub(crate) struct DepthArguments {
+    /// Run only the lowest N layers (0: the embeddings alone): faster and smaller, without the sentence
+    /// embedding. The features are those of the states up to there.
+    #[arg(long, value_name = "N")]
+    pub(crate) depth: Option<usize>,
+}
+
+impl DepthArguments {
+    /// The backbone of which so much is run.
+    pub(crate) fn cut(self, backbone: Backbone) -> Result<Backbone> {
+        match self.depth {
+            Some(depth) => backbone.to_depth(depth),
+            None => Ok(backbone),
+        }
+    }
+}
+
 /// Where features are stored, and how they are computed.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Features")]
 pub(crate) struct FeatureStoreArguments {
     /// The feature store [default: $FROSTHEAD_CACHE, else the user's cache directory].
@@ -436,6 +456,14 @@ impl StoreArguments {
         }
     }
 
+    /// What is stored where nothing was asked for: all that a choice of features needs.
+    pub(crate) fn for_features(mut self, choice: FeatureChoice) -> Self {
+        if matches!(choice, FeatureChoice::Layers { .. }) {
+            self.store_layers.get_or_insert(FeatureChoice::holding([choice]));
+        }
+        self
+    }
+
     /// Opens the backbone's place in the store, and checks that what `sources` may need fits the disk.
     pub(crate) fn open(
         &self,
@@ -445,7 +473,8 @@ impl StoreArguments {
         sources: &[&Source],
         terminal: &Terminal,
     ) -> Result<(Embedder, Option<u64>)> {
-        self.place.open(self.store_layers, (backbone, runtime), long, sources, terminal)
+        let stored = self.store_layers.unwrap_or(FeatureChoice::All);
+        self.place.open(stored, (backbone, runtime), long, sources, terminal)
     }
 }
 

@@ -10,8 +10,8 @@ use super::given::{Given, Idle, names};
 use super::learning::LearningArguments;
 use super::network::{FreezeArguments, NetworkArguments, TrainProgress};
 use super::options::{
-    LongArguments, RuntimeArguments, StoreArguments, StrictArguments, TableArguments, TrustArguments,
-    idle_on_features,
+    DepthArguments, LongArguments, RuntimeArguments, StoreArguments, StrictArguments, TableArguments,
+    TrustArguments, idle_on_features,
 };
 use super::printing::print_result;
 use super::terminal::{Terminal, grouped};
@@ -20,6 +20,7 @@ use super::{Outcome, eval};
 use frosthead::internal::backbone::Backbone;
 use frosthead::internal::data::Format;
 use frosthead::internal::dataset::Input;
+use frosthead::internal::encoder::FeatureChoice;
 use frosthead::internal::error::{Error, Kind, Result};
 use frosthead::internal::heads::FitReport;
 use frosthead::internal::metrics::Calibration;
@@ -52,9 +53,9 @@ pub(crate) struct Arguments {
     out: PathBuf,
     /// What the heads see: `last` (the sentence embedding), `layers:A-B` or `all` (the mean-pooled states of
     /// these layers, side by side), or `auto`: per task, the fewest numbers within one standard error of the
-    /// best on training rows.
-    #[arg(long, value_name = "WHICH", default_value_t = FeatureRequest::default())]
-    features: FeatureRequest,
+    /// best on training rows [default: last; with --depth auto, or all where nothing is trained].
+    #[arg(long, value_name = "WHICH")]
+    features: Option<FeatureRequest>,
     /// The feature column of a Parquet [default: `embedding`, or the only column of number lists].
     #[arg(long, value_name = "COLUMN", conflicts_with = "backbone")]
     features_column: Option<String>,
@@ -83,6 +84,8 @@ pub(crate) struct Arguments {
     texts: StrictArguments,
     #[command(flatten)]
     long: LongArguments,
+    #[command(flatten)]
+    depth: DepthArguments,
     #[command(flatten)]
     store: StoreArguments,
     #[command(flatten)]
@@ -155,21 +158,26 @@ fn train_on_texts(
     terminal: &Terminal,
 ) -> Result<Trained> {
     let runtime = arguments.runtime.load(terminal)?;
-    let backbone = Arc::new(arguments.trust.open_backbone(directory, &runtime)?);
+    let backbone = arguments.trust.open_backbone(directory, &runtime)?;
+    let backbone = Arc::new(arguments.depth.cut(backbone)?);
     refuse_idle(given, request, Some(&backbone))?;
     given.refuse([StoreArguments::idle([&*backbone])])?;
     let max_length = backbone.manifest().preparation.max_length;
     let sources = request.rows.sources();
     // Layers are trained on the start of a text, and the last layer is all that peers see of one: windows
     // only when asked for.
-    let truncated = arguments.features == FeatureRequest::default()
+    let truncated = request.learning.features == FeatureRequest::default()
         || request.freezing.trains_layers(&request.rows.tasks, &backbone)?;
     let long = if truncated {
         arguments.long.resolve(&backbone, || false)?
     } else {
         arguments.long.resolve_for(&backbone, &sources, arguments.table.text())?
     };
-    let (mut embedder, rows) = arguments.store.open(backbone, runtime, long, &sources, terminal)?;
+    let store = match request.learning.features {
+        FeatureRequest::Choice(choice) => arguments.store.clone().for_features(choice),
+        FeatureRequest::Auto => arguments.store.clone(),
+    };
+    let (mut embedder, rows) = store.open(backbone, runtime, long, &sources, terminal)?;
     let mut progress = TrainProgress::new(terminal, rows, tasks);
     let trained = train(request, Some(&mut embedder), &mut |event| progress.show(event))?;
     drop(progress);
@@ -190,13 +198,15 @@ const INSTEAD: Instead = Instead {
 /// Refuses options that have no effect on this training; without a backbone it is one on features.
 fn refuse_idle(given: &Given, request: &TrainRequest, backbone: Option<&Backbone>) -> Result<()> {
     let TrainRequest { rows, freezing, learning, layers, .. } = request;
-    let features = Idle {
+    let of_features = |option: &str, instead| Idle {
         when: backbone.is_none(),
-        options: names(&["features"]),
+        options: names(&[option]),
         why: "the table holds features, and heads see them as they are",
-        instead: "choose their column with --features-column",
+        instead,
     };
-    given.refuse([idle_on_features(backbone.is_none()), features])?;
+    let features = of_features("features", "choose their column with --features-column");
+    let depth = of_features("depth", "give texts and --backbone");
+    given.refuse([idle_on_features(backbone.is_none()), features, depth])?;
     let training = Training {
         stages: freezing.plans(&rows.tasks, backbone)?,
         depth: backbone.and_then(Backbone::layers).unwrap_or(0),
@@ -296,6 +306,16 @@ fn say_frozen(terminal: &Terminal, metrics: &RunMetrics) {
     }
 }
 
+/// What heads see where nothing was asked for.
+fn default_features(arguments: &Arguments) -> FeatureRequest {
+    let trained = arguments.freeze.freeze.iter().all(|what| what != "all");
+    match arguments.depth.depth {
+        None => FeatureRequest::default(),
+        Some(_) if trained => FeatureRequest::Auto,
+        Some(_) => FeatureRequest::Choice(FeatureChoice::All),
+    }
+}
+
 fn request(arguments: &Arguments) -> Result<TrainRequest> {
     let input = |data: &str| -> Result<Input> {
         let table = &arguments.table;
@@ -318,7 +338,8 @@ fn request(arguments: &Arguments) -> Result<TrainRequest> {
     (freezing.init_heads, freezing.label_text) = (FrozenHead::of(init_heads), network.label_text(table)?);
     freezing.trained_by = arguments.backbone.clone().filter(|path| Thing::of(path) == Thing::Run);
     let rows = learning.rows(&arguments.data, network.tasks(&learning.tasks)?, &input, texts.strict)?;
-    let mut learning = learning.learning(*features, &arguments.runtime)?;
+    let features = features.unwrap_or_else(|| default_features(arguments));
+    let mut learning = learning.learning(features, &arguments.runtime)?;
     learning.fit.final_fit = arguments.final_fit;
     Ok(TrainRequest {
         rows,

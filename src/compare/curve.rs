@@ -13,8 +13,7 @@ use crate::classifier::run::SplitRows;
 use crate::classifier::{Run, measure, row_scores};
 use crate::data::{Classes, LabelSet, Part, Rare};
 use crate::dataset::{Columns, Dataset, Input};
-use crate::embed::Embedder;
-use crate::encoder::FeatureChoice;
+use crate::embed::{Embedder, covering};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fields, TextKey};
 use crate::heads::{self, Answers, Examples};
@@ -70,8 +69,8 @@ impl Rows {
         let columns = Columns { kept: &names, texts: false };
         let mut load = |input: &Input| {
             let mut rows = Dataset::read(input, columns, request.strict, Some(embedder), &mut |_| ())?;
-            let place = rows.columns(FeatureChoice::Last)?;
-            rows.load(embedder, place)?;
+            let columns = run.columns(&embedder.layout())?;
+            rows.load(embedder, covering(&columns))?;
             Ok(rows)
         };
         let mut data = load(&request.data)?;
@@ -97,7 +96,7 @@ pub(super) fn learning_curve(
     run: &Run,
     embedder: &mut Embedder,
 ) -> Result<Vec<CurvePoint>> {
-    let rows = Rows::read(request, run, embedder)?;
+    let (rows, columns) = (Rows::read(request, run, embedder)?, run.columns(&embedder.layout())?);
     let trained = rows.of_part(&rows.data, Part::Train);
     let order = nested_order(&trained, &rows.data, request.split.seed);
     let tested = rows.test.as_ref().unwrap_or(&rows.data);
@@ -118,13 +117,13 @@ pub(super) fn learning_curve(
             }
             let training = Truth::new(labels.names(), cells, chosen.iter().copied());
             let examples = Examples {
-                features: rows.data.view(&rows.data.features.places()),
+                features: rows.data.view(&columns[place]),
                 rows: &training.rows,
                 labels: &training.labels,
             };
             let answers = Answers { task: &task.name, kind: task.kind, labels: labels.names() };
             let (head, _) = heads::fit(answers, &examples, &learning.fit)?;
-            let seen = tested.view(&tested.features.places());
+            let seen = tested.view(&columns[place]);
             let truth = Truth::new(labels.names(), &tested.cells[place], test.iter().copied());
             let found = measure(&head, seen, &truth);
             let right = row_scores(&head, seen, &truth);

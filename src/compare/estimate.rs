@@ -144,7 +144,8 @@ impl Costs {
         if texts.is_empty() {
             return Err(Error::new(Kind::Table, "there are no rows").expected("a table with labelled texts"));
         }
-        let (stored, batching) = (FeatureChoice::Last, embedder.batching());
+        // The whole pass, whatever is stored of it.
+        let (stored, batching) = (FeatureChoice::All, embedder.batching());
         let options = EmbedOptions { stored, batching, load: Load::Many, ..EmbedOptions::default() };
         let backbone = Arc::clone(embedder.backbone());
         let mut extractor = Extractor::new(backbone, embedder.runtime(), &options)?;
@@ -202,7 +203,7 @@ impl Costs {
         }
         let Network { config, weights, .. } = backbone.network()?;
         for plan in inner {
-            let (all_layers, cut) = (to_f64(config.layers as u64), first_layer(plan));
+            let (all_layers, cut) = (to_f64(config.layers.max(1) as u64), first_layer(plan));
             let above = (all_layers - to_f64(cut as u64)) / all_layers * self.seconds_per_token;
             let (trained, held) = (trained * self.tokens_per_text, held * self.tokens_per_text);
             let epochs = to_f64(request.layers.epochs);

@@ -67,7 +67,7 @@ impl<'j> Job<'j> {
             fingerprint: backbone.fingerprint().to_string(),
             bytes,
             parameters,
-            layers: manifest.layers(),
+            layers: backbone.layers(),
             hidden: manifest.hidden_size,
             ..found
         };

@@ -8,13 +8,15 @@ use super::limit::{Clock, TimeLimit};
 use super::scenario::Scenario;
 use crate::backbone::Backbone;
 use crate::embed::Embedder;
+use crate::encoder::FeatureChoice;
 use crate::error::{Error, Kind, Result};
 use crate::finetune::LayerOptions;
 use crate::fingerprint::{Fields, Fingerprint};
 use crate::plan::FreezePlan;
 use crate::report::{Estimate, ScenarioReport};
 use crate::train::{
-    Freezing, FrozenHead, Learning, RowsRequest, TrainEvent, TrainRequest, heads_hash, shared_inputs,
+    FeatureRequest, Freezing, FrozenHead, Learning, RowsRequest, TrainEvent, TrainRequest, heads_hash,
+    shared_inputs,
 };
 
 /// What is hashed where nobody says how long texts are read.
@@ -26,8 +28,10 @@ pub struct CompareRequest {
     /// What all scenarios are asked for, into the comparison's directory. Features are each scenario's own, and
     /// so is what it freezes: `freezing` says what scenario 3 freezes beside the head, and describes labels.
     pub train: TrainRequest,
-    /// Backbone directories.
+    /// Backbone directories …
     pub backbones: Vec<Arc<Backbone>>,
+    /// … of which only so many layers are run, where not all are.
+    pub depth: Option<usize>,
     /// Ways of freezing.
     pub scenarios: Vec<Scenario>,
     /// Where the frozen head of scenario 3 comes from.
@@ -80,6 +84,7 @@ impl CompareRequest {
             scenarios: Scenario::all(&rows.tasks.names()),
             train: TrainRequest::new(rows, out),
             backbones,
+            depth: None,
             frozen_head: FrozenHead::default(),
             time_limit: None,
             clock: Clock::default(),
@@ -98,12 +103,16 @@ impl CompareRequest {
             FrozenHead::Run(run) => heads_hash(run)?.to_string(),
             other => format!("{other:?}"),
         };
-        Ok(Fields::new("frosthead compare 2")
+        let inputs = Fields::new("frosthead compare 2")
             .field("shared", shared_inputs(&self.train)?.0)
             .field("freeze", self.train.freezing.freeze().join("\0"))
             .field("long texts", self.long_texts.as_deref().unwrap_or(NOT_SAID))
-            .field("frozen head", frozen_head)
-            .finish())
+            .field("frozen head", frozen_head);
+        Ok(match self.depth {
+            Some(depth) => inputs.field("depth", depth.to_string()),
+            None => inputs,
+        }
+        .finish())
     }
 
     /// The same with the defaults of all options that none of these scenarios has a use for: what a
@@ -149,9 +158,21 @@ impl CompareRequest {
         let label_text = request.freezing.label_text.take();
         request.freezing = scenario.freezing(self.train.freezing.freeze())?;
         (request.freezing.init_heads, request.freezing.label_text) = (init_heads, label_text);
-        request.learning.features = scenario.features();
+        request.learning.features = self.features(scenario);
         request.output.path = folder.join(scenario.folder());
         Ok(request)
+    }
+
+    /// What a scenario's heads see: where no sentence embedding is computed, what is best instead.
+    #[must_use]
+    pub fn features(&self, scenario: &Scenario) -> FeatureRequest {
+        match (scenario, scenario.features()) {
+            (Scenario::Frozen, FeatureRequest::Choice(FeatureChoice::Last)) if self.depth.is_some() => {
+                FeatureRequest::Choice(FeatureChoice::All)
+            }
+            (_, FeatureRequest::Choice(FeatureChoice::Last)) if self.depth.is_some() => FeatureRequest::Auto,
+            (_, features) => features,
+        }
     }
 
     /// The stages that a scenario trains itself: gradual unfreezing goes on from the one before it, when that

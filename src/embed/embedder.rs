@@ -14,13 +14,14 @@ use super::features::FeatureRows;
 use super::ids;
 use super::layout::RowLayout;
 use super::options::EmbedOptions;
+use super::stored_rows::StoredRows;
 use super::windowed::WindowNotes;
 use crate::backbone::Backbone;
 use crate::encoder::FeatureChoice;
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::TextKey;
 use crate::runtime::{Device, Load, Runtime};
-use crate::store::{Damage, Owner, Store, StoreKey, free_space, space_needed};
+use crate::store::{Damage, Owner, StoreKey, free_space, space_needed};
 use crate::tokens::{Batching, LongTexts, Truncation};
 
 /// How far a pass over a window of rows has come.
@@ -51,7 +52,7 @@ pub struct Embedder {
     backbone: Arc<Backbone>,
     runtime: Arc<Runtime>,
     options: EmbedOptions,
-    store: Store,
+    rows: StoredRows,
     root: PathBuf,
     layout: RowLayout,
     /// Loaded when the first missing text comes.
@@ -73,13 +74,14 @@ impl Embedder {
     ) -> Result<Self> {
         let layout = RowLayout::of(&backbone, options.stored);
         ids::windows(&backbone, options.long)?;
-        let key = store_key(&backbone, &runtime, &layout, options.long);
-        let store = Store::open(root, &key, layout.width())?;
+        let whole = RowLayout::whole(&backbone).unwrap_or(layout);
+        let key = |layout: &RowLayout| store_key(&backbone, &runtime, layout, options.long);
+        let rows = StoredRows::open(root, (layout, whole), &key)?;
         Ok(Self {
             backbone,
             runtime,
             options,
-            store,
+            rows,
             root: root.to_path_buf(),
             layout,
             extractor: None,
@@ -115,7 +117,7 @@ impl Embedder {
     /// Parts of the store that could not be trusted; their rows are computed again.
     #[must_use]
     pub fn damaged(&self) -> &[Damage] {
-        self.store.damaged()
+        self.rows.damaged()
     }
 
     /// What the network was made to do so far; nothing when everything was stored.
@@ -127,7 +129,7 @@ impl Embedder {
     /// Texts in the store, of this backbone and layout.
     #[must_use]
     pub fn stored(&self) -> u64 {
-        self.store.len() as u64
+        self.rows.count() as u64
     }
 
     /// Texts that were found in the store.
@@ -141,13 +143,13 @@ impl Embedder {
     /// # Errors
     /// The file system cannot be asked.
     pub fn space(&self, texts: u64) -> Result<(u64, u64)> {
-        Ok((space_needed(texts, self.layout.width()), free_space(&self.store.written_to())?))
+        Ok((space_needed(texts, self.layout.width()), free_space(&self.rows.store().written_to())?))
     }
 
     /// Why nothing can be written to the store, if nothing can: what is computed is not kept.
     #[must_use]
     pub fn unwritable(&self) -> Option<&Error> {
-        self.store.unwritable()
+        self.rows.store().unwritable()
     }
 
     /// Computes and stores what is missing of a window's texts. `keys[i]` is the key of `texts[i]`.
@@ -164,7 +166,7 @@ impl Embedder {
         let mut missing = Vec::new();
         for (index, key) in keys.iter().enumerate() {
             if seen.insert(*key) {
-                if self.store.contains(key) {
+                if self.rows.contains(key) {
                     self.reused += 1;
                 } else {
                     missing.push(index);
@@ -195,13 +197,13 @@ impl Embedder {
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<()> {
         self.load_for(missing.len())?;
-        let Self { extractor: Some(extractor), store, layout, .. } = self else {
+        let Self { extractor: Some(extractor), rows, layout, .. } = self else {
             unreachable!("the extractor was just made: its absence is a bug")
         };
         let chosen: Vec<&str> = missing.iter().map(|&index| texts[index]).collect();
         let counts = layout.token_counts();
         let computed = extractor.extract(&chosen, &mut |position, row| {
-            store.append(keys[missing[position]], row)?;
+            rows.append(keys[missing[position]], row)?;
             state.computed += 1;
             state.tokens += stored_count(row[counts.start]);
             progress(state);
@@ -228,7 +230,7 @@ impl Embedder {
     /// # Errors
     /// The text was not [ensured](Self::ensure) before, or the store cannot be read.
     pub fn read(&self, key: &TextKey, first: usize, out: &mut [f32]) -> Result<()> {
-        if self.store.read(key, first, out)? {
+        if self.rows.read(key, first, out)? {
             return if out.iter().all(|number| number.is_finite()) { Ok(()) } else { Err(self.not_finite()) };
         }
         Err(Error::new(Kind::Store, "a stored feature is gone")
@@ -312,7 +314,7 @@ impl Embedder {
     /// # Errors
     /// The store cannot be written.
     pub fn finish(&mut self) -> Result<()> {
-        self.store.flush()
+        self.rows.flush()
     }
 }
 
@@ -343,7 +345,7 @@ fn store_key(backbone: &Backbone, runtime: &Runtime, layout: &RowLayout, long: L
     // A bundle in another precision says so itself.
     fields.entry("precision".into()).or_insert_with(|| "fp32".into());
     fields.insert("cut".into(), "after pooling".into());
-    fields.insert("row".into(), format!("{} states, embedding, token counts", layout.levels().len()));
+    fields.insert("row".into(), layout.described());
     StoreKey { fields, owner: Some(owner(backbone)) }
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::embedder::{Embedder, Progress};
-use super::table::{BACKBONE, CHOICE, LONG, TextNotes, visit_rows};
+use super::table::{BACKBONE, CHOICE, DEPTH, LONG, TextNotes, visit_rows};
 use crate::data::{
     EMBEDDING, FEATURES, FeatureWriter, Format, Source, TEXT_HASH, TableReader, feature_metadata,
 };
@@ -99,7 +99,8 @@ pub fn embed_file(
     let mut reader = TableReader::open(request.source)?;
     let text_column = reader.text(&request.text_column.into())?;
     let mut places = vec![(EMBEDDING, embedder.layout().embedding())];
-    if request.features != FeatureChoice::Last {
+    places.retain(|(_, place)| !place.is_empty());
+    if request.features != FeatureChoice::Last || places.is_empty() {
         places.push((FEATURES, embedder.columns(request.features)?));
     }
     let vectors: Vec<(&str, usize)> = places.iter().map(|(name, place)| (*name, place.len())).collect();
@@ -149,6 +150,9 @@ fn inputs(embedder: &Embedder, request: &EmbedRequest<'_>) -> Result<Option<Fing
     if !reading.is_default() {
         inputs = inputs.field("reading", reading.to_string());
     }
+    if let Some(depth) = embedder.backbone().depth() {
+        inputs = inputs.field("depth", depth.to_string());
+    }
     Ok(Some(inputs.finish()))
 }
 
@@ -165,6 +169,7 @@ fn metadata(
         (CHOICE.to_owned(), features.to_string()),
         (LONG.to_owned(), serde_json::json!(embedder.long()).to_string()),
     ]);
+    metadata.extend(backbone.depth().map(|depth| (DEPTH.to_owned(), depth.to_string())));
     metadata.extend(inputs.map(|inputs| (INPUTS.to_owned(), inputs.to_string())));
     metadata
 }

@@ -9,40 +9,70 @@ use crate::encoder::{FeatureChoice, Outputs, ports};
 use crate::error::{Error, Kind, Result};
 
 /// The places in a stored row of f32: `[state 0 … state S-1, sentence embedding, tokens, tokens lost]`, where
-/// state 0 is the mean-pooled output of the embeddings and state k + 1 that of layer k.
+/// state 0 is the mean-pooled output of the embeddings and state k + 1 that of layer k. Without the sentence
+/// embedding nothing above state S-1 is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RowLayout {
     /// Of the network; none when it cannot be looked into.
     layers: Option<usize>,
     /// S: none, or those of the embeddings and of the lowest layers, mostly all.
     states: usize,
+    /// Whether the sentence embedding is there.
+    embedding: bool,
     hidden_size: usize,
 }
 
 impl RowLayout {
-    /// A row that holds what `stored` sees, in a network of so many layers (none: it cannot be looked into).
+    /// A row that holds what `stored` sees, in a network of so many layers (none: it cannot be looked into),
+    /// which may have a sentence embedding to give: `last` and `all` hold it, some layers need none.
     #[must_use]
-    pub fn new(layers: Option<usize>, hidden_size: usize, stored: FeatureChoice) -> Self {
+    pub fn new(layers: Option<usize>, embedding: bool, hidden_size: usize, stored: FeatureChoice) -> Self {
         let states = layers.and_then(|layers| stored.levels(layers)).map_or(0, |levels| levels.end);
-        Self { layers, states, hidden_size }
+        let some_layers = states > 0 && matches!(stored, FeatureChoice::Layers { .. });
+        Self { layers, states, embedding: embedding && !some_layers, hidden_size }
     }
 
-    /// Such a row of a backbone.
+    /// Such a row of a backbone; of one whose graph is as it is, with all that it gives.
     #[must_use]
     pub fn of(backbone: &Backbone, stored: FeatureChoice) -> Self {
-        Self::new(backbone.layers(), backbone.manifest().hidden_size, stored)
+        let some_layers = matches!(stored, FeatureChoice::Layers { .. });
+        let stored = if some_layers && !backbone.is_cut_anywhere() { FeatureChoice::All } else { stored };
+        Self::new(backbone.layers(), backbone.has_embedding(), backbone.manifest().hidden_size, stored)
     }
 
-    /// The same network's row that holds what another choice sees.
+    /// The row that holds everything there is of the backbone that this one is, or is a part of; none where
+    /// what is left away is not there.
     #[must_use]
-    pub fn holding(self, stored: FeatureChoice) -> Self {
-        Self::new(self.layers, self.hidden_size, stored)
+    pub fn whole(backbone: &Backbone) -> Option<Self> {
+        let (layers, hidden) = (backbone.manifest().layers()?, backbone.manifest().hidden_size);
+        let whole = backbone.part_of().is_none_or(|whole| whole.layers == layers);
+        (whole && backbone.layers().is_some())
+            .then(|| Self::new(Some(layers), true, hidden, FeatureChoice::All))
     }
 
     /// What a graph gives for such a row.
     #[must_use]
     pub fn outputs(&self) -> Outputs {
-        Outputs::Vectors { means: self.states }
+        Outputs::Vectors { means: self.states, embedding: self.embedding }
+    }
+
+    /// What is in it, as the key of stored rows says it.
+    #[must_use]
+    pub fn described(&self) -> String {
+        let embedding = if self.embedding { "embedding, " } else { "" };
+        format!("{} states, {embedding}token counts", self.states)
+    }
+
+    /// Where a place of this row lies in a row that holds all of it, and more.
+    #[must_use]
+    pub fn within(&self, wider: &Self, place: usize) -> usize {
+        if place < self.means(self.levels()).end {
+            place
+        } else if self.embedding().contains(&place) {
+            wider.embedding().start + place - self.embedding().start
+        } else {
+            wider.token_counts().start + place - self.token_counts().start
+        }
     }
 
     /// Numbers in a row.
@@ -63,11 +93,11 @@ impl RowLayout {
         levels.start * self.hidden_size..levels.end * self.hidden_size
     }
 
-    /// Where the sentence embedding lies.
+    /// Where the sentence embedding lies; an empty range where there is none.
     #[must_use]
     pub fn embedding(&self) -> Range<usize> {
         let first = self.means(self.levels()).end;
-        first..first + self.hidden_size
+        first..first + if self.embedding { self.hidden_size } else { 0 }
     }
 
     /// Where it is written how many tokens the text was cut to, and how many it lost (two numbers; the second
@@ -81,9 +111,11 @@ impl RowLayout {
     /// Where a choice of features lies.
     ///
     /// # Errors
-    /// There is no such layer, or its states are not stored.
+    /// There is no such layer, or its states are not stored; or there is no sentence embedding.
     pub fn columns(&self, choice: FeatureChoice) -> Result<Range<usize>> {
-        let Some(seen) = choice.levels(self.layers.unwrap_or(0)) else { return Ok(self.embedding()) };
+        let Some(seen) = choice.levels(self.layers.unwrap_or(0)) else {
+            return if self.embedding { Ok(self.embedding()) } else { Err(self.no_embedding(choice)) };
+        };
         match self.layers {
             Some(layers) if seen.end > layers + 1 => Err(Error::new(Kind::Usage, "there is no such layer")
                 .found(format!("--features {choice}"))
@@ -94,6 +126,30 @@ impl RowLayout {
                 .help("leave --store-layers last away, or say --features last")),
             _ => Ok(self.means(seen)),
         }
+    }
+
+    /// Where a vector lies that says what the text is like: the sentence embedding, or else the mean of the
+    /// highest state.
+    #[must_use]
+    pub fn summary(&self) -> Range<usize> {
+        match self.embedding() {
+            embedding if embedding.is_empty() => self.means(self.states.saturating_sub(1)..self.states),
+            embedding => embedding,
+        }
+    }
+
+    fn no_embedding(&self, choice: FeatureChoice) -> Error {
+        let top = self.states.saturating_sub(1);
+        Error::new(
+            Kind::Usage,
+            "there is no sentence embedding: it comes out of the last layer, which is not run",
+        )
+        .found(format!("--features {choice}, at depth {top}"))
+        .expected(match top {
+            0 => "all, or auto".to_owned(),
+            _ => format!("layers:A-B up to layer {}, all or auto", top - 1),
+        })
+        .help("leave --depth away to have it; a bundle keeps it with --keep-embedding")
     }
 }
 
@@ -145,7 +201,7 @@ mod tests {
     fn layouts(hidden_size: usize) -> [RowLayout; 3] {
         let some = FeatureChoice::Layers { first: 0, last: 2 };
         [(FeatureChoice::Last, 0), (some, 4), (FeatureChoice::All, 7)].map(|(stored, states)| {
-            let layout = RowLayout::new(Some(6), hidden_size, stored);
+            let layout = RowLayout::new(Some(6), true, hidden_size, stored);
             assert_eq!(layout.levels(), 0..states);
             layout
         })
@@ -156,7 +212,8 @@ mod tests {
         for layout in layouts(384) {
             let (parts, means) = (RowParts::of(&layout), layout.means(layout.levels()));
             assert_eq!(parts.width(), layout.width());
-            assert_eq!(parts.place(ports::EMBEDDING), Some(layout.embedding()));
+            let embedding = layout.embedding();
+            assert_eq!(parts.place(ports::EMBEDDING), (!embedding.is_empty()).then_some(embedding));
             assert_eq!(parts.place(ports::LAYER_MEANS), (!means.is_empty()).then_some(means));
         }
     }
@@ -166,11 +223,10 @@ mod tests {
         for layout in layouts(384) {
             let means = layout.means(layout.levels());
             assert_eq!((means.start, means.end), (0, layout.embedding().start));
-            assert_eq!(layout.embedding().len(), 384);
             assert_eq!(layout.embedding().end, layout.token_counts().start);
             assert_eq!(layout.token_counts().end, layout.width());
         }
-        assert_eq!(layouts(384).map(|layout| layout.width()), [386, 5 * 384 + 2, 8 * 384 + 2]);
+        assert_eq!(layouts(384).map(|layout| layout.width()), [386, 4 * 384 + 2, 8 * 384 + 2]);
     }
 
     #[test]
@@ -182,7 +238,6 @@ mod tests {
         assert_eq!(columns(&all, "layers:2-5").unwrap(), 30..70);
         assert_eq!(columns(&all, "all").unwrap(), 0..70);
         assert_eq!(columns(&some, "layers:1-2").unwrap(), 20..40);
-        assert_eq!(columns(&some, "last").unwrap(), 40..50);
         assert_eq!(columns(&last, "last").unwrap(), 0..10);
         let refused = |layout: &RowLayout, text: &str, what: &str| {
             let error = columns(layout, text).unwrap_err().to_string();
@@ -192,6 +247,19 @@ mod tests {
         refused(&some, "layers:4-6", "0 to 5");
         refused(&some, "layers:2-3", "--store-layers");
         refused(&last, "all", "--store-layers");
-        refused(&RowLayout::new(None, 10, FeatureChoice::All), "layers:0", "--store-layers");
+        refused(&some, "last", "no sentence embedding");
+        refused(&RowLayout::new(Some(0), false, 10, FeatureChoice::All), "last", "depth 0");
+        refused(&RowLayout::new(None, true, 10, FeatureChoice::All), "layers:0", "--store-layers");
+    }
+
+    #[test]
+    fn a_lesser_row_lies_in_a_wider_one() {
+        let [last, some, all] = layouts(10);
+        let within = |lesser: &RowLayout| {
+            (0..lesser.width()).map(|place| lesser.within(&all, place)).collect::<Vec<_>>()
+        };
+        assert_eq!(within(&last), (70..82).collect::<Vec<_>>());
+        assert_eq!(within(&some), (0..40).chain(80..82).collect::<Vec<_>>());
+        assert_eq!(within(&all), (0..82).collect::<Vec<_>>());
     }
 }

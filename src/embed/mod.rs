@@ -16,6 +16,7 @@ mod layout;
 mod memory;
 mod options;
 mod reader;
+mod stored_rows;
 mod table;
 mod windowed;
 

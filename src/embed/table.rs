@@ -22,6 +22,8 @@ const WINDOW_ROWS: usize = 8192;
 const WINDOW_BYTES: usize = 8 << 20;
 /// Metadata key of the choice of features in the column [`FEATURES`].
 pub(super) const CHOICE: &str = "frosthead.features";
+/// … and of the number of layers that were run, where not all were.
+pub(super) const DEPTH: &str = "frosthead.depth";
 /// Metadata key of what was done with long texts, as JSON.
 pub(super) const LONG: &str = "frosthead.long";
 /// Metadata keys of the backbone: its name and its fingerprint.
@@ -141,8 +143,10 @@ pub struct MadeWith {
     /// The backbone's name.
     pub name: String,
     pub fingerprint: Fingerprint,
-    /// The choice of features in the column that was read.
+    /// The choice of features in the column that was read …
     pub choice: FeatureChoice,
+    /// … of so many layers, where not all of the backbone's were run.
+    pub depth: Option<usize>,
     /// What was done with long texts.
     pub long: LongTexts,
 }
@@ -161,6 +165,7 @@ impl MadeWith {
             name: name?.clone(),
             fingerprint: Fingerprint::try_from(fingerprint?.clone()).ok()?,
             choice,
+            depth: metadata.get(DEPTH).map(|depth| depth.parse()).transpose().ok()?,
             long: metadata.get(LONG).and_then(|long| serde_json::from_str(long).ok()).unwrap_or_default(),
         })
     }

@@ -49,18 +49,28 @@ impl FeatureChoice {
         self.levels(layers).map_or(layers, |levels| levels.end - 1)
     }
 
-    /// A choice whose rows and graphs hold what all of these see.
+    /// A choice whose rows and graphs hold what all of these see, and nothing above the highest of it: layers
+    /// from 0 on where only layers are seen.
     #[must_use]
     pub fn holding(choices: impl IntoIterator<Item = Self>) -> Self {
-        let last = choices.into_iter().all(|choice| choice == Self::Last);
-        if last { Self::Last } else { Self::All }
+        let both = |held: Self, choice: Self| match (held, choice) {
+            (Self::Last, Self::Last) => Self::Last,
+            (Self::Layers { last: held, .. }, Self::Layers { last, .. }) => {
+                Self::Layers { first: 0, last: held.max(last) }
+            }
+            _ => Self::All,
+        };
+        match choices.into_iter().reduce(both) {
+            Some(Self::Layers { last, .. }) => Self::Layers { first: 0, last },
+            held => held.unwrap_or_default(),
+        }
     }
 
-    /// What `auto` tries for a network of so many layers, fewest numbers first: the sentence embedding, each
-    /// upper layer, the upper half together, everything.
+    /// What `auto` tries for a network of so many layers, fewest numbers first: the sentence embedding, if
+    /// there is one, each upper layer, the upper half together, everything.
     #[must_use]
-    pub fn candidates(layers: usize) -> Vec<Self> {
-        let mut candidates = vec![Self::Last];
+    pub fn candidates(layers: usize, embedding: bool) -> Vec<Self> {
+        let mut candidates = if embedding { vec![Self::Last] } else { Vec::new() };
         let upper = layers / 2..layers;
         candidates.extend(upper.clone().map(|layer| Self::Layers { first: layer, last: layer }));
         if upper.len() > 1 {
@@ -152,15 +162,29 @@ mod tests {
     #[test]
     fn candidates_go_from_few_to_many_numbers() {
         let states = |choice: FeatureChoice| choice.levels(6).map_or(1, |levels| levels.len());
-        let widths: Vec<usize> = FeatureChoice::candidates(6).into_iter().map(states).collect();
+        let widths: Vec<usize> = FeatureChoice::candidates(6, true).into_iter().map(states).collect();
         assert_eq!(widths, [1, 1, 1, 1, 3, 7]);
-        assert_eq!(FeatureChoice::candidates(1).len(), 3);
+        assert_eq!(FeatureChoice::candidates(1, true).len(), 3);
+        let named = |layers: usize| {
+            FeatureChoice::candidates(layers, false).iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(named(3), ["layers:1", "layers:2", "layers:1-2", "all"]);
+        assert_eq!(
+            (named(1), named(0)),
+            (vec!["layers:0".to_owned(), "all".to_owned()], vec!["all".to_owned()])
+        );
     }
 
     #[test]
-    fn layers_are_held_when_one_of_many_sees_them() {
-        let layer = FeatureChoice::Layers { first: 2, last: 2 };
-        assert_eq!(FeatureChoice::holding([FeatureChoice::Last, FeatureChoice::Last]), FeatureChoice::Last);
-        assert_eq!(FeatureChoice::holding([FeatureChoice::Last, layer]), FeatureChoice::All);
+    fn what_is_held_reaches_as_high_as_what_is_seen() {
+        let held = |choices: &[&str]| {
+            FeatureChoice::holding(choices.iter().map(|choice| choice.parse().unwrap())).to_string()
+        };
+        assert_eq!(held(&["last", "last"]), "last");
+        assert_eq!(held(&["last", "layers:2"]), "all");
+        assert_eq!(held(&["layers:2", "all"]), "all");
+        assert_eq!(held(&["layers:2"]), "layers:0-2");
+        assert_eq!(held(&["layers:3", "layers:1-2"]), "layers:0-3");
+        assert_eq!(held(&[]), "last");
     }
 }

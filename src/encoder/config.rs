@@ -19,7 +19,7 @@ use crate::quantities::grouped;
 pub struct Config {
     /// Width of a hidden state.
     pub hidden_size: usize,
-    /// Number of layers, numbered 0 … layers - 1.
+    /// Number of layers, numbered 0 … layers - 1; none where it was cut off above the embeddings.
     pub layers: usize,
     /// Attention heads per layer; they share `hidden_size` equally.
     pub attention_heads: usize,
@@ -50,9 +50,13 @@ impl Config {
         // the memory.
         const LARGEST: usize = 1 << 21;
         const MOST_LAYERS: usize = 1 << 10;
+        // A network that was cut may have no layer left.
+        if self.layers > MOST_LAYERS {
+            let expected = format!("an integer from 0 to {MOST_LAYERS}");
+            return Err(unsupported("num_hidden_layers", &self.layers.into(), &expected, ""));
+        }
         let sizes = [
             ("hidden_size", self.hidden_size, LARGEST),
-            ("num_hidden_layers", self.layers, MOST_LAYERS),
             ("num_attention_heads", self.attention_heads, LARGEST),
             ("intermediate_size", self.intermediate_size, LARGEST),
             ("vocab_size", self.vocabulary_size, LARGEST),

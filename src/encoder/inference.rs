@@ -16,12 +16,14 @@ use crate::graph;
 /// What a graph gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outputs {
-    /// [`ports::EMBEDDING`], and the means over real tokens of the hidden states below a number, from the
-    /// start on, if there are any, as [`ports::LAYER_MEANS`]: of the embeddings, layer 0, …; not normalised,
-    /// and means whatever the pooling.
+    /// The means over real tokens of the hidden states below a number, from the start on, if there are any,
+    /// as [`ports::LAYER_MEANS`]: of the embeddings, layer 0, …; not normalised, and means whatever the
+    /// pooling. And [`ports::EMBEDDING`], if it is wanted; nothing above what is wanted is in the graph.
     Vectors {
         /// The number: 0, or up to layers + 1.
         means: usize,
+        /// Whether the sentence embedding is wanted.
+        embedding: bool,
     },
     /// Only this one of [`ports::hidden`]; nothing above it is in the graph.
     HiddenState(usize),
@@ -29,14 +31,16 @@ pub enum Outputs {
 
 impl Outputs {
     /// The sentence embedding alone.
-    pub const EMBEDDING: Self = Self::Vectors { means: 0 };
+    pub const EMBEDDING: Self = Self::Vectors { means: 0, embedding: true };
 
     /// What they are called, in their order.
     #[must_use]
     pub fn names(self) -> Vec<String> {
         match self {
-            Self::Vectors { means: 0 } => vec![ports::EMBEDDING.to_owned()],
-            Self::Vectors { .. } => [ports::EMBEDDING, ports::LAYER_MEANS].map(str::to_owned).into(),
+            Self::Vectors { means, embedding } => {
+                let wanted = [(ports::EMBEDDING, embedding), (ports::LAYER_MEANS, means > 0)];
+                wanted.into_iter().filter(|(_, wanted)| *wanted).map(|(name, _)| name.to_owned()).collect()
+            }
             Self::HiddenState(level) => vec![ports::hidden(level)],
         }
     }
@@ -74,9 +78,10 @@ pub fn inference_graph(network: &Network<'_>, options: &GraphOptions) -> Result<
     let config = network.config;
     config.check()?;
     let mut encoder = Encoder::new(*network, options.operators, options.start)?;
-    let (level, means) = match options.outputs {
-        Outputs::Vectors { means } => (config.layers, means),
-        Outputs::HiddenState(level) => (level, 0),
+    let (level, means, embedding) = match options.outputs {
+        Outputs::Vectors { means, embedding: true } => (config.layers, means, true),
+        Outputs::Vectors { means, embedding: false } => (means.saturating_sub(1), means, false),
+        Outputs::HiddenState(level) => (level, 0, false),
     };
     if means > config.layers + 1 {
         return Err(Error::new(Kind::Graph, "the graph has no such hidden states")
@@ -92,10 +97,13 @@ pub fn inference_graph(network: &Network<'_>, options: &GraphOptions) -> Result<
     let (mask, hidden, fused) = (encoder.attention_mask.clone(), encoder.hidden(), encoder.fused());
     let mut graph = encoder.graph;
     let pool = Means::new(&mut graph, &mask, hidden, fused)?;
-    let embedding = pool.embedding(&mut graph, &last, network.pooling, network.normalize)?;
-    graph.output(&embedding)?;
+    if embedding {
+        let pooling = network.pooling.ok_or_else(no_embedding)?;
+        let embedding = pool.embedding(&mut graph, &last, pooling, network.normalize)?;
+        graph.output(&embedding)?;
+    }
     if means > 0 {
-        let above = config.layers + 1 - means;
+        let above = level + 1 - means;
         let each = states[..states.len().saturating_sub(above)].iter().enumerate();
         let each = each
             .map(|(index, state)| pool.mean(&mut graph, state, &format!("pooling/mean.{index}")))
@@ -121,6 +129,14 @@ pub fn product_inputs_graph(network: &Network<'_>) -> Result<(Vec<u8>, BTreeMap<
         names.insert(*product, rows.name().to_owned());
     }
     Ok((graph::encode(&encoder.graph.finish()?), names))
+}
+
+/// A cut network has no sentence embedding, and whoever asks for one asks first.
+pub(super) fn no_embedding() -> Error {
+    Error::new(
+        Kind::Graph,
+        "the network was cut below its last layer and has no sentence embedding; this is a bug",
+    )
 }
 
 fn no_states() -> Error {

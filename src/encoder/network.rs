@@ -22,8 +22,8 @@ pub struct Network<'a> {
     pub config: &'a Config,
     /// The tensors of the weight file.
     pub weights: &'a Weights,
-    /// How token states become the sentence embedding …
-    pub pooling: Pooling,
+    /// How token states become the sentence embedding: none in a network that was cut below its last layer …
+    pub pooling: Option<Pooling>,
     /// … and whether that has length 1.
     pub normalize: bool,
     /// Tensors that are not those of the file any more.
@@ -75,7 +75,7 @@ impl<'a> Network<'a> {
     /// A network as its file has it, with the mean over tokens as it comes.
     #[must_use]
     pub fn new(config: &'a Config, weights: &'a Weights) -> Self {
-        let (pooling, normalize) = (Pooling::default(), false);
+        let (pooling, normalize) = (Some(Pooling::default()), false);
         Self { config, weights, pooling, normalize, changed: None, forms: None }
     }
 

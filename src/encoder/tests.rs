@@ -79,7 +79,7 @@ impl Model {
 
     fn graph(&self, wanted: &Wanted) -> Vec<u8> {
         let Wanted { operators, pooling, normalize, outputs, start } = *wanted;
-        let network = Network { pooling, normalize, ..self.network() };
+        let network = Network { pooling: Some(pooling), normalize, ..self.network() };
         inference_graph(&network, &GraphOptions { operators, outputs, start }).unwrap()
     }
 

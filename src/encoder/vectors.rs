@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use super::asked::TrainingOptions;
 use super::choice::FeatureChoice;
+use super::inference::no_embedding;
 use super::network::Network;
 use super::pooling::{Means, side_by_side};
 use super::ports::{self, DROPOUT, batch, mean_of};
@@ -83,6 +84,7 @@ impl<'o> Vectors<'o> {
     fn embedding(&mut self) -> Result<Value> {
         let Network { config, pooling, normalize, .. } = self.network;
         let last = self.state(config.layers)?;
+        let pooling = pooling.ok_or_else(no_embedding)?;
         self.means.embedding(&mut self.graph, &last, pooling, normalize)
     }
 

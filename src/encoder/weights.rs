@@ -3,7 +3,7 @@
 //!
 //! Refuses any other layout (`checkpoint` makes this one) and never holds the numbers themselves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
@@ -126,6 +126,14 @@ impl Weights {
         };
         let tensors = expected(config).into_iter().map(place).collect::<Option<_>>()?;
         Some(Self { path: path.to_path_buf(), tensors })
+    }
+
+    /// Those of a network that is a part of this one.
+    #[must_use]
+    pub fn of_part(mut self, config: &Config) -> Self {
+        let kept: BTreeSet<String> = expected(config).into_iter().map(|wanted| wanted.name).collect();
+        self.tensors.retain(|name, _| kept.contains(name));
+        self
     }
 
     /// The hash that the canonical weight file of these tensors has.

@@ -100,6 +100,10 @@ pub fn choose(
             show(&format!("what each product loses, on {} training texts", texts.len()));
             let found = sensitivity(request.backbone, request.runtime, &calibration, &texts, &mut |_| ())?;
             variant.kept = found.worst(EXCEPTED_SHARE);
+            if variant.kept.is_empty() {
+                // No product loses anything: it was tried without exceptions.
+                continue;
+            }
         }
         let name = name(&variant);
         show(&format!("{name}: built, run on {} texts, heads refitted and judged", request.rows.texts.len()));

@@ -36,7 +36,7 @@ pub struct RunRows {
     /// Per task.
     cells: Vec<Vec<Option<String>>>,
     pub(super) features: Features,
-    /// By the run's own backbone.
+    /// What each text is like by the run's own backbone.
     pub(super) embeddings: FeatureRows,
 }
 
@@ -82,7 +82,7 @@ impl RunRows {
         let layout = embedder.layout();
         let columns = run.columns(&layout)?;
         let features = Features { rows: embedder.read_rows(&keys, covering(&columns))?, columns };
-        let embeddings = embedder.read_rows(&keys, layout.embedding())?;
+        let embeddings = embedder.read_rows(&keys, layout.summary())?;
         Ok(Self { texts, parts, cells, features, embeddings })
     }
 

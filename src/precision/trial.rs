@@ -11,6 +11,7 @@ use super::rows::Features;
 use crate::classifier::{ENOUGH_ROWS, calibrate};
 use crate::data::Part;
 use crate::embed::{EmbedOptions, Extractor, FeatureRows, RowLayout, RowParts, covering};
+use crate::encoder::FeatureChoice;
 use crate::error::{Error, Result};
 use crate::files::Scratch;
 use crate::graph::{self, ModelProto};
@@ -56,7 +57,12 @@ impl Trial {
         calibration: &Calibration,
         judged: &[Judged<'_>],
     ) -> Result<(Self, Extractor)> {
-        let stored = request.run.stored();
+        // As the bundle's graph gives them.
+        let stored = if request.run.stored() == FeatureChoice::Last {
+            FeatureChoice::Last
+        } else {
+            FeatureChoice::All
+        };
         let layout = RowLayout::of(request.backbone, stored);
         let options = BuildOptions { outputs: layout.outputs(), location: WEIGHTS_FILE.to_owned() };
         let built = build(request.backbone, variant, Some(calibration), &options)?;
@@ -88,7 +94,7 @@ fn extract(
     let columns = request.run.columns(layout)?;
     let texts: Vec<&str> = request.rows.texts.iter().map(String::as_str).collect();
     let mut rows = FeatureRows::zeros(covering(&columns), texts.len());
-    let mut embeddings = FeatureRows::zeros(layout.embedding(), texts.len());
+    let mut embeddings = FeatureRows::zeros(layout.summary(), texts.len());
     extractor.extract(&texts, &mut |index, row| {
         for held in [&mut rows, &mut embeddings] {
             held.put(index, &(0..row.len()), row);

@@ -92,7 +92,11 @@ pub fn calibrate(backbone: &Backbone, runtime: &Runtime, texts: &[&str]) -> Resu
         return Err(Error::new(Kind::Table, "there are no texts to calibrate int8 with")
             .expected("some of the texts that the heads are trained on"));
     }
-    let (graph, names) = product_inputs_graph(&network_of(backbone)?)?;
+    let network = network_of(backbone)?;
+    if network.config.layers == 0 {
+        return Ok(Calibration::default());
+    }
+    let (graph, names) = product_inputs_graph(&network)?;
     let mut session = backbone.session_of(runtime, &graph)?;
     let batching = Batching::default();
     let rows = CutRows::ids(backbone, texts, batching)?;

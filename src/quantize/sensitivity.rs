@@ -11,7 +11,7 @@ use super::data_file::Numbers;
 use super::network::network_of;
 use crate::backbone::Backbone;
 use crate::embed::CutRows;
-use crate::encoder::{Forms, GraphOptions, Network, Outputs, Product, inference_graph, ports};
+use crate::encoder::{Forms, GraphOptions, Network, Outputs, Product, inference_graph};
 use crate::error::{Error, Kind, Result};
 use crate::graph::Data;
 use crate::runtime::{Runtime, Session, Sessions};
@@ -62,16 +62,19 @@ pub fn sensitivity(
     let network = network_of(backbone)?;
     let rows = CutRows::ids(backbone, texts, Batching::default())?;
     let chosen: Vec<usize> = (0..texts.len()).collect();
-    let hidden = network.config.hidden_size;
+    let (hidden, outputs) = (network.config.hidden_size, summary(&network));
+    let names = outputs.names();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let embeddings = |session: Session| {
         let mut all = vec![0.0; texts.len() * hidden];
-        rows.run(&mut Sessions::one(session), &chosen, &[ports::EMBEDDING], &mut |place, found| {
-            all[place * hidden..(place + 1) * hidden].copy_from_slice(found[0]);
+        rows.run(&mut Sessions::one(session), &chosen, &names, &mut |place, found| {
+            let last = found[0].len() - hidden;
+            all[place * hidden..(place + 1) * hidden].copy_from_slice(&found[0][last..]);
             Ok(())
         })?;
         Ok::<_, Error>(all)
     };
-    let expected = embeddings(backbone.session(runtime, Outputs::EMBEDDING)?)?;
+    let expected = embeddings(backbone.session(runtime, outputs)?)?;
     let mut losses = BTreeMap::new();
     for product in Product::all(network.config.layers) {
         let graph = only(&network, product, calibration)?;
@@ -81,6 +84,15 @@ pub fn sensitivity(
         progress(losses.len());
     }
     Ok(Sensitivity { losses })
+}
+
+/// The output whose last numbers say what a text is like: the sentence embedding, or the mean of the highest
+/// state.
+fn summary(network: &Network<'_>) -> Outputs {
+    match network.pooling {
+        Some(_) => Outputs::EMBEDDING,
+        None => Outputs::Vectors { means: network.config.layers + 1, embedding: false },
+    }
 }
 
 /// The graph in which only one product computes in 8 bits; its codes are in the graph, the other weights
@@ -95,7 +107,8 @@ fn only(network: &Network<'_>, product: Product, calibration: &Calibration) -> R
     };
     let tensors = coded.tensors.into_iter().map(inline).collect::<Result<_>>()?;
     let forms = Forms { products: coded.products, tables: coded.tables, tensors };
-    inference_graph(&Network { forms: Some(&forms), ..*network }, &GraphOptions::default())
+    let options = GraphOptions { outputs: summary(network), ..GraphOptions::default() };
+    inference_graph(&Network { forms: Some(&forms), ..*network }, &options)
 }
 
 #[cfg(test)]

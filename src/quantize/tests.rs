@@ -144,7 +144,8 @@ fn each_precision_agrees_with_fp32_as_far_as_its_bits_go() {
 #[test]
 fn a_texts_numbers_depend_on_the_text_alone_in_every_precision() {
     let tiny = Tiny::new();
-    let options = BuildOptions { outputs: Outputs::Vectors { means: 3 }, ..BuildOptions::default() };
+    let options =
+        BuildOptions { outputs: Outputs::Vectors { means: 3, embedding: true }, ..BuildOptions::default() };
     for precision in [Precision::Fp32, Precision::W8, Precision::Int8] {
         let built = tiny.build(&variant(precision), &options).unwrap();
         let mut one = tiny.session(&built, &options, 1);

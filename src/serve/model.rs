@@ -173,7 +173,8 @@ pub(super) struct Card {
     pub precision: String,
     pub backbone: String,
     source: Source,
-    dimensions: usize,
+    /// Of a sentence embedding; null where the bundle has none.
+    dimensions: Option<usize>,
     max_tokens: usize,
     long_texts: &'static str,
     tasks: Vec<CardTask>,
@@ -202,7 +203,7 @@ impl Card {
             precision: manifest.precision.clone(),
             backbone: manifest.backbone.name.clone(),
             source: manifest.backbone.source.clone(),
-            dimensions: classifier.dimensions(),
+            dimensions: Some(classifier.dimensions()).filter(|dimensions| *dimensions > 0),
             max_tokens: classifier.max_length(),
             long_texts: match long {
                 Long::Truncate => "truncate",

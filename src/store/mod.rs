@@ -128,6 +128,12 @@ impl Store {
         Ok(store)
     }
 
+    /// Whether a folder of this key is there.
+    #[must_use]
+    pub fn exists(root: &Path, key: &StoreKey) -> bool {
+        folder::KeyFolder::new(root, &key.fingerprint()).path().is_dir()
+    }
+
     /// Whether the row of `key` is there.
     #[must_use]
     pub fn contains(&self, key: &TextKey) -> bool {

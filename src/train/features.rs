@@ -62,7 +62,7 @@ fn check_gradients(
     plans: &[FreezePlan],
     sees: &[(&str, f32, FeatureChoice)],
 ) -> Result<()> {
-    let layers = embedder.backbone().manifest().layers().unwrap_or(0);
+    let layers = embedder.backbone().layers().unwrap_or(0);
     let network = plans.iter().filter(|plan| plan.scenario() == Scenario::Network);
     let Some(trained) = network.map(|plan| plan.layers.last().map_or(0, |layer| layer + 1)).max() else {
         return Ok(());
@@ -194,9 +194,12 @@ impl Screening<'_> {
         match asked {
             Asked::Given(choice) | Asked::Learned(FeatureRequest::Choice(choice)) => fixed(choice),
             Asked::Learned(FeatureRequest::Auto) => {
-                let layers = embedder.backbone().manifest().layers();
-                let layers = layers.filter(|_| !embedder.layout().levels().is_empty());
-                let choices = layers.map_or_else(|| vec![FeatureChoice::Last], FeatureChoice::candidates);
+                let backbone = embedder.backbone();
+                let layers = backbone.layers().filter(|_| !embedder.layout().levels().is_empty());
+                let choices = layers.map_or_else(
+                    || vec![FeatureChoice::Last],
+                    |layers| FeatureChoice::candidates(layers, backbone.has_embedding()),
+                );
                 self.screen(&choices, show)
             }
         }

@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use crate::classifier::Run;
 use crate::classifier::run::{BackboneRecipe, TaskFeatures};
-use crate::embed::Embedder;
+use crate::embed::{Embedder, MadeWith};
 use crate::error::Result;
 use earlier::Earlier;
 pub use event::{Chosen, Show, TrainEvent};
@@ -78,8 +78,8 @@ pub fn train(
     }
     if let Some(made) = table.rows.made_with.clone() {
         recipe.features.long = made.long;
-        let (name, fingerprint) = (made.name, made.fingerprint);
-        recipe.backbone.get_or_insert(BackboneRecipe { name, fingerprint, directory: None });
+        let MadeWith { name, fingerprint, depth, .. } = made;
+        recipe.backbone.get_or_insert(BackboneRecipe { name, fingerprint, depth, directory: None });
     }
     Job { request, stages, earlier, given, table, recipe }.run(embedder, show)
 }

@@ -36,6 +36,7 @@ pub(super) fn recipe(
     let backbone = opened.map(|backbone| BackboneRecipe {
         name: backbone.manifest().name.clone(),
         fingerprint: backbone.fingerprint_before(),
+        depth: backbone.depth(),
         directory: Some(
             backbone.directory().canonicalize().unwrap_or_else(|_| backbone.directory().to_path_buf()),
         ),

@@ -9,7 +9,7 @@ use super::measured::TrainedRows;
 use super::rows::Table;
 use super::task::Task;
 use crate::embed::{CutRows, FeatureRows, RowLayout};
-use crate::encoder::{FeatureChoice, Outputs, Start};
+use crate::encoder::{FeatureChoice, Outputs, Start, ports};
 use crate::error::Result;
 use crate::heads::FeatureView;
 use crate::runtime::Sessions;
@@ -30,8 +30,18 @@ impl<'r> SeenRows<'r> {
 
     /// What the deployed graph has to give.
     pub fn outputs(&self) -> Outputs {
-        let choices = self.table.tasks.iter().map(Task::choice);
-        self.layout.holding(FeatureChoice::holding(choices)).outputs()
+        let seen = FeatureChoice::holding(self.table.tasks.iter().map(Task::choice));
+        let embedding = seen == FeatureChoice::Last || !self.layout.embedding().is_empty();
+        let means = seen.levels(self.layout.levels().len().saturating_sub(1)).map_or(0, |levels| levels.end);
+        Outputs::Vectors { means, embedding: embedding && !matches!(seen, FeatureChoice::Layers { .. }) }
+    }
+
+    /// The levels of the hidden states whose means the deployed graph gives.
+    fn levels(&self) -> Range<usize> {
+        match self.outputs() {
+            Outputs::Vectors { means, .. } => 0..means,
+            Outputs::HiddenState(_) => 0..0,
+        }
     }
 
     /// The places in a stored row that nothing above this start can change: the means of states up to it.
@@ -40,7 +50,7 @@ impl<'r> SeenRows<'r> {
             Start::Ids => 0,
             Start::States(level) => level + 1,
         };
-        self.layout.means(0..above.min(self.layout.levels().end))
+        self.layout.means(0..above.min(self.levels().end))
     }
 
     /// The places in a stored row of the means that a graph with this start gives: those of the start's own
@@ -50,7 +60,7 @@ impl<'r> SeenRows<'r> {
             Start::Ids => 0,
             Start::States(level) => level,
         };
-        self.layout.means(lowest..self.layout.levels().end)
+        self.layout.means(lowest..self.levels().end.max(lowest))
     }
 
     /// The features of some rows, in rising order, by a graph that gives [`Self::outputs`] from the rows'
@@ -67,13 +77,13 @@ impl<'r> SeenRows<'r> {
         let stored = &self.table.rows.features;
         let (embedding, given, unchanged) =
             (self.layout.embedding(), self.given(start), self.unchanged(start));
+        let place_of = |name: &String| if name == ports::EMBEDDING { &embedding } else { &given };
         let mut features = FeatureRows::zeros(stored.places(), rows.len());
-        let names = self.outputs().names();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let given_names = self.outputs().names();
+        let names: Vec<&str> = given_names.iter().map(String::as_str).collect();
         cut.run(sessions, &rows, &names, &mut |place, found| {
-            features.put(place, &embedding, found[0]);
-            if let Some(means) = found.get(1) {
-                features.put(place, &given, means);
+            for (name, numbers) in given_names.iter().zip(found) {
+                features.put(place, place_of(name), numbers);
             }
             // After the graph's: the start's own state, from which it began, may have been rounded.
             features.take(place, &unchanged, stored, rows[place]);

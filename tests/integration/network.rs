@@ -150,7 +150,7 @@ pub fn cached_and_raw(
     assert_eq!(rows.rounded_at(), lower.filter(|_| precision == StatePrecision::F16));
     // Stored now, whichever way they came.
     assert_eq!(states(level).1, []);
-    let outputs = Outputs::Vectors { means: 7 };
+    let outputs = Outputs::Vectors { means: 7, embedding: true };
     let mut session = trained.sessions_from(&runtime, outputs, Start::States(level)).unwrap();
     let all: Vec<usize> = (0..texts.len()).collect();
     // What the frozen backbone says up to the cut, and the trained one above it.

@@ -66,10 +66,11 @@ fn layer_means_are_the_means_of_the_hidden_states_whatever_the_pooling() {
     for (operators, (pooling, _)) in OPERATORS.into_iter().zip(POOLINGS) {
         let options = Wanted { operators, pooling, normalize: true, ..Default::default() };
         let found = |outputs| run(&mut model.session(&Wanted { outputs, ..options }, 1), &[text], 12, 0);
-        let (alone, means) = (found(Outputs::EMBEDDING), found(Outputs::Vectors { means: 3 }));
+        let (alone, means) =
+            (found(Outputs::EMBEDDING), found(Outputs::Vectors { means: 3, embedding: true }));
         assert_eq!(bits(&alone["embedding"]), bits(&means["embedding"]));
         assert_eq!(means["layer_means"].len(), 3 * 32);
-        let lower = &found(Outputs::Vectors { means: 2 })["layer_means"];
+        let lower = &found(Outputs::Vectors { means: 2, embedding: true })["layer_means"];
         assert_eq!(bits(lower), bits(&means["layer_means"][..2 * 32]));
         for level in 0..3 {
             let states = &found(Outputs::HiddenState(level))[&ports::hidden(level)][..32 * text.len()];
@@ -161,7 +162,8 @@ fn a_tiny_models_numbers_depend_on_the_text_alone() {
     for activation in ["gelu", "gelu_new", "relu"] {
         let model = Model::tiny("pretraining", activation);
         for (operators, outputs) in OPERATORS.into_iter().flat_map(|operators| {
-            [Outputs::HiddenState(2), Outputs::Vectors { means: 3 }].map(|outputs| (operators, outputs))
+            [Outputs::HiddenState(2), Outputs::Vectors { means: 3, embedding: true }]
+                .map(|outputs| (operators, outputs))
         }) {
             let options = Wanted { operators, outputs, normalize: true, ..Default::default() };
             let alone = alone(&model, &options, &texts);
@@ -190,7 +192,7 @@ fn the_real_models_numbers_depend_on_the_text_alone() {
     let texts: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
     let model = Model::real();
     for operators in OPERATORS {
-        let outputs = Outputs::Vectors { means: 7 };
+        let outputs = Outputs::Vectors { means: 7, embedding: true };
         let options = Wanted { operators, outputs, normalize: true, ..Default::default() };
         let alone = alone(&model, &options, &texts);
         for threads in [1, 2] {
@@ -213,7 +215,7 @@ fn rows_that_fill_up_a_batch_are_zero_and_disturb_nobody() {
     let text = &ids(&tiny()["texts"])[2];
     let model = Model::tiny("pretraining", "gelu");
     for operators in OPERATORS {
-        let outputs = Outputs::Vectors { means: 3 };
+        let outputs = Outputs::Vectors { means: 3, embedding: true };
         let options = Wanted { operators, outputs, normalize: true, ..Default::default() };
         let alone = alone(&model, &options, &[text]);
         let found = run(&mut model.session(&options, 1), &[text, &[]], 11, 0);

@@ -72,9 +72,14 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     })
 }
 
-/// Refuses other numbers of dimensions than the model has.
+/// Refuses to give embeddings that the model does not have, and other numbers of dimensions than it has.
 fn check_dimensions(model: &Model, wanted: Option<usize>) -> Result<(), Refusal> {
     let dimensions = model.classifier.dimensions();
+    if dimensions == 0 {
+        let message = "the model has no sentence embedding: layers that no head sees were left out of its bundle; \
+                       bundle with --keep-embedding to have it";
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, "no_embedding", message));
+    }
     match wanted.filter(|wanted| *wanted != dimensions) {
         Some(wanted) => Err(Refusal::invalid(format!(
             "the model's embeddings have {dimensions} dimensions, not {wanted}"

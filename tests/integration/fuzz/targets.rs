@@ -93,7 +93,9 @@ pub fn bundle(bytes: &[u8]) {
     bundle.backbone_fingerprint().expect("an opened bundle can be read");
     let _ = (bundle.fingerprint(), bundle.stored(), bundle.kept(), bundle.weight_bytes());
     let backbone = &bundle.manifest().backbone;
-    let _ = bundle.columns(&RowLayout::new(backbone.layers(), backbone.hidden_size, FeatureChoice::All));
+    let embedding = bundle.manifest().part_of.is_none();
+    let layout = RowLayout::new(backbone.layers(), embedding, backbone.hidden_size, FeatureChoice::All);
+    let _ = bundle.columns(&layout);
     if let Ok(Some(validation)) = bundle.validation() {
         for task in validation.tasks() {
             let view = validation.view(task);
