@@ -8,9 +8,11 @@ use std::collections::BTreeMap;
 use super::config::Config;
 use super::kinds::Pooling;
 use super::products::{Forms, Product};
+use super::tensors::WORDS;
 use super::weights::Weights;
-use crate::error::Result;
-use crate::graph::{Data, ValueType};
+use crate::error::{Error, Kind, Result};
+use crate::graph::{Data, Dim, ValueType};
+use crate::tensors::bytes_of;
 
 /// Tensors that training changed, by canonical name: their numbers, row-major.
 pub type ChangedTensors = BTreeMap<String, Vec<f32>>;
@@ -28,6 +30,8 @@ pub struct Network<'a> {
     pub normalize: bool,
     /// Tensors that are not those of the file any more.
     pub changed: Option<&'a ChangedTensors>,
+    /// The rows of the word table that are left, by their ids before; none: all.
+    pub pieces: Option<&'a [u32]>,
     /// What is not plain 32-bit floats, and tensors that lie elsewhere.
     pub forms: Option<&'a Forms>,
 }
@@ -76,7 +80,7 @@ impl<'a> Network<'a> {
     #[must_use]
     pub fn new(config: &'a Config, weights: &'a Weights) -> Self {
         let (pooling, normalize) = (Some(Pooling::default()), false);
-        Self { config, weights, pooling, normalize, changed: None, forms: None }
+        Self { config, weights, pooling, normalize, changed: None, pieces: None, forms: None }
     }
 
     /// The numbers of a tensor as they are now, row-major.
@@ -84,10 +88,14 @@ impl<'a> Network<'a> {
     /// # Errors
     /// There is no such tensor, or the file cannot be read.
     pub fn read(&self, name: &str) -> Result<Vec<f32>> {
-        match self.changed.and_then(|changed| changed.get(name)) {
-            Some(numbers) => Ok(numbers.clone()),
-            None => self.weights.read(name),
-        }
+        let numbers = match self.changed.and_then(|changed| changed.get(name)) {
+            Some(numbers) => numbers.clone(),
+            None => self.weights.read(name)?,
+        };
+        let Some(ids) = self.pieces.filter(|_| name == WORDS) else { return Ok(numbers) };
+        let rows: Vec<&[f32]> = numbers.chunks_exact(self.config.hidden_size).collect();
+        let row = |&id: &u32| rows.get(id as usize).copied().ok_or_else(|| no_piece(id));
+        Ok(ids.iter().map(row).collect::<Result<Vec<_>>>()?.concat())
     }
 
     /// The matrices of a product.
@@ -106,15 +114,26 @@ impl<'a> Network<'a> {
     }
 
     /// A tensor's type and where its numbers are.
-    pub(super) fn tensor(&self, name: &str) -> Result<(ValueType, Data)> {
+    ///
+    /// # Errors
+    /// There is no such tensor, or its numbers cannot be read.
+    pub fn tensor(&self, name: &str) -> Result<(ValueType, Data)> {
         if let Some(tensor) = self.forms.and_then(|forms| forms.tensors.get(name)) {
             return Ok(tensor.clone());
         }
+        if let Some(ids) = self.pieces.filter(|_| name == WORDS) {
+            let shape = [ids.len(), self.config.hidden_size].map(Dim::Size);
+            return Ok((ValueType::float(shape), Data::Inline(bytes_of(&self.read(name)?))));
+        }
         let stored = self.weights.stored(name)?;
         let data = match self.changed.and_then(|changed| changed.get(name)) {
-            Some(numbers) => Data::Inline(numbers.iter().flat_map(|number| number.to_le_bytes()).collect()),
+            Some(numbers) => Data::Inline(bytes_of(numbers)),
             None => Data::External(stored.place.clone()),
         };
         Ok((stored.value_type(), data))
     }
+}
+
+fn no_piece(id: u32) -> Error {
+    Error::new(Kind::Model, "the word table has no such row; this is a bug").found(format!("id {id}"))
 }

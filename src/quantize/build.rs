@@ -14,6 +14,7 @@ use super::{Precision, Variant};
 use crate::backbone::Backbone;
 use crate::encoder::{Forms, GraphOptions, Network, Outputs, Product, inference_graph};
 use crate::error::{Error, Kind, Result};
+use crate::graph::Data;
 
 /// What a built network is asked for.
 #[derive(Clone, Debug)]
@@ -118,12 +119,12 @@ fn add_plain(coded: &mut Coded, network: &Network<'_>) -> Result<()> {
         if coded.tensors.contains_key(name) || coded.replaced.contains(name) {
             continue;
         }
-        let stored = network.weights.stored(name)?;
-        let numbers = match network.changed.and_then(|changed| changed.get(name)) {
-            Some(numbers) => Numbers::floats(numbers),
-            None => Numbers::Copied { offset: stored.place.offset, length: stored.place.length },
+        let (value_type, data) = network.tensor(name)?;
+        let numbers = match data {
+            Data::Inline(bytes) => Numbers::Bytes(bytes),
+            Data::External(place) => Numbers::Copied { offset: place.offset, length: place.length },
         };
-        coded.tensors.insert(name.to_owned(), (stored.value_type(), numbers));
+        coded.tensors.insert(name.to_owned(), (value_type, numbers));
     }
     Ok(())
 }

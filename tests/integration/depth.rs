@@ -175,7 +175,7 @@ fn nothing_above_the_highest_layer_that_a_head_sees_is_in_a_bundle() {
         assert!(inspected.contains(part), "{part}: {inspected}");
     }
     let manifest = frosthead(&["inspect", text(&cut), "--json"]).success().json();
-    assert_eq!(manifest["manifest"]["part_of"], json!({ "layers": 6 }));
+    assert_eq!(manifest["manifest"]["part_of"], json!({ "layers": 6, "vocabulary_size": 30522 }));
     // What is kept is all of it, and the heads say the same.
     let (kept, said) = bundle(&path("implied"), &["--keep-embedding"]);
     said.success();
@@ -213,7 +213,7 @@ fn a_cut_bundle_is_a_backbone_of_its_depth() {
     let (nested, said) = bundle(&path("of-bundle"), &[]);
     said.success();
     let manifest = frosthead(&["inspect", text(&nested), "--json"]).success().json();
-    assert_eq!(manifest["manifest"]["part_of"], json!({ "layers": 6 }));
+    assert_eq!(manifest["manifest"]["part_of"], json!({ "layers": 6, "vocabulary_size": 30522 }));
     // Heads are fitted anew on what there is.
     let refitted = path("refit.frost");
     let refit = |more: &[&str]| {
@@ -223,7 +223,7 @@ fn a_cut_bundle_is_a_backbone_of_its_depth() {
     refit(&[]).success();
     refit(&["--features", "last"]).fails_with(&["no sentence embedding"]);
     let manifest = frosthead(&["inspect", text(&refitted), "--json"]).success().json();
-    assert_eq!(manifest["manifest"]["part_of"], json!({ "layers": 6 }));
+    assert_eq!(manifest["manifest"]["part_of"], json!({ "layers": 6, "vocabulary_size": 30522 }));
     // A server says what it cannot do.
     let server = Server::of(&cut, &[]);
     assert_eq!(server.get("/v1/model").json()["dimensions"], Value::Null);
