@@ -53,7 +53,7 @@ pub(crate) struct Arguments {
     out: PathBuf,
     /// What the heads see: `last` (the sentence embedding), `layers:A-B` or `all` (the mean-pooled states of
     /// these layers, side by side), or `auto`: per task, the fewest numbers within one standard error of the
-    /// best on training rows [default: last; with --depth auto, or all where nothing is trained].
+    /// best on training rows [default: last; with --depth auto, or the highest layer where not just heads are trained].
     #[arg(long, value_name = "WHICH")]
     features: Option<FeatureRequest>,
     /// The feature column of a Parquet [default: `embedding`, or the only column of number lists].
@@ -308,11 +308,13 @@ fn say_frozen(terminal: &Terminal, metrics: &RunMetrics) {
 
 /// What heads see where nothing was asked for.
 fn default_features(arguments: &Arguments) -> FeatureRequest {
-    let trained = arguments.freeze.freeze.iter().all(|what| what != "all");
+    let FreezeArguments { freeze, unfreeze, .. } = &arguments.freeze;
+    let only_heads =
+        unfreeze.iter().all(|layers| *layers == 0) && freeze.iter().all(|what| what == "backbone");
     match arguments.depth.depth {
         None => FeatureRequest::default(),
-        Some(_) if trained => FeatureRequest::Auto,
-        Some(_) => FeatureRequest::Choice(FeatureChoice::All),
+        Some(_) if only_heads => FeatureRequest::Auto,
+        Some(depth) => FeatureRequest::Choice(FeatureChoice::highest(depth)),
     }
 }
 
