@@ -7,8 +7,9 @@ use clap::Args;
 
 use super::Outcome;
 use super::given::{Given, Idle, group, names};
-use super::options::{RuntimeArguments, StoreArguments};
+use super::options::RuntimeArguments;
 use super::printing::print;
+use super::stores::StoreArguments;
 use super::terminal::{Terminal, bytes, grouped};
 use frosthead::internal::backbone::Backbone;
 use frosthead::internal::bundle::{Validation, Written, signature_path};

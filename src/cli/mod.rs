@@ -34,6 +34,7 @@ mod printing;
 mod refit;
 #[cfg(feature = "serve")]
 mod serve;
+mod stores;
 mod terminal;
 #[cfg(feature = "train")]
 mod train;

@@ -9,11 +9,9 @@ use super::classes::say_classes;
 use super::given::{Given, Idle, names};
 use super::learning::LearningArguments;
 use super::network::{FreezeArguments, NetworkArguments, TrainProgress};
-use super::options::{
-    DepthArguments, LongArguments, RuntimeArguments, StoreArguments, StrictArguments, TableArguments,
-    TrustArguments, idle_on_features,
-};
+use super::options::{LongArguments, RuntimeArguments, StrictArguments, TableArguments, TrustArguments};
 use super::printing::print_result;
+use super::stores::{DepthArguments, StoreArguments, idle_on_features};
 use super::terminal::{Terminal, grouped};
 use super::trainings::{Instead, Training, idle};
 use super::{Outcome, eval};
