@@ -31,6 +31,10 @@ pub(super) fn format_for(text: Option<&str>) -> u32 {
     const WITHOUT_TEXT: u32 = 2;
     if text.is_some() { FORMAT } else { WITHOUT_TEXT }
 }
+/// The detail of a precision that says how many bits a number of the word table has, where it has fewer than
+/// the precision's own.
+pub const TABLE_BITS: &str = "table bits";
+
 /// What a bundle is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -65,6 +69,17 @@ pub struct Manifest {
     pub refits: Vec<Refit>,
     /// What the backbone's own `tokenizer.json` said of truncation and padding, in its own words.
     pub tokenizer: super::tokenizer::Original,
+}
+
+impl Manifest {
+    /// The precision, and how many bits the word table has where these are not the precision's own.
+    #[must_use]
+    pub fn full_precision(&self) -> String {
+        match self.details.get(TABLE_BITS).and_then(serde_json::Value::as_str) {
+            None => self.precision.clone(),
+            Some(bits) => format!("{}, {bits}-bit table", self.precision),
+        }
+    }
 }
 
 /// How a bundle was made from another one.
