@@ -125,12 +125,13 @@ fn a_bundle_with_a_word_table_in_four_bits_is_smaller_says_so_and_predicts_the_s
         let lines = path("lines.txt");
         std::fs::write(&lines, texts).unwrap();
         let arguments = ["predict", text(&lines), "--format", "lines", "--model", text(&four)];
-        frosthead(&arguments).success().stdout.lines().map(str::to_owned).collect::<Vec<_>>()
+        let lines = frosthead(&arguments).success().stdout;
+        // Without the row's number, which differs.
+        lines.lines().map(|line| line.split_once(',').unwrap().1.to_owned()).collect::<Vec<_>>()
     };
     let (first, second) = ("a film of two and a half hours\n", "works\n");
     let both = predict(&format!("{first}{second}"));
-    assert_eq!(both.last(), predict(second).last());
-    assert_eq!(both[both.len() - 2], *predict(first).last().unwrap());
+    assert_eq!(both, [predict(first), predict(second)].concat());
     let refused = bundle(&four, &["w8", "--table-bits", "2", "--overwrite"]);
     refused.fails_with(&["not kept in so many bits", "8 or 4"]);
     bundle(&four, &["fp32", "--table-bits", "4"]).fails_with(&["no effect", "fp32"]);
