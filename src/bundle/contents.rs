@@ -32,6 +32,9 @@ pub(super) fn format_for(text: Option<&str>, part_of: Option<PartOf>) -> u32 {
     const BEFORE: u32 = 2;
     if text.is_some() || part_of.is_some() { FORMAT } else { BEFORE }
 }
+/// The detail of a precision that says how many bits a number of the word table has, where it has fewer than
+/// the precision's own.
+pub const TABLE_BITS: &str = "table bits";
 
 /// What a bundle is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -83,6 +86,15 @@ impl Manifest {
     #[must_use]
     pub fn embedding_size(&self) -> usize {
         if self.has_embedding() { self.backbone.hidden_size } else { 0 }
+    }
+
+    /// The precision, and how many bits the word table has where these are not the precision's own.
+    #[must_use]
+    pub fn full_precision(&self) -> String {
+        match self.details.get(TABLE_BITS).and_then(serde_json::Value::as_str) {
+            None => self.precision.clone(),
+            Some(bits) => format!("{}, {bits}-bit table", self.precision),
+        }
     }
 }
 

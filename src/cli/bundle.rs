@@ -21,7 +21,7 @@ use frosthead::internal::precision::{
     Chosen, PRECISION, PrecisionChoice, PrecisionReport, PrecisionRequest, RunRows, choose,
 };
 use frosthead::internal::quantities::error_text;
-use frosthead::internal::quantize::Precision;
+use frosthead::internal::quantize::{Precision, TableBits, Variant};
 use frosthead::internal::runtime::Runtime;
 
 /// Put a run and its backbone into one file that needs nothing else.
@@ -29,6 +29,7 @@ use frosthead::internal::runtime::Runtime;
 #[command(after_help = "Examples:
   frosthead bundle runs/first --out first.frost
   frosthead bundle runs/first --out small.frost --precision auto --max-drop 0.5
+  frosthead bundle runs/first --out small.frost --precision int8 --table-bits 4
   frosthead bundle runs/first --out first.frost --keep-validation
   frosthead bundle runs/first --out first.frost --sign ~/.minisign/minisign.key --overwrite")]
 pub(crate) struct Arguments {
@@ -37,10 +38,14 @@ pub(crate) struct Arguments {
     /// The bundle to write.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// `fp32`, `w8` (8-bit weights), `int8` (computes in 8 bits), or `auto`: the first of int8, int8 with
-    /// exceptions, w8 and fp32 that costs no task more than --max-drop.
+    /// `fp32`, `w8` (8-bit weights), `int8` (computes in 8 bits), or `auto`: the first of int8 with a 4-bit
+    /// table, int8 (each then with exceptions), w8 and fp32 that costs no task more than --max-drop.
     #[arg(long, value_name = "PRECISION", default_value = "fp32")]
     precision: PrecisionChoice,
+    /// Bits of a number of the word table, 8 or 4, where the precision is not fp32; without this option 8, and
+    /// `auto` tries 4 first.
+    #[arg(long, value_name = "BITS")]
+    table_bits: Option<TableBits>,
     /// Points of accuracy or macro-F1 that a task may lose in 8 bits, on rows its heads have not seen.
     #[arg(long, value_name = "POINTS", default_value_t = 0.3)]
     max_drop: f64,
@@ -72,8 +77,8 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
     given.refuse([
         Idle {
             when: !coded,
-            options: names(&["max-drop"]),
-            why: "a bundle in fp32 loses nothing",
+            options: names(&["max-drop", "table-bits"]),
+            why: "a bundle in fp32 has all numbers as they are, and loses nothing",
             instead: "say --precision auto",
         },
         Idle {
@@ -96,7 +101,8 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
     if coded || arguments.keep_validation {
         if let PrecisionChoice::Fixed(precision) = arguments.precision {
             // Before the texts are read; fp32 is for every device.
-            precision.check_device(runtime.device())?;
+            let table = arguments.table_bits.unwrap_or_default();
+            Variant { precision, table, ..Variant::default() }.check_device(runtime.device())?;
         }
         let opened = Opened::new(arguments, given, &runtime, terminal)?;
         if coded {
@@ -170,6 +176,7 @@ impl Opened {
             runtime,
             rows: &self.rows,
             choice: arguments.precision,
+            table: arguments.table_bits,
             max_drop: arguments.max_drop,
             threads: runtime.threads(),
         };

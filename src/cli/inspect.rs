@@ -98,7 +98,12 @@ fn of_bundle(bundle: &BundleDescription) -> Vec<(&'static str, String)> {
     let mut lines = vec![
         (
             "bundle",
-            format!("format {}, {}, frosthead {}", manifest.format, manifest.precision, manifest.frosthead),
+            format!(
+                "format {}, {}, frosthead {}",
+                manifest.format,
+                manifest.full_precision(),
+                manifest.frosthead
+            ),
         ),
         ("size", bytes(bundle.bytes)),
         ("fingerprint", bundle.fingerprint.clone()),

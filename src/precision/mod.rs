@@ -17,9 +17,12 @@ use crate::bundle;
 use crate::classifier::Run;
 use crate::classifier::run::FIT;
 use crate::data::Part;
+use crate::encoder::Product;
 use crate::error::Result;
 use crate::heads::{Alpha, FitOptions, FitReport, Head};
-use crate::quantize::{Agreement, CALIBRATION_TEXTS, Precision, Variant, calibrate, sensitivity};
+use crate::quantize::{
+    Agreement, CALIBRATION_TEXTS, Calibration, Precision, TableBits, Variant, calibrate, sensitivity,
+};
 pub use chosen::Chosen;
 use gate::Judged;
 pub use gate::TaskCost;
@@ -40,7 +43,7 @@ const CODED_TOLERANCE: f32 = 0.02;
 /// What one variant is like.
 #[derive(Debug, Clone, Serialize)]
 pub struct VariantReport {
-    /// Its precision, and how many products are exceptions.
+    /// Its precision, how many products are exceptions, and whether its word table is in 4 bits.
     pub name: String,
     /// Products that stay more exact.
     pub kept: Vec<String>,
@@ -80,26 +83,26 @@ pub fn choose(
     show(&format!("calibrating on {} training texts", texts.len()));
     let calibration = calibrate(request.backbone, request.runtime, &texts)?;
     let mut report = PrecisionReport {
-        asked: request.choice.to_string(),
+        asked: asked(request),
         max_drop: request.max_drop,
         variants: Vec::new(),
         chosen: None,
     };
-    let (mut chosen, mut loaded) = (None, Vec::new());
-    for step in steps(request.choice) {
-        if let Err(error) = step.0.check_device(request.runtime.device()) {
+    let (mut chosen, mut loaded, mut worst) = (None, Vec::new(), None);
+    for (mut variant, with_exceptions) in steps(request.choice, table_bits(request)) {
+        if let Err(error) = variant.check_device(request.runtime.device()) {
             if request.choice != PrecisionChoice::Auto {
                 return Err(error);
             }
-            show(&format!("{} is left out: {error}", step.0));
+            show(&format!("{} is left out: {error}", name(&variant)));
             continue;
         }
-        let mut variant = Variant { precision: step.0, ..Variant::default() };
-        if step.1 {
-            let texts = request.rows.sample(SENSITIVITY_TEXTS);
-            show(&format!("what each product loses, on {} training texts", texts.len()));
-            let found = sensitivity(request.backbone, request.runtime, &calibration, &texts, &mut |_| ())?;
-            variant.kept = found.worst(EXCEPTED_SHARE);
+        if with_exceptions {
+            let found = match worst.take() {
+                Some(found) => found,
+                None => exceptions(request, &calibration, show)?,
+            };
+            variant.kept.clone_from(worst.insert(found));
             if variant.kept.is_empty() {
                 // No product loses anything: it was tried without exceptions.
                 continue;
@@ -122,20 +125,64 @@ pub fn choose(
     Ok((report, chosen))
 }
 
-/// Precisions in the order in which they are tried, and whether with exceptions.
-fn steps(choice: PrecisionChoice) -> Vec<(Precision, bool)> {
-    let int8 = [(Precision::Int8, false), (Precision::Int8, true)];
-    match choice {
-        PrecisionChoice::Fixed(Precision::Int8) => int8.to_vec(),
-        PrecisionChoice::Fixed(precision) => vec![(precision, false)],
-        PrecisionChoice::Auto => [&int8[..], &[(Precision::W8, false), (Precision::Fp32, false)]].concat(),
+/// Variants in the order in which they are tried, smallest first, and whether with exceptions.
+fn steps(choice: PrecisionChoice, table: Option<TableBits>) -> Vec<(Variant, bool)> {
+    let step = |precision, table, with_exceptions| {
+        (Variant { precision, table, ..Variant::default() }, with_exceptions)
+    };
+    let int8 = |table| [false, true].map(|excepted| step(Precision::Int8, table, excepted)).to_vec();
+    let one = |precision, table| vec![step(precision, table, false)];
+    let eight = || [int8(TableBits::Eight), one(Precision::W8, TableBits::Eight)].concat();
+    match (choice, table) {
+        (PrecisionChoice::Fixed(Precision::Int8), table) => int8(table.unwrap_or_default()),
+        (PrecisionChoice::Fixed(precision), table) => one(precision, table.unwrap_or_default()),
+        // No table of fp32 is in 4 bits: nothing is bundled when none of these passes.
+        (PrecisionChoice::Auto, Some(TableBits::Four)) => {
+            [int8(TableBits::Four), one(Precision::W8, TableBits::Four)].concat()
+        }
+        (PrecisionChoice::Auto, Some(TableBits::Eight)) => {
+            [eight(), one(Precision::Fp32, TableBits::Eight)].concat()
+        }
+        (PrecisionChoice::Auto, None) => {
+            [int8(TableBits::Four), eight(), one(Precision::Fp32, TableBits::Eight)].concat()
+        }
     }
 }
 
+/// The bits that were asked for; `auto` does not try 4 where rows cannot be kept so.
+fn table_bits(request: &PrecisionRequest<'_>) -> Option<TableBits> {
+    let fit = TableBits::Four.fit(request.backbone.manifest().hidden_size);
+    request.table.or_else(|| (!fit).then_some(TableBits::Eight))
+}
+
+/// The choice, as it was asked for.
+fn asked(request: &PrecisionRequest<'_>) -> String {
+    match request.table {
+        None => request.choice.to_string(),
+        Some(bits) => format!("{}, {bits}-bit table", request.choice),
+    }
+}
+
+/// The products that had better not compute in 8 bits.
+fn exceptions(
+    request: &PrecisionRequest<'_>,
+    calibration: &Calibration,
+    show: &mut dyn FnMut(&str),
+) -> Result<BTreeSet<Product>> {
+    let texts = request.rows.sample(SENSITIVITY_TEXTS);
+    show(&format!("what each product loses, on {} training texts", texts.len()));
+    let found = sensitivity(request.backbone, request.runtime, calibration, &texts, &mut |_| ())?;
+    Ok(found.worst(EXCEPTED_SHARE))
+}
+
 fn name(variant: &Variant) -> String {
-    match variant.kept.len() {
+    let precision = match variant.kept.len() {
         0 => variant.precision.to_string(),
         count => format!("{} but {count} products", variant.precision),
+    };
+    match variant.table {
+        TableBits::Eight => precision,
+        TableBits::Four => format!("{precision}, 4-bit table"),
     }
 }
 
@@ -168,7 +215,7 @@ fn described(
     };
     let tasks: BTreeMap<String, TaskCost> = judged.iter().map(cost).collect::<Result<_>>()?;
     // Where nothing can be measured, only what is exact may stand for the run.
-    let exact = variant.precision == Precision::Fp32;
+    let exact = *variant == Variant::default();
     let passes = tasks.values().all(|cost| cost.lost().map_or(exact, |lost| lost <= request.max_drop));
     let hidden = request.backbone.manifest().hidden_size;
     Ok(VariantReport {
@@ -186,10 +233,13 @@ fn described(
 /// What the bundle is made of; nothing that was timed, so that the same run gives the same bytes.
 fn deployed(run: &Run, variant: &Variant, texts: &[&str], trial: Trial) -> Chosen {
     let kept: BTreeSet<String> = variant.kept.iter().map(ToString::to_string).collect();
-    let details = BTreeMap::from([
+    let mut details = BTreeMap::from([
         ("more exact products".to_owned(), serde_json::json!(kept)),
         ("calibration texts".to_owned(), serde_json::json!(texts.len())),
     ]);
+    if variant.table != TableBits::default() {
+        details.insert(bundle::TABLE_BITS.to_owned(), serde_json::json!(variant.table));
+    }
     let seen = |head: &Head| bundle::SeenHead {
         head: trial.head(&head.task).clone(),
         sees: run.choice(&head.task).unwrap_or_default(),
@@ -216,10 +266,26 @@ mod tests {
             assert_eq!(text.parse::<PrecisionChoice>().unwrap().to_string(), text);
         }
         assert!("int4".parse::<PrecisionChoice>().unwrap_err().to_string().contains("auto"));
-        let named = |choice| {
-            steps(choice).iter().map(|(precision, kept)| format!("{precision}{kept}")).collect::<Vec<_>>()
+        let named = |choice, table| {
+            let steps = steps(choice, table).into_iter();
+            let name = |(variant, excepted): (Variant, bool)| {
+                name(&variant) + if excepted { " with exceptions" } else { "" }
+            };
+            steps.map(name).collect::<Vec<_>>()
         };
-        assert_eq!(named(PrecisionChoice::Auto), ["int8false", "int8true", "w8false", "fp32false"]);
-        assert_eq!(named(PrecisionChoice::Fixed(Precision::W8)), ["w8false"]);
+        let (four, eight) = (Some(TableBits::Four), Some(TableBits::Eight));
+        let of_four = ["int8, 4-bit table", "int8, 4-bit table with exceptions"];
+        let of_eight = ["int8", "int8 with exceptions", "w8", "fp32"];
+        let auto = PrecisionChoice::Auto;
+        assert_eq!(named(auto, None), [&of_four[..], &of_eight].concat());
+        assert_eq!(named(auto, eight), of_eight);
+        assert_eq!(named(auto, four), [&of_four[..], &["w8, 4-bit table"]].concat());
+        let [int8, w8] = [Precision::Int8, Precision::W8].map(PrecisionChoice::Fixed);
+        assert_eq!(named(int8, None), of_eight[..2]);
+        assert_eq!(named(int8, four), of_four);
+        assert_eq!(
+            (named(w8, None), named(w8, four)),
+            (vec!["w8".to_owned()], vec!["w8, 4-bit table".to_owned()])
+        );
     }
 }

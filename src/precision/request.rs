@@ -8,7 +8,7 @@ use super::rows::RunRows;
 use crate::backbone::Backbone;
 use crate::classifier::Run;
 use crate::error::{Error, Result};
-use crate::quantize::Precision;
+use crate::quantize::{Precision, TableBits};
 use crate::runtime::Runtime;
 
 /// What was asked for.
@@ -49,6 +49,8 @@ pub struct PrecisionRequest<'r> {
     pub runtime: &'r Runtime,
     pub rows: &'r RunRows,
     pub choice: PrecisionChoice,
+    /// How the word table is kept; without it in 8 bits, and `auto` tries 4 bits first.
+    pub table: Option<TableBits>,
     /// Points of accuracy or macro-F1 that a task may lose.
     pub max_drop: f64,
     /// Threads of the fits.

@@ -10,7 +10,7 @@ use super::calibration::Calibration;
 use super::code::{Choice, Coded};
 use super::data_file::{DataFile, Numbers};
 use super::network::network_of;
-use super::{Precision, Variant};
+use super::{Precision, TableBits, Variant};
 use crate::backbone::Backbone;
 use crate::encoder::{Forms, GraphOptions, Network, Outputs, Product, inference_graph};
 use crate::error::{Error, Kind, Result};
@@ -63,7 +63,8 @@ impl Built {
 /// `int8` needs a calibration.
 ///
 /// # Errors
-/// The backbone is an imported `.onnx` file, a product to keep does not exist, there is no calibration or not
+/// The backbone is an imported `.onnx` file, a product to keep does not exist, the word table is asked for in 4
+/// bits and its rows have no such form, there is no calibration or not
 /// one of this network, or the weights cannot be read.
 pub fn build(
     backbone: &Backbone,
@@ -91,6 +92,9 @@ pub(super) fn build_from(
     let mut coded = Coded::default();
     for layer in 0..layers {
         coded.add_layer(network, layer, &choices, calibration)?;
+    }
+    if variant.table == TableBits::Four {
+        coded.add_words(network)?;
     }
     if variant.precision != Precision::Fp32 {
         coded.add_tables(network)?;

@@ -271,7 +271,8 @@ fn layers_are_trained_below_a_depth_as_below_the_last_layer() {
     go_on("2").fails_with(&["a layer above this depth was trained", "encoder.layer.2."]);
     go_on("3").success();
     train(&data, &path("no"), &["--depth", "2", "--unfreeze", "3"]).fails_with(&["2"]);
-    train(&data, &path("no"), &["--depth", "2", "--freeze", "backbone:0-4"]).fails_with(&["layers from 0 to 1"]);
+    train(&data, &path("no"), &["--depth", "2", "--freeze", "backbone:0-4"])
+        .fails_with(&["layers from 0 to 1"]);
     train(&data, &path("no"), &["--depth", "2", "--features", "last"]).fails_with(&["no sentence embedding"]);
 }
 

@@ -48,6 +48,7 @@ fn value(option: &str) -> &'static str {
         "trust" => PUBLIC_KEY,
         "memory" => "400M",
         "explain" => "windows",
+        "table-bits" => "4",
         "learning-curve" => "10%,100%",
         "pooling" => "mean",
         "prefix" | "prompt" => "query",
@@ -387,7 +388,11 @@ fn bundle() -> Vec<Row> {
         ("bundle", "overwrite", Always(POLICY)),
         ("bundle", "keep-embedding", Refused("RUN --out OUT ?", &[NO_EFFECT, "sees the highest layer"])),
         ("bundle", "onnxruntime device threads", Always("every bundle says its golden sentences")),
-        ("bundle", "max-drop", Refused("RUN --out OUT ?", &[NO_EFFECT, "loses nothing", "--precision auto"])),
+        (
+            "bundle",
+            "max-drop table-bits",
+            Refused("RUN --out OUT ?", &[NO_EFFECT, "loses nothing", "--precision auto"]),
+        ),
         (
             "bundle",
             "store-layers cache token-budget no-tuning",
