@@ -34,6 +34,8 @@ mod transformer;
 #[cfg(feature = "train")]
 mod vectors;
 mod weights;
+#[cfg(feature = "train")]
+mod words;
 
 pub use architecture::Architecture;
 #[cfg(feature = "train")]

@@ -10,7 +10,7 @@ use super::kinds::Pooling;
 use super::products::{Forms, Product};
 use super::weights::Weights;
 use crate::error::Result;
-use crate::graph::{Data, ValueType};
+use crate::graph::{Data, Dim, ValueType};
 
 /// Tensors that training changed, by canonical name: their numbers, row-major.
 pub type ChangedTensors = BTreeMap<String, Vec<f32>>;
@@ -111,10 +111,14 @@ impl<'a> Network<'a> {
             return Ok(tensor.clone());
         }
         let stored = self.weights.stored(name)?;
-        let data = match self.changed.and_then(|changed| changed.get(name)) {
-            Some(numbers) => Data::Inline(numbers.iter().flat_map(|number| number.to_le_bytes()).collect()),
-            None => Data::External(stored.place.clone()),
+        let Some(numbers) = self.changed.and_then(|changed| changed.get(name)) else {
+            return Ok((stored.value_type(), Data::External(stored.place.clone())));
         };
-        Ok((stored.value_type(), data))
+        // The word table may have fewer rows than the file's (`words`).
+        let row: usize = stored.shape[1..].iter().product();
+        let sizes = [&[numbers.len() / row.max(1)], &stored.shape[1..]].concat();
+        let sizes: Vec<Dim> = sizes.into_iter().map(Dim::Size).collect();
+        let bytes = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        Ok((ValueType::float(sizes), Data::Inline(bytes)))
     }
 }

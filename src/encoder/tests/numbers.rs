@@ -224,6 +224,46 @@ fn rows_that_fill_up_a_batch_are_zero_and_disturb_nobody() {
 }
 
 #[test]
+fn a_table_of_fewer_words_gives_texts_of_those_the_same_bits() {
+    let model = Model::tiny("pretraining", "gelu");
+    let texts = ids(&tiny()["texts"]);
+    let mut rows: Vec<u32> = texts.concat();
+    rows.push(model.config.pad_token_id);
+    rows.sort_unstable();
+    rows.dedup();
+    assert!(rows.len() < model.config.vocabulary_size && rows.iter().zip(0..).any(|(row, id)| *row != id));
+    let moved =
+        |text: &[u32]| text.iter().map(|id| rows.binary_search(id).unwrap() as u32).collect::<Vec<_>>();
+    let doubled = model.weights.read("embeddings.word_embeddings.weight").unwrap();
+    let doubled: Vec<f32> = doubled.iter().map(|number| number * 2.0).collect();
+    let trained = ChangedTensors::from([("embeddings.word_embeddings.weight".to_owned(), doubled)]);
+    let changes = [None, Some(&trained)];
+    for (operators, changed) in
+        OPERATORS.iter().flat_map(|operators| changes.map(|changed| (*operators, changed)))
+    {
+        let network = Network { changed, ..model.network() };
+        let (config, fewer) = network.with_words(&rows).unwrap();
+        assert_eq!((config.vocabulary_size, config.layers), (rows.len(), model.config.layers));
+        assert_eq!(rows[config.pad_token_id as usize], model.config.pad_token_id);
+        let small = Network { config: &config, changed: Some(&fewer), ..network };
+        let options =
+            GraphOptions { operators, outputs: Outputs::Vectors { means: 3 }, ..GraphOptions::default() };
+        let open = |network| model.open(&inference_graph(network, &options).unwrap(), 1);
+        let (mut whole, mut small) = (open(&network), open(&small));
+        for text in &texts {
+            let wanted = run(&mut whole, &[text], text.len() + 2, model.config.pad_token_id);
+            let found = run(&mut small, &[&moved(text)], text.len() + 2, config.pad_token_id);
+            for (name, numbers) in &wanted {
+                assert_eq!(bits(numbers), bits(&found[name]), "{operators:?} {name}");
+            }
+        }
+    }
+    let refused = |rows: &[u32]| model.network().with_words(rows).unwrap_err().to_string();
+    assert!(refused(&[model.config.pad_token_id, 100]).contains("found row 100, expected rows below 100"));
+    assert!(refused(&[7, 8]).contains("the row of the padding"), "{}", refused(&[7, 8]));
+}
+
+#[test]
 fn graphs_are_small_deterministic_and_standard_where_asked() {
     let model = Model::tiny("pretraining", "gelu");
     for operators in OPERATORS {
