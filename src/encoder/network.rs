@@ -9,8 +9,8 @@ use super::config::Config;
 use super::kinds::Pooling;
 use super::products::{Forms, Product};
 use super::tensors::WORDS;
-use super::weights::Weights;
-use crate::error::{Error, Kind, Result};
+use super::weights::{Weights, check_rows};
+use crate::error::Result;
 use crate::graph::{Data, Dim, ValueType};
 use crate::tensors::bytes_of;
 
@@ -88,14 +88,17 @@ impl<'a> Network<'a> {
     /// # Errors
     /// There is no such tensor, or the file cannot be read.
     pub fn read(&self, name: &str) -> Result<Vec<f32>> {
-        let numbers = match self.changed.and_then(|changed| changed.get(name)) {
-            Some(numbers) => numbers.clone(),
-            None => self.weights.read(name)?,
-        };
-        let Some(ids) = self.pieces.filter(|_| name == WORDS) else { return Ok(numbers) };
-        let rows: Vec<&[f32]> = numbers.chunks_exact(self.config.hidden_size).collect();
-        let row = |&id: &u32| rows.get(id as usize).copied().ok_or_else(|| no_piece(id));
-        Ok(ids.iter().map(row).collect::<Result<Vec<_>>>()?.concat())
+        let changed = self.changed.and_then(|changed| changed.get(name));
+        match (self.pieces.filter(|_| name == WORDS), changed) {
+            (None, Some(numbers)) => Ok(numbers.clone()),
+            (None, None) => self.weights.read(name),
+            (Some(ids), None) => self.weights.read_rows(name, ids),
+            (Some(ids), Some(numbers)) => {
+                let width = self.config.hidden_size;
+                check_rows(ids, numbers.len() / width).map_err(|error| error.tensor(name))?;
+                Ok(ids.iter().flat_map(|id| &numbers[*id as usize * width..][..width]).copied().collect())
+            }
+        }
     }
 
     /// The matrices of a product.
@@ -132,8 +135,4 @@ impl<'a> Network<'a> {
         };
         Ok((stored.value_type(), data))
     }
-}
-
-fn no_piece(id: u32) -> Error {
-    Error::new(Kind::Model, "the word table has no such row; this is a bug").found(format!("id {id}"))
 }
