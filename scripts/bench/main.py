@@ -55,7 +55,7 @@ class Bench:
 
 def parse():
     parser = argparse.ArgumentParser(prog="scripts/bench.sh", description="Measures frosthead and its peers in turns on this machine.")
-    parser.add_argument("--all", action="store_true", help="set up the large peers, too (PyTorch: some 20 GB)")
+    parser.add_argument("--all", action="store_true", help="set up the large peers, too (PyTorch: some 32 GB)")
     parser.add_argument("--quick", action="store_true", help="few texts and rounds: shows that everything runs, its figures mean nothing")
     parser.add_argument("--jobs", default=",".join(JOBS), help=f"which of {', '.join(JOBS)} (default: all)")
     parser.add_argument("--sets", default="", metavar="TEXT", help="only those sets of a job whose name contains this, as the tables show it (`top 2`, `long`)")
