@@ -143,7 +143,7 @@ def frontier(result):
 def frontier_points(result, processor):
     """What stands beside our own frontier: a point for each peer and task, as `frosthead compare --beside` reads them."""
     return [{"name": row["contestant"], "task": task, "accuracy": accuracy, "test_rows": result["test_rows"][task], "bytes": row["bytes"],
-             "texts_per_second": result["amount"] / spread(row["seconds"])["median"], "ms_per_text": row["latency"]["median"], "processor": processor}
+             "texts_per_second": spread([result["amount"] / seconds for seconds in row["seconds"]])["median"], "ms_per_text": row["latency"]["median"], "processor": processor}
             for row in result["rows"] if not row["contestant"].startswith("frosthead") for task, accuracy in row["accuracies"].items()]
 
 
