@@ -28,7 +28,8 @@ class Contestant:
     once: Callable
     # {what: bytes} of everything that has to be installed.
     sizes: Callable
-    eight_bit: bool = False
+    # What it computes in, where the processor has it: fp32, bf16, int8.
+    precision: str = "fp32"
 
 
 class Ours:
@@ -80,19 +81,20 @@ def ours(bench):
     """Our own program in fp32 and in 8 bits."""
     for precision in ("fp32", "int8"):
         bundle = bench.material.bundle(precision)
-        backbone = bench.material.backbone if precision == "fp32" else bundle
+        # A bundle's graph gives no more than the embedding anyway.
+        backbone, last = (bench.material.backbone, {"store-layers": "last"}) if precision == "fp32" else (bundle, {})
         yield Contestant(
             name=f"frosthead {precision}",
             default={},
-            candidates=[{"token-budget": budget, "store-layers": "last"} for budget in BUDGETS],
+            candidates=[{"token-budget": budget} | last for budget in BUDGETS],
             start=lambda backbone=backbone, bundle=bundle: Ours(bench.material, backbone, bundle, bench.threads),
             once=lambda text, bundle=bundle: ([bench.frosthead, "-q", "predict", "-", "--format", "lines", "--model", bundle, "--threads", bench.threads], text + "\n"),
             sizes=lambda bundle=bundle: {"program": bench.frosthead.stat().st_size, "ONNX Runtime": bench.runtime.stat().st_size, "model": bundle.stat().st_size},
-            eight_bit=precision == "int8",
+            precision=precision,
         )
 
 
-def peer(bench, name, environment, script, default, candidates, options, model, eight_bit=False):
+def peer(bench, name, environment, script, default, candidates, options, model, precision="fp32"):
     """A peer in Python. `options` and `model` are functions, since what they name may have to be made first."""
     def command(*words):
         python = bench.environments.python(environment)
@@ -104,27 +106,57 @@ def peer(bench, name, environment, script, default, candidates, options, model, 
         found = {"packages": packages, "model": model()}
         return found | ({"CUDA packages (not counted)": parts["cuda"]["bytes"]} if parts["cuda"]["bytes"] else {})
 
-    return Contestant(name, default, candidates, lambda: Worker(command()), lambda text: (command(text), ""), sizes, eight_bit)
+    return Contestant(name, default, candidates, lambda: Worker(command()), lambda text: (command(text), ""), sizes, precision)
 
 
-def exported(bench):
-    return bench.material.exported(bench.environments.python("sentence-transformers-onnx"))
+@dataclass
+class Encoder:
+    """sentence-transformers in one of its forms. `options` and `model` (bytes) are functions, since what they name may have to be made first."""
+
+    name: str
+    environment: str
+    options: Callable
+    model: Callable
+    precision: str
+
+
+def encoders(bench):
+    """sentence-transformers as it comes, and in the forms that its documentation has for processors."""
+    checkpoint = bench.material.checkpoint
+    for name, precision, dtype in (("torch", "fp32", {}), ("torch bf16", "bf16", {"dtype": "bfloat16"})):
+        yield Encoder(f"sentence-transformers, {name}", "sentence-transformers", lambda dtype=dtype: {"model": str(checkpoint), "backend": "torch"} | dtype,
+                      lambda: tree_bytes(checkpoint), precision)
+    # OpenVINO as it comes computes in bf16 where the processor can.
+    forms = (("onnx", "onnx", "fp32", {}), ("onnx int8", "onnx", "int8", {}), ("OpenVINO", "openvino", "bf16", {}),
+             ("OpenVINO fp32", "openvino", "fp32", {"ov_config": {"INFERENCE_PRECISION_HINT": "f32"}}), ("OpenVINO int8", "openvino", "int8", {}))
+    for name, backend, precision, settings in forms:
+        yield exported(bench, f"sentence-transformers, {name}", backend, precision, settings)
+
+
+def exported(bench, name, backend, precision, settings):
+    environment, whole = f"sentence-transformers-{backend}", {"onnx": "model.onnx", "openvino": "openvino_model.xml"}[backend]
+
+    def graph():
+        folder, variant = bench.material.exported(bench.environments.python(environment), backend)
+        return folder, variant if precision == "int8" else whole
+
+    def options():
+        folder, file = graph()
+        return {"model": str(folder), "backend": backend, "file": file} | settings
+
+    def model():
+        folder, file = graph()
+        # OpenVINO's weights lie in a file beside the graph.
+        return sum(path.stat().st_size for path in (folder / backend).glob(f"{Path(file).stem}.*"))
+
+    return Encoder(name, environment, options, model, precision)
 
 
 def peers(bench):
     """The peers that embed texts."""
-    material, checkpoint = bench.material, bench.material.checkpoint
-    weights = lambda: tree_bytes(checkpoint)
-    torch = lambda: {"model": str(checkpoint), "backend": "torch"}
-    yield peer(bench, "sentence-transformers, torch", "sentence-transformers", "embed_sentence_transformers.py", {}, BATCHES, torch, weights)
-    for name, eight_bit in (("onnx", False), ("onnx int8", True)):
-        def graph(eight_bit=eight_bit):
-            folder, variant = exported(bench)
-            return folder, variant if eight_bit else "model.onnx"
-
-        yield peer(bench, f"sentence-transformers, {name}", "sentence-transformers-onnx", "embed_sentence_transformers.py", {}, BATCHES,
-                   lambda graph=graph: {"model": str(graph()[0]), "backend": "onnx", "file": graph()[1]},
-                   lambda graph=graph: (graph()[0] / "onnx" / graph()[1]).stat().st_size, eight_bit)
+    material = bench.material
+    for encoder in encoders(bench):
+        yield peer(bench, encoder.name, encoder.environment, "embed_sentence_transformers.py", {}, BATCHES, encoder.options, encoder.model, encoder.precision)
     hidden = lambda: {"model": str(material.last_hidden_state())}
     hidden_bytes = lambda: tree_bytes(material.last_hidden_state())
     parallel = [{"batch_size": size, "parallel": bench.threads} for size in (1, 8)]

@@ -16,12 +16,13 @@ ROOT = Path(__file__).resolve().parents[2]
 PEERS = ROOT / "scripts/peers"
 HOME = ROOT / ".downloads/peers"
 # A peer of several gigabytes (it brings PyTorch) is set up only when asked for.
-LARGE = ("sentence-transformers", "sentence-transformers-onnx", "setfit")
-# What PyTorch's default wheels for Linux bring for NVIDIA's GPUs, and what only our own peer scripts read with.
+LARGE = ("sentence-transformers", "sentence-transformers-onnx", "sentence-transformers-openvino", "model2vec", "setfit")
+# What PyTorch's default wheels for Linux bring for NVIDIA's GPUs; and what is not deployed: what only our own peer scripts read with, or
+# the making of an 8-bit variant.
 CUDA = ("nvidia_", "nvidia-", "cuda_", "cuda-", "triton-")
 # … and the parts for CUDA of PyTorch's own package.
 TORCH_CUDA = ("libtorch_cuda*.so", "libc10_cuda.so", "libtorch_nvshmem.so")
-OURS = {"sentence-transformers": ("pyarrow-",)}
+OURS = {"sentence-transformers": ("pyarrow-",), "sentence-transformers-openvino": ("datasets-", "pandas-", "pyarrow-")}
 # The Python that this one's environment was made from, which has pip.
 BASE = str(Path(sys.base_prefix) / "bin/python3")
 

@@ -11,8 +11,8 @@ from environments import relative
 from report import settings as in_words
 from turns import take_turns
 
-# Below, another computation was made: fp32 differs by rounding only, 8-bit variants by what they are.
-LEAST_COSINE = {False: 0.9999, True: 0.9}
+# Below, another computation was made: fp32 differs by rounding only, shorter numbers by what they are.
+LEAST_COSINE = {"fp32": 0.9999, "bf16": 0.999, "int8": 0.9}
 
 
 def measure(bench):
@@ -46,8 +46,8 @@ def one_set(bench, name, texts):
     for label, taken in seconds.items():
         contestant, settings = entries[label]
         cosines = compare(vectors[contestant.name], vectors[reference], len(texts))
-        rows.append({"contestant": contestant.name, "eight_bit": contestant.eight_bit, **settings, "seconds": taken, "cosine": cosines, "command": commands[contestant.name],
-                     "same": cosines["least"] >= LEAST_COSINE[contestant.eight_bit]})
+        rows.append({"contestant": contestant.name, "precision": contestant.precision, **settings, "seconds": taken, "cosine": cosines, "command": commands[contestant.name],
+                     "same": cosines["least"] >= LEAST_COSINE[contestant.precision]})
         if contestant.name == "frosthead fp32":
             rows[-1]["share_of_gemm_peak"] = statistics.median(shares[str(settings["settings"])][-bench.rounds :])
     return {"job": "extraction", "set": name, "amount": len(texts), "unit": "texts/s", "reference": reference, "rows": rows}

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import extraction
+import frontier
 import growth
 import heads
 import layers
@@ -22,7 +23,7 @@ from environments import ROOT, Environments, installed_bytes
 from material import Material, with_whole
 from turns import Skips
 
-JOBS = {"extraction": extraction, "single": single, "heads": heads, "layers": layers, "whole": whole, "growth": growth}
+JOBS = {"extraction": extraction, "single": single, "heads": heads, "layers": layers, "whole": whole, "growth": growth, "frontier": frontier}
 
 
 class Bench:
@@ -30,7 +31,7 @@ class Bench:
 
     def __init__(self, arguments):
         self.quick, self.rounds, self.threads, self.epochs = arguments.quick, arguments.rounds, arguments.threads, arguments.epochs
-        self.sets = arguments.sets
+        self.sets, self.table, self.tasks, self.depths = arguments.sets, arguments.table, arguments.tasks, arguments.depths
         self.frosthead, self.runtime = Path(arguments.frosthead).resolve(), Path(arguments.runtime).resolve()
         folder = ROOT / ".downloads/bench" / ("quick" if arguments.quick else "full")
         # A store of its own: nothing that was computed elsewhere may stand in for a measurement.
@@ -54,7 +55,7 @@ class Bench:
 
 def parse():
     parser = argparse.ArgumentParser(prog="scripts/bench.sh", description="Measures frosthead and its peers in turns on this machine.")
-    parser.add_argument("--all", action="store_true", help="set up the large peers, too (PyTorch: some 20 GB)")
+    parser.add_argument("--all", action="store_true", help="set up the large peers, too (PyTorch: some 32 GB)")
     parser.add_argument("--quick", action="store_true", help="few texts and rounds: shows that everything runs, its figures mean nothing")
     parser.add_argument("--jobs", default=",".join(JOBS), help=f"which of {', '.join(JOBS)} (default: all)")
     parser.add_argument("--sets", default="", metavar="TEXT", help="only those sets of a job whose name contains this, as the tables show it (`top 2`, `long`)")
@@ -62,6 +63,9 @@ def parse():
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="threads for everybody (default: all cores)")
     parser.add_argument("--epochs", type=int, default=1, help="epochs of the job `layers` (default: 1)")
     parser.add_argument("--data", help="a folder with further tables (CSV with a column text) for extraction")
+    parser.add_argument("--table", metavar="CSV", help="the labelled table of the job `frontier`, with a column text (default: data/demo.csv)")
+    parser.add_argument("--tasks", type=lambda text: text.split(","), default=["domain", "sentiment"], help="its label columns (default: domain,sentiment)")
+    parser.add_argument("--depths", type=lambda text: [int(depth) for depth in text.split(",")], default=[0, 2, 3, 4, 6], help="our own depths there (default: 0,2,3,4,6)")
     parser.add_argument("--out", help="where to write (default: benches/runs/DATE-MACHINE); what is there is kept but for what is measured again")
     parser.add_argument("--update-readme", action="store_true", help="write the tables into README.md, between their markers")
     for name in ("frosthead", "runtime"):
@@ -80,10 +84,17 @@ def parse():
 
 
 def write(folder, run):
-    """results.json, README.md and plot.svg, each whole at any time."""
-    parts = (("results.json", json.dumps(run, indent=1) + "\n"), ("README.md", report.page(run)), ("plot.svg", report.plot(run["results"])))
+    """results.json, README.md, plot.svg and what the frontiers give to others, each whole at any time."""
+    parts = [("results.json", json.dumps(run, indent=1) + "\n"), ("README.md", report.page(run)), ("plot.svg", report.plot(run["results"]))]
+    parts += points(run)
     for name, content in parts:
         with_whole(folder / name, lambda temporary, content=content: temporary.write_text(content, encoding="utf-8"))
+
+
+def points(run):
+    """Files of points for `frosthead compare --beside`: their names and contents."""
+    frontiers = [result for result in run["results"] if result["job"] == "frontier"]
+    return [(frontier.file_name(result["set"]), json.dumps(report.frontier_points(result, run["machine"]["processor"]), indent=1) + "\n") for result in frontiers]
 
 
 def earlier_run(folder):

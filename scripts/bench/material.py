@@ -9,12 +9,46 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from environments import ROOT, Unavailable
 
 SEED = 13
+# Which rows of a run are what, and what the parts are called there.
+ROWS, PARTS = "rows.safetensors", ("train", "valid", "test")
 JOINED = 16
+CALIBRATION_TEXTS = 300
+
+
+@dataclass
+class Split:
+    """A labelled table, and which of its rows are learned from, chosen by, and tested on."""
+
+    table: Path
+    tasks: list
+    # {"train", "valid", "test": rows}
+    parts: dict
+    # What a run says of it.
+    record: bytes
+
+    @classmethod
+    def read(cls, table, tasks, run, features):
+        """As a run of this table divided it; `features` is the table as `frosthead embed --keep-text` writes it, with the texts' hashes."""
+        import pyarrow.parquet as pq
+        from safetensors.numpy import load_file
+
+        written = pq.read_table(features, columns=["text_hash", "text", *tasks]).to_pylist()
+        rows = [({column: row[column] or "" for column in ("text", *tasks)}, bytes.fromhex(row["text_hash"])) for row in written]
+        hashes = {part: {bytes(row) for row in own} for part, own in load_file(run / ROWS).items()}
+        parts = {part: [row for row, key in rows if key in hashes[part]] for part in PARTS}
+        return cls(table, tasks, parts, (run / ROWS).read_bytes())
+
+    def file(self, part):
+        """The rows of a part as a table beside the whole one."""
+        path = self.table.with_name(f"{self.table.stem}-{part}.csv")
+        write_table(path, self.parts[part])
+        return path
 
 
 class Material:
@@ -124,18 +158,41 @@ class Material:
             with_whole(folder / "model.onnx", lambda temporary: onnx.save_model(model, temporary))
         return folder
 
-    def exported(self, python):
-        """A copy of the checkpoint with sentence-transformers' own ONNX export and its 8-bit variant; and the variant's name."""
-        folder, configuration = self.folder / "exported", eight_bit_configuration()
-        variant = f"model_qint8_{configuration}.onnx"
-        if not (folder / "onnx" / variant).exists():
+    def exported(self, python, backend):
+        """A copy of the checkpoint with sentence-transformers' own export to this backend and its 8-bit variant; and the variant's name."""
+        folder = self.folder / f"exported-{backend}"
+        if backend == "onnx":
+            argument = eight_bit_configuration()
+            variant = f"model_qint8_{argument}.onnx"
+        else:
+            argument, variant = self.calibration(), "openvino_model_qint8_quantized.xml"
+        if not (folder / backend / variant).exists():
             shutil.rmtree(folder, ignore_errors=True)
             shutil.copytree(self.checkpoint, folder)
-            done = subprocess.run([python, ROOT / "scripts/peers/embed_sentence_transformers.py", "--export", folder, configuration],
+            done = subprocess.run([python, ROOT / "scripts/peers/embed_sentence_transformers.py", "--export", backend, folder, argument],
                                   capture_output=True, text=True)
             if done.returncode != 0:
-                raise Unavailable(f"its export to ONNX failed: {done.stderr[-400:]}")
+                shutil.rmtree(folder)
+                raise Unavailable(f"its export to {backend} failed: {done.stderr[-400:]}")
         return folder, variant
+
+    def distilled(self, python):
+        """model2vec's static model of the checkpoint, distilled with its defaults: minutes, once."""
+        folder, temporary = self.folder / "distilled", self.folder / "distilled.tmp"
+        if not folder.exists():
+            shutil.rmtree(temporary, ignore_errors=True)
+            done = subprocess.run([python, ROOT / "scripts/peers/label_model2vec.py", "--distill", self.checkpoint, temporary], capture_output=True, text=True)
+            if done.returncode != 0:
+                raise Unavailable(f"its distillation failed: {done.stderr[-400:]}")
+            os.replace(temporary, folder)
+        return folder
+
+    def calibration(self):
+        """A folder with `train.csv`: as many texts, spread over the demo's, as sentence-transformers calibrates on (`OVQuantizationConfig`)."""
+        folder = self.folder / "calibration"
+        folder.mkdir(exist_ok=True)
+        write_table(folder / "train.csv", [{"text": row["text"]} for row in spread_over(self.rows, CALIBRATION_TEXTS)])
+        return folder
 
     @functools.cache
     def bundle(self, precision):
@@ -153,6 +210,15 @@ class Material:
         if done.returncode != 0:
             sys.exit(f"bench: {' '.join(command)} failed: {done.stderr}")
         return done.stdout
+
+    def split(self, path, rows, tasks):
+        """The rows as `frosthead train --seed 13` divides them. They are written to `path`, the table that our own runs read."""
+        write_table(path, [{column: row[column] for column in ("text", *tasks)} for row in rows])
+        run, features = path.with_suffix(".run"), path.with_suffix(".features.parquet")
+        named = [word for task in tasks for word in ("--task", task)]
+        self.run("train", path, "--backbone", self.backbone, *named, "--seed", SEED, "--out", run)
+        self.run("embed", path, "--backbone", self.backbone, "--keep-text", "--out", features)
+        return Split.read(path, tasks, run, features)
 
 
 def cut_pooling(model):
@@ -192,6 +258,11 @@ def joined(rows, count):
         by_source.setdefault(row["domain"], []).append(row["text"])
     groups = [" ".join(texts[first : first + JOINED]) for texts in by_source.values() for first in range(0, len(texts) - JOINED + 1, JOINED)]
     return groups[:: max(1, len(groups) // count)][:count]
+
+
+def spread_over(rows, count):
+    """At most `count` of the rows, at equal distances: sources follow one another."""
+    return rows[:: max(1, -(-len(rows) // count))]
 
 
 def read_table(path):

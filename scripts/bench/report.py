@@ -7,14 +7,15 @@ from pathlib import Path
 from turns import spread, times_faster
 
 START, END = "<!-- bench: written by scripts/bench.sh --update-readme -->", "<!-- bench: end -->"
-NOT_COMPARED = """Not compared: GPUs; OpenVINO backends; other backbones and languages; quantised heads; servers under load. The peers' graphs are frosthead's own up to the
-last layer for fastembed and the plain loop (as fast as PyTorch's export, see docs/LOG.md), and sentence-transformers' own export for its ONNX backends. Python itself and,
+NOT_COMPARED = """Not compared: GPUs; other backbones and languages; quantised heads; servers under load. The peers' graphs are frosthead's own up to the
+last layer for fastembed and the plain loop (as fast as PyTorch's export, see docs/LOG.md), and sentence-transformers' own export for its ONNX and OpenVINO backends (OpenVINO as it comes computes
+in bf16 where the processor can). Python itself and,
 where named, CUDA packages are not part of a size. Peers that answer with embeddings are not asked for the heads that frosthead applies."""
 
 
 def tables(results):
     """All results as Markdown tables, one after another."""
-    made = {"extraction": extraction, "single text": single, "heads": heads, "layers": layers, "whole": whole, "growth": growth}
+    made = {"extraction": extraction, "single text": single, "heads": heads, "layers": layers, "whole": whole, "growth": growth, "frontier": frontier}
     return "\n\n".join(made[result["job"]](result) for result in results if result["job"] in made)
 
 
@@ -123,6 +124,27 @@ def growth(result):
     line = result["line"]
     fit = f"{line['intercept']:.3g} s + {line['slope']:.3g} s · {result['x']}, R² {line['r_squared']:.4f}"
     return table([f"growth, {result['set']}: {result['x']}", "s", "peak memory, MB"], rows) + f"\n\n{fit}."
+
+
+def frontier(result):
+    """Who answers how well at what cost; the first row, the usual recipe, is what speeds are compared with."""
+    usual, rows = result["rows"][0], []
+    for row in result["rows"]:
+        note = settings(row["settings"]) or row["chosen"]
+        rows.append([row["contestant"] + (f" ({note})" if note else ""), accuracy(row["accuracies"]), f"{row['bytes'] / 1e6:,.1f}",
+                     ranged([result["amount"] / seconds for seconds in row["seconds"]]), number(row["latency"]["median"]), f"{row['peak_rss_bytes'] / 1e6:,.0f}",
+                     times(row["seconds"], usual["seconds"]) if row is not usual else ""])
+    counted = ", ".join(f"{task} {count:,}" for task, count in result["test_rows"].items())
+    head = [f"frontier, {result['set']} (test rows: {counted}; seed {result['seed']})", "test accuracy", "deployed, MB", "texts/s", "ms a text", "peak memory, MB",
+            f"faster than {usual['contestant']}"]
+    return table(head, rows) + f"\n\nTexts/s of {result['amount']:,} test texts to labels, at each one's fastest batches. Deployed: files of the model, without programs and libraries."
+
+
+def frontier_points(result, processor):
+    """What stands beside our own frontier: a point for each peer and task, as `frosthead compare --beside` reads them."""
+    return [{"name": row["contestant"], "task": task, "accuracy": accuracy, "test_rows": result["test_rows"][task], "bytes": row["bytes"],
+             "texts_per_second": spread([result["amount"] / seconds for seconds in row["seconds"]])["median"], "ms_per_text": row["latency"]["median"], "processor": processor}
+            for row in result["rows"] if not row["contestant"].startswith("frosthead") for task, accuracy in row["accuracies"].items()]
 
 
 def made_by(results):

@@ -36,7 +36,7 @@ def measure(bench):
     for name, taken in seconds.items():
         sizes = contestants[name].sizes()
         counted = sum(own for what, own in sizes.items() if "not counted" not in what)
-        rows.append({"contestant": name, "eight_bit": contestants[name].eight_bit, "cold_seconds": taken, "latency": latency.get(name),
+        rows.append({"contestant": name, "precision": contestants[name].precision, "cold_seconds": taken, "latency": latency.get(name),
                      "peak_rss_bytes": statistics.median(launches[name][1:]), "installed_bytes": counted, "sizes": sizes})
     yield {"job": "single text", "set": "one sentence", "rows": rows}
 

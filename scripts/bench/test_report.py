@@ -1,5 +1,6 @@
 """What is computed from measurements, without any: medians, ratios, fits, tables, the place in README.md."""
 import json
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -7,6 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import frontier
 import main
 import material
 import report
@@ -15,9 +17,9 @@ import turns
 from environments import Unavailable
 
 
-def extraction_row(contestant, which, seconds, eight_bit=False, same=True):
+def extraction_row(contestant, which, seconds, same=True):
     return {"contestant": contestant, "which": which, "settings": {"batch_size": 8} if which == "best" else {}, "seconds": seconds,
-            "eight_bit": eight_bit, "cosine": {"mean": 0.99999, "least": 0.98765}, "same": same, "command": "peer"}
+            "precision": "fp32", "cosine": {"mean": 0.99999, "least": 0.98765}, "same": same, "command": "peer"}
 
 
 def extraction(same=True):
@@ -71,10 +73,74 @@ class Processes(unittest.TestCase):
         worker.stop()
 
 
+PEER = """
+import sys
+sys.path.insert(0, sys.argv.pop(1))
+import labelling
+
+def fit(options, train, validation):
+    places, labels = labelling.labelled(train, "mood")
+    with open(options["folder"] + "/kept", "w") as file:
+        file.write(labels[-1])
+    return {"chosen": f"{places} of {train['text']}, {validation['mood']}"}
+
+def load(options):
+    kept = open(options["folder"] + "/kept").read()
+    return lambda texts, settings: {"mood": [text + kept + settings.get("end", "") for text in texts]}
+
+labelling.run(fit, load)
+"""
+# Answers as `frosthead predict - --format jsonl` does, as far as it is told to.
+PREDICT = """
+import json, sys
+for count, line in enumerate(sys.stdin):
+    if count == int(sys.argv[1]):
+        sys.exit(3)
+    print(json.dumps({"mood_predicted": json.loads(line)["text"].upper()}), flush=True)
+"""
+
+
+class Labelling(unittest.TestCase):
+    def setUp(self):
+        self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+
+    def save(self, name, content):
+        path = self.folder / name
+        path.write_text(content, encoding="utf-8")
+        return path
+
+    def test_a_peer_learns_from_labelled_rows_and_answers(self):
+        options = json.dumps({"folder": str(self.folder / "kept here"), "tasks": ["mood"]})
+        command = [sys.executable, "-c", PEER, Path(main.__file__).parents[1] / "peers", options]
+        train, valid = self.save("train.csv", "text,mood\n\"a, b\",good\nc,\nd,bad\n"), self.save("valid.csv", "text,mood\ne,good\n")
+        fitted = subprocess.run([*command, "fit", train, valid], check=True, capture_output=True, text=True)
+        self.assertEqual(json.loads(fitted.stdout), {"chosen": "[0, 2] of ['a, b', 'c', 'd'], ['good']"})
+        once = subprocess.run([*command, "once", "so "], check=True, capture_output=True, text=True)
+        self.assertEqual(json.loads(once.stdout), {"mood": ["so bad"]})
+        worker = turns.Worker([*command, "serve"])
+        self.assertEqual(worker.ask("texts", str(self.save("texts.json", '["x ", "y "]'))), {"texts": 2})
+        self.assertEqual(worker.ask("labels", {"end": "!"}), {"labels": {"mood": ["x bad!", "y bad!"]}})
+        self.assertGreater(worker.ask("pass", {})["seconds"], 0)
+        self.assertEqual(len(worker.ask("singles", 1)["seconds"]), 1)
+        worker.stop()
+
+    def test_our_own_program_answers_behind_pipes_more_than_these_hold(self):
+        texts = [f"text {place} " + "x" * 1000 for place in range(3000)]
+        predictor = frontier.Predictor(None, self.folder / "x.frost", ["mood"], [sys.executable, "-c", PREDICT, 6000])
+        self.assertEqual(predictor.ask("texts", str(self.save("texts.json", json.dumps(texts)))), {"texts": 3000})
+        self.assertEqual(predictor.ask("labels", {}), {"labels": {"mood": [text.upper() for text in texts]}})
+        with self.assertRaisesRegex(Unavailable, "status 3"):
+            predictor.ask("pass", {})
+        predictor.stop()
+
+    def test_rows_without_a_label_do_not_count(self):
+        self.assertEqual(frontier.accuracy(["a", "b", "a", "c"], ["a", "a", "", "c"]), 2 / 3)
+
+
 class Report(unittest.TestCase):
     def test_single_text_table_compares_with_our_fp32(self):
         latency = {key: turns.spread([value]) for key, value in (("p50", 2.0), ("p95", 3.0), ("p99", 4.0))}
-        row = {"contestant": "frosthead fp32", "eight_bit": False, "cold_seconds": [0.1, 0.2], "latency": latency, "peak_rss_bytes": 1e8,
+        row = {"contestant": "frosthead fp32", "precision": "fp32", "cold_seconds": [0.1, 0.2], "latency": latency, "peak_rss_bytes": 1e8,
                "installed_bytes": 1.5e8, "sizes": {"model": 1.5e8}}
         peer = row | {"contestant": "peer", "cold_seconds": [3.0, 6.0], "latency": None, "peak_rss_bytes": 5e8, "installed_bytes": 3e9}
         ours, theirs = report.tables([{"job": "single text", "set": "one", "rows": [row, peer]}]).splitlines()[2:]
@@ -100,6 +166,27 @@ class Report(unittest.TestCase):
         line = next(line for line in report.tables([extraction(same=False)]).splitlines() if line.startswith("| peer"))
         self.assertIn("outputs differ", line)
         self.assertNotIn("×", line)
+
+    def test_frontier_table_and_points(self):
+        row = {"contestant": "the usual recipe", "accuracies": {"domain": 0.918, "sentiment": 0.696}, "chosen": "", "settings": {"batch_size": 8}, "bytes": 9.16e7,
+               "seconds": [10.0, 20.0, 40.0], "latency": turns.spread([12.0]), "peak_rss_bytes": 1e9}
+        words = row | {"contestant": "TF-IDF", "accuracies": {"domain": 0.9}, "chosen": "words", "settings": {}, "bytes": 2.5e7, "seconds": [1.0, 4.0, 4.0]}
+        ours = row | {"contestant": "frosthead int8, depth 3", "settings": {}, "bytes": 1.85e7, "seconds": [1.0, 1.0, 1.0]}
+        result = {"job": "frontier", "set": "demo", "amount": 2000, "unit": "texts/s", "seed": 13, "test_rows": {"domain": 4722, "sentiment": 4700}, "rows": [row, words, ours]}
+        head, _, *lines = report.tables([result]).splitlines()[:5]
+        self.assertIn("test rows: domain 4,722, sentiment 4,700; seed 13", head)
+        self.assertEqual(lines[0], "| the usual recipe (batch size 8) | domain 0.918 sentiment 0.696 | 91.6 | 100 (50.0–200) | 12.0 | 1,000 |  |")
+        self.assertEqual(lines[1], "| TF-IDF (words) | domain 0.900 | 25.0 | 500 (500–2,000) | 12.0 | 1,000 | 10.00 × (5.00–10.00) |")
+        self.assertIn("20.00 × (10.00–40.00)", lines[2])
+        points = report.frontier_points(result, "a processor")
+        self.assertEqual([(point["name"], point["task"]) for point in points], [("the usual recipe", "domain"), ("the usual recipe", "sentiment"), ("TF-IDF", "domain")])
+        self.assertEqual(points[1], {"name": "the usual recipe", "task": "sentiment", "accuracy": 0.696, "test_rows": 4700, "bytes": 9.16e7, "texts_per_second": 100.0,
+                                     "ms_per_text": 12.0, "processor": "a processor"})
+
+    def test_each_table_has_a_file_of_points(self):
+        run = {"machine": {"processor": "one"}, "results": [{"job": "frontier", "set": name, "rows": []} for name in ("demo", "clinc150")]}
+        files = main.points(run)
+        self.assertEqual(files, [("frontier.json", "[]\n"), ("frontier-clinc150.json", "[]\n")])
 
     def test_plot_is_xml_with_a_bar_for_each_row(self):
         import xml.etree.ElementTree as xml
@@ -137,6 +224,7 @@ class Report(unittest.TestCase):
 class Texts(unittest.TestCase):
     def test_long_texts_are_of_one_source(self):
         rows = [{"domain": source, "text": f"{source}{place}"} for source in "ab" for place in range(20)]
+        self.assertEqual([material.spread_over(list(range(10)), count) for count in (20, 5, 4, 1)], [list(range(10)), [0, 2, 4, 6, 8], [0, 3, 6, 9], [0]])
         self.assertEqual(material.joined(rows, 10), [" ".join(f"{source}{place}" for place in range(16)) for source in "ab"])
 
 

@@ -9,12 +9,14 @@ shift
 
 # A peer and what it is; its dependencies follow. The runtime is the one that frosthead is measured with.
 declare -A wanted=(
-  [driver]='numpy onnx pyarrow tokenizers'
+  [driver]='numpy onnx pyarrow safetensors tokenizers'
   [plain-loop]='onnxruntime==1.32.0 tokenizers'
   [fastembed]='fastembed onnxruntime==1.32.0'
   [scikit-learn]='pyarrow safetensors scikit-learn'
   [sentence-transformers]='pyarrow sentence-transformers'
   [sentence-transformers-onnx]='onnxruntime==1.32.0 sentence-transformers[onnx]'
+  [sentence-transformers-openvino]='datasets optimum-intel>=2.2 sentence-transformers[openvino]'
+  [model2vec]='model2vec[distill] scikit-learn'
   [setfit]='setfit'
 )
 
