@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+"""What each depth of a network answers, as it is deployed, against the usual recipe: the last layer of the whole network.
+
+usage: depth-table.py FROSTHEAD BACKBONE [--depths 0,2,3,4,6] [--seeds 13-16] [--rows N] [--bundle "--precision int8 …"] [--train "…"]
+                      [--cache DIR] [--json FILE] DATA …
+
+DATA is a folder NAME with NAME_train.csv and NAME_test.csv, or one table, a fifth of whose texts is kept for testing, another fifth
+with every seed. Every column but `text` is a task. Per seed: heads on the sentence embedding of the whole network in fp32; then per
+depth `frosthead train --depth N` (features `auto`), `frosthead bundle`, and the bundle's answers for the test rows. Prints a Markdown
+table: accuracy in points (mean over seeds), difference to the usual recipe with its paired standard error (row by row; over the seeds
+of one test table, rows are averaged first), size of the bundle.
+needs: nothing but the program; features are computed once (`--cache`).
+"""
+import argparse, csv, json, shlex, subprocess, sys, tempfile, zlib
+from pathlib import Path
+
+
+def read(path):
+    csv.field_size_limit(1 << 30)
+    with open(path, newline="", encoding="utf-8") as source:
+        return list(csv.DictReader(source))
+
+
+def write(path, rows):
+    with open(path, "w", newline="", encoding="utf-8") as target:
+        out = csv.DictWriter(target, rows[0].keys(), quoting=csv.QUOTE_ALL, lineterminator="\n")
+        out.writeheader()
+        out.writerows(rows)
+
+
+def split(data, seed):
+    """Training and test rows."""
+    if data.is_dir():
+        return read(data / f"{data.name}_train.csv"), read(data / f"{data.name}_test.csv")
+    sides = ([], [])
+    for row in read(data):
+        sides[zlib.crc32(f"{seed} {row['text']}".encode()) % 5 == 0].append(row)
+    return sides
+
+
+class Program:
+    def __init__(self, options, folder):
+        self.options, self.folder = options, folder
+
+    def run(self, *words):
+        command = [str(word) for word in (self.options.frosthead, "-q", *words)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+        if done.returncode:
+            sys.exit(f"{shlex.join(command)} ended with {done.returncode}")
+        return done.stdout
+
+    def train(self, tasks, seed, more):
+        out = self.folder / "run"
+        words = [word for task in tasks for word in ("--task", task)] + ["--seed", seed, "--overwrite", "--out", out]
+        words += ["--cache", self.options.cache] if self.options.cache else []
+        self.run("train", self.folder / "train.csv", "--backbone", self.options.backbone, "--test", self.folder / "test.csv", "--quoting", "double",
+                 *words, *more)
+        return out
+
+    def bundle(self, run):
+        out = self.folder / "model.frost"
+        cache = ["--cache", self.options.cache] if self.options.cache else []
+        self.run("bundle", run, "--overwrite", "--out", out, *cache, *shlex.split(self.options.bundle))
+        return out
+
+    def right(self, tasks, test, model):
+        """Per task: which of the test rows get their label."""
+        told = self.run("predict", self.folder / "test.csv", "--quoting", "double", "--model", model).splitlines()
+        told = [json.loads(line) for line in told]
+        return {task: [float(line[f"{task}_predicted"] == row[task]) for line, row in zip(told, test, strict=True)] for task in tasks}
+
+
+def mean(numbers):
+    return sum(numbers) / len(numbers)
+
+
+def difference(pairs, same_rows):
+    """Points and their standard error; `pairs` holds, per seed, both answers' rights."""
+    gains = [[b - a for a, b in zip(*pair)] for pair in pairs]
+    gains = [mean(row) for row in zip(*gains)] if same_rows else sum(gains, [])
+    value = mean(gains)
+    error = sum((gain - value) ** 2 for gain in gains) ** 0.5 / len(gains)
+    return 100 * value, 100 * error
+
+
+def measure(options, data):
+    """Per task and name of a model: rights per seed; and per name the sizes."""
+    rights, sizes, tasks = {}, {}, []
+    with tempfile.TemporaryDirectory() as folder:
+        program = Program(options, Path(folder))
+        for seed in options.seeds:
+            training, test = split(data, seed)
+            training = training[: options.rows or len(training)]
+            tasks = [column for column in training[0] if column != "text"]
+            write(program.folder / "train.csv", training)
+            write(program.folder / "test.csv", test)
+            answers = {"last": program.right(tasks, test, program.train(tasks, seed, ["--features", "last"]))}
+            for depth in options.depths:
+                more = ["--depth", depth] if depth < options.layers else ["--features", "auto"]
+                bundle = program.bundle(program.train(tasks, seed, more + shlex.split(options.train)))
+                answers[depth] = program.right(tasks, test, bundle)
+                sizes.setdefault(depth, []).append(bundle.stat().st_size)
+                print(f"{data.stem}, seed {seed}, depth {depth}", file=sys.stderr, flush=True)
+            for name, answer in answers.items():
+                for task in tasks:
+                    rights.setdefault(task, {}).setdefault(name, []).append(answer[task])
+    return rights, sizes
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("frosthead")
+    parser.add_argument("backbone")
+    parser.add_argument("data", nargs="+", type=Path)
+    parser.add_argument("--depths", type=lambda text: [int(depth) for depth in text.split(",")], default=[0, 2, 3, 4, 6])
+    parser.add_argument("--seeds", type=lambda text: range(int(text.split("-")[0]), int(text.split("-")[-1]) + 1), default=range(13, 17))
+    parser.add_argument("--rows", type=int, help="the first so many training rows")
+    parser.add_argument("--bundle", default="--precision int8 --max-drop 100", help="options of `bundle`")
+    parser.add_argument("--train", default="", help="options of `train` at a depth")
+    parser.add_argument("--cache")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    options.layers = json.loads((Path(options.backbone) / "backbone.json").read_text())["architecture"]["config"]["layers"]
+    found = []
+    print("| set | task | test rows | last of all layers, fp32 | " + " | ".join(f"depth {depth}" for depth in options.depths) + " |")
+    print("|---" * (4 + len(options.depths)) + "|")
+    for data in options.data:
+        rights, sizes = measure(options, data)
+        for task, named in rights.items():
+            last = named["last"]
+            cells = [f"{100 * mean([mean(seed) for seed in last]):.1f}"]
+            for depth in options.depths:
+                value, error = difference(list(zip(last, named[depth])), data.is_dir())
+                accuracy, size = 100 * mean([mean(seed) for seed in named[depth]]), mean(sizes[depth])
+                cells.append(f"{accuracy:.1f} ({value:+.1f} ± {error:.1f}), {size / 1e6:.1f} MB")
+                found.append({"set": data.stem, "task": task, "depth": depth, "accuracy": accuracy, "against last": value, "error": error, "bytes": size})
+            print(f"| {data.stem} | {task} | {len(last[0])} | " + " | ".join(cells) + " |", flush=True)
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
