@@ -80,7 +80,9 @@ fn tail(heads: &[DeployedHead<'_>], hidden: usize, means: usize) -> Result<Model
             }
             (_, Some(embedding)) => embedding.clone(),
             _ => {
-                return Err(Error::new(Kind::Graph, "a head sees what is not there; this is a bug").task(task));
+                return Err(
+                    Error::new(Kind::Graph, "a head sees what is not there; this is a bug").task(task)
+                );
             }
         };
         let weight = graph.floats(&head_weight(task), &[classes, width], &deployed.head.weights)?;

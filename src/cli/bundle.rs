@@ -230,7 +230,7 @@ fn described(report: &PrecisionReport) -> String {
             let figure = |value: Option<f64>, digits: usize| {
                 value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
             };
-            let error = error_text(cost.standard_error, 2).map(|error| format!(" ± {error:>5}"));
+            let error = error_text(cost.loss.standard_error, 2).map(|error| format!(" ± {error:>5}"));
             text += &format!(
                 "{:<width$}  {:>8}  {:>7.0}  {:>7.1}  {:>7.4} {:>7.4}  {:<task_width$}  {:>5}{:<8}  {:>8}  {:>6} {:>6}  {:>9}\n",
                 variant.name,
@@ -240,9 +240,9 @@ fn described(report: &PrecisionReport) -> String {
                 variant.cosine.mean,
                 variant.cosine.smallest,
                 task,
-                figure(cost.accuracy_drop, 2),
+                figure(cost.loss.accuracy_drop, 2),
                 error.unwrap_or_default(),
-                figure(cost.macro_f1_drop, 2),
+                figure(cost.loss.macro_f1_drop, 2),
                 figure(cost.test_accuracy_fp32, 4),
                 figure(cost.test_accuracy, 4),
                 grouped(cost.flipped)
@@ -258,7 +258,7 @@ fn described(report: &PrecisionReport) -> String {
 fn nothing_measured(report: &PrecisionReport) -> String {
     let mut text = String::new();
     for (task, cost) in report.variants.iter().take(1).flat_map(|variant| &variant.tasks) {
-        if cost.rows == 0 {
+        if cost.loss.rows == 0 {
             text += &format!(
                 "{task}: nothing to measure a loss on: every class has a single row; only fp32 passes\n"
             );

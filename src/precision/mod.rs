@@ -20,6 +20,7 @@ use crate::data::Part;
 use crate::error::Result;
 use crate::heads::{Alpha, FitOptions, FitReport, Head};
 use crate::quantize::{Agreement, CALIBRATION_TEXTS, Precision, Variant, calibrate, sensitivity};
+use crate::selection::passes;
 pub use chosen::Chosen;
 use gate::Judged;
 pub use gate::TaskCost;
@@ -169,7 +170,7 @@ fn described(
     let tasks: BTreeMap<String, TaskCost> = judged.iter().map(cost).collect::<Result<_>>()?;
     // Where nothing can be measured, only what is exact may stand for the run.
     let exact = variant.precision == Precision::Fp32;
-    let passes = tasks.values().all(|cost| cost.lost().map_or(exact, |lost| lost <= request.max_drop));
+    let passes = passes(tasks.values().map(|cost| &cost.loss), request.max_drop, exact);
     let hidden = request.backbone.manifest().hidden_size;
     Ok(VariantReport {
         name: name(variant),

@@ -3,6 +3,7 @@
 //!
 //! Refuses to touch what is frozen, and to overwrite a run made from something else.
 
+mod depths;
 mod described;
 mod earlier;
 mod event;
@@ -26,6 +27,7 @@ use crate::classifier::Run;
 use crate::classifier::run::{BackboneRecipe, TaskFeatures};
 use crate::embed::{Embedder, MadeWith};
 use crate::error::Result;
+pub use depths::depths;
 use earlier::Earlier;
 pub use event::{Chosen, Show, TrainEvent};
 use fits::{GivenHeads, check_final, say_seen};

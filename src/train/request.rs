@@ -14,6 +14,7 @@ use crate::error::{Error, Kind, Result};
 use crate::finetune::LayerOptions;
 use crate::heads::FitOptions;
 use crate::plan::{FreezePlan, Scenario};
+use crate::selection::Fitting;
 use crate::task::Tasks;
 
 /// What to train, on what, and where to put it.
@@ -94,6 +95,12 @@ pub struct Learning {
     pub features: FeatureRequest,
     /// Bytes a fit may take: `auto` leaves out choices that would take more.
     pub fit_memory: u64,
+}
+
+impl Learning {
+    pub(super) fn fitting(&self) -> Fitting<'_> {
+        Fitting { fit: &self.fit, memory: self.fit_memory }
+    }
 }
 
 impl Default for Learning {
