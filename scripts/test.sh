@@ -3,6 +3,7 @@
 
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 setup_model
+setup_tokenizers
 setup_demo_data
 
 # A private Python environment with what the Parquet test reads with, pinned by hash.

@@ -66,14 +66,6 @@ impl Preparation {
     }
 }
 
-/// What a network is the lower part of, where layers of it were left away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PartOf {
-    /// Layers of the whole.
-    pub layers: usize,
-}
-
 /// What a backbone was imported from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -19,6 +19,7 @@ mod length;
 mod manifest;
 #[cfg(feature = "train")]
 mod onnx;
+mod part;
 #[cfg(feature = "train")]
 mod sentence_transformers;
 #[cfg(feature = "train")]
@@ -39,7 +40,9 @@ pub use hub::download;
 #[cfg(feature = "train")]
 pub use import::{Imported, import};
 use manifest::identity;
-pub use manifest::{Manifest, PartOf, Preparation, Source};
+pub use manifest::{Manifest, Preparation, Source};
+pub use part::PartOf;
+use part::Pieces;
 
 use crate::encoder::{self, ChangedTensors, Config, GraphOptions, Network, Outputs, Start, Weights, ports};
 use crate::error::{Error, Kind, Result};
@@ -73,8 +76,10 @@ pub struct Backbone {
     tokenizer: Arc<Tokenizer>,
     /// Where the encoder's tensors lie; none when it is opaque, or they are not plain 32-bit floats.
     weights: Option<Weights>,
-    /// The dimensions of what is run of it: the manifest's, or fewer layers; none when it is opaque.
+    /// The dimensions of what is run of it: the manifest's, or less; none when it is opaque.
     config: Option<Config>,
+    /// The word pieces that it was left with, if not all.
+    pieces: Option<Pieces>,
     storage: Storage,
     changed: Option<Changed>,
     /// Its files, or the one that holds it.
@@ -105,7 +110,7 @@ pub struct Packed {
     pub values: BTreeMap<String, String>,
     /// Hash of the tensors that training had changed before.
     pub changed: Option<Fingerprint>,
-    /// What it is the lower part of, if layers are left away.
+    /// What it is a part of, if something is left away.
     pub part_of: Option<PartOf>,
     /// The file, held open.
     pub held: Arc<Held>,
@@ -154,7 +159,7 @@ impl Backbone {
         let weights = manifest.encoder().map(|config| Weights::open(&directory.join(WEIGHTS), config));
         let (path, weights, held) = (directory.to_path_buf(), weights.transpose()?, Arc::new(held));
         let (config, storage) = (manifest.encoder().cloned(), Storage::Directory);
-        Ok(Self { path, manifest, tokenizer, weights, config, storage, changed: None, held })
+        Ok(Self { path, manifest, tokenizer, weights, config, pieces: None, storage, changed: None, held })
     }
 
     /// A backbone inside a larger file.
@@ -170,96 +175,17 @@ impl Backbone {
         let packed = PackedGraph { bytes, layer_means, tokenizer, values, changed, part_of, structure };
         let storage = Storage::Packed(Box::new(packed));
         let config = manifest.encoder().cloned();
-        Ok(Self { path, manifest, tokenizer: inner, weights, config, storage, changed: None, held })
-    }
-
-    /// The same backbone, of which only this many layers are run: the states up to there are what it has to
-    /// give, and no sentence embedding, unless that is all of it. Its identity stays: what it gives is the
-    /// same, to the bit.
-    ///
-    /// # Errors
-    /// It has no such layers, its layers are not known, or training changed a layer above.
-    pub fn to_depth(mut self, depth: usize) -> Result<Self> {
-        let wrong = |what: &str| {
-            Error::new(Kind::Usage, what.to_owned()).at(&self.path).found(format!("depth {depth}"))
-        };
-        let Some(layers) = self.layers() else {
-            return Err(wrong("this backbone has no layers to leave away")
-                .expected("a backbone whose layers are known")
-                .help(
-                    "import the model from its Hugging Face directory (model.safetensors) to choose a depth",
-                ));
-        };
-        if depth < layers && !self.is_cut_anywhere() {
-            return Err(wrong("this backbone's graph is as it is: no layer can be left away")
-                .expected(format!("depth {layers}"))
-                .help("choose the depth when the bundle is made: frosthead bundle RUN --depth N"));
-        }
-        if depth > layers {
-            return Err(wrong("the network is not that deep").expected(format!("a depth from 0 to {layers}")));
-        }
-        if depth == layers {
-            return Ok(self);
-        }
-        if let Some(above) = self.changed().and_then(|changed| {
-            changed.keys().find(|name| encoder::layer_of(name).is_some_and(|layer| layer >= depth))
-        }) {
-            return Err(wrong("a layer above this depth was trained")
-                .tensor(above.as_str())
-                .expected("a depth that keeps what was trained"));
-        }
-        if let Some(config) = &mut self.config {
-            config.layers = depth;
-            self.weights = self.weights.map(|weights| weights.of_part(config));
-        }
-        Ok(self)
-    }
-
-    /// The dimensions of what is run of it; none when it cannot be looked into.
-    #[must_use]
-    pub fn config(&self) -> Option<&Config> {
-        self.config.as_ref()
-    }
-
-    /// Layers that are run, where not all of the backbone's are.
-    #[must_use]
-    pub fn depth(&self) -> Option<usize> {
-        let config = self.config.as_ref()?;
-        self.part_of().map(|_| config.layers)
-    }
-
-    /// What it is the lower part of, where layers are left away.
-    #[must_use]
-    pub fn part_of(&self) -> Option<PartOf> {
-        let before = match &self.storage {
-            Storage::Directory => None,
-            Storage::Packed(packed) => packed.part_of,
-        };
-        let layers = self.manifest.layers()?;
-        before.or_else(|| (self.config.as_ref()?.layers < layers).then_some(PartOf { layers }))
-    }
-
-    /// The manifest of what is run of it.
-    #[must_use]
-    pub fn deployed_manifest(&self) -> Manifest {
-        match &self.config {
-            Some(config) if self.manifest.encoder() != Some(config) => {
-                self.manifest.with_encoder(config.clone())
-            }
-            _ => self.manifest.clone(),
-        }
-    }
-
-    /// Whether graphs of any depth can be built of it; another graph gives what it gives.
-    #[must_use]
-    pub fn is_cut_anywhere(&self) -> bool {
-        self.weights.is_some()
-    }
-
-    /// Whether it has a sentence embedding to give: it comes out of the last layer.
-    #[must_use]
-    pub fn has_embedding(&self) -> bool {
-        self.part_of().is_none()
+        Ok(Self {
+            path,
+            manifest,
+            tokenizer: inner,
+            weights,
+            config,
+            pieces: None,
+            storage,
+            changed: None,
+            held,
+        })
     }
 
     /// The same backbone with tensors that training changed; `fingerprint` is their hash.
@@ -276,6 +202,9 @@ impl Backbone {
         let mut values = self.values_before();
         if let Some(changed) = &self.changed {
             values.insert("changed tensors".to_owned(), changed.fingerprint.to_string());
+        }
+        if let Some(pieces) = &self.pieces {
+            values.insert("word pieces".to_owned(), pieces.fingerprint().to_string());
         }
         values
     }
@@ -335,7 +264,8 @@ impl Backbone {
             (Some(config), Some(weights)) => {
                 let mut network = self.manifest.preparation.network(config, weights);
                 network.pooling = network.pooling.filter(|_| self.has_embedding());
-                return Ok(Network { changed: self.changed(), ..network });
+                let pieces = self.pieces.as_ref().map(Pieces::ids);
+                return Ok(Network { changed: self.changed(), pieces, ..network });
             }
             (Some(_), None) => (
                 "a bundle whose weights are not 32-bit floats any more: its only cut is after the pooling",
@@ -435,7 +365,8 @@ impl Backbone {
             }
             _ => return None,
         };
-        let ready = matches!(self.storage, Storage::Directory) && self.changed.is_none();
+        let as_it_was = self.changed.is_none() && self.pieces.is_none();
+        let ready = matches!(self.storage, Storage::Directory) && as_it_was;
         ready.then(|| self.graph(name))
     }
 
@@ -525,8 +456,10 @@ impl Backbone {
     /// # Errors
     /// The file cannot be read.
     pub fn tokenizer_bytes(&self) -> Result<Vec<u8>> {
-        if let Storage::Packed(packed) = &self.storage {
-            return Ok(packed.tokenizer.clone());
+        match (&self.pieces, &self.storage) {
+            (Some(pieces), _) => return Ok(pieces.tokenizer().to_vec()),
+            (None, Storage::Packed(packed)) => return Ok(packed.tokenizer.clone()),
+            (None, Storage::Directory) => {}
         }
         let path = self.path.join(TOKENIZER);
         std::fs::read(&path).map_err(|source| Error::io("read the tokenizer", path, source))

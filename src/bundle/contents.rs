@@ -24,14 +24,17 @@ pub const FORMAT: u32 = 3;
 /// The oldest it reads: format 1 knew neither validation rows nor refits.
 const OLDEST: u32 = 1;
 
-/// The version in which a bundle can be written that knows this text column, and whether layers are left
-/// away.
+/// The version in which a bundle can be written that knows this text column, and whether the backbone
+/// is a part of another one.
 #[cfg(feature = "train")]
 pub(super) fn format_for(text: Option<&str>, part_of: Option<PartOf>) -> u32 {
     /// Knows no text column (it was called `text`, or is not known), and whole networks only.
     const BEFORE: u32 = 2;
     if text.is_some() || part_of.is_some() { FORMAT } else { BEFORE }
 }
+/// The detail of a precision that says how many bits a number of the word table has, where it has fewer than
+/// the precision's own.
+pub const TABLE_BITS: &str = "table bits";
 
 /// What a bundle is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -59,8 +62,7 @@ pub struct Manifest {
     /// The backbone: its dimensions, how it prepares texts, source and licence, and the hashes of the files
     /// it was made from.
     pub backbone: backbone::Manifest,
-    /// What the backbone is the lower part of, where layers that no head sees were left away: there is no
-    /// sentence embedding then.
+    /// What the backbone is a part of, where layers that no head sees, or word pieces, were left away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part_of: Option<PartOf>,
     /// Hash of the tensors that training changed, if it changed any.
@@ -74,10 +76,25 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// Whether there is a sentence embedding: it comes out of the last layer.
+    #[must_use]
+    pub fn has_embedding(&self) -> bool {
+        self.part_of.is_none_or(|whole| self.backbone.layers() == Some(whole.layers))
+    }
+
     /// Numbers of a sentence embedding; none where layers were left away.
     #[must_use]
     pub fn embedding_size(&self) -> usize {
-        if self.part_of.is_some() { 0 } else { self.backbone.hidden_size }
+        if self.has_embedding() { self.backbone.hidden_size } else { 0 }
+    }
+
+    /// The precision, and how many bits the word table has where these are not the precision's own.
+    #[must_use]
+    pub fn full_precision(&self) -> String {
+        match self.details.get(TABLE_BITS).and_then(serde_json::Value::as_str) {
+            None => self.precision.clone(),
+            Some(bits) => format!("{}, {bits}-bit table", self.precision),
+        }
     }
 }
 
@@ -188,7 +205,7 @@ impl Contents {
             .collect::<Option<_>>()
             .filter(|_| calibration.is_empty())
             .ok_or_else(|| unfitting(CALIBRATION))?;
-        let less = |whole: PartOf| manifest.backbone.layers().is_some_and(|layers| layers < whole.layers);
+        let less = |whole: PartOf| manifest.backbone.encoder().is_some_and(|part| whole.is_more_than(part));
         if !manifest.part_of.is_none_or(less) {
             return Err(unfitting(MANIFEST));
         }

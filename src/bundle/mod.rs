@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use archive::{Archive, lie};
-pub use contents::{Calibration, Manifest, TaskManifest};
+pub use contents::{Calibration, Manifest, TABLE_BITS, TaskManifest};
 use contents::{Contents, check_hash};
 use copy::PrivateCopy;
 pub use copy::{CopyNote, copy_places};

@@ -54,12 +54,17 @@ impl Run {
                 .expected("a run of the whole network")
                 .help("leave --keep-embedding away, or train without --depth"));
         }
-        match backbone.layers() {
-            Some(layers) if !keep_embedding && backbone.is_cut_anywhere() => {
-                let tops = self.heads.iter().filter_map(|head| self.choice(&head.task));
-                backbone.to_depth(tops.map(|choice| choice.top(layers)).max().unwrap_or(layers))
-            }
-            _ => Ok(backbone),
+        let layers = backbone.layers().filter(|_| backbone.is_cut_anywhere()).unwrap_or(0);
+        let tops = self.heads.iter().filter_map(|head| self.choice(&head.task));
+        let top = tops.map(|choice| choice.top(layers)).max().unwrap_or(layers);
+        match (keep_embedding, top < layers) {
+            (false, true) => backbone.to_depth(top),
+            (false, false) => Ok(backbone),
+            (true, true) => Ok(backbone),
+            (true, false) => Err(Error::new(Kind::Usage, "--keep-embedding has no effect here")
+                .at(&self.directory)
+                .found("a head that sees the highest layer, so that all layers are kept anyway")
+                .help("leave --keep-embedding away")),
         }
     }
 }

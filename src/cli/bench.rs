@@ -10,11 +10,9 @@ use clap::{Args, Subcommand};
 
 use super::Outcome;
 use super::given::{Given, Idle, group};
-use super::options::{
-    MemoryArguments, RuntimeArguments, StoreArguments, TableArguments, TrustArguments, TuningArguments,
-    parse_budget, parse_stored,
-};
+use super::options::{MemoryArguments, RuntimeArguments, TableArguments, TrustArguments, TuningArguments};
 use super::printing::{named, print_result};
+use super::stores::{StoreArguments, parse_budget, parse_stored};
 use super::terminal::{Terminal, bytes, grouped};
 use frosthead::internal::backbone::Backbone;
 use frosthead::internal::bench::{

@@ -8,8 +8,9 @@ use clap::Args;
 use super::Outcome;
 use super::depths::{depth_table, parse_points};
 use super::given::{Given, Idle, group, names};
-use super::options::{RuntimeArguments, StoreArguments};
+use super::options::RuntimeArguments;
 use super::printing::print;
+use super::stores::StoreArguments;
 use super::terminal::{Terminal, bytes, grouped};
 use frosthead::internal::backbone::Backbone;
 use frosthead::internal::bundle::{Validation, Written, signature_path};
@@ -22,7 +23,7 @@ use frosthead::internal::precision::{
     Chosen, DepthChoice, PRECISION, PrecisionChoice, PrecisionReport, PrecisionRequest, RunRows, choose,
 };
 use frosthead::internal::quantities::error_text;
-use frosthead::internal::quantize::Precision;
+use frosthead::internal::quantize::{Precision, TableBits, Variant};
 use frosthead::internal::runtime::Runtime;
 
 /// Put a run and its backbone into one file that needs nothing else.
@@ -31,6 +32,7 @@ use frosthead::internal::runtime::Runtime;
   frosthead bundle runs/first --out first.frost
   frosthead bundle runs/first --out small.frost --precision auto --max-drop 0.5
   frosthead bundle runs/first --out small.frost --precision int8 --depth auto
+  frosthead bundle runs/first --out small.frost --precision int8 --table-bits 4
   frosthead bundle runs/first --out first.frost --keep-validation
   frosthead bundle runs/first --out first.frost --sign ~/.minisign/minisign.key --overwrite")]
 pub(crate) struct Arguments {
@@ -39,8 +41,8 @@ pub(crate) struct Arguments {
     /// The bundle to write.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// `fp32`, `w8` (8-bit weights), `int8` (computes in 8 bits), or `auto`: the first of int8, int8 with
-    /// exceptions, w8 and fp32 that costs no task more than --max-drop.
+    /// `fp32`, `w8` (8-bit weights), `int8` (computes in 8 bits), or `auto`: the first of int8 with a 4-bit
+    /// table, int8 (each then with exceptions), w8 and fp32 that costs no task more than --max-drop.
     #[arg(long, value_name = "PRECISION", default_value = "fp32")]
     precision: PrecisionChoice,
     /// Run only the lowest N layers, or `auto`: the shallowest depth that costs no task more than --max-drop.
@@ -48,6 +50,10 @@ pub(crate) struct Arguments {
     /// together, from small to large.
     #[arg(long, value_name = "N|auto")]
     depth: Option<DepthChoice>,
+    /// Bits of a number of the word table, 8 or 4, where the precision is not fp32; without this option 8, and
+    /// `auto` tries 4 first.
+    #[arg(long, value_name = "BITS")]
+    table_bits: Option<TableBits>,
     /// Points of accuracy or macro-F1 that a task may lose in 8 bits or by a depth, on rows its heads have not seen.
     #[arg(long, value_name = "POINTS", default_value_t = 0.3, value_parser = parse_points)]
     max_drop: f64,
@@ -85,6 +91,12 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
             instead: "say --precision auto",
         },
         Idle {
+            when: !coded,
+            options: names(&["table-bits"]),
+            why: "a bundle in fp32 has all numbers as they are",
+            instead: "say --precision auto",
+        },
+        Idle {
             when: !chooses && !arguments.keep_validation,
             options: group::<StoreArguments>(),
             why: "no features are needed for a bundle in fp32",
@@ -109,7 +121,8 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
     if chooses || arguments.keep_validation {
         if let PrecisionChoice::Fixed(precision) = arguments.precision {
             // Before the texts are read; fp32 is for every device.
-            precision.check_device(runtime.device())?;
+            let table = arguments.table_bits.unwrap_or_default();
+            Variant { precision, table, ..Variant::default() }.check_device(runtime.device())?;
         }
         let opened = Opened::new(arguments, given, &runtime, terminal)?;
         if chooses {
@@ -190,6 +203,7 @@ impl Opened {
             rows: &self.rows,
             choice: arguments.precision,
             depth: arguments.depth,
+            table: arguments.table_bits,
             max_drop: arguments.max_drop,
             threads: runtime.threads(),
         };

@@ -9,11 +9,9 @@ use super::Outcome;
 use super::given::{Given, Idle, group, names};
 use super::learning::LearningArguments;
 use super::network::{NetworkArguments, TrainProgress};
-use super::options::{
-    DepthArguments, LongArguments, RuntimeArguments, StoreArguments, StrictArguments, TableArguments,
-    TrustArguments,
-};
+use super::options::{LongArguments, RuntimeArguments, StrictArguments, TableArguments, TrustArguments};
 use super::printing::{print_result, table};
+use super::stores::{DepthArguments, StoreArguments};
 use super::terminal::{Terminal, bytes, grouped};
 use super::trainings::{Instead, Training, idle};
 use frosthead::internal::backbone::Backbone;

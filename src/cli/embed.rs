@@ -7,10 +7,8 @@ use clap::Args;
 
 use super::Outcome;
 use super::given::Given;
-use super::options::{
-    DepthArguments, LongArguments, RuntimeArguments, StoreArguments, StrictArguments, TableArguments,
-    TrustArguments,
-};
+use super::options::{LongArguments, RuntimeArguments, StrictArguments, TableArguments, TrustArguments};
+use super::stores::{DepthArguments, StoreArguments};
 use super::terminal::{Terminal, grouped};
 use frosthead::internal::data::Format;
 use frosthead::internal::embed::{EmbedRequest, Embedded, embed_file};

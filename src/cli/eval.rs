@@ -8,10 +8,9 @@ use clap::Args;
 
 use super::Outcome;
 use super::given::{Given, Idle, group};
-use super::options::{
-    RuntimeArguments, StoreArguments, StrictArguments, TableArguments, TrustArguments, idle_on_features,
-};
+use super::options::{RuntimeArguments, StrictArguments, TableArguments, TrustArguments};
 use super::printing::{print, print_result};
+use super::stores::{StoreArguments, idle_on_features};
 use super::terminal::{Terminal, grouped};
 use frosthead::internal::classifier::Model;
 use frosthead::internal::data::{Format, RecordFormat, RecordValue, RecordWriter};

@@ -10,6 +10,7 @@ use super::terminal::{Terminal, bytes, grouped};
 use frosthead::internal::backbone::{Manifest, PartOf, Preparation};
 use frosthead::internal::bundle::{Kept, PublicKey};
 use frosthead::internal::classifier::run::Recipe;
+use frosthead::internal::encoder::Config;
 use frosthead::internal::error::{Error, Kind, Result};
 use frosthead::internal::inspect::{BundleDescription, Description, HeadDescription, describe};
 use frosthead::internal::quantities::counted;
@@ -97,7 +98,12 @@ fn of_bundle(bundle: &BundleDescription) -> Vec<(&'static str, String)> {
     let mut lines = vec![
         (
             "bundle",
-            format!("format {}, {}, frosthead {}", manifest.format, manifest.precision, manifest.frosthead),
+            format!(
+                "format {}, {}, frosthead {}",
+                manifest.format,
+                manifest.full_precision(),
+                manifest.frosthead
+            ),
         ),
         ("size", bytes(bundle.bytes)),
         ("fingerprint", bundle.fingerprint.clone()),
@@ -129,8 +135,8 @@ fn of_backbone(manifest: &Manifest, part_of: Option<PartOf>) -> Vec<(&'static st
     let preparation = &manifest.preparation;
     let network = match manifest.encoder() {
         Some(config) => {
-            let whole = part_of.map(|whole| format!(", the lower part of {} layers", whole.layers));
-            format!("{config}{}", whole.unwrap_or_default())
+            let less = part_of.map(|whole| left_away(whole, config)).unwrap_or_default();
+            format!("{config}{less}")
         }
         None => {
             let output = manifest.source.output.as_ref().map(|name| format!(", its output {name:?}"));
@@ -139,7 +145,7 @@ fn of_backbone(manifest: &Manifest, part_of: Option<PartOf>) -> Vec<(&'static st
     };
     let normalised = if preparation.normalize { ", normalised" } else { "" };
     let pooled = pooling(preparation);
-    let embedding = match part_of {
+    let embedding = match part_of.filter(|whole| manifest.layers() != Some(whole.layers)) {
         None => format!("{} numbers, {pooled}{normalised}", manifest.hidden_size),
         Some(_) => "none: layers that no head sees were left out (bundle with --keep-embedding to have it)"
             .to_owned(),
@@ -152,6 +158,14 @@ fn of_backbone(manifest: &Manifest, part_of: Option<PartOf>) -> Vec<(&'static st
         ("source", manifest.source.origin.clone()),
         ("licence", manifest.source.licence.clone().unwrap_or_else(|| "unknown".to_owned())),
     ]
+}
+
+/// What was left away of the whole.
+fn left_away(whole: PartOf, part: &Config) -> String {
+    let layers = (whole.layers > part.layers).then(|| format!(", the lower part of {} layers", whole.layers));
+    let words = (whole.vocabulary_size > part.vocabulary_size)
+        .then(|| format!(", of {} words", grouped(whole.vocabulary_size as u64)));
+    [layers, words].into_iter().flatten().collect()
 }
 
 /// How token states become one vector, for people.

@@ -35,6 +35,7 @@ mod printing;
 mod refit;
 #[cfg(feature = "serve")]
 mod serve;
+mod stores;
 mod terminal;
 #[cfg(feature = "train")]
 mod train;

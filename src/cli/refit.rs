@@ -11,10 +11,9 @@ use super::bundle::say_written;
 use super::given::{Given, Idle, names};
 use super::learning::LearningArguments;
 use super::network::TrainProgress;
-use super::options::{
-    FeatureStoreArguments, RuntimeArguments, StrictArguments, TableArguments, TrustArguments,
-};
+use super::options::{RuntimeArguments, StrictArguments, TableArguments, TrustArguments};
 use super::printing::{print_result, table};
+use super::stores::FeatureStoreArguments;
 use super::terminal::{Terminal, grouped};
 use super::train::{say_calibration, say_fits, say_rows};
 use super::{Outcome, eval};

@@ -10,11 +10,9 @@ use super::depths::parse_points;
 use super::given::{Given, Idle, names};
 use super::learning::LearningArguments;
 use super::network::{FreezeArguments, NetworkArguments, TrainProgress};
-use super::options::{
-    DepthArguments, LongArguments, RuntimeArguments, StoreArguments, StrictArguments, TableArguments,
-    TrustArguments, idle_on_features,
-};
+use super::options::{LongArguments, RuntimeArguments, StrictArguments, TableArguments, TrustArguments};
 use super::printing::print_result;
+use super::stores::{DepthArguments, StoreArguments, idle_on_features};
 use super::terminal::{Terminal, grouped};
 use super::trainings::{Instead, Training, idle};
 use super::{Outcome, eval};
@@ -54,7 +52,8 @@ pub(crate) struct Arguments {
     out: PathBuf,
     /// What the heads see: `last` (the sentence embedding), `layers:A-B` or `all` (the mean-pooled states of
     /// these layers, side by side), or `auto`: per task, the fewest numbers within one standard error of the
-    /// best on training rows [default: last; with --depth or --max-drop auto, or all where nothing is trained].
+    /// best on training rows [default: last; with --depth or --max-drop auto, or the highest layer where not
+    /// just heads are trained].
     #[arg(long, value_name = "WHICH")]
     features: Option<FeatureRequest>,
     /// Run no more of a frozen backbone than is needed: the shallowest depth (at most --depth) that costs no task
@@ -314,12 +313,14 @@ fn say_frozen(terminal: &Terminal, metrics: &RunMetrics) {
 
 /// What heads see where nothing was asked for.
 fn default_features(arguments: &Arguments) -> FeatureRequest {
-    let trained = arguments.freeze.freeze.iter().all(|what| what != "all");
+    let FreezeArguments { freeze, unfreeze, .. } = &arguments.freeze;
+    let only_heads =
+        unfreeze.iter().all(|layers| *layers == 0) && freeze.iter().all(|what| what == "backbone");
     match arguments.depth.depth {
         _ if arguments.max_drop.is_some() => FeatureRequest::Auto,
         None => FeatureRequest::default(),
-        Some(_) if trained => FeatureRequest::Auto,
-        Some(_) => FeatureRequest::Choice(FeatureChoice::All),
+        Some(_) if only_heads => FeatureRequest::Auto,
+        Some(depth) => FeatureRequest::Choice(FeatureChoice::highest(depth)),
     }
 }
 

@@ -99,7 +99,7 @@ impl Config {
         self.positions
     }
 
-    /// The tables of the embeddings that are worth 8 bits (token types are two rows), each
+    /// The tables of the embeddings that are worth 8 bits (token types are two rows), the words' first, each
     /// `[rows, hidden_size]`.
     #[must_use]
     pub fn tables(&self) -> [&'static str; 2] {

@@ -1,11 +1,11 @@
-//! Owns the 8-bit forms of an encoder's products and embedding tables: what they are called, which tensors
+//! Owns the 8-bit forms of an encoder's products, the 8- and 4-bit ones of its embedding tables: which tensors
 //! each needs, and the operators that compute with them.
 //!
 //! Refuses to choose numbers: scales and codes are `quantize`'s work. Every form here is one of ONNX
 //! Runtime's own operators, so a graph with one has [`Operators::Fused`](super::Operators).
 
 use super::ports::batch;
-use super::products::{Form, Product};
+use super::products::{Form, Product, TableForm};
 use super::tensors::WORDS;
 use super::transformer::Encoder;
 use crate::error::{Error, Kind, Result};
@@ -92,11 +92,32 @@ impl Encoder<'_> {
 
     /// The rows of the word table that the token ids name, `[batch, sequence, hidden]`.
     pub(super) fn word_rows(&mut self, ids: &Value, name: &str) -> Result<Value> {
+        if let Some(TableForm::Blocks { block }) = self.table_form(WORDS) {
+            return self.word_rows_of_blocks(ids, block, name);
+        }
         let gather = |source: &Value| Operation::new("Gather", &[source, ids]).with("axis", 0);
         self.table_rows(WORDS, name, &[batch(), "sequence".into()], &gather)
     }
 
-    /// The rows of an embedding table that `choose` takes; of one in 8 bits only those become floats.
+    /// The rows of a word table in 4 bits. ONNX Runtime's operator computes nothing but the rows named; of
+    /// an id beyond the table, which `Gather` refuses, it would make zeros: no tokenizer is let in that has one.
+    fn word_rows_of_blocks(&mut self, ids: &Value, block: usize, name: &str) -> Result<Value> {
+        let [codes, scales] = self.coded(WORDS)?;
+        let zeros = self.weight(&format!("{WORDS}.zeros"))?;
+        let gather = Operation::microsoft("GatherBlockQuantized", &[&codes, ids, &scales, &zeros])
+            .with("bits", 4)
+            .with("block_size", block as i64)
+            .with("gather_axis", 0)
+            .with("quantize_axis", 1);
+        let floats = ValueType::float([batch(), "sequence".into(), self.hidden()]);
+        let halves = ValueType::new(DataType::Float16, floats.shape.clone());
+        // Its numbers have the type of the scales.
+        let halves = self.graph.add(gather, &format!("{name}/halves"), halves)?;
+        self.graph.add(Operation::new("Cast", &[&halves]).with("to", DataType::Float as i64), name, floats)
+    }
+
+    /// The rows of an embedding table that `choose` takes; of one in 8 bits only those become floats. A table
+    /// in 4 bits is not for it.
     pub(super) fn table_rows(
         &mut self,
         table: &str,
@@ -106,9 +127,16 @@ impl Encoder<'_> {
     ) -> Result<Value> {
         let rows = |width: Dim| [shape, &[width]].concat();
         let floats = ValueType::float(rows(self.hidden()));
-        if !self.is_table_coded(table) {
-            let table = self.weight(table)?;
-            return self.graph.add(choose(&table), name, floats);
+        match self.table_form(table) {
+            None => {
+                let table = self.weight(table)?;
+                return self.graph.add(choose(&table), name, floats);
+            }
+            Some(TableForm::Rows) => (),
+            Some(TableForm::Blocks { .. }) => {
+                return Err(Error::new(Kind::Graph, "only the word table may be in 4 bits; this is a bug")
+                    .found(table));
+            }
         }
         let [codes, scales] = self.coded(table)?;
         let coded = ValueType::new(DataType::Int8, rows(self.hidden()));

@@ -46,6 +46,18 @@ impl Outputs {
     }
 }
 
+impl Network<'_> {
+    /// Outputs for which all of it is run, and whose last numbers say what a text is like: the sentence
+    /// embedding, or the means up to the highest state.
+    #[must_use]
+    pub fn summary(&self) -> Outputs {
+        match self.pooling {
+            Some(_) => Outputs::EMBEDDING,
+            None => Outputs::Vectors { means: self.config.layers + 1, embedding: false },
+        }
+    }
+}
+
 impl Default for Outputs {
     fn default() -> Self {
         Self::EMBEDDING

@@ -8,9 +8,11 @@ use std::collections::BTreeMap;
 use super::config::Config;
 use super::kinds::Pooling;
 use super::products::{Forms, Product};
-use super::weights::Weights;
+use super::tensors::WORDS;
+use super::weights::{Weights, check_rows};
 use crate::error::Result;
-use crate::graph::{Data, ValueType};
+use crate::graph::{Data, Dim, ValueType};
+use crate::tensors::bytes_of;
 
 /// Tensors that training changed, by canonical name: their numbers, row-major.
 pub type ChangedTensors = BTreeMap<String, Vec<f32>>;
@@ -28,6 +30,8 @@ pub struct Network<'a> {
     pub normalize: bool,
     /// Tensors that are not those of the file any more.
     pub changed: Option<&'a ChangedTensors>,
+    /// The rows of the word table that are left, by their ids before; none: all.
+    pub pieces: Option<&'a [u32]>,
     /// What is not plain 32-bit floats, and tensors that lie elsewhere.
     pub forms: Option<&'a Forms>,
 }
@@ -76,7 +80,7 @@ impl<'a> Network<'a> {
     #[must_use]
     pub fn new(config: &'a Config, weights: &'a Weights) -> Self {
         let (pooling, normalize) = (Some(Pooling::default()), false);
-        Self { config, weights, pooling, normalize, changed: None, forms: None }
+        Self { config, weights, pooling, normalize, changed: None, pieces: None, forms: None }
     }
 
     /// The numbers of a tensor as they are now, row-major.
@@ -84,9 +88,16 @@ impl<'a> Network<'a> {
     /// # Errors
     /// There is no such tensor, or the file cannot be read.
     pub fn read(&self, name: &str) -> Result<Vec<f32>> {
-        match self.changed.and_then(|changed| changed.get(name)) {
-            Some(numbers) => Ok(numbers.clone()),
-            None => self.weights.read(name),
+        let changed = self.changed.and_then(|changed| changed.get(name));
+        match (self.pieces.filter(|_| name == WORDS), changed) {
+            (None, Some(numbers)) => Ok(numbers.clone()),
+            (None, None) => self.weights.read(name),
+            (Some(ids), None) => self.weights.read_rows(name, ids),
+            (Some(ids), Some(numbers)) => {
+                let width = self.config.hidden_size;
+                check_rows(ids, numbers.len() / width).map_err(|error| error.tensor(name))?;
+                Ok(ids.iter().flat_map(|id| &numbers[*id as usize * width..][..width]).copied().collect())
+            }
         }
     }
 
@@ -106,13 +117,20 @@ impl<'a> Network<'a> {
     }
 
     /// A tensor's type and where its numbers are.
-    pub(super) fn tensor(&self, name: &str) -> Result<(ValueType, Data)> {
+    ///
+    /// # Errors
+    /// There is no such tensor, or its numbers cannot be read.
+    pub fn tensor(&self, name: &str) -> Result<(ValueType, Data)> {
         if let Some(tensor) = self.forms.and_then(|forms| forms.tensors.get(name)) {
             return Ok(tensor.clone());
         }
+        if let Some(ids) = self.pieces.filter(|_| name == WORDS) {
+            let shape = [ids.len(), self.config.hidden_size].map(Dim::Size);
+            return Ok((ValueType::float(shape), Data::Inline(bytes_of(&self.read(name)?))));
+        }
         let stored = self.weights.stored(name)?;
         let data = match self.changed.and_then(|changed| changed.get(name)) {
-            Some(numbers) => Data::Inline(numbers.iter().flat_map(|number| number.to_le_bytes()).collect()),
+            Some(numbers) => Data::Inline(bytes_of(numbers)),
             None => Data::External(stored.place.clone()),
         };
         Ok((stored.value_type(), data))

@@ -1,7 +1,7 @@
-//! Owns what an encoder multiplies: the products of its layers, and the forms that they may have beside plain
-//! 32-bit floats.
+//! Owns what an encoder multiplies: the products of its layers, and the forms that they and the embedding
+//! tables may have beside plain 32-bit floats.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -142,14 +142,28 @@ pub enum Form {
     },
 }
 
+/// How an embedding table `NAME` `[rows, hidden]` is kept when not as plain 32-bit floats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableForm {
+    /// 8 bits: `NAME.codes` i8 `[rows, hidden]` and `NAME.scales` f32 `[rows, 1]`.
+    Rows,
+    /// 4 bits, in blocks along a row, for the word table: `NAME.codes` u8 `[rows, hidden / 2]`,
+    /// `NAME.scales` f16 `[rows, blocks]` and `NAME.zeros` u8 `[rows, blocks / 2]`, of an even number of
+    /// blocks. Codes and zeros are two in a byte, the first one in its lower half; a number is
+    /// (code - zero) · scale.
+    Blocks {
+        /// Numbers that share a scale and a zero: a power of two from 16 on.
+        block: usize,
+    },
+}
+
 /// What of an encoder is not plain, and where every tensor is.
 #[derive(Clone, Debug, Default)]
 pub struct Forms {
     /// Products in another form.
     pub products: BTreeMap<Product, Form>,
-    /// Embedding tables in 8 bits: `NAME.codes` i8 `[rows, hidden]` and `NAME.scales` f32 `[rows, 1]` instead
-    /// of `NAME`.
-    pub tables: BTreeSet<String>,
+    /// Embedding tables in another form.
+    pub tables: BTreeMap<String, TableForm>,
     /// Tensors by name; they go before those of the weight file.
     pub tensors: BTreeMap<String, (ValueType, Data)>,
 }

@@ -88,10 +88,14 @@ impl Model {
     }
 
     fn session(&self, options: &Wanted, threads: usize) -> Session {
+        self.open(&self.graph(options), threads)
+    }
+
+    fn open(&self, graph: &[u8], threads: usize) -> Session {
         let library = Some(file(".downloads/onnxruntime/libonnxruntime.so.1.32.0"));
         let options_of = RuntimeOptions { library, threads: Some(threads), ..RuntimeOptions::default() };
         let runtime = Runtime::load(&options_of).unwrap();
-        runtime.session_from_memory(&self.graph(options), self.folder.path()).unwrap()
+        runtime.session_from_memory(graph, self.folder.path()).unwrap()
     }
 }
 

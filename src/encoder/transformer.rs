@@ -12,7 +12,7 @@ use super::kinds::Activation;
 use super::network::Network;
 use super::pooling::float_mask;
 use super::ports::{self, DROPOUT, batch};
-use super::products::{Form, Part, Product};
+use super::products::{Form, Part, Product, TableForm};
 use super::tensors::{ATTENTION_NORM, EMBEDDINGS_NORM, OUTPUT_NORM, POSITIONS, TOKEN_TYPES, WORDS, in_layer};
 use crate::error::{Error, Kind, Result};
 use crate::graph::{Builder, Data, DataType, Dim, Operation, Value, ValueType};
@@ -192,7 +192,7 @@ impl<'a> Encoder<'a> {
 
     /// Token + position + token type 0, normalised: `[batch, sequence, hidden]`.
     fn embeddings(&mut self, name: &str) -> Result<Value> {
-        if self.fused() && !self.is_table_coded(WORDS) && !self.is_table_coded(POSITIONS) {
+        if self.fused() && self.table_form(WORDS).is_none() && self.table_form(POSITIONS).is_none() {
             let (word, position) = (self.weight(WORDS)?, self.weight(POSITIONS)?);
             let token_type = self.weight(TOKEN_TYPES)?;
             let [scale, shift] = self.scale_and_shift(EMBEDDINGS_NORM)?;
@@ -380,9 +380,9 @@ impl<'a> Encoder<'a> {
         self.network.forms.and_then(|forms| forms.products.get(&product)).copied()
     }
 
-    /// Whether an embedding table is there in 8 bits.
-    pub(super) fn is_table_coded(&self, table: &str) -> bool {
-        self.network.forms.is_some_and(|forms| forms.tables.contains(table))
+    /// The form of an embedding table that is not a plain one.
+    pub(super) fn table_form(&self, table: &str) -> Option<TableForm> {
+        self.network.forms.and_then(|forms| forms.tables.get(table)).copied()
     }
 
     /// A tensor of the network, wherever it is.

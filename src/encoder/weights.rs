@@ -190,6 +190,24 @@ impl Weights {
         Ok(floats_of(&bytes))
     }
 
+    /// Reads these rows of a tensor, one behind the other.
+    ///
+    /// # Errors
+    /// There is no such tensor, it has no such row, or the file cannot be read.
+    pub fn read_rows(&self, name: &str, rows: &[u32]) -> Result<Vec<f32>> {
+        let stored = self.stored(name)?;
+        let count = stored.shape.first().copied().unwrap_or(0);
+        check_rows(rows, count).map_err(|error| error.at(&self.path).tensor(name))?;
+        let length = stored.place.length / count.max(1) as u64;
+        let failed = |source| Error::io("read", &self.path, source);
+        let file = std::fs::File::open(&self.path).map_err(failed)?;
+        let mut bytes = vec![0; rows.len() * length as usize];
+        for (row, bytes) in rows.iter().zip(bytes.chunks_exact_mut((length as usize).max(1))) {
+            file.read_exact_at(bytes, stored.place.offset + u64::from(*row) * length).map_err(failed)?;
+        }
+        Ok(floats_of(&bytes))
+    }
+
     /// Where a tensor is.
     ///
     /// # Errors
@@ -199,6 +217,17 @@ impl Weights {
             Error::new(Kind::Model, format!("the tensor {name:?} is missing"))
                 .help("check that the configuration and the weights belong to the same model")
         })
+    }
+}
+
+/// Whether a table of so many rows has all of these.
+pub(super) fn check_rows(rows: &[u32], count: usize) -> Result<()> {
+    match rows.iter().find(|row| **row as usize >= count) {
+        None => Ok(()),
+        Some(row) => Err(Error::new(Kind::Model, "the table does not have such a row")
+            .found(format!("row {row}"))
+            .expected(format!("rows below {count}"))
+            .help("check that the tokenizer and the weights belong to the same model")),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::classifier::run::FIT;
 use crate::data::Part;
 use crate::error::Result;
 use crate::heads::{Alpha, FitOptions, FitReport, Head};
-use crate::quantize::Precision;
+use crate::quantize::{Precision, TableBits, Variant};
 pub use chosen::Chosen;
 use cut::Cut;
 pub use gate::TaskCost;
@@ -44,8 +44,9 @@ pub fn choose(
     let references = judged.iter().map(|judged| judged.reference(&request.rows.features));
     let references: Vec<Reference<'_>> = references.collect::<Result<_>>()?;
     let mut trying = Trying::new(request, &judged, &references);
+    let is_exact = |(variant, _): &(Variant, bool)| variant.precision == Precision::Fp32;
     let (exact, coded): (Vec<_>, Vec<_>) =
-        steps(request.choice).into_iter().partition(|(precision, _)| *precision == Precision::Fp32);
+        steps(request.choice, table_bits(request)).into_iter().partition(is_exact);
     let mut cuts: Vec<Option<Cut>> = Vec::with_capacity(depths.len());
     for steps in [coded, exact].iter().filter(|steps| !steps.is_empty()) {
         for (place, depth) in depths.iter().enumerate() {
@@ -63,14 +64,34 @@ pub fn choose(
     trying.timed()
 }
 
-/// Precisions in the order in which they are tried, and whether with exceptions.
-fn steps(choice: PrecisionChoice) -> Vec<(Precision, bool)> {
-    let int8 = [(Precision::Int8, false), (Precision::Int8, true)];
-    match choice {
-        PrecisionChoice::Fixed(Precision::Int8) => int8.to_vec(),
-        PrecisionChoice::Fixed(precision) => vec![(precision, false)],
-        PrecisionChoice::Auto => [&int8[..], &[(Precision::W8, false), (Precision::Fp32, false)]].concat(),
+/// Variants in the order in which they are tried, smallest first, and whether with exceptions.
+fn steps(choice: PrecisionChoice, table: Option<TableBits>) -> Vec<(Variant, bool)> {
+    let step = |precision, table, with_exceptions| {
+        (Variant { precision, table, ..Variant::default() }, with_exceptions)
+    };
+    let int8 = |table| [false, true].map(|excepted| step(Precision::Int8, table, excepted)).to_vec();
+    let one = |precision, table| vec![step(precision, table, false)];
+    let eight = || [int8(TableBits::Eight), one(Precision::W8, TableBits::Eight)].concat();
+    match (choice, table) {
+        (PrecisionChoice::Fixed(Precision::Int8), table) => int8(table.unwrap_or_default()),
+        (PrecisionChoice::Fixed(precision), table) => one(precision, table.unwrap_or_default()),
+        // No table of fp32 is in 4 bits: nothing is bundled when none of these passes.
+        (PrecisionChoice::Auto, Some(TableBits::Four)) => {
+            [int8(TableBits::Four), one(Precision::W8, TableBits::Four)].concat()
+        }
+        (PrecisionChoice::Auto, Some(TableBits::Eight)) => {
+            [eight(), one(Precision::Fp32, TableBits::Eight)].concat()
+        }
+        (PrecisionChoice::Auto, None) => {
+            [int8(TableBits::Four), eight(), one(Precision::Fp32, TableBits::Eight)].concat()
+        }
     }
+}
+
+/// The bits that were asked for; `auto` does not try 4 where rows cannot be kept so.
+fn table_bits(request: &PrecisionRequest<'_>) -> Option<TableBits> {
+    let fit = TableBits::Four.fit(request.backbone.manifest().hidden_size);
+    request.table.or_else(|| (!fit).then_some(TableBits::Eight))
 }
 
 /// The run's tasks with their rows and the way their heads are fitted.
@@ -100,10 +121,26 @@ mod tests {
             assert_eq!(text.parse::<PrecisionChoice>().unwrap().to_string(), text);
         }
         assert!("int4".parse::<PrecisionChoice>().unwrap_err().to_string().contains("auto"));
-        let named = |choice| {
-            steps(choice).iter().map(|(precision, kept)| format!("{precision}{kept}")).collect::<Vec<_>>()
+        let named = |choice, table| {
+            let steps = steps(choice, table).into_iter();
+            let name = |(variant, excepted): (Variant, bool)| {
+                report::name(&variant, None) + if excepted { " with exceptions" } else { "" }
+            };
+            steps.map(name).collect::<Vec<_>>()
         };
-        assert_eq!(named(PrecisionChoice::Auto), ["int8false", "int8true", "w8false", "fp32false"]);
-        assert_eq!(named(PrecisionChoice::Fixed(Precision::W8)), ["w8false"]);
+        let (four, eight) = (Some(TableBits::Four), Some(TableBits::Eight));
+        let of_four = ["int8, 4-bit table", "int8, 4-bit table with exceptions"];
+        let of_eight = ["int8", "int8 with exceptions", "w8", "fp32"];
+        let auto = PrecisionChoice::Auto;
+        assert_eq!(named(auto, None), [&of_four[..], &of_eight].concat());
+        assert_eq!(named(auto, eight), of_eight);
+        assert_eq!(named(auto, four), [&of_four[..], &["w8, 4-bit table"]].concat());
+        let [int8, w8] = [Precision::Int8, Precision::W8].map(PrecisionChoice::Fixed);
+        assert_eq!(named(int8, None), of_eight[..2]);
+        assert_eq!(named(int8, four), of_four);
+        assert_eq!(
+            (named(w8, None), named(w8, four)),
+            (vec!["w8".to_owned()], vec!["w8, 4-bit table".to_owned()])
+        );
     }
 }

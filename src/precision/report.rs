@@ -6,13 +6,14 @@ use serde::Serialize;
 
 use super::gate::TaskCost;
 use crate::encoder::FeatureChoice;
-use crate::quantize::{Agreement, Variant};
+use crate::quantize::{Agreement, TableBits, Variant};
 use crate::selection::DepthFigures;
 
 /// What one variant is like.
 #[derive(Debug, Clone, Serialize)]
 pub struct VariantReport {
-    /// Its precision, how many products are exceptions, and its depth where one was asked for.
+    /// Its precision, how many products are exceptions, whether its word table is in 4 bits, and its depth where
+    /// one was asked for.
     pub name: String,
     /// Layers that are run; none where they are not known.
     pub depth: Option<usize>,
@@ -55,6 +56,10 @@ pub(super) fn name(variant: &Variant, depth: Option<usize>) -> String {
     let precision = match variant.kept.len() {
         0 => variant.precision.to_string(),
         count => format!("{} but {count} products", variant.precision),
+    };
+    let precision = match variant.table {
+        TableBits::Eight => precision,
+        TableBits::Four => format!("{precision}, 4-bit table"),
     };
     depth.map_or_else(|| precision.clone(), |depth| format!("{precision} at depth {depth}"))
 }

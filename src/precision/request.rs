@@ -9,7 +9,7 @@ use crate::backbone::Backbone;
 use crate::classifier::Run;
 use crate::embed::Embedder;
 use crate::error::{Error, Kind, Result, quoted};
-use crate::quantize::Precision;
+use crate::quantize::{Precision, TableBits};
 use crate::runtime::Runtime;
 
 /// What was asked for.
@@ -88,6 +88,8 @@ pub struct PrecisionRequest<'r> {
     pub choice: PrecisionChoice,
     /// None: as deep as the run's.
     pub depth: Option<DepthChoice>,
+    /// How the word table is kept; without it in 8 bits, and `auto` tries 4 bits first.
+    pub table: Option<TableBits>,
     /// Points of accuracy or macro-F1 that a task may lose.
     pub max_drop: f64,
     /// Threads of the fits.

@@ -11,10 +11,11 @@ use super::request::{DepthChoice, PrecisionChoice, PrecisionRequest};
 use super::trial::{Trial, speeds};
 use crate::bundle;
 use crate::embed::Extractor;
+use crate::encoder::Product;
 use crate::error::Result;
 use crate::heads::Head;
 use crate::quantize::{
-    Agreement, CALIBRATION_TEXTS, Calibration, Precision, Variant, calibrate, sensitivity,
+    Agreement, CALIBRATION_TEXTS, Calibration, Precision, TableBits, Variant, calibrate, sensitivity,
 };
 use crate::selection::passes;
 
@@ -44,7 +45,7 @@ impl<'t> Trying<'t> {
         references: &'t [Reference<'t>],
     ) -> Self {
         let report = PrecisionReport {
-            asked: request.choice.to_string(),
+            asked: asked(request),
             asked_depth: request.depth.map(|depth| depth.to_string()),
             max_drop: request.max_drop,
             depths: Vec::new(),
@@ -84,38 +85,33 @@ impl<'t> Trying<'t> {
         Ok(None)
     }
 
-    /// Tries precisions of a network, and whether with exceptions.
+    /// Tries variants of a network, and whether with exceptions.
     ///
     /// # Errors
     /// The device does not compute one that was asked for, or building, running or fitting fails.
-    pub fn steps(
-        &mut self,
-        cut: &Cut,
-        steps: &[(Precision, bool)],
-        show: &mut dyn FnMut(&str),
-    ) -> Result<()> {
-        let mut calibration = None;
-        for &(precision, excepted) in steps {
+    pub fn steps(&mut self, cut: &Cut, steps: &[(Variant, bool)], show: &mut dyn FnMut(&str)) -> Result<()> {
+        let (mut calibration, mut worst) = (None, None);
+        for (step, excepted) in steps {
             if self.is_over() {
                 break;
             }
-            if let Err(error) = precision.check_device(self.request.runtime.device()) {
+            if let Err(error) = step.check_device(self.request.runtime.device()) {
                 if self.request.choice != PrecisionChoice::Auto {
                     return Err(error);
                 }
-                show(&format!("{precision} is left out: {error}"));
+                show(&format!("{} is left out: {error}", name(step, None)));
                 continue;
             }
-            if calibration.is_none() && precision != Precision::Fp32 {
+            if calibration.is_none() && step.precision != Precision::Fp32 {
                 calibration = Some(self.calibrate(cut, show)?);
             }
-            let mut variant = Variant { precision, ..Variant::default() };
+            let mut variant = step.clone();
             if let (true, Some(calibration)) = (excepted, &calibration) {
-                let texts = self.request.rows.sample(SENSITIVITY_TEXTS);
-                show(&format!("what each product loses, on {} training texts", texts.len()));
-                let (backbone, runtime) = (&cut.backbone, self.request.runtime);
-                let found = sensitivity(backbone, runtime, calibration, &texts, &mut |_| ())?;
-                variant.kept = found.worst(EXCEPTED_SHARE);
+                let found = match worst.take() {
+                    Some(found) => found,
+                    None => self.exceptions(cut, calibration, show)?,
+                };
+                variant.kept.clone_from(worst.insert(found));
                 if variant.kept.is_empty() {
                     // No product loses anything: it was tried without exceptions.
                     continue;
@@ -130,6 +126,19 @@ impl<'t> Trying<'t> {
         let texts = self.request.rows.sample(CALIBRATION_TEXTS);
         show(&format!("calibrating on {} training texts", texts.len()));
         calibrate(&cut.backbone, self.request.runtime, &texts)
+    }
+
+    /// The products that had better not compute in 8 bits.
+    fn exceptions(
+        &self,
+        cut: &Cut,
+        calibration: &Calibration,
+        show: &mut dyn FnMut(&str),
+    ) -> Result<BTreeSet<Product>> {
+        let texts = self.request.rows.sample(SENSITIVITY_TEXTS);
+        show(&format!("what each product loses, on {} training texts", texts.len()));
+        let found = sensitivity(&cut.backbone, self.request.runtime, calibration, &texts, &mut |_| ())?;
+        Ok(found.worst(EXCEPTED_SHARE))
     }
 
     /// Tries one variant; the first that passes is chosen.
@@ -211,6 +220,14 @@ impl<'t> Trying<'t> {
     }
 }
 
+/// The choice, as it was asked for.
+fn asked(request: &PrecisionRequest<'_>) -> String {
+    match request.table {
+        None => request.choice.to_string(),
+        Some(bits) => format!("{}, {bits}-bit table", request.choice),
+    }
+}
+
 /// What the bundle is made of; nothing that was timed, so that the same run gives the same bytes.
 fn deployed(request: &PrecisionRequest<'_>, cut: &Cut, variant: &Variant, trial: Trial) -> Result<Chosen> {
     let seen =
@@ -218,10 +235,13 @@ fn deployed(request: &PrecisionRequest<'_>, cut: &Cut, variant: &Variant, trial:
     let heads = request.run.heads.iter().zip(&cut.sees).map(seen).collect();
     let kept: BTreeSet<String> = variant.kept.iter().map(ToString::to_string).collect();
     let texts = request.rows.sample(CALIBRATION_TEXTS).len();
-    let details = BTreeMap::from([
+    let mut details = BTreeMap::from([
         ("more exact products".to_owned(), serde_json::json!(kept)),
         ("calibration texts".to_owned(), serde_json::json!(texts)),
     ]);
+    if variant.table != TableBits::default() {
+        details.insert(bundle::TABLE_BITS.to_owned(), serde_json::json!(variant.table));
+    }
     let depth = request.depth.and(cut.backbone.layers());
     let variant = match variant.precision {
         Precision::Fp32 => bundle::Variant::fp32(&cut.backbone, heads)?,

@@ -10,10 +10,11 @@ use super::calibration::Calibration;
 use super::code::{Choice, Coded};
 use super::data_file::{DataFile, Numbers};
 use super::network::network_of;
-use super::{Precision, Variant};
+use super::{Precision, TableBits, Variant};
 use crate::backbone::Backbone;
 use crate::encoder::{Forms, GraphOptions, Network, Outputs, Product, inference_graph};
 use crate::error::{Error, Kind, Result};
+use crate::graph::Data;
 
 /// What a built network is asked for.
 #[derive(Clone, Debug)]
@@ -62,7 +63,8 @@ impl Built {
 /// `int8` needs a calibration.
 ///
 /// # Errors
-/// The backbone is an imported `.onnx` file, a product to keep does not exist, there is no calibration or not
+/// The backbone is an imported `.onnx` file, a product to keep does not exist, the word table is asked for in 4
+/// bits and its rows have no such form, there is no calibration or not
 /// one of this network, or the weights cannot be read.
 pub fn build(
     backbone: &Backbone,
@@ -91,6 +93,9 @@ pub(super) fn build_from(
     for layer in 0..layers {
         coded.add_layer(network, layer, &choices, calibration)?;
     }
+    if variant.table == TableBits::Four {
+        coded.add_words(network)?;
+    }
     if variant.precision != Precision::Fp32 {
         coded.add_tables(network)?;
     }
@@ -118,12 +123,12 @@ fn add_plain(coded: &mut Coded, network: &Network<'_>) -> Result<()> {
         if coded.tensors.contains_key(name) || coded.replaced.contains(name) {
             continue;
         }
-        let stored = network.weights.stored(name)?;
-        let numbers = match network.changed.and_then(|changed| changed.get(name)) {
-            Some(numbers) => Numbers::floats(numbers),
-            None => Numbers::Copied { offset: stored.place.offset, length: stored.place.length },
+        let (value_type, data) = network.tensor(name)?;
+        let numbers = match data {
+            Data::Inline(bytes) => Numbers::Bytes(bytes),
+            Data::External(place) => Numbers::Copied { offset: place.offset, length: place.length },
         };
-        coded.tensors.insert(name.to_owned(), (stored.value_type(), numbers));
+        coded.tensors.insert(name.to_owned(), (value_type, numbers));
     }
     Ok(())
 }

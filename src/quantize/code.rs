@@ -7,10 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::calibration::{Calibration, Span, divided, row_scale, smoothing};
 use super::continued::continue_channels;
 use super::data_file::{Numbers, Tensors};
+use super::nibbles::{self, Nibbles};
 use super::numbers::{self, RowScale};
-use crate::encoder::{Form, Matrix, Network, Part, Product};
+use crate::encoder::{Form, Matrix, Network, Part, Product, TableForm};
 use crate::error::{Error, Kind, Result};
 use crate::graph::{DataType, Dim, ValueType};
+use crate::tensors::half_bytes_of;
 
 /// Weights that share a scale in `w8`.
 const BLOCK: usize = 32;
@@ -27,7 +29,7 @@ pub(super) enum Choice {
 #[derive(Default)]
 pub(super) struct Coded {
     pub(super) products: BTreeMap<Product, Form>,
-    pub(super) tables: BTreeSet<String>,
+    pub(super) tables: BTreeMap<String, TableForm>,
     pub(super) tensors: Tensors,
     /// Canonical tensors that nothing refers to any more.
     pub(super) replaced: BTreeSet<String>,
@@ -149,16 +151,43 @@ impl Coded {
         self.products.insert(product, Form::Integers { smoothed: factors.is_some() });
     }
 
-    /// Puts the embedding tables into 8 bits.
+    /// Puts the word table into 4 bits.
+    pub(super) fn add_words(&mut self, network: &Network<'_>) -> Result<()> {
+        let ([table, _], width) = (network.config.tables(), network.config.hidden_size);
+        let block = nibbles::block_of(width).ok_or_else(|| {
+            Error::new(Kind::Usage, "this network's word table cannot be put into 4 bits")
+                .found(format!("rows of {width} numbers"))
+                .expected("an even number of blocks of 16 or 32")
+                .help("leave --table-bits away, or say --table-bits 8")
+        })?;
+        let Nibbles { codes, scales, zeros } = nibbles::table(&network.read(table)?, width, block);
+        let blocks = width.div_ceil(block);
+        let rows = scales.len() / blocks;
+        self.bytes(table, DataType::Uint8, &[rows, width / 2], codes);
+        let mut add = |name: &str, element, sizes: [usize; 2], bytes| {
+            let value_type = ValueType::new(element, fixed(&sizes));
+            self.tensors.insert(format!("{table}.{name}"), (value_type, Numbers::Bytes(bytes)));
+        };
+        add("scales", DataType::Float16, [rows, blocks], half_bytes_of(&scales));
+        add("zeros", DataType::Uint8, [rows, blocks / 2], zeros);
+        self.tables.insert(table.to_owned(), TableForm::Blocks { block });
+        self.replaced.insert(table.to_owned());
+        Ok(())
+    }
+
+    /// Puts the embedding tables into 8 bits that are not in 4.
     pub(super) fn add_tables(&mut self, network: &Network<'_>) -> Result<()> {
         for table in network.config.tables() {
+            if self.replaced.contains(table) {
+                continue;
+            }
             let width = network.config.hidden_size;
             let (codes, scales) = numbers::table(&network.read(table)?, width);
             let rows = scales.len();
             let codes = codes.into_iter().map(i8::cast_unsigned).collect();
             self.bytes(table, DataType::Int8, &[rows, width], codes);
             self.floats(&format!("{table}.scales"), &[rows, 1], &scales);
-            self.tables.insert(table.to_owned());
+            self.tables.insert(table.to_owned(), TableForm::Rows);
             self.replaced.insert(table.to_owned());
         }
         Ok(())

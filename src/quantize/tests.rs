@@ -11,6 +11,7 @@ use crate::backbone::WEIGHTS;
 use crate::encoder::{Config, Matrix, Network, Outputs, Part, Published, Weights, product_inputs_graph};
 use crate::graph::{self, proto::TensorProto};
 use crate::runtime::{Input, Runtime, RuntimeOptions, Session, Values};
+use crate::tensors::read_halves;
 
 const HIDDEN: usize = 32;
 
@@ -84,7 +85,11 @@ fn bytes(built: &Built) -> Vec<u8> {
 }
 
 fn variant(precision: Precision) -> Variant {
-    Variant { precision, kept: BTreeSet::new() }
+    Variant { precision, ..Variant::default() }
+}
+
+fn in_four_bits(precision: Precision) -> Variant {
+    Variant { table: TableBits::Four, ..variant(precision) }
 }
 
 /// Outputs by name for texts padded to `length`.
@@ -146,8 +151,10 @@ fn a_texts_numbers_depend_on_the_text_alone_in_every_precision() {
     let tiny = Tiny::new();
     let options =
         BuildOptions { outputs: Outputs::Vectors { means: 3, embedding: true }, ..BuildOptions::default() };
-    for precision in [Precision::Fp32, Precision::W8, Precision::Int8] {
-        let built = tiny.build(&variant(precision), &options).unwrap();
+    let plain = [Precision::Fp32, Precision::W8, Precision::Int8].map(variant);
+    let coded = [Precision::Fp32, Precision::W8, Precision::Int8].map(in_four_bits);
+    for variant in plain.into_iter().chain(coded) {
+        let built = tiny.build(&variant, &options).unwrap();
         let mut one = tiny.session(&built, &options, 1);
         // A single token is padded: see `build`.
         let mut run_alone = |text: &Vec<u32>| run(&mut one, std::slice::from_ref(text), text.len().max(2));
@@ -162,7 +169,7 @@ fn a_texts_numbers_depend_on_the_text_alone_in_every_precision() {
                     for (row, vector) in all.chunks_exact(width).enumerate() {
                         let expected = &alone[first + row][&name];
                         let same = vector.iter().zip(expected).all(|(a, b)| a.to_bits() == b.to_bits());
-                        assert!(same, "{precision}: {name} of text {} in {count} rows", first + row);
+                        assert!(same, "{variant:?}: {name} of text {} in {count} rows", first + row);
                     }
                 }
             }
@@ -171,13 +178,82 @@ fn a_texts_numbers_depend_on_the_text_alone_in_every_precision() {
 }
 
 #[test]
+fn a_word_table_in_four_bits_gives_the_numbers_that_it_holds() {
+    let tiny = Tiny::new();
+    // Of fp32, so that nothing else differs; rows of 32 numbers are two blocks of 16.
+    let mut built = tiny.build(&in_four_bits(Precision::Fp32), &BuildOptions::default()).unwrap();
+    let words = tiny.config.tables()[0];
+    let exact = tiny.network().read(words).unwrap();
+    let (initializers, data) = (initializers(&built), bytes(&built));
+    assert!(!initializers.contains_key(words), "the table is there twice");
+    let coded = |name: &str| {
+        let tensor = &initializers[&format!("{words}.{name}")];
+        let entry = |key: &str| {
+            let entry = tensor.external_data.iter().find(|entry| entry.key.as_deref() == Some(key));
+            entry.unwrap().value.clone().unwrap().parse::<usize>().unwrap()
+        };
+        &data[entry("offset")..entry("offset") + entry("length")]
+    };
+    let rows = exact.len() / HIDDEN;
+    let mut scales = vec![0.0; 2 * rows];
+    read_halves(coded("scales"), &mut scales);
+    let number = |place: usize| {
+        let nibble = |bytes: &[u8], place: usize| f32::from((bytes[place / 2] >> (4 * (place % 2))) & 15);
+        // Multiplied in 32 bits and rounded to 16 once, as the operator does.
+        let steps = nibble(coded("codes"), place) - nibble(coded("zeros"), place / 16);
+        let number = steps * scales[place / 16];
+        half::f16::from_f32(number).to_f32()
+    };
+    let table: Vec<f32> = (0..exact.len()).map(number).collect();
+    let squares = |numbers: &mut dyn Iterator<Item = f32>| numbers.map(|number| number * number).sum::<f32>();
+    let missed = squares(&mut exact.iter().zip(&table).map(|(exact, number)| exact - number));
+    assert!(missed < 0.01 * squares(&mut exact.iter().copied()), "{missed}");
+    // What the graph looks up is this table, to the bit.
+    let mut model = graph::decode(&built.graph).unwrap();
+    let inner = model.graph.as_mut().unwrap();
+    let place = inner.value_info.iter().position(|value| value.name.as_deref() == Some("embeddings/word"));
+    let looked_up = inner.value_info.remove(place.unwrap());
+    inner.output.push(looked_up);
+    built.graph = graph::encode(&model);
+    let found = run(&mut tiny.session(&built, &BuildOptions::default(), 1), &tiny.texts, 40);
+    let padded = tiny.texts.iter().flat_map(|text| (0..40).map(|place| text.get(place).map_or(7, |&id| id)));
+    for (id, row) in padded.zip(found["embeddings/word"].chunks_exact(HIDDEN)) {
+        let expected = &table[id as usize * HIDDEN..][..HIDDEN];
+        assert!(row.iter().zip(expected).all(|(a, b)| a.to_bits() == b.to_bits()), "{id}: {row:?}");
+    }
+}
+
+#[test]
+fn a_word_table_in_four_bits_is_close_small_and_looked_up_by_rows() {
+    let tiny = Tiny::new();
+    let options = BuildOptions::default();
+    let exact = tiny.build(&variant(Precision::Fp32), &options).unwrap();
+    let exact = run(&mut tiny.session(&exact, &options, 1), &tiny.texts, 40);
+    for precision in [Precision::Fp32, Precision::W8, Precision::Int8] {
+        let eight = tiny.build(&variant(precision), &options).unwrap();
+        let four = tiny.build(&in_four_bits(precision), &options).unwrap();
+        let counts = operators(&four);
+        assert_eq!(counts.get("GatherBlockQuantized"), Some(&1), "{counts:?}");
+        let rows = tiny.network().read(tiny.config.tables()[0]).unwrap().len() / HIDDEN;
+        // A row of 32: a scale of 4 bytes and 32 codes of one, or 16 bytes, two scales of 2, and two zeros.
+        let row = if precision == Precision::Fp32 { 4 * HIDDEN } else { 4 + HIDDEN };
+        let saved = eight.weights_length() - four.weights_length();
+        assert!(saved.abs_diff((rows * (row - 21)) as u64) < 256, "{precision}: {saved} bytes saved");
+        let found = run(&mut tiny.session(&four, &options, 1), &tiny.texts, 40);
+        let agreement = Agreement::of(&exact["embedding"], &found["embedding"], HIDDEN);
+        assert!(agreement.smallest > 0.98 && agreement.mean < 0.999_99, "{precision}: {agreement:?}");
+    }
+}
+
+#[test]
 fn all_weights_are_in_one_file_at_aligned_places_and_the_bytes_are_always_the_same() {
     let tiny = Tiny::new();
     let options = BuildOptions { location: "other.data".to_owned(), ..BuildOptions::default() };
-    for precision in [Precision::Fp32, Precision::W8, Precision::Int8] {
-        let built = tiny.build(&variant(precision), &options).unwrap();
-        let again = tiny.build(&variant(precision), &options).unwrap();
-        assert!(built.graph == again.graph && bytes(&built) == bytes(&again), "{precision}");
+    let variants = [Precision::Fp32, Precision::W8, Precision::Int8].map(variant);
+    for variant in variants.into_iter().chain([in_four_bits(Precision::Int8)]) {
+        let built = tiny.build(&variant, &options).unwrap();
+        let again = tiny.build(&variant, &options).unwrap();
+        assert!(built.graph == again.graph && bytes(&built) == bytes(&again), "{variant:?}");
         let mut places = Vec::new();
         for tensor in initializers(&built).into_values().filter(|tensor| !tensor.external_data.is_empty()) {
             let entry = |key: &str| {
@@ -188,13 +264,13 @@ fn all_weights_are_in_one_file_at_aligned_places_and_the_bytes_are_always_the_sa
             places.push((entry("offset").parse::<u64>().unwrap(), entry("length").parse::<u64>().unwrap()));
         }
         places.sort_unstable();
-        assert!(places.iter().all(|(offset, _)| offset.is_multiple_of(64)), "{precision}");
-        assert!(places.windows(2).all(|pair| pair[0].0 + pair[0].1 <= pair[1].0), "{precision}");
+        assert!(places.iter().all(|(offset, _)| offset.is_multiple_of(64)), "{variant:?}");
+        assert!(places.windows(2).all(|pair| pair[0].0 + pair[0].1 <= pair[1].0), "{variant:?}");
         let (offset, length) = places[places.len() - 1];
         assert_eq!(offset + length, built.weights_length());
         // Nothing lies in the file that the graph does not use: only gaps for the alignment.
         let used: u64 = places.iter().map(|(_, length)| length).sum();
-        assert!(built.weights_length() - used < 64 * places.len() as u64, "{precision}");
+        assert!(built.weights_length() - used < 64 * places.len() as u64, "{variant:?}");
     }
 }
 
@@ -203,7 +279,8 @@ fn kept_products_are_one_step_more_exact() {
     let tiny = Tiny::new();
     let kept = |precision, product: &str| {
         let kept = BTreeSet::from([product.parse().unwrap()]);
-        let built = tiny.build(&Variant { precision, kept }, &BuildOptions::default()).unwrap();
+        let built =
+            tiny.build(&Variant { precision, kept, ..Variant::default() }, &BuildOptions::default()).unwrap();
         let counts = operators(&built);
         ["Gemm", "MatMulNBits", "MatMulIntegerToFloat"].map(|name| counts.get(name).copied().unwrap_or(0))
     };
@@ -214,7 +291,8 @@ fn kept_products_are_one_step_more_exact() {
     // A kept product before one that continues channels has the copies too: the graph runs.
     let options = BuildOptions::default();
     let kept = BTreeSet::from([Product { layer: 0, part: Part::Intermediate }]);
-    let built = tiny.build(&Variant { precision: Precision::Int8, kept }, &options).unwrap();
+    let built =
+        tiny.build(&Variant { precision: Precision::Int8, kept, ..Variant::default() }, &options).unwrap();
     let exact = tiny.build(&variant(Precision::Fp32), &options).unwrap();
     let exact = run(&mut tiny.session(&exact, &options, 1), &tiny.texts, 40);
     let found = run(&mut tiny.session(&built, &options, 1), &tiny.texts, 40);
@@ -231,10 +309,12 @@ fn what_cannot_be_built_is_refused() {
     let error = build_from(&tiny.network(), &variant(Precision::Int8), Some(&other), &options).unwrap_err();
     assert!(error.to_string().contains("not of this network"), "{error}");
     let kept = BTreeSet::from(["layer.2.output".parse().unwrap()]);
-    let error = tiny.build(&Variant { precision: Precision::W8, kept }, &options).unwrap_err();
+    let error =
+        tiny.build(&Variant { precision: Precision::W8, kept, ..Variant::default() }, &options).unwrap_err();
     assert!(error.to_string().contains("found layer.2.output"), "{error}");
     let options = BuildOptions { outputs: Outputs::HiddenState(1), ..options };
     assert!(tiny.build(&variant(Precision::W8), &options).is_ok());
+    assert!(tiny.build(&in_four_bits(Precision::W8), &options).is_ok());
 }
 
 #[test]
@@ -248,6 +328,28 @@ fn precisions_are_written_as_they_are_read_and_int8_stays_on_the_cpu() {
     let error = Precision::Int8.check_device(Device::Cuda(1)).unwrap_err();
     assert!(error.to_string().contains("cuda:1") && error.remedy().is_some(), "{error}");
     assert_eq!("int4".parse::<Precision>().unwrap_err().kind(), Kind::Usage);
+    for precision in [Precision::Fp32, Precision::W8, Precision::Int8] {
+        in_four_bits(precision).check_device(Device::Cpu).unwrap();
+        let error = in_four_bits(precision).check_device(Device::Cuda(1)).unwrap_err();
+        let said = if precision == Precision::Int8 { "int8" } else { "--table-bits 8" };
+        assert!(error.to_string().contains(said) && error.remedy().is_some(), "{error}");
+        assert_eq!(variant(precision).check_device(Device::Cuda(1)).is_err(), precision == Precision::Int8);
+    }
+}
+
+#[test]
+fn a_variant_without_a_table_of_its_own_is_written_as_it_was_before_there_were_any() {
+    let written = |variant: &Variant| serde_json::to_string(variant).unwrap();
+    assert_eq!(written(&variant(Precision::Int8)), r#"{"precision":"int8"}"#);
+    assert_eq!(written(&in_four_bits(Precision::Int8)), r#"{"precision":"int8","table":"4"}"#);
+    for variant in [variant(Precision::W8), in_four_bits(Precision::W8)] {
+        assert_eq!(serde_json::from_str::<Variant>(&written(&variant)).unwrap(), variant);
+    }
+    for bits in [TableBits::Eight, TableBits::Four] {
+        assert_eq!(bits.to_string().parse::<TableBits>().unwrap(), bits);
+        assert_eq!(serde_json::to_value(bits).unwrap(), bits.to_string());
+    }
+    assert_eq!("2".parse::<TableBits>().unwrap_err().kind(), Kind::Usage);
 }
 
 #[test]

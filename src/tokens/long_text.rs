@@ -67,6 +67,18 @@ struct ModelDescription {
     #[serde(rename = "type")]
     kind: Value,
     max_input_chars_per_word: Value,
+    /// What stands for what is unknown: its text, or in Unigram its id.
+    unk_token: Value,
+    unk_id: Value,
+}
+
+impl Description {
+    /// The id that stands for what is not in the vocabulary; none in a tokenizer that knows every byte, or
+    /// has no such token.
+    pub(super) fn unknown_id(&self, inner: &tokenizers::Tokenizer) -> Option<u32> {
+        let by_text = self.model.unk_token.as_str().and_then(|token| inner.token_to_id(token));
+        by_text.or_else(|| self.model.unk_id.as_u64().and_then(|id| id.try_into().ok()))
+    }
 }
 
 impl Pipeline {

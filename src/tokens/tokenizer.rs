@@ -31,6 +31,8 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     /// Ids that the template puts before and after a text.
     special_ids: (Vec<u32>, Vec<u32>),
+    /// The id that stands for what is not in the vocabulary.
+    unknown_id: Option<u32>,
     pipeline: Pipeline,
     /// Texts up to this many bytes are encoded whole.
     long_text: usize,
@@ -141,7 +143,8 @@ impl Tokenizer {
         }
         let pipeline = Pipeline::of(&description, &inner, added.as_ref(), long.run);
         let special_ids = special_ids(&inner).map_err(wrong)?;
-        Ok(Self { path: path.to_path_buf(), pipeline, inner, special_ids, long_text: long.bytes })
+        let unknown_id = description.unknown_id(&inner);
+        Ok(Self { path: path.to_path_buf(), pipeline, inner, special_ids, unknown_id, long_text: long.bytes })
     }
 
     pub(super) fn inner(&self) -> &tokenizers::Tokenizer {
@@ -164,6 +167,12 @@ impl Tokenizer {
     #[must_use]
     pub fn special_ids(&self) -> (&[u32], &[u32]) {
         (&self.special_ids.0, &self.special_ids.1)
+    }
+
+    /// The id that stands for what the vocabulary has no piece for, if there is one.
+    #[must_use]
+    pub fn unknown_id(&self) -> Option<u32> {
+        self.unknown_id
     }
 
     /// Whether "A" and "a" are different to it.
@@ -209,14 +218,12 @@ impl Tokenizer {
         if threads <= 1 || texts.len() <= TEXTS_A_TURN {
             return self.encode(texts, max_length);
         }
-        let turns = (0..texts.len()).step_by(TEXTS_A_TURN);
-        let turns = turns.map(|first| first..(first + TEXTS_A_TURN).min(texts.len())).collect();
         let turn = |turn: Range<usize>| {
             let first = turn.start;
             self.encode(&texts[turn], max_length).map_err(|error| error.map_text(|text| first + text))
         };
         let mut encoded = Encoded::default();
-        for part in in_parallel(threads, turns, &turn) {
+        for part in in_parallel(threads, turns(texts.len()), &turn) {
             encoded.append(&part?);
         }
         Ok(encoded)
@@ -306,6 +313,33 @@ impl Tokenizer {
         Ok(self.without_specials(text)?.get_ids().to_vec())
     }
 
+    /// The ids of a whole text of any length, without special tokens.
+    pub(super) fn all_ids(&self, text: &str) -> Result<Vec<u32>> {
+        let text = self.shortened(text);
+        let (mut ids, mut rest) = (Vec::new(), &*text);
+        while self.pipeline.cuts_into_pieces()
+            && let Some(end) = self.safe_end(rest, LONG_TEXT_BYTES)
+        {
+            ids.extend(self.piece_ids(&rest[..end])?);
+            rest = &rest[end..];
+        }
+        ids.extend(self.piece_ids(rest)?);
+        Ok(ids)
+    }
+
+    /// [`Self::all_ids`] of many texts, on several threads, whose number changes nothing.
+    ///
+    /// # Errors
+    /// The tokenizer fails on a text.
+    pub(super) fn all_ids_on(&self, threads: usize, texts: &[&str]) -> Result<Vec<Vec<u32>>> {
+        let turn = |turn: Range<usize>| -> Result<Vec<Vec<u32>>> {
+            let ids = |index: usize| self.all_ids(texts[index]).map_err(|error| error.text(index));
+            turn.map(ids).collect()
+        };
+        let parts = in_parallel(threads, turns(texts.len()), &turn);
+        Ok(parts.into_iter().collect::<Result<Vec<_>>>()?.concat())
+    }
+
     /// The same with each id's bytes in the text.
     pub(super) fn piece_spans(&self, text: &str) -> Result<(Vec<u32>, Spans)> {
         let encoding = self.inner.encode(text, false).map_err(|source| self.failed(text, source))?;
@@ -326,6 +360,12 @@ impl Tokenizer {
             .help("import the model again with a tokenizer.json that has a token for what is unknown")
             .because(source)
     }
+}
+
+/// So many texts in parts, each of which a thread takes at a time.
+fn turns(texts: usize) -> Vec<Range<usize>> {
+    let first = (0..texts).step_by(TEXTS_A_TURN);
+    first.map(|first| first..(first + TEXTS_A_TURN).min(texts)).collect()
 }
 
 /// BPE dropout leaves merges out at random, which is for training alone.

@@ -48,6 +48,7 @@ fn value(option: &str) -> &'static str {
         "trust" => PUBLIC_KEY,
         "memory" => "400M",
         "explain" => "windows",
+        "table-bits" => "4",
         "learning-curve" => "10%,100%",
         "pooling" => "mean",
         "prefix" | "prompt" => "query",
@@ -90,7 +91,7 @@ fn import() -> Vec<Row> {
 
 fn embed() -> Vec<Row> {
     vec![
-        ("embed", "backbone features long", Always("is part of what is computed")),
+        ("embed", "backbone features depth long", Always("is part of what is computed")),
         ("embed", "out keep-text", Always(OUTPUT)),
         ("embed", "overwrite strict", Always(POLICY)),
         ("embed", "format text", Always(READ)),
@@ -123,6 +124,7 @@ fn train() -> Vec<Row> {
         ),
         ("train", "max-drop", Refused(features, &[NO_EFFECT, "as they are", "--backbone"])),
         ("train", "features", Refused(features, &[NO_EFFECT, "as they are", "--features-column"])),
+        ("train", "depth", Refused(features, &[NO_EFFECT, "as they are", "--backbone"])),
         ("train", READING, Refused(features, &OF_FORMAT)),
         ("train", "features-column", Refused(one, &TWICE)),
         ("train", "test-fraction", Refused("FEATURES --task domain --test FEATURES --out OUT ?", &TWICE)),
@@ -231,7 +233,7 @@ fn compare() -> Vec<Row> {
     let one = "TEXTS --backbone BACKBONE --task domain --scenarios 2:last --out OUT ?";
     let frozen = "TEXTS --backbone BACKBONE --task domain --task sentiment --scenarios 1 --out OUT ?";
     vec![
-        ("compare", "backbone task scenarios", Always(WHAT)),
+        ("compare", "backbone task scenarios depth", Always(WHAT)),
         ("compare", "test valid rare", Always(ROWS)),
         ("compare", "seed", Always("every training splits or draws, and a comparison is known by its seed")),
         ("compare", "format text", Always(READ)),
@@ -386,8 +388,13 @@ fn bundle() -> Vec<Row> {
         ("bundle", "out precision keep-validation sign", Always("is part of the file that is made")),
         ("bundle", "backbone", Always("another backbone than the run's is refused")),
         ("bundle", "overwrite", Always(POLICY)),
+        ("bundle", "keep-embedding", Refused("RUN --out OUT ?", &[NO_EFFECT, "sees the highest layer"])),
         ("bundle", "onnxruntime device threads", Always("every bundle says its golden sentences")),
-        ("bundle", "max-drop", Refused("RUN --out OUT ?", &[NO_EFFECT, "loses nothing", "--precision auto"])),
+        (
+            "bundle",
+            "max-drop table-bits",
+            Refused("RUN --out OUT ?", &[NO_EFFECT, "loses nothing", "--precision auto"]),
+        ),
         (
             "bundle",
             "store-layers cache token-budget no-tuning",

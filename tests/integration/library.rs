@@ -23,7 +23,10 @@ const TRAINING: [(&str, &str); 14] = [
     ("finetune/mod.rs", "adamw checkpoint dropout epoch sampler schedule sharing stage step"),
     ("graph/mod.rs", "gradient names"),
     ("heads/mod.rs", "cross_validation curvature descent fit minimize objective run_off standardize"),
-    ("quantize/mod.rs", "agreement build calibration code continued data_file network numbers sensitivity"),
+    (
+        "quantize/mod.rs",
+        "agreement build calibration code continued data_file network nibbles numbers sensitivity",
+    ),
     ("task/mod.rs", "asked"),
     ("tuning/mod.rs", "networks samples search"),
 ];

@@ -8,6 +8,7 @@ mod confidence;
 mod damage;
 mod debug_forms;
 mod defaults;
+mod depth;
 mod depth_choice;
 mod effect;
 mod features;

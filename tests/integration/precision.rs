@@ -95,6 +95,78 @@ fn a_precision_that_costs_too_much_is_not_bundled() {
 }
 
 #[test]
+fn a_bundle_with_a_word_table_in_four_bits_is_smaller_says_so_and_predicts_the_same_in_every_batch() {
+    let (directory, data) = (directory(), demo(300));
+    let path = |name: &str| directory.path().join(name);
+    let (run, eight, four, again) = (path("run"), path("8.frost"), path("4.frost"), path("again.frost"));
+    trained(&data, &run);
+    let bundle = |out: &Path, more: &[&str]| {
+        let arguments = ["bundle", text(&run), "--out", text(out), "--max-drop", "100", "--precision"];
+        frosthead(&[&arguments[..], more].concat())
+    };
+    bundle(&eight, &["w8", "--table-bits", "8"]).success();
+    let made = bundle(&four, &["w8", "--table-bits", "4"]).success();
+    assert!(made.stdout.contains("w8, 4-bit table") && made.stderr.contains("chosen: w8, 4-bit table"));
+    let [large, small] = [&eight, &four].map(|bundle| std::fs::metadata(bundle).unwrap().len());
+    // 30,522 rows of 384 codes and 4 bytes, or 192 codes, 12 scales of 2 bytes and 6 of zeros.
+    assert!((large - small).abs_diff(30_522 * (388 - 222)) < 10_000, "{small} of {large}");
+    let report: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(run.join("precision.json")).unwrap()).unwrap();
+    assert_eq!(report["asked"], "w8, 4-bit table");
+    assert_eq!(report["chosen"], "w8, 4-bit table");
+    assert!(report["variants"][0]["cosine"]["mean"].as_f64().unwrap() > 0.998, "{report}");
+    bundle(&again, &["w8", "--table-bits", "4"]).success();
+    assert!(std::fs::read(&four).unwrap() == std::fs::read(&again).unwrap());
+    let inspected = |bundle: &Path| frosthead(&["inspect", text(bundle)]).success().stdout;
+    assert!(inspected(&four).contains("w8, 4-bit table, frosthead"), "{}", inspected(&four));
+    assert!(inspected(&eight).contains("w8, frosthead"), "{}", inspected(&eight));
+    // One text, one answer: whatever stands beside it.
+    let predict = |texts: &str| {
+        let lines = path("lines.txt");
+        std::fs::write(&lines, texts).unwrap();
+        let arguments = ["predict", text(&lines), "--format", "lines", "--model", text(&four)];
+        let lines = frosthead(&arguments).success().stdout;
+        // Without the row's number, which differs.
+        lines.lines().map(|line| line.split_once(',').unwrap().1.to_owned()).collect::<Vec<_>>()
+    };
+    let (first, second) = ("a film of two and a half hours\n", "works\n");
+    let both = predict(&format!("{first}{second}"));
+    assert_eq!(both, [predict(first), predict(second)].concat());
+    let refused = bundle(&four, &["w8", "--table-bits", "2", "--overwrite"]);
+    refused.fails_with(&["not kept in so many bits", "8 or 4"]);
+    bundle(&four, &["fp32", "--table-bits", "4"]).fails_with(&["no effect", "fp32"]);
+}
+
+#[test]
+fn auto_takes_the_smallest_and_looks_for_the_table_first() {
+    let (directory, data) = (directory(), demo(300));
+    let path = |name: &str| directory.path().join(name);
+    let (run, bundle) = (path("run"), path("auto.frost"));
+    trained_on(backbone(), &data, &run);
+    let auto = |more: &[&str]| {
+        let arguments = ["bundle", text(&run), "--out", text(&bundle), "--precision", "auto", "--overwrite"];
+        let made = frosthead(&[&arguments[..], more].concat());
+        let report: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(run.join("precision.json")).unwrap()).unwrap();
+        let names = report["variants"].as_array().unwrap().iter().map(|variant| {
+            variant["name"].as_str().unwrap().split(" but ").next().unwrap().to_owned()
+                + if variant["name"].as_str().unwrap().ends_with("4-bit table") { "/4" } else { "" }
+        });
+        (made.code, report["chosen"].clone(), names.collect::<Vec<_>>())
+    };
+    let (code, chosen, names) = auto(&["--max-drop", "100"]);
+    assert_eq!((code, chosen), (Some(0), "int8, 4-bit table".into()));
+    assert_eq!(names, ["int8, 4-bit table/4", "int8/4", "int8", "int8", "w8", "fp32"]);
+    let (code, chosen, names) = auto(&["--max-drop", "100", "--table-bits", "8"]);
+    assert_eq!((code, chosen), (Some(0), "int8".into()));
+    assert_eq!(names, ["int8", "int8", "w8", "fp32"]);
+    // No fp32 has such a table, so nothing is left when none passes.
+    let (code, chosen, names) = auto(&["--max-drop=-100", "--table-bits", "4"]);
+    assert_eq!((code, chosen), (Some(1), serde_json::Value::Null));
+    assert_eq!(names, ["int8, 4-bit table/4", "int8/4", "w8, 4-bit table/4"]);
+}
+
+#[test]
 fn every_table_of_a_run_is_read_again_as_it_was_or_not_at_all() {
     let directory = directory();
     let path = |name: &str| directory.path().join(name);

@@ -226,6 +226,45 @@ fn rows_that_fill_up_a_batch_are_zero_and_disturb_nobody() {
 }
 
 #[test]
+fn a_table_of_fewer_words_gives_texts_of_those_the_same_bits() {
+    let model = Model::tiny("pretraining", "gelu");
+    let texts = ids(&tiny()["texts"]);
+    let mut rows: Vec<u32> = texts.concat();
+    rows.push(model.config.pad_token_id);
+    rows.sort_unstable();
+    rows.dedup();
+    assert!(rows.len() < model.config.vocabulary_size && rows.iter().zip(0..).any(|(row, id)| *row != id));
+    let moved =
+        |text: &[u32]| text.iter().map(|id| rows.binary_search(id).unwrap() as u32).collect::<Vec<_>>();
+    let doubled = model.weights.read("embeddings.word_embeddings.weight").unwrap();
+    let doubled: Vec<f32> = doubled.iter().map(|number| number * 2.0).collect();
+    let trained = ChangedTensors::from([("embeddings.word_embeddings.weight".to_owned(), doubled)]);
+    let changes = [None, Some(&trained)];
+    for (operators, changed) in
+        OPERATORS.iter().flat_map(|operators| changes.map(|changed| (*operators, changed)))
+    {
+        let network = Network { changed, ..model.network() };
+        let padding = moved(&[model.config.pad_token_id])[0];
+        let config = Config { vocabulary_size: rows.len(), pad_token_id: padding, ..model.config.clone() };
+        let small = Network { config: &config, pieces: Some(&rows), ..network };
+        let outputs = Outputs::Vectors { means: 3, embedding: true };
+        let options = GraphOptions { operators, outputs, ..GraphOptions::default() };
+        let open = |network| model.open(&inference_graph(network, &options).unwrap(), 1);
+        let (mut whole, mut small) = (open(&network), open(&small));
+        for text in &texts {
+            let wanted = run(&mut whole, &[text], text.len() + 2, model.config.pad_token_id);
+            let found = run(&mut small, &[&moved(text)], text.len() + 2, config.pad_token_id);
+            for (name, numbers) in &wanted {
+                assert_eq!(bits(numbers), bits(&found[name]), "{operators:?} {name}");
+            }
+        }
+    }
+    let beyond = Network { pieces: Some(&[0, 100]), ..model.network() };
+    let refused = beyond.read("embeddings.word_embeddings.weight").unwrap_err().to_string();
+    assert!(refused.contains("found row 100, expected rows below 100"), "{refused}");
+}
+
+#[test]
 fn graphs_are_small_deterministic_and_standard_where_asked() {
     let model = Model::tiny("pretraining", "gelu");
     for operators in OPERATORS {
