@@ -90,6 +90,10 @@ pub mod report {
 pub mod runtime {
     pub use crate::runtime::*;
 }
+#[cfg(feature = "train")]
+pub mod selection {
+    pub use crate::selection::*;
+}
 #[cfg(feature = "serve")]
 pub mod serve {
     pub use crate::serve::*;

@@ -124,6 +124,9 @@ mod tuning;
 
 #[doc(hidden)]
 mod classifier;
+#[cfg(feature = "train")]
+#[doc(hidden)]
+mod selection;
 
 #[doc(hidden)]
 mod evaluate;

@@ -68,11 +68,12 @@ pub const STANDARD_GRAPH: &str = "embedding.standard.onnx";
 
 /// An opened backbone: its manifest and tokenizer, all hashes checked; and the tensors that training changed,
 /// if any.
+#[derive(Clone)]
 pub struct Backbone {
     /// The directory, or the file that holds it.
     path: PathBuf,
     manifest: Manifest,
-    tokenizer: Tokenizer,
+    tokenizer: Arc<Tokenizer>,
     /// Where the encoder's tensors lie; none when it is opaque, or they are not plain 32-bit floats.
     weights: Option<Weights>,
     /// The dimensions of what is run of it: the manifest's, or less; none when it is opaque.
@@ -86,6 +87,7 @@ pub struct Backbone {
 }
 
 /// What a backbone lies in.
+#[derive(Clone)]
 enum Storage {
     /// A directory of its own, with graphs that are ready to run.
     Directory,
@@ -115,6 +117,7 @@ pub struct Packed {
 }
 
 /// What a packed backbone has instead of files of its own.
+#[derive(Clone)]
 struct PackedGraph {
     bytes: Vec<u8>,
     layer_means: bool,
@@ -127,6 +130,7 @@ struct PackedGraph {
 }
 
 /// Tensors that training changed, and their hash.
+#[derive(Clone)]
 struct Changed {
     tensors: ChangedTensors,
     fingerprint: Fingerprint,
@@ -151,7 +155,7 @@ impl Backbone {
                     .help("import it again; features stored for the old one are kept apart"));
             }
         }
-        let tokenizer = Tokenizer::open(&directory.join(TOKENIZER))?;
+        let tokenizer = Arc::new(Tokenizer::open(&directory.join(TOKENIZER))?);
         let weights = manifest.encoder().map(|config| Weights::open(&directory.join(WEIGHTS), config));
         let (path, weights, held) = (directory.to_path_buf(), weights.transpose()?, Arc::new(held));
         let (config, storage) = (manifest.encoder().cloned(), Storage::Directory);
@@ -167,7 +171,7 @@ impl Backbone {
         let weights = manifest.encoder().and_then(|config| Weights::of_graph(&graph, config, &path));
         let layer_means = graph::gives(&graph, ports::LAYER_MEANS);
         let (bytes, structure) = (graph::encode(&graph), structure(&graph));
-        let inner = Tokenizer::from_bytes(&tokenizer, &path)?;
+        let inner = Arc::new(Tokenizer::from_bytes(&tokenizer, &path)?);
         let packed = PackedGraph { bytes, layer_means, tokenizer, values, changed, part_of, structure };
         let storage = Storage::Packed(Box::new(packed));
         let config = manifest.encoder().cloned();

@@ -2,6 +2,8 @@
 //!
 //! Refuses to change what remains: it gives the same bits.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Backbone, Manifest, Storage};
@@ -34,6 +36,7 @@ impl PartOf {
 }
 
 /// The word pieces that a backbone was left with.
+#[derive(Clone)]
 pub(super) struct Pieces {
     /// Their ids before, in the order of those now.
     ids: Vec<u32>,
@@ -172,7 +175,7 @@ impl Backbone {
         let padding = &mut self.manifest.preparation.pad_token_id;
         (config.pad_token_id, *padding) = (now(config.pad_token_id)?, now(*padding)?);
         config.vocabulary_size = ids.len();
-        self.tokenizer = Tokenizer::from_bytes(&tokenizer, &self.path)?;
+        self.tokenizer = Arc::new(Tokenizer::from_bytes(&tokenizer, &self.path)?);
         self.pieces = Some(Pieces { ids, tokenizer });
         Ok(self)
     }

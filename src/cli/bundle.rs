@@ -6,6 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::Outcome;
+use super::depths::{depth_table, parse_points};
 use super::given::{Given, Idle, group, names};
 use super::options::RuntimeArguments;
 use super::printing::print;
@@ -15,10 +16,11 @@ use frosthead::internal::backbone::Backbone;
 use frosthead::internal::bundle::{Validation, Written, signature_path};
 use frosthead::internal::classifier::{BundleOptions, Run, bundle_run};
 use frosthead::internal::document;
+use frosthead::internal::embed::Embedder;
 use frosthead::internal::error::{Error, Kind, Result};
 use frosthead::internal::files;
 use frosthead::internal::precision::{
-    Chosen, PRECISION, PrecisionChoice, PrecisionReport, PrecisionRequest, RunRows, choose,
+    Chosen, DepthChoice, PRECISION, PrecisionChoice, PrecisionReport, PrecisionRequest, RunRows, choose,
 };
 use frosthead::internal::quantities::error_text;
 use frosthead::internal::quantize::{Precision, TableBits, Variant};
@@ -29,6 +31,7 @@ use frosthead::internal::runtime::Runtime;
 #[command(after_help = "Examples:
   frosthead bundle runs/first --out first.frost
   frosthead bundle runs/first --out small.frost --precision auto --max-drop 0.5
+  frosthead bundle runs/first --out small.frost --precision int8 --depth auto
   frosthead bundle runs/first --out small.frost --precision int8 --table-bits 4
   frosthead bundle runs/first --out first.frost --keep-validation
   frosthead bundle runs/first --out first.frost --sign ~/.minisign/minisign.key --overwrite")]
@@ -42,12 +45,17 @@ pub(crate) struct Arguments {
     /// table, int8 (each then with exceptions), w8 and fp32 that costs no task more than --max-drop.
     #[arg(long, value_name = "PRECISION", default_value = "fp32")]
     precision: PrecisionChoice,
+    /// Run only the lowest N layers, or `auto`: the shallowest depth that costs no task more than --max-drop.
+    /// What the heads see is chosen again, and they are fitted again; with --precision the two are chosen
+    /// together, from small to large.
+    #[arg(long, value_name = "N|auto")]
+    depth: Option<DepthChoice>,
     /// Bits of a number of the word table, 8 or 4, where the precision is not fp32; without this option 8, and
     /// `auto` tries 4 first.
     #[arg(long, value_name = "BITS")]
     table_bits: Option<TableBits>,
-    /// Points of accuracy or macro-F1 that a task may lose in 8 bits, on rows its heads have not seen.
-    #[arg(long, value_name = "POINTS", default_value_t = 0.3)]
+    /// Points of accuracy or macro-F1 that a task may lose in 8 bits or by a depth, on rows its heads have not seen.
+    #[arg(long, value_name = "POINTS", default_value_t = 0.3, value_parser = parse_points)]
     max_drop: f64,
     /// Keep the layers that no head sees, and with them the sentence embedding (`/v1/embeddings`, other
     /// features in `refit`); without it the bundle ends at the highest layer that a head sees.
@@ -74,20 +82,32 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> Result<Outcome> {
     let coded = arguments.precision != PrecisionChoice::Fixed(Precision::Fp32);
+    let chooses = coded || arguments.depth.is_some();
     given.refuse([
         Idle {
-            when: !coded,
-            options: names(&["max-drop", "table-bits"]),
-            why: "a bundle in fp32 has all numbers as they are, and loses nothing",
+            when: !chooses,
+            options: names(&["max-drop"]),
+            why: "a bundle in fp32 loses nothing",
             instead: "say --precision auto",
         },
         Idle {
-            when: !coded && !arguments.keep_validation,
+            when: !coded,
+            options: names(&["table-bits"]),
+            why: "a bundle in fp32 has all numbers as they are",
+            instead: "say --precision auto",
+        },
+        Idle {
+            when: !chooses && !arguments.keep_validation,
             options: group::<StoreArguments>(),
             why: "no features are needed for a bundle in fp32",
             instead: "say --keep-validation or --precision auto",
         },
     ])?;
+    if let (Some(depth), true) = (arguments.depth, arguments.keep_embedding) {
+        return Err(Error::new(Kind::Usage, "the sentence embedding comes out of the last layer")
+            .found(format!("--keep-embedding beside --depth {depth}"))
+            .help("leave one of them away"));
+    }
     let runtime = arguments.runtime.load(terminal)?;
     let mut options = BundleOptions {
         backbone: arguments.backbone.clone(),
@@ -98,18 +118,18 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
     };
     // Its weights lie in a folder that must stay until the bundle is written.
     let mut chosen = None;
-    if coded || arguments.keep_validation {
+    if chooses || arguments.keep_validation {
         if let PrecisionChoice::Fixed(precision) = arguments.precision {
             // Before the texts are read; fp32 is for every device.
             let table = arguments.table_bits.unwrap_or_default();
             Variant { precision, table, ..Variant::default() }.check_device(runtime.device())?;
         }
         let opened = Opened::new(arguments, given, &runtime, terminal)?;
-        if coded {
+        if chooses {
             let Some(found) = opened.choose(arguments, &runtime, terminal)? else {
                 return Ok(Outcome::CriterionMissed);
             };
-            options.variant = Some(found.variant.clone());
+            (options.variant, options.depth) = (Some(found.variant.clone()), found.depth);
             chosen = Some(found);
         }
         if arguments.keep_validation {
@@ -141,6 +161,7 @@ pub(super) fn say_written(terminal: &Terminal, out: &Path, written: Written) {
 struct Opened {
     run: Run,
     backbone: Arc<Backbone>,
+    embedder: Embedder,
     rows: RunRows,
 }
 
@@ -152,15 +173,19 @@ impl Opened {
         terminal: &Terminal,
     ) -> Result<Self> {
         let run = Run::open(&arguments.run)?;
-        let backbone =
-            Arc::new(run.deployed_backbone(arguments.backbone.as_deref(), arguments.keep_embedding)?);
+        let elsewhere = arguments.backbone.as_deref();
+        let backbone = Arc::new(match arguments.depth {
+            // A depth may need other states than the run's heads see.
+            Some(_) => run.backbone(elsewhere)?,
+            None => run.deployed_backbone(elsewhere, arguments.keep_embedding)?,
+        });
         given.refuse([StoreArguments::idle([&*backbone])])?;
         let long = run.recipe.features.long;
         let (mut embedder, _) =
             arguments.store.open(Arc::clone(&backbone), Arc::clone(runtime), long, &[], terminal)?;
         let mut progress = terminal.progress(None);
         let rows = RunRows::read(&run, &mut embedder, &mut |state| progress.show(state))?;
-        Ok(Self { run, backbone, rows })
+        Ok(Self { run, backbone, embedder, rows })
     }
 
     /// Tries the variants and prints what they cost; none when no one passes.
@@ -173,9 +198,11 @@ impl Opened {
         let request = PrecisionRequest {
             run: &self.run,
             backbone: &self.backbone,
+            embedder: &self.embedder,
             runtime,
             rows: &self.rows,
             choice: arguments.precision,
+            depth: arguments.depth,
             table: arguments.table_bits,
             max_drop: arguments.max_drop,
             threads: runtime.threads(),
@@ -189,11 +216,14 @@ impl Opened {
         drop(heartbeat);
         let path = self.run.directory.join(PRECISION);
         files::write(&path, document::pretty(&report).as_bytes())?;
+        if !report.depths.is_empty() {
+            print(&depth_table(&report.depths, "the run's own heads, in fp32"))?;
+        }
         print(&described(&report))?;
         match &report.chosen {
             Some(name) => terminal.say(format!("chosen: {name}")),
             None => terminal.warn(format!(
-                "no variant costs every task at most {} points: a larger --max-drop, or --precision fp32",
+                "no variant costs every task at most {} points: a larger --max-drop, or --precision fp32 without --depth",
                 arguments.max_drop
             )),
         }
@@ -238,7 +268,7 @@ fn described(report: &PrecisionReport) -> String {
             let figure = |value: Option<f64>, digits: usize| {
                 value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
             };
-            let error = error_text(cost.standard_error, 2).map(|error| format!(" ± {error:>5}"));
+            let error = error_text(cost.loss.standard_error, 2).map(|error| format!(" ± {error:>5}"));
             text += &format!(
                 "{:<width$}  {:>8}  {:>7.0}  {:>7.1}  {:>7.4} {:>7.4}  {:<task_width$}  {:>5}{:<8}  {:>8}  {:>6} {:>6}  {:>9}\n",
                 variant.name,
@@ -248,9 +278,9 @@ fn described(report: &PrecisionReport) -> String {
                 variant.cosine.mean,
                 variant.cosine.smallest,
                 task,
-                figure(cost.accuracy_drop, 2),
+                figure(cost.loss.accuracy_drop, 2),
                 error.unwrap_or_default(),
-                figure(cost.macro_f1_drop, 2),
+                figure(cost.loss.macro_f1_drop, 2),
                 figure(cost.test_accuracy_fp32, 4),
                 figure(cost.test_accuracy, 4),
                 grouped(cost.flipped)
@@ -266,7 +296,7 @@ fn described(report: &PrecisionReport) -> String {
 fn nothing_measured(report: &PrecisionReport) -> String {
     let mut text = String::new();
     for (task, cost) in report.variants.iter().take(1).flat_map(|variant| &variant.tasks) {
-        if cost.rows == 0 {
+        if cost.loss.rows == 0 {
             text += &format!(
                 "{task}: nothing to measure a loss on: every class has a single row; only fp32 passes\n"
             );

@@ -12,6 +12,7 @@ mod classes;
 #[cfg(feature = "train")]
 mod compare;
 mod cut_off;
+mod depths;
 mod doctor;
 #[cfg(feature = "train")]
 mod embed;

@@ -264,8 +264,16 @@ impl Embedder {
     /// # Errors
     /// The backbone's layers are not known or not stored, or there is no such layer.
     pub fn columns(&self, choice: FeatureChoice) -> Result<Range<usize>> {
+        self.columns_at(choice, None)
+    }
+
+    /// The same for a choice of the network cut to `depth`: what it gives lies in the whole row too.
+    ///
+    /// # Errors
+    /// As [`Self::columns`], and the cut network has no such features.
+    pub fn columns_at(&self, choice: FeatureChoice, depth: Option<usize>) -> Result<Range<usize>> {
         if choice == FeatureChoice::Last || self.backbone.layers().is_some() {
-            return self.layout.columns(choice);
+            return depth.map_or(self.layout, |depth| self.layout.to_depth(depth)).columns(choice);
         }
         Err(Error::new(Kind::Usage, "this backbone has no layers to choose from")
             .at(self.backbone.directory())

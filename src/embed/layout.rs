@@ -50,6 +50,16 @@ impl RowLayout {
             .then(|| Self::new(Some(layers), true, hidden, FeatureChoice::All))
     }
 
+    /// The row as far as a network cut to `depth` gives it: its states lie at the same places; there is no
+    /// sentence embedding. At full depth it is the row itself.
+    #[must_use]
+    pub fn to_depth(self, depth: usize) -> Self {
+        if self.layers.is_none_or(|layers| layers <= depth) {
+            return self;
+        }
+        Self { layers: Some(depth), states: self.states.min(depth + 1), embedding: false, ..self }
+    }
+
     /// What a graph gives for such a row.
     #[must_use]
     pub fn outputs(&self) -> Outputs {
@@ -250,6 +260,19 @@ mod tests {
         refused(&some, "last", "no sentence embedding");
         refused(&RowLayout::new(Some(0), false, 10, FeatureChoice::All), "last", "depth 0");
         refused(&RowLayout::new(None, true, 10, FeatureChoice::All), "layers:0", "--store-layers");
+    }
+
+    #[test]
+    fn the_states_of_a_depth_lie_where_they_do_in_the_whole_row() {
+        let [last, some, all] = layouts(10);
+        let columns = |layout: RowLayout, text: &str| layout.columns(text.parse().unwrap());
+        assert_eq!(columns(all.to_depth(3), "layers:0-2").unwrap(), 10..40);
+        assert_eq!(columns(all.to_depth(3), "all").unwrap(), 0..40);
+        assert_eq!(columns(all.to_depth(0), "all").unwrap(), 0..10);
+        assert_eq!(columns(some.to_depth(3), "all").unwrap(), 0..40);
+        assert!(columns(all.to_depth(3), "last").is_err() && columns(all.to_depth(3), "layers:3").is_err());
+        assert!(columns(last.to_depth(3), "all").is_err() && columns(some.to_depth(5), "all").is_err());
+        assert_eq!((all.to_depth(6), all.to_depth(9)), (all, all));
     }
 
     #[test]

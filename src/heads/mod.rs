@@ -61,7 +61,7 @@ pub use folds::{NO_FOLD, sample, text_folds};
 pub use head::{Answers, Head};
 pub use options::{Alpha, Candidate, ClassWeight, Examples, FitOptions, FitReport};
 #[cfg(feature = "train")]
-pub use out_of_fold::{OutOfFold, out_of_fold};
+pub use out_of_fold::{OutOfFold, answers_out_of_fold, out_of_fold};
 #[cfg(feature = "train")]
 pub use refine::{Refined, refine};
 #[cfg(feature = "train")]

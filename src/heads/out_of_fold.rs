@@ -5,7 +5,7 @@
 
 use super::fit::fit;
 use super::folds::{NO_FOLD, text_folds};
-use super::head::Answers;
+use super::head::{Answers, Head};
 use super::options::{Examples, FitOptions};
 use crate::error::Result;
 use crate::parallel::in_parallel;
@@ -43,12 +43,7 @@ pub fn out_of_fold(
     }
     let alone = FitOptions { threads: (options.threads / used.len().max(1)).max(1), ..options.clone() };
     let of_fold = |fold: usize| -> Result<OutOfFold> {
-        let (inside, outside): (Vec<usize>, Vec<usize>) =
-            (0..folds.len()).partition(|&example| folds[example] != fold);
-        let (rows, labels): (Vec<usize>, Vec<u32>) =
-            inside.iter().map(|&example| (examples.rows[example], examples.labels[example])).unzip();
-        let training = Examples { rows: &rows, labels: &labels, ..*examples };
-        let (head, _) = fit(answers, &training, &alone)?;
+        let (head, outside) = fit_outside(answers, examples, &alone, (&folds, fold))?;
         let mut held = OutOfFold::default();
         let mut logits = vec![0.0; answers.labels.len()];
         for example in outside {
@@ -65,6 +60,44 @@ pub fn out_of_fold(
         all.logits.extend(logits);
     }
     Ok(all)
+}
+
+/// What is answered to the examples, `[examples, classes]`, each by a head that was fitted on all folds but its
+/// own; zeros for an example that is in none.
+///
+/// # Errors
+/// A fit fails.
+pub fn answers_out_of_fold(
+    answers: Answers<'_>,
+    examples: &Examples<'_>,
+    options: &FitOptions,
+    folds: &[usize],
+) -> Result<Vec<f32>> {
+    let classes = answers.labels.len();
+    let mut all = vec![0.0; folds.len() * classes];
+    for fold in (0..NO_FOLD).filter(|fold| folds.contains(fold)) {
+        let (head, outside) = fit_outside(answers, examples, options, (folds, fold))?;
+        for example in outside {
+            let answer = &mut all[example * classes..(example + 1) * classes];
+            head.probabilities(examples.features.row(examples.rows[example]), answer);
+        }
+    }
+    Ok(all)
+}
+
+/// A head that was fitted on the examples outside of a fold, and the examples in it.
+fn fit_outside(
+    answers: Answers<'_>,
+    examples: &Examples<'_>,
+    options: &FitOptions,
+    (folds, fold): (&[usize], usize),
+) -> Result<(Head, Vec<usize>)> {
+    let (others, held_out): (Vec<usize>, Vec<usize>) =
+        (0..folds.len()).partition(|&example| folds[example] != fold);
+    let (rows, labels): (Vec<usize>, Vec<u32>) =
+        others.iter().map(|&example| (examples.rows[example], examples.labels[example])).unzip();
+    let (head, _) = fit(answers, &Examples { rows: &rows, labels: &labels, ..*examples }, options)?;
+    Ok((head, held_out))
 }
 
 #[cfg(test)]

@@ -1,23 +1,21 @@
 //! Owns what each task's head sees: the choice that was asked for, or the one that `auto` finds on training
-//! rows.
+//! rows (`selection`).
 //!
-//! Refuses to look at validation or test rows, and choices whose fit would not fit the memory.
+//! Refuses choices that the rows or the plans cannot give.
 
 use std::ops::Range;
-use std::time::Instant;
 
 use super::event::{Chosen, Show, TrainEvent};
 use super::request::{FeatureRequest, Learning, TrainRequest};
 use super::rows::Table;
 use super::task::{Task, TaskView};
 use crate::data::Part;
-use crate::dataset::{Dataset, Input};
+use crate::dataset::Input;
 use crate::embed::{Embedder, covering};
 use crate::encoder::FeatureChoice;
 use crate::error::{Error, Kind, Result};
-use crate::heads::{self, Alpha, Candidate, SCREENED_ROWS, Selection, Trial, fit_bytes, select_bytes};
 use crate::plan::{FreezePlan, Scenario};
-use crate::task::Truth;
+use crate::selection::{Screening, options};
 use crate::tokens::LongTexts;
 
 /// Refuses, before any work, features that the rows or the plans cannot give.
@@ -149,13 +147,22 @@ fn settle_each(
     embedder: &Embedder,
     show: &mut Show<'_>,
 ) -> Result<()> {
-    let Table { rows, tasks, parts, .. } = table;
+    let Table { rows, tasks, parts, depth, .. } = table;
     for task in tasks {
-        let truth = task.truth(parts, Part::Train);
-        let mut screening = Screening { learning, embedder, task, truth, rows, options: Vec::new() };
-        task.sees = screening.settle(asked(&task.name), show)?;
-        if !task.sees.tried.is_empty() {
-            let _uninterrupted = show(&TrainEvent::Chosen(&chosen(task)));
+        match asked(&task.name) {
+            Asked::Given(choice) | Asked::Learned(FeatureRequest::Choice(choice)) => {
+                task.sees =
+                    TaskView::fixed(learning.fit.alpha, Some(choice), embedder.columns_at(choice, *depth)?);
+            }
+            Asked::Learned(FeatureRequest::Auto) => {
+                let (truth, options) = (task.truth(parts, Part::Train), options(embedder, *depth)?);
+                let (answers, fitting) = (task.answers(), learning.fitting());
+                let mut screening = Screening { embedder, rows, answers, truth: &truth, fitting };
+                task.sees = TaskView::of(screening.among(&options, &mut |what| {
+                    let _uninterrupted = show(&TrainEvent::Work(what));
+                })?);
+                let _uninterrupted = show(&TrainEvent::Chosen(&chosen(task)));
+            }
         }
     }
     Ok(())
@@ -171,126 +178,5 @@ fn chosen(task: &Task) -> Chosen<'_> {
         run_off,
         seconds: *seconds,
         memory: *memory,
-    }
-}
-
-/// A task's training rows and what may be chosen for it.
-struct Screening<'s> {
-    learning: &'s Learning,
-    embedder: &'s Embedder,
-    task: &'s Task,
-    truth: Truth,
-    rows: &'s mut Dataset,
-    /// Each choice with its place in a stored row, fewest numbers first.
-    options: Vec<(FeatureChoice, Range<usize>)>,
-}
-
-impl Screening<'_> {
-    /// Settles what the head sees.
-    fn settle(&mut self, asked: Asked, show: &mut Show<'_>) -> Result<TaskView> {
-        let embedder = self.embedder;
-        let alpha = self.learning.fit.alpha;
-        let fixed = |choice| Ok(TaskView::fixed(alpha, Some(choice), embedder.columns(choice)?));
-        match asked {
-            Asked::Given(choice) | Asked::Learned(FeatureRequest::Choice(choice)) => fixed(choice),
-            Asked::Learned(FeatureRequest::Auto) => {
-                let backbone = embedder.backbone();
-                let layers = backbone.layers().filter(|_| !embedder.layout().levels().is_empty());
-                let choices = layers.map_or_else(
-                    || vec![FeatureChoice::Last],
-                    |layers| FeatureChoice::candidates(layers, backbone.has_embedding()),
-                );
-                self.screen(&choices, show)
-            }
-        }
-    }
-
-    /// Compares choices and penalties by cross-validation on some of the task's training rows.
-    fn screen(&mut self, choices: &[FeatureChoice], show: &mut Show<'_>) -> Result<TaskView> {
-        let start = Instant::now();
-        let (name, classes) = (self.task.name.clone(), self.classes());
-        for &choice in choices {
-            let columns = self.embedder.columns(choice)?;
-            let bytes = fit_bytes(self.truth.rows.len(), columns.len(), classes);
-            if self.options.is_empty() || bytes <= self.learning.fit_memory {
-                self.options.push((choice, columns));
-            }
-        }
-        let sample = heads::sample(&self.truth.labels, classes, SCREENED_ROWS, self.learning.fit.seed);
-        let mut fits = |done: usize, most: usize| {
-            let what = format!("{name}: choosing what its head sees, {done} of at most {most} fits");
-            let _uninterrupted = show(&TrainEvent::Work(&what));
-        };
-        let selection = self.select(&sample, &mut fits).map_err(|error| error.task(&name))?;
-        let mut chosen = (selection.trial, selection.alpha);
-        let (mut run_off, mut fitted) = (Vec::new(), vec![chosen.0]);
-        if !selection.rivals.is_empty() && self.truth.rows.len() > sample.len() {
-            let finalists: Vec<(usize, f64)> = [chosen].into_iter().chain(selection.rivals).collect();
-            fitted = finalists.iter().map(|(option, _)| *option).collect();
-            let what = format!("{name}: choosing between {} on all training rows", finalists.len());
-            let _uninterrupted = show(&TrainEvent::Work(&what));
-            run_off = self.run_off(&finalists)?;
-            let best = run_off.iter().map(|found| found.accuracy).fold(0.0, f64::max);
-            let near = run_off.iter().position(|found| best - found.accuracy <= found.standard_error);
-            chosen = finalists[near.unwrap_or(0)];
-        }
-        let (choice, columns) = self.options[chosen.0].clone();
-        let memory = self.memory(sample.len(), &fitted);
-        Ok(TaskView {
-            tried: selection.candidates,
-            run_off,
-            seconds: start.elapsed().as_secs_f64(),
-            memory,
-            ..TaskView::fixed(Alpha::Fixed(chosen.1), Some(choice), columns)
-        })
-    }
-
-    fn classes(&self) -> usize {
-        self.task.labels.names().len()
-    }
-
-    /// Compares all options on a sample of the rows.
-    fn select(&self, sample: &[usize], show: &mut dyn FnMut(usize, usize)) -> Result<Selection> {
-        let keys: Vec<_> = sample.iter().map(|&place| self.rows.keys[self.truth.rows[place]]).collect();
-        let labels: Vec<u32> = sample.iter().map(|&place| self.truth.labels[place]).collect();
-        let places: Vec<usize> = (0..sample.len()).collect();
-        let sampled = self.embedder.read_rows(&keys, self.covered(0..self.options.len()))?;
-        let trial = |(choice, columns): &(FeatureChoice, Range<usize>)| Trial {
-            name: choice.to_string(),
-            features: sampled.view(columns),
-        };
-        let trials: Vec<Trial<'_>> = self.options.iter().map(trial).collect();
-        Ok(heads::select(&trials, (&places, &labels), self.classes(), &self.learning.fit, show))
-    }
-
-    /// Compares options, with their penalties, on all rows.
-    fn run_off(&mut self, finalists: &[(usize, f64)]) -> Result<Vec<Candidate>> {
-        let covered = self.covered(finalists.iter().map(|(option, _)| *option));
-        self.rows.load(self.embedder, covered)?;
-        let trial = |&(option, alpha): &(usize, f64)| {
-            let (choice, columns) = &self.options[option];
-            (Trial { name: choice.to_string(), features: self.rows.view(columns) }, alpha)
-        };
-        let trials: Vec<(Trial<'_>, f64)> = finalists.iter().map(trial).collect();
-        let rows = (&self.truth.rows[..], &self.truth.labels[..]);
-        heads::run_off(&trials, rows, self.task.answers(), &self.learning.fit)
-    }
-
-    /// The places that hold all of some options.
-    fn covered(&self, options: impl IntoIterator<Item = usize>) -> Range<usize> {
-        let columns: Vec<Range<usize>> =
-            options.into_iter().map(|option| self.options[option].1.clone()).collect();
-        covering(&columns)
-    }
-
-    /// Bytes at the peak of trying all options on `sampled` rows and of fitting some; all rows are held.
-    fn memory(&self, sampled: usize, fitted: &[usize]) -> u64 {
-        let (all, classes, threads) = (self.rows.rows(), self.classes(), self.learning.fit.threads);
-        let widest = self.options.iter().map(|(_, columns)| columns.len()).max().unwrap_or(0);
-        let matrix = 4 * (sampled * self.covered(0..self.options.len()).len()) as u64;
-        let trying = matrix + select_bytes(sampled, widest, classes, threads);
-        let fits = fitted.iter().map(|&option| self.options[option].1.len());
-        let fit = fits.map(|width| fit_bytes(self.truth.rows.len(), width, classes)).max().unwrap_or(0);
-        trying.max(4 * (all * self.covered(fitted.iter().copied()).len()) as u64 + fit)
     }
 }

@@ -6,6 +6,7 @@ use crate::data::{Classes, LabelSet, Part, label_of_text};
 use crate::dataset::Dataset;
 use crate::encoder::FeatureChoice;
 use crate::heads::{Alpha, Answers, Candidate};
+use crate::selection::Screened;
 use crate::task::{TaskKind, TaskRequest, Truth};
 
 /// One task with all that training knows of it.
@@ -48,6 +49,13 @@ impl TaskView {
     pub fn fixed(alpha: Alpha, choice: Option<FeatureChoice>, columns: Range<usize>) -> Self {
         let (tried, run_off) = (Vec::new(), Vec::new());
         Self { choice, columns, alpha, tried, run_off, seconds: 0.0, memory: 0 }
+    }
+
+    /// What was chosen by trying.
+    pub fn of(screened: Screened) -> Self {
+        let Screened { choice, columns, alpha, tried, run_off, seconds, memory } = screened;
+        let (choice, alpha) = (Some(choice), Alpha::Fixed(alpha));
+        Self { choice, columns, alpha, tried, run_off, seconds, memory }
     }
 }
 

@@ -122,6 +122,7 @@ fn train() -> Vec<Row> {
              no-tuning trust skip-self-test",
             Refused(features, &ON_FEATURES),
         ),
+        ("train", "max-drop", Refused(features, &[NO_EFFECT, "as they are", "--backbone"])),
         ("train", "features", Refused(features, &[NO_EFFECT, "as they are", "--features-column"])),
         ("train", "depth", Refused(features, &[NO_EFFECT, "as they are", "--backbone"])),
         ("train", READING, Refused(features, &OF_FORMAT)),
@@ -383,6 +384,7 @@ fn serve() -> Vec<Row> {
 
 fn bundle() -> Vec<Row> {
     vec![
+        ("bundle", "depth", Always("what the heads see is chosen again, at any depth")),
         ("bundle", "out precision keep-validation sign", Always("is part of the file that is made")),
         ("bundle", "backbone", Always("another backbone than the run's is refused")),
         ("bundle", "overwrite", Always(POLICY)),

@@ -15,7 +15,7 @@ const LAYERS: [&[&str]; 15] = [
     &["backbone"],
     &["embed", "plan"],
     &["bundle", "dataset", "finetune", "quantize", "tuning"],
-    &["classifier"],
+    &["classifier", "selection"],
     &["evaluate", "precision", "train"],
     &["bench", "inspect", "report", "serve"],
     &["compare"],
