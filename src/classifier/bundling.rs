@@ -12,8 +12,17 @@ use crate::error::{Error, Kind, Result};
 use crate::heads::Head;
 use crate::runtime::Runtime;
 
+/// A part of a run's backbone, in some precision, and the heads on it.
+#[derive(Clone)]
+pub struct Deployed {
+    /// What is left of the backbone.
+    pub backbone: Arc<Backbone>,
+    /// Its network and its heads.
+    pub variant: Variant,
+}
+
 /// How a run is bundled.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct BundleOptions {
     /// Where the backbone lies, when it is not where the run says.
     pub backbone: Option<PathBuf>,
@@ -23,10 +32,8 @@ pub struct BundleOptions {
     pub overwrite: bool,
     /// Keep layers that no head sees, and with them the sentence embedding.
     pub keep_embedding: bool,
-    /// Layers that are run, where a lesser depth than the run's was chosen: `variant` has heads for it.
-    pub depth: Option<usize>,
-    /// The network and its heads in another precision than the run's own.
-    pub variant: Option<Variant>,
+    /// What is deployed instead of the run's own network and heads.
+    pub deployed: Option<Deployed>,
     /// Validation rows to carry along, as the heads see them in that precision.
     pub validation: Option<Validation>,
 }
@@ -76,17 +83,17 @@ impl Run {
 /// The run or its backbone is missing or damaged, another file is there, or running or writing fails.
 pub fn bundle_run(run: &Path, out: &Path, options: &BundleOptions, runtime: &Runtime) -> Result<Written> {
     let run = Run::open(run)?;
-    let elsewhere = options.backbone.as_deref();
-    let backbone = Arc::new(match options.depth {
-        Some(depth) => run.backbone(elsewhere)?.to_depth(depth)?,
-        None => run.deployed_backbone(elsewhere, options.keep_embedding)?,
-    });
+    let Deployed { backbone, variant } = match &options.deployed {
+        Some(deployed) => deployed.clone(),
+        None => {
+            let backbone = run.deployed_backbone(options.backbone.as_deref(), options.keep_embedding)?;
+            let variant = Variant::fp32(&backbone, seen(&run))?;
+            Deployed { backbone: Arc::new(backbone), variant }
+        }
+    };
     let request = BundleRequest {
         backbone: &backbone,
-        variant: match &options.variant {
-            Some(variant) => variant.clone(),
-            None => Variant::fp32(&backbone, seen(&run))?,
-        },
+        variant,
         long: run.recipe.features.long,
         text: run.recipe.data.text.clone(),
         validation: options.validation.as_ref(),

@@ -28,7 +28,7 @@ use crate::runtime::{Load, Runtime, RuntimeOptions, rss_bytes};
 use crate::tokens::LongTexts;
 use crate::tuning::{Applied, apply};
 #[cfg(feature = "train")]
-pub use bundling::{BundleOptions, bundle_run};
+pub use bundling::{BundleOptions, Deployed, bundle_run};
 #[cfg(feature = "train")]
 pub use measure::{Calibrated, ENOUGH_ROWS, calibrate};
 pub use measure::{measure, probabilities, row_scores};

@@ -1,5 +1,6 @@
 //! Owns `frosthead bundle`: a run into one file.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,15 +15,16 @@ use super::stores::StoreArguments;
 use super::terminal::{Terminal, bytes, grouped};
 use frosthead::internal::backbone::Backbone;
 use frosthead::internal::bundle::{Validation, Written, signature_path};
-use frosthead::internal::classifier::{BundleOptions, Run, bundle_run};
+use frosthead::internal::classifier::{BundleOptions, Deployed, Run, bundle_run};
 use frosthead::internal::document;
 use frosthead::internal::embed::Embedder;
 use frosthead::internal::error::{Error, Kind, Result};
 use frosthead::internal::files;
 use frosthead::internal::precision::{
-    Chosen, DepthChoice, PRECISION, PrecisionChoice, PrecisionReport, PrecisionRequest, RunRows, choose,
+    Chosen, DepthChoice, PRECISION, PrecisionChoice, PrecisionReport, PrecisionRequest, RunRows,
+    VocabularyChoice, VocabularyReport, choose,
 };
-use frosthead::internal::quantities::error_text;
+use frosthead::internal::quantities::{error_text, with_error};
 use frosthead::internal::quantize::{Precision, TableBits, Variant};
 use frosthead::internal::runtime::Runtime;
 
@@ -54,6 +56,13 @@ pub(crate) struct Arguments {
     /// `auto` tries 4 first.
     #[arg(long, value_name = "BITS")]
     table_bits: Option<TableBits>,
+    /// Keep only some word pieces and their rows of the table: `used` (those of the run's training and validation
+    /// texts) or FILE (one piece a line), and all single characters. A text of kept pieces gives the same bits.
+    #[arg(long, value_name = "used|FILE")]
+    vocabulary: Option<String>,
+    /// Of these pieces the N most frequent in the run's texts (without --vocabulary: of those used).
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    keep: Option<u32>,
     /// Points of accuracy or macro-F1 that a task may lose in 8 bits or by a depth, on rows its heads have not seen.
     #[arg(long, value_name = "POINTS", default_value_t = 0.3, value_parser = parse_points)]
     max_drop: f64,
@@ -80,9 +89,18 @@ pub(crate) struct Arguments {
     runtime: RuntimeArguments,
 }
 
+impl Arguments {
+    /// The word pieces that are asked for, if not all.
+    fn vocabulary(&self) -> Option<VocabularyChoice> {
+        let file = self.vocabulary.as_deref().filter(|what| *what != "used").map(PathBuf::from);
+        let asked = self.vocabulary.is_some() || self.keep.is_some();
+        asked.then(|| VocabularyChoice { file, most: self.keep.map(|most| most as usize) })
+    }
+}
+
 pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> Result<Outcome> {
     let coded = arguments.precision != PrecisionChoice::Fixed(Precision::Fp32);
-    let chooses = coded || arguments.depth.is_some();
+    let chooses = coded || arguments.depth.is_some() || arguments.vocabulary().is_some();
     given.refuse([
         Idle {
             when: !chooses,
@@ -129,7 +147,8 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
             let Some(found) = opened.choose(arguments, &runtime, terminal)? else {
                 return Ok(Outcome::CriterionMissed);
             };
-            (options.variant, options.depth) = (Some(found.variant.clone()), found.depth);
+            let (backbone, variant) = (Arc::clone(&found.backbone), found.variant.clone());
+            options.deployed = Some(Deployed { backbone, variant });
             chosen = Some(found);
         }
         if arguments.keep_validation {
@@ -203,6 +222,7 @@ impl Opened {
             rows: &self.rows,
             choice: arguments.precision,
             depth: arguments.depth,
+            vocabulary: arguments.vocabulary(),
             table: arguments.table_bits,
             max_drop: arguments.max_drop,
             threads: runtime.threads(),
@@ -220,6 +240,9 @@ impl Opened {
             print(&depth_table(&report.depths, "the run's own heads, in fp32"))?;
         }
         print(&described(&report))?;
+        if let Some(vocabulary) = &report.vocabulary {
+            print(&of_vocabulary(vocabulary, &report))?;
+        }
         match &report.chosen {
             Some(name) => terminal.say(format!("chosen: {name}")),
             None => terminal.warn(format!(
@@ -290,6 +313,42 @@ fn described(report: &PrecisionReport) -> String {
     text += &nothing_measured(report);
     text += "lost: points, on held-out folds of the training and validation rows; test accuracy: of the run, and of this variant; flipped: test rows\n";
     text
+}
+
+/// What a smaller vocabulary is like, and what it costs.
+fn of_vocabulary(vocabulary: &VocabularyReport, report: &PrecisionReport) -> String {
+    let VocabularyReport { pieces, of, held_out, coverage, use_now } = vocabulary;
+    let mut text = format!(
+        "vocabulary: {} of {} pieces; {:.1} % of {} {held_out} texts have the same pieces, and so the same numbers; of \
+         all of them {:.2} pieces a word (before {:.2}), {:.3} % unknown\n",
+        grouped(*pieces as u64),
+        grouped(*of as u64),
+        100.0 * coverage.same_share(),
+        grouped(coverage.before.texts),
+        coverage.after.pieces_per_word(),
+        coverage.before.pieces_per_word(),
+        100.0 * coverage.after.unknown_share(),
+    );
+    let mut told = BTreeSet::new();
+    for variant in &report.variants {
+        for (task, cost) in &variant.tasks {
+            let Some(loss) = cost.vocabulary else { continue };
+            let lost = loss.accuracy_drop.map(|lost| with_error(lost, loss.standard_error, 2));
+            let depth = variant.depth.map_or_else(String::new, |depth| format!(" at depth {depth}"));
+            let line = format!(
+                "{task}{depth}: by its vocabulary it loses {} points on them\n",
+                lost.unwrap_or_default()
+            );
+            if told.insert(line.clone()) {
+                text += &line;
+            }
+        }
+    }
+    text + &format!(
+        "the run's own texts: {:.2} pieces a word, {:.3} % unknown\n",
+        use_now.pieces_per_word(),
+        100.0 * use_now.unknown_share()
+    )
 }
 
 /// Tasks of which a figure is missing, and why.

@@ -1,8 +1,10 @@
 //! Owns the variant that was chosen, until it is bundled.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::rows::{Features, RunRows};
+use crate::backbone::Backbone;
 use crate::bundle::{self, Validation, ValidationTask};
 use crate::classifier::Run;
 use crate::data::Part;
@@ -12,8 +14,8 @@ use crate::heads::Head;
 /// A variant to bundle, and where its weights lie until then.
 pub struct Chosen {
     pub variant: bundle::Variant,
-    /// Layers of its network, where a depth was asked for.
-    pub depth: Option<usize>,
+    /// The part of the run's backbone that it is made of.
+    pub backbone: Arc<Backbone>,
     /// Removed when it is dropped.
     pub(super) _folder: Scratch,
     /// What its heads see of the run's texts.

@@ -16,7 +16,7 @@ use crate::embed::RowLayout;
 use crate::encoder::FeatureChoice;
 use crate::error::{Error, Kind, Result};
 use crate::heads::{Alpha, FitOptions};
-use crate::selection::{DepthFigures, DepthTask, FIT_MEMORY, Fitting, Screened, Screening, options};
+use crate::selection::{DepthFigures, DepthTask, FIT_MEMORY, Fitting, Loss, Screened, Screening, options};
 
 /// A network, and heads on it.
 pub(super) struct Cut {
@@ -26,6 +26,8 @@ pub(super) struct Cut {
     pub sees: Vec<FeatureChoice>,
     /// How each head is fitted; none for one that stays as it is.
     pub fits: Vec<Option<FitOptions>>,
+    /// What each task loses by a smaller vocabulary, if there is one.
+    pub lost: Option<BTreeMap<String, Loss>>,
 }
 
 /// The depths to try, from shallow to deep; none stands for the run's own network and features.
@@ -72,7 +74,8 @@ impl Cut {
             backbone = Arc::new(Backbone::clone(&backbone).to_depth(top(run, layers))?);
         }
         let sees = run.heads.iter().map(|head| run.choice(&head.task).unwrap_or_default()).collect();
-        Ok(Self { backbone, sees, fits: judged.iter().map(|judged| judged.fit.clone()).collect() })
+        let fits = judged.iter().map(|judged| judged.fit.clone()).collect();
+        Ok(Self { backbone, sees, fits, lost: None })
     }
 
     /// The run's network cut to `depth`, or less where no head sees the highest states; and what each task loses
@@ -104,7 +107,7 @@ impl Cut {
         }
         let top = sees.iter().map(|choice| choice.top(depth)).max().unwrap_or(depth);
         let backbone = Arc::new(Backbone::clone(request.backbone).to_depth(top)?);
-        Ok((Self { backbone, sees, fits }, figures))
+        Ok((Self { backbone, sees, fits, lost: None }, figures))
     }
 
     /// What a row holds that the bundle's graph gives.

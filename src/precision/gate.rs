@@ -16,6 +16,9 @@ pub struct TaskCost {
     /// Points lost on rows that were held out.
     #[serde(flatten)]
     pub loss: Loss,
+    /// Points that texts lose which were not looked at when the vocabulary was made smaller, in fp32.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vocabulary: Option<Loss>,
     /// Accuracy on the test rows by the run, and by the variant's own heads; none without such rows.
     pub test_accuracy_fp32: Option<f64>,
     pub test_accuracy: Option<f64>,
@@ -76,6 +79,14 @@ impl Judged<'_> {
     }
 }
 
+impl TaskCost {
+    /// All that is lost: what the gate judges.
+    #[must_use]
+    pub fn whole(&self) -> Loss {
+        self.vocabulary.map_or(self.loss, |vocabulary| self.loss.and(&vocabulary))
+    }
+}
+
 impl Reference<'_> {
     /// What a variant's features cost; `refitted` is the head on them, and how it is fitted.
     ///
@@ -91,6 +102,7 @@ impl Reference<'_> {
         let pairs = self.test.chunks_exact(classes).zip(after.chunks_exact(classes));
         Ok(TaskCost {
             loss,
+            vocabulary: None,
             test_accuracy_fp32: score(&self.test),
             test_accuracy: score(&after),
             flipped: pairs.filter(|(a, b)| most_probable(a) != most_probable(b)).count() as u64,

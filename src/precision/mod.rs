@@ -11,6 +11,7 @@ mod request;
 mod rows;
 mod trial;
 mod trying;
+mod vocabulary;
 
 use crate::classifier::run::FIT;
 use crate::data::Part;
@@ -25,6 +26,8 @@ pub use report::{PrecisionReport, VariantReport};
 pub use request::{DepthChoice, PrecisionChoice, PrecisionRequest};
 pub use rows::RunRows;
 use trying::Trying;
+use vocabulary::Kept;
+pub use vocabulary::{VocabularyChoice, VocabularyReport};
 
 /// The file in a run directory that says what its precisions cost.
 pub const PRECISION: &str = "precision.json";
@@ -43,7 +46,8 @@ pub fn choose(
     let depths = cut::depths(request, &judged)?;
     let references = judged.iter().map(|judged| judged.reference(&request.rows.features));
     let references: Vec<Reference<'_>> = references.collect::<Result<_>>()?;
-    let mut trying = Trying::new(request, &judged, &references);
+    let kept = request.vocabulary.as_ref().map(|choice| Kept::choose(request, choice)).transpose()?;
+    let mut trying = Trying::new(request, (&judged, &references), kept.as_ref());
     let is_exact = |(variant, _): &(Variant, bool)| variant.precision == Precision::Fp32;
     let (exact, coded): (Vec<_>, Vec<_>) =
         steps(request.choice, table_bits(request)).into_iter().partition(is_exact);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::gate::TaskCost;
+use super::vocabulary::VocabularyReport;
 use crate::encoder::FeatureChoice;
 use crate::quantize::{Agreement, TableBits, Variant};
 use crate::selection::DepthFigures;
@@ -44,6 +45,9 @@ pub struct PrecisionReport {
     /// Depths that were looked at, from shallow to deep: what they lose in fp32 against the run's own heads.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub depths: Vec<DepthFigures>,
+    /// The word pieces that are kept, where not all are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vocabulary: Option<VocabularyReport>,
     /// In the order in which they are tried; fp32 is measured beside them. With depth `auto` none after the
     /// first that passes.
     pub variants: Vec<VariantReport>,

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::rows::RunRows;
+use super::vocabulary::VocabularyChoice;
 use crate::backbone::Backbone;
 use crate::classifier::Run;
 use crate::embed::Embedder;
@@ -90,6 +91,8 @@ pub struct PrecisionRequest<'r> {
     pub depth: Option<DepthChoice>,
     /// How the word table is kept; without it in 8 bits, and `auto` tries 4 bits first.
     pub table: Option<TableBits>,
+    /// Word pieces to keep; none: all.
+    pub vocabulary: Option<VocabularyChoice>,
     /// Points of accuracy or macro-F1 that a task may lose.
     pub max_drop: f64,
     /// Threads of the fits.

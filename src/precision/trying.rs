@@ -2,13 +2,15 @@
 //! others.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::chosen::Chosen;
 use super::cut::Cut;
-use super::gate::{Judged, Reference};
+use super::gate::{Judged, Reference, TaskCost};
 use super::report::{PrecisionReport, VariantReport, name};
 use super::request::{DepthChoice, PrecisionChoice, PrecisionRequest};
 use super::trial::{Trial, speeds};
+use super::vocabulary::Kept;
 use crate::bundle;
 use crate::embed::Extractor;
 use crate::encoder::Product;
@@ -17,7 +19,7 @@ use crate::heads::Head;
 use crate::quantize::{
     Agreement, CALIBRATION_TEXTS, Calibration, Precision, TableBits, Variant, calibrate, sensitivity,
 };
-use crate::selection::passes;
+use crate::selection::{Loss, passes};
 
 /// Texts that sensitivity is measured on.
 const SENSITIVITY_TEXTS: usize = 128;
@@ -32,6 +34,8 @@ pub(super) struct Trying<'t> {
     request: &'t PrecisionRequest<'t>,
     judged: &'t [Judged<'t>],
     references: &'t [Reference<'t>],
+    /// A smaller vocabulary, if one is kept.
+    kept: Option<&'t Kept>,
     report: PrecisionReport,
     chosen: Option<Chosen>,
     /// The network of each variant, to be timed.
@@ -41,18 +45,19 @@ pub(super) struct Trying<'t> {
 impl<'t> Trying<'t> {
     pub fn new(
         request: &'t PrecisionRequest<'t>,
-        judged: &'t [Judged<'t>],
-        references: &'t [Reference<'t>],
+        (judged, references): (&'t [Judged<'t>], &'t [Reference<'t>]),
+        kept: Option<&'t Kept>,
     ) -> Self {
         let report = PrecisionReport {
             asked: asked(request),
             asked_depth: request.depth.map(|depth| depth.to_string()),
             max_drop: request.max_drop,
             depths: Vec::new(),
+            vocabulary: kept.map(|kept| kept.report.clone()),
             variants: Vec::new(),
             chosen: None,
         };
-        Self { request, judged, references, report, chosen: None, loaded: Vec::new() }
+        Self { request, judged, references, kept, report, chosen: None, loaded: Vec::new() }
     }
 
     /// Whether nothing more need be tried.
@@ -66,7 +71,9 @@ impl<'t> Trying<'t> {
     /// # Errors
     /// It cannot be cut there, or a fit fails.
     pub fn look_at(&mut self, depth: Option<usize>, show: &mut dyn FnMut(&str)) -> Result<Option<Cut>> {
-        let Some(depth) = depth else { return Cut::own(self.request, self.judged).map(Some) };
+        let Some(depth) = depth else {
+            return self.with_vocabulary(Cut::own(self.request, self.judged)?, show).map(Some);
+        };
         let (cut, figures) = match Cut::at(self.request, self.references, depth, show) {
             Ok(found) => found,
             Err(error) if self.request.depth == Some(DepthChoice::Auto) => {
@@ -79,10 +86,20 @@ impl<'t> Trying<'t> {
         let good = passes(losses, self.request.max_drop, false);
         self.report.depths.push(figures);
         if good || self.request.depth != Some(DepthChoice::Auto) {
-            return Ok(Some(cut));
+            return self.with_vocabulary(cut, show).map(Some);
         }
         show(&format!("depth {depth} loses too much in fp32"));
         Ok(None)
+    }
+
+    /// The network with the word pieces that are kept, and what that costs.
+    fn with_vocabulary(&self, mut cut: Cut, show: &mut dyn FnMut(&str)) -> Result<Cut> {
+        if let Some(kept) = self.kept {
+            show(&format!("what a smaller vocabulary costs, on {} texts", kept.held_out()));
+            cut.lost = Some(kept.losses(self.request, &cut, self.judged)?);
+            cut.backbone = kept.applied(&cut.backbone)?;
+        }
+        Ok(cut)
     }
 
     /// Tries variants of a network, and whether with exceptions.
@@ -167,12 +184,15 @@ impl<'t> Trying<'t> {
         let request = self.request;
         let cost = |(reference, fit): (&Reference<'_>, &Option<_>)| {
             let task = &reference.judged.head.task;
-            Ok((task.clone(), reference.cost(&trial.features, (trial.head(task), fit.as_ref()))?))
+            let mut cost = reference.cost(&trial.features, (trial.head(task), fit.as_ref()))?;
+            cost.vocabulary = cut.lost.as_ref().and_then(|lost| lost.get(task)).copied();
+            Ok((task.clone(), cost))
         };
         let tasks: BTreeMap<_, _> = self.references.iter().zip(&cut.fits).map(cost).collect::<Result<_>>()?;
         // Where nothing can be measured, only what is exact and the run's own may stand for it.
-        let exact = variant.precision == Precision::Fp32 && self.is_own(cut);
-        let passes = passes(tasks.values().map(|cost| &cost.loss), request.max_drop, exact);
+        let exact = variant.precision == Precision::Fp32 && self.is_own(cut) && cut.lost.is_none();
+        let losses: Vec<Loss> = tasks.values().map(TaskCost::whole).collect();
+        let passes = passes(&losses, request.max_drop, exact);
         let hidden = request.backbone.manifest().hidden_size;
         let tasks_seen = request.run.heads.iter().zip(&cut.sees);
         Ok(VariantReport {
@@ -242,7 +262,6 @@ fn deployed(request: &PrecisionRequest<'_>, cut: &Cut, variant: &Variant, trial:
     if variant.table != TableBits::default() {
         details.insert(bundle::TABLE_BITS.to_owned(), serde_json::json!(variant.table));
     }
-    let depth = request.depth.and(cut.backbone.layers());
     let variant = match variant.precision {
         Precision::Fp32 => bundle::Variant::fp32(&cut.backbone, heads)?,
         precision => bundle::Variant {
@@ -254,5 +273,10 @@ fn deployed(request: &PrecisionRequest<'_>, cut: &Cut, variant: &Variant, trial:
             tolerance: CODED_TOLERANCE,
         },
     };
-    Ok(Chosen { variant, depth, _folder: trial.folder, features: trial.features })
+    Ok(Chosen {
+        variant,
+        backbone: Arc::clone(&cut.backbone),
+        _folder: trial.folder,
+        features: trial.features,
+    })
 }

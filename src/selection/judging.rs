@@ -100,6 +100,19 @@ impl HeldOut {
 }
 
 impl Loss {
+    /// Both losses together, measured on rows of their own.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        let sum = |of: fn(&Self) -> Option<f64>| of(self).zip(of(other)).map(|(one, other)| one + other);
+        let errors = self.standard_error.zip(other.standard_error);
+        Self {
+            rows: self.rows,
+            accuracy_drop: sum(|loss| loss.accuracy_drop),
+            standard_error: errors.map(|(one, other)| one.hypot(other)),
+            macro_f1_drop: sum(|loss| loss.macro_f1_drop),
+        }
+    }
+
     /// Points lost, of the score or of macro-F1, whichever lost more; none where nothing could be measured.
     #[must_use]
     pub fn most(&self) -> Option<f64> {
@@ -131,6 +144,15 @@ mod tests {
         assert!(!gate(&[loss(0.6, -3.0), loss(-1.0, 0.5)], true));
         assert!(!gate(&[loss(0.0, 0.0), loss(-1.0, 0.6)], true));
         assert!(gate(&[Loss::default()], true) && !gate(&[Loss::default()], false));
+    }
+
+    #[test]
+    fn losses_of_two_kinds_add_up() {
+        let both = loss(0.3, -0.2).and(&loss(0.1, 0.4));
+        let near = |found: Option<f64>, wanted: f64| (found.unwrap() - wanted).abs() < 1e-12;
+        assert!(near(both.accuracy_drop, 0.4) && near(both.macro_f1_drop, 0.2));
+        assert!(near(both.standard_error, 0.02_f64.sqrt()));
+        assert_eq!(loss(0.3, 0.2).and(&Loss::default()).most(), None);
     }
 
     #[test]

@@ -26,6 +26,13 @@ impl PieceCounts {
         Ok(())
     }
 
+    /// The counts of some pieces.
+    #[must_use]
+    pub fn only(mut self, pieces: &BTreeSet<u32>) -> Self {
+        self.0.retain(|id, _| pieces.contains(id));
+        self
+    }
+
     /// All pieces that were seen.
     #[must_use]
     pub fn used(&self) -> BTreeSet<u32> {

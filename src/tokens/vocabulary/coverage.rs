@@ -2,6 +2,8 @@
 //!
 //! Refuses to judge it.
 
+use std::ops::AddAssign;
+
 use serde::{Deserialize, Serialize};
 
 use super::Pruned;
@@ -41,5 +43,13 @@ impl Coverage {
     #[must_use]
     pub fn same_share(&self) -> f64 {
         if self.before.texts == 0 { 1.0 } else { self.same as f64 / self.before.texts as f64 }
+    }
+}
+
+impl AddAssign for Coverage {
+    fn add_assign(&mut self, other: Self) {
+        self.same += other.same;
+        self.before += other.before;
+        self.after += other.after;
     }
 }
