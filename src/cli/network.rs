@@ -184,9 +184,7 @@ impl<'t> TrainProgress<'t> {
             }
             TrainEvent::Depth { figures, chosen } => {
                 let deepest = figures.last().map_or(0, |found| found.depth);
-                for line in depth_table(figures, &format!("depth {deepest}")).lines() {
-                    self.terminal.say(line);
-                }
+                self.terminal.say(depth_table(figures, &format!("depth {deepest}")).trim_end());
                 self.terminal.say(format!("chosen: depth {chosen}"));
             }
             TrainEvent::States(StatesProgress::Need(need)) => self.terminal.say(format!(
