@@ -176,20 +176,16 @@ fn a_bundle_has_no_depth_that_its_run_has_not() {
 }
 
 #[test]
-fn half_of_the_real_network_is_as_good_and_smaller() {
-    let (place, data) = (directory(), demo(600));
-    let path = |name: &str| place.path().join(name);
-    let (run, whole, half) = (path("run"), path("whole.frost"), path("half.frost"));
+fn a_part_of_the_real_network_is_as_good_and_smaller() {
+    let (place, data) = (directory(), demo(300));
+    let (run, bundle) = (place.path().join("run"), place.path().join("part.frost"));
     frosthead(&train(&data, real(), &run, &["--alpha", "1000"])).success();
-    let bundle = |out: &Path, more: &[&str]| {
-        frosthead(&[&["bundle", text(&run), "--out", text(out), "--precision", "int8"], more].concat())
-            .success()
-    };
-    bundle(&whole, &["--max-drop", "100"]);
-    bundle(&half, &["--depth", "auto", "--max-drop", "2"]);
+    let more = ["--precision", "int8", "--depth", "auto", "--max-drop", "2", "--out", text(&bundle)];
+    frosthead(&[&["bundle", text(&run)], &more[..]].concat()).success();
     let report = json(&run.join("precision.json"));
     let chosen = report["variants"].as_array().unwrap().last().unwrap();
     assert!(chosen["passes"] == true && chosen["depth"].as_u64().unwrap() < 6, "{report}");
-    let size = |bundle: &Path| std::fs::metadata(bundle).unwrap().len();
-    assert!(size(&half) + 1_700_000 < size(&whole), "{} {}", size(&half), size(&whole));
+    // All six layers in int8: 23.7 MB, of which each layer is 1.8.
+    let size = std::fs::metadata(&bundle).unwrap().len();
+    assert!(size < 22_300_000, "{size}");
 }
