@@ -177,7 +177,7 @@ fn a_bundle_has_no_depth_that_its_run_has_not() {
 
 #[test]
 fn a_part_of_the_real_network_is_as_good_and_smaller() {
-    let (place, data) = (directory(), demo(300));
+    let (place, data) = (directory(), demo(600));
     let (run, bundle) = (place.path().join("run"), place.path().join("part.frost"));
     frosthead(&train(&data, real(), &run, &["--alpha", "1000"])).success();
     let more = ["--precision", "int8", "--depth", "auto", "--max-drop", "2", "--out", text(&bundle)];
