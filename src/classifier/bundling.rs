@@ -66,8 +66,7 @@ impl Run {
         let top = tops.map(|choice| choice.top(layers)).max().unwrap_or(layers);
         match (keep_embedding, top < layers) {
             (false, true) => backbone.to_depth(top),
-            (false, false) => Ok(backbone),
-            (true, true) => Ok(backbone),
+            (false, false) | (true, true) => Ok(backbone),
             (true, false) => Err(Error::new(Kind::Usage, "--keep-embedding has no effect here")
                 .at(&self.directory)
                 .found("a head that sees the highest layer, so that all layers are kept anyway")

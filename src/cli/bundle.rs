@@ -99,33 +99,8 @@ impl Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> Result<Outcome> {
-    let coded = arguments.precision != PrecisionChoice::Fixed(Precision::Fp32);
-    let chooses = coded || arguments.depth.is_some() || arguments.vocabulary().is_some();
-    given.refuse([
-        Idle {
-            when: !chooses,
-            options: names(&["max-drop"]),
-            why: "a bundle in fp32 loses nothing",
-            instead: "say --precision auto",
-        },
-        Idle {
-            when: !coded,
-            options: names(&["table-bits"]),
-            why: "a bundle in fp32 has all numbers as they are",
-            instead: "say --precision auto",
-        },
-        Idle {
-            when: !chooses && !arguments.keep_validation,
-            options: group::<StoreArguments>(),
-            why: "no features are needed for a bundle in fp32",
-            instead: "say --keep-validation or --precision auto",
-        },
-    ])?;
-    if let (Some(depth), true) = (arguments.depth, arguments.keep_embedding) {
-        return Err(Error::new(Kind::Usage, "the sentence embedding comes out of the last layer")
-            .found(format!("--keep-embedding beside --depth {depth}"))
-            .help("leave one of them away"));
-    }
+    refuse_idle(arguments, given)?;
+    let chooses = arguments.chooses();
     let runtime = arguments.runtime.load(terminal)?;
     let mut options = BundleOptions {
         backbone: arguments.backbone.clone(),
@@ -164,6 +139,49 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
         terminal.say(format!("{}: its signature", signature_path(out).display()));
     }
     Ok(Outcome::Done)
+}
+
+impl Arguments {
+    /// Whether the network is in less than fp32, or may be.
+    fn is_coded(&self) -> bool {
+        self.precision != PrecisionChoice::Fixed(Precision::Fp32)
+    }
+
+    /// Whether there are variants to try.
+    fn chooses(&self) -> bool {
+        self.is_coded() || self.depth.is_some() || self.vocabulary().is_some()
+    }
+}
+
+/// Refuses options that have no effect on this call, or contradict each other.
+fn refuse_idle(arguments: &Arguments, given: &Given) -> Result<()> {
+    let (coded, chooses) = (arguments.is_coded(), arguments.chooses());
+    given.refuse([
+        Idle {
+            when: !chooses,
+            options: names(&["max-drop"]),
+            why: "a bundle in fp32 loses nothing",
+            instead: "say --precision auto",
+        },
+        Idle {
+            when: !coded,
+            options: names(&["table-bits"]),
+            why: "a bundle in fp32 has all numbers as they are, and loses nothing",
+            instead: "say --precision auto",
+        },
+        Idle {
+            when: !chooses && !arguments.keep_validation,
+            options: group::<StoreArguments>(),
+            why: "no features are needed for a bundle in fp32",
+            instead: "say --keep-validation or --precision auto",
+        },
+    ])?;
+    if let (Some(depth), true) = (arguments.depth, arguments.keep_embedding) {
+        return Err(Error::new(Kind::Usage, "the sentence embedding comes out of the last layer")
+            .found(format!("--keep-embedding beside --depth {depth}"))
+            .help("leave one of them away"));
+    }
+    Ok(())
 }
 
 /// What became of a bundle.

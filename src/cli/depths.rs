@@ -1,6 +1,6 @@
 //! Owns what `train` and `bundle` share of choosing a depth: points that may be lost, and what each depth costs.
 
-use super::terminal::grouped;
+use super::terminal::{Terminal, grouped};
 use frosthead::internal::quantities::error_text;
 use frosthead::internal::selection::{DepthFigures, DepthTask};
 
@@ -8,6 +8,13 @@ use frosthead::internal::selection::{DepthFigures, DepthTask};
 pub(crate) fn parse_points(text: &str) -> std::result::Result<f64, String> {
     let points = text.parse().ok().filter(|points: &f64| points.is_finite());
     points.ok_or_else(|| "expected a number of points, such as 0.5".to_owned())
+}
+
+/// Shows what each depth costs against the deepest, and which one was chosen.
+pub(crate) fn say_depths(terminal: &Terminal, figures: &[DepthFigures], chosen: usize) {
+    let deepest = figures.last().map_or(0, |found| found.depth);
+    terminal.say(depth_table(figures, &format!("depth {deepest}")).trim_end());
+    terminal.say(format!("chosen: depth {chosen}"));
 }
 
 /// One line per depth and task, from shallow to deep; `against`: what something is lost against.

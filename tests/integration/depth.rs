@@ -49,7 +49,7 @@ fn agree(bundle: &Path, run: &Path) {
         for (name, value) in ours.as_object().unwrap() {
             match (value.as_f64(), theirs[name].as_f64()) {
                 (Some(ours), Some(theirs)) => {
-                    assert!((ours - theirs).abs() < 1e-5, "{name}: {ours} {theirs}")
+                    assert!((ours - theirs).abs() < 1e-5, "{name}: {ours} {theirs}");
                 }
                 _ => assert_eq!(*value, theirs[name]),
             }
