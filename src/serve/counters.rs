@@ -1,5 +1,5 @@
-//! Owns what is counted, for Prometheus: requests, refusals, texts, tokens, batches, times, the queue,
-//! memory.
+//! Owns what is counted, for Prometheus: requests, refusals, texts, tokens, how texts fit the vocabulary,
+//! batches, times, the queue, memory.
 //!
 //! Refuses labels that grow with what clients send: routes and codes are ours.
 
@@ -14,6 +14,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
 
 use crate::runtime::rss_bytes;
+use crate::tokens::PieceUse;
 
 /// What `/metrics` gives.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -53,6 +54,10 @@ pub(super) struct Counters {
     refusals: Family<Code, Counter>,
     texts: Counter,
     tokens: Counter,
+    whole_texts: Counter,
+    words: Counter,
+    pieces: Counter,
+    unknown_pieces: Counter,
     batch_texts: Histogram,
     batch_tokens: Histogram,
     batch_seconds: Histogram,
@@ -76,6 +81,30 @@ impl Counters {
             refusals: counted(all, "refusals", "Refused requests by code", Family::default()),
             texts: counted(all, "texts", "Texts that were answered", Counter::default()),
             tokens: counted(all, "tokens", "Their tokens", Counter::default()),
+            whole_texts: counted(
+                all,
+                "whole_texts",
+                "Answered texts of which nothing was cut off",
+                Counter::default(),
+            ),
+            words: counted(
+                all,
+                "words",
+                "Words of the whole texts, which is what stands between white space",
+                Counter::default(),
+            ),
+            pieces: counted(
+                all,
+                "pieces",
+                "Pieces of the whole texts, each once, without special tokens",
+                Counter::default(),
+            ),
+            unknown_pieces: counted(
+                all,
+                "unknown_pieces",
+                "Those of the pieces that stand for what the vocabulary has not",
+                Counter::default(),
+            ),
             batch_texts: counted(all, "batch_texts", "Texts or windows of a batch", Histogram::new(TEXTS)),
             batch_tokens: counted(
                 all,
@@ -120,10 +149,14 @@ impl Counters {
         self.refusals.get_or_create(&Code { code }).inc();
     }
 
-    /// Texts that were answered.
-    pub(super) fn texts(&self, texts: usize, tokens: usize) {
+    /// Texts that were answered, and how those of them that were read whole were cut into pieces.
+    pub(super) fn texts(&self, texts: usize, tokens: usize, whole: PieceUse) {
         self.texts.inc_by(texts as u64);
         self.tokens.inc_by(tokens as u64);
+        self.whole_texts.inc_by(whole.texts);
+        self.words.inc_by(whole.words);
+        self.pieces.inc_by(whole.pieces);
+        self.unknown_pieces.inc_by(whole.unknown);
     }
 
     /// A batch that was run.

@@ -12,6 +12,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use super::piece_use::PieceUse;
 use super::tokenizer::{Lost, Tokenizer};
 use crate::error::{Error, Kind, Result};
 
@@ -141,6 +142,7 @@ impl Windows {
             prefix: &[],
             given: 0,
             ended: false,
+            counted: PieceUse::default(),
             piece_bytes: PIECE_BYTES,
         }
     }
@@ -174,6 +176,8 @@ pub struct TextWindows<'t> {
     prefix: &'t [u32],
     given: usize,
     ended: bool,
+    /// The pieces of what is tokenised, each once, whatever windows it is in.
+    counted: PieceUse,
     piece_bytes: usize,
 }
 
@@ -212,6 +216,13 @@ impl TextWindows<'_> {
         Ok(Some(Window { ids, first: self.given == 1, span, last }))
     }
 
+    /// How the text, its prefix included, was cut into pieces; for a text of which nothing was lost, behind its
+    /// last window.
+    #[must_use]
+    pub fn piece_use(&self) -> PieceUse {
+        self.counted.of_counted(&self.text)
+    }
+
     /// Takes the prefix off the text's ids, where it can be told apart, so that every window can have it.
     fn begin(&mut self) -> Result<()> {
         let prefix = &self.windows.prefix;
@@ -227,6 +238,7 @@ impl TextWindows<'_> {
     /// Tokenises pieces until there are so many ids, or no text is left.
     fn fill(&mut self, wanted: usize) -> Result<()> {
         while self.ids.len() < wanted && self.place < self.text.len() {
+            let before = self.ids.len();
             let rest = &self.text[self.place..];
             let end = if rest.len() <= self.piece_bytes {
                 rest.len()
@@ -243,6 +255,7 @@ impl TextWindows<'_> {
                     );
                 }
             }
+            self.counted.add_pieces(&self.ids[before..], self.tokenizer.unknown_id());
             self.place += end;
         }
         Ok(())
