@@ -164,6 +164,14 @@ mod tests {
     }
 
     #[test]
+    fn a_share_that_is_something_is_never_printed_as_nothing() {
+        assert_eq!(
+            [0.0, 0.00004, 0.000_05, 0.0123, 1.0].map(percent),
+            ["0.00 %", "<0.01 %", "0.01 %", "1.23 %", "100.00 %"]
+        );
+    }
+
+    #[test]
     fn an_error_is_never_printed_as_nothing() {
         assert_eq!(with_error(0.912, Some(0.0134), 3), "0.912 ± 0.013");
         assert_eq!(with_error(1.0, Some(0.0004), 3), "1.000 ± <0.001");

@@ -199,10 +199,17 @@ fn of_texts(fit: &Fit) -> Vec<(&'static str, String)> {
     let now = &fit.now;
     let mut lines = vec![("texts", format!("{} in {}: {}", grouped(now.used.texts), fit.table, now.used))];
     if let Some(built) = &fit.built {
-        lines.push(("", format!("{}, of {} when it was built", built.used, counted(built.used.texts, "text"))));
+        lines.push((
+            "",
+            format!("{}, of {} when it was built", built.used, counted(built.used.texts, "text")),
+        ));
     }
     lines.push(("", judged(fit)));
-    let long = if fit.long == "truncate" { "their end is cut off".to_owned() } else { format!("read in {}", fit.long) };
+    let long = if fit.long == "truncate" {
+        "their end is cut off".to_owned()
+    } else {
+        format!("read in {}", fit.long)
+    };
     lines.push(("long texts", format!("{} of more than {} tokens: {long}", grouped(fit.longer), fit.limit)));
     lines
 }

@@ -86,8 +86,7 @@ impl Reader {
             let (ids, lost) = (encoded.ids(0), encoded.lost(0));
             let (before, after) = tokenizer.special_ids();
             let own = &ids[before.len()..ids.len() - after.len()];
-            let used =
-                (lost == Lost::default()).then(|| PieceUse::of(&text, own, tokenizer.unknown_id()));
+            let used = (lost == Lost::default()).then(|| PieceUse::of(&text, own, tokenizer.unknown_id()));
             return Ok(Reading { pieces: vec![ids.to_vec()], lost, used });
         };
         let mut all = windows.of(tokenizer, &text, false);

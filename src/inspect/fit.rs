@@ -117,9 +117,8 @@ fn worse(built: &PieceUse, now: &PieceUse) -> Option<Vec<Worse>> {
     }
     let more_pieces = now.pieces_per_word() > MORE_PIECES * built.pieces_per_word();
     let (share, before) = (now.unknown_share(), built.unknown_share());
-    let more_unknown = now.unknown >= ENOUGH_UNKNOWN
-        && share > MORE_UNKNOWN * before
-        && share > before + UNKNOWN_BEYOND;
+    let more_unknown =
+        now.unknown >= ENOUGH_UNKNOWN && share > MORE_UNKNOWN * before && share > before + UNKNOWN_BEYOND;
     let found = [(more_pieces, Worse::MorePieces), (more_unknown, Worse::MoreUnknown)];
     Some(found.into_iter().filter(|(is_so, _)| *is_so).map(|(_, what)| what).collect())
 }

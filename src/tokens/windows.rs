@@ -319,6 +319,32 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn pieces_are_counted_once_whatever_the_windows() {
+        for (tokenizer, seed) in [(word_piece(), 5), (unigram(), 6)] {
+            let mut draw = Draw(seed);
+            let mut unknown = 0;
+            for _ in 0..50 {
+                let length = draw.below(3000);
+                let text = format!("{} 𒀀 one", random_text(&mut draw, length));
+                let whole = tokenizer.piece_uses(1, &[&text]).unwrap()[0];
+                let windows = Windows::new(
+                    &tokenizer,
+                    ["", "one "][draw.below(2)],
+                    512,
+                    WindowOptions { window: 9, stride: Some(1 + draw.below(3)), most: None },
+                );
+                let windows = windows.unwrap();
+                let mut pieces = windows.of(&tokenizer, &text, false);
+                pieces.piece_bytes = 1 + draw.below(500);
+                while pieces.next_window().unwrap().is_some() {}
+                assert_eq!(pieces.piece_use(), whole, "{text:?}");
+                unknown += whole.unknown;
+            }
+            assert!(unknown >= 50, "{unknown}");
+        }
+    }
+
+    #[test]
     fn a_text_of_one_window_is_that_of_the_plain_encoding() {
         for tokenizer in [word_piece(), unigram()] {
             for text in ["", " ", "The battery died.", "don't [SEP] stop"] {

@@ -9,6 +9,7 @@ mod damage;
 mod debug_forms;
 mod defaults;
 mod depth;
+mod drift;
 mod effect;
 mod features;
 mod files;
