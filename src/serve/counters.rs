@@ -54,10 +54,7 @@ pub(super) struct Counters {
     refusals: Family<Code, Counter>,
     texts: Counter,
     tokens: Counter,
-    whole_texts: Counter,
-    words: Counter,
-    pieces: Counter,
-    unknown_pieces: Counter,
+    fit: FitCounters,
     batch_texts: Histogram,
     batch_tokens: Histogram,
     batch_seconds: Histogram,
@@ -67,6 +64,33 @@ pub(super) struct Counters {
     queue_texts: Gauge,
     queue_tokens: Gauge,
     memory: Gauge,
+}
+
+/// How texts fit the vocabulary.
+struct FitCounters {
+    texts: Counter,
+    words: Counter,
+    pieces: Counter,
+    unknown: Counter,
+}
+
+impl FitCounters {
+    fn new(all: &mut Registry) -> Self {
+        let mut counter = |name, help| counted(all, name, help, Counter::default());
+        Self {
+            texts: counter("whole_texts", "Answered texts of which nothing was cut off"),
+            words: counter("words", "Their words, which is what stands between white space"),
+            pieces: counter("pieces", "Their pieces, each once, without special tokens"),
+            unknown: counter("unknown_pieces", "Those that stand for what the vocabulary has not"),
+        }
+    }
+
+    fn add(&self, used: PieceUse) {
+        self.texts.inc_by(used.texts);
+        self.words.inc_by(used.words);
+        self.pieces.inc_by(used.pieces);
+        self.unknown.inc_by(used.unknown);
+    }
 }
 
 impl Counters {
@@ -81,30 +105,7 @@ impl Counters {
             refusals: counted(all, "refusals", "Refused requests by code", Family::default()),
             texts: counted(all, "texts", "Texts that were answered", Counter::default()),
             tokens: counted(all, "tokens", "Their tokens", Counter::default()),
-            whole_texts: counted(
-                all,
-                "whole_texts",
-                "Answered texts of which nothing was cut off",
-                Counter::default(),
-            ),
-            words: counted(
-                all,
-                "words",
-                "Words of the whole texts, which is what stands between white space",
-                Counter::default(),
-            ),
-            pieces: counted(
-                all,
-                "pieces",
-                "Pieces of the whole texts, each once, without special tokens",
-                Counter::default(),
-            ),
-            unknown_pieces: counted(
-                all,
-                "unknown_pieces",
-                "Those of the pieces that stand for what the vocabulary has not",
-                Counter::default(),
-            ),
+            fit: FitCounters::new(all),
             batch_texts: counted(all, "batch_texts", "Texts or windows of a batch", Histogram::new(TEXTS)),
             batch_tokens: counted(
                 all,
@@ -153,10 +154,7 @@ impl Counters {
     pub(super) fn texts(&self, texts: usize, tokens: usize, whole: PieceUse) {
         self.texts.inc_by(texts as u64);
         self.tokens.inc_by(tokens as u64);
-        self.whole_texts.inc_by(whole.texts);
-        self.words.inc_by(whole.words);
-        self.pieces.inc_by(whole.pieces);
-        self.unknown_pieces.inc_by(whole.unknown);
+        self.fit.add(whole);
     }
 
     /// A batch that was run.

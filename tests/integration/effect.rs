@@ -457,7 +457,7 @@ fn looking() -> Vec<Row> {
         ("doctor", "json", Always(OUTPUT)),
         ("doctor", "onnxruntime device threads", Always("the runtime is looked at on every call")),
         ("doctor", "on memory trust skip-self-test", Refused("?", no_model)),
-        ("doctor", TABLE, Refused("? --on TEXTS", no_model)),
+        ("doctor", TABLE, Refused("? --on TEXTS", &["--on and ? have no effect", "no bundle is opened"])),
         ("doctor", TABLE, Refused("BUNDLE ?", &[NO_EFFECT, "no texts are read", "say --on DATA"])),
         ("doctor", READING, Refused("BUNDLE --on FEATURES ?", &OF_FORMAT)),
         ("doctor", "memory", Refused("RUN ?", &["memory is planned for bundles only"])),
