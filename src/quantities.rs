@@ -51,6 +51,13 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
+/// A share, 0 to 1, in hundredths: `0.02 %`; what is not nothing is never `0.00 %`.
+#[must_use]
+pub fn percent(share: f64) -> String {
+    let text = format!("{:.2}", 100.0 * share);
+    if share > 0.0 && text == "0.00" { "<0.01 %".to_owned() } else { format!("{text} %") }
+}
+
 /// A figure with its standard error: `0.912 ± 0.013`. Never `± 0.000`: an error that rounds to nothing is `±
 /// <0.001`, and a figure that has no error of its own stands alone.
 #[must_use]
@@ -154,6 +161,14 @@ mod tests {
         }
         assert_eq!(MemorySize(96 << 20).to_string(), "96M");
         assert_eq!(MemorySize((96 << 20) + 1).to_string(), "97M");
+    }
+
+    #[test]
+    fn a_share_that_is_something_is_never_printed_as_nothing() {
+        assert_eq!(
+            [0.0, 0.00004, 0.000_05, 0.0123, 1.0].map(percent),
+            ["0.00 %", "<0.01 %", "0.01 %", "1.23 %", "100.00 %"]
+        );
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::encoder::FeatureChoice;
 use crate::error::{Kind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::task::TaskKind;
-use crate::tokens::LongTexts;
+use crate::tokens::{LongTexts, PieceUse};
 
 /// The newest version of the bundle that this program reads; a bundle is written in the oldest one that can
 /// say all there is to say.
@@ -35,6 +35,18 @@ pub(super) fn format_for(text: Option<&str>, part_of: Option<PartOf>) -> u32 {
 /// The detail of a precision that says how many bits a number of the word table has, where it has fewer than
 /// the precision's own.
 pub const TABLE_BITS: &str = "table bits";
+
+/// The detail that says how the texts that a bundle was built with were cut into pieces.
+const PIECES: &str = "pieces";
+
+/// The detail of a manifest that says how the texts that a bundle is built with are cut into pieces, for
+/// [`Manifest::piece_use`].
+#[must_use]
+pub fn piece_detail(used: PieceUse) -> (String, serde_json::Value) {
+    let PieceUse { texts, words, pieces, unknown } = used;
+    let value = serde_json::json!({"texts": texts, "words": words, "pieces": pieces, "unknown": unknown});
+    (PIECES.to_owned(), value)
+}
 
 /// What a bundle is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -86,6 +98,20 @@ impl Manifest {
     #[must_use]
     pub fn embedding_size(&self) -> usize {
         if self.has_embedding() { self.backbone.hidden_size } else { 0 }
+    }
+
+    /// How the texts that it was built with were cut into pieces, if it says so.
+    #[must_use]
+    pub fn piece_use(&self) -> Option<PieceUse> {
+        PieceUse::deserialize(self.details.get(PIECES)?).ok()
+    }
+
+    /// Whether it says nothing of pieces, or what can be.
+    fn pieces_can_be(&self) -> bool {
+        let can_be = |used: PieceUse| {
+            used.unknown <= used.pieces && self.details.get(PIECES) == Some(&piece_detail(used).1)
+        };
+        self.piece_use().map_or(!self.details.contains_key(PIECES), can_be)
     }
 
     /// The precision, and how many bits the word table has where these are not the precision's own.
@@ -206,7 +232,7 @@ impl Contents {
             .filter(|_| calibration.is_empty())
             .ok_or_else(|| unfitting(CALIBRATION))?;
         let less = |whole: PartOf| manifest.backbone.encoder().is_some_and(|part| whole.is_more_than(part));
-        if !manifest.part_of.is_none_or(less) {
+        if !manifest.part_of.is_none_or(less) || !manifest.pieces_can_be() {
             return Err(unfitting(MANIFEST));
         }
         let contents = Self { manifest, labels, calibration, golden, checksums };

@@ -15,7 +15,12 @@ const MIB: u64 = 1 << 20;
 pub(super) const OPTIONAL: [&str; 1] = [VALIDATION];
 /// Every entry: its name, its largest size, and what is in it.
 pub(super) const ENTRIES: [(&str, u64, &str); 9] = [
-    (MANIFEST, MIB, "what the bundle is: format, precision, tasks, the backbone with its source and licence"),
+    (
+        MANIFEST,
+        MIB,
+        "what the bundle is: format, precision, tasks, the backbone with its source and licence, and how many \
+         words and pieces its texts had",
+    ),
     (LABELS, 16 * MIB, "the names of every task's labels"),
     (CALIBRATION, MIB, "every task's temperature"),
     (TOKENIZER, 64 * MIB, "the backbone's vocabulary and how it cuts texts"),

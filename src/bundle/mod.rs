@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use archive::{Archive, lie};
-pub use contents::{Calibration, Manifest, TABLE_BITS, TaskManifest};
+pub use contents::{Calibration, Manifest, TABLE_BITS, TaskManifest, piece_detail};
 use contents::{Contents, check_hash};
 use copy::PrivateCopy;
 pub use copy::{CopyNote, copy_places};

@@ -21,6 +21,7 @@ use crate::encoder::{FeatureChoice, Pooling};
 use crate::graph::proto::{DataLocation, StringStringEntryProto, TensorProto};
 use crate::graph::{Builder, Operation, ValueType};
 use crate::task::TaskKind;
+use crate::tokens::PieceUse;
 
 /// A bundle in parts, honest until a test changes one.
 struct Parts {
@@ -387,6 +388,37 @@ fn unknown_fields_of_the_manifest_are_refused() {
     manifest["run_this"] = "x".into();
     parts.other.push((entries::MANIFEST, document::pretty(&manifest).into_bytes()));
     refused(&parts.archive(), &["manifest.json"]);
+}
+
+#[test]
+fn how_texts_were_cut_is_read_back_and_is_what_can_be() {
+    let with = |detail: serde_json::Value| {
+        let mut parts = Parts::honest();
+        parts.manifest.details.insert("pieces".to_owned(), detail);
+        parts.archive()
+    };
+    assert_eq!(open(&Parts::honest().archive()).unwrap().manifest().piece_use(), None);
+    let used = PieceUse { texts: 3, words: 7, pieces: 11, unknown: 2 };
+    let (name, detail) = piece_detail(used);
+    assert_eq!(name, "pieces");
+    let bundle = open(&with(detail.clone())).unwrap();
+    assert_eq!(bundle.manifest().piece_use(), Some(used));
+    let changed = |name: &str, value: serde_json::Value| {
+        let mut detail = detail.clone();
+        detail[name] = value;
+        detail
+    };
+    for lie in [
+        serde_json::json!("1.3 pieces a word"),
+        serde_json::Value::Null,
+        serde_json::json!([3, 7, 11, 2]),
+        changed("words", (-7).into()),
+        changed("texts", "3".into()),
+        changed("more", 1.into()),
+        changed("unknown", 12.into()),
+    ] {
+        refused(&with(lie), &["do not fit", "manifest.json"]);
+    }
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Owns `frosthead doctor`: what this machine offers and what the runtime makes of it.
+//! Owns `frosthead doctor`: what this machine offers, what the runtime makes of it, and how a model's
+//! vocabulary fits texts.
 
 use frosthead::internal::error::Result;
 use std::collections::BTreeMap;
@@ -8,22 +9,27 @@ use clap::Args;
 use serde::Serialize;
 
 use super::Outcome;
-use super::given::{Given, Idle, group};
-use super::options::{MemoryArguments, RuntimeArguments, TrustArguments, TuningArguments, describe_plan};
+use super::given::{Given, Idle, group, names};
+use super::options::{
+    MemoryArguments, RuntimeArguments, TableArguments, TrustArguments, TuningArguments, describe_plan,
+};
 use super::printing::{named, print_result};
-use super::terminal::{Terminal, bytes};
+use super::terminal::{Terminal, bytes, grouped};
 use frosthead::internal::backbone::{Backbone, EMBEDDING_GRAPH};
-use frosthead::internal::classifier::OpenOptions;
+use frosthead::internal::classifier::{Classifier, OpenOptions};
+use frosthead::internal::data::TableReader;
 use frosthead::internal::inspect::doctor::{Machine, Opened, Tuning, nodes_per_provider, open_model};
-use frosthead::internal::quantities::{date, with_error};
+use frosthead::internal::inspect::fit::{Counted, ENOUGH_WORDS, Fit, Worse};
+use frosthead::internal::quantities::{counted, date, percent, with_error};
 use frosthead::internal::tuning::{Gain, Kept};
 
-/// Check the runtime, the processor, the memory, whether a bundle is itself here, and where a backbone's
-/// nodes run.
+/// Check the runtime, the processor, the memory, whether a bundle is itself here, where a backbone's nodes
+/// run, and whether a model's vocabulary fits texts.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   frosthead doctor
   frosthead doctor x.frost
+  frosthead doctor x.frost --on new.csv
   frosthead doctor --backbone models/all-MiniLM-L6-v2 --device cuda --json")]
 pub(crate) struct Arguments {
     /// Open this bundle (or run), run its self-test, and say what that took; --trust, --skip-self-test and
@@ -32,9 +38,15 @@ pub(crate) struct Arguments {
     /// Show which provider each of this backbone's nodes runs on.
     #[arg(long, value_name = "DIR")]
     backbone: Option<PathBuf>,
+    /// Read the texts of this table (CSV, TSV, JSONL, Parquet or text; `-` is standard input) with the model's
+    /// tokenizer: pieces a word, unknown pieces, long texts, beside those that the bundle was built with.
+    #[arg(long, value_name = "DATA")]
+    on: Option<String>,
     /// Print JSON to standard output.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    table: TableArguments,
     #[command(flatten)]
     trust: TrustArguments,
     #[command(flatten)]
@@ -61,6 +73,8 @@ struct Report {
     tuning: Option<Tuning>,
     /// What opening a model took, when one was given.
     model: Option<Opened>,
+    /// How its vocabulary fits the texts of a table, when one was given.
+    texts: Option<Fit>,
 }
 
 pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> Result<Outcome> {
@@ -84,7 +98,10 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
         tuning: folder,
         ..OpenOptions::default()
     };
-    let model = arguments.model.as_deref().map(|path| open_model(path, &options)).transpose()?;
+    let opened = arguments.model.as_deref().map(|path| open_model(path, &options)).transpose()?;
+    let (model, classifier) = opened.unzip();
+    let texts = classifier.as_ref().zip(arguments.on.as_deref());
+    let texts = texts.map(|(classifier, data)| fit(arguments, classifier, data, terminal)).transpose()?;
     let report = Report {
         frosthead: env!("CARGO_PKG_VERSION"),
         onnxruntime: runtime.version().to_owned(),
@@ -96,9 +113,20 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
         nodes_per_provider,
         tuning,
         model,
+        texts,
     };
     print_result(arguments.json, &report, || named(14, &lines(&report, arguments.tuning.are_ignored())))?;
     Ok(Outcome::Done)
+}
+
+/// Reads the texts of a table with a model's tokenizer.
+fn fit(arguments: &Arguments, classifier: &Classifier, data: &str, terminal: &Terminal) -> Result<Fit> {
+    let _working = terminal.working("reading the texts");
+    let column = arguments.table.text_of(classifier.model());
+    let mut table = TableReader::open(&arguments.table.source(data)?)?;
+    let text = table.text(&column)?;
+    table.header().doubt(&column.name).into_iter().for_each(|doubt| terminal.warn(doubt));
+    Fit::of(classifier, &mut table, text)
 }
 
 /// Refuses options of what is not looked at.
@@ -116,8 +144,22 @@ fn refuse_idle(arguments: &Arguments, given: &Given) -> Result<()> {
         why: "no network is looked at",
         instead: "name one: `frosthead doctor x.frost`, or --backbone DIR",
     };
+    let no_table = Idle {
+        when: arguments.on.is_none(),
+        options: group::<TableArguments>(),
+        why: "no texts are read",
+        instead: "say --on DATA",
+    };
     let (trust, memory) = (group::<TrustArguments>(), group::<MemoryArguments>());
-    given.refuse([no_model(trust), no_model(memory), nothing, TrustArguments::idle(model.as_deref())])
+    let on = [names(&["on"]), group::<TableArguments>()].concat();
+    given.refuse([
+        no_model(on),
+        no_table,
+        no_model(trust),
+        no_model(memory),
+        nothing,
+        TrustArguments::idle(model.as_deref()),
+    ])
 }
 
 fn lines(report: &Report, ignored: bool) -> Vec<(&'static str, String)> {
@@ -148,7 +190,55 @@ fn lines(report: &Report, ignored: bool) -> Vec<(&'static str, String)> {
     }
     lines.extend(report.tuning.iter().flat_map(|tuning| of_tuning(tuning, ignored)));
     lines.extend(report.model.iter().flat_map(|model| of_model(model, ignored)));
+    lines.extend(report.texts.iter().flat_map(of_texts));
     lines
+}
+
+/// How a vocabulary fits texts, and whether that is worse than it was.
+fn of_texts(fit: &Fit) -> Vec<(&'static str, String)> {
+    let now = &fit.now;
+    let mut lines = vec![("texts", format!("{} in {}: {}", grouped(now.used.texts), fit.table, now.used))];
+    if let Some(built) = &fit.built {
+        lines.push((
+            "",
+            format!("{}, of {} when it was built", built.used, counted(built.used.texts, "text")),
+        ));
+    }
+    lines.push(("", judged(fit)));
+    let long = if fit.long == "truncate" {
+        "their end is cut off".to_owned()
+    } else {
+        format!("read in {}", fit.long)
+    };
+    lines.push(("long texts", format!("{} of more than {} tokens: {long}", grouped(fit.longer), fit.limit)));
+    lines
+}
+
+/// Whether texts fit worse than those that a bundle was built with, in a sentence.
+fn judged(fit: &Fit) -> String {
+    let (Some(built), now) = (&fit.built, &fit.now) else {
+        return "how the texts were that it was built with is not known".to_owned();
+    };
+    let Some(worse) = &fit.worse else {
+        return format!("too few words to compare: it takes {ENOUGH_WORDS}");
+    };
+    let said = |worse: &Worse| match worse {
+        Worse::MorePieces => {
+            let number = |of: &Counted| format!("{:.2}", of.pieces_per_word);
+            format!("{} pieces a word instead of {}", number(now), number(built))
+        }
+        Worse::MoreUnknown => {
+            let share = |of: &Counted| percent(of.unknown_share);
+            format!("{} unknown pieces instead of {}", share(now), share(built))
+        }
+    };
+    match worse.iter().map(said).collect::<Vec<_>>().join(", ") {
+        none if none.is_empty() => "the vocabulary fits these texts as it fitted those".to_owned(),
+        all => format!(
+            "the vocabulary fits these texts worse: {all}. Another language, or another domain? `frosthead eval` on \
+             labelled rows of them says what it costs"
+        ),
+    }
 }
 
 /// Whether a network was tuned, with what result, and what else there is of it.

@@ -114,6 +114,9 @@ fn of_bundle(bundle: &BundleDescription) -> Vec<(&'static str, String)> {
         lines.push(("trained", format!("layers of the backbone ({})", changed.short())));
     }
     lines.push(("long texts", manifest.long.to_string()));
+    if let Some(used) = manifest.piece_use() {
+        lines.push(("words", format!("{used}, of {} when it was built", counted(used.texts, "text"))));
+    }
     lines.extend(manifest.refits.iter().map(|refit| {
         let tasks = refit.tasks.iter().map(|(task, rows)| format!("{task} on {}", counted(*rows, "row")));
         ("fitted anew", format!("{} (from {})", tasks.collect::<Vec<_>>().join(", "), refit.from.short()))

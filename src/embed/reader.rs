@@ -6,11 +6,11 @@
 
 use std::sync::Arc;
 
-use super::ids::{buckets, encode, prefixed, windows};
+use super::ids::{buckets, limit, piece_uses, prefixed, windows};
 use super::windowed::Sum;
 use crate::backbone::Backbone;
 use crate::error::Result;
-use crate::tokens::{Buckets, LongTexts, Lost, Spacing, Windows};
+use crate::tokens::{Buckets, LongTexts, Lost, PieceUse, Spacing, Windows};
 
 /// Reads texts as one backbone does. Cheap to share between threads.
 pub struct Reader {
@@ -26,6 +26,9 @@ pub struct Reading {
     pub pieces: Vec<Vec<u32>>,
     /// What was cut off.
     pub lost: Lost,
+    /// How the text, its prefix included, was cut into pieces, each counted once; none where some of it was
+    /// cut off, as there are more words then than those of the pieces.
+    pub used: Option<PieceUse>,
 }
 
 impl Reading {
@@ -51,23 +54,51 @@ impl Reader {
         self.buckets.padded(length)
     }
 
+    /// Tokens of a text that it reads at once; of more it reads the start, or windows.
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        limit(&self.backbone, self.windows.as_ref())
+    }
+
+    /// Whether a text with these pieces is longer than that.
+    #[must_use]
+    pub fn is_longer(&self, text: &PieceUse) -> bool {
+        text.pieces + self.backbone.tokenizer().special_tokens() as u64 > self.limit() as u64
+    }
+
+    /// How whole texts are cut into pieces, however long they are; found on so many threads.
+    ///
+    /// # Errors
+    /// The tokenizer fails on a text.
+    pub fn piece_uses(&self, texts: &[&str], threads: usize) -> Result<Vec<PieceUse>> {
+        piece_uses(&self.backbone, texts, threads)
+    }
+
     /// Reads a text; stops behind `most` tokens, so that the reading is known to have more.
     ///
     /// # Errors
     /// The tokenizer fails.
     pub fn read(&self, text: &str, most: usize) -> Result<Reading> {
+        let (tokenizer, preparation) = (self.backbone.tokenizer(), &self.backbone.manifest().preparation);
+        let text = prefixed(&preparation.prefix, text);
         let Some(windows) = &self.windows else {
-            let encoded = encode(&self.backbone, &[text], 1)?;
-            return Ok(Reading { pieces: vec![encoded.ids(0).to_vec()], lost: encoded.lost(0) });
+            let encoded = tokenizer.encode(&[&*text], preparation.max_length)?;
+            let (ids, lost) = (encoded.ids(0), encoded.lost(0));
+            let (before, after) = tokenizer.special_ids();
+            let own = &ids[before.len()..ids.len() - after.len()];
+            let used = (lost == Lost::default()).then(|| PieceUse::of(&text, own, tokenizer.unknown_id()));
+            return Ok(Reading { pieces: vec![ids.to_vec()], lost, used });
         };
-        let text = prefixed(&self.backbone.manifest().preparation.prefix, text);
-        let mut all = windows.of(self.backbone.tokenizer(), &text, false);
-        let mut reading = Reading { pieces: Vec::new(), lost: Lost::default() };
+        let mut all = windows.of(tokenizer, &text, false);
+        let mut reading = Reading { pieces: Vec::new(), lost: Lost::default(), used: None };
         let mut tokens = 0;
         while let Some(window) = all.next_window()? {
             tokens += window.ids.len();
             reading.pieces.push(window.ids);
-            reading.lost = window.last.unwrap_or_default();
+            if let Some(lost) = window.last {
+                reading.lost = lost;
+                reading.used = (lost == Lost::default()).then(|| all.piece_use());
+            }
             if tokens > most {
                 break;
             }

@@ -96,11 +96,11 @@ pub struct Opened {
     pub tuning: Tuning,
 }
 
-/// Opens a model and lets it predict once.
+/// Opens a model and lets it predict once; gives the model, too.
 ///
 /// # Errors
 /// It cannot be opened, or running fails.
-pub fn open_model(path: &Path, options: &OpenOptions) -> Result<Opened> {
+pub fn open_model(path: &Path, options: &OpenOptions) -> Result<(Opened, Classifier)> {
     let start = Instant::now();
     let classifier = Classifier::open_with(path, options)?;
     let open_seconds = start.elapsed().as_secs_f64();
@@ -111,7 +111,7 @@ pub fn open_model(path: &Path, options: &OpenOptions) -> Result<Opened> {
         Model::Bundle(bundle) => bundle.manifest().precision.clone(),
     };
     let features = runtime::processor().features;
-    Ok(Opened {
+    let opened = Opened {
         kernel: (precision == "int8").then(|| kernel(&features)),
         precision,
         open_seconds,
@@ -120,7 +120,8 @@ pub fn open_model(path: &Path, options: &OpenOptions) -> Result<Opened> {
         peak_rss_bytes: runtime::peak_rss_bytes(),
         memory: classifier.memory(),
         tuning: Tuning::of(classifier.tuning(), options.tuning.as_deref()),
-    })
+    };
+    Ok((opened, classifier))
 }
 
 /// How a processor with these instruction sets multiplies 8-bit codes. A bundle needs no second variant for

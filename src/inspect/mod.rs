@@ -4,6 +4,7 @@
 //! nodes run).
 
 pub mod doctor;
+pub mod fit;
 
 use std::path::Path;
 

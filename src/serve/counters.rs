@@ -1,5 +1,5 @@
-//! Owns what is counted, for Prometheus: requests, refusals, texts, tokens, batches, times, the queue,
-//! memory.
+//! Owns what is counted, for Prometheus: requests, refusals, texts, tokens, how texts fit the vocabulary,
+//! batches, times, the queue, memory.
 //!
 //! Refuses labels that grow with what clients send: routes and codes are ours.
 
@@ -14,6 +14,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
 
 use crate::runtime::rss_bytes;
+use crate::tokens::PieceUse;
 
 /// What `/metrics` gives.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -53,6 +54,7 @@ pub(super) struct Counters {
     refusals: Family<Code, Counter>,
     texts: Counter,
     tokens: Counter,
+    fit: FitCounters,
     batch_texts: Histogram,
     batch_tokens: Histogram,
     batch_seconds: Histogram,
@@ -62,6 +64,33 @@ pub(super) struct Counters {
     queue_texts: Gauge,
     queue_tokens: Gauge,
     memory: Gauge,
+}
+
+/// How texts fit the vocabulary.
+struct FitCounters {
+    texts: Counter,
+    words: Counter,
+    pieces: Counter,
+    unknown: Counter,
+}
+
+impl FitCounters {
+    fn new(all: &mut Registry) -> Self {
+        let mut counter = |name, help| counted(all, name, help, Counter::default());
+        Self {
+            texts: counter("whole_texts", "Answered texts of which nothing was cut off"),
+            words: counter("words", "Their words, which is what stands between white space"),
+            pieces: counter("pieces", "Their pieces, each once, without special tokens"),
+            unknown: counter("unknown_pieces", "Those that stand for what the vocabulary has not"),
+        }
+    }
+
+    fn add(&self, used: PieceUse) {
+        self.texts.inc_by(used.texts);
+        self.words.inc_by(used.words);
+        self.pieces.inc_by(used.pieces);
+        self.unknown.inc_by(used.unknown);
+    }
 }
 
 impl Counters {
@@ -76,6 +105,7 @@ impl Counters {
             refusals: counted(all, "refusals", "Refused requests by code", Family::default()),
             texts: counted(all, "texts", "Texts that were answered", Counter::default()),
             tokens: counted(all, "tokens", "Their tokens", Counter::default()),
+            fit: FitCounters::new(all),
             batch_texts: counted(all, "batch_texts", "Texts or windows of a batch", Histogram::new(TEXTS)),
             batch_tokens: counted(
                 all,
@@ -120,10 +150,11 @@ impl Counters {
         self.refusals.get_or_create(&Code { code }).inc();
     }
 
-    /// Texts that were answered.
-    pub(super) fn texts(&self, texts: usize, tokens: usize) {
+    /// Texts that were answered, and how those of them that were read whole were cut into pieces.
+    pub(super) fn texts(&self, texts: usize, tokens: usize, whole: PieceUse) {
         self.texts.inc_by(texts as u64);
         self.tokens.inc_by(tokens as u64);
+        self.fit.add(whole);
     }
 
     /// A batch that was run.

@@ -2,9 +2,12 @@
 //!
 //! Refuses to keep texts or pieces: what is kept are counts, which add up.
 
+use std::fmt;
 use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
+
+use crate::quantities::percent;
 
 /// How some texts were cut into pieces.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,12 +27,20 @@ impl PieceUse {
     /// [`Tokenizer::unknown_id`](super::Tokenizer::unknown_id) says.
     #[must_use]
     pub fn of(text: &str, ids: &[u32], unknown: Option<u32>) -> Self {
-        Self {
-            texts: 1,
-            words: text.split_whitespace().count() as u64,
-            pieces: ids.len() as u64,
-            unknown: ids.iter().filter(|id| Some(**id) == unknown).count() as u64,
-        }
+        let mut used = Self { texts: 1, words: words(text), ..Self::default() };
+        used.add_pieces(ids, unknown);
+        used
+    }
+
+    /// Of one text, from what [`Self::add_pieces`] has counted of it.
+    pub(super) fn of_counted(self, text: &str) -> Self {
+        Self { texts: 1, words: words(text), ..self }
+    }
+
+    /// Counts some of a text's pieces.
+    pub(super) fn add_pieces(&mut self, ids: &[u32], unknown: Option<u32>) {
+        self.pieces += ids.len() as u64;
+        self.unknown += ids.iter().filter(|id| Some(**id) == unknown).count() as u64;
     }
 
     /// Pieces a word; 0 when there are no words.
@@ -42,6 +53,17 @@ impl PieceUse {
     #[must_use]
     pub fn unknown_share(&self) -> f64 {
         self.unknown as f64 / self.pieces.max(1) as f64
+    }
+}
+
+fn words(text: &str) -> u64 {
+    text.split_whitespace().count() as u64
+}
+
+/// What is to be compared.
+impl fmt::Display for PieceUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.2} pieces a word, {} unknown", self.pieces_per_word(), percent(self.unknown_share()))
     }
 }
 
@@ -73,6 +95,7 @@ mod tests {
         let strange = PieceUse::of(strange, &tokenizer.all_ids(strange).unwrap(), tokenizer.unknown_id());
         assert_eq!(strange, PieceUse { texts: 1, words: 3, pieces: 3, unknown: 1 });
         assert_eq!((strange.pieces_per_word(), strange.unknown_share()), (1.0, 1.0 / 3.0));
+        assert_eq!(strange.to_string(), "1.00 pieces a word, 33.33 % unknown");
         assert_eq!((PieceUse::default().pieces_per_word(), PieceUse::default().unknown_share()), (0.0, 0.0));
     }
 }

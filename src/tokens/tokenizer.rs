@@ -13,6 +13,7 @@ use tokenizers::{NormalizedString, Normalizer as _, TruncationDirection};
 use super::added::AddedTokens;
 use super::diagnosis::wrong_part;
 use super::long_text::{Description, LONG_RUN, LONG_TEXT_BYTES, Pipeline};
+use super::piece_use::PieceUse;
 use crate::error::{Error, Kind, Result};
 use crate::parallel::in_parallel;
 
@@ -340,7 +341,17 @@ impl Tokenizer {
         Ok(parts.into_iter().collect::<Result<Vec<_>>>()?.concat())
     }
 
-    /// The same with each id's bytes in the text.
+    /// How each of these whole texts is cut into pieces, found on several threads, whose number changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// The tokenizer fails on a text.
+    pub fn piece_uses(&self, threads: usize, texts: &[&str]) -> Result<Vec<PieceUse>> {
+        let ids = self.all_ids_on(threads, texts)?;
+        Ok(texts.iter().zip(&ids).map(|(text, ids)| PieceUse::of(text, ids, self.unknown_id)).collect())
+    }
+
+    /// [`Self::piece_ids`] with each id's bytes in the text.
     pub(super) fn piece_spans(&self, text: &str) -> Result<(Vec<u32>, Spans)> {
         let encoding = self.inner.encode(text, false).map_err(|source| self.failed(text, source))?;
         Ok((encoding.get_ids().to_vec(), encoding.get_offsets().to_vec()))

@@ -12,6 +12,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use super::piece_use::PieceUse;
 use super::tokenizer::{Lost, Tokenizer};
 use crate::error::{Error, Kind, Result};
 
@@ -141,6 +142,7 @@ impl Windows {
             prefix: &[],
             given: 0,
             ended: false,
+            counted: PieceUse::default(),
             piece_bytes: PIECE_BYTES,
         }
     }
@@ -174,6 +176,8 @@ pub struct TextWindows<'t> {
     prefix: &'t [u32],
     given: usize,
     ended: bool,
+    /// The pieces of what is tokenised, each once, whatever windows it is in.
+    counted: PieceUse,
     piece_bytes: usize,
 }
 
@@ -212,6 +216,13 @@ impl TextWindows<'_> {
         Ok(Some(Window { ids, first: self.given == 1, span, last }))
     }
 
+    /// How the text, its prefix included, was cut into pieces; for a text of which nothing was lost, behind its
+    /// last window.
+    #[must_use]
+    pub fn piece_use(&self) -> PieceUse {
+        self.counted.of_counted(&self.text)
+    }
+
     /// Takes the prefix off the text's ids, where it can be told apart, so that every window can have it.
     fn begin(&mut self) -> Result<()> {
         let prefix = &self.windows.prefix;
@@ -227,6 +238,7 @@ impl TextWindows<'_> {
     /// Tokenises pieces until there are so many ids, or no text is left.
     fn fill(&mut self, wanted: usize) -> Result<()> {
         while self.ids.len() < wanted && self.place < self.text.len() {
+            let before = self.ids.len();
             let rest = &self.text[self.place..];
             let end = if rest.len() <= self.piece_bytes {
                 rest.len()
@@ -243,6 +255,7 @@ impl TextWindows<'_> {
                     );
                 }
             }
+            self.counted.add_pieces(&self.ids[before..], self.tokenizer.unknown_id());
             self.place += end;
         }
         Ok(())
@@ -302,6 +315,32 @@ pub(super) mod tests {
                 cut += usize::from(found.len() > 1 && text.len() > 1000);
             }
             assert!(cut > 700, "only {cut} texts were cut: the test tests nothing");
+        }
+    }
+
+    #[test]
+    fn pieces_are_counted_once_whatever_the_windows() {
+        for (tokenizer, seed) in [(word_piece(), 5), (unigram(), 6)] {
+            let mut draw = Draw(seed);
+            let mut unknown = 0;
+            for _ in 0..50 {
+                let length = draw.below(3000);
+                let text = format!("{} 𒀀 one", random_text(&mut draw, length));
+                let whole = tokenizer.piece_uses(1, &[&text]).unwrap()[0];
+                let windows = Windows::new(
+                    &tokenizer,
+                    ["", "one "][draw.below(2)],
+                    512,
+                    WindowOptions { window: 9, stride: Some(1 + draw.below(3)), most: None },
+                );
+                let windows = windows.unwrap();
+                let mut pieces = windows.of(&tokenizer, &text, false);
+                pieces.piece_bytes = 1 + draw.below(500);
+                while pieces.next_window().unwrap().is_some() {}
+                assert_eq!(pieces.piece_use(), whole, "{text:?}");
+                unknown += whole.unknown;
+            }
+            assert!(unknown >= 50, "{unknown}");
         }
     }
 

@@ -60,6 +60,7 @@ fn value(option: &str) -> &'static str {
 const LAYERS: &str = "head-init epochs learning-rate head-rate layer-decay warm-up weight-decay clip dropout \
                       patience train-tokens states task-weight";
 const READING: &str = "delimiter quoting encoding";
+const TABLE: &str = "format text delimiter quoting encoding";
 const WINDOWS: &str = "window stride max-windows";
 const NO_EFFECT: &str = "? has no effect";
 const OF_FORMAT: [&str; 2] = ["the option has no effect on a table in this format", "?"];
@@ -457,7 +458,10 @@ fn looking() -> Vec<Row> {
         ("doctor", "backbone", Always(WHAT)),
         ("doctor", "json", Always(OUTPUT)),
         ("doctor", "onnxruntime device threads", Always("the runtime is looked at on every call")),
-        ("doctor", "memory trust skip-self-test", Refused("?", no_model)),
+        ("doctor", "on memory trust skip-self-test", Refused("?", no_model)),
+        ("doctor", TABLE, Refused("? --on TEXTS", &["--on and ? have no effect", "no bundle is opened"])),
+        ("doctor", TABLE, Refused("BUNDLE ?", &[NO_EFFECT, "no texts are read", "say --on DATA"])),
+        ("doctor", READING, Refused("BUNDLE --on FEATURES ?", &OF_FORMAT)),
         ("doctor", "memory", Refused("RUN ?", &["memory is planned for bundles only"])),
         ("doctor", "no-tuning", Refused("?", &[NO_EFFECT, "no network is looked at", "--backbone DIR"])),
         ("doctor", "trust", Refused("RUN ?", &UNSIGNED)),

@@ -81,7 +81,7 @@ const CALLED: [(&str, &str); 20] = [
 ];
 
 /// Every place that wants a thing: the command, and the things that are right there. `@` is the thing.
-const PLACES: [(&str, &[&str]); 13] = [
+const PLACES: [(&str, &[&str]); 14] = [
     ("inspect @", &["run", "bundle", "backbone"]),
     ("predict TABLE --model @", &["run", "bundle"]),
     ("eval TABLE --model @", &["run", "bundle"]),
@@ -100,6 +100,10 @@ const PLACES: [(&str, &[&str]); 13] = [
     // What the name does not tell is the user's to say.
     (
         "predict @ --model BUNDLE",
+        &["table.csv", "table.jsonl", "thing.json", "tokenizer.json", "config.json", "bytes", "packed.xz"],
+    ),
+    (
+        "doctor BUNDLE --on @",
         &["table.csv", "table.jsonl", "thing.json", "tokenizer.json", "config.json", "bytes", "packed.xz"],
     ),
 ];

@@ -31,7 +31,7 @@ use super::server::Server;
 use crate::document;
 use crate::embed::Reading;
 use crate::error::Kind;
-use crate::tokens::Lost;
+use crate::tokens::{Lost, PieceUse};
 
 /// One text, or several.
 #[derive(Deserialize)]
@@ -117,13 +117,15 @@ async fn compute(
         let tokens: Vec<usize> = readings.iter().map(Reading::tokens).collect();
         let lost = readings.iter().map(|reading| reading.lost).collect();
         let all: usize = tokens.iter().sum();
+        let mut whole = PieceUse::default();
+        readings.iter().filter_map(|reading| reading.used).for_each(|used| whole += used);
         let room = server.tokens.enter(all).ok_or_else(|| full("--queue-tokens", limits.queue_tokens))?;
         let rows = server.queue.submit(model, readings);
         drop(arriving);
         let rows = rows.await;
         drop(room);
         let rows = rows.unwrap_or(Err(Failed { text: None })).map_err(failed)?;
-        server.counters.texts(count, all);
+        server.counters.texts(count, all, whole);
         Ok(Computed { rows, tokens, lost })
     };
     tokio::time::timeout(limits.timeout, work).await.map_err(|_| late())?

@@ -221,6 +221,47 @@ fn metrics_count_what_happened() {
     assert!((3e7..2e9).contains(&resident), "{resident}");
 }
 
+#[test]
+fn metrics_count_how_whole_texts_fit_the_vocabulary() {
+    let server = Server::plain(&["--long", "windows"]);
+    let is = |name: &str, number: u64| {
+        assert_eq!(server.metric(&format!("frosthead_{name}_total")), number as f64, "{name}");
+    };
+    let counted = |whole, words, pieces, unknown| {
+        is("whole_texts", whole);
+        is("words", words);
+        is("pieces", pieces);
+        is("unknown_pieces", unknown);
+    };
+    let ask = |path: &str, body: Value| assert_eq!(server.post(path, &body).status, 200);
+    counted(0, 0, 0, 0);
+    ask("/v1/predict", json!({"texts": ["word", "unbelievably  good", "one 𒀀𒀀 two", ""]}));
+    let pieces = word_pieces(&["word", "unbelievably", "good", "one", "𒀀𒀀", "two"]);
+    assert!(pieces > 6);
+    counted(4, 6, pieces, 1);
+    // In three windows, in each of which special tokens are.
+    ask("/v1/predict", json!({"texts": [words(300)]}));
+    counted(5, 306, pieces + 300, 1);
+    ask("/v1/embeddings", json!({"input": "word"}));
+    counted(6, 307, pieces + 301, 1);
+    is("texts", 6);
+
+    // What is cut off has words too, but no pieces: such a text is not counted, nor is one that is refused.
+    let server = Server::plain(&["--long", "truncate", "--max-texts", "2"]);
+    let metric = |name: &str| server.metric(&format!("frosthead_{name}_total"));
+    assert_eq!(server.post("/v1/predict", &json!({"texts": [words(254), words(255)]})).status, 200);
+    server.post("/v1/predict", &json!({"texts": ["a", "b", "c"]})).refused(422, "too_many_texts");
+    let names = ["texts", "whole_texts", "words", "pieces", "unknown_pieces"];
+    assert_eq!(names.map(metric), [2.0, 1.0, 254.0, 254.0, 0.0]);
+}
+
+/// How many pieces words have, in the tokenizer of the plain bundle.
+fn word_pieces(words: &[&str]) -> u64 {
+    let model = crate::bundle::open(&plain().bundle);
+    let reader = model.reader(None).unwrap();
+    reader.piece_uses(words, 1).unwrap().iter().map(|used| used.pieces).sum()
+}
+
 /// Gets a status out of a route, whatever that takes.
 fn provoke(described: &str, method: &str, status: u16, servers: &Servers) -> Reply {
     let usual = &servers.usual;
