@@ -64,28 +64,30 @@ pub const LAYERS_GRAPH: &str = "layers.onnx";
 pub const STANDARD_GRAPH: &str = "embedding.standard.onnx";
 
 /// An opened backbone: its manifest and tokenizer, all hashes checked; and the tensors that training changed,
-/// if any.
+/// if any. Copies share all that is large.
+#[derive(Clone)]
 pub struct Backbone {
     /// The directory, or the file that holds it.
     path: PathBuf,
     manifest: Manifest,
-    tokenizer: Tokenizer,
+    tokenizer: Arc<Tokenizer>,
     /// Where the encoder's tensors lie; none when it is opaque, or they are not plain 32-bit floats.
     weights: Option<Weights>,
     /// The dimensions of what is run of it: the manifest's, or fewer layers; none when it is opaque.
     config: Option<Config>,
     storage: Storage,
-    changed: Option<Changed>,
+    changed: Option<Arc<Changed>>,
     /// Its files, or the one that holds it.
     held: Arc<Held>,
 }
 
 /// What a backbone lies in.
+#[derive(Clone)]
 enum Storage {
     /// A directory of its own, with graphs that are ready to run.
     Directory,
     /// A larger file.
-    Packed(Box<PackedGraph>),
+    Packed(Arc<PackedGraph>),
 }
 
 /// A backbone inside a larger file (a bundle), which has been checked.
@@ -146,7 +148,7 @@ impl Backbone {
                     .help("import it again; features stored for the old one are kept apart"));
             }
         }
-        let tokenizer = Tokenizer::open(&directory.join(TOKENIZER))?;
+        let tokenizer = Arc::new(Tokenizer::open(&directory.join(TOKENIZER))?);
         let weights = manifest.encoder().map(|config| Weights::open(&directory.join(WEIGHTS), config));
         let (path, weights, held) = (directory.to_path_buf(), weights.transpose()?, Arc::new(held));
         let (config, storage) = (manifest.encoder().cloned(), Storage::Directory);
@@ -162,9 +164,9 @@ impl Backbone {
         let weights = manifest.encoder().and_then(|config| Weights::of_graph(&graph, config, &path));
         let layer_means = graph::gives(&graph, ports::LAYER_MEANS);
         let (bytes, structure) = (graph::encode(&graph), structure(&graph));
-        let inner = Tokenizer::from_bytes(&tokenizer, &path)?;
+        let inner = Arc::new(Tokenizer::from_bytes(&tokenizer, &path)?);
         let packed = PackedGraph { bytes, layer_means, tokenizer, values, changed, part_of, structure };
-        let storage = Storage::Packed(Box::new(packed));
+        let storage = Storage::Packed(Arc::new(packed));
         let config = manifest.encoder().cloned();
         Ok(Self { path, manifest, tokenizer: inner, weights, config, storage, changed: None, held })
     }
@@ -261,7 +263,7 @@ impl Backbone {
     /// The same backbone with tensors that training changed; `fingerprint` is their hash.
     #[must_use]
     pub fn with_changed(mut self, tensors: ChangedTensors, fingerprint: Fingerprint) -> Self {
-        self.changed = Some(Changed { tensors, fingerprint });
+        self.changed = Some(Arc::new(Changed { tensors, fingerprint }));
         self
     }
 
