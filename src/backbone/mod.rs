@@ -64,7 +64,7 @@ pub const LAYERS_GRAPH: &str = "layers.onnx";
 pub const STANDARD_GRAPH: &str = "embedding.standard.onnx";
 
 /// An opened backbone: its manifest and tokenizer, all hashes checked; and the tensors that training changed,
-/// if any. Copies share all that is large.
+/// if any.
 #[derive(Clone)]
 pub struct Backbone {
     /// The directory, or the file that holds it.
@@ -76,7 +76,7 @@ pub struct Backbone {
     /// The dimensions of what is run of it: the manifest's, or fewer layers; none when it is opaque.
     config: Option<Config>,
     storage: Storage,
-    changed: Option<Arc<Changed>>,
+    changed: Option<Changed>,
     /// Its files, or the one that holds it.
     held: Arc<Held>,
 }
@@ -87,7 +87,7 @@ enum Storage {
     /// A directory of its own, with graphs that are ready to run.
     Directory,
     /// A larger file.
-    Packed(Arc<PackedGraph>),
+    Packed(Box<PackedGraph>),
 }
 
 /// A backbone inside a larger file (a bundle), which has been checked.
@@ -112,6 +112,7 @@ pub struct Packed {
 }
 
 /// What a packed backbone has instead of files of its own.
+#[derive(Clone)]
 struct PackedGraph {
     bytes: Vec<u8>,
     layer_means: bool,
@@ -124,6 +125,7 @@ struct PackedGraph {
 }
 
 /// Tensors that training changed, and their hash.
+#[derive(Clone)]
 struct Changed {
     tensors: ChangedTensors,
     fingerprint: Fingerprint,
@@ -166,7 +168,7 @@ impl Backbone {
         let (bytes, structure) = (graph::encode(&graph), structure(&graph));
         let inner = Arc::new(Tokenizer::from_bytes(&tokenizer, &path)?);
         let packed = PackedGraph { bytes, layer_means, tokenizer, values, changed, part_of, structure };
-        let storage = Storage::Packed(Arc::new(packed));
+        let storage = Storage::Packed(Box::new(packed));
         let config = manifest.encoder().cloned();
         Ok(Self { path, manifest, tokenizer: inner, weights, config, storage, changed: None, held })
     }
@@ -263,7 +265,7 @@ impl Backbone {
     /// The same backbone with tensors that training changed; `fingerprint` is their hash.
     #[must_use]
     pub fn with_changed(mut self, tensors: ChangedTensors, fingerprint: Fingerprint) -> Self {
-        self.changed = Some(Arc::new(Changed { tensors, fingerprint }));
+        self.changed = Some(Changed { tensors, fingerprint });
         self
     }
 

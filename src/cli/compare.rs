@@ -121,6 +121,8 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
         compare(&request, &mut |backbone, windows| opener.open(backbone, windows), &mut |event| {
             shown.show(event);
         })?;
+    // What is shown while it goes is over.
+    drop(shown);
     let Compared { report, up_to_date } = &compared;
     print_result(arguments.json, report, || described(report))?;
     let recommendation = recommend(report);

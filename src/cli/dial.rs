@@ -21,17 +21,17 @@ use frosthead::internal::runtime::Runtime;
 #[command(next_help_heading = "Depths")]
 pub(super) struct DialArguments {
     /// Compare the lowest N layers alone with the whole network: `0,2,4` or `all`; the full depth is always
-    /// among them. For each: the best features up to there, a run, a bundle (OUT/BACKBONE/depth-N.frost), accuracy
-    /// on rows held out, size and speed of the bundle. Of the scenarios only `2:last`, the usual recipe, is run
-    /// beside them unless --scenarios says more.
+    /// among them. For each: the best features up to there, a run, a bundle (OUT/BACKBONE/depth-N.frost),
+    /// accuracy on rows held out, size and speed of the bundle. Of the scenarios only `2:last`, the usual
+    /// recipe, is run beside them unless --scenarios says more.
     #[arg(long, value_name = "DEPTHS", conflicts_with = "depth")]
     depths: Option<Depths>,
-    /// What the depths' bundles are in: `fp32`, `w8`, `int8`, whatever that costs (it is shown), or `auto`: the first
-    /// that costs no task more than 0.3 points.
+    /// What the depths' bundles are in: `fp32`, `w8`, `int8`, whatever that costs (it is shown), or `auto`:
+    /// the first that costs no task more than 0.3 points.
     #[arg(long, value_name = "PRECISION", default_value = "int8")]
     precision: PrecisionChoice,
-    /// Draw what other programs came to beside the depths: a JSON list of {name, task, accuracy, test_rows, bytes,
-    /// texts_per_second, ms_per_text, processor}, as scripts/bench.sh writes it.
+    /// Draw what other programs came to beside the depths: a JSON list of {name, task, accuracy, test_rows,
+    /// bytes, texts_per_second, ms_per_text, processor}, as scripts/bench.sh writes it.
     #[arg(long, value_name = "FILE")]
     beside: Option<PathBuf>,
 }

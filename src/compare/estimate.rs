@@ -229,8 +229,8 @@ impl Costs {
         Ok(estimate)
     }
 
-    /// Of a bundle of so many of the layers: `passes` of the network over all texts, and `bytes`, its size. What
-    /// follows for each of its heads is a fit for every fold, twice.
+    /// Of a bundle of so many of the layers: `passes` of the network over all texts, and `bytes`, its size.
+    /// What follows for each of its heads is a fit for every fold, twice.
     pub fn bundle(
         &self,
         survey: &Survey,

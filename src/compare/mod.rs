@@ -8,6 +8,7 @@ mod depths;
 mod dial;
 mod estimate;
 mod job;
+mod judged;
 mod limit;
 mod request;
 mod scenario;

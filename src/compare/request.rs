@@ -31,8 +31,9 @@ const PRECISION: PrecisionChoice = PrecisionChoice::Fixed(Precision::Int8);
 /// What to compare.
 #[derive(Clone)]
 pub struct CompareRequest {
-    /// What all scenarios are asked for, into the comparison's directory. Features are each scenario's own, and
-    /// so is what it freezes: `freezing` says what scenario 3 freezes beside the head, and describes labels.
+    /// What all scenarios are asked for, into the comparison's directory. Features are each scenario's own,
+    /// and so is what it freezes: `freezing` says what scenario 3 freezes beside the head, and describes
+    /// labels.
     pub train: TrainRequest,
     /// Backbone directories …
     pub backbones: Vec<Arc<Backbone>>,
@@ -91,6 +92,11 @@ pub type Show<'s> = dyn FnMut(&CompareEvent<'_>) + 's;
 /// Opens a backbone's place in the feature store, with windows of long texts where they may be used: heads on
 /// a frozen backbone see them, layers are trained on the start of a text.
 pub type Open<'o> = dyn FnMut(&Arc<Backbone>, bool) -> Result<Embedder> + 'o;
+
+/// Says what is being done.
+pub(super) fn working(show: &mut Show<'_>, what: &str) {
+    show(&CompareEvent::Train(&TrainEvent::Work(what)));
+}
 
 impl CompareRequest {
     /// All scenarios with these backbones, into the directory `out`.

@@ -1,5 +1,5 @@
-//! Owns how fast bundles are: all of them on the same texts in turns, so that whatever else the machine does meets
-//! them all.
+//! Owns how fast bundles are: all of them on the same texts in turns, so that whatever else the machine does
+//! meets them all.
 //!
 //! Refuses to have more than one in memory, and to count what ONNX Runtime does once for each shape.
 

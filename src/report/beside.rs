@@ -1,4 +1,5 @@
-//! Owns points that are drawn beside the dial: what other programs came to, measured elsewhere, in a JSON file.
+//! Owns points that are drawn beside the dial: what other programs came to, measured elsewhere, in a JSON
+//! file.
 //!
 //! Refuses tasks that were not compared, and figures that cannot be.
 

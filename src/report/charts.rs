@@ -136,7 +136,7 @@ fn round(low: f64, high: f64) -> Vec<f64> {
     };
     let few = between(&FEW);
     let more = if few.len() < 3 { between(&MORE) } else { few };
-    if more.len() < 2 { steps(10_f64.powf(low), 10_f64.powf(high), 3) } else { more }
+    if more.len() < 2 { steps(10_f64.powf(low), 10_f64.powf(high), 5) } else { more }
 }
 
 fn named(values: Vec<f64>, name: &dyn Fn(u64) -> String) -> Vec<(f64, String)> {

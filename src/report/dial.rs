@@ -47,8 +47,8 @@ pub struct DialTask {
     /// In fp32, on training and validation rows that were held out in turns; none until it was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_out: Option<HeldOutFigures>,
-    /// What the bundle's precision loses against fp32 on such rows, in points of accuracy: 0 in fp32; none where
-    /// nothing could be measured.
+    /// What the bundle's precision loses against fp32 on such rows, in points of accuracy: 0 in fp32; none
+    /// where nothing could be measured.
     pub lost: Option<f64>,
     /// The bundle's accuracy on the test rows; none without any.
     pub test_accuracy: Option<f64>,

@@ -1,8 +1,8 @@
-//! Owns how the page shows the dial: a table of the depths, and what each answers against how fast and how large
-//! it is, beside the usual recipe and what other programs came to.
+//! Owns how the page shows the dial: a table of the depths, and what each answers against how fast and how
+//! large it is, beside the usual recipe and what other programs came to.
 //!
-//! Refuses to put figures of different rows into one picture: other programs' are of test rows, and stand beside
-//! ours of test rows.
+//! Refuses to put figures of different rows into one picture: other programs' are of test rows, and stand
+//! beside ours of test rows.
 
 use super::charts::{Chart, Drawn, Point, Scale, Series};
 use super::text::{escape, figure, points, share};

@@ -1,7 +1,7 @@
 //! Owns the recommendation: a pure function of the report.
 //!
-//! Refuses to choose by test rows: gains are measured on validation rows, row by row, and what lies within the
-//! noise is not called a difference, nor none.
+//! Refuses to choose by test rows: gains are measured on validation rows, row by row, and what lies within
+//! the noise is not called a difference, nor none.
 
 use serde::Serialize;
 

@@ -70,7 +70,8 @@ fn every_depth_has_its_run_its_bundle_and_all_its_figures() {
         assert_eq!(inspected["precision"], "int8", "{inspected}");
         // The bundle is what the figures of test rows are of, and the run's own rows are those of `train`.
         let run = out.join("tiny").join(folder);
-        let test = ["eval", text(&demo(ROWS)), "--model", text(&bundle), "--json"];
+        let data = demo(ROWS);
+        let test = ["eval", text(&data), "--model", text(&bundle), "--json"];
         let tested = frosthead(&test).success().json();
         assert!(tested["tasks"]["domain"]["accuracy"].as_f64().unwrap() > 0.3, "{tested}");
         let metrics = json(run.join("metrics.json"));
@@ -131,8 +132,7 @@ fn the_runs_are_those_of_train_at_that_depth_and_the_bundles_predict() {
         let finished = frosthead(&[&train[..], &more].concat()).success();
         assert!(finished.stderr.contains("up to date"), "{}", finished.stderr);
         let bundle = out.join("tiny").join(format!("{folder}.frost"));
-        let predict = ["predict", text(&data), "--model", text(&bundle), "--out", "-"];
-        let predicted = frosthead(&predict[..4]).success();
+        let predicted = frosthead(&["predict", text(&data), "--model", text(&bundle)]).success();
         assert_eq!(predicted.stdout.lines().count(), ROWS + 1, "{}", predicted.stdout);
         let moved = directory();
         let alone = moved.path().join("alone.frost");
