@@ -23,6 +23,8 @@ pub struct BundleOptions {
     pub overwrite: bool,
     /// Keep layers that no head sees, and with them the sentence embedding.
     pub keep_embedding: bool,
+    /// Layers that are run, where a lesser depth than the run's was chosen: `variant` has heads for it.
+    pub depth: Option<usize>,
     /// The network and its heads in another precision than the run's own.
     pub variant: Option<Variant>,
     /// Validation rows to carry along, as the heads see them in that precision.
@@ -69,7 +71,11 @@ impl Run {
 /// The run or its backbone is missing or damaged, another file is there, or running or writing fails.
 pub fn bundle_run(run: &Path, out: &Path, options: &BundleOptions, runtime: &Runtime) -> Result<Written> {
     let run = Run::open(run)?;
-    let backbone = Arc::new(run.deployed_backbone(options.backbone.as_deref(), options.keep_embedding)?);
+    let elsewhere = options.backbone.as_deref();
+    let backbone = Arc::new(match options.depth {
+        Some(depth) => run.backbone(elsewhere)?.to_depth(depth)?,
+        None => run.deployed_backbone(elsewhere, options.keep_embedding)?,
+    });
     let request = BundleRequest {
         backbone: &backbone,
         variant: match &options.variant {

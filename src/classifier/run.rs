@@ -38,6 +38,7 @@ pub const ROWS: &str = "rows.safetensors";
 pub const CHANGED: &str = "backbone.safetensors";
 pub const TRAINING: &str = "training.json";
 pub const PROOF: &str = "proof.json";
+pub const DEPTHS: &str = "depths.json";
 
 /// Everything needed to repeat a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -178,9 +179,22 @@ pub struct BackboneRecipe {
     /// Layers that are run, where not all of its layers are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub depth: Option<usize>,
+    /// How the depth was chosen; absent where it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<ChosenDepth>,
     /// Where it lay; absent when the run was trained on cached features.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<PathBuf>,
+}
+
+/// How the depth of a run was chosen: the shallowest that is good enough.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChosenDepth {
+    /// Points that a task might lose against the deepest …
+    pub max_drop: f64,
+    /// … of the depths, 0 and up.
+    pub deepest: usize,
 }
 
 /// The texts of a run, by hash, and the part each was in.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::Outcome;
+use super::depths::{depth_table, parse_points};
 use super::given::{Given, Idle, group, names};
 use super::options::{RuntimeArguments, StoreArguments};
 use super::printing::print;
@@ -14,10 +15,11 @@ use frosthead::internal::backbone::Backbone;
 use frosthead::internal::bundle::{Validation, Written, signature_path};
 use frosthead::internal::classifier::{BundleOptions, Run, bundle_run};
 use frosthead::internal::document;
+use frosthead::internal::embed::Embedder;
 use frosthead::internal::error::{Error, Kind, Result};
 use frosthead::internal::files;
 use frosthead::internal::precision::{
-    Chosen, PRECISION, PrecisionChoice, PrecisionReport, PrecisionRequest, RunRows, choose,
+    Chosen, DepthChoice, PRECISION, PrecisionChoice, PrecisionReport, PrecisionRequest, RunRows, choose,
 };
 use frosthead::internal::quantities::error_text;
 use frosthead::internal::quantize::Precision;
@@ -28,6 +30,7 @@ use frosthead::internal::runtime::Runtime;
 #[command(after_help = "Examples:
   frosthead bundle runs/first --out first.frost
   frosthead bundle runs/first --out small.frost --precision auto --max-drop 0.5
+  frosthead bundle runs/first --out small.frost --precision int8 --depth auto
   frosthead bundle runs/first --out first.frost --keep-validation
   frosthead bundle runs/first --out first.frost --sign ~/.minisign/minisign.key --overwrite")]
 pub(crate) struct Arguments {
@@ -40,8 +43,13 @@ pub(crate) struct Arguments {
     /// exceptions, w8 and fp32 that costs no task more than --max-drop.
     #[arg(long, value_name = "PRECISION", default_value = "fp32")]
     precision: PrecisionChoice,
-    /// Points of accuracy or macro-F1 that a task may lose in 8 bits, on rows its heads have not seen.
-    #[arg(long, value_name = "POINTS", default_value_t = 0.3)]
+    /// Run only the lowest N layers, or `auto`: the shallowest depth that costs no task more than --max-drop.
+    /// What the heads see is chosen again, and they are fitted again; with --precision the two are chosen
+    /// together, from small to large.
+    #[arg(long, value_name = "N|auto")]
+    depth: Option<DepthChoice>,
+    /// Points of accuracy or macro-F1 that a task may lose in 8 bits or by a depth, on rows its heads have not seen.
+    #[arg(long, value_name = "POINTS", default_value_t = 0.3, value_parser = parse_points)]
     max_drop: f64,
     /// Keep the layers that no head sees, and with them the sentence embedding (`/v1/embeddings`, other
     /// features in `refit`); without it the bundle ends at the highest layer that a head sees.
@@ -68,20 +76,26 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> Result<Outcome> {
     let coded = arguments.precision != PrecisionChoice::Fixed(Precision::Fp32);
+    let chooses = coded || arguments.depth.is_some();
     given.refuse([
         Idle {
-            when: !coded,
+            when: !chooses,
             options: names(&["max-drop"]),
             why: "a bundle in fp32 loses nothing",
             instead: "say --precision auto",
         },
         Idle {
-            when: !coded && !arguments.keep_validation,
+            when: !chooses && !arguments.keep_validation,
             options: group::<StoreArguments>(),
             why: "no features are needed for a bundle in fp32",
             instead: "say --keep-validation or --precision auto",
         },
     ])?;
+    if let (Some(depth), true) = (arguments.depth, arguments.keep_embedding) {
+        return Err(Error::new(Kind::Usage, "the sentence embedding comes out of the last layer")
+            .found(format!("--keep-embedding beside --depth {depth}"))
+            .help("leave one of them away"));
+    }
     let runtime = arguments.runtime.load(terminal)?;
     let mut options = BundleOptions {
         backbone: arguments.backbone.clone(),
@@ -92,17 +106,17 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
     };
     // Its weights lie in a folder that must stay until the bundle is written.
     let mut chosen = None;
-    if coded || arguments.keep_validation {
+    if chooses || arguments.keep_validation {
         if let PrecisionChoice::Fixed(precision) = arguments.precision {
             // Before the texts are read; fp32 is for every device.
             precision.check_device(runtime.device())?;
         }
         let opened = Opened::new(arguments, given, &runtime, terminal)?;
-        if coded {
+        if chooses {
             let Some(found) = opened.choose(arguments, &runtime, terminal)? else {
                 return Ok(Outcome::CriterionMissed);
             };
-            options.variant = Some(found.variant.clone());
+            (options.variant, options.depth) = (Some(found.variant.clone()), found.depth);
             chosen = Some(found);
         }
         if arguments.keep_validation {
@@ -134,6 +148,7 @@ pub(super) fn say_written(terminal: &Terminal, out: &Path, written: Written) {
 struct Opened {
     run: Run,
     backbone: Arc<Backbone>,
+    embedder: Embedder,
     rows: RunRows,
 }
 
@@ -145,15 +160,19 @@ impl Opened {
         terminal: &Terminal,
     ) -> Result<Self> {
         let run = Run::open(&arguments.run)?;
-        let backbone =
-            Arc::new(run.deployed_backbone(arguments.backbone.as_deref(), arguments.keep_embedding)?);
+        let elsewhere = arguments.backbone.as_deref();
+        let backbone = Arc::new(match arguments.depth {
+            // A depth may need other states than the run's heads see.
+            Some(_) => run.backbone(elsewhere)?,
+            None => run.deployed_backbone(elsewhere, arguments.keep_embedding)?,
+        });
         given.refuse([StoreArguments::idle([&*backbone])])?;
         let long = run.recipe.features.long;
         let (mut embedder, _) =
             arguments.store.open(Arc::clone(&backbone), Arc::clone(runtime), long, &[], terminal)?;
         let mut progress = terminal.progress(None);
         let rows = RunRows::read(&run, &mut embedder, &mut |state| progress.show(state))?;
-        Ok(Self { run, backbone, rows })
+        Ok(Self { run, backbone, embedder, rows })
     }
 
     /// Tries the variants and prints what they cost; none when no one passes.
@@ -166,9 +185,11 @@ impl Opened {
         let request = PrecisionRequest {
             run: &self.run,
             backbone: &self.backbone,
+            embedder: &self.embedder,
             runtime,
             rows: &self.rows,
             choice: arguments.precision,
+            depth: arguments.depth,
             max_drop: arguments.max_drop,
             threads: runtime.threads(),
         };
@@ -181,11 +202,14 @@ impl Opened {
         drop(heartbeat);
         let path = self.run.directory.join(PRECISION);
         files::write(&path, document::pretty(&report).as_bytes())?;
+        if !report.depths.is_empty() {
+            print(&depth_table(&report.depths, "the run's own heads, in fp32"))?;
+        }
         print(&described(&report))?;
         match &report.chosen {
             Some(name) => terminal.say(format!("chosen: {name}")),
             None => terminal.warn(format!(
-                "no variant costs every task at most {} points: a larger --max-drop, or --precision fp32",
+                "no variant costs every task at most {} points: a larger --max-drop, or --precision fp32 without --depth",
                 arguments.max_drop
             )),
         }

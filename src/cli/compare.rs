@@ -147,6 +147,7 @@ fn request(arguments: &Arguments, scenarios: Vec<Scenario>, opened: &Runtime) ->
             learning: learning.learning(FeatureRequest::default(), runtime)?,
             freezing,
             layers: network.layers(),
+            max_drop: None,
             output: Output { path: arguments.out.clone(), overwrite: arguments.overwrite },
         },
         scenarios,

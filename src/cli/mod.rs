@@ -13,6 +13,8 @@ mod classes;
 mod compare;
 mod cut_off;
 #[cfg(feature = "train")]
+mod depths;
+#[cfg(feature = "train")]
 mod dial;
 mod doctor;
 #[cfg(feature = "train")]

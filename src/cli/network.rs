@@ -10,6 +10,7 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::classes::say_classes;
+use super::depths::depth_table;
 use super::heartbeat::Heartbeat;
 use super::options::TableArguments;
 use super::terminal::{TableProgress, Terminal, bytes, grouped};
@@ -180,6 +181,13 @@ impl<'t> TrainProgress<'t> {
                     self.terminal
                         .say(format!("{task}: run-off on all training rows: {}", best_of_each(run_off)));
                 }
+            }
+            TrainEvent::Depth { figures, chosen } => {
+                let deepest = figures.last().map_or(0, |found| found.depth);
+                for line in depth_table(figures, &format!("depth {deepest}")).lines() {
+                    self.terminal.say(line);
+                }
+                self.terminal.say(format!("chosen: depth {chosen}"));
             }
             TrainEvent::States(StatesProgress::Need(need)) => self.terminal.say(format!(
                 "token states of {} texts ({} tokens) are computed once{}: {}, {} free",

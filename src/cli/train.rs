@@ -6,6 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::classes::say_classes;
+use super::depths::parse_points;
 use super::given::{Given, Idle, names};
 use super::learning::LearningArguments;
 use super::network::{FreezeArguments, NetworkArguments, TrainProgress};
@@ -53,9 +54,13 @@ pub(crate) struct Arguments {
     out: PathBuf,
     /// What the heads see: `last` (the sentence embedding), `layers:A-B` or `all` (the mean-pooled states of
     /// these layers, side by side), or `auto`: per task, the fewest numbers within one standard error of the
-    /// best on training rows [default: last; with --depth auto, or all where nothing is trained].
+    /// best on training rows [default: last; with --depth or --max-drop auto, or all where nothing is trained].
     #[arg(long, value_name = "WHICH")]
     features: Option<FeatureRequest>,
+    /// Run no more of a frozen backbone than is needed: the shallowest depth (at most --depth) that costs no task
+    /// more than so many points of accuracy or macro-F1, on rows its heads have not seen.
+    #[arg(long, value_name = "POINTS", value_parser = parse_points)]
+    max_drop: Option<f64>,
     /// The feature column of a Parquet [default: `embedding`, or the only column of number lists].
     #[arg(long, value_name = "COLUMN", conflicts_with = "backbone")]
     features_column: Option<String>,
@@ -206,7 +211,8 @@ fn refuse_idle(given: &Given, request: &TrainRequest, backbone: Option<&Backbone
     };
     let features = of_features("features", "choose their column with --features-column");
     let depth = of_features("depth", "give texts and --backbone");
-    given.refuse([idle_on_features(backbone.is_none()), features, depth])?;
+    let drop = of_features("max-drop", "give texts and --backbone");
+    given.refuse([idle_on_features(backbone.is_none()), features, depth, drop])?;
     let training = Training {
         stages: freezing.plans(&rows.tasks, backbone)?,
         depth: backbone.and_then(Backbone::layers).unwrap_or(0),
@@ -310,6 +316,7 @@ fn say_frozen(terminal: &Terminal, metrics: &RunMetrics) {
 fn default_features(arguments: &Arguments) -> FeatureRequest {
     let trained = arguments.freeze.freeze.iter().all(|what| what != "all");
     match arguments.depth.depth {
+        _ if arguments.max_drop.is_some() => FeatureRequest::Auto,
         None => FeatureRequest::default(),
         Some(_) if trained => FeatureRequest::Auto,
         Some(_) => FeatureRequest::Choice(FeatureChoice::All),
@@ -346,6 +353,7 @@ fn request(arguments: &Arguments) -> Result<TrainRequest> {
         learning,
         freezing,
         layers: network.layers(),
+        max_drop: arguments.max_drop,
         output: Output { path: arguments.out.clone(), overwrite: arguments.overwrite },
     })
 }

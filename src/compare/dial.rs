@@ -218,9 +218,11 @@ impl Job<'_> {
         let request = PrecisionRequest {
             run,
             backbone: deployed,
+            embedder,
             runtime: embedder.runtime(),
             rows: &rows,
             choice,
+            depth: None,
             max_drop: if choice == PrecisionChoice::Auto { MAX_DROP } else { f64::INFINITY },
             threads: self.request.train.learning.fit.threads,
         };

@@ -12,6 +12,8 @@ use crate::heads::Head;
 /// A variant to bundle, and where its weights lie until then.
 pub struct Chosen {
     pub variant: bundle::Variant,
+    /// Layers of its network, where a depth was asked for.
+    pub depth: Option<usize>,
     /// Removed when it is dropped.
     pub(super) _folder: Scratch,
     /// What its heads see of the run's texts.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::rows::Features;
 use crate::classifier::{most_probable, probabilities};
 use crate::error::Result;
-use crate::heads::{FitOptions, Head};
+use crate::heads::{FeatureView, FitOptions, Head};
 use crate::selection::{HeldOut, Judging, Loss};
 use crate::task::Truth;
 
@@ -36,42 +36,65 @@ pub(super) struct Judged<'j> {
     pub fit: Option<FitOptions>,
 }
 
+/// A task's rows with what the run's own head answers, to compare others with.
+pub(super) struct Reference<'j> {
+    pub judged: &'j Judged<'j>,
+    pub judging: Judging<'j>,
+    /// To rows that were held out …
+    pub before: HeldOut,
+    /// … and to the test rows, `[rows, classes]`.
+    test: Vec<f32>,
+}
+
 impl Judged<'_> {
-    /// Compares a variant's features with the run's; `refitted` is the head on the variant's features.
-    pub fn cost(&self, exact: &Features, variant: &Features, refitted: &Head) -> Result<TaskCost> {
-        let judging = self.judging(exact);
-        let [before, after] = [(exact, self.head), (variant, refitted)]
-            .map(|(features, head)| self.held_out(&judging, features, head));
-        let loss = after?.loss(&before?);
-        let classes = self.head.labels.len();
-        let [exact_test, variant_test] = [(exact, self.head), (variant, refitted)]
-            .map(|(features, head)| probabilities(head, features.view(self.task), &self.test.rows));
-        let score = |all: &[f32]| self.head.kind.measure(&self.head.labels, &self.test, all).score();
-        let pairs = exact_test.chunks_exact(classes).zip(variant_test.chunks_exact(classes));
-        Ok(TaskCost {
-            loss,
-            test_accuracy_fp32: score(&exact_test),
-            test_accuracy: score(&variant_test),
-            flipped: pairs.filter(|(a, b)| most_probable(a) != most_probable(b)).count() as u64,
-            test_rows: self.test.rows.len() as u64,
-        })
+    /// What the run's head answers; `features` are the run's own.
+    ///
+    /// # Errors
+    /// A fit fails.
+    pub fn reference(&self, features: &Features) -> Result<Reference<'_>> {
+        let (view, answers) = (features.view(self.task), self.head.answers());
+        let judging = match &self.fit {
+            Some(fit) => Judging::by_folds(answers, &self.known, view, fit.seed),
+            // A head that stays as it is has seen none of the rows.
+            None => Judging::unseen(answers, &self.known),
+        };
+        let before = self.held_out(&judging, view, (self.head, self.fit.as_ref()))?;
+        let test = probabilities(self.head, view, &self.test.rows);
+        Ok(Reference { judged: self, judging, before, test })
     }
 
-    /// A head that stays as it is has seen none of the rows.
-    fn judging(&self, features: &Features) -> Judging<'_> {
-        match &self.fit {
-            Some(fit) => {
-                Judging::by_folds(self.head.answers(), &self.known, features.view(self.task), fit.seed)
-            }
-            None => Judging::unseen(self.head.answers(), &self.known),
-        }
-    }
-
-    fn held_out(&self, judging: &Judging<'_>, features: &Features, head: &Head) -> Result<HeldOut> {
-        let view = features.view(self.task);
-        match &self.fit {
+    fn held_out(
+        &self,
+        judging: &Judging<'_>,
+        view: FeatureView<'_>,
+        (head, fit): (&Head, Option<&FitOptions>),
+    ) -> Result<HeldOut> {
+        match fit {
             Some(fit) => judging.fitted(view, fit),
             None => Ok(judging.of(&probabilities(head, view, &self.known.rows))),
         }
+    }
+}
+
+impl Reference<'_> {
+    /// What a variant's features cost; `refitted` is the head on them, and how it is fitted.
+    ///
+    /// # Errors
+    /// A fit fails.
+    pub fn cost(&self, variant: &Features, refitted: (&Head, Option<&FitOptions>)) -> Result<TaskCost> {
+        let Judged { task, head, test, .. } = self.judged;
+        let view = variant.view(*task);
+        let loss = self.judged.held_out(&self.judging, view, refitted)?.loss(&self.before);
+        let after = probabilities(refitted.0, view, &test.rows);
+        let score = |all: &[f32]| head.kind.measure(&head.labels, test, all).score();
+        let classes = head.labels.len();
+        let pairs = self.test.chunks_exact(classes).zip(after.chunks_exact(classes));
+        Ok(TaskCost {
+            loss,
+            test_accuracy_fp32: score(&self.test),
+            test_accuracy: score(&after),
+            flipped: pairs.filter(|(a, b)| most_probable(a) != most_probable(b)).count() as u64,
+            test_rows: test.rows.len() as u64,
+        })
     }
 }

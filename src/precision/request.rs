@@ -1,4 +1,4 @@
-//! Owns what a choice of precision is asked for.
+//! Owns what a choice of precision and depth is asked for.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::rows::RunRows;
 use crate::backbone::Backbone;
 use crate::classifier::Run;
-use crate::error::{Error, Result};
+use crate::embed::Embedder;
+use crate::error::{Error, Kind, Result, quoted};
 use crate::quantize::Precision;
 use crate::runtime::Runtime;
 
@@ -42,13 +43,51 @@ impl fmt::Display for PrecisionChoice {
     }
 }
 
+/// How deep the network shall be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DepthChoice {
+    /// The shallowest that passes the gate.
+    Auto,
+    /// So many layers at most.
+    Fixed(usize),
+}
+
+impl FromStr for DepthChoice {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            _ => text.parse().map(Self::Fixed).map_err(|_| {
+                Error::new(Kind::Usage, "there is no such depth")
+                    .found(quoted(text))
+                    .expected("a number of layers, or auto")
+            }),
+        }
+    }
+}
+
+impl fmt::Display for DepthChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Fixed(depth) => depth.fmt(f),
+        }
+    }
+}
+
 /// What to choose for.
 pub struct PrecisionRequest<'r> {
     pub run: &'r Run,
+    /// As it is deployed; the run's whole backbone where a depth is asked for.
     pub backbone: &'r Arc<Backbone>,
+    /// The same backbone's stored features.
+    pub embedder: &'r Embedder,
     pub runtime: &'r Runtime,
     pub rows: &'r RunRows,
     pub choice: PrecisionChoice,
+    /// None: as deep as the run's.
+    pub depth: Option<DepthChoice>,
     /// Points of accuracy or macro-F1 that a task may lose.
     pub max_drop: f64,
     /// Threads of the fits.

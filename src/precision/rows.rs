@@ -32,12 +32,11 @@ impl Features {
 /// The rows that a run was trained, validated and tested on.
 pub struct RunRows {
     pub(super) texts: Vec<String>,
+    pub(super) keys: Vec<TextKey>,
     pub(super) parts: Vec<Option<Part>>,
     /// Per task.
     cells: Vec<Vec<Option<String>>>,
     pub(super) features: Features,
-    /// What each text is like by the run's own backbone.
-    pub(super) embeddings: FeatureRows,
 }
 
 impl RunRows {
@@ -50,7 +49,7 @@ impl RunRows {
         let Some(column) = &data.text else {
             return Err(Error::new(Kind::Usage, "the run was trained on cached features, not on texts")
                 .at(&run.directory)
-                .help("8-bit precisions and --keep-validation need the texts: train on them, or bundle with --precision fp32 alone"));
+                .help("8-bit precisions, --depth and --keep-validation need the texts: train on them, or bundle with --precision fp32 alone"));
         };
         let tables: Vec<&TableRecipe> =
             [Some(&data.table), data.valid.as_ref(), data.test.as_ref()].into_iter().flatten().collect();
@@ -82,8 +81,7 @@ impl RunRows {
         let layout = embedder.layout();
         let columns = run.columns(&layout)?;
         let features = Features { rows: embedder.read_rows(&keys, covering(&columns))?, columns };
-        let embeddings = embedder.read_rows(&keys, layout.summary())?;
-        Ok(Self { texts, parts, cells, features, embeddings })
+        Ok(Self { texts, keys, parts, cells, features })
     }
 
     /// The labelled rows of a task in some parts.

@@ -5,17 +5,17 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::cut::Cut;
 use super::gate::Judged;
 use super::request::PrecisionRequest;
 use super::rows::Features;
 use crate::classifier::{ENOUGH_ROWS, calibrate};
 use crate::data::Part;
 use crate::embed::{EmbedOptions, Extractor, FeatureRows, RowLayout, RowParts, covering};
-use crate::encoder::FeatureChoice;
 use crate::error::{Error, Result};
 use crate::files::Scratch;
 use crate::graph::{self, ModelProto};
-use crate::heads::{self, Examples, Head, OutOfFold};
+use crate::heads::{self, Examples, FitOptions, Head, OutOfFold};
 use crate::metrics::Latency;
 use crate::quantize::{BuildOptions, Calibration, Variant, build};
 use crate::runtime::Sessions;
@@ -53,19 +53,14 @@ impl Trial {
     /// It cannot be built, or ONNX Runtime fails.
     pub fn run(
         request: &PrecisionRequest<'_>,
-        variant: &Variant,
-        calibration: &Calibration,
+        cut: &Cut,
+        (variant, calibration): (&Variant, Option<&Calibration>),
         judged: &[Judged<'_>],
     ) -> Result<(Self, Extractor)> {
-        // As the bundle's graph gives them.
-        let stored = if request.run.stored() == FeatureChoice::Last {
-            FeatureChoice::Last
-        } else {
-            FeatureChoice::All
-        };
-        let layout = RowLayout::of(request.backbone, stored);
+        let stored = cut.stored();
+        let layout = RowLayout::of(&cut.backbone, stored);
         let options = BuildOptions { outputs: layout.outputs(), location: WEIGHTS_FILE.to_owned() };
-        let built = build(request.backbone, variant, Some(calibration), &options)?;
+        let built = build(&cut.backbone, variant, calibration, &options)?;
         let place = std::env::temp_dir();
         let folder = Scratch::new(&place, 0o700).map_err(|source| Error::io("write", &place, source))?;
         let path = folder.path().join(WEIGHTS_FILE);
@@ -74,11 +69,13 @@ impl Trial {
         let session = request.runtime.session_from_memory(&built.graph, folder.path())?;
         let long = request.run.recipe.features.long;
         let embed = EmbedOptions { stored, long, ..EmbedOptions::default() };
-        let backbone = Arc::clone(request.backbone);
+        let backbone = Arc::clone(&cut.backbone);
         let (sessions, parts) = (Sessions::one(session), RowParts::of(&layout));
         let mut extractor = Extractor::with_sessions(backbone, sessions, parts, &embed)?;
-        let (features, embeddings) = extract(request, &mut extractor, &layout)?;
-        let heads = judged.iter().map(|task| refit(task, request, &features)).collect::<Result<_>>()?;
+        let (features, embeddings) = extract(request, cut, &mut extractor, &layout)?;
+        let refitted = judged.iter().zip(&cut.fits);
+        let refitted = refitted.map(|(task, fit)| refit(task, fit.as_ref(), request, &features));
+        let heads = refitted.collect::<Result<_>>()?;
         let bytes = built.graph.len() as u64 + built.weights_length();
         let model = graph::decode(&built.graph)?;
         Ok((Self { model, folder, bytes, features, embeddings, heads }, extractor))
@@ -88,10 +85,11 @@ impl Trial {
 /// What the heads see of every text, and the embeddings.
 fn extract(
     request: &PrecisionRequest<'_>,
+    cut: &Cut,
     extractor: &mut Extractor,
     layout: &RowLayout,
 ) -> Result<(Features, FeatureRows)> {
-    let columns = request.run.columns(layout)?;
+    let columns = cut.columns(layout)?;
     let texts: Vec<&str> = request.rows.texts.iter().map(String::as_str).collect();
     let mut rows = FeatureRows::zeros(covering(&columns), texts.len());
     let mut embeddings = FeatureRows::zeros(layout.summary(), texts.len());
@@ -105,8 +103,13 @@ fn extract(
 }
 
 /// The head on the variant's features: fitted on the run's training rows as the run's was, and calibrated so.
-fn refit(judged: &Judged<'_>, request: &PrecisionRequest<'_>, features: &Features) -> Result<Head> {
-    let Judged { task, head, fit, .. } = judged;
+fn refit(
+    judged: &Judged<'_>,
+    fit: Option<&FitOptions>,
+    request: &PrecisionRequest<'_>,
+    features: &Features,
+) -> Result<Head> {
+    let Judged { task, head, .. } = judged;
     let view = features.view(*task);
     let rows = |part| request.rows.of_task(request.run, *task, &[part]).known(head.labels.len());
     let (mut refitted, valid) = (Head::clone(head), rows(Part::Valid));

@@ -46,9 +46,24 @@ pub struct DepthTask {
     /// Score and macro-F1 on the rows that were held out; none without such rows.
     pub score: Option<f64>,
     pub macro_f1: Option<f64>,
-    /// What is lost against the deepest of the depths.
+    /// What is lost against the deepest of the depths; in `bundle`, against the run's own heads.
     #[serde(flatten)]
     pub loss: Loss,
+}
+
+impl DepthTask {
+    /// What heads on the features that were chosen answered, and lose.
+    #[must_use]
+    pub fn new(screened: &Screened, held: &HeldOut, loss: Loss) -> Self {
+        Self {
+            features: screened.choice,
+            width: screened.columns.len(),
+            alpha: screened.alpha,
+            score: held.score,
+            macro_f1: held.macro_f1,
+            loss,
+        }
+    }
 }
 
 /// What each of these depths, 0 … L, costs each task; from shallow to deep. `show` sees what is being done.
@@ -133,21 +148,13 @@ fn judge<'t>(
 ) -> Result<DepthTask> {
     let features = rows.view(&screened.columns);
     let fit = FitOptions { alpha: Alpha::Fixed(screened.alpha), ..fit.clone() };
-    let figure = |held: &HeldOut, loss: Loss| DepthTask {
-        features: screened.choice,
-        width: screened.columns.len(),
-        alpha: screened.alpha,
-        score: held.score,
-        macro_f1: held.macro_f1,
-        loss,
-    };
     if let Some((judging, before)) = deepest {
         let held = judging.fitted(features, &fit)?;
-        return Ok(figure(&held, held.loss(before)));
+        return Ok(DepthTask::new(screened, &held, held.loss(before)));
     }
     let judging = Judging::by_folds(task.answers, &task.known, features, fit.seed);
     let held = judging.fitted(features, &fit)?;
-    let found = figure(&held, held.loss(&held));
+    let found = DepthTask::new(screened, &held, held.loss(&held));
     *deepest = Some((judging, held));
     Ok(found)
 }

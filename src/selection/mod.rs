@@ -13,6 +13,9 @@ pub use screening::{Screened, Screening, Seen, options};
 
 use crate::heads::FitOptions;
 
+/// Bytes that a fit may take, where nothing else is said.
+pub const FIT_MEMORY: u64 = 4_000_000_000;
+
 /// How heads are fitted where something is tried.
 #[derive(Debug, Clone, Copy)]
 pub struct Fitting<'f> {

@@ -43,7 +43,7 @@ impl Earlier {
         let expected = if begins {
             let freezing = request.freezing.first_stages(stages);
             let first = TrainRequest { freezing, ..request.clone() };
-            Some(recipe(&first, (backbone, long), &plans[..stages])?.inputs)
+            Some(recipe(&first, (backbone, long), None, &plans[..stages])?.inputs)
         } else {
             None
         };

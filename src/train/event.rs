@@ -9,6 +9,7 @@ use crate::embed::{Progress, StatesProgress};
 use crate::encoder::FeatureChoice;
 use crate::finetune::StageProgress;
 use crate::heads::Candidate;
+use crate::selection::DepthFigures;
 
 /// What happens during a training, as it happens.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub enum TrainEvent<'e> {
     Work(&'e str),
     /// `auto` has settled what a task's head sees.
     Chosen(&'e Chosen<'e>),
+    /// A depth was chosen.
+    Depth { figures: &'e [DepthFigures], chosen: usize },
     /// Token states at a cut are computed.
     States(StatesProgress),
     /// A stage begins.

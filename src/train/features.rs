@@ -147,14 +147,15 @@ fn settle_each(
     embedder: &Embedder,
     show: &mut Show<'_>,
 ) -> Result<()> {
-    let Table { rows, tasks, parts, .. } = table;
+    let Table { rows, tasks, parts, depth, .. } = table;
     for task in tasks {
         match asked(&task.name) {
             Asked::Given(choice) | Asked::Learned(FeatureRequest::Choice(choice)) => {
-                task.sees = TaskView::fixed(learning.fit.alpha, Some(choice), embedder.columns(choice)?);
+                task.sees =
+                    TaskView::fixed(learning.fit.alpha, Some(choice), embedder.columns_at(choice, *depth)?);
             }
             Asked::Learned(FeatureRequest::Auto) => {
-                let (truth, options) = (task.truth(parts, Part::Train), options(embedder, None)?);
+                let (truth, options) = (task.truth(parts, Part::Train), options(embedder, *depth)?);
                 let (answers, fitting) = (task.answers(), learning.fitting());
                 let mut screening = Screening { embedder, rows, answers, truth: &truth, fitting };
                 task.sees = TaskView::of(screening.among(&options, &mut |what| {

@@ -16,7 +16,7 @@ use super::request::TrainRequest;
 use super::rows::Table;
 use crate::backbone::Backbone;
 use crate::classifier::run::{
-    CHANGED, FIT, HEADS, METRICS, PROOF, RECIPE, ROWS, Recipe, Run, SCORES, SplitRows, TRAINING,
+    CHANGED, DEPTHS, FIT, HEADS, METRICS, PROOF, RECIPE, ROWS, Recipe, Run, SCORES, SplitRows, TRAINING,
     changed_bytes,
 };
 use crate::classifier::run_files::NewFiles;
@@ -30,6 +30,7 @@ use crate::fingerprint::Fingerprint;
 use crate::heads::{self, FitReport, Head};
 use crate::metrics::difference;
 use crate::plan::{FreezePlan, Scenario};
+use crate::selection::DepthFigures;
 
 /// A request with its plans and rows.
 pub(super) struct Job<'j> {
@@ -41,6 +42,10 @@ pub(super) struct Job<'j> {
     pub given: GivenHeads,
     pub table: Table,
     pub recipe: Recipe,
+    /// As much of the backbone as is run.
+    pub backbone: Option<Arc<Backbone>>,
+    /// What each depth costs, where one was chosen.
+    pub depths: Vec<DepthFigures>,
 }
 
 /// What training came to, before it is written.
@@ -62,7 +67,7 @@ impl Job<'_> {
     /// # Errors
     /// Fitting, training, measuring or writing fails.
     pub fn run(self, embedder: Option<&mut Embedder>, show: &mut Show<'_>) -> Result<Trained> {
-        let backbone = embedder.as_deref().map(|embedder| Arc::clone(embedder.backbone()));
+        let backbone = self.backbone.clone();
         let frozen = self.stages.last().is_some_and(|plan| plan.scenario() == Scenario::Frozen);
         let mut outcome =
             if frozen { self.baseline(embedder)? } else { self.train(embedder.as_deref(), show)? };
@@ -210,6 +215,9 @@ impl Job<'_> {
             files.put(SCORES, document::line(&scores).as_bytes())?;
             files.put(ROWS, &seen.to_bytes())?;
             files.put(RECIPE, recipe.to_toml()?.as_bytes())?;
+            if !self.depths.is_empty() {
+                files.put(DEPTHS, document::pretty(&self.depths).as_bytes())?;
+            }
             if !stages.is_empty() {
                 files.put(TRAINING, document::pretty(&stages).as_bytes())?;
             }

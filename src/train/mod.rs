@@ -23,6 +23,7 @@ mod task;
 
 use std::sync::Arc;
 
+use crate::backbone::Backbone;
 use crate::classifier::Run;
 use crate::classifier::run::{BackboneRecipe, TaskFeatures};
 use crate::embed::{Embedder, MadeWith};
@@ -51,12 +52,16 @@ pub fn train(
 ) -> Result<Trained> {
     let TrainRequest { rows, learning, freezing, layers, .. } = request;
     layers.check()?;
-    let backbone = embedder.as_deref().map(|embedder| Arc::clone(embedder.backbone()));
-    let stages = freezing.plans(&rows.tasks, backbone.as_deref())?;
+    let whole = embedder.as_deref().map(|embedder| Arc::clone(embedder.backbone()));
+    let stages = freezing.plans(&rows.tasks, whole.as_deref())?;
     features::check(request, embedder.as_deref(), &stages)?;
     check_final(request, &stages)?;
     let long = embedder.as_deref().map(Embedder::long).unwrap_or_default();
-    let mut recipe = recipe(request, (backbone.as_deref(), long), &stages)?;
+    let asked = depths::asked(request, whole.as_ref(), &stages)?;
+    // A run that is there says the depth that the same inputs lead to.
+    let mut backbone = depths::cut(whole.as_ref(), depths::chosen_before(request, asked))?;
+    let made = |backbone: Option<&Backbone>| recipe(request, (backbone, long), asked, &stages);
+    let mut recipe = made(backbone.as_deref())?;
     if let Some(metrics) = up_to_date(request, &recipe)? {
         // It may have been killed between the appearing of the run and this.
         request.output.forget_checkpoints();
@@ -70,6 +75,12 @@ pub fn train(
         say_seen((run, &Run::open(run)?.rows()?), &table, show);
     }
     let choice = |task: &str| given.choice(task);
+    let mut figures = Vec::new();
+    if let (Some(asked), Some(embedder)) = (asked, embedder.as_deref()) {
+        figures = depths::choose(request, asked, &mut table, embedder, show)?;
+        backbone = depths::cut(whole.as_ref(), table.depth)?;
+        recipe = made(backbone.as_deref())?;
+    }
     features::settle(learning, &stages, &choice, &mut table, embedder.as_deref(), show)?;
     for task in &table.tasks {
         let seen = TaskFeatures { choice: task.sees.choice, width: task.sees.columns.len() };
@@ -81,7 +92,13 @@ pub fn train(
     if let Some(made) = table.rows.made_with.clone() {
         recipe.features.long = made.long;
         let MadeWith { name, fingerprint, depth, .. } = made;
-        recipe.backbone.get_or_insert(BackboneRecipe { name, fingerprint, depth, directory: None });
+        recipe.backbone.get_or_insert(BackboneRecipe {
+            name,
+            fingerprint,
+            depth,
+            chosen: None,
+            directory: None,
+        });
     }
-    Job { request, stages, earlier, given, table, recipe }.run(embedder, show)
+    Job { request, stages, earlier, given, table, recipe, backbone, depths: figures }.run(embedder, show)
 }

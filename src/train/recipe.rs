@@ -13,8 +13,8 @@ use super::outcome::RunMetrics;
 use super::request::{FrozenHead, Learning, RowsRequest, TrainRequest};
 use crate::backbone::Backbone;
 use crate::classifier::run::{
-    BackboneRecipe, DataRecipe, FORMAT, FeaturesRecipe, HEADS, METRICS, Recipe, Run, SplitRecipe,
-    TableRecipe, TrainingRecipe, WITHOUT_HASHES,
+    BackboneRecipe, ChosenDepth, DataRecipe, FORMAT, FeaturesRecipe, HEADS, METRICS, Recipe, Run,
+    SplitRecipe, TableRecipe, TrainingRecipe, WITHOUT_HASHES,
 };
 use crate::data::{Format, Reading, Source};
 use crate::dataset::Input;
@@ -28,6 +28,7 @@ use crate::tokens::LongTexts;
 pub(super) fn recipe(
     request: &TrainRequest,
     (backbone, long): (Option<&Backbone>, LongTexts),
+    chosen: Option<ChosenDepth>,
     plans: &[FreezePlan],
 ) -> Result<Recipe> {
     let TrainRequest { rows, learning, freezing, .. } = request;
@@ -37,6 +38,7 @@ pub(super) fn recipe(
         name: backbone.manifest().name.clone(),
         fingerprint: backbone.fingerprint_before(),
         depth: backbone.depth(),
+        chosen,
         directory: Some(
             backbone.directory().canonicalize().unwrap_or_else(|_| backbone.directory().to_path_buf()),
         ),

@@ -14,7 +14,7 @@ use crate::error::{Error, Kind, Result};
 use crate::finetune::LayerOptions;
 use crate::heads::FitOptions;
 use crate::plan::{FreezePlan, Scenario};
-use crate::selection::Fitting;
+use crate::selection::{FIT_MEMORY, Fitting};
 use crate::task::Tasks;
 
 /// What to train, on what, and where to put it.
@@ -28,6 +28,9 @@ pub struct TrainRequest {
     pub freezing: Freezing,
     /// How layers are trained, where some are.
     pub layers: LayerOptions,
+    /// Points that a task may lose by a lesser depth of a frozen backbone: the shallowest is taken that loses no
+    /// more of its score or macro-F1, on rows that its heads have not seen.
+    pub max_drop: Option<f64>,
     /// The run's directory.
     pub output: Output,
 }
@@ -37,7 +40,8 @@ impl TrainRequest {
     #[must_use]
     pub fn new(rows: RowsRequest, out: impl Into<PathBuf>) -> Self {
         let (learning, freezing) = (Learning::default(), Freezing::default());
-        Self { rows, learning, freezing, layers: LayerOptions::default(), output: Output::new(out) }
+        let (layers, output) = (LayerOptions::default(), Output::new(out));
+        Self { rows, learning, freezing, layers, max_drop: None, output }
     }
 }
 
@@ -106,7 +110,7 @@ impl Learning {
 impl Default for Learning {
     fn default() -> Self {
         let (fit, features) = (FitOptions::default(), FeatureRequest::default());
-        Self { fit, features, fit_memory: 4_000_000_000 }
+        Self { fit, features, fit_memory: FIT_MEMORY }
     }
 }
 

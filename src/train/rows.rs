@@ -21,6 +21,8 @@ pub(super) struct Table {
     pub parts: Vec<Option<Part>>,
     /// The seed that divided them.
     pub seed: u64,
+    /// Layers that are run, where a lesser depth than the embedder's was chosen.
+    pub depth: Option<usize>,
 }
 
 impl Table {
@@ -79,7 +81,7 @@ impl Table {
             task.classes.contradictions = Contradictions::find(&rows.keys, &task.cells, &place);
         }
         rows.cells.clear();
-        let mut table = Self { rows, tasks, parts, seed: request.split.seed };
+        let mut table = Self { rows, tasks, parts, seed: request.split.seed, depth: None };
         table.settle_labels().map_err(place)?;
         let _uninterrupted = show(&TrainEvent::Classes(&table.classes_by_task()));
         Ok(table)

@@ -122,6 +122,7 @@ fn train() -> Vec<Row> {
              no-tuning trust skip-self-test",
             Refused(features, &ON_FEATURES),
         ),
+        ("train", "max-drop", Refused(features, &[NO_EFFECT, "as they are", "--backbone"])),
         ("train", "features", Refused(features, &[NO_EFFECT, "as they are", "--features-column"])),
         ("train", READING, Refused(features, &OF_FORMAT)),
         ("train", "features-column", Refused(one, &TWICE)),
@@ -388,6 +389,7 @@ fn serve() -> Vec<Row> {
 
 fn bundle() -> Vec<Row> {
     vec![
+        ("bundle", "depth", Always("what the heads see is chosen again, at any depth")),
         ("bundle", "out precision keep-validation sign", Always("is part of the file that is made")),
         ("bundle", "backbone", Always("another backbone than the run's is refused")),
         ("bundle", "overwrite", Always(POLICY)),

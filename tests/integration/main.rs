@@ -8,6 +8,7 @@ mod confidence;
 mod damage;
 mod debug_forms;
 mod defaults;
+mod depth_choice;
 mod dial;
 mod effect;
 mod features;

@@ -1,0 +1,240 @@
+//! Owns trying variants one after the other: each is built, run, judged, and, in the end, timed beside the
+//! others.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::chosen::Chosen;
+use super::cut::Cut;
+use super::gate::{Judged, Reference};
+use super::report::{PrecisionReport, VariantReport, name};
+use super::request::{DepthChoice, PrecisionChoice, PrecisionRequest};
+use super::trial::{Trial, speeds};
+use crate::bundle;
+use crate::embed::Extractor;
+use crate::error::Result;
+use crate::heads::Head;
+use crate::quantize::{
+    Agreement, CALIBRATION_TEXTS, Calibration, Precision, Variant, calibrate, sensitivity,
+};
+use crate::selection::passes;
+
+/// Texts that sensitivity is measured on.
+const SENSITIVITY_TEXTS: usize = 128;
+/// The share of the loss whose products stay more exact in `int8` with exceptions.
+const EXCEPTED_SHARE: f64 = 0.2;
+/// How far a golden vector may be off on another processor, as a share of its largest number: codes round
+/// differently where a sum ends in another bit.
+const CODED_TOLERANCE: f32 = 0.02;
+
+/// What was tried so far.
+pub(super) struct Trying<'t> {
+    request: &'t PrecisionRequest<'t>,
+    judged: &'t [Judged<'t>],
+    references: &'t [Reference<'t>],
+    report: PrecisionReport,
+    chosen: Option<Chosen>,
+    /// The network of each variant, to be timed.
+    loaded: Vec<Extractor>,
+}
+
+impl<'t> Trying<'t> {
+    pub fn new(
+        request: &'t PrecisionRequest<'t>,
+        judged: &'t [Judged<'t>],
+        references: &'t [Reference<'t>],
+    ) -> Self {
+        let report = PrecisionReport {
+            asked: request.choice.to_string(),
+            asked_depth: request.depth.map(|depth| depth.to_string()),
+            max_drop: request.max_drop,
+            depths: Vec::new(),
+            variants: Vec::new(),
+            chosen: None,
+        };
+        Self { request, judged, references, report, chosen: None, loaded: Vec::new() }
+    }
+
+    /// Whether nothing more need be tried: what comes after the first that passes is larger, and of no use where
+    /// everything may pass.
+    pub fn is_over(&self) -> bool {
+        let PrecisionRequest { depth, max_drop, .. } = self.request;
+        self.chosen.is_some() && (*depth == Some(DepthChoice::Auto) || max_drop.is_infinite())
+    }
+
+    /// The network at a depth (none: the run's own) with what its heads see; nothing where a depth is to be
+    /// found and loses too much even in fp32, or cannot be had.
+    ///
+    /// # Errors
+    /// It cannot be cut there, or a fit fails.
+    pub fn look_at(&mut self, depth: Option<usize>, show: &mut dyn FnMut(&str)) -> Result<Option<Cut>> {
+        let Some(depth) = depth else { return Cut::own(self.request, self.judged).map(Some) };
+        let (cut, figures) = match Cut::at(self.request, self.references, depth, show) {
+            Ok(found) => found,
+            Err(error) if self.request.depth == Some(DepthChoice::Auto) => {
+                show(&format!("depth {depth} is left out: {error}"));
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let losses = figures.tasks.values().map(|task| &task.loss);
+        let good = passes(losses, self.request.max_drop, false);
+        self.report.depths.push(figures);
+        if good || self.request.depth != Some(DepthChoice::Auto) {
+            return Ok(Some(cut));
+        }
+        show(&format!("depth {depth} loses too much in fp32"));
+        Ok(None)
+    }
+
+    /// Tries precisions of a network, and whether with exceptions.
+    ///
+    /// # Errors
+    /// The device does not compute one that was asked for, or building, running or fitting fails.
+    pub fn steps(
+        &mut self,
+        cut: &Cut,
+        steps: &[(Precision, bool)],
+        show: &mut dyn FnMut(&str),
+    ) -> Result<()> {
+        let mut calibration = None;
+        for &(precision, excepted) in steps {
+            if self.is_over() {
+                break;
+            }
+            if let Err(error) = precision.check_device(self.request.runtime.device()) {
+                if self.request.choice != PrecisionChoice::Auto {
+                    return Err(error);
+                }
+                show(&format!("{precision} is left out: {error}"));
+                continue;
+            }
+            if calibration.is_none() && precision != Precision::Fp32 {
+                calibration = Some(self.calibrate(cut, show)?);
+            }
+            let mut variant = Variant { precision, ..Variant::default() };
+            if let (true, Some(calibration)) = (excepted, &calibration) {
+                let texts = self.request.rows.sample(SENSITIVITY_TEXTS);
+                show(&format!("what each product loses, on {} training texts", texts.len()));
+                let (backbone, runtime) = (&cut.backbone, self.request.runtime);
+                let found = sensitivity(backbone, runtime, calibration, &texts, &mut |_| ())?;
+                variant.kept = found.worst(EXCEPTED_SHARE);
+                if variant.kept.is_empty() {
+                    // No product loses anything: it was tried without exceptions.
+                    continue;
+                }
+            }
+            self.variant(cut, &variant, calibration.as_ref(), show)?;
+        }
+        Ok(())
+    }
+
+    fn calibrate(&self, cut: &Cut, show: &mut dyn FnMut(&str)) -> Result<Calibration> {
+        let texts = self.request.rows.sample(CALIBRATION_TEXTS);
+        show(&format!("calibrating on {} training texts", texts.len()));
+        calibrate(&cut.backbone, self.request.runtime, &texts)
+    }
+
+    /// Tries one variant; the first that passes is chosen.
+    fn variant(
+        &mut self,
+        cut: &Cut,
+        variant: &Variant,
+        calibration: Option<&Calibration>,
+        show: &mut dyn FnMut(&str),
+    ) -> Result<()> {
+        let request = self.request;
+        let name = name(variant, request.depth.and(cut.backbone.layers()));
+        show(&format!("{name}: built, run on {} texts, heads refitted and judged", request.rows.texts.len()));
+        let (trial, extractor) = Trial::run(request, cut, (variant, calibration), self.judged)?;
+        self.loaded.push(extractor);
+        let judgement = self.judgement(cut, variant, &trial, name)?;
+        if judgement.passes && self.chosen.is_none() {
+            self.report.chosen = Some(judgement.name.clone());
+            self.chosen = Some(deployed(request, cut, variant, trial)?);
+        }
+        self.report.variants.push(judgement);
+        Ok(())
+    }
+
+    fn judgement(&self, cut: &Cut, variant: &Variant, trial: &Trial, name: String) -> Result<VariantReport> {
+        let request = self.request;
+        let cost = |(reference, fit): (&Reference<'_>, &Option<_>)| {
+            let task = &reference.judged.head.task;
+            Ok((task.clone(), reference.cost(&trial.features, (trial.head(task), fit.as_ref()))?))
+        };
+        let tasks: BTreeMap<_, _> = self.references.iter().zip(&cut.fits).map(cost).collect::<Result<_>>()?;
+        // Where nothing can be measured, only what is exact and the run's own may stand for it.
+        let exact = variant.precision == Precision::Fp32 && self.is_own(cut);
+        let passes = passes(tasks.values().map(|cost| &cost.loss), request.max_drop, exact);
+        let hidden = request.backbone.manifest().hidden_size;
+        let tasks_seen = request.run.heads.iter().zip(&cut.sees);
+        Ok(VariantReport {
+            name,
+            depth: cut.backbone.layers(),
+            features: tasks_seen.map(|(head, sees)| (head.task.clone(), *sees)).collect(),
+            kept: variant.kept.iter().map(ToString::to_string).collect(),
+            bytes: trial.bytes,
+            texts_per_second: 0.0,
+            latency: 0.0,
+            cosine: self.agreement(cut, trial, hidden)?,
+            tasks,
+            passes,
+        })
+    }
+
+    /// Whether the heads see what the run's heads see.
+    fn is_own(&self, cut: &Cut) -> bool {
+        let run = self.request.run;
+        run.heads.iter().zip(&cut.sees).all(|(head, sees)| run.choice(&head.task) == Some(*sees))
+    }
+
+    /// How near what the variant says of texts is to what the run's backbone says of them at this depth.
+    fn agreement(&self, cut: &Cut, trial: &Trial, hidden: usize) -> Result<Agreement> {
+        let embedder = self.request.embedder;
+        let stored = embedder.layout();
+        let summary = match cut.backbone.layers() {
+            Some(layers) => stored.to_depth(layers).summary(),
+            None => stored.summary(),
+        };
+        let exact = embedder.read_rows(&self.request.rows.keys, summary)?;
+        Ok(Agreement::of(exact.numbers(), trial.embeddings.numbers(), hidden))
+    }
+
+    /// Times all variants, in turns.
+    ///
+    /// # Errors
+    /// ONNX Runtime fails.
+    pub fn timed(mut self) -> Result<(PrecisionReport, Option<Chosen>)> {
+        let speeds = speeds(self.request, &mut self.loaded)?;
+        for (variant, speed) in self.report.variants.iter_mut().zip(speeds) {
+            (variant.texts_per_second, variant.latency) = (speed.texts_per_second, speed.latency);
+        }
+        Ok((self.report, self.chosen))
+    }
+}
+
+/// What the bundle is made of; nothing that was timed, so that the same run gives the same bytes.
+fn deployed(request: &PrecisionRequest<'_>, cut: &Cut, variant: &Variant, trial: Trial) -> Result<Chosen> {
+    let seen =
+        |(head, sees): (&Head, &_)| bundle::SeenHead { head: trial.head(&head.task).clone(), sees: *sees };
+    let heads = request.run.heads.iter().zip(&cut.sees).map(seen).collect();
+    let kept: BTreeSet<String> = variant.kept.iter().map(ToString::to_string).collect();
+    let texts = request.rows.sample(CALIBRATION_TEXTS).len();
+    let details = BTreeMap::from([
+        ("more exact products".to_owned(), serde_json::json!(kept)),
+        ("calibration texts".to_owned(), serde_json::json!(texts)),
+    ]);
+    let depth = request.depth.and(cut.backbone.layers());
+    let variant = match variant.precision {
+        Precision::Fp32 => bundle::Variant::fp32(&cut.backbone, heads)?,
+        precision => bundle::Variant {
+            precision: precision.to_string(),
+            details,
+            model: trial.model,
+            folder: trial.folder.path().to_path_buf(),
+            heads,
+            tolerance: CODED_TOLERANCE,
+        },
+    };
+    Ok(Chosen { variant, depth, _folder: trial.folder, features: trial.features })
+}
