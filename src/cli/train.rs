@@ -54,7 +54,8 @@ pub(crate) struct Arguments {
     out: PathBuf,
     /// What the heads see: `last` (the sentence embedding), `layers:A-B` or `all` (the mean-pooled states of
     /// these layers, side by side), or `auto`: per task, the fewest numbers within one standard error of the
-    /// best on training rows [default: last; with --depth or --max-drop auto, or all where nothing is trained].
+    /// best on training rows [default: last; with --depth or --max-drop auto, or the highest layer where not just
+    /// heads are trained].
     #[arg(long, value_name = "WHICH")]
     features: Option<FeatureRequest>,
     /// Run no more of a frozen backbone than is needed: the shallowest depth (at most --depth) that costs no task
@@ -314,12 +315,14 @@ fn say_frozen(terminal: &Terminal, metrics: &RunMetrics) {
 
 /// What heads see where nothing was asked for.
 fn default_features(arguments: &Arguments) -> FeatureRequest {
-    let trained = arguments.freeze.freeze.iter().all(|what| what != "all");
+    let FreezeArguments { freeze, unfreeze, .. } = &arguments.freeze;
+    let only_heads =
+        unfreeze.iter().all(|layers| *layers == 0) && freeze.iter().all(|what| what == "backbone");
     match arguments.depth.depth {
         _ if arguments.max_drop.is_some() => FeatureRequest::Auto,
         None => FeatureRequest::default(),
-        Some(_) if trained => FeatureRequest::Auto,
-        Some(_) => FeatureRequest::Choice(FeatureChoice::All),
+        Some(_) if only_heads => FeatureRequest::Auto,
+        Some(depth) => FeatureRequest::Choice(FeatureChoice::highest(depth)),
     }
 }
 

@@ -195,15 +195,14 @@ impl CompareRequest {
         Ok(request)
     }
 
-    /// What a scenario's heads see: where no sentence embedding is computed, what is best instead.
+    /// What a scenario's heads see: where no sentence embedding is computed, what stands for it.
     #[must_use]
     pub fn features(&self, scenario: &Scenario) -> FeatureRequest {
-        match (scenario, scenario.features()) {
-            (Scenario::Frozen, FeatureRequest::Choice(FeatureChoice::Last)) if self.depth.is_some() => {
-                FeatureRequest::Choice(FeatureChoice::All)
+        match (scenario.features(), self.depth) {
+            (FeatureRequest::Choice(FeatureChoice::Last), Some(depth)) => {
+                FeatureRequest::Choice(FeatureChoice::highest(depth))
             }
-            (_, FeatureRequest::Choice(FeatureChoice::Last)) if self.depth.is_some() => FeatureRequest::Auto,
-            (_, features) => features,
+            (features, _) => features,
         }
     }
 

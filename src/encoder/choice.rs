@@ -66,6 +66,12 @@ impl FeatureChoice {
         }
     }
 
+    /// What stands for the sentence embedding where only so many layers are run: the mean of the highest state.
+    #[must_use]
+    pub fn highest(depth: usize) -> Self {
+        depth.checked_sub(1).map_or(Self::All, |layer| Self::Layers { first: layer, last: layer })
+    }
+
     /// What `auto` tries for a network of so many layers, fewest numbers first: the sentence embedding, if
     /// there is one, each upper layer, the upper half together, everything.
     #[must_use]
@@ -165,6 +171,10 @@ mod tests {
         let widths: Vec<usize> = FeatureChoice::candidates(6, true).into_iter().map(states).collect();
         assert_eq!(widths, [1, 1, 1, 1, 3, 7]);
         assert_eq!(FeatureChoice::candidates(1, true).len(), 3);
+        assert_eq!(
+            [0, 1, 6].map(|depth| FeatureChoice::highest(depth).to_string()),
+            ["all", "layers:0", "layers:5"]
+        );
         let named = |layers: usize| {
             FeatureChoice::candidates(layers, false).iter().map(ToString::to_string).collect::<Vec<_>>()
         };

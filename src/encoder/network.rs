@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::config::Config;
+use super::inference::Outputs;
 use super::kinds::Pooling;
 use super::products::{Forms, Product};
 use super::weights::Weights;
@@ -77,6 +78,16 @@ impl<'a> Network<'a> {
     pub fn new(config: &'a Config, weights: &'a Weights) -> Self {
         let (pooling, normalize) = (Some(Pooling::default()), false);
         Self { config, weights, pooling, normalize, changed: None, forms: None }
+    }
+
+    /// Outputs for which all of it is run, and whose last numbers say what a text is like: the sentence
+    /// embedding, or the means up to the highest state.
+    #[must_use]
+    pub fn summary(&self) -> Outputs {
+        match self.pooling {
+            Some(_) => Outputs::EMBEDDING,
+            None => Outputs::Vectors { means: self.config.layers + 1, embedding: false },
+        }
     }
 
     /// The numbers of a tensor as they are now, row-major.

@@ -11,7 +11,7 @@ use super::data_file::Numbers;
 use super::network::network_of;
 use crate::backbone::Backbone;
 use crate::embed::CutRows;
-use crate::encoder::{Forms, GraphOptions, Network, Outputs, Product, inference_graph};
+use crate::encoder::{Forms, GraphOptions, Network, Product, inference_graph};
 use crate::error::{Error, Kind, Result};
 use crate::graph::Data;
 use crate::runtime::{Runtime, Session, Sessions};
@@ -62,7 +62,7 @@ pub fn sensitivity(
     let network = network_of(backbone)?;
     let rows = CutRows::ids(backbone, texts, Batching::default())?;
     let chosen: Vec<usize> = (0..texts.len()).collect();
-    let (hidden, outputs) = (network.config.hidden_size, summary(&network));
+    let (hidden, outputs) = (network.config.hidden_size, network.summary());
     let names = outputs.names();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let embeddings = |session: Session| {
@@ -86,15 +86,6 @@ pub fn sensitivity(
     Ok(Sensitivity { losses })
 }
 
-/// The output whose last numbers say what a text is like: the sentence embedding, or the mean of the highest
-/// state.
-fn summary(network: &Network<'_>) -> Outputs {
-    match network.pooling {
-        Some(_) => Outputs::EMBEDDING,
-        None => Outputs::Vectors { means: network.config.layers + 1, embedding: false },
-    }
-}
-
 /// The graph in which only one product computes in 8 bits; its codes are in the graph, the other weights
 /// where they were.
 fn only(network: &Network<'_>, product: Product, calibration: &Calibration) -> Result<Vec<u8>> {
@@ -107,7 +98,7 @@ fn only(network: &Network<'_>, product: Product, calibration: &Calibration) -> R
     };
     let tensors = coded.tensors.into_iter().map(inline).collect::<Result<_>>()?;
     let forms = Forms { products: coded.products, tables: coded.tables, tensors };
-    let options = GraphOptions { outputs: summary(network), ..GraphOptions::default() };
+    let options = GraphOptions { outputs: network.summary(), ..GraphOptions::default() };
     inference_graph(&Network { forms: Some(&forms), ..*network }, &options)
 }
 

@@ -28,7 +28,8 @@ pub fn hashes(
     heads: &[Head],
 ) -> Result<BTreeMap<String, Fingerprint>> {
     let network = Network { changed, ..backbone.network()? };
-    let model = graph::decode(&inference_graph(&network, &GraphOptions::default())?)?;
+    let options = GraphOptions { outputs: network.summary(), ..GraphOptions::default() };
+    let model = graph::decode(&inference_graph(&network, &options)?)?;
     let names: BTreeSet<&str> = network.weights.names().collect();
     let path = network.weights.path();
     let file = std::fs::File::open(path).map_err(|source| Error::io("read", path, source))?;
