@@ -17,6 +17,7 @@ use crate::classifier::Run;
 use crate::classifier::run::{FIT, METRICS, Recipe, SCORES};
 use crate::dataset::{Columns, Dataset};
 use crate::embed::Embedder;
+use crate::encoder::FeatureChoice;
 use crate::error::{Error, Kind, Result};
 use crate::heads::FitReport;
 use crate::metrics::TaskMetrics;
@@ -154,8 +155,11 @@ impl<'j> Job<'j> {
     /// Measures the backbone and estimates what is to be done.
     ///
     /// # Errors
-    /// The network cannot be run.
+    /// The network cannot be run, or states that depths need are not stored.
     pub fn estimate(&mut self, survey: &Survey, embedder: &Embedder) -> Result<()> {
+        if self.planned.iter().any(|plan| matches!(plan.scenario, Scenario::Depth(_))) {
+            embedder.columns(FeatureChoice::All)?;
+        }
         let costs = Costs::measure(embedder, survey)?;
         self.found.texts_per_second = costs.texts_per_second;
         self.costs = Some(costs);
