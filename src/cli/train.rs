@@ -54,8 +54,8 @@ pub(crate) struct Arguments {
     out: PathBuf,
     /// What the heads see: `last` (the sentence embedding), `layers:A-B` or `all` (the mean-pooled states of
     /// these layers, side by side), or `auto`: per task, the fewest numbers within one standard error of the
-    /// best on training rows [default: last; with --depth or --max-drop auto, or the highest layer where not just
-    /// heads are trained].
+    /// best on training rows [default: last; with --depth or --max-drop auto, or the highest layer where not
+    /// just heads are trained].
     #[arg(long, value_name = "WHICH")]
     features: Option<FeatureRequest>,
     /// Run no more of a frozen backbone than is needed: the shallowest depth (at most --depth) that costs no task

@@ -101,6 +101,9 @@ fn every_depth_has_its_run_its_bundle_and_all_its_figures() {
             for figure in [&held["accuracy"], &held["macro_f1"], &told["test_accuracy"]] {
                 let cell = format!("{:.3}", figure.as_f64().unwrap());
                 assert!(line.contains(&cell), "{cell} is not in {line}");
+            }
+            for figure in [&held["accuracy"], &told["test_accuracy"]] {
+                let cell = format!("<td>{:.3}</td>", figure.as_f64().unwrap());
                 assert!(page.contains(&cell), "{cell} is not in the page");
             }
         }
