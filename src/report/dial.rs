@@ -114,6 +114,7 @@ impl DialPoint {
 
 impl BackboneReport {
     /// The depths of the dial, from shallow to deep, without the usual recipe.
+    #[must_use]
     pub fn depths(&self) -> impl DoubleEndedIterator<Item = &DialPoint> {
         self.dial.iter().filter(|point| !point.is_usual())
     }
