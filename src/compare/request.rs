@@ -222,8 +222,8 @@ impl CompareRequest {
     /// Refuses what no comparison can do.
     ///
     /// # Errors
-    /// More than layers is frozen beside scenario 3's head, depths are asked for twice, or the learning curve has
-    /// no place.
+    /// More than layers is frozen beside scenario 3's head, depths are asked for twice, or the learning curve
+    /// has no place.
     pub(super) fn check(&self) -> Result<()> {
         for value in self.train.freezing.freeze() {
             if !value.starts_with("backbone:") {
