@@ -6,6 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::Outcome;
+use super::dial::{self, DialArguments};
 use super::given::{Given, Idle, group, names};
 use super::learning::LearningArguments;
 use super::network::{NetworkArguments, TrainProgress};
@@ -40,7 +41,8 @@ use frosthead::internal::train::{FeatureRequest, Freezing, FrozenHead, Output, T
 #[command(after_help = "Examples:
   frosthead compare data.csv --backbone models/all-MiniLM-L6-v2 --task domain --task sentiment --out runs/compare
   frosthead compare data.csv --backbone models/small --backbone models/large --task topic --scenarios 1,2,top1 \\
-      --learning-curve 10%,30%,100% --time-limit 30m --out runs/backbones")]
+      --learning-curve 10%,30%,100% --time-limit 30m --out runs/backbones
+  frosthead compare data.csv --backbone models/all-MiniLM-L6-v2 --task domain --depths all --out runs/depths")]
 pub(crate) struct Arguments {
     /// A table of labelled texts.
     data: String,
@@ -86,6 +88,8 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     long: LongArguments,
     #[command(flatten)]
+    dial: DialArguments,
+    #[command(flatten)]
     depth: DepthArguments,
     #[command(flatten)]
     store: StoreArguments,
@@ -96,10 +100,13 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> Result<Outcome> {
-    let scenarios = Scenario::choose(&arguments.scenarios, &arguments.learning.tasks)?;
+    let asked = arguments.dial.scenarios(&arguments.scenarios);
+    let scenarios = Scenario::choose(&asked, &arguments.learning.tasks)?;
     // A comparison has the same options throughout: those that one of its scenarios has use for.
     let mut all = Report::open(&arguments.out)?.as_ref().map(Scenario::of_report).unwrap_or_default();
     all.extend(scenarios.iter().cloned());
+    // Any depth stands for all: what is trained for one of them is trained for the others.
+    all.extend(arguments.dial.depths().map(|_| Scenario::Depth(0)));
     refuse_without(arguments, given, &all)?;
     let runtime = arguments.runtime.load(terminal)?;
     let request = request(arguments, scenarios, &runtime)?;
@@ -112,6 +119,8 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
         compare(&request, &mut |backbone, windows| opener.open(backbone, windows), &mut |event| {
             shown.show(event);
         })?;
+    // What is shown while it goes is over.
+    drop(shown);
     let Compared { report, up_to_date } = &compared;
     print_result(arguments.json, report, || described(report))?;
     let recommendation = recommend(report);
@@ -146,6 +155,9 @@ fn request(arguments: &Arguments, scenarios: Vec<Scenario>, opened: &Runtime) ->
             .map(|path| arguments.depth.cut(arguments.trust.open_backbone(path, opened)?).map(Arc::new))
             .collect::<Result<_>>()?,
         depth: arguments.depth.depth,
+        depths: arguments.dial.depths().cloned(),
+        precision: arguments.dial.precision(opened)?,
+        beside: arguments.dial.beside(&learning.tasks)?,
         frozen_head: FrozenHead::of(&arguments.frozen_head),
         time_limit: arguments.time_limit,
         clock: Clock::default(),
@@ -157,7 +169,6 @@ fn request(arguments: &Arguments, scenarios: Vec<Scenario>, opened: &Runtime) ->
 /// Refuses, before anything is opened, options of scenarios that are not compared.
 fn refuse_without(arguments: &Arguments, given: &Given, scenarios: &[Scenario]) -> Result<()> {
     let frozen_head = |scenario: &Scenario| matches!(scenario, Scenario::FrozenHead(..));
-    let windows = |scenario: &Scenario| matches!(scenario, Scenario::Features(_));
     given.refuse([
         Idle {
             when: !scenarios.iter().any(frozen_head),
@@ -166,12 +177,13 @@ fn refuse_without(arguments: &Arguments, given: &Given, scenarios: &[Scenario]) 
             instead: INSTEAD.deeper,
         },
         Idle {
-            when: !scenarios.iter().any(windows),
+            when: !scenarios.iter().any(Scenario::reads_windows),
             options: group::<LongArguments>(),
             why: "only heads on other features than the sentence embedding read long texts in windows",
             instead: INSTEAD.chosen,
         },
         arguments.long.idle(),
+        arguments.dial.idle(scenarios),
         TrustArguments::idle(arguments.backbones.iter().map(PathBuf::as_path)),
     ])
 }
@@ -271,6 +283,14 @@ impl Shown<'_> {
                 self.progress = None;
                 self.ended(backbone, scenario);
             }
+            CompareEvent::Bundled { point, .. } => {
+                self.progress = None;
+                self.terminal.say(dial::bundled(point));
+            }
+            CompareEvent::LeftOut { backbone, what, why } => {
+                self.progress = None;
+                self.terminal.warn(format!("{backbone}: {what} was left out: {why}"));
+            }
         }
     }
 
@@ -323,9 +343,11 @@ impl Shown<'_> {
 fn described(report: &Report) -> String {
     let mut rows = vec![header(&report.tasks)];
     for backbone in &report.backbones {
-        rows.extend(backbone.scenarios.iter().map(|scenario| row(backbone, scenario, &report.tasks)));
+        // Depths have a table of their own.
+        let shown = backbone.scenarios.iter().filter(|scenario| !scenario.is_depth());
+        rows.extend(shown.map(|scenario| row(backbone, scenario, &report.tasks)));
     }
-    table(3, &rows) + &report.backbones.iter().map(about).collect::<String>()
+    table(3, &rows) + &report.backbones.iter().map(about).collect::<String>() + &dial::described(report)
 }
 
 fn header(tasks: &[String]) -> Vec<String> {

@@ -12,7 +12,10 @@ mod classes;
 #[cfg(feature = "train")]
 mod compare;
 mod cut_off;
+#[cfg(feature = "train")]
 mod depths;
+#[cfg(feature = "train")]
+mod dial;
 mod doctor;
 #[cfg(feature = "train")]
 mod embed;

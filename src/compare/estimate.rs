@@ -38,6 +38,8 @@ const UPDATE: f64 = 2.5e-9;
 const FIT: f64 = 1.2e-7;
 /// Fits of the rows that it looks at that `--alpha auto` is worth.
 const AUTOMATIC: f64 = 6.0;
+/// Fits on all rows that judging a bundle takes: three folds before and after, and held out once more.
+const JUDGED: f64 = 7.0;
 /// Seconds for reading the rows, measuring, and writing a run, at least.
 const RUN: f64 = 1.0;
 
@@ -101,6 +103,11 @@ impl Survey {
     /// Rows of all tables.
     pub fn all(&self) -> u64 {
         self.rows.iter().sum()
+    }
+
+    /// Texts from all over the tables: what bundles are timed on.
+    pub fn texts(&self) -> Vec<&str> {
+        self.sample.iter().map(String::as_str).take(SAMPLE).collect()
     }
 
     /// Rows that are trained on, and rows that are validated or tested with.
@@ -220,6 +227,23 @@ impl Costs {
         let trained: BTreeSet<String> = plans.iter().flat_map(|plan| plan.tensors(weights)).collect();
         estimate.bytes += 4 * weights.parameters(&trained);
         Ok(estimate)
+    }
+
+    /// Of a bundle of so many of the layers: `passes` of the network over all texts, and `bytes`, its size.
+    /// What follows for each of its heads is a fit for every fold, twice.
+    pub fn bundle(
+        &self,
+        survey: &Survey,
+        request: &RowsRequest,
+        backbone: &Backbone,
+        (share, passes, bytes): (f64, f64, u64),
+    ) -> Estimate {
+        let (trained, _) = survey.parts(request);
+        let numbers = backbone.manifest().hidden_size * backbone.layers().map_or(1, |layers| layers + 1);
+        let heads: usize = survey.labels.iter().map(|labels| labels * (numbers + 1)).sum();
+        let pass = to_f64(survey.all()) / self.texts_per_second * share;
+        let fits = JUDGED * FIT * trained * to_f64(heads as u64);
+        Estimate { seconds: RUN + passes * pass + fits, bytes }
     }
 
     fn state_bytes(&self, survey: &Survey, hidden: usize, request: &TrainRequest) -> u64 {

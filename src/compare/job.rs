@@ -17,6 +17,7 @@ use crate::classifier::Run;
 use crate::classifier::run::{FIT, METRICS, Recipe, SCORES};
 use crate::dataset::{Columns, Dataset};
 use crate::embed::Embedder;
+use crate::encoder::FeatureChoice;
 use crate::error::{Error, Kind, Result};
 use crate::heads::FitReport;
 use crate::metrics::TaskMetrics;
@@ -47,6 +48,8 @@ pub(super) struct Job<'j> {
     pub correction: f64,
     /// Why nothing can be run.
     pub refused: Option<String>,
+    /// What it costs, once that was measured.
+    pub costs: Option<Costs>,
 }
 
 impl<'j> Job<'j> {
@@ -60,30 +63,31 @@ impl<'j> Job<'j> {
         // An imported graph carries its weights itself.
         let largest = || manifest.files.keys().map(|name| size(&backbone.directory().join(name))).max();
         let bytes = if weights.is_file() { size(&weights) } else { largest().unwrap_or(0) };
-        let known = backbone.network().ok().map(|network| network.weights);
-        let parameters = known.map(|weights| weights.parameters(weights.names()));
         let found = BackboneReport {
             name: manifest.name.clone(),
             fingerprint: backbone.fingerprint().to_string(),
             bytes,
-            parameters,
+            parameters: parameters(&backbone),
             layers: backbone.layers(),
             hidden: manifest.hidden_size,
             ..found
         };
         let folder = request.train.output.path.join(&found.folder);
-        let planned = Vec::new();
-        Ok(Self { request, backbone, folder, planned, found, correction: 1.0, refused: None })
+        let (planned, refused, costs) = (Vec::new(), None, None);
+        Ok(Self { request, backbone, folder, planned, found, correction: 1.0, refused, costs })
     }
 
     /// Decides what is to be done: what was asked for and is not kept from an earlier call.
     ///
     /// # Errors
-    /// A run that should be kept is damaged.
+    /// A run that should be kept is damaged, or the backbone has no such depths.
     pub fn plan(&mut self) -> Result<()> {
-        let CompareRequest { train, scenarios, frozen_head, .. } = self.request;
+        let CompareRequest { train, scenarios, depths, frozen_head, .. } = self.request;
         let (tasks, freeze) = (train.rows.tasks.names(), train.freezing.freeze());
         let mut chosen = scenarios.clone();
+        if let Some(depths) = depths {
+            chosen.extend(depths.of(&self.backbone)?.into_iter().map(Scenario::Depth));
+        }
         chosen.extend(scenarios.iter().filter_map(|scenario| scenario.needs(frozen_head)));
         chosen.sort();
         chosen.dedup();
@@ -115,6 +119,17 @@ impl<'j> Job<'j> {
         Ok(())
     }
 
+    /// The backbone as far as a scenario runs it.
+    ///
+    /// # Errors
+    /// It is not that deep.
+    pub fn backbone_of(&self, scenario: &Scenario) -> Result<Arc<Backbone>> {
+        match scenario {
+            Scenario::Depth(depth) => Ok(Arc::new(Backbone::clone(&self.backbone).to_depth(*depth)?)),
+            _ => Ok(Arc::clone(&self.backbone)),
+        }
+    }
+
     fn entry(&self, scenario: &Scenario) -> Option<&ScenarioReport> {
         let name = scenario.to_string();
         self.found.scenarios.iter().find(|entry| entry.scenario == name)
@@ -140,16 +155,25 @@ impl<'j> Job<'j> {
     /// Measures the backbone and estimates what is to be done.
     ///
     /// # Errors
-    /// The network cannot be run.
+    /// The network cannot be run, or states that depths need are not stored.
     pub fn estimate(&mut self, survey: &Survey, embedder: &Embedder) -> Result<()> {
+        if self.planned.iter().any(|plan| matches!(plan.scenario, Scenario::Depth(_))) {
+            embedder.columns(FeatureChoice::All)?;
+        }
         let costs = Costs::measure(embedder, survey)?;
         self.found.texts_per_second = costs.texts_per_second;
-        for planned in &mut self.planned {
-            if let Ok(plans) = &planned.plans {
-                let stages = self.request.stages_to_train(&planned.scenario, plans);
-                let request = self.request.of(&planned.scenario, &self.folder)?;
-                planned.estimate = costs.estimate(&request, survey, &self.backbone, stages)?;
+        self.costs = Some(costs);
+        for place in 0..self.planned.len() {
+            let Planned { scenario, plans: Ok(plans), .. } = &self.planned[place] else { continue };
+            let stages = self.request.stages_to_train(scenario, plans);
+            let (request, backbone) = (self.request.of(scenario, &self.folder)?, self.backbone_of(scenario)?);
+            let mut estimate = costs.estimate(&request, survey, &backbone, stages)?;
+            if self.is_dialled(scenario) {
+                let more = self.dial_estimate(scenario, survey)?;
+                (estimate.seconds, estimate.bytes) =
+                    (estimate.seconds + more.seconds, estimate.bytes + more.bytes);
             }
+            self.planned[place].estimate = estimate;
         }
         Ok(())
     }
@@ -165,7 +189,8 @@ impl<'j> Job<'j> {
         embedder: &mut Embedder,
         show: &mut Show<'_>,
     ) -> Result<()> {
-        self.refused = deadline.refuses(seconds).map(|why| format!("features: {why}"));
+        self.refused =
+            self.refused.take().or_else(|| deadline.refuses(seconds).map(|why| format!("features: {why}")));
         if self.refused.is_some() {
             return Ok(());
         }
@@ -220,7 +245,7 @@ impl<'j> Job<'j> {
             let took = done.seconds.filter(|_| done.time_limit.is_none() && estimate.seconds > 0.0);
             self.correction = took.map_or(self.correction, |took| (took / estimate.seconds).clamp(0.2, 5.0));
         }
-        let (trained_parameters, all_parameters) = self.parameters(plans, &outcome)?;
+        let (trained_parameters, all_parameters) = self.parameters(scenario, plans, &outcome)?;
         let (scenario, estimate) = (scenario.to_string(), *estimate);
         let entry =
             ScenarioReport { scenario, frozen, trained_parameters, all_parameters, estimate, outcome };
@@ -235,7 +260,7 @@ impl<'j> Job<'j> {
         scenarios.retain(|other| other.scenario != entry.scenario);
         scenarios.push(entry);
         let tasks = self.request.train.rows.tasks.names();
-        scenarios.sort_by_key(|other| Scenario::choose(std::slice::from_ref(&other.scenario), &tasks).ok());
+        scenarios.sort_by_key(|other| Scenario::named(&other.scenario, &tasks));
     }
 
     fn run(
@@ -252,7 +277,7 @@ impl<'j> Job<'j> {
         if request.output.overwrite {
             self.forget_above(scenario)?;
         }
-        let mut embedder = open(&self.backbone, matches!(scenario, Scenario::Features(_)))?;
+        let mut embedder = open(&self.backbone_of(scenario)?, scenario.reads_windows())?;
         let memory = reset_peak_rss().is_ok();
         let (start, mut ended) = (Instant::now(), false);
         let trained = train(&request, Some(&mut embedder), &mut |event| {
@@ -336,6 +361,7 @@ impl<'j> Job<'j> {
     /// Trained parameters, and all there are.
     fn parameters(
         &self,
+        scenario: &Scenario,
         plans: &std::result::Result<Vec<FreezePlan>, String>,
         outcome: &Outcome,
     ) -> Result<(u64, Option<u64>)> {
@@ -346,7 +372,8 @@ impl<'j> Job<'j> {
             (metrics.labels.len() * (width + 1)) as u64
         };
         let heads: u64 = done.metrics.tasks.iter().map(head).sum();
-        let all = self.found.parameters.map(|count| count + heads);
+        let backbone = self.backbone_of(scenario)?;
+        let all = parameters(&backbone).map(|count| count + heads);
         let Some(plan) = plans.as_ref().ok().and_then(|plans| plans.last()) else { return Ok((0, all)) };
         let mut trained =
             done.metrics.tasks.iter().filter(|(task, _)| plan.heads.contains(*task)).map(head).sum();
@@ -379,6 +406,12 @@ impl<'j> Job<'j> {
     }
 }
 
+/// Parameters of a backbone; none when it cannot be looked into.
+fn parameters(backbone: &Backbone) -> Option<u64> {
+    let weights = backbone.network().ok()?.weights;
+    Some(weights.parameters(weights.names()))
+}
+
 /// A sum that is 0 for nothing (the standard library's is −0).
 fn total(seconds: impl Iterator<Item = f64>) -> f64 {
     seconds.fold(0.0, |sum, term| sum + term)
@@ -389,7 +422,7 @@ pub(super) fn scores(run: &Path) -> Result<BTreeMap<String, Vec<f64>>> {
     if run.join(SCORES).exists() { Run::open(run)?.json(SCORES) } else { Ok(BTreeMap::new()) }
 }
 
-fn size(path: &Path) -> u64 {
+pub(super) fn size(path: &Path) -> u64 {
     std::fs::metadata(path).map_or(0, |file| file.len())
 }
 

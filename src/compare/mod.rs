@@ -4,11 +4,15 @@
 //! Refuses to train in any way that `train` does not: every scenario is an ordinary run.
 
 mod curve;
+mod depths;
+mod dial;
 mod estimate;
 mod job;
+mod judged;
 mod limit;
 mod request;
 mod scenario;
+mod timing;
 
 use std::collections::BTreeSet;
 use std::fs::DirEntry;
@@ -22,6 +26,7 @@ use crate::fingerprint::Fingerprint;
 use crate::report::{BackboneReport, FORMAT, Outcome, PAGE, REPORT, Report, ScenarioReport};
 use crate::runtime::processor;
 pub use curve::Share;
+pub use depths::Depths;
 use estimate::Survey;
 use job::{Job, scores};
 use limit::Deadline;
@@ -60,20 +65,33 @@ pub fn compare(request: &CompareRequest, open: &mut Open<'_>, show: &mut Show<'_
         // Cheap ones first: whole backbones are trained last.
         planned.sort_by_key(|plan| matches!(plan.scenario, Scenario::FrozenHead(..)));
         if !planned.is_empty() {
-            let mut embedder = open(&job.backbone, false)?;
-            let missing = survey.as_ref().map_or(0, |survey| survey.all().saturating_sub(embedder.stored()));
-            let seconds = estimate::to_f64(missing) / job.found.texts_per_second;
-            job.features(seconds, &deadline, &mut embedder, show)?;
+            // What is cut off later is taken out of whole rows: these first, also of windows.
+            let windows = planned.iter().any(|plan| matches!(plan.scenario, Scenario::Depth(_)));
+            for windows in [Some(false), windows.then_some(true)].into_iter().flatten() {
+                let mut embedder = open(&job.backbone, windows)?;
+                let all = survey.as_ref().map_or(0, Survey::all);
+                let missing = all.saturating_sub(embedder.stored());
+                let seconds = estimate::to_f64(missing) / job.found.texts_per_second;
+                job.features(seconds, &deadline, &mut embedder, show)?;
+            }
         }
         for plan in &planned {
             job.scenario(plan, &deadline, open, show)?;
             save(&mut report, place, &job.found, output)?;
+        }
+        if let Some(survey) = &survey {
+            let mut keep = |found: &BackboneReport| save(&mut report, place, found, output);
+            job.dial(survey, &deadline, open, show, &mut keep)?;
         }
         if job.curve(open)? {
             up_to_date = false;
             save(&mut report, place, &job.found, output)?;
         }
         report.backbones[place].clone_from(&job.found);
+    }
+    if let Some(beside) = request.beside.as_ref().filter(|beside| **beside != report.beside) {
+        report.beside.clone_from(beside);
+        up_to_date = false;
     }
     check_split(output, &report)?;
     report.save(output)?;
@@ -101,6 +119,7 @@ fn begin(request: &CompareRequest) -> Result<Report> {
             seed: rows.split.seed,
             machine: format!("{}, {threads} threads", processor().model),
             backbones: Vec::new(),
+            beside: Vec::new(),
         }
     };
     let exists = || {
@@ -200,12 +219,12 @@ fn estimate(
     open: &mut Open<'_>,
     show: &mut Show<'_>,
 ) -> Result<Option<Survey>> {
-    if jobs.iter().all(|job| job.planned.is_empty()) {
+    if !jobs.iter().any(Job::has_work) {
         return Ok(None);
     }
     let survey = Survey::read(&request.train.rows)?;
     let mut estimates = Vec::new();
-    for job in jobs.iter_mut().filter(|job| !job.planned.is_empty()) {
+    for job in jobs.iter_mut().filter(|job| job.has_work()) {
         let embedder = open(&job.backbone, false)?;
         job.estimate(&survey, &embedder)?;
         let missing = survey.all().saturating_sub(embedder.stored());
@@ -214,7 +233,7 @@ fn estimate(
             texts_per_second: job.found.texts_per_second,
             features_texts: missing,
             features_seconds: estimate::to_f64(missing) / job.found.texts_per_second,
-            scenarios: job.planned.iter().map(|plan| (plan.scenario.clone(), plan.estimate)).collect(),
+            scenarios: job.estimates(&survey)?,
         });
     }
     show(&CompareEvent::Estimates(&estimates));

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::curve::Share;
+use super::depths::Depths;
 use super::limit::{Clock, TimeLimit};
 use super::scenario::Scenario;
 use crate::backbone::Backbone;
@@ -13,7 +14,9 @@ use crate::error::{Error, Kind, Result};
 use crate::finetune::LayerOptions;
 use crate::fingerprint::{Fields, Fingerprint};
 use crate::plan::FreezePlan;
-use crate::report::{Estimate, ScenarioReport};
+use crate::precision::PrecisionChoice;
+use crate::quantize::Precision;
+use crate::report::{BesidePoint, DialPoint, Estimate, ScenarioReport};
 use crate::train::{
     FeatureRequest, Freezing, FrozenHead, Learning, RowsRequest, TrainEvent, TrainRequest, heads_hash,
     shared_inputs,
@@ -22,16 +25,26 @@ use crate::train::{
 /// What is hashed where nobody says how long texts are read.
 const NOT_SAID: &str = "None None None None";
 
+/// What the dial's bundles are in, where nobody says: the dial is about what is deployed.
+const PRECISION: PrecisionChoice = PrecisionChoice::Fixed(Precision::Int8);
+
 /// What to compare.
 #[derive(Clone)]
 pub struct CompareRequest {
-    /// What all scenarios are asked for, into the comparison's directory. Features are each scenario's own, and
-    /// so is what it freezes: `freezing` says what scenario 3 freezes beside the head, and describes labels.
+    /// What all scenarios are asked for, into the comparison's directory. Features are each scenario's own,
+    /// and so is what it freezes: `freezing` says what scenario 3 freezes beside the head, and describes
+    /// labels.
     pub train: TrainRequest,
     /// Backbone directories …
     pub backbones: Vec<Arc<Backbone>>,
     /// … of which only so many layers are run, where not all are.
     pub depth: Option<usize>,
+    /// Depths to compare as they are deployed, beside the scenarios: the dial …
+    pub depths: Option<Depths>,
+    /// … in this precision: `int8` (or another one) whatever it costs, which is said; `auto` by the gate …
+    pub precision: PrecisionChoice,
+    /// … with what other programs came to beside it.
+    pub beside: Option<Vec<BesidePoint>>,
     /// Ways of freezing.
     pub scenarios: Vec<Scenario>,
     /// Where the frozen head of scenario 3 comes from.
@@ -57,6 +70,10 @@ pub enum CompareEvent<'e> {
     Train(&'e TrainEvent<'e>),
     /// A scenario ended, or was skipped.
     Ended { backbone: &'e str, scenario: &'e ScenarioReport },
+    /// A run of the dial was put into a bundle …
+    Bundled { backbone: &'e str, point: &'e DialPoint },
+    /// … or something of the dial was not done, and why.
+    LeftOut { backbone: &'e str, what: &'e str, why: &'e str },
 }
 
 /// What is to be done with one backbone, and what it may take at most.
@@ -76,6 +93,11 @@ pub type Show<'s> = dyn FnMut(&CompareEvent<'_>) + 's;
 /// a frozen backbone see them, layers are trained on the start of a text.
 pub type Open<'o> = dyn FnMut(&Arc<Backbone>, bool) -> Result<Embedder> + 'o;
 
+/// Says what is being done.
+pub(super) fn working(show: &mut Show<'_>, what: &str) {
+    show(&CompareEvent::Train(&TrainEvent::Work(what)));
+}
+
 impl CompareRequest {
     /// All scenarios with these backbones, into the directory `out`.
     #[must_use]
@@ -85,6 +107,9 @@ impl CompareRequest {
             train: TrainRequest::new(rows, out),
             backbones,
             depth: None,
+            depths: None,
+            precision: PRECISION,
+            beside: None,
             frozen_head: FrozenHead::default(),
             time_limit: None,
             clock: Clock::default(),
@@ -108,9 +133,13 @@ impl CompareRequest {
             .field("freeze", self.train.freezing.freeze().join("\0"))
             .field("long texts", self.long_texts.as_deref().unwrap_or(NOT_SAID))
             .field("frozen head", frozen_head);
-        Ok(match self.depth {
+        let inputs = match self.depth {
             Some(depth) => inputs.field("depth", depth.to_string()),
             None => inputs,
+        };
+        Ok(match self.precision {
+            PRECISION => inputs,
+            other => inputs.field("precision", other.to_string()),
         }
         .finish())
     }
@@ -135,8 +164,11 @@ impl CompareRequest {
             (ours.fit.alpha, ours.fit.class_weight) = (default.fit.alpha, default.fit.class_weight);
             ours.fit_memory = default.fit_memory;
         }
-        if !any(|one| matches!(one, Scenario::Features(_))) {
+        if !any(Scenario::reads_windows) {
             request.long_texts = None;
+        }
+        if !any(|one| matches!(one, Scenario::Depth(_))) {
+            request.precision = PRECISION;
         }
         request
     }
@@ -190,7 +222,8 @@ impl CompareRequest {
     /// Refuses what no comparison can do.
     ///
     /// # Errors
-    /// More than layers is frozen beside scenario 3's head, or the learning curve has no place.
+    /// More than layers is frozen beside scenario 3's head, depths are asked for twice, or the learning curve
+    /// has no place.
     pub(super) fn check(&self) -> Result<()> {
         for value in self.train.freezing.freeze() {
             if !value.starts_with("backbone:") {
@@ -202,6 +235,11 @@ impl CompareRequest {
                 .expected("backbone:embeddings or backbone:0-3")
                 .help("choose what is frozen by --scenarios"));
             }
+        }
+        if self.depth.is_some() && self.depths.is_some() {
+            return Err(Error::new(Kind::Usage, "depths of a network that is cut already are not compared")
+                .found("a depth, and depths to compare")
+                .help("give one of --depth and --depths"));
         }
         if !self.learning_curve.is_sorted_by(|a, b| a < b) {
             return Err(Error::new(

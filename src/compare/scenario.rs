@@ -6,7 +6,7 @@ use std::fmt;
 
 use crate::error::{Error, Kind, Result};
 use crate::plan::FreezePlan;
-use crate::report::Report;
+use crate::report::{Report, depth_name, depth_of};
 use crate::train::{FeatureRequest, Freezing, FrozenHead};
 
 /// One way of freezing, in the order of the table.
@@ -18,6 +18,8 @@ pub enum Scenario {
     Heads,
     /// `2:FEATURES`: the same on other features than the sentence embedding.
     Features(FeatureRequest),
+    /// `depth-N`: scenario 2 on the best features of the lowest N layers, which alone are run.
+    Depth(usize),
     /// `3:TASK`: that head is frozen, everything else is trained. `3:TASK:FEATURES`: the same on other
     /// features.
     FrozenHead(String, FeatureRequest),
@@ -31,6 +33,7 @@ impl fmt::Display for Scenario {
             Self::Frozen => f.write_str("1"),
             Self::Heads => f.write_str("2"),
             Self::Features(features) => write!(f, "2:{features}"),
+            Self::Depth(depth) => f.write_str(&depth_name(*depth)),
             Self::FrozenHead(task, features) => write!(f, "3:{task}{}", suffix(*features)),
             Self::Top(layers, features) => write!(f, "top{layers}{}", suffix(*features)),
         }
@@ -77,7 +80,7 @@ impl Scenario {
         match name {
             "1" => Some(Self::Frozen),
             "2" => Some(Self::Heads),
-            _ => Self::parse(name, tasks).ok(),
+            _ => depth_of(name).map(Self::Depth).or_else(|| Self::parse(name, tasks).ok()),
         }
     }
 
@@ -134,8 +137,16 @@ impl Scenario {
     pub fn features(&self) -> FeatureRequest {
         match self {
             Self::Frozen | Self::Heads => FeatureRequest::default(),
+            Self::Depth(_) => FeatureRequest::Auto,
             Self::Features(features) | Self::FrozenHead(_, features) | Self::Top(_, features) => *features,
         }
+    }
+
+    /// Whether its heads sit on a frozen backbone and see means of its layers: they may read long texts in
+    /// windows.
+    #[must_use]
+    pub fn reads_windows(&self) -> bool {
+        matches!(self, Self::Features(_) | Self::Depth(_))
     }
 
     /// What has to be run before it.
@@ -154,7 +165,7 @@ impl Scenario {
                 format!("3-{}", folder(&format!("{task}{}", suffix(*features))))
             }
             Self::Top(layers, features) => format!("top{layers}{}", folder(&suffix(*features))),
-            _ => self.to_string(),
+            Self::Frozen | Self::Heads | Self::Depth(_) => self.to_string(),
         }
     }
 
@@ -177,7 +188,7 @@ impl Scenario {
         match self {
             Self::Frozen => vec!["all".to_owned()],
             Self::FrozenHead(task, _) => [&[format!("head:{task}")], also].concat(),
-            Self::Heads | Self::Features(_) | Self::Top(..) => Vec::new(),
+            Self::Heads | Self::Features(_) | Self::Depth(_) | Self::Top(..) => Vec::new(),
         }
     }
 
@@ -237,6 +248,8 @@ mod tests {
             assert_eq!(Scenario::named(&scenario.to_string(), &tasks()), Some(scenario));
         }
         assert_eq!(Scenario::named("3", &tasks()), None);
+        assert_eq!(Scenario::named("depth-3", &tasks()), Some(Scenario::Depth(3)));
+        assert!(choose(&["depth-3"]).is_err(), "depths are asked for by --depths");
         // A task may be called like another one's features.
         let tasks = ["a:all", "a"].map(str::to_owned);
         let of = |value: &str| Scenario::choose(&[value.to_owned()], &tasks).unwrap().remove(0);
@@ -295,6 +308,7 @@ mod tests {
         assert_ne!(of("a/b"), of("a_b"));
         assert_eq!(folder(".."), "%2E.");
         assert_eq!(Scenario::Top(2, FeatureRequest::default()).folder(), "top2");
+        assert_eq!(Scenario::Depth(3).folder(), "depth-3");
         assert_eq!(Scenario::Top(2, "layers:3".parse().unwrap()).folder(), "top2%3Alayers%3A3");
         assert_eq!(Scenario::FrozenHead("type".into(), FeatureRequest::Auto).folder(), "3-type%3Aauto");
     }

@@ -60,9 +60,11 @@ impl<'t> Trying<'t> {
         Self { request, judged, references, kept, report, chosen: None, loaded: Vec::new() }
     }
 
-    /// Whether nothing more need be tried.
+    /// Whether nothing more need be tried: what comes after the first that passes is larger, and of no use where
+    /// everything may pass.
     pub fn is_over(&self) -> bool {
-        self.request.depth == Some(DepthChoice::Auto) && self.chosen.is_some()
+        let PrecisionRequest { depth, max_drop, .. } = self.request;
+        self.chosen.is_some() && (*depth == Some(DepthChoice::Auto) || max_drop.is_infinite())
     }
 
     /// The network at a depth (none: the run's own) with what its heads see; nothing where a depth is to be

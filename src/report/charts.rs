@@ -3,6 +3,7 @@
 //! Refuses scripts and anything that is not drawn from the numbers given.
 
 use super::text::escape;
+use crate::quantities::{bytes, grouped};
 
 const WIDTH: f64 = 440.0;
 const HEIGHT: f64 = 280.0;
@@ -25,10 +26,21 @@ pub(super) struct Point {
     pub label: String,
 }
 
+/// How points are drawn: a second sign beside the colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Drawn {
+    /// Connected in their order.
+    Line,
+    Circles,
+    Squares,
+    Diamonds,
+}
+
 /// Points with a name.
 #[derive(Clone, Debug)]
 pub(super) struct Series {
     pub name: String,
+    pub drawn: Drawn,
     pub points: Vec<Point>,
 }
 
@@ -38,8 +50,6 @@ pub(super) struct Chart<'c> {
     pub caption: &'c str,
     pub x: &'c str,
     pub series: &'c [Series],
-    /// Whether points are connected.
-    pub lines: bool,
     pub scale: Scale,
 }
 
@@ -52,13 +62,17 @@ pub(super) enum Scale {
     Logarithm,
     /// Seconds by their logarithm.
     Seconds,
+    /// Numbers of something a second by their logarithm, with round ticks …
+    Rate,
+    /// … and bytes.
+    Bytes,
 }
 
 impl Scale {
     fn place(self, x: f64) -> f64 {
         match self {
             Self::Numbers => x,
-            Self::Logarithm | Self::Seconds => x.max(0.05).log10(),
+            _ => x.max(0.05).log10(),
         }
     }
 
@@ -90,6 +104,8 @@ impl Scale {
             .filter(|(x, _)| (low..=high).contains(&self.place(*x)))
             .map(|(x, text)| (x, text.to_owned()))
             .collect(),
+            Self::Rate => named(round(low, high), &grouped),
+            Self::Bytes => named(round(low, high), &bytes),
         }
     }
 }
@@ -107,6 +123,24 @@ fn steps(low: f64, high: f64, most: u32) -> Vec<f64> {
         // −0 and rounding: 0.30000000000000004.
         .map(|value| (value * 1e9).round() / 1e9 + 0.0)
         .collect()
+}
+
+/// Round numbers between powers of ten, more of them where the range is narrow.
+fn round(low: f64, high: f64) -> Vec<f64> {
+    const FEW: [f64; 3] = [1.0, 2.0, 5.0];
+    const MORE: [f64; 10] = [1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0];
+    let between = |factors: &[f64]| -> Vec<f64> {
+        let units = (low.floor() as i32..=high.floor() as i32).map(|power| 10_f64.powi(power));
+        let all = units.flat_map(|unit| factors.iter().map(move |factor| factor * unit));
+        all.filter(|value| (low..=high).contains(&value.log10())).collect()
+    };
+    let few = between(&FEW);
+    let more = if few.len() < 3 { between(&MORE) } else { few };
+    if more.len() < 2 { steps(10_f64.powf(low), 10_f64.powf(high), 5) } else { more }
+}
+
+fn named(values: Vec<f64>, name: &dyn Fn(u64) -> String) -> Vec<(f64, String)> {
+    values.into_iter().map(|value| (value, name(value.round() as u64))).collect()
 }
 
 /// The smallest and the largest of some numbers, a little wider.
@@ -193,7 +227,7 @@ impl Chart<'_> {
         let colour = number % COLOURS;
         let places: Vec<(f64, f64)> =
             series.points.iter().map(|point| frame.place(self.scale.place(point.x), point.y)).collect();
-        if self.lines {
+        if series.drawn == Drawn::Line {
             let path: Vec<String> = places.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
             *svg += &format!(
                 "<polyline class=\"line k{colour}\" {}points=\"{}\"/>",
@@ -210,7 +244,7 @@ impl Chart<'_> {
                     whisker(-point.error)
                 );
             }
-            *svg += &format!("<circle class=\"k{colour}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.5\"/>");
+            *svg += &mark(series.drawn, colour, (x, y), 3.5);
         }
     }
 
@@ -238,13 +272,12 @@ impl Chart<'_> {
         }
         let entries = self.series.iter().enumerate().map(|(number, series)| {
             let colour = number % COLOURS;
-            let sign = if self.lines {
-                format!(
+            let sign = match series.drawn {
+                Drawn::Line => format!(
                     "<line class=\"line k{colour}\" {}x1=\"0\" x2=\"28\" y1=\"6\" y2=\"6\"/>",
                     dashes(number)
-                )
-            } else {
-                format!("<circle class=\"k{colour}\" cx=\"14\" cy=\"6\" r=\"4\"/>")
+                ),
+                drawn => mark(drawn, colour, (14.0, 6.0), 4.0),
             };
             format!(
                 "<li><svg viewBox=\"0 0 28 12\" aria-hidden=\"true\">{sign}</svg>{}</li>",
@@ -252,6 +285,31 @@ impl Chart<'_> {
             )
         });
         format!("<ul class=\"legend\">{}</ul>", entries.collect::<String>())
+    }
+}
+
+/// The sign of a point.
+fn mark(drawn: Drawn, colour: usize, (x, y): (f64, f64), size: f64) -> String {
+    match drawn {
+        Drawn::Line | Drawn::Circles => {
+            format!("<circle class=\"k{colour}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{size}\"/>")
+        }
+        Drawn::Squares => format!(
+            "<rect class=\"k{colour}\" x=\"{:.1}\" y=\"{:.1}\" width=\"{side}\" height=\"{side}\"/>",
+            x - size,
+            y - size,
+            side = 2.0 * size
+        ),
+        Drawn::Diamonds => {
+            let far = 1.4 * size;
+            format!(
+                "<path class=\"k{colour}\" d=\"M{x:.1} {:.1} L{:.1} {y:.1} L{x:.1} {:.1} L{:.1} {y:.1} Z\"/>",
+                y - far,
+                x + far,
+                y + far,
+                x - far
+            )
+        }
     }
 }
 
@@ -305,14 +363,28 @@ mod tests {
     }
 
     #[test]
+    fn ticks_of_rates_and_sizes_are_round_and_at_least_two() {
+        let of = |scale: Scale, low: f64, high: f64| -> Vec<String> {
+            scale.ticks(low.log10(), high.log10(), &[]).into_iter().map(|(_, text)| text).collect()
+        };
+        assert_eq!(of(Scale::Rate, 800.0, 12_000.0), ["1,000", "2,000", "5,000", "10,000"]);
+        assert_eq!(of(Scale::Rate, 1_100.0, 2_300.0), ["1,500", "2,000"]);
+        assert_eq!(of(Scale::Bytes, 4.5e6, 24e6), ["5.0 MB", "10.0 MB", "20.0 MB"]);
+        assert!(of(Scale::Bytes, 11.2e6, 11.9e6).len() >= 2);
+    }
+
+    #[test]
     fn every_point_is_in_the_picture_and_the_higher_value_is_higher() {
         let point = |x: f64, y: f64| Point { x, y, error: 0.01, label: format!("<{y}>") };
         let series = [
-            Series { name: "a & b".into(), points: vec![point(0.01, 0.5), point(100.0, 0.9)] },
-            Series { name: "c".into(), points: vec![point(100.0, 0.905)] },
+            Series {
+                name: "a & b".into(),
+                drawn: Drawn::Circles,
+                points: vec![point(0.01, 0.5), point(100.0, 0.9)],
+            },
+            Series { name: "c".into(), drawn: Drawn::Circles, points: vec![point(100.0, 0.905)] },
         ];
-        let chart =
-            Chart { caption: "x < y", x: "time", series: &series, lines: false, scale: Scale::Seconds };
+        let chart = Chart { caption: "x < y", x: "time", series: &series, scale: Scale::Seconds };
         let figure = chart.figure();
         let places: Vec<(f64, f64)> = figure
             .split("<circle ")
@@ -336,8 +408,8 @@ mod tests {
 
     #[test]
     fn no_points_are_no_picture() {
-        let series = [Series { name: "a".into(), points: Vec::new() }];
-        let chart = Chart { caption: "", x: "", series: &series, lines: true, scale: Scale::Numbers };
+        let series = [Series { name: "a".into(), drawn: Drawn::Line, points: Vec::new() }];
+        let chart = Chart { caption: "", x: "", series: &series, scale: Scale::Numbers };
         assert_eq!(chart.figure(), "");
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! Refuses scripts, outside resources, and text of the user's that is not escaped.
 
-use super::charts::{Chart, Point, Scale, Series};
+use super::charts::{Chart, Drawn, Point, Scale, Series};
+use super::frontier;
 use super::recommend::{Recommendation, recommend};
-use super::text::{escape, share};
+use super::text::{escape, figure};
 use super::{BackboneReport, Done, Outcome, Report, ScenarioReport};
 use crate::metrics::TaskMetrics;
-use crate::quantities::{bytes, duration, error_text, grouped};
+use crate::quantities::{bytes, duration, grouped};
 
 /// The page.
 #[must_use]
@@ -17,6 +18,7 @@ pub fn page(report: &Report) -> String {
     let parts = [
         heading(report, &title),
         recommendation(&advice),
+        frontier::section(report),
         table(report, &advice),
         backbones(report),
         charts(report),
@@ -79,7 +81,9 @@ fn table(report: &Report, advice: &Recommendation) -> String {
         .map(|name| format!("<th>{name}</th>"))
         .concat();
     let head = format!("<th>scenario</th>{tasks}<th class=\"left\">frozen</th>{costs}");
-    let rows = scenarios(report).map(|(backbone, scenario)| row(report, backbone, scenario, advice));
+    // Depths have a table of their own.
+    let shown = scenarios(report).filter(|(_, scenario)| !scenario.is_depth());
+    let rows = shown.map(|(backbone, scenario)| row(report, backbone, scenario, advice));
     let rows: String = rows.collect();
     format!(
         "<h2>Scenarios</h2>\n<div class=\"scroll\"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>\n\
@@ -145,14 +149,6 @@ fn parameters(scenario: &ScenarioReport) -> String {
 fn scores(metrics: &TaskMetrics) -> String {
     let cell = |value, error| format!("<td>{}</td>", figure(value, error));
     cell(metrics.score(), metrics.score_error()) + &cell(metrics.macro_f1, metrics.macro_f1_standard_error)
-}
-
-/// A share with its standard error, if it has one; a dash where nothing was measured.
-fn figure(value: Option<f64>, error: Option<f64>) -> String {
-    let Some(value) = value else { return "–".to_owned() };
-    let error =
-        error_text(error, 3).map(|error| format!(" <span class=\"error\">± {}</span>", escape(&error)));
-    share(value) + &error.unwrap_or_default()
 }
 
 fn backbones(report: &Report) -> String {
@@ -240,12 +236,13 @@ fn against_time(report: &Report, task: &str) -> String {
                     label: scenario.scenario.clone(),
                 })
             };
-            let points = backbone.scenarios.iter().filter_map(point).collect();
-            Series { name: backbone.name.clone(), points }
+            let shown = backbone.scenarios.iter().filter(|scenario| !scenario.is_depth());
+            let points = shown.filter_map(point).collect();
+            Series { name: backbone.name.clone(), drawn: Drawn::Circles, points }
         })
         .collect();
     let caption = format!("{task}: accuracy on test rows, against time for token states and training");
-    Chart { caption: &caption, x: "time", series: &series, lines: false, scale: Scale::Seconds }.figure()
+    Chart { caption: &caption, x: "time", series: &series, scale: Scale::Seconds }.figure()
 }
 
 /// A figure of every epoch of the trained scenarios; later stages go on where the last ended.
@@ -267,9 +264,9 @@ fn training_curve(
             }));
             before += stage.epochs.last().map_or(0, |epoch| epoch.number);
         }
-        series.push(Series { name: name(report, backbone, scenario), points });
+        series.push(Series { name: name(report, backbone, scenario), drawn: Drawn::Line, points });
     }
-    Chart { caption, x: "epoch", series: &series, lines: true, scale: Scale::Numbers }.figure()
+    Chart { caption, x: "epoch", series: &series, scale: Scale::Numbers }.figure()
 }
 
 fn learning_curves(report: &Report) -> String {
@@ -283,17 +280,11 @@ fn learning_curves(report: &Report) -> String {
                 Some(Point { x, y: score.accuracy?, error, label: String::new() })
             };
             let points = backbone.learning_curve.iter().filter_map(point).collect();
-            Series { name: backbone.name.clone(), points }
+            Series { name: backbone.name.clone(), drawn: Drawn::Line, points }
         };
         let series: Vec<Series> = report.backbones.iter().map(curve).collect();
         let caption = format!("{task}: accuracy of scenario 2 on test rows, by training rows");
-        let chart = Chart {
-            caption: &caption,
-            x: "training rows",
-            series: &series,
-            lines: true,
-            scale: Scale::Logarithm,
-        };
+        let chart = Chart { caption: &caption, x: "training rows", series: &series, scale: Scale::Logarithm };
         figures += &chart.figure();
     }
     figures

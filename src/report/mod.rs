@@ -3,7 +3,11 @@
 //!
 //! Refuses to measure anything, and to say in the page what is not in `report.json`.
 
+mod beside;
 mod charts;
+mod dial;
+mod frontier;
+mod gain;
 mod html;
 mod recommend;
 mod text;
@@ -19,6 +23,8 @@ use crate::files;
 use crate::finetune::Epoch;
 use crate::fingerprint::Fingerprint;
 use crate::train::RunMetrics;
+pub use beside::{BesidePoint, read_beside};
+pub use dial::{DialPoint, DialTask, HeldOutFigures, Speed, depth_name, depth_of};
 pub use html::page;
 pub use recommend::recommend;
 
@@ -44,6 +50,9 @@ pub struct Report {
     /// Processor and threads: what the seconds were measured on.
     pub machine: String,
     pub backbones: Vec<BackboneReport>,
+    /// What other programs came to, measured elsewhere: drawn beside the dial.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<BesidePoint>,
 }
 
 /// One backbone, and every scenario with it.
@@ -73,6 +82,9 @@ pub struct BackboneReport {
     /// Accuracy of scenario 2 against the number of training rows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub learning_curve: Vec<CurvePoint>,
+    /// Its depths as they are deployed, from shallow to deep, and behind them the usual recipe.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dial: Vec<DialPoint>,
 }
 
 /// Time and disk.

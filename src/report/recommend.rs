@@ -1,17 +1,17 @@
 //! Owns the recommendation: a pure function of the report.
 //!
-//! Refuses to choose by test rows: gains are measured on validation rows, row by row, and what lies within the
-//! noise is not called a difference, nor none.
+//! Refuses to choose by test rows: gains are measured on validation rows, row by row, and what lies within
+//! the noise is not called a difference, nor none.
 
 use serde::Serialize;
 
-use super::text::{and, points, share};
+use super::dial;
+use super::gain::Gain;
+use super::text::{and, share};
 use super::{BackboneReport, Done, Report, ScenarioReport};
 use crate::metrics::{TaskMetrics, difference};
-use crate::quantities::{duration, error_text};
+use crate::quantities::duration;
 
-/// A gain counts from so many combined standard errors on (about 95 % when nothing was gained).
-const BEYOND_NOISE: f64 = 2.0;
 /// What training a part of the backbone must gain at least, as a share …
 const LEAST_GAIN: f64 = 0.005;
 /// … and beside that for every hour it takes longer than scenario 2.
@@ -57,13 +57,6 @@ pub struct Recommendation {
     pub reasons: Vec<String>,
 }
 
-/// A gain and its standard error; 1, which is more than any share can be off, where it is not known.
-#[derive(Clone, Copy, Debug)]
-struct Gain {
-    value: f64,
-    error: f64,
-}
-
 impl Gain {
     /// What the second run gained over the first, on the same validation rows: the mean of the tasks. None
     /// without validation rows.
@@ -87,25 +80,6 @@ impl Gain {
             error: tasks.iter().map(|task| task.error.powi(2)).sum::<f64>().sqrt() / count,
         })
     }
-
-    fn beyond_noise(self) -> bool {
-        self.value.abs() > BEYOND_NOISE * self.error
-    }
-
-    /// What can be said of it where it is not beyond noise.
-    fn cannot_tell(self) -> String {
-        format!("cannot tell: these rows show nothing below {:.1} points", 100.0 * BEYOND_NOISE * self.error)
-    }
-
-    /// `+1.2 ± 0.5 points`.
-    fn text(self) -> String {
-        let error = error_text(Some(100.0 * self.error), 1);
-        format!(
-            "{}{} points",
-            points(self.value),
-            error.map_or_else(String::new, |error| format!(" ± {error}"))
-        )
-    }
 }
 
 /// The standard error of a score, with one more right and one more wrong row, so that it is never 0 by luck.
@@ -128,7 +102,7 @@ struct Candidate<'r> {
 /// noise and worth what it costs.
 #[must_use]
 pub fn recommend(report: &Report) -> Recommendation {
-    let mut reasons = Vec::new();
+    let mut reasons: Vec<String> = report.backbones.iter().filter_map(dial::sentence).collect();
     let Some((backbone, base)) = best_backbone(report, &mut reasons) else {
         return Recommendation {
             advice: Advice::NothingToCompare,

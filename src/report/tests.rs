@@ -1,5 +1,7 @@
 //! Made-up reports, and what must be said of them.
 
+mod dial;
+
 use super::recommend::Advice;
 use super::*;
 use crate::embed::TextNotes;
@@ -81,6 +83,7 @@ fn report(scenarios: Vec<ScenarioReport>) -> Report {
         tasks: vec!["mood".into()],
         seed: 13,
         machine: "a machine, 2 threads".into(),
+        beside: Vec::new(),
         backbones: vec![BackboneReport {
             name: "small".into(),
             folder: "small".into(),

@@ -1,5 +1,7 @@
 //! Owns numbers and lists as people read them, and text that is safe inside HTML.
 
+use crate::quantities::error_text;
+
 /// A share to three digits: `0.918`.
 pub(super) fn share(value: f64) -> String {
     format!("{value:.3}")
@@ -10,6 +12,14 @@ pub(super) fn points(difference: f64) -> String {
     let points = 100.0 * difference;
     // −0.04 is not a loss.
     if points.abs() < 0.05 { "+0.0".to_owned() } else { format!("{points:+.1}") }
+}
+
+/// A share with its standard error, if it has one; a dash where nothing was measured.
+pub(super) fn figure(value: Option<f64>, error: Option<f64>) -> String {
+    let Some(value) = value else { return "–".to_owned() };
+    let error =
+        error_text(error, 3).map(|error| format!(" <span class=\"error\">± {}</span>", escape(&error)));
+    share(value) + &error.unwrap_or_default()
 }
 
 /// `a`, `a and b`, `a, b and c`.

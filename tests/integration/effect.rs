@@ -28,6 +28,7 @@ const PUBLIC_KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GF
 fn value(option: &str) -> &'static str {
     match option {
         "states" => "f16",
+        "precision" => "int8",
         "task-weight" => "domain=1",
         "alpha" => "100",
         "head-init" | "init-heads" | "frozen-head" => "fitted",
@@ -242,6 +243,12 @@ fn compare() -> Vec<Row> {
         ("compare", "overwrite strict time-limit", Always(POLICY)),
         ("compare", "cache", Always("every text goes through the store")),
         ("compare", "onnxruntime device threads token-budget no-tuning", Always(NETWORK)),
+        ("compare", "precision beside", Refused(one, &[NO_EFFECT, "no depths are compared", "--depths all"])),
+        (
+            "compare",
+            "depths",
+            Refused("TEXTS --backbone BACKBONE --task domain --depth 1 --out OUT ?", &TWICE),
+        ),
         ("compare", "learning-curve", Refused(frozen, &["the learning curve is that of scenario 2"])),
         (
             "compare",

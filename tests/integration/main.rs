@@ -10,6 +10,7 @@ mod debug_forms;
 mod defaults;
 mod depth;
 mod depth_choice;
+mod dial;
 mod drift;
 mod effect;
 mod features;
