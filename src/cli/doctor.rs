@@ -235,8 +235,8 @@ fn judged(fit: &Fit) -> String {
     match worse.iter().map(said).collect::<Vec<_>>().join(", ") {
         none if none.is_empty() => "the vocabulary fits these texts as it fitted those".to_owned(),
         all => format!(
-            "the vocabulary fits these texts worse: {all}. Another language, or another domain? `frosthead eval` on \
-             labelled rows of them says what it costs"
+            "the vocabulary fits these texts worse: {all}. Another language, or another domain? \
+             `frosthead eval` on labelled rows of them says what it costs"
         ),
     }
 }

@@ -216,8 +216,8 @@ impl TextWindows<'_> {
         Ok(Some(Window { ids, first: self.given == 1, span, last }))
     }
 
-    /// How the text, its prefix included, was cut into pieces; for a text of which nothing was lost, behind its
-    /// last window.
+    /// How the text, its prefix included, was cut into pieces; for a text of which nothing was lost, behind
+    /// its last window.
     #[must_use]
     pub fn piece_use(&self) -> PieceUse {
         self.counted.of_counted(&self.text)

@@ -1,5 +1,5 @@
-//! How texts fit a model's vocabulary: what `doctor --on` counts of a table, beside what the bundle says of the
-//! texts that it was built with.
+//! How texts fit a model's vocabulary: what `doctor --on` counts of a table, beside what the bundle says of
+//! the texts that it was built with.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -125,7 +125,7 @@ fn little_text_is_not_compared() {
 fn texts_are_read_to_their_end_from_any_table() {
     let place = directory();
     let table = place.path().join("long.csv");
-    let long = ["word"; 5000].join(" ");
+    let long = vec!["word"; 5000].join(" ");
     std::fs::write(&table, format!("other,review\nx,{long}\ny,word\nz,\n")).unwrap();
     let bundle = &tiny().bundle;
     let (texts, told) = doctor(bundle, &[text(&table)]);
