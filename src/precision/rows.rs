@@ -86,9 +86,19 @@ impl RunRows {
 
     /// The labelled rows of a task in some parts.
     pub(super) fn of_task(&self, run: &Run, task: usize, parts: &[Part]) -> Truth {
-        let rows =
-            (0..self.parts.len()).filter(|&row| self.parts[row].is_some_and(|part| parts.contains(&part)));
-        Truth::new(&run.heads[task].labels, &self.cells[task], rows)
+        Truth::new(&run.heads[task].labels, &self.cells[task], self.rows_of(parts).into_iter())
+    }
+
+    /// The rows in some parts.
+    pub(super) fn rows_of(&self, parts: &[Part]) -> Vec<usize> {
+        (0..self.parts.len())
+            .filter(|&row| self.parts[row].is_some_and(|part| parts.contains(&part)))
+            .collect()
+    }
+
+    /// The texts of some parts.
+    pub(super) fn texts_of(&self, parts: &[Part]) -> Vec<&str> {
+        self.rows_of(parts).into_iter().map(|row| self.texts[row].as_str()).collect()
     }
 
     /// At most so many training texts, evenly spread over the table.

@@ -12,7 +12,8 @@ use super::request::{DepthChoice, PrecisionChoice, PrecisionRequest};
 use super::trial::{Trial, speeds};
 use super::vocabulary::Kept;
 use crate::bundle;
-use crate::embed::Extractor;
+use crate::data::Part;
+use crate::embed::{Extractor, piece_uses};
 use crate::encoder::Product;
 use crate::error::Result;
 use crate::heads::Head;
@@ -20,6 +21,7 @@ use crate::quantize::{
     Agreement, CALIBRATION_TEXTS, Calibration, Precision, TableBits, Variant, calibrate, sensitivity,
 };
 use crate::selection::{Loss, passes};
+use crate::tokens::PieceUse;
 
 /// Texts that sensitivity is measured on.
 const SENSITIVITY_TEXTS: usize = 128;
@@ -264,7 +266,7 @@ fn deployed(request: &PrecisionRequest<'_>, cut: &Cut, variant: &Variant, trial:
     if variant.table != TableBits::default() {
         details.insert(bundle::TABLE_BITS.to_owned(), serde_json::json!(variant.table));
     }
-    let variant = match variant.precision {
+    let mut variant = match variant.precision {
         Precision::Fp32 => bundle::Variant::fp32(&cut.backbone, heads)?,
         precision => bundle::Variant {
             precision: precision.to_string(),
@@ -275,10 +277,19 @@ fn deployed(request: &PrecisionRequest<'_>, cut: &Cut, variant: &Variant, trial:
             tolerance: CODED_TOLERANCE,
         },
     };
+    variant.details.extend([bundle::piece_detail(own_pieces(request, cut)?)]);
     Ok(Chosen {
         variant,
         backbone: Arc::clone(&cut.backbone),
         _folder: trial.folder,
         features: trial.features,
     })
+}
+
+/// How the run's training and validation texts fit the vocabulary of a network.
+fn own_pieces(request: &PrecisionRequest<'_>, cut: &Cut) -> Result<PieceUse> {
+    let texts = request.rows.texts_of(&[Part::Train, Part::Valid]);
+    let mut all = PieceUse::default();
+    piece_uses(&cut.backbone, &texts, request.threads)?.into_iter().for_each(|used| all += used);
+    Ok(all)
 }

@@ -65,7 +65,7 @@ impl Kept {
     pub fn choose(request: &PrecisionRequest<'_>, choice: &VocabularyChoice) -> Result<Self> {
         let backbone = request.backbone;
         let whole = Vocabulary::from_bytes(&backbone.tokenizer_bytes()?, backbone.directory())?;
-        let of_parts = |parts: &[Part]| rows_of(request, parts);
+        let of_parts = |parts: &[Part]| request.rows.rows_of(parts);
         let (valid, test) = (of_parts(&[Part::Valid]), of_parts(&[Part::Test]));
         // Where no validation row is left, the test rows are those that nobody looked at.
         let (held_out, named, looked_at) = match (valid.is_empty(), test.is_empty()) {
@@ -174,12 +174,6 @@ impl Kept {
 fn with(backbone: &Arc<Backbone>, pruned: &Pruned) -> Result<Arc<Backbone>> {
     let pieces = (pruned.bytes.clone(), pruned.rows.clone());
     Ok(Arc::new(Backbone::clone(backbone).with_pieces(pieces.0, pieces.1)?))
-}
-
-/// Rows of the run in these parts.
-fn rows_of(request: &PrecisionRequest<'_>, parts: &[Part]) -> Vec<usize> {
-    let all = request.rows.parts.iter().enumerate();
-    all.filter(|(_, part)| part.is_some_and(|part| parts.contains(&part))).map(|(row, _)| row).collect()
 }
 
 /// A row's text as the network reads it.

@@ -394,6 +394,7 @@ fn bundle() -> Vec<Row> {
     vec![
         ("bundle", "depth", Always("what the heads see is chosen again, at any depth")),
         ("bundle", "out precision keep-validation sign", Always("is part of the file that is made")),
+        ("bundle", "vocabulary keep", Always("says which word pieces are in the file")),
         ("bundle", "backbone", Always("another backbone than the run's is refused")),
         ("bundle", "overwrite", Always(POLICY)),
         ("bundle", "keep-embedding", Refused("RUN --out OUT ?", &[NO_EFFECT, "sees the highest layer"])),

@@ -39,3 +39,4 @@ mod tiny;
 mod trained_features;
 mod tune;
 mod values;
+mod vocabulary;
