@@ -22,12 +22,11 @@ pub use chosen::Chosen;
 use cut::Cut;
 pub use gate::TaskCost;
 use gate::{Judged, Reference};
-pub use report::{PrecisionReport, VariantReport};
-pub use request::{DepthChoice, PrecisionChoice, PrecisionRequest};
+pub use report::{PrecisionReport, VariantReport, VocabularyReport};
+pub use request::{DepthChoice, PrecisionChoice, PrecisionRequest, VocabularyChoice};
 pub use rows::RunRows;
 use trying::Trying;
 use vocabulary::Kept;
-pub use vocabulary::{VocabularyChoice, VocabularyReport};
 
 /// The file in a run directory that says what its precisions cost.
 pub const PRECISION: &str = "precision.json";

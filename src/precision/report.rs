@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::gate::TaskCost;
-use super::vocabulary::VocabularyReport;
 use crate::encoder::FeatureChoice;
 use crate::quantize::{Agreement, TableBits, Variant};
 use crate::selection::DepthFigures;
+use crate::tokens::{Coverage, PieceUse};
 
 /// What one variant is like.
 #[derive(Debug, Clone, Serialize)]
@@ -32,6 +32,21 @@ pub struct VariantReport {
     pub cosine: Agreement,
     pub tasks: BTreeMap<String, TaskCost>,
     pub passes: bool,
+}
+
+/// What a vocabulary is like.
+#[derive(Debug, Clone, Serialize)]
+pub struct VocabularyReport {
+    /// Pieces that are kept …
+    pub pieces: usize,
+    /// … of so many.
+    pub of: usize,
+    /// Texts that were not looked at: where pieces are chosen by their use, validation texts under a vocabulary
+    /// of the training texts.
+    pub held_out: &'static str,
+    pub coverage: Coverage,
+    /// How the training and validation texts fit the vocabulary that is kept.
+    pub use_now: PieceUse,
 }
 
 /// What choosing came to, as `precision.json` has it.

@@ -1,11 +1,11 @@
 //! Owns what a choice of precision and depth is asked for.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use super::rows::RunRows;
-use super::vocabulary::VocabularyChoice;
 use crate::backbone::Backbone;
 use crate::classifier::Run;
 use crate::embed::Embedder;
@@ -75,6 +75,15 @@ impl fmt::Display for DepthChoice {
             Self::Fixed(depth) => depth.fmt(f),
         }
     }
+}
+
+/// Which word pieces are kept, beside those that must stay.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VocabularyChoice {
+    /// Those in this file; none: those of the run's training and validation texts …
+    pub file: Option<PathBuf>,
+    /// … of which the most frequent in these texts.
+    pub most: Option<usize>,
 }
 
 /// What to choose for.

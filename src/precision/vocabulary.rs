@@ -5,14 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::path::PathBuf;
 use std::sync::Arc;
-
-use serde::Serialize;
 
 use super::cut::Cut;
 use super::gate::Judged;
-use super::request::PrecisionRequest;
+use super::report::VocabularyReport;
+use super::request::{PrecisionRequest, VocabularyChoice};
 use crate::backbone::Backbone;
 use crate::classifier::probabilities;
 use crate::data::Part;
@@ -20,31 +18,7 @@ use crate::embed::{EmbedOptions, Extractor, FeatureRows, RowLayout, covering};
 use crate::error::{Error, Kind, Result};
 use crate::heads::{self, Examples};
 use crate::selection::{Judging, Loss};
-use crate::tokens::{Coverage, PieceCounts, PieceUse, Pruned, Vocabulary};
-
-/// Which word pieces are kept, beside those that must stay.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct VocabularyChoice {
-    /// Those in this file; none: those of the run's training and validation texts …
-    pub file: Option<PathBuf>,
-    /// … of which the most frequent in these texts.
-    pub most: Option<usize>,
-}
-
-/// What a vocabulary is like.
-#[derive(Debug, Clone, Serialize)]
-pub struct VocabularyReport {
-    /// Pieces that are kept …
-    pub pieces: usize,
-    /// … of so many.
-    pub of: usize,
-    /// Texts that were not looked at: where pieces are chosen by their use, validation texts under a vocabulary
-    /// of the training texts.
-    pub held_out: &'static str,
-    pub coverage: Coverage,
-    /// How the training and validation texts fit the vocabulary that is kept.
-    pub use_now: PieceUse,
-}
+use crate::tokens::{Coverage, PieceCounts, Pruned, Vocabulary};
 
 /// A smaller vocabulary, and one to measure what such a vocabulary costs.
 pub(super) struct Kept {
