@@ -2,13 +2,15 @@
 """What each depth of a network answers, as it is deployed, against the usual recipe: the last layer of the whole network.
 
 usage: depth-table.py FROSTHEAD BACKBONE [--depths 0,2,3,4,6] [--seeds 13-16] [--rows N] [--bundle "--precision int8 …"] [--train "…"]
-                      [--cache DIR] [--json FILE] DATA …
+                      [--own-split] [--cache DIR] [--json FILE] DATA …
 
 DATA is a folder NAME with NAME_train.csv and NAME_test.csv, or one table, a fifth of whose texts is kept for testing, another fifth
 with every seed. Every column but `text` is a task. Per seed: heads on the sentence embedding of the whole network in fp32; then per
 depth `frosthead train --depth N` (features `auto`), `frosthead bundle`, and the bundle's answers for the test rows. Prints a Markdown
 table: accuracy in points (mean over seeds), difference to the usual recipe with its paired standard error (row by row; over the seeds
 of one test table, rows are averaged first), size of the bundle.
+With --own-split a table is split by `train --seed` itself, and the accuracies are those of `metrics.json` and `precision.json` (without
+paired errors).
 needs: nothing but the program; features are computed once (`--cache`).
 """
 import argparse, csv, json, shlex, subprocess, sys, tempfile, zlib
@@ -40,7 +42,7 @@ def split(data, seed):
 
 class Program:
     def __init__(self, options, folder):
-        self.options, self.folder = options, folder
+        self.options, self.folder, self.own = options, folder, None
 
     def run(self, *words):
         command = [str(word) for word in (self.options.frosthead, "-q", *words)]
@@ -53,8 +55,9 @@ class Program:
         out = self.folder / "run"
         words = [word for task in tasks for word in ("--task", task)] + ["--seed", seed, "--overwrite", "--out", out]
         words += ["--cache", self.options.cache] if self.options.cache else []
-        self.run("train", self.folder / "train.csv", "--backbone", self.options.backbone, "--test", self.folder / "test.csv", "--quoting", "double",
-                 *words, *more)
+        data = self.own if self.own else self.folder / "train.csv"
+        words += [] if self.own else ["--test", self.folder / "test.csv", "--quoting", "double"]
+        self.run("train", data, "--backbone", self.options.backbone, *words, *more)
         return out
 
     def bundle(self, run):
@@ -64,7 +67,14 @@ class Program:
         return out
 
     def right(self, tasks, test, model):
-        """Per task: which of the test rows get their label."""
+        """Per task: which of the test rows get their label; of the program's own split only how many."""
+        if self.own and model.is_dir():
+            found = json.loads((model / "metrics.json").read_text())["tasks"]
+            return {task: [found[task]["accuracy"]] for task in tasks}
+        if self.own:
+            found = json.loads((self.folder / "run" / "precision.json").read_text())
+            chosen = next(variant for variant in found["variants"] if variant["name"] == found["chosen"])
+            return {task: [chosen["tasks"][task]["test_accuracy"]] for task in tasks}
         told = self.run("predict", self.folder / "test.csv", "--quoting", "double", "--model", model).splitlines()
         told = [json.loads(line) for line in told]
         return {task: [float(line[f"{task}_predicted"] == row[task]) for line, row in zip(told, test, strict=True)] for task in tasks}
@@ -90,6 +100,7 @@ def measure(options, data):
         program = Program(options, Path(folder))
         for seed in options.seeds:
             training, test = split(data, seed)
+            program.own = data if options.own_split and not data.is_dir() else None
             training = training[: options.rows or len(training)]
             tasks = [column for column in training[0] if column != "text"]
             write(program.folder / "train.csv", training)
@@ -117,6 +128,7 @@ def main():
     parser.add_argument("--rows", type=int, help="the first so many training rows")
     parser.add_argument("--bundle", default="--precision int8 --max-drop 100", help="options of `bundle`")
     parser.add_argument("--train", default="", help="options of `train` at a depth")
+    parser.add_argument("--own-split", action="store_true")
     parser.add_argument("--cache")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()

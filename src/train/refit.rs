@@ -282,12 +282,21 @@ impl Gathered {
     }
 }
 
+/// What the head of a new task sees where nothing was asked for: the sentence embedding, or what stands for it.
+fn usual_features(bundle: &Bundle) -> FeatureChoice {
+    let manifest = bundle.manifest();
+    match manifest.backbone.layers() {
+        Some(layers) if !manifest.has_embedding() => FeatureChoice::highest(layers),
+        _ => FeatureChoice::Last,
+    }
+}
+
 /// What each task's head shall see: a head that is there already sees what it saw.
 fn asked(request: &RefitRequest<'_>) -> Result<BTreeMap<String, Asked>> {
     let RefitRequest { bundle, rows, features, .. } = request;
     let of = |task: String| {
         let known = bundle.manifest().tasks.iter().find(|known| known.task == task);
-        let given = features.unwrap_or_default();
+        let given = features.unwrap_or_else(|| FeatureRequest::Choice(usual_features(bundle)));
         let asked = known.map_or(given, |known| FeatureRequest::Choice(known.features));
         let wrong = |what: &str| {
             Error::new(Kind::Usage, what).at(bundle.path()).task(&task).found(format!("--features {given}"))

@@ -240,6 +240,15 @@ fn a_cut_bundle_is_a_backbone_of_its_depth() {
     refit(&[]).success();
     let manifest = frosthead(&["inspect", text(&refitted), "--json"]).success().json();
     assert_eq!(manifest["manifest"]["part_of"], json!({ "layers": 6, "vocabulary_size": 30522 }));
+    // The head of a new task sees what stands for the sentence embedding.
+    let table = std::fs::read_to_string(&data).unwrap().replacen("sentiment", "mood", 1);
+    std::fs::write(path("mood.csv"), table).unwrap();
+    let added = path("mood.frost");
+    let arguments = ["refit", text(&cut), text(&path("mood.csv")), "--out", text(&added), "--task", "mood"]
+        .map(str::to_owned);
+    frosthead(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).success();
+    let manifest = frosthead(&["inspect", text(&added), "--json"]).success().json();
+    assert_eq!(manifest["manifest"]["tasks"][2]["features"], "layers:1");
     // A server says what it cannot do.
     let server = Server::of(&cut, &[]);
     assert_eq!(server.get("/v1/model").json()["dimensions"], Value::Null);
