@@ -9,7 +9,7 @@ Makes the checkpoint, imports it, trains heads on the first rows, bundles them i
 both sizes and, in turns, the median time of a whole process that labels one text. Answers mean nothing here: the weights are random.
 needs: numpy, and the program; tokenizers of scripts/setup.sh (`setup_tokenizers`).
 """
-import argparse, csv, json, os, shutil, statistics, struct, subprocess, sys, tempfile, time
+import argparse, csv, json, shutil, statistics, struct, subprocess, sys, tempfile, time
 from pathlib import Path
 
 import numpy
@@ -92,23 +92,20 @@ def main():
         for name, more in names.items():
             run("bundle", folder / "run", "--out", folder / f"{name}.frost", "--precision", "int8", "--max-drop", "100", *more, *cache)
         (folder / "one.txt").write_text("The battery died after two days, and nobody answers my mails.\n")
-        seconds, peak = {name: [] for name in names}, {name: 0 for name in names}
+        seconds = {name: [] for name in names}
         for _ in range(options.rounds):
             for name in names:
                 start = time.perf_counter()
                 command = [options.frosthead, "-q", "predict", folder / "one.txt", "--format", "lines", "--model", folder / f"{name}.frost"]
-                process = subprocess.Popen([str(word) for word in command], stdout=subprocess.DEVNULL)
-                _, status, used = os.wait4(process.pid, 0)
-                if status:
+                if subprocess.run([str(word) for word in command], stdout=subprocess.DEVNULL).returncode:
                     sys.exit("predict failed")
                 seconds[name].append(time.perf_counter() - start)
-                peak[name] = max(peak[name], used.ru_maxrss / 1024)
         sizes = {name: (folder / f"{name}.frost").stat().st_size for name in names}
         print(f"{words:,} pieces, {options.rows:,} rows, int8")
         for name in names:
             share = 100 * sizes[name] / sizes["whole"]
             print(f"{name:6} {sizes[name] / 1e6:7.1f} MB ({share:.0f} %)  {statistics.median(seconds[name]):.3f} s from start to the answer "
-                  f"({min(seconds[name]):.3f}-{max(seconds[name]):.3f}), peak {peak[name]:.0f} MiB")
+                  f"({min(seconds[name]):.3f}-{max(seconds[name]):.3f})")
 
 
 if __name__ == "__main__":
