@@ -9,23 +9,12 @@ program, once per alpha and once with `auto`, and prints a Markdown table of the
 what `auto` chose, and, against the one fixed alpha that is best on average: the mean and the worst difference of every column.
 needs: nothing but the program and its features, which it computes once (`--cache`).
 """
-import argparse, csv, json, random, subprocess, sys, tempfile, zlib
+import argparse, json, random, subprocess, sys, tempfile, zlib
 from pathlib import Path
 
+from labelled import read, write
+
 GRID = ["3000", "1000", "300", "100", "30", "10", "3", "1", "0.3", "0.1"]
-
-
-def read(path):
-    csv.field_size_limit(1 << 30)
-    with open(path, newline="", encoding="utf-8") as source:
-        return list(csv.DictReader(source))
-
-
-def write(path, rows):
-    with open(path, "w", newline="", encoding="utf-8") as target:
-        out = csv.DictWriter(target, rows[0].keys(), quoting=csv.QUOTE_ALL, lineterminator="\n")
-        out.writeheader()
-        out.writerows(rows)
 
 
 def split(data):

@@ -13,21 +13,10 @@ With --own-split a table is split by `train --seed` itself, and the accuracies a
 paired errors).
 needs: nothing but the program; features are computed once (`--cache`).
 """
-import argparse, csv, json, shlex, subprocess, sys, tempfile, zlib
+import argparse, json, shlex, subprocess, sys, tempfile, zlib
 from pathlib import Path
 
-
-def read(path):
-    csv.field_size_limit(1 << 30)
-    with open(path, newline="", encoding="utf-8") as source:
-        return list(csv.DictReader(source))
-
-
-def write(path, rows):
-    with open(path, "w", newline="", encoding="utf-8") as target:
-        out = csv.DictWriter(target, rows[0].keys(), quoting=csv.QUOTE_ALL, lineterminator="\n")
-        out.writeheader()
-        out.writerows(rows)
+from labelled import read, write
 
 
 def split(data, seed):
