@@ -151,6 +151,12 @@ impl Backbone {
         self.part_of().is_none_or(|whole| layers == Some(whole.layers))
     }
 
+    /// The ids that its word pieces had before, where it was left with some of them.
+    #[must_use]
+    pub fn pieces(&self) -> Option<&[u32]> {
+        self.pieces.as_ref().map(Pieces::ids)
+    }
+
     /// The same backbone with some of its word pieces only: `tokenizer` are the bytes of a `tokenizer.json` that
     /// knows these, and `ids` their ids before, in the order of those now. What a text gives whose pieces are
     /// all there is the same, to the bit; other texts have other pieces, so its identity is another one.

@@ -13,6 +13,7 @@ use std::path::Path;
 use super::archive_writer::unwritable;
 use super::entries::DATA;
 use super::network::place;
+use super::words::WordPlaces;
 use crate::encoder::is_ours;
 use crate::encoder::ports::{self, head_bias, head_weight};
 use crate::error::{Error, Kind, Result};
@@ -49,7 +50,7 @@ pub(super) fn append_heads(
     let Some(graph) = model.graph.as_mut() else {
         return Err(Error::new(Kind::Graph, "the model has no graph"));
     };
-    let outputs = graph.output.iter().map(|output| output.name());
+    let outputs = graph.output.iter().chain(&graph.input).map(|output| output.name());
     let lacking = tail.input.iter().find(|input| !outputs.clone().any(|name| name == input.name()));
     if let Some(input) = lacking {
         return Err(Error::new(Kind::Graph, "the heads do not fit the backbone's graph")
@@ -71,6 +72,8 @@ fn tail(heads: &[DeployedHead<'_>], hidden: usize, means: usize) -> Result<Model
     };
     let embedding = seen(ports::EMBEDDING, hidden, hidden > 0)?;
     let layers = seen(ports::LAYER_MEANS, means, heads.iter().any(layers))?;
+    let any = heads.iter().any(|deployed| deployed.head.words.is_some());
+    let mut places = any.then(|| WordPlaces::new(&mut graph)).transpose()?;
     for deployed in heads {
         let task = &deployed.head.task;
         let (classes, width) = (deployed.head.labels.len(), deployed.head.features);
@@ -89,7 +92,14 @@ fn tail(heads: &[DeployedHead<'_>], hidden: usize, means: usize) -> Result<Model
         let bias = graph.floats(&head_bias(task), &[classes], &deployed.head.bias)?;
         let vector = || ValueType::float([batch(), classes.into()]);
         let product = Operation::new("Gemm", &[&seen, &weight, &bias]).with("transB", 1);
-        let logits = graph.add(product, &ports::logits(task), vector())?;
+        let logits = match (&deployed.head.words, &mut places) {
+            (Some(words), Some(places)) => {
+                let alone = graph.add(product, &format!("heads/{task}/without_words"), vector())?;
+                let more = places.add(&mut graph, task, words)?;
+                graph.add(Operation::new("Add", &[&alone, &more]), &ports::logits(task), vector())?
+            }
+            _ => graph.add(product, &ports::logits(task), vector())?,
+        };
         // Always there, also when it changes nothing, so that every bundle has the same graph.
         let temperature =
             graph.floats(&format!("heads.{task}.temperature"), &[], &[deployed.head.temperature])?;

@@ -16,21 +16,27 @@ use crate::encoder::FeatureChoice;
 use crate::error::{Kind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::task::TaskKind;
-use crate::tokens::{LongTexts, PieceUse};
+use crate::tokens::{Grams, LongTexts, PieceUse};
 
 /// The newest version of the bundle that this program reads; a bundle is written in the oldest one that can
 /// say all there is to say.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 /// The oldest it reads: format 1 knew neither validation rows nor refits.
 const OLDEST: u32 = 1;
 
-/// The version in which a bundle can be written that knows this text column, and whether the backbone
-/// is a part of another one.
+/// The version in which a bundle can be written that knows this text column, whether the backbone is a part of
+/// another one, and whether a head looks at words.
 #[cfg(feature = "train")]
-pub(super) fn format_for(text: Option<&str>, part_of: Option<PartOf>) -> u32 {
+pub(super) fn format_for(text: Option<&str>, part_of: Option<PartOf>, words: bool) -> u32 {
     /// Knows no text column (it was called `text`, or is not known), and whole networks only.
     const BEFORE: u32 = 2;
-    if text.is_some() || part_of.is_some() { FORMAT } else { BEFORE }
+    /// Knows no words.
+    const WITHOUT_WORDS: u32 = 3;
+    match (words, text.is_some() || part_of.is_some()) {
+        (true, _) => FORMAT,
+        (false, true) => WITHOUT_WORDS,
+        (false, false) => BEFORE,
+    }
 }
 /// The detail of a precision that says how many bits a number of the word table has, where it has fewer than
 /// the precision's own.
@@ -145,6 +151,22 @@ pub struct TaskManifest {
     pub features: FeatureChoice,
     /// Numbers its head sees.
     pub width: usize,
+    /// Whether it looks at words, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub words: Option<WordsManifest>,
+}
+
+/// What a head's words are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WordsManifest {
+    /// Which places there are.
+    pub places: Grams,
+    /// Pieces and pairs with weights.
+    pub rows: usize,
+    /// Whether pairs are hashed by the ids of a larger vocabulary, of which this one is a part.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub renumbered: bool,
 }
 
 /// How one task's logits become probabilities.

@@ -12,12 +12,14 @@ mod assemble;
 mod contents;
 mod copy;
 mod entries;
+mod heads;
 mod layout;
 mod network;
 mod self_test;
 mod signature;
 mod tokenizer;
 mod validation;
+mod words;
 #[cfg(feature = "train")]
 mod write;
 
@@ -27,19 +29,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use archive::{Archive, lie};
-pub use contents::{Calibration, Manifest, TABLE_BITS, TaskManifest, piece_detail};
+pub use contents::{Calibration, Manifest, TABLE_BITS, TaskManifest, WordsManifest, piece_detail};
 use contents::{Contents, check_hash};
 use copy::PrivateCopy;
 pub use copy::{CopyNote, copy_places};
 pub use self_test::SelfTest;
 pub use signature::{PublicKey, signature_path};
 pub use validation::{Validation, ValidationTask};
+pub use words::append_words;
 #[cfg(feature = "train")]
 pub use write::{BundleRequest, Origin, SeenHead, Variant, Written, write_bundle};
 
 use crate::backbone::{Backbone, Packed, TOKENIZER, WEIGHTS};
 use crate::embed::{EmbedOptions, Extractor, RowLayout, RowParts};
-use crate::encoder::{FeatureChoice, Weights, head_bias, head_weight, ports};
+use crate::encoder::{FeatureChoice, Weights, ports};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fields, Fingerprint};
 use crate::graph::{self, ModelProto, WeightBytes};
@@ -47,7 +50,6 @@ use crate::heads::Head;
 use crate::held::Held;
 use crate::recognize::{Thing, Wanted};
 use crate::runtime::{Load, Runtime, Sessions};
-use crate::tensors::floats_of;
 use crate::tokens::{Batching, LongTexts};
 
 /// An opened bundle, everything in it checked.
@@ -132,7 +134,7 @@ impl Bundle {
         let graph = bound_graph(&archive, &contents, place).map_err(|error| error.at(path))?;
         let heads = contents.manifest.tasks.iter().zip(&contents.labels).zip(&contents.calibration);
         let heads = heads.map(|((task, labels), calibration)| {
-            read_head(&archive, &graph, (task, labels), calibration.temperature)
+            heads::read_head(&archive, &graph, (task, labels), calibration.temperature)
         });
         let heads = heads.collect::<Result<_>>().map_err(|error: Error| error.at(path))?;
         let hash = contents
@@ -423,46 +425,6 @@ fn bound_graph(archive: &Archive, contents: &Contents, place: &Path) -> Result<M
     let data = archive.entry(entries::DATA)?;
     network::bind(&mut model, data.length, name, data.start())?;
     Ok(model)
-}
-
-/// A head as the graph has it.
-fn read_head(
-    archive: &Archive,
-    graph: &ModelProto,
-    (task, labels): (&TaskManifest, &[String]),
-    temperature: f32,
-) -> Result<Head> {
-    let tensor = |name: &str, dims: &[usize]| -> Result<Vec<f32>> {
-        let unfitting =
-            || lie("the heads do not fit the manifest").tensor(name).expected(format!("shape {dims:?}"));
-        let tensor = network::initializer(graph, name).ok_or_else(unfitting)?;
-        let shape = tensor.dims.iter().map(|&size| usize::try_from(size).ok());
-        if !shape.eq(dims.iter().map(|&size| Some(size))) {
-            return Err(unfitting());
-        }
-        let bytes = match (network::range(graph, name), &tensor.raw_data) {
-            (Some(range), _) => {
-                let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap_or(usize::MAX)];
-                archive.read_at(range.start, &mut bytes)?;
-                bytes
-            }
-            (None, Some(bytes)) => bytes.clone(),
-            _ => return Err(unfitting()),
-        };
-        let numbers = floats_of(&bytes);
-        let expected = dims.iter().try_fold(1_usize, |all, &size| all.checked_mul(size));
-        if Some(numbers.len()) == expected { Ok(numbers) } else { Err(unfitting()) }
-    };
-    let (classes, features) = (labels.len(), task.width);
-    Ok(Head {
-        weights: tensor(&head_weight(&task.task), &[classes, features])?,
-        bias: tensor(&head_bias(&task.task), &[classes])?,
-        task: task.task.clone(),
-        kind: task.kind,
-        labels: labels.to_vec(),
-        features,
-        temperature,
-    })
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::archive_writer::{ArchiveWriter, unwritable};
 use super::assemble::{DeployedHead, append_heads, lay_out};
-use super::contents::{Calibration, Golden, Manifest, Refit, TaskManifest, format_for};
+use super::contents::{Calibration, Golden, Manifest, Refit, TaskManifest, WordsManifest, format_for};
 use super::entries::{
     CALIBRATION, CHECKSUMS, DATA, GOLDEN, GRAPH, LABELS, MANIFEST, TOKENIZER, VALIDATION, limit,
 };
@@ -206,10 +206,16 @@ impl<'r> Assembly<'r> {
             kind: head.kind,
             features: *sees,
             width: head.features,
+            words: head.words.as_ref().map(|words| WordsManifest {
+                places: words.grams.clone(),
+                rows: words.rows(),
+                renumbered: words.grams.ids.is_some(),
+            }),
         });
         let text = request.text.clone().filter(|name| name != TextColumn::DEFAULT);
+        let with_words = variant.heads.iter().any(|seen| seen.head.words.is_some());
         let mut manifest = Manifest {
-            format: format_for(text.as_deref(), backbone.part_of()),
+            format: format_for(text.as_deref(), backbone.part_of(), with_words),
             frosthead: env!("CARGO_PKG_VERSION").to_owned(),
             precision: variant.precision.clone(),
             details: variant.details.clone(),

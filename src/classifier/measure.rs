@@ -18,7 +18,7 @@ pub fn probabilities(head: &Head, features: FeatureView<'_>, rows: &[usize]) -> 
     let classes = head.labels.len();
     let mut all = vec![0.0; rows.len() * classes];
     for (out, &row) in all.chunks_exact_mut(classes).zip(rows) {
-        head.probabilities(features.row(row), out);
+        head.probabilities_of(features, row, out);
     }
     all
 }
@@ -52,7 +52,7 @@ pub fn calibrate(
     let mut truth = rows.known(classes);
     let mut logits = vec![0.0; truth.rows.len() * classes];
     for (out, &row) in logits.chunks_exact_mut(classes).zip(&truth.rows) {
-        head.logits(features.row(row), out);
+        head.logits_of(features, row, out);
     }
     let mut found = Calibrated { temperature: 1.0, rows: truth.rows.len() as u64, out_of_fold: 0 };
     if truth.rows.len() < ENOUGH_ROWS {
@@ -113,6 +113,7 @@ mod tests {
             weights: vec![0.0, 1.0],
             bias: vec![0.0, 0.0],
             temperature: 1.0,
+            words: None,
         }
     }
 

@@ -4,6 +4,7 @@
 
 #[cfg(feature = "train")]
 mod bundling;
+mod explain;
 mod measure;
 mod model;
 pub mod run;
@@ -15,13 +16,15 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::backbone::Backbone;
-use crate::bundle::{Bundle, CopyNote, PublicKey, SelfTest};
+use crate::bundle::{Bundle, CopyNote, PublicKey, SelfTest, append_words};
 use crate::embed::{
-    EmbedOptions, Extractor, MemoryPlan, Reader, RowLayout, WindowSpan, Work, check_loadable, threads_within,
+    EmbedOptions, Extractor, MemoryPlan, Reader, RowLayout, RowParts, WindowSpan, Work, check_loadable,
+    threads_within,
 };
 use crate::encoder::ports;
 use crate::error::{Error, Kind, Result};
-use crate::heads::Head;
+use crate::graph;
+use crate::heads::{Head, Words};
 use crate::quantize::Precision;
 use crate::recognize::{Thing, Wanted};
 use crate::runtime::{Load, Runtime, RuntimeOptions, rss_bytes};
@@ -29,6 +32,7 @@ use crate::tokens::LongTexts;
 use crate::tuning::{Applied, apply};
 #[cfg(feature = "train")]
 pub use bundling::{BundleOptions, Deployed, bundle_run};
+pub use explain::WordLogits;
 #[cfg(feature = "train")]
 pub use measure::{Calibrated, ENOUGH_ROWS, calibrate};
 pub use measure::{measure, probabilities, row_scores};
@@ -83,6 +87,8 @@ pub struct Classifier {
     extractor: Mutex<Extractor>,
     /// Where each head's part of a row lies: what it sees, or, in a bundle, its logits.
     columns: Vec<Range<usize>>,
+    /// Where lies what each head's words add to a run's logits; nothing of a head without words.
+    words: Vec<Range<usize>>,
     /// Where the sentence embedding lies in a row.
     embedding: Range<usize>,
     /// Longest text, in tokens.
@@ -138,7 +144,7 @@ impl Classifier {
         let columns = run.columns(&RowLayout::of(&backbone, stored))?;
         let (long, batching) = (run.recipe.features.long, tuning.batching);
         let reading = EmbedOptions { stored, long, batching, load: options.load };
-        let extractor = Extractor::new(backbone, &tuning.runtime, &reading)?;
+        let extractor = extractor_of_run(&run, backbone, &tuning.runtime, &reading)?;
         Ok(Self::new(Model::Run(Box::new(run)), extractor, columns, tuning))
     }
 
@@ -183,9 +189,11 @@ impl Classifier {
     fn new(model: Model, extractor: Extractor, columns: Vec<Range<usize>>, tuning: Applied) -> Self {
         let max_length = extractor.backbone().manifest().preparation.max_length;
         let embedding = extractor.parts().place(ports::EMBEDDING).unwrap_or_default();
+        let of_words = |head: &Head| extractor.parts().place(&ports::words(&head.task)).unwrap_or_default();
+        let words = model.heads().iter().map(of_words).collect();
         let extractor = Mutex::new(extractor);
         let (self_test, memory, copy) = (None, None, None);
-        Self { model, extractor, columns, embedding, max_length, self_test, memory, tuning, copy }
+        Self { model, extractor, columns, words, embedding, max_length, self_test, memory, tuning, copy }
     }
 
     /// The heads: one per task, with their labels.
@@ -310,7 +318,14 @@ impl Classifier {
     #[must_use]
     pub fn predictions(&self, row: &[f32]) -> Vec<TaskPrediction> {
         match &self.model {
-            Model::Run(run) => apply_heads(&run.heads, &self.columns, row),
+            Model::Run(run) => {
+                let heads = run.heads.iter().zip(&self.columns).zip(&self.words);
+                heads
+                    .map(|((head, columns), words)| {
+                        head_of_run(head, &row[columns.clone()], &row[words.clone()])
+                    })
+                    .collect()
+            }
             Model::Bundle(bundle) => {
                 let heads = bundle.heads().iter().zip(&self.columns);
                 heads
@@ -344,18 +359,31 @@ impl TaskPrediction {
 /// A window of a text, and its logits for one task.
 pub type WindowLogits = (WindowSpan, Vec<f32>);
 
-/// What every head says of a row, of which each sees its own columns.
-#[must_use]
-pub fn apply_heads(heads: &[Head], columns: &[Range<usize>], row: &[f32]) -> Vec<TaskPrediction> {
-    heads
-        .iter()
-        .zip(columns)
-        .map(|(head, columns)| {
-            let mut logits = vec![0.0; head.labels.len()];
-            head.logits(&row[columns.clone()], &mut logits);
-            TaskPrediction::new(head, logits)
-        })
-        .collect()
+/// What a head says of features, and of what its words add, if it has any.
+fn head_of_run(head: &Head, features: &[f32], words: &[f32]) -> TaskPrediction {
+    let mut logits = vec![0.0; head.labels.len()];
+    head.logits(features, &mut logits);
+    logits.iter_mut().zip(words).for_each(|(logit, more)| *logit += more);
+    TaskPrediction::new(head, logits)
+}
+
+/// What reads texts for a run: rows of its features, and of what its heads' words add to their logits.
+fn extractor_of_run(
+    run: &Run,
+    backbone: Arc<Backbone>,
+    runtime: &Runtime,
+    reading: &EmbedOptions,
+) -> Result<Extractor> {
+    if run.heads.iter().all(|head| head.words.is_none()) {
+        return Extractor::new(backbone, runtime, reading);
+    }
+    let layout = RowLayout::of(&backbone, reading.stored);
+    let mut model = graph::decode(&backbone.inference_graph(layout.outputs())?)?;
+    append_words(&mut model, &run.heads)?;
+    let sessions = backbone.sessions_of(runtime, &graph::encode(&model))?;
+    let of_words = |head: &Head| (ports::words(&head.task), head.words.as_ref().map_or(0, Words::classes));
+    let parts = RowParts::of(&layout).and(run.heads.iter().map(of_words));
+    Extractor::with_sessions(backbone, sessions, parts, reading)
 }
 
 impl Run {

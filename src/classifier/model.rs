@@ -9,7 +9,7 @@ use std::path::Path;
 use super::run::{Recipe, Run, SplitRows};
 use crate::backbone::Backbone;
 use crate::bundle::{Bundle, PublicKey};
-use crate::embed::RowLayout;
+use crate::embed::{Embedder, RowLayout};
 use crate::error::{Error, Kind, Result};
 use crate::heads::Head;
 use crate::recognize::{Thing, Wanted};
@@ -63,6 +63,15 @@ impl Model {
             Self::Run(run) => run.columns(layout),
             Self::Bundle(bundle) => bundle.columns(layout),
         }
+    }
+
+    /// Makes an embedder keep what stands in texts, where a head looks at that.
+    ///
+    /// # Errors
+    /// Texts cannot be read in the embedder's windows.
+    pub fn look_at_words(&self, embedder: &mut Embedder) -> Result<()> {
+        let grams = self.heads().iter().find_map(|head| Some(head.words.as_ref()?.grams.clone()));
+        grams.map_or(Ok(()), |grams| embedder.look_at_words(grams))
     }
 
     /// What happens to texts beyond the model's limit.

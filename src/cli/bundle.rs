@@ -117,6 +117,9 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
             let table = arguments.table_bits.unwrap_or_default();
             Variant { precision, table, ..Variant::default() }.check_device(runtime.device())?;
         }
+        if arguments.keep_validation {
+            refuse_words(arguments)?;
+        }
         let opened = Opened::new(arguments, given, &runtime, terminal)?;
         if chooses {
             let Some(found) = opened.choose(arguments, &runtime, terminal)? else {
@@ -139,6 +142,17 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
         terminal.say(format!("{}: its signature", signature_path(out).display()));
     }
     Ok(Outcome::Done)
+}
+
+/// Refuses to keep validation rows for heads that look at words: what stands in a text is nothing to be kept.
+fn refuse_words(arguments: &Arguments) -> Result<()> {
+    let run = Run::open(&arguments.run)?;
+    let Some(head) = run.heads.iter().find(|head| head.words.is_some()) else { return Ok(()) };
+    Err(Error::new(Kind::Usage, "validation rows are not kept for a head that looks at words")
+        .at(&arguments.run)
+        .task(&head.task)
+        .found("--keep-validation: the words of these rows would be in the bundle")
+        .help("leave --keep-validation away, or train without words (--features auto-words)"))
 }
 
 impl Arguments {

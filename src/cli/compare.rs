@@ -208,7 +208,7 @@ fn refuse_idle(given: &Given, request: &CompareRequest, scenarios: &[Scenario]) 
             depth: backbone.layers().unwrap_or(0),
             head_init: train.layers.head_init,
             frozen_head,
-            chooses: request.features(scenario) == FeatureRequest::Auto,
+            chooses: request.features(scenario).chooses(),
         })
     };
     let pairs =

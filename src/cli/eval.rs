@@ -232,6 +232,7 @@ impl Reading<'_> {
         }
         let long = model.long();
         let (mut embedder, rows) = arguments.store.open(backbone, runtime, long, &[&source], terminal)?;
+        model.look_at_words(&mut embedder)?;
         let mut progress = terminal.progress(rows);
         let mut dataset = Dataset::from_texts(
             &mut embedder,

@@ -69,6 +69,11 @@ fn kept(bundle: &BundleDescription) -> String {
             grouped(bundle.validation_rows as u64)
         );
     }
+    if bundle.heads.iter().any(|head| head.words.is_some()) {
+        text += "Its heads have weights for pieces of words and for pairs of them that stood in at least so many different training \
+                 texts as was asked for (--words-at-least, 2 if nothing was said): `frosthead inspect` without --privacy shows the \
+                 strongest. Pairs are kept by a hash of 16 bits. Where a single word must not be known, train without words.\n";
+    }
     text + &format!(
         "Nothing else. No text, no hash of a text and {rows} is in it; what training learned from them is in the weights and in the \
          names of the labels.\n"
@@ -128,9 +133,11 @@ fn of_bundle(bundle: &BundleDescription) -> Vec<(&'static str, String)> {
     lines.extend(heads.map(|((head, task), calibration)| {
         let (labels, width) = (head.labels.join(", "), grouped(head.features as u64));
         let temperature = calibration.temperature;
-        let seen = format!("{width} numbers of `{}`, temperature {temperature}", task.features);
+        let words = with_words(head);
+        let seen = format!("{width} numbers of `{}{words}`, temperature {temperature}", task.features);
         ("task", format!("{}: {labels} ({seen})", head.task))
     }));
+    lines.extend(bundle.heads.iter().flat_map(of_words));
     lines
 }
 
@@ -200,8 +207,28 @@ fn of_run(recipe: &Recipe, heads: &[HeadDescription]) -> Vec<(&'static str, Stri
         let features = recipe.features.tasks.get(&head.task).and_then(|features| features.choice);
         let seen = features.map_or_else(|| "column".to_owned(), |choice| choice.to_string());
         let (task, labels, width) = (&head.task, head.labels.join(", "), grouped(head.features as u64));
-        let line = format!("{task}: {labels} ({parameters} parameters on {width} numbers of `{seen}`)");
+        let words = with_words(head);
+        let line =
+            format!("{task}: {labels} ({parameters} parameters on {width} numbers of `{seen}{words}`)");
         lines.push(("task", line));
     }
+    lines.extend(heads.iter().flat_map(of_words));
     lines
+}
+
+/// What stands behind the features of a head that looks at words.
+fn with_words(head: &HeadDescription) -> &'static str {
+    if head.words.is_some() { "+words" } else { "" }
+}
+
+/// How many words a head has weights for, and which speak for each label most.
+fn of_words(head: &HeadDescription) -> Vec<(&'static str, String)> {
+    let Some(words) = &head.words else { return Vec::new() };
+    let (pieces, pairs) = (grouped(words.pieces as u64), grouped(words.pairs as u64));
+    let count = format!("{}: weights for {pieces} pieces and {pairs} places of pairs", head.task);
+    let strongest = words.strongest.iter().filter(|(_, pieces)| !pieces.is_empty()).map(|(label, pieces)| {
+        let named: Vec<String> = pieces.iter().map(|(piece, above)| format!("{piece} {above:+.1}")).collect();
+        ("for", format!("{}: {label}: {}", head.task, named.join(", ")))
+    });
+    std::iter::once(("words of", count)).chain(strongest).collect()
 }

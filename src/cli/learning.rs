@@ -7,7 +7,7 @@ use super::options::RuntimeArguments;
 use frosthead::internal::data::{Rare, SplitOptions};
 use frosthead::internal::dataset::Input;
 use frosthead::internal::error::{Error, Kind, Result};
-use frosthead::internal::heads::{Alpha, ClassWeight, FitOptions};
+use frosthead::internal::heads::{Alpha, ClassWeight, FitOptions, WORDS_AT_LEAST, WordsOptions};
 use frosthead::internal::runtime::allowed_cores;
 use frosthead::internal::task::Tasks;
 use frosthead::internal::train::{FeatureRequest, Learning, RowsRequest};
@@ -46,6 +46,10 @@ pub(crate) struct LearningArguments {
     /// [default: auto].
     #[arg(long, value_name = "ALPHA")]
     pub(crate) alpha: Option<Alpha>,
+    /// A piece or a pair of words must stand in so many different training texts to have a weight: what stands in a
+    /// single one tells of that text, and can be found in the heads.
+    #[arg(long, value_name = "N", default_value_t = WORDS_AT_LEAST, value_parser = clap::value_parser!(u32).range(1..))]
+    words_at_least: u32,
     /// `none`, or `balanced`: every class counts the same.
     #[arg(long, value_name = "HOW", default_value_t = FitOptions::default().class_weight)]
     class_weight: ClassWeight,
@@ -84,6 +88,11 @@ impl LearningArguments {
                 alpha: self.alpha.unwrap_or(FitOptions::default().alpha),
                 class_weight: self.class_weight,
                 final_fit: false,
+                words: WordsOptions {
+                    wanted: features.words,
+                    at_least: self.words_at_least,
+                    ..WordsOptions::default()
+                },
                 seed: self.seed,
                 threads: runtime.options().threads.unwrap_or_else(allowed_cores),
             },

@@ -14,7 +14,7 @@ use super::options::{
 };
 use super::terminal::{TableProgress, Terminal};
 use frosthead::internal::classifier::{
-    Classifier, Model, OpenOptions, TaskPrediction, WindowLogits, refuse_unsigned,
+    Classifier, Model, OpenOptions, TaskPrediction, WindowLogits, WordLogits, refuse_unsigned,
 };
 use frosthead::internal::data::{
     CARRIED, RecordFormat, RecordValue, RecordWriter, Room, Row, RowStream, TableReader,
@@ -63,7 +63,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "P", value_parser = probability)]
     abstain_below: Option<f32>,
     /// `windows`: which windows of a text spoke for its labels: their bytes in the text, tokens and logits
-    /// (of the labels that are shown).
+    /// (of the labels that are shown). `words`: what each piece of a word, and each pair of neighbours, adds to the
+    /// logits of these labels, the strongest first.
     #[arg(long, value_name = "WHAT")]
     explain: Option<Explain>,
     /// Replace an existing --out FILE.
@@ -105,6 +106,17 @@ pub(crate) fn probability(text: &str) -> std::result::Result<f32, String> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Explain {
     Windows,
+    Words,
+}
+
+impl Explain {
+    /// What its column is called, behind the task.
+    fn column(self) -> &'static str {
+        match self {
+            Self::Windows => "windows",
+            Self::Words => "words",
+        }
+    }
 }
 
 pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> Result<Outcome> {
@@ -222,10 +234,12 @@ fn output_format(arguments: &Arguments, terminal: &Terminal) -> Result<RecordFor
     Ok(asked)
 }
 
-/// Refuses to explain by windows what is not read in windows.
+/// Refuses to explain by windows what is not read in windows, and by words what does not look at them.
 fn check_explain(arguments: &Arguments, classifier: &Classifier) -> Result<()> {
-    if arguments.explain.is_none() || classifier.model().long() != LongTexts::Truncate {
-        return Ok(());
+    match arguments.explain {
+        Some(Explain::Windows) if classifier.model().long() == LongTexts::Truncate => {}
+        Some(Explain::Words) => return classifier.explain_words("").map(drop),
+        _ => return Ok(()),
     }
     Err(Error::new(Kind::Usage, "this model does not read texts in windows")
         .at(&arguments.model)
@@ -250,9 +264,9 @@ fn output_columns(arguments: &Arguments, heads: &[Head], input: &[String]) -> (V
             columns.push(format!("{}_predicted_{rank}", head.task));
             columns.push(format!("{}_probability_{rank}", head.task));
         }
-        if arguments.explain.is_some() {
+        if let Some(explain) = arguments.explain {
             columns.push(format!("{}_logits", head.task));
-            columns.push(format!("{}_windows", head.task));
+            columns.push(format!("{}_{}", head.task, explain.column()));
         }
     }
     let mut carried: Vec<String> = Vec::with_capacity(input.len());
@@ -313,8 +327,8 @@ impl Job<'_> {
             error.row_of_text(|text| rows.get(text).map(|row| row.number))
         })?;
         for ((row, text), predictions) in rows.iter().zip(&texts).zip(&predictions) {
-            let windows = self.arguments.explain.map(|_| self.classifier.explain(text)).transpose()?;
-            records.write_with(&self.record(row, predictions, windows.as_deref()), &row.others)?;
+            let why = self.arguments.explain.map(|by| self.why(by, text)).transpose()?;
+            records.write_with(&self.record(row, predictions, why.as_ref()), &row.others)?;
         }
         if let Some(progress) = &mut self.progress {
             progress.show(&Progress {
@@ -328,11 +342,19 @@ impl Job<'_> {
         records.flush()
     }
 
+    /// What speaks for the labels of a text.
+    fn why(&self, by: Explain, text: &str) -> Result<Why> {
+        Ok(match by {
+            Explain::Windows => Why::Windows(self.classifier.explain(text)?),
+            Explain::Words => Why::Words(self.classifier.explain_words(text)?),
+        })
+    }
+
     fn record<'r>(
         &'r self,
         row: &'r Row,
         predictions: &[TaskPrediction],
-        windows: Option<&[Vec<WindowLogits>]>,
+        why: Option<&Why>,
     ) -> Vec<RecordValue<'r>> {
         let mut record = vec![RecordValue::Integer(row.number)];
         record.extend(row.cells.iter().map(RecordValue::Cell));
@@ -355,35 +377,57 @@ impl Job<'_> {
             if self.arguments.all_probabilities {
                 record.extend(prediction.probabilities.iter().map(|p| RecordValue::Number(shortest(*p))));
             }
-            if let Some(windows) = windows {
+            if let Some(why) = why {
                 let shown = if self.arguments.all_probabilities {
                     head.labels.len()
                 } else {
                     self.arguments.ranks(head)
                 };
-                record.extend(explained(head, prediction, &ranked[..shown], &windows[task]));
+                record.extend(explained(head, prediction, &ranked[..shown], (why, task)));
             }
         }
         record
     }
 }
 
-/// The logits of the shown labels: the text's, and each window's with its place.
+/// What speaks for labels, task by task.
+enum Why {
+    Windows(Vec<Vec<WindowLogits>>),
+    Words(Vec<Vec<WordLogits>>),
+}
+
+/// The logits of the shown labels: the text's, and each window's with its place, or what each word adds to them.
 fn explained<'r>(
     head: &Head,
     prediction: &TaskPrediction,
     shown: &[usize],
-    windows: &[WindowLogits],
+    (why, task): (&Why, usize),
 ) -> [RecordValue<'r>; 2] {
     let named = |logits: &[f32]| -> serde_json::Value {
         let pairs = shown.iter().map(|&label| (head.labels[label].clone(), shortest(logits[label]).into()));
         serde_json::Value::Object(pairs.collect())
     };
-    let windows = windows.iter().map(|(span, logits)| {
+    let window = |(span, logits): &WindowLogits| {
         let (start, end) = (span.bytes.start, span.bytes.end);
         serde_json::json!({"start": start, "end": end, "tokens": span.tokens, "logits": named(logits)})
-    });
-    [RecordValue::Json(named(&prediction.logits)), RecordValue::Json(windows.collect())]
+    };
+    let word = |word: &WordLogits| serde_json::json!({"pieces": word.pieces, "logits": named(&word.logits)});
+    let parts = match why {
+        Why::Windows(windows) => windows[task].iter().map(window).collect(),
+        Why::Words(words) => strongest_first(&words[task], prediction.label).into_iter().map(word).collect(),
+    };
+    [RecordValue::Json(named(&prediction.logits)), RecordValue::Json(parts)]
+}
+
+/// Words by what they add to a label against the mean of all, the largest distance first.
+fn strongest_first(words: &[WordLogits], label: usize) -> Vec<&WordLogits> {
+    let strength = |word: &WordLogits| {
+        let mean = word.logits.iter().sum::<f32>() / word.logits.len().max(1) as f32;
+        (word.logits[label] - mean).abs()
+    };
+    let mut sorted: Vec<&WordLogits> = words.iter().collect();
+    sorted.sort_by(|a, b| strength(b).total_cmp(&strength(a)));
+    sorted
 }
 
 /// The f64 whose shortest decimal form is the f32's: 0.97 stays 0.97 in the output.

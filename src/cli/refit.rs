@@ -156,7 +156,7 @@ fn refuse_idle(arguments: &Arguments, given: &Given, bundle: &Bundle) -> Result<
             instead: "name a task that the bundle has not",
         },
         Idle {
-            when: arguments.features != Some(FeatureRequest::Auto),
+            when: !arguments.features.is_some_and(FeatureRequest::chooses),
             options: names(&["fit-memory"]),
             why: "what the heads see is not chosen",
             instead: "say --features auto",

@@ -21,13 +21,13 @@ use frosthead::internal::data::Format;
 use frosthead::internal::dataset::Input;
 use frosthead::internal::encoder::FeatureChoice;
 use frosthead::internal::error::{Error, Kind, Result};
-use frosthead::internal::heads::FitReport;
+use frosthead::internal::heads::{FitReport, SettledWords, WordsReport};
 use frosthead::internal::metrics::Calibration;
 use frosthead::internal::quantities::counted;
 use frosthead::internal::recognize::Thing;
 use frosthead::internal::train::{
-    Drift, FeatureRequest, Freezing, FrozenHead, Output, RunMetrics, TrainRequest, TrainSummary, Trained,
-    train,
+    Drift, FeatureRequest, Freezing, FrozenHead, Output, RunMetrics, StatesRequest, TrainRequest,
+    TrainSummary, Trained, train,
 };
 
 /// Train what the freeze plan leaves free (by default one head per task on a frozen backbone), measure it,
@@ -53,7 +53,8 @@ pub(crate) struct Arguments {
     /// What the heads see: `last` (the sentence embedding), `layers:A-B` or `all` (the mean-pooled states of
     /// these layers, side by side), or `auto`: per task, the fewest numbers within one standard error of the
     /// best on training rows [default: last; with --depth or --max-drop auto, or the highest layer where not
-    /// just heads are trained].
+    /// just heads are trained]. `+words` behind a choice puts the word pieces of a text, and their pairs, beside it;
+    /// `auto` does so where that helps on held-out training rows, `auto-words` never.
     #[arg(long, value_name = "WHICH")]
     features: Option<FeatureRequest>,
     /// Run no more of a frozen backbone than is needed: the shallowest depth (at most --depth) that costs no task
@@ -170,16 +171,16 @@ fn train_on_texts(
     let sources = request.rows.sources();
     // Layers are trained on the start of a text, and the last layer is all that peers see of one: windows
     // only when asked for.
-    let truncated = request.learning.features == FeatureRequest::default()
+    let truncated = request.learning.features.states == FeatureRequest::default().states
         || request.freezing.trains_layers(&request.rows.tasks, &backbone)?;
     let long = if truncated {
         arguments.long.resolve(&backbone, || false)?
     } else {
         arguments.long.resolve_for(&backbone, &sources, arguments.table.text())?
     };
-    let store = match request.learning.features {
-        FeatureRequest::Choice(choice) => arguments.store.clone().for_features(choice),
-        FeatureRequest::Auto => arguments.store.clone(),
+    let store = match request.learning.features.states {
+        StatesRequest::Choice(choice) => arguments.store.clone().for_features(choice),
+        StatesRequest::Auto => arguments.store.clone(),
     };
     let (mut embedder, rows) = store.open(backbone, runtime, long, &sources, terminal)?;
     let mut progress = TrainProgress::new(terminal, rows, tasks);
@@ -217,7 +218,7 @@ fn refuse_idle(given: &Given, request: &TrainRequest, backbone: Option<&Backbone
         depth: backbone.and_then(Backbone::layers).unwrap_or(0),
         head_init: layers.head_init,
         frozen_head: &freezing.init_heads,
-        chooses: learning.features == FeatureRequest::Auto,
+        chooses: learning.features.chooses(),
     };
     let moves = training.network().next().is_some();
     let frozen_head = !training.first().frozen_heads().is_empty();
@@ -317,10 +318,10 @@ fn default_features(arguments: &Arguments) -> FeatureRequest {
     let only_heads =
         unfreeze.iter().all(|layers| *layers == 0) && freeze.iter().all(|what| what == "backbone");
     match arguments.depth.depth {
-        _ if arguments.max_drop.is_some() => FeatureRequest::Auto,
+        _ if arguments.max_drop.is_some() => FeatureRequest::AUTO,
         None => FeatureRequest::default(),
-        Some(_) if only_heads => FeatureRequest::Auto,
-        Some(depth) => FeatureRequest::Choice(FeatureChoice::highest(depth)),
+        Some(_) if only_heads => FeatureRequest::AUTO,
+        Some(depth) => FeatureRequest::of(FeatureChoice::highest(depth)),
     }
 }
 
@@ -367,19 +368,52 @@ fn now_refit(bundle: &str) -> std::result::Result<String, String> {
 }
 
 pub(super) fn say_fits(terminal: &Terminal, fits: &[FitReport]) {
-    for FitReport { task, width, rows, alpha, loss, gradient_norm, tolerance, converged, seconds, .. } in fits
-    {
+    for fit in fits {
+        let FitReport {
+            task,
+            width,
+            rows,
+            alpha,
+            loss,
+            gradient_norm,
+            tolerance,
+            converged,
+            seconds,
+            words,
+            ..
+        } = fit;
         terminal.say(format!(
             "{task}: fitted on {} of {} numbers in {seconds:.1} s, alpha {alpha}, loss {loss:.2}, gradient {gradient_norm:.2e} ({} {tolerance:.1e})",
             counted(*rows, "row"),
             grouped(*width as u64),
             if *converged { "within" } else { "NOT within" }
         ));
+        words.iter().for_each(|words| say_words(terminal, task, words));
         if !converged {
             terminal.warn(format!(
                 "{task}: the fit stopped before the tolerance was met; a larger --alpha makes it easier"
             ));
         }
+    }
+}
+
+/// What was found of a head's words.
+fn say_words(terminal: &Terminal, task: &str, words: &WordsReport) {
+    let WordsReport { used, places, rows, gain, standard_error, accuracy_without, accuracy, .. } = words;
+    let found = format!(
+        "cross entropy {:+.4} ± {standard_error:.4}, accuracy {accuracy_without:.4} → {accuracy:.4} on {} out of their folds",
+        0.0 - gain,
+        counted(*rows, "training row")
+    );
+    terminal.say(match used {
+        Some(SettledWords { alpha, counts: [features, own] }) => format!(
+            "{task}: words beside that: {} pieces and pairs, alpha {alpha}, mixed {features:.2} to {own:.2}; {found}",
+            grouped(*places as u64)
+        ),
+        None => format!("{task}: words beside that would not help: {found}"),
+    });
+    if !words.converged {
+        terminal.warn(format!("{task}: the fit of the words stopped before the tolerance was met"));
     }
 }
 

@@ -20,7 +20,7 @@ use crate::plan::{FreezePlan, Scenario as Freezing};
 use crate::report::Estimate;
 use crate::runtime::Load;
 use crate::store::TokenStates;
-use crate::train::{FeatureRequest, RowsRequest, TrainRequest};
+use crate::train::{RowsRequest, StatesRequest, TrainRequest};
 
 /// Texts in the sample, at least when there are so many.
 const SAMPLE: usize = 256;
@@ -194,12 +194,12 @@ impl Costs {
             // `auto` features are compared on a sample: one fit of the widest choice is about what that
             // takes, all in all.
             let screened = trained.min(to_f64(SCREENED_ROWS as u64));
-            let rows = match (request.learning.features, request.learning.fit.alpha) {
-                (FeatureRequest::Auto, _) => {
+            let rows = match (request.learning.features.states, request.learning.fit.alpha) {
+                (StatesRequest::Auto, _) => {
                     trained * to_f64(backbone.layers().map_or(1, |layers| layers + 1) as u64)
                 }
-                (FeatureRequest::Choice(_), Alpha::Auto) => trained + AUTOMATIC * screened,
-                (FeatureRequest::Choice(_), Alpha::Fixed(_)) => trained,
+                (StatesRequest::Choice(_), Alpha::Auto) => trained + AUTOMATIC * screened,
+                (StatesRequest::Choice(_), Alpha::Fixed(_)) => trained,
             };
             estimate.seconds += FIT * rows * to_f64(heads as u64);
         }

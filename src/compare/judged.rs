@@ -12,7 +12,7 @@ use crate::data::{Classes, Part, Rare};
 use crate::dataset::{Columns, Dataset};
 use crate::embed::Embedder;
 use crate::error::{Error, Kind, Result};
-use crate::heads::{Alpha, FitOptions, FitReport, Head};
+use crate::heads::{FitOptions, FitReport, Head};
 use crate::report::{DialPoint, HeldOutFigures, depth_of};
 use crate::selection::{HeldOut, Judging};
 use crate::task::Truth;
@@ -35,6 +35,9 @@ impl Job<'_> {
             let place = usize::from(run.depth.is_none());
             if read[place].is_none() {
                 let mut embedder = open(&self.backbone, run.depth.is_some())?;
+                if runs.iter().any(|run| run.run.heads.iter().any(|head| head.words.is_some())) {
+                    embedder.look_at_words(embedder.own_grams())?;
+                }
                 let rows = Rows::read(request, &run.run, &mut embedder)?;
                 read[place] = Some((embedder, rows));
             }
@@ -111,10 +114,9 @@ impl Dialled {
                 .task(task)
         })?;
         Ok(FitOptions {
-            alpha: Alpha::Fixed(fit.alpha),
             seed: self.run.recipe.seed,
             threads: job.request.train.learning.fit.threads,
-            ..self.run.recipe.heads.clone()
+            ..fit.settled(&self.run.recipe.heads)
         })
     }
 }

@@ -18,8 +18,8 @@ use crate::precision::PrecisionChoice;
 use crate::quantize::Precision;
 use crate::report::{BesidePoint, DialPoint, Estimate, ScenarioReport};
 use crate::train::{
-    FeatureRequest, Freezing, FrozenHead, Learning, RowsRequest, TrainEvent, TrainRequest, heads_hash,
-    shared_inputs,
+    FeatureRequest, Freezing, FrozenHead, Learning, RowsRequest, StatesRequest, TrainEvent, TrainRequest,
+    heads_hash, shared_inputs,
 };
 
 /// What is hashed where nobody says how long texts are read.
@@ -190,7 +190,7 @@ impl CompareRequest {
         let label_text = request.freezing.label_text.take();
         request.freezing = scenario.freezing(self.train.freezing.freeze())?;
         (request.freezing.init_heads, request.freezing.label_text) = (init_heads, label_text);
-        request.learning.features = self.features(scenario);
+        request.learning.see(self.features(scenario));
         request.output.path = folder.join(scenario.folder());
         Ok(request)
     }
@@ -198,11 +198,13 @@ impl CompareRequest {
     /// What a scenario's heads see: where no sentence embedding is computed, what stands for it.
     #[must_use]
     pub fn features(&self, scenario: &Scenario) -> FeatureRequest {
-        match (scenario.features(), self.depth) {
-            (FeatureRequest::Choice(FeatureChoice::Last), Some(depth)) => {
-                FeatureRequest::Choice(FeatureChoice::highest(depth))
+        let features = scenario.features();
+        match (features.states, self.depth) {
+            (StatesRequest::Choice(FeatureChoice::Last), Some(depth)) => {
+                let states = StatesRequest::Choice(FeatureChoice::highest(depth));
+                FeatureRequest { states, ..features }
             }
-            (features, _) => features,
+            _ => features,
         }
     }
 

@@ -54,7 +54,7 @@ impl Scenario {
         for value in values {
             match value.as_str() {
                 "1" => chosen.push(Self::Frozen),
-                "2" => chosen.extend([Self::Heads, Self::Features(FeatureRequest::Auto)]),
+                "2" => chosen.extend([Self::Heads, Self::Features(FeatureRequest::AUTO)]),
                 "3" => chosen.extend(Self::frozen_heads(tasks)),
                 _ => chosen.push(Self::parse(value, tasks)?),
             }
@@ -67,7 +67,7 @@ impl Scenario {
     /// Every scenario with these tasks: 1, 2 on two kinds of features, 3 for each task, top1 and top2.
     #[must_use]
     pub fn all(tasks: &[String]) -> Vec<Self> {
-        let mut all = vec![Self::Frozen, Self::Heads, Self::Features(FeatureRequest::Auto)];
+        let mut all = vec![Self::Frozen, Self::Heads, Self::Features(FeatureRequest::AUTO)];
         all.extend(Self::frozen_heads(tasks));
         all.extend([1, 2].map(|layers| Self::Top(layers, FeatureRequest::default())));
         all.sort();
@@ -137,7 +137,7 @@ impl Scenario {
     pub fn features(&self) -> FeatureRequest {
         match self {
             Self::Frozen | Self::Heads => FeatureRequest::default(),
-            Self::Depth(_) => FeatureRequest::Auto,
+            Self::Depth(_) => FeatureRequest::AUTO,
             Self::Features(features) | Self::FrozenHead(_, features) | Self::Top(_, features) => *features,
         }
     }
@@ -254,7 +254,7 @@ mod tests {
         let tasks = ["a:all", "a"].map(str::to_owned);
         let of = |value: &str| Scenario::choose(&[value.to_owned()], &tasks).unwrap().remove(0);
         assert_eq!(of("3:a:all"), Scenario::FrozenHead("a:all".into(), FeatureRequest::default()));
-        assert_eq!(of("3:a:auto"), Scenario::FrozenHead("a".into(), FeatureRequest::Auto));
+        assert_eq!(of("3:a:auto"), Scenario::FrozenHead("a".into(), FeatureRequest::AUTO));
     }
 
     #[test]
@@ -310,6 +310,6 @@ mod tests {
         assert_eq!(Scenario::Top(2, FeatureRequest::default()).folder(), "top2");
         assert_eq!(Scenario::Depth(3).folder(), "depth-3");
         assert_eq!(Scenario::Top(2, "layers:3".parse().unwrap()).folder(), "top2%3Alayers%3A3");
-        assert_eq!(Scenario::FrozenHead("type".into(), FeatureRequest::Auto).folder(), "3-type%3Aauto");
+        assert_eq!(Scenario::FrozenHead("type".into(), FeatureRequest::AUTO).folder(), "3-type%3Aauto");
     }
 }

@@ -14,15 +14,17 @@ use super::features::FeatureRows;
 use super::ids;
 use super::layout::RowLayout;
 use super::options::EmbedOptions;
+use super::reader::Reader;
 use super::stored_rows::StoredRows;
 use super::windowed::WindowNotes;
+use super::words::TextWords;
 use crate::backbone::Backbone;
 use crate::encoder::FeatureChoice;
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::TextKey;
 use crate::runtime::{Device, Load, Runtime};
 use crate::store::{Damage, Owner, StoreKey, free_space, space_needed};
-use crate::tokens::{Batching, LongTexts, Truncation};
+use crate::tokens::{Batching, Grams, LongTexts, Truncation};
 
 /// How far a pass over a window of rows has come.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +61,8 @@ pub struct Embedder {
     extractor: Option<Extractor>,
     reused: u64,
     rows_before: u64,
+    /// What stands in the texts, where heads look at that.
+    words: Option<TextWords>,
 }
 
 impl Embedder {
@@ -87,6 +91,7 @@ impl Embedder {
             extractor: None,
             reused: 0,
             rows_before: 0,
+            words: None,
         })
     }
 
@@ -152,6 +157,26 @@ impl Embedder {
         self.rows.store().unwritable()
     }
 
+    /// From now on, what stands in texts that are [ensured](Self::ensure) is kept, at these places: rows that are
+    /// read have it.
+    ///
+    /// # Errors
+    /// Texts cannot be read in such windows.
+    pub fn look_at_words(&mut self, grams: Grams) -> Result<()> {
+        if self.words.as_ref().is_none_or(|words| *words.grams() != grams) {
+            let (backbone, spacing) = (Arc::clone(&self.backbone), self.options.batching.spacing);
+            let reader = Reader::new(backbone, self.options.long, spacing)?;
+            self.words = Some(TextWords::new(reader, grams, self.runtime.threads()));
+        }
+        Ok(())
+    }
+
+    /// The places that words take in its own vocabulary.
+    #[must_use]
+    pub fn own_grams(&self) -> Grams {
+        Grams::of(self.backbone.tokenizer().vocabulary_size())
+    }
+
     /// Computes and stores what is missing of a window's texts. `keys[i]` is the key of `texts[i]`.
     ///
     /// # Errors
@@ -162,6 +187,7 @@ impl Embedder {
         keys: &[TextKey],
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<()> {
+        self.words.as_mut().map_or(Ok(()), |words| words.ensure(texts, keys))?;
         let mut seen = HashSet::new();
         let mut missing = Vec::new();
         for (index, key) in keys.iter().enumerate() {
@@ -256,7 +282,8 @@ impl Embedder {
         for (key, row) in keys.iter().zip(numbers.chunks_exact_mut(places.len().max(1))) {
             self.read(key, places.start, row)?;
         }
-        Ok(FeatureRows::new(places, numbers))
+        let words = self.words.as_ref().map(|words| words.rows(keys)).transpose()?;
+        Ok(FeatureRows::new(places, numbers).with_words(words))
     }
 
     /// Where a choice of features lies in a row.

@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use crate::heads::FeatureView;
+use crate::heads::{FeatureView, WordRows};
 
 /// Of every row the numbers at the same run of places: of a stored row, or of a vector made elsewhere.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -12,6 +12,8 @@ pub struct FeatureRows {
     places: Range<usize>,
     /// `[rows, places]`, row-major.
     numbers: Vec<f32>,
+    /// What stands in the rows' texts, where heads look at that.
+    words: Option<WordRows>,
 }
 
 impl FeatureRows {
@@ -19,14 +21,26 @@ impl FeatureRows {
     #[must_use]
     pub fn new(places: Range<usize>, numbers: Vec<f32>) -> Self {
         debug_assert!(numbers.len().is_multiple_of(places.len().max(1)), "whole rows");
-        Self { places, numbers }
+        Self { places, numbers, words: None }
+    }
+
+    /// The same with what stands in the rows' texts, if that is known.
+    #[must_use]
+    pub fn with_words(self, words: Option<WordRows>) -> Self {
+        Self { words, ..self }
+    }
+
+    /// What stands in the rows' texts, where it is known.
+    #[must_use]
+    pub fn words(&self) -> Option<&WordRows> {
+        self.words.as_ref()
     }
 
     /// So many rows of zeros.
     #[must_use]
     pub fn zeros(places: Range<usize>, rows: usize) -> Self {
         let numbers = vec![0.0; rows * places.len()];
-        Self { places, numbers }
+        Self::new(places, numbers)
     }
 
     /// Number of rows; none when no place is held.
@@ -62,13 +76,15 @@ impl FeatureRows {
     /// These places of every row; all of them are held.
     #[must_use]
     pub fn view(&self, places: &Range<usize>) -> FeatureView<'_> {
-        FeatureView::new(&self.numbers, self.width(), within(places, &self.places))
+        let seen = FeatureView::new(&self.numbers, self.width(), within(places, &self.places));
+        seen.with_words(self.words.as_ref())
     }
 
-    /// Appends rows of the same places.
+    /// Appends rows of the same places, whose words are not known.
     pub fn append(&mut self, mut other: Self) {
         debug_assert_eq!(self.places, other.places);
         self.numbers.append(&mut other.numbers);
+        self.words = None;
     }
 
     /// Writes the numbers of a run of a row's places, as far as these are held.

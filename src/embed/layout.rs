@@ -182,6 +182,12 @@ impl RowParts {
         Self::new(outputs.map(|(name, width)| (name.to_owned(), width)))
     }
 
+    /// The same with more outputs behind them.
+    #[must_use]
+    pub fn and(self, outputs: impl IntoIterator<Item = (String, usize)>) -> Self {
+        Self::new(self.0.into_iter().chain(outputs))
+    }
+
     /// Names and widths.
     #[must_use]
     pub fn outputs(&self) -> &[(String, usize)] {

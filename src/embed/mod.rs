@@ -19,6 +19,7 @@ mod reader;
 mod stored_rows;
 mod table;
 mod windowed;
+mod words;
 
 #[cfg(feature = "train")]
 pub use cut::{CutRows, CutTokens, StatesNeed, StatesPlace, StatesProgress};
@@ -33,3 +34,4 @@ pub use memory::{LIMITED_WINDOW_BYTES, MemoryPlan, check_loadable, threads_withi
 pub use options::EmbedOptions;
 pub use reader::{Reader, Reading, row_of_text};
 pub use table::{MadeWith, TextNotes, any_longer, visit_rows};
+pub use words::words_of_fewer_pieces;

@@ -21,6 +21,8 @@ pub struct TrainingHead {
     pub share: f32,
     /// `[classes, width]` and `[classes]` when the head is frozen; a trained one is an input.
     pub frozen: Option<(Vec<f32>, Vec<f32>)>,
+    /// Whether something is added to its logits ([`beside`](super::beside)).
+    pub beside: bool,
 }
 
 /// What is trained, and on what.

@@ -47,7 +47,7 @@ pub use foreign::{ForeignEncoder, TokenStates};
 pub use inference::{GraphOptions, Outputs, inference_graph, product_inputs_graph};
 pub use kinds::Pooling;
 pub use network::{ChangedTensors, Matrix, Network};
-pub use ports::{head_bias, head_weight, loss, mean_of, targets};
+pub use ports::{beside, head_bias, head_weight, loss, mean_of, targets};
 pub use products::{Form, Forms, Part, Product, TableForm};
 #[cfg(feature = "train")]
 pub use shards::{checkpoint_files, shard_names};

@@ -56,6 +56,12 @@ pub fn logits(task: &str) -> String {
     format!("logits_{task}")
 }
 
+/// What the words of a task's head add to its logits, f32 `[batch, classes]`.
+#[must_use]
+pub fn words(task: &str) -> String {
+    format!("words_{task}")
+}
+
 /// A task's probabilities in a deployed graph, f32 `[batch, classes]`.
 #[must_use]
 pub fn probabilities(task: &str) -> String {
@@ -67,6 +73,12 @@ pub fn probabilities(task: &str) -> String {
 #[must_use]
 pub fn targets(task: &str) -> String {
     format!("targets.{task}")
+}
+
+/// The input with what is added to a task's logits of every row: those of its head's words.
+#[must_use]
+pub fn beside(task: &str) -> String {
+    format!("beside.{task}")
 }
 
 /// The output with a task's loss: the sum of the rows' cross entropies times what they count.

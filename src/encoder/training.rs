@@ -6,7 +6,7 @@
 
 use super::asked::{TrainingHead, TrainingOptions};
 use super::network::Network;
-use super::ports::{DROPOUT, batch, head_bias, head_weight, targets};
+use super::ports::{DROPOUT, batch, beside, head_bias, head_weight, targets};
 use super::transformer::{Encoder, Operators};
 use super::vectors::Vectors;
 use crate::error::{Error, Kind, Result};
@@ -29,7 +29,8 @@ pub struct TrainingParameter {
 /// The graph of a training step.
 ///
 /// Inputs: `input_ids` or `states`, `attention_mask`, every trained parameter, per task [`targets`] `[batch,
-/// target width]`, the means of hidden states at or below the start, and the dropout masks. Outputs: per task
+/// target width]`, [`beside`](super::beside) `[batch, classes]` where a head asks for it, the means of hidden
+/// states at or below the start, and the dropout masks. Outputs: per task
 /// [`loss`](super::ports::loss), a scalar, and the gradients of the sum of all losses times their shares.
 #[derive(Clone, Debug)]
 pub struct TrainingGraph {
@@ -103,7 +104,12 @@ fn add_head(
     let width = head.kind.target_width(head.classes);
     let wanted = graph.input(&targets(task), ValueType::float([batch(), width.into()]))?;
     let logits = Operation::new("Gemm", &[&features, &weight, &bias]).with("transB", 1);
-    let logits = graph.add(logits, &format!("logits.{task}"), rows())?;
+    let mut logits = graph.add(logits, &format!("logits.{task}"), rows())?;
+    if head.beside {
+        let more = graph.input(&beside(task), rows())?;
+        let sum = Operation::new("Add", &[&logits, &more]);
+        logits = graph.add(sum, &format!("logits_with_words.{task}"), rows())?;
+    }
     let named = |name: &str| format!("{name}.{task}");
     let loss = head.kind.loss(graph, [&logits, &wanted], &rows(), &named)?;
     graph.output(&loss)?;

@@ -211,6 +211,17 @@ impl<'e> Evaluator<'e> {
                 .expected(head.features.to_string())
                 .help("embed the table with the run's own backbone"));
         }
+        if let Some(Task { head, .. }) = tasks.iter().find(|task| task.head.words.is_some())
+            && rows.features.words().is_none()
+        {
+            return Err(Error::new(Kind::Table, "the head looks at words, and these rows have no texts")
+                .column(&head.task)
+                .found("features")
+                .expected("a table of texts")
+                .help(
+                    "give the texts, with --backbone where the run does not know where its backbone lies",
+                ));
+        }
         let parts = seen.map(|seen| rows.keys.iter().map(|key| seen.part(key)).collect());
         Ok(Self { rows, tasks, parts })
     }
@@ -426,6 +437,7 @@ pub fn evaluate(model: &Path, data: &Input, runtime: &Arc<Runtime>, root: &Path)
             let options = EmbedOptions { long: model.long(), ..EmbedOptions::default() };
             let backbone = Arc::new(model.backbone(None)?);
             let mut embedder = Embedder::open(backbone, Arc::clone(runtime), root, options)?;
+            model.look_at_words(&mut embedder)?;
             let column = column.as_str().into();
             let mut rows = Dataset::from_texts(&mut embedder, source, &column, columns, false, &mut |_| ())?;
             rows.load(&embedder, covering(&model.columns(&embedder.layout())?))?;

@@ -32,6 +32,8 @@ pub struct StageTask {
     places: Vec<Option<usize>>,
     /// What a row of each class counts, 1 on average.
     weights: Vec<f32>,
+    /// What is added to the logits of every row, `[rows, classes]`; empty where nothing is.
+    beside: Vec<f32>,
 }
 
 impl StageTask {
@@ -45,7 +47,25 @@ impl StageTask {
             || vec![1.0; classes],
             |weights| weights.iter().map(|weight| *weight as f32).collect(),
         );
-        Self { kind, classes, truth, places, weights }
+        Self { kind, classes, truth, places, weights, beside: Vec::new() }
+    }
+
+    /// The same with what is added to the logits of every row, `[rows, classes]`.
+    #[must_use]
+    pub fn with_beside(self, beside: Vec<f32>) -> Self {
+        Self { beside, ..self }
+    }
+
+    /// What is added to the logits of a batch, `[batch, classes]`; rows that fill it up count for nothing.
+    fn beside(&self, batch: &Batch) -> Vec<f32> {
+        if self.beside.is_empty() {
+            return Vec::new();
+        }
+        let mut all = vec![0.0; batch.size * self.classes];
+        for (out, &row) in all.chunks_exact_mut(self.classes).zip(&batch.rows) {
+            out.copy_from_slice(&self.beside[row * self.classes..][..self.classes]);
+        }
+        all
     }
 
     /// What a labelled row counts in a batch, so that every labelled row of an epoch counts the same whatever
@@ -255,7 +275,8 @@ impl Stage<'_> {
             means
         });
         let means = means.collect();
-        Ok(StepBatch { rows: batch.size, length: batch.length, tokens, mask, means, targets })
+        let beside = self.tasks.iter().map(|task| task.beside(batch)).collect();
+        Ok(StepBatch { rows: batch.size, length: batch.length, tokens, mask, means, targets, beside })
     }
 
     fn progress<'p>(

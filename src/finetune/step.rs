@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::adamw::Parameter;
 use super::dropout::Draws;
 use crate::embed::CutTokens;
-use crate::encoder::{TrainingGraph, TrainingParameter, loss, mean_of, targets};
+use crate::encoder::{TrainingGraph, TrainingParameter, beside, loss, mean_of, targets};
 use crate::error::{Error, Kind, Result};
 use crate::graph::Dim;
 use crate::runtime::{Input, Lent, Session, Values};
@@ -26,6 +26,8 @@ pub struct StepBatch {
     pub means: Vec<Vec<f32>>,
     /// Per head, `[rows, target width]`.
     pub targets: Vec<Vec<f32>>,
+    /// Per head, what is added to its logits, `[rows, classes]`; empty where nothing is.
+    pub beside: Vec<Vec<f32>>,
 }
 
 /// Which numbers are dropped.
@@ -70,8 +72,8 @@ impl Step {
     ) -> Result<StepResult<'s>> {
         let mut masks = std::mem::take(&mut self.masks);
         let mask_shapes = self.fill_masks(&mut masks, batch, dropout);
-        let names: Vec<[String; 2]> =
-            self.heads.iter().map(|(task, _)| [targets(task), loss(task)]).collect();
+        let names: Vec<[String; 3]> =
+            self.heads.iter().map(|(task, _)| [targets(task), loss(task), beside(task)]).collect();
         let given: Vec<String> = self.graph.given.iter().map(|&level| mean_of(level)).collect();
         let shape = [batch.rows, batch.length, self.hidden];
         let means_shape = [batch.rows, self.hidden];
@@ -86,6 +88,13 @@ impl Step {
         for ((names, shape), values) in names.iter().zip(&target_shapes).zip(&batch.targets) {
             inputs.push(Input { name: &names[0], shape, values: Values::F32(values) });
         }
+        let shapes: Vec<[usize; 2]> =
+            batch.beside.iter().map(|more| [batch.rows, more.len() / batch.rows.max(1)]).collect();
+        for ((names, shape), values) in names.iter().zip(&shapes).zip(&batch.beside) {
+            if !values.is_empty() {
+                inputs.push(Input { name: &names[2], shape, values: Values::F32(values) });
+            }
+        }
         for parameter in parameters {
             let Parameter { name, shape, values, .. } = parameter;
             inputs.push(Input { name, shape, values: Values::F32(values) });
@@ -96,7 +105,7 @@ impl Step {
         let found = self.session.run_lent(&inputs, &outputs)?;
         self.runtime_seconds += start.elapsed().as_secs_f64();
         self.masks = masks;
-        let loss = |names: &[String; 2]| Ok(f64::from(found.tensor(&names[1])?.1[0]));
+        let loss = |names: &[String; 3]| Ok(f64::from(found.tensor(&names[1])?.1[0]));
         let losses = names.iter().map(loss).collect::<Result<Vec<f64>>>()?;
         for ((task, _), loss) in self.heads.iter().zip(&losses) {
             if !loss.is_finite() {

@@ -90,6 +90,7 @@ impl Golden {
             mask,
             means: Vec::new(),
             targets: targets.into(),
+            beside: Vec::new(),
         }
     }
 
@@ -116,6 +117,7 @@ impl Golden {
             seen,
             share: 1.0,
             frozen: None,
+            beside: false,
         };
         let options = TrainingOptions {
             start,
@@ -340,6 +342,7 @@ fn a_layer_that_no_head_sees_is_no_parameter() {
             seen: layers(0, 4),
             share: 1.0,
             frozen: None,
+            beside: false,
         }],
         dropped: BTreeSet::new(),
     };
@@ -359,6 +362,7 @@ fn every_vector_that_heads_see_is_dropped_with_a_mask_of_its_own() {
             seen,
             share: 1.0,
             frozen: None,
+            beside: false,
         };
         let options = TrainingOptions {
             start: Start::States(5),

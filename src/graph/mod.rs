@@ -8,7 +8,6 @@ mod external;
 #[cfg(feature = "train")]
 mod gradient;
 mod messages;
-#[cfg(feature = "train")]
 mod names;
 pub mod proto;
 mod terms;
@@ -21,8 +20,9 @@ use builder::{IR_VERSION, PRODUCER};
 pub use external::{External, bytes_of, is_external};
 #[cfg(feature = "train")]
 pub use gradient::{Gradient, differentiate};
+pub use names::append;
 #[cfg(feature = "train")]
-pub use names::{append, clear_names, made};
+pub use names::{clear_names, made};
 pub use proto::{DataType, ModelProto};
 pub use terms::{Attribute, Data, Dim, Operation, Value, ValueType};
 pub use weights::WeightBytes;
@@ -60,6 +60,12 @@ pub fn encode(model: &ModelProto) -> Vec<u8> {
 #[must_use]
 pub fn gives(model: &ModelProto, output: &str) -> bool {
     model.graph.iter().flat_map(|graph| &graph.output).any(|value| value.name() == output)
+}
+
+/// What the numbers of a tensor are.
+#[must_use]
+pub fn element(tensor: &proto::TensorProto) -> Option<DataType> {
+    DataType::try_from(tensor.data_type?).ok()
 }
 
 /// Whether a model that starts with these bytes was written by this library: as it should run, with nothing

@@ -11,10 +11,9 @@ use std::collections::VecDeque;
 use linfa::traits::Fit;
 use ndarray::Array2;
 
-use super::curvature::{Guess, Products, guess_bytes};
+use super::curvature::{Products, guess_bytes};
 use super::objective::Problem;
 use super::parallel::PARTS;
-use super::precision::Precision;
 use super::solver::{Dataset, Failure, Solution};
 
 /// Steps remembered.
@@ -40,8 +39,9 @@ impl Descent<'_> {
         let guess = self.products.guess(self.alpha);
         let zeros = || Array2::zeros((problem.width() + 1, problem.classes));
         let start = self.start.cloned().unwrap_or_else(zeros);
-        let near = descend::<f32>(problem, self.alpha, &guess, start);
-        descend::<f64>(problem, self.alpha, &guess, near.parameters)
+        let guess = |direction: &mut Array2<f64>| guess.apply(direction);
+        let near = descend(&|at| Solution::at::<f32>(problem, self.alpha, at), &guess, start);
+        descend(&|at| Solution::at::<f64>(problem, self.alpha, at), &guess, near.parameters)
     }
 }
 
@@ -60,22 +60,22 @@ struct Pair {
     curvature: f64,
 }
 
-/// Descends until the gradient is as short as it must be, or the loss, in this precision, cannot fall any
-/// further.
-pub(super) fn descend<T: Precision>(
-    problem: &Problem<'_>,
-    alpha: f64,
-    guess: &Guess,
-    start: Array2<f64>,
-) -> Solution {
-    let mut at = Solution::at::<T>(problem, alpha, start);
+/// The objective at parameters.
+type At<'a> = dyn Fn(Array2<f64>) -> Solution + 'a;
+/// Multiplies a direction by the first guess of the inverse Hessian.
+type Guess<'g> = dyn Fn(&mut Array2<f64>) + 'g;
+
+/// Descends until the gradient is as short as it must be, or the loss, in the objective's precision, cannot fall
+/// any further.
+pub(super) fn descend(evaluate: &At<'_>, guess: &Guess<'_>, start: Array2<f64>) -> Solution {
+    let mut at = evaluate(start);
     let mut memory: VecDeque<Pair> = VecDeque::with_capacity(MEMORY);
     for _ in 0..STEPS {
         if at.converged() {
             break;
         }
         let direction = direction(guess, &memory, &at.gradient);
-        let Some(next) = search::<T>(problem, alpha, &at, &direction) else { break };
+        let Some(next) = search(evaluate, &at, &direction) else { break };
         let step = &next.parameters - &at.parameters;
         let change = &next.gradient - &at.gradient;
         let curvature = dot(&step, &change);
@@ -91,7 +91,7 @@ pub(super) fn descend<T: Precision>(
 }
 
 /// The two-loop recursion: the direction in which a quadratic model of the loss has its minimum.
-fn direction(guess: &Guess, memory: &VecDeque<Pair>, gradient: &Array2<f64>) -> Array2<f64> {
+fn direction(guess: &Guess<'_>, memory: &VecDeque<Pair>, gradient: &Array2<f64>) -> Array2<f64> {
     let mut direction = gradient * -1.0;
     let mut shares = Vec::with_capacity(memory.len());
     for pair in memory.iter().rev() {
@@ -99,12 +99,12 @@ fn direction(guess: &Guess, memory: &VecDeque<Pair>, gradient: &Array2<f64>) -> 
         direction.scaled_add(-share, &pair.change);
         shares.push(share);
     }
-    guess.apply(&mut direction);
+    guess(&mut direction);
     // The guess is one of the beginning; the last step knows how much of that curvature is left (ibid.,
     // equation 7.20).
     if let Some(pair) = memory.back() {
         let mut guessed = pair.change.clone();
-        guess.apply(&mut guessed);
+        guess(&mut guessed);
         direction *= pair.curvature / dot(&pair.change, &guessed);
     }
     for (pair, share) in memory.iter().zip(shares.into_iter().rev()) {
@@ -116,16 +116,11 @@ fn direction(guess: &Guess, memory: &VecDeque<Pair>, gradient: &Array2<f64>) -> 
 
 /// Halves the step until the loss falls as much as the slope promises (Armijo); nothing when it cannot fall
 /// any further.
-fn search<T: Precision>(
-    problem: &Problem<'_>,
-    alpha: f64,
-    at: &Solution,
-    direction: &Array2<f64>,
-) -> Option<Solution> {
+fn search(evaluate: &At<'_>, at: &Solution, direction: &Array2<f64>) -> Option<Solution> {
     let slope = dot(&at.gradient, direction);
     let mut length = 1.0;
     for _ in 0..20 {
-        let next = Solution::at::<T>(problem, alpha, &at.parameters + &(direction * length));
+        let next = evaluate(&at.parameters + &(direction * length));
         if next.loss <= at.loss + 1e-4 * length * slope {
             return Some(next);
         }
@@ -171,7 +166,12 @@ mod tests {
         };
         let products = Products::of(&problem);
         let zeros = Array2::zeros((width + 1, 3));
-        let single = descend::<f32>(&problem, 10.0, &products.guess(10.0), zeros);
+        let guess = products.guess(10.0);
+        let single = descend(
+            &|at| Solution::at::<f32>(&problem, 10.0, at),
+            &|direction| guess.apply(direction),
+            zeros,
+        );
         assert!(!single.converged(), "{}", single.gradient_norm);
         assert!(Descent { alpha: 10.0, products: &products, start: None }.solve(&problem).converged());
     }

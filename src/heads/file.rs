@@ -1,16 +1,21 @@
 //! Owns `heads.safetensors`: tensors `heads.TASK.weight` `[classes, features]`, `heads.TASK.bias` `[classes]`
 //! and `heads.TASK.temperature` `[1]` (f32), and in the metadata entry `tasks` a JSON list of `{"task",
-//! "kind", "labels"}` in the order of the heads; without a kind, an answer is one of the labels.
+//! "kind", "labels"}` in the order of the heads; without a kind, an answer is one of the labels. A head with words
+//! has `heads.TASK.words.index` `[places]` (u32), `.codes` `[rows, classes]` (i32) and `.scales` `[classes]` too, and
+//! `"words"` in its entry.
 //!
 //! Refuses to use a file before everything in it fits together.
 
 use serde::{Deserialize, Serialize};
 
 use super::head::Head;
+use super::word_options::SettledWords;
+use super::words::Words;
 use crate::document;
 use crate::error::{Error, Kind, Result};
 use crate::task::TaskKind;
-use crate::tensors::{TensorFile, Tensors};
+use crate::tensors::{Dtype, TensorFile, Tensors};
+use crate::tokens::Grams;
 
 const TASKS: &str = "tasks";
 
@@ -20,6 +25,16 @@ struct TaskEntry {
     #[serde(default, skip_serializing_if = "TaskKind::is_default")]
     kind: TaskKind,
     labels: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    words: Option<WordsEntry>,
+}
+
+/// What there is to say of a head's words beside their tensors.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WordsEntry {
+    places: Grams,
+    fit: SettledWords,
 }
 
 /// The file's bytes; the same heads give the same bytes.
@@ -31,9 +46,18 @@ pub fn to_bytes(heads: &[Head]) -> Vec<u8> {
         file.add_floats(weight_name(&head.task), &[classes, head.features], &head.weights);
         file.add_floats(bias_name(&head.task), &[classes], &head.bias);
         file.add_floats(temperature_name(&head.task), &[1], &[head.temperature]);
+        head.words.iter().for_each(|words| add_words(&mut file, &head.task, words));
     }
-    let entry =
-        |head: &Head| TaskEntry { task: head.task.clone(), kind: head.kind, labels: head.labels.clone() };
+    let words = |words: &Words| {
+        let nothing = SettledWords { alpha: 1.0, counts: [1.0; 2] };
+        WordsEntry { places: words.grams.clone(), fit: words.settled.unwrap_or(nothing) }
+    };
+    let entry = |head: &Head| TaskEntry {
+        task: head.task.clone(),
+        kind: head.kind,
+        labels: head.labels.clone(),
+        words: head.words.as_ref().map(words),
+    };
     file.note(TASKS, &heads.iter().map(entry).collect::<Vec<_>>());
     file.to_bytes()
 }
@@ -49,16 +73,17 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Head>> {
     let tasks: Vec<TaskEntry> =
         document::json(tasks.as_bytes(), Kind::Heads, "the list of tasks is not readable")?;
     let tensors = file.names().len();
-    if tensors != 3 * tasks.len() || tasks.is_empty() {
+    let expected = 3 * (tasks.len() + tasks.iter().filter(|task| task.words.is_some()).count());
+    if tensors != expected || tasks.is_empty() {
         return Err(wrong("the tensors are not those of the tasks")
             .found(format!("{tensors} tensors"))
-            .expected(format!("{} for {} tasks", 3 * tasks.len(), tasks.len())));
+            .expected(format!("{expected} for {} tasks", tasks.len())));
     }
     tasks.into_iter().map(|entry| head(&file, entry)).collect()
 }
 
 fn head(file: &Tensors<'_>, entry: TaskEntry) -> Result<Head> {
-    let TaskEntry { task, kind, labels } = entry;
+    let TaskEntry { task, kind, labels, words } = entry;
     let (shape, weights) = tensor(file, &weight_name(&task))?;
     let (bias_shape, bias) = tensor(file, &bias_name(&task))?;
     let (classes, features) = match shape[..] {
@@ -90,7 +115,38 @@ fn head(file: &Tensors<'_>, entry: TaskEntry) -> Result<Head> {
             .tensor(temperature_name(&task))
             .found(temperature.to_string()));
     }
-    Ok(Head { task, kind, labels, features, weights, bias, temperature })
+    let words = words.map(|entry| read_words(file, &task, classes, entry)).transpose()?;
+    Ok(Head { task, kind, labels, features, weights, bias, temperature, words })
+}
+
+fn add_words(file: &mut TensorFile, task: &str, words: &Words) {
+    let bytes = words.index.iter().flat_map(|row| row.to_le_bytes()).collect();
+    file.add(words_name(task, "index"), Dtype::U32, &[words.index.len()], bytes);
+    let bytes = words.codes.iter().flat_map(|code| code.to_le_bytes()).collect();
+    let classes = words.classes();
+    file.add(words_name(task, "codes"), Dtype::I32, &[words.codes.len() / classes, classes], bytes);
+    file.add_floats(words_name(task, "scales"), &[classes], &words.scales);
+}
+
+fn read_words(file: &Tensors<'_>, task: &str, classes: usize, entry: WordsEntry) -> Result<Words> {
+    let index = file.get(&words_name(task, "index"), Dtype::U32)?;
+    let index = index.data().as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect();
+    let codes = file.get(&words_name(task, "codes"), Dtype::I32)?;
+    let codes = codes.data().as_chunks().0.iter().map(|bytes| i32::from_le_bytes(*bytes)).collect();
+    let (_, scales) = tensor(file, &words_name(task, "scales"))?;
+    let words = Words { grams: entry.places, index, codes, scales, settled: Some(entry.fit) };
+    if words.classes() != classes {
+        return Err(Error::new(Kind::Heads, "the words do not fit the labels")
+            .task(task)
+            .found(format!("{} classes", words.classes()))
+            .expected(classes.to_string()));
+    }
+    words.check().map_err(|error| error.task(task))?;
+    Ok(words)
+}
+
+fn words_name(task: &str, what: &str) -> String {
+    format!("heads.{task}.words.{what}")
 }
 
 fn tensor(file: &Tensors<'_>, name: &str) -> Result<(Vec<usize>, Vec<f32>)> {
@@ -128,6 +184,7 @@ mod tests {
                 weights: vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
                 bias: vec![0.1, 0.2, 0.3],
                 temperature: 1.5,
+                words: None,
             },
             Head {
                 task: "a".into(),
@@ -137,6 +194,7 @@ mod tests {
                 weights: vec![1.0; 4],
                 bias: vec![0.0; 2],
                 temperature: 1.0,
+                words: None,
             },
         ]
     }

@@ -2,12 +2,14 @@
 
 use std::time::Instant;
 
+use super::beside::put_beside;
 use super::cross_validation::choose_alpha;
 use super::head::{Answers, Head};
 use super::minimize::{minimize, minimize_bytes};
 use super::options::{Alpha, Examples, FitOptions, FitReport};
 use super::problem::problem;
 use super::standardize::Scaler;
+use super::word_options::WordsWanted;
 use crate::error::{Error, Kind, Result};
 use crate::task::TaskKind;
 
@@ -37,8 +39,13 @@ fn fit_one_of(
     let problem = problem(&scaler, examples, label_names.len(), options);
     let solution = minimize(&problem, alpha);
     let (weights, bias) = scaler.fold(&solution.parameters);
-    let report = solution.report(task, examples, (alpha, candidates), start);
-    Ok((Head::new(answers, examples.features.width(), weights, bias), report))
+    let mut report = solution.report(task, examples, (alpha, candidates), start);
+    let mut head = Head::new(answers, examples.features.width(), weights, bias);
+    if options.words.wanted != WordsWanted::No {
+        let options = FitOptions { alpha: Alpha::Fixed(alpha), ..options.clone() };
+        report.words = put_beside(&mut head, examples, &options)?;
+    }
+    Ok((head, report))
 }
 
 /// Bytes that fitting a head takes at its peak, beside the features themselves.

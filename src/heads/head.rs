@@ -1,5 +1,7 @@
 //! Owns a fitted head and its arithmetic.
 
+use super::view::FeatureView;
+use super::words::Words;
 use crate::fingerprint::Fields;
 use crate::task::TaskKind;
 
@@ -19,6 +21,8 @@ pub struct Head {
     /// What logits are divided by before they become probabilities, so that these can be believed; 1 before
     /// it was found.
     pub temperature: f32,
+    /// What it adds to its logits for what stands in a text, if it looks at that.
+    pub words: Option<Words>,
 }
 
 /// What a head answers.
@@ -66,7 +70,7 @@ impl Head {
     pub fn new(answers: Answers<'_>, features: usize, weights: Vec<f32>, bias: Vec<f32>) -> Self {
         let Answers { task, kind, labels } = answers;
         let (task, labels) = (task.to_owned(), labels.to_vec());
-        Self { task, kind, labels, features, weights, bias, temperature: 1.0 }
+        Self { task, kind, labels, features, weights, bias, temperature: 1.0, words: None }
     }
 
     /// What it answers.
@@ -75,7 +79,19 @@ impl Head {
         Answers { task: &self.task, kind: self.kind, labels: &self.labels }
     }
 
-    /// Logits of one feature vector `[features]` into `out` `[classes]`.
+    /// Logits of a row, its words included, into `out` `[classes]`.
+    ///
+    /// # Panics
+    /// It has words and the view shows none, which is a bug.
+    pub fn logits_of(&self, features: FeatureView<'_>, row: usize, out: &mut [f32]) {
+        self.logits(features.row(row), out);
+        if let Some(words) = &self.words {
+            let rows = features.words().expect("a head of words is shown the words of rows; this is a bug");
+            words.add_logits(rows.row(row), out);
+        }
+    }
+
+    /// Logits of one feature vector `[features]` into `out` `[classes]`, without words.
     pub fn logits(&self, features: &[f32], out: &mut [f32]) {
         for ((out, weights), bias) in
             out.iter_mut().zip(self.weights.chunks_exact(self.features)).zip(&self.bias)
@@ -84,7 +100,13 @@ impl Head {
         }
     }
 
-    /// Calibrated probabilities of one feature vector into `out` `[classes]`.
+    /// Calibrated probabilities of a row, its words included, into `out` `[classes]`.
+    pub fn probabilities_of(&self, features: FeatureView<'_>, row: usize, out: &mut [f32]) {
+        self.logits_of(features, row, out);
+        self.calibrated(out);
+    }
+
+    /// Calibrated probabilities of one feature vector into `out` `[classes]`, without words.
     pub fn probabilities(&self, features: &[f32], out: &mut [f32]) {
         self.logits(features, out);
         self.calibrated(out);
@@ -123,6 +145,7 @@ mod tests {
             weights: (0..2 * features).map(|i| (i % 7) as f32 - 3.0).collect(),
             bias: vec![0.5, -0.5],
             temperature: 1.0,
+            words: None,
         }
     }
 

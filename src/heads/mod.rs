@@ -5,6 +5,8 @@
 //! The only user of linfa and ndarray.
 
 #[cfg(feature = "train")]
+mod beside;
+#[cfg(feature = "train")]
 mod class_weight;
 #[cfg(feature = "train")]
 mod cross_validation;
@@ -24,6 +26,8 @@ mod held_out;
 mod logistic;
 #[cfg(feature = "train")]
 mod minimize;
+#[cfg(feature = "train")]
+mod mixture;
 #[cfg(feature = "train")]
 mod objective;
 mod options;
@@ -48,7 +52,14 @@ mod solver;
 #[cfg(feature = "train")]
 mod standardize;
 mod view;
+mod word_options;
+#[cfg(feature = "train")]
+mod word_problem;
+mod word_rows;
+mod words;
 
+#[cfg(feature = "train")]
+pub use beside::{settled, weigh_words, words_out_of_fold};
 #[cfg(feature = "train")]
 pub use class_weight::class_weights;
 #[cfg(feature = "train")]
@@ -67,3 +78,6 @@ pub use refine::{Refined, refine};
 #[cfg(feature = "train")]
 pub use run_off::run_off;
 pub use view::FeatureView;
+pub use word_options::{SettledWords, WORDS_AT_LEAST, WordsOptions, WordsReport, WordsTrial, WordsWanted};
+pub use word_rows::{WordEntry, WordRows, WordTable, entries};
+pub use words::{LARGEST_BYTE, LARGEST_CODE, Words};

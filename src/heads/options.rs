@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::view::FeatureView;
+use super::word_options::{WordsOptions, WordsReport};
 use crate::error::{Error, Kind, Result};
 
 /// The penalties `auto` chooses from, strongest first, so that each fit starts from a smoother neighbour.
@@ -103,6 +104,9 @@ pub struct FitOptions {
     /// After measuring, the heads of the run are fitted once more on all labelled rows.
     #[serde(rename = "final", skip_serializing_if = "std::ops::Not::not")]
     pub final_fit: bool,
+    /// Words beside what is seen.
+    #[serde(skip_serializing_if = "WordsOptions::is_default")]
+    pub words: WordsOptions,
     /// Seed of the cross-validation folds.
     #[serde(skip)]
     pub seed: u64,
@@ -114,7 +118,8 @@ pub struct FitOptions {
 impl Default for FitOptions {
     /// No fixed alpha serves: the best of one set costs another 4 points and more (`docs/LOG.md`).
     fn default() -> Self {
-        Self { alpha: Alpha::Auto, class_weight: ClassWeight::None, final_fit: false, seed: 13, threads: 1 }
+        let (alpha, class_weight, words) = (Alpha::Auto, ClassWeight::None, WordsOptions::default());
+        Self { alpha, class_weight, final_fit: false, words, seed: 13, threads: 1 }
     }
 }
 
@@ -153,6 +158,26 @@ pub struct FitReport {
     /// several.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub run_off: Vec<Candidate>,
+    /// What was found of words, where they were tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub words: Option<WordsReport>,
+}
+
+impl FitOptions {
+    /// The same with weights of words in 8 bits, or exact.
+    #[must_use]
+    pub fn with_words_in_bytes(&self, in_bytes: bool) -> Self {
+        Self { words: WordsOptions { in_bytes, ..self.words.clone() }, ..self.clone() }
+    }
+}
+
+#[cfg(feature = "train")]
+impl FitReport {
+    /// The options of a fit as this one was: nothing is chosen any more.
+    #[must_use]
+    pub fn settled(&self, options: &FitOptions) -> FitOptions {
+        super::beside::settled(options, self.alpha, self.words.as_ref())
+    }
 }
 
 /// One penalty that `auto` tried.

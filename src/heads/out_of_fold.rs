@@ -47,7 +47,7 @@ pub fn out_of_fold(
         let mut held = OutOfFold::default();
         let mut logits = vec![0.0; answers.labels.len()];
         for example in outside {
-            head.logits(examples.features.row(examples.rows[example]), &mut logits);
+            head.logits_of(examples.features, examples.rows[example], &mut logits);
             held.labels.push(examples.labels[example]);
             held.logits.extend_from_slice(&logits);
         }
@@ -79,7 +79,7 @@ pub fn answers_out_of_fold(
         let (head, outside) = fit_outside(answers, examples, options, (folds, fold))?;
         for example in outside {
             let answer = &mut all[example * classes..(example + 1) * classes];
-            head.probabilities(examples.features.row(examples.rows[example]), answer);
+            head.probabilities_of(examples.features, examples.rows[example], answer);
         }
     }
     Ok(all)

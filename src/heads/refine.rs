@@ -5,7 +5,7 @@
 //! class alone do not move everything. The strength α is chosen by cross-validation: the strongest whose cross
 //! entropy on held-out rows is within one standard error of the least.
 //!
-//! Refuses to forget a label: one that no row has stays as the head knows it.
+//! Its words stay as they are. Refuses to forget a label: one that no row has stays as the head knows it.
 
 use std::time::Instant;
 
@@ -89,7 +89,13 @@ fn begun(old: &Head, answers: Answers<'_>) -> Head {
             }
         }
     }
-    Head::new(answers, old.features, weights, bias)
+    let mut head = Head::new(answers, old.features, weights, bias);
+    if let Some(words) = &old.words {
+        let known = |label: &String| old.labels.iter().position(|known| known == label);
+        let classes: Vec<Option<usize>> = answers.labels.iter().map(known).collect();
+        head.words = Some(words.for_classes(&classes, old.temperature));
+    }
+    head
 }
 
 /// The head with what was found to be added to it.
@@ -116,7 +122,7 @@ impl Rows<'_> {
         let rows = self.examples.rows;
         let mut there = Array2::zeros((rows.len(), classes));
         for (&of, mut logits) in rows.iter().zip(there.rows_mut()) {
-            self.begun.logits(self.examples.features.row(of), &mut row);
+            self.begun.logits_of(self.examples.features, of, &mut row);
             logits.iter_mut().zip(&row).for_each(|(logit, value)| *logit = f64::from(*value));
         }
         Problem { there: Some(there), ..problem(scaler, &self.examples, classes, self.options) }
@@ -226,7 +232,7 @@ fn held_out(rows: &Rows<'_>, folds: &[usize], alpha: f64) -> Vec<f32> {
     let classes = rows.begun.labels.len();
     let mut all = vec![0.0; rows.examples.rows.len() * classes];
     for (out, &row) in all.chunks_exact_mut(classes).zip(rows.examples.rows) {
-        rows.begun.logits(rows.examples.features.row(row), out);
+        rows.begun.logits_of(rows.examples.features, row, out);
     }
     let of_fold = |fold: usize| {
         rows.without(folds, fold, |training, held_out, places| {

@@ -78,6 +78,7 @@ impl Solution {
             seconds: start.elapsed().as_secs_f64(),
             candidates,
             run_off: Vec::new(),
+            words: None,
         }
     }
 }

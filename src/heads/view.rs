@@ -1,6 +1,8 @@
-//! Owns what a head sees of a matrix: the same columns of every row.
+//! Owns what a head sees of a matrix: the same columns of every row, and what stands in the rows' texts.
 
 use std::ops::Range;
+
+use super::word_rows::WordRows;
 
 /// Some columns of a row-major matrix.
 #[derive(Debug, Clone, Copy)]
@@ -10,6 +12,7 @@ pub struct FeatureView<'a> {
     stride: usize,
     first: usize,
     width: usize,
+    words: Option<&'a WordRows>,
 }
 
 impl<'a> FeatureView<'a> {
@@ -17,13 +20,25 @@ impl<'a> FeatureView<'a> {
     #[must_use]
     pub fn new(values: &'a [f32], stride: usize, columns: Range<usize>) -> Self {
         debug_assert!(columns.end <= stride, "columns {columns:?} of {stride}");
-        Self { values, stride, first: columns.start, width: columns.len() }
+        Self { values, stride, first: columns.start, width: columns.len(), words: None }
     }
 
     /// All columns of a matrix of this width.
     #[must_use]
     pub fn whole(values: &'a [f32], width: usize) -> Self {
         Self::new(values, width, 0..width)
+    }
+
+    /// The same with what stands in the rows' texts, if that is known.
+    #[must_use]
+    pub fn with_words(self, words: Option<&'a WordRows>) -> Self {
+        Self { words, ..self }
+    }
+
+    /// What stands in the rows' texts, where it is known.
+    #[must_use]
+    pub fn words(&self) -> Option<&'a WordRows> {
+        self.words
     }
 
     /// What the head sees of a row.

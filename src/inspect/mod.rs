@@ -15,7 +15,7 @@ use crate::bundle::{self, Bundle, Calibration, Kept, PublicKey};
 use crate::classifier::run::Recipe;
 use crate::classifier::{Run, refuse_unsigned};
 use crate::error::Result;
-use crate::heads::Head;
+use crate::heads::{Head, Words};
 use crate::recognize::{Thing, Wanted};
 
 /// What lies at a path.
@@ -57,6 +57,20 @@ pub struct HeadDescription {
     pub labels: Vec<String>,
     pub features: usize,
     pub parameters: usize,
+    /// Of its words, if it looks at them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub words: Option<WordsDescription>,
+}
+
+/// What a head's words are.
+#[derive(Debug, Serialize)]
+pub struct WordsDescription {
+    /// Pieces with weights, and places of pairs with weights.
+    pub pieces: usize,
+    pub pairs: usize,
+    /// Per label, the pieces that speak for it most, with what each adds to its logits against the mean of all
+    /// labels. Pairs are known by a hash: which they were cannot be told.
+    pub strongest: Vec<(String, Vec<(String, f32)>)>,
 }
 
 /// Describes a backbone directory, a run directory or a bundle; with a key, only a bundle that was signed
@@ -73,7 +87,7 @@ pub fn describe(path: &Path, key: Option<&PublicKey>) -> Result<Description> {
             signature: bundle.has_signature(),
             trusted: key.is_some(),
             manifest: bundle.manifest().clone(),
-            heads: bundle.heads().iter().map(HeadDescription::of).collect(),
+            heads: described(bundle.heads(), &|| Ok(bundle.own_backbone()?)),
             calibration: bundle.calibration().to_vec(),
             validation_rows: bundle.validation()?.map_or(0, |validation| validation.rows()),
             kept: bundle.kept(),
@@ -95,16 +109,52 @@ pub fn describe(path: &Path, key: Option<&PublicKey>) -> Result<Description> {
         Thing::Run => {
             let Run { files, recipe, heads, .. } = Run::open(path)?;
             files.check_all()?;
-            let heads = heads.iter().map(HeadDescription::of).collect();
-            Ok(Description::Run { recipe: Box::new(recipe), heads })
+            let run = Run { files, recipe, heads, directory: path.to_path_buf() };
+            // Where its backbone is gone, words have no names.
+            let heads = described(&run.heads, &|| run.backbone(None));
+            Ok(Description::Run { recipe: Box::new(run.recipe), heads })
         }
         thing => Err(thing.instead_of(Wanted::Made, Some(path))),
     }
 }
 
+/// Pieces that are shown of a label.
+const SHOWN_PIECES: usize = 8;
+
+/// The heads; a backbone is opened only where a head looks at words.
+fn described(heads: &[Head], backbone: &dyn Fn() -> Result<Backbone>) -> Vec<HeadDescription> {
+    let looks = heads.iter().any(|head| head.words.is_some());
+    let backbone = looks.then(|| backbone().ok()).flatten();
+    let name = |piece: u32| backbone.as_ref()?.tokenizer().piece(piece);
+    heads.iter().map(|head| HeadDescription::of(head, &name)).collect()
+}
+
+impl WordsDescription {
+    /// What the words of a head are; `name` says what a piece is called, if that is known.
+    fn of(words: &Words, labels: &[String], name: &dyn Fn(u32) -> Option<String>) -> Self {
+        let (places, weights) = words.weights();
+        let rows: Vec<(u32, &[f64])> = places.into_iter().zip(weights.chunks_exact(labels.len())).collect();
+        let is_piece = |place: u32| (place as usize) < words.grams.pieces;
+        let pieces = rows.iter().filter(|(place, _)| is_piece(*place)).count();
+        let strongest = labels.iter().enumerate().map(|(class, label)| {
+            let above = |row: &[f64]| (row[class] - row.iter().sum::<f64>() / row.len() as f64) as f32;
+            let mut found: Vec<(u32, f32)> = rows
+                .iter()
+                .filter(|(place, _)| is_piece(*place))
+                .map(|(place, row)| (*place, above(row)))
+                .collect();
+            found.sort_by(|a, b| b.1.total_cmp(&a.1));
+            let named = found.into_iter().filter_map(|(piece, above)| Some((name(piece)?, above)));
+            (label.clone(), named.take(SHOWN_PIECES).collect())
+        });
+        Self { pieces, pairs: rows.len() - pieces, strongest: strongest.collect() }
+    }
+}
+
 impl HeadDescription {
-    fn of(head: &Head) -> Self {
+    fn of(head: &Head, name: &dyn Fn(u32) -> Option<String>) -> Self {
         Self {
+            words: head.words.as_ref().map(|words| WordsDescription::of(words, &head.labels, name)),
             parameters: head.weights.len() + head.bias.len(),
             task: head.task.clone(),
             labels: head.labels.clone(),

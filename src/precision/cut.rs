@@ -15,7 +15,7 @@ use crate::dataset::Dataset;
 use crate::embed::RowLayout;
 use crate::encoder::FeatureChoice;
 use crate::error::{Error, Kind, Result};
-use crate::heads::{Alpha, FitOptions};
+use crate::heads::FitOptions;
 use crate::selection::{DepthFigures, DepthTask, FIT_MEMORY, Fitting, Loss, Screened, Screening, options};
 
 /// A network, and heads on it.
@@ -97,7 +97,7 @@ impl Cut {
             let screened = screen(request, reference.judged, depth, show)?;
             let task = &reference.judged.head.task;
             show(&format!("{task}: judging depth {depth} on held-out rows"));
-            let fit = FitOptions { alpha: Alpha::Fixed(screened.alpha), ..fit_options(request) };
+            let fit = screened.settled(&fit_options(request));
             let rows = request.embedder.read_rows(&request.rows.keys, screened.columns.clone())?;
             let held = reference.judging.fitted(rows.view(&screened.columns), &fit)?;
             let figure = DepthTask::new(&screened, &held, held.loss(&reference.before));

@@ -16,7 +16,7 @@ mod vocabulary;
 use crate::classifier::run::FIT;
 use crate::data::Part;
 use crate::error::Result;
-use crate::heads::{Alpha, FitOptions, FitReport, Head};
+use crate::heads::{FitOptions, FitReport, Head};
 use crate::quantize::{Precision, TableBits, Variant};
 pub use chosen::Chosen;
 use cut::Cut;
@@ -103,10 +103,9 @@ fn judged<'r>(request: &PrecisionRequest<'r>) -> Result<Vec<Judged<'r>>> {
     let fits: Vec<FitReport> = run.json(FIT)?;
     let of = |(task, head): (usize, &'r Head)| {
         let fit = fits.iter().find(|fit| fit.task == run.recipe.tasks[task]).map(|fit| FitOptions {
-            alpha: Alpha::Fixed(fit.alpha),
             seed: run.recipe.seed,
             threads: request.threads,
-            ..run.recipe.heads.clone()
+            ..fit.settled(&run.recipe.heads)
         });
         let known = request.rows.of_task(run, task, &[Part::Train, Part::Valid]).known(head.labels.len());
         Judged { task, head, known, test: request.rows.of_task(run, task, &[Part::Test]), fit }

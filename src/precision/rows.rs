@@ -13,7 +13,7 @@ use crate::dataset::{Columns, Dataset};
 use crate::embed::{Embedder, FeatureRows, Progress, covering};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::TextKey;
-use crate::heads::FeatureView;
+use crate::heads::{FeatureView, WordsWanted};
 use crate::task::Truth;
 
 /// What the heads see of some texts, in the order of the texts.
@@ -58,6 +58,9 @@ impl RunRows {
             .into_iter()
             .map(|table| Ok((table.find(&run.directory)?, table)))
             .collect::<Result<_>>()?;
+        if run.recipe.heads.words.wanted != WordsWanted::No {
+            embedder.look_at_words(embedder.own_grams())?;
+        }
         let seen = run.rows()?;
         let (mut texts, mut keys, mut parts) = (Vec::new(), Vec::<TextKey>::new(), Vec::new());
         let mut cells = vec![Vec::new(); run.heads.len()];

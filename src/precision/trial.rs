@@ -11,13 +11,15 @@ use super::request::PrecisionRequest;
 use super::rows::Features;
 use crate::classifier::{ENOUGH_ROWS, calibrate};
 use crate::data::Part;
-use crate::embed::{EmbedOptions, Extractor, FeatureRows, RowLayout, RowParts, covering};
+use crate::embed::{
+    EmbedOptions, Extractor, FeatureRows, RowLayout, RowParts, covering, words_of_fewer_pieces,
+};
 use crate::error::{Error, Result};
 use crate::files::Scratch;
 use crate::graph::{self, ModelProto};
-use crate::heads::{self, Examples, FitOptions, Head, OutOfFold};
+use crate::heads::{self, Examples, FitOptions, Head, OutOfFold, WordRows};
 use crate::metrics::Latency;
-use crate::quantize::{BuildOptions, Calibration, Variant, build};
+use crate::quantize::{BuildOptions, Calibration, Precision, Variant, build};
 use crate::runtime::Sessions;
 
 /// Texts that speed is measured on …
@@ -74,7 +76,14 @@ impl Trial {
         let mut extractor = Extractor::with_sessions(backbone, sessions, parts, &embed)?;
         let (features, embeddings) = extract(request, cut, &mut extractor, &layout)?;
         let refitted = judged.iter().zip(&cut.fits);
-        let refitted = refitted.map(|(task, fit)| refit(task, fit.as_ref(), request, &features));
+        let in_bytes = variant.precision != Precision::Fp32;
+        let refitted = refitted.map(|(task, fit)| {
+            let fit = fit.as_ref().map(|fit| fit.with_words_in_bytes(in_bytes));
+            let mut head = refit(task, fit.as_ref(), request, &features)?;
+            // A head that stays as it is has its words rounded, too.
+            head.words = head.words.map(|words| if in_bytes { words.rounded() } else { words });
+            Ok(head)
+        });
         let heads = refitted.collect::<Result<_>>()?;
         let bytes = built.graph.len() as u64 + built.weights_length();
         let model = graph::decode(&built.graph)?;
@@ -91,7 +100,8 @@ fn extract(
 ) -> Result<(Features, FeatureRows)> {
     let columns = cut.columns(layout)?;
     let texts: Vec<&str> = request.rows.texts.iter().map(String::as_str).collect();
-    let mut rows = FeatureRows::zeros(covering(&columns), texts.len());
+    let words = words(request, cut, extractor)?;
+    let mut rows = FeatureRows::zeros(covering(&columns), texts.len()).with_words(words);
     let mut embeddings = FeatureRows::zeros(layout.summary(), texts.len());
     extractor.extract(&texts, &mut |index, row| {
         for held in [&mut rows, &mut embeddings] {
@@ -100,6 +110,15 @@ fn extract(
         Ok(())
     })?;
     Ok((Features { rows, columns }, embeddings))
+}
+
+/// What stands in the texts, as the network's own tokenizer cuts them.
+fn words(request: &PrecisionRequest<'_>, cut: &Cut, extractor: &Extractor) -> Result<Option<WordRows>> {
+    let Some(whole) = request.rows.features.rows.words() else { return Ok(None) };
+    let Some(ids) = cut.backbone.pieces() else { return Ok(Some(whole.clone())) };
+    let reader = extractor.reader(request.run.recipe.features.long)?;
+    let texts: Vec<&str> = request.rows.texts.iter().map(String::as_str).collect();
+    words_of_fewer_pieces(&reader, whole.grams(), ids, &texts).map(Some)
 }
 
 /// The head on the variant's features: fitted on the run's training rows as the run's was, and calibrated so.

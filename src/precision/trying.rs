@@ -254,8 +254,13 @@ fn asked(request: &PrecisionRequest<'_>) -> String {
 
 /// What the bundle is made of; nothing that was timed, so that the same run gives the same bytes.
 fn deployed(request: &PrecisionRequest<'_>, cut: &Cut, variant: &Variant, trial: Trial) -> Result<Chosen> {
-    let seen =
-        |(head, sees): (&Head, &_)| bundle::SeenHead { head: trial.head(&head.task).clone(), sees: *sees };
+    let seen = |(head, sees): (&Head, &_)| {
+        let mut head = trial.head(&head.task).clone();
+        if let Some(ids) = cut.backbone.pieces() {
+            head.words = head.words.map(|words| words.with_pieces(ids));
+        }
+        bundle::SeenHead { head, sees: *sees }
+    };
     let heads = request.run.heads.iter().zip(&cut.sees).map(seen).collect();
     let kept: BTreeSet<String> = variant.kept.iter().map(ToString::to_string).collect();
     let texts = request.rows.sample(CALIBRATION_TEXTS).len();

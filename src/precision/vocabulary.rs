@@ -14,7 +14,7 @@ use super::request::{PrecisionRequest, VocabularyChoice};
 use crate::backbone::Backbone;
 use crate::classifier::probabilities;
 use crate::data::Part;
-use crate::embed::{EmbedOptions, Extractor, FeatureRows, RowLayout, covering};
+use crate::embed::{EmbedOptions, Extractor, FeatureRows, RowLayout, covering, words_of_fewer_pieces};
 use crate::error::{Error, Kind, Result};
 use crate::heads::{self, Examples};
 use crate::selection::{Judging, Loss};
@@ -135,7 +135,13 @@ impl Kept {
                 rows.put(self.changed[index], place, &row[found.clone()]);
             }
             Ok(())
-        })
+        })?;
+        if let Some(whole) = rows.words().cloned() {
+            let reader = extractor.reader(long)?;
+            let found = words_of_fewer_pieces(&reader, whole.grams(), &self.measured.rows, &texts)?;
+            *rows = std::mem::take(rows).with_words(Some(whole.with(&self.changed, &found)));
+        }
+        Ok(())
     }
 
     /// Texts that were held out.

@@ -14,7 +14,7 @@ use crate::dataset::Dataset;
 use crate::embed::Embedder;
 use crate::encoder::FeatureChoice;
 use crate::error::{Error, Kind, Result};
-use crate::heads::{Alpha, Answers, FitOptions};
+use crate::heads::{Answers, FitOptions};
 use crate::task::Truth;
 
 /// A task with its rows.
@@ -39,8 +39,10 @@ pub struct DepthFigures {
 pub struct DepthTask {
     /// The best features up to this depth, as they are called in the network that is cut there …
     pub features: FeatureChoice,
-    /// … their number …
+    /// … their number, whether words stand beside them …
     pub width: usize,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub words: bool,
     /// … and the penalty of a head on them.
     pub alpha: f64,
     /// Score and macro-F1 on the rows that were held out; none without such rows.
@@ -58,6 +60,7 @@ impl DepthTask {
         Self {
             features: screened.choice,
             width: screened.columns.len(),
+            words: screened.words.as_ref().is_some_and(|words| words.used.is_some()),
             alpha: screened.alpha,
             score: held.score,
             macro_f1: held.macro_f1,
@@ -147,7 +150,7 @@ fn judge<'t>(
     deepest: &mut Option<(Judging<'t>, HeldOut)>,
 ) -> Result<DepthTask> {
     let features = rows.view(&screened.columns);
-    let fit = FitOptions { alpha: Alpha::Fixed(screened.alpha), ..fit.clone() };
+    let fit = screened.settled(fit);
     if let Some((judging, before)) = deepest {
         let held = judging.fitted(features, &fit)?;
         return Ok(DepthTask::new(screened, &held, held.loss(before)));

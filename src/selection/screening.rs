@@ -11,7 +11,10 @@ use crate::dataset::Dataset;
 use crate::embed::{Embedder, covering};
 use crate::encoder::FeatureChoice;
 use crate::error::Result;
-use crate::heads::{self, Answers, Candidate, SCREENED_ROWS, Selection, Trial, fit_bytes, select_bytes};
+use crate::heads::{
+    self, Answers, Candidate, Examples, FitOptions, SCREENED_ROWS, Selection, Trial, WordsReport,
+    WordsWanted, fit_bytes, select_bytes,
+};
 use crate::task::Truth;
 
 /// A choice of features, and its places in a stored row.
@@ -58,9 +61,19 @@ pub struct Screened {
     pub tried: Vec<Candidate>,
     /// Those that were compared once more on all training rows, if any.
     pub run_off: Vec<Candidate>,
+    /// What was found of words beside that, where they were tried.
+    pub words: Option<WordsReport>,
     pub seconds: f64,
     /// Bytes that trying and fitting take at their peak, the features included.
     pub memory: u64,
+}
+
+impl Screened {
+    /// The options of a fit of what was chosen: nothing is tried any more.
+    #[must_use]
+    pub fn settled(&self, fit: &FitOptions) -> FitOptions {
+        heads::settled(fit, self.alpha, self.words.as_ref())
+    }
 }
 
 impl Screening<'_> {
@@ -100,9 +113,30 @@ impl Screening<'_> {
         }
         let (choice, columns) = options[chosen.0].clone();
         let memory = self.memory(&options, sample.len(), &fitted);
-        let seconds = start.elapsed().as_secs_f64();
         let (alpha, tried) = (chosen.1, selection.candidates);
-        Ok(Screened { choice, columns, alpha, tried, run_off, seconds, memory })
+        let words = self.words(&columns, alpha, show)?;
+        let seconds = start.elapsed().as_secs_f64();
+        Ok(Screened { choice, columns, alpha, tried, run_off, words, seconds, memory })
+    }
+
+    /// Whether words help beside the features that were chosen, where that is asked for.
+    fn words(
+        &mut self,
+        columns: &Range<usize>,
+        alpha: f64,
+        show: &mut dyn FnMut(&str),
+    ) -> Result<Option<WordsReport>> {
+        if self.fitting.fit.words.wanted == WordsWanted::No {
+            return Ok(None);
+        }
+        show(&format!("{}: what words add to that", self.answers.task));
+        self.rows.load(self.embedder, columns.clone())?;
+        let examples = Examples {
+            features: self.rows.view(columns),
+            rows: &self.truth.rows,
+            labels: &self.truth.labels,
+        };
+        heads::weigh_words(self.answers, &examples, alpha, self.fitting.fit).map(Some)
     }
 
     /// Compares all options on a sample of the rows.

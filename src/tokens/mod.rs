@@ -8,6 +8,7 @@ mod added;
 mod batches;
 mod check;
 mod diagnosis;
+mod grams;
 mod long_text;
 mod piece_use;
 #[cfg(test)]
@@ -18,6 +19,7 @@ mod vocabulary;
 mod windows;
 
 pub use batches::{Batch, Batching, Buckets, OWN_TOKEN_BUDGET, Spacing, TOKEN_BUDGET, batches};
+pub use grams::{Grams, MOST_PAIR_PLACES, PAIR_FACTORS, PAIR_PLACES};
 pub use piece_use::PieceUse;
 pub use tokenizer::{Encoded, Lost, Tokenizer, Truncation};
 #[cfg(feature = "train")]

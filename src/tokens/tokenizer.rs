@@ -158,6 +158,12 @@ impl Tokenizer {
         self.inner.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1)
     }
 
+    /// What an id stands for.
+    #[must_use]
+    pub fn piece(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
     /// How many ids the template adds to a text.
     #[must_use]
     pub fn special_tokens(&self) -> usize {

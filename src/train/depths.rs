@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::event::{Show, TrainEvent};
-use super::request::{FeatureRequest, FrozenHead, Learning, RowsRequest, TrainRequest};
+use super::request::{FrozenHead, Learning, RowsRequest, TrainRequest};
 use super::rows::Table;
 use crate::backbone::Backbone;
 use crate::classifier::run::{ChosenDepth, Recipe};
@@ -37,7 +37,7 @@ pub(super) fn asked(
             .expected("a frozen backbone: neither --freeze nor --unfreeze")
             .help("choose the depth first; then train layers of it: --depth N --unfreeze 1"));
     }
-    if request.learning.features != FeatureRequest::Auto {
+    if !request.learning.features.chooses() {
         let found = format!("--features {}", request.learning.features);
         return Err(wrong("what the heads see is chosen with the depth", found)
             .expected("--features auto, which is the default here"));

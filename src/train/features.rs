@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::event::{Chosen, Show, TrainEvent};
-use super::request::{FeatureRequest, Learning, TrainRequest};
+use super::request::{FeatureRequest, Learning, StatesRequest, TrainRequest};
 use super::rows::Table;
 use super::task::{Task, TaskView};
 use crate::data::Part;
@@ -39,17 +39,17 @@ pub(super) fn check(request: &TrainRequest, embedder: Option<&Embedder>, plans: 
         return Err(wrong("a Parquet holds the features it holds")
             .help("choose its column with --features-column, or give texts and --backbone"));
     };
-    match features {
-        FeatureRequest::Choice(choice) => {
+    match features.states {
+        StatesRequest::Choice(choice) => {
             embedder.columns(choice)?;
             let sees = request.rows.tasks.iter().map(|task| (task.name.as_str(), task.share, choice));
             check_gradients(embedder, plans, &sees.collect::<Vec<_>>())
         }
-        FeatureRequest::Auto if plans.iter().all(|plan| plan.scenario() == Scenario::Frozen) => {
+        StatesRequest::Auto if plans.iter().all(|plan| plan.scenario() == Scenario::Frozen) => {
             Err(wrong("nothing is trained, so there is nothing to choose by")
                 .expected("last, layers:A-B or all beside --freeze all"))
         }
-        FeatureRequest::Auto => Ok(()),
+        StatesRequest::Auto => Ok(()),
     }
 }
 
@@ -100,9 +100,9 @@ pub(super) fn settle(
         }
         return Ok(());
     };
-    let asked = |task: &str| match (learning.features, given(task)) {
+    let asked = |task: &str| match (learning.features.states, given(task)) {
         // A head that is taken over sees what it saw, and needs no penalty.
-        (FeatureRequest::Auto, Some(choice)) => Asked::Given(choice),
+        (StatesRequest::Auto, Some(choice)) => Asked::Given(choice),
         (asked, _) => Asked::Learned(asked),
     };
     settle_each(learning, &asked, table, embedder, show)?;
@@ -116,7 +116,7 @@ pub(super) fn settle(
 pub(super) enum Asked {
     /// What it sees already: it is there.
     Given(FeatureChoice),
-    Learned(FeatureRequest),
+    Learned(StatesRequest),
 }
 
 /// The same for heads of which each is asked for features of its own, on a frozen backbone.
@@ -150,11 +150,11 @@ fn settle_each(
     let Table { rows, tasks, parts, depth, .. } = table;
     for task in tasks {
         match asked(&task.name) {
-            Asked::Given(choice) | Asked::Learned(FeatureRequest::Choice(choice)) => {
+            Asked::Given(choice) | Asked::Learned(StatesRequest::Choice(choice)) => {
                 task.sees =
                     TaskView::fixed(learning.fit.alpha, Some(choice), embedder.columns_at(choice, *depth)?);
             }
-            Asked::Learned(FeatureRequest::Auto) => {
+            Asked::Learned(StatesRequest::Auto) => {
                 let (truth, options) = (task.truth(parts, Part::Train), options(embedder, *depth)?);
                 let (answers, fitting) = (task.answers(), learning.fitting());
                 let mut screening = Screening { embedder, rows, answers, truth: &truth, fitting };

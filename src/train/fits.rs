@@ -238,8 +238,7 @@ pub(super) fn fit_once_more(
         let truth = Truth::new(&head.labels, &task.cells, rows).known(head.labels.len());
         let features = table.rows.view(&task.sees.columns);
         let examples = Examples { features, rows: &truth.rows, labels: &truth.labels };
-        let options = FitOptions { alpha: Alpha::Fixed(fit.alpha), ..learning.fit.clone() };
-        let (fitted, _) = heads::fit(head.answers(), &examples, &options)?;
+        let (fitted, _) = heads::fit(head.answers(), &examples, &fit.settled(&learning.fit))?;
         *head = Head { temperature: head.temperature, ..fitted };
         counts.insert(head.task.clone(), truth.rows.len() as u64);
     }
@@ -266,7 +265,7 @@ pub(super) fn out_of_fold(
         let truth = task.truth(&table.parts, Part::Train);
         let features = table.rows.view(&task.sees.columns);
         let examples = Examples { features, rows: &truth.rows, labels: &truth.labels };
-        let options = FitOptions { alpha: Alpha::Fixed(fit.alpha), ..learning.fit.clone() };
+        let options = fit.settled(&learning.fit);
         let held_out = heads::out_of_fold(task.answers(), &examples, &options, ENOUGH_ROWS)?;
         found.insert(fit.task.clone(), held_out);
     }
@@ -298,13 +297,9 @@ pub(super) fn fit_heads(learning: &Learning, table: &Table, tasks: &[&Task]) -> 
         let (truth, sees) = (task.truth(&table.parts, Part::Train), &task.sees);
         let features = table.rows.view(&sees.columns);
         let examples = Examples { features, rows: &truth.rows, labels: &truth.labels };
-        let options = FitOptions { threads: fit.threads / at_once, alpha: sees.alpha, ..fit.clone() };
+        let options = FitOptions { threads: fit.threads / at_once, ..sees.options(fit) };
         let (head, mut report) = heads::fit(task.answers(), &examples, &options)?;
-        if !sees.tried.is_empty() {
-            report.candidates.clone_from(&sees.tried);
-            report.run_off.clone_from(&sees.run_off);
-            report.seconds += sees.seconds;
-        }
+        sees.tell(&mut report);
         Ok((head, report))
     };
     let mut fitted: Vec<Result<(Head, FitReport)>> = Vec::with_capacity(tasks.len());

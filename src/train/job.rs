@@ -151,12 +151,10 @@ impl Job<'_> {
         heads: Vec<Head>,
         show: &mut Show<'_>,
     ) -> Result<TrainedNetwork> {
-        let fit = &self.request.learning.fit;
         let scratch = self.request.output.checkpoints();
         let training = Training {
             options: &self.request.layers,
-            class_weight: fit.class_weight,
-            threads: fit.threads,
+            fit: &self.request.learning.fit,
             scratch: &scratch,
             inputs: self.recipe.inputs,
         };

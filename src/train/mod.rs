@@ -28,6 +28,7 @@ use crate::classifier::Run;
 use crate::classifier::run::{BackboneRecipe, TaskFeatures};
 use crate::embed::{Embedder, MadeWith};
 use crate::error::Result;
+use crate::heads::WordsWanted;
 pub use depths::depths;
 use earlier::Earlier;
 pub use event::{Chosen, Show, TrainEvent};
@@ -37,7 +38,9 @@ pub use outcome::{Drift, RunMetrics, TrainSummary, Trained, stage_reports};
 pub use recipe::{heads_hash, shared_inputs};
 use recipe::{recipe, up_to_date};
 pub use refit::{HeadChange, RefitReport, RefitRequest, Refitted, ScoreChange, refit};
-pub use request::{FeatureRequest, Freezing, FrozenHead, Learning, Output, RowsRequest, TrainRequest};
+pub use request::{
+    FeatureRequest, Freezing, FrozenHead, Learning, Output, RowsRequest, StatesRequest, TrainRequest,
+};
 use rows::Table;
 
 /// Trains a run. `embedder` is needed when any input is a table of texts.
@@ -66,6 +69,9 @@ pub fn train(
         // It may have been killed between the appearing of the run and this.
         request.output.forget_checkpoints();
         return Ok(Trained::UpToDate(Box::new(metrics)));
+    }
+    if let Some(embedder) = embedder.as_deref_mut().filter(|_| learning.fit.words.wanted != WordsWanted::No) {
+        embedder.look_at_words(embedder.own_grams())?;
     }
     let given = GivenHeads::open(request, &stages[0], backbone.as_deref())?;
     let earlier = Earlier::open(request, (backbone.as_deref(), long), &stages)?;

@@ -23,7 +23,7 @@ use crate::encoder::{
 use crate::error::{Error, Kind, Result};
 use crate::finetune::{LayerOptions, Parameter, Stage, StageOutcome, StageTask, Step, Validation};
 use crate::fingerprint::{Fields, Fingerprint};
-use crate::heads::{ClassWeight, Head, class_weights};
+use crate::heads::{self, Examples, FitOptions, Head, class_weights};
 use crate::plan::{FreezePlan, Scenario};
 use crate::runtime::Runtime;
 use crate::task::Truth;
@@ -32,9 +32,8 @@ use crate::task::Truth;
 #[derive(Clone, Copy)]
 pub(super) struct Training<'t> {
     pub options: &'t LayerOptions,
-    pub class_weight: ClassWeight,
-    /// They change the time, never the result.
-    pub threads: usize,
+    /// How heads were fitted.
+    pub fit: &'t FitOptions,
     /// Where checkpoints are kept while the run is not written, and the hash of everything the run depends
     /// on.
     pub scratch: &'t Path,
@@ -131,7 +130,7 @@ impl<'t> Trainer<'t> {
         let means = graph.given.iter().map(|&level| self.seen.means(level)).collect();
         let mut step = self.step(graph)?;
         let (checkpoint, inputs) = self.checkpoint(number, &frozen, states_from.as_deref());
-        let (tasks, train) = self.stage_tasks();
+        let (tasks, train) = self.stage_tasks()?;
         let start = Instant::now();
         let stage = Stage {
             step: &mut step,
@@ -141,7 +140,7 @@ impl<'t> Trainer<'t> {
             means,
             options: self.training.options,
             seed: self.table.seed,
-            threads: self.training.threads,
+            threads: self.training.fit.threads,
             checkpoint: (&checkpoint, inputs),
         };
         let begin = plan.cut().unwrap_or(Start::Ids);
@@ -228,6 +227,7 @@ impl<'t> Trainer<'t> {
                 seen: task.choice(),
                 share: task.share,
                 frozen: (!plan.heads.contains(&head.task)).then(|| (head.weights.clone(), head.bias.clone())),
+                beside: head.words.is_some(),
             }
         };
         let dropped = if self.training.options.dropout > 0.0 { plan.layers.clone() } else { BTreeSet::new() };
@@ -309,17 +309,37 @@ impl<'t> Trainer<'t> {
     }
 
     /// The targets of every task, and the rows that have one: those to train on.
-    fn stage_tasks(&self) -> (Vec<StageTask>, Vec<usize>) {
+    fn stage_tasks(&self) -> Result<(Vec<StageTask>, Vec<usize>)> {
         let mut tasks = Vec::with_capacity(self.heads.len());
         let mut train = BTreeSet::new();
         for head in &self.heads {
             let truth = self.table.task(head).truth(&self.table.parts, Part::Train);
             let classes = head.labels.len();
-            let weights = class_weights(&truth.labels, classes, self.training.class_weight);
+            let weights = class_weights(&truth.labels, classes, self.training.fit.class_weight);
             train.extend(truth.rows.iter().copied());
-            tasks.push(StageTask::new(head.kind, classes, self.table.rows.rows(), truth, weights));
+            let beside = self.beside(head, &truth)?;
+            let task = StageTask::new(head.kind, classes, self.table.rows.rows(), truth, weights);
+            tasks.push(task.with_beside(beside));
         }
-        (tasks, train.into_iter().collect())
+        Ok((tasks, train.into_iter().collect()))
+    }
+
+    /// What a head's words say of every training row, `[rows, classes]`: words that were fitted without it, as a
+    /// head knows its own rows' words by heart, and layers would have nothing left to learn from them.
+    fn beside(&self, head: &Head, truth: &Truth) -> Result<Vec<f32>> {
+        let Some(words) = &head.words else { return Ok(Vec::new()) };
+        let (classes, task) = (head.labels.len(), self.table.task(head));
+        let examples = Examples {
+            features: self.table.rows.view(&task.sees.columns),
+            rows: &truth.rows,
+            labels: &truth.labels,
+        };
+        let said = heads::words_out_of_fold(words, &examples, self.training.fit)?;
+        let mut all = vec![0.0; self.table.rows.rows() * classes];
+        for (&row, said) in truth.rows.iter().zip(said.chunks_exact(classes)) {
+            all[row * classes..][..classes].copy_from_slice(said);
+        }
+        Ok(all)
     }
 }
 

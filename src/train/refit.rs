@@ -14,7 +14,7 @@ use super::features::{Asked, settle_frozen};
 use super::fits::{InitialHeads, fit_heads, out_of_fold};
 use super::measured::{Features, calibrated_metrics};
 use super::outcome::RunMetrics;
-use super::request::{FeatureRequest, Learning, Output, RowsRequest};
+use super::request::{FeatureRequest, Learning, Output, RowsRequest, StatesRequest};
 use super::rows::Table;
 use super::task::{Task, same};
 use crate::bundle::{
@@ -27,7 +27,10 @@ use crate::embed::Embedder;
 use crate::encoder::FeatureChoice;
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fingerprint, TextKey};
-use crate::heads::{self, Alpha, Examples, FeatureView, FitOptions, FitReport, Head, OutOfFold, Refined};
+use crate::heads::{
+    self, Alpha, Examples, FeatureView, FitOptions, FitReport, Head, OutOfFold, Refined, WordRows,
+    WordsWanted,
+};
 use crate::task::Truth;
 
 /// Which heads of a bundle to fit on what: one for each task of the rows; the others stay as they are.
@@ -117,6 +120,7 @@ pub fn refit(request: &RefitRequest<'_>, embedder: &mut Embedder, show: &mut Sho
     let RefitRequest { bundle, rows, learning, .. } = *request;
     let asked = asked(request)?;
     let validation = bundle.validation()?;
+    look_at_words(request, embedder)?;
     let mut table = Table::read(rows, false, &|task| old(bundle, task).is_some(), Some(embedder), show)?;
     if let Some(validation) = &validation {
         keep_out(&mut table, validation, bundle, embedder)?;
@@ -191,7 +195,8 @@ fn fit(request: &RefitRequest<'_>, table: &Table, validation: Option<&Validation
         };
         let rows = Gathered::new(task, table, validation);
         let places: Vec<usize> = (0..rows.labels.len()).collect();
-        let features = FeatureView::whole(&rows.features, task.sees.columns.len());
+        let features =
+            FeatureView::whole(&rows.features, task.sees.columns.len()).with_words(rows.words.as_ref());
         let examples = Examples { features, rows: &places, labels: &rows.labels };
         let options = FitOptions { alpha: request.alpha.unwrap_or(Alpha::Auto), ..learning.fit.clone() };
         let Refined { head, report, held_out } =
@@ -234,6 +239,8 @@ struct Gathered {
     new: usize,
     /// Numbers of the others among the rows that the bundle keeps, in rising order.
     kept: Vec<usize>,
+    /// What stands in the texts of the new ones: a bundle whose heads look at that keeps no others.
+    words: Option<WordRows>,
 }
 
 impl Gathered {
@@ -242,7 +249,8 @@ impl Gathered {
         let view = table.rows.view(&task.sees.columns);
         let features = truth.rows.iter().flat_map(|&row| view.row(row).iter().copied()).collect();
         let new = truth.rows.len();
-        let mut gathered = Self { features, labels: truth.labels, new, kept: Vec::new() };
+        let words = table.rows.features.words().map(|words| words.only(&truth.rows));
+        let mut gathered = Self { features, labels: truth.labels, new, kept: Vec::new(), words };
         let Some((validation, side)) = validation.and_then(|kept| Some((kept, kept.task(&task.name)?)))
         else {
             return gathered;
@@ -296,8 +304,8 @@ fn asked(request: &RefitRequest<'_>) -> Result<BTreeMap<String, Asked>> {
     let RefitRequest { bundle, rows, features, .. } = request;
     let of = |task: String| {
         let known = bundle.manifest().tasks.iter().find(|known| known.task == task);
-        let given = features.unwrap_or_else(|| FeatureRequest::Choice(usual_features(bundle)));
-        let asked = known.map_or(given, |known| FeatureRequest::Choice(known.features));
+        let given = features.unwrap_or_else(|| FeatureRequest::of(usual_features(bundle)));
+        let asked = known.map_or(given, |known| FeatureRequest::of(known.features));
         let wrong = |what: &str| {
             Error::new(Kind::Usage, what).at(bundle.path()).task(&task).found(format!("--features {given}"))
         };
@@ -308,14 +316,14 @@ fn asked(request: &RefitRequest<'_>) -> Result<BTreeMap<String, Asked>> {
                     "leave --features away, or add the tasks it is meant for with a command of their own",
                 ));
         }
-        if matches!(asked, FeatureRequest::Choice(choice) if choice != FeatureChoice::Last)
+        if matches!(asked.states, StatesRequest::Choice(choice) if choice != FeatureChoice::Last)
             && bundle.stored() == FeatureChoice::Last
         {
             return Err(wrong("the bundle's graph gives the embedding only, not the states of layers")
                 .expected("--features last")
                 .help("a bundle gives the states of layers when the run it was made of had a head that sees them"));
         }
-        let asked = known.map_or(Asked::Learned(asked), |known| Asked::Given(known.features));
+        let asked = known.map_or(Asked::Learned(asked.states), |known| Asked::Given(known.features));
         Ok((task, asked))
     };
     rows.tasks.names().into_iter().map(of).collect()
@@ -338,6 +346,16 @@ fn keep_out(table: &mut Table, validation: &Validation, bundle: &Bundle, embedde
         }
     }
     Ok(())
+}
+
+/// Makes the embedder keep what stands in texts, at the places that the bundle's heads know.
+fn look_at_words(request: &RefitRequest<'_>, embedder: &mut Embedder) -> Result<()> {
+    let grams = request.bundle.heads().iter().find_map(|head| Some(head.words.as_ref()?.grams.clone()));
+    let wanted = request.learning.fit.words.wanted != WordsWanted::No;
+    match grams.or_else(|| wanted.then(|| embedder.own_grams())) {
+        Some(grams) => embedder.look_at_words(grams),
+        None => Ok(()),
+    }
 }
 
 /// Old and new heads on the validation rows among the new rows.
@@ -459,6 +477,7 @@ mod tests {
             weights: weights.to_vec(),
             bias: vec![0.0; labels.len()],
             temperature: 1.0,
+            words: None,
         }
     }
 

@@ -12,7 +12,7 @@ use crate::dataset::Input;
 use crate::encoder::FeatureChoice;
 use crate::error::{Error, Kind, Result};
 use crate::finetune::LayerOptions;
-use crate::heads::FitOptions;
+use crate::heads::{FitOptions, WordsWanted};
 use crate::plan::{FreezePlan, Scenario};
 use crate::selection::{FIT_MEMORY, Fitting};
 use crate::task::Tasks;
@@ -102,6 +102,12 @@ pub struct Learning {
 }
 
 impl Learning {
+    /// The same with heads that see something else.
+    pub fn see(&mut self, features: FeatureRequest) {
+        self.features = features;
+        self.fit.words.wanted = features.words;
+    }
+
     pub(super) fn fitting(&self) -> Fitting<'_> {
         Fitting { fit: &self.fit, memory: self.fit_memory }
     }
@@ -269,18 +275,49 @@ impl Freezing {
     }
 }
 
-/// What the heads shall see.
+/// What heads see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum FeatureRequest {
+pub struct FeatureRequest {
+    /// Of the network.
+    pub states: StatesRequest,
+    /// Whether words stand beside that.
+    pub words: WordsWanted,
+}
+
+/// What heads see of the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StatesRequest {
     /// The same for every task.
     Choice(FeatureChoice),
     /// Per task, the fewest numbers within one standard error of the best on training rows.
     Auto,
 }
 
+/// What makes the words of a choice part of it.
+const WITH_WORDS: &str = "+words";
+/// What keeps `auto` from weighing words.
+const WITHOUT_WORDS: &str = "-words";
+
+impl FeatureRequest {
+    /// Per task, what is best on training rows: of the network, and whether words help beside that.
+    pub const AUTO: Self = Self { states: StatesRequest::Auto, words: WordsWanted::Auto };
+
+    /// The same of the network for every task, without words.
+    #[must_use]
+    pub fn of(choice: FeatureChoice) -> Self {
+        Self { states: StatesRequest::Choice(choice), words: WordsWanted::No }
+    }
+
+    /// Whether what is seen of the network is chosen.
+    #[must_use]
+    pub fn chooses(self) -> bool {
+        self.states == StatesRequest::Auto
+    }
+}
+
 impl Default for FeatureRequest {
     fn default() -> Self {
-        Self::Choice(FeatureChoice::Last)
+        Self::of(FeatureChoice::Last)
     }
 }
 
@@ -288,21 +325,33 @@ impl FromStr for FeatureRequest {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            _ => text.parse().map(Self::Choice).map_err(|error: Error| {
-                error.expected("last, layers:A-B (such as layers:2-5 or layers:3), all or auto")
-            }),
+        let (states, words) = match (text.strip_suffix(WITH_WORDS), text.strip_suffix(WITHOUT_WORDS)) {
+            (Some(states), _) => (states, Some(WordsWanted::Yes)),
+            (None, Some("auto")) => ("auto", Some(WordsWanted::No)),
+            _ => (text, None),
+        };
+        if states == "auto" {
+            return Ok(Self { states: StatesRequest::Auto, words: words.unwrap_or(WordsWanted::Auto) });
         }
+        let expected = "last, layers:A-B (such as layers:2-5 or layers:3) or all, with +words behind it or not, \
+                        auto or auto-words";
+        let choice =
+            states.parse().map_err(|error: Error| error.found(format!("{text:?}")).expected(expected))?;
+        Ok(Self { words: words.unwrap_or_default(), ..Self::of(choice) })
     }
 }
 
 impl fmt::Display for FeatureRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Choice(choice) => choice.fmt(f),
-            Self::Auto => f.write_str("auto"),
+        match self.states {
+            StatesRequest::Choice(choice) => choice.fmt(f)?,
+            StatesRequest::Auto => f.write_str("auto")?,
         }
+        f.write_str(match (self.states, self.words) {
+            (_, WordsWanted::Yes) => WITH_WORDS,
+            (StatesRequest::Auto, WordsWanted::No) => WITHOUT_WORDS,
+            _ => "",
+        })
     }
 }
 

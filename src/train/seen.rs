@@ -78,7 +78,8 @@ impl<'r> SeenRows<'r> {
         let (embedding, given, unchanged) =
             (self.layout.embedding(), self.given(start), self.unchanged(start));
         let place_of = |name: &String| if name == ports::EMBEDDING { &embedding } else { &given };
-        let mut features = FeatureRows::zeros(stored.places(), rows.len());
+        let words = stored.words().map(|words| words.only(&rows));
+        let mut features = FeatureRows::zeros(stored.places(), rows.len()).with_words(words);
         let given_names = self.outputs().names();
         let names: Vec<&str> = given_names.iter().map(String::as_str).collect();
         cut.run(sessions, &rows, &names, &mut |place, found| {

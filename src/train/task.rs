@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::data::{Classes, LabelSet, Part, label_of_text};
 use crate::dataset::Dataset;
 use crate::encoder::FeatureChoice;
-use crate::heads::{Alpha, Answers, Candidate};
+use crate::heads::{self, Alpha, Answers, Candidate, FitOptions, FitReport, WordsReport};
 use crate::selection::Screened;
 use crate::task::{TaskKind, TaskRequest, Truth};
 
@@ -39,6 +39,8 @@ pub(super) struct TaskView {
     /// What `auto` tried, and the seconds that took.
     pub tried: Vec<Candidate>,
     pub run_off: Vec<Candidate>,
+    /// What was found of words beside that, where they were tried already.
+    pub words: Option<WordsReport>,
     pub seconds: f64,
     /// Bytes that trying and fitting take at their peak, the features included.
     pub memory: u64,
@@ -48,14 +50,36 @@ impl TaskView {
     /// What was asked for, so that nothing is tried.
     pub fn fixed(alpha: Alpha, choice: Option<FeatureChoice>, columns: Range<usize>) -> Self {
         let (tried, run_off) = (Vec::new(), Vec::new());
-        Self { choice, columns, alpha, tried, run_off, seconds: 0.0, memory: 0 }
+        Self { choice, columns, alpha, tried, run_off, words: None, seconds: 0.0, memory: 0 }
     }
 
     /// What was chosen by trying.
     pub fn of(screened: Screened) -> Self {
-        let Screened { choice, columns, alpha, tried, run_off, seconds, memory } = screened;
+        let Screened { choice, columns, alpha, tried, run_off, words, seconds, memory } = screened;
         let (choice, alpha) = (Some(choice), Alpha::Fixed(alpha));
-        Self { choice, columns, alpha, tried, run_off, seconds, memory }
+        Self { choice, columns, alpha, tried, run_off, words, seconds, memory }
+    }
+}
+
+impl TaskView {
+    /// How its head is fitted: what was tried already is not tried again.
+    pub fn options(&self, fit: &FitOptions) -> FitOptions {
+        match (self.alpha, &self.words) {
+            (Alpha::Fixed(alpha), Some(words)) => heads::settled(fit, alpha, Some(words)),
+            (alpha, _) => FitOptions { alpha, ..fit.clone() },
+        }
+    }
+
+    /// Adds to the report of a fit what was tried before it.
+    pub fn tell(&self, report: &mut FitReport) {
+        if !self.tried.is_empty() {
+            report.candidates.clone_from(&self.tried);
+            report.run_off.clone_from(&self.run_off);
+            report.seconds += self.seconds;
+        }
+        if let Some(found) = &self.words {
+            report.words = Some(found.clone().fitted(report.words.take()));
+        }
     }
 }
 

@@ -40,3 +40,4 @@ mod trained_features;
 mod tune;
 mod values;
 mod vocabulary;
+mod words;

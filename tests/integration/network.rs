@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 
-use frosthead::internal::classifier::{Run, apply_heads};
+use frosthead::internal::classifier::{Run, most_probable};
 use frosthead::internal::embed::{CutRows, StatesPlace, StatesProgress};
 use frosthead::internal::encoder::{Outputs, Start};
 use frosthead::internal::fingerprint::TextKey;
@@ -176,9 +176,11 @@ pub fn cached_and_raw(
     let mut pairs = Vec::new();
     let columns = opened.columns(&layout).unwrap();
     for (features, raw) in features.iter().zip(&raw) {
-        for (head, cached) in opened.heads.iter().zip(apply_heads(&opened.heads, &columns, features)) {
-            let same = raw[format!("{}_predicted", head.task)] == *head.labels[cached.label];
-            for (label, probability) in head.labels.iter().zip(&cached.probabilities) {
+        for (head, columns) in opened.heads.iter().zip(&columns) {
+            let mut cached = vec![0.0; head.labels.len()];
+            head.probabilities(&features[columns.clone()], &mut cached);
+            let same = raw[format!("{}_predicted", head.task)] == *head.labels[most_probable(&cached)];
+            for (label, probability) in head.labels.iter().zip(&cached) {
                 let raw = raw[format!("{}_probability_{label}", head.task)].as_f64().unwrap();
                 pairs.push((*probability, raw as f32, same));
             }

@@ -1,0 +1,94 @@
+//! Owns reading the heads back out of a bundle's graph.
+//!
+//! Refuses heads, and words of heads, that are not what the manifest says.
+
+use super::archive::{Archive, lie};
+use super::contents::{TaskManifest, WordsManifest};
+use super::{network, words};
+use crate::encoder::{head_bias, head_weight};
+use crate::error::Result;
+use crate::graph::{self, ModelProto};
+use crate::heads::{Head, Words};
+use crate::tensors::floats_of;
+use crate::tokens::MOST_PAIR_PLACES;
+
+/// The bytes of a tensor of this shape, wherever they lie; none where there is no such tensor.
+fn tensor_bytes(
+    archive: &Archive,
+    graph: &ModelProto,
+    name: &str,
+    dims: &[usize],
+) -> Option<Result<Vec<u8>>> {
+    let tensor = network::initializer(graph, name)?;
+    let shape = tensor.dims.iter().map(|&size| usize::try_from(size).ok());
+    if !shape.eq(dims.iter().map(|&size| Some(size))) {
+        return None;
+    }
+    let Some(range) = network::range(graph, name) else { return tensor.raw_data.clone().map(Ok) };
+    let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap_or(usize::MAX)];
+    Some(archive.read_at(range.start, &mut bytes).map(|()| bytes))
+}
+
+/// A head as the graph has it.
+pub(super) fn read_head(
+    archive: &Archive,
+    graph: &ModelProto,
+    (task, labels): (&TaskManifest, &[String]),
+    temperature: f32,
+) -> Result<Head> {
+    let tensor = |name: &str, dims: &[usize]| -> Result<Vec<f32>> {
+        let unfitting =
+            || lie("the heads do not fit the manifest").tensor(name).expected(format!("shape {dims:?}"));
+        let numbers = floats_of(&tensor_bytes(archive, graph, name, dims).ok_or_else(unfitting)??);
+        let expected = dims.iter().try_fold(1_usize, |all, &size| all.checked_mul(size));
+        if Some(numbers.len()) == expected { Ok(numbers) } else { Err(unfitting()) }
+    };
+    let (classes, features) = (labels.len(), task.width);
+    let words = task.words.as_ref().map(|words| read_words((archive, graph), &task.task, classes, words));
+    Ok(Head {
+        weights: tensor(&head_weight(&task.task), &[classes, features])?,
+        bias: tensor(&head_bias(&task.task), &[classes])?,
+        task: task.task.clone(),
+        kind: task.kind,
+        labels: labels.to_vec(),
+        features,
+        temperature,
+        words: words.transpose()?,
+    })
+}
+
+/// The words of a head as the graph has them.
+fn read_words(
+    (archive, graph): (&Archive, &ModelProto),
+    task: &str,
+    classes: usize,
+    manifest: &WordsManifest,
+) -> Result<Words> {
+    let unfitting = |name: &str| lie("the words of a head do not fit the manifest").tensor(name);
+    let numbers = |name: String, shape: &[usize]| -> Result<Vec<i64>> {
+        let tensor = network::initializer(graph, &name).ok_or_else(|| unfitting(&name))?;
+        let bytes = tensor_bytes(archive, graph, &name, shape).ok_or_else(|| unfitting(&name))??;
+        words::whole_numbers(graph::element(tensor), &bytes).ok_or_else(|| unfitting(&name))
+    };
+    let WordsManifest { places, rows, renumbered } = manifest;
+    let natural = |name: String, size: usize| -> Result<Vec<u32>> {
+        let found = numbers(name.clone(), &[size])?;
+        let natural = found.into_iter().map(|number| u32::try_from(number).ok());
+        natural.collect::<Option<_>>().ok_or_else(|| unfitting(&name))
+    };
+    let mut grams = places.clone();
+    if *renumbered {
+        grams = grams.with_pieces(&natural(words::IDS.to_owned(), places.pieces)?);
+    }
+    let in_range = (1..=MOST_PAIR_PLACES).contains(&places.pairs);
+    let all = places.pieces.checked_add(places.pairs).filter(|_| in_range);
+    let (Some(all), Some(rows)) = (all, rows.checked_add(1)) else { return Err(unfitting(task)) };
+    let index = natural(words::tensor_name(task, "index"), all)?;
+    let codes = numbers(words::tensor_name(task, "codes"), &[rows, classes])?;
+    let codes = codes.into_iter().map(|code| code as i32).collect();
+    let name = words::tensor_name(task, "scales");
+    let scales = tensor_bytes(archive, graph, &name, &[classes]).ok_or_else(|| unfitting(&name))??;
+    let words = Words { grams, index, codes, scales: floats_of(&scales), settled: None };
+    words.check().map_err(|source| unfitting(task).because(source))?;
+    Ok(words)
+}
