@@ -66,40 +66,23 @@ pub(super) fn append_heads(
 fn tail(heads: &[DeployedHead<'_>], hidden: usize, means: usize) -> Result<ModelProto> {
     let mut graph = Builder::new("heads");
     let batch = || Dim::from("batch");
-    let layers = |deployed: &DeployedHead<'_>| deployed.columns.start < means;
-    let mut seen = |name: &str, width: usize, is_seen: bool| {
+    let layers = |deployed: &DeployedHead<'_>| !deployed.columns.is_empty() && deployed.columns.start < means;
+    let mut input = |name: &str, width: usize, is_seen: bool| {
         is_seen.then(|| graph.input(name, ValueType::float([batch(), width.into()]))).transpose()
     };
-    let embedding = seen(ports::EMBEDDING, hidden, hidden > 0)?;
-    let layers = seen(ports::LAYER_MEANS, means, heads.iter().any(layers))?;
+    let embedding = input(ports::EMBEDDING, hidden, hidden > 0)?;
+    let layers = input(ports::LAYER_MEANS, means, heads.iter().any(layers))?;
     let any = heads.iter().any(|deployed| deployed.head.words.is_some());
     let mut places = any.then(|| WordPlaces::new(&mut graph)).transpose()?;
     for deployed in heads {
-        let task = &deployed.head.task;
-        let (classes, width) = (deployed.head.labels.len(), deployed.head.features);
-        let seen = match (&layers, &embedding) {
-            (Some(layers), _) if deployed.columns.start < means => {
-                seen_layers(&mut graph, layers, deployed, means)?
-            }
-            (_, Some(embedding)) => embedding.clone(),
-            _ => {
-                return Err(
-                    Error::new(Kind::Graph, "a head sees what is not there; this is a bug").task(task)
-                );
-            }
-        };
-        let weight = graph.floats(&head_weight(task), &[classes, width], &deployed.head.weights)?;
-        let bias = graph.floats(&head_bias(task), &[classes], &deployed.head.bias)?;
+        let (task, classes) = (&deployed.head.task, deployed.head.labels.len());
         let vector = || ValueType::float([batch(), classes.into()]);
-        let product = Operation::new("Gemm", &[&seen, &weight, &bias]).with("transB", 1);
-        let logits = match (&deployed.head.words, &mut places) {
-            (Some(words), Some(places)) => {
-                let alone = graph.add(product, &format!("heads/{task}/without_words"), vector())?;
-                let more = places.add(&mut graph, task, words)?;
-                graph.add(Operation::new("Add", &[&alone, &more]), &ports::logits(task), vector())?
-            }
-            _ => graph.add(product, &ports::logits(task), vector())?,
+        let words = match (&deployed.head.words, &mut places) {
+            (Some(words), Some(places)) => Some(places.add(&mut graph, task, words)?),
+            _ => None,
         };
+        let sum = logits(&mut graph, deployed, (&layers, &embedding, means), words.as_ref())?;
+        let logits = graph.add(sum, &ports::logits(task), vector())?;
         // Always there, also when it changes nothing, so that every bundle has the same graph.
         let temperature =
             graph.floats(&format!("heads.{task}.temperature"), &[], &[deployed.head.temperature])?;
@@ -110,6 +93,46 @@ fn tail(heads: &[DeployedHead<'_>], hidden: usize, means: usize) -> Result<Model
         graph.output(&shares)?;
     }
     graph.finish()
+}
+
+/// What gives a head's logits: of the vectors that it sees, of its words, or of both.
+fn logits(
+    graph: &mut Builder,
+    deployed: &DeployedHead<'_>,
+    (layers, embedding, means): (&Option<Value>, &Option<Value>, usize),
+    words: Option<&Value>,
+) -> Result<Operation> {
+    let Head { task, labels, features, weights, bias, .. } = deployed.head;
+    let classes = labels.len();
+    if let (Some(words), 0) = (words, *features) {
+        let bias = graph.floats(&head_bias(task), &[classes], bias)?;
+        return Ok(Operation::new("Add", &[words, &bias]));
+    }
+    let seen = seen(graph, deployed, (layers, embedding), means)?;
+    let weight = graph.floats(&head_weight(task), &[classes, *features], weights)?;
+    let bias = graph.floats(&head_bias(task), &[classes], bias)?;
+    let product = Operation::new("Gemm", &[&seen, &weight, &bias]).with("transB", 1);
+    let Some(words) = words else { return Ok(product) };
+    let vector = ValueType::float([Dim::from("batch"), classes.into()]);
+    let alone = graph.add(product, &format!("heads/{task}/without_words"), vector)?;
+    Ok(Operation::new("Add", &[&alone, words]))
+}
+
+/// What a head sees of the network.
+fn seen(
+    graph: &mut Builder,
+    deployed: &DeployedHead<'_>,
+    (layers, embedding): (&Option<Value>, &Option<Value>),
+    means: usize,
+) -> Result<Value> {
+    match (layers, embedding) {
+        (Some(layers), _) if deployed.columns.start < means => seen_layers(graph, layers, deployed, means),
+        (_, Some(embedding)) => Ok(embedding.clone()),
+        _ => {
+            Err(Error::new(Kind::Graph, "a head sees what is not there; this is a bug")
+                .task(&deployed.head.task))
+        }
+    }
 }
 
 /// The layers that a head sees.

@@ -46,7 +46,11 @@ pub(super) fn read_head(
     let (classes, features) = (labels.len(), task.width);
     let words = task.words.as_ref().map(|words| read_words((archive, graph), &task.task, classes, words));
     Ok(Head {
-        weights: tensor(&head_weight(&task.task), &[classes, features])?,
+        weights: if features > 0 {
+            tensor(&head_weight(&task.task), &[classes, features])?
+        } else {
+            Vec::new()
+        },
         bias: tensor(&head_bias(&task.task), &[classes])?,
         task: task.task.clone(),
         kind: task.kind,

@@ -46,6 +46,7 @@ fn head() -> Head {
         weights: (0..16).map(|number| number as f32 / 7.0).collect(),
         bias: vec![0.5, -0.5],
         temperature: 2.0,
+        words: None,
     }
 }
 
@@ -93,6 +94,7 @@ impl Parts {
                 kind: TaskKind::OneOf,
                 features: FeatureChoice::Last,
                 width: 8,
+                words: None,
             }],
             long: LongTexts::Truncate,
             tolerance: 1e-4,
@@ -366,9 +368,9 @@ fn a_misaligned_entry_is_refused() {
 #[test]
 fn a_newer_format_is_named_before_anything_else() {
     let mut parts = Parts::honest();
-    parts.manifest.format = 4;
+    parts.manifest.format = 5;
     parts.more.push(("new-thing.bin", Vec::new()));
-    refused(&parts.archive(), &["format 4", "format 1 to 3", "version of frosthead"]);
+    refused(&parts.archive(), &["format 5", "format 1 to 4", "version of frosthead"]);
     parts.manifest.format = 0;
     refused(&parts.archive(), &["format 0"]);
 }

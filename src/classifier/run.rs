@@ -238,6 +238,17 @@ impl Run {
         self.recipe.features.tasks.get(task)?.choice
     }
 
+    /// What a head sees, in words.
+    #[must_use]
+    pub fn sees(&self, head: &Head) -> String {
+        let choice = self.choice(&head.task).unwrap_or_default();
+        match (choice, head.words.is_some()) {
+            (FeatureChoice::Nothing, _) => "words".to_owned(),
+            (_, true) => format!("{choice}+words"),
+            (_, false) => choice.to_string(),
+        }
+    }
+
     /// What each head sees of a stored row, in the heads' order.
     ///
     /// # Errors

@@ -23,6 +23,7 @@ use frosthead::internal::data::Source;
 use frosthead::internal::dataset::Input;
 use frosthead::internal::embed::Embedder;
 use frosthead::internal::error::Result;
+use frosthead::internal::heads::WordsWanted;
 use frosthead::internal::quantities::{duration, with_error};
 use frosthead::internal::report::{BackboneReport, Done, PAGE, Report, ScenarioReport, recommend};
 use frosthead::internal::runtime::Runtime;
@@ -209,6 +210,7 @@ fn refuse_idle(given: &Given, request: &CompareRequest, scenarios: &[Scenario]) 
             head_init: train.layers.head_init,
             frozen_head,
             chooses: request.features(scenario).chooses(),
+            words: request.features(scenario).words != WordsWanted::No,
         })
     };
     let pairs =

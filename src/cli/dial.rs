@@ -12,7 +12,8 @@ use frosthead::internal::error::Result;
 use frosthead::internal::precision::PrecisionChoice;
 use frosthead::internal::quantities::with_error;
 use frosthead::internal::report::{
-    BackboneReport, BesidePoint, DialPoint, DialTask, Report, ScenarioReport, Speed, read_beside,
+    BackboneReport, BesidePoint, DialPoint, DialTask, HeldOutFigures, Report, ScenarioReport, Speed,
+    read_beside,
 };
 use frosthead::internal::runtime::Runtime;
 
@@ -91,7 +92,7 @@ pub(super) fn described(report: &Report) -> String {
     let mut rows = vec![HEADER.map(str::to_owned).to_vec()];
     for task in &report.tasks {
         for backbone in dialled() {
-            rows.extend(backbone.dial.iter().map(|point| row(backbone, point, task)));
+            rows.extend(backbone.dial.iter().flat_map(|point| both(backbone, point, task)));
         }
         rows.extend(report.beside.iter().filter(|point| point.task == *task).map(beside));
     }
@@ -126,23 +127,45 @@ fn row(backbone: &BackboneReport, point: &DialPoint, task: &str) -> Vec<String> 
     cells
 }
 
-fn figures(task: Option<&DialTask>) -> [String; 6] {
-    let unknown = || "-".to_owned();
-    let Some(task) = task else { return std::array::from_fn(|_| unknown()) };
-    let held = task.held_out.as_ref();
-    let share = |value: Option<f64>| value.map_or_else(unknown, |value| format!("{value:.3}"));
+/// The row of a depth, and one without words where its head sees some.
+fn both(backbone: &BackboneReport, point: &DialPoint, task: &str) -> Vec<Vec<String>> {
+    let mut rows = vec![row(backbone, point, task)];
+    if let Some(without) = point.tasks.get(task).and_then(|task| task.without_words.as_ref()) {
+        let mut cells = rows[0][..3].to_vec();
+        let [accuracy, change, macro_f1] = held_out(Some(without));
+        cells.extend(["without words".to_owned(), accuracy, change, macro_f1]);
+        cells.resize(HEADER.len(), "-".to_owned());
+        rows.push(cells);
+    }
+    rows
+}
+
+fn unknown() -> String {
+    "-".to_owned()
+}
+
+fn share(value: Option<f64>) -> String {
+    value.map_or_else(unknown, |value| format!("{value:.3}"))
+}
+
+/// Accuracy, its distance to the full depth, and macro-F1.
+fn held_out(held: Option<&HeldOutFigures>) -> [String; 3] {
     let change = held.and_then(|held| {
         let error = held.change_standard_error.map(|error| 100.0 * error);
         Some(with_error(100.0 * held.change?, error, 1))
     });
     [
-        task.features.clone(),
         share(held.and_then(|held| held.accuracy)),
         change.unwrap_or_else(unknown),
         share(held.and_then(|held| held.macro_f1)),
-        task.lost.map_or_else(unknown, |lost| format!("{lost:.1}")),
-        share(task.test_accuracy),
     ]
+}
+
+fn figures(task: Option<&DialTask>) -> [String; 6] {
+    let Some(task) = task else { return std::array::from_fn(|_| unknown()) };
+    let [accuracy, change, macro_f1] = held_out(task.held_out.as_ref());
+    let lost = task.lost.map_or_else(unknown, |lost| format!("{lost:.1}"));
+    [task.features.clone(), accuracy, change, macro_f1, lost, share(task.test_accuracy)]
 }
 
 fn beside(point: &BesidePoint) -> Vec<String> {

@@ -21,6 +21,7 @@ use frosthead::internal::bundle::{Bundle, signature_path};
 use frosthead::internal::data::TableReader;
 use frosthead::internal::dataset::Input;
 use frosthead::internal::error::{Error, Kind, Result};
+use frosthead::internal::heads::WordsWanted;
 use frosthead::internal::quantities::{counted, error_text};
 use frosthead::internal::recognize::{Thing, shell_word};
 use frosthead::internal::runtime::Runtime;
@@ -160,6 +161,12 @@ fn refuse_idle(arguments: &Arguments, given: &Given, bundle: &Bundle) -> Result<
             options: names(&["fit-memory"]),
             why: "what the heads see is not chosen",
             instead: "say --features auto",
+        },
+        Idle {
+            when: arguments.features.is_none_or(|features| features.words == WordsWanted::No),
+            options: names(&["words-at-least"]),
+            why: "no head that is added looks at words",
+            instead: "say --features last+words",
         },
         Idle {
             when: !tasks.iter().any(kept),

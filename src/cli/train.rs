@@ -21,7 +21,7 @@ use frosthead::internal::data::Format;
 use frosthead::internal::dataset::Input;
 use frosthead::internal::encoder::FeatureChoice;
 use frosthead::internal::error::{Error, Kind, Result};
-use frosthead::internal::heads::{FitReport, SettledWords, WordsReport};
+use frosthead::internal::heads::{FitReport, SettledWords, WordsReport, WordsWanted};
 use frosthead::internal::metrics::Calibration;
 use frosthead::internal::quantities::counted;
 use frosthead::internal::recognize::Thing;
@@ -54,7 +54,7 @@ pub(crate) struct Arguments {
     /// these layers, side by side), or `auto`: per task, the fewest numbers within one standard error of the
     /// best on training rows [default: last; with --depth or --max-drop auto, or the highest layer where not
     /// just heads are trained]. `+words` behind a choice puts the word pieces of a text, and their pairs, beside it;
-    /// `auto` does so where that helps on held-out training rows, `auto-words` never.
+    /// `auto` does so where that helps on held-out training rows, `auto-words` never. `words` is words alone.
     #[arg(long, value_name = "WHICH")]
     features: Option<FeatureRequest>,
     /// Run no more of a frozen backbone than is needed: the shallowest depth (at most --depth) that costs no task
@@ -164,7 +164,13 @@ fn train_on_texts(
 ) -> Result<Trained> {
     let runtime = arguments.runtime.load(terminal)?;
     let backbone = arguments.trust.open_backbone(directory, &runtime)?;
-    let backbone = Arc::new(arguments.depth.cut(backbone)?);
+    let mut backbone = Arc::new(arguments.depth.cut(backbone)?);
+    if request.learning.features.states == StatesRequest::Choice(FeatureChoice::Nothing)
+        && backbone.is_cut_anywhere()
+    {
+        // Words alone need no layer.
+        backbone = Arc::new(Backbone::clone(&backbone).to_depth(0)?);
+    }
     refuse_idle(given, request, Some(&backbone))?;
     given.refuse([StoreArguments::idle([&*backbone])])?;
     let max_length = backbone.manifest().preparation.max_length;
@@ -219,6 +225,7 @@ fn refuse_idle(given: &Given, request: &TrainRequest, backbone: Option<&Backbone
         head_init: layers.head_init,
         frozen_head: &freezing.init_heads,
         chooses: learning.features.chooses(),
+        words: learning.features.words != WordsWanted::No && backbone.is_some(),
     };
     let moves = training.network().next().is_some();
     let frozen_head = !training.first().frozen_heads().is_empty();

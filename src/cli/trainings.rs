@@ -21,8 +21,10 @@ pub(crate) struct Training<'t> {
     pub head_init: HeadInit,
     /// … and where frozen ones come from.
     pub frozen_head: &'t FrozenHead,
-    /// Whether what the heads see is chosen.
+    /// Whether what the heads see is chosen …
     pub chooses: bool,
+    /// … and whether they may look at words.
+    pub words: bool,
 }
 
 /// What of the options is worth saying instead: the two commands ask for the same in different ways.
@@ -94,6 +96,12 @@ pub(crate) fn idle(trainings: &[Training<'_>], instead: &Instead) -> Vec<Idle> {
             fitted < 2 && !any(&|training| training.chooses && training.fitted() > 0),
             &["fit-memory"],
             "a single head is fitted, and what it sees is not chosen",
+            instead.chosen,
+        ),
+        line(
+            !any(&|training| training.words && training.fitted() > 0),
+            &["words-at-least"],
+            "no head that is fitted looks at words",
             instead.chosen,
         ),
     ]

@@ -255,8 +255,9 @@ fn exact_tasks(run: &Run) -> Result<BTreeMap<String, DialTask>> {
     let task = |head: &Head| {
         let tested = metrics.tasks.get(&head.task);
         let told = DialTask {
-            features: run.choice(&head.task).unwrap_or_default().to_string(),
+            features: run.sees(head),
             held_out: None,
+            without_words: None,
             lost: Some(0.0),
             test_accuracy: tested.and_then(TaskMetrics::score),
             test_rows: tested.map_or(0, |tested| tested.rows),

@@ -12,7 +12,7 @@ use crate::data::{Classes, Part, Rare};
 use crate::dataset::{Columns, Dataset};
 use crate::embed::Embedder;
 use crate::error::{Error, Kind, Result};
-use crate::heads::{FitOptions, FitReport, Head};
+use crate::heads::{FitOptions, FitReport, Head, WordsOptions};
 use crate::report::{DialPoint, HeldOutFigures, depth_of};
 use crate::selection::{HeldOut, Judging};
 use crate::task::Truth;
@@ -47,7 +47,7 @@ impl Job<'_> {
             for (run, figures) in runs.iter().zip(figures) {
                 let point = self.found.dial.iter_mut().find(|point| point.scenario == run.name);
                 let told = point.and_then(|point| point.tasks.get_mut(&runs[0].run.heads[task].task));
-                told.into_iter().for_each(|told| told.held_out = Some(figures.clone()));
+                told.into_iter().for_each(|told| (told.held_out, told.without_words) = figures.clone());
             }
         }
         Ok(())
@@ -60,7 +60,7 @@ impl Job<'_> {
         task: usize,
         read: &mut [Option<(Embedder, Rows)>; 2],
         show: &mut Show<'_>,
-    ) -> Result<Vec<HeldOutFigures>> {
+    ) -> Result<Vec<WithAndWithout>> {
         let head = &runs[0].run.heads[task];
         let known = read[0].as_ref().map(|(_, rows)| rows.known(task, head)).unwrap_or_default();
         let (mut figures, mut first) = (Vec::with_capacity(runs.len()), None);
@@ -71,15 +71,16 @@ impl Job<'_> {
             let columns = embedder.columns_at(choice, run.depth)?;
             rows.all.load(embedder, columns.clone())?;
             let (features, fit) = (rows.all.view(&columns), run.fit(&head.task, self)?);
-            if let Some((judging, before)) = &first {
-                let held = Judging::fitted(judging, features, &fit)?;
-                figures.push(told(&held, before));
-            } else {
+            if first.is_none() {
                 let judging = Judging::by_folds(head.answers(), &known, features, fit.seed);
                 let held = judging.fitted(features, &fit)?;
-                figures.push(told(&held, &held));
                 first = Some((judging, held));
             }
+            let Some((judging, before)) = &first else { continue };
+            let held = judging.fitted(features, &fit)?;
+            let without = FitOptions { words: WordsOptions::default(), ..fit.clone() };
+            let without = (without != fit).then(|| judging.fitted(features, &without)).transpose()?;
+            figures.push((Some(told(&held, before)), without.map(|without| told(&without, before))));
         }
         Ok(figures)
     }
@@ -95,6 +96,9 @@ impl Job<'_> {
         self.found.dial.iter().map(run).collect()
     }
 }
+
+/// Figures of a task's head, and of one without words where it has some.
+type WithAndWithout = (Option<HeldOutFigures>, Option<HeldOutFigures>);
 
 /// A run of the dial.
 struct Dialled {

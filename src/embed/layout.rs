@@ -28,14 +28,17 @@ impl RowLayout {
     #[must_use]
     pub fn new(layers: Option<usize>, embedding: bool, hidden_size: usize, stored: FeatureChoice) -> Self {
         let states = layers.and_then(|layers| stored.levels(layers)).map_or(0, |levels| levels.end);
-        let some_layers = states > 0 && matches!(stored, FeatureChoice::Layers { .. });
+        // For heads that see nothing of it, the least that a network gives.
+        let states = if stored == FeatureChoice::Nothing { layers.map_or(0, |_| 1) } else { states };
+        let some_layers =
+            states > 0 && matches!(stored, FeatureChoice::Layers { .. } | FeatureChoice::Nothing);
         Self { layers, states, embedding: embedding && !some_layers, hidden_size }
     }
 
     /// Such a row of a backbone; of one whose graph is as it is, with all that it gives.
     #[must_use]
     pub fn of(backbone: &Backbone, stored: FeatureChoice) -> Self {
-        let some_layers = matches!(stored, FeatureChoice::Layers { .. });
+        let some_layers = matches!(stored, FeatureChoice::Layers { .. } | FeatureChoice::Nothing);
         let stored = if some_layers && !backbone.is_cut_anywhere() { FeatureChoice::All } else { stored };
         Self::new(backbone.layers(), backbone.has_embedding(), backbone.manifest().hidden_size, stored)
     }

@@ -29,7 +29,12 @@ pub enum FeatureChoice {
     },
     /// Those of the embeddings and of every layer.
     All,
+    /// Nothing of the network: for heads that look at words alone.
+    Nothing,
 }
+
+/// What nothing is called in files.
+const NOTHING: &str = "nothing";
 
 impl FeatureChoice {
     /// The levels of the hidden states whose means it is, side by side, in a network of so many layers: state 0
@@ -40,13 +45,14 @@ impl FeatureChoice {
             Self::Last => None,
             Self::Layers { first, last } => Some(first + 1..last + 2),
             Self::All => Some(0..layers + 1),
+            Self::Nothing => Some(0..0),
         }
     }
 
     /// The level of the highest hidden state that is seen: nothing above it is needed.
     #[must_use]
     pub fn top(self, layers: usize) -> usize {
-        self.levels(layers).map_or(layers, |levels| levels.end - 1)
+        self.levels(layers).map_or(layers, |levels| levels.end.saturating_sub(1))
     }
 
     /// A choice whose rows and graphs hold what all of these see, and nothing above the highest of it: layers
@@ -54,6 +60,7 @@ impl FeatureChoice {
     #[must_use]
     pub fn holding(choices: impl IntoIterator<Item = Self>) -> Self {
         let both = |held: Self, choice: Self| match (held, choice) {
+            (Self::Nothing, other) | (other, Self::Nothing) => other,
             (Self::Last, Self::Last) => Self::Last,
             (Self::Layers { last: held, .. }, Self::Layers { last, .. }) => {
                 Self::Layers { first: 0, last: held.max(last) }
@@ -117,6 +124,7 @@ impl fmt::Display for FeatureChoice {
             Self::Layers { first, last } if first == last => write!(f, "layers:{first}"),
             Self::Layers { first, last } => write!(f, "layers:{first}-{last}"),
             Self::All => f.write_str("all"),
+            Self::Nothing => f.write_str(NOTHING),
         }
     }
 }
@@ -125,7 +133,8 @@ impl TryFrom<String> for FeatureChoice {
     type Error = Error;
 
     fn try_from(text: String) -> Result<Self> {
-        text.parse()
+        // Nobody asks for it by this name.
+        if text == NOTHING { Ok(Self::Nothing) } else { text.parse() }
     }
 }
 
@@ -144,9 +153,18 @@ mod tests {
         for text in ["last", "layers:2-5", "layers:3", "all"] {
             assert_eq!(text.parse::<FeatureChoice>().unwrap().to_string(), text);
         }
-        for text in
-            ["", "first", "layers", "layers:", "layers:5-2", "layers:a", "layers:1-", "layers:-1", "auto"]
-        {
+        for text in [
+            "",
+            "first",
+            "layers",
+            "layers:",
+            "layers:5-2",
+            "layers:a",
+            "layers:1-",
+            "layers:-1",
+            "auto",
+            "nothing",
+        ] {
             let error = text.parse::<FeatureChoice>().unwrap_err().to_string();
             assert!(error.contains(&format!("{text:?}")) && error.contains("layers:2-5"), "{error}");
         }
@@ -155,7 +173,7 @@ mod tests {
     #[test]
     fn layers_are_numbered_as_in_the_checkpoint() {
         let seen = |text: &str| {
-            let choice: FeatureChoice = text.parse().unwrap();
+            let choice = FeatureChoice::try_from(text.to_owned()).unwrap();
             (choice.levels(6), choice.top(6))
         };
         assert_eq!(seen("last"), (None, 6));
@@ -163,6 +181,7 @@ mod tests {
         assert_eq!(seen("layers:2-5"), (Some(3..7), 6));
         assert_eq!(seen("layers:2-3"), (Some(3..5), 4));
         assert_eq!(seen("all"), (Some(0..7), 6));
+        assert_eq!(seen("nothing"), (Some(0..0), 0));
     }
 
     #[test]
@@ -188,7 +207,8 @@ mod tests {
     #[test]
     fn what_is_held_reaches_as_high_as_what_is_seen() {
         let held = |choices: &[&str]| {
-            FeatureChoice::holding(choices.iter().map(|choice| choice.parse().unwrap())).to_string()
+            let choices = choices.iter().map(|choice| FeatureChoice::try_from((*choice).to_owned()).unwrap());
+            FeatureChoice::holding(choices).to_string()
         };
         assert_eq!(held(&["last", "last"]), "last");
         assert_eq!(held(&["last", "layers:2"]), "all");
@@ -196,5 +216,7 @@ mod tests {
         assert_eq!(held(&["layers:2"]), "layers:0-2");
         assert_eq!(held(&["layers:3", "layers:1-2"]), "layers:0-3");
         assert_eq!(held(&[]), "last");
+        assert_eq!(held(&["nothing", "layers:2"]), "layers:0-2");
+        assert_eq!((held(&["last", "nothing"]), held(&["nothing"])), ("last".into(), "nothing".into()));
     }
 }

@@ -21,7 +21,7 @@ use crate::error::{Error, Kind, Result};
 use crate::parallel::in_parallel;
 
 /// Penalties that are tried, strongest first.
-const PENALTIES: [f64; 6] = [10.0, 3.0, 1.0, 0.3, 0.1, 0.03];
+const PENALTIES: [f64; 6] = [30.0, 10.0, 3.0, 1.0, 0.3, 0.1];
 /// Most training rows that the mix is found on.
 const MIXED_ROWS: usize = 6000;
 /// The path down the penalties ends after so many in a row were no better than the best.
@@ -49,7 +49,7 @@ pub(super) fn put_beside(
     let SettledWords { alpha, counts: [of_features, of_words] } = settled;
     let problem = WordProblem::new(words, examples, head.labels.len(), options);
     let solution = problem.solve(alpha, None);
-    let (weights, bias) = parts(&solution.parameters);
+    let (weights, bias) = problem.weights(&solution.parameters);
     let weights: Vec<f64> = weights.iter().map(|weight| of_words * weight).collect();
     let largest = if options.words.in_bytes { LARGEST_BYTE } else { LARGEST_CODE };
     head.weights.iter_mut().for_each(|weight| *weight = (of_features * f64::from(*weight)) as f32);
@@ -78,13 +78,6 @@ fn words_of<'e>(task: &str, examples: &Examples<'e>) -> Result<&'e WordRows> {
             .expected("a table of texts")
             .help("give the texts and --backbone, or leave +words away")
     })
-}
-
-/// Weights `[places, classes]` and bias of parameters.
-fn parts(parameters: &ndarray::Array2<f64>) -> (Vec<f64>, Vec<f64>) {
-    let all: Vec<f64> = parameters.iter().copied().collect();
-    let (weights, bias) = all.split_at(all.len() - parameters.ncols());
-    (weights.to_vec(), bias.to_vec())
 }
 
 /// What models that were fitted without a fold say of its rows.

@@ -87,7 +87,11 @@ fn head(file: &Tensors<'_>, entry: TaskEntry) -> Result<Head> {
     let (shape, weights) = tensor(file, &weight_name(&task))?;
     let (bias_shape, bias) = tensor(file, &bias_name(&task))?;
     let (classes, features) = match shape[..] {
-        [classes, features] if classes == labels.len() && classes >= kind.least_labels() && features > 0 => {
+        [classes, features]
+            if classes == labels.len()
+                && classes >= kind.least_labels()
+                && (features > 0 || words.is_some()) =>
+        {
             (classes, features)
         }
         _ => {

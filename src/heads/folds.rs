@@ -6,7 +6,6 @@ use std::collections::HashMap;
 
 use super::options::Examples;
 use crate::fingerprint::{Fields, TextKey};
-use crate::tensors::bytes_of;
 
 /// How many there are.
 pub(super) const FOLDS: usize = 3;
@@ -69,7 +68,7 @@ pub fn text_folds(examples: &Examples<'_>, classes: usize, seed: u64) -> Vec<usi
     let mut labels = Vec::new();
     let mut texts = Vec::with_capacity(examples.rows.len());
     for (&row, &label) in examples.rows.iter().zip(examples.labels) {
-        let key = TextKey::of_bytes(&bytes_of(examples.features.row(row)));
+        let key = examples.features.text(row);
         let place = *places.entry(key).or_insert(labels.len());
         if place == labels.len() {
             labels.push(label);

@@ -12,7 +12,7 @@ pub struct Head {
     pub kind: TaskKind,
     /// Names of the classes, sorted.
     pub labels: Vec<String>,
-    /// Numbers in a feature vector.
+    /// Numbers in a feature vector; none where it looks at words alone.
     pub features: usize,
     /// `[classes, features]`, row-major.
     pub weights: Vec<f32>,
@@ -93,6 +93,10 @@ impl Head {
 
     /// Logits of one feature vector `[features]` into `out` `[classes]`, without words.
     pub fn logits(&self, features: &[f32], out: &mut [f32]) {
+        if self.features == 0 {
+            out.copy_from_slice(&self.bias);
+            return;
+        }
         for ((out, weights), bias) in
             out.iter_mut().zip(self.weights.chunks_exact(self.features)).zip(&self.bias)
         {

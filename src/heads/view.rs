@@ -3,6 +3,8 @@
 use std::ops::Range;
 
 use super::word_rows::WordRows;
+use crate::fingerprint::TextKey;
+use crate::tensors::bytes_of;
 
 /// Some columns of a row-major matrix.
 #[derive(Debug, Clone, Copy)]
@@ -54,10 +56,22 @@ impl<'a> FeatureView<'a> {
         self.width
     }
 
+    /// What tells the text of a row from others: its features, or, where nothing is seen of them, its words.
+    #[must_use]
+    pub fn text(&self, row: usize) -> TextKey {
+        match self.words.filter(|_| self.width == 0) {
+            Some(words) => TextKey::of_bytes(&words.text(row).to_le_bytes()),
+            None => TextKey::of_bytes(&bytes_of(self.row(row))),
+        }
+    }
+
     /// Whether the matrix is one of whole rows.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.width > 0 && self.values.len().is_multiple_of(self.stride)
+        match self.width {
+            0 => self.words.is_some(),
+            _ => self.values.len().is_multiple_of(self.stride),
+        }
     }
 }
 

@@ -128,6 +128,11 @@ impl WordRows {
         self.texts.is_empty()
     }
 
+    /// The number of a row's text.
+    pub(super) fn text(&self, row: usize) -> u32 {
+        self.texts[row]
+    }
+
     /// What stands in a row's text.
     #[must_use]
     pub fn row(&self, row: usize) -> &[WordEntry] {

@@ -47,6 +47,9 @@ pub struct DialTask {
     /// In fp32, on training and validation rows that were held out in turns; none until it was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_out: Option<HeldOutFigures>,
+    /// The same of heads that see no words, where its head sees some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub without_words: Option<HeldOutFigures>,
     /// What the bundle's precision loses against fp32 on such rows, in points of accuracy: 0 in fp32; none
     /// where nothing could be measured.
     pub lost: Option<f64>,

@@ -170,6 +170,7 @@ mod tests {
         let task = |drop: Option<f64>| DepthTask {
             features: FeatureChoice::All,
             width: 1,
+            words: false,
             alpha: 1.0,
             score: None,
             macro_f1: None,

@@ -295,6 +295,8 @@ pub enum StatesRequest {
 
 /// What makes the words of a choice part of it.
 const WITH_WORDS: &str = "+words";
+/// Words alone.
+const WORDS: &str = "words";
 /// What keeps `auto` from weighing words.
 const WITHOUT_WORDS: &str = "-words";
 
@@ -325,6 +327,9 @@ impl FromStr for FeatureRequest {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
+        if text == WORDS {
+            return Ok(Self { words: WordsWanted::Yes, ..Self::of(FeatureChoice::Nothing) });
+        }
         let (states, words) = match (text.strip_suffix(WITH_WORDS), text.strip_suffix(WITHOUT_WORDS)) {
             (Some(states), _) => (states, Some(WordsWanted::Yes)),
             (None, Some("auto")) => ("auto", Some(WordsWanted::No)),
@@ -334,7 +339,7 @@ impl FromStr for FeatureRequest {
             return Ok(Self { states: StatesRequest::Auto, words: words.unwrap_or(WordsWanted::Auto) });
         }
         let expected = "last, layers:A-B (such as layers:2-5 or layers:3) or all, with +words behind it or not, \
-                        auto or auto-words";
+                        words, auto or auto-words";
         let choice =
             states.parse().map_err(|error: Error| error.found(format!("{text:?}")).expected(expected))?;
         Ok(Self { words: words.unwrap_or_default(), ..Self::of(choice) })
@@ -344,6 +349,7 @@ impl FromStr for FeatureRequest {
 impl fmt::Display for FeatureRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.states {
+            StatesRequest::Choice(FeatureChoice::Nothing) => return f.write_str(WORDS),
             StatesRequest::Choice(choice) => choice.fmt(f)?,
             StatesRequest::Auto => f.write_str("auto")?,
         }

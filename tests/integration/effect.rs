@@ -211,6 +211,7 @@ fn train_heads() -> Vec<Row> {
         ),
         ("train", "fit-memory", Refused(one, &[NO_EFFECT, "a single head is fitted", "--features auto"])),
         ("train", "init-heads", Refused(on, &[NO_EFFECT, "no head is frozen", "--freeze head:TASK"])),
+        ("train", "words-at-least", Refused(on, &[NO_EFFECT, "looks at words", "--features auto"])),
         ("train", "max-drift", Refused(on, &[NO_EFFECT, "the backbone does not move", "--unfreeze 1"])),
         (
             "train",
@@ -313,6 +314,7 @@ fn compare_trainings() -> Vec<Row> {
             ),
         ),
         ("compare", "fit-memory", Refused(one, &[NO_EFFECT, "a single head is fitted", "2:auto"])),
+        ("compare", "words-at-least", Refused(one, &[NO_EFFECT, "looks at words", "2:auto"])),
     ]
 }
 
@@ -436,6 +438,7 @@ fn refit() -> Vec<Row> {
             "fit-memory",
             Refused("BUNDLE REVIEWS --task topic --out OUT ?", &[NO_EFFECT, "not chosen", "--features auto"]),
         ),
+        ("refit", "words-at-least", Refused(known, &[NO_EFFECT, "looks at words", "+words"])),
         ("refit", "max-drift", Refused(known, &["no validation rows to see a loss on", "?"])),
         (
             "refit",

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 
-use frosthead::internal::classifier::{Run, most_probable};
+use frosthead::internal::classifier::Run;
 use frosthead::internal::embed::{CutRows, StatesPlace, StatesProgress};
 use frosthead::internal::encoder::{Outputs, Start};
 use frosthead::internal::fingerprint::TextKey;
@@ -179,7 +179,9 @@ pub fn cached_and_raw(
         for (head, columns) in opened.heads.iter().zip(&columns) {
             let mut cached = vec![0.0; head.labels.len()];
             head.probabilities(&features[columns.clone()], &mut cached);
-            let same = raw[format!("{}_predicted", head.task)] == *head.labels[most_probable(&cached)];
+            let best = (0..cached.len())
+                .fold(0, |best, label| if cached[label] > cached[best] { label } else { best });
+            let same = raw[format!("{}_predicted", head.task)] == *head.labels[best];
             for (label, probability) in head.labels.iter().zip(&cached) {
                 let raw = raw[format!("{}_probability_{label}", head.task)].as_f64().unwrap();
                 pairs.push((*probability, raw as f32, same));

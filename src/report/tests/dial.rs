@@ -15,6 +15,7 @@ fn point(scenario: &str, depth: usize, changes: &[(&str, f64, f64)]) -> DialPoin
         };
         let told = DialTask {
             features: format!("layers:{depth}"),
+            without_words: None,
             held_out: Some(held),
             lost: Some(0.2),
             test_accuracy: Some(0.85 + change / 100.0),
