@@ -2,8 +2,8 @@
 """Writes tests/data/words_golden.json: logistic regression on pieces and pairs by scikit-learn, for the fit of a head's words.
 
 Texts are drawn: token ids of a vocabulary of 60, labels that hang on some of them. A piece or pair of a text of n tokens counts 1 / sqrt(n)
-each time that it stands there, times ln((1 + texts) / (1 + texts with it)) + 1; pairs have the places `tokens/grams.rs` gives them; what
-stands in a single text has no weight.
+each time that it stands there; pairs have the places `tokens/grams.rs` gives them; what stands in a single text has no weight. `plain`: the
+loss on that; `rare`: where each column is divided by the root of the number of texts that have it.
 usage: make_words_golden.py OUT         needs: numpy, scipy, scikit-learn
 """
 import json, sys
@@ -48,11 +48,11 @@ def main():
                 x[row, place] += 1 / np.sqrt(len(ids))
         texts_with = (x > 0).sum(axis=0)
         x[:, texts_with < 2] = 0
-        x *= np.log((1 + len(texts)) / (1 + texts_with)) + 1
-        x, y = csr_matrix(x), np.array(labels)
+        plain, rare, y = csr_matrix(x), csr_matrix(x / np.sqrt(np.maximum(texts_with, 1))), np.array(labels)
         for alpha in (10.0, 1.0, 0.1):
-            model = LogisticRegression(C=1 / alpha, tol=1e-10, max_iter=20_000).fit(x, y)
-            cases.append({"texts": texts, "labels": labels, "classes": classes, "alpha": alpha, "loss": loss(model, x, y, alpha)})
+            fits = {name: (x, LogisticRegression(C=1 / alpha, tol=1e-10, max_iter=20_000).fit(x, y)) for name, x in (("plain", plain), ("rare", rare))}
+            losses = {name: loss(model, x, y, alpha) for name, (x, model) in fits.items()}
+            cases.append({"texts": texts, "labels": labels, "classes": classes, "alpha": alpha, **losses})
     with open(sys.argv[1], "w", encoding="utf-8") as out:
         json.dump({"pieces": PIECES, "pairs": PAIRS, "cases": cases}, out)
         out.write("\n")

@@ -20,8 +20,9 @@ use crate::embed::FeatureRows;
 use crate::encoder::{FeatureChoice, Pooling};
 use crate::graph::proto::{DataLocation, StringStringEntryProto, TensorProto};
 use crate::graph::{Builder, Operation, ValueType};
+use crate::heads::{LARGEST_CODE, Words};
 use crate::task::TaskKind;
-use crate::tokens::PieceUse;
+use crate::tokens::{Grams, PieceUse};
 
 /// A bundle in parts, honest until a test changes one.
 struct Parts {
@@ -76,9 +77,21 @@ fn model() -> ModelProto {
 
 impl Parts {
     fn honest() -> Self {
-        let head = head();
+        Self::of(&head())
+    }
+
+    /// The same with a head that looks at words.
+    fn with_words() -> Self {
+        let grams = Grams { pieces: 64, pairs: 7, ids: None };
+        let words = Words::new(&grams, &[3, 9, 66], &[0.5, -0.5, 1.0, 0.25, -1.0, 0.75], 2, LARGEST_CODE);
+        let mut parts = Self::of(&Head { words: Some(words), ..head() });
+        parts.manifest.tasks[0].words = Some(WordsManifest { places: grams, rows: 3, renumbered: false });
+        Self { validation: None, ..parts }
+    }
+
+    fn of(head: &Head) -> Self {
         let mut model = model();
-        let deployed = DeployedHead { head: &head, columns: 0..8 };
+        let deployed = DeployedHead { head, columns: 0..8 };
         append_heads(&mut model, &[deployed], 8, 0).unwrap();
         let mut data = Vec::new();
         lay_out(&mut model, Path::new("."), &mut data).unwrap();
@@ -363,6 +376,41 @@ fn a_misaligned_entry_is_refused() {
     // The length of the padding in the first local header.
     bytes[28] -= 1;
     refused(&bytes, &["not aligned", "manifest.json"]);
+}
+
+#[test]
+fn words_come_back_as_they_were_and_no_lie_about_them_is_believed() {
+    let words = open(&Parts::with_words().archive()).unwrap().heads()[0].words.clone().unwrap();
+    let (places, weights) = words.weights();
+    assert_eq!((places, words.rows(), words.grams.pairs), (vec![3, 9, 66], 3, 7));
+    assert!((weights[0] - 0.5).abs() < 1e-5 && (weights[5] - 0.75).abs() < 1e-5, "{weights:?}");
+    let lie = |change: &dyn Fn(&mut Parts)| {
+        let mut parts = Parts::with_words();
+        change(&mut parts);
+        refused(&parts.archive(), &["words"]);
+    };
+    fn said(parts: &mut Parts) -> &mut WordsManifest {
+        parts.manifest.tasks[0].words.as_mut().unwrap()
+    }
+    lie(&|parts| said(parts).rows = 2);
+    lie(&|parts| said(parts).rows = usize::MAX);
+    lie(&|parts| said(parts).places.pairs = 0);
+    lie(&|parts| said(parts).places.pairs = 1 << 40);
+    lie(&|parts| (said(parts).places.pieces, said(parts).places.pairs) = (usize::MAX, 7));
+    lie(&|parts| said(parts).places.pieces = 63);
+    lie(&|parts| said(parts).renumbered = true);
+    let tensor = |parts: &mut Parts, what: &str, change: &dyn Fn(&mut Vec<u8>)| {
+        let name = format!("heads.mood.words.{what}");
+        let graph = parts.model.graph.as_mut().unwrap();
+        let found = graph.initializer.iter_mut().find(|tensor| tensor.name() == name).unwrap();
+        change(found.raw_data.as_mut().unwrap());
+    };
+    // A row that is not there, a weight beyond any sum, a scale that is no number.
+    lie(&|parts| tensor(parts, "index", &|bytes| bytes[0] = 9));
+    lie(&|parts| tensor(parts, "codes", &|bytes| bytes[11] = 0x7f));
+    lie(&|parts| tensor(parts, "codes", &|bytes| bytes[0] = 1));
+    lie(&|parts| tensor(parts, "scales", &|bytes| bytes[..4].copy_from_slice(&f32::NAN.to_le_bytes())));
+    lie(&|parts| tensor(parts, "scales", &|bytes| bytes.truncate(4)));
 }
 
 #[test]

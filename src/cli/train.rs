@@ -21,7 +21,7 @@ use frosthead::internal::data::Format;
 use frosthead::internal::dataset::Input;
 use frosthead::internal::encoder::FeatureChoice;
 use frosthead::internal::error::{Error, Kind, Result};
-use frosthead::internal::heads::{FitReport, SettledWords, WordsReport, WordsWanted};
+use frosthead::internal::heads::{FitReport, SettledWords, Weighing, WordsReport, WordsWanted};
 use frosthead::internal::metrics::Calibration;
 use frosthead::internal::quantities::counted;
 use frosthead::internal::recognize::Thing;
@@ -413,9 +413,10 @@ fn say_words(terminal: &Terminal, task: &str, words: &WordsReport) {
         counted(*rows, "training row")
     );
     terminal.say(match used {
-        Some(SettledWords { alpha, counts: [features, own] }) => format!(
-            "{task}: words beside that: {} pieces and pairs, alpha {alpha}, mixed {features:.2} to {own:.2}; {found}",
-            grouped(*places as u64)
+        Some(SettledWords { weighing, alpha, counts: [features, own] }) => format!(
+            "{task}: words beside that: {} pieces and pairs{}, alpha {alpha}, mixed {features:.2} to {own:.2}; {found}",
+            grouped(*places as u64),
+            if *weighing == Weighing::Rare { ", rare ones weighed more" } else { "" }
         ),
         None => format!("{task}: words beside that would not help: {found}"),
     });

@@ -7,25 +7,16 @@
 
 use std::time::Instant;
 
-use super::class_weight::row_weights;
-use super::fit::fit;
-use super::folds::{NO_FOLD, sample, text_folds};
+use super::folds::{NO_FOLD, text_folds};
 use super::head::{Answers, Head};
-use super::mixture::{Mix, Pairs};
 use super::options::{Alpha, Examples, FitOptions};
-use super::word_options::{SettledWords, WordsOptions, WordsReport, WordsTrial, WordsWanted};
+use super::word_choice::choose;
+use super::word_options::{SettledWords, WordsOptions, WordsReport, WordsWanted};
 use super::word_problem::WordProblem;
 use super::word_rows::WordRows;
 use super::words::{LARGEST_BYTE, LARGEST_CODE, Words};
 use crate::error::{Error, Kind, Result};
 use crate::parallel::in_parallel;
-
-/// Penalties that are tried, strongest first.
-const PENALTIES: [f64; 6] = [30.0, 10.0, 3.0, 1.0, 0.3, 0.1];
-/// Most training rows that the mix is found on.
-const MIXED_ROWS: usize = 6000;
-/// The path down the penalties ends after so many in a row were no better than the best.
-const PATIENCE: usize = 2;
 
 /// Puts words beside a head that was fitted on the features of these rows with the penalty `options` says; none
 /// where they do not help.
@@ -46,8 +37,8 @@ pub(super) fn put_beside(
             (None, found) => return Ok(Some(found.refused(start.elapsed().as_secs_f64()))),
         },
     };
-    let SettledWords { alpha, counts: [of_features, of_words] } = settled;
-    let problem = WordProblem::new(words, examples, head.labels.len(), options);
+    let SettledWords { weighing, alpha, counts: [of_features, of_words] } = settled;
+    let problem = WordProblem::new(words, examples, (head.labels.len(), weighing), options);
     let solution = problem.solve(alpha, None);
     let (weights, bias) = problem.weights(&solution.parameters);
     let weights: Vec<f64> = weights.iter().map(|weight| of_words * weight).collect();
@@ -80,14 +71,6 @@ fn words_of<'e>(task: &str, examples: &Examples<'e>) -> Result<&'e WordRows> {
     })
 }
 
-/// What models that were fitted without a fold say of its rows.
-struct HeldOut {
-    labels: Vec<u32>,
-    features: Vec<f64>,
-    /// Per penalty that was tried.
-    words: Vec<Vec<f64>>,
-}
-
 /// What words add to features whose penalty is known, and how they are to be fitted, if they are to be used.
 ///
 /// # Errors
@@ -103,105 +86,6 @@ pub fn weigh_words(
     let options = FitOptions { alpha: Alpha::Fixed(alpha), ..options.clone() };
     let (used, found) = choose((words, answers), examples, &options)?;
     Ok(WordsReport { used, ..found.refused(start.elapsed().as_secs_f64()) })
-}
-
-/// Penalty and mix, if words help, and what was tried.
-fn choose(
-    (words, answers): (&WordRows, Answers<'_>),
-    examples: &Examples<'_>,
-    options: &FitOptions,
-) -> Result<(Option<SettledWords>, WordsReport)> {
-    let classes = answers.labels.len();
-    let places = sample(examples.labels, classes, MIXED_ROWS, options.seed);
-    let (rows, labels): (Vec<usize>, Vec<u32>) =
-        places.into_iter().map(|place| (examples.rows[place], examples.labels[place])).unzip();
-    let sampled = Examples { rows: &rows, labels: &labels, ..*examples };
-    let folds = text_folds(&sampled, classes, options.seed);
-    let used: Vec<usize> =
-        (0..NO_FOLD).filter(|fold| folds.contains(fold) && folds.iter().any(|other| other != fold)).collect();
-    let alone = FitOptions {
-        threads: (options.threads / used.len().max(1)).max(1),
-        words: WordsOptions { wanted: WordsWanted::No, ..options.words.clone() },
-        ..options.clone()
-    };
-    let of_fold = |fold: usize| held_out((words, answers), &sampled, &alone, (&folds, fold));
-    let found = in_parallel(options.threads, used, &of_fold).into_iter().collect::<Result<Vec<_>>>()?;
-    let tried = found.iter().map(|held| held.words.len()).min().unwrap_or(0);
-    let joined =
-        |of: &dyn Fn(&HeldOut) -> &[f64]| found.iter().flat_map(|held| of(held).to_vec()).collect::<Vec<_>>();
-    let labels: Vec<u32> = found.iter().flat_map(|held| held.labels.clone()).collect();
-    let features = joined(&|held| &held.features);
-    let weights = row_weights(&labels, classes, options.class_weight);
-    let mut best: Option<(f64, Mix, Vec<f64>)> = None;
-    let mut report = WordsReport { rows: labels.len() as u64, ..WordsReport::default() };
-    for place in 0..tried {
-        let of_words = joined(&|held| &held.words[place]);
-        let pairs =
-            Pairs { logits: [&features, &of_words], labels: &labels, weights: weights.as_deref(), classes };
-        let mix = pairs.best(false);
-        let losses = pairs.losses(mix.counts);
-        let mean = losses.iter().sum::<f64>() / losses.len().max(1) as f64;
-        report.tried.push(WordsTrial { alpha: PENALTIES[place], counts: mix.counts, cross_entropy: mean });
-        if best.as_ref().is_none_or(|(_, best, _)| mix.loss < best.loss) {
-            best = Some((PENALTIES[place], mix, of_words));
-        }
-    }
-    let Some((alpha, mix, of_words)) = best.filter(|_| !labels.is_empty()) else {
-        // Nothing can be held out: what was asked for is believed, nothing else is.
-        let asked = options.words.wanted == WordsWanted::Yes;
-        return Ok((asked.then_some(SettledWords { alpha: 1.0, counts: [0.5, 0.5] }), report));
-    };
-    let pairs =
-        Pairs { logits: [&features, &of_words], labels: &labels, weights: weights.as_deref(), classes };
-    report.judge(&pairs, mix.counts);
-    let helps = options.words.wanted == WordsWanted::Yes || report.helps();
-    Ok((helps.then_some(SettledWords { alpha, counts: mix.counts }), report))
-}
-
-/// Fits features and words without a fold, and asks both what they say of its rows.
-fn held_out(
-    (words, answers): (&WordRows, Answers<'_>),
-    examples: &Examples<'_>,
-    options: &FitOptions,
-    (folds, fold): (&[usize], usize),
-) -> Result<HeldOut> {
-    let (outside, inside): (Vec<usize>, Vec<usize>) =
-        (0..folds.len()).partition(|&example| folds[example] == fold);
-    let chosen = |places: &[usize]| -> (Vec<usize>, Vec<u32>) {
-        places.iter().map(|&example| (examples.rows[example], examples.labels[example])).unzip()
-    };
-    let ((rows, labels), (other_rows, other_labels)) = (chosen(&inside), chosen(&outside));
-    let training = Examples { rows: &rows, labels: &labels, ..*examples };
-    let (head, _) = fit(answers, &training, options)?;
-    let classes = answers.labels.len();
-    let mut features = Vec::with_capacity(other_rows.len() * classes);
-    let mut logits = vec![0.0; classes];
-    for &row in &other_rows {
-        head.logits_of(examples.features, row, &mut logits);
-        features.extend(logits.iter().map(|logit| f64::from(*logit)));
-    }
-    let problem = WordProblem::new(words, &training, classes, options);
-    let weights = row_weights(&other_labels, classes, options.class_weight);
-    let (mut start, mut of_words, mut best, mut worse) = (None, Vec::new(), f64::INFINITY, 0);
-    for alpha in PENALTIES {
-        let solution = problem.solve(alpha, start.as_ref());
-        let logits = problem.logits(&solution.parameters, &other_rows);
-        let pairs = Pairs {
-            logits: [&features, &logits],
-            labels: &other_labels,
-            weights: weights.as_deref(),
-            classes,
-        };
-        let loss = pairs.best(false).loss;
-        worse = if loss < best { 0 } else { worse + 1 };
-        best = best.min(loss);
-        start = Some(solution.parameters);
-        of_words.push(logits);
-        if worse == PATIENCE {
-            break;
-        }
-    }
-    Ok(HeldOut { labels: other_labels, features, words: of_words })
 }
 
 /// What the words of a head say of the rows that they were fitted on, `[rows, classes]`: words that were fitted
@@ -223,7 +107,7 @@ pub fn words_out_of_fold(words: &Words, examples: &Examples<'_>, options: &FitOp
             inside.into_iter().map(|example| (examples.rows[example], examples.labels[example])).unzip();
         let others: Vec<usize> = outside.iter().map(|&example| examples.rows[example]).collect();
         let training = Examples { rows: &inside, labels: &labels, ..*examples };
-        let problem = WordProblem::new(rows, &training, classes, options);
+        let problem = WordProblem::new(rows, &training, (classes, settled.weighing), options);
         let mut parameters = problem.solve(settled.alpha, None).parameters;
         parameters.row_mut(problem.places.len()).fill(0.0);
         (outside, problem.logits(&parameters, &others))

@@ -9,7 +9,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::head::Head;
-use super::word_options::SettledWords;
+use super::word_options::{SettledWords, Weighing};
 use super::words::Words;
 use crate::document;
 use crate::error::{Error, Kind, Result};
@@ -49,7 +49,7 @@ pub fn to_bytes(heads: &[Head]) -> Vec<u8> {
         head.words.iter().for_each(|words| add_words(&mut file, &head.task, words));
     }
     let words = |words: &Words| {
-        let nothing = SettledWords { alpha: 1.0, counts: [1.0; 2] };
+        let nothing = SettledWords { weighing: Weighing::Plain, alpha: 1.0, counts: [1.0; 2] };
         WordsEntry { places: words.grams.clone(), fit: words.settled.unwrap_or(nothing) }
     };
     let entry = |head: &Head| TaskEntry {

@@ -52,6 +52,8 @@ mod solver;
 #[cfg(feature = "train")]
 mod standardize;
 mod view;
+#[cfg(feature = "train")]
+mod word_choice;
 mod word_options;
 #[cfg(feature = "train")]
 mod word_problem;
@@ -78,6 +80,8 @@ pub use refine::{Refined, refine};
 #[cfg(feature = "train")]
 pub use run_off::run_off;
 pub use view::FeatureView;
-pub use word_options::{SettledWords, WORDS_AT_LEAST, WordsOptions, WordsReport, WordsTrial, WordsWanted};
+pub use word_options::{
+    SettledWords, WORDS_AT_LEAST, Weighing, WordsOptions, WordsReport, WordsTrial, WordsWanted,
+};
 pub use word_rows::{WordEntry, WordRows, WordTable, entries};
 pub use words::{LARGEST_BYTE, LARGEST_CODE, Words};

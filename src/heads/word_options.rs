@@ -49,9 +49,33 @@ impl WordsOptions {
     }
 }
 
+/// What a piece or pair counts while weights are fitted; weights are of what stands in a text as it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Weighing {
+    /// The same, whatever it is.
+    #[default]
+    Plain,
+    /// Less the more texts it stands in: divided by the root of their number. Where single rare words decide, this
+    /// is better by a point and more (`docs/LOG.md`, *words*).
+    Rare,
+}
+
+impl Weighing {
+    /// What an entry that stands in so many texts counts.
+    #[must_use]
+    pub fn of(self, texts: u32) -> f64 {
+        match self {
+            Self::Plain => 1.0,
+            Self::Rare => 1.0 / f64::from(texts.max(1)).sqrt(),
+        }
+    }
+}
+
 /// How words are fitted and mixed in.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct SettledWords {
+    pub weighing: Weighing,
     /// The weight of their penalty.
     pub alpha: f64,
     /// What the logits of the features and those of the words count.
@@ -90,6 +114,7 @@ pub struct WordsReport {
 /// A penalty of words that was tried.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WordsTrial {
+    pub weighing: Weighing,
     pub alpha: f64,
     /// The best mix.
     pub counts: [f64; 2],

@@ -2,8 +2,8 @@
 //!
 //! `loss(V, c) = Σ_i w_i · (logsumexp(x_i V + c) − (x_i V + c)[y_i]) + α/2 · |V|²`, the bias not penalised, as
 //! that of the features (`objective.rs`), in double precision throughout. What stands in fewer texts than asked for
-//! has no weight; the rest counts times `ln((1 + texts) / (1 + texts that it stands in)) + 1`, as scikit-learn's
-//! TF-IDF weighs it, so that the penalty holds rare pieces back less than common ones. Refuses to let the number of threads change the result.
+//! has no weight; the rest counts as it is, or, weighed by rarity, divided by the root of the number of texts that it
+//! stands in, so that the penalty holds rare pieces back no more than common ones. Refuses to let the number of threads change the result.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -16,6 +16,7 @@ use super::minimize::{TOLERANCE_PER_ROW, penalty};
 use super::options::{Examples, FitOptions};
 use super::parallel::PARTS;
 use super::solver::Solution;
+use super::word_options::Weighing;
 use super::word_rows::{WordEntry, WordRows};
 use crate::parallel::in_parallel;
 
@@ -72,8 +73,13 @@ impl Sparse {
 
 impl<'a> WordProblem<'a> {
     /// The problem of these rows: places that stand in `at_least` different texts of them have weights.
-    pub fn new(words: &'a WordRows, examples: &Examples<'a>, classes: usize, options: &FitOptions) -> Self {
-        let (places, rarity) = frequent(words, examples.rows, options.words.at_least);
+    pub fn new(
+        words: &'a WordRows,
+        examples: &Examples<'a>,
+        (classes, weighing): (usize, Weighing),
+        options: &FitOptions,
+    ) -> Self {
+        let (places, rarity) = frequent((words, examples.rows), options.words.at_least, weighing);
         let numbers: HashMap<u32, u32> = (0..).zip(&places).map(|(number, place)| (*place, number)).collect();
         let mut rows = Sparse::default();
         for &row in examples.rows {
@@ -213,16 +219,14 @@ impl<'a> WordProblem<'a> {
 }
 
 /// The places that stand in so many different texts of some rows, in rising order, and what an entry of each counts
-/// more for being rare.
-fn frequent(words: &WordRows, rows: &[usize], at_least: u32) -> (Vec<u32>, Vec<f64>) {
+/// more.
+fn frequent((words, rows): (&WordRows, &[usize]), at_least: u32, weighing: Weighing) -> (Vec<u32>, Vec<f64>) {
     let mut counts = vec![0_u32; words.grams().places()];
-    let texts = words.different(rows);
-    for &row in &texts {
+    for row in words.different(rows) {
         words.row(row).iter().for_each(|(place, _)| counts[*place as usize] += 1);
     }
-    let rarity = |count: u32| ((1.0 + texts.len() as f64) / (1.0 + f64::from(count))).ln() + 1.0;
     let frequent = (0..).zip(counts).filter(|(_, count)| *count >= at_least.max(1));
-    frequent.map(|(place, count)| (place, rarity(count))).unzip()
+    frequent.map(|(place, count)| (place, weighing.of(count))).unzip()
 }
 
 fn add(sums: &mut [f64], row: &[f64], counts: f64) {
@@ -267,8 +271,11 @@ mod tests {
             let (features, every) = (vec![0.0; texts.len()], (0..texts.len()).collect::<Vec<_>>());
             let examples =
                 Examples { features: FeatureView::whole(&features, 1), rows: &every, labels: &labels };
-            let problem = WordProblem::new(&words, &examples, number(&case["classes"]), options);
-            check(&problem, case["alpha"].as_f64().unwrap(), case["loss"].as_f64().unwrap());
+            for (weighing, name) in [(Weighing::Plain, "plain"), (Weighing::Rare, "rare")] {
+                let problem =
+                    WordProblem::new(&words, &examples, (number(&case["classes"]), weighing), options);
+                check(&problem, case["alpha"].as_f64().unwrap(), case[name].as_f64().unwrap());
+            }
         }
     }
 
@@ -313,7 +320,10 @@ mod tests {
             let (three, one) = (problem.solve(alpha, None), {
                 let mut alone = Vec::new();
                 each(&FitOptions::default(), |other, same, _| {
-                    if same.to_bits() == alpha.to_bits() && other.classes == problem.classes {
+                    if same.to_bits() == alpha.to_bits()
+                        && other.classes == problem.classes
+                        && other.rarity == problem.rarity
+                    {
                         alone.push(other.solve(same, None).parameters);
                     }
                 });
@@ -339,7 +349,7 @@ mod tests {
         let of = |at_least| {
             let words_options = WordsOptions { at_least, ..WordsOptions::default() };
             let options = FitOptions { words: words_options, ..FitOptions::default() };
-            WordProblem::new(&words, &examples, 2, &options).places
+            WordProblem::new(&words, &examples, (2, Weighing::Plain), &options).places
         };
         assert_eq!(of(1), [1, 5, 6, 7, 10]);
         assert_eq!(of(2), [1, 10]);

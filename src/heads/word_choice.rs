@@ -1,0 +1,155 @@
+//! Owns whether words help a head on features, how they are weighed and held back, and how much each of the two
+//! counts: found on rows that neither was fitted on.
+//!
+//! Refuses to look at validation or test rows.
+
+use super::class_weight::row_weights;
+use super::fit::fit;
+use super::folds::{NO_FOLD, sample, text_folds};
+use super::head::Answers;
+use super::mixture::{Mix, Pairs};
+use super::options::{Examples, FitOptions};
+use super::word_options::{SettledWords, Weighing, WordsOptions, WordsReport, WordsTrial, WordsWanted};
+use super::word_problem::WordProblem;
+use super::word_rows::WordRows;
+use crate::error::Result;
+use crate::parallel::in_parallel;
+
+/// What is tried: ways to weigh words, each with its penalties, strongest first (`docs/LOG.md`, *words*).
+const TRIED: [(Weighing, [f64; 5]); 2] =
+    [(Weighing::Plain, [1.0, 0.3, 0.1, 0.03, 0.01]), (Weighing::Rare, [0.1, 0.03, 0.01, 0.003, 0.001])];
+/// Most training rows that the mix is found on.
+const MIXED_ROWS: usize = 6000;
+/// The path down the penalties ends after so many in a row were no better than the best.
+const PATIENCE: usize = 1;
+
+/// What models that were fitted without a fold say of its rows.
+struct HeldOut {
+    labels: Vec<u32>,
+    features: Vec<f64>,
+    /// Per way of [`TRIED`] and penalty, as far as it went.
+    words: Vec<Vec<Vec<f64>>>,
+}
+
+/// Rows that were held out, all folds together.
+struct Judged {
+    labels: Vec<u32>,
+    weights: Option<Vec<f64>>,
+    features: Vec<f64>,
+    classes: usize,
+}
+
+impl Judged {
+    fn pairs<'p>(&'p self, words: &'p [f64]) -> Pairs<'p> {
+        let (logits, weights) = ([&self.features[..], words], self.weights.as_deref());
+        Pairs { logits, labels: &self.labels, weights, classes: self.classes }
+    }
+}
+
+/// How words are to be fitted, if they help, and what was tried.
+pub(super) fn choose(
+    (words, answers): (&WordRows, Answers<'_>),
+    examples: &Examples<'_>,
+    options: &FitOptions,
+) -> Result<(Option<SettledWords>, WordsReport)> {
+    let classes = answers.labels.len();
+    let places = sample(examples.labels, classes, MIXED_ROWS, options.seed);
+    let (rows, labels): (Vec<usize>, Vec<u32>) =
+        places.into_iter().map(|place| (examples.rows[place], examples.labels[place])).unzip();
+    let sampled = Examples { rows: &rows, labels: &labels, ..*examples };
+    let folds = text_folds(&sampled, classes, options.seed);
+    let used: Vec<usize> =
+        (0..NO_FOLD).filter(|fold| folds.contains(fold) && folds.iter().any(|other| other != fold)).collect();
+    let alone = FitOptions {
+        threads: (options.threads / used.len().max(1)).max(1),
+        words: WordsOptions { wanted: WordsWanted::No, ..options.words.clone() },
+        ..options.clone()
+    };
+    let of_fold = |fold: usize| held_out((words, answers), &sampled, &alone, (&folds, fold));
+    let found = in_parallel(options.threads, used, &of_fold).into_iter().collect::<Result<Vec<_>>>()?;
+    let labels: Vec<u32> = found.iter().flat_map(|held| held.labels.clone()).collect();
+    let weights = row_weights(&labels, classes, options.class_weight);
+    let features = found.iter().flat_map(|held| held.features.clone()).collect();
+    let judged = Judged { labels, weights, features, classes };
+    let mut report = WordsReport { rows: judged.labels.len() as u64, ..WordsReport::default() };
+    let Some((settled, of_words)) = best(&found, &judged, &mut report) else {
+        // Nothing can be held out: what was asked for is believed, nothing else is.
+        let asked = options.words.wanted == WordsWanted::Yes;
+        let believed = SettledWords { weighing: Weighing::Plain, alpha: 0.1, counts: [0.5, 0.5] };
+        return Ok((asked.then_some(believed), report));
+    };
+    report.judge(&judged.pairs(&of_words), settled.counts);
+    let helps = options.words.wanted == WordsWanted::Yes || report.helps();
+    Ok((helps.then_some(settled), report))
+}
+
+/// The way, penalty and mix with the least cross entropy, and what words say so; none without rows.
+fn best(found: &[HeldOut], judged: &Judged, report: &mut WordsReport) -> Option<(SettledWords, Vec<f64>)> {
+    let mut best: Option<(SettledWords, Mix, Vec<f64>)> = None;
+    for (way, (weighing, penalties)) in TRIED.into_iter().enumerate() {
+        let tried = found.iter().map(|held| held.words[way].len()).min().unwrap_or(0);
+        for (place, alpha) in penalties.into_iter().enumerate().take(tried) {
+            let of_words: Vec<f64> = found.iter().flat_map(|held| held.words[way][place].clone()).collect();
+            let pairs = judged.pairs(&of_words);
+            let mix = pairs.best(false);
+            let losses = pairs.losses(mix.counts);
+            let cross_entropy = losses.iter().sum::<f64>() / losses.len().max(1) as f64;
+            report.tried.push(WordsTrial { weighing, alpha, counts: mix.counts, cross_entropy });
+            if best.as_ref().is_none_or(|(_, best, _)| mix.loss < best.loss) {
+                best = Some((SettledWords { weighing, alpha, counts: mix.counts }, mix, of_words));
+            }
+        }
+    }
+    best.filter(|_| !judged.labels.is_empty()).map(|(settled, _, of_words)| (settled, of_words))
+}
+
+/// Fits features and words without a fold, and asks both what they say of its rows.
+fn held_out(
+    (words, answers): (&WordRows, Answers<'_>),
+    examples: &Examples<'_>,
+    options: &FitOptions,
+    (folds, fold): (&[usize], usize),
+) -> Result<HeldOut> {
+    let (outside, inside): (Vec<usize>, Vec<usize>) =
+        (0..folds.len()).partition(|&example| folds[example] == fold);
+    let chosen = |places: &[usize]| -> (Vec<usize>, Vec<u32>) {
+        places.iter().map(|&example| (examples.rows[example], examples.labels[example])).unzip()
+    };
+    let ((rows, labels), (other_rows, other_labels)) = (chosen(&inside), chosen(&outside));
+    let training = Examples { rows: &rows, labels: &labels, ..*examples };
+    let (head, _) = fit(answers, &training, options)?;
+    let classes = answers.labels.len();
+    let mut features = Vec::with_capacity(other_rows.len() * classes);
+    let mut logits = vec![0.0; classes];
+    for &row in &other_rows {
+        head.logits_of(examples.features, row, &mut logits);
+        features.extend(logits.iter().map(|logit| f64::from(*logit)));
+    }
+    let weights = row_weights(&other_labels, classes, options.class_weight);
+    let judged = Judged { labels: other_labels, weights, features, classes };
+    let paths = TRIED.into_iter().map(|(weighing, penalties)| {
+        let problem = WordProblem::new(words, &training, (classes, weighing), options);
+        path(&problem, &penalties, (&judged, &other_rows))
+    });
+    let words = paths.collect();
+    Ok(HeldOut { labels: judged.labels, features: judged.features, words })
+}
+
+/// What words say of the rows of a fold, penalty by penalty, each fit from the last solution; it ends where the mix
+/// gets no better.
+fn path(problem: &WordProblem<'_>, penalties: &[f64], (judged, rows): (&Judged, &[usize])) -> Vec<Vec<f64>> {
+    let (mut start, mut path, mut best, mut worse) = (None, Vec::new(), f64::INFINITY, 0);
+    for &alpha in penalties {
+        let solution = problem.solve(alpha, start.as_ref());
+        let logits = problem.logits(&solution.parameters, rows);
+        let loss = judged.pairs(&logits).best(false).loss;
+        worse = if loss < best { 0 } else { worse + 1 };
+        best = best.min(loss);
+        start = Some(solution.parameters);
+        path.push(logits);
+        if worse > PATIENCE {
+            break;
+        }
+    }
+    path
+}
