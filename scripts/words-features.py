@@ -20,7 +20,7 @@ import scipy.sparse as sp
 DENSE_GRID = [3000, 1000, 300, 100, 30, 10, 3, 1]
 WORDS_GRID = [10, 3, 1, .3, .1, .03, .01]
 DEPTHS = {"0": 384, "3": 4 * 384, "all": 7 * 384}
-SETS = ["uci_sentiment", "clinc150", "polarity2", "demo"]
+SETS = ["uci_sentiment", "clinc150", "demo", "polarity2"]
 CELLS = ("demo:domain:4000,demo:sentiment:4000,clinc150:domain:4000,uci_sentiment:domain:all,uci_sentiment:sentiment:all,"
          "polarity2:sentiment:all,demo:domain:1000,demo:sentiment:1000,clinc150:domain:1000,uci_sentiment:domain:1000,"
          "uci_sentiment:sentiment:1000,polarity2:sentiment:1000,clinc150:intent:1000")
@@ -67,7 +67,7 @@ def losses(logits, y):
 
 # ---------------------------------------------------------------- one solver
 
-def descend(at, start, rows, remembered=12, most=250):
+def descend(at, start, enough, remembered=12, most=250):
     """L-BFGS with backtracking on parameters that were scaled to about equal curvature."""
     point, pairs = start, []
     loss, slope = at(point)
@@ -94,7 +94,7 @@ def descend(at, start, rows, remembered=12, most=250):
             pairs = pairs[-remembered + 1:] + [(s, g, inner)]
         if new_loss < loss:
             point, loss, slope = new, new_loss, new_slope
-        if gain < 3e-6 * rows:
+        if gain < enough:
             break
     return point
 
@@ -132,7 +132,7 @@ def path(x, y, classes, grid, offset=None, weights=None):
             slope[-1] = error.sum(0) / bias_root
             return loss, slope
 
-        v = descend(at, np.vstack([w * root, b[None] * bias_root]).astype(kind), rows)
+        v = descend(at, np.vstack([w * root, b[None] * bias_root]).astype(kind), (2e-5 if isinstance(x, np.ndarray) else 3e-6) * rows)
         w, b = v[:-1] / root, v[-1] / bias_root
         yield alpha, w, b
 
@@ -330,16 +330,23 @@ def embed(options, frosthead, backbone):
         data, out = Set(options, name), options.work / f"{name}.npy"
         if out.exists():
             continue
+        needed, files = np.arange(len(data.rows)), data.files
+        if name == "demo" and not any(cell.startswith("demo:") and cell.endswith(":all") for cell in options.cells):
+            needed = np.unique(np.concatenate([np.concatenate(data.split(seed, 4000)) for seed in options.seeds]))
+            files = [options.work / "demo.csv"]
+            with open(files[0], "w", newline="", encoding="utf-8") as target:
+                csv.writer(target, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows(
+                    [["text"]] + [[data.rows[row]["text"]] for row in needed])
         parts = []
-        for number, file in enumerate(data.files):
+        for number, file in enumerate(files):
             target = options.work / f"{name}-{number}.parquet"
             long = ["--long", "windows", "--window", str(WINDOW)] if name == "polarity2" else []
             subprocess.run([frosthead, "embed", str(file), "--backbone", backbone, "--features", "all", "--out", str(target),
                             "--cache", str(options.work / "cache"), "--quoting", "double", *long], check=True)
             column = pq.read_table(target, columns=["features"])["features"].combine_chunks()
             parts.append(column.values.to_numpy(zero_copy_only=False).reshape(len(column), -1).astype(np.float32))
-        together = np.concatenate(parts)
-        assert len(together) == len(data.rows), (name, len(together), len(data.rows))
+        together = np.zeros((len(data.rows), parts[0].shape[1]), np.float32)
+        together[needed] = np.concatenate(parts)
         np.save(out, together)
         print(name, together.shape, flush=True)
 
@@ -363,7 +370,7 @@ def fit_dense(cell, depth):
             out[alpha][outside] = scaled[fold][outside] @ w + b
         scores[alpha] = calibrated(out[alpha], cell.y).mean()
         recent = [scores[a] for a in grid[:len(scores)]]
-        if len(recent) > 2 and recent[-1] > recent[-2] > recent[-3]:
+        if len(recent) > 1 and recent[-1] > recent[-2]:
             break
     alpha = min(scores, key=scores.get)
     whole = standardised(x, np.arange(rows))
