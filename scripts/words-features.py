@@ -17,6 +17,8 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
+from words_model import Both, calibrated, losses, mix, mixed, path
+
 DENSE_GRID = [3000, 1000, 300, 100, 30, 10, 3, 1]
 WORDS_GRID = [10, 3, 1, .3, .1, .03, .01]
 DEPTHS = {"0": 384, "3": 4 * 384, "all": 7 * 384}
@@ -43,6 +45,14 @@ VARIANTS = {
     "presence, l2": dict(presence=True, norm="l2"),
     "idf": dict(idf=True),
     "idf, l2": dict(idf=True, norm="l2"),
+    "weaker penalties": dict(grid=[.1, .03, .01, .003, .001, .0003]),
+    "idf, weaker penalties": dict(idf=True, grid=[.1, .03, .01, .003, .001, .0003]),
+    "idf squared": dict(idf="squared"), "df^-.5": dict(idf="df^-.5"), "df^-.25": dict(idf="df^-.25"),
+    "idf, k = 14": dict(idf=True, k=14), "idf, k = 18": dict(idf=True, k=18), "idf, pieces alone": dict(idf=True, pairs=False),
+    "idf, in 1 row": dict(idf=True, at_least=1), "idf, in 3 rows": dict(idf=True, at_least=3),
+    "idf, + skips": dict(idf=True, skips=True), "idf, + triples": dict(idf=True, triples=True),
+    "idf, presence": dict(idf=True, presence=True), "idf, norm none": dict(idf=True, norm="none"),
+    "idf, no special tokens": dict(idf=True, special=False),
     "norm none": dict(norm="none"),
     "norm n": dict(norm="n"),
     "norm l2": dict(norm="l2"),
@@ -53,130 +63,6 @@ VARIANTS = {
     "in 1 row": dict(at_least=1), "in 3 rows": dict(at_least=3), "in 5 rows": dict(at_least=5),
 }
 
-
-def softmax(logits):
-    shares = np.exp(logits - logits.max(1, keepdims=True))
-    return shares / shares.sum(1, keepdims=True)
-
-
-def losses(logits, y):
-    top = logits.max(1)
-    known = np.where(y >= 0, y, 0)
-    return top + np.log(np.exp(logits - top[:, None]).sum(1)) - logits[np.arange(len(y)), known]
-
-
-# ---------------------------------------------------------------- one solver
-
-def descend(at, start, enough, remembered=12, most=250):
-    """L-BFGS with backtracking on parameters that were scaled to about equal curvature."""
-    point, pairs = start, []
-    loss, slope = at(point)
-    for _ in range(most):
-        step, kept = slope.copy(), []
-        for s, g, inner in reversed(pairs):
-            part = float(np.vdot(s, step)) / inner
-            step -= part * g
-            kept.append(part)
-        if pairs:
-            step *= pairs[-1][2] / float(np.vdot(pairs[-1][1], pairs[-1][1]))
-        for (s, g, inner), part in zip(pairs, reversed(kept)):
-            step += s * (part - float(np.vdot(g, step)) / inner)
-        fall, size = float(np.vdot(slope, step)), 1.0
-        while True:
-            new = point - size * step
-            new_loss, new_slope = at(new)
-            if new_loss <= loss - 1e-4 * size * fall or size < 1e-6:
-                break
-            size /= 2
-        s, g = new - point, new_slope - slope
-        inner, gain = float(np.vdot(s, g)), loss - new_loss
-        if inner > 1e-12 * float(np.vdot(s, s)):
-            pairs = pairs[-remembered + 1:] + [(s, g, inner)]
-        if new_loss < loss:
-            point, loss, slope = new, new_loss, new_slope
-        if gain < enough:
-            break
-    return point
-
-
-def squares_of(x):
-    return np.asarray(x.multiply(x).sum(0)).ravel()
-
-
-def path(x, y, classes, grid, offset=None, weights=None):
-    """Weights and bias of every penalty of a grid, each from the one before; `weights`: what a column's penalty counts."""
-    rows, columns = x.shape
-    sparse = sp.issparse(x)
-    kind = x.dtype
-    turned = x.T.tocsr() if sparse else x.T
-    squares = x.squares() if isinstance(x, Both) else squares_of(x) if sparse else np.full(columns, rows)
-    truth = np.zeros((rows, classes), kind)
-    truth[np.arange(rows), y] = 1
-    scale = (1 - 1 / classes) / classes
-    extra = np.ones(columns) if weights is None else weights
-    w, b = np.zeros((columns, classes), kind), np.zeros(classes, kind)
-    for alpha in grid:
-        root = np.sqrt(scale * squares + alpha * extra).astype(kind)[:, None]
-        bias_root = np.sqrt(scale * rows)
-        penalty = (alpha * extra).astype(kind)[:, None]
-
-        def at(v):
-            weight, bias = v[:-1] / root, v[-1] / bias_root
-            logits = x @ weight + bias
-            if offset is not None:
-                logits = logits + offset
-            loss = losses(logits, y).sum(dtype=np.float64) + .5 * float(np.vdot(weight, penalty * weight))
-            error = softmax(logits) - truth
-            slope = np.empty_like(v)
-            slope[:-1] = (turned @ error + penalty * weight) / root
-            slope[-1] = error.sum(0) / bias_root
-            return loss, slope
-
-        v = descend(at, np.vstack([w * root, b[None] * bias_root]).astype(kind), (2e-5 if isinstance(x, np.ndarray) else 3e-6) * rows)
-        w, b = v[:-1] / root, v[-1] / bias_root
-        yield alpha, w, b
-
-
-# ---------------------------------------------------------------- mixing
-
-def mix(parts, y, prior=1.0, toward=None, free=None):
-    """Non-negative counts of logits with the least cross entropy on these rows, drawn to `toward` as if by `prior` rows."""
-    toward = np.array([1.0] + [0.0] * (len(parts) - 1)) if toward is None else np.array(toward, float)
-    free = list(range(len(parts))) if free is None else free
-    stack = np.stack([parts[i] for i in free], 2).astype(np.float64)
-    counts, goal = np.ones(len(free)), toward[free]
-    rows = np.arange(len(y))
-
-    def value(counts):
-        return losses(stack @ counts, y).sum() + .5 * prior * ((counts - goal) ** 2).sum()
-    for _ in range(60):
-        shares = softmax(stack @ counts)
-        means = np.einsum("rc,rcm->rm", shares, stack)
-        slope = (means - stack[rows, y]).sum(0) + prior * (counts - goal)
-        hessian = np.einsum("rc,rcm,rcn->mn", shares, stack, stack) - means.T @ means + prior * np.eye(len(free))
-        step, size, now = np.linalg.solve(hessian, slope), 1.0, value(counts)
-        while value(counts - size * step) > now and size > 1e-6:
-            size /= 2
-        counts = counts - size * step
-        if np.abs(size * step).max() < 1e-6:
-            break
-    if (counts < 0).any() and len(free) > 1:
-        return mix(parts, y, prior, toward, [i for i, count in zip(free, counts) if count > 0] or [0])
-    found = np.zeros(len(parts))
-    found[free] = np.maximum(counts, 0)
-    return found
-
-
-def mixed(parts, counts):
-    return sum(count * part for count, part in zip(counts, parts))
-
-
-def calibrated(logits, y):
-    """Cross entropies at the best temperature, on the rows it is chosen by."""
-    return losses(mixed([logits], mix([logits], y)), y)
-
-
-# ---------------------------------------------------------------- sets and cells
 
 class Set:
     def __init__(self, options, name):
@@ -189,7 +75,7 @@ class Set:
                 part = list(csv.DictReader(source))
             self.rows += part
             self.side += [number] * len(part)
-        self.files = files
+        self.files, self.stored = files, name
         self.counted = None
 
     def split(self, seed, count):
@@ -201,7 +87,8 @@ class Set:
         return training if count == "all" else training[:int(count)], np.flatnonzero(test)
 
     def features(self):
-        return np.load(self.folder / f"{self.name}.npy", mmap_mode="r")
+        """Means of all layers; those of all of demo only of the embeddings (`demo-0.npy`)."""
+        return np.load(self.folder / f"{self.stored}.npy", mmap_mode="r")
 
     def tokens(self):
         """All windows' ids, special tokens included, one after another; per window its row; and per token the number of its word."""
@@ -278,7 +165,10 @@ class Set:
         owner_counts = owner_counts.tocsr()
         documents = np.bincount(owner_counts[training].indices, minlength=counts.shape[1])
         if spec["idf"]:
-            counts = counts @ sp.diags(np.log((1 + len(training)) / (1 + documents)) + 1)
+            rarity = np.log((1 + len(training)) / (1 + documents)) + 1
+            seen = np.maximum(documents, 1)
+            weights = {True: rarity, "squared": rarity ** 2, "df^-.5": seen ** -.5, "df^-.25": seen ** -.25}[spec["idf"]]
+            counts = counts @ sp.diags(weights)
         if spec["norm"] == "l2":
             norms = np.sqrt(np.asarray(counts.multiply(counts).sum(1)).ravel())
             counts = sp.diags(1 / np.maximum(norms, 1e-9)) @ counts
@@ -322,8 +212,6 @@ def standardised(x, rows):
     return (x - mean) / np.where(deviation > 1e-9, deviation, 1)
 
 
-# ---------------------------------------------------------------- steps
-
 def embed(options, frosthead, backbone):
     import pyarrow.parquet as pq
     for name in SETS:
@@ -331,7 +219,7 @@ def embed(options, frosthead, backbone):
         if out.exists():
             continue
         needed, files = np.arange(len(data.rows)), data.files
-        if name == "demo" and not any(cell.startswith("demo:") and cell.endswith(":all") for cell in options.cells):
+        if name == "demo":
             needed = np.unique(np.concatenate([np.concatenate(data.split(seed, 4000)) for seed in options.seeds]))
             files = [options.work / "demo.csv"]
             with open(files[0], "w", newline="", encoding="utf-8") as target:
@@ -340,7 +228,8 @@ def embed(options, frosthead, backbone):
         parts = []
         for number, file in enumerate(files):
             target = options.work / f"{name}-{number}.parquet"
-            long = ["--long", "windows", "--window", str(WINDOW)] if name == "polarity2" else []
+            # Long documents take an hour on a busy machine through all layers: the embeddings alone.
+            long = ["--long", "windows", "--window", str(WINDOW), "--depth", "0"] if name == "polarity2" else []
             subprocess.run([frosthead, "embed", str(file), "--backbone", backbone, "--features", "all", "--out", str(target),
                             "--cache", str(options.work / "cache"), "--quoting", "double", *long], check=True)
             column = pq.read_table(target, columns=["features"])["features"].combine_chunks()
@@ -390,13 +279,13 @@ def columns(present, rows, at_least):
     return np.flatnonzero(np.bincount(present[rows].indices, minlength=present.shape[1]) >= at_least)
 
 
-def fit_words(cell, spec, name, grid=None):
+def fit_words(cell, spec, name):
     """Out-of-fold and test logits of every penalty."""
     kept = cell.kept("words-" + name.replace("/", "_"))
     if kept.exists():
         return
     start = time.time()
-    grid = grid or WORDS_GRID
+    grid = spec.get("grid") or WORDS_GRID
     x, present = cell.data.prepared(spec, cell.training)
     own, present = x[cell.training], present[cell.training]
     out = np.zeros((len(grid), len(cell.y), cell.classes), np.float32)
@@ -491,6 +380,12 @@ def rules(cell, depth, pack):
     told = {"dense": d_test, "words alone": pack["test"][best]}
     out, test = pack["out"][best], pack["test"][best]
     told["fitted a, b"] = mixed([d_test, test], fits[best])
+    rare = np.load(cell.kept("words-df^-.5"))
+    rarest = int(np.argmin([calibrated(one, y).mean() for one in rare["out"]]))
+    for text, one, two in (("plain and df^-.5, fitted a, b, c", best, rarest), ("the same, penalties .03 and .1", grid.index(.03), grid.index(.1))):
+        counts = mix([d_out, pack["out"][one], rare["out"][two]], y)
+        told[text] = mixed([d_test, pack["test"][one], rare["test"][two]], counts)
+    told["df^-.5 alone, fitted a, b"] = mixed([d_test, rare["test"][rarest]], mix([d_out, rare["out"][rarest]], y))
     told["fitted a, b, prior 0"] = mixed([d_test, test], mix([d_out, out], y, 1e-6))
     told["fitted a, b, prior 10"] = mixed([d_test, test], mix([d_out, out], y, 10))
     together = int(np.argmin([cross.mean() for cross in crosses]))
@@ -520,7 +415,7 @@ def rules(cell, depth, pack):
 def mixes(options):
     depths, all_told = options.depths, []
     for cell in cells(options):
-        if cell.kept("words-base").exists() and all(cell.kept(f"dense-{d}").exists() for d in depths):
+        if all(cell.kept(kind).exists() for kind in ["words-base", "words-df^-.5", *[f"dense-{d}" for d in depths]]):
             pack = {key: value for key, value in np.load(cell.kept("words-base")).items()}
             all_told.append((cell, {depth: rules(cell, depth, pack) for depth in depths}))
     small = [told for cell, told in all_told if cell.count == "1000"]
@@ -591,40 +486,13 @@ def joint(options):
     print("| mean | | | | | " + show(points(sums["joint"])) + " | | " + show(points(sums["behind"])) + " |")
 
 
-class Both:
-    """A dense and a sparse matrix side by side, as far as `path` asks."""
-
-    def __init__(self, dense_part, sparse_part):
-        self.dense_part, self.sparse_part, self.dtype = dense_part, sparse_part, np.dtype(np.float32)
-        self.shape = (dense_part.shape[0], dense_part.shape[1] + sparse_part.shape[1])
-        self.turned = sparse_part.T.tocsr()
-
-    @property
-    def T(self):
-        return Turned(self)
-
-    def squares(self):
-        return np.r_[np.full(self.dense_part.shape[1], self.shape[0]), squares_of(self.sparse_part)]
-
-    def __matmul__(self, w):
-        width = self.dense_part.shape[1]
-        return self.dense_part @ w[:width] + self.sparse_part @ w[width:]
-
-
-class Turned:
-    def __init__(self, both):
-        self.both = both
-
-    def __matmul__(self, error):
-        return np.vstack([self.both.dense_part.T @ error, self.both.turned @ error])
-
-
 def cells(options):
     sets = {}
     for seed in options.seeds:
         for cell in options.cells:
             name, task, count = cell.split(":")
-            data = sets.setdefault(name, Set(options, name))
+            data = sets.setdefault((name, count == "all"), Set(options, name))
+            data.stored = "demo-0" if name == "demo" and count == "all" else name
             if count == "all" and name in ("uci_sentiment", "polarity2") and seed != options.seeds[0]:
                 continue  # the same rows again
             yield Cell(data, task, count, seed)
