@@ -8,7 +8,7 @@ Steps: `embed FROSTHEAD BACKBONE` computes the means of every layer of all sets;
 the variants named (`all`: every one); `mixes` compares rules of mixing; `joint` fits both side by side; `table` prints what was
 found. Everything is kept in DIR (/tmp/exp) and not done twice. Objective everywhere: sum of cross entropies + alpha / 2 · |W|².
 A text of several windows has the mean of their features, each as often as it has tokens. Sets: demo, clinc150, uci_sentiment and
-polarity2 (windows of 256 tokens; the others' first 256 tokens); of a table without a test file, a fifth by the hash of seed and text.
+polarity2 (windows of 256 tokens, at depth 0 alone: --depths 0; the others' first 256 tokens); of a table without a test file, a fifth by the hash of seed and text.
 needs: numpy, scipy, pyarrow, tokenizers.
 """
 import argparse, csv, json, subprocess, sys, time, zlib
@@ -245,6 +245,8 @@ def fit_dense(cell, depth):
     if kept.exists():
         return
     x = np.asarray(cell.data.features()[np.r_[cell.training, cell.test]][:, :DEPTHS[depth]], np.float32)
+    if x.shape[1] < DEPTHS[depth]:
+        return  # only the embeddings were computed
     rows = len(cell.y)
     grid = DENSE_GRID[:-1] if cell.classes < 20 else DENSE_GRID[1:]
     out = {alpha: np.zeros((rows, cell.classes), np.float32) for alpha in grid}
