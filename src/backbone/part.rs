@@ -157,9 +157,10 @@ impl Backbone {
         self.pieces.as_ref().map(Pieces::ids)
     }
 
-    /// The same backbone with some of its word pieces only: `tokenizer` are the bytes of a `tokenizer.json` that
-    /// knows these, and `ids` their ids before, in the order of those now. What a text gives whose pieces are
-    /// all there is the same, to the bit; other texts have other pieces, so its identity is another one.
+    /// The same backbone with some of its word pieces only: `tokenizer` are the bytes of a `tokenizer.json`
+    /// that knows these, and `ids` their ids before, in the order of those now. What a text gives whose
+    /// pieces are all there is the same, to the bit; other texts have other pieces, so its identity is
+    /// another one.
     ///
     /// # Errors
     /// Its word table is not known, an id is not there, the padding is missing, or the tokenizer is none.

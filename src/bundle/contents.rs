@@ -24,8 +24,8 @@ pub const FORMAT: u32 = 4;
 /// The oldest it reads: format 1 knew neither validation rows nor refits.
 const OLDEST: u32 = 1;
 
-/// The version in which a bundle can be written that knows this text column, whether the backbone is a part of
-/// another one, and whether a head looks at words.
+/// The version in which a bundle can be written that knows this text column, whether the backbone is a part
+/// of another one, and whether a head looks at words.
 #[cfg(feature = "train")]
 pub(super) fn format_for(text: Option<&str>, part_of: Option<PartOf>, words: bool) -> u32 {
     /// Knows no text column (it was called `text`, or is not known), and whole networks only.

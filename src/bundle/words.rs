@@ -1,9 +1,9 @@
 //! Owns the words of heads as a part of a graph: from token ids to what they add to a task's logits, in plain
 //! ONNX, so that any runtime computes the same bits.
 //!
-//! Every piece and every pair of neighbours has a place (`tokens::Grams`), every place a row of whole numbers,
-//! which are added up, so that neither batch nor padding nor processor can change a sum; then it is scaled and
-//! divided by the root of the number of tokens. Refuses weights that do not fit the manifest.
+//! Every piece and every pair of neighbours has a place (`tokens::Grams`), every place a row of whole
+//! numbers, which are added up, so that neither batch nor padding nor processor can change a sum; then it is
+//! scaled and divided by the root of the number of tokens. Refuses weights that do not fit the manifest.
 
 use crate::encoder::ports;
 use crate::error::Result;

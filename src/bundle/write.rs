@@ -49,9 +49,9 @@ pub struct Variant {
     pub precision: String,
     /// What else there is to say of it, for the manifest.
     pub details: BTreeMap<String, serde_json::Value>,
-    /// Inputs `input_ids` and `attention_mask`; outputs `embedding` `[batch, hidden]`, where no layer was left
-    /// away, and, where a head sees layers, `layer_means` `[batch, (layers + 1) · hidden]`. Tensors may be in the model or in files in
-    /// `folder`.
+    /// Inputs `input_ids` and `attention_mask`; outputs `embedding` `[batch, hidden]`, where no layer was
+    /// left away, and, where a head sees layers, `layer_means` `[batch, (layers + 1) · hidden]`. Tensors may
+    /// be in the model or in files in `folder`.
     pub model: ModelProto,
     /// Where the model's external data lies.
     pub folder: PathBuf,

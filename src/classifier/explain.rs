@@ -1,7 +1,8 @@
-//! Owns which words spoke for which label: what every piece and every pair of neighbours adds to a task's logits.
+//! Owns which words spoke for which label: what every piece and every pair of neighbours adds to a task's
+//! logits.
 //!
-//! Exact: a text's logits are the sum of these and of what its features say. Refuses to say anything of heads that
-//! do not look at words.
+//! Exact: a text's logits are the sum of these and of what its features say. Refuses to say anything of heads
+//! that do not look at words.
 
 use std::collections::BTreeMap;
 

@@ -52,18 +52,20 @@ pub(crate) struct Arguments {
     /// together, from small to large.
     #[arg(long, value_name = "N|auto")]
     depth: Option<DepthChoice>,
-    /// Bits of a number of the word table, 8 or 4, where the precision is not fp32; without this option 8, and
-    /// `auto` tries 4 first.
+    /// Bits of a number of the word table, 8 or 4, where the precision is not fp32; without this option 8,
+    /// and `auto` tries 4 first.
     #[arg(long, value_name = "BITS")]
     table_bits: Option<TableBits>,
-    /// Keep only some word pieces and their rows of the table: `used` (those of the run's training and validation
-    /// texts) or FILE (one piece a line), and all single characters. A text of kept pieces gives the same bits.
+    /// Keep only some word pieces and their rows of the table: `used` (those of the run's training and
+    /// validation texts) or FILE (one piece a line), and all single characters. A text of kept pieces gives
+    /// the same bits.
     #[arg(long, value_name = "used|FILE")]
     vocabulary: Option<String>,
     /// Of these pieces the N most frequent in the run's texts (without --vocabulary: of those used).
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     keep: Option<u32>,
-    /// Points of accuracy or macro-F1 that a task may lose in 8 bits or by a depth, on rows its heads have not seen.
+    /// Points of accuracy or macro-F1 that a task may lose in 8 bits or by a depth, on rows its heads have
+    /// not seen.
     #[arg(long, value_name = "POINTS", default_value_t = 0.3, value_parser = parse_points)]
     max_drop: f64,
     /// Keep the layers that no head sees, and with them the sentence embedding (`/v1/embeddings`, other

@@ -46,8 +46,8 @@ pub(crate) struct LearningArguments {
     /// [default: auto].
     #[arg(long, value_name = "ALPHA")]
     pub(crate) alpha: Option<Alpha>,
-    /// A piece or a pair of words must stand in so many different training texts to have a weight: what stands in a
-    /// single one tells of that text, and can be found in the heads.
+    /// A piece or a pair of words must stand in so many different training texts to have a weight: what
+    /// stands in a single one tells of that text, and can be found in the heads.
     #[arg(long, value_name = "N", default_value_t = WORDS_AT_LEAST, value_parser = clap::value_parser!(u32).range(1..))]
     words_at_least: u32,
     /// `none`, or `balanced`: every class counts the same.

@@ -63,8 +63,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "P", value_parser = probability)]
     abstain_below: Option<f32>,
     /// `windows`: which windows of a text spoke for its labels: their bytes in the text, tokens and logits
-    /// (of the labels that are shown). `words`: what each piece of a word, and each pair of neighbours, adds to the
-    /// logits of these labels, the strongest first.
+    /// (of the labels that are shown). `words`: what each piece of a word, and each pair of neighbours, adds
+    /// to the logits of these labels, the strongest first.
     #[arg(long, value_name = "WHAT")]
     explain: Option<Explain>,
     /// Replace an existing --out FILE.
@@ -396,7 +396,8 @@ enum Why {
     Words(Vec<Vec<WordLogits>>),
 }
 
-/// The logits of the shown labels: the text's, and each window's with its place, or what each word adds to them.
+/// The logits of the shown labels: the text's, and each window's with its place, or what each word adds to
+/// them.
 fn explained<'r>(
     head: &Head,
     prediction: &TaskPrediction,

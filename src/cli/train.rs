@@ -53,12 +53,13 @@ pub(crate) struct Arguments {
     /// What the heads see: `last` (the sentence embedding), `layers:A-B` or `all` (the mean-pooled states of
     /// these layers, side by side), or `auto`: per task, the fewest numbers within one standard error of the
     /// best on training rows [default: last; with --depth or --max-drop auto, or the highest layer where not
-    /// just heads are trained]. `+words` behind a choice puts the word pieces of a text, and their pairs, beside it;
-    /// `auto` does so where that helps on held-out training rows, `auto-words` never. `words` is words alone.
+    /// just heads are trained]. `+words` behind a choice puts the word pieces of a text, and their pairs,
+    /// beside it; `auto` does so where that helps on held-out training rows, `auto-words` never. `words` is
+    /// words alone.
     #[arg(long, value_name = "WHICH")]
     features: Option<FeatureRequest>,
-    /// Run no more of a frozen backbone than is needed: the shallowest depth (at most --depth) that costs no task
-    /// more than so many points of accuracy or macro-F1, on rows its heads have not seen.
+    /// Run no more of a frozen backbone than is needed: the shallowest depth (at most --depth) that costs no
+    /// task more than so many points of accuracy or macro-F1, on rows its heads have not seen.
     #[arg(long, value_name = "POINTS", value_parser = parse_points)]
     max_drop: Option<f64>,
     /// The feature column of a Parquet [default: `embedding`, or the only column of number lists].

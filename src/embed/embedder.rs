@@ -157,8 +157,8 @@ impl Embedder {
         self.rows.store().unwritable()
     }
 
-    /// From now on, what stands in texts that are [ensured](Self::ensure) is kept, at these places: rows that are
-    /// read have it.
+    /// From now on, what stands in texts that are [ensured](Self::ensure) is kept, at these places: rows that
+    /// are read have it.
     ///
     /// # Errors
     /// Texts cannot be read in such windows.

@@ -1,5 +1,5 @@
-//! Owns what stands in the texts of a table, for heads that look at that: every different text is read once, as
-//! the network reads it.
+//! Owns what stands in the texts of a table, for heads that look at that: every different text is read once,
+//! as the network reads it.
 //!
 //! Refuses to keep a text: what is left of it are the places that its pieces and pairs take, and no order.
 
@@ -78,8 +78,8 @@ impl TextWords {
     }
 }
 
-/// What stands in texts, each read whole as a network with a smaller vocabulary does, whose pieces had these `ids`
-/// in the whole one: at the places of the whole one.
+/// What stands in texts, each read whole as a network with a smaller vocabulary does, whose pieces had these
+/// `ids` in the whole one: at the places of the whole one.
 ///
 /// # Errors
 /// The tokenizer fails on a text.

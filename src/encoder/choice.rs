@@ -37,8 +37,8 @@ pub enum FeatureChoice {
 const NOTHING: &str = "nothing";
 
 impl FeatureChoice {
-    /// The levels of the hidden states whose means it is, side by side, in a network of so many layers: state 0
-    /// is what the embeddings give, k + 1 what layer k gives. None: the sentence embedding.
+    /// The levels of the hidden states whose means it is, side by side, in a network of so many layers: state
+    /// 0 is what the embeddings give, k + 1 what layer k gives. None: the sentence embedding.
     #[must_use]
     pub fn levels(self, layers: usize) -> Option<Range<usize>> {
         match self {
@@ -73,7 +73,8 @@ impl FeatureChoice {
         }
     }
 
-    /// What stands for the sentence embedding where only so many layers are run: the mean of the highest state.
+    /// What stands for the sentence embedding where only so many layers are run: the mean of the highest
+    /// state.
     #[must_use]
     pub fn highest(depth: usize) -> Self {
         depth.checked_sub(1).map_or(Self::All, |layer| Self::Layers { first: layer, last: layer })

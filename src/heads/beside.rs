@@ -2,8 +2,8 @@
 //! are held back, and how much each of the two counts.
 //!
 //! All three are found on rows that neither was fitted on: the penalty whose mix has the least cross entropy,
-//! and, where nobody asked for words, whether that is lower than without them by more than one standard error of
-//! the difference, row by row. Refuses to look at validation or test rows.
+//! and, where nobody asked for words, whether that is lower than without them by more than one standard error
+//! of the difference, row by row. Refuses to look at validation or test rows.
 
 use std::time::Instant;
 
@@ -18,8 +18,8 @@ use super::words::{LARGEST_BYTE, LARGEST_CODE, Words};
 use crate::error::{Error, Kind, Result};
 use crate::parallel::in_parallel;
 
-/// Puts words beside a head that was fitted on the features of these rows with the penalty `options` says; none
-/// where they do not help.
+/// Puts words beside a head that was fitted on the features of these rows with the penalty `options` says;
+/// none where they do not help.
 ///
 /// # Errors
 /// The rows have no texts, or a fit fails.
@@ -88,8 +88,8 @@ pub fn weigh_words(
     Ok(WordsReport { used, ..found.refused(start.elapsed().as_secs_f64()) })
 }
 
-/// What the words of a head say of the rows that they were fitted on, `[rows, classes]`: words that were fitted
-/// in the same way on all folds but a row's own. The bias is the head's.
+/// What the words of a head say of the rows that they were fitted on, `[rows, classes]`: words that were
+/// fitted in the same way on all folds but a row's own. The bias is the head's.
 ///
 /// # Errors
 /// The rows have no texts, or it is not known how the words were fitted.

@@ -65,8 +65,8 @@ type At<'a> = dyn Fn(Array2<f64>) -> Solution + 'a;
 /// Multiplies a direction by the first guess of the inverse Hessian.
 type Guess<'g> = dyn Fn(&mut Array2<f64>) + 'g;
 
-/// Descends until the gradient is as short as it must be, or the loss, in the objective's precision, cannot fall
-/// any further.
+/// Descends until the gradient is as short as it must be, or the loss, in the objective's precision, cannot
+/// fall any further.
 pub(super) fn descend(evaluate: &At<'_>, guess: &Guess<'_>, start: Array2<f64>) -> Solution {
     let mut at = evaluate(start);
     let mut memory: VecDeque<Pair> = VecDeque::with_capacity(MEMORY);

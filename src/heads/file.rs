@@ -1,8 +1,8 @@
 //! Owns `heads.safetensors`: tensors `heads.TASK.weight` `[classes, features]`, `heads.TASK.bias` `[classes]`
 //! and `heads.TASK.temperature` `[1]` (f32), and in the metadata entry `tasks` a JSON list of `{"task",
-//! "kind", "labels"}` in the order of the heads; without a kind, an answer is one of the labels. A head with words
-//! has `heads.TASK.words.index` `[places]` (u32), `.codes` `[rows, classes]` (i32) and `.scales` `[classes]` too, and
-//! `"words"` in its entry.
+//! "kind", "labels"}` in the order of the heads; without a kind, an answer is one of the labels. A head with
+//! words has `heads.TASK.words.index` `[places]` (u32), `.codes` `[rows, classes]` (i32) and `.scales`
+//! `[classes]` too, and `"words"` in its entry.
 //!
 //! Refuses to use a file before everything in it fits together.
 

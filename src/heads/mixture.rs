@@ -1,8 +1,8 @@
-//! Owns how the logits of two models are mixed: `a · one + b · other` with the least cross entropy on rows that
-//! neither was fitted on, `a` and `b` not negative.
+//! Owns how the logits of two models are mixed: `a · one + b · other` with the least cross entropy on rows
+//! that neither was fitted on, `a` and `b` not negative.
 //!
-//! The mix is a convex problem of two numbers, solved by Newton's method. Refuses to believe few rows too much:
-//! a penalty, as if of a single row, draws the mix to the first model alone.
+//! The mix is a convex problem of two numbers, solved by Newton's method. Refuses to believe few rows too
+//! much: a penalty, as if of a single row, draws the mix to the first model alone.
 
 /// What draws the mix: `PRIOR / 2 · ((a − 1)² + b²)` beside the summed cross entropy.
 const PRIOR: f64 = 1.0;

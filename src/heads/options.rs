@@ -18,8 +18,8 @@ pub const GRID: [f64; 10] = [3000.0, 1000.0, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0,
 #[serde(into = "String", try_from = "String")]
 pub enum Alpha {
     Fixed(f64),
-    /// The one of the grid with the least calibrated cross entropy in 3-fold cross-validation on at most 3,000
-    /// training rows.
+    /// The one of the grid with the least calibrated cross entropy in 3-fold cross-validation on at most
+    /// 3,000 training rows.
     Auto,
 }
 

@@ -62,8 +62,8 @@ pub fn out_of_fold(
     Ok(all)
 }
 
-/// What is answered to the examples, `[examples, classes]`, each by a head that was fitted on all folds but its
-/// own; zeros for an example that is in none.
+/// What is answered to the examples, `[examples, classes]`, each by a head that was fitted on all folds but
+/// its own; zeros for an example that is in none.
 ///
 /// # Errors
 /// A fit fails.

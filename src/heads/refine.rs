@@ -1,9 +1,9 @@
 //! Owns fitting a head that is there already on more rows: it begins where it is and is drawn towards that.
 //!
 //! What is fitted is the difference `D` to the calibrated head `W₀`: `Σ_i w_i · cross_entropy(x_i (W₀ + D)) +
-//! α/2 · |D|²` on standardised features, the bias penalised too, so that few rows move little, and rows of one
-//! class alone do not move everything. The strength α is chosen by cross-validation: the strongest whose cross
-//! entropy on held-out rows is within one standard error of the least.
+//! α/2 · |D|²` on standardised features, the bias penalised too, so that few rows move little, and rows of
+//! one class alone do not move everything. The strength α is chosen by cross-validation: the strongest whose
+//! cross entropy on held-out rows is within one standard error of the least.
 //!
 //! Its words stay as they are. Refuses to forget a label: one that no row has stays as the head knows it.
 

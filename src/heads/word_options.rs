@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "train")]
 use super::mixture::Pairs;
 
-/// Texts that a piece or a pair must stand in to have a weight, if nobody says otherwise: what stands in a single
-/// one says more of it than of its label.
+/// Texts that a piece or a pair must stand in to have a weight, if nobody says otherwise: what stands in a
+/// single one says more of it than of its label.
 pub const WORDS_AT_LEAST: u32 = 2;
 
 /// Whether words are put beside what a head sees.
@@ -56,8 +56,8 @@ pub enum Weighing {
     /// The same, whatever it is.
     #[default]
     Plain,
-    /// Less the more texts it stands in: divided by the root of their number. Where single rare words decide, this
-    /// is better by a point and more (`docs/LOG.md`, *words*).
+    /// Less the more texts it stands in: divided by the root of their number. Where single rare words decide,
+    /// this is better by a point and more (`docs/LOG.md`, *words*).
     Rare,
 }
 

@@ -1,9 +1,10 @@
 //! Owns the fit of a head's words: a sparse logistic regression, its objective and its descent.
 //!
-//! `loss(V, c) = Σ_i w_i · (logsumexp(x_i V + c) − (x_i V + c)[y_i]) + α/2 · |V|²`, the bias not penalised, as
-//! that of the features (`objective.rs`), in double precision throughout. What stands in fewer texts than asked for
-//! has no weight; the rest counts as it is, or, weighed by rarity, divided by the root of the number of texts that it
-//! stands in, so that the penalty holds rare pieces back no more than common ones. Refuses to let the number of threads change the result.
+//! `loss(V, c) = Σ_i w_i · (logsumexp(x_i V + c) − (x_i V + c)[y_i]) + α/2 · |V|²`, the bias not penalised,
+//! as that of the features (`objective.rs`), in double precision throughout. What stands in fewer texts than
+//! asked for has no weight; the rest counts as it is, or, weighed by rarity, divided by the root of the
+//! number of texts that it stands in, so that the penalty holds rare pieces back no more than common ones.
+//! Refuses to let the number of threads change the result.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -20,6 +21,9 @@ use super::word_options::Weighing;
 use super::word_rows::{WordEntry, WordRows};
 use crate::parallel::in_parallel;
 
+/// How long the gradient may be at the end of a fit, per row, where fits are compared.
+const COARSE: f64 = 1e-3;
+
 /// Labelled rows as the fit of words sees them.
 pub(super) struct WordProblem<'a> {
     words: &'a WordRows,
@@ -35,6 +39,8 @@ pub(super) struct WordProblem<'a> {
     rows: Sparse,
     /// Per place, the rows that it stands in.
     columns: Sparse,
+    /// How long the gradient may be at the end, per row.
+    precision: f64,
     threads: usize,
 }
 
@@ -93,7 +99,13 @@ impl<'a> WordProblem<'a> {
         let columns = rows.transposed(places.len());
         let weights = row_weights(examples.labels, classes, options.class_weight);
         let (examples, threads) = (*examples, options.threads);
-        Self { words, examples, classes, weights, places, rarity, rows, columns, threads }
+        let precision = TOLERANCE_PER_ROW;
+        Self { words, examples, classes, weights, places, rarity, rows, columns, precision, threads }
+    }
+
+    /// The same, to be solved only as far as choices need it.
+    pub fn coarse(self) -> Self {
+        Self { precision: COARSE, ..self }
     }
 
     fn weight(&self, row: usize) -> f64 {
@@ -130,7 +142,7 @@ impl<'a> WordProblem<'a> {
     fn at(&self, alpha: f64, parameters: Array2<f64>) -> Solution {
         let (loss, gradient) = self.loss_and_gradient(alpha, &parameters);
         let gradient_norm = gradient.iter().map(|value| value * value).sum::<f64>().sqrt();
-        let tolerance = TOLERANCE_PER_ROW * self.examples.rows.len() as f64;
+        let tolerance = self.precision * self.examples.rows.len() as f64;
         Solution { parameters, loss, gradient, gradient_norm, tolerance }
     }
 
@@ -218,8 +230,8 @@ impl<'a> WordProblem<'a> {
     }
 }
 
-/// The places that stand in so many different texts of some rows, in rising order, and what an entry of each counts
-/// more.
+/// The places that stand in so many different texts of some rows, in rising order, and what an entry of each
+/// counts more.
 fn frequent((words, rows): (&WordRows, &[usize]), at_least: u32, weighing: Weighing) -> (Vec<u32>, Vec<f64>) {
     let mut counts = vec![0_u32; words.grams().places()];
     for row in words.different(rows) {
@@ -279,7 +291,8 @@ mod tests {
         }
     }
 
-    /// scikit-learn stopped at a gradient of 1e-10, ours at 1e-4 per row: a loss above its by some 1e-6 of it.
+    /// scikit-learn stopped at a gradient of 1e-10, ours at 1e-4 per row: a loss above its by some 1e-6 of
+    /// it.
     #[test]
     fn the_loss_is_that_of_scikit_learn() {
         each(&FitOptions::default(), |problem, alpha, expected| {

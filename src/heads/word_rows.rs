@@ -1,9 +1,10 @@
 //! Owns what stands in texts, as a head of words sees it: per text the places that its pieces and pairs take
 //! (`tokens::Grams`), and what each counts.
 //!
-//! A window of n tokens counts `1 / √n` for every piece and pair in it, so that long texts shout no louder than
-//! short ones; of a text in several windows the mean counts, each as many times as it has tokens: then a text's
-//! logits are the mean of those of its windows, as its features are. Refuses to keep a text or its order.
+//! A window of n tokens counts `1 / √n` for every piece and pair in it, so that long texts shout no louder
+//! than short ones; of a text in several windows the mean counts, each as many times as it has tokens: then a
+//! text's logits are the mean of those of its windows, as its features are. Refuses to keep a text or its
+//! order.
 
 use std::collections::HashSet;
 use std::sync::Arc;

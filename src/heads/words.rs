@@ -117,8 +117,8 @@ impl Words {
         Self { settled: self.settled, ..rounded }
     }
 
-    /// The words of other classes, each one of these or new, as which it begins at their mean; all divided by a
-    /// temperature.
+    /// The words of other classes, each one of these or new, as which it begins at their mean; all divided by
+    /// a temperature.
     #[must_use]
     pub fn for_classes(&self, classes: &[Option<usize>], temperature: f32) -> Self {
         let (places, weights) = self.weights();
@@ -133,7 +133,8 @@ impl Words {
         Self { settled: self.settled, ..Self::new(&self.grams, &places, &weights, classes.len(), largest) }
     }
 
-    /// The words of a smaller vocabulary, whose pieces had these ids: pieces that are gone lose their weights.
+    /// The words of a smaller vocabulary, whose pieces had these ids: pieces that are gone lose their
+    /// weights.
     #[must_use]
     pub fn with_pieces(&self, ids: &[u32]) -> Self {
         let (classes, pairs) = (self.classes(), &self.index[self.grams.pieces..]);

@@ -68,8 +68,8 @@ pub struct WordsDescription {
     /// Pieces with weights, and places of pairs with weights.
     pub pieces: usize,
     pub pairs: usize,
-    /// Per label, the pieces that speak for it most, with what each adds to its logits against the mean of all
-    /// labels. Pairs are known by a hash: which they were cannot be told.
+    /// Per label, the pieces that speak for it most, with what each adds to its logits against the mean of
+    /// all labels. Pairs are known by a hash: which they were cannot be told.
     pub strongest: Vec<(String, Vec<(String, f32)>)>,
 }
 

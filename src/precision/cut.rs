@@ -1,5 +1,5 @@
-//! Owns the networks that a run may be deployed on: its own, and that network cut at lesser depths, where what
-//! the heads see is chosen again on the run's training rows.
+//! Owns the networks that a run may be deployed on: its own, and that network cut at lesser depths, where
+//! what the heads see is chosen again on the run's training rows.
 //!
 //! Refuses depths that the run's backbone has not, and heads that are not fitted again.
 
@@ -78,8 +78,8 @@ impl Cut {
         Ok(Self { backbone, sees, fits, lost: None })
     }
 
-    /// The run's network cut to `depth`, or less where no head sees the highest states; and what each task loses
-    /// there in fp32, by the features that are stored.
+    /// The run's network cut to `depth`, or less where no head sees the highest states; and what each task
+    /// loses there in fp32, by the features that are stored.
     ///
     /// # Errors
     /// It cannot be cut there, its states are not stored, or a fit fails.

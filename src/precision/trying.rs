@@ -62,8 +62,8 @@ impl<'t> Trying<'t> {
         Self { request, judged, references, kept, report, chosen: None, loaded: Vec::new() }
     }
 
-    /// Whether nothing more need be tried: what comes after the first that passes is larger, and of no use where
-    /// everything may pass.
+    /// Whether nothing more need be tried: what comes after the first that passes is larger, and of no use
+    /// where everything may pass.
     pub fn is_over(&self) -> bool {
         let PrecisionRequest { depth, max_drop, .. } = self.request;
         self.chosen.is_some() && (*depth == Some(DepthChoice::Auto) || max_drop.is_infinite())

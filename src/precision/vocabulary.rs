@@ -1,7 +1,8 @@
-//! Owns which word pieces a bundle keeps, and what leaving out the others costs on texts that were not looked at
-//! when they were chosen.
+//! Owns which word pieces a bundle keeps, and what leaving out the others costs on texts that were not looked
+//! at when they were chosen.
 //!
-//! Refuses to call a vocabulary harmless for the texts that it was made of: these lose nothing by construction.
+//! Refuses to call a vocabulary harmless for the texts that it was made of: these lose nothing by
+//! construction.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -35,7 +36,8 @@ impl Kept {
     /// Chooses the pieces, and looks at the texts that were held out.
     ///
     /// # Errors
-    /// The tokenizer cannot be made smaller, the file is not what it must be, or no text is left to measure on.
+    /// The tokenizer cannot be made smaller, the file is not what it must be, or no text is left to measure
+    /// on.
     pub fn choose(request: &PrecisionRequest<'_>, choice: &VocabularyChoice) -> Result<Self> {
         let backbone = request.backbone;
         let whole = Vocabulary::from_bytes(&backbone.tokenizer_bytes()?, backbone.directory())?;

@@ -1,5 +1,5 @@
-//! Owns the choice of what a task's head sees: options are tried on its training rows, first on a sample, then,
-//! where that cannot tell them apart, on all of them.
+//! Owns the choice of what a task's head sees: options are tried on its training rows, first on a sample,
+//! then, where that cannot tell them apart, on all of them.
 //!
 //! Refuses to look at validation or test rows, and options whose fit would not fit the memory.
 
@@ -20,8 +20,8 @@ use crate::task::Truth;
 /// A choice of features, and its places in a stored row.
 pub type Seen = (FeatureChoice, Range<usize>);
 
-/// What may be chosen of the network cut to so many layers (none: of all that is stored of it), fewest numbers
-/// first.
+/// What may be chosen of the network cut to so many layers (none: of all that is stored of it), fewest
+/// numbers first.
 ///
 /// # Errors
 /// The network is not that deep, cannot be looked into, or its states are not stored.

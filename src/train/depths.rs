@@ -1,5 +1,5 @@
-//! Owns the depth of a training: what the depths of a backbone cost its tasks, by its rows, and the shallowest
-//! that is good enough.
+//! Owns the depth of a training: what the depths of a backbone cost its tasks, by its rows, and the
+//! shallowest that is good enough.
 //!
 //! Refuses to choose a depth where layers are trained, or heads are taken over.
 

@@ -217,8 +217,8 @@ pub(super) fn check_final(request: &TrainRequest, plans: &[FreezePlan]) -> Resul
         .help("train the layers first, then the heads: `frosthead train DATA --backbone RUN --final`"))
 }
 
-/// Fits the heads that were fitted once more, frozen ones aside, on the labelled rows of all parts, with their penalty and their
-/// temperature; gives the rows of each task.
+/// Fits the heads that were fitted once more, frozen ones aside, on the labelled rows of all parts, with
+/// their penalty and their temperature; gives the rows of each task.
 ///
 /// # Errors
 /// A fit fails.

@@ -324,8 +324,8 @@ impl<'t> Trainer<'t> {
         Ok((tasks, train.into_iter().collect()))
     }
 
-    /// What a head's words say of every training row, `[rows, classes]`: words that were fitted without it, as a
-    /// head knows its own rows' words by heart, and layers would have nothing left to learn from them.
+    /// What a head's words say of every training row, `[rows, classes]`: words that were fitted without it,
+    /// as a head knows its own rows' words by heart, and layers would have nothing left to learn from them.
     fn beside(&self, head: &Head, truth: &Truth) -> Result<Vec<f32>> {
         let Some(words) = &head.words else { return Ok(Vec::new()) };
         let (classes, task) = (head.labels.len(), self.table.task(head));

@@ -1,8 +1,8 @@
-//! Owns fitting heads of a bundle further, or adding some, on new rows: bundle → bundle, on the device that it
-//! runs on.
+//! Owns fitting heads of a bundle further, or adding some, on new rows: bundle → bundle, on the device that
+//! it runs on.
 //!
-//! Refuses to touch the backbone and the other heads, to let a head see what the bundle's graph does not give,
-//! and to write a head that lost more than it may.
+//! Refuses to touch the backbone and the other heads, to let a head see what the bundle's graph does not
+//! give, and to write a head that lost more than it may.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
@@ -73,8 +73,8 @@ pub struct RefitReport {
     pub kept_rows: usize,
     /// Per fitted task, how many of these rows its head was fitted on beside the new ones.
     pub kept_fitted: BTreeMap<String, u64>,
-    /// Per fitted task that these rows have labels of, the old head on them, and heads that were fitted in the
-    /// same way as the new one, but each without the third of the rows that it is measured on.
+    /// Per fitted task that these rows have labels of, the old head on them, and heads that were fitted in
+    /// the same way as the new one, but each without the third of the rows that it is measured on.
     pub kept: BTreeMap<String, HeadChange>,
     /// Per fitted task that has such rows, both on the validation rows among the new rows.
     pub valid: BTreeMap<String, HeadChange>,
@@ -110,8 +110,8 @@ pub struct ScoreChange {
 }
 
 /// Fits heads on the features of the bundle's own backbone, which `embedder` has, and writes the bundle with
-/// them. A head that is there already begins where it is, is drawn towards that, and is fitted on the rows that
-/// the bundle keeps beside the new ones.
+/// them. A head that is there already begins where it is, is drawn towards that, and is fitted on the rows
+/// that the bundle keeps beside the new ones.
 ///
 /// # Errors
 /// The rows are malformed or cannot be fitted, a head would see what the bundle does not give, or the bundle
@@ -290,7 +290,8 @@ impl Gathered {
     }
 }
 
-/// What the head of a new task sees where nothing was asked for: the sentence embedding, or what stands for it.
+/// What the head of a new task sees where nothing was asked for: the sentence embedding, or what stands for
+/// it.
 fn usual_features(bundle: &Bundle) -> FeatureChoice {
     let manifest = bundle.manifest();
     match manifest.backbone.layers() {
@@ -329,8 +330,8 @@ fn asked(request: &RefitRequest<'_>) -> Result<BTreeMap<String, Asked>> {
     rows.tasks.names().into_iter().map(of).collect()
 }
 
-/// Keeps the validation rows that the bundle carries out of the new rows, as far as they are recognised: by the
-/// bits of their features. They are fitted on, once, and measure nothing.
+/// Keeps the validation rows that the bundle carries out of the new rows, as far as they are recognised: by
+/// the bits of their features. They are fitted on, once, and measure nothing.
 fn keep_out(table: &mut Table, validation: &Validation, bundle: &Bundle, embedder: &Embedder) -> Result<()> {
     let known = table.tasks.iter().find_map(|task| validation.task(&task.name));
     let seen = known.and_then(|known| bundle.manifest().tasks.iter().find(|task| task.task == known.task));

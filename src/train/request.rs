@@ -28,8 +28,8 @@ pub struct TrainRequest {
     pub freezing: Freezing,
     /// How layers are trained, where some are.
     pub layers: LayerOptions,
-    /// Points that a task may lose by a lesser depth of a frozen backbone: the shallowest is taken that loses no
-    /// more of its score or macro-F1, on rows that its heads have not seen.
+    /// Points that a task may lose by a lesser depth of a frozen backbone: the shallowest is taken that loses
+    /// no more of its score or macro-F1, on rows that its heads have not seen.
     pub max_drop: Option<f64>,
     /// The run's directory.
     pub output: Output,

@@ -1,5 +1,6 @@
-//! Words beside states: a head that looks at pieces and pairs says the same of a text in a run, in a bundle, in 8
-//! bits, with a smaller vocabulary, in windows and above trained layers; and what it says is explained exactly.
+//! Words beside states: a head that looks at pieces and pairs says the same of a text in a run, in a bundle,
+//! in 8 bits, with a smaller vocabulary, in windows and above trained layers; and what it says is explained
+//! exactly.
 
 use std::path::{Path, PathBuf};
 
