@@ -11,6 +11,8 @@ mod diagnosis;
 mod long_text;
 mod piece_use;
 #[cfg(test)]
+mod scripts;
+#[cfg(test)]
 mod synthetic;
 mod tokenizer;
 #[cfg(feature = "train")]
