@@ -108,8 +108,6 @@ impl Parts {
                     max_length: 16,
                     prefix: String::new(),
                     pad_token_id: 0,
-                    relative_positions: None,
-                    dense: None,
                 },
                 source: Source { origin: "a test".into(), family: None, output: None, licence: None, inputs },
                 files: BTreeMap::new(),

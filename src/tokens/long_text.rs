@@ -423,6 +423,7 @@ pub(super) mod tests {
             "WordPiece" => serde_json::json!({"type": model, "unk_token": "u", "vocab": {"u": 0},
                 "continuing_subword_prefix": "##", "max_input_chars_per_word": 100}),
             "Unigram" => serde_json::json!({"type": model, "unk_id": 0, "vocab": [["u", 0.0]]}),
+            "WordLevel" => serde_json::json!({"type": model, "unk_token": "u", "vocab": {"u": 0}}),
             _ => serde_json::json!({"type": model, "vocab": {"u": 0}, "merges": []}),
         };
         let mut added = serde_json::json!({"id": 1, "content": "[SEP]", "single_word": false, "lstrip": false,

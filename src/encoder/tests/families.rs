@@ -214,7 +214,7 @@ fn the_bias_that_all_layers_share_has_pytorchs_gradient() {
 }
 
 /// A family's configuration, after a change, and the tensors of its checkpoint.
-fn published(family: &str, change: impl FnOnce(&mut Json)) -> (Result<Published>, Tensors) {
+fn published(family: &str, change: impl FnOnce(&mut Json)) -> (crate::error::Result<Published>, Tensors) {
     let place = file(&format!("tests/data/families/{family}"));
     let mut config: Json =
         serde_json::from_slice(&std::fs::read(place.join("config.json")).unwrap()).unwrap();
@@ -313,7 +313,10 @@ fn what_a_family_cannot_be_is_refused_by_field() {
     refused("mpnet", "relative_attention_num_buckets", 64.into());
     refused("xlm-roberta", "position_embedding_type", "relative_key".into());
     refused("camembert", "is_decoder", true.into());
-    assert!(refused("mpnet", "model_type", "deberta".into()).contains("MPNet"));
+    // A family that is not known: by name, and what to do.
+    let (refused, _) = published("mpnet", |config| config["model_type"] = "deberta".into());
+    let refused = refused.unwrap_err();
+    assert!(refused.to_string().contains("deberta") && refused.remedy().unwrap().contains(".onnx"));
 }
 
 #[test]
