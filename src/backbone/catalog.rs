@@ -1,4 +1,4 @@
-//! Owns the catalogue of tested backbones, `models/catalog.toml`, which is part of the program.
+//! Owns the catalogue of encoders to choose from, `models/catalog.toml`, which is part of the program.
 //!
 //! Refuses to download: it only says where a name leads and what the files must be.
 
@@ -16,13 +16,32 @@ pub struct Catalog {
     backbone: Vec<CatalogEntry>,
 }
 
-/// One tested backbone.
+/// One encoder.
 #[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CatalogEntry {
     /// The name to give to `frosthead import`.
     pub name: String,
     /// Its id on the hub.
     pub hub: String,
+    /// What people call an encoder of its family.
+    pub family: String,
+    /// Its licence, as its page says.
+    pub licence: String,
+    /// What it was made for: a language, or how many.
+    pub languages: String,
+    /// Size of its 32-bit weights, in MB.
+    pub megabytes: u32,
+    /// Numbers of an embedding.
+    pub dimensions: u32,
+    /// Tokens of the longest text that it was made for.
+    pub longest: u32,
+    /// When to take it.
+    #[serde(rename = "use")]
+    pub purpose: String,
+    /// What was measured with it here.
+    #[serde(default)]
+    pub measured: Option<String>,
     /// File name → SHA-256 (hexadecimal) of the files that were tested.
     #[serde(default)]
     pub sha256: BTreeMap<String, String>,
@@ -39,6 +58,12 @@ impl Catalog {
                 .at("models/catalog.toml")
                 .because(source)
         })
+    }
+
+    /// All entries.
+    #[must_use]
+    pub fn entries(&self) -> &[CatalogEntry] {
+        &self.backbone
     }
 
     /// The entry of that name.
@@ -59,11 +84,15 @@ mod tests {
         assert_eq!(entry.hub, "sentence-transformers/all-MiniLM-L6-v2");
         assert_eq!(entry.sha256["model.safetensors"].len(), 64);
         assert!(catalog.find("no-such-model").is_none());
-        let told: toml::Table = CATALOG.parse().unwrap();
-        for entry in told["backbone"].as_array().unwrap() {
-            assert!(entry["licence"].as_str().is_some_and(|licence| !licence.is_empty()), "{entry}");
+        assert!(catalog.entries().len() >= 12);
+        let families = ["BERT", "RoBERTa", "XLM-R", "CamemBERT", "DistilBERT", "MPNet"];
+        for family in families {
+            assert!(catalog.entries().iter().any(|entry| entry.family == family), "{family}");
         }
         for entry in &catalog.backbone {
+            let known = families.contains(&entry.family.as_str());
+            assert!(known && entry.megabytes * entry.dimensions * entry.longest > 0, "{}", entry.name);
+            assert!(![&entry.licence, &entry.languages, &entry.purpose].iter().any(|word| word.is_empty()));
             assert!(entry.sha256.values().all(|hash| hash.len() == 64), "{}", entry.name);
             assert!(entry.hub.contains('/'), "{}", entry.name);
         }

@@ -72,11 +72,18 @@ pub(super) struct Limits {
     pub pad_token_id: u32,
     /// Its output is one vector a text: what the source says of modules and pooling is inside it.
     pub pooled: bool,
+    /// It can have a product behind its pooling.
+    pub dense: bool,
 }
 
 impl From<&Config> for Limits {
     fn from(config: &Config) -> Self {
-        Self { positions: Some(config.longest()), pad_token_id: config.pad_token_id, pooled: false }
+        Self {
+            positions: Some(config.longest()),
+            pad_token_id: config.pad_token_id,
+            pooled: false,
+            dense: true,
+        }
     }
 }
 
@@ -112,6 +119,17 @@ pub(super) fn preparation(
     }
     if !limits.pooled {
         card.check_modules()?;
+        if let Some(dense) = card.dense.as_ref().filter(|_| !limits.dense) {
+            return Err(Error::new(
+                Kind::Model,
+                "the model has a module behind its pooling that its graph lacks",
+            )
+            .at(dense)
+            .expected("weights (model.safetensors), or a graph with the output sentence_embedding")
+            .help(
+                "export the whole model to ONNX, with the output sentence_embedding, and import that file",
+            ));
+        }
     }
     let pooling = match options.pooling {
         Some(chosen) => chosen,

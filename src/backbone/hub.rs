@@ -83,6 +83,9 @@ impl Download<'_> {
         if missing(TOKENIZER) {
             return Err(no_tokenizer(Path::new(self.id), &self.names(&folder)));
         }
+        if let Some(dense) = self.dense()? {
+            self.fetch_if_there(&format!("{dense}{WEIGHTS}"))?;
+        }
         self.weights(&folder)
     }
 
@@ -115,10 +118,22 @@ impl Download<'_> {
         if self.directory.as_os_str().is_empty() {
             return Ok(String::new());
         }
-        let card = sentence_transformers::read(&self.directory)?;
+        Ok(self.within(&sentence_transformers::read(&self.directory)?.folder))
+    }
+
+    /// The folder of the product behind the pooling, if there is one.
+    fn dense(&self) -> Result<Option<String>> {
+        if self.directory.as_os_str().is_empty() {
+            return Ok(None);
+        }
+        Ok(sentence_transformers::read(&self.directory)?.dense.map(|folder| self.within(&folder)))
+    }
+
+    /// A folder from the model's directory, with `/` at its end but that itself.
+    fn within(&self, folder: &Path) -> String {
         let folder =
-            card.folder.strip_prefix(&self.directory).unwrap_or(Path::new("")).to_string_lossy().into_owned();
-        Ok(if folder.is_empty() { folder } else { format!("{}/", folder.trim_end_matches('/')) })
+            folder.strip_prefix(&self.directory).unwrap_or(Path::new("")).to_string_lossy().into_owned();
+        if folder.is_empty() { folder } else { format!("{}/", folder.trim_end_matches('/')) }
     }
 
     /// The weights: one file, the index and its parts, or an ONNX file with its data.

@@ -22,6 +22,7 @@ use crate::error::{Error, Kind, Result};
 use crate::files::replace_directory;
 use crate::fingerprint::Fingerprint;
 use crate::runtime::{Runtime, RuntimeOptions};
+use crate::tokens::Tokenizer;
 
 /// What an import did.
 #[derive(Debug)]
@@ -91,18 +92,28 @@ impl Plan {
         source::check(&weights)?;
         let config_path = layout::required(&card.folder, "config.json", "the model's configuration")?;
         source::check(&config_path)?;
-        let published = Published::open(&config_path)?;
+        let mut published = Published::open(&config_path)?;
+        if let Some(dense) = &card.dense {
+            published = published.with_dense(dense)?;
+        }
         let config = published.config.clone();
         let tokenizer_path = match &options.tokenizer {
             Some(path) => path.clone(),
             None => layout::tokenizer(&[&card.folder, directory])?,
         };
         let tokenizer = open_tokenizer(&tokenizer_path, Some(config.vocabulary_size))?;
-        let (preparation, notes) = preparation(&card, options, &tokenizer, Limits::from(&config))
+        check_padding(&published, &tokenizer).map_err(|error| error.at(&tokenizer_path))?;
+        let (preparation, mut notes) = preparation(&card, options, &tokenizer, Limits::from(&config))
             .map_err(|error| error.or_at(directory))?;
+        let left_out = published.left_out(&weights)?;
+        if !left_out.is_empty() {
+            let parts = left_out.join(", ");
+            notes.choices.push(format!("left out, because no embedding depends on it: {parts}"));
+        }
         let mut files = encoder::checkpoint_files(&weights)?;
         files.iter().try_for_each(|file| source::check(file))?;
         files.extend([config_path, tokenizer_path.clone()]);
+        files.extend(published.other_files());
         let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
         let inputs = inputs(&files, &preparation)?;
         let manifest = Manifest {
@@ -113,6 +124,7 @@ impl Plan {
             preparation,
             source: Source {
                 origin: origin(directory, options),
+                family: Source::family_of(published.name),
                 output: None,
                 licence: card.licence,
                 inputs,
@@ -169,6 +181,24 @@ impl Plan {
         };
         let runtime = &Runtime::load(runtime)?;
         Trial { runtime, source, directory, foreign }.run(manifest)
+    }
+}
+
+/// Refuses a tokenizer of another family where positions are counted from the padding's id on: where it has
+/// another one, every position would be another text's.
+fn check_padding(published: &Published, tokenizer: &Tokenizer) -> Result<()> {
+    let (expected, found) = (published.config.pad_token_id, tokenizer.pad_token_id());
+    match found.filter(|found| published.counts_from_padding() && *found != expected) {
+        None => Ok(()),
+        Some(found) => {
+            Err(Error::new(Kind::Tokenizer, "the tokenizer and the configuration do not belong together")
+                .found(format!("the padding's id {found} in the tokenizer"))
+                .expected(format!(
+                    "{expected}, which config.json says (pad_token_id), and a {} counts positions by",
+                    published.name
+                ))
+                .help("take both files from the model's own directory"))
+        }
     }
 }
 

@@ -31,7 +31,7 @@ pub struct Manifest {
     pub name: String,
     /// Where the network itself comes from.
     pub architecture: Architecture,
-    /// Length of an embedding.
+    /// Width of a hidden state; of a graph made elsewhere, of its output.
     pub hidden_size: usize,
     /// How texts become token ids and token states become one vector.
     pub preparation: Preparation,
@@ -72,6 +72,9 @@ impl Preparation {
 pub struct Source {
     /// A directory's name, a hub id, or an ONNX file's name.
     pub origin: String,
+    /// The family of its encoder, where that is another than BERT.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub family: Option<String>,
     /// The output of an ONNX file that was taken.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub output: Option<String>,
@@ -80,6 +83,16 @@ pub struct Source {
     pub licence: Option<String>,
     /// Hash of all source files and import options: the same again means there is nothing to do.
     pub inputs: Fingerprint,
+}
+
+impl Source {
+    /// The family that is not written: there was no other once.
+    const BERT: &str = "BERT";
+
+    /// A family as it is written.
+    pub(super) fn family_of(name: &str) -> Option<String> {
+        (name != Self::BERT).then(|| name.to_owned())
+    }
 }
 
 impl Manifest {
@@ -136,6 +149,18 @@ impl Manifest {
     #[must_use]
     pub(super) fn with_encoder(&self, config: Config) -> Self {
         Self { architecture: Architecture::known(config), ..self.clone() }
+    }
+
+    /// What people call an encoder of its family; none when the network cannot be looked into.
+    #[must_use]
+    pub fn family(&self) -> Option<&str> {
+        self.encoder().map(|_| self.source.family.as_deref().unwrap_or(Source::BERT))
+    }
+
+    /// Numbers of a sentence embedding.
+    #[must_use]
+    pub fn embedding_size(&self) -> usize {
+        self.encoder().map_or(self.hidden_size, Config::embedding_size)
     }
 
     /// The dimensions of the encoder; none when the network cannot be looked into.

@@ -32,7 +32,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 #[cfg(feature = "train")]
-pub use catalog::Catalog;
+pub use catalog::{Catalog, CatalogEntry};
 #[cfg(feature = "train")]
 pub use decided::ImportOptions;
 #[cfg(feature = "hub")]

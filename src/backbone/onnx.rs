@@ -36,7 +36,7 @@ pub(super) fn plan(source: &Path, options: &ImportOptions) -> Result<Plan> {
     let (mut encoder, card) = encoder_and_card(source, &directories, options)?;
     let positions = length::positions(&directories)?;
     let pad_token_id = tokenizer.pad_token_id().unwrap_or(0);
-    let limits = Limits { positions, pad_token_id, pooled: encoder.output().pooled };
+    let limits = Limits { positions, pad_token_id, pooled: encoder.output().pooled, dense: false };
     let (preparation, notes) =
         preparation(&card, options, &tokenizer, limits).map_err(|error| error.or_at(source))?;
     let data = external_files(&mut encoder, beside);
@@ -57,6 +57,7 @@ pub(super) fn plan(source: &Path, options: &ImportOptions) -> Result<Plan> {
             hidden_size: output.width,
             preparation,
             source: Source {
+                family: None,
                 origin: origin(source, options),
                 output: Some(output.name.clone()),
                 licence: card.licence,

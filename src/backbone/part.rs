@@ -98,6 +98,8 @@ impl Backbone {
         }
         if let Some(config) = &mut self.config {
             config.layers = depth;
+            // It belongs to the sentence embedding.
+            config.dense = None;
             self.weights = self.weights.map(|weights| weights.of_part(config));
         }
         Ok(self)

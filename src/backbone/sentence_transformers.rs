@@ -39,6 +39,8 @@ pub struct Card {
     /// What keeps its modules from being rebuilt behind the transformer.
     pub unsupported: Option<Unsupported>,
     pub pooling: Stated,
+    /// The folder of the product behind the pooling, if there is one.
+    pub dense: Option<PathBuf>,
     pub normalize: Option<bool>,
     /// What the files say of the longest text.
     pub lengths: Vec<Length>,
@@ -69,7 +71,7 @@ impl Card {
         Err(Error::new(Kind::Model, *what)
             .at(path)
             .found(found)
-            .expected("a Transformer, a Pooling, and perhaps a Normalize")
+            .expected("a Transformer, a Pooling, perhaps a Dense, and perhaps a Normalize")
             .help(
                 "choose a backbone without it, or export the whole model to ONNX, with the output \
                  sentence_embedding, and import that file",
@@ -98,14 +100,13 @@ impl Stated {
         match self {
             Self::Nothing => Ok(Pooling::Mean),
             Self::Pooling(pooling, _) => Ok(*pooling),
-            Self::Other { path, modes } => Err(Error::new(
-                Kind::Model,
-                "this way of pooling is not supported",
-            )
-            .at(path)
-            .found(modes)
-            .expected("mean over tokens, or the cls token")
-            .help("say --pooling mean or --pooling cls to choose one, and check the quality on your data")),
+            Self::Other { path, modes } => {
+                Err(Error::new(Kind::Model, "this way of pooling is not supported")
+                    .at(path)
+                    .found(modes)
+                    .expected("mean over tokens, the cls token, or the largest of all tokens (max)")
+                    .help("say --pooling mean, cls or max to choose one, and check the quality on your data"))
+            }
         }
     }
 }
@@ -176,6 +177,7 @@ pub fn read(directory: &Path) -> Result<Card> {
                 Stated::Pooling(Pooling::Mean, path)
             }
             [only] if ["cls_token", "cls"].contains(&only.as_str()) => Stated::Pooling(Pooling::Cls, path),
+            [only] if ["max_tokens", "max"].contains(&only.as_str()) => Stated::Pooling(Pooling::Max, path),
             [] => Stated::Other { path, modes: "none".to_owned() },
             modes => Stated::Other { path, modes: modes.join(" and ") },
         };
@@ -246,7 +248,8 @@ fn modules_card(directory: &Path, modules: &[Module]) -> Card {
         let place = match module.name() {
             "Transformer" => 0,
             "Pooling" => 1,
-            "Normalize" => 2,
+            "Dense" => 2,
+            "Normalize" => 3,
             other => {
                 let what = "the model has a module that frosthead does not support";
                 card.unsupported = Some(Unsupported { path, what, found: other.to_owned() });
@@ -263,7 +266,10 @@ fn modules_card(directory: &Path, modules: &[Module]) -> Card {
         if place == 0 {
             card.folder = directory.join(&module.path);
         }
-        card.normalize = Some(place == 2);
+        if place == 2 {
+            card.dense = Some(directory.join(&module.path));
+        }
+        card.normalize = Some(place == 3);
     }
     card
 }
@@ -363,21 +369,21 @@ mod tests {
 
     #[test]
     fn an_unsupported_module_is_named() {
-        let modules = r#"[{"path": "2_Dense", "type": "sentence_transformers.models.Dense"}]"#;
+        let modules = r#"[{"path": "2_CNN", "type": "sentence_transformers.models.CNN"}]"#;
         let error =
             read(directory(&[("modules.json", modules)]).path()).unwrap().check_modules().unwrap_err();
-        assert!(error.to_string().contains("Dense"), "{error}");
+        assert!(error.to_string().contains("CNN"), "{error}");
     }
 
     #[test]
     fn an_unsupported_pooling_is_named() {
         let directory = directory(&[
             ("modules.json", MODULES),
-            ("1_Pooling/config.json", r#"{"pooling_mode_max_tokens": true}"#),
+            ("1_Pooling/config.json", r#"{"pooling_mode_weightedmean_tokens": true}"#),
         ]);
         let error = read(directory.path()).unwrap().pooling.pooling().unwrap_err();
         assert!(
-            error.to_string().contains("max_tokens") && error.to_string().contains("1_Pooling"),
+            error.to_string().contains("weightedmean_tokens") && error.to_string().contains("1_Pooling"),
             "{error}"
         );
     }
@@ -395,6 +401,7 @@ mod tests {
             Ok(Pooling::Cls)
         );
         assert_eq!(pooled(r#"{"pooling_mode": "cls"}"#), Ok(Pooling::Cls));
+        assert_eq!(pooled(r#"{"pooling_mode_max_tokens": true}"#), Ok(Pooling::Max));
         assert_eq!(pooled(r#"{"word_embedding_dimension": 16}"#), Ok(Pooling::Mean));
         for (config, part) in [
             (
@@ -425,7 +432,9 @@ mod tests {
             card.check_modules().map(|()| (card.folder == directory.path().join("0_BERT"), card.normalize))
         };
         assert_eq!(with(&[]).unwrap(), (true, Some(true)));
+        // A product stands in front of the scaling, and there is one.
         assert!(with(&[("3_Dense/config.json", "{}")]).unwrap_err().to_string().contains("Dense"));
+        assert!(with(&[("3_CNN/config.json", "{}")]).unwrap_err().to_string().contains("CNN"));
     }
 
     #[test]

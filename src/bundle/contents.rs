@@ -103,7 +103,7 @@ impl Manifest {
     /// Numbers of a sentence embedding; none where layers were left away.
     #[must_use]
     pub fn embedding_size(&self) -> usize {
-        if self.has_embedding() { self.backbone.hidden_size } else { 0 }
+        if self.has_embedding() { self.backbone.embedding_size() } else { 0 }
     }
 
     /// How the texts that it was built with were cut into pieces, if it says so.

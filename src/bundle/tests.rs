@@ -124,7 +124,7 @@ impl Parts {
                     prefix: String::new(),
                     pad_token_id: 0,
                 },
-                source: Source { origin: "a test".into(), output: None, licence: None, inputs },
+                source: Source { origin: "a test".into(), family: None, output: None, licence: None, inputs },
                 files: BTreeMap::new(),
             },
             changed: None,

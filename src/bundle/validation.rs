@@ -147,7 +147,7 @@ fn columns(entries: &[TaskEntry], manifest: &Manifest) -> Result<Vec<Range<usize
         return Err(unfitting("no task"));
     }
     let backbone = &manifest.backbone;
-    let embedding = manifest.has_embedding();
+    let embedding = manifest.embedding_size();
     let layout = RowLayout::new(backbone.layers(), embedding, backbone.hidden_size, FeatureChoice::All);
     let of = |(place, entry): (usize, &TaskEntry)| {
         if entries[..place].iter().any(|other| other.task == entry.task) {

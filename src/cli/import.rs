@@ -6,10 +6,11 @@ use clap::Args;
 
 use super::Outcome;
 use super::inspect::pooling;
+use super::printing::{print, table};
 use super::terminal::{Terminal, bytes};
-use frosthead::internal::backbone::{Catalog, ImportOptions, Imported, import};
+use frosthead::internal::backbone::{Catalog, CatalogEntry, ImportOptions, Imported, import};
 use frosthead::internal::encoder::Pooling;
-use frosthead::internal::error::Result;
+use frosthead::internal::error::{Error, Kind, Result};
 use frosthead::internal::recognize::{Thing, Wanted};
 use frosthead::internal::runtime::RuntimeOptions;
 
@@ -18,42 +19,47 @@ use frosthead::internal::runtime::RuntimeOptions;
 #[command(after_help = "Examples:
   frosthead import downloads/all-MiniLM-L6-v2 --out models/all-MiniLM-L6-v2
   frosthead import sentence-transformers/all-MiniLM-L6-v2 --out models/all-MiniLM-L6-v2
+  frosthead import                      (lists encoders to choose from)
   frosthead import encoder.onnx --tokenizer tokenizer.json --pooling mean --out models/encoder")]
 pub(crate) struct Arguments {
     /// A Hugging Face directory, a name from the catalogue, a hub id (organisation/name[@revision]), or an
-    /// .onnx file.
-    source: String,
+    /// .onnx file. Without it the catalogue is listed.
+    source: Option<String>,
     /// The backbone directory to make.
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
+    #[arg(long, value_name = "DIR", requires = "source")]
+    out: Option<PathBuf>,
     /// Put in front of every text; by default the model's own default prompt, mostly none.
-    #[arg(long, value_name = "TEXT", conflicts_with = "prompt")]
+    #[arg(long, value_name = "TEXT", conflicts_with = "prompt", requires = "source")]
     prefix: Option<String>,
     /// Use the model's prompt of that name as the prefix.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", requires = "source")]
     prompt: Option<String>,
-    /// `mean` or `cls`; by default what the model says, else mean. A graph that has pooled its output already
+    /// `mean`, `cls` or `max`; by default what the model says, else mean. A graph that has pooled its output already
     /// takes none.
-    #[arg(long, value_name = "HOW")]
+    #[arg(long, value_name = "HOW", requires = "source")]
     pooling: Option<Pooling>,
     /// Scale embeddings to length 1; by default what the model says, else no.
-    #[arg(long, value_name = "YES")]
+    #[arg(long, value_name = "YES", requires = "source")]
     normalize: Option<bool>,
     /// Most tokens of a text; by default what the model says.
-    #[arg(long, value_name = "TOKENS")]
+    #[arg(long, value_name = "TOKENS", requires = "source")]
     max_length: Option<usize>,
     /// The tokenizer, when it does not lie beside the model.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "source")]
     tokenizer: Option<PathBuf>,
     /// Replace a backbone that was made from something else.
-    #[arg(long)]
+    #[arg(long, requires = "source")]
     overwrite: bool,
     /// ONNX Runtime's library, or the directory that holds it: what is imported is run before it is kept.
-    #[arg(long, value_name = "PATH", help_heading = "Runtime")]
+    #[arg(long, value_name = "PATH", help_heading = "Runtime", requires = "source")]
     onnxruntime: Option<PathBuf>,
 }
 
 pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome> {
+    let Some(source) = &arguments.source else {
+        print(&listed(Catalog::built_in()?.entries()))?;
+        return Ok(Outcome::Done);
+    };
     let mut options = ImportOptions {
         prefix: arguments.prefix.clone(),
         prompt: arguments.prompt.clone(),
@@ -65,19 +71,32 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome>
         overwrite: arguments.overwrite,
         runtime: RuntimeOptions { library: arguments.onnxruntime.clone(), ..RuntimeOptions::default() },
     };
-    let source = locate(&arguments.source, &mut options, terminal)?;
-    let importing = terminal.working(format!("{}: being imported", arguments.out.display()));
-    let Imported { manifest, up_to_date, trial, notes } = import(&source, &arguments.out, &options)?;
+    let entry = known(source, terminal)?;
+    let Some(out) = &arguments.out else {
+        return Err(Error::new(Kind::Usage, "where is the backbone to be made?")
+            .expected("--out DIR")
+            .help(format!("say --out models/{}", source.rsplit('/').next().unwrap_or(source))));
+    };
+    let source = locate(source, entry.as_ref(), &mut options, terminal)?;
+    let importing = terminal.working(format!("{}: being imported", out.display()));
+    let imported = import(&source, out, &options)?;
     drop(importing);
-    let done = if up_to_date { "up to date" } else { "imported" };
+    say_imported(&imported, out, terminal);
+    Ok(Outcome::Done)
+}
+
+fn say_imported(imported: &Imported, out: &Path, terminal: &Terminal) {
+    let Imported { manifest, up_to_date, trial, notes } = imported;
+    let done = if *up_to_date { "up to date" } else { "imported" };
     let preparation = &manifest.preparation;
     terminal.say(format!(
         "{}: {done}: {}, {} dimensions, {}{}, at most {} tokens ({}){}{}",
-        arguments.out.display(),
-        manifest
-            .layers()
-            .map_or_else(|| "ONNX graph".to_owned(), |layers| format!("BERT with {layers} layers")),
-        manifest.hidden_size,
+        out.display(),
+        manifest.layers().zip(manifest.family()).map_or_else(
+            || "ONNX graph".to_owned(),
+            |(layers, family)| format!("{family} with {layers} layers")
+        ),
+        manifest.embedding_size(),
         pooling(preparation),
         if preparation.normalize { ", normalised" } else { "" },
         preparation.max_length,
@@ -101,7 +120,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome>
     let size: u64 = manifest
         .files
         .keys()
-        .filter_map(|name| std::fs::metadata(arguments.out.join(name)).ok())
+        .filter_map(|name| std::fs::metadata(out.join(name)).ok())
         .map(|file| file.len())
         .sum();
     terminal.detail(format!(
@@ -109,11 +128,53 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome>
         bytes(size),
         manifest.source.licence.as_deref().unwrap_or("unknown")
     ));
-    Ok(Outcome::Done)
+}
+
+/// The catalogue, for people.
+fn listed(entries: &[CatalogEntry]) -> String {
+    let titles = ["name", "family", "licence", "languages", "MB", "dimensions", "longest", "take it for"];
+    let mut lines = vec![titles.map(str::to_owned).to_vec()];
+    for entry in entries {
+        let CatalogEntry { name, family, licence, languages, megabytes, dimensions, longest, .. } = entry;
+        let numbers = [megabytes, dimensions, longest].map(ToString::to_string);
+        let mut purpose = entry.purpose.clone();
+        if let Some(measured) = &entry.measured {
+            purpose = format!("{purpose}; measured: {measured}");
+        }
+        let words = [name, family, licence, languages].map(Clone::clone);
+        lines.push(words.into_iter().chain(numbers).chain([format!("{purpose} ({})", entry.hub)]).collect());
+    }
+    let table = table(titles.len(), &lines);
+    format!(
+        "{table}\nfrosthead import NAME --out models/NAME downloads one; any other is imported by its hub id or directory.\n"
+    )
+}
+
+/// The entry of the catalogue that a source names, if it names one.
+///
+/// # Errors
+/// It is nothing that can be imported: then the catalogue is shown.
+fn known(source: &str, terminal: &Terminal) -> Result<Option<CatalogEntry>> {
+    let catalog = Catalog::built_in()?;
+    let entry = catalog.find(source);
+    let path = Path::new(source);
+    if entry.is_some() || path.exists() || source.contains(['/', '.']) {
+        return Ok(entry.cloned());
+    }
+    terminal.say(listed(catalog.entries()));
+    Err(Error::new(Kind::Io, "there is no such encoder")
+        .found(format!("{source:?}, neither a file nor a directory here, nor a name of the catalogue"))
+        .expected("a Hugging Face directory, an .onnx file, a name of the catalogue, or a hub id (organisation/name)")
+        .help("choose one of the catalogue above, or give the path or the hub id"))
 }
 
 /// A path that exists wins over a catalogue name, and that over a hub id.
-fn locate(source: &str, options: &mut ImportOptions, terminal: &Terminal) -> Result<PathBuf> {
+fn locate(
+    source: &str,
+    entry: Option<&CatalogEntry>,
+    options: &mut ImportOptions,
+    terminal: &Terminal,
+) -> Result<PathBuf> {
     let path = Path::new(source);
     if path.exists() {
         return match Thing::of(path) {
@@ -121,8 +182,6 @@ fn locate(source: &str, options: &mut ImportOptions, terminal: &Terminal) -> Res
             thing => Err(thing.instead_of(Wanted::Source, Some(path))),
         };
     }
-    let catalog = Catalog::built_in()?;
-    let entry = catalog.find(source);
     let id = entry.map_or(source, |entry| &entry.hub);
     let like_an_id = id.split('/').count() == 2 && !id.starts_with(['.', '/']) && !id.ends_with(".onnx");
     if !like_an_id {
@@ -152,7 +211,6 @@ fn download(
     _: &mut ImportOptions,
     _: &Terminal,
 ) -> Result<PathBuf> {
-    use frosthead::internal::error::{Error, Kind};
     Err(Error::new(Kind::Usage, "this build of frosthead cannot download models")
         .at(id)
         .help("download the model elsewhere and give its directory"))

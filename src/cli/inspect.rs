@@ -146,7 +146,7 @@ fn of_backbone(manifest: &Manifest, part_of: Option<PartOf>) -> Vec<(&'static st
     let network = match manifest.encoder() {
         Some(config) => {
             let less = part_of.map(|whole| left_away(whole, config)).unwrap_or_default();
-            format!("{config}{less}")
+            format!("{}: {config}{less}", manifest.family().unwrap_or_default())
         }
         None => {
             let output = manifest.source.output.as_ref().map(|name| format!(", its output {name:?}"));
@@ -156,7 +156,7 @@ fn of_backbone(manifest: &Manifest, part_of: Option<PartOf>) -> Vec<(&'static st
     let normalised = if preparation.normalize { ", normalised" } else { "" };
     let pooled = pooling(preparation);
     let embedding = match part_of.filter(|whole| manifest.layers() != Some(whole.layers)) {
-        None => format!("{} numbers, {pooled}{normalised}", manifest.hidden_size),
+        None => format!("{} numbers, {pooled}{normalised}", manifest.embedding_size()),
         Some(_) => "none: layers that no head sees were left out (bundle with --keep-embedding to have it)"
             .to_owned(),
     };

@@ -69,7 +69,7 @@ impl<'j> Job<'j> {
             bytes,
             parameters: parameters(&backbone),
             layers: backbone.layers(),
-            hidden: manifest.hidden_size,
+            hidden: manifest.embedding_size(),
             ..found
         };
         let folder = request.train.output.path.join(&found.folder);

@@ -17,22 +17,23 @@ pub struct RowLayout {
     layers: Option<usize>,
     /// S: none, or those of the embeddings and of the lowest layers, mostly all.
     states: usize,
-    /// Whether the sentence embedding is there.
-    embedding: bool,
+    /// Numbers of the sentence embedding; 0 where it is not there.
+    embedding: usize,
     hidden_size: usize,
 }
 
 impl RowLayout {
     /// A row that holds what `stored` sees, in a network of so many layers (none: it cannot be looked into),
-    /// which may have a sentence embedding to give: `last` and `all` hold it, some layers need none.
+    /// which may have a sentence embedding of so many numbers to give: `last` and `all` hold it, some layers
+    /// need none.
     #[must_use]
-    pub fn new(layers: Option<usize>, embedding: bool, hidden_size: usize, stored: FeatureChoice) -> Self {
+    pub fn new(layers: Option<usize>, embedding: usize, hidden_size: usize, stored: FeatureChoice) -> Self {
         let states = layers.and_then(|layers| stored.levels(layers)).map_or(0, |levels| levels.end);
         // For heads that see nothing of it, the least that a network gives.
         let states = if stored == FeatureChoice::Nothing { layers.map_or(0, |_| 1) } else { states };
         let some_layers =
             states > 0 && matches!(stored, FeatureChoice::Layers { .. } | FeatureChoice::Nothing);
-        Self { layers, states, embedding: embedding && !some_layers, hidden_size }
+        Self { layers, states, embedding: if some_layers { 0 } else { embedding }, hidden_size }
     }
 
     /// Such a row of a backbone; of one whose graph is as it is, with all that it gives.
@@ -40,17 +41,20 @@ impl RowLayout {
     pub fn of(backbone: &Backbone, stored: FeatureChoice) -> Self {
         let some_layers = matches!(stored, FeatureChoice::Layers { .. } | FeatureChoice::Nothing);
         let stored = if some_layers && !backbone.is_cut_anywhere() { FeatureChoice::All } else { stored };
-        Self::new(backbone.layers(), backbone.has_embedding(), backbone.manifest().hidden_size, stored)
+        let manifest = backbone.manifest();
+        let embedding = if backbone.has_embedding() { manifest.embedding_size() } else { 0 };
+        Self::new(backbone.layers(), embedding, manifest.hidden_size, stored)
     }
 
     /// The row that holds everything there is of the backbone that this one is, or is a part of; none where
     /// what is left away is not there.
     #[must_use]
     pub fn whole(backbone: &Backbone) -> Option<Self> {
-        let (layers, hidden) = (backbone.manifest().layers()?, backbone.manifest().hidden_size);
+        let manifest = backbone.manifest();
+        let (layers, hidden) = (manifest.layers()?, manifest.hidden_size);
         let whole = backbone.part_of().is_none_or(|whole| whole.layers == layers);
         (whole && backbone.layers().is_some())
-            .then(|| Self::new(Some(layers), true, hidden, FeatureChoice::All))
+            .then(|| Self::new(Some(layers), manifest.embedding_size(), hidden, FeatureChoice::All))
     }
 
     /// The row as far as a network cut to `depth` gives it: its states lie at the same places; there is no
@@ -60,19 +64,19 @@ impl RowLayout {
         if self.layers.is_none_or(|layers| layers <= depth) {
             return self;
         }
-        Self { layers: Some(depth), states: self.states.min(depth + 1), embedding: false, ..self }
+        Self { layers: Some(depth), states: self.states.min(depth + 1), embedding: 0, ..self }
     }
 
     /// What a graph gives for such a row.
     #[must_use]
     pub fn outputs(&self) -> Outputs {
-        Outputs::Vectors { means: self.states, embedding: self.embedding }
+        Outputs::Vectors { means: self.states, embedding: self.embedding > 0 }
     }
 
     /// What is in it, as the key of stored rows says it.
     #[must_use]
     pub fn described(&self) -> String {
-        let embedding = if self.embedding { "embedding, " } else { "" };
+        let embedding = if self.embedding > 0 { "embedding, " } else { "" };
         format!("{} states, {embedding}token counts", self.states)
     }
 
@@ -110,7 +114,7 @@ impl RowLayout {
     #[must_use]
     pub fn embedding(&self) -> Range<usize> {
         let first = self.means(self.levels()).end;
-        first..first + if self.embedding { self.hidden_size } else { 0 }
+        first..first + self.embedding
     }
 
     /// Where it is written how many tokens the text was cut to, and how many it lost (two numbers; the second
@@ -127,7 +131,7 @@ impl RowLayout {
     /// There is no such layer, or its states are not stored; or there is no sentence embedding.
     pub fn columns(&self, choice: FeatureChoice) -> Result<Range<usize>> {
         let Some(seen) = choice.levels(self.layers.unwrap_or(0)) else {
-            return if self.embedding { Ok(self.embedding()) } else { Err(self.no_embedding(choice)) };
+            return if self.embedding > 0 { Ok(self.embedding()) } else { Err(self.no_embedding(choice)) };
         };
         match self.layers {
             Some(layers) if seen.end > layers + 1 => Err(Error::new(Kind::Usage, "there is no such layer")
@@ -220,7 +224,7 @@ mod tests {
     fn layouts(hidden_size: usize) -> [RowLayout; 3] {
         let some = FeatureChoice::Layers { first: 0, last: 2 };
         [(FeatureChoice::Last, 0), (some, 4), (FeatureChoice::All, 7)].map(|(stored, states)| {
-            let layout = RowLayout::new(Some(6), true, hidden_size, stored);
+            let layout = RowLayout::new(Some(6), hidden_size, hidden_size, stored);
             assert_eq!(layout.levels(), 0..states);
             layout
         })
@@ -267,8 +271,8 @@ mod tests {
         refused(&some, "layers:2-3", "--store-layers");
         refused(&last, "all", "--store-layers");
         refused(&some, "last", "no sentence embedding");
-        refused(&RowLayout::new(Some(0), false, 10, FeatureChoice::All), "last", "depth 0");
-        refused(&RowLayout::new(None, true, 10, FeatureChoice::All), "layers:0", "--store-layers");
+        refused(&RowLayout::new(Some(0), 0, 10, FeatureChoice::All), "last", "depth 0");
+        refused(&RowLayout::new(None, 10, 10, FeatureChoice::All), "layers:0", "--store-layers");
     }
 
     #[test]

@@ -74,6 +74,8 @@ mod tests {
             activation: Activation::Gelu,
             layer_norm_epsilon: 1e-12,
             pad_token_id: 0,
+            relative_positions: None,
+            dense: None,
         };
         let written = "{\"hidden_size\":384,\"layers\":6,\"attention_heads\":12,\"intermediate_size\":1536,\
                        \"vocabulary_size\":30522,\"positions\":512,\"token_types\":2,\"activation\":\"gelu\",\

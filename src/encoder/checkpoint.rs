@@ -1,31 +1,30 @@
 //! Owns the conversion of a published checkpoint into our one weight layout.
 //!
-//! Publishers put the encoder into something larger, whose name then stands in front of every tensor
-//! (`bert.`, `0.auto_model.`, `module.bert.`): the prefix is what stands in front of the word embeddings,
-//! which every encoder has once. How the rest of a name is spelled is the family's.
-//!
 //! Refuses tensors that it does not know: a number left out silently would change every embedding. What is
-//! left out knowingly is what a family says.
+//! left out knowingly is what a family says (`names`).
 
-use std::collections::BTreeMap;
 use std::io::{Read as _, Write};
 use std::path::Path;
 
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, TensorInfo};
 
-use super::config::Config;
-use super::family::{Family, Named, Published};
+use super::family::Published;
 use super::header::{Header, header_bytes};
-use super::layout::{Expected, expected};
+use super::layout::{expected, expected_of_encoder};
+use super::names::Names;
 use super::shards::Checkpoint;
-use super::tensors::WORDS;
+use super::tensors::{DENSE_BIAS, DENSE_WEIGHT};
 use super::weights::check;
 use crate::error::{Error, Kind, Result};
 use crate::files::write_atomically;
 
 /// Numbers converted at a time: memory does not grow with the model.
 const PIECE: usize = 1 << 18;
+/// What a tensor may consist of.
+const TYPES: [Dtype; 3] = [Dtype::F32, Dtype::F16, Dtype::BF16];
+/// The tensors of the product behind the pooling: ours, theirs.
+const DENSE: [(&str, &str); 2] = [(DENSE_WEIGHT, "linear.weight"), (DENSE_BIAS, "linear.bias")];
 
 impl Published {
     /// Writes `source`, its checkpoint (a safetensors file, or the index of several), to `target` in our
@@ -39,42 +38,44 @@ impl Published {
     /// element type or one that is not known, holds several encoders or numbers that are not finite; the
     /// target cannot be written.
     pub fn convert(&self, source: &Path, target: &Path) -> Result<()> {
-        convert(source, self.family, &self.config, target)
+        convert(self, source, target)
     }
 }
 
 /// See [`Published::convert`].
-fn convert(source: &Path, family: &Family, config: &Config, target: &Path) -> Result<()> {
+fn convert(published: &Published, source: &Path, target: &Path) -> Result<()> {
+    let Published { config, family, .. } = published;
     config.check()?;
     let checkpoint = Checkpoint::open(source)?;
+    let of_encoder = expected_of_encoder(config);
+    let names = Names::of(&checkpoint, published, &of_encoder)?;
+    names.check_missing(family, &of_encoder, source)?;
+    let dense = published.dense.as_deref().map(Checkpoint::open).transpose()?;
+    let find = |ours: &str| {
+        let (checkpoint, name) = match (dense.as_ref(), DENSE.iter().find(|(our, _)| *our == ours)) {
+            (Some(dense), Some((_, theirs))) => (dense, *theirs),
+            _ => (&checkpoint, *names.ours.get(ours)?),
+        };
+        checkpoint.find(name).map(|(header, info)| (name, header, info))
+    };
     let wanted = expected(config);
-    let Names { ours, unknown } = names(&checkpoint, family, &wanted)?;
     for tensor in &wanted {
-        let name = ours.get(&tensor.name);
-        if name.is_none() && family.zeros.contains(&tensor.name.as_str()) {
-            continue;
-        }
-        let found = name.and_then(|name| checkpoint.find(name));
-        let path = found.map_or(source, |(header, _)| header.path());
-        let name = name.map_or(tensor.name.as_str(), |name| name);
+        let skipped = (family.skipped_rows)(&tensor.name, config);
+        let Some((name, header, info)) = find(&tensor.name) else {
+            if family.zeros.contains(&tensor.name.as_str()) || tensor.name == DENSE_BIAS {
+                continue;
+            }
+            return check(&tensor.name, None, tensor, &TYPES, published.dense.as_deref().unwrap_or(source));
+        };
         let mut there = tensor.clone();
-        there.shape[0] += (family.skipped_rows)(&tensor.name, config);
-        check(name, found.map(|(_, info)| info), &there, &[Dtype::F32, Dtype::F16, Dtype::BF16], path)?;
+        there.shape[0] += skipped;
+        check(name, Some(info), &there, &TYPES, header.path())?;
     }
-    if let Some(name) = unknown {
-        let family = family.name;
-        return Err(Error::new(Kind::Model, format!("the tensor {name:?} is not known"))
-            .at(source)
-            .expected(format!("the tensors of a {family} encoder with {} layers", config.layers))
-            .help(format!(
-                "check that config.json and the weights belong to the same model, and that it is a plain {family}"
-            )));
-    }
+    names.check_unknown(family, config.layers, source)?;
     write_atomically(target, |out| {
         out.write_all(&header_bytes(&wanted)).map_err(|error| Error::io("write", target, error))?;
         for tensor in &wanted {
-            let found = ours.get(&tensor.name).and_then(|name| Some((*name, checkpoint.find(name)?)));
-            let Some((name, (header, info))) = found else {
+            let Some((name, header, info)) = find(&tensor.name) else {
                 fill(tensor.byte_length(), out).map_err(|error| Error::io("write", target, error))?;
                 continue;
             };
@@ -82,79 +83,6 @@ fn convert(source: &Path, family: &Family, config: &Config, target: &Path) -> Re
         }
         Ok(())
     })
-}
-
-/// A checkpoint's names, without those that are left out.
-struct Names<'c> {
-    /// Our name → the file's.
-    ours: BTreeMap<String, &'c str>,
-    /// The first that is not a tensor of the encoder.
-    unknown: Option<&'c str>,
-}
-
-fn names<'c>(checkpoint: &'c Checkpoint, family: &Family, wanted: &[Expected]) -> Result<Names<'c>> {
-    let prefix = prefix(checkpoint, family)?;
-    let left_out = |name: &str| (family.tensor)(name) == Named::LeftOut;
-    let wanted_name = |name: &str| match (family.tensor)(name) {
-        Named::Ours(ours) => wanted.iter().any(|tensor| tensor.name == ours).then_some(ours),
-        Named::LeftOut | Named::Unknown => None,
-    };
-    let mut names = Names { ours: BTreeMap::new(), unknown: None };
-    for name in checkpoint.names() {
-        let inside = name.strip_prefix(prefix);
-        if inside.is_some_and(left_out)
-            || above(prefix).any(|outer| name.strip_prefix(outer).is_some_and(left_out))
-        {
-            continue;
-        }
-        let ours = match inside {
-            Some(inside) => wanted_name(inside),
-            // Outside the encoder, a tensor by the name of one of the encoder's is another of the same.
-            None => endings(name).find_map(wanted_name),
-        };
-        let Some(ours) = ours else {
-            names.unknown.get_or_insert(name);
-            continue;
-        };
-        if let Some(other) = names.ours.insert(ours, name) {
-            return Err(Error::new(Kind::Model, "one tensor is there under two names")
-                .at(checkpoint.path())
-                .found(format!("{other:?} and {name:?}"))
-                .help("export the encoder again"));
-        }
-    }
-    Ok(names)
-}
-
-/// What stands in front of every name of the encoder, with a dot at its end if it is not empty.
-fn prefix<'c>(checkpoint: &'c Checkpoint, family: &Family) -> Result<&'c str> {
-    let words = Named::Ours(WORDS.to_owned());
-    let found = checkpoint.names().filter_map(|name| {
-        let ending = endings(name).find(|ending| (family.tensor)(ending) == words)?;
-        Some((name, &name[..name.len() - ending.len()]))
-    });
-    let found: Vec<(&str, &str)> = found.collect();
-    match found[..] {
-        [] => Ok(""),
-        [(_, only)] => Ok(only),
-        _ => Err(Error::new(Kind::Model, "the checkpoint holds several encoders")
-            .at(checkpoint.path())
-            .found(found.iter().map(|(name, _)| format!("\"{name}\"")).collect::<Vec<_>>().join(" and "))
-            .expected("one")
-            .help("save the encoder that you want alone, as a model of its own")),
-    }
-}
-
-/// A name, and what is left of it behind each dot.
-fn endings(name: &str) -> impl Iterator<Item = &str> {
-    std::iter::once(name).chain(name.match_indices('.').map(|(at, _)| &name[at + 1..]))
-}
-
-/// The prefixes of what an encoder with this prefix lies in, the outermost first: of `0.auto_model.`, nothing
-/// and `0.`.
-fn above(prefix: &str) -> impl Iterator<Item = &str> {
-    let inner = prefix.match_indices('.').map(|(at, _)| &prefix[..=at]).filter(move |outer| *outer != prefix);
-    std::iter::once("").chain(inner)
 }
 
 /// Appends one tensor as 32-bit little-endian floats, without so many rows at its start.

@@ -6,9 +6,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::dense::Dense;
 use super::fields::unsupported;
 use super::kinds::Activation;
 use super::products::Part;
+use super::relative::RelativePositions;
 use super::tensors;
 use crate::error::{Error, Kind, Result};
 use crate::quantities::grouped;
@@ -37,6 +39,12 @@ pub struct Config {
     pub layer_norm_epsilon: f32,
     /// The id to fill padding with.
     pub pad_token_id: u32,
+    /// How a bias of attention counts distances, in networks that have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relative_positions: Option<RelativePositions>,
+    /// A product behind the pooling, in networks that have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dense: Option<Dense>,
 }
 
 impl Config {
@@ -62,6 +70,7 @@ impl Config {
             ("vocab_size", self.vocabulary_size, LARGEST),
             ("max_position_embeddings", self.positions, LARGEST),
             ("type_vocab_size", self.token_types, LARGEST),
+            ("out_features", self.embedding_size(), LARGEST),
         ];
         for (field, size, largest) in sizes {
             if !(1..=largest).contains(&size) {
@@ -80,11 +89,31 @@ impl Config {
                 .found(self.pad_token_id.to_string())
                 .expected(format!("less than vocab_size, {}", self.vocabulary_size)));
         }
+        if let Some(RelativePositions { buckets, distance }) = self.relative_positions {
+            let near = buckets / 4;
+            if near == 0
+                || !buckets.is_multiple_of(4)
+                || distance <= near
+                || distance > LARGEST
+                || buckets > LARGEST
+            {
+                return Err(Error::new(Kind::Model, "distances between tokens cannot be counted so")
+                    .field("relative_positions")
+                    .found(format!("{buckets} buckets up to a distance of {distance}"))
+                    .expected("a multiple of 4 buckets, and a distance of more than a quarter of them"));
+            }
+        }
         if !(0.0..1.0).contains(&self.layer_norm_epsilon) {
             let found = self.layer_norm_epsilon.into();
             return Err(unsupported("layer_norm_eps", &found, "a number from 0 to 1", ""));
         }
         Ok(())
+    }
+
+    /// Numbers of a sentence embedding.
+    #[must_use]
+    pub fn embedding_size(&self) -> usize {
+        self.dense.map_or(self.hidden_size, |dense| dense.outputs)
     }
 
     /// Width of one attention head.
@@ -124,10 +153,7 @@ impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { layers, hidden_size, attention_heads, vocabulary_size, .. } = self;
         let words = grouped(*vocabulary_size as u64);
-        write!(
-            f,
-            "BERT: {layers} layers, {hidden_size} wide, {attention_heads} attention heads, {words} words"
-        )
+        write!(f, "{layers} layers, {hidden_size} wide, {attention_heads} attention heads, {words} words")
     }
 }
 
@@ -188,7 +214,8 @@ mod tests {
 
     #[test]
     fn another_model_type_is_refused_by_name() {
-        assert!(refused("model_type", "roberta".into()).contains("found \"roberta\", expected bert"));
+        let message = refused("model_type", "t5".into());
+        assert!(message.contains("found \"t5\", expected bert or roberta or xlm-roberta"), "{message}");
     }
 
     #[test]
@@ -265,7 +292,7 @@ mod tests {
         let per_token = 4 * 32 * 32 + 2 * 32 * 64 + 2 * 5 * 32;
         assert_eq!(config.operations((3, 5)), f64::from(2 * 15 * per_token * 2));
         assert_eq!(config.longest(), 40);
-        assert_eq!(config.to_string(), "BERT: 2 layers, 32 wide, 4 attention heads, 100 words");
+        assert_eq!(config.to_string(), "2 layers, 32 wide, 4 attention heads, 100 words");
         let rows = config.tables().map(|table| {
             crate::encoder::layout::expected(&config)
                 .into_iter()

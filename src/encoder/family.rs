@@ -5,12 +5,16 @@
 //! compute something else than our network does: those need a field of [`Config`], or another builder.
 
 mod bert;
+mod distilbert;
+mod mpnet;
+mod roberta;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::config::Config;
 use super::fields::Fields;
-use crate::error::Result;
+use super::tensors::POSITIONS;
+use crate::error::{Error, Kind, Result};
 
 /// What a tensor of a checkpoint is to us.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,8 +32,12 @@ pub(super) enum Named {
 pub(super) struct Family {
     /// For people.
     pub(super) name: &'static str,
-    /// What the field `model_type` says.
-    pub(super) model_types: &'static [&'static str],
+    /// What the field `model_type` says, and what people call an encoder of that type.
+    pub(super) model_types: &'static [(&'static str, &'static str)],
+    /// What the names of its classes begin with at Hugging Face …
+    pub(super) classes: &'static [&'static str],
+    /// … and what those with a head call the encoder in front of every tensor's name.
+    pub(super) prefix: &'static str,
     /// Its fields and their defaults → our dimensions.
     pub(super) config: fn(&Fields) -> Result<Config>,
     /// A name, without what stands in front of every name of the encoder.
@@ -38,9 +46,15 @@ pub(super) struct Family {
     pub(super) skipped_rows: fn(&str, &Config) -> usize,
     /// Tensors of ours that it does not have: they are zeros.
     pub(super) zeros: &'static [&'static str],
+    /// The matrix of the head that says words, which is the table of the words unless the configuration says
+    /// otherwise; a checkpoint may have it alone.
+    pub(super) tied: &'static str,
 }
 
-static ALL: [&Family; 1] = [&bert::FAMILY];
+static ALL: [&Family; 4] = [&bert::FAMILY, &roberta::FAMILY, &distilbert::FAMILY, &mpnet::FAMILY];
+
+/// 0, 1, 2, …, which some versions of transformers store beside the weights.
+const POSITION_IDS: &str = "embeddings.position_ids";
 
 /// Model types whose positions begin behind the padding id; those whose checkpoints are not read may come as
 /// graphs.
@@ -62,15 +76,82 @@ pub fn shifts_positions(model_type: &str) -> bool {
     SHIFTED.contains(&model_type)
 }
 
+impl Family {
+    /// Refuses a configuration that was saved by another family's class than it says.
+    fn check_class(&self, fields: &Fields) -> Result<()> {
+        let field = "architectures";
+        let Some(class) = fields.first_text(field) else { return Ok(()) };
+        let is_of = |family: &&&Self| {
+            let rest = family.classes.iter().find_map(|start| class.strip_prefix(start));
+            rest.is_some_and(|rest| rest.starts_with("Model") || rest.starts_with("For"))
+        };
+        match ALL.iter().find(is_of).filter(|other| other.name != self.name) {
+            None => Ok(()),
+            Some(other) => Err(Error::new(Kind::Model, "the configuration contradicts itself")
+                .field(field)
+                .found(format!("{class}, a class of {}", other.name))
+                .expected(format!("a class of {}, as model_type says", self.name))
+                .help("take config.json from the model's own directory")),
+        }
+    }
+}
+
+/// The family whose encoders are called so.
+pub(super) fn of_prefix(prefix: &str) -> Option<&'static Family> {
+    ALL.into_iter().find(|family| family.prefix == prefix)
+}
+
+/// Refuses decoders, cross attention, and relative positions that BERT and RoBERTa can be told to have.
+fn only_encoders(fields: &Fields) -> Result<()> {
+    const ABSOLUTE: &str = "absolute";
+    let why = "only positions that are added to the embeddings can be imported so";
+    fields.one_of("position_embedding_type", &[ABSOLUTE], Some(ABSOLUTE), why)?;
+    ["is_decoder", "add_cross_attention"]
+        .into_iter()
+        .try_for_each(|field| fields.not_true(field, "only encoders can be imported"))
+}
+
+/// Positions that texts can have, of a table whose first so many rows belong to none.
+fn shifted(fields: &Fields, skipped: usize) -> Result<usize> {
+    let field = "max_position_embeddings";
+    let rows = fields.size(field, None)?;
+    rows.checked_sub(skipped).filter(|left| *left > 0).ok_or_else(|| {
+        Error::new(Kind::Model, "the model has no position for a token")
+            .field(field)
+            .found(rows.to_string())
+            .expected(format!("more than {skipped}: the rows up to the padding's are no token's"))
+            .help("take config.json from the model's own directory")
+    })
+}
+
 /// An encoder as somebody published it.
 #[derive(Debug)]
 pub struct Published {
     /// Its dimensions.
     pub config: Config,
+    /// What people call it.
+    pub name: &'static str,
     pub(super) family: &'static Family,
+    /// Whether the head that says words has the words' own table.
+    pub(super) tied: bool,
+    /// The weights of the product behind its pooling, if it has one.
+    pub(super) dense: Option<PathBuf>,
 }
 
 impl Published {
+    /// The files that it is published in beside its checkpoint and `config.json`.
+    #[must_use]
+    pub fn other_files(&self) -> Vec<PathBuf> {
+        let weights = self.dense.iter();
+        weights.flat_map(|path| [path.with_file_name("config.json"), path.clone()]).collect()
+    }
+
+    /// Whether the positions of its texts begin behind the padding's id.
+    #[must_use]
+    pub fn counts_from_padding(&self) -> bool {
+        (self.family.skipped_rows)(POSITIONS, &self.config) > 0
+    }
+
     /// Reads a Hugging Face `config.json`.
     ///
     /// Sizes must be there; what Hugging Face has a default for may be left out.
@@ -84,14 +165,22 @@ impl Published {
     }
 
     fn of(fields: &Fields) -> Result<Self> {
-        let types: Vec<&str> = ALL.iter().flat_map(|family| family.model_types).copied().collect();
-        let names: Vec<&str> = ALL.iter().map(|family| family.name).collect();
-        let why = format!("only {} encoders can be imported this way", names.join(", "));
+        let known = || ALL.iter().flat_map(|family| family.model_types.iter().map(|known| (*family, *known)));
+        let types: Vec<&str> = known().map(|(_, (model_type, _))| model_type).collect();
+        let names: Vec<&str> = known().map(|(_, (_, name))| name).collect();
+        let why = format!(
+            "weights of {} encoders can be imported; of any other the graph can: export it to ONNX (`optimum-cli \
+             export onnx`), and import the .onnx file",
+            names.join(", ")
+        );
         let model_type = fields.one_of("model_type", &types, None, &why)?;
-        let known = |family: &&&Family| family.model_types.contains(&model_type);
-        let family = ALL.iter().find(known).expect("every model type is some family's; this is a bug");
+        let (family, (_, name)) = known()
+            .find(|(_, (of_family, _))| *of_family == model_type)
+            .expect("every model type is some family's; this is a bug");
+        family.check_class(fields)?;
         let config = (family.config)(fields)?;
         config.check()?;
-        Ok(Self { config, family })
+        let tied = !fields.is_false("tie_word_embeddings");
+        Ok(Self { config, name, family, tied, dense: None })
     }
 }

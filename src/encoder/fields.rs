@@ -59,6 +59,16 @@ impl Fields {
         }
     }
 
+    /// The first of a list of texts, if there is one.
+    pub(super) fn first_text(&self, field: &str) -> Option<&str> {
+        self.0.get(field)?.get(0)?.as_str()
+    }
+
+    /// Whether a field says no.
+    pub(super) fn is_false(&self, field: &str) -> bool {
+        self.0.get(field) == Some(&Value::Bool(false))
+    }
+
     /// An integer; whether it is possible is checked with all the others.
     pub(super) fn size(&self, field: &str, default: Option<usize>) -> Result<usize> {
         match (self.0.get(field), default) {

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::kinds::Pooling;
-use super::pooling::Means;
+use super::pooling::{Behind, Means};
 use super::ports::{
     ATTENTION_MASK as MASK, EMBEDDING, INPUT_IDS as IDS, OF_HEADS, TOKEN_TYPES as TYPES, batch,
 };
@@ -201,7 +201,7 @@ impl ForeignEncoder {
     fn wanted_names(&self) -> Result<BTreeSet<String>> {
         let mut wanted = BTreeSet::new();
         for normalize in [false, true] {
-            for pooling in [Pooling::Mean, Pooling::Cls] {
+            for pooling in [Pooling::Mean, Pooling::Cls, Pooling::Max] {
                 let tail = self.tail("the foreign output", pooling, normalize)?;
                 wanted.extend(graph::made(body(&tail)?).map(str::to_owned));
             }
@@ -228,7 +228,7 @@ impl ForeignEncoder {
             let states = ValueType::float([batch(), "sequence".into(), hidden.into()]);
             let states = tail.input(output, states)?;
             let means = means(&mut tail)?;
-            means.embedding(&mut tail, &states, pooling, normalize)?
+            means.embedding(&mut tail, &states, pooling, &Behind::scaling(normalize))?
         };
         tail.output(&embedding)?;
         tail.finish()

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::network::Network;
-use super::pooling::{Means, side_by_side};
+use super::pooling::{Behind, Means, side_by_side};
 use super::ports;
 use super::products::Product;
 use super::transformer::{Encoder, Operators, Start};
@@ -58,6 +58,14 @@ impl Network<'_> {
     }
 }
 
+impl Network<'_> {
+    /// Numbers of those last ones.
+    #[must_use]
+    pub fn summary_size(&self) -> usize {
+        if self.pooling.is_some() { self.config.embedding_size() } else { self.config.hidden_size }
+    }
+}
+
 impl Default for Outputs {
     fn default() -> Self {
         Self::EMBEDDING
@@ -106,12 +114,16 @@ pub fn inference_graph(network: &Network<'_>, options: &GraphOptions) -> Result<
         encoder.graph.output(&last)?;
         return Ok(graph::encode(&encoder.graph.finish()?));
     }
+    let behind = match embedding {
+        true => Behind { dense: encoder.dense_values()?, normalize: network.normalize },
+        false => Behind::scaling(false),
+    };
     let (mask, hidden, fused) = (encoder.attention_mask.clone(), encoder.hidden(), encoder.fused());
     let mut graph = encoder.graph;
     let pool = Means::new(&mut graph, &mask, hidden, fused)?;
     if embedding {
         let pooling = network.pooling.ok_or_else(no_embedding)?;
-        let embedding = pool.embedding(&mut graph, &last, pooling, network.normalize)?;
+        let embedding = pool.embedding(&mut graph, &last, pooling, &behind)?;
         graph.output(&embedding)?;
     }
     if means > 0 {

@@ -38,6 +38,8 @@ pub enum Pooling {
     Mean,
     /// The first token.
     Cls,
+    /// The largest number of any real token, each number by itself.
+    Max,
 }
 
-named!(Pooling, "there is no such pooling", Mean = "mean", Cls = "cls");
+named!(Pooling, "there is no such pooling", Mean = "mean", Cls = "cls", Max = "max");

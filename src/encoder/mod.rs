@@ -11,6 +11,7 @@ mod asked;
 mod checkpoint;
 mod choice;
 mod config;
+mod dense;
 #[cfg(feature = "train")]
 mod family;
 mod fields;
@@ -21,10 +22,13 @@ mod header;
 mod inference;
 mod kinds;
 mod layout;
+#[cfg(feature = "train")]
+mod names;
 mod network;
 mod pooling;
 pub mod ports;
 mod products;
+mod relative;
 #[cfg(feature = "train")]
 mod shards;
 mod tensors;
@@ -40,6 +44,7 @@ pub use architecture::Architecture;
 pub use asked::{TrainingHead, TrainingOptions};
 pub use choice::FeatureChoice;
 pub use config::Config;
+pub use dense::{Dense, DenseActivation};
 #[cfg(feature = "train")]
 pub use family::{Published, shifts_positions};
 #[cfg(feature = "train")]
@@ -49,9 +54,10 @@ pub use kinds::Pooling;
 pub use network::{ChangedTensors, Matrix, Network};
 pub use ports::{beside, head_bias, head_weight, loss, mean_of, targets};
 pub use products::{Form, Forms, Part, Product, TableForm};
+pub use relative::RelativePositions;
 #[cfg(feature = "train")]
 pub use shards::{checkpoint_files, shard_names};
-pub use tensors::{is_ours, layer_of};
+pub use tensors::{can_be_trained, is_ours, is_shared_by_layers, layer_of};
 #[cfg(feature = "train")]
 pub use training::{TrainingGraph, TrainingParameter, training_graph};
 pub use transformer::{Operators, Start};

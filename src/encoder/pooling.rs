@@ -1,12 +1,32 @@
-//! Owns pooling inside the graph: mean over real tokens, first token, L2 normalisation.
+//! Owns pooling inside the graph: mean or largest over real tokens, first token, L2 normalisation.
 //!
 //! Refuses any sum whose order could depend on padding, batch or threads: one text has one embedding, to the
 //! bit.
 
+use super::dense::DenseValues;
 use super::kinds::Pooling;
 use super::ports::{self, batch};
 use crate::error::Result;
 use crate::graph::{Builder, DataType, Dim, Operation, Value, ValueType};
+
+/// What stands behind the pooling.
+pub(super) struct Behind {
+    /// A product …
+    pub(super) dense: Option<DenseValues>,
+    /// … and whether what comes out is scaled to length 1.
+    pub(super) normalize: bool,
+}
+
+impl Behind {
+    /// Nothing but perhaps the scaling.
+    pub(super) fn scaling(normalize: bool) -> Self {
+        Self { dense: None, normalize }
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.dense.is_none() && !self.normalize
+    }
+}
 
 /// What every mean over real tokens needs.
 pub(super) struct Means {
@@ -15,7 +35,8 @@ pub(super) struct Means {
     fused: bool,
     /// The attention mask as floats, twice side by side: `[batch, sequence, 2]`.
     mask: Value,
-    /// The number of real tokens, at least 1: `[batch, 1]`.
+    /// The number of real tokens, `[batch, 1]`, and the same but at least 1.
+    tokens: Value,
     count: Value,
     /// The indices -1 `[1]` and 0 (a scalar).
     last_axis: Value,
@@ -34,7 +55,7 @@ impl Means {
         let one = graph.floats("pooling/one", &[], &[1.0])?;
         let count = graph.add_like(Operation::new("Max", &[&sum, &one]), "pooling/count", &sum)?;
         let mask = columns(graph, &mask, &last_axis, "pooling")?;
-        Ok(Self { hidden, fused, mask, count, last_axis, first })
+        Ok(Self { hidden, fused, mask, tokens: sum, count, last_axis, first })
     }
 
     /// The mean of `states` `[batch, sequence, hidden]` over the real tokens: `[batch, hidden]`.
@@ -52,17 +73,53 @@ impl Means {
         graph: &mut Builder,
         states: &Value,
         pooling: Pooling,
-        normalize: bool,
+        behind: &Behind,
     ) -> Result<Value> {
-        let name = if normalize { "pooling/pooled" } else { ports::EMBEDDING };
+        let name = if behind.is_nothing() { ports::EMBEDDING } else { "pooling/pooled" };
         let pooled = match pooling {
             Pooling::Mean => self.mean(graph, states, name)?,
             Pooling::Cls => {
                 let first = Operation::new("Gather", &[states, &self.first]).with("axis", 1);
                 graph.add(first, name, ValueType::float([batch(), self.hidden.clone()]))?
             }
+            Pooling::Max => self.largest(graph, states, name)?,
         };
-        if normalize { self.normalize(graph, &pooled) } else { Ok(pooled) }
+        let pooled = match &behind.dense {
+            None => pooled,
+            Some(dense) if behind.normalize => dense.of(graph, &pooled, "dense/output")?,
+            Some(dense) => dense.of(graph, &pooled, ports::EMBEDDING)?,
+        };
+        if behind.normalize { self.normalize(graph, &pooled) } else { Ok(pooled) }
+    }
+
+    /// The largest of each number of `states` over the real tokens: `[batch, hidden]`; zeros where there is none.
+    ///
+    /// Not `ReduceMax`, whose axes are an attribute before operator set 18.
+    fn largest(&self, graph: &mut Builder, states: &Value, name: &str) -> Result<Value> {
+        let column = ValueType::float([batch(), "sequence".into(), 1.into()]);
+        let part = |name: &str| format!("pooling/largest/{name}");
+        let mask = Operation::new("Gather", &[&self.mask, &self.first]).with("axis", 2);
+        let flat = ValueType::float([batch(), "sequence".into()]);
+        let mask = graph.add(mask, &part("mask"), flat)?;
+        let mask =
+            graph.add(Operation::new("Unsqueeze", &[&mask, &self.last_axis]), &part("column"), column)?;
+        let one = graph.floats(&part("one"), &[], &[1.0])?;
+        let padding = graph.add_like(Operation::new("Sub", &[&one, &mask]), &part("padding"), &mask)?;
+        let lowest = graph.floats(&part("lowest"), &[], &[f32::MIN])?;
+        let floor = graph.add_like(Operation::new("Mul", &[&padding, &lowest]), &part("floor"), &padding)?;
+        let kept = graph.add_like(Operation::new("Add", &[states, &floor]), &part("kept"), states)?;
+        let count = graph.integers(&part("count"), &[1], &[1])?;
+        let largest = Operation::new("TopK", &[&kept, &count]).with("axis", 1);
+        let wide = [batch(), 1.into(), self.hidden.clone()];
+        let outputs =
+            vec![(part("number"), ValueType::float(wide.clone())), (part("place"), ValueType::int64(wide))];
+        let largest = graph.add_all(largest, outputs)?.remove(0);
+        let vector = ValueType::float([batch(), self.hidden.clone()]);
+        let largest = Operation::new("Gather", &[&largest, &self.first]).with("axis", 1);
+        let largest = graph.add(largest, &part("of_tokens"), vector)?;
+        let there = Operation::new("Div", &[&self.tokens, &self.count]);
+        let there = graph.add_like(there, &part("there"), &self.tokens)?;
+        graph.add_like(Operation::new("Mul", &[&largest, &there]), name, &largest)
     }
 
     /// [`ports::EMBEDDING`]: `pooled` `[batch, hidden]` scaled to length 1.

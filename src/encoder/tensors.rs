@@ -9,6 +9,12 @@ pub(super) const WORDS: &str = "embeddings.word_embeddings.weight";
 pub(super) const POSITIONS: &str = "embeddings.position_embeddings.weight";
 /// One row per token type.
 pub(super) const TOKEN_TYPES: &str = "embeddings.token_type_embeddings.weight";
+/// One number per attention head for each bucket of distances between two tokens; every layer adds it to its
+/// scores.
+pub(super) const POSITION_BIAS: &str = "embeddings.position_bias.weight";
+/// The product behind the pooling.
+pub(super) const DENSE_WEIGHT: &str = "dense.weight";
+pub(super) const DENSE_BIAS: &str = "dense.bias";
 /// The normalisation of the embeddings' sum; `.weight` and `.bias` follow.
 pub(super) const EMBEDDINGS_NORM: &str = "embeddings.LayerNorm";
 /// The normalisations within a layer, in the order they are computed.
@@ -29,9 +35,42 @@ pub fn layer_of(tensor: &str) -> Option<usize> {
     tensor.strip_prefix(LAYERS)?.split('.').next()?.parse().ok()
 }
 
-/// Whether a tensor is called as one of an encoder's embeddings or layers, whatever its size.
+/// Whether one of our tensors is part of every layer's computation: it is trained only when all of them are.
+#[must_use]
+pub fn is_shared_by_layers(tensor: &str) -> bool {
+    tensor == POSITION_BIAS
+}
+
+/// Whether one of our tensors is trained at all: what lies behind the pooling is not.
+#[must_use]
+pub fn can_be_trained(tensor: &str) -> bool {
+    ![DENSE_WEIGHT, DENSE_BIAS].contains(&tensor)
+}
+
+/// Whether a tensor is called as one of an encoder's embeddings.
+#[cfg(feature = "train")]
+pub(super) fn is_of_embeddings(name: &str) -> bool {
+    name.starts_with(EMBEDDINGS)
+}
+
+/// Our name of a tensor that is called `LAYER.PART.weight` or `.bias` elsewhere, by this list of parts, theirs
+/// and ours.
+#[cfg(feature = "train")]
+pub(super) fn renamed(inside: &str, parts: &[(&str, &str)]) -> Option<String> {
+    let (layer, rest) = inside.split_once('.')?;
+    let (part, kind) = rest.rsplit_once('.')?;
+    let (_, ours) = parts.iter().find(|(theirs, _)| *theirs == part)?;
+    Some(in_layer(layer.parse().ok()?, &format!("{ours}.{kind}")))
+}
+
+/// Whether a tensor is called as one of a network's.
 #[must_use]
 pub fn is_ours(name: &str) -> bool {
+    is_of_encoder(name) || !can_be_trained(name)
+}
+
+/// Whether a tensor is called as one of an encoder's embeddings or layers, whatever its size.
+pub(super) fn is_of_encoder(name: &str) -> bool {
     name.starts_with(EMBEDDINGS) || layer_of(name).is_some()
 }
 

@@ -1,6 +1,7 @@
 //! What the tests of this module share: the committed checkpoints, the real model, and ONNX Runtime itself.
 
 mod checkpoints;
+mod families;
 mod numbers;
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! Owns the ONNX graph of a BERT encoder: embeddings, layers, and which outputs it has.
+//! Owns the ONNX graph of an encoder: embeddings, layers, and which outputs it has.
 //!
 //! Refuses to hold weights: every one is a range of the weight file in PyTorch's `[out, in]` layout, unless
 //! it was changed by training (then it is in the graph) or is being trained (then it is an input). Products
@@ -8,12 +8,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::config::Config;
+use super::dense::Dense;
 use super::kinds::Activation;
 use super::network::Network;
 use super::pooling::float_mask;
 use super::ports::{self, DROPOUT, batch};
 use super::products::{Form, Part, Product, TableForm};
-use super::tensors::{ATTENTION_NORM, EMBEDDINGS_NORM, OUTPUT_NORM, POSITIONS, TOKEN_TYPES, WORDS, in_layer};
+use super::relative::RelativePositions;
+use super::tensors::{
+    ATTENTION_NORM, EMBEDDINGS_NORM, OUTPUT_NORM, POSITION_BIAS, POSITIONS, TOKEN_TYPES, WORDS, in_layer,
+};
 use crate::error::{Error, Kind, Result};
 use crate::graph::{Builder, Data, DataType, Dim, Operation, Value, ValueType};
 
@@ -56,6 +60,9 @@ pub(super) struct Encoder<'a> {
     pub(super) attention_mask: Value,
     shapes: Shapes,
     attention: Padding,
+    /// What every layer adds to its scores for the distance between two tokens, `[1, heads, sequence,
+    /// sequence]`, in networks that have it.
+    position_bias: Option<Value>,
     /// Tensors that are inputs of the graph because they are being trained.
     trained: BTreeSet<String>,
     /// Layers whose numbers are dropped at random while training.
@@ -121,6 +128,7 @@ impl<'a> Encoder<'a> {
             attention_mask: mask,
             shapes: Shapes { ids, states, rows },
             attention,
+            position_bias: None,
             trained: BTreeSet::new(),
             dropped: BTreeSet::new(),
             product_inputs: BTreeMap::new(),
@@ -136,6 +144,10 @@ impl<'a> Encoder<'a> {
 
     fn config(&self) -> &'a Config {
         self.network.config
+    }
+
+    pub(super) fn dense_of_config(&self) -> Option<Dense> {
+        self.config().dense
     }
 
     pub(super) fn hidden_size(&self) -> usize {
@@ -178,6 +190,9 @@ impl<'a> Encoder<'a> {
             return Err(Error::new(Kind::Graph, "the graph has no such hidden states")
                 .found(format!("{}, starting from {}", ports::hidden(level), ports::hidden(first)))
                 .expected(format!("{} to {}", ports::hidden(first), ports::hidden(self.config().layers))));
+        }
+        if let Some(relative) = self.config().relative_positions.filter(|_| first < level) {
+            self.position_bias = Some(self.bias_of_distances(relative)?);
         }
         let mut rows = self.as_rows(&states, "embeddings/rows")?;
         let mut found = vec![states];
@@ -229,6 +244,17 @@ impl<'a> Encoder<'a> {
         self.normalization(&sum, EMBEDDINGS_NORM, name)
     }
 
+    /// The bias of every pair of tokens: `[1, heads, sequence, sequence]`.
+    fn bias_of_distances(&mut self, relative: RelativePositions) -> Result<Value> {
+        let (table, config) = (self.weight(POSITION_BIAS)?, self.config());
+        let buckets = relative.of_all_pairs(&mut self.graph, &self.shapes.ids, config.positions)?;
+        if self.trained.contains(POSITION_BIAS) {
+            relative.bias_by_product(&mut self.graph, [&table, &buckets], config.attention_heads)
+        } else {
+            relative.bias(&mut self.graph, [&table, &buckets], config.attention_heads)
+        }
+    }
+
     /// One transformer layer over `[tokens, hidden]`.
     fn layer(&mut self, rows: &Value, layer: usize) -> Result<Value> {
         let name = format!("layer.{layer}");
@@ -277,9 +303,9 @@ impl<'a> Encoder<'a> {
         let states = parts.iter().map(|part| self.as_states(part, &format!("{}/states", part.name())));
         let states = states.collect::<Result<Vec<_>>>()?;
         let heads = self.config().attention_heads as i64;
-        // Between the keys and the lengths: no mask, and no keys and values from before.
+        // Between the keys and the lengths: what is added to the scores, and no keys and values from before.
         let attention = Operation::new("Attention", &states.iter().collect::<Vec<_>>())
-            .input(None)
+            .input(self.position_bias.as_ref())
             .input(None)
             .input(None)
             .input(Some(lengths))
@@ -315,7 +341,10 @@ impl<'a> Encoder<'a> {
             self.graph.add(operation, &format!("{name}/{step}"), scores.clone())
         };
         let products = step(Operation::new("MatMul", &[&turned[0], &turned[1]]), "products")?;
-        let scaled = step(Operation::new("Mul", &[&products, scale]), "scores")?;
+        let mut scaled = step(Operation::new("Mul", &[&products, scale]), "scores")?;
+        if let Some(of_positions) = &self.position_bias {
+            scaled = step(Operation::new("Add", &[&scaled, of_positions]), "positioned")?;
+        }
         let masked = step(Operation::new("Add", &[&scaled, bias]), "masked")?;
         let shares = step(Operation::new("Softmax", &[&masked]).with("axis", -1), "probabilities")?;
         let shares = self.drop_numbers(&shares, layer, "attention")?;

@@ -10,7 +10,7 @@ use super::asked::TrainingOptions;
 use super::choice::FeatureChoice;
 use super::inference::no_embedding;
 use super::network::Network;
-use super::pooling::{Means, side_by_side};
+use super::pooling::{Behind, Means, side_by_side};
 use super::ports::{self, DROPOUT, batch, mean_of};
 use super::transformer::{Encoder, Start, dropped};
 use crate::error::{Error, Kind, Result};
@@ -22,6 +22,7 @@ pub(super) struct Vectors<'o> {
     options: &'o TrainingOptions,
     network: Network<'o>,
     means: Means,
+    behind: Behind,
     hidden: usize,
     /// The number of the first state that the graph has, and the states from there on.
     first: usize,
@@ -52,12 +53,15 @@ impl<'o> Vectors<'o> {
         if !all {
             states.drain(..states.len() - 1);
         }
+        let sees_embedding = options.heads.iter().any(|head| head.seen == FeatureChoice::Last);
+        let dense = if sees_embedding { encoder.dense_values()? } else { None };
+        let behind = Behind { dense, normalize: network.normalize };
         let (mask, hidden) = (encoder.attention_mask.clone(), encoder.hidden_size());
         let means = Means::new(&mut encoder.graph, &mask, Dim::Size(hidden), false)?;
         let graph = encoder.graph;
         let first = top + 1 - states.len();
         let (levels, made, given) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Ok(Self { graph, options, network, means, hidden, first, states, levels, made, given })
+        Ok(Self { graph, options, network, means, behind, hidden, first, states, levels, made, given })
     }
 
     /// The vector, `[batch, width]`, with numbers dropped where numbers of any layer are; and its width.
@@ -66,7 +70,7 @@ impl<'o> Vectors<'o> {
             return Ok(there.clone());
         }
         let (vector, width, mask) = match seen.levels(self.network.config.layers) {
-            None => (self.embedding()?, self.hidden, format!("{DROPOUT}pooled")),
+            None => (self.embedding()?, self.network.config.embedding_size(), format!("{DROPOUT}pooled")),
             Some(levels) => {
                 let mask = format!("{DROPOUT}means.{}-{}", levels.start, levels.end.saturating_sub(1));
                 (self.side_by_side(&levels)?, levels.len() * self.hidden, mask)
@@ -82,10 +86,10 @@ impl<'o> Vectors<'o> {
     }
 
     fn embedding(&mut self) -> Result<Value> {
-        let Network { config, pooling, normalize, .. } = self.network;
+        let Network { config, pooling, .. } = self.network;
         let last = self.state(config.layers)?;
         let pooling = pooling.ok_or_else(no_embedding)?;
-        self.means.embedding(&mut self.graph, &last, pooling, normalize)
+        self.means.embedding(&mut self.graph, &last, pooling, &self.behind)
     }
 
     fn side_by_side(&mut self, levels: &Range<usize>) -> Result<Value> {

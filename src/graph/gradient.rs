@@ -98,6 +98,8 @@ fn rule(node: &Node) -> Result<Rule> {
         ("", "Neg") => elementwise::negate,
         ("", "Sqrt") => elementwise::square_root,
         ("", "Max") => elementwise::maximum,
+        ("", "TopK") => elementwise::largest,
+        ("", "Tanh") => elementwise::hyperbolic_tangent,
         ("", "Relu") => elementwise::relu,
         ("", "Gelu") => elementwise::gelu,
         ("", "MatMul") => products::matmul,

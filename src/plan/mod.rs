@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::encoder::{Start, Weights, layer_of};
+use crate::encoder::{Start, Weights, can_be_trained, is_shared_by_layers, layer_of};
 use crate::error::{Error, Kind, Result};
 
 /// Which parts of a network are trained; everything else is frozen.
@@ -174,9 +174,11 @@ impl FreezePlan {
     /// The trained tensors of the backbone.
     #[must_use]
     pub fn tensors(&self, weights: &Weights) -> BTreeSet<String> {
+        let all_layers = Some(self.layers.len()) == self.depth;
         let trained = |name: &&str| match layer_of(name) {
             Some(layer) => self.layers.contains(&layer),
-            None => self.embeddings,
+            None if !can_be_trained(name) => false,
+            None => self.embeddings && (all_layers || !is_shared_by_layers(name)),
         };
         weights.names().filter(trained).map(str::to_owned).collect()
     }

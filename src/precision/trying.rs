@@ -197,7 +197,6 @@ impl<'t> Trying<'t> {
         let exact = variant.precision == Precision::Fp32 && self.is_own(cut) && cut.lost.is_none();
         let losses: Vec<Loss> = tasks.values().map(TaskCost::whole).collect();
         let passes = passes(&losses, request.max_drop, exact);
-        let hidden = request.backbone.manifest().hidden_size;
         let tasks_seen = request.run.heads.iter().zip(&cut.sees);
         Ok(VariantReport {
             name,
@@ -207,7 +206,7 @@ impl<'t> Trying<'t> {
             bytes: trial.bytes,
             texts_per_second: 0.0,
             latency: 0.0,
-            cosine: self.agreement(cut, trial, hidden)?,
+            cosine: self.agreement(cut, trial)?,
             tasks,
             passes,
         })
@@ -220,15 +219,16 @@ impl<'t> Trying<'t> {
     }
 
     /// How near what the variant says of texts is to what the run's backbone says of them at this depth.
-    fn agreement(&self, cut: &Cut, trial: &Trial, hidden: usize) -> Result<Agreement> {
+    fn agreement(&self, cut: &Cut, trial: &Trial) -> Result<Agreement> {
         let embedder = self.request.embedder;
         let stored = embedder.layout();
         let summary = match cut.backbone.layers() {
             Some(layers) => stored.to_depth(layers).summary(),
             None => stored.summary(),
         };
+        let width = summary.len();
         let exact = embedder.read_rows(&self.request.rows.keys, summary)?;
-        Ok(Agreement::of(exact.numbers(), trial.embeddings.numbers(), hidden))
+        Ok(Agreement::of(exact.numbers(), trial.embeddings.numbers(), width))
     }
 
     /// Times all variants, in turns.

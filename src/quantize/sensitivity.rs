@@ -62,7 +62,7 @@ pub fn sensitivity(
     let network = network_of(backbone)?;
     let rows = CutRows::ids(backbone, texts, Batching::default())?;
     let chosen: Vec<usize> = (0..texts.len()).collect();
-    let (hidden, outputs) = (network.config.hidden_size, network.summary());
+    let (hidden, outputs) = (network.summary_size(), network.summary());
     let names = outputs.names();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let embeddings = |session: Session| {

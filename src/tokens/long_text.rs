@@ -7,7 +7,9 @@
 //! searched for in that, the rest is split, and the model sees each piece alone. Two cuts are used:
 //!
 //! * **At an ASCII space between two ASCII letters or digits**, when the pre-tokenizer splits there
-//!   (`BertPreTokenizer`, `WhitespaceSplit`, `Metaspace` with `split`). Normalisers of the kinds in
+//!   (`BertPreTokenizer`, `WhitespaceSplit`, `Metaspace` with `split`, `ByteLevel` with its expression: in
+//!   `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+` a match that has a letter or
+//!   digit ends in front of a space, and one begins with it when a letter or digit follows). Normalisers of the kinds in
 //!   [`is_local`] work on characters or on grapheme clusters, and neither an ASCII space nor a letter beside
 //!   it combines with its neighbours; that this one leaves such a space alone is tried (`keeps_words`).
 //! * **Between two CJK ideographs**, when `BertNormalizer` surrounds each with spaces.
@@ -102,7 +104,7 @@ impl Pipeline {
         let short_words = longest_word.is_some_and(|longest| longest < long_run as u64);
         Self {
             splits_at_spaces: (bert || splits_words(pre_tokenizer) && is_local(normalizer, pre_tokenizer))
-                && (word_piece || model.kind == "Unigram")
+                && (word_piece || model.kind == "Unigram" || model.kind == "BPE")
                 && added.stay_within_words(),
             continues_after_spaces: (bert || continues(pre_tokenizer, normalizer))
                 // The space in front of such a token stands alone, or at an end, where it may be stripped or
@@ -200,6 +202,8 @@ fn keeps_words(inner: &tokenizers::Tokenizer) -> bool {
 fn splits_words(pre_tokenizer: &Value) -> bool {
     match pre_tokenizer["type"].as_str() {
         Some("WhitespaceSplit" | "BertPreTokenizer") => true,
+        // So is its expression.
+        Some("ByteLevel") => pre_tokenizer["use_regex"].as_bool() != Some(false),
         // `split` is on unless said otherwise.
         Some("Metaspace") => pre_tokenizer["split"].as_bool() != Some(false),
         Some("Sequence") => {
@@ -242,9 +246,12 @@ fn steps(pre_tokenizer: &Value) -> &[Value] {
 
 /// Whether a word behind a space is encoded alike at the start of a text that begins with that space.
 /// `Metaspace` marks the start of a word by the space before it, or itself (`always`): then the space may be
-/// lost on the way (`Strip`, `WhitespaceSplit`).
+/// lost on the way (`Strip`, `WhitespaceSplit`). In `ByteLevel` the space is part of the word.
 fn continues(pre_tokenizer: &Value, normalizer: &Value) -> bool {
     let steps = steps(pre_tokenizer);
+    if strips(normalizer) && steps.iter().any(|step| step["type"].as_str() == Some("ByteLevel")) {
+        return false;
+    }
     let mut metaspaces = steps.iter().filter(|step| step["type"].as_str() == Some("Metaspace"));
     let marks_itself = |step: &Value| match step["prepend_scheme"].as_str() {
         Some(scheme) => scheme == "always",
@@ -278,6 +285,12 @@ pub(super) mod tests {
             &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tokenizer_unigram/tokenizer.json"),
         )
         .unwrap()
+    }
+
+    /// A tiny byte-level BPE in RoBERTa's form.
+    pub fn byte_level() -> Tokenizer {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/families/roberta/tokenizer.json");
+        Tokenizer::open(&path).unwrap()
     }
 
     /// A small counter-based generator: reproducible texts without a dependency.
@@ -372,7 +385,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_thousand_random_texts_give_the_same_ids_cut_and_whole() {
-        for (tokenizer, seed) in [(word_piece(), 1), (unigram(), 2)] {
+        for (tokenizer, seed) in [(word_piece(), 1), (unigram(), 2), (byte_level(), 3)] {
             let cut = cut_equals_whole(&tokenizer, seed);
             assert!(cut > 500, "only {cut} texts were cut: the test tests nothing");
         }
@@ -410,6 +423,7 @@ pub(super) mod tests {
             "WordPiece" => serde_json::json!({"type": model, "unk_token": "u", "vocab": {"u": 0},
                 "continuing_subword_prefix": "##", "max_input_chars_per_word": 100}),
             "Unigram" => serde_json::json!({"type": model, "unk_id": 0, "vocab": [["u", 0.0]]}),
+            "WordLevel" => serde_json::json!({"type": model, "unk_token": "u", "vocab": {"u": 0}}),
             _ => serde_json::json!({"type": model, "vocab": {"u": 0}, "merges": []}),
         };
         let mut added = serde_json::json!({"id": 1, "content": "[SEP]", "single_word": false, "lstrip": false,
@@ -432,11 +446,10 @@ pub(super) mod tests {
         assert!(plain.splits_at_spaces && plain.splits_ideographs && plain.cuts_into_pieces());
         assert_eq!(plain.unknown_beyond, Some(LONG_RUN));
         let none = Pipeline::default();
-        let bytes =
-            serde_json::json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false});
+        let bytes = serde_json::json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": false});
         let unknown = serde_json::json!({"type": "Prepend", "prepend": "x"});
         for (normalizer, pre_tokenizer, model) in
-            [(&normalizer, &bytes, "WordPiece"), (&normalizer, &bert, "BPE"), (&unknown, &bert, "WordPiece")]
+            [(&normalizer, &bytes, "BPE"), (&normalizer, &bert, "WordLevel"), (&unknown, &bert, "WordPiece")]
         {
             let found = pipeline(normalizer, pre_tokenizer, model, &serde_json::json!({}));
             assert_eq!(
@@ -459,6 +472,14 @@ pub(super) mod tests {
         assert_eq!(allowed("two words", ""), (false, true, false));
         assert_eq!(allowed("mask", "lstrip"), (false, true, false));
         assert_eq!(allowed("<mask>", "lstrip"), (true, true, true));
+        // The space is part of a byte-level word.
+        let byte_level = |normalizer: Value| {
+            let bytes =
+                serde_json::json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true});
+            pipeline(&normalizer, &bytes, "BPE", &serde_json::json!({})).cuts_into_pieces()
+        };
+        assert!(byte_level(Value::Null) && byte_level(serde_json::json!({"type": "NFC"})));
+        assert!(!byte_level(serde_json::json!({"type": "Strip", "strip_left": true, "strip_right": true})));
         // Metaspace marks a word itself, or by a space that nothing may take away.
         let unigram = |normalizer: &str, scheme: &str| {
             let normalizer = serde_json::json!({"type": normalizer, "strip_left": true, "strip_right": true});

@@ -12,6 +12,8 @@ mod grams;
 mod long_text;
 mod piece_use;
 #[cfg(test)]
+mod scripts;
+#[cfg(test)]
 mod synthetic;
 mod tokenizer;
 #[cfg(feature = "train")]

@@ -296,7 +296,7 @@ impl Tokenizer {
         Err(Error::new(Kind::Tokenizer, "this tokenizer's texts cannot be read in windows")
             .at(&self.path)
             .found("a pipeline that may look across the white space between two words")
-            .expected("WordPiece as BERT has it, or Unigram with Metaspace")
+            .expected("WordPiece as BERT has it, Unigram with Metaspace, or byte-level BPE as RoBERTa has it")
             .help("say --long truncate"))
     }
 

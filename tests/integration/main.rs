@@ -13,6 +13,7 @@ mod depth_choice;
 mod dial;
 mod drift;
 mod effect;
+mod families;
 mod features;
 mod files;
 mod foreign;

@@ -1,35 +1,33 @@
 //! Owns how BERT is published. MiniLM, GTE, BGE and E5 checkpoints that are BERT say so themselves.
 //!
 //! Refuses what says `bert` and computes something else: decoders, relative positions. Other families that
-//! share most names compute something else, too (RoBERTa, XLM-R and CamemBERT shift positions, ELECTRA
-//! projects embeddings, DistilBERT and ALBERT name or share tensors otherwise, Megatron-BERT normalises
-//! before each block).
+//! share most names compute something else, too (ELECTRA projects embeddings, ALBERT shares layers,
+//! Megatron-BERT normalises before each block).
 
-use super::{Family, Named};
+use super::{Family, Named, POSITION_IDS, only_encoders};
 use crate::encoder::config::Config;
 use crate::encoder::fields::Fields;
 use crate::encoder::tensors;
 use crate::error::Result;
 
-pub(super) const FAMILY: Family =
-    Family { name: "BERT", model_types: &["bert"], config, tensor, skipped_rows: |_, _| 0, zeros: &[] };
+pub(super) const FAMILY: Family = Family {
+    name: "BERT",
+    model_types: &[("bert", "BERT")],
+    classes: &["Bert"],
+    prefix: "bert",
+    config,
+    tensor,
+    skipped_rows: |_, _| 0,
+    zeros: &[],
+    tied: "cls.predictions.decoder.weight",
+};
 
 /// Beside the encoder in Hugging Face's `BertFor…` classes, or above it; the encoder's output does not depend
 /// on them.
 const HEADS: [&str; 4] = ["cls.", "classifier.", "qa_outputs.", "pooler."];
-/// 0, 1, 2, …, which some versions of transformers store.
-const POSITION_IDS: &str = "embeddings.position_ids";
 
 fn config(fields: &Fields) -> Result<Config> {
-    fields.one_of(
-        "position_embedding_type",
-        &["absolute"],
-        Some("absolute"),
-        "relative positions are not BERT's",
-    )?;
-    for field in ["is_decoder", "add_cross_attention"] {
-        fields.not_true(field, "only encoders can be imported")?;
-    }
+    only_encoders(fields)?;
     Ok(Config {
         hidden_size: fields.size("hidden_size", None)?,
         layers: fields.size("num_hidden_layers", None)?,
@@ -41,6 +39,8 @@ fn config(fields: &Fields) -> Result<Config> {
         activation: fields.activation("hidden_act", "gelu")?,
         layer_norm_epsilon: fields.epsilon("layer_norm_eps", 1e-12)?,
         pad_token_id: fields.token_id("pad_token_id", 0)?,
+        relative_positions: None,
+        dense: None,
     })
 }
 
@@ -51,5 +51,5 @@ fn tensor(name: &str) -> Named {
     }
     let ours =
         name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias");
-    if tensors::is_ours(&ours) { Named::Ours(ours) } else { Named::Unknown }
+    if tensors::is_of_encoder(&ours) { Named::Ours(ours) } else { Named::Unknown }
 }

@@ -8,9 +8,9 @@ use crate::encoder::family::{Family, Named};
 use crate::encoder::tensors::{POSITIONS, TOKEN_TYPES};
 
 /// Name → (element type, shape, bytes), as in a file.
-type Tensors = BTreeMap<String, (String, Vec<usize>, Vec<u8>)>;
+pub(super) type Tensors = BTreeMap<String, (String, Vec<usize>, Vec<u8>)>;
 
-fn read(path: &Path) -> Tensors {
+pub(super) fn read(path: &Path) -> Tensors {
     let bytes = fs::read(path).unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
     let parts = tensors
@@ -20,7 +20,7 @@ fn read(path: &Path) -> Tensors {
 }
 
 /// A safetensors file, written without the library so that it can be wrong.
-fn write(path: &Path, tensors: &Tensors) {
+pub(super) fn write(path: &Path, tensors: &Tensors) {
     let (mut header, mut data) = (serde_json::Map::new(), Vec::<u8>::new());
     for (name, (dtype, shape, bytes)) in tensors {
         let offsets = [data.len(), data.len() + bytes.len()];
@@ -112,7 +112,9 @@ fn converting_again_or_what_is_converted_gives_the_same_bytes() {
 /// BERT with other names, two positions that nobody asks for, and no token types.
 static MADE_UP: Family = Family {
     name: "made-up",
-    model_types: &["made-up"],
+    model_types: &[("made-up", "made-up")],
+    classes: &[],
+    prefix: "made-up",
     config: |_| unreachable!("the test has a configuration"),
     tensor: |name| match name.strip_prefix("net.") {
         Some(ours) => Named::Ours(ours.to_owned()),
@@ -121,6 +123,7 @@ static MADE_UP: Family = Family {
     },
     skipped_rows: |name, _| if name == POSITIONS { 2 } else { 0 },
     zeros: &[TOKEN_TYPES],
+    tied: "answers.weight",
 };
 
 #[test]

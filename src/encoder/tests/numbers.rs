@@ -2,7 +2,7 @@
 
 use super::*;
 
-const OPERATORS: [Operators; 2] = [Operators::Fused, Operators::Standard];
+pub(super) const OPERATORS: [Operators; 2] = [Operators::Fused, Operators::Standard];
 const POOLINGS: [(Pooling, &str); 2] = [(Pooling::Mean, "mean"), (Pooling::Cls, "cls")];
 /// fp32 sums in another order: 10 to 20 roundings of 6e-8 on values up to about 3.
 const TOLERANCE: f32 = 5e-6;
@@ -83,6 +83,27 @@ fn layer_means_are_the_means_of_the_hidden_states_whatever_the_pooling() {
 }
 
 #[test]
+fn the_largest_of_real_tokens_is_the_largest_of_their_states() {
+    let texts = ids(&tiny()["texts"]);
+    let model = Model::tiny("pretraining", "gelu");
+    for operators in OPERATORS {
+        let options = Wanted { operators, pooling: Pooling::Max, ..Wanted::default() };
+        let mut pooled = model.session(&options, 1);
+        let mut states = model.session(&Wanted { outputs: Outputs::HiddenState(2), ..options }, 1);
+        for text in &texts {
+            let states = run(&mut states, &[text], text.len(), 0).remove(&ports::hidden(2)).unwrap();
+            let largest =
+                |column: usize| states[column..].iter().step_by(32).copied().fold(f32::MIN, f32::max);
+            let expected: Vec<f32> = (0..32).map(largest).collect();
+            let found =
+                run(&mut pooled, &[text, &[], &text[..2]], text.len() + 3, 77).remove("embedding").unwrap();
+            assert_eq!(bits(&found[..32]), bits(&expected));
+            assert!(found[32..64].iter().all(|number| *number == 0.0), "a row without tokens");
+        }
+    }
+}
+
+#[test]
 fn normalised_embeddings_have_length_one() {
     let text = &ids(&tiny()["texts"])[1];
     let model = Model::tiny("pretraining", "gelu");
@@ -128,13 +149,13 @@ fn the_real_model_gives_what_sentence_transformers_and_transformers_compute() {
 }
 
 /// What each text gives alone, unpadded, on one thread.
-fn alone(model: &Model, options: &Wanted, texts: &[&[u32]]) -> Vec<BTreeMap<String, Vec<f32>>> {
+pub(super) fn alone(model: &Model, options: &Wanted, texts: &[&[u32]]) -> Vec<BTreeMap<String, Vec<f32>>> {
     let mut session = model.session(options, 1);
     texts.iter().map(|text| run(&mut session, &[text], text.len(), 0)).collect()
 }
 
 /// Asserts that every row of a batch has the bits that its text has alone; garbage stands in the padding.
-fn assert_same_bits(
+pub(super) fn assert_same_bits(
     session: &mut Session,
     texts: &[&[u32]],
     alone: &[BTreeMap<String, Vec<f32>>],

@@ -4,7 +4,7 @@
 
 use super::{At, Found, Tape};
 use crate::error::Result;
-use crate::graph::{Attribute, DataType, Operation, Value, ValueType};
+use crate::graph::{Attribute, DataType, Dim, Operation, Value, ValueType};
 
 /// y = a + b: ∂a = d, ∂b = d.
 pub(super) fn add(tape: &mut Tape<'_>, at: &At<'_>) -> Result<Found> {
@@ -57,6 +57,27 @@ pub(super) fn maximum(tape: &mut Tape<'_>, at: &At<'_>) -> Result<Found> {
         let chosen = compare(tape, operator, [&at.input(0)?, &at.input(1)?], at.output())?;
         tape.binary("Mul", at.gradient, &chosen)
     })
+}
+
+/// y = the largest x along an axis: ∂x = d where x is y, 0 elsewhere (the places have no gradient).
+pub(super) fn largest(tape: &mut Tape<'_>, at: &At<'_>) -> Result<Found> {
+    let x = at.input(0)?;
+    let one = at.node.operation.attributes.get("axis").and_then(|axis| match axis {
+        Attribute::Int(axis) => tape.shape(at.output()).ok()?.get(usize::try_from(*axis).ok()?).cloned(),
+        _ => None,
+    });
+    if one != Some(Dim::Size(1)) {
+        return Err(at.unsupported("more than the largest one"));
+    }
+    let chosen = compare(tape, "Equal", [&x, at.output()], &x)?;
+    Ok(vec![(0, tape.like(Operation::new("Mul", &[&chosen, at.gradient]), &x)?)])
+}
+
+/// y = tanh x: ∂x = d · (1 − y²) = d − d · y².
+pub(super) fn hyperbolic_tangent(tape: &mut Tape<'_>, at: &At<'_>) -> Result<Found> {
+    let square = tape.binary("Mul", at.output(), at.output())?;
+    let lost = tape.binary("Mul", at.gradient, &square)?;
+    Ok(vec![(0, tape.binary("Sub", at.gradient, &lost)?)])
 }
 
 /// y = max(x, 0): ∂x = d where x > 0.

