@@ -187,19 +187,19 @@ impl Plan {
 /// Refuses a tokenizer of another family where positions are counted from the padding's id on: where it has
 /// another one, every position would be another text's.
 fn check_padding(published: &Published, tokenizer: &Tokenizer) -> Result<()> {
-    let (expected, found) = (published.config.pad_token_id, tokenizer.pad_token_id());
-    match found.filter(|found| published.counts_from_padding() && *found != expected) {
-        None => Ok(()),
-        Some(found) => {
-            Err(Error::new(Kind::Tokenizer, "the tokenizer and the configuration do not belong together")
-                .found(format!("the padding's id {found} in the tokenizer"))
-                .expected(format!(
-                    "{expected}, which config.json says (pad_token_id), and a {} counts positions by",
-                    published.name
-                ))
-                .help("take both files from the model's own directory"))
-        }
+    let expected = published.config.pad_token_id;
+    let found: Vec<u32> = tokenizer.padding_ids().collect();
+    let [first, ..] = found[..] else { return Ok(()) };
+    if !published.counts_from_padding() || found.contains(&expected) {
+        return Ok(());
     }
+    Err(Error::new(Kind::Tokenizer, "the tokenizer and the configuration do not belong together")
+        .found(format!("the padding's id {first} in the tokenizer"))
+        .expected(format!(
+            "{expected}, which config.json says (pad_token_id), and by which {} counts positions",
+            published.name
+        ))
+        .help("take both files from the model's own directory"))
 }
 
 /// The graphs derived from the weights: file name and ONNX bytes.

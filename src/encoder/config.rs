@@ -6,9 +6,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::dense::Dense;
 use super::fields::unsupported;
-use super::kinds::Activation;
+use super::kinds::{Activation, Dense};
 use super::products::Part;
 use super::relative::RelativePositions;
 use super::tensors;

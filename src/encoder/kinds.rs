@@ -1,5 +1,5 @@
-//! Owns what a published encoder chooses between: the function in its feed-forward blocks, and how a text's
-//! states become one vector.
+//! Owns what a published encoder chooses between: the function in its feed-forward blocks, how a text's states
+//! become one vector, and what stands behind that.
 
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +40,29 @@ pub enum Pooling {
     Cls,
     /// The largest number of any real token, each number by itself.
     Max,
+}
+
+/// The function behind the product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DenseActivation {
+    /// None.
+    Identity,
+    /// tanh x.
+    Tanh,
+    /// max(0, x).
+    Relu,
+    /// x · Φ(x).
+    Gelu,
+}
+
+/// A product behind the pooling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dense {
+    /// Numbers of the sentence embedding.
+    pub outputs: usize,
+    /// The function behind it.
+    pub activation: DenseActivation,
 }
 
 named!(Pooling, "there is no such pooling", Mean = "mean", Cls = "cls", Max = "max");

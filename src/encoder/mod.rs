@@ -23,6 +23,8 @@ mod inference;
 mod kinds;
 mod layout;
 #[cfg(feature = "train")]
+mod modules;
+#[cfg(feature = "train")]
 mod names;
 mod network;
 mod pooling;
@@ -44,13 +46,12 @@ pub use architecture::Architecture;
 pub use asked::{TrainingHead, TrainingOptions};
 pub use choice::FeatureChoice;
 pub use config::Config;
-pub use dense::{Dense, DenseActivation};
 #[cfg(feature = "train")]
 pub use family::{Published, shifts_positions};
 #[cfg(feature = "train")]
 pub use foreign::{ForeignEncoder, TokenStates};
 pub use inference::{GraphOptions, Outputs, inference_graph, product_inputs_graph};
-pub use kinds::Pooling;
+pub use kinds::{Dense, DenseActivation, Pooling};
 pub use network::{ChangedTensors, Matrix, Network};
 pub use ports::{beside, head_bias, head_weight, loss, mean_of, targets};
 pub use products::{Form, Forms, Part, Product, TableForm};

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::config::Config;
-use super::dense::Dense;
+use super::dense::DenseValues;
 use super::kinds::Activation;
 use super::network::Network;
 use super::pooling::float_mask;
@@ -16,7 +16,8 @@ use super::ports::{self, DROPOUT, batch};
 use super::products::{Form, Part, Product, TableForm};
 use super::relative::RelativePositions;
 use super::tensors::{
-    ATTENTION_NORM, EMBEDDINGS_NORM, OUTPUT_NORM, POSITION_BIAS, POSITIONS, TOKEN_TYPES, WORDS, in_layer,
+    ATTENTION_NORM, DENSE_BIAS, DENSE_WEIGHT, EMBEDDINGS_NORM, OUTPUT_NORM, POSITION_BIAS, POSITIONS,
+    TOKEN_TYPES, WORDS, in_layer,
 };
 use crate::error::{Error, Kind, Result};
 use crate::graph::{Builder, Data, DataType, Dim, Operation, Value, ValueType};
@@ -146,8 +147,11 @@ impl<'a> Encoder<'a> {
         self.network.config
     }
 
-    pub(super) fn dense_of_config(&self) -> Option<Dense> {
-        self.config().dense
+    /// The tensors of the product behind the pooling, where the network has one.
+    pub(super) fn dense_values(&mut self) -> Result<Option<DenseValues>> {
+        let Some(dense) = self.config().dense else { return Ok(None) };
+        let (weight, bias) = (self.weight(DENSE_WEIGHT)?, self.weight(DENSE_BIAS)?);
+        Ok(Some(DenseValues { dense, weight, bias }))
     }
 
     pub(super) fn hidden_size(&self) -> usize {

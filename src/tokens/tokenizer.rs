@@ -195,7 +195,12 @@ impl Tokenizer {
     /// The id of the padding token, by its usual names.
     #[must_use]
     pub fn pad_token_id(&self) -> Option<u32> {
-        ["[PAD]", "<pad>"].iter().find_map(|token| self.inner.token_to_id(token))
+        self.padding_ids().next()
+    }
+
+    /// The ids of all tokens that are called as padding usually is: MPNet's has two.
+    pub fn padding_ids(&self) -> impl Iterator<Item = u32> {
+        ["[PAD]", "<pad>"].iter().filter_map(|token| self.inner.token_to_id(token))
     }
 
     /// Token ids of the texts, special tokens included, each text cut to `max_length` ids with its special

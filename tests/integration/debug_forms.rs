@@ -38,11 +38,15 @@ const PLAIN: [&str; 29] = [
 ];
 
 /// The same in one file, where the name alone does not say so.
-const PLAIN_THERE: [(&str, &str); 30] = [
+const PLAIN_THERE: [(&str, &str); 34] = [
     ("backbone/trial/refusals.rs", "states"),
     ("backbone/trial/refusals.rs", "found"),
     ("backbone/trial/refusals.rs", "expected"),
-    ("encoder/checkpoint.rs", "other"),
+    ("cli/import.rs", "source"),
+    ("encoder/names.rs", "first.shape"),
+    ("encoder/names.rs", "only"),
+    ("encoder/names.rs", "only.name"),
+    ("encoder/names.rs", "other"),
     ("encoder/foreign/external.rs", "model.display().to_string()"),
     ("bundle/network.rs", "DATA"),
     ("bundle/self_test.rs", "worst.1"),

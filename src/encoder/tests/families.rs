@@ -133,8 +133,12 @@ fn step(known: &Known, tensors: impl Fn(&str) -> bool) -> (BTreeMap<String, Vec<
     let seen = FeatureChoice::Last;
     let task = "task".to_owned();
     let head = TrainingHead { task, kind: TaskKind::OneOf, classes: 3, seen, share: 1.0, frozen: None };
-    let options =
-        TrainingOptions { start: Start::Ids, tensors, heads: vec![head], dropped: Default::default() };
+    let options = TrainingOptions {
+        start: Start::Ids,
+        tensors,
+        heads: vec![head],
+        dropped: std::collections::BTreeSet::new(),
+    };
     let graph = training_graph(&Network::new(config, weights), &options).unwrap();
     let texts = known.encoded(&known.texts(&known.facts["train"]));
     let labels: Vec<usize> = serde_json::from_value(known.facts["train"]["labels"].clone()).unwrap();
