@@ -67,6 +67,7 @@ fn carried() -> Validation {
 fn model() -> ModelProto {
     let mut graph = Builder::new("backbone");
     let ids = graph.input("input_ids", ValueType::int64(["batch".into(), "sequence".into()])).unwrap();
+    graph.input("attention_mask", ValueType::int64(["batch".into(), "sequence".into()])).unwrap();
     let numbers: Vec<f32> = (0..512).map(|number| number as f32).collect();
     let table = graph.floats("table", &[64, 8], &numbers).unwrap();
     let rows = Operation::new("Gather", &[&table, &ids]);
