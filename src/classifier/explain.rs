@@ -72,7 +72,7 @@ fn counted(windows: &[Vec<u32>]) -> Counted {
     let mut all = Counted::new();
     for window in windows {
         let counts = (window.len() as f64).sqrt() / tokens.max(1) as f64;
-        let pairs = window.array_windows().map(|&[left, right]| (left, Some(right)));
+        let pairs = window.windows(2).map(|pair| (pair[0], Some(pair[1])));
         for word in window.iter().map(|id| (*id, None)).chain(pairs) {
             *all.entry(word).or_default() += counts;
         }

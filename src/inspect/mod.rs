@@ -87,7 +87,7 @@ pub fn describe(path: &Path, key: Option<&PublicKey>) -> Result<Description> {
             signature: bundle.has_signature(),
             trusted: key.is_some(),
             manifest: bundle.manifest().clone(),
-            heads: described(bundle.heads(), &|| Ok(bundle.own_backbone()?)),
+            heads: described(bundle.heads(), &|| bundle.own_backbone()),
             calibration: bundle.calibration().to_vec(),
             validation_rows: bundle.validation()?.map_or(0, |validation| validation.rows()),
             kept: bundle.kept(),

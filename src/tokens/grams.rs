@@ -61,7 +61,7 @@ impl Grams {
     /// The places that some ids take, one after the other: every piece, then every pair.
     pub fn each(&self, ids: &[u32], mut each: impl FnMut(usize)) {
         ids.iter().for_each(|id| each(*id as usize));
-        ids.array_windows().for_each(|&[left, right]| each(self.pair(left, right)));
+        ids.windows(2).for_each(|pair| each(self.pair(pair[0], pair[1])));
     }
 }
 

@@ -132,7 +132,15 @@ fn step(known: &Known, tensors: impl Fn(&str) -> bool) -> (BTreeMap<String, Vec<
     let tensors = weights.names().filter(|name| tensors(name)).map(str::to_owned).collect();
     let seen = FeatureChoice::Last;
     let task = "task".to_owned();
-    let head = TrainingHead { task, kind: TaskKind::OneOf, classes: 3, seen, share: 1.0, frozen: None };
+    let head = TrainingHead {
+        task,
+        kind: TaskKind::OneOf,
+        classes: 3,
+        seen,
+        share: 1.0,
+        frozen: None,
+        beside: false,
+    };
     let options = TrainingOptions {
         start: Start::Ids,
         tensors,
