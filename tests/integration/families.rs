@@ -159,7 +159,8 @@ fn is_cut(made: &Made) {
 
 /// Two layers above a cut: these move, and nothing else does, also not what all layers share.
 fn trains_top_layers(made: &Made) {
-    made.train("top", &["--freeze", "backbone:0-0", "--epochs", "1", "--head-init", "random"]);
+    let plan = ["--freeze", "backbone:0-0", "--epochs", "4", "--learning-rate", "0.003"];
+    made.train("top", &[&plan[..], &["--head-init", "random"]].concat());
     let proof = proof(&made.path("top"));
     for (name, [trained, moved, _]) in &proof {
         let expected = ["encoder.layer.1.", "encoder.layer.2.", "heads."];
@@ -174,8 +175,10 @@ fn trains_top_layers(made: &Made) {
 }
 
 fn trains_everything(made: &Made) {
-    let plan = ["--task", "sentiment", "--freeze", "head:sentiment", "--epochs", "1"];
-    made.train("whole", &[&plan[..], &["--head-init", "random", "--init-heads", "random"]].concat());
+    // Fast enough that some epoch is better than the drawn heads that it begins with.
+    let plan = ["--task", "sentiment", "--freeze", "head:sentiment", "--epochs", "4"];
+    let begin = ["--learning-rate", "0.003", "--head-init", "random", "--init-heads", "random"];
+    made.train("whole", &[&plan[..], &begin].concat());
     for (name, [trained, moved, _]) in proof(&made.path("whole")) {
         // What stands behind the pooling is no layer's. Tokens have no types in some families; ours are zeros
         // there, and learn all the same.
