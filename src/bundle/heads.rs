@@ -93,6 +93,9 @@ fn read_words(
     let name = words::tensor_name(task, "scales");
     let scales = tensor_bytes(archive, graph, &name, &[classes]).ok_or_else(|| unfitting(&name))??;
     let words = Words { grams, index, codes, scales: floats_of(&scales), settled: None };
+    if words.classes() != classes || words.codes.len() != rows * classes {
+        return Err(unfitting(task));
+    }
     words.check().map_err(|source| unfitting(task).because(source))?;
     Ok(words)
 }

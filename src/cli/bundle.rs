@@ -154,7 +154,7 @@ fn refuse_words(arguments: &Arguments) -> Result<()> {
         .at(&arguments.run)
         .task(&head.task)
         .found("--keep-validation: the words of these rows would be in the bundle")
-        .help("leave --keep-validation away, or train without words (--features auto-words)"))
+        .help("leave --keep-validation away, or train without words"))
 }
 
 impl Arguments {

@@ -39,6 +39,8 @@ pub(crate) struct Instead {
     pub frozen: &'static str,
     /// How what heads see is chosen.
     pub chosen: &'static str,
+    /// How heads look at words.
+    pub words: &'static str,
 }
 
 /// What has no effect on the trainings of a command.
@@ -102,7 +104,7 @@ pub(crate) fn idle(trainings: &[Training<'_>], instead: &Instead) -> Vec<Idle> {
             !any(&|training| training.words && training.fitted() > 0),
             &["words-at-least"],
             "no head that is fitted looks at words",
-            instead.chosen,
+            instead.words,
         ),
     ]
 }

@@ -195,7 +195,7 @@ fn auto_takes_words_where_they_help_and_says_why() {
     }
     std::fs::write(&table, rows).unwrap();
     let run = directory.path().join("run");
-    let finished = train(&table, &run, &["--features", "auto"]).success();
+    let finished = train(&table, &run, &["--features", "auto+words"]).success();
     let fits = fits(&run);
     let of = |task: &str| {
         fits.as_array().unwrap().iter().find(|fit| fit["task"] == task).unwrap()["words"].clone()
@@ -207,7 +207,7 @@ fn auto_takes_words_where_they_help_and_says_why() {
     assert!(finished.stderr.contains("would not help"), "{}", finished.stderr);
     // Nobody is asked who does not want to be.
     let without = directory.path().join("without");
-    train(&table, &without, &["--features", "auto-words"]).success();
+    train(&table, &without, &["--features", "auto"]).success();
     assert!(Run::open(&without).unwrap().heads.iter().all(|head| head.words.is_none()));
     let told = frosthead(&["inspect", text(&run)]).success().stdout;
     assert!(told.contains("+words") && told.contains("kestrel") || told.contains("ke"), "{told}");
