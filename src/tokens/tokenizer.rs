@@ -262,7 +262,7 @@ impl Tokenizer {
     /// The encoding of a start of `text` that is certain to give the first `room` ids of the whole, and a
     /// lower bound on the number of tokens in the rest; `None` when the whole text must be encoded.
     fn certain_start(&self, text: &str, room: usize) -> Result<Option<(tokenizers::Encoding, u64)>> {
-        let mut wanted = 16 * room;
+        let mut wanted = room.saturating_mul(16);
         while let Some(end) = self.pipeline.safe_end(text, wanted) {
             let encoding = self.without_specials(&text[..end])?;
             if encoding.get_ids().len() >= room {

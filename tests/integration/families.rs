@@ -159,13 +159,11 @@ fn is_cut(made: &Made) {
 
 /// Two layers above a cut: these move, and nothing else does, also not what all layers share.
 fn trains_top_layers(made: &Made) {
-    let plan = ["--freeze", "backbone:0-0", "--epochs", "4", "--learning-rate", "0.003"];
-    made.train("top", &[&plan[..], &["--head-init", "random"]].concat());
+    made.train("top", &["--freeze", "backbone:0-0", "--epochs", "1", "--head-init", "random"]);
     let proof = proof(&made.path("top"));
-    for (name, [trained, moved, _]) in &proof {
+    for (name, tensor) in &proof {
         let expected = ["encoder.layer.1.", "encoder.layer.2.", "heads."];
-        let expected = expected.iter().any(|part| name.starts_with(part));
-        assert_eq!([*trained, *moved], [expected; 2], "{} {name}", made.family);
+        is_trained(made, name, *tensor, expected.iter().any(|part| name.starts_with(part)));
     }
     let shared = proof.contains_key("embeddings.position_bias.weight");
     assert_eq!(shared, made.family == "mpnet");
@@ -175,16 +173,21 @@ fn trains_top_layers(made: &Made) {
 }
 
 fn trains_everything(made: &Made) {
-    // Fast enough that some epoch is better than the drawn heads that it begins with.
-    let plan = ["--task", "sentiment", "--freeze", "head:sentiment", "--epochs", "4"];
-    let begin = ["--learning-rate", "0.003", "--head-init", "random", "--init-heads", "random"];
-    made.train("whole", &[&plan[..], &begin].concat());
-    for (name, [trained, moved, _]) in proof(&made.path("whole")) {
+    let plan = ["--task", "sentiment", "--freeze", "head:sentiment", "--epochs", "1"];
+    made.train("whole", &[&plan[..], &["--head-init", "random", "--init-heads", "random"]].concat());
+    for (name, tensor) in proof(&made.path("whole")) {
         // What stands behind the pooling is no layer's. Tokens have no types in some families; ours are zeros
         // there, and learn all the same.
         let expected = !["heads.sentiment.", "dense."].iter().any(|part| name.starts_with(part));
-        assert_eq!([trained, moved], [expected; 2], "{} {name}", made.family);
+        is_trained(made, &name, tensor, expected);
     }
+}
+
+/// Whether a tensor was trained, and had a gradient, just as expected. Where no epoch was better than the drawn
+/// head that it began with, what was trained is kept as it was.
+fn is_trained(made: &Made, name: &str, [trained, moved, gradient]: [bool; 3], expected: bool) {
+    assert_eq!([trained, gradient], [expected; 2], "{} {name}", made.family);
+    assert!(expected || !moved, "{} {name}", made.family);
 }
 
 fn is_quantised(made: &Made) {
