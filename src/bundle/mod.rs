@@ -36,6 +36,7 @@ pub use copy::{CopyNote, copy_places};
 pub use self_test::SelfTest;
 pub use signature::{PublicKey, signature_path};
 pub use validation::{Validation, ValidationTask};
+#[cfg(feature = "train")]
 pub use words::append_words;
 #[cfg(feature = "train")]
 pub use write::{BundleRequest, Origin, SeenHead, Variant, Written, write_bundle};

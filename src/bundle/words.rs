@@ -5,10 +5,16 @@
 //! numbers, which are added up, so that neither batch nor padding nor processor can change a sum; then it is
 //! scaled and divided by the root of the number of tokens. Refuses weights that do not fit the manifest.
 
+#[cfg(feature = "train")]
 use crate::encoder::ports;
+#[cfg(feature = "train")]
 use crate::error::Result;
-use crate::graph::{self, Builder, Data, DataType, Dim, ModelProto, Operation, Value, ValueType};
+use crate::graph::DataType;
+#[cfg(feature = "train")]
+use crate::graph::{self, Builder, Data, Dim, ModelProto, Operation, Value, ValueType};
+#[cfg(feature = "train")]
 use crate::heads::{Head, Words};
+#[cfg(feature = "train")]
 use crate::tokens::{Grams, PAIR_FACTORS};
 
 /// The ids that pieces of a smaller vocabulary had in the whole one: one table for all heads of a bundle.
@@ -20,6 +26,7 @@ pub(super) fn tensor_name(task: &str, what: &str) -> String {
 }
 
 /// What the words of all tasks have in common.
+#[cfg(feature = "train")]
 pub(super) struct WordPlaces {
     /// The ids, `[batch, sequence]`.
     ids: Value,
@@ -31,18 +38,22 @@ pub(super) struct WordPlaces {
     made: Vec<(Grams, Value)>,
 }
 
+#[cfg(feature = "train")]
 fn batch() -> Dim {
     Dim::from("batch")
 }
 
+#[cfg(feature = "train")]
 fn sequence(element: DataType) -> ValueType {
     ValueType::new(element, [batch(), "sequence".into()])
 }
 
+#[cfg(feature = "train")]
 fn placed(element: DataType) -> ValueType {
     ValueType::new(element, [batch(), "places".into()])
 }
 
+#[cfg(feature = "train")]
 impl WordPlaces {
     /// Behind the ids and their mask.
     ///
@@ -135,15 +146,18 @@ impl WordPlaces {
 }
 
 /// All but the first of a sequence.
+#[cfg(feature = "train")]
 fn from_second(graph: &mut Builder, all: &Value, name: &str) -> Result<Value> {
     part(graph, all, [1, i64::MAX], name)
 }
 
 /// All but the last of a sequence.
+#[cfg(feature = "train")]
 fn before_last(graph: &mut Builder, all: &Value, name: &str) -> Result<Value> {
     part(graph, all, [0, -1], name)
 }
 
+#[cfg(feature = "train")]
 fn part(graph: &mut Builder, all: &Value, [first, behind]: [i64; 2], name: &str) -> Result<Value> {
     let mut bound = |what: &str, value: i64| graph.integers(&format!("{name}/{what}"), &[1], &[value]);
     let (first, behind, axis) = (bound("first", first)?, bound("behind", behind)?, bound("axis", 1)?);
@@ -153,6 +167,7 @@ fn part(graph: &mut Builder, all: &Value, [first, behind]: [i64; 2], name: &str)
 }
 
 /// The rows of places in the narrowest type that holds them.
+#[cfg(feature = "train")]
 fn index_bytes(index: &[u32], rows: usize) -> (DataType, Vec<u8>) {
     if rows <= 1 << 16 {
         return (DataType::Uint16, index.iter().flat_map(|row| (*row as u16).to_le_bytes()).collect());
@@ -161,6 +176,7 @@ fn index_bytes(index: &[u32], rows: usize) -> (DataType, Vec<u8>) {
 }
 
 /// The codes, in 8 bits where they are that small.
+#[cfg(feature = "train")]
 fn code_bytes(words: &Words) -> (DataType, Vec<u8>) {
     if words.in_bytes() {
         return (DataType::Int8, words.codes.iter().map(|code| *code as i8 as u8).collect());
@@ -188,6 +204,7 @@ pub(super) fn whole_numbers(element: Option<DataType>, bytes: &[u8]) -> Option<V
 ///
 /// # Errors
 /// A name is taken.
+#[cfg(feature = "train")]
 pub fn append_words(model: &mut ModelProto, heads: &[Head]) -> Result<()> {
     let mut part = Builder::new("words");
     let mut places = WordPlaces::new(&mut part)?;

@@ -16,15 +16,21 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::backbone::Backbone;
-use crate::bundle::{Bundle, CopyNote, PublicKey, SelfTest, append_words};
+#[cfg(feature = "train")]
+use crate::bundle::append_words;
+use crate::bundle::{Bundle, CopyNote, PublicKey, SelfTest};
+#[cfg(feature = "train")]
+use crate::embed::RowParts;
 use crate::embed::{
-    EmbedOptions, Extractor, MemoryPlan, Reader, RowLayout, RowParts, WindowSpan, Work, check_loadable,
-    threads_within,
+    EmbedOptions, Extractor, MemoryPlan, Reader, RowLayout, WindowSpan, Work, check_loadable, threads_within,
 };
 use crate::encoder::ports;
 use crate::error::{Error, Kind, Result};
+#[cfg(feature = "train")]
 use crate::graph;
-use crate::heads::{Head, Words};
+use crate::heads::Head;
+#[cfg(feature = "train")]
+use crate::heads::Words;
 use crate::quantize::Precision;
 use crate::recognize::{Thing, Wanted};
 use crate::runtime::{Load, Runtime, RuntimeOptions, rss_bytes};
@@ -377,6 +383,22 @@ fn extractor_of_run(
     if run.heads.iter().all(|head| head.words.is_none()) {
         return Extractor::new(backbone, runtime, reading);
     }
+    #[cfg(not(feature = "train"))]
+    return Err(Error::new(Kind::Run, "this build reads texts for runs without words only")
+        .at(&run.directory)
+        .help("bundle the run: frosthead bundle RUN --out x.frost"));
+    #[cfg(feature = "train")]
+    with_words(run, backbone, runtime, reading)
+}
+
+/// The same for heads of which some look at words.
+#[cfg(feature = "train")]
+fn with_words(
+    run: &Run,
+    backbone: Arc<Backbone>,
+    runtime: &Runtime,
+    reading: &EmbedOptions,
+) -> Result<Extractor> {
     let layout = RowLayout::of(&backbone, reading.stored);
     let mut model = graph::decode(&backbone.inference_graph(layout.outputs())?)?;
     append_words(&mut model, &run.heads)?;

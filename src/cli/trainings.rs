@@ -52,7 +52,6 @@ pub(crate) fn idle(trainings: &[Training<'_>], instead: &Instead) -> Vec<Idle> {
     let line =
         |when: bool, options: &[&str], why, instead| Idle { when, options: names(options), why, instead };
     let (begins, frozen) = (any(&|training| training.heads_begin()), Scenario::Frozen);
-    let fitted = trainings.iter().map(Training::fitted).max().unwrap_or(0);
     vec![
         Idle {
             when: !stage(&|_, _| true),
@@ -93,6 +92,19 @@ pub(crate) fn idle(trainings: &[Training<'_>], instead: &Instead) -> Vec<Idle> {
             "everything is frozen, so no head is fitted or taken over",
             "freeze less",
         ),
+    ]
+    .into_iter()
+    .chain(idle_fits(trainings, instead))
+    .collect()
+}
+
+/// What has no effect on the fits of heads.
+fn idle_fits(trainings: &[Training<'_>], instead: &Instead) -> Vec<Idle> {
+    let any = |of: &dyn Fn(&Training<'_>) -> bool| trainings.iter().any(of);
+    let line =
+        |when: bool, options: &[&str], why, instead| Idle { when, options: names(options), why, instead };
+    let fitted = trainings.iter().map(Training::fitted).max().unwrap_or(0);
+    vec![
         line(fitted == 0, &["alpha", "fit-memory"], "no head is fitted", ""),
         line(
             fitted < 2 && !any(&|training| training.chooses && training.fitted() > 0),

@@ -8,6 +8,7 @@ mod external;
 #[cfg(feature = "train")]
 mod gradient;
 mod messages;
+#[cfg(feature = "train")]
 mod names;
 pub mod proto;
 mod terms;
@@ -20,9 +21,8 @@ use builder::{IR_VERSION, PRODUCER};
 pub use external::{External, bytes_of, is_external};
 #[cfg(feature = "train")]
 pub use gradient::{Gradient, differentiate};
-pub use names::append;
 #[cfg(feature = "train")]
-pub use names::{clear_names, made};
+pub use names::{append, clear_names, made};
 pub use proto::{DataType, ModelProto};
 pub use terms::{Attribute, Data, Dim, Operation, Value, ValueType};
 pub use weights::WeightBytes;

@@ -11,7 +11,7 @@ use super::folds::{NO_FOLD, text_folds};
 use super::head::{Answers, Head};
 use super::options::{Alpha, Examples, FitOptions};
 use super::word_choice::choose;
-use super::word_options::{SettledWords, WordsOptions, WordsReport, WordsWanted};
+use super::word_options::{SettledWords, WordsReport};
 use super::word_problem::WordProblem;
 use super::word_rows::WordRows;
 use super::words::{LARGEST_BYTE, LARGEST_CODE, Words};
@@ -122,13 +122,4 @@ pub fn words_out_of_fold(words: &Words, examples: &Examples<'_>, options: &FitOp
         }
     }
     Ok(all)
-}
-
-/// The options of a fit that nothing is chosen for any more.
-#[must_use]
-pub fn settled(options: &FitOptions, alpha: f64, words: Option<&WordsReport>) -> FitOptions {
-    let used = words.and_then(|words| words.used);
-    let wanted = if used.is_some() { WordsWanted::Yes } else { WordsWanted::No };
-    let words = WordsOptions { wanted, settled: used, ..options.words.clone() };
-    FitOptions { alpha: Alpha::Fixed(alpha), words, ..options.clone() }
 }

@@ -13,6 +13,8 @@ mod cross_validation;
 #[cfg(feature = "train")]
 mod curvature;
 #[cfg(feature = "train")]
+mod dense;
+#[cfg(feature = "train")]
 mod descent;
 mod file;
 #[cfg(feature = "train")]
@@ -61,7 +63,7 @@ mod word_rows;
 mod words;
 
 #[cfg(feature = "train")]
-pub use beside::{settled, weigh_words, words_out_of_fold};
+pub use beside::{weigh_words, words_out_of_fold};
 #[cfg(feature = "train")]
 pub use class_weight::class_weights;
 #[cfg(feature = "train")]
@@ -72,6 +74,8 @@ pub use fit::{fit, fit_bytes};
 #[cfg(feature = "train")]
 pub use folds::{NO_FOLD, sample, text_folds};
 pub use head::{Answers, Head};
+#[cfg(feature = "train")]
+pub use options::settled;
 pub use options::{Alpha, Candidate, ClassWeight, Examples, FitOptions, FitReport};
 #[cfg(feature = "train")]
 pub use out_of_fold::{OutOfFold, answers_out_of_fold, out_of_fold};

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::view::FeatureView;
+#[cfg(feature = "train")]
+use super::word_options::WordsWanted;
 use super::word_options::{WordsOptions, WordsReport};
 use crate::error::{Error, Kind, Result};
 
@@ -176,8 +178,19 @@ impl FitReport {
     /// The options of a fit as this one was: nothing is chosen any more.
     #[must_use]
     pub fn settled(&self, options: &FitOptions) -> FitOptions {
-        super::beside::settled(options, self.alpha, self.words.as_ref())
+        settled(options, self.alpha, self.words.as_ref())
     }
+}
+
+#[cfg(feature = "train")]
+/// The options of a fit that nothing is chosen for any more.
+#[cfg(feature = "train")]
+#[must_use]
+pub fn settled(options: &FitOptions, alpha: f64, words: Option<&WordsReport>) -> FitOptions {
+    let used = words.and_then(|words| words.used);
+    let wanted = if used.is_some() { WordsWanted::Yes } else { WordsWanted::No };
+    let words = WordsOptions { wanted, settled: used, ..options.words.clone() };
+    FitOptions { alpha: Alpha::Fixed(alpha), words, ..options.clone() }
 }
 
 /// One penalty that `auto` tried.

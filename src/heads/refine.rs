@@ -12,8 +12,8 @@ use std::time::Instant;
 use ndarray::Array2;
 
 use super::curvature::Products;
+use super::dense::finite;
 use super::descent::Descent;
-use super::fit::finite;
 use super::folds::{NO_FOLD, text_folds};
 use super::head::{Answers, Head};
 use super::minimize::penalty;

@@ -4,7 +4,7 @@
 //! Refuses to look at validation or test rows.
 
 use super::class_weight::row_weights;
-use super::fit::fit;
+use super::dense::fit_dense;
 use super::folds::{NO_FOLD, sample, text_folds};
 use super::head::Answers;
 use super::mixture::{Mix, Pairs};
@@ -114,7 +114,7 @@ fn held_out(
     };
     let ((rows, labels), (other_rows, other_labels)) = (chosen(&inside), chosen(&outside));
     let training = Examples { rows: &rows, labels: &labels, ..*examples };
-    let (head, _) = fit(answers, &training, options)?;
+    let (head, _) = fit_dense(answers, &training, options)?;
     let classes = answers.labels.len();
     let mut features = Vec::with_capacity(other_rows.len() * classes);
     let mut logits = vec![0.0; classes];

@@ -1,7 +1,10 @@
 //! Fits against scikit-learn's (`tests/data/heads_golden.json`), and what a fit refuses.
 
 use super::*;
+use crate::heads::minimize::minimize;
+use crate::heads::problem::problem;
 use crate::heads::solver::Solution;
+use crate::heads::standardize::Scaler;
 use crate::heads::{ClassWeight, FeatureView};
 use crate::task::TaskKind;
 
