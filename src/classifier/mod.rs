@@ -5,6 +5,7 @@
 #[cfg(feature = "train")]
 mod bundling;
 mod explain;
+mod extractors;
 mod measure;
 mod model;
 pub mod run;
@@ -16,21 +17,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::backbone::Backbone;
-#[cfg(feature = "train")]
-use crate::bundle::append_words;
 use crate::bundle::{Bundle, CopyNote, PublicKey, SelfTest};
-#[cfg(feature = "train")]
-use crate::embed::RowParts;
 use crate::embed::{
     EmbedOptions, Extractor, MemoryPlan, Reader, RowLayout, WindowSpan, Work, check_loadable, threads_within,
 };
 use crate::encoder::ports;
 use crate::error::{Error, Kind, Result};
-#[cfg(feature = "train")]
-use crate::graph;
 use crate::heads::Head;
-#[cfg(feature = "train")]
-use crate::heads::Words;
 use crate::quantize::Precision;
 use crate::recognize::{Thing, Wanted};
 use crate::runtime::{Load, Runtime, RuntimeOptions, rss_bytes};
@@ -39,6 +32,7 @@ use crate::tuning::{Applied, apply};
 #[cfg(feature = "train")]
 pub use bundling::{BundleOptions, Deployed, bundle_run};
 pub use explain::WordLogits;
+use extractors::extractor_of_run;
 #[cfg(feature = "train")]
 pub use measure::{Calibrated, ENOUGH_ROWS, calibrate};
 pub use measure::{measure, probabilities, row_scores};
@@ -371,41 +365,6 @@ fn head_of_run(head: &Head, features: &[f32], words: &[f32]) -> TaskPrediction {
     head.logits(features, &mut logits);
     logits.iter_mut().zip(words).for_each(|(logit, more)| *logit += more);
     TaskPrediction::new(head, logits)
-}
-
-/// What reads texts for a run: rows of its features, and of what its heads' words add to their logits.
-fn extractor_of_run(
-    run: &Run,
-    backbone: Arc<Backbone>,
-    runtime: &Runtime,
-    reading: &EmbedOptions,
-) -> Result<Extractor> {
-    if run.heads.iter().all(|head| head.words.is_none()) {
-        return Extractor::new(backbone, runtime, reading);
-    }
-    #[cfg(not(feature = "train"))]
-    return Err(Error::new(Kind::Run, "this build reads texts for runs without words only")
-        .at(&run.directory)
-        .help("bundle the run: frosthead bundle RUN --out x.frost"));
-    #[cfg(feature = "train")]
-    with_words(run, backbone, runtime, reading)
-}
-
-/// The same for heads of which some look at words.
-#[cfg(feature = "train")]
-fn with_words(
-    run: &Run,
-    backbone: Arc<Backbone>,
-    runtime: &Runtime,
-    reading: &EmbedOptions,
-) -> Result<Extractor> {
-    let layout = RowLayout::of(&backbone, reading.stored);
-    let mut model = graph::decode(&backbone.inference_graph(layout.outputs())?)?;
-    append_words(&mut model, &run.heads)?;
-    let sessions = backbone.sessions_of(runtime, &graph::encode(&model))?;
-    let of_words = |head: &Head| (ports::words(&head.task), head.words.as_ref().map_or(0, Words::classes));
-    let parts = RowParts::of(&layout).and(run.heads.iter().map(of_words));
-    Extractor::with_sessions(backbone, sessions, parts, reading)
 }
 
 impl Run {
