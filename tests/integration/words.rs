@@ -21,8 +21,9 @@ fn train(data: &Path, out: &Path, more: &[&str]) -> Finished {
     frosthead(&[&arguments[..], &TASKS, more].concat())
 }
 
+/// A bundle of its own for every choice of options.
 fn bundle(run: &Path, more: &[&str]) -> PathBuf {
-    let out = run.with_extension("frost");
+    let out = run.with_extension(format!("{}.frost", more.join("")));
     frosthead(&[&["bundle", text(run), "--overwrite", "--out", text(&out)], more].concat()).success();
     out
 }
@@ -78,6 +79,13 @@ fn a_bundle_says_what_its_run_says_whatever_the_batch() {
     // 8 bits: a head refitted on other features, words in steps of 1/127 of the largest weight.
     let coded = bundle(&run, &["--precision", "int8", "--max-drop", "100"]);
     assert_eq!(predicted(&coded, TEXTS, &[]).len(), 5);
+    let in_bytes = |model: &Path| {
+        let model = Model::open(model, None).unwrap();
+        model.heads().iter().all(|head| head.words.as_ref().unwrap().in_bytes())
+    };
+    assert!(in_bytes(&coded) && !in_bytes(&exact));
+    // Within a limit of memory nothing else is said.
+    assert_eq!(predicted(&exact, TEXTS, &["--memory", "400M"]), of_bundle);
     // What a table says of both is the same as what they predict.
     for model in [&run, &exact, &coded] {
         let measured = frosthead(&["eval", text(&data), "--model", text(model), "--rows", "all", "--json"]);
