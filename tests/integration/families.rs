@@ -24,9 +24,10 @@ const TASK: [&str; 2] = ["--task", "domain"];
 type Try = fn(&Made);
 
 /// What is tried, in this order: some of it needs what was made before.
-const ABILITIES: [(&str, Try); 11] = [
+const ABILITIES: [(&str, Try); 12] = [
     ("import and embedding", embeds),
     ("states of all layers and every choice of features", sees_every_layer),
+    ("words beside states", looks_at_words),
     ("windows", reads_in_windows),
     ("depth", is_cut),
     ("training of top layers, and its proof", trains_top_layers),
@@ -137,6 +138,20 @@ fn sees_every_layer(made: &Made) {
     let bundle = made.bundle("run", "fp32.frost", &[]);
     let (ours, theirs) = (predicted(&bundle, LINES, &[]), predicted(&run, LINES, &[]));
     assert!(ours.len() == 5 && ours.iter().zip(&theirs).all(|(a, b)| agree(a, b)), "{ours:?} {theirs:?}");
+}
+
+/// Pieces of every kind of tokenizer: a run and its bundle say the same, and a piece of the text is among the reasons.
+fn looks_at_words(made: &Made) {
+    made.train("words", &["--features", "last+words"]);
+    let bundle = made.bundle("words", "words.frost", &[]);
+    let (ours, theirs) = (predicted(&bundle, LINES, &[]), predicted(&made.path("words"), LINES, &[]));
+    assert!(ours.iter().zip(&theirs).all(|(a, b)| agree(a, b)), "{ours:?} {theirs:?}");
+    made.train("plain", &["--features", "last"]);
+    let plain = predicted(&made.path("plain"), LINES, &[]);
+    assert!(ours.iter().zip(&plain).any(|(a, b)| !agree(a, b)), "{}: words change nothing", made.family);
+    let why = predicted(&bundle, LINES, &["--explain", "words"]);
+    let task = TASK[1];
+    assert!(why.iter().any(|row| !row[format!("{task}_words")].as_array().unwrap().is_empty()), "{why:?}");
 }
 
 fn reads_in_windows(made: &Made) {
