@@ -13,20 +13,10 @@ With --own-split a table is split by `train --seed` itself, and the accuracies a
 paired errors).
 needs: nothing but the program; features are computed once (`--cache`).
 """
-import argparse, json, shlex, subprocess, sys, tempfile, zlib
+import argparse, json, shlex, subprocess, sys, tempfile
 from pathlib import Path
 
-from labelled import read, write
-
-
-def split(data, seed):
-    """Training and test rows."""
-    if data.is_dir():
-        return read(data / f"{data.name}_train.csv"), read(data / f"{data.name}_test.csv")
-    sides = ([], [])
-    for row in read(data):
-        sides[zlib.crc32(f"{seed} {row['text']}".encode()) % 5 == 0].append(row)
-    return sides
+from labelled import difference, mean, numbers_to, split, write
 
 
 class Program:
@@ -69,19 +59,6 @@ class Program:
         return {task: [float(line[f"{task}_predicted"] == row[task]) for line, row in zip(told, test, strict=True)] for task in tasks}
 
 
-def mean(numbers):
-    return sum(numbers) / len(numbers)
-
-
-def difference(pairs, same_rows):
-    """Points and their standard error; `pairs` holds, per seed, both answers' rights."""
-    gains = [[b - a for a, b in zip(*pair)] for pair in pairs]
-    gains = [mean(row) for row in zip(*gains)] if same_rows else sum(gains, [])
-    value = mean(gains)
-    error = sum((gain - value) ** 2 for gain in gains) ** 0.5 / len(gains)
-    return 100 * value, 100 * error
-
-
 def measure(options, data):
     """Per task and name of a model: rights per seed; and per name the sizes."""
     rights, sizes, tasks = {}, {}, []
@@ -113,7 +90,7 @@ def main():
     parser.add_argument("backbone")
     parser.add_argument("data", nargs="+", type=Path)
     parser.add_argument("--depths", type=lambda text: [int(depth) for depth in text.split(",")], default=[0, 2, 3, 4, 6])
-    parser.add_argument("--seeds", type=lambda text: range(int(text.split("-")[0]), int(text.split("-")[-1]) + 1), default=range(13, 17))
+    parser.add_argument("--seeds", type=numbers_to, default=range(13, 17))
     parser.add_argument("--rows", type=int, help="the first so many training rows")
     parser.add_argument("--bundle", default="--precision int8 --max-drop 100", help="options of `bundle`")
     parser.add_argument("--train", default="", help="options of `train` at a depth")

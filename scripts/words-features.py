@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Which features of words suit a head best: sparse logistic regressions on what stands in texts, mixed with dense heads.
 
-usage: words-features.py [--work DIR] [--shared DIR] [--seeds 13,14] [--cells NAME:TASK:ROWS,…] STEP …
+usage: words-features.py --work DIR --data DIR [--seeds 13,14] [--cells NAME:TASK:ROWS,…] STEP …
 
 Steps: `embed FROSTHEAD BACKBONE` computes the means of every layer of all sets; `dense` fits the heads on them (columns up to depth
 0, 3 and all), three folds and all rows, penalty by the least cross entropy at the best temperature; `words VARIANT …` fits words in
 the variants named (`all`: every one); `mixes` compares rules of mixing; `joint` fits both side by side; `table` prints what was
-found. Everything is kept in DIR (/tmp/exp) and not done twice. Objective everywhere: sum of cross entropies + alpha / 2 · |W|².
+found. Everything is kept in --work and not done twice; the sets lie in --data, each
+in a folder of its name, but for the demo data. Objective everywhere: sum of cross entropies + alpha / 2 · |W|².
 A text of several windows has the mean of their features, each as often as it has tokens. Sets: demo, clinc150, uci_sentiment and
 polarity2 (windows of 256 tokens, at depth 0 alone: --depths 0; the others' first 256 tokens); of a table without a test file, a fifth by the hash of seed and text.
 needs: numpy, scipy, pyarrow, tokenizers.
@@ -66,7 +67,7 @@ VARIANTS = {
 
 class Set:
     def __init__(self, options, name):
-        self.name, self.folder, shared = name, options.work, options.shared
+        self.name, self.folder, shared = name, options.work, options.data
         files = [Path("data/demo.csv")] if name == "demo" else [shared / name / f"{name}_{side}.csv" for side in ("train", "test")]
         self.rows, self.side = [], []
         csv.field_size_limit(1 << 30)
@@ -502,8 +503,8 @@ def cells(options):
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--work", type=Path, default=Path("/tmp/exp"))
-    arguments.add_argument("--shared", type=Path, default=Path("/work/shared/data"))
+    arguments.add_argument("--work", type=Path, required=True)
+    arguments.add_argument("--data", type=Path, required=True)
     arguments.add_argument("--seeds", default="13,14", type=lambda text: [int(seed) for seed in text.split(",")])
     arguments.add_argument("--cells", default=CELLS, type=lambda text: text.split(","))
     arguments.add_argument("--depths", default="0,3,all", type=lambda text: text.split(","))

@@ -10,10 +10,10 @@ every seed. Every column but `text` is a task. Each cell: accuracy in points, me
 rows are averaged first). Heads are measured as they are in the run, in fp32. Also: seconds that all heads took to be fitted.
 needs: nothing but the program; features are computed once (`--cache`).
 """
-import argparse, json, shlex, subprocess, sys, tempfile, zlib
+import argparse, json, shlex, subprocess, sys, tempfile
 from pathlib import Path
 
-from labelled import read, write
+from labelled import difference, mean, numbers_to, read, split, write
 
 ARMS = {
     "last": ["--features", "last"],
@@ -25,16 +25,6 @@ ARMS = {
 }
 # What each arm is compared with.
 AGAINST = {"auto + words": "auto"}
-
-
-def split(data, seed):
-    """Training and test rows."""
-    if data.is_dir():
-        return read(data / f"{data.name}_train.csv"), read(data / f"{data.name}_test.csv")
-    sides = ([], [])
-    for row in read(data):
-        sides[zlib.crc32(f"{seed} {row['text']}".encode()) % 5 == 0].append(row)
-    return sides
 
 
 def run(options, *words):
@@ -58,24 +48,12 @@ def right(options, folder, tasks, test, seed, more):
     return {task: [float((task, row) not in wrong) for row in range(1, len(test) + 1)] for task in tasks}, sum(fit["seconds"] for fit in fits), words
 
 
-def mean(numbers):
-    return sum(numbers) / len(numbers)
-
-
-def difference(pairs, same_rows):
-    """Points and their standard error; `pairs` holds, per seed, both answers' rights."""
-    gains = [[b - a for a, b in zip(*pair)] for pair in pairs]
-    gains = [mean(row) for row in zip(*gains)] if same_rows else sum(gains, [])
-    value = mean(gains)
-    return 100 * value, 100 * sum((gain - value) ** 2 for gain in gains) ** 0.5 / len(gains)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("frosthead")
     parser.add_argument("backbone")
     parser.add_argument("data", nargs="+", type=Path)
-    parser.add_argument("--seeds", type=lambda text: range(int(text.split("-")[0]), int(text.split("-")[-1]) + 1), default=range(13, 17))
+    parser.add_argument("--seeds", type=numbers_to, default=range(13, 17))
     parser.add_argument("--rows", type=int, help="the first so many training rows")
     parser.add_argument("--arms", type=lambda text: text.split(","), default=list(ARMS))
     parser.add_argument("--cache")
