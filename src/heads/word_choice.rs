@@ -15,8 +15,8 @@ use super::word_rows::WordRows;
 use crate::error::Result;
 use crate::parallel::in_parallel;
 
-/// What is tried: ways to weigh words, each with its penalties, strongest first. One each would lose 0.03 points,
-/// more gain nothing (`docs/LOG.md`, *words*).
+/// What is tried: ways to weigh words, each with its penalties, strongest first. One penalty each lost 0.03 points
+/// against five (`docs/LOG.md`, *words*).
 const TRIED: [(Weighing, [f64; 2]); 2] = [(Weighing::Plain, [0.3, 0.03]), (Weighing::Rare, [0.03, 0.005])];
 /// Most training rows that the mix is found on.
 const MIXED_ROWS: usize = 6000;
