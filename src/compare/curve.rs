@@ -16,7 +16,7 @@ use crate::dataset::{Columns, Dataset, Input};
 use crate::embed::{Embedder, covering};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fields, TextKey};
-use crate::heads::{self, Answers, Examples, WordsWanted};
+use crate::heads::{self, Answers, Examples};
 use crate::metrics::difference;
 use crate::report::{CurvePoint, Score};
 use crate::task::Truth;
@@ -96,9 +96,6 @@ pub(super) fn learning_curve(
     run: &Run,
     embedder: &mut Embedder,
 ) -> Result<Vec<CurvePoint>> {
-    if learning.fit.words.wanted != WordsWanted::No {
-        embedder.look_at_words(embedder.own_grams())?;
-    }
     let (rows, columns) = (Rows::read(request, run, embedder)?, run.columns(&embedder.layout())?);
     let trained = rows.of_part(&rows.data, Part::Train);
     let order = nested_order(&trained, &rows.data, request.split.seed);
