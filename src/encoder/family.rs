@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use super::config::Config;
 use super::fields::Fields;
-use super::tensors::POSITIONS;
+use super::tensors::{self, POSITIONS};
 use crate::error::{Error, Kind, Result};
 
 /// What a tensor of a checkpoint is to us.
@@ -109,6 +109,36 @@ fn only_encoders(fields: &Fields) -> Result<()> {
     ["is_decoder", "add_cross_attention"]
         .into_iter()
         .try_for_each(|field| fields.not_true(field, "only encoders can be imported"))
+}
+
+/// Dimensions by BERT's names of them, which others took over; a token has types unless the family says otherwise.
+fn like_bert(fields: &Fields, positions: usize, pad_token_id: u32) -> Result<Config> {
+    Ok(Config {
+        hidden_size: fields.size("hidden_size", None)?,
+        layers: fields.size("num_hidden_layers", None)?,
+        attention_heads: fields.size("num_attention_heads", None)?,
+        intermediate_size: fields.size("intermediate_size", None)?,
+        vocabulary_size: fields.size("vocab_size", None)?,
+        positions,
+        token_types: fields.size("type_vocab_size", Some(2))?,
+        activation: fields.activation("hidden_act", "gelu")?,
+        layer_norm_epsilon: fields.epsilon("layer_norm_eps", 1e-12)?,
+        pad_token_id,
+        relative_positions: None,
+        dense: None,
+    })
+}
+
+/// What a tensor is to us in a family that calls the parts of a layer otherwise, and the embeddings as we do.
+fn by_parts(name: &str, heads: &[&str], layers: &str, parts: &[(&str, &str)]) -> Named {
+    if name == POSITION_IDS || heads.iter().any(|head| name.starts_with(head)) {
+        return Named::LeftOut;
+    }
+    match name.strip_prefix(layers) {
+        Some(inside) => tensors::renamed(inside, parts).map_or(Named::Unknown, Named::Ours),
+        None if tensors::is_of_embeddings(name) => Named::Ours(name.to_owned()),
+        None => Named::Unknown,
+    }
 }
 
 /// Positions that texts can have, of a table whose first so many rows belong to none.

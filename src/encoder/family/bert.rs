@@ -4,7 +4,7 @@
 //! share most names compute something else, too (ELECTRA projects embeddings, ALBERT shares layers,
 //! Megatron-BERT normalises before each block).
 
-use super::{Family, Named, POSITION_IDS, only_encoders};
+use super::{Family, Named, POSITION_IDS, like_bert, only_encoders};
 use crate::encoder::config::Config;
 use crate::encoder::fields::Fields;
 use crate::encoder::tensors;
@@ -28,20 +28,8 @@ const HEADS: [&str; 4] = ["cls.", "classifier.", "qa_outputs.", "pooler."];
 
 fn config(fields: &Fields) -> Result<Config> {
     only_encoders(fields)?;
-    Ok(Config {
-        hidden_size: fields.size("hidden_size", None)?,
-        layers: fields.size("num_hidden_layers", None)?,
-        attention_heads: fields.size("num_attention_heads", None)?,
-        intermediate_size: fields.size("intermediate_size", None)?,
-        vocabulary_size: fields.size("vocab_size", None)?,
-        positions: fields.size("max_position_embeddings", None)?,
-        token_types: fields.size("type_vocab_size", Some(2))?,
-        activation: fields.activation("hidden_act", "gelu")?,
-        layer_norm_epsilon: fields.epsilon("layer_norm_eps", 1e-12)?,
-        pad_token_id: fields.token_id("pad_token_id", 0)?,
-        relative_positions: None,
-        dense: None,
-    })
+    let positions = fields.size("max_position_embeddings", None)?;
+    like_bert(fields, positions, fields.token_id("pad_token_id", 0)?)
 }
 
 /// Our names are BERT's, but for how TensorFlow called a normalisation's two tensors.

@@ -2,10 +2,10 @@
 //!
 //! Refuses what says `distilbert` and is not an encoder by itself.
 
-use super::{Family, Named, POSITION_IDS, only_encoders};
+use super::{Family, Named, by_parts, only_encoders};
 use crate::encoder::config::Config;
 use crate::encoder::fields::Fields;
-use crate::encoder::tensors::{self, TOKEN_TYPES};
+use crate::encoder::tensors::TOKEN_TYPES;
 use crate::error::Result;
 
 pub(super) const FAMILY: Family = Family {
@@ -63,12 +63,5 @@ fn config(fields: &Fields) -> Result<Config> {
 }
 
 fn tensor(name: &str) -> Named {
-    if name == POSITION_IDS || HEADS.iter().any(|head| name.starts_with(head)) {
-        return Named::LeftOut;
-    }
-    match name.strip_prefix(LAYERS) {
-        Some(inside) => tensors::renamed(inside, &PARTS).map_or(Named::Unknown, Named::Ours),
-        None if tensors::is_of_embeddings(name) => Named::Ours(name.to_owned()),
-        None => Named::Unknown,
-    }
+    by_parts(name, &HEADS, LAYERS, &PARTS)
 }

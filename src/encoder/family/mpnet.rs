@@ -3,11 +3,11 @@
 //!
 //! Refuses another number of distances than 32: transformers counts with 32 whatever the configuration says.
 
-use super::{Family, Named, POSITION_IDS, only_encoders, shifted};
+use super::{Family, Named, by_parts, like_bert, only_encoders, shifted};
 use crate::encoder::config::Config;
 use crate::encoder::fields::{Fields, unsupported};
 use crate::encoder::relative::RelativePositions;
-use crate::encoder::tensors::{self, POSITION_BIAS, POSITIONS, TOKEN_TYPES};
+use crate::encoder::tensors::{POSITION_BIAS, POSITIONS, TOKEN_TYPES};
 use crate::error::Result;
 
 pub(super) const FAMILY: Family = Family {
@@ -51,32 +51,14 @@ fn config(fields: &Fields) -> Result<Config> {
             ("relative_attention_num_buckets", "transformers counts with 32, whatever is said");
         return Err(unsupported(field, &buckets.into(), &BUCKETS.to_string(), why));
     }
-    Ok(Config {
-        hidden_size: fields.size("hidden_size", None)?,
-        layers: fields.size("num_hidden_layers", None)?,
-        attention_heads: fields.size("num_attention_heads", None)?,
-        intermediate_size: fields.size("intermediate_size", None)?,
-        vocabulary_size: fields.size("vocab_size", None)?,
-        positions: shifted(fields, FIRST_POSITION)?,
-        token_types: 1,
-        activation: fields.activation("hidden_act", "gelu")?,
-        layer_norm_epsilon: fields.epsilon("layer_norm_eps", 1e-12)?,
-        pad_token_id: fields.token_id("pad_token_id", 1)?,
-        relative_positions: Some(RelativePositions { buckets: BUCKETS, distance: DISTANCE }),
-        dense: None,
-    })
+    let known = like_bert(fields, shifted(fields, FIRST_POSITION)?, fields.token_id("pad_token_id", 1)?)?;
+    let relative_positions = Some(RelativePositions { buckets: BUCKETS, distance: DISTANCE });
+    Ok(Config { token_types: 1, relative_positions, ..known })
 }
 
 fn tensor(name: &str) -> Named {
-    if name == POSITION_IDS || HEADS.iter().any(|head| name.starts_with(head)) {
-        return Named::LeftOut;
-    }
     if name == BIAS {
         return Named::Ours(POSITION_BIAS.to_owned());
     }
-    match name.strip_prefix(LAYERS) {
-        Some(inside) => tensors::renamed(inside, &PARTS).map_or(Named::Unknown, Named::Ours),
-        None if tensors::is_of_embeddings(name) => Named::Ours(name.to_owned()),
-        None => Named::Unknown,
-    }
+    by_parts(name, &HEADS, LAYERS, &PARTS)
 }

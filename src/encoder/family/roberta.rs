@@ -4,7 +4,7 @@
 //! Refuses what says `roberta` and computes something else: decoders, relative positions. XLM-RoBERTa-XL
 //! normalises before each block, Longformer attends to a part of the text.
 
-use super::{Family, Named, POSITION_IDS, only_encoders, shifted};
+use super::{Family, Named, POSITION_IDS, like_bert, only_encoders, shifted};
 use crate::encoder::config::Config;
 use crate::encoder::fields::Fields;
 use crate::encoder::tensors::{self, POSITIONS};
@@ -28,20 +28,7 @@ const HEADS: [&str; 4] = ["lm_head.", "classifier.", "qa_outputs.", "pooler."];
 fn config(fields: &Fields) -> Result<Config> {
     only_encoders(fields)?;
     let pad_token_id = fields.token_id("pad_token_id", 1)?;
-    Ok(Config {
-        hidden_size: fields.size("hidden_size", None)?,
-        layers: fields.size("num_hidden_layers", None)?,
-        attention_heads: fields.size("num_attention_heads", None)?,
-        intermediate_size: fields.size("intermediate_size", None)?,
-        vocabulary_size: fields.size("vocab_size", None)?,
-        positions: shifted(fields, pad_token_id as usize + 1)?,
-        token_types: fields.size("type_vocab_size", Some(2))?,
-        activation: fields.activation("hidden_act", "gelu")?,
-        layer_norm_epsilon: fields.epsilon("layer_norm_eps", 1e-12)?,
-        pad_token_id,
-        relative_positions: None,
-        dense: None,
-    })
+    like_bert(fields, shifted(fields, pad_token_id as usize + 1)?, pad_token_id)
 }
 
 /// Our names are its names.
