@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""What words add to the states of a network, on test rows: `train --features auto+words` against `auto`, and depth 0 with words against
+"""What words add to the states of a network, on test rows: `train --features auto` against `auto-words`, and depth 0 with words against
 the usual recipe (the last layer of the whole network).
 
 usage: words-table.py FROSTHEAD BACKBONE [--seeds 13-16] [--rows N] [--cache DIR] [--json FILE] DATA …
 
 DATA is a folder NAME with NAME_train.csv and NAME_test.csv, or one table, a fifth of whose texts is kept for testing, another fifth with
 every seed. Every column but `text` is a task. Each cell: accuracy in points, mean over the seeds; behind `auto` its distance to
-`auto`, behind the others theirs to the usual recipe, with the paired standard error (row by row; over the seeds of one test table,
+`auto-words`, behind the others theirs to the usual recipe, with the paired standard error (row by row; over the seeds of one test table,
 rows are averaged first). Heads are measured as they are in the run, in fp32. Also: seconds that all heads took to be fitted.
 needs: nothing but the program; features are computed once (`--cache`).
 """
@@ -17,14 +17,15 @@ from labelled import difference, mean, numbers_to, read, split, write
 
 ARMS = {
     "last": ["--features", "last"],
+    "auto without words": ["--features", "auto-words"],
     "auto": ["--features", "auto"],
-    "auto + words": ["--features", "auto+words"],
+    "depth 0 without words": ["--depth", 0, "--features", "auto-words"],
     "depth 0": ["--depth", 0, "--features", "auto"],
-    "depth 0 + words": ["--depth", 0, "--features", "auto+words"],
-    "depth 3 + words": ["--depth", 3, "--features", "auto+words"],
+    "depth 3": ["--depth", 3, "--features", "auto"],
+    "words": ["--features", "words"],
 }
 # What each arm is compared with.
-AGAINST = {"auto + words": "auto"}
+AGAINST = {"auto": "auto without words"}
 
 
 def run(options, *words):

@@ -124,12 +124,13 @@ def accuracy(found, truth):
 
 
 def peers(bench, split):
-    """The usual recipe in each form of its encoder, TF-IDF for each task alone, and a static model distilled from the encoder."""
+    """The usual recipe in each form of its encoder, TF-IDF and fastText for each task alone, and a static model distilled from the encoder."""
     for encoder in encoders(bench):
         if "onnx" not in encoder.name:
             yield peer(bench, split, f"{encoder.name} + LogisticRegression", encoder.environment, "label_sentence_transformers.py", BATCHES, encoder.options, encoder.model)
     for task in split.tasks:
         yield peer(bench, split, "TF-IDF + LinearSVC", "scikit-learn", "label_tfidf.py", tasks=[task])
+        yield peer(bench, split, "fastText", "fasttext", "label_fasttext.py", tasks=[task])
     distilled = lambda: bench.material.distilled(bench.environments.python("model2vec"))
     yield peer(bench, split, "model2vec + LogisticRegression", "model2vec", "label_model2vec.py", options=lambda: {"model": str(distilled())},
                model=lambda: tree_bytes(distilled()))

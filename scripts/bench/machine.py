@@ -11,7 +11,7 @@ from pathlib import Path
 from environments import HOME, ROOT, versions
 
 # Of everything that is installed, what decides speed; the rest is in results.json.
-TELLING = ("fastembed", "model2vec", "nncf", "numpy", "onnxruntime", "openvino", "optimum-intel", "optimum-onnx", "scikit-learn", "scipy", "sentence-transformers", "setfit", "tokenizers", "torch", "transformers")
+TELLING = ("fastembed", "fasttext-numpy2-wheel", "model2vec", "nncf", "numpy", "onnxruntime", "openvino", "optimum-intel", "optimum-onnx", "scikit-learn", "scipy", "sentence-transformers", "setfit", "tokenizers", "torch", "transformers")
 
 
 def describe(threads):

@@ -224,7 +224,9 @@ impl Bundle {
             return Ok(None);
         }
         let bytes = self.checked(entries::VALIDATION)?;
-        Validation::from_bytes(&bytes, self.manifest()).map(Some).map_err(|error| error.at(&self.path))
+        Validation::from_bytes(&bytes, self.manifest(), &self.heads)
+            .map(Some)
+            .map_err(|error| error.at(&self.path))
     }
 
     /// Hash of the backbone: of its graph without the heads, and of every number in it, wherever that lies in

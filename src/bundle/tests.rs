@@ -59,6 +59,7 @@ fn carried() -> Validation {
         labels: head().labels,
         truth: vec![Some(1), None, Some(0)],
         columns: 0..8,
+        words: None,
     };
     Validation::new(&FeatureRows::new(0..8, features), &[0, 1, 2], vec![task])
 }
@@ -629,6 +630,43 @@ fn validation_rows_come_back_as_they_were_and_need_not_be_there() {
 }
 
 #[test]
+fn what_words_say_of_validation_rows_must_be_there_and_whole() {
+    let parts = Parts::with_words();
+    let heads = [open(&parts.archive()).unwrap().heads()[0].clone()];
+    let read = |words: Option<Tensor>| {
+        let mut all = tensors().to_vec();
+        all.extend(words);
+        Validation::from_bytes(&validation_entry(MOOD, &[], &all), &parts.manifest, &heads)
+    };
+    let said: Vec<u8> = [0.5_f32, -1.0, 2.0, 0.0].iter().flat_map(|number| number.to_le_bytes()).collect();
+    let words = |kind: Dtype, shape: &[usize], bytes: &[u8]| {
+        Some(("words.mood", kind, shape.to_vec(), bytes.to_vec()))
+    };
+    let found = read(words(Dtype::F32, &[2, 2], &said)).unwrap();
+    let side = found.task("mood").unwrap();
+    let mut logits = [0.0; 2];
+    heads[0].logits(found.view(side).row(1), &mut logits);
+    let without = logits;
+    heads[0].logits_of(found.view(side), 1, &mut logits);
+    assert_eq!(logits, [without[0] + 2.0, without[1]]);
+    let infinite = [&said[..12], &f32::INFINITY.to_le_bytes()].concat();
+    for (tensor, part) in [
+        (None, "missing"),
+        (words(Dtype::I32, &[2, 2], &said), "F32 [2, 2]"),
+        (words(Dtype::F32, &[1, 4], &said), "F32 [2, 2]"),
+        (words(Dtype::F32, &[2, 1], &said[..8]), "F32 [2, 2]"),
+        (words(Dtype::F32, &[2, 2], &infinite), "not a finite number"),
+    ] {
+        let error = read(tensor).unwrap_err().to_string();
+        assert!(error.contains(part) && error.contains("words.mood"), "{error}");
+    }
+    // Of a head without words they say nothing.
+    let mut all = tensors().to_vec();
+    all.extend(words(Dtype::F32, &[2, 2], &said));
+    lying(validation_entry(MOOD, &[], &all), &["not as frosthead writes them"]);
+}
+
+#[test]
 fn the_bytes_of_validation_rows_do_not_change() {
     let bytes = carried().to_bytes();
     assert_eq!(crate::fingerprint::Fingerprint::of_bytes(&bytes).short(), "aafea6f62501");
@@ -671,7 +709,8 @@ fn lying(bytes: Vec<u8>, parts: &[&str]) {
 #[test]
 fn validation_rows_that_are_no_such_file_are_refused() {
     assert!(
-        Validation::from_bytes(&validation_entry(MOOD, &[], &tensors()), &Parts::honest().manifest).is_ok()
+        Validation::from_bytes(&validation_entry(MOOD, &[], &tensors()), &Parts::honest().manifest, &[])
+            .is_ok()
     );
     lying(b"not safetensors".to_vec(), &["validation.safetensors", "not what it must be"]);
     lying(Vec::new(), &["validation.safetensors"]);
@@ -700,7 +739,7 @@ fn validation_rows_of_other_tasks_or_labels_are_refused() {
     // Heads that see layers, of a backbone that has none.
     let mut manifest = Parts::honest().manifest;
     manifest.tasks[0].features = FeatureChoice::All;
-    let error = Validation::from_bytes(&validation_entry(MOOD, &[], &tensors()), &manifest).unwrap_err();
+    let error = Validation::from_bytes(&validation_entry(MOOD, &[], &tensors()), &manifest, &[]).unwrap_err();
     assert!(error.to_string().contains("other features"), "{error}");
 }
 

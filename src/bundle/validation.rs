@@ -1,10 +1,11 @@
 //! Owns `validation.safetensors`: what the heads see of validation rows, and these rows' labels, so that
 //! heads fitted anew elsewhere can be compared with the old ones.
 //!
-//! Tensors `features` `[rows, width]` f32 (the places of a row that cover what the named tasks' heads see)
-//! and per task `labels.TASK` `[rows]` i32 (−1: no label); the metadata entry `tasks` is a JSON list of
-//! `{"task", "labels"}`. Holds no text and no hash of one. Refuses an entry that is not, to the byte, what it
-//! would write.
+//! Tensors `features` `[rows, width]` f32 (the places of a row that cover what the named tasks' heads see),
+//! per task `labels.TASK` `[rows]` i32 (−1: no label) and, where its head looks at words, `words.TASK`
+//! `[rows, classes]` f32, what these add to the head's logits; the metadata entry `tasks` is a JSON list of
+//! `{"task", "labels"}`. Holds no text, no hash of one, and not which words stood there. Refuses an entry that
+//! is not, to the byte, what it would write.
 
 use std::ops::Range;
 
@@ -17,7 +18,7 @@ use crate::document;
 use crate::embed::{FeatureRows, RowLayout, covering};
 use crate::encoder::FeatureChoice;
 use crate::error::{Kind, Result};
-use crate::heads::FeatureView;
+use crate::heads::{FeatureView, Head, WordLogits};
 use crate::tensors::{Dtype, TensorFile, Tensors, floats_of};
 
 const TASKS: &str = "tasks";
@@ -33,7 +34,7 @@ pub struct Validation {
 }
 
 /// One task's side of the validation rows.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ValidationTask {
     pub task: String,
     /// The names that `truth` indexes, sorted: those of the first head, whatever later heads know, and those
@@ -43,6 +44,8 @@ pub struct ValidationTask {
     pub truth: Vec<Option<u32>>,
     /// What its head sees of a whole row.
     pub columns: Range<usize>,
+    /// What its head's words add to the logits, where it has some.
+    pub words: Option<WordLogits>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -61,6 +64,7 @@ impl Validation {
         let numbers = labelled.iter().flat_map(|&place| features.row(rows[place])).copied().collect();
         for task in &mut tasks {
             task.truth = labelled.iter().map(|&place| task.truth[place]).collect();
+            task.words = task.words.as_ref().map(|words| words.only(&labelled));
         }
         Self { features: FeatureRows::new(features.places(), numbers), tasks }
     }
@@ -85,8 +89,15 @@ impl Validation {
 
     /// The rows as a task's head sees them.
     #[must_use]
-    pub fn view(&self, task: &ValidationTask) -> FeatureView<'_> {
-        self.features.view(&task.columns)
+    pub fn view<'v>(&'v self, task: &'v ValidationTask) -> FeatureView<'v> {
+        self.features.view(&task.columns).with_words(task.words.as_ref())
+    }
+
+    /// Puts what a task's head's words say now in the place of what they said.
+    pub fn put_words(&mut self, task: &str, words: WordLogits) {
+        if let Some(side) = self.tasks.iter_mut().find(|side| side.task == task) {
+            side.words = Some(words);
+        }
     }
 
     /// The entry's bytes.
@@ -101,6 +112,9 @@ impl Validation {
         let mut entries = Vec::new();
         for task in &self.tasks {
             file.add(name(&task.task), Dtype::I32, &[self.rows()], labels(task));
+            if let Some(WordLogits { classes, values }) = &task.words {
+                file.add_floats(words_name(&task.task), &[self.rows(), *classes], values);
+            }
             entries.push(TaskEntry { task: task.task.clone(), labels: task.labels.clone() });
         }
         file.note(TASKS, &entries);
@@ -111,7 +125,7 @@ impl Validation {
     ///
     /// # Errors
     /// It is not what it must be, or does not fit the bundle.
-    pub(super) fn from_bytes(bytes: &[u8], manifest: &Manifest) -> Result<Self> {
+    pub(super) fn from_bytes(bytes: &[u8], manifest: &Manifest, heads: &[Head]) -> Result<Self> {
         let wrong = |what: &str| lie(what).entry(VALIDATION);
         let file = Tensors::read(bytes, Kind::Bundle)
             .map_err(|source| wrong("an entry is not what it must be").because(source))?;
@@ -123,7 +137,9 @@ impl Validation {
         let features = features(&file, covering(&columns))?;
         let tasks = entries.into_iter().zip(columns).map(|(entry, columns)| {
             let truth = truth(&file, &entry, features.rows())?;
-            Ok(ValidationTask { task: entry.task, labels: entry.labels, truth, columns })
+            let head = heads.iter().find(|head| head.task == entry.task && head.words.is_some());
+            let words = head.map(|head| word_logits(&file, head, features.rows())).transpose()?;
+            Ok(ValidationTask { task: entry.task, labels: entry.labels, truth, columns, words })
         });
         let validation = Self { tasks: tasks.collect::<Result<_>>()?, features };
         // Whatever else could be said in such a file was not said.
@@ -137,6 +153,11 @@ impl Validation {
 /// The name of a task's labels.
 fn name(task: &str) -> String {
     format!("labels.{task}")
+}
+
+/// The name of what a task's head's words say.
+fn words_name(task: &str) -> String {
+    format!("words.{task}")
 }
 
 /// What the tasks' heads see of a whole row.
@@ -181,6 +202,22 @@ fn features(file: &Tensors<'_>, places: Range<usize>) -> Result<FeatureRows> {
         return Ok(FeatureRows::new(places, numbers));
     }
     Err(wrong("a feature is not a finite number"))
+}
+
+fn word_logits(file: &Tensors<'_>, head: &Head, rows: usize) -> Result<WordLogits> {
+    let (name, classes) = (words_name(&head.task), head.labels.len());
+    let wrong = |what: &str| lie(what).tensor(&name);
+    let tensor = file.any(&name).map_err(|source| wrong("what the words say is missing").because(source))?;
+    if tensor.dtype() != Dtype::F32 || tensor.shape() != [rows, classes] {
+        return Err(wrong("the words do not say something of every row and class")
+            .found(format!("{} {:?}", tensor.dtype(), tensor.shape()))
+            .expected(format!("F32 [{rows}, {classes}]")));
+    }
+    let values = floats_of(tensor.data());
+    if values.iter().all(|number| number.is_finite()) {
+        return Ok(WordLogits { classes, values });
+    }
+    Err(wrong("what the words say is not a finite number"))
 }
 
 fn truth(file: &Tensors<'_>, entry: &TaskEntry, rows: usize) -> Result<Vec<Option<u32>>> {

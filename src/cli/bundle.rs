@@ -120,7 +120,7 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
             Variant { precision, table, ..Variant::default() }.check_device(runtime.device())?;
         }
         if arguments.keep_validation {
-            refuse_words(arguments)?;
+            refuse_words_alone(arguments)?;
         }
         let opened = Opened::new(arguments, given, &runtime, terminal)?;
         if chooses {
@@ -146,15 +146,17 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
     Ok(Outcome::Done)
 }
 
-/// Refuses to keep validation rows for heads that look at words: what stands in a text is nothing to be kept.
-fn refuse_words(arguments: &Arguments) -> Result<()> {
+/// Refuses to keep validation rows where heads see words alone: which words stood there is nothing to be kept,
+/// and without a number of the network a row would not be recognised among new ones.
+fn refuse_words_alone(arguments: &Arguments) -> Result<()> {
     let run = Run::open(&arguments.run)?;
-    let Some(head) = run.heads.iter().find(|head| head.words.is_some()) else { return Ok(()) };
-    Err(Error::new(Kind::Usage, "validation rows are not kept for a head that looks at words")
+    if run.heads.iter().any(|head| head.features > 0) {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Usage, "validation rows are not kept where heads see words alone")
         .at(&arguments.run)
-        .task(&head.task)
-        .found("--keep-validation: the words of these rows would be in the bundle")
-        .help("leave --keep-validation away, or train without words"))
+        .found("--keep-validation: nothing that may be kept would tell these rows from new ones")
+        .help("leave --keep-validation away, or train with --features auto"))
 }
 
 impl Arguments {

@@ -195,7 +195,6 @@ const INSTEAD: Instead = Instead {
     states: "add top1 to --scenarios",
     frozen: "add 1 to --scenarios",
     chosen: "add 2:auto to --scenarios",
-    words: "add 2:auto+words to --scenarios",
 };
 
 /// Refuses options that have no effect on any scenario that a backbone allows.

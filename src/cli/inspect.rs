@@ -64,7 +64,7 @@ fn kept(bundle: &BundleDescription) -> String {
     if bundle.validation_rows > 0 {
         rows = "nothing of the training rows";
         text += &format!(
-            "Of {} validation rows it holds the labels and what the heads see of the texts: numbers, from which something of these \
+            "Of {} validation rows it holds the labels and what the heads see of the texts (and what their words say): numbers, from which something of these \
              texts can be guessed. `frosthead bundle` without --keep-validation leaves them out.\n",
             grouped(bundle.validation_rows as u64)
         );

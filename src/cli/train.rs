@@ -53,9 +53,9 @@ pub(crate) struct Arguments {
     /// What the heads see: `last` (the sentence embedding), `layers:A-B` or `all` (the mean-pooled states of
     /// these layers, side by side), or `auto`: per task, the fewest numbers within one standard error of the
     /// best on training rows [default: last; with --depth or --max-drop auto, or the highest layer where not
-    /// just heads are trained]. `+words` behind a choice puts the word pieces of a
-    /// text, and pairs of neighbours, beside it; `auto+words` does so for tasks where that helps on held-out
-    /// training rows. `words` is words alone.
+    /// just heads are trained]. `+words` behind a choice puts the word pieces of a text, and their pairs,
+    /// beside it; `auto` does so where that helps on held-out training rows, `auto-words` never. `words` is
+    /// words alone.
     #[arg(long, value_name = "WHICH")]
     features: Option<FeatureRequest>,
     /// Run no more of a frozen backbone than is needed: the shallowest depth (at most --depth) that costs no
@@ -205,7 +205,6 @@ const INSTEAD: Instead = Instead {
     states: "freeze them: --freeze backbone:embeddings",
     frozen: "say --freeze all",
     chosen: "say --features auto",
-    words: "say --features auto+words",
 };
 
 /// Refuses options that have no effect on this training; without a backbone it is one on features.

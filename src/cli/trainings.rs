@@ -39,8 +39,6 @@ pub(crate) struct Instead {
     pub frozen: &'static str,
     /// How what heads see is chosen.
     pub chosen: &'static str,
-    /// How heads look at words.
-    pub words: &'static str,
 }
 
 /// What has no effect on the trainings of a command.
@@ -116,7 +114,7 @@ fn idle_fits(trainings: &[Training<'_>], instead: &Instead) -> Vec<Idle> {
             !any(&|training| training.words && training.fitted() > 0),
             &["words-at-least"],
             "no head that is fitted looks at words",
-            instead.words,
+            instead.chosen,
         ),
     ]
 }

@@ -5,7 +5,6 @@ use super::dense::fit_dense;
 use super::head::{Answers, Head};
 use super::minimize::minimize_bytes;
 use super::options::{Alpha, Examples, FitOptions, FitReport};
-use super::word_options::WordsWanted;
 use crate::error::Result;
 use crate::task::TaskKind;
 
@@ -25,7 +24,7 @@ fn fit_one_of(
     options: &FitOptions,
 ) -> Result<(Head, FitReport)> {
     let (mut head, mut report) = fit_dense(answers, examples, options)?;
-    if options.words.wanted != WordsWanted::No {
+    if options.words.wanted.applies(examples.features.words().is_some()) {
         let options = FitOptions { alpha: Alpha::Fixed(report.alpha), ..options.clone() };
         report.words = put_beside(&mut head, examples, &options)?;
     }

@@ -73,6 +73,11 @@ impl Head {
         Self { task, kind, labels, features, weights, bias, temperature: 1.0, words: None }
     }
 
+    /// The place of each of these labels among its own.
+    pub(super) fn places_of(&self, labels: &[String]) -> Vec<Option<usize>> {
+        labels.iter().map(|label| self.labels.iter().position(|known| known == label)).collect()
+    }
+
     /// What it answers.
     #[must_use]
     pub fn answers(&self) -> Answers<'_> {
@@ -86,8 +91,7 @@ impl Head {
     pub fn logits_of(&self, features: FeatureView<'_>, row: usize, out: &mut [f32]) {
         self.logits(features.row(row), out);
         if let Some(words) = &self.words {
-            let rows = features.words().expect("a head of words is shown the words of rows; this is a bug");
-            words.add_logits(rows.row(row), out);
+            features.add_word_logits(words, row, out);
         }
     }
 

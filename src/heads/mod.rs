@@ -56,6 +56,7 @@ mod standardize;
 mod view;
 #[cfg(feature = "train")]
 mod word_choice;
+mod word_logits;
 mod word_options;
 #[cfg(feature = "train")]
 mod word_problem;
@@ -80,10 +81,11 @@ pub use options::{Alpha, Candidate, ClassWeight, Examples, FitOptions, FitReport
 #[cfg(feature = "train")]
 pub use out_of_fold::{OutOfFold, answers_out_of_fold, out_of_fold};
 #[cfg(feature = "train")]
-pub use refine::{Refined, refine};
+pub use refine::{Refined, begun, refine};
 #[cfg(feature = "train")]
 pub use run_off::run_off;
-pub use view::FeatureView;
+pub use view::{FeatureView, RowWords};
+pub use word_logits::WordLogits;
 pub use word_options::{
     SettledWords, WORDS_AT_LEAST, Weighing, WordsOptions, WordsReport, WordsTrial, WordsWanted,
 };

@@ -182,7 +182,6 @@ impl FitReport {
     }
 }
 
-#[cfg(feature = "train")]
 /// The options of a fit that nothing is chosen for any more.
 #[cfg(feature = "train")]
 #[must_use]

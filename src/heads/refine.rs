@@ -38,22 +38,15 @@ pub struct Refined {
     pub held_out: Vec<f32>,
 }
 
-/// Fits a head further. `answers` are the labels that it shall know, the old ones among them; a new label
-/// begins as likely as the old ones are on average.
+/// Fits a head further, from where it [begins](begun).
 ///
 /// # Errors
 /// A feature is not finite.
-pub fn refine(
-    old: &Head,
-    answers: Answers<'_>,
-    examples: &Examples<'_>,
-    options: &FitOptions,
-) -> Result<Refined> {
+pub fn refine(begun: &Head, examples: &Examples<'_>, options: &FitOptions) -> Result<Refined> {
     let start = Instant::now();
-    finite(answers.task, examples)?;
-    let begun = begun(old, answers);
-    let whole = Rows { begun: &begun, examples: *examples, options };
-    let folds = text_folds(examples, answers.labels.len(), options.seed);
+    finite(&begun.task, examples)?;
+    let whole = Rows { begun, examples: *examples, options };
+    let folds = text_folds(examples, begun.labels.len(), options.seed);
     let (alpha, candidates) = match options.alpha {
         Alpha::Fixed(alpha) => (alpha, Vec::new()),
         Alpha::Auto => strength(&whole, &folds),
@@ -63,13 +56,15 @@ pub fn refine(
     let problem = whole.problem(&scaler);
     let penalty = penalty(alpha, begun.labels.len());
     let solution = Descent { alpha: penalty, products: &Products::of(&problem), start: None }.solve(&problem);
-    let head = added(&begun, &scaler, &solution);
-    let report = solution.report(answers.task, examples, (alpha, candidates), start);
+    let head = added(begun, &scaler, &solution);
+    let report = solution.report(&begun.task, examples, (alpha, candidates), start);
     Ok(Refined { head, report, held_out })
 }
 
-/// The calibrated old head with the labels that it shall know.
-fn begun(old: &Head, answers: Answers<'_>) -> Head {
+/// Where a head begins that is fitted further: the calibrated old one with the labels that it shall know, the
+/// old ones among them; a new label is as likely as the old ones are on average.
+#[must_use]
+pub fn begun(old: &Head, answers: Answers<'_>) -> Head {
     let count = old.labels.len().max(1) as f32;
     let mean = |numbers: &mut dyn Iterator<Item = f32>| numbers.sum::<f32>() / count / old.temperature;
     let (mut weights, mut bias) = (Vec::with_capacity(answers.labels.len() * old.features), Vec::new());
@@ -90,11 +85,8 @@ fn begun(old: &Head, answers: Answers<'_>) -> Head {
         }
     }
     let mut head = Head::new(answers, old.features, weights, bias);
-    if let Some(words) = &old.words {
-        let known = |label: &String| old.labels.iter().position(|known| known == label);
-        let classes: Vec<Option<usize>> = answers.labels.iter().map(known).collect();
-        head.words = Some(words.for_classes(&classes, old.temperature));
-    }
+    head.words =
+        old.words.as_ref().map(|words| words.for_classes(&old.places_of(answers.labels), old.temperature));
     head
 }
 
@@ -300,7 +292,7 @@ mod tests {
     }
 
     fn refined(data: &(Vec<f32>, Vec<u32>), alpha: Alpha) -> Refined {
-        with(data, |examples| refine(&old(), answers(&names()), examples, &options(alpha)).unwrap())
+        with(data, |examples| refine(&old(), examples, &options(alpha)).unwrap())
     }
 
     fn accuracy(head: &Head, (features, labels): &(Vec<f32>, Vec<u32>)) -> f64 {
@@ -339,7 +331,8 @@ mod tests {
         let mut begun = old();
         begun.temperature = 2.0;
         let kept = with(&few, |examples| {
-            refine(&begun, answers(&names()), examples, &options(Alpha::Fixed(1e12))).unwrap()
+            let calibrated = super::begun(&begun, answers(&names()));
+            refine(&calibrated, examples, &options(Alpha::Fixed(1e12))).unwrap()
         });
         let same = kept.head.weights.iter().zip(&begun.weights).all(|(a, b)| (a - b / 2.0).abs() < 1e-6);
         assert!(same && kept.head.temperature == 1.0 && kept.report.candidates.is_empty());
@@ -381,7 +374,8 @@ mod tests {
         }
         let data = (features, truth);
         let options = options(Alpha::Auto);
-        let head = with(&data, |examples| refine(&old(), answers(&labels), examples, &options).unwrap().head);
+        let begun = begun(&old(), answers(&labels));
+        let head = with(&data, |examples| refine(&begun, examples, &options).unwrap().head);
         let mut logits = vec![0.0; 3];
         let found = data.0.chunks_exact(WIDTH).filter(|row| row[1] > 0.6).filter(|row| {
             head.logits(row, &mut logits);

@@ -20,6 +20,19 @@ pub enum WordsWanted {
     Yes,
 }
 
+impl WordsWanted {
+    /// Whether there is something to fit or to weigh where it is known, or not, what stands in the texts: of
+    /// features without texts nothing is weighed; who asks for words all the same is told.
+    #[must_use]
+    pub fn applies(self, known: bool) -> bool {
+        match self {
+            Self::No => false,
+            Self::Auto => known,
+            Self::Yes => true,
+        }
+    }
+}
+
 /// What is asked of a head's words.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -122,12 +122,7 @@ impl Words {
     #[must_use]
     pub fn for_classes(&self, classes: &[Option<usize>], temperature: f32) -> Self {
         let (places, weights) = self.weights();
-        let of_row = |row: &[f64]| -> Vec<f64> {
-            let mean = row.iter().sum::<f64>() / row.len().max(1) as f64;
-            let weight =
-                |class: &Option<usize>| class.map_or(mean, |class| row[class]) / f64::from(temperature);
-            classes.iter().map(weight).collect()
-        };
+        let of_row = |row: &[f64]| of_classes(row, classes, f64::from(temperature));
         let weights: Vec<f64> = weights.chunks_exact(self.classes()).flat_map(of_row).collect();
         let largest = if self.in_bytes() { LARGEST_BYTE } else { LARGEST_CODE };
         Self { settled: self.settled, ..Self::new(&self.grams, &places, &weights, classes.len(), largest) }
@@ -183,6 +178,14 @@ impl Words {
             None => Ok(()),
         }
     }
+}
+
+/// Of other classes, each one of these or new, the numbers of a row `[classes]`: a new one has their mean; all
+/// divided by a temperature.
+#[must_use]
+pub fn of_classes(row: &[f64], classes: &[Option<usize>], temperature: f64) -> Vec<f64> {
+    let mean = row.iter().sum::<f64>() / row.len().max(1) as f64;
+    classes.iter().map(|class| class.map_or(mean, |class| row[class]) / temperature).collect()
 }
 
 #[cfg(test)]

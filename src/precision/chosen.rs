@@ -9,7 +9,7 @@ use crate::bundle::{self, Validation, ValidationTask};
 use crate::classifier::Run;
 use crate::data::Part;
 use crate::files::Scratch;
-use crate::heads::Head;
+use crate::heads::{Head, WordLogits};
 
 /// A variant to bundle, and where its weights lie until then.
 pub struct Chosen {
@@ -18,15 +18,20 @@ pub struct Chosen {
     pub backbone: Arc<Backbone>,
     /// Removed when it is dropped.
     pub(super) _folder: Scratch,
-    /// What its heads see of the run's texts.
+    /// What its heads see of the run's texts …
     pub(super) features: Features,
+    /// … and the heads, whose words have the same places as these.
+    pub(super) heads: Vec<Head>,
 }
 
 impl RunRows {
     /// The validation rows as the heads see them: those of a chosen variant, or the run's own.
     #[must_use]
     pub fn validation(&self, run: &Run, chosen: Option<&Chosen>) -> Validation {
-        let features = chosen.map_or(&self.features, |chosen| &chosen.features);
+        let (features, heads) = match chosen {
+            Some(chosen) => (&chosen.features, &chosen.heads),
+            None => (&self.features, &run.heads),
+        };
         let valid: Vec<usize> =
             (0..self.parts.len()).filter(|&row| self.parts[row] == Some(Part::Valid)).collect();
         let of_head = |(task, head): (usize, &Head)| {
@@ -51,6 +56,7 @@ impl RunRows {
                 task: head.task.clone(),
                 truth: valid.iter().map(|row| truth.get(row).copied().flatten()).collect(),
                 columns: features.columns[task].clone(),
+                words: WordLogits::of(&heads[task], features.rows.words(), &valid),
                 labels,
             }
         };

@@ -39,7 +39,8 @@ pub(super) struct Trial {
     pub bytes: u64,
     pub features: Features,
     pub embeddings: FeatureRows,
-    heads: Vec<Head>,
+    /// Per task of the run; their words have the places of the whole vocabulary.
+    pub heads: Vec<Head>,
 }
 
 impl Trial {

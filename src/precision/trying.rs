@@ -288,6 +288,7 @@ fn deployed(request: &PrecisionRequest<'_>, cut: &Cut, variant: &Variant, trial:
         backbone: Arc::clone(&cut.backbone),
         _folder: trial.folder,
         features: trial.features,
+        heads: trial.heads,
     })
 }
 

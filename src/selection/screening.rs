@@ -12,8 +12,8 @@ use crate::embed::{Embedder, covering};
 use crate::encoder::FeatureChoice;
 use crate::error::Result;
 use crate::heads::{
-    self, Answers, Candidate, Examples, FitOptions, SCREENED_ROWS, Selection, Trial, WordsReport,
-    WordsWanted, fit_bytes, select_bytes,
+    self, Answers, Candidate, Examples, FitOptions, SCREENED_ROWS, Selection, Trial, WordsReport, fit_bytes,
+    select_bytes,
 };
 use crate::task::Truth;
 
@@ -126,16 +126,13 @@ impl Screening<'_> {
         alpha: f64,
         show: &mut dyn FnMut(&str),
     ) -> Result<Option<WordsReport>> {
-        if self.fitting.fit.words.wanted == WordsWanted::No {
+        self.rows.load(self.embedder, columns.clone())?;
+        let features = self.rows.view(columns);
+        if !self.fitting.fit.words.wanted.applies(features.words().is_some()) {
             return Ok(None);
         }
         show(&format!("{}: what words add to that", self.answers.task));
-        self.rows.load(self.embedder, columns.clone())?;
-        let examples = Examples {
-            features: self.rows.view(columns),
-            rows: &self.truth.rows,
-            labels: &self.truth.labels,
-        };
+        let examples = Examples { features, rows: &self.truth.rows, labels: &self.truth.labels };
         heads::weigh_words(self.answers, &examples, alpha, self.fitting.fit).map(Some)
     }
 

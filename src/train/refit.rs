@@ -28,7 +28,7 @@ use crate::encoder::FeatureChoice;
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fingerprint, TextKey};
 use crate::heads::{
-    self, Alpha, Examples, FeatureView, FitOptions, FitReport, Head, OutOfFold, Refined, WordRows,
+    self, Alpha, Examples, FeatureView, FitOptions, FitReport, Head, OutOfFold, Refined, WordLogits,
     WordsWanted,
 };
 use crate::task::Truth;
@@ -119,7 +119,7 @@ pub struct ScoreChange {
 pub fn refit(request: &RefitRequest<'_>, embedder: &mut Embedder, show: &mut Show<'_>) -> Result<Refitted> {
     let RefitRequest { bundle, rows, learning, .. } = *request;
     let asked = asked(request)?;
-    let validation = bundle.validation()?;
+    let mut validation = bundle.validation()?;
     look_at_words(request, embedder)?;
     let mut table = Table::read(rows, false, &|task| old(bundle, task).is_some(), Some(embedder), show)?;
     if let Some(validation) = &validation {
@@ -133,8 +133,11 @@ pub fn refit(request: &RefitRequest<'_>, embedder: &mut Embedder, show: &mut Sho
     }
     settle_frozen(learning, &|task| asked[task], &mut table, embedder, show)?;
     let _uninterrupted = show(&TrainEvent::Work("fitting the heads, and measuring them"));
-    let Fitted { mut heads, fits, held_out, kept, kept_fitted, without_rows } =
+    let Fitted { mut heads, fits, held_out, kept, kept_fitted, kept_words, without_rows } =
         fit(request, &table, validation.as_ref())?;
+    for (task, words) in kept_words {
+        validation.iter_mut().for_each(|validation| validation.put_words(&task, words.clone()));
+    }
     let features = Features { stored: &table.rows, trained: None };
     let metrics = calibrated_metrics(&table, features, &mut heads, &held_out);
     let valid = on_new(&table, bundle, &heads);
@@ -179,6 +182,8 @@ struct Fitted {
     held_out: BTreeMap<String, OutOfFold>,
     kept: BTreeMap<String, HeadChange>,
     kept_fitted: BTreeMap<String, u64>,
+    /// What the words of the heads say of the rows that the bundle carries.
+    kept_words: BTreeMap<String, WordLogits>,
     without_rows: BTreeMap<String, Vec<String>>,
 }
 
@@ -193,14 +198,13 @@ fn fit(request: &RefitRequest<'_>, table: &Table, validation: Option<&Validation
             fitted.fits.extend(fits);
             continue;
         };
-        let rows = Gathered::new(task, table, validation);
+        let old = &renamed(old, &task.labels);
+        let begun = heads::begun(old, task.answers());
+        let rows = Gathered::new(task, table, validation, (old, &begun));
         let places: Vec<usize> = (0..rows.labels.len()).collect();
-        let features =
-            FeatureView::whole(&rows.features, task.sees.columns.len()).with_words(rows.words.as_ref());
-        let examples = Examples { features, rows: &places, labels: &rows.labels };
+        let examples = Examples { features: rows.view(), rows: &places, labels: &rows.labels };
         let options = FitOptions { alpha: request.alpha.unwrap_or(Alpha::Auto), ..learning.fit.clone() };
-        let Refined { head, report, held_out } =
-            heads::refine(&renamed(old, &task.labels), task.answers(), &examples, &options)?;
+        let Refined { head, report, held_out } = heads::refine(&begun, &examples, &options)?;
         if let Some(side) = validation.and_then(|kept| Some((kept, kept.task(&task.name)?))) {
             let change = rows.on_kept(side, (old, &head), &held_out);
             fitted.kept.extend(change.map(|change| (task.name.clone(), change)));
@@ -213,6 +217,7 @@ fn fit(request: &RefitRequest<'_>, table: &Table, validation: Option<&Validation
             fitted.without_rows.insert(task.name.clone(), without);
         }
         fitted.kept_fitted.insert(task.name.clone(), rows.kept.len() as u64);
+        fitted.kept_words.extend(rows.kept_words.map(|words| (task.name.clone(), words)));
         fitted
             .held_out
             .insert(task.name.clone(), OutOfFold { labels: rows.labels, logits: held_out, begun: true });
@@ -233,37 +238,51 @@ fn renamed(old: &Head, labels: &LabelSet) -> Head {
 struct Gathered {
     /// `[rows, width]`, as the head sees them.
     features: Vec<f32>,
+    width: usize,
+    /// What the words of the head say of them, where it has some: they stay as they are.
+    words: Option<WordLogits>,
+    /// The same of all rows that the bundle keeps.
+    kept_words: Option<WordLogits>,
     /// Places among the task's labels.
     labels: Vec<u32>,
     /// How many are new.
     new: usize,
     /// Numbers of the others among the rows that the bundle keeps, in rising order.
     kept: Vec<usize>,
-    /// What stands in the texts of the new ones: a bundle whose heads look at that keeps no others.
-    words: Option<WordRows>,
 }
 
 impl Gathered {
-    fn new(task: &Task, table: &Table, validation: Option<&Validation>) -> Self {
+    /// The rows for a head, by what it was and by where it begins.
+    fn new(task: &Task, table: &Table, kept: Option<&Validation>, (old, begun): (&Head, &Head)) -> Self {
         let truth = task.truth(&table.parts, Part::Train);
         let view = table.rows.view(&task.sees.columns);
         let features = truth.rows.iter().flat_map(|&row| view.row(row).iter().copied()).collect();
-        let new = truth.rows.len();
-        let words = table.rows.features.words().map(|words| words.only(&truth.rows));
-        let mut gathered = Self { features, labels: truth.labels, new, kept: Vec::new(), words };
-        let Some((validation, side)) = validation.and_then(|kept| Some((kept, kept.task(&task.name)?)))
-        else {
+        let words = WordLogits::of(begun, table.rows.features.words(), &truth.rows);
+        let (new, width) = (truth.rows.len(), view.width());
+        let (kept_words, kept_rows) = (None, Vec::new());
+        let mut gathered =
+            Self { features, width, words, kept_words, labels: truth.labels, new, kept: kept_rows };
+        let Some((validation, side)) = kept.and_then(|kept| Some((kept, kept.task(&task.name)?))) else {
             return gathered;
         };
+        gathered.kept_words = side.words.as_ref().map(|said| said.begun(old, &begun.labels));
         let view = validation.view(side);
         let places: Vec<Option<u32>> = side.labels.iter().map(|label| task.known_as(label)).collect();
         for (row, label) in side.truth.iter().enumerate() {
             let Some(label) = label.and_then(|label| places[label as usize]) else { continue };
             gathered.features.extend_from_slice(view.row(row));
+            if let (Some(words), Some(kept)) = (&mut gathered.words, &gathered.kept_words) {
+                words.values.extend_from_slice(kept.row(row));
+            }
             gathered.labels.push(label);
             gathered.kept.push(row);
         }
         gathered
+    }
+
+    /// All of them, as the head sees them.
+    fn view(&self) -> FeatureView<'_> {
+        FeatureView::whole(&self.features, self.width).with_words(self.words.as_ref())
     }
 
     /// The old head on the rows that the bundle keeps, and heads that did not see them.
@@ -333,7 +352,8 @@ fn asked(request: &RefitRequest<'_>) -> Result<BTreeMap<String, Asked>> {
 /// Keeps the validation rows that the bundle carries out of the new rows, as far as they are recognised: by
 /// the bits of their features. They are fitted on, once, and measure nothing.
 fn keep_out(table: &mut Table, validation: &Validation, bundle: &Bundle, embedder: &Embedder) -> Result<()> {
-    let known = table.tasks.iter().find_map(|task| validation.task(&task.name));
+    // Of a task whose head sees the network: a row is known by that.
+    let known = validation.tasks().iter().find(|task| !task.columns.is_empty());
     let seen = known.and_then(|known| bundle.manifest().tasks.iter().find(|task| task.task == known.task));
     let (Some(known), Some(seen)) = (known, seen) else { return Ok(()) };
     let carried = validation.view(known);

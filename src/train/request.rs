@@ -297,9 +297,12 @@ pub enum StatesRequest {
 const WITH_WORDS: &str = "+words";
 /// Words alone.
 const WORDS: &str = "words";
+/// What keeps `auto` from weighing words.
+const WITHOUT_WORDS: &str = "-words";
+
 impl FeatureRequest {
-    /// Per task, what is best of the network on training rows, without words.
-    pub const AUTO: Self = Self { states: StatesRequest::Auto, words: WordsWanted::No };
+    /// Per task, what is best on training rows: of the network, and whether words help beside that.
+    pub const AUTO: Self = Self { states: StatesRequest::Auto, words: WordsWanted::Auto };
 
     /// The same of the network for every task, without words.
     #[must_use]
@@ -327,20 +330,19 @@ impl FromStr for FeatureRequest {
         if text == WORDS {
             return Ok(Self { words: WordsWanted::Yes, ..Self::of(FeatureChoice::Nothing) });
         }
-        let (states, with_words) = match text.strip_suffix(WITH_WORDS) {
-            Some(states) => (states, true),
-            None => (text, false),
+        let (states, words) = match (text.strip_suffix(WITH_WORDS), text.strip_suffix(WITHOUT_WORDS)) {
+            (Some(states), _) => (states, Some(WordsWanted::Yes)),
+            (None, Some("auto")) => ("auto", Some(WordsWanted::No)),
+            _ => (text, None),
         };
         if states == "auto" {
-            let words = if with_words { WordsWanted::Auto } else { WordsWanted::No };
-            return Ok(Self { words, ..Self::AUTO });
+            return Ok(Self { states: StatesRequest::Auto, words: words.unwrap_or(WordsWanted::Auto) });
         }
-        let expected = "last, layers:A-B (such as layers:2-5 or layers:3), all or auto, with +words behind it or \
-                        not, or words";
+        let expected = "last, layers:A-B (such as layers:2-5 or layers:3) or all, with +words behind it or not, \
+                        words, auto or auto-words";
         let choice =
             states.parse().map_err(|error: Error| error.found(format!("{text:?}")).expected(expected))?;
-        let words = if with_words { WordsWanted::Yes } else { WordsWanted::No };
-        Ok(Self { words, ..Self::of(choice) })
+        Ok(Self { words: words.unwrap_or_default(), ..Self::of(choice) })
     }
 }
 
@@ -351,7 +353,11 @@ impl fmt::Display for FeatureRequest {
             StatesRequest::Choice(choice) => choice.fmt(f)?,
             StatesRequest::Auto => f.write_str("auto")?,
         }
-        f.write_str(if self.words == WordsWanted::No { "" } else { WITH_WORDS })
+        f.write_str(match (self.states, self.words) {
+            (_, WordsWanted::Yes) => WITH_WORDS,
+            (StatesRequest::Auto, WordsWanted::No) => WITHOUT_WORDS,
+            _ => "",
+        })
     }
 }
 

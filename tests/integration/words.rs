@@ -176,6 +176,60 @@ fn words_go_with_windows_a_smaller_vocabulary_and_new_rows() {
 }
 
 #[test]
+fn validation_rows_are_kept_with_what_words_say_of_them() {
+    let (directory, data) = (directory(), demo(900));
+    let path = |name: &str| directory.path().join(name);
+    // Every third row is validated on, the others are trained on; new rows hold some of them again.
+    let mut rows = csv::Reader::from_path(&data).unwrap();
+    let header = rows.headers().unwrap().clone();
+    let rows: Vec<csv::StringRecord> = rows.records().map(Result::unwrap).collect();
+    let table = |name: &str, of: &dyn Fn(usize) -> bool| {
+        let mut writer = csv::Writer::from_path(path(name)).unwrap();
+        writer.write_record(&header).unwrap();
+        let chosen = rows.iter().enumerate().filter(|(row, _)| of(*row));
+        chosen.for_each(|(_, record)| writer.write_record(record).unwrap());
+        writer.flush().unwrap();
+        path(name)
+    };
+    let (old, valid) = (table("old.csv", &|row| row % 3 == 0), table("valid.csv", &|row| row % 3 == 1));
+    let new = table("new.csv", &|row| row % 3 == 2 || row % 9 == 1);
+    let run = path("run");
+    train(&old, &run, &["--features", "last+words", "--valid", text(&valid), "--test-fraction", "0"])
+        .success();
+    let accuracy = |model: &Path, task: &str| {
+        let arguments = ["eval", text(&valid), "--model", text(model), "--rows", "all", "--json"];
+        frosthead(&arguments).success().json()["tasks"][task]["accuracy"].as_f64().unwrap()
+    };
+    // Pieces of a smaller vocabulary have other numbers.
+    let smaller = ["--precision", "int8", "--max-drop", "100", "--vocabulary", "used", "--keep", "500"];
+    for (name, more) in [("exact", &[][..]), ("smaller", &smaller)] {
+        let kept = bundle(&run, &[&["--keep-validation"], more].concat());
+        let mut from = kept;
+        for turn in 0..2 {
+            let next = path(&format!("{name}-{turn}.frost"));
+            let refit = ["refit", text(&from), text(&new), "--out", text(&next), "--json"];
+            let report = frosthead(&[&refit[..], &TASKS].concat()).success().json();
+            for task in ["domain", "sentiment"] {
+                let change = &report["kept"][task]["all"];
+                let before = change["before"].as_f64().unwrap();
+                // A row on the edge may fall to the other side: a graph adds in another order.
+                assert!(
+                    (before - accuracy(&from, task)).abs() <= 2.0 / 300.0,
+                    "{name} {turn} {task}: {change}"
+                );
+                assert!(change["after"].as_f64().unwrap() > before - 0.05, "{name} {turn} {task}: {change}");
+                // Those of the new rows that the bundle carries are fitted on once.
+                assert_eq!(report["kept_fitted"][task], report["kept_rows"]);
+            }
+            from = next;
+        }
+        let carried =
+            frosthead::internal::bundle::Bundle::open(&from, None).unwrap().validation().unwrap().unwrap();
+        assert!(carried.tasks().iter().all(|task| task.words.is_some()));
+    }
+}
+
+#[test]
 fn words_stand_above_trained_layers() {
     let (directory, data) = (directory(), demo(400));
     let run = directory.path().join("run");
@@ -198,7 +252,7 @@ fn auto_takes_words_where_they_help_and_says_why() {
     }
     std::fs::write(&table, rows).unwrap();
     let run = directory.path().join("run");
-    let finished = train(&table, &run, &["--features", "auto+words"]).success();
+    let finished = train(&table, &run, &["--features", "auto"]).success();
     let fits = fits(&run);
     let of = |task: &str| {
         fits.as_array().unwrap().iter().find(|fit| fit["task"] == task).unwrap()["words"].clone()
@@ -210,7 +264,7 @@ fn auto_takes_words_where_they_help_and_says_why() {
     assert!(finished.stderr.contains("would not help"), "{}", finished.stderr);
     // Nobody is asked who does not want to be.
     let without = directory.path().join("without");
-    train(&table, &without, &["--features", "auto"]).success();
+    train(&table, &without, &["--features", "auto-words"]).success();
     assert!(Run::open(&without).unwrap().heads.iter().all(|head| head.words.is_none()));
     let told = frosthead(&["inspect", text(&run)]).success().stdout;
     assert!(told.contains("+words") && told.contains("kestrel") || told.contains("ke"), "{told}");
@@ -232,10 +286,15 @@ fn what_has_no_words_is_refused_and_what_does_not_look_at_them_is_as_before() {
     let arguments =
         ["train", text(&features), "--task", "domain", "--out", text(&run), "--features", "last+words"];
     frosthead(&arguments).fails_with(&["--features", "features"]);
-    train(&data, &run, &["--features", "last+words"]).success();
+    // Nobody asked for words there: none are weighed.
+    let weighed = ["--features", "auto"];
+    frosthead(&[&arguments[..6], &weighed].concat()).success();
+    assert!(Run::open(&run).unwrap().heads.iter().all(|head| head.words.is_none()));
+    train(&data, &run, &["--features", "words"]).success();
     let out = directory.path().join("x.frost");
     let kept = ["bundle", text(&run), "--keep-validation", "--out", text(&out)];
-    frosthead(&kept).fails_with(&["looks at words", "--keep-validation"]);
+    frosthead(&kept).fails_with(&["see words alone", "--keep-validation"]);
+    train(&data, &run, &["--features", "last+words"]).success();
     let plain = directory.path().join("plain");
     train(&data, &plain, &[]).success();
     let recipe = std::fs::read_to_string(plain.join("recipe.toml")).unwrap();

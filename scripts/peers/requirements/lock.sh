@@ -16,6 +16,7 @@ declare -A wanted=(
   [sentence-transformers]='pyarrow sentence-transformers'
   [sentence-transformers-onnx]='onnxruntime==1.32.0 sentence-transformers[onnx]'
   [sentence-transformers-openvino]='datasets optimum-intel>=2.2 sentence-transformers[openvino]'
+  [fasttext]='fasttext-numpy2-wheel'
   [model2vec]='model2vec[distill] scikit-learn'
   [setfit]='setfit'
 )
