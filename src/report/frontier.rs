@@ -6,7 +6,7 @@
 
 use super::charts::{Chart, Drawn, Point, Scale, Series};
 use super::text::{escape, figure, points, share};
-use super::{BackboneReport, BesidePoint, DialPoint, DialTask, Report};
+use super::{BackboneReport, BesidePoint, DialPoint, DialTask, HeldOutFigures, Report};
 use crate::quantities::{bytes, error_text, grouped};
 
 /// The section; nothing where no depths were compared.
@@ -58,15 +58,30 @@ fn rows(report: &Report, backbone: &BackboneReport) -> Vec<String> {
         ];
         let own = own.map(|cell| format!("<td>{}</td>", escape(&cell))).concat();
         let tasks: String = report.tasks.iter().map(|task| cells(point.tasks.get(task))).collect();
-        format!("<tr>{own}{tasks}</tr>")
+        format!("<tr>{own}{tasks}</tr>{}", without_words(report, backbone, point))
     };
     backbone.dial.iter().map(row).collect()
 }
 
-/// A task's part of a row.
-fn cells(task: Option<&DialTask>) -> String {
-    let Some(task) = task else { return "<td>?</td>".repeat(5) };
-    let held = task.held_out.as_ref();
+/// What heads come to that see no words; nothing where no head of the point sees some.
+fn without_words(report: &Report, backbone: &BackboneReport, point: &DialPoint) -> String {
+    if point.tasks.values().all(|task| task.without_words.is_none()) {
+        return String::new();
+    }
+    let cells = |task: &String| {
+        let Some(held) = point.tasks.get(task).and_then(|task| task.without_words.as_ref()) else {
+            return "<td>–</td>".repeat(5);
+        };
+        let [accuracy, change] = held_out(Some(held));
+        format!("<td>–</td><td>{accuracy}</td><td>{change}</td><td>–</td><td>–</td>")
+    };
+    let name = escape(&format!("{}, without words", name(report, backbone, point)));
+    let tasks: String = report.tasks.iter().map(cells).collect();
+    format!("<tr class=\"soft\"><td>{name}</td>{}{tasks}</tr>", "<td>–</td>".repeat(4))
+}
+
+/// Accuracy on rows held out, and what it is against all layers.
+fn held_out(held: Option<&HeldOutFigures>) -> [String; 2] {
     let change = held.and_then(|held| held.change).map_or_else(
         || "–".to_owned(),
         |change| {
@@ -75,9 +90,16 @@ fn cells(task: Option<&DialTask>) -> String {
             points(change) + &error.unwrap_or_default()
         },
     );
+    [figure(held.and_then(|held| held.accuracy), None), change]
+}
+
+/// A task's part of a row.
+fn cells(task: Option<&DialTask>) -> String {
+    let Some(task) = task else { return "<td>?</td>".repeat(5) };
+    let [accuracy, change] = held_out(task.held_out.as_ref());
     [
         escape(&task.features),
-        figure(held.and_then(|held| held.accuracy), None),
+        accuracy,
         change,
         task.lost.map_or_else(|| "–".to_owned(), |lost| format!("{lost:.1}")),
         figure(task.test_accuracy, None),

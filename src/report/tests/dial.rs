@@ -145,6 +145,12 @@ fn the_page_shows_the_dial_as_a_table_and_as_pictures() {
             assert!(picture.contains(part), "{part:?} is not in {picture}");
         }
     }
+    // A row for heads without words, where some see words.
+    assert!(!page.contains("without words"));
+    let told = report.backbones[0].dial[1].tasks.get_mut("mood").unwrap();
+    told.without_words = Some(HeldOutFigures { accuracy: Some(0.77), ..told.held_out.clone().unwrap() });
+    let without = "<td>3, without words</td><td>–</td><td>–</td><td>–</td><td>–</td><td>–</td><td>0.770</td>";
+    assert_eq!(super::page(&report).matches(without).count(), 1);
     // What others came to is of test rows: beside ours of test rows, and in no other picture.
     report.beside = vec![beside("a <b> tree")];
     let page = super::page(&report);
