@@ -86,6 +86,23 @@ fn a_bundle_says_what_its_run_says_whatever_the_batch() {
     assert!(in_bytes(&coded) && !in_bytes(&exact));
     // Within a limit of memory nothing else is said.
     assert_eq!(predicted(&exact, TEXTS, &["--memory", "400M"]), of_bundle);
+    // A server says the same, to the bit.
+    let texts: Vec<&str> = TEXTS.lines().collect();
+    let server = crate::serve::Server::of(&exact, &[]);
+    let reply =
+        server.post("/v1/predict", &serde_json::json!({"texts": texts, "probabilities": true})).json();
+    for (result, expected) in reply["results"].as_array().unwrap().iter().zip(&of_bundle) {
+        for task in ["domain", "sentiment"] {
+            let said = &result["tasks"][task];
+            assert_eq!(said["label"], expected[format!("{task}_predicted")], "{result}");
+            let bits = |number: &Value| (number.as_f64().unwrap() as f32).to_bits();
+            assert_eq!(
+                bits(&said["probability"]),
+                bits(&expected[format!("{task}_probability")]),
+                "{result}"
+            );
+        }
+    }
     // What a table says of both is the same as what they predict.
     for model in [&run, &exact, &coded] {
         let measured = frosthead(&["eval", text(&data), "--model", text(model), "--rows", "all", "--json"]);
