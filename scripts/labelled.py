@@ -25,6 +25,12 @@ def split(data, seed):
     return sides
 
 
+def spread(rows, count):
+    """So many of the rows, evenly spread."""
+    count = min(count, len(rows))
+    return [rows[place * len(rows) // count] for place in range(count)]
+
+
 def mean(numbers):
     return sum(numbers) / len(numbers)
 

@@ -13,7 +13,7 @@ needs: nothing but the program; features are computed once (`--cache`).
 import argparse, json, shlex, subprocess, sys, tempfile
 from pathlib import Path
 
-from labelled import difference, mean, numbers_to, read, split, write
+from labelled import difference, mean, numbers_to, read, split, spread, write
 
 ARMS = {
     "last": ["--features", "last"],
@@ -55,7 +55,7 @@ def main():
     parser.add_argument("backbone")
     parser.add_argument("data", nargs="+", type=Path)
     parser.add_argument("--seeds", type=numbers_to, default=range(13, 17))
-    parser.add_argument("--rows", type=int, help="the first so many training rows")
+    parser.add_argument("--rows", type=int, help="so many training rows, evenly spread over the table")
     parser.add_argument("--arms", type=lambda text: text.split(","), default=list(ARMS))
     parser.add_argument("--cache")
     parser.add_argument("--json", type=Path)
@@ -69,7 +69,7 @@ def main():
             folder = Path(folder)
             for seed in options.seeds:
                 training, test = split(data, seed)
-                training = training[: options.rows or len(training)]
+                training = spread(training, options.rows or len(training))
                 tasks = [column for column in training[0] if column != "text"]
                 write(folder / "train.csv", training)
                 write(folder / "test.csv", test)
