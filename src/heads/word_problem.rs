@@ -9,10 +9,10 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use ndarray::{Array2, ArrayView1, s};
+use ndarray::{Array2, ArrayView2};
 
 use super::class_weight::row_weights;
-use super::descent::descend;
+use super::descent::{Pace, descend};
 use super::minimize::{TOLERANCE_PER_ROW, penalty};
 use super::options::{Examples, FitOptions};
 use super::parallel::PARTS;
@@ -123,7 +123,7 @@ impl<'a> WordProblem<'a> {
         };
         let zeros = || Array2::zeros((self.places.len() + 1, self.classes));
         let start = start.cloned().unwrap_or_else(zeros);
-        descend(&|parameters| self.at(alpha, parameters), &guess, start)
+        descend(&|parameters| self.at(alpha, parameters), &guess, &Pace::SPARSE, start)
     }
 
     /// The Hessian's diagonal where nothing is known yet: `c·Σ_i w_i x_ij² + α` with `c = (1 − 1/k) / k`.
@@ -152,8 +152,9 @@ impl<'a> WordProblem<'a> {
         let parts = |count: usize| -> Vec<Range<usize>> {
             (0..PARTS).map(|part| part * count / PARTS..(part + 1) * count / PARTS).collect()
         };
+        let parameters = in_a_row(parameters.view());
         let forward = in_parallel(self.threads, parts(rows), &|part| self.residuals(parameters, part));
-        let weights = parameters.slice(s![..places, ..]);
+        let weights = &parameters[..places * self.classes];
         let mut loss = 0.5 * alpha * weights.iter().map(|weight| weight * weight).sum::<f64>();
         let mut residuals = Vec::with_capacity(rows * self.classes);
         for (part_loss, part) in forward {
@@ -163,7 +164,8 @@ impl<'a> WordProblem<'a> {
         let backward = in_parallel(self.threads, parts(places), &|part: Range<usize>| {
             let mut gradient = Vec::with_capacity(part.len() * self.classes);
             for place in part {
-                gradient.extend(parameters.row(place).iter().map(|weight| alpha * weight));
+                let weights = &parameters[place * self.classes..][..self.classes];
+                gradient.extend(weights.iter().map(|weight| alpha * weight));
                 let first = gradient.len() - self.classes;
                 for (row, counts) in self.columns.of(place) {
                     let residual = &residuals[*row as usize * self.classes..][..self.classes];
@@ -181,14 +183,15 @@ impl<'a> WordProblem<'a> {
     }
 
     /// Loss of some rows, and `w · (softmax − onehot)` of each, one after another.
-    fn residuals(&self, parameters: &Array2<f64>, part: Range<usize>) -> (f64, Vec<f64>) {
+    fn residuals(&self, parameters: &[f64], part: Range<usize>) -> (f64, Vec<f64>) {
+        let of = |place: usize| &parameters[place * self.classes..][..self.classes];
         let (mut loss, mut all) = (0.0, Vec::with_capacity(part.len() * self.classes));
         for row in part {
             let first = all.len();
-            all.extend(parameters.row(self.places.len()));
+            all.extend(of(self.places.len()));
             let logits = &mut all[first..];
             for (place, counts) in self.rows.of(row) {
-                add(logits, in_a_row(parameters.row(*place as usize)), f64::from(*counts));
+                add(logits, of(*place as usize), f64::from(*counts));
             }
             let (label, weight) = (self.examples.labels[row] as usize, self.weight(row));
             let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -212,17 +215,15 @@ impl<'a> WordProblem<'a> {
 
     /// The logits of other rows, `[rows, classes]`.
     pub fn logits(&self, parameters: &Array2<f64>, rows: &[usize]) -> Vec<f64> {
+        let parameters = in_a_row(parameters.view());
+        let of = |place: usize| &parameters[place * self.classes..][..self.classes];
         let mut all = Vec::with_capacity(rows.len() * self.classes);
         for &row in rows {
             let first = all.len();
-            all.extend(parameters.row(self.places.len()));
+            all.extend(of(self.places.len()));
             for (place, counts) in self.words.row(row) {
                 if let Ok(number) = self.places.binary_search(place) {
-                    add(
-                        &mut all[first..],
-                        in_a_row(parameters.row(number)),
-                        f64::from(*counts) * self.rarity[number],
-                    );
+                    add(&mut all[first..], of(number), f64::from(*counts) * self.rarity[number]);
                 }
             }
         }
@@ -245,8 +246,8 @@ fn add(sums: &mut [f64], row: &[f64], counts: f64) {
     sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += counts * value);
 }
 
-fn in_a_row(row: ArrayView1<'_, f64>) -> &[f64] {
-    row.to_slice().expect("rows of a standard array are contiguous: anything else is a bug")
+fn in_a_row(parameters: ArrayView2<'_, f64>) -> &[f64] {
+    parameters.to_slice().expect("a standard array is contiguous: anything else is a bug")
 }
 
 #[cfg(test)]
