@@ -6,7 +6,6 @@
 //! number of texts that it stands in, so that the penalty holds rare pieces back no more than common ones.
 //! Refuses to let the number of threads change the result.
 
-use std::collections::HashMap;
 use std::ops::Range;
 
 use ndarray::{Array2, ArrayView2};
@@ -86,12 +85,13 @@ impl<'a> WordProblem<'a> {
         options: &FitOptions,
     ) -> Self {
         let (places, rarity) = frequent((words, examples.rows), options.words.at_least, weighing);
-        let numbers: HashMap<u32, u32> = (0..).zip(&places).map(|(number, place)| (*place, number)).collect();
+        let mut numbers = vec![None; words.grams().places()];
+        (0_u32..).zip(&places).for_each(|(number, place)| numbers[*place as usize] = Some(number));
         let mut rows = Sparse::default();
         for &row in examples.rows {
             let known = words.row(row).iter();
             rows.entries.extend(known.filter_map(|(place, counts)| {
-                let number = *numbers.get(place)?;
+                let number = numbers[*place as usize]?;
                 Some((number, (f64::from(*counts) * rarity[number as usize]) as f32))
             }));
             rows.ends.push(rows.entries.len());
