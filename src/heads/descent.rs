@@ -16,7 +16,7 @@ use super::objective::Problem;
 use super::parallel::PARTS;
 use super::solver::{Dataset, Failure, Solution};
 
-/// Steps remembered of a dense head.
+/// Steps remembered.
 const MEMORY: usize = 20;
 /// Steps of a descent, at most.
 const STEPS: usize = 400;
@@ -40,8 +40,8 @@ impl Descent<'_> {
         let zeros = || Array2::zeros((problem.width() + 1, problem.classes));
         let start = self.start.cloned().unwrap_or_else(zeros);
         let guess = |direction: &mut Array2<f64>| guess.apply(direction);
-        let near = descend(&|at| Solution::at::<f32>(problem, self.alpha, at), &guess, &Pace::DENSE, start);
-        descend(&|at| Solution::at::<f64>(problem, self.alpha, at), &guess, &Pace::DENSE, near.parameters)
+        let near = descend(&|at| Solution::at::<f32>(problem, self.alpha, at), &guess, start);
+        descend(&|at| Solution::at::<f64>(problem, self.alpha, at), &guess, near.parameters)
     }
 }
 
@@ -51,20 +51,6 @@ impl<'p> Fit<&'p Problem<'p>, &'p [u32], Failure> for Descent<'_> {
     fn fit(&self, dataset: &Dataset<'p>) -> Result<Solution, Failure> {
         Ok(self.solve(dataset.records))
     }
-}
-
-/// How a descent goes over its own vectors.
-pub(super) struct Pace {
-    /// Steps remembered.
-    memory: usize,
-    dot: fn(&Array2<f64>, &Array2<f64>) -> f64,
-}
-
-impl Pace {
-    /// Most of the time are passes over rows: as few of these as can be.
-    pub const DENSE: Self = Self { memory: MEMORY, dot: in_order };
-    /// Parameters are as many as what stands in the rows: short sums count as much as few passes.
-    pub const SPARSE: Self = Self { memory: 6, dot: in_lanes };
 }
 
 /// A step that was taken and what it did to the gradient.
@@ -81,21 +67,20 @@ type Guess<'g> = dyn Fn(&mut Array2<f64>) + 'g;
 
 /// Descends until the gradient is as short as it must be, or the loss, in the objective's precision, cannot
 /// fall any further.
-pub(super) fn descend(evaluate: &At<'_>, guess: &Guess<'_>, pace: &Pace, start: Array2<f64>) -> Solution {
+pub(super) fn descend(evaluate: &At<'_>, guess: &Guess<'_>, start: Array2<f64>) -> Solution {
     let mut at = evaluate(start);
-    let mut memory: VecDeque<Pair> = VecDeque::with_capacity(pace.memory);
+    let mut memory: VecDeque<Pair> = VecDeque::with_capacity(MEMORY);
     for _ in 0..STEPS {
         if at.converged() {
             break;
         }
-        let direction = direction(guess, pace, &memory, &at.gradient);
-        let slope = (pace.dot)(&at.gradient, &direction);
-        let Some(next) = search(evaluate, &at, &direction, slope) else { break };
+        let direction = direction(guess, &memory, &at.gradient);
+        let Some(next) = search(evaluate, &at, &direction) else { break };
         let step = &next.parameters - &at.parameters;
         let change = &next.gradient - &at.gradient;
-        let curvature = (pace.dot)(&step, &change);
+        let curvature = dot(&step, &change);
         if curvature > 0.0 {
-            if memory.len() == pace.memory {
+            if memory.len() == MEMORY {
                 memory.pop_front();
             }
             memory.push_back(Pair { step, change, curvature });
@@ -106,13 +91,7 @@ pub(super) fn descend(evaluate: &At<'_>, guess: &Guess<'_>, pace: &Pace, start: 
 }
 
 /// The two-loop recursion: the direction in which a quadratic model of the loss has its minimum.
-fn direction(
-    guess: &Guess<'_>,
-    pace: &Pace,
-    memory: &VecDeque<Pair>,
-    gradient: &Array2<f64>,
-) -> Array2<f64> {
-    let dot = pace.dot;
+fn direction(guess: &Guess<'_>, memory: &VecDeque<Pair>, gradient: &Array2<f64>) -> Array2<f64> {
     let mut direction = gradient * -1.0;
     let mut shares = Vec::with_capacity(memory.len());
     for pair in memory.iter().rev() {
@@ -137,7 +116,8 @@ fn direction(
 
 /// Halves the step until the loss falls as much as the slope promises (Armijo); nothing when it cannot fall
 /// any further.
-fn search(evaluate: &At<'_>, at: &Solution, direction: &Array2<f64>, slope: f64) -> Option<Solution> {
+fn search(evaluate: &At<'_>, at: &Solution, direction: &Array2<f64>) -> Option<Solution> {
+    let slope = dot(&at.gradient, direction);
     let mut length = 1.0;
     for _ in 0..20 {
         let next = evaluate(&at.parameters + &(direction * length));
@@ -149,23 +129,8 @@ fn search(evaluate: &At<'_>, at: &Solution, direction: &Array2<f64>, slope: f64)
     None
 }
 
-/// The sum of all products, one after another.
-fn in_order(a: &Array2<f64>, b: &Array2<f64>) -> f64 {
+fn dot(a: &Array2<f64>, b: &Array2<f64>) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
-/// The same in eight sums side by side, which a processor adds at once.
-fn in_lanes(a: &Array2<f64>, b: &Array2<f64>) -> f64 {
-    let (Some(a), Some(b)) = (a.as_slice(), b.as_slice()) else { return in_order(a, b) };
-    let mut sums = [0.0; 8];
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
-    for (a, b) in a.iter().zip(b) {
-        for lane in 0..8 {
-            sums[lane] += a[lane] * b[lane];
-        }
-    }
-    let rest: f64 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    sums.iter().sum::<f64>() + rest
 }
 
 #[cfg(test)]
@@ -205,7 +170,6 @@ mod tests {
         let single = descend(
             &|at| Solution::at::<f32>(&problem, 10.0, at),
             &|direction| guess.apply(direction),
-            &Pace::DENSE,
             zeros,
         );
         assert!(!single.converged(), "{}", single.gradient_norm);

@@ -31,6 +31,8 @@ mod minimize;
 #[cfg(feature = "train")]
 mod mixture;
 #[cfg(feature = "train")]
+mod newton;
+#[cfg(feature = "train")]
 mod objective;
 mod options;
 #[cfg(feature = "train")]
@@ -51,6 +53,8 @@ mod refine;
 mod run_off;
 #[cfg(feature = "train")]
 mod solver;
+#[cfg(feature = "train")]
+mod sparse;
 #[cfg(feature = "train")]
 mod standardize;
 mod view;

@@ -8,16 +8,17 @@
 
 use std::ops::Range;
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::Array2;
 
 use super::class_weight::row_weights;
-use super::descent::{Pace, descend};
 use super::minimize::{TOLERANCE_PER_ROW, penalty};
+use super::newton::{Convex, newton};
 use super::options::{Examples, FitOptions};
 use super::parallel::PARTS;
 use super::solver::Solution;
+use super::sparse::Sparse;
 use super::word_options::Weighing;
-use super::word_rows::{WordEntry, WordRows};
+use super::word_rows::WordRows;
 use crate::parallel::in_parallel;
 
 /// How long the gradient may be at the end of a fit, per row, where fits are compared.
@@ -43,39 +44,6 @@ pub(super) struct WordProblem<'a> {
     threads: usize,
 }
 
-/// Lists of numbers with what each counts, one after another.
-#[derive(Default)]
-struct Sparse {
-    ends: Vec<usize>,
-    entries: Vec<WordEntry>,
-}
-
-impl Sparse {
-    fn of(&self, list: usize) -> &[WordEntry] {
-        let start = list.checked_sub(1).map_or(0, |before| self.ends[before]);
-        &self.entries[start..self.ends[list]]
-    }
-
-    /// The lists of the numbers, each of what they stood in.
-    fn transposed(&self, numbers: usize) -> Self {
-        let mut starts = vec![0; numbers + 1];
-        self.entries.iter().for_each(|(number, _)| starts[*number as usize + 1] += 1);
-        for number in 0..numbers {
-            starts[number + 1] += starts[number];
-        }
-        let ends = starts[1..].to_vec();
-        let mut entries = vec![(0, 0.0); self.entries.len()];
-        for list in 0..self.ends.len() {
-            for (number, counts) in self.of(list) {
-                let place = &mut starts[*number as usize];
-                entries[*place] = (u32::try_from(list).unwrap_or(u32::MAX), *counts);
-                *place += 1;
-            }
-        }
-        Self { ends, entries }
-    }
-}
-
 impl<'a> WordProblem<'a> {
     /// The problem of these rows: places that stand in `at_least` different texts of them have weights.
     pub fn new(
@@ -89,12 +57,10 @@ impl<'a> WordProblem<'a> {
         (0_u32..).zip(&places).for_each(|(number, place)| numbers[*place as usize] = Some(number));
         let mut rows = Sparse::default();
         for &row in examples.rows {
-            let known = words.row(row).iter();
-            rows.entries.extend(known.filter_map(|(place, counts)| {
+            rows.push(words.row(row).iter().filter_map(|(place, counts)| {
                 let number = numbers[*place as usize]?;
                 Some((number, (f64::from(*counts) * rarity[number as usize]) as f32))
             }));
-            rows.ends.push(rows.entries.len());
         }
         let columns = rows.transposed(places.len());
         let weights = row_weights(examples.labels, classes, options.class_weight);
@@ -114,95 +80,66 @@ impl<'a> WordProblem<'a> {
 
     /// The weights and the bias `[places + 1, classes]` with this penalty, from `start` on or from zero.
     pub fn solve(&self, alpha: f64, start: Option<&Array2<f64>>) -> Solution {
-        let alpha = penalty(alpha, self.classes);
-        let curvature = self.curvature(alpha);
-        let guess = |direction: &mut Array2<f64>| {
-            for (mut row, curvature) in direction.rows_mut().into_iter().zip(&curvature) {
-                row.mapv_inplace(|value| value / curvature);
-            }
-        };
         let zeros = || Array2::zeros((self.places.len() + 1, self.classes));
         let start = start.cloned().unwrap_or_else(zeros);
-        descend(&|parameters| self.at(alpha, parameters), &guess, &Pace::SPARSE, start)
+        newton(&Penalised { problem: self, alpha: penalty(alpha, self.classes) }, start)
     }
 
-    /// The Hessian's diagonal where nothing is known yet: `c·Σ_i w_i x_ij² + α` with `c = (1 − 1/k) / k`.
-    fn curvature(&self, alpha: f64) -> Vec<f64> {
-        let scale = (1.0 - 1.0 / self.classes as f64) / self.classes as f64;
-        let of_place = |place: usize| {
-            let squares = self.columns.of(place).iter();
-            let sum: f64 =
-                squares.map(|(row, counts)| self.weight(*row as usize) * f64::from(*counts).powi(2)).sum();
-            scale * sum + alpha
+    /// Something of the logits of every row, `[rows, classes]`: `each` finds it in their place, and what it
+    /// gives is added up.
+    fn forward(&self, parameters: &[f64], each: &Each<'_>) -> (f64, Vec<f64>) {
+        let of = |place: usize| &parameters[place * self.classes..][..self.classes];
+        let of_part = |part: Range<usize>| {
+            let (mut sum, mut all) = (0.0, Vec::with_capacity(part.len() * self.classes));
+            for row in part {
+                let first = all.len();
+                all.extend(of(self.places.len()));
+                let logits = &mut all[first..];
+                for (place, counts) in self.rows.of(row) {
+                    add(logits, of(*place as usize), f64::from(*counts));
+                }
+                sum += each(row, logits);
+            }
+            (sum, all)
         };
-        let bias: f64 = (0..self.examples.rows.len()).map(|row| self.weight(row)).sum();
-        (0..self.places.len()).map(of_place).chain([(scale * bias).max(f64::MIN_POSITIVE)]).collect()
+        let parts = in_parallel(self.threads, parts(self.examples.rows.len()), &of_part);
+        parts.into_iter().fold((0.0, Vec::new()), |(sum, mut all), (part_sum, part)| {
+            all.extend(part);
+            (sum + part_sum, all)
+        })
     }
 
-    fn at(&self, alpha: f64, parameters: Array2<f64>) -> Solution {
-        let (loss, gradient) = self.loss_and_gradient(alpha, &parameters);
-        let gradient_norm = gradient.iter().map(|value| value * value).sum::<f64>().sqrt();
-        let tolerance = self.precision * self.examples.rows.len() as f64;
-        Solution { parameters, loss, gradient, gradient_norm, tolerance }
-    }
-
-    /// Loss and gradient (`[places + 1, classes]`, the last row the bias's).
-    fn loss_and_gradient(&self, alpha: f64, parameters: &Array2<f64>) -> (f64, Array2<f64>) {
-        let (rows, places) = (self.examples.rows.len(), self.places.len());
-        let parts = |count: usize| -> Vec<Range<usize>> {
-            (0..PARTS).map(|part| part * count / PARTS..(part + 1) * count / PARTS).collect()
-        };
-        let parameters = in_a_row(parameters.view());
-        let forward = in_parallel(self.threads, parts(rows), &|part| self.residuals(parameters, part));
-        let weights = &parameters[..places * self.classes];
-        let mut loss = 0.5 * alpha * weights.iter().map(|weight| weight * weight).sum::<f64>();
-        let mut residuals = Vec::with_capacity(rows * self.classes);
-        for (part_loss, part) in forward {
-            loss += part_loss;
-            residuals.extend(part);
-        }
-        let backward = in_parallel(self.threads, parts(places), &|part: Range<usize>| {
-            let mut gradient = Vec::with_capacity(part.len() * self.classes);
-            for place in part {
-                let weights = &parameters[place * self.classes..][..self.classes];
-                gradient.extend(weights.iter().map(|weight| alpha * weight));
-                let first = gradient.len() - self.classes;
+    /// Sums over the rows of numbers of each, `[rows, classes]`, times what each place counts in it, or its
+    /// square; then the plain sums: `[places + 1, classes]`.
+    fn backward(&self, values: &[f64], squared: bool) -> Vec<f64> {
+        let of_part = |part: Range<usize>| {
+            let mut sums = vec![0.0; part.len() * self.classes];
+            for (place, sums) in part.zip(sums.chunks_exact_mut(self.classes)) {
                 for (row, counts) in self.columns.of(place) {
-                    let residual = &residuals[*row as usize * self.classes..][..self.classes];
-                    add(&mut gradient[first..], residual, f64::from(*counts));
+                    let value = &values[*row as usize * self.classes..][..self.classes];
+                    let counts = f64::from(*counts);
+                    add(sums, value, if squared { counts * counts } else { counts });
                 }
             }
-            gradient
-        });
-        let mut gradient: Vec<f64> = backward.into_iter().flatten().collect();
+            sums
+        };
+        let parts = in_parallel(self.threads, parts(self.places.len()), &of_part);
+        let mut sums: Vec<f64> = parts.into_iter().flatten().collect();
         let mut bias = vec![0.0; self.classes];
-        residuals.chunks_exact(self.classes).for_each(|residual| add(&mut bias, residual, 1.0));
-        gradient.extend(bias);
-        let gradient = Array2::from_shape_vec((places + 1, self.classes), gradient);
-        (loss, gradient.expect("every place has a number a class: anything else is a bug"))
+        values.chunks_exact(self.classes).for_each(|value| add(&mut bias, value, 1.0));
+        sums.extend(bias);
+        sums
     }
 
-    /// Loss of some rows, and `w · (softmax − onehot)` of each, one after another.
-    fn residuals(&self, parameters: &[f64], part: Range<usize>) -> (f64, Vec<f64>) {
-        let of = |place: usize| &parameters[place * self.classes..][..self.classes];
-        let (mut loss, mut all) = (0.0, Vec::with_capacity(part.len() * self.classes));
-        for row in part {
-            let first = all.len();
-            all.extend(of(self.places.len()));
-            let logits = &mut all[first..];
-            for (place, counts) in self.rows.of(row) {
-                add(logits, of(*place as usize), f64::from(*counts));
-            }
-            let (label, weight) = (self.examples.labels[row] as usize, self.weight(row));
-            let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let of_label = logits[label] - largest;
-            logits.iter_mut().for_each(|logit| *logit = (*logit - largest).exp());
-            let sum: f64 = logits.iter().sum();
-            loss += weight * (sum.ln() - of_label);
-            logits.iter_mut().for_each(|share| *share *= weight / sum);
-            logits[label] -= weight;
-        }
-        (loss, all)
+    /// Cross entropy of a row, whose logits become the classes' shares.
+    fn shares(&self, row: usize, logits: &mut [f64]) -> f64 {
+        let label = self.examples.labels[row] as usize;
+        let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let of_label = logits[label] - largest;
+        logits.iter_mut().for_each(|logit| *logit = (*logit - largest).exp());
+        let sum: f64 = logits.iter().sum();
+        logits.iter_mut().for_each(|share| *share /= sum);
+        self.weight(row) * (sum.ln() - of_label)
     }
 
     /// The weights of the places as they are, `[places, classes]`, and the bias.
@@ -215,7 +152,7 @@ impl<'a> WordProblem<'a> {
 
     /// The logits of other rows, `[rows, classes]`.
     pub fn logits(&self, parameters: &Array2<f64>, rows: &[usize]) -> Vec<f64> {
-        let parameters = in_a_row(parameters.view());
+        let parameters = in_a_row(parameters);
         let of = |place: usize| &parameters[place * self.classes..][..self.classes];
         let mut all = Vec::with_capacity(rows.len() * self.classes);
         for &row in rows {
@@ -229,6 +166,83 @@ impl<'a> WordProblem<'a> {
         }
         all
     }
+}
+
+/// Does something with a row's logits, in their place.
+type Each<'e> = dyn Fn(usize, &mut [f64]) -> f64 + Sync + 'e;
+
+/// The problem with a penalty.
+struct Penalised<'p> {
+    problem: &'p WordProblem<'p>,
+    /// As it is in the loss.
+    alpha: f64,
+}
+
+impl Penalised<'_> {
+    /// Adds the penalty's part of a gradient or a product, `α · parameters` without the bias.
+    fn add_penalty(&self, parameters: &Array2<f64>, mut sums: Vec<f64>) -> Array2<f64> {
+        let weights = self.problem.places.len() * self.problem.classes;
+        let held = sums[..weights].iter_mut().zip(parameters);
+        held.for_each(|(sum, weight)| *sum += self.alpha * weight);
+        let sums = Array2::from_shape_vec(parameters.raw_dim(), sums);
+        sums.expect("every place has a number a class: anything else is a bug")
+    }
+}
+
+impl Convex for Penalised<'_> {
+    /// The share of every class in every row.
+    type Place = Vec<f64>;
+
+    fn at(&self, parameters: Array2<f64>) -> (Solution, Vec<f64>) {
+        let Self { problem, alpha } = self;
+        let numbers = in_a_row(&parameters);
+        let (loss, shares) = problem.forward(numbers, &|row, logits| problem.shares(row, logits));
+        let weights = &numbers[..problem.places.len() * problem.classes];
+        let loss = loss + 0.5 * alpha * weights.iter().map(|weight| weight * weight).sum::<f64>();
+        let mut residuals = shares.clone();
+        for (row, residuals) in residuals.chunks_exact_mut(problem.classes).enumerate() {
+            residuals[problem.examples.labels[row] as usize] -= 1.0;
+            let weight = problem.weight(row);
+            residuals.iter_mut().for_each(|residual| *residual *= weight);
+        }
+        let gradient = self.add_penalty(&parameters, problem.backward(&residuals, false));
+        let gradient_norm = gradient.iter().map(|value| value * value).sum::<f64>().sqrt();
+        let tolerance = problem.precision * problem.examples.rows.len() as f64;
+        (Solution { parameters, loss, gradient, gradient_norm, tolerance }, shares)
+    }
+
+    fn diagonal(&self, shares: &Vec<f64>) -> Vec<f64> {
+        let Self { problem, alpha } = self;
+        let mut own = shares.clone();
+        for (row, own) in own.chunks_exact_mut(problem.classes).enumerate() {
+            own.iter_mut().for_each(|share| *share *= problem.weight(row) * (1.0 - *share));
+        }
+        let mut sums = problem.backward(&own, true);
+        let (weights, bias) = sums.split_at_mut(problem.places.len() * problem.classes);
+        weights.iter_mut().for_each(|sum| *sum += alpha);
+        bias.iter_mut().for_each(|sum| *sum = sum.max(f64::MIN_POSITIVE));
+        sums
+    }
+
+    fn product(&self, shares: &Vec<f64>, direction: &Array2<f64>) -> Array2<f64> {
+        let problem = self.problem;
+        let (_, changes) = problem.forward(in_a_row(direction), &|row, changes| {
+            let shares = &shares[row * problem.classes..][..problem.classes];
+            let mean: f64 = shares.iter().zip(&*changes).map(|(share, change)| share * change).sum();
+            let weight = problem.weight(row);
+            changes
+                .iter_mut()
+                .zip(shares)
+                .for_each(|(change, share)| *change = weight * share * (*change - mean));
+            0.0
+        });
+        self.add_penalty(direction, problem.backward(&changes, false))
+    }
+}
+
+/// How the work on so many rows or places is divided.
+fn parts(count: usize) -> Vec<Range<usize>> {
+    (0..PARTS).map(|part| part * count / PARTS..(part + 1) * count / PARTS).collect()
 }
 
 /// The places that stand in so many different texts of some rows, in rising order, and what an entry of each
@@ -246,8 +260,8 @@ fn add(sums: &mut [f64], row: &[f64], counts: f64) {
     sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += counts * value);
 }
 
-fn in_a_row(parameters: ArrayView2<'_, f64>) -> &[f64] {
-    parameters.to_slice().expect("a standard array is contiguous: anything else is a bug")
+fn in_a_row(parameters: &Array2<f64>) -> &[f64] {
+    parameters.as_slice().expect("a standard array is contiguous: anything else is a bug")
 }
 
 #[cfg(test)]
@@ -313,21 +327,33 @@ mod tests {
             let at = Array2::from_shape_fn(shape, |(place, class)| {
                 ((place * 7 + class * 3) % 11) as f64 / 11.0 - 0.5
             });
-            let (_, gradient) = problem.loss_and_gradient(alpha, &at);
+            let penalised = Penalised { problem, alpha };
+            let (there, shares) = penalised.at(at.clone());
+            let gradient = &there.gradient;
             // Central differences: error of order step² ≈ 1e-10.
             let step = 1e-5;
             for place in [(0, 0), (5, 1), (shape.0 / 2, 0), (shape.0 - 2, 1), (shape.0 - 1, 1)] {
                 let moved = |by: f64| {
                     let mut moved = at.clone();
                     moved[place] += by;
-                    problem.loss_and_gradient(alpha, &moved).0
+                    penalised.at(moved).0
                 };
-                let difference = (moved(step) - moved(-step)) / (2.0 * step);
+                let (more, less) = (moved(step), moved(-step));
+                let difference = (more.loss - less.loss) / (2.0 * step);
                 assert!(
                     (difference - gradient[place]).abs() < 1e-5,
                     "{place:?}: {difference} {}",
                     gradient[place]
                 );
+                // A column of the Hessian, by the same differences of the gradient.
+                let mut unit = Array2::zeros(shape);
+                unit[place] = 1.0;
+                let product = penalised.product(&shares, &unit);
+                let columns = (&more.gradient - &less.gradient) / (2.0 * step);
+                let furthest = (&columns - &product).iter().fold(0.0_f64, |most, off| most.max(off.abs()));
+                assert!(furthest < 1e-5, "{place:?}: {furthest}");
+                let number = place.0 * problem.classes + place.1;
+                assert!((penalised.diagonal(&shares)[number] - product[place]).abs() < 1e-9, "{place:?}");
             }
         });
         each(&FitOptions { threads: 3, ..FitOptions::default() }, |problem, alpha, _| {
