@@ -257,18 +257,7 @@ fn frequent((words, rows): (&WordRows, &[usize]), at_least: u32, weighing: Weigh
 }
 
 fn add(sums: &mut [f64], row: &[f64], counts: f64) {
-    /// The same of so many numbers, which needs no loop.
-    fn of<const N: usize>(sums: &mut [f64], row: &[f64], counts: f64) {
-        if let (Some(sums), Some(row)) = (sums.first_chunk_mut::<N>(), row.first_chunk::<N>()) {
-            sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += counts * value);
-        }
-    }
-    match sums.len() {
-        2 => of::<2>(sums, row, counts),
-        3 => of::<3>(sums, row, counts),
-        4 => of::<4>(sums, row, counts),
-        _ => sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += counts * value),
-    }
+    sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += counts * value);
 }
 
 fn in_a_row(parameters: &Array2<f64>) -> &[f64] {
