@@ -14,17 +14,18 @@ from labelled import read, write
 
 
 def train(options, table, run, features):
-    """Seconds of the fits, of the process, and its peak MiB."""
+    """Seconds of the fits on features, of those of words (the choice of penalty and mix included), of the process, and its peak MiB."""
     named = [word for task in options.tasks for word in ("--task", task)]
     command = [options.frosthead, "-q", "train", table, "--quoting", "double", "--backbone", options.backbone, *named, *features,
                "--overwrite", "--out", run, *(["--cache", options.cache] if options.cache else [])]
     start = time.perf_counter()
-    process = subprocess.Popen([str(word) for word in command])
+    process = subprocess.Popen([str(word) for word in command], stdout=subprocess.DEVNULL)
     _, status, used = os.wait4(process.pid, 0)
     if status:
         sys.exit(f"{' '.join(map(str, command))} failed")
     fits = json.loads((run / "fit.json").read_text())
-    return sum(fit["seconds"] for fit in fits), time.perf_counter() - start, used.ru_maxrss / 1024
+    of_words = sum((fit.get("words") or {"seconds": 0})["seconds"] for fit in fits)
+    return sum(fit["seconds"] for fit in fits), of_words, time.perf_counter() - start, used.ru_maxrss / 1024
 
 
 def longer(rows, count):
@@ -57,13 +58,13 @@ def main():
                 if turn:
                     found.setdefault(features, []).append(took)
         for features, took in found.items():
-            fits, whole, peak = (statistics.median(column) for column in zip(*took))
-            print(f"{options.table.name}, {features}: fits {fits:.2f} s, process {whole:.1f} s, peak {peak:.0f} MiB", flush=True)
+            fits, words, whole, peak = (statistics.median(column) for column in zip(*took))
+            print(f"{options.table.name}, {features}: fits {fits:.2f} s, words {words:.2f} s, process {whole:.1f} s, peak {peak:.0f} MiB", flush=True)
         # Of a head on the network alone the words are the difference.
         many = Path(folder, "many.csv")
         write(many, longer(read(options.table), options.rows))
-        fits, whole, peak = train(options, many, run, ["--features", "words", "--valid-fraction", "0", "--test-fraction", "0"])
-        print(f"{options.rows:,} rows, {len(options.tasks)} tasks, words: fits {fits:.1f} s, process {whole:.1f} s, peak {peak:.0f} MiB")
+        _, words, whole, peak = train(options, many, run, ["--features", "words", "--valid-fraction", "0", "--test-fraction", "0"])
+        print(f"{options.rows:,} rows, {len(options.tasks)} tasks: words {words:.1f} s, process {whole:.1f} s, peak {peak:.0f} MiB")
 
 
 if __name__ == "__main__":
