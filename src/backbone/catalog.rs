@@ -13,6 +13,8 @@ const CATALOG: &str = include_str!("../../models/catalog.toml");
 /// The catalogue: names and what is known of them.
 #[derive(Debug, Deserialize)]
 pub struct Catalog {
+    /// When and against what the entries were checked.
+    pub checked: String,
     backbone: Vec<CatalogEntry>,
 }
 
@@ -26,15 +28,15 @@ pub struct CatalogEntry {
     pub hub: String,
     /// What people call an encoder of its family.
     pub family: String,
-    /// Its licence, as its page says.
+    /// Its licence, as its page on the hub says.
     pub licence: String,
-    /// What it was made for: a language, or how many.
+    /// What it was made for, as its card says: a language, or how many.
     pub languages: String,
-    /// Size of its 32-bit weights, in MB.
+    /// Size of its weight file on the hub, in MB: heads that are left out count, and 16 bits count as 16.
     pub megabytes: u32,
     /// Numbers of an embedding.
     pub dimensions: u32,
-    /// Tokens of the longest text that it was made for.
+    /// Most tokens of a text, as its own files say: what `import` takes.
     pub longest: u32,
     /// When to take it.
     #[serde(rename = "use")]
@@ -85,6 +87,7 @@ mod tests {
         assert_eq!(entry.sha256["model.safetensors"].len(), 64);
         assert!(catalog.find("no-such-model").is_none());
         assert!(catalog.entries().len() >= 12);
+        assert!(catalog.checked.starts_with("20") && !catalog.checked.contains('\n'), "{}", catalog.checked);
         let families = ["BERT", "RoBERTa", "XLM-R", "CamemBERT", "DistilBERT", "MPNet"];
         for family in families {
             assert!(catalog.entries().iter().any(|entry| entry.family == family), "{family}");

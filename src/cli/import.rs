@@ -57,7 +57,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome> {
     let Some(source) = &arguments.source else {
-        print(&listed(Catalog::built_in()?.entries()))?;
+        print(&listed(&Catalog::built_in()?))?;
         return Ok(Outcome::Done);
     };
     let mut options = ImportOptions {
@@ -131,10 +131,10 @@ fn say_imported(imported: &Imported, out: &Path, terminal: &Terminal) {
 }
 
 /// The catalogue, for people.
-fn listed(entries: &[CatalogEntry]) -> String {
+fn listed(catalog: &Catalog) -> String {
     let titles = ["name", "family", "licence", "languages", "MB", "dimensions", "longest", "take it for"];
     let mut lines = vec![titles.map(str::to_owned).to_vec()];
-    for entry in entries {
+    for entry in catalog.entries() {
         let CatalogEntry { name, family, licence, languages, megabytes, dimensions, longest, .. } = entry;
         let numbers = [megabytes, dimensions, longest].map(ToString::to_string);
         let mut purpose = entry.purpose.clone();
@@ -146,7 +146,9 @@ fn listed(entries: &[CatalogEntry]) -> String {
     }
     let table = table(titles.len(), &lines);
     format!(
-        "{table}\nfrosthead import NAME --out models/NAME downloads one; any other is imported by its hub id or directory.\n"
+        "{table}\nfrosthead import NAME --out models/NAME downloads one; any other is imported by its hub id \
+         or directory.\nChecked: {}.\n",
+        catalog.checked
     )
 }
 
@@ -161,7 +163,7 @@ fn known(source: &str, terminal: &Terminal) -> Result<Option<CatalogEntry>> {
     if entry.is_some() || path.exists() || source.contains(['/', '.']) {
         return Ok(entry.cloned());
     }
-    terminal.say(listed(catalog.entries()));
+    terminal.say(listed(&catalog));
     Err(Error::new(Kind::Io, "there is no such encoder")
         .found(format!("{source:?}, neither a file nor a directory here, nor a name of the catalogue"))
         .expected("a Hugging Face directory, an .onnx file, a name of the catalogue, or a hub id (organisation/name)")
