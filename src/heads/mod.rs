@@ -85,7 +85,7 @@ pub use options::{Alpha, Candidate, ClassWeight, Examples, FitOptions, FitReport
 #[cfg(feature = "train")]
 pub use out_of_fold::{OutOfFold, answers_out_of_fold, out_of_fold};
 #[cfg(feature = "train")]
-pub use refine::{Refined, begun, refine};
+pub use refine::{Refined, begun, begun_words, refine};
 #[cfg(feature = "train")]
 pub use run_off::run_off;
 pub use view::{FeatureView, RowWords};

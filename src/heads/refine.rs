@@ -22,6 +22,7 @@ use super::options::{Alpha, Candidate, Examples, FitOptions, FitReport};
 use super::problem::problem;
 use super::solver::Solution;
 use super::standardize::Scaler;
+use super::word_logits::WordLogits;
 use crate::error::Result;
 use crate::parallel::in_parallel;
 
@@ -88,6 +89,12 @@ pub fn begun(old: &Head, answers: Answers<'_>) -> Head {
     head.words =
         old.words.as_ref().map(|words| words.for_classes(&old.places_of(answers.labels), old.temperature));
     head
+}
+
+/// What the words of the head that an old one [begins](begun) as say of rows, by what its own said.
+#[must_use]
+pub fn begun_words(old: &Head, labels: &[String], said: &WordLogits) -> WordLogits {
+    said.for_classes(&old.places_of(labels), old.temperature)
 }
 
 /// The head with what was found to be added to it.

@@ -56,7 +56,7 @@ impl RunRows {
                 task: head.task.clone(),
                 truth: valid.iter().map(|row| truth.get(row).copied().flatten()).collect(),
                 columns: features.columns[task].clone(),
-                words: WordLogits::of(&heads[task], features.rows.words(), &valid),
+                words: WordLogits::of(heads[task].words.as_ref(), features.rows.words(), &valid),
                 labels,
             }
         };

@@ -257,7 +257,7 @@ impl Gathered {
         let truth = task.truth(&table.parts, Part::Train);
         let view = table.rows.view(&task.sees.columns);
         let features = truth.rows.iter().flat_map(|&row| view.row(row).iter().copied()).collect();
-        let words = WordLogits::of(begun, table.rows.features.words(), &truth.rows);
+        let words = WordLogits::of(begun.words.as_ref(), table.rows.features.words(), &truth.rows);
         let (new, width) = (truth.rows.len(), view.width());
         let (kept_words, kept_rows) = (None, Vec::new());
         let mut gathered =
@@ -265,7 +265,7 @@ impl Gathered {
         let Some((validation, side)) = kept.and_then(|kept| Some((kept, kept.task(&task.name)?))) else {
             return gathered;
         };
-        gathered.kept_words = side.words.as_ref().map(|said| said.begun(old, &begun.labels));
+        gathered.kept_words = side.words.as_ref().map(|said| heads::begun_words(old, &begun.labels, said));
         let view = validation.view(side);
         let places: Vec<Option<u32>> = side.labels.iter().map(|label| task.known_as(label)).collect();
         for (row, label) in side.truth.iter().enumerate() {
@@ -352,6 +352,9 @@ fn asked(request: &RefitRequest<'_>) -> Result<BTreeMap<String, Asked>> {
 /// Keeps the validation rows that the bundle carries out of the new rows, as far as they are recognised: by
 /// the bits of their features. They are fitted on, once, and measure nothing.
 fn keep_out(table: &mut Table, validation: &Validation, bundle: &Bundle, embedder: &Embedder) -> Result<()> {
+    if table.tasks.iter().all(|task| validation.task(&task.name).is_none()) {
+        return Ok(());
+    }
     // Of a task whose head sees the network: a row is known by that.
     let known = validation.tasks().iter().find(|task| !task.columns.is_empty());
     let seen = known.and_then(|known| bundle.manifest().tasks.iter().find(|task| task.task == known.task));

@@ -303,10 +303,6 @@ fn what_has_no_words_is_refused_and_what_does_not_look_at_them_is_as_before() {
     let arguments =
         ["train", text(&features), "--task", "domain", "--out", text(&run), "--features", "last+words"];
     frosthead(&arguments).fails_with(&["--features", "features"]);
-    // Nobody asked for words there: none are weighed.
-    let weighed = ["--features", "auto"];
-    frosthead(&[&arguments[..6], &weighed].concat()).success();
-    assert!(Run::open(&run).unwrap().heads.iter().all(|head| head.words.is_none()));
     train(&data, &run, &["--features", "words"]).success();
     let out = directory.path().join("x.frost");
     let kept = ["bundle", text(&run), "--keep-validation", "--out", text(&out)];

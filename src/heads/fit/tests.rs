@@ -175,3 +175,18 @@ fn with_outlier(rows: usize, columns: usize) -> (Vec<f32>, Vec<u32>) {
     }
     (features, labels)
 }
+
+#[test]
+fn words_are_weighed_where_texts_are_known_and_asked_for_only_there() {
+    let (features, labels) = sample(2);
+    let rows: Vec<usize> = (0..ROWS).collect();
+    let examples = Examples { features: FeatureView::whole(&features, WIDTH), rows: &rows, labels: &labels };
+    let with = |wanted| {
+        let words = crate::heads::WordsOptions { wanted, ..crate::heads::WordsOptions::default() };
+        fit(answers(&names(2)), &examples, &FitOptions { words, ..FitOptions::default() })
+    };
+    let (head, report) = with(crate::heads::WordsWanted::Auto).unwrap();
+    assert!(head.words.is_none() && report.words.is_none());
+    let error = with(crate::heads::WordsWanted::Yes).unwrap_err().to_string();
+    assert!(error.contains("the words of these rows are not known"), "{error}");
+}
