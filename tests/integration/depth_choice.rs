@@ -99,7 +99,8 @@ fn a_bundle_at_a_depth_is_that_of_a_run_trained_there() {
     assert_eq!(report["variants"].as_array().unwrap().len(), 1);
     assert_eq!(report["variants"][0]["features"]["domain"], "all");
     assert_eq!(report["depths"].as_array().unwrap().len(), 1);
-    frosthead(&train(&demo(300), backbone(), &shallow, &["--depth", "0"])).success();
+    let there = ["--depth", "0", "--features", "auto-words"];
+    frosthead(&train(&demo(300), backbone(), &shallow, &there)).success();
     frosthead(&["bundle", text(&shallow), "--out", text(&same)]).success();
     let predicted = |bundle: &Path| {
         frosthead(&["predict", text(&demo(120)), "--text", "text", "--model", text(bundle)]).success().stdout

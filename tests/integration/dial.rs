@@ -85,8 +85,11 @@ fn every_depth_has_its_run_its_bundle_and_all_its_figures() {
             assert!(share(&held["accuracy"]) && share(&held["macro_f1"]) && share(&told["test_accuracy"]));
             assert_eq!(told["test_rows"], metrics["tasks"][task]["rows"]);
             assert!(told["lost"].is_f64(), "{told}");
-            let recipe = frosthead::internal::classifier::Run::open(&run).unwrap().recipe;
-            assert_eq!(told["features"], recipe.features.tasks[task].choice.unwrap().to_string());
+            let opened = frosthead::internal::classifier::Run::open(&run).unwrap();
+            let words = opened.heads.iter().any(|head| head.task == task && head.words.is_some());
+            let choice = opened.recipe.features.tasks[task].choice.unwrap();
+            assert_eq!(told["features"], format!("{choice}{}", if words { "+words" } else { "" }));
+            assert_eq!(told["without_words"].is_object(), words, "{told}");
             // Against the full depth, row by row.
             let accuracy = |name: &str| points[name]["tasks"][task]["held_out"]["accuracy"].as_f64().unwrap();
             let change = held["change"].as_f64().unwrap();
@@ -110,8 +113,8 @@ fn every_depth_has_its_run_its_bundle_and_all_its_figures() {
         let speed = |figure: &str| point["speed"][figure].as_f64().unwrap();
         assert!(speed("texts_per_second") > 0.0 && speed("ms_per_text") > 0.0);
     }
-    // 2, depth-0, depth-2, depth-6: nothing above the highest layer that a head sees is shipped.
-    assert!(sizes[1] < sizes[2] && sizes[2] < sizes[0], "{sizes:?}");
+    // 2 (without words), depth-0, depth-2, depth-6: nothing above the highest layer that a head sees is shipped.
+    assert!(sizes[1] < sizes[2] && sizes[2] < sizes[3], "{sizes:?}");
     let rate = |name: &str| points[name]["speed"]["texts_per_second"].as_f64().unwrap();
     let rates: Vec<f64> = points.keys().map(|name| rate(name)).collect();
     assert!(rates.windows(2).any(|pair| (pair[0] - pair[1]).abs() > 1e-9), "all are alike: {rates:?}");
@@ -180,18 +183,18 @@ fn the_same_again_is_up_to_date_and_depths_others_and_scenarios_are_added() {
         .fails_with(&["not this comparison", "--overwrite"]);
     // Points of others come beside them, and stay.
     let beside = place.path().join("beside.json");
-    let point = r#"[{"name": "words", "task": "domain", "accuracy": 0.64, "test_rows": 40, "bytes": 1000000,
+    let point = r#"[{"name": "bag of pieces", "task": "domain", "accuracy": 0.64, "test_rows": 40, "bytes": 1000000,
         "texts_per_second": 20000, "ms_per_text": 0.05, "processor": "one of theirs"}]"#;
     std::fs::write(&beside, point).unwrap();
     let fifth = run(&data, &out, &["--scenarios", "2:last", "--beside", text(&beside)]).success();
     assert!(fifth.stderr.contains("report.html: written"), "{}", fifth.stderr);
-    let line = fifth.stdout.lines().find(|line| line.contains("words")).unwrap();
+    let line = fifth.stdout.lines().find(|line| line.contains("bag of pieces")).unwrap();
     assert!(line.starts_with("domain") && line.contains("0.640") && line.contains("20,000"), "{line}");
     let page = std::fs::read_to_string(out.join("report.html")).unwrap();
     assert!(page.contains("one of theirs") && page.contains("domain: accuracy on test rows"));
     let sixth = run(&data, &out, &["--depths", "1", "--json"]).success();
     assert!(sixth.stderr.contains("report.html: up to date"), "{}", sixth.stderr);
-    assert_eq!(sixth.json()["beside"][0]["name"], "words");
+    assert_eq!(sixth.json()["beside"][0]["name"], "bag of pieces");
 }
 
 #[test]
@@ -269,7 +272,7 @@ fn what_cannot_be_compared_says_why() {
     let (out, beside) = (place.path().join("compare"), place.path().join("beside.json"));
     std::fs::write(
         &beside,
-        r#"[{"name": "words", "task": "topic", "accuracy": 0.64, "test_rows": 40, "bytes": 1,
+        r#"[{"name": "bag of pieces", "task": "topic", "accuracy": 0.64, "test_rows": 40, "bytes": 1,
         "texts_per_second": 1, "ms_per_text": 1, "processor": "p"}]"#,
     )
     .unwrap();

@@ -14,9 +14,10 @@ pub const MARK: &[u8] = b"\n=== ";
 const CHECKSUMS: &str = "checksums.json";
 const DATA: &str = "model.onnx.data";
 /// Zeros that a section can stand for.
-const MOST_ZEROS: usize = 1 << 18;
+const MOST_ZEROS: usize = 1 << 20;
 
-/// The sections of an input by name, in their order. One whose bytes are `zeros N` has N zeros.
+/// The sections of an input by name, in their order. One whose bytes are `zeros N` has N zeros, but for what
+/// further lines put there: `PLACE BYTES`, in hexadecimal digits.
 pub fn sections(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
     let starts: Vec<usize> =
         (0..bytes.len()).filter(|&start| bytes[start..].starts_with(MARK)).chain([bytes.len()]).collect();
@@ -25,13 +26,26 @@ pub fn sections(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
         .filter_map(|part| {
             let end = part.iter().position(|byte| *byte == b'\n')?;
             let (name, content) = (String::from_utf8_lossy(&part[..end]).into_owned(), &part[end + 1..]);
-            let zeros =
-                std::str::from_utf8(content).ok().and_then(|text| text.strip_prefix("zeros ")?.parse().ok());
-            let content =
-                zeros.map_or_else(|| content.to_vec(), |zeros: usize| vec![0; zeros.min(MOST_ZEROS)]);
-            Some((name, content))
+            let zeros = std::str::from_utf8(content).ok().and_then(of_zeros);
+            Some((name, zeros.unwrap_or_else(|| content.to_vec())))
         })
         .collect()
+}
+
+/// Zeros, and what is put among them.
+fn of_zeros(text: &str) -> Option<Vec<u8>> {
+    let mut lines = text.lines();
+    let count: usize = lines.next()?.strip_prefix("zeros ")?.parse().ok()?;
+    let mut bytes = vec![0; count.min(MOST_ZEROS)];
+    for line in lines {
+        let (place, digits) = line.split_once(' ')?;
+        let place: usize = place.parse().ok()?;
+        for (number, pair) in digits.as_bytes().chunks(2).enumerate() {
+            let byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+            *bytes.get_mut(place.checked_add(number)?)? = byte;
+        }
+    }
+    Some(bytes)
 }
 
 /// A bundle of these entries, with the checksums they should have, unless they bring their own.
