@@ -6,7 +6,7 @@ use super::archive::{Archive, lie};
 use super::contents::{TaskManifest, WordsManifest};
 use super::{network, words};
 use crate::encoder::{head_bias, head_weight};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::{self, ModelProto};
 use crate::heads::{Head, Words};
 use crate::tensors::floats_of;
@@ -61,6 +61,21 @@ pub(super) fn read_head(
     })
 }
 
+fn unfitting(name: &str) -> Error {
+    lie("the words of a head do not fit the manifest").tensor(name)
+}
+
+/// The numbers of an index or of codes of this shape.
+fn whole_numbers<T: TryFrom<i64>>(
+    (archive, graph): (&Archive, &ModelProto),
+    name: &str,
+    shape: &[usize],
+) -> Result<Vec<T>> {
+    let tensor = network::initializer(graph, name).ok_or_else(|| unfitting(name))?;
+    let bytes = tensor_bytes(archive, graph, name, shape).ok_or_else(|| unfitting(name))??;
+    words::whole_numbers(graph::element(tensor), &bytes).ok_or_else(|| unfitting(name))
+}
+
 /// The words of a head as the graph has them.
 fn read_words(
     (archive, graph): (&Archive, &ModelProto),
@@ -68,28 +83,16 @@ fn read_words(
     classes: usize,
     manifest: &WordsManifest,
 ) -> Result<Words> {
-    let unfitting = |name: &str| lie("the words of a head do not fit the manifest").tensor(name);
-    let numbers = |name: String, shape: &[usize]| -> Result<Vec<i64>> {
-        let tensor = network::initializer(graph, &name).ok_or_else(|| unfitting(&name))?;
-        let bytes = tensor_bytes(archive, graph, &name, shape).ok_or_else(|| unfitting(&name))??;
-        words::whole_numbers(graph::element(tensor), &bytes).ok_or_else(|| unfitting(&name))
-    };
     let WordsManifest { places, rows, renumbered } = manifest;
-    let natural = |name: String, size: usize| -> Result<Vec<u32>> {
-        let found = numbers(name.clone(), &[size])?;
-        let natural = found.into_iter().map(|number| u32::try_from(number).ok());
-        natural.collect::<Option<_>>().ok_or_else(|| unfitting(&name))
-    };
     let mut grams = places.clone();
     if *renumbered {
-        grams = grams.with_pieces(&natural(words::IDS.to_owned(), places.pieces)?);
+        grams = grams.with_pieces(&whole_numbers((archive, graph), words::IDS, &[places.pieces])?);
     }
     let in_range = (1..=MOST_PAIR_PLACES).contains(&places.pairs);
     let all = places.pieces.checked_add(places.pairs).filter(|_| in_range);
     let (Some(all), Some(rows)) = (all, rows.checked_add(1)) else { return Err(unfitting(task)) };
-    let index = natural(words::tensor_name(task, "index"), all)?;
-    let codes = numbers(words::tensor_name(task, "codes"), &[rows, classes])?;
-    let codes = codes.into_iter().map(|code| code as i32).collect();
+    let index = whole_numbers((archive, graph), &words::tensor_name(task, "index"), &[all])?;
+    let codes = whole_numbers((archive, graph), &words::tensor_name(task, "codes"), &[rows, classes])?;
     let name = words::tensor_name(task, "scales");
     let scales = tensor_bytes(archive, graph, &name, &[classes]).ok_or_else(|| unfitting(&name))??;
     let words = Words { grams, index, codes, scales: floats_of(&scales), settled: None };

@@ -184,20 +184,20 @@ fn code_bytes(words: &Words) -> (DataType, Vec<u8>) {
     (DataType::Int32, words.codes.iter().flat_map(|code| code.to_le_bytes()).collect())
 }
 
-/// The numbers of an index or of codes, from the bytes of their tensor.
-pub(super) fn whole_numbers(element: Option<DataType>, bytes: &[u8]) -> Option<Vec<i64>> {
-    let numbers = match element? {
-        DataType::Int8 => bytes.iter().map(|byte| i64::from(*byte as i8)).collect(),
+/// The numbers of an index or of codes, from the bytes of their tensor; none where one is out of range.
+pub(super) fn whole_numbers<T: TryFrom<i64>>(element: Option<DataType>, bytes: &[u8]) -> Option<Vec<T>> {
+    fn all<T: TryFrom<i64>>(numbers: impl Iterator<Item = i64>) -> Option<Vec<T>> {
+        numbers.map(|number| T::try_from(number).ok()).collect()
+    }
+    match element? {
+        DataType::Int8 => all(bytes.iter().map(|byte| i64::from(*byte as i8))),
         DataType::Uint16 => {
-            bytes.as_chunks().0.iter().map(|bytes| i64::from(u16::from_le_bytes(*bytes))).collect()
+            all(bytes.as_chunks().0.iter().map(|bytes| i64::from(u16::from_le_bytes(*bytes))))
         }
-        DataType::Int32 => {
-            bytes.as_chunks().0.iter().map(|bytes| i64::from(i32::from_le_bytes(*bytes))).collect()
-        }
-        DataType::Int64 => bytes.as_chunks().0.iter().map(|bytes| i64::from_le_bytes(*bytes)).collect(),
-        _ => return None,
-    };
-    Some(numbers)
+        DataType::Int32 => all(bytes.as_chunks().0.iter().map(|bytes| i64::from(i32::from_le_bytes(*bytes)))),
+        DataType::Int64 => all(bytes.as_chunks().0.iter().map(|bytes| i64::from_le_bytes(*bytes))),
+        _ => None,
+    }
 }
 
 /// Puts what the words of heads add to their logits behind a backbone's graph, as outputs [`ports::words`].
