@@ -6,6 +6,8 @@
 use std::collections::HashSet;
 
 #[cfg(feature = "train")]
+use crate::fingerprint::TextKey;
+#[cfg(feature = "train")]
 use crate::heads::OutOfFold;
 use crate::heads::{FeatureView, Head};
 use crate::metrics::TaskMetrics;
@@ -54,16 +56,18 @@ pub fn calibrate(
     for (out, &row) in logits.chunks_exact_mut(classes).zip(&truth.rows) {
         head.logits_of(features, row, out);
     }
+    let mut texts: Vec<TextKey> = truth.rows.iter().map(|&row| features.text(row)).collect();
     let mut found = Calibrated { temperature: 1.0, rows: truth.rows.len() as u64, out_of_fold: 0 };
     if truth.rows.len() < ENOUGH_ROWS {
         truth.labels.extend_from_slice(&out_of_fold.labels);
         logits.extend_from_slice(&out_of_fold.logits);
+        texts.extend_from_slice(&out_of_fold.texts);
         found.out_of_fold = out_of_fold.labels.len() as u64;
     }
     if truth.labels.is_empty() {
         return None;
     }
-    let (labels, logits) = each_once(&truth.labels, &logits, classes);
+    let (labels, logits) = each_once(&truth.labels, &texts, &logits);
     let temperature = head.kind.temperature(classes, &labels, &logits);
     found.temperature = if out_of_fold.begun { temperature.max(1.0) } else { temperature };
     let kept = found.temperature as f32;
@@ -71,13 +75,13 @@ pub fn calibrate(
     Some(found)
 }
 
-/// Every text once, with each label that it has: many rows of one text say no more than one. Equal texts have
-/// equal logits, to the bit.
+/// Every text once, with each label that it has: many rows of one text say no more than one.
 #[cfg(feature = "train")]
-fn each_once(labels: &[u32], logits: &[f32], classes: usize) -> (Vec<u32>, Vec<f32>) {
+fn each_once(labels: &[u32], texts: &[TextKey], logits: &[f32]) -> (Vec<u32>, Vec<f32>) {
+    let classes = logits.len() / labels.len();
     let (mut met, mut once) = (HashSet::new(), (Vec::new(), Vec::new()));
-    for (&label, row) in labels.iter().zip(logits.chunks_exact(classes)) {
-        if met.insert((label, row.iter().map(|logit| logit.to_bits()).collect::<Vec<_>>())) {
+    for ((&label, &text), row) in labels.iter().zip(texts).zip(logits.chunks_exact(classes)) {
+        if met.insert((label, text)) {
             once.0.push(label);
             once.1.extend_from_slice(row);
         }
@@ -178,8 +182,10 @@ mod tests {
         let at = |valid: usize, training: usize| {
             let cells = cells(&["yes"].repeat(valid));
             let rows = Truth::new(&head().labels, &cells, 0..valid);
-            let logits = (0..training).flat_map(|row| [0.0, 2.0 + row as f32 / 1000.0]).collect();
-            let out_of_fold = OutOfFold { labels: vec![1; training], logits, begun: false };
+            let logits = (0..training).flat_map(|_| [0.0, 2.0]).collect();
+            // Different texts count, even where the same is said of all of them.
+            let texts = (0..training).map(|row| TextKey::of(&row.to_string())).collect();
+            let out_of_fold = OutOfFold { labels: vec![1; training], texts, logits, begun: false };
             let features: Vec<f32> = (0..valid).map(|row| 1.0 + row as f32 / 10_000.0).collect();
             let mut head = head();
             let found = calibrate(&mut head, FeatureView::whole(&features, 1), &rows, &out_of_fold).unwrap();

@@ -13,9 +13,9 @@ use super::solver::Solution;
 const STEPS: usize = 50;
 /// Conjugate gradients of one of them, at most.
 const INNER: usize = 60;
-/// How exactly an inner system is solved at least, against its right-hand side; it is solved the more exactly
-/// the nearer the optimum is (ibid., 7.3: the root of the gradient's length makes convergence superlinear).
-const FORCING: f64 = 0.3;
+/// How exactly an inner system is solved, against its right-hand side: first the one, near the optimum the
+/// other (ibid., 7.3). More exactly took a quarter more passes to the same gradient.
+const FORCING: [f64; 2] = [0.3, 0.2];
 
 /// A smooth convex function of many numbers.
 pub(super) trait Convex {
@@ -40,7 +40,7 @@ pub(super) fn newton<F: Convex>(function: &F, start: Array2<f64>) -> Solution {
         if at.converged() {
             break;
         }
-        let exactness = FORCING.min((at.gradient_norm / first).sqrt());
+        let exactness = (at.gradient_norm / first).sqrt().clamp(FORCING[1], FORCING[0]);
         let step = conjugate_gradients(function, (&at, &place), exactness);
         let Some(next) = search(function, &at, &step) else { break };
         (at, place) = next;

@@ -8,13 +8,16 @@ use super::folds::{NO_FOLD, text_folds};
 use super::head::{Answers, Head};
 use super::options::{Examples, FitOptions};
 use crate::error::Result;
+use crate::fingerprint::TextKey;
 use crate::parallel::in_parallel;
 
 /// Labelled rows, and what heads that were not fitted on them say.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct OutOfFold {
-    /// Per row, the index of its label.
+    /// Per row, the index of its label …
     pub labels: Vec<u32>,
+    /// … and its text ([`FeatureView::text`](super::FeatureView::text)).
+    pub texts: Vec<TextKey>,
     /// `[rows, classes]`.
     pub logits: Vec<f32>,
     /// The heads began at one that may have seen the rows: that they are sure of them says nothing.
@@ -49,14 +52,16 @@ pub fn out_of_fold(
         for example in outside {
             head.logits_of(examples.features, examples.rows[example], &mut logits);
             held.labels.push(examples.labels[example]);
+            held.texts.push(examples.features.text(examples.rows[example]));
             held.logits.extend_from_slice(&logits);
         }
         Ok(held)
     };
     let mut all = OutOfFold::default();
     for held in in_parallel(options.threads, used, &of_fold) {
-        let OutOfFold { labels, logits, .. } = held?;
+        let OutOfFold { labels, texts, logits, .. } = held?;
         all.labels.extend(labels);
+        all.texts.extend(texts);
         all.logits.extend(logits);
     }
     Ok(all)

@@ -103,7 +103,6 @@ impl<'a> FeatureView<'a> {
     pub fn text(&self, row: usize) -> TextKey {
         match self.words {
             RowWords::Texts(words) if self.width == 0 => TextKey::of_bytes(&words.text(row).to_le_bytes()),
-            RowWords::Logits(said) if self.width == 0 => TextKey::of_bytes(&bytes_of(said.row(row))),
             _ => TextKey::of_bytes(&bytes_of(self.row(row))),
         }
     }

@@ -197,5 +197,5 @@ fn nothing_held_out(request: &PrecisionRequest<'_>) -> Error {
         .at(&request.run.directory)
         .found("neither validation nor test rows")
         .expected("some that the vocabulary is not made of")
-        .help("train the run with --valid-fraction or --test-fraction, or keep the whole vocabulary")
+        .help("train the run with validation or test rows and without --final, or keep the whole vocabulary")
 }

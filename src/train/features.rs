@@ -14,6 +14,7 @@ use crate::dataset::Input;
 use crate::embed::{Embedder, covering};
 use crate::encoder::FeatureChoice;
 use crate::error::{Error, Kind, Result};
+use crate::heads::WordsWanted;
 use crate::plan::{FreezePlan, Scenario};
 use crate::selection::{Screening, options};
 use crate::tokens::LongTexts;
@@ -39,16 +40,19 @@ pub(super) fn check(request: &TrainRequest, embedder: Option<&Embedder>, plans: 
         return Err(wrong("a Parquet holds the features it holds")
             .help("choose its column with --features-column, or give texts and --backbone"));
     };
+    let frozen = plans.iter().all(|plan| plan.scenario() == Scenario::Frozen);
+    if frozen && features.words == WordsWanted::Yes {
+        return Err(wrong("nothing is trained, so words would have no weights")
+            .expected("last, layers:A-B or all beside --freeze all"));
+    }
     match features.states {
         StatesRequest::Choice(choice) => {
             embedder.columns(choice)?;
             let sees = request.rows.tasks.iter().map(|task| (task.name.as_str(), task.share, choice));
             check_gradients(embedder, plans, &sees.collect::<Vec<_>>())
         }
-        StatesRequest::Auto if plans.iter().all(|plan| plan.scenario() == Scenario::Frozen) => {
-            Err(wrong("nothing is trained, so there is nothing to choose by")
-                .expected("last, layers:A-B or all beside --freeze all"))
-        }
+        StatesRequest::Auto if frozen => Err(wrong("nothing is trained, so there is nothing to choose by")
+            .expected("last, layers:A-B or all beside --freeze all")),
         StatesRequest::Auto => Ok(()),
     }
 }
@@ -65,8 +69,8 @@ fn check_gradients(
     let Some(trained) = network.map(|plan| plan.layers.last().map_or(0, |layer| layer + 1)).max() else {
         return Ok(());
     };
-    // A head sees what is at its highest state or below.
-    let counted = sees.iter().filter(|(_, share, _)| *share > 0.0);
+    // A head sees what is at its highest state or below; one of words alone sees nothing of it.
+    let counted = sees.iter().filter(|(_, share, choice)| *share > 0.0 && *choice != FeatureChoice::Nothing);
     let seen = counted.map(|(.., choice)| choice.top(layers)).max();
     if seen.is_some_and(|seen| seen >= trained) {
         return Ok(());

@@ -9,6 +9,7 @@ mod earlier;
 mod event;
 mod features;
 mod fits;
+mod gathered;
 mod job;
 mod measured;
 mod network;

@@ -12,11 +12,12 @@ use serde::Serialize;
 use super::event::{Show, TrainEvent};
 use super::features::{Asked, settle_frozen};
 use super::fits::{InitialHeads, fit_heads, out_of_fold};
+use super::gathered::Gathered;
 use super::measured::{Features, calibrated_metrics};
 use super::outcome::RunMetrics;
 use super::request::{FeatureRequest, Learning, Output, RowsRequest, StatesRequest};
 use super::rows::Table;
-use super::task::{Task, same};
+use super::task::same;
 use crate::bundle::{
     Bundle, BundleRequest, Origin, SeenHead, Validation, ValidationTask, Variant, Written, write_bundle,
 };
@@ -28,8 +29,7 @@ use crate::encoder::FeatureChoice;
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fingerprint, TextKey};
 use crate::heads::{
-    self, Alpha, Examples, FeatureView, FitOptions, FitReport, Head, OutOfFold, Refined, WordLogits,
-    WordsWanted,
+    self, Alpha, Examples, FitOptions, FitReport, Head, OutOfFold, Refined, WordLogits, WordsWanted,
 };
 use crate::task::Truth;
 
@@ -206,7 +206,7 @@ fn fit(request: &RefitRequest<'_>, table: &Table, validation: Option<&Validation
         let options = FitOptions { alpha: request.alpha.unwrap_or(Alpha::Auto), ..learning.fit.clone() };
         let Refined { head, report, held_out } = heads::refine(&begun, &examples, &options)?;
         if let Some(side) = validation.and_then(|kept| Some((kept, kept.task(&task.name)?))) {
-            let change = rows.on_kept(side, (old, &head), &held_out);
+            let change = on_kept(&rows, side, (old, &head), &held_out);
             fitted.kept.extend(change.map(|change| (task.name.clone(), change)));
         }
         let has_rows = |label: u32| rows.labels.contains(&label);
@@ -217,10 +217,10 @@ fn fit(request: &RefitRequest<'_>, table: &Table, validation: Option<&Validation
             fitted.without_rows.insert(task.name.clone(), without);
         }
         fitted.kept_fitted.insert(task.name.clone(), rows.kept.len() as u64);
+        let texts = places.iter().map(|&place| rows.view().text(place)).collect();
         fitted.kept_words.extend(rows.kept_words.map(|words| (task.name.clone(), words)));
-        fitted
-            .held_out
-            .insert(task.name.clone(), OutOfFold { labels: rows.labels, logits: held_out, begun: true });
+        let held_out = OutOfFold { labels: rows.labels, texts, logits: held_out, begun: true };
+        fitted.held_out.insert(task.name.clone(), held_out);
         fitted.fits.push(FitReport { rows: rows.new as u64, ..report });
         fitted.heads.push(head);
     }
@@ -234,79 +234,27 @@ fn renamed(old: &Head, labels: &LabelSet) -> Head {
     Head { labels: old.labels.iter().map(today).collect(), ..old.clone() }
 }
 
-/// The rows that a head is fitted further on: the new ones, then those that the bundle keeps.
-struct Gathered {
-    /// `[rows, width]`, as the head sees them.
-    features: Vec<f32>,
-    width: usize,
-    /// What the words of the head say of them, where it has some: they stay as they are.
-    words: Option<WordLogits>,
-    /// The same of all rows that the bundle keeps.
-    kept_words: Option<WordLogits>,
-    /// Places among the task's labels.
-    labels: Vec<u32>,
-    /// How many are new.
-    new: usize,
-    /// Numbers of the others among the rows that the bundle keeps, in rising order.
-    kept: Vec<usize>,
-}
-
-impl Gathered {
-    /// The rows for a head, by what it was and by where it begins.
-    fn new(task: &Task, table: &Table, kept: Option<&Validation>, (old, begun): (&Head, &Head)) -> Self {
-        let truth = task.truth(&table.parts, Part::Train);
-        let view = table.rows.view(&task.sees.columns);
-        let features = truth.rows.iter().flat_map(|&row| view.row(row).iter().copied()).collect();
-        let words = WordLogits::of(begun.words.as_ref(), table.rows.features.words(), &truth.rows);
-        let (new, width) = (truth.rows.len(), view.width());
-        let (kept_words, kept_rows) = (None, Vec::new());
-        let mut gathered =
-            Self { features, width, words, kept_words, labels: truth.labels, new, kept: kept_rows };
-        let Some((validation, side)) = kept.and_then(|kept| Some((kept, kept.task(&task.name)?))) else {
-            return gathered;
-        };
-        gathered.kept_words = side.words.as_ref().map(|said| heads::begun_words(old, &begun.labels, said));
-        let view = validation.view(side);
-        let places: Vec<Option<u32>> = side.labels.iter().map(|label| task.known_as(label)).collect();
-        for (row, label) in side.truth.iter().enumerate() {
-            let Some(label) = label.and_then(|label| places[label as usize]) else { continue };
-            gathered.features.extend_from_slice(view.row(row));
-            if let (Some(words), Some(kept)) = (&mut gathered.words, &gathered.kept_words) {
-                words.values.extend_from_slice(kept.row(row));
-            }
-            gathered.labels.push(label);
-            gathered.kept.push(row);
+/// The old head on the rows that the bundle keeps, and heads that did not see them.
+fn on_kept(
+    rows: &Gathered,
+    (validation, side): (&Validation, &ValidationTask),
+    (old, new): (&Head, &Head),
+    held_out: &[f32],
+) -> Option<HeadChange> {
+    let truth = Truth::of_places(&side.truth);
+    let classes = new.labels.len();
+    // A row whose label no head knows is wrong, whatever is said of it.
+    let mut after = vec![0.0; truth.rows.len() * classes];
+    for (&row, out) in truth.rows.iter().zip(after.chunks_exact_mut(classes)) {
+        if let Ok(place) = rows.kept.binary_search(&row) {
+            let place = (rows.new + place) * classes;
+            out.copy_from_slice(&held_out[place..place + classes]);
+            new.calibrated(out);
         }
-        gathered
     }
-
-    /// All of them, as the head sees them.
-    fn view(&self) -> FeatureView<'_> {
-        FeatureView::whole(&self.features, self.width).with_words(self.words.as_ref())
-    }
-
-    /// The old head on the rows that the bundle keeps, and heads that did not see them.
-    fn on_kept(
-        &self,
-        (validation, side): (&Validation, &ValidationTask),
-        (old, new): (&Head, &Head),
-        held_out: &[f32],
-    ) -> Option<HeadChange> {
-        let truth = Truth::of_places(&side.truth);
-        let classes = new.labels.len();
-        // A row whose label no head knows is wrong, whatever is said of it.
-        let mut after = vec![0.0; truth.rows.len() * classes];
-        for (&row, out) in truth.rows.iter().zip(after.chunks_exact_mut(classes)) {
-            if let Ok(place) = self.kept.binary_search(&row) {
-                let place = (self.new + place) * classes;
-                out.copy_from_slice(&held_out[place..place + classes]);
-                new.calibrated(out);
-            }
-        }
-        let before = probabilities(old, validation.view(side), &truth.rows);
-        let names = &side.labels;
-        (!truth.rows.is_empty()).then(|| change((names, &truth), Some((old, &before)), (new, &after)))
-    }
+    let before = probabilities(old, validation.view(side), &truth.rows);
+    let names = &side.labels;
+    (!truth.rows.is_empty()).then(|| change((names, &truth), Some((old, &before)), (new, &after)))
 }
 
 /// What the head of a new task sees where nothing was asked for: the sentence embedding, or what stands for
@@ -512,7 +460,7 @@ mod tests {
         let (old, new) = (head(&["a", "b"], &[1.0, -1.0]), head(&["a", "c"], &[1.0, -1.0]));
         let rows = Truth { rows: vec![0, 1, 2, 3], labels: vec![0, 1, 2, 2], unseen: Vec::new() };
         let features = [1.0, -1.0, -2.0, 3.0];
-        let view = FeatureView::whole(&features, 1);
+        let view = crate::heads::FeatureView::whole(&features, 1);
         let [before, after] = [&old, &new].map(|head| probabilities(head, view, &rows.rows));
         let found = change((&names, &rows), Some((&old, &before)), (&new, &after));
         let of = |changed: &ScoreChange| (changed.rows, changed.before, changed.after);

@@ -303,6 +303,14 @@ fn what_has_no_words_is_refused_and_what_does_not_look_at_them_is_as_before() {
     let arguments =
         ["train", text(&features), "--task", "domain", "--out", text(&run), "--features", "last+words"];
     frosthead(&arguments).fails_with(&["--features", "features"]);
+    train(&data, &run, &["--freeze", "all", "--features", "last+words"])
+        .fails_with(&["nothing is trained", "words would have no weights"]);
+    train(&data, &run, &["--freeze", "head:domain", "--features", "words"])
+        .fails_with(&["without any gradient", "domain: words"]);
+    // Where nothing stands in enough texts there are no words, and that is said.
+    let none = train(&data, &run, &["--features", "last+words", "--words-at-least", "100000"]).success();
+    assert!(none.stderr.contains("words beside that would not help"), "{}", none.stderr);
+    assert!(Run::open(&run).unwrap().heads.iter().all(|head| head.words.is_none()));
     train(&data, &run, &["--features", "words"]).success();
     let out = directory.path().join("x.frost");
     let kept = ["bundle", text(&run), "--keep-validation", "--out", text(&out)];

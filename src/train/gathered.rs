@@ -1,0 +1,69 @@
+//! Owns the rows that a head of a bundle is fitted further on: the new ones, and those that the bundle keeps.
+//!
+//! Refuses to guess which words stood in rows that are kept: only what the head's own words say of them is known.
+
+use super::rows::Table;
+use super::task::Task;
+use crate::bundle::Validation;
+use crate::data::Part;
+use crate::heads::{self, FeatureView, Head, WordLogits, WordRows};
+
+/// The rows that a head is fitted further on: the new ones, then those that the bundle keeps.
+pub(super) struct Gathered {
+    /// `[rows, width]`, as the head sees them.
+    features: Vec<f32>,
+    width: usize,
+    /// What stands in the texts of the new ones, where that is known …
+    texts: Option<WordRows>,
+    /// … and what the words of the head, where it has some, say of all: they stay as they are.
+    words: Option<WordLogits>,
+    /// The same of all rows that the bundle keeps.
+    pub kept_words: Option<WordLogits>,
+    /// Places among the task's labels.
+    pub labels: Vec<u32>,
+    /// How many are new.
+    pub new: usize,
+    /// Numbers of the others among the rows that the bundle keeps, in rising order.
+    pub kept: Vec<usize>,
+}
+
+impl Gathered {
+    /// The rows for a head, by what it was and by where it begins.
+    pub fn new(task: &Task, table: &Table, kept: Option<&Validation>, (old, begun): (&Head, &Head)) -> Self {
+        let truth = task.truth(&table.parts, Part::Train);
+        let view = table.rows.view(&task.sees.columns);
+        let features = truth.rows.iter().flat_map(|&row| view.row(row).iter().copied()).collect();
+        let texts = table.rows.features.words().map(|words| words.only(&truth.rows));
+        let words = WordLogits::of(begun.words.as_ref(), table.rows.features.words(), &truth.rows);
+        let (new, width) = (truth.rows.len(), view.width());
+        let (kept_words, kept_rows) = (None, Vec::new());
+        let mut gathered =
+            Self { features, width, texts, words, kept_words, labels: truth.labels, new, kept: kept_rows };
+        let Some((validation, side)) = kept.and_then(|kept| Some((kept, kept.task(&task.name)?))) else {
+            return gathered;
+        };
+        gathered.kept_words = side.words.as_ref().map(|said| heads::begun_words(old, &begun.labels, said));
+        let view = validation.view(side);
+        let places: Vec<Option<u32>> = side.labels.iter().map(|label| task.known_as(label)).collect();
+        for (row, label) in side.truth.iter().enumerate() {
+            let Some(label) = label.and_then(|label| places[label as usize]) else { continue };
+            gathered.features.extend_from_slice(view.row(row));
+            if let (Some(words), Some(kept)) = (&mut gathered.words, &gathered.kept_words) {
+                words.values.extend_from_slice(kept.row(row));
+            }
+            gathered.labels.push(label);
+            gathered.kept.push(row);
+        }
+        gathered
+    }
+
+    /// All of them, as the head sees them.
+    pub fn view(&self) -> FeatureView<'_> {
+        let features = FeatureView::whole(&self.features, self.width);
+        match &self.words {
+            // Of what is kept nobody knows which words stood there.
+            Some(said) if !self.kept.is_empty() => features.with_words(Some(said)),
+            _ => features.with_words(self.texts.as_ref()),
+        }
+    }
+}
