@@ -21,7 +21,8 @@ BATCHES = (8, 32, 128)
 
 def ours(options, backbone, table):
     """Texts per second of one pass."""
-    command = [options.frosthead, "-q", "bench", "embed", table, "--backbone", backbone, "--store-layers", "last", "--rounds", 1, "--json", "--threads", options.threads]
+    layers = ["--store-layers", "last"] if Path(backbone).is_dir() else []
+    command = [options.frosthead, "-q", "bench", "embed", table, "--backbone", backbone, *layers, "--rounds", 1, "--json", "--threads", options.threads]
     done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, text=True)
     if done.returncode:
         sys.exit(f"{' '.join(map(str, command))} failed")
