@@ -100,6 +100,7 @@ impl Parts {
         let manifest = Manifest {
             format: FORMAT,
             text: None,
+            second_text: None,
             frosthead: "0.1.0".into(),
             precision: "fp32".into(),
             details: BTreeMap::new(),
@@ -132,7 +133,12 @@ impl Parts {
             refits: Vec::new(),
             tokenizer: Original { truncation: "null".into(), padding: "null".into() },
         };
-        let golden = vec![Golden { text: "one".into(), embedding: vec![0.0; 8], logits: vec![vec![0.0; 2]] }];
+        let golden = vec![Golden {
+            text: "one".into(),
+            second: None,
+            embedding: vec![0.0; 8],
+            logits: vec![vec![0.0; 2]],
+        }];
         let validation = Some(carried().to_bytes());
         Self { manifest, model, data, golden, validation, other: Vec::new(), more: Vec::new(), without: None }
     }
