@@ -49,12 +49,18 @@ def opened(family):
     return tf.PreTrainedTokenizerFast(tokenizer_file=str(place / "tokenizer.json")), encoder
 
 
+def encoded(tokenizer, first, second, **more):
+    # As a batch of one: an empty second text alone would be taken for none.
+    found = tokenizer([first], [second], return_token_type_ids=True, **more)
+    return {name: found[name][0] for name in ("input_ids", "token_type_ids", "attention_mask")}
+
+
 def of_family(family):
     longest, pooling, normalize, typed = FAMILIES[family]
     tokenizer, encoder = opened(family)
     ids, types, embeddings = [], [], []
     for first, second in PAIRS:
-        found = tokenizer(first, second, truncation="longest_first", max_length=longest, return_token_type_ids=True)
+        found = encoded(tokenizer, first, second, truncation="longest_first", max_length=longest)
         ids.append(found["input_ids"])
         types.append(found["token_type_ids"])
         fed = {"input_ids": torch.tensor([ids[-1]]), "attention_mask": torch.ones(1, len(ids[-1]), dtype=torch.long)}
@@ -69,7 +75,7 @@ def of_family(family):
 def train():
     tokenizer, encoder = opened("bert")
     kept = load_file(data / "families/bert/golden.safetensors")
-    found = [tokenizer(*pair, return_token_type_ids=True) for pair in BATCH]
+    found = [encoded(tokenizer, *pair) for pair in BATCH]
     longest = max(len(pair["input_ids"]) for pair in found)
     padded = {name: torch.tensor([pair[name] + [0] * (longest - len(pair[name])) for pair in found])
               for name in ("input_ids", "token_type_ids", "attention_mask")}

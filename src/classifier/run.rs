@@ -103,7 +103,7 @@ pub struct DataRecipe {
     /// The text column; absent when the run was trained on cached features.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
-    /// The column of the second texts; absent when texts are read one by one.
+    /// The column of the second texts; absent when texts are read one by one. Features of pairs have one, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub second_text: Option<String>,
     /// The feature column, when it is not the file's default.
@@ -127,10 +127,13 @@ pub struct DataRecipe {
 }
 
 impl DataRecipe {
-    /// The text column, or both of pairs; none when the run was trained on cached features.
+    /// The text column, or both of pairs; none when the run was trained on cached features of texts. What the
+    /// first texts of cached features of pairs were in is not known.
     #[must_use]
     pub fn text_columns(&self) -> Option<TextColumns> {
-        Some(TextColumns::new(self.text.as_deref()?, self.second_text.as_deref()))
+        let second = self.second_text.as_deref();
+        let first = self.text.as_deref().or(second.map(|_| TextColumns::DEFAULT))?;
+        Some(TextColumns::new(first, second))
     }
 }
 

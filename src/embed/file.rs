@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::embedder::{Embedder, Progress};
 use super::ids::check_columns;
-use super::table::{BACKBONE, CHOICE, DEPTH, LONG, TextNotes, visit_rows};
+use super::table::{BACKBONE, CHOICE, DEPTH, LONG, SECOND, TextNotes, visit_rows};
 use crate::data::{
     EMBEDDING, FEATURES, FeatureWriter, Format, Source, TEXT_HASH, TableReader, TextColumns, feature_metadata,
 };
@@ -106,7 +106,7 @@ pub fn embed_file(
         places.push((FEATURES, embedder.columns(request.features)?));
     }
     let vectors: Vec<(&str, usize)> = places.iter().map(|(name, place)| (*name, place.len())).collect();
-    let metadata = metadata(embedder, request.features, inputs);
+    let metadata = metadata(embedder, request, inputs);
     let is_text = |name: &str| request.text.names().any(|text| text == name);
     let carried = reader.carry_to_features(|name| request.keep_text || !is_text(name), &OURS)?;
     let mut writer = FeatureWriter::create(request.output, carried, &vectors, &metadata)?;
@@ -170,7 +170,7 @@ fn inputs(embedder: &Embedder, request: &EmbedRequest<'_>) -> Result<Option<Fing
 
 fn metadata(
     embedder: &Embedder,
-    features: FeatureChoice,
+    request: &EmbedRequest<'_>,
     inputs: Option<Fingerprint>,
 ) -> BTreeMap<String, String> {
     let backbone = embedder.backbone();
@@ -178,10 +178,11 @@ fn metadata(
     let mut metadata = BTreeMap::from([
         (name, backbone.manifest().name.clone()),
         (fingerprint, backbone.fingerprint().to_string()),
-        (CHOICE.to_owned(), features.to_string()),
+        (CHOICE.to_owned(), request.features.to_string()),
         (LONG.to_owned(), serde_json::json!(embedder.long()).to_string()),
     ]);
     metadata.extend(backbone.depth().map(|depth| (DEPTH.to_owned(), depth.to_string())));
+    metadata.extend(request.text.second.clone().map(|second| (SECOND.to_owned(), second)));
     metadata.extend(inputs.map(|inputs| (INPUTS.to_owned(), inputs.to_string())));
     metadata
 }

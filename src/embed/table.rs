@@ -25,6 +25,8 @@ const WINDOW_BYTES: usize = 8 << 20;
 pub(super) const CHOICE: &str = "frosthead.features";
 /// … and of the number of layers that were run, where not all were.
 pub(super) const DEPTH: &str = "frosthead.depth";
+/// Metadata key of the column that held the second texts, where pairs were read.
+pub(super) const SECOND: &str = "frosthead.second_text";
 /// Metadata key of what was done with long texts, as JSON.
 pub(super) const LONG: &str = "frosthead.long";
 /// Metadata keys of the backbone: its name and its fingerprint.
@@ -164,6 +166,8 @@ pub struct MadeWith {
     pub depth: Option<usize>,
     /// What was done with long texts.
     pub long: LongTexts,
+    /// The column that held the second texts, where pairs were read.
+    pub second_text: Option<String>,
 }
 
 impl MadeWith {
@@ -182,6 +186,7 @@ impl MadeWith {
             choice,
             depth: metadata.get(DEPTH).map(|depth| depth.parse()).transpose().ok()?,
             long: metadata.get(LONG).and_then(|long| serde_json::from_str(long).ok()).unwrap_or_default(),
+            second_text: metadata.get(SECOND).cloned(),
         })
     }
 }

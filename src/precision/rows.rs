@@ -47,7 +47,7 @@ impl RunRows {
     /// A table is gone or has changed, or the run was trained on features made elsewhere.
     pub fn read(run: &Run, embedder: &mut Embedder, progress: &mut dyn FnMut(&Progress)) -> Result<Self> {
         let data = &run.recipe.data;
-        let Some(text) = data.text_columns() else {
+        let Some(text) = data.text.as_ref().and_then(|_| data.text_columns()) else {
             return Err(Error::new(Kind::Usage, "the run was trained on cached features, not on texts")
                 .at(&run.directory)
                 .help("8-bit precisions, --depth and --keep-validation need the texts: train on them, or bundle with --precision fp32 alone"));

@@ -160,16 +160,12 @@ impl Tokenizer {
                 .found(max_length.to_string())
                 .expected(format!("more than the {taken} special tokens")));
         };
-        let starts = [self.start(pair[0], room)?, self.start(pair[1], room)?];
-        let mut lengths = [0, 1].map(|half| starts[half].ids.len());
+        let starts = [self.start(pair[0], max_length)?, self.start(pair[1], max_length)?];
         let cut = starts.iter().any(|start| start.rest.is_some());
-        // Both are beyond the room, and of an odd one the longer has more: it must be known which that is.
-        if cut && room % 2 == 1 && lengths.iter().all(|length| *length > room / 2) {
-            for (length, (start, text)) in lengths.iter_mut().zip(starts.iter().zip(pair)) {
-                if start.rest.is_some() {
-                    *length = self.all_ids(text)?.len();
-                }
-            }
+        let mut lengths = [0, 1].map(|half| starts[half].ids.len());
+        // Of an odd room one has a token more, and which that is the library tells by what it has counted.
+        if room % 2 == 1 && lengths.iter().all(|length| *length >= max_length) {
+            lengths = [self.counted_length(pair[0], max_length)?, self.counted_length(pair[1], max_length)?];
         }
         let kept = longest_first(lengths, room);
         let lost = |half: usize| {
@@ -178,6 +174,28 @@ impl Tokenizer {
         };
         let lost = Lost { tokens: lost(0) + lost(1), at_least: cut };
         Ok(template.filled([0, 1].map(|half| &starts[half].ids[..kept[half]]), lost))
+    }
+
+    /// How long the library takes a text to be that has at least `most` tokens: it stops behind the word in
+    /// which they are reached. What an added token stands for is no word to stop behind.
+    fn counted_length(&self, text: &str, most: usize) -> Result<usize> {
+        let text = self.shortened(text);
+        let mut wanted = most.saturating_mul(16);
+        loop {
+            let end = self.safe_end(&text, wanted);
+            let start = &text[..end.unwrap_or(text.len())];
+            let (ids, words) = self.ids_and_words(start)?;
+            if let Some(end) = end.filter(|_| ids.len() < most) {
+                wanted = 2 * end;
+                continue;
+            }
+            let added = self.inner().get_added_tokens_decoder();
+            let of_word = |id: &u32| Some(*id) == self.unknown_id() || !added.contains_key(id);
+            let reached = (most.saturating_sub(1)..ids.len()).find(|at| of_word(&ids[*at]));
+            let Some(reached) = reached else { return Ok(ids.len()) };
+            let behind = words[reached..].iter().position(|word| *word != words[reached]);
+            return Ok(behind.map_or(ids.len(), |behind| reached + behind));
+        }
     }
 
     /// How many ids the template adds to a text, or to two.

@@ -389,6 +389,12 @@ impl Tokenizer {
         Ok((encoding.get_ids().to_vec(), encoding.get_offsets().to_vec()))
     }
 
+    /// The ids of a text, without special tokens, and which of its words each is a part of.
+    pub(super) fn ids_and_words(&self, text: &str) -> Result<(Vec<u32>, Vec<Option<u32>>)> {
+        let encoding = self.inner.encode(text, false).map_err(|source| self.failed(text, source))?;
+        Ok((encoding.get_ids().to_vec(), encoding.get_word_ids().to_vec()))
+    }
+
     fn without_specials(&self, text: &str) -> Result<tokenizers::Encoding> {
         self.inner.encode_fast(text, false).map_err(|source| self.failed(text, source))
     }

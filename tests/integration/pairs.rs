@@ -379,6 +379,22 @@ fn what_pairs_cannot_be_is_refused() {
         .fails_with(&["reads texts one by one", "--text premise --text hypothesis"]);
 }
 
+/// Heads that are trained on features of pairs read pairs, too.
+#[test]
+fn features_of_pairs_say_what_they_are() {
+    let made = Made::new("bert", &[]);
+    let (parquet, run, bundle) = (made.path("pairs.parquet"), made.path("run"), made.path("x.frost"));
+    let embed = ["embed", text(&made.data), "--backbone", text(&made.backbone), "--out", text(&parquet)];
+    frosthead(&[&embed[..], &COLUMNS].concat()).success();
+    frosthead(&["train", text(&parquet), "--task", "domain", "--out", text(&run)]).success();
+    let (table, backbone) = (made.pairs("some.jsonl", &PAIRS), ["--backbone", text(&made.backbone)]);
+    let predict = ["predict", text(&table), "--model", text(&run), "--all-probabilities"];
+    frosthead(&[&predict[..], &backbone, &["--text", "premise"]].concat()).fails_with(&["reads pairs of texts"]);
+    let ours = frosthead(&[&predict[..], &backbone, &COLUMNS].concat()).success().json_lines();
+    frosthead(&[&["bundle", text(&run), "--out", text(&bundle)], &backbone[..]].concat()).success();
+    assert!(largest_difference(&ours, &predicted(&bundle, &table, &COLUMNS)) < 1e-5);
+}
+
 #[test]
 fn a_tokenizer_without_a_template_for_pairs_is_named() {
     let place = directory();
