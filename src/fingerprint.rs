@@ -99,11 +99,25 @@ impl TextKey {
         Self::of_bytes(text.as_bytes())
     }
 
+    /// The key of two texts that are read together: a hash in a domain of its own (BLAKE3's key derivation),
+    /// so that it is no text's, whatever that consists of; the length of the first stands in front.
+    #[must_use]
+    pub fn of_pair(first: &str, second: &str) -> Self {
+        let mut hasher = blake3::Hasher::new_derive_key("frosthead text pair 1");
+        hasher.update(&(first.len() as u64).to_le_bytes());
+        hasher.update(first.as_bytes()).update(second.as_bytes());
+        Self::of_hash(&hasher.finalize())
+    }
+
     /// The key of something that stands for a text (such as a feature vector made elsewhere).
     #[must_use]
     pub fn of_bytes(bytes: &[u8]) -> Self {
+        Self::of_hash(&blake3::hash(bytes))
+    }
+
+    fn of_hash(hash: &blake3::Hash) -> Self {
         let mut key = [0; 16];
-        key.copy_from_slice(&blake3::hash(bytes).as_bytes()[..16]);
+        key.copy_from_slice(&hash.as_bytes()[..16]);
         Self(key)
     }
 

@@ -104,6 +104,9 @@ pub mod store {
 pub mod task {
     pub use crate::task::*;
 }
+pub mod text {
+    pub use crate::text::*;
+}
 pub mod tokens {
     pub use crate::tokens::*;
 }

@@ -12,7 +12,7 @@
 //!
 //! | to | names |
 //! |---|---|
-//! | label texts by a bundle or a run | [`Classifier`], [`OpenOptions`], [`TaskPrediction`], [`LongTexts`] |
+//! | label texts by a bundle or a run | [`Classifier`], [`OpenOptions`], [`TaskPrediction`], [`LongTexts`], [`Text`], [`AsText`] |
 //! | run networks, and know what went wrong | [`Runtime`], [`RuntimeOptions`], [`Error`], [`Kind`], [`Result`] |
 //! | import a published encoder | [`import()`], [`ImportOptions`], [`Backbone`] |
 //! | embed texts, each once | [`Source`], [`Embedder`], [`EmbedOptions`], [`embed_file`], [`EmbedRequest`], [`Embedded`] |
@@ -31,6 +31,7 @@
 pub use classifier::{Classifier, OpenOptions, TaskPrediction};
 pub use error::{Error, Kind, Result};
 pub use runtime::{Runtime, RuntimeOptions};
+pub use text::{AsText, Text};
 pub use tokens::LongTexts;
 
 pub use backbone::Backbone;
@@ -80,6 +81,8 @@ mod tensors;
 
 #[doc(hidden)]
 mod held;
+#[doc(hidden)]
+mod text;
 
 #[doc(hidden)]
 mod data;

@@ -66,8 +66,8 @@ BATCH = ["The battery died after two days.", "A dull, lifeless film.", "Is it op
 LABELS = [0, 1, 2, 1]
 
 
-def word_piece(special, template):
-    """BERT's pipeline; `special` are padding, unknown, first and last token, mask."""
+def word_piece(special, template, between=1):
+    """BERT's pipeline; `special` are padding, unknown, first and last token, mask; so many last tokens stand between two texts."""
     tokenizer = Tokenizer(models.WordPiece(unk_token=special[1]))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -76,7 +76,7 @@ def word_piece(special, template):
     tokenizer.train_from_iterator(SENTENCES, trainer)
     first, last = special[2:4]
     ids = [(token, tokenizer.token_to_id(token)) for token in (first, last)]
-    tokenizer.post_processor = processors.TemplateProcessing(single=f"{first} $A {last}", pair=f"{first} $A {last} $B {last}", special_tokens=ids)
+    tokenizer.post_processor = processors.TemplateProcessing(single=f"{first} $A {last}", pair=f"{first} $A{between * f' {last}'} $B:1 {last}:1", special_tokens=ids)
     return tokenizer
 
 
@@ -117,7 +117,7 @@ FAMILIES = {
     "xlm-roberta": (unigram(XLMR, True), tf.XLMRobertaConfig, tf.XLMRobertaModel, CLS, torch.float32, dict(max_position_embeddings=98, type_vocab_size=1, layer_norm_eps=1e-5)),
     "camembert": (unigram(CAMEMBERT, False), tf.CamembertConfig, tf.CamembertForSequenceClassification, None, torch.bfloat16, dict(max_position_embeddings=100, type_vocab_size=1, layer_norm_eps=1e-5)),
     "distilbert": (word_piece(BERT, BERT), tf.DistilBertConfig, tf.DistilBertForMaskedLM, MEAN, torch.float32, dict(max_position_embeddings=96)),
-    "mpnet": (word_piece(["<pad>", "[UNK]", "<s>", "</s>"], MPNET), tf.MPNetConfig, tf.MPNetModel, MEAN, torch.float32, dict(max_position_embeddings=302, layer_norm_eps=1e-5)),
+    "mpnet": (word_piece(["<pad>", "[UNK]", "<s>", "</s>"], MPNET, between=2), tf.MPNetConfig, tf.MPNetModel, MEAN, torch.float32, dict(max_position_embeddings=302, layer_norm_eps=1e-5)),
 }
 OURS = {
     "distilbert": [("transformer.layer.", "encoder.layer."), ("attention.q_lin", "attention.self.query"), ("attention.k_lin", "attention.self.key"),

@@ -6,6 +6,7 @@
 
 #[cfg(feature = "train")]
 mod catalog;
+mod changed;
 #[cfg(feature = "train")]
 mod decided;
 #[cfg(feature = "hub")]
@@ -19,6 +20,7 @@ mod length;
 mod manifest;
 #[cfg(feature = "train")]
 mod onnx;
+mod pairs;
 mod part;
 #[cfg(feature = "train")]
 mod sentence_transformers;
@@ -33,6 +35,7 @@ use std::sync::Arc;
 
 #[cfg(feature = "train")]
 pub use catalog::{Catalog, CatalogEntry};
+use changed::Changed;
 #[cfg(feature = "train")]
 pub use decided::ImportOptions;
 #[cfg(feature = "hub")]
@@ -41,10 +44,11 @@ pub use hub::download;
 pub use import::{Imported, import};
 use manifest::identity;
 pub use manifest::{Manifest, Preparation, Source};
+use pairs::Pairs;
 pub use part::PartOf;
 use part::Pieces;
 
-use crate::encoder::{self, ChangedTensors, Config, GraphOptions, Network, Outputs, Start, Weights, ports};
+use crate::encoder::{self, Config, GraphOptions, Network, Outputs, Start, Weights, ports};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fields, Fingerprint};
 use crate::graph::{self, ModelProto, WeightBytes};
@@ -80,6 +84,8 @@ pub struct Backbone {
     config: Option<Config>,
     /// The word pieces that it was left with, if not all.
     pieces: Option<Pieces>,
+    /// How it reads pairs of texts; none: it reads texts.
+    pairs: Option<Pairs>,
     storage: Storage,
     changed: Option<Changed>,
     /// Its files, or the one that holds it.
@@ -112,6 +118,8 @@ pub struct Packed {
     pub changed: Option<Fingerprint>,
     /// What it is a part of, if something is left away.
     pub part_of: Option<PartOf>,
+    /// Whether it reads pairs of texts.
+    pub pairs: bool,
     /// The file, held open.
     pub held: Arc<Held>,
 }
@@ -121,19 +129,14 @@ pub struct Packed {
 struct PackedGraph {
     bytes: Vec<u8>,
     layer_means: bool,
+    /// Whether token types are an input of its graph.
+    typed: bool,
     tokenizer: Vec<u8>,
     values: BTreeMap<String, String>,
     changed: Option<Fingerprint>,
     part_of: Option<PartOf>,
     /// Of the operators and the shapes of its graph.
     structure: Fingerprint,
-}
-
-/// Tensors that training changed, and their hash.
-#[derive(Clone)]
-struct Changed {
-    tensors: ChangedTensors,
-    fingerprint: Fingerprint,
 }
 
 impl Backbone {
@@ -159,40 +162,29 @@ impl Backbone {
         let weights = manifest.encoder().map(|config| Weights::open(&directory.join(WEIGHTS), config));
         let (path, weights, held) = (directory.to_path_buf(), weights.transpose()?, Arc::new(held));
         let (config, storage) = (manifest.encoder().cloned(), Storage::Directory);
-        Ok(Self { path, manifest, tokenizer, weights, config, pieces: None, storage, changed: None, held })
+        let (pieces, pairs, changed) = (None, None, None);
+        Ok(Self { path, manifest, tokenizer, weights, config, pieces, pairs, storage, changed, held })
     }
 
     /// A backbone inside a larger file.
     ///
     /// # Errors
-    /// Its tokenizer is none.
+    /// Its tokenizer is none, or is none for pairs that it is to read.
     pub fn packed(packed: Packed) -> Result<Self> {
-        let Packed { path, manifest, tokenizer, graph, values, changed, part_of, held } = packed;
+        let Packed { path, manifest, tokenizer, graph, values, changed, part_of, pairs, held } = packed;
         let weights = manifest.encoder().and_then(|config| Weights::of_graph(&graph, config, &path));
         let layer_means = graph::gives(&graph, ports::LAYER_MEANS);
+        let typed = encoder::takes_types(&graph);
         let (bytes, structure) = (graph::encode(&graph), structure(&graph));
         let inner = Arc::new(Tokenizer::from_bytes(&tokenizer, &path)?);
-        let packed = PackedGraph { bytes, layer_means, tokenizer, values, changed, part_of, structure };
+        let packed =
+            PackedGraph { bytes, layer_means, typed, tokenizer, values, changed, part_of, structure };
         let storage = Storage::Packed(Box::new(packed));
-        let config = manifest.encoder().cloned();
-        Ok(Self {
-            path,
-            manifest,
-            tokenizer: inner,
-            weights,
-            config,
-            pieces: None,
-            storage,
-            changed: None,
-            held,
-        })
-    }
-
-    /// The same backbone with tensors that training changed; `fingerprint` is their hash.
-    #[must_use]
-    pub fn with_changed(mut self, tensors: ChangedTensors, fingerprint: Fingerprint) -> Self {
-        self.changed = Some(Changed { tensors, fingerprint });
-        self
+        let (config, tokenizer) = (manifest.encoder().cloned(), inner);
+        let (pieces, changed) = (None, None);
+        let texts =
+            Self { path, manifest, tokenizer, weights, config, pieces, pairs: None, storage, changed, held };
+        texts.reading(pairs)
     }
 
     /// The named values that decide what a text's features are: the manifest's, and the hash of what training
@@ -201,7 +193,7 @@ impl Backbone {
     pub fn values(&self) -> BTreeMap<String, String> {
         let mut values = self.values_before();
         if let Some(changed) = &self.changed {
-            values.insert("changed tensors".to_owned(), changed.fingerprint.to_string());
+            values.insert("changed tensors".to_owned(), changed.fingerprint().to_string());
         }
         if let Some(pieces) = &self.pieces {
             values.insert("word pieces".to_owned(), pieces.fingerprint().to_string());
@@ -265,7 +257,7 @@ impl Backbone {
                 let mut network = self.manifest.preparation.network(config, weights);
                 network.pooling = network.pooling.filter(|_| self.has_embedding());
                 let pieces = self.pieces.as_ref().map(Pieces::ids);
-                return Ok(Network { changed: self.changed(), pieces, ..network });
+                return Ok(Network { changed: self.changed(), pieces, typed: self.is_typed(), ..network });
             }
             (Some(_), None) => (
                 "a bundle whose weights are not 32-bit floats any more: its only cut is after the pooling",
@@ -317,27 +309,6 @@ impl Backbone {
         }
     }
 
-    /// What training changed, if anything.
-    #[must_use]
-    pub fn changed(&self) -> Option<&ChangedTensors> {
-        self.changed.as_ref().map(|changed| &changed.tensors)
-    }
-
-    /// The hash of what training changed, if anything.
-    #[must_use]
-    pub fn changed_fingerprint(&self) -> Option<Fingerprint> {
-        self.changed.as_ref().map(|changed| changed.fingerprint)
-    }
-
-    /// The same, or else the hash of what training had changed before the backbone was packed.
-    #[must_use]
-    pub fn ever_changed(&self) -> Option<Fingerprint> {
-        self.changed_fingerprint().or(match &self.storage {
-            Storage::Directory => None,
-            Storage::Packed(packed) => packed.changed,
-        })
-    }
-
     /// The bytes of a graph of this encoder; its weights are looked up in [`Self::weights_folder`].
     fn build_graph(&self, outputs: Outputs, start: Start) -> Result<Vec<u8>> {
         let options = GraphOptions { outputs, start, ..GraphOptions::default() };
@@ -350,8 +321,12 @@ impl Backbone {
     /// The graph cannot be read or built.
     pub fn inference_graph(&self, outputs: Outputs) -> Result<Vec<u8>> {
         match (&self.storage, self.ready_graph(outputs)) {
-            (Storage::Packed(packed), _) if self.weights.is_none() => Ok(packed.bytes.clone()),
+            (Storage::Packed(packed), _) if self.weights.is_none() => self.with_types(packed.bytes.clone()),
             (_, Some(path)) => std::fs::read(&path).map_err(|source| Error::io("read", path, source)),
+            (Storage::Directory, None) if self.config.is_none() => {
+                let path = self.graph(EMBEDDING_GRAPH);
+                self.with_types(std::fs::read(&path).map_err(|source| Error::io("read", path, source))?)
+            }
             _ => self.build_graph(outputs, Start::Ids),
         }
     }
@@ -365,7 +340,7 @@ impl Backbone {
             }
             _ => return None,
         };
-        let as_it_was = self.changed.is_none() && self.pieces.is_none();
+        let as_it_was = self.changed.is_none() && self.pieces.is_none() && !self.is_typed();
         let ready = matches!(self.storage, Storage::Directory) && as_it_was;
         ready.then(|| self.graph(name))
     }

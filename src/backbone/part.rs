@@ -185,6 +185,9 @@ impl Backbone {
         (config.pad_token_id, *padding) = (now(config.pad_token_id)?, now(*padding)?);
         config.vocabulary_size = ids.len();
         self.tokenizer = Arc::new(Tokenizer::from_bytes(&tokenizer, &self.path)?);
+        if self.reads_pairs() {
+            self.tokenizer.check_pairs(self.is_typed())?;
+        }
         self.pieces = Some(Pieces { ids, tokenizer });
         Ok(self)
     }

@@ -10,6 +10,7 @@ use crate::embed::{EmbedOptions, Extractor, Work};
 use crate::error::{Error, Kind, Result};
 use crate::graph;
 use crate::runtime::{Runtime, gemm_peak, peak_rss_bytes};
+use crate::text::AsText;
 
 /// What is measured.
 #[derive(Clone)]
@@ -73,7 +74,7 @@ pub struct EmbedComparison {
 ///
 /// # Errors
 /// There are no texts, or running fails.
-pub fn bench_embed(contestant: Contestant, texts: &[&str], rounds: usize) -> Result<EmbedBench> {
+pub fn bench_embed(contestant: Contestant, texts: &[impl AsText], rounds: usize) -> Result<EmbedBench> {
     let mut measured = [Measured::new(contestant)?];
     run_in_turns(&mut measured, texts, rounds)?;
     let [measured] = measured;
@@ -87,7 +88,7 @@ pub fn bench_embed(contestant: Contestant, texts: &[&str], rounds: usize) -> Res
 /// As [`bench_embed`].
 pub fn bench_against(
     [one, other]: [Contestant; 2],
-    texts: &[&str],
+    texts: &[impl AsText],
     rounds: usize,
 ) -> Result<EmbedComparison> {
     let mut measured = [Measured::new(one)?, Measured::new(other)?];
@@ -114,7 +115,7 @@ impl Measured {
         Ok(Self { contestant, extractor, seconds: Vec::new() })
     }
 
-    fn figures(mut self, texts: &[&str], (rss, peak): (u64, f64)) -> EmbedBench {
+    fn figures(mut self, texts: &[impl AsText], (rss, peak): (u64, f64)) -> EmbedBench {
         let Contestant { backbone, runtime, .. } = &self.contestant;
         let total: f64 = self.seconds.iter().sum();
         let work = self.extractor.work();
@@ -151,7 +152,7 @@ impl Measured {
 }
 
 /// One pass of each that is not counted, then `rounds` of each.
-fn run_in_turns(measured: &mut [Measured], texts: &[&str], rounds: usize) -> Result<()> {
+fn run_in_turns(measured: &mut [Measured], texts: &[impl AsText], rounds: usize) -> Result<()> {
     if texts.is_empty() {
         return Err(
             Error::new(Kind::Table, "there are no texts to measure with").expected("at least one row")

@@ -8,6 +8,7 @@ use crate::classifier::Classifier;
 use crate::error::{Error, Kind, Result};
 use crate::metrics::Latency;
 use crate::runtime::peak_rss_bytes;
+use crate::text::AsText;
 
 /// Figures of one measurement.
 #[derive(Debug, Clone, Serialize)]
@@ -26,7 +27,7 @@ pub struct LatencyBench {
 ///
 /// # Errors
 /// There are no texts, or running fails.
-pub fn bench_latency(classifier: &Classifier, texts: &[&str], rounds: usize) -> Result<LatencyBench> {
+pub fn bench_latency(classifier: &Classifier, texts: &[impl AsText], rounds: usize) -> Result<LatencyBench> {
     let mut seconds = Vec::with_capacity(rounds * texts.len());
     for round in 0..=rounds {
         for text in texts {

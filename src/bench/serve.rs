@@ -20,6 +20,7 @@ use crate::classifier::{Classifier, Model};
 use crate::error::{Error, Kind, Result};
 use crate::metrics::Latency;
 use crate::runtime::allow_open_files;
+use crate::text::Text;
 
 /// A client's stack: it holds a connection and little else, and there may be thousands.
 const STACK_BYTES: usize = 256 * 1024;
@@ -92,12 +93,16 @@ struct Seen {
 ///
 /// # Errors
 /// There are no texts, a model cannot run, or the server cannot be reached at all.
-pub fn bench_serve(texts: &[&str], models: &[Classifier], options: &ServeBenchOptions) -> Result<ServeBench> {
+pub fn bench_serve(
+    texts: &[Text<'_>],
+    models: &[Classifier],
+    options: &ServeBenchOptions,
+) -> Result<ServeBench> {
     if texts.is_empty() {
         return Err(Error::new(Kind::Table, "there are no texts to ask for").expected("at least one row"));
     }
     let expected = expected(texts, models)?;
-    let requests: Vec<Vec<u8>> = texts.iter().map(|text| request(text, options)).collect();
+    let requests: Vec<Vec<u8>> = texts.iter().map(|text| request(*text, options)).collect();
     allow_open_files();
     drop(connect(options.address)?);
     let (next, before, start) = (AtomicUsize::new(0), processor_seconds(), Instant::now());
@@ -119,7 +124,7 @@ pub fn bench_serve(texts: &[&str], models: &[Classifier], options: &ServeBenchOp
     Ok(summary(all, options, start.elapsed().as_secs_f64(), processor_seconds() - before))
 }
 
-fn expected(texts: &[&str], models: &[Classifier]) -> Result<Expected> {
+fn expected(texts: &[Text<'_>], models: &[Classifier]) -> Result<Expected> {
     let mut expected = Expected::new();
     for model in models {
         let Model::Bundle(bundle) = model.model() else {
@@ -141,8 +146,12 @@ fn expected(texts: &[&str], models: &[Classifier]) -> Result<Expected> {
 }
 
 /// A whole request for a text.
-fn request(text: &str, options: &ServeBenchOptions) -> Vec<u8> {
-    let body = serde_json::json!({ "texts": [text] }).to_string();
+fn request(text: Text<'_>, options: &ServeBenchOptions) -> Vec<u8> {
+    let body = match text.second {
+        None => serde_json::json!({ "texts": [text.first] }),
+        Some(second) => serde_json::json!({ "pairs": [[text.first, second]] }),
+    };
+    let body = body.to_string();
     let key = options.key.as_ref().map_or_else(String::new, |key| format!("Authorization: Bearer {key}\r\n"));
     let head = format!(
         "POST /v1/predict HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n{key}Content-Length: {}\r\n\r\n",

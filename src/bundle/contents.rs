@@ -11,33 +11,43 @@ use serde::{Deserialize, Serialize};
 use super::archive::{AGAIN, Archive, lie};
 use super::entries::{CALIBRATION, CHECKSUMS, ENTRIES, GOLDEN, LABELS, MANIFEST, OPTIONAL};
 use crate::backbone::{self, PartOf};
+use crate::data::TextColumns;
 use crate::document;
 use crate::encoder::FeatureChoice;
 use crate::error::{Kind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::task::TaskKind;
+use crate::text::{AsText, Text};
 use crate::tokens::{Grams, LongTexts, PieceUse};
 
 /// The newest version of the bundle that this program reads; a bundle is written in the oldest one that can
 /// say all there is to say.
-pub const FORMAT: u32 = 4;
+pub const FORMAT: u32 = 5;
 /// The oldest it reads: format 1 knew neither validation rows nor refits.
 const OLDEST: u32 = 1;
 
-/// The version in which a bundle can be written that knows this text column, whether the backbone is a part
+/// The version in which a bundle can be written that knows such text columns, whether the backbone is a part
 /// of another one, and whether a head looks at words.
 #[cfg(feature = "train")]
-pub(super) fn format_for(text: Option<&str>, part_of: Option<PartOf>, words: bool) -> u32 {
+pub(super) fn format_for([text, second]: [Option<&str>; 2], part_of: Option<PartOf>, words: bool) -> u32 {
     /// Knows no text column (it was called `text`, or is not known), and whole networks only.
     const BEFORE: u32 = 2;
     /// Knows no words.
     const WITHOUT_WORDS: u32 = 3;
     match (words, text.is_some() || part_of.is_some()) {
-        (true, _) => FORMAT,
+        _ if second.is_some() => PAIRS,
+        (true, _) => WITHOUT_PAIRS,
         (false, true) => WITHOUT_WORDS,
         (false, false) => BEFORE,
     }
 }
+
+/// Knows texts only.
+#[cfg(feature = "train")]
+const WITHOUT_PAIRS: u32 = 4;
+/// The first that knows pairs of texts.
+const PAIRS: u32 = 5;
+
 /// The detail of a precision that says how many bits a number of the word table has, where it has fewer than
 /// the precision's own.
 pub const TABLE_BITS: &str = "table bits";
@@ -74,6 +84,9 @@ pub struct Manifest {
     /// The column that the texts were in which it was trained on, when it was not called `text`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+    /// The column of the second texts, of a bundle that reads pairs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_text: Option<String>,
     /// How far golden vectors may be off on another machine: the largest difference, as a share of the
     /// vector's largest number.
     pub tolerance: f32,
@@ -94,6 +107,27 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// The column of the texts, or both of pairs, where they are known.
+    #[must_use]
+    pub fn text_columns(&self) -> Option<TextColumns> {
+        let first = match &self.second_text {
+            None => self.text.as_deref()?,
+            Some(_) => self.text.as_deref().unwrap_or(TextColumns::DEFAULT),
+        };
+        Some(TextColumns::new(first, self.second_text.as_deref()))
+    }
+
+    /// Whether it reads pairs of texts.
+    #[must_use]
+    pub fn reads_pairs(&self) -> bool {
+        self.second_text.is_some()
+    }
+
+    /// Whether what it says of pairs can be.
+    fn pairs_can_be(&self) -> bool {
+        !self.reads_pairs() || self.format >= PAIRS && self.long == LongTexts::Truncate
+    }
+
     /// Whether there is a sentence embedding: it comes out of the last layer.
     #[must_use]
     pub fn has_embedding(&self) -> bool {
@@ -182,9 +216,18 @@ pub struct Calibration {
 #[serde(deny_unknown_fields)]
 pub(super) struct Golden {
     pub text: String,
+    /// Of a bundle that reads pairs, the text behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second: Option<String>,
     pub embedding: Vec<f32>,
     /// Per task, in the order of the tasks.
     pub logits: Vec<Vec<f32>>,
+}
+
+impl AsText for Golden {
+    fn as_text(&self) -> Text<'_> {
+        Text { first: &self.text, second: self.second.as_deref() }
+    }
 }
 
 /// The small entries, checked against one another.
@@ -254,7 +297,7 @@ impl Contents {
             .filter(|_| calibration.is_empty())
             .ok_or_else(|| unfitting(CALIBRATION))?;
         let less = |whole: PartOf| manifest.backbone.encoder().is_some_and(|part| whole.is_more_than(part));
-        if !manifest.part_of.is_none_or(less) || !manifest.pieces_can_be() {
+        if !manifest.part_of.is_none_or(less) || !manifest.pieces_can_be() || !manifest.pairs_can_be() {
             return Err(unfitting(MANIFEST));
         }
         let contents = Self { manifest, labels, calibration, golden, checksums };
@@ -273,6 +316,7 @@ impl Contents {
         let sizes: Vec<usize> = self.labels.iter().map(Vec::len).collect();
         let fits = |golden: &Golden| {
             golden.embedding.len() == self.manifest.embedding_size()
+                && golden.second.is_some() == self.manifest.reads_pairs()
                 && golden.logits.iter().map(Vec::len).eq(sizes.iter().copied())
         };
         !self.golden.is_empty() && self.golden.iter().all(fits) && self.manifest.tolerance.is_finite()

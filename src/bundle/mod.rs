@@ -42,6 +42,7 @@ pub use words::append_words;
 pub use write::{BundleRequest, Origin, SeenHead, Variant, Written, write_bundle};
 
 use crate::backbone::{Backbone, Packed, TOKENIZER, WEIGHTS};
+use crate::data::TextColumns;
 use crate::embed::{EmbedOptions, Extractor, RowLayout, RowParts};
 use crate::encoder::{FeatureChoice, Weights, ports};
 use crate::error::{Error, Kind, Result};
@@ -157,14 +158,14 @@ impl Bundle {
         Ok((bundle, made?))
     }
 
-    /// The text column that a bundle says it was trained with; whether it is whole, only [`Self::open`] can
-    /// tell.
+    /// The text column, or both of pairs, that a bundle says it was trained with; whether it is whole, only
+    /// [`Self::open`] can tell.
     ///
     /// # Errors
     /// It is no bundle, or says nothing that can be read.
-    pub fn peek_text_column(path: &Path) -> Result<Option<String>> {
-        let archive = Archive::open(path)?;
-        contents::read_manifest(&archive).map(|manifest| manifest.text).map_err(|error| error.at(path))
+    pub fn peek_text_columns(path: &Path) -> Result<Option<TextColumns>> {
+        let manifest = contents::read_manifest(&Archive::open(path)?).map_err(|error| error.at(path))?;
+        Ok(manifest.text_columns())
     }
 
     /// Checks the large entries.
@@ -360,6 +361,7 @@ impl Bundle {
             values,
             changed: self.manifest().changed,
             part_of: self.manifest().part_of,
+            pairs: self.manifest().reads_pairs(),
             held: Arc::clone(&self.held),
         })
     }

@@ -13,15 +13,25 @@ use super::contents::Golden;
 use crate::embed::{Extractor, RowParts};
 use crate::encoder::ports;
 use crate::error::{Error, Kind, Result};
+#[cfg(feature = "train")]
+use crate::text::{OwnedText, Text};
 
 /// Written for this purpose: short, ordinary, and with what tokenizers trip over.
 #[cfg(feature = "train")]
-pub(super) const SENTENCES: [&str; 3] = [
+const SENTENCES: [&str; 3] = [
     "The meeting was moved to Thursday.",
     "Great phone, but the battery died after 2 days :-( would not buy again!",
     "A naïve plot, yet the café scene in the second half — quiet, funny and far too short — stays with you longer than \
      anything else this director has made since 1998.",
 ];
+
+/// The sentences, or, for who reads pairs, each with the one that follows it.
+#[cfg(feature = "train")]
+pub(super) fn sentences(pairs: bool) -> Vec<Text<'static>> {
+    let next = SENTENCES.iter().cycle().skip(1);
+    let sentences = SENTENCES.iter().zip(next);
+    sentences.map(|(&first, &second)| Text { first, second: pairs.then_some(second) }).collect()
+}
 
 /// What a self-test found.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -35,15 +45,17 @@ pub struct SelfTest {
 
 /// What the network says of the sentences.
 #[cfg(feature = "train")]
-pub(super) fn golden(extractor: &mut Extractor, tasks: &[String], texts: &[&str]) -> Result<Vec<Golden>> {
+pub(super) fn golden(extractor: &mut Extractor, tasks: &[String], texts: &[Text<'_>]) -> Result<Vec<Golden>> {
     let parts = extractor.parts().clone();
     let place = |name: &str| parts.place(name).unwrap_or_default();
     let mut found = Vec::new();
     // One by one: a batch of all would take more memory than the first texts of most users.
     for text in texts {
         extractor.extract(&[text], &mut |_, row| {
+            let OwnedText { first, second } = text.owned();
             found.push(Golden {
-                text: (*text).to_owned(),
+                text: first,
+                second,
                 embedding: row[place(ports::EMBEDDING)].to_vec(),
                 logits: tasks.iter().map(|task| row[place(&ports::logits(task))].to_vec()).collect(),
             });
@@ -65,7 +77,7 @@ impl Bundle {
         let golden = &self.contents.golden;
         let mut worst = (0.0, "", "");
         for sentence in golden {
-            extractor.extract(&[&sentence.text], &mut |_, row| {
+            extractor.extract(&[sentence], &mut |_, row| {
                 for (name, place, vector) in &places {
                     let difference = difference(&row[place.clone()], vector(sentence));
                     // Not a number is worse than anything.

@@ -101,6 +101,7 @@ impl Parts {
         let manifest = Manifest {
             format: FORMAT,
             text: None,
+            second_text: None,
             frosthead: "0.1.0".into(),
             precision: "fp32".into(),
             details: BTreeMap::new(),
@@ -133,7 +134,12 @@ impl Parts {
             refits: Vec::new(),
             tokenizer: Original { truncation: "null".into(), padding: "null".into() },
         };
-        let golden = vec![Golden { text: "one".into(), embedding: vec![0.0; 8], logits: vec![vec![0.0; 2]] }];
+        let golden = vec![Golden {
+            text: "one".into(),
+            second: None,
+            embedding: vec![0.0; 8],
+            logits: vec![vec![0.0; 2]],
+        }];
         let validation = Some(carried().to_bytes());
         Self { manifest, model, data, golden, validation, other: Vec::new(), more: Vec::new(), without: None }
     }
@@ -418,9 +424,9 @@ fn words_come_back_as_they_were_and_no_lie_about_them_is_believed() {
 #[test]
 fn a_newer_format_is_named_before_anything_else() {
     let mut parts = Parts::honest();
-    parts.manifest.format = 5;
+    parts.manifest.format = 6;
     parts.more.push(("new-thing.bin", Vec::new()));
-    refused(&parts.archive(), &["format 5", "format 1 to 4", "version of frosthead"]);
+    refused(&parts.archive(), &["format 6", "format 1 to 5", "version of frosthead"]);
     parts.manifest.format = 0;
     refused(&parts.archive(), &["format 0"]);
 }

@@ -16,10 +16,10 @@ use super::entries::{
     CALIBRATION, CHECKSUMS, DATA, GOLDEN, GRAPH, LABELS, MANIFEST, TOKENIZER, VALIDATION, limit,
 };
 use super::network::{bind, row_parts, without_heads};
-use super::self_test::{SENTENCES, golden};
+use super::self_test::{golden, sentences};
 use super::{Bundle, Validation, signature, signature_path, tokenizer};
 use crate::backbone::Backbone;
-use crate::data::TextColumn;
+use crate::data::TextColumns;
 use crate::document;
 use crate::embed::{EmbedOptions, Extractor, RowLayout, RowParts};
 use crate::encoder::FeatureChoice;
@@ -29,6 +29,7 @@ use crate::fingerprint::Fingerprint;
 use crate::graph::{self, ModelProto};
 use crate::heads::Head;
 use crate::runtime::{Runtime, Sessions};
+use crate::text::as_texts;
 use crate::tokens::LongTexts;
 
 /// How far fp32 may be off on another processor: far more than the order of sums does (2e-6 was seen),
@@ -49,7 +50,8 @@ pub struct Variant {
     pub precision: String,
     /// What else there is to say of it, for the manifest.
     pub details: BTreeMap<String, serde_json::Value>,
-    /// Inputs `input_ids` and `attention_mask`; outputs `embedding` `[batch, hidden]`, where no layer was
+    /// Inputs `input_ids` and `attention_mask`, and `token_type_ids` where it reads pairs and the network has
+    /// token types; outputs `embedding` `[batch, hidden]`, where no layer was
     /// left away, and, where a head sees layers, `layer_means` `[batch, (layers + 1) · hidden]`. Tensors may
     /// be in the model or in files in `folder`.
     pub model: ModelProto,
@@ -109,8 +111,8 @@ pub struct BundleRequest<'r> {
     pub backbone: &'r Arc<Backbone>,
     pub variant: Variant,
     pub long: LongTexts,
-    /// The column that the texts were in which it was trained on, if it is known.
-    pub text: Option<String>,
+    /// The column that the texts were in which it was trained on, or both of pairs, if they are known.
+    pub text: Option<TextColumns>,
     /// Validation rows to carry along.
     pub validation: Option<&'r Validation>,
     /// The bundle whose backbone, unchanged, this is; none when it is made of a run.
@@ -212,16 +214,21 @@ impl<'r> Assembly<'r> {
                 renumbered: words.grams.ids.is_some(),
             }),
         });
-        let text = request.text.clone().filter(|name| name != TextColumn::DEFAULT);
+        let (text, second_text) = match &request.text {
+            Some(columns) => (Some(columns.first.clone()), columns.second.clone()),
+            None => (None, None),
+        };
+        let text = text.filter(|name| name != TextColumns::DEFAULT);
         let with_words = variant.heads.iter().any(|seen| seen.head.words.is_some());
         let mut manifest = Manifest {
-            format: format_for(text.as_deref(), backbone.part_of(), with_words),
+            format: format_for([text.as_deref(), second_text.as_deref()], backbone.part_of(), with_words),
             frosthead: env!("CARGO_PKG_VERSION").to_owned(),
             precision: variant.precision.clone(),
             details: variant.details.clone(),
             tasks: tasks.collect(),
             long: request.long,
             text,
+            second_text,
             tolerance: variant.tolerance,
             backbone: backbone.deployed_manifest(),
             part_of: backbone.part_of(),
@@ -274,7 +281,7 @@ impl<'r> Assembly<'r> {
         let tasks: Vec<String> = self.manifest.tasks.iter().map(|task| task.task.clone()).collect();
         match self.request.origin {
             Some(origin) => origin.golden(&mut extractor, &tasks),
-            None => golden(&mut extractor, &tasks, &SENTENCES),
+            None => golden(&mut extractor, &tasks, &sentences(self.manifest.reads_pairs())),
         }
     }
 }
@@ -297,8 +304,7 @@ impl Origin<'_> {
     /// from.
     fn golden(&self, extractor: &mut Extractor, tasks: &[String]) -> Result<Vec<Golden>> {
         let kept = &self.bundle.contents.golden;
-        let texts: Vec<&str> = kept.iter().map(|sentence| sentence.text.as_str()).collect();
-        let mut found = golden(extractor, tasks, &texts)?;
+        let mut found = golden(extractor, tasks, &as_texts(kept))?;
         for (found, kept) in found.iter_mut().zip(kept) {
             found.embedding.clone_from(&kept.embedding);
             for (head, logits) in self.bundle.heads.iter().zip(&kept.logits) {

@@ -94,7 +94,7 @@ pub fn bundle_run(run: &Path, out: &Path, options: &BundleOptions, runtime: &Run
         backbone: &backbone,
         variant,
         long: run.recipe.features.long,
-        text: run.recipe.data.text.clone(),
+        text: run.recipe.data.text_columns(),
         validation: options.validation.as_ref(),
         origin: None,
         sign: options.sign.clone(),

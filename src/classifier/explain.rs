@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use super::Classifier;
 use crate::error::{Error, Kind, Result};
 use crate::heads::{Head, Words};
+use crate::text::AsText;
 
 /// What a piece, or a pair of neighbours, adds to a task's logits, all its places in the text together.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,17 +30,17 @@ impl Classifier {
         self.heads().iter().any(|head| head.words.is_some())
     }
 
-    /// Per task, what every piece and pair of a text adds to its logits; nothing for a task without words.
+    /// Per task, what every piece and pair of neighbours of a text adds to its logits; nothing for a task without words.
     ///
     /// # Errors
     /// No head looks at words, or the tokenizer fails.
-    pub fn explain_words(&self, text: &str) -> Result<Vec<Vec<WordLogits>>> {
+    pub fn explain_words(&self, text: impl AsText) -> Result<Vec<Vec<WordLogits>>> {
         if !self.looks_at_words() {
             return Err(Error::new(Kind::Usage, "no head of this model looks at words")
                 .at(self.model().path())
                 .expected("a model trained with words: --features auto, or +words behind a choice"));
         }
-        let windows = self.reader(None)?.read(text, usize::MAX)?.pieces;
+        let windows = self.reader(None)?.read(text, usize::MAX)?.into_ids();
         let counted = counted(&windows);
         let extractor = self.locked();
         let tokenizer = extractor.backbone().tokenizer();

@@ -27,7 +27,8 @@ use crate::heads::Head;
 use crate::quantize::Precision;
 use crate::recognize::{Thing, Wanted};
 use crate::runtime::{Load, Runtime, RuntimeOptions, rss_bytes};
-use crate::tokens::LongTexts;
+use crate::text::AsText;
+use crate::tokens::{LongTexts, Tokens};
 use crate::tuning::{Applied, apply};
 #[cfg(feature = "train")]
 pub use bundling::{BundleOptions, Deployed, bundle_run};
@@ -214,6 +215,12 @@ impl Classifier {
         self.max_length
     }
 
+    /// Whether it reads pairs of texts.
+    #[must_use]
+    pub fn reads_pairs(&self) -> bool {
+        self.locked().backbone().reads_pairs()
+    }
+
     /// Tokens that its network can read at once.
     #[must_use]
     pub fn positions(&self) -> usize {
@@ -250,11 +257,13 @@ impl Classifier {
         self.locked().work().clone()
     }
 
-    /// Predicts every task for every text: `result[text][task]`.
+    /// Predicts every task for every text, or, of a model that reads pairs, for every pair:
+    /// `result[text][task]`.
     ///
     /// # Errors
-    /// Tokenising or running fails.
-    pub fn predict(&self, texts: &[&str]) -> Result<Vec<Vec<TaskPrediction>>> {
+    /// The texts are of another kind than the model reads (see [`Self::reads_pairs`]), or tokenising or running
+    /// fails.
+    pub fn predict(&self, texts: &[impl AsText]) -> Result<Vec<Vec<TaskPrediction>>> {
         let mut predictions = vec![Vec::new(); texts.len()];
         let mut extractor = self.locked();
         extractor.extract(texts, &mut |index, row| {
@@ -294,7 +303,7 @@ impl Classifier {
     ///
     /// # Errors
     /// As `Extractor::run_pieces`.
-    pub fn rows(&self, pieces: &[&[u32]], length: usize) -> Result<Vec<Result<Vec<f32>>>> {
+    pub fn rows(&self, pieces: &[&Tokens], length: usize) -> Result<Vec<Result<Vec<f32>>>> {
         self.locked().run_pieces(pieces, length)
     }
 
@@ -415,10 +424,11 @@ impl Run {
             Some((tensors, fingerprint)) => backbone.with_changed(tensors, fingerprint),
             None => backbone,
         };
-        match recipe.depth {
-            Some(depth) => backbone.to_depth(depth),
-            None => Ok(backbone),
-        }
+        let backbone = match recipe.depth {
+            Some(depth) => backbone.to_depth(depth)?,
+            None => backbone,
+        };
+        backbone.reading(self.recipe.data.second_text.is_some())
     }
 }
 

@@ -9,6 +9,7 @@ use std::path::Path;
 use super::run::{Recipe, Run, SplitRows};
 use crate::backbone::Backbone;
 use crate::bundle::{Bundle, PublicKey};
+use crate::data::TextColumns;
 use crate::embed::{Embedder, RowLayout};
 use crate::error::{Error, Kind, Result};
 use crate::heads::Head;
@@ -83,12 +84,12 @@ impl Model {
         }
     }
 
-    /// The column that the texts were in which it was trained on, if it is known.
+    /// The column that the texts were in which it was trained on, or both of pairs, if they are known.
     #[must_use]
-    pub fn text_column(&self) -> Option<&str> {
+    pub fn text_columns(&self) -> Option<TextColumns> {
         match self {
-            Self::Run(run) => run.recipe.data.text.as_deref(),
-            Self::Bundle(bundle) => bundle.manifest().text.as_deref(),
+            Self::Run(run) => run.recipe.data.text_columns(),
+            Self::Bundle(bundle) => bundle.manifest().text_columns(),
         }
     }
 
@@ -96,8 +97,12 @@ impl Model {
     ///
     /// # Errors
     /// It is neither a run nor a bundle, or is damaged.
-    pub fn peek_text_column(path: &Path) -> Result<Option<String>> {
-        if is_bundle(path)? { Bundle::peek_text_column(path) } else { Ok(Recipe::open(path)?.data.text) }
+    pub fn peek_text_columns(path: &Path) -> Result<Option<TextColumns>> {
+        if is_bundle(path)? {
+            Bundle::peek_text_columns(path)
+        } else {
+            Ok(Recipe::open(path)?.data.text_columns())
+        }
     }
 
     /// Which texts were in which part of the training table; none for a bundle, which does not know.

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::run_files::RunFiles;
-use crate::data::{Format, Part, Rare, Reading};
+use crate::data::{Format, Part, Rare, Reading, TextColumns};
 use crate::document;
 use crate::embed::RowLayout;
 use crate::encoder::{ChangedTensors, FeatureChoice};
@@ -103,6 +103,9 @@ pub struct DataRecipe {
     /// The text column; absent when the run was trained on cached features.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+    /// The column of the second texts; absent when texts are read one by one. Features of pairs have one, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_text: Option<String>,
     /// The feature column, when it is not the file's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub features_column: Option<String>,
@@ -121,6 +124,17 @@ pub struct DataRecipe {
     /// What became of classes with a single row.
     #[serde(default, skip_serializing_if = "Rare::is_default")]
     pub rare: Rare,
+}
+
+impl DataRecipe {
+    /// The text column, or both of pairs; none when the run was trained on cached features of texts. What the
+    /// first texts of cached features of pairs were in is not known.
+    #[must_use]
+    pub fn text_columns(&self) -> Option<TextColumns> {
+        let second = self.second_text.as_deref();
+        let first = self.text.as_deref().or(second.map(|_| TextColumns::DEFAULT))?;
+        Some(TextColumns::new(first, second))
+    }
 }
 
 /// A table, so that it can be read again.

@@ -20,12 +20,13 @@ use frosthead::internal::bench::{
     bench_embed, bench_latency, bench_serve,
 };
 use frosthead::internal::classifier::{Classifier, OpenOptions};
-use frosthead::internal::data::{Source, TableReader, TextColumn};
+use frosthead::internal::data::{Source, TableReader, TextColumns};
 use frosthead::internal::embed::{EmbedOptions, RowLayout};
 use frosthead::internal::encoder::FeatureChoice;
 use frosthead::internal::error::Result;
 use frosthead::internal::metrics::Latency;
 use frosthead::internal::runtime::Load;
+use frosthead::internal::text::{OwnedText, as_texts};
 
 /// Measure this machine.
 #[derive(Debug, Args)]
@@ -167,16 +168,16 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
 }
 
 /// The first texts of a table.
-pub(super) fn first_texts(source: &Source, text: &TextColumn, limit: usize) -> Result<Vec<String>> {
+pub(super) fn first_texts(source: &Source, text: &TextColumns, limit: usize) -> Result<Vec<OwnedText>> {
     let mut reader = TableReader::open(source)?;
-    let column = reader.text(text)?;
-    let mut texts: Vec<String> = Vec::new();
+    let places = reader.text(text)?;
+    let mut texts: Vec<OwnedText> = Vec::new();
     loop {
         let rows = reader.read(8192.min(limit - texts.len()).max(1), 8 << 20)?;
         if rows.is_empty() || texts.len() >= limit {
             break;
         }
-        texts.extend(rows.into_iter().map(|mut row| std::mem::take(&mut row.cells[column]).into_text()));
+        texts.extend(rows.iter().map(|row| places.of(row).owned()));
     }
     texts.truncate(limit);
     Ok(texts)
@@ -195,8 +196,7 @@ fn latency(arguments: &LatencyArguments, given: &Given, terminal: &Terminal) -> 
     };
     let classifier = Classifier::open_with(&arguments.model, &options)?;
     arguments.tuning.show(classifier.tuning(), terminal);
-    let texts = first_texts(&source, &arguments.table.text_of(classifier.model()), arguments.limit)?;
-    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let texts = first_texts(&source, &arguments.table.text_of(classifier.model())?, arguments.limit)?;
     let figures = bench_latency(&classifier, &texts, usize::from(arguments.rounds))?;
     print_result(arguments.json, &figures, || named(WIDTH, &latency_lines(&figures)))?;
     Ok(Outcome::Done)
@@ -230,12 +230,9 @@ fn serve(arguments: &ServeArguments, given: &Given) -> Result<Outcome> {
         why: "no network runs here, only in the server",
         instead: "say --check BUNDLE",
     }])?;
-    let texts = first_texts(
-        &arguments.table.source(&arguments.data)?,
-        &arguments.table.text().into(),
-        arguments.limit,
-    )?;
-    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let texts =
+        first_texts(&arguments.table.source(&arguments.data)?, &arguments.table.text()?, arguments.limit)?;
+    let texts = as_texts(&texts);
     let open = OpenOptions { runtime: arguments.runtime.options(), ..OpenOptions::default() };
     let models = arguments.check.iter().map(|path| Classifier::open_with(path, &open));
     let models = models.collect::<Result<Vec<_>>>()?;
@@ -292,14 +289,13 @@ fn serve_lines(figures: &ServeBench) -> Vec<(&'static str, String)> {
 fn embed(arguments: &EmbedArguments, given: &Given, terminal: &Terminal) -> Result<Outcome> {
     let paths = [Some(&arguments.backbone), arguments.against.as_ref()];
     given.refuse([TrustArguments::idle(paths.into_iter().flatten().map(PathBuf::as_path))])?;
-    let texts = first_texts(
-        &arguments.table.source(&arguments.data)?,
-        &arguments.table.text().into(),
-        arguments.limit.unwrap_or(usize::MAX),
-    )?;
-    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let text = arguments.table.text()?;
+    let texts =
+        first_texts(&arguments.table.source(&arguments.data)?, &text, arguments.limit.unwrap_or(usize::MAX))?;
     let runtime = arguments.runtime.load(terminal)?;
-    let open = |path: &PathBuf| arguments.trust.open_backbone(path, &runtime).map(Arc::new);
+    let open = |path: &PathBuf| {
+        arguments.trust.open_backbone(path, &runtime)?.reading(text.are_pairs()).map(Arc::new)
+    };
     let backbone = open(&arguments.backbone)?;
     let against = arguments.against.as_ref().map(open).transpose()?;
     let all = || std::iter::once(&backbone).chain(&against);

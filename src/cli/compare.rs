@@ -136,10 +136,15 @@ fn request(arguments: &Arguments, scenarios: Vec<Scenario>, opened: &Runtime) ->
     let Arguments { learning, network, table, texts, runtime, .. } = arguments;
     let input = |data: &str| -> Result<Input> {
         let source = table.source_of(data, &arguments.data)?;
-        Ok(Input::Texts { source, column: table.text().to_owned() })
+        Ok(Input::Texts { source, columns: table.text()? })
     };
     let mut freezing = Freezing::new(arguments.freeze.clone(), Vec::new())?;
     freezing.label_text = network.label_text(table)?;
+    let pairs = table.text()?.are_pairs();
+    let open = |path: &PathBuf| {
+        let backbone = arguments.depth.cut(arguments.trust.open_backbone(path, opened)?)?;
+        backbone.reading(pairs).map(Arc::new)
+    };
     Ok(CompareRequest {
         train: TrainRequest {
             rows: learning.rows(&arguments.data, network.tasks(&learning.tasks)?, &input, texts.strict)?,
@@ -150,11 +155,7 @@ fn request(arguments: &Arguments, scenarios: Vec<Scenario>, opened: &Runtime) ->
             output: Output { path: arguments.out.clone(), overwrite: arguments.overwrite },
         },
         scenarios,
-        backbones: arguments
-            .backbones
-            .iter()
-            .map(|path| arguments.depth.cut(arguments.trust.open_backbone(path, opened)?).map(Arc::new))
-            .collect::<Result<_>>()?,
+        backbones: arguments.backbones.iter().map(open).collect::<Result<_>>()?,
         depth: arguments.depth.depth,
         depths: arguments.dial.depths().cloned(),
         precision: arguments.dial.precision(opened)?,
@@ -235,9 +236,9 @@ impl Opener<'_> {
         let quiet = Terminal::new(true, false);
         let again = self.opened.contains(&directory);
         let terminal = if again { &quiet } else { self.terminal };
-        let text = self.arguments.table.text();
+        let text = self.arguments.table.text()?;
         let long = match windows {
-            true => self.arguments.long.resolve_for(backbone, &self.sources, text)?,
+            true => self.arguments.long.resolve_for(backbone, &self.sources, &text)?,
             false => LongTexts::Truncate,
         };
         let (embedder, _) = self.arguments.store.open(

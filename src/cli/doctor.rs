@@ -122,10 +122,10 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
 /// Reads the texts of a table with a model's tokenizer.
 fn fit(arguments: &Arguments, classifier: &Classifier, data: &str, terminal: &Terminal) -> Result<Fit> {
     let _working = terminal.working("reading the texts");
-    let column = arguments.table.text_of(classifier.model());
+    let column = arguments.table.text_of(classifier.model())?;
     let mut table = TableReader::open(&arguments.table.source(data)?)?;
     let text = table.text(&column)?;
-    table.header().doubt(&column.name).into_iter().for_each(|doubt| terminal.warn(doubt));
+    table.header().doubt(&column.first).into_iter().for_each(|doubt| terminal.warn(doubt));
     Fit::of(classifier, &mut table, text)
 }
 

@@ -62,15 +62,16 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
     refuse_other_format(&arguments.out)?;
     let source = arguments.table.source(&arguments.data)?;
     let runtime = arguments.runtime.load(terminal)?;
+    let text = arguments.table.text()?;
     let backbone = arguments.trust.open_backbone(&arguments.backbone, &runtime)?;
-    let backbone = Arc::new(arguments.depth.cut(backbone)?);
+    let backbone = Arc::new(arguments.depth.cut(backbone)?.reading(text.are_pairs())?);
     given.refuse([StoreArguments::idle([&*backbone])])?;
     let max_length = backbone.manifest().preparation.max_length;
     let long = arguments.long.resolve(&backbone, || false)?;
     let (mut embedder, rows) = arguments.store.open(backbone, runtime, long, &[&source], terminal)?;
     let request = EmbedRequest {
         source: &source,
-        text_column: arguments.table.text(),
+        text,
         output: &arguments.out,
         features: arguments.features,
         keep_text: arguments.keep_text,

@@ -237,7 +237,7 @@ impl Reading<'_> {
         let mut dataset = Dataset::from_texts(
             &mut embedder,
             &source,
-            &arguments.table.text_of(model),
+            &arguments.table.text_of(model)?,
             columns,
             arguments.texts.strict,
             &mut |state| progress.show(state),
@@ -258,21 +258,31 @@ fn write_mistakes(
 ) -> Result<()> {
     let (format, mistakes) = (RecordFormat::of_path(path)?, evaluator.mistakes(which)?);
     write_atomically(path, |writer| {
-        let columns = ["row", "task", "label", "predicted", "probability", "text"].map(str::to_owned);
+        let mut columns = vec!["row", "task", "label", "predicted", "probability", "text"];
+        let pairs = rows.texts.iter().any(|text| text.second.is_some());
+        columns.extend(pairs.then_some("second_text"));
+        let columns: Vec<String> = columns.into_iter().map(str::to_owned).collect();
         let mut records = RecordWriter::new(writer, format, &columns)?;
         for mistake in &mistakes {
-            let text = rows.texts.get(mistake.row - 1).map(String::as_str);
-            records.write(&[
+            let text = rows.texts.get(mistake.row - 1);
+            let mut record = vec![
                 RecordValue::Integer(mistake.row as u64),
                 RecordValue::Text(&mistake.task),
                 RecordValue::Text(&mistake.truth),
                 RecordValue::Text(&mistake.predicted),
                 RecordValue::Number(f64::from(mistake.probability)),
-                text.map_or(RecordValue::Null, RecordValue::Text),
-            ])?;
+                shown(text.map(|text| text.first.as_str())),
+            ];
+            record.extend(pairs.then(|| shown(text.and_then(|text| text.second.as_deref()))));
+            records.write(&record)?;
         }
         records.finish()
     })
+}
+
+/// A text in a record, where there is one.
+fn shown(text: Option<&str>) -> RecordValue<'_> {
+    text.map_or(RecordValue::Null, RecordValue::Text)
 }
 
 fn heading(which: Rows, seen: &Seen) -> &'static str {

@@ -10,8 +10,9 @@ use super::terminal::{Terminal, bytes, grouped};
 use frosthead::internal::backbone::{Manifest, PartOf, Preparation};
 use frosthead::internal::bundle::{Kept, PublicKey};
 use frosthead::internal::classifier::run::Recipe;
+use frosthead::internal::data::TextColumns;
 use frosthead::internal::encoder::Config;
-use frosthead::internal::error::{Error, Kind, Result};
+use frosthead::internal::error::{Error, Kind, Result, quoted};
 use frosthead::internal::inspect::{BundleDescription, Description, HeadDescription, describe};
 use frosthead::internal::quantities::counted;
 
@@ -118,6 +119,7 @@ fn of_bundle(bundle: &BundleDescription) -> Vec<(&'static str, String)> {
     if let Some(changed) = manifest.changed {
         lines.push(("trained", format!("layers of the backbone ({})", changed.short())));
     }
+    lines.extend(of_pairs(manifest.text_columns()));
     lines.push(("long texts", manifest.long.to_string()));
     if let Some(used) = manifest.piece_use() {
         lines.push(("words", format!("{used}, of {} when it was built", counted(used.texts, "text"))));
@@ -202,6 +204,7 @@ fn of_run(recipe: &Recipe, heads: &[HeadDescription]) -> Vec<(&'static str, Stri
         ("split", shares),
         ("heads", format!("alpha {}, class weight {}", recipe.heads.alpha, recipe.heads.class_weight)),
     ];
+    lines.extend(of_pairs(recipe.data.text_columns()));
     for head in heads {
         let parameters = grouped(head.parameters as u64);
         let features = recipe.features.tasks.get(&head.task).and_then(|features| features.choice);
@@ -214,6 +217,13 @@ fn of_run(recipe: &Recipe, heads: &[HeadDescription]) -> Vec<(&'static str, Stri
     }
     lines.extend(heads.iter().flat_map(of_words));
     lines
+}
+
+/// That pairs are read, and from which columns.
+fn of_pairs(columns: Option<TextColumns>) -> Option<(&'static str, String)> {
+    let columns = columns.filter(TextColumns::are_pairs)?;
+    let names: Vec<String> = columns.names().map(quoted).collect();
+    Some(("reads", format!("pairs of texts, from the columns {}", names.join(" and "))))
 }
 
 /// What stands behind the features of a head that looks at words.

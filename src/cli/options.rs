@@ -13,11 +13,11 @@ use super::terminal::{Terminal, bytes, grouped};
 use frosthead::internal::backbone::Backbone;
 use frosthead::internal::bundle::PublicKey;
 use frosthead::internal::classifier::{Model, open_trusted_backbone};
-use frosthead::internal::data::{Delimiter, Format, Quoting, Reading, Source, TextColumn, TextEncoding};
+use frosthead::internal::data::{Delimiter, Format, Quoting, Reading, Source, TextColumns, TextEncoding};
 use frosthead::internal::embed::MemoryPlan;
-use frosthead::internal::error::Result;
+use frosthead::internal::error::{Error, Kind, Result};
 use frosthead::internal::quantities::{MemorySize, date};
-use frosthead::internal::recognize::Thing;
+use frosthead::internal::recognize::{Thing, shell_word};
 use frosthead::internal::runtime::{Device, Load, Runtime, RuntimeOptions};
 #[cfg(feature = "train")]
 use frosthead::internal::tokens::{LongTexts, WindowOptions};
@@ -201,9 +201,9 @@ pub(crate) struct TableArguments {
     #[arg(long, value_name = "NAME")]
     encoding: Option<TextEncoding>,
     /// The column that holds the text [default: the one that the run or bundle was trained with, else
-    /// `text`].
+    /// `text`]. Said twice, texts are pairs: both columns are read together, the first one first.
     #[arg(long, value_name = "COLUMN")]
-    text: Option<String>,
+    text: Vec<String>,
 }
 
 /// Which texts are taken.
@@ -242,25 +242,59 @@ impl TableArguments {
         Source::new(data, self.format)
     }
 
-    /// The text column where no model knows one.
-    pub(crate) fn text(&self) -> &str {
-        self.text.as_deref().unwrap_or(TextColumn::DEFAULT)
-    }
-
-    /// The text column: what --text says, else what the model was trained with.
-    pub(crate) fn text_of(&self, model: &Model) -> TextColumn {
-        self.text_or(model.text_column(), model.path())
-    }
-
-    /// What --text says, else the text column that is `known` of what lies at `path`.
-    pub(crate) fn text_or(&self, known: Option<&str>, path: &Path) -> TextColumn {
-        match known.filter(|_| self.text.is_none()) {
-            Some(name) => TextColumn {
-                name: name.to_owned(),
-                from: Some(format!("the text column that {} was trained with", path.display())),
-            },
-            None => TextColumn::from(self.text()),
+    /// The text columns that --text says, if it was said.
+    fn said(&self) -> Result<Option<TextColumns>> {
+        let wrong = |what: &str| Error::new(Kind::Usage, what.to_owned()).found(self.texts_as_said());
+        match &self.text[..] {
+            [] => Ok(None),
+            [one] => Ok(Some(TextColumns::new(one, None))),
+            [first, second] if first != second => Ok(Some(TextColumns::new(first, Some(second)))),
+            [_, _] => Err(wrong("a pair of texts needs two columns").expected("two different columns")),
+            _ => {
+                Err(wrong("no more than two texts are read together")
+                    .expected("--text once, or twice for pairs"))
+            }
         }
+    }
+
+    fn texts_as_said(&self) -> String {
+        self.text.iter().map(|name| format!("--text {}", shell_word(name))).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The text columns where no model knows them.
+    pub(crate) fn text(&self) -> Result<TextColumns> {
+        Ok(self.said()?.unwrap_or_else(|| TextColumns::DEFAULT.into()))
+    }
+
+    /// The text columns: what --text says, else what the model was trained with.
+    pub(crate) fn text_of(&self, model: &Model) -> Result<TextColumns> {
+        self.text_or(model.text_columns(), model.path())
+    }
+
+    /// What --text says, else the text columns that are `known` of what lies at `path`: one, or two if it was
+    /// trained with pairs.
+    pub(crate) fn text_or(&self, known: Option<TextColumns>, path: &Path) -> Result<TextColumns> {
+        let pairs = known.as_ref().is_some_and(TextColumns::are_pairs);
+        let Some(said) = self.said()? else {
+            return Ok(match known {
+                Some(known) => {
+                    let what = if pairs { "a text column" } else { "the text column" };
+                    let from = Some(format!("{what} that {} was trained with", path.display()));
+                    TextColumns { from, ..known }
+                }
+                None => TextColumns::DEFAULT.into(),
+            });
+        };
+        if said.are_pairs() == pairs {
+            return Ok(said);
+        }
+        let error =
+            |what: &str| Error::new(Kind::Usage, what.to_owned()).at(path).found(self.texts_as_said());
+        Err(if pairs {
+            error("this model reads pairs of texts").expected("--text COLUMN twice, the first text's first")
+        } else {
+            error("this model reads texts one by one").expected("--text COLUMN once")
+        })
     }
 
     fn reading(&self) -> Reading {
@@ -335,9 +369,11 @@ impl LongArguments {
         &self,
         backbone: &Backbone,
         sources: &[&Source],
-        text: &str,
+        text: &TextColumns,
     ) -> Result<LongTexts> {
         self.resolve(backbone, || {
+            // Pairs are never read in windows.
+            let TextColumns { first: text, second: None, .. } = text else { return false };
             backbone.tokenizer().check_pieces().is_ok()
                 && sources.iter().any(|source| frosthead::internal::embed::any_longer(backbone, source, text))
         })

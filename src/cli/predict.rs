@@ -17,13 +17,15 @@ use frosthead::internal::classifier::{
     Classifier, Model, OpenOptions, TaskPrediction, WindowLogits, WordLogits, refuse_unsigned,
 };
 use frosthead::internal::data::{
-    CARRIED, RecordFormat, RecordValue, RecordWriter, Room, Row, RowStream, TableReader,
+    CARRIED, RecordFormat, RecordValue, RecordWriter, Room, Row, RowStream, TableReader, TextColumns,
+    TextPlaces,
 };
 use frosthead::internal::embed::{LIMITED_WINDOW_BYTES, Progress, TextNotes};
 use frosthead::internal::error::{Error, Kind, Result};
 use frosthead::internal::files::write_atomically;
 use frosthead::internal::heads::Head;
 use frosthead::internal::runtime::Load;
+use frosthead::internal::text::Text;
 use frosthead::internal::tokens::LongTexts;
 
 /// Rows predicted at a time: enough to sort into full batches, few enough to answer soon.
@@ -180,11 +182,15 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
 }
 
 /// Opens the table and begins to read it; gives the place of the texts, too.
-fn open_rows(arguments: &Arguments, format: RecordFormat, terminal: &Terminal) -> Result<(RowStream, usize)> {
+fn open_rows(
+    arguments: &Arguments,
+    format: RecordFormat,
+    terminal: &Terminal,
+) -> Result<(RowStream, TextPlaces)> {
     let source = arguments.table.source(&arguments.data)?;
     let bytes = if arguments.memory.limit().is_some() { LIMITED_WINDOW_BYTES / 2 } else { WINDOW_BYTES };
-    let column = arguments.table.text_or(text_column(arguments)?.as_deref(), &arguments.model);
-    let name = column.name.clone();
+    let column = arguments.table.text_or(text_columns(arguments)?, &arguments.model)?;
+    let name = column.first.clone();
     let prepare = move |reader: &mut TableReader| {
         let text = reader.text(&column)?;
         match format {
@@ -198,10 +204,10 @@ fn open_rows(arguments: &Arguments, format: RecordFormat, terminal: &Terminal) -
     Ok((rows, text))
 }
 
-/// The text column that the model was trained with, if it is known.
-fn text_column(arguments: &Arguments) -> Result<Option<String>> {
+/// The text column that the model was trained with, or both of pairs, if they are known.
+fn text_columns(arguments: &Arguments) -> Result<Option<TextColumns>> {
     refuse_unsigned(&arguments.model, arguments.trust.trust.as_ref())?;
-    Model::peek_text_column(&arguments.model)
+    Model::peek_text_columns(&arguments.model)
 }
 
 /// How the output is written: as --output-format says, else the extension of --out, which must not be there
@@ -238,7 +244,10 @@ fn output_format(arguments: &Arguments, terminal: &Terminal) -> Result<RecordFor
 fn check_explain(arguments: &Arguments, classifier: &Classifier) -> Result<()> {
     match arguments.explain {
         Some(Explain::Windows) if classifier.model().long() == LongTexts::Truncate => {}
-        Some(Explain::Words) => return classifier.explain_words("").map(drop),
+        Some(Explain::Words) => {
+            let nothing = Text { first: "", second: classifier.reads_pairs().then_some("") };
+            return classifier.explain_words(nothing).map(drop);
+        }
         _ => return Ok(()),
     }
     Err(Error::new(Kind::Usage, "this model does not read texts in windows")
@@ -290,7 +299,7 @@ fn output_columns(arguments: &Arguments, heads: &[Head], input: &[String]) -> (V
 struct Job<'j> {
     arguments: &'j Arguments,
     classifier: &'j Classifier,
-    text: usize,
+    text: TextPlaces,
     notes: TextNotes,
     /// Where it does not get between the answers.
     progress: Option<TableProgress>,
@@ -306,8 +315,7 @@ impl Job<'_> {
             }
             let strict = self.arguments.texts.strict;
             let refused = rows.iter().enumerate().find_map(|(place, row)| {
-                let text = row.cells[self.text].as_str().unwrap_or("");
-                self.notes.add(row, text, strict).err().map(|error| (place, error))
+                self.notes.add(row, self.text.of(row), strict).err().map(|error| (place, error))
             });
             // What stands before a row that is refused is answered.
             let accepted = refused.as_ref().map_or(rows.len(), |(place, _)| *place);
@@ -320,14 +328,14 @@ impl Job<'_> {
     }
 
     fn answer(&mut self, table: &str, rows: &[Row], records: &mut RecordWriter<'_>) -> Result<()> {
-        let texts: Vec<&str> = rows.iter().map(|row| row.cells[self.text].as_str().unwrap_or("")).collect();
+        let texts: Vec<Text<'_>> = rows.iter().map(|row| self.text.of(row)).collect();
         let predictions = self.classifier.predict(&texts);
         let predictions = predictions.map_err(|error| {
             let error = if error.is_of_a_text() { error.at(table) } else { error };
             error.row_of_text(|text| rows.get(text).map(|row| row.number))
         })?;
         for ((row, text), predictions) in rows.iter().zip(&texts).zip(&predictions) {
-            let why = self.arguments.explain.map(|by| self.why(by, text)).transpose()?;
+            let why = self.arguments.explain.map(|by| self.why(by, *text)).transpose()?;
             records.write_with(&self.record(row, predictions, why.as_ref()), &row.others)?;
         }
         if let Some(progress) = &mut self.progress {
@@ -342,10 +350,10 @@ impl Job<'_> {
         records.flush()
     }
 
-    /// What speaks for the labels of a text.
-    fn why(&self, by: Explain, text: &str) -> Result<Why> {
+    /// What speaks for the labels of a text. Who reads pairs reads no windows.
+    fn why(&self, by: Explain, text: Text<'_>) -> Result<Why> {
         Ok(match by {
-            Explain::Windows => Why::Windows(self.classifier.explain(text)?),
+            Explain::Windows => Why::Windows(self.classifier.explain(text.first)?),
             Explain::Words => Why::Words(self.classifier.explain_words(text)?),
         })
     }

@@ -129,10 +129,10 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
 /// have it.
 fn rows(arguments: &Arguments, bundle: &Bundle) -> Result<RowsRequest> {
     let Arguments { data, table, texts, learning, .. } = arguments;
-    let known = table.text_or(bundle.manifest().text.as_deref(), bundle.path());
+    let known = table.text_or(bundle.manifest().text_columns(), bundle.path())?;
     let input = |given: &str| {
         let source = table.source_of(given, data)?;
-        Ok(Input::Texts { source, column: known.name.clone() })
+        Ok(Input::Texts { source, columns: known.clone() })
     };
     let rows = learning.rows(data, Tasks::new(&learning.tasks)?, &input, texts.strict)?;
     for source in rows.sources() {

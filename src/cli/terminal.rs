@@ -112,6 +112,12 @@ impl Terminal {
                 grouped(notes.nul)
             ));
         }
+        if notes.half_empty > 0 {
+            self.warn(format!(
+                "{} pairs with one empty text were embedded like any other (--strict refuses them)",
+                grouped(notes.half_empty)
+            ));
+        }
         match long {
             LongTexts::Truncate => self.truncation(&notes.truncation, notes.rows, max_length),
             LongTexts::Windows(options) => self.windows(notes, options),

@@ -164,8 +164,9 @@ fn train_on_texts(
     terminal: &Terminal,
 ) -> Result<Trained> {
     let runtime = arguments.runtime.load(terminal)?;
+    let text = arguments.table.text()?;
     let backbone = arguments.trust.open_backbone(directory, &runtime)?;
-    let mut backbone = Arc::new(arguments.depth.cut(backbone)?);
+    let mut backbone = Arc::new(arguments.depth.cut(backbone)?.reading(text.are_pairs())?);
     if request.learning.features.states == StatesRequest::Choice(FeatureChoice::Nothing)
         && backbone.is_cut_anywhere()
     {
@@ -183,7 +184,7 @@ fn train_on_texts(
     let long = if truncated {
         arguments.long.resolve(&backbone, || false)?
     } else {
-        arguments.long.resolve_for(&backbone, &sources, arguments.table.text())?
+        arguments.long.resolve_for(&backbone, &sources, &text)?
     };
     let store = match request.learning.features.states {
         StatesRequest::Choice(choice) => arguments.store.clone().for_features(choice),
@@ -338,7 +339,7 @@ fn request(arguments: &Arguments) -> Result<TrainRequest> {
         let table = &arguments.table;
         let source = table.source_of(data, &arguments.data)?;
         if arguments.backbone.is_some() {
-            return Ok(Input::Texts { source, column: arguments.table.text().to_owned() });
+            return Ok(Input::Texts { source, columns: arguments.table.text()? });
         }
         match (source.format, source.path) {
             (Format::Parquet, Some(path)) => {

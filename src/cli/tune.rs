@@ -15,7 +15,7 @@ use super::printing::print_result;
 use super::terminal::{Terminal, grouped};
 use frosthead::internal::backbone::Backbone;
 use frosthead::internal::classifier::Model;
-use frosthead::internal::data::TextColumn;
+use frosthead::internal::data::TextColumns;
 use frosthead::internal::encoder::FeatureChoice;
 use frosthead::internal::error::{Error, Kind, Result};
 use frosthead::internal::quantities::duration;
@@ -94,9 +94,8 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
     let (backbone, options, text) = network(arguments, &runtime)?;
     let texts = match &arguments.data {
         Some(data) => first_texts(&arguments.table.source(data)?, &text, TEXTS)?,
-        None => made_up_texts(TEXTS),
+        None => made_up_texts(TEXTS, backbone.reads_pairs()),
     };
-    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let samples = Samples::of(&backbone, &texts)?;
     let mut networks = Networks::new(&backbone, &runtime, options, &samples);
     let (plan, seconds) = networks.plan(&grid, arguments.seconds.into(), arguments.full_sweep)?;
@@ -131,12 +130,17 @@ fn warn_of_load(load: Option<f64>, cores: usize, terminal: &Terminal) {
     }
 }
 
-/// The network to tune, how its texts are read, and the column they are in.
-fn network(arguments: &Arguments, runtime: &Runtime) -> Result<(Arc<Backbone>, NetworksOptions, TextColumn)> {
+/// The network to tune, how its texts are read, and the columns they are in.
+fn network(
+    arguments: &Arguments,
+    runtime: &Runtime,
+) -> Result<(Arc<Backbone>, NetworksOptions, TextColumns)> {
     let Arguments { backbone, model, trust, table, .. } = arguments;
     if let Some(path) = backbone {
         let options = NetworksOptions { stored: FeatureChoice::All, long: LongTexts::Truncate };
-        return Ok((Arc::new(trust.open_backbone(path, runtime)?), options, table.text().into()));
+        let text = table.text()?;
+        let backbone = trust.open_backbone(path, runtime)?.reading(text.are_pairs())?;
+        return Ok((Arc::new(backbone), options, text));
     }
     let path = model.as_deref().unwrap_or(Path::new(""));
     let model = Model::open(path, trust.trust.as_ref())?;
@@ -150,7 +154,7 @@ fn network(arguments: &Arguments, runtime: &Runtime) -> Result<(Arc<Backbone>, N
         }
     };
     let options = NetworksOptions { stored, long: model.long() };
-    Ok((Arc::new(model.backbone(None)?), options, table.text_of(&model)))
+    Ok((Arc::new(model.backbone(None)?), options, table.text_of(&model)?))
 }
 
 /// What was tried, and what came of it.

@@ -20,6 +20,7 @@ use crate::plan::{FreezePlan, Scenario as Freezing};
 use crate::report::Estimate;
 use crate::runtime::Load;
 use crate::store::TokenStates;
+use crate::text::{AsText, OwnedText, Text};
 use crate::train::{RowsRequest, StatesRequest, TrainRequest};
 
 /// Texts in the sample, at least when there are so many.
@@ -47,7 +48,7 @@ const RUN: f64 = 1.0;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Survey {
     /// Texts from all over the tables.
-    sample: Vec<String>,
+    sample: Vec<OwnedText>,
     /// Rows of the data, and of own validation and test tables.
     rows: [u64; 3],
     /// Different labels per task.
@@ -67,9 +68,9 @@ impl Survey {
         let mut step = 1;
         for (rows, input) in survey.rows.iter_mut().zip(inputs) {
             let Some(input) = input else { continue };
-            let Input::Texts { source, column } = input else { return Err(no_texts()) };
+            let Input::Texts { source, columns } = input else { return Err(no_texts()) };
             let mut reader = TableReader::open(source)?;
-            let text = reader.column(column)?;
+            let text = reader.text(columns)?;
             let tasks = names.iter().map(|task| reader.column(task)).collect::<Result<Vec<_>>>()?;
             loop {
                 let read = reader.read(4096, 4 << 20)?;
@@ -81,7 +82,7 @@ impl Survey {
                         labels.extend(row.cells[column].label().map(Cow::into_owned));
                     }
                     if rows.is_multiple_of(step) {
-                        survey.sample.push(beginning(row.cells[text].as_str().unwrap_or_default()));
+                        survey.sample.push(beginning(text.of(&row)));
                     }
                     *rows += 1;
                     // Twice too many: every second is kept from here on.
@@ -106,8 +107,8 @@ impl Survey {
     }
 
     /// Texts from all over the tables: what bundles are timed on.
-    pub fn texts(&self) -> Vec<&str> {
-        self.sample.iter().map(String::as_str).take(SAMPLE).collect()
+    pub fn texts(&self) -> Vec<Text<'_>> {
+        self.sample.iter().map(AsText::as_text).take(SAMPLE).collect()
     }
 
     /// Rows that are trained on, and rows that are validated or tested with.
@@ -121,9 +122,10 @@ impl Survey {
     }
 }
 
-/// The beginning of a text, which is all that a timed pass reads of it.
-fn beginning(text: &str) -> String {
-    text[..text.floor_char_boundary(SAMPLED_BYTES)].to_owned()
+/// The beginning of a text, or of both of a pair, which is all that a timed pass reads of it.
+fn beginning(text: Text<'_>) -> OwnedText {
+    let of = |text: &str| text[..text.floor_char_boundary(SAMPLED_BYTES)].to_owned();
+    OwnedText { first: of(text.first), second: text.second.map(of) }
 }
 
 fn no_texts() -> Error {
@@ -147,7 +149,7 @@ impl Costs {
     /// # Errors
     /// There are no rows, or the network cannot be run.
     pub fn measure(embedder: &Embedder, survey: &Survey) -> Result<Self> {
-        let texts: Vec<&str> = survey.sample.iter().map(String::as_str).collect();
+        let texts = &survey.sample;
         if texts.is_empty() {
             return Err(Error::new(Kind::Table, "there are no rows").expected("a table with labelled texts"));
         }

@@ -102,6 +102,9 @@ impl<'j> Job<'j> {
                 Err(error) if depth.is_some() && matches!(scenario, Scenario::FrozenHead(..)) => {
                     return Err(error);
                 }
+                _ if matches!(scenario, Scenario::Frozen) && self.backbone.reads_pairs() => {
+                    Err("a label's description is one text, and pairs are read".to_owned())
+                }
                 plans => plans.map_err(|error| error.to_string()),
             };
             let impossible = plans.as_ref().err().map(|why| Outcome::Skipped(why.clone()));

@@ -11,6 +11,7 @@ use crate::embed::{Embedder, Extractor};
 use crate::error::Result;
 use crate::report::Speed;
 use crate::runtime::Load;
+use crate::text::Text;
 
 /// How often each is timed; the median counts.
 const ROUNDS: usize = 5;
@@ -21,7 +22,7 @@ const SINGLE: usize = 48;
 ///
 /// # Errors
 /// A bundle is missing or damaged, or ONNX Runtime fails.
-pub(super) fn speeds(bundles: &[PathBuf], texts: &[&str], embedder: &Embedder) -> Result<Vec<Speed>> {
+pub(super) fn speeds(bundles: &[PathBuf], texts: &[Text<'_>], embedder: &Embedder) -> Result<Vec<Speed>> {
     let mut found = vec![(Vec::new(), Vec::new()); bundles.len()];
     for _ in 0..ROUNDS {
         for (bundle, (passes, singles)) in bundles.iter().zip(&mut found) {
@@ -39,12 +40,12 @@ pub(super) fn speeds(bundles: &[PathBuf], texts: &[&str], embedder: &Embedder) -
 }
 
 /// Seconds of a pass over all texts, and of one of them alone, at the median.
-fn round(path: &Path, texts: &[&str], embedder: &Embedder) -> Result<(f64, f64)> {
+fn round(path: &Path, texts: &[Text<'_>], embedder: &Embedder) -> Result<(f64, f64)> {
     let bundle = Bundle::open(path, None)?;
     let loaded = |load: Load| -> Result<Extractor> {
         bundle.extractor_of(bundle.own_backbone()?, embedder.runtime(), embedder.batching(), load)
     };
-    let timed = |extractor: &mut Extractor, texts: &[&str]| -> Result<f64> {
+    let timed = |extractor: &mut Extractor, texts: &[Text<'_>]| -> Result<f64> {
         let start = Instant::now();
         extractor.extract(texts, &mut |_, _| Ok(()))?;
         Ok(start.elapsed().as_secs_f64())
@@ -54,7 +55,7 @@ fn round(path: &Path, texts: &[&str], embedder: &Embedder) -> Result<(f64, f64)>
     let pass = timed(&mut many, texts)?;
     drop(many);
     let (mut few, mut singles) = (loaded(Load::Few)?, Vec::new());
-    let alone: Vec<&[&str]> = texts.chunks(1).take(SINGLE).collect();
+    let alone: Vec<&[Text<'_>]> = texts.chunks(1).take(SINGLE).collect();
     for text in &alone {
         timed(&mut few, text)?;
     }

@@ -42,15 +42,6 @@ impl Cell {
         }
     }
 
-    /// The value as text, owned: an empty one for null.
-    #[must_use]
-    pub fn into_text(self) -> String {
-        match self {
-            Self::Number(text) | Self::Text(text) | Self::Json(text) => text,
-            other => other.as_str().unwrap_or_default().to_owned(),
-        }
-    }
-
     /// Bytes that it takes beside its own place.
     #[must_use]
     pub fn size(&self) -> usize {
@@ -102,7 +93,6 @@ mod tests {
             assert_eq!(cell.as_str(), text);
             assert_eq!(String::from_utf8(written).unwrap(), json);
             assert_eq!(cell.label().as_deref(), label);
-            assert_eq!(cell.into_text(), text.unwrap_or(""));
         }
     }
 }

@@ -1,33 +1,73 @@
-//! Owns what a table says of itself before its first row, and which of its columns holds the texts.
+//! Owns what a table says of itself before its first row, and which of its columns hold the texts.
 //!
-//! Refuses lines that look like the header of another table.
+//! Refuses lines that look like the header of another table, and to read pairs from lines.
 
+use super::row::Row;
 use crate::error::{Error, Kind, Result, quoted};
+use crate::text::Text;
 
-/// The column that holds the texts.
+/// The column that holds the texts, or both that hold those that are read together.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TextColumn {
-    pub name: String,
-    /// Where the name comes from; none when it was given, or is the default.
+pub struct TextColumns {
+    /// The column of the texts, or of the first of two.
+    pub first: String,
+    /// The column of the second of two.
+    pub second: Option<String>,
+    /// Where the names come from; none when they were given, or are the default.
     pub from: Option<String>,
 }
 
-impl TextColumn {
+impl TextColumns {
     /// The default.
     pub const DEFAULT: &'static str = "text";
 
-    /// Says of the error that there is no such column where its name comes from.
-    pub(super) fn explain(&self, error: Error) -> Error {
+    /// A column of texts, and perhaps one of their second halves.
+    #[must_use]
+    pub fn new(first: &str, second: Option<&str>) -> Self {
+        Self { first: first.to_owned(), second: second.map(str::to_owned), from: None }
+    }
+
+    /// Whether they hold pairs.
+    #[must_use]
+    pub fn are_pairs(&self) -> bool {
+        self.second.is_some()
+    }
+
+    /// The names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.first.as_str()).chain(self.second.as_deref())
+    }
+
+    /// Says of the error that there is no column of this name where that comes from.
+    pub(super) fn explain(&self, name: &str, error: Error) -> Error {
         let Some(from) = &self.from else { return error };
-        error
-            .found(format!("{}, {from}", quoted(&self.name)))
-            .help("say --text COLUMN, with the column that holds the texts")
+        let help = match self.second {
+            None => "say --text COLUMN, with the column that holds the texts",
+            Some(_) => "say --text COLUMN --text COLUMN, with both columns of a pair, the first one first",
+        };
+        error.found(format!("{}, {from}", quoted(name))).help(help)
     }
 }
 
-impl From<&str> for TextColumn {
+impl From<&str> for TextColumns {
     fn from(name: &str) -> Self {
-        Self { name: name.to_owned(), from: None }
+        Self::new(name, None)
+    }
+}
+
+/// Where in a row its text lies, or both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TextPlaces {
+    pub first: usize,
+    pub second: Option<usize>,
+}
+
+impl TextPlaces {
+    /// The text of a row, or the pair. What is not there is empty.
+    #[must_use]
+    pub fn of(self, row: &Row) -> Text<'_> {
+        let cell = |place: usize| row.cells[place].as_str().unwrap_or("");
+        Text { first: cell(self.first), second: self.second.map(cell) }
     }
 }
 
@@ -60,10 +100,20 @@ impl Header {
     ///
     /// # Errors
     /// The table was presumed to be lines, and begins like another that has the text column.
-    pub(super) fn is_lines_of(&self, column: &TextColumn) -> Result<bool> {
-        let TextColumn { name, from } = column;
-        let lines = self.lines && (from.is_some() || name == TextColumn::DEFAULT);
-        if lines { self.refuse_header(name).map(|()| true) } else { Ok(false) }
+    pub(super) fn is_lines_of(&self, columns: &TextColumns) -> Result<bool> {
+        let TextColumns { first, second, from } = columns;
+        let lines = self.lines && (from.is_some() || first == TextColumns::DEFAULT || second.is_some());
+        if !lines {
+            return Ok(false);
+        }
+        self.refuse_header(first)?;
+        match second {
+            None => Ok(true),
+            Some(_) => Err(Error::new(Kind::Table, "a table of lines has one text in a row, not a pair")
+                .at(&self.table)
+                .expected("a table with a column for each text of a pair")
+                .help("say --format csv, tsv or jsonl, and give the names of both columns")),
+        }
     }
 
     /// What is odd about a table of lines whose first line is the name of the text column; none when nothing

@@ -53,7 +53,7 @@ pub use cell::Cell;
 pub use feature_table::FeatureColumns;
 pub use features::{EMBEDDING, FEATURES, FeatureWriter, TEXT_HASH, feature_metadata, read_labelled_features};
 pub use format::Format;
-pub use header::TextColumn;
+pub use header::{TextColumns, TextPlaces};
 pub use label_name::{LabelNames, label_of_text};
 pub use labels::{LabelSet, Rare};
 pub use part::Part;

@@ -19,7 +19,7 @@ use super::delimited::Delimited;
 use super::encoding::{decoded, with_line_feeds};
 use super::features::CarriedColumn;
 use super::format::Format;
-use super::header::{Header, TextColumn};
+use super::header::{Header, TextColumns, TextPlaces};
 #[cfg(feature = "parquet")]
 use super::json::carried;
 use super::json::{JsonRows, Layout};
@@ -110,7 +110,7 @@ impl TableReader {
             Format::Lines | Format::Parquet => {
                 let (first, rows) = Lines::open(lines(reader)?, source.presumed)?;
                 *presumed = first.filter(|_| source.presumed);
-                Ok((vec![TextColumn::DEFAULT.to_owned()], Rows::Lines(rows)))
+                Ok((vec![TextColumns::DEFAULT.to_owned()], Rows::Lines(rows)))
             }
         }
     }
@@ -162,19 +162,23 @@ impl TableReader {
         Ok(place)
     }
 
-    /// Asks for the text column. A table of lines has one whatever its name.
+    /// Asks for the text column, or both of pairs. A table of lines has one whatever its name.
     ///
     /// # Errors
-    /// There is none of that name, or the table was presumed to be lines and begins like another that has
-    /// one.
-    pub fn text(&mut self, column: &TextColumn) -> Result<usize> {
-        if self.header().is_lines_of(column)? {
-            return self.column(TextColumn::DEFAULT);
+    /// There is none of a name, or the table was presumed to be lines and begins like another that has one, or
+    /// is one of lines and pairs are wanted.
+    pub fn text(&mut self, columns: &TextColumns) -> Result<TextPlaces> {
+        if self.header().is_lines_of(columns)? {
+            return Ok(TextPlaces { first: self.column(TextColumns::DEFAULT)?, second: None });
         }
-        self.column(&column.name).map_err(|error| match self.columns.place(&column.name) {
-            None => column.explain(error),
-            Some(_) => error,
-        })
+        let mut place = |name: &str| {
+            self.column(name).map_err(|error| match self.columns.place(name) {
+                None => columns.explain(name, error),
+                Some(_) => error,
+            })
+        };
+        let first = place(&columns.first)?;
+        Ok(TextPlaces { first, second: columns.second.as_deref().map(place).transpose()? })
     }
 
     /// What the table says of itself.

@@ -7,24 +7,29 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use crate::data::{Cell, FeatureColumns, Source, Spellings, TableReader, TextColumn, read_labelled_features};
-use crate::embed::{Embedder, FeatureRows, MadeWith, Progress, RowLayout, TextNotes, visit_rows};
+use crate::data::{
+    Cell, FeatureColumns, Source, Spellings, TableReader, TextColumns, read_labelled_features,
+};
+use crate::embed::{
+    Embedder, FeatureRows, MadeWith, Progress, RowLayout, TextNotes, check_columns, visit_rows,
+};
 use crate::encoder::FeatureChoice;
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fingerprint, TextKey};
 use crate::heads::FeatureView;
 use crate::recognize::Thing;
 use crate::tensors::bytes_of;
+use crate::text::OwnedText;
 
 /// Where labelled rows come from.
 #[derive(Debug, Clone)]
 pub enum Input {
-    /// A table of texts; features come from a backbone.
+    /// A table of texts, or of pairs; features come from a backbone.
     Texts {
         /// The table.
         source: Source,
-        /// Its text column.
-        column: String,
+        /// Its text column, or both of pairs.
+        columns: TextColumns,
     },
     /// A Parquet of features; no backbone is needed.
     Features {
@@ -41,7 +46,17 @@ impl Input {
     /// # Errors
     /// No table has such an extension.
     pub fn texts(path: impl AsRef<Path>, column: &str) -> Result<Self> {
-        Ok(Self::Texts { source: Source::file(path)?, column: column.to_owned() })
+        Ok(Self::Texts { source: Source::file(path)?, columns: column.into() })
+    }
+
+    /// A table of pairs of texts by its path, whose extension says the format, and both text columns. It is
+    /// read with a backbone that was opened for pairs (`Backbone::reading`).
+    ///
+    /// # Errors
+    /// No table has such an extension.
+    pub fn pairs(path: impl AsRef<Path>, [first, second]: [&str; 2]) -> Result<Self> {
+        let columns = TextColumns::new(first, Some(second));
+        Ok(Self::Texts { source: Source::file(path)?, columns })
     }
 
     /// The file's path; `None` for standard input.
@@ -108,7 +123,7 @@ pub struct Dataset {
     /// Per column, how its labels are written.
     pub spellings: Vec<Spellings>,
     /// The texts, when they were asked for and the input has them.
-    pub texts: Vec<String>,
+    pub texts: Vec<OwnedText>,
     /// Of the stored rows what was loaded, or a Parquet's vectors.
     pub features: FeatureRows,
     /// What the stored rows hold; none for a Parquet of features.
@@ -164,8 +179,8 @@ impl Dataset {
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<Self> {
         match (input, embedder) {
-            (Input::Texts { source, column }, Some(embedder)) => {
-                Self::from_texts(embedder, source, &column.as_str().into(), columns, strict, progress)
+            (Input::Texts { source, columns: text }, Some(embedder)) => {
+                Self::from_texts(embedder, source, text, columns, strict, progress)
             }
             (Input::Features { path, column }, _) => Self::from_features(path, column.as_deref(), columns),
             (Input::Texts { .. }, None) => Err(Error::new(Kind::Usage, "a table of texts needs a backbone")
@@ -182,13 +197,14 @@ impl Dataset {
     pub fn from_texts(
         embedder: &mut Embedder,
         source: &Source,
-        text_column: &TextColumn,
+        text: &TextColumns,
         columns: Columns<'_>,
         strict: bool,
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<Self> {
+        check_columns(embedder.backbone(), text)?;
         let mut reader = TableReader::open(source)?;
-        let text = reader.text(text_column)?;
+        let text = reader.text(text)?;
         let kept = columns.kept.iter().map(|name| reader.column(name)).collect::<Result<Vec<_>>>()?;
         let layout = Some(embedder.layout());
         let (cells, spellings) = (vec![Vec::new(); kept.len()], vec![Spellings::default(); kept.len()]);
@@ -202,7 +218,7 @@ impl Dataset {
                 cells.push(label(cell));
             }
             if columns.texts {
-                dataset.texts.push(visit.text.to_owned());
+                dataset.texts.push(visit.text.owned());
             }
             Ok(())
         })?;
@@ -231,6 +247,7 @@ impl Dataset {
         });
         let spellings = spellings.collect();
         let texts = table.texts.unwrap_or_default();
+        let texts = texts.into_iter().map(|first| OwnedText { first, second: None }).collect();
         let notes = TextNotes { rows: keys.len() as u64, ..TextNotes::default() };
         let features = FeatureRows::new(0..table.width, table.features);
         Ok(Self { keys, by_vector, cells, spellings, texts, features, notes, made_with, layout: None })

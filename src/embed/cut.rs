@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::path::Path;
 
 use super::embedder::{key_fields, owner};
-use super::extractor::{filled, pad_ids};
+use super::extractor::{Fed, filled, pad_ids};
 use super::ids::{buckets, encode};
 use crate::backbone::Backbone;
 use crate::encoder::{Outputs, Start, ports};
@@ -16,6 +16,7 @@ use crate::error::{Error, Kind, Result};
 use crate::fingerprint::TextKey;
 use crate::runtime::{Input, Runtime, Session, Sessions, Values};
 use crate::store::{Damage, StatePrecision, StoreKey, TokenStates, free_space};
+use crate::text::{AsText, Text, as_texts};
 use crate::tokens::{Batch, Batching, Buckets, Encoded, batches};
 
 /// Texts whose states are computed together.
@@ -24,8 +25,8 @@ const WINDOW_TEXTS: usize = 4096;
 /// What a graph starts from, for one batch.
 #[derive(Clone, Debug, PartialEq)]
 pub enum CutTokens {
-    /// Token ids `[rows, length]`.
-    Ids(Vec<i64>),
+    /// Token ids `[rows, length]`, and their types where these are an input.
+    Ids { ids: Vec<i64>, types: Option<Vec<i64>> },
     /// Token states `[rows, length, hidden]`.
     States(Vec<f32>),
 }
@@ -33,12 +34,19 @@ pub enum CutTokens {
 impl CutTokens {
     /// The inputs of a graph for them and their mask `[rows, length]`; `shape` is `[rows, length, hidden]`.
     #[must_use]
-    pub fn inputs<'s>(&'s self, mask: &'s [i64], shape: &'s [usize; 3]) -> [Input<'s>; 2] {
-        let tokens = match self {
-            Self::Ids(ids) => Input { name: ports::INPUT_IDS, shape: &shape[..2], values: Values::I64(ids) },
-            Self::States(states) => Input { name: ports::STATES, shape, values: Values::F32(states) },
-        };
-        [tokens, Input { name: ports::ATTENTION_MASK, shape: &shape[..2], values: Values::I64(mask) }]
+    pub fn inputs<'s>(&'s self, mask: &'s [i64], shape: &'s [usize; 3]) -> Vec<Input<'s>> {
+        let integers =
+            |name, values: &'s [i64]| Input { name, shape: &shape[..2], values: Values::I64(values) };
+        let mask = integers(ports::ATTENTION_MASK, mask);
+        match self {
+            Self::Ids { ids, types } => {
+                let types = types.as_deref().map(|types| integers(ports::TOKEN_TYPES, types));
+                [integers(ports::INPUT_IDS, ids), mask].into_iter().chain(types).collect()
+            }
+            Self::States(states) => {
+                vec![Input { name: ports::STATES, shape, values: Values::F32(states) }, mask]
+            }
+        }
     }
 }
 
@@ -82,7 +90,8 @@ pub struct CutRows {
     source: Source,
     lengths: Vec<usize>,
     hidden: usize,
-    pad: u32,
+    /// The id of padding, and whether token types are an input.
+    padding: (u32, bool),
     token_budget: usize,
     buckets: Buckets,
     rounded_at: Option<usize>,
@@ -101,8 +110,8 @@ impl CutRows {
     ///
     /// # Errors
     /// Tokenising fails.
-    pub fn ids(backbone: &Backbone, texts: &[&str], batching: Batching) -> Result<Self> {
-        let encoded = encode(backbone, texts, 1)?;
+    pub fn ids(backbone: &Backbone, texts: &[impl AsText], batching: Batching) -> Result<Self> {
+        let encoded = encode(backbone, &as_texts(texts), 1)?;
         let lengths = encoded.lengths().collect();
         Ok(Self::new(backbone, Source::Ids(encoded), lengths, batching))
     }
@@ -118,7 +127,7 @@ impl CutRows {
         runtime: &Runtime,
         place: StatesPlace<'_>,
         level: usize,
-        (texts, keys): (&[&str], &[TextKey]),
+        (texts, keys): (&[impl AsText], &[TextKey]),
         progress: &mut dyn FnMut(StatesProgress),
     ) -> Result<Self> {
         let stored = Stored { backbone, runtime, place, damaged: RefCell::default() };
@@ -130,7 +139,7 @@ impl CutRows {
             .filter(|&row| states.tokens(&keys[row]).is_none() && seen.insert(keys[row]))
             .collect();
         if !missing.is_empty() {
-            let chosen: Vec<&str> = missing.iter().map(|&row| texts[row]).collect();
+            let chosen: Vec<Text<'_>> = missing.iter().map(|&row| texts[row].as_text()).collect();
             let encoded = encode(backbone, &chosen, runtime.threads())?;
             if lower.is_none() {
                 lower = stored.highest_below(level, StatePrecision::F32, |states| !states.is_empty())?;
@@ -158,7 +167,7 @@ impl CutRows {
             source,
             lengths,
             hidden: manifest.hidden_size,
-            pad: manifest.preparation.pad_token_id,
+            padding: (manifest.preparation.pad_token_id, backbone.is_typed()),
             token_budget: batching.token_budget,
             buckets: buckets(backbone, None, batching.spacing),
             rounded_at: None,
@@ -195,8 +204,8 @@ impl CutRows {
     pub fn fill(&self, batch: &Batch) -> Result<(CutTokens, Vec<i64>)> {
         let (states, keys) = match &self.source {
             Source::Ids(encoded) => {
-                let (ids, mask) = pad_ids(batch, encoded, self.pad);
-                return Ok((CutTokens::Ids(ids), mask));
+                let Fed { ids, mask, types } = pad_ids(batch, encoded, self.padding);
+                return Ok((CutTokens::Ids { ids, types }, mask));
             }
             Source::States { states, keys } => (states, keys),
         };

@@ -24,6 +24,7 @@ use crate::error::{Error, Kind, Result};
 use crate::fingerprint::TextKey;
 use crate::runtime::{Device, Load, Runtime};
 use crate::store::{Damage, Owner, StoreKey, free_space, space_needed};
+use crate::text::{AsText, Text, as_texts};
 use crate::tokens::{Batching, Grams, LongTexts, Truncation};
 
 /// How far a pass over a window of rows has come.
@@ -180,13 +181,14 @@ impl Embedder {
     /// Computes and stores what is missing of a window's texts. `keys[i]` is the key of `texts[i]`.
     ///
     /// # Errors
-    /// Tokenising, running or storing fails; what was stored before stays.
+    /// The texts are of another kind than the backbone reads; tokenising, running or storing fails; what was stored before stays.
     pub fn ensure(
         &mut self,
-        texts: &[&str],
+        texts: &[impl AsText],
         keys: &[TextKey],
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<()> {
+        let texts = &as_texts(texts)[..];
         self.words.as_mut().map_or(Ok(()), |words| words.ensure(texts, keys))?;
         let mut seen = HashSet::new();
         let mut missing = Vec::new();
@@ -216,7 +218,7 @@ impl Embedder {
 
     fn compute(
         &mut self,
-        texts: &[&str],
+        texts: &[Text<'_>],
         keys: &[TextKey],
         missing: &[usize],
         state: &mut Progress,
@@ -226,7 +228,7 @@ impl Embedder {
         let Self { extractor: Some(extractor), rows, layout, .. } = self else {
             unreachable!("the extractor was just made: its absence is a bug")
         };
-        let chosen: Vec<&str> = missing.iter().map(|&index| texts[index]).collect();
+        let chosen: Vec<Text<'_>> = missing.iter().map(|&index| texts[index]).collect();
         let counts = layout.token_counts();
         let computed = extractor.extract(&chosen, &mut |position, row| {
             rows.append(keys[missing[position]], row)?;

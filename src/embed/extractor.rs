@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::ids::{buckets, encode, prefixed, windows};
+use super::ids::{buckets, check_kind, encode, prefixed, windows};
 use super::layout::{RowLayout, RowParts};
 use super::options::EmbedOptions;
 use super::reader::Reader;
@@ -17,7 +17,10 @@ use crate::backbone::Backbone;
 use crate::encoder::ports;
 use crate::error::{Error, Kind, Result};
 use crate::runtime::{Input, Runtime, Session, Sessions, Values};
-use crate::tokens::{Batch, Batching, Buckets, Encoded, LongTexts, Lost, Truncation, Windows, batches};
+use crate::text::{AsText, Text, as_texts};
+use crate::tokens::{
+    Batch, Batching, Buckets, Encoded, LongTexts, Lost, Tokens, Truncation, Windows, batches,
+};
 
 /// What a backbone was made to do.
 #[derive(Debug, Clone, Default)]
@@ -118,7 +121,9 @@ impl Extractor {
     pub(super) fn rehearse(&mut self, size: usize, length: usize) -> Result<()> {
         let tokens = size * length;
         let ids = vec![i64::from(self.backbone.manifest().preparation.pad_token_id); tokens];
-        compute(self.sessions.first(), &self.parts, [size, length], (&ids, &vec![1; tokens])).map(drop)
+        let types = self.backbone.is_typed().then(|| vec![0; tokens]);
+        let fed = Fed { ids, mask: vec![1; tokens], types };
+        compute(self.sessions.first(), &self.parts, [size, length], &fed).map(drop)
     }
 
     /// What was done so far.
@@ -144,16 +149,17 @@ impl Extractor {
     /// threads.
     ///
     /// # Errors
-    /// Tokenising or running fails, or `each` does.
+    /// The texts are of another kind than the backbone reads, tokenising or running fails, or `each` does.
     pub fn extract(
         &mut self,
-        texts: &[&str],
+        texts: &[impl AsText],
         each: &mut dyn FnMut(usize, &[f32]) -> Result<()>,
     ) -> Result<()> {
+        let texts = as_texts(texts);
         if let Some(windows) = self.windows.clone() {
-            return self.extract_windows(&windows, texts, each);
+            return self.extract_windows(&windows, &texts, each);
         }
-        let encoded = encode(&self.backbone, texts, self.sessions.threads())?;
+        let encoded = encode(&self.backbone, &texts, self.sessions.threads())?;
         self.work.truncation += encoded.truncation();
         self.work.texts += texts.len() as u64;
         self.run_all(&encoded, &mut |index, row| {
@@ -167,14 +173,15 @@ impl Extractor {
     fn extract_windows(
         &mut self,
         windows: &Windows,
-        texts: &[&str],
+        texts: &[Text<'_>],
         each: &mut dyn FnMut(usize, &[f32]) -> Result<()>,
     ) -> Result<()> {
         let backbone = Arc::clone(&self.backbone);
         let prefix = &backbone.manifest().preparation.prefix;
         let (mut round, mut sum) = (Round::default(), None);
         for (text, content) in texts.iter().enumerate() {
-            let content = prefixed(prefix, content);
+            check_kind(&backbone, *content).map_err(|error| error.text(text))?;
+            let content = content.first_behind(prefix);
             let mut pieces = windows.of(backbone.tokenizer(), &content, false);
             while let Some(window) = pieces.next_window().map_err(|error| error.text(text))? {
                 round.push(text, &window);
@@ -283,9 +290,9 @@ impl Extractor {
     ///
     /// # Errors
     /// Running fails, or a piece is longer.
-    pub fn run_pieces(&mut self, pieces: &[&[u32]], length: usize) -> Result<Vec<Result<Vec<f32>>>> {
+    pub fn run_pieces(&mut self, pieces: &[&Tokens], length: usize) -> Result<Vec<Result<Vec<f32>>>> {
         let mut encoded = Encoded::default();
-        pieces.iter().for_each(|ids| encoded.push(ids, Lost::default()));
+        pieces.iter().for_each(|piece| encoded.push_typed(&piece.ids, piece.zeros, Lost::default()));
         if let Some(longer) = encoded.lengths().find(|found| *found > length) {
             return Err(Error::new(Kind::Usage, "a piece of a text is longer than its batch")
                 .found(format!("{longer} tokens"))
@@ -310,13 +317,13 @@ impl Extractor {
     fn run_batches(&mut self, all: &[Batch], encoded: &Encoded, each: &mut EachRow<'_>) -> Result<()> {
         let Self { sessions, parts, work, backbone, .. } = self;
         let mut row = vec![0.0; parts.width()];
-        let pad = backbone.manifest().preparation.pad_token_id;
+        let (pad, typed) = (backbone.manifest().preparation.pad_token_id, backbone.is_typed());
         let share = 1.0 / f64::from(u16::try_from(sessions.count()).unwrap_or(u16::MAX));
         let run = |session: &mut Session, place: usize| {
             let batch = &all[place];
-            let (ids, mask) = pad_ids(batch, encoded, pad);
+            let fed = pad_ids(batch, encoded, (pad, typed));
             let start = Instant::now();
-            let computed = compute(session, parts, [batch.size, batch.length], (&ids, &mask))?;
+            let computed = compute(session, parts, [batch.size, batch.length], &fed)?;
             Ok((computed, start.elapsed().as_secs_f64()))
         };
         sessions.for_all(all.len(), &run, &mut |place, (computed, seconds)| {
@@ -347,17 +354,9 @@ fn check_finite(row: &[f32], backbone: &Backbone) -> Result<()> {
         .help("its weights are damaged or overflow on this text: import the backbone from a sound fp32 checkpoint, or take the row out"))
 }
 
-/// Runs the network once: `ids` and `mask` are `[size, length]`.
-fn compute(
-    session: &mut Session,
-    parts: &RowParts,
-    shape: [usize; 2],
-    (ids, mask): (&[i64], &[i64]),
-) -> Result<Computed> {
-    let inputs = [
-        Input { name: ports::INPUT_IDS, shape: &shape, values: Values::I64(ids) },
-        Input { name: ports::ATTENTION_MASK, shape: &shape, values: Values::I64(mask) },
-    ];
+/// Runs the network once on `[size, length]` tokens.
+fn compute(session: &mut Session, parts: &RowParts, shape: [usize; 2], fed: &Fed) -> Result<Computed> {
+    let inputs = fed.inputs(&shape);
     let names: Vec<&str> = parts.outputs().iter().map(|(name, _)| name.as_str()).collect();
     let tensors = session.run(&inputs, &names)?;
     let computed = parts.outputs().iter().zip(tensors).map(|((_, width), tensor)| {
@@ -384,18 +383,43 @@ fn finish_row(row: &mut [f32], tokens: u64, lost: Lost) {
     }
 }
 
-/// `input_ids` and `attention_mask` of a batch, `[size, length]` each.
-pub(super) fn pad_ids(batch: &Batch, encoded: &Encoded, pad: u32) -> (Vec<i64>, Vec<i64>) {
-    let mut ids = vec![i64::from(pad); batch.size * batch.length];
-    let mut mask = vec![0_i64; batch.size * batch.length];
+/// What a graph is fed of a batch, `[size, length]` each.
+pub(super) struct Fed {
+    pub ids: Vec<i64>,
+    /// 1 for a real token, 0 for padding.
+    pub mask: Vec<i64>,
+    /// Token types, where they are an input.
+    pub types: Option<Vec<i64>>,
+}
+
+impl Fed {
+    fn inputs<'f>(&'f self, shape: &'f [usize; 2]) -> Vec<Input<'f>> {
+        let input = |name, values: &'f [i64]| Input { name, shape, values: Values::I64(values) };
+        let mut inputs = vec![input(ports::INPUT_IDS, &self.ids), input(ports::ATTENTION_MASK, &self.mask)];
+        inputs.extend(self.types.as_deref().map(|types| input(ports::TOKEN_TYPES, types)));
+        inputs
+    }
+}
+
+/// What a graph is fed of a batch, with padding of this id; token types where they are an input. Padding has
+/// type 0.
+pub(super) fn pad_ids(batch: &Batch, encoded: &Encoded, (pad, typed): (u32, bool)) -> Fed {
+    let tokens = batch.size * batch.length;
+    let mut ids = vec![i64::from(pad); tokens];
+    let mut mask = vec![0_i64; tokens];
+    let mut types = typed.then(|| vec![0_i64; tokens]);
     for (position, index) in filled(batch).enumerate() {
         let first = position * batch.length;
-        for (offset, &id) in encoded.ids(index).iter().enumerate() {
+        let own = encoded.ids(index);
+        for (offset, &id) in own.iter().enumerate() {
             ids[first + offset] = i64::from(id);
             mask[first + offset] = 1;
         }
+        if let Some(types) = &mut types {
+            types[first + encoded.zeros(index)..first + own.len()].fill(1);
+        }
     }
-    (ids, mask)
+    Fed { ids, mask, types }
 }
 
 /// The text in each place of a batch: fill rows repeat the first, because a row of nothing but padding would

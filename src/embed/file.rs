@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::embedder::{Embedder, Progress};
-use super::table::{BACKBONE, CHOICE, DEPTH, LONG, TextNotes, visit_rows};
+use super::ids::check_columns;
+use super::table::{BACKBONE, CHOICE, DEPTH, LONG, SECOND, TextNotes, visit_rows};
 use crate::data::{
-    EMBEDDING, FEATURES, FeatureWriter, Format, Source, TEXT_HASH, TableReader, feature_metadata,
+    EMBEDDING, FEATURES, FeatureWriter, Format, Source, TEXT_HASH, TableReader, TextColumns, feature_metadata,
 };
 use crate::encoder::FeatureChoice;
 use crate::error::{Error, Kind, Result};
@@ -28,13 +29,13 @@ const OURS: [&str; 3] = [TEXT_HASH, EMBEDDING, FEATURES];
 pub struct EmbedRequest<'r> {
     /// The table.
     pub source: &'r Source,
-    /// Its text column.
-    pub text_column: &'r str,
+    /// Its text column, or both of pairs.
+    pub text: TextColumns,
     /// The Parquet to write.
     pub output: &'r Path,
     /// Beside `embedding`, a column `features` holds this choice, when it is another.
     pub features: FeatureChoice,
-    /// Carry the text column along as well.
+    /// Carry the text column, or both, along as well.
     pub keep_text: bool,
     /// Empty texts and NUL bytes are errors.
     pub strict: bool,
@@ -45,9 +46,9 @@ pub struct EmbedRequest<'r> {
 impl<'r> EmbedRequest<'r> {
     /// The sentence embeddings of a table.
     #[must_use]
-    pub fn new(source: &'r Source, text_column: &'r str, output: &'r Path) -> Self {
-        let features = FeatureChoice::default();
-        Self { source, text_column, output, features, keep_text: false, strict: false, overwrite: false }
+    pub fn new(source: &'r Source, text_column: &str, output: &'r Path) -> Self {
+        let (text, features) = (text_column.into(), FeatureChoice::default());
+        Self { source, text, output, features, keep_text: false, strict: false, overwrite: false }
     }
 }
 
@@ -97,24 +98,32 @@ pub fn embed_file(
             .help("choose another --out, or say --overwrite"));
     }
     let mut reader = TableReader::open(request.source)?;
-    let text_column = reader.text(&request.text_column.into())?;
+    check_columns(embedder.backbone(), &request.text)?;
+    let places_of_texts = reader.text(&request.text)?;
     let mut places = vec![(EMBEDDING, embedder.layout().embedding())];
     places.retain(|(_, place)| !place.is_empty());
     if request.features != FeatureChoice::Last || places.is_empty() {
         places.push((FEATURES, embedder.columns(request.features)?));
     }
     let vectors: Vec<(&str, usize)> = places.iter().map(|(name, place)| (*name, place.len())).collect();
-    let metadata = metadata(embedder, request.features, inputs);
-    let carried = reader.carry_to_features(|name| request.keep_text || name != request.text_column, &OURS)?;
+    let metadata = metadata(embedder, request, inputs);
+    let is_text = |name: &str| request.text.names().any(|text| text == name);
+    let carried = reader.carry_to_features(|name| request.keep_text || !is_text(name), &OURS)?;
     let mut writer = FeatureWriter::create(request.output, carried, &vectors, &metadata)?;
     let mut row: Vec<Vec<f32>> = vectors.iter().map(|(_, width)| vec![0.0; *width]).collect();
-    let notes =
-        visit_rows(embedder, &mut reader, text_column, request.strict, progress, &mut |embedder, visit| {
+    let notes = visit_rows(
+        embedder,
+        &mut reader,
+        places_of_texts,
+        request.strict,
+        progress,
+        &mut |embedder, visit| {
             for ((_, place), vector) in places.iter().zip(&mut row) {
                 embedder.read(&visit.key, place.start, vector)?;
             }
             writer.write(visit.key, visit.row, &row.iter().map(Vec::as_slice).collect::<Vec<_>>())
-        })?;
+        },
+    )?;
     let described = serde_json::to_string(&notes)
         .map_err(|source| Error::new(Kind::Table, "the texts cannot be described").because(source))?;
     writer.finish(&BTreeMap::from([(NOTES.to_owned(), described)]))?;
@@ -141,11 +150,14 @@ fn inputs(embedder: &Embedder, request: &EmbedRequest<'_>) -> Result<Option<Fing
     let mut inputs = Fields::new(version)
         .field("data", Fingerprint::of_file(path)?.0)
         .field("format", format!("{:?}", request.source.format))
-        .field("text column", request.text_column)
+        .field("text column", &request.text.first)
         .field("keep text", request.keep_text.to_string())
         .field("features", request.features.to_string())
         .field("long texts", embedder.long().to_string())
         .field("backbone", embedder.backbone().fingerprint().0);
+    if let Some(second) = &request.text.second {
+        inputs = inputs.field("second text column", second);
+    }
     let reading = request.source.reading();
     if !reading.is_default() {
         inputs = inputs.field("reading", reading.to_string());
@@ -158,7 +170,7 @@ fn inputs(embedder: &Embedder, request: &EmbedRequest<'_>) -> Result<Option<Fing
 
 fn metadata(
     embedder: &Embedder,
-    features: FeatureChoice,
+    request: &EmbedRequest<'_>,
     inputs: Option<Fingerprint>,
 ) -> BTreeMap<String, String> {
     let backbone = embedder.backbone();
@@ -166,10 +178,11 @@ fn metadata(
     let mut metadata = BTreeMap::from([
         (name, backbone.manifest().name.clone()),
         (fingerprint, backbone.fingerprint().to_string()),
-        (CHOICE.to_owned(), features.to_string()),
+        (CHOICE.to_owned(), request.features.to_string()),
         (LONG.to_owned(), serde_json::json!(embedder.long()).to_string()),
     ]);
     metadata.extend(backbone.depth().map(|depth| (DEPTH.to_owned(), depth.to_string())));
+    metadata.extend(request.text.second.clone().map(|second| (SECOND.to_owned(), second)));
     metadata.extend(inputs.map(|inputs| (INPUTS.to_owned(), inputs.to_string())));
     metadata
 }

@@ -28,7 +28,7 @@ pub use extractor::{Extractor, WindowSpan, Work};
 pub use features::{FeatureRows, covering};
 #[cfg(feature = "train")]
 pub use file::{EmbedRequest, Embedded, embed_file};
-pub use ids::piece_uses;
+pub use ids::{check_columns, piece_uses};
 pub use layout::{RowLayout, RowParts};
 pub use memory::{LIMITED_WINDOW_BYTES, MemoryPlan, check_loadable, threads_within};
 pub use options::EmbedOptions;

@@ -6,11 +6,12 @@
 
 use std::sync::Arc;
 
-use super::ids::{buckets, limit, piece_uses, prefixed, windows};
+use super::ids::{buckets, check_kind, limit, piece_uses, windows};
 use super::windowed::Sum;
 use crate::backbone::Backbone;
 use crate::error::Result;
-use crate::tokens::{Buckets, LongTexts, Lost, PieceUse, Spacing, Windows};
+use crate::text::{AsText, Text};
+use crate::tokens::{Buckets, LongTexts, Lost, PieceUse, Spacing, Tokens, Windows};
 
 /// Reads texts as one backbone does. Cheap to share between threads.
 pub struct Reader {
@@ -19,11 +20,11 @@ pub struct Reader {
     buckets: Buckets,
 }
 
-/// A text, ready for the network.
+/// A text or a pair, ready for the network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reading {
     /// Token ids, special ones included: one piece, or a text's windows in their order.
-    pub pieces: Vec<Vec<u32>>,
+    pub pieces: Vec<Tokens>,
     /// What was cut off.
     pub lost: Lost,
     /// How the text, its prefix included, was cut into pieces, each counted once; none where some of it was
@@ -35,7 +36,13 @@ impl Reading {
     /// Tokens of all pieces.
     #[must_use]
     pub fn tokens(&self) -> usize {
-        self.pieces.iter().map(Vec::len).sum()
+        self.pieces.iter().map(|piece| piece.ids.len()).sum()
+    }
+
+    /// The ids of every piece.
+    #[must_use]
+    pub fn into_ids(self) -> Vec<Vec<u32>> {
+        self.pieces.into_iter().map(|piece| piece.ids).collect()
     }
 }
 
@@ -63,38 +70,44 @@ impl Reader {
     /// Whether a text with these pieces is longer than that.
     #[must_use]
     pub fn is_longer(&self, text: &PieceUse) -> bool {
-        text.pieces + self.backbone.tokenizer().special_tokens() as u64 > self.limit() as u64
+        let special = self.backbone.tokenizer().special_tokens_of(self.backbone.reads_pairs());
+        text.pieces + special as u64 > self.limit() as u64
+    }
+
+    /// Whether it reads pairs of texts.
+    #[must_use]
+    pub fn reads_pairs(&self) -> bool {
+        self.backbone.reads_pairs()
     }
 
     /// How whole texts are cut into pieces, however long they are; found on so many threads.
     ///
     /// # Errors
-    /// The tokenizer fails on a text.
-    pub fn piece_uses(&self, texts: &[&str], threads: usize) -> Result<Vec<PieceUse>> {
+    /// The texts are of another kind than it reads, or the tokenizer fails on one.
+    pub fn piece_uses(&self, texts: &[impl AsText], threads: usize) -> Result<Vec<PieceUse>> {
         piece_uses(&self.backbone, texts, threads)
     }
 
-    /// Reads a text; stops behind `most` tokens, so that the reading is known to have more.
+    /// Reads a text or a pair; stops behind `most` tokens, so that the reading is known to have more.
     ///
     /// # Errors
-    /// The tokenizer fails.
-    pub fn read(&self, text: &str, most: usize) -> Result<Reading> {
+    /// It is of another kind than the backbone reads, or the tokenizer fails.
+    pub fn read(&self, text: impl AsText, most: usize) -> Result<Reading> {
+        let text = text.as_text();
+        check_kind(&self.backbone, text)?;
         let (tokenizer, preparation) = (self.backbone.tokenizer(), &self.backbone.manifest().preparation);
-        let text = prefixed(&preparation.prefix, text);
+        let first = text.first_behind(&preparation.prefix);
         let Some(windows) = &self.windows else {
-            let encoded = tokenizer.encode(&[&*text], preparation.max_length)?;
-            let (ids, lost) = (encoded.ids(0), encoded.lost(0));
-            let (before, after) = tokenizer.special_ids();
-            let own = &ids[before.len()..ids.len() - after.len()];
-            let used = (lost == Lost::default()).then(|| PieceUse::of(&text, own, tokenizer.unknown_id()));
-            return Ok(Reading { pieces: vec![ids.to_vec()], lost, used });
+            let text = Text { first: &first, second: text.second };
+            let (tokens, lost, used) = tokenizer.read(text, preparation.max_length)?;
+            return Ok(Reading { pieces: vec![tokens], lost, used });
         };
-        let mut all = windows.of(tokenizer, &text, false);
+        let mut all = windows.of(tokenizer, &first, false);
         let mut reading = Reading { pieces: Vec::new(), lost: Lost::default(), used: None };
         let mut tokens = 0;
         while let Some(window) = all.next_window()? {
             tokens += window.ids.len();
-            reading.pieces.push(window.ids);
+            reading.pieces.push(Tokens::of_one(window.ids));
             if let Some(lost) = window.last {
                 reading.lost = lost;
                 reading.used = (lost == Lost::default()).then(|| all.piece_use());

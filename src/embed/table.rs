@@ -10,10 +10,11 @@ use super::embedder::{Embedder, Progress};
 use super::ids::encode;
 use super::windowed::WindowNotes;
 use crate::backbone::Backbone;
-use crate::data::{EMBEDDING, FEATURES, Row, Source, TableReader};
+use crate::data::{EMBEDDING, FEATURES, Row, Source, TableReader, TextPlaces};
 use crate::encoder::FeatureChoice;
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fingerprint, TextKey};
+use crate::text::Text;
 use crate::tokens::{LongTexts, Truncation};
 
 /// Rows in a window: enough texts to sort into full batches, few enough to hold.
@@ -24,6 +25,8 @@ const WINDOW_BYTES: usize = 8 << 20;
 pub(super) const CHOICE: &str = "frosthead.features";
 /// … and of the number of layers that were run, where not all were.
 pub(super) const DEPTH: &str = "frosthead.depth";
+/// Metadata key of the column that held the second texts, where pairs were read.
+pub(super) const SECOND: &str = "frosthead.second_text";
 /// Metadata key of what was done with long texts, as JSON.
 pub(super) const LONG: &str = "frosthead.long";
 /// Metadata keys of the backbone: its name and its fingerprint.
@@ -33,8 +36,11 @@ pub(super) const BACKBONE: [&str; 2] = ["frosthead.backbone", "frosthead.backbon
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TextNotes {
     pub rows: u64,
-    /// Texts without a visible character (or missing altogether).
+    /// Texts without a visible character (or missing altogether), and pairs of two such.
     pub empty: u64,
+    /// Pairs of which one text has none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub half_empty: u64,
     /// Texts with a NUL byte in them.
     pub nul: u64,
     pub truncation: Truncation,
@@ -43,10 +49,14 @@ pub struct TextNotes {
     pub windowed: WindowNotes,
 }
 
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 /// One row with its place in the store.
 pub struct Visit<'v> {
     pub row: &'v Row,
-    pub text: &'v str,
+    pub text: Text<'v>,
     pub key: TextKey,
 }
 
@@ -58,7 +68,7 @@ pub struct Visit<'v> {
 pub fn visit_rows(
     embedder: &mut Embedder,
     reader: &mut TableReader,
-    text_column: usize,
+    places: TextPlaces,
     strict: bool,
     progress: &mut dyn FnMut(&Progress),
     visit: &mut dyn FnMut(&Embedder, &Visit<'_>) -> Result<()>,
@@ -69,11 +79,11 @@ pub fn visit_rows(
         if rows.is_empty() {
             break;
         }
-        let texts: Vec<&str> = rows.iter().map(|row| row.cells[text_column].as_str().unwrap_or("")).collect();
+        let texts: Vec<Text<'_>> = rows.iter().map(|row| places.of(row)).collect();
         for (row, text) in rows.iter().zip(&texts) {
-            notes.add(row, text, strict)?;
+            notes.add(row, *text, strict)?;
         }
-        let keys: Vec<TextKey> = texts.iter().map(|text| TextKey::of(text)).collect();
+        let keys: Vec<TextKey> = texts.iter().map(|text| text.key()).collect();
         embedder.ensure(&texts, &keys, progress).map_err(|error| {
             let error = if error.is_of_a_text() { error.at(reader.header().table()) } else { error };
             error.row_of_text(|text| rows.get(text).map(|row| row.number))
@@ -82,7 +92,7 @@ pub fn visit_rows(
             let (truncation, windowed) = embedder.counts(key)?;
             notes.truncation += truncation;
             notes.windowed += windowed;
-            visit(embedder, &Visit { row, text, key: *key })?;
+            visit(embedder, &Visit { row, text: *text, key: *key })?;
         }
     }
     embedder.finish()?;
@@ -101,7 +111,7 @@ pub fn any_longer(backbone: &Backbone, source: &Source, text_column: &str) -> bo
         if text.is_ascii() && preparation.prefix.is_ascii() && length <= room {
             return false;
         }
-        encode(backbone, &[text], 1).is_ok_and(|encoded| encoded.truncation().texts > 0)
+        encode(backbone, &[Text::one(text)], 1).is_ok_and(|encoded| encoded.truncation().texts > 0)
     };
     let Ok(mut reader) = TableReader::open(source) else { return false };
     let Ok(column) = reader.column(text_column) else { return false };
@@ -117,20 +127,27 @@ pub fn any_longer(backbone: &Backbone, source: &Source, text_column: &str) -> bo
 }
 
 impl TextNotes {
-    /// Looks at one row's text.
+    /// Looks at one row's text or pair.
     ///
     /// # Errors
-    /// The text is empty or has a NUL byte, and `strict` does not allow that.
-    pub fn add(&mut self, row: &Row, text: &str, strict: bool) -> Result<()> {
-        let empty = text.trim().is_empty();
-        let nul = text.contains('\0');
+    /// A text is empty or has a NUL byte, and `strict` does not allow that.
+    pub fn add(&mut self, row: &Row, text: Text<'_>, strict: bool) -> Result<()> {
+        let blank = text.halves().filter(|half| half.trim().is_empty()).count();
+        let empty = blank == text.halves().count();
+        let half_empty = !empty && blank > 0;
+        let nul = text.halves().any(|half| half.contains('\0'));
         self.rows += 1;
         self.empty += u64::from(empty);
+        self.half_empty += u64::from(half_empty);
         self.nul += u64::from(nul);
-        if strict && (empty || nul) {
+        if strict && (blank > 0 || nul) {
             return Err(Error::new(Kind::Table, "a text that --strict does not allow")
                 .row(row.number)
-                .found(if empty { "an empty text" } else { "a NUL byte" })
+                .found(match (empty, half_empty) {
+                    (true, _) => "an empty text",
+                    (false, true) => "a pair with an empty text",
+                    (false, false) => "a NUL byte",
+                })
                 .help("correct the row, or leave --strict away: such texts are embedded like any other"));
         }
         Ok(())
@@ -149,6 +166,8 @@ pub struct MadeWith {
     pub depth: Option<usize>,
     /// What was done with long texts.
     pub long: LongTexts,
+    /// The column that held the second texts, where pairs were read.
+    pub second_text: Option<String>,
 }
 
 impl MadeWith {
@@ -167,6 +186,7 @@ impl MadeWith {
             choice,
             depth: metadata.get(DEPTH).map(|depth| depth.parse()).transpose().ok()?,
             long: metadata.get(LONG).and_then(|long| serde_json::from_str(long).ok()).unwrap_or_default(),
+            second_text: metadata.get(SECOND).cloned(),
         })
     }
 }

@@ -11,6 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::fingerprint::TextKey;
 use crate::heads::{WordRows, WordTable};
 use crate::parallel::in_parallel;
+use crate::text::{AsText, Text};
 use crate::tokens::Grams;
 
 /// Texts that a thread reads at a time.
@@ -39,7 +40,7 @@ impl TextWords {
     ///
     /// # Errors
     /// The tokenizer fails on a text.
-    pub fn ensure(&mut self, texts: &[&str], keys: &[TextKey]) -> Result<()> {
+    pub fn ensure(&mut self, texts: &[Text<'_>], keys: &[TextKey]) -> Result<()> {
         let mut missing = Vec::new();
         for (text, key) in keys.iter().enumerate() {
             let next = u32::try_from(self.texts.len()).unwrap_or(u32::MAX);
@@ -52,7 +53,7 @@ impl TextWords {
         let pieces: Vec<&[usize]> = missing.chunks(PIECE).collect();
         let read = in_parallel(self.threads, pieces, &|piece: &[usize]| {
             let of = |text: &usize| {
-                Ok(reader.read(texts[*text], usize::MAX).map_err(|error| error.text(*text))?.pieces)
+                Ok(reader.read(texts[*text], usize::MAX).map_err(|error| error.text(*text))?.into_ids())
             };
             piece.iter().map(of).collect::<Result<Vec<_>>>()
         });
@@ -87,11 +88,11 @@ pub fn words_of_fewer_pieces(
     reader: &Reader,
     grams: &Grams,
     ids: &[u32],
-    texts: &[&str],
+    texts: &[impl AsText],
 ) -> Result<WordRows> {
     let mut table = WordTable::new(grams.clone());
     for (place, text) in texts.iter().enumerate() {
-        let mut windows = reader.read(text, usize::MAX).map_err(|error| error.text(place))?.pieces;
+        let mut windows = reader.read(text, usize::MAX).map_err(|error| error.text(place))?.into_ids();
         windows.iter_mut().flatten().for_each(|id| *id = ids[*id as usize]);
         table.push(&windows);
     }

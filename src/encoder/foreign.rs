@@ -18,8 +18,9 @@ use super::pooling::{Behind, Means};
 use super::ports::{
     ATTENTION_MASK as MASK, EMBEDDING, INPUT_IDS as IDS, OF_HEADS, TOKEN_TYPES as TYPES, batch,
 };
+use super::types::zeros;
 use crate::error::{Error, Kind, Result};
-use crate::graph::proto::{GraphProto, NodeProto, TensorProto, ValueInfoProto, dimension, type_proto};
+use crate::graph::proto::{GraphProto, TensorProto, ValueInfoProto, dimension, type_proto};
 use crate::graph::{self, Builder, DataType, ModelProto, Operation, Value, ValueType};
 use crate::recognize::FETCH;
 
@@ -242,14 +243,7 @@ fn make_types(graph: &mut GraphProto) {
     while taken(&name) {
         name.push('_');
     }
-    let zeros = NodeProto {
-        name: Some(name),
-        op_type: Some("Sub".to_owned()),
-        input: vec![IDS.to_owned(); 2],
-        output: vec![TYPES.to_owned()],
-        ..NodeProto::default()
-    };
-    graph.node.insert(0, zeros);
+    graph.node.insert(0, zeros(name));
 }
 
 fn body(model: &ModelProto) -> Result<&GraphProto> {
@@ -323,7 +317,8 @@ fn describe(value: &ValueInfoProto) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::proto::{DataLocation, StringStringEntryProto};
+    use crate::encoder::{take_types, takes_types};
+    use crate::graph::proto::{DataLocation, NodeProto, StringStringEntryProto};
 
     /// A graph with these inputs, whose output `name` has this rank; `wide` is its last dimension.
     fn model_named(inputs: &[&str], name: &str, rank: usize, wide: usize) -> ModelProto {
@@ -385,6 +380,16 @@ mod tests {
         assert_eq!(names, [IDS, MASK]);
         assert_eq!(body.output.iter().map(ValueInfoProto::name).collect::<Vec<_>>(), [EMBEDDING]);
         assert_eq!(body.node[0].output, [TYPES]);
+        // For pairs they are an input again, and the rest stays.
+        let mut typed = graph::decode(&encoder.with_pooling(Pooling::Mean, true).unwrap()).unwrap();
+        assert!(!takes_types(&typed) && take_types(&mut typed) && takes_types(&typed));
+        let of_pairs = typed.graph.unwrap();
+        assert_eq!(of_pairs.input.iter().map(ValueInfoProto::name).collect::<Vec<_>>(), [IDS, MASK, TYPES]);
+        assert_eq!(of_pairs.node[..], body.node[1..]);
+        let without = check(model(&[IDS, MASK], 3, 8)).unwrap().with_pooling(Pooling::Mean, true).unwrap();
+        let mut model = graph::decode(&without).unwrap();
+        assert!(!take_types(&mut model));
+        assert_eq!(graph::encode(&model), without);
     }
 
     #[test]

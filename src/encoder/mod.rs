@@ -37,6 +37,7 @@ mod tensors;
 #[cfg(feature = "train")]
 mod training;
 mod transformer;
+mod types;
 #[cfg(feature = "train")]
 mod vectors;
 mod weights;
@@ -62,6 +63,7 @@ pub use tensors::{can_be_trained, is_ours, is_shared_by_layers, layer_of};
 #[cfg(feature = "train")]
 pub use training::{TrainingGraph, TrainingParameter, training_graph};
 pub use transformer::{Operators, Start};
+pub use types::{take_types, takes_types};
 pub use weights::Weights;
 
 #[cfg(test)]

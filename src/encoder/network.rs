@@ -30,6 +30,8 @@ pub struct Network<'a> {
     pub normalize: bool,
     /// Tensors that are not those of the file any more.
     pub changed: Option<&'a ChangedTensors>,
+    /// Whether token types are an input of its graphs; otherwise every token has type 0.
+    pub typed: bool,
     /// The rows of the word table that are left, by their ids before; none: all.
     pub pieces: Option<&'a [u32]>,
     /// What is not plain 32-bit floats, and tensors that lie elsewhere.
@@ -80,7 +82,7 @@ impl<'a> Network<'a> {
     #[must_use]
     pub fn new(config: &'a Config, weights: &'a Weights) -> Self {
         let (pooling, normalize) = (Some(Pooling::default()), false);
-        Self { config, weights, pooling, normalize, changed: None, pieces: None, forms: None }
+        Self { config, weights, pooling, normalize, changed: None, typed: false, pieces: None, forms: None }
     }
 
     /// The numbers of a tensor as they are now, row-major.

@@ -8,8 +8,9 @@ use crate::graph::Dim;
 pub const INPUT_IDS: &str = "input_ids";
 /// 1 for a real token, 0 for padding, which stands at the end: i64 `[batch, sequence]`.
 pub const ATTENTION_MASK: &str = "attention_mask";
-/// Of graphs made elsewhere.
-pub(super) const TOKEN_TYPES: &str = "token_type_ids";
+/// 0, or 1 in a pair's second text, i64 `[batch, sequence]`: an input of graphs that read pairs, where the
+/// network has token types.
+pub const TOKEN_TYPES: &str = "token_type_ids";
 /// The token states that a graph starts from, f32 `[batch, sequence, hidden]`.
 pub const STATES: &str = "states";
 /// The sentence embedding, f32 `[batch, hidden]`.

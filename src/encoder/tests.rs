@@ -3,6 +3,7 @@
 mod checkpoints;
 mod families;
 mod numbers;
+mod pairs;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -58,6 +58,8 @@ pub(super) struct Encoder<'a> {
     start: Start,
     /// Token ids or token states.
     source: Value,
+    /// Token types, where they are an input.
+    types: Option<Value>,
     pub(super) attention_mask: Value,
     shapes: Shapes,
     attention: Padding,
@@ -107,6 +109,8 @@ impl<'a> Encoder<'a> {
             }
         };
         let mask = graph.input(ports::ATTENTION_MASK, ids_type())?;
+        let typed = network.typed && start == Start::Ids;
+        let types = typed.then(|| graph.input(ports::TOKEN_TYPES, ids_type())).transpose()?;
         let ids = graph.add(Operation::new("Shape", &[&mask]), "shape/ids", ValueType::int64([2.into()]))?;
         let hidden = graph.integers("shape/hidden", &[1], &[config.hidden_size as i64])?;
         let states = Operation::new("Concat", &[&ids, &hidden]).with("axis", 0);
@@ -126,6 +130,7 @@ impl<'a> Encoder<'a> {
             operators,
             start,
             source,
+            types,
             attention_mask: mask,
             shapes: Shapes { ids, states, rows },
             attention,
@@ -209,7 +214,8 @@ impl<'a> Encoder<'a> {
         Ok(found)
     }
 
-    /// Token + position + token type 0, normalised: `[batch, sequence, hidden]`.
+    /// Token + position + token type, normalised: `[batch, sequence, hidden]`. Without types as an input
+    /// every token has type 0.
     fn embeddings(&mut self, name: &str) -> Result<Value> {
         if self.fused() && self.table_form(WORDS).is_none() && self.table_form(POSITIONS).is_none() {
             let (word, position) = (self.weight(WORDS)?, self.weight(POSITIONS)?);
@@ -218,10 +224,15 @@ impl<'a> Encoder<'a> {
             let ids_type = ValueType::new(DataType::Int32, [batch(), "sequence".into()]);
             let cast = Operation::new("Cast", &[&self.source]).with("to", DataType::Int32 as i64);
             let ids = self.graph.add(cast, "embeddings/ids", ids_type.clone())?;
-            let zero = ValueType::new(DataType::Int32, []);
-            let zero = self.graph.initializer("embeddings/zero", zero, Data::Inline(vec![0; 4]))?;
-            let types =
-                self.graph.add(Operation::new("Mul", &[&ids, &zero]), "embeddings/token_types", ids_type)?;
+            let types = match &self.types {
+                Some(types) => Operation::new("Cast", &[types]).with("to", DataType::Int32 as i64),
+                None => {
+                    let zero = ValueType::new(DataType::Int32, []);
+                    let zero = self.graph.initializer("embeddings/zero", zero, Data::Inline(vec![0; 4]))?;
+                    Operation::new("Mul", &[&ids, &zero])
+                }
+            };
+            let types = self.graph.add(types, "embeddings/token_types", ids_type)?;
             let inputs = [&ids, &types, &word, &position, &token_type, &scale, &shift];
             let operation = Operation::microsoft("EmbedLayerNormalization", &inputs)
                 .with("epsilon", self.config().layer_norm_epsilon);
@@ -232,20 +243,46 @@ impl<'a> Encoder<'a> {
         }
         let hidden = self.hidden();
         let word = self.word_rows(&self.source.clone(), "embeddings/word")?;
-        let zero = self.graph.integers("embeddings/zero", &[], &[0])?;
+        let types = match &self.types {
+            Some(types) => types.clone(),
+            None => self.graph.integers("embeddings/zero", &[], &[0])?,
+        };
         let one = self.graph.integers("embeddings/one", &[1], &[1])?;
         let from = self.graph.integers("embeddings/from", &[1], &[0])?;
         let to = Operation::new("Gather", &[&self.shapes.ids, &one]).with("axis", 0);
         let to = self.graph.add(to, "embeddings/to", ValueType::int64([1.into()]))?;
         let slice = |table: &Value| Operation::new("Slice", &[table, &from, &to, &from]);
         let position = self.table_rows(POSITIONS, "embeddings/position", &["sequence".into()], &slice)?;
-        let token_type = self.weight(TOKEN_TYPES)?;
-        let token_type = Operation::new("Gather", &[&token_type, &zero]).with("axis", 0);
-        let token_type = self.graph.add(token_type, "embeddings/token_type", ValueType::float([hidden]))?;
+        let token_type = self.token_type(&types, hidden)?;
         let sum = Operation::new("Add", &[&word, &position]);
         let sum = self.graph.add_like(sum, "embeddings/word_and_position", &word)?;
         let sum = self.graph.add_like(Operation::new("Add", &[&sum, &token_type]), "embeddings/sum", &sum)?;
         self.normalization(&sum, EMBEDDINGS_NORM, name)
+    }
+
+    /// What is added for token types, one of them or each token's: rows of their table.
+    fn token_type(&mut self, types: &Value, hidden: Dim) -> Result<Value> {
+        let (table, row) = (self.weight(TOKEN_TYPES)?, "embeddings/token_type");
+        let typed = self.types.is_some();
+        if !typed || !self.trained.contains(TOKEN_TYPES) {
+            let shape = if typed { self.states_type() } else { ValueType::float([hidden]) };
+            let look_up = Operation::new("Gather", &[&table, types]).with("axis", 0);
+            return self.graph.add(look_up, row, shape);
+        }
+        // As a product, which has a gradient: that of a table looked up in is not one of its shape.
+        let kinds = self.config().token_types;
+        let all: Vec<i64> = (0..kinds as i64).collect();
+        let all = self.graph.integers("embeddings/all_types", &[kinds], &all)?;
+        let last = self.graph.integers("embeddings/behind", &[1], &[-1])?;
+        let wide = ValueType::int64([batch(), "sequence".into(), 1.into()]);
+        let wide = self.graph.add(Operation::new("Unsqueeze", &[types, &last]), "embeddings/types", wide)?;
+        let cube = |element| ValueType::new(element, [batch(), "sequence".into(), kinds.into()]);
+        let hits = Operation::new("Equal", &[&wide, &all]);
+        let hits = self.graph.add(hits, "embeddings/type_hits", cube(DataType::Bool))?;
+        let cast = Operation::new("Cast", &[&hits]).with("to", DataType::Float as i64);
+        let hits = self.graph.add(cast, "embeddings/type_shares", cube(DataType::Float))?;
+        let states = self.states_type();
+        self.graph.add(Operation::new("MatMul", &[&hits, &table]), row, states)
     }
 
     /// The bias of every pair of tokens: `[1, heads, sequence, sequence]`.

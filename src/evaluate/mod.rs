@@ -433,13 +433,12 @@ pub fn evaluate(model: &Path, data: &Input, runtime: &Arc<Runtime>, root: &Path)
     let columns = Columns { kept: &tasks, texts: false };
     let mut rows = match data {
         Input::Features { path, column } => Dataset::from_features(path, column.as_deref(), columns)?,
-        Input::Texts { source, column } => {
+        Input::Texts { source, columns: text } => {
             let options = EmbedOptions { long: model.long(), ..EmbedOptions::default() };
             let backbone = Arc::new(model.backbone(None)?);
             let mut embedder = Embedder::open(backbone, Arc::clone(runtime), root, options)?;
             model.look_at_words(&mut embedder)?;
-            let column = column.as_str().into();
-            let mut rows = Dataset::from_texts(&mut embedder, source, &column, columns, false, &mut |_| ())?;
+            let mut rows = Dataset::from_texts(&mut embedder, source, text, columns, false, &mut |_| ())?;
             rows.load(&embedder, covering(&model.columns(&embedder.layout())?))?;
             rows
         }

@@ -78,7 +78,7 @@ impl Step {
         let shape = [batch.rows, batch.length, self.hidden];
         let means_shape = [batch.rows, self.hidden];
         let target_shapes: Vec<[usize; 2]> = self.heads.iter().map(|head| [batch.rows, head.1]).collect();
-        let mut inputs = Vec::from(batch.tokens.inputs(&batch.mask, &shape));
+        let mut inputs = batch.tokens.inputs(&batch.mask, &shape);
         for (name, values) in given.iter().zip(&batch.means) {
             inputs.push(Input { name, shape: &means_shape, values: Values::F32(values) });
         }
@@ -164,7 +164,9 @@ impl StepResult<'_> {
         let gradient = |parameter: &TrainingParameter| {
             let (_, numbers) = self.found.tensor(&parameter.gradient)?;
             Ok(match (self.tokens, parameter.by_token) {
-                (CutTokens::Ids(ids), true) => Cow::Owned(sum_by_token(numbers, ids, &parameter.shape)),
+                (CutTokens::Ids { ids, .. }, true) => {
+                    Cow::Owned(sum_by_token(numbers, ids, &parameter.shape))
+                }
                 _ => Cow::Borrowed(numbers),
             })
         };

@@ -86,7 +86,7 @@ impl Golden {
         StepBatch {
             rows: texts.len(),
             length,
-            tokens: CutTokens::Ids(ids),
+            tokens: CutTokens::Ids { ids, types: None },
             mask,
             means: Vec::new(),
             targets: targets.into(),

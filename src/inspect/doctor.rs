@@ -12,6 +12,7 @@ use crate::classifier::{Classifier, Model, OpenOptions};
 use crate::embed::MemoryPlan;
 use crate::error::Result;
 use crate::runtime::{self, Runtime};
+use crate::text::Text;
 use crate::tuning::{self, Applied, Kept, Setting};
 
 /// What this process may use of the machine.
@@ -105,7 +106,9 @@ pub fn open_model(path: &Path, options: &OpenOptions) -> Result<(Opened, Classif
     let classifier = Classifier::open_with(path, options)?;
     let open_seconds = start.elapsed().as_secs_f64();
     let start = Instant::now();
-    classifier.predict(&["Is this sentence understood?"])?;
+    let second = classifier.reads_pairs().then_some("It is.");
+    let text = Text { first: "Is this sentence understood?", second };
+    classifier.predict(&[text])?;
     let precision = match classifier.model() {
         Model::Run(_) => "run".to_owned(),
         Model::Bundle(bundle) => bundle.manifest().precision.clone(),

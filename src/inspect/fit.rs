@@ -6,9 +6,10 @@
 use serde::Serialize;
 
 use crate::classifier::{Classifier, Model};
-use crate::data::TableReader;
+use crate::data::{TableReader, TextPlaces};
 use crate::embed::LIMITED_WINDOW_BYTES;
 use crate::error::Result;
+use crate::text::Text;
 use crate::tokens::PieceUse;
 
 /// Rows read at a time.
@@ -70,12 +71,12 @@ impl Counted {
 }
 
 impl Fit {
-    /// Reads the texts in a column of a table to their end, however long they are, as the model does: with
+    /// Reads the texts, or pairs, of a table to their end, however long they are, as the model does: with
     /// its prefix.
     ///
     /// # Errors
     /// A row is malformed, or the tokenizer fails on a text.
-    pub fn of(classifier: &Classifier, table: &mut TableReader, text: usize) -> Result<Self> {
+    pub fn of(classifier: &Classifier, table: &mut TableReader, text: TextPlaces) -> Result<Self> {
         let reader = classifier.reader(None)?;
         let threads = classifier.tuning().runtime.threads();
         let (mut used, mut longer) = (PieceUse::default(), 0);
@@ -84,7 +85,7 @@ impl Fit {
             if rows.is_empty() {
                 break;
             }
-            let texts: Vec<&str> = rows.iter().map(|row| row.cells[text].as_str().unwrap_or("")).collect();
+            let texts: Vec<Text<'_>> = rows.iter().map(|row| text.of(row)).collect();
             let uses = reader.piece_uses(&texts, threads).map_err(|error| {
                 let error = if error.is_of_a_text() { error.at(table.header().table()) } else { error };
                 error.row_of_text(|text| rows.get(text).map(|row| row.number))

@@ -15,6 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::fingerprint::TextKey;
 use crate::heads::{FeatureView, WordsWanted};
 use crate::task::Truth;
+use crate::text::{AsText, OwnedText, Text};
 
 /// What the heads see of some texts, in the order of the texts.
 pub(super) struct Features {
@@ -31,7 +32,7 @@ impl Features {
 
 /// The rows that a run was trained, validated and tested on.
 pub struct RunRows {
-    pub(super) texts: Vec<String>,
+    pub(super) texts: Vec<OwnedText>,
     pub(super) keys: Vec<TextKey>,
     pub(super) parts: Vec<Option<Part>>,
     /// Per task.
@@ -46,7 +47,7 @@ impl RunRows {
     /// A table is gone or has changed, or the run was trained on features made elsewhere.
     pub fn read(run: &Run, embedder: &mut Embedder, progress: &mut dyn FnMut(&Progress)) -> Result<Self> {
         let data = &run.recipe.data;
-        let Some(column) = &data.text else {
+        let Some(text) = data.text.as_ref().and_then(|_| data.text_columns()) else {
             return Err(Error::new(Kind::Usage, "the run was trained on cached features, not on texts")
                 .at(&run.directory)
                 .help("8-bit precisions, --depth and --keep-validation need the texts: train on them, or bundle with --precision fp32 alone"));
@@ -67,9 +68,8 @@ impl RunRows {
         for (path, table) in tables {
             let source = Source::new(&path.to_string_lossy(), Some(table.format))?.with(table.reading)?;
             let columns = Columns { kept: &run.recipe.tasks, texts: true };
-            let mut dataset =
-                Dataset::from_texts(embedder, &source, &column.as_str().into(), columns, false, progress)
-                    .map_err(|error| error.at(&path))?;
+            let mut dataset = Dataset::from_texts(embedder, &source, &text, columns, false, progress)
+                .map_err(|error| error.at(&path))?;
             if keys.is_empty() && data.rare == Rare::Drop {
                 dataset
                     .cells
@@ -100,15 +100,15 @@ impl RunRows {
     }
 
     /// The texts of some parts.
-    pub(super) fn texts_of(&self, parts: &[Part]) -> Vec<&str> {
-        self.rows_of(parts).into_iter().map(|row| self.texts[row].as_str()).collect()
+    pub(super) fn texts_of(&self, parts: &[Part]) -> Vec<Text<'_>> {
+        self.rows_of(parts).into_iter().map(|row| self.texts[row].as_text()).collect()
     }
 
     /// At most so many training texts, evenly spread over the table.
-    pub(super) fn sample(&self, most: usize) -> Vec<&str> {
+    pub(super) fn sample(&self, most: usize) -> Vec<Text<'_>> {
         let train: Vec<usize> =
             (0..self.parts.len()).filter(|&row| self.parts[row] == Some(Part::Train)).collect();
         let step = train.len().div_ceil(most.max(1)).max(1);
-        train.iter().step_by(step).map(|&row| self.texts[row].as_str()).collect()
+        train.iter().step_by(step).map(|&row| self.texts[row].as_text()).collect()
     }
 }

@@ -21,6 +21,7 @@ use crate::heads::{self, Examples, FitOptions, Head, OutOfFold, WordRows};
 use crate::metrics::Latency;
 use crate::quantize::{BuildOptions, Calibration, Precision, Variant, build};
 use crate::runtime::Sessions;
+use crate::text::Text;
 
 /// Texts that speed is measured on …
 const TIMED_TEXTS: usize = 512;
@@ -100,11 +101,11 @@ fn extract(
     layout: &RowLayout,
 ) -> Result<(Features, FeatureRows)> {
     let columns = cut.columns(layout)?;
-    let texts: Vec<&str> = request.rows.texts.iter().map(String::as_str).collect();
+    let texts = &request.rows.texts;
     let words = words(request, cut, extractor)?;
     let mut rows = FeatureRows::zeros(covering(&columns), texts.len()).with_words(words);
     let mut embeddings = FeatureRows::zeros(layout.summary(), texts.len());
-    extractor.extract(&texts, &mut |index, row| {
+    extractor.extract(texts, &mut |index, row| {
         for held in [&mut rows, &mut embeddings] {
             held.put(index, &(0..row.len()), row);
         }
@@ -118,8 +119,7 @@ fn words(request: &PrecisionRequest<'_>, cut: &Cut, extractor: &Extractor) -> Re
     let Some(whole) = request.rows.features.rows.words() else { return Ok(None) };
     let Some(ids) = cut.backbone.pieces() else { return Ok(Some(whole.clone())) };
     let reader = extractor.reader(request.run.recipe.features.long)?;
-    let texts: Vec<&str> = request.rows.texts.iter().map(String::as_str).collect();
-    words_of_fewer_pieces(&reader, whole.grams(), ids, &texts).map(Some)
+    words_of_fewer_pieces(&reader, whole.grams(), ids, &request.rows.texts).map(Some)
 }
 
 /// The head on the variant's features: fitted on the run's training rows as the run's was, and calibrated so.
@@ -163,7 +163,7 @@ pub(super) struct Speed {
 /// ONNX Runtime fails.
 pub(super) fn speeds(request: &PrecisionRequest<'_>, extractors: &mut [Extractor]) -> Result<Vec<Speed>> {
     let texts = request.rows.sample(TIMED_TEXTS);
-    let timed = |extractor: &mut Extractor, texts: &[&str]| -> Result<f64> {
+    let timed = |extractor: &mut Extractor, texts: &[Text<'_>]| -> Result<f64> {
         let start = Instant::now();
         extractor.extract(texts, &mut |_, _| Ok(()))?;
         Ok(start.elapsed().as_secs_f64())
@@ -173,7 +173,7 @@ pub(super) fn speeds(request: &PrecisionRequest<'_>, extractors: &mut [Extractor
         for (extractor, (best, singles)) in extractors.iter_mut().zip(&mut found) {
             *best = best.min(timed(extractor, &texts)?);
             for text in texts.iter().take(SINGLE_TEXTS) {
-                singles.push(timed(extractor, &[text])?);
+                singles.push(timed(extractor, &[*text])?);
             }
         }
     }

@@ -19,6 +19,7 @@ use crate::embed::{EmbedOptions, Extractor, FeatureRows, RowLayout, covering, wo
 use crate::error::{Error, Kind, Result};
 use crate::heads::{self, Examples};
 use crate::selection::{Judging, Loss};
+use crate::text::{AsText, OwnedText, Text};
 use crate::tokens::{Coverage, PieceCounts, Pruned, Vocabulary};
 
 /// A smaller vocabulary, and one to measure what such a vocabulary costs.
@@ -55,15 +56,14 @@ impl Kept {
         let (mut coverage, mut changed) = (Coverage::default(), Vec::new());
         for &row in &held_out {
             let mut of_row = Coverage::default();
-            of_row.add(whole.tokenizer(), &measured, 1, &[&text(request, row)])?;
+            of_row.add(whole.tokenizer(), &measured, 1, &[text(request, row)])?;
             if of_row.same == 0 {
                 changed.push(row);
             }
             coverage += of_row;
         }
         let mut own = Coverage::default();
-        let texts: Vec<String> = known.iter().map(|&row| text(request, row)).collect();
-        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let texts: Vec<OwnedText> = known.iter().map(|&row| text(request, row)).collect();
         own.add(whole.tokenizer(), &pruned, request.threads, &texts)?;
         let (pieces, of) = (pruned.rows.len(), whole.tokenizer().vocabulary_size());
         let report = VocabularyReport { pieces, of, held_out: named, coverage, use_now: own.after };
@@ -130,7 +130,7 @@ impl Kept {
         let layout = RowLayout::of(&backbone, stored);
         let options = EmbedOptions { stored, long, ..EmbedOptions::default() };
         let mut extractor = Extractor::new(backbone, request.runtime, &options)?;
-        let texts: Vec<&str> = self.changed.iter().map(|&row| request.rows.texts[row].as_str()).collect();
+        let texts: Vec<&OwnedText> = self.changed.iter().map(|&row| &request.rows.texts[row]).collect();
         let found = cut.columns(&layout)?;
         extractor.extract(&texts, &mut |index, row| {
             for (place, found) in columns.iter().zip(&found) {
@@ -158,9 +158,11 @@ fn with(backbone: &Arc<Backbone>, pruned: &Pruned) -> Result<Arc<Backbone>> {
     Ok(Arc::new(Backbone::clone(backbone).with_pieces(pieces.0, pieces.1)?))
 }
 
-/// A row's text as the network reads it.
-fn text(request: &PrecisionRequest<'_>, row: usize) -> String {
-    format!("{}{}", request.backbone.manifest().preparation.prefix, request.rows.texts[row])
+/// A row's text, or pair, as the network reads it.
+fn text(request: &PrecisionRequest<'_>, row: usize) -> OwnedText {
+    let text = request.rows.texts[row].as_text();
+    let first = text.first_behind(&request.backbone.manifest().preparation.prefix);
+    Text { first: &first, second: text.second }.owned()
 }
 
 /// The pieces to keep, by the use that these rows make of them.
@@ -173,12 +175,8 @@ fn chosen(
     let listed = choice.file.as_deref().map(|file| whole.listed(file)).transpose()?;
     let mut counts = PieceCounts::default();
     if listed.is_none() || choice.most.is_some() {
-        let texts: Vec<String> = rows.iter().map(|&row| text(request, row)).collect();
-        counts.add(
-            whole.tokenizer(),
-            request.threads,
-            &texts.iter().map(String::as_str).collect::<Vec<_>>(),
-        )?;
+        let texts: Vec<OwnedText> = rows.iter().map(|&row| text(request, row)).collect();
+        counts.add(whole.tokenizer(), request.threads, &texts)?;
     }
     let mut chosen = match (listed, choice.most) {
         (None, None) => counts.used(),

@@ -9,9 +9,10 @@ use super::network::network_of;
 use super::numbers::RowScale;
 use crate::backbone::Backbone;
 use crate::embed::{CutRows, CutTokens};
-use crate::encoder::{Product, ports, product_inputs_graph};
+use crate::encoder::{Product, product_inputs_graph};
 use crate::error::{Error, Kind, Result};
-use crate::runtime::{Input, Runtime, Session, Values};
+use crate::runtime::{Runtime, Session};
+use crate::text::AsText;
 use crate::tokens::{Batching, Buckets, batches};
 
 /// How many texts are enough.
@@ -62,15 +63,11 @@ impl Calibration {
         &mut self,
         session: &mut Session,
         names: &BTreeMap<Product, String>,
-        ids: &[i64],
-        mask: &[i64],
+        (tokens, mask): (&CutTokens, &[i64]),
         length: usize,
     ) -> Result<()> {
-        let shape = [ids.len() / length, length];
-        let inputs = [
-            Input { name: ports::INPUT_IDS, shape: &shape, values: Values::I64(ids) },
-            Input { name: ports::ATTENTION_MASK, shape: &shape, values: Values::I64(mask) },
-        ];
+        let shape = [mask.len() / length, length, 0];
+        let inputs = tokens.inputs(mask, &shape);
         let outputs: Vec<&str> = names.values().map(String::as_str).collect();
         let found = session.run_lent(&inputs, &outputs)?;
         for (product, name) in names {
@@ -87,7 +84,7 @@ impl Calibration {
 ///
 /// # Errors
 /// There are no texts, the backbone is an imported `.onnx` file, or computing fails.
-pub fn calibrate(backbone: &Backbone, runtime: &Runtime, texts: &[&str]) -> Result<Calibration> {
+pub fn calibrate(backbone: &Backbone, runtime: &Runtime, texts: &[impl AsText]) -> Result<Calibration> {
     if texts.is_empty() {
         return Err(Error::new(Kind::Table, "there are no texts to calibrate int8 with")
             .expected("some of the texts that the heads are trained on"));
@@ -103,10 +100,8 @@ pub fn calibrate(backbone: &Backbone, runtime: &Runtime, texts: &[&str]) -> Resu
     let buckets = Buckets::new(backbone.manifest().preparation.max_length, batching.spacing);
     let mut calibration = Calibration::default();
     for batch in batches(rows.lengths(), &buckets, TOKENS) {
-        let (CutTokens::Ids(ids), mask) = rows.fill(&batch)? else {
-            return Err(Error::new(Kind::Graph, "calibration starts from token ids; this is a bug"));
-        };
-        calibration.observe(&mut session, &names, &ids, &mask, batch.length)?;
+        let (tokens, mask) = rows.fill(&batch)?;
+        calibration.observe(&mut session, &names, (&tokens, &mask), batch.length)?;
     }
     Ok(calibration)
 }

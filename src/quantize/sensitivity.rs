@@ -15,6 +15,7 @@ use crate::encoder::{Forms, GraphOptions, Network, Product, inference_graph};
 use crate::error::{Error, Kind, Result};
 use crate::graph::Data;
 use crate::runtime::{Runtime, Session, Sessions};
+use crate::text::AsText;
 use crate::tokens::Batching;
 
 /// What each product loses when it alone computes in 8 bits: 1 - the mean cosine to fp32.
@@ -53,7 +54,7 @@ pub fn sensitivity(
     backbone: &Backbone,
     runtime: &Runtime,
     calibration: &Calibration,
-    texts: &[&str],
+    texts: &[impl AsText],
     progress: &mut dyn FnMut(usize),
 ) -> Result<Sensitivity> {
     if texts.is_empty() {

@@ -8,6 +8,7 @@ use super::build::Built;
 use super::build::build_from;
 use super::*;
 use crate::backbone::WEIGHTS;
+use crate::embed::CutTokens;
 use crate::encoder::{Config, Matrix, Network, Outputs, Part, Published, Weights, product_inputs_graph};
 use crate::graph::{self, proto::TensorProto};
 use crate::runtime::{Input, Runtime, RuntimeOptions, Session, Values};
@@ -61,7 +62,9 @@ impl Tiny {
         let mut calibration = Calibration::default();
         for text in &self.texts {
             let ids: Vec<i64> = text.iter().copied().map(i64::from).collect();
-            calibration.observe(&mut session, &names, &ids, &vec![1; ids.len()], ids.len()).unwrap();
+            let (length, mask) = (ids.len(), vec![1; ids.len()]);
+            let tokens = CutTokens::Ids { ids, types: None };
+            calibration.observe(&mut session, &names, (&tokens, &mask), length).unwrap();
         }
         calibration
     }

@@ -17,7 +17,8 @@ use crate::embed::{Reader, Reading};
 use crate::error::{Error, Kind, Result};
 use crate::heads::Head;
 use crate::recognize::{Thing, Wanted};
-use crate::tokens::{LongTexts, WindowOptions};
+use crate::text::Text;
+use crate::tokens::{LongTexts, Tokens, WindowOptions};
 
 /// An opened bundle.
 pub(super) struct Model {
@@ -124,7 +125,7 @@ impl Model {
     ///
     /// # Errors
     /// It is too long, or the tokenizer fails.
-    pub(super) fn read(&self, text: &str, long: Option<Long>) -> Result<Reading, Unreadable> {
+    pub(super) fn read(&self, text: Text<'_>, long: Option<Long>) -> Result<Reading, Unreadable> {
         let long = long.unwrap_or(self.long);
         let (reader, most, option) = match (&self.windowed, long) {
             (Some(windowed), Long::Windows) => (windowed, self.most_tokens, "--max-tokens"),
@@ -136,6 +137,11 @@ impl Model {
             return Err(Unreadable::TooLong { most, option });
         }
         Ok(reading)
+    }
+
+    /// Whether it reads pairs of texts.
+    pub(super) fn reads_pairs(&self) -> bool {
+        self.truncating.reads_pairs()
     }
 
     /// What happens to long texts.
@@ -159,7 +165,7 @@ impl Model {
     ///
     /// # Errors
     /// Running fails.
-    pub(super) fn rows(&self, pieces: &[&[u32]], length: usize) -> Result<Vec<Result<Vec<f32>>>> {
+    pub(super) fn rows(&self, pieces: &[&Tokens], length: usize) -> Result<Vec<Result<Vec<f32>>>> {
         self.classifier.rows(pieces, length)
     }
 }
@@ -176,6 +182,8 @@ pub(super) struct Card {
     /// Of a sentence embedding; null where the bundle has none.
     dimensions: Option<usize>,
     max_tokens: usize,
+    /// Whether it reads pairs of texts.
+    pairs: bool,
     long_texts: &'static str,
     tasks: Vec<CardTask>,
     pub self_test: Option<SelfTest>,
@@ -205,6 +213,7 @@ impl Card {
             source: manifest.backbone.source.clone(),
             dimensions: Some(classifier.dimensions()).filter(|dimensions| *dimensions > 0),
             max_tokens: classifier.max_length(),
+            pairs: classifier.reads_pairs(),
             long_texts: match long {
                 Long::Truncate => "truncate",
                 Long::Windows => "windows",

@@ -18,6 +18,7 @@ use super::model::Model;
 use super::pool::{Batch, Piece, Pool};
 use crate::embed::{Reading, row_of_text};
 use crate::error::{Error, Kind, Result};
+use crate::tokens::Tokens;
 
 /// The rows of a request's texts, in their order.
 pub(super) type Rows = std::result::Result<Vec<Vec<f32>>, Failed>;
@@ -61,8 +62,8 @@ struct Job {
 
 /// How far a piece has come.
 enum Progress {
-    /// Its token ids wait.
-    Waits(Vec<u32>),
+    /// Its tokens wait.
+    Waits(Tokens),
     /// It is in a batch.
     Runs,
     /// Its row, and how many tokens it has.
@@ -97,8 +98,8 @@ impl Queue {
         let queue = Arc::clone(self);
         let work = move || {
             let _ended = ended;
-            while let Some((model, batch, ids)) = queue.next() {
-                queue.run(&model, &batch, &ids);
+            while let Some((model, batch, tokens)) = queue.next() {
+                queue.run(&model, &batch, &tokens);
             }
         };
         std::thread::Builder::new().name("network".to_owned()).spawn(work).map_err(|source| {
@@ -132,8 +133,8 @@ impl Queue {
             });
         let pool = &mut state.pools[place].1;
         for (text, reading) in readings.iter().enumerate() {
-            for (piece, ids) in reading.pieces.iter().enumerate() {
-                pool.push(Piece { job, text, piece, tokens: ids.len() }, model.padded(ids.len()));
+            for (piece, tokens) in reading.pieces.iter().map(|piece| piece.ids.len()).enumerate() {
+                pool.push(Piece { job, text, piece, tokens }, model.padded(tokens));
             }
         }
         let texts =
@@ -144,8 +145,8 @@ impl Queue {
         receiver
     }
 
-    /// The next batch, and its pieces' token ids, when there is one; none when the queue is closed and empty.
-    fn next(&self) -> Option<(Arc<Model>, Batch, Vec<Vec<u32>>)> {
+    /// The next batch, and its pieces' tokens, when there is one; none when the queue is closed and empty.
+    fn next(&self) -> Option<(Arc<Model>, Batch, Vec<Tokens>)> {
         let mut state = self.lock();
         loop {
             state.drop_unwanted();
@@ -170,20 +171,20 @@ impl Queue {
         if pool.is_empty() {
             state.pools.pop_front();
         }
-        let ids = batch.pieces.iter().filter_map(|taken| {
+        let tokens = batch.pieces.iter().filter_map(|taken| {
             let piece = &mut state.jobs.get_mut(&taken.job)?.texts[taken.text][taken.piece];
             match std::mem::replace(piece, Progress::Runs) {
-                Progress::Waits(ids) => Some(ids),
+                Progress::Waits(tokens) => Some(tokens),
                 Progress::Runs | Progress::Done(..) => None,
             }
         });
-        let ids = ids.collect();
-        Some((model, batch, ids))
+        let tokens = tokens.collect();
+        Some((model, batch, tokens))
     }
 
-    fn run(&self, model: &Model, batch: &Batch, ids: &[Vec<u32>]) {
+    fn run(&self, model: &Model, batch: &Batch, tokens: &[Tokens]) {
         let start = Instant::now();
-        let pieces: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
+        let pieces: Vec<&Tokens> = tokens.iter().collect();
         let outcome = model.rows(&pieces, batch.length);
         self.counters.batch(batch.pieces.len(), batch.pieces.len() * batch.length, start.elapsed());
         let failed = |error: &Error| self.log.error("the network failed", &fields_of(error));

@@ -1,5 +1,5 @@
-//! Owns texts → token ids → batches: the `tokenizer.json` wrapper, the pieces that texts use and a vocabulary
-//! of no more, long texts, length buckets, token-budget batches.
+//! Owns texts → token ids → batches: the `tokenizer.json` wrapper, pairs of texts, the pieces that
+//! texts use and a vocabulary of no more, long texts, length buckets, token-budget batches.
 //!
 //! Refuses to pad or to cut on its own account: what a tokenizer file says about truncation and padding is
 //! ignored, because the model's own length rules; padding happens where a batch is fed.
@@ -8,8 +8,10 @@ mod added;
 mod batches;
 mod check;
 mod diagnosis;
+mod encoded;
 mod grams;
 mod long_text;
+mod pair;
 mod piece_use;
 #[cfg(test)]
 mod scripts;
@@ -21,9 +23,10 @@ mod vocabulary;
 mod windows;
 
 pub use batches::{Batch, Batching, Buckets, OWN_TOKEN_BUDGET, Spacing, TOKEN_BUDGET, batches};
+pub use encoded::{Encoded, Lost, Tokens, Truncation};
 pub use grams::{Grams, MOST_PAIR_PLACES, PAIR_FACTORS, PAIR_PLACES};
 pub use piece_use::PieceUse;
-pub use tokenizer::{Encoded, Lost, Tokenizer, Truncation};
+pub use tokenizer::Tokenizer;
 #[cfg(feature = "train")]
 pub use vocabulary::{Coverage, PieceCounts, Pruned, Vocabulary};
 pub use windows::{LongTexts, Window, WindowOptions, Windows};

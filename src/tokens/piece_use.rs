@@ -8,6 +8,7 @@ use std::ops::AddAssign;
 use serde::{Deserialize, Serialize};
 
 use crate::quantities::percent;
+use crate::text::AsText;
 
 /// How some texts were cut into pieces.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,11 +24,12 @@ pub struct PieceUse {
 }
 
 impl PieceUse {
-    /// Of one text: `ids` are all of its pieces, without special tokens, and `unknown` is what
+    /// Of one text or pair: `ids` are all of its pieces, without special tokens, and `unknown` is what
     /// [`Tokenizer::unknown_id`](super::Tokenizer::unknown_id) says.
     #[must_use]
-    pub fn of(text: &str, ids: &[u32], unknown: Option<u32>) -> Self {
-        let mut used = Self { texts: 1, words: words(text), ..Self::default() };
+    pub fn of(text: impl AsText, ids: &[u32], unknown: Option<u32>) -> Self {
+        let words = text.as_text().halves().map(words).sum();
+        let mut used = Self { texts: 1, words, ..Self::default() };
         used.add_pieces(ids, unknown);
         used
     }

@@ -1,10 +1,9 @@
-//! Owns the `tokenizer.json` wrapper (the only user of the `tokenizers` crate) and ragged token ids.
+//! Owns the `tokenizer.json` wrapper (the only user of the `tokenizers` crate): texts and pairs → token ids.
 
 use std::borrow::Cow;
-use std::ops::{AddAssign, Range};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokenizers::models::ModelWrapper;
 use tokenizers::normalizers::Precompiled;
@@ -12,10 +11,13 @@ use tokenizers::{NormalizedString, Normalizer as _, TruncationDirection};
 
 use super::added::AddedTokens;
 use super::diagnosis::wrong_part;
+use super::encoded::{Encoded, Lost, Tokens};
 use super::long_text::{Description, LONG_RUN, LONG_TEXT_BYTES, Pipeline};
+use super::pair::{PairTemplate, Start};
 use super::piece_use::PieceUse;
 use crate::error::{Error, Kind, Result};
 use crate::parallel::in_parallel;
+use crate::text::{AsText, Text, as_texts};
 
 /// Texts that a thread takes at a time: some milliseconds of work.
 const TEXTS_A_TURN: usize = 64;
@@ -32,6 +34,8 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     /// Ids that the template puts before and after a text.
     special_ids: (Vec<u32>, Vec<u32>),
+    /// What it puts around and between two texts, or why it has no template for them.
+    pairs: std::result::Result<PairTemplate, String>,
     /// The id that stands for what is not in the vocabulary.
     unknown_id: Option<u32>,
     pipeline: Pipeline,
@@ -51,54 +55,6 @@ pub(super) struct LongText {
 impl Default for LongText {
     fn default() -> Self {
         Self { bytes: LONG_TEXT_BYTES, run: LONG_RUN }
-    }
-}
-
-/// Ragged token ids of some texts, and what each text lost.
-#[derive(Debug, Default)]
-pub struct Encoded {
-    ids: Vec<u32>,
-    /// `ends[i]` is where text i's ids end.
-    ends: Vec<usize>,
-    lost: Vec<Lost>,
-}
-
-/// What one text lost at the maximum length.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Lost {
-    pub tokens: u64,
-    /// The text was too long to count: it lost at least so many.
-    pub at_least: bool,
-}
-
-/// What some texts lost at the maximum length.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Truncation {
-    /// Texts that were cut.
-    pub texts: u64,
-    /// Tokens they lost in all.
-    pub tokens_lost: u64,
-    /// Some texts were too long to count: they lost at least so many.
-    pub at_least: bool,
-}
-
-impl AddAssign for Truncation {
-    fn add_assign(&mut self, other: Self) {
-        self.texts += other.texts;
-        self.tokens_lost += other.tokens_lost;
-        self.at_least |= other.at_least;
-    }
-}
-
-impl Truncation {
-    /// What one text lost.
-    #[must_use]
-    pub fn of(lost: Lost) -> Self {
-        Self {
-            texts: u64::from(lost.tokens > 0 || lost.at_least),
-            tokens_lost: lost.tokens,
-            at_least: lost.at_least,
-        }
     }
 }
 
@@ -144,8 +100,18 @@ impl Tokenizer {
         }
         let pipeline = Pipeline::of(&description, &inner, added.as_ref(), long.run);
         let special_ids = special_ids(&inner).map_err(wrong)?;
+        let pairs = PairTemplate::of(&inner, &description.post_processor);
         let unknown_id = description.unknown_id(&inner);
-        Ok(Self { path: path.to_path_buf(), pipeline, inner, special_ids, unknown_id, long_text: long.bytes })
+        let (path, long_text) = (path.to_path_buf(), long.bytes);
+        Ok(Self { path, pipeline, inner, special_ids, pairs, unknown_id, long_text })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn template_of_pairs(&self) -> std::result::Result<&PairTemplate, &str> {
+        self.pairs.as_ref().map_err(String::as_str)
     }
 
     pub(super) fn inner(&self) -> &tokenizers::Tokenizer {
@@ -203,36 +169,56 @@ impl Tokenizer {
         ["[PAD]", "<pad>"].iter().filter_map(|token| self.inner.token_to_id(token))
     }
 
-    /// Token ids of the texts, special tokens included, each text cut to `max_length` ids with its special
+    /// Token ids of the texts or pairs, special tokens included, each cut to `max_length` ids with its special
     /// tokens kept.
     ///
     /// # Errors
-    /// The tokenizer fails on a text, or `max_length` leaves no room beside the special tokens.
-    pub fn encode(&self, texts: &[&str], max_length: usize) -> Result<Encoded> {
-        let Some(room) = max_length.checked_sub(self.special_tokens()).filter(|room| *room > 0) else {
-            return Err(Error::new(Kind::Usage, "the maximum length leaves no room for text")
-                .found(max_length.to_string())
-                .expected(format!("more than the {} special tokens", self.special_tokens())));
-        };
+    /// The tokenizer fails on a text, has no template for a pair, or `max_length` leaves no room beside the
+    /// special tokens.
+    pub fn encode(&self, texts: &[impl AsText], max_length: usize) -> Result<Encoded> {
+        self.encode_texts(&as_texts(texts), max_length)
+    }
+
+    fn encode_texts(&self, texts: &[Text<'_>], max_length: usize) -> Result<Encoded> {
         let mut encoded = Encoded::default();
         for (index, text) in texts.iter().enumerate() {
-            let (ids, lost) = self.encode_one(text, room).map_err(|error| error.text(index))?;
-            encoded.push(ids.get_ids(), lost);
+            match text.second {
+                None => {
+                    let room = self.room(max_length)?;
+                    let (ids, lost) = self.encode_one(text.first, room).map_err(|error| error.text(index))?;
+                    encoded.push(ids.get_ids(), lost);
+                }
+                Some(second) => {
+                    let pair = self.encode_pair([text.first, second], max_length);
+                    let pair = pair.map_err(|error| error.text(index))?;
+                    encoded.push_typed(&pair.ids, pair.zeros, pair.lost);
+                }
+            }
         }
         Ok(encoded)
+    }
+
+    /// Ids of a text that there is room for.
+    fn room(&self, max_length: usize) -> Result<usize> {
+        max_length.checked_sub(self.special_tokens()).filter(|room| *room > 0).ok_or_else(|| {
+            Error::new(Kind::Usage, "the maximum length leaves no room for text")
+                .found(max_length.to_string())
+                .expected(format!("more than the {} special tokens", self.special_tokens()))
+        })
     }
 
     /// The same on several threads, whose number changes nothing.
     ///
     /// # Errors
     /// As [`Self::encode`].
-    pub fn encode_on(&self, threads: usize, texts: &[&str], max_length: usize) -> Result<Encoded> {
+    pub fn encode_on(&self, threads: usize, texts: &[impl AsText], max_length: usize) -> Result<Encoded> {
+        let texts = as_texts(texts);
         if threads <= 1 || texts.len() <= TEXTS_A_TURN {
-            return self.encode(texts, max_length);
+            return self.encode_texts(&texts, max_length);
         }
         let turn = |turn: Range<usize>| {
             let first = turn.start;
-            self.encode(&texts[turn], max_length).map_err(|error| error.map_text(|text| first + text))
+            self.encode_texts(&texts[turn], max_length).map_err(|error| error.map_text(|text| first + text))
         };
         let mut encoded = Encoded::default();
         for part in in_parallel(threads, turns(texts.len()), &turn) {
@@ -242,21 +228,33 @@ impl Tokenizer {
     }
 
     fn encode_one(&self, text: &str, room: usize) -> Result<(tokenizers::Encoding, Lost)> {
-        let long = text.len() > self.long_text;
-        let text = if long { self.pipeline.shorten_words(text) } else { Cow::Borrowed(text) };
-        let start = if long { self.certain_start(&text, room)? } else { None };
-        let (mut encoding, rest) = match start {
-            Some((start, rest)) => (start, Some(rest)),
-            None => (self.without_specials(&text)?, None),
-        };
+        let (mut encoding, rest) = self.encode_start(text, room)?;
         let lost = Lost {
             tokens: encoding.get_ids().len().saturating_sub(room) as u64 + rest.unwrap_or(0),
             at_least: rest.is_some(),
         };
         encoding.truncate(room, 0, TruncationDirection::Right);
         let encoding =
-            self.inner.post_process(encoding, None, true).map_err(|source| self.failed(&text, source))?;
+            self.inner.post_process(encoding, None, true).map_err(|source| self.failed(text, source))?;
         Ok((encoding, lost))
+    }
+
+    /// The encoding of a text, or of so much of a long one that it has `room` ids, and a lower bound on the
+    /// number of tokens in the rest.
+    fn encode_start(&self, text: &str, room: usize) -> Result<(tokenizers::Encoding, Option<u64>)> {
+        let long = text.len() > self.long_text;
+        let text = if long { self.pipeline.shorten_words(text) } else { Cow::Borrowed(text) };
+        let start = if long { self.certain_start(&text, room)? } else { None };
+        match start {
+            Some((start, rest)) => Ok((start, Some(rest))),
+            None => Ok((self.without_specials(&text)?, None)),
+        }
+    }
+
+    /// [`Self::encode_start`], its ids alone.
+    pub(super) fn start(&self, text: &str, room: usize) -> Result<Start> {
+        let (encoding, rest) = self.encode_start(text, room)?;
+        Ok(Start { ids: encoding.get_ids().to_vec(), rest })
     }
 
     /// The encoding of a start of `text` that is certain to give the first `room` ids of the whole, and a
@@ -343,9 +341,9 @@ impl Tokenizer {
     ///
     /// # Errors
     /// The tokenizer fails on a text.
-    pub(super) fn all_ids_on(&self, threads: usize, texts: &[&str]) -> Result<Vec<Vec<u32>>> {
+    pub(super) fn all_ids_on(&self, threads: usize, texts: &[Text<'_>]) -> Result<Vec<Vec<u32>>> {
         let turn = |turn: Range<usize>| -> Result<Vec<Vec<u32>>> {
-            let ids = |index: usize| self.all_ids(texts[index]).map_err(|error| error.text(index));
+            let ids = |index: usize| self.all_ids_of(texts[index]).map_err(|error| error.text(index));
             turn.map(ids).collect()
         };
         let parts = in_parallel(threads, turns(texts.len()), &turn);
@@ -357,15 +355,44 @@ impl Tokenizer {
     ///
     /// # Errors
     /// The tokenizer fails on a text.
-    pub fn piece_uses(&self, threads: usize, texts: &[&str]) -> Result<Vec<PieceUse>> {
-        let ids = self.all_ids_on(threads, texts)?;
+    pub fn piece_uses(&self, threads: usize, texts: &[impl AsText]) -> Result<Vec<PieceUse>> {
+        let ids = self.all_ids_on(threads, &as_texts(texts))?;
         Ok(texts.iter().zip(&ids).map(|(text, ids)| PieceUse::of(text, ids, self.unknown_id)).collect())
+    }
+
+    /// A text or a pair within `max_length` ids, and how it was cut into pieces; none where some of it was cut
+    /// off.
+    ///
+    /// # Errors
+    /// As [`Self::encode`].
+    pub fn read(&self, text: Text<'_>, max_length: usize) -> Result<(Tokens, Lost, Option<PieceUse>)> {
+        let (tokens, own, lost) = match text.second {
+            None => {
+                let (encoding, lost) = self.encode_one(text.first, self.room(max_length)?)?;
+                let (ids, (before, after)) = (encoding.get_ids(), self.special_ids());
+                let own = ids[before.len()..ids.len() - after.len()].to_vec();
+                (Tokens::of_one(ids.to_vec()), own, lost)
+            }
+            Some(second) => {
+                let pair = self.encode_pair([text.first, second], max_length)?;
+                let own = pair.halves.map(|half| &pair.ids[half]).concat();
+                (Tokens { ids: pair.ids, zeros: pair.zeros }, own, pair.lost)
+            }
+        };
+        let used = (lost == Lost::default()).then(|| PieceUse::of(text, &own, self.unknown_id));
+        Ok((tokens, lost, used))
     }
 
     /// [`Self::piece_ids`] with each id's bytes in the text.
     pub(super) fn piece_spans(&self, text: &str) -> Result<(Vec<u32>, Spans)> {
         let encoding = self.inner.encode(text, false).map_err(|source| self.failed(text, source))?;
         Ok((encoding.get_ids().to_vec(), encoding.get_offsets().to_vec()))
+    }
+
+    /// The ids of a text, without special tokens, and which of its words each is a part of.
+    pub(super) fn ids_and_words(&self, text: &str) -> Result<(Vec<u32>, Vec<Option<u32>>)> {
+        let encoding = self.inner.encode(text, false).map_err(|source| self.failed(text, source))?;
+        Ok((encoding.get_ids().to_vec(), encoding.get_word_ids().to_vec()))
     }
 
     fn without_specials(&self, text: &str) -> Result<tokenizers::Encoding> {
@@ -442,63 +469,10 @@ fn special_ids(inner: &tokenizers::Tokenizer) -> tokenizers::Result<(Vec<u32>, V
     Ok((ids[..place].to_vec(), ids.get(place + 1..).unwrap_or_default().to_vec()))
 }
 
-impl Encoded {
-    /// Adds a text's ids.
-    pub fn push(&mut self, ids: &[u32], lost: Lost) {
-        self.ids.extend_from_slice(ids);
-        self.ends.push(self.ids.len());
-        self.lost.push(lost);
-    }
-
-    /// Adds other texts.
-    fn append(&mut self, other: &Self) {
-        (0..other.len()).for_each(|text| self.push(other.ids(text), other.lost(text)));
-    }
-
-    /// Number of texts.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    /// Whether there are no texts.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
-    }
-
-    /// The ids of a text.
-    #[must_use]
-    pub fn ids(&self, text: usize) -> &[u32] {
-        let start = if text == 0 { 0 } else { self.ends[text - 1] };
-        &self.ids[start..self.ends[text]]
-    }
-
-    /// How many ids each text has.
-    pub fn lengths(&self) -> impl Iterator<Item = usize> {
-        (0..self.len()).map(|text| self.ids(text).len())
-    }
-
-    /// What a text lost.
-    #[must_use]
-    pub fn lost(&self, text: usize) -> Lost {
-        self.lost[text]
-    }
-
-    /// What all texts lost.
-    #[must_use]
-    pub fn truncation(&self) -> Truncation {
-        let mut truncation = Truncation::default();
-        for &lost in &self.lost {
-            truncation += Truncation::of(lost);
-        }
-        truncation
-    }
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::tokens::Truncation;
 
     /// The real WordPiece tokenizer of all-MiniLM-L6-v2.
     pub fn word_piece() -> Tokenizer {
@@ -533,8 +507,7 @@ pub(super) mod tests {
             let one = tokenizer.encode(&texts[..count], 20).unwrap();
             for threads in [0, 1, 2, 7] {
                 let several = tokenizer.encode_on(threads, &texts[..count], 20).unwrap();
-                assert_eq!((&several.ids, &several.ends), (&one.ids, &one.ends));
-                assert_eq!(several.lost, one.lost);
+                assert_eq!(several, one);
             }
         }
         assert!(tokenizer.encode_on(2, &texts, 2).is_err());

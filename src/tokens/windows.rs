@@ -12,8 +12,9 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use super::encoded::Lost;
 use super::piece_use::PieceUse;
-use super::tokenizer::{Lost, Tokenizer};
+use super::tokenizer::Tokenizer;
 use crate::error::{Error, Kind, Result};
 
 /// Bytes of a piece, at least: encoding it takes some 10 ms.

@@ -32,6 +32,14 @@ pub(super) fn described_heads(
             .found("a table of features, and no backbone")
             .help("say --backbone models/NAME and give a table of texts"));
     };
+    if embedder.backbone().reads_pairs() {
+        return Err(Error::new(
+            Kind::Usage,
+            "a label's description is one text, and this backbone reads pairs",
+        )
+        .found("a baseline without training")
+        .help("train the heads: leave --freeze all and scenario 1 away"));
+    }
     let described = label_text.map(read).transpose()?;
     let mut heads = Vec::with_capacity(tasks.len());
     for task in tasks {

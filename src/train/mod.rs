@@ -98,7 +98,8 @@ pub fn train(
     }
     if let Some(made) = table.rows.made_with.clone() {
         recipe.features.long = made.long;
-        let MadeWith { name, fingerprint, depth, .. } = made;
+        let MadeWith { name, fingerprint, depth, second_text, .. } = made;
+        recipe.data.second_text = second_text;
         recipe.backbone.get_or_insert(BackboneRecipe {
             name,
             fingerprint,

@@ -27,6 +27,7 @@ use crate::heads::{self, Examples, FitOptions, Head, class_weights};
 use crate::plan::{FreezePlan, Scenario};
 use crate::runtime::Runtime;
 use crate::task::Truth;
+use crate::text::OwnedText;
 
 /// How a network is trained, beside its plan.
 #[derive(Clone, Copy)]
@@ -49,7 +50,7 @@ pub(super) struct Trainer<'t> {
     network: Network<'t>,
     training: Training<'t>,
     table: &'t Table,
-    texts: Vec<&'t str>,
+    texts: &'t [OwnedText],
     /// What the heads see of the rows.
     seen: SeenRows<'t>,
     pub changed: ChangedTensors,
@@ -74,7 +75,7 @@ impl<'t> Trainer<'t> {
             network,
             training,
             table,
-            texts: table.rows.texts.iter().map(String::as_str).collect(),
+            texts: &table.rows.texts,
             seen: SeenRows { table, layout: embedder.layout() },
             changed: network.changed.cloned().unwrap_or_default(),
             heads,
@@ -99,12 +100,12 @@ impl<'t> Trainer<'t> {
     pub fn cut(&self, plan: &FreezePlan, show: &mut Show<'_>) -> Result<CutRows> {
         match plan.cut() {
             Some(Start::States(level)) => {
-                let rows = (&self.texts[..], &self.table.rows.keys[..]);
+                let rows = (self.texts, &self.table.rows.keys[..]);
                 CutRows::states(self.backbone, self.runtime, self.place, level, rows, &mut |progress| {
                     let _uninterrupted = show(&TrainEvent::States(progress));
                 })
             }
-            _ => CutRows::ids(self.backbone, &self.texts, self.place.batching),
+            _ => CutRows::ids(self.backbone, self.texts, self.place.batching),
         }
     }
 

@@ -141,12 +141,13 @@ fn line(value: &impl Serialize) -> Result<String> {
 }
 
 fn data(rows: &RowsRequest) -> Result<DataRecipe> {
-    let (text, features_column) = match &rows.data {
-        Input::Texts { column, .. } => (Some(column.clone()), None),
-        Input::Features { column, .. } => (None, column.clone()),
+    let (text, second_text, features_column) = match &rows.data {
+        Input::Texts { columns, .. } => (Some(columns.first.clone()), columns.second.clone(), None),
+        Input::Features { column, .. } => (None, None, column.clone()),
     };
     Ok(DataRecipe {
         text,
+        second_text,
         features_column,
         by_vector: None,
         table: table(&rows.data)?,

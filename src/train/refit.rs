@@ -426,7 +426,7 @@ fn write(
         backbone: embedder.backbone(),
         variant: Variant::of_bundle(bundle, heads),
         long: bundle.long(),
-        text: bundle.manifest().text.clone(),
+        text: bundle.manifest().text_columns(),
         validation,
         origin: Some(&Origin { bundle, tasks }),
         sign: sign.clone(),

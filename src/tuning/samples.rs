@@ -6,6 +6,7 @@
 
 use crate::backbone::Backbone;
 use crate::error::{Error, Kind, Result};
+use crate::text::{AsText, OwnedText, Text, as_texts};
 
 /// Tokens in a sample: a batch of the best size for each of sixteen threads, or two of the largest that is
 /// tried on a processor.
@@ -22,7 +23,7 @@ const WORDS: [&str; 8] = ["the", "of", "and", "in", "was", "time", "not", "good"
 /// Runs of texts of like length.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Samples {
-    samples: Vec<Vec<String>>,
+    samples: Vec<Vec<OwnedText>>,
     /// Of all texts.
     tokens: usize,
 }
@@ -32,9 +33,10 @@ impl Samples {
     ///
     /// # Errors
     /// There are no texts, or tokenising fails.
-    pub fn of(backbone: &Backbone, texts: &[&str]) -> Result<Self> {
-        let encoded = backbone.tokenizer().encode(texts, backbone.manifest().preparation.max_length)?;
-        let mut sized: Vec<(usize, &str)> = encoded.lengths().zip(texts.iter().copied()).collect();
+    pub fn of(backbone: &Backbone, texts: &[impl AsText]) -> Result<Self> {
+        let texts = as_texts(texts);
+        let encoded = backbone.tokenizer().encode(&texts, backbone.manifest().preparation.max_length)?;
+        let mut sized: Vec<(usize, Text<'_>)> = encoded.lengths().zip(texts.iter().copied()).collect();
         sized.sort_by_key(|(length, _)| *length);
         if sized.is_empty() {
             return Err(
@@ -45,8 +47,8 @@ impl Samples {
     }
 
     /// The same of texts with their tokens, shortest first.
-    fn of_sorted(texts: &[(usize, &str)]) -> Self {
-        let owned = |texts: &[(usize, &str)]| texts.iter().map(|(_, text)| (*text).to_owned()).collect();
+    fn of_sorted(texts: &[(usize, Text<'_>)]) -> Self {
+        let owned = |texts: &[(usize, Text<'_>)]| texts.iter().map(|(_, text)| text.owned()).collect();
         let total: usize = texts.iter().map(|(tokens, _)| tokens).sum();
         if total < 2 * SAMPLE_TOKENS {
             return Self { samples: vec![owned(texts)], tokens: total };
@@ -60,7 +62,7 @@ impl Samples {
                 before += tokens;
                 (from..to).contains(&start)
             });
-            inside.map(|(_, text)| (*text).to_owned()).collect()
+            inside.map(|(_, text)| text.owned()).collect()
         });
         Self { samples: samples.collect(), tokens: total }
     }
@@ -78,14 +80,24 @@ impl Samples {
     }
 
     /// The first few.
-    pub fn first(&self, samples: usize) -> impl Iterator<Item = &Vec<String>> {
+    pub fn first(&self, samples: usize) -> impl Iterator<Item = &Vec<OwnedText>> {
         self.samples.iter().take(samples)
     }
 }
 
-/// Texts of no meaning, of roughly the lengths that sentences have; the same ones every time.
+/// Texts of no meaning, of roughly the lengths that sentences have, or pairs of two such; the same ones every
+/// time.
 #[must_use]
-pub fn made_up_texts(count: usize) -> Vec<String> {
+pub fn made_up_texts(count: usize, pairs: bool) -> Vec<OwnedText> {
+    let mut texts = made_up_sentences(if pairs { 2 * count } else { count }).into_iter();
+    let made = std::iter::from_fn(|| {
+        let first = texts.next()?;
+        Some(OwnedText { first, second: if pairs { texts.next() } else { None } })
+    });
+    made.collect()
+}
+
+fn made_up_sentences(count: usize) -> Vec<String> {
     let mut bits = 1_u64;
     let mut next = || {
         // Knuth's MMIX generator; its upper bits are the random ones.
@@ -113,12 +125,13 @@ mod tests {
     fn samples_are_of_like_length_and_from_everywhere() {
         let all: Vec<(usize, String)> =
             (0..3000).map(|text| (2 + text / 40, format!("{}", 2 + text / 40))).collect();
-        let sized: Vec<(usize, &str)> = all.iter().map(|(tokens, text)| (*tokens, text.as_str())).collect();
+        let sized: Vec<(usize, Text<'_>)> =
+            all.iter().map(|(tokens, text)| (*tokens, Text::one(text))).collect();
         let samples = Samples::of_sorted(&sized);
         assert_eq!((samples.count(), samples.most_repeats()), (7, 1));
         let mut middles = Vec::new();
         for sample in samples.first(7) {
-            let lengths: Vec<usize> = sample.iter().map(|text| text.parse().unwrap()).collect();
+            let lengths: Vec<usize> = sample.iter().map(|text| text.first.parse().unwrap()).collect();
             let tokens: usize = lengths.iter().sum();
             assert!(tokens.abs_diff(SAMPLE_TOKENS) < 100, "{tokens}");
             assert!(lengths[lengths.len() - 1] - lengths[0] < 12, "{lengths:?}");
@@ -130,16 +143,20 @@ mod tests {
 
     #[test]
     fn few_texts_are_one_sample() {
-        let samples = Samples::of_sorted(&[(3, "a"), (400, "b")]);
-        assert_eq!(samples.first(9).flatten().collect::<Vec<_>>(), ["a", "b"]);
+        let samples = Samples::of_sorted(&[(3, Text::one("a")), (400, Text::pair("b", "c"))]);
+        let all: Vec<Text<'_>> = samples.first(9).flatten().map(AsText::as_text).collect();
+        assert_eq!(all, [Text::one("a"), Text::pair("b", "c")]);
         assert_eq!((samples.count(), samples.most_repeats()), (1, 10));
     }
 
     #[test]
     fn made_up_texts_are_as_long_as_sentences() {
-        let texts = made_up_texts(2000);
-        assert_eq!(texts, made_up_texts(2000));
-        let mut words: Vec<usize> = texts.iter().map(|text| text.split(' ').count()).collect();
+        let texts = made_up_texts(2000, false);
+        assert_eq!(texts, made_up_texts(2000, false));
+        let pairs = made_up_texts(1000, true);
+        let halves = pairs.iter().flat_map(|pair| pair.as_text().halves());
+        assert!(pairs.len() == 1000 && halves.eq(texts.iter().map(|text| text.first.as_str())));
+        let mut words: Vec<usize> = texts.iter().map(|text| text.first.split(' ').count()).collect();
         words.sort_unstable();
         let mean = words.iter().sum::<usize>() / words.len();
         assert!((22..28).contains(&mean) && words[0] >= 3 && words[1999] > 100, "{mean} {words:?}");

@@ -37,7 +37,7 @@ fn saying(used: PieceUse, path: &Path) {
         backbone: &Arc::new(bundle.backbone().unwrap()),
         variant,
         long: bundle.long(),
-        text: bundle.manifest().text.clone(),
+        text: bundle.manifest().text_columns(),
         validation: None,
         origin: Some(&Origin { bundle: &bundle, tasks: [].into() }),
         sign: None,

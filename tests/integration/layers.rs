@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: [&[&str]; 15] = [
     &["error"],
     &["document", "files", "fingerprint", "named", "parallel", "quantities", "recognize", "tensors"],
-    &["held"],
+    &["held", "text"],
     &["data", "tokens", "metrics", "graph"],
     &["task"],
     &["encoder", "runtime", "store", "heads"],

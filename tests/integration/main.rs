@@ -28,6 +28,7 @@ mod memory;
 mod messages;
 mod network;
 mod options;
+mod pairs;
 mod pipeline;
 mod precision;
 mod quantize;

@@ -31,6 +31,7 @@ use super::server::Server;
 use crate::document;
 use crate::embed::Reading;
 use crate::error::Kind;
+use crate::text::{AsText, OwnedText};
 use crate::tokens::{Lost, PieceUse};
 
 /// One text, or several.
@@ -42,12 +43,43 @@ pub(super) enum Texts {
 }
 
 impl Texts {
-    fn into_vec(self) -> Vec<String> {
+    fn into_texts(self) -> Vec<OwnedText> {
         match self {
-            Self::One(text) => vec![text],
-            Self::Many(texts) => texts,
+            Self::One(text) => texts(vec![text]),
+            Self::Many(many) => texts(many),
         }
     }
+}
+
+/// Texts that are read one by one.
+fn texts(texts: Vec<String>) -> Vec<OwnedText> {
+    texts.into_iter().map(|first| OwnedText { first, second: None }).collect()
+}
+
+/// Texts that are read two by two.
+fn pairs(pairs: Vec<[String; 2]>) -> Vec<OwnedText> {
+    pairs.into_iter().map(|[first, second]| OwnedText { first, second: Some(second) }).collect()
+}
+
+/// Refuses texts of another kind than the model reads.
+fn check_kind(model: &Model, texts: &[OwnedText]) -> Result<(), Refusal> {
+    let pairs = model.reads_pairs();
+    let Some(other) = texts.iter().position(|text| text.second.is_some() != pairs) else { return Ok(()) };
+    let message = if pairs {
+        "the model reads pairs of texts: send arrays of two texts each, as `pairs` to /v1/predict or as `inputs` to /predict"
+    } else {
+        "the model reads texts one by one, not pairs: send `texts` to /v1/predict, or [[\"one\"], [\"two\"]] to /predict"
+    };
+    Err(Refusal::invalid(message).text(other))
+}
+
+/// Refuses a model that reads pairs where a request has no place for them.
+fn check_no_pairs(model: &Model) -> Result<(), Refusal> {
+    if !model.reads_pairs() {
+        return Ok(());
+    }
+    let message = "the model reads pairs of texts, and this route has no place for them: send them to /v1/predict or /predict";
+    Err(Refusal::invalid(message))
 }
 
 /// Computed texts.
@@ -92,7 +124,7 @@ fn check_dimensions(model: &Model, wanted: Option<usize>) -> Result<(), Refusal>
 async fn compute(
     server: &Arc<Server>,
     model: &Arc<Model>,
-    texts: Vec<String>,
+    texts: Vec<OwnedText>,
     long: Option<Long>,
 ) -> Result<Computed, Refusal> {
     let limits = &server.options.limits;
@@ -105,6 +137,7 @@ async fn compute(
         return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "too_many_texts", message)
             .limit("--max-texts", most));
     }
+    check_kind(model, &texts)?;
     let full =
         |option, value| Refusal::busy("queue_full", "too many texts are waiting already", (option, value));
     let _room = server.texts.enter(count).ok_or_else(|| full("--queue-texts", limits.queue_texts))?;
@@ -144,14 +177,14 @@ fn failed(Failed { text }: Failed) -> Refusal {
 async fn read(
     server: &Arc<Server>,
     model: &Arc<Model>,
-    texts: Vec<String>,
+    texts: Vec<OwnedText>,
     long: Option<Long>,
 ) -> Result<(Vec<Reading>, Arriving), Refusal> {
     let arriving = server.queue.arriving();
     let (model, server) = (Arc::clone(model), Arc::clone(server));
     let work = move || {
         let readings = texts.iter().enumerate().map(|(index, text)| {
-            model.read(text, long).map_err(|unreadable| match unreadable {
+            model.read(text.as_text(), long).map_err(|unreadable| match unreadable {
                 Unreadable::TooLong { most, option } => {
                     let message = format!("the text has more than {most} tokens");
                     Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "text_too_long", message)

@@ -1,7 +1,7 @@
 //! Owns `POST /v1/embeddings`, in the shape of OpenAI's: existing clients work.
 //!
 //! Whatever model a client asks for, the one that is there answers, and says which it is. Refuses token ids
-//! (they would be another tokenizer's) and other numbers of dimensions than the model has.
+//! (they would be another tokenizer's), models that read pairs, and other numbers of dimensions than the model has.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::{Texts, check_dimensions, compute, parse};
+use super::{Texts, check_dimensions, check_no_pairs, compute, parse};
 use crate::serve::model::Model;
 use crate::serve::reply::{Answer, Refusal, json};
 use crate::serve::server::Server;
@@ -68,8 +68,9 @@ pub(crate) async fn embeddings(
     body: &[u8],
 ) -> Result<Answer, Refusal> {
     let request: Request = parse(body)?;
+    check_no_pairs(model)?;
     check_dimensions(model, request.dimensions)?;
-    let computed = compute(server, model, request.input.into_vec(), None).await?;
+    let computed = compute(server, model, request.input.into_texts(), None).await?;
     let encode = |numbers: &[f32]| STANDARD.encode(bytes_of(numbers));
     let data = computed.rows.iter().enumerate().map(|(index, row)| {
         let numbers = model.classifier.embedding(row);

@@ -1,4 +1,4 @@
-//! Owns `POST /v1/predict`: texts → every task's label.
+//! Owns `POST /v1/predict`: texts, or pairs of texts → every task's label.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -17,7 +17,9 @@ use crate::serve::server::Server;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Request {
-    texts: Vec<String>,
+    texts: Option<Vec<String>>,
+    /// In place of texts, for a model that reads pairs.
+    pairs: Option<Vec<[String; 2]>>,
     /// Which tasks; all of them when not said.
     tasks: Option<Vec<String>>,
     /// Every label's probability.
@@ -88,7 +90,14 @@ pub(crate) async fn predict(
         top_k: request.top_k,
     };
     let tasks = tasks(model, request.tasks.as_deref())?;
-    let computed = compute(server, model, request.texts, None).await?;
+    let texts = match (request.texts, request.pairs) {
+        (Some(texts), None) => super::texts(texts),
+        (None, Some(pairs)) => super::pairs(pairs),
+        (Some(_), Some(_)) => return Err(Refusal::invalid("`texts` and `pairs` exclude each other")),
+        (None, None) if model.reads_pairs() => return Err(Refusal::invalid("missing field `pairs`")),
+        (None, None) => return Err(Refusal::invalid("missing field `texts`")),
+    };
+    let computed = compute(server, model, texts, None).await?;
     let results =
         computed.rows.iter().zip(&computed.tokens).zip(&computed.lost).map(|((row, &tokens), lost)| {
             let predictions = model.classifier.predictions(row);

@@ -1,8 +1,9 @@
 //! Owns `POST /predict` and `POST /embed`, in the shapes of text-embeddings-inference: existing clients work.
 //!
-//! A model with several tasks answers with the one that `task` names, else with its first. Refuses pairs of
-//! texts (no task here is about two) and what would be another number than was asked for: texts cut at their
-//! beginning, prompts and dimensions that the model does not have.
+//! A model with several tasks answers with the one that `task` names, else with its first. Two texts in one
+//! array are a pair. Refuses pairs where the model reads texts, texts where it reads pairs, and what would be
+//! another number than was asked for: texts cut at their beginning, prompts and dimensions that the model does
+//! not have.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -11,11 +12,12 @@ use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::predict::task;
-use super::{Texts, check_dimensions, compute, parse};
+use super::{Texts, check_dimensions, check_no_pairs, compute, parse};
 use crate::serve::Long;
 use crate::serve::model::Model;
 use crate::serve::reply::{Answer, Refusal, json};
 use crate::serve::server::Server;
+use crate::text::OwnedText;
 
 /// Fields that are not named here are ignored: clients send what other servers know.
 #[derive(Deserialize)]
@@ -31,10 +33,32 @@ struct PredictRequest {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "expected a text, or an array of arrays of one text each")]
+#[serde(
+    untagged,
+    expecting = "expected a text or two in an array, or an array of arrays of one text each, or of two"
+)]
 enum PredictInputs {
     Single(Texts),
     Batch(Vec<[String; 1]>),
+    Pairs(Vec<[String; 2]>),
+}
+
+impl PredictInputs {
+    /// The texts or pairs, and whether it is one that was not put into an array of many.
+    fn into_texts(self, pairs: bool) -> Result<(Vec<OwnedText>, bool), Refusal> {
+        match self {
+            Self::Batch(texts) => Ok((super::texts(texts.into_iter().flatten().collect()), false)),
+            Self::Pairs(pairs) => Ok((super::pairs(pairs), false)),
+            Self::Single(Texts::Many(two)) if pairs => match <[String; 2]>::try_from(two) {
+                Ok(pair) => Ok((super::pairs(vec![pair]), true)),
+                Err(other) => Ok((super::texts(other), true)),
+            },
+            Self::Single(Texts::Many(several)) if several.len() > 1 => Err(Refusal::invalid(
+                "several texts in one array are a pair, and this model reads texts one by one: send [[\"one\"], [\"two\"]]",
+            )),
+            Self::Single(texts) => Ok((texts.into_texts(), true)),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -79,15 +103,7 @@ pub(crate) async fn predict(
 ) -> Result<Answer, Refusal> {
     let request: PredictRequest = parse(body)?;
     let task = request.task.as_deref().map_or(Ok(0), |name| task(model, name))?;
-    let (texts, single) = match request.inputs {
-        PredictInputs::Single(texts) => (texts.into_vec(), true),
-        PredictInputs::Batch(texts) => (texts.into_iter().flatten().collect(), false),
-    };
-    if single && texts.len() > 1 {
-        return Err(Refusal::invalid(
-            "several texts in one array are a pair, and no task is about pairs: send [[\"one\"], [\"two\"]]",
-        ));
-    }
+    let (texts, single) = request.inputs.into_texts(model.reads_pairs())?;
     let long = long(request.truncate, request.truncation_direction)?;
     let computed = compute(server, model, texts, long).await?;
     let labels = &model.heads()[task].labels;
@@ -111,12 +127,13 @@ pub(crate) async fn predict(
 /// Answers a body of `/embed`.
 pub(crate) async fn embed(server: &Arc<Server>, model: &Arc<Model>, body: &[u8]) -> Result<Answer, Refusal> {
     let request: EmbedRequest = parse(body)?;
+    check_no_pairs(model)?;
     check_dimensions(model, request.dimensions)?;
     if let Some(name) = request.prompt_name {
         return Err(Refusal::invalid(format!("the model has no prompt {name:?}: leave prompt_name away")));
     }
     let long = long(request.truncate, request.truncation_direction)?;
-    let computed = compute(server, model, request.inputs.into_vec(), long).await?;
+    let computed = compute(server, model, request.inputs.into_texts(), long).await?;
     let embeddings = computed.rows.iter().map(|row| {
         let mut embedding = model.classifier.embedding(row).to_vec();
         if request.normalize.unwrap_or_default() {

@@ -7,6 +7,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::Result;
+use crate::text::{AsText, as_texts};
 use crate::tokens::Tokenizer;
 
 /// How often each piece stands in some texts, by its id. Special tokens that a template adds are not counted.
@@ -14,13 +15,13 @@ use crate::tokens::Tokenizer;
 pub struct PieceCounts(BTreeMap<u32, u64>);
 
 impl PieceCounts {
-    /// Adds the pieces of whole texts, as the network reads them: with their prefix, where there is one. The
+    /// Adds the pieces of whole texts or pairs, as the network reads them: with their prefix, where there is one. The
     /// number of threads changes nothing.
     ///
     /// # Errors
     /// The tokenizer fails on a text.
-    pub fn add(&mut self, tokenizer: &Tokenizer, threads: usize, texts: &[&str]) -> Result<()> {
-        for ids in tokenizer.all_ids_on(threads, texts)? {
+    pub fn add(&mut self, tokenizer: &Tokenizer, threads: usize, texts: &[impl AsText]) -> Result<()> {
+        for ids in tokenizer.all_ids_on(threads, &as_texts(texts))? {
             ids.into_iter().for_each(|id| *self.0.entry(id).or_default() += 1);
         }
         Ok(())

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Pruned;
 use crate::error::Result;
+use crate::text::{AsText, as_texts};
 use crate::tokens::{PieceUse, Tokenizer};
 
 /// Some texts under a vocabulary, and under a smaller one that was made of it.
@@ -22,14 +23,21 @@ pub struct Coverage {
 }
 
 impl Coverage {
-    /// Adds whole texts, as the network reads them: with their prefix, where there is one. The number of
+    /// Adds whole texts or pairs, as the network reads them: with their prefix, where there is one. The number of
     /// threads changes nothing.
     ///
     /// # Errors
     /// A tokenizer fails on a text.
-    pub fn add(&mut self, whole: &Tokenizer, pruned: &Pruned, threads: usize, texts: &[&str]) -> Result<()> {
-        let before = whole.all_ids_on(threads, texts)?;
-        let after = pruned.tokenizer.all_ids_on(threads, texts)?;
+    pub fn add(
+        &mut self,
+        whole: &Tokenizer,
+        pruned: &Pruned,
+        threads: usize,
+        texts: &[impl AsText],
+    ) -> Result<()> {
+        let texts = as_texts(texts);
+        let before = whole.all_ids_on(threads, &texts)?;
+        let after = pruned.tokenizer.all_ids_on(threads, &texts)?;
         for ((text, before), after) in texts.iter().zip(&before).zip(&after) {
             self.before += PieceUse::of(text, before, whole.unknown_id());
             self.after += PieceUse::of(text, after, pruned.tokenizer.unknown_id());

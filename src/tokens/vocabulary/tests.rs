@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Coverage, PieceCounts, Pruned, Vocabulary};
 use crate::error::Kind;
+use crate::text::as_texts;
 use crate::tokens::long_text::tests::Draw;
 use crate::tokens::tokenizer::tests::word_piece;
 use crate::tokens::windows::tests::all_windows;
@@ -66,8 +67,8 @@ fn demo() -> Vec<String> {
 
 /// Checks what is promised of every text; how many are promised anything, and have an unknown piece.
 fn holds(whole: &Tokenizer, pruned: &Pruned, texts: &[&str], what: &dyn Fn() -> String) -> (usize, usize) {
-    let before = whole.all_ids_on(2, texts).unwrap();
-    let after = pruned.tokenizer.all_ids_on(2, texts).unwrap();
+    let before = whole.all_ids_on(2, &as_texts(texts)).unwrap();
+    let after = pruned.tokenizer.all_ids_on(2, &as_texts(texts)).unwrap();
     let (mut promised, mut unknown) = (0, 0);
     for ((text, before), after) in texts.iter().zip(&before).zip(&after) {
         let moved: Option<Vec<u32>> = before.iter().map(|id| pruned.new_id(*id)).collect();
