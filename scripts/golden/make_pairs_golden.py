@@ -29,7 +29,7 @@ TEXTS = ["The battery died after two days.", "Great phone, would buy again!", "I
          "Привет, как дела?", "🙂🔥 emoji", "UPPER lower MiXeD 123 4,567.89", "line one\nline two\ttabbed", "Der Akku war nach zwei Tagen leer.",
          "What is the capital of Australia, and how many people live there?", "[SEP] </s> in a text", "한국어 문장입니다", "It was not good, it was not bad."]
 LONG, LONGER = " ".join(TEXTS * 8), " ".join(TEXTS[::-1] * 12)
-PAIRS = [(TEXTS[k % 19], TEXTS[(k * 7 + 5) % 19]) for k in range(40)]
+PAIRS = [(TEXTS[k % 19], TEXTS[(k * 7 + k // 19 + 5) % 19]) for k in range(40)]
 PAIRS += [("", ""), ("", TEXTS[0]), (TEXTS[0], ""), (LONG, TEXTS[1]), (TEXTS[1], LONG), (LONG, LONGER), (LONGER, LONG), (LONG, LONG), (LONG, ""),
           (" ".join(TEXTS[:3]), LONG)]
 BATCH, LABELS = [PAIRS[0], PAIRS[7], PAIRS[42], PAIRS[15]], [0, 1, 2, 1]
@@ -88,6 +88,7 @@ def train():
     return {"pairs": BATCH, "labels": LABELS, "loss": loss.item(), "gradients": {name: parameters[name].grad.flatten().tolist() for name in names}}
 
 
+assert len(set(PAIRS)) == 50
 facts = {"versions": {"torch": torch.__version__, "transformers": tf.__version__, "tokenizers": tokenizers.__version__},
          "pairs": PAIRS, "families": {family: of_family(family) for family in FAMILIES}, "train": train()}
 (data / "pairs_golden.json").write_text(json.dumps(facts, ensure_ascii=False) + "\n")

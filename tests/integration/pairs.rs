@@ -111,7 +111,9 @@ fn the_program_embeds_pairs_as_transformers_does() {
         };
         let said = embed(&out, &COLUMNS).stderr;
         assert!(said.contains("(50 computed, 0 from the store)"), "{said}");
-        assert!(said.contains("3 pairs with one empty text"), "{said}");
+        let blank = |text: &String| text.trim().is_empty();
+        let halves = pairs.iter().filter(|[one, other]| blank(one) != blank(other)).count();
+        assert!(halves > 3 && said.contains(&format!("{halves} pairs with one empty text")), "{said}");
         let table = features(&out, None);
         let expected: Vec<Vec<f32>> = serde_json::from_value(of["embedding"].clone()).unwrap();
         assert_eq!((table.width, table.features.len()), (32, 50 * 32));
