@@ -39,8 +39,8 @@ pub(super) fn put_beside(
     };
     let SettledWords { weighing, alpha, counts: [of_features, of_words] } = settled;
     let problem = WordProblem::new(words, examples, (head.labels.len(), weighing), options);
-    if problem.places.is_empty() || of_words <= 0.0 {
-        // They would say nothing, and tell only which words stood there.
+    if head.features > 0 && (problem.places.is_empty() || of_words <= 0.0) {
+        // They would say nothing, and tell only which words stood there. A head of words alone has to have some.
         return Ok(found.map(|found| found.refused(start.elapsed().as_secs_f64())));
     }
     let solution = problem.solve(alpha, None);
