@@ -12,6 +12,7 @@ mod encoded;
 mod grams;
 mod long_text;
 mod pair;
+mod pair_template;
 mod piece_use;
 #[cfg(test)]
 mod scripts;

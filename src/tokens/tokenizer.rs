@@ -13,7 +13,7 @@ use super::added::AddedTokens;
 use super::diagnosis::wrong_part;
 use super::encoded::{Encoded, Lost, Tokens};
 use super::long_text::{Description, LONG_RUN, LONG_TEXT_BYTES, Pipeline};
-use super::pair::{PairTemplate, Start};
+use super::pair_template::{PairTemplate, Start};
 use super::piece_use::PieceUse;
 use crate::error::{Error, Kind, Result};
 use crate::parallel::in_parallel;

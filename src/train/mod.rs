@@ -71,9 +71,7 @@ pub fn train(
         request.output.forget_checkpoints();
         return Ok(Trained::UpToDate(Box::new(metrics)));
     }
-    if let Some(embedder) = embedder.as_deref_mut().filter(|_| learning.fit.words.wanted != WordsWanted::No) {
-        embedder.look_at_words(embedder.own_grams())?;
-    }
+    look_at_words(learning, embedder.as_deref_mut())?;
     let given = GivenHeads::open(request, &stages[0], backbone.as_deref())?;
     let earlier = Earlier::open(request, (backbone.as_deref(), long), &stages)?;
     let mut table = Table::read(rows, freezing.needs_texts(), &|_| false, embedder.as_deref_mut(), show)?;
@@ -109,4 +107,12 @@ pub fn train(
         });
     }
     Job { request, stages, earlier, given, table, recipe, backbone, depths: figures }.run(embedder, show)
+}
+
+/// Makes the embedder keep what stands in texts, where heads may look at that.
+fn look_at_words(learning: &Learning, embedder: Option<&mut Embedder>) -> Result<()> {
+    match embedder.filter(|_| learning.fit.words.wanted != WordsWanted::No) {
+        Some(embedder) => embedder.look_at_words(embedder.own_grams()),
+        None => Ok(()),
+    }
 }
