@@ -124,11 +124,11 @@ fn the_program_embeds_pairs_as_transformers_does() {
         let keys: Vec<TextKey> = pairs.iter().map(|[one, other]| Text::pair(one, other).key()).collect();
         assert_eq!(table.keys.unwrap(), keys);
         let said = embed(&made.path("again.parquet"), &COLUMNS).stderr;
-        assert!(said.contains("(0 computed, 50 from the store)"), "{said}");
+        assert!(said.contains("(0 texts computed, 50 from the store)"), "{said}");
         let said = embed(&made.path("turned.parquet"), &["--text", "hypothesis", "--text", "premise"]).stderr;
-        assert!(said.contains("computed, ") && !said.contains("(0 computed"), "{said}");
+        assert!(said.contains("computed, ") && !said.contains("(0 texts computed"), "{said}");
         let said = embed(&made.path("single.parquet"), &["--text", "premise"]).stderr;
-        assert!(!said.contains("(0 computed"), "{said}");
+        assert!(!said.contains("(0 texts computed"), "{said}");
     }
 }
 
