@@ -22,13 +22,16 @@ use frosthead::internal::dataset::Input;
 use frosthead::internal::encoder::FeatureChoice;
 use frosthead::internal::error::{Error, Kind, Result};
 use frosthead::internal::heads::{FitReport, SettledWords, Weighing, WordsReport, WordsWanted};
-use frosthead::internal::metrics::Calibration;
+use frosthead::internal::metrics::{Calibration, Interval, LabelLimit};
 use frosthead::internal::quantities::counted;
 use frosthead::internal::recognize::Thing;
 use frosthead::internal::train::{
     Drift, FeatureRequest, Freezing, FrozenHead, Output, RunMetrics, StatesRequest, TrainRequest,
     TrainSummary, Trained, train,
 };
+
+/// Labels that are named whose promise is not kept.
+const LOST_NAMED: usize = 5;
 
 /// Train what the freeze plan leaves free (by default one head per task on a frozen backbone), measure it,
 /// and write a run.
@@ -102,6 +105,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> Result<Outcome> {
     let request = request(arguments)?;
+    arguments.learning.refuse_idle(given, &request.rows.tasks)?;
     let tasks = request.rows.tasks.names();
     let trained = match &arguments.backbone {
         None => {
@@ -272,12 +276,16 @@ pub(super) fn say_rows(terminal: &Terminal, metrics: &RunMetrics) {
 /// What calibration did.
 pub(super) fn say_calibration(terminal: &Terminal, metrics: &RunMetrics) {
     for (task, calibration) in &metrics.calibration {
-        let Calibration { temperature, rows, out_of_fold, ece_before, ece_after } = *calibration;
+        let Calibration { temperature, rows, out_of_fold, ece_before, ece_after, .. } = *calibration;
         let valid = (rows > 0).then(|| counted(rows, "validation row"));
         let training =
             (out_of_fold > 0).then(|| format!("{} held out of a fit", counted(out_of_fold, "training row")));
         let used: Vec<String> = valid.into_iter().chain(training).collect();
         let used = used.join(" and ");
+        say_limits(terminal, task, calibration);
+        if metrics.tasks.get(task).is_some_and(|found| found.number.is_some()) {
+            continue;
+        }
         let said = if temperature == 1.0 {
             let before = ece_before
                 .map_or_else(String::new, |before| format!("; calibration error on test rows {before:.3}"));
@@ -301,13 +309,49 @@ pub(super) fn say_calibration(terminal: &Terminal, metrics: &RunMetrics) {
     }
 }
 
+/// From where on labels are answered, and how far numbers may be off.
+fn say_limits(terminal: &Terminal, task: &str, calibration: &Calibration) {
+    let Calibration { rows, out_of_fold, limits, interval, .. } = calibration;
+    let used = counted(rows + out_of_fold, "row");
+    if let Some(Interval { level, width, .. }) = interval {
+        terminal.say(format!(
+            "{task}: {:.0} % of {used} that its head was not fitted on are no further off than {width:.4}",
+            100.0 * level
+        ));
+    }
+    let kept = limits.iter().filter(|limit| limit.most.is_none()).filter_map(|limit| limit.threshold);
+    let (least, most) = kept.clone().fold((1.0, 0.0), |(least, most), at| (f64::min(least, at), f64::max(most, at)));
+    let count = kept.count();
+    if count > 0 {
+        terminal.say(format!(
+            "{task}: {} answered from a probability of {least:.2} to {most:.2} on, found on {used} that its head was not fitted on",
+            counted(count as u64, "label")
+        ));
+    }
+    let lost: Vec<&LabelLimit> = limits.iter().filter(|limit| limit.most.is_some()).collect();
+    if !lost.is_empty() {
+        let named: Vec<String> = lost.iter().take(LOST_NAMED).map(|limit| {
+            let most = limit.most.unwrap_or_default();
+            format!("{:?} {most:.2} ({})", limit.label, counted(limit.rows, "row"))
+        }).collect();
+        let more = if lost.len() > LOST_NAMED { format!(" and {} more", lost.len() - LOST_NAMED) } else { String::new() };
+        let what = if lost[0].threshold.is_none() { "never answered" } else { "always answered" };
+        terminal.warn(format!(
+            "{task}: rows are too few for what was asked of {}, which can be promised no more than: {}{more}; such a label is {what}",
+            counted(lost.len() as u64, "label"),
+            named.join(", ")
+        ));
+    }
+}
+
 /// What became of frozen heads, and of heads that nobody has trained.
 fn say_frozen(terminal: &Terminal, metrics: &RunMetrics) {
     for (task, drift) in &metrics.drift {
         let Some((before, after)) = drift.before.zip(drift.after) else { continue };
         let points = 100.0 * (after - before);
         terminal.say(format!(
-            "{task} (frozen): accuracy {before:.4} before, {after:.4} after the backbone moved ({points:+.2} points)"
+            "{task} (frozen): {} {before:.4} before, {after:.4} after the backbone moved ({points:+.2} points)",
+            metrics.tasks.get(task).map_or("accuracy", |found| found.score_name())
         ));
     }
     if !metrics.untrained.is_empty() {
@@ -354,7 +398,7 @@ fn request(arguments: &Arguments) -> Result<TrainRequest> {
     let mut freezing = Freezing::new(freeze.clone(), unfreeze.clone())?;
     (freezing.init_heads, freezing.label_text) = (FrozenHead::of(init_heads), network.label_text(table)?);
     freezing.trained_by = arguments.backbone.clone().filter(|path| Thing::of(path) == Thing::Run);
-    let rows = learning.rows(&arguments.data, network.tasks(&learning.tasks)?, &input, texts.strict)?;
+    let rows = learning.rows(&arguments.data, network.tasks(learning.tasks()?)?, &input, texts.strict)?;
     let features = features.unwrap_or_else(|| default_features(arguments));
     let mut learning = learning.learning(features, &arguments.runtime)?;
     learning.fit.final_fit = arguments.final_fit;

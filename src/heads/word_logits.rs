@@ -42,9 +42,17 @@ impl WordLogits {
     /// same rows (see [`Words::for_classes`](super::words::Words::for_classes)).
     #[must_use]
     pub fn begun(&self, old: &Head, labels: &[String]) -> Self {
-        let (places, temperature) = (old.places_of(labels), f64::from(old.temperature));
+        let (places, believed) = (old.places_of(labels), &old.believed);
+        // Each label may have a temperature of its own.
+        let (own, temperature) = match believed.temperature[..] {
+            [temperature] => (false, f64::from(temperature)),
+            _ => (true, 1.0),
+        };
+        let divided = |(label, logit): (usize, &f32)| {
+            f64::from(*logit) / if own { f64::from(believed.temperature_of(label)) } else { 1.0 }
+        };
         let of_row = |row: &[f32]| {
-            let row: Vec<f64> = row.iter().map(|logit| f64::from(*logit)).collect();
+            let row: Vec<f64> = row.iter().enumerate().map(divided).collect();
             of_classes(&row, &places, temperature).into_iter().map(|logit| logit as f32)
         };
         let values = self.values.chunks_exact(self.classes).flat_map(of_row).collect();
@@ -55,6 +63,7 @@ impl WordLogits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::heads::Believed;
     use crate::task::TaskKind;
 
     #[test]
@@ -68,7 +77,7 @@ mod tests {
             features: 1,
             weights: vec![0.0; 2],
             bias: vec![0.0; 2],
-            temperature: 2.0,
+            believed: Believed::with_temperature(vec![2.0]),
             words: None,
         };
         let said = WordLogits { classes: 2, values: vec![1.0, 3.0, -4.0, 2.0] };

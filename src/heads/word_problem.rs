@@ -11,8 +11,10 @@ use std::ops::Range;
 
 use ndarray::{Array2, ArrayView1, s};
 
-use super::class_weight::row_weights;
+use super::class_weight::{Counts, counts};
 use super::descent::descend;
+use super::head::Shape;
+use super::loss::{first_curvature, slopes};
 use super::minimize::{TOLERANCE_PER_ROW, penalty};
 use super::options::{Examples, FitOptions};
 use super::parallel::PARTS;
@@ -20,6 +22,7 @@ use super::solver::Solution;
 use super::word_options::Weighing;
 use super::word_rows::{WordEntry, WordRows};
 use crate::parallel::in_parallel;
+use crate::task::TaskKind;
 
 /// How long the gradient may be at the end of a fit, per row, where fits are compared.
 const COARSE: f64 = 1e-3;
@@ -28,9 +31,9 @@ const COARSE: f64 = 1e-3;
 pub(super) struct WordProblem<'a> {
     words: &'a WordRows,
     examples: Examples<'a>,
-    classes: usize,
-    /// What each row counts; 1 where there are none.
-    weights: Option<Vec<f64>>,
+    shape: Shape,
+    /// What rows count.
+    counts: Counts,
     /// The places that have weights, in rising order.
     pub places: Vec<u32>,
     /// What an entry of each of them counts more.
@@ -82,7 +85,7 @@ impl<'a> WordProblem<'a> {
     pub fn new(
         words: &'a WordRows,
         examples: &Examples<'a>,
-        (classes, weighing): (usize, Weighing),
+        (shape, weighing): (Shape, Weighing),
         options: &FitOptions,
     ) -> Self {
         let (places, rarity) = frequent((words, examples.rows), options.words.at_least, weighing);
@@ -97,10 +100,10 @@ impl<'a> WordProblem<'a> {
             rows.ends.push(rows.entries.len());
         }
         let columns = rows.transposed(places.len());
-        let weights = row_weights(examples.labels, classes, options.class_weight);
+        let counts = counts(examples.targets, shape, options.class_weight);
         let (examples, threads) = (*examples, options.threads);
         let precision = TOLERANCE_PER_ROW;
-        Self { words, examples, classes, weights, places, rarity, rows, columns, precision, threads }
+        Self { words, examples, shape, counts, places, rarity, rows, columns, precision, threads }
     }
 
     /// The same, to be solved only as far as choices need it.
@@ -108,34 +111,30 @@ impl<'a> WordProblem<'a> {
         Self { precision: COARSE, ..self }
     }
 
-    fn weight(&self, row: usize) -> f64 {
-        self.weights.as_ref().map_or(1.0, |weights| weights[row])
-    }
-
     /// The weights and the bias `[places + 1, classes]` with this penalty, from `start` on or from zero.
     pub fn solve(&self, alpha: f64, start: Option<&Array2<f64>>) -> Solution {
-        let alpha = penalty(alpha, self.classes);
+        let alpha = penalty(alpha, self.shape);
         let curvature = self.curvature(alpha);
         let guess = |direction: &mut Array2<f64>| {
             for (mut row, curvature) in direction.rows_mut().into_iter().zip(&curvature) {
                 row.mapv_inplace(|value| value / curvature);
             }
         };
-        let zeros = || Array2::zeros((self.places.len() + 1, self.classes));
+        let zeros = || Array2::zeros((self.places.len() + 1, self.shape.classes));
         let start = start.cloned().unwrap_or_else(zeros);
         descend(&|parameters| self.at(alpha, parameters), &guess, start)
     }
 
     /// The Hessian's diagonal where nothing is known yet: `c·Σ_i w_i x_ij² + α` with `c = (1 − 1/k) / k`.
     fn curvature(&self, alpha: f64) -> Vec<f64> {
-        let scale = (1.0 - 1.0 / self.classes as f64) / self.classes as f64;
+        let scale = first_curvature(self.shape, self.examples.targets);
         let of_place = |place: usize| {
             let squares = self.columns.of(place).iter();
             let sum: f64 =
-                squares.map(|(row, counts)| self.weight(*row as usize) * f64::from(*counts).powi(2)).sum();
+                squares.map(|(row, counts)| self.counts.row(*row as usize) * f64::from(*counts).powi(2)).sum();
             scale * sum + alpha
         };
-        let bias: f64 = (0..self.examples.rows.len()).map(|row| self.weight(row)).sum();
+        let bias: f64 = (0..self.examples.rows.len()).map(|row| self.counts.row(row)).sum();
         (0..self.places.len()).map(of_place).chain([(scale * bias).max(f64::MIN_POSITIVE)]).collect()
     }
 
@@ -155,34 +154,34 @@ impl<'a> WordProblem<'a> {
         let forward = in_parallel(self.threads, parts(rows), &|part| self.residuals(parameters, part));
         let weights = parameters.slice(s![..places, ..]);
         let mut loss = 0.5 * alpha * weights.iter().map(|weight| weight * weight).sum::<f64>();
-        let mut residuals = Vec::with_capacity(rows * self.classes);
+        let mut residuals = Vec::with_capacity(rows * self.shape.classes);
         for (part_loss, part) in forward {
             loss += part_loss;
             residuals.extend(part);
         }
         let backward = in_parallel(self.threads, parts(places), &|part: Range<usize>| {
-            let mut gradient = Vec::with_capacity(part.len() * self.classes);
+            let mut gradient = Vec::with_capacity(part.len() * self.shape.classes);
             for place in part {
                 gradient.extend(parameters.row(place).iter().map(|weight| alpha * weight));
-                let first = gradient.len() - self.classes;
+                let first = gradient.len() - self.shape.classes;
                 for (row, counts) in self.columns.of(place) {
-                    let residual = &residuals[*row as usize * self.classes..][..self.classes];
+                    let residual = &residuals[*row as usize * self.shape.classes..][..self.shape.classes];
                     add(&mut gradient[first..], residual, f64::from(*counts));
                 }
             }
             gradient
         });
         let mut gradient: Vec<f64> = backward.into_iter().flatten().collect();
-        let mut bias = vec![0.0; self.classes];
-        residuals.chunks_exact(self.classes).for_each(|residual| add(&mut bias, residual, 1.0));
+        let mut bias = vec![0.0; self.shape.classes];
+        residuals.chunks_exact(self.shape.classes).for_each(|residual| add(&mut bias, residual, 1.0));
         gradient.extend(bias);
-        let gradient = Array2::from_shape_vec((places + 1, self.classes), gradient);
+        let gradient = Array2::from_shape_vec((places + 1, self.shape.classes), gradient);
         (loss, gradient.expect("every place has a number a class: anything else is a bug"))
     }
 
-    /// Loss of some rows, and `w · (softmax − onehot)` of each, one after another.
+    /// Loss of some rows, and the slopes of each, one after another.
     fn residuals(&self, parameters: &Array2<f64>, part: Range<usize>) -> (f64, Vec<f64>) {
-        let (mut loss, mut all) = (0.0, Vec::with_capacity(part.len() * self.classes));
+        let (mut loss, mut all) = (0.0, Vec::with_capacity(part.len() * self.shape.classes));
         for row in part {
             let first = all.len();
             all.extend(parameters.row(self.places.len()));
@@ -190,14 +189,11 @@ impl<'a> WordProblem<'a> {
             for (place, counts) in self.rows.of(row) {
                 add(logits, in_a_row(parameters.row(*place as usize)), f64::from(*counts));
             }
-            let (label, weight) = (self.examples.labels[row] as usize, self.weight(row));
-            let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let of_label = logits[label] - largest;
-            logits.iter_mut().for_each(|logit| *logit = (*logit - largest).exp());
-            let sum: f64 = logits.iter().sum();
-            loss += weight * (sum.ln() - of_label);
-            logits.iter_mut().for_each(|share| *share *= weight / sum);
-            logits[label] -= weight;
+            let target = &self.examples.targets[row];
+            loss += match self.shape.kind {
+                TaskKind::OneOf => of_one(logits, target.label(), self.counts.row(row)),
+                kind => slopes(kind, logits, target, (&self.counts, row)),
+            };
         }
         (loss, all)
     }
@@ -212,7 +208,7 @@ impl<'a> WordProblem<'a> {
 
     /// The logits of other rows, `[rows, classes]`.
     pub fn logits(&self, parameters: &Array2<f64>, rows: &[usize]) -> Vec<f64> {
-        let mut all = Vec::with_capacity(rows.len() * self.classes);
+        let mut all = Vec::with_capacity(rows.len() * self.shape.classes);
         for &row in rows {
             let first = all.len();
             all.extend(parameters.row(self.places.len()));
@@ -241,6 +237,17 @@ fn frequent((words, rows): (&WordRows, &[usize]), at_least: u32, weighing: Weigh
     frequent.map(|(place, count)| (place, weighing.of(count))).unzip()
 }
 
+/// Turns the logits of a row with one label into the slopes of its loss, and gives that.
+fn of_one(logits: &mut [f64], label: usize, weight: f64) -> f64 {
+    let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let of_label = logits[label] - largest;
+    logits.iter_mut().for_each(|logit| *logit = (*logit - largest).exp());
+    let sum: f64 = logits.iter().sum();
+    logits.iter_mut().for_each(|share| *share *= weight / sum);
+    logits[label] -= weight;
+    weight * (sum.ln() - of_label)
+}
+
 fn add(sums: &mut [f64], row: &[f64], counts: f64) {
     sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += counts * value);
 }
@@ -256,6 +263,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::task::Target;
     use crate::heads::{FeatureView, WordTable, WordsOptions};
     use crate::tokens::Grams;
 
@@ -282,10 +290,10 @@ mod tests {
             let words = rows(&texts, grams);
             let (features, every) = (vec![0.0; texts.len()], (0..texts.len()).collect::<Vec<_>>());
             let examples =
-                Examples { features: FeatureView::whole(&features, 1), rows: &every, labels: &labels };
+                Examples { features: FeatureView::whole(&features, 1), rows: &every, targets: &Target::each(&labels) };
             for (weighing, name) in [(Weighing::Plain, "plain"), (Weighing::Rare, "rare")] {
                 let problem =
-                    WordProblem::new(&words, &examples, (number(&case["classes"]), weighing), options);
+                    WordProblem::new(&words, &examples, (Shape::one_of(number(&case["classes"])), weighing), options);
                 check(&problem, case["alpha"].as_f64().unwrap(), case[name].as_f64().unwrap());
             }
         }
@@ -308,7 +316,7 @@ mod tests {
         let options =
             FitOptions { class_weight: crate::heads::ClassWeight::Balanced, ..FitOptions::default() };
         each(&options, |problem, alpha, _| {
-            let shape = (problem.places.len() + 1, problem.classes);
+            let shape = (problem.places.len() + 1, problem.shape.classes);
             let at = Array2::from_shape_fn(shape, |(place, class)| {
                 ((place * 7 + class * 3) % 11) as f64 / 11.0 - 0.5
             });
@@ -334,7 +342,7 @@ mod tests {
                 let mut alone = Vec::new();
                 each(&FitOptions::default(), |other, same, _| {
                     if same.to_bits() == alpha.to_bits()
-                        && other.classes == problem.classes
+                        && other.shape == problem.shape
                         && other.rarity == problem.rarity
                     {
                         alone.push(other.solve(same, None).parameters);
@@ -357,12 +365,12 @@ mod tests {
         let examples = Examples {
             features: FeatureView::whole(&features, 1),
             rows: &[0, 1, 2, 3, 4],
-            labels: &[0, 0, 0, 1, 1],
+            targets: &Target::each(&[0, 0, 0, 1, 1]),
         };
         let of = |at_least| {
             let words_options = WordsOptions { at_least, ..WordsOptions::default() };
             let options = FitOptions { words: words_options, ..FitOptions::default() };
-            WordProblem::new(&words, &examples, (2, Weighing::Plain), &options).places
+            WordProblem::new(&words, &examples, (Shape::one_of(2), Weighing::Plain), &options).places
         };
         assert_eq!(of(1), [1, 5, 6, 7, 10]);
         assert_eq!(of(2), [1, 10]);

@@ -31,7 +31,7 @@ use crate::heads::{
     self, Alpha, Examples, FeatureView, FitOptions, FitReport, Head, OutOfFold, Refined, WordLogits,
     WordsWanted,
 };
-use crate::task::Truth;
+use crate::task::{Target, Truth};
 
 /// Which heads of a bundle to fit on what: one for each task of the rows; the others stay as they are.
 pub struct RefitRequest<'r> {
@@ -96,7 +96,7 @@ pub struct HeadChange {
     pub labels: BTreeMap<String, ScoreChange>,
 }
 
-/// The score of some rows: of labels, the share that is labelled rightly.
+/// The score of some rows: of one label, the share that is labelled rightly; micro-F1, and R² of numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct ScoreChange {
     pub rows: u64,
@@ -118,6 +118,7 @@ pub struct ScoreChange {
 /// cannot be written.
 pub fn refit(request: &RefitRequest<'_>, embedder: &mut Embedder, show: &mut Show<'_>) -> Result<Refitted> {
     let RefitRequest { bundle, rows, learning, .. } = *request;
+    check_kinds(bundle, rows)?;
     let asked = asked(request)?;
     let mut validation = bundle.validation()?;
     look_at_words(request, embedder)?;
@@ -139,7 +140,7 @@ pub fn refit(request: &RefitRequest<'_>, embedder: &mut Embedder, show: &mut Sho
         validation.iter_mut().for_each(|validation| validation.put_words(&task, words.clone()));
     }
     let features = Features { stored: &table.rows, trained: None };
-    let metrics = calibrated_metrics(&table, features, &mut heads, &held_out);
+    let metrics = calibrated_metrics(&table, features, &mut heads, (&held_out, learning.fit.promise));
     let valid = on_new(&table, bundle, &heads);
     let mut report = RefitReport {
         metrics,
@@ -201,26 +202,26 @@ fn fit(request: &RefitRequest<'_>, table: &Table, validation: Option<&Validation
         let old = &renamed(old, &task.labels);
         let begun = heads::begun(old, task.answers());
         let rows = Gathered::new(task, table, validation, (old, &begun));
-        let places: Vec<usize> = (0..rows.labels.len()).collect();
-        let examples = Examples { features: rows.view(), rows: &places, labels: &rows.labels };
+        let places: Vec<usize> = (0..rows.targets.len()).collect();
+        let examples = Examples { features: rows.view(), rows: &places, targets: &rows.targets };
         let options = FitOptions { alpha: request.alpha.unwrap_or(Alpha::Auto), ..learning.fit.clone() };
         let Refined { head, report, held_out } = heads::refine(&begun, &examples, &options)?;
         if let Some(side) = validation.and_then(|kept| Some((kept, kept.task(&task.name)?))) {
             let change = rows.on_kept(side, (old, &head), &held_out);
             fitted.kept.extend(change.map(|change| (task.name.clone(), change)));
         }
-        let has_rows = |label: u32| rows.labels.contains(&label);
+        let has_rows = |label: u32| rows.targets.iter().any(|target| target.labels().contains(&label));
         let names = task.labels.names();
         let without = names.iter().filter(|name| !task.labels.index(name).is_some_and(has_rows));
         let without: Vec<String> = without.cloned().collect();
-        if !without.is_empty() {
+        if !without.is_empty() && task.kind.has_labels() {
             fitted.without_rows.insert(task.name.clone(), without);
         }
         fitted.kept_fitted.insert(task.name.clone(), rows.kept.len() as u64);
         fitted.kept_words.extend(rows.kept_words.map(|words| (task.name.clone(), words)));
         fitted
             .held_out
-            .insert(task.name.clone(), OutOfFold { labels: rows.labels, logits: held_out, begun: true });
+            .insert(task.name.clone(), OutOfFold { targets: rows.targets, logits: held_out, begun: true });
         fitted.fits.push(FitReport { rows: rows.new as u64, ..report });
         fitted.heads.push(head);
     }
@@ -243,8 +244,8 @@ struct Gathered {
     words: Option<WordLogits>,
     /// The same of all rows that the bundle keeps.
     kept_words: Option<WordLogits>,
-    /// Places among the task's labels.
-    labels: Vec<u32>,
+    /// What is true of them, by the task's labels.
+    targets: Vec<Target>,
     /// How many are new.
     new: usize,
     /// Numbers of the others among the rows that the bundle keeps, in rising order.
@@ -261,20 +262,21 @@ impl Gathered {
         let (new, width) = (truth.rows.len(), view.width());
         let (kept_words, kept_rows) = (None, Vec::new());
         let mut gathered =
-            Self { features, width, words, kept_words, labels: truth.labels, new, kept: kept_rows };
+            Self { features, width, words, kept_words, targets: truth.targets, new, kept: kept_rows };
         let Some((validation, side)) = kept.and_then(|kept| Some((kept, kept.task(&task.name)?))) else {
             return gathered;
         };
         gathered.kept_words = side.words.as_ref().map(|said| said.begun(old, &begun.labels));
         let view = validation.view(side);
         let places: Vec<Option<u32>> = side.labels.iter().map(|label| task.known_as(label)).collect();
-        for (row, label) in side.truth.iter().enumerate() {
-            let Some(label) = label.and_then(|label| places[label as usize]) else { continue };
+        for (row, target) in side.truth.iter().enumerate() {
+            let placed = target.as_ref().and_then(|target| target.placed(|label| places[label as usize]));
+            let Some(target) = placed else { continue };
             gathered.features.extend_from_slice(view.row(row));
             if let (Some(words), Some(kept)) = (&mut gathered.words, &gathered.kept_words) {
                 words.values.extend_from_slice(kept.row(row));
             }
-            gathered.labels.push(label);
+            gathered.targets.push(target);
             gathered.kept.push(row);
         }
         gathered
@@ -317,6 +319,19 @@ fn usual_features(bundle: &Bundle) -> FeatureChoice {
         Some(layers) if !manifest.has_embedding() => FeatureChoice::highest(layers),
         _ => FeatureChoice::Last,
     }
+}
+
+/// Refuses a task whose head is there already, and answers something else than these rows tell.
+fn check_kinds(bundle: &Bundle, rows: &RowsRequest) -> Result<()> {
+    for task in rows.tasks.iter() {
+        let Some(old) = old(bundle, &task.name).filter(|old| old.kind != task.kind) else { continue };
+        return Err(Error::new(Kind::Usage, "the bundle's head of this task is of another kind")
+            .at(bundle.path())
+            .task(&task.name)
+            .found(task.kind.name())
+            .expected(old.kind.name()));
+    }
+    Ok(())
 }
 
 /// What each task's head shall see: a head that is there already sees what it saw.
@@ -416,15 +431,15 @@ fn change(
         let places: Vec<u32> = (names.iter().chain(&truth.unseen))
             .map(|name| place(name).and_then(|place| u32::try_from(place).ok()).unwrap_or(u32::MAX))
             .collect();
-        let labels = truth.labels.iter().map(|label| places[*label as usize]).collect();
-        let known = Truth { labels, ..truth.clone() };
-        let rows = answers.chunks_exact(head.labels.len()).enumerate();
-        rows.map(|(place, row)| head.kind.row_score(row, &known, place)).collect()
+        let placed = |target: &Target| target.placed(|label| Some(places[label as usize]));
+        let targets = truth.targets.iter().filter_map(placed).collect();
+        let known = Truth { targets, ..truth.clone() };
+        head.kind.row_scores(head.believed.limits(), &known, answers, head.labels.len())
     };
     let (before, after) = (before.map(scores), scores(after));
-    let among = |label: Option<usize>| {
+    let among = |label: Option<u32>| {
         let chosen: Vec<usize> = (0..after.len())
-            .filter(|&row| label.is_none_or(|label| truth.labels[row] as usize == label))
+            .filter(|&row| label.is_none_or(|label| truth.targets[row].labels().contains(&label)))
             .collect();
         let of = |scores: &[f64]| chosen.iter().map(|&row| scores[row]).collect::<Vec<_>>();
         let (before, after) = (before.as_deref().map(of), of(&after));
@@ -435,7 +450,7 @@ fn change(
             standard_error: before.and_then(|before| difference_error(&before, &after)),
         }
     };
-    let labels = names.iter().chain(&truth.unseen).enumerate();
+    let labels = (0_u32..).zip(names.iter().chain(&truth.unseen));
     let labels = labels.map(|(place, name)| (name.clone(), among(Some(place))));
     HeadChange { all: among(None), labels: labels.filter(|(_, change)| change.rows > 0).collect() }
 }
@@ -487,6 +502,7 @@ fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::heads::Believed;
     use crate::task::TaskKind;
 
     fn head(labels: &[&str], weights: &[f32]) -> Head {
@@ -497,7 +513,7 @@ mod tests {
             features: 1,
             weights: weights.to_vec(),
             bias: vec![0.0; labels.len()],
-            temperature: 1.0,
+            believed: Believed::nothing(TaskKind::OneOf, labels.len()),
             words: None,
         }
     }
@@ -507,7 +523,7 @@ mod tests {
         let names = ["a", "b", "c"].map(str::to_owned);
         // The old head says b below zero and a above; the new one, which does not know b, c and a.
         let (old, new) = (head(&["a", "b"], &[1.0, -1.0]), head(&["a", "c"], &[1.0, -1.0]));
-        let rows = Truth { rows: vec![0, 1, 2, 3], labels: vec![0, 1, 2, 2], unseen: Vec::new() };
+        let rows = Truth { rows: vec![0, 1, 2, 3], targets: [0, 1, 2, 2].map(Target::Label).to_vec(), unseen: Vec::new() };
         let features = [1.0, -1.0, -2.0, 3.0];
         let view = FeatureView::whole(&features, 1);
         let [before, after] = [&old, &new].map(|head| probabilities(head, view, &rows.rows));

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use crate::task::Target;
 use super::*;
 use crate::heads::problem::problem;
 use crate::heads::standardize::Scaler;
@@ -32,7 +33,7 @@ fn with_problem(
 ) {
     let (features, labels) = sample(rows, width, far);
     let rows: Vec<usize> = (0..rows).collect();
-    let examples = Examples { features: FeatureView::whole(&features, width), rows: &rows, labels: &labels };
+    let examples = Examples { features: FeatureView::whole(&features, width), rows: &rows, targets: &Target::each(&labels) };
     let scaler = Scaler::of(&examples, 1);
     check(&problem(&scaler, &examples, 3, options));
 }
@@ -163,7 +164,7 @@ fn solvers_measured_end_at_the_same_loss() {
         names.dedup();
         let label = |row: &usize| names.binary_search(&all[*row]).unwrap() as u32;
         let labels: Vec<u32> = rows.iter().map(label).collect();
-        let examples = Examples { features: view, rows: &rows, labels: &labels };
+        let examples = Examples { features: view, rows: &rows, targets: &Target::each(&labels) };
         for alpha in [10.0, 100.0] {
             let [ours, theirs] = measured(&examples, names.len(), alpha);
             let few = few(rows.len(), width, names.len());
