@@ -375,6 +375,13 @@ fn of_number(metrics: &TaskMetrics) -> Option<String> {
     ))
 }
 
+/// Accuracy, macro-F1 and calibration error, where there were rows; runs of earlier versions say 0 where
+/// there were none.
+fn figures(metrics: &TaskMetrics) -> (Option<f64>, Option<f64>, Option<f64>) {
+    let measured = |value: Option<f64>| value.filter(|_| metrics.rows > 0);
+    (measured(metrics.accuracy), measured(metrics.macro_f1), measured(metrics.ece))
+}
+
 /// One line per label that training never saw, the most frequent first; at most so many.
 fn unseen_labels(task: &str, metrics: &TaskMetrics) -> String {
     let mut unseen: Vec<&LabelMetrics> = metrics.per_label.iter().filter(|label| label.unseen).collect();

@@ -11,7 +11,7 @@ use std::str::FromStr;
 use super::estimate::to_f64;
 use crate::classifier::run::SplitRows;
 use crate::classifier::{Run, measure, row_scores};
-use crate::data::{LabelSet, Part, Rare};
+use crate::data::{Part, Rare};
 use crate::dataset::{Columns, Dataset, Input, keep_out_single};
 use crate::embed::{Embedder, covering};
 use crate::error::{Error, Kind, Result};

@@ -8,7 +8,7 @@ use super::{any_of, number, one_of};
 use crate::data::CellForm;
 use crate::error::Result;
 use crate::graph::{Builder, Operation, Value, ValueType};
-use crate::metrics::{Interval, Limits, Promise, TaskMetrics};
+use crate::metrics::{Interval, Limits, Promise, TaskMetrics, Threshold};
 
 /// What a task's answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
