@@ -450,6 +450,7 @@ fn text_key(cell: &Cell) -> Result<TextKey> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::KeptColumn;
 
     fn write(path: &Path, rows: usize) {
         let metadata = BTreeMap::from([("made by".to_owned(), "a test".to_owned())]);
@@ -530,7 +531,7 @@ mod tests {
         let path =
             |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/foreign_parquet").join(name);
         let read = |name: &str, vectors: Option<&str>, cells: &[&str]| {
-            let cells: Vec<String> = cells.iter().map(|name| (*name).to_owned()).collect();
+            let cells: Vec<KeptColumn> = cells.iter().map(|name| (*name).into()).collect();
             read_labelled_features(&path(name), &FeatureColumns { vectors, cells: &cells, texts: false })
         };
         let columns: Vec<String> = {

@@ -63,7 +63,7 @@ mod tests {
         let rows: Vec<usize> = (0..40).collect();
         let examples = Examples { features: FeatureView::whole(&values, 5), rows: &rows, targets: &Target::each(&labels) };
         let scaler = Scaler::of(&examples, 1);
-        let problem = problem(&scaler, &examples, 2, &FitOptions::default());
+        let problem = problem(&scaler, &examples, crate::heads::Shape::one_of(2), &FitOptions::default());
         let solution = minimize(&problem, 1.0);
         let (weights, bias) = scaler.fold(&solution.parameters);
         let names = ["no", "yes"].map(str::to_owned);

@@ -1,13 +1,13 @@
 //! Fits against scikit-learn's (`tests/data/heads_golden.json`), and what a fit refuses.
 
-use crate::metrics::Limits;
 use super::*;
 use crate::heads::minimize::minimize;
 use crate::heads::problem::problem;
 use crate::heads::solver::Solution;
 use crate::heads::standardize::Scaler;
-use crate::heads::{ClassWeight, FeatureView};
-use crate::task::{Target, TaskKind};
+use crate::heads::{ClassWeight, FeatureView, Shape};
+use crate::metrics::Limits;
+use crate::task::{Target, TaskKind, Truth};
 
 const ROWS: usize = 300;
 const WIDTH: usize = 10;
@@ -117,7 +117,7 @@ fn the_report_is_computed_at_the_returned_weights() {
     let rows: Vec<usize> = (0..ROWS).collect();
     let examples = Examples { features: FeatureView::whole(&features, WIDTH), rows: &rows, targets: &Target::each(&labels) };
     let scaler = Scaler::of(&examples, 1);
-    let problem = problem(&scaler, &examples, 3, &FitOptions::default());
+    let problem = problem(&scaler, &examples, Shape::one_of(3), &FitOptions::default());
     let solution = minimize(&problem, 1.0);
     let mut moved = solution.parameters.clone();
     moved[[0, 0]] += 0.5;

@@ -6,7 +6,7 @@ use crate::task::Target;
 use super::*;
 use crate::heads::problem::problem;
 use crate::heads::standardize::Scaler;
-use crate::heads::{ClassWeight, Examples, FeatureView, FitOptions};
+use crate::heads::{ClassWeight, Examples, FeatureView, FitOptions, Shape};
 
 /// Correlated features of which some tell three classes apart; one row is `far` times as long as the others.
 fn sample(rows: usize, width: usize, far: f32) -> (Vec<f32>, Vec<u32>) {
@@ -35,7 +35,7 @@ fn with_problem(
     let rows: Vec<usize> = (0..rows).collect();
     let examples = Examples { features: FeatureView::whole(&features, width), rows: &rows, targets: &Target::each(&labels) };
     let scaler = Scaler::of(&examples, 1);
-    check(&problem(&scaler, &examples, 3, options));
+    check(&problem(&scaler, &examples, Shape::one_of(3), options));
 }
 
 fn descent(problem: &Problem<'_>, alpha: f64) -> Solution {
@@ -69,7 +69,7 @@ fn linfa_logistic_solves_where_rows_are_few_and_count_alike_and_the_descent_all_
         with_problem(shape, options, |problem| {
             let (found, ours) = (minimize(problem, 10.0), descent(problem, 10.0));
             assert!(found.converged() && ours.converged(), "{shape:?}");
-            let theirs = problem.weights.is_none().then(|| linfa(problem, 10.0));
+            let theirs = (problem.counts == crate::heads::class_weight::Counts::Alike).then(|| linfa(problem, 10.0));
             by = (
                 found.parameters == ours.parameters,
                 theirs.is_some_and(|theirs| found.parameters == theirs.parameters),
@@ -130,7 +130,7 @@ fn the_bytes_of_a_fit_are_those_of_the_larger_solver() {
 fn measured(examples: &Examples<'_>, classes: usize, alpha: f64) -> [(f64, Solution); 2] {
     let scaler = Scaler::of(examples, 2);
     let options = FitOptions { threads: 2, ..FitOptions::default() };
-    let problem = problem(&scaler, examples, classes, &options);
+    let problem = problem(&scaler, examples, Shape::one_of(classes), &options);
     let timed = |solve: &dyn Fn() -> Solution| {
         let once = || (Instant::now(), solve());
         let runs = (0..3).map(|_| once()).map(|(start, found)| (start.elapsed().as_secs_f64(), found));
@@ -192,7 +192,7 @@ fn solvers_measured_end_at_the_same_loss() {
 #[cfg(feature = "parquet")]
 fn features_of(path: &std::path::Path, task: &str) -> (Vec<f32>, usize, Vec<u32>) {
     use crate::data::{FeatureColumns, read_labelled_features};
-    let cells = [task.to_owned()];
+    let cells = [task.into()];
     let columns = FeatureColumns { vectors: Some("features"), cells: &cells, ..FeatureColumns::default() };
     let table = read_labelled_features(path, &columns).unwrap();
     let cells: Vec<&str> = table.cells[0].iter().map(|cell| cell.as_str().unwrap_or_default()).collect();
