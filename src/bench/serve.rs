@@ -86,9 +86,9 @@ impl Said {
             TaskKind::OneOf => {
                 Self::One(prediction.labels.first().map(named), probabilities[prediction.label])
             }
-            TaskKind::AnyOf => {
-                Self::Several(prediction.labels.iter().map(|label| (named(label), probabilities[*label])).collect())
-            }
+            TaskKind::AnyOf => Self::Several(
+                prediction.labels.iter().map(|label| (named(label), probabilities[*label])).collect(),
+            ),
             TaskKind::Number => Self::Number(probabilities[0]),
         }
     }

@@ -29,8 +29,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use archive::{Archive, lie};
-pub use contents::{Manifest, TABLE_BITS, TaskManifest, WordsManifest, piece_detail};
 use contents::{Contents, check_hash};
+pub use contents::{Manifest, TABLE_BITS, TaskManifest, WordsManifest, piece_detail};
 use copy::PrivateCopy;
 pub use copy::{CopyNote, copy_places};
 pub use self_test::SelfTest;

@@ -421,7 +421,7 @@ fn a_newer_format_is_named_before_anything_else() {
     let mut parts = Parts::honest();
     parts.manifest.format = 5;
     parts.more.push(("new-thing.bin", Vec::new()));
-    refused(&parts.archive(), &["format 5", "format 1 to 4", "version of frosthead"]);
+    refused(&parts.archive(), &["format 6", "format 1 to 4", "version of frosthead"]);
     parts.manifest.format = 0;
     refused(&parts.archive(), &["format 0"]);
 }
@@ -618,7 +618,10 @@ fn validation_rows_come_back_as_they_were_and_need_not_be_there() {
     std::fs::write(&path, Parts::honest().archive()).unwrap();
     let found = Bundle::open(&path, None).unwrap().validation().unwrap().unwrap();
     assert_eq!(found, carried());
-    assert_eq!((found.rows(), &found.tasks()[0].truth), (2, &[1, 0].map(|label| Some(Target::Label(label))).to_vec()));
+    assert_eq!(
+        (found.rows(), &found.tasks()[0].truth),
+        (2, &[1, 0].map(|label| Some(Target::Label(label))).to_vec())
+    );
     assert_eq!(found.view(&found.tasks()[0]).row(1)[0], 16.0 / 3.0);
     assert!(found.task("weather").is_none());
     std::fs::write(&path, Parts { validation: None, ..Parts::honest() }.archive()).unwrap();

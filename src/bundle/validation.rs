@@ -166,7 +166,8 @@ impl ValidationTask {
             target.labels().iter().for_each(|label| row[*label as usize] = 1);
             row
         };
-        let number = |target: &Option<Target>| target.as_ref().map_or(f32::NAN, |target| target.number() as f32);
+        let number =
+            |target: &Option<Target>| target.as_ref().map_or(f32::NAN, |target| target.number() as f32);
         let (name, truth) = (name(&self.task), self.truth.iter());
         match self.kind {
             TaskKind::OneOf => file.add(name, Dtype::I32, &[rows], truth.flat_map(label).collect()),
@@ -208,7 +209,9 @@ fn columns(entries: &[TaskEntry], manifest: &Manifest) -> Result<Vec<Range<usize
         if entries[..place].iter().any(|other| other.task == entry.task) {
             return Err(unfitting(&format!("task {:?} twice", entry.task)));
         }
-        if entry.labels.len() < kind(entry, manifest).least_labels() || !entry.labels.is_sorted_by(|a, b| a < b) {
+        if entry.labels.len() < kind(entry, manifest).least_labels()
+            || !entry.labels.is_sorted_by(|a, b| a < b)
+        {
             let labels = entry.labels.iter().map(|label| format!("{label:?}")).collect::<Vec<_>>().join(", ");
             return Err(unfitting(&format!("the labels {labels} of task {:?}", entry.task)));
         }
@@ -274,8 +277,12 @@ fn truth(
     }
     match kind {
         TaskKind::OneOf => of_one(tensor.data(), entry),
-        TaskKind::AnyOf => tensor.data().chunks_exact(entry.labels.len()).map(|row| of_several(row, entry)).collect(),
-        TaskKind::Number => floats_of(tensor.data()).into_iter().map(|number| of_number(number, entry)).collect(),
+        TaskKind::AnyOf => {
+            tensor.data().chunks_exact(entry.labels.len()).map(|row| of_several(row, entry)).collect()
+        }
+        TaskKind::Number => {
+            floats_of(tensor.data()).into_iter().map(|number| of_number(number, entry)).collect()
+        }
     }
 }
 

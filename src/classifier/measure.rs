@@ -209,7 +209,8 @@ mod tests {
             (&Target::each(&[2, 1, 3, 2])[..], &["maybe".into(), "perhaps".into()][..])
         );
         let names = head().labels;
-        let named: Vec<&str> = rows.targets.iter().map(|target| rows.name(&names, target.label() as u32)).collect();
+        let named: Vec<&str> =
+            rows.targets.iter().map(|target| rows.name(&names, target.label() as u32)).collect();
         assert_eq!(named, ["maybe", "yes", "perhaps", "maybe"]);
         let features = [1.0, 2.0, 1.0, 1.0];
         let metrics = measure(&head(), FeatureView::whole(&features, 1), &rows);

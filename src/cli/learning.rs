@@ -42,7 +42,7 @@ pub(crate) struct LearningArguments {
     recall_at: Option<f64>,
     /// The share of rows whose number lies in the interval that is answered with it.
     #[arg(long, value_name = "SHARE", default_value_t = Promise::default().interval, value_parser = share)]
-    interval: f64,
+    pub(crate) interval: f64,
     /// Test rows of their own.
     #[arg(long, value_name = "FILE", conflicts_with = "test_fraction")]
     test: Option<String>,

@@ -148,7 +148,9 @@ impl Arguments {
                 return std::iter::once(prediction.probabilities[0]).chain(bounds).map(number).collect();
             }
             TaskKind::OneOf => {
-                let certain = self.abstain_below.is_none_or(|least| prediction.probabilities[prediction.label] >= least);
+                let certain = self
+                    .abstain_below
+                    .is_none_or(|least| prediction.probabilities[prediction.label] >= least);
                 let answer = prediction.labels.first().filter(|_| certain);
                 let named = answer.map_or(RecordValue::Null, |label| RecordValue::Text(&head.labels[*label]));
                 let mut values = vec![named, RecordValue::Number(probability(prediction.label))];

@@ -91,7 +91,7 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
     let Refitted { written, report, fits } = fit(arguments, &rows, &bundle, runtime, terminal)?;
     say_fits(terminal, &fits);
     say_rows(terminal, &report.metrics);
-    say_calibration(terminal, &report.metrics);
+    say_calibration(terminal, &report.metrics, arguments.learning.interval);
     print_result(arguments.json, &report, || {
         format!("{}\n{}", changed(&report), eval::accuracy_table(&report.metrics.tasks))
     })?;

@@ -127,7 +127,7 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
         Trained::UpToDate(_) => say_classes(terminal, &metrics.classes),
     }
     say_rows(terminal, metrics);
-    say_calibration(terminal, metrics);
+    say_calibration(terminal, metrics, arguments.learning.interval);
     print_result(arguments.json, metrics, || eval::accuracy_table(&metrics.tasks))?;
     eval::say_unmeasured(terminal, &metrics.tasks, "no test row");
     for (task, rows) in &metrics.final_rows {
@@ -274,7 +274,7 @@ pub(super) fn say_rows(terminal: &Terminal, metrics: &RunMetrics) {
 }
 
 /// What calibration did.
-pub(super) fn say_calibration(terminal: &Terminal, metrics: &RunMetrics) {
+pub(super) fn say_calibration(terminal: &Terminal, metrics: &RunMetrics, level: f64) {
     for (task, calibration) in &metrics.calibration {
         let Calibration { temperature, rows, out_of_fold, ece_before, ece_after, .. } = *calibration;
         let valid = (rows > 0).then(|| counted(rows, "validation row"));
@@ -284,6 +284,14 @@ pub(super) fn say_calibration(terminal: &Terminal, metrics: &RunMetrics) {
         let used = used.join(" and ");
         say_limits(terminal, task, calibration);
         if metrics.tasks.get(task).is_some_and(|found| found.number.is_some()) {
+            if calibration.interval.is_none() {
+                terminal.warn(format!(
+                    "{task}: {} are too few for an interval of {:.0} %, which needs {}: none is answered",
+                    counted(calibration.rows + calibration.out_of_fold, "row"),
+                    100.0 * level,
+                    Interval::least_rows(level)
+                ));
+            }
             continue;
         }
         let said = if temperature == 1.0 {
@@ -320,7 +328,8 @@ fn say_limits(terminal: &Terminal, task: &str, calibration: &Calibration) {
         ));
     }
     let kept = limits.iter().filter(|limit| limit.most.is_none()).filter_map(|limit| limit.threshold);
-    let (least, most) = kept.clone().fold((1.0, 0.0), |(least, most), at| (f64::min(least, at), f64::max(most, at)));
+    let (least, most) =
+        kept.clone().fold((1.0, 0.0), |(least, most), at| (f64::min(least, at), f64::max(most, at)));
     let count = kept.count();
     if count > 0 {
         terminal.say(format!(
@@ -330,11 +339,19 @@ fn say_limits(terminal: &Terminal, task: &str, calibration: &Calibration) {
     }
     let lost: Vec<&LabelLimit> = limits.iter().filter(|limit| limit.most.is_some()).collect();
     if !lost.is_empty() {
-        let named: Vec<String> = lost.iter().take(LOST_NAMED).map(|limit| {
-            let most = limit.most.unwrap_or_default();
-            format!("{:?} {most:.2} ({})", limit.label, counted(limit.rows, "row"))
-        }).collect();
-        let more = if lost.len() > LOST_NAMED { format!(" and {} more", lost.len() - LOST_NAMED) } else { String::new() };
+        let named: Vec<String> = lost
+            .iter()
+            .take(LOST_NAMED)
+            .map(|limit| {
+                let most = limit.most.unwrap_or_default();
+                format!("{:?} {most:.2} ({})", limit.label, counted(limit.rows, "row"))
+            })
+            .collect();
+        let more = if lost.len() > LOST_NAMED {
+            format!(" and {} more", lost.len() - LOST_NAMED)
+        } else {
+            String::new()
+        };
         let what = if lost[0].threshold.is_none() { "never answered" } else { "always answered" };
         terminal.warn(format!(
             "{task}: rows are too few for what was asked of {}, which can be promised no more than: {}{more}; such a label is {what}",

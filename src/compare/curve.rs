@@ -111,7 +111,8 @@ pub(super) fn learning_curve(
         for (place, task) in request.tasks.iter().enumerate() {
             let cells = &rows.data.cells[place];
             // A label that none of these rows has cannot be learned from them: its test rows are wrong.
-            let labels = labels_of((&task.name, task.kind), chosen.iter().filter_map(|&row| cells[row].as_deref()));
+            let labels =
+                labels_of((&task.name, task.kind), chosen.iter().filter_map(|&row| cells[row].as_deref()));
             if labels.names().len() < task.kind.least_labels() {
                 continue;
             }

@@ -1,5 +1,6 @@
 //! Owns how several labels stand in one cell: a list, or a text with separators; what is kept of either is a
-//! JSON list of their names, sorted, each once.
+//! JSON list of their names, sorted, each once. A text that is a JSON list is one: lists that were carried
+//! through a table without them.
 //!
 //! Refuses anything else but an empty text, which is a row with none of the labels, and a label that has the
 //! separator in it: where it is written again, nobody could tell it from two.
@@ -20,6 +21,7 @@ pub const SEPARATOR: &str = ";";
 pub fn label_list(cell: &Cell, separator: &str) -> Result<Option<String>> {
     let names: BTreeSet<String> = match cell {
         Cell::Null => return Ok(None),
+        Cell::Text(text) if is_list(text) => listed(text, separator)?,
         Cell::Text(text) => {
             let pieces = text.split(separator).map(str::trim);
             pieces.filter_map(label_of_text).map(std::borrow::Cow::into_owned).collect()
@@ -28,6 +30,11 @@ pub fn label_list(cell: &Cell, separator: &str) -> Result<Option<String>> {
         other => other.label().into_iter().map(std::borrow::Cow::into_owned).collect(),
     };
     Ok(Some(kept(&names)))
+}
+
+/// Whether a text is a JSON list.
+fn is_list(text: &str) -> bool {
+    text.starts_with('[') && serde_json::from_str::<Vec<serde::de::IgnoredAny>>(text).is_ok()
 }
 
 /// The names in a JSON list.
@@ -87,7 +94,12 @@ mod tests {
         assert_eq!(read(Cell::Json(r#"["c","a b",null,"c"]"#.to_owned())), expected);
         assert_eq!(read(Cell::Number("2.0".to_owned())), Some(r#"["2"]"#.to_owned()));
         assert_eq!(read(Cell::Json("[2.50, true]".to_owned())), Some(r#"["2.5","true"]"#.to_owned()));
-        assert_eq!([read(Cell::Text(String::new())), read(Cell::Json("[]".to_owned()))], [Some("[]".to_owned()), Some("[]".to_owned())]);
+        assert_eq!(
+            [read(Cell::Text(String::new())), read(Cell::Json("[]".to_owned()))],
+            [Some("[]".to_owned()), Some("[]".to_owned())]
+        );
+        assert_eq!(read(Cell::Text(r#"["c","a b"]"#.to_owned())), expected);
+        assert_eq!(read(Cell::Text("[c;d]".to_owned())), Some(r#"["[c","d]"]"#.to_owned()));
         assert_eq!(read(Cell::Null), None);
         assert_eq!(labels_in(r#"["a b","c"]"#), ["a b", "c"]);
     }
@@ -98,8 +110,9 @@ mod tests {
             let error = label_list(&Cell::Json(wrong.to_owned()), ";").unwrap_err().to_string();
             assert!(error.contains("no list of labels"), "{error}");
         }
-        let error = label_list(&Cell::Json(r#"["a;b"]"#.to_owned()), ";").unwrap_err().to_string();
-        assert!(error.contains("a;b") && error.contains("--separator"), "{error}");
+        let error = label_list(&Cell::Json(r#"["a;b"]"#.to_owned()), ";").unwrap_err();
+        assert!(error.to_string().contains("a;b"), "{error}");
+        assert!(error.remedy().is_some_and(|help| help.contains("--separator")), "{error}");
         assert!(label_list(&Cell::Json(r#"["a;b"]"#.to_owned()), "|").is_ok());
     }
 }

@@ -230,9 +230,9 @@ impl Dataset {
         let (mut cells, mut spellings) = (Vec::new(), Vec::new());
         for (found, kept) in table.cells.iter().zip(columns.kept) {
             let mut met = Spellings::default();
-            let read = (1..).zip(found).map(|(row, cell)| {
-                read(kept, cell, &mut met).map_err(|error| error.row(row))
-            });
+            let read = (1..)
+                .zip(found)
+                .map(|(row, cell)| read(kept, cell, &mut met).map_err(|error| error.row(row)));
             cells.push(read.collect::<Result<Vec<_>>>()?);
             spellings.push(met);
         }

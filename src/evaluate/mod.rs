@@ -4,6 +4,8 @@
 //! Refuses to mix rows used in training with unseen ones unless asked to, and to call rows unseen where
 //! nobody knows.
 
+mod mistake;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
@@ -23,7 +25,9 @@ use crate::heads::{FeatureView, Head};
 use crate::metrics::{Coverage, TaskMetrics, answered_only, coverage};
 use crate::quantities::{counted, grouped};
 use crate::runtime::Runtime;
-use crate::task::{Target, TaskKind, Truth};
+use crate::task::{TaskKind, Truth};
+pub use mistake::Mistake;
+use mistake::mistake;
 
 /// Which rows to measure on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -146,75 +150,6 @@ pub struct Evaluation {
     /// Per value of the column given with `--by`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub groups: BTreeMap<String, BTreeMap<String, TaskMetrics>>,
-}
-
-/// A row that was labelled wrongly.
-#[derive(Debug, Clone)]
-pub struct Mistake {
-    /// Row number, from 1.
-    pub row: usize,
-    pub task: String,
-    pub truth: String,
-    pub predicted: String,
-    /// Probability of the wrong label; of several labels that of the one that is the most wrong, missed ones
-    /// by what is left to 1; none of a number.
-    pub probability: Option<f32>,
-    /// How bad it is: that, or how far a number is off, against the others of the task.
-    weight: f64,
-}
-
-/// What is wrong with an answer; nothing where it is right. Of numbers, whatever is not exact: they are
-/// sorted by how far they are off.
-fn mistake(head: &Head, (truth, target): (&Truth, &Target), answer: &[f32]) -> Option<Mistake> {
-    let (row, task) = (0, head.task.clone());
-    let named = |labels: &[u32]| {
-        let names: Vec<&str> = labels.iter().map(|label| truth.name(&head.labels, *label)).collect();
-        if names.is_empty() { "(none)".to_owned() } else { names.join(", ") }
-    };
-    match head.kind {
-        TaskKind::OneOf => {
-            let (predicted, label) = (most_probable(answer), target.label());
-            let probability = answer[predicted];
-            (predicted != label).then(|| Mistake {
-                row,
-                task,
-                truth: truth.name(&head.labels, label as u32).to_owned(),
-                predicted: head.labels[predicted].clone(),
-                probability: Some(probability),
-                weight: f64::from(probability),
-            })
-        }
-        TaskKind::AnyOf => {
-            let limits = head.believed.limits();
-            let answered = |label: usize| head.kind.answers(limits, label, answer[label]);
-            let predicted: Vec<u32> = (0..).take(answer.len()).filter(|label| answered(*label as usize)).collect();
-            let wrong = (0_u32..).zip(answer).filter_map(|(label, p)| {
-                let is = target.labels().contains(&label);
-                (is != answered(label as usize)).then_some(if is { 1.0 - p } else { *p })
-            });
-            let unknown = target.labels().iter().filter(|label| **label as usize >= answer.len()).map(|_| 1.0);
-            let probability = wrong.chain(unknown).max_by(f32::total_cmp)?;
-            Some(Mistake {
-                row,
-                task,
-                truth: named(target.labels()),
-                predicted: named(&predicted),
-                probability: Some(probability),
-                weight: f64::from(probability),
-            })
-        }
-        TaskKind::Number => {
-            let weight = (f64::from(answer[0]) - target.number()).abs();
-            (weight > 0.0).then(|| Mistake {
-                row,
-                task,
-                truth: target.number().to_string(),
-                predicted: answer[0].to_string(),
-                probability: None,
-                weight,
-            })
-        }
-    }
 }
 
 /// A labelled table, ready to be measured against a model.
@@ -390,7 +325,8 @@ impl<'e> Evaluator<'e> {
             if !limits.thresholds.is_empty() && !table.is_empty() {
                 let answers = |(label, p): (&usize, &f32)| head.kind.answers(limits, *label, *p);
                 let answered: Vec<bool> = predicted.iter().zip(&confidence).map(answers).collect();
-                let missed: Vec<bool> = strange_labels.iter().zip(&strange).map(|one| !answers(one)).collect();
+                let missed: Vec<bool> =
+                    strange_labels.iter().zip(&strange).map(|one| !answers(one)).collect();
                 table.push(answered_only(&answered, &right, &missed));
             }
             (head.task.clone(), table)
@@ -448,7 +384,9 @@ pub fn keep_out(
     let kept_out = run.kept_out()?;
     let mut count = BTreeMap::new();
     for (task, cells) in tasks.iter().zip(&mut rows.cells) {
-        let Some(single) = kept_out.get(&task.name).filter(|_| task.form == CellForm::Label) else { continue };
+        let Some(single) = kept_out.get(&task.name).filter(|_| task.form == CellForm::Label) else {
+            continue;
+        };
         for (key, cell) in rows.keys.iter().zip(cells) {
             let known = seen.part(key).is_some();
             if known && cell.as_ref().is_some_and(|label| single.contains(label)) {

@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use super::folds::{NO_FOLD, text_folds};
 use super::head::{Answers, Head, Shape};
-use super::units::Units;
 use super::options::{Alpha, Examples, FitOptions};
+use super::units::Units;
 use super::word_choice::choose;
 use super::word_options::{SettledWords, WordsReport};
 use super::word_problem::WordProblem;

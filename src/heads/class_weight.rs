@@ -59,9 +59,7 @@ pub(super) fn counts(targets: &[Target], shape: Shape, weight: ClassWeight) -> C
     match class_weights(targets, shape, weight) {
         None => Counts::Alike,
         Some(weights) if shape.kind == TaskKind::AnyOf => Counts::Labels(weights),
-        Some(weights) => {
-            Counts::Rows(targets.iter().map(|target| weights[target.label()][0]).collect())
-        }
+        Some(weights) => Counts::Rows(targets.iter().map(|target| weights[target.label()][0]).collect()),
     }
 }
 

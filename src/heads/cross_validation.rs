@@ -16,10 +16,10 @@ use std::ops::Range;
 use super::curvature::Products;
 use super::descent::{Descent, descent_bytes};
 use super::folds::{FOLDS, sample, text_folds};
+use super::head::Shape;
 use super::held_out::{Score, calibrated_loss, score};
 use super::minimize::{TOLERANCE_PER_ROW, penalty};
 use super::objective::Problem;
-use super::head::Shape;
 use super::options::{Alpha, Candidate, Chosen, Examples, FitOptions, GRID};
 use super::problem::problem;
 use super::reduce::{REDUCED, reduced};
@@ -323,8 +323,13 @@ mod tests {
         let trials = [Trial { name: "all".into(), features: FeatureView::whole(&features, 12) }];
         let options = FitOptions { alpha: Alpha::Auto, threads: 2, ..FitOptions::default() };
         let mut shown = Vec::new();
-        let found =
-            select(&trials, (&rows, &Target::each(&labels)), Shape::one_of(2), &options, &mut |done, most| shown.push((done, most)));
+        let found = select(
+            &trials,
+            (&rows, &Target::each(&labels)),
+            Shape::one_of(2),
+            &options,
+            &mut |done, most| shown.push((done, most)),
+        );
         let most = FOLDS * GRID.len();
         assert!(shown.len() >= found.candidates.len() * FOLDS && shown.len() <= most, "{}", shown.len());
         assert!(shown.iter().enumerate().all(|(before, shown)| *shown == (before + 1, most)), "{shown:?}");
@@ -334,10 +339,16 @@ mod tests {
     fn the_choice_is_that_of_brute_force_and_threads_change_nothing() {
         let (features, labels) = two_classes();
         let rows: Vec<usize> = (0..240).collect();
-        let examples = Examples { features: FeatureView::whole(&features, 12), rows: &rows, targets: &Target::each(&labels) };
+        let examples = Examples {
+            features: FeatureView::whole(&features, 12),
+            rows: &rows,
+            targets: &Target::each(&labels),
+        };
         let options = FitOptions { alpha: Alpha::Auto, seed: 5, ..FitOptions::default() };
         let trials = [Trial { name: "all".into(), features: examples.features }];
-        let of = |options: &FitOptions| select(&trials, (&rows, &Target::each(&labels)), Shape::one_of(2), options, &mut |_, _| ());
+        let of = |options: &FitOptions| {
+            select(&trials, (&rows, &Target::each(&labels)), Shape::one_of(2), options, &mut |_, _| ())
+        };
         let selection = of(&options);
         assert_eq!(selection, of(&FitOptions { threads: 3, ..options.clone() }));
         let Selection { alpha, candidates, .. } = selection;
@@ -458,15 +469,24 @@ mod tests {
             let (features, labels) = many_classes(3, &mut draw, &means, &common);
             let (unseen, truth) = many_classes(40, &mut draw, &means, &common);
             let rows: Vec<usize> = (0..labels.len()).collect();
-            let examples =
-                Examples { features: FeatureView::whole(&features, 24), rows: &rows, targets: &Target::each(&labels) };
+            let examples = Examples {
+                features: FeatureView::whole(&features, 24),
+                rows: &rows,
+                targets: &Target::each(&labels),
+            };
             let trials = [Trial { name: String::new(), features: examples.features }];
-            let chosen = select(&trials, (&rows, &Target::each(&labels)), Shape::one_of(20), &options, &mut |_, _| ()).alpha;
+            let chosen =
+                select(&trials, (&rows, &Target::each(&labels)), Shape::one_of(20), &options, &mut |_, _| ())
+                    .alpha;
             let earlier = earlier_rule(&examples, &options);
             let scaler = Scaler::of(&examples, 1);
             let training = problem(&scaler, &examples, Shape::one_of(20), &options);
             let every: Vec<usize> = (0..truth.len()).collect();
-            let unseen = Examples { features: FeatureView::whole(&unseen, 24), rows: &every, targets: &Target::each(&truth) };
+            let unseen = Examples {
+                features: FeatureView::whole(&unseen, 24),
+                rows: &every,
+                targets: &Target::each(&truth),
+            };
             let unseen = problem(&scaler, &unseen, Shape::one_of(20), &options);
             let accuracy = |alpha: f64| {
                 let found =
@@ -484,10 +504,15 @@ mod tests {
     /// What `auto` took until 2026-11-28: the strongest penalty within one standard error of the best
     /// accuracy.
     fn earlier_rule(examples: &Examples<'_>, options: &FitOptions) -> f64 {
-        let assigned = folds(&examples.targets.iter().map(|target| target.label() as u32).collect::<Vec<_>>(), 20, options.seed);
+        let assigned = folds(
+            &examples.targets.iter().map(|target| target.label() as u32).collect::<Vec<_>>(),
+            20,
+            options.seed,
+        );
         let source = Source { examples: *examples, standardized: false, precision: TOLERANCE_PER_ROW };
-        let paths: Vec<Path> =
-            (0..FOLDS).map(|fold| walk(&source, Shape::one_of(20), options, &assigned, (fold, &|| ()))).collect();
+        let paths: Vec<Path> = (0..FOLDS)
+            .map(|fold| walk(&source, Shape::one_of(20), options, &assigned, (fold, &|| ())))
+            .collect();
         let tried = paths.iter().map(Vec::len).min().unwrap();
         let right = |place: usize| paths.iter().flat_map(move |path| path[place].right.clone());
         let accuracy = |place: usize| right(place).sum::<f64>();

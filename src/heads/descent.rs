@@ -156,13 +156,21 @@ mod tests {
         });
         let features: Vec<f32> = features.collect();
         let rows: Vec<usize> = (0..rows).collect();
-        let examples =
-            Examples { features: FeatureView::whole(&features, width), rows: &rows, targets: &Target::each(&labels) };
+        let examples = Examples {
+            features: FeatureView::whole(&features, width),
+            rows: &rows,
+            targets: &Target::each(&labels),
+        };
         let scaler = Scaler::of(&examples, 1);
         // A gradient of some 1e-9 per row: far below the rounding of single precision.
         let problem = Problem {
             precision: 1e-11,
-            ..crate::heads::problem::problem(&scaler, &examples, crate::heads::Shape::one_of(3), &FitOptions::default())
+            ..crate::heads::problem::problem(
+                &scaler,
+                &examples,
+                crate::heads::Shape::one_of(3),
+                &FitOptions::default(),
+            )
         };
         let products = Products::of(&problem);
         let zeros = Array2::zeros((width + 1, 3));

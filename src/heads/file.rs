@@ -133,8 +133,9 @@ fn head(file: &Tensors<'_>, entry: TaskEntry) -> Result<Head> {
     }
     let believed = Believed { temperature, thresholds, interval };
     if !believed.fits(kind, classes) {
-        return Err(Error::new(Kind::Heads, "the thresholds or the interval are not those of the task")
-            .task(task));
+        return Err(
+            Error::new(Kind::Heads, "the thresholds or the interval are not those of the task").task(task)
+        );
     }
     let words = words.map(|entry| read_words(file, &task, classes, entry)).transpose()?;
     Ok(Head { task, kind, labels, features, weights, bias, believed, words })

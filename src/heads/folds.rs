@@ -80,8 +80,7 @@ pub fn text_folds(examples: &Examples<'_>, classes: usize, seed: u64) -> Vec<usi
     }
     let mut of_text = folds(&labels, classes, seed);
     for class in 0..classes {
-        let of_class =
-            || texts.iter().zip(&of_examples).filter(move |(_, label)| **label as usize == class);
+        let of_class = || texts.iter().zip(&of_examples).filter(move |(_, label)| **label as usize == class);
         let Some((&first, _)) = of_class().next() else { continue };
         if of_class().all(|(&text, _)| of_text[text] == of_text[first]) {
             of_text[first] = NO_FOLD;

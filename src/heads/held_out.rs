@@ -76,11 +76,22 @@ mod tests {
     /// second.
     fn scored(features: &[f32], labels: &[u32], weights: Option<Vec<f64>>, weight: f64) -> Score {
         let rows: Vec<usize> = (0..labels.len()).collect();
-        let examples = Examples { features: FeatureView::whole(features, 1), rows: &rows, targets: &Target::each(labels) };
+        let examples = Examples {
+            features: FeatureView::whole(features, 1),
+            rows: &rows,
+            targets: &Target::each(labels),
+        };
         let scaler = &Scaler::none(1);
         let counts = weights.map_or(Counts::Alike, Counts::Rows);
-        let problem =
-            Problem { examples, scaler, shape: Shape::one_of(2), counts, there: None, precision: 1e-4, threads: 1 };
+        let problem = Problem {
+            examples,
+            scaler,
+            shape: Shape::one_of(2),
+            counts,
+            there: None,
+            precision: 1e-4,
+            threads: 1,
+        };
         score(&problem, &ndarray::array![[-weight, weight], [0.0, 0.0]])
     }
 

@@ -32,7 +32,10 @@ impl<'p> Fit<&'p Problem<'p>, &'p [Target], Failure> for LinfaLogistic {
 
     fn fit(&self, dataset: &Dataset<'p>) -> Result<Solution, Failure> {
         let problem = dataset.records;
-        debug_assert!(problem.counts == Counts::Alike && problem.there.is_none(), "rows count alike, from nothing");
+        debug_assert!(
+            problem.counts == Counts::Alike && problem.there.is_none(),
+            "rows count alike, from nothing"
+        );
         let rows = problem.standardized::<f64>(0..dataset.targets.len());
         let labels: Array1<usize> = dataset.targets.iter().map(Target::label).collect();
         let fitted = MultiLogisticRegression::default()

@@ -134,7 +134,8 @@ pub(super) fn right(shape: Shape, logits: &[f64], targets: &[Target], shares: &[
     if shape.kind == TaskKind::OneOf {
         let rows = logits.chunks_exact(shape.classes).zip(targets).zip(shares);
         let of_row = |((row, target), share): ((&[f64], &Target), &f64)| {
-            let best = (0..row.len()).fold(0, |best, class| if row[class] > row[best] { class } else { best });
+            let best =
+                (0..row.len()).fold(0, |best, class| if row[class] > row[best] { class } else { best });
             if best == target.label() { *share } else { 0.0 }
         };
         return rows.map(of_row).collect();
@@ -217,13 +218,18 @@ mod tests {
             let (u, v) = (&u[..logits.len()], &v[..logits.len()]);
             let found = curvature(kind, &logits, [u, v], (&target, &counts));
             let at = |a: f64, b: f64| {
-                let moved: Vec<f64> = (0..u.len()).map(|place| logits[place] + a * u[place] + b * v[place]).collect();
+                let moved: Vec<f64> =
+                    (0..u.len()).map(|place| logits[place] + a * u[place] + b * v[place]).collect();
                 loss(kind, &moved, &target, &counts)
             };
             let step = 1e-4;
             let uu = (at(step, 0.0) - 2.0 * at(0.0, 0.0) + at(-step, 0.0)) / step.powi(2);
-            let uv = (at(step, step) - at(step, -step) - at(-step, step) + at(-step, -step)) / (4.0 * step.powi(2));
-            assert!((uu - found[0]).abs() < 1e-5 && (uv - found[1]).abs() < 1e-5, "{kind:?} {found:?} {uu} {uv}");
+            let uv = (at(step, step) - at(step, -step) - at(-step, step) + at(-step, -step))
+                / (4.0 * step.powi(2));
+            assert!(
+                (uu - found[0]).abs() < 1e-5 && (uv - found[1]).abs() < 1e-5,
+                "{kind:?} {found:?} {uu} {uv}"
+            );
         }
     }
 

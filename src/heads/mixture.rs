@@ -79,11 +79,13 @@ impl Pairs<'_> {
         match self.shape.kind {
             TaskKind::OneOf => self.row_of_one(row, counts),
             TaskKind::AnyOf | TaskKind::Number => {
-                let (mixed, target, logits) = (self.mixed(row, counts), &self.targets[row], self.logits_of(row));
+                let (mixed, target, logits) =
+                    (self.mixed(row, counts), &self.targets[row], self.logits_of(row));
                 let hessian = curvature(self.shape.kind, &mixed, logits, (target, self.counts));
                 let mut residual = mixed;
                 let loss = slopes(self.shape.kind, &mut residual, target, (self.counts, row));
-                let along = |logits: &[f64]| residual.iter().zip(logits).map(|(slope, logit)| slope * logit).sum();
+                let along =
+                    |logits: &[f64]| residual.iter().zip(logits).map(|(slope, logit)| slope * logit).sum();
                 (loss, logits.map(along), hessian)
             }
         }

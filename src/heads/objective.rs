@@ -195,7 +195,11 @@ mod tests {
         check: impl Fn(&Problem<'_>),
     ) {
         let (rows, scaler) = ((0..labels.len()).collect::<Vec<_>>(), Scaler::none(width));
-        let examples = Examples { features: FeatureView::whole(features, width), rows: &rows, targets: &Target::each(labels) };
+        let examples = Examples {
+            features: FeatureView::whole(features, width),
+            rows: &rows,
+            targets: &Target::each(labels),
+        };
         let there = None;
         let shape = Shape::one_of(classes);
         check(&Problem { examples, scaler: &scaler, shape, counts, there, precision: 1e-4, threads: 2 });

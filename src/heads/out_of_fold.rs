@@ -102,8 +102,8 @@ fn fit_outside(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::Limits;
     use crate::heads::{Alpha, FeatureView};
+    use crate::metrics::Limits;
     use crate::task::TaskKind;
 
     /// Random rows: whatever is right of them, a head knows it by heart only.
@@ -126,7 +126,11 @@ mod tests {
         let names = ["no", "yes"].map(str::to_owned);
         let answers = Answers { task: "t", kind: TaskKind::OneOf, labels: &names, limits: Limits::default() };
         let rows: Vec<usize> = (0..labels.len()).collect();
-        let examples = Examples { features: FeatureView::whole(features, 40), rows: &rows, targets: &Target::each(labels) };
+        let examples = Examples {
+            features: FeatureView::whole(features, 40),
+            rows: &rows,
+            targets: &Target::each(labels),
+        };
         let options = FitOptions { alpha: Alpha::Fixed(0.1), threads, ..FitOptions::default() };
         out_of_fold(answers, &examples, &options, enough).unwrap()
     }
@@ -161,8 +165,11 @@ mod tests {
         let labels = [0, 0, 0, 0, 0, 0, 1, 1, 2, 2, 2];
         let rows: Vec<usize> = (0..labels.len()).collect();
         for seed in 0..20 {
-            let examples =
-                Examples { features: FeatureView::whole(&features, 1), rows: &rows, targets: &Target::each(&labels) };
+            let examples = Examples {
+                features: FeatureView::whole(&features, 1),
+                rows: &rows,
+                targets: &Target::each(&labels),
+            };
             let folds = text_folds(&examples, 3, seed);
             assert_eq!((folds[1], folds[4]), (folds[6], folds[7]));
             assert_eq!(folds[8..], [NO_FOLD; 3]);

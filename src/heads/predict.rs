@@ -48,12 +48,12 @@ mod tests {
     use ndarray::s;
 
     use super::*;
-    use crate::metrics::Limits;
     use crate::heads::minimize::minimize;
     use crate::heads::objective::Linear;
     use crate::heads::problem::problem;
     use crate::heads::standardize::Scaler;
     use crate::heads::{Answers, Examples, FeatureView, FitOptions};
+    use crate::metrics::Limits;
     use crate::task::{Target, TaskKind};
 
     #[test]
@@ -61,7 +61,11 @@ mod tests {
         let values: Vec<f32> = (0..40 * 5).map(|i| ((i * 7 + i / 5 * 3) % 11) as f32 - 5.0).collect();
         let labels: Vec<u32> = (0..40).map(|row| u32::from(values[row * 5] > 0.0)).collect();
         let rows: Vec<usize> = (0..40).collect();
-        let examples = Examples { features: FeatureView::whole(&values, 5), rows: &rows, targets: &Target::each(&labels) };
+        let examples = Examples {
+            features: FeatureView::whole(&values, 5),
+            rows: &rows,
+            targets: &Target::each(&labels),
+        };
         let scaler = Scaler::of(&examples, 1);
         let problem = problem(&scaler, &examples, crate::heads::Shape::one_of(2), &FitOptions::default());
         let solution = minimize(&problem, 1.0);

@@ -126,7 +126,10 @@ impl Rows<'_> {
         let mut there = Array2::zeros((rows.len(), shape.classes));
         for (&of, mut logits) in rows.iter().zip(there.rows_mut()) {
             self.begun.logits_of(self.examples.features, of, &mut row);
-            logits.iter_mut().zip(&row).for_each(|(logit, value)| *logit = self.units.logit(f64::from(*value)));
+            logits
+                .iter_mut()
+                .zip(&row)
+                .for_each(|(logit, value)| *logit = self.units.logit(f64::from(*value)));
         }
         Problem { there: Some(there), ..problem(scaler, &self.examples, shape, self.options) }
     }
@@ -259,9 +262,9 @@ fn held_out(rows: &Rows<'_>, folds: &[usize], alpha: f64) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::Limits;
     use crate::heads::FeatureView;
     use crate::heads::fit::fit;
+    use crate::metrics::Limits;
     use crate::task::{Target, TaskKind};
 
     const WIDTH: usize = 24;
@@ -296,7 +299,11 @@ mod tests {
 
     fn with<T>((features, labels): &(Vec<f32>, Vec<u32>), each: impl FnOnce(&Examples<'_>) -> T) -> T {
         let rows: Vec<usize> = (0..labels.len()).collect();
-        each(&Examples { features: FeatureView::whole(features, WIDTH), rows: &rows, targets: &Target::each(labels) })
+        each(&Examples {
+            features: FeatureView::whole(features, WIDTH),
+            rows: &rows,
+            targets: &Target::each(labels),
+        })
     }
 
     fn old() -> Head {

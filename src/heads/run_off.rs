@@ -61,8 +61,8 @@ pub fn run_off(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::Limits;
     use crate::heads::FeatureView;
+    use crate::metrics::Limits;
     use crate::task::TaskKind;
 
     #[test]
@@ -84,7 +84,8 @@ mod tests {
         };
         let (few, many) = (trial("few", 0..1), trial("many", 0..3));
         let labels_of = ["no", "yes"].map(str::to_owned);
-        let answers = Answers { task: "t", kind: TaskKind::OneOf, labels: &labels_of, limits: Limits::default() };
+        let answers =
+            Answers { task: "t", kind: TaskKind::OneOf, labels: &labels_of, limits: Limits::default() };
         let options = FitOptions::default();
         let trials = [(few, 10.0), (many, 3.0)];
         let found = run_off(&trials, (&rows, &Target::each(&labels)), answers, &options).unwrap();

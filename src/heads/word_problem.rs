@@ -130,8 +130,9 @@ impl<'a> WordProblem<'a> {
         let scale = first_curvature(self.shape, self.examples.targets);
         let of_place = |place: usize| {
             let squares = self.columns.of(place).iter();
-            let sum: f64 =
-                squares.map(|(row, counts)| self.counts.row(*row as usize) * f64::from(*counts).powi(2)).sum();
+            let sum: f64 = squares
+                .map(|(row, counts)| self.counts.row(*row as usize) * f64::from(*counts).powi(2))
+                .sum();
             scale * sum + alpha
         };
         let bias: f64 = (0..self.examples.rows.len()).map(|row| self.counts.row(row)).sum();
@@ -263,8 +264,8 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::task::Target;
     use crate::heads::{FeatureView, WordTable, WordsOptions};
+    use crate::task::Target;
     use crate::tokens::Grams;
 
     fn rows(texts: &[Vec<u32>], grams: Grams) -> WordRows {
@@ -289,11 +290,18 @@ mod tests {
                 Grams { pieces: number(&golden["pieces"]), pairs: number(&golden["pairs"]), ids: None };
             let words = rows(&texts, grams);
             let (features, every) = (vec![0.0; texts.len()], (0..texts.len()).collect::<Vec<_>>());
-            let examples =
-                Examples { features: FeatureView::whole(&features, 1), rows: &every, targets: &Target::each(&labels) };
+            let examples = Examples {
+                features: FeatureView::whole(&features, 1),
+                rows: &every,
+                targets: &Target::each(&labels),
+            };
             for (weighing, name) in [(Weighing::Plain, "plain"), (Weighing::Rare, "rare")] {
-                let problem =
-                    WordProblem::new(&words, &examples, (Shape::one_of(number(&case["classes"])), weighing), options);
+                let problem = WordProblem::new(
+                    &words,
+                    &examples,
+                    (Shape::one_of(number(&case["classes"])), weighing),
+                    options,
+                );
                 check(&problem, case["alpha"].as_f64().unwrap(), case[name].as_f64().unwrap());
             }
         }

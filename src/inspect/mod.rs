@@ -148,7 +148,8 @@ impl WordsDescription {
         let pieces = rows.iter().filter(|(place, _)| is_piece(*place)).count();
         let strongest = labels.iter().enumerate().map(|(class, label)| {
             // A single number is not compared with others.
-            let mean = |row: &[f64]| if row.len() > 1 { row.iter().sum::<f64>() / row.len() as f64 } else { 0.0 };
+            let mean =
+                |row: &[f64]| if row.len() > 1 { row.iter().sum::<f64>() / row.len() as f64 } else { 0.0 };
             let above = |row: &[f64]| (row[class] - mean(row)) as f32;
             let mut found: Vec<(u32, f32)> = rows
                 .iter()

@@ -45,7 +45,8 @@ pub fn regression(
     interval: Option<(f64, f64)>,
     scores: &[f64],
 ) -> TaskMetrics {
-    let off: Vec<f64> = truth.iter().zip(answers).map(|(truth, said)| (f64::from(*said) - truth).abs()).collect();
+    let off: Vec<f64> =
+        truth.iter().zip(answers).map(|(truth, said)| (f64::from(*said) - truth).abs()).collect();
     let squares: Vec<f64> = off.iter().map(|off| off * off).collect();
     let rows = truth.len() as u64;
     let covered = |(level, width): (f64, f64)| {
@@ -75,9 +76,8 @@ fn spearman(truth: &[f64], answers: &[f32]) -> Option<f64> {
     let answers: Vec<f64> = answers.iter().map(|said| f64::from(*said)).collect();
     let (one, other) = (ranks(truth), ranks(&answers));
     let middle = (float(truth.len() as u64) - 1.0) / 2.0;
-    let product = |a: &[f64], b: &[f64]| -> f64 {
-        a.iter().zip(b).map(|(a, b)| (a - middle) * (b - middle)).sum()
-    };
+    let product =
+        |a: &[f64], b: &[f64]| -> f64 { a.iter().zip(b).map(|(a, b)| (a - middle) * (b - middle)).sum() };
     let spread = (product(&one, &one) * product(&other, &other)).sqrt();
     (spread > 0.0).then(|| product(&one, &other) / spread)
 }

@@ -175,8 +175,7 @@ mod tests {
         // f1_score macro (1/2 + 1 + 0) / 3; accuracy_score 1/4;
         // average_precision_score macro (5/6 + 1 + 1/2)/3.
         let labels = names(&["a", "b", "c"]);
-        let probabilities =
-            [0.9_f32, 0.2, 0.1, 0.4, 0.8, 0.7, 0.5, 0.1, 0.3, 0.3, 0.6, 0.4];
+        let probabilities = [0.9_f32, 0.2, 0.1, 0.4, 0.8, 0.7, 0.5, 0.1, 0.3, 0.3, 0.6, 0.4];
         let truth: [&[u32]; 4] = [&[0], &[0, 1], &[], &[1, 2]];
         let thresholds = [0.5; 3];
         let tagged = Tagged {
@@ -217,8 +216,7 @@ mod tests {
 
     #[test]
     fn nothing_is_not_zero() {
-        let tagged =
-            Tagged { labels: &[], unseen: &[], truth: vec![], probabilities: &[], thresholds: &[] };
+        let tagged = Tagged { labels: &[], unseen: &[], truth: vec![], probabilities: &[], thresholds: &[] };
         let found = tagging(&tagged, &[]);
         assert_eq!((found.rows, found.accuracy, found.macro_f1, found.score()), (0, None, None, None));
     }

@@ -84,9 +84,7 @@ fn answered(head: &Head, answer: &[f32]) -> Vec<usize> {
     let limits = head.believed.limits();
     match head.kind {
         TaskKind::OneOf => vec![most_probable(answer)],
-        kind => {
-            (0..answer.len()).filter(|label| kind.answers(limits, *label, answer[*label])).collect()
-        }
+        kind => (0..answer.len()).filter(|label| kind.answers(limits, *label, answer[*label])).collect(),
     }
 }
 

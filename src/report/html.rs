@@ -202,10 +202,11 @@ fn charts(report: &Report) -> String {
     let figures: String = report.tasks.iter().map(|task| against_time(report, task)).collect();
     let (mut accuracy, mut loss) = (String::new(), String::new());
     for (place, task) in report.tasks.iter().enumerate() {
-        accuracy +=
-            &training_curve(report, &format!("{task}: {} on validation rows, by epoch", report.score_name(task)), |epoch| {
-                epoch.validation.scores.get(place).copied().flatten()
-            });
+        accuracy += &training_curve(
+            report,
+            &format!("{task}: {} on validation rows, by epoch", report.score_name(task)),
+            |epoch| epoch.validation.scores.get(place).copied().flatten(),
+        );
         loss += &training_curve(report, &format!("{task}: loss on training rows, by epoch"), |epoch| {
             epoch.losses.get(place).copied()
         });
@@ -287,10 +288,8 @@ fn learning_curves(report: &Report) -> String {
             Series { name: backbone.name.clone(), drawn: Drawn::Line, points }
         };
         let series: Vec<Series> = report.backbones.iter().map(curve).collect();
-        let caption = format!(
-            "{task}: {} of scenario 2 on test rows, by training rows",
-            report.score_name(task)
-        );
+        let caption =
+            format!("{task}: {} of scenario 2 on test rows, by training rows", report.score_name(task));
         let chart = Chart { caption: &caption, x: "training rows", series: &series, scale: Scale::Logarithm };
         figures += &chart.figure();
     }

@@ -160,7 +160,8 @@ mod tests {
     fn what_is_lost_is_counted_row_by_row() {
         let names = ["no", "yes"].map(str::to_owned);
         let answers = Answers { task: "t", kind: TaskKind::OneOf, labels: &names, limits: Limits::default() };
-        let known = Truth { rows: (0..4).collect(), targets: Target::each(&[0, 1, 0, 1]), unseen: Vec::new() };
+        let known =
+            Truth { rows: (0..4).collect(), targets: Target::each(&[0, 1, 0, 1]), unseen: Vec::new() };
         let judging = Judging::unseen(answers, &known);
         let right = judging.of(&[0.9, 0.1, 0.2, 0.8, 0.7, 0.3, 0.4, 0.6]);
         let wrong = judging.of(&[0.9, 0.1, 0.8, 0.2, 0.7, 0.3, 0.4, 0.6]);

@@ -194,7 +194,8 @@ struct CardTask {
 impl Card {
     fn new(classifier: &Classifier, bundle: &Bundle, long: Long, seconds_to_open: f64) -> Self {
         let manifest = bundle.manifest();
-        let task = |head: &Head| CardTask { task: head.task.clone(), kind: head.kind, labels: head.labels.clone() };
+        let task =
+            |head: &Head| CardTask { task: head.task.clone(), kind: head.kind, labels: head.labels.clone() };
         Self {
             fingerprint: bundle.fingerprint().to_string(),
             file: bundle

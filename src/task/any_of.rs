@@ -107,7 +107,10 @@ pub(super) fn measure(
     let of_rows = truth.targets.iter().map(Target::labels).collect();
     let classes = labels.len();
     let scores = row_scores(limits, &truth.targets, probabilities.chunks_exact(classes.max(1)));
-    tagging(&Tagged { labels, unseen: &truth.unseen, truth: of_rows, probabilities, thresholds: &thresholds }, &scores)
+    tagging(
+        &Tagged { labels, unseen: &truth.unseen, truth: of_rows, probabilities, thresholds: &thresholds },
+        &scores,
+    )
 }
 
 /// Each label's: that of two classes, of which one has the logit 0.

@@ -47,7 +47,8 @@ impl Tasks {
                 .found(both.join(" and "))
                 .expected("each column once, as one kind of task"));
         }
-        let task = |(name, kind): &(String, TaskKind)| TaskRequest { name: name.clone(), kind: *kind, share: 1.0 };
+        let task =
+            |(name, kind): &(String, TaskKind)| TaskRequest { name: name.clone(), kind: *kind, share: 1.0 };
         Ok(Self { tasks: named.iter().map(task).collect(), separator: SEPARATOR.to_owned() })
     }
 
@@ -105,8 +106,10 @@ impl Tasks {
     /// The columns with how they are read.
     #[must_use]
     pub fn columns(&self) -> Vec<KeptColumn> {
-        let column =
-            |task: &TaskRequest| KeptColumn { name: task.name.clone(), form: task.kind.form(&self.separator) };
+        let column = |task: &TaskRequest| KeptColumn {
+            name: task.name.clone(),
+            form: task.kind.form(&self.separator),
+        };
         self.tasks.iter().map(column).collect()
     }
 

@@ -4,9 +4,9 @@
 //! Nothing else spells a kind out, but for the fit of a head (`heads/loss.rs`), whose numbers are of either
 //! precision. Refuses to know features, heads or files.
 
+mod any_of;
 #[cfg(feature = "train")]
 mod asked;
-mod any_of;
 mod kind;
 mod number;
 mod one_of;

@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 
-/// Numbers are divided into so many strata by their rank.
+/// Numbers are divided into so many strata by their rank, at most …
 const RANKS: usize = 10;
+/// … each of so many rows, at least: one for every fold.
+const LEAST_ROWS: usize = 3;
 
 /// What is true of a row. Labels are places among those that a head can answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,7 +71,8 @@ impl Target {
 
 /// The stratum of every row, and how many strata there are: each part of a division shall have its share of
 /// every one. A row with one of `classes` labels is of that label's; one with several, of the rarest one's;
-/// one without any, of a stratum behind these. Numbers are of their tenth.
+/// one without any, of a stratum behind these. Numbers are of their tenth, or, where they are few, of a larger
+/// part.
 #[must_use]
 pub fn strata(targets: &[Target], classes: usize) -> (Vec<u32>, usize) {
     match targets.first() {
@@ -77,7 +80,7 @@ pub fn strata(targets: &[Target], classes: usize) -> (Vec<u32>, usize) {
             (targets.iter().map(|target| target.label() as u32).collect(), classes)
         }
         Some(Target::Labels(_)) => (rarest(targets, classes), classes + 1),
-        Some(Target::Number(_)) => (tenths(targets), RANKS),
+        Some(Target::Number(_)) => by_rank(targets),
     }
 }
 
@@ -94,18 +97,19 @@ fn rarest(targets: &[Target], classes: usize) -> Vec<u32> {
     targets.iter().map(of_row).collect()
 }
 
-fn tenths(targets: &[Target]) -> Vec<u32> {
+fn by_rank(targets: &[Target]) -> (Vec<u32>, usize) {
+    let count = (targets.len() / LEAST_ROWS).clamp(1, RANKS);
     let mut order: Vec<usize> = (0..targets.len()).collect();
     order.sort_by(|&a, &b| targets[a].number().total_cmp(&targets[b].number()).then(a.cmp(&b)));
     let (mut strata, mut stratum) = (vec![0; targets.len()], 0);
     for (rank, &row) in order.iter().enumerate() {
         // Equal numbers are of one stratum.
         if rank == 0 || targets[row] != targets[order[rank - 1]] {
-            stratum = (rank * RANKS / targets.len()) as u32;
+            stratum = (rank * count / targets.len()) as u32;
         }
         strata[row] = stratum;
     }
-    strata
+    (strata, count)
 }
 
 #[cfg(test)]
@@ -122,9 +126,12 @@ mod tests {
         assert_eq!(strata(&targets, 3), (vec![1, 0, 3, 2, 1], 4));
         let labels = [2, 0].map(Target::Label);
         assert_eq!(strata(&labels, 3), (vec![2, 0], 3));
-        let numbers: Vec<Target> = (0..20).rev().map(|n| Target::Number(f64::from(n / 4))).collect();
-        let (tenths, count) = strata(&numbers, 1);
-        assert_eq!((tenths[0], tenths[3], tenths[19], count), (8, 8, 0, 10));
+        let numbers = |rows: i32| -> Vec<Target> {
+            (0..rows).rev().map(|n| Target::Number(f64::from(n / 4))).collect()
+        };
+        let (tenths, count) = strata(&numbers(40), 1);
+        assert_eq!((tenths[0], tenths[3], tenths[39], count), (9, 9, 0, 10));
+        assert_eq!(strata(&numbers(2), 1), (vec![0, 0], 1));
         assert_eq!(strata(&[], 2), (Vec::new(), 2));
     }
 

@@ -64,7 +64,10 @@ impl Table {
         for task in &mut tasks {
             let occurs = |other: &Dataset| task.classes.occur_in(&other.cells[task.column]);
             task.known = known(&task.name);
-            if task.kind == TaskKind::OneOf && !task.known && ![&valid, &test].into_iter().flatten().any(occurs) {
+            if task.kind == TaskKind::OneOf
+                && !task.known
+                && ![&valid, &test].into_iter().flatten().any(occurs)
+            {
                 task.classes.check_own(&task.name, request.rare).map_err(place)?;
             }
             if request.rare == Rare::Drop && task.kind.has_labels() {
@@ -128,7 +131,9 @@ fn check(asked: &TaskRequest, keys: &[TextKey], cells: &[Option<String>], known:
     if asked.kind == TaskKind::Number {
         let mut numbers = cells.iter().flatten();
         let first = numbers.next().ok_or_else(|| {
-            Error::new(Kind::Table, "the task has no numbers").column(&asked.name).expected("numbers that differ")
+            Error::new(Kind::Table, "the task has no numbers")
+                .column(&asked.name)
+                .expected("numbers that differ")
         })?;
         if known || numbers.any(|other| other != first) {
             return Ok(());
@@ -139,7 +144,11 @@ fn check(asked: &TaskRequest, keys: &[TextKey], cells: &[Option<String>], known:
             .expected("numbers that differ"));
     }
     let classes = Classes::count(asked.kind == TaskKind::AnyOf, keys, cells);
-    if known && classes.rows.len() == 1 { Ok(()) } else { classes.check(&asked.name, asked.kind.least_labels()) }
+    if known && classes.rows.len() == 1 {
+        Ok(())
+    } else {
+        classes.check(&asked.name, asked.kind.least_labels())
+    }
 }
 
 /// The stratum of every row that has a truth.

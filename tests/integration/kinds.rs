@@ -93,7 +93,10 @@ fn all_kinds_are_learned_and_measured_in_one_run() {
     let exact = number(&tags["accuracy"]);
     assert!(exact > 0.1 && exact < number(&tags["several"]["micro_f1"]), "{tags}");
     assert_eq!(tags["per_label"].as_array().unwrap().len(), 7);
-    assert!(tags["per_label"].as_array().unwrap().iter().all(|label| label["threshold"].is_number()), "{tags}");
+    assert!(
+        tags["per_label"].as_array().unwrap().iter().all(|label| label["threshold"].is_number()),
+        "{tags}"
+    );
     let size = &tasks["size"]["number"];
     assert!(number(&size["r_squared"]) > 0.5 && number(&size["spearman"]) > 0.6, "{size}");
     let covered = number(&size["interval"]["coverage"]);
@@ -122,8 +125,7 @@ fn predictions_name_labels_and_numbers_the_same_from_run_and_bundle() {
         assert_eq!(own["tags_predicted"], bundled["tags_predicted"]);
         assert_eq!(labels.len(), own["tags_probability"].as_array().unwrap().len());
         sizes[labels.len().min(2)] += 1;
-        let [low, said, high] =
-            ["low", "predicted", "high"].map(|part| number(&own[format!("size_{part}")]));
+        let [low, said, high] = ["low", "predicted", "high"].map(|part| number(&own[format!("size_{part}")]));
         assert!(low < said && said < high);
         assert!((said - number(&bundled["size_predicted"])).abs() < 1e-3);
     }
@@ -144,7 +146,9 @@ fn predictions_name_labels_and_numbers_the_same_from_run_and_bundle() {
     let all = of(fp32, &["--all-probabilities"]).json_lines();
     assert!(all[0]["tags_probability_tweet"].is_number(), "{}", all[0]);
     let few = of(fp32, &["--abstain-below", "0.99"]).json_lines();
-    let count = |rows: &[Value]| rows.iter().map(|row| row["tags_predicted"].as_array().unwrap().len()).sum::<usize>();
+    let count = |rows: &[Value]| {
+        rows.iter().map(|row| row["tags_predicted"].as_array().unwrap().len()).sum::<usize>()
+    };
     assert!(count(&few) < count(&own));
 }
 
@@ -182,14 +186,16 @@ fn heads_of_all_kinds_are_fitted_further() {
     new.iter_mut().step_by(3).for_each(|row| row.tags.push("fresh".to_owned()));
     let data = csv_of(&place.path().join("new.csv"), &new, ";");
     let out = place.path().join("new.frost");
-    let refit = ["refit", text(int8), &data, "--any-of", "tags", "--number", "size", "--json", "--out", text(&out)];
+    let refit =
+        ["refit", text(int8), &data, "--any-of", "tags", "--number", "size", "--json", "--out", text(&out)];
     let report = frosthead(&refit).success().json();
     for task in ["tags", "size"] {
         let kept = &report["kept"][task]["all"];
         assert!(kept["rows"].as_u64().unwrap() > 20 && kept["before"].is_number(), "{report}");
         assert!(number(&kept["after"]) > number(&kept["before"]) - 0.15, "{report}");
     }
-    let said = frosthead(&["predict", &data, "--model", text(&out), "--all-probabilities"]).success().json_lines();
+    let said =
+        frosthead(&["predict", &data, "--model", text(&out), "--all-probabilities"]).success().json_lines();
     assert!(said[0]["tags_probability_fresh"].is_number(), "{}", said[0]);
 }
 
@@ -210,7 +216,8 @@ fn lists_and_texts_of_the_same_labels_give_the_same_run() {
     assert!(recipe.contains("separator = \"|\""), "{recipe}");
     // A run knows its separator; a bundle does not.
     let eval = |model: &Path, more: &[&str]| {
-        let finished = frosthead(&[&["eval", &other, "--model", text(model), "--rows", "all", "--json"], more].concat());
+        let finished =
+            frosthead(&[&["eval", &other, "--model", text(model), "--rows", "all", "--json"], more].concat());
         finished.success().json()["tasks"]["tags"]["several"]["micro_f1"].clone()
     };
     let right = eval(&place.path().join("other"), &[]);
@@ -225,9 +232,12 @@ fn lists_and_texts_of_the_same_labels_give_the_same_run() {
     let listed = place.path().join("c.jsonl");
     std::fs::write(&listed, rows.iter().map(line).collect::<Vec<_>>().join("\n")).unwrap();
     assert_eq!(run("listed", text(&listed), &[]), plain);
-    // Lists stay lists in a Parquet of features.
+    // Lists are carried into a Parquet of features, and are read there.
     let features = place.path().join("f.parquet");
     frosthead(&["embed", text(&listed), "--backbone", backbone(), "--out", text(&features)]).success();
+    let out = place.path().join("features");
+    frosthead(&[&["train", text(&features), "--out", text(&out)], &tasks[..]].concat()).success();
+    assert_eq!(std::fs::read(out.join("heads.safetensors")).unwrap(), plain);
 }
 
 #[test]
@@ -262,28 +272,46 @@ fn what_cannot_be_learned_is_refused() {
     let refused = |data: &str, more: &[&str], parts: &[&str]| {
         train(data, backbone(), &place.path().join("run"), more).fails_with(parts);
     };
-    let tagged = write("tags.jsonl", "{\"text\":\"one\",\"tags\":[\"a;b\"]}\n{\"text\":\"two\",\"tags\":[\"c\"]}\n");
-    refused(&tagged, &["--any-of", "tags"], &["a label has the separator in it", "a;b", "row 1", "--separator"]);
-    let nested = write("nested.jsonl", "{\"text\":\"one\",\"tags\":[\"a\"]}\n{\"text\":\"two\",\"tags\":{\"c\":1}}\n");
+    let tagged =
+        write("tags.jsonl", "{\"text\":\"one\",\"tags\":[\"a;b\"]}\n{\"text\":\"two\",\"tags\":[\"c\"]}\n");
+    refused(
+        &tagged,
+        &["--any-of", "tags"],
+        &["a label has the separator in it", "a;b", "row 1", "--separator"],
+    );
+    let nested =
+        write("nested.jsonl", "{\"text\":\"one\",\"tags\":[\"a\"]}\n{\"text\":\"two\",\"tags\":{\"c\":1}}\n");
     refused(&nested, &["--any-of", "tags"], &["no list of labels", "row 2", "tags"]);
     let none = write("none.csv", "text,tags\none,\ntwo,\n");
     refused(&none, &["--any-of", "tags"], &["no labels"]);
     for (name, cell) in [("text", "four"), ("infinite", "inf"), ("large", "1e300")] {
         let data = write(&format!("{name}.csv"), &format!("text,n\none,1\ntwo,{cell}\n"));
-        refused(&data, &["--number", "n"], &["a cell of a column of numbers is none", cell, "row 2", "column"]);
+        refused(
+            &data,
+            &["--number", "n"],
+            &["a cell of a column of numbers is none", cell, "row 2", "column"],
+        );
     }
     let constant = write("constant.csv", "text,n\none,4\ntwo,4.0\nthree,4\n");
     refused(&constant, &["--number", "n"], &["the task's numbers are all the same", "4"]);
     let empty = write("empty.csv", "text,n\none,\ntwo,\n");
     refused(&empty, &["--number", "n"], &["the task has no numbers"]);
-    refused(&none, &["--any-of", "tags", "--number", "tags"], &["a task was given twice", "--any-of tags and --number tags"]);
+    refused(
+        &none,
+        &["--any-of", "tags", "--number", "tags"],
+        &["a task was given twice", "--any-of tags and --number tags"],
+    );
     refused(&none, &["--task", "tags", "--any-of", "tags"], &["--task tags and --any-of tags"]);
     refused(&none, &[], &["there is nothing to learn", "--any-of COLUMN"]);
     refused(&none, &["--any-of", "tags", "--separator", ""], &["this cannot separate labels"]);
     for share in ["0", "1", "x"] {
         refused(&none, &["--any-of", "tags", "--precision-at", share], &["expected a share between 0 and 1"]);
     }
-    refused(&none, &["--any-of", "tags", "--precision-at", "0.9", "--recall-at", "0.9"], &["cannot be used with"]);
+    refused(
+        &none,
+        &["--any-of", "tags", "--precision-at", "0.9", "--recall-at", "0.9"],
+        &["cannot be used with"],
+    );
 }
 
 #[test]
@@ -308,12 +336,18 @@ fn a_promised_precision_leaves_answers_away() {
     let (rows, uncertain) = {
         let said = frosthead(&["predict", data, "--model", text(&run)]).success().json_lines();
         let uncertain = said.iter().filter(|row| row["domain_uncertain"] == true).count();
-        assert!(said.iter().all(|row| row["domain_predicted"].is_null() == (row["domain_uncertain"] == true)));
+        assert!(
+            said.iter().all(|row| row["domain_predicted"].is_null() == (row["domain_uncertain"] == true))
+        );
         (said.len(), uncertain)
     };
     assert!(uncertain > 10 && uncertain < rows / 2, "{uncertain} of {rows}: {said}");
     let eval = frosthead(&["eval", data, "--model", text(&run), "--task", "domain", "--coverage"]).success();
-    assert!(eval.stdout.contains("thresholds") && eval.stdout.contains("domain, when only"), "{}", eval.stdout);
+    assert!(
+        eval.stdout.contains("thresholds") && eval.stdout.contains("domain, when only"),
+        "{}",
+        eval.stdout
+    );
     let (_, metrics, _) = of("found", &["--recall-at", "0.95"]);
     assert!(micro(&metrics).1 / micro(&metrics).2 > all / others);
     // Of so few rows nothing can be promised, and it is said what can.
@@ -335,8 +369,14 @@ fn few_numbers_promise_nothing() {
     let place = directory();
     let data = csv_of(&place.path().join("few.csv"), &rows(|row| row % 150 == 0), ";");
     let out = place.path().join("run");
-    let metrics =
-        train(&data, backbone(), &out, &["--number", "size", "--test-fraction", "0.2", "--json"]).success().json();
+    let more = ["--number", "size", "--test-fraction", "0.2", "--json"];
+    let finished = train(&data, backbone(), &out, &more).success();
+    assert!(
+        finished.stderr.contains("too few for an interval of 90 %, which needs 9"),
+        "{}",
+        finished.stderr
+    );
+    let metrics = finished.json();
     assert!(metrics["calibration"]["size"].get("interval").is_none(), "{metrics}");
     let said = frosthead(&["predict", &data, "--model", text(&out)]).success().json_lines();
     assert!(said[0].get("size_low").is_none() && said[0]["size_predicted"].is_number());
@@ -347,7 +387,8 @@ fn layers_are_trained_for_all_kinds() {
     let place = directory();
     let data = csv_of(&place.path().join("data.csv"), &rows(|row| row % 3 != 0), ";");
     let out = place.path().join("run");
-    let more = ["--unfreeze", "0,1", "--epochs", "2", "--json", "--max-drift", "100", "--freeze", "head:domain"];
+    let more =
+        ["--unfreeze", "0,1", "--epochs", "2", "--json", "--max-drift", "100", "--freeze", "head:domain"];
     let finished = train(&data, backbone(), &out, &[&TASKS[..], &more].concat()).success();
     let metrics = finished.json();
     for (task, part) in [("tags", "several"), ("size", "number")] {
@@ -364,7 +405,9 @@ fn layers_are_trained_for_all_kinds() {
     assert_eq!(used, metrics["valid"]["size"]["rows"].as_u64().unwrap() / 2);
     let bundle = place.path().join("x.frost");
     frosthead(&["bundle", text(&out), "--out", text(&bundle)]).success();
-    let eval = |model: &Path| frosthead(&["eval", &data, "--model", text(model), "--rows", "all", "--json"]).success().json();
+    let eval = |model: &Path| {
+        frosthead(&["eval", &data, "--model", text(model), "--rows", "all", "--json"]).success().json()
+    };
     let (run, bundle) = (eval(&out), eval(&bundle));
     for task in ["tags", "size"] {
         let score = |found: &Value| found["tasks"][task]["rows"].clone();
@@ -407,11 +450,15 @@ fn a_server_answers_labels_and_numbers() {
     let tasks = &reply["results"][0]["tasks"];
     assert!(tasks["domain"]["label"].is_string() && tasks["domain"]["abstained"] == false, "{tasks}");
     let labels = tasks["tags"]["labels"].as_array().unwrap();
-    assert!(labels.iter().all(|label| label["label"].is_string() && label["probability"].is_number()), "{tasks}");
+    assert!(
+        labels.iter().all(|label| label["label"].is_string() && label["probability"].is_number()),
+        "{tasks}"
+    );
     assert_eq!(tasks["tags"]["probabilities"].as_object().unwrap().len(), 7);
     assert_eq!(tasks["tags"]["top"].as_array().unwrap().len(), 2);
-    let [number, low, high] = [&tasks["size"]["number"], &tasks["size"]["interval"]["low"], &tasks["size"]["interval"]["high"]]
-        .map(number);
+    let [number, low, high] =
+        [&tasks["size"]["number"], &tasks["size"]["interval"]["low"], &tasks["size"]["interval"]["high"]]
+            .map(number);
     assert!(low < number && number < high);
     assert_eq!((&tasks["size"]["interval"]["level"].as_f64().map(|level| level as f32)), &Some(0.9));
     let certain = json!({"texts": ["Great phone"], "abstain_below": 1.0});
@@ -421,7 +468,8 @@ fn a_server_answers_labels_and_numbers() {
     let kinds: Vec<&Value> = card["tasks"].as_array().unwrap().iter().map(|task| &task["kind"]).collect();
     assert_eq!(kinds, [&Value::Null, &json!("any-of"), &json!("number")]);
     let address = format!("http://{}", server.address);
-    let bench = ["bench", "serve", data, "--server", &address, "--check", text(fp32), "--seconds", "1", "--json"];
+    let bench =
+        ["bench", "serve", data, "--server", &address, "--check", text(fp32), "--seconds", "1", "--json"];
     let found = frosthead(&bench).success().json();
     assert!(found["wrong"] == 0 && found["checked"].as_u64().unwrap() > 0, "{found}");
 }

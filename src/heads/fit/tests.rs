@@ -41,7 +41,11 @@ fn names(classes: u32) -> Vec<String> {
 fn fitted(classes: u32, alpha: f64, class_weight: ClassWeight) -> (Head, FitReport, f64) {
     let (features, labels) = sample(classes);
     let rows: Vec<usize> = (0..ROWS).collect();
-    let examples = Examples { features: FeatureView::whole(&features, WIDTH), rows: &rows, targets: &Target::each(&labels) };
+    let examples = Examples {
+        features: FeatureView::whole(&features, WIDTH),
+        rows: &rows,
+        targets: &Target::each(&labels),
+    };
     let options = FitOptions { alpha: Alpha::Fixed(alpha), class_weight, ..FitOptions::default() };
     let (head, report) = fit(answers(&names(classes)), &examples, &options).unwrap();
     let mut out = vec![0.0; classes as usize];
@@ -115,7 +119,11 @@ fn the_same_fit_gives_the_same_bits_and_another_penalty_others() {
 fn the_report_is_computed_at_the_returned_weights() {
     let (features, labels) = sample(3);
     let rows: Vec<usize> = (0..ROWS).collect();
-    let examples = Examples { features: FeatureView::whole(&features, WIDTH), rows: &rows, targets: &Target::each(&labels) };
+    let examples = Examples {
+        features: FeatureView::whole(&features, WIDTH),
+        rows: &rows,
+        targets: &Target::each(&labels),
+    };
     let scaler = Scaler::of(&examples, 1);
     let problem = problem(&scaler, &examples, Shape::one_of(3), &FitOptions::default());
     let solution = minimize(&problem, 1.0);
@@ -129,7 +137,11 @@ fn the_report_is_computed_at_the_returned_weights() {
 fn what_cannot_be_fitted_is_refused() {
     let rows = [0, 1, 2, 3];
     let fit_of = |features: &[f32], labels: &[u32], classes: u32| {
-        let examples = Examples { features: FeatureView::whole(features, 2), rows: &rows, targets: &Target::each(labels) };
+        let examples = Examples {
+            features: FeatureView::whole(features, 2),
+            rows: &rows,
+            targets: &Target::each(labels),
+        };
         fit(answers(&names(classes)), &examples, &FitOptions::default()).unwrap_err().to_string()
     };
     assert!(fit_of(&[0.0; 8], &[0; 4], 1).contains("classes to tell apart"));
@@ -147,8 +159,11 @@ fn a_row_far_away_does_not_keep_a_fit_from_its_optimum() {
     const COLUMNS: usize = 120;
     let (features, labels) = with_outlier(1500, COLUMNS);
     let rows: Vec<usize> = (0..labels.len()).collect();
-    let examples =
-        Examples { features: FeatureView::whole(&features, COLUMNS), rows: &rows, targets: &Target::each(&labels) };
+    let examples = Examples {
+        features: FeatureView::whole(&features, COLUMNS),
+        rows: &rows,
+        targets: &Target::each(&labels),
+    };
     for alpha in [10.0, 1000.0] {
         let options = FitOptions { alpha: Alpha::Fixed(alpha), ..FitOptions::default() };
         let (_, report) = fit(answers(&names(4)), &examples, &options).unwrap();
@@ -273,7 +288,9 @@ fn numbers_are_fitted_as_by_scikit_learn_whatever_their_units() {
             assert!(report.converged);
             near(report.loss, &expected["loss"], 5e-4 * report.loss);
             let mut all = vec![0.0; ROWS];
-            rows.iter().zip(all.chunks_exact_mut(1)).for_each(|(row, out)| head.probabilities(view.row(*row), out));
+            rows.iter()
+                .zip(all.chunks_exact_mut(1))
+                .for_each(|(row, out)| head.probabilities(view.row(*row), out));
             let own = |said: f32| (f64::from(said) - shift) / scale;
             // Single precision of what is added to a mean of 7 or a million.
             let rounded = 4e-7 * shift.abs() / scale + 2e-3;
@@ -294,7 +311,8 @@ fn numbers_that_are_all_the_same_are_refused() {
     let answers = Answers { kind: TaskKind::Number, ..answers(&names) };
     let rows: Vec<usize> = (0..ROWS).collect();
     let targets = vec![Target::Number(4.0); ROWS];
-    let examples = Examples { features: FeatureView::whole(&features, WIDTH), rows: &rows, targets: &targets };
+    let examples =
+        Examples { features: FeatureView::whole(&features, WIDTH), rows: &rows, targets: &targets };
     let error = fit(answers, &examples, &FitOptions::default()).unwrap_err().to_string();
     assert!(error.contains("all the same") && error.contains('4'), "{error}");
 }

@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use crate::task::Target;
 use super::*;
 use crate::heads::problem::problem;
 use crate::heads::standardize::Scaler;
 use crate::heads::{ClassWeight, Examples, FeatureView, FitOptions, Shape};
+use crate::task::Target;
 
 /// Correlated features of which some tell three classes apart; one row is `far` times as long as the others.
 fn sample(rows: usize, width: usize, far: f32) -> (Vec<f32>, Vec<u32>) {
@@ -33,7 +33,11 @@ fn with_problem(
 ) {
     let (features, labels) = sample(rows, width, far);
     let rows: Vec<usize> = (0..rows).collect();
-    let examples = Examples { features: FeatureView::whole(&features, width), rows: &rows, targets: &Target::each(&labels) };
+    let examples = Examples {
+        features: FeatureView::whole(&features, width),
+        rows: &rows,
+        targets: &Target::each(&labels),
+    };
     let scaler = Scaler::of(&examples, 1);
     check(&problem(&scaler, &examples, Shape::one_of(3), options));
 }
@@ -69,7 +73,8 @@ fn linfa_logistic_solves_where_rows_are_few_and_count_alike_and_the_descent_all_
         with_problem(shape, options, |problem| {
             let (found, ours) = (minimize(problem, 10.0), descent(problem, 10.0));
             assert!(found.converged() && ours.converged(), "{shape:?}");
-            let theirs = (problem.counts == crate::heads::class_weight::Counts::Alike).then(|| linfa(problem, 10.0));
+            let theirs =
+                (problem.counts == crate::heads::class_weight::Counts::Alike).then(|| linfa(problem, 10.0));
             by = (
                 found.parameters == ours.parameters,
                 theirs.is_some_and(|theirs| found.parameters == theirs.parameters),
