@@ -419,9 +419,9 @@ fn words_come_back_as_they_were_and_no_lie_about_them_is_believed() {
 #[test]
 fn a_newer_format_is_named_before_anything_else() {
     let mut parts = Parts::honest();
-    parts.manifest.format = 5;
+    parts.manifest.format = FORMAT + 1;
     parts.more.push(("new-thing.bin", Vec::new()));
-    refused(&parts.archive(), &["format 6", "format 1 to 4", "version of frosthead"]);
+    refused(&parts.archive(), &["format 6", "format 1 to 5", "version of frosthead"]);
     parts.manifest.format = 0;
     refused(&parts.archive(), &["format 0"]);
 }
