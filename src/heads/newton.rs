@@ -1,9 +1,8 @@
 //! Owns the descent to the optimum of a sparse problem: truncated Newton (Nocedal & Wright 2006, algorithm
 //! 7.1), whose inner systems are solved by conjugate gradients, preconditioned by the Hessian's diagonal.
 //!
-//! L-BFGS needs several hundred passes over the rows there, and its own sums over as many numbers as there are
-//! parameters cost more than a pass; Newton's method needs some fifty, and ends where the other only comes
-//! near. Refuses to say that it arrived: whoever asked compares the gradient with the tolerance.
+//! L-BFGS has not arrived there after 400 passes over the rows, and its own sums over as many numbers as there
+//! are parameters cost more than a pass; Newton's method needs some 130 (`docs/LOG.md`, *words*). Refuses to say that it arrived: whoever asked compares the gradient with the tolerance.
 
 use ndarray::Array2;
 
