@@ -2,7 +2,9 @@
 //! 7.1), whose inner systems are solved by conjugate gradients, preconditioned by the Hessian's diagonal.
 //!
 //! L-BFGS has not arrived there after 400 passes over the rows, and its own sums over as many numbers as there
-//! are parameters cost more than a pass; Newton's method needs some 130 (`docs/LOG.md`, *words*). Refuses to say that it arrived: whoever asked compares the gradient with the tolerance.
+//! are parameters cost more than a pass; Newton's method needs some 130 (`docs/LOG.md`, *words*).
+//!
+//! Refuses to say that it arrived: whoever asked compares the gradient with the tolerance.
 
 use ndarray::Array2;
 
