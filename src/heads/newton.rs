@@ -1,8 +1,8 @@
 //! Owns the descent to the optimum of a sparse problem: truncated Newton (Nocedal & Wright 2006, algorithm
 //! 7.1), whose inner systems are solved by conjugate gradients, preconditioned by the Hessian's diagonal.
 //!
-//! L-BFGS has not arrived there after 400 passes over the rows, and its own sums over as many numbers as there
-//! are parameters cost more than a pass; Newton's method needs some 130 (`docs/LOG.md`, *words*).
+//! At the same gradient L-BFGS ends further above the least loss, and its own sums over as many numbers as there
+//! are parameters cost more than a pass over the rows (`docs/LOG.md`, *words*).
 //!
 //! Refuses to say that it arrived: whoever asked compares the gradient with the tolerance.
 
