@@ -16,30 +16,42 @@ use crate::document;
 use crate::encoder::FeatureChoice;
 use crate::error::{Kind, Result};
 use crate::fingerprint::Fingerprint;
+use crate::heads::Believed;
+#[cfg(feature = "train")]
+use crate::heads::Head;
 use crate::task::TaskKind;
 use crate::text::{AsText, Text};
 use crate::tokens::{Grams, LongTexts, PieceUse};
 
 /// The newest version of the bundle that this program reads; a bundle is written in the oldest one that can
 /// say all there is to say.
-pub const FORMAT: u32 = 5;
+pub const FORMAT: u32 = 6;
 /// The oldest it reads: format 1 knew neither validation rows nor refits.
 const OLDEST: u32 = 1;
 
-/// The version in which a bundle can be written that knows such text columns, whether the backbone is a part
-/// of another one, and whether a head looks at words.
+/// The version in which a bundle with these heads can be written that knows such text columns, and whether the
+/// backbone is a part of another one.
 #[cfg(feature = "train")]
-pub(super) fn format_for([text, second]: [Option<&str>; 2], part_of: Option<PartOf>, words: bool) -> u32 {
+pub(super) fn format_for<'h>(
+    [text, second]: [Option<&str>; 2],
+    part_of: Option<PartOf>,
+    heads: impl Iterator<Item = &'h Head>,
+) -> u32 {
     /// Knows no text column (it was called `text`, or is not known), and whole networks only.
     const BEFORE: u32 = 2;
     /// Knows no words.
     const WITHOUT_WORDS: u32 = 3;
-    match (words, text.is_some() || part_of.is_some()) {
-        _ if second.is_some() => PAIRS,
-        (true, _) => WITHOUT_PAIRS,
-        (false, true) => WITHOUT_WORDS,
+    let least = match (text.is_some() || part_of.is_some(), second.is_some()) {
+        (_, true) => PAIRS,
+        (true, false) => WITHOUT_WORDS,
         (false, false) => BEFORE,
-    }
+    };
+    let of_head = |head: &Head| match (head.kind.is_default() && !head.believed.has_limits(), &head.words) {
+        (false, _) => FORMAT,
+        (true, Some(_)) => WITHOUT_PAIRS,
+        (true, None) => BEFORE,
+    };
+    heads.map(of_head).fold(least, u32::max)
 }
 
 /// Knows texts only.
@@ -203,14 +215,6 @@ pub struct WordsManifest {
     pub renumbered: bool,
 }
 
-/// How one task's logits become probabilities.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Calibration {
-    /// Logits are divided by it: 1 leaves them as they are.
-    pub temperature: f32,
-}
-
 /// A fixed sentence and what the network said of it where the bundle was made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -236,7 +240,7 @@ pub(super) struct Contents {
     pub manifest: Manifest,
     /// Per task.
     pub labels: Vec<Vec<String>>,
-    pub calibration: Vec<Calibration>,
+    pub calibration: Vec<Believed>,
     pub golden: Vec<Golden>,
     pub checksums: BTreeMap<String, Fingerprint>,
 }
@@ -278,7 +282,7 @@ impl Contents {
         check_hash(MANIFEST, &checksums, Fingerprint::of_bytes(&manifest))?;
         let manifest: Manifest = parse(MANIFEST, &manifest)?;
         let mut labels: BTreeMap<String, Vec<String>> = parse(LABELS, &checked(LABELS)?)?;
-        let mut calibration: BTreeMap<String, Calibration> = parse(CALIBRATION, &checked(CALIBRATION)?)?;
+        let mut calibration: BTreeMap<String, Believed> = parse(CALIBRATION, &checked(CALIBRATION)?)?;
         let golden: Vec<Golden> = parse(GOLDEN, &checked(GOLDEN)?)?;
         let tasks = || manifest.tasks.iter();
         let unfitting = |name: &str| lie("the entries of the bundle do not fit one another").entry(name);
@@ -287,11 +291,10 @@ impl Contents {
             .collect::<Option<_>>()
             .filter(|_| labels.is_empty())
             .ok_or_else(|| unfitting(LABELS))?;
-        let calibration: Vec<Calibration> = tasks()
-            .map(|task| {
-                calibration
-                    .remove(&task.task)
-                    .filter(|found| found.temperature > 0.0 && found.temperature.is_finite())
+        let calibration: Vec<Believed> = tasks()
+            .zip(&labels)
+            .map(|(task, labels)| {
+                calibration.remove(&task.task).filter(|found| found.fits(task.kind, labels.len()))
             })
             .collect::<Option<_>>()
             .filter(|_| calibration.is_empty())

@@ -29,8 +29,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use archive::{Archive, lie};
-pub use contents::{Calibration, Manifest, TABLE_BITS, TaskManifest, WordsManifest, piece_detail};
 use contents::{Contents, check_hash};
+pub use contents::{Manifest, TABLE_BITS, TaskManifest, WordsManifest, piece_detail};
 use copy::PrivateCopy;
 pub use copy::{CopyNote, copy_places};
 pub use self_test::SelfTest;
@@ -48,7 +48,7 @@ use crate::encoder::{FeatureChoice, Weights, ports};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fields, Fingerprint};
 use crate::graph::{self, ModelProto, WeightBytes};
-use crate::heads::Head;
+use crate::heads::{Believed, Head};
 use crate::held::Held;
 use crate::recognize::{Thing, Wanted};
 use crate::runtime::{Load, Runtime, Sessions};
@@ -136,7 +136,7 @@ impl Bundle {
         let graph = bound_graph(&archive, &contents, place).map_err(|error| error.at(path))?;
         let heads = contents.manifest.tasks.iter().zip(&contents.labels).zip(&contents.calibration);
         let heads = heads.map(|((task, labels), calibration)| {
-            heads::read_head(&archive, &graph, (task, labels), calibration.temperature)
+            heads::read_head(&archive, &graph, (task, labels), calibration.clone())
         });
         let heads = heads.collect::<Result<_>>().map_err(|error: Error| error.at(path))?;
         let hash = contents
@@ -212,7 +212,7 @@ impl Bundle {
 
     /// Per head.
     #[must_use]
-    pub fn calibration(&self) -> &[Calibration] {
+    pub fn calibration(&self) -> &[Believed] {
         &self.contents.calibration
     }
 

@@ -20,8 +20,8 @@ use crate::embed::FeatureRows;
 use crate::encoder::{FeatureChoice, Pooling};
 use crate::graph::proto::{DataLocation, StringStringEntryProto, TensorProto};
 use crate::graph::{Builder, Operation, ValueType};
-use crate::heads::{LARGEST_CODE, Words};
-use crate::task::TaskKind;
+use crate::heads::{Believed, LARGEST_CODE, Words};
+use crate::task::{Target, TaskKind};
 use crate::tokens::{Grams, PieceUse};
 
 /// A bundle in parts, honest until a test changes one.
@@ -46,7 +46,7 @@ fn head() -> Head {
         features: 8,
         weights: (0..16).map(|number| number as f32 / 7.0).collect(),
         bias: vec![0.5, -0.5],
-        temperature: 2.0,
+        believed: Believed::with_temperature(vec![2.0]),
         words: None,
     }
 }
@@ -56,8 +56,9 @@ fn carried() -> Validation {
     let features: Vec<f32> = (0..24).map(|number| number as f32 / 3.0).collect();
     let task = ValidationTask {
         task: "mood".into(),
+        kind: TaskKind::OneOf,
         labels: head().labels,
-        truth: vec![Some(1), None, Some(0)],
+        truth: vec![Some(Target::Label(1)), None, Some(Target::Label(0))],
         columns: 0..8,
         words: None,
     };
@@ -146,7 +147,7 @@ impl Parts {
 
     fn entries(&self) -> Vec<(&'static str, Vec<u8>)> {
         let labels = BTreeMap::from([("mood", head().labels)]);
-        let calibration = BTreeMap::from([("mood", Calibration { temperature: 2.0 })]);
+        let calibration = BTreeMap::from([("mood", Believed::with_temperature(vec![2.0]))]);
         let mut entries = vec![
             (entries::MANIFEST, document::pretty(&self.manifest).into_bytes()),
             (entries::LABELS, document::pretty(&labels).into_bytes()),
@@ -246,7 +247,7 @@ fn what_has_a_name_that_a_head_needs_is_renamed() {
 fn an_honest_bundle_opens_with_its_heads() {
     let bundle = open(&Parts::honest().archive()).unwrap();
     assert_eq!(bundle.heads(), [head()]);
-    assert_eq!(bundle.heads()[0].temperature, 2.0);
+    assert_eq!(bundle.heads()[0].believed.temperature, [2.0]);
     assert_eq!(bundle.kept().len(), entries::ENTRIES.len());
     assert!(bundle.kept().iter().all(|kept| !kept.what.is_empty()));
 }
@@ -424,7 +425,7 @@ fn words_come_back_as_they_were_and_no_lie_about_them_is_believed() {
 #[test]
 fn a_newer_format_is_named_before_anything_else() {
     let mut parts = Parts::honest();
-    parts.manifest.format = 6;
+    parts.manifest.format = FORMAT + 1;
     parts.more.push(("new-thing.bin", Vec::new()));
     refused(&parts.archive(), &["format 6", "format 1 to 5", "version of frosthead"]);
     parts.manifest.format = 0;
@@ -623,7 +624,10 @@ fn validation_rows_come_back_as_they_were_and_need_not_be_there() {
     std::fs::write(&path, Parts::honest().archive()).unwrap();
     let found = Bundle::open(&path, None).unwrap().validation().unwrap().unwrap();
     assert_eq!(found, carried());
-    assert_eq!((found.rows(), &found.tasks()[0].truth), (2, &vec![Some(1), Some(0)]));
+    assert_eq!(
+        (found.rows(), &found.tasks()[0].truth),
+        (2, &[1, 0].map(|label| Some(Target::Label(label))).to_vec())
+    );
     assert_eq!(found.view(&found.tasks()[0]).row(1)[0], 16.0 / 3.0);
     assert!(found.task("weather").is_none());
     std::fs::write(&path, Parts { validation: None, ..Parts::honest() }.archive()).unwrap();

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::archive_writer::{ArchiveWriter, unwritable};
 use super::assemble::{DeployedHead, append_heads, lay_out};
-use super::contents::{Calibration, Golden, Manifest, Refit, TaskManifest, WordsManifest, format_for};
+use super::contents::{Golden, Manifest, Refit, TaskManifest, WordsManifest, format_for};
 use super::entries::{
     CALIBRATION, CHECKSUMS, DATA, GOLDEN, GRAPH, LABELS, MANIFEST, TOKENIZER, VALIDATION, limit,
 };
@@ -27,7 +27,7 @@ use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::fingerprint::Fingerprint;
 use crate::graph::{self, ModelProto};
-use crate::heads::Head;
+use crate::heads::{Believed, Head};
 use crate::runtime::{Runtime, Sessions};
 use crate::text::as_texts;
 use crate::tokens::LongTexts;
@@ -219,9 +219,12 @@ impl<'r> Assembly<'r> {
             None => (None, None),
         };
         let text = text.filter(|name| name != TextColumns::DEFAULT);
-        let with_words = variant.heads.iter().any(|seen| seen.head.words.is_some());
         let mut manifest = Manifest {
-            format: format_for([text.as_deref(), second_text.as_deref()], backbone.part_of(), with_words),
+            format: format_for(
+                [text.as_deref(), second_text.as_deref()],
+                backbone.part_of(),
+                variant.heads.iter().map(|seen| &seen.head),
+            ),
             frosthead: env!("CARGO_PKG_VERSION").to_owned(),
             precision: variant.precision.clone(),
             details: variant.details.clone(),
@@ -262,10 +265,9 @@ impl<'r> Assembly<'r> {
         heads.map(|SeenHead { head, .. }| (head.task.as_str(), head.labels.as_slice())).collect()
     }
 
-    fn calibration(&self) -> BTreeMap<&str, Calibration> {
+    fn calibration(&self) -> BTreeMap<&str, &Believed> {
         let heads = self.request.variant.heads.iter();
-        let calibration = |head: &Head| Calibration { temperature: head.temperature };
-        heads.map(|SeenHead { head, .. }| (head.task.as_str(), calibration(head))).collect()
+        heads.map(|SeenHead { head, .. }| (head.task.as_str(), &head.believed)).collect()
     }
 
     /// What the network in the unfinished file says of the golden sentences; its weights begin at `start`.

@@ -24,9 +24,11 @@ use crate::embed::{
 use crate::encoder::ports;
 use crate::error::{Error, Kind, Result};
 use crate::heads::Head;
+use crate::metrics::Interval;
 use crate::quantize::Precision;
 use crate::recognize::{Thing, Wanted};
 use crate::runtime::{Load, Runtime, RuntimeOptions, rss_bytes};
+use crate::task::TaskKind;
 use crate::text::AsText;
 use crate::tokens::{LongTexts, Tokens};
 use crate::tuning::{Applied, apply};
@@ -35,7 +37,7 @@ pub use bundling::{BundleOptions, Deployed, bundle_run};
 pub use explain::WordLogits;
 use extractors::extractor_of_run;
 #[cfg(feature = "train")]
-pub use measure::{Calibrated, ENOUGH_ROWS, calibrate};
+pub use measure::{Calibrated, calibrate, enough_rows, limit_numbers};
 pub use measure::{measure, probabilities, row_scores};
 use model::is_bundle;
 pub use model::{Model, refuse_unsigned};
@@ -105,11 +107,18 @@ pub struct Classifier {
 pub struct TaskPrediction {
     /// Index of the most probable label (the first of equals).
     pub label: usize,
+    /// Indices of the labels that are answered: the most probable one, unless the head has a threshold for it
+    /// that it does not reach; of several labels all that reach theirs, the most probable first. None of a
+    /// number.
+    pub labels: Vec<usize>,
     /// `[classes]`; of a text read in windows, the mean of theirs, each counting as many times as it has
     /// tokens.
     pub logits: Vec<f32>,
-    /// `[classes]`, calibrated, adding up to 1, in the order of `Head::labels`.
+    /// `[classes]`, calibrated, in the order of `Head::labels`: adding up to 1 where one label is true; of a
+    /// number, the number.
     pub probabilities: Vec<f32>,
+    /// Between which two numbers the truth lies as often as was promised; of a number, where that is known.
+    pub interval: Option<[f32; 2]>,
 }
 
 impl Classifier {
@@ -361,7 +370,17 @@ impl TaskPrediction {
     fn new(head: &Head, logits: Vec<f32>) -> Self {
         let mut probabilities = logits.clone();
         head.calibrated(&mut probabilities);
-        Self { label: most_probable(&probabilities), logits, probabilities }
+        let (label, limits) = (most_probable(&probabilities), head.believed.limits());
+        let labels = match head.kind {
+            TaskKind::OneOf => vec![label],
+            TaskKind::AnyOf => by_probability(&probabilities),
+            TaskKind::Number => Vec::new(),
+        };
+        let reaches = |label: &usize| head.kind.answers(limits, *label, probabilities[*label]);
+        let labels = labels.into_iter().filter(reaches).collect();
+        let around = |interval: Interval| [-1.0, 1.0].map(|side| probabilities[0] + side * interval.width);
+        let interval = limits.interval.filter(|_| !head.kind.has_labels()).map(around);
+        Self { label, labels, logits, probabilities, interval }
     }
 }
 
@@ -464,6 +483,14 @@ pub fn open_trusted_backbone(
         Thing::Backbone => Backbone::open(path),
         thing => Err(thing.instead_of(Wanted::Backbone, Some(path))),
     }
+}
+
+/// Places of probabilities, the largest first, equal ones as they stand.
+#[must_use]
+pub fn by_probability(probabilities: &[f32]) -> Vec<usize> {
+    let mut ranked: Vec<usize> = (0..probabilities.len()).collect();
+    ranked.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));
+    ranked
 }
 
 /// Index of the largest probability, the first of equals.

@@ -20,6 +20,7 @@ mod doctor;
 #[cfg(feature = "train")]
 mod embed;
 mod eval;
+mod fitted;
 mod given;
 mod heartbeat;
 #[cfg(feature = "train")]

@@ -4,6 +4,7 @@
 //! Refuses to believe a solver: the loss and gradient of a fit are computed here, at the weights it returned.
 //! The only user of linfa and ndarray.
 
+mod believed;
 #[cfg(feature = "train")]
 mod beside;
 #[cfg(feature = "train")]
@@ -26,6 +27,8 @@ mod head;
 mod held_out;
 #[cfg(feature = "train")]
 mod logistic;
+#[cfg(feature = "train")]
+mod loss;
 #[cfg(feature = "train")]
 mod minimize;
 #[cfg(feature = "train")]
@@ -57,6 +60,8 @@ mod solver;
 mod sparse;
 #[cfg(feature = "train")]
 mod standardize;
+#[cfg(feature = "train")]
+mod units;
 mod view;
 #[cfg(feature = "train")]
 mod word_choice;
@@ -67,6 +72,7 @@ mod word_problem;
 mod word_rows;
 mod words;
 
+pub use believed::Believed;
 #[cfg(feature = "train")]
 pub use beside::{weigh_words, words_out_of_fold};
 #[cfg(feature = "train")]
@@ -78,7 +84,7 @@ pub use file::{read, to_bytes};
 pub use fit::{fit, fit_bytes};
 #[cfg(feature = "train")]
 pub use folds::{NO_FOLD, sample, text_folds};
-pub use head::{Answers, Head};
+pub use head::{Answers, Head, Shape};
 #[cfg(feature = "train")]
 pub use options::settled;
 pub use options::{Alpha, Candidate, ClassWeight, Examples, FitOptions, FitReport};
@@ -88,6 +94,8 @@ pub use out_of_fold::{OutOfFold, answers_out_of_fold, out_of_fold};
 pub use refine::{Refined, begun, begun_words, refine};
 #[cfg(feature = "train")]
 pub use run_off::run_off;
+#[cfg(feature = "train")]
+pub use units::Units;
 pub use view::{FeatureView, RowWords};
 pub use word_logits::WordLogits;
 pub use word_options::{

@@ -2,8 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::number::NumberMetrics;
+use super::several::SeveralMetrics;
+
 /// Bins of the calibration error.
-const BINS: usize = 15;
+pub(super) const BINS: usize = 15;
 /// Resamples behind the standard error of macro-F1.
 const RESAMPLES: usize = 200;
 /// Resamples that differ by less than this do so by rounding.
@@ -36,20 +39,45 @@ pub struct TaskMetrics {
     pub confusion: Vec<Vec<u64>>,
     /// In the same order.
     pub per_label: Vec<LabelMetrics>,
+    /// Of a task whose answer is several labels or none: accuracy is then the share of rows whose labels are
+    /// all right, and no other label is answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub several: Option<SeveralMetrics>,
+    /// Of a task whose answer is a number: there are neither labels nor what is counted of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<NumberMetrics>,
 }
 
 impl TaskMetrics {
     /// The one figure that early stopping, gates and recommendations go by, more is better; none without
-    /// rows.
+    /// rows: accuracy, micro-F1 where several labels can be true, R² of numbers.
     #[must_use]
     pub fn score(&self) -> Option<f64> {
-        self.accuracy
+        match (&self.several, &self.number) {
+            (Some(several), _) => several.micro_f1,
+            (_, Some(number)) => number.r_squared,
+            _ => self.accuracy,
+        }
     }
 
     /// The standard error of [`Self::score`].
     #[must_use]
     pub fn score_error(&self) -> Option<f64> {
-        self.accuracy_standard_error
+        match (&self.several, &self.number) {
+            (Some(several), _) => several.micro_f1_standard_error,
+            (_, Some(number)) => number.r_squared_standard_error,
+            _ => self.accuracy_standard_error,
+        }
+    }
+
+    /// What the score is called.
+    #[must_use]
+    pub fn score_name(&self) -> &'static str {
+        match (&self.several, &self.number) {
+            (Some(_), _) => "micro-F1",
+            (_, Some(_)) => "R²",
+            _ => "accuracy",
+        }
     }
 }
 
@@ -68,6 +96,13 @@ pub struct LabelMetrics {
     pub recall: Option<f64>,
     /// None where it neither occurs nor is predicted.
     pub f1: Option<f64>,
+    /// Of a label beside others: the area under precision against recall, step by step; none where no row
+    /// has it …
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub average_precision: Option<f64>,
+    /// … and from which probability on it is predicted; none where it never is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f64>,
 }
 
 /// Measures predictions: `truth[row]` indexes `labels` and, behind them, `unseen`; `probabilities` is `[rows,
@@ -104,11 +139,12 @@ pub fn classification(
             .map(|(class, label)| of_label(&confusion, class, label))
             .collect(),
         confusion,
+        ..TaskMetrics::default()
     }
 }
 
 /// The standard error of a share of rows; see [`TaskMetrics::accuracy_standard_error`].
-fn share_error(part: u64, rows: u64) -> Option<f64> {
+pub(super) fn share_error(part: u64, rows: u64) -> Option<f64> {
     let (part, whole) = match rows {
         0 | 1 => return None,
         _ if part == 0 || part == rows => (float(part) + 1.0, float(rows) + 2.0),
@@ -149,6 +185,8 @@ fn of_label(confusion: &[Vec<u64>], class: usize, label: &str) -> LabelMetrics {
         precision: ratio(right, predicted),
         recall: ratio(right, rows),
         f1: ratio(2 * right, predicted + rows),
+        average_precision: None,
+        threshold: None,
     }
 }
 
@@ -202,11 +240,11 @@ fn calibration_error(pairs: &[(usize, usize)], predictions: &[(usize, f32)]) -> 
     bins.iter().map(|(_, sum, right)| (float(*right) - sum).abs() / all).sum()
 }
 
-fn ratio(part: u64, whole: u64) -> Option<f64> {
+pub(super) fn ratio(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| float(part) / float(whole))
 }
 
-fn float(number: u64) -> f64 {
+pub(super) fn float(number: u64) -> f64 {
     number as f64
 }
 

@@ -1,13 +1,21 @@
-//! Owns figures: classification metrics with their standard errors, calibration and coverage.
+//! Owns figures: of labels, of several labels, of numbers, with their standard errors; calibration and coverage.
 //!
 //! Refuses to choose what is measured; it is given truth, probabilities or logits.
 
 mod calibration;
 mod classification;
 mod latency;
+mod limits;
+mod number;
 mod paired;
+mod several;
+mod threshold;
 
-pub use calibration::{Calibration, Coverage, coverage, temperature};
+pub use calibration::{Calibration, Coverage, answered_only, coverage, temperature};
 pub use classification::{LabelMetrics, TaskMetrics, classification};
 pub use latency::Latency;
+pub use limits::{Interval, Limits, NEVER};
+pub use number::{IntervalMetrics, NumberMetrics, regression};
 pub use paired::{Difference, difference};
+pub use several::{SeveralMetrics, Tagged, tagging};
+pub use threshold::{LabelLimit, Promise, Threshold, best_f1, promised};

@@ -7,6 +7,7 @@ use super::task::Task;
 use crate::bundle::Validation;
 use crate::data::Part;
 use crate::heads::{self, FeatureView, Head, WordLogits, WordRows};
+use crate::task::Target;
 
 /// The rows that a head is fitted further on: the new ones, then those that the bundle keeps.
 pub(super) struct Gathered {
@@ -19,8 +20,8 @@ pub(super) struct Gathered {
     words: Option<WordLogits>,
     /// The same of all rows that the bundle keeps.
     pub kept_words: Option<WordLogits>,
-    /// Places among the task's labels.
-    pub labels: Vec<u32>,
+    /// What is true of them, by the task's labels.
+    pub targets: Vec<Target>,
     /// How many are new.
     pub new: usize,
     /// Numbers of the others among the rows that the bundle keeps, in rising order.
@@ -38,20 +39,21 @@ impl Gathered {
         let (new, width) = (truth.rows.len(), view.width());
         let (kept_words, kept_rows) = (None, Vec::new());
         let mut gathered =
-            Self { features, width, texts, words, kept_words, labels: truth.labels, new, kept: kept_rows };
+            Self { features, width, texts, words, kept_words, targets: truth.targets, new, kept: kept_rows };
         let Some((validation, side)) = kept.and_then(|kept| Some((kept, kept.task(&task.name)?))) else {
             return gathered;
         };
         gathered.kept_words = side.words.as_ref().map(|said| heads::begun_words(old, &begun.labels, said));
         let view = validation.view(side);
         let places: Vec<Option<u32>> = side.labels.iter().map(|label| task.known_as(label)).collect();
-        for (row, label) in side.truth.iter().enumerate() {
-            let Some(label) = label.and_then(|label| places[label as usize]) else { continue };
+        for (row, target) in side.truth.iter().enumerate() {
+            let placed = target.as_ref().and_then(|target| target.placed(|label| places[label as usize]));
+            let Some(target) = placed else { continue };
             gathered.features.extend_from_slice(view.row(row));
             if let (Some(words), Some(kept)) = (&mut gathered.words, &gathered.kept_words) {
                 words.values.extend_from_slice(kept.row(row));
             }
-            gathered.labels.push(label);
+            gathered.targets.push(target);
             gathered.kept.push(row);
         }
         gathered

@@ -20,6 +20,7 @@ mod foreign;
 mod fuzz;
 mod harness;
 mod imports;
+mod kinds;
 mod labels;
 mod layers;
 mod layouts;

@@ -297,7 +297,7 @@ pub fn json(bytes: &[u8]) {
 pub fn parquet(bytes: &[u8]) {
     let path = put("table", bytes);
     let _ = frosthead::internal::data::feature_metadata(&path);
-    let columns = ["label".to_owned(), "domain".to_owned()];
+    let columns = ["label".into(), "domain".into()];
     let _ = frosthead::internal::data::read_labelled_features(
         &path,
         &FeatureColumns { vectors: None, cells: &columns, texts: true },
