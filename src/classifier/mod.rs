@@ -8,6 +8,7 @@ mod explain;
 mod extractors;
 mod measure;
 mod model;
+mod prediction;
 pub mod run;
 pub mod run_files;
 mod tables;
@@ -24,11 +25,9 @@ use crate::embed::{
 use crate::encoder::ports;
 use crate::error::{Error, Kind, Result};
 use crate::heads::Head;
-use crate::metrics::Interval;
 use crate::quantize::Precision;
 use crate::recognize::{Thing, Wanted};
 use crate::runtime::{Load, Runtime, RuntimeOptions, rss_bytes};
-use crate::task::TaskKind;
 use crate::text::AsText;
 use crate::tokens::{LongTexts, Tokens};
 use crate::tuning::{Applied, apply};
@@ -41,6 +40,9 @@ pub use measure::{Calibrated, calibrate, enough_rows, limit_numbers};
 pub use measure::{measure, probabilities, row_scores};
 use model::is_bundle;
 pub use model::{Model, refuse_unsigned};
+use prediction::head_of_run;
+pub(crate) use prediction::most_probable;
+pub use prediction::{TaskPrediction, by_probability};
 pub use run::Run;
 
 /// How a classifier is opened.
@@ -100,25 +102,6 @@ pub struct Classifier {
     memory: Option<MemoryPlan>,
     tuning: Applied,
     copy: Option<CopyNote>,
-}
-
-/// What one task says of one text.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TaskPrediction {
-    /// Index of the most probable label (the first of equals).
-    pub label: usize,
-    /// Indices of the labels that are answered: the most probable one, unless the head has a threshold for it
-    /// that it does not reach; of several labels all that reach theirs, the most probable first. None of a
-    /// number.
-    pub labels: Vec<usize>,
-    /// `[classes]`; of a text read in windows, the mean of theirs, each counting as many times as it has
-    /// tokens.
-    pub logits: Vec<f32>,
-    /// `[classes]`, calibrated, in the order of `Head::labels`: adding up to 1 where one label is true; of a
-    /// number, the number.
-    pub probabilities: Vec<f32>,
-    /// Between which two numbers the truth lies as often as was promised; of a number, where that is known.
-    pub interval: Option<[f32; 2]>,
 }
 
 impl Classifier {
@@ -365,35 +348,8 @@ fn advised(error: Error, bundle: &Bundle) -> Error {
     }
 }
 
-impl TaskPrediction {
-    /// What a head's logits come to.
-    fn new(head: &Head, logits: Vec<f32>) -> Self {
-        let mut probabilities = logits.clone();
-        head.calibrated(&mut probabilities);
-        let (label, limits) = (most_probable(&probabilities), head.believed.limits());
-        let labels = match head.kind {
-            TaskKind::OneOf => vec![label],
-            TaskKind::AnyOf => by_probability(&probabilities),
-            TaskKind::Number => Vec::new(),
-        };
-        let reaches = |label: &usize| head.kind.answers(limits, *label, probabilities[*label]);
-        let labels = labels.into_iter().filter(reaches).collect();
-        let around = |interval: Interval| [-1.0, 1.0].map(|side| probabilities[0] + side * interval.width);
-        let interval = limits.interval.filter(|_| !head.kind.has_labels()).map(around);
-        Self { label, labels, logits, probabilities, interval }
-    }
-}
-
 /// A window of a text, and its logits for one task.
 pub type WindowLogits = (WindowSpan, Vec<f32>);
-
-/// What a head says of features, and of what its words add, if it has any.
-fn head_of_run(head: &Head, features: &[f32], words: &[f32]) -> TaskPrediction {
-    let mut logits = vec![0.0; head.labels.len()];
-    head.logits(features, &mut logits);
-    logits.iter_mut().zip(words).for_each(|(logit, more)| *logit += more);
-    TaskPrediction::new(head, logits)
-}
 
 impl Run {
     /// Opens the backbone the run was trained on, with the tensors that training changed.
@@ -483,25 +439,6 @@ pub fn open_trusted_backbone(
         Thing::Backbone => Backbone::open(path),
         thing => Err(thing.instead_of(Wanted::Backbone, Some(path))),
     }
-}
-
-/// Places of probabilities, the largest first, equal ones as they stand.
-#[must_use]
-pub fn by_probability(probabilities: &[f32]) -> Vec<usize> {
-    let mut ranked: Vec<usize> = (0..probabilities.len()).collect();
-    ranked.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));
-    ranked
-}
-
-/// Index of the largest probability, the first of equals.
-pub(crate) fn most_probable(probabilities: &[f32]) -> usize {
-    let mut best = 0;
-    for (index, probability) in probabilities.iter().enumerate() {
-        if *probability > probabilities[best] {
-            best = index;
-        }
-    }
-    best
 }
 
 #[cfg(test)]

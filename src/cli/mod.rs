@@ -20,6 +20,7 @@ mod doctor;
 #[cfg(feature = "train")]
 mod embed;
 mod eval;
+mod explained;
 mod fitted;
 mod given;
 mod heartbeat;

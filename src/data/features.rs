@@ -24,7 +24,7 @@ use parquet::schema::types::ColumnPath;
 use super::arrow_cell;
 use super::carried_type::CarriedType;
 use super::cell::Cell;
-use super::column_use::Columns;
+use super::column_use::{Columns, Use};
 use super::compression::seekable;
 use super::feature_table::{FeatureColumns, FeatureTable};
 use super::guard::guarded;
@@ -320,7 +320,7 @@ pub fn read_labelled_features(path: &Path, asked: &FeatureColumns<'_>) -> Result
     let vectors = vector_column(rows.file().schema(), asked.vectors).map_err(|error| error.at(path))?;
     let mut columns = Columns::new(names);
     let mut ask = |name: &str, lists: bool| {
-        let place = columns.ask(name).map_err(|error| error.at(path))?;
+        let place = columns.want(name, Use::Asked).map_err(|error| error.at(path))?;
         rows.check_text(place, lists)?;
         Ok(place)
     };

@@ -11,7 +11,7 @@ use std::path::Path;
 use super::carried_type::CarriedType;
 use super::cell::Cell;
 use super::cells::Dialect;
-use super::column_use::{Columns, free_name};
+use super::column_use::{Columns, Use, free_name};
 #[cfg(feature = "parquet")]
 use super::compression::seekable;
 use super::compression::unpacked;
@@ -164,7 +164,9 @@ impl TableReader {
             },
             _ => error,
         };
-        let place = self.columns.ask(name).map_err(|error| named(error).at(&self.name))?;
+        // Whoever reads the column knows its lists.
+        let wanted = if column.takes_lists() { Use::Carried } else { Use::Asked };
+        let place = self.columns.want(name, wanted).map_err(|error| named(error).at(&self.name))?;
         #[cfg(feature = "parquet")]
         if let Rows::Parquet(rows) = &self.rows {
             rows.check_text(place, column.takes_lists())?;

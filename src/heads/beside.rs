@@ -8,8 +8,9 @@
 use std::time::Instant;
 
 use super::folds::{NO_FOLD, text_folds};
-use super::head::{Answers, Head, Shape};
+use super::head::{Answers, Head};
 use super::options::{Alpha, Examples, FitOptions};
+use super::shape::Shape;
 use super::units::Units;
 use super::word_choice::choose;
 use super::word_options::{SettledWords, WordsReport};

@@ -1,6 +1,7 @@
 //! Owns a fitted head and its arithmetic.
 
 use super::believed::Believed;
+use super::shape::Shape;
 use super::view::FeatureView;
 use super::words::Words;
 use crate::fingerprint::Fields;
@@ -35,23 +36,6 @@ pub struct Answers<'h> {
     pub labels: &'h [String],
     /// From where on labels are answered, and how far numbers may be off; nothing before that was found.
     pub limits: Limits<'h>,
-}
-
-/// What a head's logits are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shape {
-    pub kind: TaskKind,
-    /// Logits of a row.
-    pub classes: usize,
-}
-
-#[cfg(test)]
-impl Shape {
-    /// That of one label of so many.
-    #[must_use]
-    pub fn one_of(classes: usize) -> Self {
-        Self { kind: TaskKind::OneOf, classes }
-    }
 }
 
 impl Answers<'_> {

@@ -5,8 +5,8 @@
 //! half the squared error. Refuses to know features and penalties.
 
 use super::class_weight::Counts;
-use super::head::Shape;
 use super::precision::Precision;
+use super::shape::Shape;
 use crate::metrics::Limits;
 use crate::task::{Target, TaskKind, Truth};
 

@@ -9,9 +9,9 @@ use linfa::traits::Fit;
 use super::class_weight::Counts;
 use super::curvature::Products;
 use super::descent::{Descent, descent_bytes};
-use super::head::Shape;
 use super::logistic::{LinfaLogistic, logistic_bytes};
 use super::objective::Problem;
+use super::shape::Shape;
 use super::solver::{Solution, dataset};
 use crate::task::TaskKind;
 

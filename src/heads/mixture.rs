@@ -5,8 +5,8 @@
 //! much: a penalty, as if of a single row, draws the mix to the first model alone.
 
 use super::class_weight::Counts;
-use super::head::Shape;
 use super::loss::{curvature, right, slopes};
+use super::shape::Shape;
 use crate::task::{Target, TaskKind};
 
 /// What draws the mix: `PRIOR / 2 · ((a − 1)² + b²)` beside the summed cross entropy.

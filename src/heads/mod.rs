@@ -54,6 +54,7 @@ mod reduce;
 mod refine;
 #[cfg(feature = "train")]
 mod run_off;
+mod shape;
 #[cfg(feature = "train")]
 mod solver;
 #[cfg(feature = "train")]
@@ -84,7 +85,7 @@ pub use file::{read, to_bytes};
 pub use fit::{fit, fit_bytes};
 #[cfg(feature = "train")]
 pub use folds::{NO_FOLD, sample, text_folds};
-pub use head::{Answers, Head, Shape};
+pub use head::{Answers, Head};
 #[cfg(feature = "train")]
 pub use options::settled;
 pub use options::{Alpha, Candidate, ClassWeight, Examples, FitOptions, FitReport};
@@ -94,6 +95,7 @@ pub use out_of_fold::{OutOfFold, answers_out_of_fold, out_of_fold};
 pub use refine::{Refined, begun, begun_words, refine};
 #[cfg(feature = "train")]
 pub use run_off::run_off;
+pub use shape::Shape;
 #[cfg(feature = "train")]
 pub use units::Units;
 pub use view::{FeatureView, RowWords};

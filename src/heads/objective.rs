@@ -14,11 +14,11 @@ use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, Axis, s};
 
 use super::class_weight::Counts;
-use super::head::Shape;
 use super::loss::{label_shares, slopes};
 use super::options::Examples;
 use super::parallel::PARTS;
 use super::precision::Precision;
+use super::shape::Shape;
 use super::standardize::Scaler;
 use crate::parallel::in_parallel;
 use crate::task::TaskKind;

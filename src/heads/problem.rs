@@ -1,10 +1,10 @@
 //! Owns turning examples and options into what is minimised.
 
 use super::class_weight::counts;
-use super::head::Shape;
 use super::minimize::TOLERANCE_PER_ROW;
 use super::objective::Problem;
 use super::options::{Examples, FitOptions};
+use super::shape::Shape;
 use super::standardize::Scaler;
 
 /// The examples, standardised and weighted.

@@ -6,9 +6,10 @@
 use super::class_weight::{Counts, counts};
 use super::dense::fit_dense;
 use super::folds::{NO_FOLD, sample, text_folds};
-use super::head::{Answers, Shape};
+use super::head::Answers;
 use super::mixture::{Mix, Pairs};
 use super::options::{Examples, FitOptions};
+use super::shape::Shape;
 use super::word_options::{SettledWords, Weighing, WordsOptions, WordsReport, WordsTrial, WordsWanted};
 use super::word_problem::WordProblem;
 use super::word_rows::WordRows;

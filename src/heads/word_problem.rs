@@ -11,12 +11,12 @@ use std::ops::Range;
 use ndarray::Array2;
 
 use super::class_weight::{Counts, counts};
-use super::head::Shape;
 use super::loss::{answer, bend, bends, off};
 use super::minimize::{TOLERANCE_PER_ROW, penalty};
 use super::newton::{Convex, newton};
 use super::options::{Examples, FitOptions};
 use super::parallel::PARTS;
+use super::shape::Shape;
 use super::solver::Solution;
 use super::sparse::Sparse;
 use super::word_options::Weighing;

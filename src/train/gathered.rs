@@ -22,10 +22,23 @@ pub(super) struct Gathered {
     pub kept_words: Option<WordLogits>,
     /// What is true of them, by the task's labels.
     pub targets: Vec<Target>,
-    /// How many are new.
+    pub kept: KeptRows,
+}
+
+/// Where the rows that a bundle keeps stand among those that a head is fitted further on.
+#[derive(Default)]
+pub(super) struct KeptRows {
+    /// How many new ones stand before them.
     pub new: usize,
-    /// Numbers of the others among the rows that the bundle keeps, in rising order.
-    pub kept: Vec<usize>,
+    /// Their numbers among the rows that the bundle keeps, in rising order.
+    pub rows: Vec<usize>,
+}
+
+impl KeptRows {
+    /// The place of a row that the bundle keeps, if it is one of those.
+    pub fn place(&self, row: usize) -> Option<usize> {
+        Some(self.new + self.rows.binary_search(&row).ok()?)
+    }
 }
 
 impl Gathered {
@@ -36,10 +49,10 @@ impl Gathered {
         let features = truth.rows.iter().flat_map(|&row| view.row(row).iter().copied()).collect();
         let texts = table.rows.features.words().map(|words| words.only(&truth.rows));
         let words = WordLogits::of(begun.words.as_ref(), table.rows.features.words(), &truth.rows);
-        let (new, width) = (truth.rows.len(), view.width());
-        let (kept_words, kept_rows) = (None, Vec::new());
+        let (kept_words, width) = (None, view.width());
+        let kept_rows = KeptRows { new: truth.rows.len(), rows: Vec::new() };
         let mut gathered =
-            Self { features, width, texts, words, kept_words, targets: truth.targets, new, kept: kept_rows };
+            Self { features, width, texts, words, kept_words, targets: truth.targets, kept: kept_rows };
         let Some((validation, side)) = kept.and_then(|kept| Some((kept, kept.task(&task.name)?))) else {
             return gathered;
         };
@@ -54,7 +67,7 @@ impl Gathered {
                 words.values.extend_from_slice(kept.row(row));
             }
             gathered.targets.push(target);
-            gathered.kept.push(row);
+            gathered.kept.rows.push(row);
         }
         gathered
     }
@@ -64,7 +77,7 @@ impl Gathered {
         let features = FeatureView::whole(&self.features, self.width);
         match &self.words {
             // Of what is kept nobody knows which words stood there.
-            Some(said) if !self.kept.is_empty() => features.with_words(Some(said)),
+            Some(said) if !self.kept.rows.is_empty() => features.with_words(Some(said)),
             _ => features.with_words(self.texts.as_ref()),
         }
     }

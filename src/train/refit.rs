@@ -13,17 +13,15 @@ use super::change::{HeadChange, change};
 use super::event::{Show, TrainEvent};
 use super::features::{Asked, settle_frozen};
 use super::fits::{InitialHeads, fit_heads, out_of_fold};
-use super::gathered::Gathered;
+use super::gathered::{Gathered, KeptRows};
 use super::measured::{Features, calibrated_metrics};
 use super::outcome::RunMetrics;
 use super::request::{FeatureRequest, Learning, Output, RowsRequest, StatesRequest};
 use super::rows::Table;
 use super::task::same;
-use crate::bundle::{
-    Bundle, BundleRequest, Origin, SeenHead, Validation, ValidationTask, Variant, Written, write_bundle,
-};
+use crate::bundle::{Bundle, BundleRequest, Origin, SeenHead, Validation, Variant, Written, write_bundle};
 use crate::classifier::probabilities;
-use crate::data::{LabelSet, Part};
+use crate::data::Part;
 use crate::dataset::vector_key;
 use crate::embed::Embedder;
 use crate::encoder::FeatureChoice;
@@ -113,13 +111,20 @@ pub fn refit(request: &RefitRequest<'_>, embedder: &mut Embedder, show: &mut Sho
     }
     settle_frozen(learning, &|task| asked[task], &mut table, embedder, show)?;
     let _uninterrupted = show(&TrainEvent::Work("fitting the heads, and measuring them"));
-    let Fitted { mut heads, fits, held_out, kept, kept_fitted, kept_words, without_rows } =
+    let Fitted { mut heads, fits, held_out, kept, kept_words, without_rows } =
         fit(request, &table, validation.as_ref())?;
+    let features = Features { stored: &table.rows, trained: None };
+    let metrics = calibrated_metrics(&table, features, &mut heads, (&held_out, learning.fit.promise));
+    let kept_fitted = kept.iter().map(|(task, kept)| (task.clone(), kept.rows.len() as u64)).collect();
+    let of_kept = |head: &Head| {
+        let (kept, held_out) = (kept.get(&head.task)?, held_out.get(&head.task)?);
+        let change = on_kept(kept, validation.as_ref()?, (old(bundle, &head.task)?, head), &held_out.logits);
+        Some((head.task.clone(), change?))
+    };
+    let kept = heads.iter().filter_map(of_kept).collect();
     for (task, words) in kept_words {
         validation.iter_mut().for_each(|validation| validation.put_words(&task, words.clone()));
     }
-    let features = Features { stored: &table.rows, trained: None };
-    let metrics = calibrated_metrics(&table, features, &mut heads, (&held_out, learning.fit.promise));
     let valid = on_new(&table, bundle, &heads);
     let mut report = RefitReport {
         metrics,
@@ -160,8 +165,8 @@ struct Fitted {
     fits: Vec<FitReport>,
     /// Of the rows that each was fitted on, what heads say that were fitted without them.
     held_out: BTreeMap<String, OutOfFold>,
-    kept: BTreeMap<String, HeadChange>,
-    kept_fitted: BTreeMap<String, u64>,
+    /// Of those of a head that was there already, which the bundle keeps.
+    kept: BTreeMap<String, KeptRows>,
     /// What the words of the heads say of the rows that the bundle carries.
     kept_words: BTreeMap<String, WordLogits>,
     without_rows: BTreeMap<String, Vec<String>>,
@@ -178,17 +183,13 @@ fn fit(request: &RefitRequest<'_>, table: &Table, validation: Option<&Validation
             fitted.fits.extend(fits);
             continue;
         };
-        let old = &renamed(old, &task.labels);
+        let old = &renamed(old, task.labels.names());
         let begun = heads::begun(old, task.answers());
         let rows = Gathered::new(task, table, validation, (old, &begun));
         let places: Vec<usize> = (0..rows.targets.len()).collect();
         let examples = Examples { features: rows.view(), rows: &places, targets: &rows.targets };
         let options = FitOptions { alpha: request.alpha.unwrap_or(Alpha::Auto), ..learning.fit.clone() };
         let Refined { head, report, held_out } = heads::refine(&begun, &examples, &options)?;
-        if let Some(side) = validation.and_then(|kept| Some((kept, kept.task(&task.name)?))) {
-            let change = on_kept(&rows, side, (old, &head), &held_out);
-            fitted.kept.extend(change.map(|change| (task.name.clone(), change)));
-        }
         let has_rows = |label: u32| rows.targets.iter().any(|target| target.labels().contains(&label));
         let names = task.labels.names();
         let without = names.iter().filter(|name| !task.labels.index(name).is_some_and(has_rows));
@@ -196,38 +197,40 @@ fn fit(request: &RefitRequest<'_>, table: &Table, validation: Option<&Validation
         if !without.is_empty() && task.kind.has_labels() {
             fitted.without_rows.insert(task.name.clone(), without);
         }
-        fitted.kept_fitted.insert(task.name.clone(), rows.kept.len() as u64);
         let texts = places.iter().map(|&place| rows.view().text(place)).collect();
         fitted.kept_words.extend(rows.kept_words.map(|words| (task.name.clone(), words)));
         let held_out = OutOfFold { targets: rows.targets, texts, logits: held_out, begun: true };
         fitted.held_out.insert(task.name.clone(), held_out);
-        fitted.fits.push(FitReport { rows: rows.new as u64, ..report });
+        fitted.fits.push(FitReport { rows: rows.kept.new as u64, ..report });
+        fitted.kept.insert(task.name.clone(), rows.kept);
         fitted.heads.push(head);
     }
     Ok(fitted)
 }
 
 /// The head with the names of today: older ones may call `1.0` what is `1` now.
-fn renamed(old: &Head, labels: &LabelSet) -> Head {
-    let today =
-        |label: &String| labels.names().iter().find(|name| same(name, label)).unwrap_or(label).clone();
+fn renamed(old: &Head, labels: &[String]) -> Head {
+    let today = |label: &String| labels.iter().find(|name| same(name, label)).unwrap_or(label).clone();
     Head { labels: old.labels.iter().map(today).collect(), ..old.clone() }
 }
 
-/// The old head on the rows that the bundle keeps, and heads that did not see them.
+/// The old head on the rows that the bundle keeps, and heads that did not see them, which answer as the new
+/// one does, calibrated.
 fn on_kept(
-    rows: &Gathered,
-    (validation, side): (&Validation, &ValidationTask),
+    kept: &KeptRows,
+    validation: &Validation,
     (old, new): (&Head, &Head),
     held_out: &[f32],
 ) -> Option<HeadChange> {
+    let side = validation.task(&new.task)?;
+    let old = &renamed(old, &new.labels);
     let truth = Truth::of_places(&side.truth);
     let classes = new.labels.len();
     // A row whose label no head knows is wrong, whatever is said of it.
     let mut after = vec![0.0; truth.rows.len() * classes];
     for (&row, out) in truth.rows.iter().zip(after.chunks_exact_mut(classes)) {
-        if let Ok(place) = rows.kept.binary_search(&row) {
-            let place = (rows.new + place) * classes;
+        if let Some(place) = kept.place(row) {
+            let place = place * classes;
             out.copy_from_slice(&held_out[place..place + classes]);
             new.calibrated(out);
         }

@@ -56,6 +56,7 @@ fn value(option: &str) -> &'static str {
         "test-fraction" | "valid-fraction" | "layer-decay" | "warm-up" | "dropout" | "weight-decay" => "0.2",
         "separator" => "|",
         "precision-at" | "recall-at" | "interval" => "0.8",
+        "rare" => "drop",
         _ => "3",
     }
 }
