@@ -248,6 +248,7 @@ def main():
     parser.add_argument("--splits", type=int, default=20)
     parser.add_argument("--alpha", type=float, nargs="+", default=[1.0, 10.0, 100.0])
     options = parser.parse_args()
+    options.frosthead = options.frosthead.resolve()
     options.work.mkdir(parents=True, exist_ok=True)
     {"several": several, "number": number, "promises": promises, "cost": cost}[options.part](options)
 

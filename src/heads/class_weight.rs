@@ -4,7 +4,7 @@
 //! and all weights together are as many as the rows. Where several labels can be true, each is a problem of
 //! its own, of two classes: rows that have it and rows that have not.
 
-use super::options::ClassWeight;
+use super::balance::ClassWeight;
 use super::shape::Shape;
 use crate::task::{Target, TaskKind};
 

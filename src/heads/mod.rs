@@ -4,6 +4,7 @@
 //! Refuses to believe a solver: the loss and gradient of a fit are computed here, at the weights it returned.
 //! The only user of linfa and ndarray.
 
+mod balance;
 mod believed;
 #[cfg(feature = "train")]
 mod beside;
@@ -73,6 +74,7 @@ mod word_problem;
 mod word_rows;
 mod words;
 
+pub use balance::ClassWeight;
 pub use believed::Believed;
 #[cfg(feature = "train")]
 pub use beside::{weigh_words, words_out_of_fold};
@@ -88,7 +90,7 @@ pub use folds::{NO_FOLD, sample, text_folds};
 pub use head::{Answers, Head};
 #[cfg(feature = "train")]
 pub use options::settled;
-pub use options::{Alpha, Candidate, ClassWeight, Examples, FitOptions, FitReport};
+pub use options::{Alpha, Candidate, Examples, FitOptions, FitReport};
 #[cfg(feature = "train")]
 pub use out_of_fold::{OutOfFold, answers_out_of_fold, out_of_fold};
 #[cfg(feature = "train")]

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::balance::ClassWeight;
 use super::view::FeatureView;
 #[cfg(feature = "train")]
 use super::word_options::WordsWanted;
@@ -64,39 +65,6 @@ impl TryFrom<String> for Alpha {
 
     fn try_from(text: String) -> Result<Self> {
         text.parse()
-    }
-}
-
-/// How much a row counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ClassWeight {
-    /// Every row the same.
-    None,
-    /// Every class the same in all: rows / (classes · rows of the class).
-    Balanced,
-}
-
-impl FromStr for ClassWeight {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "none" => Ok(Self::None),
-            "balanced" => Ok(Self::Balanced),
-            _ => Err(Error::new(Kind::Usage, "there is no such class weight")
-                .found(format!("{text:?}"))
-                .expected("none or balanced")),
-        }
-    }
-}
-
-impl fmt::Display for ClassWeight {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::None => "none",
-            Self::Balanced => "balanced",
-        })
     }
 }
 

@@ -9,13 +9,15 @@ mod limits;
 mod number;
 mod paired;
 mod several;
+mod task_metrics;
 mod threshold;
 
 pub use calibration::{Calibration, Coverage, answered_only, coverage, temperature};
-pub use classification::{LabelMetrics, TaskMetrics, classification};
+pub use classification::classification;
 pub use latency::Latency;
 pub use limits::{Interval, Limits, NEVER};
-pub use number::{IntervalMetrics, NumberMetrics, regression};
+pub use number::regression;
 pub use paired::{Difference, difference};
-pub use several::{SeveralMetrics, Tagged, tagging};
+pub use several::{Tagged, tagging};
+pub use task_metrics::{IntervalMetrics, LabelMetrics, NumberMetrics, SeveralMetrics, TaskMetrics};
 pub use threshold::{LabelLimit, Promise, Threshold, best_f1, promised};

@@ -1,40 +1,8 @@
 //! Owns the metrics of a task whose answer is a number.
 
-use serde::{Deserialize, Serialize};
-
-use super::classification::{TaskMetrics, float, share_error};
+use super::classification::{float, share_error};
 use super::several::{mean, mean_error};
-
-/// How well numbers are predicted. What cannot be measured is `None`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct NumberMetrics {
-    /// 1 − mean squared error / variance of the truth.
-    pub r_squared: Option<f64>,
-    /// Row by row, the variance taken as it is.
-    pub r_squared_standard_error: Option<f64>,
-    /// Mean absolute error …
-    pub mae: Option<f64>,
-    pub mae_standard_error: Option<f64>,
-    /// … and the root of the mean squared one.
-    pub rmse: Option<f64>,
-    /// Correlation of ranks, equal numbers sharing theirs; none where one side is all alike.
-    pub spearman: Option<f64>,
-    /// What became of the promise how far answers may be off, where one is made.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub interval: Option<IntervalMetrics>,
-}
-
-/// Whether the truth lies where it was promised to.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct IntervalMetrics {
-    /// The share of rows that was promised to be no further away …
-    pub level: f64,
-    /// … than this …
-    pub width: f64,
-    /// … and the share that is.
-    pub coverage: Option<f64>,
-    pub coverage_standard_error: Option<f64>,
-}
+use super::task_metrics::{IntervalMetrics, NumberMetrics, TaskMetrics};
 
 /// Measures answers against numbers; `interval` is the level and the width that are promised, `scores` what
 /// each row adds to R².

@@ -2,22 +2,8 @@
 //!
 //! Refuses to choose thresholds: it is given them.
 
-use serde::{Deserialize, Serialize};
-
-use super::classification::{BINS, LabelMetrics, TaskMetrics, float, ratio, share_error};
-
-/// How well several labels are predicted, beside what [`TaskMetrics`] says of all tasks.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct SeveralMetrics {
-    /// F1 of all labels of all rows together.
-    pub micro_f1: Option<f64>,
-    /// By the delta method, row by row.
-    pub micro_f1_standard_error: Option<f64>,
-    /// Mean over the labels that a row has (as scikit-learn).
-    pub average_precision: Option<f64>,
-    /// Of all labels of all rows together.
-    pub micro_average_precision: Option<f64>,
-}
+use super::classification::{BINS, float, ratio, share_error};
+use super::task_metrics::{LabelMetrics, SeveralMetrics, TaskMetrics};
 
 /// Rows with their labels, and what was said of them.
 #[derive(Debug, Clone)]

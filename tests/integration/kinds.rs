@@ -324,7 +324,8 @@ fn a_promised_precision_leaves_answers_away() {
         let finished = train(data, real(), &out, &[&TASKS[..], &["--json"], more].concat()).success();
         (finished.stderr.clone(), finished.json(), out)
     };
-    let (said, metrics, run) = of("precise", &["--precision-at", "0.9"]);
+    // Three of ten tags are left out, so that no label can be right more often than in seven of ten.
+    let (_, metrics, _) = of("precise", &["--precision-at", "0.6"]);
     // All rows that are answered, of all kinds of labels: more often right than without a promise.
     let micro = |metrics: &Value| {
         let labels = metrics["tasks"]["tags"]["per_label"].as_array().unwrap();
@@ -337,6 +338,7 @@ fn a_promised_precision_leaves_answers_away() {
         precise / labels > before / others + 0.05 && found / labels < all / others,
         "{precise} {found} {labels}; {before} {all} {others}"
     );
+    let (said, _, run) = of("sure", &["--precision-at", "0.95"]);
     let (rows, uncertain) = {
         let said = frosthead(&["predict", data, "--model", text(&run)]).success().json_lines();
         let uncertain = said.iter().filter(|row| row["domain_uncertain"] == true).count();
@@ -393,7 +395,7 @@ fn layers_are_trained_for_all_kinds() {
     let out = place.path().join("run");
     let more =
         ["--unfreeze", "0,1", "--epochs", "2", "--json", "--max-drift", "100", "--freeze", "head:domain"];
-    let finished = train(&data, backbone(), &out, &[&TASKS[..], &more].concat()).success();
+    let finished = train(&data, real(), &out, &[&TASKS[..], &more].concat()).success();
     let metrics = finished.json();
     for (task, part) in [("tags", "several"), ("size", "number")] {
         assert!(metrics["tasks"][task][part].is_object(), "{metrics}");
