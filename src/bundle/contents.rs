@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::archive::{AGAIN, Archive, lie};
-use super::entries::{CALIBRATION, CHECKSUMS, ENTRIES, GOLDEN, LABELS, MANIFEST, OPTIONAL};
+use super::entries::{CALIBRATION, CHECKSUMS, COMPACT, ENTRIES, GOLDEN, LABELS, MANIFEST, OPTIONAL};
 use crate::backbone::{self, PartOf};
 use crate::data::TextColumns;
 use crate::document;
@@ -22,19 +22,25 @@ use crate::tokens::{Grams, LongTexts, PieceUse};
 
 /// The newest version of the bundle that this program reads; a bundle is written in the oldest one that can
 /// say all there is to say.
-pub const FORMAT: u32 = 5;
+pub const FORMAT: u32 = COMPACT_TOKENIZER;
 /// The oldest it reads: format 1 knew neither validation rows nor refits.
 const OLDEST: u32 = 1;
 
 /// The version in which a bundle can be written that knows such text columns, whether the backbone is a part
-/// of another one, and whether a head looks at words.
+/// of another one, whether a head looks at words, and whether there is a compact tokenizer.
 #[cfg(feature = "train")]
-pub(super) fn format_for([text, second]: [Option<&str>; 2], part_of: Option<PartOf>, words: bool) -> u32 {
+pub(super) fn format_for(
+    [text, second]: [Option<&str>; 2],
+    part_of: Option<PartOf>,
+    words: bool,
+    compact: bool,
+) -> u32 {
     /// Knows no text column (it was called `text`, or is not known), and whole networks only.
     const BEFORE: u32 = 2;
     /// Knows no words.
     const WITHOUT_WORDS: u32 = 3;
     match (words, text.is_some() || part_of.is_some()) {
+        _ if compact => COMPACT_TOKENIZER,
         _ if second.is_some() => PAIRS,
         (true, _) => WITHOUT_PAIRS,
         (false, true) => WITHOUT_WORDS,
@@ -47,6 +53,10 @@ pub(super) fn format_for([text, second]: [Option<&str>; 2], part_of: Option<Part
 const WITHOUT_PAIRS: u32 = 4;
 /// The first that knows pairs of texts.
 const PAIRS: u32 = 5;
+/// The first that knows compact tokenizers.
+const COMPACT_TOKENIZER: u32 = 7;
+/// Not written by this program, nor read.
+const FOREIGN: u32 = 6;
 
 /// The detail of a precision that says how many bits a number of the word table has, where it has fewer than
 /// the precision's own.
@@ -296,6 +306,9 @@ impl Contents {
             .collect::<Option<_>>()
             .filter(|_| calibration.is_empty())
             .ok_or_else(|| unfitting(CALIBRATION))?;
+        if names.contains(COMPACT) && manifest.format < COMPACT_TOKENIZER {
+            return Err(unfitting(MANIFEST));
+        }
         let less = |whole: PartOf| manifest.backbone.encoder().is_some_and(|part| whole.is_more_than(part));
         if !manifest.part_of.is_none_or(less) || !manifest.pieces_can_be() || !manifest.pairs_can_be() {
             return Err(unfitting(MANIFEST));
@@ -350,7 +363,9 @@ pub(super) fn check_hash(
 
 /// The format comes first: everything else may be different in another one.
 fn check_format(manifest: &[u8]) -> Result<()> {
-    document::check_json(manifest, &(OLDEST..=FORMAT), Kind::Bundle, &wrong(MANIFEST))
+    let within = |formats| document::check_json(manifest, &formats, Kind::Bundle, &wrong(MANIFEST));
+    let foreign = within(FOREIGN..=FOREIGN).is_ok();
+    within(OLDEST..=if foreign { FOREIGN - 1 } else { FORMAT })
         .map_err(|error| error.help(format!("use the version of frosthead that made it, or {AGAIN}")))
 }
 

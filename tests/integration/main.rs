@@ -21,6 +21,7 @@ mod fuzz;
 mod harness;
 mod imports;
 mod labels;
+mod large_vocabulary;
 mod layers;
 mod layouts;
 mod library;
