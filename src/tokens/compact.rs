@@ -1,14 +1,12 @@
 //! Owns the compact form of a tokenizer with a large Unigram vocabulary, in which it is read without being
-//! parsed: its pieces in the order of their bytes, and everything else of its `tokenizer.json` as it is there.
+//! parsed: its pieces in the order of their bytes, and everything else of its `tokenizer.json` as it is
+//! there.
 //!
 //! A safetensors file: `parts` u8 (JSON: all of a `tokenizer.json` but truncation, padding, and the model's
 //! `vocab`), `text` u8 (the pieces, one behind the other, sorted by their bytes), and per piece `ends` u32
 //! (where it ends in `text`), `ids` u32 (its place in `vocab`), `scores` f64.
 //!
 //! Refuses other models, vocabularies in which a text stands twice, and bytes that are not what they must be.
-
-#[cfg(test)]
-mod tests;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -18,7 +16,7 @@ use tokenizers::{
 
 use super::model::{Inner, PieceModel};
 use super::unigram::{Fault, Table, Unigram};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, quoted};
 use crate::tensors::{Dtype, TensorFile, Tensors};
 
 /// From so many pieces on the compact form pays: reading fewer as JSON takes less than some 50 ms.
@@ -87,7 +85,7 @@ pub(super) fn table_of(inner: &Inner, fewest: usize) -> Option<std::result::Resu
     }
     pieces.sort_unstable_by_key(|(piece, ..)| *piece);
     if let Some(twice) = pieces.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-        return Some(Err(format!("the piece {:?} stands in its vocabulary twice", twice[0].0)));
+        return Some(Err(format!("the piece {} stands in its vocabulary twice", quoted(twice[0].0))));
     }
     let mut table = Table { text: String::new(), ends: vec![], ids: vec![], scores: vec![] };
     for (piece, score, id) in pieces {
@@ -178,3 +176,6 @@ impl<'b> Compact<'b> {
 fn wrong(fault: Fault) -> Error {
     Error::new(Kind::Tokenizer, WRONG).tensor(fault.part).found(fault.found).expected(fault.expected)
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,7 +53,7 @@ impl Model for PieceModel {
     fn id_to_token(&self, id: u32) -> Option<String> {
         match self {
             Self::Library(model) => model.id_to_token(id),
-            Self::Sorted(model) => model.piece(id).map(|(piece, _)| piece.to_owned()),
+            Self::Sorted(model) => model.piece(id).map(str::to_owned),
         }
     }
 

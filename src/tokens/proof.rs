@@ -3,8 +3,8 @@
 //!
 //! Both have the same normalizer, pre-tokenizer, added tokens and template, made by the library of the same
 //! words; what differs is the model. So the models are tried on every piece of the vocabulary and on what is
-//! near it, and both tokenizers on texts: all pieces as running text, texts that are drawn to be hard, and those
-//! that the caller has.
+//! near it, and both tokenizers on texts: all pieces as running text, texts that are drawn to be hard, and
+//! those that the caller has.
 //!
 //! Refuses a form that differs in anything.
 
@@ -14,11 +14,11 @@ use tokenizers::Model as _;
 
 use super::Tokenizer;
 use super::long_text::LONG_TEXT_BYTES;
+use super::tokenizer::turns;
+use crate::error::quoted;
 use crate::parallel::in_parallel;
 use crate::text::{AsText, as_texts};
 
-/// Words or texts that a thread takes at a time.
-const AT_A_TURN: usize = 512;
 /// Pieces that make a running text together.
 const TOGETHER: usize = 12;
 /// Hard texts that are drawn.
@@ -92,8 +92,8 @@ pub enum CompactForm {
 }
 
 impl CompactForm {
-    /// That of a tokenizer that was read of these bytes of a `tokenizer.json`, from so many pieces on; tried on
-    /// these texts, too.
+    /// That of a tokenizer that was read of these bytes of a `tokenizer.json`, from so many pieces on; tried
+    /// on these texts, too.
     #[must_use]
     pub fn of(file: &[u8], whole: &Tokenizer, fewest: usize, threads: usize, texts: &[impl AsText]) -> Self {
         let bytes = match whole.compact_form(file, fewest) {
@@ -130,8 +130,8 @@ impl Both<'_> {
         let mut made: Vec<String> = running.collect();
         made.extend(hard_texts(&pieces));
         let tried: Vec<&str> = made.iter().map(String::as_str).chain(texts.iter().copied()).collect();
-        let of_pieces = |range: Range<usize>| range.into_iter().find_map(|id| self.of_piece(&pieces, id));
-        let of_texts = |range: Range<usize>| range.into_iter().find_map(|text| self.of_text(tried[text]));
+        let of_pieces = |mut range: Range<usize>| range.find_map(|id| self.of_piece(&pieces, id));
+        let of_texts = |mut range: Range<usize>| range.find_map(|text| self.of_text(tried[text]));
         in_parallel(threads, turns(count), &of_pieces)
             .into_iter()
             .chain(in_parallel(threads, turns(tried.len()), &of_texts))
@@ -147,7 +147,7 @@ impl Both<'_> {
         if compact.id_to_token(number).as_ref() != Some(piece)
             || compact.token_to_id(piece) != whole.token_to_id(piece)
         {
-            return Some(format!("the piece {piece:?} has another id than {id}"));
+            return Some(format!("the piece {} has another id than {id}", quoted(piece)));
         }
         let shorter = piece.char_indices().next_back().map_or("", |(last, _)| &piece[..last]);
         let words = [piece.clone(), format!("{piece}{next}"), format!("{shorter}\u{10ffff}{next}")];
@@ -156,7 +156,7 @@ impl Both<'_> {
                 (Ok(whole), Ok(compact)) => whole == compact,
                 (whole, compact) => whole.is_err() && compact.is_err(),
             };
-            (!same).then(|| format!("the word {word:?} is cut otherwise"))
+            (!same).then(|| format!("the word {} is cut otherwise", quoted(&word)))
         })
     }
 
@@ -195,11 +195,6 @@ fn hard_texts(pieces: &[String]) -> Vec<String> {
         texts.push(text.collect());
     }
     texts
-}
-
-/// So many words or texts in parts, each of which a thread takes at a time.
-fn turns(count: usize) -> Vec<Range<usize>> {
-    (0..count).step_by(AT_A_TURN).map(|first| first..(first + AT_A_TURN).min(count)).collect()
 }
 
 #[cfg(test)]
@@ -246,7 +241,8 @@ mod tests {
         assert_eq!(found(|_| {}, &["some text"]), None);
         let pieces = |file: &Value| file["model"]["vocab"].as_array().unwrap().len();
         let last = pieces(&fixture()) - 1;
-        // One id for another, one score, one piece less, another unknown id, another template, another normalizer.
+        // One id for another, one score, one piece less, another unknown id, another template, another
+        // normalizer.
         let swapped = found(|file| file["model"]["vocab"].as_array_mut().unwrap().swap(last, last - 1), &[]);
         assert!(swapped.unwrap().contains("another id"));
         let scored = found(|file| file["model"]["vocab"][last][1] = json!(-0.5), &[]);

@@ -443,7 +443,7 @@ impl Tokenizer {
 }
 
 /// So many texts in parts, each of which a thread takes at a time.
-fn turns(texts: usize) -> Vec<Range<usize>> {
+pub(super) fn turns(texts: usize) -> Vec<Range<usize>> {
     let first = (0..texts).step_by(TEXTS_A_TURN);
     first.map(|first| first..(first + TEXTS_A_TURN).min(texts)).collect()
 }

@@ -1,5 +1,5 @@
-//! Bundles of networks with a large Unigram vocabulary: they carry it in a compact form as well, from which they
-//! answer just as the run does that they were made of.
+//! Bundles of networks with a large Unigram vocabulary: they carry it in a compact form as well, from which
+//! they answer just as the run does that they were made of.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,8 @@ use crate::harness::{demo, directory, frosthead, frosthead_reading, root, text};
 const ENOUGH: usize = 20_000;
 const HIDDEN: usize = 8;
 
-/// Writes a BERT of one layer with the pieces of a small Unigram tokenizer, and pieces nobody needs behind them.
+/// Writes a BERT of one layer with the pieces of a small Unigram tokenizer, and pieces nobody needs behind
+/// them.
 fn write_checkpoint(directory: &Path, pieces: usize, change: impl FnOnce(&mut Value)) {
     let read = |name: &str| std::fs::read(root().join("tests/data").join(name)).unwrap();
     let mut tokenizer: Value = serde_json::from_slice(&read("tokenizer_unigram/tokenizer.json")).unwrap();
