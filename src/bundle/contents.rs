@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::archive::{AGAIN, Archive, lie};
-use super::entries::{CALIBRATION, CHECKSUMS, ENTRIES, GOLDEN, LABELS, MANIFEST, OPTIONAL};
+use super::entries::{CALIBRATION, CHECKSUMS, COMPACT, ENTRIES, GOLDEN, LABELS, MANIFEST, OPTIONAL};
 use crate::backbone::{self, PartOf};
 use crate::data::TextColumns;
 use crate::document;
@@ -25,29 +25,31 @@ use crate::tokens::{Grams, LongTexts, PieceUse};
 
 /// The newest version of the bundle that this program reads; a bundle is written in the oldest one that can
 /// say all there is to say.
-pub const FORMAT: u32 = 6;
+pub const FORMAT: u32 = COMPACT_TOKENIZER;
 /// The oldest it reads: format 1 knew neither validation rows nor refits.
 const OLDEST: u32 = 1;
 
-/// The version in which a bundle with these heads can be written that knows such text columns, and whether the
-/// backbone is a part of another one.
+/// The version in which a bundle with these heads can be written that knows such text columns, whether the
+/// backbone is a part of another one, and whether there is a compact tokenizer.
 #[cfg(feature = "train")]
 pub(super) fn format_for<'h>(
     [text, second]: [Option<&str>; 2],
     part_of: Option<PartOf>,
     heads: impl Iterator<Item = &'h Head>,
+    compact: bool,
 ) -> u32 {
     /// Knows no text column (it was called `text`, or is not known), and whole networks only.
     const BEFORE: u32 = 2;
     /// Knows no words.
     const WITHOUT_WORDS: u32 = 3;
     let least = match (text.is_some() || part_of.is_some(), second.is_some()) {
+        _ if compact => COMPACT_TOKENIZER,
         (_, true) => PAIRS,
         (true, false) => WITHOUT_WORDS,
         (false, false) => BEFORE,
     };
     let of_head = |head: &Head| match (head.kind.is_default() && !head.believed.has_limits(), &head.words) {
-        (false, _) => FORMAT,
+        (false, _) => KINDS,
         (true, Some(_)) => WITHOUT_PAIRS,
         (true, None) => BEFORE,
     };
@@ -59,6 +61,11 @@ pub(super) fn format_for<'h>(
 const WITHOUT_PAIRS: u32 = 4;
 /// The first that knows pairs of texts.
 const PAIRS: u32 = 5;
+/// The first that knows several kinds of tasks, thresholds and intervals.
+#[cfg(feature = "train")]
+const KINDS: u32 = 6;
+/// The first that knows compact tokenizers.
+const COMPACT_TOKENIZER: u32 = 7;
 
 /// The detail of a precision that says how many bits a number of the word table has, where it has fewer than
 /// the precision's own.
@@ -299,6 +306,9 @@ impl Contents {
             .collect::<Option<_>>()
             .filter(|_| calibration.is_empty())
             .ok_or_else(|| unfitting(CALIBRATION))?;
+        if names.contains(COMPACT) && manifest.format < COMPACT_TOKENIZER {
+            return Err(unfitting(MANIFEST));
+        }
         let less = |whole: PartOf| manifest.backbone.encoder().is_some_and(|part| whole.is_more_than(part));
         if !manifest.part_of.is_none_or(less) || !manifest.pieces_can_be() || !manifest.pairs_can_be() {
             return Err(unfitting(MANIFEST));

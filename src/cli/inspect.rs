@@ -121,6 +121,13 @@ fn of_bundle(bundle: &BundleDescription) -> Vec<(&'static str, String)> {
     if let Some(changed) = manifest.changed {
         lines.push(("trained", format!("layers of the backbone ({})", changed.short())));
     }
+    let compact = |kept: &&Kept| kept.name == "tokenizer.safetensors";
+    if let Some(kept) = bundle.kept.iter().find(compact) {
+        lines.push((
+            "tokenizer",
+            format!("read from its compact form, {} ({})", kept.name, bytes(kept.bytes)),
+        ));
+    }
     lines.extend(of_pairs(manifest.text_columns()));
     lines.push(("long texts", manifest.long.to_string()));
     if let Some(used) = manifest.piece_use() {

@@ -112,7 +112,7 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
         after.short(),
         out.display()
     ));
-    say_written(terminal, out, written);
+    say_written(terminal, out, &written);
     match (&arguments.sign, signed) {
         (Some(_), _) => terminal.say(format!("{}: its signature", signature_path(out).display())),
         (None, true) if !signature_path(out).is_file() => terminal.warn(format!(

@@ -85,6 +85,12 @@ impl RunRows {
         Ok(Self { texts, keys, parts, cells, features })
     }
 
+    /// All texts.
+    #[must_use]
+    pub fn into_texts(self) -> Vec<OwnedText> {
+        self.texts
+    }
+
     /// The labelled rows of a task in some parts.
     pub(super) fn of_task(&self, run: &Run, task: usize, parts: &[Part]) -> Truth {
         let head = &run.heads[task];

@@ -370,6 +370,7 @@ fn write(
         variant: Variant::of_bundle(bundle, heads),
         long: bundle.long(),
         text: bundle.manifest().text_columns(),
+        texts: &[],
         validation,
         origin: Some(&Origin { bundle, tasks }),
         sign: sign.clone(),

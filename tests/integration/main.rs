@@ -22,6 +22,7 @@ mod harness;
 mod imports;
 mod kinds;
 mod labels;
+mod large_vocabulary;
 mod layers;
 mod layouts;
 mod library;
