@@ -46,6 +46,8 @@ mod parallel;
 #[cfg(feature = "train")]
 mod precision;
 #[cfg(feature = "train")]
+mod preconditioner;
+#[cfg(feature = "train")]
 mod predict;
 #[cfg(feature = "train")]
 mod problem;

@@ -1,9 +1,10 @@
 //! Owns the fit of a head's words: a sparse logistic regression, its objective and its descent.
 //!
 //! `loss(V, c) = Σ_i w_i · (logsumexp(x_i V + c) − (x_i V + c)[y_i]) + α/2 · |V|²`, the bias not penalised,
-//! as that of the features (`objective.rs`), or the other kinds' losses (`loss.rs`), in double precision throughout. What stands in fewer texts than
-//! asked for has no weight; the rest counts as it is, or, weighed by rarity, divided by the root of the
-//! number of texts that it stands in, so that the penalty holds rare pieces back no more than common ones.
+//! as that of the features (`objective.rs`), or the loss of another kind (`loss.rs`); loss and gradient in
+//! double precision, products with the Hessian, which only say where to go, in single. What stands in fewer
+//! texts than asked for has no weight; the rest counts as it is, or, weighed by rarity, divided by the root of
+//! the number of texts that it stands in, so that the penalty holds rare pieces back no more than common ones.
 //! Refuses to let the number of threads change the result.
 
 use std::ops::Range;
@@ -16,9 +17,11 @@ use super::minimize::{TOLERANCE_PER_ROW, penalty};
 use super::newton::{Convex, newton};
 use super::options::{Examples, FitOptions};
 use super::parallel::PARTS;
+use super::precision::Precision;
+use super::preconditioner::{Common, Preconditioner};
 use super::shape::Shape;
 use super::solver::Solution;
-use super::sparse::Sparse;
+use super::sparse::{Sparse, gather};
 use super::word_options::Weighing;
 use super::word_rows::WordRows;
 use crate::parallel::in_parallel;
@@ -41,6 +44,8 @@ pub(super) struct WordProblem<'a> {
     rows: Sparse,
     /// Per place, the rows that it stands in.
     columns: Sparse,
+    /// What stands in most rows, and where: what the preconditioner knows more of.
+    common: Common,
     /// How long the gradient may be at the end, per row.
     precision: f64,
     threads: usize,
@@ -65,10 +70,11 @@ impl<'a> WordProblem<'a> {
             }));
         }
         let columns = rows.transposed(places.len());
+        let common = Common::of(&rows, &columns, shape.classes);
         let counts = counts(examples.targets, shape, options.class_weight);
         let (examples, threads) = (*examples, options.threads);
         let precision = TOLERANCE_PER_ROW;
-        Self { words, examples, shape, counts, places, rarity, rows, columns, precision, threads }
+        Self { words, examples, shape, counts, places, rarity, rows, columns, common, precision, threads }
     }
 
     /// The same, to be solved only as far as choices need it.
@@ -85,18 +91,17 @@ impl<'a> WordProblem<'a> {
 
     /// Something of the logits of every row, `[rows, classes]`: `each` finds it in their place, and what it
     /// gives is added up.
-    fn forward(&self, parameters: &[f64], each: &Each<'_>) -> (f64, Vec<f64>) {
-        let of = |place: usize| &parameters[place * self.shape.classes..][..self.shape.classes];
+    fn forward<T: Precision>(&self, parameters: &[T], each: &Each<'_>) -> (f64, Vec<T>) {
+        let bias: Vec<f64> =
+            parameters[self.places.len() * self.shape.classes..].iter().map(|n| n.double()).collect();
         let of_part = |part: Range<usize>| {
             let (mut sum, mut all) = (0.0, Vec::with_capacity(part.len() * self.shape.classes));
+            let mut logits = bias.clone();
             for row in part {
-                let first = all.len();
-                all.extend(of(self.places.len()));
-                let logits = &mut all[first..];
-                for (place, counts) in self.rows.of(row) {
-                    add(logits, of(*place as usize), f64::from(*counts));
-                }
-                sum += each(row, logits);
+                logits.copy_from_slice(&bias);
+                gather(self.rows.of(row), parameters, counted, &mut logits);
+                sum += each(row, &mut logits);
+                all.extend(logits.iter().map(|value| T::of(*value)));
             }
             (sum, all)
         };
@@ -109,22 +114,26 @@ impl<'a> WordProblem<'a> {
 
     /// Sums over the rows of numbers of each, `[rows, classes]`, times what each place counts in it, or its
     /// square; then the plain sums: `[places + 1, classes]`.
-    fn backward(&self, values: &[f64], squared: bool) -> Vec<f64> {
+    fn backward<T: Precision>(&self, values: &[T], squared: bool) -> Vec<f64> {
         let of_part = |part: Range<usize>| {
             let mut sums = vec![0.0; part.len() * self.shape.classes];
             for (place, sums) in part.zip(sums.chunks_exact_mut(self.shape.classes)) {
-                for (row, counts) in self.columns.of(place) {
-                    let value = &values[*row as usize * self.shape.classes..][..self.shape.classes];
-                    let counts = f64::from(*counts);
-                    add(sums, value, if squared { counts * counts } else { counts });
+                let rows = self.columns.of(place);
+                if squared {
+                    gather(rows, values, |counts| counted::<T>(counts) * counted(counts), sums);
+                } else {
+                    gather(rows, values, counted, sums);
                 }
             }
             sums
         };
         let parts = in_parallel(self.threads, parts(self.places.len()), &of_part);
-        let mut sums: Vec<f64> = parts.into_iter().flatten().collect();
+        let mut sums = Vec::with_capacity((self.places.len() + 1) * self.shape.classes);
+        parts.iter().for_each(|part| sums.extend_from_slice(part));
         let mut bias = vec![0.0; self.shape.classes];
-        values.chunks_exact(self.shape.classes).for_each(|value| add(&mut bias, value, 1.0));
+        for value in values.chunks_exact(self.shape.classes) {
+            bias.iter_mut().zip(value).for_each(|(sum, value)| *sum += value.double());
+        }
         sums.extend(bias);
         sums
     }
@@ -179,6 +188,35 @@ impl Penalised<'_> {
         let sums = Array2::from_shape_vec(parameters.raw_dim(), sums);
         sums.expect("every place has a number a class: anything else is a bug")
     }
+
+    /// How each row's loss curves along each of its logits, and the Hessian's diagonal, all of it above 0.
+    fn diagonal(&self, answers: &[f64]) -> (Vec<f64>, Vec<f64>) {
+        let Self { problem, alpha } = self;
+        let classes = problem.shape.classes;
+        let mut own = answers.to_vec();
+        for (row, own) in own.chunks_exact_mut(classes).enumerate() {
+            let (target, counts) = problem.truth(row);
+            bends(problem.shape.kind, own, target, counts);
+        }
+        let mut sums = problem.backward(&own, true);
+        let (weights, bias) = sums.split_at_mut(problem.places.len() * classes);
+        weights.iter_mut().for_each(|sum| *sum += alpha);
+        bias.iter_mut().for_each(|sum| *sum = sum.max(f64::MIN_POSITIVE));
+        (own, sums)
+    }
+
+    /// The Hessian times a direction, in some precision.
+    fn product_in<T: Precision>(&self, answers: &[f64], direction: &Array2<f64>) -> Array2<f64> {
+        let problem = self.problem;
+        let Shape { kind, classes } = problem.shape;
+        let numbers: Vec<T> = in_a_row(direction).iter().map(|value| T::of(*value)).collect();
+        let (_, changes) = problem.forward(&numbers, &|row, changes| {
+            let (target, counts) = problem.truth(row);
+            bend(kind, (&answers[row * classes..][..classes], changes), target, counts);
+            0.0
+        });
+        self.add_penalty(direction, problem.backward(&changes, false))
+    }
 }
 
 impl Convex for Penalised<'_> {
@@ -206,30 +244,22 @@ impl Convex for Penalised<'_> {
         (Solution { parameters, loss, gradient, gradient_norm, tolerance }, answers)
     }
 
-    fn diagonal(&self, answers: &Vec<f64>) -> Vec<f64> {
-        let Self { problem, alpha } = self;
-        let classes = problem.shape.classes;
-        let mut own = answers.clone();
-        for (row, own) in own.chunks_exact_mut(classes).enumerate() {
-            let (target, counts) = problem.truth(row);
-            bends(problem.shape.kind, own, target, counts);
-        }
-        let mut sums = problem.backward(&own, true);
-        let (weights, bias) = sums.split_at_mut(problem.places.len() * classes);
-        weights.iter_mut().for_each(|sum| *sum += alpha);
-        bias.iter_mut().for_each(|sum| *sum = sum.max(f64::MIN_POSITIVE));
-        sums
+    fn preconditioner(&self, answers: &Vec<f64>) -> Preconditioner {
+        let (own, diagonal) = self.diagonal(answers);
+        self.problem.common.preconditioner(
+            &self.problem.rows,
+            (&own, diagonal),
+            self.alpha,
+            self.problem.threads,
+        )
     }
 
     fn product(&self, answers: &Vec<f64>, direction: &Array2<f64>) -> Array2<f64> {
-        let problem = self.problem;
-        let Shape { kind, classes } = problem.shape;
-        let (_, changes) = problem.forward(in_a_row(direction), &|row, changes| {
-            let (target, counts) = problem.truth(row);
-            bend(kind, (&answers[row * classes..][..classes], changes), target, counts);
-            0.0
-        });
-        self.add_penalty(direction, problem.backward(&changes, false))
+        self.product_in::<f32>(answers, direction)
+    }
+
+    fn slack(&self) -> f64 {
+        2.0 * self.problem.precision
     }
 }
 
@@ -247,6 +277,11 @@ fn frequent((words, rows): (&WordRows, &[usize]), at_least: u32, weighing: Weigh
     }
     let frequent = (0..).zip(counts).filter(|(_, count)| *count >= at_least.max(1));
     frequent.map(|(place, count)| (place, weighing.of(count))).unzip()
+}
+
+/// What an entry counts, in some precision.
+fn counted<T: Precision>(counts: f32) -> T {
+    T::of(f64::from(counts))
 }
 
 fn add(sums: &mut [f64], row: &[f64], counts: f64) {
@@ -348,12 +383,17 @@ mod tests {
                 // A column of the Hessian, by the same differences of the gradient.
                 let mut unit = Array2::zeros(shape);
                 unit[place] = 1.0;
-                let product = penalised.product(&shares, &unit);
+                let product = penalised.product_in::<f64>(&shares, &unit);
+                let single = penalised.product(&shares, &unit);
+                // Sums of at most some hundred numbers, each right to 6e-8 of it.
+                let largest = product.iter().fold(0.0_f64, |most, value| most.max(value.abs()));
+                let off = (&single - &product).iter().fold(0.0_f64, |most, off| most.max(off.abs()));
+                assert!(off < 1e-5 * largest, "{place:?}: {off} of {largest}");
                 let columns = (&more.gradient - &less.gradient) / (2.0 * step);
                 let furthest = (&columns - &product).iter().fold(0.0_f64, |most, off| most.max(off.abs()));
                 assert!(furthest < 1e-5, "{place:?}: {furthest}");
                 let number = place.0 * problem.shape.classes + place.1;
-                assert!((penalised.diagonal(&shares)[number] - product[place]).abs() < 1e-9, "{place:?}");
+                assert!((penalised.diagonal(&shares).1[number] - product[place]).abs() < 1e-9, "{place:?}");
             }
         });
         each(&FitOptions { threads: 3, ..FitOptions::default() }, |problem, alpha, _| {
