@@ -3,9 +3,18 @@
 
 use super::target::Target;
 use super::truth::Truth;
+use crate::data::labels_in;
 use crate::error::Result;
 use crate::graph::{Builder, Operation, Value, ValueType};
 use crate::metrics::{self, Limits, Promise, Tagged, TaskMetrics, Threshold, best_f1, promised, tagging};
+
+/// What a cell says: the places of the labels in it.
+pub(super) fn target(cell: &str, place: &mut dyn FnMut(&str) -> u32) -> Target {
+    let mut labels: Vec<u32> = labels_in(cell).iter().map(|label| place(label)).collect();
+    labels.sort_unstable();
+    labels.dedup();
+    Target::Labels(labels.into())
+}
 
 /// Logits → probabilities, each for itself.
 pub(super) fn sigmoids(logits: &mut [f32]) {

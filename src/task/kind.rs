@@ -211,6 +211,25 @@ impl TaskKind {
     }
 }
 
+impl Truth {
+    /// Takes the rows among `rows` that have a truth; `names` are the labels that the head knows,
+    /// `cells[row]` is the task's cell.
+    #[must_use]
+    pub fn new(
+        kind: TaskKind,
+        names: &[String],
+        cells: &[Option<String>],
+        rows: impl Iterator<Item = usize>,
+    ) -> Self {
+        Self::read(names, cells, rows, |cell, place| match kind {
+            TaskKind::OneOf => Some(Target::Label(place(cell))),
+            TaskKind::AnyOf => Some(any_of::target(cell, place)),
+            // Whoever read the table let nothing but numbers through.
+            TaskKind::Number => cell.parse().ok().map(Target::Number),
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::kind::TaskKind;
 use super::target::Target;
-use crate::data::{LabelNames, labels_in};
+use crate::data::LabelNames;
 
 /// The truth of one task: which rows have one, and it; labels are indices among those that a head can say;
 /// behind these come labels that it cannot, because training never saw them.
@@ -41,36 +40,23 @@ impl Named<'_> {
 
 impl Truth {
     /// Takes the rows among `rows` that have a truth; `names` are the labels that the head knows,
-    /// `cells[row]` is the task's cell.
+    /// `cells[row]` is the task's cell, and `target` reads one: it gets the place of each label that it names.
     #[must_use]
-    pub fn new(
-        kind: TaskKind,
+    pub(super) fn read(
         names: &[String],
         cells: &[Option<String>],
         rows: impl Iterator<Item = usize>,
+        target: impl Fn(&str, &mut dyn FnMut(&str) -> u32) -> Option<Target>,
     ) -> Self {
         let (labels, known) = (LabelNames::new(names), names.len());
         let mut named = Named { labels, known, met: HashMap::new(), unseen: Vec::new() };
         let mut chosen = Self::default();
         for row in rows {
             let Some(cell) = cells[row].as_deref() else { continue };
-            let target = match kind {
-                TaskKind::OneOf => Target::Label(named.place(cell)),
-                TaskKind::AnyOf => {
-                    let mut labels: Vec<u32> =
-                        labels_in(cell).iter().map(|label| named.place(label)).collect();
-                    labels.sort_unstable();
-                    labels.dedup();
-                    Target::Labels(labels.into())
-                }
-                TaskKind::Number => match cell.parse() {
-                    Ok(number) => Target::Number(number),
-                    // Whoever read the table let nothing but numbers through.
-                    Err(_) => continue,
-                },
-            };
-            chosen.rows.push(row);
-            chosen.targets.push(target);
+            if let Some(target) = target(cell, &mut |name| named.place(name)) {
+                chosen.rows.push(row);
+                chosen.targets.push(target);
+            }
         }
         chosen.unseen = named.unseen;
         chosen
