@@ -12,13 +12,13 @@ use super::sparse::Sparse;
 use crate::parallel::in_parallel;
 
 /// Common places, at most.
-const MOST: usize = 512;
+const MOST: usize = 256;
 /// Numbers that the factors of all classes may take together (32 MiB).
 const NUMBERS: usize = 1 << 22;
 /// Factors of fewer places than these are not worth it.
 const LEAST: usize = 16;
 /// Products with the Hessian that making the factors may cost, about.
-const WORTH: usize = 10;
+const WORTH: usize = 2;
 /// Rows on which it is found how places go together, about.
 const SAMPLED: usize = 8192;
 /// A pivot's least share of its diagonal: places that say the same as others have none.
