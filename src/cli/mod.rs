@@ -21,6 +21,7 @@ mod doctor;
 mod embed;
 mod eval;
 mod explained;
+#[cfg(feature = "train")]
 mod fitted;
 mod given;
 mod heartbeat;
