@@ -58,7 +58,7 @@ struct Held {
 }
 
 /// Gives a head the temperature (`metrics::temperature`) that suits its logits on validation rows and, where
-/// these are fewer than [`ENOUGH_ROWS`], what was said of training rows out of their fold; and, by what it
+/// these are fewer than `ENOUGH_ROWS`, what was said of training rows out of their fold; and, by what it
 /// answers to them then, the limits that were promised: for thresholds all of them count. Nothing, and the
 /// head stays as it is, without such rows.
 #[cfg(feature = "train")]

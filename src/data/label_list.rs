@@ -73,7 +73,7 @@ pub(super) fn kept(names: &BTreeSet<String>) -> String {
     serde_json::Value::from(names.iter().cloned().collect::<Vec<_>>()).to_string()
 }
 
-/// The names in what [`label_list`] gave.
+/// The names in what `label_list` gave.
 #[must_use]
 pub fn labels_in(kept: &str) -> Vec<String> {
     serde_json::from_str(kept).unwrap_or_default()
