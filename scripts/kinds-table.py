@@ -70,6 +70,7 @@ def tags(options, seed=13):
 
 def ratings(options):
     sys.path.insert(0, str(Path(__file__).parent))
+    sys.dont_write_bytecode = True
     import importlib
 
     demo = importlib.import_module("make-demo-data")
