@@ -481,3 +481,23 @@ fn a_server_answers_labels_and_numbers() {
     let found = frosthead(&bench).success().json();
     assert!(found["wrong"] == 0 && found["checked"].as_u64().unwrap() > 0, "{found}");
 }
+
+#[test]
+fn all_kinds_are_compared_and_every_score_has_its_name() {
+    let place = directory();
+    let data = csv_of(&place.path().join("data.csv"), &rows(|row| row % 4 == 0), ";");
+    let out = place.path().join("compared");
+    let common = ["compare", &data, "--backbone", backbone(), "--out", text(&out)];
+    let more = ["--depths", "0,6", "--precision", "fp32"];
+    let said = frosthead(&[&common[..], &TASKS, &more].concat()).success().stdout;
+    for part in ["tags micro-F1", "size R²", "score: accuracy of domain, micro-F1 of tags, R² of size"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let report: Value = serde_json::from_slice(&std::fs::read(out.join("report.json")).unwrap()).unwrap();
+    let depths = report["backbones"][0]["dial"].as_array().unwrap();
+    for task in ["domain", "tags", "size"] {
+        assert!(depths.iter().all(|point| point["tasks"][task]["test_accuracy"].is_number()), "{report}");
+    }
+    let page = std::fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(page.contains("micro-F1") && page.contains("R²"));
+}
