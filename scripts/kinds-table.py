@@ -199,6 +199,15 @@ def promises(options):
                 found.append(100 * metrics["tasks"]["rating"]["number"]["interval"]["coverage"])
             line("rating, interval", 100 * level, found)
     if options.clinc:
+        rows = [(row["text"], row["domain"]) for part in ("train", "valid", "test") for row in read(options.clinc / f"clinc150_{part}.csv")]
+        path = write(options.work / "domains.csv", ["text", "domain"], rows)
+        _, table = features(options, path, "domains")
+        found = []
+        for seed in seeds:
+            run(options, "train", table, "--task", "domain", "--precision-at", 0.95, "--alpha", 10, "--seed", seed, "--out", out, "--overwrite")
+            last = json.loads(run(options, "eval", table, "--model", out, "--coverage", "--json"))["coverage"]["domain"][-1]
+            found.append(100 * last["accuracy"])
+        line("domain, precision of what is answered", 95, found)
         train, test = tags(options)
         path = write(options.work / "all-tags.csv", ["text", "tags"], [(text, ";".join(own)) for text, own in train + test])
         _, table = features(options, path, "all-tags")
@@ -210,16 +219,6 @@ def promises(options):
             said = sum(label["recall"] * label["rows"] / label["precision"] for label in known if label["precision"])
             found.append(100 * right / said)
         line("tags, precision of labels with a threshold", 70, found)
-        rows = [(row["text"], row["domain"]) for part in ("train", "valid", "test") for row in read(options.clinc / f"clinc150_{part}.csv")]
-        path = write(options.work / "domains.csv", ["text", "domain"], rows)
-        _, table = features(options, path, "domains")
-        found = []
-        for seed in seeds:
-            run(options, "train", table, "--task", "domain", "--precision-at", 0.95, "--alpha", 10, "--seed", seed, "--out", out, "--overwrite")
-            last = json.loads(run(options, "eval", table, "--model", out, "--coverage", "--json"))["coverage"]["domain"][-1]
-            found.append(100 * last["accuracy"])
-        line("domain, precision of what is answered", 95, found)
-
 
 def cost(options):
     rows = read(options.clinc / "clinc150_train.csv")
