@@ -130,7 +130,8 @@ fn a_large_vocabulary_is_read_from_its_compact_form_with_the_same_answers() {
     frosthead(&["eval", text(&made.data), "--model", text(&out)]).success();
     // A bundle that is made of it carries it, too, and the same bundle is up to date.
     let refitted = made.place.join("refitted.frost");
-    frosthead(&["refit", text(&out), text(&made.data), "--out", text(&refitted)]).success();
+    frosthead(&["refit", text(&out), text(&made.data), "--task", "domain", "--out", text(&refitted)])
+        .success();
     assert!(entries(&refitted).contains(&"tokenizer.safetensors".to_owned()));
     assert_eq!(format(&refitted), 7);
     let again = frosthead(&["bundle", text(&made.run), "--out", text(&out)]).success().stderr;
