@@ -27,6 +27,8 @@ demo_sha256=5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9
 
 zig_version=0.17.1
 zigbuild_version=0.24.1
+cargo_deb_version=3.8.0
+rsign_version=0.6.7
 # For x86-64, where cross.sh builds.
 zig_sha256=ea6cc5d87b033cf0aedfbc8f9549a908cae6c50ac31f1698188fa48a74524b54
 zigbuild_sha256=238a1ab54a95053a4eadc34775c81f795a8ad75f80bfed63f3f445f518102375
@@ -129,6 +131,26 @@ setup_target() {
   command -v rustup >/dev/null || fail "Rust's library for $1 is missing, and rustup, which would fetch it: install rustup"
   echo "setup: Rust's library for $1" >&2
   rustup --quiet target add "$1" >&2 || fail "rustup could not add the target $1: check the network"
+}
+
+# setup_crate NAME PROGRAM VERSION FOLDER: a program out of a crate. Unoptimised, without its optional parts: what it does takes seconds,
+# and optimising it would take minutes.
+setup_crate() {
+  local root=$downloads/$4
+  [ "$("$root/bin/$2" --version 2>/dev/null | awk '{ print $NF }')" = "$3" ] && return
+  echo "setup: $1 $3" >&2
+  CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_DEV_OPT_LEVEL=0 cargo install --quiet --debug --locked --no-default-features \
+    --root "$root" --target-dir "$root/target" "$1@$3"
+  rm -rf "$root/target"
+}
+
+setup_cargo_deb() {
+  setup_crate cargo-deb cargo-deb "$cargo_deb_version" cargo-deb
+}
+
+# Signs as minisign does, with the library that signs bundles.
+setup_rsign() {
+  setup_crate rsign2 rsign "$rsign_version" rsign
 }
 
 command -v cargo >/dev/null || fail "cargo is missing: install Rust 1.92 or newer"
