@@ -18,14 +18,14 @@ libstdc++6:arm64=10.2.1-6 7869aa540cc46e9f3d4267d5bde2af0e5b429a820c1d6f1a4cfccf
 
 # setup_packages FOLDER SUITE ARCHITECTURE PACKAGE-AND-SHA256…: unpacks packages, each `NAME:ARCHITECTURE=VERSION SHA256`, into a folder.
 setup_packages() {
-  local target=$downloads/$1 suite=$2 architecture=$3 work mirror apt package sha256 files
-  shift 3
-  [ "$(cat "$target/stamp" 2>/dev/null)" = "$*" ] && return
+  local target=$downloads/$1 suite=$2 architecture=$3 packages work mirror apt package sha256 files
+  packages=$(printf '%s\n' "${@:4}")
+  [ "$(cat "$target/stamp" 2>/dev/null)" = "$packages" ] && return
   echo "setup: $target from Debian's $suite" >&2
   mirror=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' |
     awk -v release="$(. /etc/os-release && printf '%s' "${VERSION_CODENAME:-}")" '$2 == release && $3 == "main" { print $1; exit }')
   [ -n "$mirror" ] || fail "apt knows no mirror of this machine's Debian: packages come from there; add one to /etc/apt"
-  work=$(realpath "$(mktemp -d "$downloads/tmp.XXXXXX")")
+  work=$(realpath "$(work_folder)")
   mkdir -p "$work"/{lists,cache/archives,packages}/partial "$work/unpacked"
   printf '%s\n' "Types: deb" "URIs: $mirror" "Suites: $suite" "Components: main" "Architectures: $architecture" \
     "Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg" >"$work/suite.sources"
@@ -44,8 +44,8 @@ setup_packages() {
     check_sha256 "${files[0]}" "$sha256"
     dpkg-deb --extract "${files[0]}" "$work/unpacked"
     rm -r "$work/one"
-  done <<<"$(printf '%s\n' "$@")"
-  printf '%s\n' "$*" >"$work/unpacked/stamp"
+  done <<<"$packages"
+  printf '%s\n' "$packages" >"$work/unpacked/stamp"
   rm -rf "$target"
   mv "$work/unpacked" "$target"
   rm -rf "$work"

