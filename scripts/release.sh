@@ -88,12 +88,12 @@ done
 (cd "$work/out" && sha256sum -- * >../SHA256SUMS)
 mv "$work/SHA256SUMS" "$work/out/"
 if [ -n "$key" ]; then
-  # Comments of its own, because the default ones say when it was signed.
-  options=()
-  # A key without a password says so in its third and fourth byte after the comment: no key derivation.
-  [ "$(tail -n 1 "$key" | base64 -d | head -c 4 | tail -c 2 | od -An -tx1 | tr -d ' ')" != 0000 ] || options+=(-W)
-  "$downloads/rsign/bin/rsign" sign "${options[@]}" -s "$key" -x "$work/out/SHA256SUMS.minisig" -c "signature of a frosthead release" \
-    -t "frosthead $version" "$work/out/SHA256SUMS" >&2
+  # Comments of its own, because the default ones say when it was signed. A key with a password asks for it.
+  sign() {
+    "$downloads/rsign/bin/rsign" sign "$@" -s "$key" -x "$work/out/SHA256SUMS.minisig" -c "signature of a frosthead release" \
+      -t "frosthead $version" "$work/out/SHA256SUMS"
+  }
+  sign -W 2>/dev/null || sign >&2 || fail "$key cannot sign: give a minisign secret key, as \`minisign -G\` makes it"
 fi
 mv "$work/out" "$out"
 rm -rf "$work"
