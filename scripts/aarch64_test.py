@@ -25,7 +25,7 @@ PROCESSORS = {
 }
 BUNDLES = ["fp32", "int8", "w8", "shallow"]
 TASKS = ["domain", "sentiment"]
-# How far a probability may be from the one on x86-64: twice what was seen.
+# How far a probability may be from the one on x86-64.
 BOUND = 0.004
 PATIENCE = 600
 
