@@ -18,7 +18,7 @@ if ! cmp -s scripts/requirements-python.txt "$venv/requirements.txt"; then
   "$venv/bin/pip" install --quiet --disable-pip-version-check --only-binary=:all: --require-hashes -r scripts/requirements-python.txt
   cp scripts/requirements-python.txt "$venv/requirements.txt"
 fi
-export PATH=$PWD/$venv/bin:$PATH
+export PATH=$PWD/$venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1
 
 wheel=${1:-}
 if [ -z "$wheel" ]; then
@@ -33,9 +33,12 @@ fi
 pip install --quiet --disable-pip-version-check --no-deps --force-reinstall "$wheel"
 export FROSTHEAD_PROGRAM=${FROSTHEAD_PROGRAM:-$PWD/target/release/frosthead}
 
-cd python
 # The package as it is installed, not the folder of its sources.
-mypy --strict tests/typed.py
-mypy --strict --package frosthead
-stubtest frosthead._frosthead
-pytest -p no:cacheprovider
+checks=$PWD/python
+(
+  cd /
+  mypy --config-file "$checks/pyproject.toml" --cache-dir "$checks/../target/mypy" --package frosthead
+  mypy --config-file "$checks/pyproject.toml" --cache-dir "$checks/../target/mypy" "$checks/tests/typed.py"
+  stubtest --mypy-config-file "$checks/pyproject.toml" frosthead._frosthead
+)
+pytest -p no:cacheprovider -c python/pyproject.toml --rootdir python python/tests
