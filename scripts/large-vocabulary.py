@@ -12,7 +12,7 @@ turns: one that knows no compact tokenizers reads tokenizer.json as it is. The p
 what the tokenizer takes. Answers mean nothing here: the weights are random.
 needs: numpy, and the program; tokenizers of scripts/setup.sh (`setup_tokenizers`).
 """
-import argparse, csv, json, os, shutil, statistics, struct, subprocess, sys, tempfile, time
+import argparse, csv, json, multiprocessing, os, shutil, statistics, struct, subprocess, sys, tempfile, time
 from pathlib import Path
 
 import numpy
@@ -94,7 +94,9 @@ def main():
                 sys.exit(f"{' '.join(command)} failed")
 
         (folder / "checkpoint").mkdir()
-        words = write_checkpoint(folder / "checkpoint", options.tokenizer)
+        # Apart: a program starts with the peak of whoever starts it.
+        with multiprocessing.Pool(1) as apart:
+            words = apart.apply(write_checkpoint, (folder / "checkpoint", options.tokenizer))
         with open(options.data, newline="", encoding="utf-8") as source, open(folder / "data.csv", "w", newline="", encoding="utf-8") as target:
             reader, writer = csv.reader(source), csv.writer(target)
             for row, _ in zip(reader, range(options.rows + 1)):
