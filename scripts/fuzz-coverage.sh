@@ -44,6 +44,7 @@ if [ ! -d "$seeds" ]; then
   FROSTHEAD_FUZZ_SEEDS=$seeds cargo test --quiet --features fault-injection --test integration -- --exact fuzz::seeds_for_fuzzing >/dev/null
 fi
 
+export FROSTHEAD_FUZZ_BUNDLE=$seeds/tiny.frost TMPDIR=$scratch
 printf '| target | inputs | lines | reached | share |\n|---|---|---|---|---|\n'
 for target in "$@"; do
   [ -n "${parsers[$target]:-}" ] || missing "there is no target $target"
@@ -52,7 +53,6 @@ for target in "$@"; do
   cargo +nightly fuzz coverage -s none "$target" "$seeds/$target" -- -runs=0 >"$scratch/build" 2>&1 || { cat "$scratch/build" >&2; exit 1; }
   binary=target/$host/coverage/$host/release/$target
   [ -x "$binary" ] || binary=fuzz/$binary
-  export FROSTHEAD_FUZZ_BUNDLE=$seeds/tiny.frost TMPDIR=$scratch
   if [ -z "$(ls -A "fuzz/corpus/$target")" ]; then
     LLVM_PROFILE_FILE=/dev/null "$binary" "fuzz/corpus/$target" "$seeds/$target" -max_total_time="${SECONDS_EACH:-60}" \
       -rss_limit_mb=2048 -max_len=131072 >/dev/null 2>&1 || { echo "fuzz-coverage: $target: a finding; run fuzz.sh" >&2; exit 1; }
