@@ -282,7 +282,7 @@ def main():
             seconds = np.mean([epoch["seconds"] for epoch in epochs])
             share = np.mean([epoch["runtime_seconds"] / epoch["seconds"] for epoch in epochs])
             theirs, torch_seconds, torch_states = torch_run(arguments, data, seed, base)
-            of = {"task": lambda own: own["accuracy"], "number": lambda own: own["number"]["spearman"]}
+            of = {"task": lambda measured: measured["accuracy"], "number": lambda measured: measured["number"]["spearman"]}
             accuracy = lambda metrics: np.array([of[kind](metrics[task]) for task, kind in arguments.tasks])
             found["scenario 2"].append(accuracy(first)), found["frosthead"].append(accuracy(ours)), found["torch"].append(theirs)
             seeds.append({name: {"seconds": float(taken), "accuracies": dict(zip([task for task, _ in arguments.tasks], map(float, found[name][-1])))}
