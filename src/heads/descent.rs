@@ -2,7 +2,9 @@
 //! whose first guess of the inverse Hessian is `curvature`'s.
 //!
 //! linfa-logistic has no such guess and takes several times as many steps, each of three passes over the rows
-//! in double precision. Here most passes are in single precision, and rows count as they are weighted.
+//! in double precision. Here most passes are in single precision, and rows count as they are weighted. Words,
+//! whose parameters are many and whose curvatures differ a thousandfold, descend in the same way, with a guess
+//! of their own (`preconditioner.rs`).
 //!
 //! Refuses to say that it arrived: whoever asked compares the gradient with the tolerance.
 
@@ -14,13 +16,16 @@ use ndarray::Array2;
 use super::curvature::{Products, guess_bytes};
 use super::objective::Problem;
 use super::parallel::PARTS;
+use super::preconditioner;
 use super::solver::{Dataset, Failure, Solution};
 use crate::task::Target;
 
 /// Steps remembered.
 const MEMORY: usize = 20;
 /// Steps of a descent, at most.
-const STEPS: usize = 400;
+pub(super) const STEPS: usize = 400;
+/// Steps over which it is seen whether the loss still falls.
+const SEEN: usize = 10;
 
 /// Bytes that a descent takes at its peak, beside the features themselves.
 pub(super) fn descent_bytes(rows: usize, width: usize, classes: usize) -> u64 {
@@ -40,8 +45,9 @@ impl Descent<'_> {
         let guess = self.products.guess(self.alpha);
         let start = self.start.cloned().unwrap_or_else(|| problem.start());
         let guess = |direction: &mut Array2<f64>| guess.apply(direction);
-        let near = descend(&|at| Solution::at::<f32>(problem, self.alpha, at), &guess, start);
-        descend(&|at| Solution::at::<f64>(problem, self.alpha, at), &guess, near.parameters)
+        let near = descend(&|at| Solution::at::<f32>(problem, self.alpha, at), &guess, start, &Pace::plain());
+        let start = near.0.parameters;
+        descend(&|at| Solution::at::<f64>(problem, self.alpha, at), &guess, start, &Pace::plain()).0
     }
 }
 
@@ -65,29 +71,66 @@ type At<'a> = dyn Fn(Array2<f64>) -> Solution + 'a;
 /// Multiplies a direction by the first guess of the inverse Hessian.
 type Guess<'g> = dyn Fn(&mut Array2<f64>) + 'g;
 
+/// How a descent goes, and when it ends.
+pub(super) struct Pace {
+    /// Steps remembered.
+    pub memory: usize,
+    /// Steps, at most.
+    pub steps: usize,
+    /// By which share of itself the loss may have fallen in the last [`SEEN`] steps. A short gradient alone
+    /// does not say that little is left where curvatures differ much.
+    pub slack: f64,
+}
+
+impl Pace {
+    /// Until the gradient is short.
+    pub fn plain() -> Self {
+        Self { memory: MEMORY, steps: STEPS, slack: f64::INFINITY }
+    }
+
+    /// Whether this is near enough; `losses` are those of the last steps.
+    fn ends(&self, at: &Solution, losses: &VecDeque<f64>) -> bool {
+        let fell = match losses.front() {
+            Some(earlier) if losses.len() == SEEN => earlier - at.loss,
+            _ => f64::INFINITY,
+        };
+        at.converged() && (self.slack.is_infinite() || fell <= self.slack * at.loss.abs())
+    }
+}
+
 /// Descends until the gradient is as short as it must be, or the loss, in the objective's precision, cannot
-/// fall any further.
-pub(super) fn descend(evaluate: &At<'_>, guess: &Guess<'_>, start: Array2<f64>) -> Solution {
+/// fall any further; and whether it ended so, before all its steps were taken.
+pub(super) fn descend(
+    evaluate: &At<'_>,
+    guess: &Guess<'_>,
+    start: Array2<f64>,
+    pace: &Pace,
+) -> (Solution, bool) {
     let mut at = evaluate(start);
-    let mut memory: VecDeque<Pair> = VecDeque::with_capacity(MEMORY);
-    for _ in 0..STEPS {
-        if at.converged() {
-            break;
+    let mut memory: VecDeque<Pair> = VecDeque::with_capacity(pace.memory);
+    let mut losses = VecDeque::with_capacity(SEEN + 1);
+    for _ in 0..pace.steps {
+        if pace.ends(&at, &losses) {
+            return (at, true);
+        }
+        losses.push_back(at.loss);
+        if losses.len() > SEEN {
+            losses.pop_front();
         }
         let direction = direction(guess, &memory, &at.gradient);
-        let Some(next) = search(evaluate, &at, &direction) else { break };
+        let Some(next) = search(evaluate, &at, &direction) else { return (at, true) };
         let step = &next.parameters - &at.parameters;
         let change = &next.gradient - &at.gradient;
         let curvature = dot(&step, &change);
         if curvature > 0.0 {
-            if memory.len() == MEMORY {
+            if memory.len() == pace.memory {
                 memory.pop_front();
             }
             memory.push_back(Pair { step, change, curvature });
         }
         at = next;
     }
-    at
+    (at, false)
 }
 
 /// The two-loop recursion: the direction in which a quadratic model of the loss has its minimum.
@@ -129,8 +172,13 @@ fn search(evaluate: &At<'_>, at: &Solution, direction: &Array2<f64>) -> Option<S
     None
 }
 
+/// The sum of all products.
 fn dot(a: &Array2<f64>, b: &Array2<f64>) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
+    let of = |array: &Array2<f64>| -> Vec<f64> { array.iter().copied().collect() };
+    match (a.as_slice(), b.as_slice()) {
+        (Some(a), Some(b)) => preconditioner::dot(a, b),
+        _ => preconditioner::dot(&of(a), &of(b)),
+    }
 }
 
 #[cfg(test)]
@@ -179,7 +227,9 @@ mod tests {
             &|at| Solution::at::<f32>(&problem, 10.0, at),
             &|direction| guess.apply(direction),
             zeros,
-        );
+            &Pace::plain(),
+        )
+        .0;
         assert!(!single.converged(), "{}", single.gradient_norm);
         assert!(Descent { alpha: 10.0, products: &products, start: None }.solve(&problem).converged());
     }

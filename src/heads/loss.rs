@@ -79,23 +79,6 @@ pub(super) fn bends(kind: TaskKind, answers: &mut [f64], target: &Target, counts
     count(answers, target, counts);
 }
 
-/// Turns changes of a row's logits into those of the slopes of its loss, where such is answered to it.
-pub(super) fn bend(
-    kind: TaskKind,
-    (answers, changes): (&[f64], &mut [f64]),
-    target: &Target,
-    counts: (&Counts, usize),
-) {
-    let mean: f64 = answers.iter().zip(&*changes).map(|(share, change)| share * change).sum();
-    let shares = answers.iter().zip(&mut *changes);
-    match kind {
-        TaskKind::OneOf => shares.for_each(|(share, change)| *change = share * (*change - mean)),
-        TaskKind::AnyOf => shares.for_each(|(share, change)| *change *= share * (1.0 - share)),
-        TaskKind::Number => {}
-    }
-    count(changes, target, counts);
-}
-
 /// Turns a row of logits into probabilities and gives its cross entropy.
 fn cross_entropy<T: Precision>(row: &mut [T], label: usize) -> f64 {
     let largest = row.iter().copied().fold(T::neg_infinity(), T::max);

@@ -35,8 +35,6 @@ mod minimize;
 #[cfg(feature = "train")]
 mod mixture;
 #[cfg(feature = "train")]
-mod newton;
-#[cfg(feature = "train")]
 mod objective;
 mod options;
 #[cfg(feature = "train")]

@@ -1,5 +1,5 @@
-//! Owns what conjugate gradients are told of a sparse problem's Hessian: its diagonal, and, class by class,
-//! what the commonest places say together.
+//! Owns what the descent is told of a sparse problem's Hessian: its diagonal, and, class by class, what the
+//! commonest places say together.
 //!
 //! Those stand in most rows, so they say nearly the same as each other and as the bias, which a diagonal
 //! cannot know (`docs/LOG.md`, *words*). Classes are taken as independent. Refuses to need exact numbers: how
@@ -120,17 +120,20 @@ impl Preconditioner {
         Self { diagonal, numbers: Vec::new(), factors: Vec::new() }
     }
 
-    /// What times this is the residual.
-    pub fn solve(&self, residual: &Array2<f64>) -> Array2<f64> {
-        let mut solved = residual.clone();
-        solved.iter_mut().zip(&self.diagonal).for_each(|(value, curvature)| *value /= curvature);
-        for (class, factor) in self.factors.iter().enumerate() {
+    /// Turns a residual into what times this is the residual.
+    pub fn apply(&self, residual: &mut Array2<f64>) {
+        let of_class = |(class, factor): (usize, &Vec<f64>)| {
             let mut of_class: Vec<f64> =
                 self.numbers.iter().map(|number| residual[[*number, class]]).collect();
             substitute(factor, &mut of_class);
-            self.numbers.iter().zip(of_class).for_each(|(number, value)| solved[[*number, class]] = value);
+            of_class
+        };
+        let common: Vec<Vec<f64>> = self.factors.iter().enumerate().map(of_class).collect();
+        residual.iter_mut().zip(&self.diagonal).for_each(|(value, curvature)| *value /= curvature);
+        for (class, of_class) in common.into_iter().enumerate() {
+            let places = self.numbers.iter().zip(of_class);
+            places.for_each(|(number, value)| residual[[*number, class]] = value);
         }
-        solved
     }
 }
 
@@ -231,8 +234,13 @@ mod tests {
         let made =
             |threads| common.preconditioner(&rows, (&curvatures, diagonal.clone().collect()), 0.3, threads);
         let right = Array2::from_shape_fn((41, 2), |(place, class)| ((place * 3 + class) % 5) as f64 - 1.5);
-        let solved = made(1).solve(&right);
-        assert_eq!(made(3).solve(&right), solved);
+        let solved = |threads| {
+            let mut solved = right.clone();
+            made(threads).apply(&mut solved);
+            solved
+        };
+        assert_eq!(solved(3), solved(1));
+        let solved = solved(1);
         for ((place, class), wanted) in right.indexed_iter() {
             let known = |other: &usize| {
                 *other == place || (common.numbers.contains(&place) && common.numbers.contains(other))

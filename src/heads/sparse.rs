@@ -134,7 +134,8 @@ mod tests {
         for parts in [1, 3, 8, 80] {
             let found = lists.parts(parts);
             assert_eq!(found.iter().cloned().flatten().collect::<Vec<_>>(), (0..50).collect::<Vec<_>>());
-            let entries = found.iter().map(|part| part.clone().map(|list| lists.of(list).len()).sum::<usize>());
+            let entries =
+                found.iter().map(|part| part.clone().map(|list| lists.of(list).len()).sum::<usize>());
             assert!(entries.max().unwrap() <= lists.entries() / parts + 7, "{parts}: {found:?}");
         }
         assert_eq!(Sparse::default().parts(2), [0..0, 0..0]);

@@ -1,9 +1,8 @@
 //! Owns the fit of a head's words: a sparse logistic regression, its objective and its descent.
 //!
 //! `loss(V, c) = Σ_i w_i · (logsumexp(x_i V + c) − (x_i V + c)[y_i]) + α/2 · |V|²`, the bias not penalised,
-//! as that of the features (`objective.rs`), or the loss of another kind (`loss.rs`); loss and gradient in
-//! double precision, products with the Hessian, which only say where to go, in single. What stands in fewer
-//! texts than asked for has no weight; the rest counts as it is, or, weighed by rarity, divided by the root of
+//! as that of the features (`objective.rs`), or the loss of another kind (`loss.rs`); most steps multiply in
+//! single precision, the last in double, all sums are in double. What stands in fewer texts than asked for has no weight; the rest counts as it is, or, weighed by rarity, divided by the root of
 //! the number of texts that it stands in, so that the penalty holds rare pieces back no more than common ones.
 //! Refuses to let the number of threads change the result.
 
@@ -12,13 +11,13 @@ use std::ops::Range;
 use ndarray::Array2;
 
 use super::class_weight::{Counts, counts};
-use super::loss::{answer, bend, bends, off};
+use super::descent::{Pace, STEPS, descend};
+use super::loss::{answer, bends, slopes};
 use super::minimize::{TOLERANCE_PER_ROW, penalty};
-use super::newton::{Convex, newton};
 use super::options::{Examples, FitOptions};
 use super::parallel::PARTS;
 use super::precision::Precision;
-use super::preconditioner::{Common, Preconditioner};
+use super::preconditioner::{Common, Preconditioner, dot};
 use super::shape::Shape;
 use super::solver::Solution;
 use super::sparse::{Sparse, gather};
@@ -29,6 +28,10 @@ use crate::task::Target;
 
 /// How long the gradient may be at the end of a fit, per row, where fits are compared.
 const COARSE: f64 = 1e-3;
+/// Steps after which what is known of the Hessian is made anew: it changes most at the beginning.
+const STAGES: [usize; 3] = [16, 32, STEPS];
+/// Steps remembered; twice as many took as many passes (`docs/LOG.md`, *words*).
+const MEMORY: usize = 10;
 
 /// Labelled rows as the fit of words sees them.
 pub(super) struct WordProblem<'a> {
@@ -101,7 +104,20 @@ impl<'a> WordProblem<'a> {
     pub fn solve(&self, alpha: f64, start: Option<&Array2<f64>>) -> Solution {
         let zeros = || Array2::zeros((self.places.len() + 1, self.shape.classes));
         let start = start.cloned().unwrap_or_else(zeros);
-        newton(&Penalised { problem: self, alpha: penalty(alpha, self.shape) }, start)
+        let penalised = Penalised { problem: self, alpha: penalty(alpha, self.shape) };
+        let (mut guess, mut near) = (penalised.preconditioner(&start), start);
+        for steps in STAGES {
+            let pace = Pace { memory: MEMORY, steps, slack: self.precision };
+            let (found, ended) =
+                descend(&|at| penalised.at::<f32>(at), &|direction| guess.apply(direction), near, &pace);
+            near = found.parameters;
+            if ended {
+                break;
+            }
+            guess = penalised.preconditioner(&near);
+        }
+        let last = Pace { memory: MEMORY, ..Pace::plain() };
+        descend(&|at| penalised.at::<f64>(at), &|direction| guess.apply(direction), near, &last).0
     }
 
     /// Something of the logits of every row, `[rows, classes]`: `each` finds it in their place, and what it
@@ -220,62 +236,41 @@ impl Penalised<'_> {
         bias.iter_mut().for_each(|sum| *sum = sum.max(f64::MIN_POSITIVE));
         (own, sums)
     }
-
-    /// The Hessian times a direction, in some precision.
-    fn product_in<T: Precision>(&self, answers: &[f64], direction: &Array2<f64>) -> Array2<f64> {
-        let problem = self.problem;
-        let Shape { kind, classes } = problem.shape;
-        let numbers: Vec<T> = in_a_row(direction).iter().map(|value| T::of(*value)).collect();
-        let (_, changes) = problem.forward(&numbers, &|row, changes| {
-            let (target, counts) = problem.truth(row);
-            bend(kind, (&answers[row * classes..][..classes], changes), target, counts);
-            0.0
-        });
-        self.add_penalty(direction, problem.backward(&changes, false))
-    }
-}
-
-impl Convex for Penalised<'_> {
     /// What is answered to every row, `[rows, classes]`.
-    type Place = Vec<f64>;
-
-    fn at(&self, parameters: Array2<f64>) -> (Solution, Vec<f64>) {
-        let Self { problem, alpha } = self;
-        let classes = problem.shape.classes;
-        let numbers = in_a_row(&parameters);
-        let (loss, answers) = problem.forward(numbers, &|row, logits| {
+    fn answers(&self, parameters: &Array2<f64>) -> Vec<f64> {
+        let problem = self.problem;
+        let answered = problem.forward(in_a_row(parameters), &|row, logits| {
             let (target, counts) = problem.truth(row);
             answer(problem.shape.kind, logits, target, counts)
         });
-        let weights = &numbers[..problem.places.len() * classes];
-        let loss = loss + 0.5 * alpha * weights.iter().map(|weight| weight * weight).sum::<f64>();
-        let mut residuals = answers.clone();
-        for (row, residuals) in residuals.chunks_exact_mut(classes).enumerate() {
+        answered.1
+    }
+
+    /// Loss and gradient; numbers that are multiplied in this precision, sums in double.
+    fn at<T: Precision>(&self, parameters: Array2<f64>) -> Solution {
+        let Self { problem, alpha } = self;
+        let numbers: Vec<T> = in_a_row(&parameters).iter().map(|value| T::of(*value)).collect();
+        let (loss, residuals) = problem.forward(&numbers, &|row, logits| {
             let (target, counts) = problem.truth(row);
-            off(problem.shape.kind, residuals, target, counts);
-        }
+            slopes(problem.shape.kind, logits, target, counts)
+        });
+        let weights = &in_a_row(&parameters)[..problem.places.len() * problem.shape.classes];
+        let loss = loss + 0.5 * alpha * dot(weights, weights);
         let gradient = self.add_penalty(&parameters, problem.backward(&residuals, false));
         let gradient_norm = gradient.iter().map(|value| value * value).sum::<f64>().sqrt();
         let tolerance = problem.precision * problem.examples.rows.len() as f64;
-        (Solution { parameters, loss, gradient, gradient_norm, tolerance }, answers)
+        Solution { parameters, loss, gradient, gradient_norm, tolerance }
     }
 
-    fn preconditioner(&self, answers: &Vec<f64>) -> Preconditioner {
-        let (own, diagonal) = self.diagonal(answers);
+    /// What is known of the Hessian there.
+    fn preconditioner(&self, parameters: &Array2<f64>) -> Preconditioner {
+        let (own, diagonal) = self.diagonal(&self.answers(parameters));
         self.problem.common.preconditioner(
             &self.problem.rows,
             (&own, diagonal),
             self.alpha,
             self.problem.threads,
         )
-    }
-
-    fn product(&self, answers: &Vec<f64>, direction: &Array2<f64>) -> Array2<f64> {
-        self.product_in::<f32>(answers, direction)
-    }
-
-    fn slack(&self) -> f64 {
-        2.0 * self.problem.precision
     }
 }
 
@@ -376,15 +371,20 @@ mod tests {
                 ((place * 7 + class * 3) % 11) as f64 / 11.0 - 0.5
             });
             let penalised = Penalised { problem, alpha };
-            let (there, shares) = penalised.at(at.clone());
-            let gradient = &there.gradient;
+            let there = penalised.at::<f64>(at.clone());
+            let (gradient, single) = (&there.gradient, penalised.at::<f32>(at.clone()).gradient);
+            // Sums of at most some hundred numbers, each right to 6e-8 of it.
+            let largest = gradient.iter().fold(0.0_f64, |most, value| most.max(value.abs()));
+            let off = (&single - gradient).iter().fold(0.0_f64, |most, off| most.max(off.abs()));
+            assert!(off < 1e-5 * largest, "{off} of {largest}");
+            let diagonal = penalised.diagonal(&penalised.answers(&at)).1;
             // Central differences: error of order step² ≈ 1e-10.
             let step = 1e-5;
             for place in [(0, 0), (5, 1), (shape.0 / 2, 0), (shape.0 - 2, 1), (shape.0 - 1, 1)] {
                 let moved = |by: f64| {
                     let mut moved = at.clone();
                     moved[place] += by;
-                    penalised.at(moved).0
+                    penalised.at::<f64>(moved)
                 };
                 let (more, less) = (moved(step), moved(-step));
                 let difference = (more.loss - less.loss) / (2.0 * step);
@@ -393,20 +393,10 @@ mod tests {
                     "{place:?}: {difference} {}",
                     gradient[place]
                 );
-                // A column of the Hessian, by the same differences of the gradient.
-                let mut unit = Array2::zeros(shape);
-                unit[place] = 1.0;
-                let product = penalised.product_in::<f64>(&shares, &unit);
-                let single = penalised.product(&shares, &unit);
-                // Sums of at most some hundred numbers, each right to 6e-8 of it.
-                let largest = product.iter().fold(0.0_f64, |most, value| most.max(value.abs()));
-                let off = (&single - &product).iter().fold(0.0_f64, |most, off| most.max(off.abs()));
-                assert!(off < 1e-5 * largest, "{place:?}: {off} of {largest}");
-                let columns = (&more.gradient - &less.gradient) / (2.0 * step);
-                let furthest = (&columns - &product).iter().fold(0.0_f64, |most, off| most.max(off.abs()));
-                assert!(furthest < 1e-5, "{place:?}: {furthest}");
+                // The Hessian's diagonal, by the same differences of the gradient.
+                let bends = (more.gradient[place] - less.gradient[place]) / (2.0 * step);
                 let number = place.0 * problem.shape.classes + place.1;
-                assert!((penalised.diagonal(&shares).1[number] - product[place]).abs() < 1e-9, "{place:?}");
+                assert!((diagonal[number] - bends).abs() < 1e-5, "{place:?}: {} {bends}", diagonal[number]);
             }
         });
         each(&FitOptions { threads: 3, ..FitOptions::default() }, |problem, alpha, _| {
