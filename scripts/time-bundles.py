@@ -3,7 +3,8 @@
 
 usage: time-bundles.py FROSTHEAD TEXTS BUNDLE… [--single PROGRAM] [--rounds 5] [--single-rounds 15]
 
-TEXTS is a file of lines. The first bundle is what the others are compared with; PROGRAM labels the single text (the edge build;
+TEXTS is a file of lines. The first bundle is what the others are compared with; a bundle may have a program of its own, PROGRAM@BUNDLE,
+so that versions are compared. PROGRAM of --single labels the single text (the edge build;
 default: FROSTHEAD). Prints medians with the least and the most. Nothing else should run.
 """
 import argparse, os, statistics, subprocess, sys, tempfile, time
@@ -11,6 +12,8 @@ import argparse, os, statistics, subprocess, sys, tempfile, time
 
 def run(program, texts, bundle):
     """Seconds and peak MiB of a process."""
+    named, _, bundle = bundle.rpartition("@")
+    program = named or program
     start = time.perf_counter()
     command = [program, "-q", "predict", texts, "--format", "lines", "--model", bundle]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)

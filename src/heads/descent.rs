@@ -210,9 +210,9 @@ mod tests {
             targets: &Target::each(&labels),
         };
         let scaler = Scaler::of(&examples, 1);
-        // A gradient of some 1e-9 per row: far below the rounding of single precision.
+        // A gradient of some 1e-8 per row: far below the rounding of single precision.
         let problem = Problem {
-            precision: 1e-11,
+            precision: 1e-10,
             ..crate::heads::problem::problem(
                 &scaler,
                 &examples,
