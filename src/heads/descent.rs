@@ -25,7 +25,7 @@ const MEMORY: usize = 20;
 /// Steps of a descent, at most.
 pub(super) const STEPS: usize = 400;
 /// Steps over which it is seen whether the loss still falls.
-const SEEN: usize = 10;
+const SEEN: usize = 5;
 
 /// Bytes that a descent takes at its peak, beside the features themselves.
 pub(super) fn descent_bytes(rows: usize, width: usize, classes: usize) -> u64 {

@@ -30,8 +30,8 @@ use crate::task::Target;
 const COARSE: f64 = 1e-3;
 /// Steps after which what is known of the Hessian is made anew: it changes most at the beginning.
 const STAGES: [usize; 3] = [16, 32, STEPS];
-/// Steps remembered; twice as many took as many passes (`docs/LOG.md`, *words*).
-const MEMORY: usize = 10;
+/// Steps remembered; ten took a tenth fewer passes, and more time between them (`docs/LOG.md`, *words*).
+const MEMORY: usize = 6;
 
 /// Labelled rows as the fit of words sees them.
 pub(super) struct WordProblem<'a> {
@@ -107,7 +107,7 @@ impl<'a> WordProblem<'a> {
         let penalised = Penalised { problem: self, alpha: penalty(alpha, self.shape) };
         let (mut guess, mut near) = (penalised.preconditioner(&start), start);
         for steps in STAGES {
-            let pace = Pace { memory: MEMORY, steps, slack: self.precision };
+            let pace = Pace { memory: MEMORY, steps, slack: self.precision / 2.0 };
             let (found, ended) =
                 descend(&|at| penalised.at::<f32>(at), &|direction| guess.apply(direction), near, &pace);
             near = found.parameters;
