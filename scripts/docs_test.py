@@ -278,6 +278,14 @@ def pages():
     return list(dict.fromkeys([ROOT / "README.md", *named, *sorted((ROOT / "examples").glob("*/README.md"))]))
 
 
+def leads_somewhere(path, anchor):
+    """Whether a link's file is there, and the heading that it means."""
+    if not path.exists() or not anchor:
+        return path.exists()
+    headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return anchor in {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def form(page):
     """What is wrong with a page as a text: links, width, length, its parts."""
     lines = page.read_text(encoding="utf-8").splitlines()
@@ -288,9 +296,9 @@ def form(page):
         # A program's output is as wide as it is, and so is a row of a table.
         if len(line) > WIDTH and not fenced and not line.lstrip().startswith("|"):
             wrong.append(f"{name}:{place}: {len(line)} columns, at most {WIDTH}")
-        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", "" if fenced else line):
-            if "://" not in target and not (page.parent / target).exists():
-                wrong.append(f"{name}:{place}: there is no {target}")
+        for target, anchor in re.findall(r"\]\(([^)#\s]+)(?:#([^)]*))?\)", "" if fenced else line):
+            if "://" not in target and not leads_somewhere(page.parent / target, anchor):
+                wrong.append(f"{name}:{place}: there is no {target}{'#' + anchor if anchor else ''}")
     if page.name == "README.md" and page.parent == ROOT and len(lines) > README_LINES:
         wrong.append(f"{name}: {len(lines)} lines, at most {README_LINES}")
     if page.parent.name == "docs" and page.name not in LISTS:
