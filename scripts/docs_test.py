@@ -145,13 +145,16 @@ class Shell:
         (folder / "bin/frosthead").symlink_to(frosthead)
         for name in ("data", "models", "runs"):
             (folder / name).mkdir()
-        (folder / "data/demo.csv").symlink_to(ROOT / "data/demo.csv")
+        (folder / "data/demo.csv").symlink_to((ROOT / "data/demo.csv").resolve())
         for name in (".downloads", "scripts", "examples", "benches"):
             (folder / name).symlink_to((ROOT / name).resolve())
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("FROSTHEAD")} | {
             "PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "HOME": str(folder / "home"), "LC_ALL": "C.UTF-8", "NO_COLOR": "1", "COLUMNS": "100",
             "ORT_DYLIB_PATH": os.environ.get("ORT_DYLIB_PATH", str((ROOT / ".downloads/onnxruntime").resolve())),
         }
+
+        # What quickstart.sh leaves, and the pages build on.
+        self.run("frosthead --quiet import .downloads/all-MiniLM-L6-v2 --out models/all-MiniLM-L6-v2")
 
     def run(self, command):
         if command.endswith("&"):
@@ -234,9 +237,11 @@ def record(name, all_blocks, shell):
     for block in all_blocks:
         if block.recorded == name:
             for command, _ in block.steps():
+                # A script shows the commands that it runs: they are in its output already.
                 if command not in done:
-                    done.add(command)
-                    lines += [f"$ {command}", *shell.run(command)]
+                    output = shell.run(command)
+                    done |= {command, *(line[2:] for line in output if line.startswith("$ "))}
+                    lines += [f"$ {command}", *output]
     if not done:
         raise SystemExit(f"test-docs: no page has a block recorded={name}")
     RECORDED.mkdir(exist_ok=True)
