@@ -142,7 +142,9 @@ class Shell:
         shutil.rmtree(folder, ignore_errors=True)
         (folder / "home").mkdir(parents=True)
         (folder / "bin").mkdir()
-        (folder / "bin/frosthead").symlink_to(frosthead)
+        (folder / "target/release").mkdir(parents=True)
+        for place in ("bin", "target/release"):
+            (folder / place / "frosthead").symlink_to(frosthead)
         for name in ("data", "models", "runs"):
             (folder / name).mkdir()
         (folder / "data/demo.csv").symlink_to((ROOT / "data/demo.csv").resolve())
@@ -150,6 +152,7 @@ class Shell:
             (folder / name).symlink_to((ROOT / name).resolve())
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("FROSTHEAD")} | {
             "PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "HOME": str(folder / "home"), "LC_ALL": "C.UTF-8", "NO_COLOR": "1", "COLUMNS": "100",
+            "FROSTHEAD": str(frosthead),
             "ORT_DYLIB_PATH": os.environ.get("ORT_DYLIB_PATH", str((ROOT / ".downloads/onnxruntime").resolve())),
         }
 

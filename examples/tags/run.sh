@@ -15,6 +15,8 @@ fi
 rm -rf "$out"
 mkdir -p "$out"
 
+printf '\n$ head -3 data/tags/labelled.csv\n'
+head -3 data/tags/labelled.csv
 run train data/tags/labelled.csv --backbone models/all-MiniLM-L6-v2 --task source --any-of tags --number rating \
   --features auto --out "$out/run"
 run eval data/tags/labelled.csv --model "$out/run" --rows test --task source --coverage \
