@@ -13,6 +13,7 @@ How a page's output is compared:
   0.918, 4352.91       numbers with a point: within 0.02 and a fiftieth; with an exponent: any
   4,722                whole numbers: equal
   spaces               any number of spaces
+Lines that only tell of progress are left out ("… 5 s so far", "… 26 s left"), and the folder in which all is run.
 
 It also refuses links that lead nowhere, pages that the summary does not name, and what is too wide or too long.
 """
@@ -38,6 +39,7 @@ DURATION = r"(?:\d+ h )?(?:\d+ min )?\d[\d,.]* m?s\b"
 TOKEN = re.compile(rf"(?P<gap>…)|(?P<duration>{DURATION})|(?P<number>(?<![\w…]){NUMBER}(?!\.?\w|…))|(?P<space>\s+)")
 SPEED = re.compile(r" GB free| (texts|rows|tokens|requests)/s| GFLOP/s|/s\b| %.*peak")
 SIZE = re.compile(r" [kMGT]i?B\b")
+PROGRESS = re.compile(r"(s so far|s left|of at most \d+ fits|[\d,]+ rows, [\d,.]+ rows/s|of [\d,]+ texts)$")
 # A server must have said that it serves before it is asked.
 PATIENCE = 30
 
@@ -61,7 +63,7 @@ class Block:
             elif line.strip():
                 raise Failure(self, f"output before the first command: {line}")
             goes_on = line.endswith("\\") and (goes_on or line.startswith("$ "))
-        return steps
+        return [(command, without_blank_ends(output)) for command, output in steps]
 
     def text(self):
         return "\n".join(self.lines)
@@ -70,6 +72,12 @@ class Block:
 class Failure(Exception):
     def __init__(self, block, message):
         super().__init__(f"{block.page.relative_to(ROOT)}:{block.line}: {message}")
+
+
+def without_blank_ends(lines):
+    """An empty line before a command, or at an output's end, is there for the eye."""
+    told = [place for place, line in enumerate(lines) if line.strip()]
+    return lines[told[0]:told[-1] + 1] if told else []
 
 
 def blocks(page):
@@ -164,7 +172,7 @@ class Shell:
             return self.serve(command[:-1])
         done = subprocess.run(["bash", "-o", "pipefail", "-c", command], cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-        return printed(done.stdout)
+        return self.printed(done.stdout)
 
     def serve(self, command):
         log = self.folder / "serving.log"
@@ -174,18 +182,21 @@ class Shell:
         ends = time.monotonic() + PATIENCE
         while time.monotonic() < ends and b"\n" not in log.read_bytes() and self.servers[-1].poll() is None:
             time.sleep(0.1)
-        return printed(log.read_bytes())
+        return self.printed(log.read_bytes())
+
+    def printed(self, output):
+        """Lines as a person would read them: without colours, progress, and where this test happens to run."""
+        text = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", output.decode("utf-8", "replace")).replace("\r", "\n")
+        for name, path in (("~", self.folder / "home"), (".", self.folder), (".", ROOT)):
+            text = text.replace(str(path), name)
+        lines = [line.rstrip() for line in text.rstrip("\n").split("\n")] if text.strip() else []
+        return without_blank_ends([line for line in lines if not PROGRESS.search(line)])
 
     def end_servers(self):
         for server in self.servers:
             server.send_signal(signal.SIGTERM)
             server.wait(PATIENCE)
         self.servers = []
-
-
-def printed(output):
-    text = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", output.decode("utf-8", "replace")).replace("\r", "\n")
-    return [line.rstrip() for line in text.rstrip("\n").split("\n")] if text.strip() else []
 
 
 def transcript(name):

@@ -48,8 +48,8 @@ class Pages(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             page = self.page(folder, "```console\n$ one \\\n  more\n1\n\n$ two\n```\n```sh\nthree\n```\n```console recorded=long\n$ four\n```\n```toml\n```\n")
             first, shown, long = docs_test.blocks(page)
-        self.assertEqual(first.steps(), [["one \\\n  more", ["1", ""]], ["two", []]])
-        self.assertEqual((shown.kind, long.recorded, long.steps()), ("sh", "long", [["four", []]]))
+        self.assertEqual(first.steps(), [("one \\\n  more", ["1"]), ("two", [])])
+        self.assertEqual((shown.kind, long.recorded, long.steps()), ("sh", "long", [("four", [])]))
 
     def test_a_changed_output_fails(self):
         with tempfile.TemporaryDirectory() as folder:
