@@ -199,17 +199,17 @@ class Shell:
         self.servers = []
 
 
-def transcript(name):
+def transcript(block):
     """What was recorded: the output of each command."""
-    path = RECORDED / f"{name}.txt"
+    path = RECORDED / f"{block.recorded}.txt"
     if not path.is_file():
-        raise SystemExit(f"test-docs: there is no {path.relative_to(ROOT)}: make it with scripts/test-docs.sh --record {name}")
+        raise Failure(block, f"there is no {path.relative_to(ROOT)}: make it with scripts/test-docs.sh --record {block.recorded}")
     body = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("# ")]
     return {command: output for command, output in Block(path, 1, "console", None, body).steps()}
 
 
 def check_recorded(block):
-    known = transcript(block.recorded)
+    known = transcript(block)
     for command, expected in block.steps():
         if command not in known:
             raise Failure(block, f"docs/recorded/{block.recorded}.txt has no `{command}`")
