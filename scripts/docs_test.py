@@ -333,7 +333,7 @@ def main():
     parser.add_argument("--update", action="store_true", help="write what is printed now into the pages")
     parser.add_argument("--record", metavar="NAME", help="run what is recorded under this name, and keep what it prints")
     parser.add_argument("pages", nargs="*", type=Path, help="only these, behind getting-started.md, on which the others build")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     every = pages()
     wanted = {path.resolve() for path in options.pages} | {ROOT / "docs/getting-started.md"} if options.pages else set(every)
     shell = Shell(options.frosthead.resolve(), ROOT / "target/test-docs")
