@@ -146,7 +146,7 @@ class Shell:
     """Runs commands in a folder of their own, with frosthead in the path; servers end with the page."""
 
     def __init__(self, frosthead, folder):
-        self.folder, self.servers = folder, []
+        self.folder, self.servers, self.failed = folder, [], False
         shutil.rmtree(folder, ignore_errors=True)
         (folder / "home").mkdir(parents=True)
         (folder / "bin").mkdir()
@@ -172,6 +172,7 @@ class Shell:
             return self.serve(command[:-1])
         done = subprocess.run(["bash", "-o", "pipefail", "-c", command], cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        self.failed = done.returncode != 0
         return self.printed(done.stdout)
 
     def serve(self, command):
@@ -248,14 +249,15 @@ def record(name, all_blocks, shell):
     lines = [f"# {time.strftime('%Y-%m-%d')}, {processor}, {len(os.sched_getaffinity(0))} cores, commit {commit}",
              f"# Written by scripts/test-docs.sh --record {name}"]
     done = set()
-    for block in all_blocks:
-        if block.recorded == name:
-            for command, _ in block.steps():
-                # A script shows the commands that it runs: they are in its output already.
-                if command not in done:
-                    output = shell.run(command)
-                    done |= {command, *(line[2:] for line in output if line.startswith("$ "))}
-                    lines += [f"$ {command}", *output]
+    commands = [command for block in all_blocks if block.recorded == name for command, _ in block.steps()]
+    # Scripts come first: they show the commands that they run, which then are in their output already.
+    for command in sorted(commands, key=lambda command: not command.startswith("./")):
+        if command not in done:
+            output = shell.run(command)
+            if shell.failed:
+                raise SystemExit(f"test-docs: `{command}` failed, and nothing was recorded:\n" + shown(output[-20:]))
+            done |= {command, *(line[2:] for line in output if line.startswith("$ "))}
+            lines += [f"$ {command}", *output]
     if not done:
         raise SystemExit(f"test-docs: no page has a block recorded={name}")
     RECORDED.mkdir(exist_ok=True)

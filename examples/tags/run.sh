@@ -23,6 +23,7 @@ run eval data/tags/labelled.csv --model "$out/run" --rows test --task source --c
   --out-of-scope data/tags/out-of-scope.csv
 run train data/tags/labelled.csv --backbone models/all-MiniLM-L6-v2 --task source --any-of tags --precision-at 0.9 \
   --features auto --out "$out/sure"
-run bundle "$out/run" --precision int8 --out "$out/tags.frost"
+run bundle "$out/run" --out "$out/tags.frost"
 
-run predict examples/tags/texts.txt --model "$out/tags.frost" --abstain-below 0.8
+run predict examples/tags/texts.txt --model "$out/tags.frost"
+run predict examples/tags/texts.txt --model "$out/tags.frost" --abstain-below 0.74
