@@ -2,7 +2,7 @@
 # Measures frosthead and its peers in turns: the same texts, model, threads and machine. Sets up what is missing, each peer in an
 # environment of its own under .downloads/peers; the large ones (PyTorch) only with --all. Writes benches/runs/DATE-MACHINE/.
 # usage: bench.sh [--all] [--quick] [--jobs extraction,single,heads,layers,whole,growth,frontier] [--sets TEXT] [--rounds N] [--threads N]
-#                 [--table CSV --tasks A,B --depths 0,3,6] [--data DIR] [--out DIR] [--update-readme]         bench.sh --help says more
+#                 [--table CSV --tasks A,B --depths 0,3,6] [--data DIR] [--out DIR] [--update-docs]         bench.sh --help says more
 # The environment may name a built program (FROSTHEAD); otherwise it is built. Linux; hours with everything; nothing else should run.
 
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"

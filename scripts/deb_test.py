@@ -260,14 +260,14 @@ def check_package(package):
     modes = {name: mode for name, mode in files.items() if mode != "-rw-r--r--"}
     assert modes == {"/usr/bin/frosthead": "-rwxr-xr-x"}, modes
     wanted = [
-        "/usr/lib/systemd/system/frosthead.service", "/etc/frosthead/environment", f"{DOCUMENTS}/copyright", f"{DOCUMENTS}/README.md",
+        "/usr/lib/systemd/system/frosthead.service", "/etc/frosthead/environment", f"{DOCUMENTS}/copyright", f"{DOCUMENTS}/README.md", f"{DOCUMENTS}/docs/SUMMARY.md",
         f"{DOCUMENTS}/CHANGELOG.md", f"{DOCUMENTS}/THIRD-PARTY.md", f"{DOCUMENTS}/onnxruntime-LICENSE", f"{DOCUMENTS}/onnxruntime-ThirdPartyNotices.txt",
         "/usr/share/man/man1/frosthead.1.gz", "/usr/share/man/man1/frosthead-serve.1.gz", "/usr/share/bash-completion/completions/frosthead",
         "/usr/share/zsh/vendor-completions/_frosthead", "/usr/share/fish/vendor_completions.d/frosthead.fish",
     ]
     assert set(wanted) <= set(files), set(wanted) - set(files)
     assert len([name for name in files if name.startswith(LIBRARY)]) == 1, files
-    known = [name for name in files if name in wanted or name in modes or name.startswith((LIBRARY, "/usr/share/man/man1/frosthead"))]
+    known = [name for name in files if name in wanted or name in modes or name.startswith((LIBRARY, f"{DOCUMENTS}/docs/", "/usr/share/man/man1/frosthead"))]
     assert len(known) == len(files), set(files) - set(known)
     assert output("dpkg-deb", "--info", package, "conffiles").split() == ["/etc/frosthead/environment"]
     return version, sorted(files)

@@ -14,11 +14,13 @@ case "${1:-}" in
   *) fail "unknown argument $1; usage: quickstart.sh [--backbone DIR]" ;;
 esac
 setup_demo_data
-cargo build --release --quiet
+# The environment may name a built program (FROSTHEAD).
+program=${FROSTHEAD:-target/release/frosthead}
+[ -n "${FROSTHEAD:-}" ] || cargo build --release --quiet
 
 run() {
   printf '\n$ frosthead %s\n' "$*"
-  target/release/frosthead "$@"
+  "$program" "$@"
 }
 
 run import "$checkpoint" --out models/all-MiniLM-L6-v2
@@ -28,6 +30,6 @@ printf '\n$ frosthead predict - --model runs/quickstart     (three sentences on 
 printf '%s\n' 'Great phone, the battery lasts two days and I would buy it again!' \
   'The plot drags and the jokes fall flat.' \
   'The committee will vote on the budget on Tuesday.' |
-  target/release/frosthead predict - --model runs/quickstart
+  "$program" predict - --model runs/quickstart
 run eval data/demo.csv --model runs/quickstart --rows test
 printf '\nThe run lies in runs/quickstart; `target/release/frosthead inspect runs/quickstart` says what is in it.\n'

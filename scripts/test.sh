@@ -30,5 +30,6 @@ step cargo clippy --quiet --all-targets --features fault-injection -- -D warning
 step cargo clippy --quiet --all-targets --no-default-features -- -D warnings
 RUSTDOCFLAGS='-D warnings' step cargo doc --quiet --no-deps
 step python3 -B scripts/bench/test_report.py
+step python3 -B scripts/test_docs_test.py
 step cargo test --features fault-injection
 printf '\nall passed\n'

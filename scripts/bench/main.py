@@ -67,7 +67,7 @@ def parse():
     parser.add_argument("--tasks", type=lambda text: text.split(","), default=["domain", "sentiment"], help="its label columns (default: domain,sentiment)")
     parser.add_argument("--depths", type=lambda text: [int(depth) for depth in text.split(",")], default=[0, 2, 3, 4, 6], help="our own depths there (default: 0,2,3,4,6)")
     parser.add_argument("--out", help="where to write (default: benches/runs/DATE-MACHINE); what is there is kept but for what is measured again")
-    parser.add_argument("--update-readme", action="store_true", help="write the tables into README.md, between their markers")
+    parser.add_argument("--update-docs", action="store_true", help="write the tables into docs/performance.md, between their markers")
     for name in ("frosthead", "runtime"):
         parser.add_argument(f"--{name}", required=True, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -75,8 +75,8 @@ def parse():
     unknown = [job for job in arguments.jobs if job not in JOBS]
     if unknown:
         parser.error(f"--jobs: unknown {', '.join(unknown)}; there are {', '.join(JOBS)}")
-    if arguments.quick and arguments.update_readme:
-        parser.error("--quick measures nothing that belongs into README.md")
+    if arguments.quick and arguments.update_docs:
+        parser.error("--quick measures nothing that belongs into docs/performance.md")
     arguments.rounds = arguments.rounds or (2 if arguments.quick else 3)
     if arguments.rounds < 2 or arguments.threads < 1:
         parser.error("it takes two rounds at least, and one thread")
@@ -126,8 +126,9 @@ def main():
             write(folder, whole_run(bench, described, list(results.values())))
     print(report.tables(list(results.values())))
     print(f"\nbench: {folder}/README.md", file=sys.stderr)
-    if arguments.update_readme:
-        report.update_readme(ROOT / "README.md", whole_run(bench, described, list(results.values())), folder.relative_to(ROOT))
+    if arguments.update_docs:
+        page = ROOT / "docs/performance.md"
+        report.update_page(page, whole_run(bench, described, list(results.values())), os.path.relpath(folder, page.parent))
 
 
 def whole_run(bench, described, results):

@@ -1,4 +1,4 @@
-"""What a run becomes: tables for people, a plot, and the table in the project's README.
+"""What a run becomes: tables for people, a plot, and the tables of docs/performance.md.
 
 A pure function of results.json. Refuses to give a ratio for a contestant whose outputs differ.
 """
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from turns import spread, times_faster
 
-START, END = "<!-- bench: written by scripts/bench.sh --update-readme -->", "<!-- bench: end -->"
+START, END = "<!-- bench: written by scripts/bench.sh --update-docs -->", "<!-- bench: end -->"
 NOT_COMPARED = """Not compared: GPUs; other backbones and languages; quantised heads; servers under load. The peers' graphs are frosthead's own up to the
 last layer for fastembed and the plain loop (as fast as PyTorch's export, see docs/LOG.md), and sentence-transformers' own export for its ONNX and OpenVINO backends (OpenVINO as it comes computes
 in bf16 where the processor can). Python itself and,
@@ -207,17 +207,18 @@ def escaped(text):
     return text.replace("&", "&amp;").replace("<", "&lt;")
 
 
-def with_table(readme, text):
-    """The project's README with `text` between its two markers."""
-    before, found, rest = readme.partition(START)
+def with_table(page, text):
+    """A page of the manual with `text` between its two markers."""
+    before, found, rest = page.partition(START)
     _, end, after = rest.partition(END)
     if not found or not end:
-        raise ValueError(f"README.md has no place for the table: it must hold the lines {START} and {END}")
+        raise ValueError(f"the page has no place for the tables: it must hold the lines {START} and {END}")
     return f"{before}{START}\n{text}\n{END}{after}"
 
 
-def update_readme(path, run, folder):
+def update_page(path, run, folder):
+    """Writes the tables into a page; `folder` is that of the run, as seen from the page."""
     path = Path(path)
     machine = run["machine"]
-    note = f"{machine['processor']}, {machine['threads']} threads; medians (least–most) of rounds in turns; versions, commands and what was not compared: [{folder}]({folder}/README.md)."
+    note = f"{machine['processor']}, {machine['threads']} threads; medians (least–most) of rounds in turns.\nVersions, commands and what was not compared:\n[{Path(folder).name}]({folder}/README.md)."
     path.write_text(with_table(path.read_text(encoding="utf-8"), f"{note}\n\n{tables(run['results'])}"), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What is computed from measurements, without any: medians, ratios, fits, tables, the place in README.md."""
+"""What is computed from measurements, without any: medians, ratios, fits, tables, the place in docs/performance.md."""
 import json
 import subprocess
 import sys
@@ -196,11 +196,15 @@ class Report(unittest.TestCase):
         # 60, 120, 24 and 40 texts/s; the fastest round of all, 240, takes the whole width.
         self.assertEqual([float(own.get("width")) for own in bars], [105.0, 210.0, 42.0, 70.0])
 
-    def test_readme_keeps_what_is_around_the_table(self):
-        readme = f"before\n{report.START}\nold\n{report.END}\nafter\n"
-        self.assertEqual(report.with_table(readme, "new"), f"before\n{report.START}\nnew\n{report.END}\nafter\n")
+    def test_a_page_keeps_what_is_around_the_tables(self):
+        page = f"before\n{report.START}\nold\n{report.END}\nafter\n"
+        self.assertEqual(report.with_table(page, "new"), f"before\n{report.START}\nnew\n{report.END}\nafter\n")
         with self.assertRaises(ValueError):
             report.with_table("no markers", "new")
+
+    def test_the_manual_has_a_place_for_the_tables(self):
+        page = (Path(__file__).parents[2] / "docs/performance.md").read_text(encoding="utf-8")
+        self.assertIn("new table", report.with_table(page, "new table"))
 
 
     def test_what_was_measured_before_stands_with_its_own_date(self):
