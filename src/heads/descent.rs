@@ -210,9 +210,10 @@ mod tests {
             targets: &Target::each(&labels),
         };
         let scaler = Scaler::of(&examples, 1);
-        // A gradient of some 1e-8 per row: far below the rounding of single precision.
+        // A gradient of 5e-6 altogether: below the rounding of single precision, and long enough that the fall
+        // of the loss, some gradient²/α, is above that of double.
         let problem = Problem {
-            precision: 1e-10,
+            precision: 1e-8,
             ..crate::heads::problem::problem(
                 &scaler,
                 &examples,
