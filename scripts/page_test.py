@@ -1,8 +1,9 @@
 """Drives the page of a running server in a real Chromium, through its driver (the WebDriver protocol, nothing but the standard library).
 
-    python3 scripts/page_test.py http://127.0.0.1:8080 SCREENSHOT.png KEYS
+    python3 scripts/page_test.py PART http://127.0.0.1:8080 SCREENSHOT.png KEYS
 
-The server must refuse long texts (--long refuse), as the test wants to see a refusal shown properly, and want a key of the file KEYS, which
+PART is what is looked at: `labels`, of a bundle of the two tasks of the demo data, or `kinds`, of one of every kind of task (bundles of
+make-test-bundles.sh). The server must refuse long texts (--long refuse), as the test wants to see a refusal shown properly, and want a key of the file KEYS, which
 the test exchanges at the end.
 """
 
@@ -138,8 +139,39 @@ def check(page, browser):
     return screenshot
 
 
+def check_kinds(page, browser):
+    """A label, several labels with more than are shown at once, and a number with its interval."""
+    browser.until("the model's card", lambda: "fingerprint" in browser.text("#card"))
+    card = browser.text("#card")
+    assert "domain (4 labels), tags (any of 8 labels), words (a number)" in card, card
+    browser.type("#text", "Great phone, would buy again!")
+    browser.press("#ask")
+    browser.until("an answer", lambda: browser.find("#latency"))
+    answer = browser.text("#answer")
+    assert "domain: product_review" in answer, answer
+    tags = next(line for line in answer.splitlines() if line.startswith("tags: "))
+    assert "positive" in tags and "product_review" in tags and "negative" not in tags, answer
+    best = browser.run("return [...document.querySelectorAll('#answer .best span:first-child')].map(label => label.textContent)")
+    assert best[0] == "product_review" and sorted(best[1:]) == sorted(tags.removeprefix("tags: ").split(", ")), best
+    low, high = browser.run(
+        "return document.getElementById('answer').textContent.match(/between (-?[\\d.]+) and (-?[\\d.]+) for 90 %/).slice(1).map(parseFloat)"
+    )
+    number = float(next(line for line in answer.splitlines() if line.startswith("words: ")).removeprefix("words: "))
+    assert low < number < high, answer
+    # Five labels are seen, the others after a click.
+    hidden = "return [...document.querySelectorAll('#answer details .row')].filter(row => row.checkVisibility()).length"
+    assert len(browser.find("#answer details .row")) == 3 and browser.run(hidden) == 0, browser.text("#answer")
+    assert browser.text("#answer summary") == "all 8 labels", browser.text("#answer summary")
+    browser.press("#answer summary")
+    assert browser.run(hidden) == 3
+    browser.size(360, 740)
+    inner, scroll = browser.run("return [window.innerWidth, document.documentElement.scrollWidth]")
+    assert scroll <= inner, f"{scroll} pixels in a window of {inner}"
+    return base64.b64decode(browser.call("GET", "/screenshot"))
+
+
 def main():
-    page, screenshot, keys = sys.argv[1].rstrip("/") + "/", *sys.argv[2:]
+    part, page, screenshot, keys = sys.argv[1], sys.argv[2].rstrip("/") + "/", *sys.argv[3:]
     with open(keys, encoding="utf-8") as file:
         key = file.read().strip()
     with socket.socket() as probe:
@@ -156,7 +188,7 @@ def main():
         browser = Browser(f"http://127.0.0.1:{port}")
         try:
             enter(page, browser, key)
-            picture = check(page, browser)
+            picture = {"labels": check, "kinds": check_kinds}[part](page, browser)
             locked_out(browser, keys)
         finally:
             browser.call("DELETE", "")
@@ -165,7 +197,7 @@ def main():
         driver.wait()
     with open(screenshot, "wb") as file:
         file.write(picture)
-    print(f"the page works in Chromium; {screenshot}")
+    print(f"the page ({part}) works in Chromium; {screenshot}")
 
 
 main()

@@ -22,18 +22,23 @@ done
 
 folder=${2:-target/tmp/bundles}
 ./scripts/make-test-bundles.sh "$frosthead" "$folder"
-echo sesame >"$work/keys"
-"$frosthead" serve "$folder/one.frost" --api-keys "$work/keys" --bind 127.0.0.1:0 --long refuse --log json 2>"$work/log" &
-server=$!
-address=
-for _ in $(seq 300); do
-  address=$(python3 -c 'import json, sys; print(next((own["address"] for own in map(json.loads, open(sys.argv[1])) if own["event"] == "serving"), ""))' "$work/log")
-  [ -n "$address" ] && break
-  kill -0 "$server" 2>/dev/null || { cat "$work/log" >&2; exit 1; }
-  sleep 0.1
-done
 mkdir -p target/tmp
-python3 scripts/page_test.py "$address" target/tmp/page.png "$work/keys"
-kill -TERM "$server"
-wait "$server"
-server=
+# looked_at BUNDLE PART: what page_test.py checks of the page of this bundle.
+looked_at() {
+  echo sesame >"$work/keys"
+  "$frosthead" serve "$folder/$1.frost" --api-keys "$work/keys" --bind 127.0.0.1:0 --long refuse --log json 2>"$work/log" &
+  server=$!
+  address=
+  for _ in $(seq 300); do
+    address=$(python3 -c 'import json, sys; print(next((own["address"] for own in map(json.loads, open(sys.argv[1])) if own["event"] == "serving"), ""))' "$work/log")
+    [ -n "$address" ] && break
+    kill -0 "$server" 2>/dev/null || { cat "$work/log" >&2; exit 1; }
+    sleep 0.1
+  done
+  python3 scripts/page_test.py "$2" "$address" "target/tmp/page-$2.png" "$work/keys"
+  kill -TERM "$server"
+  wait "$server"
+  server=
+}
+looked_at one labels
+looked_at kinds kinds
