@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs frosthead with ONNX Runtime's library: bin/, lib/frosthead/ and share/ below a prefix. Lies in the release's archive.
+# Installs frosthead with ONNX Runtime's library: bin/, lib/frosthead/ and share/ below a prefix. Lies in the
+# release's archive.
 # usage: install.sh [--prefix FOLDER]      by default /usr/local
 set -eu
 
@@ -14,8 +15,10 @@ esac
 
 here=$(cd "$(dirname "$0")" && pwd)
 processor=$(cat "$here/share/doc/frosthead/processor")
-[ "$(uname -m)" = "$processor" ] ||
-  { echo "install: this archive is for $processor, this machine is $(uname -m): take the other archive" >&2; exit 1; }
+if [ "$(uname -m)" != "$processor" ]; then
+  echo "install: this archive is for $processor, this machine is $(uname -m): take the other archive" >&2
+  exit 1
+fi
 for folder in bin lib share; do
   (cd "$here" && find "$folder" -type f) | while read -r file; do
     mode=644

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Makes the Debian package in target/debian/ with cargo-deb, which is installed into .downloads/ when it is missing. The last line on
-# standard output is the package's path.
+# Makes the Debian package in target/debian/ with cargo-deb, which is installed into .downloads/ when it is
+# missing. The last line on standard output is the package's path.
 # usage: build-deb.sh [PROFILE] [--arch amd64|arm64 [--edge]] [--no-build]
 #   PROFILE      the Cargo profile of the program: release (the default), dist (smaller, minutes longer), dev
-#   --arch       for Debian 10 and later on that processor, with the program of cross.sh, instead of for this system
-#   --edge       the program that only evaluates, predicts and inspects, as package frosthead-edge: without service and man pages
-#   --no-build   pack the program that lies in target/ already, compressed in a hurry where --arch is not given: for tests
+#   --arch       for Debian 10 and later on that processor, with the program of cross.sh, not for this system
+#   --edge       the program that only evaluates, predicts and inspects, as package frosthead-edge: without
+#                service and man pages
+#   --no-build   for tests: pack the program that lies in target/ already, in a hurry where --arch is not given
 
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 
@@ -49,19 +50,22 @@ else
   pages=target/cross/frosthead-$(uname -m)-full
   if [ "$build" = yes ]; then
     ./scripts/cross.sh "$processor" "$edition" "$profile" >/dev/null
-    [ "$edition" = edge ] || [ "$program" = "$pages" ] || ./scripts/cross.sh "$(uname -m)" full "$profile" >/dev/null
+    [ "$edition" = edge ] || [ "$program" = "$pages" ] ||
+      ./scripts/cross.sh "$(uname -m)" full "$profile" >/dev/null
   fi
   options+=(--target "$target" --variant "$([ "$edition" = full ] && echo portable || echo edge)")
 fi
 [ -x "$program" ] || fail "there is no $program: leave --no-build out, or build it first"
 rm -rf target/deb target/debian
 if [ "$edition" = full ]; then
-  [ -x "$pages" ] || fail "there is no $pages, whose man pages are packed: leave --no-build out, or build it first"
+  [ -x "$pages" ] ||
+    fail "there is no $pages, whose man pages are packed: leave --no-build out, or build it first"
   "$pages" --quiet manual target/deb
 fi
 # Where the list of Cargo.toml looks for them, whatever the processor.
 mkdir -p target/deb/onnxruntime
-cp "$(runtime_folder "$processor")"/{libonnxruntime.so.*,LICENSE,ThirdPartyNotices.txt} target/deb/onnxruntime/
+runtime=$(runtime_folder "$processor")
+cp "$runtime"/{libonnxruntime.so.*,LICENSE,ThirdPartyNotices.txt} target/deb/onnxruntime/
 if [ -n "$architecture" ]; then
   # In place of what Cargo laid there, which may be the other edition; a link to it would be written through.
   mkdir -p "target/$target/$folder"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# What test-aarch64.sh compares processors with, made here, from a few rows of the demo data: bundles in fp32, int8, w8, and a shallow one
-# with a 4-bit table and words; texts to be labelled, and labelled rows to refit with. The second time nothing is computed.
+# What test-aarch64.sh compares processors with, made here, from a few rows of the demo data: bundles in fp32,
+# int8, w8, and a shallow one with a 4-bit table and words; texts to be labelled, and labelled rows to refit
+# with. The second time nothing is computed.
 # usage: make-aarch64-bundles.sh FROSTHEAD FOLDER
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -18,8 +19,8 @@ for name, part in {"learned": rows[::48], "texts": rows[20::600], "few": rows[30
 "$frosthead" --quiet import .downloads/all-MiniLM-L6-v2 --out "$folder/backbone"
 # run NAME OPTIONS…
 run() {
-  "$frosthead" --quiet train "$folder/learned.csv" --backbone "$folder/backbone" --cache "$folder/cache" --task domain --task sentiment \
-    --out "$folder/$1" "${@:2}" >/dev/null
+  "$frosthead" --quiet train "$folder/learned.csv" --backbone "$folder/backbone" --cache "$folder/cache" \
+    --task domain --task sentiment --out "$folder/$1" "${@:2}" >/dev/null
 }
 # bundle RUN NAME OPTIONS…: nothing is asked of its accuracy, only that it is the same everywhere.
 bundle() {

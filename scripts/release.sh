@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Makes what a release consists of, for x86-64 and AArch64: archives with install.sh, Debian packages, wheels, SHA256SUMS and its
-# minisign signature. The same commit gives the same bytes. The last lines on standard output are the files.
+# Makes what a release consists of, for x86-64 and AArch64: archives with install.sh, Debian packages, wheels,
+# SHA256SUMS and its minisign signature. The same commit gives the same bytes. The last lines on standard
+# output are the files.
 # usage: release.sh [--key KEY] [--out FOLDER] [--no-build]
 #   --key KEY      sign SHA256SUMS with this minisign secret key; without it nothing is signed
 #   --out FOLDER   where they appear, which must not be there yet: by default target/release-VERSION
@@ -49,7 +50,8 @@ archive() {
   cp LICENSE-APACHE LICENSE-MIT THIRD-PARTY.md README.md CHANGELOG.md "$documents/"
   printf '%s\n' "$1" >"$documents/processor"
   if [ "$2" = full ]; then
-    mkdir -p "$folder"/share/{man/man1,bash-completion/completions,zsh/site-functions,fish/vendor_completions.d}
+    mkdir -p "$folder"/share/man/man1 "$folder"/share/{bash-completion/completions,zsh/site-functions}
+    mkdir -p "$folder"/share/fish/vendor_completions.d
     cp "$work"/manual/man/*.1 "$folder/share/man/man1/"
     cp "$work/manual/completions/frosthead.bash" "$folder/share/bash-completion/completions/frosthead"
     cp "$work/manual/completions/_frosthead" "$folder/share/zsh/site-functions/"
@@ -57,7 +59,8 @@ archive() {
   fi
   cp packaging/install.sh "$folder/"
   chmod -R u=rwX,go=rX "$folder"
-  tar --create --sort=name --format=ustar --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" --directory "$work" "$name" |
+  tar --create --sort=name --format=ustar --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" \
+    --directory "$work" "$name" |
     gzip --no-name -9 >"$work/out/$name.tar.gz"
 }
 
@@ -66,7 +69,8 @@ for processor in x86_64 aarch64; do
   for edition in full edge; do
     program=target/cross/frosthead-$processor-$edition
     [ "$build" = no ] || ./scripts/cross.sh "$processor" "$edition" dist >/dev/null
-    [ -x "$program" ] || fail "there is no $program: leave --no-build out, or run scripts/cross.sh $processor $edition"
+    [ -x "$program" ] ||
+      fail "there is no $program: leave --no-build out, or run scripts/cross.sh $processor $edition"
   done
 done
 "target/cross/frosthead-$(uname -m)-full" --quiet manual "$work/manual"
@@ -77,7 +81,8 @@ for processor in x86_64 aarch64; do
     archive "$processor" "$edition" "target/cross/frosthead-$processor-$edition"
     options=()
     [ "$edition" = full ] || options+=(--edge)
-    cp "$(./scripts/build-deb.sh dist --arch "$architecture" "${options[@]}" --no-build | tail -n 1)" "$work/out/"
+    package=$(./scripts/build-deb.sh dist --arch "$architecture" "${options[@]}" --no-build | tail -n 1)
+    cp "$package" "$work/out/"
   done
 done
 # Wheels go here: whatever builds them leaves them in target/wheels/.
@@ -90,10 +95,11 @@ mv "$work/SHA256SUMS" "$work/out/"
 if [ -n "$key" ]; then
   # Comments of its own, because the default ones say when it was signed. A key with a password asks for it.
   sign() {
-    "$downloads/rsign/bin/rsign" sign "$@" -s "$key" -x "$work/out/SHA256SUMS.minisig" -c "signature of a frosthead release" \
-      -t "frosthead $version" "$work/out/SHA256SUMS"
+    "$downloads/rsign/bin/rsign" sign "$@" -s "$key" -x "$work/out/SHA256SUMS.minisig" \
+      -c "signature of a frosthead release" -t "frosthead $version" "$work/out/SHA256SUMS"
   }
-  sign -W 2>/dev/null || sign >&2 || fail "$key cannot sign: give a minisign secret key, as \`minisign -G\` makes it"
+  sign -W 2>/dev/null || sign >&2 ||
+    fail "$key cannot sign: give a minisign secret key, as \`minisign -G\` makes it"
 fi
 mv "$work/out" "$out"
 rm -rf "$work"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Makes the release's files twice of the programs that lie in target/cross/ (scripts/cross.sh, all four), compares every byte, verifies
-# sums and signature, installs the archive of this machine's processor below a prefix, and looks into the Debian packages.
+# Makes the release's files twice of the programs that lie in target/cross/ (scripts/cross.sh, all four),
+# compares every byte, verifies sums and signature, installs the archive of this machine's processor below a
+# prefix, and looks into the Debian packages.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -19,12 +20,15 @@ rsign=.downloads/rsign/bin/rsign
 diff --recursive "$work/one" "$work/two" || wrong "two runs of release.sh made different bytes"
 ls -l "$work/one"
 (cd "$work/one" && sha256sum --check --quiet SHA256SUMS)
-[ "$(wc -l <"$work/one/SHA256SUMS")" = "$(($(ls "$work/one" | wc -l) - 2))" ] || wrong "SHA256SUMS does not list every file"
+[ "$(wc -l <"$work/one/SHA256SUMS")" = "$(($(ls "$work/one" | wc -l) - 2))" ] ||
+  wrong "SHA256SUMS does not list every file"
 verify() { "$rsign" verify -p "$work/key.pub" -x "$work/one/SHA256SUMS.minisig" "$1" >/dev/null 2>&1; }
 verify "$work/one/SHA256SUMS" || wrong "the signature is not that of the sums"
 sed 's/^./0/' "$work/one/SHA256SUMS" >"$work/altered"
 ! verify "$work/altered" || wrong "the signature holds for altered sums, too"
-if ./scripts/release.sh --no-build --out "$work/one" 2>"$work/said"; then wrong "what is there was written over"; fi
+if ./scripts/release.sh --no-build --out "$work/one" 2>"$work/said"; then
+  wrong "what is there was written over"
+fi
 grep -q "is there already" "$work/said" || wrong "$(cat "$work/said")"
 
 size() { stat --format %s "$1"; }
@@ -37,20 +41,26 @@ for processor in x86_64 aarch64; do
       "$work/$edition-$processor/install.sh" --prefix "$work/prefix" >/dev/null
       library=$(cd / && env -i "$work/prefix/bin/frosthead" --quiet doctor --json |
         python3 -c 'import json, sys; print(json.load(sys.stdin)["library"])')
-      case $library in "$work/prefix/lib/frosthead/"*) ;; *) wrong "$edition found $library, expected the installed one" ;; esac
-    elif "$work/$edition-$processor/install.sh" --prefix "$work/other" 2>"$work/said" || [ -e "$work/other" ]; then
+      [[ $library == "$work/prefix/lib/frosthead/"* ]] ||
+        wrong "$edition found $library, expected the installed one"
+      rm -r "$work/prefix"
+    elif "$work/$edition-$processor/install.sh" --prefix "$work/other" 2>"$work/said" ||
+      [ -e "$work/other" ]; then
       wrong "install.sh of $processor installs on $(uname -m)"
     fi
   done
-  [ "$(size "$work/frosthead-edge-$processor/bin/frosthead")" -le 8000000 ] || wrong "the edge program for $processor is larger than 8 MB"
+  [ "$(size "$work/frosthead-edge-$processor/bin/frosthead")" -le 8000000 ] ||
+    wrong "the edge program for $processor is larger than 8 MB"
 done
 for architecture in amd64 arm64; do
   for package in frosthead frosthead-edge; do
     file=$(echo "$work/one/${package}_"*"_$architecture.deb")
-    [ "$(dpkg-deb --field "$file" Package Architecture | tr '\n' ' ')" = "Package: $package Architecture: $architecture " ] || wrong "$file says otherwise"
-    dpkg-deb --field "$file" Depends | grep -qF 'libc6 (>= 2.28)' || wrong "$file depends on $(dpkg-deb --field "$file" Depends)"
-    dpkg-deb --contents "$file" | grep -q ' ./usr/lib/frosthead/libonnxruntime.so.1' || wrong "$file has no ONNX Runtime"
+    found=$(dpkg-deb --showformat '${Package} ${Architecture} ${Depends}' --show "$file")
+    [[ $found == "$package $architecture libc6 (>= 2.28), "* ]] || wrong "$file says $found"
+    dpkg-deb --contents "$file" | grep ' ./usr/lib/frosthead/libonnxruntime.so.1' >/dev/null ||
+      wrong "$file has no ONNX Runtime"
   done
-  [ "$(size "$work/one/frosthead-edge_"*"_$architecture.deb")" -le 14000000 ] || wrong "the edge package for $architecture is larger than 14 MB"
+  [ "$(size "$work/one/frosthead-edge_"*"_$architecture.deb")" -le 14000000 ] ||
+    wrong "the edge package for $architecture is larger than 14 MB"
 done
 echo "release: all passed"
