@@ -6,7 +6,7 @@
 #   --arch       for Debian 10 and later on that processor, with the program of cross.sh, not for this system
 #   --edge       the program that only evaluates, predicts and inspects, as package frosthead-edge: without
 #                service and man pages
-#   --no-build   for tests: pack the program that lies in target/ already, in a hurry where --arch is not given
+#   --no-build   for tests: pack what lies in target/ already, in a hurry where --arch is not given
 
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 

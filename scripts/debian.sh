@@ -48,7 +48,7 @@ setup_packages() {
     [ -n "$package" ] || continue
     mkdir "$work/one"
     (cd "$work/one" && "${apt[@]}" download "$package") >&2 ||
-      fail "apt-get could not download $package, as scripts/debian.sh pins it: Debian may have a newer one by now"
+      fail "apt-get could not download $package (pinned in scripts/debian.sh): perhaps there is a newer one"
     files=("$work"/one/*.deb)
     check_sha256 "${files[0]}" "$sha256"
     dpkg-deb --extract "${files[0]}" "$work/unpacked"
