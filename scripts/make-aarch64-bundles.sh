@@ -24,7 +24,7 @@ run() {
 }
 # bundle RUN NAME OPTIONS…: nothing is asked of its accuracy, only that it is the same everywhere.
 bundle() {
-  "$frosthead" --quiet bundle "$folder/$1" --out "$folder/$2.frost" "${@:3}"
+  "$frosthead" --quiet bundle "$folder/$1" --out "$folder/$2.frost" "${@:3}" >/dev/null
 }
 run whole
 run half --depth 3 --features layers:2+words
