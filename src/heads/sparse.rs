@@ -1,5 +1,7 @@
 //! Owns lists of numbers with what each counts: what stands in rows, and where that stands.
 
+use std::ops::Range;
+
 use super::precision::Precision;
 use super::word_rows::WordEntry;
 
@@ -80,6 +82,15 @@ impl Sparse {
         &self.entries[start..self.ends[list]]
     }
 
+    /// All lists in so many parts, each with about as many entries as any other.
+    pub fn parts(&self, parts: usize) -> Vec<Range<usize>> {
+        let end = |part: usize| match part {
+            _ if part == parts => self.len(),
+            _ => self.ends.partition_point(|end| *end <= part * self.entries() / parts),
+        };
+        (0..parts).map(|part| if part == 0 { 0 } else { end(part) }..end(part + 1)).collect()
+    }
+
     /// The lists of the numbers, each of what they stood in.
     pub fn transposed(&self, numbers: usize) -> Self {
         let mut starts = vec![0; numbers + 1];
@@ -114,6 +125,19 @@ mod tests {
         let of: Vec<&[WordEntry]> = (0..3).map(|place| places.of(place)).collect();
         assert_eq!(of, [&[(0, 1.0)][..], &[], &[(0, 0.5), (2, 2.0)]]);
         assert_eq!(places.transposed(3).of(0), rows.of(0));
+    }
+
+    #[test]
+    fn parts_hold_every_list_once_and_about_as_many_entries() {
+        let mut lists = Sparse::default();
+        (0..50_u32).for_each(|list| lists.push((0..list % 7).map(|entry| (entry, 1.0))));
+        for parts in [1, 3, 8, 80] {
+            let found = lists.parts(parts);
+            assert_eq!(found.iter().cloned().flatten().collect::<Vec<_>>(), (0..50).collect::<Vec<_>>());
+            let entries = found.iter().map(|part| part.clone().map(|list| lists.of(list).len()).sum::<usize>());
+            assert!(entries.max().unwrap() <= lists.entries() / parts + 7, "{parts}: {found:?}");
+        }
+        assert_eq!(Sparse::default().parts(2), [0..0, 0..0]);
     }
 
     #[test]

@@ -23,12 +23,30 @@ const TRIED: [(Weighing, [f64; 2]); 2] = [(Weighing::Plain, [0.3, 0.03]), (Weigh
 /// Most training rows that the mix is found on.
 const MIXED_ROWS: usize = 6000;
 
+/// One of the models that are fitted without a fold.
+#[derive(Clone, Copy)]
+enum Model {
+    Features,
+    /// Words by a way of [`TRIED`].
+    Words(usize),
+}
+
+/// What is fitted without each fold.
+const MODELS: [Model; 3] = [Model::Features, Model::Words(0), Model::Words(1)];
+
 /// What models that were fitted without a fold say of its rows.
 struct HeldOut {
-    targets: Vec<Target>,
+    /// Of the features.
     features: Vec<f64>,
     /// Per way of [`TRIED`] and penalty.
     words: Vec<Vec<Vec<f64>>>,
+}
+
+impl HeldOut {
+    /// Of what each of [`MODELS`] says.
+    fn of(models: &[Vec<Vec<f64>>]) -> Self {
+        Self { features: models[0].concat(), words: models[1..].to_vec() }
+    }
 }
 
 /// Rows that were held out, all folds together.
@@ -59,14 +77,17 @@ pub(super) fn choose(
     let folds = text_folds(&sampled, shape.classes, options.seed);
     let used: Vec<usize> =
         (0..NO_FOLD).filter(|fold| folds.contains(fold) && folds.iter().any(|other| other != fold)).collect();
+    let jobs: Vec<(usize, Model)> = used.iter().flat_map(|fold| MODELS.map(|model| (*fold, model))).collect();
     let alone = FitOptions {
-        threads: (options.threads / used.len().max(1)).max(1),
+        threads: (options.threads / jobs.len().max(1)).max(1),
         words: WordsOptions { wanted: WordsWanted::No, ..options.words.clone() },
         ..options.clone()
     };
-    let of_fold = |fold: usize| held_out((words, answers), &sampled, &alone, (&folds, fold));
-    let found = in_parallel(options.threads, used, &of_fold).into_iter().collect::<Result<Vec<_>>>()?;
-    let targets: Vec<Target> = found.iter().flat_map(|held| held.targets.clone()).collect();
+    let of_job = |job: (usize, Model)| held_out((words, answers), &sampled, &alone, (&folds, job));
+    let found = in_parallel(options.threads, jobs, &of_job).into_iter().collect::<Result<Vec<_>>>()?;
+    let found: Vec<HeldOut> = found.chunks_exact(MODELS.len()).map(HeldOut::of).collect();
+    let inside = used.iter().flat_map(|fold| (0..folds.len()).filter(|&place| folds[place] == *fold));
+    let targets: Vec<Target> = inside.map(|place| sampled.targets[place].clone()).collect();
     let counts = counts(&targets, shape, options.class_weight);
     let features = found.iter().flat_map(|held| held.features.clone()).collect();
     let judged = Judged { targets, counts, features, shape };
@@ -101,31 +122,32 @@ fn best(found: &[HeldOut], judged: &Judged, report: &mut WordsReport) -> Option<
     best.filter(|_| !judged.targets.is_empty()).map(|(settled, _, of_words)| (settled, of_words))
 }
 
-/// Fits features and words without a fold, and asks both what they say of its rows.
+/// Fits a model without a fold, and asks it what it says of its rows: logits `[rows, classes]`, of words per
+/// penalty.
 fn held_out(
     (words, answers): (&WordRows, Answers<'_>),
     examples: &Examples<'_>,
     options: &FitOptions,
-    (folds, fold): (&[usize], usize),
-) -> Result<HeldOut> {
+    (folds, (fold, model)): (&[usize], (usize, Model)),
+) -> Result<Vec<Vec<f64>>> {
     let (outside, inside): (Vec<usize>, Vec<usize>) =
         (0..folds.len()).partition(|&example| folds[example] == fold);
     let (inside, others) = (examples.chosen(&inside), examples.chosen(&outside));
     let training = inside.of(examples.features);
-    let (head, _) = fit_dense(answers, &training, options)?;
     let shape = answers.shape();
+    if let Model::Words(way) = model {
+        let (weighing, penalties) = TRIED[way];
+        let problem = WordProblem::new(words, &training, (shape, weighing), options).coarse();
+        return Ok(path(&problem, &penalties, &others.rows));
+    }
+    let (head, _) = fit_dense(answers, &training, options)?;
     let mut features = Vec::with_capacity(others.rows.len() * shape.classes);
     let mut logits = vec![0.0; shape.classes];
     for &row in &others.rows {
         head.logits_of(examples.features, row, &mut logits);
         features.extend(logits.iter().map(|logit| f64::from(*logit)));
     }
-    let paths = TRIED.into_iter().map(|(weighing, penalties)| {
-        let problem = WordProblem::new(words, &training, (shape, weighing), options).coarse();
-        path(&problem, &penalties, &others.rows)
-    });
-    let words = paths.collect();
-    Ok(HeldOut { targets: others.targets, features, words })
+    Ok(vec![features])
 }
 
 /// What words say of the rows of a fold, penalty by penalty, each fit from the last solution.

@@ -36,8 +36,10 @@ pub(super) struct WordProblem<'a> {
     examples: Examples<'a>,
     shape: Shape,
     counts: Counts,
-    /// The places that have weights, in rising order.
+    /// The places that have weights, what stands in most rows first: so what is asked for most lies together.
     pub places: Vec<u32>,
+    /// Per place, which of those it is.
+    numbers: Vec<Option<u32>>,
     /// What an entry of each of them counts more.
     rarity: Vec<f64>,
     /// Per row, its entries among those.
@@ -74,7 +76,20 @@ impl<'a> WordProblem<'a> {
         let counts = counts(examples.targets, shape, options.class_weight);
         let (examples, threads) = (*examples, options.threads);
         let precision = TOLERANCE_PER_ROW;
-        Self { words, examples, shape, counts, places, rarity, rows, columns, common, precision, threads }
+        Self {
+            words,
+            examples,
+            shape,
+            counts,
+            places,
+            numbers,
+            rarity,
+            rows,
+            columns,
+            common,
+            precision,
+            threads,
+        }
     }
 
     /// The same, to be solved only as far as choices need it.
@@ -105,7 +120,7 @@ impl<'a> WordProblem<'a> {
             }
             (sum, all)
         };
-        let parts = in_parallel(self.threads, parts(self.examples.rows.len()), &of_part);
+        let parts = in_parallel(self.threads, self.rows.parts(PARTS), &of_part);
         parts.into_iter().fold((0.0, Vec::new()), |(sum, mut all), (part_sum, part)| {
             all.extend(part);
             (sum + part_sum, all)
@@ -127,7 +142,7 @@ impl<'a> WordProblem<'a> {
             }
             sums
         };
-        let parts = in_parallel(self.threads, parts(self.places.len()), &of_part);
+        let parts = in_parallel(self.threads, self.columns.parts(PARTS), &of_part);
         let mut sums = Vec::with_capacity((self.places.len() + 1) * self.shape.classes);
         parts.iter().for_each(|part| sums.extend_from_slice(part));
         let mut bias = vec![0.0; self.shape.classes];
@@ -160,7 +175,8 @@ impl<'a> WordProblem<'a> {
             let first = all.len();
             all.extend(of(self.places.len()));
             for (place, counts) in self.words.row(row) {
-                if let Ok(number) = self.places.binary_search(place) {
+                if let Some(number) = self.numbers[*place as usize] {
+                    let number = number as usize;
                     add(&mut all[first..], of(number), f64::from(*counts) * self.rarity[number]);
                 }
             }
@@ -263,20 +279,17 @@ impl Convex for Penalised<'_> {
     }
 }
 
-/// How the work on so many rows or places is divided.
-fn parts(count: usize) -> Vec<Range<usize>> {
-    (0..PARTS).map(|part| part * count / PARTS..(part + 1) * count / PARTS).collect()
-}
-
-/// The places that stand in so many different texts of some rows, in rising order, and what an entry of each
-/// counts more.
+/// The places that stand in so many different texts of some rows, what stands in most first, and what an entry
+/// of each counts more.
 fn frequent((words, rows): (&WordRows, &[usize]), at_least: u32, weighing: Weighing) -> (Vec<u32>, Vec<f64>) {
     let mut counts = vec![0_u32; words.grams().places()];
     for row in words.different(rows) {
         words.row(row).iter().for_each(|(place, _)| counts[*place as usize] += 1);
     }
     let frequent = (0..).zip(counts).filter(|(_, count)| *count >= at_least.max(1));
-    frequent.map(|(place, count)| (place, weighing.of(count))).unzip()
+    let mut frequent: Vec<(u32, u32)> = frequent.collect();
+    frequent.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    frequent.into_iter().map(|(place, count)| (place, weighing.of(count))).unzip()
 }
 
 /// What an entry counts, in some precision.
@@ -431,7 +444,7 @@ mod tests {
             let options = FitOptions { words: words_options, ..FitOptions::default() };
             WordProblem::new(&words, &examples, (Shape::one_of(2), Weighing::Plain), &options).places
         };
-        assert_eq!(of(1), [1, 5, 6, 7, 10]);
+        assert_eq!(of(1), [1, 10, 5, 6, 7]);
         assert_eq!(of(2), [1, 10]);
         assert_eq!(of(4), [0_u32; 0]);
     }
