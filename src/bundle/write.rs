@@ -32,9 +32,10 @@ use crate::runtime::{Runtime, Sessions};
 use crate::text::{OwnedText, as_texts};
 use crate::tokens::{CompactForm, FEWEST_PIECES, LongTexts};
 
-/// How far fp32 may be off on another processor: far more than the order of sums does (2e-6 was seen),
-/// far less than a wrong operator.
-const FP32_TOLERANCE: f32 = 1e-4;
+/// How far a network that multiplies floats (fp32, w8) may be off on another processor, as a share of a golden
+/// vector's largest number: far more than another order of sums does (2e-6 was seen), far less than a wrong
+/// operator.
+pub const FLOAT_TOLERANCE: f32 = 1e-4;
 
 /// A head and what it sees of a text.
 #[derive(Debug, Clone)]
@@ -80,7 +81,7 @@ impl Variant {
             model: graph::decode(&backbone.inference_graph(layout.outputs())?)?,
             folder: backbone.weights_folder().to_path_buf(),
             heads,
-            tolerance: FP32_TOLERANCE,
+            tolerance: FLOAT_TOLERANCE,
         })
     }
 

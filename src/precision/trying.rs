@@ -27,8 +27,9 @@ use crate::tokens::PieceUse;
 const SENSITIVITY_TEXTS: usize = 128;
 /// The share of the loss whose products stay more exact in `int8` with exceptions.
 const EXCEPTED_SHARE: f64 = 0.2;
-/// How far a golden vector may be off on another processor, as a share of its largest number: codes round
-/// differently where a sum ends in another bit.
+/// How far a golden vector of `int8` may be off on another processor, as a share of its largest number: codes
+/// round differently where a sum ends in another bit (between x86-64 and AArch64 .0073 was seen, by
+/// scripts/test-aarch64.sh).
 const CODED_TOLERANCE: f32 = 0.02;
 
 /// What was tried so far.
@@ -279,7 +280,7 @@ fn deployed(request: &PrecisionRequest<'_>, cut: &Cut, variant: &Variant, trial:
             model: trial.model,
             folder: trial.folder.path().to_path_buf(),
             heads,
-            tolerance: CODED_TOLERANCE,
+            tolerance: if precision == Precision::Int8 { CODED_TOLERANCE } else { bundle::FLOAT_TOLERANCE },
         },
     };
     variant.details.extend([bundle::piece_detail(own_pieces(request, cut)?)]);

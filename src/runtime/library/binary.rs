@@ -6,7 +6,10 @@
 use std::fs::File;
 use std::path::Path;
 
-use object::elf::{EM_386, EM_AARCH64, EM_ARM, EM_RISCV, EM_X86_64, ET_DYN, Machine, SHN_UNDEF, SHT_DYNSYM};
+use object::elf::{
+    EM_386, EM_AARCH64, EM_ARM, EM_PPC64, EM_RISCV, EM_S390, EM_X86_64, ET_DYN, Machine, SHN_UNDEF,
+    SHT_DYNSYM,
+};
 use object::read::elf::{FileHeader, Sym as _};
 use object::{LittleEndian, ReadCache};
 
@@ -17,17 +20,28 @@ const ENTRY_POINT: &[u8] = b"OrtGetApiBase";
 /// ONNX Runtime's linker script versions its symbols `VERS_1.32.0` (tools `gen_def.py`).
 const VERSION_PREFIX: &[u8] = b"VERS_";
 
-/// The processor of this build.
-const MACHINE: Option<(Machine, &str)> = if cfg!(target_arch = "x86_64") {
-    Some((EM_X86_64, "x86-64"))
+/// Processors that ONNX Runtime is built for, and some that a stray library may be for.
+const PROCESSORS: [(Machine, &str); 7] = [
+    (EM_X86_64, "x86-64"),
+    (EM_AARCH64, "AArch64"),
+    (EM_ARM, "ARM (32 bits)"),
+    (EM_386, "x86 (32 bits)"),
+    (EM_RISCV, "RISC-V"),
+    (EM_PPC64, "POWER"),
+    (EM_S390, "S/390"),
+];
+
+/// The processor of this build, if it is known what its libraries say.
+const OWN: Option<Machine> = if cfg!(target_arch = "x86_64") {
+    Some(EM_X86_64)
 } else if cfg!(target_arch = "aarch64") {
-    Some((EM_AARCH64, "AArch64"))
+    Some(EM_AARCH64)
 } else if cfg!(target_arch = "arm") {
-    Some((EM_ARM, "ARM"))
+    Some(EM_ARM)
 } else if cfg!(target_arch = "x86") {
-    Some((EM_386, "x86"))
+    Some(EM_386)
 } else if cfg!(target_arch = "riscv64") {
-    Some((EM_RISCV, "RISC-V"))
+    Some(EM_RISCV)
 } else {
     None
 };
@@ -81,12 +95,10 @@ fn version(file: File) -> Result<Option<String>, String> {
     if header.e_type(endian) != ET_DYN {
         return Err("an ELF file, but not a shared library".into());
     }
-    let machine = header.e_machine(endian);
-    if let Some((expected, name)) = MACHINE
-        && machine != expected
-    {
-        let machine = machine.0;
-        return Err(format!("built for another processor (ELF machine {machine}), this one is {name}"));
+    let found = header.e_machine(endian);
+    if let Some(expected) = OWN.filter(|own| *own != found) {
+        let (found, expected) = (processor(found), processor(expected));
+        return Err(format!("a library for {found} processors, this program is for {expected}"));
     }
     if sections_end(header, endian) > length {
         return Err(CUT_OFF.into());
@@ -111,6 +123,12 @@ fn version(file: File) -> Result<Option<String>, String> {
         String::from_utf8(name.strip_prefix(VERSION_PREFIX)?.to_vec()).ok()
     });
     Ok(versions.next())
+}
+
+/// What people call a processor.
+fn processor(machine: Machine) -> String {
+    let known = PROCESSORS.iter().find(|(known, _)| *known == machine);
+    known.map_or_else(|| format!("other (ELF machine {})", machine.0), |(_, name)| (*name).to_owned())
 }
 
 /// Where the section table ends.

@@ -118,10 +118,16 @@ fn a_cut_off_library_is_refused() {
 }
 
 #[test]
-fn a_library_for_another_processor_is_refused() {
-    // e_machine 8 is MIPS.
-    let (_folder, path) = changed(|bytes| bytes[18] = 8);
-    assert!(refusal(&path).contains("another processor"));
+fn a_library_for_another_processor_is_refused_with_both() {
+    let (other, other_name, own_name) =
+        if cfg!(target_arch = "aarch64") { (62, "x86-64", "AArch64") } else { (183, "AArch64", "x86-64") };
+    // e_machine 8 is MIPS, which is not among the known ones.
+    for (machine, name) in [(other, other_name), (8, "other (ELF machine 8)")] {
+        let (_folder, path) = changed(|bytes| bytes[18] = machine);
+        let message = refusal(&path);
+        let expected = format!("a library for {name} processors, this program is for {own_name}");
+        assert!(message.contains(&expected), "{message}");
+    }
 }
 
 #[test]
