@@ -7,6 +7,9 @@ use std::str::FromStr;
 
 use crate::error::{Error, Kind, Result};
 
+/// From here on numbers are written with an exponent.
+const LONG: f64 = 1e7;
+
 /// A size in units of 1,000.
 #[must_use]
 pub fn bytes(number: u64) -> String {
@@ -58,11 +61,24 @@ pub fn percent(share: f64) -> String {
     if share > 0.0 && text == "0.00" { "<0.01 %".to_owned() } else { format!("{text} %") }
 }
 
+/// A wanted share, as it was asked for: `90 %`, `99.9 %`.
+#[must_use]
+pub fn level(share: f64) -> String {
+    let text = format!("{:.3}", 100.0 * share);
+    format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
+/// A number with so many digits behind the point, or, where that would be too long to read, `5.16e27`.
+#[must_use]
+pub fn fixed(value: f64, digits: usize) -> String {
+    if value.abs() < LONG { format!("{value:.digits$}") } else { format!("{value:.2e}") }
+}
+
 /// A figure with its standard error: `0.912 ± 0.013`. Never `± 0.000`: an error that rounds to nothing is `±
 /// <0.001`, and a figure that has no error of its own stands alone.
 #[must_use]
 pub fn with_error(value: f64, error: Option<f64>, digits: usize) -> String {
-    let value = format!("{value:.digits$}");
+    let value = fixed(value, digits);
     match error_text(error, digits) {
         Some(error) => format!("{value} ± {error}"),
         None => value,
@@ -73,7 +89,7 @@ pub fn with_error(value: f64, error: Option<f64>, digits: usize) -> String {
 #[must_use]
 pub fn error_text(error: Option<f64>, digits: usize) -> Option<String> {
     let error = error.filter(|error| *error > 0.0)?;
-    let text = format!("{error:.digits$}");
+    let text = fixed(error, digits);
     if text.bytes().any(|byte| (b'1'..=b'9').contains(&byte)) {
         return Some(text);
     }
@@ -141,6 +157,17 @@ mod tests {
         assert_eq!(grouped(999), "999");
         assert_eq!(grouped(1_000), "1,000");
         assert_eq!(grouped(23_610_000), "23,610,000");
+    }
+
+    #[test]
+    fn levels_are_as_they_were_asked_for_and_long_numbers_have_an_exponent() {
+        assert_eq!([0.9, 0.95, 0.999, 0.29].map(level), ["90 %", "95 %", "99.9 %", "29 %"]);
+        assert_eq!(
+            [0.0, -12.34567, 9_999_999.0].map(|value| fixed(value, 3)),
+            ["0.000", "-12.346", "9999999.000"]
+        );
+        assert_eq!([1e7, -5.1637e27].map(|value| fixed(value, 3)), ["1.00e7", "-5.16e27"]);
+        assert_eq!(with_error(-2.25e55, Some(3.7e54), 3), "-2.25e55 ± 3.70e54");
     }
 
     #[test]

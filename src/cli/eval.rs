@@ -20,7 +20,7 @@ use frosthead::internal::error::{Error, Kind, Result, quoted};
 use frosthead::internal::evaluate::{Evaluation, Evaluator, Rows, Seen, keep_out, seen_rows};
 use frosthead::internal::files::write_atomically;
 use frosthead::internal::metrics::{Coverage, IntervalMetrics, LabelMetrics, TaskMetrics};
-use frosthead::internal::quantities::{counted, with_error};
+use frosthead::internal::quantities::{self, counted, fixed, with_error};
 
 /// Labels that training never saw, of each task, which are named.
 const NAMED: usize = 10;
@@ -373,14 +373,14 @@ fn of_number(metrics: &TaskMetrics) -> Option<String> {
         || "-".to_owned(),
         |IntervalMetrics { level, width, coverage, .. }| {
             let held = coverage.map_or_else(|| "-".to_owned(), |share| format!("{:.1}", 100.0 * share));
-            format!("±{width:.3} holds {held}/{:.0} %", 100.0 * level)
+            format!("±{} holds {held}/{}", fixed(width, 3), quantities::level(level))
         },
     );
     Some(format!(
-        "  {:>15}  {:>17}  {:>9.4}  {:>8}  {interval:>24}",
+        "  {:>15}  {:>17}  {:>9}  {:>8}  {interval:>24}",
         with_error(number.r_squared?, number.r_squared_standard_error, 3),
         with_error(number.mae?, number.mae_standard_error, 4),
-        number.rmse?,
+        fixed(number.rmse?, 4),
         number.spearman.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"))
     ))
 }

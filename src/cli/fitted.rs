@@ -3,7 +3,7 @@
 use super::terminal::{Terminal, grouped};
 use frosthead::internal::heads::{FitReport, SettledWords, Weighing, WordsReport};
 use frosthead::internal::metrics::{Calibration, Interval, LabelLimit};
-use frosthead::internal::quantities::counted;
+use frosthead::internal::quantities::{self, counted, fixed};
 use frosthead::internal::train::{RunMetrics, TrainSummary};
 
 /// Labels that are named whose promise is not kept.
@@ -120,9 +120,9 @@ pub(super) fn say_calibration(terminal: &Terminal, metrics: &RunMetrics, level: 
         if metrics.tasks.get(task).is_some_and(|found| found.number.is_some()) {
             if calibration.interval.is_none() {
                 terminal.warn(format!(
-                    "{task}: {} are too few for an interval of {:.0} %, which needs {}: none is answered",
+                    "{task}: {} are too few for an interval of {}, which needs {}: none is answered",
                     counted(calibration.rows + calibration.out_of_fold, "row"),
-                    100.0 * level,
+                    quantities::level(level),
                     Interval::least_rows(level)
                 ));
             }
@@ -157,8 +157,9 @@ fn say_limits(terminal: &Terminal, task: &str, calibration: &Calibration) {
     let used = counted(rows + out_of_fold, "row");
     if let Some(Interval { level, width, .. }) = interval {
         terminal.say(format!(
-            "{task}: {:.0} % of {used} that its head was not fitted on are no further off than {width:.4}",
-            100.0 * level
+            "{task}: {} of {used} that its head was not fitted on are no further off than {}",
+            quantities::level(*level),
+            fixed(*width, 4)
         ));
     }
     let kept = limits.iter().filter(|limit| limit.most.is_none()).filter_map(|limit| limit.threshold);

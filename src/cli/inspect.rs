@@ -15,7 +15,7 @@ use frosthead::internal::encoder::Config;
 use frosthead::internal::error::{Error, Kind, Result, quoted};
 use frosthead::internal::inspect::{BundleDescription, Description, HeadDescription, describe};
 use frosthead::internal::metrics::Interval;
-use frosthead::internal::quantities::counted;
+use frosthead::internal::quantities::{self, counted, fixed};
 use frosthead::internal::task::TaskKind;
 
 /// Say what a backbone, a run or a bundle is.
@@ -255,7 +255,7 @@ fn answers(head: &HeadDescription) -> String {
         (TaskKind::AnyOf, _) => format!("any of {labels}"),
         (TaskKind::Number, None) => "a number".to_owned(),
         (TaskKind::Number, Some(Interval { level, width, .. })) => {
-            format!("a number, off by no more than {width:.4} in {:.0} %", 100.0 * level)
+            format!("a number, off by no more than {} in {}", fixed(width, 4), quantities::level(level))
         }
     }
 }
