@@ -158,8 +158,8 @@ fn say_limits(terminal: &Terminal, task: &str, calibration: &Calibration) {
     if let Some(Interval { level, width, .. }) = interval {
         terminal.say(format!(
             "{task}: {} of {used} that its head was not fitted on are no further off than {}",
-            quantities::level(*level),
-            fixed(*width, 4)
+            quantities::level(f64::from(*level)),
+            fixed(f64::from(*width), 4)
         ));
     }
     let kept = limits.iter().filter(|limit| limit.most.is_none()).filter_map(|limit| limit.threshold);

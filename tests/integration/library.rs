@@ -109,8 +109,11 @@ fn a_build_that_does_not_train_leaves_out_what_only_training_needs() {
 
 #[test]
 fn the_examples_name_no_module() {
-    let examples: Vec<PathBuf> =
-        std::fs::read_dir(root().join("examples")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let entries = std::fs::read_dir(root().join("examples")).unwrap();
+    let examples: Vec<PathBuf> = entries
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .collect();
     assert!(examples.len() >= 2, "{examples:?}");
     let names = shown(&source("lib.rs"));
     for path in examples {

@@ -96,7 +96,7 @@ fn version(file: File) -> Result<Option<String>, String> {
         return Err("an ELF file, but not a shared library".into());
     }
     let found = header.e_machine(endian);
-    if let Some(expected) = OWN.filter(|own| *own != found) {
+    if let Some(expected) = OWN.filter(|machine| *machine != found) {
         let (found, expected) = (processor(found), processor(expected));
         return Err(format!("a library for {found} processors, this program is for {expected}"));
     }
