@@ -255,7 +255,11 @@ fn answers(head: &HeadDescription) -> String {
         (TaskKind::AnyOf, _) => format!("any of {labels}"),
         (TaskKind::Number, None) => "a number".to_owned(),
         (TaskKind::Number, Some(Interval { level, width, .. })) => {
-            format!("a number, off by no more than {} in {}", fixed(f64::from(width), 4), quantities::level(f64::from(level)))
+            format!(
+                "a number, off by no more than {} in {}",
+                fixed(f64::from(width), 4),
+                quantities::level(f64::from(level))
+            )
         }
     }
 }
