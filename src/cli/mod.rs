@@ -41,6 +41,7 @@ mod printing;
 mod refit;
 #[cfg(feature = "serve")]
 mod serve;
+mod short_help;
 mod stores;
 mod terminal;
 #[cfg(feature = "train")]
@@ -56,11 +57,23 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use given::Given;
+use short_help::with_short_help;
 pub(crate) use terminal::Terminal;
+
+/// What to do first.
+const FIRST: &str = "\
+Begin here:
+  frosthead import all-MiniLM-L6-v2 --out models/all-MiniLM-L6-v2
+  frosthead train data.csv --backbone models/all-MiniLM-L6-v2 --task domain --out runs/first
+  frosthead predict texts.csv --model runs/first
+  frosthead bundle runs/first --out first.frost
+
+`frosthead import` lists encoders; `frosthead COMMAND -h` shows the options that matter, `--help` all of them.";
 
 /// Freeze the backbone, train the heads, ship one file: small multi-task text classifiers on ONNX Runtime.
 #[derive(Debug, Parser)]
 #[command(name = "frosthead", version, about, max_term_width = 110, infer_subcommands = false)]
+#[command(after_help = FIRST)]
 struct Arguments {
     /// Say less: errors only.
     #[arg(short, long, global = true)]
@@ -113,7 +126,7 @@ enum Outcome {
 /// was not met, 2 error.
 #[must_use]
 pub fn main() -> ExitCode {
-    let mut command = with_negative_numbers(Arguments::command());
+    let mut command = with_short_help(with_negative_numbers(Arguments::command()));
     let parsed = command
         .try_get_matches_from_mut(std::env::args_os())
         .and_then(|matches| Ok((Arguments::from_arg_matches(&matches)?, Given::of(&command, &matches))));

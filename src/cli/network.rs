@@ -27,8 +27,8 @@ use frosthead::internal::train::{Chosen, TrainEvent};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Freezing")]
 pub(crate) struct FreezeArguments {
-    /// `all`, `backbone` (the default), `backbone:embeddings`, `backbone:0-3` or `head:TASK`; may be
-    /// repeated.
+    /// What stays as it is: `all`, `backbone` (the default), `backbone:embeddings`, `backbone:0-3` or
+    /// `head:TASK`; may be repeated.
     #[arg(long, value_name = "WHAT")]
     pub(crate) freeze: Vec<String>,
     /// Train stage by stage with so many top layers: `0,1,2`.
