@@ -71,9 +71,12 @@ mod tests {
         let mut command = with_short_help(Arguments::command().term_width(100));
         command.build();
         for (name, shown) in SHOWN {
-            let Some(command) = command.find_subcommand_mut(name) else {
-                assert!(!cfg!(feature = "train") || !cfg!(feature = "serve"), "there is no command {name}");
-                continue;
+            // The edge build has fewer commands.
+            let whole = cfg!(all(feature = "train", feature = "serve"));
+            let command = match command.find_subcommand_mut(name) {
+                None if whole => panic!("there is no command {name}"),
+                None => continue,
+                Some(command) => command,
             };
             let (short, long) = (command.render_help().to_string(), command.render_long_help().to_string());
             let lines = short.lines().count();
