@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
-"""What keeping the used word pieces saves where the vocabulary is most of the model: a BERT of all-MiniLM-L6-v2's size with random
-weights and the real Unigram vocabulary of multilingual-e5-small (250,002 pieces).
+"""What a large vocabulary costs where it is most of the model: a BERT of all-MiniLM-L6-v2's size with random weights and the real
+Unigram vocabulary of multilingual-e5-small (250,002 pieces).
 
 usage: large-vocabulary.py FROSTHEAD DATA.csv --task COLUMN [--tokenizer .downloads/multilingual-e5-small/tokenizer.json] [--rows 20000]
-                           [--rounds 15] [--cache DIR]
+                           [--rounds 15] [--cache DIR] [--before FROSTHEAD]
 
 Makes the checkpoint, imports it, trains heads on the first rows, bundles them in int8 whole and with `--vocabulary used`, and prints
-both sizes and, in turns, the median time of a whole process that labels one text. Answers mean nothing here: the weights are random.
+the sizes and, in turns, of a whole process that labels one text the median time, the median processor time (user and system, of all
+threads), and the peak of its memory. With --before another program bundles the same run and answers from its own bundle, in the same
+turns: one that knows no compact tokenizers reads tokenizer.json as it is. The peak above that of `used`, whose tokenizer is small, is
+what the tokenizer takes. Answers mean nothing here: the weights are random.
 needs: numpy, and the program; tokenizers of scripts/setup.sh (`setup_tokenizers`).
 """
-import argparse, csv, json, shutil, statistics, struct, subprocess, sys, tempfile, time
+import argparse, csv, json, multiprocessing, os, shutil, statistics, struct, subprocess, sys, tempfile, time
 from pathlib import Path
 
 import numpy
@@ -60,6 +63,17 @@ def write_checkpoint(folder, tokenizer):
     return words
 
 
+def measured(command):
+    """Seconds, processor seconds and peak bytes of a process."""
+    start = time.perf_counter()
+    process = subprocess.Popen([str(word) for word in command], stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - start
+    if status:
+        sys.exit(f"{' '.join(map(str, command))} failed")
+    return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("frosthead")
@@ -69,17 +83,20 @@ def main():
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--cache")
+    parser.add_argument("--before")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
 
-        def run(*words):
-            command = [options.frosthead, "-q", *map(str, words)]
+        def run(*words, program=options.frosthead):
+            command = [program, "-q", *map(str, words)]
             if subprocess.run(command, stdout=subprocess.PIPE).returncode:
                 sys.exit(f"{' '.join(command)} failed")
 
         (folder / "checkpoint").mkdir()
-        words = write_checkpoint(folder / "checkpoint", options.tokenizer)
+        # Apart: a program starts with the peak of whoever starts it.
+        with multiprocessing.Pool(1) as apart:
+            words = apart.apply(write_checkpoint, (folder / "checkpoint", options.tokenizer))
         with open(options.data, newline="", encoding="utf-8") as source, open(folder / "data.csv", "w", newline="", encoding="utf-8") as target:
             reader, writer = csv.reader(source), csv.writer(target)
             for row, _ in zip(reader, range(options.rows + 1)):
@@ -88,24 +105,25 @@ def main():
         run("import", folder / "checkpoint", "--out", folder / "backbone")
         run("train", folder / "data.csv", "--backbone", folder / "backbone", "--task", options.task, "--out", folder / "run", "--features", "last",
             "--alpha", "100", *cache)
-        names = {"whole": [], "used": ["--vocabulary", "used"]}
-        for name, more in names.items():
-            run("bundle", folder / "run", "--out", folder / f"{name}.frost", "--precision", "int8", "--max-drop", "100", *more, *cache)
+        bundles = {"whole": (options.frosthead, []), "used": (options.frosthead, ["--vocabulary", "used"])}
+        if options.before:
+            bundles["before"] = (options.before, [])
+        for name, (program, more) in bundles.items():
+            run("bundle", folder / "run", "--out", folder / f"{name}.frost", "--precision", "int8", "--max-drop", "100", *more, *cache,
+                program=program)
         (folder / "one.txt").write_text("The battery died after two days, and nobody answers my mails.\n")
-        seconds = {name: [] for name in names}
+        found = {name: [] for name in bundles}
         for _ in range(options.rounds):
-            for name in names:
-                start = time.perf_counter()
-                command = [options.frosthead, "-q", "predict", folder / "one.txt", "--format", "lines", "--model", folder / f"{name}.frost"]
-                if subprocess.run([str(word) for word in command], stdout=subprocess.DEVNULL).returncode:
-                    sys.exit("predict failed")
-                seconds[name].append(time.perf_counter() - start)
-        sizes = {name: (folder / f"{name}.frost").stat().st_size for name in names}
+            for name, (program, _) in bundles.items():
+                model = folder / f"{name}.frost"
+                found[name].append(measured([program, "-q", "predict", folder / "one.txt", "--format", "lines", "--model", model]))
+        sizes = {name: (folder / f"{name}.frost").stat().st_size for name in bundles}
         print(f"{words:,} pieces, {options.rows:,} rows, int8")
-        for name in names:
+        for name in bundles:
             share = 100 * sizes[name] / sizes["whole"]
-            print(f"{name:6} {sizes[name] / 1e6:7.1f} MB ({share:.0f} %)  {statistics.median(seconds[name]):.3f} s from start to the answer "
-                  f"({min(seconds[name]):.3f}-{max(seconds[name]):.3f})")
+            (median, busy, peak), seconds = map(statistics.median, zip(*found[name])), [one for one, _, _ in found[name]]
+            print(f"{name:6} {sizes[name] / 1e6:7.1f} MB ({share:.0f} %)  {median:.3f} s from start to the answer "
+                  f"({min(seconds):.3f}-{max(seconds):.3f}), {busy:.3f} s of processor time, {peak / 1e6:.1f} MB at its peak")
 
 
 if __name__ == "__main__":

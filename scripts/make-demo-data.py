@@ -59,4 +59,5 @@ def main():
     print(f"{out}: {len(kept)} rows; " + ", ".join(f"{name} {count}" for name, count in Counter(r[2] for r in kept).items()))
 
 
-main()
+if __name__ == "__main__":
+    main()

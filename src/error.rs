@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// The library's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-type Source = Box<dyn std::error::Error + Send + Sync + 'static>;
+pub(crate) type Source = Box<dyn std::error::Error + Send + Sync + 'static>;
 
 /// What an [`Error`] is about; stable, for callers that want to react.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -2,14 +2,14 @@
 """Training the top layers with frosthead against PyTorch: the same plan, split, batches, schedule and starting point.
 
 usage: finetune.py FROSTHEAD DATA.csv FEATURES.parquet BACKBONE CHECKPOINT [--top N] [--seeds 13,14,15] [--epochs 3]
-                   [--how cached|recomputed] [--task domain --task sentiment] [--json FILE]
+                   [--how cached|recomputed] [--task domain --task sentiment | --number COLUMN] [--json FILE]
 
 BACKBONE is frosthead's directory, CHECKPOINT the Hugging Face directory it was imported from, FEATURES what `frosthead embed`
 wrote for DATA (it tells which text is in which part of the split). Per seed: trains heads on the frozen backbone, trains the
 top N layers with frosthead, then trains the same layers in PyTorch from the same fitted heads on the same rows, and prints
 test accuracies and seconds per epoch (training rows only, without validation). `recomputed`: PyTorch runs the frozen layers in every
 step, as people do; `cached`: it is fed with their stored states, as frosthead is. PyTorch keeps the epoch that is best on
-the validation rows, as frosthead does.
+the validation rows, as frosthead does. A task of numbers is measured by Spearman's correlation, and its epochs by R².
 needs: torch, transformers, numpy, pyarrow, safetensors.
 """
 import argparse, csv, json, os, subprocess, tempfile, time
@@ -30,7 +30,7 @@ POOL_BATCHES = 128
 
 def frosthead(binary, data, backbone, tasks, out, seed, *options):
     command = [binary, "-q", "train", data, "--backbone", backbone, "--out", str(out), "--json", "--seed", str(seed),
-               *[word for task in tasks for word in ("--task", task)], *options]
+               *[word for task, kind in tasks for word in (f"--{kind}", task)], *options]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
@@ -143,15 +143,38 @@ class Cached:
         return hidden
 
 
-def accuracies(network, states, data, rows, lengths, labels):
+def ranks(numbers):
+    """Equal numbers share the mean of their ranks."""
+    _, place, count = np.unique(numbers, return_inverse=True, return_counts=True)
+    return (np.cumsum(count) - (count - 1) / 2)[place]
+
+
+def scores(network, states, data, rows, lengths, truths, final=False):
+    """Accuracy of every task of labels; of numbers R², or Spearman's correlation where it is `final`."""
     network.eval()
-    right = np.zeros(len(labels))
+    said, order = [[] for _ in truths], []
     with torch.inference_mode():
         for batch in batches(rows, lengths, 4096):
             ids, mask = padded(data, batch)
-            for task, logits in enumerate(network.upper(states(ids, mask, batch), mask)):
-                right[task] += (logits.argmax(1).numpy() == labels[task][batch]).sum()
-    return right / len(rows)
+            order += batch
+            for own, logits in zip(said, network.upper(states(ids, mask, batch), mask)):
+                own.append((logits.argmax(1) if logits.shape[1] > 1 else logits[:, 0]).numpy())
+    found = []
+    for own, truth in zip(said, truths):
+        own, truth = np.concatenate(own), truth[order]
+        if truth.dtype.kind == "i":
+            found.append((own == truth).mean())
+        elif final:
+            found.append(np.corrcoef(ranks(own), ranks(truth))[0, 1])
+        else:
+            found.append(1 - ((own - truth) ** 2).mean() / truth.var())
+    return np.array(found)
+
+
+def loss_of(logits, truth):
+    if truth.dtype.kind == "i":
+        return F.cross_entropy(logits, torch.tensor(truth), reduction="sum")
+    return 0.5 * ((logits[:, 0] - torch.tensor(truth)) ** 2).sum()
 
 
 def group_rate(name, network, layers):
@@ -166,13 +189,22 @@ def torch_run(arguments, data, seed, base):
     fitted = load_file(base / "heads.safetensors")
     info = json.loads((base / "metrics.json").read_text())["tasks"]
     heads, labels = [], []
-    for task in arguments.task:
+    for task, kind in arguments.tasks:
         names = info[task]["labels"]
         head = torch.nn.Linear(fitted[f"heads.{task}.weight"].shape[1], len(names))
         head.weight.data = torch.tensor(fitted[f"heads.{task}.weight"])
         head.bias.data = torch.tensor(fitted[f"heads.{task}.bias"])
         heads.append(head)
-        labels.append(np.array([names.index(row[task]) for row in data.rows]))
+        if kind == "task":
+            labels.append(np.array([names.index(row[task]) for row in data.rows]))
+            continue
+        # In units of their deviation, as frosthead fits and trains them.
+        numbers = np.array([float(row[task]) for row in data.rows], dtype=np.float32)
+        known = numbers[data.part(base, "train")]
+        mean, deviation = float(known.mean()), float(known.std())
+        head.weight.data /= deviation
+        head.bias.data = (head.bias.data - mean) / deviation
+        labels.append((numbers - mean) / deviation)
     network = Network(arguments.checkpoint, heads, arguments.top)
     lengths = [len(own) for own in data.ids]
     train, valid, test = (data.part(base, name) for name in ("train", "valid", "test"))
@@ -203,16 +235,16 @@ def torch_run(arguments, data, seed, base):
             ids, mask = padded(data, rows)
             outputs = network.upper(states(ids, mask, rows), mask)
             # Every row of an epoch counts the same, whatever its batch.
-            loss = sum(F.cross_entropy(logits, torch.tensor(own[rows]), reduction="sum") for logits, own in zip(outputs, labels))
+            loss = sum(loss_of(logits, own[rows]) for logits, own in zip(outputs, labels))
             (loss * len(epoch) / len(train)).backward()
             torch.nn.utils.clip_grad_norm_(trained, OPTIONS["clip"])
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             schedule.step()
         seconds.append(time.perf_counter() - start)
-        score = accuracies(network, states, data, valid, lengths, labels).mean()
+        score = scores(network, states, data, valid, lengths, labels).mean()
         if score > best[0]:
-            best = (score, accuracies(network, states, data, test, lengths, labels))
+            best = (score, scores(network, states, data, test, lengths, labels, final=True))
         print(f"    torch epoch {number + 1}: {seconds[-1]:.1f} s, validation {score:.4f}", flush=True)
     return best[1], np.mean(seconds), data.states_seconds
 
@@ -225,10 +257,12 @@ def main():
     parser.add_argument("--seeds", default="13,14,15")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--how", choices=("cached", "recomputed"), default="cached")
-    parser.add_argument("--task", action="append")
+    parser.add_argument("--task", action="append", default=[])
+    parser.add_argument("--number", action="append", default=[])
     parser.add_argument("--json", help="write seconds and accuracies of each seed to this file, too")
     arguments = parser.parse_args()
-    arguments.task = arguments.task or ["domain", "sentiment"]
+    arguments.tasks = [(task, "task") for task in arguments.task] + [(task, "number") for task in arguments.number]
+    arguments.tasks = arguments.tasks or [("domain", "task"), ("sentiment", "task")]
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     data = Data(arguments)
     depth = json.loads((Path(arguments.checkpoint) / "config.json").read_text())["num_hidden_layers"]
@@ -237,20 +271,21 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         for seed in map(int, arguments.seeds.split(",")):
             base, own = Path(folder) / f"base-{seed}", Path(folder) / f"top-{seed}"
-            first = frosthead(arguments.frosthead, arguments.data, arguments.backbone, arguments.task, base, seed)["tasks"]
+            first = frosthead(arguments.frosthead, arguments.data, arguments.backbone, arguments.tasks, base, seed)["tasks"]
             # Where the top layer is trained alone, there is no layer below it.
             told = {name: value for name, value in OPTIONS.items() if name != "layer-decay" or arguments.top > 1}
             options = [word for name, value in told.items() for word in (f"--{name}", str(value))]
-            ours = frosthead(arguments.frosthead, arguments.data, arguments.backbone, arguments.task, own, seed, "--freeze", freeze,
+            ours = frosthead(arguments.frosthead, arguments.data, arguments.backbone, arguments.tasks, own, seed, "--freeze", freeze,
                              "--epochs", str(arguments.epochs), *options)["tasks"]
             stage = json.loads((own / "training.json").read_text())[0]
             epochs = stage["epochs"][1:]
             seconds = np.mean([epoch["seconds"] for epoch in epochs])
             share = np.mean([epoch["runtime_seconds"] / epoch["seconds"] for epoch in epochs])
             theirs, torch_seconds, torch_states = torch_run(arguments, data, seed, base)
-            accuracy = lambda metrics: np.array([metrics[task]["accuracy"] for task in arguments.task])
+            of = {"task": lambda measured: measured["accuracy"], "number": lambda measured: measured["number"]["spearman"]}
+            accuracy = lambda metrics: np.array([of[kind](metrics[task]) for task, kind in arguments.tasks])
             found["scenario 2"].append(accuracy(first)), found["frosthead"].append(accuracy(ours)), found["torch"].append(theirs)
-            seeds.append({name: {"seconds": float(taken), "accuracies": dict(zip(arguments.task, map(float, found[name][-1])))}
+            seeds.append({name: {"seconds": float(taken), "accuracies": dict(zip([task for task, _ in arguments.tasks], map(float, found[name][-1])))}
                           for name, taken in (("frosthead", seconds), ("torch", torch_seconds))} | {"seed": seed})
             shown = " / ".join(f"{name} " + " ".join(f"{100 * value:.2f}" for value in values[-1]) for name, values in found.items())
             print(f"seed {seed}: {shown}")
@@ -258,7 +293,7 @@ def main():
                   f"{torch_seconds / seconds:.2f} x; frozen part once: {stage['states_seconds']:.1f} s, torch {torch_states:.1f} s", flush=True)
     if arguments.json:
         Path(arguments.json).write_text(json.dumps(seeds))
-    print(f"top {arguments.top}, {arguments.epochs} epochs, tasks {' '.join(arguments.task)}: test accuracy, mean (standard deviation)")
+    print(f"top {arguments.top}, {arguments.epochs} epochs, tasks {' '.join(task for task, _ in arguments.tasks)}: test accuracy, mean (standard deviation)")
     for name, values in found.items():
         means, spread = np.mean(values, axis=0), np.std(values, axis=0, ddof=1 if len(values) > 1 else 0)
         print(f"  {name:10}", "   ".join(f"{100 * mean:.2f} ({100 * own:.2f})" for mean, own in zip(means, spread)))

@@ -107,8 +107,7 @@ pub struct Packed {
     pub path: PathBuf,
     /// What the backbone was.
     pub manifest: Manifest,
-    /// The bytes of its own `tokenizer.json`.
-    pub tokenizer: Vec<u8>,
+    pub tokenizer: PackedTokenizer,
     /// A graph with the output `embedding`, perhaps `layer_means`, and others; its external data lies in the
     /// file.
     pub graph: ModelProto,
@@ -124,6 +123,14 @@ pub struct Packed {
     pub held: Arc<Held>,
 }
 
+/// The tokenizer of a packed backbone.
+pub enum PackedTokenizer {
+    /// The bytes of its own `tokenizer.json`.
+    Json(Vec<u8>),
+    /// The bytes of its compact form. Texts can be read, but the backbone cannot be packed once more.
+    Compact(Vec<u8>),
+}
+
 /// What a packed backbone has instead of files of its own.
 #[derive(Clone)]
 struct PackedGraph {
@@ -131,7 +138,8 @@ struct PackedGraph {
     layer_means: bool,
     /// Whether token types are an input of its graph.
     typed: bool,
-    tokenizer: Vec<u8>,
+    /// The bytes of its own `tokenizer.json`, unless it was opened by its compact form.
+    tokenizer: Option<Vec<u8>>,
     values: BTreeMap<String, String>,
     changed: Option<Fingerprint>,
     part_of: Option<PartOf>,
@@ -176,7 +184,11 @@ impl Backbone {
         let layer_means = graph::gives(&graph, ports::LAYER_MEANS);
         let typed = encoder::takes_types(&graph);
         let (bytes, structure) = (graph::encode(&graph), structure(&graph));
-        let inner = Arc::new(Tokenizer::from_bytes(&tokenizer, &path)?);
+        let (inner, tokenizer) = match tokenizer {
+            PackedTokenizer::Json(bytes) => (Tokenizer::from_bytes(&bytes, &path)?, Some(bytes)),
+            PackedTokenizer::Compact(bytes) => (Tokenizer::from_compact(&bytes, &path)?, None),
+        };
+        let inner = Arc::new(inner);
         let packed =
             PackedGraph { bytes, layer_means, typed, tokenizer, values, changed, part_of, structure };
         let storage = Storage::Packed(Box::new(packed));
@@ -429,11 +441,20 @@ impl Backbone {
     /// The bytes of its own `tokenizer.json`.
     ///
     /// # Errors
-    /// The file cannot be read.
+    /// The file cannot be read, or the backbone was opened by the tokenizer's compact form.
     pub fn tokenizer_bytes(&self) -> Result<Vec<u8>> {
         match (&self.pieces, &self.storage) {
             (Some(pieces), _) => return Ok(pieces.tokenizer().to_vec()),
-            (None, Storage::Packed(packed)) => return Ok(packed.tokenizer.clone()),
+            (None, Storage::Packed(packed)) => {
+                return packed.tokenizer.clone().ok_or_else(|| {
+                    Error::new(
+                        Kind::Tokenizer,
+                        "this backbone was opened to read texts, without its tokenizer.json",
+                    )
+                    .at(&self.path)
+                    .help("open the bundle's backbone for other work")
+                });
+            }
             (None, Storage::Directory) => {}
         }
         let path = self.path.join(TOKENIZER);

@@ -16,10 +16,12 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::classifier::{Classifier, Model};
+use crate::classifier::{Classifier, Model, TaskPrediction};
 use crate::error::{Error, Kind, Result};
+use crate::heads::Head;
 use crate::metrics::Latency;
 use crate::runtime::allow_open_files;
+use crate::task::TaskKind;
 use crate::text::Text;
 
 /// A client's stack: it holds a connection and little else, and there may be thousands.
@@ -66,8 +68,50 @@ pub struct ServeBench {
     pub cpu_seconds: f64,
 }
 
-/// What a model says of every text: per task, label and probability.
-type Expected = BTreeMap<String, Vec<Vec<(String, String, f32)>>>;
+/// What a model says of every text, per task.
+type Expected = BTreeMap<String, Vec<Vec<(String, Said)>>>;
+
+/// What a task says of a text.
+enum Said {
+    /// The label, unless there is none, and the probability of the most probable one.
+    One(Option<String>, f32),
+    Several(Vec<(String, f32)>),
+    Number(f32),
+}
+
+impl Said {
+    fn new(head: &Head, prediction: &TaskPrediction) -> Self {
+        let named = |label: &usize| head.labels[*label].clone();
+        let probabilities = &prediction.probabilities;
+        match head.kind {
+            TaskKind::OneOf => {
+                Self::One(prediction.labels.first().map(named), probabilities[prediction.label])
+            }
+            TaskKind::AnyOf => Self::Several(
+                prediction.labels.iter().map(|label| (named(label), probabilities[*label])).collect(),
+            ),
+            TaskKind::Number => Self::Number(probabilities[0]),
+        }
+    }
+
+    /// Whether an answer says that.
+    fn is(&self, answer: &Value) -> bool {
+        let is = |found: &Value, number: f32| found.as_f64().map(|found| found as f32) == Some(number);
+        match self {
+            Self::One(label, probability) => {
+                answer["label"].as_str() == label.as_deref() && is(&answer["probability"], *probability)
+            }
+            Self::Several(labels) => answer["labels"].as_array().is_some_and(|found| {
+                let pairs = found.iter().zip(labels);
+                found.len() == labels.len()
+                    && pairs.into_iter().all(|(found, (label, probability))| {
+                        found["label"] == **label && is(&found["probability"], *probability)
+                    })
+            }),
+            Self::Number(number) => is(&answer["number"], *number),
+        }
+    }
+}
 
 /// One answer.
 struct Reply {
@@ -131,13 +175,8 @@ fn expected(texts: &[Text<'_>], models: &[Classifier]) -> Result<Expected> {
             return Err(Error::new(Kind::Usage, "only bundles are served").at(model.model().path()));
         };
         let says = model.predict(texts)?.into_iter().map(|tasks| {
-            let named = model.heads().iter().zip(tasks).map(|(head, prediction)| {
-                (
-                    head.task.clone(),
-                    head.labels[prediction.label].clone(),
-                    prediction.probabilities[prediction.label],
-                )
-            });
+            let named = model.heads().iter().zip(tasks);
+            let named = named.map(|(head, prediction)| (head.task.clone(), Said::new(head, &prediction)));
             named.collect()
         });
         expected.insert(bundle.fingerprint().to_string(), says.collect());
@@ -216,13 +255,10 @@ impl Seen {
 }
 
 /// Whether an answer is what the model gives.
-fn equals(body: &[u8], expected: &[(String, String, f32)]) -> bool {
+fn equals(body: &[u8], expected: &[(String, Said)]) -> bool {
     let answer: Value = serde_json::from_slice(body).unwrap_or_default();
     let tasks = &answer["results"][0]["tasks"];
-    expected.iter().all(|(task, label, probability)| {
-        let found = tasks[task]["probability"].as_f64().map(|found| found as f32);
-        tasks[task]["label"].as_str() == Some(label) && found == Some(*probability)
-    })
+    expected.iter().all(|(task, said)| said.is(&tasks[task]))
 }
 
 fn connect(address: SocketAddr) -> Result<BufReader<TcpStream>> {

@@ -20,6 +20,7 @@ use crate::error::{Error, Kind, Result};
 use crate::files::{FileRange, in_pieces};
 use crate::graph::{self, Builder, Dim, External, ModelProto, Operation, Value, ValueType, is_external};
 use crate::heads::Head;
+use crate::task::TaskKind;
 
 /// Every tensor of the data entry begins at a multiple of this: a cache line.
 const ALIGNMENT: u64 = 64;
@@ -83,9 +84,12 @@ fn tail(heads: &[DeployedHead<'_>], hidden: usize, means: usize) -> Result<Model
         };
         let sum = logits(&mut graph, deployed, (&layers, &embedding, means), words.as_ref())?;
         let logits = graph.add(sum, &ports::logits(task), vector())?;
-        // Always there, also when it changes nothing, so that every bundle has the same graph.
+        // Always there, also when it changes nothing, so that every bundle has the same graph. One number, or
+        // one for each label.
+        let each = [classes];
+        let shape: &[usize] = if deployed.head.kind == TaskKind::AnyOf { &each } else { &[] };
         let temperature =
-            graph.floats(&format!("heads.{task}.temperature"), &[], &[deployed.head.temperature])?;
+            graph.floats(&format!("heads.{task}.temperature"), shape, &deployed.head.believed.temperature)?;
         let scaled = Operation::new("Div", &[&logits, &temperature]);
         let scaled = graph.add(scaled, &format!("heads/{task}/calibrated"), vector())?;
         let shares = graph.add(deployed.head.kind.tail(&scaled), &ports::probabilities(task), vector())?;

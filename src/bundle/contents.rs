@@ -9,37 +9,51 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::archive::{AGAIN, Archive, lie};
-use super::entries::{CALIBRATION, CHECKSUMS, ENTRIES, GOLDEN, LABELS, MANIFEST, OPTIONAL};
+use super::entries::{CALIBRATION, CHECKSUMS, COMPACT, ENTRIES, GOLDEN, LABELS, MANIFEST, OPTIONAL};
 use crate::backbone::{self, PartOf};
 use crate::data::TextColumns;
 use crate::document;
 use crate::encoder::FeatureChoice;
 use crate::error::{Kind, Result};
 use crate::fingerprint::Fingerprint;
+use crate::heads::Believed;
+#[cfg(feature = "train")]
+use crate::heads::Head;
 use crate::task::TaskKind;
 use crate::text::{AsText, Text};
 use crate::tokens::{Grams, LongTexts, PieceUse};
 
 /// The newest version of the bundle that this program reads; a bundle is written in the oldest one that can
 /// say all there is to say.
-pub const FORMAT: u32 = 5;
+pub const FORMAT: u32 = COMPACT_TOKENIZER;
 /// The oldest it reads: format 1 knew neither validation rows nor refits.
 const OLDEST: u32 = 1;
 
-/// The version in which a bundle can be written that knows such text columns, whether the backbone is a part
-/// of another one, and whether a head looks at words.
+/// The version in which a bundle with these heads can be written that knows such text columns, whether the
+/// backbone is a part of another one, and whether there is a compact tokenizer.
 #[cfg(feature = "train")]
-pub(super) fn format_for([text, second]: [Option<&str>; 2], part_of: Option<PartOf>, words: bool) -> u32 {
+pub(super) fn format_for<'h>(
+    [text, second]: [Option<&str>; 2],
+    part_of: Option<PartOf>,
+    heads: impl Iterator<Item = &'h Head>,
+    compact: bool,
+) -> u32 {
     /// Knows no text column (it was called `text`, or is not known), and whole networks only.
     const BEFORE: u32 = 2;
     /// Knows no words.
     const WITHOUT_WORDS: u32 = 3;
-    match (words, text.is_some() || part_of.is_some()) {
-        _ if second.is_some() => PAIRS,
-        (true, _) => WITHOUT_PAIRS,
-        (false, true) => WITHOUT_WORDS,
+    let least = match (text.is_some() || part_of.is_some(), second.is_some()) {
+        _ if compact => COMPACT_TOKENIZER,
+        (_, true) => PAIRS,
+        (true, false) => WITHOUT_WORDS,
         (false, false) => BEFORE,
-    }
+    };
+    let of_head = |head: &Head| match (head.kind.is_default() && !head.believed.has_limits(), &head.words) {
+        (false, _) => KINDS,
+        (true, Some(_)) => WITHOUT_PAIRS,
+        (true, None) => BEFORE,
+    };
+    heads.map(of_head).fold(least, u32::max)
 }
 
 /// Knows texts only.
@@ -47,6 +61,11 @@ pub(super) fn format_for([text, second]: [Option<&str>; 2], part_of: Option<Part
 const WITHOUT_PAIRS: u32 = 4;
 /// The first that knows pairs of texts.
 const PAIRS: u32 = 5;
+/// The first that knows several kinds of tasks, thresholds and intervals.
+#[cfg(feature = "train")]
+const KINDS: u32 = 6;
+/// The first that knows compact tokenizers.
+const COMPACT_TOKENIZER: u32 = 7;
 
 /// The detail of a precision that says how many bits a number of the word table has, where it has fewer than
 /// the precision's own.
@@ -203,14 +222,6 @@ pub struct WordsManifest {
     pub renumbered: bool,
 }
 
-/// How one task's logits become probabilities.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Calibration {
-    /// Logits are divided by it: 1 leaves them as they are.
-    pub temperature: f32,
-}
-
 /// A fixed sentence and what the network said of it where the bundle was made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -236,7 +247,7 @@ pub(super) struct Contents {
     pub manifest: Manifest,
     /// Per task.
     pub labels: Vec<Vec<String>>,
-    pub calibration: Vec<Calibration>,
+    pub calibration: Vec<Believed>,
     pub golden: Vec<Golden>,
     pub checksums: BTreeMap<String, Fingerprint>,
 }
@@ -278,7 +289,7 @@ impl Contents {
         check_hash(MANIFEST, &checksums, Fingerprint::of_bytes(&manifest))?;
         let manifest: Manifest = parse(MANIFEST, &manifest)?;
         let mut labels: BTreeMap<String, Vec<String>> = parse(LABELS, &checked(LABELS)?)?;
-        let mut calibration: BTreeMap<String, Calibration> = parse(CALIBRATION, &checked(CALIBRATION)?)?;
+        let mut calibration: BTreeMap<String, Believed> = parse(CALIBRATION, &checked(CALIBRATION)?)?;
         let golden: Vec<Golden> = parse(GOLDEN, &checked(GOLDEN)?)?;
         let tasks = || manifest.tasks.iter();
         let unfitting = |name: &str| lie("the entries of the bundle do not fit one another").entry(name);
@@ -287,15 +298,17 @@ impl Contents {
             .collect::<Option<_>>()
             .filter(|_| labels.is_empty())
             .ok_or_else(|| unfitting(LABELS))?;
-        let calibration: Vec<Calibration> = tasks()
-            .map(|task| {
-                calibration
-                    .remove(&task.task)
-                    .filter(|found| found.temperature > 0.0 && found.temperature.is_finite())
+        let calibration: Vec<Believed> = tasks()
+            .zip(&labels)
+            .map(|(task, labels)| {
+                calibration.remove(&task.task).filter(|found| found.fits(task.kind, labels.len()))
             })
             .collect::<Option<_>>()
             .filter(|_| calibration.is_empty())
             .ok_or_else(|| unfitting(CALIBRATION))?;
+        if names.contains(COMPACT) && manifest.format < COMPACT_TOKENIZER {
+            return Err(unfitting(MANIFEST));
+        }
         let less = |whole: PartOf| manifest.backbone.encoder().is_some_and(|part| whole.is_more_than(part));
         if !manifest.part_of.is_none_or(less) || !manifest.pieces_can_be() || !manifest.pairs_can_be() {
             return Err(unfitting(MANIFEST));

@@ -4,6 +4,8 @@ pub(super) const MANIFEST: &str = "manifest.json";
 pub(super) const LABELS: &str = "labels.json";
 pub(super) const CALIBRATION: &str = "calibration.json";
 pub(super) const TOKENIZER: &str = "tokenizer.json";
+/// The tokenizer in the form that is read instead of it, where that pays.
+pub(super) const COMPACT: &str = "tokenizer.safetensors";
 pub(super) const GRAPH: &str = "model.onnx";
 pub(super) const DATA: &str = "model.onnx.data";
 pub(super) const GOLDEN: &str = "golden.json";
@@ -12,9 +14,9 @@ pub(super) const CHECKSUMS: &str = "checksums.json";
 
 const MIB: u64 = 1 << 20;
 /// The entries that may be missing.
-pub(super) const OPTIONAL: [&str; 1] = [VALIDATION];
+pub(super) const OPTIONAL: [&str; 2] = [COMPACT, VALIDATION];
 /// Every entry: its name, its largest size, and what is in it.
-pub(super) const ENTRIES: [(&str, u64, &str); 9] = [
+pub(super) const ENTRIES: [(&str, u64, &str); 10] = [
     (
         MANIFEST,
         MIB,
@@ -24,6 +26,7 @@ pub(super) const ENTRIES: [(&str, u64, &str); 9] = [
     (LABELS, 16 * MIB, "the names of every task's labels"),
     (CALIBRATION, MIB, "every task's temperature"),
     (TOKENIZER, 64 * MIB, "the backbone's vocabulary and how it cuts texts"),
+    (COMPACT, 64 * MIB, "the same, in the form in which a large vocabulary is read without being parsed"),
     (GRAPH, 64 * MIB, "the network: backbone, pooling and all heads"),
     (DATA, u32::MAX as u64, "its weights"),
     (GOLDEN, 16 * MIB, "sentences that are part of frosthead, and what the network says of them"),

@@ -8,7 +8,7 @@ use super::{network, words};
 use crate::encoder::{head_bias, head_weight};
 use crate::error::{Error, Result};
 use crate::graph::{self, ModelProto};
-use crate::heads::{Head, Words};
+use crate::heads::{Believed, Head, Words};
 use crate::tensors::floats_of;
 use crate::tokens::MOST_PAIR_PLACES;
 
@@ -34,7 +34,7 @@ pub(super) fn read_head(
     archive: &Archive,
     graph: &ModelProto,
     (task, labels): (&TaskManifest, &[String]),
-    temperature: f32,
+    believed: Believed,
 ) -> Result<Head> {
     let tensor = |name: &str, dims: &[usize]| -> Result<Vec<f32>> {
         let unfitting =
@@ -56,7 +56,7 @@ pub(super) fn read_head(
         kind: task.kind,
         labels: labels.to_vec(),
         features,
-        temperature,
+        believed,
         words: words.transpose()?,
     })
 }

@@ -29,8 +29,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use archive::{Archive, lie};
-pub use contents::{Calibration, Manifest, TABLE_BITS, TaskManifest, WordsManifest, piece_detail};
 use contents::{Contents, check_hash};
+pub use contents::{Manifest, TABLE_BITS, TaskManifest, WordsManifest, piece_detail};
 use copy::PrivateCopy;
 pub use copy::{CopyNote, copy_places};
 pub use self_test::SelfTest;
@@ -41,14 +41,14 @@ pub use words::append_words;
 #[cfg(feature = "train")]
 pub use write::{BundleRequest, Origin, SeenHead, Variant, Written, write_bundle};
 
-use crate::backbone::{Backbone, Packed, TOKENIZER, WEIGHTS};
+use crate::backbone::{Backbone, Packed, PackedTokenizer, TOKENIZER, WEIGHTS};
 use crate::data::TextColumns;
 use crate::embed::{EmbedOptions, Extractor, RowLayout, RowParts};
 use crate::encoder::{FeatureChoice, Weights, ports};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fields, Fingerprint};
 use crate::graph::{self, ModelProto, WeightBytes};
-use crate::heads::Head;
+use crate::heads::{Believed, Head};
 use crate::held::Held;
 use crate::recognize::{Thing, Wanted};
 use crate::runtime::{Load, Runtime, Sessions};
@@ -136,7 +136,7 @@ impl Bundle {
         let graph = bound_graph(&archive, &contents, place).map_err(|error| error.at(path))?;
         let heads = contents.manifest.tasks.iter().zip(&contents.labels).zip(&contents.calibration);
         let heads = heads.map(|((task, labels), calibration)| {
-            heads::read_head(&archive, &graph, (task, labels), calibration.temperature)
+            heads::read_head(&archive, &graph, (task, labels), calibration.clone())
         });
         let heads = heads.collect::<Result<_>>().map_err(|error: Error| error.at(path))?;
         let hash = contents
@@ -170,7 +170,7 @@ impl Bundle {
 
     /// Checks the large entries.
     fn check_weights(&self) -> Result<()> {
-        let large = [entries::TOKENIZER, entries::DATA, entries::VALIDATION];
+        let large = [entries::TOKENIZER, entries::COMPACT, entries::DATA, entries::VALIDATION];
         for name in large.into_iter().filter(|name| self.carries(name)) {
             let found = self.archive.hash(self.archive.entry(name)?)?;
             check_hash(name, &self.contents.checksums, found).map_err(|error| error.at(&self.path))?;
@@ -212,7 +212,7 @@ impl Bundle {
 
     /// Per head.
     #[must_use]
-    pub fn calibration(&self) -> &[Calibration] {
+    pub fn calibration(&self) -> &[Believed] {
         &self.contents.calibration
     }
 
@@ -306,7 +306,12 @@ impl Bundle {
     /// # Errors
     /// The tokenizer is none, or the file cannot be read.
     pub fn own_backbone(&self) -> Result<Backbone> {
-        self.pack(self.own_values())
+        if !self.carries(entries::COMPACT) {
+            return self.pack(self.own_values(), self.own_tokenizer()?);
+        }
+        let compact = PackedTokenizer::Compact(self.checked(entries::COMPACT)?);
+        self.pack(self.own_values(), compact)
+            .map_err(|error| error.entry(entries::COMPACT).help(archive::AGAIN))
     }
 
     /// As [`Self::extractor`], with batches of that kind, and for so many texts.
@@ -347,16 +352,30 @@ impl Bundle {
     /// goes into the feature store.
     ///
     /// # Errors
-    /// The tokenizer is none, or the file cannot be read.
+    /// The tokenizer is none or not that of its compact form, or the file cannot be read.
     pub fn backbone(&self) -> Result<Backbone> {
-        self.pack(self.proven_values()?)
+        let backbone = self.pack(self.proven_values()?, self.own_tokenizer()?)?;
+        if self.carries(entries::COMPACT) {
+            let made = backbone.tokenizer().compact_form(&backbone.tokenizer_bytes()?, 0);
+            if made.and_then(std::result::Result::ok) != Some(self.checked(entries::COMPACT)?) {
+                return Err(lie("the compact tokenizer is not that of the tokenizer.json beside it")
+                    .at(&self.path)
+                    .entry(entries::COMPACT));
+            }
+        }
+        Ok(backbone)
     }
 
-    fn pack(&self, values: BTreeMap<String, String>) -> Result<Backbone> {
+    /// The backbone's own `tokenizer.json`.
+    fn own_tokenizer(&self) -> Result<PackedTokenizer> {
+        tokenizer::restored(&self.tokenizer()?, &self.manifest().tokenizer).map(PackedTokenizer::Json)
+    }
+
+    fn pack(&self, values: BTreeMap<String, String>, tokenizer: PackedTokenizer) -> Result<Backbone> {
         Backbone::packed(Packed {
             path: self.path.clone(),
             manifest: self.manifest().backbone.clone(),
-            tokenizer: tokenizer::restored(&self.tokenizer()?, &self.manifest().tokenizer)?,
+            tokenizer,
             graph: network::without_heads(&self.graph),
             values,
             changed: self.manifest().changed,
@@ -380,7 +399,7 @@ impl Bundle {
 
     /// The identity of what is in this very file.
     fn own_values(&self) -> BTreeMap<String, String> {
-        self.values_with(&[entries::GRAPH, entries::DATA, entries::TOKENIZER])
+        self.values_with(&[entries::GRAPH, entries::DATA, entries::TOKENIZER, entries::COMPACT])
     }
 
     /// The identity of the backbone in this file, whatever its heads.

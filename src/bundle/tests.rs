@@ -20,9 +20,9 @@ use crate::embed::FeatureRows;
 use crate::encoder::{FeatureChoice, Pooling};
 use crate::graph::proto::{DataLocation, StringStringEntryProto, TensorProto};
 use crate::graph::{Builder, Operation, ValueType};
-use crate::heads::{LARGEST_CODE, Words};
-use crate::task::TaskKind;
-use crate::tokens::{Grams, PieceUse};
+use crate::heads::{Believed, LARGEST_CODE, Words};
+use crate::task::{Target, TaskKind};
+use crate::tokens::{Grams, PieceUse, Tokenizer};
 
 /// A bundle in parts, honest until a test changes one.
 struct Parts {
@@ -30,12 +30,25 @@ struct Parts {
     model: ModelProto,
     data: Vec<u8>,
     golden: Vec<Golden>,
+    compact: Option<Vec<u8>>,
     validation: Option<Vec<u8>>,
     /// Entries by name that take the place of those made from the above.
     other: Vec<(&'static str, Vec<u8>)>,
     /// Entries that do not belong there.
     more: Vec<(&'static str, Vec<u8>)>,
     without: Option<&'static str>,
+}
+
+/// A tokenizer of four pieces.
+const TOKENIZER: &str = r#"{"truncation":null,"padding":null,"added_tokens":[],"normalizer":null,
+    "pre_tokenizer":{"type":"Metaspace","replacement":"▁","prepend_scheme":"always","split":true},
+    "post_processor":null,"decoder":null,"model":{"type":"Unigram","unk_id":0,"byte_fallback":false,
+    "vocab":[["<unk>",0.0],["▁",-1.0],["b",-2.5],["a",-2.0]]}}"#;
+
+/// The compact form of one.
+fn compact(file: &str) -> Vec<u8> {
+    let tokenizer = Tokenizer::from_bytes(file.as_bytes(), Path::new("x")).unwrap();
+    tokenizer.compact_form(file.as_bytes(), 0).unwrap().unwrap()
 }
 
 fn head() -> Head {
@@ -46,7 +59,7 @@ fn head() -> Head {
         features: 8,
         weights: (0..16).map(|number| number as f32 / 7.0).collect(),
         bias: vec![0.5, -0.5],
-        temperature: 2.0,
+        believed: Believed::with_temperature(vec![2.0]),
         words: None,
     }
 }
@@ -56,8 +69,9 @@ fn carried() -> Validation {
     let features: Vec<f32> = (0..24).map(|number| number as f32 / 3.0).collect();
     let task = ValidationTask {
         task: "mood".into(),
+        kind: TaskKind::OneOf,
         labels: head().labels,
-        truth: vec![Some(1), None, Some(0)],
+        truth: vec![Some(Target::Label(1)), None, Some(Target::Label(0))],
         columns: 0..8,
         words: None,
     };
@@ -140,22 +154,24 @@ impl Parts {
             embedding: vec![0.0; 8],
             logits: vec![vec![0.0; 2]],
         }];
-        let validation = Some(carried().to_bytes());
-        Self { manifest, model, data, golden, validation, other: Vec::new(), more: Vec::new(), without: None }
+        let (compact, validation) = (Some(compact(TOKENIZER)), Some(carried().to_bytes()));
+        let (other, more, without) = (Vec::new(), Vec::new(), None);
+        Self { manifest, model, data, golden, compact, validation, other, more, without }
     }
 
     fn entries(&self) -> Vec<(&'static str, Vec<u8>)> {
         let labels = BTreeMap::from([("mood", head().labels)]);
-        let calibration = BTreeMap::from([("mood", Calibration { temperature: 2.0 })]);
+        let calibration = BTreeMap::from([("mood", Believed::with_temperature(vec![2.0]))]);
         let mut entries = vec![
             (entries::MANIFEST, document::pretty(&self.manifest).into_bytes()),
             (entries::LABELS, document::pretty(&labels).into_bytes()),
             (entries::CALIBRATION, document::pretty(&calibration).into_bytes()),
-            (entries::TOKENIZER, b"{\"truncation\":null,\"padding\":null}".to_vec()),
+            (entries::TOKENIZER, TOKENIZER.as_bytes().to_vec()),
             (entries::DATA, self.data.clone()),
             (entries::GRAPH, graph::encode(&self.model)),
             (entries::GOLDEN, document::pretty(&self.golden).into_bytes()),
         ];
+        entries.extend(self.compact.iter().map(|bytes| (entries::COMPACT, bytes.clone())));
         entries.extend(self.validation.iter().map(|bytes| (entries::VALIDATION, bytes.clone())));
         for (name, bytes) in &self.other {
             entries.iter_mut().find(|(entry, _)| entry == name).unwrap().1.clone_from(bytes);
@@ -246,7 +262,7 @@ fn what_has_a_name_that_a_head_needs_is_renamed() {
 fn an_honest_bundle_opens_with_its_heads() {
     let bundle = open(&Parts::honest().archive()).unwrap();
     assert_eq!(bundle.heads(), [head()]);
-    assert_eq!(bundle.heads()[0].temperature, 2.0);
+    assert_eq!(bundle.heads()[0].believed.temperature, [2.0]);
     assert_eq!(bundle.kept().len(), entries::ENTRIES.len());
     assert!(bundle.kept().iter().all(|kept| !kept.what.is_empty()));
 }
@@ -424,19 +440,80 @@ fn words_come_back_as_they_were_and_no_lie_about_them_is_believed() {
 #[test]
 fn a_newer_format_is_named_before_anything_else() {
     let mut parts = Parts::honest();
-    parts.manifest.format = 6;
+    parts.manifest.format = FORMAT + 1;
     parts.more.push(("new-thing.bin", Vec::new()));
-    refused(&parts.archive(), &["format 6", "format 1 to 5", "version of frosthead"]);
+    let known = format!("format 1 to {FORMAT}");
+    refused(&parts.archive(), &[&format!("format {}", FORMAT + 1), &known, "version of frosthead"]);
     parts.manifest.format = 0;
     refused(&parts.archive(), &["format 0"]);
 }
 
 #[test]
 fn a_bundle_of_format_1_opens() {
-    let mut parts = Parts { validation: None, ..Parts::honest() };
+    let mut parts = Parts { compact: None, validation: None, ..Parts::honest() };
     parts.manifest.format = 1;
     let bundle = open(&parts.archive()).unwrap();
     assert_eq!((bundle.validation().unwrap(), bundle.manifest().refits.len()), (None, 0));
+}
+
+/// The ids that a bundle gives to a text: as it predicts, and as it is worked with.
+fn ids(bundle: &Bundle, text: &str) -> [Vec<u32>; 2] {
+    [bundle.own_backbone().unwrap(), bundle.backbone().unwrap()]
+        .map(|backbone| backbone.tokenizer().encode(&[text], 16).unwrap().ids(0).to_vec())
+}
+
+#[test]
+fn a_compact_tokenizer_is_read_instead_of_the_other_and_need_not_be_there() {
+    let with = Parts::honest();
+    let without = Parts { compact: None, ..Parts::honest() };
+    let [with, without] = [&with, &without].map(|parts| {
+        let (directory, bytes) = (tempfile::tempdir().unwrap(), parts.archive());
+        let path = directory.path().join("x.frost");
+        std::fs::write(&path, bytes).unwrap();
+        (Bundle::open(&path, None).unwrap(), directory)
+    });
+    let expected = [1, 3, 2, 1, 0, 3];
+    assert_eq!(ids(&with.0, "ab xa"), [expected, expected]);
+    assert_eq!(ids(&without.0, "ab xa"), [expected, expected]);
+    // Its backbone is the same one, and can be packed again; what predicts has nothing to be packed.
+    let (own, whole) = (with.0.own_backbone().unwrap(), with.0.backbone().unwrap());
+    assert_eq!(whole.fingerprint(), without.0.backbone().unwrap().fingerprint());
+    assert_eq!(whole.tokenizer_bytes().unwrap(), TOKENIZER.as_bytes());
+    assert!(own.tokenizer_bytes().unwrap_err().to_string().contains("without its tokenizer.json"));
+    assert_ne!(own.fingerprint(), without.0.own_backbone().unwrap().fingerprint());
+}
+
+#[test]
+fn a_compact_tokenizer_that_lies_is_not_believed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("x.frost");
+    let opened = |compact: Vec<u8>| {
+        std::fs::write(&path, Parts { compact: Some(compact), ..Parts::honest() }.archive()).unwrap();
+        Bundle::open(&path, None).unwrap()
+    };
+    let told = |error: Error| format!("{error} {}", error.remedy().unwrap_or_default());
+    let whole = compact(TOKENIZER);
+    for damaged in [b"".to_vec(), b"{}".to_vec(), whole[..whole.len() - 1].to_vec()] {
+        let bundle = opened(damaged);
+        let error = told(bundle.own_backbone().err().unwrap());
+        for part in
+            ["x.frost", "tokenizer.safetensors", "not a whole safetensors file", "copy the bundle again"]
+        {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+        assert!(told(bundle.backbone().err().unwrap()).contains("not that of the tokenizer.json"));
+    }
+    // It is a tokenizer, but not this bundle's: nothing that it would say gets into the feature store.
+    let other = compact(&TOKENIZER.replace("-2.0", "-2.25"));
+    let error = told(opened(other).backbone().err().unwrap());
+    assert!(
+        error.contains("not that of the tokenizer.json beside it") && error.contains("x.frost"),
+        "{error}"
+    );
+    // Formats before have none.
+    let mut parts = Parts::honest();
+    parts.manifest.format = 5;
+    refused(&parts.archive(), &["do not fit", "manifest.json"]);
 }
 
 #[test]
@@ -623,7 +700,10 @@ fn validation_rows_come_back_as_they_were_and_need_not_be_there() {
     std::fs::write(&path, Parts::honest().archive()).unwrap();
     let found = Bundle::open(&path, None).unwrap().validation().unwrap().unwrap();
     assert_eq!(found, carried());
-    assert_eq!((found.rows(), &found.tasks()[0].truth), (2, &vec![Some(1), Some(0)]));
+    assert_eq!(
+        (found.rows(), &found.tasks()[0].truth),
+        (2, &[1, 0].map(|label| Some(Target::Label(label))).to_vec())
+    );
     assert_eq!(found.view(&found.tasks()[0]).row(1)[0], 16.0 / 3.0);
     assert!(found.task("weather").is_none());
     std::fs::write(&path, Parts { validation: None, ..Parts::honest() }.archive()).unwrap();

@@ -3,9 +3,11 @@
 //!
 //! Tensors `features` `[rows, width]` f32 (the places of a row that cover what the named tasks' heads see),
 //! per task `labels.TASK` `[rows]` i32 (−1: no label) and, where its head looks at words, `words.TASK`
-//! `[rows, classes]` f32, what these add to the head's logits; the metadata entry `tasks` is a JSON list of
-//! `{"task", "labels"}`. Holds no text, no hash of one, and not which words stood there. Refuses an entry that
-//! is not, to the byte, what it would write.
+//! `[rows, classes]` f32, what these add to the head's logits. Where several labels can be true, labels are
+//! `[rows, labels]` u8 (1: it is, 0: it is not, 255: not known); of numbers `[rows]` f32 (not a number: not
+//! known). The metadata entry `tasks` is a JSON list of `{"task", "labels"}`; the kinds are the manifest's.
+//! Holds no text, no hash of one, and not which words stood there. Refuses an entry that is not, to the byte,
+//! what it would write.
 
 use std::ops::Range;
 
@@ -19,12 +21,15 @@ use crate::embed::{FeatureRows, RowLayout, covering};
 use crate::encoder::FeatureChoice;
 use crate::error::{Kind, Result};
 use crate::heads::{FeatureView, Head, WordLogits};
+use crate::task::{Target, TaskKind};
 use crate::tensors::{Dtype, TensorFile, Tensors, floats_of};
 
 const TASKS: &str = "tasks";
 const FEATURES: &str = "features";
-/// What stands for a label that is not known.
+/// What stands for a label that is not known …
 const UNLABELLED: i32 = -1;
+/// … and where several labels can be true.
+const UNKNOWN: u8 = 255;
 
 /// Validation rows as the heads see them.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,11 +42,12 @@ pub struct Validation {
 #[derive(Debug, Clone, PartialEq)]
 pub struct ValidationTask {
     pub task: String,
+    pub kind: TaskKind,
     /// The names that `truth` indexes, sorted: those of the first head, whatever later heads know, and those
     /// of rows whose label it never saw.
     pub labels: Vec<String>,
     /// Per row.
-    pub truth: Vec<Option<u32>>,
+    pub truth: Vec<Option<Target>>,
     /// What its head sees of a whole row.
     pub columns: Range<usize>,
     /// What its head's words add to the logits, where it has some.
@@ -63,7 +69,7 @@ impl Validation {
             (0..rows.len()).filter(|&place| tasks.iter().any(|task| task.truth[place].is_some())).collect();
         let numbers = labelled.iter().flat_map(|&place| features.row(rows[place])).copied().collect();
         for task in &mut tasks {
-            task.truth = labelled.iter().map(|&place| task.truth[place]).collect();
+            task.truth = labelled.iter().map(|&place| task.truth[place].clone()).collect();
             task.words = task.words.as_ref().map(|words| words.only(&labelled));
         }
         Self { features: FeatureRows::new(features.places(), numbers), tasks }
@@ -102,16 +108,11 @@ impl Validation {
 
     /// The entry's bytes.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let labels = |task: &ValidationTask| -> Vec<u8> {
-            let index =
-                |label: &Option<u32>| label.and_then(|label| i32::try_from(label).ok()).unwrap_or(UNLABELLED);
-            task.truth.iter().flat_map(|label| index(label).to_le_bytes()).collect()
-        };
         let mut file = TensorFile::default();
         file.add_floats(FEATURES, &[self.rows(), self.features.width()], self.features.numbers());
         let mut entries = Vec::new();
         for task in &self.tasks {
-            file.add(name(&task.task), Dtype::I32, &[self.rows()], labels(task));
+            task.put(&mut file, self.rows());
             if let Some(WordLogits { classes, values }) = &task.words {
                 file.add_floats(words_name(&task.task), &[self.rows(), *classes], values);
             }
@@ -136,10 +137,11 @@ impl Validation {
         let columns = columns(&entries, manifest)?;
         let features = features(&file, covering(&columns))?;
         let tasks = entries.into_iter().zip(columns).map(|(entry, columns)| {
-            let truth = truth(&file, &entry, features.rows())?;
+            let kind = kind(&entry, manifest);
+            let truth = truth(&file, (&entry, kind), features.rows())?;
             let head = heads.iter().find(|head| head.task == entry.task && head.words.is_some());
             let words = head.map(|head| word_logits(&file, head, features.rows())).transpose()?;
-            Ok(ValidationTask { task: entry.task, labels: entry.labels, truth, columns, words })
+            Ok(ValidationTask { task: entry.task, kind, labels: entry.labels, truth, columns, words })
         });
         let validation = Self { tasks: tasks.collect::<Result<_>>()?, features };
         // Whatever else could be said in such a file was not said.
@@ -148,6 +150,39 @@ impl Validation {
         }
         Err(wrong("the validation rows are not as frosthead writes them"))
     }
+}
+
+impl ValidationTask {
+    /// Adds the truth of the rows.
+    fn put(&self, file: &mut TensorFile, rows: usize) {
+        let label = |target: &Option<Target>| {
+            let label = target.as_ref().and_then(|target| i32::try_from(target.label()).ok());
+            label.unwrap_or(UNLABELLED).to_le_bytes()
+        };
+        let several = |target: &Option<Target>| -> Vec<u8> {
+            let count = self.labels.len();
+            let Some(target) = target else { return vec![UNKNOWN; count] };
+            let mut row = vec![0; count];
+            target.labels().iter().for_each(|label| row[*label as usize] = 1);
+            row
+        };
+        let number =
+            |target: &Option<Target>| target.as_ref().map_or(f32::NAN, |target| target.number() as f32);
+        let (name, truth) = (name(&self.task), self.truth.iter());
+        match self.kind {
+            TaskKind::OneOf => file.add(name, Dtype::I32, &[rows], truth.flat_map(label).collect()),
+            TaskKind::AnyOf => {
+                file.add(name, Dtype::U8, &[rows, self.labels.len()], truth.flat_map(several).collect());
+            }
+            TaskKind::Number => file.add_floats(name, &[rows], &truth.map(number).collect::<Vec<_>>()),
+        }
+    }
+}
+
+/// The kind of a task; whoever reads it checks that the bundle has it.
+fn kind(entry: &TaskEntry, manifest: &Manifest) -> TaskKind {
+    let deployed = manifest.tasks.iter().find(|task| task.task == entry.task);
+    deployed.map_or(TaskKind::default(), |task| task.kind)
 }
 
 /// The name of a task's labels.
@@ -174,7 +209,9 @@ fn columns(entries: &[TaskEntry], manifest: &Manifest) -> Result<Vec<Range<usize
         if entries[..place].iter().any(|other| other.task == entry.task) {
             return Err(unfitting(&format!("task {:?} twice", entry.task)));
         }
-        if entry.labels.len() < 2 || !entry.labels.is_sorted_by(|a, b| a < b) {
+        if entry.labels.len() < kind(entry, manifest).least_labels()
+            || !entry.labels.is_sorted_by(|a, b| a < b)
+        {
             let labels = entry.labels.iter().map(|label| format!("{label:?}")).collect::<Vec<_>>().join(", ");
             return Err(unfitting(&format!("the labels {labels} of task {:?}", entry.task)));
         }
@@ -220,26 +257,69 @@ fn word_logits(file: &Tensors<'_>, head: &Head, rows: usize) -> Result<WordLogit
     Err(wrong("what the words say is not a finite number"))
 }
 
-fn truth(file: &Tensors<'_>, entry: &TaskEntry, rows: usize) -> Result<Vec<Option<u32>>> {
+fn truth(
+    file: &Tensors<'_>,
+    (entry, kind): (&TaskEntry, TaskKind),
+    rows: usize,
+) -> Result<Vec<Option<Target>>> {
     let wrong = |what: &str| lie(what).tensor(name(&entry.task));
     let tensor =
         file.any(&name(&entry.task)).map_err(|source| wrong("labels are missing").because(source))?;
-    if tensor.dtype() != Dtype::I32 || tensor.shape() != [rows] {
+    let (dtype, shape) = match kind {
+        TaskKind::OneOf => (Dtype::I32, vec![rows]),
+        TaskKind::AnyOf => (Dtype::U8, vec![rows, entry.labels.len()]),
+        TaskKind::Number => (Dtype::F32, vec![rows]),
+    };
+    if tensor.dtype() != dtype || tensor.shape() != shape {
         return Err(wrong("there is not a label for every row")
             .found(format!("{} {:?}", tensor.dtype(), tensor.shape()))
-            .expected(format!("I32 [{rows}]")));
+            .expected(format!("{dtype} {shape:?}")));
     }
+    match kind {
+        TaskKind::OneOf => of_one(tensor.data(), entry),
+        TaskKind::AnyOf => {
+            tensor.data().chunks_exact(entry.labels.len()).map(|row| of_several(row, entry)).collect()
+        }
+        TaskKind::Number => {
+            floats_of(tensor.data()).into_iter().map(|number| of_number(number, entry)).collect()
+        }
+    }
+}
+
+fn of_one(data: &[u8], entry: &TaskEntry) -> Result<Vec<Option<Target>>> {
     let index = |bytes: &[u8; 4]| match i32::from_le_bytes(*bytes) {
         UNLABELLED => Ok(None),
         label => u32::try_from(label)
             .ok()
             .filter(|&label| (label as usize) < entry.labels.len())
-            .map(Some)
+            .map(|label| Some(Target::Label(label)))
             .ok_or_else(|| {
-                wrong("there is no such label")
+                lie("there is no such label")
+                    .tensor(name(&entry.task))
                     .found(label.to_string())
                     .expected(format!("-1 to {}", entry.labels.len() - 1))
             }),
     };
-    tensor.data().as_chunks().0.iter().map(index).collect()
+    data.as_chunks().0.iter().map(index).collect()
+}
+
+fn of_several(row: &[u8], entry: &TaskEntry) -> Result<Option<Target>> {
+    if row.iter().all(|is| *is == UNKNOWN) {
+        return Ok(None);
+    }
+    if let Some(wrong) = row.iter().find(|is| **is > 1) {
+        return Err(lie("a label is true of a row or it is not")
+            .tensor(name(&entry.task))
+            .found(wrong.to_string())
+            .expected("0 or 1, or 255 for a whole row"));
+    }
+    let labels: Vec<u32> = (0..).zip(row).filter(|(_, is)| **is == 1).map(|(label, _)| label).collect();
+    Ok(Some(Target::Labels(labels.into())))
+}
+
+fn of_number(number: f32, entry: &TaskEntry) -> Result<Option<Target>> {
+    if number.is_infinite() {
+        return Err(lie("a number is not finite").tensor(name(&entry.task)));
+    }
+    Ok((!number.is_nan()).then_some(Target::Number(f64::from(number))))
 }

@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use super::archive_writer::{ArchiveWriter, unwritable};
 use super::assemble::{DeployedHead, append_heads, lay_out};
-use super::contents::{Calibration, Golden, Manifest, Refit, TaskManifest, WordsManifest, format_for};
+use super::contents::{Golden, Manifest, Refit, TaskManifest, WordsManifest, format_for};
 use super::entries::{
-    CALIBRATION, CHECKSUMS, DATA, GOLDEN, GRAPH, LABELS, MANIFEST, TOKENIZER, VALIDATION, limit,
+    CALIBRATION, CHECKSUMS, COMPACT, DATA, GOLDEN, GRAPH, LABELS, MANIFEST, TOKENIZER, VALIDATION, limit,
 };
 use super::network::{bind, row_parts, without_heads};
 use super::self_test::{golden, sentences};
@@ -27,10 +27,10 @@ use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::fingerprint::Fingerprint;
 use crate::graph::{self, ModelProto};
-use crate::heads::Head;
+use crate::heads::{Believed, Head};
 use crate::runtime::{Runtime, Sessions};
-use crate::text::as_texts;
-use crate::tokens::LongTexts;
+use crate::text::{OwnedText, as_texts};
+use crate::tokens::{CompactForm, FEWEST_PIECES, LongTexts};
 
 /// How far fp32 may be off on another processor: far more than the order of sums does (2e-6 was seen),
 /// far less than a wrong operator.
@@ -113,6 +113,8 @@ pub struct BundleRequest<'r> {
     pub long: LongTexts,
     /// The column that the texts were in which it was trained on, or both of pairs, if they are known.
     pub text: Option<TextColumns>,
+    /// Texts that a compact tokenizer is tried on, beside those that always are.
+    pub texts: &'r [OwnedText],
     /// Validation rows to carry along.
     pub validation: Option<&'r Validation>,
     /// The bundle whose backbone, unchanged, this is; none when it is made of a run.
@@ -123,12 +125,12 @@ pub struct BundleRequest<'r> {
 }
 
 /// The outcome of [`write_bundle`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Written {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
     /// The same bundle was there already.
-    UpToDate,
-    /// It was written.
-    New,
+    pub up_to_date: bool,
+    /// Why a large vocabulary is not there in a compact form, if it is not.
+    pub not_compact: Option<String>,
 }
 
 /// Writes a bundle, and its signature beside it; an old signature goes away.
@@ -136,16 +138,16 @@ pub enum Written {
 /// # Errors
 /// Another file is there and may not be replaced, the parts do not fit, or running or writing fails.
 pub fn write_bundle(path: &Path, request: &BundleRequest<'_>, runtime: &Runtime) -> Result<Written> {
-    let mut outcome = Written::New;
+    let mut outcome = Written { up_to_date: false, not_compact: None };
     // The same run gives the same bytes, so a bundle that is there is compared with the one that would be.
     let there = path.exists().then(|| Fingerprint::of_file(path)).transpose()?;
     let written = files::replace_file(path, |file, temporary| {
-        write_archive(file, temporary, request, runtime)?;
+        outcome.not_compact = write_archive(file, temporary, request, runtime)?;
         request.backbone.held().check_places()?;
         let bundle = Bundle::open(temporary, None)?;
         request.origin.map_or(Ok(()), |origin| check_backbone(origin.bundle, &bundle))?;
         match there {
-            Some(there) if there == Fingerprint::of_file(temporary)? => outcome = Written::UpToDate,
+            Some(there) if there == Fingerprint::of_file(temporary)? => outcome.up_to_date = true,
             Some(_) if !request.overwrite => {
                 return Err(Error::new(Kind::Exists, "the output exists and was made from something else")
                     .at(path)
@@ -162,7 +164,7 @@ pub fn write_bundle(path: &Path, request: &BundleRequest<'_>, runtime: &Runtime)
             let signature = signature::sign(path, key)?;
             files::write(&beside, &signature)?;
         }
-        None if outcome == Written::New && beside.exists() => {
+        None if !outcome.up_to_date && beside.exists() => {
             std::fs::remove_file(&beside).map_err(|source| Error::io("remove", &beside, source))?;
         }
         None => {}
@@ -194,15 +196,18 @@ struct Assembly<'r> {
     request: &'r BundleRequest<'r>,
     manifest: Manifest,
     tokenizer: Vec<u8>,
+    compact: CompactForm,
     parts: RowParts,
 }
 
 impl<'r> Assembly<'r> {
-    fn new(request: &'r BundleRequest<'r>) -> Result<Self> {
+    fn new(request: &'r BundleRequest<'r>, threads: usize) -> Result<Self> {
         let BundleRequest { backbone, variant, .. } = request;
         let max_length = backbone.manifest().preparation.max_length;
-        let (tokenizer, original) = tokenizer::deployed(&backbone.tokenizer_bytes()?, max_length)
-            .map_err(|error| error.at(backbone.directory()))?;
+        let own = backbone.tokenizer_bytes()?;
+        let (tokenizer, original) =
+            tokenizer::deployed(&own, max_length).map_err(|error| error.at(backbone.directory()))?;
+        let compact = CompactForm::of(&own, backbone.tokenizer(), FEWEST_PIECES, threads, request.texts);
         let tasks = variant.heads.iter().map(|SeenHead { head, sees }| TaskManifest {
             task: head.task.clone(),
             kind: head.kind,
@@ -219,9 +224,13 @@ impl<'r> Assembly<'r> {
             None => (None, None),
         };
         let text = text.filter(|name| name != TextColumns::DEFAULT);
-        let with_words = variant.heads.iter().any(|seen| seen.head.words.is_some());
         let mut manifest = Manifest {
-            format: format_for([text.as_deref(), second_text.as_deref()], backbone.part_of(), with_words),
+            format: format_for(
+                [text.as_deref(), second_text.as_deref()],
+                backbone.part_of(),
+                variant.heads.iter().map(|seen| &seen.head),
+                matches!(compact, CompactForm::Proven(_)),
+            ),
             frosthead: env!("CARGO_PKG_VERSION").to_owned(),
             precision: variant.precision.clone(),
             details: variant.details.clone(),
@@ -241,7 +250,7 @@ impl<'r> Assembly<'r> {
             manifest.refits.push(Refit { from: bundle.fingerprint(), tasks: tasks.clone() });
         }
         let parts = row_parts(manifest.embedding_size(), variant.heads.iter().map(|seen| &seen.head));
-        Ok(Self { request, manifest, tokenizer, parts })
+        Ok(Self { request, manifest, tokenizer, compact, parts })
     }
 
     /// The graph with its heads; its weights still lie where they lay.
@@ -262,10 +271,9 @@ impl<'r> Assembly<'r> {
         heads.map(|SeenHead { head, .. }| (head.task.as_str(), head.labels.as_slice())).collect()
     }
 
-    fn calibration(&self) -> BTreeMap<&str, Calibration> {
+    fn calibration(&self) -> BTreeMap<&str, &Believed> {
         let heads = self.request.variant.heads.iter();
-        let calibration = |head: &Head| Calibration { temperature: head.temperature };
-        heads.map(|SeenHead { head, .. }| (head.task.as_str(), calibration(head))).collect()
+        heads.map(|SeenHead { head, .. }| (head.task.as_str(), &head.believed)).collect()
     }
 
     /// What the network in the unfinished file says of the golden sentences; its weights begin at `start`.
@@ -330,9 +338,15 @@ fn validation_bytes(validation: &Validation) -> Result<Vec<u8>> {
         .help("leave --keep-validation away, or train the run with a smaller --valid-fraction"))
 }
 
-/// Writes the archive into an empty file, whose name is `path` for now.
-fn write_archive(file: &mut File, path: &Path, request: &BundleRequest<'_>, runtime: &Runtime) -> Result<()> {
-    let assembly = Assembly::new(request)?;
+/// Writes the archive into an empty file, whose name is `path` for now; why it has no compact tokenizer where
+/// it should have one.
+fn write_archive(
+    file: &mut File,
+    path: &Path,
+    request: &BundleRequest<'_>,
+    runtime: &Runtime,
+) -> Result<Option<String>> {
+    let assembly = Assembly::new(request, runtime.threads())?;
     let mut archive = ArchiveWriter::new(BufWriter::new(file));
     let mut checksums = BTreeMap::new();
     let small = [
@@ -343,6 +357,9 @@ fn write_archive(file: &mut File, path: &Path, request: &BundleRequest<'_>, runt
     ];
     for (name, bytes) in &small {
         checksums.insert(*name, archive.add(name, put(bytes))?);
+    }
+    if let CompactForm::Proven(bytes) = &assembly.compact {
+        checksums.insert(COMPACT, archive.add(COMPACT, put(bytes))?);
     }
     let mut model = assembly.model()?;
     let data = archive.add(DATA, |out| lay_out(&mut model, &request.variant.folder, out))?;
@@ -357,7 +374,11 @@ fn write_archive(file: &mut File, path: &Path, request: &BundleRequest<'_>, runt
         checksums.insert(VALIDATION, archive.add(VALIDATION, put(&bytes))?);
     }
     archive.add(CHECKSUMS, put(document::pretty(&checksums).as_bytes()))?;
-    archive.finish().map(drop)
+    archive.finish()?;
+    Ok(match assembly.compact {
+        CompactForm::Refused(why) => Some(why),
+        CompactForm::Needless | CompactForm::Proven(_) => None,
+    })
 }
 
 fn put(bytes: &[u8]) -> impl FnOnce(&mut dyn Write) -> Result<()> + '_ {

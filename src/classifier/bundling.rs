@@ -11,6 +11,7 @@ use crate::bundle::{BundleRequest, SeenHead, Validation, Variant, Written, write
 use crate::error::{Error, Kind, Result};
 use crate::heads::Head;
 use crate::runtime::Runtime;
+use crate::text::OwnedText;
 
 /// A part of a run's backbone, in some precision, and the heads on it.
 #[derive(Clone)]
@@ -34,6 +35,8 @@ pub struct BundleOptions {
     pub keep_embedding: bool,
     /// What is deployed instead of the run's own network and heads.
     pub deployed: Option<Deployed>,
+    /// Texts that a compact tokenizer is tried on, beside those that always are.
+    pub texts: Vec<OwnedText>,
     /// Validation rows to carry along, as the heads see them in that precision.
     pub validation: Option<Validation>,
 }
@@ -95,6 +98,7 @@ pub fn bundle_run(run: &Path, out: &Path, options: &BundleOptions, runtime: &Run
         variant,
         long: run.recipe.features.long,
         text: run.recipe.data.text_columns(),
+        texts: &options.texts,
         validation: options.validation.as_ref(),
         origin: None,
         sign: options.sign.clone(),

@@ -8,6 +8,7 @@ mod explain;
 mod extractors;
 mod measure;
 mod model;
+mod prediction;
 pub mod run;
 pub mod run_files;
 mod tables;
@@ -35,10 +36,13 @@ pub use bundling::{BundleOptions, Deployed, bundle_run};
 pub use explain::WordLogits;
 use extractors::extractor_of_run;
 #[cfg(feature = "train")]
-pub use measure::{Calibrated, ENOUGH_ROWS, calibrate};
+pub use measure::{Calibrated, calibrate, enough_rows, limit_numbers};
 pub use measure::{measure, probabilities, row_scores};
 use model::is_bundle;
 pub use model::{Model, refuse_unsigned};
+use prediction::head_of_run;
+pub(crate) use prediction::most_probable;
+pub use prediction::{TaskPrediction, by_probability};
 pub use run::Run;
 
 /// How a classifier is opened.
@@ -98,18 +102,6 @@ pub struct Classifier {
     memory: Option<MemoryPlan>,
     tuning: Applied,
     copy: Option<CopyNote>,
-}
-
-/// What one task says of one text.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TaskPrediction {
-    /// Index of the most probable label (the first of equals).
-    pub label: usize,
-    /// `[classes]`; of a text read in windows, the mean of theirs, each counting as many times as it has
-    /// tokens.
-    pub logits: Vec<f32>,
-    /// `[classes]`, calibrated, adding up to 1, in the order of `Head::labels`.
-    pub probabilities: Vec<f32>,
 }
 
 impl Classifier {
@@ -356,25 +348,8 @@ fn advised(error: Error, bundle: &Bundle) -> Error {
     }
 }
 
-impl TaskPrediction {
-    /// What a head's logits come to.
-    fn new(head: &Head, logits: Vec<f32>) -> Self {
-        let mut probabilities = logits.clone();
-        head.calibrated(&mut probabilities);
-        Self { label: most_probable(&probabilities), logits, probabilities }
-    }
-}
-
 /// A window of a text, and its logits for one task.
 pub type WindowLogits = (WindowSpan, Vec<f32>);
-
-/// What a head says of features, and of what its words add, if it has any.
-fn head_of_run(head: &Head, features: &[f32], words: &[f32]) -> TaskPrediction {
-    let mut logits = vec![0.0; head.labels.len()];
-    head.logits(features, &mut logits);
-    logits.iter_mut().zip(words).for_each(|(logit, more)| *logit += more);
-    TaskPrediction::new(head, logits)
-}
 
 impl Run {
     /// Opens the backbone the run was trained on, with the tensors that training changed.
@@ -464,17 +439,6 @@ pub fn open_trusted_backbone(
         Thing::Backbone => Backbone::open(path),
         thing => Err(thing.instead_of(Wanted::Backbone, Some(path))),
     }
-}
-
-/// Index of the largest probability, the first of equals.
-pub(crate) fn most_probable(probabilities: &[f32]) -> usize {
-    let mut best = 0;
-    for (index, probability) in probabilities.iter().enumerate() {
-        if *probability > probabilities[best] {
-            best = index;
-        }
-    }
-    best
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::path::Path;
 use super::run::{Recipe, Run, SplitRows};
 use crate::backbone::Backbone;
 use crate::bundle::{Bundle, PublicKey};
-use crate::data::TextColumns;
+use crate::data::{KeptColumn, SEPARATOR, TextColumns};
 use crate::embed::{Embedder, RowLayout};
 use crate::error::{Error, Kind, Result};
 use crate::heads::Head;
@@ -73,6 +73,34 @@ impl Model {
     pub fn look_at_words(&self, embedder: &mut Embedder) -> Result<()> {
         let grams = self.heads().iter().find_map(|head| Some(head.words.as_ref()?.grams.clone()));
         grams.map_or(Ok(()), |grams| embedder.look_at_words(grams))
+    }
+
+    /// The columns of these tasks with how they are read; `separator` stands between the labels of a text, if
+    /// it is not what it was in training (of a bundle: the usual text).
+    ///
+    /// # Errors
+    /// There is no such task.
+    pub fn kept_columns(&self, tasks: &[String], separator: Option<&str>) -> Result<Vec<KeptColumn>> {
+        let own = match self {
+            Self::Run(run) => run.recipe.data.separator.as_deref(),
+            Self::Bundle(_) => None,
+        };
+        let separator = separator.or(own).unwrap_or(SEPARATOR);
+        let column = |task: &String| {
+            let head = self.heads().iter().find(|head| head.task == *task).ok_or_else(|| self.lacks(task))?;
+            Ok(KeptColumn { name: task.clone(), form: head.kind.form(separator) })
+        };
+        tasks.iter().map(column).collect()
+    }
+
+    /// The error of a task that it does not have.
+    #[must_use]
+    pub fn lacks(&self, task: &str) -> Error {
+        let known: Vec<&str> = self.heads().iter().map(|head| head.task.as_str()).collect();
+        Error::new(Kind::Usage, "the model has no such task")
+            .at(self.path())
+            .found(format!("{task:?}"))
+            .expected(format!("one of {}", known.join(", ")))
     }
 
     /// What happens to texts beyond the model's limit.

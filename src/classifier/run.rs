@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::run_files::RunFiles;
-use crate::data::{Format, Part, Rare, Reading, TextColumns};
+use crate::data::{Format, KeptColumn, Part, Rare, Reading, SEPARATOR, TextColumns};
 use crate::document;
 use crate::embed::RowLayout;
 use crate::encoder::{ChangedTensors, FeatureChoice};
@@ -21,6 +21,7 @@ use crate::finetune::LayerOptions;
 use crate::fingerprint::{Fingerprint, TextKey};
 use crate::heads::{self, FitOptions, Head};
 use crate::recognize::{Thing, Wanted};
+use crate::task::TaskKind;
 use crate::tensors::{Dtype, TensorFile, Tensors};
 use crate::tokens::LongTexts;
 
@@ -54,6 +55,9 @@ pub struct Recipe {
     pub seed: u64,
     /// Hash of all inputs and options: the same again means there is nothing to do.
     pub inputs: Fingerprint,
+    /// Of tasks that are not of the usual kind, which they are.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub kinds: BTreeMap<String, TaskKind>,
     pub data: DataRecipe,
     pub split: SplitRecipe,
     /// How the heads were fitted.
@@ -124,6 +128,9 @@ pub struct DataRecipe {
     /// What became of classes with a single row.
     #[serde(default, skip_serializing_if = "Rare::is_default")]
     pub rare: Rare,
+    /// What stands between the labels of a cell, when it is not the usual text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub separator: Option<String>,
 }
 
 impl DataRecipe {
@@ -401,6 +408,15 @@ impl Recipe {
         files.settle(recipe.format > WITHOUT_HASHES, &known)?;
         files.check(RECIPE, &bytes)?;
         Ok((files, recipe))
+    }
+
+    /// The columns of the tasks with how they are read.
+    #[must_use]
+    pub fn columns(&self) -> Vec<KeptColumn> {
+        let separator = self.data.separator.as_deref().unwrap_or(SEPARATOR);
+        let kind = |task: &String| self.kinds.get(task).copied().unwrap_or_default();
+        let column = |task: &String| KeptColumn { name: task.clone(), form: kind(task).form(separator) };
+        self.tasks.iter().map(column).collect()
     }
 
     fn parse(bytes: &[u8]) -> Result<Self> {

@@ -134,12 +134,13 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
         if arguments.keep_validation {
             options.validation = Some(opened.validation(chosen.as_ref(), terminal)?);
         }
+        options.texts = opened.rows.into_texts();
     }
     let out = &arguments.out;
     let writing = terminal.working(format!("{}: being written", out.display()));
     let written = bundle_run(&arguments.run, out, &options, &runtime)?;
     drop((chosen, writing));
-    say_written(terminal, out, written);
+    say_written(terminal, out, &written);
     if arguments.sign.is_some() {
         terminal.say(format!("{}: its signature", signature_path(out).display()));
     }
@@ -203,12 +204,15 @@ fn refuse_idle(arguments: &Arguments, given: &Given) -> Result<()> {
 }
 
 /// What became of a bundle.
-pub(super) fn say_written(terminal: &Terminal, out: &Path, written: Written) {
+pub(super) fn say_written(terminal: &Terminal, out: &Path, written: &Written) {
+    if let Some(why) = &written.not_compact {
+        terminal.warn(format!(
+            "{}: its large vocabulary is there as tokenizer.json only, which takes longer to read: {why}",
+            out.display()
+        ));
+    }
     let size = std::fs::metadata(out).map_or(0, |file| file.len());
-    let what = match written {
-        Written::UpToDate => "up to date",
-        Written::New => "written",
-    };
+    let what = if written.up_to_date { "up to date" } else { "written" };
     terminal.say(format!("{}: {what} ({})", out.display(), bytes(size)));
 }
 

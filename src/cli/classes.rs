@@ -34,6 +34,10 @@ pub(crate) fn say_classes(terminal: &Terminal, tasks: &BTreeMap<String, Classes>
 }
 
 fn say_counts(terminal: &Terminal, task: &str, classes: &Classes) {
+    // A number has none.
+    if classes.rows.is_empty() {
+        return;
+    }
     let mut counts: Vec<(&String, u64)> = classes.rows.iter().map(|(label, rows)| (label, *rows)).collect();
     counts.sort_by_key(|(_, rows)| std::cmp::Reverse(*rows));
     let named = |counts: &[(&String, u64)]| {

@@ -102,7 +102,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> Result<Outcome> {
     let asked = arguments.dial.scenarios(&arguments.scenarios);
-    let scenarios = Scenario::choose(&asked, &arguments.learning.tasks)?;
+    let scenarios = Scenario::choose(&asked, &arguments.learning.tasks()?.names())?;
     // A comparison has the same options throughout: those that one of its scenarios has use for.
     let mut all = Report::open(&arguments.out)?.as_ref().map(Scenario::of_report).unwrap_or_default();
     all.extend(scenarios.iter().cloned());
@@ -112,6 +112,7 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
     let runtime = arguments.runtime.load(terminal)?;
     let request = request(arguments, scenarios, &runtime)?;
     refuse_idle(given, &request, &all)?;
+    arguments.learning.refuse_idle(given, &request.train.rows.tasks)?;
     let mut opener =
         Opener { arguments, terminal, sources: request.train.rows.sources(), runtime, opened: Vec::new() };
     let tasks = request.train.rows.tasks.names();
@@ -147,7 +148,7 @@ fn request(arguments: &Arguments, scenarios: Vec<Scenario>, opened: &Runtime) ->
     };
     Ok(CompareRequest {
         train: TrainRequest {
-            rows: learning.rows(&arguments.data, network.tasks(&learning.tasks)?, &input, texts.strict)?,
+            rows: learning.rows(&arguments.data, network.tasks(learning.tasks()?)?, &input, texts.strict)?,
             learning: learning.learning(FeatureRequest::default(), runtime)?,
             freezing,
             layers: network.layers(),
@@ -159,7 +160,7 @@ fn request(arguments: &Arguments, scenarios: Vec<Scenario>, opened: &Runtime) ->
         depth: arguments.depth.depth,
         depths: arguments.dial.depths().cloned(),
         precision: arguments.dial.precision(opened)?,
-        beside: arguments.dial.beside(&learning.tasks)?,
+        beside: arguments.dial.beside(&learning.tasks()?.names())?,
         frozen_head: FrozenHead::of(&arguments.frozen_head),
         time_limit: arguments.time_limit,
         clock: Clock::default(),
@@ -344,7 +345,7 @@ impl Shown<'_> {
 
 /// The table: a row per backbone and scenario.
 fn described(report: &Report) -> String {
-    let mut rows = vec![header(&report.tasks)];
+    let mut rows = vec![header(report)];
     for backbone in &report.backbones {
         // Depths have a table of their own.
         let shown = backbone.scenarios.iter().filter(|scenario| !scenario.is_depth());
@@ -353,12 +354,12 @@ fn described(report: &Report) -> String {
     table(3, &rows) + &report.backbones.iter().map(about).collect::<String>() + &dial::described(report)
 }
 
-fn header(tasks: &[String]) -> Vec<String> {
+fn header(report: &Report) -> Vec<String> {
     let fixed =
         ["backbone", "scenario", "frozen", "trained", "share", "states", "training", "memory", "disk"];
     let mut header = fixed.map(str::to_owned).to_vec();
-    for task in tasks {
-        header.push(format!("{task} accuracy"));
+    for task in &report.tasks {
+        header.push(format!("{task} {}", report.score_name(task)));
         header.push("macro-F1".to_owned());
     }
     header

@@ -89,7 +89,8 @@ pub(super) fn described(report: &Report) -> String {
     if dialled().next().is_none() {
         return String::new();
     }
-    let mut rows = vec![HEADER.map(str::to_owned).to_vec()];
+    let score = score_name(report);
+    let mut rows = vec![HEADER.map(|name| if name == SCORE { score.0 } else { name }.to_owned()).to_vec()];
     for task in &report.tasks {
         for backbone in dialled() {
             rows.extend(backbone.dial.iter().flat_map(|point| both(backbone, point, task)));
@@ -98,15 +99,27 @@ pub(super) fn described(report: &Report) -> String {
     }
     let skipped: String =
         dialled().flat_map(|backbone| backbone.scenarios.iter().filter_map(left_out)).collect();
-    format!("\n{}{skipped}{NOTES}", table(4, &rows))
+    format!("\n{}{skipped}{}{}, {NOTES}", table(4, &rows), score.1, score.0)
 }
 
+/// What the column of scores is called, and where tasks have different ones, which each has.
+fn score_name(report: &Report) -> (&'static str, String) {
+    let of = |task: &String| format!("{} of {task}", report.score_name(task));
+    if report.tasks.iter().all(|task| report.score_name(task) == SCORE) {
+        return (SCORE, String::new());
+    }
+    let named: Vec<String> = report.tasks.iter().map(of).collect();
+    ("score", format!("score: {}\n", named.join(", ")))
+}
+
+/// What the score of tasks of one label is called.
+const SCORE: &str = "accuracy";
 const HEADER: [&str; 12] = [
     "task",
     "backbone",
     "depth",
     "sees",
-    "accuracy",
+    SCORE,
     "against full",
     "macro-F1",
     "precision loses",
@@ -115,8 +128,8 @@ const HEADER: [&str; 12] = [
     "texts/s",
     "ms/text",
 ];
-const NOTES: &str = "accuracy, macro-F1: on rows held out in turns, in fp32; against full: points against the full depth, row by row; \
-    test rows: accuracy of the bundle; bundles were timed in turns\n";
+const NOTES: &str = "macro-F1: on rows held out in turns, in fp32; against full: points against the full depth, row by row; \
+    test rows: the same of the bundle; bundles were timed in turns\n";
 
 fn row(backbone: &BackboneReport, point: &DialPoint, task: &str) -> Vec<String> {
     let depth = if point.is_usual() { "usual recipe".to_owned() } else { point.depth.to_string() };

@@ -7,19 +7,19 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::Outcome;
-use super::given::{Given, Idle, group};
+use super::given::{Given, Idle, group, names};
 use super::options::{RuntimeArguments, StrictArguments, TableArguments, TrustArguments};
 use super::printing::{print, print_result};
 use super::stores::{StoreArguments, idle_on_features};
 use super::terminal::{Terminal, grouped};
 use frosthead::internal::classifier::Model;
-use frosthead::internal::data::{Format, RecordFormat, RecordValue, RecordWriter};
+use frosthead::internal::data::{Format, KeptColumn, RecordFormat, RecordValue, RecordWriter};
 use frosthead::internal::dataset::{Columns, Dataset};
 use frosthead::internal::embed::covering;
 use frosthead::internal::error::{Error, Kind, Result, quoted};
 use frosthead::internal::evaluate::{Evaluation, Evaluator, Rows, Seen, keep_out, seen_rows};
 use frosthead::internal::files::write_atomically;
-use frosthead::internal::metrics::{Coverage, LabelMetrics, TaskMetrics};
+use frosthead::internal::metrics::{Coverage, IntervalMetrics, LabelMetrics, TaskMetrics};
 use frosthead::internal::quantities::{counted, with_error};
 
 /// Labels that training never saw, of each task, which are named.
@@ -41,6 +41,10 @@ pub(crate) struct Arguments {
     /// Measure these tasks only.
     #[arg(long = "task", value_name = "COLUMN")]
     tasks: Vec<String>,
+    /// What stands between the labels of a text, where several can be true [default: as in training; for a
+    /// bundle `;`].
+    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    separator: Option<String>,
     /// test, valid, train, all or unseen (neither trained on nor used for validation) [default: unseen; all
     /// for a bundle, which does not know what it was trained on].
     #[arg(long, value_name = "WHICH")]
@@ -48,7 +52,8 @@ pub(crate) struct Arguments {
     /// Figures per value of this column as well.
     #[arg(long, value_name = "COLUMN")]
     by: Option<String>,
-    /// Write the wrongly labelled rows here (.csv, .tsv or .jsonl), most confident first.
+    /// Write the wrongly labelled rows here (.csv, .tsv or .jsonl), most confident first; of numbers all rows,
+    /// those that are off most first.
     #[arg(long, value_name = "FILE")]
     errors: Option<PathBuf>,
     /// Accuracy against coverage: what leaving the least certain rows unanswered gains.
@@ -88,13 +93,15 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
     if tasks.is_empty() {
         tasks.extend(model.heads().iter().map(|head| head.task.clone()));
     }
-    let mut kept = tasks.clone();
-    kept.extend(arguments.by.clone());
+    let named = model.kept_columns(&tasks, arguments.separator.as_deref())?;
+    refuse_separator(given, &named)?;
+    let mut kept = named.clone();
+    kept.extend(arguments.by.as_deref().map(KeptColumn::from));
     let reading = Reading { arguments, given, model: &model, terminal };
     let mut rows = reading.load(&arguments.data, &kept)?;
     let seen = seen_rows(&model, &rows)?;
     if let (Model::Run(run), Some(seen)) = (&model, &seen) {
-        for (task, rows) in keep_out(run, seen, &mut rows, &tasks)? {
+        for (task, rows) in keep_out(run, seen, &mut rows, &named)? {
             terminal.say(format!(
                 "{task}: rows that were kept out of training, of classes with a single one (--rare drop), are not measured: {}",
                 grouped(rows)
@@ -200,6 +207,16 @@ fn refuse_on_features(arguments: &Arguments, given: &Given, model: &Model) -> Re
     given.refuse([idle, more])
 }
 
+/// Refuses a separator where nothing is separated.
+fn refuse_separator(given: &Given, kept: &[KeptColumn]) -> Result<()> {
+    given.refuse([Idle {
+        when: !kept.iter().any(KeptColumn::takes_lists),
+        options: names(&["separator"]),
+        why: "no task that is measured has several labels",
+        instead: "",
+    }])
+}
+
 /// What tables are read with.
 struct Reading<'r> {
     arguments: &'r Arguments,
@@ -209,7 +226,7 @@ struct Reading<'r> {
 }
 
 impl Reading<'_> {
-    fn load(&self, data: &str, kept: &[String]) -> Result<Dataset> {
+    fn load(&self, data: &str, kept: &[KeptColumn]) -> Result<Dataset> {
         let Self { arguments, model, terminal, .. } = *self;
         let source = arguments.table.source_of(data, &arguments.data)?;
         let columns = Columns { kept, texts: arguments.errors.is_some() };
@@ -270,7 +287,7 @@ fn write_mistakes(
                 RecordValue::Text(&mistake.task),
                 RecordValue::Text(&mistake.truth),
                 RecordValue::Text(&mistake.predicted),
-                RecordValue::Number(f64::from(mistake.probability)),
+                mistake.probability.map_or(RecordValue::Null, |p| RecordValue::Number(f64::from(p))),
                 shown(text.map(|text| text.first.as_str())),
             ];
             record.extend(pairs.then(|| shown(text.and_then(|text| text.second.as_deref()))));
@@ -296,25 +313,76 @@ fn heading(which: Rows, seen: &Seen) -> &'static str {
     }
 }
 
-/// The accuracy table: one line per task, then one per label that training never saw.
+/// The accuracy table: one line per task, then one per label that training never saw. Tasks of several labels
+/// and of numbers have tables of their own.
 pub(crate) fn accuracy_table(tasks: &BTreeMap<String, TaskMetrics>) -> String {
     let width = tasks.keys().map(|task| task.chars().count()).max().unwrap_or(0).max("task".len());
-    let mut text =
-        format!("{:<width$}  {:>8}  {:>15}  {:>15}  {:>6}\n", "task", "rows", "accuracy", "macro-F1", "ECE");
-    for (task, metrics) in tasks {
-        let (Some(accuracy), Some(macro_f1), Some(ece)) = figures(metrics) else {
-            text += &format!("{task:<width$}  {:>8}  nothing to measure\n", grouped(metrics.rows));
-            continue;
-        };
-        text += &format!(
-            "{task:<width$}  {:>8}  {:>15}  {:>15}  {ece:>6.3}\n",
-            grouped(metrics.rows),
-            with_error(accuracy, metrics.accuracy_standard_error, 3),
-            with_error(macro_f1, metrics.macro_f1_standard_error, 3),
-        );
-    }
+    let of = |of: fn(&TaskMetrics) -> bool| tasks.iter().filter(|task| of(task.1)).collect::<Vec<_>>();
+    let one = of(|found| found.several.is_none() && found.number.is_none());
+    let (several, numbers) = (of(|found| found.several.is_some()), of(|found| found.number.is_some()));
+    let mut text = String::new();
+    let mut add = |heading: &[(&str, usize)], tasks: &[(&String, &TaskMetrics)], line: Line| {
+        if tasks.is_empty() {
+            return;
+        }
+        let named: String = heading.iter().map(|(name, width)| format!("  {name:>width$}")).collect();
+        text += &format!("{:<width$}  {:>8}{named}\n", "task", "rows");
+        for (task, metrics) in tasks {
+            let figures = line(metrics).unwrap_or_else(|| "  nothing to measure".to_owned());
+            text += &format!("{task:<width$}  {:>8}{figures}\n", grouped(metrics.rows));
+        }
+    };
+    add(&[("accuracy", 15), ("macro-F1", 15), ("ECE", 6)], &one, of_one);
+    let headings = [("micro-F1", 15), ("macro-F1", 8), ("avg. prec.", 10), ("exact", 6), ("ECE", 6)];
+    add(&headings, &several, of_several);
+    let headings = [("R²", 15), ("MAE", 17), ("RMSE", 9), ("Spearman", 8), ("interval", 24)];
+    add(&headings, &numbers, of_number);
     tasks.iter().for_each(|(task, metrics)| text += &unseen_labels(task, metrics));
     text
+}
+
+/// A line of figures, where there were rows.
+type Line = fn(&TaskMetrics) -> Option<String>;
+
+fn of_one(metrics: &TaskMetrics) -> Option<String> {
+    let (accuracy, macro_f1, ece) = figures(metrics);
+    Some(format!(
+        "  {:>15}  {:>15}  {:>6.3}",
+        with_error(accuracy?, metrics.accuracy_standard_error, 3),
+        with_error(macro_f1?, metrics.macro_f1_standard_error, 3),
+        ece?
+    ))
+}
+
+fn of_several(metrics: &TaskMetrics) -> Option<String> {
+    let several = metrics.several.as_ref()?;
+    let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"));
+    Some(format!(
+        "  {:>15}  {:>8}  {:>10}  {:>6}  {:>6}",
+        with_error(several.micro_f1?, several.micro_f1_standard_error, 3),
+        number(metrics.macro_f1),
+        number(several.average_precision),
+        number(metrics.accuracy),
+        number(metrics.ece)
+    ))
+}
+
+fn of_number(metrics: &TaskMetrics) -> Option<String> {
+    let number = metrics.number.as_ref()?;
+    let interval = number.interval.map_or_else(
+        || "-".to_owned(),
+        |IntervalMetrics { level, width, coverage, .. }| {
+            let held = coverage.map_or_else(|| "-".to_owned(), |share| format!("{:.1}", 100.0 * share));
+            format!("±{width:.3} holds {held}/{:.0} %", 100.0 * level)
+        },
+    );
+    Some(format!(
+        "  {:>15}  {:>17}  {:>9.4}  {:>8}  {interval:>24}",
+        with_error(number.r_squared?, number.r_squared_standard_error, 3),
+        with_error(number.mae?, number.mae_standard_error, 4),
+        number.rmse?,
+        number.spearman.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"))
+    ))
 }
 
 /// Accuracy, macro-F1 and calibration error, where there were rows; runs of earlier versions say 0 where
@@ -367,8 +435,8 @@ fn coverage_table(task: &str, table: &[Coverage]) -> String {
     );
     for line in table {
         text += &format!(
-            "{:>11.3}  {:>8}  {:>8}  {:>8.3}{}\n",
-            line.threshold,
+            "{:>11}  {:>8}  {:>8}  {:>8.3}{}\n",
+            line.threshold.map_or_else(|| "thresholds".to_owned(), |least| format!("{least:.3}")),
             grouped(line.rows),
             format!("{:.1} %", 100.0 * line.coverage),
             line.accuracy,
@@ -386,7 +454,7 @@ pub(crate) fn criterion(
 ) -> Outcome {
     let Some(least) = min_f1 else { return Outcome::Done };
     let mut outcome = Outcome::Done;
-    for (task, metrics) in tasks {
+    for (task, metrics) in tasks.iter().filter(|(_, metrics)| metrics.number.is_none()) {
         match figures(metrics).1 {
             Some(macro_f1) if macro_f1 >= least => continue,
             Some(macro_f1) => {

@@ -14,7 +14,9 @@ use frosthead::internal::data::TextColumns;
 use frosthead::internal::encoder::Config;
 use frosthead::internal::error::{Error, Kind, Result, quoted};
 use frosthead::internal::inspect::{BundleDescription, Description, HeadDescription, describe};
+use frosthead::internal::metrics::Interval;
 use frosthead::internal::quantities::counted;
+use frosthead::internal::task::TaskKind;
 
 /// Say what a backbone, a run or a bundle is.
 #[derive(Debug, Args)]
@@ -119,6 +121,13 @@ fn of_bundle(bundle: &BundleDescription) -> Vec<(&'static str, String)> {
     if let Some(changed) = manifest.changed {
         lines.push(("trained", format!("layers of the backbone ({})", changed.short())));
     }
+    let compact = |kept: &&Kept| kept.name == "tokenizer.safetensors";
+    if let Some(kept) = bundle.kept.iter().find(compact) {
+        lines.push((
+            "tokenizer",
+            format!("read from its compact form, {} ({})", kept.name, bytes(kept.bytes)),
+        ));
+    }
     lines.extend(of_pairs(manifest.text_columns()));
     lines.push(("long texts", manifest.long.to_string()));
     if let Some(used) = manifest.piece_use() {
@@ -133,11 +142,15 @@ fn of_bundle(bundle: &BundleDescription) -> Vec<(&'static str, String)> {
     }
     let heads = bundle.heads.iter().zip(&manifest.tasks).zip(&bundle.calibration);
     lines.extend(heads.map(|((head, task), calibration)| {
-        let (labels, width) = (head.labels.join(", "), grouped(head.features as u64));
-        let temperature = calibration.temperature;
+        let (answers, width) = (answers(head), grouped(head.features as u64));
         let words = with_words(head);
-        let seen = format!("{width} numbers of `{}{words}`, temperature {temperature}", task.features);
-        ("task", format!("{}: {labels} ({seen})", head.task))
+        let temperature = match calibration.temperature[..] {
+            [_] if !head.kind.has_labels() => String::new(),
+            [temperature] => format!(", temperature {temperature}"),
+            _ => ", a temperature for each".to_owned(),
+        };
+        let seen = format!("{width} numbers of `{}{words}`{temperature}", task.features);
+        ("task", format!("{}: {answers} ({seen})", head.task))
     }));
     lines.extend(bundle.heads.iter().flat_map(of_words));
     lines
@@ -209,10 +222,10 @@ fn of_run(recipe: &Recipe, heads: &[HeadDescription]) -> Vec<(&'static str, Stri
         let parameters = grouped(head.parameters as u64);
         let features = recipe.features.tasks.get(&head.task).and_then(|features| features.choice);
         let seen = features.map_or_else(|| "column".to_owned(), |choice| choice.to_string());
-        let (task, labels, width) = (&head.task, head.labels.join(", "), grouped(head.features as u64));
+        let (task, answers, width) = (&head.task, answers(head), grouped(head.features as u64));
         let words = with_words(head);
         let line =
-            format!("{task}: {labels} ({parameters} parameters on {width} numbers of `{seen}{words}`)");
+            format!("{task}: {answers} ({parameters} parameters on {width} numbers of `{seen}{words}`)");
         lines.push(("task", line));
     }
     lines.extend(heads.iter().flat_map(of_words));
@@ -224,6 +237,27 @@ fn of_pairs(columns: Option<TextColumns>) -> Option<(&'static str, String)> {
     let columns = columns.filter(TextColumns::are_pairs)?;
     let names: Vec<String> = columns.names().map(quoted).collect();
     Some(("reads", format!("pairs of texts, from the columns {}", names.join(" and "))))
+}
+
+/// What a head answers: its labels, with the probability from which on each is answered where that is known,
+/// or a number.
+fn answers(head: &HeadDescription) -> String {
+    let threshold = |least: &f32| match least {
+        least if *least > 1.0 => " (never)".to_owned(),
+        least => format!(" (from {least:.3} on)"),
+    };
+    let label = |(place, label): (usize, &String)| {
+        format!("{label}{}", head.thresholds.get(place).map(threshold).unwrap_or_default())
+    };
+    let labels = head.labels.iter().enumerate().map(label).collect::<Vec<_>>().join(", ");
+    match (head.kind, head.interval) {
+        (TaskKind::OneOf, _) => labels,
+        (TaskKind::AnyOf, _) => format!("any of {labels}"),
+        (TaskKind::Number, None) => "a number".to_owned(),
+        (TaskKind::Number, Some(Interval { level, width, .. })) => {
+            format!("a number, off by no more than {width:.4} in {:.0} %", 100.0 * level)
+        }
+    }
 }
 
 /// What stands behind the features of a head that looks at words.

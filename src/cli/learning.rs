@@ -3,22 +3,46 @@
 
 use clap::Args;
 
+use super::given::{Given, Idle, names};
 use super::options::RuntimeArguments;
-use frosthead::internal::data::{Rare, SplitOptions};
+use frosthead::internal::data::{Rare, SEPARATOR, SplitOptions};
 use frosthead::internal::dataset::Input;
 use frosthead::internal::error::{Error, Kind, Result};
 use frosthead::internal::heads::{Alpha, ClassWeight, FitOptions, WORDS_AT_LEAST, WordsOptions};
+use frosthead::internal::metrics::Promise;
 use frosthead::internal::runtime::allowed_cores;
-use frosthead::internal::task::Tasks;
+use frosthead::internal::task::{TaskKind, Tasks};
 use frosthead::internal::train::{FeatureRequest, Learning, RowsRequest};
 
 /// What is learned from which rows.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Tasks and rows")]
 pub(crate) struct LearningArguments {
-    /// A label column; once per task.
-    #[arg(long = "task", value_name = "COLUMN", required = true)]
-    pub(crate) tasks: Vec<String>,
+    /// A label column: one label a row; once per task.
+    #[arg(long = "task", value_name = "COLUMN")]
+    tasks: Vec<String>,
+    /// A column of several labels a row, or none: a list, or a text with --separator between labels; an empty
+    /// text, or list, is a row with none. Once per task.
+    #[arg(long, value_name = "COLUMN")]
+    any_of: Vec<String>,
+    /// A column of numbers; once per task.
+    #[arg(long, value_name = "COLUMN")]
+    number: Vec<String>,
+    /// What stands between the labels of a text (of --any-of).
+    #[arg(long, value_name = "TEXT", default_value = SEPARATOR)]
+    separator: String,
+    /// Answer a label only from the probability on from which so large a share of its answers is right, on
+    /// rows that the head was not fitted on: each label of --any-of [default: the best F1], and of --task,
+    /// where otherwise the most probable label is always answered.
+    #[arg(long, value_name = "SHARE", conflicts_with = "recall_at", value_parser = share)]
+    precision_at: Option<f64>,
+    /// Answer a label of --any-of from the probability on from which so large a share of the rows with it is
+    /// found.
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    recall_at: Option<f64>,
+    /// The share of rows whose number lies in the interval that is answered with it.
+    #[arg(long, value_name = "SHARE", default_value_t = Promise::default().interval, value_parser = share)]
+    pub(crate) interval: f64,
     /// Test rows of their own.
     #[arg(long, value_name = "FILE", conflicts_with = "test_fraction")]
     test: Option<String>,
@@ -56,6 +80,34 @@ pub(crate) struct LearningArguments {
 }
 
 impl LearningArguments {
+    /// The tasks, of all kinds.
+    pub(crate) fn tasks(&self) -> Result<Tasks> {
+        let of = |names: &[String], kind: TaskKind| {
+            names.iter().map(move |name| (name.clone(), kind)).collect::<Vec<_>>()
+        };
+        let all = [
+            of(&self.tasks, TaskKind::OneOf),
+            of(&self.any_of, TaskKind::AnyOf),
+            of(&self.number, TaskKind::Number),
+        ];
+        Tasks::of(&all.concat())?.with_separator(&self.separator)
+    }
+
+    /// Refuses options that have no effect on tasks of these kinds.
+    pub(crate) fn refuse_idle(&self, given: &Given, tasks: &Tasks) -> Result<()> {
+        let line = |when, option: &str, why, instead| Idle { when, options: names(&[option]), why, instead };
+        let [one, several, number] =
+            [TaskKind::OneOf, TaskKind::AnyOf, TaskKind::Number].map(|kind| tasks.has(kind));
+        given.refuse([
+            line(!several, "separator", "no task has several labels", "say --any-of COLUMN"),
+            line(!several, "recall-at", "no task has several labels", "say --any-of COLUMN"),
+            line(!one && !several, "precision-at", "no task has labels", "say --task or --any-of COLUMN"),
+            line(!one && !several, "class-weight", "no task has labels", "say --task or --any-of COLUMN"),
+            line(!one && !several, "rare", "no task has labels", "say --task or --any-of COLUMN"),
+            line(!number, "interval", "no task is a number", "say --number COLUMN"),
+        ])
+    }
+
     /// The rows that are learned from; `input` reads a table's argument.
     pub(crate) fn rows(
         &self,
@@ -93,12 +145,25 @@ impl LearningArguments {
                     at_least: self.words_at_least,
                     ..WordsOptions::default()
                 },
+                promise: Promise {
+                    precision: self.precision_at,
+                    recall: self.recall_at,
+                    interval: self.interval,
+                },
                 seed: self.seed,
                 threads: runtime.options().threads.unwrap_or_else(allowed_cores),
             },
             features,
             fit_memory: fit_memory(self.fit_memory)?,
         })
+    }
+}
+
+/// A number between 0 and 1.
+fn share(text: &str) -> std::result::Result<f64, String> {
+    match text.parse() {
+        Ok(number) if 0.0 < number && number < 1.0 => Ok(number),
+        _ => Err("expected a share between 0 and 1, like 0.9".into()),
     }
 }
 

@@ -20,6 +20,9 @@ mod doctor;
 #[cfg(feature = "train")]
 mod embed;
 mod eval;
+mod explained;
+#[cfg(feature = "train")]
+mod fitted;
 mod given;
 mod heartbeat;
 #[cfg(feature = "train")]

@@ -59,8 +59,8 @@ pub(crate) struct NetworkArguments {
 
 impl NetworkArguments {
     /// The tasks with what their losses count.
-    pub(crate) fn tasks(&self, names: &[String]) -> Result<Tasks> {
-        Tasks::new(names)?.with_shares(&self.task_weight)
+    pub(crate) fn tasks(&self, tasks: Tasks) -> Result<Tasks> {
+        tasks.with_shares(&self.task_weight)
     }
 
     /// How layers are trained.

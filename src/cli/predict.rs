@@ -2,19 +2,21 @@
 
 use std::io::{BufWriter, IsTerminal as _};
 use std::mem::ManuallyDrop;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
 use super::Outcome;
+use super::explained::{Why, explained, shortest};
 use super::given::{Given, Idle, names};
 use super::options::{
     MemoryArguments, RuntimeArguments, StrictArguments, TableArguments, TrustArguments, TuningArguments,
 };
 use super::terminal::{TableProgress, Terminal};
 use frosthead::internal::classifier::{
-    Classifier, Model, OpenOptions, TaskPrediction, WindowLogits, WordLogits, refuse_unsigned,
+    Classifier, Model, OpenOptions, TaskPrediction, by_probability, refuse_unsigned,
 };
 use frosthead::internal::data::{
     CARRIED, RecordFormat, RecordValue, RecordWriter, Room, Row, RowStream, TableReader, TextColumns,
@@ -25,6 +27,7 @@ use frosthead::internal::error::{Error, Kind, Result};
 use frosthead::internal::files::write_atomically;
 use frosthead::internal::heads::Head;
 use frosthead::internal::runtime::Load;
+use frosthead::internal::task::TaskKind;
 use frosthead::internal::text::Text;
 use frosthead::internal::tokens::LongTexts;
 
@@ -61,7 +64,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(1..))]
     top_k: Option<u16>,
     /// Say that a task is uncertain, instead of a label, where the most probable label's probability is
-    /// lower.
+    /// lower; of several labels, leave those away whose probability is lower. Thresholds that the model was
+    /// trained with hold, too.
     #[arg(long, value_name = "P", value_parser = probability)]
     abstain_below: Option<f32>,
     /// `windows`: which windows of a text spoke for its labels: their bytes in the text, tokens and logits
@@ -93,6 +97,88 @@ impl Arguments {
     /// Labels that are shown of a head.
     fn ranks(&self, head: &Head) -> usize {
         self.top_k.map_or(1, |ranks| usize::from(ranks).min(head.labels.len()))
+    }
+
+    /// Whether a head may leave its answer away.
+    fn abstains(&self, head: &Head) -> bool {
+        head.kind == TaskKind::OneOf && (self.abstain_below.is_some() || !head.believed.thresholds.is_empty())
+    }
+
+    /// Which ranks have columns of their own: the first label is the answer, unless several can be.
+    fn own_ranks(&self, head: &Head) -> Range<usize> {
+        match (head.kind, self.top_k) {
+            (TaskKind::OneOf, _) => 1..self.ranks(head),
+            (TaskKind::AnyOf, Some(_)) => 0..self.ranks(head),
+            _ => 0..0,
+        }
+    }
+
+    /// Names of the columns of a task's answer.
+    fn columns_of(&self, head: &Head) -> Vec<String> {
+        let task = &head.task;
+        let mut columns = vec![format!("{task}_predicted")];
+        if !head.kind.has_labels() {
+            let bounds = head.believed.interval.map(|_| ["low", "high"].map(|end| format!("{task}_{end}")));
+            columns.extend(bounds.into_iter().flatten());
+            return columns;
+        }
+        columns.push(format!("{task}_probability"));
+        if self.abstains(head) {
+            columns.push(format!("{task}_uncertain"));
+        }
+        if self.all_probabilities {
+            columns.extend(head.labels.iter().map(|label| format!("{task}_probability_{label}")));
+        }
+        for rank in self.own_ranks(head) {
+            columns.push(format!("{task}_predicted_{}", rank + 1));
+            columns.push(format!("{task}_probability_{}", rank + 1));
+        }
+        columns
+    }
+
+    /// The values of these columns; `ranked` are all labels, the most probable first.
+    fn values_of<'h>(
+        &self,
+        head: &'h Head,
+        prediction: &TaskPrediction,
+        ranked: &[usize],
+    ) -> Vec<RecordValue<'h>> {
+        let number = |number: f32| RecordValue::Number(shortest(number));
+        let probability = |label: usize| shortest(prediction.probabilities[label]);
+        let mut values = match head.kind {
+            TaskKind::Number => {
+                let bounds = prediction.interval.into_iter().flatten();
+                return std::iter::once(prediction.probabilities[0]).chain(bounds).map(number).collect();
+            }
+            TaskKind::OneOf => {
+                let certain = self
+                    .abstain_below
+                    .is_none_or(|least| prediction.probabilities[prediction.label] >= least);
+                let answer = prediction.labels.first().filter(|_| certain);
+                let named = answer.map_or(RecordValue::Null, |label| RecordValue::Text(&head.labels[*label]));
+                let mut values = vec![named, RecordValue::Number(probability(prediction.label))];
+                if self.abstains(head) {
+                    values.push(RecordValue::Json(answer.is_none().into()));
+                }
+                values
+            }
+            TaskKind::AnyOf => {
+                let least = self.abstain_below.unwrap_or(0.0);
+                let certain = |label: &&usize| prediction.probabilities[**label] >= least;
+                let answered: Vec<usize> = prediction.labels.iter().filter(certain).copied().collect();
+                let names = answered.iter().map(|label| head.labels[*label].as_str()).collect();
+                let probabilities = answered.iter().map(|label| probability(*label)).collect::<Vec<_>>();
+                vec![RecordValue::List(names), RecordValue::Json(probabilities.into())]
+            }
+        };
+        if self.all_probabilities {
+            values.extend(prediction.probabilities.iter().map(|p| number(*p)));
+        }
+        for rank in self.own_ranks(head) {
+            values.push(RecordValue::Text(&head.labels[ranked[rank]]));
+            values.push(RecordValue::Number(probability(ranked[rank])));
+        }
+        values
     }
 }
 
@@ -261,18 +347,7 @@ fn check_explain(arguments: &Arguments, classifier: &Classifier) -> Result<()> {
 fn output_columns(arguments: &Arguments, heads: &[Head], input: &[String]) -> (Vec<String>, Vec<String>) {
     let mut columns = vec!["row".to_owned()];
     for head in heads {
-        columns.push(format!("{}_predicted", head.task));
-        columns.push(format!("{}_probability", head.task));
-        if arguments.abstain_below.is_some() {
-            columns.push(format!("{}_uncertain", head.task));
-        }
-        if arguments.all_probabilities {
-            columns.extend(head.labels.iter().map(|label| format!("{}_probability_{label}", head.task)));
-        }
-        for rank in 2..=arguments.ranks(head) {
-            columns.push(format!("{}_predicted_{rank}", head.task));
-            columns.push(format!("{}_probability_{rank}", head.task));
-        }
+        columns.extend(arguments.columns_of(head));
         if let Some(explain) = arguments.explain {
             columns.push(format!("{}_logits", head.task));
             columns.push(format!("{}_{}", head.task, explain.column()));
@@ -367,24 +442,8 @@ impl Job<'_> {
         let mut record = vec![RecordValue::Integer(row.number)];
         record.extend(row.cells.iter().map(RecordValue::Cell));
         for (task, (head, prediction)) in self.classifier.heads().iter().zip(predictions).enumerate() {
-            let mut ranked: Vec<usize> = (0..head.labels.len()).collect();
-            ranked.sort_by(|&a, &b| prediction.probabilities[b].total_cmp(&prediction.probabilities[a]));
-            let probability = prediction.probabilities[prediction.label];
-            let uncertain = self.arguments.abstain_below.map(|least| probability < least);
-            record.push(match uncertain {
-                Some(true) => RecordValue::Null,
-                _ => RecordValue::Text(&head.labels[prediction.label]),
-            });
-            record.push(RecordValue::Number(shortest(probability)));
-            record.extend(uncertain.map(|uncertain| RecordValue::Json(uncertain.into())));
-            let mut push = |label: usize| {
-                record.push(RecordValue::Text(&head.labels[label]));
-                record.push(RecordValue::Number(shortest(prediction.probabilities[label])));
-            };
-            ranked.iter().take(self.arguments.ranks(head)).skip(1).for_each(|&label| push(label));
-            if self.arguments.all_probabilities {
-                record.extend(prediction.probabilities.iter().map(|p| RecordValue::Number(shortest(*p))));
-            }
+            let ranked = by_probability(&prediction.probabilities);
+            record.extend(self.arguments.values_of(head, prediction, &ranked));
             if let Some(why) = why {
                 let shown = if self.arguments.all_probabilities {
                     head.labels.len()
@@ -396,50 +455,4 @@ impl Job<'_> {
         }
         record
     }
-}
-
-/// What speaks for labels, task by task.
-enum Why {
-    Windows(Vec<Vec<WindowLogits>>),
-    Words(Vec<Vec<WordLogits>>),
-}
-
-/// The logits of the shown labels: the text's, and each window's with its place, or what each word adds to
-/// them.
-fn explained<'r>(
-    head: &Head,
-    prediction: &TaskPrediction,
-    shown: &[usize],
-    (why, task): (&Why, usize),
-) -> [RecordValue<'r>; 2] {
-    let named = |logits: &[f32]| -> serde_json::Value {
-        let pairs = shown.iter().map(|&label| (head.labels[label].clone(), shortest(logits[label]).into()));
-        serde_json::Value::Object(pairs.collect())
-    };
-    let window = |(span, logits): &WindowLogits| {
-        let (start, end) = (span.bytes.start, span.bytes.end);
-        serde_json::json!({"start": start, "end": end, "tokens": span.tokens, "logits": named(logits)})
-    };
-    let word = |word: &WordLogits| serde_json::json!({"pieces": word.pieces, "logits": named(&word.logits)});
-    let parts = match why {
-        Why::Windows(windows) => windows[task].iter().map(window).collect(),
-        Why::Words(words) => strongest_first(&words[task], prediction.label).into_iter().map(word).collect(),
-    };
-    [RecordValue::Json(named(&prediction.logits)), RecordValue::Json(parts)]
-}
-
-/// Words by what they add to a label against the mean of all, the largest distance first.
-fn strongest_first(words: &[WordLogits], label: usize) -> Vec<&WordLogits> {
-    let strength = |word: &WordLogits| {
-        let mean = word.logits.iter().sum::<f32>() / word.logits.len().max(1) as f32;
-        (word.logits[label] - mean).abs()
-    };
-    let mut sorted: Vec<&WordLogits> = words.iter().collect();
-    sorted.sort_by(|a, b| strength(b).total_cmp(&strength(a)));
-    sorted
-}
-
-/// The f64 whose shortest decimal form is the f32's: 0.97 stays 0.97 in the output.
-fn shortest(number: f32) -> f64 {
-    number.to_string().parse().unwrap_or_else(|_| f64::from(number))
 }

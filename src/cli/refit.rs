@@ -8,6 +8,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::bundle::say_written;
+use super::fitted::{say_calibration, say_fits, say_rows};
 use super::given::{Given, Idle, names};
 use super::learning::LearningArguments;
 use super::network::TrainProgress;
@@ -15,7 +16,6 @@ use super::options::{RuntimeArguments, StrictArguments, TableArguments, TrustArg
 use super::printing::{print_result, table};
 use super::stores::FeatureStoreArguments;
 use super::terminal::{Terminal, grouped};
-use super::train::{say_calibration, say_fits, say_rows};
 use super::{Outcome, eval};
 use frosthead::internal::bundle::{Bundle, signature_path};
 use frosthead::internal::data::TableReader;
@@ -25,7 +25,6 @@ use frosthead::internal::heads::WordsWanted;
 use frosthead::internal::quantities::{counted, error_text};
 use frosthead::internal::recognize::{Thing, shell_word};
 use frosthead::internal::runtime::Runtime;
-use frosthead::internal::task::Tasks;
 use frosthead::internal::train::{
     FeatureRequest, HeadChange, Learning, Output, RefitReport, RefitRequest, Refitted, RowsRequest,
     ScoreChange, refit,
@@ -86,12 +85,13 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
     let bundle = open(arguments, &runtime)?;
     refuse_idle(arguments, given, &bundle)?;
     let rows = rows(arguments, &bundle)?;
+    arguments.learning.refuse_idle(given, &rows.tasks)?;
     // Before the bundle may be replaced, and its signature with it.
     let signed = bundle.has_signature();
     let Refitted { written, report, fits } = fit(arguments, &rows, &bundle, runtime, terminal)?;
     say_fits(terminal, &fits);
     say_rows(terminal, &report.metrics);
-    say_calibration(terminal, &report.metrics);
+    say_calibration(terminal, &report.metrics, arguments.learning.interval);
     print_result(arguments.json, &report, || {
         format!("{}\n{}", changed(&report), eval::accuracy_table(&report.metrics.tasks))
     })?;
@@ -112,7 +112,7 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
         after.short(),
         out.display()
     ));
-    say_written(terminal, out, written);
+    say_written(terminal, out, &written);
     match (&arguments.sign, signed) {
         (Some(_), _) => terminal.say(format!("{}: its signature", signature_path(out).display())),
         (None, true) if !signature_path(out).is_file() => terminal.warn(format!(
@@ -134,7 +134,7 @@ fn rows(arguments: &Arguments, bundle: &Bundle) -> Result<RowsRequest> {
         let source = table.source_of(given, data)?;
         Ok(Input::Texts { source, columns: known.clone() })
     };
-    let rows = learning.rows(data, Tasks::new(&learning.tasks)?, &input, texts.strict)?;
+    let rows = learning.rows(data, learning.tasks()?, &input, texts.strict)?;
     for source in rows.sources() {
         TableReader::open(source)?.text(&known)?;
     }
@@ -143,7 +143,7 @@ fn rows(arguments: &Arguments, bundle: &Bundle) -> Result<RowsRequest> {
 
 /// Refuses options that have no effect on these tasks.
 fn refuse_idle(arguments: &Arguments, given: &Given, bundle: &Bundle) -> Result<()> {
-    let tasks = &arguments.learning.tasks;
+    let tasks = &arguments.learning.tasks()?.names();
     let known = |task: &String| bundle.heads().iter().any(|head| head.task == *task);
     let validation = bundle.validation()?;
     let kept = |task: &String| {

@@ -7,13 +7,14 @@ use clap::Args;
 
 use super::classes::say_classes;
 use super::depths::parse_points;
+use super::fitted::{say_calibration, say_fits, say_frozen, say_rows, say_training};
 use super::given::{Given, Idle, names};
 use super::learning::LearningArguments;
 use super::network::{FreezeArguments, NetworkArguments, TrainProgress};
 use super::options::{LongArguments, RuntimeArguments, StrictArguments, TableArguments, TrustArguments};
 use super::printing::print_result;
 use super::stores::{DepthArguments, StoreArguments, idle_on_features};
-use super::terminal::{Terminal, grouped};
+use super::terminal::Terminal;
 use super::trainings::{Instead, Training, idle};
 use super::{Outcome, eval};
 use frosthead::internal::backbone::Backbone;
@@ -21,13 +22,12 @@ use frosthead::internal::data::Format;
 use frosthead::internal::dataset::Input;
 use frosthead::internal::encoder::FeatureChoice;
 use frosthead::internal::error::{Error, Kind, Result};
-use frosthead::internal::heads::{FitReport, SettledWords, Weighing, WordsReport, WordsWanted};
-use frosthead::internal::metrics::Calibration;
+use frosthead::internal::heads::WordsWanted;
 use frosthead::internal::quantities::counted;
 use frosthead::internal::recognize::Thing;
 use frosthead::internal::train::{
-    Drift, FeatureRequest, Freezing, FrozenHead, Output, RunMetrics, StatesRequest, TrainRequest,
-    TrainSummary, Trained, train,
+    Drift, FeatureRequest, Freezing, FrozenHead, Output, RunMetrics, StatesRequest, TrainRequest, Trained,
+    train,
 };
 
 /// Train what the freeze plan leaves free (by default one head per task on a frozen backbone), measure it,
@@ -102,6 +102,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> Result<Outcome> {
     let request = request(arguments)?;
+    arguments.learning.refuse_idle(given, &request.rows.tasks)?;
     let tasks = request.rows.tasks.names();
     let trained = match &arguments.backbone {
         None => {
@@ -123,7 +124,7 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
         Trained::UpToDate(_) => say_classes(terminal, &metrics.classes),
     }
     say_rows(terminal, metrics);
-    say_calibration(terminal, metrics);
+    say_calibration(terminal, metrics, arguments.learning.interval);
     print_result(arguments.json, metrics, || eval::accuracy_table(&metrics.tasks))?;
     eval::say_unmeasured(terminal, &metrics.tasks, "no test row");
     for (task, rows) in &metrics.final_rows {
@@ -246,81 +247,6 @@ fn refuse_idle(given: &Given, request: &TrainRequest, backbone: Option<&Backbone
     given.refuse(idle(&[training], &INSTEAD).into_iter().chain(drift))
 }
 
-/// How many rows went where.
-pub(super) fn say_rows(terminal: &Terminal, metrics: &RunMetrics) {
-    let sizes = &metrics.sizes;
-    terminal.say(format!(
-        "{}: {} train, {} validation, {} test{}",
-        counted(sizes.rows, "row"),
-        grouped(sizes.train),
-        grouped(sizes.valid),
-        grouped(sizes.test),
-        if sizes.left_out > 0 {
-            format!(", {} left out (their text is in another part)", sizes.left_out)
-        } else {
-            String::new()
-        }
-    ));
-    for (task, rows) in metrics.unlabelled.iter().filter(|(_, rows)| **rows > 0) {
-        terminal.say(format!(
-            "{task}: {} without a label {} left out of this task",
-            counted(*rows, "row"),
-            if *rows == 1 { "was" } else { "were" }
-        ));
-    }
-}
-
-/// What calibration did.
-pub(super) fn say_calibration(terminal: &Terminal, metrics: &RunMetrics) {
-    for (task, calibration) in &metrics.calibration {
-        let Calibration { temperature, rows, out_of_fold, ece_before, ece_after } = *calibration;
-        let valid = (rows > 0).then(|| counted(rows, "validation row"));
-        let training =
-            (out_of_fold > 0).then(|| format!("{} held out of a fit", counted(out_of_fold, "training row")));
-        let used: Vec<String> = valid.into_iter().chain(training).collect();
-        let used = used.join(" and ");
-        let said = if temperature == 1.0 {
-            let before = ece_before
-                .map_or_else(String::new, |before| format!("; calibration error on test rows {before:.3}"));
-            format!("not changed: no temperature found on {used} helps on rows it was not found on{before}")
-        } else {
-            let errors = ece_before.zip(ece_after).map_or_else(String::new, |(before, after)| {
-                format!("; calibration error on test rows {before:.3} before, {after:.3} after")
-            });
-            format!("calibrated on {used}, temperature {temperature:.2}{errors}")
-        };
-        terminal.say(format!("{task}: {said}"));
-    }
-    for (task, valid) in metrics.valid.iter().filter(|(task, _)| !metrics.calibration.contains_key(*task)) {
-        if valid.rows
-            == valid.per_label.iter().filter(|label| label.unseen).map(|label| label.rows).sum::<u64>()
-        {
-            terminal.say(format!(
-                "{task}: no validation row has a label that training saw: nothing was calibrated"
-            ));
-        }
-    }
-}
-
-/// What became of frozen heads, and of heads that nobody has trained.
-fn say_frozen(terminal: &Terminal, metrics: &RunMetrics) {
-    for (task, drift) in &metrics.drift {
-        let Some((before, after)) = drift.before.zip(drift.after) else { continue };
-        let points = 100.0 * (after - before);
-        terminal.say(format!(
-            "{task} (frozen): accuracy {before:.4} before, {after:.4} after the backbone moved ({points:+.2} points)"
-        ));
-    }
-    if !metrics.untrained.is_empty() {
-        for (task, untrained) in &metrics.untrained {
-            let Some(score) = untrained.score() else { continue };
-            terminal.say(format!(
-                "{task}: untrained heads {score:.4}; the table shows labels as their own descriptions"
-            ));
-        }
-    }
-}
-
 /// What heads see where nothing was asked for.
 fn default_features(arguments: &Arguments) -> FeatureRequest {
     let FreezeArguments { freeze, unfreeze, .. } = &arguments.freeze;
@@ -355,7 +281,7 @@ fn request(arguments: &Arguments) -> Result<TrainRequest> {
     let mut freezing = Freezing::new(freeze.clone(), unfreeze.clone())?;
     (freezing.init_heads, freezing.label_text) = (FrozenHead::of(init_heads), network.label_text(table)?);
     freezing.trained_by = arguments.backbone.clone().filter(|path| Thing::of(path) == Thing::Run);
-    let rows = learning.rows(&arguments.data, network.tasks(&learning.tasks)?, &input, texts.strict)?;
+    let rows = learning.rows(&arguments.data, network.tasks(learning.tasks()?)?, &input, texts.strict)?;
     let features = features.unwrap_or_else(|| default_features(arguments));
     let mut learning = learning.learning(features, &arguments.runtime)?;
     learning.fit.final_fit = arguments.final_fit;
@@ -374,76 +300,4 @@ fn now_refit(bundle: &str) -> std::result::Result<String, String> {
     Err(format!(
         "train --from is now frosthead refit: `frosthead refit {bundle} DATA --task TASK --out y.frost`"
     ))
-}
-
-pub(super) fn say_fits(terminal: &Terminal, fits: &[FitReport]) {
-    for fit in fits {
-        let FitReport {
-            task,
-            width,
-            rows,
-            alpha,
-            loss,
-            gradient_norm,
-            tolerance,
-            converged,
-            seconds,
-            words,
-            ..
-        } = fit;
-        terminal.say(format!(
-            "{task}: fitted on {} of {} numbers in {seconds:.1} s, alpha {alpha}, loss {loss:.2}, gradient {gradient_norm:.2e} ({} {tolerance:.1e})",
-            counted(*rows, "row"),
-            grouped(*width as u64),
-            if *converged { "within" } else { "NOT within" }
-        ));
-        words.iter().for_each(|words| say_words(terminal, task, words));
-        if !converged {
-            terminal.warn(format!(
-                "{task}: the fit stopped before the tolerance was met; a larger --alpha makes it easier"
-            ));
-        }
-    }
-}
-
-/// What was found of a head's words.
-fn say_words(terminal: &Terminal, task: &str, words: &WordsReport) {
-    let WordsReport { used, places, rows, gain, standard_error, accuracy_without, accuracy, .. } = words;
-    let found = format!(
-        "cross entropy {:+.4} ± {standard_error:.4}, accuracy {accuracy_without:.4} → {accuracy:.4} on {} out of their folds",
-        0.0 - gain,
-        counted(*rows, "training row")
-    );
-    terminal.say(match used {
-        Some(SettledWords { weighing, alpha, counts: [features, own] }) => format!(
-            "{task}: words beside that: {} pieces and pairs{}, alpha {alpha}, mixed {features:.2} to {own:.2}; {found}",
-            grouped(*places as u64),
-            if *weighing == Weighing::Rare { ", rare ones weighed more" } else { "" }
-        ),
-        None => format!("{task}: words beside that would not help: {found}"),
-    });
-    if !words.converged {
-        terminal.warn(format!("{task}: the fit of the words stopped before the tolerance was met"));
-    }
-}
-
-fn say_training(terminal: &Terminal, summary: &TrainSummary) {
-    for stage in &summary.stages {
-        let best = &stage.epochs[usize::try_from(stage.best).unwrap_or(0)];
-        terminal.say(format!(
-            "frozen {}: best after epoch {}, validation score {:.4}{}",
-            stage.frozen,
-            stage.best,
-            best.validation.score,
-            stage.stopped.as_ref().map_or_else(String::new, |why| format!("; ended early: {why}"))
-        ));
-    }
-    if !summary.proof.is_empty() {
-        let frozen = summary.proof.iter().filter(|tensor| !tensor.trained).count();
-        let moved = summary.proof.iter().filter(|tensor| tensor.moved()).count();
-        terminal.say(format!(
-            "proof: {frozen} tensors are frozen and unchanged; of {} trained ones {moved} moved (proof.json)",
-            summary.proof.len() - frozen
-        ));
-    }
 }

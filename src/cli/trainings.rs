@@ -86,7 +86,7 @@ pub(crate) fn idle(trainings: &[Training<'_>], instead: &Instead) -> Vec<Idle> {
         ),
         line(
             !trainings.is_empty() && !any(&|training| training.first().scenario() != frozen),
-            &["alpha", "class-weight", "fit-memory", "init-heads"],
+            &["alpha", "class-weight", "fit-memory", "init-heads", "precision-at", "recall-at", "interval"],
             "everything is frozen, so no head is fitted or taken over",
             "freeze less",
         ),

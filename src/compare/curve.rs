@@ -11,15 +11,15 @@ use std::str::FromStr;
 use super::estimate::to_f64;
 use crate::classifier::run::SplitRows;
 use crate::classifier::{Run, measure, row_scores};
-use crate::data::{Classes, LabelSet, Part, Rare};
-use crate::dataset::{Columns, Dataset, Input};
+use crate::data::{Part, Rare};
+use crate::dataset::{Columns, Dataset, Input, keep_out_single};
 use crate::embed::{Embedder, covering};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fields, TextKey};
-use crate::heads::{self, Answers, Examples};
-use crate::metrics::difference;
+use crate::heads::{self, Answers, Examples, Units};
+use crate::metrics::{Limits, difference};
 use crate::report::{CurvePoint, Score};
-use crate::task::Truth;
+use crate::task::{Truth, labels_of};
 use crate::train::{Learning, RowsRequest};
 
 /// A share of the training rows, read from `30%`.
@@ -65,8 +65,8 @@ struct Rows {
 
 impl Rows {
     fn read(request: &RowsRequest, run: &Run, embedder: &mut Embedder) -> Result<Self> {
-        let names = request.tasks.names();
-        let columns = Columns { kept: &names, texts: false };
+        let kept = request.tasks.columns();
+        let columns = Columns { kept: &kept, texts: false };
         let mut load = |input: &Input| {
             let mut rows = Dataset::read(input, columns, request.strict, Some(embedder), &mut |_| ())?;
             let columns = run.columns(&embedder.layout())?;
@@ -76,7 +76,7 @@ impl Rows {
         let mut data = load(&request.data)?;
         let test = request.test.as_ref().map(&mut load).transpose()?;
         if request.rare == Rare::Drop {
-            data.cells.iter_mut().for_each(|cells| Classes::count(&data.keys, cells).keep_out_single(cells));
+            keep_out_single(&mut data, &kept);
         }
         Ok(Self { data, test, parts: run.rows()? })
     }
@@ -111,20 +111,26 @@ pub(super) fn learning_curve(
         for (place, task) in request.tasks.iter().enumerate() {
             let cells = &rows.data.cells[place];
             // A label that none of these rows has cannot be learned from them: its test rows are wrong.
-            let labels = LabelSet::new(chosen.iter().filter_map(|&row| cells[row].as_deref()));
-            if labels.names().len() < 2 {
+            let labels =
+                labels_of((&task.name, task.kind), chosen.iter().filter_map(|&row| cells[row].as_deref()));
+            if labels.names().len() < task.kind.least_labels() {
                 continue;
             }
-            let training = Truth::new(labels.names(), cells, chosen.iter().copied());
+            let training = Truth::new(task.kind, labels.names(), cells, chosen.iter().copied());
+            if Units::of(task.kind, &training.targets, &task.name).is_err() {
+                // All numbers of so few rows are the same.
+                continue;
+            }
             let examples = Examples {
                 features: rows.data.view(&columns[place]),
                 rows: &training.rows,
-                labels: &training.labels,
+                targets: &training.targets,
             };
-            let answers = Answers { task: &task.name, kind: task.kind, labels: labels.names() };
+            let (name, limits) = (task.name.as_str(), Limits::default());
+            let answers = Answers { task: name, kind: task.kind, labels: labels.names(), limits };
             let (head, _) = heads::fit(answers, &examples, &learning.fit)?;
             let seen = tested.view(&columns[place]);
-            let truth = Truth::new(labels.names(), &tested.cells[place], test.iter().copied());
+            let truth = Truth::new(task.kind, labels.names(), &tested.cells[place], test.iter().copied());
             let found = measure(&head, seen, &truth);
             let right = row_scores(&head, seen, &truth);
             let gain = before.get(&task.name).and_then(|before| difference(before, &right));

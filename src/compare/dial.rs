@@ -200,7 +200,11 @@ impl Job<'_> {
             options.deployed = Some(Deployed { backbone, variant });
             chosen = Some(found);
         }
-        bundle_run(&run.directory, &out, &options, embedder.runtime())?;
+        let written = bundle_run(&run.directory, &out, &options, embedder.runtime())?;
+        if let Some(why) = &written.not_compact {
+            let (backbone, what) = (&self.found.name, "the compact form of its large vocabulary");
+            show(&CompareEvent::LeftOut { backbone, what, why });
+        }
         drop(chosen);
         point.bytes = size(&out);
         Ok(Ok(point))

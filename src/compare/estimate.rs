@@ -4,13 +4,12 @@
 //! Refuses to be exact: a training step is taken as three forward passes over the layers above the cut (one
 //! forward, one backward to the inputs, one to the weights), and every epoch as if none ended early.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::backbone::Backbone;
-use crate::data::TableReader;
+use crate::data::{CellForm, TableReader, labels_in};
 use crate::dataset::Input;
 use crate::embed::{EmbedOptions, Embedder, Extractor};
 use crate::encoder::{FeatureChoice, Network, Start};
@@ -62,8 +61,8 @@ impl Survey {
     /// A table is malformed or lacks a column.
     pub fn read(request: &RowsRequest) -> Result<Self> {
         let mut survey = Self::default();
-        let names = request.tasks.names();
-        let mut labels = vec![BTreeSet::new(); names.len()];
+        let kept = request.tasks.columns();
+        let mut labels: Vec<BTreeSet<String>> = vec![BTreeSet::new(); kept.len()];
         let inputs = [Some(&request.data), request.valid.as_ref(), request.test.as_ref()];
         let mut step = 1;
         for (rows, input) in survey.rows.iter_mut().zip(inputs) {
@@ -71,15 +70,21 @@ impl Survey {
             let Input::Texts { source, columns } = input else { return Err(no_texts()) };
             let mut reader = TableReader::open(source)?;
             let text = reader.text(columns)?;
-            let tasks = names.iter().map(|task| reader.column(task)).collect::<Result<Vec<_>>>()?;
+            let tasks = kept.iter().map(|kept| reader.kept(kept)).collect::<Result<Vec<_>>>()?;
             loop {
                 let read = reader.read(4096, 4 << 20)?;
                 if read.is_empty() {
                     break;
                 }
                 for row in read {
-                    for (labels, &column) in labels.iter_mut().zip(&tasks) {
-                        labels.extend(row.cells[column].label().map(Cow::into_owned));
+                    for ((labels, &column), kept) in labels.iter_mut().zip(&tasks).zip(&kept) {
+                        let cell = kept.read(&row.cells[column]).map_err(|error| error.row(row.number))?;
+                        match (&kept.form, cell) {
+                            (CellForm::Label, Some(label)) => labels.extend([label]),
+                            (CellForm::Labels { .. }, Some(list)) => labels.extend(labels_in(&list)),
+                            (CellForm::Number, _) => labels.extend([kept.name.clone()]),
+                            (_, None) => {}
+                        }
                     }
                     if rows.is_multiple_of(step) {
                         survey.sample.push(beginning(text.of(&row)));

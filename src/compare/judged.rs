@@ -8,8 +8,8 @@ use super::request::{Open, Show, working};
 use super::scenario::Scenario;
 use crate::classifier::Run;
 use crate::classifier::run::FIT;
-use crate::data::{Classes, Part, Rare};
-use crate::dataset::{Columns, Dataset};
+use crate::data::{Part, Rare};
+use crate::dataset::{Columns, Dataset, keep_out_single};
 use crate::embed::Embedder;
 use crate::error::{Error, Kind, Result};
 use crate::heads::{FitOptions, FitReport, Head, WordsOptions};
@@ -134,8 +134,8 @@ struct Rows {
 impl Rows {
     /// Reads them; `run` says which part each is.
     fn read(request: &RowsRequest, run: &Run, embedder: &mut Embedder) -> Result<Self> {
-        let names = request.tasks.names();
-        let columns = Columns { kept: &names, texts: false };
+        let kept = request.tasks.columns();
+        let columns = Columns { kept: &kept, texts: false };
         let mut all: Option<Dataset> = None;
         for input in request.inputs() {
             let mut read = Dataset::read(input, columns, request.strict, Some(embedder), &mut |_| ())?;
@@ -146,10 +146,7 @@ impl Rows {
                 }
                 None => {
                     if request.rare == Rare::Drop {
-                        let keys = &read.keys;
-                        read.cells
-                            .iter_mut()
-                            .for_each(|cells| Classes::count(keys, cells).keep_out_single(cells));
+                        keep_out_single(&mut read, &kept);
                     }
                     all = Some(read);
                 }
@@ -164,7 +161,7 @@ impl Rows {
     fn known(&self, task: usize, head: &Head) -> Truth {
         let rows =
             (0..self.parts.len()).filter(|&row| matches!(self.parts[row], Some(Part::Train | Part::Valid)));
-        Truth::new(&head.labels, &self.all.cells[task], rows).known(head.labels.len())
+        Truth::new(head.kind, &head.labels, &self.all.cells[task], rows).known(head.labels.len())
     }
 }
 

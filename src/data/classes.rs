@@ -3,11 +3,13 @@
 //!
 //! Refuses to merge anything, and to keep a text: rows are named by their numbers.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization as _;
 
+use super::label_list::{kept, labels_in};
 use super::labels::{LabelSet, Rare};
 use crate::error::{Error, Kind, Result, quoted};
 use crate::fingerprint::TextKey;
@@ -70,23 +72,24 @@ fn is_zero(number: &u64) -> bool {
 }
 
 impl Classes {
-    /// Counts a task's classes; `keys` are the rows' texts, `cells` their labels.
+    /// Counts a task's classes; `keys` are the rows' texts, `cells` their labels, `lists` of them or one each.
     #[must_use]
-    pub fn count(keys: &[TextKey], cells: &[Option<String>]) -> Self {
-        let mut found: HashMap<&str, (u64, TextKey, bool)> = HashMap::new();
+    pub fn count(lists: bool, keys: &[TextKey], cells: &[Option<String>]) -> Self {
+        let mut found: HashMap<Cow<'_, str>, (u64, TextKey, bool)> = HashMap::new();
         for (key, cell) in keys.iter().zip(cells) {
-            let Some(label) = cell.as_deref().filter(|label| !label.is_empty()) else { continue };
-            let (rows, first, several) = found.entry(label).or_insert((0, *key, false));
-            *rows += 1;
-            *several |= first != key;
+            for label in labels_of(lists, cell.as_deref().filter(|label| !label.is_empty())) {
+                let (rows, first, several) = found.entry(label).or_insert((0, *key, false));
+                *rows += 1;
+                *several |= first != key;
+            }
         }
         let mut single: Vec<String> = found
             .iter()
             .filter(|(_, (.., several))| !several)
-            .map(|(label, _)| (*label).to_owned())
+            .map(|(label, _)| label.clone().into_owned())
             .collect();
         single.sort_unstable();
-        let rows = found.into_iter().map(|(label, (rows, ..))| (label.to_owned(), rows)).collect();
+        let rows = found.into_iter().map(|(label, (rows, ..))| (label.into_owned(), rows)).collect();
         let mut classes = Self { rows, single, ..Self::default() };
         classes.alike = alike(classes.rows.keys());
         classes
@@ -98,13 +101,13 @@ impl Classes {
         LabelSet::new(self.rows.keys().map(String::as_str))
     }
 
-    /// Refuses a column from which nothing can be learned: no labels, or only one.
+    /// Refuses a column from which nothing can be learned: no labels, or fewer than this.
     ///
     /// # Errors
     /// It is such a column.
-    pub fn check(&self, task: &str) -> Result<()> {
-        let wrong =
-            |what: &str| Error::new(Kind::Table, what).column(task).expected("at least two different labels");
+    pub fn check(&self, task: &str, least: usize) -> Result<()> {
+        let expected = if least > 1 { "at least two different labels" } else { "at least one label" };
+        let wrong = |what: &str| Error::new(Kind::Table, what).column(task).expected(expected);
         let dropped = match self.kept_out {
             1 => "1 row of a class with a single one was kept out".to_owned(),
             rows => format!("{rows} rows of classes with a single one were kept out"),
@@ -112,7 +115,7 @@ impl Classes {
         let error = match (self.rows.len(), self.rows.first_key_value()) {
             (0, _) if self.kept_out > 0 => wrong("every class of the task has a single row").found(dropped),
             (0, _) => wrong("the task has no labels"),
-            (1, Some((label, rows))) => {
+            (1, Some((label, rows))) if least > 1 => {
                 let all = match rows {
                     1 => format!("{} in the only row", quoted(label)),
                     rows => format!("{} in all {rows} rows", quoted(label)),
@@ -153,11 +156,15 @@ impl Classes {
         cells.iter().flatten().any(|cell| self.rows.contains_key(cell))
     }
 
-    /// Empties the cells of classes whose rows have one text only.
-    pub fn keep_out_single(&mut self, cells: &mut [Option<String>]) {
+    /// Empties the cells of classes whose rows have one text only; from `lists` such labels are taken out.
+    pub fn keep_out_single(&mut self, lists: bool, cells: &mut [Option<String>]) {
         let single: HashSet<&str> = self.single.iter().map(String::as_str).collect();
         for cell in cells {
-            if cell.as_deref().is_some_and(|label| single.contains(label)) {
+            if let (true, Some(list)) = (lists, &mut *cell) {
+                let left: BTreeSet<String> =
+                    labels_in(list).into_iter().filter(|label| !single.contains(label.as_str())).collect();
+                *list = kept(&left);
+            } else if cell.as_deref().is_some_and(|label| single.contains(label)) {
                 *cell = None;
                 self.kept_out += 1;
             }
@@ -205,6 +212,15 @@ impl Contradictions {
     }
 }
 
+/// The labels of a cell.
+fn labels_of(lists: bool, cell: Option<&str>) -> Vec<Cow<'_, str>> {
+    match cell {
+        None => Vec::new(),
+        Some(list) if lists => labels_in(list).into_iter().map(Cow::Owned).collect(),
+        Some(label) => vec![Cow::Borrowed(label)],
+    }
+}
+
 /// Groups of labels that are one once white space, case and Unicode form do not count.
 fn alike<'l>(labels: impl Iterator<Item = &'l String>) -> Vec<Vec<String>> {
     let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -240,7 +256,7 @@ mod tests {
     /// Every row has a text of its own.
     fn of(labels: &[&str]) -> Classes {
         let keys: Vec<TextKey> = (0..labels.len()).map(|row| TextKey::of(&row.to_string())).collect();
-        Classes::count(&keys, &cells(labels))
+        Classes::count(false, &keys, &cells(labels))
     }
 
     #[track_caller]
@@ -261,17 +277,17 @@ mod tests {
         );
         assert_eq!(classes.single, ["a", "lonely"]);
         assert_eq!(classes.labels().names(), ["a", "b", "lonely"]);
-        classes.check("mood").unwrap();
+        classes.check("mood", 2).unwrap();
         classes.check_own("mood", Rare::Train).unwrap();
         // Two rows with one text are not more than one.
         let keys = ["x", "x", "y", "z"].map(TextKey::of);
-        assert_eq!(Classes::count(&keys, &cells(&["a", "a", "b", "b"])).single, ["a"]);
+        assert_eq!(Classes::count(false, &keys, &cells(&["a", "a", "b", "b"])).single, ["a"]);
     }
 
     #[test]
     fn a_column_from_which_nothing_can_be_learned_is_refused() {
-        refused(of(&["", ""]).check("mood"), &["no labels"]);
-        refused(of(&["a", "a", ""]).check("mood"), &["all the same", "\"a\" in all 2 rows"]);
+        refused(of(&["", ""]).check("mood", 2), &["no labels"]);
+        refused(of(&["a", "a", ""]).check("mood", 2), &["all the same", "\"a\" in all 2 rows"]);
         refused(
             of(&["a", "b", "c"]).check_own("mood", Rare::Train),
             &["label of its own", "3 labels in 3 rows", "--test FILE"],
@@ -292,15 +308,15 @@ mod tests {
     fn classes_with_a_single_row_are_kept_out_when_that_is_asked_for() {
         let mut column = cells(&["a", "a", "b", "lonely", "b", "odd"]);
         let mut classes = of(&["a", "a", "b", "lonely", "b", "odd"]);
-        classes.keep_out_single(&mut column);
+        classes.keep_out_single(false, &mut column);
         assert_eq!(column, cells(&["a", "a", "b", "", "b", ""]));
         assert_eq!((classes.kept_out, &classes.single[..]), (2, &["lonely".to_owned(), "odd".into()][..]));
         assert_eq!(classes.labels().names(), ["a", "b"]);
-        classes.check("mood").unwrap();
+        classes.check("mood", 2).unwrap();
         let mut classes = of(&["a", "a", "b"]);
-        classes.keep_out_single(&mut cells(&["a", "a", "b"]));
+        classes.keep_out_single(false, &mut cells(&["a", "a", "b"]));
         refused(
-            classes.check("mood"),
+            classes.check("mood", 2),
             &["all the same", "1 row of a class with a single one", "--rare train"],
         );
     }

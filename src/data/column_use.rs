@@ -70,11 +70,11 @@ impl Columns {
         self.places.get(name).copied()
     }
 
-    /// Asks for a column's values.
+    /// Wants a column's values.
     ///
     /// # Errors
     /// There is none of that name, or two.
-    pub fn ask(&mut self, name: &str) -> Result<usize> {
+    pub fn want(&mut self, name: &str, wanted: Use) -> Result<usize> {
         if self.twice.iter().any(|twice| twice == name) {
             return Err(Error::new(Kind::Table, "two columns have the same name")
                 .found(quoted(name))
@@ -91,7 +91,7 @@ impl Columns {
                     |other| format!("say {}, white space and case as in the table", quoted(other)),
                 )));
         };
-        self.uses[place] = Use::Asked;
+        self.uses[place] = self.uses[place].max(wanted);
         Ok(place)
     }
 
@@ -123,13 +123,14 @@ mod tests {
         let names = ["a", "text", "a", "", "", "a_2"].map(str::to_owned);
         let mut columns = Columns::new(names.to_vec());
         assert_eq!(columns.names(), ["a", "text", "a_3", "", "_2", "a_2"]);
-        assert_eq!(columns.ask("text").unwrap(), 1);
+        assert_eq!(columns.want("text", Use::Asked).unwrap(), 1);
         columns.carry_all();
         assert_eq!(columns.uses()[..3], [Use::Carried, Use::Asked, Use::Carried]);
-        assert_eq!(columns.ask("a_2").unwrap(), 5);
-        let error = columns.ask("a").unwrap_err().to_string();
+        assert_eq!(columns.want("a_2", Use::Carried).unwrap(), 5);
+        assert_eq!(columns.uses()[5], Use::Carried);
+        let error = columns.want("a", Use::Asked).unwrap_err().to_string();
         assert!(error.contains("same name") && error.contains("\"a\""), "{error}");
-        let error = columns.ask("b").unwrap_err().to_string();
+        let error = columns.want("b", Use::Asked).unwrap_err().to_string();
         assert!(error.contains("no such column") && error.contains("a, text"), "{error}");
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::cell::Cell;
+use super::kept::KeptColumn;
 use crate::fingerprint::TextKey;
 
 /// What to read of a Parquet of features.
@@ -11,7 +12,7 @@ pub struct FeatureColumns<'c> {
     /// The column of vectors; by default `embedding`, or the only column of number lists.
     pub vectors: Option<&'c str>,
     /// Columns whose cells are wanted.
-    pub cells: &'c [String],
+    pub cells: &'c [KeptColumn],
     /// Read the column `text` too, if there is one.
     pub texts: bool,
 }

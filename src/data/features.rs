@@ -24,7 +24,7 @@ use parquet::schema::types::ColumnPath;
 use super::arrow_cell;
 use super::carried_type::CarriedType;
 use super::cell::Cell;
-use super::column_use::Columns;
+use super::column_use::{Columns, Use};
 use super::compression::seekable;
 use super::feature_table::{FeatureColumns, FeatureTable};
 use super::guard::guarded;
@@ -319,15 +319,16 @@ pub fn read_labelled_features(path: &Path, asked: &FeatureColumns<'_>) -> Result
     let (names, mut rows) = ParquetRows::open(path, seekable(path)?)?;
     let vectors = vector_column(rows.file().schema(), asked.vectors).map_err(|error| error.at(path))?;
     let mut columns = Columns::new(names);
-    let mut ask = |name: &str| {
-        let place = columns.ask(name).map_err(|error| error.at(path))?;
-        rows.check_text(place)?;
+    let mut ask = |name: &str, lists: bool| {
+        let place = columns.want(name, Use::Asked).map_err(|error| error.at(path))?;
+        rows.check_text(place, lists)?;
         Ok(place)
     };
-    let cells = asked.cells.iter().map(|name| ask(name)).collect::<Result<Vec<_>>>()?;
+    let cells = asked.cells.iter().map(|kept| ask(&kept.name, kept.takes_lists()));
+    let cells = cells.collect::<Result<Vec<_>>>()?;
     let there = |name: &str| rows.file().schema().column_with_name(name).is_some();
-    let hash = there(TEXT_HASH).then(|| ask(TEXT_HASH)).transpose()?;
-    let text = (asked.texts && there(TEXT)).then(|| ask(TEXT)).transpose()?;
+    let hash = there(TEXT_HASH).then(|| ask(TEXT_HASH, false)).transpose()?;
+    let text = (asked.texts && there(TEXT)).then(|| ask(TEXT, false)).transpose()?;
     columns.carry(vectors);
     rows.keep_arrays();
     let vector_place = rows.places_in_batch(&columns)[vectors];
@@ -449,6 +450,7 @@ fn text_key(cell: &Cell) -> Result<TextKey> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::KeptColumn;
 
     fn write(path: &Path, rows: usize) {
         let metadata = BTreeMap::from([("made by".to_owned(), "a test".to_owned())]);
@@ -475,7 +477,7 @@ mod tests {
         write(&one, rows);
         write(&two, rows);
         assert_eq!(std::fs::read(&one).unwrap(), std::fs::read(&two).unwrap());
-        let asked = FeatureColumns { cells: &["label".to_owned()], ..FeatureColumns::default() };
+        let asked = FeatureColumns { cells: &["label".into()], ..FeatureColumns::default() };
         let table = read_labelled_features(&one, &asked).unwrap();
         assert_eq!((table.width, table.rows), (3, rows));
         assert_eq!(table.features[3 * (rows - 1)..], [(rows - 1) as f32, 0.5, -1.0]);
@@ -529,7 +531,7 @@ mod tests {
         let path =
             |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/foreign_parquet").join(name);
         let read = |name: &str, vectors: Option<&str>, cells: &[&str]| {
-            let cells: Vec<String> = cells.iter().map(|name| (*name).to_owned()).collect();
+            let cells: Vec<KeptColumn> = cells.iter().map(|name| (*name).into()).collect();
             read_labelled_features(&path(name), &FeatureColumns { vectors, cells: &cells, texts: false })
         };
         let columns: Vec<String> = {

@@ -152,6 +152,11 @@ fn decoded_bytes(chunk: &ColumnChunkMetaData) -> u64 {
         .saturating_add(texts)
 }
 
+/// Whether a column holds lists.
+fn is_list(kind: &DataType) -> bool {
+    matches!(kind, DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..))
+}
+
 /// The rows of a Parquet file.
 pub(super) struct ParquetRows {
     file: ParquetFile,
@@ -199,14 +204,14 @@ impl ParquetRows {
         columns.uses().iter().enumerate().map(place).collect()
     }
 
-    /// Refuses a column that has no texts.
+    /// Refuses a column that has no texts, or, where these are welcome, no lists of them.
     ///
     /// # Errors
     /// It holds lists, structs or maps.
-    pub fn check_text(&self, place: usize) -> Result<()> {
+    pub fn check_text(&self, place: usize, lists: bool) -> Result<()> {
         let field = self.field(place);
         let kind = describe(field.data_type());
-        if !field.data_type().is_nested() {
+        if !field.data_type().is_nested() || lists && is_list(field.data_type()) {
             return Ok(());
         }
         Err(Error::new(Kind::Table, format!("the column is {kind}"))

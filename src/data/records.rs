@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::cell::{Cell, json_text};
 use super::format::names_compressed;
+use super::label_list::SEPARATOR;
 use crate::error::{Error, Kind, Result, quoted};
 use crate::named::named;
 
@@ -63,6 +64,9 @@ pub enum RecordValue<'a> {
     Text(&'a str),
     /// A value of the input, as it was there.
     Cell(&'a Cell),
+    /// Several texts; a CSV cell holds them with the usual separator between them, or, where one of them has
+    /// that in it, as JSON.
+    List(Vec<&'a str>),
     /// Anything nested; a CSV cell holds it as JSON.
     Json(serde_json::Value),
 }
@@ -75,6 +79,7 @@ impl RecordValue<'_> {
             Self::Number(number) => out.extend(serde_json::json!(number).to_string().bytes()),
             Self::Text(text) => json_text(text, out),
             Self::Cell(cell) => cell.write_json(out),
+            Self::List(texts) => out.extend(serde_json::json!(texts).to_string().bytes()),
             Self::Json(value) => out.extend(value.to_string().bytes()),
         }
     }
@@ -221,6 +226,10 @@ fn text<'a>(value: &RecordValue<'a>) -> Cow<'a, [u8]> {
         RecordValue::Number(number) => number.to_string().into_bytes().into(),
         RecordValue::Text(text) => text.as_bytes().into(),
         RecordValue::Cell(cell) => cell.as_str().unwrap_or_default().as_bytes().into(),
+        RecordValue::List(texts) if texts.iter().any(|text| text.contains(SEPARATOR)) => {
+            serde_json::json!(texts).to_string().into_bytes().into()
+        }
+        RecordValue::List(texts) => texts.join(SEPARATOR).into_bytes().into(),
         RecordValue::Json(value) => value.to_string().into_bytes().into(),
     }
 }

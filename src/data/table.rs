@@ -11,7 +11,7 @@ use std::path::Path;
 use super::carried_type::CarriedType;
 use super::cell::Cell;
 use super::cells::Dialect;
-use super::column_use::{Columns, free_name};
+use super::column_use::{Columns, Use, free_name};
 #[cfg(feature = "parquet")]
 use super::compression::seekable;
 use super::compression::unpacked;
@@ -23,6 +23,7 @@ use super::header::{Header, TextColumns, TextPlaces};
 #[cfg(feature = "parquet")]
 use super::json::carried;
 use super::json::{JsonRows, Layout};
+use super::kept::KeptColumn;
 use super::lines::Lines;
 use super::reading::Delimiter;
 use super::records::CARRIED;
@@ -144,6 +145,15 @@ impl TableReader {
     /// # Errors
     /// There is none of that name, or two; or it holds lists, structs or maps.
     pub fn column(&mut self, name: &str) -> Result<usize> {
+        self.kept(&name.into())
+    }
+
+    /// The same of a column that is kept, whose cells may be lists where that is what it holds.
+    ///
+    /// # Errors
+    /// There is none of that name, or two; or it holds structs, maps, or lists that are not welcome.
+    pub fn kept(&mut self, column: &KeptColumn) -> Result<usize> {
+        let name = column.name.as_str();
         if self.columns.place(name).is_none() {
             self.look_ahead(Some(name), &mut |_, _| {})?;
         }
@@ -154,10 +164,12 @@ impl TableReader {
             },
             _ => error,
         };
-        let place = self.columns.ask(name).map_err(|error| named(error).at(&self.name))?;
+        // Whoever reads the column knows its lists.
+        let wanted = if column.takes_lists() { Use::Carried } else { Use::Asked };
+        let place = self.columns.want(name, wanted).map_err(|error| named(error).at(&self.name))?;
         #[cfg(feature = "parquet")]
         if let Rows::Parquet(rows) = &self.rows {
-            rows.check_text(place)?;
+            rows.check_text(place, column.takes_lists())?;
         }
         Ok(place)
     }

@@ -3,12 +3,14 @@
 //!
 //! Refuses to keep texts unless asked to, and to change the order of rows.
 
-use std::borrow::Cow;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "train")]
+use crate::data::Classes;
 use crate::data::{
-    Cell, FeatureColumns, Source, Spellings, TableReader, TextColumns, read_labelled_features,
+    Cell, CellForm, FeatureColumns, KeptColumn, Source, Spellings, TableReader, TextColumns,
+    read_labelled_features,
 };
 use crate::embed::{
     Embedder, FeatureRows, MadeWith, Progress, RowLayout, TextNotes, check_columns, visit_rows,
@@ -104,8 +106,8 @@ impl Input {
 /// Which columns to read beside the features.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Columns<'c> {
-    /// Columns whose labels are kept.
-    pub kept: &'c [String],
+    /// Columns whose answers are kept.
+    pub kept: &'c [KeptColumn],
     /// Keep the texts too.
     pub texts: bool,
 }
@@ -117,8 +119,8 @@ pub struct Dataset {
     pub keys: Vec<TextKey>,
     /// The texts are known by their vectors only: these keys equal no other's.
     pub by_vector: bool,
-    /// `cells[column][row]`, in the order of [`Columns::kept`]: the label's name ([`Cell::label`]), `None`
-    /// where there is none.
+    /// `cells[column][row]`, in the order of [`Columns::kept`]: what [`KeptColumn::read`] keeps, `None` where
+    /// that is nothing.
     pub cells: Vec<Vec<Option<String>>>,
     /// Per column, how its labels are written.
     pub spellings: Vec<Spellings>,
@@ -205,17 +207,17 @@ impl Dataset {
         check_columns(embedder.backbone(), text)?;
         let mut reader = TableReader::open(source)?;
         let text = reader.text(text)?;
-        let kept = columns.kept.iter().map(|name| reader.column(name)).collect::<Result<Vec<_>>>()?;
+        let kept = columns.kept.iter().map(|kept| Ok((reader.kept(kept)?, kept)));
+        let kept = kept.collect::<Result<Vec<_>>>()?;
         let layout = Some(embedder.layout());
         let (cells, spellings) = (vec![Vec::new(); kept.len()], vec![Spellings::default(); kept.len()]);
         let mut dataset = Self { layout, cells, spellings, ..Self::default() };
         let notes = visit_rows(embedder, &mut reader, text, strict, progress, &mut |_, visit| {
             dataset.keys.push(visit.key);
             let written = dataset.cells.iter_mut().zip(&mut dataset.spellings);
-            for ((cells, spellings), &column) in written.zip(&kept) {
-                let cell = &visit.row.cells[column];
-                spellings.add(cell);
-                cells.push(label(cell));
+            for ((cells, spellings), (column, kept)) in written.zip(&kept) {
+                let cell = &visit.row.cells[*column];
+                cells.push(read(kept, cell, spellings).map_err(|error| error.row(visit.row.number))?);
             }
             if columns.texts {
                 dataset.texts.push(visit.text.owned());
@@ -239,13 +241,15 @@ impl Dataset {
         let keys = table
             .keys
             .unwrap_or_else(|| table.features.chunks_exact(table.width.max(1)).map(vector_key).collect());
-        let cells = table.cells.iter().map(|cells| cells.iter().map(label).collect()).collect();
-        let spellings = table.cells.iter().map(|cells| {
-            let mut found = Spellings::default();
-            cells.iter().for_each(|cell| found.add(cell));
-            found
-        });
-        let spellings = spellings.collect();
+        let (mut cells, mut spellings) = (Vec::new(), Vec::new());
+        for (found, kept) in table.cells.iter().zip(columns.kept) {
+            let mut met = Spellings::default();
+            let read = (1..)
+                .zip(found)
+                .map(|(row, cell)| read(kept, cell, &mut met).map_err(|error| error.row(row)));
+            cells.push(read.collect::<Result<Vec<_>>>()?);
+            spellings.push(met);
+        }
         let texts = table.texts.unwrap_or_default();
         let texts = texts.into_iter().map(|first| OwnedText { first, second: None }).collect();
         let notes = TextNotes { rows: keys.len() as u64, ..TextNotes::default() };
@@ -268,8 +272,23 @@ pub fn name_alike(tables: &mut [&mut Dataset]) {
     }
 }
 
-fn label(cell: &Cell) -> Option<String> {
-    cell.label().map(Cow::into_owned)
+/// Keeps classes out of their tasks whose rows have one text only; numbers have none.
+#[cfg(feature = "train")]
+pub fn keep_out_single(rows: &mut Dataset, kept: &[KeptColumn]) {
+    for (cells, kept) in rows.cells.iter_mut().zip(kept) {
+        if kept.form != CellForm::Number {
+            let lists = kept.takes_lists();
+            Classes::count(lists, &rows.keys, cells).keep_out_single(lists, cells);
+        }
+    }
+}
+
+/// What is kept of a cell; how a single label is spelled is noted.
+fn read(kept: &KeptColumn, cell: &Cell, spellings: &mut Spellings) -> Result<Option<String>> {
+    if kept.form == CellForm::Label {
+        spellings.add(cell);
+    }
+    kept.read(cell)
 }
 
 /// The identity of a text that is known by its vector only.

@@ -4,6 +4,8 @@
 //! Refuses to mix rows used in training with unseen ones unless asked to, and to call rows unseen where
 //! nobody knows.
 
+mod mistake;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
@@ -15,15 +17,17 @@ use serde::Serialize;
 
 use crate::classifier::run::SplitRows;
 use crate::classifier::{Model, Run, measure, most_probable, probabilities};
-use crate::data::Part;
+use crate::data::{CellForm, KeptColumn, Part};
 use crate::dataset::{Columns, Dataset, Input};
 use crate::embed::{EmbedOptions, Embedder, covering};
 use crate::error::{Error, Kind, Result};
 use crate::heads::{FeatureView, Head};
-use crate::metrics::{Coverage, TaskMetrics, coverage};
+use crate::metrics::{Coverage, TaskMetrics, answered_only, coverage};
 use crate::quantities::{counted, grouped};
 use crate::runtime::Runtime;
-use crate::task::Truth;
+use crate::task::{TaskKind, Truth};
+pub use mistake::Mistake;
+use mistake::mistake;
 
 /// Which rows to measure on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -148,18 +152,6 @@ pub struct Evaluation {
     pub groups: BTreeMap<String, BTreeMap<String, TaskMetrics>>,
 }
 
-/// A row that was labelled wrongly.
-#[derive(Debug, Clone)]
-pub struct Mistake {
-    /// Row number, from 1.
-    pub row: usize,
-    pub task: String,
-    pub truth: String,
-    pub predicted: String,
-    /// Probability of the wrong label.
-    pub probability: f32,
-}
-
 /// A labelled table, ready to be measured against a model.
 pub struct Evaluator<'e> {
     rows: &'e Dataset,
@@ -173,13 +165,13 @@ struct Task<'e> {
     head: &'e Head,
     /// What its head sees of a row.
     columns: Range<usize>,
-    /// Per row, the label's name.
+    /// Per row, what is kept of its cell.
     cells: &'e [Option<String>],
 }
 
 impl Task<'_> {
     fn truth(&self, rows: &[usize]) -> Truth {
-        Truth::new(&self.head.labels, self.cells, rows.iter().copied())
+        Truth::new(self.head.kind, &self.head.labels, self.cells, rows.iter().copied())
     }
 }
 
@@ -314,23 +306,34 @@ impl<'e> Evaluator<'e> {
         strangers: Option<&Dataset>,
     ) -> Result<BTreeMap<String, Vec<Coverage>>> {
         let chosen = self.chosen(which)?;
-        let of_task = |task: &Task<'_>| {
+        let of_task = |task: &&Task<'_>| {
             let (head, truth) = (task.head, task.truth(&chosen));
             let all = probabilities(head, self.view(task), &truth.rows);
             let (confidence, predicted) = most_certain(&all, head.labels.len());
             let right: Vec<bool> = predicted
                 .iter()
-                .zip(&truth.labels)
-                .map(|(answer, label)| *answer == *label as usize)
+                .zip(&truth.targets)
+                .map(|(answer, target)| *answer == target.label())
                 .collect();
-            let strange = strangers.map_or_else(Vec::new, |strangers| {
+            let (strange, strange_labels) = strangers.map_or_else(Default::default, |strangers| {
                 let every: Vec<usize> = (0..strangers.rows()).collect();
                 let view = strangers.view(&task.columns);
-                most_certain(&probabilities(head, view, &every), head.labels.len()).0
+                most_certain(&probabilities(head, view, &every), head.labels.len())
             });
-            (head.task.clone(), coverage(&confidence, &right, &strange))
+            let mut table = coverage(&confidence, &right, &strange);
+            let limits = head.believed.limits();
+            if !limits.thresholds.is_empty() && !table.is_empty() {
+                let answers = |(label, p): (&usize, &f32)| head.kind.answers(limits, *label, *p);
+                let answered: Vec<bool> = predicted.iter().zip(&confidence).map(answers).collect();
+                let missed: Vec<bool> =
+                    strange_labels.iter().zip(&strange).map(|one| !answers(one)).collect();
+                table.push(answered_only(&answered, &right, &missed));
+            }
+            (head.task.clone(), table)
         };
-        Ok(self.tasks.iter().map(of_task).collect())
+        // Of several labels, or a number, no one is the answer that could be left away.
+        let of_one = self.tasks.iter().filter(|task| task.head.kind == TaskKind::OneOf);
+        Ok(of_one.collect::<Vec<_>>().iter().map(of_task).collect())
     }
 
     fn chosen(&self, which: Rows) -> Result<Vec<usize>> {
@@ -356,21 +359,13 @@ impl<'e> Evaluator<'e> {
         for task in &self.tasks {
             let (head, truth) = (task.head, task.truth(&chosen));
             let all = probabilities(head, self.view(task), &truth.rows);
-            let of_rows = all.chunks_exact(head.labels.len()).zip(truth.rows.iter().zip(&truth.labels));
-            for (probabilities, (&row, &label)) in of_rows {
-                let predicted = most_probable(probabilities);
-                if predicted != label as usize {
-                    mistakes.push(Mistake {
-                        row: row + 1,
-                        task: head.task.clone(),
-                        truth: truth.name(&head.labels, label).to_owned(),
-                        predicted: head.labels[predicted].clone(),
-                        probability: probabilities[predicted],
-                    });
-                }
+            let of_rows = all.chunks_exact(head.labels.len()).zip(truth.rows.iter().zip(&truth.targets));
+            for (answer, (&row, target)) in of_rows {
+                let found = mistake(head, (&truth, target), answer);
+                mistakes.extend(found.map(|found| Mistake { row: row + 1, ..found }));
             }
         }
-        mistakes.sort_by(|a, b| b.probability.total_cmp(&a.probability).then(a.row.cmp(&b.row)));
+        mistakes.sort_by(|a, b| b.weight.total_cmp(&a.weight).then(a.row.cmp(&b.row)));
         Ok(mistakes)
     }
 }
@@ -384,17 +379,19 @@ pub fn keep_out(
     run: &Run,
     seen: &SplitRows,
     rows: &mut Dataset,
-    tasks: &[String],
+    tasks: &[KeptColumn],
 ) -> Result<BTreeMap<String, u64>> {
     let kept_out = run.kept_out()?;
     let mut count = BTreeMap::new();
     for (task, cells) in tasks.iter().zip(&mut rows.cells) {
-        let Some(single) = kept_out.get(task) else { continue };
+        let Some(single) = kept_out.get(&task.name).filter(|_| task.form == CellForm::Label) else {
+            continue;
+        };
         for (key, cell) in rows.keys.iter().zip(cells) {
             let known = seen.part(key).is_some();
             if known && cell.as_ref().is_some_and(|label| single.contains(label)) {
                 *cell = None;
-                *count.entry(task.clone()).or_default() += 1;
+                *count.entry(task.name.clone()).or_default() += 1;
             }
         }
     }
@@ -413,13 +410,7 @@ fn most_certain(probabilities: &[f32], classes: usize) -> (Vec<f32>, Vec<usize>)
 
 fn task_index(model: &Model, task: &str) -> Result<usize> {
     let heads = model.heads();
-    heads.iter().position(|head| head.task == task).ok_or_else(|| {
-        let known: Vec<&str> = heads.iter().map(|head| head.task.as_str()).collect();
-        Error::new(Kind::Usage, "the model has no such task")
-            .at(model.path())
-            .found(format!("{task:?}"))
-            .expected(format!("one of {}", known.join(", ")))
-    })
+    heads.iter().position(|head| head.task == task).ok_or_else(|| model.lacks(task))
 }
 
 /// Measures all tasks of a run or bundle on a labelled table: on rows that it had not seen, or on all where
@@ -430,7 +421,8 @@ fn task_index(model: &Model, task: &str) -> Result<usize> {
 pub fn evaluate(model: &Path, data: &Input, runtime: &Arc<Runtime>, root: &Path) -> Result<Evaluation> {
     let model = Model::open(model, None)?;
     let tasks: Vec<String> = model.heads().iter().map(|head| head.task.clone()).collect();
-    let columns = Columns { kept: &tasks, texts: false };
+    let kept = model.kept_columns(&tasks, None)?;
+    let columns = Columns { kept: &kept, texts: false };
     let mut rows = match data {
         Input::Features { path, column } => Dataset::from_features(path, column.as_deref(), columns)?,
         Input::Texts { source, columns: text } => {
@@ -445,7 +437,7 @@ pub fn evaluate(model: &Path, data: &Input, runtime: &Arc<Runtime>, root: &Path)
     };
     let seen = seen_rows(&model, &rows)?;
     if let (Model::Run(run), Some(seen)) = (&model, &seen) {
-        keep_out(run, seen, &mut rows, &tasks)?;
+        keep_out(run, seen, &mut rows, &kept)?;
     }
     let evaluator = Evaluator::new(&model, &rows, seen.as_ref(), &tasks)?;
     evaluator.measure(evaluator.default_rows(), None)

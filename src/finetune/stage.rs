@@ -30,22 +30,28 @@ pub struct StageTask {
     truth: Truth,
     /// Per row of the stage's rows, its place in the truth; none is left out of this task.
     places: Vec<Option<usize>>,
-    /// What a row of each class counts, 1 on average.
-    weights: Vec<f32>,
+    /// What a row counts for each class, where it has it and where it has not; 1 on average.
+    weights: Vec<[f32; 2]>,
     /// What is added to the logits of every row, `[rows, classes]`; empty where nothing is.
     beside: Vec<f32>,
 }
 
 impl StageTask {
-    /// The targets of `rows` rows, of which those in `truth` have one; `weights` is what a row of each class
-    /// counts, if not 1.
+    /// The targets of `rows` rows, of which those in `truth` have one; `weights` is what a row counts for each
+    /// class, where it has it and where it has not, if not 1.
     #[must_use]
-    pub fn new(kind: TaskKind, classes: usize, rows: usize, truth: Truth, weights: Option<Vec<f64>>) -> Self {
+    pub fn new(
+        kind: TaskKind,
+        classes: usize,
+        rows: usize,
+        truth: Truth,
+        weights: Option<Vec<[f64; 2]>>,
+    ) -> Self {
         let mut places = vec![None; rows];
         truth.rows.iter().enumerate().for_each(|(place, &row)| places[row] = Some(place));
         let weights = weights.map_or_else(
-            || vec![1.0; classes],
-            |weights| weights.iter().map(|weight| *weight as f32).collect(),
+            || vec![[1.0; 2]; classes],
+            |weights| weights.iter().map(|both| both.map(|weight| weight as f32)).collect(),
         );
         Self { kind, classes, truth, places, weights, beside: Vec::new() }
     }
@@ -78,11 +84,12 @@ impl StageTask {
     /// The targets of a batch, `[batch, target width]`.
     fn targets(&self, batch: &Batch, count: f32) -> Vec<f32> {
         let width = self.kind.target_width(self.classes);
-        let weights: Vec<f32> = self.weights.iter().map(|weight| count * weight).collect();
+        let weights: Vec<[f32; 2]> =
+            self.weights.iter().map(|both| both.map(|weight| count * weight)).collect();
         let mut targets = vec![0.0; batch.size * width];
         for (target, &row) in targets.chunks_exact_mut(width).zip(&batch.rows) {
             if let Some(place) = self.places[row] {
-                self.kind.put_target(&self.truth, place, &weights, target);
+                self.kind.put_target(&self.truth.targets[place], &weights, target);
             }
         }
         targets

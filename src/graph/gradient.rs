@@ -100,6 +100,7 @@ fn rule(node: &Node) -> Result<Rule> {
         ("", "Max") => elementwise::maximum,
         ("", "TopK") => elementwise::largest,
         ("", "Tanh") => elementwise::hyperbolic_tangent,
+        ("", "Softplus") => elementwise::softplus,
         ("", "Relu") => elementwise::relu,
         ("", "Gelu") => elementwise::gelu,
         ("", "MatMul") => products::matmul,

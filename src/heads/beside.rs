@@ -10,6 +10,8 @@ use std::time::Instant;
 use super::folds::{NO_FOLD, text_folds};
 use super::head::{Answers, Head};
 use super::options::{Alpha, Examples, FitOptions};
+use super::shape::Shape;
+use super::units::Units;
 use super::word_choice::choose;
 use super::word_options::{SettledWords, WordsReport};
 use super::word_problem::WordProblem;
@@ -17,6 +19,7 @@ use super::word_rows::WordRows;
 use super::words::{LARGEST_BYTE, LARGEST_CODE, Words};
 use crate::error::{Error, Kind, Result};
 use crate::parallel::in_parallel;
+use crate::task::TaskKind;
 
 /// Puts words beside a head that was fitted on the features of these rows with the penalty `options` says;
 /// none where they do not help.
@@ -30,17 +33,25 @@ pub(super) fn put_beside(
 ) -> Result<Option<WordsReport>> {
     let start = Instant::now();
     let words = words_of(&head.task, examples)?;
+    let units = Units::of(head.kind, examples.targets, &head.task)?;
+    let targets = units.targets(examples.targets);
+    let examples = &Examples { targets: &targets, ..*examples };
+    *head = units.head(head);
     let (settled, found) = match options.words.settled {
         Some(settled) => (settled, None),
         None => match choose((words, head.answers()), examples, options)? {
             (Some(settled), found) => (settled, Some(found)),
-            (None, found) => return Ok(Some(found.refused(start.elapsed().as_secs_f64()))),
+            (None, found) => {
+                *head = units.own_head(head);
+                return Ok(Some(found.refused(start.elapsed().as_secs_f64())));
+            }
         },
     };
     let SettledWords { weighing, alpha, counts: [of_features, of_words] } = settled;
-    let problem = WordProblem::new(words, examples, (head.labels.len(), weighing), options);
+    let problem = WordProblem::new(words, examples, (head.answers().shape(), weighing), options);
     if head.features > 0 && (problem.places.is_empty() || of_words <= 0.0) {
         // They would say nothing, and tell only which words stood there. A head of words alone has to have some.
+        *head = units.own_head(head);
         return Ok(found.map(|found| found.refused(start.elapsed().as_secs_f64())));
     }
     let solution = problem.solve(alpha, None);
@@ -53,6 +64,7 @@ pub(super) fn put_beside(
     }
     let fitted = Words::new(words.grams(), &problem.places, &weights, head.labels.len(), largest);
     head.words = Some(Words { settled: Some(settled), ..fitted });
+    *head = units.own_head(head);
     Ok(Some(WordsReport {
         used: Some(settled),
         places: problem.places.len(),
@@ -87,6 +99,8 @@ pub fn weigh_words(
 ) -> Result<WordsReport> {
     let start = Instant::now();
     let words = words_of(answers.task, examples)?;
+    let targets = Units::of(answers.kind, examples.targets, answers.task)?.targets(examples.targets);
+    let examples = &Examples { targets: &targets, ..*examples };
     let options = FitOptions { alpha: Alpha::Fixed(alpha), ..options.clone() };
     let (used, found) = choose((words, answers), examples, &options)?;
     Ok(WordsReport { used, ..found.refused(start.elapsed().as_secs_f64()) })
@@ -97,8 +111,13 @@ pub fn weigh_words(
 ///
 /// # Errors
 /// The rows have no texts, or it is not known how the words were fitted.
-pub fn words_out_of_fold(words: &Words, examples: &Examples<'_>, options: &FitOptions) -> Result<Vec<f32>> {
+pub fn words_out_of_fold(
+    (words, kind): (&Words, TaskKind),
+    examples: &Examples<'_>,
+    options: &FitOptions,
+) -> Result<Vec<f32>> {
     let classes = words.classes();
+    let shape = Shape { kind, classes };
     let (Some(settled), Some(rows)) = (words.settled, examples.features.words()) else {
         return Err(Error::new(Kind::Heads, "it is not known how the words of this head were fitted")
             .help("train the head again: a bundle's words stay as they are"));
@@ -107,11 +126,10 @@ pub fn words_out_of_fold(words: &Words, examples: &Examples<'_>, options: &FitOp
     let of_fold = |fold: usize| {
         let (outside, inside): (Vec<usize>, Vec<usize>) =
             (0..folds.len()).partition(|&example| folds[example] == fold);
-        let (inside, labels): (Vec<usize>, Vec<u32>) =
-            inside.into_iter().map(|example| (examples.rows[example], examples.labels[example])).unzip();
         let others: Vec<usize> = outside.iter().map(|&example| examples.rows[example]).collect();
-        let training = Examples { rows: &inside, labels: &labels, ..*examples };
-        let problem = WordProblem::new(rows, &training, (classes, settled.weighing), options);
+        let inside = examples.chosen(&inside);
+        let training = inside.of(examples.features);
+        let problem = WordProblem::new(rows, &training, (shape, settled.weighing), options);
         let mut parameters = problem.solve(settled.alpha, None).parameters;
         parameters.row_mut(problem.places.len()).fill(0.0);
         (outside, problem.logits(&parameters, &others))

@@ -19,12 +19,14 @@ use super::folds::{FOLDS, sample, text_folds};
 use super::held_out::{Score, calibrated_loss, score};
 use super::minimize::{TOLERANCE_PER_ROW, penalty};
 use super::objective::Problem;
-use super::options::{Alpha, Candidate, Examples, FitOptions, GRID};
+use super::options::{Alpha, Candidate, Chosen, Examples, FitOptions, GRID};
 use super::problem::problem;
 use super::reduce::{REDUCED, reduced};
+use super::shape::Shape;
 use super::standardize::Scaler;
 use super::view::FeatureView;
 use crate::parallel::in_parallel;
+use crate::task::Target;
 
 /// Most training rows that penalties and choices of features are compared on.
 pub const SCREENED_ROWS: usize = 3000;
@@ -69,29 +71,29 @@ pub struct Selection {
 /// what suits these suits all, and their number does not enter it.
 pub(super) fn choose_alpha(
     examples: &Examples<'_>,
-    classes: usize,
+    shape: Shape,
     options: &FitOptions,
 ) -> (f64, Vec<Candidate>) {
-    let places = sample(examples.labels, classes, SCREENED_ROWS, options.seed);
-    let (rows, labels): (Vec<usize>, Vec<u32>) =
-        places.into_iter().map(|place| (examples.rows[place], examples.labels[place])).unzip();
+    let places = sample(examples.targets, shape.classes, SCREENED_ROWS, options.seed);
+    let Chosen { rows, targets } = examples.chosen(&places);
     let trials = [Trial { name: String::new(), features: examples.features }];
     let Selection { alpha, candidates, .. } =
-        select(&trials, (&rows, &labels), classes, options, &mut |_, _| ());
+        select(&trials, (&rows, &targets), shape, options, &mut |_, _| ());
     (alpha, candidates)
 }
 
 /// Compares choices of features, and penalties unless one is given, by cross-validation on `rows` of each;
+/// numbers among `targets` are in units of their deviation (`units.rs`);
 /// `show` sees how many fits are done, of how many at most.
 pub fn select(
     trials: &[Trial<'_>],
-    (rows, labels): (&[usize], &[u32]),
-    classes: usize,
+    (rows, targets): (&[usize], &[Target]),
+    shape: Shape,
     options: &FitOptions,
     show: &mut dyn FnMut(usize, usize),
 ) -> Selection {
     let folds = trials.first().map_or_else(Vec::new, |first| {
-        text_folds(&Examples { features: first.features, rows, labels }, classes, options.seed)
+        text_folds(&Examples { features: first.features, rows, targets }, shape.classes, options.seed)
     });
     // Which choice is better shows long before the last digits of the weights do.
     let precision = if trials.len() > 1 { COARSE } else { TOLERANCE_PER_ROW };
@@ -104,7 +106,7 @@ pub fn select(
         .collect();
     let mut sources = Vec::with_capacity(trials.len());
     for (trial, narrow) in trials.iter().zip(&narrow) {
-        sources.push(source(trial, narrow.as_ref(), (rows, &every, labels), precision));
+        sources.push(source(trial, narrow.as_ref(), (rows, &every, targets), precision));
     }
     // The widest first, so that none is left for the end alone.
     let jobs: Vec<Range<usize>> = (0..trials.len() * FOLDS).rev().map(|job| job..job + 1).collect();
@@ -117,7 +119,7 @@ pub fn select(
             in_parallel(options.threads, jobs, &|job: Range<usize>| {
                 // Who listens does so until the last fit is done.
                 let done = || fitted.send(()).unwrap_or_default();
-                walk(&sources[job.start / FOLDS], classes, options, folds, (job.start % FOLDS, &done))
+                walk(&sources[job.start / FOLDS], shape, options, folds, (job.start % FOLDS, &done))
             })
         });
         fits.iter().enumerate().for_each(|(before, ())| show(before + 1, most));
@@ -136,16 +138,16 @@ pub fn select(
 fn source<'a>(
     trial: &Trial<'a>,
     narrow: Option<&'a (Vec<f32>, usize)>,
-    (rows, every, labels): (&'a [usize], &'a [usize], &'a [u32]),
+    (rows, every, targets): (&'a [usize], &'a [usize], &'a [Target]),
     precision: f64,
 ) -> Source<'a> {
     match narrow {
         Some((values, width)) => {
             let features = FeatureView::whole(values, *width);
-            Source { examples: Examples { features, rows: every, labels }, standardized: true, precision }
+            Source { examples: Examples { features, rows: every, targets }, standardized: true, precision }
         }
         None => {
-            let examples = Examples { features: trial.features, rows, labels };
+            let examples = Examples { features: trial.features, rows, targets };
             Source { examples, standardized: false, precision }
         }
     }
@@ -202,7 +204,7 @@ fn candidates(trials: &[Trial<'_>], paths: &[Path], grid: &[f64]) -> Vec<Candida
 /// Whether a candidate is within one standard error of the most accurate of those that are the best of their
 /// trials.
 fn is_near(best: &[&Candidate], candidate: &Candidate) -> bool {
-    let most = best.iter().map(|candidate| candidate.accuracy).fold(0.0, f64::max);
+    let most = best.iter().map(|candidate| candidate.accuracy).fold(f64::NEG_INFINITY, f64::max);
     most - candidate.accuracy <= candidate.standard_error
 }
 
@@ -227,7 +229,7 @@ fn simplest(best: &[&Candidate]) -> usize {
 /// that one. `fitted` is called after every fit.
 fn walk(
     source: &Source<'_>,
-    classes: usize,
+    shape: Shape,
     options: &FitOptions,
     folds: &[usize],
     (fold, fitted): (usize, &dyn Fn()),
@@ -235,26 +237,23 @@ fn walk(
     let examples = &source.examples;
     let (inside, outside): (Vec<usize>, Vec<usize>) =
         (0..folds.len()).partition(|&example| folds[example] != fold);
-    let chosen = |places: &[usize]| -> (Vec<usize>, Vec<u32>) {
-        places.iter().map(|&example| (examples.rows[example], examples.labels[example])).unzip()
-    };
-    let (rows, labels) = chosen(&inside);
-    let training = Examples { rows: &rows, labels: &labels, ..*examples };
+    let inside = examples.chosen(&inside);
+    let training = inside.of(examples.features);
     let scaler =
         if source.standardized { Scaler::none(examples.features.width()) } else { Scaler::of(&training, 1) };
     // The folds share the threads.
     let alone = FitOptions { threads: 1, ..options.clone() };
-    let training = Problem { precision: source.precision, ..problem(&scaler, &training, classes, &alone) };
+    let training = Problem { precision: source.precision, ..problem(&scaler, &training, shape, &alone) };
     // Held-out rows are weighted as the training rows are, so that the choice serves the same aim.
-    let (rows, labels) = chosen(&outside);
-    let held_out = Examples { rows: &rows, labels: &labels, ..*examples };
-    let held_out = problem(&scaler, &held_out, classes, &alone);
+    let outside = examples.chosen(&outside);
+    let held_out = outside.of(examples.features);
+    let held_out = problem(&scaler, &held_out, shape, &alone);
     let products = Products::of(&training);
     let mut path = Path::new();
     let mut start = None;
     let (mut best, mut worse) = (f64::INFINITY, 0);
     for alpha in grid(options.alpha) {
-        let alpha = penalty(alpha, classes);
+        let alpha = penalty(alpha, shape);
         let solution = Descent { alpha, products: &products, start: start.as_ref() }.solve(&training);
         let scored = score(&held_out, &solution.parameters);
         start = Some(solution.parameters);
@@ -324,8 +323,13 @@ mod tests {
         let trials = [Trial { name: "all".into(), features: FeatureView::whole(&features, 12) }];
         let options = FitOptions { alpha: Alpha::Auto, threads: 2, ..FitOptions::default() };
         let mut shown = Vec::new();
-        let found =
-            select(&trials, (&rows, &labels), 2, &options, &mut |done, most| shown.push((done, most)));
+        let found = select(
+            &trials,
+            (&rows, &Target::each(&labels)),
+            Shape::one_of(2),
+            &options,
+            &mut |done, most| shown.push((done, most)),
+        );
         let most = FOLDS * GRID.len();
         assert!(shown.len() >= found.candidates.len() * FOLDS && shown.len() <= most, "{}", shown.len());
         assert!(shown.iter().enumerate().all(|(before, shown)| *shown == (before + 1, most)), "{shown:?}");
@@ -335,10 +339,16 @@ mod tests {
     fn the_choice_is_that_of_brute_force_and_threads_change_nothing() {
         let (features, labels) = two_classes();
         let rows: Vec<usize> = (0..240).collect();
-        let examples = Examples { features: FeatureView::whole(&features, 12), rows: &rows, labels: &labels };
+        let examples = Examples {
+            features: FeatureView::whole(&features, 12),
+            rows: &rows,
+            targets: &Target::each(&labels),
+        };
         let options = FitOptions { alpha: Alpha::Auto, seed: 5, ..FitOptions::default() };
         let trials = [Trial { name: "all".into(), features: examples.features }];
-        let of = |options: &FitOptions| select(&trials, (&rows, &labels), 2, options, &mut |_, _| ());
+        let of = |options: &FitOptions| {
+            select(&trials, (&rows, &Target::each(&labels)), Shape::one_of(2), options, &mut |_, _| ())
+        };
         let selection = of(&options);
         assert_eq!(selection, of(&FitOptions { threads: 3, ..options.clone() }));
         let Selection { alpha, candidates, .. } = selection;
@@ -350,11 +360,11 @@ mod tests {
             let outside: Vec<usize> = (0..240).filter(|&row| assigned[row] == fold).collect();
             let inside_labels: Vec<u32> = inside.iter().map(|&row| labels[row]).collect();
             let others: Vec<u32> = outside.iter().map(|&row| labels[row]).collect();
-            let training = Examples { rows: &inside, labels: &inside_labels, ..examples };
-            let held_out = Examples { rows: &outside, labels: &others, ..examples };
+            let training = Examples { rows: &inside, targets: &Target::each(&inside_labels), ..examples };
+            let held_out = Examples { rows: &outside, targets: &Target::each(&others), ..examples };
             let scaler = Scaler::of(&training, 1);
-            let training = problem(&scaler, &training, 2, &options);
-            let held_out = problem(&scaler, &held_out, 2, &options);
+            let training = problem(&scaler, &training, Shape::one_of(2), &options);
+            let held_out = problem(&scaler, &held_out, Shape::one_of(2), &options);
             for (sum, alpha) in scores.iter_mut().zip(GRID) {
                 let solution = crate::heads::minimize::minimize(&training, alpha);
                 *sum += score(&held_out, &solution.parameters).right.iter().sum::<f64>() / 3.0;
@@ -459,16 +469,25 @@ mod tests {
             let (features, labels) = many_classes(3, &mut draw, &means, &common);
             let (unseen, truth) = many_classes(40, &mut draw, &means, &common);
             let rows: Vec<usize> = (0..labels.len()).collect();
-            let examples =
-                Examples { features: FeatureView::whole(&features, 24), rows: &rows, labels: &labels };
+            let examples = Examples {
+                features: FeatureView::whole(&features, 24),
+                rows: &rows,
+                targets: &Target::each(&labels),
+            };
             let trials = [Trial { name: String::new(), features: examples.features }];
-            let chosen = select(&trials, (&rows, &labels), 20, &options, &mut |_, _| ()).alpha;
+            let chosen =
+                select(&trials, (&rows, &Target::each(&labels)), Shape::one_of(20), &options, &mut |_, _| ())
+                    .alpha;
             let earlier = earlier_rule(&examples, &options);
             let scaler = Scaler::of(&examples, 1);
-            let training = problem(&scaler, &examples, 20, &options);
+            let training = problem(&scaler, &examples, Shape::one_of(20), &options);
             let every: Vec<usize> = (0..truth.len()).collect();
-            let unseen = Examples { features: FeatureView::whole(&unseen, 24), rows: &every, labels: &truth };
-            let unseen = problem(&scaler, &unseen, 20, &options);
+            let unseen = Examples {
+                features: FeatureView::whole(&unseen, 24),
+                rows: &every,
+                targets: &Target::each(&truth),
+            };
+            let unseen = problem(&scaler, &unseen, Shape::one_of(20), &options);
             let accuracy = |alpha: f64| {
                 let found =
                     Descent { alpha, products: &Products::of(&training), start: None }.solve(&training);
@@ -485,10 +504,15 @@ mod tests {
     /// What `auto` took until 2026-11-28: the strongest penalty within one standard error of the best
     /// accuracy.
     fn earlier_rule(examples: &Examples<'_>, options: &FitOptions) -> f64 {
-        let assigned = folds(examples.labels, 20, options.seed);
+        let assigned = folds(
+            &examples.targets.iter().map(|target| target.label() as u32).collect::<Vec<_>>(),
+            20,
+            options.seed,
+        );
         let source = Source { examples: *examples, standardized: false, precision: TOLERANCE_PER_ROW };
-        let paths: Vec<Path> =
-            (0..FOLDS).map(|fold| walk(&source, 20, options, &assigned, (fold, &|| ()))).collect();
+        let paths: Vec<Path> = (0..FOLDS)
+            .map(|fold| walk(&source, Shape::one_of(20), options, &assigned, (fold, &|| ())))
+            .collect();
         let tried = paths.iter().map(Vec::len).min().unwrap();
         let right = |place: usize| paths.iter().flat_map(move |path| path[place].right.clone());
         let accuracy = |place: usize| right(place).sum::<f64>();
@@ -502,7 +526,7 @@ mod tests {
     #[test]
     fn a_sample_keeps_every_class_in_proportion() {
         let labels: Vec<u32> = (0..1000).map(|row| u32::from(row % 10 == 0) + u32::from(row < 4)).collect();
-        let of = |seed| sample(&labels, 3, 300, seed);
+        let of = |seed| sample(&Target::each(&labels), 3, 300, seed);
         let chosen = of(1);
         assert!((295..=305).contains(&chosen.len()) && chosen.is_sorted());
         for class in 0..3 {
@@ -514,6 +538,6 @@ mod tests {
             );
         }
         assert_ne!(chosen, of(2));
-        assert_eq!(sample(&labels, 3, 1000, 1).len(), 1000);
+        assert_eq!(sample(&Target::each(&labels), 3, 1000, 1).len(), 1000);
     }
 }

@@ -5,6 +5,7 @@
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2, Axis, s};
 
+use super::loss::first_curvature;
 use super::objective::Problem;
 use super::parallel::in_bands;
 
@@ -39,7 +40,7 @@ impl Products {
         let (rows, width, threads) = (problem.examples.rows, problem.width(), problem.threads);
         let every = rows.len().div_ceil(SAMPLE).max(1);
         let sample: Vec<usize> = rows.iter().copied().step_by(every).collect();
-        let scale = (1.0 - 1.0 / problem.classes as f64) / problem.classes as f64;
+        let scale = first_curvature(problem.shape, problem.examples.targets);
         let share = scale * rows.len() as f64 / sample.len() as f64;
         let standardized = problem.scaler.apply::<f32>(problem.examples.features, sample.into_iter());
         let blocks = (0..width).step_by(BLOCK).map(|start| {
@@ -64,8 +65,8 @@ impl Products {
     }
 }
 
-/// A guess of the inverse Hessian, the same for every class: `(c·XᵀX + αI)⁻¹`, by blocks of features; `c = (1
-/// − 1/k) / k` is what `p·(1 − p)` is where nothing is known yet.
+/// A guess of the inverse Hessian, the same for every class: `(c·XᵀX + αI)⁻¹`, by blocks of features; `c` is
+/// how the loss curves where nothing is known yet: of one of k labels `p·(1 − p)`, `(1 − 1/k) / k`.
 pub(super) struct Guess {
     /// First feature of each block and its lower Cholesky factor, row by row.
     blocks: Vec<(usize, Array2<f64>)>,

@@ -10,8 +10,9 @@ use super::minimize::minimize;
 use super::options::{Alpha, Examples, FitOptions, FitReport};
 use super::problem::problem;
 use super::standardize::Scaler;
+use super::units::Units;
 use crate::error::{Error, Kind, Result};
-use crate::task::TaskKind;
+use crate::task::{Target, TaskKind};
 
 /// Fits a head on what it sees of the network, whatever is said of words.
 ///
@@ -23,33 +24,41 @@ pub(super) fn fit_dense(
     options: &FitOptions,
 ) -> Result<(Head, FitReport)> {
     let start = Instant::now();
-    let Answers { task, labels: label_names, .. } = answers;
-    check(task, label_names, examples)?;
+    let (Answers { task, kind, .. }, shape) = (answers, answers.shape());
+    check(answers, examples)?;
+    let units = Units::of(kind, examples.targets, task)?;
+    let targets = units.targets(examples.targets);
+    let examples = &Examples { targets: &targets, ..*examples };
     let (alpha, candidates) = match options.alpha {
         Alpha::Fixed(alpha) => (alpha, Vec::new()),
-        Alpha::Auto => choose_alpha(examples, label_names.len(), options),
+        Alpha::Auto => choose_alpha(examples, shape, options),
     };
     let scaler = Scaler::of(examples, options.threads);
-    let problem = problem(&scaler, examples, label_names.len(), options);
+    let problem = problem(&scaler, examples, shape, options);
     let solution = minimize(&problem, alpha);
-    let (weights, bias) = scaler.fold(&solution.parameters);
+    let (mut weights, mut bias) = scaler.fold(&solution.parameters);
+    units.own_weights(&mut weights, &mut bias);
     let report = solution.report(task, examples, (alpha, candidates), start);
     Ok((Head::new(answers, examples.features.width(), weights, bias), report))
 }
 
-fn check(task: &str, names: &[String], examples: &Examples<'_>) -> Result<()> {
+fn check(answers: Answers<'_>, examples: &Examples<'_>) -> Result<()> {
+    let Answers { task, kind, labels: names, .. } = answers;
     let wrong = |what: &str| Error::new(Kind::Heads, what).task(task);
-    if names.len() < TaskKind::OneOf.least_labels() {
+    if names.len() < kind.least_labels() {
         return Err(wrong("a head needs classes to tell apart")
             .found(names.len().to_string())
-            .expected("2 or more"));
+            .expected(format!("{} or more", kind.least_labels())));
     }
     if !examples.features.is_whole() {
         return Err(wrong("the features do not have the declared width")
             .expected(examples.features.width().to_string()));
     }
-    for (class, name) in names.iter().enumerate() {
-        if !examples.labels.iter().any(|label| *label as usize == class) {
+    let mut has_rows = vec![!kind.has_labels(); names.len()];
+    examples.targets.iter().flat_map(Target::labels).for_each(|label| has_rows[*label as usize] = true);
+    for (name, has_rows) in names.iter().zip(has_rows) {
+        // Of several labels, one that no row of a fold has is one that none has.
+        if !has_rows && kind == TaskKind::OneOf {
             return Err(wrong("a class has no training rows")
                 .found(format!("{name:?}"))
                 .help("add rows with other texts for it, or empty its cells to leave it out"));

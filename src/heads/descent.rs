@@ -15,6 +15,7 @@ use super::curvature::{Products, guess_bytes};
 use super::objective::Problem;
 use super::parallel::PARTS;
 use super::solver::{Dataset, Failure, Solution};
+use crate::task::Target;
 
 /// Steps remembered.
 const MEMORY: usize = 20;
@@ -30,22 +31,21 @@ pub(super) fn descent_bytes(rows: usize, width: usize, classes: usize) -> u64 {
 pub(super) struct Descent<'d> {
     pub alpha: f64,
     pub products: &'d Products,
-    /// Where it begins; at zero where there is none.
+    /// Where it begins; where nothing is known yet where there is none.
     pub start: Option<&'d Array2<f64>>,
 }
 
 impl Descent<'_> {
     pub fn solve(&self, problem: &Problem<'_>) -> Solution {
         let guess = self.products.guess(self.alpha);
-        let zeros = || Array2::zeros((problem.width() + 1, problem.classes));
-        let start = self.start.cloned().unwrap_or_else(zeros);
+        let start = self.start.cloned().unwrap_or_else(|| problem.start());
         let guess = |direction: &mut Array2<f64>| guess.apply(direction);
         let near = descend(&|at| Solution::at::<f32>(problem, self.alpha, at), &guess, start);
         descend(&|at| Solution::at::<f64>(problem, self.alpha, at), &guess, near.parameters)
     }
 }
 
-impl<'p> Fit<&'p Problem<'p>, &'p [u32], Failure> for Descent<'_> {
+impl<'p> Fit<&'p Problem<'p>, &'p [Target], Failure> for Descent<'_> {
     type Object = Solution;
 
     fn fit(&self, dataset: &Dataset<'p>) -> Result<Solution, Failure> {
@@ -156,13 +156,21 @@ mod tests {
         });
         let features: Vec<f32> = features.collect();
         let rows: Vec<usize> = (0..rows).collect();
-        let examples =
-            Examples { features: FeatureView::whole(&features, width), rows: &rows, labels: &labels };
+        let examples = Examples {
+            features: FeatureView::whole(&features, width),
+            rows: &rows,
+            targets: &Target::each(&labels),
+        };
         let scaler = Scaler::of(&examples, 1);
         // A gradient of some 1e-9 per row: far below the rounding of single precision.
         let problem = Problem {
             precision: 1e-11,
-            ..crate::heads::problem::problem(&scaler, &examples, 3, &FitOptions::default())
+            ..crate::heads::problem::problem(
+                &scaler,
+                &examples,
+                crate::heads::Shape::one_of(3),
+                &FitOptions::default(),
+            )
         };
         let products = Products::of(&problem);
         let zeros = Array2::zeros((width + 1, 3));

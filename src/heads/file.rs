@@ -1,6 +1,7 @@
 //! Owns `heads.safetensors`: tensors `heads.TASK.weight` `[classes, features]`, `heads.TASK.bias` `[classes]`
-//! and `heads.TASK.temperature` `[1]` (f32), and in the metadata entry `tasks` a JSON list of `{"task",
-//! "kind", "labels"}` in the order of the heads; without a kind, an answer is one of the labels. A head with
+//! and `heads.TASK.temperature` (f32), `[1]`, or `[classes]` where several labels can be true, and in the
+//! metadata entry `tasks` a JSON list of `{"task", "kind", "labels", "thresholds", "interval"}` in the order of
+//! the heads; without a kind, an answer is one of the labels. A head with
 //! words has `heads.TASK.words.index` `[places]` (u32), `.codes` `[rows, classes]` (i32) and `.scales`
 //! `[classes]` too, and `"words"` in its entry.
 //!
@@ -8,11 +9,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::believed::Believed;
 use super::head::Head;
 use super::word_options::{SettledWords, Weighing};
 use super::words::Words;
 use crate::document;
 use crate::error::{Error, Kind, Result};
+use crate::metrics::Interval;
 use crate::task::TaskKind;
 use crate::tensors::{Dtype, TensorFile, Tensors};
 use crate::tokens::Grams;
@@ -25,6 +28,11 @@ struct TaskEntry {
     #[serde(default, skip_serializing_if = "TaskKind::is_default")]
     kind: TaskKind,
     labels: Vec<String>,
+    /// As [`Believed`] has them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    thresholds: Vec<f32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    interval: Option<Interval>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     words: Option<WordsEntry>,
 }
@@ -45,7 +53,8 @@ pub fn to_bytes(heads: &[Head]) -> Vec<u8> {
         let classes = head.labels.len();
         file.add_floats(weight_name(&head.task), &[classes, head.features], &head.weights);
         file.add_floats(bias_name(&head.task), &[classes], &head.bias);
-        file.add_floats(temperature_name(&head.task), &[1], &[head.temperature]);
+        let temperature = &head.believed.temperature;
+        file.add_floats(temperature_name(&head.task), &[temperature.len()], temperature);
         head.words.iter().for_each(|words| add_words(&mut file, &head.task, words));
     }
     let words = |words: &Words| {
@@ -56,6 +65,8 @@ pub fn to_bytes(heads: &[Head]) -> Vec<u8> {
         task: head.task.clone(),
         kind: head.kind,
         labels: head.labels.clone(),
+        thresholds: head.believed.thresholds.clone(),
+        interval: head.believed.interval,
         words: head.words.as_ref().map(words),
     };
     file.note(TASKS, &heads.iter().map(entry).collect::<Vec<_>>());
@@ -83,7 +94,7 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Head>> {
 }
 
 fn head(file: &Tensors<'_>, entry: TaskEntry) -> Result<Head> {
-    let TaskEntry { task, kind, labels, words } = entry;
+    let TaskEntry { task, kind, labels, thresholds, interval, words } = entry;
     let (shape, weights) = tensor(file, &weight_name(&task))?;
     let (bias_shape, bias) = tensor(file, &bias_name(&task))?;
     let (classes, features) = match shape[..] {
@@ -108,19 +119,26 @@ fn head(file: &Tensors<'_>, entry: TaskEntry) -> Result<Head> {
             .expected(format!("[{classes}]")));
     }
     let (temperature_shape, temperature) = tensor(file, &temperature_name(&task))?;
-    let [temperature] = temperature[..] else {
-        return Err(Error::new(Kind::Heads, "a head has one temperature")
+    let wanted = kind.temperatures(classes);
+    if temperature_shape != [wanted] {
+        return Err(Error::new(Kind::Heads, "a head has one temperature, or one for each of several labels")
             .tensor(temperature_name(&task))
             .found(format!("shape {temperature_shape:?}"))
-            .expected("[1]"));
-    };
-    if temperature <= 0.0 {
+            .expected(format!("[{wanted}]")));
+    }
+    if let Some(wrong) = temperature.iter().find(|temperature| **temperature <= 0.0) {
         return Err(Error::new(Kind::Heads, "a temperature is above 0")
             .tensor(temperature_name(&task))
-            .found(temperature.to_string()));
+            .found(wrong.to_string()));
+    }
+    let believed = Believed { temperature, thresholds, interval };
+    if !believed.fits(kind, classes) {
+        return Err(
+            Error::new(Kind::Heads, "the thresholds or the interval are not those of the task").task(task)
+        );
     }
     let words = words.map(|entry| read_words(file, &task, classes, entry)).transpose()?;
-    Ok(Head { task, kind, labels, features, weights, bias, temperature, words })
+    Ok(Head { task, kind, labels, features, weights, bias, believed, words })
 }
 
 fn add_words(file: &mut TensorFile, task: &str, words: &Words) {
@@ -187,7 +205,7 @@ mod tests {
                 features: 2,
                 weights: vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
                 bias: vec![0.1, 0.2, 0.3],
-                temperature: 1.5,
+                believed: Believed::with_temperature(vec![1.5]),
                 words: None,
             },
             Head {
@@ -197,7 +215,7 @@ mod tests {
                 features: 2,
                 weights: vec![1.0; 4],
                 bias: vec![0.0; 2],
-                temperature: 1.0,
+                believed: Believed::with_temperature(vec![1.0]),
                 words: None,
             },
         ]
@@ -282,7 +300,7 @@ mod tests {
 
     #[test]
     fn a_temperature_that_is_not_above_zero_is_refused() {
-        refused(&with(|head| head.temperature = 0.0), "above 0");
-        refused(&with(|head| head.temperature = -1.0), "above 0");
+        refused(&with(|head| head.believed.temperature = vec![0.0]), "above 0");
+        refused(&with(|head| head.believed.temperature = vec![-1.0]), "above 0");
     }
 }

@@ -6,23 +6,12 @@ use super::head::{Answers, Head};
 use super::minimize::minimize_bytes;
 use super::options::{Alpha, Examples, FitOptions, FitReport};
 use crate::error::Result;
-use crate::task::TaskKind;
 
-/// Fits the head of one task on labelled rows.
+/// Fits the head of one task on labelled rows, whatever its kind (`loss.rs`).
 ///
 /// # Errors
 /// Fewer than two classes, a class without rows, or features that do not fit or are not finite.
 pub fn fit(answers: Answers<'_>, examples: &Examples<'_>, options: &FitOptions) -> Result<(Head, FitReport)> {
-    match answers.kind {
-        TaskKind::OneOf => fit_one_of(answers, examples, options),
-    }
-}
-
-fn fit_one_of(
-    answers: Answers<'_>,
-    examples: &Examples<'_>,
-    options: &FitOptions,
-) -> Result<(Head, FitReport)> {
     let (mut head, mut report) = fit_dense(answers, examples, options)?;
     if options.words.wanted.applies(examples.features.words().is_some()) {
         let options = FitOptions { alpha: Alpha::Fixed(report.alpha), ..options.clone() };

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use super::options::Examples;
 use crate::fingerprint::{Fields, TextKey};
+use crate::task::{Target, strata};
 
 /// How many there are.
 pub(super) const FOLDS: usize = 3;
@@ -13,15 +14,16 @@ pub(super) const FOLDS: usize = 3;
 /// learned at all.
 pub const NO_FOLD: usize = FOLDS;
 
-/// At most `most` of the examples, each class in proportion (at least one row a fold where there are as
+/// At most `most` of the examples, each class (see [`strata`]) in proportion (at least one row a fold where there are as
 /// many), seeded, ascending.
 #[must_use]
-pub fn sample(labels: &[u32], classes: usize, most: usize, seed: u64) -> Vec<usize> {
-    if labels.len() <= most {
-        return (0..labels.len()).collect();
+pub fn sample(targets: &[Target], classes: usize, most: usize, seed: u64) -> Vec<usize> {
+    if targets.len() <= most {
+        return (0..targets.len()).collect();
     }
+    let (labels, classes) = strata(targets, classes);
     let mut chosen = Vec::with_capacity(most);
-    for examples in (0..classes).map(|class| shuffled(labels, class, seed)) {
+    for examples in (0..classes).map(|class| shuffled(&labels, class, seed)) {
         let count = (examples.len() * most / labels.len()).max(FOLDS).min(examples.len());
         chosen.extend_from_slice(&examples[..count]);
     }
@@ -65,9 +67,10 @@ fn shuffled(labels: &[u32], class: usize, seed: u64) -> Vec<usize> {
 #[must_use]
 pub fn text_folds(examples: &Examples<'_>, classes: usize, seed: u64) -> Vec<usize> {
     let mut places: HashMap<TextKey, usize> = HashMap::new();
+    let (of_examples, classes) = strata(examples.targets, classes);
     let mut labels = Vec::new();
     let mut texts = Vec::with_capacity(examples.rows.len());
-    for (&row, &label) in examples.rows.iter().zip(examples.labels) {
+    for (&row, &label) in examples.rows.iter().zip(&of_examples) {
         let key = examples.features.text(row);
         let place = *places.entry(key).or_insert(labels.len());
         if place == labels.len() {
@@ -77,8 +80,7 @@ pub fn text_folds(examples: &Examples<'_>, classes: usize, seed: u64) -> Vec<usi
     }
     let mut of_text = folds(&labels, classes, seed);
     for class in 0..classes {
-        let of_class =
-            || texts.iter().zip(examples.labels).filter(move |(_, label)| **label as usize == class);
+        let of_class = || texts.iter().zip(&of_examples).filter(move |(_, label)| **label as usize == class);
         let Some((&first, _)) = of_class().next() else { continue };
         if of_class().all(|(&text, _)| of_text[text] == of_text[first]) {
             of_text[first] = NO_FOLD;

@@ -1,8 +1,11 @@
 //! Owns a fitted head and its arithmetic.
 
+use super::believed::Believed;
+use super::shape::Shape;
 use super::view::FeatureView;
 use super::words::Words;
 use crate::fingerprint::Fields;
+use crate::metrics::Limits;
 use crate::task::TaskKind;
 
 /// One task's linear classifier on raw (not standardised) features.
@@ -10,7 +13,7 @@ use crate::task::TaskKind;
 pub struct Head {
     pub task: String,
     pub kind: TaskKind,
-    /// Names of the classes, sorted.
+    /// Names of the classes, sorted; of a number, that of its task.
     pub labels: Vec<String>,
     /// Numbers in a feature vector; none where it looks at words alone.
     pub features: usize,
@@ -18,9 +21,8 @@ pub struct Head {
     pub weights: Vec<f32>,
     /// `[classes]`.
     pub bias: Vec<f32>,
-    /// What logits are divided by before they become probabilities, so that these can be believed; 1 before
-    /// it was found.
-    pub temperature: f32,
+    /// How far its answers can be believed.
+    pub believed: Believed,
     /// What it adds to its logits for what stands in a text, if it looks at that.
     pub words: Option<Words>,
 }
@@ -32,6 +34,16 @@ pub struct Answers<'h> {
     pub kind: TaskKind,
     /// Names of the classes, sorted.
     pub labels: &'h [String],
+    /// From where on labels are answered, and how far numbers may be off; nothing before that was found.
+    pub limits: Limits<'h>,
+}
+
+impl Answers<'_> {
+    /// What its logits are.
+    #[must_use]
+    pub fn shape(&self) -> Shape {
+        Shape { kind: self.kind, classes: self.labels.len() }
+    }
 }
 
 /// Partial sums of a dot product: enough for the compiler to use vector registers, in an order that depends
@@ -68,9 +80,10 @@ impl Head {
     /// A head with weights `[classes, features]` and a bias `[classes]`, whose temperature was not found yet.
     #[must_use]
     pub fn new(answers: Answers<'_>, features: usize, weights: Vec<f32>, bias: Vec<f32>) -> Self {
-        let Answers { task, kind, labels } = answers;
+        let Answers { task, kind, labels, .. } = answers;
+        let believed = Believed::nothing(kind, labels.len());
         let (task, labels) = (task.to_owned(), labels.to_vec());
-        Self { task, kind, labels, features, weights, bias, temperature: 1.0, words: None }
+        Self { task, kind, labels, features, weights, bias, believed, words: None }
     }
 
     /// The place of each of these labels among its own.
@@ -81,7 +94,8 @@ impl Head {
     /// What it answers.
     #[must_use]
     pub fn answers(&self) -> Answers<'_> {
-        Answers { task: &self.task, kind: self.kind, labels: &self.labels }
+        let limits = self.believed.limits();
+        Answers { task: &self.task, kind: self.kind, labels: &self.labels, limits }
     }
 
     /// Logits of a row, its words included, into `out` `[classes]`.
@@ -108,7 +122,7 @@ impl Head {
         }
     }
 
-    /// Calibrated probabilities of a row, its words included, into `out` `[classes]`.
+    /// The calibrated answer to a row, its words included, into `out` `[classes]`.
     pub fn probabilities_of(&self, features: FeatureView<'_>, row: usize, out: &mut [f32]) {
         self.logits_of(features, row, out);
         self.calibrated(out);
@@ -120,9 +134,29 @@ impl Head {
         self.calibrated(out);
     }
 
-    /// Logits `[classes]` → probabilities: the kind's link of logits / temperature.
+    /// A head whose temperatures are all the same, and that one: where each label has its own, its weights
+    /// are divided by it.
+    #[must_use]
+    pub fn tempered(&self) -> (Self, f32) {
+        if let [temperature] = self.believed.temperature[..] {
+            return (self.clone(), temperature);
+        }
+        let mut head = self.clone();
+        for (label, temperature) in self.believed.temperature.iter().enumerate() {
+            let weights = &mut head.weights[label * self.features..(label + 1) * self.features];
+            weights.iter_mut().for_each(|weight| *weight /= temperature);
+            head.bias[label] /= temperature;
+            head.words.iter_mut().for_each(|words| words.scales[label] /= temperature);
+        }
+        head.believed.temperature.fill(1.0);
+        (head, 1.0)
+    }
+
+    /// Logits `[classes]` → the answer: the kind's link of logits / temperature.
     pub fn calibrated(&self, logits: &mut [f32]) {
-        logits.iter_mut().for_each(|logit| *logit /= self.temperature);
+        for (label, logit) in logits.iter_mut().enumerate() {
+            *logit /= self.believed.temperature_of(label);
+        }
         self.kind.link(logits);
     }
 }
@@ -152,7 +186,7 @@ mod tests {
             features,
             weights: (0..2 * features).map(|i| (i % 7) as f32 - 3.0).collect(),
             bias: vec![0.5, -0.5],
-            temperature: 1.0,
+            believed: Believed::nothing(TaskKind::OneOf, 2),
             words: None,
         }
     }
@@ -183,7 +217,7 @@ mod tests {
         head.probabilities(&[1.0], &mut out);
         // softmax(0.5, -0.5) = 1 / (1 + e^-1)
         assert!((out[0] - 0.731_058_6).abs() < 1e-6 && (out[0] + out[1] - 1.0).abs() < 1e-6);
-        head.temperature = 0.5;
+        head.believed.temperature = vec![0.5];
         head.probabilities(&[1.0], &mut out);
         // softmax(1, -1) = 1 / (1 + e^-2)
         assert!((out[0] - 0.880_797_1).abs() < 1e-6);

@@ -6,7 +6,9 @@
 
 use ndarray::Array2;
 
-use super::objective::Problem;
+use super::loss::{loss_at, right};
+use super::objective::{Problem, logits};
+use crate::task::TaskKind;
 
 /// Temperatures are powers of the fourth root of 2, with these exponents: from 1/16 to 16.
 const EXPONENTS: std::ops::RangeInclusive<i32> = -16..=16;
@@ -24,24 +26,36 @@ pub(super) struct Score {
 /// Scores parameters `[features + 1, classes]`.
 pub(super) fn score(problem: &Problem<'_>, parameters: &Array2<f64>) -> Score {
     let inverses: Vec<f64> = EXPONENTS.map(|exponent| (-f64::from(exponent) / 4.0).exp2()).collect();
-    let count = problem.examples.rows.len();
-    let total: f64 = (0..count).map(|row| problem.weight(row)).sum();
-    let mut scored = Score { losses: vec![0.0; inverses.len()], right: Vec::with_capacity(count) };
-    problem.in_pieces(parameters, 0..count, |piece, _, all| {
-        for ((row, logits), label) in piece.clone().zip(all.rows()).zip(problem.labels(piece)) {
-            let counts = problem.weight(row) / total;
-            let best = (0..logits.len())
-                .fold(0, |best, class| if logits[class] > logits[best] { class } else { best });
-            scored.right.push(if best == label { counts } else { 0.0 });
-            // How far each logit is below the largest.
-            let below: Vec<f64> = logits.iter().map(|logit| logit - logits[best]).collect();
-            for (loss, inverse) in scored.losses.iter_mut().zip(&inverses) {
-                let sum: f64 = below.iter().map(|below| (inverse * below).exp()).sum();
-                *loss += counts * (sum.ln() - inverse * below[label]);
+    let (all, shares) = (logits(problem, parameters), problem.shares());
+    let (shape, targets) = (problem.shape, problem.examples.targets);
+    let mut losses = vec![0.0; inverses.len()];
+    for (place, (row, target)) in all.rows().into_iter().zip(targets).enumerate() {
+        match shape.kind {
+            TaskKind::OneOf => {
+                let best =
+                    (0..row.len()).fold(0, |best, class| if row[class] > row[best] { class } else { best });
+                // How far each logit is below the largest.
+                let below: Vec<f64> = row.iter().map(|logit| logit - row[best]).collect();
+                for (loss, inverse) in losses.iter_mut().zip(&inverses) {
+                    let sum: f64 = below.iter().map(|below| (inverse * below).exp()).sum();
+                    *loss += shares[place] * (sum.ln() - inverse * below[target.label()]);
+                }
+            }
+            TaskKind::AnyOf => {
+                let row = row.to_vec();
+                for (loss, inverse) in losses.iter_mut().zip(&inverses) {
+                    let counted = (&problem.counts, place, *inverse);
+                    *loss += shares[place] * loss_at(shape.kind, &row, target, counted);
+                }
+            }
+            TaskKind::Number => {
+                let lost = loss_at(shape.kind, &row.to_vec(), target, (&problem.counts, place, 1.0));
+                losses.iter_mut().for_each(|loss| *loss += shares[place] * lost);
             }
         }
-    });
-    scored
+    }
+    let flat: Vec<f64> = all.iter().copied().collect();
+    Score { losses, right: right(shape, &flat, targets, &shares) }
 }
 
 /// The mean cross entropy of folds that count the same, at the temperature that is best for all of them.
@@ -53,17 +67,31 @@ pub(super) fn calibrated_loss<'s>(folds: impl ExactSizeIterator<Item = &'s Score
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::heads::class_weight::Counts;
     use crate::heads::standardize::Scaler;
-    use crate::heads::{Examples, FeatureView};
+    use crate::heads::{Examples, FeatureView, Shape};
+    use crate::task::Target;
 
     /// The score of a head with this weight on one feature, `-weight` for the first label, `weight` for the
     /// second.
     fn scored(features: &[f32], labels: &[u32], weights: Option<Vec<f64>>, weight: f64) -> Score {
         let rows: Vec<usize> = (0..labels.len()).collect();
-        let examples = Examples { features: FeatureView::whole(features, 1), rows: &rows, labels };
+        let examples = Examples {
+            features: FeatureView::whole(features, 1),
+            rows: &rows,
+            targets: &Target::each(labels),
+        };
         let scaler = &Scaler::none(1);
-        let problem =
-            Problem { examples, scaler, classes: 2, weights, there: None, precision: 1e-4, threads: 1 };
+        let counts = weights.map_or(Counts::Alike, Counts::Rows);
+        let problem = Problem {
+            examples,
+            scaler,
+            shape: Shape::one_of(2),
+            counts,
+            there: None,
+            precision: 1e-4,
+            threads: 1,
+        };
         score(&problem, &ndarray::array![[-weight, weight], [0.0, 0.0]])
     }
 

@@ -8,8 +8,10 @@ use linfa::traits::Fit;
 use linfa_logistic::MultiLogisticRegression;
 use ndarray::{Array1, Array2, s};
 
+use super::class_weight::Counts;
 use super::objective::Problem;
 use super::solver::{Dataset, Failure, Solution};
+use crate::task::Target;
 
 /// Its steps, at most.
 const STEPS: u64 = 400;
@@ -25,21 +27,24 @@ pub(super) struct LinfaLogistic {
     pub alpha: f64,
 }
 
-impl<'p> Fit<&'p Problem<'p>, &'p [u32], Failure> for LinfaLogistic {
+impl<'p> Fit<&'p Problem<'p>, &'p [Target], Failure> for LinfaLogistic {
     type Object = Solution;
 
     fn fit(&self, dataset: &Dataset<'p>) -> Result<Solution, Failure> {
         let problem = dataset.records;
-        debug_assert!(problem.weights.is_none() && problem.there.is_none(), "rows count alike, from nothing");
+        debug_assert!(
+            problem.counts == Counts::Alike && problem.there.is_none(),
+            "rows count alike, from nothing"
+        );
         let rows = problem.standardized::<f64>(0..dataset.targets.len());
-        let labels: Array1<usize> = dataset.targets.iter().map(|label| *label as usize).collect();
+        let labels: Array1<usize> = dataset.targets.iter().map(Target::label).collect();
         let fitted = MultiLogisticRegression::default()
             .alpha(self.alpha)
             .max_iterations(STEPS)
             .gradient_tolerance(problem.tolerance())
             .fit(&DatasetBase::new(rows, labels))?;
         let width = problem.width();
-        let mut parameters = Array2::zeros((width + 1, problem.classes));
+        let mut parameters = Array2::zeros((width + 1, problem.shape.classes));
         // Its classes are the labels that it met, sorted; a class without rows has no column there.
         for (column, &class) in fitted.classes().iter().enumerate() {
             parameters.slice_mut(s![..width, class]).assign(&fitted.params().column(column));

@@ -6,11 +6,14 @@
 
 use linfa::traits::Fit;
 
+use super::class_weight::Counts;
 use super::curvature::Products;
 use super::descent::{Descent, descent_bytes};
 use super::logistic::{LinfaLogistic, logistic_bytes};
 use super::objective::Problem;
+use super::shape::Shape;
 use super::solver::{Solution, dataset};
+use crate::task::TaskKind;
 
 /// The gradient of the summed loss may be so long per row: scikit-learn's default precision (`tol = 1e-4` on
 /// the mean loss).
@@ -18,8 +21,8 @@ pub(super) const TOLERANCE_PER_ROW: f64 = 1e-4;
 
 /// The penalty of the multinomial problem. Two classes are one too: its optimum has `v₁ = −v₀ = v/2`, so with
 /// twice the penalty it is that of the binary problem, `α/2 · |v|²`, which scikit-learn solves.
-pub(super) fn penalty(alpha: f64, classes: usize) -> f64 {
-    if classes == 2 { 2.0 * alpha } else { alpha }
+pub(super) fn penalty(alpha: f64, shape: Shape) -> f64 {
+    if shape == (Shape { kind: TaskKind::OneOf, classes: 2 }) { 2.0 * alpha } else { alpha }
 }
 
 /// Whether rows are so few (measured: `docs/LOG.md`, two solvers). A pass over them costs
@@ -36,10 +39,9 @@ pub(super) fn minimize_bytes(rows: usize, width: usize, classes: usize) -> u64 {
 
 /// Minimises the objective.
 pub(super) fn minimize(problem: &Problem<'_>, alpha: f64) -> Solution {
-    let alpha = penalty(alpha, problem.classes);
-    let shape = (problem.examples.rows.len(), problem.width(), problem.classes);
-    let plain = problem.weights.is_none() && problem.there.is_none();
-    if plain && few(shape.0, shape.1, shape.2) {
+    let (alpha, shape) = (penalty(alpha, problem.shape), problem.shape);
+    let plain = problem.counts == Counts::Alike && problem.there.is_none() && shape.kind == TaskKind::OneOf;
+    if plain && few(problem.examples.rows.len(), problem.width(), shape.classes) {
         let found = LinfaLogistic { alpha }.fit(&dataset(problem));
         if let Some(found) = found.ok().filter(Solution::converged) {
             return found;

@@ -1,8 +1,13 @@
 //! Owns how the logits of two models are mixed: `a · one + b · other` with the least cross entropy on rows
-//! that neither was fitted on, `a` and `b` not negative.
+//! that neither was fitted on, `a` and `b` not negative; of other kinds of tasks the least loss (`loss.rs`).
 //!
 //! The mix is a convex problem of two numbers, solved by Newton's method. Refuses to believe few rows too
 //! much: a penalty, as if of a single row, draws the mix to the first model alone.
+
+use super::class_weight::Counts;
+use super::loss::{curvature, right, slopes};
+use super::shape::Shape;
+use crate::task::{Target, TaskKind};
 
 /// What draws the mix: `PRIOR / 2 · ((a − 1)² + b²)` beside the summed cross entropy.
 const PRIOR: f64 = 1.0;
@@ -13,10 +18,10 @@ const STEPS: usize = 60;
 pub(super) struct Pairs<'p> {
     /// `[rows, classes]` of each.
     pub logits: [&'p [f64]; 2],
-    pub labels: &'p [u32],
-    /// What each row counts; 1 where there are none.
-    pub weights: Option<&'p [f64]>,
-    pub classes: usize,
+    pub targets: &'p [Target],
+    /// What rows count.
+    pub counts: &'p Counts,
+    pub shape: Shape,
 }
 
 /// A mix, and how good it is.
@@ -48,27 +53,20 @@ impl Pairs<'_> {
 
     /// Cross entropy of every row with a mix, times what the row counts.
     pub fn losses(&self, counts: [f64; 2]) -> Vec<f64> {
-        let rows = (0..self.labels.len()).map(|row| self.row(row, counts).0);
+        let rows = (0..self.targets.len()).map(|row| self.row(row, counts).0);
         rows.collect()
     }
 
-    /// Whether every row's label has the largest logit, times what the row counts.
+    /// What every row adds to the score, as whether its label has the largest logit, times what it counts.
     pub fn right(&self, counts: [f64; 2]) -> Vec<f64> {
-        let of_row = |row: usize| {
-            let mixed = self.mixed(row, counts);
-            let best =
-                (0..mixed.len()).fold(0, |best, class| if mixed[class] > mixed[best] { class } else { best });
-            if best == self.labels[row] as usize { self.weight(row) } else { 0.0 }
-        };
-        (0..self.labels.len()).map(of_row).collect()
-    }
-
-    fn weight(&self, row: usize) -> f64 {
-        self.weights.map_or(1.0, |weights| weights[row])
+        let rows = 0..self.targets.len();
+        let mixed: Vec<f64> = rows.clone().flat_map(|row| self.mixed(row, counts)).collect();
+        let counts: Vec<f64> = rows.map(|row| self.counts.row(row)).collect();
+        right(self.shape, &mixed, self.targets, &counts)
     }
 
     fn logits_of(&self, row: usize) -> [&[f64]; 2] {
-        self.logits.map(|all| &all[row * self.classes..(row + 1) * self.classes])
+        self.logits.map(|all| &all[row * self.shape.classes..(row + 1) * self.shape.classes])
     }
 
     fn mixed(&self, row: usize, [a, b]: [f64; 2]) -> Vec<f64> {
@@ -78,8 +76,24 @@ impl Pairs<'_> {
 
     /// A row's part of the loss, the gradient and the Hessian.
     fn row(&self, row: usize, counts: [f64; 2]) -> Model {
+        match self.shape.kind {
+            TaskKind::OneOf => self.row_of_one(row, counts),
+            TaskKind::AnyOf | TaskKind::Number => {
+                let (mixed, target, logits) =
+                    (self.mixed(row, counts), &self.targets[row], self.logits_of(row));
+                let hessian = curvature(self.shape.kind, &mixed, logits, (target, self.counts));
+                let mut residual = mixed;
+                let loss = slopes(self.shape.kind, &mut residual, target, (self.counts, row));
+                let along =
+                    |logits: &[f64]| residual.iter().zip(logits).map(|(slope, logit)| slope * logit).sum();
+                (loss, logits.map(along), hessian)
+            }
+        }
+    }
+
+    fn row_of_one(&self, row: usize, counts: [f64; 2]) -> Model {
         let (mut shares, label, weight) =
-            (self.mixed(row, counts), self.labels[row] as usize, self.weight(row));
+            (self.mixed(row, counts), self.targets[row].label(), self.counts.row(row));
         let largest = shares.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let of_label = shares[label] - largest;
         shares.iter_mut().for_each(|logit| *logit = (*logit - largest).exp());
@@ -106,7 +120,7 @@ impl Pairs<'_> {
         let [a, b] = counts;
         let mut loss = 0.5 * PRIOR * ((a - 1.0).powi(2) + b * b);
         let (mut gradient, mut hessian) = ([PRIOR * (a - 1.0), PRIOR * b], [PRIOR, 0.0, PRIOR]);
-        for row in 0..self.labels.len() {
+        for row in 0..self.targets.len() {
             let (part, slope, curvature) = self.row(row, counts);
             loss += part;
             gradient.iter_mut().zip(slope).for_each(|(sum, term)| *sum += term);
@@ -169,7 +183,12 @@ mod tests {
     fn best(one: &[f64], other: &[f64], alone: bool) -> (Mix, f64) {
         let logits = pairs(one, other);
         let labels = vec![0; one.len()];
-        let pairs = Pairs { logits: [&logits[0], &logits[1]], labels: &labels, weights: None, classes: 2 };
+        let pairs = Pairs {
+            logits: [&logits[0], &logits[1]],
+            targets: &Target::each(&labels),
+            counts: &Counts::Alike,
+            shape: Shape::one_of(2),
+        };
         let mix = pairs.best(alone);
         // No neighbour is better.
         for (da, db) in [(1e-3, 0.0), (-1e-3, 0.0), (0.0, 1e-3), (0.0, -1e-3)] {
@@ -211,8 +230,12 @@ mod tests {
     fn rows_count_as_they_are_weighted() {
         let logits = pairs(&[1.0, -1.0], &[-1.0, 1.0]);
         let of = |weights: &[f64]| {
-            let weights = Some(weights);
-            let pairs = Pairs { logits: [&logits[0], &logits[1]], labels: &[0, 0], weights, classes: 2 };
+            let pairs = Pairs {
+                logits: [&logits[0], &logits[1]],
+                targets: &Target::each(&[0, 0]),
+                counts: &Counts::Rows(weights.to_vec()),
+                shape: Shape::one_of(2),
+            };
             (pairs.best(false).counts, pairs.losses([1.0, 0.0]))
         };
         let (first, losses) = of(&[50.0, 1.0]);

@@ -4,6 +4,8 @@
 //! Refuses to believe a solver: the loss and gradient of a fit are computed here, at the weights it returned.
 //! The only user of linfa and ndarray.
 
+mod balance;
+mod believed;
 #[cfg(feature = "train")]
 mod beside;
 #[cfg(feature = "train")]
@@ -27,6 +29,8 @@ mod held_out;
 #[cfg(feature = "train")]
 mod logistic;
 #[cfg(feature = "train")]
+mod loss;
+#[cfg(feature = "train")]
 mod minimize;
 #[cfg(feature = "train")]
 mod mixture;
@@ -42,6 +46,8 @@ mod parallel;
 #[cfg(feature = "train")]
 mod precision;
 #[cfg(feature = "train")]
+mod preconditioner;
+#[cfg(feature = "train")]
 mod predict;
 #[cfg(feature = "train")]
 mod problem;
@@ -51,12 +57,15 @@ mod reduce;
 mod refine;
 #[cfg(feature = "train")]
 mod run_off;
+mod shape;
 #[cfg(feature = "train")]
 mod solver;
 #[cfg(feature = "train")]
 mod sparse;
 #[cfg(feature = "train")]
 mod standardize;
+#[cfg(feature = "train")]
+mod units;
 mod view;
 #[cfg(feature = "train")]
 mod word_choice;
@@ -67,6 +76,8 @@ mod word_problem;
 mod word_rows;
 mod words;
 
+pub use balance::ClassWeight;
+pub use believed::Believed;
 #[cfg(feature = "train")]
 pub use beside::{weigh_words, words_out_of_fold};
 #[cfg(feature = "train")]
@@ -81,13 +92,16 @@ pub use folds::{NO_FOLD, sample, text_folds};
 pub use head::{Answers, Head};
 #[cfg(feature = "train")]
 pub use options::settled;
-pub use options::{Alpha, Candidate, ClassWeight, Examples, FitOptions, FitReport};
+pub use options::{Alpha, Candidate, Examples, FitOptions, FitReport};
 #[cfg(feature = "train")]
 pub use out_of_fold::{OutOfFold, answers_out_of_fold, out_of_fold};
 #[cfg(feature = "train")]
 pub use refine::{Refined, begun, begun_words, refine};
 #[cfg(feature = "train")]
 pub use run_off::run_off;
+pub use shape::Shape;
+#[cfg(feature = "train")]
+pub use units::Units;
 pub use view::{FeatureView, RowWords};
 pub use word_logits::WordLogits;
 pub use word_options::{

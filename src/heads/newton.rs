@@ -1,13 +1,15 @@
 //! Owns the descent to the optimum of a sparse problem: truncated Newton (Nocedal & Wright 2006, algorithm
-//! 7.1), whose inner systems are solved by conjugate gradients, preconditioned by the Hessian's diagonal.
+//! 7.1), whose inner systems are solved by conjugate gradients, preconditioned by what the function knows
+//! of its Hessian (`preconditioner.rs`).
 //!
-//! At the same gradient L-BFGS ends further above the least loss, and its own sums over as many numbers as there
-//! are parameters cost more than a pass over the rows (`docs/LOG.md`, *words*).
+//! At the same gradient L-BFGS ends further above the least loss, and its own sums over as many numbers as
+//! there are parameters cost more than a pass over the rows (`docs/LOG.md`, *words*).
 //!
 //! Refuses to say that it arrived: whoever asked compares the gradient with the tolerance.
 
 use ndarray::Array2;
 
+use super::preconditioner::{self, Preconditioner};
 use super::solver::Solution;
 
 /// Newton's steps, at most.
@@ -26,24 +28,30 @@ pub(super) trait Convex {
     /// Loss and gradient at parameters.
     fn at(&self, parameters: Array2<f64>) -> (Solution, Self::Place);
 
-    /// The diagonal of the Hessian at a place, all of it above 0.
-    fn diagonal(&self, place: &Self::Place) -> Vec<f64>;
+    /// About the Hessian at a place, and easily solved for.
+    fn preconditioner(&self, place: &Self::Place) -> Preconditioner;
 
     /// The Hessian at a place times a direction.
     fn product(&self, place: &Self::Place, direction: &Array2<f64>) -> Array2<f64>;
+
+    /// By which share of itself the loss may have fallen in the last step.
+    fn slack(&self) -> f64;
 }
 
-/// Descends until the gradient is as short as it must be, or the loss cannot fall any further.
+/// Descends until the gradient is as short as it must be and the loss hardly falls, or cannot fall any further.
 pub(super) fn newton<F: Convex>(function: &F, start: Array2<f64>) -> Solution {
     let (mut at, mut place) = function.at(start);
-    let first = at.gradient_norm;
+    let (first, mut fell) = (at.gradient_norm, 0.0);
     for _ in 0..STEPS {
-        if at.converged() {
+        // Steps shrink the distance to the least loss several times: after one that was short enough, what is
+        // left is less. A short gradient alone does not say so where curvatures differ much.
+        if at.converged() && fell <= function.slack() * at.loss.abs() {
             break;
         }
         let exactness = (at.gradient_norm / first).sqrt().clamp(FORCING[1], FORCING[0]);
         let step = conjugate_gradients(function, (&at, &place), exactness);
         let Some(next) = search(function, &at, &step) else { break };
+        fell = at.loss - next.0.loss;
         (at, place) = next;
     }
     at
@@ -55,15 +63,10 @@ fn conjugate_gradients<F: Convex>(
     (at, place): (&Solution, &F::Place),
     exactness: f64,
 ) -> Array2<f64> {
-    let diagonal = function.diagonal(place);
-    let guessed = |residual: &Array2<f64>| {
-        let mut guessed = residual.clone();
-        guessed.iter_mut().zip(&diagonal).for_each(|(value, curvature)| *value /= curvature);
-        guessed
-    };
+    let preconditioner = function.preconditioner(place);
     let mut step = Array2::zeros(at.gradient.raw_dim());
     let mut residual = at.gradient.mapv(|slope| -slope);
-    let mut direction = guessed(&residual);
+    let mut direction = preconditioner.solve(&residual);
     let mut length = dot(&residual, &direction);
     let enough = exactness * exactness * length;
     for _ in 0..INNER {
@@ -75,7 +78,7 @@ fn conjugate_gradients<F: Convex>(
         let share = length / curvature;
         step.scaled_add(share, &direction);
         residual.scaled_add(-share, &product);
-        let next = guessed(&residual);
+        let next = preconditioner.solve(&residual);
         let shorter = dot(&residual, &next);
         if shorter <= enough {
             break;
@@ -102,22 +105,13 @@ fn search<F: Convex>(function: &F, at: &Solution, step: &Array2<f64>) -> Option<
     None
 }
 
-/// The sum of all products, in eight sums side by side, which a processor adds at once.
+/// The sum of all products.
 fn dot(a: &Array2<f64>, b: &Array2<f64>) -> f64 {
     let of = |array: &Array2<f64>| -> Vec<f64> { array.iter().copied().collect() };
     match (a.as_slice(), b.as_slice()) {
-        (Some(a), Some(b)) => in_lanes(a, b),
-        _ => in_lanes(&of(a), &of(b)),
+        (Some(a), Some(b)) => preconditioner::dot(a, b),
+        _ => preconditioner::dot(&of(a), &of(b)),
     }
-}
-
-fn in_lanes(a: &[f64], b: &[f64]) -> f64 {
-    let mut sums = [0.0; 8];
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
-    for (a, b) in a.iter().zip(b) {
-        sums.iter_mut().zip(a).zip(b).for_each(|((sum, a), b)| *sum += a * b);
-    }
-    sums.iter().sum::<f64>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f64>()
 }
 
 #[cfg(test)]
@@ -148,15 +142,19 @@ mod tests {
             (Solution { parameters, loss, gradient, gradient_norm, tolerance: 1e-9 }, curvature)
         }
 
-        fn diagonal(&self, place: &Vec<f64>) -> Vec<f64> {
+        fn preconditioner(&self, place: &Vec<f64>) -> Preconditioner {
             // Not the right one: conjugate gradients have something to do.
-            place.iter().map(|curvature| curvature.sqrt()).collect()
+            Preconditioner::of_diagonal(place.iter().map(|curvature| curvature.sqrt()).collect())
         }
 
         fn product(&self, place: &Vec<f64>, direction: &Array2<f64>) -> Array2<f64> {
             let mut product = direction.clone();
             product.iter_mut().zip(place).for_each(|(value, curvature)| *value *= curvature);
             product
+        }
+
+        fn slack(&self) -> f64 {
+            1.0
         }
     }
 

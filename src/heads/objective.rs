@@ -2,7 +2,7 @@
 //!
 //! `loss(V, c) = Σ_i w_i · (logsumexp(x_i V + c) − (x_i V + c)[y_i]) + α/2 · |V|²`, the bias not penalised;
 //! its gradient is `Xᵀ (w · (softmax − onehot)) + α V` and `Σ w · (softmax − onehot)` (Bishop 2006, equation
-//! 4.109).
+//! 4.109). What stands there for softmax is the kind's own (`loss.rs`).
 //!
 //! Rows are standardised in pieces as they are needed, so that no second copy of the features is held.
 //! Refuses to let the number of threads change the result.
@@ -13,11 +13,15 @@ use linfa::traits::{Predict as _, PredictInplace};
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, Axis, s};
 
+use super::class_weight::Counts;
+use super::loss::{label_shares, slopes};
 use super::options::Examples;
 use super::parallel::PARTS;
 use super::precision::Precision;
+use super::shape::Shape;
 use super::standardize::Scaler;
 use crate::parallel::in_parallel;
+use crate::task::TaskKind;
 
 /// Rows standardised at a time.
 const PIECE: usize = 256;
@@ -27,9 +31,9 @@ const PIECE: usize = 256;
 pub(super) struct Problem<'a> {
     pub examples: Examples<'a>,
     pub scaler: &'a Scaler,
-    pub classes: usize,
-    /// What each row counts; 1 where there are none.
-    pub weights: Option<Vec<f64>>,
+    pub shape: Shape,
+    /// What rows count.
+    pub counts: Counts,
     /// Logits `[rows, classes]` of a head that is there already. The parameters are then what is added to it,
     /// and their bias is penalised as their weights are: a penalty without end leaves that head as it is.
     pub there: Option<Array2<f64>>,
@@ -49,12 +53,23 @@ impl Problem<'_> {
         self.precision * self.examples.rows.len() as f64
     }
 
-    pub fn weight(&self, row: usize) -> f64 {
-        self.weights.as_ref().map_or(1.0, |weights| weights[row])
+    /// What each row is of all that rows count.
+    pub fn shares(&self) -> Vec<f64> {
+        let rows = 0..self.examples.rows.len();
+        let total: f64 = rows.clone().map(|row| self.counts.row(row)).sum();
+        rows.map(|row| self.counts.row(row) / total).collect()
     }
 
-    pub fn labels(&self, rows: Range<usize>) -> impl Iterator<Item = usize> {
-        self.examples.labels[rows].iter().map(|label| *label as usize)
+    /// Parameters where nothing is known yet: zeros, but that each of several labels is as likely as it is
+    /// among the rows.
+    pub fn start(&self) -> Array2<f64> {
+        let mut start = Array2::zeros((self.width() + 1, self.shape.classes));
+        if self.shape.kind == TaskKind::AnyOf && self.there.is_none() && self.counts == Counts::Alike {
+            let shares = label_shares(self.shape, self.examples.targets);
+            let mut bias = start.row_mut(self.width());
+            bias.iter_mut().zip(shares).for_each(|(bias, share)| *bias = (share / (1.0 - share)).ln());
+        }
+        start
     }
 
     /// The standardised rows, `[rows, features]`.
@@ -135,13 +150,9 @@ fn part<T: Precision>(problem: &Problem<'_>, parameters: &Array2<T>, rows: Range
     let mut gradient = Array2::zeros(parameters.raw_dim());
     let mut loss = 0.0;
     problem.in_pieces(parameters, rows, |piece, standardized, mut residual| {
-        for ((row, mut logits), label) in piece.clone().zip(residual.rows_mut()).zip(problem.labels(piece)) {
-            let counts = problem.weight(row);
-            loss += counts * cross_entropy(in_a_row(&mut logits), label);
-            logits[label] -= T::one();
-            if problem.weights.is_some() {
-                logits *= T::of(counts);
-            }
+        for (row, mut logits) in piece.zip(residual.rows_mut()) {
+            let target = &problem.examples.targets[row];
+            loss += slopes(problem.shape.kind, in_a_row(&mut logits), target, (&problem.counts, row));
         }
         general_mat_mul(
             T::one(),
@@ -159,7 +170,7 @@ fn part<T: Precision>(problem: &Problem<'_>, parameters: &Array2<T>, rows: Range
 /// The logits `[rows, classes]` of all rows.
 pub(super) fn logits(problem: &Problem<'_>, parameters: &Array2<f64>) -> Array2<f64> {
     let count = problem.examples.rows.len();
-    let mut all = Array2::zeros((count, problem.classes));
+    let mut all = Array2::zeros((count, problem.shape.classes));
     problem.in_pieces(parameters, 0..count, |piece, _, logits| {
         all.slice_mut(s![piece, ..]).assign(&logits);
     });
@@ -170,41 +181,34 @@ fn in_a_row<'r, T>(row: &'r mut ndarray::ArrayViewMut1<'_, T>) -> &'r mut [T] {
     row.as_slice_mut().expect("rows of a fresh product are contiguous: anything else is a bug")
 }
 
-/// Turns a row of logits into probabilities and gives its cross entropy.
-fn cross_entropy<T: Precision>(row: &mut [T], label: usize) -> f64 {
-    let largest = row.iter().copied().fold(T::neg_infinity(), T::max);
-    let of_label = row[label] - largest;
-    let mut sum = T::zero();
-    for value in row.iter_mut() {
-        *value = (*value - largest).exp();
-        sum += *value;
-    }
-    row.iter_mut().for_each(|value| *value /= sum);
-    (sum.ln() - of_label).double()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::heads::FeatureView;
+    use crate::task::Target;
 
     /// Checks with a problem on these rows as they are.
     fn with_problem(
         (features, width): (&[f32], usize),
         (labels, classes): (&[u32], usize),
-        weights: Option<Vec<f64>>,
+        counts: Counts,
         check: impl Fn(&Problem<'_>),
     ) {
         let (rows, scaler) = ((0..labels.len()).collect::<Vec<_>>(), Scaler::none(width));
-        let examples = Examples { features: FeatureView::whole(features, width), rows: &rows, labels };
+        let examples = Examples {
+            features: FeatureView::whole(features, width),
+            rows: &rows,
+            targets: &Target::each(labels),
+        };
         let there = None;
-        check(&Problem { examples, scaler: &scaler, classes, weights, there, precision: 1e-4, threads: 2 });
+        let shape = Shape::one_of(classes);
+        check(&Problem { examples, scaler: &scaler, shape, counts, there, precision: 1e-4, threads: 2 });
     }
 
     #[test]
     fn the_gradient_is_that_of_the_loss_also_of_what_is_added_to_a_head() {
         let features: Vec<f32> = (0..21).map(|i| ((i / 3 * 5 + i % 3 * 3) % 7) as f32 / 3.0 - 1.0).collect();
-        let weights = Some(vec![1.0, 0.3, 2.0, 0.3, 1.0, 2.0, 2.0]);
+        let counts = Counts::Rows(vec![1.0, 0.3, 2.0, 0.3, 1.0, 2.0, 2.0]);
         let parameters = Array2::from_shape_fn((4, 3), |(i, j)| ((i * 2 + j) % 5) as f64 / 4.0 - 0.5);
         let there = Array2::from_shape_fn((7, 3), |(i, j)| ((i + 2 * j) % 4) as f64 / 3.0 - 0.5);
         let check = |problem: &Problem<'_>| {
@@ -233,10 +237,10 @@ mod tests {
             );
             loss
         };
-        with_problem((&features, 3), (&[0, 1, 2, 1, 0, 2, 2], 3), weights, |problem| {
+        with_problem((&features, 3), (&[0, 1, 2, 1, 0, 2, 2], 3), counts, |problem| {
             let alone = check(problem);
-            let weights = problem.weights.clone();
-            let added = check(&Problem { weights, there: Some(there.clone()), ..*problem });
+            let counts = problem.counts.clone();
+            let added = check(&Problem { counts, there: Some(there.clone()), ..*problem });
             assert!((alone - added).abs() > 0.1, "{alone} {added}");
         });
     }
@@ -244,11 +248,11 @@ mod tests {
     #[test]
     fn known_values() {
         let parameters = Array2::zeros((2, 2));
-        with_problem((&[0.0, 0.0], 1), (&[0, 1], 2), None, |problem| {
+        with_problem((&[0.0, 0.0], 1), (&[0, 1], 2), Counts::Alike, |problem| {
             let (loss, _) = loss_and_gradient::<f64>(problem, 1.0, &parameters);
             assert!((loss - 2.0 * 2.0_f64.ln()).abs() < 1e-12);
         });
-        with_problem((&[0.0, 0.0], 1), (&[0, 1], 2), Some(vec![3.0, 1.0]), |problem| {
+        with_problem((&[0.0, 0.0], 1), (&[0, 1], 2), Counts::Rows(vec![3.0, 1.0]), |problem| {
             let (loss, _) = loss_and_gradient::<f64>(problem, 1.0, &parameters);
             assert!((loss - 4.0 * 2.0_f64.ln()).abs() < 1e-12);
         });

@@ -5,17 +5,21 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::balance::ClassWeight;
 use super::view::FeatureView;
 #[cfg(feature = "train")]
 use super::word_options::WordsWanted;
 use super::word_options::{WordsOptions, WordsReport};
 use crate::error::{Error, Kind, Result};
+use crate::metrics::Promise;
+use crate::task::Target;
 
 /// The penalties `auto` chooses from, strongest first, so that each fit starts from a smoother neighbour.
 pub const GRID: [f64; 10] = [3000.0, 1000.0, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1];
 
 /// The weight of the penalty: `alpha / 2 · |W|²` on the standardised features, beside the summed cross
-/// entropy. The same as `C = 1 / alpha` in scikit-learn.
+/// entropy (of numbers: half the summed squared error, in units of their deviation). The same as `C = 1 /
+/// alpha` in scikit-learn, and `alpha` of its ridge regression.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum Alpha {
@@ -64,39 +68,6 @@ impl TryFrom<String> for Alpha {
     }
 }
 
-/// How much a row counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ClassWeight {
-    /// Every row the same.
-    None,
-    /// Every class the same in all: rows / (classes · rows of the class).
-    Balanced,
-}
-
-impl FromStr for ClassWeight {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "none" => Ok(Self::None),
-            "balanced" => Ok(Self::Balanced),
-            _ => Err(Error::new(Kind::Usage, "there is no such class weight")
-                .found(format!("{text:?}"))
-                .expected("none or balanced")),
-        }
-    }
-}
-
-impl fmt::Display for ClassWeight {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::None => "none",
-            Self::Balanced => "balanced",
-        })
-    }
-}
-
 /// How a head is fitted; a recipe keeps seed and threads elsewhere, or not at all.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -109,6 +80,9 @@ pub struct FitOptions {
     /// Words beside what is seen.
     #[serde(skip_serializing_if = "WordsOptions::is_default")]
     pub words: WordsOptions,
+    /// What is promised of the answers.
+    #[serde(skip_serializing_if = "Promise::is_default")]
+    pub promise: Promise,
     /// Seed of the cross-validation folds.
     #[serde(skip)]
     pub seed: u64,
@@ -121,7 +95,8 @@ impl Default for FitOptions {
     /// No fixed alpha serves: the best of one set costs another 4 points and more (`docs/LOG.md`).
     fn default() -> Self {
         let (alpha, class_weight, words) = (Alpha::Auto, ClassWeight::None, WordsOptions::default());
-        Self { alpha, class_weight, final_fit: false, words, seed: 13, threads: 1 }
+        let promise = Promise::default();
+        Self { alpha, class_weight, final_fit: false, words, promise, seed: 13, threads: 1 }
     }
 }
 
@@ -132,8 +107,33 @@ pub struct Examples<'a> {
     pub features: FeatureView<'a>,
     /// Which rows to fit on.
     pub rows: &'a [usize],
-    /// Index of the label of each of `rows`.
-    pub labels: &'a [u32],
+    /// What is true of each of `rows`.
+    pub targets: &'a [Target],
+}
+
+/// Some of the examples.
+#[cfg(feature = "train")]
+pub(super) struct Chosen {
+    pub rows: Vec<usize>,
+    pub targets: Vec<Target>,
+}
+
+#[cfg(feature = "train")]
+impl Examples<'_> {
+    /// Those at these places.
+    pub(super) fn chosen(&self, places: &[usize]) -> Chosen {
+        let of = |&place: &usize| (self.rows[place], self.targets[place].clone());
+        let (rows, targets) = places.iter().map(of).unzip();
+        Chosen { rows, targets }
+    }
+}
+
+#[cfg(feature = "train")]
+impl Chosen {
+    /// Them as examples, with all rows' features.
+    pub fn of<'c>(&'c self, features: FeatureView<'c>) -> Examples<'c> {
+        Examples { features, rows: &self.rows, targets: &self.targets }
+    }
 }
 
 /// What a fit reached, computed in f64 at the weights that were returned.
@@ -145,7 +145,8 @@ pub struct FitReport {
     /// Training rows.
     pub rows: u64,
     pub alpha: f64,
-    /// Summed cross entropy plus penalty.
+    /// Summed cross entropy (of numbers: half the summed squared error, in units of their deviation) plus
+    /// penalty.
     pub loss: f64,
     /// Euclidean length of the gradient.
     pub gradient_norm: f64,
@@ -203,7 +204,8 @@ pub struct Candidate {
     /// best for them (in runs of earlier versions, at 1); absent in a run-off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cross_entropy: Option<f64>,
-    /// Share of the held-out rows that were labelled rightly, weighted likewise.
+    /// Share of the held-out rows that were labelled rightly, weighted likewise; of other kinds of tasks their
+    /// score, micro-F1 or R².
     pub accuracy: f64,
     /// Of the accuracy's distance, row by row, to that of the most accurate choice of features, with its
     /// penalty.

@@ -10,12 +10,13 @@ use super::options::{Examples, FitOptions};
 use crate::error::Result;
 use crate::fingerprint::TextKey;
 use crate::parallel::in_parallel;
+use crate::task::Target;
 
 /// Labelled rows, and what heads that were not fitted on them say.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct OutOfFold {
-    /// Per row, the index of its label …
-    pub labels: Vec<u32>,
+    /// What is true of each row …
+    pub targets: Vec<Target>,
     /// … and its text ([`FeatureView::text`](super::FeatureView::text)).
     pub texts: Vec<TextKey>,
     /// `[rows, classes]`.
@@ -51,7 +52,7 @@ pub fn out_of_fold(
         let mut logits = vec![0.0; answers.labels.len()];
         for example in outside {
             head.logits_of(examples.features, examples.rows[example], &mut logits);
-            held.labels.push(examples.labels[example]);
+            held.targets.push(examples.targets[example].clone());
             held.texts.push(examples.features.text(examples.rows[example]));
             held.logits.extend_from_slice(&logits);
         }
@@ -59,8 +60,8 @@ pub fn out_of_fold(
     };
     let mut all = OutOfFold::default();
     for held in in_parallel(options.threads, used, &of_fold) {
-        let OutOfFold { labels, texts, logits, .. } = held?;
-        all.labels.extend(labels);
+        let OutOfFold { targets, texts, logits, .. } = held?;
+        all.targets.extend(targets);
         all.texts.extend(texts);
         all.logits.extend(logits);
     }
@@ -99,9 +100,7 @@ fn fit_outside(
 ) -> Result<(Head, Vec<usize>)> {
     let (others, held_out): (Vec<usize>, Vec<usize>) =
         (0..folds.len()).partition(|&example| folds[example] != fold);
-    let (rows, labels): (Vec<usize>, Vec<u32>) =
-        others.iter().map(|&example| (examples.rows[example], examples.labels[example])).unzip();
-    let (head, _) = fit(answers, &Examples { rows: &rows, labels: &labels, ..*examples }, options)?;
+    let (head, _) = fit(answers, &examples.chosen(&others).of(examples.features), options)?;
     Ok((head, held_out))
 }
 
@@ -109,6 +108,7 @@ fn fit_outside(
 mod tests {
     use super::*;
     use crate::heads::{Alpha, FeatureView};
+    use crate::metrics::Limits;
     use crate::task::TaskKind;
 
     /// Random rows: whatever is right of them, a head knows it by heart only.
@@ -123,15 +123,19 @@ mod tests {
     }
 
     fn right(found: &OutOfFold) -> usize {
-        let rows = found.logits.chunks_exact(2).zip(&found.labels);
-        rows.filter(|(logits, label)| (logits[1] > logits[0]) == (**label == 1)).count()
+        let rows = found.logits.chunks_exact(2).zip(&found.targets);
+        rows.filter(|(logits, label)| (logits[1] > logits[0]) == (label.label() == 1)).count()
     }
 
     fn found(features: &[f32], labels: &[u32], enough: usize, threads: usize) -> OutOfFold {
         let names = ["no", "yes"].map(str::to_owned);
-        let answers = Answers { task: "t", kind: TaskKind::OneOf, labels: &names };
+        let answers = Answers { task: "t", kind: TaskKind::OneOf, labels: &names, limits: Limits::default() };
         let rows: Vec<usize> = (0..labels.len()).collect();
-        let examples = Examples { features: FeatureView::whole(features, 40), rows: &rows, labels };
+        let examples = Examples {
+            features: FeatureView::whole(features, 40),
+            rows: &rows,
+            targets: &Target::each(labels),
+        };
         let options = FitOptions { alpha: Alpha::Fixed(0.1), threads, ..FitOptions::default() };
         out_of_fold(answers, &examples, &options, enough).unwrap()
     }
@@ -140,13 +144,13 @@ mod tests {
     fn rows_are_judged_by_heads_that_do_not_know_them_also_where_texts_are_repeated() {
         let (mut features, mut labels) = noise(60);
         let once = found(&features, &labels, 1000, 1);
-        assert_eq!(once.labels.len(), 60);
+        assert_eq!(once.targets.len(), 60);
         // Nothing can be known of them, and a head that was fitted on them knows all.
         assert!(right(&once) < 42, "{}", right(&once));
         features.extend_from_within(..);
         labels.extend_from_within(..);
         let twice = found(&features, &labels, 1000, 2);
-        assert_eq!(twice.labels.len(), 120);
+        assert_eq!(twice.targets.len(), 120);
         assert!(right(&twice) < 84, "{}", right(&twice));
     }
 
@@ -154,7 +158,7 @@ mod tests {
     fn no_more_folds_are_held_out_than_enough_rows_need_whatever_the_threads() {
         let (features, labels) = noise(60);
         let [some, all] = [10, 50].map(|enough| found(&features, &labels, enough, 1));
-        assert_eq!((some.labels.len(), all.labels.len()), (20, 60));
+        assert_eq!((some.targets.len(), all.targets.len()), (20, 60));
         assert_eq!(some.logits, all.logits[..40]);
         assert_eq!(found(&features, &labels, 50, 3), all);
     }
@@ -166,8 +170,11 @@ mod tests {
         let labels = [0, 0, 0, 0, 0, 0, 1, 1, 2, 2, 2];
         let rows: Vec<usize> = (0..labels.len()).collect();
         for seed in 0..20 {
-            let examples =
-                Examples { features: FeatureView::whole(&features, 1), rows: &rows, labels: &labels };
+            let examples = Examples {
+                features: FeatureView::whole(&features, 1),
+                rows: &rows,
+                targets: &Target::each(&labels),
+            };
             let folds = text_folds(&examples, 3, seed);
             assert_eq!((folds[1], folds[4]), (folds[6], folds[7]));
             assert_eq!(folds[8..], [NO_FOLD; 3]);

@@ -53,20 +53,25 @@ mod tests {
     use crate::heads::problem::problem;
     use crate::heads::standardize::Scaler;
     use crate::heads::{Answers, Examples, FeatureView, FitOptions};
-    use crate::task::TaskKind;
+    use crate::metrics::Limits;
+    use crate::task::{Target, TaskKind};
 
     #[test]
     fn predict_gives_what_the_head_gives_and_the_solver_found() {
         let values: Vec<f32> = (0..40 * 5).map(|i| ((i * 7 + i / 5 * 3) % 11) as f32 - 5.0).collect();
         let labels: Vec<u32> = (0..40).map(|row| u32::from(values[row * 5] > 0.0)).collect();
         let rows: Vec<usize> = (0..40).collect();
-        let examples = Examples { features: FeatureView::whole(&values, 5), rows: &rows, labels: &labels };
+        let examples = Examples {
+            features: FeatureView::whole(&values, 5),
+            rows: &rows,
+            targets: &Target::each(&labels),
+        };
         let scaler = Scaler::of(&examples, 1);
-        let problem = problem(&scaler, &examples, 2, &FitOptions::default());
+        let problem = problem(&scaler, &examples, crate::heads::Shape::one_of(2), &FitOptions::default());
         let solution = minimize(&problem, 1.0);
         let (weights, bias) = scaler.fold(&solution.parameters);
         let names = ["no", "yes"].map(str::to_owned);
-        let answers = Answers { task: "t", kind: TaskKind::OneOf, labels: &names };
+        let answers = Answers { task: "t", kind: TaskKind::OneOf, labels: &names, limits: Limits::default() };
         let head = Head::new(answers, 5, weights, bias);
 
         let features = Array2::from_shape_vec((40, 5), values.clone()).unwrap();

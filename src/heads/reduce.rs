@@ -20,7 +20,7 @@ const LEFT_OUT: f32 = 0.002;
 
 /// The rows in standardised, reduced form, `[rows, width]` row-major, and the width.
 pub(super) fn reduced(features: FeatureView<'_>, rows: &[usize], threads: usize) -> (Vec<f32>, usize) {
-    let scaler = Scaler::of(&Examples { features, rows, labels: &[] }, threads);
+    let scaler = Scaler::of(&Examples { features, rows, targets: &[] }, threads);
     let standardized = scaler.apply::<f32>(features, rows.iter().copied());
     factor(in_bands(standardized.view(), standardized.view(), threads).view())
 }
@@ -69,7 +69,7 @@ mod tests {
         let (reduced, width) = reduced(features, &every, 2);
         assert!((1..=3).contains(&width), "{width}");
         let reduced = Array2::from_shape_vec((300, width), reduced).unwrap();
-        let scaler = Scaler::of(&Examples { features, rows: &every, labels: &[] }, 2);
+        let scaler = Scaler::of(&Examples { features, rows: &every, targets: &[] }, 2);
         let standardized = scaler.apply::<f32>(features, every.iter().copied());
         let (expected, found) = (standardized.dot(&standardized.t()), reduced.dot(&reduced.t()));
         let largest =

@@ -16,15 +16,18 @@ use super::dense::finite;
 use super::descent::Descent;
 use super::folds::{NO_FOLD, text_folds};
 use super::head::{Answers, Head};
+use super::loss::{loss_at, right};
 use super::minimize::penalty;
 use super::objective::{Problem, logits};
 use super::options::{Alpha, Candidate, Examples, FitOptions, FitReport};
 use super::problem::problem;
 use super::solver::Solution;
 use super::standardize::Scaler;
+use super::units::Units;
 use super::word_logits::WordLogits;
 use crate::error::Result;
 use crate::parallel::in_parallel;
+use crate::task::TaskKind;
 
 /// The strengths that are tried: from one that leaves the head as it is to that of the mildest penalty.
 const STRENGTHS: [f64; 10] = [1e6, 1e5, 3e4, 1e4, 3000.0, 1000.0, 300.0, 100.0, 30.0, 10.0];
@@ -46,8 +49,11 @@ pub struct Refined {
 pub fn refine(begun: &Head, examples: &Examples<'_>, options: &FitOptions) -> Result<Refined> {
     let start = Instant::now();
     finite(&begun.task, examples)?;
-    let whole = Rows { begun, examples: *examples, options };
-    let folds = text_folds(examples, begun.labels.len(), options.seed);
+    let (shape, units) = (begun.answers().shape(), Units::of(begun.kind, examples.targets, &begun.task)?);
+    let targets = units.targets(examples.targets);
+    let examples = &Examples { targets: &targets, ..*examples };
+    let whole = Rows { begun, units, examples: *examples, options };
+    let folds = text_folds(examples, shape.classes, options.seed);
     let (alpha, candidates) = match options.alpha {
         Alpha::Fixed(alpha) => (alpha, Vec::new()),
         Alpha::Auto => strength(&whole, &folds),
@@ -55,9 +61,9 @@ pub fn refine(begun: &Head, examples: &Examples<'_>, options: &FitOptions) -> Re
     let held_out = held_out(&whole, &folds, alpha);
     let scaler = Scaler::of(examples, options.threads);
     let problem = whole.problem(&scaler);
-    let penalty = penalty(alpha, begun.labels.len());
+    let penalty = penalty(alpha, shape);
     let solution = Descent { alpha: penalty, products: &Products::of(&problem), start: None }.solve(&problem);
-    let head = added(begun, &scaler, &solution);
+    let head = added(begun, &scaler, &solution, units);
     let report = solution.report(&begun.task, examples, (alpha, candidates), start);
     Ok(Refined { head, report, held_out })
 }
@@ -66,15 +72,16 @@ pub fn refine(begun: &Head, examples: &Examples<'_>, options: &FitOptions) -> Re
 /// old ones among them; a new label is as likely as the old ones are on average.
 #[must_use]
 pub fn begun(old: &Head, answers: Answers<'_>) -> Head {
+    let (old, temperature) = &old.tempered();
     let count = old.labels.len().max(1) as f32;
-    let mean = |numbers: &mut dyn Iterator<Item = f32>| numbers.sum::<f32>() / count / old.temperature;
+    let mean = |numbers: &mut dyn Iterator<Item = f32>| numbers.sum::<f32>() / count / temperature;
     let (mut weights, mut bias) = (Vec::with_capacity(answers.labels.len() * old.features), Vec::new());
     for label in answers.labels {
         match old.labels.iter().position(|known| known == label) {
             Some(class) => {
                 let known = &old.weights[class * old.features..(class + 1) * old.features];
-                weights.extend(known.iter().map(|weight| weight / old.temperature));
-                bias.push(old.bias[class] / old.temperature);
+                weights.extend(known.iter().map(|weight| weight / temperature));
+                bias.push(old.bias[class] / temperature);
             }
             None => {
                 let of = |feature: usize| {
@@ -87,19 +94,21 @@ pub fn begun(old: &Head, answers: Answers<'_>) -> Head {
     }
     let mut head = Head::new(answers, old.features, weights, bias);
     head.words =
-        old.words.as_ref().map(|words| words.for_classes(&old.places_of(answers.labels), old.temperature));
+        old.words.as_ref().map(|words| words.for_classes(&old.places_of(answers.labels), *temperature));
     head
 }
 
 /// What the words of the head that an old one [begins](begun) as say of rows, by what its own said.
 #[must_use]
 pub fn begun_words(old: &Head, labels: &[String], said: &WordLogits) -> WordLogits {
-    said.for_classes(&old.places_of(labels), old.temperature)
+    said.for_classes(&old.places_of(labels), &old.believed)
 }
 
 /// The head with what was found to be added to it.
-fn added(begun: &Head, scaler: &Scaler, found: &Solution) -> Head {
-    let (weights, bias) = scaler.fold(&found.parameters);
+fn added(begun: &Head, scaler: &Scaler, found: &Solution, units: Units) -> Head {
+    let (mut weights, mut bias) = scaler.fold(&found.parameters);
+    units.own_differences(&mut weights);
+    units.own_differences(&mut bias);
     let mut head = begun.clone();
     head.weights.iter_mut().zip(weights).for_each(|(weight, more)| *weight += more);
     head.bias.iter_mut().zip(bias).for_each(|(bias, more)| *bias += more);
@@ -110,21 +119,26 @@ fn added(begun: &Head, scaler: &Scaler, found: &Solution) -> Head {
 #[derive(Clone, Copy)]
 struct Rows<'r> {
     begun: &'r Head,
+    /// Those of the examples' targets.
+    units: Units,
     examples: Examples<'r>,
     options: &'r FitOptions,
 }
 
 impl Rows<'_> {
     fn problem<'p>(&'p self, scaler: &'p Scaler) -> Problem<'p> {
-        let classes = self.begun.labels.len();
-        let mut row = vec![0.0; classes];
+        let shape = self.begun.answers().shape();
+        let mut row = vec![0.0; shape.classes];
         let rows = self.examples.rows;
-        let mut there = Array2::zeros((rows.len(), classes));
+        let mut there = Array2::zeros((rows.len(), shape.classes));
         for (&of, mut logits) in rows.iter().zip(there.rows_mut()) {
             self.begun.logits_of(self.examples.features, of, &mut row);
-            logits.iter_mut().zip(&row).for_each(|(logit, value)| *logit = f64::from(*value));
+            logits
+                .iter_mut()
+                .zip(&row)
+                .for_each(|(logit, value)| *logit = self.units.logit(f64::from(*value)));
         }
-        Problem { there: Some(there), ..problem(scaler, &self.examples, classes, self.options) }
+        Problem { there: Some(there), ..problem(scaler, &self.examples, shape, self.options) }
     }
 
     /// Does something with the rows of all folds but one, and those of that one.
@@ -136,15 +150,11 @@ impl Rows<'_> {
     ) -> T {
         let (inside, outside): (Vec<usize>, Vec<usize>) =
             (0..folds.len()).partition(|&example| folds[example] != fold);
-        let chosen = |places: &[usize]| -> (Vec<usize>, Vec<u32>) {
-            let examples = &self.examples;
-            places.iter().map(|&example| (examples.rows[example], examples.labels[example])).unzip()
-        };
-        let ((rows, labels), (other_rows, other_labels)) = (chosen(&inside), chosen(&outside));
+        let (examples, others) = (self.examples.chosen(&inside), self.examples.chosen(&outside));
         let alone = FitOptions { threads: 1, ..self.options.clone() };
         let of = |examples| Rows { examples, options: &alone, ..*self };
-        let training = of(Examples { rows: &rows, labels: &labels, ..self.examples });
-        let held_out = of(Examples { rows: &other_rows, labels: &other_labels, ..self.examples });
+        let training = of(examples.of(self.examples.features));
+        let held_out = of(others.of(self.examples.features));
         let scaler = Scaler::of(&training.examples, 1);
         each(&training.problem(&scaler), &held_out.problem(&scaler), &outside)
     }
@@ -166,19 +176,24 @@ struct Said {
 
 /// What every row says of parameters.
 fn said(problem: &Problem<'_>, parameters: &Array2<f64>) -> Vec<Said> {
-    let total: f64 = (0..problem.examples.rows.len()).map(|row| problem.weight(row)).sum();
-    let rows = logits(problem, parameters);
-    let labels = problem.labels(0..rows.nrows());
-    let of_row = |((row, logits), label): ((usize, ndarray::ArrayView1<'_, f64>), usize)| {
-        let share = problem.weight(row) / total;
-        let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let sum: f64 = logits.iter().map(|logit| (logit - largest).exp()).sum();
-        Said {
-            cross_entropy: share * (sum.ln() + largest - logits[label]),
-            right: if logits[label] >= largest { share } else { 0.0 },
-        }
+    let (rows, shares, targets) = (logits(problem, parameters), problem.shares(), problem.examples.targets);
+    let flat: Vec<f64> = rows.iter().copied().collect();
+    let right = right(problem.shape, &flat, targets, &shares);
+    let of_row = |(row, logits): (usize, ndarray::ArrayView1<'_, f64>)| {
+        let (kind, target) = (problem.shape.kind, &targets[row]);
+        let cross_entropy = match kind {
+            TaskKind::OneOf => {
+                let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                let sum: f64 = logits.iter().map(|logit| (logit - largest).exp()).sum();
+                sum.ln() + largest - logits[target.label()]
+            }
+            TaskKind::AnyOf | TaskKind::Number => {
+                loss_at(kind, &logits.to_vec(), target, (&problem.counts, row, 1.0))
+            }
+        };
+        Said { cross_entropy: shares[row] * cross_entropy, right: right[row] }
     };
-    rows.rows().into_iter().enumerate().zip(labels).map(of_row).collect()
+    rows.rows().into_iter().enumerate().map(of_row).collect()
 }
 
 /// The strongest within one standard error of the least cross entropy, and what was tried.
@@ -189,7 +204,7 @@ fn strength(rows: &Rows<'_>, folds: &[usize]) -> (f64, Vec<Candidate>) {
             let products = Products::of(training);
             let mut start = None;
             let of = |alpha: f64| {
-                let penalty = penalty(alpha, training.classes);
+                let penalty = penalty(alpha, training.shape);
                 let descent = Descent { alpha: penalty, products: &products, start: start.as_ref() };
                 let solution = descent.solve(training);
                 let said = said(held_out, &solution.parameters);
@@ -235,7 +250,7 @@ fn held_out(rows: &Rows<'_>, folds: &[usize], alpha: f64) -> Vec<f32> {
     }
     let of_fold = |fold: usize| {
         rows.without(folds, fold, |training, held_out, places| {
-            let penalty = penalty(alpha, classes);
+            let penalty = penalty(alpha, rows.begun.answers().shape());
             let products = Products::of(training);
             let solution = Descent { alpha: penalty, products: &products, start: None }.solve(training);
             (places.to_vec(), logits(held_out, &solution.parameters))
@@ -245,6 +260,7 @@ fn held_out(rows: &Rows<'_>, folds: &[usize], alpha: f64) -> Vec<f32> {
         for (place, row) in places.into_iter().zip(logits.rows()) {
             let out = &mut all[place * classes..(place + 1) * classes];
             out.iter_mut().zip(row).for_each(|(out, logit)| *out = *logit as f32);
+            rows.units.own_logits(out);
         }
     }
     all
@@ -255,7 +271,8 @@ mod tests {
     use super::*;
     use crate::heads::FeatureView;
     use crate::heads::fit::fit;
-    use crate::task::TaskKind;
+    use crate::metrics::Limits;
+    use crate::task::{Target, TaskKind};
 
     const WIDTH: usize = 24;
 
@@ -284,12 +301,16 @@ mod tests {
     }
 
     fn answers(labels: &[String]) -> Answers<'_> {
-        Answers { task: "t", kind: TaskKind::OneOf, labels }
+        Answers { task: "t", kind: TaskKind::OneOf, labels, limits: Limits::default() }
     }
 
     fn with<T>((features, labels): &(Vec<f32>, Vec<u32>), each: impl FnOnce(&Examples<'_>) -> T) -> T {
         let rows: Vec<usize> = (0..labels.len()).collect();
-        each(&Examples { features: FeatureView::whole(features, WIDTH), rows: &rows, labels })
+        each(&Examples {
+            features: FeatureView::whole(features, WIDTH),
+            rows: &rows,
+            targets: &Target::each(labels),
+        })
     }
 
     fn old() -> Head {
@@ -336,13 +357,13 @@ mod tests {
     fn a_penalty_without_end_leaves_the_calibrated_head_and_a_fixed_one_counts() {
         let few = rows(40, 5, true);
         let mut begun = old();
-        begun.temperature = 2.0;
+        begun.believed.temperature = vec![2.0];
         let kept = with(&few, |examples| {
             let calibrated = super::begun(&begun, answers(&names()));
             refine(&calibrated, examples, &options(Alpha::Fixed(1e12))).unwrap()
         });
         let same = kept.head.weights.iter().zip(&begun.weights).all(|(a, b)| (a - b / 2.0).abs() < 1e-6);
-        assert!(same && kept.head.temperature == 1.0 && kept.report.candidates.is_empty());
+        assert!(same && kept.head.believed.temperature == [1.0] && kept.report.candidates.is_empty());
         let mild = refined(&few, Alpha::Fixed(1.0)).head;
         assert!(accuracy(&mild, &few) > accuracy(&begun, &few) + 0.3);
     }

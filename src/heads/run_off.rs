@@ -3,16 +3,15 @@
 //! More numbers need more rows: on a few thousand the cheaper choice looks better than it will be. So they
 //! are fitted once more on two thirds of all rows, and measured on the last third.
 
-use linfa::traits::Predict as _;
-use ndarray::{Array1, Axis, aview1};
-
-use super::class_weight::row_weights;
+use super::class_weight::counts;
 use super::cross_validation::Trial;
 use super::fit::fit;
 use super::folds::text_folds;
 use super::head::Answers;
+use super::loss;
 use super::options::{Alpha, Candidate, Examples, FitOptions};
 use crate::error::Result;
+use crate::task::Target;
 
 /// Fits the trials with their penalties and measures them on the same held-out rows; the errors are those of
 /// the difference to the most accurate one.
@@ -21,32 +20,29 @@ use crate::error::Result;
 /// As [`fit`].
 pub fn run_off(
     trials: &[(Trial<'_>, f64)],
-    (rows, labels): (&[usize], &[u32]),
+    (rows, targets): (&[usize], &[Target]),
     answers: Answers<'_>,
     options: &FitOptions,
 ) -> Result<Vec<Candidate>> {
-    let classes = answers.labels.len();
+    let shape = answers.shape();
     let Some((first, _)) = trials.first() else { return Ok(Vec::new()) };
-    let all = Examples { features: first.features, rows, labels };
-    let folds = text_folds(&all, classes, options.seed);
+    let all = Examples { features: first.features, rows, targets };
+    let folds = text_folds(&all, shape.classes, options.seed);
     let (inside, outside): (Vec<usize>, Vec<usize>) = (0..folds.len()).partition(|&place| folds[place] != 0);
-    let chosen = |places: &[usize]| -> (Vec<usize>, Vec<u32>) {
-        places.iter().map(|&place| (rows[place], labels[place])).unzip()
-    };
-    let (inside, outside) = (chosen(&inside), chosen(&outside));
-    let weights =
-        row_weights(&outside.1, classes, options.class_weight).unwrap_or_else(|| vec![1.0; outside.1.len()]);
-    let total: f64 = weights.iter().sum();
+    let (inside, outside) = (all.chosen(&inside), all.chosen(&outside));
+    let counts = counts(&outside.targets, shape, options.class_weight);
+    let total: f64 = (0..outside.rows.len()).map(|row| counts.row(row)).sum();
+    let shares: Vec<f64> = (0..outside.rows.len()).map(|row| counts.row(row) / total).collect();
     let mut right = Vec::with_capacity(trials.len());
     for (trial, alpha) in trials {
-        let examples = Examples { features: trial.features, rows: &inside.0, labels: &inside.1 };
         let options = FitOptions { alpha: Alpha::Fixed(*alpha), ..options.clone() };
-        let (head, _) = fit(answers, &examples, &options)?;
-        let scores = outside.0.iter().zip(&outside.1).zip(&weights).map(|((&row, &label), weight)| {
-            let best: Array1<usize> = head.predict(&aview1(trial.features.row(row)).insert_axis(Axis(0)));
-            if best[0] == label as usize { weight / total } else { 0.0 }
-        });
-        right.push(scores.collect::<Vec<f64>>());
+        let (head, _) = fit(answers, &inside.of(trial.features), &options)?;
+        let (mut row_logits, mut logits) = (vec![0.0; shape.classes], Vec::new());
+        for &row in &outside.rows {
+            head.logits(trial.features.row(row), &mut row_logits);
+            logits.extend(row_logits.iter().map(|logit| f64::from(*logit)));
+        }
+        right.push(loss::right(shape, &logits, &outside.targets, &shares));
     }
     let accuracy = |scores: &[f64]| scores.iter().sum::<f64>();
     let Some(top) = right.iter().max_by(|a, b| accuracy(a).total_cmp(&accuracy(b))) else {
@@ -66,6 +62,7 @@ pub fn run_off(
 mod tests {
     use super::*;
     use crate::heads::FeatureView;
+    use crate::metrics::Limits;
     use crate::task::TaskKind;
 
     #[test]
@@ -87,10 +84,11 @@ mod tests {
         };
         let (few, many) = (trial("few", 0..1), trial("many", 0..3));
         let labels_of = ["no", "yes"].map(str::to_owned);
-        let answers = Answers { task: "t", kind: TaskKind::OneOf, labels: &labels_of };
+        let answers =
+            Answers { task: "t", kind: TaskKind::OneOf, labels: &labels_of, limits: Limits::default() };
         let options = FitOptions::default();
         let trials = [(few, 10.0), (many, 3.0)];
-        let found = run_off(&trials, (&rows, &labels), answers, &options).unwrap();
+        let found = run_off(&trials, (&rows, &Target::each(&labels)), answers, &options).unwrap();
         let [one, other] = &found[..] else { panic!("{found:?}") };
         assert_eq!((one.features.as_str(), one.alpha, other.alpha), ("few", 10.0, 3.0));
         assert!(

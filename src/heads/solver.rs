@@ -12,9 +12,10 @@ use ndarray::Array2;
 use super::objective::{Problem, loss_and_gradient};
 use super::options::{Candidate, Examples, FitReport};
 use super::precision::Precision;
+use crate::task::Target;
 
 /// The problem as linfa sees it: standardised rows, and the label of each.
-pub(super) type Dataset<'p> = DatasetBase<&'p Problem<'p>, &'p [u32]>;
+pub(super) type Dataset<'p> = DatasetBase<&'p Problem<'p>, &'p [Target]>;
 
 /// What fails in a solver; a descent never does.
 pub(super) type Failure = linfa_logistic::error::Error;
@@ -32,7 +33,7 @@ impl Records for Problem<'_> {
 }
 
 pub(super) fn dataset<'p>(problem: &'p Problem<'_>) -> Dataset<'p> {
-    DatasetBase::new(problem, problem.examples.labels)
+    DatasetBase::new(problem, problem.examples.targets)
 }
 
 /// Parameters, and how good they are.

@@ -116,12 +116,16 @@ fn single(number: f64) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::task::Target;
 
     #[test]
     fn columns_get_mean_zero_and_deviation_one_and_constants_vanish() {
         let features = [1.0, 5.0, 3.0, 5.0, 100.0, 100.0, 5.0, 5.0];
-        let examples =
-            Examples { features: FeatureView::whole(&features, 2), rows: &[0, 1, 3], labels: &[0, 1, 0] };
+        let examples = Examples {
+            features: FeatureView::whole(&features, 2),
+            rows: &[0, 1, 3],
+            targets: &Target::each(&[0, 1, 0]),
+        };
         let scaler = Scaler::of(&examples, 2);
         let standardized = scaler.apply::<f64>(examples.features, [0_usize, 1, 3].into_iter());
         // Mean 3, deviation sqrt(8/3).
@@ -134,7 +138,11 @@ mod tests {
     fn folded_weights_give_the_same_logits_on_raw_features() {
         let features: Vec<f32> = (0..40).map(|i| ((i * 37) % 11) as f32 * 0.5 + i as f32).collect();
         let rows: Vec<usize> = (0..10).collect();
-        let examples = Examples { features: FeatureView::whole(&features, 4), rows: &rows, labels: &[0; 10] };
+        let examples = Examples {
+            features: FeatureView::whole(&features, 4),
+            rows: &rows,
+            targets: &Target::each(&[0; 10]),
+        };
         let scaler = Scaler::of(&examples, 3);
         let parameters = Array2::from_shape_fn((5, 2), |(i, j)| (i as f64 - 2.0) * 0.3 + j as f64);
         let (weights, bias) = scaler.fold(&parameters);

@@ -3,17 +3,19 @@
 //!
 //! Refuses to look at validation or test rows.
 
-use super::class_weight::row_weights;
+use super::class_weight::{Counts, counts};
 use super::dense::fit_dense;
 use super::folds::{NO_FOLD, sample, text_folds};
 use super::head::Answers;
 use super::mixture::{Mix, Pairs};
 use super::options::{Examples, FitOptions};
+use super::shape::Shape;
 use super::word_options::{SettledWords, Weighing, WordsOptions, WordsReport, WordsTrial, WordsWanted};
 use super::word_problem::WordProblem;
 use super::word_rows::WordRows;
 use crate::error::Result;
 use crate::parallel::in_parallel;
+use crate::task::Target;
 
 /// What is tried: ways to weigh words, each with its penalties, strongest first. One penalty each lost 0.03 points
 /// against five (`docs/LOG.md`, *words*).
@@ -23,7 +25,7 @@ const MIXED_ROWS: usize = 6000;
 
 /// What models that were fitted without a fold say of its rows.
 struct HeldOut {
-    labels: Vec<u32>,
+    targets: Vec<Target>,
     features: Vec<f64>,
     /// Per way of [`TRIED`] and penalty.
     words: Vec<Vec<Vec<f64>>>,
@@ -31,16 +33,16 @@ struct HeldOut {
 
 /// Rows that were held out, all folds together.
 struct Judged {
-    labels: Vec<u32>,
-    weights: Option<Vec<f64>>,
+    targets: Vec<Target>,
+    counts: Counts,
     features: Vec<f64>,
-    classes: usize,
+    shape: Shape,
 }
 
 impl Judged {
     fn pairs<'p>(&'p self, words: &'p [f64]) -> Pairs<'p> {
-        let (logits, weights) = ([&self.features[..], words], self.weights.as_deref());
-        Pairs { logits, labels: &self.labels, weights, classes: self.classes }
+        let logits = [&self.features[..], words];
+        Pairs { logits, targets: &self.targets, counts: &self.counts, shape: self.shape }
     }
 }
 
@@ -50,12 +52,11 @@ pub(super) fn choose(
     examples: &Examples<'_>,
     options: &FitOptions,
 ) -> Result<(Option<SettledWords>, WordsReport)> {
-    let classes = answers.labels.len();
-    let places = sample(examples.labels, classes, MIXED_ROWS, options.seed);
-    let (rows, labels): (Vec<usize>, Vec<u32>) =
-        places.into_iter().map(|place| (examples.rows[place], examples.labels[place])).unzip();
-    let sampled = Examples { rows: &rows, labels: &labels, ..*examples };
-    let folds = text_folds(&sampled, classes, options.seed);
+    let shape = answers.shape();
+    let places = sample(examples.targets, shape.classes, MIXED_ROWS, options.seed);
+    let sampled = examples.chosen(&places);
+    let sampled = sampled.of(examples.features);
+    let folds = text_folds(&sampled, shape.classes, options.seed);
     let used: Vec<usize> =
         (0..NO_FOLD).filter(|fold| folds.contains(fold) && folds.iter().any(|other| other != fold)).collect();
     let alone = FitOptions {
@@ -65,11 +66,11 @@ pub(super) fn choose(
     };
     let of_fold = |fold: usize| held_out((words, answers), &sampled, &alone, (&folds, fold));
     let found = in_parallel(options.threads, used, &of_fold).into_iter().collect::<Result<Vec<_>>>()?;
-    let labels: Vec<u32> = found.iter().flat_map(|held| held.labels.clone()).collect();
-    let weights = row_weights(&labels, classes, options.class_weight);
+    let targets: Vec<Target> = found.iter().flat_map(|held| held.targets.clone()).collect();
+    let counts = counts(&targets, shape, options.class_weight);
     let features = found.iter().flat_map(|held| held.features.clone()).collect();
-    let judged = Judged { labels, weights, features, classes };
-    let mut report = WordsReport { rows: judged.labels.len() as u64, ..WordsReport::default() };
+    let judged = Judged { targets, counts, features, shape };
+    let mut report = WordsReport { rows: judged.targets.len() as u64, ..WordsReport::default() };
     let Some((settled, of_words)) = best(&found, &judged, &mut report) else {
         // Nothing can be held out: what was asked for is believed, nothing else is.
         let asked = options.words.wanted == WordsWanted::Yes;
@@ -97,7 +98,7 @@ fn best(found: &[HeldOut], judged: &Judged, report: &mut WordsReport) -> Option<
             }
         }
     }
-    best.filter(|_| !judged.labels.is_empty()).map(|(settled, _, of_words)| (settled, of_words))
+    best.filter(|_| !judged.targets.is_empty()).map(|(settled, _, of_words)| (settled, of_words))
 }
 
 /// Fits features and words without a fold, and asks both what they say of its rows.
@@ -109,25 +110,22 @@ fn held_out(
 ) -> Result<HeldOut> {
     let (outside, inside): (Vec<usize>, Vec<usize>) =
         (0..folds.len()).partition(|&example| folds[example] == fold);
-    let chosen = |places: &[usize]| -> (Vec<usize>, Vec<u32>) {
-        places.iter().map(|&example| (examples.rows[example], examples.labels[example])).unzip()
-    };
-    let ((rows, labels), (other_rows, other_labels)) = (chosen(&inside), chosen(&outside));
-    let training = Examples { rows: &rows, labels: &labels, ..*examples };
+    let (inside, others) = (examples.chosen(&inside), examples.chosen(&outside));
+    let training = inside.of(examples.features);
     let (head, _) = fit_dense(answers, &training, options)?;
-    let classes = answers.labels.len();
-    let mut features = Vec::with_capacity(other_rows.len() * classes);
-    let mut logits = vec![0.0; classes];
-    for &row in &other_rows {
+    let shape = answers.shape();
+    let mut features = Vec::with_capacity(others.rows.len() * shape.classes);
+    let mut logits = vec![0.0; shape.classes];
+    for &row in &others.rows {
         head.logits_of(examples.features, row, &mut logits);
         features.extend(logits.iter().map(|logit| f64::from(*logit)));
     }
     let paths = TRIED.into_iter().map(|(weighing, penalties)| {
-        let problem = WordProblem::new(words, &training, (classes, weighing), options).coarse();
-        path(&problem, &penalties, &other_rows)
+        let problem = WordProblem::new(words, &training, (shape, weighing), options).coarse();
+        path(&problem, &penalties, &others.rows)
     });
     let words = paths.collect();
-    Ok(HeldOut { labels: other_labels, features, words })
+    Ok(HeldOut { targets: others.targets, features, words })
 }
 
 /// What words say of the rows of a fold, penalty by penalty, each fit from the last solution.

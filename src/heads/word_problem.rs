@@ -1,25 +1,31 @@
 //! Owns the fit of a head's words: a sparse logistic regression, its objective and its descent.
 //!
 //! `loss(V, c) = Σ_i w_i · (logsumexp(x_i V + c) − (x_i V + c)[y_i]) + α/2 · |V|²`, the bias not penalised,
-//! as that of the features (`objective.rs`), in double precision throughout. What stands in fewer texts than
-//! asked for has no weight; the rest counts as it is, or, weighed by rarity, divided by the root of the
-//! number of texts that it stands in, so that the penalty holds rare pieces back no more than common ones.
+//! as that of the features (`objective.rs`), or the loss of another kind (`loss.rs`); loss and gradient in
+//! double precision, products with the Hessian, which only say where to go, in single. What stands in fewer
+//! texts than asked for has no weight; the rest counts as it is, or, weighed by rarity, divided by the root of
+//! the number of texts that it stands in, so that the penalty holds rare pieces back no more than common ones.
 //! Refuses to let the number of threads change the result.
 
 use std::ops::Range;
 
 use ndarray::Array2;
 
-use super::class_weight::row_weights;
+use super::class_weight::{Counts, counts};
+use super::loss::{answer, bend, bends, off};
 use super::minimize::{TOLERANCE_PER_ROW, penalty};
 use super::newton::{Convex, newton};
 use super::options::{Examples, FitOptions};
 use super::parallel::PARTS;
+use super::precision::Precision;
+use super::preconditioner::{Common, Preconditioner};
+use super::shape::Shape;
 use super::solver::Solution;
-use super::sparse::Sparse;
+use super::sparse::{Sparse, gather};
 use super::word_options::Weighing;
 use super::word_rows::WordRows;
 use crate::parallel::in_parallel;
+use crate::task::Target;
 
 /// How long the gradient may be at the end of a fit, per row, where fits are compared.
 const COARSE: f64 = 1e-3;
@@ -28,9 +34,8 @@ const COARSE: f64 = 1e-3;
 pub(super) struct WordProblem<'a> {
     words: &'a WordRows,
     examples: Examples<'a>,
-    classes: usize,
-    /// What each row counts; 1 where there are none.
-    weights: Option<Vec<f64>>,
+    shape: Shape,
+    counts: Counts,
     /// The places that have weights, in rising order.
     pub places: Vec<u32>,
     /// What an entry of each of them counts more.
@@ -39,6 +44,8 @@ pub(super) struct WordProblem<'a> {
     rows: Sparse,
     /// Per place, the rows that it stands in.
     columns: Sparse,
+    /// What stands in most rows, and where: what the preconditioner knows more of.
+    common: Common,
     /// How long the gradient may be at the end, per row.
     precision: f64,
     threads: usize,
@@ -49,7 +56,7 @@ impl<'a> WordProblem<'a> {
     pub fn new(
         words: &'a WordRows,
         examples: &Examples<'a>,
-        (classes, weighing): (usize, Weighing),
+        (shape, weighing): (Shape, Weighing),
         options: &FitOptions,
     ) -> Self {
         let (places, rarity) = frequent((words, examples.rows), options.words.at_least, weighing);
@@ -63,10 +70,11 @@ impl<'a> WordProblem<'a> {
             }));
         }
         let columns = rows.transposed(places.len());
-        let weights = row_weights(examples.labels, classes, options.class_weight);
+        let common = Common::of(&rows, &columns, shape.classes);
+        let counts = counts(examples.targets, shape, options.class_weight);
         let (examples, threads) = (*examples, options.threads);
         let precision = TOLERANCE_PER_ROW;
-        Self { words, examples, classes, weights, places, rarity, rows, columns, precision, threads }
+        Self { words, examples, shape, counts, places, rarity, rows, columns, common, precision, threads }
     }
 
     /// The same, to be solved only as far as choices need it.
@@ -74,31 +82,26 @@ impl<'a> WordProblem<'a> {
         Self { precision: COARSE, ..self }
     }
 
-    fn weight(&self, row: usize) -> f64 {
-        self.weights.as_ref().map_or(1.0, |weights| weights[row])
-    }
-
     /// The weights and the bias `[places + 1, classes]` with this penalty, from `start` on or from zero.
     pub fn solve(&self, alpha: f64, start: Option<&Array2<f64>>) -> Solution {
-        let zeros = || Array2::zeros((self.places.len() + 1, self.classes));
+        let zeros = || Array2::zeros((self.places.len() + 1, self.shape.classes));
         let start = start.cloned().unwrap_or_else(zeros);
-        newton(&Penalised { problem: self, alpha: penalty(alpha, self.classes) }, start)
+        newton(&Penalised { problem: self, alpha: penalty(alpha, self.shape) }, start)
     }
 
     /// Something of the logits of every row, `[rows, classes]`: `each` finds it in their place, and what it
     /// gives is added up.
-    fn forward(&self, parameters: &[f64], each: &Each<'_>) -> (f64, Vec<f64>) {
-        let of = |place: usize| &parameters[place * self.classes..][..self.classes];
+    fn forward<T: Precision>(&self, parameters: &[T], each: &Each<'_>) -> (f64, Vec<T>) {
+        let bias: Vec<f64> =
+            parameters[self.places.len() * self.shape.classes..].iter().map(|n| n.double()).collect();
         let of_part = |part: Range<usize>| {
-            let (mut sum, mut all) = (0.0, Vec::with_capacity(part.len() * self.classes));
+            let (mut sum, mut all) = (0.0, Vec::with_capacity(part.len() * self.shape.classes));
+            let mut logits = bias.clone();
             for row in part {
-                let first = all.len();
-                all.extend(of(self.places.len()));
-                let logits = &mut all[first..];
-                for (place, counts) in self.rows.of(row) {
-                    add(logits, of(*place as usize), f64::from(*counts));
-                }
-                sum += each(row, logits);
+                logits.copy_from_slice(&bias);
+                gather(self.rows.of(row), parameters, counted, &mut logits);
+                sum += each(row, &mut logits);
+                all.extend(logits.iter().map(|value| T::of(*value)));
             }
             (sum, all)
         };
@@ -111,35 +114,33 @@ impl<'a> WordProblem<'a> {
 
     /// Sums over the rows of numbers of each, `[rows, classes]`, times what each place counts in it, or its
     /// square; then the plain sums: `[places + 1, classes]`.
-    fn backward(&self, values: &[f64], squared: bool) -> Vec<f64> {
+    fn backward<T: Precision>(&self, values: &[T], squared: bool) -> Vec<f64> {
         let of_part = |part: Range<usize>| {
-            let mut sums = vec![0.0; part.len() * self.classes];
-            for (place, sums) in part.zip(sums.chunks_exact_mut(self.classes)) {
-                for (row, counts) in self.columns.of(place) {
-                    let value = &values[*row as usize * self.classes..][..self.classes];
-                    let counts = f64::from(*counts);
-                    add(sums, value, if squared { counts * counts } else { counts });
+            let mut sums = vec![0.0; part.len() * self.shape.classes];
+            for (place, sums) in part.zip(sums.chunks_exact_mut(self.shape.classes)) {
+                let rows = self.columns.of(place);
+                if squared {
+                    gather(rows, values, |counts| counted::<T>(counts) * counted(counts), sums);
+                } else {
+                    gather(rows, values, counted, sums);
                 }
             }
             sums
         };
         let parts = in_parallel(self.threads, parts(self.places.len()), &of_part);
-        let mut sums: Vec<f64> = parts.into_iter().flatten().collect();
-        let mut bias = vec![0.0; self.classes];
-        values.chunks_exact(self.classes).for_each(|value| add(&mut bias, value, 1.0));
+        let mut sums = Vec::with_capacity((self.places.len() + 1) * self.shape.classes);
+        parts.iter().for_each(|part| sums.extend_from_slice(part));
+        let mut bias = vec![0.0; self.shape.classes];
+        for value in values.chunks_exact(self.shape.classes) {
+            bias.iter_mut().zip(value).for_each(|(sum, value)| *sum += value.double());
+        }
         sums.extend(bias);
         sums
     }
 
-    /// Cross entropy of a row, whose logits become the classes' shares.
-    fn shares(&self, row: usize, logits: &mut [f64]) -> f64 {
-        let label = self.examples.labels[row] as usize;
-        let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let of_label = logits[label] - largest;
-        logits.iter_mut().for_each(|logit| *logit = (*logit - largest).exp());
-        let sum: f64 = logits.iter().sum();
-        logits.iter_mut().for_each(|share| *share /= sum);
-        self.weight(row) * (sum.ln() - of_label)
+    /// What is true of a row, and what it counts.
+    fn truth(&self, row: usize) -> (&Target, (&Counts, usize)) {
+        (&self.examples.targets[row], (&self.counts, row))
     }
 
     /// The weights of the places as they are, `[places, classes]`, and the bias.
@@ -153,8 +154,8 @@ impl<'a> WordProblem<'a> {
     /// The logits of other rows, `[rows, classes]`.
     pub fn logits(&self, parameters: &Array2<f64>, rows: &[usize]) -> Vec<f64> {
         let parameters = in_a_row(parameters);
-        let of = |place: usize| &parameters[place * self.classes..][..self.classes];
-        let mut all = Vec::with_capacity(rows.len() * self.classes);
+        let of = |place: usize| &parameters[place * self.shape.classes..][..self.shape.classes];
+        let mut all = Vec::with_capacity(rows.len() * self.shape.classes);
         for &row in rows {
             let first = all.len();
             all.extend(of(self.places.len()));
@@ -181,62 +182,84 @@ struct Penalised<'p> {
 impl Penalised<'_> {
     /// Adds the penalty's part of a gradient or a product, `α · parameters` without the bias.
     fn add_penalty(&self, parameters: &Array2<f64>, mut sums: Vec<f64>) -> Array2<f64> {
-        let weights = self.problem.places.len() * self.problem.classes;
+        let weights = self.problem.places.len() * self.problem.shape.classes;
         let held = sums[..weights].iter_mut().zip(parameters);
         held.for_each(|(sum, weight)| *sum += self.alpha * weight);
         let sums = Array2::from_shape_vec(parameters.raw_dim(), sums);
         sums.expect("every place has a number a class: anything else is a bug")
     }
+
+    /// How each row's loss curves along each of its logits, and the Hessian's diagonal, all of it above 0.
+    fn diagonal(&self, answers: &[f64]) -> (Vec<f64>, Vec<f64>) {
+        let Self { problem, alpha } = self;
+        let classes = problem.shape.classes;
+        let mut own = answers.to_vec();
+        for (row, own) in own.chunks_exact_mut(classes).enumerate() {
+            let (target, counts) = problem.truth(row);
+            bends(problem.shape.kind, own, target, counts);
+        }
+        let mut sums = problem.backward(&own, true);
+        let (weights, bias) = sums.split_at_mut(problem.places.len() * classes);
+        weights.iter_mut().for_each(|sum| *sum += alpha);
+        bias.iter_mut().for_each(|sum| *sum = sum.max(f64::MIN_POSITIVE));
+        (own, sums)
+    }
+
+    /// The Hessian times a direction, in some precision.
+    fn product_in<T: Precision>(&self, answers: &[f64], direction: &Array2<f64>) -> Array2<f64> {
+        let problem = self.problem;
+        let Shape { kind, classes } = problem.shape;
+        let numbers: Vec<T> = in_a_row(direction).iter().map(|value| T::of(*value)).collect();
+        let (_, changes) = problem.forward(&numbers, &|row, changes| {
+            let (target, counts) = problem.truth(row);
+            bend(kind, (&answers[row * classes..][..classes], changes), target, counts);
+            0.0
+        });
+        self.add_penalty(direction, problem.backward(&changes, false))
+    }
 }
 
 impl Convex for Penalised<'_> {
-    /// The share of every class in every row.
+    /// What is answered to every row, `[rows, classes]`.
     type Place = Vec<f64>;
 
     fn at(&self, parameters: Array2<f64>) -> (Solution, Vec<f64>) {
         let Self { problem, alpha } = self;
+        let classes = problem.shape.classes;
         let numbers = in_a_row(&parameters);
-        let (loss, shares) = problem.forward(numbers, &|row, logits| problem.shares(row, logits));
-        let weights = &numbers[..problem.places.len() * problem.classes];
+        let (loss, answers) = problem.forward(numbers, &|row, logits| {
+            let (target, counts) = problem.truth(row);
+            answer(problem.shape.kind, logits, target, counts)
+        });
+        let weights = &numbers[..problem.places.len() * classes];
         let loss = loss + 0.5 * alpha * weights.iter().map(|weight| weight * weight).sum::<f64>();
-        let mut residuals = shares.clone();
-        for (row, residuals) in residuals.chunks_exact_mut(problem.classes).enumerate() {
-            residuals[problem.examples.labels[row] as usize] -= 1.0;
-            let weight = problem.weight(row);
-            residuals.iter_mut().for_each(|residual| *residual *= weight);
+        let mut residuals = answers.clone();
+        for (row, residuals) in residuals.chunks_exact_mut(classes).enumerate() {
+            let (target, counts) = problem.truth(row);
+            off(problem.shape.kind, residuals, target, counts);
         }
         let gradient = self.add_penalty(&parameters, problem.backward(&residuals, false));
         let gradient_norm = gradient.iter().map(|value| value * value).sum::<f64>().sqrt();
         let tolerance = problem.precision * problem.examples.rows.len() as f64;
-        (Solution { parameters, loss, gradient, gradient_norm, tolerance }, shares)
+        (Solution { parameters, loss, gradient, gradient_norm, tolerance }, answers)
     }
 
-    fn diagonal(&self, shares: &Vec<f64>) -> Vec<f64> {
-        let Self { problem, alpha } = self;
-        let mut own = shares.clone();
-        for (row, own) in own.chunks_exact_mut(problem.classes).enumerate() {
-            own.iter_mut().for_each(|share| *share *= problem.weight(row) * (1.0 - *share));
-        }
-        let mut sums = problem.backward(&own, true);
-        let (weights, bias) = sums.split_at_mut(problem.places.len() * problem.classes);
-        weights.iter_mut().for_each(|sum| *sum += alpha);
-        bias.iter_mut().for_each(|sum| *sum = sum.max(f64::MIN_POSITIVE));
-        sums
+    fn preconditioner(&self, answers: &Vec<f64>) -> Preconditioner {
+        let (own, diagonal) = self.diagonal(answers);
+        self.problem.common.preconditioner(
+            &self.problem.rows,
+            (&own, diagonal),
+            self.alpha,
+            self.problem.threads,
+        )
     }
 
-    fn product(&self, shares: &Vec<f64>, direction: &Array2<f64>) -> Array2<f64> {
-        let problem = self.problem;
-        let (_, changes) = problem.forward(in_a_row(direction), &|row, changes| {
-            let shares = &shares[row * problem.classes..][..problem.classes];
-            let mean: f64 = shares.iter().zip(&*changes).map(|(share, change)| share * change).sum();
-            let weight = problem.weight(row);
-            changes
-                .iter_mut()
-                .zip(shares)
-                .for_each(|(change, share)| *change = weight * share * (*change - mean));
-            0.0
-        });
-        self.add_penalty(direction, problem.backward(&changes, false))
+    fn product(&self, answers: &Vec<f64>, direction: &Array2<f64>) -> Array2<f64> {
+        self.product_in::<f32>(answers, direction)
+    }
+
+    fn slack(&self) -> f64 {
+        2.0 * self.problem.precision
     }
 }
 
@@ -254,6 +277,11 @@ fn frequent((words, rows): (&WordRows, &[usize]), at_least: u32, weighing: Weigh
     }
     let frequent = (0..).zip(counts).filter(|(_, count)| *count >= at_least.max(1));
     frequent.map(|(place, count)| (place, weighing.of(count))).unzip()
+}
+
+/// What an entry counts, in some precision.
+fn counted<T: Precision>(counts: f32) -> T {
+    T::of(f64::from(counts))
 }
 
 fn add(sums: &mut [f64], row: &[f64], counts: f64) {
@@ -296,11 +324,18 @@ mod tests {
                 Grams { pieces: number(&golden["pieces"]), pairs: number(&golden["pairs"]), ids: None };
             let words = rows(&texts, grams);
             let (features, every) = (vec![0.0; texts.len()], (0..texts.len()).collect::<Vec<_>>());
-            let examples =
-                Examples { features: FeatureView::whole(&features, 1), rows: &every, labels: &labels };
+            let examples = Examples {
+                features: FeatureView::whole(&features, 1),
+                rows: &every,
+                targets: &Target::each(&labels),
+            };
             for (weighing, name) in [(Weighing::Plain, "plain"), (Weighing::Rare, "rare")] {
-                let problem =
-                    WordProblem::new(&words, &examples, (number(&case["classes"]), weighing), options);
+                let problem = WordProblem::new(
+                    &words,
+                    &examples,
+                    (Shape::one_of(number(&case["classes"])), weighing),
+                    options,
+                );
                 check(&problem, case["alpha"].as_f64().unwrap(), case[name].as_f64().unwrap());
             }
         }
@@ -323,7 +358,7 @@ mod tests {
         let options =
             FitOptions { class_weight: crate::heads::ClassWeight::Balanced, ..FitOptions::default() };
         each(&options, |problem, alpha, _| {
-            let shape = (problem.places.len() + 1, problem.classes);
+            let shape = (problem.places.len() + 1, problem.shape.classes);
             let at = Array2::from_shape_fn(shape, |(place, class)| {
                 ((place * 7 + class * 3) % 11) as f64 / 11.0 - 0.5
             });
@@ -348,12 +383,17 @@ mod tests {
                 // A column of the Hessian, by the same differences of the gradient.
                 let mut unit = Array2::zeros(shape);
                 unit[place] = 1.0;
-                let product = penalised.product(&shares, &unit);
+                let product = penalised.product_in::<f64>(&shares, &unit);
+                let single = penalised.product(&shares, &unit);
+                // Sums of at most some hundred numbers, each right to 6e-8 of it.
+                let largest = product.iter().fold(0.0_f64, |most, value| most.max(value.abs()));
+                let off = (&single - &product).iter().fold(0.0_f64, |most, off| most.max(off.abs()));
+                assert!(off < 1e-5 * largest, "{place:?}: {off} of {largest}");
                 let columns = (&more.gradient - &less.gradient) / (2.0 * step);
                 let furthest = (&columns - &product).iter().fold(0.0_f64, |most, off| most.max(off.abs()));
                 assert!(furthest < 1e-5, "{place:?}: {furthest}");
-                let number = place.0 * problem.classes + place.1;
-                assert!((penalised.diagonal(&shares)[number] - product[place]).abs() < 1e-9, "{place:?}");
+                let number = place.0 * problem.shape.classes + place.1;
+                assert!((penalised.diagonal(&shares).1[number] - product[place]).abs() < 1e-9, "{place:?}");
             }
         });
         each(&FitOptions { threads: 3, ..FitOptions::default() }, |problem, alpha, _| {
@@ -361,7 +401,7 @@ mod tests {
                 let mut alone = Vec::new();
                 each(&FitOptions::default(), |other, same, _| {
                     if same.to_bits() == alpha.to_bits()
-                        && other.classes == problem.classes
+                        && other.shape.classes == problem.shape.classes
                         && other.rarity == problem.rarity
                     {
                         alone.push(other.solve(same, None).parameters);
@@ -384,12 +424,12 @@ mod tests {
         let examples = Examples {
             features: FeatureView::whole(&features, 1),
             rows: &[0, 1, 2, 3, 4],
-            labels: &[0, 0, 0, 1, 1],
+            targets: &Target::each(&[0, 0, 0, 1, 1]),
         };
         let of = |at_least| {
             let words_options = WordsOptions { at_least, ..WordsOptions::default() };
             let options = FitOptions { words: words_options, ..FitOptions::default() };
-            WordProblem::new(&words, &examples, (2, Weighing::Plain), &options).places
+            WordProblem::new(&words, &examples, (Shape::one_of(2), Weighing::Plain), &options).places
         };
         assert_eq!(of(1), [1, 5, 6, 7, 10]);
         assert_eq!(of(2), [1, 10]);

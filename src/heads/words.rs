@@ -109,6 +109,13 @@ impl Words {
         (places, rows.flat_map(|row| row.iter().zip(&self.scales).map(weight)).collect())
     }
 
+    /// The same with weights that are so many times as large.
+    #[must_use]
+    pub fn scaled(mut self, by: f32) -> Self {
+        self.scales.iter_mut().for_each(|scale| *scale *= by);
+        self
+    }
+
     /// The same in 8 bits.
     #[must_use]
     pub fn rounded(&self) -> Self {

@@ -11,12 +11,14 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::backbone::{Backbone, Manifest};
-use crate::bundle::{self, Bundle, Calibration, Kept, PublicKey};
+use crate::bundle::{self, Bundle, Kept, PublicKey};
 use crate::classifier::run::Recipe;
 use crate::classifier::{Run, refuse_unsigned};
 use crate::error::Result;
-use crate::heads::{Head, Words};
+use crate::heads::{Believed, Head, Words};
+use crate::metrics::Interval;
 use crate::recognize::{Thing, Wanted};
+use crate::task::TaskKind;
 
 /// What lies at a path.
 #[derive(Debug, Serialize)]
@@ -43,7 +45,7 @@ pub struct BundleDescription {
     pub manifest: bundle::Manifest,
     pub heads: Vec<HeadDescription>,
     /// Per head.
-    pub calibration: Vec<Calibration>,
+    pub calibration: Vec<Believed>,
     /// Validation rows whose features it carries.
     pub validation_rows: usize,
     /// Everything that is in it.
@@ -54,7 +56,15 @@ pub struct BundleDescription {
 #[derive(Debug, Serialize)]
 pub struct HeadDescription {
     pub task: String,
+    #[serde(skip_serializing_if = "TaskKind::is_default")]
+    pub kind: TaskKind,
     pub labels: Vec<String>,
+    /// Per label, from which probability on it is answered, where that is known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub thresholds: Vec<f32>,
+    /// How far a number may be off, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Interval>,
     pub features: usize,
     pub parameters: usize,
     /// Of its words, if it looks at them.
@@ -137,7 +147,10 @@ impl WordsDescription {
         let is_piece = |place: u32| (place as usize) < words.grams.pieces;
         let pieces = rows.iter().filter(|(place, _)| is_piece(*place)).count();
         let strongest = labels.iter().enumerate().map(|(class, label)| {
-            let above = |row: &[f64]| (row[class] - row.iter().sum::<f64>() / row.len() as f64) as f32;
+            // A single number is not compared with others.
+            let mean =
+                |row: &[f64]| if row.len() > 1 { row.iter().sum::<f64>() / row.len() as f64 } else { 0.0 };
+            let above = |row: &[f64]| (row[class] - mean(row)) as f32;
             let mut found: Vec<(u32, f32)> = rows
                 .iter()
                 .filter(|(place, _)| is_piece(*place))
@@ -157,6 +170,9 @@ impl HeadDescription {
             words: head.words.as_ref().map(|words| WordsDescription::of(words, &head.labels, name)),
             parameters: head.weights.len() + head.bias.len(),
             task: head.task.clone(),
+            kind: head.kind,
+            thresholds: head.believed.thresholds.clone(),
+            interval: head.believed.interval,
             labels: head.labels.clone(),
             features: head.features,
         }

@@ -8,6 +8,9 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::limits::Interval;
+use super::threshold::LabelLimit;
+
 /// Temperatures lie between one over this and this: where every row is right, ever smaller ones are ever
 /// better.
 const EXTREME: f64 = 20.0;
@@ -22,9 +25,9 @@ const PARTS: usize = 3;
 const SHARES: [f64; 8] = [1.0, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.25];
 
 /// What calibration did to a task's probabilities.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
-    /// Logits are divided by it; 1 where none helped.
+    /// Logits are divided by it; 1 where none helped. Of several labels, the mean of theirs.
     pub temperature: f64,
     /// Validation rows it was found on.
     pub rows: u64,
@@ -35,13 +38,20 @@ pub struct Calibration {
     pub ece_before: Option<f64>,
     /// … and with this one.
     pub ece_after: Option<f64>,
+    /// From where on each label is answered, where something was found for that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<LabelLimit>,
+    /// How far numbers may be off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Interval>,
 }
 
 /// What is answered, and how well, when the least certain rows are not.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Coverage {
-    /// Rows with at least this probability are answered.
-    pub threshold: f64,
+    /// Rows with at least this probability are answered; none where each label has its own threshold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f64>,
     /// Rows that are.
     pub rows: u64,
     /// Their share of all.
@@ -154,19 +164,28 @@ pub fn coverage(confidence: &[f32], right: &[bool], strangers: &[f32]) -> Vec<Co
     let of_share = |share: f64| {
         let wanted = ((share * confidence.len() as f64).round() as usize).clamp(1, confidence.len());
         let threshold = if share < 1.0 { confidence[order[wanted - 1]] } else { 0.0 };
-        let answered = order.iter().filter(|&&row| confidence[row] >= threshold);
-        let rows = answered.clone().count() as u64;
-        let correct = answered.filter(|&&row| right[row]).count() as u64;
-        let missed = strangers.iter().filter(|&&certainty| certainty < threshold).count() as u64;
-        Coverage {
-            threshold: f64::from(threshold),
-            rows,
-            coverage: ratio(rows, confidence.len() as u64),
-            accuracy: ratio(correct, rows),
-            caught: (!strangers.is_empty()).then(|| ratio(missed, strangers.len() as u64)),
-        }
+        let answered: Vec<bool> = confidence.iter().map(|certainty| *certainty >= threshold).collect();
+        let missed: Vec<bool> = strangers.iter().map(|certainty| *certainty < threshold).collect();
+        Coverage { threshold: Some(f64::from(threshold)), ..answered_only(&answered, right, &missed) }
     };
     if confidence.is_empty() { Vec::new() } else { SHARES.into_iter().map(of_share).collect() }
+}
+
+/// What is answered, and how well, where that is decided for each row; `missed` are rows that belong to no
+/// label and are not.
+#[must_use]
+pub fn answered_only(answered: &[bool], right: &[bool], missed: &[bool]) -> Coverage {
+    let count = |rows: &mut dyn Iterator<Item = bool>| rows.filter(|is| *is).count() as u64;
+    let rows = count(&mut answered.iter().copied());
+    let correct = count(&mut answered.iter().zip(right).map(|(answered, right)| *answered && *right));
+    let caught = count(&mut missed.iter().copied());
+    Coverage {
+        threshold: None,
+        rows,
+        coverage: ratio(rows, answered.len() as u64),
+        accuracy: ratio(correct, rows),
+        caught: (!missed.is_empty()).then(|| ratio(caught, missed.len() as u64)),
+    }
 }
 
 fn ratio(part: u64, of: u64) -> f64 {
@@ -245,7 +264,7 @@ mod tests {
         let at = |share: f64| table.iter().find(|row| (row.coverage - share).abs() < 1e-9).unwrap();
         assert_eq!((at(1.0).accuracy, at(1.0).caught), (0.5, Some(0.0)));
         assert_eq!((at(0.5).accuracy, at(0.5).rows), (1.0, 2));
-        assert!((at(0.5).threshold - 0.8).abs() < 1e-6);
+        assert!((at(0.5).threshold.unwrap() - 0.8).abs() < 1e-6);
         assert_eq!(at(0.5).caught, Some(0.75));
         assert!(coverage(&[0.5], &[true], &[]).iter().all(|row| row.caught.is_none() && row.rows == 1));
         assert!(coverage(&[], &[], &[]).is_empty());

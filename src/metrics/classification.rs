@@ -1,74 +1,13 @@
 //! Owns the metrics of one task from truth and probabilities.
 
-use serde::{Deserialize, Serialize};
+use super::task_metrics::{LabelMetrics, TaskMetrics};
 
 /// Bins of the calibration error.
-const BINS: usize = 15;
+pub(super) const BINS: usize = 15;
 /// Resamples behind the standard error of macro-F1.
 const RESAMPLES: usize = 200;
 /// Resamples that differ by less than this do so by rounding.
 const NO_DEVIATION: f64 = 1e-12;
-
-/// How well one task is predicted. What cannot be measured is `None`: without rows there is no accuracy, and
-/// not one of 0.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct TaskMetrics {
-    /// Labelled rows, those with an unseen label included.
-    pub rows: u64,
-    pub accuracy: Option<f64>,
-    /// √(p (1 − p) / rows). Where all rows are right, or all are wrong, of one more right and one more wrong
-    /// row: few rows that are all right do not say that there is no error. None for a single row.
-    pub accuracy_standard_error: Option<f64>,
-    /// Unweighted mean of the F1 of every label that occurs in truth or prediction (as scikit-learn, zero
-    /// division 0). A label that training never saw occurs in the truth: it counts, with an F1 of 0.
-    pub macro_f1: Option<f64>,
-    /// By a seeded bootstrap of 200 resamples of the rows; none where all of them come to the same.
-    pub macro_f1_standard_error: Option<f64>,
-    /// Expected calibration error: 15 equal bins of confidence, |accuracy − confidence| weighted by rows (Guo
-    /// et al. 2017). A row with an unseen label is a wrong one.
-    pub ece: Option<f64>,
-    /// The labels that can be predicted.
-    pub labels: Vec<String>,
-    /// Labels of the rows that training never saw: whatever is predicted is wrong.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub unseen: Vec<String>,
-    /// `confusion[true][predicted]`, rows: a line for each of `labels`, then one for each of `unseen`.
-    pub confusion: Vec<Vec<u64>>,
-    /// In the same order.
-    pub per_label: Vec<LabelMetrics>,
-}
-
-impl TaskMetrics {
-    /// The one figure that early stopping, gates and recommendations go by, more is better; none without
-    /// rows.
-    #[must_use]
-    pub fn score(&self) -> Option<f64> {
-        self.accuracy
-    }
-
-    /// The standard error of [`Self::score`].
-    #[must_use]
-    pub fn score_error(&self) -> Option<f64> {
-        self.accuracy_standard_error
-    }
-}
-
-/// How well one label is predicted.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct LabelMetrics {
-    pub label: String,
-    /// Training never saw it.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub unseen: bool,
-    /// Rows that truly have it.
-    pub rows: u64,
-    /// None where it is never predicted.
-    pub precision: Option<f64>,
-    /// None where no row has it.
-    pub recall: Option<f64>,
-    /// None where it neither occurs nor is predicted.
-    pub f1: Option<f64>,
-}
 
 /// Measures predictions: `truth[row]` indexes `labels` and, behind them, `unseen`; `probabilities` is `[rows,
 /// labels]`, row-major. The prediction is the most probable label, the first of equals; a row whose
@@ -104,11 +43,12 @@ pub fn classification(
             .map(|(class, label)| of_label(&confusion, class, label))
             .collect(),
         confusion,
+        ..TaskMetrics::default()
     }
 }
 
 /// The standard error of a share of rows; see [`TaskMetrics::accuracy_standard_error`].
-fn share_error(part: u64, rows: u64) -> Option<f64> {
+pub(super) fn share_error(part: u64, rows: u64) -> Option<f64> {
     let (part, whole) = match rows {
         0 | 1 => return None,
         _ if part == 0 || part == rows => (float(part) + 1.0, float(rows) + 2.0),
@@ -149,6 +89,8 @@ fn of_label(confusion: &[Vec<u64>], class: usize, label: &str) -> LabelMetrics {
         precision: ratio(right, predicted),
         recall: ratio(right, rows),
         f1: ratio(2 * right, predicted + rows),
+        average_precision: None,
+        threshold: None,
     }
 }
 
@@ -202,11 +144,11 @@ fn calibration_error(pairs: &[(usize, usize)], predictions: &[(usize, f32)]) -> 
     bins.iter().map(|(_, sum, right)| (float(*right) - sum).abs() / all).sum()
 }
 
-fn ratio(part: u64, whole: u64) -> Option<f64> {
+pub(super) fn ratio(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| float(part) / float(whole))
 }
 
-fn float(number: u64) -> f64 {
+pub(super) fn float(number: u64) -> f64 {
     number as f64
 }
 

@@ -10,6 +10,7 @@ use crate::classifier::Run;
 use crate::data::Part;
 use crate::files::Scratch;
 use crate::heads::{Head, WordLogits};
+use crate::task::Target;
 
 /// A variant to bundle, and where its weights lie until then.
 pub struct Chosen {
@@ -39,22 +40,20 @@ impl RunRows {
             // A label that training never saw stays one: a head fitted anew may know it.
             let mut labels = [&head.labels[..], &labelled.unseen[..]].concat();
             labels.sort();
-            let place = |label: u32| {
+            let place = |label: u32| -> Option<u32> {
                 let name = labelled.name(&head.labels, label);
                 labels
                     .binary_search_by(|other| other.as_str().cmp(name))
                     .ok()
                     .and_then(|place| u32::try_from(place).ok())
             };
-            let truth: HashMap<usize, Option<u32>> = labelled
-                .rows
-                .iter()
-                .zip(&labelled.labels)
-                .map(|(row, label)| (*row, place(*label)))
-                .collect();
+            let placed = labelled.rows.iter().zip(&labelled.targets);
+            let truth: HashMap<usize, Option<Target>> =
+                placed.map(|(row, target)| (*row, target.placed(place))).collect();
             ValidationTask {
                 task: head.task.clone(),
-                truth: valid.iter().map(|row| truth.get(row).copied().flatten()).collect(),
+                kind: head.kind,
+                truth: valid.iter().map(|row| truth.get(row).cloned().flatten()).collect(),
                 columns: features.columns[task].clone(),
                 words: WordLogits::of(heads[task].words.as_ref(), features.rows.words(), &valid),
                 labels,

@@ -8,7 +8,7 @@ use crate::classifier::{most_probable, probabilities};
 use crate::error::Result;
 use crate::heads::{FeatureView, FitOptions, Head};
 use crate::selection::{HeldOut, Judging, Loss};
-use crate::task::Truth;
+use crate::task::{TaskKind, Truth};
 
 /// What a variant costs one task.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -19,7 +19,7 @@ pub struct TaskCost {
     /// Points that texts lose which were not looked at when the vocabulary was made smaller, in fp32.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vocabulary: Option<Loss>,
-    /// Accuracy on the test rows by the run, and by the variant's own heads; none without such rows.
+    /// The score on the test rows by the run, and by the variant's own heads; none without such rows.
     pub test_accuracy_fp32: Option<f64>,
     pub test_accuracy: Option<f64>,
     /// Test rows that get another label.
@@ -79,6 +79,15 @@ impl Judged<'_> {
     }
 }
 
+/// The labels that a head answers; none of a number.
+fn answered(head: &Head, answer: &[f32]) -> Vec<usize> {
+    let limits = head.believed.limits();
+    match head.kind {
+        TaskKind::OneOf => vec![most_probable(answer)],
+        kind => (0..answer.len()).filter(|label| kind.answers(limits, *label, answer[*label])).collect(),
+    }
+}
+
 impl TaskCost {
     /// All that is lost: what the gate judges.
     #[must_use]
@@ -97,15 +106,17 @@ impl Reference<'_> {
         let view = variant.view(*task);
         let loss = self.judged.held_out(&self.judging, view, refitted)?.loss(&self.before);
         let after = probabilities(refitted.0, view, &test.rows);
-        let score = |all: &[f32]| head.kind.measure(&head.labels, test, all).score();
+        let score = |head: &Head, all: &[f32]| {
+            head.kind.measure((&head.labels, head.believed.limits()), test, all).score()
+        };
         let classes = head.labels.len();
         let pairs = self.test.chunks_exact(classes).zip(after.chunks_exact(classes));
         Ok(TaskCost {
             loss,
             vocabulary: None,
-            test_accuracy_fp32: score(&self.test),
-            test_accuracy: score(&after),
-            flipped: pairs.filter(|(a, b)| most_probable(a) != most_probable(b)).count() as u64,
+            test_accuracy_fp32: score(head, &self.test),
+            test_accuracy: score(refitted.0, &after),
+            flipped: pairs.filter(|(a, b)| answered(head, a) != answered(refitted.0, b)).count() as u64,
             test_rows: test.rows.len() as u64,
         })
     }

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 use crate::classifier::Run;
 use crate::classifier::run::TableRecipe;
-use crate::data::{Classes, Part, Rare, Source};
-use crate::dataset::{Columns, Dataset};
+use crate::data::{Part, Rare, Source};
+use crate::dataset::{Columns, Dataset, keep_out_single};
 use crate::embed::{Embedder, FeatureRows, Progress, covering};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::TextKey;
@@ -67,14 +67,12 @@ impl RunRows {
         let mut cells = vec![Vec::new(); run.heads.len()];
         for (path, table) in tables {
             let source = Source::new(&path.to_string_lossy(), Some(table.format))?.with(table.reading)?;
-            let columns = Columns { kept: &run.recipe.tasks, texts: true };
+            let kept = run.recipe.columns();
+            let columns = Columns { kept: &kept, texts: true };
             let mut dataset = Dataset::from_texts(embedder, &source, &text, columns, false, progress)
                 .map_err(|error| error.at(&path))?;
             if keys.is_empty() && data.rare == Rare::Drop {
-                dataset
-                    .cells
-                    .iter_mut()
-                    .for_each(|cells| Classes::count(&dataset.keys, cells).keep_out_single(cells));
+                keep_out_single(&mut dataset, &kept);
             }
             parts.extend(dataset.keys.iter().map(|key| seen.part(key)));
             texts.extend(dataset.texts);
@@ -87,9 +85,16 @@ impl RunRows {
         Ok(Self { texts, keys, parts, cells, features })
     }
 
+    /// All texts.
+    #[must_use]
+    pub fn into_texts(self) -> Vec<OwnedText> {
+        self.texts
+    }
+
     /// The labelled rows of a task in some parts.
     pub(super) fn of_task(&self, run: &Run, task: usize, parts: &[Part]) -> Truth {
-        Truth::new(&run.heads[task].labels, &self.cells[task], self.rows_of(parts).into_iter())
+        let head = &run.heads[task];
+        Truth::new(head.kind, &head.labels, &self.cells[task], self.rows_of(parts).into_iter())
     }
 
     /// The rows in some parts.

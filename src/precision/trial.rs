@@ -9,7 +9,7 @@ use super::cut::Cut;
 use super::gate::Judged;
 use super::request::PrecisionRequest;
 use super::rows::Features;
-use crate::classifier::{ENOUGH_ROWS, calibrate};
+use crate::classifier::{calibrate, enough_rows, limit_numbers};
 use crate::data::Part;
 use crate::embed::{
     EmbedOptions, Extractor, FeatureRows, RowLayout, RowParts, covering, words_of_fewer_pieces,
@@ -132,19 +132,27 @@ fn refit(
     let Judged { task, head, .. } = judged;
     let view = features.view(*task);
     let rows = |part| request.rows.of_task(request.run, *task, &[part]).known(head.labels.len());
+    let promise = request.run.recipe.heads.promise;
     let (mut refitted, valid) = (Head::clone(head), rows(Part::Valid));
     let mut out_of_fold = OutOfFold::default();
     if let Some(fit) = fit {
         let training = rows(Part::Train);
-        let examples = Examples { features: view, rows: &training.rows, labels: &training.labels };
+        let examples = Examples { features: view, rows: &training.rows, targets: &training.targets };
         refitted = heads::fit(head.answers(), &examples, fit)?.0;
-        if (1..ENOUGH_ROWS).contains(&valid.rows.len()) {
-            out_of_fold = heads::out_of_fold(head.answers(), &examples, fit, ENOUGH_ROWS)?;
+        let enough = enough_rows(head.kind, promise);
+        if (1..enough).contains(&valid.rows.len()) || valid.rows.is_empty() && !head.kind.has_labels() {
+            out_of_fold = heads::out_of_fold(head.answers(), &examples, fit, enough)?;
         }
     }
-    if calibrate(&mut refitted, view, &valid, &out_of_fold).is_none() {
-        // After a final fit no validation row is left: the head keeps what was found before.
-        refitted.temperature = head.temperature;
+    if valid.rows.is_empty() {
+        // After a final fit no validation row is left: the head keeps what was found before, but for how far
+        // its numbers are off.
+        refitted.believed = head.believed.clone();
+        if !out_of_fold.targets.is_empty() {
+            limit_numbers(&mut refitted, promise, &out_of_fold);
+        }
+    } else {
+        calibrate(&mut refitted, view, &valid, &out_of_fold, promise);
     }
     Ok(refitted)
 }

@@ -103,7 +103,7 @@ impl Kept {
             if let Some(fit) = fit {
                 let train = of_part(Part::Train);
                 let examples =
-                    Examples { features: rows.view(columns), rows: &train.rows, labels: &train.labels };
+                    Examples { features: rows.view(columns), rows: &train.rows, targets: &train.targets };
                 fitted = heads::fit(head.answers(), &examples, fit)?.0;
             }
             let part = if self.report.held_out == "test" { Part::Test } else { Part::Valid };

@@ -75,7 +75,8 @@ fn recommendation(advice: &Recommendation) -> String {
 }
 
 fn table(report: &Report, advice: &Recommendation) -> String {
-    let of_task = |task: &String| format!("<th>{} accuracy</th><th>macro-F1</th>", escape(task));
+    let of_task =
+        |task: &String| format!("<th>{} {}</th><th>macro-F1</th>", escape(task), report.score_name(task));
     let tasks: String = report.tasks.iter().map(of_task).collect();
     let costs = ["trained parameters", "token states", "training", "in all", "peak memory", "disk"]
         .map(|name| format!("<th>{name}</th>"))
@@ -87,7 +88,7 @@ fn table(report: &Report, advice: &Recommendation) -> String {
     let rows: String = rows.collect();
     format!(
         "<h2>Scenarios</h2>\n<div class=\"scroll\"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>\n\
-         <p class=\"soft\">Accuracy and macro-F1 on the test rows, ± one standard error where there is one; – where there was nothing to measure.</p>\n"
+         <p class=\"soft\">Accuracy (micro-F1 where several labels can be true, R² of numbers) and macro-F1 on the test rows, ± one standard error where there is one; – where there was nothing to measure.</p>\n"
     )
 }
 
@@ -201,10 +202,11 @@ fn charts(report: &Report) -> String {
     let figures: String = report.tasks.iter().map(|task| against_time(report, task)).collect();
     let (mut accuracy, mut loss) = (String::new(), String::new());
     for (place, task) in report.tasks.iter().enumerate() {
-        accuracy +=
-            &training_curve(report, &format!("{task}: accuracy on validation rows, by epoch"), |epoch| {
-                epoch.validation.scores.get(place).copied().flatten()
-            });
+        accuracy += &training_curve(
+            report,
+            &format!("{task}: {} on validation rows, by epoch", report.score_name(task)),
+            |epoch| epoch.validation.scores.get(place).copied().flatten(),
+        );
         loss += &training_curve(report, &format!("{task}: loss on training rows, by epoch"), |epoch| {
             epoch.losses.get(place).copied()
         });
@@ -241,7 +243,10 @@ fn against_time(report: &Report, task: &str) -> String {
             Series { name: backbone.name.clone(), drawn: Drawn::Circles, points }
         })
         .collect();
-    let caption = format!("{task}: accuracy on test rows, against time for token states and training");
+    let caption = format!(
+        "{task}: {} on test rows, against time for token states and training",
+        report.score_name(task)
+    );
     Chart { caption: &caption, x: "time", series: &series, scale: Scale::Seconds }.figure()
 }
 
@@ -283,7 +288,8 @@ fn learning_curves(report: &Report) -> String {
             Series { name: backbone.name.clone(), drawn: Drawn::Line, points }
         };
         let series: Vec<Series> = report.backbones.iter().map(curve).collect();
-        let caption = format!("{task}: accuracy of scenario 2 on test rows, by training rows");
+        let caption =
+            format!("{task}: {} of scenario 2 on test rows, by training rows", report.score_name(task));
         let chart = Chart { caption: &caption, x: "training rows", series: &series, scale: Scale::Logarithm };
         figures += &chart.figure();
     }
@@ -297,7 +303,10 @@ fn matrices(report: &Report, advice: &Recommendation) -> String {
         let tasks: String = report
             .tasks
             .iter()
-            .filter_map(|task| done.metrics.tasks.get(task).map(|metrics| matrix(task, metrics)))
+            .filter_map(|task| Some((task, done.metrics.tasks.get(task)?)))
+            // Where several labels can be true, none is taken for another; and numbers have none.
+            .filter(|(_, metrics)| !metrics.confusion.is_empty())
+            .map(|(task, metrics)| matrix(task, metrics))
             .collect();
         let name = escape(&name(report, backbone, scenario));
         all += &format!(

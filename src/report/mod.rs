@@ -194,6 +194,14 @@ pub struct Score {
 }
 
 impl Report {
+    /// What the score of a task is called, where it was measured.
+    #[must_use]
+    pub fn score_name(&self, task: &str) -> &'static str {
+        let scenarios = self.backbones.iter().flat_map(|backbone| &backbone.scenarios);
+        let found = scenarios.filter_map(ScenarioReport::done).find_map(|done| done.metrics.tasks.get(task));
+        found.map_or("accuracy", |metrics| metrics.score_name())
+    }
+
     /// Reads `report.json` of a comparison; nothing when there is none.
     ///
     /// # Errors

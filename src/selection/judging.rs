@@ -32,11 +32,11 @@ pub struct Loss {
     /// Rows that were held out: all labelled training and validation rows but those of classes with a single
     /// one, which no head can do without.
     pub rows: u64,
-    /// Points of the score (accuracy) lost on them; none without such rows …
+    /// Points of the score (accuracy, micro-F1 or R²) lost on them; none without such rows …
     pub accuracy_drop: Option<f64>,
     /// … with the standard error of the difference, row by row …
     pub standard_error: Option<f64>,
-    /// … and points of macro-F1.
+    /// … and points of macro-F1; none of numbers.
     pub macro_f1_drop: Option<f64>,
 }
 
@@ -45,7 +45,7 @@ impl<'j> Judging<'j> {
     /// shows all rows.
     #[must_use]
     pub fn by_folds(answers: Answers<'j>, known: &'j Truth, features: FeatureView<'_>, seed: u64) -> Self {
-        let examples = Examples { features, rows: &known.rows, labels: &known.labels };
+        let examples = Examples { features, rows: &known.rows, targets: &known.targets };
         Self { answers, known, folds: heads::text_folds(&examples, answers.labels.len(), seed) }
     }
 
@@ -60,21 +60,20 @@ impl<'j> Judging<'j> {
     /// # Errors
     /// A fit fails.
     pub fn fitted(&self, features: FeatureView<'_>, fit: &FitOptions) -> Result<HeldOut> {
-        let examples = Examples { features, rows: &self.known.rows, labels: &self.known.labels };
+        let examples = Examples { features, rows: &self.known.rows, targets: &self.known.targets };
         Ok(self.of(&heads::answers_out_of_fold(self.answers, &examples, fit, &self.folds)?))
     }
 
     /// The judgement of answers `[rows, classes]`.
     #[must_use]
     pub fn of(&self, answers: &[f32]) -> HeldOut {
-        let Answers { kind, labels, .. } = self.answers;
+        let Answers { kind, labels, limits, .. } = self.answers;
         let judged = || (0..self.folds.len()).filter(|&place| self.folds[place] != heads::NO_FOLD);
         let truth = self.known.only(judged());
         let of_row = |place: usize| &answers[place * labels.len()..(place + 1) * labels.len()];
         let answers: Vec<f32> = judged().flat_map(of_row).copied().collect();
-        let rows = answers.chunks_exact(labels.len()).enumerate();
-        let scores = rows.map(|(place, row)| kind.row_score(row, &truth, place)).collect();
-        let measured = kind.measure(labels, &truth, &answers);
+        let scores = kind.row_scores(limits, &truth, &answers, labels.len());
+        let measured = kind.measure((labels, limits), &truth, &answers);
         HeldOut { scores, score: measured.score(), macro_f1: measured.macro_f1 }
     }
 }
@@ -116,7 +115,8 @@ impl Loss {
     /// Points lost, of the score or of macro-F1, whichever lost more; none where nothing could be measured.
     #[must_use]
     pub fn most(&self) -> Option<f64> {
-        Some(self.accuracy_drop?.max(self.macro_f1_drop?))
+        let drop = self.accuracy_drop?;
+        Some(drop.max(self.macro_f1_drop.unwrap_or(drop)))
     }
 }
 
@@ -130,7 +130,8 @@ pub fn passes<'l>(losses: impl IntoIterator<Item = &'l Loss>, max_drop: f64, exa
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::task::TaskKind;
+    use crate::metrics::Limits;
+    use crate::task::{Target, TaskKind};
 
     fn loss(accuracy: f64, f1: f64) -> Loss {
         let (accuracy_drop, macro_f1_drop) = (Some(accuracy), Some(f1));
@@ -158,8 +159,9 @@ mod tests {
     #[test]
     fn what_is_lost_is_counted_row_by_row() {
         let names = ["no", "yes"].map(str::to_owned);
-        let answers = Answers { task: "t", kind: TaskKind::OneOf, labels: &names };
-        let known = Truth { rows: (0..4).collect(), labels: vec![0, 1, 0, 1], unseen: Vec::new() };
+        let answers = Answers { task: "t", kind: TaskKind::OneOf, labels: &names, limits: Limits::default() };
+        let known =
+            Truth { rows: (0..4).collect(), targets: Target::each(&[0, 1, 0, 1]), unseen: Vec::new() };
         let judging = Judging::unseen(answers, &known);
         let right = judging.of(&[0.9, 0.1, 0.2, 0.8, 0.7, 0.3, 0.4, 0.6]);
         let wrong = judging.of(&[0.9, 0.1, 0.8, 0.2, 0.7, 0.3, 0.4, 0.6]);
@@ -186,9 +188,9 @@ mod tests {
         features.extend_from_within(..);
         features.extend((0..40).map(|_| draw()));
         let labels: Vec<u32> = (0..120).map(|row| row % 2).chain([2]).collect();
-        let known = Truth { rows: (0..121).collect(), labels, unseen: Vec::new() };
+        let known = Truth { rows: (0..121).collect(), targets: Target::each(&labels), unseen: Vec::new() };
         let names = ["a", "b", "c"].map(str::to_owned);
-        let answers = Answers { task: "t", kind: TaskKind::OneOf, labels: &names };
+        let answers = Answers { task: "t", kind: TaskKind::OneOf, labels: &names, limits: Limits::default() };
         let view = FeatureView::whole(&features, 40);
         let fit = FitOptions { alpha: crate::heads::Alpha::Fixed(0.1), ..FitOptions::default() };
         let found = Judging::by_folds(answers, &known, view, 13).fitted(view, &fit).unwrap();

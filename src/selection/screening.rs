@@ -12,10 +12,10 @@ use crate::embed::{Embedder, covering};
 use crate::encoder::FeatureChoice;
 use crate::error::Result;
 use crate::heads::{
-    self, Answers, Candidate, Examples, FitOptions, SCREENED_ROWS, Selection, Trial, WordsReport, fit_bytes,
-    select_bytes,
+    self, Answers, Candidate, Examples, FitOptions, SCREENED_ROWS, Selection, Trial, Units, WordsReport,
+    fit_bytes, select_bytes,
 };
-use crate::task::Truth;
+use crate::task::{Target, Truth};
 
 /// A choice of features, and its places in a stored row.
 pub type Seen = (FeatureChoice, Range<usize>);
@@ -95,7 +95,7 @@ impl Screening<'_> {
             }
         }
         let options = left;
-        let sample = heads::sample(&self.truth.labels, classes, SCREENED_ROWS, self.fitting.fit.seed);
+        let sample = heads::sample(&self.truth.targets, classes, SCREENED_ROWS, self.fitting.fit.seed);
         let mut fits = |done: usize, most: usize| {
             show(&format!("{name}: choosing what its head sees, {done} of at most {most} fits"));
         };
@@ -107,7 +107,7 @@ impl Screening<'_> {
             fitted = finalists.iter().map(|(option, _)| *option).collect();
             show(&format!("{name}: choosing between {} on all training rows", finalists.len()));
             run_off = self.run_off(&options, &finalists)?;
-            let best = run_off.iter().map(|found| found.accuracy).fold(0.0, f64::max);
+            let best = run_off.iter().map(|found| found.accuracy).fold(f64::NEG_INFINITY, f64::max);
             let near = run_off.iter().position(|found| best - found.accuracy <= found.standard_error);
             chosen = finalists[near.unwrap_or(0)];
         }
@@ -132,7 +132,7 @@ impl Screening<'_> {
             return Ok(None);
         }
         show(&format!("{}: what words add to that", self.answers.task));
-        let examples = Examples { features, rows: &self.truth.rows, labels: &self.truth.labels };
+        let examples = Examples { features, rows: &self.truth.rows, targets: &self.truth.targets };
         heads::weigh_words(self.answers, &examples, alpha, self.fitting.fit).map(Some)
     }
 
@@ -144,13 +144,15 @@ impl Screening<'_> {
         show: &mut dyn FnMut(usize, usize),
     ) -> Result<Selection> {
         let keys: Vec<_> = sample.iter().map(|&place| self.rows.keys[self.truth.rows[place]]).collect();
-        let labels: Vec<u32> = sample.iter().map(|&place| self.truth.labels[place]).collect();
+        let targets: Vec<Target> = sample.iter().map(|&place| self.truth.targets[place].clone()).collect();
+        let shape = self.answers.shape();
+        let targets = Units::of(shape.kind, &targets, self.answers.task)?.targets(&targets);
         let places: Vec<usize> = (0..sample.len()).collect();
         let sampled = self.embedder.read_rows(&keys, covered(options, 0..options.len()))?;
         let trial =
             |(choice, columns): &Seen| Trial { name: choice.to_string(), features: sampled.view(columns) };
         let trials: Vec<Trial<'_>> = options.iter().map(trial).collect();
-        Ok(heads::select(&trials, (&places, &labels), self.answers.labels.len(), self.fitting.fit, show))
+        Ok(heads::select(&trials, (&places, &targets), shape, self.fitting.fit, show))
     }
 
     /// Compares options, with their penalties, on all rows.
@@ -161,7 +163,7 @@ impl Screening<'_> {
             (Trial { name: choice.to_string(), features: self.rows.view(columns) }, alpha)
         };
         let trials: Vec<(Trial<'_>, f64)> = finalists.iter().map(trial).collect();
-        heads::run_off(&trials, (&self.truth.rows, &self.truth.labels), self.answers, self.fitting.fit)
+        heads::run_off(&trials, (&self.truth.rows, &self.truth.targets), self.answers, self.fitting.fit)
     }
 
     /// Bytes at the peak of trying all options on `sampled` rows and of fitting some; all rows are held.

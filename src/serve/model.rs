@@ -17,6 +17,7 @@ use crate::embed::{Reader, Reading};
 use crate::error::{Error, Kind, Result};
 use crate::heads::Head;
 use crate::recognize::{Thing, Wanted};
+use crate::task::TaskKind;
 use crate::text::Text;
 use crate::tokens::{LongTexts, Tokens, WindowOptions};
 
@@ -193,13 +194,16 @@ pub(super) struct Card {
 #[derive(Serialize)]
 struct CardTask {
     task: String,
+    #[serde(skip_serializing_if = "TaskKind::is_default")]
+    kind: TaskKind,
     labels: Vec<String>,
 }
 
 impl Card {
     fn new(classifier: &Classifier, bundle: &Bundle, long: Long, seconds_to_open: f64) -> Self {
         let manifest = bundle.manifest();
-        let task = |head: &Head| CardTask { task: head.task.clone(), labels: head.labels.clone() };
+        let task =
+            |head: &Head| CardTask { task: head.task.clone(), kind: head.kind, labels: head.labels.clone() };
         Self {
             fingerprint: bundle.fingerprint().to_string(),
             file: bundle

@@ -1,9 +1,10 @@
 //! Owns tasks whose answer is one of several labels: softmax, cross entropy, accuracy.
 
+use super::target::Target;
 use super::truth::Truth;
 use crate::error::Result;
 use crate::graph::{Builder, Operation, Value, ValueType};
-use crate::metrics::{TaskMetrics, classification};
+use crate::metrics::{self, Promise, TaskMetrics, Threshold, classification, promised};
 
 /// Logits → probabilities.
 pub(super) fn softmax(logits: &mut [f32]) {
@@ -38,19 +39,46 @@ pub(super) fn loss(
 }
 
 /// What the row counts, at its class.
-pub(super) fn put_target(label: u32, weights: &[f32], target: &mut [f32]) {
-    target[label as usize] = weights[label as usize];
+pub(super) fn put_target(label: usize, weights: &[[f32; 2]], target: &mut [f32]) {
+    target[label] = weights[label][0];
 }
 
 /// 1 where the most probable label, the first of equals, is the true one.
-pub(super) fn row_score(answer: &[f32], label: u32) -> f64 {
-    let best =
-        (1..answer.len()).fold(0, |best, place| if answer[place] > answer[best] { place } else { best });
-    if best == label as usize { 1.0 } else { 0.0 }
+pub(super) fn row_score(answer: &[f32], label: usize) -> f64 {
+    if best(answer) == label { 1.0 } else { 0.0 }
+}
+
+/// The most probable label, the first of equals.
+fn best(answer: &[f32]) -> usize {
+    (1..answer.len()).fold(0, |best, place| if answer[place] > answer[best] { place } else { best })
 }
 
 pub(super) fn measure(labels: &[String], truth: &Truth, probabilities: &[f32]) -> TaskMetrics {
-    classification(labels, &truth.unseen, &truth.labels, probabilities)
+    classification(labels, &truth.unseen, &places(&truth.targets), probabilities)
+}
+
+pub(super) fn temperature(classes: usize, targets: &[Target], logits: &[f32]) -> f64 {
+    metrics::temperature(classes, &places(targets), logits)
+}
+
+fn places(targets: &[Target]) -> Vec<u32> {
+    targets.iter().map(|target| target.label() as u32).collect()
+}
+
+/// Each label's, where a precision is promised: of the rows to which it is the most probable one.
+pub(super) fn thresholds(
+    promise: Promise,
+    classes: usize,
+    targets: &[Target],
+    answers: &[f32],
+) -> Vec<Threshold> {
+    let mut said: Vec<Vec<(f32, bool)>> = vec![Vec::new(); classes];
+    for (answer, target) in answers.chunks_exact(classes.max(1)).zip(targets) {
+        let best = best(answer);
+        said[best].push((answer[best], best == target.label()));
+    }
+    let promise = Promise { recall: None, ..promise };
+    said.into_iter().filter_map(|said| promised(promise, said)).collect()
 }
 
 #[cfg(test)]
@@ -69,7 +97,7 @@ mod tests {
     #[test]
     fn a_target_has_what_its_class_counts() {
         let mut target = [0.0; 3];
-        put_target(1, &[0.5, 2.0, 1.0], &mut target);
+        put_target(1, &[[0.5; 2], [2.0; 2], [1.0; 2]], &mut target);
         assert_eq!(target, [0.0, 2.0, 0.0]);
     }
 

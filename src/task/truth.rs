@@ -1,73 +1,98 @@
-//! Owns the truth of a task: the labels of rows, as places among those that a head can answer.
+//! Owns the truth of a task: what is true of rows, labels as places among those that a head can answer.
 
 use std::collections::HashMap;
 
+use super::target::Target;
 use crate::data::LabelNames;
 
-/// The truth of one task: which rows have a label, and the index of each one's among those that a head can
-/// say; behind these come labels that it cannot, because training never saw them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// The truth of one task: which rows have one, and it; labels are indices among those that a head can say;
+/// behind these come labels that it cannot, because training never saw them.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Truth {
     /// Row numbers into the data set (from 0).
     pub rows: Vec<usize>,
-    /// Parallel to `rows`: an index into the head's labels and, behind them, `unseen`.
-    pub labels: Vec<u32>,
+    /// Parallel to `rows`; indices of the head's labels and, behind them, of `unseen`.
+    pub targets: Vec<Target>,
     /// Labels that the head does not know, in the order in which the rows have them.
     pub unseen: Vec<String>,
 }
 
+/// Labels by their names, those that a head does not know behind those that it does.
+struct Named<'n> {
+    labels: LabelNames<'n>,
+    known: usize,
+    met: HashMap<String, usize>,
+    unseen: Vec<String>,
+}
+
+impl Named<'_> {
+    fn place(&mut self, name: &str) -> u32 {
+        let place = self.labels.index(name).or_else(|| self.met.get(name).copied());
+        let place = place.unwrap_or_else(|| {
+            let next = self.known + self.unseen.len();
+            self.met.insert(name.to_owned(), next);
+            self.unseen.push(name.to_owned());
+            next
+        });
+        u32::try_from(place).unwrap_or(u32::MAX)
+    }
+}
+
 impl Truth {
-    /// Takes the labelled rows among `rows`; `names` are the labels that the head knows, `cells[row]` is the
-    /// task's cell.
+    /// Takes the rows among `rows` that have a truth; `names` are the labels that the head knows,
+    /// `cells[row]` is the task's cell, and `target` reads one: it gets the place of each label that it names.
     #[must_use]
-    pub fn new(names: &[String], cells: &[Option<String>], rows: impl Iterator<Item = usize>) -> Self {
-        let mut unseen: HashMap<&str, usize> = HashMap::new();
+    pub(super) fn read(
+        names: &[String],
+        cells: &[Option<String>],
+        rows: impl Iterator<Item = usize>,
+        target: impl Fn(&str, &mut dyn FnMut(&str) -> u32) -> Option<Target>,
+    ) -> Self {
+        let (labels, known) = (LabelNames::new(names), names.len());
+        let mut named = Named { labels, known, met: HashMap::new(), unseen: Vec::new() };
         let mut chosen = Self::default();
-        let labels = LabelNames::new(names);
         for row in rows {
             let Some(cell) = cells[row].as_deref() else { continue };
-            let label = labels.index(cell).unwrap_or_else(|| {
-                let next = names.len() + unseen.len();
-                *unseen.entry(cell).or_insert_with(|| {
-                    chosen.unseen.push(cell.to_owned());
-                    next
-                })
-            });
-            let label = u32::try_from(label).unwrap_or(u32::MAX);
-            chosen.rows.push(row);
-            chosen.labels.push(label);
+            if let Some(target) = target(cell, &mut |name| named.place(name)) {
+                chosen.rows.push(row);
+                chosen.targets.push(target);
+            }
         }
+        chosen.unseen = named.unseen;
         chosen
     }
 
-    /// The truth of rows, from the place of each one's label; none where a row has no label.
+    /// The truth of rows, from that of each; none where a row has none.
     #[must_use]
-    pub fn of_places(places: &[Option<u32>]) -> Self {
-        let labelled = places.iter().enumerate().filter_map(|(row, label)| Some((row, (*label)?)));
-        let (rows, labels) = labelled.unzip();
-        Self { rows, labels, unseen: Vec::new() }
+    pub fn of_places(places: &[Option<Target>]) -> Self {
+        let there = places.iter().enumerate().filter_map(|(row, target)| Some((row, target.clone()?)));
+        let (rows, targets) = there.unzip();
+        Self { rows, targets, unseen: Vec::new() }
     }
 
-    /// The name of a row's label.
+    /// The name of a label.
     #[must_use]
     pub fn name<'n>(&'n self, names: &'n [String], label: u32) -> &'n str {
         let label = label as usize;
         names.get(label).unwrap_or_else(|| &self.unseen[label - names.len()])
     }
 
-    /// The rows whose label the head knows, one of `classes`.
+    /// What the head can know of it: without rows whose only label is none of `classes`, and without such
+    /// labels of others.
     #[must_use]
     pub fn known(&self, classes: usize) -> Self {
-        let known = self.rows.iter().zip(&self.labels).filter(|(_, label)| (**label as usize) < classes);
-        let (rows, labels) = known.map(|(row, label)| (*row, *label)).unzip();
-        Self { rows, labels, unseen: Vec::new() }
+        let known = self.rows.iter().zip(&self.targets).filter_map(|(row, target)| {
+            Some((*row, target.placed(|label| Some(label).filter(|label| (*label as usize) < classes))?))
+        });
+        let (rows, targets) = known.unzip();
+        Self { rows, targets, unseen: Vec::new() }
     }
 
     /// The truth of some of its rows, by their places.
     #[must_use]
     pub fn only(&self, places: impl Iterator<Item = usize>) -> Self {
-        let (rows, labels) = places.map(|place| (self.rows[place], self.labels[place])).unzip();
-        Self { rows, labels, unseen: self.unseen.clone() }
+        let (rows, targets) = places.map(|place| (self.rows[place], self.targets[place].clone())).unzip();
+        Self { rows, targets, unseen: self.unseen.clone() }
     }
 
     /// The same with other numbers for its rows.

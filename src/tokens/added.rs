@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 
 use tokenizers::{NormalizedString, Normalizer as _};
 
+use super::model::Inner;
+
 /// All added tokens, as they are searched for.
 pub(super) struct AddedTokens(Vec<Pattern>);
 
@@ -28,7 +30,7 @@ struct Pattern {
 
 impl AddedTokens {
     /// Reads them off a tokenizer; none when its normalizer fails on one of them.
-    pub(super) fn of(inner: &tokenizers::Tokenizer) -> Option<Self> {
+    pub(super) fn of(inner: &Inner) -> Option<Self> {
         let patterns = inner.get_added_tokens_decoder().into_values().map(|token| {
             let mut text = NormalizedString::from(token.content.as_str());
             if let (true, Some(normalizer)) = (token.normalized, inner.get_normalizer()) {

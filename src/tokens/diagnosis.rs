@@ -9,7 +9,7 @@ use tokenizers::{
 };
 
 use crate::document;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Source};
 
 const WHAT: &str = "this is not a tokenizer.json";
 
@@ -47,6 +47,13 @@ pub(super) fn wrong_part(bytes: &[u8]) -> Error {
             .expected("a part as Hugging Face's tokenizers library saves it"),
         None => error().expected("a fast tokenizer as Hugging Face's tokenizers library saves it"),
     }
+}
+
+/// A file that the library refuses, or would panic on.
+pub(super) fn refused(source: impl Into<Source>) -> Error {
+    Error::new(Kind::Tokenizer, WHAT)
+        .expected("a fast tokenizer as Hugging Face's tokenizers library saves it")
+        .because(source)
 }
 
 fn reads<T: DeserializeOwned>(part: &Value) -> bool {

@@ -27,11 +27,12 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
 use serde_json::Value;
 use tokenizers::{NormalizedString, Normalizer as _};
 
 use super::added::{AddedTokens, is_ideograph};
+use super::description::Description;
+use super::model::Inner;
 
 /// Texts up to this many bytes are encoded whole, which takes some 10 ms and gives an exact count of what was
 /// cut off.
@@ -53,43 +54,13 @@ pub(super) struct Pipeline {
     unknown_beyond: Option<usize>,
 }
 
-/// What a `tokenizer.json` says of its steps. Its vocabulary, which is nearly all of it, is read over.
-#[derive(Deserialize, Default)]
-#[serde(default)]
-pub(super) struct Description {
-    pub(super) normalizer: Value,
-    pre_tokenizer: Value,
-    pub(super) post_processor: Value,
-    model: ModelDescription,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct ModelDescription {
-    #[serde(rename = "type")]
-    kind: Value,
-    max_input_chars_per_word: Value,
-    /// What stands for what is unknown: its text, or in Unigram its id.
-    unk_token: Value,
-    unk_id: Value,
-}
-
-impl Description {
-    /// The id that stands for what is not in the vocabulary; none in a tokenizer that knows every byte, or
-    /// has no such token.
-    pub(super) fn unknown_id(&self, inner: &tokenizers::Tokenizer) -> Option<u32> {
-        let by_text = self.model.unk_token.as_str().and_then(|token| inner.token_to_id(token));
-        by_text.or_else(|| self.model.unk_id.as_u64().and_then(|id| id.try_into().ok()))
-    }
-}
-
 impl Pipeline {
     /// What follows from what a `tokenizer.json` says about itself, and from what the tokenizer made from it
     /// searches for; anything unknown makes it uncuttable. Runs of letters and digits are kept up to
     /// `long_run`.
     pub(super) fn of(
         file: &Description,
-        inner: &tokenizers::Tokenizer,
+        inner: &Inner,
         added: Option<&AddedTokens>,
         long_run: usize,
     ) -> Self {
@@ -181,7 +152,7 @@ fn between_ideographs(text: &str, at: usize) -> bool {
 
 /// Whether the normalizer leaves a space between ASCII letters or digits alone, and makes letters or digits
 /// of those: what a table of replacements says is not known otherwise.
-fn keeps_words(inner: &tokenizers::Tokenizer) -> bool {
+fn keeps_words(inner: &Inner) -> bool {
     let Some(normalizer) = inner.get_normalizer() else { return true };
     let normalized = |text: &str| {
         let mut text = NormalizedString::from(text);

@@ -7,6 +7,7 @@ use std::ops::Range;
 use serde_json::Value;
 
 use super::encoded::Lost;
+use super::model::Inner;
 
 /// Stand for the two texts in a template.
 const PLACES: [u32; 2] = [u32::MAX, u32::MAX - 1];
@@ -43,7 +44,7 @@ pub(super) struct Start {
 
 impl PairTemplate {
     /// The template of a tokenizer with this post-processor, or why it has none.
-    pub fn of(inner: &tokenizers::Tokenizer, post_processor: &Value) -> std::result::Result<Self, String> {
+    pub fn of(inner: &Inner, post_processor: &Value) -> std::result::Result<Self, String> {
         check_special_tokens(post_processor)?;
         let place = |number: usize| {
             let text = tokenizers::Token::new(PLACES[number], String::new(), (0, 0));

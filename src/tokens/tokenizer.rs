@@ -1,18 +1,20 @@
-//! Owns the `tokenizer.json` wrapper (the only user of the `tokenizers` crate): texts and pairs → token ids.
+//! Owns the wrapper of the `tokenizers` crate: a `tokenizer.json`, or its compact form, and texts and pairs →
+//! token ids.
 
 use std::borrow::Cow;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
 use tokenizers::models::ModelWrapper;
-use tokenizers::normalizers::Precompiled;
-use tokenizers::{NormalizedString, Normalizer as _, TruncationDirection};
+use tokenizers::{Model as _, NormalizedString, Normalizer as _, TruncationDirection};
 
 use super::added::AddedTokens;
-use super::diagnosis::wrong_part;
+use super::compact::{self, Compact};
+use super::description::Description;
+use super::diagnosis::{refused, wrong_part};
 use super::encoded::{Encoded, Lost, Tokens};
-use super::long_text::{Description, LONG_RUN, LONG_TEXT_BYTES, Pipeline};
+use super::long_text::{LONG_RUN, LONG_TEXT_BYTES, Pipeline};
+use super::model::{Inner, PieceModel};
 use super::pair_template::{PairTemplate, Start};
 use super::piece_use::PieceUse;
 use crate::error::{Error, Kind, Result};
@@ -31,7 +33,7 @@ const SHOWN: usize = 40;
 /// A tokenizer, with its file's truncation and padding switched off, and what would draw lots (BPE dropout).
 pub struct Tokenizer {
     path: PathBuf,
-    inner: tokenizers::Tokenizer,
+    inner: Inner,
     /// Ids that the template puts before and after a text.
     special_ids: (Vec<u32>, Vec<u32>),
     /// What it puts around and between two texts, or why it has no template for them.
@@ -76,33 +78,47 @@ impl Tokenizer {
         Self::with_long_text(bytes, path, LongText::default())
     }
 
-    pub(super) fn with_long_text(bytes: &[u8], path: &Path, long: LongText) -> Result<Self> {
-        const FROM: &str =
-            "take it from the model's own directory; slow tokenizers (vocab.txt alone) must be converted";
-        let wrong = |source: Box<dyn std::error::Error + Send + Sync>| {
-            Error::new(Kind::Tokenizer, "this is not a tokenizer.json")
-                .at(path)
-                .expected("a fast tokenizer as Hugging Face's tokenizers library saves it")
-                .help(FROM)
-                .because(source)
+    /// Takes the bytes of a compact form; `path` is named in errors.
+    ///
+    /// # Errors
+    /// They are none.
+    pub fn from_compact(bytes: &[u8], path: &Path) -> Result<Self> {
+        let read = || {
+            let compact = Compact::read(bytes)?;
+            let description = Description::read(compact.parts)?;
+            Self::of(&description, compact.put_together()?, LongText::default())
         };
-        let part = || wrong_part(bytes).at(path).help(FROM);
-        let description: Description = serde_json::from_slice(bytes).map_err(|_| part())?;
-        check_replacements(&description.normalizer).map_err(|source| wrong(source.into()))?;
-        check_template(&description.post_processor).map_err(|fault| wrong(fault.into()))?;
-        let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(|_| part())?;
-        inner.with_truncation(None).map_err(wrong)?;
+        read().map(|tokenizer| Self { path: path.to_path_buf(), ..tokenizer }).map_err(|error| error.at(path))
+    }
+
+    pub(super) fn with_long_text(bytes: &[u8], path: &Path, long: LongText) -> Result<Self> {
+        let read = || {
+            let description = Description::read(bytes)?;
+            let inner = serde_json::from_slice(bytes).map_err(|_| wrong_part(bytes))?;
+            Self::of(&description, inner, long)
+        };
+        let read = read().map(|tokenizer| Self { path: path.to_path_buf(), ..tokenizer });
+        read.map_err(|error| {
+            error.at(path).help(
+                "take it from the model's own directory; slow tokenizers (vocab.txt alone) must be converted",
+            )
+        })
+    }
+
+    /// The tokenizer of a file that says this of itself.
+    fn of(description: &Description, mut inner: Inner, long: LongText) -> Result<Self> {
+        inner.with_truncation(None).map_err(refused)?;
         inner.with_padding(None);
         switch_dropout_off(&mut inner);
         let added = AddedTokens::of(&inner);
         if let Some(fault) = added.as_ref().and_then(AddedTokens::fault) {
-            return Err(wrong(fault.into()));
+            return Err(refused(fault));
         }
-        let pipeline = Pipeline::of(&description, &inner, added.as_ref(), long.run);
-        let special_ids = special_ids(&inner).map_err(wrong)?;
+        let pipeline = Pipeline::of(description, &inner, added.as_ref(), long.run);
+        let special_ids = special_ids(&inner).map_err(refused)?;
         let pairs = PairTemplate::of(&inner, &description.post_processor);
         let unknown_id = description.unknown_id(&inner);
-        let (path, long_text) = (path.to_path_buf(), long.bytes);
+        let (path, long_text) = (PathBuf::new(), long.bytes);
         Ok(Self { path, pipeline, inner, special_ids, pairs, unknown_id, long_text })
     }
 
@@ -114,14 +130,29 @@ impl Tokenizer {
         self.pairs.as_ref().map_err(String::as_str)
     }
 
-    pub(super) fn inner(&self) -> &tokenizers::Tokenizer {
+    pub(super) fn inner(&self) -> &Inner {
         &self.inner
+    }
+
+    /// The compact form of a Unigram tokenizer with at least so many pieces, which was read of these bytes of a
+    /// `tokenizer.json`, or why it has none; nothing of any other.
+    #[must_use]
+    pub fn compact_form(&self, file: &[u8], fewest: usize) -> Option<std::result::Result<Vec<u8>, String>> {
+        let table = compact::table_of(&self.inner, fewest)?;
+        Some(table.and_then(|table| compact::written(file, &table).map_err(|why| why.to_string())))
     }
 
     /// Largest token id + 1, added tokens included.
     #[must_use]
     pub fn vocabulary_size(&self) -> usize {
-        self.inner.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1)
+        let added = self.inner.get_added_tokens_decoder().into_keys().max();
+        let largest = match self.inner.get_model() {
+            PieceModel::Sorted(model) => {
+                u32::try_from(model.len()).ok().and_then(|pieces| pieces.checked_sub(1))
+            }
+            PieceModel::Library(model) => model.get_vocab().into_values().max(),
+        };
+        largest.max(added).map_or(0, |id| id as usize + 1)
     }
 
     /// What an id stands for.
@@ -412,58 +443,30 @@ impl Tokenizer {
 }
 
 /// So many texts in parts, each of which a thread takes at a time.
-fn turns(texts: usize) -> Vec<Range<usize>> {
+pub(super) fn turns(texts: usize) -> Vec<Range<usize>> {
     let first = (0..texts).step_by(TEXTS_A_TURN);
     first.map(|first| first..(first + TEXTS_A_TURN).min(texts)).collect()
 }
 
 /// BPE dropout leaves merges out at random, which is for training alone.
-fn switch_dropout_off(inner: &mut tokenizers::Tokenizer) {
-    if let ModelWrapper::BPE(model) = inner.get_model()
+fn switch_dropout_off(inner: &mut Inner) {
+    if let PieceModel::Library(ModelWrapper::BPE(model)) = inner.get_model()
         && model.dropout.is_some()
     {
         let mut model = model.clone();
         model.dropout = None;
-        inner.with_model(model);
+        inner.with_model(PieceModel::Library(model.into()));
     }
-}
-
-/// Reads the tables of replacements in the normalizer for themselves: within a tokenizer, the library panics
-/// on a damaged one.
-fn check_replacements(normalizer: &Value) -> serde_json::Result<()> {
-    if normalizer["type"] == "Precompiled" {
-        // As text, because the library borrows from it.
-        serde_json::from_str::<Precompiled>(&normalizer.to_string())?;
-    }
-    normalizer["normalizers"].as_array().into_iter().flatten().try_for_each(check_replacements)
-}
-
-/// Whether a template for one text can be filled: the library panics on what is missing.
-fn check_template(part: &Value) -> std::result::Result<(), String> {
-    for piece in part["single"].as_array().into_iter().flatten() {
-        if piece["Sequence"]["id"] == "B" {
-            return Err("the template for one text has a place for a second one".to_owned());
-        }
-        let missing = |name: &&str| part["special_tokens"].get(name).is_none();
-        if let Some(name) = piece["SpecialToken"]["id"].as_str().filter(missing) {
-            return Err(format!(
-                "the template puts {name:?} around a text, which is not among its special_tokens"
-            ));
-        }
-    }
-    part["processors"].as_array().into_iter().flatten().try_for_each(check_template)
 }
 
 /// A single made-up token with all that the template puts around it.
-pub(super) fn template_of_one_token(
-    inner: &tokenizers::Tokenizer,
-) -> tokenizers::Result<tokenizers::Encoding> {
+pub(super) fn template_of_one_token(inner: &Inner) -> tokenizers::Result<tokenizers::Encoding> {
     let text = tokenizers::Token::new(u32::MAX, String::new(), (0, 0));
     inner.post_process(tokenizers::Encoding::from_tokens(vec![text], 0), None, true)
 }
 
 /// What the template puts before and after a text.
-fn special_ids(inner: &tokenizers::Tokenizer) -> tokenizers::Result<(Vec<u32>, Vec<u32>)> {
+fn special_ids(inner: &Inner) -> tokenizers::Result<(Vec<u32>, Vec<u32>)> {
     let ids = template_of_one_token(inner)?.get_ids().to_vec();
     let place = ids.iter().position(|id| *id == u32::MAX).unwrap_or(0);
     Ok((ids[..place].to_vec(), ids.get(place + 1..).unwrap_or_default().to_vec()))

@@ -117,7 +117,7 @@ pub(super) fn figures(
     let mut of_tasks = Vec::with_capacity(tasks.len());
     for task in tasks.iter() {
         let labels = task.labels.names();
-        let known = Truth::new(labels, &task.cells, held.iter().copied()).known(labels.len());
+        let known = Truth::new(task.kind, labels, &task.cells, held.iter().copied()).known(labels.len());
         of_tasks.push(TaskRows { answers: task.answers(), train: task.truth(parts, Part::Train), known });
     }
     selection::depths(embedder, rows, &of_tasks, asked, learning.fitting(), &mut |what| {

@@ -4,11 +4,12 @@
 use std::collections::HashMap;
 
 use super::task::Task;
-use crate::data::{Source, TableReader};
+use crate::data::{Part, Source, TableReader};
 use crate::embed::Embedder;
 use crate::error::{Error, Kind, Result, quoted};
 use crate::fingerprint::TextKey;
 use crate::heads::Head;
+use crate::task::{Target, TaskKind};
 
 /// Logits are cosines times this: probabilities that are neither flat nor certain. CLIP trains this factor to
 /// 100 (Radford et al. 2021); sentence encoders are trained with 20 (Reimers & Gurevych's
@@ -17,14 +18,18 @@ const SCALE: f32 = 20.0;
 const ROWS_AT_ONCE: usize = 4096;
 const BYTES_AT_ONCE: usize = 4 << 20;
 
-/// A head per task, from `--label-text` or the labels' own names.
+/// From this cosine on a label of several is answered.
+const NEAR: f32 = 0.3;
+
+/// A head per task, from `--label-text` or the labels' own names; of a number, which has neither, one that
+/// answers the mean of the training rows.
 ///
 /// # Errors
 /// There is no backbone to embed descriptions with, the table of descriptions is malformed or lacks a label,
 /// or embedding fails.
 pub(super) fn described_heads(
     label_text: Option<&Source>,
-    tasks: &[Task],
+    (tasks, parts): (&[Task], &[Option<Part>]),
     embedder: Option<&mut Embedder>,
 ) -> Result<Vec<Head>> {
     let Some(embedder) = embedder else {
@@ -44,6 +49,10 @@ pub(super) fn described_heads(
     let mut heads = Vec::with_capacity(tasks.len());
     for task in tasks {
         let place = &task.sees.columns;
+        if !task.kind.has_labels() {
+            heads.push(mean_head(task, parts));
+            continue;
+        }
         let texts = task
             .labels
             .names()
@@ -69,9 +78,18 @@ pub(super) fn described_heads(
             let length = weights.iter().map(|weight| weight * weight).sum::<f32>().sqrt().max(1e-12);
             weights.iter_mut().for_each(|weight| *weight *= SCALE / length);
         }
-        heads.push(Head::new(task.answers(), place.len(), weights, vec![0.0; texts.len()]));
+        let bias = if task.kind == TaskKind::AnyOf { 0.0 - SCALE * NEAR } else { 0.0 };
+        heads.push(Head::new(task.answers(), place.len(), weights, vec![bias; texts.len()]));
     }
     Ok(heads)
+}
+
+/// The head of a number that nothing is known of but the training rows' mean.
+fn mean_head(task: &Task, parts: &[Option<Part>]) -> Head {
+    let numbers: Vec<f64> = task.truth(parts, Part::Train).targets.iter().map(Target::number).collect();
+    let mean = numbers.iter().sum::<f64>() / numbers.len().max(1) as f64;
+    let width = task.sees.columns.len();
+    Head::new(task.answers(), width, vec![0.0; width], vec![mean as f32])
 }
 
 /// `product_review` → `product review`.

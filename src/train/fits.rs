@@ -9,7 +9,7 @@ use super::rows::Table;
 use super::task::Task;
 use crate::backbone::Backbone;
 use crate::classifier::run::SplitRows;
-use crate::classifier::{ENOUGH_ROWS, Run};
+use crate::classifier::{Run, enough_rows, limit_numbers};
 use crate::data::Part;
 use crate::encoder::FeatureChoice;
 use crate::error::{Error, Kind, Result};
@@ -235,11 +235,17 @@ pub(super) fn fit_once_more(
         let task = table.task(head);
         let rows = (0..table.parts.len()).filter(|&row| table.parts[row].is_some());
         // A label that training never saw would be a class without a measured figure.
-        let truth = Truth::new(&head.labels, &task.cells, rows).known(head.labels.len());
+        let truth = Truth::new(head.kind, &head.labels, &task.cells, rows).known(head.labels.len());
         let features = table.rows.view(&task.sees.columns);
-        let examples = Examples { features, rows: &truth.rows, labels: &truth.labels };
-        let (fitted, _) = heads::fit(head.answers(), &examples, &fit.settled(&learning.fit))?;
-        *head = Head { temperature: head.temperature, ..fitted };
+        let examples = Examples { features, rows: &truth.rows, targets: &truth.targets };
+        let options = fit.settled(&learning.fit);
+        let (fitted, _) = heads::fit(head.answers(), &examples, &options)?;
+        *head = Head { believed: head.believed.clone(), ..fitted };
+        if !head.kind.has_labels() {
+            // The rows that it was found on are trained on now.
+            let held_out = heads::out_of_fold(head.answers(), &examples, &options, usize::MAX)?;
+            limit_numbers(head, options.promise, &held_out);
+        }
         counts.insert(head.task.clone(), truth.rows.len() as u64);
     }
     Ok(counts)
@@ -259,14 +265,15 @@ pub(super) fn out_of_fold(
     for fit in fits {
         let Some(task) = table.tasks.iter().find(|task| task.name == fit.task) else { continue };
         let valid = task.truth(&table.parts, Part::Valid).known(task.labels.names().len());
-        if valid.rows.len() >= ENOUGH_ROWS {
+        let enough = enough_rows(task.kind, learning.fit.promise);
+        if valid.rows.len() >= enough {
             continue;
         }
         let truth = task.truth(&table.parts, Part::Train);
         let features = table.rows.view(&task.sees.columns);
-        let examples = Examples { features, rows: &truth.rows, labels: &truth.labels };
+        let examples = Examples { features, rows: &truth.rows, targets: &truth.targets };
         let options = fit.settled(&learning.fit);
-        let held_out = heads::out_of_fold(task.answers(), &examples, &options, ENOUGH_ROWS)?;
+        let held_out = heads::out_of_fold(task.answers(), &examples, &options, enough)?;
         found.insert(fit.task.clone(), held_out);
     }
     Ok(found)
@@ -296,7 +303,7 @@ pub(super) fn fit_heads(learning: &Learning, table: &Table, tasks: &[&Task]) -> 
     let fit_one = |task: &Task| {
         let (truth, sees) = (task.truth(&table.parts, Part::Train), &task.sees);
         let features = table.rows.view(&sees.columns);
-        let examples = Examples { features, rows: &truth.rows, labels: &truth.labels };
+        let examples = Examples { features, rows: &truth.rows, targets: &truth.targets };
         let options = FitOptions { threads: fit.threads / at_once, ..sees.options(fit) };
         let (head, mut report) = heads::fit(task.answers(), &examples, &options)?;
         sees.tell(&mut report);

@@ -7,6 +7,7 @@ use super::task::Task;
 use crate::bundle::Validation;
 use crate::data::Part;
 use crate::heads::{self, FeatureView, Head, WordLogits, WordRows};
+use crate::task::Target;
 
 /// The rows that a head is fitted further on: the new ones, then those that the bundle keeps.
 pub(super) struct Gathered {
@@ -19,12 +20,25 @@ pub(super) struct Gathered {
     words: Option<WordLogits>,
     /// The same of all rows that the bundle keeps.
     pub kept_words: Option<WordLogits>,
-    /// Places among the task's labels.
-    pub labels: Vec<u32>,
-    /// How many are new.
+    /// What is true of them, by the task's labels.
+    pub targets: Vec<Target>,
+    pub kept: KeptRows,
+}
+
+/// Where the rows that a bundle keeps stand among those that a head is fitted further on.
+#[derive(Default)]
+pub(super) struct KeptRows {
+    /// How many new ones stand before them.
     pub new: usize,
-    /// Numbers of the others among the rows that the bundle keeps, in rising order.
-    pub kept: Vec<usize>,
+    /// Their numbers among the rows that the bundle keeps, in rising order.
+    pub rows: Vec<usize>,
+}
+
+impl KeptRows {
+    /// The place of a row that the bundle keeps, if it is one of those.
+    pub fn place(&self, row: usize) -> Option<usize> {
+        Some(self.new + self.rows.binary_search(&row).ok()?)
+    }
 }
 
 impl Gathered {
@@ -35,24 +49,25 @@ impl Gathered {
         let features = truth.rows.iter().flat_map(|&row| view.row(row).iter().copied()).collect();
         let texts = table.rows.features.words().map(|words| words.only(&truth.rows));
         let words = WordLogits::of(begun.words.as_ref(), table.rows.features.words(), &truth.rows);
-        let (new, width) = (truth.rows.len(), view.width());
-        let (kept_words, kept_rows) = (None, Vec::new());
+        let (kept_words, width) = (None, view.width());
+        let kept_rows = KeptRows { new: truth.rows.len(), rows: Vec::new() };
         let mut gathered =
-            Self { features, width, texts, words, kept_words, labels: truth.labels, new, kept: kept_rows };
+            Self { features, width, texts, words, kept_words, targets: truth.targets, kept: kept_rows };
         let Some((validation, side)) = kept.and_then(|kept| Some((kept, kept.task(&task.name)?))) else {
             return gathered;
         };
         gathered.kept_words = side.words.as_ref().map(|said| heads::begun_words(old, &begun.labels, said));
         let view = validation.view(side);
         let places: Vec<Option<u32>> = side.labels.iter().map(|label| task.known_as(label)).collect();
-        for (row, label) in side.truth.iter().enumerate() {
-            let Some(label) = label.and_then(|label| places[label as usize]) else { continue };
+        for (row, target) in side.truth.iter().enumerate() {
+            let placed = target.as_ref().and_then(|target| target.placed(|label| places[label as usize]));
+            let Some(target) = placed else { continue };
             gathered.features.extend_from_slice(view.row(row));
             if let (Some(words), Some(kept)) = (&mut gathered.words, &gathered.kept_words) {
                 words.values.extend_from_slice(kept.row(row));
             }
-            gathered.labels.push(label);
-            gathered.kept.push(row);
+            gathered.targets.push(target);
+            gathered.kept.rows.push(row);
         }
         gathered
     }
@@ -62,7 +77,7 @@ impl Gathered {
         let features = FeatureView::whole(&self.features, self.width);
         match &self.words {
             // Of what is kept nobody knows which words stood there.
-            Some(said) if !self.kept.is_empty() => features.with_words(Some(said)),
+            Some(said) if !self.kept.rows.is_empty() => features.with_words(Some(said)),
             _ => features.with_words(self.texts.as_ref()),
         }
     }

@@ -89,7 +89,7 @@ impl Job<'_> {
     fn baseline(&self, embedder: Option<&mut Embedder>) -> Result<Outcome> {
         let table = &self.table;
         let label_text = self.request.freezing.label_text.as_ref();
-        let heads = described_heads(label_text, &table.tasks, embedder)?;
+        let heads = described_heads(label_text, (&table.tasks, &table.parts), embedder)?;
         let mut metrics = metrics(table, self.stored(), &heads);
         metrics.untrained = measure_part(table, self.stored(), &untrained(table), Part::Test);
         Ok(Outcome {
@@ -115,7 +115,8 @@ impl Job<'_> {
         let network = self.stages.iter().any(|plan| plan.scenario() == Scenario::Network);
         let Some(embedder) = embedder.filter(|_| network) else {
             let held_out = out_of_fold(&self.request.learning, table, &fits)?;
-            let mut metrics = calibrated_metrics(table, self.stored(), &mut heads, &held_out);
+            let promise = self.request.learning.fit.promise;
+            let mut metrics = calibrated_metrics(table, self.stored(), &mut heads, (&held_out, promise));
             let scores = scores(table, self.stored(), &heads, Part::Valid);
             if self.request.learning.fit.final_fit {
                 metrics.final_rows =
@@ -129,7 +130,8 @@ impl Job<'_> {
         let TrainedNetwork { mut heads, changed, stages, rows } = self.train_stages(embedder, heads, show)?;
         let trained = Features { stored: &table.rows, trained: rows.as_ref() };
         // What training layers gives is not made once more without some rows: these heads have no others.
-        let mut metrics = calibrated_metrics(table, trained, &mut heads, &BTreeMap::new());
+        let promise = self.request.learning.fit.promise;
+        let mut metrics = calibrated_metrics(table, trained, &mut heads, (&BTreeMap::new(), promise));
         let now_right = scores(table, trained, &heads, Part::Test);
         let drift = |task: &String| {
             let standard_error = difference(&still_right[task], &now_right[task]);

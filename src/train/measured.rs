@@ -12,9 +12,9 @@ use crate::classifier::{Calibrated, calibrate, measure, row_scores};
 use crate::data::Part;
 use crate::dataset::Dataset;
 use crate::embed::FeatureRows;
-use crate::heads::{FeatureView, Head, OutOfFold};
-use crate::metrics::{Calibration, TaskMetrics};
-use crate::task::Truth;
+use crate::heads::{Believed, FeatureView, Head, OutOfFold};
+use crate::metrics::{Calibration, Promise, TaskMetrics};
+use crate::task::{TaskKind, Truth};
 
 /// What a trained network gives of some rows.
 #[derive(Debug, Default)]
@@ -50,28 +50,49 @@ pub(super) fn calibrated_metrics(
     table: &Table,
     features: Features<'_>,
     heads: &mut [Head],
-    out_of_fold: &BTreeMap<String, OutOfFold>,
+    (out_of_fold, promise): (&BTreeMap<String, OutOfFold>, Promise),
 ) -> RunMetrics {
-    heads.iter_mut().for_each(|head| head.temperature = 1.0);
+    heads.iter_mut().for_each(|head| head.believed = Believed::nothing(head.kind, head.labels.len()));
     let before = measure_part(table, features, heads, Part::Test);
     let (mut calibrated, none) = (BTreeMap::new(), OutOfFold::default());
     for head in heads.iter_mut() {
         let task = table.task(head);
-        let (seen, truth) = features.of(task, &task.truth(&table.parts, Part::Valid));
+        let mut truth = task.truth(&table.parts, Part::Valid);
+        if features.trained.is_some() {
+            truth = promised_by(head.kind, &truth);
+        }
+        let (seen, truth) = features.of(task, &truth);
         let out_of_fold = out_of_fold.get(&head.task).unwrap_or(&none);
-        if let Some(found) = calibrate(head, seen, &truth, out_of_fold) {
-            calibrated.insert(head.task.clone(), found);
+        if let Some(found) = calibrate(head, seen, &truth, out_of_fold, promise) {
+            calibrated.insert(head.task.clone(), (found, head.believed.interval));
         }
     }
     let mut metrics = metrics(table, features, heads);
     metrics.calibration = calibrated
         .into_iter()
-        .map(|(task, Calibrated { temperature, rows, out_of_fold })| {
+        .map(|(task, (Calibrated { temperature, rows, out_of_fold, limits }, interval))| {
             let (ece_before, ece_after) = (before[&task].ece, metrics.tasks[&task].ece);
-            (task, Calibration { temperature, rows, out_of_fold, ece_before, ece_after })
+            let found =
+                Calibration { temperature, rows, out_of_fold, ece_before, ece_after, limits, interval };
+            (task, found)
         })
         .collect();
     metrics
+}
+
+/// Validation rows that tell which epoch was the best: of a number every second one, so that a promise can be
+/// made by the others.
+pub(super) fn chosen_by(kind: TaskKind, valid: &Truth) -> Truth {
+    half(kind, valid, 0)
+}
+
+/// The others of them: nothing else was chosen by them.
+fn promised_by(kind: TaskKind, valid: &Truth) -> Truth {
+    half(kind, valid, 1)
+}
+
+fn half(kind: TaskKind, valid: &Truth, which: usize) -> Truth {
+    if kind.has_labels() { valid.clone() } else { valid.only((which..valid.rows.len()).step_by(2)) }
 }
 
 /// What every labelled row of one part adds to the score of its task, in the order of the rows: others on the

@@ -3,6 +3,7 @@
 //!
 //! Refuses to touch what is frozen, and to overwrite a run made from something else.
 
+mod change;
 mod depths;
 mod described;
 mod earlier;
@@ -30,6 +31,7 @@ use crate::classifier::run::{BackboneRecipe, TaskFeatures};
 use crate::embed::{Embedder, MadeWith};
 use crate::error::Result;
 use crate::heads::WordsWanted;
+pub use change::{HeadChange, ScoreChange};
 pub use depths::depths;
 use earlier::Earlier;
 pub use event::{Chosen, Show, TrainEvent};
@@ -38,7 +40,7 @@ use job::Job;
 pub use outcome::{Drift, RunMetrics, TrainSummary, Trained, stage_reports};
 pub use recipe::{heads_hash, shared_inputs};
 use recipe::{recipe, up_to_date};
-pub use refit::{HeadChange, RefitReport, RefitRequest, Refitted, ScoreChange, refit};
+pub use refit::{RefitReport, RefitRequest, Refitted, refit};
 pub use request::{
     FeatureRequest, Freezing, FrozenHead, Learning, Output, RowsRequest, StatesRequest, TrainRequest,
 };

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::event::{Show, TrainEvent};
-use super::measured::{Features, TrainedRows};
+use super::measured::{Features, TrainedRows, chosen_by};
 use super::outcome::StageReport;
 use super::rows::Table;
 use super::seen::SeenRows;
@@ -23,7 +23,7 @@ use crate::encoder::{
 use crate::error::{Error, Kind, Result};
 use crate::finetune::{LayerOptions, Parameter, Stage, StageOutcome, StageTask, Step, Validation};
 use crate::fingerprint::{Fields, Fingerprint};
-use crate::heads::{self, Examples, FitOptions, Head, class_weights};
+use crate::heads::{self, Examples, FitOptions, Head, Units, class_weights};
 use crate::plan::{FreezePlan, Scenario};
 use crate::runtime::Runtime;
 use crate::task::Truth;
@@ -53,6 +53,8 @@ pub(super) struct Trainer<'t> {
     texts: &'t [OwnedText],
     /// What the heads see of the rows.
     seen: SeenRows<'t>,
+    /// The units of each head's task, in which it is trained.
+    units: Vec<Units>,
     pub changed: ChangedTensors,
     pub heads: Vec<Head>,
 }
@@ -68,7 +70,12 @@ impl<'t> Trainer<'t> {
         let network = backbone.network()?;
         let (root, batching) = (embedder.root(), embedder.batching());
         let place = StatesPlace { root, precision: training.options.states, batching };
+        let units = |head: &Head| {
+            let truth = table.task(head).truth(&table.parts, Part::Train);
+            Units::of(head.kind, &truth.targets, &head.task)
+        };
         let trainer = Self {
+            units: heads.iter().map(units).collect::<Result<_>>()?,
             backbone,
             runtime: embedder.runtime(),
             place,
@@ -91,9 +98,10 @@ impl<'t> Trainer<'t> {
         Ok(trainer)
     }
 
-    /// The labelled validation rows of a head's task.
+    /// The labelled validation rows of a head's task that tell which epoch was the best.
     fn valid(&self, head: &Head) -> Truth {
-        self.table.task(head).truth(&self.table.parts, Part::Valid)
+        let truth = self.table.task(head).truth(&self.table.parts, Part::Valid);
+        chosen_by(head.kind, &truth)
     }
 
     /// The rows at a plan's cut.
@@ -219,15 +227,15 @@ impl<'t> Trainer<'t> {
     }
 
     fn graph(&self, plan: &FreezePlan) -> Result<TrainingGraph> {
-        let training_head = |head: &Head| {
-            let task = self.table.task(head);
+        let training_head = |(head, units): (&Head, &Units)| {
+            let (task, scaled) = (self.table.task(head), units.head(head));
             TrainingHead {
                 task: head.task.clone(),
                 kind: head.kind,
                 classes: head.labels.len(),
                 seen: task.choice(),
                 share: task.share,
-                frozen: (!plan.heads.contains(&head.task)).then(|| (head.weights.clone(), head.bias.clone())),
+                frozen: (!plan.heads.contains(&head.task)).then_some((scaled.weights, scaled.bias)),
                 beside: head.words.is_some(),
             }
         };
@@ -235,7 +243,7 @@ impl<'t> Trainer<'t> {
         let options = TrainingOptions {
             start: plan.cut().unwrap_or(Start::Ids),
             tensors: plan.tensors(self.network.weights),
-            heads: self.heads.iter().map(training_head).collect(),
+            heads: self.heads.iter().zip(&self.units).map(training_head).collect(),
             dropped,
         };
         training_graph(&self.now(), &options)
@@ -245,9 +253,10 @@ impl<'t> Trainer<'t> {
     fn parameters(&self, graph: &TrainingGraph) -> Result<Vec<Parameter>> {
         let network = self.now();
         let in_head = |name: &str| {
-            self.heads.iter().find_map(|head| {
-                let found = [(head_weight(&head.task), &head.weights), (head_bias(&head.task), &head.bias)];
-                found.into_iter().find(|(parameter, _)| parameter == name).map(|(_, values)| values.clone())
+            self.heads.iter().zip(&self.units).find_map(|(head, units)| {
+                let Head { task, weights, bias, .. } = units.head(head);
+                let found = [(head_weight(&task), weights), (head_bias(&task), bias)];
+                found.into_iter().find(|(parameter, _)| parameter == name).map(|(_, values)| values)
             })
         };
         let parameters = graph.parameters.iter().map(|parameter| {
@@ -277,14 +286,20 @@ impl<'t> Trainer<'t> {
     fn with(&self, parameters: &[Parameter]) -> (ChangedTensors, Vec<Head>) {
         let (mut changed, mut heads) = (self.changed.clone(), self.heads.clone());
         for parameter in parameters {
-            let head = heads.iter_mut().find_map(|head| {
+            let head = heads.iter_mut().zip(&self.units).find_map(|(head, units)| {
                 if parameter.name == head_weight(&head.task) {
-                    return Some(&mut head.weights);
+                    let mut values = parameter.values.clone();
+                    units.own_weights(&mut values, &mut []);
+                    return Some((&mut head.weights, values));
                 }
-                (parameter.name == head_bias(&head.task)).then_some(&mut head.bias)
+                (parameter.name == head_bias(&head.task)).then(|| {
+                    let mut values = parameter.values.clone();
+                    units.own_logits(&mut values);
+                    (&mut head.bias, values)
+                })
             });
             match head {
-                Some(values) => values.clone_from(&parameter.values),
+                Some((own, values)) => *own = values,
                 None => {
                     changed.insert(parameter.name.clone(), parameter.values.clone());
                 }
@@ -313,10 +328,12 @@ impl<'t> Trainer<'t> {
     fn stage_tasks(&self) -> Result<(Vec<StageTask>, Vec<usize>)> {
         let mut tasks = Vec::with_capacity(self.heads.len());
         let mut train = BTreeSet::new();
-        for head in &self.heads {
+        for (head, units) in self.heads.iter().zip(&self.units) {
             let truth = self.table.task(head).truth(&self.table.parts, Part::Train);
+            let truth = Truth { targets: units.targets(&truth.targets), ..truth };
             let classes = head.labels.len();
-            let weights = class_weights(&truth.labels, classes, self.training.fit.class_weight);
+            let shape = head.answers().shape();
+            let weights = class_weights(&truth.targets, shape, self.training.fit.class_weight);
             train.extend(truth.rows.iter().copied());
             let beside = self.beside(head, &truth)?;
             let task = StageTask::new(head.kind, classes, self.table.rows.rows(), truth, weights);
@@ -333,9 +350,9 @@ impl<'t> Trainer<'t> {
         let examples = Examples {
             features: self.table.rows.view(&task.sees.columns),
             rows: &truth.rows,
-            labels: &truth.labels,
+            targets: &truth.targets,
         };
-        let said = heads::words_out_of_fold(words, &examples, self.training.fit)?;
+        let said = heads::words_out_of_fold((words, head.kind), &examples, self.training.fit)?;
         let mut all = vec![0.0; self.table.rows.rows() * classes];
         for (&row, said) in truth.rows.iter().zip(said.chunks_exact(classes)) {
             all[row * classes..][..classes].copy_from_slice(said);

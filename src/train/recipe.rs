@@ -22,6 +22,7 @@ use crate::error::{Error, Kind, Result};
 use crate::fingerprint::{Fields, Fingerprint};
 use crate::plan::{FreezePlan, Scenario};
 use crate::recognize::{Thing, Wanted};
+use crate::task::TaskKind;
 use crate::tokens::LongTexts;
 
 /// The recipe of a request, without each task's features, which only the data tell.
@@ -52,6 +53,7 @@ pub(super) fn recipe(
         tasks: rows.tasks.names(),
         seed: rows.split.seed,
         inputs: Fingerprint::of_bytes(&[]),
+        kinds: kinds(rows),
         split: split(rows),
         heads: learning.fit.clone(),
         features: features(learning, long, data.text.is_some()),
@@ -77,7 +79,7 @@ pub fn shared_inputs(request: &TrainRequest) -> Result<Fingerprint> {
     let TrainRequest { rows, learning, freezing, layers, .. } = request;
     let data = data(rows)?;
     let features = features(learning, LongTexts::Truncate, data.text.is_some());
-    let inputs = Fields::new("frosthead shared inputs 1")
+    let mut inputs = Fields::new("frosthead shared inputs 1")
         .field("tasks", rows.tasks.names().join("\0"))
         .field("shares", line(&shares(rows))?)
         .field("data", line(&data)?)
@@ -86,7 +88,17 @@ pub fn shared_inputs(request: &TrainRequest) -> Result<Fingerprint> {
         .field("heads", line(&learning.fit)?)
         .field("features", line(&features)?)
         .field("layers", line(layers)?);
+    let kinds = kinds(rows);
+    if !kinds.is_empty() {
+        inputs = inputs.field("kinds", line(&kinds)?);
+    }
     Ok(labels(freezing.label_text.as_ref(), inputs)?.finish())
+}
+
+/// The kinds of tasks that are not of the usual one.
+fn kinds(rows: &RowsRequest) -> BTreeMap<String, TaskKind> {
+    let unusual = rows.tasks.iter().filter(|task| !task.kind.is_default());
+    unusual.map(|task| (task.name.clone(), task.kind)).collect()
 }
 
 /// What a recipe says that a run depends on.
@@ -154,6 +166,7 @@ fn data(rows: &RowsRequest) -> Result<DataRecipe> {
         valid: rows.valid.as_ref().map(table).transpose()?,
         test: rows.test.as_ref().map(table).transpose()?,
         rare: rows.rare,
+        separator: rows.tasks.separator().map(str::to_owned),
     })
 }
 

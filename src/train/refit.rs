@@ -9,20 +9,19 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::change::{HeadChange, change};
 use super::event::{Show, TrainEvent};
 use super::features::{Asked, settle_frozen};
 use super::fits::{InitialHeads, fit_heads, out_of_fold};
-use super::gathered::Gathered;
+use super::gathered::{Gathered, KeptRows};
 use super::measured::{Features, calibrated_metrics};
 use super::outcome::RunMetrics;
 use super::request::{FeatureRequest, Learning, Output, RowsRequest, StatesRequest};
 use super::rows::Table;
 use super::task::same;
-use crate::bundle::{
-    Bundle, BundleRequest, Origin, SeenHead, Validation, ValidationTask, Variant, Written, write_bundle,
-};
+use crate::bundle::{Bundle, BundleRequest, Origin, SeenHead, Validation, Variant, Written, write_bundle};
 use crate::classifier::probabilities;
-use crate::data::{LabelSet, Part};
+use crate::data::Part;
 use crate::dataset::vector_key;
 use crate::embed::Embedder;
 use crate::encoder::FeatureChoice;
@@ -87,28 +86,6 @@ pub struct RefitReport {
     pub backbone_after: Option<Fingerprint>,
 }
 
-/// A head before and after it was fitted anew.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct HeadChange {
-    /// On all rows.
-    pub all: ScoreChange,
-    /// On the rows that truly have a label.
-    pub labels: BTreeMap<String, ScoreChange>,
-}
-
-/// The score of some rows: of labels, the share that is labelled rightly.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct ScoreChange {
-    pub rows: u64,
-    /// By the bundle's head; none for an added task.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub before: Option<f64>,
-    pub after: f64,
-    /// Of the difference between both, row by row; none where every row differs alike, as where none does.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub standard_error: Option<f64>,
-}
-
 /// Fits heads on the features of the bundle's own backbone, which `embedder` has, and writes the bundle with
 /// them. A head that is there already begins where it is, is drawn towards that, and is fitted on the rows
 /// that the bundle keeps beside the new ones.
@@ -118,6 +95,7 @@ pub struct ScoreChange {
 /// cannot be written.
 pub fn refit(request: &RefitRequest<'_>, embedder: &mut Embedder, show: &mut Show<'_>) -> Result<Refitted> {
     let RefitRequest { bundle, rows, learning, .. } = *request;
+    check_kinds(bundle, rows)?;
     let asked = asked(request)?;
     let mut validation = bundle.validation()?;
     look_at_words(request, embedder)?;
@@ -133,13 +111,20 @@ pub fn refit(request: &RefitRequest<'_>, embedder: &mut Embedder, show: &mut Sho
     }
     settle_frozen(learning, &|task| asked[task], &mut table, embedder, show)?;
     let _uninterrupted = show(&TrainEvent::Work("fitting the heads, and measuring them"));
-    let Fitted { mut heads, fits, held_out, kept, kept_fitted, kept_words, without_rows } =
+    let Fitted { mut heads, fits, held_out, kept, kept_words, without_rows } =
         fit(request, &table, validation.as_ref())?;
+    let features = Features { stored: &table.rows, trained: None };
+    let metrics = calibrated_metrics(&table, features, &mut heads, (&held_out, learning.fit.promise));
+    let kept_fitted = kept.iter().map(|(task, kept)| (task.clone(), kept.rows.len() as u64)).collect();
+    let of_kept = |head: &Head| {
+        let (kept, held_out) = (kept.get(&head.task)?, held_out.get(&head.task)?);
+        let change = on_kept(kept, validation.as_ref()?, (old(bundle, &head.task)?, head), &held_out.logits);
+        Some((head.task.clone(), change?))
+    };
+    let kept = heads.iter().filter_map(of_kept).collect();
     for (task, words) in kept_words {
         validation.iter_mut().for_each(|validation| validation.put_words(&task, words.clone()));
     }
-    let features = Features { stored: &table.rows, trained: None };
-    let metrics = calibrated_metrics(&table, features, &mut heads, &held_out);
     let valid = on_new(&table, bundle, &heads);
     let mut report = RefitReport {
         metrics,
@@ -180,8 +165,8 @@ struct Fitted {
     fits: Vec<FitReport>,
     /// Of the rows that each was fitted on, what heads say that were fitted without them.
     held_out: BTreeMap<String, OutOfFold>,
-    kept: BTreeMap<String, HeadChange>,
-    kept_fitted: BTreeMap<String, u64>,
+    /// Of those of a head that was there already, which the bundle keeps.
+    kept: BTreeMap<String, KeptRows>,
     /// What the words of the heads say of the rows that the bundle carries.
     kept_words: BTreeMap<String, WordLogits>,
     without_rows: BTreeMap<String, Vec<String>>,
@@ -198,56 +183,54 @@ fn fit(request: &RefitRequest<'_>, table: &Table, validation: Option<&Validation
             fitted.fits.extend(fits);
             continue;
         };
-        let old = &renamed(old, &task.labels);
+        let old = &renamed(old, task.labels.names());
         let begun = heads::begun(old, task.answers());
         let rows = Gathered::new(task, table, validation, (old, &begun));
-        let places: Vec<usize> = (0..rows.labels.len()).collect();
-        let examples = Examples { features: rows.view(), rows: &places, labels: &rows.labels };
+        let places: Vec<usize> = (0..rows.targets.len()).collect();
+        let examples = Examples { features: rows.view(), rows: &places, targets: &rows.targets };
         let options = FitOptions { alpha: request.alpha.unwrap_or(Alpha::Auto), ..learning.fit.clone() };
         let Refined { head, report, held_out } = heads::refine(&begun, &examples, &options)?;
-        if let Some(side) = validation.and_then(|kept| Some((kept, kept.task(&task.name)?))) {
-            let change = on_kept(&rows, side, (old, &head), &held_out);
-            fitted.kept.extend(change.map(|change| (task.name.clone(), change)));
-        }
-        let has_rows = |label: u32| rows.labels.contains(&label);
+        let has_rows = |label: u32| rows.targets.iter().any(|target| target.labels().contains(&label));
         let names = task.labels.names();
         let without = names.iter().filter(|name| !task.labels.index(name).is_some_and(has_rows));
         let without: Vec<String> = without.cloned().collect();
-        if !without.is_empty() {
+        if !without.is_empty() && task.kind.has_labels() {
             fitted.without_rows.insert(task.name.clone(), without);
         }
-        fitted.kept_fitted.insert(task.name.clone(), rows.kept.len() as u64);
         let texts = places.iter().map(|&place| rows.view().text(place)).collect();
         fitted.kept_words.extend(rows.kept_words.map(|words| (task.name.clone(), words)));
-        let held_out = OutOfFold { labels: rows.labels, texts, logits: held_out, begun: true };
+        let held_out = OutOfFold { targets: rows.targets, texts, logits: held_out, begun: true };
         fitted.held_out.insert(task.name.clone(), held_out);
-        fitted.fits.push(FitReport { rows: rows.new as u64, ..report });
+        fitted.fits.push(FitReport { rows: rows.kept.new as u64, ..report });
+        fitted.kept.insert(task.name.clone(), rows.kept);
         fitted.heads.push(head);
     }
     Ok(fitted)
 }
 
 /// The head with the names of today: older ones may call `1.0` what is `1` now.
-fn renamed(old: &Head, labels: &LabelSet) -> Head {
-    let today =
-        |label: &String| labels.names().iter().find(|name| same(name, label)).unwrap_or(label).clone();
+fn renamed(old: &Head, labels: &[String]) -> Head {
+    let today = |label: &String| labels.iter().find(|name| same(name, label)).unwrap_or(label).clone();
     Head { labels: old.labels.iter().map(today).collect(), ..old.clone() }
 }
 
-/// The old head on the rows that the bundle keeps, and heads that did not see them.
+/// The old head on the rows that the bundle keeps, and heads that did not see them, which answer as the new
+/// one does, calibrated.
 fn on_kept(
-    rows: &Gathered,
-    (validation, side): (&Validation, &ValidationTask),
+    kept: &KeptRows,
+    validation: &Validation,
     (old, new): (&Head, &Head),
     held_out: &[f32],
 ) -> Option<HeadChange> {
+    let side = validation.task(&new.task)?;
+    let old = &renamed(old, &new.labels);
     let truth = Truth::of_places(&side.truth);
     let classes = new.labels.len();
     // A row whose label no head knows is wrong, whatever is said of it.
     let mut after = vec![0.0; truth.rows.len() * classes];
     for (&row, out) in truth.rows.iter().zip(after.chunks_exact_mut(classes)) {
-        if let Ok(place) = rows.kept.binary_search(&row) {
-            let place = (rows.new + place) * classes;
+        if let Some(place) = kept.place(row) {
+            let place = place * classes;
             out.copy_from_slice(&held_out[place..place + classes]);
             new.calibrated(out);
         }
@@ -265,6 +248,19 @@ fn usual_features(bundle: &Bundle) -> FeatureChoice {
         Some(layers) if !manifest.has_embedding() => FeatureChoice::highest(layers),
         _ => FeatureChoice::Last,
     }
+}
+
+/// Refuses a task whose head is there already, and answers something else than these rows tell.
+fn check_kinds(bundle: &Bundle, rows: &RowsRequest) -> Result<()> {
+    for task in rows.tasks.iter() {
+        let Some(old) = old(bundle, &task.name).filter(|old| old.kind != task.kind) else { continue };
+        return Err(Error::new(Kind::Usage, "the bundle's head of this task is of another kind")
+            .at(bundle.path())
+            .task(&task.name)
+            .found(task.kind.name())
+            .expected(old.kind.name()));
+    }
+    Ok(())
 }
 
 /// What each task's head shall see: a head that is there already sees what it saw.
@@ -352,59 +348,6 @@ fn old<'b>(bundle: &'b Bundle, task: &str) -> Option<&'b Head> {
     bundle.heads().iter().find(|old| old.task == task)
 }
 
-/// Two heads and their answers `[rows, classes]` to the same rows; labels are compared by name, because the
-/// heads need not know the same ones.
-fn change(
-    (names, truth): (&[String], &Truth),
-    before: Option<(&Head, &[f32])>,
-    after: (&Head, &[f32]),
-) -> HeadChange {
-    let scores = |(head, answers): (&Head, &[f32])| -> Vec<f64> {
-        let place = |name: &str| {
-            let exactly = head.labels.iter().position(|label| label == name);
-            exactly.or_else(|| head.labels.iter().position(|label| same(label, name)))
-        };
-        let places: Vec<u32> = (names.iter().chain(&truth.unseen))
-            .map(|name| place(name).and_then(|place| u32::try_from(place).ok()).unwrap_or(u32::MAX))
-            .collect();
-        let labels = truth.labels.iter().map(|label| places[*label as usize]).collect();
-        let known = Truth { labels, ..truth.clone() };
-        let rows = answers.chunks_exact(head.labels.len()).enumerate();
-        rows.map(|(place, row)| head.kind.row_score(row, &known, place)).collect()
-    };
-    let (before, after) = (before.map(scores), scores(after));
-    let among = |label: Option<usize>| {
-        let chosen: Vec<usize> = (0..after.len())
-            .filter(|&row| label.is_none_or(|label| truth.labels[row] as usize == label))
-            .collect();
-        let of = |scores: &[f64]| chosen.iter().map(|&row| scores[row]).collect::<Vec<_>>();
-        let (before, after) = (before.as_deref().map(of), of(&after));
-        ScoreChange {
-            rows: chosen.len() as u64,
-            before: before.as_deref().map(mean),
-            after: mean(&after),
-            standard_error: before.and_then(|before| difference_error(&before, &after)),
-        }
-    };
-    let labels = names.iter().chain(&truth.unseen).enumerate();
-    let labels = labels.map(|(place, name)| (name.clone(), among(Some(place))));
-    HeadChange { all: among(None), labels: labels.filter(|(_, change)| change.rows > 0).collect() }
-}
-
-/// The standard error of the mean difference of paired numbers; none where all differences are the same.
-fn difference_error(before: &[f64], after: &[f64]) -> Option<f64> {
-    let gains: Vec<f64> = before.iter().zip(after).map(|(before, after)| after - before).collect();
-    let gain = mean(&gains);
-    let squares: Vec<f64> = gains.iter().map(|one| (one - gain).powi(2)).collect();
-    let count = gains.len().max(1) as f64;
-    Some((mean(&squares) / count).sqrt()).filter(|error| *error > 0.0)
-}
-
-/// The mean; 0 of nothing.
-fn mean(numbers: &[f64]) -> f64 {
-    numbers.iter().sum::<f64>() / numbers.len().max(1) as f64
-}
-
 /// Writes the bundle with the fitted heads in the place of the old ones, and added ones behind them.
 fn write(
     request: &RefitRequest<'_>,
@@ -427,52 +370,11 @@ fn write(
         variant: Variant::of_bundle(bundle, heads),
         long: bundle.long(),
         text: bundle.manifest().text_columns(),
+        texts: &[],
         validation,
         origin: Some(&Origin { bundle, tasks }),
         sign: sign.clone(),
         overwrite: output.overwrite,
     };
     write_bundle(&output.path, &new, embedder.runtime())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::task::TaskKind;
-
-    fn head(labels: &[&str], weights: &[f32]) -> Head {
-        Head {
-            task: "t".into(),
-            kind: TaskKind::OneOf,
-            labels: labels.iter().map(|label| (*label).to_owned()).collect(),
-            features: 1,
-            weights: weights.to_vec(),
-            bias: vec![0.0; labels.len()],
-            temperature: 1.0,
-            words: None,
-        }
-    }
-
-    #[test]
-    fn heads_with_other_labels_are_compared_by_name() {
-        let names = ["a", "b", "c"].map(str::to_owned);
-        // The old head says b below zero and a above; the new one, which does not know b, c and a.
-        let (old, new) = (head(&["a", "b"], &[1.0, -1.0]), head(&["a", "c"], &[1.0, -1.0]));
-        let rows = Truth { rows: vec![0, 1, 2, 3], labels: vec![0, 1, 2, 2], unseen: Vec::new() };
-        let features = [1.0, -1.0, -2.0, 3.0];
-        let view = crate::heads::FeatureView::whole(&features, 1);
-        let [before, after] = [&old, &new].map(|head| probabilities(head, view, &rows.rows));
-        let found = change((&names, &rows), Some((&old, &before)), (&new, &after));
-        let of = |changed: &ScoreChange| (changed.rows, changed.before, changed.after);
-        assert_eq!(of(&found.all), (4, Some(0.5), 0.5));
-        assert_eq!(of(&found.labels["a"]), (1, Some(1.0), 1.0));
-        assert_eq!(of(&found.labels["b"]), (1, Some(1.0), 0.0));
-        assert_eq!(of(&found.labels["c"]), (2, Some(0.0), 0.5));
-        // Gains 0, −1, 0, 1: variance 1/2, four rows.
-        assert!((found.all.standard_error.unwrap() - (0.5_f64 / 4.0).sqrt()).abs() < 1e-12);
-        // Gains 0 and 1: variance 1/4, two rows.
-        assert!((found.labels["c"].standard_error.unwrap() - (0.25_f64 / 2.0).sqrt()).abs() < 1e-12);
-        let added = change((&names, &rows), None, (&new, &after));
-        assert_eq!((added.all.before, added.all.standard_error), (None, None));
-    }
 }

@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, HashSet};
 use super::event::{Show, TrainEvent};
 use super::request::RowsRequest;
 use super::task::Task;
-use crate::data::{Classes, Contradictions, LabelSet, Part, Rare, split};
+use crate::data::{Classes, Contradictions, Part, Rare, split};
 use crate::dataset::{Columns, Dataset, Input, name_alike};
 use crate::embed::{Embedder, Progress};
 use crate::error::{Error, Kind, Result, quoted};
+use crate::fingerprint::TextKey;
 use crate::heads::Head;
 use crate::quantities::counted;
+use crate::task::{TaskKind, TaskRequest, Truth, labels_of, strata};
 
 /// All rows with their features, tasks and parts.
 pub(super) struct Table {
@@ -38,8 +40,8 @@ impl Table {
         mut embedder: Option<&mut Embedder>,
         show: &mut Show<'_>,
     ) -> Result<Self> {
-        let names = request.tasks.names();
-        let columns = Columns { kept: &names, texts };
+        let kept = request.tasks.columns();
+        let columns = Columns { kept: &kept, texts };
         let mut load = |input: &Input| {
             let progress = &mut |progress: &Progress| {
                 let _uninterrupted = show(&TrainEvent::Rows(progress));
@@ -50,10 +52,7 @@ impl Table {
         let place = |error: Error| request.data.named(error);
         // What cannot be learned from is said before other tables are read.
         for (asked, cells) in request.tasks.iter().zip(&rows.cells) {
-            let classes = Classes::count(&rows.keys, cells);
-            if !(known(&asked.name) && classes.rows.len() == 1) {
-                classes.check(&asked.name).map_err(place)?;
-            }
+            check(asked, &rows.keys, cells, known(&asked.name)).map_err(place)?;
         }
         let mut valid = request.valid.as_ref().map(&mut load).transpose()?;
         let mut test = request.test.as_ref().map(&mut load).transpose()?;
@@ -65,13 +64,16 @@ impl Table {
         for task in &mut tasks {
             let occurs = |other: &Dataset| task.classes.occur_in(&other.cells[task.column]);
             task.known = known(&task.name);
-            if !task.known && ![&valid, &test].into_iter().flatten().any(occurs) {
+            if task.kind == TaskKind::OneOf
+                && !task.known
+                && ![&valid, &test].into_iter().flatten().any(occurs)
+            {
                 task.classes.check_own(&task.name, request.rare).map_err(place)?;
             }
-            if request.rare == Rare::Drop {
-                task.classes.keep_out_single(&mut task.cells);
+            if request.rare == Rare::Drop && task.kind.has_labels() {
+                task.classes.keep_out_single(task.kind == TaskKind::AnyOf, &mut task.cells);
                 if !(task.known && task.classes.rows.len() == 1) {
-                    task.classes.check(&task.name).map_err(place)?;
+                    task.classes.check(&task.name, task.kind.least_labels()).map_err(place)?;
                 }
             }
         }
@@ -95,7 +97,8 @@ impl Table {
         let parts = &self.parts;
         let trained: Vec<usize> = (0..parts.len()).filter(|&row| parts[row] == Some(Part::Train)).collect();
         for task in &mut self.tasks {
-            task.labels = LabelSet::new(trained.iter().filter_map(|&row| task.cells[row].as_deref()));
+            let cells = trained.iter().filter_map(|&row| task.cells[row].as_deref());
+            task.labels = labels_of((&task.name, task.kind), cells);
             let labels = &task.labels;
             task.classes.untrained =
                 task.classes.rows.keys().filter(|label| labels.index(label).is_none()).cloned().collect();
@@ -104,7 +107,7 @@ impl Table {
                 return Err(Error::new(Kind::Table, "the training rows have too few labels to tell apart")
                     .column(&task.name)
                     .found(format!("{label} in {}", counted(trained.len() as u64, "training row")))
-                    .expected("at least two different labels")
+                    .expected(counted(task.kind.least_labels() as u64, "different label"))
                     .help("the texts of the other classes are among the test or validation rows: give more texts"));
             }
         }
@@ -121,6 +124,41 @@ impl Table {
         let task = self.tasks.iter().find(|task| task.name == head.task);
         task.expect("heads are made of the table's tasks: another one is a bug")
     }
+}
+
+/// Refuses a column from which nothing can be learned.
+fn check(asked: &TaskRequest, keys: &[TextKey], cells: &[Option<String>], known: bool) -> Result<()> {
+    if asked.kind == TaskKind::Number {
+        let mut numbers = cells.iter().flatten();
+        let first = numbers.next().ok_or_else(|| {
+            Error::new(Kind::Table, "the task has no numbers")
+                .column(&asked.name)
+                .expected("numbers that differ")
+        })?;
+        if known || numbers.any(|other| other != first) {
+            return Ok(());
+        }
+        return Err(Error::new(Kind::Table, "the task's numbers are all the same")
+            .column(&asked.name)
+            .found(first.clone())
+            .expected("numbers that differ"));
+    }
+    let classes = Classes::count(asked.kind == TaskKind::AnyOf, keys, cells);
+    if known && classes.rows.len() == 1 {
+        Ok(())
+    } else {
+        classes.check(&asked.name, asked.kind.least_labels())
+    }
+}
+
+/// The stratum of every row that has a truth.
+fn task_strata(task: &Task, rows: usize) -> Vec<Option<u32>> {
+    let labels = task.classes.labels();
+    let truth = Truth::new(task.kind, labels.names(), &task.cells, 0..rows);
+    let (strata, _) = strata(&truth.targets, labels.names().len());
+    let mut all = vec![None; rows];
+    truth.rows.iter().zip(strata).for_each(|(row, stratum)| all[*row] = Some(stratum));
+    all
 }
 
 /// Where the rows of other files begin, and what these are called.
@@ -143,11 +181,7 @@ fn divide(
     valid: Option<Dataset>,
     test: Option<Dataset>,
 ) -> Result<(Vec<Option<Part>>, Files)> {
-    let encode = |task: &Task| {
-        let labels = task.classes.labels();
-        task.cells.iter().map(|cell| cell.as_deref().and_then(|cell| labels.index(cell))).collect()
-    };
-    let encoded: Vec<Vec<Option<u32>>> = tasks.iter().map(encode).collect();
+    let encoded: Vec<Vec<Option<u32>>> = tasks.iter().map(|task| task_strata(task, rows.rows())).collect();
     let mut options = request.split.clone();
     options.test_fraction = if test.is_some() { 0.0 } else { options.test_fraction };
     options.valid_fraction = if valid.is_some() { 0.0 } else { options.valid_fraction };

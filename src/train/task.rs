@@ -5,7 +5,9 @@ use std::ops::Range;
 use crate::data::{Classes, LabelSet, Part, label_of_text};
 use crate::dataset::Dataset;
 use crate::encoder::FeatureChoice;
+use crate::fingerprint::TextKey;
 use crate::heads::{self, Alpha, Answers, Candidate, FitOptions, FitReport, WordsReport};
+use crate::metrics::Limits;
 use crate::selection::Screened;
 use crate::task::{TaskKind, TaskRequest, Truth};
 
@@ -92,7 +94,7 @@ impl Task {
             kind: asked.kind,
             share: asked.share,
             column,
-            classes: Classes::count(&rows.keys, &cells),
+            classes: count(asked.kind, &rows.keys, &cells),
             cells,
             labels: LabelSet::new([]),
             sees: TaskView::fixed(Alpha::Auto, None, 0..0),
@@ -124,19 +126,25 @@ impl Task {
 
     /// What its head answers.
     pub fn answers(&self) -> Answers<'_> {
-        Answers { task: &self.name, kind: self.kind, labels: self.labels.names() }
+        let limits = Limits::default();
+        Answers { task: &self.name, kind: self.kind, labels: self.labels.names(), limits }
     }
 
     /// The labelled rows of one part.
     pub fn truth(&self, parts: &[Option<Part>], part: Part) -> Truth {
         let rows = (0..parts.len()).filter(|&row| parts[row] == Some(part));
-        Truth::new(self.labels.names(), &self.cells, rows)
+        Truth::new(self.kind, self.labels.names(), &self.cells, rows)
     }
 
     /// Rows without a label, those that were kept out not counted.
     pub fn unlabelled(&self) -> u64 {
         self.cells.iter().filter(|cell| cell.is_none()).count() as u64 - self.classes.kept_out
     }
+}
+
+/// The classes of a task; a number has none.
+fn count(kind: TaskKind, keys: &[TextKey], cells: &[Option<String>]) -> Classes {
+    if kind.has_labels() { Classes::count(kind == TaskKind::AnyOf, keys, cells) } else { Classes::default() }
 }
 
 /// Whether two heads mean one label: older ones may call it `1.0` that is `1` today.

@@ -46,7 +46,7 @@ fn probabilities_are_calibrated_on_validation_rows_and_on_training_rows_held_out
     assert_eq!(evaluation["tasks"], metrics["tasks"]);
     let head = &frosthead::internal::classifier::Run::open(&run).unwrap().heads[0];
     let temperature = metrics["calibration"]["domain"]["temperature"].as_f64().unwrap();
-    assert!((f64::from(head.temperature) - temperature).abs() < 1e-6);
+    assert!((f64::from(head.believed.temperature[0]) - temperature).abs() < 1e-6);
 }
 
 /// Mean −log of the true labels' probabilities, as they are said, and without the temperature.

@@ -5,13 +5,15 @@ use std::path::Path;
 
 /// Names whose debug form is that of a text in quotation marks, or of a list of numbers in brackets, wherever
 /// they stand. What is new here is one of these two; everything else gets words, or a `Display` of its own.
-const PLAIN: [&str; 29] = [
+const PLAIN: [&str; 31] = [
     "text",
     "name",
     "label",
     "task",
     "column",
     "location",
+    "separator",
+    "limit.label",
     "symbol",
     "extra",
     "taken",

@@ -43,7 +43,7 @@ fn a_final_fit_learns_from_all_rows_and_says_that_its_figures_are_of_the_fit_bef
     {
         assert!(before.weights != last.weights);
         assert_eq!((last.weights, last.bias), (whole.weights, whole.bias));
-        assert_eq!(last.temperature, before.temperature);
+        assert_eq!(last.believed, before.believed);
     }
     // No row of the table is unseen any more, and none is left to be kept for validation.
     let eval = ["eval", text(&data), "--model"];
@@ -58,7 +58,7 @@ fn a_final_fit_learns_from_all_rows_and_says_that_its_figures_are_of_the_fit_bef
     bundle(&["--precision", "int8", "--max-drop", "100"]).success();
     let bundled = frosthead::Bundle::open(&out, None).unwrap();
     for (bundled, run) in bundled.heads().iter().zip(heads(&path("final"))) {
-        assert_eq!(bundled.temperature, run.temperature);
+        assert_eq!(bundled.believed, run.believed);
     }
 }
 

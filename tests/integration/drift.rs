@@ -38,6 +38,7 @@ fn saying(used: PieceUse, path: &Path) {
         variant,
         long: bundle.long(),
         text: bundle.manifest().text_columns(),
+        texts: &[],
         validation: None,
         origin: Some(&Origin { bundle: &bundle, tasks: [].into() }),
         sign: None,

@@ -54,6 +54,9 @@ fn value(option: &str) -> &'static str {
         "pooling" => "mean",
         "prefix" | "prompt" => "query",
         "test-fraction" | "valid-fraction" | "layer-decay" | "warm-up" | "dropout" | "weight-decay" => "0.2",
+        "separator" => "|",
+        "precision-at" | "recall-at" | "interval" => "0.8",
+        "rare" => "drop",
         _ => "3",
     }
 }
@@ -112,7 +115,7 @@ fn train() -> Vec<Row> {
     let one = "TEXTS --backbone BACKBONE --task domain --out OUT ?";
     vec![
         ("train", "backbone task freeze unfreeze", Always(WHAT)),
-        ("train", "test valid rare", Always(ROWS)),
+        ("train", "test valid", Always(ROWS)),
         ("train", "seed", Always("every training splits or draws, and a run is known by its seed")),
         ("train", "threads", Always("heads are fitted on so many, too")),
         ("train", "format", Always(READ)),
@@ -140,6 +143,28 @@ fn train() -> Vec<Row> {
         ("train", "trust", Refused(one, &UNSIGNED)),
         ("train", "skip-self-test", Refused(one, &NO_BUNDLE)),
     ]
+}
+
+/// Of kinds of tasks; the same in all commands that learn.
+fn kinds() -> Vec<Row> {
+    const SEVERAL: &[&str] = &[NO_EFFECT, "no task has several labels", "--any-of COLUMN"];
+    const NUMBER: &[&str] = &[NO_EFFECT, "no task is a number", "--number COLUMN"];
+    const LABELS: &[&str] = &[NO_EFFECT, "no task has labels"];
+    let one = "TEXTS --backbone BACKBONE --task domain --out OUT ?";
+    let number = "TEXTS --backbone BACKBONE --number domain --out OUT ?";
+    let (one_of_bundle, number_of_bundle) =
+        ("BUNDLE REVIEWS --task domain --out OUT ?", "BUNDLE REVIEWS --number domain --out OUT ?");
+    let calls =
+        [("train", one, number), ("compare", one, number), ("refit", one_of_bundle, number_of_bundle)];
+    let of = |(command, one, number): (&'static str, &'static str, &'static str)| {
+        vec![
+            (command, "any-of number", Always(WHAT)),
+            (command, "separator recall-at", Refused(one, SEVERAL)),
+            (command, "interval", Refused(one, NUMBER)),
+            (command, "precision-at rare class-weight", Refused(number, LABELS)),
+        ]
+    };
+    calls.into_iter().flat_map(of).collect()
 }
 
 /// Of training layers.
@@ -237,7 +262,7 @@ fn compare() -> Vec<Row> {
     let frozen = "TEXTS --backbone BACKBONE --task domain --task sentiment --scenarios 1 --out OUT ?";
     vec![
         ("compare", "backbone task scenarios depth", Always(WHAT)),
-        ("compare", "test valid rare", Always(ROWS)),
+        ("compare", "test valid", Always(ROWS)),
         ("compare", "seed", Always("every training splits or draws, and a comparison is known by its seed")),
         ("compare", "format text", Always(READ)),
         ("compare", "out json", Always(OUTPUT)),
@@ -335,6 +360,11 @@ fn eval() -> Vec<Row> {
             Refused("REVIEWS --model BUNDLE ?", &["a bundle has a backbone of its own", "?"]),
         ),
         ("eval", READING, Refused("FEATURES --model FEATURES_RUN ?", &OF_FORMAT)),
+        (
+            "eval",
+            "separator",
+            Refused("REVIEWS --model BUNDLE ?", &[NO_EFFECT, "no task that is measured has several labels"]),
+        ),
         ("eval", "out-of-scope", Refused("REVIEWS --model BUNDLE ?", &["--coverage"])),
         ("eval", "store-layers", Refused("TEXTS --model OPAQUE_RUN ?", &NO_LAYERS)),
         ("eval", "trust", Refused("REVIEWS --model RUN ?", &UNSIGNED)),
@@ -419,9 +449,9 @@ fn refit() -> Vec<Row> {
     let known = "BUNDLE REVIEWS --task domain --out OUT ?";
     vec![
         ("refit", "task", Always(WHAT)),
-        ("refit", "test valid rare", Always(ROWS)),
+        ("refit", "test valid", Always(ROWS)),
         ("refit", "seed", Always("every fit splits its rows into folds")),
-        ("refit", "alpha class-weight", Always("every call fits a head")),
+        ("refit", "alpha", Always("every call fits a head")),
         ("refit", "format text", Always(READ)),
         ("refit", "out sign json", Always(OUTPUT)),
         ("refit", "overwrite strict min-f1", Always(POLICY)),
@@ -554,6 +584,7 @@ fn rows() -> Vec<Row> {
         serve(),
         bundle(),
         refit(),
+        kinds(),
     ];
     parts.into_iter().flatten().chain(looking()).chain(measuring()).collect()
 }

@@ -329,7 +329,7 @@ fn rows_that_are_known_by_other_things_are_not_called_new() {
     let features = path("features.parquet");
     frosthead(&["embed", &data, "--backbone", backbone(), "--out", text(&features)]).success();
     let read = {
-        let cells = ["animal".to_owned()];
+        let cells = ["animal".into()];
         let asked = frosthead::internal::data::FeatureColumns { cells: &cells, ..Default::default() };
         frosthead::internal::data::read_labelled_features(&features, &asked).unwrap()
     };

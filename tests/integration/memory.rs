@@ -71,7 +71,7 @@ fn a_bundle_stays_within_the_memory_it_is_given_and_more_makes_its_batches_large
     frosthead(&["bundle", text(&run), "--out", text(&fp32)]).success();
     let precision = ["--precision", "int8", "--max-drop", "5"];
     frosthead(&[&["bundle", text(&run), "--out", text(&int8)], &precision[..]].concat()).success();
-    for (bundle, limits) in [(&int8, [96, 160]), (&fp32, [160, 256])] {
+    for (bundle, limits) in [(&int8, [104, 160]), (&fp32, [160, 256])] {
         let free = frosthead(&["predict", text(&data), "--model", text(bundle)]).success();
         let mut budgets = Vec::new();
         for limit in limits {

@@ -36,6 +36,12 @@ pub(super) fn divide(tape: &mut Tape<'_>, at: &At<'_>) -> Result<Found> {
     })
 }
 
+/// y = ln(1 + e^x): ∂x = d · sigmoid(x).
+pub(super) fn softplus(tape: &mut Tape<'_>, at: &At<'_>) -> Result<Found> {
+    let sigmoid = tape.unary("Sigmoid", &at.input(0)?)?;
+    Ok(vec![(0, tape.binary("Mul", at.gradient, &sigmoid)?)])
+}
+
 /// y = −x: ∂x = −d.
 pub(super) fn negate(tape: &mut Tape<'_>, at: &At<'_>) -> Result<Found> {
     Ok(vec![(0, tape.unary("Neg", at.gradient)?)])

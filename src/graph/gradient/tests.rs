@@ -131,6 +131,7 @@ fn sums_differences_products_and_quotients_with_broadcasting_of_either_side() {
 fn functions_of_one_value() {
     check(&[&[2, 3]], |graph, x| simple(graph, Operation::new("Neg", &[&x[0]]), &[2, 3]));
     check(&[&[2, 3]], |graph, x| simple(graph, Operation::new("Tanh", &[&x[0]]), &[2, 3]));
+    check(&[&[2, 3]], |graph, x| simple(graph, Operation::new("Softplus", &[&x[0]]), &[2, 3]));
     check(&[&[2, 3]], |graph, x| simple(graph, Operation::new("Relu", &[&x[0]]), &[2, 3]));
     check(&[&[3, 7]], |graph, x| simple(graph, Operation::new("Gelu", &[&x[0]]), &[3, 7]));
     check(&[&[3, 7]], |graph, x| {

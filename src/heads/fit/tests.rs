@@ -5,8 +5,9 @@ use crate::heads::minimize::minimize;
 use crate::heads::problem::problem;
 use crate::heads::solver::Solution;
 use crate::heads::standardize::Scaler;
-use crate::heads::{ClassWeight, FeatureView};
-use crate::task::TaskKind;
+use crate::heads::{ClassWeight, FeatureView, Shape};
+use crate::metrics::Limits;
+use crate::task::{Target, TaskKind, Truth};
 
 const ROWS: usize = 300;
 const WIDTH: usize = 10;
@@ -30,7 +31,7 @@ fn sample(classes: u32) -> (Vec<f32>, Vec<u32>) {
 }
 
 fn answers(labels: &[String]) -> Answers<'_> {
-    Answers { task: "task", kind: TaskKind::OneOf, labels }
+    Answers { task: "task", kind: TaskKind::OneOf, labels, limits: Limits::default() }
 }
 
 fn names(classes: u32) -> Vec<String> {
@@ -40,7 +41,11 @@ fn names(classes: u32) -> Vec<String> {
 fn fitted(classes: u32, alpha: f64, class_weight: ClassWeight) -> (Head, FitReport, f64) {
     let (features, labels) = sample(classes);
     let rows: Vec<usize> = (0..ROWS).collect();
-    let examples = Examples { features: FeatureView::whole(&features, WIDTH), rows: &rows, labels: &labels };
+    let examples = Examples {
+        features: FeatureView::whole(&features, WIDTH),
+        rows: &rows,
+        targets: &Target::each(&labels),
+    };
     let options = FitOptions { alpha: Alpha::Fixed(alpha), class_weight, ..FitOptions::default() };
     let (head, report) = fit(answers(&names(classes)), &examples, &options).unwrap();
     let mut out = vec![0.0; classes as usize];
@@ -114,9 +119,13 @@ fn the_same_fit_gives_the_same_bits_and_another_penalty_others() {
 fn the_report_is_computed_at_the_returned_weights() {
     let (features, labels) = sample(3);
     let rows: Vec<usize> = (0..ROWS).collect();
-    let examples = Examples { features: FeatureView::whole(&features, WIDTH), rows: &rows, labels: &labels };
+    let examples = Examples {
+        features: FeatureView::whole(&features, WIDTH),
+        rows: &rows,
+        targets: &Target::each(&labels),
+    };
     let scaler = Scaler::of(&examples, 1);
-    let problem = problem(&scaler, &examples, 3, &FitOptions::default());
+    let problem = problem(&scaler, &examples, Shape::one_of(3), &FitOptions::default());
     let solution = minimize(&problem, 1.0);
     let mut moved = solution.parameters.clone();
     moved[[0, 0]] += 0.5;
@@ -128,7 +137,11 @@ fn the_report_is_computed_at_the_returned_weights() {
 fn what_cannot_be_fitted_is_refused() {
     let rows = [0, 1, 2, 3];
     let fit_of = |features: &[f32], labels: &[u32], classes: u32| {
-        let examples = Examples { features: FeatureView::whole(features, 2), rows: &rows, labels };
+        let examples = Examples {
+            features: FeatureView::whole(features, 2),
+            rows: &rows,
+            targets: &Target::each(labels),
+        };
         fit(answers(&names(classes)), &examples, &FitOptions::default()).unwrap_err().to_string()
     };
     assert!(fit_of(&[0.0; 8], &[0; 4], 1).contains("classes to tell apart"));
@@ -146,8 +159,11 @@ fn a_row_far_away_does_not_keep_a_fit_from_its_optimum() {
     const COLUMNS: usize = 120;
     let (features, labels) = with_outlier(1500, COLUMNS);
     let rows: Vec<usize> = (0..labels.len()).collect();
-    let examples =
-        Examples { features: FeatureView::whole(&features, COLUMNS), rows: &rows, labels: &labels };
+    let examples = Examples {
+        features: FeatureView::whole(&features, COLUMNS),
+        rows: &rows,
+        targets: &Target::each(&labels),
+    };
     for alpha in [10.0, 1000.0] {
         let options = FitOptions { alpha: Alpha::Fixed(alpha), ..FitOptions::default() };
         let (_, report) = fit(answers(&names(4)), &examples, &options).unwrap();
@@ -180,7 +196,11 @@ fn with_outlier(rows: usize, columns: usize) -> (Vec<f32>, Vec<u32>) {
 fn words_are_weighed_where_texts_are_known_and_asked_for_only_there() {
     let (features, labels) = sample(2);
     let rows: Vec<usize> = (0..ROWS).collect();
-    let examples = Examples { features: FeatureView::whole(&features, WIDTH), rows: &rows, labels: &labels };
+    let examples = Examples {
+        features: FeatureView::whole(&features, WIDTH),
+        rows: &rows,
+        targets: &Target::each(&labels),
+    };
     let with = |wanted| {
         let words = crate::heads::WordsOptions { wanted, ..crate::heads::WordsOptions::default() };
         fit(answers(&names(2)), &examples, &FitOptions { words, ..FitOptions::default() })
@@ -189,4 +209,129 @@ fn words_are_weighed_where_texts_are_known_and_asked_for_only_there() {
     assert!(head.words.is_none() && report.words.is_none());
     let error = with(crate::heads::WordsWanted::Yes).unwrap_err().to_string();
     assert!(error.contains("the words of these rows are not known"), "{error}");
+}
+
+/// Rows of `scripts/golden/make_kinds_golden.py`.
+fn plain_sample() -> Vec<f32> {
+    let mut bits = 12_345_u64;
+    let draw = |_| {
+        bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (bits >> 40) as f32 / 8_388_608.0 - 1.0
+    };
+    (0..ROWS * WIDTH).map(draw).collect()
+}
+
+fn kinds_golden() -> serde_json::Value {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/kinds_golden.json");
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+#[track_caller]
+fn near(found: f64, expected: &serde_json::Value, within: f64) {
+    let expected = expected.as_f64().unwrap();
+    assert!((found - expected).abs() <= within, "{found} {expected}");
+}
+
+#[test]
+fn several_labels_are_fitted_as_by_scikit_learn() {
+    let features = plain_sample();
+    let view = FeatureView::whole(&features, WIDTH);
+    let least = [0.0_f32, 0.5, 0.8];
+    let targets: Vec<Target> = features
+        .chunks_exact(WIDTH)
+        .enumerate()
+        .map(|(row, values)| {
+            let has = |label: &u32| {
+                let label = *label as usize;
+                (values[label] + 0.5 * values[9] > least[label]) != (row % 11 == 0)
+            };
+            Target::Labels((0..3).filter(has).collect())
+        })
+        .collect();
+    assert!(targets.iter().any(|target| target.labels().is_empty()));
+    let names: Vec<String> = names(3);
+    let answers = Answers { kind: TaskKind::AnyOf, ..answers(&names) };
+    let rows: Vec<usize> = (0..ROWS).collect();
+    let truth = Truth { rows: rows.clone(), targets: targets.clone(), unseen: Vec::new() };
+    for expected in kinds_golden()["several"].as_array().unwrap() {
+        let options = FitOptions {
+            alpha: Alpha::Fixed(expected["alpha"].as_f64().unwrap()),
+            class_weight: expected["class_weight"].as_str().unwrap().parse().unwrap(),
+            ..FitOptions::default()
+        };
+        let (head, report) =
+            fit(answers, &Examples { features: view, rows: &rows, targets: &targets }, &options).unwrap();
+        assert!(report.converged);
+        near(report.loss, &expected["loss"], 5e-4 * report.loss);
+        let mut all = vec![0.0; ROWS * 3];
+        for (row, out) in rows.iter().zip(all.chunks_exact_mut(3)) {
+            head.probabilities(view.row(*row), out);
+        }
+        let first = expected["first_probabilities"].as_array().unwrap();
+        for (found, expected) in all.iter().zip(first.iter().flat_map(|row| row.as_array().unwrap())) {
+            near(f64::from(*found), expected, 2e-3);
+        }
+        let found = TaskKind::AnyOf.measure((&names, Limits::default()), &truth, &all);
+        let several = found.several.as_ref().unwrap();
+        near(found.score().unwrap(), &expected["micro_f1"], 3e-3);
+        near(found.macro_f1.unwrap(), &expected["macro_f1"], 5e-3);
+        near(found.accuracy.unwrap(), &expected["exact"], 7e-3);
+        near(several.average_precision.unwrap(), &expected["average_precision"], 2e-3);
+    }
+}
+
+#[test]
+fn numbers_are_fitted_as_by_scikit_learn_whatever_their_units() {
+    let features = plain_sample();
+    let view = FeatureView::whole(&features, WIDTH);
+    let numbers: Vec<f64> = features
+        .chunks_exact(WIDTH)
+        .map(|values| {
+            let [a, b, c, d] = [values[0], values[1], values[2], values[3]].map(f64::from);
+            3.0 + 2.0 * a - b + c * d
+        })
+        .collect();
+    let names = vec!["rating".to_owned()];
+    let answers = Answers { kind: TaskKind::Number, ..answers(&names) };
+    let rows: Vec<usize> = (0..ROWS).collect();
+    for expected in kinds_golden()["number"].as_array().unwrap() {
+        for (scale, shift) in [(1.0, 0.0), (1e-4, -7.0), (1e5, 1e6)] {
+            let targets: Vec<Target> =
+                numbers.iter().map(|number| Target::Number(scale * number + shift)).collect();
+            let options = FitOptions {
+                alpha: Alpha::Fixed(expected["alpha"].as_f64().unwrap()),
+                ..FitOptions::default()
+            };
+            let examples = Examples { features: view, rows: &rows, targets: &targets };
+            let (head, report) = fit(answers, &examples, &options).unwrap();
+            assert!(report.converged);
+            near(report.loss, &expected["loss"], 5e-4 * report.loss);
+            let mut all = vec![0.0; ROWS];
+            rows.iter()
+                .zip(all.chunks_exact_mut(1))
+                .for_each(|(row, out)| head.probabilities(view.row(*row), out));
+            let own = |said: f32| (f64::from(said) - shift) / scale;
+            // Single precision of what is added to a mean of 7 or a million.
+            let rounded = 4e-7 * shift.abs() / scale + 2e-3;
+            for (found, expected) in all.iter().zip(expected["first"].as_array().unwrap()) {
+                near(own(*found), expected, rounded);
+            }
+            let truth = Truth { rows: rows.clone(), targets, unseen: Vec::new() };
+            let found = TaskKind::Number.measure((&names, Limits::default()), &truth, &all);
+            near(found.score().unwrap(), &expected["r2"], 2e-3);
+        }
+    }
+}
+
+#[test]
+fn numbers_that_are_all_the_same_are_refused() {
+    let features = plain_sample();
+    let names = vec!["rating".to_owned()];
+    let answers = Answers { kind: TaskKind::Number, ..answers(&names) };
+    let rows: Vec<usize> = (0..ROWS).collect();
+    let targets = vec![Target::Number(4.0); ROWS];
+    let examples =
+        Examples { features: FeatureView::whole(&features, WIDTH), rows: &rows, targets: &targets };
+    let error = fit(answers, &examples, &FitOptions::default()).unwrap_err().to_string();
+    assert!(error.contains("all the same") && error.contains('4'), "{error}");
 }

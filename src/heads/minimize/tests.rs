@@ -5,7 +5,8 @@ use std::time::Instant;
 use super::*;
 use crate::heads::problem::problem;
 use crate::heads::standardize::Scaler;
-use crate::heads::{ClassWeight, Examples, FeatureView, FitOptions};
+use crate::heads::{ClassWeight, Examples, FeatureView, FitOptions, Shape};
+use crate::task::Target;
 
 /// Correlated features of which some tell three classes apart; one row is `far` times as long as the others.
 fn sample(rows: usize, width: usize, far: f32) -> (Vec<f32>, Vec<u32>) {
@@ -32,9 +33,13 @@ fn with_problem(
 ) {
     let (features, labels) = sample(rows, width, far);
     let rows: Vec<usize> = (0..rows).collect();
-    let examples = Examples { features: FeatureView::whole(&features, width), rows: &rows, labels: &labels };
+    let examples = Examples {
+        features: FeatureView::whole(&features, width),
+        rows: &rows,
+        targets: &Target::each(&labels),
+    };
     let scaler = Scaler::of(&examples, 1);
-    check(&problem(&scaler, &examples, 3, options));
+    check(&problem(&scaler, &examples, Shape::one_of(3), options));
 }
 
 fn descent(problem: &Problem<'_>, alpha: f64) -> Solution {
@@ -68,7 +73,8 @@ fn linfa_logistic_solves_where_rows_are_few_and_count_alike_and_the_descent_all_
         with_problem(shape, options, |problem| {
             let (found, ours) = (minimize(problem, 10.0), descent(problem, 10.0));
             assert!(found.converged() && ours.converged(), "{shape:?}");
-            let theirs = problem.weights.is_none().then(|| linfa(problem, 10.0));
+            let theirs =
+                (problem.counts == crate::heads::class_weight::Counts::Alike).then(|| linfa(problem, 10.0));
             by = (
                 found.parameters == ours.parameters,
                 theirs.is_some_and(|theirs| found.parameters == theirs.parameters),
@@ -129,7 +135,7 @@ fn the_bytes_of_a_fit_are_those_of_the_larger_solver() {
 fn measured(examples: &Examples<'_>, classes: usize, alpha: f64) -> [(f64, Solution); 2] {
     let scaler = Scaler::of(examples, 2);
     let options = FitOptions { threads: 2, ..FitOptions::default() };
-    let problem = problem(&scaler, examples, classes, &options);
+    let problem = problem(&scaler, examples, Shape::one_of(classes), &options);
     let timed = |solve: &dyn Fn() -> Solution| {
         let once = || (Instant::now(), solve());
         let runs = (0..3).map(|_| once()).map(|(start, found)| (start.elapsed().as_secs_f64(), found));
@@ -163,7 +169,7 @@ fn solvers_measured_end_at_the_same_loss() {
         names.dedup();
         let label = |row: &usize| names.binary_search(&all[*row]).unwrap() as u32;
         let labels: Vec<u32> = rows.iter().map(label).collect();
-        let examples = Examples { features: view, rows: &rows, labels: &labels };
+        let examples = Examples { features: view, rows: &rows, targets: &Target::each(&labels) };
         for alpha in [10.0, 100.0] {
             let [ours, theirs] = measured(&examples, names.len(), alpha);
             let few = few(rows.len(), width, names.len());
@@ -191,7 +197,7 @@ fn solvers_measured_end_at_the_same_loss() {
 #[cfg(feature = "parquet")]
 fn features_of(path: &std::path::Path, task: &str) -> (Vec<f32>, usize, Vec<u32>) {
     use crate::data::{FeatureColumns, read_labelled_features};
-    let cells = [task.to_owned()];
+    let cells = [task.into()];
     let columns = FeatureColumns { vectors: Some("features"), cells: &cells, ..FeatureColumns::default() };
     let table = read_labelled_features(path, &columns).unwrap();
     let cells: Vec<&str> = table.cells[0].iter().map(|cell| cell.as_str().unwrap_or_default()).collect();

@@ -1,4 +1,4 @@
-//! Owns `POST /v1/predict`: texts, or pairs of texts → every task's label.
+//! Owns `POST /v1/predict`: texts, or pairs of texts → every task's label, labels or number.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -8,11 +8,12 @@ use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::{compute, parse};
-use crate::classifier::TaskPrediction;
+use crate::classifier::{TaskPrediction, by_probability};
 use crate::heads::Head;
 use crate::serve::model::Model;
 use crate::serve::reply::{Answer, Refusal, json};
 use crate::serve::server::Server;
+use crate::task::TaskKind;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -26,7 +27,8 @@ struct Request {
     probabilities: Option<bool>,
     /// So many of the most probable labels.
     top_k: Option<NonZeroUsize>,
-    /// Say that a task is uncertain where its most probable label's probability is lower.
+    /// Say that a task is uncertain where its most probable label's probability is lower; of several labels,
+    /// leave those away whose is.
     abstain_below: Option<f32>,
 }
 
@@ -45,13 +47,52 @@ struct OfText<'m> {
     tasks: BTreeMap<&'m str, OfTask<'m>>,
 }
 
+/// What a task says: by its kind a label, labels, or a number.
 #[derive(Serialize)]
-struct OfTask<'m> {
+#[serde(untagged)]
+enum OfTask<'m> {
+    One(OfLabel<'m>),
+    Several(OfLabels<'m>),
+    Number(OfNumber),
+}
+
+#[derive(Serialize)]
+struct OfLabel<'m> {
     /// None when the task abstains.
     label: Option<&'m str>,
     /// Of the most probable label.
     probability: f32,
     abstained: bool,
+    #[serde(flatten)]
+    all: OfAll<'m>,
+}
+
+#[derive(Serialize)]
+struct OfLabels<'m> {
+    /// The labels that are answered, the most probable first; perhaps none.
+    labels: Vec<Ranked<'m>>,
+    #[serde(flatten)]
+    all: OfAll<'m>,
+}
+
+#[derive(Serialize)]
+struct OfNumber {
+    number: f32,
+    /// Between which numbers the truth lies, as often as was promised.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    interval: Option<Interval>,
+}
+
+#[derive(Serialize)]
+struct Interval {
+    low: f32,
+    high: f32,
+    level: f32,
+}
+
+/// What is said of all labels, where that is wanted.
+#[derive(Serialize)]
+struct OfAll<'m> {
     #[serde(skip_serializing_if = "Option::is_none")]
     probabilities: Option<BTreeMap<&'m str, f32>>,
     /// The most probable labels, in that order.
@@ -133,22 +174,36 @@ pub(super) fn task(model: &Model, name: &str) -> Result<usize, Refusal> {
 }
 
 fn of_task<'m>(head: &'m Head, prediction: &TaskPrediction, wanted: &Wanted) -> OfTask<'m> {
-    let probability = prediction.probabilities[prediction.label];
-    let abstained = wanted.least.is_some_and(|least| probability < least);
+    let probability = |label: usize| prediction.probabilities[label];
+    let ranked = |label: usize| Ranked { label: &head.labels[label], probability: probability(label) };
+    let certain = |label: &&usize| wanted.least.is_none_or(|least| probability(**label) >= least);
     let named = || head.labels.iter().map(String::as_str).zip(prediction.probabilities.iter().copied());
+    // Equals stay in the order of the labels, so that the first is the task's answer.
     let top = |most: NonZeroUsize| {
-        let mut all: Vec<Ranked> =
-            named().map(|(label, probability)| Ranked { label, probability }).collect();
-        // Equals stay in the order of the labels, so that the first is the task's answer.
-        all.sort_by(|one, other| other.probability.total_cmp(&one.probability));
-        all.truncate(most.get());
-        all
+        by_probability(&prediction.probabilities).into_iter().take(most.get()).map(ranked).collect()
     };
-    OfTask {
-        label: (!abstained).then(|| head.labels[prediction.label].as_str()),
-        probability,
-        abstained,
+    let all = || OfAll {
         probabilities: wanted.probabilities.then(|| named().collect()),
         top: wanted.top_k.map(top),
+    };
+    match head.kind {
+        TaskKind::OneOf => {
+            let answer = prediction.labels.first().filter(certain);
+            OfTask::One(OfLabel {
+                label: answer.map(|label| head.labels[*label].as_str()),
+                probability: probability(prediction.label),
+                abstained: answer.is_none(),
+                all: all(),
+            })
+        }
+        TaskKind::AnyOf => {
+            let answered = prediction.labels.iter().filter(certain);
+            OfTask::Several(OfLabels { labels: answered.map(|label| ranked(*label)).collect(), all: all() })
+        }
+        TaskKind::Number => {
+            let promised = prediction.interval.zip(head.believed.interval);
+            let interval = promised.map(|([low, high], found)| Interval { low, high, level: found.level });
+            OfTask::Number(OfNumber { number: prediction.probabilities[0], interval })
+        }
     }
 }

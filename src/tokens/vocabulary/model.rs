@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde_json::Value;
 use tokenizers::models::ModelWrapper;
 
+use crate::tokens::model::{Inner, PieceModel};
+
 /// A model's pieces, and what is known of them.
 pub(super) struct Model {
     /// Every piece with its id, as the file has them; in Unigram a text may stand there twice.
@@ -29,7 +31,7 @@ pub(super) struct Model {
 
 impl Model {
     /// Reads the part of a file that the library has read.
-    pub(super) fn of(file: &Value, inner: &tokenizers::Tokenizer) -> Self {
+    pub(super) fn of(file: &Value, inner: &Inner) -> Self {
         let text = |name: &str| file[name].as_str().unwrap_or_default().to_owned();
         let mut model = Self {
             pieces: pieces(&file["vocab"]),
@@ -41,10 +43,12 @@ impl Model {
             strays: BTreeSet::new(),
         };
         match inner.get_model() {
-            ModelWrapper::BPE(_) => model.parents = model.parents(&file["merges"]),
-            ModelWrapper::WordPiece(_) => model.strays = model.find_strays(),
-            ModelWrapper::Unigram(_) => model.parents = model.last_of_same(),
-            ModelWrapper::WordLevel(_) => {}
+            PieceModel::Library(ModelWrapper::BPE(_)) => model.parents = model.parents(&file["merges"]),
+            PieceModel::Library(ModelWrapper::WordPiece(_)) => model.strays = model.find_strays(),
+            PieceModel::Library(ModelWrapper::Unigram(_)) | PieceModel::Sorted(_) => {
+                model.parents = model.last_of_same();
+            }
+            PieceModel::Library(ModelWrapper::WordLevel(_)) => {}
         }
         model
     }

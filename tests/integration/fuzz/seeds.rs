@@ -9,11 +9,11 @@ use frosthead::internal::encoder::{head_bias, head_weight};
 use frosthead::internal::fingerprint::{Fingerprint, TextKey};
 use frosthead::internal::graph::{self, Builder, Operation, ValueType};
 use frosthead::internal::store::{StatePrecision, Store, StoreKey, TokenStates};
-use frosthead::internal::tokens::Batching;
+use frosthead::internal::tokens::{Batching, Tokenizer};
 use frosthead::internal::tuning::{Kept, Key, Setting};
 use serde_json::{Value, json};
 
-use super::repair::MARK;
+use super::repair::{MARK, sections};
 use crate::harness::{checkpoint, directory, frosthead, root, text};
 use crate::tiny::tiny;
 
@@ -65,10 +65,38 @@ fn bundle_with_words() -> Vec<u8> {
 fn bundles() -> Vec<Vec<u8>> {
     let (whole, words) = (tiny_bundle(), bundle_with_words());
     // Of the one with words the numbers are zeros: its table of pairs alone is larger than an input may be.
-    let mut seeds = vec![in_sections(&words).pop().unwrap()];
+    let mut seeds = vec![in_sections(&words).pop().unwrap(), with_compact_tokenizer(&in_sections(&whole)[0])];
     seeds.extend(in_sections(&whole));
     seeds.push(whole);
     seeds
+}
+
+/// The compact form of a tokenizer.
+fn compact(file: &[u8]) -> Vec<u8> {
+    let tokenizer = Tokenizer::from_bytes(file, Path::new("tokenizer.json")).unwrap();
+    tokenizer.compact_form(file, 0).unwrap().unwrap()
+}
+
+/// A bundle in sections with another tokenizer, and its compact form.
+fn with_compact_tokenizer(bundle: &[u8]) -> Vec<u8> {
+    let file = data("tokenizer_unigram/tokenizer.json");
+    let mut sections = sections(bundle);
+    for (name, bytes) in &mut sections {
+        match name.as_str() {
+            "manifest.json" => {
+                let mut manifest: Value = serde_json::from_slice(bytes).unwrap();
+                manifest["format"] = 7.into();
+                manifest["tokenizer"] = json!({"truncation": "null", "padding": "null"});
+                *bytes = serde_json::to_vec_pretty(&manifest).unwrap();
+            }
+            "tokenizer.json" => bytes.clone_from(&file),
+            _ => {}
+        }
+    }
+    sections.insert(4, ("tokenizer.safetensors".to_owned(), compact(&file)));
+    let sections: Vec<(&str, &[u8])> =
+        sections.iter().map(|(name, bytes)| (name.as_str(), &bytes[..])).collect();
+    join(&sections)
 }
 
 /// The entries of a bundle with zeros for its numbers, and with a graph that is nearly nothing.
@@ -197,6 +225,7 @@ fn tokenizers() -> Vec<Vec<u8>> {
     let template = unigram["post_processor"].clone();
     vec![
         data("tokenizer_unigram/tokenizer.json"),
+        compact(&data("tokenizer_unigram/tokenizer.json")),
         wrapped(
             bert,
             json!({"type": "BertPreTokenizer"}),

@@ -170,11 +170,19 @@ pub fn store(bytes: &[u8]) {
     }
 }
 
-/// A `tokenizer.json`.
+/// A `tokenizer.json`, or the compact form of one.
 pub fn tokenizer(bytes: &[u8]) {
     let path = put("tokenizer.json", bytes);
     let _ = Tokenizer::open_for(&path, Some(100));
-    let Ok(tokenizer) = Tokenizer::open(&path) else { return };
+    for tokenizer in [Tokenizer::open(&path), Tokenizer::from_compact(bytes, &path)].into_iter().flatten() {
+        use_tokenizer(&tokenizer);
+        if let Some(Ok(compact)) = tokenizer.compact_form(bytes, 0) {
+            use_tokenizer(&Tokenizer::from_compact(&compact, &path).expect("what was written can be read"));
+        }
+    }
+}
+
+fn use_tokenizer(tokenizer: &Tokenizer) {
     let _ = (tokenizer.vocabulary_size(), tokenizer.special_ids(), tokenizer.keeps_case());
     let long = "Great phone, would buy again! Ünï 中文 \u{0} [MASK] ".repeat(20);
     let texts = ["", " ", "a b c", "Great phone, would buy again!", &long];
@@ -182,9 +190,9 @@ pub fn tokenizer(bytes: &[u8]) {
         assert!(encoded.len() == texts.len() && encoded.lengths().all(|length| length <= 16));
     }
     let options = WindowOptions { window: 16, stride: None, most: Some(8) };
-    let Ok(windows) = Windows::new(&tokenizer, "", 16, options) else { return };
+    let Ok(windows) = Windows::new(tokenizer, "", 16, options) else { return };
     for text in texts {
-        let mut of_text = windows.of(&tokenizer, text, true);
+        let mut of_text = windows.of(tokenizer, text, true);
         let count = std::iter::from_fn(|| of_text.next_window().ok().flatten()).take(100).count();
         assert!(count <= 8, "{count} windows of at most 8");
     }
@@ -297,7 +305,7 @@ pub fn json(bytes: &[u8]) {
 pub fn parquet(bytes: &[u8]) {
     let path = put("table", bytes);
     let _ = frosthead::internal::data::feature_metadata(&path);
-    let columns = ["label".to_owned(), "domain".to_owned()];
+    let columns = ["label".into(), "domain".into()];
     let _ = frosthead::internal::data::read_labelled_features(
         &path,
         &FeatureColumns { vectors: None, cells: &columns, texts: true },
