@@ -94,11 +94,13 @@ class Classifier:
         onnxruntime: _StrPath | None = None,
         fingerprint: str | None = None,
     ) -> Classifier: ...
-    def predict(self, texts: Texts) -> dict[str, npt.NDArray[np.str_]]:
-        """Per task, the label of every text."""
+    def predict(self, texts: Texts) -> dict[str, npt.NDArray[Any]]:
+        """Per task, what is answered for every text: its label (None where a threshold of the head is not reached),
+        a tuple of labels, the most probable first, or a number."""
 
     def predict_proba(self, texts: Texts) -> dict[str, npt.NDArray[np.float32]]:
-        """Per task, the probabilities of every text: a row for each, a column for each of its labels."""
+        """Per task, the probabilities of every text: a row for each, a column for each of its labels. A number has
+        none: it is answered as it is, in one column."""
 
     def predict_arrow(
         self,
@@ -110,8 +112,12 @@ class Classifier:
         """A table with what every task says of its texts in more columns."""
 
     @property
+    def kinds(self) -> dict[str, Literal["one-of", "any-of", "number"]]:
+        """The tasks with their kinds."""
+
+    @property
     def labels(self) -> dict[str, list[str]]:
-        """The tasks with their labels, in the order of the probabilities' columns."""
+        """The tasks with their labels, in the order of the probabilities' columns; a number has none."""
 
     @property
     def max_length(self) -> int:

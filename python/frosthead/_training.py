@@ -19,7 +19,13 @@ def train(
     data: "Table",
     out: "StrPath",
     *,
-    task: str | Sequence[str],
+    task: str | Sequence[str] = (),
+    any_of: str | Sequence[str] = (),
+    number: str | Sequence[str] = (),
+    separator: str | None = None,
+    precision_at: float | None = None,
+    recall_at: float | None = None,
+    interval: float | None = None,
     backbone: "StrPath | None" = None,
     text: "TextNames | None" = None,
     features: str | None = None,
@@ -44,10 +50,17 @@ def train(
     device: str = "cpu",
     onnxruntime: "StrPath | None" = None,
 ) -> dict[str, Any]:
-    """Trains a head per task on a frozen backbone (or layers, with `freeze`, `unfreeze` and `layers`), writes the
-    run `out`, and gives its metrics.json. The options are those of `frosthead train`."""
+    """Trains a head for each column of `task` (one label), `any_of` (several labels, or none) and `number`, on a
+    frozen backbone (or layers, with `freeze`, `unfreeze` and `layers`), writes the run `out`, and gives its
+    metrics.json. The options are those of `frosthead train`."""
     arguments = {
         "tasks": _list(task),
+        "any_of": _list(any_of),
+        "number": _list(number),
+        "separator": separator,
+        "precision_at": precision_at,
+        "recall_at": recall_at,
+        "interval": interval,
         "out": fspath(out),
         "backbone": backbone,
         "text": text,
@@ -77,6 +90,7 @@ def evaluate(
     *,
     text: "TextNames | None" = None,
     task: str | Sequence[str] | None = None,
+    separator: str | None = None,
     rows: Literal["unseen", "test", "valid", "train", "all"] | None = None,
     backbone: "StrPath | None" = None,
     strict: bool = False,
@@ -90,6 +104,7 @@ def evaluate(
         "model": fspath(model),
         "text": text,
         "tasks": None if task is None else _list(task),
+        "separator": separator,
         "rows": rows,
         "backbone": backbone,
         "strict": strict,

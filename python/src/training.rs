@@ -12,10 +12,12 @@ use frosthead::internal::dataset::{Columns, Dataset};
 use frosthead::internal::embed::{Progress, any_longer, covering};
 use frosthead::internal::encoder::FeatureChoice;
 use frosthead::internal::evaluate::{Evaluator, keep_out, seen_rows};
+use frosthead::internal::metrics::Promise;
 use frosthead::internal::precision::{PrecisionRequest, RunRows, choose};
 use frosthead::internal::recognize::Thing;
-use frosthead::internal::runtime::Load;
+use frosthead::internal::runtime::{Load, allowed_cores};
 use frosthead::internal::store::default_root;
+use frosthead::internal::task::TaskKind;
 use frosthead::internal::tokens::WindowOptions;
 use frosthead::internal::train::{FeatureRequest, StatesRequest, TrainEvent};
 use frosthead::internal::tuning;
@@ -82,6 +84,12 @@ fn columns(text: Option<TextNames>) -> Option<TextColumns> {
 #[pyo3(from_item_all)]
 struct TrainArguments {
     tasks: Vec<String>,
+    any_of: Vec<String>,
+    number: Vec<String>,
+    separator: Option<String>,
+    precision_at: Option<f64>,
+    recall_at: Option<f64>,
+    interval: Option<f64>,
     out: PathBuf,
     backbone: Option<PathBuf>,
     text: Option<TextNames>,
@@ -150,13 +158,47 @@ fn columns_or_text(text: &Option<TextNames>) -> TextColumns {
     columns(text.clone()).unwrap_or_else(|| TextColumns::DEFAULT.into())
 }
 
+impl TrainArguments {
+    /// The tasks, of all kinds.
+    fn tasks(&self) -> Result<Tasks> {
+        let named = [
+            (&self.tasks, TaskKind::OneOf),
+            (&self.any_of, TaskKind::AnyOf),
+            (&self.number, TaskKind::Number),
+        ];
+        let of_kind = |(names, kind): (&Vec<String>, TaskKind)| {
+            names.iter().map(|name| (name.clone(), kind)).collect::<Vec<_>>()
+        };
+        let tasks = Tasks::of(&named.map(of_kind).concat())?;
+        self.separator.as_deref().map_or(Ok(tasks.clone()), |separator| tasks.with_separator(separator))
+    }
+
+    /// What answers are to keep.
+    fn promise(&self, usual: Promise) -> Result<Promise> {
+        let share = |name: &str, given: Option<f64>| match given {
+            Some(share) if !(0.0 < share && share < 1.0) => {
+                Err(usage("this is no share").found(format!("{name}={share}")).expected("a number between 0 and 1"))
+            }
+            given => Ok(given),
+        };
+        if self.precision_at.is_some() && self.recall_at.is_some() {
+            return Err(usage("thresholds keep one promise").found("precision_at and recall_at").expected("one"));
+        }
+        Ok(Promise {
+            precision: share("precision_at", self.precision_at)?,
+            recall: share("recall_at", self.recall_at)?,
+            interval: share("interval", self.interval)?.unwrap_or(usual.interval),
+        })
+    }
+}
+
 /// As the program makes it of its options.
 fn request(asked: &TrainArguments, tables: &Tables, threads: Option<usize>) -> Result<TrainRequest> {
     let input = |table: &Table| match asked.backbone {
         Some(_) => table.texts(&columns_or_text(&asked.text)),
         None => Ok(table.features()),
     };
-    let mut rows = RowsRequest::new(input(&tables.data)?, Tasks::new(&asked.tasks)?);
+    let mut rows = RowsRequest::new(input(&tables.data)?, asked.tasks()?);
     rows.valid = tables.valid.as_ref().map(input).transpose()?;
     rows.test = tables.test.as_ref().map(input).transpose()?;
     rows.split.test_fraction = asked.test_fraction.unwrap_or(rows.split.test_fraction);
@@ -176,7 +218,8 @@ fn request(asked: &TrainArguments, tables: &Tables, threads: Option<usize>) -> R
     fit.alpha = asked.alpha.as_deref().map_or(Ok(fit.alpha), str::parse)?;
     fit.class_weight = asked.class_weight.as_deref().map_or(Ok(fit.class_weight), str::parse)?;
     (fit.seed, fit.final_fit) = (seed, asked.final_fit);
-    fit.threads = threads.unwrap_or(fit.threads);
+    fit.promise = asked.promise(fit.promise)?;
+    fit.threads = threads.unwrap_or_else(allowed_cores);
     request.freezing = Freezing::new(asked.freeze.clone(), asked.unfreeze.clone())?;
     request.freezing.trained_by = asked.backbone.clone().filter(|path| Thing::of(path) == Thing::Run);
     for (name, value) in &asked.layers {
@@ -222,6 +265,7 @@ struct EvaluateArguments {
     model: PathBuf,
     text: Option<TextNames>,
     tasks: Option<Vec<String>>,
+    separator: Option<String>,
     rows: Option<String>,
     backbone: Option<PathBuf>,
     strict: bool,
@@ -238,7 +282,8 @@ pub fn evaluate(py: Python<'_>, data: &Bound<'_, PyAny>, arguments: &Bound<'_, P
         let model = Model::open(&asked.model, None)?;
         let heads = || model.heads().iter().map(|head| head.task.clone()).collect();
         let tasks: Vec<String> = asked.tasks.clone().unwrap_or_else(heads);
-        let kept = Columns { kept: &tasks, texts: false };
+        let named = model.kept_columns(&tasks, asked.separator.as_deref())?;
+        let kept = Columns { kept: &named, texts: false };
         let mut rows = match &model {
             Model::Run(run) if run.recipe.data.text.is_none() => {
                 Dataset::read(&table.features(), kept, asked.strict, None, &mut |_| ())?
@@ -259,7 +304,7 @@ pub fn evaluate(py: Python<'_>, data: &Bound<'_, PyAny>, arguments: &Bound<'_, P
         };
         let seen = seen_rows(&model, &rows)?;
         if let (Model::Run(run), Some(seen)) = (&model, &seen) {
-            keep_out(run, seen, &mut rows, &tasks)?;
+            keep_out(run, seen, &mut rows, &named)?;
         }
         let evaluator = Evaluator::new(&model, &rows, seen.as_ref(), &tasks)?;
         let which = asked.rows.as_deref().map_or_else(|| Ok(evaluator.default_rows()), str::parse)?;
