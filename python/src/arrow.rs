@@ -8,9 +8,12 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi};
 use arrow_array::ffi_stream::{ArrayStreamReader, FFI_ArrowArrayStream};
 use arrow_array::{
-    Array, ArrayReader as _, ArrayRef, RecordBatch, RecordBatchIterator, RecordBatchReader, make_array,
+    Array as _, ArrayReader as _, ArrayRef, RecordBatch, RecordBatchIterator, RecordBatchReader, make_array,
 };
 use arrow_schema::{ArrowError, DataType, Field, FieldRef, Schema, SchemaRef};
+use frosthead::internal::data::{
+    AnswerColumn, AnswerField, TextColumns, answered, answered_schema, of_arrow, texts_of_rows,
+};
 use frosthead::{Error, Kind, Result, Text};
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi::PyErr_SetInterrupt;
@@ -106,65 +109,18 @@ pub fn columns(given: &Bound<'_, PyAny>) -> PyResult<Vec<ArrayRef>> {
     without_interpreter(py, |_| arrays.collect::<std::result::Result<_, _>>().map_err(of_arrow))
 }
 
-/// Hands on every text of a column, of which `before` rows came before.
-///
-/// # Errors
-/// It is not text, or a text is null.
-pub fn texts_of<'a>(
-    column: &'a dyn Array,
-    before: u64,
-    name: &str,
-    each: &mut dyn FnMut(&'a str),
-) -> Result<()> {
-    let Some(texts) = strings(column) else {
-        return Err(Error::new(Kind::Table, "the column is not text")
-            .column(name)
-            .found(column.data_type().to_string())
-            .expected("Utf8, LargeUtf8, Utf8View, or a dictionary of them")
-            .help("choose another column, or cast this one to strings"));
-    };
-    for (row, text) in texts.into_iter().enumerate() {
-        each(text.ok_or_else(|| {
-            Error::new(Kind::Table, "a text is missing")
-                .row(before + row as u64 + 1)
-                .column(name)
-                .found("null")
-                .expected("a text")
-                .help("leave such rows out, or fill them")
-        })?);
-    }
-    Ok(())
-}
+/// What is done with the columns that were computed for the rows of a batch.
+pub type Give<'g> = dyn FnOnce(Vec<AnswerColumn<'_>>) -> Result<RecordBatch> + 'g;
 
-/// The strings of an array, if it is one of strings.
-fn strings(array: &dyn Array) -> Option<Vec<Option<&str>>> {
-    Some(match array.data_type() {
-        DataType::Utf8 => array.as_string::<i32>().iter().collect(),
-        DataType::LargeUtf8 => array.as_string::<i64>().iter().collect(),
-        DataType::Utf8View => array.as_string_view().iter().collect(),
-        DataType::Null => vec![None; array.len()],
-        DataType::Dictionary(..) => {
-            let dictionary = array.as_any_dictionary();
-            let values = strings(&**dictionary.values())?;
-            if values.is_empty() {
-                return Some(vec![None; array.len()]);
-            }
-            let keys = dictionary.normalized_keys().into_iter().enumerate();
-            keys.map(|(row, key)| if dictionary.keys().is_null(row) { None } else { values[key] }).collect()
-        }
-        _ => return None,
-    })
-}
-
-/// What answers texts: the columns that stand beside them.
-pub type Answer = dyn Fn(&[Text<'_>], &mut Interrupts) -> Result<Vec<ArrayRef>> + Send + Sync;
+/// What answers texts: it gives the columns that stand beside them.
+pub type Answer = dyn Fn(&[Text<'_>], &mut Interrupts, Box<Give<'_>>) -> Result<RecordBatch> + Send + Sync;
 
 /// What is done with a table.
 pub struct Work {
     /// The text column, or both of pairs.
-    pub text: Vec<String>,
-    /// What the answers are called, and their types.
-    pub fields: Vec<Field>,
+    pub text: TextColumns,
+    /// What the answers are called, and what they are.
+    pub fields: Vec<AnswerField>,
     /// Gives what answers in this process.
     pub answer: Box<dyn Fn(Python<'_>) -> PyResult<Box<Answer>> + Send + Sync>,
 }
@@ -205,33 +161,14 @@ impl ArrowStream {
         // A producer may ignore the wish for other types.
         drop(requested_schema);
         let (field, arrays) = arrays(self.source.bind(py))?;
-        let schema = answered_schema(&field, &self.work).map_err(|error| raised(py, &error))?;
+        let schema = schema_of(&field)
+            .and_then(|schema| answered_schema(&schema, &self.work.text, &self.work.fields))
+            .map_err(|error| raised(py, &error))?;
         let answer = (self.work.answer)(py)?;
         let answering = Answering { schema, work: Arc::clone(&self.work), answer, before: 0 };
         let rows = Rows { arrays, batch: None, answering };
         PyCapsule::new_with_value(py, FFI_ArrowArrayStream::new(Box::new(rows)), STREAM)
     }
-}
-
-/// The table's own columns, and the answers' behind them.
-fn answered_schema(field: &Field, work: &Work) -> Result<SchemaRef> {
-    let schema = schema_of(field)?;
-    let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-    for text in &work.text {
-        if !names.contains(&text.as_str()) {
-            return Err(Error::new(Kind::Table, "there is no such column")
-                .column(text)
-                .found(format!("columns {}", names.join(", ")))
-                .help("say which one holds the text: text=\"...\""));
-        }
-    }
-    if let Some(taken) = work.fields.iter().find(|field| names.contains(&field.name().as_str())) {
-        return Err(Error::new(Kind::Table, "the table has a column that is called like an answer")
-            .column(taken.name())
-            .help("rename that column, or leave it out"));
-    }
-    let fields = schema.fields().iter().cloned().chain(work.fields.iter().cloned().map(Arc::new));
-    Ok(Arc::new(Schema::new_with_metadata(fields.collect::<Vec<_>>(), schema.metadata().clone())))
 }
 
 /// The rows of a table with their answers.
@@ -270,25 +207,11 @@ impl Rows {
 impl Answering {
     /// Some rows with their answers.
     fn answered(&self, rows: &ArrayRef, interrupts: &mut Interrupts) -> Result<RecordBatch> {
-        let rows = rows.as_struct();
-        let column = |name: &String| {
-            let column = rows.column_by_name(name).expect("it was looked for: its absence is a bug");
-            let mut texts = Vec::with_capacity(column.len());
-            texts_of(column, self.before, name, &mut |text| texts.push(text))?;
-            Ok(texts)
-        };
-        let columns = self.work.text.iter().map(column).collect::<Result<Vec<Vec<&str>>>>()?;
-        let texts: Vec<Text<'_>> = match &columns[..] {
-            [first, second] => {
-                first.iter().zip(second).map(|(first, second)| Text::pair(first, second)).collect()
-            }
-            [one, ..] => one.iter().map(|text| Text::one(text)).collect(),
-            [] => Vec::new(),
-        };
-        let answers = (self.answer)(&texts, interrupts)
-            .map_err(|error| error.row_of_text(|text| Some(self.before + text as u64 + 1)))?;
-        let columns = rows.columns().iter().cloned().chain(answers).collect();
-        RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(of_arrow)
+        let rows = RecordBatch::from(rows.as_struct());
+        let texts = texts_of_rows(&rows, self.before, &self.work.text)?;
+        let give = |columns: Vec<AnswerColumn<'_>>| answered(&rows, &self.schema, columns);
+        (self.answer)(&texts, interrupts, Box::new(give))
+            .map_err(|error| error.row_of_text(|text| Some(self.before + text as u64 + 1)))
     }
 
     /// The same for whoever reads, who may hold the interpreter or not; no exception passes Arrow's C interface.
@@ -331,9 +254,4 @@ impl RecordBatchReader for Rows {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.answering.schema)
     }
-}
-
-/// What somebody else's Arrow says of itself when it fails.
-pub fn of_arrow(error: ArrowError) -> Error {
-    Error::new(Kind::Table, "the Arrow data cannot be read").because(error)
 }

@@ -4,9 +4,8 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arrow_array::{ArrayRef, FixedSizeListArray, Float32Array};
-use arrow_schema::{DataType, Field, FieldRef};
 use frosthead::internal::classifier::open_trusted_backbone;
+use frosthead::internal::data::{AnswerColumn, AnswerField, AnswerKind, TextColumns};
 use frosthead::internal::embed::{Extractor, RowLayout};
 use frosthead::internal::encoder::FeatureChoice;
 use frosthead::internal::fingerprint::{Fields, Fingerprint};
@@ -20,7 +19,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use crate::arguments::{Running, absolute};
-use crate::arrow::{Answer, ArrowStream, WINDOW_ROWS, Work, of_arrow};
+use crate::arrow::{Answer, ArrowStream, Give, WINDOW_ROWS, Work};
 use crate::errors::usage;
 use crate::held::{Held, Reopen};
 use crate::interrupts::{Interrupts, without_interpreter};
@@ -221,22 +220,17 @@ impl Embedder {
     ) -> PyResult<ArrowStream> {
         let py = slf.py();
         let network = slf.get().held.get(py)?;
-        let item = Arc::new(Field::new("item", DataType::Float32, false));
-        let width = i32::try_from(network.columns.len()).unwrap_or(i32::MAX);
-        let list = DataType::FixedSizeList(Arc::clone(&item), width);
+        let width = network.columns.len();
         let own = slf.clone().unbind();
         let answer = move |py: Python<'_>| -> PyResult<Box<Answer>> {
-            let (network, item) = (own.get().held.get(py)?, Arc::clone(&item));
-            Ok(Box::new(move |texts: &[Text<'_>], interrupts: &mut Interrupts| {
-                let numbers = network.vectors(texts, interrupts)?;
-                Ok(vec![list_of(&item, width, numbers)?])
+            let network = own.get().held.get(py)?;
+            Ok(Box::new(move |texts: &[Text<'_>], interrupts: &mut Interrupts, give: Box<Give<'_>>| {
+                give(vec![AnswerColumn::Vectors(width, network.vectors(texts, interrupts)?)])
             }))
         };
-        let text = TextNames::or(text, "text");
-        ArrowStream::new(
-            table,
-            Work { text, fields: vec![Field::new(column, list, false)], answer: Box::new(answer) },
-        )
+        let text = text.map_or_else(|| TextColumns::DEFAULT.into(), TextNames::columns);
+        let fields = vec![AnswerField::new(column, AnswerKind::Vector(width))];
+        ArrowStream::new(table, Work { text, fields, answer: Box::new(answer) })
     }
 
     /// Numbers in a vector.
@@ -281,11 +275,6 @@ impl Embedder {
     }
 }
 
-fn list_of(item: &FieldRef, width: i32, numbers: Vec<f32>) -> Result<ArrayRef> {
-    let values = Arc::new(Float32Array::from(numbers));
-    Ok(Arc::new(FixedSizeListArray::try_new(Arc::clone(item), width, values, None).map_err(of_arrow)?))
-}
-
 /// The text column of a table, or both of pairs.
 #[derive(Clone, FromPyObject)]
 pub enum TextNames {
@@ -294,12 +283,11 @@ pub enum TextNames {
 }
 
 impl TextNames {
-    /// Their names, or the usual one.
-    pub fn or(names: Option<Self>, usual: &str) -> Vec<String> {
-        match names {
-            None => vec![usual.to_owned()],
-            Some(Self::One(name)) => vec![name],
-            Some(Self::Pair((first, second))) => vec![first, second],
+    /// The columns of these names.
+    pub fn columns(self) -> TextColumns {
+        match self {
+            Self::One(name) => TextColumns::new(&name, None),
+            Self::Pair((first, second)) => TextColumns::new(&first, Some(&second)),
         }
     }
 }

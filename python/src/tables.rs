@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchReader, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
-use frosthead::internal::data::TextColumns;
+use frosthead::internal::data::{TextColumns, of_arrow};
 use frosthead::{Error, Input, Kind, Result, Source};
 use parquet::arrow::ArrowWriter;
 use pyo3::exceptions::PyTypeError;
@@ -15,7 +15,7 @@ use pyo3::pybacked::PyBackedStr;
 use pyo3::types::PyDict;
 use tempfile::NamedTempFile;
 
-use crate::arrow::{self, of_arrow};
+use crate::arrow;
 use crate::errors::raised;
 
 /// A table in a file.

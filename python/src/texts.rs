@@ -4,6 +4,7 @@
 
 use arrow_array::ArrayRef;
 use frosthead::Text;
+use frosthead::internal::data::texts_of;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
@@ -63,7 +64,7 @@ impl Texts {
                 let mut texts = Vec::new();
                 for column in columns {
                     let before = texts.len() as u64;
-                    arrow::texts_of(column, before, "texts", &mut |text| texts.push(Text::one(text)))
+                    texts_of(column, before, "texts", &mut |text| texts.push(Text::one(text)))
                         .map_err(|error| raised(py, &error))?;
                 }
                 Ok(texts)

@@ -71,14 +71,6 @@ impl Place {
     }
 }
 
-/// The text columns that were said.
-fn columns(text: Option<TextNames>) -> Option<TextColumns> {
-    Some(match text? {
-        TextNames::One(name) => TextColumns::new(&name, None),
-        TextNames::Pair((first, second)) => TextColumns::new(&first, Some(&second)),
-    })
-}
-
 /// What `train` is asked for, but for its tables.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
@@ -155,7 +147,7 @@ pub fn train(
 }
 
 fn columns_or_text(text: &Option<TextNames>) -> TextColumns {
-    columns(text.clone()).unwrap_or_else(|| TextColumns::DEFAULT.into())
+    text.clone().map_or_else(|| TextColumns::DEFAULT.into(), TextNames::columns)
 }
 
 impl TrainArguments {
@@ -176,13 +168,15 @@ impl TrainArguments {
     /// What answers are to keep.
     fn promise(&self, usual: Promise) -> Result<Promise> {
         let share = |name: &str, given: Option<f64>| match given {
-            Some(share) if !(0.0 < share && share < 1.0) => {
-                Err(usage("this is no share").found(format!("{name}={share}")).expected("a number between 0 and 1"))
-            }
+            Some(share) if !(0.0 < share && share < 1.0) => Err(usage("this is no share")
+                .found(format!("{name}={share}"))
+                .expected("a number between 0 and 1")),
             given => Ok(given),
         };
         if self.precision_at.is_some() && self.recall_at.is_some() {
-            return Err(usage("thresholds keep one promise").found("precision_at and recall_at").expected("one"));
+            return Err(usage("thresholds keep one promise")
+                .found("precision_at and recall_at")
+                .expected("one"));
         }
         Ok(Promise {
             precision: share("precision_at", self.precision_at)?,
@@ -290,7 +284,7 @@ pub fn evaluate(py: Python<'_>, data: &Bound<'_, PyAny>, arguments: &Bound<'_, P
             }
             _ => {
                 let place = common.place(&running)?;
-                let text = columns(asked.text.clone()).or_else(|| model.text_columns());
+                let text = asked.text.clone().map(TextNames::columns).or_else(|| model.text_columns());
                 let text = text.unwrap_or_else(|| TextColumns::DEFAULT.into());
                 let backbone = Arc::new(model.backbone(asked.backbone.as_deref())?);
                 let mut embedder = place.embedder(backbone, FeatureChoice::All, model.long())?;

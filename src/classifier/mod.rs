@@ -2,6 +2,7 @@
 //!
 //! Refuses to train and to measure itself: see `train` and `evaluate`.
 
+mod answers;
 #[cfg(feature = "train")]
 mod bundling;
 mod explain;
@@ -31,6 +32,7 @@ use crate::runtime::{Load, Runtime, RuntimeOptions, rss_bytes};
 use crate::text::AsText;
 use crate::tokens::{LongTexts, Tokens};
 use crate::tuning::{Applied, apply};
+pub use answers::TaskAnswers;
 #[cfg(feature = "train")]
 pub use bundling::{BundleOptions, Deployed, bundle_run};
 pub use explain::WordLogits;

@@ -42,6 +42,8 @@ mod refit;
 #[cfg(feature = "serve")]
 mod serve;
 mod stores;
+#[cfg(feature = "parquet")]
+mod streamed;
 mod terminal;
 #[cfg(feature = "train")]
 mod train;

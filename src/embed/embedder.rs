@@ -43,6 +43,12 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// So many rows are done, and none is half-done.
+    #[must_use]
+    pub fn of_rows(rows: u64) -> Self {
+        Self { rows_before: rows, window: 0, missing: 0, computed: 0, tokens: 0 }
+    }
+
     /// Rows that are done, counting a half-done window in proportion.
     #[must_use]
     pub fn rows(&self) -> u64 {

@@ -1,5 +1,6 @@
 //! One integration binary that drives the real `frosthead` with the real encoder.
 
+mod arrow_streams;
 mod bad_input;
 mod bundle;
 mod changed_files;
