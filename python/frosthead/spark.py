@@ -123,18 +123,25 @@ class _Opening:
         return _opened[key]
 
 
+#: What was given to Spark: in which application, and under which name.
+_given: set[tuple[str, str]] = set()
+
+
 def _ship(df: DataFrame, path: Path, fingerprint: str) -> str:
     """Gives the model to Spark, under a name that no other model has."""
     context = df.sparkSession.sparkContext
-    name = f"frosthead-{fingerprint[:32]}"
+    name = f"frosthead-{fingerprint[:32]}" + ("" if path.is_dir() else ".frost")
+    if (context.applicationId, name) in _given:
+        return name
     folder = Path(tempfile.mkdtemp(prefix="frosthead-", dir=context._temp_dir))
     if path.is_dir():
         # Spark ships files: a folder goes as an archive, which it unpacks.
         context.addArchive(f"{shutil.make_archive(str(folder / name), 'tar', path)}#{name}")
-        return name
-    (folder / f"{name}.frost").symlink_to(path)
-    context.addFile(str(folder / f"{name}.frost"))
-    return f"{name}.frost"
+    else:
+        shutil.copyfile(path, folder / name)
+        context.addFile(str(folder / name))
+    _given.add((context.applicationId, name))
+    return name
 
 
 def _mapped(df: DataFrame, opening: _Opening, answer: Callable[[Any, Any], ArrowStream]) -> DataFrame:

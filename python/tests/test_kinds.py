@@ -63,7 +63,15 @@ def test_answers_of_all_kinds_are_the_programs(kinds, table, model):
         assert np.array_equal(probabilities[task], np.array(theirs, dtype=np.float32)), task
 
     stream = classifier.predict_arrow(pa.table({"text": table["text"]}), all_probabilities=True)
-    arrow = pa.table(stream).to_pylist()
+    arrow = pa.table(stream)
+    # The program's own stream has the same columns with the same values.
+    source = kinds / "in.arrows"
+    with pa.OSFile(str(source), "wb") as out, pa.ipc.new_stream(out, pa.schema({"text": pa.string()})) as writer:
+        writer.write_table(pa.table({"text": table["text"]}))
+    answered = kinds / f"{model}.arrows"
+    frosthead("-q", "predict", source, "--model", kinds / model, "--all-probabilities", "--out", answered)
+    assert pa.ipc.open_stream(answered).read_all() == arrow
+    arrow = arrow.to_pylist()
     assert list(arrow[0])[1:] == [name for name in rows[0] if name.startswith(("sentiment_", "marks_", "letters_"))]
     as_float = lambda value: np.float32(value) if isinstance(value, float) else value
     for ours, theirs in zip(arrow, rows, strict=True):
