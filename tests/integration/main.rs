@@ -3,6 +3,7 @@
 mod arrow_streams;
 mod bad_input;
 mod bundle;
+mod cache_merge;
 mod changed_files;
 mod compare;
 mod confidence;
