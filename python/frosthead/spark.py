@@ -45,16 +45,19 @@ def embed(
     column: str = "embedding",
     features: str = "last",
     long: Literal["truncate", "windows"] = "truncate",
+    cache: StrPath | None = None,
     ship: bool = False,
     threads: int | None = None,
 ) -> DataFrame:
     """The DataFrame with a column of vectors: what `frosthead embed` gives for each text.
 
     `backbone` is a directory, a run or a bundle that lies at this path on the driver and on every executor; with
-    `ship` Spark takes it from the driver to them. `text` may be two columns. Without `threads` a task runs on as
-    many as `spark.task.cpus` says.
+    `ship` Spark takes it from the driver to them. `text` may be two columns. With `cache` what is computed is kept
+    in a feature store at this path of each executor (`frosthead cache merge` brings them together). Without
+    `threads` a task runs on as many as `spark.task.cpus` says.
     """
-    options = {"features": features, "long": long, "pairs": not isinstance(text, str)}
+    store = None if cache is None else fspath(cache)
+    options = {"features": features, "long": long, "pairs": not isinstance(text, str), "cache": store}
     opening = _Opening(Embedder, backbone, options, threads, ship, df)
 
     def answer(model: Any, table: Any) -> ArrowStream:
@@ -103,7 +106,9 @@ class _Opening:
         self.kind = kind
         self.options = options
         self.threads = threads
-        self.model_on_driver: Model | None = kind(local, **options, threads=1)
+        # It computes nothing, and so keeps nothing.
+        own = {name: value for name, value in options.items() if name != "cache"}
+        self.model_on_driver: Model | None = kind(local, **own, threads=1)
         self.fingerprint = self.model_on_driver.fingerprint
         self.path = str(local)
         #: What Spark calls it where it unpacks it.

@@ -57,6 +57,15 @@ def test_embeddings_are_those_of_one_program(made, rows, vectors):
     assert len(layers["v"][0]) == 2 * 384
 
 
+def test_what_executors_keep_is_used_at_home(made, rows, vectors, tmp_path):
+    found = collected(subject.embed(rows, made / "backbone", cache=tmp_path / "node"))
+    assert np.array_equal(matrix(found), vectors)
+    frosthead("-q", "cache", "merge", tmp_path / "node", "--cache", tmp_path / "home")
+    said = frosthead("embed", made / "data.csv", "--backbone", made / "backbone", "--cache", tmp_path / "home",
+                     "--out", tmp_path / "x.parquet").stderr
+    assert "0 texts computed" in said, said
+
+
 def test_labels_are_those_of_one_program(made, rows):
     printed = frosthead("-q", "predict", made / "data.csv", "--model", made / "x.frost", "--all-probabilities").stdout
     theirs = [json.loads(line) for line in printed.splitlines()]
@@ -66,9 +75,7 @@ def test_labels_are_those_of_one_program(made, rows):
             assert ours[name] == (np.float32(row[name]) if isinstance(row[name], float) else row[name]), name
 
 
-def test_pairs_and_kinds(made, rows, tmp_path):
-    lengths = tmp_path / "data.csv"
-    lengths.write_text((made / "data.csv").read_text())
+def test_a_model_that_reads_no_pairs_says_so(made, rows):
     with pytest.raises(FrostheadError, match="pair"):
         subject.embed(rows.withColumn("other", F.upper("text")), made / "x.frost", text=("text", "other"))
 
