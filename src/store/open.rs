@@ -163,8 +163,9 @@ impl OpenFolder {
             return Ok(None);
         }
         let folder = self.writable()?;
-        if let Some(processor) = self.processor.take().filter(|_| self.unwritable.is_none()) {
+        if let (Some(processor), None) = (&self.processor, &self.unwritable) {
             note(&folder, processor)?;
+            self.processor = None;
         }
         let path = folder.write(parts, &self.pending.texts[..count])?;
         self.pending.bytes -= self.pending.texts.drain(..count).map(|(_, bytes)| bytes.len()).sum::<usize>();
@@ -228,14 +229,14 @@ fn read_key(folder: &KeyFolder, wanted: &KeyFile) -> Result<KeyFile, Fault> {
 ///
 /// # Errors
 /// It cannot be written.
-fn note(folder: &KeyFolder, processor: String) -> Result<()> {
+fn note(folder: &KeyFolder, processor: &str) -> Result<()> {
     // What cannot be read is damaged: the next who opens the folder makes it anew.
     let Ok(key) = KeyFile::read(&folder.key_file()) else { return Ok(()) };
     let mut processors = key.processors.clone();
     if processors.is_empty() && folder.files()?.iter().any(|file| file.role.is_good()) {
         processors.insert(UNKNOWN.to_owned());
     }
-    if processors.insert(processor) { folder.write_key(&key.computed_by(processors)) } else { Ok(()) }
+    if processors.insert(processor.to_owned()) { folder.write_key(&key.computed_by(processors)) } else { Ok(()) }
 }
 
 /// Sees to it that `key.json` says what it must; whether it did.

@@ -236,7 +236,8 @@ fn a_batch_is_answered_before_the_next_one_is_there() {
 
 #[test]
 fn memory_does_not_grow_with_a_stream() {
-    let payload: ArrayRef = Arc::new(BinaryArray::from_vec(vec![&[7_u8; 1 << 20]; 8]));
+    let megabyte = vec![7_u8; 1 << 20];
+    let payload: ArrayRef = Arc::new(BinaryArray::from_vec(vec![megabyte.as_slice(); 8]));
     let texts: ArrayRef = Arc::new(StringArray::from(vec!["good"; 8]));
     let eight_megabytes = batch(vec![("text", texts), ("payload", payload)]);
     let arguments = [&EMBED[..], &[backbone(), "--out", "-"]].concat();
