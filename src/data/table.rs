@@ -369,7 +369,7 @@ impl TableReader {
 
 /// The error of a stream of Arrow where rows are read.
 fn no_stream(name: String) -> Error {
-    Error::new(Kind::Usage, "this does not read streams of Arrow").at(name).help(
+    Error::new(crate::error::Kind::Usage, "this does not read streams of Arrow").at(name).help(
         "`frosthead embed` and `frosthead predict` answer such a stream with another; elsewhere give a Parquet",
     )
 }

@@ -236,7 +236,11 @@ fn note(folder: &KeyFolder, processor: &str) -> Result<()> {
     if processors.is_empty() && folder.files()?.iter().any(|file| file.role.is_good()) {
         processors.insert(UNKNOWN.to_owned());
     }
-    if processors.insert(processor.to_owned()) { folder.write_key(&key.computed_by(processors)) } else { Ok(()) }
+    if processors.insert(processor.to_owned()) {
+        folder.write_key(&key.computed_by(processors))
+    } else {
+        Ok(())
+    }
 }
 
 /// Sees to it that `key.json` says what it must; whether it did.
