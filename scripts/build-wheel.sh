@@ -10,7 +10,7 @@ environments=(.downloads/python-3.*/bin/maturin)
 maturin=${environments[0]}
 [ -x "$maturin" ] || fail "maturin is missing: run scripts/test-python.sh first"
 rm -rf target/wheels
-CARGO_TARGET_DIR=target "$maturin" build --quiet --locked --manifest-path python/Cargo.toml --out target/wheels
+"$maturin" build --quiet --locked --manifest-path python/Cargo.toml --out target/wheels
 wheel=$(echo target/wheels/frosthead-*.whl)
 size=$(stat -c %s "$wheel")
 most=$((14 << 20))

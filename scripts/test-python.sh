@@ -22,13 +22,12 @@ export PATH=$PWD/$venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1
 
 wheel=${1:-}
 if [ -z "$wheel" ]; then
-  cargo fmt --manifest-path python/Cargo.toml --check
-  CARGO_TARGET_DIR=target cargo clippy --quiet --release --locked --manifest-path python/Cargo.toml -- -D warnings
+  cargo clippy --quiet --locked --package frosthead-python -- -D warnings
   rm -rf target/wheels
-  # Faster to build than what scripts/build-wheel.sh ships, and the same numbers.
-  CARGO_TARGET_DIR=target maturin build --quiet --profile release --locked --manifest-path python/Cargo.toml --out target/wheels
+  # Both at once: one library. It is faster to build than what scripts/build-wheel.sh ships, and gives the same numbers.
+  cargo build --quiet --release --locked --package frosthead --package frosthead-python
+  maturin build --quiet --profile release --locked --manifest-path python/Cargo.toml --out target/wheels
   wheel=$(echo target/wheels/frosthead-*.whl)
-  cargo build --quiet --release
 fi
 pip install --quiet --disable-pip-version-check --no-deps --force-reinstall "$wheel"
 export FROSTHEAD_PROGRAM=${FROSTHEAD_PROGRAM:-$PWD/target/release/frosthead}
