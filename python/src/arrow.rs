@@ -1,6 +1,8 @@
-//! Owns Arrow in and out by the PyCapsule interface: columns of texts, and a table with answers beside its rows.
+//! Owns Arrow in and out by the PyCapsule interface: columns of texts, and a table with answers beside its
+//! rows.
 //!
-//! Refuses to hold a table in memory: what is answered goes on batch by batch. Columns are carried as they are.
+//! Refuses to hold a table in memory: what is answered goes on batch by batch. Columns are carried as they
+//! are.
 
 use std::sync::Arc;
 
@@ -214,7 +216,8 @@ impl Answering {
             .map_err(|error| error.row_of_text(|text| Some(self.before + text as u64 + 1)))
     }
 
-    /// The same for whoever reads, who may hold the interpreter or not; no exception passes Arrow's C interface.
+    /// The same for whoever reads, who may hold the interpreter or not; no exception passes Arrow's C
+    /// interface.
     fn handed_on(&mut self, rows: &ArrayRef) -> std::result::Result<RecordBatch, ArrowError> {
         let own = &*self;
         let answered = Python::attach(|py| {

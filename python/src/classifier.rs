@@ -197,8 +197,8 @@ impl Classifier {
         self.each_task(py, texts, |answers| answered(py, answers))
     }
 
-    /// Per task, the probabilities of every text: a row for each, a column for each of its labels. A number has
-    /// none: it is answered as it is, in one column.
+    /// Per task, the probabilities of every text: a row for each, a column for each of its labels. A number
+    /// has none: it is answered as it is, in one column.
     fn predict_proba<'py>(&self, py: Python<'py>, texts: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
         self.each_task(py, texts, |answers| Ok(matrix(py, answers)))
     }

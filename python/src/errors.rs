@@ -1,4 +1,5 @@
-//! Owns how the library's errors become Python's: the same words, with their kind and their remedy beside them.
+//! Owns how the library's errors become Python's: the same words, with their kind and their remedy beside
+//! them.
 
 use frosthead::{Error, Kind};
 use pyo3::create_exception;

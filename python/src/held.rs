@@ -1,7 +1,7 @@
 //! Owns an opened model in a process: opened where it is used, never carried from one process into another.
 //!
-//! A fork copies a model's memory without the threads that work on it: what a process has not opened itself it
-//! neither asks nor takes apart; it opens the file again. A pickle is a path, options and a fingerprint.
+//! A fork copies a model's memory without the threads that work on it: what a process has not opened itself
+//! it neither asks nor takes apart; it opens the file again. A pickle is a path, options and a fingerprint.
 
 use std::mem::ManuallyDrop;
 use std::ops::Deref;

@@ -1,5 +1,6 @@
-//! Owns labelled tables as Python has them: a path, columns of strings by their names, or a table of Arrow. What
-//! is in memory is written to a file for the length of a call, since training reads its table more than once.
+//! Owns labelled tables as Python has them: a path, columns of strings by their names, or a table of Arrow.
+//! What is in memory is written to a file for the length of a call, since training reads its table more than
+//! once.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! Owns what a task says of many texts, column by column: for whoever puts answers beside the rows of a table.
+//! Owns what a task says of many texts, column by column: for whoever puts answers beside the rows of a
+//! table.
 
 use super::prediction::TaskPrediction;
 use crate::data::{AnswerColumn, AnswerField, AnswerKind};

@@ -1,5 +1,5 @@
-//! Owns `embed` and `predict` on streams of Arrow: one comes in, the same with more columns goes out, batch by
-//! batch.
+//! Owns `embed` and `predict` on streams of Arrow: one comes in, the same with more columns goes out, batch
+//! by batch.
 
 use std::io::{BufWriter, Write};
 use std::mem::ManuallyDrop;

@@ -1,5 +1,5 @@
-//! Owns batches of Arrow with texts in them: the texts of their rows, and the same batches with answers beside
-//! them.
+//! Owns batches of Arrow with texts in them: the texts of their rows, and the same batches with answers
+//! beside them.
 //!
 //! Refuses a text that is null, a column that is not text, and an answer that is called like a column that is
 //! there. What is carried is carried as it is.

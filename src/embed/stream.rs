@@ -32,8 +32,8 @@ pub struct StreamRequest {
 /// Loads a network for few texts or for many.
 pub type LoadNetwork<'l> = dyn FnMut(Load) -> Result<Extractor> + 'l;
 
-/// Embeds a stream, and writes it with its features as it comes. `load` gives what computes rows that hold the
-/// choice of features.
+/// Embeds a stream, and writes it with its features as it comes. `load` gives what computes rows that hold
+/// the choice of features.
 ///
 /// # Errors
 /// The stream is damaged or has no such texts, or computing or writing fails.
