@@ -299,7 +299,7 @@ def check_sandbox(copy):
     assert set(status["CapEff"]) == set(status["CapBnd"]) == set(status["CapPrm"]) == {"0"}, status
     assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2"), status
     mounts = [line.split() for line in copy.run("cat", f"/proc/{pid}/mountinfo").splitlines()]
-    (root,) = [own[5] for own in mounts if own[4] == "/"]
+    (root,) = [mount[5] for mount in mounts if mount[4] == "/"]
     assert root.split(",")[0] == "ro", root
     limit = int(copy.property("MemoryMax"))
     assert limit == 1 << 30, limit

@@ -52,7 +52,7 @@ def tags(options, seed=13):
         named = []
         for row in rows:
             own = [] if row["domain"] == "oos" else [row["domain"], "intent " + row["intent"]]
-            named.append((row["text"], [tag for tag in own if draw.random() >= 0.3]))
+            named.append((row["text"], [tag for tag in given if draw.random() >= 0.3]))
         parts[part] = named
     # Some rows out of scope to learn from: a third of them.
     strangers = [row for row in parts["test"] if not row[1]]
@@ -124,9 +124,9 @@ def several(options):
     paths = [write(options.work / f"tags-{name}.csv", ["text", "tags"], [(text, ";".join(own)) for text, own in rows]) for name, rows in (("train", train), ("test", test))]
     (x, x_path), (y, y_path) = (features(options, path, path.stem) for path in paths)
     x, y = standardised(x.astype(numpy.float64), y.astype(numpy.float64))
-    labels = sorted({tag for _, own in train for tag in own})
-    truth = [numpy.array([[tag in own for tag in labels] for _, own in rows], dtype=int) for rows in (train, test)]
-    print(f"{len(train)} rows to learn from, {len(test)} to test on, {len(labels)} tags; rows with none: {sum(not own for _, own in test)} of the test, with two: {sum(len(own) > 1 for _, own in test)}\n")
+    labels = sorted({tag for _, given in train for tag in given})
+    truth = [numpy.array([[tag in given for tag in labels] for _, given in rows], dtype=int) for rows in (train, test)]
+    print(f"{len(train)} rows to learn from, {len(test)} to test on, {len(labels)} tags; rows with none: {sum(not given for _, given in test)} of the test, with two: {sum(len(given) > 1 for _, given in test)}\n")
     print("| alpha | loss, ours | loss, scikit-learn | ratio | micro-F1 at .5, ours | scikit-learn | own thresholds | seconds, ours | scikit-learn |\n|---|---|---|---|---|---|---|---|---|")
     for alpha in options.alpha:
         out = options.work / "several"

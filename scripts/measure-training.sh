@@ -29,7 +29,7 @@ for plan in 1=backbone:0-4 2=backbone:0-3 3=backbone:0-2 6=backbone:embeddings; 
 import json, sys
 
 stage = json.load(open(f"runs/measure-top{sys.argv[1]}/training.json"))[0]
-epoch = min(stage["epochs"][1:], key=lambda own: own["seconds"])
+epoch = min(stage["epochs"][1:], key=lambda epoch: epoch["seconds"])
 print(f"  {sys.argv[1]}: {epoch['seconds']:.1f} s, {epoch['runtime_seconds'] / epoch['seconds']:.0%}, {stage['states_seconds']:.1f} s", flush=True)
 END
 done

@@ -33,19 +33,19 @@ class Browser:
             return json.load(reply)["value"]
 
     def find(self, selector):
-        return [own[ELEMENT] for own in self.call("POST", "/elements", {"using": "css selector", "value": selector})]
+        return [element[ELEMENT] for element in self.call("POST", "/elements", {"using": "css selector", "value": selector})]
 
     def text(self, selector):
-        return "\n".join(self.call("GET", f"/element/{own}/text") for own in self.find(selector))
+        return "\n".join(self.call("GET", f"/element/{element}/text") for element in self.find(selector))
 
     def type(self, selector, text):
-        (own,) = self.find(selector)
-        self.call("POST", f"/element/{own}/clear", {})
-        self.call("POST", f"/element/{own}/value", {"text": text})
+        (element,) = self.find(selector)
+        self.call("POST", f"/element/{element}/clear", {})
+        self.call("POST", f"/element/{element}/value", {"text": text})
 
     def press(self, selector):
-        (own,) = self.find(selector)
-        self.call("POST", f"/element/{own}/click", {})
+        (element,) = self.find(selector)
+        self.call("POST", f"/element/{element}/click", {})
 
     def run(self, script):
         return self.call("POST", "/execute/sync", {"script": script, "args": []})
@@ -96,7 +96,7 @@ def check(page, browser):
     answer = browser.text("#answer")
     assert "domain: product_review" in answer and "sentiment: positive" in answer, answer
     assert len(browser.find("#answer .row")) == 7, "a bar for each label of both tasks"
-    widths = browser.run("return [...document.querySelectorAll('#answer .fill')].map(own => parseFloat(own.style.width))")
+    widths = browser.run("return [...document.querySelectorAll('#answer .fill')].map(bar => parseFloat(bar.style.width))")
     assert abs(sum(widths[:4]) - 100) < 0.1 and abs(sum(widths[4:]) - 100) < 0.1, widths
     assert widths[:4] == sorted(widths[:4], reverse=True), widths
     assert " ms" in browser.text("#latency") and "9 tokens" in browser.text("#latency"), browser.text("#latency")
@@ -131,10 +131,10 @@ def check(page, browser):
     )
     assert named == ["en", "text", "polite", 1, 1], named
     # Nothing was fetched from elsewhere, and the console has no complaint but the refusals.
-    fetched = browser.run("return performance.getEntriesByType('resource').map(own => own.name)")
+    fetched = browser.run("return performance.getEntriesByType('resource').map(entry => entry.name)")
     assert all(name.startswith(page) for name in fetched), fetched
     log = browser.call("POST", "/se/log", {"type": "browser"})
-    complaints = [own["message"] for own in log if own["level"] == "SEVERE" and not any(known in own["message"] for known in ("401", "422", "favicon"))]
+    complaints = [entry["message"] for entry in log if entry["level"] == "SEVERE" and not any(known in entry["message"] for known in ("401", "422", "favicon"))]
     assert not complaints, complaints
     return screenshot
 

@@ -30,7 +30,7 @@ looked_at() {
   server=$!
   address=
   for _ in $(seq 300); do
-    address=$(python3 -c 'import json, sys; print(next((own["address"] for own in map(json.loads, open(sys.argv[1])) if own["event"] == "serving"), ""))' "$work/log")
+    address=$(python3 -c 'import json, sys; print(next((line["address"] for line in map(json.loads, open(sys.argv[1])) if line["event"] == "serving"), ""))' "$work/log")
     [ -n "$address" ] && break
     kill -0 "$server" 2>/dev/null || { cat "$work/log" >&2; exit 1; }
     sleep 0.1

@@ -37,7 +37,7 @@ def lines(inner, name):
 
 def tags(ratings):
     share = lambda agrees: sum(map(agrees, ratings)) / len(ratings) >= 0.25
-    found = {"praise": share(lambda own: own >= 1), "complaint": share(lambda own: own <= -1), "strong": share(lambda own: abs(own) >= 3)}
+    found = {"praise": share(lambda rating: rating >= 1), "complaint": share(lambda rating: rating <= -1), "strong": share(lambda rating: abs(rating) >= 3)}
     return ";".join(tag for tag, holds in found.items() if holds)
 
 

@@ -34,14 +34,14 @@ def one_set(bench, name, texts):
         if begun:
             running[contestant.name], vectors[contestant.name], own = begun
             entries |= {f"{contestant.name}, {settings['which']}": (contestant, settings) for settings in own}
-    measures = {label: lambda own=own, settings=settings: running[own.name].ask("pass", settings["settings"])["seconds"]
-                for label, (own, settings) in entries.items()}
+    measures = {label: lambda contestant=contestant, settings=settings: running[contestant.name].ask("pass", settings["settings"])["seconds"]
+                for label, (contestant, settings) in entries.items()}
     seconds = take_turns(measures, bench.rounds, bench.skips)
     shares = running["frosthead fp32"].shares
     commands = {own: relative(shlex.join(worker.command)) for own, worker in running.items()}
     for worker in running.values():
         worker.stop()
-    reference = next(own for own in ("sentence-transformers, torch", "frosthead fp32") if own in vectors)
+    reference = next(name for name in ("sentence-transformers, torch", "frosthead fp32") if name in vectors)
     rows = []
     for label, taken in seconds.items():
         contestant, settings = entries[label]

@@ -42,7 +42,7 @@ def tokens(bench, table):
     tokenizer = Tokenizer.from_file(str(bench.material.backbone / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    return sum(len(own.ids) for own in tokenizer.encode_batch_fast([row["text"] for row in read_table(table)]))
+    return sum(len(encoded.ids) for encoded in tokenizer.encode_batch_fast([row["text"] for row in read_table(table)]))
 
 
 def rows(bench):
@@ -64,9 +64,9 @@ def layers(bench):
         bench.material.run("train", table, "--backbone", bench.material.backbone, "--task", "domain", "--task", "sentiment", "--freeze", frozen,
                            "--epochs", 2, "--patience", 2, "--out", run, "--overwrite", "--threads", bench.threads)
         epochs = json.loads((run / "training.json").read_text())[0]["epochs"][1:]
-        points.append({"x": top, "seconds": min(own["seconds"] for own in epochs)})
+        points.append({"x": top, "seconds": min(epoch["seconds"] for epoch in epochs)})
     return grown("epoch", "trained layers", points)
 
 
 def grown(what, x, points):
-    return {"job": "growth", "set": what, "x": x, "points": points, "line": line_fit([own["x"] for own in points], [own["seconds"] for own in points])}
+    return {"job": "growth", "set": what, "x": x, "points": points, "line": line_fit([point["x"] for point in points], [point["seconds"] for point in points])}

@@ -34,7 +34,7 @@ def one_plan(bench, name, top, how):
     if done.returncode != 0:
         raise Unavailable(f"ended with status {done.returncode}: {done.stdout[-400:]}")
     seeds = json.loads(out.read_text())
-    rows = [{"contestant": contestant, "which": which, "settings": {}, "seconds": [own[key]["seconds"] for own in seeds],
-             "accuracies": [own[key]["accuracies"] for own in seeds]}
+    rows = [{"contestant": contestant, "which": which, "settings": {}, "seconds": [seed[key]["seconds"] for seed in seeds],
+             "accuracies": [seed[key]["accuracies"] for seed in seeds]}
             for contestant, key, which in (("frosthead", "frosthead", "default"), (f"PyTorch, {FED[how]}", "torch", how))]
     return {"job": "layers", "set": name, "unit": "s an epoch", "rows": rows}

@@ -113,7 +113,7 @@ def main():
     folder = Path(arguments.out or (bench.material.folder / "results" if arguments.quick else ROOT / "benches/runs" / stamp))
     folder.mkdir(parents=True, exist_ok=True)
     earlier = earlier_run(folder)
-    results = {(own["job"], own["set"]): own for own in earlier["results"]}
+    results = {(result["job"], result["set"]): result for result in earlier["results"]}
     bench.skips.reasons |= earlier["problems"]
     shown = [word for word in sys.argv[1:] if not word.startswith(("--frosthead", "--runtime"))]
     about = {"command": shlex.join(["./scripts/bench.sh", *shown]), "commit": machine.commit()}

@@ -120,7 +120,7 @@ def whole(result):
 
 
 def growth(result):
-    rows = [[f"{own['x']:,}", number(own["seconds"]), f"{own['peak_rss_bytes'] / 1e6:,.0f}" if "peak_rss_bytes" in own else ""] for own in result["points"]]
+    rows = [[f"{point['x']:,}", number(point["seconds"]), f"{point['peak_rss_bytes'] / 1e6:,.0f}" if "peak_rss_bytes" in point else ""] for point in result["points"]]
     line = result["line"]
     fit = f"{line['intercept']:.3g} s + {line['slope']:.3g} s · {result['x']}, R² {line['r_squared']:.4f}"
     return table([f"growth, {result['set']}: {result['x']}", "s", "peak memory, MB"], rows) + f"\n\n{fit}."

@@ -19,16 +19,16 @@ def measure(bench):
     print("bench: single text", flush=True)
     contestants = [*ours(bench), *peers(bench)]
     # Batches mean nothing here, so the loop with other batches is the loop.
-    contestants = {own.name: own for own in contestants if own.name != "plain loop, our batches"}
+    contestants = {contestant.name: contestant for contestant in contestants if contestant.name != "plain loop, our batches"}
     latency = latencies(bench, contestants)
     launches = {name: [] for name in contestants}
 
-    def cold(own):
-        launched = launch(*own.once(TEXT))
-        launches[own.name].append(launched["peak_rss_bytes"])
+    def cold(contestant):
+        launched = launch(*contestant.once(TEXT))
+        launches[contestant.name].append(launched["peak_rss_bytes"])
         return launched["seconds"]
 
-    measures = {name: lambda own=own: cold(own) for name, own in contestants.items()}
+    measures = {name: lambda contestant=contestant: cold(contestant) for name, contestant in contestants.items()}
     # The first launch reads the files from the disk; it is not counted.
     warm = take_turns(measures, 1, bench.skips)
     seconds = take_turns({name: measures[name] for name in warm}, bench.launches, bench.skips)
@@ -62,14 +62,14 @@ def latencies(bench, contestants):
 
     def pass_of(name):
         answer = running[name].ask("singles", count)
-        figures = answer.get("milliseconds") or percentiles([1000 * own for own in answer["seconds"]])
+        figures = answer.get("milliseconds") or percentiles([1000 * seconds for seconds in answer["seconds"]])
         found.setdefault(name, []).append({key: figures[key] for key in ("p50", "p95", "p99")})
         return figures["p50"]
 
     take_turns({name: lambda name=name: pass_of(name) for name in running}, bench.rounds, bench.skips)
     for worker in running.values():
         worker.stop()
-    return {name: {key: spread([own[key] for own in rounds]) for key in ("p50", "p95", "p99")} for name, rounds in found.items()}
+    return {name: {key: spread([figures[key] for figures in rounds]) for key in ("p50", "p95", "p99")} for name, rounds in found.items()}
 
 
 def percentiles(milliseconds):

@@ -192,9 +192,9 @@ class Report(unittest.TestCase):
         import xml.etree.ElementTree as xml
 
         plot = report.plot([extraction()])
-        bars = [own for own in xml.fromstring(plot).iter("{http://www.w3.org/2000/svg}rect") if own.get("height") == "14"]
+        bars = [bar for bar in xml.fromstring(plot).iter("{http://www.w3.org/2000/svg}rect") if bar.get("height") == "14"]
         # 60, 120, 24 and 40 texts/s; the fastest round of all, 240, takes the whole width.
-        self.assertEqual([float(own.get("width")) for own in bars], [105.0, 210.0, 42.0, 70.0])
+        self.assertEqual([float(bar.get("width")) for bar in bars], [105.0, 210.0, 42.0, 70.0])
 
     def test_a_page_keeps_what_is_around_the_tables(self):
         page = f"before\n{report.START}\nold\n{report.END}\nafter\n"

@@ -94,6 +94,6 @@ def line_fit(x, y):
     """Least squares of y = intercept + slope · x, and the share of the variance that it explains."""
     fitted = statistics.linear_regression(x, y)
     mean = statistics.fmean(y)
-    left = sum((own - fitted.intercept - fitted.slope * at) ** 2 for at, own in zip(x, y))
-    whole = sum((own - mean) ** 2 for own in y)
+    left = sum((value - fitted.intercept - fitted.slope * at) ** 2 for at, value in zip(x, y))
+    whole = sum((value - mean) ** 2 for value in y)
     return {"intercept": fitted.intercept, "slope": fitted.slope, "r_squared": 1 - left / whole if whole else 1.0}

@@ -35,9 +35,9 @@ def one_job(bench, name, train, test, tasks, peer):
         launched = [launch(command, "") for command in commands()]
         found = predictions()
         accuracies[contestant] = {task: sum(own == row[task] for own, row in zip(found[task], truth, strict=True)) / len(truth) for task in tasks}
-        steps.setdefault(contestant, []).append([own["seconds"] for own in launched])
-        peaks.setdefault(contestant, []).append(max(own["peak_rss_bytes"] for own in launched))
-        return sum(own["seconds"] for own in launched)
+        steps.setdefault(contestant, []).append([step["seconds"] for step in launched])
+        peaks.setdefault(contestant, []).append(max(step["peak_rss_bytes"] for step in launched))
+        return sum(step["seconds"] for step in launched)
 
     named = [word for task in tasks for word in ("--task", task)]
     ours = [bench.frosthead, "-q"]

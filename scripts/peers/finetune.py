@@ -206,7 +206,7 @@ def torch_run(arguments, data, seed, base):
         head.bias.data = (head.bias.data - mean) / deviation
         labels.append((numbers - mean) / deviation)
     network = Network(arguments.checkpoint, heads, arguments.top)
-    lengths = [len(own) for own in data.ids]
+    lengths = [len(ids) for ids in data.ids]
     train, valid, test = (data.part(base, name) for name in ("train", "valid", "test"))
     if arguments.how == "cached" and data.cached is None:
         start = time.perf_counter()
@@ -219,10 +219,10 @@ def torch_run(arguments, data, seed, base):
             decay = OPTIONS["weight-decay"] if parameter.ndim > 1 else 0.0
             groups.setdefault((group_rate(name, network, len(network.layers)), decay), []).append(parameter)
     rate = OPTIONS["learning-rate"]
-    optimizer = torch.optim.AdamW([{"params": own, "lr": rate * factor, "weight_decay": decay} for (factor, decay), own in groups.items()])
+    optimizer = torch.optim.AdamW([{"params": parameters, "lr": rate * factor, "weight_decay": decay} for (factor, decay), parameters in groups.items()])
     random = np.random.default_rng(seed)
     plan = [batches(train, lengths, OPTIONS["train-tokens"], random) for _ in range(arguments.epochs)]
-    total = sum(len(own) for own in plan)
+    total = sum(len(epoch) for epoch in plan)
     rising = round(OPTIONS["warm-up"] * total)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: (step + 1) / rising if step < rising else (total - step) / max(1, total - rising))

@@ -188,6 +188,24 @@ mod tests {
     use crate::heads::{Examples, FeatureView, FitOptions};
 
     #[test]
+    fn a_short_gradient_ends_a_descent_once_the_loss_hardly_falls() {
+        let at = |gradient_norm| Solution {
+            parameters: Array2::zeros((1, 1)),
+            loss: 100.0,
+            gradient: Array2::zeros((1, 1)),
+            gradient_norm,
+            tolerance: 1.0,
+        };
+        let seen = |first: f64| VecDeque::from([first, 100.0, 100.0, 100.0, 100.0]);
+        let pace = Pace { slack: 1e-3, ..Pace::plain() };
+        assert!(pace.ends(&at(0.5), &seen(100.09)));
+        assert!(!pace.ends(&at(0.5), &seen(100.11)), "it fell by more than a thousandth");
+        assert!(!pace.ends(&at(0.5), &VecDeque::from([100.0])), "too few steps were seen");
+        assert!(!pace.ends(&at(1.5), &seen(100.0)), "the gradient is long");
+        assert!(Pace::plain().ends(&at(0.5), &VecDeque::new()));
+    }
+
+    #[test]
     fn double_precision_ends_what_single_cannot() {
         let (rows, width) = (500, 40);
         let mut bits = 11_u64;
