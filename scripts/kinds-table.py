@@ -51,7 +51,7 @@ def tags(options, seed=13):
             rows += read(options.clinc / "clinc150_oos_test.csv")
         named = []
         for row in rows:
-            own = [] if row["domain"] == "oos" else [row["domain"], "intent " + row["intent"]]
+            given = [] if row["domain"] == "oos" else [row["domain"], "intent " + row["intent"]]
             named.append((row["text"], [tag for tag in given if draw.random() >= 0.3]))
         parts[part] = named
     # Some rows out of scope to learn from: a third of them.
