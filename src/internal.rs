@@ -1,4 +1,5 @@
-//! Owns the door by which what comes with this library, the program and its tests, sees the modules.
+//! Owns the door by which what comes with this library, the program, the Python package and the tests, sees the
+//! modules.
 //!
 //! Refuses to be a library: it changes from version to version.
 

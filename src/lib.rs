@@ -155,6 +155,6 @@ mod serve;
 #[doc(hidden)]
 mod compare;
 
-/// The door for what comes with this library, and for nobody else: the program, and the tests of it.
+/// The door for what comes with this library, and for nobody else: the program, the Python package, the tests.
 #[doc(hidden)]
 pub mod internal;

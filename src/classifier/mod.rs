@@ -2,6 +2,7 @@
 //!
 //! Refuses to train and to measure itself: see `train` and `evaluate`.
 
+mod answers;
 #[cfg(feature = "train")]
 mod bundling;
 mod explain;
@@ -31,6 +32,7 @@ use crate::runtime::{Load, Runtime, RuntimeOptions, rss_bytes};
 use crate::text::AsText;
 use crate::tokens::{LongTexts, Tokens};
 use crate::tuning::{Applied, apply};
+pub use answers::TaskAnswers;
 #[cfg(feature = "train")]
 pub use bundling::{BundleOptions, Deployed, bundle_run};
 pub use explain::WordLogits;
@@ -257,12 +259,23 @@ impl Classifier {
     /// fails.
     pub fn predict(&self, texts: &[impl AsText]) -> Result<Vec<Vec<TaskPrediction>>> {
         let mut predictions = vec![Vec::new(); texts.len()];
-        let mut extractor = self.locked();
-        extractor.extract(texts, &mut |index, row| {
-            predictions[index] = self.predictions(row);
+        self.predict_each(texts, &mut |text, all| {
+            predictions[text] = all;
             Ok(())
         })?;
         Ok(predictions)
+    }
+
+    /// The same, handed on text by text, as soon as they are there and in no particular order.
+    ///
+    /// # Errors
+    /// As [`Self::predict`], and `each` fails, which ends it.
+    pub fn predict_each(
+        &self,
+        texts: &[impl AsText],
+        each: &mut dyn FnMut(usize, Vec<TaskPrediction>) -> Result<()>,
+    ) -> Result<()> {
+        self.locked().extract(texts, &mut |text, row| each(text, self.predictions(row)))
     }
 
     /// Which windows of a text spoke for which label: per task, every window with its logits.

@@ -303,7 +303,8 @@ fn embed(arguments: &EmbedArguments, given: &Given, terminal: &Terminal) -> Resu
     all().try_for_each(|backbone| given.refuse([StoreArguments::idle([&**backbone])]))?;
     let stored = stored_by_all(arguments.store_layers, all());
     let contestant = |backbone: Arc<Backbone>| {
-        let applied = arguments.tuning.apply_with(arguments.token_budget, &backbone, &runtime, terminal);
+        let applied =
+            arguments.tuning.apply_with(Load::Many, arguments.token_budget, &backbone, &runtime, terminal);
         let (batching, load) = (applied.batching, Load::Many);
         let reading = EmbedOptions { stored, batching, load, ..EmbedOptions::default() };
         Contestant { backbone, runtime: applied.runtime, reading }

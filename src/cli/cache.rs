@@ -12,7 +12,7 @@ use super::given::{Given, Idle, names};
 use super::printing::{print_json, print_result};
 use super::terminal::{Terminal, bytes, grouped};
 use frosthead::internal::quantities::counted;
-use frosthead::internal::store::{self, Compacted, Entry, PruneOptions, default_root};
+use frosthead::internal::store::{self, Compacted, Entry, Merged, PruneOptions, default_root};
 
 /// Look after the feature store.
 #[derive(Debug, Args)]
@@ -35,6 +35,11 @@ enum What {
     #[command(after_help = "Example:
   frosthead cache compact")]
     Compact(Common),
+    /// Take in what other caches hold, as of machines of one cluster: rows come together by their texts. Those
+    /// of another kind of processor or another ONNX Runtime are refused.
+    #[command(after_help = "Example:
+  frosthead cache merge node-1/cache node-2/cache")]
+    Merge(MergeArguments),
     /// Remove stored features.
     #[command(after_help = "Examples:
   frosthead cache prune --older-than 30
@@ -50,6 +55,15 @@ struct Common {
     /// Print JSON to standard output.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Args)]
+struct MergeArguments {
+    /// The other caches, which stay as they are.
+    #[arg(required = true, value_name = "DIR")]
+    sources: Vec<PathBuf>,
+    #[command(flatten)]
+    common: Common,
 }
 
 #[derive(Debug, Args)]
@@ -75,6 +89,7 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
         What::List(common) => list(common),
         What::Verify(common) => verify(common, terminal),
         What::Compact(common) => compact(common, terminal),
+        What::Merge(arguments) => merge(arguments, terminal),
         What::Prune(arguments) => prune(arguments, given, terminal),
     }
 }
@@ -148,6 +163,27 @@ fn compact(common: &Common, terminal: &Terminal) -> Result<Outcome> {
         bytes(freed)
     ));
     Ok(Outcome::Done)
+}
+
+fn merge(arguments: &MergeArguments, terminal: &Terminal) -> Result<Outcome> {
+    let working = terminal.working("merging the caches");
+    let merged = store::merge(&default_root(arguments.common.cache.as_deref())?, &arguments.sources)?;
+    drop(working);
+    if arguments.common.json {
+        print_json(&merged)?;
+    }
+    let sum = |of: fn(&Merged) -> u64| merged.iter().map(of).sum::<u64>();
+    terminal.say(format!(
+        "{} in {} taken in, {} of them there already",
+        counted(sum(|merged| merged.rows), "row"),
+        counted(sum(|merged| merged.parts as u64), "part"),
+        grouped(sum(|merged| merged.doubled))
+    ));
+    let damaged: Vec<&PathBuf> = merged.iter().flat_map(|merged| &merged.damaged).collect();
+    for path in &damaged {
+        terminal.warn(format!("{}: damaged, and not taken in", path.display()));
+    }
+    Ok(if damaged.is_empty() { Outcome::Done } else { Outcome::CriterionMissed })
 }
 
 fn verify(common: &Common, terminal: &Terminal) -> Result<Outcome> {

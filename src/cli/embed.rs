@@ -1,4 +1,4 @@
-//! Owns `frosthead embed`: a table of texts → a Parquet of features.
+//! Owns `frosthead embed`: a table of texts → a Parquet of features, a stream of Arrow → one with features.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,10 +7,18 @@ use clap::Args;
 
 use super::Outcome;
 use super::given::Given;
+#[cfg(feature = "parquet")]
+use super::given::{Idle, names};
 use super::options::{LongArguments, RuntimeArguments, StrictArguments, TableArguments, TrustArguments};
 use super::stores::{DepthArguments, StoreArguments};
+#[cfg(feature = "parquet")]
+use super::streamed::write_to;
 use super::terminal::{Terminal, grouped};
-use frosthead::internal::data::Format;
+#[cfg(feature = "parquet")]
+use frosthead::internal::data::ArrowInput;
+use frosthead::internal::data::{Format, Source};
+#[cfg(feature = "parquet")]
+use frosthead::internal::embed::{EmbedOptions, Extractor, StreamRequest, check_columns, embed_stream};
 use frosthead::internal::embed::{EmbedRequest, Embedded, embed_file};
 use frosthead::internal::encoder::FeatureChoice;
 use frosthead::internal::error::{Error, Kind, Result};
@@ -21,18 +29,20 @@ use frosthead::internal::recognize::shell_word;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   frosthead embed data.csv --backbone models/all-MiniLM-L6-v2 --out features.parquet
-  cat reviews.jsonl | frosthead embed - --format jsonl --text review --backbone models/all-MiniLM-L6-v2 --out features.parquet")]
+  cat reviews.jsonl | frosthead embed - --format jsonl --text review --backbone models/all-MiniLM-L6-v2 --out features.parquet
+  producer | frosthead embed - --format arrow --backbone models/all-MiniLM-L6-v2 --out - | consumer")]
 pub(crate) struct Arguments {
-    /// CSV, TSV, JSONL, Parquet or text file; `-` is standard input.
+    /// CSV, TSV, JSONL, Parquet or text file, or a stream of Arrow; `-` is standard input.
     data: String,
     /// The backbone directory, or a run or bundle for its trained backbone.
     #[arg(long, value_name = "DIR")]
     backbone: PathBuf,
-    /// The Parquet to write.
+    /// The Parquet to write. Of a stream of Arrow (--format arrow), another such stream: every batch with its
+    /// features as soon as they are there, and nothing stored; `-` is standard output.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Beside `embedding`, a column `features`: `layers:A-B` or `all`, the mean-pooled states of these
-    /// layers, side by side.
+    /// layers, side by side. Of a stream, `layers:A-B` stands alone: nothing above is run.
     #[arg(long, value_name = "WHICH", default_value_t = FeatureChoice::default())]
     features: FeatureChoice,
     /// Carry the text column along too (the other columns always are).
@@ -59,8 +69,11 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> Result<Outcome> {
     given.refuse([TrustArguments::idle([&*arguments.backbone]), arguments.long.idle()])?;
-    refuse_other_format(&arguments.out)?;
     let source = arguments.table.source(&arguments.data)?;
+    if source.format == Format::Arrow {
+        return embed_arrow(arguments, given, &source, terminal);
+    }
+    refuse_other_format(&arguments.out)?;
     let runtime = arguments.runtime.load(terminal)?;
     let text = arguments.table.text()?;
     let backbone = arguments.trust.open_backbone(&arguments.backbone, &runtime)?;
@@ -102,8 +115,65 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
     Ok(Outcome::Done)
 }
 
+/// Embeds a stream of Arrow.
+#[cfg(feature = "parquet")]
+fn embed_arrow(
+    arguments: &Arguments,
+    given: &Given,
+    source: &Source,
+    terminal: &Terminal,
+) -> Result<Outcome> {
+    let nothing_stored = Idle {
+        when: true,
+        options: names(&["cache", "store-layers"]),
+        why: "of a stream of Arrow nothing is stored",
+        instead: "embed a table",
+    };
+    let all_carried = Idle {
+        when: true,
+        options: names(&["keep-text"]),
+        why: "a stream of Arrow keeps all its columns",
+        instead: "",
+    };
+    given.refuse([nothing_stored, all_carried])?;
+    let input = ArrowInput::open(source)?;
+    let runtime = arguments.runtime.load(terminal)?;
+    let text = arguments.table.text()?;
+    let backbone = arguments.trust.open_backbone(&arguments.backbone, &runtime)?;
+    let backbone = Arc::new(arguments.depth.cut(backbone)?.reading(text.are_pairs())?);
+    check_columns(&backbone, &text)?;
+    let max_length = backbone.manifest().preparation.max_length;
+    let long = arguments.long.resolve(&backbone, || false)?;
+    let (features, strict) = (arguments.features, arguments.texts.strict);
+    let request = StreamRequest { text, features, strict };
+    let mut load = |load| {
+        let (runtime, batching) = arguments.store.batching(&backbone, &runtime, load, terminal);
+        let options = EmbedOptions { stored: features, batching, long, load };
+        Extractor::new(Arc::clone(&backbone), &runtime, &options)
+    };
+    let mut progress = terminal.progress(None);
+    let notes = write_to(Some(&arguments.out), arguments.overwrite, |out| {
+        embed_stream((&backbone, &mut load), &request, input, out, &mut |state| progress.show(state))
+    })?;
+    drop(progress);
+    terminal.notes(&notes, long, max_length);
+    terminal.say(format!("{}: {}", arguments.out.display(), counted(notes.rows, "row")));
+    Ok(Outcome::Done)
+}
+
+/// This build has no Arrow.
+#[cfg(not(feature = "parquet"))]
+fn embed_arrow(_: &Arguments, _: &Given, source: &Source, _: &Terminal) -> Result<Outcome> {
+    Err(Error::new(Kind::Usage, "this build of frosthead does not read Arrow").at(source.name()))
+}
+
 /// Refuses an output whose extension promises another format than the one that is written.
 fn refuse_other_format(out: &Path) -> Result<()> {
+    if out == Path::new("-") {
+        return Err(Error::new(Kind::Usage, "Parquet cannot be written to standard output")
+            .found("--out -")
+            .help("its table of contents is at the end: name a file, or say --format arrow for streams"));
+    }
     match Format::of_path(out) {
         Ok(Format::Parquet) | Err(_) => Ok(()),
         Ok(format) => Err(Error::new(Kind::Usage, "features are written as Parquet")

@@ -43,6 +43,8 @@ mod refit;
 mod serve;
 mod short_help;
 mod stores;
+#[cfg(feature = "parquet")]
+mod streamed;
 mod terminal;
 #[cfg(feature = "train")]
 mod train;
@@ -52,7 +54,7 @@ mod trainings;
 mod tune;
 
 use frosthead::internal::error::Result;
-use std::process::ExitCode;
+use std::ffi::OsString;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
@@ -122,13 +124,13 @@ enum Outcome {
     CriterionMissed,
 }
 
-/// Parses the arguments, runs the command, prints its error, and gives the exit code: 0 done, 1 a criterion
-/// was not met, 2 error.
+/// Parses the arguments (the program's name first), runs the command, prints its error, and gives the exit
+/// code: 0 done, 1 a criterion was not met, 2 error.
 #[must_use]
-pub fn main() -> ExitCode {
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let mut command = with_short_help(with_negative_numbers(Arguments::command()));
     let parsed = command
-        .try_get_matches_from_mut(std::env::args_os())
+        .try_get_matches_from_mut(arguments)
         .and_then(|matches| Ok((Arguments::from_arg_matches(&matches)?, Given::of(&command, &matches))));
     let (arguments, given) = match parsed {
         Ok(parsed) => parsed,
@@ -136,18 +138,18 @@ pub fn main() -> ExitCode {
             let failed = error.use_stderr();
             // A closed pipe while printing help is no failure.
             let _ = error.print();
-            return ExitCode::from(if failed { 2 } else { 0 });
+            return if failed { 2 } else { 0 };
         }
     };
     let terminal = Terminal::new(arguments.quiet, arguments.verbose);
     cut_off::prepare();
     match run(&arguments.command, &given, &terminal) {
-        Ok(Outcome::Done) => ExitCode::SUCCESS,
-        Ok(Outcome::CriterionMissed) => ExitCode::from(1),
-        Err(error) if terminal::is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Ok(Outcome::Done) => 0,
+        Ok(Outcome::CriterionMissed) => 1,
+        Err(error) if terminal::is_closed_pipe(&error) => 0,
         Err(error) => {
             terminal.error(&error);
-            ExitCode::from(2)
+            2
         }
     }
 }

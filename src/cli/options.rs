@@ -87,12 +87,13 @@ impl TuningArguments {
     /// The same, said, with the batches that were asked for.
     pub(crate) fn apply_with(
         &self,
+        load: Load,
         token_budget: Option<usize>,
         backbone: &Backbone,
         runtime: &Runtime,
         terminal: &Terminal,
     ) -> Applied {
-        let mut applied = self.apply(backbone, runtime);
+        let mut applied = tuning::apply(self.folder().as_deref(), backbone, runtime, load);
         let batching = &mut applied.batching;
         batching.token_budget = token_budget.unwrap_or(batching.token_budget);
         self.show(&applied, terminal);

@@ -1,4 +1,4 @@
-//! Owns `frosthead predict`: texts in, one record per row out, streaming.
+//! Owns `frosthead predict`: texts in, one record per row out, streaming; a stream of Arrow in, one out.
 
 use std::io::{BufWriter, IsTerminal as _};
 use std::mem::ManuallyDrop;
@@ -14,13 +14,15 @@ use super::given::{Given, Idle, names};
 use super::options::{
     MemoryArguments, RuntimeArguments, StrictArguments, TableArguments, TrustArguments, TuningArguments,
 };
+#[cfg(feature = "parquet")]
+use super::streamed::Labelling;
 use super::terminal::{TableProgress, Terminal};
 use frosthead::internal::classifier::{
     Classifier, Model, OpenOptions, TaskPrediction, by_probability, refuse_unsigned,
 };
 use frosthead::internal::data::{
-    CARRIED, RecordFormat, RecordValue, RecordWriter, Room, Row, RowStream, TableReader, TextColumns,
-    TextPlaces,
+    CARRIED, Format, RecordFormat, RecordValue, RecordWriter, Room, Row, RowStream, Source, TableReader,
+    TextColumns, TextPlaces,
 };
 use frosthead::internal::embed::{LIMITED_WINDOW_BYTES, Progress, TextNotes};
 use frosthead::internal::error::{Error, Kind, Result};
@@ -43,10 +45,11 @@ const PATIENCE: Duration = Duration::from_millis(50);
   echo 'Great phone, would buy again!' | frosthead predict - --model runs/first
   frosthead predict new.csv --model runs/first --out labelled.csv --top-k 2
   tail -f app.log | frosthead predict - --model first.frost
+  producer | frosthead predict - --format arrow --model first.frost | consumer
   frosthead predict new.csv --model runs/first --abstain-below 0.6")]
 pub(crate) struct Arguments {
-    /// CSV, TSV, JSONL, Parquet or text file; `-` is standard input, one text a line unless --format says
-    /// otherwise.
+    /// CSV, TSV, JSONL, Parquet or text file, or a stream of Arrow (--format arrow), which is answered with
+    /// another; `-` is standard input, one text a line unless --format says otherwise.
     data: String,
     /// The run directory or bundle.
     #[arg(long, value_name = "RUN")]
@@ -215,24 +218,15 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
         instead: "say --out FILE",
     };
     given.refuse([no_file, TrustArguments::idle([&*arguments.model])])?;
+    let source = arguments.table.source(&arguments.data)?;
+    if source.format == Format::Arrow {
+        return predict_arrow(arguments, given, &source, terminal);
+    }
     let format = output_format(arguments, terminal)?;
-    let (mut rows, text) = open_rows(arguments, format, terminal)?;
+    let (mut rows, text) = open_rows(arguments, &source, format, terminal)?;
     let header = rows.header().clone();
-    let options = OpenOptions {
-        runtime: arguments.runtime.options(),
-        backbone: arguments.backbone.clone(),
-        trust: arguments.trust.trust.clone(),
-        skip_self_test: arguments.trust.skip_self_test,
-        // How the network is loaded depends on how many texts there are.
-        load: Load::of_texts(rows.settle(PATIENCE)),
-        memory: arguments.memory.limit(),
-        tuning: arguments.tuning.folder(),
-        copy_to: None,
-    };
-    // The process ends with this command, and takes the network with it faster than it could be taken apart.
-    let classifier = ManuallyDrop::new(Classifier::open_with(&arguments.model, &options)?);
-    arguments.tuning.show(classifier.tuning(), terminal);
-    MemoryArguments::show(classifier.memory().as_ref(), terminal);
+    // How the network is loaded depends on how many texts there are.
+    let classifier = open_model(arguments, Load::of_texts(rows.settle(PATIENCE)), terminal)?;
     check_explain(arguments, &classifier)?;
     let (columns, renamed) = output_columns(arguments, classifier.heads(), header.columns());
     if !renamed.is_empty() {
@@ -267,13 +261,66 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
     Ok(Outcome::Done)
 }
 
+/// Opens the model. The process ends with this command, and takes the network with it faster than it could be
+/// taken apart.
+fn open_model(arguments: &Arguments, load: Load, terminal: &Terminal) -> Result<ManuallyDrop<Classifier>> {
+    let options = OpenOptions {
+        runtime: arguments.runtime.options(),
+        backbone: arguments.backbone.clone(),
+        trust: arguments.trust.trust.clone(),
+        skip_self_test: arguments.trust.skip_self_test,
+        load,
+        memory: arguments.memory.limit(),
+        tuning: arguments.tuning.folder(),
+        copy_to: None,
+    };
+    let classifier = ManuallyDrop::new(Classifier::open_with(&arguments.model, &options)?);
+    arguments.tuning.show(classifier.tuning(), terminal);
+    MemoryArguments::show(classifier.memory().as_ref(), terminal);
+    Ok(classifier)
+}
+
+/// Labels a stream of Arrow.
+#[cfg(feature = "parquet")]
+fn predict_arrow(
+    arguments: &Arguments,
+    given: &Given,
+    source: &Source,
+    terminal: &Terminal,
+) -> Result<Outcome> {
+    let line = |options: &[&str], why, instead| Idle { when: true, options: names(options), why, instead };
+    given.refuse([
+        line(&["output-format"], "a stream of Arrow is answered with another", "give another --format"),
+        line(
+            &["top-k", "abstain-below", "explain"],
+            "a stream of Arrow has the same columns in every row",
+            "say --all-probabilities",
+        ),
+        line(&["memory"], "the batches of a stream of Arrow are as large as whoever wrote it made them", ""),
+    ])?;
+    let labelling = Labelling {
+        text: arguments.table.text_or(text_columns(arguments)?, &arguments.model)?,
+        all_probabilities: arguments.all_probabilities,
+        strict: arguments.texts.strict,
+        out: arguments.out.as_deref(),
+        overwrite: arguments.overwrite,
+    };
+    labelling.run(source, |load| open_model(arguments, load, terminal), terminal)
+}
+
+/// This build has no Arrow.
+#[cfg(not(feature = "parquet"))]
+fn predict_arrow(_: &Arguments, _: &Given, source: &Source, _: &Terminal) -> Result<Outcome> {
+    Err(Error::new(Kind::Usage, "this build of frosthead does not read Arrow").at(source.name()))
+}
+
 /// Opens the table and begins to read it; gives the place of the texts, too.
 fn open_rows(
     arguments: &Arguments,
+    source: &Source,
     format: RecordFormat,
     terminal: &Terminal,
 ) -> Result<(RowStream, TextPlaces)> {
-    let source = arguments.table.source(&arguments.data)?;
     let bytes = if arguments.memory.limit().is_some() { LIMITED_WINDOW_BYTES / 2 } else { WINDOW_BYTES };
     let column = arguments.table.text_or(text_columns(arguments)?, &arguments.model)?;
     let name = column.first.clone();
@@ -285,7 +332,7 @@ fn open_rows(
         }
         Ok(text)
     };
-    let (rows, text) = RowStream::open(&source, Room { rows: WINDOW_ROWS, bytes }, prepare)?;
+    let (rows, text) = RowStream::open(source, Room { rows: WINDOW_ROWS, bytes }, prepare)?;
     rows.header().doubt(&name).into_iter().for_each(|doubt| terminal.warn(doubt));
     Ok((rows, text))
 }
@@ -390,7 +437,7 @@ impl Job<'_> {
             }
             let strict = self.arguments.texts.strict;
             let refused = rows.iter().enumerate().find_map(|(place, row)| {
-                self.notes.add(row, self.text.of(row), strict).err().map(|error| (place, error))
+                self.notes.add(row.number, self.text.of(row), strict).err().map(|error| (place, error))
             });
             // What stands before a row that is refused is answered.
             let accepted = refused.as_ref().map_or(rows.len(), |(place, _)| *place);
@@ -414,13 +461,7 @@ impl Job<'_> {
             records.write_with(&self.record(row, predictions, why.as_ref()), &row.others)?;
         }
         if let Some(progress) = &mut self.progress {
-            progress.show(&Progress {
-                rows_before: self.notes.rows,
-                window: 0,
-                missing: 0,
-                computed: 0,
-                tokens: 0,
-            });
+            progress.show(&Progress::of_rows(self.notes.rows));
         }
         records.flush()
     }

@@ -17,8 +17,10 @@ use frosthead::internal::embed::{EmbedOptions, Embedder, RowLayout};
 use frosthead::internal::encoder::FeatureChoice;
 use frosthead::internal::error::{Error, Kind, Result};
 use frosthead::internal::quantities::counted;
-use frosthead::internal::runtime::Runtime;
+use frosthead::internal::runtime::{Load, Runtime};
 use frosthead::internal::store::default_root;
+#[cfg(all(feature = "parquet", feature = "train"))]
+use frosthead::internal::tokens::Batching;
 use frosthead::internal::tokens::LongTexts;
 
 /// Where features are stored, and which.
@@ -121,6 +123,20 @@ impl StoreArguments {
         self
     }
 
+    /// How texts are put into batches where nothing is stored, and what runs them.
+    #[cfg(all(feature = "parquet", feature = "train"))]
+    pub(crate) fn batching(
+        &self,
+        backbone: &Backbone,
+        runtime: &Runtime,
+        load: Load,
+        terminal: &Terminal,
+    ) -> (Runtime, Batching) {
+        let FeatureStoreArguments { token_budget, tuning, .. } = &self.place;
+        let applied = tuning.apply_with(load, *token_budget, backbone, runtime, terminal);
+        (applied.runtime, applied.batching)
+    }
+
     /// Opens the backbone's place in the store, and checks that what `sources` may need fits the disk.
     pub(crate) fn open(
         &self,
@@ -146,7 +162,7 @@ impl FeatureStoreArguments {
         terminal: &Terminal,
     ) -> Result<(Embedder, Option<u64>)> {
         let root = default_root(self.cache.as_deref())?;
-        let applied = self.tuning.apply_with(self.token_budget, &backbone, &runtime, terminal);
+        let applied = self.tuning.apply_with(Load::Many, self.token_budget, &backbone, &runtime, terminal);
         let options = EmbedOptions { stored, batching: applied.batching, long, ..EmbedOptions::default() };
         let embedder = Embedder::open(backbone, Arc::new(applied.runtime), &root, options)?;
         terminal.damage(embedder.damaged());

@@ -26,6 +26,8 @@ pub enum Format {
     Parquet,
     /// One text a line; the column is called `text`.
     Lines,
+    /// A stream of Arrow's IPC format.
+    Arrow,
 }
 
 named!(
@@ -36,7 +38,8 @@ named!(
     Jsonl = "jsonl",
     Json = "json",
     Parquet = "parquet",
-    Lines = "lines"
+    Lines = "lines",
+    Arrow = "arrow"
 );
 
 impl Format {
@@ -54,13 +57,14 @@ impl Format {
             Some("json") => Ok(Self::Json),
             Some("parquet") => Ok(Self::Parquet),
             Some("txt") => Ok(Self::Lines),
+            Some("arrows") => Ok(Self::Arrow),
             other => Err(Error::new(Kind::Usage, "the file's extension does not tell its format")
                 .at(path)
                 .found(other.map_or_else(|| "no extension".to_owned(), |other| format!(".{other}")))
                 .expected(
-                    ".csv, .tsv, .jsonl, .ndjson, .json, .parquet or .txt, or one of these and .gz or .zst",
+                    ".csv, .tsv, .jsonl, .ndjson, .json, .parquet, .txt or .arrows, or one of these and .gz or .zst",
                 )
-                .help("say --format csv, tsv, jsonl, json, parquet or lines")),
+                .help("say --format csv, tsv, jsonl, json, parquet, lines or arrow")),
         }
     }
 }
@@ -85,7 +89,7 @@ mod tests {
 
     #[test]
     fn names_round_trip() {
-        for name in ["csv", "tsv", "jsonl", "json", "parquet", "lines"] {
+        for name in ["csv", "tsv", "jsonl", "json", "parquet", "lines", "arrow"] {
             assert_eq!(name.parse::<Format>().unwrap().to_string(), name);
         }
         assert!("xlsx".parse::<Format>().unwrap_err().to_string().contains("xlsx"));

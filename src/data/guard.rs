@@ -1,4 +1,4 @@
-//! Owns that a panic of the Parquet library is an error: a damaged file must not end the process.
+//! Owns that a panic of the Arrow and Parquet libraries is an error: a damaged file must not end the process.
 //!
 //! Refuses to hide panics elsewhere: only what runs inside [`guarded`] is caught, and only its message is
 //! kept from the terminal.
@@ -27,10 +27,10 @@ pub(super) fn guarded<T>(path: &Path, read: impl FnOnce() -> Result<T>) -> Resul
     let outcome = catch_unwind(AssertUnwindSafe(read));
     GUARDED.set(before);
     outcome.unwrap_or_else(|panic| {
-        Err(Error::new(Kind::Table, "the Parquet file is damaged, or of a kind that the library cannot read")
+        Err(Error::new(Kind::Table, "the table is damaged, or of a kind that the library cannot read")
             .at(path)
             .found(message(&*panic))
-            .help("write the file again, with another program or without the column that is at fault"))
+            .help("write it again, with another program or without the column that is at fault"))
     })
 }
 

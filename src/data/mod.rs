@@ -1,11 +1,16 @@
-//! Owns tables in and out: CSV, TSV, JSON, lines, Parquet, their encodings and compression; labels and
+//! Owns tables in and out: CSV, TSV, JSON, lines, Parquet, Arrow, their encodings and compression; labels and
 //! classes; splits; atomic output files and directories.
 //!
 //! Refuses to guess: a row that does not fit is an error with its file, row and what was expected, never
 //! skipped. The only user of the csv, arrow and parquet crates.
 
+mod answers;
 #[cfg(feature = "parquet")]
 mod arrow_cell;
+#[cfg(feature = "parquet")]
+mod arrow_stream;
+#[cfg(feature = "parquet")]
+mod arrow_texts;
 #[cfg(feature = "parquet")]
 mod carried_type;
 mod cell;
@@ -51,6 +56,11 @@ pub use classes::{Classes, Contradictions, LabelledRow, look_alike};
 #[cfg(not(feature = "parquet"))]
 use features_absent as features;
 
+pub use answers::{AnswerColumn, AnswerField, AnswerKind};
+#[cfg(feature = "parquet")]
+pub use arrow_stream::{ArrowInput, ArrowOutput, ArrowRows};
+#[cfg(feature = "parquet")]
+pub use arrow_texts::{answered, answered_schema, of_arrow, texts_of, texts_of_rows};
 pub use cell::Cell;
 pub use feature_table::FeatureColumns;
 pub use features::{EMBEDDING, FEATURES, FeatureWriter, TEXT_HASH, feature_metadata, read_labelled_features};

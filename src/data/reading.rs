@@ -44,7 +44,7 @@ impl Reading {
         Self {
             delimiter: self.delimiter.filter(|_| delimited),
             quoting: self.quoting.filter(|_| delimited),
-            encoding: self.encoding.filter(|_| format != Format::Parquet),
+            encoding: self.encoding.filter(|_| !matches!(format, Format::Parquet | Format::Arrow)),
         }
     }
 
@@ -66,7 +66,7 @@ impl Reading {
             }
             Self { encoding: Some(encoding), .. } if fits.encoding.is_none() => wrong(
                 format!("--encoding {encoding}"),
-                "leave it out: Parquet says itself how its texts are stored",
+                "leave it out: such a table says itself how its texts are stored",
             ),
             _ => Ok(()),
         }

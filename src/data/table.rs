@@ -75,8 +75,10 @@ impl TableReader {
     /// There is no such file, it is empty, or its header is malformed.
     pub fn open(source: &Source) -> Result<Self> {
         let name = source.name();
-        if source.format == Format::Parquet {
-            return Self::open_parquet(source, name);
+        match source.format {
+            Format::Parquet => return Self::open_parquet(source, name),
+            Format::Arrow => return Err(no_stream(name)),
+            _ => {}
         }
         let mut presumed = None;
         let (columns, rows) = Self::open_text(source, &mut presumed).map_err(|error| error.at(&name))?;
@@ -108,7 +110,7 @@ impl TableReader {
                 let (columns, rows) = JsonRows::open(lines(reader)?, layout)?;
                 Ok((columns, Rows::Json(rows)))
             }
-            Format::Lines | Format::Parquet => {
+            Format::Lines | Format::Parquet | Format::Arrow => {
                 let (first, rows) = Lines::open(lines(reader)?, source.presumed)?;
                 *presumed = first.filter(|_| source.presumed);
                 Ok((vec![TextColumns::DEFAULT.to_owned()], Rows::Lines(rows)))
@@ -363,6 +365,13 @@ impl TableReader {
             Rows::Parquet(rows) => rows.next(&self.columns),
         }
     }
+}
+
+/// The error of a stream of Arrow where rows are read.
+fn no_stream(name: String) -> Error {
+    Error::new(crate::error::Kind::Usage, "this does not read streams of Arrow").at(name).help(
+        "`frosthead embed` and `frosthead predict` answer such a stream with another; elsewhere give a Parquet",
+    )
 }
 
 #[cfg(test)]

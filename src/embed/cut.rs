@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::path::Path;
 
-use super::embedder::{key_fields, owner};
+use super::embedder::{key_fields, owner, processor};
 use super::extractor::{Fed, filled, pad_ids};
 use super::ids::{buckets, encode};
 use crate::backbone::Backbone;
@@ -430,7 +430,8 @@ impl Stored<'_> {
         if let Some(lower) = rounded_at {
             fields.insert("computed from".into(), format!("{} as {precision}", ports::hidden(lower)));
         }
-        StoreKey { fields, owner: Some(owner(self.backbone)) }
+        let (owner, processor) = (Some(owner(self.backbone)), processor(self.runtime));
+        StoreKey { fields, owner, processor }
     }
 }
 

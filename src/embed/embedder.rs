@@ -22,7 +22,7 @@ use crate::backbone::Backbone;
 use crate::encoder::FeatureChoice;
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::TextKey;
-use crate::runtime::{Device, Load, Runtime};
+use crate::runtime::{Device, Load, Runtime, processor_kind};
 use crate::store::{Damage, Owner, StoreKey, free_space, space_needed};
 use crate::text::{AsText, Text, as_texts};
 use crate::tokens::{Batching, Grams, LongTexts, Truncation};
@@ -43,6 +43,12 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// So many rows are done, and none is half-done.
+    #[must_use]
+    pub fn of_rows(rows: u64) -> Self {
+        Self { rows_before: rows, window: 0, missing: 0, computed: 0, tokens: 0 }
+    }
+
     /// Rows that are done, counting a half-done window in proportion.
     #[must_use]
     pub fn rows(&self) -> u64 {
@@ -375,6 +381,11 @@ pub(super) fn owner(backbone: &Backbone) -> Owner {
     Owner { name: backbone.manifest().name.clone(), path, fingerprint: backbone.fingerprint() }
 }
 
+/// The kind of processor that computes stored values; of a GPU, that of the machine says nothing.
+pub(super) fn processor(runtime: &Runtime) -> Option<String> {
+    (runtime.device() == Device::Cpu).then(processor_kind)
+}
+
 /// Everything that can change a stored value, except the text.
 fn store_key(backbone: &Backbone, runtime: &Runtime, layout: &RowLayout, long: LongTexts) -> StoreKey {
     let mut fields = key_fields(backbone, runtime);
@@ -383,7 +394,7 @@ fn store_key(backbone: &Backbone, runtime: &Runtime, layout: &RowLayout, long: L
     fields.entry("precision".into()).or_insert_with(|| "fp32".into());
     fields.insert("cut".into(), "after pooling".into());
     fields.insert("row".into(), layout.described());
-    StoreKey { fields, owner: Some(owner(backbone)) }
+    StoreKey { fields, owner: Some(owner(backbone)), processor: processor(runtime) }
 }
 
 fn stored_count(number: f32) -> u64 {

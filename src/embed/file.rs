@@ -145,7 +145,7 @@ fn inputs(embedder: &Embedder, request: &EmbedRequest<'_>) -> Result<Option<Fing
     // Since 3, what comes from JSON or Parquet is carried as it is.
     let version = match request.source.format {
         Format::Csv | Format::Tsv | Format::Lines => "frosthead embed 2",
-        Format::Jsonl | Format::Json | Format::Parquet => "frosthead embed 3",
+        Format::Jsonl | Format::Json | Format::Parquet | Format::Arrow => "frosthead embed 3",
     };
     let mut inputs = Fields::new(version)
         .field("data", Fingerprint::of_file(path)?.0)

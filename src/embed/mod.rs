@@ -17,6 +17,8 @@ mod memory;
 mod options;
 mod reader;
 mod stored_rows;
+#[cfg(all(feature = "parquet", feature = "train"))]
+mod stream;
 mod table;
 mod windowed;
 mod words;
@@ -33,5 +35,7 @@ pub use layout::{RowLayout, RowParts};
 pub use memory::{LIMITED_WINDOW_BYTES, MemoryPlan, check_loadable, threads_within};
 pub use options::EmbedOptions;
 pub use reader::{Reader, Reading, row_of_text};
+#[cfg(all(feature = "parquet", feature = "train"))]
+pub use stream::{LoadNetwork, StreamRequest, embed_stream};
 pub use table::{MadeWith, TextNotes, any_longer, visit_rows};
 pub use words::words_of_fewer_pieces;

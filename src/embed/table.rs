@@ -81,7 +81,7 @@ pub fn visit_rows(
         }
         let texts: Vec<Text<'_>> = rows.iter().map(|row| places.of(row)).collect();
         for (row, text) in rows.iter().zip(&texts) {
-            notes.add(row, *text, strict)?;
+            notes.add(row.number, *text, strict)?;
         }
         let keys: Vec<TextKey> = texts.iter().map(|text| text.key()).collect();
         embedder.ensure(&texts, &keys, progress).map_err(|error| {
@@ -131,7 +131,7 @@ impl TextNotes {
     ///
     /// # Errors
     /// A text is empty or has a NUL byte, and `strict` does not allow that.
-    pub fn add(&mut self, row: &Row, text: Text<'_>, strict: bool) -> Result<()> {
+    pub fn add(&mut self, row: u64, text: Text<'_>, strict: bool) -> Result<()> {
         let blank = text.halves().filter(|half| half.trim().is_empty()).count();
         let empty = blank == text.halves().count();
         let half_empty = !empty && blank > 0;
@@ -142,7 +142,7 @@ impl TextNotes {
         self.nul += u64::from(nul);
         if strict && (blank > 0 || nul) {
             return Err(Error::new(Kind::Table, "a text that --strict does not allow")
-                .row(row.number)
+                .row(row)
                 .found(match (empty, half_empty) {
                     (true, _) => "an empty text",
                     (false, true) => "a pair with an empty text",

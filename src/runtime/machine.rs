@@ -70,6 +70,15 @@ pub fn processor() -> Processor {
     }
 }
 
+/// What has to be the same of two processors so that they compute the same bits: the architecture, and the
+/// instructions that matrix products use.
+#[must_use]
+pub fn processor_kind() -> String {
+    let mut kind = vec![std::env::consts::ARCH];
+    kind.extend(processor_features());
+    kind.join(" ")
+}
+
 fn processor_model(information: &str) -> Option<String> {
     information.lines().find_map(|line| {
         let (key, value) = line.split_once(':')?;

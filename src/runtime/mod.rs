@@ -29,7 +29,7 @@ pub use gemm::gemm_peak;
 pub use machine::give_back_memory;
 pub use machine::{
     absent_bytes, allow_open_files, allowed_cores, load_average, memory, peak_rss_bytes, processor,
-    processor_name, reset_peak_rss, rss_bytes,
+    processor_kind, processor_name, reset_peak_rss, rss_bytes,
 };
 pub use placement::Placement;
 pub use session::{Input, Lent, Session, Tensor, Values};

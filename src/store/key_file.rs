@@ -3,7 +3,7 @@
 //! Refuses what does not belong to its folder: the folder's name is the hash of the fields. Whoever opens a
 //! store knows what the file must say, so one that says something else is set aside and written again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -15,6 +15,8 @@ use crate::document;
 use crate::error::Kind;
 use crate::fingerprint::{Fields, Fingerprint};
 
+/// What stands for a kind of processor that nobody noted.
+pub(super) const UNKNOWN: &str = "unknown";
 /// The version of `key.json`.
 const FORMAT: u32 = 1;
 
@@ -40,6 +42,10 @@ pub(super) struct KeyFile {
     /// Files of earlier versions do not say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backbone: Option<Owner>,
+    /// The kinds of processors that computed the rows: none before the first is written, and in files of
+    /// earlier versions.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub processors: BTreeSet<String>,
     /// Of everything else, where there is a backbone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     checksum: Option<Fingerprint>,
@@ -49,16 +55,27 @@ impl KeyFile {
     pub fn new(identity: &Identity, key: &StoreKey) -> Self {
         let Identity { fingerprint, width } = *identity;
         let (fields, backbone) = (key.fields.clone(), key.owner.clone());
-        let mut file = Self { format: FORMAT, fingerprint, width, fields, backbone, checksum: None };
-        file.checksum = file.checksum_of_all();
-        file
+        let (processors, checksum) = (BTreeSet::new(), None);
+        let file = Self { format: FORMAT, fingerprint, width, fields, backbone, processors, checksum };
+        file.sealed()
+    }
+
+    fn sealed(self) -> Self {
+        Self { checksum: self.checksum_of_all(), ..self }
+    }
+
+    /// The same of rows that these kinds of processors computed.
+    pub fn computed_by(self, processors: BTreeSet<String>) -> Self {
+        Self { processors, ..self }.sealed()
     }
 
     fn checksum_of_all(&self) -> Option<Fingerprint> {
         let Owner { name, path, fingerprint } = self.backbone.as_ref()?;
         let fields = Fields::new("frosthead key file 1").field("key", self.fingerprint.0);
         let fields = fields.field("width", self.width.to_le_bytes()).field("name", name);
-        Some(fields.field("path", path).field("fingerprint", fingerprint.0).finish())
+        let fields = fields.field("path", path).field("fingerprint", fingerprint.0);
+        let noted = self.processors.iter();
+        Some(noted.fold(fields, |fields, processor| fields.field("processor", processor)).finish())
     }
 
     /// Reads the file of a folder, and checks that it is the folder's.
@@ -71,7 +88,7 @@ impl KeyFile {
         let file: Self = document::versioned_json(&bytes, &(FORMAT..=FORMAT), Kind::Store, what)
             .map_err(|error| Fault::Damaged(error.to_string()))?;
         let folder = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
-        let hashed = StoreKey { fields: file.fields.clone(), owner: None }.fingerprint();
+        let hashed = StoreKey { fields: file.fields.clone(), ..StoreKey::default() }.fingerprint();
         if folder != Some(&file.fingerprint.to_string()) {
             return Err(Fault::Damaged(format!(
                 "it describes other features than its folder is named for: fingerprint {}",

@@ -4,7 +4,7 @@
 //! or whose `key.json` says the same, and in them only files that bear our names; directories are removed
 //! only when they are empty.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -34,6 +34,8 @@ pub struct Entry {
     pub backbone: Option<Owner>,
     /// What can change a value; nothing when `key.json` is damaged.
     pub fields: BTreeMap<String, String>,
+    /// The kinds of processors that computed the rows, as far as they were noted.
+    pub processors: BTreeSet<String>,
     /// What is wrong with `key.json`; none when it is good.
     pub trouble: Option<String>,
     /// f32 values a row; 0 when `key.json` is damaged.
@@ -105,8 +107,8 @@ fn entry(fingerprint: Fingerprint, folder: &KeyFolder) -> Result<Entry> {
         Ok(key) => (Some(key), None),
         Err(fault) => (None, Some(fault.reason().to_owned())),
     };
-    let (width, fields, backbone) =
-        key.map_or_else(Default::default, |key| (key.width, key.fields, key.backbone));
+    let (width, fields, backbone, processors) =
+        key.map_or_else(Default::default, |key| (key.width, key.fields, key.backbone, key.processors));
     let size = |path: PathBuf| path.metadata().map_or(0, |file| if file.is_file() { file.len() } else { 0 });
     let refuse = folder.refuse()?;
     let mut entry = Entry {
@@ -114,6 +116,7 @@ fn entry(fingerprint: Fingerprint, folder: &KeyFolder) -> Result<Entry> {
         path: folder.path().to_path_buf(),
         backbone,
         fields,
+        processors,
         trouble,
         width: width as usize,
         rows: 0,
@@ -386,7 +389,7 @@ pub fn compact(root: &Path) -> Result<Vec<Compacted>> {
 }
 
 /// Both kinds of parts of a folder; it has one of them.
-fn deduplicate(folder: &KeyFolder, identity: &Identity) -> Result<u64> {
+pub(super) fn deduplicate(folder: &KeyFolder, identity: &Identity) -> Result<u64> {
     let mut parts = folder.files()?.into_iter().filter(|file| file.role == Role::States);
     let shape = parts.find_map(|file| states::Shape::of(&std::fs::read(file.path).ok()?).ok());
     let of_states = shape.map_or(Ok(0), |shape| keep_one(folder, Role::States, &shape))?;

@@ -37,6 +37,7 @@ mod index;
 mod key_file;
 mod location;
 mod manage;
+mod merge;
 mod open;
 mod part;
 mod reading;
@@ -49,6 +50,7 @@ use std::path::{Path, PathBuf};
 pub use key_file::Owner;
 pub use location::{default_root, free_space, space_needed, user_folder};
 pub use manage::{Compacted, Entry, PartReport, PruneOptions, Removed, compact, list, prune, verify};
+pub use merge::{Merged, merge};
 pub use states::{StatePrecision, TokenStates};
 
 use crate::error::{Error, Kind, Result};
@@ -67,6 +69,9 @@ pub struct StoreKey {
     pub fields: BTreeMap<String, String>,
     /// Whose rows they are, for people: it is no part of what is hashed.
     pub owner: Option<Owner>,
+    /// The kind of processor that computes what is added, where it is known: it is noted, and no part of what
+    /// is hashed either.
+    pub processor: Option<String>,
 }
 
 impl StoreKey {

@@ -10,7 +10,7 @@ use super::fault::{Fault, Identity};
 use super::folder::{
     self, KeyFolder, Lock, Parts, Role, Sharing, Text, is_refusal, may_not_write, unwritable,
 };
-use super::key_file::KeyFile;
+use super::key_file::{KeyFile, UNKNOWN};
 use super::{Damage, StoreKey, compact};
 use crate::error::{Error, Result};
 use crate::files::Scratch;
@@ -57,6 +57,8 @@ pub(super) struct OpenFolder {
     /// Whether `key.json` said of the parts that were there whose they are. Parts of features say so
     /// themselves, token states do not.
     pub vouched: bool,
+    /// Whose processor computes what is added, until that is noted.
+    processor: Option<String>,
     scratch: Option<Scratch>,
     _lock: Option<Lock>,
 }
@@ -70,10 +72,11 @@ impl OpenFolder {
     pub fn open(root: &Path, key: &StoreKey, identity: &Identity, parts: &impl Parts) -> Result<Self> {
         let folder = KeyFolder::new(root, &identity.fingerprint);
         let wanted = KeyFile::new(identity, key);
-        match Self::open_to_write(folder.clone(), &wanted, parts) {
+        let opened = match Self::open_to_write(folder.clone(), &wanted, parts) {
             Err(error) if may_not_write(&error) => Self::open_to_read(folder, &wanted, error),
             opened => opened,
-        }
+        };
+        Ok(Self { processor: key.processor.clone(), ..opened? })
     }
 
     fn open_to_write(folder: KeyFolder, wanted: &KeyFile, parts: &impl Parts) -> Result<Self> {
@@ -105,6 +108,7 @@ impl OpenFolder {
             damaged,
             unwritable: None,
             vouched,
+            processor: None,
             scratch: None,
             _lock: Some(lock),
         };
@@ -134,6 +138,7 @@ impl OpenFolder {
             damaged,
             unwritable: Some(why),
             vouched,
+            processor: None,
             scratch: None,
             _lock: lock,
         })
@@ -157,7 +162,12 @@ impl OpenFolder {
             self.pending = Pending::default();
             return Ok(None);
         }
-        let path = self.writable()?.write(parts, &self.pending.texts[..count])?;
+        let folder = self.writable()?;
+        if let (Some(processor), None) = (&self.processor, &self.unwritable) {
+            note(&folder, processor)?;
+            self.processor = None;
+        }
+        let path = folder.write(parts, &self.pending.texts[..count])?;
         self.pending.bytes -= self.pending.texts.drain(..count).map(|(_, bytes)| bytes.len()).sum::<usize>();
         Ok(Some((path, count)))
     }
@@ -215,6 +225,24 @@ fn read_key(folder: &KeyFolder, wanted: &KeyFile) -> Result<KeyFile, Fault> {
     Err(Fault::Damaged(format!("it describes rows of {found} values, and rows of {wanted} belong there")))
 }
 
+/// Notes which kind of processor computes what is added, before anything is.
+///
+/// # Errors
+/// It cannot be written.
+fn note(folder: &KeyFolder, processor: &str) -> Result<()> {
+    // What cannot be read is damaged: the next who opens the folder makes it anew.
+    let Ok(key) = KeyFile::read(&folder.key_file()) else { return Ok(()) };
+    let mut processors = key.processors.clone();
+    if processors.is_empty() && folder.files()?.iter().any(|file| file.role.is_good()) {
+        processors.insert(UNKNOWN.to_owned());
+    }
+    if processors.insert(processor.to_owned()) {
+        folder.write_key(&key.computed_by(processors))
+    } else {
+        Ok(())
+    }
+}
+
 /// Sees to it that `key.json` says what it must; whether it did.
 ///
 /// # Errors
@@ -224,7 +252,7 @@ fn settle_key(folder: &KeyFolder, wanted: &KeyFile, damaged: &mut Vec<Damage>) -
         Ok(found) => {
             if found.has_other_owner(wanted) {
                 // Only a note for people: a full disk must not keep the store from opening.
-                let _optional = folder.write_key(wanted);
+                let _optional = folder.write_key(&wanted.clone().computed_by(found.processors));
             }
             return Ok(true);
         }

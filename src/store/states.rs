@@ -396,7 +396,7 @@ mod tests {
     use super::*;
 
     fn key() -> StoreKey {
-        StoreKey { fields: [("weights".to_owned(), "w".to_owned())].into(), owner: None }
+        StoreKey { fields: [("weights".to_owned(), "w".to_owned())].into(), ..StoreKey::default() }
     }
 
     fn open(root: &Path, precision: StatePrecision) -> TokenStates {

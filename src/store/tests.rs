@@ -13,7 +13,7 @@ use super::*;
 const WIDTH: usize = 3;
 
 fn key(name: &str) -> StoreKey {
-    StoreKey { fields: BTreeMap::from([("weights".to_owned(), name.to_owned())]), owner: None }
+    StoreKey { fields: BTreeMap::from([("weights".to_owned(), name.to_owned())]), ..StoreKey::default() }
 }
 
 fn open(root: &Path) -> Store {

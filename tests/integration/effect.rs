@@ -513,6 +513,8 @@ fn looking() -> Vec<Row> {
         ("cache verify", "json", Always(OUTPUT)),
         ("cache compact", "cache", Always(WHAT)),
         ("cache compact", "json", Always(OUTPUT)),
+        ("cache merge", "cache", Always(WHAT)),
+        ("cache merge", "json", Always(OUTPUT)),
         ("cache prune", "cache", Always(WHAT)),
         ("cache prune", "json", Always(OUTPUT)),
         ("cache prune", "all", Always("removes everything that is there")),

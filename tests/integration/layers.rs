@@ -24,11 +24,12 @@ const LAYERS: [&[&str]; 15] = [
 ];
 
 /// A crate and the only module that may name it.
-const OWNERS: [(&str, &str); 25] = [
+const OWNERS: [(&str, &str); 26] = [
     ("ort", "runtime"),
     ("object", "runtime"),
     ("csv", "data"),
     ("arrow_array", "data"),
+    ("arrow_ipc", "data"),
     ("arrow_schema", "data"),
     ("parquet", "data"),
     ("argmin", "heads"),

@@ -1,7 +1,9 @@
 //! One integration binary that drives the real `frosthead` with the real encoder.
 
+mod arrow_streams;
 mod bad_input;
 mod bundle;
+mod cache_merge;
 mod changed_files;
 mod compare;
 mod confidence;

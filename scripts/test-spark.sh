@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Tests frosthead.spark on a real PySpark with several executors (local-cluster), one of which is killed.
+#
+#   scripts/test-spark.sh       after scripts/test-python.sh, whose environment and wheel it uses; needs Java 17 or newer
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source scripts/fetch.sh
+
+command -v java >/dev/null || fail "java is missing: apt-get install default-jre-headless"
+environments=(.downloads/python-3.*/bin/python)
+python=$PWD/${environments[0]}
+"$python" -c 'import frosthead' 2>/dev/null || fail "the package is missing: run scripts/test-python.sh first"
+venv=$(dirname "$(dirname "$python")")
+if ! cmp -s scripts/requirements-spark.txt "$venv/requirements-spark.txt"; then
+  echo "setup: PySpark" >&2
+  pip() { "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --require-hashes "$@"; }
+  grep -v '^pyspark' scripts/requirements-spark.txt >"$venv/tools.txt"
+  pip --only-binary=:all: -r "$venv/tools.txt"
+  grep '^pyspark' scripts/requirements-spark.txt >"$venv/pyspark.txt"
+  pip --no-build-isolation -r "$venv/pyspark.txt"
+  cp scripts/requirements-spark.txt "$venv/requirements-spark.txt"
+fi
+export PATH=$venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1
+export FROSTHEAD_PROGRAM=${FROSTHEAD_PROGRAM:-$PWD/target/release/frosthead}
+checks=$PWD/python
+(cd / && mypy --config-file "$checks/pyproject.toml" --cache-dir "$checks/../target/mypy" --module frosthead.spark)
+pytest -p no:cacheprovider -c python/pyproject.toml --rootdir python python/tests/spark "$@"
