@@ -117,14 +117,16 @@ pub type Give<'g> = dyn FnOnce(Vec<AnswerColumn<'_>>) -> Result<RecordBatch> + '
 /// What answers texts: it gives the columns that stand beside them.
 pub type Answer = dyn Fn(&[Text<'_>], &mut Interrupts, Box<Give<'_>>) -> Result<RecordBatch> + Send + Sync;
 
+/// Gives what answers in this process.
+pub type Open = dyn Fn(Python<'_>) -> PyResult<Box<Answer>> + Send + Sync;
+
 /// What is done with a table.
 pub struct Work {
     /// The text column, or both of pairs.
     pub text: TextColumns,
     /// What the answers are called, and what they are.
     pub fields: Vec<AnswerField>,
-    /// Gives what answers in this process.
-    pub answer: Box<dyn Fn(Python<'_>) -> PyResult<Box<Answer>> + Send + Sync>,
+    pub answer: Box<Open>,
 }
 
 /// A table with answers beside its rows, computed batch by batch when somebody reads it; every reading begins

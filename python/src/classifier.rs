@@ -71,7 +71,7 @@ impl Reopen for Loaded {
         match classifier.model() {
             Model::Bundle(bundle) => Ok(bundle.fingerprint()),
             Model::Run(run) => {
-                let heads = Fingerprint::of_file(&run.directory.join("heads.safetensors"))?;
+                let heads = Fingerprint::of_file(run.directory.join("heads.safetensors"))?;
                 let backbone = run.backbone(self.options.backbone.as_deref())?.fingerprint();
                 let fields = Fields::new("frosthead run 1").field("heads", heads.to_string());
                 Ok(fields.field("backbone", backbone.to_string()).finish())

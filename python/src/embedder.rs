@@ -38,7 +38,7 @@ pub struct Options {
 /// What turns texts into vectors.
 enum Engine {
     /// Computes every text, and keeps nothing; loaded for few texts or for many.
-    Computing(Option<(Extractor, Load)>),
+    Computing(Option<(Box<Extractor>, Load)>),
     /// Takes what is in the feature store, computes the rest and keeps it.
     Storing(Box<frosthead::Embedder>),
 }
@@ -117,7 +117,7 @@ impl Network {
 
     fn compute(
         &self,
-        loaded: &mut Option<(Extractor, Load)>,
+        loaded: &mut Option<(Box<Extractor>, Load)>,
         texts: &[Text<'_>],
         numbers: &mut [f32],
         interrupts: &mut Interrupts,
@@ -126,7 +126,7 @@ impl Network {
         if loaded.as_ref().is_none_or(|(_, load)| *load == Load::Few && wanted == Load::Many) {
             // Before the other one takes its memory.
             *loaded = None;
-            *loaded = Some((self.load(wanted)?, wanted));
+            *loaded = Some((Box::new(self.load(wanted)?), wanted));
         }
         let Some((extractor, _)) = loaded else { unreachable!("it was just loaded: its absence is a bug") };
         let width = self.columns.len();
@@ -152,8 +152,8 @@ impl Network {
         // Few enough that an interrupt is heard in between.
         const AT_A_TIME: usize = 256;
         let keys: Vec<_> = texts.iter().map(|text| text.key()).collect();
-        for (place, (texts, own)) in texts.chunks(AT_A_TIME).zip(keys.chunks(AT_A_TIME)).enumerate() {
-            let stored = embedder.ensure(texts, own, &mut |_| ());
+        for (place, (texts, chunk)) in texts.chunks(AT_A_TIME).zip(keys.chunks(AT_A_TIME)).enumerate() {
+            let stored = embedder.ensure(texts, chunk, &mut |_| ());
             stored.map_err(|error| error.map_text(|text| place * AT_A_TIME + text))?;
             interrupts.check()?;
         }
