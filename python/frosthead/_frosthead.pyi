@@ -1,32 +1,31 @@
 """The module that is written in Rust."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias, final
+from typing import Any, Literal, TypeAlias, final
 
 import numpy as np
 import numpy.typing as npt
 
+from ._types import ArrowColumn, ArrowTable, TextNames, Texts
+
+__all__ = [
+    "ArrowStream",
+    "Classifier",
+    "Embedder",
+    "FrostheadError",
+    "__version__",
+    "bundle",
+    "evaluate",
+    "import_backbone",
+    "run_command",
+    "train",
+]
+
 __version__: str
 
 _StrPath: TypeAlias = str | PathLike[str]
-
-#: A text column, or both of pairs.
-TextNames: TypeAlias = str | tuple[str, str]
-
-class ArrowColumn(Protocol):
-    """A column of Arrow: an array of pyarrow, a series of Polars."""
-
-    def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...
-
-class ArrowTable(Protocol):
-    """A table (or a column) of Arrow: of pyarrow, Polars, DuckDB, pandas."""
-
-    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
-
-#: Strings, or pairs of strings for a model that reads pairs.
-Texts: TypeAlias = Iterable[str] | Iterable[tuple[str, str]] | ArrowColumn | ArrowTable
 
 class FrostheadError(Exception):
     """What went wrong, where, what was found, what was expected, and what to do."""

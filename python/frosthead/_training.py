@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from . import _frosthead
 
 if TYPE_CHECKING:
-    from ._frosthead import ArrowTable, TextNames
+    from ._types import ArrowTable, TextNames
 
     StrPath = str | PathLike[str]
     #: A path, columns of strings by their names, or a table of pyarrow, Polars, DuckDB, pandas.

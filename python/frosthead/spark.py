@@ -26,7 +26,8 @@ from . import Classifier, Embedder, FrostheadError
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from ._frosthead import ArrowStream, TextNames
+    from ._frosthead import ArrowStream
+    from ._types import TextNames
 
     StrPath = str | PathLike[str]
     Model = Embedder | Classifier

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from conftest import frosthead
+from program import frosthead
 
 import frosthead as package
 from frosthead import Classifier, Embedder, FrostheadError
@@ -108,8 +108,8 @@ OPTIONS = [
     {"seed": 14},
     {"final": True},
     {"max_drop": 40.0},
-    {"test": "data.csv"},
-    {"valid": "data.csv"},
+    {"test": "others.csv"},
+    {"valid": "others.csv"},
     {"freeze": "backbone:0-4", "layers": {"epochs": 1}},
     {"unfreeze": [0, 1], "layers": {"epochs": 1}},
 ]

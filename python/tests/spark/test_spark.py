@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import ROOT, frosthead
+from program import ROOT, frosthead
 from pyspark import SparkFiles, TaskContext
 from pyspark.sql import functions as F
 
