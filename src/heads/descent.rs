@@ -162,6 +162,48 @@ mod tests {
     }
 
     #[test]
+    fn labels_that_lose_apart_from_each_other_take_fewer_passes_when_they_remember_apart() {
+        const LABELS: usize = 40;
+        let (rows, width) = (400, 30);
+        let mut bits = 5_u64;
+        let mut draw = || {
+            bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (bits >> 40) as f32 / 8_388_608.0 - 1.0
+        };
+        let features: Vec<f32> = (0..rows * width).map(|_| draw()).collect();
+        // Each label stands where one of the features is large; some are common, some are rare.
+        let targets: Vec<Target> = features
+            .chunks_exact(width)
+            .map(|row| {
+                let has = |label: &u32| row[*label as usize % width] > 0.02 * *label as f32;
+                Target::Labels((0..LABELS as u32).filter(has).collect())
+            })
+            .collect();
+        let rows: Vec<usize> = (0..rows).collect();
+        let examples =
+            Examples { features: FeatureView::whole(&features, width), rows: &rows, targets: &targets };
+        let (scaler, shape) =
+            (Scaler::of(&examples, 1), crate::heads::Shape { kind: TaskKind::AnyOf, classes: LABELS });
+        let problem = crate::heads::problem::problem(&scaler, &examples, shape, &FitOptions::default());
+        let guess = Products::of(&problem).guess(0.1);
+        let passes = |apart: bool| {
+            let count = std::cell::Cell::new(0);
+            let at = |at| {
+                count.set(count.get() + 1);
+                Solution::at::<f64>(&problem, 0.1, at)
+            };
+            let guess = |direction: &mut Array2<f64>| guess.apply(direction);
+            let memory = &mut Memory::of(MEMORY, apart);
+            let found = descend(&at, (&guess, memory), problem.start(), &Pace::plain()).0;
+            assert!(found.converged());
+            (count.get(), found.loss)
+        };
+        let (apart, together) = (passes(true), passes(false));
+        assert!((apart.1 / together.1 - 1.0).abs() < 1e-6, "{apart:?} {together:?}");
+        assert!(2 * apart.0 < together.0, "{apart:?} {together:?}");
+    }
+
+    #[test]
     fn double_precision_ends_what_single_cannot() {
         let (rows, width) = (500, 40);
         let mut bits = 11_u64;

@@ -156,8 +156,6 @@ mod tests {
     fn a_quadratic_is_solved_in_as_many_steps_as_it_has_numbers() {
         let start = || array![[1.0, -2.0], [0.5, 1.0], [2.0, 1.0]];
         assert!(steps(&mut Memory::of(20, false), &curvatures(), start()) <= 7);
-        // Each column has its own curvatures: three steps each, but that they share their lengths.
-        assert!(steps(&mut Memory::of(20, true), &curvatures(), start()) <= 9);
     }
 
     #[test]
