@@ -14,10 +14,10 @@
 use std::ops::Range;
 
 use super::curvature::Products;
-use super::descent::{Descent, descent_bytes};
+use super::descent::{Descent, descent_bytes, memory};
 use super::folds::{FOLDS, sample, text_folds};
 use super::held_out::{Score, calibrated_loss, score};
-use super::minimize::{TOLERANCE_PER_ROW, penalty};
+use super::minimize::penalty;
 use super::objective::Problem;
 use super::options::{Alpha, Candidate, Chosen, Examples, FitOptions, GRID};
 use super::problem::problem;
@@ -32,7 +32,8 @@ use crate::task::Target;
 pub const SCREENED_ROWS: usize = 3000;
 /// A fold's path down the grid ends after so many penalties in a row were no better than its best.
 const PATIENCE: usize = 2;
-/// How long the gradient may be at the end of a fit, per row, where choices of features are compared.
+/// How long the gradient may be at the end of a fit, per row. Which choice is better shows long before the last
+/// digits of the weights do.
 const COARSE: f64 = 1e-3;
 
 /// The score per penalty of the grid, as far as a fold went.
@@ -50,8 +51,6 @@ struct Source<'a> {
     examples: Examples<'a>,
     /// They have been standardised, all together.
     standardized: bool,
-    /// See [`Problem`].
-    precision: f64,
 }
 
 /// What a comparison came to.
@@ -95,8 +94,6 @@ pub fn select(
     let folds = trials.first().map_or_else(Vec::new, |first| {
         text_folds(&Examples { features: first.features, rows, targets }, shape.classes, options.seed)
     });
-    // Which choice is better shows long before the last digits of the weights do.
-    let precision = if trials.len() > 1 { COARSE } else { TOLERANCE_PER_ROW };
     let every: Vec<usize> = (0..rows.len()).collect();
     let narrow: Vec<Option<(Vec<f32>, usize)>> = trials
         .iter()
@@ -106,7 +103,7 @@ pub fn select(
         .collect();
     let mut sources = Vec::with_capacity(trials.len());
     for (trial, narrow) in trials.iter().zip(&narrow) {
-        sources.push(source(trial, narrow.as_ref(), (rows, &every, targets), precision));
+        sources.push(source(trial, narrow.as_ref(), (rows, &every, targets)));
     }
     // The widest first, so that none is left for the end alone.
     let jobs: Vec<Range<usize>> = (0..trials.len() * FOLDS).rev().map(|job| job..job + 1).collect();
@@ -139,16 +136,15 @@ fn source<'a>(
     trial: &Trial<'a>,
     narrow: Option<&'a (Vec<f32>, usize)>,
     (rows, every, targets): (&'a [usize], &'a [usize], &'a [Target]),
-    precision: f64,
 ) -> Source<'a> {
     match narrow {
         Some((values, width)) => {
             let features = FeatureView::whole(values, *width);
-            Source { examples: Examples { features, rows: every, targets }, standardized: true, precision }
+            Source { examples: Examples { features, rows: every, targets }, standardized: true }
         }
         None => {
             let examples = Examples { features: trial.features, rows, targets };
-            Source { examples, standardized: false, precision }
+            Source { examples, standardized: false }
         }
     }
 }
@@ -243,18 +239,21 @@ fn walk(
         if source.standardized { Scaler::none(examples.features.width()) } else { Scaler::of(&training, 1) };
     // The folds share the threads.
     let alone = FitOptions { threads: 1, ..options.clone() };
-    let training = Problem { precision: source.precision, ..problem(&scaler, &training, shape, &alone) };
+    let training = Problem { precision: COARSE, ..problem(&scaler, &training, shape, &alone) };
     // Held-out rows are weighted as the training rows are, so that the choice serves the same aim.
     let outside = examples.chosen(&outside);
     let held_out = outside.of(examples.features);
     let held_out = problem(&scaler, &held_out, shape, &alone);
     let products = Products::of(&training);
     let mut path = Path::new();
-    let mut start = None;
+    let (mut start, mut memory, mut before) = (None, memory(shape.kind), None);
     let (mut best, mut worse) = (f64::INFINITY, 0);
     for alpha in grid(options.alpha) {
         let alpha = penalty(alpha, shape);
-        let solution = Descent { alpha, products: &products, start: start.as_ref() }.solve(&training);
+        // What was learnt of the curvature with one penalty is true of the next, but for the penalty.
+        memory.penalize(alpha - before.replace(alpha).unwrap_or(alpha));
+        let descent = Descent { alpha, products: &products, start: start.as_ref() };
+        let solution = descent.solve_on(&training, &mut memory);
         let scored = score(&held_out, &solution.parameters);
         start = Some(solution.parameters);
         fitted();
@@ -509,7 +508,7 @@ mod tests {
             20,
             options.seed,
         );
-        let source = Source { examples: *examples, standardized: false, precision: TOLERANCE_PER_ROW };
+        let source = Source { examples: *examples, standardized: false };
         let paths: Vec<Path> = (0..FOLDS)
             .map(|fold| walk(&source, Shape::one_of(20), options, &assigned, (fold, &|| ())))
             .collect();

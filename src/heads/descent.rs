@@ -14,11 +14,11 @@ use linfa::traits::Fit;
 use ndarray::Array2;
 
 use super::curvature::{Products, guess_bytes};
+use super::memory::{Guess, Memory, dot};
 use super::objective::Problem;
 use super::parallel::PARTS;
-use super::preconditioner;
 use super::solver::{Dataset, Failure, Solution};
-use crate::task::Target;
+use crate::task::{Target, TaskKind};
 
 /// Steps remembered.
 const MEMORY: usize = 20;
@@ -42,13 +42,23 @@ pub(super) struct Descent<'d> {
 
 impl Descent<'_> {
     pub fn solve(&self, problem: &Problem<'_>) -> Solution {
+        self.solve_on(problem, &mut memory(problem.shape.kind))
+    }
+
+    /// The same, with what an earlier descent on this problem remembers; it remembers this one's steps then.
+    pub fn solve_on(&self, problem: &Problem<'_>, memory: &mut Memory) -> Solution {
         let guess = self.products.guess(self.alpha);
         let start = self.start.cloned().unwrap_or_else(|| problem.start());
         let guess = |direction: &mut Array2<f64>| guess.apply(direction);
-        let near = descend(&|at| Solution::at::<f32>(problem, self.alpha, at), &guess, start, &Pace::plain());
-        let start = near.0.parameters;
-        descend(&|at| Solution::at::<f64>(problem, self.alpha, at), &guess, start, &Pace::plain()).0
+        let single = |at| Solution::at::<f32>(problem, self.alpha, at);
+        let near = descend(&single, (&guess, memory), start, &Pace::plain()).0.parameters;
+        descend(&|at| Solution::at::<f64>(problem, self.alpha, at), (&guess, memory), near, &Pace::plain()).0
     }
+}
+
+/// What a descent remembers at its beginning.
+pub(super) fn memory(kind: TaskKind) -> Memory {
+    Memory::of(MEMORY, kind == TaskKind::AnyOf)
 }
 
 impl<'p> Fit<&'p Problem<'p>, &'p [Target], Failure> for Descent<'_> {
@@ -59,22 +69,10 @@ impl<'p> Fit<&'p Problem<'p>, &'p [Target], Failure> for Descent<'_> {
     }
 }
 
-/// A step that was taken and what it did to the gradient.
-struct Pair {
-    step: Array2<f64>,
-    change: Array2<f64>,
-    curvature: f64,
-}
-
 /// The objective at parameters.
 type At<'a> = dyn Fn(Array2<f64>) -> Solution + 'a;
-/// Multiplies a direction by the first guess of the inverse Hessian.
-type Guess<'g> = dyn Fn(&mut Array2<f64>) + 'g;
-
 /// How a descent goes, and when it ends.
 pub(super) struct Pace {
-    /// Steps remembered.
-    pub memory: usize,
     /// Steps, at most.
     pub steps: usize,
     /// By which share of itself the loss may have fallen in the last [`SEEN`] steps. A short gradient alone
@@ -85,7 +83,7 @@ pub(super) struct Pace {
 impl Pace {
     /// Until the gradient is short.
     pub fn plain() -> Self {
-        Self { memory: MEMORY, steps: STEPS, slack: f64::INFINITY }
+        Self { steps: STEPS, slack: f64::INFINITY }
     }
 
     /// Whether this is near enough; `losses` are those of the last steps.
@@ -102,12 +100,11 @@ impl Pace {
 /// fall any further; and whether it ended so, before all its steps were taken.
 pub(super) fn descend(
     evaluate: &At<'_>,
-    guess: &Guess<'_>,
+    (guess, memory): (&Guess<'_>, &mut Memory),
     start: Array2<f64>,
     pace: &Pace,
 ) -> (Solution, bool) {
     let mut at = evaluate(start);
-    let mut memory: VecDeque<Pair> = VecDeque::with_capacity(pace.memory);
     let mut losses = VecDeque::with_capacity(SEEN + 1);
     for _ in 0..pace.steps {
         if pace.ends(&at, &losses) {
@@ -117,44 +114,12 @@ pub(super) fn descend(
         if losses.len() > SEEN {
             losses.pop_front();
         }
-        let direction = direction(guess, &memory, &at.gradient);
+        let direction = memory.direction(guess, &at.gradient);
         let Some(next) = search(evaluate, &at, &direction) else { return (at, true) };
-        let step = &next.parameters - &at.parameters;
-        let change = &next.gradient - &at.gradient;
-        let curvature = dot(&step, &change);
-        if curvature > 0.0 {
-            if memory.len() == pace.memory {
-                memory.pop_front();
-            }
-            memory.push_back(Pair { step, change, curvature });
-        }
+        memory.remember(&next.parameters - &at.parameters, &next.gradient - &at.gradient);
         at = next;
     }
     (at, false)
-}
-
-/// The two-loop recursion: the direction in which a quadratic model of the loss has its minimum.
-fn direction(guess: &Guess<'_>, memory: &VecDeque<Pair>, gradient: &Array2<f64>) -> Array2<f64> {
-    let mut direction = gradient * -1.0;
-    let mut shares = Vec::with_capacity(memory.len());
-    for pair in memory.iter().rev() {
-        let share = dot(&pair.step, &direction) / pair.curvature;
-        direction.scaled_add(-share, &pair.change);
-        shares.push(share);
-    }
-    guess(&mut direction);
-    // The guess is one of the beginning; the last step knows how much of that curvature is left (ibid.,
-    // equation 7.20).
-    if let Some(pair) = memory.back() {
-        let mut guessed = pair.change.clone();
-        guess(&mut guessed);
-        direction *= pair.curvature / dot(&pair.change, &guessed);
-    }
-    for (pair, share) in memory.iter().zip(shares.into_iter().rev()) {
-        let other = dot(&pair.change, &direction) / pair.curvature;
-        direction.scaled_add(share - other, &pair.step);
-    }
-    direction
 }
 
 /// Halves the step until the loss falls as much as the slope promises (Armijo); nothing when it cannot fall
@@ -170,15 +135,6 @@ fn search(evaluate: &At<'_>, at: &Solution, direction: &Array2<f64>) -> Option<S
         length /= 2.0;
     }
     None
-}
-
-/// The sum of all products.
-fn dot(a: &Array2<f64>, b: &Array2<f64>) -> f64 {
-    let of = |array: &Array2<f64>| -> Vec<f64> { array.iter().copied().collect() };
-    match (a.as_slice(), b.as_slice()) {
-        (Some(a), Some(b)) => preconditioner::dot(a, b),
-        _ => preconditioner::dot(&of(a), &of(b)),
-    }
 }
 
 #[cfg(test)]
@@ -203,6 +159,48 @@ mod tests {
         assert!(!pace.ends(&at(0.5), &VecDeque::from([100.0])), "too few steps were seen");
         assert!(!pace.ends(&at(1.5), &seen(100.0)), "the gradient is long");
         assert!(Pace::plain().ends(&at(0.5), &VecDeque::new()));
+    }
+
+    #[test]
+    fn labels_that_lose_apart_from_each_other_take_fewer_passes_when_they_remember_apart() {
+        const LABELS: usize = 40;
+        let (rows, width) = (400, 30);
+        let mut bits = 5_u64;
+        let mut draw = || {
+            bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (bits >> 40) as f32 / 8_388_608.0 - 1.0
+        };
+        let features: Vec<f32> = (0..rows * width).map(|_| draw()).collect();
+        // Each label stands where one of the features is large; some are common, some are rare.
+        let targets: Vec<Target> = features
+            .chunks_exact(width)
+            .map(|row| {
+                let has = |label: &u32| row[*label as usize % width] > 0.02 * *label as f32;
+                Target::Labels((0..LABELS as u32).filter(has).collect())
+            })
+            .collect();
+        let rows: Vec<usize> = (0..rows).collect();
+        let examples =
+            Examples { features: FeatureView::whole(&features, width), rows: &rows, targets: &targets };
+        let (scaler, shape) =
+            (Scaler::of(&examples, 1), crate::heads::Shape { kind: TaskKind::AnyOf, classes: LABELS });
+        let problem = crate::heads::problem::problem(&scaler, &examples, shape, &FitOptions::default());
+        let guess = Products::of(&problem).guess(0.1);
+        let passes = |apart: bool| {
+            let count = std::cell::Cell::new(0);
+            let at = |at| {
+                count.set(count.get() + 1);
+                Solution::at::<f64>(&problem, 0.1, at)
+            };
+            let guess = |direction: &mut Array2<f64>| guess.apply(direction);
+            let memory = &mut Memory::of(MEMORY, apart);
+            let found = descend(&at, (&guess, memory), problem.start(), &Pace::plain()).0;
+            assert!(found.converged());
+            (count.get(), found.loss)
+        };
+        let (apart, together) = (passes(true), passes(false));
+        assert!((apart.1 / together.1 - 1.0).abs() < 1e-6, "{apart:?} {together:?}");
+        assert!(2 * apart.0 < together.0, "{apart:?} {together:?}");
     }
 
     #[test]
@@ -244,7 +242,7 @@ mod tests {
         let guess = products.guess(10.0);
         let single = descend(
             &|at| Solution::at::<f32>(&problem, 10.0, at),
-            &|direction| guess.apply(direction),
+            (&|direction| guess.apply(direction), &mut memory(TaskKind::OneOf)),
             zeros,
             &Pace::plain(),
         )

@@ -31,6 +31,7 @@ mod logistic;
 #[cfg(feature = "train")]
 mod loss;
 #[cfg(feature = "train")]
+mod memory;
 mod minimize;
 #[cfg(feature = "train")]
 mod mixture;

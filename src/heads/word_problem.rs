@@ -13,6 +13,7 @@ use ndarray::Array2;
 use super::class_weight::{Counts, counts};
 use super::descent::{Pace, STEPS, descend};
 use super::loss::{answer, bends, slopes};
+use super::memory::Memory;
 use super::minimize::{TOLERANCE_PER_ROW, penalty};
 use super::options::{Examples, FitOptions};
 use super::parallel::PARTS;
@@ -24,7 +25,7 @@ use super::sparse::{Sparse, gather};
 use super::word_options::Weighing;
 use super::word_rows::WordRows;
 use crate::parallel::in_parallel;
-use crate::task::Target;
+use crate::task::{Target, TaskKind};
 
 /// How long the gradient may be at the end of a fit, per row, where fits are compared.
 const COARSE: f64 = 1e-3;
@@ -107,17 +108,23 @@ impl<'a> WordProblem<'a> {
         let penalised = Penalised { problem: self, alpha: penalty(alpha, self.shape) };
         let (mut guess, mut near) = (penalised.preconditioner(&start), start);
         for steps in STAGES {
-            let pace = Pace { memory: MEMORY, steps, slack: self.precision / 2.0 };
-            let (found, ended) =
-                descend(&|at| penalised.at::<f32>(at), &|direction| guess.apply(direction), near, &pace);
+            let pace = Pace { steps, slack: self.precision / 2.0 };
+            let apply = |direction: &mut Array2<f64>| guess.apply(direction);
+            // A new guess, whose steps tell how much of its curvature is left.
+            let memory = &mut self.memory();
+            let (found, ended) = descend(&|at| penalised.at::<f32>(at), (&apply, memory), near, &pace);
             near = found.parameters;
             if ended {
                 break;
             }
             guess = penalised.preconditioner(&near);
         }
-        let last = Pace { memory: MEMORY, ..Pace::plain() };
-        descend(&|at| penalised.at::<f64>(at), &|direction| guess.apply(direction), near, &last).0
+        let apply = |direction: &mut Array2<f64>| guess.apply(direction);
+        descend(&|at| penalised.at::<f64>(at), (&apply, &mut self.memory()), near, &Pace::plain()).0
+    }
+
+    fn memory(&self) -> Memory {
+        Memory::of(MEMORY, self.shape.kind == TaskKind::AnyOf)
     }
 
     /// Something of the logits of every row, `[rows, classes]`: `each` finds it in their place, and what it
