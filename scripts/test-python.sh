@@ -25,12 +25,12 @@ if [ -z "$wheel" ]; then
   cargo clippy --quiet --locked --package frosthead-python -- -D warnings
   rm -rf target/wheels
   # Both at once: one library. It is faster to build than what scripts/build-wheel.sh ships, and gives the same numbers.
-  cargo build --quiet --release --locked --package frosthead --package frosthead-python
-  maturin build --quiet --profile release --locked --manifest-path python/Cargo.toml --out target/wheels
+  cargo build --quiet --locked --package frosthead --package frosthead-python
+  maturin build --quiet --profile dev --locked --manifest-path python/Cargo.toml --out target/wheels
   wheel=$(echo target/wheels/frosthead-*.whl)
 fi
 pip install --quiet --disable-pip-version-check --no-deps --force-reinstall "$wheel"
-export FROSTHEAD_PROGRAM=${FROSTHEAD_PROGRAM:-$PWD/target/release/frosthead}
+export FROSTHEAD_PROGRAM=${FROSTHEAD_PROGRAM:-$PWD/target/debug/frosthead}
 
 # The package as it is installed, not the folder of its sources.
 checks=$PWD/python

@@ -21,7 +21,7 @@ if ! cmp -s scripts/requirements-spark.txt "$venv/requirements-spark.txt"; then
   cp scripts/requirements-spark.txt "$venv/requirements-spark.txt"
 fi
 export PATH=$venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1
-export FROSTHEAD_PROGRAM=${FROSTHEAD_PROGRAM:-$PWD/target/release/frosthead}
+export FROSTHEAD_PROGRAM=${FROSTHEAD_PROGRAM:-$PWD/target/debug/frosthead}
 checks=$PWD/python
 (cd / && mypy --config-file "$checks/pyproject.toml" --cache-dir "$checks/../target/mypy" --module frosthead.spark)
 pytest -p no:cacheprovider -c python/pyproject.toml --rootdir python python/tests/spark "$@"

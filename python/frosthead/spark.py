@@ -10,6 +10,7 @@ Needs pyspark 3.5 or newer, with pyarrow, on the driver and on every executor, a
 from __future__ import annotations
 
 import shutil
+import tarfile
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
@@ -142,7 +143,12 @@ def _ship(df: DataFrame, path: Path, fingerprint: str) -> str:
     folder = Path(tempfile.mkdtemp(prefix="frosthead-", dir=context._temp_dir))
     if path.is_dir():
         # Spark ships files: a folder goes as an archive, which it unpacks.
-        context.addArchive(f"{shutil.make_archive(str(folder / name), 'tar', path)}#{name}")
+        archive = folder / f"{name}.tar"
+        with tarfile.open(archive, "w") as members:
+            for file in sorted(path.iterdir()):
+                # Spark refuses an archive with an entry for the folder itself, as shutil.make_archive writes one.
+                members.add(file, arcname=file.name)
+        context.addArchive(f"{archive}#{name}")
     else:
         shutil.copyfile(path, folder / name)
         context.addFile(str(folder / name))

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAM = os.environ.get("FROSTHEAD_PROGRAM", str(ROOT / "target/release/frosthead"))
+PROGRAM = os.environ.get("FROSTHEAD_PROGRAM", str(ROOT / "target/debug/frosthead"))
 LIBRARY = ROOT / ".downloads/onnxruntime"
 
 

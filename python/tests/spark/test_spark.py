@@ -14,6 +14,7 @@ import pytest
 from program import ROOT, frosthead
 from pyspark import SparkFiles, TaskContext
 from pyspark.sql import functions as F
+from pyspark.sql.types import IntegerType
 
 import frosthead.spark as subject
 from frosthead import Embedder, FrostheadError
@@ -77,7 +78,7 @@ def test_labels_are_those_of_one_program(made, rows):
 
 def test_a_model_that_reads_no_pairs_says_so(made, rows):
     with pytest.raises(FrostheadError, match="pair"):
-        subject.embed(rows.withColumn("other", F.upper("text")), made / "x.frost", text=("text", "other"))
+        subject.predict(rows.withColumn("other", F.upper("text")), made / "x.frost", text=("text", "other"))
 
 
 def test_a_model_is_opened_once_in_a_worker_and_has_the_tasks_cores(made, rows):
@@ -91,7 +92,7 @@ def test_a_model_is_opened_once_in_a_worker_and_has_the_tasks_cores(made, rows):
                 "model": [id(opening.model())], "opened": [len(subject._opened)],
                 "threads": [next(key[3] for key in subject._opened)]})
 
-    schema = "partition int, process int, executor int, model long, opened int, threads int"
+    schema = "partition long, process long, executor long, model long, opened long, threads long"
     found = rows.repartition(12).mapInArrow(partition, schema).toPandas()
     assert sorted(found["partition"].unique()) == list(range(12))
     assert found["executor"].nunique() == 2, "both executors worked"
@@ -103,7 +104,7 @@ def test_a_model_is_opened_once_in_a_worker_and_has_the_tasks_cores(made, rows):
 def test_an_executor_is_killed_after_it_has_emitted_a_batch(made, rows, vectors, tmp_path):
     marker = tmp_path / "killed.json"
     embedded = subject.embed(rows, made / "backbone")
-    schema = embedded.schema.add("attempt", "int", False)
+    schema = embedded.schema.add("attempt", IntegerType(), False)
 
     def killed_once(batches):
         context = TaskContext.get()
