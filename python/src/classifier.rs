@@ -18,7 +18,8 @@ use pyo3::types::{PyDict, PyString, PyTuple};
 
 use crate::arguments::{Running, absolute};
 use crate::arrow::{Answer, ArrowStream, Give, WINDOW_ROWS, Work};
-use crate::embedder::TextNames;
+use crate::embedder::{TextNames, fitting};
+use crate::errors::raised;
 use crate::held::{Held, Reopen};
 use crate::interrupts::{Interrupts, without_interpreter};
 use crate::texts::Texts;
@@ -221,7 +222,10 @@ impl Classifier {
                 give(answers.iter().flat_map(|answers| answers.columns(all_probabilities)).collect())
             }))
         };
-        let text = text.map_or_else(|| loaded.text_columns(), TextNames::columns);
+        let known = loaded.text_columns();
+        let pairs = known.are_pairs();
+        let text = fitting(text.map_or(known, TextNames::columns), pairs);
+        let text = text.map_err(|error| raised(slf.py(), &error))?;
         ArrowStream::new(table, Work { text, fields, answer: Box::new(answer) })
     }
 

@@ -20,7 +20,7 @@ use pyo3::types::{PyDict, PyTuple};
 
 use crate::arguments::{Running, absolute};
 use crate::arrow::{Answer, ArrowStream, Give, WINDOW_ROWS, Work};
-use crate::errors::usage;
+use crate::errors::{raised, usage};
 use crate::held::{Held, Reopen};
 use crate::interrupts::{Interrupts, without_interpreter};
 use crate::texts::Texts;
@@ -229,6 +229,7 @@ impl Embedder {
             }))
         };
         let text = text.map_or_else(|| TextColumns::DEFAULT.into(), TextNames::columns);
+        let text = fitting(text, network.backbone.reads_pairs()).map_err(|error| raised(py, &error))?;
         let fields = vec![AnswerField::new(column, AnswerKind::Vector(width))];
         ArrowStream::new(table, Work { text, fields, answer: Box::new(answer) })
     }
@@ -290,4 +291,18 @@ impl TextNames {
             Self::Pair((first, second)) => TextColumns::new(&first, Some(&second)),
         }
     }
+}
+
+/// The columns, which are two where pairs are read and one where texts are.
+///
+/// # Errors
+/// They are not.
+pub fn fitting(columns: TextColumns, pairs: bool) -> Result<TextColumns> {
+    let (what, expected) = match (columns.are_pairs(), pairs) {
+        (true, false) => ("this model reads texts one by one", "the name of one column"),
+        (false, true) => ("this model reads pairs of texts", "the names of two columns"),
+        (true, true) | (false, false) => return Ok(columns),
+    };
+    let names: Vec<&str> = columns.names().collect();
+    Err(usage(what).found(format!("text={}", names.join(", "))).expected(expected))
 }

@@ -1,6 +1,7 @@
 """A Spark with two executors of one core each, every one a process of its own."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -32,3 +33,5 @@ def spark(tmp_path_factory):
     session = builder.getOrCreate()
     yield session
     session.stop()
+    # The executors of a local cluster work in Spark's own folder, whatever they are told.
+    shutil.rmtree(Path(pyspark.__file__).parent / "work", ignore_errors=True)

@@ -14,7 +14,7 @@ import pytest
 from program import ROOT, frosthead
 from pyspark import SparkFiles, TaskContext
 from pyspark.sql import functions as F
-from pyspark.sql.types import IntegerType
+from pyspark.sql.types import IntegerType, StructField, StructType
 
 import frosthead.spark as subject
 from frosthead import Embedder, FrostheadError
@@ -90,7 +90,7 @@ def test_a_model_is_opened_once_in_a_worker_and_has_the_tasks_cores(made, rows):
             yield pa.RecordBatch.from_pydict({
                 "partition": [context.partitionId()], "process": [os.getpid()], "executor": [os.getppid()],
                 "model": [id(opening.model())], "opened": [len(subject._opened)],
-                "threads": [next(key[3] for key in subject._opened)]})
+                "threads": [max(key[3] for key in subject._opened)]})
 
     schema = "partition long, process long, executor long, model long, opened long, threads long"
     found = rows.repartition(12).mapInArrow(partition, schema).toPandas()
@@ -98,13 +98,15 @@ def test_a_model_is_opened_once_in_a_worker_and_has_the_tasks_cores(made, rows):
     assert found["executor"].nunique() == 2, "both executors worked"
     assert found["process"].nunique() == 2, "a worker takes one task after the other"
     assert found.groupby("process")["model"].nunique().tolist() == [1, 1]
-    assert set(found["opened"]) == {1} and set(found["threads"]) == {1}
+    # The workers have been here since the other tests, with what those opened.
+    assert found.groupby("process")["opened"].nunique().tolist() == [1, 1]
+    assert set(found["threads"]) == {1}
 
 
 def test_an_executor_is_killed_after_it_has_emitted_a_batch(made, rows, vectors, tmp_path):
     marker = tmp_path / "killed.json"
     embedded = subject.embed(rows, made / "backbone")
-    schema = embedded.schema.add("attempt", IntegerType(), False)
+    schema = StructType([*embedded.schema.fields, StructField("attempt", IntegerType(), False)])
 
     def killed_once(batches):
         context = TaskContext.get()
@@ -137,7 +139,7 @@ def test_models_that_spark_ships(made, rows, vectors):
 
         def where(batches, opening=opening):
             for _ in batches:
-                yield pa.RecordBatch.from_pydict({"path": [str(opening.model().path)], "root": [SparkFiles.getRootDirectory()]})
+                yield pa.RecordBatch.from_pydict({"path": [os.path.abspath(opening.model().path)], "root": [os.path.abspath(SparkFiles.getRootDirectory())]})
 
         found = rows.mapInArrow(where, "path string, root string").toPandas()
         assert all(path.startswith(root) and path.endswith(ending)
@@ -162,7 +164,7 @@ def test_workers_that_have_another_model_say_so(made, rows, tmp_path):
 
 def test_a_batch_that_fails_says_partition_and_row(made, spark, rows):
     broken = rows.withColumn("text", F.when(F.col("number") == MISSING, None).otherwise(F.col("text")))
-    broken = broken.repartitionByRange(1, "number").withColumn("at", F.spark_partition_id())
+    broken = broken.sort("number").coalesce(1).withColumn("at", F.spark_partition_id())
     with pytest.raises(Exception, match=rf'partition 0: .*row {MISSING + 1}, column "text": a text is missing: found null'):
         subject.embed(broken, made / "backbone").toArrow()
     for text, said in [("share", r'column "share": the column is not text: found Float64'),
