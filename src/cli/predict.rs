@@ -305,7 +305,7 @@ fn predict_arrow(
         out: arguments.out.as_deref(),
         overwrite: arguments.overwrite,
     };
-    labelling.run(source, |load| open_model(arguments, load, terminal), terminal)
+    labelling.run(source, &|load| open_model(arguments, load, terminal), terminal)
 }
 
 /// This build has no Arrow.

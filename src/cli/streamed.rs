@@ -40,6 +40,34 @@ pub(super) fn write_to<T>(
     Ok(written.expect("what was written is there: its absence is a bug"))
 }
 
+/// The model, and what was noticed on the way.
+struct Loaded<'l> {
+    open: &'l dyn Fn(Load) -> Result<ManuallyDrop<Classifier>>,
+    load: Load,
+    classifier: ManuallyDrop<Classifier>,
+    notes: TextNotes,
+}
+
+impl Loaded<'_> {
+    /// Loads the model once more, for many texts, when so many come at a time.
+    fn make_ready_for(&mut self, texts: usize) -> Result<()> {
+        if self.load == Load::Few && Load::of_texts(texts) == Load::Many {
+            self.count();
+            let many = (self.open)(Load::Many)?;
+            drop(ManuallyDrop::into_inner(std::mem::replace(&mut self.classifier, many)));
+            self.load = Load::Many;
+        }
+        Ok(())
+    }
+
+    /// Adds what the model counted.
+    fn count(&mut self) {
+        let work = self.classifier.work();
+        self.notes.truncation += work.truncation;
+        self.notes.windowed += work.windowed;
+    }
+}
+
 /// How a stream is labelled.
 pub(super) struct Labelling<'l> {
     pub text: TextColumns,
@@ -51,50 +79,45 @@ pub(super) struct Labelling<'l> {
 }
 
 impl Labelling<'_> {
-    /// Labels a stream as it comes; `open` gives the model, loaded for as many texts as its first rows are.
+    /// Labels a stream as it comes; `open` gives the model, loaded for few texts or for many.
     pub(super) fn run(
         &self,
         source: &Source,
-        open: impl FnOnce(Load) -> Result<ManuallyDrop<Classifier>>,
+        open: &dyn Fn(Load) -> Result<ManuallyDrop<Classifier>>,
         terminal: &Terminal,
     ) -> Result<Outcome> {
-        let mut input = ArrowInput::open(source)?;
-        let first = input.next_rows()?;
-        let classifier = open(Load::of_texts(first.as_ref().map_or(0, ArrowRows::count)))?;
+        let input = ArrowInput::open(source)?;
+        let mut loaded =
+            Loaded { open, load: Load::Few, classifier: open(Load::Few)?, notes: TextNotes::default() };
         let mut progress = terminal.progress(None);
-        let mut notes = write_to(self.out, self.overwrite, |out| {
-            self.label(&classifier, (first, input), out, &mut progress)
-        })?;
+        write_to(self.out, self.overwrite, |out| self.label(&mut loaded, input, out, &mut progress))?;
         drop(progress);
-        let work = classifier.work();
-        (notes.truncation, notes.windowed) = (work.truncation, work.windowed);
-        terminal.notes(&notes, classifier.model().long(), classifier.max_length());
+        loaded.count();
+        terminal.notes(&loaded.notes, loaded.classifier.model().long(), loaded.classifier.max_length());
         Ok(Outcome::Done)
     }
 
     fn label(
         &self,
-        classifier: &Classifier,
-        (first, mut input): (Option<ArrowRows>, ArrowInput),
+        loaded: &mut Loaded<'_>,
+        mut input: ArrowInput,
         out: &mut dyn Write,
         progress: &mut TableProgress,
-    ) -> Result<TextNotes> {
-        let heads = classifier.heads();
+    ) -> Result<()> {
+        let heads = loaded.classifier.heads();
         let fields: Vec<AnswerField> =
             heads.iter().flat_map(|head| head.answer_fields(self.all_probabilities)).collect();
+        // Whoever reads knows the columns before the first rows come.
         let mut output = ArrowOutput::create(out, &input, &self.text, &fields)?;
-        let mut notes = TextNotes::default();
-        let mut next = first;
-        while let Some(rows) = next {
-            let answers = self.answer(classifier, &rows, &mut notes);
+        while let Some(rows) = input.next_rows()? {
+            loaded.make_ready_for(rows.count())?;
+            let answers = self.answer(&loaded.classifier, &rows, &mut loaded.notes);
             let answers = answers.map_err(|error| error.or_at(input.name()))?;
             let columns = answers.iter().flat_map(|answers| answers.columns(self.all_probabilities));
             output.write(&rows, columns.collect())?;
-            progress.show(&Progress::of_rows(notes.rows));
-            next = input.next_rows()?;
+            progress.show(&Progress::of_rows(loaded.notes.rows));
         }
-        output.finish()?;
-        Ok(notes)
+        output.finish()
     }
 
     fn answer<'c>(

@@ -33,7 +33,8 @@ fn write(path: &Path, batches: &[RecordBatch]) -> PathBuf {
 }
 
 fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
-    RecordBatch::try_from_iter(columns).unwrap()
+    RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true)))
+        .unwrap()
 }
 
 fn of_texts(name: &str, texts: &[&str]) -> RecordBatch {
