@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Tasks of several labels and of numbers against scikit-learn on the same features, what was promised of them, and what they cost.
 
-usage: kinds-table.py PART FROSTHEAD BACKBONE WORK [--clinc FOLDER] [--ratings vaderSentiment-3.3.2.tar.gz] [--splits N] [--alpha A]
+usage: kinds-table.py PART FROSTHEAD BACKBONE WORK [--clinc FOLDER | --demo DEMO.csv] [--ratings vaderSentiment-3.3.2.tar.gz] [--splits N] [--alpha A]
 
 PART is one of
   several   --clinc: domain and intent of every row as tags, out-of-scope rows with none, 30 % of the tags taken away at random (seed 13).
+            --demo: domain and sentiment of the demo data as tags, as many taken away; a fifth of the rows to test on.
             Loss of the fit and micro-F1 at 0.5 against OneVsRestClassifier(LogisticRegression) with the same penalty on the same
             standardised features; what the head's own thresholds give beside it.
   number    --ratings: the mean rating of the demo data's source as a number. R² against Ridge; Spearman beside that of the three
@@ -39,6 +40,15 @@ def write(path, header, rows):
 def read(path):
     with open(path, encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
+
+
+def demo_tags(options, seed=13):
+    """(train, test) rows of the demo data, its domain and sentiment as tags, some taken away."""
+    draw = random.Random(seed)
+    rows = [(row["text"], [tag for tag in (row["domain"], row["sentiment"]) if draw.random() >= 0.3]) for row in read(options.demo)]
+    draw.shuffle(rows)
+    cut = len(rows) * 4 // 5
+    return rows[:cut], rows[cut:]
 
 
 def tags(options, seed=13):
@@ -120,7 +130,7 @@ def several(options):
     from sklearn.metrics import f1_score, log_loss
     from sklearn.multiclass import OneVsRestClassifier
 
-    train, test = tags(options)
+    train, test = demo_tags(options) if options.demo else tags(options)
     paths = [write(options.work / f"tags-{name}.csv", ["text", "tags"], [(text, ";".join(own)) for text, own in rows]) for name, rows in (("train", train), ("test", test))]
     (x, x_path), (y, y_path) = (features(options, path, path.stem) for path in paths)
     x, y = standardised(x.astype(numpy.float64), y.astype(numpy.float64))
@@ -244,6 +254,7 @@ def main():
     parser.add_argument("backbone", type=Path)
     parser.add_argument("work", type=Path)
     parser.add_argument("--clinc", type=Path)
+    parser.add_argument("--demo", type=Path)
     parser.add_argument("--ratings", type=Path)
     parser.add_argument("--splits", type=int, default=20)
     parser.add_argument("--alpha", type=float, nargs="+", default=[1.0, 10.0, 100.0])

@@ -6,7 +6,11 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/fetch.sh
 
-command -v java >/dev/null || fail "java is missing: apt-get install default-jre-headless"
+if ! command -v java >/dev/null; then
+  echo "setup: Java" >&2
+  { apt-get update && apt-get install --yes --no-install-recommends default-jre-headless; } >&2 ||
+    fail "java is missing, and apt-get could not install default-jre-headless: install Java 17 or newer"
+fi
 environments=(.downloads/python-3.*/bin/python)
 python=$PWD/${environments[0]}
 "$python" -c 'import frosthead' 2>/dev/null || fail "the package is missing: run scripts/test-python.sh first"
