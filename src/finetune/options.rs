@@ -110,7 +110,7 @@ options! {
         head_init: HeadInit = HeadInit::Fitted, "HOW", INIT;
         /// Passes over the training rows, at most.
         epochs: u64 = 3, "N", EPOCHS;
-        /// Highest learning rate, of the top layer.
+        /// Highest learning rate, of the top layer; biases that are trained alone have ten times that.
         learning_rate: f32 = 2e-4, "RATE", FACTOR;
         /// Learning rate of the heads, as a multiple of the top layer's.
         head_rate: f32 = 5.0, "FACTOR", FACTOR;
