@@ -54,6 +54,13 @@ pub struct UpdateHeader {
     pub signature: Option<String>,
 }
 
+impl UpdateHeader {
+    /// The same without the signature, which is another one whenever somebody signs.
+    pub(super) fn unsigned(self) -> Self {
+        Self { signature: None, ..self }
+    }
+}
+
 /// A file, by its size and the hash of all its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -189,16 +196,20 @@ fn altered(what: &str) -> Error {
 
 /// An update that was opened, and its signature checked where a key is given.
 #[derive(Debug)]
-struct Update {
+pub(super) struct Update {
     path: PathBuf,
     file: File,
-    header: UpdateHeader,
+    pub header: UpdateHeader,
     /// Where its body lies.
     body: std::ops::Range<u64>,
 }
 
 impl Update {
-    fn open(path: &Path, key: Option<&PublicKey>) -> Result<Self> {
+    /// Opens an update and checks all of it but its body's steps.
+    ///
+    /// # Errors
+    /// It is none, is cut off or altered, or is not signed with the key.
+    pub fn open(path: &Path, key: Option<&PublicKey>) -> Result<Self> {
         match Thing::of(path) {
             Thing::Update => {}
             thing => return Err(thing.instead_of(Wanted::Update, Some(path))),

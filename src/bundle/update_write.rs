@@ -1,14 +1,14 @@
 //! Owns making an update: what of a new bundle is not in the old one, found without knowing what the bytes
 //! mean.
 //!
-//! The same two bundles give the same bytes. Refuses two bundles that are one.
+//! The same two bundles give the same bytes, but for signatures. Refuses two bundles that are one.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::signature::{Signed, put_beside};
 use super::signature_path;
-use super::update::{FORMAT, Step, UpdateHeader, whole_file};
+use super::update::{FORMAT, Step, Update, UpdateHeader, whole_file};
 use crate::document;
 use crate::error::{Error, Kind, Result};
 use crate::files;
@@ -52,17 +52,16 @@ pub fn write_update(path: &Path, request: &UpdateRequest<'_>) -> Result<bool> {
     let signature = files::read(&signature_path(new))?.map(|bytes| String::from_utf8_lossy(&bytes).into());
     let frosthead = env!("CARGO_PKG_VERSION").to_owned();
     let header = UpdateHeader { format: FORMAT, frosthead, from, to, signature };
-    let read = |path: &Path| std::fs::read(path).map_err(|source| Error::io("read", path, source));
-    let bytes = encoded(&header, &read(old)?, &read(new)?)?;
-    let there = files::read(path)?;
-    let up_to_date = there.as_ref() == Some(&bytes);
-    if there.is_some() && !up_to_date && !overwrite {
+    let same = |there: Update| there.header.unsigned() == header.clone().unsigned();
+    let up_to_date = Update::open(path, None).is_ok_and(same);
+    if path.exists() && !up_to_date && !overwrite {
         return Err(Error::new(Kind::Exists, "the output exists and was made from something else")
             .at(path)
             .help("choose another --out, or say --overwrite"));
     }
-    if !up_to_date {
-        files::write(path, &bytes)?;
+    if !up_to_date || header.signature.is_some() {
+        let read = |path: &Path| std::fs::read(path).map_err(|source| Error::io("read", path, source));
+        files::write(path, &encoded(&header, &read(old)?, &read(new)?)?)?;
     }
     put_beside(Signed::Update, path, sign.map(PathBuf::as_path), up_to_date)?;
     Ok(up_to_date)

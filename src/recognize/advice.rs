@@ -67,9 +67,6 @@ impl Thing {
             (Self::Update, _) => {
                 format!("apply it to the bundle that it was made of: `frosthead update OLD.frost {word}`")
             }
-            (Self::Bundle, Wanted::Update) => {
-                "give the bundle first, and what makes another of it behind it".to_owned()
-            }
             (_, Wanted::Source) => self.advice_for_import(&word),
             (Self::Comparison, _) => format!("give one of the runs in it: {word}/BACKBONE/SCENARIO"),
             (Self::Store, _) => format!("`frosthead cache list --cache {word}` says what is in it"),

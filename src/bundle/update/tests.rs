@@ -112,6 +112,14 @@ fn the_same_two_bundles_give_the_same_update_and_one_alone_none() {
     let mut request = UpdateRequest { old: &old, new: &new, sign: None, overwrite: false };
     assert!(write_update(&place.at("x.frostup"), &request).unwrap(), "it is up to date");
     assert!(place.get("x.frostup") == first);
+    let (secret, public) = keys(&place, "own.key");
+    signature::put_beside(Signed::Bundle, &new, Some(&secret), false).unwrap();
+    request.sign = Some(&secret);
+    for round in 0..2 {
+        assert!(write_update(&place.at("x.frostup"), &request).unwrap(), "the same, signed: {round}");
+        Update::open(&place.at("x.frostup"), Some(&public)).unwrap();
+        assert!(place.header().signature.is_some());
+    }
     place.put("new.frost", &archive_of(9.0));
     let error = write_update(&place.at("x.frostup"), &request).unwrap_err();
     assert_eq!(error.kind(), Kind::Exists, "{error}");
