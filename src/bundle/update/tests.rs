@@ -368,7 +368,9 @@ fn whoever_was_killed_between_bundle_and_signature_asks_once_more() {
     Bundle::open(&place.at("old.frost"), trust.trust.as_ref()).unwrap();
     // Without a signature of the new bundle, that of the old one goes away.
     place.put("old.frost", &place.old);
-    std::fs::remove_file(place.at("new.frost.minisig")).unwrap();
+    for name in ["new.frost.minisig", "x.frostup"] {
+        std::fs::remove_file(place.at(name)).unwrap();
+    }
     place.write(None);
     place.apply(&UpdateOptions::default()).unwrap();
     assert!(!place.at("old.frost.minisig").exists() && !place.at("x.frostup.minisig").exists());
