@@ -12,6 +12,9 @@ mod advice;
 
 pub use advice::{FETCH, shell_word};
 
+/// How an update of a bundle begins.
+pub const UPDATE: &[u8; 8] = b"FROSTUP\n";
+
 /// Bytes that are looked at.
 const START: usize = 512;
 /// Bytes at the end of a ZIP archive that name its entries.
@@ -25,6 +28,8 @@ pub enum Thing {
     Stream,
     EmptyFile,
     Bundle,
+    /// What makes another bundle of one.
+    Update,
     Zip,
     Parquet,
     /// A file of text with the extension of a table.
@@ -58,6 +63,7 @@ pub enum Thing {
 pub enum Wanted {
     Table,
     Bundle,
+    Update,
     Run,
     /// A run or a bundle.
     Model,
@@ -132,6 +138,9 @@ impl Thing {
     pub fn of_start(start: &[u8]) -> Option<Self> {
         if start.starts_with(b"PK\x03\x04") || start.starts_with(b"PK\x05\x06") {
             return Some(zip(start));
+        }
+        if start.starts_with(UPDATE) {
+            return Some(Self::Update);
         }
         // Letters that a text may begin with tell nothing alone.
         if start.starts_with(b"PAR1\x15") {
@@ -236,6 +245,7 @@ impl fmt::Display for Thing {
             Self::Stream => "a pipe or a device",
             Self::EmptyFile => "an empty file",
             Self::Bundle => "a bundle",
+            Self::Update => "an update of a bundle",
             Self::Zip => "a ZIP archive",
             Self::Parquet => "a Parquet file",
             Self::Table(format) => return write!(f, "a {format} table"),
@@ -325,6 +335,7 @@ mod tests {
             (&bundle[..10], "a ZIP archive"),
             (&bundle, "a ZIP archive"),
             (&[&bundle[..], b"mani"].concat(), "a bundle"),
+            (b"FROSTUP\n\x10\0\0\0", "an update of a bundle"),
             (b"PAR1\x15\x04", "a Parquet file"),
             (b"\x08\0\0\0\0\0\0\0{\"a\":1}", "a safetensors file (weights)"),
             (b"\x08\x0a\x12\x09frosthead", "an ONNX file"),
@@ -383,6 +394,7 @@ mod tests {
             Thing::Stream,
             Thing::EmptyFile,
             Thing::Bundle,
+            Thing::Update,
             Thing::Zip,
             Thing::Parquet,
             Thing::Table("CSV"),
@@ -406,6 +418,7 @@ mod tests {
         let all = [
             Wanted::Table,
             Wanted::Bundle,
+            Wanted::Update,
             Wanted::Run,
             Wanted::Model,
             Wanted::Backbone,

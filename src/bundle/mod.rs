@@ -1,5 +1,6 @@
 //! Owns the deployable file: a ZIP whose entries are stored, aligned and checksummed, with one graph of
-//! backbone, pooling and all heads; writing it, opening it with everything checked, and its self-test.
+//! backbone, pooling and all heads; writing it, opening it with everything checked, its self-test, and updates
+//! that make one bundle of another.
 //!
 //! Never unpacked: ONNX Runtime maps the weights out of the file. Refuses a file that is not to the byte what
 //! `frosthead bundle` writes, and to keep anything of the texts that a model was trained on.
@@ -18,6 +19,9 @@ mod network;
 mod self_test;
 mod signature;
 mod tokenizer;
+mod update;
+#[cfg(feature = "train")]
+mod update_write;
 mod validation;
 mod words;
 #[cfg(feature = "train")]
@@ -34,7 +38,11 @@ pub use contents::{Manifest, TABLE_BITS, TaskManifest, WordsManifest, piece_deta
 use copy::PrivateCopy;
 pub use copy::{CopyNote, copy_places};
 pub use self_test::SelfTest;
+use signature::Signed;
 pub use signature::{PublicKey, signature_path};
+pub use update::{UpdateHeader, UpdateOptions, Updated, WholeFile, apply_update};
+#[cfg(feature = "train")]
+pub use update_write::{UpdateRequest, write_update};
 pub use validation::{Validation, ValidationTask};
 #[cfg(feature = "train")]
 pub use words::append_words;
@@ -131,7 +139,7 @@ impl Bundle {
     ) -> Result<(Self, T)> {
         let archive = Archive::open_as(place, path)?;
         // Before anything of it is read: only then is a signature worth something.
-        key.map_or(Ok(()), |key| signature::verify(path, archive.reader(), key))?;
+        key.map_or(Ok(()), |key| Signed::Bundle.verify(path, archive.reader(), key))?;
         let contents = Contents::read(&archive, path)?;
         let graph = bound_graph(&archive, &contents, place).map_err(|error| error.at(path))?;
         let heads = contents.manifest.tasks.iter().zip(&contents.labels).zip(&contents.calibration);
@@ -454,6 +462,9 @@ fn bound_graph(archive: &Archive, contents: &Contents, place: &Path) -> Result<M
 #[cfg(test)]
 #[cfg(feature = "train")]
 mod tests;
+#[cfg(test)]
+#[cfg(feature = "train")]
+use tests::archive_of;
 
 /// The file itself, where links lead to it.
 fn existing(path: &Path) -> Result<PathBuf> {

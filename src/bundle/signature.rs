@@ -1,7 +1,7 @@
 //! Owns signatures: minisign's, over the whole file, in `x.frost.minisig` beside it, as its own tools write
 //! and verify them.
 //!
-//! Refuses a bundle whose signature is missing, is of another key, or is of other bytes.
+//! Refuses a bundle, or an update of one, whose signature is missing, is of another key, or is of other bytes.
 
 use std::ffi::OsString;
 use std::io::Read;
@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::error::{Error, Kind, Result};
+#[cfg(feature = "train")]
+use crate::files;
 use crate::files::in_pieces;
 
 /// Far more than a signature ever has.
@@ -41,7 +43,7 @@ impl FromStr for PublicKey {
     }
 }
 
-/// Where a bundle's signature lies.
+/// Where the signature of a bundle, or of an update, lies.
 #[must_use]
 pub fn signature_path(bundle: &Path) -> PathBuf {
     let mut name = OsString::from(bundle);
@@ -49,43 +51,73 @@ pub fn signature_path(bundle: &Path) -> PathBuf {
     name.into()
 }
 
-/// Proves that the bytes of `bundle`, which `content` reads, were signed with the key.
-///
-/// # Errors
-/// They were not.
-pub(super) fn verify(bundle: &Path, content: impl Read, key: &PublicKey) -> Result<()> {
-    let path = signature_path(bundle);
-    let wrong = |what: &str| {
-        Error::new(Kind::Bundle, what).at(bundle).help(
-            "load only bundles of somebody you trust: have it signed (`frosthead bundle --sign`), or give that signer's key",
-        )
-    };
-    let size = std::fs::metadata(&path).map_err(|source| match source.kind() {
-        std::io::ErrorKind::NotFound => {
-            wrong("the bundle is not signed").expected(format!("its signature in {}", path.display()))
-        }
-        _ => Error::io("read", &path, source),
-    })?;
-    if size.len() > LARGEST {
-        return Err(wrong("the bundle's signature is damaged").found(format!("{} bytes", size.len())));
-    }
-    let signature = minisign_verify::Signature::from_file(&path)
-        .map_err(|source| wrong("the bundle's signature is damaged").because(source))?;
-    let unsigned = |source| wrong("the bundle was not signed with this key").because(source);
-    let mut verifier = key.0.verify_stream(&signature).map_err(unsigned)?;
-    in_pieces(content, bundle, &mut |piece| {
-        verifier.update(piece);
-        Ok(())
-    })?;
-    verifier.finalize().map_err(unsigned)
+/// What is signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Signed {
+    Bundle,
+    Update,
 }
 
-/// Signs a bundle: the bytes of its `.minisig` file. A key with a password asks for it on the terminal.
+impl Signed {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Bundle => "bundle",
+            Self::Update => "update",
+        }
+    }
+
+    fn wrong(self, path: &Path, what: &str) -> Error {
+        let name = self.name();
+        Error::new(Kind::Bundle, format!("the {name} {what}")).at(path).help(format!(
+            "load only {name}s of somebody you trust: have it signed (`frosthead bundle --sign`), or give that signer's key"
+        ))
+    }
+
+    /// Proves that the bytes of the file at `path`, which `content` reads, were signed with the key.
+    ///
+    /// # Errors
+    /// They were not.
+    pub fn verify(self, path: &Path, content: impl Read, key: &PublicKey) -> Result<()> {
+        let beside = signature_path(path);
+        let size = std::fs::metadata(&beside).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => {
+                self.wrong(path, "is not signed").expected(format!("its signature in {}", beside.display()))
+            }
+            _ => Error::io("read", &beside, source),
+        })?;
+        if size.len() > LARGEST {
+            return Err(self
+                .wrong(path, "has a signature that is damaged")
+                .found(format!("{} bytes", size.len())));
+        }
+        let text = std::fs::read(&beside).map_err(|source| Error::io("read", &beside, source))?;
+        let text = String::from_utf8_lossy(&text);
+        self.verify_by(&text, path, content, key)
+    }
+
+    /// The same by the text of a signature.
+    ///
+    /// # Errors
+    /// They were not signed with the key.
+    pub fn verify_by(self, text: &str, path: &Path, content: impl Read, key: &PublicKey) -> Result<()> {
+        let signature = minisign_verify::Signature::decode(text)
+            .map_err(|source| self.wrong(path, "has a signature that is damaged").because(source))?;
+        let unsigned = |source| self.wrong(path, "was not signed with this key").because(source);
+        let mut verifier = key.0.verify_stream(&signature).map_err(unsigned)?;
+        in_pieces(content, path, &mut |piece| {
+            verifier.update(piece);
+            Ok(())
+        })?;
+        verifier.finalize().map_err(unsigned)
+    }
+}
+
+/// Signs a file: the bytes of its `.minisig` file. A key with a password asks for it on the terminal.
 ///
 /// # Errors
 /// The key cannot be read.
 #[cfg(feature = "train")]
-pub(super) fn sign(bundle: &Path, key: &Path) -> Result<Vec<u8>> {
+fn sign(what: Signed, path: &Path, key: &Path) -> Result<Vec<u8>> {
     let unusable = |source| {
         Error::new(Kind::Usage, "the secret key cannot be used")
             .at(key)
@@ -99,10 +131,28 @@ pub(super) fn sign(bundle: &Path, key: &Path) -> Result<Vec<u8>> {
         Ok(secret) => secret,
         Err(_) => boxed()?.into_secret_key(None).map_err(unusable)?,
     };
-    let file = std::fs::File::open(bundle).map_err(|source| Error::io("read", bundle, source))?;
+    let file = std::fs::File::open(path).map_err(|source| Error::io("read", path, source))?;
     // A comment of its own, because the default says when it was made and with what file name.
-    let comment = Some("frosthead bundle");
-    let signature = minisign::sign(None, &secret, file, comment, Some("signature of a frosthead bundle"))
+    let what = what.name();
+    let (about, comment) = (format!("frosthead {what}"), format!("signature of a frosthead {what}"));
+    let signature = minisign::sign(None, &secret, file, Some(about.as_str()), Some(comment.as_str()))
         .map_err(unusable)?;
     Ok(signature.into_string().into_bytes())
+}
+
+/// Puts the signature of what was just written beside it, where there is a key; otherwise an old one goes
+/// away, unless what was there already was written.
+///
+/// # Errors
+/// The key cannot be used, or writing fails.
+#[cfg(feature = "train")]
+pub(super) fn put_beside(what: Signed, path: &Path, key: Option<&Path>, up_to_date: bool) -> Result<()> {
+    let beside = signature_path(path);
+    match key {
+        Some(key) => files::write(&beside, &sign(what, path, key)?),
+        None if !up_to_date && beside.exists() => {
+            std::fs::remove_file(&beside).map_err(|source| Error::io("remove", &beside, source))
+        }
+        None => Ok(()),
+    }
 }

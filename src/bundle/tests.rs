@@ -189,6 +189,11 @@ impl Parts {
     }
 }
 
+/// A bundle whose head has this bias.
+pub(super) fn archive_of(bias: f32) -> Vec<u8> {
+    Parts::of(&Head { bias: vec![bias, -bias], ..head() }).archive()
+}
+
 fn archive(entries: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let mut writer = ArchiveWriter::new(Cursor::new(Vec::new()));
     for (name, bytes) in entries {

@@ -17,7 +17,8 @@ use super::entries::{
 };
 use super::network::{bind, row_parts, without_heads};
 use super::self_test::{golden, sentences};
-use super::{Bundle, Validation, signature, signature_path, tokenizer};
+use super::signature::{Signed, put_beside};
+use super::{Bundle, Validation, tokenizer};
 use crate::backbone::Backbone;
 use crate::data::TextColumns;
 use crate::document;
@@ -159,17 +160,7 @@ pub fn write_bundle(path: &Path, request: &BundleRequest<'_>, runtime: &Runtime)
         Ok(())
     });
     written?;
-    let beside = signature_path(path);
-    match &request.sign {
-        Some(key) => {
-            let signature = signature::sign(path, key)?;
-            files::write(&beside, &signature)?;
-        }
-        None if !outcome.up_to_date && beside.exists() => {
-            std::fs::remove_file(&beside).map_err(|source| Error::io("remove", &beside, source))?;
-        }
-        None => {}
-    }
+    put_beside(Signed::Bundle, path, request.sign.as_deref(), outcome.up_to_date)?;
     Ok(outcome)
 }
 

@@ -14,12 +14,12 @@ use super::printing::print;
 use super::stores::StoreArguments;
 use super::terminal::{Terminal, bytes, grouped};
 use frosthead::internal::backbone::Backbone;
-use frosthead::internal::bundle::{Validation, Written, signature_path};
+use frosthead::internal::bundle::{Bundle, UpdateRequest, Validation, Written, signature_path, write_update};
 use frosthead::internal::classifier::{BundleOptions, Deployed, Run, bundle_run};
 use frosthead::internal::document;
 use frosthead::internal::embed::Embedder;
 use frosthead::internal::error::{Error, Kind, Result};
-use frosthead::internal::files;
+use frosthead::internal::files::{self, Scratch};
 use frosthead::internal::precision::{
     Chosen, DepthChoice, PRECISION, PrecisionChoice, PrecisionReport, PrecisionRequest, RunRows,
     VocabularyChoice, VocabularyReport, choose,
@@ -36,6 +36,7 @@ use frosthead::internal::runtime::Runtime;
   frosthead bundle runs/first --out small.frost --precision int8 --depth auto
   frosthead bundle runs/first --out small.frost --precision int8 --table-bits 4
   frosthead bundle runs/first --out first.frost --keep-validation
+  frosthead bundle runs/second --update-of first.frost --out second.frostup
   frosthead bundle runs/first --out first.frost --sign ~/.minisign/minisign.key --overwrite")]
 pub(crate) struct Arguments {
     /// The run directory.
@@ -43,6 +44,10 @@ pub(crate) struct Arguments {
     /// The bundle to write.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Write not the bundle, but an update: what `frosthead update` needs to make it of this bundle, which a
+    /// device has.
+    #[arg(long, value_name = "OLD")]
+    update_of: Option<PathBuf>,
     /// `fp32`, `w8` (8-bit weights), `int8` (computes in 8 bits), or `auto`: the first of int8 with a 4-bit
     /// table, int8 (each then with exceptions), w8 and fp32 that costs no task more than --max-drop.
     #[arg(long, value_name = "PRECISION", default_value = "fp32")]
@@ -102,6 +107,10 @@ impl Arguments {
 
 pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> Result<Outcome> {
     refuse_idle(arguments, given)?;
+    if let Some(old) = &arguments.update_of {
+        // Before anything is computed.
+        Bundle::open(old, None)?;
+    }
     let chooses = arguments.chooses();
     let runtime = arguments.runtime.load(terminal)?;
     let mut options = BundleOptions {
@@ -138,13 +147,33 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
     }
     let out = &arguments.out;
     let writing = terminal.working(format!("{}: being written", out.display()));
-    let written = bundle_run(&arguments.run, out, &options, &runtime)?;
+    let written = match &arguments.update_of {
+        Some(old) => write_update_of(old, arguments, &options, &runtime)?,
+        None => bundle_run(&arguments.run, out, &options, &runtime)?,
+    };
     drop((chosen, writing));
     say_written(terminal, out, &written);
     if arguments.sign.is_some() {
         terminal.say(format!("{}: its signature", signature_path(out).display()));
     }
     Ok(Outcome::Done)
+}
+
+/// Writes an update of an old bundle: the new one is made beside it for that.
+fn write_update_of(
+    old: &Path,
+    arguments: &Arguments,
+    options: &BundleOptions,
+    runtime: &Runtime,
+) -> Result<Written> {
+    let out = &arguments.out;
+    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let scratch = Scratch::new(folder, 0o700).map_err(|source| Error::io("write", out, source))?;
+    let new = scratch.path().join("new.frost");
+    let written = bundle_run(&arguments.run, &new, options, runtime)?;
+    let (sign, overwrite) = (arguments.sign.as_ref(), arguments.overwrite);
+    let up_to_date = write_update(out, &UpdateRequest { old, new: &new, sign, overwrite })?;
+    Ok(Written { up_to_date, ..written })
 }
 
 /// Refuses to keep validation rows where heads see words alone: which words stood there is nothing to be kept,

@@ -205,7 +205,8 @@ fn refuse_idle(given: &Given, request: &CompareRequest, scenarios: &[Scenario]) 
     let tasks = train.rows.tasks.names();
     let training = |(scenario, backbone): (&Scenario, &Arc<Backbone>)| {
         // What is impossible on a backbone is reported, and nothing is trained.
-        let stages = scenario.plans(&tasks, backbone.layers(), train.freezing.freeze()).ok()?;
+        let freeze = train.freezing.freeze();
+        let stages = scenario.plans((&tasks, backbone.layers()), freeze, train.layers.train).ok()?;
         Some(Training {
             stages,
             depth: backbone.layers().unwrap_or(0),

@@ -217,6 +217,7 @@ fn of_run(recipe: &Recipe, heads: &[HeadDescription]) -> Vec<(&'static str, Stri
         ("split", shares),
         ("heads", format!("alpha {}, class weight {}", recipe.heads.alpha, recipe.heads.class_weight)),
     ];
+    lines.extend(recipe.training.iter().map(|training| ("frozen", training.frozen.clone())));
     lines.extend(of_pairs(recipe.data.text_columns()));
     for head in heads {
         let parameters = grouped(head.parameters as u64);

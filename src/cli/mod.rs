@@ -52,6 +52,7 @@ mod train;
 mod trainings;
 #[cfg(feature = "train")]
 mod tune;
+mod update;
 
 use frosthead::internal::error::Result;
 use std::ffi::OsString;
@@ -105,6 +106,7 @@ enum Command {
     Bundle(bundle::Arguments),
     #[cfg(feature = "train")]
     Refit(Box<refit::Arguments>),
+    Update(update::Arguments),
     Inspect(inspect::Arguments),
     Doctor(doctor::Arguments),
     Cache(cache::Arguments),
@@ -184,6 +186,7 @@ fn run(command: &Command, given: &Given, terminal: &Terminal) -> Result<Outcome>
         Command::Bundle(arguments) => bundle::run(arguments, given, terminal),
         #[cfg(feature = "train")]
         Command::Refit(arguments) => refit::run(arguments, given, terminal),
+        Command::Update(arguments) => update::run(arguments, terminal),
         Command::Inspect(arguments) => inspect::run(arguments, terminal),
         Command::Doctor(arguments) => doctor::run(arguments, given, terminal),
         Command::Cache(arguments) => cache::run(arguments, given, terminal),

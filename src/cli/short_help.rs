@@ -12,7 +12,7 @@ const SHOWN: [(&str, &[&str]); 11] = [
         "train",
         &[
             "backbone", "out", "task", "any-of", "number", "text", "features", "depth", "freeze", "unfreeze",
-            "test", "final",
+            "train", "test", "final",
         ],
     ),
     (
@@ -22,7 +22,7 @@ const SHOWN: [(&str, &[&str]); 11] = [
     ("eval", &["model", "rows", "by", "errors", "coverage", "json", "text"]),
     ("predict", &["model", "out", "output-format", "all-probabilities", "abstain-below", "explain", "text"]),
     ("serve", &["bind", "api-keys", "tls-cert", "tls-key", "long", "log", "threads"]),
-    ("bundle", &["out", "precision", "depth", "vocabulary", "table-bits", "max-drop", "sign"]),
+    ("bundle", &["out", "precision", "depth", "vocabulary", "table-bits", "max-drop", "sign", "update-of"]),
     ("refit", &["out", "task", "any-of", "number", "features", "max-drift", "text"]),
     ("embed", &["backbone", "out", "features", "text", "long", "threads"]),
     ("import", &["out", "pooling", "max-length", "prompt"]),

@@ -211,7 +211,7 @@ const INSTEAD: Instead = Instead {
 
 /// Refuses options that have no effect on this training; without a backbone it is one on features.
 fn refuse_idle(given: &Given, request: &TrainRequest, backbone: Option<&Backbone>) -> Result<()> {
-    let TrainRequest { rows, freezing, learning, layers, .. } = request;
+    let TrainRequest { freezing, learning, layers, .. } = request;
     let of_features = |option: &str, instead| Idle {
         when: backbone.is_none(),
         options: names(&[option]),
@@ -223,7 +223,7 @@ fn refuse_idle(given: &Given, request: &TrainRequest, backbone: Option<&Backbone
     let drop = of_features("max-drop", "give texts and --backbone");
     given.refuse([idle_on_features(backbone.is_none()), features, depth, drop])?;
     let training = Training {
-        stages: freezing.plans(&rows.tasks, backbone)?,
+        stages: request.plans(backbone)?,
         depth: backbone.and_then(Backbone::layers).unwrap_or(0),
         head_init: layers.head_init,
         frozen_head: &freezing.init_heads,

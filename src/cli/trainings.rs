@@ -71,6 +71,12 @@ pub(crate) fn idle(trainings: &[Training<'_>], instead: &Instead) -> Vec<Idle> {
         ),
         line(!begins, &["head-init"], "the first stage trains heads alone, which fits them", ""),
         line(
+            !stage(&|_, plan| plan.trains_matrices()),
+            &["weight-decay"],
+            "no matrix is trained, and nothing else decays",
+            "",
+        ),
+        line(
             !stage(&|training, plan| {
                 plan.embeddings || plan.layers.iter().any(|layer| layer + 1 < training.depth)
             }),

@@ -97,7 +97,7 @@ impl<'j> Job<'j> {
             let top = matches!(scenario, Scenario::Top(..));
             let follows = top && again.contains(&scenario.features());
             let depth = self.backbone.layers();
-            let plans = match scenario.plans(&tasks, depth, freeze) {
+            let plans = match scenario.plans((&tasks, depth), freeze, train.layers.train) {
                 // What the user froze is not there: nobody wants the rest without it.
                 Err(error) if depth.is_some() && matches!(scenario, Scenario::FrozenHead(..)) => {
                     return Err(error);

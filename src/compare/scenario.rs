@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use crate::encoder::TrainedTensors;
 use crate::error::{Error, Kind, Result};
 use crate::plan::FreezePlan;
 use crate::report::{Report, depth_name, depth_of};
@@ -169,18 +170,25 @@ impl Scenario {
         }
     }
 
-    /// Its plans, stage by stage. `also` is what scenario 3 freezes beside the head.
+    /// Its plans, stage by stage. `also` is what scenario 3 freezes beside the head, `tensors` what is trained
+    /// of free layers.
     ///
     /// # Errors
     /// The backbone has too few layers, or cannot be cut inside.
-    pub fn plans(&self, tasks: &[String], depth: Option<usize>, also: &[String]) -> Result<Vec<FreezePlan>> {
-        match self {
+    pub fn plans(
+        &self,
+        (tasks, depth): (&[String], Option<usize>),
+        also: &[String],
+        tensors: TrainedTensors,
+    ) -> Result<Vec<FreezePlan>> {
+        let plans: Result<Vec<FreezePlan>> = match self {
             Self::Features(_) if depth.is_none() => {
                 Err(Error::new(Kind::Usage, "an imported .onnx file has the features of its last layer only"))
             }
             Self::Top(layers, _) => (0..=*layers).map(|count| FreezePlan::top(count, tasks, depth)).collect(),
-            _ => Ok(vec![FreezePlan::parse(&self.freeze(also), tasks, depth)?]),
-        }
+            _ => FreezePlan::parse(&self.freeze(also), tasks, depth).map(|plan| vec![plan]),
+        };
+        plans.map(|plans| plans.into_iter().map(|plan| plan.training(tensors)).collect())
     }
 
     /// The values of `--freeze`.
@@ -280,7 +288,7 @@ mod tests {
     fn each_scenario_has_its_plan() {
         let frozen = |scenario: Scenario, also: &[&str]| {
             let also: Vec<String> = also.iter().map(|value| (*value).to_owned()).collect();
-            let plans = scenario.plans(&tasks(), Some(6), &also).unwrap();
+            let plans = scenario.plans((&tasks(), Some(6)), &also, TrainedTensors::All).unwrap();
             plans.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         assert_eq!(frozen(Scenario::Frozen, &["backbone:0-3"]), ["backbone, head type, head sentiment"]);
@@ -290,14 +298,13 @@ mod tests {
         assert_eq!(frozen(head, &["backbone:0-3"]), ["embeddings, layers 0-3, head type"]);
         let top = frozen(Scenario::Top(2, FeatureRequest::default()), &["backbone:0-3"]);
         assert_eq!(top, ["backbone", "embeddings, layers 0-4", "embeddings, layers 0-3"]);
-        assert!(Scenario::Top(7, FeatureRequest::default()).plans(&tasks(), Some(6), &[]).is_err());
-        assert!(
-            Scenario::Top(1, FeatureRequest::default())
-                .plans(&tasks(), None, &[])
-                .unwrap_err()
-                .to_string()
-                .contains(".onnx")
-        );
+        let top = |layers, depth, tensors| {
+            Scenario::Top(layers, FeatureRequest::default()).plans((&tasks(), depth), &[], tensors)
+        };
+        assert!(top(7, Some(6), TrainedTensors::All).is_err());
+        assert!(top(1, None, TrainedTensors::All).unwrap_err().to_string().contains(".onnx"));
+        let biases = top(1, Some(6), TrainedTensors::Biases).unwrap();
+        assert_eq!(biases[1].to_string(), "embeddings, layers 0-4, the backbone's matrices");
     }
 
     #[test]

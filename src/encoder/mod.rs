@@ -59,7 +59,7 @@ pub use products::{Form, Forms, Part, Product, TableForm};
 pub use relative::RelativePositions;
 #[cfg(feature = "train")]
 pub use shards::{checkpoint_files, shard_names};
-pub use tensors::{can_be_trained, is_ours, is_shared_by_layers, layer_of};
+pub use tensors::{TrainedTensors, can_be_trained, is_ours, is_shared_by_layers, layer_of};
 #[cfg(feature = "train")]
 pub use training::{TrainingGraph, TrainingParameter, training_graph};
 pub use transformer::{Operators, Start};

@@ -1,7 +1,12 @@
-//! Owns the names of our tensors: how they are spelled, which layer each belongs to, and their shapes.
+//! Owns the names of our tensors: how they are spelled, which layer each belongs to, which of them are
+//! trained.
 //!
 //! Refuses other spellings: a checkpoint's are translated by its `family`. No other module of the program
 //! spells such a name.
+
+use serde::{Deserialize, Serialize};
+
+use crate::named::named;
 
 /// One row per token id.
 pub(super) const WORDS: &str = "embeddings.word_embeddings.weight";
@@ -45,6 +50,34 @@ pub fn is_shared_by_layers(tensor: &str) -> bool {
 #[must_use]
 pub fn can_be_trained(tensor: &str) -> bool {
     ![DENSE_WEIGHT, DENSE_BIAS].contains(&tensor)
+}
+
+/// What is trained of the layers, and the embeddings, that are not frozen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TrainedTensors {
+    /// Every tensor.
+    #[default]
+    All,
+    /// Biases and LayerNorms, which are vectors: matrices stay as they are (Ben Zaken, Goldberg & Ravfogel
+    /// 2022).
+    Biases,
+}
+
+named!(TrainedTensors, "nothing of layers is called so", All = "all", Biases = "biases");
+
+impl TrainedTensors {
+    /// Whether a tensor of this shape is among them.
+    #[must_use]
+    pub fn has(self, shape: &[usize]) -> bool {
+        self == Self::All || shape.len() == 1
+    }
+
+    /// Whether this is what is trained where nothing is said.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Whether a tensor is called as one of an encoder's embeddings.

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::encoder::TrainedTensors;
 use crate::error::{Error, Kind, Result};
 use crate::store::StatePrecision;
 
@@ -19,6 +20,7 @@ const EPOCHS: Allowed<u64> = ("a whole number above 0", |value| *value > 0);
 const PATIENCE: Allowed<u64> = ("a whole number", |_| true);
 const TOKENS: Allowed<usize> = ("a whole number above 0", |value| *value > 0);
 const INIT: Allowed<HeadInit> = ("fitted or random", |_| true);
+const TRAIN: Allowed<TrainedTensors> = ("all or biases", |_| true);
 const STATES: Allowed<StatePrecision> = ("f16 or f32", |_| true);
 
 /// By default, as AdamW has them.
@@ -101,11 +103,14 @@ macro_rules! options {
 options! {
     /// How what is not frozen is trained: parts of the backbone, and heads with them.
     pub struct LayerOptions {
+        /// What of free layers is trained: `all`, or `biases`: biases and LayerNorms, no matrix.
+        #[serde(skip_serializing_if = "TrainedTensors::is_default")]
+        train: TrainedTensors = TrainedTensors::All, "WHAT", TRAIN;
         /// Trainable heads begin `fitted` on the frozen backbone's features, or `random`.
         head_init: HeadInit = HeadInit::Fitted, "HOW", INIT;
         /// Passes over the training rows, at most.
         epochs: u64 = 3, "N", EPOCHS;
-        /// Highest learning rate, of the top layer.
+        /// Highest learning rate, of the top layer; biases that are trained alone have ten times that.
         learning_rate: f32 = 2e-4, "RATE", FACTOR;
         /// Learning rate of the heads, as a multiple of the top layer's.
         head_rate: f32 = 5.0, "FACTOR", FACTOR;
@@ -188,7 +193,10 @@ mod tests {
     #[test]
     fn every_option_reads_what_it_shows_and_is_written_by_its_name() {
         let mut options = LayerOptions::default();
-        let written = serde_json::to_value(&options).unwrap();
+        // What came later is written only where it says something: the hashes of runs stay as they were.
+        let train = TrainedTensors::Biases;
+        let written = serde_json::to_value(LayerOptions { train, ..options.clone() }).unwrap();
+        assert!(serde_json::to_value(&options).unwrap().get("train").is_none());
         for OptionHelp { name, value, help, default } in LayerOptions::all() {
             options.set(name, &default).unwrap();
             assert!(written.get(name).is_some(), "{name} is not written");
@@ -209,6 +217,7 @@ mod tests {
             ("train_tokens", "many", "--train-tokens"),
             ("states", "f64", "f16 or f32"),
             ("head_init", "zero", "fitted or random"),
+            ("train", "matrices", "all or biases"),
             ("beta3", "0", "no such option"),
         ] {
             let error = LayerOptions::default().set(name, text).unwrap_err().to_string();

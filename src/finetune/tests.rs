@@ -12,10 +12,10 @@ use super::step::StepBatch;
 use super::*;
 use crate::embed::CutTokens;
 use crate::encoder::{
-    Config, FeatureChoice, GraphOptions, Network, Outputs, Published, Start, TrainingHead, TrainingOptions,
-    Weights, head_bias, head_weight, inference_graph, ports, training_graph,
+    Config, FeatureChoice, GraphOptions, Network, Outputs, Published, Start, TrainedTensors, TrainingHead,
+    TrainingOptions, Weights, head_bias, head_weight, inference_graph, ports, training_graph,
 };
-use crate::graph::Dim;
+use crate::graph::{self, Dim};
 use crate::runtime::{Runtime, RuntimeOptions};
 use crate::task::TaskKind;
 use crate::tokens::Tokenizer;
@@ -327,6 +327,65 @@ fn heads_that_see_every_layer_have_the_gradients_of_finite_differences_from_any_
         // The other head sees the states 4 and 5.
         assert_eq!((found[1] - losses[1]).abs() > 1e-4, level == 4, "level {level}: {found:?} {losses:?}");
     }
+}
+
+/// Nodes of a training graph that multiply with something turned, as only gradients of matrices do, and how
+/// often the activation of layer 5 is read.
+fn weight_products(golden: &Golden, tensors: BTreeSet<String>) -> (usize, usize) {
+    let head = |&(task, classes): &(&str, usize)| TrainingHead {
+        task: task.into(),
+        kind: TaskKind::OneOf,
+        classes,
+        seen: FeatureChoice::Last,
+        share: 1.0,
+        frozen: None,
+        beside: false,
+    };
+    let heads = TASKS.iter().map(head).collect();
+    let options = TrainingOptions { start: Start::States(4), tensors, heads, dropped: BTreeSet::new() };
+    let graph = training_graph(&golden.network(), &options).unwrap();
+    let nodes = graph::decode(&graph.bytes).unwrap().graph.unwrap().node;
+    let turned = nodes
+        .iter()
+        .filter(|node| node.attribute.iter().any(|attribute| attribute.name.as_deref() == Some("transA")));
+    let reads = nodes.iter().filter(|node| node.input.iter().any(|input| input == "layer.5/activated"));
+    (turned.count(), reads.count())
+}
+
+#[test]
+fn biases_alone_have_the_same_gradients_without_a_product_for_any_matrix() {
+    let golden = Golden::open();
+    let batch = golden.batch();
+    let (mut whole, all) = golden.step(golden.top(), Start::Ids);
+    let result = whole.run(&all, &batch, None).unwrap();
+    let expected: Vec<Vec<f32>> = result.gradients().unwrap().into_iter().map(Cow::into_owned).collect();
+    drop(result);
+    let vector = |name: &String| TrainedTensors::Biases.has(golden.weights.shape(name).unwrap());
+    let biases: BTreeSet<String> = golden.top().into_iter().filter(vector).collect();
+    // Of a layer: three of attention, its output, two of the feed-forward part, two normalisations of two.
+    assert_eq!(biases.len(), 2 * 10);
+    let (mut step, mut parameters) = golden.step(biases.clone(), Start::Ids);
+    assert_eq!(parameters.len(), 2 * 10 + 4);
+    let result = step.run(&parameters, &batch, None).unwrap();
+    for (parameter, found) in parameters.iter().zip(result.gradients().unwrap()) {
+        let place = all.iter().position(|one| one.name == parameter.name).unwrap();
+        let most = largest(expected[place].iter().copied());
+        let difference = largest(found.iter().zip(&expected[place]).map(|(a, b)| a - b));
+        assert!(difference <= 1e-4 * most + 1e-7, "{}: {difference:e} of {most:e}", parameter.name);
+    }
+    drop(result);
+    let names = [
+        "encoder.layer.4.attention.self.value.bias",
+        "encoder.layer.4.output.LayerNorm.weight",
+        "encoder.layer.5.intermediate.dense.bias",
+        "encoder.layer.5.attention.output.LayerNorm.bias",
+        "heads.type.weight",
+    ];
+    check_slopes(&mut step, &mut parameters, &batch, &names);
+    // Six matrices of each layer and two heads; the heads alone. An activation that only the gradient of a
+    // matrix needs is read once, by the product that goes on with it.
+    assert_eq!(weight_products(&golden, golden.top()), (2 * 6 + 2, 2));
+    assert_eq!(weight_products(&golden, biases), (2, 1));
 }
 
 #[test]

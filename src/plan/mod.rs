@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::encoder::{Start, Weights, can_be_trained, is_shared_by_layers, layer_of};
+use crate::encoder::{Start, TrainedTensors, Weights, can_be_trained, is_shared_by_layers, layer_of};
 use crate::error::{Error, Kind, Result};
 
 /// Which parts of a network are trained; everything else is frozen.
@@ -16,6 +16,8 @@ pub struct FreezePlan {
     pub embeddings: bool,
     /// The trained layers.
     pub layers: BTreeSet<usize>,
+    /// What of them, and of the embeddings, is trained.
+    pub tensors: TrainedTensors,
     /// Tasks whose heads are trained.
     pub heads: BTreeSet<String>,
     /// All tasks.
@@ -97,10 +99,17 @@ impl FreezePlan {
         Ok(self)
     }
 
+    /// The same plan, of whose free layers only this is trained.
+    #[must_use]
+    pub fn training(self, tensors: TrainedTensors) -> Self {
+        Self { tensors, ..self }
+    }
+
     fn everything(tasks: &[String], depth: Option<usize>) -> Self {
         Self {
             embeddings: depth.is_some(),
             layers: (0..depth.unwrap_or(0)).collect(),
+            tensors: TrainedTensors::default(),
             heads: tasks.iter().cloned().collect(),
             tasks: tasks.to_vec(),
             depth,
@@ -180,7 +189,15 @@ impl FreezePlan {
             None if !can_be_trained(name) => false,
             None => self.embeddings && (all_layers || !is_shared_by_layers(name)),
         };
-        weights.names().filter(trained).map(str::to_owned).collect()
+        let of_kind = |name: &&str| weights.shape(name).is_some_and(|shape| self.tensors.has(shape));
+        weights.names().filter(trained).filter(of_kind).map(str::to_owned).collect()
+    }
+
+    /// Whether a matrix is trained, of a layer, of the embeddings or of a head.
+    #[must_use]
+    pub fn trains_matrices(&self) -> bool {
+        !self.heads.is_empty()
+            || (self.scenario() == Scenario::Network && self.tensors == TrainedTensors::All)
     }
 
     /// Tasks whose heads are frozen.
@@ -212,6 +229,9 @@ impl fmt::Display for FreezePlan {
                     parts.push(format!("layers {}", all.join(", ")));
                 }
                 _ => {}
+            }
+            if self.tensors == TrainedTensors::Biases {
+                parts.push("the backbone's matrices".to_owned());
             }
         }
         parts.extend(self.frozen_heads().into_iter().map(|task| format!("head {task}")));
@@ -294,6 +314,21 @@ mod tests {
         assert_eq!(FreezePlan::top(0, &tasks(), Some(6)).unwrap().scenario(), Scenario::Heads);
         assert!(FreezePlan::top(7, &tasks(), Some(6)).unwrap_err().to_string().contains("at most 6"));
         assert!(FreezePlan::top(1, &tasks(), None).unwrap_err().to_string().contains(".onnx"));
+    }
+
+    #[test]
+    fn a_plan_that_trains_biases_says_that_matrices_are_frozen() {
+        let biases = |plan: FreezePlan| plan.training(TrainedTensors::Biases);
+        let top = biases(FreezePlan::top(2, &tasks(), Some(6)).unwrap());
+        assert_eq!(top.to_string(), "embeddings, layers 0-3, the backbone's matrices");
+        assert_eq!((top.cut(), top.scenario()), (Some(Start::States(4)), Scenario::Network));
+        let head = biases(parse(&["head:type"]).unwrap());
+        assert_eq!(head.to_string(), "the backbone's matrices, head type");
+        assert_eq!(biases(parse(&["backbone"]).unwrap()).to_string(), "backbone");
+        // Heads are matrices, too.
+        let frozen = |freeze: &[&str]| biases(parse(freeze).unwrap()).trains_matrices();
+        assert!(frozen(&["backbone:0"]) && !frozen(&["backbone:0", "head:type", "head:sentiment"]));
+        assert!(parse(&["backbone:0", "head:type", "head:sentiment"]).unwrap().trains_matrices());
     }
 
     #[test]

@@ -64,6 +64,9 @@ impl Thing {
                 let directory = directory.map_or_else(|| ".".to_owned(), |above| above.display().to_string());
                 format!("give the directory of the whole: {}", shell_word(&directory))
             }
+            (Self::Update, _) => {
+                format!("apply it to the bundle that it was made of: `frosthead update OLD.frost {word}`")
+            }
             (_, Wanted::Source) => self.advice_for_import(&word),
             (Self::Comparison, _) => format!("give one of the runs in it: {word}/BACKBONE/SCENARIO"),
             (Self::Store, _) => format!("`frosthead cache list --cache {word}` says what is in it"),
@@ -165,7 +168,7 @@ impl Wanted {
     fn kind(self) -> Kind {
         match self {
             Self::Table => Kind::Table,
-            Self::Bundle => Kind::Bundle,
+            Self::Bundle | Self::Update => Kind::Bundle,
             Self::Run | Self::Model => Kind::Run,
             Self::Backbone | Self::Source => Kind::Model,
             Self::Made => Kind::Usage,
@@ -177,6 +180,7 @@ impl Wanted {
         match self {
             Self::Table => "there is no such file",
             Self::Bundle => "there is no such bundle",
+            Self::Update => "there is no such update",
             Self::Run => "there is no such run directory",
             Self::Model => "there is no such run directory or bundle",
             Self::Backbone => "there is no such backbone directory",
@@ -189,6 +193,7 @@ impl Wanted {
         match self {
             Self::Table => "this is not a table",
             Self::Bundle => "this is not a bundle",
+            Self::Update => "this is not an update of a bundle",
             Self::Run => "this is not a run directory",
             Self::Model => "this is neither a run directory nor a bundle",
             Self::Backbone => "this is not a backbone directory",
@@ -202,6 +207,7 @@ impl Wanted {
         match self {
             Self::Table | Self::Made | Self::Source => "check the path",
             Self::Bundle => "make one with `frosthead bundle runs/NAME --out x.frost`",
+            Self::Update => "make one with `frosthead bundle runs/NAME --update-of x.frost --out x.frostup`",
             Self::Run | Self::Model => {
                 "make one with `frosthead train DATA --backbone models/NAME --task COLUMN --out runs/NAME`"
             }
@@ -213,6 +219,7 @@ impl Wanted {
         match self {
             Self::Table => "a CSV, TSV, JSONL, Parquet or text file",
             Self::Bundle => "a file made by `frosthead bundle`",
+            Self::Update => "a file made by `frosthead bundle --update-of`",
             Self::Run => "a directory made by `frosthead train`",
             Self::Model => "something made by `frosthead train` or `frosthead bundle`",
             Self::Backbone => "a directory made by `frosthead import`, or a run or bundle for its backbone",

@@ -59,7 +59,7 @@ pub fn train(
     let TrainRequest { rows, learning, freezing, layers, .. } = request;
     layers.check()?;
     let whole = embedder.as_deref().map(|embedder| Arc::clone(embedder.backbone()));
-    let stages = freezing.plans(&rows.tasks, whole.as_deref())?;
+    let stages = request.plans(whole.as_deref())?;
     features::check(request, embedder.as_deref(), &stages)?;
     check_final(request, &stages)?;
     let long = embedder.as_deref().map(Embedder::long).unwrap_or_default();

@@ -17,8 +17,8 @@ use crate::classifier::measure;
 use crate::data::Part;
 use crate::embed::{CutRows, Embedder, StatesPlace};
 use crate::encoder::{
-    ChangedTensors, GraphOptions, Network, Start, TrainingGraph, TrainingHead, TrainingOptions, head_bias,
-    head_weight, inference_graph, layer_of, ports, training_graph,
+    ChangedTensors, GraphOptions, Network, Start, TrainedTensors, TrainingGraph, TrainingHead,
+    TrainingOptions, head_bias, head_weight, inference_graph, layer_of, ports, training_graph,
 };
 use crate::error::{Error, Kind, Result};
 use crate::finetune::{LayerOptions, Parameter, Stage, StageOutcome, StageTask, Step, Validation};
@@ -28,6 +28,10 @@ use crate::plan::{FreezePlan, Scenario};
 use crate::runtime::Runtime;
 use crate::task::Truth;
 use crate::text::OwnedText;
+
+/// Learning rate of biases that are trained without their matrices, as a multiple of a matrix's: they are few,
+/// and at the rate of matrices they hardly move in a few epochs.
+const BIASES_ALONE: f32 = 10.0;
 
 /// How a network is trained, beside its plan.
 #[derive(Clone, Copy)]
@@ -275,11 +279,13 @@ impl<'t> Trainer<'t> {
     }
 
     /// A tensor's learning rate: `decay` to the power of its distance from the top layer (Howard & Ruder
-    /// 2018).
+    /// 2018), and higher for biases alone.
     fn rate(&self, tensor: &str) -> f32 {
+        let LayerOptions { layer_decay, train, .. } = *self.training.options;
         let layers = self.network.config.layers;
         let below = layer_of(tensor).map_or(layers, |layer| layers - 1 - layer);
-        self.training.options.layer_decay.powi(i32::try_from(below).unwrap_or(i32::MAX))
+        let factor = if train == TrainedTensors::Biases { BIASES_ALONE } else { 1.0 };
+        factor * layer_decay.powi(i32::try_from(below).unwrap_or(i32::MAX))
     }
 
     /// The changed tensors and heads with these parameters.

@@ -43,6 +43,15 @@ impl TrainRequest {
         let (layers, output) = (LayerOptions::default(), Output::new(out));
         Self { rows, learning, freezing, layers, max_drop: None, output }
     }
+
+    /// The plans of all stages, in their order.
+    ///
+    /// # Errors
+    /// The tasks or the backbone do not have what is named, or layers are to be trained without one.
+    pub fn plans(&self, backbone: Option<&Backbone>) -> Result<Vec<FreezePlan>> {
+        let plans = self.freezing.plans(&self.rows.tasks, backbone)?;
+        Ok(plans.into_iter().map(|plan| plan.training(self.layers.train)).collect())
+    }
 }
 
 /// Labelled rows, and how they are divided.
@@ -247,11 +256,8 @@ impl Freezing {
         !self.unfreeze.is_empty() || self.freeze.iter().any(|value| value != "backbone")
     }
 
-    /// The plans of all stages, in their order.
-    ///
-    /// # Errors
-    /// The tasks or the backbone do not have what is named, or layers are to be trained without one.
-    pub fn plans(&self, tasks: &Tasks, backbone: Option<&Backbone>) -> Result<Vec<FreezePlan>> {
+    /// The plans of all stages, whatever is trained of free layers.
+    fn plans(&self, tasks: &Tasks, backbone: Option<&Backbone>) -> Result<Vec<FreezePlan>> {
         let (tasks, depth) = (tasks.names(), backbone.and_then(|backbone| backbone.layers()));
         let plans = if self.unfreeze.is_empty() {
             vec![FreezePlan::parse(&self.freeze, &tasks, depth)?]
@@ -269,7 +275,7 @@ impl Freezing {
     /// Whether a part of the backbone is trained, which sees only the start of a long text.
     ///
     /// # Errors
-    /// As [`Self::plans`].
+    /// The tasks or the backbone do not have what is named.
     pub fn trains_layers(&self, tasks: &Tasks, backbone: &Backbone) -> Result<bool> {
         Ok(self.plans(tasks, Some(backbone))?.iter().any(|plan| plan.scenario() == Scenario::Network))
     }

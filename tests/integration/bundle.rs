@@ -489,6 +489,46 @@ fn with_a_key_only_what_was_signed_with_it_is_loaded() {
     assert!(!directory.path().join("signed.frost.minisig").exists());
 }
 
+#[test]
+fn a_device_makes_the_new_bundle_out_of_the_old_one_and_a_small_update() {
+    let layers = ["--unfreeze", "2", "--train", "biases", "--epochs", "1", "--learning-rate", "0.003"];
+    let (before, after) = (real_plain(), Made::on(real(), "biases", 300, &layers));
+    let directory = directory();
+    let place = |name: &str| directory.path().join(name);
+    let ((secret, public), (_, other)) = (keys(directory.path(), "own"), keys(directory.path(), "other"));
+    let (model, update) = (place("model.frost"), place("new.frostup"));
+    std::fs::copy(&before.bundle, &model).unwrap();
+    let write = |old: &Path, more: &[&str]| {
+        let arguments = ["bundle", after.run(), "--update-of", text(old), "--out", text(&update)];
+        frosthead(&[&arguments[..], more].concat())
+    };
+    let written = write(&model, &["--sign", text(&secret)]).success();
+    assert!(written.stderr.contains("new.frostup: written"), "{}", written.stderr);
+    let size = std::fs::metadata(&update).unwrap().len();
+    assert!(size <= 300_000, "{size} bytes for the biases of two layers");
+    assert!(write(&model, &["--sign", text(&secret)]).success().stderr.contains("up to date"));
+    write(&after.bundle, &["--overwrite"]).fails_with(&["nothing to update"]);
+    write(&update, &[]).fails_with(&["not a bundle", "an update of a bundle", "frosthead update OLD.frost"]);
+
+    let apply = |more: &[&str]| frosthead(&[&["update", text(&model), text(&update)], more].concat());
+    apply(&["--trust", text(&other)]).fails_with(&["the update was not signed with this key"]);
+    assert!(std::fs::read(&model).unwrap() == std::fs::read(&before.bundle).unwrap());
+    let applied = apply(&["--trust", text(&public)]).success();
+    assert!(applied.stderr.contains("model.frost: updated"), "{}", applied.stderr);
+    assert!(
+        std::fs::read(&model).unwrap() == std::fs::read(&after.bundle).unwrap(),
+        "another bundle came out"
+    );
+    let data = demo(300);
+    frosthead(&["predict", text(&data), "--model", text(&model), "--trust", text(&public)]).success();
+    assert!(apply(&["--trust", text(&public)]).success().stderr.contains("up to date"));
+    frosthead(&["update", text(&real_plain().bundle), text(&update), "--out", text(&update)])
+        .fails_with(&["the output exists"]);
+    let left: Vec<_> =
+        std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 8, "{left:?}");
+}
+
 /// Where an entry's local header, bytes and central record begin, and its length.
 pub fn places(bytes: &[u8], name: &str) -> (usize, usize, usize, usize) {
     let number = |at: usize, size: usize| {

@@ -28,6 +28,7 @@ const PUBLIC_KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GF
 fn value(option: &str) -> &'static str {
     match option {
         "states" => "f16",
+        "train" => "biases",
         "precision" => "int8",
         "task-weight" => "domain=1",
         "alpha" => "100",
@@ -61,7 +62,7 @@ fn value(option: &str) -> &'static str {
     }
 }
 
-const LAYERS: &str = "head-init epochs learning-rate head-rate layer-decay warm-up weight-decay clip dropout \
+const LAYERS: &str = "train head-init epochs learning-rate head-rate layer-decay warm-up weight-decay clip dropout \
                       patience train-tokens states task-weight";
 const READING: &str = "delimiter quoting encoding";
 const TABLE: &str = "format text delimiter quoting encoding";
@@ -192,6 +193,15 @@ fn train_layers() -> Vec<Row> {
             Refused(
                 "TEXTS --backbone BACKBONE --task domain --unfreeze 0,1 --out OUT ?",
                 &[NO_EFFECT, "the first stage trains heads alone"],
+            ),
+        ),
+        (
+            "train",
+            "weight-decay",
+            Refused(
+                "TEXTS --backbone BACKBONE --task domain --freeze backbone:0 --freeze head:domain --train biases \
+                 --out OUT ?",
+                &[NO_EFFECT, "no matrix is trained"],
             ),
         ),
         (
@@ -426,6 +436,7 @@ fn bundle() -> Vec<Row> {
     vec![
         ("bundle", "depth", Always("what the heads see is chosen again, at any depth")),
         ("bundle", "out precision keep-validation sign", Always("is part of the file that is made")),
+        ("bundle", "update-of", Always("another file is made")),
         ("bundle", "vocabulary keep", Always("says which word pieces are in the file")),
         ("bundle", "backbone", Always("another backbone than the run's is refused")),
         ("bundle", "overwrite", Always(POLICY)),
@@ -442,6 +453,14 @@ fn bundle() -> Vec<Row> {
             Refused("RUN --out OUT ?", &[NO_EFFECT, "no features are needed", "--keep-validation"]),
         ),
         ("bundle", "store-layers", Refused("OPAQUE_RUN --out OUT --keep-validation ?", &NO_LAYERS)),
+    ]
+}
+
+fn update() -> Vec<Row> {
+    vec![
+        ("update", "out", Always(OUTPUT)),
+        ("update", "trust", Always(POLICY)),
+        ("update", "overwrite", Refused("BUNDLE BUNDLE ?", &["--out <FILE>"])),
     ]
 }
 
@@ -585,6 +604,7 @@ fn rows() -> Vec<Row> {
         predict(),
         serve(),
         bundle(),
+        update(),
         refit(),
         kinds(),
     ];

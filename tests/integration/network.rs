@@ -374,6 +374,40 @@ fn unfreezing_goes_stage_by_stage_from_the_best_of_the_last() {
 }
 
 #[test]
+fn biases_of_top_layers_are_trained_stage_by_stage_and_are_all_that_a_run_keeps() {
+    let (directory, data) = (directory(), demo(600));
+    let path = |name: &str| directory.path().join(name);
+    let plan = ["--train", "biases", "--unfreeze", "0,1,2", "--epochs", "2", "--dropout", "0.2"];
+    let plan = [&plan[..], &["--learning-rate", "0.003"]].concat();
+    let run = path("run");
+    let finished = train(&data, &run, &plan).success();
+    let said = "frozen: embeddings, layers 0-3, the backbone's matrices";
+    assert!(finished.stderr.contains(said), "{}", finished.stderr);
+    for (name, [trained, _, _]) in proof(&run) {
+        let top = ["encoder.layer.4.", "encoder.layer.5."].iter().any(|layer| name.starts_with(layer));
+        let vector = name.ends_with(".bias") || name.contains("LayerNorm");
+        assert_eq!(trained, (top && vector) || name.starts_with("heads."), "{name}");
+    }
+    // What changed, of tensors of one dimension: at most 20 of them.
+    let changed = std::fs::read(run.join("backbone.safetensors")).unwrap();
+    let changed = safetensors::SafeTensors::deserialize(&changed).unwrap();
+    let shapes: Vec<usize> = changed.iter().map(|(_, tensor)| tensor.shape().len()).collect();
+    assert!(!shapes.is_empty() && shapes.len() <= 20 && shapes.iter().all(|rank| *rank == 1), "{shapes:?}");
+    let described = frosthead(&["inspect", text(&run)]).success().stdout;
+    assert!(described.contains("the backbone's matrices"), "{described}");
+    let recipe = std::fs::read_to_string(run.join("recipe.toml")).unwrap();
+    assert!(recipe.contains("train = \"biases\""), "{recipe}");
+    assert!(train(&data, &run, &plan).success().stderr.contains("up to date"));
+    // Everything of the same layers is another run.
+    train(&data, &run, &plan[2..]).fails_with(&["made from something else"]);
+    let killed = path("killed");
+    let arguments = arguments(&data, &killed, &plan);
+    assert_eq!(after_first_epoch(&arguments, "-KILL").code, None);
+    frosthead(&arguments).success();
+    assert!(weights(&killed) == weights(&run), "a killed run ends differently");
+}
+
+#[test]
 fn everything_frozen_is_measured_honestly() {
     let (directory, data) = (directory(), demo(1200));
     let run = directory.path().join("run");
