@@ -27,8 +27,7 @@ struct Request {
     probabilities: Option<bool>,
     /// So many of the most probable labels.
     top_k: Option<NonZeroUsize>,
-    /// Say that a task is uncertain where its most probable label's probability is lower; of several labels,
-    /// leave those away whose is.
+    /// Say that a task of one label is uncertain where its most probable label's probability is lower.
     abstain_below: Option<f32>,
 }
 
@@ -197,7 +196,8 @@ fn of_task<'m>(head: &'m Head, prediction: &TaskPrediction, wanted: &Wanted) -> 
             })
         }
         TaskKind::AnyOf => {
-            let answered = prediction.labels.iter().filter(certain);
+            // Their own thresholds have decided.
+            let answered = prediction.labels.iter();
             OfTask::Several(OfLabels { labels: answered.map(|label| ranked(*label)).collect(), all: all() })
         }
         TaskKind::Number => {
