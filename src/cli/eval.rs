@@ -131,28 +131,7 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
     }
     let which = arguments.rows.unwrap_or_else(|| evaluator.default_rows());
     let evaluation = evaluate(&reading, &evaluator, which)?;
-    print_result(arguments.json, &evaluation, || described(arguments, &evaluation))?;
-    if arguments.report {
-        print(&reported(&evaluator, &evaluation)?)?;
-    }
-    if !arguments.json && arguments.rows.is_none() && seen.used() > 0 {
-        let table = accuracy_table(&evaluator.measure(Rows::All, None)?.tasks);
-        print(&format!("\n{}\n{table}", heading(Rows::All, &seen)))?;
-    }
-    #[cfg(feature = "train")]
-    if let Some(path) = &arguments.html {
-        let page = Measured {
-            title: format!("{} on {}", arguments.model.display(), arguments.data),
-            about: format!("{seen}."),
-            rows: heading(evaluation.measured, &seen).to_owned(),
-            tasks: &evaluation.tasks,
-        };
-        super::pages::write_page(path, &page, terminal)?;
-    }
-    if let Some(path) = &arguments.errors {
-        write_mistakes(path, &evaluator, which, &rows)?;
-        terminal.say(format!("{}: written", path.display()));
-    }
+    show((&reading, &evaluator), &evaluation, &rows)?;
     if evaluation.tasks.values().all(|metrics| metrics.rows == 0) {
         let all = evaluator.measure(Rows::All, None)?;
         return Err(nothing_labelled(which, &all, &tasks).at(&arguments.data));
@@ -161,6 +140,39 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
     #[cfg(feature = "train")]
     super::classes::say_unseen_alike(terminal, &evaluation.tasks);
     Ok(criterion(&evaluation.tasks, arguments.min_f1, terminal))
+}
+
+/// Prints what was measured, and writes what shall be.
+fn show(
+    (reading, evaluator): (&Reading<'_>, &Evaluator<'_>),
+    evaluation: &Evaluation,
+    rows: &Dataset,
+) -> Result<()> {
+    let Reading { arguments, terminal, .. } = *reading;
+    let seen = &evaluation.rows;
+    print_result(arguments.json, evaluation, || described(arguments, evaluation))?;
+    if arguments.report {
+        print(&reported(evaluator, evaluation)?)?;
+    }
+    if !arguments.json && arguments.rows.is_none() && seen.used() > 0 {
+        let table = accuracy_table(&evaluator.measure(Rows::All, None)?.tasks);
+        print(&format!("\n{}\n{table}", heading(Rows::All, seen)))?;
+    }
+    #[cfg(feature = "train")]
+    if let Some(path) = &arguments.html {
+        let page = Measured {
+            title: format!("{} on {}", arguments.model.display(), arguments.data),
+            about: format!("{seen}."),
+            rows: heading(evaluation.measured, seen).to_owned(),
+            tasks: &evaluation.tasks,
+        };
+        super::pages::write_page(path, &page, terminal)?;
+    }
+    if let Some(path) = &arguments.errors {
+        write_mistakes(path, evaluator, evaluation.measured, rows)?;
+        terminal.say(format!("{}: written", path.display()));
+    }
+    Ok(())
 }
 
 /// The error of rows without any label; `all` are the measurements of all rows.

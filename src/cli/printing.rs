@@ -170,6 +170,15 @@ fn painted(line: &str, at: usize, columns: Columns, colours: bool) -> String {
     }
 }
 
+/// The first names, as many as are wanted, and how many more there are.
+pub(crate) fn first_of<T>(all: &[T], most: usize, name: impl Fn(&T) -> String) -> String {
+    let mut named: Vec<String> = all.iter().take(most).map(name).collect();
+    if all.len() > most {
+        named.push(format!("{} more", all.len() - most));
+    }
+    named.join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -224,6 +233,12 @@ mod tests {
         let painted = "\x1b[1mname\x1b[0m\none\n\x1b[1;32mtwo *\x1b[0m\n";
         assert_eq!(table_within(80, best, &rows, true), painted);
         assert_eq!(table_within(80, best, &rows, false), "name\none\ntwo *\n");
+    }
+
+    #[test]
+    fn of_many_names_the_first_are_said_and_the_others_counted() {
+        assert_eq!(first_of(&[1, 2, 3], 2, |one| one.to_string()), "1, 2, 1 more");
+        assert_eq!(first_of(&[1, 2], 2, |one| one.to_string()), "1, 2");
     }
 
     #[test]

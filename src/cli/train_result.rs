@@ -91,7 +91,12 @@ fn worst(task: &str, found: &TaskMetrics) -> Option<String> {
     if places.len() < 2 {
         return None;
     }
-    let named = places.iter().take(WORST).map(|&place| {
+    // Where all are right none is the worst.
+    let wrong = |place: &&usize| found.per_label[**place].f1.is_none_or(|f1| f1 < 1.0);
+    if !places.iter().any(|place| wrong(&place)) {
+        return None;
+    }
+    let named = places.iter().filter(wrong).take(WORST).map(|&place| {
         let label = &found.per_label[place];
         let other = taken_for(found, place)
             .map_or_else(String::new, |(other, rows)| format!(", {} taken for {other}", grouped(rows)));

@@ -161,7 +161,8 @@ fn labels_of_a_stream_are_those_of_a_table() {
         &directory.path().join("in.arrows"),
         &[batch(vec![("review", Arc::new(StringArray::from(all)) as ArrayRef)])],
     );
-    let table = ["-q", "predict", text(&demo(30)), "--text", "text", "--model", model, "--all-probabilities"];
+    let data = demo(30);
+    let table = ["-q", "predict", text(&data), "--text", "text", "--model", model, "--all-probabilities"];
     let rows = frosthead(&table).success().json_lines();
     let predict = ["-q", "predict", "-", "--format", "arrow", "--model", model];
     // The column is the one that the bundle was trained with.

@@ -175,7 +175,8 @@ fn safetensors() -> Vec<Vec<u8>> {
 
 fn store() -> Vec<Vec<u8>> {
     let directory = directory();
-    let key = StoreKey { fields: BTreeMap::from([("weights".to_owned(), "w".to_owned())]), owner: None };
+    let fields = BTreeMap::from([("weights".to_owned(), "w".to_owned())]);
+    let key = StoreKey { fields, owner: None, processor: None };
     let rows: Vec<f32> = (0_u8..9).map(f32::from).collect();
     let mut store = Store::open(directory.path(), &key, 3).unwrap();
     for (name, row) in ["a", "b", "c"].iter().zip(rows.chunks_exact(3)) {

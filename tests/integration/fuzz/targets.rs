@@ -130,7 +130,8 @@ pub fn safetensors(bytes: &[u8]) {
 pub fn store(bytes: &[u8]) {
     const WIDTH: usize = 3;
     let root = scratch().join("store");
-    let key = StoreKey { fields: BTreeMap::from([("weights".to_owned(), "w".to_owned())]), owner: None };
+    let fields = BTreeMap::from([("weights".to_owned(), "w".to_owned())]);
+    let key = StoreKey { fields, owner: None, processor: None };
     let folder = root.join("features").join(key.fingerprint().to_string());
     let _ = std::fs::remove_dir_all(&folder);
     let at = |name: &str, bytes: &[u8]| {
