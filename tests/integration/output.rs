@@ -200,7 +200,8 @@ fn trying_depths_does_not_fill_a_log() {
         "-90",
     ];
     let finished = frosthead(&arguments).exits(1);
-    let lines = finished.stderr.lines().count();
+    // On a slow machine there are signs of life, one in ten seconds.
+    let lines = finished.stderr.lines().filter(|line| !line.ends_with("so far")).count();
     assert!(lines <= 10, "{lines} lines: {}", finished.stderr);
     let told = frosthead(&[&arguments[..], &["-v"]].concat()).exits(1);
     assert!(told.stderr.contains("judging depth 0"), "{}", told.stderr);
