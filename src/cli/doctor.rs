@@ -218,7 +218,7 @@ fn of_texts(fit: &Fit) -> Vec<(&'static str, String)> {
 fn judged(fit: &Fit) -> String {
     let (Some(built), now) = (&fit.built, &fit.now) else {
         return "nothing to compare them with: a bundle knows how its vocabulary fitted its own texts only where \
-                making it read them (`frosthead bundle --precision auto`, --depth, --vocabulary or --keep-validation)"
+                making it read them (`frosthead bundle --precision auto`, --depth or --vocabulary)"
             .to_owned();
     };
     let Some(worse) = &fit.worse else {
