@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Bundles for test-page.sh and test-deb.sh, from every eighth row of the demo data: FOLDER/one.frost knows both tasks,
-# FOLDER/other.frost domain only, FOLDER/kinds.frost a task of every kind. The second time nothing is computed.
+# FOLDER/other.frost domain only, FOLDER/kinds.frost a task of every kind, FOLDER/many.frost one of 150 labels (of made-up texts). The
+# second time nothing is computed.
 # usage: make-test-bundles.sh FROSTHEAD FOLDER      after scripts/test.sh, which fetches what it needs
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -16,14 +17,24 @@ with open("data/demo.csv", newline="", encoding="utf-8") as source, open(sys.arg
     target.writeheader()
     for row in rows:
         tags = [row["domain"], row["sentiment"]] + ["long"] * (len(row["text"]) > 150)
-        target.writerow(row | {"tags": ";".join(tags), "words": len(row["text"].split())})' "$folder/part.csv"
+        target.writerow(row | {"tags": ";".join(tags), "words": len(row["text"].split())})
+ways = ["please do {} for me", "I want {}", "could you see to {} today?", "{}, now", "how does {} work?", "tell me about {}"]
+with open(sys.argv[2], "w", newline="", encoding="utf-8") as target:
+    target = csv.writer(target)
+    target.writerow(["text", "intent"])
+    for label in range(150):
+        target.writerows([way.format(f"thing {label}"), f"a long name of intent number {label}"] for way in ways)
+' "$folder/part.csv" "$folder/many.csv"
 "$frosthead" --quiet import .downloads/all-MiniLM-L6-v2 --out "$folder/backbone"
-# bundle NAME TASKS…
+# bundle TABLE NAME TASKS…
 bundle() {
-  "$frosthead" --quiet train "$folder/part.csv" --backbone "$folder/backbone" --cache "$folder/cache" --store-layers last \
+  local table=$1
+  shift
+  "$frosthead" --quiet train "$folder/$table.csv" --backbone "$folder/backbone" --cache "$folder/cache" --store-layers last \
     --out "$folder/$1" "${@:2}" >/dev/null
   "$frosthead" --quiet bundle "$folder/$1" --out "$folder/$1.frost"
 }
-bundle one --task domain --task sentiment
-bundle other --task domain
-bundle kinds --task domain --any-of tags --number words
+bundle part one --task domain --task sentiment
+bundle part other --task domain
+bundle part kinds --task domain --any-of tags --number words
+bundle many many --task intent

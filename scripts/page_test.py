@@ -1,9 +1,11 @@
-"""Drives the page of a running server in a real Chromium, through its driver (the WebDriver protocol, nothing but the standard library).
+"""Drives pages in a real Chromium, through its driver (the WebDriver protocol, nothing but the standard library).
 
-    python3 scripts/page_test.py PART http://127.0.0.1:8080 SCREENSHOT.png KEYS
+    python3 scripts/page_test.py PART http://127.0.0.1:8080 SCREENSHOT.png KEYS AXE
+    python3 scripts/page_test.py reports FOLDER SCREENSHOT.png - AXE
 
-PART is what is looked at: `labels`, of a bundle of the two tasks of the demo data, or `kinds`, of one of every kind of task (bundles of
-make-test-bundles.sh). The server must refuse long texts (--long refuse), as the test wants to see a refusal shown properly, and want a key of the file KEYS, which
+PART is what is looked at: `labels`, of a bundle of the two tasks of the demo data, `kinds`, of one of every kind of task, or `many`, of one
+of 150 labels (bundles of make-test-bundles.sh); `reports` looks at every page in a folder. AXE is axe.min.js: no page may break any of its
+rules, as wide as on a desk and as narrow as on a phone. The server must refuse long texts (--long refuse), as the test wants to see a refusal shown properly, and want a key of the file KEYS, which
 the test exchanges at the end.
 """
 
@@ -14,6 +16,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 
@@ -53,6 +56,24 @@ class Browser:
     def size(self, width, height):
         self.call("POST", "/window/rect", {"width": width, "height": height})
 
+    def keyed(self, key):
+        """Presses a key, wherever the focus is."""
+        actions = [{"type": "keyDown", "value": key}, {"type": "keyUp", "value": key}]
+        self.call("POST", "/actions", {"actions": [{"type": "key", "id": "keys", "actions": actions}]})
+
+    def sound(self, axe):
+        """Breaks no rule of axe-core, and nothing is wider than the screen, on a desk and on a phone."""
+        for width, height in ((1280, 900), (500, 740), (360, 740)):
+            self.size(width, height)
+            inner, scroll = self.run("return [window.innerWidth, document.documentElement.scrollWidth]")
+            assert scroll <= inner, f"{scroll} pixels in a window of {inner}"
+            self.run(axe)
+            found = self.call("POST", "/execute/async", {"args": [], "script": "const done = arguments[0];"
+                              "axe.run().then((found) => done(found.violations), (error) => done([{id: String(error), nodes: []}]))"})
+            broken = [f"{rule['id']}: {rule.get('help')}: {[node['html'][:200] for node in rule['nodes'][:3]]}" for rule in found]
+            assert not broken, f"at {width} pixels:\n" + "\n".join(broken)
+        self.size(1280, 900)
+
     def until(self, what, wanted):
         end = time.monotonic() + 60
         while not wanted():
@@ -84,7 +105,7 @@ def locked_out(browser, keys):
     assert "401" in browser.text("#error") and "API key" in browser.text("#error") and browser.text("#answer") == "", browser.text("body")
 
 
-def check(page, browser):
+def check(page, browser, axe):
     # The card.
     browser.until("the model's card", lambda: "fingerprint" in browser.text("#card"))
     card = browser.text("#card")
@@ -118,11 +139,11 @@ def check(page, browser):
     browser.type("#text", "<img src=x onerror=alert(1)>")
     browser.press("#ask")
     browser.until("an answer", lambda: browser.find("#latency"))
-    # On a phone nothing is wider than the screen.
-    for width in (360, 500):
-        browser.size(width, 740)
-        inner, scroll = browser.run("return [window.innerWidth, document.documentElement.scrollWidth]")
-        assert scroll <= inner, f"{scroll} pixels in a window of {inner}"
+    browser.sound(axe)
+    # An example is a click away.
+    browser.press("#example")
+    browser.until("the example's answer", lambda: "product_review" in browser.text("#answer h2"))
+    assert browser.run("return document.getElementById('text').value").startswith("Great phone"), browser.text("body")
     # For a screen reader: everything has a name, and the page a language.
     named = browser.run(
         "return [document.documentElement.lang, document.querySelector('label').control.id,"
@@ -139,7 +160,7 @@ def check(page, browser):
     return screenshot
 
 
-def check_kinds(page, browser):
+def check_kinds(page, browser, axe):
     """A label, several labels with more than are shown at once, and a number with its interval."""
     browser.until("the model's card", lambda: "fingerprint" in browser.text("#card"))
     card = browser.text("#card")
@@ -164,16 +185,55 @@ def check_kinds(page, browser):
     assert browser.text("#answer summary") == "all 8 labels", browser.text("#answer summary")
     browser.press("#answer summary")
     assert browser.run(hidden) == 3
-    browser.size(360, 740)
-    inner, scroll = browser.run("return [window.innerWidth, document.documentElement.scrollWidth]")
-    assert scroll <= inner, f"{scroll} pixels in a window of {inner}"
+    browser.sound(axe)
+    return base64.b64decode(browser.call("GET", "/screenshot"))
+
+
+def check_many(page, browser, axe):
+    """150 labels: five, and the others after a click, all of them in their order."""
+    browser.until("the model's card", lambda: "fingerprint" in browser.text("#card"))
+    assert "intent (150 labels)" in browser.text("#card"), browser.text("#card")
+    browser.type("#text", "please do thing 7 for me")
+    browser.press("#ask")
+    browser.until("an answer", lambda: browser.find("#latency"))
+    assert browser.text("#answer summary") == "all 150 labels" and len(browser.find("#answer .row")) == 150
+    browser.press("#answer summary")
+    browser.sound(axe)
+    return base64.b64decode(browser.call("GET", "/screenshot"))
+
+
+def check_reports(folder, browser, axe):
+    """Every page of a folder: sound, its tables and what is folded reached by keyboard."""
+    pages = sorted(Path(folder).glob("*.html"))
+    assert pages, f"there is no page in {folder}"
+    for page in pages:
+        browser.call("POST", "/url", {"url": page.resolve().as_uri()})
+        browser.run("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+        browser.sound(axe)
+        browser.run("document.querySelectorAll('details').forEach((one) => { one.open = false; }); document.body.focus()")
+        # From the top by the key for it: everything that scrolls or unfolds is met, and Enter unfolds.
+        wanted = browser.run("return document.querySelectorAll('summary').length + [...document.querySelectorAll('.scroll')]"
+                             ".filter((one) => one.checkVisibility()).length")
+        met = set()
+        for _ in range(wanted):
+            browser.keyed("\ue004")
+            met.add(browser.run("const at = document.activeElement; return at.getAttribute('aria-label') || at.textContent"))
+        assert len(met) == wanted, f"{page.name}: {len(met)} of {wanted} were met: {met}"
+        if browser.find("summary"):
+            browser.run("document.querySelector('summary').focus()")
+            browser.keyed("\ue007")
+            assert browser.run("return document.querySelector('details').open"), page.name
+        names = browser.run("return [...document.querySelectorAll('svg[role=img]')].map((one) => one.getAttribute('aria-label'))")
+        assert all(names) and len(set(names)) == len(names), f"{page.name}: pictures without a name of their own: {names}"
     return base64.b64decode(browser.call("GET", "/screenshot"))
 
 
 def main():
-    part, page, screenshot, keys = sys.argv[1], sys.argv[2].rstrip("/") + "/", *sys.argv[3:]
-    with open(keys, encoding="utf-8") as file:
-        key = file.read().strip()
+    part, page, screenshot, keys, axe = sys.argv[1:]
+    axe = Path(axe).read_text(encoding="utf-8")
+    if part != "reports":
+        page = page.rstrip("/") + "/"
+        key = Path(keys).read_text(encoding="utf-8").strip()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -187,9 +247,12 @@ def main():
                 time.sleep(0.1)
         browser = Browser(f"http://127.0.0.1:{port}")
         try:
-            enter(page, browser, key)
-            picture = {"labels": check, "kinds": check_kinds}[part](page, browser)
-            locked_out(browser, keys)
+            if part == "reports":
+                picture = check_reports(page, browser, axe)
+            else:
+                enter(page, browser, key)
+                picture = {"labels": check, "kinds": check_kinds, "many": check_many}[part](page, browser, axe)
+                locked_out(browser, keys)
         finally:
             browser.call("DELETE", "")
     finally:

@@ -16,6 +16,8 @@ use crate::text::AsText;
 pub struct WordLogits {
     /// One piece, or two, as the tokenizer writes them.
     pub pieces: Vec<String>,
+    /// No piece of the text, but what the tokenizer puts around every text.
+    pub around: bool,
     /// `[classes]`.
     pub logits: Vec<f32>,
 }
@@ -44,6 +46,8 @@ impl Classifier {
         let counted = counted(&windows);
         let extractor = self.locked();
         let tokenizer = extractor.backbone().tokenizer();
+        let (before, behind) = tokenizer.special_ids();
+        let around = |id: u32| before.contains(&id) || behind.contains(&id);
         let name = |id: u32| tokenizer.piece(id).unwrap_or_else(|| format!("[{id}]"));
         let of_words = |words: &Words| -> Vec<WordLogits> {
             let of_one = |(&(left, right), &counts): (&(u32, Option<u32>), &f64)| {
@@ -53,6 +57,7 @@ impl Classifier {
                     codes.map(|(code, scale)| (counts * f64::from(*code) * f64::from(*scale)) as f32);
                 WordLogits {
                     pieces: std::iter::once(left).chain(right).map(name).collect(),
+                    around: around(left) && right.is_none_or(around),
                     logits: logits.collect(),
                 }
             };

@@ -10,7 +10,7 @@ use super::Outcome;
 use super::depths::{depth_table, parse_points};
 use super::given::{Given, Idle, group, names};
 use super::options::RuntimeArguments;
-use super::printing::print;
+use super::printing::{Columns, print, table};
 use super::stores::StoreArguments;
 use super::terminal::{Terminal, bytes, grouped};
 use frosthead::internal::backbone::Backbone;
@@ -21,8 +21,8 @@ use frosthead::internal::embed::Embedder;
 use frosthead::internal::error::{Error, Kind, Result};
 use frosthead::internal::files::{self, Scratch};
 use frosthead::internal::precision::{
-    Chosen, DepthChoice, PRECISION, PrecisionChoice, PrecisionReport, PrecisionRequest, RunRows,
-    VocabularyChoice, VocabularyReport, choose,
+    Chosen, DepthChoice, PRECISION, PrecisionChoice, PrecisionReport, PrecisionRequest, RunRows, TaskCost,
+    VariantReport, VocabularyChoice, VocabularyReport, choose,
 };
 use frosthead::internal::quantities::{error_text, with_error};
 use frosthead::internal::quantize::{Precision, TableBits, Variant};
@@ -298,11 +298,11 @@ impl Opened {
         };
         let heartbeat = terminal.heartbeat();
         let (report, chosen) = choose(&request, &mut |what| {
-            heartbeat.rest();
-            terminal.say(what);
+            terminal.detail(what);
             heartbeat.doing(what);
         })?;
         drop(heartbeat);
+        report.left_out.iter().for_each(|what| terminal.warn(what));
         let path = self.run.directory.join(PRECISION);
         files::write(&path, document::pretty(&report).as_bytes())?;
         if !report.depths.is_empty() {
@@ -336,52 +336,46 @@ impl Opened {
     }
 }
 
-/// One line per variant and task.
+/// One line per variant and task: what it costs, then what it gains.
 fn described(report: &PrecisionReport) -> String {
-    let widest = |names: Vec<usize>, heading: &str| names.into_iter().max().unwrap_or(0).max(heading.len());
-    let width = widest(report.variants.iter().map(|variant| variant.name.len()).collect(), "precision");
-    let tasks = report.variants.iter().flat_map(|variant| variant.tasks.keys());
-    let task_width = widest(tasks.map(|task| task.chars().count()).collect(), "task");
-    let mut text = format!(
-        "{:<width$}  {:>8}  {:>7}  {:>7}  {:>15}  {:<task_width$}  {:>13}  {:>8}  {:>13}  {:>9}\n",
+    let headings = [
         "precision",
-        "size",
-        "texts/s",
-        "ms/text",
-        "cosine mean/min",
         "task",
         "accuracy lost",
         "F1 lost",
         "test accuracy",
-        "flipped"
-    );
+        "flipped",
+        "size",
+        "texts/s",
+        "ms/text",
+        "cosine mean/min",
+    ];
+    let mut lines = vec![headings.map(str::to_owned)];
     for variant in &report.variants {
-        for (task, cost) in &variant.tasks {
-            let figure = |value: Option<f64>, digits: usize| {
-                value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
-            };
-            let error = error_text(cost.loss.standard_error, 2).map(|error| format!(" ± {error:>5}"));
-            text += &format!(
-                "{:<width$}  {:>8}  {:>7.0}  {:>7.1}  {:>7.4} {:>7.4}  {:<task_width$}  {:>5}{:<8}  {:>8}  {:>6} {:>6}  {:>9}\n",
-                variant.name,
-                bytes(variant.bytes),
-                variant.texts_per_second,
-                variant.latency,
-                variant.cosine.mean,
-                variant.cosine.smallest,
-                task,
-                figure(cost.loss.accuracy_drop, 2),
-                error.unwrap_or_default(),
-                figure(cost.loss.macro_f1_drop, 2),
-                figure(cost.test_accuracy_fp32, 4),
-                figure(cost.test_accuracy, 4),
-                grouped(cost.flipped)
-            );
-        }
+        lines.extend(variant.tasks.iter().map(|(task, cost)| line(variant, task, cost)));
     }
-    text += &nothing_measured(report);
+    let mut text = table(Columns::keyed(2), &lines) + &nothing_measured(report);
     text += "lost: points, on held-out folds of the training and validation rows; test accuracy: of the run, and of this variant; flipped: test rows\n";
     text
+}
+
+fn line(variant: &VariantReport, task: &str, cost: &TaskCost) -> [String; 10] {
+    let figure = |value: Option<f64>, digits: usize| {
+        value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
+    };
+    let error = error_text(cost.loss.standard_error, 2).map(|error| format!(" ± {error:>5}"));
+    [
+        variant.name.clone(),
+        task.to_owned(),
+        format!("{:>5}{}", figure(cost.loss.accuracy_drop, 2), error.unwrap_or_default()),
+        format!("{:>8}", figure(cost.loss.macro_f1_drop, 2)),
+        format!("{} {}", figure(cost.test_accuracy_fp32, 4), figure(cost.test_accuracy, 4)),
+        grouped(cost.flipped),
+        bytes(variant.bytes),
+        format!("{:.0}", variant.texts_per_second),
+        format!("{:.1}", variant.latency),
+        format!("{:.4} {:.4}", variant.cosine.mean, variant.cosine.smallest),
+    ]
 }
 
 /// What a smaller vocabulary is like, and what it costs.

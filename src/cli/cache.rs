@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 
 use super::Outcome;
 use super::given::{Given, Idle, names};
-use super::printing::{print_json, print_result};
+use super::printing::{Columns, print_json, print_result, table};
 use super::terminal::{Terminal, bytes, grouped};
 use frosthead::internal::quantities::counted;
 use frosthead::internal::store::{self, Compacted, Entry, Merged, PruneOptions, default_root};
@@ -101,14 +101,7 @@ fn list(common: &Common) -> Result<Outcome> {
         let titles =
             ["key", "texts", "size", "parts", "last used", "features", "backbone"].map(str::to_owned);
         let lines: Vec<_> = std::iter::once(titles).chain(entries.iter().map(described)).collect();
-        let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-        let [w0, w1, w2, w3, w4, w5] = std::array::from_fn(width);
-        let line = |[key, texts, size, parts, used, features, backbone]: &[String; 7]| {
-            format!(
-                "{key:<w0$}  {texts:>w1$}  {size:>w2$}  {parts:>w3$}  {used:<w4$}  {features:<w5$}  {backbone}\n"
-            )
-        };
-        lines.iter().map(line).collect()
+        table(Columns { numbers: (1, 4), ..Columns::keyed(1) }, &lines)
     })?;
     Ok(Outcome::Done)
 }

@@ -11,7 +11,7 @@ use super::given::{Given, Idle, group, names};
 use super::learning::LearningArguments;
 use super::network::{NetworkArguments, TrainProgress};
 use super::options::{LongArguments, RuntimeArguments, StrictArguments, TableArguments, TrustArguments};
-use super::printing::{print_result, table};
+use super::printing::{Columns, print_result, table};
 use super::stores::{DepthArguments, StoreArguments};
 use super::terminal::{Terminal, bytes, grouped};
 use super::trainings::{Instead, Training, idle};
@@ -25,7 +25,7 @@ use frosthead::internal::embed::Embedder;
 use frosthead::internal::error::Result;
 use frosthead::internal::heads::WordsWanted;
 use frosthead::internal::quantities::{duration, with_error};
-use frosthead::internal::report::{BackboneReport, Done, PAGE, Report, ScenarioReport, recommend};
+use frosthead::internal::report::{BackboneReport, Done, PAGE, Report, ScenarioReport, in_words, recommend};
 use frosthead::internal::runtime::Runtime;
 use frosthead::internal::tokens::LongTexts;
 use frosthead::internal::train::{FeatureRequest, Freezing, FrozenHead, Output, TrainEvent, TrainRequest};
@@ -271,7 +271,8 @@ impl Shown<'_> {
             CompareEvent::Estimates(estimates) => self.estimates(estimates),
             CompareEvent::Begins { backbone, scenario, frozen } => {
                 self.progress = None;
-                self.terminal.say(format!("\n{backbone}, scenario {scenario} (frozen: {frozen})"));
+                let words = in_words(&scenario.to_string());
+                self.terminal.say(format!("\n{backbone}, scenario {scenario}: {words} (frozen: {frozen})"));
             }
             // The rows of all scenarios are the same.
             CompareEvent::Train(TrainEvent::Classes(_))
@@ -315,7 +316,8 @@ impl Shown<'_> {
             for (scenario, estimate) in &costs.scenarios {
                 let name = scenario.to_string();
                 let (time, disk) = (duration(estimate.seconds), bytes(estimate.bytes));
-                self.terminal.say(format!("  {name:<12}  {time:>12}  {disk:>9}"));
+                let words = in_words(&name);
+                self.terminal.say(format!("  {name:<12}  {time:>12}  {disk:>9}  {words}"));
             }
         }
     }
@@ -344,48 +346,54 @@ impl Shown<'_> {
     }
 }
 
-/// The table: a row per backbone and scenario.
+/// The table: a row per backbone and scenario, what is reached before what it costs; the recommended one is
+/// marked.
 fn described(report: &Report) -> String {
-    let mut rows = vec![header(report)];
+    let several = report.backbones.len() > 1;
+    let mut rows = vec![header(report, several)];
+    let advised = recommend(report).run;
+    let mut best = None;
     for backbone in &report.backbones {
         // Depths have a table of their own.
-        let shown = backbone.scenarios.iter().filter(|scenario| !scenario.is_depth());
-        rows.extend(shown.map(|scenario| row(backbone, scenario, &report.tasks)));
+        for scenario in backbone.scenarios.iter().filter(|scenario| !scenario.is_depth()) {
+            let is_best = scenario.done().is_some_and(|done| advised.as_ref() == Some(&done.run));
+            if is_best {
+                best = Some(rows.len());
+            }
+            let mut cells = row(scenario, &report.tasks, is_best);
+            if several {
+                cells.insert(0, backbone.name.clone());
+            }
+            rows.push(cells);
+        }
     }
-    table(3, &rows) + &report.backbones.iter().map(about).collect::<String>() + &dial::described(report)
+    let keys = if several { 2 } else { 1 };
+    let columns = Columns { keys, numbers: (keys + 1, usize::MAX), best };
+    let marked = best.map_or("", |_| "*: recommended\n");
+    let about = report.backbones.iter().map(about).collect::<String>();
+    format!("{}{marked}{about}{}", table(columns, &rows), dial::described(report))
 }
 
-fn header(report: &Report) -> Vec<String> {
-    let fixed =
-        ["backbone", "scenario", "frozen", "trained", "share", "states", "training", "memory", "disk"];
-    let mut header = fixed.map(str::to_owned).to_vec();
+fn header(report: &Report, several: bool) -> Vec<String> {
+    let start = several.then_some("backbone").into_iter().chain(["scenario", "what it is"]);
+    let mut header: Vec<String> = start.map(str::to_owned).collect();
     for task in &report.tasks {
         header.push(format!("{task} {}", report.score_name(task)));
         header.push("macro-F1".to_owned());
     }
+    header.extend(["trained", "share", "states", "training", "memory", "disk"].map(str::to_owned));
     header
 }
 
-fn row(backbone: &BackboneReport, scenario: &ScenarioReport, tasks: &[String]) -> Vec<String> {
-    let start = [backbone.name.clone(), scenario.scenario.clone()];
+fn row(scenario: &ScenarioReport, tasks: &[String], is_best: bool) -> Vec<String> {
+    let mark = if is_best { " *" } else { "" };
+    let mut cells = vec![format!("{}{mark}", scenario.scenario)];
     let Some(done) = scenario.done() else {
-        return [&start[..], &["not run".to_owned()]].concat();
+        cells.extend([in_words(&scenario.scenario), "not run".to_owned()]);
+        return cells;
     };
     let stopped = if done.time_limit.is_some() { " (ended by the time limit)" } else { "" };
-    let share = scenario.all_parameters.map_or_else(
-        || "?".to_owned(),
-        |all| format!("{:.2} %", 100.0 * scenario.trained_parameters as f64 / all as f64),
-    );
-    let mut cells = start.to_vec();
-    cells.extend([
-        format!("{}{stopped}", scenario.frozen),
-        grouped(scenario.trained_parameters),
-        share,
-        duration(done.states_seconds),
-        duration(done.training_seconds),
-        done.peak_memory.map_or_else(|| "?".to_owned(), bytes),
-        disk(done),
-    ]);
+    cells.push(format!("{}{stopped}", in_words(&scenario.scenario)));
     for task in tasks {
         match done.metrics.tasks.get(task) {
             Some(found) => {
@@ -395,6 +403,18 @@ fn row(backbone: &BackboneReport, scenario: &ScenarioReport, tasks: &[String]) -
             None => cells.extend(["?".to_owned(), "?".to_owned()]),
         }
     }
+    let share = scenario.all_parameters.map_or_else(
+        || "?".to_owned(),
+        |all| format!("{:.2} %", 100.0 * scenario.trained_parameters as f64 / all as f64),
+    );
+    cells.extend([
+        grouped(scenario.trained_parameters),
+        share,
+        duration(done.states_seconds),
+        duration(done.training_seconds),
+        done.peak_memory.map_or_else(|| "?".to_owned(), bytes),
+        disk(done),
+    ]);
     cells
 }
 

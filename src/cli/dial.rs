@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::given::{Idle, names};
-use super::printing::table;
+use super::printing::{Columns, table};
 use super::terminal::{bytes, grouped};
 use frosthead::internal::compare::{Depths, Scenario};
 use frosthead::internal::error::Result;
@@ -99,7 +99,8 @@ pub(super) fn described(report: &Report) -> String {
     }
     let skipped: String =
         dialled().flat_map(|backbone| backbone.scenarios.iter().filter_map(left_out)).collect();
-    format!("\n{}{skipped}{}{}, {NOTES}", table(4, &rows), score.1, score.0)
+    let table = table(Columns { numbers: (4, HEADER.len()), ..Columns::keyed(3) }, &rows);
+    format!("\n{table}{skipped}{}{}, {NOTES}", score.1, score.0)
 }
 
 /// What the column of scores is called, and where tasks have different ones, which each has.

@@ -217,7 +217,9 @@ fn of_texts(fit: &Fit) -> Vec<(&'static str, String)> {
 /// Whether texts fit worse than those that a bundle was built with, in a sentence.
 fn judged(fit: &Fit) -> String {
     let (Some(built), now) = (&fit.built, &fit.now) else {
-        return "how the texts were that it was built with is not known".to_owned();
+        return "nothing to compare them with: a bundle knows how its vocabulary fitted its own texts only where \
+                making it read them (`frosthead bundle --precision auto`, --depth or --vocabulary)"
+            .to_owned();
     };
     let Some(worse) = &fit.worse else {
         return format!("too few words to compare: it takes {ENOUGH_WORDS}");

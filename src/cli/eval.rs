@@ -1,6 +1,5 @@
 //! Owns `frosthead eval`: a labelled table against a run, as a table for people or JSON for machines.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,7 +7,9 @@ use clap::Args;
 
 use super::Outcome;
 use super::given::{Given, Idle, group, names};
+use super::measured::{accuracy_table, coverage_table, criterion, say_unmeasured};
 use super::options::{RuntimeArguments, StrictArguments, TableArguments, TrustArguments};
+use super::per_class::report;
 use super::printing::{print, print_result};
 use super::stores::{StoreArguments, idle_on_features};
 use super::terminal::{Terminal, grouped};
@@ -16,20 +17,19 @@ use frosthead::internal::classifier::Model;
 use frosthead::internal::data::{Format, KeptColumn, RecordFormat, RecordValue, RecordWriter};
 use frosthead::internal::dataset::{Columns, Dataset};
 use frosthead::internal::embed::covering;
-use frosthead::internal::error::{Error, Kind, Result, quoted};
+use frosthead::internal::error::{Error, Kind, Result};
 use frosthead::internal::evaluate::{Evaluation, Evaluator, Rows, Seen, keep_out, seen_rows};
 use frosthead::internal::files::write_atomically;
-use frosthead::internal::metrics::{Coverage, IntervalMetrics, LabelMetrics, TaskMetrics};
-use frosthead::internal::quantities::{self, counted, fixed, with_error};
-
-/// Labels that training never saw, of each task, which are named.
-const NAMED: usize = 10;
+use frosthead::internal::metrics::TaskMetrics;
+#[cfg(feature = "train")]
+use frosthead::internal::report::Measured;
 
 /// Measure a trained model on labelled rows, unseen ones first. A label that training never saw counts as
 /// wrong.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   frosthead eval new.csv --model runs/first
+  frosthead eval new.csv --model runs/first --report
   frosthead eval data.csv --model runs/first --by source --errors errors.csv --json
   frosthead eval test.csv --model runs/first --coverage --out-of-scope other.csv")]
 pub(crate) struct Arguments {
@@ -59,12 +59,20 @@ pub(crate) struct Arguments {
     /// Accuracy against coverage: what leaving the least certain rows unanswered gains.
     #[arg(long)]
     coverage: bool,
+    /// The classes of each task, the worst first, and which are taken for which; of numbers, how far answers
+    /// are off.
+    #[arg(long, conflicts_with = "json")]
+    report: bool,
     /// Texts that belong to no label: how many of them each threshold of --coverage catches.
     #[arg(long, value_name = "FILE", requires = "coverage")]
     out_of_scope: Option<String>,
     /// Print JSON to standard output.
     #[arg(long)]
     json: bool,
+    /// Write a page with the figures: calibration, classes, which are taken for which.
+    #[cfg(feature = "train")]
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// Exit with 1 when any task's macro-F1 is lower.
     #[arg(long, value_name = "F1")]
     min_f1: Option<f64>,
@@ -123,15 +131,7 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
     }
     let which = arguments.rows.unwrap_or_else(|| evaluator.default_rows());
     let evaluation = evaluate(&reading, &evaluator, which)?;
-    print_result(arguments.json, &evaluation, || described(arguments, &evaluation))?;
-    if !arguments.json && arguments.rows.is_none() && seen.used() > 0 {
-        let table = accuracy_table(&evaluator.measure(Rows::All, None)?.tasks);
-        print(&format!("\n{}\n{table}", heading(Rows::All, &seen)))?;
-    }
-    if let Some(path) = &arguments.errors {
-        write_mistakes(path, &evaluator, which, &rows)?;
-        terminal.say(format!("{}: written", path.display()));
-    }
+    show((&reading, &evaluator), &evaluation, &rows)?;
     if evaluation.tasks.values().all(|metrics| metrics.rows == 0) {
         let all = evaluator.measure(Rows::All, None)?;
         return Err(nothing_labelled(which, &all, &tasks).at(&arguments.data));
@@ -140,6 +140,39 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
     #[cfg(feature = "train")]
     super::classes::say_unseen_alike(terminal, &evaluation.tasks);
     Ok(criterion(&evaluation.tasks, arguments.min_f1, terminal))
+}
+
+/// Prints what was measured, and writes what shall be.
+fn show(
+    (reading, evaluator): (&Reading<'_>, &Evaluator<'_>),
+    evaluation: &Evaluation,
+    rows: &Dataset,
+) -> Result<()> {
+    let Reading { arguments, terminal, .. } = *reading;
+    let seen = &evaluation.rows;
+    print_result(arguments.json, evaluation, || described(arguments, evaluation))?;
+    if arguments.report {
+        print(&reported(evaluator, evaluation)?)?;
+    }
+    if !arguments.json && arguments.rows.is_none() && seen.used() > 0 {
+        let table = accuracy_table(&evaluator.measure(Rows::All, None)?.tasks);
+        print(&format!("\n{}\n{table}", heading(Rows::All, seen)))?;
+    }
+    #[cfg(feature = "train")]
+    if let Some(path) = &arguments.html {
+        let page = Measured {
+            title: format!("{} on {}", arguments.model.display(), arguments.data),
+            about: format!("{seen}."),
+            rows: heading(evaluation.measured, seen).to_owned(),
+            tasks: &evaluation.tasks,
+        };
+        super::pages::write_page(path, &page, terminal)?;
+    }
+    if let Some(path) = &arguments.errors {
+        write_mistakes(path, evaluator, evaluation.measured, rows)?;
+        terminal.say(format!("{}: written", path.display()));
+    }
+    Ok(())
 }
 
 /// The error of rows without any label; `all` are the measurements of all rows.
@@ -158,10 +191,15 @@ fn nothing_labelled(which: Rows, all: &Evaluation, tasks: &[String]) -> Error {
             ),
         ),
     };
-    Error::new(Kind::Table, "nothing to measure: none of the rows that were to be measured has a label")
-        .found(all.rows.to_string())
-        .expected(format!("{rows} with labels in {}", tasks.join(", ")))
-        .help(help)
+    let numbers = all.tasks.values().all(|metrics| metrics.number.is_some());
+    let what = if numbers { "number" } else { "label" };
+    Error::new(
+        Kind::Table,
+        format!("nothing to measure: none of the rows that were to be measured has a {what}"),
+    )
+    .found(all.rows.to_string())
+    .expected(format!("{rows} with labels in {}", tasks.join(", ")))
+    .help(help)
 }
 
 /// Measures what was asked for.
@@ -187,6 +225,15 @@ fn described(arguments: &Arguments, evaluation: &Evaluation) -> String {
         text += &format!("\n{column} = {name}\n{}", accuracy_table(tasks));
     }
     text
+}
+
+/// What `--report` shows of every task.
+fn reported(evaluator: &Evaluator<'_>, evaluation: &Evaluation) -> Result<String> {
+    let off = evaluator.off(evaluation.measured)?;
+    let of_task = |(task, metrics): (&String, &TaskMetrics)| {
+        report(task, metrics, off.get(task).map_or(&[], Vec::as_slice))
+    };
+    Ok(evaluation.tasks.iter().map(of_task).collect())
 }
 
 /// Whether a table holds the features that a run was trained on in place of texts.
@@ -311,158 +358,4 @@ fn heading(which: Rows, seen: &Seen) -> &'static str {
         Rows::Train => "rows the run was trained on",
         Rows::All => "all rows, those trained on included",
     }
-}
-
-/// The accuracy table: one line per task, then one per label that training never saw. Tasks of several labels
-/// and of numbers have tables of their own.
-pub(crate) fn accuracy_table(tasks: &BTreeMap<String, TaskMetrics>) -> String {
-    let width = tasks.keys().map(|task| task.chars().count()).max().unwrap_or(0).max("task".len());
-    let of = |of: fn(&TaskMetrics) -> bool| tasks.iter().filter(|task| of(task.1)).collect::<Vec<_>>();
-    let one = of(|found| found.several.is_none() && found.number.is_none());
-    let (several, numbers) = (of(|found| found.several.is_some()), of(|found| found.number.is_some()));
-    let mut text = String::new();
-    let mut add = |heading: &[(&str, usize)], tasks: &[(&String, &TaskMetrics)], line: Line| {
-        if tasks.is_empty() {
-            return;
-        }
-        let named: String = heading.iter().map(|(name, width)| format!("  {name:>width$}")).collect();
-        text += &format!("{:<width$}  {:>8}{named}\n", "task", "rows");
-        for (task, metrics) in tasks {
-            let figures = line(metrics).unwrap_or_else(|| "  nothing to measure".to_owned());
-            text += &format!("{task:<width$}  {:>8}{figures}\n", grouped(metrics.rows));
-        }
-    };
-    add(&[("accuracy", 15), ("macro-F1", 15), ("ECE", 6)], &one, of_one);
-    let headings = [("micro-F1", 15), ("macro-F1", 8), ("avg. prec.", 10), ("exact", 6), ("ECE", 6)];
-    add(&headings, &several, of_several);
-    let headings = [("R²", 15), ("MAE", 17), ("RMSE", 9), ("Spearman", 8), ("interval", 24)];
-    add(&headings, &numbers, of_number);
-    tasks.iter().for_each(|(task, metrics)| text += &unseen_labels(task, metrics));
-    text
-}
-
-/// A line of figures, where there were rows.
-type Line = fn(&TaskMetrics) -> Option<String>;
-
-fn of_one(metrics: &TaskMetrics) -> Option<String> {
-    let (accuracy, macro_f1, ece) = figures(metrics);
-    Some(format!(
-        "  {:>15}  {:>15}  {:>6.3}",
-        with_error(accuracy?, metrics.accuracy_standard_error, 3),
-        with_error(macro_f1?, metrics.macro_f1_standard_error, 3),
-        ece?
-    ))
-}
-
-fn of_several(metrics: &TaskMetrics) -> Option<String> {
-    let several = metrics.several.as_ref()?;
-    let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"));
-    Some(format!(
-        "  {:>15}  {:>8}  {:>10}  {:>6}  {:>6}",
-        with_error(several.micro_f1?, several.micro_f1_standard_error, 3),
-        number(metrics.macro_f1),
-        number(several.average_precision),
-        number(metrics.accuracy),
-        number(metrics.ece)
-    ))
-}
-
-fn of_number(metrics: &TaskMetrics) -> Option<String> {
-    let number = metrics.number.as_ref()?;
-    let interval = number.interval.map_or_else(
-        || "-".to_owned(),
-        |IntervalMetrics { level, width, coverage, .. }| {
-            let held = coverage.map_or_else(|| "-".to_owned(), |share| format!("{:.1}", 100.0 * share));
-            format!("±{} holds {held}/{}", fixed(width, 3), quantities::level(level))
-        },
-    );
-    Some(format!(
-        "  {:>15}  {:>17}  {:>9}  {:>8}  {interval:>24}",
-        with_error(number.r_squared?, number.r_squared_standard_error, 3),
-        with_error(number.mae?, number.mae_standard_error, 4),
-        fixed(number.rmse?, 4),
-        number.spearman.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"))
-    ))
-}
-
-/// Accuracy, macro-F1 and calibration error, where there were rows; runs of earlier versions say 0 where
-/// there were none.
-fn figures(metrics: &TaskMetrics) -> (Option<f64>, Option<f64>, Option<f64>) {
-    let measured = |value: Option<f64>| value.filter(|_| metrics.rows > 0);
-    (measured(metrics.accuracy), measured(metrics.macro_f1), measured(metrics.ece))
-}
-
-/// One line per label that training never saw, the most frequent first; at most so many.
-fn unseen_labels(task: &str, metrics: &TaskMetrics) -> String {
-    let mut unseen: Vec<&LabelMetrics> = metrics.per_label.iter().filter(|label| label.unseen).collect();
-    unseen.sort_by_key(|label| std::cmp::Reverse(label.rows));
-    let mut text = String::new();
-    for label in unseen.iter().take(NAMED) {
-        text += &format!(
-            "{task}: training never saw the label {}: {}, counted as wrong (in macro-F1 with an F1 of 0)\n",
-            quoted(&label.label),
-            counted(label.rows, "row")
-        );
-    }
-    let (more, rows) =
-        unseen.iter().skip(NAMED).fold((0, 0), |(more, rows), label| (more + 1, rows + label.rows));
-    if more > 0 {
-        text += &format!("{task}: {more} more labels that training never saw: {}\n", counted(rows, "row"));
-    }
-    text
-}
-
-/// Tasks that have no row to be measured on; `rows` is who has no label.
-pub(crate) fn say_unmeasured(terminal: &Terminal, tasks: &BTreeMap<String, TaskMetrics>, rows: &str) {
-    for (task, _) in tasks.iter().filter(|(_, metrics)| metrics.rows == 0) {
-        terminal.warn(format!("{task}: nothing to measure: {rows} has a label"));
-    }
-}
-
-/// One line per share of the rows that is answered.
-fn coverage_table(task: &str, table: &[Coverage]) -> String {
-    if table.is_empty() {
-        return format!("\n{task}: nothing to measure\n");
-    }
-    let caught = table.iter().any(|line| line.caught.is_some());
-    let mut text = format!(
-        "\n{task}, when only rows with at least this probability are answered\n{:>11}  {:>8}  {:>8}  {:>8}{}\n",
-        "probability",
-        "rows",
-        "answered",
-        "accuracy",
-        if caught { "  out of scope, caught" } else { "" }
-    );
-    for line in table {
-        text += &format!(
-            "{:>11}  {:>8}  {:>8}  {:>8.3}{}\n",
-            line.threshold.map_or_else(|| "thresholds".to_owned(), |least| format!("{least:.3}")),
-            grouped(line.rows),
-            format!("{:.1} %", 100.0 * line.coverage),
-            line.accuracy,
-            line.caught.map_or(String::new(), |share| format!("  {:>20}", format!("{:.1} %", 100.0 * share)))
-        );
-    }
-    text
-}
-
-/// Whether every task reaches the macro-F1 the user asked for.
-pub(crate) fn criterion(
-    tasks: &BTreeMap<String, TaskMetrics>,
-    min_f1: Option<f64>,
-    terminal: &Terminal,
-) -> Outcome {
-    let Some(least) = min_f1 else { return Outcome::Done };
-    let mut outcome = Outcome::Done;
-    for (task, metrics) in tasks.iter().filter(|(_, metrics)| metrics.number.is_none()) {
-        match figures(metrics).1 {
-            Some(macro_f1) if macro_f1 >= least => continue,
-            Some(macro_f1) => {
-                terminal.warn(format!("{task}: macro-F1 {macro_f1:.3} is below --min-f1 {least}"));
-            }
-            None => terminal.warn(format!("{task}: nothing to measure: --min-f1 {least} is not met")),
-        }
-        outcome = Outcome::CriterionMissed;
-    }
-    outcome
 }

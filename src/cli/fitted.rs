@@ -1,16 +1,17 @@
 //! Owns what commands that fit heads say of it: rows, fits, training, calibration and what was promised.
 
+use super::measured::truth_of;
 use super::terminal::{Terminal, grouped};
 use frosthead::internal::heads::{FitReport, SettledWords, Weighing, WordsReport};
-use frosthead::internal::metrics::{Calibration, Interval, LabelLimit};
+use frosthead::internal::metrics::{Calibration, Interval, LabelLimit, TaskMetrics};
 use frosthead::internal::quantities::{self, counted, fixed};
 use frosthead::internal::train::{RunMetrics, TrainSummary};
 
 /// Labels that are named whose promise is not kept.
 const LOST_NAMED: usize = 5;
 
-/// How the fit of each head went.
-pub(super) fn say_fits(terminal: &Terminal, fits: &[FitReport]) {
+/// How the fit of each head went: in the words of who minimises, for who wants to know them.
+pub(super) fn say_fits(terminal: &Terminal, fits: &[FitReport], metrics: &RunMetrics) {
     for fit in fits {
         let FitReport {
             task,
@@ -25,13 +26,14 @@ pub(super) fn say_fits(terminal: &Terminal, fits: &[FitReport]) {
             words,
             ..
         } = fit;
-        terminal.say(format!(
+        terminal.detail(format!(
             "{task}: fitted on {} of {} numbers in {seconds:.1} s, alpha {alpha}, loss {loss:.2}, gradient {gradient_norm:.2e} ({} {tolerance:.1e})",
             counted(*rows, "row"),
             grouped(*width as u64),
             if *converged { "within" } else { "NOT within" }
         ));
-        words.iter().for_each(|words| say_words(terminal, task, words));
+        let score = metrics.tasks.get(task).map_or("score", TaskMetrics::score_name);
+        words.iter().for_each(|words| say_words(terminal, (task, score), words));
         if !converged {
             terminal.warn(format!(
                 "{task}: the fit stopped before the tolerance was met; a larger --alpha makes it easier"
@@ -41,21 +43,21 @@ pub(super) fn say_fits(terminal: &Terminal, fits: &[FitReport]) {
 }
 
 /// What was found of a head's words.
-fn say_words(terminal: &Terminal, task: &str, words: &WordsReport) {
+fn say_words(terminal: &Terminal, (task, score): (&str, &str), words: &WordsReport) {
     let WordsReport { used, places, rows, gain, standard_error, accuracy_without, accuracy, .. } = words;
     let found = format!(
-        "cross entropy {:+.4} ± {standard_error:.4}, accuracy {accuracy_without:.4} → {accuracy:.4} on {} out of their folds",
+        "cross entropy {:+.4} ± {standard_error:.4}, {score} {accuracy_without:.4} → {accuracy:.4} on {} out of their folds",
         0.0 - gain,
         counted(*rows, "training row")
     );
-    terminal.say(match used {
-        Some(SettledWords { weighing, alpha, counts: [features, own] }) => format!(
+    match used {
+        Some(SettledWords { weighing, alpha, counts: [features, own] }) => terminal.detail(format!(
             "{task}: words beside that: {} pieces and pairs{}, alpha {alpha}, mixed {features:.2} to {own:.2}; {found}",
             grouped(*places as u64),
             if *weighing == Weighing::Rare { ", rare ones weighed more" } else { "" }
-        ),
-        None => format!("{task}: words beside that would not help: {found}"),
-    });
+        )),
+        None => terminal.say(format!("{task}: words beside that would not help: {found}")),
+    }
     if !words.converged {
         terminal.warn(format!("{task}: the fit of the words stopped before the tolerance was met"));
     }
@@ -84,9 +86,9 @@ pub(super) fn say_training(terminal: &Terminal, summary: &TrainSummary) {
 }
 
 /// How many rows went where.
-pub(super) fn say_rows(terminal: &Terminal, metrics: &RunMetrics) {
+pub(super) fn rows_in_words(metrics: &RunMetrics) -> String {
     let sizes = &metrics.sizes;
-    terminal.say(format!(
+    format!(
         "{}: {} train, {} validation, {} test{}",
         counted(sizes.rows, "row"),
         grouped(sizes.train),
@@ -97,10 +99,16 @@ pub(super) fn say_rows(terminal: &Terminal, metrics: &RunMetrics) {
         } else {
             String::new()
         }
-    ));
+    )
+}
+
+/// The same, and rows that a task has no truth of.
+pub(super) fn say_rows(terminal: &Terminal, metrics: &RunMetrics) {
+    terminal.say(rows_in_words(metrics));
     for (task, rows) in metrics.unlabelled.iter().filter(|(_, rows)| **rows > 0) {
+        let truth = metrics.tasks.get(task).map_or("label", truth_of);
         terminal.say(format!(
-            "{task}: {} without a label {} left out of this task",
+            "{task}: {} without a {truth} {} left out of this task",
             counted(*rows, "row"),
             if *rows == 1 { "was" } else { "were" }
         ));
@@ -138,7 +146,7 @@ pub(super) fn say_calibration(terminal: &Terminal, metrics: &RunMetrics, level: 
             });
             format!("calibrated on {used}, temperature {temperature:.2}{errors}")
         };
-        terminal.say(format!("{task}: {said}"));
+        terminal.detail(format!("{task}: {said}"));
     }
     for (task, valid) in metrics.valid.iter().filter(|(task, _)| !metrics.calibration.contains_key(*task)) {
         if valid.rows

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::Outcome;
 use super::inspect::pooling;
-use super::printing::{print, table};
+use super::printing::{Columns, print, table};
 use super::terminal::{Terminal, bytes};
 use frosthead::internal::backbone::{Catalog, CatalogEntry, ImportOptions, Imported, import};
 use frosthead::internal::encoder::Pooling;
@@ -144,7 +144,7 @@ fn listed(catalog: &Catalog) -> String {
         let words = [name, family, licence, languages].map(Clone::clone);
         lines.push(words.into_iter().chain(numbers).chain([format!("{purpose} ({})", entry.hub)]).collect());
     }
-    let table = table(titles.len(), &lines);
+    let table = table(Columns { numbers: (4, 7), ..Columns::keyed(1) }, &lines);
     format!(
         "{table}\nfrosthead import NAME --out models/NAME downloads one; any other is imported by its hub id \
          or directory.\nChecked: {}.\n",

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Outcome;
-use super::printing::{named, print_result};
+use super::printing::{first_of, named, print_result};
 use super::terminal::{Terminal, bytes, grouped};
 use frosthead::internal::backbone::{Manifest, PartOf, Preparation};
 use frosthead::internal::bundle::{Kept, PublicKey};
@@ -17,6 +17,9 @@ use frosthead::internal::inspect::{BundleDescription, Description, HeadDescripti
 use frosthead::internal::metrics::Interval;
 use frosthead::internal::quantities::{self, counted, fixed};
 use frosthead::internal::task::TaskKind;
+
+/// Labels of a task that are named; --json has all.
+const LABELS: usize = 30;
 
 /// Say what a backbone, a run or a bundle is.
 #[derive(Debug, Args)]
@@ -250,7 +253,8 @@ fn answers(head: &HeadDescription) -> String {
     let label = |(place, label): (usize, &String)| {
         format!("{label}{}", head.thresholds.get(place).map(threshold).unwrap_or_default())
     };
-    let labels = head.labels.iter().enumerate().map(label).collect::<Vec<_>>().join(", ");
+    let labels: Vec<String> = head.labels.iter().enumerate().map(label).collect();
+    let labels = first_of(&labels, LABELS, Clone::clone);
     match (head.kind, head.interval) {
         (TaskKind::OneOf, _) => labels,
         (TaskKind::AnyOf, _) => format!("any of {labels}"),

@@ -32,13 +32,18 @@ mod inspect;
 mod learning;
 #[cfg(feature = "manual")]
 mod manual;
+mod measured;
 #[cfg(feature = "train")]
 mod network;
 mod options;
+#[cfg(feature = "train")]
+mod pages;
+mod per_class;
 mod predict;
 mod printing;
 #[cfg(feature = "train")]
 mod refit;
+mod screen;
 #[cfg(feature = "serve")]
 mod serve;
 mod short_help;
@@ -48,6 +53,8 @@ mod streamed;
 mod terminal;
 #[cfg(feature = "train")]
 mod train;
+#[cfg(feature = "train")]
+mod train_result;
 #[cfg(feature = "train")]
 mod trainings;
 #[cfg(feature = "train")]

@@ -170,18 +170,7 @@ impl<'t> TrainProgress<'t> {
             TrainEvent::States(StatesProgress::Damaged(damage)) => {
                 self.terminal.damage(std::slice::from_ref(damage));
             }
-            TrainEvent::Chosen(Chosen { task, choice, width, tried, run_off, seconds, memory }) => {
-                self.terminal.say(format!(
-                    "{task}: chose {choice} ({} numbers) in {seconds:.1} s, at most {} of memory; held-out accuracy of {}",
-                    grouped(*width as u64),
-                    bytes(*memory),
-                    best_of_each(tried)
-                ));
-                if !run_off.is_empty() {
-                    self.terminal
-                        .say(format!("{task}: run-off on all training rows: {}", best_of_each(run_off)));
-                }
-            }
+            TrainEvent::Chosen(chosen) => self.chosen(chosen),
             TrainEvent::Depth { figures, chosen } => say_depths(self.terminal, figures, *chosen),
             TrainEvent::States(StatesProgress::Need(need)) => self.terminal.say(format!(
                 "token states of {} texts ({} tokens) are computed once{}: {}, {} free",
@@ -212,6 +201,20 @@ impl<'t> TrainProgress<'t> {
         if self.stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
+    /// What `auto` chose; what it tried, and what that took, for who wants to know.
+    fn chosen(&self, chosen: &Chosen<'_>) {
+        let Chosen { task, choice, width, score, tried, run_off, seconds, memory } = chosen;
+        self.terminal.say(format!("{task}: chose {choice} ({} numbers)", grouped(*width as u64)));
+        self.terminal.detail(format!(
+            "{task}: in {seconds:.1} s, at most {} of memory; held-out {score} of {}",
+            bytes(*memory),
+            best_of_each(tried)
+        ));
+        if !run_off.is_empty() {
+            self.terminal.detail(format!("{task}: run-off on all training rows: {}", best_of_each(run_off)));
+        }
+    }
+
     /// From the first stage on an interrupt (Ctrl-C) keeps the best so far; a second one ends the process.
     fn catch_interrupts(&self) {
         let stop = Arc::clone(&self.stop);
@@ -237,17 +240,19 @@ impl<'t> TrainProgress<'t> {
                 .join(", ")
         };
         if let Some(epoch) = ended {
-            let line = format!(
-                "epoch {}/{epochs}: loss {}; validation {}; {:.1} s, {} tokens/s, {:.0} % in ONNX Runtime",
+            self.bar = None;
+            self.terminal.say(format!(
+                "epoch {}/{epochs}: validation {}; {:.1} s",
                 epoch.number,
-                each(&epoch.losses, 1.0, 4),
                 validated(self.tasks, &epoch.validation.scores),
-                epoch.seconds,
+                epoch.seconds
+            ));
+            self.terminal.detail(format!(
+                "  loss {}; {} tokens/s, {:.0} % in ONNX Runtime",
+                each(&epoch.losses, 1.0, 4),
                 rate(epoch.tokens, epoch.seconds),
                 100.0 * epoch.runtime_seconds / epoch.seconds.max(1e-9)
-            );
-            self.bar = None;
-            self.terminal.say(line);
+            ));
             return;
         }
         let left = seconds * (batches - batch) as f64 / (*batch).max(1) as f64;

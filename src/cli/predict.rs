@@ -6,10 +6,10 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::Outcome;
-use super::explained::{Why, explained, shortest};
+use super::explained::{Explain, Why, explained, shortest};
 use super::given::{Given, Idle, names};
 use super::options::{
     MemoryArguments, RuntimeArguments, StrictArguments, TableArguments, TrustArguments, TuningArguments,
@@ -66,9 +66,9 @@ pub(crate) struct Arguments {
     /// The K most probable labels.
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(1..))]
     top_k: Option<u16>,
-    /// Say that a task is uncertain, instead of a label, where the most probable label's probability is
-    /// lower; of several labels, leave those away whose probability is lower. Thresholds that the model was
-    /// trained with hold, too.
+    /// Say that a task of one label is uncertain, instead of its most probable label, where that one's
+    /// probability is lower. Thresholds that the model was trained with hold, too; of tasks of several labels,
+    /// which have a threshold for each, they alone decide.
     #[arg(long, value_name = "P", value_parser = probability)]
     abstain_below: Option<f32>,
     /// `windows`: which windows of a text spoke for its labels: their bytes in the text, tokens and logits
@@ -166,11 +166,10 @@ impl Arguments {
                 values
             }
             TaskKind::AnyOf => {
-                let least = self.abstain_below.unwrap_or(0.0);
-                let certain = |label: &&usize| prediction.probabilities[**label] >= least;
-                let answered: Vec<usize> = prediction.labels.iter().filter(certain).copied().collect();
-                let names = answered.iter().map(|label| head.labels[*label].as_str()).collect();
-                let probabilities = answered.iter().map(|label| probability(*label)).collect::<Vec<_>>();
+                // Their own thresholds have decided.
+                let answered = prediction.labels.iter();
+                let names = answered.clone().map(|label| head.labels[*label].as_str()).collect();
+                let probabilities = answered.map(|label| probability(*label)).collect::<Vec<_>>();
                 vec![RecordValue::List(names), RecordValue::Json(probabilities.into())]
             }
         };
@@ -193,23 +192,6 @@ pub(crate) fn probability(text: &str) -> std::result::Result<f32, String> {
     }
 }
 
-/// What `--explain` explains a prediction by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Explain {
-    Windows,
-    Words,
-}
-
-impl Explain {
-    /// What its column is called, behind the task.
-    fn column(self) -> &'static str {
-        match self {
-            Self::Windows => "windows",
-            Self::Words => "words",
-        }
-    }
-}
-
 pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> Result<Outcome> {
     let no_file = Idle {
         when: arguments.out.is_none(),
@@ -228,6 +210,12 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
     // How the network is loaded depends on how many texts there are.
     let classifier = open_model(arguments, Load::of_texts(rows.settle(PATIENCE)), terminal)?;
     check_explain(arguments, &classifier)?;
+    given.refuse([Idle {
+        when: !classifier.heads().iter().any(|head| head.kind == TaskKind::OneOf),
+        options: names(&["abstain-below"]),
+        why: "no task has one label as its answer, and thresholds of several labels are found in training",
+        instead: "promise it in training: --precision-at 0.9",
+    }])?;
     let (columns, renamed) = output_columns(arguments, classifier.heads(), header.columns());
     if !renamed.is_empty() {
         terminal.say(format!(

@@ -13,10 +13,10 @@ use super::given::{Given, Idle, names};
 use super::learning::LearningArguments;
 use super::network::TrainProgress;
 use super::options::{RuntimeArguments, StrictArguments, TableArguments, TrustArguments};
-use super::printing::{print_result, table};
+use super::printing::{Columns, print_result, table};
 use super::stores::FeatureStoreArguments;
 use super::terminal::{Terminal, grouped};
-use super::{Outcome, eval};
+use super::{Outcome, measured};
 use frosthead::internal::bundle::{Bundle, signature_path};
 use frosthead::internal::data::TableReader;
 use frosthead::internal::dataset::Input;
@@ -89,13 +89,13 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
     // Before the bundle may be replaced, and its signature with it.
     let signed = bundle.has_signature();
     let Refitted { written, report, fits } = fit(arguments, &rows, &bundle, runtime, terminal)?;
-    say_fits(terminal, &fits);
+    say_fits(terminal, &fits, &report.metrics);
     say_rows(terminal, &report.metrics);
     say_calibration(terminal, &report.metrics, arguments.learning.interval);
     print_result(arguments.json, &report, || {
-        format!("{}\n{}", changed(&report), eval::accuracy_table(&report.metrics.tasks))
+        format!("{}\n{}", changed(&report), measured::accuracy_table(&report.metrics.tasks))
     })?;
-    eval::say_unmeasured(terminal, &report.metrics.tasks, "no test row");
+    measured::say_unmeasured(terminal, &report.metrics.tasks, "no test row");
     say_compared(terminal, &report, &bundle);
     let out = &arguments.out;
     let (Some(written), Some(after)) = (written, report.backbone_after) else {
@@ -122,7 +122,7 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
         )),
         (None, _) => {}
     }
-    Ok(eval::criterion(&report.metrics.tasks, arguments.min_f1, terminal))
+    Ok(measured::criterion(&report.metrics.tasks, arguments.min_f1, terminal))
 }
 
 /// The rows, with the text column that the bundle was trained with, unless --text names one; every table must
@@ -282,7 +282,7 @@ fn say_compared(terminal: &Terminal, report: &RefitReport, bundle: &Bundle) {
 fn changed(report: &RefitReport) -> String {
     let headings = ["validation", "task", "label", "rows", "before", "after", "points"].map(str::to_owned);
     let lines = [("kept", &report.kept), ("new", &report.valid)].into_iter().flat_map(changes);
-    table(3, &std::iter::once(headings).chain(lines).collect::<Vec<_>>())
+    table(Columns::keyed(3), &std::iter::once(headings).chain(lines).collect::<Vec<_>>())
 }
 
 /// The lines of one kind of validation rows.

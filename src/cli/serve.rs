@@ -52,8 +52,8 @@ pub(crate) struct Arguments {
     /// trained.
     #[arg(long, value_name = "HOW")]
     long: Option<LongChoice>,
-    /// Say that a task is uncertain, instead of a label, where the most probable label's probability is
-    /// lower.
+    /// Say that a task of one label is uncertain, instead of its most probable label, where that one's
+    /// probability is lower.
     #[arg(long, value_name = "P", value_parser = probability)]
     abstain_below: Option<f32>,
     /// `text` or `json`, one line an event, on standard error; -v logs every request.

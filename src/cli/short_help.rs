@@ -12,14 +12,14 @@ const SHOWN: [(&str, &[&str]); 11] = [
         "train",
         &[
             "backbone", "out", "task", "any-of", "number", "text", "features", "depth", "freeze", "unfreeze",
-            "train", "test", "final",
+            "train", "test", "final", "html",
         ],
     ),
     (
         "compare",
         &["backbone", "out", "task", "any-of", "number", "text", "scenarios", "depths", "time-limit"],
     ),
-    ("eval", &["model", "rows", "by", "errors", "coverage", "json", "text"]),
+    ("eval", &["model", "rows", "by", "errors", "coverage", "report", "html", "json", "text"]),
     ("predict", &["model", "out", "output-format", "all-probabilities", "abstain-below", "explain", "text"]),
     ("serve", &["bind", "api-keys", "tls-cert", "tls-key", "long", "log", "threads"]),
     ("bundle", &["out", "precision", "depth", "vocabulary", "table-bits", "max-drop", "sign", "update-of"]),

@@ -1,5 +1,5 @@
 //! Owns what people see: messages, warnings, errors, progress, numbers made readable. All of it goes to
-//! standard error.
+//! standard error, no line of it wider than the terminal.
 //!
 //! Refuses to print results.
 
@@ -12,9 +12,11 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::heartbeat::Heartbeat;
+use super::screen::{colours, folded, width_of};
 use frosthead::internal::data::Source;
 use frosthead::internal::embed::{Progress, TextNotes};
 use frosthead::internal::error::{Error, quoted};
+use frosthead::internal::quantities::duration;
 pub(crate) use frosthead::internal::quantities::{bytes, grouped};
 use frosthead::internal::store::Damage;
 use frosthead::internal::tokens::{LongTexts, Truncation, WindowOptions};
@@ -31,8 +33,7 @@ pub(crate) struct Terminal {
 
 impl Terminal {
     pub(crate) fn new(quiet: bool, verbose: bool) -> Self {
-        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let colour = std::io::stderr().is_terminal() && !plain;
+        let colour = colours(&std::io::stderr());
         Self { quiet, verbose, colour, unwritable_said: AtomicBool::new(false) }
     }
 
@@ -171,13 +172,7 @@ impl Terminal {
             }
             bar
         });
-        TableProgress {
-            bar,
-            lines: !self.quiet && !on_terminal,
-            rows,
-            start: Instant::now(),
-            said: Instant::now(),
-        }
+        TableProgress { bar, lines: !self.quiet && !on_terminal, rows, began: None, said: Instant::now() }
     }
 
     /// A sign of life for work that may take long without anything to say.
@@ -202,30 +197,47 @@ pub(crate) struct TableProgress {
     bar: Option<ProgressBar>,
     lines: bool,
     rows: Option<u64>,
-    start: Instant,
+    /// When the first rows were shown, and how many there were: what is done before them is no measure.
+    began: Option<(Instant, u64)>,
     said: Instant,
 }
 
 /// How often a plain line is printed.
 const LINE_EVERY: Duration = Duration::from_secs(10);
+/// In less time a speed is chance.
+const ENOUGH_TIME: Duration = Duration::from_secs(1);
 
 impl TableProgress {
     /// Shows how far the work has come.
     pub(crate) fn show(&mut self, progress: &Progress) {
-        let rate = progress.rows() as f64 / self.start.elapsed().as_secs_f64().max(1e-3);
+        let rows = progress.rows();
+        let (began, first) = *self.began.get_or_insert((Instant::now(), rows));
+        let rate = rate(rows - first.min(rows), began.elapsed());
         if let Some(bar) = &self.bar {
-            bar.set_message(format!("{rate:.0} rows/s"));
-            bar.set_position(progress.rows());
+            bar.set_message(rate.map_or_else(String::new, |rate| format!("{rate:.0} rows/s")));
+            bar.set_position(rows);
         } else if self.lines && self.said.elapsed() >= LINE_EVERY {
             self.said = Instant::now();
-            let rows = progress.rows();
-            let of = self.rows.map_or_else(String::new, |all| format!(" of {}", grouped(all)));
-            let left = self.rows.map_or_else(String::new, |all| {
-                format!(", {:.0} s left", all.saturating_sub(rows) as f64 / rate.max(1e-9))
-            });
-            line(&format!("{}{of} rows, {rate:.0} rows/s{left}", grouped(rows)));
+            line(&progress_line(rows, self.rows, rate));
         }
     }
+}
+
+/// Rows a second, once they say something.
+fn rate(rows: u64, passed: Duration) -> Option<f64> {
+    (rows > 0 && passed >= ENOUGH_TIME).then(|| rows as f64 / passed.as_secs_f64())
+}
+
+fn progress_line(rows: u64, all: Option<u64>, rate: Option<f64>) -> String {
+    let of = all.map_or_else(String::new, |all| format!(" of {}", grouped(all)));
+    let speed = rate.map_or_else(String::new, |rate| {
+        let digits = usize::from(rate < 10.0);
+        let left = all.map_or_else(String::new, |all| {
+            format!(", {} left", duration(all.saturating_sub(rows) as f64 / rate))
+        });
+        format!(", {rate:.digits$} rows/s{left}")
+    });
+    format!("{}{of} rows{speed}", grouped(rows))
 }
 
 impl Drop for TableProgress {
@@ -281,12 +293,26 @@ pub(crate) fn is_closed_pipe(error: &Error) -> bool {
 
 /// Prints a line to standard error; nobody listening there is no reason to stop.
 fn line(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    let _ = writeln!(std::io::stderr().lock(), "{}", folded(text, width_of(&std::io::stderr())));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_speed_is_said_once_it_is_known() {
+        assert_eq!(rate(0, Duration::from_secs(60)), None);
+        assert_eq!(rate(5, Duration::from_millis(10)), None);
+        assert_eq!(rate(30, Duration::from_secs(60)), Some(0.5));
+        assert_eq!(progress_line(30, Some(3030), Some(0.5)), "30 of 3,030 rows, 0.5 rows/s, 1 h 40 min left");
+        assert_eq!(
+            progress_line(2000, Some(3000), Some(250.0)),
+            "2,000 of 3,000 rows, 250 rows/s, 4.0 s left"
+        );
+        assert_eq!(progress_line(30, Some(3030), None), "30 of 3,030 rows");
+        assert_eq!(progress_line(2000, None, Some(250.0)), "2,000 rows, 250 rows/s");
+    }
 
     #[test]
     fn a_closed_pipe_is_found_below_other_errors() {

@@ -7,16 +7,18 @@ use clap::Args;
 
 use super::classes::say_classes;
 use super::depths::parse_points;
-use super::fitted::{say_calibration, say_fits, say_frozen, say_rows, say_training};
+use super::fitted::{rows_in_words, say_calibration, say_fits, say_frozen, say_rows, say_training};
 use super::given::{Given, Idle, names};
 use super::learning::LearningArguments;
 use super::network::{FreezeArguments, NetworkArguments, TrainProgress};
 use super::options::{LongArguments, RuntimeArguments, StrictArguments, TableArguments, TrustArguments};
+use super::pages::write_page;
 use super::printing::print_result;
 use super::stores::{DepthArguments, StoreArguments, idle_on_features};
 use super::terminal::Terminal;
+use super::train_result::{Asked, described};
 use super::trainings::{Instead, Training, idle};
-use super::{Outcome, eval};
+use super::{Outcome, measured};
 use frosthead::internal::backbone::Backbone;
 use frosthead::internal::data::Format;
 use frosthead::internal::dataset::Input;
@@ -25,6 +27,7 @@ use frosthead::internal::error::{Error, Kind, Result};
 use frosthead::internal::heads::WordsWanted;
 use frosthead::internal::quantities::counted;
 use frosthead::internal::recognize::Thing;
+use frosthead::internal::report::Measured;
 use frosthead::internal::train::{
     Drift, FeatureRequest, Freezing, FrozenHead, Output, RunMetrics, StatesRequest, TrainRequest, Trained,
     train,
@@ -75,6 +78,9 @@ pub(crate) struct Arguments {
     /// Print metrics.json to standard output.
     #[arg(long)]
     json: bool,
+    /// Write a page with the figures of the test rows: calibration, classes, which are taken for which.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// Replace a run that was made from something else.
     #[arg(long)]
     overwrite: bool,
@@ -116,17 +122,26 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
         }
     };
     let metrics = trained.metrics();
-    match &trained {
-        Trained::Written(summary) => {
-            say_fits(terminal, &summary.fits);
-            say_training(terminal, summary);
-        }
-        Trained::UpToDate(_) => say_classes(terminal, &metrics.classes),
+    if let Trained::UpToDate(_) = trained {
+        say_classes(terminal, &metrics.classes);
     }
     say_rows(terminal, metrics);
+    print_result(arguments.json, metrics, || described(metrics, asked(arguments, &request)))?;
+    measured::say_unmeasured(terminal, &metrics.tasks, "no test row");
+    if let Some(path) = &arguments.html {
+        let page = Measured {
+            title: format!("Run {}", arguments.out.display()),
+            about: format!("{}, {}.", arguments.data, rows_in_words(metrics)),
+            rows: "test rows".to_owned(),
+            tasks: &metrics.tasks,
+        };
+        write_page(path, &page, terminal)?;
+    }
+    if let Trained::Written(summary) = &trained {
+        say_fits(terminal, &summary.fits, metrics);
+        say_training(terminal, summary);
+    }
     say_calibration(terminal, metrics, arguments.learning.interval);
-    print_result(arguments.json, metrics, || eval::accuracy_table(&metrics.tasks))?;
-    eval::say_unmeasured(terminal, &metrics.tasks, "no test row");
     for (task, rows) in &metrics.final_rows {
         terminal.say(format!(
             "{task}: fitted once more on all {}; the figures are of the fit before",
@@ -139,7 +154,21 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
     if arguments.freeze.max_drift.is_some_and(|most| drifted(terminal, metrics, most)) {
         return Ok(Outcome::CriterionMissed);
     }
-    Ok(eval::criterion(&metrics.tasks, arguments.min_f1, terminal))
+    Ok(measured::criterion(&metrics.tasks, arguments.min_f1, terminal))
+}
+
+/// What of the request leaves something else to try.
+fn asked<'a>(arguments: &'a Arguments, request: &TrainRequest) -> Asked<'a> {
+    let FreezeArguments { freeze, unfreeze, .. } = &arguments.freeze;
+    let on_texts = arguments.backbone.is_some();
+    let only_heads = unfreeze.is_empty() && freeze.iter().all(|what| what == "backbone");
+    let last = request.learning.features.states == FeatureRequest::default().states;
+    Asked {
+        data: &arguments.data,
+        out: &arguments.out,
+        last_layer_only: on_texts && only_heads && last,
+        only_heads: on_texts && only_heads,
+    }
 }
 
 /// Whether a frozen head lost more than so many points of accuracy, or may have.

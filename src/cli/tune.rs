@@ -11,7 +11,7 @@ use super::bench::first_texts;
 use super::doctor::times;
 use super::given::{Given, Idle, group};
 use super::options::{RuntimeArguments, TableArguments, TrustArguments};
-use super::printing::print_result;
+use super::printing::{Columns, print_result, table};
 use super::terminal::{Terminal, grouped};
 use frosthead::internal::backbone::Backbone;
 use frosthead::internal::classifier::Model;
@@ -159,8 +159,10 @@ fn network(
 
 /// What was tried, and what came of it.
 fn described(found: &Search) -> String {
-    let mut text = "threads  tokens a batch  buckets   texts/s  × default  passes\n".to_owned();
-    found.trials.iter().for_each(|trial| text += &line(trial, found));
+    let headings = ["threads", "tokens a batch", "buckets", "texts/s", "× default", "passes", "which"];
+    let mut lines = vec![headings.map(str::to_owned).to_vec()];
+    lines.extend(found.trials.iter().map(|trial| line(trial, found)));
+    let mut text = table(Columns { numbers: (0, 6), ..Columns::keyed(1) }, &lines);
     if let Some(sweep) = &found.sweep {
         let all = sweep.settings;
         text += &match &sweep.pick_against_best {
@@ -184,7 +186,7 @@ fn described(found: &Search) -> String {
     text
 }
 
-fn line(trial: &Trial, found: &Search) -> String {
+fn line(trial: &Trial, found: &Search) -> Vec<String> {
     let Trial { setting, texts_per_second, speed, passes, .. } = trial;
     let marks = [
         ("default", Some(found.default)),
@@ -193,12 +195,13 @@ fn line(trial: &Trial, found: &Search) -> String {
     ];
     let marks: Vec<&str> =
         marks.iter().filter(|(_, place)| *place == Some(*setting)).map(|(mark, _)| *mark).collect();
-    let line = format!(
-        "{:>7}  {:>14}  {:<8}  {texts_per_second:>7.0}  {speed:>9.3}  {passes:>6}  {}",
-        setting.threads,
+    vec![
+        setting.threads.to_string(),
         grouped(setting.token_budget as u64),
         setting.buckets.to_string(),
-        marks.join(", ")
-    );
-    format!("{}\n", line.trim_end())
+        format!("{texts_per_second:.0}"),
+        format!("{speed:.3}"),
+        passes.to_string(),
+        marks.join(", "),
+    ]
 }

@@ -349,6 +349,23 @@ impl<'e> Evaluator<'e> {
         }
     }
 
+    /// Of tasks that answer numbers, by how much the answer to each of the chosen rows is off: above 0 where
+    /// it is too high.
+    ///
+    /// # Errors
+    /// It is not known which rows were chosen.
+    pub fn off(&self, which: Rows) -> Result<BTreeMap<String, Vec<f64>>> {
+        let chosen = self.chosen(which)?;
+        let of_task = |task: &Task<'_>| {
+            let truth = task.truth(&chosen);
+            let said = probabilities(task.head, self.view(task), &truth.rows);
+            let off =
+                said.iter().zip(&truth.targets).map(|(said, target)| f64::from(*said) - target.number());
+            (task.head.task.clone(), off.collect())
+        };
+        Ok(self.tasks.iter().filter(|task| !task.head.kind.has_labels()).map(of_task).collect())
+    }
+
     /// The wrongly labelled rows among the chosen ones, most confident first.
     ///
     /// # Errors

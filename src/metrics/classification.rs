@@ -1,9 +1,8 @@
 //! Owns the metrics of one task from truth and probabilities.
 
+use super::reliability::{calibration_error, reliability};
 use super::task_metrics::{LabelMetrics, TaskMetrics};
 
-/// Bins of the calibration error.
-pub(super) const BINS: usize = 15;
 /// Resamples behind the standard error of macro-F1.
 const RESAMPLES: usize = 200;
 /// Resamples that differ by less than this do so by rounding.
@@ -27,13 +26,17 @@ pub fn classification(
     let confusion = confusion(shape, pairs.iter().copied());
     let right: u64 = (0..classes).map(|class| confusion[class][class]).sum();
     let rows = pairs.len() as u64;
+    let said = pairs.iter().zip(&predictions);
+    let reliability =
+        reliability(said.map(|((truth, predicted), (_, p))| (f64::from(*p), truth == predicted)));
     TaskMetrics {
         rows,
         accuracy: ratio(right, rows),
         accuracy_standard_error: share_error(right, rows),
         macro_f1: macro_f1(&confusion),
         macro_f1_standard_error: bootstrap(shape, &pairs),
-        ece: (rows > 0).then(|| calibration_error(&pairs, &predictions)),
+        ece: calibration_error(&reliability),
+        reliability,
         labels: labels.to_vec(),
         unseen: unseen.to_vec(),
         per_label: labels
@@ -128,20 +131,6 @@ fn bootstrap(shape: (usize, usize), pairs: &[(usize, usize)]) -> Option<f64> {
     let squares: f64 = scores.iter().map(|score| (score - mean).powi(2)).sum();
     let deviation = (squares / float(RESAMPLES as u64 - 1)).sqrt();
     (deviation > NO_DEVIATION).then_some(deviation)
-}
-
-fn calibration_error(pairs: &[(usize, usize)], predictions: &[(usize, f32)]) -> f64 {
-    let mut bins = [(0_u64, 0.0_f64, 0_u64); BINS];
-    for ((truth, predicted), (_, confidence)) in pairs.iter().zip(predictions) {
-        let confidence = f64::from(*confidence);
-        let bin = ((confidence * float(BINS as u64)).ceil() as usize).clamp(1, BINS) - 1;
-        let (rows, sum, right) = &mut bins[bin];
-        *rows += 1;
-        *sum += confidence;
-        *right += u64::from(truth == predicted);
-    }
-    let all = float(pairs.len().max(1) as u64);
-    bins.iter().map(|(_, sum, right)| (float(*right) - sum).abs() / all).sum()
 }
 
 pub(super) fn ratio(part: u64, whole: u64) -> Option<f64> {

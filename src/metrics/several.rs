@@ -2,7 +2,8 @@
 //!
 //! Refuses to choose thresholds: it is given them.
 
-use super::classification::{BINS, float, ratio, share_error};
+use super::classification::{float, ratio, share_error};
+use super::reliability::{calibration_error, reliability};
 use super::task_metrics::{LabelMetrics, SeveralMetrics, TaskMetrics};
 
 /// Rows with their labels, and what was said of them.
@@ -71,21 +72,10 @@ impl Tagged<'_> {
         }
     }
 
-    /// Expected calibration error of all labels of all rows: equal bins of probability, |share that is true −
-    /// mean probability|.
-    fn calibration_error(&self) -> Option<f64> {
-        let mut bins = [(0.0_f64, 0_u64); BINS];
+    /// Every label of every row: its probability, and whether the row has it.
+    fn answers(&self) -> impl Iterator<Item = (f64, bool)> {
         let rows = self.probabilities.chunks_exact(self.labels.len().max(1)).zip(&self.truth);
-        for (row, truth) in rows {
-            for (label, p) in (0..).zip(row) {
-                let p = f64::from(*p);
-                let bin = ((p * float(BINS as u64)).ceil() as usize).clamp(1, BINS) - 1;
-                bins[bin].0 += p;
-                bins[bin].1 += u64::from(truth.contains(&label));
-            }
-        }
-        let all = float(self.probabilities.len() as u64);
-        (all > 0.0).then(|| bins.iter().map(|(sum, has)| (float(*has) - sum).abs() / all).sum())
+        rows.flat_map(|(row, truth)| (0..).zip(row).map(|(label, p)| (f64::from(*p), truth.contains(&label))))
     }
 }
 
@@ -95,6 +85,7 @@ pub fn tagging(tagged: &Tagged<'_>, scores: &[f64]) -> TaskMetrics {
     let Tagged { labels, unseen, truth, .. } = tagged;
     let rows = truth.len() as u64;
     let exact = tagged.exact();
+    let reliability = reliability(tagged.answers());
     let known = (0..labels.len()).map(|label| tagged.metrics_of(label));
     let per_label: Vec<LabelMetrics> =
         known.chain((0..unseen.len()).map(|place| tagged.of_unseen(place))).collect();
@@ -106,7 +97,8 @@ pub fn tagging(tagged: &Tagged<'_>, scores: &[f64]) -> TaskMetrics {
         accuracy: ratio(exact, rows),
         accuracy_standard_error: share_error(exact, rows),
         macro_f1: mean(&f1),
-        ece: tagged.calibration_error(),
+        ece: calibration_error(&reliability),
+        reliability,
         labels: labels.to_vec(),
         unseen: unseen.to_vec(),
         several: Some(SeveralMetrics {

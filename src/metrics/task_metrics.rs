@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::reliability::Reliability;
+
 /// How well one task is predicted. What cannot be measured is `None`: without rows there is no accuracy, and
 /// not one of 0.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -22,6 +24,9 @@ pub struct TaskMetrics {
     /// Expected calibration error: 15 equal bins of confidence, |accuracy − confidence| weighted by rows (Guo
     /// et al. 2017). A row with an unseen label is a wrong one.
     pub ece: Option<f64>,
+    /// Rows by their confidence, in those bins; of several labels, every label of every row by its probability.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reliability: Vec<Reliability>,
     /// The labels that can be predicted.
     pub labels: Vec<String>,
     /// Labels of the rows that training never saw: whatever is predicted is wrong.

@@ -68,6 +68,9 @@ pub struct PrecisionReport {
     pub variants: Vec<VariantReport>,
     /// The first that passes.
     pub chosen: Option<String>,
+    /// What could not be tried, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
 }
 
 /// What a variant is called.

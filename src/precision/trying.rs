@@ -58,6 +58,7 @@ impl<'t> Trying<'t> {
             depths: Vec::new(),
             vocabulary: kept.map(|kept| kept.report.clone()),
             variants: Vec::new(),
+            left_out: Vec::new(),
             chosen: None,
         };
         Self { request, judged, references, kept, report, chosen: None, loaded: Vec::new() }
@@ -82,7 +83,7 @@ impl<'t> Trying<'t> {
         let (cut, figures) = match Cut::at(self.request, self.references, depth, show) {
             Ok(found) => found,
             Err(error) if self.request.depth == Some(DepthChoice::Auto) => {
-                show(&format!("depth {depth} is left out: {error}"));
+                self.report.left_out.push(format!("depth {depth} is left out: {error}"));
                 return Ok(None);
             }
             Err(error) => return Err(error),
@@ -121,7 +122,7 @@ impl<'t> Trying<'t> {
                 if self.request.choice != PrecisionChoice::Auto {
                     return Err(error);
                 }
-                show(&format!("{} is left out: {error}", name(step, None)));
+                self.report.left_out.push(format!("{} is left out: {error}", name(step, None)));
                 continue;
             }
             if calibration.is_none() && step.precision != Precision::Fp32 {

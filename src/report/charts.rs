@@ -58,6 +58,8 @@ pub(super) struct Chart<'c> {
 pub(super) enum Scale {
     /// Whole numbers at equal distances.
     Numbers,
+    /// Shares, 0 to 1.
+    Shares,
     /// Numbers by their logarithm.
     Logarithm,
     /// Seconds by their logarithm.
@@ -71,7 +73,7 @@ pub(super) enum Scale {
 impl Scale {
     fn place(self, x: f64) -> f64 {
         match self {
-            Self::Numbers => x,
+            Self::Numbers | Self::Shares => x,
             _ => x.max(0.05).log10(),
         }
     }
@@ -84,6 +86,7 @@ impl Scale {
                 .filter(|x| x.fract() == 0.0)
                 .map(|x| (x, format!("{x}")))
                 .collect(),
+            Self::Shares => steps(low, high, 5).into_iter().map(|x| (x, short(x))).collect(),
             Self::Logarithm => {
                 let mut values: Vec<f64> =
                     series.iter().flat_map(|line| &line.points).map(|point| point.x).collect();

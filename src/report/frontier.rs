@@ -5,7 +5,7 @@
 //! beside ours of test rows.
 
 use super::charts::{Chart, Drawn, Point, Scale, Series};
-use super::text::{escape, figure, points, share};
+use super::text::{escape, figure, points, scrolled, share};
 use super::{BackboneReport, BesidePoint, DialPoint, DialTask, HeldOutFigures, Report};
 use crate::quantities::{bytes, error_text, grouped};
 
@@ -20,9 +20,11 @@ pub(super) fn section(report: &Report) -> String {
     let beside: String = report.beside.iter().map(|point| row_beside(report, point)).collect();
     let figures: String = report.tasks.iter().map(|task| pictures(report, &dialled, task)).collect();
     format!(
-        "<h2>Depths</h2>\n<div class=\"scroll\"><table><thead>{}</thead><tbody>{rows}{beside}</tbody></table></div>\n{}\
-         <div class=\"charts\">{figures}</div>\n",
-        head(report),
+        "<h2>Depths</h2>\n{}\n{}<div class=\"charts\">{figures}</div>\n",
+        scrolled(
+            "depths, as they are deployed",
+            &format!("<table><thead>{}</thead><tbody>{rows}{beside}</tbody></table>", head(report))
+        ),
         notes(report)
     )
 }
@@ -30,13 +32,14 @@ pub(super) fn section(report: &Report) -> String {
 fn head(report: &Report) -> String {
     let task = |task: &String| {
         let columns = ["sees", "accuracy", "against all layers", "precision loses", "on test rows"];
-        let cells = columns.map(|name| format!("<th>{name}</th>")).concat();
+        let cells = columns.map(|name| format!("<th scope=\"col\">{name}</th>")).concat();
         (format!("<th colspan=\"{}\">{}</th>", columns.len(), escape(task)), cells)
     };
     let (names, columns): (String, String) = report.tasks.iter().map(task).unzip();
     format!(
-        "<tr><th></th><th colspan=\"4\">bundle</th>{names}</tr>\
-         <tr><th>depth</th><th>precision</th><th>size</th><th>texts/s</th><th>ms a text</th>{columns}</tr>"
+        "<tr><td></td><th colspan=\"4\">bundle</th>{names}</tr>\
+         <tr><th scope=\"col\">depth</th><th scope=\"col\">precision</th><th scope=\"col\">size</th>\
+         <th scope=\"col\">texts/s</th><th scope=\"col\">ms a text</th>{columns}</tr>"
     )
 }
 

@@ -18,9 +18,14 @@ impl Gain {
         self.value.abs() > BEYOND_NOISE * self.error
     }
 
+    /// Points that would be beyond noise.
+    pub fn least(self) -> f64 {
+        100.0 * BEYOND_NOISE * self.error
+    }
+
     /// What can be said of it where it is not beyond noise.
     pub fn cannot_tell(self) -> String {
-        format!("cannot tell: these rows show nothing below {:.1} points", 100.0 * BEYOND_NOISE * self.error)
+        format!("cannot tell: these rows show nothing below {:.1} points", self.least())
     }
 
     /// `+1.2 ± 0.5 points`.

@@ -3,9 +3,11 @@
 //! Refuses scripts, outside resources, and text of the user's that is not escaped.
 
 use super::charts::{Chart, Drawn, Point, Scale, Series};
+use super::classes::{bars, calibration, confusion};
 use super::frontier;
+use super::names::in_words;
 use super::recommend::{Recommendation, recommend};
-use super::text::{escape, figure};
+use super::text::{escape, figure, scrolled};
 use super::{BackboneReport, Done, Outcome, Report, ScenarioReport};
 use crate::metrics::TaskMetrics;
 use crate::quantities::{bytes, duration, grouped};
@@ -22,16 +24,21 @@ pub fn page(report: &Report) -> String {
         table(report, &advice),
         backbones(report),
         charts(report),
+        measured(report, &advice),
         matrices(report, &advice),
         notes(),
     ];
+    document(&title, &parts.concat())
+}
+
+/// A whole page around its content.
+pub(super) fn document(title: &str, body: &str) -> String {
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>{}</title>\n<style>\n{}</style>\n</head>\n<body>\n{}</body>\n</html>\n",
-        escape(&title),
-        include_str!("page.css"),
-        parts.concat()
+         <title>{}</title>\n<style>\n{}</style>\n</head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n",
+        escape(title),
+        include_str!("page.css")
     )
 }
 
@@ -75,20 +82,30 @@ fn recommendation(advice: &Recommendation) -> String {
 }
 
 fn table(report: &Report, advice: &Recommendation) -> String {
-    let of_task =
-        |task: &String| format!("<th>{} {}</th><th>macro-F1</th>", escape(task), report.score_name(task));
+    let of_task = |task: &String| {
+        format!(
+            "<th scope=\"col\">{} {}</th><th scope=\"col\">macro-F1</th>",
+            escape(task),
+            report.score_name(task)
+        )
+    };
     let tasks: String = report.tasks.iter().map(of_task).collect();
     let costs = ["trained parameters", "token states", "training", "in all", "peak memory", "disk"]
-        .map(|name| format!("<th>{name}</th>"))
+        .map(|name| format!("<th scope=\"col\">{name}</th>"))
         .concat();
-    let head = format!("<th>scenario</th>{tasks}<th class=\"left\">frozen</th>{costs}");
+    let head = format!(
+        "<th scope=\"col\">scenario</th>{tasks}<th scope=\"col\" class=\"left\">what it is</th>\
+         <th scope=\"col\" class=\"left\">frozen</th>{costs}"
+    );
     // Depths have a table of their own.
     let shown = scenarios(report).filter(|(_, scenario)| !scenario.is_depth());
     let rows = shown.map(|(backbone, scenario)| row(report, backbone, scenario, advice));
     let rows: String = rows.collect();
+    let table = format!("<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>");
     format!(
-        "<h2>Scenarios</h2>\n<div class=\"scroll\"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>\n\
-         <p class=\"soft\">Accuracy (micro-F1 where several labels can be true, R² of numbers) and macro-F1 on the test rows, ± one standard error where there is one; – where there was nothing to measure.</p>\n"
+        "<h2>Scenarios</h2>\n{}\n\
+         <p class=\"soft\">Accuracy (micro-F1 where several labels can be true, R² of numbers) and macro-F1 on the test rows, ± one standard error where there is one; – where there was nothing to measure.</p>\n",
+        scrolled("all scenarios", &table)
     )
 }
 
@@ -109,7 +126,7 @@ fn row(
     let name = escape(&name(report, backbone, scenario));
     let done = match &scenario.outcome {
         Outcome::Skipped(why) => {
-            let columns = 7 + 2 * report.tasks.len();
+            let columns = 8 + 2 * report.tasks.len();
             return format!(
                 "<tr><td>{name}</td><td class=\"left\" colspan=\"{columns}\">not run: {}</td></tr>",
                 escape(why)
@@ -124,6 +141,7 @@ fn row(
     for task in &report.tasks {
         row += &done.metrics.tasks.get(task).map_or_else(|| "<td>?</td><td>?</td>".to_owned(), scores);
     }
+    row += &format!("<td class=\"left\">{}</td>", escape(&in_words(&scenario.scenario)));
     row += &format!("<td class=\"left\">{}{stopped}</td>", escape(&scenario.frozen));
     let unknown = || "?".to_owned();
     for cell in [
@@ -179,10 +197,11 @@ fn backbones(report: &Report) -> String {
             );
         }
     }
-    format!(
-        "<h2>Backbones</h2>\n<div class=\"scroll\"><table><thead><tr><th>backbone</th><th>size</th><th>parameters</th><th>layers</th>\
-         <th>width</th><th>texts/s</th><th>features computed</th></tr></thead><tbody>{rows}</tbody></table></div>\n<ul>{untrained}</ul>\n"
-    )
+    let heads = ["backbone", "size", "parameters", "layers", "width", "texts/s", "features computed"];
+    let heads = heads.map(|name| format!("<th scope=\"col\">{name}</th>")).concat();
+    let table = format!("<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>");
+    let untrained = if untrained.is_empty() { untrained } else { format!("<ul>{untrained}</ul>\n") };
+    format!("<h2>Backbones</h2>\n{}\n{untrained}", scrolled("backbones", &table))
 }
 
 /// Every scenario that was run.
@@ -296,17 +315,31 @@ fn learning_curves(report: &Report) -> String {
     figures
 }
 
+/// Whether probabilities are true, and every class, of the run that is recommended.
+fn measured(report: &Report, advice: &Recommendation) -> String {
+    let recommended = done(report).find(|(_, _, done)| advice.run.as_ref() == Some(&done.run));
+    let Some((backbone, scenario, done)) = recommended else { return String::new() };
+    let (tasks, scenario) = (&done.metrics.tasks, escape(&name(report, backbone, scenario)));
+    let bars: String = tasks.iter().map(|(task, metrics)| bars(task, metrics, "")).collect();
+    let section = |title: &str, body: &str| match body.is_empty() {
+        true => String::new(),
+        false => format!("<h2>{title} of scenario {scenario}, which is recommended</h2>\n{body}"),
+    };
+    section("Calibration", &calibration(tasks, "")) + &section("Classes", &bars)
+}
+
 fn matrices(report: &Report, advice: &Recommendation) -> String {
-    let mut all = "<h2>Confusion matrices</h2>\n<p class=\"soft\">Test rows: the true label in a row, the predicted one in a column. A row without a column is a label that training never saw.</p>\n".to_owned();
+    let mut all = "<h2>Which are taken for which</h2>\n<p class=\"soft\">Test rows: the true label in a row, the predicted one in a column. A row without a column is a label that training never saw.</p>\n".to_owned();
     for (backbone, scenario, done) in done(report) {
         let open = if advice.run.as_ref() == Some(&done.run) { " open" } else { "" };
+        let of = format!(" of scenario {}", name(report, backbone, scenario));
         let tasks: String = report
             .tasks
             .iter()
             .filter_map(|task| Some((task, done.metrics.tasks.get(task)?)))
             // Where several labels can be true, none is taken for another; and numbers have none.
             .filter(|(_, metrics)| !metrics.confusion.is_empty())
-            .map(|(task, metrics)| matrix(task, metrics))
+            .map(|(task, metrics)| confusion(task, metrics, &of))
             .collect();
         let name = escape(&name(report, backbone, scenario));
         all += &format!(
@@ -314,27 +347,6 @@ fn matrices(report: &Report, advice: &Recommendation) -> String {
         );
     }
     all
-}
-
-fn matrix(task: &str, metrics: &TaskMetrics) -> String {
-    let labels: String = metrics.labels.iter().map(|label| format!("<th>{}</th>", escape(label))).collect();
-    let row = |(label, counts): (&String, &Vec<u64>)| {
-        let all = counts.iter().sum::<u64>().max(1) as f64;
-        let cells: String = counts
-            .iter()
-            .map(|count| {
-                let share = *count as f64 / all;
-                format!("<td class=\"cell\" style=\"--share:{share:.3}\">{}</td>", grouped(*count))
-            })
-            .collect();
-        format!("<tr><th class=\"left\">{}</th>{cells}</tr>", escape(label))
-    };
-    let all = metrics.labels.iter().chain(&metrics.unseen);
-    let rows: String = all.zip(&metrics.confusion).map(row).collect();
-    format!(
-        "<div><h3>{}</h3><div class=\"scroll\"><table><thead><tr><th></th>{labels}</tr></thead><tbody>{rows}</tbody></table></div></div>",
-        escape(task)
-    )
 }
 
 fn notes() -> String {

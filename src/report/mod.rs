@@ -5,11 +5,14 @@
 
 mod beside;
 mod charts;
+mod classes;
 mod dial;
 mod frontier;
 mod gain;
 mod html;
+mod names;
 mod recommend;
+mod run_page;
 mod text;
 
 use std::collections::BTreeMap;
@@ -26,7 +29,9 @@ use crate::train::RunMetrics;
 pub use beside::{BesidePoint, read_beside};
 pub use dial::{DialPoint, DialTask, HeldOutFigures, Speed, depth_name, depth_of};
 pub use html::page;
+pub use names::in_words;
 pub use recommend::recommend;
+pub use run_page::{Measured, run_page};
 
 /// The version of `report.json` this program writes and reads.
 pub const FORMAT: u32 = 1;

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::dial;
 use super::gain::Gain;
+use super::names::in_words;
 use super::text::{and, share};
 use super::{BackboneReport, Done, Report, ScenarioReport};
 use crate::metrics::{TaskMetrics, difference};
@@ -224,23 +225,28 @@ fn summary(advice: Advice, chosen: Option<&Candidate<'_>>, candidates: &[Candida
     let best = candidates.iter().max_by(|a, b| a.gain.value.total_cmp(&b.gain.value));
     match (advice, chosen.or(best)) {
         (Advice::Features | Advice::Unfreeze, Some(candidate)) => format!(
-            "Use scenario {} (frozen: {}): {} on validation rows over scenario 2, for {} more of computing.",
+            "Use scenario {} ({}; frozen: {}): {} on validation rows over scenario 2, for {} more of computing.",
             candidate.scenario.scenario,
+            in_words(&candidate.scenario.scenario),
             candidate.scenario.frozen,
             candidate.gain.text(),
             duration(candidate.cost)
         ),
         (Advice::NotWorth, Some(candidate)) => format!(
-            "Stay with scenario 2: scenario {} gains {} on validation rows, which is not worth {} more of computing.",
+            "Stay with scenario 2: scenario {} ({}) gains {} on validation rows, which is not worth {} more of computing.",
             candidate.scenario.scenario,
+            in_words(&candidate.scenario.scenario),
             candidate.gain.text(),
             duration(candidate.cost)
         ),
         (Advice::NoDifference, Some(candidate)) => format!(
-            "Stay with scenario 2: {} (best: scenario {}, {} on validation rows).",
-            candidate.gain.cannot_tell(),
+            "Stay with scenario 2 ({}): nothing else is better beyond noise. The best of it, scenario {} ({}), has {} on validation \
+             rows, which show nothing below {:.1} points.",
+            in_words(HEADS),
             candidate.scenario.scenario,
-            candidate.gain.text()
+            in_words(&candidate.scenario.scenario),
+            candidate.gain.text(),
+            candidate.gain.least()
         ),
         (Advice::Worse, _) => {
             "Stay with scenario 2: everything else was worse on validation rows.".to_owned()
@@ -291,8 +297,9 @@ fn frozen_heads(backbone: &BackboneReport) -> Vec<String> {
                 _ => "the backbone learned to serve it".to_owned(),
             };
             reasons.push(format!(
-                "Freezing head {task} (scenario {}): accuracy {} → {} on test rows, {}: {what}.",
+                "Freezing head {task} (scenario {}): {} {} → {} on test rows, {}: {what}.",
                 scenario.scenario,
+                done.metrics.tasks.get(task).map_or("score", TaskMetrics::score_name),
                 share(before),
                 share(after),
                 change.text()

@@ -31,6 +31,14 @@ pub(super) fn and(parts: &[String]) -> String {
     }
 }
 
+/// A table that scrolls in itself, also by keyboard; `name` is what it is, for those who cannot see it.
+pub(super) fn scrolled(name: &str, table: &str) -> String {
+    format!(
+        "<div class=\"scroll\" role=\"group\" tabindex=\"0\" aria-label=\"{}\">{table}</div>",
+        escape(name)
+    )
+}
+
 /// Text as it may stand anywhere in HTML.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());

@@ -150,6 +150,16 @@ impl TaskKind {
         self != Self::Number
     }
 
+    /// What the score of its tasks is called.
+    #[must_use]
+    pub fn score_name(self) -> &'static str {
+        match self {
+            Self::OneOf => "accuracy",
+            Self::AnyOf => "micro-F1",
+            Self::Number => "R²",
+        }
+    }
+
     /// Measures answers `[rows, classes]` against the truth of as many rows; `labels` are those that can be
     /// answered.
     #[must_use]

@@ -44,6 +44,8 @@ pub struct Chosen<'c> {
     pub choice: FeatureChoice,
     /// Numbers the head sees of a text.
     pub width: usize,
+    /// What the figures of those that were tried are: the score of the task's kind.
+    pub score: &'static str,
     pub tried: &'c [Candidate],
     /// Those that were compared once more on all training rows, if any.
     pub run_off: &'c [Candidate],

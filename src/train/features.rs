@@ -178,6 +178,7 @@ fn chosen(task: &Task) -> Chosen<'_> {
         task: &task.name,
         choice: task.choice(),
         width: columns.len(),
+        score: task.kind.score_name(),
         tried,
         run_off,
         seconds: *seconds,

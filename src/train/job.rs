@@ -10,7 +10,7 @@ use super::event::{Show, TrainEvent};
 use super::fits::{GivenHeads, InitialHeads, fit_once_more, initial_heads, out_of_fold, untrained};
 use super::measured::{Features, TrainedRows, calibrated_metrics, measure_part, metrics, scores};
 use super::network::{Trainer, Training};
-use super::outcome::{Drift, RunMetrics, StageReport, TensorProof, TrainSummary, Trained};
+use super::outcome::{Described, Drift, RunMetrics, StageReport, TensorProof, TrainSummary, Trained};
 use super::proof::{hashes, prove};
 use super::request::TrainRequest;
 use super::rows::Table;
@@ -28,7 +28,7 @@ use crate::error::Result;
 use crate::files::replace_directory;
 use crate::fingerprint::Fingerprint;
 use crate::heads::{self, FitReport, Head};
-use crate::metrics::difference;
+use crate::metrics::{TaskMetrics, difference};
 use crate::plan::{FreezePlan, Scenario};
 use crate::selection::DepthFigures;
 
@@ -66,11 +66,17 @@ impl Job<'_> {
     ///
     /// # Errors
     /// Fitting, training, measuring or writing fails.
-    pub fn run(self, embedder: Option<&mut Embedder>, show: &mut Show<'_>) -> Result<Trained> {
+    pub fn run(self, mut embedder: Option<&mut Embedder>, show: &mut Show<'_>) -> Result<Trained> {
         let backbone = self.backbone.clone();
         let frozen = self.stages.last().is_some_and(|plan| plan.scenario() == Scenario::Frozen);
-        let mut outcome =
-            if frozen { self.baseline(embedder)? } else { self.train(embedder.as_deref(), show)? };
+        let mut outcome = if frozen {
+            self.baseline(embedder)?
+        } else {
+            let described = self.described(embedder.as_deref_mut())?;
+            let mut outcome = self.train(embedder.as_deref(), show)?;
+            outcome.metrics.described = described;
+            outcome
+        };
         if outcome.changed.is_empty() {
             // A run says of its backbone all that differs from the imported one, also what an earlier run
             // changed.
@@ -101,6 +107,24 @@ impl Job<'_> {
             stages: Vec::new(),
             metrics,
         })
+    }
+
+    /// What the labels' names alone come to, where they can be embedded: beside it trained heads are seen.
+    fn described(&self, embedder: Option<&mut Embedder>) -> Result<BTreeMap<String, Described>> {
+        let table = &self.table;
+        let embedder = embedder.filter(|embedder| !embedder.backbone().reads_pairs());
+        // Words alone have no embedding.
+        let seen = table.tasks.iter().all(|task| !task.sees.columns.is_empty());
+        let Some(embedder) = embedder.filter(|_| seen && table.rows.layout.is_some()) else {
+            return Ok(BTreeMap::new());
+        };
+        let heads = described_heads(None, (&table.tasks, &table.parts), Some(embedder))?;
+        let of_task = |(task, found): (String, TaskMetrics)| {
+            let described = Described { score: found.score(), standard_error: found.score_error() };
+            found.number.is_none().then_some((task, described))
+        };
+        let measured = measure_part(table, self.stored(), &heads, Part::Test);
+        Ok(measured.into_iter().filter_map(of_task).collect())
     }
 
     /// Scenarios 2 and 3, and gradual unfreezing.

@@ -124,6 +124,7 @@ pub(super) fn metrics(table: &Table, features: Features<'_>, heads: &[Head]) -> 
         calibration: BTreeMap::new(),
         final_rows: BTreeMap::new(),
         untrained: BTreeMap::new(),
+        described: BTreeMap::new(),
         drift: BTreeMap::new(),
     }
 }

@@ -50,9 +50,21 @@ pub struct RunMetrics {
     /// Of seeded heads that nobody has trained, on the test rows; when everything is frozen.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub untrained: BTreeMap<String, TaskMetrics>,
+    /// Of heads that are their labels' descriptions, on the test rows: what costs no training, where heads are
+    /// trained on texts.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub described: BTreeMap<String, Described>,
     /// What a moving backbone did to the frozen heads, on the test rows.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub drift: BTreeMap<String, Drift>,
+}
+
+/// The score of labels by their descriptions; none without test rows.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Described {
+    pub score: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standard_error: Option<f64>,
 }
 
 /// The score of a frozen head before and after the backbone below it was trained; none without test rows.

@@ -9,7 +9,7 @@ use crate::harness::{backbone, demo, directory, frosthead, real, text};
 fn trained(data: &Path, out: &Path) -> Value {
     let arguments = ["train", text(data), "--backbone", real(), "--task", "domain", "--task", "sentiment"];
     // Too weak a penalty, so that the heads claim more than they know.
-    let rest = ["--alpha", "0.1", "--json", "--out", text(out)];
+    let rest = ["--alpha", "0.1", "--json", "-v", "--out", text(out)];
     let finished = frosthead(&[&arguments[..], &rest[..]].concat()).success();
     let metrics = finished.json();
     for task in ["domain", "sentiment"] {
@@ -91,7 +91,7 @@ fn a_handful_of_validation_rows_does_not_make_probabilities_worse_on_new_rows() 
     for number in 0..4 {
         let (data, run) = (write("table.csv", &sixth(number)), path(&format!("run-{number}")));
         let tasks = ["--task", "domain", "--task", "sentiment", "--json", "--out", text(&run)];
-        let more = ["--backbone", real(), "--alpha", "100"];
+        let more = ["--backbone", real(), "--alpha", "100", "-v"];
         let made = frosthead(&[&["train", text(&data)], &more[..], &tasks[..]].concat()).success();
         let said = ["predict", text(&new_rows), "--model", text(&run), "--all-probabilities"];
         let said = frosthead(&said).success().json_lines();

@@ -120,7 +120,7 @@ fn train() -> Vec<Row> {
         ("train", "seed", Always("every training splits or draws, and a run is known by its seed")),
         ("train", "threads", Always("heads are fitted on so many, too")),
         ("train", "format", Always(READ)),
-        ("train", "out json", Always(OUTPUT)),
+        ("train", "out json html", Always(OUTPUT)),
         ("train", "overwrite min-f1", Always(POLICY)),
         (
             "train",
@@ -356,7 +356,7 @@ fn compare_trainings() -> Vec<Row> {
 fn eval() -> Vec<Row> {
     vec![
         ("eval", "model task rows by", Always(WHAT)),
-        ("eval", "errors coverage json", Always(OUTPUT)),
+        ("eval", "errors coverage report html json", Always(OUTPUT)),
         ("eval", "min-f1", Always(POLICY)),
         ("eval", "format", Always(READ)),
         (

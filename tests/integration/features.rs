@@ -109,7 +109,7 @@ fn everything_downstream_takes_any_choice() {
 fn auto_takes_the_fewest_numbers_within_one_standard_error_and_says_what_it_tried() {
     let directory = directory();
     let (data, out) = (demo(1200), directory.path().join("run"));
-    let tasks = ["--task", "domain", "--task", "sentiment", "--features", "auto"];
+    let tasks = ["--task", "domain", "--task", "sentiment", "--features", "auto", "-v"];
     let finished = train(&data, &out, &tasks).success();
     for part in
         ["domain: chose ", "sentiment: chose ", "held-out accuracy of last 0.", "all 0.", "layers:3-5 0."]

@@ -197,6 +197,8 @@ pub fn command(arguments: &[&str]) -> Command {
         // Nobody tunes for the tests but a test that names another place.
         .env("FROSTHEAD_CONFIG", shared().join("config"))
         .env_remove("FROSTHEAD_KILL_AT")
+        // What is said is looked for in one piece; how wide it is has tests of its own.
+        .env("COLUMNS", "10000")
         .stdin(Stdio::null())
         .current_dir(root());
     command

@@ -427,7 +427,7 @@ fn no_figure_has_an_error_of_nothing() {
         assert!(!said.contains("± 0.000") && !said.contains("± 0.0 "), "{said}");
     }
     // The best choice of features differs from itself by nothing, and that is no error.
-    let auto = train(&data, &path("auto"), &["--features", "auto"]).success();
+    let auto = train(&data, &path("auto"), &["--features", "auto", "-v"]).success();
     says(&auto, &["held-out accuracy of"]);
     let errors = auto.stderr.split("± ").skip(1).map(|after| {
         let digits = after.find(|letter: char| !letter.is_ascii_digit() && letter != '.');

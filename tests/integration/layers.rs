@@ -24,7 +24,7 @@ const LAYERS: [&[&str]; 15] = [
 ];
 
 /// A crate and the only module that may name it.
-const OWNERS: [(&str, &str); 26] = [
+const OWNERS: [(&str, &str); 28] = [
     ("ort", "runtime"),
     ("object", "runtime"),
     ("csv", "data"),
@@ -51,6 +51,8 @@ const OWNERS: [(&str, &str); 26] = [
     ("tokio_rustls", "serve"),
     ("clap_complete", "cli"),
     ("clap_mangen", "cli"),
+    ("terminal_size", "cli"),
+    ("unicode_width", "cli"),
 ];
 
 /// What only `encoder` spells: the names of its tensors, the kinds of networks to be matched on, and what the

@@ -32,6 +32,7 @@ mod memory;
 mod messages;
 mod network;
 mod options;
+mod output;
 mod pairs;
 mod pipeline;
 mod precision;

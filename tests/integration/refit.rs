@@ -134,7 +134,7 @@ fn agrees(report: &serde_json::Value, data: &Path, bundles: [&Path; 2]) {
 fn fits_one_head_and_nothing_else(from: &Path, precision: &str) {
     let (device, directory) = (device(), directory());
     let (out, again) = (directory.path().join("y.frost"), directory.path().join("again.frost"));
-    let more = ["--task", "sentiment", "--valid", text(&device.new_valid), "--json"];
+    let more = ["--task", "sentiment", "--valid", text(&device.new_valid), "--json", "-v"];
     let made = refit(from, &out, &device.new, &more).success();
     let report = made.json();
     // Both on the rows that the bundle carries and on those that came with the new rows.
@@ -252,7 +252,7 @@ fn the_table_shows_old_and_new_heads_and_what_they_are_compared_on() {
     assert!(printed.stderr.contains("300 rows: 216 train, 24 validation, 60 test"), "{}", printed.stderr);
     let criterion = [&tasks[..], &["--min-f1", "0.99"]].concat();
     refit(&device.fp32, &path("y.frost"), &device.new, &criterion).exits(1);
-    let more = ["--task", "sentiment", "--valid-fraction", "0"];
+    let more = ["--task", "sentiment", "--valid-fraction", "0", "-v"];
     let none = refit(&device.fp32, &path("none.frost"), &device.new, &more).success();
     let calibrated = none
         .stderr
@@ -474,14 +474,14 @@ fn heads_see_what_the_bundles_graph_gives() {
     frosthead(&[&train[..], &plan[..]].concat()).success();
     frosthead(&["bundle", text(&run), "--keep-validation", "--out", text(&bundle)]).success();
     std::fs::remove_dir_all(&model).unwrap();
-    let made = refit(&bundle, &out, &device.new, &added).success();
+    let made = refit(&bundle, &out, &device.new, &[&added[..], &["-v"]].concat()).success();
     assert!(made.stderr.contains("size: fitted on 216 rows of 48 numbers"), "{}", made.stderr);
     assert_eq!(equal_tasks(&bundle, &out), ["domain"]);
     let auto = ["--task", "size", "--features", "auto"];
     let chosen = refit(&bundle, &path("auto.frost"), &device.new, &auto).success();
     assert!(chosen.stderr.contains("size: chose"), "{}", chosen.stderr);
     let next = path("z.frost");
-    let made = refit(&out, &next, &device.new, &["--task", "domain", "--json"]).success();
+    let made = refit(&out, &next, &device.new, &["--task", "domain", "--json", "-v"]).success();
     assert!(made.stderr.contains("domain: fitted on 216 rows of 192 numbers"), "{}", made.stderr);
     assert_eq!(equal_tasks(&out, &next), ["size"]);
     let valid = Bundle::open(&bundle, None).unwrap().validation().unwrap().unwrap();

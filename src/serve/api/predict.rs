@@ -10,10 +10,13 @@ use serde::{Deserialize, Serialize};
 use super::{compute, parse};
 use crate::classifier::{TaskPrediction, by_probability};
 use crate::heads::Head;
+use crate::serve::Long;
+use crate::serve::log::fields_of;
 use crate::serve::model::Model;
 use crate::serve::reply::{Answer, Refusal, json};
 use crate::serve::server::Server;
 use crate::task::TaskKind;
+use crate::tokens::LongTexts;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,9 +30,10 @@ struct Request {
     probabilities: Option<bool>,
     /// So many of the most probable labels.
     top_k: Option<NonZeroUsize>,
-    /// Say that a task is uncertain where its most probable label's probability is lower; of several labels,
-    /// leave those away whose is.
+    /// Say that a task of one label is uncertain where its most probable label's probability is lower.
     abstain_below: Option<f32>,
+    /// Of a single text that the bundle reads in windows: what each of them says.
+    windows: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -45,6 +49,19 @@ struct OfText<'m> {
     /// Whether the text was cut.
     truncated: bool,
     tasks: BTreeMap<&'m str, OfTask<'m>>,
+    /// Absent where they were not asked for, or the text was not read so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    windows: Option<Vec<OfWindow<'m>>>,
+}
+
+/// What a part of a text says by itself.
+#[derive(Serialize)]
+struct OfWindow<'m> {
+    /// Its bytes in the text.
+    start: usize,
+    end: usize,
+    /// Logits of every label, task by task; of a number the number.
+    tasks: BTreeMap<&'m str, BTreeMap<&'m str, f32>>,
 }
 
 /// What a task says: by its kind a label, labels, or a number.
@@ -138,7 +155,16 @@ pub(crate) async fn predict(
         (None, None) if model.reads_pairs() => return Err(Refusal::invalid("missing field `pairs`")),
         (None, None) => return Err(Refusal::invalid("missing field `texts`")),
     };
+    let windowed = request.windows.unwrap_or_default();
+    if windowed && texts.len() != 1 {
+        return Err(Refusal::invalid("`windows` says something of one text: send a single one"));
+    }
+    let explained = texts.first().filter(|_| windowed).map(|text| text.first.clone());
     let computed = compute(server, model, texts, None).await?;
+    let mut windows = match explained {
+        Some(text) => windows(server, model, text, &tasks).await?,
+        None => None,
+    };
     let results =
         computed.rows.iter().zip(&computed.tokens).zip(&computed.lost).map(|((row, &tokens), lost)| {
             let predictions = model.classifier.predictions(row);
@@ -150,10 +176,43 @@ pub(crate) async fn predict(
                 tokens,
                 truncated: lost.tokens > 0 || lost.at_least,
                 tasks: tasks.iter().map(of_task).collect(),
+                windows: windows.take(),
             }
         });
     let reply = Reply { model: model.fingerprint.to_str().unwrap_or_default(), results: results.collect() };
     Ok(json(StatusCode::OK, &reply))
+}
+
+/// What the windows of a text say, one by one; nothing where the bundle does not read texts so.
+async fn windows<'m>(
+    server: &Server,
+    model: &'m Arc<Model>,
+    text: String,
+    tasks: &[usize],
+) -> Result<Option<Vec<OfWindow<'m>>>, Refusal> {
+    if model.long() != Long::Windows || model.classifier.model().long() == LongTexts::Truncate {
+        return Ok(None);
+    }
+    let own = Arc::clone(model);
+    let failed = || Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", "explaining the text failed");
+    let work = move || own.classifier.explain(&text);
+    let found = tokio::task::spawn_blocking(work).await.map_err(|_| failed())?.map_err(|error| {
+        server.log.error("explaining a text failed", &fields_of(&error));
+        failed()
+    })?;
+    let count = found.first().map_or(0, Vec::len);
+    let window = |place: usize| {
+        let of_task = |&task: &usize| {
+            let head = &model.heads()[task];
+            let labelled = head.kind.has_labels();
+            let name = |label: &'m String| if labelled { label.as_str() } else { "number" };
+            let logits = found[task][place].1.iter().copied();
+            (head.task.as_str(), head.labels.iter().map(name).zip(logits).collect())
+        };
+        let span = &found[0][place].0.bytes;
+        OfWindow { start: span.start, end: span.end, tasks: tasks.iter().map(of_task).collect() }
+    };
+    Ok(Some((0..count).map(window).collect()))
 }
 
 /// Which heads are asked.
@@ -197,7 +256,8 @@ fn of_task<'m>(head: &'m Head, prediction: &TaskPrediction, wanted: &Wanted) -> 
             })
         }
         TaskKind::AnyOf => {
-            let answered = prediction.labels.iter().filter(certain);
+            // Their own thresholds have decided.
+            let answered = prediction.labels.iter();
             OfTask::Several(OfLabels { labels: answered.map(|label| ranked(*label)).collect(), all: all() })
         }
         TaskKind::Number => {

@@ -197,6 +197,25 @@ fn long_texts_are_cut_read_in_windows_or_refused() {
             reply["results"][text]["tasks"]["sentiment"]["probability"].as_f64().unwrap() as f32;
         assert_eq!(probability, own[1].probabilities[own[1].label]);
     }
+    // What each window says is what `explain` says, and it is said where it was asked for.
+    assert!(reply["results"][1]["windows"].is_null(), "{reply}");
+    let asked = json!({"texts": [long], "windows": true});
+    let told = server.post("/v1/predict", &asked).json()["results"][0]["windows"].clone();
+    let expected = open(&made.bundle).explain(&long).unwrap();
+    assert_eq!(told.as_array().unwrap().len(), expected[1].len());
+    assert!(expected[1].len() > 3, "{told}");
+    let own = open(&made.bundle);
+    for (window, (span, logits)) in told.as_array().unwrap().iter().zip(&expected[1]) {
+        assert_eq!((&window["start"], &window["end"]), (&span.bytes.start.into(), &span.bytes.end.into()));
+        for (label, logit) in own.heads()[1].labels.iter().zip(logits) {
+            assert_eq!(window["tasks"]["sentiment"][label].as_f64().unwrap() as f32, *logit);
+        }
+    }
+    server
+        .post("/v1/predict", &json!({"texts": ["a", "b"], "windows": true}))
+        .refused(422, "invalid_request");
+    let whole = Server::plain(&[]).post("/v1/predict", &json!({"texts": ["a"], "windows": true})).json();
+    assert!(whole["results"][0]["windows"].is_null(), "{whole}");
     let cut = Server::of(&made.bundle, &["--long", "truncate"]).post("/v1/predict", &body).json();
     assert_eq!((&cut["results"][1]["tokens"], &cut["results"][1]["truncated"]), (&256.into(), &true.into()));
 }

@@ -14,7 +14,11 @@ use crate::harness::frosthead;
 fn what_may_be_left_away_may_be_null_on_every_route() {
     let server = Server::plain(&[]);
     let requests: [(&str, Value, &[&str]); 4] = [
-        ("/v1/predict", json!({"texts": ["x"]}), &["tasks", "probabilities", "abstain_below", "top_k"]),
+        (
+            "/v1/predict",
+            json!({"texts": ["x"]}),
+            &["tasks", "probabilities", "abstain_below", "top_k", "windows"],
+        ),
         ("/v1/embeddings", json!({"input": "x"}), &["encoding_format", "dimensions", "model", "user"]),
         (
             "/predict",
