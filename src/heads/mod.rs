@@ -32,6 +32,7 @@ mod logistic;
 mod loss;
 #[cfg(feature = "train")]
 mod memory;
+#[cfg(feature = "train")]
 mod minimize;
 #[cfg(feature = "train")]
 mod mixture;

@@ -339,7 +339,7 @@ fn with_a_key_only_a_signed_update_of_a_signed_bundle_is_applied() {
     place.put("x.frostup", &honest);
     place.put("x.frostup.minisig", b"\xff\xfe nothing");
     place.refuses(&trust, &["the update has a signature that is damaged"]);
-    place.put("x.frostup.minisig", &[b' '; 70_000]);
+    place.put("x.frostup.minisig", &vec![b' '; 70_000]);
     place.refuses(&trust, &["the update has a signature that is damaged", "70000 bytes"]);
     place.put("x.frostup.minisig", &signature);
     place.apply(&trust).unwrap();
