@@ -39,7 +39,7 @@ DURATION = r"(?:\d+ h )?(?:\d+ min )?\d[\d,.]* m?s\b"
 TOKEN = re.compile(rf"(?P<gap>…)|(?P<duration>{DURATION})|(?P<number>(?<![\w…]){NUMBER}(?!\.?\w|…))|(?P<space>\s+)")
 SPEED = re.compile(r" GB free| (texts|rows|tokens|requests)/s| GFLOP/s|/s\b| %.*peak")
 SIZE = re.compile(r" [kMGT]i?B\b")
-PROGRESS = re.compile(r"(s so far|(s|min) left|of at most \d+ fits|[\d,]+ rows, [\d,.]+ rows/s|of [\d,]+ (texts|rows))$")
+PROGRESS = re.compile(r"(s so far|(s|min) left|of at most \d+ fits|[\d,]+ rows, [\d,.]+ rows/s|of [\d,]+ texts|(?<!\.)\b\d[\d,]* of [\d,]+ rows)$")
 # A server must have said that it serves before it is asked.
 PATIENCE = 30
 

@@ -68,7 +68,7 @@ pub(crate) struct Arguments {
     /// The feature column of a Parquet [default: `embedding`, or the only column of number lists].
     #[arg(long, value_name = "COLUMN", conflicts_with = "backbone")]
     features_column: Option<String>,
-    /// After measuring, fit the heads once more on all labelled rows, the test rows included; the figures
+    /// After measuring, fit the heads once more on all rows, test rows too; the figures
     /// stay those of the fit before.
     #[arg(long = "final")]
     final_fit: bool,
