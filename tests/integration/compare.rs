@@ -117,7 +117,9 @@ fn the_table_is_that_of_the_runs() {
             assert_eq!(own["trained_parameters"], last["trained_parameters"], "{name}");
             assert_eq!(own["all_parameters"], last["all_parameters"], "{name}");
             assert_eq!(own["frozen"], last["frozen"], "{name}");
-            assert!(line.contains(last["frozen"].as_str().unwrap()), "{line}");
+            let begins = format!("scenario {name}: ");
+            let told = finished.stderr.lines().find(|line| line.contains(&begins)).unwrap();
+            assert!(told.contains(&format!("(frozen: {})", last["frozen"].as_str().unwrap())), "{told}");
         }
     }
     assert_eq!(splits.len(), 1, "the runs were not split alike");
@@ -309,8 +311,8 @@ fn a_killed_comparison_goes_on_where_it_was() {
     let made = std::fs::metadata(backbone.join("2/metrics.json")).unwrap().modified().unwrap();
     let resumed = finish(command(&arguments), &arguments).success();
     assert_eq!(made, std::fs::metadata(backbone.join("2/metrics.json")).unwrap().modified().unwrap());
-    assert!(!resumed.stderr.contains("scenario 2 ("), "{}", resumed.stderr);
-    assert!(resumed.stderr.contains("scenario top1 ("), "{}", resumed.stderr);
+    assert!(!resumed.stderr.contains("scenario 2: "), "{}", resumed.stderr);
+    assert!(resumed.stderr.contains("scenario top1: "), "{}", resumed.stderr);
     assert!(!resumed.stderr.contains("epoch 1/3"), "an epoch was trained again: {}", resumed.stderr);
     assert!(resumed.stderr.contains("epoch 3/3"), "{}", resumed.stderr);
     let report = json(out.join("report.json"));

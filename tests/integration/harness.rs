@@ -251,3 +251,9 @@ pub fn directory() -> tempfile::TempDir {
 pub fn features(path: &Path, column: Option<&str>) -> FeatureTable {
     read_labelled_features(path, &FeatureColumns { vectors: column, ..FeatureColumns::default() }).unwrap()
 }
+
+/// Whether a line has these cells one after the other, however wide their columns are.
+pub fn has_cells(said: &str, cells: &str) -> bool {
+    let squeezed = |line: &str| format!(" {} ", line.split_whitespace().collect::<Vec<_>>().join(" "));
+    said.lines().any(|line| squeezed(line).contains(&squeezed(cells)))
+}
