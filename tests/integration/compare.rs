@@ -311,8 +311,8 @@ fn a_killed_comparison_goes_on_where_it_was() {
     let made = std::fs::metadata(backbone.join("2/metrics.json")).unwrap().modified().unwrap();
     let resumed = finish(command(&arguments), &arguments).success();
     assert_eq!(made, std::fs::metadata(backbone.join("2/metrics.json")).unwrap().modified().unwrap());
-    assert!(!resumed.stderr.contains("scenario 2: "), "{}", resumed.stderr);
-    assert!(resumed.stderr.contains("scenario top1: "), "{}", resumed.stderr);
+    assert!(!resumed.stderr.contains("all-MiniLM-L6-v2, scenario 2: "), "{}", resumed.stderr);
+    assert!(resumed.stderr.contains("all-MiniLM-L6-v2, scenario top1: "), "{}", resumed.stderr);
     assert!(!resumed.stderr.contains("epoch 1/3"), "an epoch was trained again: {}", resumed.stderr);
     assert!(resumed.stderr.contains("epoch 3/3"), "{}", resumed.stderr);
     let report = json(out.join("report.json"));

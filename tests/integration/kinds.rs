@@ -104,7 +104,7 @@ fn all_kinds_are_learned_and_measured_in_one_run() {
     assert!((0.8..=1.0).contains(&covered), "{size}");
     assert!(said.contains("tags: 7 classes by rows") && said.contains("7 labels answered from"), "{said}");
     assert!(said.contains("90 % of") && said.contains("no further off than"), "{said}");
-    assert!(said.contains("size: ") && said.contains("without a label"), "{said}");
+    assert!(said.contains("size: ") && said.contains("without a number"), "{said}");
     let recipe = std::fs::read_to_string(run.join("recipe.toml")).unwrap();
     assert!(recipe.contains("tags = \"any-of\"") && recipe.contains("size = \"number\""), "{recipe}");
     assert!(!recipe.contains("separator"), "{recipe}");

@@ -184,7 +184,8 @@ fn a_label_that_training_never_saw_counts_as_wrong_and_is_a_line_of_its_own() {
     for (name, layers) in [("heads", &[][..]), ("layers", &["--freeze", "backbone:0-4", "--epochs", "1"])] {
         let out = path(name);
         let finished =
-            train(text(&rest), &out, &[&["--test", &odd, "--valid", &valid], layers].concat()).success();
+            train(text(&rest), &out, &[&["-v", "--test", &odd, "--valid", &valid], layers].concat())
+                .success();
         says(&finished, &[line, "60 validation rows"]);
     }
     train(text(&rest), &path("both"), &test).success();
@@ -350,7 +351,8 @@ fn nothing_to_measure_is_said_and_is_no_zero() {
     let directory = directory();
     let path = |name: &str| directory.path().join(name);
     let (data, run) = (table(&path("data.csv"), &[]), path("run"));
-    let finished = train(&data, &run, &["--test-fraction", "0", "--valid-fraction", "0", "--json"]).success();
+    let finished =
+        train(&data, &run, &["-v", "--test-fraction", "0", "--valid-fraction", "0", "--json"]).success();
     says(
         &finished,
         &["animal: nothing to measure: no test row has a label", "60 training rows held out of a fit"],

@@ -266,7 +266,7 @@ fn the_options_of_a_fit_count() {
     let (device, directory) = (device(), directory());
     let fitted = |name: &str, more: &[&str]| {
         let out = directory.path().join(name);
-        let made = refit(&device.fp32, &out, &device.new, &[&["--task", "sentiment"], more].concat());
+        let made = refit(&device.fp32, &out, &device.new, &[&["-v", "--task", "sentiment"], more].concat());
         (std::fs::read(out).unwrap(), made.success().stderr)
     };
     let (plain, _) = fitted("plain", &[]);
@@ -498,7 +498,7 @@ fn heads_see_what_the_bundles_graph_gives() {
 fn a_head_of_the_real_network_is_fitted_anew() {
     let (device, directory) = (device(), directory());
     let (from, out) = (&crate::bundle::real_plain().bundle, directory.path().join("y.frost"));
-    let made = refit(from, &out, &device.new, &["--task", "sentiment"]).success();
+    let made = refit(from, &out, &device.new, &["-v", "--task", "sentiment"]).success();
     assert!(made.stderr.contains("rows of 384 numbers"), "{}", made.stderr);
     assert_eq!(equal_tasks(from, &out), ["domain"]);
 }
