@@ -39,7 +39,8 @@ class Browser:
         return [element[ELEMENT] for element in self.call("POST", "/elements", {"using": "css selector", "value": selector})]
 
     def text(self, selector):
-        return "\n".join(self.call("GET", f"/element/{element}/text") for element in self.find(selector))
+        # In one step: the page may write an answer anew between finding an element and reading it.
+        return self.run("return [...document.querySelectorAll(arguments[0])].map((one) => one.innerText).join('\\n')", selector)
 
     def type(self, selector, text):
         (element,) = self.find(selector)
@@ -50,8 +51,8 @@ class Browser:
         (element,) = self.find(selector)
         self.call("POST", f"/element/{element}/click", {})
 
-    def run(self, script):
-        return self.call("POST", "/execute/sync", {"script": script, "args": []})
+    def run(self, script, *given):
+        return self.call("POST", "/execute/sync", {"script": script, "args": given})
 
     def size(self, width, height):
         self.call("POST", "/window/rect", {"width": width, "height": height})
