@@ -71,10 +71,10 @@ def tags(options, seed=13):
     parts["test"] = [row for row in parts["test"] if row[0] not in moved]
     held = {text for text, _ in parts["test"]}
     seen, train = set(), []
-    for text, own in parts["train"]:
+    for text, given in parts["train"]:
         if text not in held and text not in seen:
             seen.add(text)
-            train.append((text, own))
+            train.append((text, given))
     return train, parts["test"]
 
 
@@ -131,7 +131,7 @@ def several(options):
     from sklearn.multiclass import OneVsRestClassifier
 
     train, test = demo_tags(options) if options.demo else tags(options)
-    paths = [write(options.work / f"tags-{name}.csv", ["text", "tags"], [(text, ";".join(own)) for text, own in rows]) for name, rows in (("train", train), ("test", test))]
+    paths = [write(options.work / f"tags-{name}.csv", ["text", "tags"], [(text, ";".join(given)) for text, given in rows]) for name, rows in (("train", train), ("test", test))]
     (x, x_path), (y, y_path) = (features(options, path, path.stem) for path in paths)
     x, y = standardised(x.astype(numpy.float64), y.astype(numpy.float64))
     labels = sorted({tag for _, given in train for tag in given})
@@ -144,9 +144,9 @@ def several(options):
         words = ["train", x_path, "--any-of", "tags", "--test", y_path, "--valid-fraction", "0", "--alpha", alpha, "--out", out, "--overwrite", "--json"]
         metrics = json.loads(run(options, *words))["tasks"]["tags"]
         fit = json.loads((out / "fit.json").read_text())[0]
-        own = heads(out / "heads.safetensors")
+        fitted = heads(out / "heads.safetensors")
         raw = features(options, paths[1], "tags-test")[0]
-        logits = raw @ own["heads.tags.weight"].T + own["heads.tags.bias"]
+        logits = raw @ fitted["heads.tags.weight"].T + fitted["heads.tags.bias"]
         start = time.time()
         model = OneVsRestClassifier(LogisticRegression(C=1 / alpha, max_iter=2000, tol=1e-6)).fit(x, truth[0])
         seconds = time.time() - start
@@ -179,14 +179,14 @@ def number(options):
         print(f"| {alpha:g} | {found['r_squared']:.5f} | {peer:.5f} | {found['spearman']:.4f} | {found['mae']:.4f} | ±{interval.get('width', 0):.3f} holds {100 * interval.get('coverage', 0):.1f} % |", flush=True)
     print("\nSpearman on the test rows, texts and features `auto`:\n")
     common = ["--backbone", options.backbone, "--test", paths[1], "--features", "auto", "--overwrite", "--json", "--cache", options.work / "cache", "--quoting", "double"]
-    own = json.loads(run(options, "train", paths[0], "--number", "rating", "--out", options.work / "as-number", *common))["tasks"]["rating"]["number"]
+    metrics = json.loads(run(options, "train", paths[0], "--number", "rating", "--out", options.work / "as-number", *common))["tasks"]["rating"]["number"]
     run(options, "train", paths[0], "--task", "sentiment", "--out", options.work / "as-classes", *common)
     said = run(options, "predict", paths[1], "--model", options.work / "as-classes", "--all-probabilities", "--quoting", "double").splitlines()
     answers = [json.loads(line) for line in said]
     from scipy.stats import spearmanr
 
     classes = spearmanr([row["sentiment_probability_positive"] - row["sentiment_probability_negative"] for row in answers], truth[1]).statistic
-    print(f"as a number {own['spearman']:.4f} (R² {own['r_squared']:.4f}), by the three classes {classes:.4f}")
+    print(f"as a number {metrics['spearman']:.4f} (R² {metrics['r_squared']:.4f}), by the three classes {classes:.4f}")
 
 
 def spread(numbers):
@@ -219,7 +219,7 @@ def promises(options):
             found.append(100 * last["accuracy"])
         line("domain, precision of what is answered", 95, found)
         train, test = tags(options)
-        path = write(options.work / "all-tags.csv", ["text", "tags"], [(text, ";".join(own)) for text, own in train + test])
+        path = write(options.work / "all-tags.csv", ["text", "tags"], [(text, ";".join(given)) for text, given in train + test])
         _, table = features(options, path, "all-tags")
         found, recalled = [], []
         for seed in seeds:

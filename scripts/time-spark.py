@@ -104,8 +104,8 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=50_000)
     arguments = parser.parse_args()
     with open(ROOT / "data/demo.csv", newline="", encoding="utf-8") as source:
-        own = [row["text"] for row in csv.DictReader(source)]
-    texts = [own[number % len(own)] for number in range(arguments.texts)]
+        rows = [row["text"] for row in csv.DictReader(source)]
+    texts = [rows[number % len(rows)] for number in range(arguments.texts)]
     folder = Path(tempfile.mkdtemp(prefix="time-spark-"))
     (folder / "texts").mkdir()
     files = [folder / f"texts/{part}.parquet" for part in range(2)]

@@ -179,8 +179,8 @@ class Set:
         x = (gather @ counts).tocsr()
         # One penalty means about the same to every variant whose rows would have other norms.
         if spec["idf"] or spec["norm"] != "sqrt":
-            own = x[training]
-            x = x * (1.4 / np.sqrt(own.multiply(own).sum(1).mean()))
+            training_rows = x[training]
+            x = x * (1.4 / np.sqrt(training_rows.multiply(training_rows).sum(1).mean()))
         return x.astype(np.float32), owner_counts.sign().tocsr()
 
 
@@ -290,16 +290,16 @@ def fit_words(cell, spec, name):
     start = time.time()
     grid = spec.get("grid") or WORDS_GRID
     x, present = cell.data.prepared(spec, cell.training)
-    own, present = x[cell.training], present[cell.training]
+    train_x, present = x[cell.training], present[cell.training]
     out = np.zeros((len(grid), len(cell.y), cell.classes), np.float32)
     for fold in range(3):
         inside, outside = np.flatnonzero(cell.fold != fold), np.flatnonzero(cell.fold == fold)
         used = columns(present, inside, spec["at_least"])
-        for number, (_, w, b) in enumerate(path(own[inside][:, used].tocsr(), cell.y[inside], cell.classes, grid)):
-            out[number, outside] = own[outside][:, used] @ w + b
+        for number, (_, w, b) in enumerate(path(train_x[inside][:, used].tocsr(), cell.y[inside], cell.classes, grid)):
+            out[number, outside] = train_x[outside][:, used] @ w + b
     used = columns(present, np.arange(len(cell.y)), spec["at_least"])
     unseen = x[cell.test][:, used]
-    test = np.stack([unseen @ w + b for _, w, b in path(own[:, used].tocsr(), cell.y, cell.classes, grid)])
+    test = np.stack([unseen @ w + b for _, w, b in path(train_x[:, used].tocsr(), cell.y, cell.classes, grid)])
     np.savez(kept, out=out, test=test.astype(np.float32), grid=grid, used=len(used), seconds=time.time() - start)
 
 
@@ -315,10 +315,10 @@ def words(options, names):
 def found(cell, variant, depths):
     """What a variant gives in a cell: penalty by the words' own cross entropy; the fitted mix with every depth."""
     pack = np.load(cell.kept("words-" + variant))
-    own = [calibrated(out, cell.y).mean() for out in pack["out"]]
-    best = int(np.argmin(own))
+    losses = [calibrated(out, cell.y).mean() for out in pack["out"]]
+    best = int(np.argmin(losses))
     out, test = pack["out"][best], pack["test"][best]
-    told = {"alpha": float(pack["grid"][best]), "used": int(pack["used"]), "words": cell.right(test), "loss": own[best]}
+    told = {"alpha": float(pack["grid"][best]), "used": int(pack["used"]), "words": cell.right(test), "loss": losses[best]}
     for depth in depths:
         head = np.load(cell.kept(f"dense-{depth}"))
         counts = mix([head["out"], out], cell.y)
@@ -375,8 +375,8 @@ def rules(cell, depth, pack):
     """Test rights of every rule of mixing, of the base variant's logits."""
     head = np.load(cell.kept(f"dense-{depth}"))
     d_out, d_test, y = head["out"], head["test"], cell.y
-    own = [calibrated(out, y).mean() for out in pack["out"]]
-    best = int(np.argmin(own))
+    losses = [calibrated(out, y).mean() for out in pack["out"]]
+    best = int(np.argmin(losses))
     grid = [float(alpha) for alpha in pack["grid"]]
     fits = [mix([d_out, out], y) for out in pack["out"]]
     crosses = [losses(mixed([d_out, out], counts), y) for out, counts in zip(pack["out"], fits)]
@@ -444,7 +444,7 @@ def joint(options):
     sums = {"joint": [], "behind": []}
     for cell in cells(options):
         x, present = cell.data.prepared(BASE, cell.training)
-        own, present, unseen = x[cell.training], present[cell.training], x[cell.test]
+        train_x, present, unseen = x[cell.training], present[cell.training], x[cell.test]
         told = found(cell, "base", options.depths)
         for depth in options.depths:
             head, rows = np.load(cell.kept(f"dense-{depth}")), len(cell.y)
@@ -456,9 +456,9 @@ def joint(options):
                 def fit(inside, outside, alphas):
                     """Logits for other rows (numbers from `rows` on are test rows) of each penalty."""
                     used = columns(present, inside, 2)
-                    part = own[inside][:, used].tocsr()
+                    part = train_x[inside][:, used].tocsr()
                     test = outside[0] >= rows
-                    other = (unseen if test else own[outside])[:, used]
+                    other = (unseen if test else train_x[outside])[:, used]
                     if way == "behind":
                         base = (head["test"] if test else head["out"][outside]) * start_at
                         for _, w, b in path(part, cell.y[inside], cell.classes, alphas, offset=head["out"][inside] * np.float32(start_at)):

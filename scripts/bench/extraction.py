@@ -32,13 +32,13 @@ def one_set(bench, name, texts):
     for contestant in [*ours(bench), *peers(bench)]:
         begun = bench.skips.attempt(contestant.name, lambda: begin(bench, contestant, whole, part))
         if begun:
-            running[contestant.name], vectors[contestant.name], own = begun
-            entries |= {f"{contestant.name}, {settings['which']}": (contestant, settings) for settings in own}
+            running[contestant.name], vectors[contestant.name], sets = begun
+            entries |= {f"{contestant.name}, {settings['which']}": (contestant, settings) for settings in sets}
     measures = {label: lambda contestant=contestant, settings=settings: running[contestant.name].ask("pass", settings["settings"])["seconds"]
                 for label, (contestant, settings) in entries.items()}
     seconds = take_turns(measures, bench.rounds, bench.skips)
     shares = running["frosthead fp32"].shares
-    commands = {own: relative(shlex.join(worker.command)) for own, worker in running.items()}
+    commands = {name: relative(shlex.join(worker.command)) for name, worker in running.items()}
     for worker in running.values():
         worker.stop()
     reference = next(name for name in ("sentence-transformers, torch", "frosthead fp32") if name in vectors)
@@ -64,8 +64,8 @@ def begin(bench, contestant, whole, part):
     path = bench.material.folder / "vectors.f32"
     worker.ask("save", {"settings": contestant.default, "path": str(path)})
     sets = [{"which": "default", "settings": contestant.default}, {"which": "best", "settings": best}]
-    for own in sets:
-        worker.ask("pass", own["settings"])
+    for chosen in sets:
+        worker.ask("pass", chosen["settings"])
     print(f"bench:   {contestant.name}: best of {len(trials)}: {in_words(best)}", flush=True)
     return worker, read_vectors(path), sets
 
@@ -76,10 +76,10 @@ def read_vectors(path):
     return np.fromfile(path, dtype="<f4")
 
 
-def compare(own, reference, texts):
+def compare(vectors, reference, texts):
     """Cosines of the rows of two arrays of embeddings, `[texts · hidden]` each."""
     import numpy as np
 
-    own, reference = (vectors.reshape(texts, -1).astype(np.float64) for vectors in (own, reference))
-    cosines = (own * reference).sum(1) / np.linalg.norm(own, axis=1) / np.linalg.norm(reference, axis=1)
+    vectors, reference = (array.reshape(texts, -1).astype(np.float64) for array in (vectors, reference))
+    cosines = (vectors * reference).sum(1) / np.linalg.norm(vectors, axis=1) / np.linalg.norm(reference, axis=1)
     return {"mean": float(cosines.mean()), "least": float(cosines.min())}

@@ -40,7 +40,7 @@ class Split:
 
         written = pq.read_table(features, columns=["text_hash", "text", *tasks]).to_pylist()
         rows = [({column: row[column] or "" for column in ("text", *tasks)}, bytes.fromhex(row["text_hash"])) for row in written]
-        hashes = {part: {bytes(row) for row in own} for part, own in load_file(run / ROWS).items()}
+        hashes = {part: {bytes(row) for row in rows} for part, rows in load_file(run / ROWS).items()}
         parts = {part: [row for row, key in rows if key in hashes[part]] for part in PARTS}
         return cls(table, tasks, parts, (run / ROWS).read_bytes())
 

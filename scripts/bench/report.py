@@ -29,18 +29,18 @@ def number(value):
 
 
 def ranged(values):
-    own = spread(values)
-    return f"{number(own['median'])} ({number(own['least'])}–{number(own['most'])})"
+    rates = spread(values)
+    return f"{number(rates['median'])} ({number(rates['least'])}–{number(rates['most'])})"
 
 
 def times(ours, theirs):
-    own = times_faster(ours, theirs)
-    return f"{own['median']:.2f} × ({own['least']:.2f}–{own['most']:.2f})"
+    ratios = times_faster(ours, theirs)
+    return f"{ratios['median']:.2f} × ({ratios['least']:.2f}–{ratios['most']:.2f})"
 
 
-def settings(own):
+def settings(chosen):
     """Settings in words; a list, which is the buckets of a length, only by its name."""
-    return ", ".join(f"{name.replace('_', ' ').replace('-', ' ')} {value}" if not isinstance(value, list) else name for name, value in own.items())
+    return ", ".join(f"{name.replace('_', ' ').replace('-', ' ')} {value}" if not isinstance(value, list) else name for name, value in chosen.items())
 
 
 def row_of(result, contestant, which):
@@ -50,15 +50,15 @@ def row_of(result, contestant, which):
 def extraction(result):
     rows = []
     for contestant in dict.fromkeys(row["contestant"] for row in result["rows"]):
-        own = [row for which in ("default", "best") if (row := row_of(result, contestant, which))]
-        rates = [ranged([result["amount"] / seconds for seconds in row["seconds"]]) for row in own]
-        if own[-1]["which"] == "best":
-            rates[-1] += f": {settings(own[-1]['settings'])}"
+        measured = [row for which in ("default", "best") if (row := row_of(result, contestant, which))]
+        rates = [ranged([result["amount"] / seconds for seconds in row["seconds"]]) for row in measured]
+        if measured[-1]["which"] == "best":
+            rates[-1] += f": {settings(measured[-1]['settings'])}"
         ratios = []
         for precision in ("fp32", "int8"):
-            faster = [times(ours["seconds"], row["seconds"]) for row in own if (ours := row_of(result, f"frosthead {precision}", row["which"]))]
-            ratios.append("outputs differ" if not own[0]["same"] else "" if contestant.startswith("frosthead") else " / ".join(faster))
-        cosine = own[0]["cosine"]
+            faster = [times(ours["seconds"], row["seconds"]) for row in measured if (ours := row_of(result, f"frosthead {precision}", row["which"]))]
+            ratios.append("outputs differ" if not measured[0]["same"] else "" if contestant.startswith("frosthead") else " / ".join(faster))
+        cosine = measured[0]["cosine"]
         rows.append([contestant, *(rates + [""])[:2], f"{cosine['mean']:.5f} / {cosine['least']:.5f}", *ratios])
     head = [f"extraction, {result['amount']:,} {result['set']}, texts/s", "defaults", "best of a sweep", "cosine mean / least",
             "frosthead fp32 is faster (defaults / best)", "frosthead int8 is faster"]
@@ -100,7 +100,7 @@ def heads(result):
 
 
 def accuracy(value):
-    return " ".join(f"{task} {own:.3f}" for task, own in value.items())
+    return " ".join(f"{task} {accuracy:.3f}" for task, accuracy in value.items())
 
 
 def layers(result):
@@ -153,7 +153,7 @@ def made_by(results):
     for result in results:
         key = (result["command"], result["measured"][:10], str(result["commit"]))
         groups.setdefault(key, []).append(f"{result['job']}: {result['set']}")
-    return [f"* `{command}`, {date}, commit {commit} ({'; '.join(own)})" for (command, date, commit), own in groups.items()]
+    return [f"* `{command}`, {date}, commit {commit} ({'; '.join(jobs)})" for (command, date, commit), jobs in groups.items()]
 
 
 def page(run):
@@ -166,13 +166,13 @@ def page(run):
         "Medians (least–most) of rounds in which all contestants took turns; ratios are medians of the rounds' own. Made by:", "",
         *made_by(run["results"]), "",
         tables(run["results"]), "", *(["![texts per second](plot.svg)", ""] if any(result["job"] == "extraction" for result in run["results"]) else []), NOT_COMPARED, "", "## Versions", "",
-        *[f"* {name}: {', '.join(f'{package} {version}' for package, version in own.items() if package in run['telling'])}" for name, own in run["peers"].items()],
+        *[f"* {name}: {', '.join(f'{package} {version}' for package, version in packages.items() if package in run['telling'])}" for name, packages in run["peers"].items()],
     ]
     cuda = {package for parts in run["cuda"].values() for package in parts}
     if cuda:
         lines += ["", "Not counted in sizes, as they serve GPUs only: " + ", ".join(sorted(cuda)) + "."]
     if run["problems"]:
-        lines += ["", "## Left out", "", *[f"* {job}: {name}: {reason}" for job, own in run["problems"].items() for name, reason in own.items()]]
+        lines += ["", "## Left out", "", *[f"* {job}: {name}: {reason}" for job, reasons in run["problems"].items() for name, reason in reasons.items()]]
     commands = {row["contestant"]: row["command"] for result in run["results"] for row in result.get("rows", []) if "command" in row}
     if commands:
         lines += ["", "## Commands of the contestants", "", *[f"* {name}: `{command}`" for name, command in commands.items()]]
@@ -188,8 +188,8 @@ def plot(results):
         scale = width / max(map(max, rates))
         bars.append(f'<text x="8" y="{y + 14}" font-weight="bold">{escaped(result["set"])}: texts/s</text>')
         y += 24
-        for row, own in zip(result["rows"], rates):
-            rate = spread(own)
+        for row, taken in zip(result["rows"], rates):
+            rate = spread(taken)
             colour = {"default": "#9ecae1", "best": "#3182bd"}[row["which"]] if not row["contestant"].startswith("frosthead") else {"default": "#fdae6b", "best": "#e6550d"}[row["which"]]
             middle, end = y + 7, left + rate["median"] * scale
             bars.append(f'<text x="{left - 6}" y="{y + 11}" text-anchor="end">{escaped(row["contestant"])}, {row["which"]}</text>')

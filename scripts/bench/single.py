@@ -35,7 +35,7 @@ def measure(bench):
     rows = []
     for name, taken in seconds.items():
         sizes = contestants[name].sizes()
-        counted = sum(own for what, own in sizes.items() if "not counted" not in what)
+        counted = sum(size for what, size in sizes.items() if "not counted" not in what)
         rows.append({"contestant": name, "precision": contestants[name].precision, "cold_seconds": taken, "latency": latency.get(name),
                      "peak_rss_bytes": statistics.median(launches[name][1:]), "installed_bytes": counted, "sizes": sizes})
     yield {"job": "single text", "set": "one sentence", "rows": rows}
@@ -48,15 +48,15 @@ def latencies(bench, contestants):
     path.write_text(json.dumps(texts[:count]), encoding="utf-8")
     running, found = {}, {}
 
-    def start(own):
-        worker = own.start()
+    def start(contestant):
+        worker = contestant.start()
         worker.ask("texts", str(path))
         # Not counted: shapes that are new cost memory allocations.
         worker.ask("singles", count)
         return worker
 
-    for name, own in contestants.items():
-        worker = bench.skips.attempt(name, lambda: start(own))
+    for name, contestant in contestants.items():
+        worker = bench.skips.attempt(name, lambda: start(contestant))
         if worker:
             running[name] = worker
 

@@ -34,7 +34,7 @@ def one_job(bench, name, train, test, tasks, peer):
         folder.mkdir()
         launched = [launch(command, "") for command in commands()]
         found = predictions()
-        accuracies[contestant] = {task: sum(own == row[task] for own, row in zip(found[task], truth, strict=True)) / len(truth) for task in tasks}
+        accuracies[contestant] = {task: sum(label == row[task] for label, row in zip(found[task], truth, strict=True)) / len(truth) for task in tasks}
         steps.setdefault(contestant, []).append([step["seconds"] for step in launched])
         peaks.setdefault(contestant, []).append(max(step["peak_rss_bytes"] for step in launched))
         return sum(step["seconds"] for step in launched)

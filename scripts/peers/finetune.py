@@ -116,9 +116,9 @@ def padded(data, rows):
     length = max(len(data.ids[row]) for row in rows)
     ids, mask = torch.zeros(len(rows), length, dtype=torch.long), torch.zeros(len(rows), length, dtype=torch.long)
     for place, row in enumerate(rows):
-        own = data.ids[row]
-        ids[place, : len(own)] = torch.tensor(own)
-        mask[place, : len(own)] = 1
+        ids_of_row = data.ids[row]
+        ids[place, : len(ids_of_row)] = torch.tensor(ids_of_row)
+        mask[place, : len(ids_of_row)] = 1
     return ids, mask
 
 
@@ -132,14 +132,14 @@ class Cached:
         with torch.inference_mode():
             for rows in batches(range(len(lengths)), lengths, 4096):
                 ids, mask = padded(data, rows)
-                for place, (row, own) in enumerate(zip(rows, network.lower(ids, mask))):
-                    self.states[self.first[row] : self.first[row + 1]] = own[: lengths[row]]
+                for place, (row, states) in enumerate(zip(rows, network.lower(ids, mask))):
+                    self.states[self.first[row] : self.first[row + 1]] = states[: lengths[row]]
 
     def __call__(self, ids, mask, rows):
         hidden = torch.zeros(*ids.shape, self.states.shape[1])
         for place, row in enumerate(rows):
-            own = self.states[self.first[row] : self.first[row + 1]]
-            hidden[place, : len(own)] = own
+            states = self.states[self.first[row] : self.first[row + 1]]
+            hidden[place, : len(states)] = states
         return hidden
 
 
@@ -157,17 +157,17 @@ def scores(network, states, data, rows, lengths, truths, final=False):
         for batch in batches(rows, lengths, 4096):
             ids, mask = padded(data, batch)
             order += batch
-            for own, logits in zip(said, network.upper(states(ids, mask, batch), mask)):
-                own.append((logits.argmax(1) if logits.shape[1] > 1 else logits[:, 0]).numpy())
+            for outputs_of_task, logits in zip(said, network.upper(states(ids, mask, batch), mask)):
+                outputs_of_task.append((logits.argmax(1) if logits.shape[1] > 1 else logits[:, 0]).numpy())
     found = []
-    for own, truth in zip(said, truths):
-        own, truth = np.concatenate(own), truth[order]
+    for predicted, truth in zip(said, truths):
+        predicted, truth = np.concatenate(predicted), truth[order]
         if truth.dtype.kind == "i":
-            found.append((own == truth).mean())
+            found.append((predicted == truth).mean())
         elif final:
-            found.append(np.corrcoef(ranks(own), ranks(truth))[0, 1])
+            found.append(np.corrcoef(ranks(predicted), ranks(truth))[0, 1])
         else:
-            found.append(1 - ((own - truth) ** 2).mean() / truth.var())
+            found.append(1 - ((predicted - truth) ** 2).mean() / truth.var())
     return np.array(found)
 
 
@@ -235,7 +235,7 @@ def torch_run(arguments, data, seed, base):
             ids, mask = padded(data, rows)
             outputs = network.upper(states(ids, mask, rows), mask)
             # Every row of an epoch counts the same, whatever its batch.
-            loss = sum(loss_of(logits, own[rows]) for logits, own in zip(outputs, labels))
+            loss = sum(loss_of(logits, truth[rows]) for logits, truth in zip(outputs, labels))
             (loss * len(epoch) / len(train)).backward()
             torch.nn.utils.clip_grad_norm_(trained, OPTIONS["clip"])
             optimizer.step()
@@ -270,14 +270,14 @@ def main():
     found, seeds = {"scenario 2": [], "frosthead": [], "torch": []}, []
     with tempfile.TemporaryDirectory() as folder:
         for seed in map(int, arguments.seeds.split(",")):
-            base, own = Path(folder) / f"base-{seed}", Path(folder) / f"top-{seed}"
+            base, top = Path(folder) / f"base-{seed}", Path(folder) / f"top-{seed}"
             first = frosthead(arguments.frosthead, arguments.data, arguments.backbone, arguments.tasks, base, seed)["tasks"]
             # Where the top layer is trained alone, there is no layer below it.
             told = {name: value for name, value in OPTIONS.items() if name != "layer-decay" or arguments.top > 1}
             options = [word for name, value in told.items() for word in (f"--{name}", str(value))]
-            ours = frosthead(arguments.frosthead, arguments.data, arguments.backbone, arguments.tasks, own, seed, "--freeze", freeze,
+            ours = frosthead(arguments.frosthead, arguments.data, arguments.backbone, arguments.tasks, top, seed, "--freeze", freeze,
                              "--epochs", str(arguments.epochs), *options)["tasks"]
-            stage = json.loads((own / "training.json").read_text())[0]
+            stage = json.loads((top / "training.json").read_text())[0]
             epochs = stage["epochs"][1:]
             seconds = np.mean([epoch["seconds"] for epoch in epochs])
             share = np.mean([epoch["runtime_seconds"] / epoch["seconds"] for epoch in epochs])
@@ -296,7 +296,7 @@ def main():
     print(f"top {arguments.top}, {arguments.epochs} epochs, tasks {' '.join(task for task, _ in arguments.tasks)}: test accuracy, mean (standard deviation)")
     for name, values in found.items():
         means, spread = np.mean(values, axis=0), np.std(values, axis=0, ddof=1 if len(values) > 1 else 0)
-        print(f"  {name:10}", "   ".join(f"{100 * mean:.2f} ({100 * own:.2f})" for mean, own in zip(means, spread)))
+        print(f"  {name:10}", "   ".join(f"{100 * mean:.2f} ({100 * deviation:.2f})" for mean, deviation in zip(means, spread)))
 
 
 if __name__ == "__main__":

@@ -22,10 +22,10 @@ class Fits:
     def load(self, request):
         table, run = pq.read_table(request["features"]), Path(request["run"])
         trained = {bytes(row) for row in load_file(run / "rows.safetensors")["train"]}
-        own = np.array([bytes.fromhex(text) in trained for text in table["text_hash"].to_pylist()])
-        cells = np.array(table[request["task"]].to_pylist())[own]
+        training = np.array([bytes.fromhex(text) in trained for text in table["text_hash"].to_pylist()])
+        cells = np.array(table[request["task"]].to_pylist())[training]
         self.names, self.labels = np.unique(cells, return_inverse=True)
-        vectors = table["embedding"].combine_chunks().flatten().to_numpy().reshape(len(own), -1)[own].astype(np.float64)
+        vectors = table["embedding"].combine_chunks().flatten().to_numpy().reshape(len(training), -1)[training].astype(np.float64)
         self.mean, self.deviation = vectors.mean(axis=0), vectors.std(axis=0)
         # A feature that hardly varies gets no weight, as in frosthead.
         self.scale = np.where(self.deviation > 1e-6 * self.deviation.max(), 1 / np.where(self.deviation > 0, self.deviation, 1), 0)

@@ -71,8 +71,8 @@ def main():
         outputs = session.run([f"probabilities_{task}" for task in tasks], {"input_ids": ids, "attention_mask": mask})
         return [
             {
-                task: {"label": own[int(row.argmax())], "probability": float(row.max()), "abstained": False}
-                for task, own, row in zip(tasks, names, rows)
+                task: {"label": labels[int(row.argmax())], "probability": float(row.max()), "abstained": False}
+                for task, labels, row in zip(tasks, names, rows)
             }
             for rows in zip(*outputs)
         ]

@@ -497,7 +497,7 @@ fn circles_are_seen_however_they_are_written() {
 #[test]
 fn parameters_of_closures_say_what_they_are() {
     let mut paths = Vec::new();
-    for folder in ["src", "tests/integration", "benches", "examples"] {
+    for folder in ["src", "tests/integration", "benches", "examples", "python/src"] {
         sources(&crate::harness::root().join(folder), &mut paths);
     }
     assert!(paths.len() > 50, "the sources were not found");
