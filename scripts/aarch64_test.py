@@ -71,15 +71,22 @@ class Machine:
             # Where it has not ended by itself, nobody waits for it any more.
             process.kill()
         assert process.returncode == expected, (
-            f"{self.name}: {arguments} exits with {process.returncode}:\n{output}{messages}")
+            f"{self.name}: {arguments} exits with {process.returncode}:\n{output}{messages}"
+        )
         return output, messages
 
     def json(self, *arguments):
         return json.loads(self.run("--quiet", *arguments, "--json")[0])
 
     def predictions(self, bundle):
-        output, _ = self.run("--quiet", "predict", f"{HERE}/texts.csv", "--model", f"{HERE}/{bundle}.frost",
-                             "--all-probabilities")
+        output, _ = self.run(
+            "--quiet",
+            "predict",
+            f"{HERE}/texts.csv",
+            "--model",
+            f"{HERE}/{bundle}.frost",
+            "--all-probabilities",
+        )
         return [json.loads(line) for line in output.splitlines()]
 
 
@@ -125,8 +132,10 @@ def check_bundles(machine, expected):
         found = all_found[name] = machine.predictions(name)
         largest = compare(found, expected[name])
         difference, tolerance = test["largest_difference"], test["tolerance"]
-        said(f"{machine.name} {name}: {len(found)} texts with equal labels, probabilities within "
-             f"{largest:.1e} of x86-64's, self-test {difference:.1e} of {tolerance:.1e}")
+        said(
+            f"{machine.name} {name}: {len(found)} texts with equal labels, probabilities within "
+            f"{largest:.1e} of x86-64's, self-test {difference:.1e} of {tolerance:.1e}"
+        )
         assert test["sentences"] == 3 and difference <= tolerance / 2, (machine.name, name, test)
         assert largest <= BOUND, (machine.name, name, largest)
     return all_found
@@ -144,19 +153,33 @@ def check_codes(found):
 
 def check_refit(machine, expected):
     name = f"refitted-{machine.name}"
-    machine.run("--quiet", "refit", f"{HERE}/int8.frost", f"{HERE}/few.csv", "--task", "domain",
-                "--cache", f"{HERE}/cache-{machine.name}", "--out", f"{HERE}/{name}.frost", "--overwrite")
+    machine.run(
+        "--quiet",
+        "refit",
+        f"{HERE}/int8.frost",
+        f"{HERE}/few.csv",
+        "--task",
+        "domain",
+        "--cache",
+        f"{HERE}/cache-{machine.name}",
+        "--out",
+        f"{HERE}/{name}.frost",
+        "--overwrite",
+    )
     rows = machine.predictions(name)
     equal = sum(row["domain_predicted"] == other["domain_predicted"] for row, other in zip(rows, expected))
-    said(f"{machine.name} refit: {equal} of {len(rows)} labels are those of the bundle before, "
-         "which more rows were seen for")
+    said(
+        f"{machine.name} refit: {equal} of {len(rows)} labels are those of the bundle before, "
+        "which more rows were seen for"
+    )
     assert equal >= 0.7 * len(rows), equal
     assert [row["sentiment_predicted"] for row in rows] == [row["sentiment_predicted"] for row in expected]
 
 
 def check_serve(machine, expected):
-    server = machine.start("serve", f"{HERE}/int8.frost", "--bind", "127.0.0.1:0", "--log", "json",
-                           stderr=subprocess.PIPE)
+    server = machine.start(
+        "serve", f"{HERE}/int8.frost", "--bind", "127.0.0.1:0", "--log", "json", stderr=subprocess.PIPE
+    )
     try:
         address = None
         for line in server.stderr:

@@ -9,6 +9,7 @@ program, once per alpha and once with `auto`, and prints a Markdown table of the
 what `auto` chose, and, against the one fixed alpha that is best on average: the mean and the worst difference of every column.
 needs: nothing but the program and its features, which it computes once (`--cache`).
 """
+
 import argparse, json, random, subprocess, sys, tempfile, zlib
 from pathlib import Path
 
@@ -34,9 +35,31 @@ class Trainer:
     def accuracies(self, tasks, alpha):
         """Per task: accuracy in points, and the alpha of its head."""
         out, options = self.folder / "run", self.options
-        command = [options.frosthead, "-q", "train", self.folder / "train.csv", "--backbone", options.backbone, "--test", self.folder / "test.csv",
-                   "--valid-fraction", "0", "--quoting", "double", "--features", options.features, "--alpha", alpha, "--overwrite", "--json", "--out", out]
-        command += [word for task in tasks for word in ("--task", task)] + (["--cache", options.cache] if options.cache else [])
+        command = [
+            options.frosthead,
+            "-q",
+            "train",
+            self.folder / "train.csv",
+            "--backbone",
+            options.backbone,
+            "--test",
+            self.folder / "test.csv",
+            "--valid-fraction",
+            "0",
+            "--quoting",
+            "double",
+            "--features",
+            options.features,
+            "--alpha",
+            alpha,
+            "--overwrite",
+            "--json",
+            "--out",
+            out,
+        ]
+        command += [word for task in tasks for word in ("--task", task)] + (
+            ["--cache", options.cache] if options.cache else []
+        )
         run = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, text=True)
         if run.returncode:
             sys.exit(f"frosthead train ended with {run.returncode}")
@@ -66,7 +89,9 @@ def measure(options):
                     draws.append({alpha: trainer.accuracies(tasks, alpha) for alpha in GRID + ["auto"]})
                     print(f"{name}, {len(drawn)} rows, draw {seed}", file=sys.stderr, flush=True)
                 for task in tasks:
-                    columns = {alpha: mean([draw[alpha][task][0] for draw in draws]) for alpha in GRID + ["auto"]}
+                    columns = {
+                        alpha: mean([draw[alpha][task][0] for draw in draws]) for alpha in GRID + ["auto"]
+                    }
                     hindsight = mean([max(draw[alpha][task][0] for alpha in GRID) for draw in draws])
                     chosen = [f"{draw['auto'][task][1]:g}" for draw in draws]
                     cells.append((f"{name} {task}, {rows}", columns, hindsight, chosen))
@@ -90,7 +115,9 @@ def table(cells):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("frosthead")
     parser.add_argument("backbone")
     parser.add_argument("data", nargs="+", type=Path)

@@ -10,6 +10,7 @@ and after, mean over the draws; the worst change of it; the mean fall of the log
 would bring, which is fitted on the very rows that are measured; how often the log loss rose; how often nothing was applied.
 needs: numpy and pyarrow (.downloads/venv has them).
 """
+
 import argparse, csv, json, subprocess, sys, tempfile
 from pathlib import Path
 
@@ -59,7 +60,11 @@ def heads(run):
 
     for task in json.loads(header["__metadata__"]["tasks"]):
         name = task["task"]
-        yield name, task["labels"], *(tensor(f"heads.{name}.{part}") for part in ("weight", "bias", "temperature"))
+        yield (
+            name,
+            task["labels"],
+            *(tensor(f"heads.{name}.{part}") for part in ("weight", "bias", "temperature")),
+        )
 
 
 def measured(head, features, cells):
@@ -105,12 +110,28 @@ def main():
             for number, part in enumerate(("train", "test")):
                 with open(options.data / f"{name}_{part}.csv", newline="", encoding="utf-8") as source:
                     csv.writer(target).writerows(list(csv.reader(source))[number and 1 :])
-        subprocess.run([program, "-q", "embed", folder / "all.csv", "--quoting", "double", "--backbone", options.backbone, "--out", folder / "all.parquet"], check=True)
+        subprocess.run(
+            [
+                program,
+                "-q",
+                "embed",
+                folder / "all.csv",
+                "--quoting",
+                "double",
+                "--backbone",
+                options.backbone,
+                "--out",
+                folder / "all.parquet",
+            ],
+            check=True,
+        )
         table = parquet.read_table(folder / "all.parquet")
         features = np.stack(table["embedding"].to_numpy(zero_copy_only=False)).astype(float)
         tasks = [column for column in table.column_names if column not in ("text_hash", "text", "embedding")]
         cells = {task: np.array(table[task].to_pylist()) for task in tasks}
-        print("| task | rows | calibration error | worst | of the best gain | worse | not applied | T |\n|---|---|---|---|---|---|---|---|")
+        print(
+            "| task | rows | calibration error | worst | of the best gain | worse | not applied | T |\n|---|---|---|---|---|---|---|---|"
+        )
         found = {}
         for size in map(int, options.sizes.split(",")):
             for seed in range(options.seeds):
@@ -119,9 +140,15 @@ def main():
                 parquet.write_table(table.take(drawn), folder / "drawn.parquet")
                 run = folder / f"run-{size}-{seed}"
                 named = [word for task in tasks for word in ("--task", task)]
-                subprocess.run([program, "-q", "train", folder / "drawn.parquet", *named, "--out", run, *more], check=True, stdout=subprocess.DEVNULL)
+                subprocess.run(
+                    [program, "-q", "train", folder / "drawn.parquet", *named, "--out", run, *more],
+                    check=True,
+                    stdout=subprocess.DEVNULL,
+                )
                 for head in heads(run):
-                    found.setdefault((head[0], size), []).append(measured(head, features[rest], cells[head[0]][rest]))
+                    found.setdefault((head[0], size), []).append(
+                        measured(head, features[rest], cells[head[0]][rest])
+                    )
         for (task, size), draws in sorted(found.items()):
             print(row(task, size, draws))
 

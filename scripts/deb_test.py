@@ -143,20 +143,54 @@ class Copy:
 
     def start(self):
         if self.why:
-            said(f"SYSTEMD CANNOT BE RUN HERE ({self.why}): the unit's command is run by hand; nothing is known of the unit's sandbox")
+            said(
+                f"SYSTEMD CANNOT BE RUN HERE ({self.why}): the unit's command is run by hand; nothing is known of the unit's sandbox"
+            )
             first = ["sleep", "infinity"]
         else:
             self.groups.make()
             hierarchy = 0 if "cgroup" in self.groups.kinds.values() else 1
-            first = [SYSTEMD, "--log-target=console", "--show-status=no", "--unit=basic.target", f"systemd.unified_cgroup_hierarchy={hierarchy}"]
+            first = [
+                SYSTEMD,
+                "--log-target=console",
+                "--show-status=no",
+                "--unit=basic.target",
+                f"systemd.unified_cgroup_hierarchy={hierarchy}",
+            ]
         self.unshare = subprocess.Popen(
-            ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--cgroup", "--uts", "--ipc", "--net", "--propagation", "private",
-             "sh", "-c", ENTER, "enter", self.base, *first],
-            preexec_fn=self.groups.join if self.systemd else None, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+            [
+                "unshare",
+                "--mount",
+                "--pid",
+                "--fork",
+                "--kill-child",
+                "--cgroup",
+                "--uts",
+                "--ipc",
+                "--net",
+                "--propagation",
+                "private",
+                "sh",
+                "-c",
+                ENTER,
+                "enter",
+                self.base,
+                *first,
+            ],
+            preexec_fn=self.groups.join if self.systemd else None,
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=self.log,
+        )
         self.first = until("the first process of the copy", self.child)
         until(f"{first[0]} is the first process", lambda: self.started(first[0]))
         if self.systemd:
-            until("systemd has started", lambda: self.run("systemctl", "is-system-running", check=False).strip() in ("running", "degraded"))
+            until(
+                "systemd has started",
+                lambda: (
+                    self.run("systemctl", "is-system-running", check=False).strip() in ("running", "degraded")
+                ),
+            )
         else:
             self.run("ip", "link", "set", "lo", "up")
 
@@ -169,20 +203,46 @@ class Copy:
         return os.path.basename(os.readlink(f"/proc/{self.first}/exe")) == os.path.basename(program)
 
     def alive(self):
-        assert self.unshare.poll() is None, "the copy cannot be made: it needs root, and namespaces of its own"
+        assert self.unshare.poll() is None, (
+            "the copy cannot be made: it needs root, and namespaces of its own"
+        )
 
     def said(self):
         self.log.seek(0)
         return self.log.read()
 
     def enter(self):
-        return ["nsenter", "--target", self.first, "--mount", "--pid", "--uts", "--ipc", "--net", "--cgroup", "--root", "--wd",
-                "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "DEBIAN_FRONTEND=noninteractive"]
+        return [
+            "nsenter",
+            "--target",
+            self.first,
+            "--mount",
+            "--pid",
+            "--uts",
+            "--ipc",
+            "--net",
+            "--cgroup",
+            "--root",
+            "--wd",
+            "env",
+            "-i",
+            "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+            "LANG=C.UTF-8",
+            "DEBIAN_FRONTEND=noninteractive",
+        ]
 
     def run(self, *command, check=True):
         """What the command prints, both streams; a failure is one here too."""
-        done = subprocess.run([*self.enter(), *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        assert not check or done.returncode == 0, f"{shlex.join(command)} exits with {done.returncode}:\n{done.stdout}"
+        done = subprocess.run(
+            [*self.enter(), *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert not check or done.returncode == 0, (
+            f"{shlex.join(command)} exits with {done.returncode}:\n{done.stdout}"
+        )
         return done.stdout
 
     def exists(self, path):
@@ -214,7 +274,9 @@ class Copy:
 
     def label(self, key=""):
         """The model that answers, and what it says."""
-        status, model, answer = self.ask("POST", "/v1/predict", key, {"texts": ["Great phone, would buy again!"]})
+        status, model, answer = self.ask(
+            "POST", "/v1/predict", key, {"texts": ["Great phone, would buy again!"]}
+        )
         assert status == 200, (status, answer)
         return model, json.loads(answer)["results"][0]["tasks"]["domain"]["label"]
 
@@ -247,7 +309,12 @@ class Copy:
 
 def check_package(package):
     """What is in it, without installing it."""
-    fields = dict(line.split(": ", 1) for line in output("dpkg-deb", "--field", package, "Package", "Version", "Architecture", "Depends").splitlines())
+    fields = dict(
+        line.split(": ", 1)
+        for line in output(
+            "dpkg-deb", "--field", package, "Package", "Version", "Architecture", "Depends"
+        ).splitlines()
+    )
     (version,) = re.findall(r'^version = "(.+)"$', open("Cargo.toml").read(), re.MULTILINE)
     assert fields["Package"] == "frosthead" and fields["Version"] == f"{version}-1", fields
     assert fields["Architecture"] == output("dpkg", "--print-architecture").strip(), fields
@@ -260,14 +327,30 @@ def check_package(package):
     modes = {name: mode for name, mode in files.items() if mode != "-rw-r--r--"}
     assert modes == {"/usr/bin/frosthead": "-rwxr-xr-x"}, modes
     wanted = [
-        "/usr/lib/systemd/system/frosthead.service", "/etc/frosthead/environment", f"{DOCUMENTS}/copyright", f"{DOCUMENTS}/README.md", f"{DOCUMENTS}/docs/SUMMARY.md",
-        f"{DOCUMENTS}/CHANGELOG.md", f"{DOCUMENTS}/THIRD-PARTY.md", f"{DOCUMENTS}/onnxruntime-LICENSE", f"{DOCUMENTS}/onnxruntime-ThirdPartyNotices.txt",
-        "/usr/share/man/man1/frosthead.1.gz", "/usr/share/man/man1/frosthead-serve.1.gz", "/usr/share/bash-completion/completions/frosthead",
-        "/usr/share/zsh/vendor-completions/_frosthead", "/usr/share/fish/vendor_completions.d/frosthead.fish",
+        "/usr/lib/systemd/system/frosthead.service",
+        "/etc/frosthead/environment",
+        f"{DOCUMENTS}/copyright",
+        f"{DOCUMENTS}/README.md",
+        f"{DOCUMENTS}/docs/SUMMARY.md",
+        f"{DOCUMENTS}/CHANGELOG.md",
+        f"{DOCUMENTS}/THIRD-PARTY.md",
+        f"{DOCUMENTS}/onnxruntime-LICENSE",
+        f"{DOCUMENTS}/onnxruntime-ThirdPartyNotices.txt",
+        "/usr/share/man/man1/frosthead.1.gz",
+        "/usr/share/man/man1/frosthead-serve.1.gz",
+        "/usr/share/bash-completion/completions/frosthead",
+        "/usr/share/zsh/vendor-completions/_frosthead",
+        "/usr/share/fish/vendor_completions.d/frosthead.fish",
     ]
     assert set(wanted) <= set(files), set(wanted) - set(files)
     assert len([name for name in files if name.startswith(LIBRARY)]) == 1, files
-    known = [name for name in files if name in wanted or name in modes or name.startswith((LIBRARY, f"{DOCUMENTS}/docs/", "/usr/share/man/man1/frosthead"))]
+    known = [
+        name
+        for name in files
+        if name in wanted
+        or name in modes
+        or name.startswith((LIBRARY, f"{DOCUMENTS}/docs/", "/usr/share/man/man1/frosthead"))
+    ]
     assert len(known) == len(files), set(files) - set(known)
     assert output("dpkg-deb", "--info", package, "conffiles").split() == ["/etc/frosthead/environment"]
     return version, sorted(files)
@@ -278,7 +361,9 @@ def check_installed(copy, package, version):
     copy.run("rm", "--force", "/usr/sbin/policy-rc.d")
     copy.put(package, PACKAGE)
     copy.run("dpkg", "--install", PACKAGE)
-    assert copy.run("dpkg-query", "--show", "--showformat", "${db:Status-Abbrev}", "frosthead").strip() == "ii"
+    assert (
+        copy.run("dpkg-query", "--show", "--showformat", "${db:Status-Abbrev}", "frosthead").strip() == "ii"
+    )
     assert copy.run("dpkg", "--verify", "frosthead") == ""
     assert copy.run("frosthead", "--version").split() == ["frosthead", version]
     doctor = json.loads(copy.run("frosthead", "--quiet", "doctor", "--json"))
@@ -293,7 +378,9 @@ def check_installed(copy, package, version):
 def check_sandbox(copy):
     """What the process that answers may do."""
     pid = copy.property("MainPID")
-    status = dict(line.split(":\t", 1) for line in copy.run("cat", f"/proc/{pid}/status").splitlines() if ":\t" in line)
+    status = dict(
+        line.split(":\t", 1) for line in copy.run("cat", f"/proc/{pid}/status").splitlines() if ":\t" in line
+    )
     uid = int(status["Uid"].split()[0])
     assert uid != 0 and int(status["Gid"].split()[0]) != 0, status["Uid"]
     assert set(status["CapEff"]) == set(status["CapBnd"]) == set(status["CapPrm"]) == {"0"}, status
@@ -308,20 +395,33 @@ def check_sandbox(copy):
     files = [f"/sys/fs/cgroup{group}/memory.max", f"/sys/fs/cgroup/memory{group}/memory.limit_in_bytes"]
     held = [int(copy.run("cat", file)) for file in files if copy.exists(file)]
     assert held == [limit], f"the kernel limits memory to {held}"
-    exposure = float(re.search(r"Overall exposure level for frosthead.service: ([0-9.]+)", copy.run("systemd-analyze", "--no-pager", "security", "frosthead"))[1])
+    exposure = float(
+        re.search(
+            r"Overall exposure level for frosthead.service: ([0-9.]+)",
+            copy.run("systemd-analyze", "--no-pager", "security", "frosthead"),
+        )[1]
+    )
     assert exposure < 2, f"systemd-analyze security: {exposure}"
-    said(f"sandbox: user {uid}, no capabilities, / read-only, memory {limit >> 20} MiB, exposure {exposure} of 10")
+    said(
+        f"sandbox: user {uid}, no capabilities, / read-only, memory {limit >> 20} MiB, exposure {exposure} of 10"
+    )
 
 
 def check_service(copy, bundle, other):
     first, second = map(copy.fingerprint, (bundle, other))
     assert first != second
     unit = "/usr/lib/systemd/system/frosthead.service"
-    complaints = [line for line in copy.run("systemd-analyze", "verify", unit).splitlines() if "frosthead" in line]
+    complaints = [
+        line for line in copy.run("systemd-analyze", "verify", unit).splitlines() if "frosthead" in line
+    ]
     assert not complaints, complaints
     # Without a model there is nothing to serve, and that is no failure.
     assert copy.run("systemctl", "is-enabled", "frosthead").strip() == "enabled"
-    assert (copy.property("ActiveState"), copy.property("ConditionResult"), copy.property("Result")) == ("inactive", "no", "success")
+    assert (copy.property("ActiveState"), copy.property("ConditionResult"), copy.property("Result")) == (
+        "inactive",
+        "no",
+        "success",
+    )
     copy.put(bundle, MODEL)
     copy.run("systemctl", "start", "frosthead")
     copy.ready()
@@ -335,12 +435,19 @@ def check_service(copy, bundle, other):
     # Killed, it comes back.
     pid = copy.property("MainPID")
     copy.run("kill", "-KILL", pid)
-    until("it is restarted", lambda: copy.property("NRestarts") == "1" and copy.property("ActiveState") == "active")
+    until(
+        "it is restarted",
+        lambda: copy.property("NRestarts") == "1" and copy.property("ActiveState") == "active",
+    )
     copy.ready()
     assert copy.property("MainPID") != pid and copy.label() == (second, "product_review")
     # Options, keys that only hashes are known of.
-    copy.write("/etc/frosthead/keys", "sha256:2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b\n")
-    copy.write("/etc/frosthead/environment", "FROSTHEAD_OPTIONS=--api-keys /etc/frosthead/keys --max-texts 7\n")
+    copy.write(
+        "/etc/frosthead/keys", "sha256:2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b\n"
+    )
+    copy.write(
+        "/etc/frosthead/environment", "FROSTHEAD_OPTIONS=--api-keys /etc/frosthead/keys --max-texts 7\n"
+    )
     copy.run("systemctl", "restart", "frosthead")
     copy.ready()
     assert copy.ask("GET", "/v1/model")[0] == 401
@@ -353,8 +460,14 @@ def check_service(copy, bundle, other):
     assert copy.ask("GET", "/v1/model")[0] == 401
     # The end.
     copy.run("systemctl", "stop", "frosthead")
-    assert (copy.property("Result"), copy.property("ExecMainStatus"), copy.property("ActiveState")) == ("success", "0", "inactive")
-    said("service: started, answered, reloaded, exchanged, killed and restarted, configured, upgraded, stopped")
+    assert (copy.property("Result"), copy.property("ExecMainStatus"), copy.property("ActiveState")) == (
+        "success",
+        "0",
+        "inactive",
+    )
+    said(
+        "service: started, answered, reloaded, exchanged, killed and restarted, configured, upgraded, stopped"
+    )
     copy.run("systemctl", "start", "frosthead")
     copy.ready()
 
@@ -365,8 +478,17 @@ def check_command(copy, bundle, other):
     unit = open(f"/proc/{copy.first}/root/usr/lib/systemd/system/frosthead.service").read()
     (command,) = re.findall(r"^ExecStart=(.+)$", unit, re.MULTILINE)
     copy.put(bundle, MODEL)
-    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs", "--bounding-set=-all"]
-    server = subprocess.Popen([*copy.enter(), *nobody, *shlex.split(command.replace("$FROSTHEAD_OPTIONS", ""))])
+    nobody = [
+        "setpriv",
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+        "--no-new-privs",
+        "--bounding-set=-all",
+    ]
+    server = subprocess.Popen(
+        [*copy.enter(), *nobody, *shlex.split(command.replace("$FROSTHEAD_OPTIONS", ""))]
+    )
     copy.ready()
     assert copy.label() == (first, "product_review")
     pid = copy.run("pgrep", "--exact", "--uid", "65534", "frosthead").strip()
@@ -387,7 +509,14 @@ def check_removed(copy, files):
     left = [name for name in files if copy.exists(name)]
     assert left == [] and not copy.exists("/usr/lib/frosthead") and not copy.exists(DOCUMENTS), left
     assert copy.exists(MODEL), "the model is the user's"
-    links = copy.run("find", "/etc/systemd", "/var/lib/systemd/deb-systemd-helper-enabled", "-name", "*frosthead*", check=False)
+    links = copy.run(
+        "find",
+        "/etc/systemd",
+        "/var/lib/systemd/deb-systemd-helper-enabled",
+        "-name",
+        "*frosthead*",
+        check=False,
+    )
     assert "frosthead" not in links, links
     if copy.systemd:
         assert copy.property("LoadState") == "not-found"

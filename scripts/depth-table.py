@@ -13,6 +13,7 @@ With --own-split a table is split by `train --seed` itself, and the accuracies a
 paired errors).
 needs: nothing but the program; features are computed once (`--cache`).
 """
+
 import argparse, json, shlex, subprocess, sys, tempfile
 from pathlib import Path
 
@@ -32,7 +33,13 @@ class Program:
 
     def train(self, tasks, seed, more):
         out = self.folder / "run"
-        words = [word for task in tasks for word in ("--task", task)] + ["--seed", seed, "--overwrite", "--out", out]
+        words = [word for task in tasks for word in ("--task", task)] + [
+            "--seed",
+            seed,
+            "--overwrite",
+            "--out",
+            out,
+        ]
         words += ["--cache", self.options.cache] if self.options.cache else []
         data = self.own if self.own else self.folder / "train.csv"
         words += [] if self.own else ["--test", self.folder / "test.csv", "--quoting", "double"]
@@ -54,9 +61,16 @@ class Program:
             found = json.loads((self.folder / "run" / "precision.json").read_text())
             chosen = next(variant for variant in found["variants"] if variant["name"] == found["chosen"])
             return {task: [chosen["tasks"][task]["test_accuracy"]] for task in tasks}
-        told = self.run("predict", self.folder / "test.csv", "--quoting", "double", "--model", model).splitlines()
+        told = self.run(
+            "predict", self.folder / "test.csv", "--quoting", "double", "--model", model
+        ).splitlines()
         told = [json.loads(line) for line in told]
-        return {task: [float(line[f"{task}_predicted"] == row[task]) for line, row in zip(told, test, strict=True)] for task in tasks}
+        return {
+            task: [
+                float(line[f"{task}_predicted"] == row[task]) for line, row in zip(told, test, strict=True)
+            ]
+            for task in tasks
+        }
 
 
 def measure(options, data):
@@ -85,11 +99,15 @@ def measure(options, data):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("frosthead")
     parser.add_argument("backbone")
     parser.add_argument("data", nargs="+", type=Path)
-    parser.add_argument("--depths", type=lambda text: [int(depth) for depth in text.split(",")], default=[0, 2, 3, 4, 6])
+    parser.add_argument(
+        "--depths", type=lambda text: [int(depth) for depth in text.split(",")], default=[0, 2, 3, 4, 6]
+    )
     parser.add_argument("--seeds", type=numbers_to, default=range(13, 17))
     parser.add_argument("--rows", type=int, help="the first so many training rows")
     parser.add_argument("--bundle", default="--precision int8 --max-drop 100", help="options of `bundle`")
@@ -98,9 +116,15 @@ def main():
     parser.add_argument("--cache")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    options.layers = json.loads((Path(options.backbone) / "backbone.json").read_text())["architecture"]["config"]["layers"]
+    options.layers = json.loads((Path(options.backbone) / "backbone.json").read_text())["architecture"][
+        "config"
+    ]["layers"]
     found = []
-    print("| set | task | test rows | last of all layers, fp32 | " + " | ".join(f"depth {depth}" for depth in options.depths) + " |")
+    print(
+        "| set | task | test rows | last of all layers, fp32 | "
+        + " | ".join(f"depth {depth}" for depth in options.depths)
+        + " |"
+    )
     print("|---" * (4 + len(options.depths)) + "|")
     for data in options.data:
         rights, sizes = measure(options, data)
@@ -111,7 +135,17 @@ def main():
                 value, error = difference(list(zip(last, named[depth])), data.is_dir())
                 accuracy, size = 100 * mean([mean(seed) for seed in named[depth]]), mean(sizes[depth])
                 cells.append(f"{accuracy:.1f} ({value:+.1f} ± {error:.1f}), {size / 1e6:.1f} MB")
-                found.append({"set": data.stem, "task": task, "depth": depth, "accuracy": accuracy, "against last": value, "error": error, "bytes": size})
+                found.append(
+                    {
+                        "set": data.stem,
+                        "task": task,
+                        "depth": depth,
+                        "accuracy": accuracy,
+                        "against last": value,
+                        "error": error,
+                        "bytes": size,
+                    }
+                )
             print(f"| {data.stem} | {task} | {len(last[0])} | " + " | ".join(cells) + " |", flush=True)
     if options.json:
         options.json.write_text(json.dumps(found, indent=1) + "\n")

@@ -17,6 +17,7 @@ Lines that only tell of progress are left out ("… 5 s so far", "… 26 s left"
 
 It also refuses links that lead nowhere, pages that the summary does not name, and what is too wide or too long.
 """
+
 import argparse
 import os
 import re
@@ -36,10 +37,14 @@ SHAPE = ["## Example", "## What to watch", "## Reference"]
 
 NUMBER = r"\d+(?:,\d{3})*(?:\.\d+)?(?:e[-+]?\d+)?"
 DURATION = r"(?:\d+ h )?(?:\d+ min )?\d[\d,.]* m?s\b"
-TOKEN = re.compile(rf"(?P<gap>…)|(?P<duration>{DURATION})|(?P<number>(?<![\w…]){NUMBER}(?!\.?\w|…))|(?P<space>\s+)")
+TOKEN = re.compile(
+    rf"(?P<gap>…)|(?P<duration>{DURATION})|(?P<number>(?<![\w…]){NUMBER}(?!\.?\w|…))|(?P<space>\s+)"
+)
 SPEED = re.compile(r" GB free| (texts|rows|tokens|requests)/s| GFLOP/s|/s\b| %.*peak")
 SIZE = re.compile(r" [kMGT]i?B\b")
-PROGRESS = re.compile(r"(s so far|(s|min) left|of at most \d+ fits|[\d,]+ rows, [\d,.]+ rows/s|of [\d,]+ texts|(?<!\.)\b\d[\d,]* of [\d,]+ rows)$")
+PROGRESS = re.compile(
+    r"(s so far|(s|min) left|of at most \d+ fits|[\d,]+ rows, [\d,.]+ rows/s|of [\d,]+ texts|(?<!\.)\b\d[\d,]* of [\d,]+ rows)$"
+)
 # A server must have said that it serves before it is asked.
 PATIENCE = 30
 
@@ -77,7 +82,7 @@ class Failure(Exception):
 def without_blank_ends(lines):
     """An empty line before a command, or at an output's end, is there for the eye."""
     told = [place for place, line in enumerate(lines) if line.strip()]
-    return lines[told[0]:told[-1] + 1] if told else []
+    return lines[told[0] : told[-1] + 1] if told else []
 
 
 def blocks(page):
@@ -98,7 +103,7 @@ def same_line(expected, actual):
     pattern, checks = "", []
     place = 0
     for token in TOKEN.finditer(expected):
-        pattern += re.escape(expected[place:token.start()])
+        pattern += re.escape(expected[place : token.start()])
         place = token.end()
         if token["gap"]:
             pattern += ".*?"
@@ -108,7 +113,7 @@ def same_line(expected, actual):
             pattern += r"\s+"
         else:
             pattern += f"({NUMBER})"
-            checks.append((token["number"], expected[token.end():]))
+            checks.append((token["number"], expected[token.end() :]))
     found = re.fullmatch(pattern + re.escape(expected[place:]), actual.rstrip())
     return found is not None and all(close(*check, other) for check, other in zip(checks, found.groups()))
 
@@ -137,8 +142,12 @@ def first_difference(expected, actual):
     """The page's first line that was not printed where it should be, and what was."""
     for count in range(len(expected), 0, -1):
         if same([*expected[:count], "…"], actual):
-            rest = expected[count:count + 1]
-            return f"after {expected[count - 1]!r} the page says {rest[0]!r}" if rest else "more was printed than the page says"
+            rest = expected[count : count + 1]
+            return (
+                f"after {expected[count - 1]!r} the page says {rest[0]!r}"
+                if rest
+                else "more was printed than the page says"
+            )
     return f"the page says {expected[0]!r}" if expected else "the page says that nothing is printed"
 
 
@@ -158,10 +167,18 @@ class Shell:
         (folder / "data/demo.csv").symlink_to((ROOT / "data/demo.csv").resolve())
         for name in (".downloads", "scripts", "examples", "benches"):
             (folder / name).symlink_to((ROOT / name).resolve())
-        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("FROSTHEAD")} | {
-            "PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "HOME": str(folder / "home"), "LC_ALL": "C.UTF-8", "NO_COLOR": "1", "COLUMNS": "100",
+        self.environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("FROSTHEAD")
+        } | {
+            "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
+            "HOME": str(folder / "home"),
+            "LC_ALL": "C.UTF-8",
+            "NO_COLOR": "1",
+            "COLUMNS": "100",
             "FROSTHEAD": str(frosthead),
-            "ORT_DYLIB_PATH": os.environ.get("ORT_DYLIB_PATH", str((ROOT / ".downloads/onnxruntime").resolve())),
+            "ORT_DYLIB_PATH": os.environ.get(
+                "ORT_DYLIB_PATH", str((ROOT / ".downloads/onnxruntime").resolve())
+            ),
         }
 
         # What quickstart.sh leaves, and the pages build on.
@@ -170,16 +187,31 @@ class Shell:
     def run(self, command):
         if command.endswith("&"):
             return self.serve(command[:-1])
-        done = subprocess.run(["bash", "-o", "pipefail", "-c", command], cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        done = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", command],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
         self.failed = done.returncode != 0
         return self.printed(done.stdout)
 
     def serve(self, command):
         log = self.folder / "serving.log"
         with open(log, "wb") as target:
-            self.servers.append(subprocess.Popen(["bash", "-c", "exec " + command], cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,
-                                                 stdout=target, stderr=subprocess.STDOUT))
+            self.servers.append(
+                subprocess.Popen(
+                    ["bash", "-c", "exec " + command],
+                    cwd=self.folder,
+                    env=self.environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=target,
+                    stderr=subprocess.STDOUT,
+                )
+            )
         ends = time.monotonic() + PATIENCE
         while time.monotonic() < ends and b"\n" not in log.read_bytes() and self.servers[-1].poll() is None:
             time.sleep(0.1)
@@ -204,7 +236,10 @@ def transcript(block):
     """What was recorded: the output of each command."""
     path = RECORDED / f"{block.recorded}.txt"
     if not path.is_file():
-        raise Failure(block, f"there is no {path.relative_to(ROOT)}: make it with scripts/test-docs.sh --record {block.recorded}")
+        raise Failure(
+            block,
+            f"there is no {path.relative_to(ROOT)}: make it with scripts/test-docs.sh --record {block.recorded}",
+        )
     body = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("# ")]
     return {command: output for command, output in Block(path, 1, "console", None, body).steps()}
 
@@ -215,7 +250,9 @@ def check_recorded(block):
         if command not in known:
             raise Failure(block, f"docs/recorded/{block.recorded}.txt has no `{command}`")
         if not same(expected, known[command]):
-            raise Failure(block, f"`{command}`: {first_difference(expected, known[command])}\n" + shown(known[command]))
+            raise Failure(
+                block, f"`{command}`: {first_difference(expected, known[command])}\n" + shown(known[command])
+            )
 
 
 def check_run(block, shell):
@@ -244,10 +281,17 @@ def update(block, shell):
 
 def record(name, all_blocks, shell):
     """Runs what takes long, and keeps all that it printed, with where and when that was."""
-    processor = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "unknown")
-    commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
-    lines = [f"# {time.strftime('%Y-%m-%d')}, {processor}, {len(os.sched_getaffinity(0))} cores, commit {commit}",
-             f"# Written by scripts/test-docs.sh --record {name}"]
+    processor = next(
+        (line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")),
+        "unknown",
+    )
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.strip()
+    lines = [
+        f"# {time.strftime('%Y-%m-%d')}, {processor}, {len(os.sched_getaffinity(0))} cores, commit {commit}",
+        f"# Written by scripts/test-docs.sh --record {name}",
+    ]
     done = set()
     commands = [command for block in all_blocks if block.recorded == name for command, _ in block.steps()]
     # Scripts come first: they show the commands that they run, which then are in their output already.
@@ -255,7 +299,9 @@ def record(name, all_blocks, shell):
         if command not in done:
             output = shell.run(command)
             if shell.failed:
-                raise SystemExit(f"test-docs: `{command}` failed, and nothing was recorded:\n" + shown(output[-20:]))
+                raise SystemExit(
+                    f"test-docs: `{command}` failed, and nothing was recorded:\n" + shown(output[-20:])
+                )
             done |= {command, *(line[2:] for line in output if line.startswith("$ "))}
             lines += [f"$ {command}", *output]
     if not done:
@@ -273,7 +319,9 @@ class Options:
     def of(self, words):
         words = tuple(words)
         if words not in self.known:
-            text = subprocess.run([self.frosthead, *words, "--help"], capture_output=True, text=True, check=False).stdout
+            text = subprocess.run(
+                [self.frosthead, *words, "--help"], capture_output=True, text=True, check=False
+            ).stdout
             self.known[words] = set(re.findall(r"(?<![\w-])(-\w|--[a-z][\w-]*)", text))
         return self.known[words]
 
@@ -291,11 +339,18 @@ class Options:
 def pages():
     """README first, then the manual in its own order, then the examples."""
     summary = ROOT / "docs/SUMMARY.md"
-    named = [(summary.parent / name).resolve() for name in re.findall(r"\]\(([^)#]+\.md)\)", summary.read_text(encoding="utf-8"))]
+    named = [
+        (summary.parent / name).resolve()
+        for name in re.findall(r"\]\(([^)#]+\.md)\)", summary.read_text(encoding="utf-8"))
+    ]
     missing = [str(path) for path in named if not path.is_file()]
-    unnamed = {path.name for path in (ROOT / "docs").glob("*.md")} - {path.name for path in named} - {"SUMMARY.md"}
+    unnamed = (
+        {path.name for path in (ROOT / "docs").glob("*.md")} - {path.name for path in named} - {"SUMMARY.md"}
+    )
     if missing or unnamed:
-        raise SystemExit(f"test-docs: docs/SUMMARY.md names {missing or 'no'} page that is missing, and leaves out {sorted(unnamed) or 'none'}")
+        raise SystemExit(
+            f"test-docs: docs/SUMMARY.md names {missing or 'no'} page that is missing, and leaves out {sorted(unnamed) or 'none'}"
+        )
     return list(dict.fromkeys([ROOT / "README.md", *named, *sorted((ROOT / "examples").glob("*/README.md"))]))
 
 
@@ -325,7 +380,11 @@ def form(page):
     if page.parent.name == "docs" and page.name not in LISTS:
         if not PAGE_LINES[0] <= len(lines) <= PAGE_LINES[1]:
             wrong.append(f"{name}: {len(lines)} lines, expected {PAGE_LINES[0]} to {PAGE_LINES[1]}")
-        wrong += [f"{name}: no line `{heading}`" for heading in SHAPE if not any(line.startswith(heading) for line in lines)]
+        wrong += [
+            f"{name}: no line `{heading}`"
+            for heading in SHAPE
+            if not any(line.startswith(heading) for line in lines)
+        ]
     return wrong
 
 
@@ -333,11 +392,19 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("frosthead", type=Path)
     parser.add_argument("--update", action="store_true", help="write what is printed now into the pages")
-    parser.add_argument("--record", metavar="NAME", help="run what is recorded under this name, and keep what it prints")
-    parser.add_argument("pages", nargs="*", type=Path, help="only these, behind getting-started.md, on which the others build")
+    parser.add_argument(
+        "--record", metavar="NAME", help="run what is recorded under this name, and keep what it prints"
+    )
+    parser.add_argument(
+        "pages", nargs="*", type=Path, help="only these, behind getting-started.md, on which the others build"
+    )
     options = parser.parse_intermixed_args()
     every = pages()
-    wanted = {path.resolve() for path in options.pages} | {ROOT / "docs/getting-started.md"} if options.pages else set(every)
+    wanted = (
+        {path.resolve() for path in options.pages} | {ROOT / "docs/getting-started.md"}
+        if options.pages
+        else set(every)
+    )
     shell = Shell(options.frosthead.resolve(), ROOT / "target/test-docs")
     if options.record:
         try:

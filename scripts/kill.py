@@ -29,7 +29,11 @@ COMMANDS = {
         ["train", "table.csv", *ON, *TASKS, "--freeze", "backbone:0-0", "--epochs", "3", "--out", "layers"],
     ),
     "bundle": (15, ["run"], ["bundle", "run", "--out", "x.frost"]),
-    "refit": (20, ["x.frost"], ["refit", "x.frost", "other.csv", "--task", "domain", "--cache", "cache", "--out", "y.frost"]),
+    "refit": (
+        20,
+        ["x.frost"],
+        ["refit", "x.frost", "other.csv", "--task", "domain", "--cache", "cache", "--out", "y.frost"],
+    ),
     "compare": (5, [], ["compare", "table.csv", *ON, *TASKS, "--epochs", "2", "--out", "compare"]),
 }
 # src/files/fault.rs.
@@ -54,7 +58,9 @@ class Work:
         self.program = program
         self.made = place / "made"
         self.folder = place / "work"
-        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("FROSTHEAD")}
+        self.environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("FROSTHEAD")
+        }
         self.environment["FROSTHEAD_CONFIG"] = str(place / "config")
         library = sorted((ROOT / ".downloads/onnxruntime").glob("libonnxruntime.so.*"))
         if library:
@@ -70,7 +76,9 @@ class Work:
     def start(self, arguments, kill_at=None):
         environment = {**self.environment, **({"FROSTHEAD_KILL_AT": kill_at} if kill_at else {})}
         with open(self.folder.parent / "said", "wb") as said:
-            return subprocess.Popen([self.program, *arguments], cwd=self.folder, env=environment, stdout=said, stderr=said)
+            return subprocess.Popen(
+                [self.program, *arguments], cwd=self.folder, env=environment, stdout=said, stderr=said
+            )
 
     def whole(self, arguments):
         """Runs to the end; its seconds."""
@@ -212,7 +220,10 @@ def main():
             shutil.copytree(work.folder, kept, symlinks=True)
             print(f"{command}, killed at {point}: {error}\n  kept as {kept}", flush=True)
         if sum(done.values()) % 100 == 0:
-            print(f"{sum(done.values())} points, {failures} failures, {time.monotonic() - start:.0f} s", flush=True)
+            print(
+                f"{sum(done.values())} points, {failures} failures, {time.monotonic() - start:.0f} s",
+                flush=True,
+            )
     print(
         f"{count} kills (seed {seed}; {by_place} at named places, {twice} killed once more; {missed} draws came too late): "
         + ", ".join(f"{command} {number}" for command, number in done.items())

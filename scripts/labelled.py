@@ -1,4 +1,5 @@
 """Labelled tables as the scripts beside read, divide and write them, and how they compare answers."""
+
 import csv, zlib
 
 

@@ -7,6 +7,7 @@ The package carries four tables of `id<TAB>mean rating from -4 to 4<TAB>text`. T
 sentiment: positive from 0.5, negative to -0.5, else neutral. White space around a text is stripped; of equal rows one is
 kept, and rows of one text with different labels are left out. Fails unless that gives exactly the rows it should.
 """
+
 import csv
 import io
 import os
@@ -14,7 +15,12 @@ import sys
 import tarfile
 from collections import Counter
 
-TABLES = {"tweets": "tweet", "amazonReviewSnippets": "product_review", "movieReviewSnippets": "movie_review", "nytEditorialSnippets": "news_editorial"}
+TABLES = {
+    "tweets": "tweet",
+    "amazonReviewSnippets": "product_review",
+    "movieReviewSnippets": "movie_review",
+    "nytEditorialSnippets": "news_editorial",
+}
 ROWS = 23_610
 
 
@@ -24,7 +30,9 @@ def tables(package):
         with tarfile.open(fileobj=io.BytesIO(outer.extractfile(name).read())) as inner:
             for table, domain in TABLES.items():
                 # The archive also holds AppleDouble files (._NAME): not ours.
-                member = next(m for m in inner.getmembers() if os.path.basename(m.name) == f"{table}_GroundTruth.txt")
+                member = next(
+                    m for m in inner.getmembers() if os.path.basename(m.name) == f"{table}_GroundTruth.txt"
+                )
                 yield domain, inner.extractfile(member).read().decode("utf-8")
 
 
@@ -49,14 +57,19 @@ def main():
             seen.add(row[0])
             kept.append(row)
     if len(kept) != ROWS:
-        sys.exit(f"make-demo-data.py: found {len(kept)} rows, expected {ROWS}: the package is not the one this was written for")
+        sys.exit(
+            f"make-demo-data.py: found {len(kept)} rows, expected {ROWS}: the package is not the one this was written for"
+        )
     temporary = out + ".tmp"
     with open(temporary, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["text", "domain", "sentiment"])
         writer.writerows(kept)
     os.replace(temporary, out)
-    print(f"{out}: {len(kept)} rows; " + ", ".join(f"{name} {count}" for name, count in Counter(r[2] for r in kept).items()))
+    print(
+        f"{out}: {len(kept)} rows; "
+        + ", ".join(f"{name} {count}" for name, count in Counter(r[2] for r in kept).items())
+    )
 
 
 if __name__ == "__main__":

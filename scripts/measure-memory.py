@@ -1,6 +1,6 @@
 """Runs a command in a memory control group (v1) of SIZE MiB, and says how long it took and how much memory: 0 is no limit. As root.
 
-    scripts/measure-memory.py 96 target/release/frosthead predict data/demo.csv --model x.frost --memory 96M -v
+scripts/measure-memory.py 96 target/release/frosthead predict data/demo.csv --model x.frost --memory 96M -v
 """
 
 import os
@@ -27,6 +27,8 @@ child = subprocess.Popen(command, preexec_fn=join, stdout=subprocess.DEVNULL)
 _, status, usage = os.wait4(child.pid, 0)
 seconds = time.monotonic() - start
 failures = open(f"{group}/memory.failcnt").read().strip() if limit else "-"
-print(f"exit {os.waitstatus_to_exitcode(status)}, {seconds:.2f} s, peak {usage.ru_maxrss / 1024:.1f} MiB, limit met {failures} times")
+print(
+    f"exit {os.waitstatus_to_exitcode(status)}, {seconds:.2f} s, peak {usage.ru_maxrss / 1024:.1f} MiB, limit met {failures} times"
+)
 if limit:
     os.rmdir(group)

@@ -25,22 +25,37 @@ class Browser:
     def __init__(self, driver):
         self.base = driver
         arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        wanted = {"capabilities": {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": {"args": arguments},
-                                                   "goog:loggingPrefs": {"browser": "ALL"}}}}
+        wanted = {
+            "capabilities": {
+                "alwaysMatch": {
+                    "browserName": "chrome",
+                    "goog:chromeOptions": {"args": arguments},
+                    "goog:loggingPrefs": {"browser": "ALL"},
+                }
+            }
+        }
         self.base = f"{driver}/session/{self.call('POST', '/session', wanted)['sessionId']}"
 
     def call(self, method, path, body=None):
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.base + path, data, {"Content-Type": "application/json"}, method=method)
+        request = urllib.request.Request(
+            self.base + path, data, {"Content-Type": "application/json"}, method=method
+        )
         with urllib.request.urlopen(request, timeout=60) as reply:
             return json.load(reply)["value"]
 
     def find(self, selector):
-        return [element[ELEMENT] for element in self.call("POST", "/elements", {"using": "css selector", "value": selector})]
+        return [
+            element[ELEMENT]
+            for element in self.call("POST", "/elements", {"using": "css selector", "value": selector})
+        ]
 
     def text(self, selector):
         # In one step: the page may write an answer anew between finding an element and reading it.
-        return self.run("return [...document.querySelectorAll(arguments[0])].map((one) => one.innerText).join('\\n')", selector)
+        return self.run(
+            "return [...document.querySelectorAll(arguments[0])].map((one) => one.innerText).join('\\n')",
+            selector,
+        )
 
     def type(self, selector, text):
         (element,) = self.find(selector)
@@ -69,9 +84,19 @@ class Browser:
             inner, scroll = self.run("return [window.innerWidth, document.documentElement.scrollWidth]")
             assert scroll <= inner, f"{scroll} pixels in a window of {inner}"
             self.run(axe)
-            found = self.call("POST", "/execute/async", {"args": [], "script": "const done = arguments[0];"
-                              "axe.run().then((found) => done(found.violations), (error) => done([{id: String(error), nodes: []}]))"})
-            broken = [f"{rule['id']}: {rule.get('help')}: {[node['html'][:200] for node in rule['nodes'][:3]]}" for rule in found]
+            found = self.call(
+                "POST",
+                "/execute/async",
+                {
+                    "args": [],
+                    "script": "const done = arguments[0];"
+                    "axe.run().then((found) => done(found.violations), (error) => done([{id: String(error), nodes: []}]))",
+                },
+            )
+            broken = [
+                f"{rule['id']}: {rule.get('help')}: {[node['html'][:200] for node in rule['nodes'][:3]]}"
+                for rule in found
+            ]
             assert not broken, f"at {width} pixels:\n" + "\n".join(broken)
         self.size(1280, 900)
 
@@ -103,7 +128,11 @@ def locked_out(browser, keys):
         return "unauthorized" in browser.text("#error")
 
     browser.until("the refusal of the old key", refused)
-    assert "401" in browser.text("#error") and "API key" in browser.text("#error") and browser.text("#answer") == "", browser.text("body")
+    assert (
+        "401" in browser.text("#error")
+        and "API key" in browser.text("#error")
+        and browser.text("#answer") == ""
+    ), browser.text("body")
 
 
 def check(page, browser, axe):
@@ -118,10 +147,14 @@ def check(page, browser, axe):
     answer = browser.text("#answer")
     assert "domain: product_review" in answer and "sentiment: positive" in answer, answer
     assert len(browser.find("#answer .row")) == 7, "a bar for each label of both tasks"
-    widths = browser.run("return [...document.querySelectorAll('#answer .fill')].map(bar => parseFloat(bar.style.width))")
+    widths = browser.run(
+        "return [...document.querySelectorAll('#answer .fill')].map(bar => parseFloat(bar.style.width))"
+    )
     assert abs(sum(widths[:4]) - 100) < 0.1 and abs(sum(widths[4:]) - 100) < 0.1, widths
     assert widths[:4] == sorted(widths[:4], reverse=True), widths
-    assert " ms" in browser.text("#latency") and "9 tokens" in browser.text("#latency"), browser.text("#latency")
+    assert " ms" in browser.text("#latency") and "9 tokens" in browser.text("#latency"), browser.text(
+        "#latency"
+    )
     screenshot = base64.b64decode(browser.call("GET", "/screenshot"))
     # By keyboard: from the text to the button, and Enter.
     browser.type("#text", "The plot drags and the jokes fall flat.\ue004\ue007")
@@ -144,7 +177,9 @@ def check(page, browser, axe):
     # An example is a click away.
     browser.press("#example")
     browser.until("the example's answer", lambda: "product_review" in browser.text("#answer h2"))
-    assert browser.run("return document.getElementById('text').value").startswith("Great phone"), browser.text("body")
+    assert browser.run("return document.getElementById('text').value").startswith("Great phone"), (
+        browser.text("body")
+    )
     # For a screen reader: everything has a name, and the page a language.
     named = browser.run(
         "return [document.documentElement.lang, document.querySelector('label').control.id,"
@@ -156,7 +191,12 @@ def check(page, browser, axe):
     fetched = browser.run("return performance.getEntriesByType('resource').map(entry => entry.name)")
     assert all(name.startswith(page) for name in fetched), fetched
     log = browser.call("POST", "/se/log", {"type": "browser"})
-    complaints = [entry["message"] for entry in log if entry["level"] == "SEVERE" and not any(known in entry["message"] for known in ("401", "422", "favicon"))]
+    complaints = [
+        entry["message"]
+        for entry in log
+        if entry["level"] == "SEVERE"
+        and not any(known in entry["message"] for known in ("401", "422", "favicon"))
+    ]
     assert not complaints, complaints
     return screenshot
 
@@ -173,16 +213,24 @@ def check_kinds(page, browser, axe):
     assert "domain: product_review" in answer, answer
     tags = next(line for line in answer.splitlines() if line.startswith("tags: "))
     assert "positive" in tags and "product_review" in tags and "negative" not in tags, answer
-    best = browser.run("return [...document.querySelectorAll('#answer .best span:first-child')].map(label => label.textContent)")
-    assert best[0] == "product_review" and sorted(best[1:]) == sorted(tags.removeprefix("tags: ").split(", ")), best
+    best = browser.run(
+        "return [...document.querySelectorAll('#answer .best span:first-child')].map(label => label.textContent)"
+    )
+    assert best[0] == "product_review" and sorted(best[1:]) == sorted(
+        tags.removeprefix("tags: ").split(", ")
+    ), best
     low, high = browser.run(
         "return document.getElementById('answer').textContent.match(/between (-?[\\d.]+) and (-?[\\d.]+) for 90 %/).slice(1).map(parseFloat)"
     )
-    number = float(next(line for line in answer.splitlines() if line.startswith("words: ")).removeprefix("words: "))
+    number = float(
+        next(line for line in answer.splitlines() if line.startswith("words: ")).removeprefix("words: ")
+    )
     assert low < number < high, answer
     # Five labels are seen, the others after a click.
     hidden = "return [...document.querySelectorAll('#answer details .row')].filter(row => row.checkVisibility()).length"
-    assert len(browser.find("#answer details .row")) == 3 and browser.run(hidden) == 0, browser.text("#answer")
+    assert len(browser.find("#answer details .row")) == 3 and browser.run(hidden) == 0, browser.text(
+        "#answer"
+    )
     assert browser.text("#answer summary") == "all 8 labels", browser.text("#answer summary")
     browser.press("#answer summary")
     assert browser.run(hidden) == 3
@@ -211,21 +259,33 @@ def check_reports(folder, browser, axe):
         browser.call("POST", "/url", {"url": page.resolve().as_uri()})
         browser.run("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
         browser.sound(axe)
-        browser.run("document.querySelectorAll('details').forEach((one) => { one.open = false; }); document.body.focus()")
+        browser.run(
+            "document.querySelectorAll('details').forEach((one) => { one.open = false; }); document.body.focus()"
+        )
         # From the top by the key for it: everything that scrolls or unfolds is met, and Enter unfolds.
-        wanted = browser.run("return document.querySelectorAll('summary').length + [...document.querySelectorAll('.scroll')]"
-                             ".filter((one) => one.checkVisibility()).length")
+        wanted = browser.run(
+            "return document.querySelectorAll('summary').length + [...document.querySelectorAll('.scroll')]"
+            ".filter((one) => one.checkVisibility()).length"
+        )
         met = set()
         for _ in range(wanted):
             browser.keyed("\ue004")
-            met.add(browser.run("const at = document.activeElement; return at.getAttribute('aria-label') || at.textContent"))
+            met.add(
+                browser.run(
+                    "const at = document.activeElement; return at.getAttribute('aria-label') || at.textContent"
+                )
+            )
         assert len(met) == wanted, f"{page.name}: {len(met)} of {wanted} were met: {met}"
         if browser.find("summary"):
             browser.run("document.querySelector('summary').focus()")
             browser.keyed("\ue007")
             assert browser.run("return document.querySelector('details').open"), page.name
-        names = browser.run("return [...document.querySelectorAll('svg[role=img]')].map((one) => one.getAttribute('aria-label'))")
-        assert all(names) and len(set(names)) == len(names), f"{page.name}: pictures without a name of their own: {names}"
+        names = browser.run(
+            "return [...document.querySelectorAll('svg[role=img]')].map((one) => one.getAttribute('aria-label'))"
+        )
+        assert all(names) and len(set(names)) == len(names), (
+            f"{page.name}: pictures without a name of their own: {names}"
+        )
     return base64.b64decode(browser.call("GET", "/screenshot"))
 
 
@@ -252,7 +312,9 @@ def main():
                 picture = check_reports(page, browser, axe)
             else:
                 enter(page, browser, key)
-                picture = {"labels": check, "kinds": check_kinds, "many": check_many}[part](page, browser, axe)
+                picture = {"labels": check, "kinds": check_kinds, "many": check_many}[part](
+                    page, browser, axe
+                )
                 locked_out(browser, keys)
         finally:
             browser.call("DELETE", "")

@@ -1,4 +1,5 @@
 """How documents are compared with what commands print, without any command of frosthead."""
+
 import sys
 import tempfile
 import unittest
@@ -46,7 +47,10 @@ class Pages(unittest.TestCase):
 
     def test_blocks_and_their_commands(self):
         with tempfile.TemporaryDirectory() as folder:
-            page = self.page(folder, "```console\n$ one \\\n  more\n1\n\n$ two\n```\n```sh\nthree\n```\n```console recorded=long\n$ four\n```\n```toml\n```\n")
+            page = self.page(
+                folder,
+                "```console\n$ one \\\n  more\n1\n\n$ two\n```\n```sh\nthree\n```\n```console recorded=long\n$ four\n```\n```toml\n```\n",
+            )
             first, shown, long = docs_test.blocks(page)
         self.assertEqual(first.steps(), [("one \\\n  more", ["1"]), ("two", [])])
         self.assertEqual((shown.kind, long.recorded, long.steps()), ("sh", "long", [("four", [])]))
@@ -54,7 +58,9 @@ class Pages(unittest.TestCase):
     def test_a_changed_output_fails(self):
         with tempfile.TemporaryDirectory() as folder:
             shell = docs_test.Shell(Path("/bin/true"), Path(folder) / "work")
-            block = lambda output: Block(docs_test.ROOT / "README.md", 1, "console", None, ["$ echo 0.918 of 4,722 rows", output])
+            block = lambda output: Block(
+                docs_test.ROOT / "README.md", 1, "console", None, ["$ echo 0.918 of 4,722 rows", output]
+            )
             docs_test.check_run(block("0.92 of 4,722 rows"), shell)
             for wrong in ("0.918 of 4,723 rows", "0.98 of 4,722 rows", "0.918 of 4,722 texts", ""):
                 with self.assertRaises(Failure):

@@ -7,6 +7,7 @@ TEXTS is a file of lines. The first bundle is what the others are compared with;
 so that versions are compared. PROGRAM of --single labels the single text (the edge build;
 default: FROSTHEAD). Prints medians with the least and the most. Nothing else should run.
 """
+
 import argparse, os, statistics, subprocess, sys, tempfile, time
 
 
@@ -24,7 +25,9 @@ def run(program, texts, bundle):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("frosthead")
     parser.add_argument("texts")
     parser.add_argument("bundles", nargs="+")
@@ -49,10 +52,12 @@ def main():
     median, first = statistics.median, options.bundles[0]
     for bundle in options.bundles:
         start, seconds = one[bundle], many[bundle]
-        print(f"{bundle}: one text {1e3 * median(start):.0f} ms ({1e3 * min(start):.0f}-{1e3 * max(start):.0f}), "
-              f"{median(start) / median(one[first]):.2f} of the first; peak {max(peak[bundle]):.1f} MiB; "
-              f"{count / median(seconds):,.0f} texts/s ({count / max(seconds):,.0f}-{count / min(seconds):,.0f}), "
-              f"{median(many[first]) / median(seconds):.2f} times the first")
+        print(
+            f"{bundle}: one text {1e3 * median(start):.0f} ms ({1e3 * min(start):.0f}-{1e3 * max(start):.0f}), "
+            f"{median(start) / median(one[first]):.2f} of the first; peak {max(peak[bundle]):.1f} MiB; "
+            f"{count / median(seconds):,.0f} texts/s ({count / max(seconds):,.0f}-{count / min(seconds):,.0f}), "
+            f"{median(many[first]) / median(seconds):.2f} times the first"
+        )
 
 
 if __name__ == "__main__":

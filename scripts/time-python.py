@@ -27,8 +27,21 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def program(arguments: argparse.Namespace) -> float:
     """Texts/s of the program, of one counted pass behind one that is not."""
-    command = [ROOT / "target/release/frosthead", "bench", "embed", ROOT / "data/demo.csv", "--backbone",
-               arguments.backbone, "--limit", str(arguments.texts), "--rounds", "1", "--store-layers", "last", "--json"]
+    command = [
+        ROOT / "target/release/frosthead",
+        "bench",
+        "embed",
+        ROOT / "data/demo.csv",
+        "--backbone",
+        arguments.backbone,
+        "--limit",
+        str(arguments.texts),
+        "--rounds",
+        "1",
+        "--store-layers",
+        "last",
+        "--json",
+    ]
     environment = os.environ | {"ORT_DYLIB_PATH": str(ROOT / ".downloads/onnxruntime")}
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
     return json.loads(done.stdout)["texts_per_second"]
@@ -36,11 +49,17 @@ def program(arguments: argparse.Namespace) -> float:
 
 def importing() -> float:
     code = "import time; start = time.perf_counter(); import frosthead; print(time.perf_counter() - start)"
-    return float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd="/").stdout)
+    return float(
+        subprocess.run(
+            [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd="/"
+        ).stdout
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("backbone")
     parser.add_argument("--texts", type=int, default=3000)
     parser.add_argument("--rounds", type=int, default=5)
@@ -65,12 +84,19 @@ def main() -> None:
             way()
             found[name] = len(texts) / (time.perf_counter() - start)
             ratios[name].append(found[name] / own)
-        print(f"round {number + 1}: bench embed {own:.0f} texts/s; " +
-              ", ".join(f"{name} {speed:.0f} ({ratios[name][-1]:.3f})" for name, speed in found.items()), flush=True)
+        print(
+            f"round {number + 1}: bench embed {own:.0f} texts/s; "
+            + ", ".join(f"{name} {speed:.0f} ({ratios[name][-1]:.3f})" for name, speed in found.items()),
+            flush=True,
+        )
     for name, each in ratios.items():
-        print(f"{name}: median {statistics.median(each):.3f} of bench embed's, {min(each):.3f} to {max(each):.3f}")
+        print(
+            f"{name}: median {statistics.median(each):.3f} of bench embed's, {min(each):.3f} to {max(each):.3f}"
+        )
     seconds = [importing() for _ in range(10)]
-    print(f"import frosthead: {min(seconds):.4f} to {max(seconds):.4f} s, median {statistics.median(seconds):.4f}")
+    print(
+        f"import frosthead: {min(seconds):.4f} to {max(seconds):.4f} s, median {statistics.median(seconds):.4f}"
+    )
 
 
 if __name__ == "__main__":

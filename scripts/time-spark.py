@@ -89,17 +89,27 @@ def with_memory(backbone: str, frame):
     opening = subject._Opening(Embedder, backbone, {"features": "last"}, None, False, frame)
 
     def partition(batches):
-        for number, batch in enumerate(subject._answered(iter(batches), opening, lambda model, table: model.encode_arrow(table))):
+        for number, batch in enumerate(
+            subject._answered(iter(batches), opening, lambda model, table: model.encode_arrow(table))
+        ):
             status = Path("/proc/self/status").read_text()
             resident = int(status.split("VmRSS:")[1].split()[0]) // 1024
-            yield pa.RecordBatch.from_pydict({"worker": [os.getpid()], "batch": [number], "megabytes": [resident],
-                                              "rows": [batch.num_rows]})
+            yield pa.RecordBatch.from_pydict(
+                {
+                    "worker": [os.getpid()],
+                    "batch": [number],
+                    "megabytes": [resident],
+                    "rows": [batch.num_rows],
+                }
+            )
 
     return frame.mapInArrow(partition, "worker int, batch int, megabytes int, rows int")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("backbone", type=os.path.abspath)
     parser.add_argument("--texts", type=int, default=50_000)
     arguments = parser.parse_args()
@@ -132,7 +142,9 @@ def main() -> None:
     for worker, batches in memory.groupby("worker"):
         sizes = batches.sort_values("batch")["megabytes"].tolist()
         quarters = [sizes[len(sizes) * quarter // 4] for quarter in range(4)]
-        print(f"worker {worker}: MB at the start of each quarter {quarters}, at the end {sizes[-1]}, most {max(sizes)}")
+        print(
+            f"worker {worker}: MB at the start of each quarter {quarters}, at the end {sizes[-1]}, most {max(sizes)}"
+        )
     spark.stop()
 
 

@@ -10,6 +10,7 @@ every seed. Every column but `text` is a task. Each cell: accuracy in points, me
 rows are averaged first). Heads are measured as they are in the run, in fp32. Also: seconds that all heads took to be fitted.
 needs: nothing but the program; features are computed once (`--cache`).
 """
+
 import argparse, json, shlex, subprocess, sys, tempfile
 from pathlib import Path
 
@@ -40,17 +41,53 @@ def right(options, folder, tasks, test, seed, more):
     """Per task: which of the test rows get their label; and the seconds of the fits."""
     named = [word for task in tasks for word in ("--task", task)]
     cache = ["--cache", options.cache] if options.cache else []
-    run(options, "train", folder / "train.csv", "--test", folder / "test.csv", "--quoting", "double", "--backbone", options.backbone, *named,
-        "--seed", seed, "--overwrite", "--out", folder / "run", *cache, *more)
-    run(options, "eval", folder / "test.csv", "--quoting", "double", "--model", folder / "run", "--rows", "all", "--errors", folder / "errors.csv", *cache)
+    run(
+        options,
+        "train",
+        folder / "train.csv",
+        "--test",
+        folder / "test.csv",
+        "--quoting",
+        "double",
+        "--backbone",
+        options.backbone,
+        *named,
+        "--seed",
+        seed,
+        "--overwrite",
+        "--out",
+        folder / "run",
+        *cache,
+        *more,
+    )
+    run(
+        options,
+        "eval",
+        folder / "test.csv",
+        "--quoting",
+        "double",
+        "--model",
+        folder / "run",
+        "--rows",
+        "all",
+        "--errors",
+        folder / "errors.csv",
+        *cache,
+    )
     wrong = {(row["task"], int(row["row"])) for row in read(folder / "errors.csv")}
     fits = json.loads((folder / "run/fit.json").read_text())
     words = {fit["task"]: bool((fit.get("words") or {}).get("used")) for fit in fits}
-    return {task: [float((task, row) not in wrong) for row in range(1, len(test) + 1)] for task in tasks}, sum(fit["seconds"] for fit in fits), words
+    return (
+        {task: [float((task, row) not in wrong) for row in range(1, len(test) + 1)] for task in tasks},
+        sum(fit["seconds"] for fit in fits),
+        words,
+    )
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("frosthead")
     parser.add_argument("backbone")
     parser.add_argument("data", nargs="+", type=Path)
@@ -85,12 +122,34 @@ def main():
             for arm in options.arms:
                 against = AGAINST.get(arm, "last")
                 accuracy = 100 * mean([mean(seed) for seed in named[arm]])
-                value, error = difference(list(zip(named[against], named[arm])), data.is_dir()) if against in named else (0, 0)
+                value, error = (
+                    difference(list(zip(named[against], named[arm])), data.is_dir())
+                    if against in named
+                    else (0, 0)
+                )
                 cells.append(f"{accuracy:.1f}" + ("" if arm == against else f" ({value:+.1f} ± {error:.1f})"))
-                found.append({"set": data.stem, "task": task, "arm": arm, "accuracy": accuracy, "against": against, "difference": value, "error": error,
-                              "words used": sum(used[task, arm]), "seconds": mean(seconds[arm])})
-            print(f"| {data.stem} | {task} | {len(named[options.arms[0]][0])} | " + " | ".join(cells) + " |", flush=True)
-        print("fits, seconds: " + ", ".join(f"{arm} {mean(took):.1f}" for arm, took in seconds.items()), file=sys.stderr, flush=True)
+                found.append(
+                    {
+                        "set": data.stem,
+                        "task": task,
+                        "arm": arm,
+                        "accuracy": accuracy,
+                        "against": against,
+                        "difference": value,
+                        "error": error,
+                        "words used": sum(used[task, arm]),
+                        "seconds": mean(seconds[arm]),
+                    }
+                )
+            print(
+                f"| {data.stem} | {task} | {len(named[options.arms[0]][0])} | " + " | ".join(cells) + " |",
+                flush=True,
+            )
+        print(
+            "fits, seconds: " + ", ".join(f"{arm} {mean(took):.1f}" for arm, took in seconds.items()),
+            file=sys.stderr,
+            flush=True,
+        )
     if options.json:
         options.json.write_text(json.dumps(found, indent=1) + "\n")
 

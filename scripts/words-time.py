@@ -7,6 +7,7 @@ TABLE has a column `text`. Prints medians over the rounds, in turns, of `train -
 one fit of words on so many rows made of it: each is two texts, one behind the other, with the labels of the first; for that the peak
 memory of the process is printed, too. needs: nothing but the program; nothing else should run.
 """
+
 import argparse, json, os, random, statistics, subprocess, sys, tempfile, time
 from pathlib import Path
 
@@ -16,8 +17,22 @@ from labelled import read, write
 def train(options, table, run, features):
     """Seconds of the fits on features, of those of words (the choice of penalty and mix included), of the process, and its peak MiB."""
     named = [word for task in options.tasks for word in ("--task", task)]
-    command = [options.frosthead, "-q", "train", table, "--quoting", "double", "--backbone", options.backbone, *named, *features,
-               "--overwrite", "--out", run, *(["--cache", options.cache] if options.cache else [])]
+    command = [
+        options.frosthead,
+        "-q",
+        "train",
+        table,
+        "--quoting",
+        "double",
+        "--backbone",
+        options.backbone,
+        *named,
+        *features,
+        "--overwrite",
+        "--out",
+        run,
+        *(["--cache", options.cache] if options.cache else []),
+    ]
     start = time.perf_counter()
     process = subprocess.Popen([str(word) for word in command], stdout=subprocess.DEVNULL)
     _, status, used = os.wait4(process.pid, 0)
@@ -41,7 +56,9 @@ def longer(rows, count):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("frosthead")
     parser.add_argument("backbone")
     parser.add_argument("table", type=Path)
@@ -59,12 +76,19 @@ def main():
                     found.setdefault(features, []).append(took)
         for features, took in found.items():
             fits, words, whole, peak = (statistics.median(column) for column in zip(*took))
-            print(f"{options.table.name}, {features}: fits {fits:.2f} s, words {words:.2f} s, process {whole:.1f} s, peak {peak:.0f} MiB", flush=True)
+            print(
+                f"{options.table.name}, {features}: fits {fits:.2f} s, words {words:.2f} s, process {whole:.1f} s, peak {peak:.0f} MiB",
+                flush=True,
+            )
         # Of a head on the network alone the words are the difference.
         many = Path(folder, "many.csv")
         write(many, longer(read(options.table), options.rows))
-        _, words, whole, peak = train(options, many, run, ["--features", "words", "--valid-fraction", "0", "--test-fraction", "0"])
-        print(f"{options.rows:,} rows, {len(options.tasks)} tasks: words {words:.1f} s, process {whole:.1f} s, peak {peak:.0f} MiB")
+        _, words, whole, peak = train(
+            options, many, run, ["--features", "words", "--valid-fraction", "0", "--test-fraction", "0"]
+        )
+        print(
+            f"{options.rows:,} rows, {len(options.tasks)} tasks: words {words:.1f} s, process {whole:.1f} s, peak {peak:.0f} MiB"
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 """The models of `words-features.py`: logistic regressions on dense, sparse or both columns, and how their logits are mixed."""
+
 import numpy as np
 import scipy.sparse as sp
 
@@ -66,7 +67,7 @@ def descend(at, start, enough, remembered=12, most=250):
         s, g = new - point, new_slope - slope
         inner, gain = float(np.vdot(s, g)), loss - new_loss
         if inner > 1e-12 * float(np.vdot(s, s)):
-            pairs = pairs[-remembered + 1:] + [(s, g, inner)]
+            pairs = pairs[-remembered + 1 :] + [(s, g, inner)]
         if new_loss < loss:
             point, loss, slope = new, new_loss, new_slope
         if gain < enough:
@@ -100,14 +101,18 @@ def path(x, y, classes, grid, offset=None, weights=None):
             logits = x @ weight + bias
             if offset is not None:
                 logits = logits + offset
-            loss = losses(logits, y).sum(dtype=np.float64) + .5 * float(np.vdot(weight, penalty * weight))
+            loss = losses(logits, y).sum(dtype=np.float64) + 0.5 * float(np.vdot(weight, penalty * weight))
             error = softmax(logits) - truth
             slope = np.empty_like(v)
             slope[:-1] = (turned @ error + penalty * weight) / root
             slope[-1] = error.sum(0) / bias_root
             return loss, slope
 
-        v = descend(at, np.vstack([w * root, b[None] * bias_root]).astype(kind), (2e-5 if isinstance(x, np.ndarray) else 3e-6) * rows)
+        v = descend(
+            at,
+            np.vstack([w * root, b[None] * bias_root]).astype(kind),
+            (2e-5 if isinstance(x, np.ndarray) else 3e-6) * rows,
+        )
         w, b = v[:-1] / root, v[-1] / bias_root
         yield alpha, w, b
 
@@ -121,12 +126,17 @@ def mix(parts, y, prior=1.0, toward=None, free=None):
     rows = np.arange(len(y))
 
     def value(counts):
-        return losses(stack @ counts, y).sum() + .5 * prior * ((counts - goal) ** 2).sum()
+        return losses(stack @ counts, y).sum() + 0.5 * prior * ((counts - goal) ** 2).sum()
+
     for _ in range(60):
         weighted = softmax(stack @ counts)[:, :, None] * stack
         means = weighted.sum(1)
         slope = (means - stack[rows, y]).sum(0) + prior * (counts - goal)
-        hessian = weighted.reshape(-1, len(free)).T @ stack.reshape(-1, len(free)) - means.T @ means + prior * np.eye(len(free))
+        hessian = (
+            weighted.reshape(-1, len(free)).T @ stack.reshape(-1, len(free))
+            - means.T @ means
+            + prior * np.eye(len(free))
+        )
         step, size, now = np.linalg.solve(hessian, slope), 1.0, value(counts)
         while value(counts - size * step) > now and size > 1e-6:
             size /= 2

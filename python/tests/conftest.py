@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from program import ROOT, frosthead
 
+
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `backbone`, `data.csv` (every 60th row of the demo data), `others.csv`, `run` and `x.frost`."""

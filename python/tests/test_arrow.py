@@ -62,7 +62,9 @@ def test_polars_and_duckdb_as_they_come(embedder, table, vectors):
     answered = pa.table(embedder.encode_arrow(relation))
     assert np.array_equal(stacked(answered["embedding"]), vectors)
     stream = embedder.encode_arrow(pl.DataFrame(table))
-    found = duckdb.sql("select domain, count(*) as rows, min(embedding[1]) as least from stream group by domain").fetchall()
+    found = duckdb.sql(
+        "select domain, count(*) as rows, min(embedding[1]) as least from stream group by domain"
+    ).fetchall()
     assert sum(rows for _, rows, _ in found) == len(vectors)
     assert min(least for *_, least in found) == vectors[:, 0].min()
 
@@ -98,12 +100,16 @@ def test_labels_of_a_table(made, table, texts):
         assert answered[f"{task}_predicted"].to_pylist() == labels[task].tolist()
         assert np.array_equal(answered[f"{task}_probability"].to_numpy(), probabilities[task].max(axis=1))
         for place, name in enumerate(names):
-            assert np.array_equal(answered[f"{task}_probability_{name}"].to_numpy(), probabilities[task][:, place])
+            assert np.array_equal(
+                answered[f"{task}_probability_{name}"].to_numpy(), probabilities[task][:, place]
+            )
     assert "domain_probability_tweet" not in pa.table(classifier.predict_arrow(arrow)).column_names
 
 
 def test_a_missing_text_is_an_error_with_its_row(embedder):
-    with pytest.raises(FrostheadError, match=r'row 3, column "texts": a text is missing: found null') as raised:
+    with pytest.raises(
+        FrostheadError, match=r'row 3, column "texts": a text is missing: found null'
+    ) as raised:
         embedder.encode(pa.chunked_array([["a"], ["b", None]]))
     assert raised.value.kind == "table" and raised.value.remedy
     with pytest.raises(pa.ArrowInvalid, match=r'row 9001, column "text": a text is missing'):

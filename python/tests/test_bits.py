@@ -19,8 +19,19 @@ from frosthead import Classifier, Embedder, FrostheadError
 @pytest.fixture(scope="module")
 def embedded(made: Path):
     out = made / "features.parquet"
-    frosthead("-q", "embed", made / "data.csv", "--backbone", made / "backbone", "--cache", made / "cache",
-              "--features", "layers:1-2", "--out", out)
+    frosthead(
+        "-q",
+        "embed",
+        made / "data.csv",
+        "--backbone",
+        made / "backbone",
+        "--cache",
+        made / "cache",
+        "--features",
+        "layers:1-2",
+        "--out",
+        out,
+    )
     return pq.read_table(out)
 
 
@@ -64,7 +75,9 @@ def test_a_bundle_and_a_run_are_backbones_too(made, texts, embedded):
 
 @pytest.mark.parametrize("model", ["run", "x.frost"])
 def test_labels_and_probabilities(made, texts, model):
-    answers = frosthead("-q", "predict", made / "data.csv", "--model", made / model, "--all-probabilities").stdout
+    answers = frosthead(
+        "-q", "predict", made / "data.csv", "--model", made / model, "--all-probabilities"
+    ).stdout
     answers = [json.loads(line) for line in answers.splitlines()]
     classifier = Classifier(made / model)
     labels, probabilities = classifier.predict(texts), classifier.predict_proba(texts)
@@ -87,14 +100,18 @@ def test_training_measuring_and_bundling(made, table, tmp_path):
     assert package.train(table, tmp_path / "other", **options)["tasks"] == metrics["tasks"]
 
     measured = package.evaluate(made / "data.csv", tmp_path / "run", cache=made / "cache")
-    printed = frosthead("-q", "eval", made / "data.csv", "--model", made / "run", "--cache", made / "cache", "--json")
+    printed = frosthead(
+        "-q", "eval", made / "data.csv", "--model", made / "run", "--cache", made / "cache", "--json"
+    )
     assert measured == json.loads(printed.stdout)
     valid = package.evaluate(table, made / "run", cache=made / "cache", rows="valid", task="domain")
     assert list(valid["tasks"]) == ["domain"] and valid["measured"] == "valid"
 
     assert package.bundle(tmp_path / "run", tmp_path / "y.frost") is None
     assert Classifier(tmp_path / "y.frost").fingerprint == Classifier(made / "x.frost").fingerprint
-    report = package.bundle(tmp_path / "run", tmp_path / "w8.frost", precision="w8", max_drop=50, cache=made / "cache")
+    report = package.bundle(
+        tmp_path / "run", tmp_path / "w8.frost", precision="w8", max_drop=50, cache=made / "cache"
+    )
     assert report is not None and report["chosen"].startswith("w8")
     assert (tmp_path / "w8.frost").stat().st_size < 0.5 * (tmp_path / "y.frost").stat().st_size
 
@@ -118,14 +135,32 @@ OPTIONS = [
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: ",".join(option))
 def test_options_of_training_are_the_programs(made, tmp_path, option):
     given = {key: str(made / value) if key in ("test", "valid") else value for key, value in option.items()}
-    package.train(made / "data.csv", tmp_path / "ours", task="domain", backbone=made / "backbone",
-                  cache=made / "cache", **given)
+    package.train(
+        made / "data.csv",
+        tmp_path / "ours",
+        task="domain",
+        backbone=made / "backbone",
+        cache=made / "cache",
+        **given,
+    )
     flags = []
     for key, value in (given | given.pop("layers", {})).items():
         values = [",".join(map(str, value))] if isinstance(value, list) else [value]
         flags += [f"--{key.replace('_', '-')}"] + ([] if value is True else list(map(str, values)))
-    frosthead("-q", "train", made / "data.csv", "--task", "domain", "--backbone", made / "backbone", "--cache",
-              made / "cache", "--out", tmp_path / "theirs", *flags)
+    frosthead(
+        "-q",
+        "train",
+        made / "data.csv",
+        "--task",
+        "domain",
+        "--backbone",
+        made / "backbone",
+        "--cache",
+        made / "cache",
+        "--out",
+        tmp_path / "theirs",
+        *flags,
+    )
     ours, theirs = ((tmp_path / run / "heads.safetensors").read_bytes() for run in ("ours", "theirs"))
     assert ours == theirs
     plain = (made / "run/recipe.toml").read_text()
@@ -136,13 +171,26 @@ def test_options_of_training_are_the_programs(made, tmp_path, option):
 def test_the_command_is_the_program(made, texts):
     command = [str(Path(sys.executable).parent / "frosthead")]
     environment = {"PATH": "/usr/bin", "HOME": str(made)}
-    version = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True, env=environment)
+    version = subprocess.run(
+        [*command, "--version"], capture_output=True, text=True, check=True, env=environment
+    )
     assert version.stdout == frosthead("--version").stdout
     assert version.stdout.split()[1] == package.__version__
-    ours = subprocess.run([*command, "-q", "predict", "-", "--model", made / "x.frost"], input="\n".join(texts[:5]),
-                          capture_output=True, text=True, check=True, env=environment)
-    assert ours.stdout == frosthead("-q", "predict", "-", "--model", made / "x.frost", input="\n".join(texts[:5])).stdout
-    wrong = subprocess.run([*command, "predict", "nothing.csv", "--model", "x"], capture_output=True, text=True, env=environment)
+    ours = subprocess.run(
+        [*command, "-q", "predict", "-", "--model", made / "x.frost"],
+        input="\n".join(texts[:5]),
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+    )
+    assert (
+        ours.stdout
+        == frosthead("-q", "predict", "-", "--model", made / "x.frost", input="\n".join(texts[:5])).stdout
+    )
+    wrong = subprocess.run(
+        [*command, "predict", "nothing.csv", "--model", "x"], capture_output=True, text=True, env=environment
+    )
     assert wrong.returncode == 2 and wrong.stderr.startswith("error:")
 
 

@@ -18,7 +18,10 @@ from frosthead import Classifier, Embedder, FrostheadError
 
 
 def test_a_pickle_is_a_path_and_a_fingerprint(made, texts, tmp_path):
-    for model, ask in [(Embedder(made / "backbone", threads=1), "encode"), (Classifier(made / "x.frost"), "predict_proba")]:
+    for model, ask in [
+        (Embedder(made / "backbone", threads=1), "encode"),
+        (Classifier(made / "x.frost"), "predict_proba"),
+    ]:
         data = pickle.dumps(model)
         assert len(data) < 600, "more than a path"
         again = pickle.loads(data)
@@ -30,7 +33,9 @@ def test_a_pickle_is_a_path_and_a_fingerprint(made, texts, tmp_path):
     data = pickle.dumps(Classifier(copy))
     from frosthead import bundle, train
 
-    train(made / "data.csv", tmp_path / "run", task="domain", backbone=made / "backbone", cache=made / "cache")
+    train(
+        made / "data.csv", tmp_path / "run", task="domain", backbone=made / "backbone", cache=made / "cache"
+    )
     bundle(tmp_path / "run", copy, overwrite=True)
     with pytest.raises(FrostheadError, match="not the model that was asked for: found fingerprint"):
         pickle.loads(data)
@@ -75,16 +80,24 @@ def test_a_fork_that_uses_nothing_ends(made):
 
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=240,
-                          env=os.environ | environment)
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env=os.environ | environment,
+    )
 
 
-@pytest.mark.parametrize("work", [
-    "embedder.encode(texts)",
-    "pa.table(embedder.encode_arrow(pa.table({'text': texts})))",
-    "frosthead.train({'text': texts, 'task': ['a', 'b'] * (len(texts) // 2)}, out, task='task', backbone=backbone, cache=cache)",
-    "classifier.predict(texts)",
-])
+@pytest.mark.parametrize(
+    "work",
+    [
+        "embedder.encode(texts)",
+        "pa.table(embedder.encode_arrow(pa.table({'text': texts})))",
+        "frosthead.train({'text': texts, 'task': ['a', 'b'] * (len(texts) // 2)}, out, task='task', backbone=backbone, cache=cache)",
+        "classifier.predict(texts)",
+    ],
+)
 def test_an_interrupt_is_heard(made, tmp_path, work):
     code = f"""
         import time, frosthead, pyarrow as pa
@@ -103,7 +116,9 @@ def test_an_interrupt_is_heard(made, tmp_path, work):
             print("interrupted", flush=True)
         print(embedder.encode(["a"]).shape, flush=True)
     """
-    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True
+    )
     try:
         assert process.stdout.readline() == "ready\n"
         time.sleep(3)
@@ -121,8 +136,19 @@ def test_an_interrupt_is_heard(made, tmp_path, work):
 def test_an_interrupt_ends_the_command(made, tmp_path):
     data = tmp_path / "many.csv"
     data.write_text("text\n" + "".join(f"text number {number} of very many\n" for number in range(100_000)))
-    command = [sys.executable, "-m", "frosthead", "embed", data, "--backbone", made / "backbone", "--out",
-               tmp_path / "x.parquet", "--cache", tmp_path / "cache"]
+    command = [
+        sys.executable,
+        "-m",
+        "frosthead",
+        "embed",
+        data,
+        "--backbone",
+        made / "backbone",
+        "--out",
+        tmp_path / "x.parquet",
+        "--cache",
+        tmp_path / "cache",
+    ]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     time.sleep(5)
     assert process.poll() is None
@@ -159,11 +185,20 @@ def failing(made, code: str = "", **environment: str) -> str:
 def test_a_library_that_cannot_be_used(made, tmp_path):
     assert failing(made) == "works\n"
     hidden = "sys.modules['onnxruntime'] = None; import os; os.chdir('/')"
-    said = failing(made, f"import importlib.util; importlib.util.find_spec = lambda name: None; import os; os.chdir({str(tmp_path)!r})")
-    assert said.startswith("runtime no usable ONNX Runtime library was found") and "PyPI package `onnxruntime`" in said, hidden
+    said = failing(
+        made,
+        f"import importlib.util; importlib.util.find_spec = lambda name: None; import os; os.chdir({str(tmp_path)!r})",
+    )
+    assert (
+        said.startswith("runtime no usable ONNX Runtime library was found")
+        and "PyPI package `onnxruntime`" in said
+    ), hidden
     import onnxruntime
 
-    (library,) = [path for path in __import__("pathlib").Path(onnxruntime.__file__).parent.glob("capi/libonnxruntime.so.*")]
+    (library,) = [
+        path
+        for path in __import__("pathlib").Path(onnxruntime.__file__).parent.glob("capi/libonnxruntime.so.*")
+    ]
     content = bytearray(library.read_bytes())
     other = tmp_path / "libonnxruntime.so.1.32.0"
     # ELF: e_machine, of x86-64 and of aarch64.
@@ -171,9 +206,14 @@ def test_a_library_that_cannot_be_used(made, tmp_path):
     struct.pack_into("<H", content, 18, 183 if machine == 62 else 62)
     other.write_bytes(content)
     said = failing(made, ORT_DYLIB_PATH=str(other))
-    assert said.startswith("runtime the ONNX Runtime library that was named cannot be used") and "AArch64" in said
+    assert (
+        said.startswith("runtime the ONNX Runtime library that was named cannot be used")
+        and "AArch64" in said
+    )
     old = tmp_path / "old/libonnxruntime.so.1.20.0"
     old.parent.mkdir()
-    old.write_bytes(library.read_bytes().replace(b"VERS_1.32.0", b"VERS_1.20.0").replace(b"1.32.0\0", b"1.20.0\0"))
+    old.write_bytes(
+        library.read_bytes().replace(b"VERS_1.32.0", b"VERS_1.20.0").replace(b"1.32.0\0", b"1.20.0\0")
+    )
     said = failing(made, ORT_DYLIB_PATH=str(old))
     assert "version 1.20" in said and "too old" in said, said

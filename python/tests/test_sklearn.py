@@ -16,8 +16,12 @@ from frosthead.sklearn import TextClassifier, TextEmbedder
 
 def test_a_transformer_in_a_pipeline_and_a_search(made, table, tmp_path):
     texts, labels = table["text"], table["domain"]
-    pipeline = make_pipeline(TextEmbedder(made / "backbone", cache=tmp_path), LogisticRegression(max_iter=300))
-    search = GridSearchCV(pipeline, {"textembedder__features": ["last", "all"], "logisticregression__C": [0.1, 1.0]}, cv=3)
+    pipeline = make_pipeline(
+        TextEmbedder(made / "backbone", cache=tmp_path), LogisticRegression(max_iter=300)
+    )
+    search = GridSearchCV(
+        pipeline, {"textembedder__features": ["last", "all"], "logisticregression__C": [0.1, 1.0]}, cv=3
+    )
     search.fit(texts, labels)
     assert search.best_score_ > 0.6, search.cv_results_["mean_test_score"]
     scores = search.cv_results_["mean_test_score"]
@@ -33,9 +37,13 @@ def test_a_transformer_in_a_pipeline_and_a_search(made, table, tmp_path):
 def test_a_classifier_in_a_pipeline_and_a_search(made, table, tmp_path):
     texts, labels = table["text"], table["domain"]
     search = GridSearchCV(
-        make_pipeline(FunctionTransformer(lambda texts: [text.lower() for text in texts]),
-                      TextClassifier(made / "backbone", cache=tmp_path, alpha=30.0)),
-        {"textclassifier__alpha": [0.1, 3000.0]}, cv=3)
+        make_pipeline(
+            FunctionTransformer(lambda texts: [text.lower() for text in texts]),
+            TextClassifier(made / "backbone", cache=tmp_path, alpha=30.0),
+        ),
+        {"textclassifier__alpha": [0.1, 3000.0]},
+        cv=3,
+    )
     search.fit(texts, labels)
     assert search.best_score_ > 0.6
     probabilities = search.predict_proba(texts[:5])
@@ -54,8 +62,16 @@ def test_labels_that_are_numbers_and_a_bundle(made, table, tmp_path):
     assert bundled.tolist() == [str(number) for number in classifier.predict(texts)]
     again = pickle.loads(pickle.dumps(classifier))
     assert np.array_equal(again.predict_proba(texts), classifier.predict_proba(texts))
-    assert cross_val_score(TextClassifier(made / "backbone", cache=tmp_path / "cache", alpha=30.0), texts, numbers,
-                           cv=2, n_jobs=2).mean() > 0.6
+    assert (
+        cross_val_score(
+            TextClassifier(made / "backbone", cache=tmp_path / "cache", alpha=30.0),
+            texts,
+            numbers,
+            cv=2,
+            n_jobs=2,
+        ).mean()
+        > 0.6
+    )
 
 
 def test_labels_that_are_not_told_apart_as_text(made, table):

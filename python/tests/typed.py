@@ -18,7 +18,9 @@ def accepted() -> None:
     classifier = frosthead.Classifier("x.frost", threads=2)
     labels: dict[str, npt.NDArray[Any]] = classifier.predict(["a"])
     stream: frosthead.ArrowStream = classifier.predict_arrow(pa.table({"text": ["a"]}), text="text")
-    metrics = frosthead.train({"text": ["a"], "task": [None]}, "run", task="task", backbone="backbone", alpha="auto")
+    metrics = frosthead.train(
+        {"text": ["a"], "task": [None]}, "run", task="task", backbone="backbone", alpha="auto"
+    )
     metrics = frosthead.evaluate("data.csv", "run", rows="test")
     report = frosthead.bundle("run", "x.frost", precision="int8", depth="auto")
     TextClassifier("backbone").fit(["a"], ["b"]).predict(["a"])

@@ -2,6 +2,7 @@
 
 Refuses to tune one contestant more than another: a handful of settings each, all of them the contestant's own options.
 """
+
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +45,9 @@ class Ours:
         self.shares = {}
 
     def ask(self, command, value):
-        return {"texts": self._texts, "pass": self._pass, "save": self._save, "singles": self._singles}[command](value)
+        return {"texts": self._texts, "pass": self._pass, "save": self._save, "singles": self._singles}[
+            command
+        ](value)
 
     def stop(self):
         pass
@@ -57,7 +60,18 @@ class Ours:
 
     def _pass(self, settings):
         words = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
-        words = ["bench", "embed", self.table, "--backbone", self.backbone, "--rounds", 1, "--json", *self.threads, *words]
+        words = [
+            "bench",
+            "embed",
+            self.table,
+            "--backbone",
+            self.backbone,
+            "--rounds",
+            1,
+            "--json",
+            *self.threads,
+            *words,
+        ]
         self.command = ["frosthead", *map(str, words)]
         figures = json.loads(self.material.run(*words))
         self.shares.setdefault(str(settings), []).append(figures["share_of_peak"])
@@ -68,12 +82,26 @@ class Ours:
         import pyarrow.parquet as pq
 
         out = Path(request["path"]).with_suffix(".parquet")
-        self.material.run("embed", self.table, "--backbone", self.backbone, "--out", out, "--overwrite", *self.threads)
+        self.material.run(
+            "embed", self.table, "--backbone", self.backbone, "--out", out, "--overwrite", *self.threads
+        )
         np.array(pq.read_table(out)["embedding"].to_pylist(), dtype="<f4").tofile(request["path"])
         return {"texts": len(self.texts)}
 
     def _singles(self, count):
-        output = self.material.run("bench", "latency", self.table, "--model", self.bundle, "--limit", count, "--rounds", 1, "--json", *self.threads)
+        output = self.material.run(
+            "bench",
+            "latency",
+            self.table,
+            "--model",
+            self.bundle,
+            "--limit",
+            count,
+            "--rounds",
+            1,
+            "--json",
+            *self.threads,
+        )
         return {"milliseconds": json.loads(output)["milliseconds"]}
 
 
@@ -82,20 +110,43 @@ def ours(bench):
     for precision in ("fp32", "int8"):
         bundle = bench.material.bundle(precision)
         # A bundle's graph gives no more than the embedding anyway.
-        backbone, last = (bench.material.backbone, {"store-layers": "last"}) if precision == "fp32" else (bundle, {})
+        backbone, last = (
+            (bench.material.backbone, {"store-layers": "last"}) if precision == "fp32" else (bundle, {})
+        )
         yield Contestant(
             name=f"frosthead {precision}",
             default={},
             candidates=[{"token-budget": budget} | last for budget in BUDGETS],
-            start=lambda backbone=backbone, bundle=bundle: Ours(bench.material, backbone, bundle, bench.threads),
-            once=lambda text, bundle=bundle: ([bench.frosthead, "-q", "predict", "-", "--format", "lines", "--model", bundle, "--threads", bench.threads], text + "\n"),
-            sizes=lambda bundle=bundle: {"program": bench.frosthead.stat().st_size, "ONNX Runtime": bench.runtime.stat().st_size, "model": bundle.stat().st_size},
+            start=lambda backbone=backbone, bundle=bundle: Ours(
+                bench.material, backbone, bundle, bench.threads
+            ),
+            once=lambda text, bundle=bundle: (
+                [
+                    bench.frosthead,
+                    "-q",
+                    "predict",
+                    "-",
+                    "--format",
+                    "lines",
+                    "--model",
+                    bundle,
+                    "--threads",
+                    bench.threads,
+                ],
+                text + "\n",
+            ),
+            sizes=lambda bundle=bundle: {
+                "program": bench.frosthead.stat().st_size,
+                "ONNX Runtime": bench.runtime.stat().st_size,
+                "model": bundle.stat().st_size,
+            },
             precision=precision,
         )
 
 
 def peer(bench, name, environment, script, default, candidates, options, model, precision="fp32"):
     """A peer in Python. `options` and `model` are functions, since what they name may have to be made first."""
+
     def command(*words):
         python = bench.environments.python(environment)
         return [python, PEERS / script, json.dumps(options() | {"threads": bench.threads}), *words]
@@ -104,9 +155,19 @@ def peer(bench, name, environment, script, default, candidates, options, model, 
         parts = installed_bytes(environment)
         packages = parts["all"]["bytes"] - parts["ours"]["bytes"] - parts["cuda"]["bytes"]
         found = {"packages": packages, "model": model()}
-        return found | ({"CUDA packages (not counted)": parts["cuda"]["bytes"]} if parts["cuda"]["bytes"] else {})
+        return found | (
+            {"CUDA packages (not counted)": parts["cuda"]["bytes"]} if parts["cuda"]["bytes"] else {}
+        )
 
-    return Contestant(name, default, candidates, lambda: Worker(command()), lambda text: (command(text), ""), sizes, precision)
+    return Contestant(
+        name,
+        default,
+        candidates,
+        lambda: Worker(command()),
+        lambda text: (command(text), ""),
+        sizes,
+        precision,
+    )
 
 
 @dataclass
@@ -124,17 +185,30 @@ def encoders(bench):
     """sentence-transformers as it comes, and in the forms that its documentation has for processors."""
     checkpoint = bench.material.checkpoint
     for name, precision, dtype in (("torch", "fp32", {}), ("torch bf16", "bf16", {"dtype": "bfloat16"})):
-        yield Encoder(f"sentence-transformers, {name}", "sentence-transformers", lambda dtype=dtype: {"model": str(checkpoint), "backend": "torch"} | dtype,
-                      lambda: tree_bytes(checkpoint), precision)
+        yield Encoder(
+            f"sentence-transformers, {name}",
+            "sentence-transformers",
+            lambda dtype=dtype: {"model": str(checkpoint), "backend": "torch"} | dtype,
+            lambda: tree_bytes(checkpoint),
+            precision,
+        )
     # OpenVINO as it comes computes in bf16 where the processor can.
-    forms = (("onnx", "onnx", "fp32", {}), ("onnx int8", "onnx", "int8", {}), ("OpenVINO", "openvino", "bf16", {}),
-             ("OpenVINO fp32", "openvino", "fp32", {"ov_config": {"INFERENCE_PRECISION_HINT": "f32"}}), ("OpenVINO int8", "openvino", "int8", {}))
+    forms = (
+        ("onnx", "onnx", "fp32", {}),
+        ("onnx int8", "onnx", "int8", {}),
+        ("OpenVINO", "openvino", "bf16", {}),
+        ("OpenVINO fp32", "openvino", "fp32", {"ov_config": {"INFERENCE_PRECISION_HINT": "f32"}}),
+        ("OpenVINO int8", "openvino", "int8", {}),
+    )
     for name, backend, precision, settings in forms:
         yield exported(bench, f"sentence-transformers, {name}", backend, precision, settings)
 
 
 def exported(bench, name, backend, precision, settings):
-    environment, whole = f"sentence-transformers-{backend}", {"onnx": "model.onnx", "openvino": "openvino_model.xml"}[backend]
+    environment, whole = (
+        f"sentence-transformers-{backend}",
+        {"onnx": "model.onnx", "openvino": "openvino_model.xml"}[backend],
+    )
 
     def graph():
         folder, variant = bench.material.exported(bench.environments.python(environment), backend)
@@ -156,26 +230,69 @@ def peers(bench):
     """The peers that embed texts."""
     material = bench.material
     for encoder in encoders(bench):
-        yield peer(bench, encoder.name, encoder.environment, "embed_sentence_transformers.py", {}, BATCHES, encoder.options, encoder.model, encoder.precision)
+        yield peer(
+            bench,
+            encoder.name,
+            encoder.environment,
+            "embed_sentence_transformers.py",
+            {},
+            BATCHES,
+            encoder.options,
+            encoder.model,
+            encoder.precision,
+        )
     hidden = lambda: {"model": str(material.last_hidden_state())}
     hidden_bytes = lambda: tree_bytes(material.last_hidden_state())
     parallel = [{"batch_size": size, "parallel": bench.threads} for size in (1, 8)]
-    yield peer(bench, "fastembed (Python)", "fastembed", "embed_fastembed.py", {}, BATCHES + parallel, hidden, hidden_bytes)
+    yield peer(
+        bench,
+        "fastembed (Python)",
+        "fastembed",
+        "embed_fastembed.py",
+        {},
+        BATCHES + parallel,
+        hidden,
+        hidden_bytes,
+    )
     yield fastembed_rs(bench, hidden, hidden_bytes)
     backbone = lambda: {"model": str(material.backbone)}
-    backbone_bytes = lambda: sum((material.backbone / name).stat().st_size for name in ("embedding.onnx", "model.safetensors", "tokenizer.json"))
+    backbone_bytes = lambda: sum(
+        (material.backbone / name).stat().st_size
+        for name in ("embedding.onnx", "model.safetensors", "tokenizer.json")
+    )
     batches = bench.batches()
     budgets = [batches | {"token_budget": budget} for budget in BUDGETS]
-    yield peer(bench, "plain loop", "plain-loop", "embed_plain_loop.py", {}, BATCHES, backbone, backbone_bytes)
-    yield peer(bench, "plain loop, our batches", "plain-loop", "embed_plain_loop.py", batches, budgets, backbone, backbone_bytes)
+    yield peer(
+        bench, "plain loop", "plain-loop", "embed_plain_loop.py", {}, BATCHES, backbone, backbone_bytes
+    )
+    yield peer(
+        bench,
+        "plain loop, our batches",
+        "plain-loop",
+        "embed_plain_loop.py",
+        batches,
+        budgets,
+        backbone,
+        backbone_bytes,
+    )
 
 
 def fastembed_rs(bench, options, model):
     def command(*words):
-        return [bench.environments.rust("fastembed-rs"), json.dumps(options() | {"threads": bench.threads}), *words]
+        return [
+            bench.environments.rust("fastembed-rs"),
+            json.dumps(options() | {"threads": bench.threads}),
+            *words,
+        ]
 
     def sizes():
         program = HOME / "fastembed-rs/release/fastembed-rs"
-        return {"program": program.stat().st_size, "ONNX Runtime": bench.runtime.stat().st_size, "model": model()}
+        return {
+            "program": program.stat().st_size,
+            "ONNX Runtime": bench.runtime.stat().st_size,
+            "model": model(),
+        }
 
-    return Contestant("fastembed-rs", {}, BATCHES, lambda: Worker(command()), lambda text: (command(text), ""), sizes)
+    return Contestant(
+        "fastembed-rs", {}, BATCHES, lambda: Worker(command()), lambda text: (command(text), ""), sizes
+    )

@@ -5,6 +5,7 @@ hide a failure: a peer that cannot be installed is listed with what the installe
 
 usage: environments.py NAME         sets this one up and prints its interpreter
 """
+
 import functools
 import os
 import shutil
@@ -16,13 +17,22 @@ ROOT = Path(__file__).resolve().parents[2]
 PEERS = ROOT / "scripts/peers"
 HOME = ROOT / ".downloads/peers"
 # A peer of several gigabytes (it brings PyTorch) is set up only when asked for.
-LARGE = ("sentence-transformers", "sentence-transformers-onnx", "sentence-transformers-openvino", "model2vec", "setfit")
+LARGE = (
+    "sentence-transformers",
+    "sentence-transformers-onnx",
+    "sentence-transformers-openvino",
+    "model2vec",
+    "setfit",
+)
 # What PyTorch's default wheels for Linux bring for NVIDIA's GPUs; and what is not deployed: what only our own peer scripts read with, or
 # the making of an 8-bit variant.
 CUDA = ("nvidia_", "nvidia-", "cuda_", "cuda-", "triton-")
 # … and the parts for CUDA of PyTorch's own package.
 TORCH_CUDA = ("libtorch_cuda*.so", "libc10_cuda.so", "libtorch_nvshmem.so")
-OURS = {"sentence-transformers": ("pyarrow-",), "sentence-transformers-openvino": ("datasets-", "pandas-", "pyarrow-")}
+OURS = {
+    "sentence-transformers": ("pyarrow-",),
+    "sentence-transformers-openvino": ("datasets-", "pandas-", "pyarrow-"),
+}
 # The Python that this one's environment was made from, which has pip.
 BASE = str(Path(sys.base_prefix) / "bin/python3")
 
@@ -58,7 +68,19 @@ class Environments:
             raise Unavailable(self.problems[name])
         target = HOME / name
         try:
-            run(["cargo", "build", "--release", "--quiet", "--locked", "--manifest-path", str(PEERS / name / "Cargo.toml"), "--target-dir", str(target)])
+            run(
+                [
+                    "cargo",
+                    "build",
+                    "--release",
+                    "--quiet",
+                    "--locked",
+                    "--manifest-path",
+                    str(PEERS / name / "Cargo.toml"),
+                    "--target-dir",
+                    str(target),
+                ]
+            )
         except Unavailable as problem:
             self.problems[name] = str(problem)
             raise
@@ -73,8 +95,22 @@ class Environments:
         shutil.rmtree(folder, ignore_errors=True)
         # Without pip, so that only what the peer needs is in there and counted.
         run([BASE, "-m", "venv", "--without-pip", str(folder)])
-        run([BASE, "-m", "pip", "--python", str(python), "install", "--quiet", "--disable-pip-version-check",
-             "--only-binary=:all:", "--require-hashes", "-r", str(wanted)])
+        run(
+            [
+                BASE,
+                "-m",
+                "pip",
+                "--python",
+                str(python),
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--only-binary=:all:",
+                "--require-hashes",
+                "-r",
+                str(wanted),
+            ]
+        )
         # Last, so that an interrupted installation is done again.
         shutil.copyfile(wanted, stamp)
         return python
@@ -112,7 +148,10 @@ def installed_bytes(name):
     parts = {"all": {"bytes": whole, "packages": len(list(packages.glob("*.dist-info")))}}
     for part, prefixes in (("cuda", CUDA), ("ours", OURS.get(name, ()))):
         infos = [info for info in packages.glob("*.dist-info") if prefixes and info.name.startswith(prefixes)]
-        parts[part] = {"bytes": sum(map(recorded_bytes, infos)), "packages": sorted(info.name.removesuffix(".dist-info") for info in infos)}
+        parts[part] = {
+            "bytes": sum(map(recorded_bytes, infos)),
+            "packages": sorted(info.name.removesuffix(".dist-info") for info in infos),
+        }
     libraries = [library for pattern in TORCH_CUDA for library in packages.glob(f"torch/lib/{pattern}")]
     parts["cuda"]["bytes"] += sum(library.stat().st_size for library in libraries)
     parts["cuda"]["packages"] += [f"torch/lib/{library.name}" for library in libraries]

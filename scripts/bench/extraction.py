@@ -2,6 +2,7 @@
 
 Refuses to call one faster whose embeddings differ: each one's cosines to the reference come first.
 """
+
 import json
 import shlex
 import statistics
@@ -27,15 +28,21 @@ def measure(bench):
 def one_set(bench, name, texts):
     whole, part = bench.material.folder / "texts.json", bench.material.folder / "texts-part.json"
     whole.write_text(json.dumps(texts), encoding="utf-8")
-    part.write_text(json.dumps(texts[:: 4]), encoding="utf-8")
+    part.write_text(json.dumps(texts[::4]), encoding="utf-8")
     running, vectors, entries = {}, {}, {}
     for contestant in [*ours(bench), *peers(bench)]:
         begun = bench.skips.attempt(contestant.name, lambda: begin(bench, contestant, whole, part))
         if begun:
             running[contestant.name], vectors[contestant.name], sets = begun
-            entries |= {f"{contestant.name}, {settings['which']}": (contestant, settings) for settings in sets}
-    measures = {label: lambda contestant=contestant, settings=settings: running[contestant.name].ask("pass", settings["settings"])["seconds"]
-                for label, (contestant, settings) in entries.items()}
+            entries |= {
+                f"{contestant.name}, {settings['which']}": (contestant, settings) for settings in sets
+            }
+    measures = {
+        label: lambda contestant=contestant, settings=settings: running[contestant.name].ask(
+            "pass", settings["settings"]
+        )["seconds"]
+        for label, (contestant, settings) in entries.items()
+    }
     seconds = take_turns(measures, bench.rounds, bench.skips)
     shares = running["frosthead fp32"].shares
     commands = {name: relative(shlex.join(worker.command)) for name, worker in running.items()}
@@ -46,11 +53,29 @@ def one_set(bench, name, texts):
     for label, taken in seconds.items():
         contestant, settings = entries[label]
         cosines = compare(vectors[contestant.name], vectors[reference], len(texts))
-        rows.append({"contestant": contestant.name, "precision": contestant.precision, **settings, "seconds": taken, "cosine": cosines, "command": commands[contestant.name],
-                     "same": cosines["least"] >= LEAST_COSINE[contestant.precision]})
+        rows.append(
+            {
+                "contestant": contestant.name,
+                "precision": contestant.precision,
+                **settings,
+                "seconds": taken,
+                "cosine": cosines,
+                "command": commands[contestant.name],
+                "same": cosines["least"] >= LEAST_COSINE[contestant.precision],
+            }
+        )
         if contestant.name == "frosthead fp32":
-            rows[-1]["share_of_gemm_peak"] = statistics.median(shares[str(settings["settings"])][-bench.rounds :])
-    return {"job": "extraction", "set": name, "amount": len(texts), "unit": "texts/s", "reference": reference, "rows": rows}
+            rows[-1]["share_of_gemm_peak"] = statistics.median(
+                shares[str(settings["settings"])][-bench.rounds :]
+            )
+    return {
+        "job": "extraction",
+        "set": name,
+        "amount": len(texts),
+        "unit": "texts/s",
+        "reference": reference,
+        "rows": rows,
+    }
 
 
 def begin(bench, contestant, whole, part):
@@ -58,7 +83,10 @@ def begin(bench, contestant, whole, part):
     worker = contestant.start()
     worker.ask("texts", str(part))
     # The second pass counts: shapes that are new cost memory allocations.
-    trials = [(min(worker.ask("pass", settings)["seconds"] for _ in range(2)), place) for place, settings in enumerate(contestant.candidates)]
+    trials = [
+        (min(worker.ask("pass", settings)["seconds"] for _ in range(2)), place)
+        for place, settings in enumerate(contestant.candidates)
+    ]
     best = contestant.candidates[min(trials)[1]]
     worker.ask("texts", str(whole))
     path = bench.material.folder / "vectors.f32"
@@ -81,5 +109,7 @@ def compare(vectors, reference, texts):
     import numpy as np
 
     vectors, reference = (array.reshape(texts, -1).astype(np.float64) for array in (vectors, reference))
-    cosines = (vectors * reference).sum(1) / np.linalg.norm(vectors, axis=1) / np.linalg.norm(reference, axis=1)
+    cosines = (
+        (vectors * reference).sum(1) / np.linalg.norm(vectors, axis=1) / np.linalg.norm(reference, axis=1)
+    )
     return {"mean": float(cosines.mean()), "least": float(cosines.min())}

@@ -3,6 +3,7 @@
 Refuses to compare what saw other rows: everybody learns from the rows that `frosthead train` takes for training, may choose by its
 validation rows, and is measured on its test rows by what was deployed.
 """
+
 import json
 import shutil
 import statistics
@@ -57,7 +58,9 @@ def measure(bench):
     folder = bench.material.folder / "frontier"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    split = bench.material.split(folder / f"{table.stem}.csv", spread_over(rows, 600) if bench.quick else rows, bench.tasks)
+    split = bench.material.split(
+        folder / f"{table.stem}.csv", spread_over(rows, 600) if bench.quick else rows, bench.tasks
+    )
     yield one_table(bench, table.stem, split, [*peers(bench, split), *ours(bench, split, bench.depths)])
 
 
@@ -74,15 +77,25 @@ def one_table(bench, name, split, labellers):
         entry = bench.skips.attempt(key, lambda: Entry(labeller, paths, test))
         if entry:
             entries[key] = entry
-    measures = {key: lambda entry=entry: entry.round(bench.singles, timed[0]["text"]) for key, entry in entries.items()}
+    measures = {
+        key: lambda entry=entry: entry.round(bench.singles, timed[0]["text"])
+        for key, entry in entries.items()
+    }
     # Not counted: files that are read for the first time, and shapes that are new.
     warm = take_turns(measures, 1, bench.skips)
     seconds = take_turns({key: measures[key] for key in warm}, bench.rounds, bench.skips)
     for entry in entries.values():
         entry.worker.stop()
     counts = {task: sum(bool(row[task]) for row in test) for task in split.tasks}
-    return {"job": "frontier", "set": name, "amount": len(timed), "unit": "texts/s", "seed": SEED, "test_rows": counts,
-            "rows": [entries[key].row(taken) for key, taken in seconds.items()]}
+    return {
+        "job": "frontier",
+        "set": name,
+        "amount": len(timed),
+        "unit": "texts/s",
+        "seed": SEED,
+        "test_rows": counts,
+        "rows": [entries[key].row(taken) for key, taken in seconds.items()],
+    }
 
 
 class Entry:
@@ -94,14 +107,27 @@ class Entry:
         self.worker = worker = labeller.start()
         worker.ask("texts", str(paths["all"]))
         labels = worker.ask("labels", {})["labels"]
-        self.accuracies = {task: accuracy(labels[task], [row[task] for row in test]) for task in labeller.tasks}
+        self.accuracies = {
+            task: accuracy(labels[task], [row[task] for row in test]) for task in labeller.tasks
+        }
         worker.ask("texts", str(paths["part"]))
         # The second pass counts: shapes that are new cost memory allocations.
-        trials = [(min(worker.ask("pass", tried)["seconds"] for _ in range(2)), place) for place, tried in enumerate(labeller.candidates)]
+        trials = [
+            (min(worker.ask("pass", tried)["seconds"] for _ in range(2)), place)
+            for place, tried in enumerate(labeller.candidates)
+        ]
         self.settings = labeller.candidates[min(trials)[1]]
         worker.ask("texts", str(paths["timed"]))
         self.latencies, self.peaks = [], []
-        print("bench:  ", "; ".join(filter(None, [labeller.name, in_words_of(self.accuracies), in_words(self.settings), self.chosen])), flush=True)
+        print(
+            "bench:  ",
+            "; ".join(
+                filter(
+                    None, [labeller.name, in_words_of(self.accuracies), in_words(self.settings), self.chosen]
+                )
+            ),
+            flush=True,
+        )
 
     def round(self, singles, text):
         """Single texts, a process that labels one text and ends, and all texts that are timed: the seconds of these."""
@@ -113,8 +139,16 @@ class Entry:
 
     def row(self, seconds):
         """Without the first round, which was not counted."""
-        return {"contestant": self.labeller.name, "accuracies": self.accuracies, "chosen": self.chosen, "settings": self.settings, "bytes": self.labeller.deployed(),
-                "seconds": seconds, "latency": spread(self.latencies[1:]), "peak_rss_bytes": statistics.median(self.peaks[1:])}
+        return {
+            "contestant": self.labeller.name,
+            "accuracies": self.accuracies,
+            "chosen": self.chosen,
+            "settings": self.settings,
+            "bytes": self.labeller.deployed(),
+            "seconds": seconds,
+            "latency": spread(self.latencies[1:]),
+            "peak_rss_bytes": statistics.median(self.peaks[1:]),
+        }
 
 
 def accuracy(found, truth):
@@ -127,24 +161,49 @@ def peers(bench, split):
     """The usual recipe in each form of its encoder, TF-IDF and fastText for each task alone, and a static model distilled from the encoder."""
     for encoder in encoders(bench):
         if "onnx" not in encoder.name:
-            yield peer(bench, split, f"{encoder.name} + LogisticRegression", encoder.environment, "label_sentence_transformers.py", BATCHES, encoder.options, encoder.model)
+            yield peer(
+                bench,
+                split,
+                f"{encoder.name} + LogisticRegression",
+                encoder.environment,
+                "label_sentence_transformers.py",
+                BATCHES,
+                encoder.options,
+                encoder.model,
+            )
     for task in split.tasks:
         yield peer(bench, split, "TF-IDF + LinearSVC", "scikit-learn", "label_tfidf.py", tasks=[task])
         yield peer(bench, split, "fastText", "fasttext", "label_fasttext.py", tasks=[task])
     distilled = lambda: bench.material.distilled(bench.environments.python("model2vec"))
-    yield peer(bench, split, "model2vec + LogisticRegression", "model2vec", "label_model2vec.py", options=lambda: {"model": str(distilled())},
-               model=lambda: tree_bytes(distilled()))
+    yield peer(
+        bench,
+        split,
+        "model2vec + LogisticRegression",
+        "model2vec",
+        "label_model2vec.py",
+        options=lambda: {"model": str(distilled())},
+        model=lambda: tree_bytes(distilled()),
+    )
 
 
-def peer(bench, split, name, environment, script, candidates=({},), options=dict, model=lambda: 0, tasks=None):
+def peer(
+    bench, split, name, environment, script, candidates=({},), options=dict, model=lambda: 0, tasks=None
+):
     """A peer in Python. `options` and `model` (bytes of the encoder that it needs beside its folder) are functions, as what they name may
     have to be made first."""
     tasks = tasks or split.tasks
-    folder = split.table.parent / "-".join(word for word in f"{name} {' '.join(tasks)}".replace("+", " ").split())
+    folder = split.table.parent / "-".join(
+        word for word in f"{name} {' '.join(tasks)}".replace("+", " ").split()
+    )
 
     def command(*words):
         python = bench.environments.python(environment)
-        return [python, PEERS / script, json.dumps(options() | {"folder": str(folder), "tasks": tasks, "threads": bench.threads}), *words]
+        return [
+            python,
+            PEERS / script,
+            json.dumps(options() | {"folder": str(folder), "tasks": tasks, "threads": bench.threads}),
+            *words,
+        ]
 
     def fit():
         words = [str(word) for word in command("fit", split.file("train"), split.file("valid"))]
@@ -153,7 +212,15 @@ def peer(bench, split, name, environment, script, candidates=({},), options=dict
             raise Unavailable(f"its fit ended with status {done.returncode}: {done.stderr[-400:]}")
         return json.loads(done.stdout).get("chosen", "")
 
-    return Labeller(name, tasks, list(candidates), fit, lambda: Worker(command("serve")), lambda text: (command("once", text), ""), lambda: tree_bytes(folder) + model())
+    return Labeller(
+        name,
+        tasks,
+        list(candidates),
+        fit,
+        lambda: Worker(command("serve")),
+        lambda text: (command("once", text), ""),
+        lambda: tree_bytes(folder) + model(),
+    )
 
 
 def ours(bench, split, depths):
@@ -163,16 +230,49 @@ def ours(bench, split, depths):
 
         def fit(depth=depth, run=run, bundle=bundle):
             named = [word for task in split.tasks for word in ("--task", task)]
-            run_ours(bench, "train", split.table, "--backbone", bench.material.backbone, *named, "--features", "auto", "--depth", depth, "--seed", SEED, "--out", run)
+            run_ours(
+                bench,
+                "train",
+                split.table,
+                "--backbone",
+                bench.material.backbone,
+                *named,
+                "--features",
+                "auto",
+                "--depth",
+                depth,
+                "--seed",
+                SEED,
+                "--out",
+                run,
+            )
             if (run / ROWS).read_bytes() != split.record:
                 raise Unavailable("it divided the table otherwise")
             # What 8 bits cost is in the accuracy of the row, so the gate lets everything through.
             run_ours(bench, "bundle", run, "--precision", "int8", "--max-drop", 100, "--out", bundle)
             return ""
 
-        predict = [bench.frosthead, "-q", "predict", "-", "--format", "jsonl", "--model", bundle, "--threads", bench.threads]
-        yield Labeller(f"frosthead int8, depth {depth}", split.tasks, [{}], fit, lambda bundle=bundle, predict=predict: Predictor(bench, bundle, split.tasks, predict),
-                       lambda text, predict=predict: (predict, line(text)), lambda bundle=bundle: bundle.stat().st_size)
+        predict = [
+            bench.frosthead,
+            "-q",
+            "predict",
+            "-",
+            "--format",
+            "jsonl",
+            "--model",
+            bundle,
+            "--threads",
+            bench.threads,
+        ]
+        yield Labeller(
+            f"frosthead int8, depth {depth}",
+            split.tasks,
+            [{}],
+            fit,
+            lambda bundle=bundle, predict=predict: Predictor(bench, bundle, split.tasks, predict),
+            lambda text, predict=predict: (predict, line(text)),
+            lambda bundle=bundle: bundle.stat().st_size,
+        )
 
 
 def run_ours(bench, *words):
@@ -196,7 +296,9 @@ class Predictor:
         self.process, self.texts, self.table = None, [], bundle.with_suffix(".csv")
 
     def ask(self, command, value):
-        return {"texts": self._texts, "labels": self._labels, "pass": self._pass, "singles": self._singles}[command](value)
+        return {"texts": self._texts, "labels": self._labels, "pass": self._pass, "singles": self._singles}[
+            command
+        ](value)
 
     def stop(self):
         if self.process:
@@ -207,7 +309,9 @@ class Predictor:
         # A new process: how it loads the network depends on how many texts come first.
         self.stop()
         self.texts = json.loads(Path(path).read_text(encoding="utf-8"))
-        self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, pipesize=PIPE_BYTES)
+        self.process = subprocess.Popen(
+            self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, pipesize=PIPE_BYTES
+        )
         self._answers()
         return {"texts": len(self.texts)}
 
@@ -241,5 +345,18 @@ class Predictor:
 
     def _singles(self, count):
         write_table(self.table, [{"text": text} for text in self.texts])
-        output = self.bench.material.run("bench", "latency", self.table, "--model", self.bundle, "--limit", count, "--rounds", 1, "--json", "--threads", self.bench.threads)
+        output = self.bench.material.run(
+            "bench",
+            "latency",
+            self.table,
+            "--model",
+            self.bundle,
+            "--limit",
+            count,
+            "--rounds",
+            1,
+            "--json",
+            "--threads",
+            self.bench.threads,
+        )
         return {"milliseconds": json.loads(output)["milliseconds"]}

@@ -2,6 +2,7 @@
 
 Refuses to call a growth linear without showing the fitted line and what it explains.
 """
+
 import json
 import shutil
 
@@ -18,16 +19,44 @@ def measure(bench):
 
 def texts(bench):
     """`frosthead embed` into an empty store, whole process, by the number of tokens."""
-    counts = (250, 500, 1000) if bench.quick else (1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000)
+    counts = (
+        (250, 500, 1000) if bench.quick else (1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000)
+    )
     store, out, points = bench.material.folder / "growth-store", bench.material.folder / "growth.parquet", []
     for count in counts:
         table = bench.material.grown(count)
         shutil.rmtree(store, ignore_errors=True)
-        launched = launch([bench.frosthead, "-q", "embed", table, "--backbone", bench.material.backbone, "--cache", store, "--out", out,
-                           "--overwrite", "--threads", bench.threads], "")
-        points.append({"x": tokens(bench, table), "texts": count, "seconds": launched["seconds"], "peak_rss_bytes": launched["peak_rss_bytes"]})
+        launched = launch(
+            [
+                bench.frosthead,
+                "-q",
+                "embed",
+                table,
+                "--backbone",
+                bench.material.backbone,
+                "--cache",
+                store,
+                "--out",
+                out,
+                "--overwrite",
+                "--threads",
+                bench.threads,
+            ],
+            "",
+        )
+        points.append(
+            {
+                "x": tokens(bench, table),
+                "texts": count,
+                "seconds": launched["seconds"],
+                "peak_rss_bytes": launched["peak_rss_bytes"],
+            }
+        )
         table.unlink()
-        print(f"bench:   {count} texts: {launched['seconds']:.1f} s, {launched['peak_rss_bytes'] / 1e6:.0f} MB", flush=True)
+        print(
+            f"bench:   {count} texts: {launched['seconds']:.1f} s, {launched['peak_rss_bytes'] / 1e6:.0f} MB",
+            flush=True,
+        )
     shutil.rmtree(store)
     out.unlink()
     return grown("extraction", "tokens", points)
@@ -42,7 +71,10 @@ def tokens(bench, table):
     tokenizer = Tokenizer.from_file(str(bench.material.backbone / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    return sum(len(encoded.ids) for encoded in tokenizer.encode_batch_fast([row["text"] for row in read_table(table)]))
+    return sum(
+        len(encoded.ids)
+        for encoded in tokenizer.encode_batch_fast([row["text"] for row in read_table(table)])
+    )
 
 
 def rows(bench):
@@ -51,7 +83,9 @@ def rows(bench):
     run, points = bench.material.folder / "growth-run", []
     for count in counts:
         features = bench.material.synthetic(f"10-classes-{count}-rows", count, 10)
-        bench.material.run("train", features, "--task", "label", "--out", run, "--overwrite", "--threads", bench.threads)
+        bench.material.run(
+            "train", features, "--task", "label", "--out", run, "--overwrite", "--threads", bench.threads
+        )
         fit = json.loads((run / "fit.json").read_text())[0]
         points.append({"x": fit["rows"], "seconds": fit["seconds"]})
     return grown("head fit", "rows", points)
@@ -60,13 +94,43 @@ def rows(bench):
 def layers(bench):
     """An epoch by the number of trained top layers, on an eighth of the demo rows."""
     table, run, points = bench.material.eighth(), bench.material.folder / "growth-run", []
-    for top, frozen in ((1, "backbone:0-4"), (2, "backbone:0-3"), (3, "backbone:0-2"), (6, "backbone:embeddings")):
-        bench.material.run("train", table, "--backbone", bench.material.backbone, "--task", "domain", "--task", "sentiment", "--freeze", frozen,
-                           "--epochs", 2, "--patience", 2, "--out", run, "--overwrite", "--threads", bench.threads)
+    for top, frozen in (
+        (1, "backbone:0-4"),
+        (2, "backbone:0-3"),
+        (3, "backbone:0-2"),
+        (6, "backbone:embeddings"),
+    ):
+        bench.material.run(
+            "train",
+            table,
+            "--backbone",
+            bench.material.backbone,
+            "--task",
+            "domain",
+            "--task",
+            "sentiment",
+            "--freeze",
+            frozen,
+            "--epochs",
+            2,
+            "--patience",
+            2,
+            "--out",
+            run,
+            "--overwrite",
+            "--threads",
+            bench.threads,
+        )
         epochs = json.loads((run / "training.json").read_text())[0]["epochs"][1:]
         points.append({"x": top, "seconds": min(epoch["seconds"] for epoch in epochs)})
     return grown("epoch", "trained layers", points)
 
 
 def grown(what, x, points):
-    return {"job": "growth", "set": what, "x": x, "points": points, "line": line_fit([point["x"] for point in points], [point["seconds"] for point in points])}
+    return {
+        "job": "growth",
+        "set": what,
+        "x": x,
+        "points": points,
+        "line": line_fit([point["x"] for point in points], [point["seconds"] for point in points]),
+    }

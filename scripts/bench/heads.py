@@ -2,6 +2,7 @@
 
 Refuses to call a fit faster that stopped earlier: the final losses, by one objective in f64, stand beside the times.
 """
+
 import json
 import shutil
 
@@ -29,7 +30,11 @@ def sets(bench):
     yield "demo: sentiment", demo, "sentiment"
     for rows, classes in ((15_000, 150), (200_000, 10)):
         rows = rows // 10 if bench.quick else rows
-        yield f"{rows:,} rows made up, {classes} classes", bench.material.synthetic(f"{classes}-classes-{rows}-rows", rows, classes), "label"
+        yield (
+            f"{rows:,} rows made up, {classes} classes",
+            bench.material.synthetic(f"{classes}-classes-{rows}-rows", rows, classes),
+            "label",
+        )
 
 
 def one_set(bench, name, features, task):
@@ -38,7 +43,9 @@ def one_set(bench, name, features, task):
 
     def ours():
         shutil.rmtree(run, ignore_errors=True)
-        bench.material.run("train", features, "--task", task, "--alpha", ALPHA, "--out", run, "--threads", bench.threads)
+        bench.material.run(
+            "train", features, "--task", task, "--alpha", ALPHA, "--out", run, "--threads", bench.threads
+        )
         fits.append(json.loads((run / "fit.json").read_text())[0])
         return fits[-1]["seconds"]
 
@@ -54,10 +61,30 @@ def one_set(bench, name, features, task):
         losses[which] = worker.ask("losses", {})
         return taken
 
-    measures = {"frosthead": ours, "scikit-learn, default": lambda: theirs("default", {}), "scikit-learn, best": lambda: theirs("best", best)}
+    measures = {
+        "frosthead": ours,
+        "scikit-learn, default": lambda: theirs("default", {}),
+        "scikit-learn, best": lambda: theirs("best", best),
+    }
     seconds = take_turns(measures, bench.rounds, bench.skips)
     worker.stop()
-    rows = [{"contestant": "frosthead", "which": "default", "settings": {}, "seconds": seconds["frosthead"], "loss": losses["default"]["frosthead"]}]
-    rows += [{"contestant": "scikit-learn", "which": which, "settings": settings, "seconds": seconds[f"scikit-learn, {which}"], "loss": losses[which]["scikit-learn"]}
-             for which, settings in (("default", {}), ("best", best))]
+    rows = [
+        {
+            "contestant": "frosthead",
+            "which": "default",
+            "settings": {},
+            "seconds": seconds["frosthead"],
+            "loss": losses["default"]["frosthead"],
+        }
+    ]
+    rows += [
+        {
+            "contestant": "scikit-learn",
+            "which": which,
+            "settings": settings,
+            "seconds": seconds[f"scikit-learn, {which}"],
+            "loss": losses[which]["scikit-learn"],
+        }
+        for which, settings in (("default", {}), ("best", best))
+    ]
     return {"job": "heads", "set": name, "amount": shape["rows"], "unit": "s", "shape": shape, "rows": rows}

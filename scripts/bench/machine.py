@@ -2,6 +2,7 @@
 
 Refuses to name the host or its user: results are meant to be published.
 """
+
 import os
 import platform
 import re
@@ -11,13 +12,32 @@ from pathlib import Path
 from environments import HOME, ROOT, versions
 
 # Of everything that is installed, what decides speed; the rest is in results.json.
-TELLING = ("fastembed", "fasttext-numpy2-wheel", "model2vec", "nncf", "numpy", "onnxruntime", "openvino", "optimum-intel", "optimum-onnx", "scikit-learn", "scipy", "sentence-transformers", "setfit", "tokenizers", "torch", "transformers")
+TELLING = (
+    "fastembed",
+    "fasttext-numpy2-wheel",
+    "model2vec",
+    "nncf",
+    "numpy",
+    "onnxruntime",
+    "openvino",
+    "optimum-intel",
+    "optimum-onnx",
+    "scikit-learn",
+    "scipy",
+    "sentence-transformers",
+    "setfit",
+    "tokenizers",
+    "torch",
+    "transformers",
+)
 
 
 def describe(threads):
     information = Path("/proc/cpuinfo").read_text()
     model = re.search(r"^model name\s*:\s*(.*)$", information, re.MULTILINE)
-    flags = set((re.search(r"^flags\s*:\s*(.*)$", information, re.MULTILINE) or re.search("()", "")).group(1).split())
+    flags = set(
+        (re.search(r"^flags\s*:\s*(.*)$", information, re.MULTILINE) or re.search("()", "")).group(1).split()
+    )
     memory = re.search(r"MemTotal:\s*(\d+) kB", Path("/proc/meminfo").read_text()).group(1)
     return {
         "processor": model.group(1) if model else platform.machine(),
@@ -37,10 +57,19 @@ def slug(machine):
 
 def commit():
     """The commit, marked when the tree differs from it; None outside of a repository."""
-    done = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     return done.stdout.strip() or None
 
 
 def peers():
     """{peer: {package: version}} of what is set up."""
-    return {folder.name: versions(folder.name) for folder in sorted(HOME.glob("*")) if (folder / "requirements.txt").is_file()}
+    return {
+        folder.name: versions(folder.name)
+        for folder in sorted(HOME.glob("*"))
+        if (folder / "requirements.txt").is_file()
+    }

@@ -2,6 +2,7 @@
 
 Started by scripts/bench.sh. Refuses to write into benches/runs from a quick run, whose figures mean nothing.
 """
+
 import argparse
 import datetime
 import json
@@ -23,23 +24,50 @@ from environments import ROOT, Environments, installed_bytes
 from material import Material, with_whole
 from turns import Skips
 
-JOBS = {"extraction": extraction, "single": single, "heads": heads, "layers": layers, "whole": whole, "growth": growth, "frontier": frontier}
+JOBS = {
+    "extraction": extraction,
+    "single": single,
+    "heads": heads,
+    "layers": layers,
+    "whole": whole,
+    "growth": growth,
+    "frontier": frontier,
+}
 
 
 class Bench:
     """What every job needs: the program, the material, the environments, and how much to measure."""
 
     def __init__(self, arguments):
-        self.quick, self.rounds, self.threads, self.epochs = arguments.quick, arguments.rounds, arguments.threads, arguments.epochs
-        self.sets, self.table, self.tasks, self.depths = arguments.sets, arguments.table, arguments.tasks, arguments.depths
+        self.quick, self.rounds, self.threads, self.epochs = (
+            arguments.quick,
+            arguments.rounds,
+            arguments.threads,
+            arguments.epochs,
+        )
+        self.sets, self.table, self.tasks, self.depths = (
+            arguments.sets,
+            arguments.table,
+            arguments.tasks,
+            arguments.depths,
+        )
         self.frosthead, self.runtime = Path(arguments.frosthead).resolve(), Path(arguments.runtime).resolve()
         folder = ROOT / ".downloads/bench" / ("quick" if arguments.quick else "full")
         # A store of its own: nothing that was computed elsewhere may stand in for a measurement.
-        os.environ |= {"FROSTHEAD_CACHE": str(folder / "store"), "FROSTHEAD_CONFIG": str(folder / "config"), "ORT_DYLIB_PATH": str(self.runtime), "HF_HUB_OFFLINE": "1"}
+        os.environ |= {
+            "FROSTHEAD_CACHE": str(folder / "store"),
+            "FROSTHEAD_CONFIG": str(folder / "config"),
+            "ORT_DYLIB_PATH": str(self.runtime),
+            "HF_HUB_OFFLINE": "1",
+        }
         # The same number of threads for everybody, also in libraries that have no option for it.
-        os.environ |= {f"{library}_NUM_THREADS": str(self.threads) for library in ("OMP", "OPENBLAS", "MKL", "RAYON")}
+        os.environ |= {
+            f"{library}_NUM_THREADS": str(self.threads) for library in ("OMP", "OPENBLAS", "MKL", "RAYON")
+        }
         self.environments, self.skips = Environments(arguments.all), Skips()
-        self.material = Material(folder, self.frosthead, ROOT / "models/all-MiniLM-L6-v2", arguments.quick, arguments.data)
+        self.material = Material(
+            folder, self.frosthead, ROOT / "models/all-MiniLM-L6-v2", arguments.quick, arguments.data
+        )
         self.launches, self.singles = (2, 20) if arguments.quick else (max(5, self.rounds), 200)
 
     def wants(self, name):
@@ -48,26 +76,76 @@ class Bench:
 
     def batches(self):
         """How frosthead makes batches when it is told nothing: the tokens in each, and the lengths it pads to."""
-        output = self.material.run("bench", "embed", self.material.table(), "--backbone", self.material.backbone, "--limit", 8, "--rounds", 1, "--json")
+        output = self.material.run(
+            "bench",
+            "embed",
+            self.material.table(),
+            "--backbone",
+            self.material.backbone,
+            "--limit",
+            8,
+            "--rounds",
+            1,
+            "--json",
+        )
         figures = json.loads(output)
         return {"token_budget": figures["token_budget"], "buckets": figures["buckets"]}
 
 
 def parse():
-    parser = argparse.ArgumentParser(prog="scripts/bench.sh", description="Measures frosthead and its peers in turns on this machine.")
-    parser.add_argument("--all", action="store_true", help="set up the large peers, too (PyTorch: some 32 GB)")
-    parser.add_argument("--quick", action="store_true", help="few texts and rounds: shows that everything runs, its figures mean nothing")
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench.sh", description="Measures frosthead and its peers in turns on this machine."
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="set up the large peers, too (PyTorch: some 32 GB)"
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="few texts and rounds: shows that everything runs, its figures mean nothing",
+    )
     parser.add_argument("--jobs", default=",".join(JOBS), help=f"which of {', '.join(JOBS)} (default: all)")
-    parser.add_argument("--sets", default="", metavar="TEXT", help="only those sets of a job whose name contains this, as the tables show it (`top 2`, `long`)")
+    parser.add_argument(
+        "--sets",
+        default="",
+        metavar="TEXT",
+        help="only those sets of a job whose name contains this, as the tables show it (`top 2`, `long`)",
+    )
     parser.add_argument("--rounds", type=int, help="counted rounds (default: 3)")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="threads for everybody (default: all cores)")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=len(os.sched_getaffinity(0)),
+        help="threads for everybody (default: all cores)",
+    )
     parser.add_argument("--epochs", type=int, default=1, help="epochs of the job `layers` (default: 1)")
     parser.add_argument("--data", help="a folder with further tables (CSV with a column text) for extraction")
-    parser.add_argument("--table", metavar="CSV", help="the labelled table of the job `frontier`, with a column text (default: data/demo.csv)")
-    parser.add_argument("--tasks", type=lambda text: text.split(","), default=["domain", "sentiment"], help="its label columns (default: domain,sentiment)")
-    parser.add_argument("--depths", type=lambda text: [int(depth) for depth in text.split(",")], default=[0, 2, 3, 4, 6], help="our own depths there (default: 0,2,3,4,6)")
-    parser.add_argument("--out", help="where to write (default: benches/runs/DATE-MACHINE); what is there is kept but for what is measured again")
-    parser.add_argument("--update-docs", action="store_true", help="write the tables into docs/performance.md, between their markers")
+    parser.add_argument(
+        "--table",
+        metavar="CSV",
+        help="the labelled table of the job `frontier`, with a column text (default: data/demo.csv)",
+    )
+    parser.add_argument(
+        "--tasks",
+        type=lambda text: text.split(","),
+        default=["domain", "sentiment"],
+        help="its label columns (default: domain,sentiment)",
+    )
+    parser.add_argument(
+        "--depths",
+        type=lambda text: [int(depth) for depth in text.split(",")],
+        default=[0, 2, 3, 4, 6],
+        help="our own depths there (default: 0,2,3,4,6)",
+    )
+    parser.add_argument(
+        "--out",
+        help="where to write (default: benches/runs/DATE-MACHINE); what is there is kept but for what is measured again",
+    )
+    parser.add_argument(
+        "--update-docs",
+        action="store_true",
+        help="write the tables into docs/performance.md, between their markers",
+    )
     for name in ("frosthead", "runtime"):
         parser.add_argument(f"--{name}", required=True, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -85,16 +163,28 @@ def parse():
 
 def write(folder, run):
     """results.json, README.md, plot.svg and what the frontiers give to others, each whole at any time."""
-    parts = [("results.json", json.dumps(run, indent=1) + "\n"), ("README.md", report.page(run)), ("plot.svg", report.plot(run["results"]))]
+    parts = [
+        ("results.json", json.dumps(run, indent=1) + "\n"),
+        ("README.md", report.page(run)),
+        ("plot.svg", report.plot(run["results"])),
+    ]
     parts += points(run)
     for name, content in parts:
-        with_whole(folder / name, lambda temporary, content=content: temporary.write_text(content, encoding="utf-8"))
+        with_whole(
+            folder / name, lambda temporary, content=content: temporary.write_text(content, encoding="utf-8")
+        )
 
 
 def points(run):
     """Files of points for `frosthead compare --beside`: their names and contents."""
     frontiers = [result for result in run["results"] if result["job"] == "frontier"]
-    return [(frontier.file_name(result["set"]), json.dumps(report.frontier_points(result, run["machine"]["processor"]), indent=1) + "\n") for result in frontiers]
+    return [
+        (
+            frontier.file_name(result["set"]),
+            json.dumps(report.frontier_points(result, run["machine"]["processor"]), indent=1) + "\n",
+        )
+        for result in frontiers
+    ]
 
 
 def earlier_run(folder):
@@ -110,7 +200,10 @@ def main():
     bench = Bench(arguments)
     described = machine.describe(arguments.threads)
     stamp = f"{datetime.date.today().isoformat()}-{machine.slug(described)}"
-    folder = Path(arguments.out or (bench.material.folder / "results" if arguments.quick else ROOT / "benches/runs" / stamp))
+    folder = Path(
+        arguments.out
+        or (bench.material.folder / "results" if arguments.quick else ROOT / "benches/runs" / stamp)
+    )
     folder.mkdir(parents=True, exist_ok=True)
     earlier = earlier_run(folder)
     results = {(result["job"], result["set"]): result for result in earlier["results"]}
@@ -121,20 +214,32 @@ def main():
         bench.skips.job, load = name, os.getloadavg()[0]
         bench.skips.reasons.pop(name, None)
         for result in JOBS[name].measure(bench):
-            measured = {"measured": datetime.datetime.now().isoformat(timespec="seconds"), "load_before": load}
+            measured = {
+                "measured": datetime.datetime.now().isoformat(timespec="seconds"),
+                "load_before": load,
+            }
             results[result["job"], result["set"]] = result | about | measured
             write(folder, whole_run(bench, described, list(results.values())))
     print(report.tables(list(results.values())))
     print(f"\nbench: {folder}/README.md", file=sys.stderr)
     if arguments.update_docs:
         page = ROOT / "docs/performance.md"
-        report.update_page(page, whole_run(bench, described, list(results.values())), os.path.relpath(folder, page.parent))
+        report.update_page(
+            page, whole_run(bench, described, list(results.values())), os.path.relpath(folder, page.parent)
+        )
 
 
 def whole_run(bench, described, results):
     installed = machine.peers()
     cuda = {name: installed_bytes(name)["cuda"]["packages"] for name in installed}
-    return {"machine": described, "peers": installed, "telling": machine.TELLING, "cuda": cuda, "problems": bench.skips.reasons, "results": results}
+    return {
+        "machine": described,
+        "peers": installed,
+        "telling": machine.TELLING,
+        "cuda": cuda,
+        "problems": bench.skips.reasons,
+        "results": results,
+    }
 
 
 if __name__ == "__main__":

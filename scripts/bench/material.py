@@ -2,6 +2,7 @@
 
 Everything comes from what quickstart fetches, or is drawn from a seed. Refuses to leave a half-written file that looks finished.
 """
+
 import csv
 import functools
 import json
@@ -39,7 +40,10 @@ class Split:
         from safetensors.numpy import load_file
 
         written = pq.read_table(features, columns=["text_hash", "text", *tasks]).to_pylist()
-        rows = [({column: row[column] or "" for column in ("text", *tasks)}, bytes.fromhex(row["text_hash"])) for row in written]
+        rows = [
+            ({column: row[column] or "" for column in ("text", *tasks)}, bytes.fromhex(row["text_hash"]))
+            for row in written
+        ]
         hashes = {part: {bytes(row) for row in rows} for part, rows in load_file(run / ROWS).items()}
         parts = {part: [row for row, key in rows if key in hashes[part]] for part in PARTS}
         return cls(table, tasks, parts, (run / ROWS).read_bytes())
@@ -109,7 +113,16 @@ class Material:
         """`count` distinct texts: the demo's, and again with a number behind them."""
         path = self.folder / f"texts-{count}.csv"
         every = [row["text"] for row in self.rows]
-        write_table(path, [{"text": every[place % len(every)] + (f" {place // len(every)}" if place >= len(every) else "")} for place in range(count)])
+        write_table(
+            path,
+            [
+                {
+                    "text": every[place % len(every)]
+                    + (f" {place // len(every)}" if place >= len(every) else "")
+                }
+                for place in range(count)
+            ],
+        )
         return path
 
     @functools.cache
@@ -134,9 +147,17 @@ class Material:
             vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
             wrong = random.random(rows) < 0.05
             labels[wrong] = random.integers(0, classes, wrong.sum())
-            embedding = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), hidden).cast(pa.list_(pa.float32()))
+            embedding = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), hidden).cast(
+                pa.list_(pa.float32())
+            )
             hashes = [random.bytes(16).hex() for _ in range(rows)]
-            table = pa.table({"text_hash": hashes, "label": [f"class-{label:03}" for label in labels], "embedding": embedding})
+            table = pa.table(
+                {
+                    "text_hash": hashes,
+                    "label": [f"class-{label:03}" for label in labels],
+                    "embedding": embedding,
+                }
+            )
             with_whole(path, lambda temporary: pq.write_table(table, temporary))
         return path
 
@@ -169,8 +190,18 @@ class Material:
         if not (folder / backend / variant).exists():
             shutil.rmtree(folder, ignore_errors=True)
             shutil.copytree(self.checkpoint, folder)
-            done = subprocess.run([python, ROOT / "scripts/peers/embed_sentence_transformers.py", "--export", backend, folder, argument],
-                                  capture_output=True, text=True)
+            done = subprocess.run(
+                [
+                    python,
+                    ROOT / "scripts/peers/embed_sentence_transformers.py",
+                    "--export",
+                    backend,
+                    folder,
+                    argument,
+                ],
+                capture_output=True,
+                text=True,
+            )
             if done.returncode != 0:
                 shutil.rmtree(folder)
                 raise Unavailable(f"its export to {backend} failed: {done.stderr[-400:]}")
@@ -181,7 +212,11 @@ class Material:
         folder, temporary = self.folder / "distilled", self.folder / "distilled.tmp"
         if not folder.exists():
             shutil.rmtree(temporary, ignore_errors=True)
-            done = subprocess.run([python, ROOT / "scripts/peers/label_model2vec.py", "--distill", self.checkpoint, temporary], capture_output=True, text=True)
+            done = subprocess.run(
+                [python, ROOT / "scripts/peers/label_model2vec.py", "--distill", self.checkpoint, temporary],
+                capture_output=True,
+                text=True,
+            )
             if done.returncode != 0:
                 raise Unavailable(f"its distillation failed: {done.stderr[-400:]}")
             os.replace(temporary, folder)
@@ -191,7 +226,9 @@ class Material:
         """A folder with `train.csv`: as many texts, spread over the demo's, as sentence-transformers calibrates on (`OVQuantizationConfig`)."""
         folder = self.folder / "calibration"
         folder.mkdir(exist_ok=True)
-        write_table(folder / "train.csv", [{"text": row["text"]} for row in spread_over(self.rows, CALIBRATION_TEXTS)])
+        write_table(
+            folder / "train.csv", [{"text": row["text"]} for row in spread_over(self.rows, CALIBRATION_TEXTS)]
+        )
         return folder
 
     @functools.cache
@@ -226,7 +263,9 @@ def cut_pooling(model):
     import onnx
 
     graph = model.graph
-    pooled = next(node for node in graph.node if any(name.startswith("pooling/pooled") for name in node.output))
+    pooled = next(
+        node for node in graph.node if any(name.startswith("pooling/pooled") for name in node.output)
+    )
     needed, kept = {pooled.input[0]}, []
     for node in reversed(graph.node):
         if needed & set(node.output):
@@ -235,7 +274,11 @@ def cut_pooling(model):
     del graph.node[:], graph.output[:]
     graph.node.extend(reversed(kept))
     graph.node.append(onnx.helper.make_node("Identity", [pooled.input[0]], ["last_hidden_state"]))
-    graph.output.append(onnx.helper.make_tensor_value_info("last_hidden_state", onnx.TensorProto.FLOAT, ["rows", "tokens", None]))
+    graph.output.append(
+        onnx.helper.make_tensor_value_info(
+            "last_hidden_state", onnx.TensorProto.FLOAT, ["rows", "tokens", None]
+        )
+    )
     unused = [tensor for tensor in graph.initializer if tensor.name not in needed]
     for tensor in unused:
         graph.initializer.remove(tensor)
@@ -256,7 +299,11 @@ def joined(rows, count):
     by_source = {}
     for row in rows:
         by_source.setdefault(row["domain"], []).append(row["text"])
-    groups = [" ".join(texts[first : first + JOINED]) for texts in by_source.values() for first in range(0, len(texts) - JOINED + 1, JOINED)]
+    groups = [
+        " ".join(texts[first : first + JOINED])
+        for texts in by_source.values()
+        for first in range(0, len(texts) - JOINED + 1, JOINED)
+    ]
     return groups[:: max(1, len(groups) // count)][:count]
 
 

@@ -2,6 +2,7 @@
 
 A pure function of results.json. Refuses to give a ratio for a contestant whose outputs differ.
 """
+
 from pathlib import Path
 
 from turns import spread, times_faster
@@ -15,7 +16,15 @@ where named, CUDA packages are not part of a size. Peers that answer with embedd
 
 def tables(results):
     """All results as Markdown tables, one after another."""
-    made = {"extraction": extraction, "single text": single, "heads": heads, "layers": layers, "whole": whole, "growth": growth, "frontier": frontier}
+    made = {
+        "extraction": extraction,
+        "single text": single,
+        "heads": heads,
+        "layers": layers,
+        "whole": whole,
+        "growth": growth,
+        "frontier": frontier,
+    }
     return "\n\n".join(made[result["job"]](result) for result in results if result["job"] in made)
 
 
@@ -25,7 +34,15 @@ def table(head, rows):
 
 def number(value):
     """Three telling digits, without an exponent."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 1 else f"{value:.3f}"
+    return (
+        f"{value:,.0f}"
+        if value >= 100
+        else f"{value:.1f}"
+        if value >= 10
+        else f"{value:.2f}"
+        if value >= 1
+        else f"{value:.3f}"
+    )
 
 
 def ranged(values):
@@ -40,11 +57,16 @@ def times(ours, theirs):
 
 def settings(chosen):
     """Settings in words; a list, which is the buckets of a length, only by its name."""
-    return ", ".join(f"{name.replace('_', ' ').replace('-', ' ')} {value}" if not isinstance(value, list) else name for name, value in chosen.items())
+    return ", ".join(
+        f"{name.replace('_', ' ').replace('-', ' ')} {value}" if not isinstance(value, list) else name
+        for name, value in chosen.items()
+    )
 
 
 def row_of(result, contestant, which):
-    return next((row for row in result["rows"] if row["contestant"] == contestant and row["which"] == which), None)
+    return next(
+        (row for row in result["rows"] if row["contestant"] == contestant and row["which"] == which), None
+    )
 
 
 def extraction(result):
@@ -56,13 +78,35 @@ def extraction(result):
             rates[-1] += f": {settings(measured[-1]['settings'])}"
         ratios = []
         for precision in ("fp32", "int8"):
-            faster = [times(ours["seconds"], row["seconds"]) for row in measured if (ours := row_of(result, f"frosthead {precision}", row["which"]))]
-            ratios.append("outputs differ" if not measured[0]["same"] else "" if contestant.startswith("frosthead") else " / ".join(faster))
+            faster = [
+                times(ours["seconds"], row["seconds"])
+                for row in measured
+                if (ours := row_of(result, f"frosthead {precision}", row["which"]))
+            ]
+            ratios.append(
+                "outputs differ"
+                if not measured[0]["same"]
+                else ""
+                if contestant.startswith("frosthead")
+                else " / ".join(faster)
+            )
         cosine = measured[0]["cosine"]
-        rows.append([contestant, *(rates + [""])[:2], f"{cosine['mean']:.5f} / {cosine['least']:.5f}", *ratios])
-    head = [f"extraction, {result['amount']:,} {result['set']}, texts/s", "defaults", "best of a sweep", "cosine mean / least",
-            "frosthead fp32 is faster (defaults / best)", "frosthead int8 is faster"]
-    peak = "".join(f"; {row['share_of_gemm_peak']:.0%} of the machine's fp32 peak ({row['which']})" for row in result["rows"] if "share_of_gemm_peak" in row)
+        rows.append(
+            [contestant, *(rates + [""])[:2], f"{cosine['mean']:.5f} / {cosine['least']:.5f}", *ratios]
+        )
+    head = [
+        f"extraction, {result['amount']:,} {result['set']}, texts/s",
+        "defaults",
+        "best of a sweep",
+        "cosine mean / least",
+        "frosthead fp32 is faster (defaults / best)",
+        "frosthead int8 is faster",
+    ]
+    peak = "".join(
+        f"; {row['share_of_gemm_peak']:.0%} of the machine's fp32 peak ({row['which']})"
+        for row in result["rows"]
+        if "share_of_gemm_peak" in row
+    )
     return f"{table(head, rows)}\n\nCosines to {result['reference']}{peak}."
 
 
@@ -70,20 +114,34 @@ def single(result):
     ours = next(row for row in result["rows"] if row["contestant"] == "frosthead fp32")
     rows = []
     for row in result["rows"]:
+
         def against(value, our):
             return "" if row["contestant"].startswith("frosthead") else f", {value / our:.1f} ×"
 
         latency = row["latency"] or {}
-        times_of = " / ".join(number(latency[key]["median"]) for key in ("p50", "p95", "p99")) if latency else "failed"
+        times_of = (
+            " / ".join(number(latency[key]["median"]) for key in ("p50", "p95", "p99"))
+            if latency
+            else "failed"
+        )
         cold, our_cold = spread(row["cold_seconds"]), spread(ours["cold_seconds"])
         sizes = ", ".join(f"{what} {size / 1e6:,.0f}" for what, size in row["sizes"].items())
-        rows.append([
-            row["contestant"], times_of,
-            ranged(row["cold_seconds"]) + against(cold["median"], our_cold["median"]),
-            f"{row['peak_rss_bytes'] / 1e6:,.0f}" + against(row["peak_rss_bytes"], ours["peak_rss_bytes"]),
-            f"{row['installed_bytes'] / 1e6:,.0f}" + against(row["installed_bytes"], ours["installed_bytes"]) + f" ({sizes})",
-        ])
-    return table(["single text", "ms: median / 95 % / 99 %", "cold start, s", "its peak memory, MB", "installed, MB"], rows)
+        rows.append(
+            [
+                row["contestant"],
+                times_of,
+                ranged(row["cold_seconds"]) + against(cold["median"], our_cold["median"]),
+                f"{row['peak_rss_bytes'] / 1e6:,.0f}"
+                + against(row["peak_rss_bytes"], ours["peak_rss_bytes"]),
+                f"{row['installed_bytes'] / 1e6:,.0f}"
+                + against(row["installed_bytes"], ours["installed_bytes"])
+                + f" ({sizes})",
+            ]
+        )
+    return table(
+        ["single text", "ms: median / 95 % / 99 %", "cold start, s", "its peak memory, MB", "installed, MB"],
+        rows,
+    )
 
 
 def heads(result):
@@ -91,11 +149,25 @@ def heads(result):
     rows = []
     for row in result["rows"]:
         peer = row is not ours
-        rows.append([f"{row['contestant']}, {row['which']}" + (f": {settings(row['settings'])}" if row["settings"] else "") if peer else row["contestant"],
-                     ranged(row["seconds"]), f"{row['loss']:,.3f}" + (f" ({row['loss'] / ours['loss']:.6f} of frosthead's)" if peer else ""),
-                     times(ours["seconds"], row["seconds"]) if peer else ""])
+        rows.append(
+            [
+                f"{row['contestant']}, {row['which']}"
+                + (f": {settings(row['settings'])}" if row["settings"] else "")
+                if peer
+                else row["contestant"],
+                ranged(row["seconds"]),
+                f"{row['loss']:,.3f}"
+                + (f" ({row['loss'] / ours['loss']:.6f} of frosthead's)" if peer else ""),
+                times(ours["seconds"], row["seconds"]) if peer else "",
+            ]
+        )
     shape = result["shape"]
-    head = [f"heads, {result['set']}: {shape['rows']:,} × {shape['features']}, {shape['classes']} classes", "s", "final loss", "frosthead is faster"]
+    head = [
+        f"heads, {result['set']}: {shape['rows']:,} × {shape['features']}, {shape['classes']} classes",
+        "s",
+        "final loss",
+        "frosthead is faster",
+    ]
     return table(head, rows)
 
 
@@ -105,22 +177,57 @@ def accuracy(value):
 
 def layers(result):
     ours, theirs = result["rows"]
-    rows = [[row["contestant"], ranged(row["seconds"]), "; ".join(map(accuracy, row["accuracies"])),
-             times(ours["seconds"], row["seconds"]) if row is theirs else ""] for row in (ours, theirs)]
-    return table([f"an epoch of training, {result['set']}", "s", "test accuracy, seed by seed", "frosthead is faster"], rows)
+    rows = [
+        [
+            row["contestant"],
+            ranged(row["seconds"]),
+            "; ".join(map(accuracy, row["accuracies"])),
+            times(ours["seconds"], row["seconds"]) if row is theirs else "",
+        ]
+        for row in (ours, theirs)
+    ]
+    return table(
+        [f"an epoch of training, {result['set']}", "s", "test accuracy, seed by seed", "frosthead is faster"],
+        rows,
+    )
 
 
 def whole(result):
     ours, rows = result["rows"][0], []
     for row in result["rows"]:
         steps = " + ".join(number(spread(step)["median"]) for step in zip(*row["steps"]))
-        rows.append([row["contestant"], ranged(row["seconds"]), steps, accuracy(row["accuracies"]), f"{max(row['peak_rss_bytes']) / 1e6:,.0f}",
-                     times(ours["seconds"], row["seconds"]) if row is not ours else ""])
-    return table([f"the whole job, {result['set']} ({result['amount']:,} rows)", "s", "steps", "test accuracy", "peak memory, MB", "frosthead is faster"], rows)
+        rows.append(
+            [
+                row["contestant"],
+                ranged(row["seconds"]),
+                steps,
+                accuracy(row["accuracies"]),
+                f"{max(row['peak_rss_bytes']) / 1e6:,.0f}",
+                times(ours["seconds"], row["seconds"]) if row is not ours else "",
+            ]
+        )
+    return table(
+        [
+            f"the whole job, {result['set']} ({result['amount']:,} rows)",
+            "s",
+            "steps",
+            "test accuracy",
+            "peak memory, MB",
+            "frosthead is faster",
+        ],
+        rows,
+    )
 
 
 def growth(result):
-    rows = [[f"{point['x']:,}", number(point["seconds"]), f"{point['peak_rss_bytes'] / 1e6:,.0f}" if "peak_rss_bytes" in point else ""] for point in result["points"]]
+    rows = [
+        [
+            f"{point['x']:,}",
+            number(point["seconds"]),
+            f"{point['peak_rss_bytes'] / 1e6:,.0f}" if "peak_rss_bytes" in point else "",
+        ]
+        for point in result["points"]
+    ]
     line = result["line"]
     fit = f"{line['intercept']:.3g} s + {line['slope']:.3g} s · {result['x']}, R² {line['r_squared']:.4f}"
     return table([f"growth, {result['set']}: {result['x']}", "s", "peak memory, MB"], rows) + f"\n\n{fit}."
@@ -131,20 +238,50 @@ def frontier(result):
     usual, rows = result["rows"][0], []
     for row in result["rows"]:
         note = settings(row["settings"]) or row["chosen"]
-        rows.append([row["contestant"] + (f" ({note})" if note else ""), accuracy(row["accuracies"]), f"{row['bytes'] / 1e6:,.1f}",
-                     ranged([result["amount"] / seconds for seconds in row["seconds"]]), number(row["latency"]["median"]), f"{row['peak_rss_bytes'] / 1e6:,.0f}",
-                     times(row["seconds"], usual["seconds"]) if row is not usual else ""])
+        rows.append(
+            [
+                row["contestant"] + (f" ({note})" if note else ""),
+                accuracy(row["accuracies"]),
+                f"{row['bytes'] / 1e6:,.1f}",
+                ranged([result["amount"] / seconds for seconds in row["seconds"]]),
+                number(row["latency"]["median"]),
+                f"{row['peak_rss_bytes'] / 1e6:,.0f}",
+                times(row["seconds"], usual["seconds"]) if row is not usual else "",
+            ]
+        )
     counted = ", ".join(f"{task} {count:,}" for task, count in result["test_rows"].items())
-    head = [f"frontier, {result['set']} (test rows: {counted}; seed {result['seed']})", "test accuracy", "deployed, MB", "texts/s", "ms a text", "peak memory, MB",
-            f"faster than {usual['contestant']}"]
-    return table(head, rows) + f"\n\nTexts/s of {result['amount']:,} test texts to labels, at each one's fastest batches. Deployed: files of the model, without programs and libraries."
+    head = [
+        f"frontier, {result['set']} (test rows: {counted}; seed {result['seed']})",
+        "test accuracy",
+        "deployed, MB",
+        "texts/s",
+        "ms a text",
+        "peak memory, MB",
+        f"faster than {usual['contestant']}",
+    ]
+    return (
+        table(head, rows)
+        + f"\n\nTexts/s of {result['amount']:,} test texts to labels, at each one's fastest batches. Deployed: files of the model, without programs and libraries."
+    )
 
 
 def frontier_points(result, processor):
     """What stands beside our own frontier: a point for each peer and task, as `frosthead compare --beside` reads them."""
-    return [{"name": row["contestant"], "task": task, "accuracy": accuracy, "test_rows": result["test_rows"][task], "bytes": row["bytes"],
-             "texts_per_second": spread([result["amount"] / seconds for seconds in row["seconds"]])["median"], "ms_per_text": row["latency"]["median"], "processor": processor}
-            for row in result["rows"] if not row["contestant"].startswith("frosthead") for task, accuracy in row["accuracies"].items()]
+    return [
+        {
+            "name": row["contestant"],
+            "task": task,
+            "accuracy": accuracy,
+            "test_rows": result["test_rows"][task],
+            "bytes": row["bytes"],
+            "texts_per_second": spread([result["amount"] / seconds for seconds in row["seconds"]])["median"],
+            "ms_per_text": row["latency"]["median"],
+            "processor": processor,
+        }
+        for row in result["rows"]
+        if not row["contestant"].startswith("frosthead")
+        for task, accuracy in row["accuracies"].items()
+    ]
 
 
 def made_by(results):
@@ -153,29 +290,68 @@ def made_by(results):
     for result in results:
         key = (result["command"], result["measured"][:10], str(result["commit"]))
         groups.setdefault(key, []).append(f"{result['job']}: {result['set']}")
-    return [f"* `{command}`, {date}, commit {commit} ({'; '.join(jobs)})" for (command, date, commit), jobs in groups.items()]
+    return [
+        f"* `{command}`, {date}, commit {commit} ({'; '.join(jobs)})"
+        for (command, date, commit), jobs in groups.items()
+    ]
 
 
 def page(run):
     """The README of a run."""
     machine = run["machine"]
     lines = [
-        "# Benchmark", "",
+        "# Benchmark",
+        "",
         f"{machine['processor']}, {machine['cores_allowed']} cores, {machine['threads']} threads, {machine['memory_bytes'] / 2**30:.0f} GiB; {', '.join(machine['instructions'])}. "
-        f"{machine['system']}, Python {machine['python']}. Load before a job: {', '.join(dict.fromkeys(format(result['load_before'], '.2f') for result in run['results']))}.", "",
-        "Medians (least–most) of rounds in which all contestants took turns; ratios are medians of the rounds' own. Made by:", "",
-        *made_by(run["results"]), "",
-        tables(run["results"]), "", *(["![texts per second](plot.svg)", ""] if any(result["job"] == "extraction" for result in run["results"]) else []), NOT_COMPARED, "", "## Versions", "",
-        *[f"* {name}: {', '.join(f'{package} {version}' for package, version in packages.items() if package in run['telling'])}" for name, packages in run["peers"].items()],
+        f"{machine['system']}, Python {machine['python']}. Load before a job: {', '.join(dict.fromkeys(format(result['load_before'], '.2f') for result in run['results']))}.",
+        "",
+        "Medians (least–most) of rounds in which all contestants took turns; ratios are medians of the rounds' own. Made by:",
+        "",
+        *made_by(run["results"]),
+        "",
+        tables(run["results"]),
+        "",
+        *(
+            ["![texts per second](plot.svg)", ""]
+            if any(result["job"] == "extraction" for result in run["results"])
+            else []
+        ),
+        NOT_COMPARED,
+        "",
+        "## Versions",
+        "",
+        *[
+            f"* {name}: {', '.join(f'{package} {version}' for package, version in packages.items() if package in run['telling'])}"
+            for name, packages in run["peers"].items()
+        ],
     ]
     cuda = {package for parts in run["cuda"].values() for package in parts}
     if cuda:
         lines += ["", "Not counted in sizes, as they serve GPUs only: " + ", ".join(sorted(cuda)) + "."]
     if run["problems"]:
-        lines += ["", "## Left out", "", *[f"* {job}: {name}: {reason}" for job, reasons in run["problems"].items() for name, reason in reasons.items()]]
-    commands = {row["contestant"]: row["command"] for result in run["results"] for row in result.get("rows", []) if "command" in row}
+        lines += [
+            "",
+            "## Left out",
+            "",
+            *[
+                f"* {job}: {name}: {reason}"
+                for job, reasons in run["problems"].items()
+                for name, reason in reasons.items()
+            ],
+        ]
+    commands = {
+        row["contestant"]: row["command"]
+        for result in run["results"]
+        for row in result.get("rows", [])
+        if "command" in row
+    }
     if commands:
-        lines += ["", "## Commands of the contestants", "", *[f"* {name}: `{command}`" for name, command in commands.items()]]
+        lines += [
+            "",
+            "## Commands of the contestants",
+            "",
+            *[f"* {name}: `{command}`" for name, command in commands.items()],
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -190,17 +366,31 @@ def plot(results):
         y += 24
         for row, taken in zip(result["rows"], rates):
             rate = spread(taken)
-            colour = {"default": "#9ecae1", "best": "#3182bd"}[row["which"]] if not row["contestant"].startswith("frosthead") else {"default": "#fdae6b", "best": "#e6550d"}[row["which"]]
+            colour = (
+                {"default": "#9ecae1", "best": "#3182bd"}[row["which"]]
+                if not row["contestant"].startswith("frosthead")
+                else {"default": "#fdae6b", "best": "#e6550d"}[row["which"]]
+            )
             middle, end = y + 7, left + rate["median"] * scale
-            bars.append(f'<text x="{left - 6}" y="{y + 11}" text-anchor="end">{escaped(row["contestant"])}, {row["which"]}</text>')
-            bars.append(f'<rect x="{left}" y="{y}" width="{rate["median"] * scale:.1f}" height="14" fill="{colour}"/>')
-            bars.append(f'<path d="M{left + rate["least"] * scale:.1f} {middle}H{left + rate["most"] * scale:.1f}" stroke="#333"/>')
-            bars.append(f'<text x="{max(end, left + rate["most"] * scale) + 6:.1f}" y="{y + 11}">{number(rate["median"])}</text>')
+            bars.append(
+                f'<text x="{left - 6}" y="{y + 11}" text-anchor="end">{escaped(row["contestant"])}, {row["which"]}</text>'
+            )
+            bars.append(
+                f'<rect x="{left}" y="{y}" width="{rate["median"] * scale:.1f}" height="14" fill="{colour}"/>'
+            )
+            bars.append(
+                f'<path d="M{left + rate["least"] * scale:.1f} {middle}H{left + rate["most"] * scale:.1f}" stroke="#333"/>'
+            )
+            bars.append(
+                f'<text x="{max(end, left + rate["most"] * scale) + 6:.1f}" y="{y + 11}">{number(rate["median"])}</text>'
+            )
             y += 18
         y += 14
     body = "\n".join(bars)
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 70}" height="{y}" font-family="sans-serif" font-size="11">\n'
-            f'<rect width="100%" height="100%" fill="#fff"/>\n{body}\n</svg>\n')
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 70}" height="{y}" font-family="sans-serif" font-size="11">\n'
+        f'<rect width="100%" height="100%" fill="#fff"/>\n{body}\n</svg>\n'
+    )
 
 
 def escaped(text):
@@ -221,4 +411,6 @@ def update_page(path, run, folder):
     path = Path(path)
     machine = run["machine"]
     note = f"{machine['processor']}, {machine['threads']} threads; medians (least–most) of rounds in turns.\nVersions, commands and what was not compared:\n[{Path(folder).name}]({folder}/README.md)."
-    path.write_text(with_table(path.read_text(encoding="utf-8"), f"{note}\n\n{tables(run['results'])}"), encoding="utf-8")
+    path.write_text(
+        with_table(path.read_text(encoding="utf-8"), f"{note}\n\n{tables(run['results'])}"), encoding="utf-8"
+    )

@@ -2,6 +2,7 @@
 
 Refuses to count what a machine may be without: CUDA packages are subtracted, and named beside the size.
 """
+
 import json
 import statistics
 import subprocess
@@ -19,7 +20,11 @@ def measure(bench):
     print("bench: single text", flush=True)
     contestants = [*ours(bench), *peers(bench)]
     # Batches mean nothing here, so the loop with other batches is the loop.
-    contestants = {contestant.name: contestant for contestant in contestants if contestant.name != "plain loop, our batches"}
+    contestants = {
+        contestant.name: contestant
+        for contestant in contestants
+        if contestant.name != "plain loop, our batches"
+    }
     latency = latencies(bench, contestants)
     launches = {name: [] for name in contestants}
 
@@ -28,7 +33,9 @@ def measure(bench):
         launches[contestant.name].append(launched["peak_rss_bytes"])
         return launched["seconds"]
 
-    measures = {name: lambda contestant=contestant: cold(contestant) for name, contestant in contestants.items()}
+    measures = {
+        name: lambda contestant=contestant: cold(contestant) for name, contestant in contestants.items()
+    }
     # The first launch reads the files from the disk; it is not counted.
     warm = take_turns(measures, 1, bench.skips)
     seconds = take_turns({name: measures[name] for name in warm}, bench.launches, bench.skips)
@@ -36,8 +43,17 @@ def measure(bench):
     for name, taken in seconds.items():
         sizes = contestants[name].sizes()
         counted = sum(size for what, size in sizes.items() if "not counted" not in what)
-        rows.append({"contestant": name, "precision": contestants[name].precision, "cold_seconds": taken, "latency": latency.get(name),
-                     "peak_rss_bytes": statistics.median(launches[name][1:]), "installed_bytes": counted, "sizes": sizes})
+        rows.append(
+            {
+                "contestant": name,
+                "precision": contestants[name].precision,
+                "cold_seconds": taken,
+                "latency": latency.get(name),
+                "peak_rss_bytes": statistics.median(launches[name][1:]),
+                "installed_bytes": counted,
+                "sizes": sizes,
+            }
+        )
     yield {"job": "single text", "set": "one sentence", "rows": rows}
 
 
@@ -69,11 +85,18 @@ def latencies(bench, contestants):
     take_turns({name: lambda name=name: pass_of(name) for name in running}, bench.rounds, bench.skips)
     for worker in running.values():
         worker.stop()
-    return {name: {key: spread([figures[key] for figures in rounds]) for key in ("p50", "p95", "p99")} for name, rounds in found.items()}
+    return {
+        name: {key: spread([figures[key] for figures in rounds]) for key in ("p50", "p95", "p99")}
+        for name, rounds in found.items()
+    }
 
 
 def percentiles(milliseconds):
-    return {"p50": percentile(milliseconds, 0.5), "p95": percentile(milliseconds, 0.95), "p99": percentile(milliseconds, 0.99)}
+    return {
+        "p50": percentile(milliseconds, 0.5),
+        "p95": percentile(milliseconds, 0.95),
+        "p99": percentile(milliseconds, 0.99),
+    }
 
 
 def launch(command, text):

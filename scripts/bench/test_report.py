@@ -1,4 +1,5 @@
 """What is computed from measurements, without any: medians, ratios, fits, tables, the place in docs/performance.md."""
+
 import json
 import subprocess
 import sys
@@ -18,20 +19,41 @@ from environments import Unavailable
 
 
 def extraction_row(contestant, which, seconds, same=True):
-    return {"contestant": contestant, "which": which, "settings": {"batch_size": 8} if which == "best" else {}, "seconds": seconds,
-            "precision": "fp32", "cosine": {"mean": 0.99999, "least": 0.98765}, "same": same, "command": "peer"}
+    return {
+        "contestant": contestant,
+        "which": which,
+        "settings": {"batch_size": 8} if which == "best" else {},
+        "seconds": seconds,
+        "precision": "fp32",
+        "cosine": {"mean": 0.99999, "least": 0.98765},
+        "same": same,
+        "command": "peer",
+    }
 
 
 def extraction(same=True):
-    rows = [extraction_row("frosthead fp32", "default", [1.0, 2.0, 4.0]), extraction_row("frosthead fp32", "best", [0.5, 1.0, 2.0]),
-            extraction_row("peer & co", "default", [3.0, 5.0, 16.0], same=same), extraction_row("peer & co", "best", [2.0, 3.0, 5.0], same=same)]
-    return {"job": "extraction", "set": "short texts", "amount": 120, "unit": "texts/s", "reference": "peer & co", "rows": rows}
+    rows = [
+        extraction_row("frosthead fp32", "default", [1.0, 2.0, 4.0]),
+        extraction_row("frosthead fp32", "best", [0.5, 1.0, 2.0]),
+        extraction_row("peer & co", "default", [3.0, 5.0, 16.0], same=same),
+        extraction_row("peer & co", "best", [2.0, 3.0, 5.0], same=same),
+    ]
+    return {
+        "job": "extraction",
+        "set": "short texts",
+        "amount": 120,
+        "unit": "texts/s",
+        "reference": "peer & co",
+        "rows": rows,
+    }
 
 
 class Turns(unittest.TestCase):
     def test_ratios_are_of_the_same_round(self):
         # Of the medians it would be 5 / 2.
-        self.assertEqual(turns.times_faster([1.0, 2.0, 4.0], [3.0, 5.0, 16.0]), {"median": 3.0, "least": 2.5, "most": 4.0})
+        self.assertEqual(
+            turns.times_faster([1.0, 2.0, 4.0], [3.0, 5.0, 16.0]), {"median": 3.0, "least": 2.5, "most": 4.0}
+        )
 
     def test_every_round_begins_with_another_one(self):
         order = []
@@ -49,21 +71,35 @@ class Turns(unittest.TestCase):
         self.assertEqual(skips.reasons, {"heads": {"b": "no such library"}})
 
     def test_percentile_and_line(self):
-        self.assertEqual([turns.percentile(range(1, 101), share) for share in (0.5, 0.95, 0.99)], [50, 95, 99])
+        self.assertEqual(
+            [turns.percentile(range(1, 101), share) for share in (0.5, 0.95, 0.99)], [50, 95, 99]
+        )
         line = turns.line_fit([1, 2, 3], [5, 7, 9])
-        self.assertAlmostEqual(line["slope"], 2), self.assertAlmostEqual(line["intercept"], 3), self.assertAlmostEqual(line["r_squared"], 1)
+        (
+            self.assertAlmostEqual(line["slope"], 2),
+            self.assertAlmostEqual(line["intercept"], 3),
+            self.assertAlmostEqual(line["r_squared"], 1),
+        )
         self.assertLess(turns.line_fit([1, 2, 3], [1, 5, 2])["r_squared"], 0.1)
 
 
 class Processes(unittest.TestCase):
     def test_launch_reads_its_input_and_reports_a_failure(self):
         self.assertGreater(single.launch(["/bin/cat"], "x")["peak_rss_bytes"], 100_000)
-        self.assertGreaterEqual(single.launch(["/bin/sh", "-c", "read line; sleep $line"], "0.2")["seconds"], 0.2)
+        self.assertGreaterEqual(
+            single.launch(["/bin/sh", "-c", "read line; sleep $line"], "0.2")["seconds"], 0.2
+        )
         with self.assertRaisesRegex(Unavailable, "status 3: no such model"):
             single.launch(["/bin/sh", "-c", "echo no such model >&2; exit 3"], "")
 
     def test_a_worker_answers_fails_and_ends(self):
-        worker = turns.Worker(["/bin/sh", "-c", """read one; echo "{\\"seconds\\": 2}"; read two; echo "{\\"error\\": \\"$two\\"}"; echo gone >&2"""])
+        worker = turns.Worker(
+            [
+                "/bin/sh",
+                "-c",
+                """read one; echo "{\\"seconds\\": 2}"; read two; echo "{\\"error\\": \\"$two\\"}"; echo gone >&2""",
+            ]
+        )
         self.assertEqual(worker.ask("pass", {}), {"seconds": 2})
         with self.assertRaisesRegex(Unavailable, "failed: a pass of 8"):
             worker.process.stdin.write("a pass of 8\n")
@@ -112,7 +148,10 @@ class Labelling(unittest.TestCase):
     def test_a_peer_learns_from_labelled_rows_and_answers(self):
         options = json.dumps({"folder": str(self.folder / "kept here"), "tasks": ["mood"]})
         command = [sys.executable, "-c", PEER, Path(main.__file__).parents[1] / "peers", options]
-        train, valid = self.save("train.csv", "text,mood\n\"a, b\",good\nc,\nd,bad\n"), self.save("valid.csv", "text,mood\ne,good\n")
+        train, valid = (
+            self.save("train.csv", 'text,mood\n"a, b",good\nc,\nd,bad\n'),
+            self.save("valid.csv", "text,mood\ne,good\n"),
+        )
         fitted = subprocess.run([*command, "fit", train, valid], check=True, capture_output=True, text=True)
         self.assertEqual(json.loads(fitted.stdout), {"chosen": "[0, 2] of ['a, b', 'c', 'd'], ['good']"})
         once = subprocess.run([*command, "once", "so "], check=True, capture_output=True, text=True)
@@ -126,8 +165,12 @@ class Labelling(unittest.TestCase):
 
     def test_our_own_program_answers_behind_pipes_more_than_these_hold(self):
         texts = [f"text {place} " + "x" * 1000 for place in range(3000)]
-        predictor = frontier.Predictor(None, self.folder / "x.frost", ["mood"], [sys.executable, "-c", PREDICT, 6000])
-        self.assertEqual(predictor.ask("texts", str(self.save("texts.json", json.dumps(texts)))), {"texts": 3000})
+        predictor = frontier.Predictor(
+            None, self.folder / "x.frost", ["mood"], [sys.executable, "-c", PREDICT, 6000]
+        )
+        self.assertEqual(
+            predictor.ask("texts", str(self.save("texts.json", json.dumps(texts)))), {"texts": 3000}
+        )
         self.assertEqual(predictor.ask("labels", {}), {"labels": {"mood": [text.upper() for text in texts]}})
         with self.assertRaisesRegex(Unavailable, "status 3"):
             predictor.ask("pass", {})
@@ -140,18 +183,46 @@ class Labelling(unittest.TestCase):
 class Report(unittest.TestCase):
     def test_single_text_table_compares_with_our_fp32(self):
         latency = {key: turns.spread([value]) for key, value in (("p50", 2.0), ("p95", 3.0), ("p99", 4.0))}
-        row = {"contestant": "frosthead fp32", "precision": "fp32", "cold_seconds": [0.1, 0.2], "latency": latency, "peak_rss_bytes": 1e8,
-               "installed_bytes": 1.5e8, "sizes": {"model": 1.5e8}}
-        peer = row | {"contestant": "peer", "cold_seconds": [3.0, 6.0], "latency": None, "peak_rss_bytes": 5e8, "installed_bytes": 3e9}
-        ours, theirs = report.tables([{"job": "single text", "set": "one", "rows": [row, peer]}]).splitlines()[2:]
-        self.assertEqual(ours, "| frosthead fp32 | 2.00 / 3.00 / 4.00 | 0.150 (0.100–0.200) | 100 | 150 (model 150) |")
-        self.assertEqual(theirs, "| peer | failed | 4.50 (3.00–6.00), 30.0 × | 500, 5.0 × | 3,000, 20.0 × (model 150) |")
+        row = {
+            "contestant": "frosthead fp32",
+            "precision": "fp32",
+            "cold_seconds": [0.1, 0.2],
+            "latency": latency,
+            "peak_rss_bytes": 1e8,
+            "installed_bytes": 1.5e8,
+            "sizes": {"model": 1.5e8},
+        }
+        peer = row | {
+            "contestant": "peer",
+            "cold_seconds": [3.0, 6.0],
+            "latency": None,
+            "peak_rss_bytes": 5e8,
+            "installed_bytes": 3e9,
+        }
+        ours, theirs = report.tables(
+            [{"job": "single text", "set": "one", "rows": [row, peer]}]
+        ).splitlines()[2:]
+        self.assertEqual(
+            ours, "| frosthead fp32 | 2.00 / 3.00 / 4.00 | 0.150 (0.100–0.200) | 100 | 150 (model 150) |"
+        )
+        self.assertEqual(
+            theirs, "| peer | failed | 4.50 (3.00–6.00), 30.0 × | 500, 5.0 × | 3,000, 20.0 × (model 150) |"
+        )
 
     def test_whole_job_table_has_its_steps(self):
-        row = {"contestant": "frosthead", "which": "default", "settings": {}, "seconds": [10.0, 12.0], "steps": [[6.0, 4.0], [8.0, 4.0]],
-               "accuracies": {"domain": 0.9}, "peak_rss_bytes": [1e8, 2e8]}
+        row = {
+            "contestant": "frosthead",
+            "which": "default",
+            "settings": {},
+            "seconds": [10.0, 12.0],
+            "steps": [[6.0, 4.0], [8.0, 4.0]],
+            "accuracies": {"domain": 0.9},
+            "peak_rss_bytes": [1e8, 2e8],
+        }
         peer = row | {"contestant": "peer", "seconds": [20.0, 36.0]}
-        lines = report.tables([{"job": "whole", "set": "all labels", "amount": 100, "unit": "s", "rows": [row, peer]}]).splitlines()
+        lines = report.tables(
+            [{"job": "whole", "set": "all labels", "amount": 100, "unit": "s", "rows": [row, peer]}]
+        ).splitlines()
         self.assertEqual(lines[2], "| frosthead | 11.0 (10.0–12.0) | 7.00 + 4.00 | domain 0.900 | 200 |  |")
         self.assertIn("2.50 × (2.00–3.00)", lines[3])
 
@@ -163,28 +234,81 @@ class Report(unittest.TestCase):
         self.assertIn("3.00 × (2.50–4.00) / 3.00 × (2.50–4.00)", line)
 
     def test_no_ratio_when_outputs_differ(self):
-        line = next(line for line in report.tables([extraction(same=False)]).splitlines() if line.startswith("| peer"))
+        line = next(
+            line for line in report.tables([extraction(same=False)]).splitlines() if line.startswith("| peer")
+        )
         self.assertIn("outputs differ", line)
         self.assertNotIn("×", line)
 
     def test_frontier_table_and_points(self):
-        row = {"contestant": "the usual recipe", "accuracies": {"domain": 0.918, "sentiment": 0.696}, "chosen": "", "settings": {"batch_size": 8}, "bytes": 9.16e7,
-               "seconds": [10.0, 20.0, 40.0], "latency": turns.spread([12.0]), "peak_rss_bytes": 1e9}
-        words = row | {"contestant": "TF-IDF", "accuracies": {"domain": 0.9}, "chosen": "words", "settings": {}, "bytes": 2.5e7, "seconds": [1.0, 4.0, 4.0]}
-        ours = row | {"contestant": "frosthead int8, depth 3", "settings": {}, "bytes": 1.85e7, "seconds": [1.0, 1.0, 1.0]}
-        result = {"job": "frontier", "set": "demo", "amount": 2000, "unit": "texts/s", "seed": 13, "test_rows": {"domain": 4722, "sentiment": 4700}, "rows": [row, words, ours]}
+        row = {
+            "contestant": "the usual recipe",
+            "accuracies": {"domain": 0.918, "sentiment": 0.696},
+            "chosen": "",
+            "settings": {"batch_size": 8},
+            "bytes": 9.16e7,
+            "seconds": [10.0, 20.0, 40.0],
+            "latency": turns.spread([12.0]),
+            "peak_rss_bytes": 1e9,
+        }
+        words = row | {
+            "contestant": "TF-IDF",
+            "accuracies": {"domain": 0.9},
+            "chosen": "words",
+            "settings": {},
+            "bytes": 2.5e7,
+            "seconds": [1.0, 4.0, 4.0],
+        }
+        ours = row | {
+            "contestant": "frosthead int8, depth 3",
+            "settings": {},
+            "bytes": 1.85e7,
+            "seconds": [1.0, 1.0, 1.0],
+        }
+        result = {
+            "job": "frontier",
+            "set": "demo",
+            "amount": 2000,
+            "unit": "texts/s",
+            "seed": 13,
+            "test_rows": {"domain": 4722, "sentiment": 4700},
+            "rows": [row, words, ours],
+        }
         head, _, *lines = report.tables([result]).splitlines()[:5]
         self.assertIn("test rows: domain 4,722, sentiment 4,700; seed 13", head)
-        self.assertEqual(lines[0], "| the usual recipe (batch size 8) | domain 0.918 sentiment 0.696 | 91.6 | 100 (50.0–200) | 12.0 | 1,000 |  |")
-        self.assertEqual(lines[1], "| TF-IDF (words) | domain 0.900 | 25.0 | 500 (500–2,000) | 12.0 | 1,000 | 10.00 × (5.00–10.00) |")
+        self.assertEqual(
+            lines[0],
+            "| the usual recipe (batch size 8) | domain 0.918 sentiment 0.696 | 91.6 | 100 (50.0–200) | 12.0 | 1,000 |  |",
+        )
+        self.assertEqual(
+            lines[1],
+            "| TF-IDF (words) | domain 0.900 | 25.0 | 500 (500–2,000) | 12.0 | 1,000 | 10.00 × (5.00–10.00) |",
+        )
         self.assertIn("20.00 × (10.00–40.00)", lines[2])
         points = report.frontier_points(result, "a processor")
-        self.assertEqual([(point["name"], point["task"]) for point in points], [("the usual recipe", "domain"), ("the usual recipe", "sentiment"), ("TF-IDF", "domain")])
-        self.assertEqual(points[1], {"name": "the usual recipe", "task": "sentiment", "accuracy": 0.696, "test_rows": 4700, "bytes": 9.16e7, "texts_per_second": 100.0,
-                                     "ms_per_text": 12.0, "processor": "a processor"})
+        self.assertEqual(
+            [(point["name"], point["task"]) for point in points],
+            [("the usual recipe", "domain"), ("the usual recipe", "sentiment"), ("TF-IDF", "domain")],
+        )
+        self.assertEqual(
+            points[1],
+            {
+                "name": "the usual recipe",
+                "task": "sentiment",
+                "accuracy": 0.696,
+                "test_rows": 4700,
+                "bytes": 9.16e7,
+                "texts_per_second": 100.0,
+                "ms_per_text": 12.0,
+                "processor": "a processor",
+            },
+        )
 
     def test_each_table_has_a_file_of_points(self):
-        run = {"machine": {"processor": "one"}, "results": [{"job": "frontier", "set": name, "rows": []} for name in ("demo", "clinc150")]}
+        run = {
+            "machine": {"processor": "one"},
+            "results": [{"job": "frontier", "set": name, "rows": []} for name in ("demo", "clinc150")],
+        }
         files = main.points(run)
         self.assertEqual(files, [("frontier.json", "[]\n"), ("frontier-clinc150.json", "[]\n")])
 
@@ -192,13 +316,19 @@ class Report(unittest.TestCase):
         import xml.etree.ElementTree as xml
 
         plot = report.plot([extraction()])
-        bars = [bar for bar in xml.fromstring(plot).iter("{http://www.w3.org/2000/svg}rect") if bar.get("height") == "14"]
+        bars = [
+            bar
+            for bar in xml.fromstring(plot).iter("{http://www.w3.org/2000/svg}rect")
+            if bar.get("height") == "14"
+        ]
         # 60, 120, 24 and 40 texts/s; the fastest round of all, 240, takes the whole width.
         self.assertEqual([float(bar.get("width")) for bar in bars], [105.0, 210.0, 42.0, 70.0])
 
     def test_a_page_keeps_what_is_around_the_tables(self):
         page = f"before\n{report.START}\nold\n{report.END}\nafter\n"
-        self.assertEqual(report.with_table(page, "new"), f"before\n{report.START}\nnew\n{report.END}\nafter\n")
+        self.assertEqual(
+            report.with_table(page, "new"), f"before\n{report.START}\nnew\n{report.END}\nafter\n"
+        )
         with self.assertRaises(ValueError):
             report.with_table("no markers", "new")
 
@@ -206,13 +336,14 @@ class Report(unittest.TestCase):
         page = (Path(__file__).parents[2] / "docs/performance.md").read_text(encoding="utf-8")
         self.assertIn("new table", report.with_table(page, "new table"))
 
-
     def test_what_was_measured_before_stands_with_its_own_date(self):
         with tempfile.TemporaryDirectory() as runs:
+
             def save(name, text):
                 folder = Path(runs) / name
                 folder.mkdir()
                 (folder / "results.json").write_text(json.dumps({"results": [text], "problems": {}}))
+
             save("2026-01-02-one", "older")
             save("2026-01-03-one", "newer")
             save("2026-01-04-another", "of another machine")
@@ -220,16 +351,36 @@ class Report(unittest.TestCase):
             self.assertEqual(found("2026-01-05-one"), ["newer"])
             self.assertEqual(found("2026-01-02-one"), ["older"])
             self.assertEqual(found("2026-01-05-third"), [])
-        result = lambda name, date: {"command": "bench.sh", "measured": f"{date}T01:00:00", "commit": "abc", "job": name, "set": "all"}
-        lines = report.made_by([result("heads", "2026-01-01"), result("single", "2026-01-02"), result("whole", "2026-01-02")])
-        self.assertEqual(lines, ["* `bench.sh`, 2026-01-01, commit abc (heads: all)", "* `bench.sh`, 2026-01-02, commit abc (single: all; whole: all)"])
+        result = lambda name, date: {
+            "command": "bench.sh",
+            "measured": f"{date}T01:00:00",
+            "commit": "abc",
+            "job": name,
+            "set": "all",
+        }
+        lines = report.made_by(
+            [result("heads", "2026-01-01"), result("single", "2026-01-02"), result("whole", "2026-01-02")]
+        )
+        self.assertEqual(
+            lines,
+            [
+                "* `bench.sh`, 2026-01-01, commit abc (heads: all)",
+                "* `bench.sh`, 2026-01-02, commit abc (single: all; whole: all)",
+            ],
+        )
 
 
 class Texts(unittest.TestCase):
     def test_long_texts_are_of_one_source(self):
         rows = [{"domain": source, "text": f"{source}{place}"} for source in "ab" for place in range(20)]
-        self.assertEqual([material.spread_over(list(range(10)), count) for count in (20, 5, 4, 1)], [list(range(10)), [0, 2, 4, 6, 8], [0, 3, 6, 9], [0]])
-        self.assertEqual(material.joined(rows, 10), [" ".join(f"{source}{place}" for place in range(16)) for source in "ab"])
+        self.assertEqual(
+            [material.spread_over(list(range(10)), count) for count in (20, 5, 4, 1)],
+            [list(range(10)), [0, 2, 4, 6, 8], [0, 3, 6, 9], [0]],
+        )
+        self.assertEqual(
+            material.joined(rows, 10),
+            [" ".join(f"{source}{place}" for place in range(16)) for source in "ab"],
+        )
 
 
 if __name__ == "__main__":

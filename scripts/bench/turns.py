@@ -2,6 +2,7 @@
 
 Refuses to compare what was not measured in the same rounds.
 """
+
 import json
 import math
 import statistics
@@ -18,7 +19,9 @@ class Worker:
         self.command = [str(word) for word in command]
         # A file, not a pipe: a library that warns a lot must not stop because nobody reads.
         self.complaints = tempfile.TemporaryFile("w+")
-        self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.complaints, text=True)
+        self.process = subprocess.Popen(
+            self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.complaints, text=True
+        )
 
     def ask(self, command, value):
         try:
@@ -96,4 +99,8 @@ def line_fit(x, y):
     mean = statistics.fmean(y)
     left = sum((value - fitted.intercept - fitted.slope * at) ** 2 for at, value in zip(x, y))
     whole = sum((value - mean) ** 2 for value in y)
-    return {"intercept": fitted.intercept, "slope": fitted.slope, "r_squared": 1 - left / whole if whole else 1.0}
+    return {
+        "intercept": fitted.intercept,
+        "slope": fitted.slope,
+        "r_squared": 1 - left / whole if whole else 1.0,
+    }

@@ -2,6 +2,7 @@
 
 Refuses to start from what an earlier round left: our own feature store is emptied before each.
 """
+
 import json
 import shutil
 
@@ -17,8 +18,16 @@ def measure(bench):
     print("bench: whole job", flush=True)
     train, test = bench.material.labelled()
     jobs = {
-        "all labels, two tasks": (train, ["domain", "sentiment"], ("sentence-transformers + scikit-learn", "sentence-transformers", "job_sentence_transformers.py")),
-        f"{SHOTS} labels of each sentiment": (bench.material.few(SHOTS), ["sentiment"], ("SetFit", "setfit", "job_setfit.py")),
+        "all labels, two tasks": (
+            train,
+            ["domain", "sentiment"],
+            ("sentence-transformers + scikit-learn", "sentence-transformers", "job_sentence_transformers.py"),
+        ),
+        f"{SHOTS} labels of each sentiment": (
+            bench.material.few(SHOTS),
+            ["sentiment"],
+            ("SetFit", "setfit", "job_setfit.py"),
+        ),
     }
     for name, (rows, tasks, peer) in jobs.items():
         if bench.wants(name):
@@ -34,7 +43,10 @@ def one_job(bench, name, train, test, tasks, peer):
         folder.mkdir()
         launched = [launch(command, "") for command in commands()]
         found = predictions()
-        accuracies[contestant] = {task: sum(label == row[task] for label, row in zip(found[task], truth, strict=True)) / len(truth) for task in tasks}
+        accuracies[contestant] = {
+            task: sum(label == row[task] for label, row in zip(found[task], truth, strict=True)) / len(truth)
+            for task in tasks
+        }
         steps.setdefault(contestant, []).append([step["seconds"] for step in launched])
         peaks.setdefault(contestant, []).append(max(step["peak_rss_bytes"] for step in launched))
         return sum(step["seconds"] for step in launched)
@@ -43,13 +55,29 @@ def one_job(bench, name, train, test, tasks, peer):
     ours = [bench.frosthead, "-q"]
     threads = ["--threads", bench.threads]
     own_commands = lambda: [
-        [*ours, "train", train, "--test", test, "--backbone", bench.material.backbone, *named, "--out", folder / "run", "--cache", folder / "cache", *threads],
+        [
+            *ours,
+            "train",
+            train,
+            "--test",
+            test,
+            "--backbone",
+            bench.material.backbone,
+            *named,
+            "--out",
+            folder / "run",
+            "--cache",
+            folder / "cache",
+            *threads,
+        ],
         [*ours, "bundle", folder / "run", "--out", folder / "x.frost"],
         [*ours, "predict", test, "--model", folder / "x.frost", "--out", folder / "found.jsonl", *threads],
     ]
 
     def own_predictions():
-        rows = [json.loads(line) for line in (folder / "found.jsonl").read_text(encoding="utf-8").splitlines()]
+        rows = [
+            json.loads(line) for line in (folder / "found.jsonl").read_text(encoding="utf-8").splitlines()
+        ]
         return {task: [row[f"{task}_predicted"] for row in rows] for task in tasks}
 
     title, environment, script = peer
@@ -59,8 +87,21 @@ def one_job(bench, name, train, test, tasks, peer):
         [*program(), "predict", test, bench.material.checkpoint, folder / "model", *tasks],
     ]
     their_predictions = lambda: json.loads((folder / "model/found.json").read_text())
-    measures = {"frosthead": lambda: job("frosthead", own_commands, own_predictions), title: lambda: job(title, their_commands, their_predictions)}
+    measures = {
+        "frosthead": lambda: job("frosthead", own_commands, own_predictions),
+        title: lambda: job(title, their_commands, their_predictions),
+    }
     seconds = take_turns(measures, bench.rounds, bench.skips)
-    rows = [{"contestant": contestant, "which": "default", "settings": {}, "seconds": taken, "steps": steps[contestant],
-             "accuracies": accuracies[contestant], "peak_rss_bytes": peaks[contestant]} for contestant, taken in seconds.items()]
+    rows = [
+        {
+            "contestant": contestant,
+            "which": "default",
+            "settings": {},
+            "seconds": taken,
+            "steps": steps[contestant],
+            "accuracies": accuracies[contestant],
+            "peak_rss_bytes": peaks[contestant],
+        }
+        for contestant, taken in seconds.items()
+    ]
     return {"job": "whole", "set": name, "amount": len(read_table(train)), "unit": "s", "rows": rows}

@@ -5,6 +5,7 @@ usage: check_sentence_golden.py texts OUT.jsonl                      writes the 
        check_sentence_golden.py compare FEATURES.parquet GOLDEN      (needs pyarrow, safetensors, numpy); exits with 1 when the least cosine
                                                                      is below 0.99999 or a number differs by more than 1e-4
 """
+
 import json
 import sys
 from pathlib import Path
@@ -12,7 +13,9 @@ from pathlib import Path
 if sys.argv[1] == "texts":
     folder = Path(__file__).resolve().parents[2] / "tests/data/golden"
     texts = json.loads((folder / "golden.json").read_text(encoding="utf-8"))["texts"]
-    Path(sys.argv[2]).write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+    Path(sys.argv[2]).write_text(
+        "".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8"
+    )
     sys.exit()
 
 import numpy as np

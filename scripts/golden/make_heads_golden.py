@@ -7,6 +7,7 @@ Synthetic features from a fixed linear congruential generator (repeated in the R
 constant feature included; standardised; lbfgs at tol 1e-10. `loss` is the summed cross entropy + alpha/2 |W|^2 (binary:
 |w|^2 of the one weight vector).
 """
+
 import json, sys
 import numpy as np, sklearn
 from sklearn.linear_model import LogisticRegression
@@ -40,14 +41,26 @@ def main():
         x = (x - x.mean(axis=0)) * scale
         for alpha in (0.5, 20.0):
             for weight in (None, "balanced"):
-                model = LogisticRegression(C=1 / alpha, tol=1e-10, max_iter=10000, class_weight=weight).fit(x, labels)
+                model = LogisticRegression(C=1 / alpha, tol=1e-10, max_iter=10000, class_weight=weight).fit(
+                    x, labels
+                )
                 probabilities = model.predict_proba(x)
                 counts = compute_sample_weight(weight, labels)
-                loss = log_loss(labels, probabilities, normalize=False, sample_weight=counts) + alpha / 2 * (model.coef_ ** 2).sum()
-                out["fits"].append({"classes": classes, "alpha": alpha, "class_weight": weight or "none", "loss": loss,
-                                    "accuracy": float((model.predict(x) == labels).mean()),
-                                    "macro_f1": float(f1_score(labels, model.predict(x), average="macro")),
-                                    "first_probabilities": [list(map(float, row)) for row in probabilities[:5]]})
+                loss = (
+                    log_loss(labels, probabilities, normalize=False, sample_weight=counts)
+                    + alpha / 2 * (model.coef_**2).sum()
+                )
+                out["fits"].append(
+                    {
+                        "classes": classes,
+                        "alpha": alpha,
+                        "class_weight": weight or "none",
+                        "loss": loss,
+                        "accuracy": float((model.predict(x) == labels).mean()),
+                        "macro_f1": float(f1_score(labels, model.predict(x), average="macro")),
+                        "first_probabilities": [list(map(float, row)) for row in probabilities[:5]],
+                    }
+                )
     with open(sys.argv[1], "w") as file:
         json.dump(out, file, indent=1)
         file.write("\n")

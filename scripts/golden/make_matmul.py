@@ -17,7 +17,9 @@ DATA = Path(__file__).resolve().parents[2] / "tests" / "data"
 
 def model(name, nodes, inputs, outputs, initializers=()):
     graph = helper.make_graph(nodes, name, inputs, outputs, list(initializers))
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], producer_name="make_matmul.py")
+    made = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 17)], producer_name="make_matmul.py"
+    )
     made.ir_version = 8
     onnx.checker.check_model(made)
     return made
@@ -44,9 +46,18 @@ def main():
             helper.make_node("Mul", ["looked_up", "scale"], ["rows"], "scale_rows"),
             helper.make_node("Add", ["ids", "one"], ["next"], "add_one"),
         ],
-        [value("ids", TensorProto.INT64, ["batch", "sequence"]), value("scale", TensorProto.FLOAT, ["batch", 1, 1])],
-        [value("rows", TensorProto.FLOAT, ["batch", "sequence", 3]), value("next", TensorProto.INT64, ["batch", "sequence"])],
-        [numpy_helper.from_array(table, "table"), numpy_helper.from_array(numpy.array([1], dtype=numpy.int64), "one")],
+        [
+            value("ids", TensorProto.INT64, ["batch", "sequence"]),
+            value("scale", TensorProto.FLOAT, ["batch", 1, 1]),
+        ],
+        [
+            value("rows", TensorProto.FLOAT, ["batch", "sequence", 3]),
+            value("next", TensorProto.INT64, ["batch", "sequence"]),
+        ],
+        [
+            numpy_helper.from_array(table, "table"),
+            numpy_helper.from_array(numpy.array([1], dtype=numpy.int64), "one"),
+        ],
     )
     weights = DATA / "runtime_gather.weights"
     weights.write_bytes(table.tobytes())

@@ -6,6 +6,7 @@ The fields come from the schema's own descriptors, so a field that a newer ONNX 
 of messages gets one element per alternative of a `oneof`. `TypeProto.denotation` is left out where the alternative's tag
 is above its own, so that "fields in the order of their numbers" is one well-defined sequence of bytes.
 """
+
 import sys
 
 import onnx
@@ -25,7 +26,9 @@ def variants(make, above):
     """One message per alternative of each oneof (one message when there is none)."""
     descriptor = make.DESCRIPTOR
     alternatives = [f for oneof in descriptor.oneofs if not oneof.name.startswith("_") for f in oneof.fields]
-    return [fill(make(), descriptor, f, above) for f in alternatives] or [fill(make(), descriptor, None, above)]
+    return [fill(make(), descriptor, f, above) for f in alternatives] or [
+        fill(make(), descriptor, None, above)
+    ]
 
 
 def fill(message, descriptor, chosen, above):

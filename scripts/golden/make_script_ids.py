@@ -6,6 +6,7 @@ usage: make_script_ids.py TOKENIZER_JSON OUT_JSON      (needs tokenizers; the ve
 OUT_JSON: {"tokenizers", "texts": [1,000 texts, 100 of each script], "ids": [their ids, special tokens included]}. Texts are words of a
 sentence or two in each script, drawn by lot, with signs, digits, emoji and white space between them; every fiftieth is a long one.
 """
+
 import json
 import random
 import sys
@@ -24,8 +25,34 @@ WORDS = {
     "Han": "电池 两天后 就没电了 没有人 接电话 今天天气很好 我们去公园散步吧 繁體中文 機器學習",
     "Kana": "バッテリーは 二日で 切れて しまい 誰も 電話に 出ません でした カタカナ ひらがな ﾊﾝｶｸ が",
 }
-SIGNS = [" ", " ", " ", " ", " ", " ", ", ", ". ", "! ", "? ", "  ", "\n", "\t", " – ", "… ", "\u00a0", "\u3000", "。", "、", " 123 ", " 4,567.89 ", " 🙂 ",
-         " ½ ", "\u200b", "/", "-"]
+SIGNS = [
+    " ",
+    " ",
+    " ",
+    " ",
+    " ",
+    " ",
+    ", ",
+    ". ",
+    "! ",
+    "? ",
+    "  ",
+    "\n",
+    "\t",
+    " – ",
+    "… ",
+    "\u00a0",
+    "\u3000",
+    "。",
+    "、",
+    " 123 ",
+    " 4,567.89 ",
+    " 🙂 ",
+    " ½ ",
+    "\u200b",
+    "/",
+    "-",
+]
 
 random.seed(21)
 texts = []
@@ -39,6 +66,11 @@ for script, words in WORDS.items():
 tokenizer = tokenizers.Tokenizer.from_file(sys.argv[1])
 ids = [tokenizer.encode(text).ids for text in texts]
 with open(sys.argv[2], "w", encoding="utf-8") as file:
-    json.dump({"tokenizers": tokenizers.__version__, "texts": texts, "ids": ids}, file, ensure_ascii=False, separators=(",", ":"))
+    json.dump(
+        {"tokenizers": tokenizers.__version__, "texts": texts, "ids": ids},
+        file,
+        ensure_ascii=False,
+        separators=(",", ":"),
+    )
     file.write("\n")
 print(len(texts), sum(map(len, ids)), "ids")

@@ -12,6 +12,7 @@ bert_tiny_golden.safetensors       f32, eager attention, one text at a time:
                                       (gelu_new and relu: the weights of pretraining under another hidden_act)
   pretraining.hidden.L  [all tokens of all texts, 32]   L = 0 (embeddings), 1, 2
 """
+
 import json
 import sys
 
@@ -23,14 +24,29 @@ from transformers import BertConfig, BertForPreTraining, BertModel
 out = sys.argv[1]
 torch.manual_seed(20)
 torch.set_num_threads(1)
-sizes = dict(vocab_size=100, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
-             max_position_embeddings=48, type_vocab_size=2, layer_norm_eps=1e-12, pad_token_id=0)
+sizes = dict(
+    vocab_size=100,
+    hidden_size=32,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    intermediate_size=64,
+    max_position_embeddings=48,
+    type_vocab_size=2,
+    layer_norm_eps=1e-12,
+    pad_token_id=0,
+)
 model = BertForPreTraining(BertConfig(**sizes)).eval()
-with torch.no_grad():  # larger than BERT's own start, so that activation functions and padding make a visible difference
+with (
+    torch.no_grad()
+):  # larger than BERT's own start, so that activation functions and padding make a visible difference
     for name, parameter in model.named_parameters():
-        parameter.copy_(torch.randn_like(parameter) * 0.25 + (1.0 if name.endswith("LayerNorm.weight") else 0.0))
+        parameter.copy_(
+            torch.randn_like(parameter) * 0.25 + (1.0 if name.endswith("LayerNorm.weight") else 0.0)
+        )
 state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-encoder = {name[5:]: t for name, t in state.items() if name.startswith("bert.") and "position_ids" not in name}
+encoder = {
+    name[5:]: t for name, t in state.items() if name.startswith("bert.") and "position_ids" not in name
+}
 texts = [[2, *torch.randint(4, 100, (n - 2,)).tolist(), 3] for n in (2, 5, 9, 16, 40)]
 
 
@@ -60,7 +76,10 @@ for variant, (activation, weights) in variants.items():
     config = BertConfig(**sizes, hidden_act=activation, attn_implementation="eager")
     bert = BertModel(config).eval()
     missing, unexpected = bert.load_state_dict(weights, strict=False)
-    assert not unexpected and all("position_ids" in n or "token_type_ids" in n for n in missing), (missing, unexpected)
+    assert not unexpected and all("position_ids" in n or "token_type_ids" in n for n in missing), (
+        missing,
+        unexpected,
+    )
     with torch.no_grad():
         states = [bert(torch.tensor([ids]), output_hidden_states=True).hidden_states for ids in texts]
     golden[f"{variant}.mean"] = torch.stack([s[-1][0].mean(0) for s in states])

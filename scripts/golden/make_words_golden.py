@@ -6,6 +6,7 @@ each time that it stands there; pairs have the places `tokens/grams.rs` gives th
 loss on that; `rare`: where each column is divided by the root of the number of texts that have it.
 usage: make_words_golden.py OUT         needs: numpy, scipy, scikit-learn
 """
+
 import json, sys
 
 import numpy as np
@@ -17,7 +18,9 @@ FACTORS = 2_654_435_761, 2_246_822_519
 
 
 def places(ids):
-    return list(ids) + [PIECES + (left * FACTORS[0] + right * FACTORS[1]) % PAIRS for left, right in zip(ids, ids[1:])]
+    return list(ids) + [
+        PIECES + (left * FACTORS[0] + right * FACTORS[1]) % PAIRS for left, right in zip(ids, ids[1:])
+    ]
 
 
 def loss(model, x, y, alpha):
@@ -50,7 +53,10 @@ def main():
         x[:, texts_with < 2] = 0
         plain, rare, y = csr_matrix(x), csr_matrix(x / np.sqrt(np.maximum(texts_with, 1))), np.array(labels)
         for alpha in (10.0, 1.0, 0.1):
-            fits = {name: (x, LogisticRegression(C=1 / alpha, tol=1e-10, max_iter=20_000).fit(x, y)) for name, x in (("plain", plain), ("rare", rare))}
+            fits = {
+                name: (x, LogisticRegression(C=1 / alpha, tol=1e-10, max_iter=20_000).fit(x, y))
+                for name, x in (("plain", plain), ("rare", rare))
+            }
             losses = {name: loss(model, x, y, alpha) for name, (x, model) in fits.items()}
             cases.append({"texts": texts, "labels": labels, "classes": classes, "alpha": alpha, **losses})
     with open(sys.argv[1], "w", encoding="utf-8") as out:

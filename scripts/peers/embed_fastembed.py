@@ -5,14 +5,19 @@ options: {"model": DIR with model.onnx and the tokenizer's files, "threads": N}
 settings of a pass: {"batch_size": N, "parallel": N} (its defaults: 256, none)
 needs: fastembed.
 """
+
 from fastembed import TextEmbedding
 
 from worker import serve_embedding
 
 
 def load(options):
-    model = TextEmbedding("sentence-transformers/all-MiniLM-L6-v2", specific_model_path=options["model"], threads=options["threads"],
-                          providers=["CPUExecutionProvider"])
+    model = TextEmbedding(
+        "sentence-transformers/all-MiniLM-L6-v2",
+        specific_model_path=options["model"],
+        threads=options["threads"],
+        providers=["CPUExecutionProvider"],
+    )
     return lambda texts, settings: list(model.embed(texts, **settings))
 
 

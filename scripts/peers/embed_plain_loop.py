@@ -6,6 +6,7 @@ settings of a pass: {"batch_size": N}, texts in the order in which they came (32
 sorted by length, padded to a bucket, as many rows as the budget holds, which are frosthead's own batches.
 needs: onnxruntime, tokenizers, numpy.
 """
+
 import json
 from pathlib import Path
 
@@ -41,13 +42,18 @@ def load(options):
     tokenizer.enable_truncation(preparation["max_length"])
     session_options = onnxruntime.SessionOptions()
     session_options.intra_op_num_threads = options["threads"]
-    session = onnxruntime.InferenceSession(str(folder / "embedding.onnx"), session_options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        str(folder / "embedding.onnx"), session_options, providers=["CPUExecutionProvider"]
+    )
 
     def embed(texts, settings):
         encoded = [encoding.ids for encoding in tokenizer.encode_batch_fast(texts)]
         lengths = [len(ids) for ids in encoded]
-        batches = (sorted_batches(lengths, settings["buckets"], settings["token_budget"]) if "token_budget" in settings
-                   else batches_in_order(lengths, settings.get("batch_size", 32)))
+        batches = (
+            sorted_batches(lengths, settings["buckets"], settings["token_budget"])
+            if "token_budget" in settings
+            else batches_in_order(lengths, settings.get("batch_size", 32))
+        )
         result = [None] * len(texts)
         for rows, padded in batches:
             ids = np.full((len(rows), padded), preparation["pad_token_id"], dtype=np.int64)
@@ -55,7 +61,9 @@ def load(options):
             for place, row in enumerate(rows):
                 ids[place, : lengths[row]] = encoded[row]
                 mask[place, : lengths[row]] = 1
-            for row, vector in zip(rows, session.run(["embedding"], {"input_ids": ids, "attention_mask": mask})[0]):
+            for row, vector in zip(
+                rows, session.run(["embedding"], {"input_ids": ids, "attention_mask": mask})[0]
+            ):
                 result[row] = vector
         return result
 

@@ -8,6 +8,7 @@ usage: embed_sentence_transformers.py --export onnx DIR CONFIGURATION     writes
        embed_sentence_transformers.py --export openvino DIR TEXTS         the same in DIR/openvino; TEXTS: a folder with train.csv, calibrated on
 needs: sentence-transformers, with its extra `onnx` or `openvino` for these backends; `datasets` for OpenVINO's 8-bit variant.
 """
+
 import sys
 from pathlib import Path
 
@@ -19,7 +20,12 @@ from worker import serve_embedding
 
 def load(options):
     torch.set_num_threads(options["threads"])
-    model = SentenceTransformer(options["model"], device="cpu", backend=options["backend"], model_kwargs=BACKENDS[options["backend"]](options))
+    model = SentenceTransformer(
+        options["model"],
+        device="cpu",
+        backend=options["backend"],
+        model_kwargs=BACKENDS[options["backend"]](options),
+    )
     return lambda texts, settings: model.encode(texts, show_progress_bar=False, **settings)
 
 
@@ -32,11 +38,18 @@ def onnx_arguments(options):
 
     session = onnxruntime.SessionOptions()
     session.intra_op_num_threads = options["threads"]
-    return {"file_name": f"onnx/{options['file']}", "provider": "CPUExecutionProvider", "session_options": session}
+    return {
+        "file_name": f"onnx/{options['file']}",
+        "provider": "CPUExecutionProvider",
+        "session_options": session,
+    }
 
 
 def openvino_arguments(options):
-    return {"file_name": f"openvino/{options['file']}", "ov_config": {"INFERENCE_NUM_THREADS": options["threads"]} | options.get("ov_config", {})}
+    return {
+        "file_name": f"openvino/{options['file']}",
+        "ov_config": {"INFERENCE_NUM_THREADS": options["threads"]} | options.get("ov_config", {}),
+    }
 
 
 BACKENDS = {"torch": torch_arguments, "onnx": onnx_arguments, "openvino": openvino_arguments}
@@ -44,15 +57,28 @@ BACKENDS = {"torch": torch_arguments, "onnx": onnx_arguments, "openvino": openvi
 
 def export(backend, folder, words):
     """As its documentation does: exported by optimum; for ONNX quantised dynamically for the processor's instructions, for OpenVINO statically."""
-    from sentence_transformers import export_dynamic_quantized_onnx_model, export_static_quantized_openvino_model
+    from sentence_transformers import (
+        export_dynamic_quantized_onnx_model,
+        export_static_quantized_openvino_model,
+    )
 
     provider = {"provider": "CPUExecutionProvider"} if backend == "onnx" else {}
-    model = SentenceTransformer(folder, device="cpu", backend=backend, model_kwargs={"export": True} | provider)
+    model = SentenceTransformer(
+        folder, device="cpu", backend=backend, model_kwargs={"export": True} | provider
+    )
     model.save_pretrained(folder)
     if backend == "onnx":
         export_dynamic_quantized_onnx_model(model, words, folder)
     else:
-        export_static_quantized_openvino_model(model, None, folder, dataset_name=words, dataset_config_name="default", dataset_split="train", column_name="text")
+        export_static_quantized_openvino_model(
+            model,
+            None,
+            folder,
+            dataset_name=words,
+            dataset_config_name="default",
+            dataset_split="train",
+            column_name="text",
+        )
     print(*sorted(path.name for path in Path(folder, backend).iterdir()))
 
 

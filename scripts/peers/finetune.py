@@ -12,6 +12,7 @@ step, as people do; `cached`: it is fed with their stored states, as frosthead i
 the validation rows, as frosthead does. A task of numbers is measured by Spearman's correlation, and its epochs by R².
 needs: torch, transformers, numpy, pyarrow, safetensors.
 """
+
 import argparse, csv, json, os, subprocess, tempfile, time
 from pathlib import Path
 
@@ -23,14 +24,36 @@ from safetensors.numpy import load_file
 from transformers import AutoTokenizer, BertModel
 
 # The options of both; frosthead is told all that have an effect.
-OPTIONS = {"learning-rate": 2e-4, "head-rate": 5.0, "layer-decay": 0.9, "warm-up": 0.1, "weight-decay": 0.01,
-           "clip": 1.0, "dropout": 0.1, "patience": 2, "train-tokens": 1024}
+OPTIONS = {
+    "learning-rate": 2e-4,
+    "head-rate": 5.0,
+    "layer-decay": 0.9,
+    "warm-up": 0.1,
+    "weight-decay": 0.01,
+    "clip": 1.0,
+    "dropout": 0.1,
+    "patience": 2,
+    "train-tokens": 1024,
+}
 POOL_BATCHES = 128
 
 
 def frosthead(binary, data, backbone, tasks, out, seed, *options):
-    command = [binary, "-q", "train", data, "--backbone", backbone, "--out", str(out), "--json", "--seed", str(seed),
-               *[word for task, kind in tasks for word in (f"--{kind}", task)], *options]
+    command = [
+        binary,
+        "-q",
+        "train",
+        data,
+        "--backbone",
+        backbone,
+        "--out",
+        str(out),
+        "--json",
+        "--seed",
+        str(seed),
+        *[word for task, kind in tasks for word in (f"--{kind}", task)],
+        *options,
+    ]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
@@ -38,11 +61,15 @@ class Data:
     def __init__(self, arguments):
         with open(arguments.data, newline="", encoding="utf-8") as file:
             self.rows = list(csv.DictReader(file))
-        self.keys = [bytes.fromhex(text) for text in pq.read_table(arguments.features)["text_hash"].to_pylist()]
+        self.keys = [
+            bytes.fromhex(text) for text in pq.read_table(arguments.features)["text_hash"].to_pylist()
+        ]
         assert len(self.keys) == len(self.rows), "FEATURES was not made from DATA"
         self.cached, self.states_seconds = None, 0.0
         tokenizer = AutoTokenizer.from_pretrained(arguments.checkpoint)
-        self.ids = tokenizer([row["text"] for row in self.rows], truncation=True, max_length=256, padding=False)["input_ids"]
+        self.ids = tokenizer(
+            [row["text"] for row in self.rows], truncation=True, max_length=256, padding=False
+        )["input_ids"]
 
     def part(self, run, name):
         rows = {bytes(row) for row in load_file(run / "rows.safetensors")[name]}
@@ -83,7 +110,7 @@ class Network(torch.nn.Module):
         self.bert.requires_grad_(False)
         self.layers = self.bert.encoder.layer
         self.cut = len(self.layers) - top
-        for layer in self.layers[self.cut:]:
+        for layer in self.layers[self.cut :]:
             layer.requires_grad_(True)
         self.heads = torch.nn.ModuleList(heads)
 
@@ -106,7 +133,7 @@ class Network(torch.nn.Module):
         return hidden
 
     def upper(self, hidden, mask):
-        hidden = self.run(hidden, mask, self.layers[self.cut:])
+        hidden = self.run(hidden, mask, self.layers[self.cut :])
         real = mask[:, :, None].to(hidden.dtype)
         pooled = F.normalize((hidden * real).sum(1) / real.sum(1), dim=1)
         return [head(pooled) for head in self.heads]
@@ -114,7 +141,10 @@ class Network(torch.nn.Module):
 
 def padded(data, rows):
     length = max(len(data.ids[row]) for row in rows)
-    ids, mask = torch.zeros(len(rows), length, dtype=torch.long), torch.zeros(len(rows), length, dtype=torch.long)
+    ids, mask = (
+        torch.zeros(len(rows), length, dtype=torch.long),
+        torch.zeros(len(rows), length, dtype=torch.long),
+    )
     for place, row in enumerate(rows):
         ids_of_row = data.ids[row]
         ids[place, : len(ids_of_row)] = torch.tensor(ids_of_row)
@@ -219,13 +249,20 @@ def torch_run(arguments, data, seed, base):
             decay = OPTIONS["weight-decay"] if parameter.ndim > 1 else 0.0
             groups.setdefault((group_rate(name, network, len(network.layers)), decay), []).append(parameter)
     rate = OPTIONS["learning-rate"]
-    optimizer = torch.optim.AdamW([{"params": parameters, "lr": rate * factor, "weight_decay": decay} for (factor, decay), parameters in groups.items()])
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": parameters, "lr": rate * factor, "weight_decay": decay}
+            for (factor, decay), parameters in groups.items()
+        ]
+    )
     random = np.random.default_rng(seed)
     plan = [batches(train, lengths, OPTIONS["train-tokens"], random) for _ in range(arguments.epochs)]
     total = sum(len(epoch) for epoch in plan)
     rising = round(OPTIONS["warm-up"] * total)
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: (step + 1) / rising if step < rising else (total - step) / max(1, total - rising))
+        optimizer,
+        lambda step: (step + 1) / rising if step < rising else (total - step) / max(1, total - rising),
+    )
     trained = [parameter for group in groups.values() for parameter in group]
     best, seconds = (0.0, None), []
     for number, epoch in enumerate(plan):
@@ -261,7 +298,9 @@ def main():
     parser.add_argument("--number", action="append", default=[])
     parser.add_argument("--json", help="write seconds and accuracies of each seed to this file, too")
     arguments = parser.parse_args()
-    arguments.tasks = [(task, "task") for task in arguments.task] + [(task, "number") for task in arguments.number]
+    arguments.tasks = [(task, "task") for task in arguments.task] + [
+        (task, "number") for task in arguments.number
+    ]
     arguments.tasks = arguments.tasks or [("domain", "task"), ("sentiment", "task")]
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     data = Data(arguments)
@@ -271,32 +310,75 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         for seed in map(int, arguments.seeds.split(",")):
             base, top = Path(folder) / f"base-{seed}", Path(folder) / f"top-{seed}"
-            first = frosthead(arguments.frosthead, arguments.data, arguments.backbone, arguments.tasks, base, seed)["tasks"]
+            first = frosthead(
+                arguments.frosthead, arguments.data, arguments.backbone, arguments.tasks, base, seed
+            )["tasks"]
             # Where the top layer is trained alone, there is no layer below it.
-            told = {name: value for name, value in OPTIONS.items() if name != "layer-decay" or arguments.top > 1}
+            told = {
+                name: value for name, value in OPTIONS.items() if name != "layer-decay" or arguments.top > 1
+            }
             options = [word for name, value in told.items() for word in (f"--{name}", str(value))]
-            ours = frosthead(arguments.frosthead, arguments.data, arguments.backbone, arguments.tasks, top, seed, "--freeze", freeze,
-                             "--epochs", str(arguments.epochs), *options)["tasks"]
+            ours = frosthead(
+                arguments.frosthead,
+                arguments.data,
+                arguments.backbone,
+                arguments.tasks,
+                top,
+                seed,
+                "--freeze",
+                freeze,
+                "--epochs",
+                str(arguments.epochs),
+                *options,
+            )["tasks"]
             stage = json.loads((top / "training.json").read_text())[0]
             epochs = stage["epochs"][1:]
             seconds = np.mean([epoch["seconds"] for epoch in epochs])
             share = np.mean([epoch["runtime_seconds"] / epoch["seconds"] for epoch in epochs])
             theirs, torch_seconds, torch_states = torch_run(arguments, data, seed, base)
-            of = {"task": lambda measured: measured["accuracy"], "number": lambda measured: measured["number"]["spearman"]}
+            of = {
+                "task": lambda measured: measured["accuracy"],
+                "number": lambda measured: measured["number"]["spearman"],
+            }
             accuracy = lambda metrics: np.array([of[kind](metrics[task]) for task, kind in arguments.tasks])
-            found["scenario 2"].append(accuracy(first)), found["frosthead"].append(accuracy(ours)), found["torch"].append(theirs)
-            seeds.append({name: {"seconds": float(taken), "accuracies": dict(zip([task for task, _ in arguments.tasks], map(float, found[name][-1])))}
-                          for name, taken in (("frosthead", seconds), ("torch", torch_seconds))} | {"seed": seed})
-            shown = " / ".join(f"{name} " + " ".join(f"{100 * value:.2f}" for value in values[-1]) for name, values in found.items())
+            (
+                found["scenario 2"].append(accuracy(first)),
+                found["frosthead"].append(accuracy(ours)),
+                found["torch"].append(theirs),
+            )
+            seeds.append(
+                {
+                    name: {
+                        "seconds": float(taken),
+                        "accuracies": dict(
+                            zip([task for task, _ in arguments.tasks], map(float, found[name][-1]))
+                        ),
+                    }
+                    for name, taken in (("frosthead", seconds), ("torch", torch_seconds))
+                }
+                | {"seed": seed}
+            )
+            shown = " / ".join(
+                f"{name} " + " ".join(f"{100 * value:.2f}" for value in values[-1])
+                for name, values in found.items()
+            )
             print(f"seed {seed}: {shown}")
-            print(f"  epoch: frosthead {seconds:.1f} s ({100 * share:.0f} % in ONNX Runtime), torch ({arguments.how}) {torch_seconds:.1f} s: "
-                  f"{torch_seconds / seconds:.2f} x; frozen part once: {stage['states_seconds']:.1f} s, torch {torch_states:.1f} s", flush=True)
+            print(
+                f"  epoch: frosthead {seconds:.1f} s ({100 * share:.0f} % in ONNX Runtime), torch ({arguments.how}) {torch_seconds:.1f} s: "
+                f"{torch_seconds / seconds:.2f} x; frozen part once: {stage['states_seconds']:.1f} s, torch {torch_states:.1f} s",
+                flush=True,
+            )
     if arguments.json:
         Path(arguments.json).write_text(json.dumps(seeds))
-    print(f"top {arguments.top}, {arguments.epochs} epochs, tasks {' '.join(task for task, _ in arguments.tasks)}: test accuracy, mean (standard deviation)")
+    print(
+        f"top {arguments.top}, {arguments.epochs} epochs, tasks {' '.join(task for task, _ in arguments.tasks)}: test accuracy, mean (standard deviation)"
+    )
     for name, values in found.items():
         means, spread = np.mean(values, axis=0), np.std(values, axis=0, ddof=1 if len(values) > 1 else 0)
-        print(f"  {name:10}", "   ".join(f"{100 * mean:.2f} ({100 * deviation:.2f})" for mean, deviation in zip(means, spread)))
+        print(
+            f"  {name:10}",
+            "   ".join(f"{100 * mean:.2f} ({100 * deviation:.2f})" for mean, deviation in zip(means, spread)),
+        )
 
 
 if __name__ == "__main__":

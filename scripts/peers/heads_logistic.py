@@ -2,6 +2,7 @@
 
 needs: scikit-learn, numpy.
 """
+
 from pathlib import Path
 
 import joblib
@@ -15,6 +16,7 @@ HEADS = "heads.joblib"
 
 def fit_heads(load_encoder):
     """`fit` for `labelling.run`; `load_encoder(options)` returns `embed(texts, settings)`."""
+
     def fit(options, train, validation):
         vectors, heads = np.asarray(load_encoder(options)(train["text"], {})), {}
         for task in options["tasks"]:
@@ -29,6 +31,7 @@ def fit_heads(load_encoder):
 
 def load_heads(load_encoder):
     """`load` for `labelling.run`."""
+
     def load(options):
         embed, heads = load_encoder(options), joblib.load(Path(options["folder"], HEADS))
 

@@ -5,6 +5,7 @@ usage: job_setfit.py train TRAIN.csv CHECKPOINT MODEL TASK       writes MODEL
        job_setfit.py predict TEST.csv CHECKPOINT MODEL TASK      writes MODEL/found.json
 needs: setfit.
 """
+
 import csv
 import json
 import sys
@@ -22,7 +23,9 @@ def main():
     if step == "train":
         model = SetFitModel.from_pretrained(checkpoint, labels=sorted(set(labels)), device="cpu")
         arguments = TrainingArguments(output_dir=folder, report_to="none", show_progress_bar=False)
-        Trainer(model=model, args=arguments, train_dataset=Dataset.from_dict({"text": texts, "label": labels})).train()
+        Trainer(
+            model=model, args=arguments, train_dataset=Dataset.from_dict({"text": texts, "label": labels})
+        ).train()
         model.save_pretrained(folder)
     else:
         found = SetFitModel.from_pretrained(folder, device="cpu").predict(texts, show_progress_bar=False)

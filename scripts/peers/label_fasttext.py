@@ -6,6 +6,7 @@ options: those of `labelling.py`
 settings of a pass: {}
 needs: fasttext-numpy2-wheel (fastText 0.9.2).
 """
+
 import tempfile
 from pathlib import Path
 
@@ -13,7 +14,10 @@ import fasttext
 
 import labelling
 
-FORMS = {"words, 1-2-grams": {"wordNgrams": 2}, "words and characters, 2-5-grams": {"wordNgrams": 2, "minn": 2, "maxn": 5}}
+FORMS = {
+    "words, 1-2-grams": {"wordNgrams": 2},
+    "words and characters, 2-5-grams": {"wordNgrams": 2, "minn": 2, "maxn": 5},
+}
 # Of its tutorial on supervised learning.
 LEARNING = {"lr": 0.5, "epoch": 25, "loss": "softmax", "verbose": 0}
 # Of the same on models for small devices.
@@ -39,7 +43,10 @@ def best_label(model, texts, names):
 def fit(options, train, validation):
     chosen = []
     for task in options["tasks"]:
-        (places, labels), (held, truth) = labelling.labelled(train, task), labelling.labelled(validation, task)
+        (places, labels), (held, truth) = (
+            labelling.labelled(train, task),
+            labelling.labelled(validation, task),
+        )
         names = sorted(set(labels), key=lambda label: (-labels.count(label), label))
         with tempfile.NamedTemporaryFile("w", encoding="utf-8") as file:
             for place, label in zip(places, labels):
@@ -47,7 +54,9 @@ def fit(options, train, validation):
             file.flush()
             fitted = {}
             for name, settings in FORMS.items():
-                model = fasttext.train_supervised(input=file.name, thread=options["threads"], **LEARNING, **settings)
+                model = fasttext.train_supervised(
+                    input=file.name, thread=options["threads"], **LEARNING, **settings
+                )
                 answers = best_label(model, [validation["text"][place] for place in held], names)
                 fitted[name] = model, sum(map(str.__eq__, answers, truth)) / len(truth)
             best = max(fitted, key=lambda name: fitted[name][1])
@@ -60,9 +69,16 @@ def fit(options, train, validation):
 
 
 def load(options):
-    models = {task: (fasttext.load_model(str(path(options, task))), path(options, task).with_suffix(".txt").read_text(encoding="utf-8").split("\n"))
-              for task in options["tasks"]}
-    return lambda texts, settings: {task: best_label(model, texts, names) for task, (model, names) in models.items()}
+    models = {
+        task: (
+            fasttext.load_model(str(path(options, task))),
+            path(options, task).with_suffix(".txt").read_text(encoding="utf-8").split("\n"),
+        )
+        for task in options["tasks"]
+    }
+    return lambda texts, settings: {
+        task: best_label(model, texts, names) for task, (model, names) in models.items()
+    }
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ settings of a pass: {}
 usage: label_model2vec.py --distill CHECKPOINT DIR     writes the static model into DIR
 needs: model2vec, for --distill with its extra `distill`; scikit-learn.
 """
+
 import sys
 
 from model2vec import StaticModel

@@ -5,6 +5,7 @@ options: those of `labelling.py` and of `embed_sentence_transformers.py`
 settings of a pass: {"batch_size": N} (its default is 32)
 needs: sentence-transformers (with its extra `openvino` for that backend), scikit-learn.
 """
+
 import labelling
 from embed_sentence_transformers import load as load_encoder
 from heads_logistic import fit_heads, load_heads

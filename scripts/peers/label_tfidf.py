@@ -6,6 +6,7 @@ options: those of `labelling.py`
 settings of a pass: {}
 needs: scikit-learn.
 """
+
 from pathlib import Path
 
 import joblib
@@ -15,7 +16,10 @@ from sklearn.svm import LinearSVC
 
 import labelling
 
-FORMS = {"words, 1-2-grams": {"ngram_range": (1, 2)}, "characters within words, 2-5-grams": {"analyzer": "char_wb", "ngram_range": (2, 5)}}
+FORMS = {
+    "words, 1-2-grams": {"ngram_range": (1, 2)},
+    "characters within words, 2-5-grams": {"analyzer": "char_wb", "ngram_range": (2, 5)},
+}
 
 
 def path(options, task):
@@ -25,10 +29,15 @@ def path(options, task):
 def fit(options, train, validation):
     chosen = []
     for task in options["tasks"]:
-        (places, labels), (held, truth) = labelling.labelled(train, task), labelling.labelled(validation, task)
+        (places, labels), (held, truth) = (
+            labelling.labelled(train, task),
+            labelling.labelled(validation, task),
+        )
         fitted = {}
         for name, settings in FORMS.items():
-            model = make_pipeline(TfidfVectorizer(**settings), LinearSVC()).fit([train["text"][place] for place in places], labels)
+            model = make_pipeline(TfidfVectorizer(**settings), LinearSVC()).fit(
+                [train["text"][place] for place in places], labels
+            )
             fitted[name] = model, model.score([validation["text"][place] for place in held], truth)
         best = max(fitted, key=lambda name: fitted[name][1])
         joblib.dump(fitted[best][0], path(options, task))

@@ -9,6 +9,7 @@ questions: {"texts": JSON FILE}     the texts that are labelled
            {"pass": SETTINGS}       {"seconds": of labelling all texts}
            {"singles": N}           {"seconds": [of each of the first N texts, labelled alone]}
 """
+
 import csv
 import json
 import sys
@@ -55,5 +56,12 @@ def run(fit, load):
         label(texts, settings)
         return time.perf_counter() - start
 
-    serve({"texts": read, "labels": lambda settings: {"labels": label(texts, settings)}, "pass": lambda settings: {"seconds": timed(texts, settings)},
-           "singles": lambda count: {"seconds": [timed([text], {}) for text in texts[:count]]}}, out)
+    serve(
+        {
+            "texts": read,
+            "labels": lambda settings: {"labels": label(texts, settings)},
+            "pass": lambda settings: {"seconds": timed(texts, settings)},
+            "singles": lambda count: {"seconds": [timed([text], {}) for text in texts[:count]]},
+        },
+        out,
+    )

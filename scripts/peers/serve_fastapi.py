@@ -37,7 +37,9 @@ def load(folder: Path):
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = len(os.sched_getaffinity(0))
-    session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
+    )
     tasks = [task["task"] for task in manifest["tasks"]]
     names = labels if isinstance(labels, list) else [labels[task] for task in tasks]
     return tokenizer, session, tasks, names
@@ -68,10 +70,16 @@ def main():
         for row, one in enumerate(encoded):
             ids[row, : len(one.ids)] = one.ids
             mask[row, : len(one.ids)] = 1
-        outputs = session.run([f"probabilities_{task}" for task in tasks], {"input_ids": ids, "attention_mask": mask})
+        outputs = session.run(
+            [f"probabilities_{task}" for task in tasks], {"input_ids": ids, "attention_mask": mask}
+        )
         return [
             {
-                task: {"label": labels[int(row.argmax())], "probability": float(row.max()), "abstained": False}
+                task: {
+                    "label": labels[int(row.argmax())],
+                    "probability": float(row.max()),
+                    "abstained": False,
+                }
                 for task, labels, row in zip(tasks, names, rows)
             }
             for rows in zip(*outputs)

@@ -3,6 +3,7 @@
 Refuses to let a library's own printing into the answers: what is written to standard output goes to standard error.
 A question is {"command": value}; the answer an object, or {"error": text}.
 """
+
 import json
 import os
 import sys

@@ -25,8 +25,10 @@ MISSING = 250
 @pytest.fixture(scope="module")
 def rows(spark, table):
     """The rows of `data.csv` with their numbers, a list and a missing value, in four partitions."""
-    rows = [(number, text, [domain, "x"], None if number % 3 else float(number))
-            for number, (text, domain) in enumerate(zip(table["text"], table["domain"], strict=True))]
+    rows = [
+        (number, text, [domain, "x"], None if number % 3 else float(number))
+        for number, (text, domain) in enumerate(zip(table["text"], table["domain"], strict=True))
+    ]
     frame = spark.createDataFrame(rows, "number int, text string, tags array<string>, share double")
     return frame.repartitionByRange(4, "number")
 
@@ -35,7 +37,17 @@ def rows(spark, table):
 def vectors(made):
     """What one `frosthead embed` gives."""
     out = made / "one.parquet"
-    frosthead("-q", "embed", made / "data.csv", "--backbone", made / "backbone", "--cache", made / "cache", "--out", out)
+    frosthead(
+        "-q",
+        "embed",
+        made / "data.csv",
+        "--backbone",
+        made / "backbone",
+        "--cache",
+        made / "cache",
+        "--out",
+        out,
+    )
     return np.array(pq.read_table(out)["embedding"].to_pylist(), dtype=np.float32)
 
 
@@ -62,13 +74,23 @@ def test_what_executors_keep_is_used_at_home(made, rows, vectors, tmp_path):
     found = collected(subject.embed(rows, made / "backbone", cache=tmp_path / "node"))
     assert np.array_equal(matrix(found), vectors)
     frosthead("-q", "cache", "merge", tmp_path / "node", "--cache", tmp_path / "home")
-    said = frosthead("embed", made / "data.csv", "--backbone", made / "backbone", "--cache", tmp_path / "home",
-                     "--out", tmp_path / "x.parquet").stderr
+    said = frosthead(
+        "embed",
+        made / "data.csv",
+        "--backbone",
+        made / "backbone",
+        "--cache",
+        tmp_path / "home",
+        "--out",
+        tmp_path / "x.parquet",
+    ).stderr
     assert "0 texts computed" in said, said
 
 
 def test_labels_are_those_of_one_program(made, rows):
-    printed = frosthead("-q", "predict", made / "data.csv", "--model", made / "x.frost", "--all-probabilities").stdout
+    printed = frosthead(
+        "-q", "predict", made / "data.csv", "--model", made / "x.frost", "--all-probabilities"
+    ).stdout
     theirs = [json.loads(line) for line in printed.splitlines()]
     found = collected(subject.predict(rows, made / "x.frost", all_probabilities=True)).to_pylist()
     for ours, row in zip(found, theirs, strict=True):
@@ -87,10 +109,16 @@ def test_a_model_is_opened_once_in_a_worker_and_has_the_tasks_cores(made, rows):
     def partition(batches):
         for _ in subject._answered(iter(batches), opening, lambda model, table: model.encode_arrow(table)):
             context = TaskContext.get()
-            yield pa.RecordBatch.from_pydict({
-                "partition": [context.partitionId()], "process": [os.getpid()], "executor": [os.getppid()],
-                "model": [id(opening.model())], "opened": [len(subject._opened)],
-                "threads": [max(key[3] for key in subject._opened)]})
+            yield pa.RecordBatch.from_pydict(
+                {
+                    "partition": [context.partitionId()],
+                    "process": [os.getpid()],
+                    "executor": [os.getppid()],
+                    "model": [id(opening.model())],
+                    "opened": [len(subject._opened)],
+                    "threads": [max(key[3] for key in subject._opened)],
+                }
+            )
 
     schema = "partition long, process long, executor long, model long, opened long, threads long"
     found = rows.repartition(12).mapInArrow(partition, schema).toPandas()
@@ -112,14 +140,19 @@ def test_an_executor_is_killed_after_it_has_emitted_a_batch(made, rows, vectors,
         context = TaskContext.get()
         for batch in batches:
             attempts = pa.array([context.taskAttemptId()] * batch.num_rows, pa.int64())
-            yield pa.RecordBatch.from_arrays([*batch.columns, attempts], names=[*batch.schema.names, "attempt"])
+            yield pa.RecordBatch.from_arrays(
+                [*batch.columns, attempts], names=[*batch.schema.names, "attempt"]
+            )
             # The batch has gone on: this line runs when the next one is asked for.
             if context.partitionId() == 1 and not marker.exists():
                 # This worker's parent is Spark's daemon, whose parent is the executor.
                 executor = int(Path(f"/proc/{os.getppid()}/stat").read_text().rsplit(")", 1)[1].split()[1])
                 assert "java" in os.readlink(f"/proc/{executor}/exe")
-                marker.write_text(json.dumps({"executor": executor, "rows": batch.num_rows,
-                                              "attempt": context.taskAttemptId()}))
+                marker.write_text(
+                    json.dumps(
+                        {"executor": executor, "rows": batch.num_rows, "attempt": context.taskAttemptId()}
+                    )
+                )
                 os.kill(executor, signal.SIGKILL)
                 time.sleep(600)
 
@@ -135,15 +168,25 @@ def test_an_executor_is_killed_after_it_has_emitted_a_batch(made, rows, vectors,
 def test_models_that_spark_ships(made, rows, vectors):
     for model, ending in [(made / "backbone", ""), (made / "x.frost", ".frost")]:
         opening = subject._Opening(Embedder, model, {"features": "last"}, None, True, rows)
-        assert opening.shipped == subject._Opening(Embedder, model, {"features": "last"}, None, True, rows).shipped
+        assert (
+            opening.shipped
+            == subject._Opening(Embedder, model, {"features": "last"}, None, True, rows).shipped
+        )
 
         def where(batches, opening=opening):
             for _ in batches:
-                yield pa.RecordBatch.from_pydict({"path": [os.path.abspath(opening.model().path)], "root": [os.path.abspath(SparkFiles.getRootDirectory())]})
+                yield pa.RecordBatch.from_pydict(
+                    {
+                        "path": [os.path.abspath(opening.model().path)],
+                        "root": [os.path.abspath(SparkFiles.getRootDirectory())],
+                    }
+                )
 
         found = rows.mapInArrow(where, "path string, root string").toPandas()
-        assert all(path.startswith(root) and path.endswith(ending)
-                   for path, root in zip(found["path"], found["root"], strict=True)), found
+        assert all(
+            path.startswith(root) and path.endswith(ending)
+            for path, root in zip(found["path"], found["root"], strict=True)
+        ), found
         assert np.array_equal(matrix(collected(subject.embed(rows, model, ship=True))), vectors)
 
 
@@ -151,10 +194,23 @@ def test_workers_that_have_another_model_say_so(made, rows, tmp_path):
     other = tmp_path / "x.frost"
     shutil.copy(made / "x.frost", other)
     frame = subject.predict(rows, other)
-    frosthead("-q", "train", made / "data.csv", "--task", "domain", "--backbone", made / "backbone", "--cache",
-              made / "cache", "--out", tmp_path / "run")
+    frosthead(
+        "-q",
+        "train",
+        made / "data.csv",
+        "--task",
+        "domain",
+        "--backbone",
+        made / "backbone",
+        "--cache",
+        made / "cache",
+        "--out",
+        tmp_path / "run",
+    )
     frosthead("-q", "bundle", tmp_path / "run", "--out", other, "--overwrite")
-    with pytest.raises(Exception, match="this is not the model that was asked for: found fingerprint") as raised:
+    with pytest.raises(
+        Exception, match="this is not the model that was asked for: found fingerprint"
+    ) as raised:
         frame.toArrow()
     assert "partition " in str(raised.value)
     other.unlink()
@@ -165,10 +221,14 @@ def test_workers_that_have_another_model_say_so(made, rows, tmp_path):
 def test_a_batch_that_fails_says_partition_and_row(made, spark, rows):
     broken = rows.withColumn("text", F.when(F.col("number") == MISSING, None).otherwise(F.col("text")))
     broken = broken.sort("number").coalesce(1).withColumn("at", F.spark_partition_id())
-    with pytest.raises(Exception, match=rf'partition 0: .*row {MISSING + 1}, column "text": a text is missing: found null'):
+    with pytest.raises(
+        Exception, match=rf'partition 0: .*row {MISSING + 1}, column "text": a text is missing: found null'
+    ):
         subject.embed(broken, made / "backbone").toArrow()
-    for text, said in [("share", r'column "share": the column is not text: found Float64'),
-                       ("nothing", r'column "nothing": there is no such column')]:
+    for text, said in [
+        ("share", r'column "share": the column is not text: found Float64'),
+        ("nothing", r'column "nothing": there is no such column'),
+    ]:
         with pytest.raises(FrostheadError, match=said):
             subject.embed(rows, made / "backbone", text=text)
     with pytest.raises(FrostheadError, match='"text": the table has a column that is called like an answer'):
