@@ -79,6 +79,11 @@ class Failure(Exception):
         super().__init__(f"{block.page.relative_to(ROOT)}:{block.line}: {message}")
 
 
+def in_one_line(command):
+    """A command however it is broken over lines."""
+    return re.sub(r"\s*\\\n\s*", " ", command)
+
+
 def without_blank_ends(lines):
     """An empty line before a command, or at an output's end, is there for the eye."""
     told = [place for place, line in enumerate(lines) if line.strip()]
@@ -241,18 +246,17 @@ def transcript(block):
             f"there is no {path.relative_to(ROOT)}: make it with scripts/test-docs.sh --record {block.recorded}",
         )
     body = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("# ")]
-    return {command: output for command, output in Block(path, 1, "console", None, body).steps()}
+    return {in_one_line(command): output for command, output in Block(path, 1, "console", None, body).steps()}
 
 
 def check_recorded(block):
     known = transcript(block)
     for command, expected in block.steps():
-        if command not in known:
+        actual = known.get(in_one_line(command))
+        if actual is None:
             raise Failure(block, f"docs/recorded/{block.recorded}.txt has no `{command}`")
-        if not same(expected, known[command]):
-            raise Failure(
-                block, f"`{command}`: {first_difference(expected, known[command])}\n" + shown(known[command])
-            )
+        if not same(expected, actual):
+            raise Failure(block, f"`{command}`: {first_difference(expected, actual)}\n" + shown(actual))
 
 
 def check_run(block, shell):
@@ -293,7 +297,12 @@ def record(name, all_blocks, shell):
         f"# Written by scripts/test-docs.sh --record {name}",
     ]
     done = set()
-    commands = [command for block in all_blocks if block.recorded == name for command, _ in block.steps()]
+    commands = [
+        in_one_line(command)
+        for block in all_blocks
+        if block.recorded == name
+        for command, _ in block.steps()
+    ]
     # Scripts come first: they show the commands that they run, which then are in their output already.
     for command in sorted(commands, key=lambda command: not command.startswith("./")):
         if command not in done:
@@ -369,8 +378,8 @@ def form(page):
     wrong, fenced = [], False
     for place, line in enumerate(lines, 1):
         fenced ^= line.startswith("```")
-        # A program's output is as wide as it is, and so is a row of a table.
-        if len(line) > WIDTH and not fenced and not line.lstrip().startswith("|"):
+        # A row of a table is as wide as it is.
+        if len(line) > WIDTH and not line.lstrip().startswith("|"):
             wrong.append(f"{name}:{place}: {len(line)} columns, at most {WIDTH}")
         for target, anchor in re.findall(r"\]\(([^)#\s]+)(?:#([^)]*))?\)", "" if fenced else line):
             if "://" not in target and not leads_somewhere(page.parent / target, anchor):
