@@ -24,6 +24,7 @@ tools=$(rustc +nightly --print sysroot)/lib/rustlib/$host/bin
 # What reads the bytes of a target, as far as it is ours.
 declare -A parsers=(
   [bundle]='src/bundle/(archive|contents|entries|heads|layout|mod|network|signature|tokenizer|validation|words)\.rs src/document\.rs src/tokens/compact\.rs'
+  [update]='src/bundle/update\.rs'
   [safetensors]='src/tensors\.rs src/encoder/(header|checkpoint|shards|weights)\.rs src/heads/file\.rs'
   [store]='src/store/(fault|folder|index|key_file|open|part|reading|states)\.rs'
   [tokenizer]='src/tokens/(added|check|compact|diagnosis|pair_template|tokenizer)\.rs src/tokens/vocabulary/[a-z_]*\.rs'
@@ -34,7 +35,7 @@ declare -A parsers=(
   [parquet]='src/data/(arrow_cell|features|feature_table|guard|parquet_table)\.rs'
   [http]='src/serve/(admission|http|keys|reply|routes)\.rs src/serve/api/[a-z_]*\.rs'
 )
-targets=(bundle safetensors store tokenizer config onnx csv json parquet http)
+targets=(bundle update safetensors store tokenizer config onnx csv json parquet http)
 [ $# -gt 0 ] || set -- "${targets[@]}"
 
 scratch=$(mktemp -d -p "$([ -w /dev/shm ] && echo /dev/shm || echo "${TMPDIR:-/tmp}")" frosthead-coverage.XXXXXX)

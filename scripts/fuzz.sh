@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fuzzes every parser of bytes that somebody else made, with libFuzzer: bundle, safetensors, store, tokenizer, config, onnx,
+# Fuzzes every parser of bytes that somebody else made, with libFuzzer: bundle, update, safetensors, store, tokenizer, config, onnx,
 # csv, json, parquet, http. What is run are the functions of tests/integration/fuzz/targets.rs, which `cargo test` runs too,
 # for seconds; checksums are made right again after every change (repair.rs), so that what lies behind them is reached.
 #
@@ -27,7 +27,7 @@ cargo +nightly --version >/dev/null 2>&1 || missing 'there is no nightly toolcha
 cargo fuzz --version >/dev/null 2>&1 || missing 'there is no cargo-fuzz (cargo install cargo-fuzz --locked)'
 compgen -G '.downloads/onnxruntime/libonnxruntime.so.*' >/dev/null || missing 'there is no .downloads (scripts/test.sh makes it)'
 
-targets=(bundle safetensors store tokenizer config onnx csv json parquet http)
+targets=(bundle update safetensors store tokenizer config onnx csv json parquet http)
 [ $# -gt 0 ] || set -- "${targets[@]}"
 chosen=("$@")
 for target in "${chosen[@]}"; do

@@ -40,4 +40,4 @@ checks=$PWD/python
   mypy --config-file "$checks/pyproject.toml" --cache-dir "$checks/../target/mypy" "$checks/tests/typed.py"
   stubtest --mypy-config-file "$checks/pyproject.toml" frosthead._frosthead
 )
-pytest -p no:cacheprovider -c python/pyproject.toml --rootdir python --ignore python/tests/spark python/tests
+pytest -p no:cacheprovider -c python/pyproject.toml --rootdir python --ignore python/tests/spark --ignore python/tests/ray python/tests

@@ -7,6 +7,8 @@ mod targets;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
+use frosthead::internal::bundle::{UpdateOptions, apply_update};
+
 use crate::harness::root;
 
 /// A seeded source of numbers (PCG's multiplier and increment).
@@ -84,6 +86,11 @@ fn changed_bundles_are_refused_or_used_without_panic() {
 }
 
 #[test]
+fn changed_updates_are_refused_or_applied_without_panic() {
+    run("update", 500);
+}
+
+#[test]
 fn changed_safetensors_are_refused_or_used_without_panic() {
     run("safetensors", 1000);
 }
@@ -155,6 +162,29 @@ fn checksums_are_repaired_as_they_are_written() {
         let opened = frosthead::Bundle::open(&path, None).unwrap();
         assert!(opened.heads().iter().any(|head| head.labels.contains(&"Neutral".to_owned())));
     }
+}
+
+/// So is an update's: as the product made it, it is applied, and no longer when a byte of its body is another.
+#[test]
+fn updates_are_repaired_as_they_are_written() {
+    let seeds = seeds::of("update");
+    let (old, update) = repair::update(&seeds[0]);
+    assert_eq!(repair::sealed(&seeds[1]), seeds[1]);
+    let directory = crate::harness::directory();
+    let [from, by, out] = ["old.frost", "x.frostup", "new.frost"].map(|name| directory.path().join(name));
+    std::fs::write(&from, old).unwrap();
+    std::fs::write(&by, update).unwrap();
+    let applied = || {
+        let options = UpdateOptions { out: Some(out.clone()), overwrite: true, ..UpdateOptions::default() };
+        apply_update(&from, &by, &options)
+    };
+    applied().unwrap();
+    let mut changed = seeds[0].clone();
+    *changed.last_mut().unwrap() ^= 1;
+    std::fs::write(&by, repair::update(&changed).1).unwrap();
+    std::fs::remove_file(&out).unwrap();
+    let error = applied().unwrap_err().to_string();
+    assert!(error.contains("does not make the bundle that it says"), "{error}");
 }
 
 /// Writes the seeds, a folder for each target: for `scripts/fuzz.sh` where `FROSTHEAD_FUZZ_SEEDS` names one,

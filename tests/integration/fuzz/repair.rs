@@ -1,6 +1,7 @@
 //! Owns making checksums right again after bytes were changed, so that what lies behind them is reached: of a
-//! bundle's records and entries, and of a part of the feature store. Knows the formats by their descriptions
-//! (`src/bundle/layout.rs`, `src/store/part.rs`), and uses none of the code that is tested.
+//! bundle's records and entries, of an update, and of a part of the feature store. Knows the formats by their
+//! descriptions (`src/bundle/layout.rs`, `src/bundle/update.rs`, `src/store/part.rs`), and uses none of the code
+//! that is tested.
 //!
 //! Also owns sections, a way to have several files in one fuzzed input: a line `=== NAME` before each.
 
@@ -15,6 +16,8 @@ const CHECKSUMS: &str = "checksums.json";
 const DATA: &str = "model.onnx.data";
 /// Zeros that a section can stand for.
 const MOST_ZEROS: usize = 1 << 20;
+/// Bytes of a hash.
+const HASH: usize = 32;
 
 /// The sections of an input by name, in their order. One whose bytes are `zeros N` has N zeros, but for what
 /// further lines put there: `PLACE BYTES`, in hexadecimal digits.
@@ -156,15 +159,40 @@ fn places(bytes: &[u8]) -> Vec<Entry> {
     entries
 }
 
+/// The bundle in sections `old`, `header` and `body`, and an update of it: what the header says of the bundle is
+/// made right, the body packed, and all sealed.
+pub fn update(bytes: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    let mut sections: BTreeMap<String, Vec<u8>> = sections(bytes).into_iter().collect();
+    let [old, header, body] = ["old", "header", "body"].map(|name| sections.remove(name).unwrap_or_default());
+    let header = match serde_json::from_slice::<serde_json::Value>(&header) {
+        Ok(mut said) if said.is_object() => {
+            said["from"] =
+                serde_json::json!({"bytes": old.len(), "hash": Fingerprint::of_bytes(&old).to_string()});
+            said.to_string().into_bytes()
+        }
+        _ => header,
+    };
+    let mut file = b"FROSTUP\n".to_vec();
+    file.extend((header.len() as u32).to_le_bytes());
+    file.extend(header);
+    file.extend(zstd::encode_all(&body[..], 1).unwrap());
+    file.extend([0; HASH]);
+    (old, sealed(&file))
+}
+
+/// A file whose last bytes are the hash of those before, with the right hash.
+pub fn sealed(bytes: &[u8]) -> Vec<u8> {
+    let end = bytes.len().saturating_sub(HASH);
+    let hash = Fingerprint::of_bytes(&bytes[..end]);
+    [&bytes[..end], &hash.0[..bytes.len() - end]].concat()
+}
+
 /// A part of the feature store, made one of this key, with the right checksum; and its name.
 pub fn part(bytes: &[u8], key: Fingerprint) -> (Vec<u8>, String) {
     let mut bytes = bytes.to_vec();
     if let Some(owner) = bytes.get_mut(24..56) {
         owner.copy_from_slice(&key.0);
     }
-    let end = bytes.len().saturating_sub(32);
-    let checksum = Fingerprint::of_bytes(&bytes[..end]);
-    let length = bytes.len() - end;
-    bytes[end..].copy_from_slice(&checksum.0[..length]);
-    (bytes, checksum.to_string()[..32].to_owned())
+    let checksum = Fingerprint::of_bytes(&bytes[..bytes.len().saturating_sub(HASH)]);
+    (sealed(&bytes), checksum.to_string()[..32].to_owned())
 }

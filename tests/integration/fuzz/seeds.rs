@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
 
+use frosthead::internal::bundle::{UpdateRequest, write_update};
 use frosthead::internal::encoder::{head_bias, head_weight};
 use frosthead::internal::fingerprint::{Fingerprint, TextKey};
 use frosthead::internal::graph::{self, Builder, Operation, ValueType};
@@ -13,7 +14,7 @@ use frosthead::internal::tokens::{Batching, Tokenizer};
 use frosthead::internal::tuning::{Kept, Key, Setting};
 use serde_json::{Value, json};
 
-use super::repair::{MARK, sections};
+use super::repair::{MARK, archive, resealed, sections};
 use crate::harness::{checkpoint, directory, frosthead, root, text};
 use crate::tiny::tiny;
 
@@ -21,6 +22,7 @@ use crate::tiny::tiny;
 pub fn of(target: &str) -> Vec<Vec<u8>> {
     match target {
         "bundle" => bundles(),
+        "update" => updates(),
         "safetensors" => safetensors(),
         "store" => store(),
         "tokenizer" => tokenizers(),
@@ -69,6 +71,25 @@ fn bundles() -> Vec<Vec<u8>> {
     seeds.extend(in_sections(&whole));
     seeds.push(whole);
     seeds
+}
+
+/// An update that gives a label another name, in sections, and its file.
+fn updates() -> Vec<Vec<u8>> {
+    let directory = directory();
+    let path = |name: &str| directory.path().join(name);
+    let old = archive(&sections(&in_sections(&tiny_bundle())[0]));
+    let mut new = old.clone();
+    let label = new.windows(7).position(|window| window == b"neutral").unwrap();
+    new[label] = b'N';
+    let (from, to, update) = (path("old.frost"), path("new.frost"), path("x.frostup"));
+    std::fs::write(&from, &old).unwrap();
+    std::fs::write(&to, resealed(&new)).unwrap();
+    let request = UpdateRequest { old: &from, new: &to, sign: None, overwrite: false };
+    write_update(&update, &request).unwrap();
+    let file = read(&update);
+    let length = u32::from_le_bytes(file[8..12].try_into().unwrap()) as usize;
+    let body = zstd::decode_all(&file[12 + length..file.len() - 32]).unwrap();
+    vec![join(&[("old", &old), ("header", &file[12..12 + length]), ("body", &body)]), file]
 }
 
 /// The compact form of a tokenizer.

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use frosthead::ImportOptions;
 use frosthead::internal::backbone::Manifest;
-use frosthead::internal::bundle::Bundle;
+use frosthead::internal::bundle::{Bundle, UpdateOptions, apply_update};
 use frosthead::internal::classifier::Run;
 use frosthead::internal::classifier::run_files::NewFiles;
 use frosthead::internal::data::{FeatureColumns, Format, Reading, Source, TableReader};
@@ -34,8 +34,9 @@ use super::repair;
 pub type Target = fn(&[u8]);
 
 /// All of them, by name.
-pub const ALL: [(&str, Target); 10] = [
+pub const ALL: [(&str, Target); 11] = [
     ("bundle", bundle),
+    ("update", update),
     ("safetensors", safetensors),
     ("store", store),
     ("tokenizer", tokenizer),
@@ -105,6 +106,25 @@ pub fn bundle(bytes: &[u8]) {
     }
     let _ = bundle.own_backbone();
     let _ = bundle.backbone();
+}
+
+/// An update and the bundle that it is of, in [sections](repair::sections): `old`, `header`, and the `body`
+/// before it is packed; or the file of one, which is of no bundle that is there. What can be made right is.
+pub fn update(bytes: &[u8]) {
+    let (old, bytes) = match bytes.starts_with(b"FROSTUP") {
+        true => (repair::archive(&[("manifest.json".to_owned(), Vec::new())]), repair::sealed(bytes)),
+        false => repair::update(bytes),
+    };
+    let (old, update, out) =
+        (put("old.frost", &old), put("x.frostup", &bytes), scratch().join("updated.frost"));
+    let _ = std::fs::remove_file(&out);
+    match apply_update(&old, &update, &UpdateOptions { out: Some(out.clone()), ..UpdateOptions::default() }) {
+        Ok(updated) => {
+            assert_eq!(Fingerprint::of_file(&out).unwrap(), updated.header.to.hash);
+            Bundle::open(&out, None).expect("what an update made is a bundle");
+        }
+        Err(_) => assert!(!out.exists(), "an update that failed left a file"),
+    }
 }
 
 /// A safetensors file, as everybody who reads one does: a checkpoint, converted weights, heads.

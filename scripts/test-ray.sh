@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Tests the example of docs/spark.md for Ray on a real Ray with two workers.
+#
+#   scripts/test-ray.sh       after scripts/test-python.sh, whose environment and wheel it uses; Python 3.11 on x86-64
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source scripts/fetch.sh
+
+environments=(.downloads/python-3.*/bin/python)
+python=$PWD/${environments[0]}
+"$python" -c 'import frosthead' 2>/dev/null || fail "the package is missing: run scripts/test-python.sh first"
+venv=$(dirname "$(dirname "$python")")
+if ! cmp -s scripts/requirements-ray.txt "$venv/requirements-ray.txt"; then
+  echo "setup: Ray" >&2
+  "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --only-binary=:all: --require-hashes \
+    -r scripts/requirements-ray.txt
+  cp scripts/requirements-ray.txt "$venv/requirements-ray.txt"
+fi
+export PATH=$venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 RAY_USAGE_STATS_ENABLED=0
+export FROSTHEAD_PROGRAM=${FROSTHEAD_PROGRAM:-$PWD/target/debug/frosthead}
+pytest -p no:cacheprovider -c python/pyproject.toml --rootdir python python/tests/ray "$@"
