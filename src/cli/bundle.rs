@@ -44,50 +44,52 @@ pub(crate) struct Arguments {
     /// The bundle to write.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Write not the bundle, but an update: what `frosthead update` needs to make it of this bundle, which a
-    /// device has.
+    /// Write an update instead of a bundle: `frosthead update` makes the new bundle of it and of OLD, which a
+    /// device has already.
     #[arg(long, value_name = "OLD")]
     update_of: Option<PathBuf>,
-    /// `fp32`, `w8` (8-bit weights), `int8` (computes in 8 bits), or `auto`: the first of int8 with a 4-bit
-    /// table, int8 (each then with exceptions), w8 and fp32 that costs no task more than --max-drop.
+    /// `fp32`, `w8` (8-bit weights), `int8` (8-bit arithmetic), or `auto`: the smallest that costs no task
+    /// more than --max-drop, tried in this order: int8 with a 4-bit table, int8 (either also with a few
+    /// products kept exact), w8, fp32.
     #[arg(long, value_name = "PRECISION", default_value = "fp32")]
     precision: PrecisionChoice,
-    /// Run only the lowest N layers, or `auto`: the shallowest depth that costs no task more than --max-drop.
-    /// What the heads see is chosen again, and they are fitted again; with --precision the two are chosen
-    /// together, from small to large.
+    /// Run only the lowest N layers, or `auto`: the smallest depth that costs no task more than --max-drop.
+    /// The heads' features are chosen again, and the heads fitted again; with --precision both are chosen
+    /// together, the smallest first.
     #[arg(long, value_name = "N|auto")]
     depth: Option<DepthChoice>,
-    /// Bits of a number of the word table, 8 or 4, where the precision is not fp32; without this option 8,
-    /// and `auto` tries 4 first.
+    /// Bits for each number of the word table, 8 or 4, unless the precision is fp32 [default: 8; `auto` tries
+    /// 4 first].
     #[arg(long, value_name = "BITS")]
     table_bits: Option<TableBits>,
     /// Keep only some word pieces and their rows of the table: `used` (those of the run's training and
-    /// validation texts) or FILE (one piece a line), and all single characters. A text of kept pieces gives
-    /// the same bits.
+    /// validation texts) or FILE (one piece a line), and all single characters. Texts made of kept pieces
+    /// give the same bits as before.
     #[arg(long, value_name = "used|FILE")]
     vocabulary: Option<String>,
-    /// Of these pieces the N most frequent in the run's texts (without --vocabulary: of those used).
+    /// Keep only the N most frequent of these pieces in the run's texts (without --vocabulary: of those
+    /// used).
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     keep: Option<u32>,
-    /// Points of accuracy or macro-F1 that a task may lose in 8 bits or by a depth, on rows its heads have
-    /// not seen.
+    /// Points of accuracy or macro-F1 that a task may lose by precision or depth, on rows its heads have not
+    /// seen.
     #[arg(long, value_name = "POINTS", default_value_t = 0.3, value_parser = parse_points)]
     max_drop: f64,
-    /// Keep the layers that no head sees, and with them the sentence embedding (`/v1/embeddings`, other
-    /// features in `refit`); without it the bundle ends at the highest layer that a head sees.
+    /// Keep the layers that no head sees, and with them the sentence embedding (for `/v1/embeddings`, and for
+    /// other features in `refit`); otherwise the bundle ends at the highest layer that a head sees.
     #[arg(long)]
     keep_embedding: bool,
-    /// Put what the heads see of the run's validation rows into the bundle, with their labels (not their
-    /// texts): `refit` reports on them how well a head fitted anew still does what the old one did.
+    /// Include the features and labels of the run's validation rows, not their texts: `refit` then reports
+    /// how well a refitted head still does on them.
     #[arg(long)]
     keep_validation: bool,
-    /// Sign it with this minisign secret key; the signature goes into FILE.minisig.
+    /// Sign the bundle with this minisign secret key; the signature goes into FILE.minisig.
     #[arg(long, value_name = "KEY")]
     sign: Option<PathBuf>,
     /// Replace an existing --out.
     #[arg(long)]
     overwrite: bool,
-    /// Where the backbone lies, when it is not where the run says.
+    /// Where the backbone is now, if it was moved.
     #[arg(long, value_name = "DIR")]
     backbone: Option<PathBuf>,
     #[command(flatten)]

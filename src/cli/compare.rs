@@ -32,12 +32,13 @@ use frosthead::internal::train::{FeatureRequest, Freezing, FrozenHead, Output, T
 
 /// Compare freezing scenarios and backbones on the same rows: one table, one report.
 ///
-/// Scenario 1: everything is frozen (untrained heads, and labels by their descriptions). 2: heads on the
-/// frozen backbone, on its sentence embedding and on the features that `auto` chooses. 3:TASK: that head is
-/// frozen, everything else is trained. topN: gradual unfreezing of the N top layers. Scenarios 2, 3 and topN
-/// take `:FEATURES` behind them, such as top2:all; without it heads see the sentence embedding. Windows of
-/// long texts are for scenario 2 on other features. Each is written as an ordinary run into
-/// OUT/BACKBONE/SCENARIO; what is finished is kept, an interrupted comparison goes on where it was.
+/// Scenario 1: everything is frozen (untrained heads, and labels by their descriptions). 2: only the backbone
+/// is frozen; heads see its sentence embedding, or the features that `auto` chooses. 3:TASK: the head of that
+/// task is frozen, everything else is trained. topN: the N top layers are unfrozen one after the other.
+/// `:FEATURES` behind 2, 3 or topN says what the heads see, such as top2:all; without it they see the
+/// sentence embedding. Long texts are read in windows in scenario 2 on other features only. Each scenario is
+/// written as an ordinary run into OUT/BACKBONE/SCENARIO. What is finished is kept: an interrupted comparison
+/// goes on where it was.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   frosthead compare data.csv --backbone models/all-MiniLM-L6-v2 --task domain --task sentiment --out runs/compare
@@ -47,15 +48,15 @@ use frosthead::internal::train::{FeatureRequest, Freezing, FrozenHead, Output, T
 pub(crate) struct Arguments {
     /// A table of labelled texts.
     data: String,
-    /// A backbone directory; once per backbone.
+    /// A backbone directory; may be repeated, to compare backbones.
     #[arg(long = "backbone", value_name = "DIR", required = true)]
     backbones: Vec<PathBuf>,
     /// The directory for the runs, report.json and report.html.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// `1`, `2` (for `2:last,2:auto`), `2:FEATURES`, `3` (for each task), `3:TASK`, `top1`, `top2`, …, and on
-    /// other features than the last layer's `3:TASK:FEATURES`, `topN:FEATURES`; separated by commas [default:
-    /// 1,2,3,top1,top2].
+    /// The scenarios, separated by commas: `1`, `2` (for `2:last,2:auto`), `2:FEATURES`, `3` (for each task),
+    /// `3:TASK`, `top1`, `top2`, …, and with other features than the sentence embedding `3:TASK:FEATURES`,
+    /// `topN:FEATURES` [default: 1,2,3,top1,top2].
     #[arg(long, value_name = "WHICH", value_delimiter = ',')]
     scenarios: Vec<String>,
     /// What scenario 3 freezes beside the head: `backbone:embeddings` or `backbone:0-3`; may be repeated.
@@ -65,11 +66,11 @@ pub(crate) struct Arguments {
     /// directory.
     #[arg(long, value_name = "HOW", default_value = "fitted")]
     frozen_head: String,
-    /// Begin nothing that would end later by the estimate, and end what is running then with its best so far:
-    /// 90s, 10m, 1h30m.
+    /// Start nothing that would end after this time, by the estimate, and end what is running then with its
+    /// best so far: 90s, 10m, 1h30m.
     #[arg(long, value_name = "TIME")]
     time_limit: Option<TimeLimit>,
-    /// Accuracy of scenario 2 against the number of training rows: 10%,30%,100%.
+    /// Also train scenario 2 on these shares of the training rows: 10%,30%,100%.
     #[arg(long, value_name = "SHARES", value_delimiter = ',')]
     learning_curve: Vec<Share>,
     /// Print report.json to standard output.

@@ -37,15 +37,15 @@ pub(crate) struct Arguments {
     /// The backbone directory, or a run or bundle for its trained backbone.
     #[arg(long, value_name = "DIR")]
     backbone: PathBuf,
-    /// The Parquet to write. Of a stream of Arrow (--format arrow), another such stream: every batch with its
-    /// features as soon as they are there, and nothing stored; `-` is standard output.
+    /// The Parquet to write. With --format arrow a stream of Arrow: every batch with its features as soon as
+    /// they are computed, and nothing is stored; `-` is standard output.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Beside `embedding`, a column `features`: `layers:A-B` or `all`, the mean-pooled states of these
-    /// layers, side by side. Of a stream, `layers:A-B` stands alone: nothing above is run.
+    /// Add a column `features` beside `embedding`: `layers:A-B` or `all`, the mean states of these layers,
+    /// side by side. In a stream, `layers:A-B` stands alone, and no layer above is run.
     #[arg(long, value_name = "WHICH", default_value_t = FeatureChoice::default())]
     features: FeatureChoice,
-    /// Carry the text column along too (the other columns always are).
+    /// Write the text column too (the other columns always are).
     #[arg(long)]
     keep_text: bool,
     /// Replace an output that was made from something else.

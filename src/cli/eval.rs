@@ -41,26 +41,26 @@ pub(crate) struct Arguments {
     /// Measure these tasks only.
     #[arg(long = "task", value_name = "COLUMN")]
     tasks: Vec<String>,
-    /// What stands between the labels of a text, where several can be true [default: as in training; for a
-    /// bundle `;`].
+    /// What stands between the labels in a text cell, where several can be true [default: as in training; for
+    /// a bundle `;`].
     #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     separator: Option<String>,
-    /// test, valid, train, all or unseen (neither trained on nor used for validation) [default: unseen; all
-    /// for a bundle, which does not know what it was trained on].
+    /// Which rows: test, valid, train, all or unseen (neither trained on nor used for validation) [default:
+    /// unseen; all for a bundle, which does not know what it was trained on].
     #[arg(long, value_name = "WHICH")]
     rows: Option<Rows>,
-    /// Figures per value of this column as well.
+    /// Also show the figures for each value of this column.
     #[arg(long, value_name = "COLUMN")]
     by: Option<String>,
-    /// Write the wrongly labelled rows here (.csv, .tsv or .jsonl), most confident first; of numbers all rows,
-    /// those that are off most first.
+    /// Write the wrong rows to this file (.csv, .tsv or .jsonl), the most confident first; of numbers all
+    /// rows, the largest errors first.
     #[arg(long, value_name = "FILE")]
     errors: Option<PathBuf>,
-    /// Accuracy against coverage: what leaving the least certain rows unanswered gains.
+    /// Show accuracy against coverage: what it gains to leave the least certain rows unanswered.
     #[arg(long)]
     coverage: bool,
-    /// The classes of each task, the worst first, and which are taken for which; of numbers, how far answers
-    /// are off.
+    /// Show the classes of each task, the worst first, and which are taken for which; of numbers, how large
+    /// errors are.
     #[arg(long, conflicts_with = "json")]
     report: bool,
     /// Texts that belong to no label: how many of them each threshold of --coverage catches.
@@ -69,14 +69,14 @@ pub(crate) struct Arguments {
     /// Print JSON to standard output.
     #[arg(long)]
     json: bool,
-    /// Write a page with the figures: calibration, classes, which are taken for which.
+    /// Write a page with the figures: calibration, classes, confusions.
     #[cfg(feature = "train")]
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
     /// Exit with 1 when any task's macro-F1 is lower.
     #[arg(long, value_name = "F1")]
     min_f1: Option<f64>,
-    /// Where the backbone lies, when it is not where the run says.
+    /// Where the backbone is now, if it was moved.
     #[arg(long, value_name = "DIR")]
     backbone: Option<PathBuf>,
     #[command(flatten)]

@@ -21,60 +21,59 @@ pub(crate) struct LearningArguments {
     /// A label column: one label a row; once per task.
     #[arg(long = "task", value_name = "COLUMN")]
     tasks: Vec<String>,
-    /// A column of several labels a row, or none: a list, or a text with --separator between labels; an empty
-    /// text, or list, is a row with none. Once per task.
+    /// A column of several labels a row, or none: a list, or text split at --separator; an empty cell is a
+    /// row without labels. Once per task.
     #[arg(long, value_name = "COLUMN")]
     any_of: Vec<String>,
     /// A column of numbers; once per task.
     #[arg(long, value_name = "COLUMN")]
     number: Vec<String>,
-    /// What stands between the labels of a text (of --any-of).
+    /// What stands between the labels in a text cell (of --any-of).
     #[arg(long, value_name = "TEXT", default_value = SEPARATOR)]
     separator: String,
-    /// Answer a label only from the probability on from which so large a share of its answers is right, on
-    /// rows that the head was not fitted on: each label of --any-of [default: the best F1], and of --task,
-    /// where otherwise the most probable label is always answered.
+    /// Answer a label only above the probability at which this share of its answers is right, measured on
+    /// rows that the head was not fitted on. For each label of --any-of [default: the threshold with the best
+    /// F1]; for --task, which otherwise always answers its most probable label.
     #[arg(long, value_name = "SHARE", conflicts_with = "recall_at", value_parser = share)]
     precision_at: Option<f64>,
-    /// Answer a label of --any-of from the probability on from which so large a share of the rows with it is
-    /// found.
+    /// Answer a label of --any-of above the probability at which this share of its rows is found.
     #[arg(long, value_name = "SHARE", value_parser = share)]
     recall_at: Option<f64>,
-    /// The share of rows whose number lies in the interval that is answered with it.
+    /// The share of rows whose number must lie within the interval given with each answer.
     #[arg(long, value_name = "SHARE", default_value_t = Promise::default().interval, value_parser = share)]
     pub(crate) interval: f64,
-    /// Test rows of their own.
+    /// A table of test rows; otherwise they are split off.
     #[arg(long, value_name = "FILE", conflicts_with = "test_fraction")]
     test: Option<String>,
-    /// Share of the rows kept for testing.
+    /// Share of the rows that is kept for testing.
     #[arg(long, value_name = "SHARE", default_value_t = SplitOptions::default().test_fraction)]
     test_fraction: f64,
-    /// Validation rows of their own.
+    /// A table of validation rows; otherwise they are split off.
     #[arg(long, value_name = "FILE", conflicts_with = "valid_fraction")]
     valid: Option<String>,
-    /// Share of the training rows kept for validation.
+    /// Share of the training rows that is kept for validation.
     #[arg(long, value_name = "SHARE", default_value_t = SplitOptions::default().valid_fraction)]
     valid_fraction: f64,
-    /// What becomes of a class with a single row, which cannot be both learned and tested: `train` learns
-    /// from it, `drop` keeps the row out of the task.
+    /// What to do with a class that has one row, which cannot be both learned and tested: `train` on it, or
+    /// `drop` the row from the task.
     #[arg(long, value_name = "HOW", default_value_t = Rare::default())]
     rare: Rare,
-    /// Seed of every draw.
+    /// The seed of everything random.
     #[arg(long, value_name = "N", default_value_t = SplitOptions::default().seed)]
     seed: u64,
-    /// Memory that fitting heads may take, in GB: `auto` features leave out what would take more, and several
-    /// heads are fitted side by side within it.
+    /// Memory for fitting heads, in GB: `auto` features skip what would need more, and as many heads are
+    /// fitted side by side as fit in.
     #[arg(long, value_name = "GB", default_value_t = 4.0)]
     fit_memory: f64,
-    /// Penalty on the weights: a number, or `auto` to choose it by 3-fold cross-validation on training rows
-    /// [default: auto].
+    /// Penalty on the weights: a number, or `auto`, which chooses it by 3-fold cross-validation on the
+    /// training rows [default: auto].
     #[arg(long, value_name = "ALPHA")]
     pub(crate) alpha: Option<Alpha>,
-    /// A piece or a pair of words must stand in so many different training texts to have a weight: what
-    /// stands in a single one tells of that text, and can be found in the heads.
+    /// How many different training texts must contain a word piece, or a pair of them, for it to get a
+    /// weight: a piece of a single text would give that text away to whoever reads the heads.
     #[arg(long, value_name = "N", default_value_t = WORDS_AT_LEAST, value_parser = clap::value_parser!(u32).range(1..))]
     words_at_least: u32,
-    /// `none`, or `balanced`: every class counts the same.
+    /// `none`, or `balanced`: every class counts the same, however many rows it has.
     #[arg(long, value_name = "HOW", default_value_t = FitOptions::default().class_weight)]
     class_weight: ClassWeight,
 }

@@ -80,16 +80,19 @@ Begin here:
 
 `frosthead import` lists encoders; `frosthead COMMAND -h` shows the options that matter, `--help` all of them.";
 
+/// Behind every command's own options.
+const LAST: usize = 900;
+
 /// Freeze the backbone, train the heads, ship one file: small multi-task text classifiers on ONNX Runtime.
 #[derive(Debug, Parser)]
 #[command(name = "frosthead", version, about, max_term_width = 110, infer_subcommands = false)]
 #[command(after_help = FIRST)]
 struct Arguments {
     /// Say less: errors only.
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, display_order = LAST)]
     quiet: bool,
     /// Say more.
-    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    #[arg(short, long, global = true, display_order = LAST, conflicts_with = "quiet")]
     verbose: bool,
     #[command(subcommand)]
     command: Command,

@@ -31,14 +31,14 @@ pub(crate) struct FreezeArguments {
     /// `head:TASK`; may be repeated.
     #[arg(long, value_name = "WHAT")]
     pub(crate) freeze: Vec<String>,
-    /// Train stage by stage with so many top layers: `0,1,2`.
+    /// Unfreeze the top layers stage by stage: `0,1,2` trains the heads, then one layer with them, then two.
     #[arg(long, value_name = "COUNTS", value_delimiter = ',')]
     pub(crate) unfreeze: Vec<usize>,
-    /// Where frozen heads come from: `fitted` (on the frozen backbone, first), an earlier run's directory (with
-    /// `--head-init random` trained heads begin there too), or `random` (they stay as they are drawn).
+    /// Where frozen heads come from: `fitted` on the frozen backbone, first; the directory of an earlier run
+    /// (with `--head-init random` trained heads begin there too); or `random`, as they are drawn.
     #[arg(long, value_name = "HOW", default_value = "fitted")]
     pub(crate) init_heads: String,
-    /// Exit with 1 when a frozen head loses more points of accuracy under the moving backbone.
+    /// Exit with 1 when a frozen head loses more points of accuracy than this because the backbone moved.
     #[arg(long, value_name = "POINTS")]
     pub(crate) max_drift: Option<f64>,
 }
@@ -47,12 +47,13 @@ pub(crate) struct FreezeArguments {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Training layers")]
 pub(crate) struct NetworkArguments {
-    /// When everything is frozen: a table `task,label,text` that describes the labels [default: their names].
-    #[arg(long, value_name = "FILE")]
+    /// A table `task,label,text` that describes the labels, for tasks that are not trained at all [default:
+    /// their names].
+    #[arg(long, value_name = "FILE", help_heading = "Freezing")]
     label_text: Option<String>,
     #[command(flatten)]
     layers: LayerArguments,
-    /// What a task's loss counts, `TASK=NUMBER`; 1 unless said.
+    /// How much a task's loss counts beside the others', as `TASK=NUMBER` [default: 1].
     #[arg(long, value_name = "TASK=N")]
     task_weight: Vec<String>,
 }
@@ -83,7 +84,8 @@ impl Args for LayerArguments {
         LayerOptions::all().into_iter().fold(command, |command, option| {
             let OptionHelp { name, value, help, default } = option;
             let parser = move |text: &str| LayerOptions::default().set(name, text).map(|()| text.to_owned());
-            let argument = Arg::new(name).long(name.replace('_', "-")).value_name(value).help(help);
+            let argument = Arg::new(name).long(name.replace('_', "-")).value_name(value);
+            let argument = argument.help(help.trim_end_matches('.').to_owned());
             command.arg(argument.default_value(default).value_parser(parser))
         })
     }

@@ -33,7 +33,7 @@ pub(crate) struct RuntimeArguments {
     /// `cpu`, `cuda` or `cuda:N`.
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     device: Device,
-    /// Threads [default: as tuned, else all cores this process may use].
+    /// Threads to use [default: as tuned, else all cores this process may use].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
 }
@@ -64,7 +64,7 @@ impl RuntimeArguments {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Runtime")]
 pub(crate) struct TuningArguments {
-    /// Leave aside what `frosthead tune` has found for the network on this machine.
+    /// Ignore what `frosthead tune` found for this network on this machine.
     #[arg(long)]
     no_tuning: bool,
 }
@@ -118,8 +118,8 @@ impl TuningArguments {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Runtime")]
 pub(crate) struct MemoryArguments {
-    /// Keep the whole process below this, like 96M or 1G (of 1,024): plans threads (unless --threads says)
-    /// and tokens per batch, or says what would be enough.
+    /// Keep the whole process below this much memory, like 96M or 1G (of 1,024): chooses threads (unless
+    /// --threads says) and tokens per batch, or says how much would be enough.
     #[arg(long, value_name = "SIZE")]
     memory: Option<MemorySize>,
 }
@@ -153,10 +153,10 @@ pub(crate) fn describe_plan(plan: &MemoryPlan) -> String {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Bundles")]
 pub(crate) struct TrustArguments {
-    /// Load nothing but a bundle signed with this minisign public key (RW…, or its .pub file).
+    /// Load only a bundle that is signed with this minisign public key (RW…, or its .pub file).
     #[arg(long, value_name = "PUBKEY")]
     pub(crate) trust: Option<PublicKey>,
-    /// Do not compare what a bundle computes here with what it computed where it was made.
+    /// Do not check that a bundle computes here what it computed where it was made.
     #[arg(long)]
     pub(crate) skip_self_test: bool,
 }
@@ -184,25 +184,24 @@ impl TrustArguments {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Table")]
 pub(crate) struct TableArguments {
-    /// csv, tsv, jsonl, json, parquet or lines; by default the file's extension tells. Tables may be
-    /// compressed (gzip, zstd).
+    /// csv, tsv, jsonl, json, parquet or lines [default: by the file's extension]. Tables may be compressed
+    /// (gzip, zstd).
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
-    /// What separates the cells of a row, like ';', or '\\t' for a tab [default: a comma in CSV, a tab in
+    /// What separates the cells of a row, like ';', or '\t' for a tab [default: a comma in CSV, a tab in
     /// TSV].
     #[arg(long, value_name = "C")]
     delimiter: Option<Delimiter>,
-    /// What a quote at the start of a cell means: `auto`, that another ends the cell, refused where what is
-    /// between hardly is one cell; `double`, the same without doubt; `none`, nothing, quotes are text
-    /// [default: auto].
+    /// How quotes at the start of a cell are read: `auto`, as the beginning of a quoted cell, and an error
+    /// where that is doubtful; `double`, always so; `none`, as plain text [default: auto].
     #[arg(long, value_name = "HOW")]
     quoting: Option<Quoting>,
-    /// The encoding of a table of text, like windows-1252, utf-16le or shift_jis [default: what its
-    /// byte-order mark says, else UTF-8, or UTF-16 where it can be nothing else].
+    /// The encoding of a text table, like windows-1252, utf-16le or shift_jis [default: by its byte-order
+    /// mark, else UTF-8, or UTF-16 where it can be nothing else].
     #[arg(long, value_name = "NAME")]
     encoding: Option<TextEncoding>,
     /// The column that holds the text [default: the one that the run or bundle was trained with, else
-    /// `text`]. Said twice, texts are pairs: both columns are read together, the first one first.
+    /// `text`]. Give it twice for pairs of texts: both columns are read together, in this order.
     #[arg(long, value_name = "COLUMN")]
     text: Vec<String>,
 }
@@ -307,19 +306,18 @@ impl TableArguments {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Long texts")]
 pub(crate) struct LongArguments {
-    /// `truncate`: their end is cut off; `windows`: they are read to their end, in windows, and their
-    /// features are the mean.
+    /// What to do with texts beyond the model's limit: `truncate` cuts off their end; `windows` reads them to
+    /// the end, window by window, and takes the mean of their features.
     #[arg(long, value_name = "HOW")]
     long: Option<LongChoice>,
-    /// Tokens in a window, special tokens included [default: 128, or what the backbone can read if that is
-    /// less].
+    /// Tokens of a window, special tokens included [default: 128, or the backbone's limit if that is less].
     #[arg(long, value_name = "N")]
     window: Option<usize>,
-    /// Tokens from one window's start to the next one's [default: all of a window's own, so that none is read
-    /// twice].
+    /// Tokens from the start of one window to the start of the next [default: a whole window, so that no
+    /// token is read twice].
     #[arg(long, value_name = "M")]
     stride: Option<usize>,
-    /// Windows of a text, at most; the rest is cut off [default: any number].
+    /// At most so many windows of a text; the rest is cut off [default: no limit].
     #[arg(long, value_name = "N")]
     max_windows: Option<usize>,
 }

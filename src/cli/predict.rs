@@ -48,38 +48,38 @@ const PATIENCE: Duration = Duration::from_millis(50);
   producer | frosthead predict - --format arrow --model first.frost | consumer
   frosthead predict new.csv --model runs/first --abstain-below 0.6")]
 pub(crate) struct Arguments {
-    /// CSV, TSV, JSONL, Parquet or text file, or a stream of Arrow (--format arrow), which is answered with
+    /// CSV, TSV, JSONL, Parquet or text file, or a stream of Arrow (--format arrow), which is answered by
     /// another; `-` is standard input, one text a line unless --format says otherwise.
     data: String,
     /// The run directory or bundle.
     #[arg(long, value_name = "RUN")]
     model: PathBuf,
-    /// Write here instead of to standard output (.jsonl, .csv or .tsv); it appears when everything is done.
+    /// Write to this file instead of standard output (.jsonl, .csv or .tsv); it appears when everything is
+    /// done.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// jsonl, csv or tsv [default: as --out's extension says, else jsonl].
+    /// jsonl, csv or tsv [default: by the extension of --out, else jsonl].
     #[arg(long, value_name = "FORMAT")]
     output_format: Option<RecordFormat>,
-    /// Every label's probability.
+    /// Show the probability of every label.
     #[arg(long, conflicts_with = "top_k")]
     all_probabilities: bool,
-    /// The K most probable labels.
+    /// Show the K most probable labels.
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(1..))]
     top_k: Option<u16>,
-    /// Say that a task of one label is uncertain, instead of its most probable label, where that one's
-    /// probability is lower. Thresholds that the model was trained with hold, too; of tasks of several labels,
-    /// which have a threshold for each, they alone decide.
+    /// Answer "uncertain" where the most probable label has a lower probability than this, in tasks of one
+    /// label. Thresholds that the model was trained with apply too; tasks of several labels have only those.
     #[arg(long, value_name = "P", value_parser = probability)]
     abstain_below: Option<f32>,
-    /// `windows`: which windows of a text spoke for its labels: their bytes in the text, tokens and logits
-    /// (of the labels that are shown). `words`: what each piece of a word, and each pair of neighbours, adds
-    /// to the logits of these labels, the strongest first.
+    /// `windows`: which windows of a long text spoke for its labels: their bytes in the text, tokens and
+    /// logits. `words`: what each word piece, and each pair of neighbours, adds to the logits of these
+    /// labels, the strongest first.
     #[arg(long, value_name = "WHAT")]
     explain: Option<Explain>,
     /// Replace an existing --out FILE.
     #[arg(long)]
     overwrite: bool,
-    /// Where the backbone lies, when it is not where the run says.
+    /// Where the backbone is now, if it was moved.
     #[arg(long, value_name = "DIR")]
     backbone: Option<PathBuf>,
     #[command(flatten)]

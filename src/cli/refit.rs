@@ -47,13 +47,13 @@ pub(crate) struct Arguments {
     /// Sign the new bundle with this minisign secret key.
     #[arg(long, value_name = "KEY")]
     sign: Option<PathBuf>,
-    /// What the heads of added tasks see: `last` (the sentence embedding), `layers:A-B` or `all` (the
-    /// mean-pooled states of these layers, side by side), or `auto`: the fewest numbers within one standard
-    /// error of the best on training rows [default: last]. A head that is there already sees what it saw.
+    /// What the heads of new tasks see: `last` (the sentence embedding), `layers:A-B` or `all` (the mean
+    /// states of these layers, side by side), or `auto`: the smallest features within one standard error of
+    /// the best, on training rows [default: last]. Heads of the bundle keep seeing what they saw.
     #[arg(long, value_name = "WHICH")]
     features: Option<FeatureRequest>,
-    /// Write nothing, and exit with 1, when a head that is there already loses more points of accuracy on the
-    /// validation rows that the bundle carries.
+    /// Write nothing, and exit with 1, when a head of the bundle loses more points of accuracy than this on
+    /// the validation rows that the bundle carries.
     #[arg(long, value_name = "POINTS")]
     max_drift: Option<f64>,
     /// Exit with 1 when any task's macro-F1 on the test rows is lower.

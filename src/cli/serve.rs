@@ -32,31 +32,31 @@ pub(crate) struct Arguments {
     /// Where to listen.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080")]
     bind: SocketAddr,
-    /// One API key a line, plain or `sha256:` and its hash; taken up anew when the file changes.
+    /// One API key a line, plain or `sha256:` and its hash; read again when the file changes.
     #[arg(long, value_name = "FILE")]
     api_keys: Option<PathBuf>,
-    /// The certificate chain for HTTPS, PEM; taken up anew when the file changes.
+    /// The certificate chain for HTTPS, PEM; read again when the file changes.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
     /// Its private key, PEM.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
-    /// Load nothing but a bundle signed with this minisign public key (RW…, or its .pub file).
+    /// Load only a bundle that is signed with this minisign public key (RW…, or its .pub file).
     #[arg(long, value_name = "PUBKEY")]
     trust: Option<PublicKey>,
-    /// Where the server's private copy of the bundle goes, as large as the bundle: a folder on a disk; a copy
-    /// on a tmpfs takes memory. By default the first that takes it of $TMPDIR, /var/tmp and /tmp.
+    /// The folder for the server's private copy of the bundle, which is as large as the bundle; on a tmpfs it
+    /// takes memory [default: the first of $TMPDIR, /var/tmp and /tmp that has room].
     #[arg(long, value_name = "DIR")]
     copy_to: Option<PathBuf>,
-    /// Long texts: cut off their end, read them in windows, or refuse them; by default as the bundle was
-    /// trained.
+    /// What to do with texts beyond the model's limit: cut off their end, read them in windows, or refuse
+    /// them [default: as the bundle was trained].
     #[arg(long, value_name = "HOW")]
     long: Option<LongChoice>,
-    /// Say that a task of one label is uncertain, instead of its most probable label, where that one's
-    /// probability is lower.
+    /// Answer "uncertain" where the most probable label has a lower probability than this, in tasks of one
+    /// label.
     #[arg(long, value_name = "P", value_parser = probability)]
     abstain_below: Option<f32>,
-    /// `text` or `json`, one line an event, on standard error; -v logs every request.
+    /// `text` or `json`, one line for each event, on standard error; -v logs every request.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log: LogFormat,
     #[command(flatten)]
@@ -70,34 +70,35 @@ pub(crate) struct Arguments {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Limits")]
 struct LimitArguments {
-    /// Seconds after which a request that was read is given up (504).
+    /// Seconds until a request that was read is given up (504).
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     timeout: Duration,
-    /// Seconds that a SIGTERM leaves for what is in flight.
+    /// Seconds that requests in progress have left after a SIGTERM.
     #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = seconds)]
     grace: Duration,
-    /// Seconds for headers, for a body, and for TLS; so long a connection may be idle, and an answer stuck.
+    /// Seconds for headers, for a body, and for TLS; also how long a connection may be idle, or an answer
+    /// stuck.
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     read_timeout: Duration,
-    /// Milliseconds that a batch with room left waits for requests that are being read already.
+    /// Milliseconds that a batch with room left waits for requests that are just being read.
     #[arg(long, value_name = "MS", default_value_t = 2)]
     max_wait: u64,
-    /// Bytes of a body (413).
+    /// Most bytes of a body (413).
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().body, value_parser = positive)]
     max_body: usize,
-    /// Texts of a request (422).
+    /// Most texts in a request (422).
     #[arg(long, value_name = "N", default_value_t = Limits::default().texts, value_parser = positive)]
     max_texts: usize,
-    /// Tokens of a text that is read in windows (422); with --long truncate or refuse there is none.
+    /// Most tokens of a text that is read in windows (422); no limit with --long truncate or refuse.
     #[arg(long, value_name = "N", default_value_t = Limits::default().tokens, value_parser = positive)]
     max_tokens: usize,
-    /// Texts of all requests that are not answered yet (429).
+    /// Most texts that wait for an answer, of all requests together (429).
     #[arg(long, value_name = "N", default_value_t = Limits::default().queue_texts, value_parser = positive)]
     queue_texts: usize,
-    /// Their tokens (429).
+    /// Most tokens of those texts (429).
     #[arg(long, value_name = "N", default_value_t = Limits::default().queue_tokens, value_parser = positive)]
     queue_tokens: usize,
-    /// Open connections (503).
+    /// Most open connections (503).
     #[arg(long, value_name = "N", default_value_t = Limits::default().connections, value_parser = positive)]
     max_connections: usize,
     /// Tokens in a batch, padding included.

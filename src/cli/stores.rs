@@ -27,8 +27,8 @@ use frosthead::internal::tokens::LongTexts;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Features")]
 pub(crate) struct StoreArguments {
-    /// `all`: store every layer's mean-pooled states, so that other features cost no inference later; `last`:
-    /// the sentence embedding only [default: all, up to the highest layer of --features layers:A-B].
+    /// `all` stores the mean states of every layer, so that other features cost no inference later; `last`
+    /// stores the sentence embedding only [default: all, up to the highest layer of --features layers:A-B].
     #[arg(long, value_name = "WHICH", value_parser = parse_stored)]
     store_layers: Option<FeatureChoice>,
     #[command(flatten)]
@@ -56,7 +56,7 @@ pub(crate) fn idle_on_features(when: bool) -> Idle {
 #[command(next_help_heading = "Features")]
 pub(crate) struct DepthArguments {
     /// Run only the lowest N layers (0: the embeddings alone): faster and smaller, without the sentence
-    /// embedding. The features are those of the states up to there.
+    /// embedding. Heads see the states of those layers.
     #[arg(long, value_name = "N")]
     pub(crate) depth: Option<usize>,
 }

@@ -41,9 +41,9 @@ use frosthead::internal::train::{
   frosthead train features.parquet --task domain --class-weight balanced --out runs/second
   frosthead train data.csv --backbone models/all-MiniLM-L6-v2 --task domain --task sentiment --unfreeze 0,1,2 --out runs/third")]
 pub(crate) struct Arguments {
-    /// A table of labelled texts, or (without --backbone) a Parquet of features.
+    /// A table of labelled texts; without --backbone, a Parquet of features.
     data: String,
-    /// The backbone directory, or an earlier run to go on from its trained backbone; without it DATA holds
+    /// The backbone directory, or an earlier run to continue from its trained backbone; without it DATA holds
     /// features.
     #[arg(long, value_name = "DIR")]
     backbone: Option<PathBuf>,
@@ -53,23 +53,22 @@ pub(crate) struct Arguments {
     /// The run directory to write.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// What the heads see: `last` (the sentence embedding), `layers:A-B` or `all` (the mean-pooled states of
-    /// these layers, side by side), or `auto`: per task, the fewest numbers within one standard error of the
-    /// best on training rows [default: last; with --depth or --max-drop auto, or the highest layer where not
-    /// just heads are trained]. `+words` behind a choice puts the word pieces of a text, and their pairs,
-    /// beside it; `auto` does so where that helps on held-out training rows, `auto-words` never. `words` is
-    /// words alone.
+    /// What the heads see: `last` (the sentence embedding), `layers:A-B` or `all` (the mean states of these
+    /// layers, side by side), or `auto`: for each task the smallest features within one standard error of the
+    /// best, on training rows [default: last; with --depth or --max-drop auto, or the highest layer where
+    /// layers are trained]. `+words` behind a choice adds the word pieces of a text and their pairs; `auto`
+    /// adds them where they help on held-out training rows, `auto-words` never does. `words` is words alone.
     #[arg(long, value_name = "WHICH")]
     features: Option<FeatureRequest>,
-    /// Run no more of a frozen backbone than is needed: the shallowest depth (at most --depth) that costs no
-    /// task more than so many points of accuracy or macro-F1, on rows its heads have not seen.
+    /// Run the fewest layers of a frozen backbone that are enough: the smallest depth (at most --depth) at
+    /// which no task loses more points of accuracy or macro-F1 than this, on rows its heads have not seen.
     #[arg(long, value_name = "POINTS", value_parser = parse_points)]
     max_drop: Option<f64>,
     /// The feature column of a Parquet [default: `embedding`, or the only column of number lists].
     #[arg(long, value_name = "COLUMN", conflicts_with = "backbone")]
     features_column: Option<String>,
-    /// After measuring, fit the heads once more on all rows, test rows too; the figures
-    /// stay those of the fit before.
+    /// After measuring, fit the heads again on all rows, test rows included; the figures shown are those of
+    /// the fit before.
     #[arg(long = "final")]
     final_fit: bool,
     /// Exit with 1 when any task's macro-F1 on the test rows is lower.
@@ -78,7 +77,7 @@ pub(crate) struct Arguments {
     /// Print metrics.json to standard output.
     #[arg(long)]
     json: bool,
-    /// Write a page with the figures of the test rows: calibration, classes, which are taken for which.
+    /// Write a page with the test figures: calibration, classes, confusions.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
     /// Replace a run that was made from something else.

@@ -193,3 +193,161 @@ fn confused(found: &TaskMetrics) -> Option<(&str, &str, u64, u64)> {
     let many = rows >= CONFUSED_ROWS && rows as f64 >= CONFUSED_SHARE * all as f64;
     many.then(|| (found.labels[one].as_str(), found.labels[other].as_str(), rows, all))
 }
+
+#[cfg(test)]
+mod tests {
+    use frosthead::internal::data::Classes;
+    use frosthead::internal::metrics::{LabelMetrics, NumberMetrics};
+    use frosthead::internal::train::Described;
+
+    use super::*;
+
+    /// What a task came to whose rows were predicted like this, `[true][predicted]`.
+    fn found(confusion: [[u64; 3]; 3]) -> TaskMetrics {
+        let label = |place: usize| {
+            let rows: u64 = confusion[place].iter().sum();
+            let said: u64 = confusion.iter().map(|row| row[place]).sum();
+            let right = confusion[place][place] as f64;
+            let [precision, recall] = [said, rows].map(|count| Some(right / count as f64));
+            let f1 = Some(2.0 * right / (rows + said) as f64);
+            let label = ["calm", "glad", "sad"][place].to_owned();
+            LabelMetrics {
+                label,
+                unseen: false,
+                rows,
+                precision,
+                recall,
+                f1,
+                average_precision: None,
+                threshold: None,
+            }
+        };
+        let per_label = [0, 1, 2].map(label).to_vec();
+        let rows: u64 = per_label.iter().map(|label| label.rows).sum();
+        let accuracy = (0..3).map(|place| confusion[place][place]).sum::<u64>() as f64 / rows as f64;
+        TaskMetrics {
+            rows,
+            accuracy: Some(accuracy),
+            accuracy_standard_error: Some((accuracy * (1.0 - accuracy) / rows as f64).sqrt()),
+            macro_f1: Some(per_label.iter().filter_map(|label| label.f1).sum::<f64>() / 3.0),
+            labels: per_label.iter().map(|label| label.label.clone()).collect(),
+            confusion: confusion.map(|row| row.to_vec()).to_vec(),
+            per_label,
+            ..TaskMetrics::default()
+        }
+    }
+
+    /// A run of one task, whose classes have so many rows to learn from.
+    fn run(found: TaskMetrics, learned: [u64; 3], described: Option<f64>) -> RunMetrics {
+        let rows = ["calm", "glad", "sad"].map(str::to_owned).into_iter().zip(learned).collect();
+        let described = described.map(|score| Described { score: Some(score), standard_error: None });
+        let task = || "mood".to_owned();
+        RunMetrics {
+            tasks: BTreeMap::from([(task(), found)]),
+            valid: BTreeMap::new(),
+            sizes: frosthead::internal::train::Sizes::default(),
+            unlabelled: BTreeMap::new(),
+            classes: BTreeMap::from([(task(), Classes { rows, ..Classes::default() })]),
+            texts: frosthead::internal::embed::TextNotes::default(),
+            seed: 13,
+            calibration: BTreeMap::new(),
+            final_rows: BTreeMap::new(),
+            untrained: BTreeMap::new(),
+            described: described.map(|described| (task(), described)).into_iter().collect(),
+            drift: BTreeMap::new(),
+        }
+    }
+
+    /// What is advised of a run of heads on the last layer.
+    fn advice(metrics: &RunMetrics) -> Option<String> {
+        advice_where(metrics, true, true)
+    }
+
+    fn advice_where(metrics: &RunMetrics, last_layer_only: bool, only_heads: bool) -> Option<String> {
+        let asked = Asked { data: "my data.csv", out: Path::new("runs/first"), last_layer_only, only_heads };
+        next(metrics, &baselines(metrics), asked)
+    }
+
+    #[track_caller]
+    fn says(metrics: &RunMetrics, parts: &[&str]) {
+        let said = advice(metrics).unwrap();
+        assert!(parts.iter().all(|part| said.contains(part)), "{said}");
+    }
+
+    const MANY: [u64; 3] = [500; 3];
+    /// Right in 80 of 100 rows of each class, the others spread.
+    const FAIR: [[u64; 3]; 3] = [[80, 10, 10], [10, 80, 10], [10, 10, 80]];
+
+    #[test]
+    fn a_score_that_costs_no_training_is_the_first_thing_to_say() {
+        let none = [[40, 0, 0], [31, 1, 0], [30, 0, 2]];
+        let parts = [
+            "mood does no better than always answering the most frequent label (0.413 ± 0.048 against 0.385)",
+        ];
+        says(&run(found(none), [501, 500, 500], None), &parts);
+        let parts =
+            ["no better than labels by their descriptions (0.800 ± 0.023 against 0.790)", "'my data.csv'"];
+        says(&run(found(FAIR), MANY, Some(0.79)), &parts);
+        assert!(!advice(&run(found(FAIR), MANY, Some(0.5))).unwrap().contains("no better"));
+    }
+
+    #[test]
+    fn numbers_are_compared_with_their_mean() {
+        let of = |r_squared| {
+            let number = NumberMetrics {
+                r_squared: Some(r_squared),
+                r_squared_standard_error: Some(0.05),
+                ..NumberMetrics::default()
+            };
+            run(TaskMetrics { rows: 100, number: Some(number), ..TaskMetrics::default() }, MANY, None)
+        };
+        says(&of(0.08), &["mood does no better than answering their mean (0.080 ± 0.050 against 0.000)"]);
+        says(&of(0.5), &["--features auto (mood has R² 0.500"]);
+    }
+
+    #[test]
+    fn a_task_that_is_good_enough_is_to_be_shipped() {
+        let good = [[99, 1, 0], [0, 98, 2], [0, 0, 100]];
+        says(
+            &run(found(good), MANY, None),
+            &["no task is below 0.990", "`frosthead bundle runs/first --out"],
+        );
+    }
+
+    #[test]
+    fn a_class_of_few_rows_that_is_behind_wants_more() {
+        let behind = [[80, 10, 10], [10, 80, 10], [12, 12, 10]];
+        says(
+            &run(found(behind), [500, 500, 49], None),
+            &["label more rows of sad (mood): 49 rows gave it an F1"],
+        );
+        assert!(!advice(&run(found(behind), [500, 500, 50], None)).unwrap().contains("label more"));
+    }
+
+    #[test]
+    fn classes_that_are_taken_for_each_other_are_named() {
+        let confused = [[70, 30, 2], [25, 75, 3], [3, 2, 95]];
+        says(
+            &run(found(confused), MANY, None),
+            &["55 of the 65 wrong rows of mood are between calm and glad"],
+        );
+        assert!(!advice(&run(found(FAIR), MANY, None)).unwrap().contains("between"));
+    }
+
+    #[test]
+    fn what_was_not_tried_is_next_and_nothing_where_all_was() {
+        let fair = run(found(FAIR), MANY, None);
+        says(&fair, &["--features auto (mood has accuracy 0.800; its head sees the last layer only"]);
+        let layers = advice_where(&fair, false, true).unwrap();
+        assert!(layers.contains("`frosthead compare 'my data.csv' … --scenarios 2,top1`"), "{layers}");
+        assert_eq!(advice_where(&fair, false, false), None);
+    }
+
+    #[test]
+    fn the_task_with_the_most_to_gain_is_spoken_of() {
+        let mut both = run(found(FAIR), MANY, None);
+        let good = found([[99, 1, 0], [0, 98, 2], [0, 0, 100]]);
+        both.tasks.insert("kind".to_owned(), good);
+        says(&both, &["mood has accuracy 0.800"]);
+    }
+}
