@@ -103,7 +103,7 @@ def with_memory(backbone: str, frame):
                 }
             )
 
-    return frame.mapInArrow(partition, "worker int, batch int, megabytes int, rows int")
+    return frame.mapInArrow(partition, "worker long, batch long, megabytes long, rows long")
 
 
 def main() -> None:
