@@ -132,7 +132,7 @@ fn say_imported(imported: &Imported, out: &Path, terminal: &Terminal) {
 
 /// The catalogue, for people.
 fn listed(catalog: &Catalog) -> String {
-    let titles = ["name", "family", "licence", "languages", "MB", "dimensions", "longest", "take it for"];
+    let titles = ["name", "family", "licence", "languages", "MB", "width", "tokens", "take it for"];
     let mut lines = vec![titles.map(str::to_owned).to_vec()];
     for entry in catalog.entries() {
         let CatalogEntry { name, family, licence, languages, megabytes, dimensions, longest, .. } = entry;
