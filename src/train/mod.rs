@@ -37,7 +37,7 @@ use earlier::Earlier;
 pub use event::{Chosen, Show, TrainEvent};
 use fits::{GivenHeads, check_final, say_seen};
 use job::Job;
-pub use outcome::{Described, Drift, RunMetrics, TrainSummary, Trained, stage_reports};
+pub use outcome::{Described, Drift, RunMetrics, Sizes, TrainSummary, Trained, stage_reports};
 pub use recipe::{heads_hash, shared_inputs};
 use recipe::{recipe, up_to_date};
 pub use refit::{RefitReport, RefitRequest, Refitted, refit};
