@@ -88,11 +88,12 @@ END
 
 echo 'bytes of an update from the bundle of heads alone, in fp32 and int8'
 for precision in fp32 int8; do
-  "$frosthead" -q bundle "$out/demo-heads-13" --precision "$precision" --max-drop 100 --out "$out/old-$precision.frost" --overwrite
+  options=(--precision "$precision" --overwrite)
+  [ "$precision" = fp32 ] || options+=(--max-drop 100)
+  "$frosthead" -q bundle "$out/demo-heads-13" "${options[@]}" --out "$out/old-$precision.frost" >/dev/null
   for what in all biases; do
     update="$out/$what-$precision.frostup"
-    "$frosthead" -q bundle "$out/demo-$what-13" --precision "$precision" --max-drop 100 --update-of "$out/old-$precision.frost" \
-      --out "$update" --overwrite
+    "$frosthead" -q bundle "$out/demo-$what-13" "${options[@]}" --update-of "$out/old-$precision.frost" --out "$update" >/dev/null
     "$frosthead" -q update "$out/old-$precision.frost" "$update" --out "$out/new.frost" --overwrite
     echo "  $precision, $what: $(stat -c %s "$update") of $(stat -c %s "$out/new.frost")"
   done

@@ -380,7 +380,7 @@ fn header(report: &Report, several: bool) -> Vec<String> {
     let mut header: Vec<String> = start.map(str::to_owned).collect();
     for task in &report.tasks {
         header.push(format!("{task} {}", report.score_name(task)));
-        header.push("macro-F1".to_owned());
+        header.push(format!("{task} macro-F1"));
     }
     header.extend(["trained", "share", "states", "training", "memory", "disk"].map(str::to_owned));
     header
