@@ -14,8 +14,8 @@ from frosthead import Embedder
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
-    """A Ray of two cores on this machine."""
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    """A Ray on this machine alone; two workers hold a core each, and Ray divides tables beside them."""
+    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1")
     yield
     ray.shutdown()
 
