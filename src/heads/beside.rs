@@ -59,8 +59,8 @@ pub(super) fn put_beside(
     let weights: Vec<f64> = weights.iter().map(|weight| of_words * weight).collect();
     let largest = if options.words.in_bytes { LARGEST_BYTE } else { LARGEST_CODE };
     head.weights.iter_mut().for_each(|weight| *weight = (of_features * f64::from(*weight)) as f32);
-    for (own, of_word) in head.bias.iter_mut().zip(bias) {
-        *own = (of_features * f64::from(*own) + of_words * of_word) as f32;
+    for (of_head, of_word) in head.bias.iter_mut().zip(bias) {
+        *of_head = (of_features * f64::from(*of_head) + of_words * of_word) as f32;
     }
     let fitted = Words::new(words.grams(), &problem.places, &weights, head.labels.len(), largest);
     head.words = Some(Words { settled: Some(settled), ..fitted });

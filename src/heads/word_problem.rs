@@ -232,16 +232,16 @@ impl Penalised<'_> {
     fn diagonal(&self, answers: &[f64]) -> (Vec<f64>, Vec<f64>) {
         let Self { problem, alpha } = self;
         let classes = problem.shape.classes;
-        let mut own = answers.to_vec();
-        for (row, own) in own.chunks_exact_mut(classes).enumerate() {
+        let mut bent = answers.to_vec();
+        for (row, bent) in bent.chunks_exact_mut(classes).enumerate() {
             let (target, counts) = problem.truth(row);
-            bends(problem.shape.kind, own, target, counts);
+            bends(problem.shape.kind, bent, target, counts);
         }
-        let mut sums = problem.backward(&own, true);
+        let mut sums = problem.backward(&bent, true);
         let (weights, bias) = sums.split_at_mut(problem.places.len() * classes);
         weights.iter_mut().for_each(|sum| *sum += alpha);
         bias.iter_mut().for_each(|sum| *sum = sum.max(f64::MIN_POSITIVE));
-        (own, sums)
+        (bent, sums)
     }
     /// What is answered to every row, `[rows, classes]`.
     fn answers(&self, parameters: &Array2<f64>) -> Vec<f64> {

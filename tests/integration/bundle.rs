@@ -269,13 +269,13 @@ for ids in json.loads(sys.argv[3]):
         python.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let input = sentences.join("\n");
     let arguments = ["predict", "-", "--model", made.bundle(), "--all-probabilities"];
-    let own = frosthead_reading(input.as_bytes(), &arguments).success().json_lines();
-    for (own, python) in own.iter().zip(&python) {
+    let answers = frosthead_reading(input.as_bytes(), &arguments).success().json_lines();
+    for (answers, python) in answers.iter().zip(&python) {
         let probabilities = python.as_object().unwrap();
         assert_eq!(probabilities.len(), 4 + 3);
         for (name, probability) in probabilities {
-            let difference = own[name].as_f64().unwrap() - probability.as_f64().unwrap();
-            assert!(difference.abs() < 1e-5, "{name}: {own} {python}");
+            let difference = answers[name].as_f64().unwrap() - probability.as_f64().unwrap();
+            assert!(difference.abs() < 1e-5, "{name}: {answers} {python}");
         }
     }
 }

@@ -85,9 +85,9 @@ fn the_table_is_that_of_the_runs() {
     let report = json(out.join("report.json"));
     assert_eq!(scenarios(&report), ["1", "2", "3:domain", "top1", "top2"]);
     let mut splits = BTreeSet::new();
-    for own in report["backbones"][0]["scenarios"].as_array().unwrap() {
-        let name = own["scenario"].as_str().unwrap();
-        let done = &own["outcome"]["done"];
+    for scenario in report["backbones"][0]["scenarios"].as_array().unwrap() {
+        let name = scenario["scenario"].as_str().unwrap();
+        let done = &scenario["outcome"]["done"];
         let directory = out.join(done["run"].as_str().unwrap());
         let metrics = json(directory.join("metrics.json"));
         let line = finished
@@ -114,9 +114,9 @@ fn the_table_is_that_of_the_runs() {
         if let Ok(stages) = std::fs::read_to_string(directory.join("training.json")) {
             let stages: Value = serde_json::from_str(&stages).unwrap();
             let last = stages.as_array().unwrap().last().unwrap();
-            assert_eq!(own["trained_parameters"], last["trained_parameters"], "{name}");
-            assert_eq!(own["all_parameters"], last["all_parameters"], "{name}");
-            assert_eq!(own["frozen"], last["frozen"], "{name}");
+            assert_eq!(scenario["trained_parameters"], last["trained_parameters"], "{name}");
+            assert_eq!(scenario["all_parameters"], last["all_parameters"], "{name}");
+            assert_eq!(scenario["frozen"], last["frozen"], "{name}");
             let begins = format!("scenario {name}: ");
             let told = finished.stderr.lines().find(|line| line.contains(&begins)).unwrap();
             assert!(told.contains(&format!("(frozen: {})", last["frozen"].as_str().unwrap())), "{told}");

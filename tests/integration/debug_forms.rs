@@ -202,10 +202,10 @@ fn no_message_shows_a_debug_form() {
         if below.ends_with("tests.rs") || below.contains("/tests/") {
             continue;
         }
-        for (line, own) in debug_forms(&std::fs::read_to_string(&path).unwrap()) {
-            let there = (below.as_str(), own.as_str());
-            if !PLAIN.contains(&own.as_str()) && !PLAIN_THERE.contains(&there) && !UNREAD.contains(&there) {
-                faults.push(format!("{below}:{line}: the debug form of `{own}`"));
+        for (line, name) in debug_forms(&std::fs::read_to_string(&path).unwrap()) {
+            let there = (below.as_str(), name.as_str());
+            if !PLAIN.contains(&name.as_str()) && !PLAIN_THERE.contains(&there) && !UNREAD.contains(&there) {
+                faults.push(format!("{below}:{line}: the debug form of `{name}`"));
             }
         }
     }

@@ -233,10 +233,13 @@ fn windows_explain_a_prediction() {
         several += usize::from(windows.len() > 1);
         let tokens: f64 = windows.iter().map(|window| window["tokens"].as_f64().unwrap()).sum();
         let mut end = 0;
-        for own in windows {
+        for window in windows {
             let (start, stop) =
-                (own["start"].as_u64().unwrap() as usize, own["end"].as_u64().unwrap() as usize);
-            assert!(start >= end && stop > start && whole.get(start..stop).is_some(), "{own} in {whole:?}");
+                (window["start"].as_u64().unwrap() as usize, window["end"].as_u64().unwrap() as usize);
+            assert!(
+                start >= end && stop > start && whole.get(start..stop).is_some(),
+                "{window} in {whole:?}"
+            );
             assert!(whole[end..start].trim().is_empty(), "{:?} is in no window", &whole[end..start]);
             end = stop;
         }

@@ -119,14 +119,15 @@ fn predictions_name_labels_and_numbers_the_same_from_run_and_bundle() {
     let of = |model: &Path, more: &[&str]| {
         frosthead(&[&["predict", data, "--model", text(model)], more].concat()).success()
     };
-    let (own, bundled) = (of(run, &[]).json_lines(), of(fp32, &[]).json_lines());
+    let (of_run, bundled) = (of(run, &[]).json_lines(), of(fp32, &[]).json_lines());
     let mut sizes = [0; 3];
-    for (own, bundled) in own.iter().zip(&bundled) {
-        let labels = own["tags_predicted"].as_array().unwrap();
-        assert_eq!(own["tags_predicted"], bundled["tags_predicted"]);
-        assert_eq!(labels.len(), own["tags_probability"].as_array().unwrap().len());
+    for (of_run, bundled) in of_run.iter().zip(&bundled) {
+        let labels = of_run["tags_predicted"].as_array().unwrap();
+        assert_eq!(of_run["tags_predicted"], bundled["tags_predicted"]);
+        assert_eq!(labels.len(), of_run["tags_probability"].as_array().unwrap().len());
         sizes[labels.len().min(2)] += 1;
-        let [low, said, high] = ["low", "predicted", "high"].map(|part| number(&own[format!("size_{part}")]));
+        let [low, said, high] =
+            ["low", "predicted", "high"].map(|part| number(&of_run[format!("size_{part}")]));
         assert!(low < said && said < high);
         assert!((said - number(&bundled["size_predicted"])).abs() < 1e-3);
     }
@@ -139,9 +140,13 @@ fn predictions_name_labels_and_numbers_the_same_from_run_and_bundle() {
     let mut reader = csv::Reader::from_reader(table.as_bytes());
     let place = reader.headers().unwrap().iter().position(|name| name == "tags_predicted").unwrap();
     let written: Vec<String> = reader.records().map(|record| record.unwrap()[place].to_owned()).collect();
-    for (written, own) in written.iter().zip(&own) {
-        let labels: Vec<&str> =
-            own["tags_predicted"].as_array().unwrap().iter().map(|label| label.as_str().unwrap()).collect();
+    for (written, of_run) in written.iter().zip(&of_run) {
+        let labels: Vec<&str> = of_run["tags_predicted"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|label| label.as_str().unwrap())
+            .collect();
         assert_eq!(*written, labels.join(";"));
     }
     let all = of(fp32, &["--all-probabilities"]).json_lines();
@@ -150,7 +155,7 @@ fn predictions_name_labels_and_numbers_the_same_from_run_and_bundle() {
     let certain = of(fp32, &["--abstain-below", "0.99"]).json_lines();
     assert!(certain.iter().any(|row| row["domain_uncertain"] == true), "{}", certain[0]);
     let tags = |rows: &[Value]| rows.iter().map(|row| row["tags_predicted"].clone()).collect::<Vec<_>>();
-    assert_eq!(tags(&certain), tags(&own));
+    assert_eq!(tags(&certain), tags(&of_run));
 }
 
 #[test]
@@ -443,9 +448,9 @@ fn words_stand_beside_all_kinds() {
     let bundle = place.path().join("x.frost");
     frosthead(&["bundle", text(&out), "--out", text(&bundle)]).success();
     let of = |model: &Path| frosthead(&["predict", &data, "--model", text(model)]).success().json_lines();
-    for (own, bundled) in of(&out).iter().zip(of(&bundle)) {
-        assert_eq!(own["tags_predicted"], bundled["tags_predicted"]);
-        assert!((number(&own["size_predicted"]) - number(&bundled["size_predicted"])).abs() < 1e-2);
+    for (of_run, bundled) in of(&out).iter().zip(of(&bundle)) {
+        assert_eq!(of_run["tags_predicted"], bundled["tags_predicted"]);
+        assert!((number(&of_run["size_predicted"]) - number(&bundled["size_predicted"])).abs() < 1e-2);
     }
 }
 

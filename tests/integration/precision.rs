@@ -36,8 +36,8 @@ fn a_bundle_in_eight_bits_is_small_close_and_says_what_it_costs() {
     let cosine = |variant: &serde_json::Value, name: &str| variant["cosine"][name].as_f64().unwrap();
     assert!(cosine(&variants[0], "smallest") >= 0.98, "{report}");
     assert!(cosine(&variants[1], "mean") > cosine(&variants[0], "mean"), "{report}");
-    for own in variants {
-        for (task, cost) in own["tasks"].as_object().unwrap() {
+    for variant in variants {
+        for (task, cost) in variant["tasks"].as_object().unwrap() {
             let of = |name: &str| cost[name].as_f64().unwrap();
             let line = format!(
                 "{:>5.2} ± {:>5.2}  {:>8.2}",
@@ -48,13 +48,15 @@ fn a_bundle_in_eight_bits_is_small_close_and_says_what_it_costs() {
             let row = made.stdout.lines().find(|row| row.contains(&line) && row.contains(task.as_str()));
             let row = row.unwrap_or_else(|| panic!("{line}\n{}", made.stdout));
             assert!(
-                row.starts_with(own["name"].as_str().unwrap())
-                    && row.contains(&format!("{:.4}", cosine(own, "smallest")))
+                row.starts_with(variant["name"].as_str().unwrap())
+                    && row.contains(&format!("{:.4}", cosine(variant, "smallest")))
             );
             assert!(of("standard_error") > 0.0 && of("rows") > 450.0 && of("test_rows") == 120.0);
             assert!(of("flipped") < 30.0, "{cost}");
         }
-        assert!(own["texts_per_second"].as_f64().unwrap() > 1.0 && own["latency"].as_f64().unwrap() > 0.0);
+        assert!(
+            variant["texts_per_second"].as_f64().unwrap() > 1.0 && variant["latency"].as_f64().unwrap() > 0.0
+        );
     }
     let size = std::fs::metadata(&bundle).unwrap().len();
     assert!(size <= 24_000_000, "{size}");

@@ -59,8 +59,8 @@ fn precisions_of_the_real_encoder_are_as_close_and_as_small_as_promised() {
         // Alone and in another order it is the same, to the bit.
         let reversed: Vec<usize> = (0..7).rev().collect();
         let alone = embeddings(&rows, &mut session, &reversed);
-        for (own, row) in alone.chunks_exact(384).zip(reversed) {
-            assert_eq!(own, &found[row * 384..][..384], "{variant:?}, row {row}");
+        for (vector, row) in alone.chunks_exact(384).zip(reversed) {
+            assert_eq!(vector, &found[row * 384..][..384], "{variant:?}, row {row}");
         }
         (size, found)
     };

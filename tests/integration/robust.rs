@@ -308,11 +308,11 @@ fn two_networks_are_measured_in_turns() {
     let seconds = |of: &serde_json::Value| -> Vec<f64> {
         of["seconds"].as_array().unwrap().iter().map(|seconds| seconds.as_f64().unwrap()).collect()
     };
-    let (own, other) = (seconds(&figures), seconds(&figures["against"]));
+    let (one, other) = (seconds(&figures), seconds(&figures["against"]));
     let ratios = figures["ratios"].as_array().unwrap();
-    assert_eq!((own.len(), other.len(), ratios.len()), (3, 3, 3));
-    for ((own, other), ratio) in own.iter().zip(&other).zip(ratios) {
-        assert!((other / own - ratio.as_f64().unwrap()).abs() < 1e-9, "{figures}");
+    assert_eq!((one.len(), other.len(), ratios.len()), (3, 3, 3));
+    for ((one, other), ratio) in one.iter().zip(&other).zip(ratios) {
+        assert!((other / one - ratio.as_f64().unwrap()).abs() < 1e-9, "{figures}");
     }
     let mut sorted: Vec<f64> = ratios.iter().map(|ratio| ratio.as_f64().unwrap()).collect();
     sorted.sort_by(f64::total_cmp);

@@ -190,12 +190,12 @@ fn long_texts_are_cut_read_in_windows_or_refused() {
     // A bundle that was trained on windows reads them by itself, as `predict` does.
     let made = Made::new("served-windows", 200, &["--long", "windows", "--window", "24"]);
     let server = Server::of(&made.bundle, &[]);
-    let own = open(&made.bundle).predict(&["short", &long]).unwrap();
+    let answers = open(&made.bundle).predict(&["short", &long]).unwrap();
     let reply = server.post("/v1/predict", &body).json();
-    for (text, own) in own.iter().enumerate() {
+    for (text, answers) in answers.iter().enumerate() {
         let probability =
             reply["results"][text]["tasks"]["sentiment"]["probability"].as_f64().unwrap() as f32;
-        assert_eq!(probability, own[1].probabilities[own[1].label]);
+        assert_eq!(probability, answers[1].probabilities[answers[1].label]);
     }
     // What each window says is what `explain` says, and it is said where it was asked for.
     assert!(reply["results"][1]["windows"].is_null(), "{reply}");
