@@ -34,3 +34,14 @@ fetch() {
 unpack() {
   python3 -m zipfile -e "$1" "$2"
 }
+
+# The environment of test-python.sh with the package in it, as `venv`; tests in it compare with the program that
+# FROSTHEAD_PROGRAM names, or the debug build.
+use_python_package() {
+  local environments=(.downloads/python-3.*/bin/python)
+  "${environments[0]}" -c 'import frosthead' 2>/dev/null ||
+    fail "the package is missing: run scripts/test-python.sh first"
+  venv=$PWD/$(dirname "$(dirname "${environments[0]}")")
+  export PATH=$venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1
+  export FROSTHEAD_PROGRAM=${FROSTHEAD_PROGRAM:-$PWD/target/debug/frosthead}
+}

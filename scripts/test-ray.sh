@@ -6,16 +6,12 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/fetch.sh
 
-environments=(.downloads/python-3.*/bin/python)
-python=$PWD/${environments[0]}
-"$python" -c 'import frosthead' 2>/dev/null || fail "the package is missing: run scripts/test-python.sh first"
-venv=$(dirname "$(dirname "$python")")
+use_python_package
 if ! cmp -s scripts/requirements-ray.txt "$venv/requirements-ray.txt"; then
   echo "setup: Ray" >&2
   "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --only-binary=:all: --require-hashes \
     -r scripts/requirements-ray.txt
   cp scripts/requirements-ray.txt "$venv/requirements-ray.txt"
 fi
-export PATH=$venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 RAY_USAGE_STATS_ENABLED=0
-export FROSTHEAD_PROGRAM=${FROSTHEAD_PROGRAM:-$PWD/target/debug/frosthead}
+export RAY_USAGE_STATS_ENABLED=0
 pytest -p no:cacheprovider -c python/pyproject.toml --rootdir python python/tests/ray "$@"

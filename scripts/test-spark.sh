@@ -11,10 +11,7 @@ if ! command -v java >/dev/null; then
   { apt-get update && apt-get install --yes --no-install-recommends default-jre-headless; } >&2 ||
     fail "java is missing, and apt-get could not install default-jre-headless: install Java 17 or newer"
 fi
-environments=(.downloads/python-3.*/bin/python)
-python=$PWD/${environments[0]}
-"$python" -c 'import frosthead' 2>/dev/null || fail "the package is missing: run scripts/test-python.sh first"
-venv=$(dirname "$(dirname "$python")")
+use_python_package
 if ! cmp -s scripts/requirements-spark.txt "$venv/requirements-spark.txt"; then
   echo "setup: PySpark" >&2
   pip() { "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --require-hashes "$@"; }
@@ -24,8 +21,6 @@ if ! cmp -s scripts/requirements-spark.txt "$venv/requirements-spark.txt"; then
   pip --no-build-isolation -r "$venv/pyspark.txt"
   cp scripts/requirements-spark.txt "$venv/requirements-spark.txt"
 fi
-export PATH=$venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1
-export FROSTHEAD_PROGRAM=${FROSTHEAD_PROGRAM:-$PWD/target/debug/frosthead}
 checks=$PWD/python
 (cd / && mypy --config-file "$checks/pyproject.toml" --cache-dir "$checks/../target/mypy" --module frosthead.spark)
 pytest -p no:cacheprovider -c python/pyproject.toml --rootdir python python/tests/spark "$@"

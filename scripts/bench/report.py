@@ -7,6 +7,8 @@ from pathlib import Path
 
 from turns import spread, times_faster
 
+# Columns of a page.
+WIDTH = 110
 START, END = "<!-- bench: written by scripts/bench.sh --update-docs -->", "<!-- bench: end -->"
 NOT_COMPARED = """Not compared: GPUs; other backbones and languages; quantised heads; servers under load. The peers' graphs are frosthead's own up to the
 last layer for fastembed and the plain loop (as fast as PyTorch's export, see docs/LOG.md), and sentence-transformers' own export for its ONNX and OpenVINO backends (OpenVINO as it comes computes
@@ -30,6 +32,30 @@ def tables(results):
 
 def table(head, rows):
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, ["---"] * len(head), *rows])
+
+
+def narrow(text):
+    """Markdown in which a table that is wider than a page is several, which repeat the first column."""
+    parts = []
+    for part in text.split("\n\n"):
+        lines = part.split("\n")
+        is_wide = all(line.startswith("| ") for line in lines) and max(map(len, lines)) > WIDTH
+        parts += stacked([line[2:-2].split(" | ") for line in lines]) if is_wide else [part]
+    return "\n\n".join(parts)
+
+
+def stacked(rows):
+    """A table as several ones; a column that is too wide even beside the first stays so."""
+
+    def of(columns):
+        return ["| " + " | ".join(row[column] for column in columns) + " |" for row in rows]
+
+    groups = [[0]]
+    for column in range(1, len(rows[0])):
+        if len(groups[-1]) > 1 and max(map(len, of([*groups[-1], column]))) > WIDTH:
+            groups.append([0])
+        groups[-1].append(column)
+    return ["\n".join(of(group)) for group in groups]
 
 
 def number(value):
@@ -309,7 +335,7 @@ def page(run):
         "",
         *made_by(run["results"]),
         "",
-        tables(run["results"]),
+        narrow(tables(run["results"])),
         "",
         *(
             ["![texts per second](plot.svg)", ""]
@@ -412,5 +438,6 @@ def update_page(path, run, folder):
     machine = run["machine"]
     note = f"{machine['processor']}, {machine['threads']} threads; medians (least–most) of rounds in turns.\nVersions, commands and what was not compared:\n[{Path(folder).name}]({folder}/README.md)."
     path.write_text(
-        with_table(path.read_text(encoding="utf-8"), f"{note}\n\n{tables(run['results'])}"), encoding="utf-8"
+        with_table(path.read_text(encoding="utf-8"), f"{note}\n\n{narrow(tables(run['results']))}"),
+        encoding="utf-8",
     )

@@ -332,6 +332,23 @@ class Report(unittest.TestCase):
         with self.assertRaises(ValueError):
             report.with_table("no markers", "new")
 
+    def test_a_wide_table_is_several_with_the_same_rows(self):
+        head, cells = (
+            [f"column {place}" for place in range(6)],
+            [f"{place} " + "x" * 30 for place in range(6)],
+        )
+        text = f"before\n\n{report.table(head, [cells, cells])}\n\nafter"
+        before, *tables, after = report.narrow(text).split("\n\n")
+        self.assertEqual((before, after), ("before", "after"))
+        columns = []
+        for table in tables:
+            lines = [line.strip("| ").split(" | ") for line in table.split("\n")]
+            self.assertEqual((len(lines), lines[0][0], lines[2][0]), (4, head[0], cells[0]))
+            self.assertTrue(all(len(line) <= report.WIDTH for line in table.split("\n")), table)
+            columns += lines[0][1:]
+        self.assertEqual(columns, head[1:])
+        self.assertEqual(report.narrow(report.table(["a"], [["b"]])), report.table(["a"], [["b"]]))
+
     def test_the_manual_has_a_place_for_the_tables(self):
         page = (Path(__file__).parents[2] / "docs/performance.md").read_text(encoding="utf-8")
         self.assertIn("new table", report.with_table(page, "new table"))
