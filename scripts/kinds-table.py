@@ -420,18 +420,7 @@ def cost(options):
         ["text", "one", "several"],
         [(row["text"], row["intent"], row["intent"]) for row in rows],
     )
-    out = options.work / "intents.parquet"
-    run(
-        options,
-        "embed",
-        path,
-        "--backbone",
-        options.backbone,
-        "--out",
-        out,
-        "--cache",
-        options.work / "cache",
-    )
+    _, out = features(options, path, "intents")
     print("| task | alpha | seconds of the fit | seconds of the command | peak MB |\n|---|---|---|---|---|")
     for alpha in ("10", "auto"):
         for task in (["--task", "one"], ["--any-of", "several"]):
