@@ -359,6 +359,7 @@ pub fn bundle(py: Python<'_>, arguments: &Bound<'_, PyDict>) -> PyResult<Option<
             depth: asked.depth.as_deref().map(str::parse).transpose()?,
             vocabulary: None,
             table: None,
+            ranges: None,
             max_drop: asked.max_drop,
             threads: place.runtime.threads(),
         };

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::archive::{AGAIN, Archive, lie};
-use super::entries::{CALIBRATION, CHECKSUMS, COMPACT, ENTRIES, GOLDEN, LABELS, MANIFEST, OPTIONAL};
+use super::entries::{CALIBRATION, CHECKSUMS, COMPACT, ENTRIES, GOLDEN, LABELS, MANIFEST, OPTIONAL, RANGES};
 use crate::backbone::{self, PartOf};
 use crate::data::TextColumns;
 use crate::document;
@@ -25,24 +25,25 @@ use crate::tokens::{Grams, LongTexts, PieceUse};
 
 /// The newest version of the bundle that this program reads; a bundle is written in the oldest one that can
 /// say all there is to say.
-pub const FORMAT: u32 = COMPACT_TOKENIZER;
+pub const FORMAT: u32 = WITH_RANGES;
 /// The oldest it reads: format 1 knew neither validation rows nor refits.
 const OLDEST: u32 = 1;
 
 /// The version in which a bundle with these heads can be written that knows such text columns, whether the
-/// backbone is a part of another one, and whether there is a compact tokenizer.
+/// backbone is a part of another one, whether there is a compact tokenizer, and whether there are ranges.
 #[cfg(feature = "train")]
 pub(super) fn format_for<'h>(
     [text, second]: [Option<&str>; 2],
     part_of: Option<PartOf>,
     heads: impl Iterator<Item = &'h Head>,
-    compact: bool,
+    [compact, ranges]: [bool; 2],
 ) -> u32 {
     /// Knows no text column (it was called `text`, or is not known), and whole networks only.
     const BEFORE: u32 = 2;
     /// Knows no words.
     const WITHOUT_WORDS: u32 = 3;
     let least = match (text.is_some() || part_of.is_some(), second.is_some()) {
+        _ if ranges => WITH_RANGES,
         _ if compact => COMPACT_TOKENIZER,
         (_, true) => PAIRS,
         (true, false) => WITHOUT_WORDS,
@@ -66,6 +67,8 @@ const PAIRS: u32 = 5;
 const KINDS: u32 = 6;
 /// The first that knows compact tokenizers.
 const COMPACT_TOKENIZER: u32 = 7;
+/// The first that carries the ranges its 8-bit steps come from.
+const WITH_RANGES: u32 = 8;
 
 /// The detail of a precision that says how many bits a number of the word table has, where it has fewer than
 /// the precision's own.
@@ -306,7 +309,8 @@ impl Contents {
             .collect::<Option<_>>()
             .filter(|_| calibration.is_empty())
             .ok_or_else(|| unfitting(CALIBRATION))?;
-        if names.contains(COMPACT) && manifest.format < COMPACT_TOKENIZER {
+        let first_with = [(COMPACT, COMPACT_TOKENIZER), (RANGES, WITH_RANGES)];
+        if first_with.iter().any(|(name, format)| names.contains(name) && manifest.format < *format) {
             return Err(unfitting(MANIFEST));
         }
         let less = |whole: PartOf| manifest.backbone.encoder().is_some_and(|part| whole.is_more_than(part));

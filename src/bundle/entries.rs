@@ -10,13 +10,14 @@ pub(super) const GRAPH: &str = "model.onnx";
 pub(super) const DATA: &str = "model.onnx.data";
 pub(super) const GOLDEN: &str = "golden.json";
 pub(super) const VALIDATION: &str = "validation.safetensors";
+pub(super) const RANGES: &str = "ranges.safetensors";
 pub(super) const CHECKSUMS: &str = "checksums.json";
 
 const MIB: u64 = 1 << 20;
 /// The entries that may be missing.
-pub(super) const OPTIONAL: [&str; 2] = [COMPACT, VALIDATION];
+pub(super) const OPTIONAL: [&str; 3] = [COMPACT, VALIDATION, RANGES];
 /// Every entry: its name, its largest size, and what is in it.
-pub(super) const ENTRIES: [(&str, u64, &str); 10] = [
+pub(super) const ENTRIES: [(&str, u64, &str); 11] = [
     (
         MANIFEST,
         MIB,
@@ -34,6 +35,12 @@ pub(super) const ENTRIES: [(&str, u64, &str); 10] = [
         VALIDATION,
         512 * MIB,
         "what the heads see of validation rows, with the labels of these rows; not their texts",
+    ),
+    (
+        RANGES,
+        16 * MIB,
+        "which numbers each channel had in the texts that 8-bit steps were measured on; an update is built with \
+         the same",
     ),
     (CHECKSUMS, MIB, "a hash of every other entry"),
 ];

@@ -178,7 +178,8 @@ impl Bundle {
 
     /// Checks the large entries.
     fn check_weights(&self) -> Result<()> {
-        let large = [entries::TOKENIZER, entries::COMPACT, entries::DATA, entries::VALIDATION];
+        let large =
+            [entries::TOKENIZER, entries::COMPACT, entries::DATA, entries::VALIDATION, entries::RANGES];
         for name in large.into_iter().filter(|name| self.carries(name)) {
             let found = self.archive.hash(self.archive.entry(name)?)?;
             check_hash(name, &self.contents.checksums, found).map_err(|error| error.at(&self.path))?;
@@ -236,6 +237,14 @@ impl Bundle {
         Validation::from_bytes(&bytes, self.manifest(), &self.heads)
             .map(Some)
             .map_err(|error| error.at(&self.path))
+    }
+
+    /// The ranges that its 8-bit steps come from, if it carries them, in the form in which they are kept.
+    ///
+    /// # Errors
+    /// The file cannot be read, or was changed.
+    pub fn ranges(&self) -> Result<Option<Vec<u8>>> {
+        self.carries(entries::RANGES).then(|| self.checked(entries::RANGES)).transpose()
     }
 
     /// Hash of the backbone: of its graph without the heads, and of every number in it, wherever that lies in

@@ -32,6 +32,7 @@ struct Parts {
     golden: Vec<Golden>,
     compact: Option<Vec<u8>>,
     validation: Option<Vec<u8>>,
+    ranges: Option<Vec<u8>>,
     /// Entries by name that take the place of those made from the above.
     other: Vec<(&'static str, Vec<u8>)>,
     /// Entries that do not belong there.
@@ -155,8 +156,9 @@ impl Parts {
             logits: vec![vec![0.0; 2]],
         }];
         let (compact, validation) = (Some(compact(TOKENIZER)), Some(carried().to_bytes()));
+        let ranges = Some(b"what `quantize` reads".to_vec());
         let (other, more, without) = (Vec::new(), Vec::new(), None);
-        Self { manifest, model, data, golden, compact, validation, other, more, without }
+        Self { manifest, model, data, golden, compact, validation, ranges, other, more, without }
     }
 
     fn entries(&self) -> Vec<(&'static str, Vec<u8>)> {
@@ -173,6 +175,7 @@ impl Parts {
         ];
         entries.extend(self.compact.iter().map(|bytes| (entries::COMPACT, bytes.clone())));
         entries.extend(self.validation.iter().map(|bytes| (entries::VALIDATION, bytes.clone())));
+        entries.extend(self.ranges.iter().map(|bytes| (entries::RANGES, bytes.clone())));
         for (name, bytes) in &self.other {
             entries.iter_mut().find(|(entry, _)| entry == name).unwrap().1.clone_from(bytes);
         }
@@ -516,7 +519,7 @@ fn a_compact_tokenizer_that_lies_is_not_believed() {
         "{error}"
     );
     // Formats before have none.
-    let mut parts = Parts::honest();
+    let mut parts = Parts { ranges: None, ..Parts::honest() };
     parts.manifest.format = 5;
     refused(&parts.archive(), &["do not fit", "manifest.json"]);
 }
@@ -718,6 +721,22 @@ fn validation_rows_come_back_as_they_were_and_need_not_be_there() {
     let mut parts = Parts { validation: None, ..Parts::honest() };
     parts.more.push((entries::VALIDATION, carried().to_bytes()));
     refused(&parts.archive(), &["checksums"]);
+}
+
+#[test]
+fn ranges_come_back_and_need_not_be_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("x.frost");
+    for ranges in [Parts::honest().ranges, None] {
+        std::fs::write(&path, Parts { ranges: ranges.clone(), ..Parts::honest() }.archive()).unwrap();
+        assert_eq!(Bundle::open(&path, None).unwrap().ranges().unwrap(), ranges);
+    }
+    // Formats before have none.
+    let mut parts = Parts::honest();
+    parts.manifest.format = 7;
+    refused(&parts.archive(), &["do not fit", "manifest.json"]);
+    parts.ranges = None;
+    open(&parts.archive()).unwrap();
 }
 
 #[test]

@@ -13,7 +13,8 @@ use super::archive_writer::{ArchiveWriter, unwritable};
 use super::assemble::{DeployedHead, append_heads, lay_out};
 use super::contents::{Golden, Manifest, Refit, TaskManifest, WordsManifest, format_for};
 use super::entries::{
-    CALIBRATION, CHECKSUMS, COMPACT, DATA, GOLDEN, GRAPH, LABELS, MANIFEST, TOKENIZER, VALIDATION, limit,
+    CALIBRATION, CHECKSUMS, COMPACT, DATA, GOLDEN, GRAPH, LABELS, MANIFEST, RANGES, TOKENIZER, VALIDATION,
+    limit,
 };
 use super::network::{bind, row_parts, without_heads};
 use super::self_test::{golden, sentences};
@@ -63,6 +64,8 @@ pub struct Variant {
     pub heads: Vec<SeenHead>,
     /// See [`Manifest::tolerance`].
     pub tolerance: f32,
+    /// The ranges that its 8-bit steps come from, in the form in which they are kept.
+    pub ranges: Option<Vec<u8>>,
 }
 
 impl Variant {
@@ -83,21 +86,25 @@ impl Variant {
             folder: backbone.weights_folder().to_path_buf(),
             heads,
             tolerance: FLOAT_TOLERANCE,
+            ranges: None,
         })
     }
 
     /// The network of a bundle as it is there, with other heads.
-    #[must_use]
-    pub fn of_bundle(bundle: &Bundle, heads: Vec<SeenHead>) -> Self {
+    ///
+    /// # Errors
+    /// The file cannot be read, or was changed.
+    pub fn of_bundle(bundle: &Bundle, heads: Vec<SeenHead>) -> Result<Self> {
         let manifest = bundle.manifest();
-        Self {
+        Ok(Self {
             precision: manifest.precision.clone(),
             details: manifest.details.clone(),
             model: without_heads(&bundle.graph),
             folder: bundle.place.parent().unwrap_or(Path::new("/")).to_path_buf(),
             heads,
             tolerance: manifest.tolerance,
-        }
+            ranges: bundle.ranges()?,
+        })
     }
 }
 
@@ -221,7 +228,7 @@ impl<'r> Assembly<'r> {
                 [text.as_deref(), second_text.as_deref()],
                 backbone.part_of(),
                 variant.heads.iter().map(|seen| &seen.head),
-                matches!(compact, CompactForm::Proven(_)),
+                [matches!(compact, CompactForm::Proven(_)), variant.ranges.is_some()],
             ),
             frosthead: env!("CARGO_PKG_VERSION").to_owned(),
             precision: variant.precision.clone(),
@@ -364,6 +371,9 @@ fn write_archive(
     if let Some(validation) = request.validation {
         let bytes = validation_bytes(validation)?;
         checksums.insert(VALIDATION, archive.add(VALIDATION, put(&bytes))?);
+    }
+    if let Some(ranges) = &request.variant.ranges {
+        checksums.insert(RANGES, archive.add(RANGES, put(ranges))?);
     }
     archive.add(CHECKSUMS, put(document::pretty(&checksums).as_bytes()))?;
     archive.finish()?;

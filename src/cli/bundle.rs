@@ -25,7 +25,7 @@ use frosthead::internal::precision::{
     VariantReport, VocabularyChoice, VocabularyReport, choose,
 };
 use frosthead::internal::quantities::{error_text, with_error};
-use frosthead::internal::quantize::{Precision, TableBits, Variant};
+use frosthead::internal::quantize::{Calibration, Precision, TableBits, Variant};
 use frosthead::internal::runtime::Runtime;
 
 /// Put a run and its backbone into one file that needs nothing else.
@@ -109,10 +109,8 @@ impl Arguments {
 
 pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> Result<Outcome> {
     refuse_idle(arguments, given)?;
-    if let Some(old) = &arguments.update_of {
-        // Before anything is computed.
-        Bundle::open(old, None)?;
-    }
+    // Before anything is computed.
+    let ranges = arguments.update_of.as_deref().map(|old| ranges_of(old, arguments, terminal)).transpose()?;
     let chooses = arguments.chooses();
     let runtime = arguments.runtime.load(terminal)?;
     let mut options = BundleOptions {
@@ -135,7 +133,7 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
         }
         let opened = Opened::new(arguments, given, &runtime, terminal)?;
         if chooses {
-            let Some(found) = opened.choose(arguments, &runtime, terminal)? else {
+            let Some(found) = opened.choose(arguments, ranges.flatten(), &runtime, terminal)? else {
                 return Ok(Outcome::CriterionMissed);
             };
             let (backbone, variant) = (Arc::clone(&found.backbone), found.variant.clone());
@@ -159,6 +157,23 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
         terminal.say(format!("{}: its signature", signature_path(out).display()));
     }
     Ok(Outcome::Done)
+}
+
+/// The ranges that the 8-bit steps of an old bundle come from: with the same ones, only what training changed
+/// has other codes.
+fn ranges_of(old: &Path, arguments: &Arguments, terminal: &Terminal) -> Result<Option<Calibration>> {
+    let old = Bundle::open(old, None)?;
+    let ranges = old.ranges()?.map(|bytes| Calibration::from_bytes(&bytes)).transpose();
+    let ranges = ranges.map_err(|error| error.at(old.path()))?;
+    let int8 = Precision::Int8.to_string();
+    if ranges.is_none() && arguments.is_coded() && old.manifest().precision == int8 {
+        terminal.warn(format!(
+            "{}: it does not say which ranges its 8-bit steps come from (an older program made it): they are \
+             measured anew, and the update is larger",
+            old.path().display()
+        ));
+    }
+    Ok(ranges)
 }
 
 /// Writes an update of an old bundle: the new one is made beside it for that.
@@ -282,6 +297,7 @@ impl Opened {
     fn choose(
         &self,
         arguments: &Arguments,
+        ranges: Option<Calibration>,
         runtime: &Runtime,
         terminal: &Terminal,
     ) -> Result<Option<Chosen>> {
@@ -295,6 +311,7 @@ impl Opened {
             depth: arguments.depth,
             vocabulary: arguments.vocabulary(),
             table: arguments.table_bits,
+            ranges,
             max_drop: arguments.max_drop,
             threads: runtime.threads(),
         };

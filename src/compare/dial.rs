@@ -229,6 +229,7 @@ impl Job<'_> {
             choice,
             depth: None,
             table: None,
+            ranges: None,
             vocabulary: None,
             max_drop: if choice == PrecisionChoice::Auto { MAX_DROP } else { f64::INFINITY },
             threads: self.request.train.learning.fit.threads,

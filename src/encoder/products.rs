@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::config::Config;
 use super::tensors::in_layer;
 use crate::error::{Error, Kind, Result};
 use crate::graph::{Data, ValueType};
@@ -42,6 +43,12 @@ impl Part {
             Self::Intermediate => [inner, hidden],
             Self::Output => [hidden, inner],
         }
+    }
+
+    /// The width of the rows that it multiplies.
+    #[must_use]
+    pub fn inputs(self, config: &Config) -> usize {
+        self.shape([config.hidden_size, config.intermediate_size])[1]
     }
 
     /// The names of its matrices within a layer, without `.weight`.

@@ -10,7 +10,7 @@ use crate::backbone::Backbone;
 use crate::classifier::Run;
 use crate::embed::Embedder;
 use crate::error::{Error, Kind, Result, quoted};
-use crate::quantize::{Precision, TableBits};
+use crate::quantize::{Calibration, Precision, TableBits};
 use crate::runtime::Runtime;
 
 /// What was asked for.
@@ -102,6 +102,8 @@ pub struct PrecisionRequest<'r> {
     pub table: Option<TableBits>,
     /// Word pieces to keep; none: all.
     pub vocabulary: Option<VocabularyChoice>,
+    /// The ranges that 8-bit steps come from; none: they are measured on the run's training texts.
+    pub ranges: Option<Calibration>,
     /// Points of accuracy or macro-F1 that a task may lose.
     pub max_drop: f64,
     /// Threads of the fits.

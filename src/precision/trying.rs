@@ -11,6 +11,7 @@ use super::report::{PrecisionReport, VariantReport, name};
 use super::request::{DepthChoice, PrecisionChoice, PrecisionRequest};
 use super::trial::{Trial, speeds};
 use super::vocabulary::Kept;
+use crate::backbone::Backbone;
 use crate::bundle;
 use crate::data::Part;
 use crate::embed::{Extractor, piece_uses};
@@ -146,6 +147,10 @@ impl<'t> Trying<'t> {
     }
 
     fn calibrate(&self, cut: &Cut, show: &mut dyn FnMut(&str)) -> Result<Calibration> {
+        if let Some(ranges) = known_ranges(self.request, &cut.backbone) {
+            show("8-bit steps are those of the bundle that is updated");
+            return Ok(ranges.clone());
+        }
         let texts = self.request.rows.sample(CALIBRATION_TEXTS);
         show(&format!("calibrating on {} training texts", texts.len()));
         calibrate(&cut.backbone, self.request.runtime, &texts)
@@ -180,7 +185,7 @@ impl<'t> Trying<'t> {
         let judgement = self.judgement(cut, variant, &trial, name)?;
         if judgement.passes && self.chosen.is_none() {
             self.report.chosen = Some(judgement.name.clone());
-            self.chosen = Some(deployed(request, cut, variant, trial)?);
+            self.chosen = Some(deployed(request, cut, (variant, calibration), trial)?);
         }
         self.report.variants.push(judgement);
         Ok(())
@@ -255,7 +260,12 @@ fn asked(request: &PrecisionRequest<'_>) -> String {
 }
 
 /// What the bundle is made of; nothing that was timed, so that the same run gives the same bytes.
-fn deployed(request: &PrecisionRequest<'_>, cut: &Cut, variant: &Variant, trial: Trial) -> Result<Chosen> {
+fn deployed(
+    request: &PrecisionRequest<'_>,
+    cut: &Cut,
+    (variant, calibration): (&Variant, Option<&Calibration>),
+    trial: Trial,
+) -> Result<Chosen> {
     let seen = |(head, sees): (&Head, &_)| {
         let mut head = trial.head(&head.task).clone();
         if let Some(ids) = cut.backbone.pieces() {
@@ -265,11 +275,13 @@ fn deployed(request: &PrecisionRequest<'_>, cut: &Cut, variant: &Variant, trial:
     };
     let heads = request.run.heads.iter().zip(&cut.sees).map(seen).collect();
     let kept: BTreeSet<String> = variant.kept.iter().map(ToString::to_string).collect();
-    let texts = request.rows.sample(CALIBRATION_TEXTS).len();
-    let mut details = BTreeMap::from([
-        ("more exact products".to_owned(), serde_json::json!(kept)),
-        ("calibration texts".to_owned(), serde_json::json!(texts)),
-    ]);
+    let mut details = BTreeMap::from([("more exact products".to_owned(), serde_json::json!(kept))]);
+    if known_ranges(request, &cut.backbone).is_some() {
+        details.insert("calibration".to_owned(), serde_json::json!("as in the bundle that this one updates"));
+    } else {
+        let texts = request.rows.sample(CALIBRATION_TEXTS).len();
+        details.insert("calibration texts".to_owned(), serde_json::json!(texts));
+    }
     if variant.table != TableBits::default() {
         details.insert(bundle::TABLE_BITS.to_owned(), serde_json::json!(variant.table));
     }
@@ -282,6 +294,7 @@ fn deployed(request: &PrecisionRequest<'_>, cut: &Cut, variant: &Variant, trial:
             folder: trial.folder.path().to_path_buf(),
             heads,
             tolerance: if precision == Precision::Int8 { CODED_TOLERANCE } else { bundle::FLOAT_TOLERANCE },
+            ranges: calibration.filter(|_| precision == Precision::Int8).and_then(Calibration::to_bytes),
         },
     };
     variant.details.extend([bundle::piece_detail(own_pieces(request, cut)?)]);
@@ -292,6 +305,12 @@ fn deployed(request: &PrecisionRequest<'_>, cut: &Cut, variant: &Variant, trial:
         features: trial.features,
         heads: trial.heads,
     })
+}
+
+/// The ranges of the bundle that is updated, where they are of this network.
+fn known_ranges<'r>(request: &'r PrecisionRequest<'_>, backbone: &Backbone) -> Option<&'r Calibration> {
+    let config = backbone.config()?;
+    request.ranges.as_ref().filter(|ranges| ranges.fits(config))
 }
 
 /// How the run's training and validation texts fit the vocabulary of a network.

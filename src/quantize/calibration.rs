@@ -42,7 +42,7 @@ impl Span {
 /// What the rows that each product multiplies look like.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Calibration {
-    spans: BTreeMap<Product, Vec<Span>>,
+    pub(super) spans: BTreeMap<Product, Vec<Span>>,
 }
 
 impl Calibration {
@@ -79,8 +79,8 @@ impl Calibration {
     }
 }
 
-/// Runs texts through the network in fp32 and notes the range of every channel; take some
-/// [`CALIBRATION_TEXTS`] of those that are trained on.
+/// Runs texts through the network in fp32 and notes the range of every channel, rounded as it is kept; take
+/// some [`CALIBRATION_TEXTS`] of those that are trained on.
 ///
 /// # Errors
 /// There are no texts, the backbone is an imported `.onnx` file, or computing fails.
@@ -103,7 +103,7 @@ pub fn calibrate(backbone: &Backbone, runtime: &Runtime, texts: &[impl AsText]) 
         let (tokens, mask) = rows.fill(&batch)?;
         calibration.observe(&mut session, &names, (&tokens, &mask), batch.length)?;
     }
-    Ok(calibration)
+    Ok(calibration.rounded())
 }
 
 /// Widens the spans to the rows of real tokens.

@@ -57,6 +57,8 @@ mod nibbles;
 #[cfg(feature = "train")]
 mod numbers;
 #[cfg(feature = "train")]
+mod ranges;
+#[cfg(feature = "train")]
 mod sensitivity;
 
 use std::collections::BTreeSet;

@@ -367,7 +367,7 @@ fn write(
     let tasks = fits.iter().map(|fit| (fit.task.clone(), fit.rows)).collect();
     let new = BundleRequest {
         backbone: embedder.backbone(),
-        variant: Variant::of_bundle(bundle, heads),
+        variant: Variant::of_bundle(bundle, heads)?,
         long: bundle.long(),
         text: bundle.manifest().text_columns(),
         texts: &[],

@@ -529,6 +529,35 @@ fn a_device_makes_the_new_bundle_out_of_the_old_one_and_a_small_update() {
     assert_eq!(left.len(), 8, "{left:?}");
 }
 
+#[test]
+fn an_update_in_int8_has_the_codes_of_the_bundle_that_it_is_made_of() {
+    let layers = ["--unfreeze", "2", "--train", "biases", "--epochs", "1", "--learning-rate", "0.003"];
+    // Other rows, too: measured on them, the steps of all layers would be other ones.
+    let (before, after) = (real_plain(), Made::on(real(), "biases-in-int8", 340, &layers));
+    let directory = directory();
+    let [old, update, new] =
+        ["old.frost", "new.frostup", "new.frost"].map(|name| directory.path().join(name));
+    let int8 = ["--precision", "int8", "--max-drop", "100"];
+    let bundle =
+        |run: &str, more: &[&str]| frosthead(&[&["bundle", run], more, &int8[..]].concat()).success();
+    bundle(before.run(), &["--out", text(&old)]);
+    let written = bundle(after.run(), &["--update-of", text(&old), "--out", text(&update)]);
+    assert!(!written.stderr.contains("warning"), "{}", written.stderr);
+    let size = std::fs::metadata(&update).unwrap().len();
+    assert!(size <= 300_000, "{size} bytes for the biases of two layers");
+    frosthead(&["update", text(&old), text(&update), "--out", text(&new)]).success();
+    let data = demo(300);
+    let labels = |model: &Path| {
+        let answers = frosthead(&["predict", text(&data), "--model", text(model)]).success().stdout;
+        answers.lines().map(|line| line.split(',').nth(1).unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    let agree =
+        labels(&new).iter().zip(labels(&after.bundle)).filter(|(coded, exact)| *coded == exact).count();
+    assert!(agree >= 285, "{agree} of 300 labels are those of fp32");
+    let described = frosthead(&["inspect", text(&new)]).success().stdout;
+    assert!(described.contains("as in the bundle that this one updates"), "{described}");
+}
+
 /// Where an entry's local header, bytes and central record begin, and its length.
 pub fn places(bytes: &[u8], name: &str) -> (usize, usize, usize, usize) {
     let number = |at: usize, size: usize| {

@@ -31,7 +31,7 @@ fn saying(used: PieceUse, path: &Path) {
     let library = Some(root().join(".downloads/onnxruntime"));
     let runtime = Runtime::load(&RuntimeOptions { library, ..RuntimeOptions::default() }).unwrap();
     let bundle = Bundle::open(&tiny().bundle, None).unwrap();
-    let mut variant = Variant::of_bundle(&bundle, bundle.seen_heads());
+    let mut variant = Variant::of_bundle(&bundle, bundle.seen_heads()).unwrap();
     variant.details.extend([piece_detail(used)]);
     let request = BundleRequest {
         backbone: &Arc::new(bundle.backbone().unwrap()),

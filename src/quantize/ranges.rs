@@ -1,0 +1,171 @@
+//! Owns the form in which a calibration is kept beside what was built with it: an update of a bundle that is
+//! built with the same ranges has the same codes wherever the weights are the same.
+//!
+//! A safetensors file: per product a tensor of its name, `[3, channels]` f16: each channel's lowest and highest
+//! number, and the root of its squares as a share of the largest channel's. Refuses a file that is not, to the
+//! byte, what it would write.
+
+use std::collections::BTreeMap;
+
+use half::f16;
+
+use super::calibration::{Calibration, Span};
+use crate::encoder::{Config, Product};
+use crate::error::{Error, Kind, Result};
+use crate::tensors::{Dtype, TensorFile, Tensors, half_bytes_of, read_halves};
+
+/// Numbers that are kept of a channel.
+const KEPT: usize = 3;
+
+impl Calibration {
+    /// The calibration as its bytes give it back: ranges are a little wider, by a thousandth at most.
+    #[must_use]
+    pub(super) fn rounded(self) -> Self {
+        let spans = self.spans.into_iter().map(|(product, spans)| (product, rounded(&spans)));
+        Self { spans: spans.collect() }
+    }
+
+    /// Whether it is of a network of this form.
+    #[must_use]
+    pub fn fits(&self, config: &Config) -> bool {
+        let inputs = |product: Product| product.part.inputs(config);
+        Product::all(config.layers).all(|product| self.spans(product, inputs(product)).is_ok())
+    }
+
+    /// Its bytes; none where there is no product.
+    #[must_use]
+    pub fn to_bytes(&self) -> Option<Vec<u8>> {
+        let mut file = TensorFile::default();
+        for (product, spans) in &self.spans {
+            let columns: [fn(&Span) -> f32; KEPT] =
+                [|span| span.low, |span| span.high, |span| span.squares.sqrt() as f32];
+            let numbers: Vec<f32> = columns.iter().flat_map(|column| spans.iter().map(column)).collect();
+            file.add(product.to_string(), Dtype::F16, &[KEPT, spans.len()], half_bytes_of(&numbers));
+        }
+        (!self.spans.is_empty()).then(|| file.to_bytes())
+    }
+
+    /// The calibration in these bytes.
+    ///
+    /// # Errors
+    /// They are not what [`Self::to_bytes`] gives.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let wrong = || Error::new(Kind::Bundle, "the ranges are not as frosthead writes them");
+        let file = Tensors::read(bytes, Kind::Bundle).map_err(|source| wrong().because(source))?;
+        let mut spans = BTreeMap::new();
+        for name in file.names() {
+            let product: Product = name.parse().map_err(|source: Error| wrong().because(source))?;
+            let tensor = file.get(name, Dtype::F16)?;
+            let mut numbers = vec![0.0; tensor.data().len() / 2];
+            read_halves(tensor.data(), &mut numbers);
+            let [low, high, roots] = match tensor.shape() {
+                [KEPT, channels] => [0, 1, 2].map(|place| &numbers[place * channels..][..*channels]),
+                _ => return Err(wrong().tensor(name)),
+            };
+            let span = |((&low, &high), &root): ((&f32, &f32), &f32)| Span {
+                low,
+                high,
+                squares: f64::from(root) * f64::from(root),
+            };
+            spans.insert(product, low.iter().zip(high).zip(roots).map(span).collect());
+        }
+        let found = Self { spans };
+        let ordered = found.spans.values().flatten().all(is_range);
+        // Whatever else could be said in such a file was not said.
+        if ordered && found.to_bytes().as_deref() == Some(bytes) { Ok(found) } else { Err(wrong()) }
+    }
+}
+
+/// Whether a span can be one.
+fn is_range(span: &Span) -> bool {
+    span.low <= span.high && (span.high - span.low).is_finite() && span.squares.is_finite()
+}
+
+/// Spans in half precision, none narrower than before.
+fn rounded(spans: &[Span]) -> Vec<Span> {
+    let largest = spans.iter().fold(0.0_f64, |largest, span| largest.max(span.squares));
+    let share = |squares: f64| if largest > 0.0 { squares / largest } else { 0.0 };
+    let rounded = |span: &Span| {
+        let root = f64::from(f16::from_f64(share(span.squares).sqrt()));
+        Span { low: half_below(span.low), high: -half_below(-span.high), squares: root * root }
+    };
+    spans.iter().map(rounded).collect()
+}
+
+/// The largest number of half precision that is not above this one; what is below all of them becomes the
+/// lowest.
+fn half_below(number: f32) -> f32 {
+    let near = f16::from_f32(number.clamp(f16::MIN.to_f32(), f16::MAX.to_f32()));
+    let below = match near.to_bits() {
+        _ if near.to_f32() <= number || near == f16::MIN => near,
+        // Either zero.
+        0 | 0x8000 => f16::from_bits(0x8001),
+        bits if near.is_sign_negative() => f16::from_bits(bits + 1),
+        bits => f16::from_bits(bits - 1),
+    };
+    below.to_f32()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encoder::Part;
+
+    fn calibration() -> Calibration {
+        let spans = (0..40).map(|channel| {
+            let size = 1.7_f32.powi(channel - 20);
+            Span { low: -size, high: 0.3 * size, squares: f64::from(size * size) }
+        });
+        let product = |part| (Product { layer: 1, part }, spans.clone().collect());
+        Calibration { spans: Part::ALL.map(product).into_iter().collect() }
+    }
+
+    #[test]
+    fn rounded_ranges_are_hardly_wider_and_come_back_to_the_bit() {
+        let (exact, rounded) = (calibration(), calibration().rounded());
+        assert_eq!(rounded.clone().rounded(), rounded);
+        let spans = exact.spans.values().flatten().zip(rounded.spans.values().flatten());
+        for (exact, rounded) in spans.filter(|(exact, _)| exact.high > 1e-3 && exact.high < 1e4) {
+            assert!(rounded.low <= exact.low && rounded.high >= exact.high);
+            assert!(rounded.high - rounded.low <= (exact.high - exact.low) * 1.001);
+        }
+        let bytes = rounded.to_bytes().unwrap();
+        assert_eq!(Calibration::from_bytes(&bytes).unwrap(), rounded);
+        assert_eq!(Calibration::default().to_bytes(), None);
+    }
+
+    #[test]
+    fn halves_below_a_number_are_the_next_ones() {
+        for (number, below) in [(1.0, 1.0), (1.000_1, 1.0), (-1.000_1, -1.000_976_6), (0.0, 0.0)] {
+            assert_eq!(half_below(number), below, "{number}");
+        }
+        assert_eq!((half_below(-1e-9), half_below(1e-9)), (-5.960_464_5e-8, 0.0));
+        assert_eq!((half_below(1e9), half_below(-1e9)), (65504.0, -65504.0));
+    }
+
+    #[test]
+    fn ranges_that_lie_are_refused() {
+        let refused = |bytes: &[u8]| {
+            let error = Calibration::from_bytes(bytes).unwrap_err();
+            assert_eq!(error.kind(), Kind::Bundle, "{error}");
+        };
+        let honest = calibration().rounded();
+        refused(b"no tensors");
+        refused(&honest.to_bytes().unwrap()[1..]);
+        let with = |name: &str, dtype, shape: &[usize], numbers: &[f32]| {
+            let mut file = TensorFile::default();
+            let bytes = if dtype == Dtype::F16 { half_bytes_of(numbers) } else { vec![0; 12] };
+            file.add(name, dtype, shape, bytes);
+            file.to_bytes()
+        };
+        let (name, spans) = ("layer.0.output", [-1.0, 1.0, 1.0]);
+        Calibration::from_bytes(&with(name, Dtype::F16, &[3, 1], &spans)).unwrap();
+        refused(&with("layer.0.outputs", Dtype::F16, &[3, 1], &spans));
+        refused(&with("layer.00.output", Dtype::F16, &[3, 1], &spans));
+        refused(&with(name, Dtype::F32, &[3, 1], &spans));
+        refused(&with(name, Dtype::F16, &[1, 3], &spans));
+        refused(&with(name, Dtype::F16, &[3, 1], &[1.0, -1.0, 1.0]));
+        refused(&with(name, Dtype::F16, &[3, 1], &[f32::NAN, 1.0, 1.0]));
+        refused(&with(name, Dtype::F16, &[3, 1], &[-1.0, f32::INFINITY, -1.0]));
+    }
+}
