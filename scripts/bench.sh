@@ -3,7 +3,7 @@
 # environment of its own under .downloads/peers; the large ones (PyTorch) only with --all. Writes benches/runs/DATE-MACHINE/.
 # usage: bench.sh [--all] [--quick] [--jobs extraction,single,heads,layers,whole,growth,frontier] [--sets TEXT] [--rounds N] [--threads N]
 #                 [--table CSV --tasks A,B --depths 0,3,6] [--data DIR] [--out DIR] [--update-docs]         bench.sh --help says more
-# The environment may name a built program (FROSTHEAD); otherwise it is built. Linux; hours with everything; nothing else should run.
+# The environment may name built programs (FROSTHEAD, and FROSTHEAD_EDGE, which devices get); otherwise they are built. Linux; hours with everything; nothing else should run.
 
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 setup_model
@@ -11,10 +11,14 @@ setup_demo_data
 
 frosthead=${FROSTHEAD:-target/release/frosthead}
 [ -n "${FROSTHEAD:-}" ] || cargo build --release --quiet
-[ -x "$frosthead" ] || fail "$frosthead is no program"
+edge=${FROSTHEAD_EDGE:-}
+[ -n "$edge" ] || edge=$(./scripts/cross.sh "$(uname -m)" edge)
+for program in "$frosthead" "$edge"; do
+  [ -x "$program" ] || fail "$program is no program"
+done
 "$frosthead" -q import "$downloads/all-MiniLM-L6-v2" --out models/all-MiniLM-L6-v2
 
 # What drives the benchmark has an environment of its own, too.
 python=$(python3 scripts/bench/environments.py driver)
-exec "$python" scripts/bench/main.py --frosthead="$frosthead" \
+exec "$python" scripts/bench/main.py --frosthead="$frosthead" --edge="$edge" \
   --runtime="$downloads/onnxruntime/libonnxruntime.so.$runtime_version" "$@"

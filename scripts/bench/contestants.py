@@ -122,7 +122,7 @@ def ours(bench):
             ),
             once=lambda text, bundle=bundle: (
                 [
-                    bench.frosthead,
+                    bench.edge,
                     "-q",
                     "predict",
                     "-",
@@ -136,7 +136,8 @@ def ours(bench):
                 text + "\n",
             ),
             sizes=lambda bundle=bundle: {
-                "program": bench.frosthead.stat().st_size,
+                # What a device gets.
+                "edge program": bench.edge.stat().st_size,
                 "ONNX Runtime": bench.runtime.stat().st_size,
                 "model": bundle.stat().st_size,
             },

@@ -51,7 +51,9 @@ class Bench:
             arguments.tasks,
             arguments.depths,
         )
-        self.frosthead, self.runtime = Path(arguments.frosthead).resolve(), Path(arguments.runtime).resolve()
+        self.frosthead, self.edge, self.runtime = (
+            Path(path).resolve() for path in (arguments.frosthead, arguments.edge, arguments.runtime)
+        )
         folder = ROOT / ".downloads/bench" / ("quick" if arguments.quick else "full")
         # A store of its own: nothing that was computed elsewhere may stand in for a measurement.
         os.environ |= {
@@ -146,7 +148,7 @@ def parse():
         action="store_true",
         help="write the tables into docs/performance.md, between their markers",
     )
-    for name in ("frosthead", "runtime"):
+    for name in ("frosthead", "edge", "runtime"):
         parser.add_argument(f"--{name}", required=True, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     arguments.jobs = arguments.jobs.split(",")
@@ -208,7 +210,7 @@ def main():
     earlier = earlier_run(folder)
     results = {(result["job"], result["set"]): result for result in earlier["results"]}
     bench.skips.reasons |= earlier["problems"]
-    shown = [word for word in sys.argv[1:] if not word.startswith(("--frosthead", "--runtime"))]
+    shown = [word for word in sys.argv[1:] if not word.startswith(("--frosthead", "--edge", "--runtime"))]
     about = {"command": shlex.join(["./scripts/bench.sh", *shown]), "commit": machine.commit()}
     for name in arguments.jobs:
         bench.skips.job, load = name, os.getloadavg()[0]

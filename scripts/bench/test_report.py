@@ -14,6 +14,7 @@ import main
 import material
 import report
 import single
+import summary
 import turns
 from environments import Unavailable
 
@@ -78,9 +79,11 @@ class Turns(unittest.TestCase):
         (
             self.assertAlmostEqual(line["slope"], 2),
             self.assertAlmostEqual(line["intercept"], 3),
-            self.assertAlmostEqual(line["r_squared"], 1),
+            self.assertAlmostEqual(line["largest_error"], 0),
         )
-        self.assertLess(turns.line_fit([1, 2, 3], [1, 5, 2])["r_squared"], 0.1)
+        # What is off by a fifth at the large end says nothing of the small one.
+        line = turns.line_fit([1, 10, 100, 1000], [1.1, 2, 11, 80])
+        self.assertTrue(0.9 < line["intercept"] < 1.1 and 0.05 < line["largest_error"] < 0.25, line)
 
 
 class Processes(unittest.TestCase):
@@ -384,6 +387,104 @@ class Report(unittest.TestCase):
                 "* `bench.sh`, 2026-01-01, commit abc (heads: all)",
                 "* `bench.sh`, 2026-01-02, commit abc (single: all; whole: all)",
             ],
+        )
+
+
+class Summary(unittest.TestCase):
+    def rows(self, results):
+        return [line[2:-2].split(" | ") for line in summary.summary(results).splitlines()[2:]]
+
+    def test_the_fastest_setting_of_those_that_are_exact_enough_stands_beside_ours(self):
+        result = extraction()
+        for row in result["rows"]:
+            row["cosine"] = {"mean": 1.0, "least": 1.0}
+        coded = [
+            extraction_row("frosthead int8", "default", [0.25, 0.5, 1.0]),
+            extraction_row("peer int8", "best", [1.0, 1.5, 2.5]),
+            extraction_row("plain loop, our batches", "best", [0.1, 0.1, 0.1]),
+        ]
+        result["rows"] += coded
+        self.assertEqual(
+            self.rows([result]),
+            [
+                [
+                    "short texts, as exact as fp32: texts/s",
+                    "peer & co (8 at once)",
+                    "40.0 / 120",
+                    "3.00 × (2.50–4.00)",
+                ],
+                [
+                    "short texts, least cosine ≥ .98: texts/s",
+                    "peer int8 (8 at once)",
+                    "80.0 / 240",
+                    "3.00 × (2.50–4.00)",
+                ],
+            ],
+        )
+        coded[1]["cosine"]["least"] = 0.97
+        self.assertEqual(self.rows([result])[1][1], "peer & co (8 at once)")
+
+    def test_labels_are_compared_with_those_that_are_as_accurate_as_the_usual_recipe(self):
+        row = lambda name, accuracy, seconds: {
+            "contestant": name,
+            "accuracies": {"domain": 0.9, "mood": accuracy},
+            "settings": {},
+            "seconds": seconds,
+        }
+        rows = [
+            row("the usual recipe", 0.7, [8.0, 8.0]),
+            row("sentence-transformers, quick", 0.71, [4.0, 4.0]),
+            row("TF-IDF", 0.69, [0.1, 0.1]),
+            row("frosthead fp32", 0.72, [3.0, 3.0]),
+            row("frosthead int8, depth 3", 0.7, [1.0, 2.0]),
+            row("frosthead int8, depth 0", 0.6, [0.1, 0.1]),
+        ]
+        rows[2]["accuracies"] = {"mood": 0.8}
+        found = self.rows([{"job": "frontier", "set": "demo", "amount": 80, "rows": rows}])
+        self.assertEqual(
+            found, [["labels of demo: texts/s", "quick", "20.0 / 53.3", "3.00 × (2.00–4.00), int8, depth 3"]]
+        )
+
+    def test_one_text_is_compared_figure_by_figure(self):
+        row = lambda name, latency, cold, memory, size: {
+            "contestant": name,
+            "latency": {"p50": {"median": latency}} if latency else None,
+            "cold_seconds": [cold],
+            "peak_rss_bytes": memory * 1e6,
+            "installed_bytes": size * 1e6,
+        }
+        rows = [
+            row("frosthead fp32", 2.0, 0.1, 100, 120),
+            row("frosthead int8", 1.0, 0.1, 60, 60),
+            row("a", 4.0, 0.5, 300, 90),
+            row("b", None, 0.3, 200, 900),
+            row("c int8", 0.1, 0.1, 10, 10),
+        ]
+        self.assertEqual(
+            [cells[1:] for cells in self.rows([{"job": "single text", "set": "one", "rows": rows}])],
+            [
+                ["a", "4.00 / 2.00", "2.00 ×"],
+                ["b", "0.30 / 0.10", "3.00 ×"],
+                ["b", "200 / 100", "2.00 ×"],
+                ["a", "90.0 / 120", "0.75 ×"],
+            ],
+        )
+
+    def test_heads_and_layers_of_a_worse_loss_do_not_count(self):
+        row = lambda name, seconds, loss: {
+            "contestant": name,
+            "settings": {"dtype": "float32"},
+            "seconds": seconds,
+            "loss": loss,
+        }
+        rows = [row("frosthead", [1.0], 100.0), row("near", [2.0], 100.05), row("quick", [0.5], 101.0)]
+        self.assertEqual(
+            self.rows([{"job": "heads", "set": "demo: domain", "rows": rows}]),
+            [["heads, domain: s", "near float32", "2.00 / 1.00", "2.00 × (2.00–2.00)"]],
+        )
+        self.assertEqual(
+            self.rows([{"job": "layers", "set": "top 2, cached", "rows": rows[:2]}]),
+            [["an epoch of top 2: s", "near", "2.00 / 1.00", "2.00 × (2.00–2.00)"]],
         )
 
 

@@ -94,13 +94,14 @@ def percentile(values, share):
 
 
 def line_fit(x, y):
-    """Least squares of y = intercept + slope · x, and the share of the variance that it explains."""
-    fitted = statistics.linear_regression(x, y)
-    mean = statistics.fmean(y)
-    left = sum((value - fitted.intercept - fitted.slope * at) ** 2 for at, value in zip(x, y))
-    whole = sum((value - mean) ** 2 for value in y)
-    return {
-        "intercept": fitted.intercept,
-        "slope": fitted.slope,
-        "r_squared": 1 - left / whole if whole else 1.0,
-    }
+    """y = intercept + slope · x with the smallest squares of relative errors, since a measurement is off by a share of
+    itself: the small end counts as much as the large one. Beside it the largest of these errors."""
+    weights = [value**-2 for value in y]
+    weighted = lambda values: sum(weight * value for weight, value in zip(weights, values)) / sum(weights)
+    mean_x, mean_y = weighted(x), weighted(y)
+    slope = weighted([(at - mean_x) * (value - mean_y) for at, value in zip(x, y)]) / weighted(
+        [(at - mean_x) ** 2 for at in x]
+    )
+    intercept = mean_y - slope * mean_x
+    errors = [abs(intercept + slope * at - value) / value for at, value in zip(x, y)]
+    return {"intercept": intercept, "slope": slope, "largest_error": max(errors)}

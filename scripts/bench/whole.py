@@ -64,6 +64,8 @@ def one_job(bench, name, train, test, tasks, peer):
             "--backbone",
             bench.material.backbone,
             *named,
+            "--features",
+            "auto",
             "--out",
             folder / "run",
             "--cache",

@@ -28,7 +28,7 @@ use frosthead::internal::metrics::Latency;
 use frosthead::internal::runtime::Load;
 use frosthead::internal::text::{OwnedText, as_texts};
 
-/// Measure this machine.
+/// Measure how fast this machine is.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -42,7 +42,7 @@ enum What {
     Serve(ServeArguments),
 }
 
-/// Texts per second of feature extraction, and how near that is to the machine's own peak.
+/// Measure texts per second of feature extraction, beside the most that the processor can do.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
   frosthead bench embed data.csv --backbone models/all-MiniLM-L6-v2 --limit 3000 --json
@@ -53,7 +53,7 @@ struct EmbedArguments {
     /// The backbone directory, or a run or bundle for its backbone.
     #[arg(long, value_name = "DIR")]
     backbone: PathBuf,
-    /// Another one to compare with: both run in turns, pass by pass, and the ratio of their speeds is shown.
+    /// A second one to compare with: the two run in turns, and the ratio of their speeds is shown.
     #[arg(long, value_name = "DIR")]
     against: Option<PathBuf>,
     /// Use the first N rows only.
@@ -62,7 +62,7 @@ struct EmbedArguments {
     /// Counted passes; the median is reported.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
-    /// all or last: which graph to measure.
+    /// The graph to measure: `all` gives the states of every layer, `last` only the sentence embedding.
     #[arg(long, value_name = "WHICH", default_value = "all", value_parser = parse_stored)]
     store_layers: FeatureChoice,
     /// Tokens in a batch, padding included [default: as tuned, else 256; 1024 on a GPU].
@@ -84,7 +84,7 @@ struct EmbedArguments {
 /// Of the names of figures.
 const WIDTH: usize = 20;
 
-/// Milliseconds that a single text takes, at the median and for the slowest.
+/// Measure the milliseconds that a single text takes: the median and the slowest.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
   frosthead bench latency data.csv --model x.frost --threads 1 --json")]
@@ -115,7 +115,7 @@ struct LatencyArguments {
     tuning: TuningArguments,
 }
 
-/// Texts per second and milliseconds that clients of a running server see, one text a request.
+/// Measure what clients of a running server see: texts per second and milliseconds, one text a request.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   frosthead bench serve data.csv --clients 64 --seconds 20
@@ -123,23 +123,25 @@ struct LatencyArguments {
 struct ServeArguments {
     /// A table of texts.
     data: String,
-    /// Where the server listens.
+    /// The server's address.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080")]
     server: SocketAddr,
-    /// An API key.
+    /// The API key, if the server wants one.
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
-    /// Connections: each asks anew when it has its answer; with --rate, as many requests can be under way.
+    /// Connections. Each sends its next request when it has an answer; with --rate this is the most requests
+    /// that wait at once.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     clients: u16,
-    /// Requests a second, whatever the answers; latencies count from their scheduled start.
+    /// Requests a second, sent whether or not earlier ones were answered; a request's time counts from when it
+    /// was due.
     #[arg(long, value_name = "N", value_parser = rate)]
     rate: Option<f64>,
-    /// How long to ask.
+    /// How long to measure.
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
     seconds: u16,
-    /// Compare the answers with what this bundle gives here (the options of the runtime are for it);
-    /// repeatable, for a server whose bundle is exchanged.
+    /// Compare every answer with what this bundle answers here (the runtime options are for it). Repeat it for
+    /// a server whose bundle is replaced meanwhile.
     #[arg(long, value_name = "BUNDLE")]
     check: Vec<PathBuf>,
     /// Use the first N rows only.

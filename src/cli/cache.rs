@@ -14,7 +14,7 @@ use super::terminal::{Terminal, bytes, grouped};
 use frosthead::internal::quantities::counted;
 use frosthead::internal::store::{self, Compacted, Entry, Merged, PruneOptions, default_root};
 
-/// Look after the feature store.
+/// List, check and clean the feature store, where computed features are kept.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -23,20 +23,20 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// What is stored and whose it is, the last used first.
+    /// List what is stored for which backbone, last used first.
     #[command(after_help = "Example:
   frosthead cache list --json")]
     List(Common),
-    /// Check every stored file against its checksum; exits with 1 when one is damaged.
+    /// Check every stored file against its checksum. Exit code 1: one is damaged.
     #[command(after_help = "Example:
   frosthead cache verify")]
     Verify(Common),
-    /// Keep one of what several processes stored twice, and merge small parts.
+    /// Join small files, and drop rows that several processes stored twice.
     #[command(after_help = "Example:
   frosthead cache compact")]
     Compact(Common),
-    /// Take in what other caches hold, as of machines of one cluster: rows come together by their texts. Those
-    /// of another kind of processor or another ONNX Runtime are refused.
+    /// Copy the rows of other caches into this one, for example those of a cluster's machines. A cache from
+    /// another kind of processor or another version of ONNX Runtime is refused.
     #[command(after_help = "Example:
   frosthead cache merge node-1/cache node-2/cache")]
     Merge(MergeArguments),
@@ -59,7 +59,7 @@ struct Common {
 
 #[derive(Debug, Args)]
 struct MergeArguments {
-    /// The other caches, which stay as they are.
+    /// The other caches. They are not changed.
     #[arg(required = true, value_name = "DIR")]
     sources: Vec<PathBuf>,
     #[command(flatten)]
@@ -70,13 +70,13 @@ struct MergeArguments {
 struct PruneArguments {
     #[command(flatten)]
     common: Common,
-    /// Remove what was not used for so many days.
+    /// Remove what was not used for this many days.
     #[arg(long, value_name = "DAYS")]
     older_than: Option<u32>,
-    /// Remove the least recently used until at most so many bytes are left.
+    /// Remove the least recently used until at most this many bytes are left.
     #[arg(long, value_name = "BYTES")]
     max_bytes: Option<u64>,
-    /// Remove what is damaged or was set aside as damaged.
+    /// Remove damaged files, and those that were set aside as damaged.
     #[arg(long)]
     damaged: bool,
     /// Remove everything.

@@ -23,8 +23,8 @@ use frosthead::internal::inspect::fit::{Counted, ENOUGH_WORDS, Fit, Worse};
 use frosthead::internal::quantities::{counted, date, percent, with_error};
 use frosthead::internal::tuning::{Gain, Kept};
 
-/// Check the runtime, the processor, the memory, whether a bundle is itself here, where a backbone's nodes
-/// run, and whether a model's vocabulary fits texts.
+/// Check this machine: ONNX Runtime, processor and memory; with a model also its self-test, with --on whether
+/// its vocabulary fits your texts.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   frosthead doctor
@@ -32,14 +32,14 @@ use frosthead::internal::tuning::{Gain, Kept};
   frosthead doctor x.frost --on new.csv
   frosthead doctor --backbone models/all-MiniLM-L6-v2 --device cuda --json")]
 pub(crate) struct Arguments {
-    /// Open this bundle (or run), run its self-test, and say what that took; --trust, --skip-self-test and
-    /// --memory are for it.
+    /// A bundle (or run) to open: its self-test is run, and the time and memory are shown. --trust,
+    /// --skip-self-test and --memory are for it.
     model: Option<PathBuf>,
-    /// Show which provider each of this backbone's nodes runs on.
+    /// A backbone directory: how many nodes of its graph run on which provider (CPU or CUDA).
     #[arg(long, value_name = "DIR")]
     backbone: Option<PathBuf>,
-    /// Read the texts of this table (CSV, TSV, JSONL, Parquet or text; `-` is standard input) with the model's
-    /// tokenizer: pieces a word, unknown pieces, long texts, beside those that the bundle was built with.
+    /// A table of texts (CSV, TSV, JSONL, Parquet or text; `-` is standard input) to try the model's tokenizer
+    /// on: pieces per word, unknown pieces and long texts, beside those of the texts it was built with.
     #[arg(long, value_name = "DATA")]
     on: Option<String>,
     /// Print JSON to standard output.

@@ -22,35 +22,35 @@ use frosthead::internal::runtime::RuntimeOptions;
   frosthead import                      (lists encoders to choose from)
   frosthead import encoder.onnx --tokenizer tokenizer.json --pooling mean --out models/encoder")]
 pub(crate) struct Arguments {
-    /// A Hugging Face directory, a name from the catalogue, a hub id (organisation/name[@revision]), or an
-    /// .onnx file. Without it the catalogue is listed.
+    /// A downloaded Hugging Face model (its folder), a name from the catalogue, a hub id
+    /// (organisation/name[@revision]), or an .onnx file. Without it, the catalogue is listed.
     source: Option<String>,
     /// The backbone directory to make.
     #[arg(long, value_name = "DIR", requires = "source")]
     out: Option<PathBuf>,
-    /// Put in front of every text; by default the model's own default prompt, mostly none.
+    /// Put this in front of every text [default: the model's own default prompt, mostly none].
     #[arg(long, value_name = "TEXT", conflicts_with = "prompt", requires = "source")]
     prefix: Option<String>,
-    /// Use the model's prompt of that name as the prefix.
+    /// Put the model's prompt of this name in front of every text.
     #[arg(long, value_name = "NAME", requires = "source")]
     prompt: Option<String>,
-    /// `mean`, `cls` or `max`; by default what the model says, else mean. A graph that has pooled its output already
-    /// takes none.
+    /// How token states become one embedding: `mean`, `cls` or `max` [default: as the model says, else mean].
+    /// Not for an .onnx file whose output is pooled already.
     #[arg(long, value_name = "HOW", requires = "source")]
     pooling: Option<Pooling>,
-    /// Scale embeddings to length 1; by default what the model says, else no.
+    /// Scale embeddings to length 1 [default: as the model says, else no].
     #[arg(long, value_name = "YES", requires = "source")]
     normalize: Option<bool>,
-    /// Most tokens of a text; by default what the model says.
+    /// The most tokens that are read of a text [default: as the model says].
     #[arg(long, value_name = "TOKENS", requires = "source")]
     max_length: Option<usize>,
-    /// The tokenizer, when it does not lie beside the model.
+    /// The tokenizer.json, if it is not beside the model.
     #[arg(long, value_name = "FILE", requires = "source")]
     tokenizer: Option<PathBuf>,
-    /// Replace a backbone that was made from something else.
+    /// Replace a backbone directory that was made from something else.
     #[arg(long, requires = "source")]
     overwrite: bool,
-    /// ONNX Runtime's library, or the directory that holds it: what is imported is run before it is kept.
+    /// ONNX Runtime's library, or the folder with it: the model is tried before it is kept.
     #[arg(long, value_name = "PATH", help_heading = "Runtime", requires = "source")]
     onnxruntime: Option<PathBuf>,
 }

@@ -21,7 +21,7 @@ use frosthead::internal::task::TaskKind;
 /// Labels of a task that are named; --json has all.
 const LABELS: usize = 30;
 
-/// Say what a backbone, a run or a bundle is.
+/// Show what a backbone, a run or a bundle is.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
   frosthead inspect models/all-MiniLM-L6-v2
@@ -30,10 +30,10 @@ const LABELS: usize = 30;
 pub(crate) struct Arguments {
     /// A backbone or run directory, or a bundle.
     path: PathBuf,
-    /// List everything that a bundle keeps.
+    /// List every file in a bundle and what it says of your data.
     #[arg(long)]
     privacy: bool,
-    /// Only a bundle signed with this minisign public key (RW…, or its .pub file).
+    /// Refuse a bundle that is not signed with this minisign public key (RW…, or its .pub file).
     #[arg(long, value_name = "PUBKEY")]
     trust: Option<PublicKey>,
     /// Print JSON to standard output.

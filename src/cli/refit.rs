@@ -231,7 +231,11 @@ fn fit(
     let refitted = refit(&request, &mut embedder, &mut |event| progress.show(event))?;
     drop(progress);
     let work = embedder.work();
-    terminal.detail(format!("{} texts computed, {} from the store", work.texts, embedder.reused()));
+    terminal.detail(format!(
+        "{} texts computed, {} from the store",
+        grouped(work.texts),
+        grouped(embedder.reused())
+    ));
     terminal.notes(&refitted.report.metrics.texts, bundle.long(), max_length);
     Ok(refitted)
 }

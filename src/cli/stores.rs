@@ -181,11 +181,14 @@ impl FeatureStoreArguments {
 fn check_space(embedder: &Embedder, rows: u64, root: &Path, terminal: &Terminal) -> Result<()> {
     let (need, free) = embedder.space(rows)?;
     let stored = embedder.stored();
+    let more = match need {
+        0 => String::new(),
+        need => format!("up to {} more for {}, ", bytes(need), counted(rows, "row")),
+    };
     terminal.say(format!(
-        "feature store {}: {stored} texts stored; up to {} for {}, {} free",
+        "feature store {}: {}, {more}{} free",
         root.display(),
-        bytes(need),
-        counted(rows, "row"),
+        counted(stored, "text"),
         bytes(free)
     ));
     let (missing, _) = embedder.space(rows.saturating_sub(stored))?;

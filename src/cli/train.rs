@@ -15,7 +15,7 @@ use super::options::{LongArguments, RuntimeArguments, StrictArguments, TableArgu
 use super::pages::write_page;
 use super::printing::print_result;
 use super::stores::{DepthArguments, StoreArguments, idle_on_features};
-use super::terminal::Terminal;
+use super::terminal::{Terminal, grouped};
 use super::train_result::{Asked, described};
 use super::trainings::{Instead, Training, idle};
 use super::{Outcome, measured};
@@ -224,7 +224,11 @@ fn train_on_texts(
     let trained = train(request, Some(&mut embedder), &mut |event| progress.show(event))?;
     drop(progress);
     let work = embedder.work();
-    terminal.detail(format!("{} texts computed, {} from the store", work.texts, embedder.reused()));
+    terminal.detail(format!(
+        "{} texts computed, {} from the store",
+        grouped(work.texts),
+        grouped(embedder.reused())
+    ));
     terminal.notes(&trained.metrics().texts, long, max_length);
     Ok(trained)
 }

@@ -30,29 +30,29 @@ const TEXTS: usize = 8192;
 /// The share of the cores that others may take before a warning.
 const BUSY: f64 = 0.25;
 
-/// Find the threads and batches that run a network fastest on this machine, and keep them for all commands.
+/// Find the fastest number of threads and size of batches for a network here, and keep them for all commands.
 ///
-/// What is kept holds for this network (its dimensions and precision, whatever it has learned), processor,
-/// number of cores and ONNX Runtime; --threads, --token-budget and --no-tuning take precedence over it. No
-/// result changes. With --threads here, that many are kept, with the best batches for them.
+/// The setting is kept for networks of this size and precision, on this processor, number of cores and version
+/// of ONNX Runtime. --threads, --token-budget and --no-tuning override it. No result changes, only the speed.
+/// With --threads here, only the size of batches is searched.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   frosthead tune data.csv --backbone models/all-MiniLM-L6-v2
   frosthead tune reviews.jsonl --text review --model x.frost --seconds 120
   frosthead tune --backbone models/all-MiniLM-L6-v2 --full-sweep")]
 pub(crate) struct Arguments {
-    /// A table of texts like those to come; without, texts are made up with the lengths that sentences have.
+    /// A table of texts like yours. Without it, texts of usual lengths are made up.
     data: Option<String>,
     /// The backbone directory, or a run or bundle for its backbone.
     #[arg(long, value_name = "DIR", required_unless_present = "model", conflicts_with = "model")]
     backbone: Option<PathBuf>,
-    /// The run directory or bundle, whose texts are read as it reads them.
+    /// A run directory or bundle; its texts are read as it reads them.
     #[arg(long, value_name = "RUN")]
     model: Option<PathBuf>,
-    /// How long the search shall take, about; a large network takes longer.
+    /// About how long to search; a large network takes longer.
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..))]
     seconds: u16,
-    /// Measure every setting beside the search, and show how far what it found is from the best of all.
+    /// Measure every setting as well, and show how far from the best one the search ended.
     #[arg(long)]
     full_sweep: bool,
     /// Print JSON to standard output.

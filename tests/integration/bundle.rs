@@ -554,7 +554,7 @@ fn an_update_in_int8_has_the_codes_of_the_bundle_that_it_is_made_of() {
     let agree =
         labels(&new).iter().zip(labels(&after.bundle)).filter(|(coded, exact)| *coded == exact).count();
     assert!(agree >= 285, "{agree} of 300 labels are those of fp32");
-    let described = frosthead(&["inspect", text(&new)]).success().stdout;
+    let described = frosthead(&["inspect", text(&new), "--json"]).success().stdout;
     assert!(described.contains("as in the bundle that this one updates"), "{described}");
 }
 

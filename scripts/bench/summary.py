@@ -1,0 +1,135 @@
+"""The summary of a run: one small table; for each job the fastest peer setting at no loss of accuracy, and ours beside it.
+
+A pure function of results.json. Refuses a peer whose answers are worse than what ours are compared at.
+"""
+
+import statistics
+
+from turns import spread, times_faster
+
+# Embeddings as good as fp32's, and what 8 bits may cost: the least cosine to the reference.
+LEVELS = {"as exact as fp32": 0.999, "least cosine ≥ .98": 0.98}
+# Heads and trained layers whose loss or accuracy is this near are as good.
+SAME_LOSS = 1.001
+HEAD = ["job", "fastest peer at no loss", "it / frosthead", "frosthead is better by"]
+
+
+def summary(results):
+    """All results as one Markdown table."""
+    rows = [row for result in results for row in ROWS.get(result["job"], nothing)(result)]
+    lines = [HEAD, ["---"] * len(HEAD), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def nothing(_):
+    return []
+
+
+def is_ours(row):
+    return row["contestant"].startswith("frosthead")
+
+
+def is_peer(row):
+    # The loop with our batches is a part of our own recipe, not what somebody would write.
+    return not is_ours(row) and row["contestant"] != "plain loop, our batches"
+
+
+def fastest(rows):
+    return min(rows, key=lambda row: statistics.median(row["seconds"]), default=None)
+
+
+def telling(value):
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def times(ours, theirs):
+    ratios = times_faster(ours["seconds"], theirs["seconds"])
+    return f"{ratios['median']:.2f} × ({ratios['least']:.2f}–{ratios['most']:.2f})"
+
+
+def pair(job, theirs, ours, figure):
+    """A line of two rows that were measured in turns."""
+    return [
+        job,
+        named(theirs),
+        " / ".join(telling(figure(statistics.median(row["seconds"]))) for row in (theirs, ours)),
+        times(ours, theirs),
+    ]
+
+
+def named(row):
+    size = row.get("settings", {}).get("batch_size")
+    return row["contestant"] + (f" ({size} at once)" if size else "")
+
+
+def extraction(result):
+    for level, least in LEVELS.items():
+        good = [row for row in result["rows"] if row["cosine"]["least"] >= least]
+        theirs, ours = fastest(filter(is_peer, good)), fastest(filter(is_ours, good))
+        if theirs and ours:
+            job = f"{result['set']}, {level}: texts/s"
+            yield pair(job, theirs, ours, lambda seconds: result["amount"] / seconds)
+
+
+def single(result):
+    """What one text costs, at no loss: of contestants in fp32 and ours in fp32."""
+    rows = [row for row in result["rows"] if "int8" not in row["contestant"]]
+    ours = next(row for row in rows if is_ours(row))
+    figures = {
+        "one text: ms": lambda row: row["latency"]["p50"]["median"] if row["latency"] else None,
+        "start to first answer: s": lambda row: spread(row["cold_seconds"])["median"],
+        "its peak memory: MB": lambda row: row["peak_rss_bytes"] / 1e6,
+        "installed: MB": lambda row: row["installed_bytes"] / 1e6,
+    }
+    for job, figure in figures.items():
+        peers = [row for row in rows if is_peer(row) and figure(row)]
+        if peers:
+            best = min(peers, key=figure)
+            both = [figure(best), figure(ours)]
+            yield [job, best["contestant"], " / ".join(map(telling, both)), f"{both[0] / both[1]:.2f} ×"]
+
+
+def heads(result):
+    ours = next(row for row in result["rows"] if is_ours(row))
+    good = [row for row in result["rows"] if is_peer(row) and row["loss"] <= ours["loss"] * SAME_LOSS]
+    if theirs := fastest(good):
+        dtype = theirs["settings"].get("dtype", "")
+        line = pair(f"heads, {result['set'].split(':')[-1].strip()}: s", theirs, ours, float)
+        yield [line[0], f"{line[1]} {dtype}".strip(), *line[2:]]
+
+
+def layers(result):
+    ours, theirs = result["rows"]
+    yield pair(f"an epoch of {result['set'].split(',')[0]}: s", theirs, ours, float)
+
+
+def whole(result):
+    ours, *peers = result["rows"]
+    for theirs in peers:
+        yield pair(f"whole job, {result['set'].split(',')[0]}: s", theirs, ours, float)
+
+
+def frontier(result):
+    """At no loss against the usual recipe, which is the first row."""
+    usual = result["rows"][0]["accuracies"]
+
+    def is_good(row):
+        return all(row["accuracies"].get(task, 0) >= accuracy for task, accuracy in usual.items())
+
+    good = list(filter(is_good, result["rows"]))
+    theirs, ours = fastest(filter(is_peer, good)), fastest(filter(is_ours, good))
+    if theirs and ours:
+        job = f"labels of {result['set']}: texts/s"
+        line = pair(job, theirs, ours, lambda seconds: result["amount"] / seconds)
+        peer = theirs["contestant"].removeprefix("sentence-transformers, ")
+        yield [job, peer, line[2], f"{line[3]}, {ours['contestant'].removeprefix('frosthead ')}"]
+
+
+ROWS = {
+    "extraction": extraction,
+    "single text": single,
+    "heads": heads,
+    "layers": layers,
+    "whole": whole,
+    "frontier": frontier,
+}
