@@ -458,7 +458,7 @@ fn a_newer_format_is_named_before_anything_else() {
 
 #[test]
 fn a_bundle_of_format_1_opens() {
-    let mut parts = Parts { compact: None, validation: None, ..Parts::honest() };
+    let mut parts = Parts { compact: None, validation: None, ranges: None, ..Parts::honest() };
     parts.manifest.format = 1;
     let bundle = open(&parts.archive()).unwrap();
     assert_eq!((bundle.validation().unwrap(), bundle.manifest().refits.len()), (None, 0));

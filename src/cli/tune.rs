@@ -22,7 +22,8 @@ use frosthead::internal::quantities::duration;
 use frosthead::internal::runtime::{Runtime, allowed_cores, load_average};
 use frosthead::internal::tokens::LongTexts;
 use frosthead::internal::tuning::{
-    Grid, Kept, Key, Networks, NetworksOptions, Samples, Search, Trial, folder, keep, made_up_texts, search,
+    Grid, Kept, Key, Networks, NetworksOptions, Samples, Search, Trial, check_device, folder, keep,
+    made_up_texts, search,
 };
 
 /// Texts that samples are taken from: as many as are sorted into batches together.
@@ -83,6 +84,7 @@ pub(crate) fn run(arguments: &Arguments, given: &Given, terminal: &Terminal) -> 
     };
     let named = [&arguments.backbone, &arguments.model].into_iter().flatten();
     given.refuse([made_up, TrustArguments::idle(named.map(PathBuf::as_path))])?;
+    check_device(arguments.runtime.options().device)?;
     let folder = folder().ok_or_else(|| {
         Error::new(Kind::Usage, "no place to keep a tuning is known")
             .found("neither FROSTHEAD_CONFIG, XDG_CONFIG_HOME nor HOME")

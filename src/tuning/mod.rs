@@ -34,7 +34,7 @@ pub use networks::{Networks, NetworksOptions};
 #[cfg(feature = "train")]
 pub use samples::{Samples, made_up_texts};
 #[cfg(feature = "train")]
-pub use search::{Grid, Search, Trial, search};
+pub use search::{Grid, Search, Trial, check_device, search};
 
 /// A way to run a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -128,28 +128,38 @@ pub struct Search {
     pub seconds: f64,
 }
 
+/// Refuses a GPU: before a runtime is loaded for nothing.
+///
+/// # Errors
+/// The device is one.
+pub fn check_device(device: Device) -> Result<()> {
+    match device {
+        Device::Cpu => Ok(()),
+        Device::Cuda(_) => Err(Error::new(Kind::Usage, "settings are tuned for processors only")
+            .found(format!("--device {device}"))
+            .help("time some yourself: `frosthead bench embed DATA --device cuda --token-budget N`")),
+    }
+}
+
 impl Grid {
     /// For this machine: from all cores to a quarter of them (just as many as were asked for, if they were),
-    /// and batches around the default; larger ones for a GPU.
+    /// and batches around the default.
     ///
     /// # Errors
-    /// More threads were asked for than there are cores.
+    /// The network runs on a GPU, where no setting was ever measured, or more threads were asked for than there
+    /// are cores.
     pub fn of(runtime: &Runtime) -> Result<Self> {
+        check_device(runtime.device())?;
         let (threads, cores) = (runtime.threads(), allowed_cores());
         if threads > cores {
             return Err(Error::new(Kind::Usage, "there are fewer cores than threads to tune")
                 .found(format!("--threads {threads}"))
                 .expected(format!("at most {cores}")));
         }
-        let fixed = runtime.threads_given() || runtime.device() != Device::Cpu;
-        let token_budgets = match runtime.device() {
-            Device::Cpu => vec![128, 256, 512, 1024, 2048],
-            Device::Cuda(_) => vec![1024, 2048, 4096, 8192, 16_384, 32_768],
-        };
         Ok(Self {
             default: Setting::new(threads, untuned(runtime.device(), Load::Many)),
-            threads: if fixed { vec![threads] } else { shares(cores) },
-            token_budgets,
+            threads: if runtime.threads_given() { vec![threads] } else { shares(cores) },
+            token_budgets: vec![128, 256, 512, 1024, 2048],
             buckets: vec![Spacing::Coarse, Spacing::Standard, Spacing::Fine],
         })
     }

@@ -228,6 +228,11 @@ fn what_cannot_be_tuned_is_refused() {
     tune(&[]).fails_with(&["--backbone"]);
     tune(&["--backbone", backbone(), "--model", "x"]).fails_with(&["--model"]);
     tune(&["--backbone", backbone(), "--threads", "9999"]).fails_with(&["--threads 9999", "at most"]);
+    tune(&["--backbone", backbone(), "--device", "cuda"]).fails_with(&[
+        "tuned for processors only",
+        "--device cuda:0",
+        "bench embed",
+    ]);
     tune(&[text(&empty), "--backbone", backbone()]).fails_with(&["the table is empty"]);
     tune(&[text(&demo(60)), "--backbone", backbone(), "--text", "words"]).fails_with(&["words", "domain"]);
     std::fs::write(&config, "a file").unwrap();
