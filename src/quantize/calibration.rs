@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use half::f16;
+
 use super::network::network_of;
 use super::numbers::RowScale;
 use crate::backbone::Backbone;
@@ -56,6 +58,13 @@ impl Calibration {
                 .help("calibrate again"));
         }
         Ok(spans)
+    }
+
+    /// The calibration as its bytes give it back: ranges are a little wider, by a thousandth at most.
+    #[must_use]
+    pub(super) fn rounded(self) -> Self {
+        let spans = self.spans.into_iter().map(|(product, spans)| (product, rounded(&spans)));
+        Self { spans: spans.collect() }
     }
 
     /// Widens the spans to what a batch `[rows, length]` gives, by a session of [`product_inputs_graph`].
@@ -124,6 +133,31 @@ pub(super) fn row_scale(spans: &[Span]) -> RowScale {
     RowScale::new(low, high)
 }
 
+/// Spans in half precision, none narrower than before.
+fn rounded(spans: &[Span]) -> Vec<Span> {
+    let largest = spans.iter().fold(0.0_f64, |largest, span| largest.max(span.squares));
+    let share = |squares: f64| if largest > 0.0 { squares / largest } else { 0.0 };
+    let rounded = |span: &Span| {
+        let root = f64::from(f16::from_f64(share(span.squares).sqrt()));
+        Span { low: half_below(span.low), high: -half_below(-span.high), squares: root * root }
+    };
+    spans.iter().map(rounded).collect()
+}
+
+/// The largest number of half precision that is not above this one; what is below all of them becomes the
+/// lowest.
+fn half_below(number: f32) -> f32 {
+    let near = f16::from_f32(number.clamp(f16::MIN.to_f32(), f16::MAX.to_f32()));
+    let below = match near.to_bits() {
+        _ if near.to_f32() <= number || near == f16::MIN => near,
+        // Either zero.
+        0 | 0x8000 => f16::from_bits(0x8001),
+        bits if near.is_sign_negative() => f16::from_bits(bits + 1),
+        bits => f16::from_bits(bits - 1),
+    };
+    below.to_f32()
+}
+
 /// What each channel of the rows is divided by, and the weights multiplied with: `size^0.8 / largest
 /// weight^0.2` (Xiao et al. 2023, equation 4), 1 where either is 0. `largest` are the largest sizes of each
 /// channel's weights.
@@ -157,6 +191,15 @@ mod tests {
             [Span { low: 0.5, high: 1.0, squares: 1.25 }, Span { low: -2.0, high: 3.0, squares: 13.0 }];
         assert_eq!(spans, expected);
         assert_eq!(row_scale(&spans), RowScale::new(-2.0, 3.0));
+    }
+
+    #[test]
+    fn halves_below_a_number_are_the_next_ones() {
+        for (number, below) in [(1.0, 1.0), (1.000_1, 1.0), (-1.000_1, -1.000_976_6), (0.0, 0.0)] {
+            assert_eq!(half_below(number), below, "{number}");
+        }
+        assert_eq!((half_below(-1e-9), half_below(1e-9)), (-5.960_464_5e-8, 0.0));
+        assert_eq!((half_below(1e9), half_below(-1e9)), (65504.0, -65504.0));
     }
 
     #[test]

@@ -7,8 +7,6 @@
 
 use std::collections::BTreeMap;
 
-use half::f16;
-
 use super::calibration::{Calibration, Span};
 use crate::encoder::{Config, Product};
 use crate::error::{Error, Kind, Result};
@@ -18,13 +16,6 @@ use crate::tensors::{Dtype, TensorFile, Tensors, half_bytes_of, read_halves};
 const KEPT: usize = 3;
 
 impl Calibration {
-    /// The calibration as its bytes give it back: ranges are a little wider, by a thousandth at most.
-    #[must_use]
-    pub(super) fn rounded(self) -> Self {
-        let spans = self.spans.into_iter().map(|(product, spans)| (product, rounded(&spans)));
-        Self { spans: spans.collect() }
-    }
-
     /// Whether it is of a network of this form.
     #[must_use]
     pub fn fits(&self, config: &Config) -> bool {
@@ -81,31 +72,6 @@ fn is_range(span: &Span) -> bool {
     span.low <= span.high && (span.high - span.low).is_finite() && span.squares.is_finite()
 }
 
-/// Spans in half precision, none narrower than before.
-fn rounded(spans: &[Span]) -> Vec<Span> {
-    let largest = spans.iter().fold(0.0_f64, |largest, span| largest.max(span.squares));
-    let share = |squares: f64| if largest > 0.0 { squares / largest } else { 0.0 };
-    let rounded = |span: &Span| {
-        let root = f64::from(f16::from_f64(share(span.squares).sqrt()));
-        Span { low: half_below(span.low), high: -half_below(-span.high), squares: root * root }
-    };
-    spans.iter().map(rounded).collect()
-}
-
-/// The largest number of half precision that is not above this one; what is below all of them becomes the
-/// lowest.
-fn half_below(number: f32) -> f32 {
-    let near = f16::from_f32(number.clamp(f16::MIN.to_f32(), f16::MAX.to_f32()));
-    let below = match near.to_bits() {
-        _ if near.to_f32() <= number || near == f16::MIN => near,
-        // Either zero.
-        0 | 0x8000 => f16::from_bits(0x8001),
-        bits if near.is_sign_negative() => f16::from_bits(bits + 1),
-        bits => f16::from_bits(bits - 1),
-    };
-    below.to_f32()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,15 +98,6 @@ mod tests {
         let bytes = rounded.to_bytes().unwrap();
         assert_eq!(Calibration::from_bytes(&bytes).unwrap(), rounded);
         assert_eq!(Calibration::default().to_bytes(), None);
-    }
-
-    #[test]
-    fn halves_below_a_number_are_the_next_ones() {
-        for (number, below) in [(1.0, 1.0), (1.000_1, 1.0), (-1.000_1, -1.000_976_6), (0.0, 0.0)] {
-            assert_eq!(half_below(number), below, "{number}");
-        }
-        assert_eq!((half_below(-1e-9), half_below(1e-9)), (-5.960_464_5e-8, 0.0));
-        assert_eq!((half_below(1e9), half_below(-1e9)), (65504.0, -65504.0));
     }
 
     #[test]

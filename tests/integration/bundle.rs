@@ -655,7 +655,7 @@ fn a_truncated_altered_or_newer_bundle_is_refused() {
     predict(&altered).fails_with(&["x.frost", "model.onnx.data", "changed after it was made"]);
     let mut newer = bytes;
     forge(&mut newer, "manifest.json", &|manifest| replace(manifest, b"\"format\": 2", b"\"format\": 9"));
-    predict(&newer).fails_with(&["format 9", "expected format 1 to 7", "version of frosthead"]);
+    predict(&newer).fails_with(&["format 9", "expected format 1 to 8", "version of frosthead"]);
     predict(b"text,label\n").fails_with(&["neither a run directory nor a bundle", "a text file"]);
 }
 

@@ -176,7 +176,9 @@ fn bundles_of_all_kinds_are_measured_and_described() {
         assert!(said.contains(part), "{part}: {said}");
     }
     let described = frosthead(&["inspect", text(int8), "--json"]).success().json();
-    assert_eq!(described["manifest"]["format"], 6);
+    assert_eq!(described["manifest"]["format"], 8, "the first that carries ranges");
+    let exact = frosthead(&["inspect", text(fp32), "--json"]).success().json();
+    assert_eq!(exact["manifest"]["format"], 6);
     assert_eq!(described["heads"][1]["kind"], "any-of");
     let errors = directory().keep().join("errors.csv");
     frosthead(&["eval", data, "--model", text(fp32), "--errors", text(&errors), "--by", "domain"]).success();
