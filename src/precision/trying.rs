@@ -65,11 +65,12 @@ impl<'t> Trying<'t> {
         Self { request, judged, references, kept, report, chosen: None, loaded: Vec::new() }
     }
 
-    /// Whether nothing more need be tried: what comes after the first that passes is larger, and of no use
-    /// where everything may pass.
+    /// Whether nothing more need be tried: what comes after the first that passes is larger. Where nothing but
+    /// the precision is open, people see what each costs.
     pub fn is_over(&self) -> bool {
-        let PrecisionRequest { depth, max_drop, .. } = self.request;
-        self.chosen.is_some() && (*depth == Some(DepthChoice::Auto) || max_drop.is_infinite())
+        let PrecisionRequest { choice, depth, max_drop, .. } = self.request;
+        let compares = *choice == PrecisionChoice::Auto && *depth != Some(DepthChoice::Auto);
+        self.chosen.is_some() && (!compares || max_drop.is_infinite())
     }
 
     /// The network at a depth (none: the run's own) with what its heads see; nothing where a depth is to be

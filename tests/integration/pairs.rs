@@ -235,7 +235,7 @@ fn a_bundle_says_that_it_reads_pairs_and_everything_reads_them_by_it() {
     let manifest = frosthead(&["inspect", text(&bundle), "--json"]).success().json()["manifest"].clone();
     assert_eq!(
         [&manifest["format"], &manifest["text"], &manifest["second_text"]],
-        [&json!(5), &json!("premise"), &json!("hypothesis")]
+        [&json!(8), &json!("premise"), &json!("hypothesis")]
     );
     for model in [&bundle, &made.path("run")] {
         let said = frosthead(&["inspect", text(model)]).success().stdout;

@@ -21,16 +21,18 @@ fn a_bundle_in_eight_bits_is_small_close_and_says_what_it_costs() {
     let path = |name: &str| directory.path().join(name);
     let (run, bundle, again) = (path("run"), path("int8.frost"), path("again.frost"));
     trained(&data, &run);
-    let precision = ["--precision", "int8", "--max-drop", "5"];
-    let made =
-        frosthead(&[&["bundle", text(&run), "--out", text(&bundle)], &precision[..]].concat()).success();
-    let report: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(run.join("precision.json")).unwrap()).unwrap();
-    assert_eq!((&report["asked"], &report["max_drop"]), (&"int8".into(), &5.0.into()));
+    let bundled = |out: &Path, precision: &[&str]| {
+        let made = frosthead(&[&["bundle", text(&run), "--out", text(out)], precision].concat()).success();
+        let report = std::fs::read(run.join("precision.json")).unwrap();
+        (made, serde_json::from_slice::<serde_json::Value>(&report).unwrap())
+    };
+    let (made, report) = bundled(&bundle, &["--precision", "auto", "--table-bits", "8", "--max-drop", "5"]);
+    assert_eq!((&report["asked"], &report["max_drop"]), (&"auto, 8-bit table".into(), &5.0.into()));
     assert_eq!(report["chosen"], "int8", "{report}");
-    // int8, and with exceptions: the ones that lose most.
+    // int8, and with exceptions: the ones that lose most; then w8 and fp32.
     let variants = report["variants"].as_array().unwrap();
-    assert_eq!(variants.len(), 2);
+    assert_eq!(variants.len(), 4);
+    let variants = &variants[..2];
     assert!(variants[0]["kept"].as_array().unwrap().is_empty());
     assert!(!variants[1]["kept"].as_array().unwrap().is_empty());
     let cosine = |variant: &serde_json::Value, name: &str| variant["cosine"][name].as_f64().unwrap();
@@ -60,8 +62,9 @@ fn a_bundle_in_eight_bits_is_small_close_and_says_what_it_costs() {
     }
     let size = std::fs::metadata(&bundle).unwrap().len();
     assert!(size <= 24_000_000, "{size}");
-    // The same run gives the same bytes.
-    frosthead(&[&["bundle", text(&run), "--out", text(&again)], &precision[..]].concat()).success();
+    // The same run gives the same bytes, and where int8 is all that is asked for, no other one is tried.
+    let (_, alone) = bundled(&again, &["--precision", "int8", "--max-drop", "5"]);
+    assert_eq!((&alone["asked"], alone["variants"].as_array().map(Vec::len)), (&"int8".into(), Some(1)));
     assert!(std::fs::read(&bundle).unwrap() == std::fs::read(&again).unwrap());
     // What it measures is what the report says of it.
     let eval = ["eval", text(&data), "--rows", "all", "--json", "--model"];

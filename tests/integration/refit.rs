@@ -179,7 +179,8 @@ fn fits_one_head_and_nothing_else(from: &Path, precision: &str) {
     assert_eq!((refits.len(), refits[0].from), (1, open(from).fingerprint()));
     assert_eq!(refits[0].tasks.iter().collect::<Vec<_>>(), [(&"sentiment".to_owned(), &240)]);
     let inspected = frosthead(&["inspect", text(&out)]).success().stdout;
-    for part in ["sentiment on 240 rows", "features of 150 rows", &format!("format 2, {precision}")] {
+    let format = if precision == "int8" { 8 } else { 2 };
+    for part in ["sentiment on 240 rows", "features of 150 rows", &format!("format {format}, {precision}")] {
         assert!(inspected.contains(part), "{part:?} is not in {inspected}");
     }
     // The same again: the same bytes, whatever the threads.
