@@ -53,7 +53,8 @@ else
     [ "$edition" = edge ] || [ "$program" = "$pages" ] ||
       ./scripts/cross.sh "$(uname -m)" full "$profile" >/dev/null
   fi
-  options+=(--target "$target" --variant "$([ "$edition" = full ] && echo portable || echo edge)")
+  # Cargo has stripped it; this system's strip knows this system's processor only.
+  options+=(--no-strip --target "$target" --variant "$([ "$edition" = full ] && echo portable || echo edge)")
 fi
 [ -x "$program" ] || fail "there is no $program: leave --no-build out, or build it first"
 rm -rf target/deb target/debian
