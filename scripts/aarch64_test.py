@@ -27,8 +27,9 @@ PROCESSORS = {
 }
 BUNDLES = ["fp32", "int8", "w8", "shallow"]
 TASKS = ["domain", "sentiment"]
-# How far a probability may be from the one on x86-64: .0053 was seen, in int8.
-BOUND = 0.01
+# How far a probability may be from the one on x86-64: in int8 .0053 was seen beside a processor with AVX-512,
+# .0138 beside one with AMX, where a code falls on the other side of a rounding edge.
+BOUND = 0.03
 # Seconds for one command: fp32 under emulation takes minutes on a busy machine.
 PATIENCE = 1800
 PROGRAM = "/usr/bin/frosthead"
@@ -210,7 +211,8 @@ def check_wrong_library(machine, architecture, found, expected):
     other = f"{HERE}/root-{architecture}{LIBRARY}{name}"
     _, messages = machine.run("doctor", "--onnxruntime", other, expected=2)
     wanted = f"a library for {found} processors, this program is for {expected}"
-    assert wanted in messages and name in messages, messages
+    # Folded where it is no terminal.
+    assert wanted in " ".join(messages.split()) and name in messages, messages
     said(f"{machine.name} refuses the library: {wanted}")
 
 

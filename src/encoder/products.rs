@@ -7,7 +7,6 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::config::Config;
 use super::tensors::in_layer;
 use crate::error::{Error, Kind, Result};
 use crate::graph::{Data, ValueType};
@@ -37,18 +36,13 @@ impl Part {
 
     /// The shape of each of its matrices, `[outputs, inputs]`, in a network of so wide hidden states and
     /// feed-forward blocks.
-    pub(super) fn shape(self, [hidden, inner]: [usize; 2]) -> [usize; 2] {
+    #[must_use]
+    pub fn shape(self, [hidden, inner]: [usize; 2]) -> [usize; 2] {
         match self {
             Self::Attention | Self::AttentionOutput => [hidden, hidden],
             Self::Intermediate => [inner, hidden],
             Self::Output => [hidden, inner],
         }
-    }
-
-    /// The width of the rows that it multiplies.
-    #[must_use]
-    pub fn inputs(self, config: &Config) -> usize {
-        self.shape([config.hidden_size, config.intermediate_size])[1]
     }
 
     /// The names of its matrices within a layer, without `.weight`.

@@ -19,7 +19,8 @@ impl Calibration {
     /// Whether it is of a network of this form.
     #[must_use]
     pub fn fits(&self, config: &Config) -> bool {
-        let inputs = |product: Product| product.part.inputs(config);
+        let sizes = [config.hidden_size, config.intermediate_size];
+        let inputs = |product: Product| product.part.shape(sizes)[1];
         Product::all(config.layers).all(|product| self.spans(product, inputs(product)).is_ok())
     }
 
