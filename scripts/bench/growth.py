@@ -7,7 +7,6 @@ import json
 import shutil
 
 from single import launch
-from turns import line_fit
 
 # Seconds below which a measurement is repeated.
 SHORT = 10
@@ -143,5 +142,4 @@ def grown(what, x, points):
         "set": what,
         "x": x,
         "points": points,
-        "line": line_fit([point["x"] for point in points], [point["seconds"] for point in points]),
     }

@@ -6,7 +6,7 @@ A pure function of results.json. Refuses to give a ratio for a contestant whose 
 from pathlib import Path
 
 from summary import summary
-from turns import spread, times_faster
+from turns import line_fit, spread, times_faster
 
 # Columns of a page.
 WIDTH = 110
@@ -260,10 +260,15 @@ def growth(result):
         ]
         for point in result["points"]
     ]
-    line = result["line"]
-    off = f", off by {line['largest_error']:.0%} at most" if "largest_error" in line else ""
-    fit = f"{line['intercept']:.3g} s + {line['slope']:.3g} s · {result['x']}{off}"
-    return table([f"growth, {result['set']}: {result['x']}", "s", "peak memory, MB"], rows) + f"\n\n{fit}."
+    head = [f"growth, {result['set']}: {result['x']}", "s", "peak memory, MB"]
+    return f"{table(head, rows)}\n\n{fitted(result)}."
+
+
+def fitted(result):
+    """How seconds grow, fitted on the points."""
+    points = [(point["x"], point["seconds"]) for point in result["points"]]
+    line = line_fit(*zip(*points))
+    return f"{line['intercept']:.3g} s + {line['slope']:.3g} s · {result['x']}, off by {line['largest_error']:.0%} at most"
 
 
 def frontier(result):
@@ -449,12 +454,16 @@ def update_page(path, run, folder):
     """Writes the summary and how costs grow into a page; `folder` is that of the run, as seen from the page."""
     path = Path(path)
     machine = run["machine"]
-    grown = [result for result in run["results"] if result["job"] == "growth"]
+    grown = "\n".join(
+        f"* growth, {result['set']}: {fitted(result)}"
+        for result in run["results"]
+        if result["job"] == "growth"
+    )
     note = f"{machine['processor']}, {machine['threads']} threads; medians (least–most) of rounds in turns.\nAll contestants at all settings, versions, commands and what was not compared:\n[{Path(folder).name}]({folder}/README.md)."
     path.write_text(
         with_table(
             path.read_text(encoding="utf-8"),
-            f"{note}\n\n{summary(run['results'])}\n\n{NO_LOSS}\n\n{tables(grown)}",
+            f"{note}\n\n{summary(run['results'])}\n\n{NO_LOSS}\n\n{grown}",
         ),
         encoding="utf-8",
     )

@@ -16,7 +16,13 @@ HEAD = ["job", "fastest peer at no loss", "it / frosthead", "frosthead is better
 
 def summary(results):
     """All results as one Markdown table."""
-    rows = [row for result in results for row in ROWS.get(result["job"], nothing)(result)]
+    newest = max((result.get("measured", "")[:10] for result in results), default="")
+    rows = []
+    for result in results:
+        # What stands from an earlier run says so.
+        date = result.get("measured", "")[:10]
+        mark = "" if date == newest else f" ({date})"
+        rows += [[job + mark, *cells] for job, *cells in ROWS.get(result["job"], nothing)(result)]
     lines = [HEAD, ["---"] * len(HEAD), *rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 

@@ -307,6 +307,18 @@ class Report(unittest.TestCase):
             },
         )
 
+    def test_growth_is_fitted_on_its_points(self):
+        points = [{"x": x, "seconds": 0.5 + 0.25 * x} for x in (1, 10, 1000)]
+        result = {"job": "growth", "set": "extraction", "x": "tokens", "points": points}
+        self.assertIn("0.5 s + 0.25 s · tokens, off by 0% at most", report.tables([result]))
+
+    def test_what_was_measured_earlier_is_dated_in_the_summary(self):
+        first, second = (extraction() | {"measured": f"2026-01-0{day}T10:00:00"} for day in (1, 2))
+        for row in first["rows"] + second["rows"]:
+            row["cosine"] = {"mean": 1.0, "least": 0.99}
+        lines = summary.summary([first, second]).splitlines()[2:]
+        self.assertEqual([line.count("2026-01-01") for line in lines], [1, 0])
+
     def test_each_table_has_a_file_of_points(self):
         run = {
             "machine": {"processor": "one"},
