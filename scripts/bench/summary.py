@@ -8,7 +8,7 @@ import statistics
 from turns import spread, times_faster
 
 # Embeddings as good as fp32's, and what 8 bits may cost: the least cosine to the reference.
-LEVELS = {"as exact as fp32": 0.999, "least cosine ≥ .98": 0.98}
+LEVELS = {"as exact as fp32": 0.999, "cosines ≥ .98": 0.98}
 # Heads and trained layers whose loss or accuracy is this near are as good.
 SAME_LOSS = 1.001
 HEAD = ["job", "fastest peer at no loss", "it / frosthead", "frosthead is better by"]
@@ -21,7 +21,7 @@ def summary(results):
     for result in results:
         # What stands from an earlier run says so.
         date = result.get("measured", "")[:10]
-        mark = "" if date == newest else f" ({date})"
+        mark = "" if date == newest else f" ({date[5:]})"
         rows += [[job + mark, *cells] for job, *cells in ROWS.get(result["job"], nothing)(result)]
     lines = [HEAD, ["---"] * len(HEAD), *rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
@@ -65,7 +65,11 @@ def pair(job, theirs, ours, figure):
 
 def named(row):
     size = row.get("settings", {}).get("batch_size")
-    return row["contestant"] + (f" ({size} at once)" if size else "")
+    return short(row) + (f" ({size} at once)" if size else "")
+
+
+def short(row):
+    return row["contestant"].removeprefix("sentence-transformers, ")
 
 
 def extraction(result):
@@ -92,7 +96,7 @@ def single(result):
         if peers:
             best = min(peers, key=figure)
             both = [figure(best), figure(ours)]
-            yield [job, best["contestant"], " / ".join(map(telling, both)), f"{both[0] / both[1]:.2f} ×"]
+            yield [job, short(best), " / ".join(map(telling, both)), f"{both[0] / both[1]:.2f} ×"]
 
 
 def heads(result):
@@ -127,8 +131,7 @@ def frontier(result):
     if theirs and ours:
         job = f"labels of {result['set']}: texts/s"
         line = pair(job, theirs, ours, lambda seconds: result["amount"] / seconds)
-        peer = theirs["contestant"].removeprefix("sentence-transformers, ")
-        yield [job, peer, line[2], f"{line[3]}, {ours['contestant'].removeprefix('frosthead ')}"]
+        yield [job, short(theirs), line[2], f"{line[3]}, {ours['contestant'].removeprefix('frosthead ')}"]
 
 
 ROWS = {
