@@ -4,8 +4,9 @@
 
 FOLDER is where test-aarch64.sh put bundles, tables, and two root folders of the oldest Debian with a package
 unpacked in each; EDITION is `full` or `edge` (which neither serves nor refits). The program runs in its root
-folder, and finds the package's ONNX Runtime there by itself. Emulation proves what is computed, never time or
-memory.
+folder, and finds the package's ONNX Runtime there by itself. EDITION `wheel` is the Python package in a root
+folder with Python, compared with this machine's own program. Emulation proves what is computed, never time
+or memory.
 """
 
 import json
@@ -34,6 +35,7 @@ BOUND = 0.03
 PATIENCE = 1800
 PROGRAM = "/usr/bin/frosthead"
 LIBRARY = "/usr/lib/frosthead/"
+PACKAGES = "/usr/lib/python3/dist-packages/"
 # Where the root folders see FOLDER.
 HERE = "/test"
 # Enters a root folder, $1, with FOLDER, $2, and what a system has; these mounts end with the process.
@@ -54,13 +56,13 @@ def said(message):
 class Machine:
     """A processor, as it is or by emulation, with a root folder of the oldest Debian."""
 
-    def __init__(self, name, folder, architecture, command=()):
-        self.name, self.folder, self.command = name, folder, command
-        self.root = f"{folder}/root-{architecture}"
+    def __init__(self, name, folder, root, emulator=(), program=(PROGRAM,)):
+        self.name, self.folder, self.command = name, folder, [*emulator, *program]
+        self.root = f"{folder}/root-{root}"
 
     def start(self, *arguments, **streams):
         enter = ["unshare", "--map-root-user", "--mount", "sh", "-c", ENTER, "enter", self.root, self.folder]
-        command = [*enter, *self.command, PROGRAM, *arguments]
+        command = [*enter, *self.command, *arguments]
         return subprocess.Popen(command, text=True, stdin=subprocess.DEVNULL, **streams)
 
     def run(self, *arguments, expected=0):
@@ -110,9 +112,9 @@ def compare(found, expected):
     return largest
 
 
-def check_processor(machine, wanted, kernel):
+def check_processor(machine, wanted, kernel, library=LIBRARY):
     doctor = machine.json("doctor")
-    assert doctor["library"].startswith(LIBRARY), doctor["library"]
+    assert doctor["library"].startswith(library), doctor["library"]
     assert set(wanted) <= set(doctor["features"]), (machine.name, doctor["features"])
     if "dotprod" not in wanted:
         assert "dotprod" not in doctor["features"], (machine.name, doctor["features"])
@@ -225,8 +227,40 @@ def check_version(machine):
     assert newest <= (2, 28), newest
 
 
+def check_wheel(folder):
+    """The package's command and its classes, on one processor."""
+    name = "cortex-a72"
+    python = ["/usr/bin/python3.11", "-B"]
+    emulator = ["/qemu-aarch64", "-cpu", name]
+    command = Machine(f"wheel, {name}", folder, "python", emulator, [*python, "-m", "frosthead"])
+    check_processor(command, *PROCESSORS[name], library=PACKAGES + "onnxruntime/")
+    program = os.path.abspath("target/release/frosthead")
+    expected = {}
+    for bundle in BUNDLES:
+        arguments = ["predict", f"{folder}/texts.csv", "--model", f"{folder}/{bundle}.frost"]
+        output = subprocess.check_output([program, "--quiet", *arguments, "--all-probabilities"], text=True)
+        expected[bundle] = [json.loads(line) for line in output.splitlines()]
+    found = check_bundles(command, expected)["int8"]
+    texts = json.dumps([row["text"] for row in found])
+    code = (
+        f"import frosthead, json; classifier = frosthead.Classifier('{HERE}/int8.frost'); "
+        f"texts = json.loads({texts!r}); probabilities = classifier.predict_proba(texts); "
+        "print(json.dumps({task: [classifier.labels[task], rows.astype(float).tolist()] "
+        "for task, rows in probabilities.items()}))"
+    )
+    output, _ = Machine(command.name, folder, "python", emulator, [*python, "-c", code]).run()
+    for task, (labels, rows) in json.loads(output).items():
+        for row, other in zip(rows, found, strict=True):
+            for label, value in zip(labels, row, strict=True):
+                assert abs(value - other[f"{task}_probability_{label}"]) < 1e-6, (task, label, value, other)
+    said(f"{command.name}: Classifier.predict_proba is what the command says")
+
+
 def main():
     folder, edition = os.path.abspath(sys.argv[1]), sys.argv[2]
+    if edition == "wheel":
+        check_wheel(folder)
+        return
     here = Machine("x86-64", folder, "amd64")
     emulated = {name: Machine(name, folder, "arm64", ["/qemu-aarch64", "-cpu", name]) for name in PROCESSORS}
     check_version(here)

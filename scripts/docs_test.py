@@ -298,10 +298,7 @@ def record(name, all_blocks, shell):
     ]
     done = set()
     commands = [
-        in_one_line(command)
-        for block in all_blocks
-        if block.recorded == name
-        for command, _ in block.steps()
+        in_one_line(command) for block in all_blocks if block.recorded == name for command, _ in block.steps()
     ]
     # Scripts come first: they show the commands that they run, which then are in their output already.
     for command in sorted(commands, key=lambda command: not command.startswith("./")):

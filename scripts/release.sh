@@ -5,7 +5,8 @@
 # usage: release.sh [--key KEY] [--out FOLDER] [--no-build]
 #   --key KEY      sign SHA256SUMS with this minisign secret key; without it nothing is signed
 #   --out FOLDER   where they appear, which must not be there yet: by default target/release-VERSION
-#   --no-build     pack the programs that lie in target/cross/ already, and do not try to publish: for tests
+#   --no-build     pack the programs and wheels that lie in target/cross/ and target/wheels/ already, and do
+#                  not try to publish: for tests
 
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 
@@ -85,9 +86,11 @@ for processor in x86_64 aarch64; do
     cp "$package" "$work/out/"
   done
 done
-# Wheels go here: whatever builds them leaves them in target/wheels/.
-for wheel in target/wheels/*.whl; do
-  [ ! -f "$wheel" ] || cp "$wheel" "$work/out/"
+for processor in x86_64 aarch64; do
+  [ "$build" = no ] || ./scripts/build-wheel.sh "$processor" >/dev/null
+  wheel=$(echo target/wheels/"frosthead-$version"-*"_$processor.whl")
+  [ -f "$wheel" ] || fail "there is no $wheel: leave --no-build out, or run scripts/build-wheel.sh $processor"
+  cp "$wheel" "$work/out/"
 done
 
 (cd "$work/out" && sha256sum -- * >../SHA256SUMS)

@@ -27,6 +27,11 @@ demo_sha256=5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9
 
 zig_version=0.17.1
 zigbuild_version=0.24.1
+maturin_version=1.16.0
+declare -A maturin_sha256=(
+  [x86_64]=837db2f4d93d4899c3ac393fb3cc9eebf35b6002336e5d574f4a4fb6c49fe283
+  [aarch64]=e285ec9eb10243d45d10417178cb2eb76e0cbb184d0aa4378b503489fa12ee78
+)
 cargo_deb_version=3.8.0
 rsign_version=0.6.7
 # For x86-64, where cross.sh builds.
@@ -125,12 +130,50 @@ setup_zig() {
   rm -rf "$work"
 }
 
-# setup_target TRIPLE: Rust's own library for it.
+# use_zig PROCESSOR: what is built next by "${rust[@]}" and a Cargo command that knows Zig has the same bytes from
+# whatever folder: no path of this machine is in them.
+use_zig() {
+  local cargo_home zig
+  # Rust for that processor: rustup's where it can be had, else Debian's, in a folder of its own.
+  rust=()
+  if ! setup_target "$1-unknown-linux-gnu"; then
+    . scripts/debian.sh
+    setup_debian_rust "$1"
+    rust=(in_debian_rust "$1")
+    export CARGO_TARGET_DIR=target/debian-rust
+  fi
+  cargo_home=$(realpath "${CARGO_HOME:-$HOME/.cargo}")
+  zig=$(realpath "$downloads/zig")
+  export RUSTFLAGS="--remap-path-prefix=$PWD=frosthead --remap-path-prefix=$cargo_home=cargo"
+  export CFLAGS="-ffile-prefix-map=$cargo_home=cargo"
+  export CARGO_ZIGBUILD_ZIG_PATH=$zig/ziglang/zig
+  export CARGO_ZIGBUILD_CACHE_DIR=$zig/cache ZIG_GLOBAL_CACHE_DIR=$zig/cache
+}
+
+# What makes a wheel of the Python package.
+setup_maturin() {
+  local machine target=$downloads/maturin work wheel
+  machine=$(uname -m)
+  [ "$(cat "$target/stamp" 2>/dev/null)" = "$maturin_version" ] && return
+  [ -n "${maturin_sha256[$machine]:-}" ] || fail "there is no pinned maturin for $machine, only for ${!maturin_sha256[*]}"
+  echo "setup: maturin $maturin_version" >&2
+  work=$(work_folder)
+  wheel=$(fetch "$work/wheel" "${maturin_sha256[$machine]}" --only-binary=:all: "maturin==$maturin_version")
+  unpack "$wheel" "$work/unpacked"
+  mv "$work"/unpacked/*.data/scripts/maturin "$work/unpacked/"
+  chmod +x "$work/unpacked/maturin"
+  printf '%s\n' "$maturin_version" >"$work/unpacked/stamp"
+  rm -rf "$target"
+  mv "$work/unpacked" "$target"
+  rm -rf "$work"
+}
+
+# setup_target TRIPLE: Rust's own library for it, by rustup; false where it is not to be had.
 setup_target() {
   [ -d "$(rustc --print target-libdir --target "$1")" ] && return
-  command -v rustup >/dev/null || fail "Rust's library for $1 is missing, and rustup, which would fetch it: install rustup"
+  command -v rustup >/dev/null || return
   echo "setup: Rust's library for $1" >&2
-  rustup --quiet target add "$1" >&2 || fail "rustup could not add the target $1: check the network"
+  rustup --quiet target add "$1" >&2
 }
 
 # setup_crate NAME PROGRAM VERSION FOLDER: a program out of a crate. Unoptimised, without its optional parts: what it does takes seconds,

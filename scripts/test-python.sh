@@ -8,6 +8,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 setup_model
 setup_demo_data
+setup_maturin
 
 python=${PYTHON:-python3}
 venv=$downloads/python-$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
@@ -23,11 +24,12 @@ export PATH=$PWD/$venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1
 wheel=${1:-}
 if [ -z "$wheel" ]; then
   cargo clippy --quiet --locked --package frosthead-python -- -D warnings
-  rm -rf target/wheels
+  wheels=target/tmp/wheels
+  rm -rf $wheels
   # Both at once: one library. It is faster to build than what scripts/build-wheel.sh ships, and gives the same numbers.
   cargo build --quiet --locked --package frosthead --package frosthead-python
-  maturin build --quiet --profile dev --locked --manifest-path python/Cargo.toml --out target/wheels
-  wheel=$(echo target/wheels/frosthead-*.whl)
+  "$downloads/maturin/maturin" build --quiet --profile dev --locked --manifest-path python/Cargo.toml --out $wheels
+  wheel=$(echo $wheels/frosthead-*.whl)
 fi
 pip install --quiet --disable-pip-version-check --no-deps --force-reinstall "$wheel"
 export FROSTHEAD_PROGRAM=${FROSTHEAD_PROGRAM:-$PWD/target/debug/frosthead}

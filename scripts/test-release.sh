@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Makes the release's files twice of the programs that lie in target/cross/ (scripts/cross.sh, all four),
-# compares every byte, verifies sums and signature, installs the archive of this machine's processor below a
-# prefix, and looks into the Debian packages.
+# Makes the release's files twice of the programs that lie in target/cross/ (scripts/cross.sh, all four) and the
+# wheels in target/wheels/ (scripts/build-wheel.sh, both), compares every byte, verifies sums and signature,
+# installs the archive of this machine's processor below a prefix and its wheel into an environment, and looks
+# into the Debian packages.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -66,4 +67,13 @@ for architecture in amd64 arm64; do
   [ "$(size "$work/one/frosthead-edge_"*"_$architecture.deb")" -le 14000000 ] ||
     wrong "the edge package for $architecture is larger than 14 MB"
 done
+for processor in x86_64 aarch64; do
+  wheel=$(echo "$work/one/frosthead-"*"-cp310-abi3-manylinux_2_28_$processor.whl")
+  [ "$(size "$wheel")" -le 14000000 ] || wrong "$wheel is larger than 14 MB"
+done
+python3 -m venv "$work/python"
+"$work/python/bin/pip" install --quiet --disable-pip-version-check --no-deps \
+  "$work/one/frosthead-"*"_$(uname -m).whl"
+version=$(cd / && ORT_DYLIB_PATH=$OLDPWD/.downloads/onnxruntime "$work/python/bin/frosthead" --version)
+[[ $version == frosthead\ * ]] || wrong "the wheel's command says $version"
 echo "release: all passed"

@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
 # Sets up what is missing and runs everything that must pass.
+#
+#   scripts/test.sh [--workspace]      with the Python package's crate: test-python.sh then finds its parts built
 
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+case $* in '' | --workspace) ;; *) fail "found \"$*\"; usage: test.sh [--workspace]" ;; esac
 setup_model
 setup_tokenizers
 setup_demo_data
@@ -26,10 +29,10 @@ step() {
 }
 
 step cargo fmt --all --check
-step cargo clippy --quiet --all-targets --features fault-injection -- -D warnings
+step cargo clippy --quiet "$@" --all-targets --features fault-injection -- -D warnings
 step cargo clippy --quiet --all-targets --no-default-features -- -D warnings
-RUSTDOCFLAGS='-D warnings' step cargo doc --quiet --no-deps
+RUSTDOCFLAGS='-D warnings' step cargo doc --quiet "$@" --no-deps
 step python3 -B scripts/bench/test_report.py
 step python3 -B scripts/test_docs_test.py
-step cargo test --features fault-injection
+step cargo test "$@" --features fault-injection
 printf '\nall passed\n'

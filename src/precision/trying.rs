@@ -127,7 +127,7 @@ impl<'t> Trying<'t> {
                 self.report.left_out.push(format!("{} is left out: {error}", name(step, None)));
                 continue;
             }
-            if calibration.is_none() && step.precision != Precision::Fp32 {
+            if calibration.is_none() && step.precision == Precision::Int8 {
                 calibration = Some(self.calibrate(cut, show)?);
             }
             let mut variant = step.clone();
@@ -150,7 +150,7 @@ impl<'t> Trying<'t> {
     fn calibrate(&self, cut: &Cut, show: &mut dyn FnMut(&str)) -> Result<Calibration> {
         if let Some(ranges) = known_ranges(self.request, &cut.backbone) {
             show("8-bit steps are those of the bundle that is updated");
-            return Ok(ranges.clone());
+            return Ok(ranges);
         }
         let texts = self.request.rows.sample(CALIBRATION_TEXTS);
         show(&format!("calibrating on {} training texts", texts.len()));
@@ -277,9 +277,10 @@ fn deployed(
     let heads = request.run.heads.iter().zip(&cut.sees).map(seen).collect();
     let kept: BTreeSet<String> = variant.kept.iter().map(ToString::to_string).collect();
     let mut details = BTreeMap::from([("more exact products".to_owned(), serde_json::json!(kept))]);
-    if known_ranges(request, &cut.backbone).is_some() {
+    let calibration = calibration.filter(|_| variant.precision == Precision::Int8);
+    if calibration.is_some() && known_ranges(request, &cut.backbone).is_some() {
         details.insert("calibration".to_owned(), serde_json::json!("as in the bundle that this one updates"));
-    } else {
+    } else if calibration.is_some() {
         let texts = request.rows.sample(CALIBRATION_TEXTS).len();
         details.insert("calibration texts".to_owned(), serde_json::json!(texts));
     }
@@ -295,7 +296,7 @@ fn deployed(
             folder: trial.folder.path().to_path_buf(),
             heads,
             tolerance: if precision == Precision::Int8 { CODED_TOLERANCE } else { bundle::FLOAT_TOLERANCE },
-            ranges: calibration.filter(|_| precision == Precision::Int8).and_then(Calibration::to_bytes),
+            ranges: calibration.and_then(Calibration::to_bytes),
         },
     };
     variant.details.extend([bundle::piece_detail(own_pieces(request, cut)?)]);
@@ -309,9 +310,8 @@ fn deployed(
 }
 
 /// The ranges of the bundle that is updated, where they are of this network.
-fn known_ranges<'r>(request: &'r PrecisionRequest<'_>, backbone: &Backbone) -> Option<&'r Calibration> {
-    let config = backbone.config()?;
-    request.ranges.as_ref().filter(|ranges| ranges.fits(config))
+fn known_ranges(request: &PrecisionRequest<'_>, backbone: &Backbone) -> Option<Calibration> {
+    request.ranges.as_ref()?.of_network(backbone.config()?)
 }
 
 /// How the run's training and validation texts fit the vocabulary of a network.

@@ -16,12 +16,16 @@ use crate::tensors::{Dtype, TensorFile, Tensors, half_bytes_of, read_halves};
 const KEPT: usize = 3;
 
 impl Calibration {
-    /// Whether it is of a network of this form.
+    /// What it says of the products of a network of this form, which may be a shallower one; none where it
+    /// does not know one of them, or of another size.
     #[must_use]
-    pub fn fits(&self, config: &Config) -> bool {
+    pub fn of_network(&self, config: &Config) -> Option<Self> {
         let sizes = [config.hidden_size, config.intermediate_size];
-        let inputs = |product: Product| product.part.shape(sizes)[1];
-        Product::all(config.layers).all(|product| self.spans(product, inputs(product)).is_ok())
+        let known = |product: Product| {
+            let spans = self.spans(product, product.part.shape(sizes)[1]).ok()?;
+            Some((product, spans.to_vec()))
+        };
+        Some(Self { spans: Product::all(config.layers).map(known).collect::<Option<_>>()? })
     }
 
     /// Its bytes; none where there is no product.
@@ -99,6 +103,27 @@ mod tests {
         let bytes = rounded.to_bytes().unwrap();
         assert_eq!(Calibration::from_bytes(&bytes).unwrap(), rounded);
         assert_eq!(Calibration::default().to_bytes(), None);
+    }
+
+    #[test]
+    fn a_network_takes_what_is_of_its_layers() {
+        let (hidden, inner) = (4, 8);
+        let config = |layers: usize, hidden: usize| -> Config {
+            let sizes = serde_json::json!({
+                "hidden_size": hidden, "layers": layers, "attention_heads": 1, "intermediate_size": inner,
+                "vocabulary_size": 10, "positions": 10, "token_types": 1, "activation": "gelu",
+                "layer_norm_epsilon": 1e-12, "pad_token_id": 0,
+            });
+            serde_json::from_value(sizes).unwrap()
+        };
+        let span = Span { low: -1.0, high: 1.0, squares: 1.0 };
+        let of = |product: Product| (product, vec![span; product.part.shape([hidden, inner])[1]]);
+        let three = Calibration { spans: Product::all(3).map(of).collect() };
+        let two = Calibration { spans: Product::all(2).map(of).collect() };
+        assert_eq!(three.of_network(&config(3, hidden)).as_ref(), Some(&three));
+        assert_eq!(three.of_network(&config(2, hidden)).as_ref(), Some(&two));
+        assert_eq!(two.of_network(&config(3, hidden)), None);
+        assert_eq!(three.of_network(&config(3, hidden + 1)), None);
     }
 
     #[test]

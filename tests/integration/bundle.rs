@@ -8,6 +8,7 @@ use frosthead::internal::bundle::Bundle;
 use frosthead::internal::fingerprint::Fingerprint;
 use frosthead::{Classifier, OpenOptions, RuntimeOptions};
 
+use crate::fuzz::repair;
 use crate::harness::{
     Finished, backbone, command, demo, directory, finish, frosthead, frosthead_reading, real, root, text,
 };
@@ -545,6 +546,12 @@ fn an_update_in_int8_has_the_steps_of_the_bundle_that_it_is_made_of() {
     };
     bundle(before.run(), &["--out", text(&old)]);
     bundle(after.run(), &["--out", text(&alone)]);
+    let older = place("older.frost");
+    std::fs::write(&older, without_ranges(&old)).unwrap();
+    let written = bundle(after.run(), &["--update-of", text(&older), "--out", text(&place("large.frostup"))]);
+    for said in ["older.frost: it does not say which ranges", "the update is larger"] {
+        assert!(written.stderr.contains(said), "{}", written.stderr);
+    }
     let written = bundle(after.run(), &["--update-of", text(&old), "--out", text(&update)]);
     assert!(!written.stderr.contains("warning"), "{}", written.stderr);
     frosthead(&["update", text(&old), text(&update), "--out", text(&new)]).success();
@@ -558,6 +565,21 @@ fn an_update_in_int8_has_the_steps_of_the_bundle_that_it_is_made_of() {
     let later = place("later.frost");
     frosthead(&["refit", text(&new), text(&demo(120)), "--task", "domain", "--out", text(&later)]).success();
     assert!(ranges(&later) == ranges(&old));
+}
+
+/// The bundle as a program before format 8 made it.
+fn without_ranges(path: &Path) -> Vec<u8> {
+    let bytes = std::fs::read(path).unwrap();
+    let python = "import sys, zipfile; print(*zipfile.ZipFile(sys.argv[1]).namelist(), sep='\\n')";
+    let names = std::process::Command::new("python3").args(["-c", python, text(path)]).output().unwrap();
+    let names = String::from_utf8(names.stdout).unwrap();
+    assert!(names.contains("ranges.safetensors"), "{names}");
+    let kept = names.lines().filter(|name| !["ranges.safetensors", "checksums.json"].contains(name));
+    let entry = |name: &str| {
+        let (_, start, _, length) = places(&bytes, name);
+        (name.to_owned(), bytes[start..start + length].to_vec())
+    };
+    repair::archive(&kept.map(entry).collect::<Vec<_>>())
 }
 
 /// Where an entry's local header, bytes and central record begin, and its length.

@@ -1,7 +1,7 @@
 //! A short, deterministic run of what `scripts/fuzz.sh` runs a million times: every parser of bytes that
 //! somebody else made, on seeds changed at random, always the same.
 
-mod repair;
+pub mod repair;
 mod seeds;
 mod targets;
 

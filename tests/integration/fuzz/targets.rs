@@ -24,6 +24,7 @@ use frosthead::internal::encoder::{FeatureChoice, ForeignEncoder, Pooling, Publi
 use frosthead::internal::fingerprint::{Fingerprint, TextKey};
 use frosthead::internal::graph::{self, WeightBytes};
 use frosthead::internal::heads;
+use frosthead::internal::quantize::Calibration;
 use frosthead::internal::runtime::RuntimeOptions;
 use frosthead::internal::store::{self, StatePrecision, Store, StoreKey};
 use frosthead::internal::tokens::{Tokenizer, WindowOptions, Windows};
@@ -104,6 +105,9 @@ pub fn bundle(bytes: &[u8]) {
             assert!((0..validation.rows()).all(|row| view.row(row).len() == task.columns.len()));
         }
     }
+    if let Ok(Some(ranges)) = bundle.ranges() {
+        let _ = Calibration::from_bytes(&ranges);
+    }
     let _ = bundle.own_backbone();
     let _ = bundle.backbone();
 }
@@ -127,7 +131,7 @@ pub fn update(bytes: &[u8]) {
     }
 }
 
-/// A safetensors file, as everybody who reads one does: a checkpoint, converted weights, heads.
+/// A safetensors file, as everybody who reads one does: a checkpoint, converted weights, heads, ranges.
 pub fn safetensors(bytes: &[u8]) {
     let path = put("a.safetensors", bytes);
     let config = put("config.json", &tiny_config());
@@ -135,6 +139,10 @@ pub fn safetensors(bytes: &[u8]) {
         assert!(heads::read(&heads::to_bytes(&heads)).is_ok(), "heads that were read cannot be read again");
     }
     let published = Published::open(&config).unwrap();
+    if let Ok(ranges) = Calibration::from_bytes(bytes) {
+        assert!(ranges.to_bytes().is_some_and(|written| written == bytes), "ranges that say something else");
+        let _ = ranges.of_network(&published.config);
+    }
     let _ = Weights::open(&path, &published.config);
     let converted = scratch().join("converted.safetensors");
     if published.convert(&path, &converted).is_ok() {
