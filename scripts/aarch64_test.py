@@ -28,8 +28,8 @@ PROCESSORS = {
 }
 BUNDLES = ["fp32", "int8", "w8", "shallow"]
 TASKS = ["domain", "sentiment"]
-# How far a probability may be from the one on x86-64: in int8 .0053 was seen beside a processor with AVX-512,
-# .0138 beside one with AMX, where a code falls on the other side of a rounding edge.
+# How far a probability may be from the one on x86-64: in int8 .0138 was seen, beside processors with and without
+# AMX, where a code falls on the other side of a rounding edge.
 BOUND = 0.03
 # Seconds for one command: fp32 under emulation takes minutes on a busy machine.
 PATIENCE = 1800

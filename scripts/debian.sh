@@ -107,7 +107,7 @@ setup_debian_rust() {
   echo "setup: $target from Debian's sid" >&2
   work=$(realpath "$(work_folder)")
   use_suite "$work" sid amd64 arm64
-  "${apt[@]}" install --yes --download-only --no-install-recommends base-files cargo gcc libc6-dev rustc \
+  "${apt[@]}" install --yes --download-only --no-install-recommends base-files cargo coreutils dash gcc libc6-dev rustc \
     "libstd-rust-dev:$architecture" >&2 ||
     fail "apt-get could not download Rust from Debian's sid: check the network"
   # First what says where the old names of folders lead.

@@ -160,11 +160,12 @@ setup_maturin() {
   work=$(work_folder)
   wheel=$(fetch "$work/wheel" "${maturin_sha256[$machine]}" --only-binary=:all: "maturin==$maturin_version")
   unpack "$wheel" "$work/unpacked"
-  mv "$work"/unpacked/*.data/scripts/maturin "$work/unpacked/"
-  chmod +x "$work/unpacked/maturin"
-  printf '%s\n' "$maturin_version" >"$work/unpacked/stamp"
+  mkdir "$work/maturin"
+  mv "$work"/unpacked/*.data/scripts/maturin "$work/maturin/"
+  chmod +x "$work/maturin/maturin"
+  printf '%s\n' "$maturin_version" >"$work/maturin/stamp"
   rm -rf "$target"
-  mv "$work/unpacked" "$target"
+  mv "$work/maturin" "$target"
   rm -rf "$work"
 }
 

@@ -37,6 +37,8 @@ mod minimize;
 #[cfg(feature = "train")]
 mod mixture;
 #[cfg(feature = "train")]
+mod narrow;
+#[cfg(feature = "train")]
 mod objective;
 mod options;
 #[cfg(feature = "train")]

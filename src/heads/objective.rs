@@ -10,11 +10,11 @@
 use std::ops::Range;
 
 use linfa::traits::{Predict as _, PredictInplace};
-use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, Axis, s};
 
 use super::class_weight::Counts;
 use super::loss::{label_shares, slopes};
+use super::narrow::{add_transposed_times, times};
 use super::options::Examples;
 use super::parallel::PARTS;
 use super::precision::Precision;
@@ -114,7 +114,7 @@ pub(super) struct Linear<'p, T>(pub &'p Array2<T>);
 impl<T: Precision> PredictInplace<Array2<T>, Array2<T>> for Linear<'_, T> {
     fn predict_inplace(&self, rows: &Array2<T>, logits: &mut Array2<T>) {
         let width = rows.ncols();
-        general_mat_mul(T::one(), rows, &self.0.slice(s![..width, ..]), T::zero(), logits);
+        *logits = times(rows, self.0.slice(s![..width, ..]));
         *logits += &self.0.row(width);
     }
 
@@ -154,13 +154,7 @@ fn part<T: Precision>(problem: &Problem<'_>, parameters: &Array2<T>, rows: Range
             let target = &problem.examples.targets[row];
             loss += slopes(problem.shape.kind, in_a_row(&mut logits), target, (&problem.counts, row));
         }
-        general_mat_mul(
-            T::one(),
-            &standardized.t(),
-            &residual,
-            T::one(),
-            &mut gradient.slice_mut(s![..width, ..]),
-        );
+        add_transposed_times(standardized, residual.view(), gradient.slice_mut(s![..width, ..]));
         let mut bias = gradient.row_mut(width);
         bias += &residual.sum_axis(Axis(0));
     });
