@@ -27,8 +27,9 @@ if [ "$edition" = wheel ]; then
   mkdir -p "$root"/{proc,sys,dev,test}
   awk '/^[a-z]/ { wanted = /^(numpy|onnxruntime)==/ } wanted' scripts/requirements-python.txt >"$folder/wheels.txt"
   install() {
-    python3 -m pip install --quiet --disable-pip-version-check --no-deps --only-binary=:all: --python-version 3.11 \
-      --platform manylinux_2_28_aarch64 --target "$root/usr/lib/python3/dist-packages" "$@"
+    python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --upgrade --no-deps \
+      --only-binary=:all: --python-version 3.11 --platform manylinux_2_28_aarch64 \
+      --target "$root/usr/lib/python3/dist-packages" "$@"
   }
   install --require-hashes -r "$folder/wheels.txt"
   install "$wheel"
