@@ -1,8 +1,8 @@
-# Packages of Debian, unpacked into .downloads/ without installing anything: an emulator of other processors,
+# Packages of Debian, unpacked into .downloads/ without installing anything: an emulator of other processors, minisign,
 # root folders with the C libraries of the oldest Debian that still stands beside this machine's own on its
 # mirror, both pinned by version and SHA-256; and Rust for other processors, where rustup has none. apt-get
 # fetches them from that mirror, with lists of its own: this machine's stay as they are. Sourced by cross.sh,
-# build-wheel.sh and test-aarch64.sh.
+# build-wheel.sh, release.sh and the tests of both.
 
 oldest_suite=bullseye
 emulator_suite=trixie
@@ -18,6 +18,12 @@ root_arm64="
 libc6:arm64=2.31-13+deb11u11 baaa9aa184e2f21738c5819055e6740cc5b22f198e3f416e33f82b40ff6933d8
 libgcc-s1:arm64=10.2.1-6 e2fcdb378d3c1ad1bcb64d4fb6b37aab44011152beca12a4944f435a2582df1f
 libstdc++6:arm64=10.2.1-6 7869aa540cc46e9f3d4267d5bde2af0e5b429a820c1d6f1a4cfccfe788c31890
+"
+# What signs a release: the same file and key give the same bytes, which other implementations do not promise.
+signer_suite=bookworm
+signer="
+minisign:amd64=0.11-1 878264fbb6cfd39c7a67262f712ca73d1bfd0d8533f37c2a92c4af2b42b062fd
+libsodium23:amd64=1.0.18-1+deb12u1 bceae6943d6e11fb53ec3f81d9630ec9ed03e51f89364902b05ebe402ae946ec
 "
 # Debian's Python for arm64, the oldest that the package is for.
 python_suite=bookworm
@@ -79,6 +85,16 @@ setup_packages() {
   rm -rf "$target"
   mv "$work/unpacked" "$target"
   rm -rf "$work"
+}
+
+# minisign ARGUMENTS…
+minisign() {
+  local root=$downloads/minisign
+  LD_LIBRARY_PATH=$root/usr/lib/x86_64-linux-gnu "$root/usr/bin/minisign" "$@"
+}
+
+setup_minisign() {
+  setup_packages minisign "$signer_suite" amd64 "$signer"
 }
 
 # One program without libraries, so that it needs nothing of its own suite.

@@ -9,6 +9,7 @@
 #                  not try to publish: for tests
 
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+. scripts/debian.sh
 
 key= out= build=yes
 while [ $# -gt 0 ]; do
@@ -36,7 +37,7 @@ if [ "$build" = yes ]; then
   [ -z "$(git status --porcelain)" ] || fail "the tree has changes: a release is made of a commit"
   cargo publish --quiet --dry-run --locked
 fi
-[ -z "$key" ] || setup_rsign
+[ -z "$key" ] || setup_minisign
 
 # archive PROCESSOR EDITION PROGRAM
 archive() {
@@ -97,11 +98,8 @@ done
 mv "$work/SHA256SUMS" "$work/out/"
 if [ -n "$key" ]; then
   # Comments of its own, because the default ones say when it was signed. A key with a password asks for it.
-  sign() {
-    "$downloads/rsign/bin/rsign" sign "$@" -s "$key" -x "$work/out/SHA256SUMS.minisig" \
-      -c "signature of a frosthead release" -t "frosthead $version" "$work/out/SHA256SUMS"
-  }
-  sign -W 2>/dev/null || sign >&2 ||
+  minisign -S -s "$key" -x "$work/out/SHA256SUMS.minisig" -c "signature of a frosthead release" \
+    -t "frosthead $version" -m "$work/out/SHA256SUMS" >&2 ||
     fail "$key cannot sign: give a minisign secret key, as \`minisign -G\` makes it"
 fi
 mv "$work/out" "$out"

@@ -33,7 +33,6 @@ declare -A maturin_sha256=(
   [aarch64]=e285ec9eb10243d45d10417178cb2eb76e0cbb184d0aa4378b503489fa12ee78
 )
 cargo_deb_version=3.8.0
-rsign_version=0.6.7
 # For x86-64, where cross.sh builds.
 zig_sha256=ea6cc5d87b033cf0aedfbc8f9549a908cae6c50ac31f1698188fa48a74524b54
 zigbuild_sha256=238a1ab54a95053a4eadc34775c81f795a8ad75f80bfed63f3f445f518102375
@@ -190,11 +189,6 @@ setup_crate() {
 
 setup_cargo_deb() {
   setup_crate cargo-deb cargo-deb "$cargo_deb_version" cargo-deb
-}
-
-# Signs as minisign does, with the library that signs bundles.
-setup_rsign() {
-  setup_crate rsign2 rsign "$rsign_version" rsign
 }
 
 command -v cargo >/dev/null || fail "cargo is missing: install Rust 1.92 or newer"

@@ -3,8 +3,8 @@
 # wheels in target/wheels/ (scripts/build-wheel.sh, both), compares every byte, verifies sums and signature,
 # installs the archive of this machine's processor below a prefix and its wheel into an environment, and looks
 # into the Debian packages.
-set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+. scripts/debian.sh
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -13,9 +13,8 @@ wrong() {
   exit 1
 }
 
-(. scripts/setup.sh && setup_rsign)
-rsign=.downloads/rsign/bin/rsign
-"$rsign" generate -W -p "$work/key.pub" -s "$work/key" >/dev/null
+setup_minisign
+minisign -G -W -p "$work/key.pub" -s "$work/key" >/dev/null
 ./scripts/release.sh --no-build --key "$work/key" --out "$work/one" >/dev/null
 ./scripts/release.sh --no-build --key "$work/key" --out "$work/two" >/dev/null
 diff --recursive "$work/one" "$work/two" || wrong "two runs of release.sh made different bytes"
@@ -23,7 +22,7 @@ ls -l "$work/one"
 (cd "$work/one" && sha256sum --check --quiet SHA256SUMS)
 [ "$(wc -l <"$work/one/SHA256SUMS")" = "$(($(ls "$work/one" | wc -l) - 2))" ] ||
   wrong "SHA256SUMS does not list every file"
-verify() { "$rsign" verify -p "$work/key.pub" -x "$work/one/SHA256SUMS.minisig" "$1" >/dev/null 2>&1; }
+verify() { minisign -V -p "$work/key.pub" -x "$work/one/SHA256SUMS.minisig" -m "$1" >/dev/null 2>&1; }
 verify "$work/one/SHA256SUMS" || wrong "the signature is not that of the sums"
 sed 's/^./0/' "$work/one/SHA256SUMS" >"$work/altered"
 ! verify "$work/altered" || wrong "the signature holds for altered sums, too"
