@@ -1,8 +1,8 @@
-# Packages of Debian, unpacked into .downloads/ without installing anything: an emulator of other processors, minisign,
-# root folders with the C libraries of the oldest Debian that still stands beside this machine's own on its
-# mirror, both pinned by version and SHA-256; and Rust for other processors, where rustup has none. apt-get
-# fetches them from that mirror, with lists of its own: this machine's stay as they are. Sourced by cross.sh,
-# build-wheel.sh, release.sh and the tests of both.
+# Packages of Debian, unpacked into .downloads/ without installing anything: an emulator of other processors,
+# minisign, root folders with the C libraries of the oldest Debian that still stands beside this machine's own
+# on its mirror, all pinned by version and SHA-256; and Rust for other processors, where rustup has none.
+# apt-get fetches them from that mirror, with lists of its own: this machine's stay as they are. Sourced by
+# release.sh, test-release.sh and test-aarch64.sh, and by setup.sh where rustup has none.
 
 oldest_suite=bullseye
 emulator_suite=trixie
@@ -25,7 +25,7 @@ signer="
 minisign:amd64=0.11-1 878264fbb6cfd39c7a67262f712ca73d1bfd0d8533f37c2a92c4af2b42b062fd
 libsodium23:amd64=1.0.18-1+deb12u1 bceae6943d6e11fb53ec3f81d9630ec9ed03e51f89364902b05ebe402ae946ec
 "
-# Debian's Python for arm64, the oldest that the package is for.
+# Python for arm64, of the oldest Debian with one that the package is for.
 python_suite=bookworm
 root_python="
 libc6:arm64=2.36-9+deb12u14 01f4330719fd4f65580e16ea5a0527f372fca750e8f588d26deaf09f2d3b1cf4
@@ -123,8 +123,8 @@ setup_debian_rust() {
   echo "setup: $target from Debian's sid" >&2
   work=$(realpath "$(work_folder)")
   use_suite "$work" sid amd64 arm64
-  "${apt[@]}" install --yes --download-only --no-install-recommends base-files cargo coreutils dash gcc libc6-dev rustc \
-    "libstd-rust-dev:$architecture" >&2 ||
+  "${apt[@]}" install --yes --download-only --no-install-recommends base-files cargo coreutils dash gcc \
+    libc6-dev rustc "libstd-rust-dev:$architecture" >&2 ||
     fail "apt-get could not download Rust from Debian's sid: check the network"
   # First what says where the old names of folders lead.
   for package in "$work"/cache/archives/{base-files_,}*.deb; do
