@@ -559,7 +559,15 @@ fn an_update_in_int8_has_the_steps_of_the_bundle_that_it_is_made_of() {
     assert!(ranges(&new) == ranges(&old) && ranges(&alone) != ranges(&old));
     let described = |path: &Path| frosthead(&["inspect", text(path), "--json"]).success().stdout;
     let as_before = "as in the bundle that this one updates";
-    assert!(described(&new).contains(as_before) && !described(&alone).contains(as_before));
+    let measured = "calibration texts";
+    let says = |path: &Path| [as_before, measured].map(|text| described(path).contains(text));
+    assert_eq!((says(&new), says(&alone)), ([true, false], [false, true]));
+    // Blocks of weights have no such steps, whatever is updated.
+    let (update, blocks) = (place("w8.frostup"), place("w8.frost"));
+    let w8 = ["--precision", "w8", "--max-drop", "100", "--update-of", text(&old), "--out", text(&update)];
+    frosthead(&[&["bundle", after.run()], &w8[..]].concat()).success();
+    frosthead(&["update", text(&old), text(&update), "--out", text(&blocks)]).success();
+    assert_eq!(says(&blocks), [false, false]);
     frosthead(&["predict", text(&demo(60)), "--model", text(&new)]).success();
     // What is made of it keeps the ranges, for the next update.
     let later = place("later.frost");
