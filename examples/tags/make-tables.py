@@ -10,6 +10,7 @@ The package (MIT) carries four tables of texts, and for each text the ratings th
   rating   the mean
 Every fourth text is taken, and of the editorials every tenth. Refuses a package with other texts than it was written for.
 """
+
 import ast
 import csv
 import io
@@ -37,7 +38,11 @@ def lines(inner, name):
 
 def tags(ratings):
     share = lambda agrees: sum(map(agrees, ratings)) / len(ratings) >= 0.25
-    found = {"praise": share(lambda rating: rating >= 1), "complaint": share(lambda rating: rating <= -1), "strong": share(lambda rating: abs(rating) >= 3)}
+    found = {
+        "praise": share(lambda rating: rating >= 1),
+        "complaint": share(lambda rating: rating <= -1),
+        "strong": share(lambda rating: abs(rating) >= 3),
+    }
     return ";".join(tag for tag, holds in found.items() if holds)
 
 
@@ -45,12 +50,19 @@ def labelled(inner):
     for table, source in SOURCES.items():
         ratings = {row[0]: ast.literal_eval(row[3]) for row in lines(inner, f"{table}_anonDataRatings.txt")}
         for number, mean, text in (row[:3] for row in lines(inner, f"{table}_GroundTruth.txt")):
-            yield {"text": text.strip(), "source": source, "tags": tags(ratings[number]), "rating": round(float(mean), 2)}
+            yield {
+                "text": text.strip(),
+                "source": source,
+                "tags": tags(ratings[number]),
+                "rating": round(float(mean), 2),
+            }
 
 
 def write(folder, name, rows):
     if len(rows) != ROWS[name]:
-        sys.exit(f"make-tables.py: found {len(rows)} rows for {name}, expected {ROWS[name]}: the package is not the one this was written for")
+        sys.exit(
+            f"make-tables.py: found {len(rows)} rows for {name}, expected {ROWS[name]}: the package is not the one this was written for"
+        )
     temporary = os.path.join(folder, name + ".tmp")
     with open(temporary, "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
@@ -64,7 +76,11 @@ def main():
     os.makedirs(folder, exist_ok=True)
     with archive(package) as inner:
         write(folder, "labelled.csv", list(labelled(inner))[::4])
-        write(folder, "out-of-scope.csv", [{"text": row[2].strip()} for row in lines(inner, f"{OUT_OF_SCOPE}_GroundTruth.txt")][::10])
+        write(
+            folder,
+            "out-of-scope.csv",
+            [{"text": row[2].strip()} for row in lines(inner, f"{OUT_OF_SCOPE}_GroundTruth.txt")][::10],
+        )
 
 
 if __name__ == "__main__":

@@ -457,6 +457,40 @@ class Summary(unittest.TestCase):
             found, [["labels of demo: texts/s", "quick", "20.0 / 53.3", "3.00 × (2.00–4.00), int8, depth 3"]]
         )
 
+    def test_a_whole_job_says_how_deep_it_went_and_what_was_lost(self):
+        row = lambda name, accuracies, seconds: {
+            "contestant": name,
+            "accuracies": dict(zip(("domain", "mood"), accuracies)),
+            "settings": {},
+            "seconds": seconds,
+        }
+        rows = [
+            row("frosthead", [0.95, 0.75], [6.0]),
+            row("frosthead, depth 3", [0.94, 0.74], [2.0]),
+            row("sentence-transformers, torch + scikit-learn", [0.9, 0.7], [8.0]),
+            row("sentence-transformers, OpenVINO + scikit-learn", [0.9, 0.7], [5.0]),
+        ]
+        result = {"job": "whole", "set": "all labels, two tasks", "rows": rows}
+        name = "whole job, all labels"
+        self.assertEqual(
+            self.rows([result]),
+            [[f"{name}: s", "OpenVINO + scikit-learn", "5.00 / 2.00", "2.50 × (2.50–2.50), depth 3"]],
+        )
+        rows[1]["accuracies"]["mood"] = 0.69
+        self.assertEqual(self.rows([result])[0][2:], ["5.00 / 6.00", "0.83 × (0.83–0.83)"])
+        rows[0]["accuracies"]["mood"] = 0.65
+        self.assertEqual(
+            self.rows([result]),
+            [
+                [
+                    f"{name}, 1.0 points lost: s",
+                    "torch + scikit-learn",
+                    "8.00 / 2.00",
+                    "4.00 × (4.00–4.00)",
+                ]
+            ],
+        )
+
     def test_one_text_is_compared_figure_by_figure(self):
         row = lambda name, latency, cold, memory, size: {
             "contestant": name,

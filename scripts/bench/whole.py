@@ -6,12 +6,14 @@ Refuses to start from what an earlier round left: our own feature store is empti
 import json
 import shutil
 
-from contestants import PEERS
+from contestants import PEERS, encoders
 from material import read_table
 from single import launch
 from turns import take_turns
 
 SHOTS = 16
+# Our own program with all layers, and with half of them.
+OURS = {"frosthead": [], "frosthead, depth 3": ["--depth", 3]}
 
 
 def measure(bench):
@@ -21,20 +23,32 @@ def measure(bench):
         "all labels, two tasks": (
             train,
             ["domain", "sentiment"],
-            ("sentence-transformers + scikit-learn", "sentence-transformers", "job_sentence_transformers.py"),
+            list(usual_recipes(bench)),
         ),
         f"{SHOTS} labels of each sentiment": (
             bench.material.few(SHOTS),
             ["sentiment"],
-            ("SetFit", "setfit", "job_setfit.py"),
+            [("SetFit", "setfit", "job_setfit.py", lambda: bench.material.checkpoint)],
         ),
     }
-    for name, (rows, tasks, peer) in jobs.items():
+    for name, (rows, tasks, peers) in jobs.items():
         if bench.wants(name):
-            yield one_job(bench, name, rows, test, tasks, peer)
+            yield one_job(bench, name, rows, test, tasks, peers)
 
 
-def one_job(bench, name, train, test, tasks, peer):
+def usual_recipes(bench):
+    """sentence-transformers + scikit-learn, the encoder as it comes and as OpenVINO runs it, whose conversion is not counted."""
+    for encoder in encoders(bench):
+        if encoder.name.split(", ")[1] in ("torch", "OpenVINO"):
+            yield (
+                f"{encoder.name} + scikit-learn",
+                encoder.environment,
+                "job_sentence_transformers.py",
+                lambda encoder=encoder: json.dumps(encoder.options() | {"threads": bench.threads}),
+            )
+
+
+def one_job(bench, name, train, test, tasks, peers):
     folder, accuracies, steps, peaks = bench.material.folder / "whole", {}, {}, {}
     truth = read_table(test)
 
@@ -54,7 +68,7 @@ def one_job(bench, name, train, test, tasks, peer):
     named = [word for task in tasks for word in ("--task", task)]
     ours = [bench.frosthead, "-q"]
     threads = ["--threads", bench.threads]
-    own_commands = lambda: [
+    own_commands = lambda depth: [
         [
             *ours,
             "train",
@@ -66,6 +80,7 @@ def one_job(bench, name, train, test, tasks, peer):
             *named,
             "--features",
             "auto",
+            *depth,
             "--out",
             folder / "run",
             "--cache",
@@ -82,17 +97,24 @@ def one_job(bench, name, train, test, tasks, peer):
         ]
         return {task: [row[f"{task}_predicted"] for row in rows] for task in tasks}
 
-    title, environment, script = peer
-    program = lambda: [bench.environments.python(environment), PEERS / script]
-    their_commands = lambda: [
-        [*program(), "train", train, bench.material.checkpoint, folder / "model", *tasks],
-        [*program(), "predict", test, bench.material.checkpoint, folder / "model", *tasks],
-    ]
+    def their_commands(environment, script, model):
+        program = [bench.environments.python(environment), PEERS / script]
+        return [
+            [*program, "train", train, model(), folder / "model", *tasks],
+            [*program, "predict", test, model(), folder / "model", *tasks],
+        ]
+
     their_predictions = lambda: json.loads((folder / "model/found.json").read_text())
     measures = {
-        "frosthead": lambda: job("frosthead", own_commands, own_predictions),
-        title: lambda: job(title, their_commands, their_predictions),
+        contestant: lambda contestant=contestant, depth=depth: job(
+            contestant, lambda: own_commands(depth), own_predictions
+        )
+        for contestant, depth in OURS.items()
     }
+    for title, *how in peers:
+        measures[title] = lambda title=title, how=how: job(
+            title, lambda: their_commands(*how), their_predictions
+        )
     seconds = take_turns(measures, bench.rounds, bench.skips)
     rows = [
         {

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """The whole job as sentence-transformers' and scikit-learn's documentation do it: encode, one LogisticRegression per task, joblib.
 
-usage: job_sentence_transformers.py train TRAIN.csv CHECKPOINT MODEL TASK…      writes MODEL/heads.joblib
-       job_sentence_transformers.py predict TEST.csv CHECKPOINT MODEL TASK…     writes MODEL/found.json
-needs: sentence-transformers, scikit-learn.
+usage: job_sentence_transformers.py train TRAIN.csv OPTIONS MODEL TASK…      writes MODEL/heads.joblib
+       job_sentence_transformers.py predict TEST.csv OPTIONS MODEL TASK…     writes MODEL/found.json
+OPTIONS: those of `embed_sentence_transformers.py`, as JSON
+needs: sentence-transformers (with its extra `openvino` for that backend), scikit-learn.
 """
 
 import csv
@@ -12,17 +13,16 @@ import sys
 from pathlib import Path
 
 import joblib
-from sentence_transformers import SentenceTransformer
 from sklearn.linear_model import LogisticRegression
+
+from embed_sentence_transformers import load
 
 
 def main():
-    step, table, checkpoint, model, *tasks = sys.argv[1:]
+    step, table, options, model, *tasks = sys.argv[1:]
     with open(table, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    vectors = SentenceTransformer(checkpoint, device="cpu").encode(
-        [row["text"] for row in rows], show_progress_bar=False
-    )
+    vectors = load(json.loads(options))([row["text"] for row in rows], {})
     folder = Path(model)
     if step == "train":
         folder.mkdir()

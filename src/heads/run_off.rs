@@ -2,10 +2,12 @@
 //!
 //! More numbers need more rows: on a few thousand the cheaper choice looks better than it will be. So they
 //! are fitted once more on two thirds of all rows, and measured on the last third.
+//!
+//! Refuses to look at words: they are weighed beside what is chosen here.
 
 use super::class_weight::counts;
 use super::cross_validation::Trial;
-use super::fit::fit;
+use super::dense::fit_dense;
 use super::folds::text_folds;
 use super::head::Answers;
 use super::loss;
@@ -17,7 +19,7 @@ use crate::task::Target;
 /// the difference to the most accurate one.
 ///
 /// # Errors
-/// As [`fit`].
+/// As a fit.
 pub fn run_off(
     trials: &[(Trial<'_>, f64)],
     (rows, targets): (&[usize], &[Target]),
@@ -36,7 +38,7 @@ pub fn run_off(
     let mut right = Vec::with_capacity(trials.len());
     for (trial, alpha) in trials {
         let options = FitOptions { alpha: Alpha::Fixed(*alpha), ..options.clone() };
-        let (head, _) = fit(answers, &inside.of(trial.features), &options)?;
+        let (head, _) = fit_dense(answers, &inside.of(trial.features), &options)?;
         let (mut row_logits, mut logits) = (vec![0.0; shape.classes], Vec::new());
         for &row in &outside.rows {
             head.logits(trial.features.row(row), &mut row_logits);
@@ -60,35 +62,49 @@ pub fn run_off(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::heads::FeatureView;
+    use crate::heads::{FeatureView, WordRows, WordTable, WordsOptions, WordsWanted};
     use crate::metrics::Limits;
     use crate::task::TaskKind;
+    use crate::tokens::Grams;
 
-    #[test]
-    fn the_informative_choice_wins_by_more_than_its_error() {
+    const ROWS: usize = 600;
+
+    /// The run-off between one column that says nothing and three of which two say something, with the rows'
+    /// words, of which one is the label.
+    fn found(wanted: WordsWanted) -> Vec<Candidate> {
         let mut bits = 5_u64;
         let mut draw = || {
             bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (bits >> 40) as f32 / 8_388_608.0 - 1.0
         };
-        let labels: Vec<u32> = (0..600).map(|row| u32::from(row % 3 == 0)).collect();
+        let labels: Vec<u32> = (0..ROWS as u32).map(|row| u32::from(row % 3 == 0)).collect();
         let values: Vec<f32> = labels
             .iter()
             .flat_map(|label| [draw(), draw() + *label as f32, draw() + *label as f32])
             .collect();
-        let rows: Vec<usize> = (0..600).collect();
+        let rows: Vec<usize> = (0..ROWS).collect();
+        let mut table = WordTable::new(Grams { pieces: 8, pairs: 8, ids: None });
+        labels.iter().for_each(|label| table.push(&[vec![*label, 2]]));
+        let words = WordRows::new(Arc::new(table), (0..ROWS as u32).collect());
         let trial = |name: &str, columns| Trial {
             name: name.into(),
-            features: FeatureView::new(&values, 3, columns),
+            features: FeatureView::new(&values, 3, columns).with_words(Some(&words)),
         };
-        let (few, many) = (trial("few", 0..1), trial("many", 0..3));
+        let trials = [(trial("few", 0..1), 10.0), (trial("many", 0..3), 3.0)];
         let labels_of = ["no", "yes"].map(str::to_owned);
         let answers =
             Answers { task: "t", kind: TaskKind::OneOf, labels: &labels_of, limits: Limits::default() };
-        let options = FitOptions::default();
-        let trials = [(few, 10.0), (many, 3.0)];
-        let found = run_off(&trials, (&rows, &Target::each(&labels)), answers, &options).unwrap();
+        let words = WordsOptions { wanted, ..WordsOptions::default() };
+        let options = FitOptions { words, ..FitOptions::default() };
+        run_off(&trials, (&rows, &Target::each(&labels)), answers, &options).unwrap()
+    }
+
+    #[test]
+    fn the_informative_choice_wins_by_more_than_its_error() {
+        let found = found(WordsWanted::No);
         let [one, other] = &found[..] else { panic!("{found:?}") };
         assert_eq!((one.features.as_str(), one.alpha, other.alpha), ("few", 10.0, 3.0));
         assert!(
@@ -98,5 +114,10 @@ mod tests {
         assert_eq!(other.standard_error, 0.0);
         // Held-out rows: a third.
         assert!((one.accuracy * 200.0 - (one.accuracy * 200.0).round()).abs() < 1e-9);
+    }
+
+    #[test]
+    fn words_neither_help_nor_harm_a_choice() {
+        assert_eq!(found(WordsWanted::Yes), found(WordsWanted::No));
     }
 }
