@@ -55,6 +55,11 @@ def slug(machine):
     return "-".join([*words, str(machine["cores_allowed"]), "cores"])
 
 
+def same(one, other):
+    """Whether two descriptions are of machines whose figures can stand in one table: a processor's name alone does not say it."""
+    return all(one[what] == other[what] for what in ("processor", "instructions", "cores_allowed"))
+
+
 def commit():
     """The commit, marked when the tree differs from it; None outside of a repository."""
     done = subprocess.run(

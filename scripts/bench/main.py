@@ -5,6 +5,7 @@ Started by scripts/bench.sh. Refuses to write into benches/runs from a quick run
 
 import argparse
 import datetime
+import itertools
 import json
 import os
 import shlex
@@ -189,25 +190,42 @@ def points(run):
     ]
 
 
-def earlier_run(folder):
+def read_run(folder):
+    path = folder / "results.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def run_folder(runs, described):
+    """Today's of this machine, numbered where one of the same name, but another machine, has been there before."""
+    stamp = f"{datetime.date.today().isoformat()}-{machine.slug(described)}"
+    for number in itertools.count(1):
+        folder = runs / (f"{stamp}-{number}" if number > 1 else stamp)
+        run = read_run(folder)
+        if run is None or machine.same(run["machine"], described):
+            return folder
+
+
+def earlier_run(folder, described):
     """What was measured before and stands until it is measured again: this folder's results, or the newest of the same machine."""
-    of_machine = sorted(folder.parent.glob(f"????-??-??-{folder.name[11:]}/results.json"))
-    newest = [folder / "results.json", *reversed(of_machine)]
-    found = next((path for path in newest if path.is_file()), None)
-    return json.loads(found.read_text()) if found else {"results": [], "problems": {}}
+    newest = [folder, *sorted(folder.parent.glob("????-??-??-*"), reverse=True)]
+    runs = filter(None, map(read_run, newest))
+    found = next((run for run in runs if machine.same(run["machine"], described)), None)
+    return found or {"results": [], "problems": {}}
 
 
 def main():
     arguments = parse()
     bench = Bench(arguments)
     described = machine.describe(arguments.threads)
-    stamp = f"{datetime.date.today().isoformat()}-{machine.slug(described)}"
-    folder = Path(
-        arguments.out
-        or (bench.material.folder / "results" if arguments.quick else ROOT / "benches/runs" / stamp)
-    )
+    named = arguments.out or (bench.material.folder / "results" if arguments.quick else None)
+    folder = Path(named) if named else run_folder(ROOT / "benches/runs", described)
+    there = read_run(folder)
+    if there and not machine.same(there["machine"], described):
+        sys.exit(
+            f"bench: {folder} has another machine's figures ({there['machine']['processor']}): choose another --out"
+        )
     folder.mkdir(parents=True, exist_ok=True)
-    earlier = earlier_run(folder)
+    earlier = earlier_run(folder, described)
     results = {(result["job"], result["set"]): result for result in earlier["results"]}
     bench.skips.reasons |= earlier["problems"]
     shown = [word for word in sys.argv[1:] if not word.startswith(("--frosthead", "--edge", "--runtime"))]

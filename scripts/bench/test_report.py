@@ -1,5 +1,6 @@
 """What is computed from measurements, without any: medians, ratios, fits, tables, the place in docs/performance.md."""
 
+import datetime
 import json
 import subprocess
 import sys
@@ -370,19 +371,31 @@ class Report(unittest.TestCase):
 
     def test_what_was_measured_before_stands_with_its_own_date(self):
         with tempfile.TemporaryDirectory() as runs:
+            described = lambda *instructions: {
+                "processor": "One",
+                "instructions": list(instructions),
+                "cores_allowed": 2,
+            }
 
-            def save(name, text):
+            def save(name, text, machine):
                 folder = Path(runs) / name
                 folder.mkdir()
-                (folder / "results.json").write_text(json.dumps({"results": [text], "problems": {}}))
+                run = {"machine": machine, "results": [text], "problems": {}}
+                (folder / "results.json").write_text(json.dumps(run))
 
-            save("2026-01-02-one", "older")
-            save("2026-01-03-one", "newer")
-            save("2026-01-04-another", "of another machine")
-            found = lambda name: main.earlier_run(Path(runs) / name)["results"]
-            self.assertEqual(found("2026-01-05-one"), ["newer"])
-            self.assertEqual(found("2026-01-02-one"), ["older"])
-            self.assertEqual(found("2026-01-05-third"), [])
+            save("2026-01-02-one-2-cores", "older", described("avx2"))
+            save("2026-01-03-one-2-cores", "newer", described("avx2"))
+            save("2026-01-04-one-2-cores", "of another machine of that name", described("amx", "avx2"))
+            found = lambda name, *machine: main.earlier_run(Path(runs) / name, described(*machine))["results"]
+            self.assertEqual(found("2026-01-05-one-2-cores", "avx2"), ["newer"])
+            self.assertEqual(found("2026-01-02-one-2-cores", "avx2"), ["older"])
+            self.assertEqual(found("2026-01-04-one-2-cores", "avx2"), ["newer"])
+            self.assertEqual(found("2026-01-05-one-2-cores"), [])
+            today = f"{datetime.date.today().isoformat()}-one-2-cores"
+            folder = lambda *machine: main.run_folder(Path(runs), described(*machine)).name
+            self.assertEqual(folder("avx2"), today)
+            save(today, "today's", described("amx", "avx2"))
+            self.assertEqual([folder("amx", "avx2"), folder("avx2")], [today, f"{today}-2"])
         result = lambda name, date: {
             "command": "bench.sh",
             "measured": f"{date}T01:00:00",
