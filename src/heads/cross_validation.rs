@@ -17,7 +17,7 @@ use super::curvature::Products;
 use super::descent::{Descent, descent_bytes, memory};
 use super::folds::{FOLDS, sample, text_folds};
 use super::held_out::{Score, calibrated_loss, score};
-use super::minimize::penalty;
+use super::minimize::{COARSE, penalty};
 use super::objective::Problem;
 use super::options::{Alpha, Candidate, Chosen, Examples, FitOptions, GRID};
 use super::problem::problem;
@@ -32,9 +32,6 @@ use crate::task::Target;
 pub const SCREENED_ROWS: usize = 3000;
 /// A fold's path down the grid ends after so many penalties in a row were no better than its best.
 const PATIENCE: usize = 2;
-/// How long the gradient may be at the end of a fit, per row. Which choice is better shows long before the last
-/// digits of the weights do.
-const COARSE: f64 = 1e-3;
 
 /// The score per penalty of the grid, as far as a fold went.
 type Path = Vec<Score>;

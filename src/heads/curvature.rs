@@ -2,12 +2,13 @@
 //!
 //! Refuses to change where a descent ends: a bad guess costs steps, nothing else.
 
-use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, ArrayView2, Axis, s};
+use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2, Axis, s};
 
 use super::loss::first_curvature;
+use super::narrow::{add_transposed_times, times};
 use super::objective::Problem;
-use super::parallel::in_bands;
+use super::parallel::{in_bands, subtract_in_bands};
+use super::preconditioner::dot;
 
 /// Rows that the guess is made from, at most.
 const SAMPLE: usize = 4096;
@@ -94,72 +95,79 @@ fn factor(products: ArrayView2<'_, f32>, share: f64, alpha: f64, threads: usize)
     matrix
 }
 
+/// Rows and columns that a factor and a solution go on by.
+const PANEL: usize = 64;
+
 /// Replaces the lower triangle of a positive definite matrix by its Cholesky factor, panel by panel.
 fn cholesky(matrix: &mut Array2<f64>, threads: usize) {
-    const PANEL: usize = 64;
     let size = matrix.nrows();
     for first in (0..size).step_by(PANEL) {
         let end = (first + PANEL).min(size);
-        for row in first..end {
-            for column in first..=row {
-                let known: f64 = (first..column).map(|k| matrix[[row, k]] * matrix[[column, k]]).sum();
-                let value = matrix[[row, column]] - known;
-                // Rounding can make a pivot vanish; any small one keeps the guess a guess.
-                matrix[[row, column]] = if row == column {
-                    value.max(f64::MIN_POSITIVE).sqrt()
-                } else {
-                    value / matrix[[column, column]]
-                };
-            }
+        let mut columns = matrix.slice_mut(s![first.., first..end]);
+        let (mut diagonal, mut below) = columns.view_mut().split_at(Axis(0), end - first);
+        for row in 0..end - first {
+            let (above, mut here) = diagonal.view_mut().split_at(Axis(0), row);
+            let own = lying(here.row_mut(0));
+            divide(own, above.view());
+            // Rounding can make a pivot vanish; any small one keeps the guess a guess.
+            own[row] = (own[row] - dot(&own[..row], &own[..row])).max(f64::MIN_POSITIVE).sqrt();
         }
-        let diagonal = matrix.slice(s![first..end, first..end]).to_owned();
-        for row in end..size {
-            for column in first..end {
-                let known: f64 =
-                    (first..column).map(|k| matrix[[row, k]] * diagonal[[column - first, k - first]]).sum();
-                matrix[[row, column]] =
-                    (matrix[[row, column]] - known) / diagonal[[column - first, column - first]];
-            }
-        }
+        below.rows_mut().into_iter().for_each(|row| divide(lying(row), diagonal.view()));
         let below = matrix.slice(s![end.., first..end]).to_owned();
-        let mut rest = matrix.slice_mut(s![end.., end..]);
-        rest -= &in_bands(below.view(), below.view(), threads);
+        subtract_in_bands(matrix.slice_mut(s![end.., end..]), below.view(), threads);
     }
 }
 
+/// Replaces the first numbers of a row by what times the rows of a lower triangle gives them.
+fn divide(row: &mut [f64], triangle: ArrayView2<'_, f64>) {
+    for (column, other) in triangle.rows().into_iter().enumerate() {
+        let other = other.to_slice().expect("rows of a triangle lie as rows: anything else is a bug");
+        row[column] = (row[column] - dot(&row[..column], &other[..column])) / other[column];
+    }
+}
+
+fn lying(row: ArrayViewMut1<'_, f64>) -> &mut [f64] {
+    row.into_slice().expect("the numbers of a row lie one after the other: anything else is a bug")
+}
+
 /// Replaces `x` by `(L·Lᵀ)⁻¹·x`, panel by panel.
-fn solve(factor: &Array2<f64>, mut x: ndarray::ArrayViewMut2<'_, f64>) {
-    const PANEL: usize = 64;
+fn solve(factor: &Array2<f64>, mut x: ArrayViewMut2<'_, f64>) {
     let size = factor.nrows();
     let starts: Vec<usize> = (0..size).step_by(PANEL).collect();
     for &first in &starts {
         let end = (first + PANEL).min(size);
         let (solved, mut rest) = x.view_mut().split_at(Axis(0), first);
         let mut panel = rest.slice_mut(s![..end - first, ..]);
-        general_mat_mul(-1.0, &factor.slice(s![first..end, ..first]), &solved, 1.0, &mut panel);
+        panel -= &times(factor.slice(s![first..end, ..first]), solved.view());
         for row in 0..end - first {
             let (above, mut here) = panel.view_mut().split_at(Axis(0), row);
-            let mut here = here.row_mut(0);
+            let here = lying(here.row_mut(0));
             for (column, above) in above.rows().into_iter().enumerate() {
-                here.scaled_add(-factor[[first + row, first + column]], &above);
+                take_away(here, factor[[first + row, first + column]], above);
             }
-            here /= factor[[first + row, first + row]];
+            here.iter_mut().for_each(|value| *value /= factor[[first + row, first + row]]);
         }
     }
     for &first in starts.iter().rev() {
         let end = (first + PANEL).min(size);
         let (mut upper, solved) = x.view_mut().split_at(Axis(0), end);
         let mut panel = upper.slice_mut(s![first.., ..]);
-        general_mat_mul(-1.0, &factor.slice(s![end.., first..end]).t(), &solved, 1.0, &mut panel);
+        let mut known = Array2::zeros(panel.raw_dim());
+        add_transposed_times(factor.slice(s![end.., first..end]), solved.view(), known.view_mut());
+        panel -= &known;
         for row in (0..end - first).rev() {
             let (mut here, below) = panel.view_mut().split_at(Axis(0), row + 1);
-            let mut here = here.row_mut(row);
+            let here = lying(here.row_mut(row));
             for (offset, below) in below.rows().into_iter().enumerate() {
-                here.scaled_add(-factor[[first + row + 1 + offset, first + row]], &below);
+                take_away(here, factor[[first + row + 1 + offset, first + row]], below);
             }
-            here /= factor[[first + row, first + row]];
+            here.iter_mut().for_each(|value| *value /= factor[[first + row, first + row]]);
         }
     }
+}
+
+fn take_away(row: &mut [f64], times: f64, other: ArrayView1<'_, f64>) {
+    row.iter_mut().zip(other).for_each(|(value, other)| *value -= times * other);
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use super::cross_validation::choose_alpha;
 use super::head::{Answers, Head};
-use super::minimize::minimize;
+use super::minimize::{COARSE, TOLERANCE_PER_ROW, minimize};
+use super::objective::Problem;
 use super::options::{Alpha, Examples, FitOptions, FitReport};
 use super::problem::problem;
 use super::standardize::Scaler;
@@ -23,6 +24,28 @@ pub(super) fn fit_dense(
     examples: &Examples<'_>,
     options: &FitOptions,
 ) -> Result<(Head, FitReport)> {
+    fit_to(TOLERANCE_PER_ROW, answers, examples, options)
+}
+
+/// The same, near enough to be compared.
+///
+/// # Errors
+/// As [`fit_dense`].
+pub(super) fn fit_coarsely(
+    answers: Answers<'_>,
+    examples: &Examples<'_>,
+    options: &FitOptions,
+) -> Result<Head> {
+    fit_to(COARSE, answers, examples, options).map(|(head, _)| head)
+}
+
+/// A fit to this precision, per row.
+fn fit_to(
+    precision: f64,
+    answers: Answers<'_>,
+    examples: &Examples<'_>,
+    options: &FitOptions,
+) -> Result<(Head, FitReport)> {
     let start = Instant::now();
     let (Answers { task, kind, .. }, shape) = (answers, answers.shape());
     check(answers, examples)?;
@@ -34,7 +57,7 @@ pub(super) fn fit_dense(
         Alpha::Auto => choose_alpha(examples, shape, options),
     };
     let scaler = Scaler::of(examples, options.threads);
-    let problem = problem(&scaler, examples, shape, options);
+    let problem = Problem { precision, ..problem(&scaler, examples, shape, options) };
     let solution = minimize(&problem, alpha);
     let (mut weights, mut bias) = scaler.fold(&solution.parameters);
     units.own_weights(&mut weights, &mut bias);

@@ -18,6 +18,8 @@ use crate::task::TaskKind;
 /// The gradient of the summed loss may be so long per row: scikit-learn's default precision (`tol = 1e-4` on
 /// the mean loss).
 pub(super) const TOLERANCE_PER_ROW: f64 = 1e-4;
+/// The same where fits are only compared: which is better shows long before the last digits of the weights do.
+pub(super) const COARSE: f64 = 1e-3;
 
 /// The penalty of the multinomial problem. Two classes are one too: its optimum has `v₁ = −v₀ = v/2`, so with
 /// twice the penalty it is that of the binary problem, `α/2 · |v|²`, which scikit-learn solves.

@@ -1,5 +1,5 @@
 //! Owns the two products of a pass over the rows: of rows with the columns of a head, and of their transpose
-//! with what each column is off by.
+//! with what each column is off by. A matrix that is solved for is passed over in the same way.
 //!
 //! `matrixmultiply` copies rows in an order of its own before it multiplies them, which pays where a row meets
 //! many columns. A row of few columns is multiplied as it lies here: half the time of a product, and less.
@@ -13,7 +13,7 @@
 use std::array::from_fn;
 
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, ArrayView2, ArrayViewMut2};
+use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut2};
 
 use super::precision::Precision;
 
@@ -22,13 +22,14 @@ const FEW: usize = 16;
 /// Rows whose transpose is multiplied at a time: a few features of each stay in the nearest cache.
 const NEAR: usize = 64;
 
-/// `rows · columns`, of `[rows, features]` and `[features, columns]`; rows lie one after the other.
-pub(super) fn times<T: Precision>(rows: &Array2<T>, columns: ArrayView2<'_, T>) -> Array2<T> {
+/// `rows · columns`, of `[rows, features]` and `[features, columns]`; the numbers of a row lie one after the other.
+pub(super) fn times<T: Precision>(rows: ArrayView2<'_, T>, columns: ArrayView2<'_, T>) -> Array2<T> {
     let mut products = Array2::zeros((rows.nrows(), columns.ncols()));
     if !is_fast(rows.ncols(), columns.ncols()) {
-        general_mat_mul(T::one(), rows, &columns, T::zero(), &mut products);
+        general_mat_mul(T::one(), &rows, &columns, T::zero(), &mut products);
         return products;
     }
+    let rows = &lying(&rows)[..];
     match (columns.ncols(), size_of::<T>()) {
         (..=4, _) => Few::<T, 4, 8>::times(rows, columns, &mut products),
         (..=8, 4) => Few::<T, 8, 8>::times(rows, columns, &mut products),
@@ -39,10 +40,10 @@ pub(super) fn times<T: Precision>(rows: &Array2<T>, columns: ArrayView2<'_, T>) 
     products
 }
 
-/// Adds `rowsᵀ · columns` to sums, of `[rows, features]`, `[rows, columns]` and `[features, columns]`; rows lie
-/// one after the other.
+/// Adds `rowsᵀ · columns` to sums, of `[rows, features]`, `[rows, columns]` and `[features, columns]`; the numbers
+/// of a row lie one after the other.
 pub(super) fn add_transposed_times<T: Precision>(
-    rows: &Array2<T>,
+    rows: ArrayView2<'_, T>,
     columns: ArrayView2<'_, T>,
     mut sums: ArrayViewMut2<'_, T>,
 ) {
@@ -50,6 +51,7 @@ pub(super) fn add_transposed_times<T: Precision>(
         general_mat_mul(T::one(), &rows.t(), &columns, T::one(), &mut sums);
         return;
     }
+    let rows = &lying(&rows)[..];
     match (columns.ncols(), size_of::<T>()) {
         (..=4, _) => Few::<T, 4, 8>::add_transposed_times(rows, columns, sums),
         (..=8, 4) => Few::<T, 8, 8>::add_transposed_times(rows, columns, sums),
@@ -74,19 +76,19 @@ fn is_fast(features: usize, columns: usize) -> bool {
 struct Few<T, const N: usize, const R: usize>(std::marker::PhantomData<T>);
 
 impl<T: Precision, const N: usize, const R: usize> Few<T, N, R> {
-    fn times(rows: &Array2<T>, columns: ArrayView2<'_, T>, products: &mut Array2<T>) {
+    fn times(rows: &[&[T]], columns: ArrayView2<'_, T>, products: &mut Array2<T>) {
         let padded = Self::padded(columns);
-        let mut found = vec![[T::zero(); N]; rows.nrows()];
-        Self::fused_times((lying(rows), rows.ncols()), &padded, &mut found);
+        let mut found = vec![[T::zero(); N]; rows.len()];
+        Self::fused_times(rows, &padded, &mut found);
         for (mut product, found) in products.rows_mut().into_iter().zip(&found) {
             product.iter_mut().zip(found).for_each(|(product, found)| *product = *found);
         }
     }
 
-    fn add_transposed_times(rows: &Array2<T>, columns: ArrayView2<'_, T>, mut sums: ArrayViewMut2<'_, T>) {
+    fn add_transposed_times(rows: &[&[T]], columns: ArrayView2<'_, T>, mut sums: ArrayViewMut2<'_, T>) {
         let padded = Self::padded(columns);
-        let mut found = vec![[T::zero(); N]; rows.ncols()];
-        Self::fused_transposed((lying(rows), rows.ncols()), &padded, &mut found);
+        let mut found = vec![[T::zero(); N]; sums.nrows()];
+        Self::fused_transposed(rows, &padded, &mut found);
         for (mut sum, found) in sums.rows_mut().into_iter().zip(&found) {
             sum.iter_mut().zip(found).for_each(|(sum, found)| *sum += *found);
         }
@@ -94,17 +96,16 @@ impl<T: Precision, const N: usize, const R: usize> Few<T, N, R> {
 
     /// Rows of few columns, filled up with zeros.
     fn padded(columns: ArrayView2<'_, T>) -> Vec<[T; N]> {
-        let row =
-            |row: ndarray::ArrayView1<'_, T>| from_fn(|column| row.get(column).copied().unwrap_or(T::zero()));
+        let row = |row: ArrayView1<'_, T>| from_fn(|column| row.get(column).copied().unwrap_or(T::zero()));
         columns.rows().into_iter().map(row).collect()
     }
 
-    fn fused_times(rows: (&[T], usize), columns: &[[T; N]], products: &mut [[T; N]]) {
+    fn fused_times(rows: &[&[T]], columns: &[[T; N]], products: &mut [[T; N]]) {
         #[cfg(target_arch = "x86_64")]
         {
             #[target_feature(enable = "avx2,fma")]
             fn on_x86<T: Precision, const N: usize, const R: usize>(
-                rows: (&[T], usize),
+                rows: &[&[T]],
                 columns: &[[T; N]],
                 products: &mut [[T; N]],
             ) {
@@ -117,12 +118,12 @@ impl<T: Precision, const N: usize, const R: usize> Few<T, N, R> {
         Self::multiply(rows, columns, products);
     }
 
-    fn fused_transposed(rows: (&[T], usize), columns: &[[T; N]], sums: &mut [[T; N]]) {
+    fn fused_transposed(rows: &[&[T]], columns: &[[T; N]], sums: &mut [[T; N]]) {
         #[cfg(target_arch = "x86_64")]
         {
             #[target_feature(enable = "avx2,fma")]
             fn on_x86<T: Precision, const N: usize, const R: usize>(
-                rows: (&[T], usize),
+                rows: &[&[T]],
                 columns: &[[T; N]],
                 sums: &mut [[T; N]],
             ) {
@@ -136,40 +137,41 @@ impl<T: Precision, const N: usize, const R: usize> Few<T, N, R> {
     }
 
     #[inline(always)]
-    fn multiply((rows, width): (&[T], usize), columns: &[[T; N]], products: &mut [[T; N]]) {
+    fn multiply(rows: &[&[T]], columns: &[[T; N]], products: &mut [[T; N]]) {
         let whole = products.len() / R * R;
         let (products, left) = products.split_at_mut(whole);
-        let (rows, left_rows) = rows.split_at(whole * width);
-        for (rows, products) in rows.chunks_exact(width * R).zip(products.chunks_exact_mut(R)) {
-            let rows: [&[T]; R] = from_fn(|row| &rows[row * width..][..width]);
+        let (rows, left_rows) = rows.split_at(whole);
+        for (rows, products) in rows.chunks_exact(R).zip(products.chunks_exact_mut(R)) {
+            let rows: [&[T]; R] = from_fn(|row| &rows[row][..columns.len()]);
             let mut sums = [[T::zero(); N]; R];
-            for (feature, column) in columns[..width].iter().enumerate() {
+            for (feature, column) in columns.iter().enumerate() {
                 for (sum, row) in sums.iter_mut().zip(rows) {
                     add(sum, row[feature], column);
                 }
             }
             products.copy_from_slice(&sums);
         }
-        for (row, product) in left_rows.chunks_exact(width).zip(left) {
+        for (row, product) in left_rows.iter().zip(left) {
             row.iter().zip(columns).for_each(|(value, column)| add(product, *value, column));
         }
     }
 
     #[inline(always)]
-    fn multiply_transposed((rows, width): (&[T], usize), columns: &[[T; N]], sums: &mut [[T; N]]) {
-        for (rows, columns) in rows.chunks(width * NEAR).zip(columns.chunks(NEAR)) {
-            let (some, left) = sums.split_at_mut(width / R * R);
-            for (first, some) in (0..width).step_by(R).zip(some.chunks_exact_mut(R)) {
+    fn multiply_transposed(rows: &[&[T]], columns: &[[T; N]], sums: &mut [[T; N]]) {
+        let whole = sums.len() / R * R;
+        for (rows, columns) in rows.chunks(NEAR).zip(columns.chunks(NEAR)) {
+            let (some, left) = sums.split_at_mut(whole);
+            for (first, some) in (0..whole).step_by(R).zip(some.chunks_exact_mut(R)) {
                 let mut near: [[T; N]; R] = from_fn(|feature| some[feature]);
-                for (row, column) in rows.chunks_exact(width).zip(columns) {
+                for (row, column) in rows.iter().zip(columns) {
                     near.iter_mut()
                         .zip(&row[first..first + R])
                         .for_each(|(sum, value)| add(sum, *value, column));
                 }
                 some.copy_from_slice(&near);
             }
-            for (row, column) in rows.chunks_exact(width).zip(columns) {
-                let values = &row[width / R * R..];
+            for (row, column) in rows.iter().zip(columns) {
+                let values = &row[whole..];
                 left.iter_mut().zip(values).for_each(|(sum, value)| add(sum, *value, column));
             }
         }
@@ -181,8 +183,11 @@ fn add<T: Precision, const N: usize>(sums: &mut [T; N], value: T, column: &[T; N
     sums.iter_mut().zip(column).for_each(|(sum, number)| *sum = value.mul_add(*number, *sum));
 }
 
-fn lying<T>(rows: &Array2<T>) -> &[T] {
-    rows.as_slice().expect("rows of a pass are made one after the other: anything else is a bug")
+/// The rows as they lie in memory.
+fn lying<'r, T>(rows: &'r ArrayView2<'_, T>) -> Vec<&'r [T]> {
+    let row = |row: ArrayView1<'r, T>| row.to_slice();
+    let rows: Option<Vec<&[T]>> = rows.rows().into_iter().map(row).collect();
+    rows.expect("the numbers of a row lie one after the other: anything else is a bug")
 }
 
 #[cfg(test)]
@@ -217,7 +222,7 @@ mod tests {
             let sums = numbers::<T>(width, columns, 4);
             let product =
                 |i: usize, j: usize| (0..width).map(|k| x[[i, k]].double() * v[[k, j]].double()).sum();
-            let found = times(&x, v.view());
+            let found = times(x.view(), v.view());
             let wanted = Array2::<f64>::from_shape_fn((rows, columns), |(i, j)| product(i, j));
             let near = |found: &Array2<T>, wanted: &Array2<f64>, terms: usize| {
                 let apart = found.iter().zip(wanted).map(|(found, wanted)| (found.double() - wanted).abs());
@@ -228,7 +233,7 @@ mod tests {
             };
             near(&found, &wanted, width);
             let mut found = sums.clone();
-            add_transposed_times(&x, r.view(), found.view_mut());
+            add_transposed_times(x.view(), r.view(), found.view_mut());
             let term =
                 |k: usize, j: usize| (0..rows).map(|i| x[[i, k]].double() * r[[i, j]].double()).sum::<f64>();
             let wanted = Array2::from_shape_fn((width, columns), |(k, j)| sums[[k, j]].double() + term(k, j));

@@ -23,8 +23,10 @@ use super::standardize::Scaler;
 use crate::parallel::in_parallel;
 use crate::task::TaskKind;
 
-/// Rows standardised at a time.
+/// Rows standardised at a time, at most …
 const PIECE: usize = 256;
+/// … and their numbers, at most: a processor's second cache holds them while they are multiplied twice.
+const PIECE_NUMBERS: usize = 1 << 17;
 
 /// What is to be fitted.
 #[derive(Debug)]
@@ -84,9 +86,10 @@ impl Problem<'_> {
         rows: Range<usize>,
         mut each: impl FnMut(Range<usize>, &Array2<T>, Array2<T>),
     ) {
+        let at_once = (PIECE_NUMBERS / self.width().max(1)).clamp(1, PIECE);
         let mut first = rows.start;
         while first < rows.end {
-            let piece = first..(first + PIECE).min(rows.end);
+            let piece = first..(first + at_once).min(rows.end);
             let standardized = self.standardized(piece.clone());
             let mut logits = Linear(parameters).predict(&standardized);
             if let Some(there) = &self.there {
@@ -114,7 +117,7 @@ pub(super) struct Linear<'p, T>(pub &'p Array2<T>);
 impl<T: Precision> PredictInplace<Array2<T>, Array2<T>> for Linear<'_, T> {
     fn predict_inplace(&self, rows: &Array2<T>, logits: &mut Array2<T>) {
         let width = rows.ncols();
-        *logits = times(rows, self.0.slice(s![..width, ..]));
+        *logits = times(rows.view(), self.0.slice(s![..width, ..]));
         *logits += &self.0.row(width);
     }
 
@@ -154,7 +157,7 @@ fn part<T: Precision>(problem: &Problem<'_>, parameters: &Array2<T>, rows: Range
             let target = &problem.examples.targets[row];
             loss += slopes(problem.shape.kind, in_a_row(&mut logits), target, (&problem.counts, row));
         }
-        add_transposed_times(standardized, residual.view(), gradient.slice_mut(s![..width, ..]));
+        add_transposed_times(standardized.view(), residual.view(), gradient.slice_mut(s![..width, ..]));
         let mut bias = gradient.row_mut(width);
         bias += &residual.sum_axis(Axis(0));
     });

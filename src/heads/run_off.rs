@@ -7,16 +7,17 @@
 
 use super::class_weight::counts;
 use super::cross_validation::Trial;
-use super::dense::fit_dense;
+use super::dense::fit_coarsely;
 use super::folds::text_folds;
 use super::head::Answers;
 use super::loss;
 use super::options::{Alpha, Candidate, Examples, FitOptions};
 use crate::error::Result;
+use crate::parallel::in_parallel;
 use crate::task::Target;
 
-/// Fits the trials with their penalties and measures them on the same held-out rows; the errors are those of
-/// the difference to the most accurate one.
+/// Fits the trials with their penalties, so many at once, and measures them on the same held-out rows; the
+/// errors are those of the difference to the most accurate one.
 ///
 /// # Errors
 /// As a fit.
@@ -24,7 +25,7 @@ pub fn run_off(
     trials: &[(Trial<'_>, f64)],
     (rows, targets): (&[usize], &[Target]),
     answers: Answers<'_>,
-    options: &FitOptions,
+    (options, at_once): (&FitOptions, usize),
 ) -> Result<Vec<Candidate>> {
     let shape = answers.shape();
     let Some((first, _)) = trials.first() else { return Ok(Vec::new()) };
@@ -35,17 +36,19 @@ pub fn run_off(
     let counts = counts(&outside.targets, shape, options.class_weight);
     let total: f64 = (0..outside.rows.len()).map(|row| counts.row(row)).sum();
     let shares: Vec<f64> = (0..outside.rows.len()).map(|row| counts.row(row) / total).collect();
-    let mut right = Vec::with_capacity(trials.len());
-    for (trial, alpha) in trials {
+    let scores = |place: usize| {
+        let (trial, alpha) = &trials[place];
         let options = FitOptions { alpha: Alpha::Fixed(*alpha), ..options.clone() };
-        let (head, _) = fit_dense(answers, &inside.of(trial.features), &options)?;
+        let head = fit_coarsely(answers, &inside.of(trial.features), &options)?;
         let (mut row_logits, mut logits) = (vec![0.0; shape.classes], Vec::new());
         for &row in &outside.rows {
             head.logits(trial.features.row(row), &mut row_logits);
             logits.extend(row_logits.iter().map(|logit| f64::from(*logit)));
         }
-        right.push(loss::right(shape, &logits, &outside.targets, &shares));
-    }
+        Ok(loss::right(shape, &logits, &outside.targets, &shares))
+    };
+    let right = in_parallel(at_once, (0..trials.len()).collect(), &scores);
+    let right = right.into_iter().collect::<Result<Vec<_>>>()?;
     let accuracy = |scores: &[f64]| scores.iter().sum::<f64>();
     let Some(top) = right.iter().max_by(|a, b| accuracy(a).total_cmp(&accuracy(b))) else {
         return Ok(Vec::new());
@@ -74,7 +77,7 @@ mod tests {
 
     /// The run-off between one column that says nothing and three of which two say something, with the rows'
     /// words, of which one is the label.
-    fn found(wanted: WordsWanted) -> Vec<Candidate> {
+    fn found(wanted: WordsWanted, at_once: usize) -> Vec<Candidate> {
         let mut bits = 5_u64;
         let mut draw = || {
             bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -99,12 +102,12 @@ mod tests {
             Answers { task: "t", kind: TaskKind::OneOf, labels: &labels_of, limits: Limits::default() };
         let words = WordsOptions { wanted, ..WordsOptions::default() };
         let options = FitOptions { words, ..FitOptions::default() };
-        run_off(&trials, (&rows, &Target::each(&labels)), answers, &options).unwrap()
+        run_off(&trials, (&rows, &Target::each(&labels)), answers, (&options, at_once)).unwrap()
     }
 
     #[test]
     fn the_informative_choice_wins_by_more_than_its_error() {
-        let found = found(WordsWanted::No);
+        let found = found(WordsWanted::No, 1);
         let [one, other] = &found[..] else { panic!("{found:?}") };
         assert_eq!((one.features.as_str(), one.alpha, other.alpha), ("few", 10.0, 3.0));
         assert!(
@@ -118,6 +121,11 @@ mod tests {
 
     #[test]
     fn words_neither_help_nor_harm_a_choice() {
-        assert_eq!(found(WordsWanted::Yes), found(WordsWanted::No));
+        assert_eq!(found(WordsWanted::Yes, 1), found(WordsWanted::No, 1));
+    }
+
+    #[test]
+    fn how_many_are_fitted_at_once_changes_nothing() {
+        assert_eq!(found(WordsWanted::No, 2), found(WordsWanted::No, 1));
     }
 }

@@ -43,9 +43,14 @@ struct HeldOut {
 }
 
 impl HeldOut {
-    /// Of what each of [`MODELS`] says.
-    fn of(models: &[Vec<Vec<f64>>]) -> Self {
-        Self { features: models[0].concat(), words: models[1..].to_vec() }
+    /// Of what each of [`MODELS`] says of so many folds: of the first model all of them, then of the next.
+    fn of(said: &[Vec<Vec<f64>>], folds: usize) -> Vec<Self> {
+        let of_fold = |fold: usize| {
+            let models: Vec<_> = said.iter().skip(fold).step_by(folds).collect();
+            let words = models[1..].iter().map(|said| said.to_vec()).collect();
+            Self { features: models[0].concat(), words }
+        };
+        (0..folds).map(of_fold).collect()
     }
 }
 
@@ -77,7 +82,9 @@ pub(super) fn choose(
     let folds = text_folds(&sampled, shape.classes, options.seed);
     let used: Vec<usize> =
         (0..NO_FOLD).filter(|fold| folds.contains(fold) && folds.iter().any(|other| other != fold)).collect();
-    let jobs: Vec<(usize, Model)> = used.iter().flat_map(|fold| MODELS.map(|model| (*fold, model))).collect();
+    // Features first: they take longest, and none is left for the end alone.
+    let of_model = |model: Model| used.iter().map(move |fold| (*fold, model));
+    let jobs: Vec<(usize, Model)> = MODELS.into_iter().flat_map(of_model).collect();
     let alone = FitOptions {
         threads: (options.threads / jobs.len().max(1)).max(1),
         words: WordsOptions { wanted: WordsWanted::No, ..options.words.clone() },
@@ -85,7 +92,7 @@ pub(super) fn choose(
     };
     let of_job = |job: (usize, Model)| held_out((words, answers), &sampled, &alone, (&folds, job));
     let found = in_parallel(options.threads, jobs, &of_job).into_iter().collect::<Result<Vec<_>>>()?;
-    let found: Vec<HeldOut> = found.chunks_exact(MODELS.len()).map(HeldOut::of).collect();
+    let found = HeldOut::of(&found, used.len());
     let inside = used.iter().flat_map(|fold| (0..folds.len()).filter(|&place| folds[place] == *fold));
     let targets: Vec<Target> = inside.map(|place| sampled.targets[place].clone()).collect();
     let counts = counts(&targets, shape, options.class_weight);

@@ -85,12 +85,9 @@ impl Screening<'_> {
     pub fn among(&mut self, options: &[Seen], show: &mut dyn FnMut(&str)) -> Result<Screened> {
         let start = Instant::now();
         let (name, classes) = (self.answers.task, self.answers.labels.len());
-        let fits = |(_, columns): &Seen| {
-            fit_bytes(self.truth.rows.len(), columns.len(), classes) <= self.fitting.memory
-        };
         let mut left = Vec::with_capacity(options.len());
         for option in options {
-            if left.is_empty() || fits(option) {
+            if left.is_empty() || self.fit_bytes(option) <= self.fitting.memory {
                 left.push(option.clone());
             }
         }
@@ -163,7 +160,15 @@ impl Screening<'_> {
             (Trial { name: choice.to_string(), features: self.rows.view(columns) }, alpha)
         };
         let trials: Vec<(Trial<'_>, f64)> = finalists.iter().map(trial).collect();
-        heads::run_off(&trials, (&self.truth.rows, &self.truth.targets), self.answers, self.fitting.fit)
+        let fits: u64 = finalists.iter().map(|(option, _)| self.fit_bytes(&options[*option])).sum();
+        let at_once = if fits <= self.fitting.memory { self.fitting.fit.threads } else { 1 };
+        let known = (&self.truth.rows[..], &self.truth.targets[..]);
+        heads::run_off(&trials, known, self.answers, (self.fitting.fit, at_once))
+    }
+
+    /// Bytes that fitting a head on a choice takes, beside its features.
+    fn fit_bytes(&self, (_, columns): &Seen) -> u64 {
+        fit_bytes(self.truth.rows.len(), columns.len(), self.answers.labels.len())
     }
 
     /// Bytes at the peak of trying all options on `sampled` rows and of fitting some; all rows are held.
@@ -172,8 +177,10 @@ impl Screening<'_> {
         let widest = options.iter().map(|(_, columns)| columns.len()).max().unwrap_or(0);
         let matrix = 4 * (sampled * covered(options, 0..options.len()).len()) as u64;
         let trying = matrix + select_bytes(sampled, widest, classes, threads);
-        let fits = fitted.iter().map(|&option| options[option].1.len());
-        let fit = fits.map(|width| fit_bytes(self.truth.rows.len(), width, classes)).max().unwrap_or(0);
+        let fits: Vec<u64> = fitted.iter().map(|&option| self.fit_bytes(&options[option])).collect();
+        let together: u64 = fits.iter().sum();
+        let largest = fits.into_iter().max().unwrap_or(0);
+        let fit = if together <= self.fitting.memory { together } else { largest };
         trying.max(4 * (all * covered(options, fitted.iter().copied()).len()) as u64 + fit)
     }
 }

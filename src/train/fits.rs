@@ -15,7 +15,7 @@ use crate::encoder::FeatureChoice;
 use crate::error::{Error, Kind, Result};
 use crate::finetune::HeadInit;
 use crate::heads::{
-    self, Alpha, Examples, FitOptions, FitReport, Head, OutOfFold, SCREENED_ROWS, fit_bytes, select_bytes,
+    self, Alpha, Examples, FitReport, Head, OutOfFold, SCREENED_ROWS, fit_bytes, select_bytes,
 };
 use crate::plan::{FreezePlan, Scenario};
 use crate::recognize::shell_word;
@@ -304,8 +304,8 @@ pub(super) fn fit_heads(learning: &Learning, table: &Table, tasks: &[&Task]) -> 
         let (truth, sees) = (task.truth(&table.parts, Part::Train), &task.sees);
         let features = table.rows.view(&sees.columns);
         let examples = Examples { features, rows: &truth.rows, targets: &truth.targets };
-        let options = FitOptions { threads: fit.threads / at_once, ..sees.options(fit) };
-        let (head, mut report) = heads::fit(task.answers(), &examples, &options)?;
+        // Each may use all threads: what one cannot divide, and what is left when another is done, is not idle.
+        let (head, mut report) = heads::fit(task.answers(), &examples, &sees.options(fit))?;
         sees.tell(&mut report);
         Ok((head, report))
     };
