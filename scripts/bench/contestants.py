@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
-from environments import HOME, ROOT, installed_bytes, tree_bytes
+import machine
+from environments import HOME, ROOT, Unavailable, installed_bytes, tree_bytes
 from material import write_table
 from turns import Worker
 
@@ -185,11 +186,15 @@ class Encoder:
 def encoders(bench):
     """sentence-transformers as it comes, and in the forms that its documentation has for processors."""
     checkpoint = bench.material.checkpoint
-    for name, precision, dtype in (("torch", "fp32", {}), ("torch bf16", "bf16", {"dtype": "bfloat16"})):
+    plain = lambda: {"model": str(checkpoint), "backend": "torch"}
+    for name, precision, options in (
+        ("torch", "fp32", plain),
+        ("torch bf16", "bf16", lambda: plain() | bf16(machine.instructions())),
+    ):
         yield Encoder(
             f"sentence-transformers, {name}",
             "sentence-transformers",
-            lambda dtype=dtype: {"model": str(checkpoint), "backend": "torch"} | dtype,
+            options,
             lambda: tree_bytes(checkpoint),
             precision,
         )
@@ -203,6 +208,13 @@ def encoders(bench):
     )
     for name, backend, precision, settings in forms:
         yield exported(bench, f"sentence-transformers, {name}", backend, precision, settings)
+
+
+def bf16(instructions):
+    """PyTorch's option. Refuses a processor without bf16: PyTorch computes it there all the same, many times slower than fp32."""
+    if not any(instruction.endswith("bf16") for instruction in instructions):
+        raise Unavailable("this processor has no bf16")
+    return {"dtype": "bfloat16"}
 
 
 def exported(bench, name, backend, precision, settings):

@@ -35,19 +35,23 @@ TELLING = (
 def describe(threads):
     information = Path("/proc/cpuinfo").read_text()
     model = re.search(r"^model name\s*:\s*(.*)$", information, re.MULTILINE)
-    flags = set(
-        (re.search(r"^flags\s*:\s*(.*)$", information, re.MULTILINE) or re.search("()", "")).group(1).split()
-    )
     memory = re.search(r"MemTotal:\s*(\d+) kB", Path("/proc/meminfo").read_text()).group(1)
     return {
         "processor": model.group(1) if model else platform.machine(),
-        "instructions": sorted(flag for flag in flags if flag.startswith(("avx", "amx", "fma"))),
+        "instructions": instructions(),
         "cores_allowed": len(os.sched_getaffinity(0)),
         "threads": threads,
         "memory_bytes": int(memory) * 1024,
         "system": f"{platform.system()} {platform.release()}, {' '.join(platform.libc_ver())}",
         "python": platform.python_version(),
     }
+
+
+def instructions():
+    """Those that multiply fast."""
+    flags = re.search(r"^flags\s*:\s*(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    known = set(flags.group(1).split()) if flags else set()
+    return sorted(flag for flag in known if flag.startswith(("avx", "amx", "fma")))
 
 
 def slug(machine):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import contestants
 import frontier
 import main
 import material
@@ -545,6 +546,13 @@ class Summary(unittest.TestCase):
             self.rows([{"job": "layers", "set": "top 2, cached", "rows": rows[:2]}]),
             [["an epoch of top 2: s", "near", "2.00 / 1.00", "2.00 × (2.00–2.00)"]],
         )
+
+
+class Contestants(unittest.TestCase):
+    def test_what_a_processor_does_not_have_is_not_measured(self):
+        self.assertEqual(contestants.bf16(["avx512_bf16", "fma"]), {"dtype": "bfloat16"})
+        with self.assertRaises(Unavailable):
+            contestants.bf16(["avx512_vnni", "fma"])
 
 
 class Texts(unittest.TestCase):
