@@ -459,13 +459,14 @@ class Summary(unittest.TestCase):
         }
         rows = [
             row("the usual recipe", 0.7, [8.0, 8.0]),
-            row("sentence-transformers, quick", 0.71, [4.0, 4.0]),
+            row("sentence-transformers, quick", 0.696, [4.0, 4.0]),
+            row("sentence-transformers, quicker", 0.694, [3.5, 3.5]),
             row("TF-IDF", 0.69, [0.1, 0.1]),
             row("frosthead fp32", 0.72, [3.0, 3.0]),
             row("frosthead int8, depth 3", 0.7, [1.0, 2.0]),
             row("frosthead int8, depth 0", 0.6, [0.1, 0.1]),
         ]
-        rows[2]["accuracies"] = {"mood": 0.8}
+        rows[3]["accuracies"] = {"mood": 0.8}
         found = self.rows([{"job": "frontier", "set": "demo", "amount": 80, "rows": rows}])
         self.assertEqual(
             found, [["labels of demo: texts/s", "quick", "20.0 / 53.3", "3.00 × (2.00–4.00), int8, depth 3"]]
@@ -497,7 +498,7 @@ class Summary(unittest.TestCase):
             self.rows([result]),
             [
                 [
-                    f"{name}, 1.0 points lost: s",
+                    f"{name} (−1.0): s",
                     "torch + scikit-learn",
                     "8.00 / 2.00",
                     "4.00 × (4.00–4.00)",

@@ -47,7 +47,7 @@ impl HeldOut {
     fn of(said: &[Vec<Vec<f64>>], folds: usize) -> Vec<Self> {
         let of_fold = |fold: usize| {
             let models: Vec<_> = said.iter().skip(fold).step_by(folds).collect();
-            let words = models[1..].iter().map(|said| said.to_vec()).collect();
+            let words = models[1..].iter().map(|said| (*said).clone()).collect();
             Self { features: models[0].concat(), words }
         };
         (0..folds).map(of_fold).collect()
