@@ -20,8 +20,8 @@ where named, CUDA packages are not part of a size. Peers that answer with embedd
 NO_LOSS = """No loss: embeddings whose least cosine to PyTorch's is .999 (or .98, where 8 bits are allowed), heads within a
 thousandth of the loss, labels as accurate, to half a point, as the usual recipe's (embeddings and logistic
 regression) on every task, or so many points of accuracy lost (−); one text in fp32. OpenVINO, onnx and torch
-are forms of sentence-transformers. Installed: for frosthead the edge program (until 11-27 the whole one), ONNX
-Runtime's library and a bundle. A dated line is older."""
+are forms of sentence-transformers. Installed: for frosthead the edge program (until 11-27 the whole one),
+ONNX Runtime's library and a bundle. A dated line is older."""
 
 
 def tables(results):
