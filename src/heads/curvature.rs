@@ -176,20 +176,20 @@ mod tests {
 
     #[test]
     fn a_factor_solves_its_matrix() {
-        // Three panels, the last not full.
+        // Ten panels and three bands, the last of each not full.
         let mut bits = 11_u64;
         let mut draw = || {
             bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (bits >> 40) as f32 / 8_388_608.0 - 1.0
         };
-        let values: Vec<f32> = (0..300 * 150).map(|_| draw()).collect();
-        let columns = Array2::from_shape_vec((300, 150), values).unwrap();
+        let values: Vec<f32> = (0..700 * 600).map(|_| draw()).collect();
+        let columns = Array2::from_shape_vec((700, 600), values).unwrap();
         let products = in_bands(columns.t(), columns.t(), 2);
         let factor = factor(products.view(), 0.5, 2.0, 2);
         let double = columns.mapv(f64::from);
-        let matrix = double.t().dot(&double) * 0.5 + Array2::<f64>::eye(150) * 2.0;
+        let matrix = double.t().dot(&double) * 0.5 + Array2::<f64>::eye(600) * 2.0;
         let expected =
-            Array2::from_shape_fn((150, 2), |(row, column)| (row as f64 - 70.0) / 50.0 + column as f64);
+            Array2::from_shape_fn((600, 2), |(row, column)| (row as f64 - 70.0) / 50.0 + column as f64);
         let mut x = matrix.dot(&expected);
         solve(&factor, x.view_mut());
         let largest = (&x - &expected).iter().fold(0.0_f64, |most, difference| most.max(difference.abs()));

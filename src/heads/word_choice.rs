@@ -167,3 +167,23 @@ fn path(problem: &WordProblem<'_>, penalties: &[f64], rows: &[usize]) -> Vec<Vec
     }
     path
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_models_say_goes_to_the_fold_whose_rows_it_is_about() {
+        // A number for each model, fold and penalty.
+        let said =
+            |model: f64, fold: f64| vec![vec![100.0 * model + fold], vec![100.0 * model + fold + 10.0]];
+        let all: Vec<_> =
+            [1.0, 2.0, 3.0].iter().flat_map(|model| [1.0, 2.0].map(|fold| said(*model, fold))).collect();
+        let found = HeldOut::of(&all, 2);
+        assert_eq!(found.len(), 2);
+        for (fold, held) in [1.0, 2.0].into_iter().zip(found) {
+            assert_eq!(held.features, said(1.0, fold).concat());
+            assert_eq!(held.words, [said(2.0, fold), said(3.0, fold)]);
+        }
+    }
+}
