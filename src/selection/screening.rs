@@ -160,8 +160,8 @@ impl Screening<'_> {
             (Trial { name: choice.to_string(), features: self.rows.view(columns) }, alpha)
         };
         let trials: Vec<(Trial<'_>, f64)> = finalists.iter().map(trial).collect();
-        let fits: u64 = finalists.iter().map(|(option, _)| self.fit_bytes(&options[*option])).sum();
-        let at_once = if fits <= self.fitting.memory { self.fitting.fit.threads } else { 1 };
+        let fits: Vec<u64> = finalists.iter().map(|(option, _)| self.fit_bytes(&options[*option])).collect();
+        let (at_once, _) = self.side_by_side(&fits);
         let known = (&self.truth.rows[..], &self.truth.targets[..]);
         heads::run_off(&trials, known, self.answers, (self.fitting.fit, at_once))
     }
@@ -171,6 +171,15 @@ impl Screening<'_> {
         fit_bytes(self.truth.rows.len(), columns.len(), self.answers.labels.len())
     }
 
+    /// How many of these fits, by their bytes, run at once, and what that takes.
+    fn side_by_side(&self, fits: &[u64]) -> (usize, u64) {
+        let (threads, together) = (self.fitting.fit.threads, fits.iter().sum());
+        if threads > 1 && together <= self.fitting.memory {
+            return (threads, together);
+        }
+        (1, fits.iter().copied().max().unwrap_or(0))
+    }
+
     /// Bytes at the peak of trying all options on `sampled` rows and of fitting some; all rows are held.
     fn memory(&self, options: &[Seen], sampled: usize, fitted: &[usize]) -> u64 {
         let (all, classes, threads) = (self.rows.rows(), self.answers.labels.len(), self.fitting.fit.threads);
@@ -178,9 +187,7 @@ impl Screening<'_> {
         let matrix = 4 * (sampled * covered(options, 0..options.len()).len()) as u64;
         let trying = matrix + select_bytes(sampled, widest, classes, threads);
         let fits: Vec<u64> = fitted.iter().map(|&option| self.fit_bytes(&options[option])).collect();
-        let together: u64 = fits.iter().sum();
-        let largest = fits.into_iter().max().unwrap_or(0);
-        let fit = if together <= self.fitting.memory { together } else { largest };
+        let (_, fit) = self.side_by_side(&fits);
         trying.max(4 * (all * covered(options, fitted.iter().copied()).len()) as u64 + fit)
     }
 }
